@@ -1,0 +1,1 @@
+//! Certified distances between hidden states: nearest, runner-up, margin.

@@ -1,0 +1,256 @@
+//! From stored tensors to the parameters of the decoder.
+
+use std::collections::BTreeSet;
+
+use burn::{
+    module::{Param, ParamId},
+    tensor::{DType, Device, Tensor, TensorData},
+};
+
+use super::Checkpoint;
+use crate::{
+    ModelError,
+    families::{Family, Names, Projection, Stored},
+};
+
+/// The tensors of a checkpoint under a family's names, handed out once each.
+///
+/// A linear map leaves here as one matrix `[in, out]`, its parts side by side: the layout in which matrix products
+/// read weights in order. That is a change of place, not of value: every product sums the same numbers.
+#[derive(Debug)]
+pub(crate) struct Weights<'a> {
+    checkpoint: &'a Checkpoint,
+    family: Family,
+    names: &'static Names,
+    prefix: &'static str,
+    taken: BTreeSet<String>,
+    device: &'a Device,
+    dtype: DType,
+}
+
+impl<'a> Weights<'a> {
+    pub(crate) fn new(
+        checkpoint: &'a Checkpoint,
+        family: Family,
+        names: &'static Names,
+        device: &'a Device,
+        dtype: DType,
+    ) -> Self {
+        let fits = |prefix: &&&str| checkpoint.contains(&format!("{prefix}{}", names.embedding));
+        // Where none fits, the first one names what is missing.
+        let prefix = names.prefixes.iter().find(fits).unwrap_or(&names.prefixes[0]);
+        Weights { checkpoint, family, names, prefix, taken: BTreeSet::new(), device, dtype }
+    }
+
+    /// The token embedding. Shape `[vocab_size, d_model]`.
+    pub(crate) fn embedding(&mut self, vocab_size: usize, d_model: usize) -> Result<Param<Tensor<2>>, ModelError> {
+        let name = format!("{}{}", self.prefix, self.names.embedding);
+        self.rows(name, [vocab_size, d_model])
+    }
+
+    /// The learned positions. Shape `[max_len, d_model]`.
+    pub(crate) fn positions(&mut self, max_len: usize, d_model: usize) -> Result<Param<Tensor<2>>, ModelError> {
+        let name = format!("{}{}", self.prefix, self.names.positions);
+        self.rows(name, [max_len, d_model])
+    }
+
+    /// A head of its own. Shape `[vocab_size, d_model]`.
+    pub(crate) fn head(&mut self, vocab_size: usize, d_model: usize) -> Result<Param<Tensor<2>>, ModelError> {
+        let plain = self.names.head.to_owned();
+        let nested = self.prefix.strip_suffix("model.").map(|outer| format!("{outer}{plain}"));
+        let name = nested.filter(|nested| self.checkpoint.contains(nested)).unwrap_or(plain);
+        self.rows(name, [vocab_size, d_model])
+    }
+
+    /// A vector of the final norm, `weight` or `bias`.
+    pub(crate) fn final_norm(&mut self, part: &str, width: usize) -> Result<Param<Tensor<1>>, ModelError> {
+        let name = format!("{}{}.{part}", self.prefix, self.names.final_norm);
+        self.vector(&[(name, width)])
+    }
+
+    /// A vector of a norm inside a block, `weight` or `bias`.
+    pub(crate) fn block_norm(
+        &mut self,
+        block: usize,
+        norm: fn(&Names) -> &'static str,
+        part: &str,
+        width: usize,
+    ) -> Result<Param<Tensor<1>>, ModelError> {
+        let name = format!("{}.{part}", self.in_block(block, norm(self.names)));
+        self.vector(&[(name, width)])
+    }
+
+    /// The matrix of a linear map inside a block, its parts of the given widths side by side.
+    ///
+    /// # Shapes
+    ///
+    /// `[d_in, sum of widths]`.
+    pub(crate) fn matrix(
+        &mut self,
+        block: usize,
+        projection: fn(&'static Names) -> &'static Projection,
+        d_in: usize,
+        widths: &[usize],
+    ) -> Result<Param<Tensor<2>>, ModelError> {
+        let projection = projection(self.names);
+        let parts = self.parts(block, projection, "weight", widths);
+        let d_out: usize = widths.iter().sum();
+        for (name, width) in &parts {
+            let expected = match projection.stored {
+                Stored::InOut => [d_in, *width],
+                Stored::OutIn => [*width, d_in],
+            };
+            self.checkpoint.check(name, &expected)?;
+        }
+        let mut values = Buffer::zeros(d_in * d_out, self.dtype);
+        let mut column = 0;
+        for (name, width) in &parts {
+            let row = match projection.stored {
+                Stored::InOut => *width,
+                Stored::OutIn => d_in,
+            };
+            self.checkpoint.stream(name, row, |first, piece| {
+                let first_row = first / row;
+                match projection.stored {
+                    Stored::InOut => values.place_rows(piece, row, first_row * d_out + column, d_out),
+                    Stored::OutIn => values.place_columns(piece, row, column + first_row, d_out),
+                }
+            })?;
+            column += width;
+        }
+        self.taken.extend(parts.into_iter().map(|(name, _)| name));
+        Ok(self.parameter(values, [d_in, d_out]))
+    }
+
+    /// The bias of a linear map inside a block, its parts side by side.
+    pub(crate) fn bias(
+        &mut self,
+        block: usize,
+        projection: fn(&'static Names) -> &'static Projection,
+        widths: &[usize],
+    ) -> Result<Param<Tensor<1>>, ModelError> {
+        let parts = self.parts(block, projection(self.names), "bias", widths);
+        self.vector(&parts)
+    }
+
+    /// Says that the decoder is complete: every tensor left over must be on the family's list.
+    pub(crate) fn finish(self) -> Result<(), ModelError> {
+        let ignored = |name: &str| self.names.ignored.iter().any(|pattern| pattern.matches(name));
+        let surplus =
+            self.checkpoint.tensors.iter().find(|(name, _)| !self.taken.contains(*name) && !ignored(name));
+        match surplus {
+            None => Ok(()),
+            Some((name, entry)) => Err(ModelError::SurplusTensor {
+                path: self.checkpoint.files[entry.file].path.clone(),
+                tensor: name.clone(),
+                found: entry.shape.clone(),
+                family: self.family.to_string(),
+            }),
+        }
+    }
+
+    fn in_block(&self, block: usize, stem: &str) -> String {
+        format!("{}{}{block}.{stem}", self.prefix, self.names.block)
+    }
+
+    /// Names and widths of the stored tensors that make one map: as many as the widths, or one for all.
+    fn parts(&self, block: usize, projection: &Projection, suffix: &str, widths: &[usize]) -> Vec<(String, usize)> {
+        let name = |stem: &str| format!("{}.{suffix}", self.in_block(block, stem));
+        match projection.parts {
+            [stem] => vec![(name(stem), widths.iter().sum())],
+            stems => stems.iter().zip(widths).map(|(stem, &width)| (name(stem), width)).collect(),
+        }
+    }
+
+    fn rows(&mut self, name: String, shape: [usize; 2]) -> Result<Param<Tensor<2>>, ModelError> {
+        self.checkpoint.check(&name, &shape)?;
+        let mut values = Buffer::zeros(shape[0] * shape[1], self.dtype);
+        self.checkpoint.stream(&name, shape[1], |first, piece| values.place_rows(piece, piece.len(), first, 0))?;
+        self.taken.insert(name);
+        Ok(self.parameter(values, shape))
+    }
+
+    fn vector(&mut self, parts: &[(String, usize)]) -> Result<Param<Tensor<1>>, ModelError> {
+        let width: usize = parts.iter().map(|(_, width)| width).sum();
+        for (name, width) in parts {
+            self.checkpoint.check(name, &[*width])?;
+        }
+        let mut values = Buffer::zeros(width, self.dtype);
+        let mut begin = 0;
+        for (name, width) in parts {
+            self.checkpoint.stream(name, *width, |first, piece| {
+                values.place_rows(piece, piece.len(), begin + first, 0);
+            })?;
+            begin += width;
+            self.taken.insert(name.clone());
+        }
+        Ok(self.parameter(values, [width]))
+    }
+
+    fn parameter<const D: usize>(&self, values: Buffer, shape: [usize; D]) -> Param<Tensor<D>> {
+        let tensor = Tensor::from_data(values.into_data(&shape), (self.device, self.dtype));
+        Param::initialized(ParamId::new(), tensor)
+    }
+}
+
+/// The values of one parameter, in the dtype the decoder computes in.
+enum Buffer {
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+}
+
+impl Buffer {
+    /// # Panics
+    ///
+    /// On a dtype the loader does not offer.
+    fn zeros(len: usize, dtype: DType) -> Self {
+        match dtype {
+            DType::F32 => Buffer::F32(vec![0.0; len]),
+            DType::F64 => Buffer::F64(vec![0.0; len]),
+            other => unreachable!("the loader computes in F32 or F64, not {other:?}"),
+        }
+    }
+
+    /// Copies rows of `width` values to `begin`, `begin + stride`, and so on.
+    fn place_rows(&mut self, piece: &[f32], width: usize, begin: usize, stride: usize) {
+        match self {
+            Buffer::F32(values) => place_rows(values, piece, width, begin, stride),
+            Buffer::F64(values) => place_rows(values, piece, width, begin, stride),
+        }
+    }
+
+    /// Copies rows of `width` values into the columns `begin`, `begin + 1`, ... of a matrix with `stride` columns.
+    fn place_columns(&mut self, piece: &[f32], width: usize, begin: usize, stride: usize) {
+        match self {
+            Buffer::F32(values) => place_columns(values, piece, width, begin, stride),
+            Buffer::F64(values) => place_columns(values, piece, width, begin, stride),
+        }
+    }
+
+    fn into_data(self, shape: &[usize]) -> TensorData {
+        match self {
+            Buffer::F32(values) => TensorData::new(values, shape.to_vec()),
+            Buffer::F64(values) => TensorData::new(values, shape.to_vec()),
+        }
+    }
+}
+
+fn place_rows<T: From<f32>>(values: &mut [T], piece: &[f32], width: usize, begin: usize, stride: usize) {
+    for (row, source) in piece.chunks_exact(width).enumerate() {
+        let target = &mut values[begin + row * stride..][..width];
+        for (target, source) in target.iter_mut().zip(source) {
+            *target = T::from(*source);
+        }
+    }
+}
+
+fn place_columns<T: From<f32>>(values: &mut [T], piece: &[f32], width: usize, begin: usize, stride: usize) {
+    let rows = piece.len() / width;
+    // The target is walked row by row: its lines are far apart, the source sits in cache.
+    for column in 0..width {
+        let target = &mut values[column * stride + begin..][..rows];
+        for (row, target) in target.iter_mut().enumerate() {
+            *target = T::from(piece[row * width + column]);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Causal self-attention: over a whole sequence, over a cached prefix, and for many candidate tokens at once that
+//! share one cached prefix.
+
+use burn::{
+    module::Module,
+    tensor::{Bool, Tensor, activation::softmax, module::attention, ops::AttentionModuleOptions},
+};
+
+use super::{cache::KeysValues, linear::Linear, norm::Norm, rotary::RotaryTable};
+use crate::config::{AttentionConfig, Span};
+
+/// Queries, keys and values of one fused projection, and the projection back.
+#[derive(Module, Debug)]
+pub(super) struct Attention {
+    /// `[d_model, (n_heads + 2 n_kv_heads) d_head]`: queries, keys, values side by side.
+    pub(super) qkv: Linear,
+    pub(super) out: Linear,
+    pub(super) q_norm: Option<Norm>,
+    pub(super) k_norm: Option<Norm>,
+    #[module(skip)]
+    pub(super) config: AttentionConfig,
+}
+
+/// The three projections of some positions, rotated.
+struct Projected {
+    /// `[batch, n_heads, positions, d_head]`
+    queries: Tensor<4>,
+    /// `[batch, n_kv_heads, positions, d_head]`
+    keys: Tensor<4>,
+    /// `[batch, n_kv_heads, positions, d_head]`
+    values: Tensor<4>,
+}
+
+impl Attention {
+    /// Attention of new positions over everything so far; the cache, where there is one, takes them up.
+    ///
+    /// `hidden` says, for one query and each key it is given, whether the key is out of sight.
+    ///
+    /// # Shapes
+    ///
+    /// `x` is `[batch, positions, d_model]`, and so is the result; `hidden` is `[1, 1, positions, keys]`.
+    pub(super) fn forward(
+        &self,
+        x: Tensor<3>,
+        rotary: Option<&RotaryTable>,
+        hidden: Tensor<4, Bool>,
+        cache: Option<&mut KeysValues>,
+    ) -> Tensor<3> {
+        let [batch, positions, _] = x.dims();
+        let Projected { queries, keys, values } = self.project(x, rotary);
+        let (keys, values) = match cache {
+            None => (keys, values),
+            Some(cache) => cache.extend(keys, values),
+        };
+        let AttentionConfig { n_heads, n_kv_heads, d_head, score_scale, .. } = self.config;
+        let group = self.config.group();
+        // The heads that share keys become further queries of one head: every backend can then do the product without
+        // repeating the keys.
+        let queries = queries.reshape([batch, n_kv_heads, group * positions, d_head]);
+        let hidden = match group {
+            1 => hidden,
+            _ => hidden.repeat_dim(2, group),
+        };
+        let options = AttentionModuleOptions { scale: Some(score_scale), softcap: None, is_causal: false };
+        let mixed = attention(queries, keys, values, Some(hidden), None, options);
+        let mixed = mixed
+            .reshape([batch, n_heads, positions, d_head])
+            .swap_dims(1, 2) // [batch, positions, n_heads, d_head]
+            .reshape([batch * positions, n_heads * d_head]);
+        self.out.forward(mixed).reshape([batch as isize, positions as isize, -1])
+    }
+
+    /// Attention of many candidates for one next position, each seeing the cached prefix and itself.
+    ///
+    /// The candidates are query rows of one product with the shared keys: nothing of the prefix is copied for them.
+    /// Each row's own key and value enter as one more column.
+    ///
+    /// # Shapes
+    ///
+    /// `x` is `[candidates, d_model]`, and so is the result.
+    pub(super) fn candidates(&self, x: Tensor<2>, rotary: Option<&RotaryTable>, cache: &KeysValues) -> Tensor<2> {
+        let [candidates, d_model] = x.dims();
+        let AttentionConfig { n_heads, n_kv_heads, d_head, score_scale, span, .. } = self.config;
+        let group = self.config.group();
+        let projected = self.project(x.reshape([candidates, 1, d_model]), rotary);
+        let by_kv_head = |t: Tensor<4>, per_head: usize| {
+            t.reshape([candidates, n_kv_heads, per_head, d_head])
+                .swap_dims(0, 1) // [n_kv_heads, candidates, per_head, d_head]
+        };
+        let queries = by_kv_head(projected.queries, group) * score_scale;
+        let own_keys = by_kv_head(projected.keys, 1);
+        let own_values = by_kv_head(projected.values, 1);
+
+        // The prefix positions in sight of position `held`.
+        let held = cache.len();
+        let first = match span {
+            Span::Full => 0,
+            Span::Window(n) => (held + 1).saturating_sub(n),
+        };
+        let mixed = if first == held {
+            // Nothing but itself in sight: the softmax over one key is 1.
+            own_values.repeat_dim(2, group)
+        } else {
+            let (keys, values) = cache.shared(first); // [n_kv_heads, held - first, d_head]
+            let own_scores = (queries.clone() * own_keys)
+                .sum_dim(3) // [n_kv_heads, candidates, group, 1]
+                .reshape([n_kv_heads, candidates * group, 1]);
+            let queries = queries.reshape([n_kv_heads, candidates * group, d_head]);
+            let scores = queries.matmul(keys.swap_dims(1, 2)); // [n_kv_heads, candidates * group, held - first]
+            let weights = softmax(Tensor::cat(vec![scores, own_scores], 2), 2);
+            let from_prefix = weights.clone().narrow(2, 0, held - first).matmul(values);
+            let own_weight = weights.narrow(2, held - first, 1).reshape([n_kv_heads, candidates, group, 1]);
+            from_prefix.reshape([n_kv_heads, candidates, group, d_head]) + own_values * own_weight
+        };
+        let mixed = mixed
+            .swap_dims(0, 1) // [candidates, n_kv_heads, group, d_head]
+            .reshape([candidates, n_heads * d_head]);
+        self.out.forward(mixed)
+    }
+
+    fn project(&self, x: Tensor<3>, rotary: Option<&RotaryTable>) -> Projected {
+        let [batch, positions, d_model] = x.dims();
+        let AttentionConfig { n_heads, n_kv_heads, d_head, .. } = self.config;
+        let fused = self.qkv.forward(x.reshape([batch * positions, d_model]));
+        let heads = |first: usize, count: usize| {
+            fused
+                .clone()
+                .narrow(1, first * d_head, count * d_head)
+                .reshape([batch, positions, count, d_head])
+                .swap_dims(1, 2) // [batch, count, positions, d_head]
+        };
+        let normed = |t: Tensor<4>, norm: &Option<Norm>| match norm {
+            None => t,
+            Some(norm) => norm.forward(t),
+        };
+        let rotated = |t: Tensor<4>| match rotary {
+            None => t,
+            Some(table) => table.rotate(t),
+        };
+        Projected {
+            queries: rotated(normed(heads(0, n_heads), &self.q_norm)),
+            keys: rotated(normed(heads(n_heads, n_kv_heads), &self.k_norm)),
+            values: heads(n_heads + n_kv_heads, n_kv_heads),
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The feed-forward branch.
+
+use burn::{
+    module::Module,
+    tensor::{Tensor, activation},
+};
+
+use super::linear::Linear;
+use crate::config::{Activation, FeedForwardConfig, FeedForwardKind};
+
+/// Up, activation, down; with a gate where the family has one.
+#[derive(Module, Debug)]
+pub(super) struct FeedForward {
+    /// `[d_model, d_ff]`, or gate and up side by side, `[d_model, 2 d_ff]`.
+    pub(super) up: Linear,
+    pub(super) down: Linear,
+    #[module(skip)]
+    pub(super) config: FeedForwardConfig,
+}
+
+impl FeedForward {
+    /// # Shapes
+    ///
+    /// `[rows, d_model]` to the same.
+    pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        let up = self.up.forward(x);
+        let hidden = match self.config.kind {
+            FeedForwardKind::Plain(activation) => activate(up, activation),
+            FeedForwardKind::Gated(activation) => {
+                let d_ff = self.config.d_ff;
+                let gate = up.clone().narrow(1, 0, d_ff);
+                activate(gate, activation) * up.narrow(1, d_ff, d_ff)
+            }
+        };
+        self.down.forward(hidden)
+    }
+}
+
+fn activate(x: Tensor<2>, kind: Activation) -> Tensor<2> {
+    match kind {
+        Activation::GeluTanh => gelu_tanh(x),
+        Activation::GeluErf => activation::gelu(x),
+        Activation::Silu => x.clone() * activation::sigmoid(x),
+        Activation::Relu => activation::relu(x),
+    }
+}
+
+/// GELU in its tanh approximation, written as `x sigmoid(2u)`: the same function, since
+/// `(1 + tanh u) / 2 = sigmoid(2u)`, without the cancellation that `1 + tanh u` suffers for very negative `u`, and
+/// with one exponential where tanh needs more.
+///
+/// # Source
+///
+/// Hugging Face transformers 5.23, `activations.py` (`NewGELUActivation`).
+fn gelu_tanh(x: Tensor<2>) -> Tensor<2> {
+    const CUBIC: f64 = 0.044_715;
+    let scale = 2.0 * (2.0 / std::f64::consts::PI).sqrt();
+    let slope = (x.clone() * x.clone()).mul_scalar(scale * CUBIC).add_scalar(scale);
+    activation::sigmoid(slope * x.clone()) * x
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::TensorData;
+
+    use super::*;
+
+    #[test]
+    fn gelu_equals_its_published_formula() {
+        for device in inject_devices::compiled() {
+            let xs: Vec<f32> = (-120..=120).map(|i| i as f32 * 0.1).collect();
+            let tensor = Tensor::<2>::from_data(TensorData::new(xs.clone(), [1, xs.len()]), &device);
+            let found = gelu_tanh(tensor).into_data().try_to_vec::<f32>().unwrap();
+            for (x, found) in xs.into_iter().zip(found) {
+                let x = f64::from(x);
+                let u = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
+                let expected = 0.5 * x * (1.0 + u.tanh());
+                // Six roundings of f32, and the exponential's own error.
+                assert!((f64::from(found) - expected).abs() <= 1e-6 * x.abs().max(1e-3), "{x}: {found} {expected}");
+            }
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! The one decoder that all families share.
+
+mod attention;
+mod block;
+mod cache;
+mod feed_forward;
+mod init;
+mod linear;
+mod norm;
+mod rotary;
+
+use std::collections::BTreeMap;
+
+use burn::{
+    module::{Module, Param},
+    tensor::{Bool, DType, Device, Int, Tensor, TensorData},
+};
+
+pub use self::cache::PrefixCache;
+use self::{block::Block, cache::KeysValues, norm::Norm, rotary::RotaryTable};
+use crate::{
+    ModelError, Tap,
+    config::{DecoderConfig, RotaryConfig, Span, visible},
+    tokens::{TokenBatch, check_ids, check_len, ids_tensor},
+};
+
+/// A decoder-only transformer: embeddings, blocks, final norm, head.
+///
+/// It computes in the dtype and on the device of its parameters, runs up to the deepest tap asked for and no further,
+/// and applies the head only where logits are asked for.
+#[derive(Module, Debug)]
+pub struct Decoder {
+    /// Shape `[vocab_size, d_model]`.
+    embedding: Param<Tensor<2>>,
+    /// Shape `[max_len, d_model]`.
+    positions: Option<Param<Tensor<2>>>,
+    blocks: Vec<Block>,
+    final_norm: Norm,
+    /// Shape `[vocab_size, d_model]`, where the head is not the embedding.
+    head: Option<Param<Tensor<2>>>,
+    #[module(skip)]
+    config: DecoderConfig,
+}
+
+/// Which logits to compute beside the states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Logits {
+    /// None; the head does not run.
+    None,
+    /// Those after every prompt's last token, shape `[batch, 1, vocab_size]`.
+    Last,
+    /// Those after every token, shape `[batch, positions, vocab_size]`.
+    All,
+}
+
+/// What a forward pass gives back.
+#[derive(Clone, Debug)]
+pub struct Forward {
+    /// The states at each tap asked for, shape `[batch, positions, d_model]`. Positions beyond a prompt's own length
+    /// hold the states of its padding.
+    pub states: BTreeMap<Tap, Tensor<3>>,
+    /// The logits, if asked for.
+    pub logits: Option<Tensor<3>>,
+}
+
+impl Decoder {
+    /// What the decoder is made of.
+    pub fn config(&self) -> &DecoderConfig {
+        &self.config
+    }
+
+    /// Where it computes.
+    pub fn device(&self) -> Device {
+        self.embedding.val().device()
+    }
+
+    /// What it computes in.
+    pub fn dtype(&self) -> DType {
+        self.embedding.val().dtype()
+    }
+
+    /// The token embedding, as stored: without positions and without the family's scale.
+    ///
+    /// # Shapes
+    ///
+    /// `[vocab_size, d_model]`.
+    pub fn token_embedding(&self) -> Tensor<2> {
+        self.embedding.val()
+    }
+
+    /// The states of whole prompts at the taps asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`] for a tap the model does not have, an id outside the vocabulary, a prompt too long for the table
+    /// of positions, or prompts that may not share a batch.
+    pub fn forward(&self, tokens: &TokenBatch, taps: &[Tap], logits: Logits) -> Result<Forward, ModelError> {
+        self.check_taps(taps)?;
+        tokens.check(&self.config, 0)?;
+        let pass = Pass { held: 0, sequence_len: tokens.width(), cache: None };
+        Ok(self.run(tokens, taps, logits, pass))
+    }
+
+    /// An empty cache for `batch` sequences of `sequence_len` tokens in all, through which no tap beyond `deepest` will
+    /// be read.
+    ///
+    /// The full length must be known from the start: LongRoPE chooses its frequencies by it.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`] for a tap the model does not have, or a length beyond the table of positions.
+    pub fn prefix_cache(&self, batch: usize, sequence_len: usize, deepest: Tap) -> Result<PrefixCache, ModelError> {
+        self.check_taps(&[deepest])?;
+        check_len(&self.config, sequence_len)?;
+        let needed = deepest.blocks_needed(self.config.n_layers());
+        let (device, dtype) = (self.device(), self.dtype());
+        let blocks = self.config.blocks[..needed]
+            .iter()
+            .map(|block| KeysValues::new(&block.attention, batch, sequence_len, &device, dtype))
+            .collect();
+        Ok(PrefixCache { blocks, batch, sequence_len, deepest, len: 0 })
+    }
+
+    /// Continues the cached sequences by the same number of tokens each, and gives the states of the new positions.
+    ///
+    /// # Errors
+    ///
+    /// As [`Decoder::forward`], and when the tokens do not fit the cache: other batch, other lengths, not enough room, or
+    /// a tap beyond the one it was made for. The cache is then as before.
+    pub fn extend(
+        &self,
+        cache: &mut PrefixCache,
+        tokens: &TokenBatch,
+        taps: &[Tap],
+        logits: Logits,
+    ) -> Result<Forward, ModelError> {
+        self.check_taps(taps)?;
+        self.check_cache(cache, taps, logits)?;
+        tokens.check(&self.config, cache.len)?;
+        let mismatch = |found: String, expected: String| Err(ModelError::CacheMismatch { found, expected });
+        if tokens.rows() != cache.batch {
+            return mismatch(format!("{} sequences", tokens.rows()), format!("{} sequences", cache.batch));
+        }
+        if let Some(&len) = tokens.lens().iter().find(|&&len| len != tokens.width()) {
+            return mismatch(format!("{len} tokens"), format!("{} tokens for every sequence", tokens.width()));
+        }
+        if cache.len + tokens.width() > cache.sequence_len {
+            return Err(ModelError::CacheFull {
+                held: cache.len,
+                capacity: cache.sequence_len,
+                more: tokens.width(),
+            });
+        }
+        let pass = Pass { held: cache.len, sequence_len: cache.sequence_len, cache: Some(&mut cache.blocks) };
+        let forward = self.run(tokens, taps, logits, pass);
+        cache.len += tokens.width();
+        Ok(forward)
+    }
+
+    /// The state at one tap of every candidate for the next token of one cached sequence.
+    ///
+    /// The candidates share the cached keys and values; none of them enters the cache.
+    ///
+    /// # Shapes
+    ///
+    /// `[candidates, d_model]`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Decoder::extend`]; and when the cache holds more than one sequence.
+    pub fn candidates(&self, cache: &PrefixCache, ids: &[u32], tap: Tap) -> Result<Tensor<2>, ModelError> {
+        self.check_taps(&[tap])?;
+        self.check_cache(cache, &[tap], Logits::None)?;
+        check_ids(&self.config, 0, ids)?;
+        if ids.is_empty() {
+            return Err(ModelError::EmptyPrompt { prompt: 0 });
+        }
+        if cache.batch != 1 {
+            return Err(ModelError::CacheMismatch {
+                found: "candidates after one sequence".to_owned(),
+                expected: format!("{} sequences", cache.batch),
+            });
+        }
+        if cache.len == cache.sequence_len {
+            return Err(ModelError::CacheFull { held: cache.len, capacity: cache.sequence_len, more: 1 });
+        }
+        let (device, dtype) = (self.device(), self.dtype());
+        let mut x = self.embed(ids_tensor(ids, &device), cache.len, 1);
+        let mut rotaries = Rotaries::new(cache.len, 1, cache.sequence_len, device, dtype);
+        for (block, keys_values) in self.blocks.iter().zip(&cache.blocks).take(self.blocks_needed(tap)) {
+            let rotary = block.attention.config.rotary.as_ref().map(|config| rotaries.table(config));
+            x = block.candidates(x, rotary.as_ref(), keys_values);
+        }
+        Ok(if tap == Tap::FinalNorm { self.final_norm.forward(x) } else { x })
+    }
+
+    /// Logits of states after the final norm.
+    ///
+    /// # Shapes
+    ///
+    /// `[rows, d_model]` to `[rows, vocab_size]`.
+    pub fn logits(&self, states: Tensor<2>) -> Tensor<2> {
+        let head = self.head.as_ref().unwrap_or(&self.embedding).val();
+        // The large matrix stays on the left, in the order it is stored in; a transposed view of it would be read out
+        // of order.
+        head.matmul(states.transpose()).transpose()
+    }
+
+    fn check_taps(&self, taps: &[Tap]) -> Result<(), ModelError> {
+        taps.iter().try_for_each(|tap| tap.checked(self.config.n_layers()).map(|_| ()).map_err(ModelError::from))
+    }
+
+    /// A cache serves up to one tap.
+    fn check_cache(&self, cache: &PrefixCache, taps: &[Tap], logits: Logits) -> Result<(), ModelError> {
+        let deepest = match logits {
+            Logits::None => taps.iter().copied().max(),
+            Logits::Last | Logits::All => Some(Tap::FinalNorm),
+        };
+        match deepest {
+            Some(tap) if self.blocks_needed(tap) > cache.blocks.len() => Err(ModelError::CacheMismatch {
+                found: tap.to_string(),
+                expected: format!("taps up to {}", cache.deepest),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn blocks_needed(&self, tap: Tap) -> usize {
+        tap.blocks_needed(self.config.n_layers())
+    }
+
+    /// # Shapes
+    ///
+    /// `ids` is `[rows * positions]`, and the result `[rows * positions, d_model]`.
+    fn embed(&self, ids: Tensor<1, Int>, held: usize, positions: usize) -> Tensor<2> {
+        let looked_up = self.embedding.val().select(0, ids);
+        let scaled = match self.config.embedding.scale {
+            None => looked_up,
+            Some(scale) => looked_up.mul_scalar(scale),
+        };
+        match &self.positions {
+            None => scaled,
+            Some(table) => {
+                let [rows, d_model] = scaled.dims();
+                let table = table.val().narrow(0, held, positions).unsqueeze::<3>(); // [1, positions, d_model]
+                let x = scaled.reshape([rows / positions, positions, d_model]) + table;
+                x.reshape([rows, d_model])
+            }
+        }
+    }
+
+    fn run(&self, tokens: &TokenBatch, taps: &[Tap], logits: Logits, mut pass: Pass<'_>) -> Forward {
+        let (device, dtype) = (self.device(), self.dtype());
+        let (batch, positions) = (tokens.rows(), tokens.width());
+        let d_model = self.config.d_model;
+        let embedded = self.embed(tokens.to_tensor(&device), pass.held, positions);
+        let mut x = embedded.reshape([batch, positions, d_model]);
+        let mut states = BTreeMap::new();
+        let mut keep = |tap: Tap, x: &Tensor<3>| {
+            if taps.contains(&tap) {
+                states.insert(tap, x.clone());
+            }
+        };
+        keep(Tap::Embedding, &x);
+
+        let needed = match (&pass.cache, logits) {
+            // A cache is filled to its full depth, whatever is read this time.
+            (Some(cache), _) => cache.len(),
+            (None, Logits::None) => taps.iter().map(|&tap| self.blocks_needed(tap)).max().unwrap_or(0),
+            (None, Logits::Last | Logits::All) => self.blocks.len(),
+        };
+        let mut rotaries = Rotaries::new(pass.held, positions, pass.sequence_len, device.clone(), dtype);
+        let mut masks = Masks::new(pass.held, positions, device);
+        for (i, block) in self.blocks.iter().enumerate().take(needed) {
+            let config = &block.attention.config;
+            let rotary = config.rotary.as_ref().map(|config| rotaries.table(config));
+            let keys_values = pass.cache.as_mut().map(|cache| &mut cache[i]);
+            x = block.forward(x, rotary.as_ref(), masks.hidden(config.span), keys_values);
+            keep(Tap::Block(i + 1), &x);
+        }
+
+        if taps.contains(&Tap::FinalNorm) || logits != Logits::None {
+            x = self.final_norm.forward(x);
+            keep(Tap::FinalNorm, &x);
+        }
+        let logits = match logits {
+            Logits::None => None,
+            Logits::All => {
+                let rows = x.reshape([batch * positions, d_model]);
+                Some(self.logits(rows).reshape([batch as isize, positions as isize, -1]))
+            }
+            Logits::Last => {
+                let last: Vec<u32> =
+                    tokens.lens().iter().enumerate().map(|(row, len)| (row * positions + len - 1) as u32).collect();
+                let rows = x.reshape([batch * positions, d_model]);
+                let rows = rows.clone().select(0, ids_tensor(&last, &rows.device()));
+                Some(self.logits(rows).reshape([batch as isize, 1, -1]))
+            }
+        };
+        Forward { states, logits }
+    }
+}
+
+/// Where a pass stands in its sequences, and what it continues.
+struct Pass<'a> {
+    held: usize,
+    sequence_len: usize,
+    cache: Option<&'a mut Vec<KeysValues>>,
+}
+
+/// The rotary tables of one pass, one for each distinct setting among the blocks.
+struct Rotaries {
+    begin: usize,
+    positions: usize,
+    sequence_len: usize,
+    device: Device,
+    dtype: DType,
+    tables: Vec<(RotaryConfig, RotaryTable)>,
+}
+
+impl Rotaries {
+    fn new(begin: usize, positions: usize, sequence_len: usize, device: Device, dtype: DType) -> Self {
+        Rotaries { begin, positions, sequence_len, device, dtype, tables: Vec::new() }
+    }
+
+    fn table(&mut self, config: &RotaryConfig) -> RotaryTable {
+        if let Some((_, table)) = self.tables.iter().find(|(known, _)| known == config) {
+            return table.clone();
+        }
+        let table =
+            RotaryTable::new(config, self.begin, self.positions, self.sequence_len, &self.device, self.dtype);
+        self.tables.push((config.clone(), table.clone()));
+        table
+    }
+}
+
+/// The masks of one pass, one for each distinct span among the blocks.
+struct Masks {
+    held: usize,
+    positions: usize,
+    device: Device,
+    masks: Vec<(Span, Tensor<4, Bool>)>,
+}
+
+impl Masks {
+    fn new(held: usize, positions: usize, device: Device) -> Self {
+        Masks { held, positions, device, masks: Vec::new() }
+    }
+
+    /// True where a key is out of sight. Shape `[1, 1, positions, held + positions]`.
+    fn hidden(&mut self, span: Span) -> Tensor<4, Bool> {
+        if let Some((_, mask)) = self.masks.iter().find(|(known, _)| *known == span) {
+            return mask.clone();
+        }
+        let keys = self.held + self.positions;
+        let hidden: Vec<bool> = (self.held..keys)
+            .flat_map(|query| (0..keys).map(move |key| !visible(query, key, span)))
+            .collect();
+        let data = TensorData::new(hidden, [1, 1, self.positions, keys]);
+        let mask = Tensor::from_data(data, &self.device);
+        self.masks.push((span, mask.clone()));
+        mask
+    }
+}

@@ -1,0 +1,194 @@
+//! Gemma 3: text-only checkpoints, and the text part of multimodal ones.
+
+use super::{
+    Description, Family, Ignored, Names, Projection, Stored, activation, bias, head, heads, keys::Keys, norm_eps,
+    rotary::{self, Surroundings},
+};
+use crate::{
+    ModelError,
+    config::{
+        AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig, FeedForwardKind,
+        LearnedPositions, NormConfig, Residual, RmsWeight, RotaryConfig, Span,
+    },
+};
+
+const NAMES: Names = Names {
+    // Text-only files; multimodal files as published; multimodal files as transformers 5 writes them.
+    prefixes: &["model.", "language_model.model.", "model.language_model.", ""],
+    embedding: "embed_tokens.weight",
+    positions: "",
+    final_norm: "norm",
+    head: "lm_head.weight",
+    block: "layers.",
+    attention_norm: "input_layernorm",
+    post_attention_norm: "post_attention_layernorm",
+    feed_forward_norm: "pre_feedforward_layernorm",
+    post_feed_forward_norm: "post_feedforward_layernorm",
+    qkv: Projection {
+        parts: &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
+        stored: Stored::OutIn,
+    },
+    q_norm: "self_attn.q_norm",
+    k_norm: "self_attn.k_norm",
+    out: Projection { parts: &["self_attn.o_proj"], stored: Stored::OutIn },
+    up: Projection { parts: &["mlp.gate_proj", "mlp.up_proj"], stored: Stored::OutIn },
+    down: Projection { parts: &["mlp.down_proj"], stored: Stored::OutIn },
+    ignored: &[
+        Ignored::Prefix("vision_tower."),
+        Ignored::Prefix("model.vision_tower."),
+        Ignored::Prefix("multi_modal_projector."),
+        Ignored::Prefix("model.multi_modal_projector."),
+        Ignored::Suffix("lm_head.weight"),
+    ],
+};
+
+const WITHOUT_INFLUENCE: &[&str] = &[
+    // Written by transformers 5 beside `layer_types`, and not read back.
+    "_sliding_window_pattern",
+    "attention_dropout",
+    "cache_implementation",
+];
+
+/// Keys of a multimodal file beside `text_config`: they concern images, or repeat what the text part says.
+const WITHOUT_INFLUENCE_ON_TEXT: &[&str] = &[
+    "boi_token_id",
+    "boi_token_index",
+    "eoi_token_id",
+    "eoi_token_index",
+    "image_token_id",
+    "image_token_index",
+    "mm_tokens_per_image",
+    "tie_word_embeddings",
+    "vision_config",
+];
+
+/// The kind of attention of one layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+enum Kind {
+    #[serde(rename = "sliding_attention")]
+    Sliding,
+    #[serde(rename = "full_attention")]
+    Full,
+}
+
+pub(super) fn describe(mut keys: Keys, model_type: &str) -> Result<Description, ModelError> {
+    if model_type == "gemma3_text" {
+        return describe_text(keys);
+    }
+    let outer_bos = keys.bos_token_id();
+    let tie_word_embeddings = keys.or("tie_word_embeddings", true)?;
+    let Some(mut text) = keys.nested("text_config")? else {
+        return Err(keys.bad("text_config", &"missing", "the settings of the text part"));
+    };
+    keys.finish("gemma3", WITHOUT_INFLUENCE_ON_TEXT)?;
+    // Published files leave out what equals the defaults of the class, most sizes of attention included.
+    text.default_to("vocab_size", 262_208);
+    text.default_to("num_attention_heads", 8);
+    text.default_to("num_key_value_heads", 4);
+    text.default_to("head_dim", 256);
+    text.default_to("tie_word_embeddings", tie_word_embeddings);
+    let description = describe_text(text)?;
+    Ok(Description { bos_token_id: description.bos_token_id.or(outer_bos), ..description })
+}
+
+fn describe_text(mut keys: Keys) -> Result<Description, ModelError> {
+    let bos_token_id = keys.bos_token_id();
+    let vocab_size = keys.size("vocab_size")?;
+    let hidden_size = keys.size("hidden_size")?;
+    let intermediate_size = keys.size("intermediate_size")?;
+    let num_hidden_layers = keys.n_layers("num_hidden_layers")?;
+    keys.default_to("head_dim", 256);
+    let heads = heads(&mut keys, hidden_size)?;
+    let activation = activation(&mut keys, "hidden_activation", "gelu_pytorch_tanh")?;
+    let max_position_embeddings = keys.optional_size("max_position_embeddings")?.unwrap_or(131_072);
+    let eps = norm_eps(&mut keys, "rms_norm_eps", 1e-6)?;
+    let attention_bias = bias(&mut keys, "attention_bias")?;
+    let query_pre_attn_scalar = keys.or::<f64>("query_pre_attn_scalar", 256.0)?;
+    if !(query_pre_attn_scalar.is_finite() && query_pre_attn_scalar > 0.0) {
+        return Err(keys.bad("query_pre_attn_scalar", &query_pre_attn_scalar, "a positive number"));
+    }
+    let sliding_window = keys.optional_size("sliding_window")?.unwrap_or(4096);
+    let kinds = layer_kinds(&mut keys, num_hidden_layers)?;
+    let head = head(&mut keys, true)?;
+    keys.only("attn_logit_softcapping", serde_json::Value::Null)?;
+    keys.only("final_logit_softcapping", serde_json::Value::Null)?;
+    keys.only("use_bidirectional_attention", false)?;
+    let (local, global) = rotaries(&mut keys, heads.d_head, max_position_embeddings)?;
+    keys.finish("gemma3", WITHOUT_INFLUENCE)?;
+
+    let norm = NormConfig::Rms { eps, weight: RmsWeight::FactorLessOne };
+    let block = |kind: Kind| BlockConfig {
+        norm,
+        residual: Residual::Sandwich,
+        attention: AttentionConfig {
+            n_heads: heads.n_heads,
+            n_kv_heads: heads.n_kv_heads,
+            d_head: heads.d_head,
+            score_scale: query_pre_attn_scalar.powf(-0.5),
+            span: match kind {
+                Kind::Sliding => Span::Window(sliding_window),
+                Kind::Full => Span::Full,
+            },
+            rotary: Some(match kind {
+                Kind::Sliding => local.clone(),
+                Kind::Full => global.clone(),
+            }),
+            qk_norm: Some(norm),
+            qkv_bias: attention_bias,
+            out_bias: attention_bias,
+        },
+        feed_forward: FeedForwardConfig {
+            d_ff: intermediate_size,
+            kind: FeedForwardKind::Gated(activation),
+            bias: Bias::Without,
+        },
+    };
+    let config = DecoderConfig {
+        d_model: hidden_size,
+        vocab_size,
+        // The reference rounds this factor to the dtype of the embedding; ours is rounded to the dtype computed in.
+        embedding: EmbeddingConfig {
+            scale: Some((hidden_size as f64).sqrt()),
+            positions: LearnedPositions::None,
+        },
+        blocks: kinds.into_iter().map(block).collect(),
+        final_norm: norm,
+        head,
+    };
+    Ok(Description { family: Family::Gemma3, config, names: &NAMES, bos_token_id })
+}
+
+/// Takes `layer_types`, or the older `sliding_window_pattern`: every so many layers one sees everything.
+fn layer_kinds(keys: &mut Keys, n_layers: usize) -> Result<Vec<Kind>, ModelError> {
+    let pattern = keys.optional_size("sliding_window_pattern")?.unwrap_or(6);
+    let kinds = keys.optional::<Vec<Kind>>("layer_types")?.unwrap_or_else(|| {
+        let full = |layer: usize| (layer + 1).is_multiple_of(pattern);
+        (0..n_layers).map(|layer| if full(layer) { Kind::Full } else { Kind::Sliding }).collect()
+    });
+    if kinds.len() == n_layers {
+        Ok(kinds)
+    } else {
+        Err(keys.bad("layer_types", &kinds.len(), &format!("one kind for each of the {n_layers} layers")))
+    }
+}
+
+/// Takes the rotary settings of the sliding and of the full layers, in either spelling. In the older one the
+/// scaling holds for the full layers alone.
+fn rotaries(keys: &mut Keys, d_head: usize, max_len: usize) -> Result<(RotaryConfig, RotaryConfig), ModelError> {
+    let rope_theta = keys.optional::<f64>("rope_theta")?;
+    let rope_local_base_freq = keys.optional::<f64>("rope_local_base_freq")?;
+    let (sliding, full) = match (keys.nested("rope_scaling")?, keys.nested("rope_parameters")?) {
+        (Some(_), Some(_)) => return Err(rotary::both_spellings(keys)),
+        (older, None) => (None, older),
+        (None, Some(mut newer)) => {
+            let kinds = (newer.nested("sliding_attention")?, newer.nested("full_attention")?);
+            newer.finish("gemma3", &[])?;
+            kinds
+        }
+    };
+    let read = |found: Option<Keys>, outer_base: Option<f64>, default_base: f64| {
+        let surroundings = Surroundings { d_head, max_len, original_len: None, default_base };
+        rotary::parse(found.unwrap_or_else(|| keys.empty("rope_parameters")), outer_base, None, &surroundings)
+    };
+    Ok((read(sliding, rope_local_base_freq, 10_000.0)?, read(full, rope_theta, 1_000_000.0)?))
+}

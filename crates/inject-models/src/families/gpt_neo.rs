@@ -1,0 +1,135 @@
+//! GPT-Neo, and so TinyStories.
+
+use super::{Description, Family, Ignored, Names, Projection, Stored, activation, even_split, head, keys::Keys, norm_eps};
+use crate::{
+    ModelError,
+    config::{
+        AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig, FeedForwardKind,
+        LearnedPositions, NormConfig, Residual, Span,
+    },
+};
+
+const NAMES: Names = Names {
+    prefixes: &["transformer.", ""],
+    embedding: "wte.weight",
+    positions: "wpe.weight",
+    final_norm: "ln_f",
+    head: "lm_head.weight",
+    block: "h.",
+    attention_norm: "ln_1",
+    post_attention_norm: "",
+    feed_forward_norm: "ln_2",
+    post_feed_forward_norm: "",
+    qkv: Projection {
+        parts: &["attn.attention.q_proj", "attn.attention.k_proj", "attn.attention.v_proj"],
+        stored: Stored::OutIn,
+    },
+    q_norm: "",
+    k_norm: "",
+    out: Projection { parts: &["attn.attention.out_proj"], stored: Stored::OutIn },
+    up: Projection { parts: &["mlp.c_fc"], stored: Stored::OutIn },
+    down: Projection { parts: &["mlp.c_proj"], stored: Stored::OutIn },
+    // The masks, stored as tensors; the tied head, stored again.
+    ignored: &[
+        Ignored::Suffix(".attn.attention.bias"),
+        Ignored::Suffix(".attn.attention.masked_bias"),
+        Ignored::Suffix("lm_head.weight"),
+    ],
+};
+
+const WITHOUT_INFLUENCE: &[&str] = &[
+    "attention_dropout",
+    "classifier_dropout",
+    "embed_dropout",
+    "gradient_checkpointing",
+    "resid_dropout",
+    "summary_activation",
+    "summary_first_dropout",
+    "summary_proj_to_labels",
+    "summary_type",
+    "summary_use_proj",
+];
+
+/// The kind of attention of each layer, as Hugging Face's config expands it.
+#[derive(Clone, Copy, Debug, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Global,
+    Local,
+}
+
+pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
+    let bos_token_id = keys.bos_token_id();
+    let vocab_size = keys.size("vocab_size")?;
+    let max_position_embeddings = keys.size("max_position_embeddings")?;
+    let hidden_size = keys.size("hidden_size")?;
+    let num_layers = keys.n_layers("num_layers")?;
+    let num_heads = keys.size("num_heads")?;
+    let intermediate_size = keys.optional_size("intermediate_size")?.unwrap_or(4 * hidden_size);
+    let activation = activation(&mut keys, "activation_function", "gelu_new")?;
+    let eps = norm_eps(&mut keys, "layer_norm_epsilon", 1e-5)?;
+    let window_size = keys.optional_size("window_size")?.unwrap_or(256);
+    let kinds = attention_kinds(&mut keys, num_layers)?;
+    let head = head(&mut keys, true)?;
+    let d_head = even_split(&keys, "hidden_size", hidden_size, num_heads)?;
+    keys.finish("gpt_neo", WITHOUT_INFLUENCE)?;
+
+    let norm = NormConfig::Layer { eps };
+    let block = |kind: Kind| BlockConfig {
+        norm,
+        residual: Residual::Pre,
+        attention: AttentionConfig {
+            n_heads: num_heads,
+            n_kv_heads: num_heads,
+            d_head,
+            // Scores are not scaled: `modeling_gpt_neo.py` multiplies queries and keys and nothing else.
+            score_scale: 1.0,
+            span: match kind {
+                Kind::Global => Span::Full,
+                Kind::Local => Span::Window(window_size),
+            },
+            rotary: None,
+            qk_norm: None,
+            qkv_bias: Bias::Without,
+            out_bias: Bias::With,
+        },
+        feed_forward: FeedForwardConfig {
+            d_ff: intermediate_size,
+            kind: FeedForwardKind::Plain(activation),
+            bias: Bias::With,
+        },
+    };
+    let config = DecoderConfig {
+        d_model: hidden_size,
+        vocab_size,
+        embedding: EmbeddingConfig {
+            scale: None,
+            positions: LearnedPositions::Table { max_len: max_position_embeddings },
+        },
+        blocks: kinds.into_iter().map(block).collect(),
+        final_norm: norm,
+        head,
+    };
+    Ok(Description { family: Family::GptNeo, config, names: &NAMES, bos_token_id })
+}
+
+/// Takes `attention_types`, `[[["global", "local"], 6]]`, and `attention_layers`, the same written out.
+fn attention_kinds(keys: &mut Keys, num_layers: usize) -> Result<Vec<Kind>, ModelError> {
+    let types = keys.optional::<Vec<(Vec<Kind>, usize)>>("attention_types")?;
+    let layers = keys.optional::<Vec<Kind>>("attention_layers")?;
+    let expand = |types: Vec<(Vec<Kind>, usize)>| {
+        let repeated = types.into_iter().flat_map(|(kinds, times)| std::iter::repeat_n(kinds, times).flatten());
+        // One more than fits is enough to see that it does not.
+        repeated.take(num_layers + 1).collect()
+    };
+    let kinds: Vec<Kind> = match (layers, types) {
+        (Some(layers), _) => layers,
+        (None, Some(types)) => expand(types),
+        (None, None) => expand(vec![(vec![Kind::Global, Kind::Local], num_layers.div_ceil(2))]),
+    };
+    if kinds.len() == num_layers {
+        Ok(kinds)
+    } else {
+        Err(keys.bad("attention_types", &kinds, &format!("one kind for each of the {num_layers} layers")))
+    }
+}

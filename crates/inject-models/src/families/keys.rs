@@ -1,0 +1,181 @@
+//! Reading config.json so that nothing in it is overlooked.
+//!
+//! A family takes the keys it knows, one by one, each into a variable of the key's own name: a key that is read
+//! and not used is then an unused variable, which the lints refuse. Whatever is left at the end must be on the
+//! family's list of keys without influence on the computation, or loading stops.
+
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::ModelError;
+
+/// Keys of every family that do not touch the computation of hidden states: bookkeeping, training-time
+/// settings, generation defaults, and dropout, which is off outside training.
+const WITHOUT_INFLUENCE: &[&str] = &[
+    "_attn_implementation_autoset",
+    "_name_or_path",
+    "architectures",
+    "auto_map",
+    "bad_words_ids",
+    "bos_token_id",
+    "chunk_size_feed_forward",
+    "dtype",
+    "eos_token_id",
+    "id2label",
+    "initializer_range",
+    "is_decoder",
+    "label2id",
+    "max_length",
+    "model_type",
+    "output_attentions",
+    "output_hidden_states",
+    "pad_token_id",
+    "problem_type",
+    "return_dict",
+    "sep_token_id",
+    "task_specific_params",
+    "torch_dtype",
+    "transformers_version",
+    "unk_token_id",
+    "use_cache",
+];
+
+/// The keys of one JSON object that nobody has taken yet.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    path: PathBuf,
+    /// Dotted path of this object within the file, with a trailing dot, or empty at the top.
+    prefix: String,
+    left: Map<String, Value>,
+}
+
+impl Keys {
+    pub(crate) fn new(path: &Path, left: Map<String, Value>) -> Self {
+        Keys { path: path.to_owned(), prefix: String::new(), left }
+    }
+
+    /// Takes a key that may be missing or null.
+    pub(crate) fn optional<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, ModelError> {
+        match self.left.remove(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => match T::deserialize(&value) {
+                Ok(parsed) => Ok(Some(parsed)),
+                Err(error) => Err(self.bad(key, &value, &error.to_string())),
+            },
+        }
+    }
+
+    /// Takes a key that has a documented default.
+    pub(crate) fn or<T: DeserializeOwned>(&mut self, key: &str, default: T) -> Result<T, ModelError> {
+        Ok(self.optional(key)?.unwrap_or(default))
+    }
+
+    /// Takes a key that must be there.
+    pub(crate) fn required<T: DeserializeOwned>(&mut self, key: &str) -> Result<T, ModelError> {
+        self.optional(key)?.ok_or_else(|| ModelError::MissingKey {
+            path: self.path.clone(),
+            key: format!("{}{key}", self.prefix),
+            expected: format!("a value of type {}", std::any::type_name::<T>()),
+        })
+    }
+
+    /// Takes a size: a whole number from 1 to a bound that no published model comes near, so that products of
+    /// sizes cannot overflow.
+    pub(crate) fn size(&mut self, key: &str) -> Result<usize, ModelError> {
+        let found = self.required::<usize>(key)?;
+        self.checked_size(key, found)
+    }
+
+    /// As [`Keys::size`], for a key that may be missing or null.
+    pub(crate) fn optional_size(&mut self, key: &str) -> Result<Option<usize>, ModelError> {
+        self.optional::<usize>(key)?.map(|found| self.checked_size(key, found)).transpose()
+    }
+
+    fn checked_size(&self, key: &str, found: usize) -> Result<usize, ModelError> {
+        const LIMIT: usize = 1 << 24;
+        if (1..=LIMIT).contains(&found) {
+            Ok(found)
+        } else {
+            Err(self.bad(key, &found, &format!("a size from 1 to {LIMIT}")))
+        }
+    }
+
+    /// Takes the number of layers, whose bound is lower because a list of that length is made.
+    pub(crate) fn n_layers(&mut self, key: &str) -> Result<usize, ModelError> {
+        const LIMIT: usize = 4096;
+        let found = self.size(key)?;
+        if found <= LIMIT { Ok(found) } else { Err(self.bad(key, &found, &format!("at most {LIMIT} layers"))) }
+    }
+
+    /// Takes a key that changes the computation and of which only one value is supported.
+    pub(crate) fn only(&mut self, key: &str, supported: impl Into<Value>) -> Result<(), ModelError> {
+        let supported = supported.into();
+        match self.left.remove(key) {
+            None | Some(Value::Null) => Ok(()),
+            Some(found) if found == supported => Ok(()),
+            Some(found) => Err(self.bad(key, &found, &supported.to_string())),
+        }
+    }
+
+    /// Fills in what a missing key means in this family; a key written as null stays so.
+    pub(crate) fn default_to(&mut self, key: &str, value: impl Into<Value>) {
+        self.left.entry(key).or_insert_with(|| value.into());
+    }
+
+    /// Takes an object, to be read by its own [`Keys`].
+    pub(crate) fn nested(&mut self, key: &str) -> Result<Option<Keys>, ModelError> {
+        let left = self.optional::<Map<String, Value>>(key)?;
+        Ok(left.map(|left| Keys { path: self.path.clone(), prefix: format!("{}{key}.", self.prefix), left }))
+    }
+
+    /// An object without keys in the place of a missing one: everything in it takes its default.
+    pub(crate) fn empty(&self, key: &str) -> Keys {
+        Keys { path: self.path.clone(), prefix: format!("{}{key}.", self.prefix), left: Map::new() }
+    }
+
+    /// The token a prompt begins with, where the config names one.
+    pub(crate) fn bos_token_id(&self) -> Option<u32> {
+        self.left.get("bos_token_id").and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok())
+    }
+
+    /// Whether the key is written out, even as null.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.left.contains_key(key)
+    }
+
+    /// Says that nothing more will be taken: what is left must be without influence, or null.
+    pub(crate) fn finish(self, family: &str, without_influence: &[&str]) -> Result<(), ModelError> {
+        let known = |key: &str| WITHOUT_INFLUENCE.contains(&key) || without_influence.contains(&key);
+        match self.left.iter().find(|(key, value)| !value.is_null() && !known(key)) {
+            None => Ok(()),
+            Some((key, value)) => Err(ModelError::UnknownKey {
+                path: self.path.clone(),
+                key: format!("{}{key}", self.prefix),
+                found: shortened(value),
+                family: family.to_owned(),
+            }),
+        }
+    }
+
+    /// The error for a value that cannot be used.
+    pub(crate) fn bad(&self, key: &str, found: &impl serde::Serialize, expected: &str) -> ModelError {
+        ModelError::BadKey {
+            path: self.path.clone(),
+            key: format!("{}{key}", self.prefix),
+            found: shortened(found),
+            expected: expected.to_owned(),
+        }
+    }
+}
+
+/// A value as JSON, cut where it would flood the terminal.
+fn shortened(value: &impl serde::Serialize) -> String {
+    const LIMIT: usize = 120;
+    let text = serde_json::to_string(value).unwrap_or_else(|_| "not representable".to_owned());
+    match text.char_indices().nth(LIMIT) {
+        None => text,
+        Some((end, _)) => format!("{}...", &text[..end]),
+    }
+}

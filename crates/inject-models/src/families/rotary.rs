@@ -1,0 +1,121 @@
+//! Rotary settings, in the two spellings that config files use.
+//!
+//! The older one has `rope_theta`, `rope_scaling` and `partial_rotary_factor` side by side; the newer one puts
+//! all of them into `rope_parameters`. Where a value stands in both places the inner one counts, as in Hugging
+//! Face transformers 5.23, `modeling_rope_utils.py` (`standardize_rope_params`).
+
+use super::keys::Keys;
+use crate::{
+    ModelError,
+    config::{RotaryConfig, RotaryScaling},
+};
+
+/// What the rotary settings of a config are relative to.
+pub(super) struct Surroundings {
+    pub(super) d_head: usize,
+    /// `max_position_embeddings`.
+    pub(super) max_len: usize,
+    /// `original_max_position_embeddings` where a family keeps it outside the rotary settings.
+    pub(super) original_len: Option<usize>,
+    /// Base where the config names none.
+    pub(super) default_base: f64,
+}
+
+/// Takes all rotary keys of a family with one kind of rotary layer.
+pub(super) fn take(keys: &mut Keys, surroundings: &Surroundings) -> Result<RotaryConfig, ModelError> {
+    let outer_base = keys.optional::<f64>("rope_theta")?;
+    let outer_partial = keys.optional::<f64>("partial_rotary_factor")?;
+    let inner = match (keys.nested("rope_scaling")?, keys.nested("rope_parameters")?) {
+        (Some(_), Some(_)) => return Err(both_spellings(keys)),
+        (older, newer) => older.or(newer).unwrap_or_else(|| keys.empty("rope_parameters")),
+    };
+    parse(inner, outer_base, outer_partial, surroundings)
+}
+
+pub(super) fn both_spellings(keys: &Keys) -> ModelError {
+    keys.bad("rope_scaling", &"present", "one spelling only: `rope_parameters` is there too")
+}
+
+/// Reads one object of rotary settings, of either spelling.
+pub(super) fn parse(
+    mut keys: Keys,
+    outer_base: Option<f64>,
+    outer_partial: Option<f64>,
+    surroundings: &Surroundings,
+) -> Result<RotaryConfig, ModelError> {
+    let older_kind = keys.optional::<String>("type")?;
+    let kind = keys.optional::<String>("rope_type")?.or(older_kind).unwrap_or_else(|| "default".to_owned());
+    let base = keys.optional::<f64>("rope_theta")?.or(outer_base).unwrap_or(surroundings.default_base);
+    let partial = keys.optional::<f64>("partial_rotary_factor")?.or(outer_partial);
+    let scaling = match kind.as_str() {
+        "default" => {
+            keys.optional::<f64>("factor")?.filter(|&factor| factor != 1.0).map_or(Ok(()), |factor| {
+                Err(keys.bad("factor", &factor, "no factor beside rope_type `default`"))
+            })?;
+            RotaryScaling::None
+        }
+        "linear" => RotaryScaling::Linear { factor: positive(&mut keys, "factor")? },
+        "llama3" => RotaryScaling::Llama3 {
+            factor: positive(&mut keys, "factor")?,
+            low_freq_factor: positive(&mut keys, "low_freq_factor")?,
+            high_freq_factor: positive(&mut keys, "high_freq_factor")?,
+            original_len: original_len(&mut keys, surroundings)? as f64,
+        },
+        // Phi-3's first configs call longrope `su`, and transformers reads their `yarn` the same way.
+        "longrope" | "su" => long_rope(&mut keys, surroundings)?,
+        _ => return Err(keys.bad("rope_type", &kind, "`default`, `linear`, `llama3` or `longrope`")),
+    };
+    if !(base.is_finite() && base > 0.0) {
+        return Err(keys.bad("rope_theta", &base, "a positive number"));
+    }
+    // The product is cut, not rounded, as in the reference.
+    let rotary_dim = (surroundings.d_head as f64 * partial.unwrap_or(1.0)) as usize;
+    if rotary_dim == 0 || rotary_dim > surroundings.d_head || !rotary_dim.is_multiple_of(2) {
+        let expected = format!("an even number of rotating coordinates, at most {}", surroundings.d_head);
+        return Err(keys.bad("partial_rotary_factor", &partial.unwrap_or(1.0), &expected));
+    }
+    if let RotaryScaling::LongRope { short_factor, long_factor, .. } = &scaling {
+        for (key, factors) in [("short_factor", short_factor), ("long_factor", long_factor)] {
+            if factors.len() != rotary_dim / 2 {
+                return Err(keys.bad(key, &factors.len(), &format!("{} factors", rotary_dim / 2)));
+            }
+        }
+    }
+    // transformers writes this beside every kind of scaling; only the kinds above that name it use it.
+    keys.finish("rotary", &["original_max_position_embeddings"])?;
+    Ok(RotaryConfig { rotary_dim, base, scaling })
+}
+
+fn long_rope(keys: &mut Keys, surroundings: &Surroundings) -> Result<RotaryScaling, ModelError> {
+    let original_len = original_len(keys, surroundings)?;
+    let short_factor = keys.required::<Vec<f64>>("short_factor")?;
+    let long_factor = keys.required::<Vec<f64>>("long_factor")?;
+    let stretch = match keys.optional::<f64>("factor")? {
+        Some(factor) => factor,
+        None => surroundings.max_len as f64 / original_len as f64,
+    };
+    let attention_factor = match keys.optional::<f64>("attention_factor")? {
+        Some(factor) => factor,
+        None if stretch <= 1.0 => 1.0,
+        None => (1.0 + stretch.ln() / (original_len as f64).ln()).sqrt(),
+    };
+    for (key, factors) in [("short_factor", &short_factor), ("long_factor", &long_factor)] {
+        if !factors.iter().all(|factor| factor.is_finite() && *factor > 0.0) {
+            return Err(keys.bad(key, factors, "positive numbers"));
+        }
+    }
+    if !(attention_factor.is_finite() && attention_factor > 0.0) {
+        return Err(keys.bad("attention_factor", &attention_factor, "a positive number"));
+    }
+    Ok(RotaryScaling::LongRope { short_factor, long_factor, original_len, attention_factor })
+}
+
+fn original_len(keys: &mut Keys, surroundings: &Surroundings) -> Result<usize, ModelError> {
+    let inner = keys.optional_size("original_max_position_embeddings")?;
+    Ok(surroundings.original_len.or(inner).unwrap_or(surroundings.max_len))
+}
+
+fn positive(keys: &mut Keys, key: &str) -> Result<f64, ModelError> {
+    let found = keys.required::<f64>(key)?;
+    if found.is_finite() && found > 0.0 { Ok(found) } else { Err(keys.bad(key, &found, "a positive number")) }
+}

@@ -1,0 +1,57 @@
+//! Transformer language models that load real checkpoints and stop at any named tap.
+//!
+//! The one idea: there is a single [`Decoder`], and a family of models is data. GPT-2, GPT-Neo, Llama, Mistral, Gemma 3
+//! and Phi-3 differ in what [`config`] describes and in nothing else, so a state read at a [`Tap`] means the same thing in
+//! all of them.
+//!
+//! ```
+//! use burn::tensor::Device;
+//! use inject_models::{Logits, Model, Origin, Precision, Tap, TokenBatch};
+//!
+//! # let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gpt2");
+//! let model = Model::load(Origin::of_folder(&folder), Precision::F32, &Device::flex())?;
+//! assert_eq!(model.family().to_string(), "gpt2");
+//!
+//! let prompts = TokenBatch::new(&[vec![5, 6, 7], vec![8, 9]])?;
+//! let states = model.decoder.forward(&prompts, &[Tap::FinalNorm], Logits::None)?.states;
+//! assert_eq!(states[&Tap::FinalNorm].dims()[..2], [2, 3]);
+//! # Ok::<(), inject_models::ModelError>(())
+//! ```
+//!
+//! - [`Model`]: a checkpoint folder, loaded; [`Origin`] says where it came from.
+//! - [`Decoder`]: tokens to states; [`PrefixCache`] continues a sequence, and many candidates share one.
+//! - [`Tap`]: where a state is read.
+//! - [`TokenBatch`]: prompts, padded on the right.
+//! - [`Tokenizer`] and [`Bos`]: text to ids and back.
+//! - [`hub`]: checkpoints by Hub id.
+//!
+//! The device is the caller's: every tensor lives where the parameters do, and no backend is switched on here. Features:
+//! `hub` (default) compiles the client for the Hugging Face Hub; without it there is no network code at all.
+
+pub mod config;
+#[cfg(feature = "hub")]
+pub mod hub;
+
+mod checkpoint;
+mod decoder;
+mod error;
+mod families;
+mod model;
+mod source;
+mod tap;
+mod tokenizer;
+mod tokens;
+
+pub use burn;
+
+pub use self::{
+    config::DecoderConfig,
+    decoder::{Decoder, Forward, Logits, PrefixCache},
+    error::ModelError,
+    families::Family,
+    model::{Model, Origin, Precision},
+    source::ModelSource,
+    tap::{Tap, TapError},
+    tokenizer::{Bos, Tokenizer},
+    tokens::TokenBatch,
+};

@@ -1,0 +1,130 @@
+//! Prompts as rectangular batches of token ids.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use crate::{ModelError, config::DecoderConfig};
+
+/// Prompts of one or several lengths, padded on the right.
+///
+/// Causal attention never looks right, so the padding changes no state of a real token. (Padding on the left would: it
+/// moves every learned position.)
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenBatch {
+    ids: Vec<u32>,
+    lens: Vec<usize>,
+    width: usize,
+}
+
+impl TokenBatch {
+    /// A batch of prompts, in the order given.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::EmptyPrompt`] when there is no prompt or one has no tokens.
+    pub fn new(prompts: &[impl AsRef<[u32]>]) -> Result<Self, ModelError> {
+        let lens: Vec<usize> = prompts.iter().map(|prompt| prompt.as_ref().len()).collect();
+        if lens.is_empty() {
+            return Err(ModelError::EmptyPrompt { prompt: 0 });
+        }
+        if let Some(prompt) = lens.iter().position(|&len| len == 0) {
+            return Err(ModelError::EmptyPrompt { prompt });
+        }
+        let width = lens.iter().copied().max().unwrap_or(0);
+        let mut ids = vec![0; lens.len() * width];
+        for (row, prompt) in ids.chunks_exact_mut(width).zip(prompts) {
+            row[..prompt.as_ref().len()].copy_from_slice(prompt.as_ref());
+        }
+        Ok(TokenBatch { ids, lens, width })
+    }
+
+    /// Number of prompts.
+    pub fn rows(&self) -> usize {
+        self.lens.len()
+    }
+
+    /// Length of the longest prompt, to which the others are padded.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Length of each prompt.
+    pub fn lens(&self) -> &[usize] {
+        &self.lens
+    }
+
+    /// The tokens of one prompt, without padding.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such prompt.
+    pub fn prompt(&self, row: usize) -> &[u32] {
+        &self.ids[row * self.width..][..self.lens[row]]
+    }
+
+    /// Checks every id against the model, and that these prompts, after `held` positions of a sequence, may be
+    /// computed together.
+    pub(crate) fn check(&self, config: &DecoderConfig, held: usize) -> Result<(), ModelError> {
+        for row in 0..self.rows() {
+            check_ids(config, row, self.prompt(row))?;
+        }
+        check_len(config, held + self.width)?;
+        let shorter = self.lens.iter().copied().min().unwrap_or(0);
+        if config.same_rotary(held + shorter, held + self.width) {
+            Ok(())
+        } else {
+            Err(ModelError::MixedRotary { shorter: held + shorter, longer: held + self.width })
+        }
+    }
+
+    /// Shape `[rows * width]`.
+    pub(crate) fn to_tensor(&self, device: &Device) -> Tensor<1, Int> {
+        ids_tensor(&self.ids, device)
+    }
+}
+
+/// Checks ids of one prompt against the vocabulary.
+pub(crate) fn check_ids(config: &DecoderConfig, prompt: usize, ids: &[u32]) -> Result<(), ModelError> {
+    match ids.iter().position(|&id| id as usize >= config.vocab_size) {
+        None => Ok(()),
+        Some(position) => Err(ModelError::TokenId {
+            prompt,
+            position,
+            found: ids[position],
+            vocab_size: config.vocab_size,
+        }),
+    }
+}
+
+/// Checks a length against the table of positions.
+pub(crate) fn check_len(config: &DecoderConfig, found: usize) -> Result<(), ModelError> {
+    match config.max_len() {
+        Some(max_len) if found > max_len => Err(ModelError::TooLong { found, max_len }),
+        _ => Ok(()),
+    }
+}
+
+/// Shape `[ids]`.
+pub(crate) fn ids_tensor(ids: &[u32], device: &Device) -> Tensor<1, Int> {
+    let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
+    let len = ids.len();
+    Tensor::from_data(TensorData::new(ids, [len]), device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prompts_come_back_without_their_padding() {
+        let batch = TokenBatch::new(&[vec![1, 2, 3], vec![4]]).unwrap();
+        assert_eq!((batch.rows(), batch.width()), (2, 3));
+        assert_eq!(batch.prompt(0), [1, 2, 3]);
+        assert_eq!(batch.prompt(1), [4]);
+    }
+
+    #[test]
+    fn a_prompt_without_tokens_is_refused() {
+        let error = TokenBatch::new(&[vec![1], vec![]]).unwrap_err();
+        assert!(matches!(error, ModelError::EmptyPrompt { prompt: 1 }));
+    }
+}

@@ -1,0 +1,61 @@
+//! The reference models beside the tests, and the files that hold their states.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Device, Tensor};
+use inject_models::{Model, Origin, Precision, Tap};
+use safetensors::{Dtype, SafeTensors};
+
+pub(crate) fn folder(case: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(case)
+}
+
+pub(crate) fn load(case: &str, precision: Precision, device: &Device) -> Model {
+    Model::load(Origin::of_folder(&folder(case)), precision, device).unwrap_or_else(|error| panic!("{case}: {error}"))
+}
+
+/// One small model of each family.
+pub(crate) const ONE_PER_FAMILY: [&str; 6] = ["gpt2", "gpt-neo", "llama", "mistral", "gemma3", "phi4"];
+
+/// A tensor of a golden file, as f64.
+pub(crate) struct Golden {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) values: Vec<f64>,
+}
+
+pub(crate) fn golden(file: &SafeTensors<'_>, name: &str) -> Golden {
+    let view = file.tensor(name).unwrap();
+    let values = match view.dtype() {
+        Dtype::F64 => view.data().as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b)).collect(),
+        Dtype::F32 => view.data().as_chunks::<4>().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect(),
+        Dtype::I32 => view.data().as_chunks::<4>().0.iter().map(|b| f64::from(i32::from_le_bytes(*b))).collect(),
+        other => panic!("unexpected {other:?}"),
+    };
+    Golden { shape: view.shape().to_vec(), values }
+}
+
+/// Rows of ids.
+pub(crate) fn ids(golden: &Golden) -> Vec<Vec<u32>> {
+    let width = *golden.shape.last().unwrap();
+    golden.values.chunks(width).map(|row| row.iter().map(|&id| id as u32).collect()).collect()
+}
+
+/// The values of a tensor, whatever it was computed in.
+pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
+    tensor.into_data().convert::<f64>().try_to_vec::<f64>().unwrap()
+}
+
+/// L2 distance of two rows.
+pub(crate) fn distance(a: &[f64], b: &[f64]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
+}
+
+pub(crate) fn norm(a: &[f64]) -> f64 {
+    a.iter().map(|a| a * a).sum::<f64>().sqrt()
+}
+
+/// The tap that row `index` of a golden file's first axis stands for.
+pub(crate) fn tap(index: usize, n_layers: usize) -> Tap {
+    Tap::all(n_layers)[index]
+}

@@ -1,0 +1,1 @@
+//! The exact prompt back from hidden states, with a verdict for every position.

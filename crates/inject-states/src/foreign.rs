@@ -1,0 +1,246 @@
+//! States that somebody else wrote, in `.safetensors` or `.npy`.
+//!
+//! A file is described once, when it is opened, and every size in its header is checked against its length there;
+//! [`StatesFile::column`] then reads the states of one tap, exactly: each of the four [`SourceDtype`]s fits into `f64`.
+//!
+//! # Layouts
+//!
+//! | shape | read as |
+//! |---|---|
+//! | `[a, d_model]` | `a` tokens at one tap |
+//! | `[a, b, d_model]` | `a` tokens at `b` taps (vLLM), or `a` taps of `b` tokens (a stack of Hugging Face's `hidden_states`) |
+//! | `[1, b, d_model]` | the same; the second reading is also a batch of one prompt |
+//!
+//! A three-dimensional tensor is read the way that fits the number of token ids and of tap names beside it. Where
+//! both ways fit (as many tokens as taps, or nothing beside the tensor, as always in `.npy`) the file is refused, and
+//! the caller says which it is with [`StatesFile::open_as`].
+//!
+//! In `.safetensors` the tensor is called `states` or `hidden_states`. Beside it may stand `token_ids`, `[token]` or
+//! `[1, token]` of any integer dtype, and in the metadata `taps` (names of [`Tap`], comma-separated, one per column)
+//! or `tap` (one name). Other tensors and other metadata are not looked at. The files of our own store are of this kind.
+//!
+//! # Example
+//!
+//! ```
+//! use inject_states::foreign::{ColumnChoice, StatesFile, write_npy};
+//! use ndarray::array;
+//!
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("states.npy");
+//! write_npy(&path, array![[0.5, -1.0, 2.0], [0.25, 0.0, 3.0]].view())?;
+//!
+//! let mut file = StatesFile::open(&path)?;
+//! assert_eq!((file.rows(), file.columns(), file.d_model()), (2, 1, 3));
+//! assert_eq!(file.column(ColumnChoice::Only)?[[1, 2]], 3.0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod dtype;
+mod error;
+mod layout;
+#[cfg(test)]
+mod malformed;
+mod npy;
+mod safetensors;
+
+use std::{
+    fs::File,
+    io::{BufReader, Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+};
+
+use inject_models::Tap;
+use ndarray::Array2;
+
+use dtype::Encoding;
+pub use dtype::SourceDtype;
+pub use error::{ForeignError, ForeignProblem};
+pub use layout::Axes;
+use layout::{Layout, MemoryOrder};
+pub use npy::write_npy;
+
+/// The endings [`StatesFile::open`] knows.
+const ENDINGS: &str = "`.safetensors`, `.npy`";
+
+/// A file of states whose header has been checked.
+///
+/// It has one or more columns: the states of all its tokens at one tap each.
+#[derive(Debug)]
+pub struct StatesFile {
+    path: PathBuf,
+    file: File,
+    header: Header,
+    layout: Layout,
+}
+
+/// Which column of a [`StatesFile`] to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColumnChoice {
+    /// The one column there is.
+    Only,
+    /// The column with this index, from 0; the caller knows which tap it is.
+    Index(usize),
+    /// The column that the file itself says is this tap.
+    Tap(Tap),
+}
+
+/// What the readers of both formats find before the first value.
+#[derive(Debug)]
+struct Header {
+    /// The tensor's name, for errors.
+    tensor: &'static str,
+    encoding: Encoding,
+    order: MemoryOrder,
+    shape: Vec<usize>,
+    /// Where in the file the first value lies.
+    start: u64,
+    taps: Option<Vec<Tap>>,
+    token_ids: Option<Vec<u32>>,
+}
+
+impl StatesFile {
+    /// Opens a file and reads its header, its taps and its token ids.
+    ///
+    /// # Errors
+    ///
+    /// [`ForeignError`] when the file cannot be read, is malformed, or can be read in two ways. The values are not
+    /// looked at before [`StatesFile::column`].
+    pub fn open(path: impl AsRef<Path>) -> Result<StatesFile, ForeignError> {
+        StatesFile::open_with(path.as_ref(), None)
+    }
+
+    /// Opens a file whose three-dimensional tensor is known to have these axes.
+    ///
+    /// What the file says about itself must still fit. A two-dimensional tensor has only one reading, whatever `axes`.
+    ///
+    /// # Errors
+    ///
+    /// As [`StatesFile::open`], but no file can be read in two ways.
+    pub fn open_as(path: impl AsRef<Path>, axes: Axes) -> Result<StatesFile, ForeignError> {
+        StatesFile::open_with(path.as_ref(), Some(axes))
+    }
+
+    fn open_with(path: &Path, axes: Option<Axes>) -> Result<StatesFile, ForeignError> {
+        let read = || -> Result<StatesFile, ForeignProblem> {
+            let ending = path.extension().unwrap_or_default().to_string_lossy().into_owned();
+            let read_header = match ending.to_ascii_lowercase().as_str() {
+                "npy" => npy::read_header,
+                "safetensors" => safetensors::read_header,
+                _ => return Err(ForeignProblem::UnknownEnding { found: ending, known: ENDINGS }),
+            };
+            let mut file = File::open(path)?;
+            let length = file.metadata()?.len();
+            let header = read_header(&mut file, length)?;
+            let layout = Layout::detect(&header, axes)?;
+            Ok(StatesFile { path: path.to_owned(), file, header, layout })
+        };
+        read().map_err(|problem| ForeignError { path: path.to_owned(), problem })
+    }
+
+    /// The file's path as it was given.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How many tokens each column has states of.
+    pub fn rows(&self) -> usize {
+        self.layout.rows.length
+    }
+
+    /// How many taps the file has states at.
+    pub fn columns(&self) -> usize {
+        self.layout.columns.length
+    }
+
+    /// The width of a state.
+    pub fn d_model(&self) -> usize {
+        self.layout.dimensions.length
+    }
+
+    /// The dtype of the values in the file, which tells how far they were rounded.
+    pub fn dtype(&self) -> SourceDtype {
+        self.header.encoding.dtype
+    }
+
+    /// The tap of each column, if the file says so.
+    pub fn taps(&self) -> Option<&[Tap]> {
+        self.header.taps.as_deref()
+    }
+
+    /// The token at each row, if the file says so.
+    pub fn token_ids(&self) -> Option<&[u32]> {
+        self.header.token_ids.as_deref()
+    }
+
+    /// Reads the states of one column, without rounding.
+    ///
+    /// # Shapes
+    ///
+    /// Gives `[row, d_model]`.
+    ///
+    /// # Errors
+    ///
+    /// [`ForeignError`] when there is no such column, the file cannot be read, or a value is NaN or infinite.
+    pub fn column(&mut self, choice: ColumnChoice) -> Result<Array2<f64>, ForeignError> {
+        self.index_of(choice)
+            .and_then(|column| self.read(column))
+            .map_err(|problem| ForeignError { path: self.path.clone(), problem })
+    }
+
+    fn index_of(&self, choice: ColumnChoice) -> Result<usize, ForeignProblem> {
+        let columns = self.columns();
+        match choice {
+            ColumnChoice::Only if columns == 1 => Ok(0),
+            ColumnChoice::Only => Err(ForeignProblem::ManyColumns { columns }),
+            ColumnChoice::Index(index) if index < columns => Ok(index),
+            ColumnChoice::Index(found) => Err(ForeignProblem::NoSuchColumn { found, columns }),
+            ColumnChoice::Tap(tap) => {
+                let taps = self.taps().ok_or(ForeignProblem::UnnamedColumns { tap })?;
+                let index = taps.iter().position(|&known| known == tap);
+                index.ok_or_else(|| ForeignProblem::NoSuchTap { tap, known: taps.to_vec() })
+            }
+        }
+    }
+
+    /// Reads one contiguous span of the file per row or, in Fortran order, per dimension.
+    fn read(&mut self, column: usize) -> Result<Array2<f64>, ForeignProblem> {
+        let Layout { rows, columns, dimensions } = self.layout;
+        let by_row = dimensions.stride <= rows.stride;
+        let (outer, inner) = if by_row { (rows, dimensions) } else { (dimensions, rows) };
+        let encoding = self.header.encoding;
+        let size = encoding.dtype.bytes();
+        let mut span = zeros::<u8>(((inner.length - 1) * inner.stride + 1) * size)?;
+        let states = zeros::<f64>(rows.length * dimensions.length)?;
+        let shape = (rows.length, dimensions.length);
+        let mut states = Array2::from_shape_vec(shape, states).map_err(|_| ForeignProblem::OutOfMemory)?;
+
+        let base = self.header.start + (column * columns.stride * size) as u64;
+        let mut reader = BufReader::with_capacity(1 << 16, &mut self.file);
+        let mut position = reader.seek(SeekFrom::Start(base))?;
+        for i in 0..outer.length {
+            let start = base + (i * outer.stride * size) as u64;
+            // Unlike `seek`, this keeps what is buffered; both offsets lie inside the file, so the difference fits.
+            reader.seek_relative(start as i64 - position as i64)?;
+            reader.read_exact(&mut span)?;
+            position = start + span.len() as u64;
+            for (j, bytes) in span.chunks_exact(size).step_by(inner.stride).enumerate() {
+                let value = encoding.decode(bytes);
+                let (row, dimension) = if by_row { (i, j) } else { (j, i) };
+                if !value.is_finite() {
+                    let tensor = self.header.tensor;
+                    return Err(ForeignProblem::NotFinite { tensor, column, row, dimension, value });
+                }
+                states[[row, dimension]] = value;
+            }
+        }
+        Ok(states)
+    }
+}
+
+/// As `vec![0; length]`, for lengths that a (sparse) file claims.
+fn zeros<T: Clone + Default>(length: usize) -> Result<Vec<T>, ForeignProblem> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(length).map_err(|_| ForeignProblem::OutOfMemory)?;
+    values.resize(length, T::default());
+    Ok(values)
+}

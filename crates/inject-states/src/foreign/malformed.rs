@@ -1,0 +1,300 @@
+//! One test for each way a file can be malformed.
+
+mod properties;
+
+use std::{fs, path::PathBuf};
+
+use ndarray::{Array2, array};
+use tempfile::TempDir;
+
+use super::*;
+
+/// A file with this name and content, in a folder that lives as long as the first value.
+fn file(name: &str, content: &[u8]) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    fs::write(&path, content).unwrap();
+    (folder, path)
+}
+
+/// What is wrong with the header of this file.
+fn problem(name: &str, content: &[u8]) -> ForeignProblem {
+    let (_folder, path) = file(name, content);
+    let error = StatesFile::open(&path).unwrap_err();
+    assert_eq!(error.path, path);
+    assert!(error.to_string().starts_with(&format!("{}: ", path.display())), "{error}");
+    error.problem
+}
+
+/// A `.safetensors` file with this header and as many zeros behind it.
+fn safetensors(header: &str, data: usize) -> Vec<u8> {
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &vec![0; data]].concat()
+}
+
+fn npy(version: [u8; 2], header: &str, data: usize) -> Vec<u8> {
+    let length = (header.len() as u32).to_le_bytes();
+    let length = if version[0] == 1 { &length[..2] } else { &length[..] };
+    [b"\x93NUMPY", &version[..], length, header.as_bytes(), &vec![0; data]].concat()
+}
+
+const STATES: &str = r#""states":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}"#;
+
+/// A header of `STATES` and `token_ids` of this dtype and shape.
+fn with_ids(dtype: &str, shape: &str, end: usize) -> String {
+    format!(r#"{{{STATES},"token_ids":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[24,{end}]}}}}"#)
+}
+
+/// Asserts that opening `content` gives a problem of this form.
+macro_rules! refused {
+    ($name:expr, $content:expr, $form:pat) => {{
+        let problem = problem($name, $content);
+        assert!(matches!(problem, $form), "{problem:?}: {problem}");
+    }};
+}
+
+#[test]
+fn a_missing_file_is_refused() {
+    let error = StatesFile::open("/nowhere/states.npy").unwrap_err();
+    assert!(matches!(error.problem, ForeignProblem::Io(_)), "{error}");
+}
+
+#[test]
+fn an_unknown_ending_lists_the_known_ones() {
+    for name in ["a.pt", "npy", "a"] {
+        refused!(name, b"", ForeignProblem::UnknownEnding { known: "`.safetensors`, `.npy`", .. });
+    }
+}
+
+#[test]
+fn a_file_shorter_than_its_header_is_refused() {
+    refused!("a.safetensors", b"", ForeignProblem::HeaderCutOff { found: 0, expected: 8 });
+    refused!("a.safetensors", &[0; 7], ForeignProblem::HeaderCutOff { found: 7, expected: 8 });
+    refused!(
+        "a.safetensors",
+        &[9, 0, 0, 0, 0, 0, 0, 0],
+        ForeignProblem::HeaderCutOff { found: 8, expected: 17 }
+    );
+    refused!("a.npy", b"\x93NUMPY\x01", ForeignProblem::HeaderCutOff { found: 7, expected: 8 });
+    refused!("a.npy", b"\x93NUMPY\x01\0\x05", ForeignProblem::HeaderCutOff { found: 9, expected: 10 });
+    refused!("a.npy", b"\x93NUMPY\x02\0\x05\0", ForeignProblem::HeaderCutOff { found: 10, expected: 12 });
+    refused!("a.npy", b"\x93NUMPY\x01\0\x05\0", ForeignProblem::HeaderCutOff { found: 10, expected: 15 });
+}
+
+#[test]
+fn a_header_of_absurd_length_is_refused() {
+    refused!("a.safetensors", &[0xff; 8], ForeignProblem::HeaderTooLong { found: u64::MAX, .. });
+    refused!("a.npy", b"\x93NUMPY\x02\0\0\0\x01\0", ForeignProblem::HeaderTooLong { found: 0x10000, .. });
+}
+
+#[test]
+fn a_safetensors_header_that_is_not_json_is_refused() {
+    refused!("a.safetensors", &safetensors("{", 0), ForeignProblem::SafetensorsHeader { .. });
+    refused!("a.safetensors", &safetensors("[]", 0), ForeignProblem::SafetensorsHeader { .. });
+    refused!("a.safetensors", b"\x01\0\0\0\0\0\0\0\xff", ForeignProblem::SafetensorsHeader { .. });
+}
+
+#[test]
+fn a_tensor_that_does_not_fill_its_bytes_is_refused() {
+    let header = r#"{"states":{"dtype":"F32","shape":[2,3],"data_offsets":[0,20]}}"#;
+    refused!("a.safetensors", &safetensors(header, 20), ForeignProblem::SafetensorsHeader { .. });
+}
+
+#[test]
+fn a_tensor_that_does_not_begin_where_the_last_one_ends_is_refused() {
+    let header = r#"{"states":{"dtype":"F32","shape":[2,3],"data_offsets":[4,28]}}"#;
+    refused!("a.safetensors", &safetensors(header, 28), ForeignProblem::SafetensorsHeader { .. });
+    let header = r#"{"states":{"dtype":"F32","shape":[2,3],"data_offsets":[24,0]}}"#;
+    refused!("a.safetensors", &safetensors(header, 24), ForeignProblem::SafetensorsHeader { .. });
+}
+
+#[test]
+fn a_shape_whose_product_overflows_is_refused() {
+    let huge = usize::MAX;
+    let header = format!(r#"{{"states":{{"dtype":"F32","shape":[{huge},{huge}],"data_offsets":[0,4]}}}}"#);
+    refused!("a.safetensors", &safetensors(&header, 4), ForeignProblem::SafetensorsHeader { .. });
+    // Eight tensors that are each the longest there can be.
+    let longest = usize::MAX / 8;
+    let tensors = (0..8).map(|i| {
+        let (from, to) = (i * longest, (i + 1) * longest);
+        format!(r#""{i}":{{"dtype":"U8","shape":[{longest}],"data_offsets":[{from},{to}]}}"#)
+    });
+    let header = format!("{{{}}}", tensors.collect::<Vec<_>>().join(","));
+    refused!("a.safetensors", &safetensors(&header, 4), ForeignProblem::Length { .. });
+    let axes = vec![huge.to_string(); 9].join(", ");
+    for shape in [format!("({huge}, {huge})"), format!("({huge}, 3)"), format!("({axes})")] {
+        let header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}}}");
+        refused!("a.npy", &npy([1, 0], &header, 24), ForeignProblem::Length { .. });
+    }
+}
+
+#[test]
+fn a_file_longer_or_shorter_than_its_header_says_is_refused() {
+    let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3)}";
+    for data in [0, 23, 25] {
+        refused!(
+            "a.safetensors",
+            &safetensors(&format!("{{{STATES}}}"), data),
+            ForeignProblem::Length { .. }
+        );
+        refused!("a.npy", &npy([1, 0], header, data), ForeignProblem::Length { .. });
+    }
+}
+
+#[test]
+fn a_file_that_is_not_npy_is_refused() {
+    refused!("a.npy", b"\x93NUMPX\x01\0", ForeignProblem::NpyMagic);
+    refused!("a.npy", &safetensors(&format!("{{{STATES}}}"), 24), ForeignProblem::NpyMagic);
+}
+
+#[test]
+fn an_unknown_npy_version_is_refused() {
+    for version in [[0, 0], [1, 1], [4, 0]] {
+        refused!("a.npy", &npy(version, "{}", 0), ForeignProblem::NpyVersion { .. });
+    }
+}
+
+#[test]
+fn a_malformed_npy_header_is_refused() {
+    for version in [[1, 0], [2, 0], [3, 0]] {
+        refused!("a.npy", &npy(version, "{}", 0), ForeignProblem::NpyHeader { .. });
+    }
+}
+
+#[test]
+fn a_file_without_states_lists_its_tensors() {
+    let header = format!("{{{}}}", STATES.replace("states", "activations"));
+    refused!("a.safetensors", &safetensors("{}", 0), ForeignProblem::NoStates { .. });
+    match problem("a.safetensors", &safetensors(&header, 24)) {
+        ForeignProblem::NoStates { found } => assert_eq!(found, ["activations"]),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_file_with_two_tensors_of_states_is_refused() {
+    let second = r#""hidden_states":{"dtype":"F32","shape":[1],"data_offsets":[24,28]}"#;
+    refused!("a.safetensors", &safetensors(&format!("{{{STATES},{second}}}"), 28), ForeignProblem::TwoStates);
+}
+
+#[test]
+fn states_of_an_integer_or_an_eight_bit_dtype_are_refused() {
+    for dtype in ["I32", "U32", "C64", "F8_E4M3"] {
+        let bytes = if dtype == "C64" { 48 } else { 24 };
+        let shape = if dtype == "F8_E4M3" { "[8,3]" } else { "[2,3]" };
+        let header =
+            format!(r#"{{"states":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[0,{bytes}]}}}}"#);
+        refused!("a.safetensors", &safetensors(&header, bytes), ForeignProblem::Dtype { .. });
+    }
+}
+
+#[test]
+fn token_ids_of_a_dtype_that_is_no_integer_are_refused() {
+    refused!("a.safetensors", &safetensors(&with_ids("F32", "[2]", 32), 32), ForeignProblem::Dtype { .. });
+    refused!("a.safetensors", &safetensors(&with_ids("BOOL", "[2]", 26), 26), ForeignProblem::Dtype { .. });
+}
+
+#[test]
+fn token_ids_of_another_shape_are_refused() {
+    for shape in ["[2,1]", "[1,1,2]"] {
+        let content = safetensors(&with_ids("I32", shape, 32), 32);
+        refused!("a.safetensors", &content, ForeignProblem::TokenIdsShape { .. });
+    }
+    refused!(
+        "a.safetensors",
+        &safetensors(&with_ids("I32", "[3]", 36), 36),
+        ForeignProblem::Mismatch { n_tokens: Some(3), .. }
+    );
+}
+
+#[test]
+fn token_ids_of_every_integer_dtype_are_read() {
+    for (dtype, bytes) in
+        [("I8", 1), ("U8", 1), ("I16", 2), ("U16", 2), ("I32", 4), ("U32", 4), ("I64", 8), ("U64", 8)]
+    {
+        let end = 24 + 2 * bytes;
+        let mut content = safetensors(&with_ids(dtype, "[1,2]", end), end);
+        let last = content.len() - bytes;
+        content[last] = 0x7f;
+        let (_folder, path) = file("a.safetensors", &content);
+        assert_eq!(StatesFile::open(path).unwrap().token_ids().unwrap(), [0, 0x7f], "{dtype}");
+    }
+}
+
+#[test]
+fn a_token_id_outside_u32_is_named() {
+    for (dtype, bytes, id, found) in [
+        ("I8", 1, &(-1i8).to_le_bytes()[..], -1),
+        ("I64", 8, &i64::MIN.to_le_bytes(), i128::from(i64::MIN)),
+        ("I64", 8, &(1i64 << 32).to_le_bytes(), 1 << 32),
+        ("U64", 8, &u64::MAX.to_le_bytes(), i128::from(u64::MAX)),
+    ] {
+        let end = 24 + 2 * bytes;
+        let mut content = safetensors(&with_ids(dtype, "[2]", end), end - bytes);
+        content.extend(id);
+        match problem("a.safetensors", &content) {
+            ForeignProblem::TokenId { position: 1, found: id } => assert_eq!(id, found),
+            other => panic!("{dtype}: {other}"),
+        }
+    }
+}
+
+#[test]
+fn metadata_that_names_no_tap_or_one_tap_twice_is_refused() {
+    let with = |metadata: &str| safetensors(&format!(r#"{{"__metadata__":{{{metadata}}},{STATES}}}"#), 24);
+    for metadata in [r#""tap":"7""#, r#""tap":"block-1,block-2""#, r#""taps":"""#, r#""taps":"block-1,""#] {
+        refused!("a.safetensors", &with(metadata), ForeignProblem::TapName { .. });
+    }
+    refused!("a.safetensors", &with(r#""taps":"block-1,block-1""#), ForeignProblem::RepeatedTap { .. });
+    refused!("a.safetensors", &with(r#""taps":"block-1","tap":"block-1""#), ForeignProblem::TapAndTaps);
+    refused!("a.safetensors", &with(r#""tap":7"#), ForeignProblem::SafetensorsHeader { .. });
+    refused!(
+        "a.safetensors",
+        &with(r#""taps":"block-1,block-2""#),
+        ForeignProblem::Mismatch { n_taps: Some(2), .. }
+    );
+}
+
+#[test]
+fn a_value_that_is_not_finite_is_named_with_its_place() {
+    for bits in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY].map(f32::to_bits) {
+        let mut content = safetensors(&format!("{{{STATES}}}"), 24);
+        let place = content.len() - 8;
+        content[place..place + 4].copy_from_slice(&bits.to_le_bytes());
+        let (_folder, path) = file("a.safetensors", &content);
+        let error = StatesFile::open(path).unwrap().column(ColumnChoice::Only).unwrap_err();
+        assert!(
+            matches!(error.problem, ForeignProblem::NotFinite { row: 1, dimension: 1, column: 0, .. }),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_value_that_is_not_finite_in_fortran_order_is_named_with_its_place() {
+    let mut content = npy([1, 0], "{'descr': '<f4', 'fortran_order': True, 'shape': (2, 3)}", 24);
+    let place = content.len() - 12;
+    content[place..place + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    let (_folder, path) = file("a.npy", &content);
+    let error = StatesFile::open(path).unwrap().column(ColumnChoice::Only).unwrap_err();
+    assert!(matches!(error.problem, ForeignProblem::NotFinite { row: 1, dimension: 1, .. }), "{error}");
+}
+
+#[test]
+fn a_file_that_shrinks_after_it_was_opened_is_refused() {
+    let (_folder, path) = file("a.safetensors", &safetensors(&format!("{{{STATES}}}"), 24));
+    let mut states = StatesFile::open(&path).unwrap();
+    fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(20).unwrap();
+    let error = states.column(ColumnChoice::Only).unwrap_err();
+    assert!(matches!(error.problem, ForeignProblem::Io(_)), "{error}");
+}
+
+#[test]
+fn what_cannot_be_read_is_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.npy");
+    let error = write_npy(&path, Array2::zeros((0, 3)).view()).unwrap_err();
+    assert!(matches!(error.problem, ForeignProblem::Empty { .. }), "{error}");
+    let error = write_npy(&path, array![[0.0, 1.0], [f32::NAN, 0.0]].view()).unwrap_err();
+    assert!(matches!(error.problem, ForeignProblem::NotFinite { row: 1, dimension: 0, .. }), "{error}");
+    assert!(!path.exists());
+}

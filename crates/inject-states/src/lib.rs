@@ -1,0 +1,4 @@
+//! Hidden states of transformer language models at named taps, in memory and on disk.
+
+pub mod foreign;
+pub mod prompts;

@@ -1,0 +1,137 @@
+//! The column `text` of a Parquet table.
+
+use std::{
+    fs::File,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    vec,
+};
+
+use parquet::{
+    basic::{ConvertedType, LogicalType},
+    column::reader::{ColumnReader, ColumnReaderImpl},
+    data_type::{ByteArray, ByteArrayType},
+    file::reader::{FileReader, SerializedFileReader},
+    schema::types::{ColumnDescriptor, SchemaDescriptor},
+};
+
+use super::PromptProblem;
+
+/// How many texts are decoded at once.
+const BATCH: usize = 256;
+
+/// The texts of a table in the order of its rows.
+pub(super) struct TextColumn {
+    file: SerializedFileReader<File>,
+    column: usize,
+    /// The row group to open next.
+    next_group: usize,
+    group: Option<ColumnReaderImpl<ByteArrayType>>,
+    batch: vec::IntoIter<Option<ByteArray>>,
+    /// The row the next text is in.
+    row: usize,
+}
+
+impl std::fmt::Debug for TextColumn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TextColumn")
+            .field("column", &self.column)
+            .field("row", &self.row)
+            .finish_non_exhaustive()
+    }
+}
+
+impl TextColumn {
+    pub(super) fn open(path: &Path) -> Result<TextColumn, PromptProblem> {
+        let file = File::open(path)?;
+        contained(|| {
+            let file = SerializedFileReader::new(file)?;
+            let column = text_column(file.metadata().file_metadata().schema_descr())?;
+            Ok(TextColumn { file, column, next_group: 0, group: None, batch: Vec::new().into_iter(), row: 0 })
+        })
+    }
+
+    /// The next text; after an error there is none.
+    pub(super) fn next_text(&mut self) -> Result<Option<String>, PromptProblem> {
+        loop {
+            if let Some(value) = self.batch.next() {
+                let row = self.row;
+                self.row += 1;
+                let bytes = value.ok_or(PromptProblem::NullText { row })?;
+                let text = bytes.as_utf8().map_err(|_| PromptProblem::RowNotUtf8 { row })?;
+                return Ok(Some(text.to_owned()));
+            }
+            if !contained(|| Ok(self.read_batch()? || self.open_group()?))? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Decodes further texts of the open row group, if there are any.
+    fn read_batch(&mut self) -> Result<bool, PromptProblem> {
+        let Some(group) = &mut self.group else { return Ok(false) };
+        let (mut levels, mut values) = (Vec::new(), Vec::new());
+        let (rows, ..) = group.read_records(BATCH, Some(&mut levels), None, &mut values)?;
+        let mut values = values.into_iter();
+        // A column without nulls has no levels.
+        let batch: Vec<_> = if levels.is_empty() {
+            values.map(Some).collect()
+        } else {
+            levels.iter().map(|&level| if level == 0 { None } else { values.next() }).collect()
+        };
+        self.batch = batch.into_iter();
+        Ok(rows > 0)
+    }
+
+    fn open_group(&mut self) -> Result<bool, PromptProblem> {
+        if self.next_group == self.file.num_row_groups() {
+            return Ok(false);
+        }
+        self.group = match self.file.get_row_group(self.next_group)?.get_column_reader(self.column)? {
+            ColumnReader::ByteArrayColumnReader(group) => Some(group),
+            // The schema, which is one for all row groups, says otherwise.
+            _ => return Err(PromptProblem::NotAStringColumn { found: "of several types".to_owned() }),
+        };
+        self.next_group += 1;
+        Ok(true)
+    }
+}
+
+/// Turns a panic into an error.
+///
+/// parquet 60.1.0 trusts lengths within the file: of files with a few damaged bytes, one in a thousand makes it panic.
+fn contained<T>(read: impl FnOnce() -> Result<T, PromptProblem>) -> Result<T, PromptProblem> {
+    // What the panic leaves half done is never looked at again.
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Err(PromptProblem::ParquetPanic { message: text.unwrap_or_default().to_owned() })
+    })
+}
+
+/// Which column is the `text` of the outermost level, and that it is one string per row.
+fn text_column(schema: &SchemaDescriptor) -> Result<usize, PromptProblem> {
+    let outer = |column: &ColumnDescriptor| column.path().parts().first().cloned().unwrap_or_default();
+    let position = schema.columns().iter().position(|column| outer(column) == "text");
+    let Some(index) = position else {
+        let found = schema.root_schema().get_fields().iter().map(|field| field.name().to_owned()).collect();
+        return Err(PromptProblem::NoTextColumn { found });
+    };
+    let column = schema.column(index);
+    let flat = column.path().parts().len() == 1 && column.max_rep_level() == 0;
+    let bytes = column.physical_type() == parquet::basic::Type::BYTE_ARRAY;
+    // Older writers annotate with the converted type only, and some not at all: the bytes are checked in any case.
+    let text = match column.logical_type_ref() {
+        Some(logical) => matches!(logical, LogicalType::String),
+        None => matches!(column.converted_type(), ConvertedType::UTF8 | ConvertedType::NONE),
+    };
+    if flat && bytes && text {
+        return Ok(index);
+    }
+    let nested = if flat { "" } else { "nested " };
+    let found = match column.logical_type_ref() {
+        Some(logical) => format!("{nested}{} ({logical:?})", column.physical_type()),
+        None => format!("{nested}{} ({})", column.physical_type(), column.converted_type()),
+    };
+    Err(PromptProblem::NotAStringColumn { found })
+}

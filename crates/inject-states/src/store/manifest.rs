@@ -1,0 +1,268 @@
+//! `manifest.json`: what a store holds, and the sign that it is finished.
+
+use std::{fs, path::Path};
+
+use serde_json::Value;
+
+use super::{
+    durable, error::StoreError, lengths::PromptLengths, noise::NoiseFloors, positions::Positions,
+    spec::StoreSpec,
+};
+
+/// The version of the format that this crate reads and writes.
+pub const FORMAT_VERSION: u32 = 1;
+
+const FILE: &str = "manifest.json";
+
+/// Everything about a store but its numbers.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The version of the format: [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// The crate and version that wrote the store.
+    pub created_by: String,
+    /// Where the states come from and what is kept of them.
+    pub spec: StoreSpec,
+    /// How many prompts there are.
+    pub prompt_count: usize,
+    /// How many tokens they have together.
+    pub token_count: usize,
+    /// How many states each tap has.
+    pub row_count: usize,
+    /// SHA-256, in hexadecimal, of the data of `prompts.safetensors`: `offsets`, then `token_ids`.
+    pub prompts_sha256: String,
+    /// The noise floors, where they were measured.
+    pub noise: Option<NoiseFloors>,
+}
+
+/// A field in which two manifests differ, and its two values as JSON.
+#[derive(Debug, PartialEq)]
+pub(super) struct Difference {
+    pub(super) field: String,
+    pub(super) found: String,
+    pub(super) expected: String,
+}
+
+impl Difference {
+    /// The difference as an error about a folder.
+    pub(super) fn in_folder(self, dir: &Path) -> StoreError {
+        let Difference { field, found, expected } = self;
+        StoreError::DifferentJob { path: dir.to_owned(), field, found, expected }
+    }
+}
+
+impl Manifest {
+    /// The manifest of a job that has not begun.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::InvalidSpec`], and [`StoreError::TooLarge`] when one tap cannot be memory-mapped.
+    pub(super) fn of(
+        spec: StoreSpec,
+        lengths: &PromptLengths,
+        prompts_sha256: String,
+    ) -> Result<Self, StoreError> {
+        let manifest = Manifest {
+            format_version: FORMAT_VERSION,
+            created_by: concat!("inject-states ", env!("CARGO_PKG_VERSION")).to_owned(),
+            spec: spec.checked()?,
+            prompt_count: lengths.prompts(),
+            token_count: lengths.tokens(),
+            row_count: lengths.rows(0..lengths.prompts()),
+            prompts_sha256,
+            noise: None,
+        };
+        manifest.within_memory()?;
+        Ok(manifest)
+    }
+
+    /// Reads the manifest of a folder; `None` if it has none.
+    pub(super) fn read(dir: &Path) -> Result<Option<Self>, StoreError> {
+        let path = dir.join(FILE);
+        let manifest: Option<Manifest> = read_versioned(&path, |json| json)?;
+        manifest.map(|manifest| manifest.checked(&path)).transpose()
+    }
+
+    /// Makes a finished store of the folder. Whatever it describes must be durable already.
+    pub(super) fn write(&self, dir: &Path) -> Result<(), StoreError> {
+        let path = dir.join(FILE);
+        durable::replace(&path, &to_json(self, &path)?)
+    }
+
+    /// The first field in which a store that was begun differs from this job. Noise floors are no part of a job.
+    pub(super) fn difference_of_job(&self, found: &Manifest) -> Option<Difference> {
+        let strip = |manifest: &Manifest| Manifest { noise: None, ..manifest.clone() };
+        first_difference("", &as_value(&strip(found)), &as_value(&strip(self)))
+    }
+
+    /// As [`Self::difference_of_job`], for a finished store: the version that wrote it no longer matters.
+    pub(super) fn difference_of_content(&self, found: &Manifest) -> Option<Difference> {
+        self.difference_of_job(&Manifest { created_by: self.created_by.clone(), ..found.clone() })
+    }
+
+    /// A manifest from disk, if no two of its fields contradict each other.
+    fn checked(self, path: &Path) -> Result<Self, StoreError> {
+        let field = |field: &str, found: String, expected: &str| StoreError::Field {
+            path: path.to_owned(),
+            field: field.to_owned(),
+            found,
+            expected: expected.to_owned(),
+        };
+        let spec = match self.spec.clone().checked() {
+            Err(StoreError::InvalidSpec { field: name, found, expected }) => {
+                return Err(field(name, found, expected));
+            }
+            other => other?,
+        };
+        if spec.taps != self.spec.taps {
+            return Err(field("taps", format!("{:?}", self.spec.taps), "the order of computation"));
+        }
+        if self.prompt_count == 0 || self.token_count < self.prompt_count {
+            let found = format!("{} prompts with {} tokens", self.prompt_count, self.token_count);
+            return Err(field("prompt_count", found, "at least one prompt, and a token for each"));
+        }
+        let rows = match spec.positions {
+            Positions::Last => self.prompt_count,
+            Positions::All => self.token_count,
+        };
+        if self.row_count != rows {
+            return Err(field("row_count", self.row_count.to_string(), &rows.to_string()));
+        }
+        if let Some(noise) = &self.noise {
+            noise.check(&spec.taps)?;
+        }
+        self.within_memory()?;
+        Ok(self)
+    }
+
+    /// # Errors
+    ///
+    /// [`StoreError::TooLarge`] when a file is too large for one memory map.
+    fn within_memory(&self) -> Result<(), StoreError> {
+        let states = [self.row_count, self.spec.d_model, self.spec.dtype.size()];
+        let rows = [self.row_count, 3, size_of::<i32>()];
+        let prompts = [self.token_count.saturating_add(self.prompt_count), 1, size_of::<i64>()];
+        let limit = isize::MAX as u128;
+        for factors in [states, rows, prompts] {
+            let found = factors.iter().fold(1u128, |bytes, &factor| bytes.saturating_mul(factor as u128));
+            if found > limit {
+                return Err(StoreError::TooLarge { what: "bytes in one file", found, limit });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads a JSON file, and checks the format version of the part that `manifest` points at before the rest.
+/// `None` if there is no such file.
+pub(super) fn read_versioned<T: serde::de::DeserializeOwned>(
+    path: &Path,
+    manifest: fn(&Value) -> &Value,
+) -> Result<Option<T>, StoreError> {
+    let text = match fs::read(path) {
+        Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(StoreError::io("read", path))?,
+    };
+    let damaged = |source| StoreError::Json { path: path.to_owned(), source };
+    let json: Value = serde_json::from_slice(&text).map_err(damaged)?;
+    let version = &manifest(&json)["format_version"];
+    if *version != FORMAT_VERSION {
+        return Err(StoreError::FormatVersion {
+            path: path.to_owned(),
+            found: version.to_string(),
+            expected: FORMAT_VERSION,
+        });
+    }
+    serde_json::from_value(json).map(Some).map_err(damaged)
+}
+
+/// The pretty form, with a newline at its end.
+pub(super) fn to_json<T: serde::Serialize>(value: &T, path: &Path) -> Result<Vec<u8>, StoreError> {
+    let mut json = serde_json::to_vec_pretty(value)
+        .map_err(|source| StoreError::Json { path: path.to_owned(), source })?;
+    json.push(b'\n');
+    Ok(json)
+}
+
+fn as_value(manifest: &Manifest) -> Value {
+    serde_json::to_value(manifest).expect("a manifest has only text keys")
+}
+
+fn first_difference(field: &str, found: &Value, expected: &Value) -> Option<Difference> {
+    if let (Value::Object(found), Value::Object(expected)) = (found, expected) {
+        return expected.iter().find_map(|(name, expected)| first_difference(name, &found[name], expected));
+    }
+    let differs =
+        || Difference { field: field.to_owned(), found: found.to_string(), expected: expected.to_string() };
+    (found != expected).then(differs)
+}
+
+#[cfg(test)]
+mod tests {
+    use inject_models::Tap;
+
+    use super::{super::spec::tests::spec, *};
+
+    fn manifest() -> Manifest {
+        let lengths = PromptLengths::of(&[vec![1, 2], vec![3]], Positions::Last).unwrap();
+        Manifest::of(spec(), &lengths, "ab".to_owned()).unwrap()
+    }
+
+    #[test]
+    fn a_manifest_survives_the_way_to_disk_and_back() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(Manifest::read(dir.path()).unwrap(), None);
+        manifest().write(dir.path()).unwrap();
+        assert_eq!(Manifest::read(dir.path()).unwrap(), Some(manifest()));
+    }
+
+    #[test]
+    fn every_field_of_a_job_can_be_the_one_that_differs() {
+        let job = manifest();
+        let mut json = as_value(&job);
+        json["spec"].as_object_mut().unwrap().remove("taps");
+        let fields = |json: &Value| json.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        for field in fields(&json).into_iter().chain(fields(&json["spec"])) {
+            let mut changed = as_value(&job);
+            let parent = if changed.get(&field).is_some() { &mut changed } else { &mut changed["spec"] };
+            parent[&field] = match &parent[&field] {
+                Value::Bool(bool) => Value::from(!bool),
+                Value::Number(number) => Value::from(number.as_u64().unwrap() + 1),
+                _ if field == "dtype" => Value::from("bf16"),
+                _ if field == "positions" => Value::from("all"),
+                Value::String(_) | Value::Null if field != "noise" => Value::from("other"),
+                _ => continue,
+            };
+            let found: Manifest = serde_json::from_value(changed).unwrap();
+            assert_eq!(job.difference_of_job(&found).unwrap().field, field);
+        }
+        let mut found = job.clone();
+        found.spec.taps = vec![Tap::Embedding];
+        assert_eq!(
+            job.difference_of_job(&found),
+            Some(Difference {
+                field: "taps".to_owned(),
+                found: r#"["embedding"]"#.to_owned(),
+                expected: r#"["embedding","block-2","final-norm"]"#.to_owned(),
+            })
+        );
+    }
+
+    #[test]
+    fn noise_floors_and_the_version_that_finished_a_store_are_no_difference() {
+        let floors = spec().taps.into_iter().map(|tap| (tap, Some(1e-3))).collect();
+        let noise = Some(NoiseFloors { prompts_sampled: 2, floors });
+        let found = Manifest { noise, created_by: "inject-states 99.0.0".to_owned(), ..manifest() };
+        assert_eq!(manifest().difference_of_content(&found), None);
+        assert_eq!(manifest().difference_of_job(&found).unwrap().field, "created_by");
+    }
+
+    #[test]
+    fn a_tap_that_no_memory_map_can_hold_is_refused() {
+        let lengths = PromptLengths::of(&[vec![1], vec![2]], Positions::Last).unwrap();
+        let wide = StoreSpec { d_model: usize::MAX / 2, ..spec() };
+        let error = Manifest::of(wide, &lengths, String::new()).unwrap_err();
+        assert!(matches!(error, StoreError::TooLarge { .. }), "{error}");
+    }
+}

@@ -1,0 +1,98 @@
+//! The states at one tap of a finished store.
+
+use std::{ops::Range, path::Path};
+
+use half::{bf16, f16, slice::HalfFloatSliceExt};
+use inject_models::Tap;
+use ndarray::Array2;
+
+use super::{dtype::StateDtype, error::StoreError, file::FileSpec, manifest::Manifest, mapped::Mapped};
+
+/// The states at one tap, read in place from disk.
+#[derive(Debug)]
+pub struct TapStates {
+    tap: Tap,
+    dtype: StateDtype,
+    rows: usize,
+    d_model: usize,
+    mapped: Mapped,
+}
+
+impl TapStates {
+    pub(super) fn open(dir: &Path, manifest: &Manifest, tap: Tap) -> Result<Self, StoreError> {
+        let mapped = Mapped::open(dir, &FileSpec::tap(manifest, tap))?;
+        let (dtype, d_model) = (manifest.spec.dtype, manifest.spec.d_model);
+        Ok(TapStates { tap, dtype, rows: manifest.row_count, d_model, mapped })
+    }
+
+    /// Where the states were read.
+    pub fn tap(&self) -> Tap {
+        self.tap
+    }
+
+    /// The type of the numbers on disk.
+    pub fn dtype(&self) -> StateDtype {
+        self.dtype
+    }
+
+    /// How many states there are.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The width of a state.
+    pub fn d_model(&self) -> usize {
+        self.d_model
+    }
+
+    /// Copies one state into `state`.
+    ///
+    /// # Shapes
+    ///
+    /// `state`: [d_model].
+    ///
+    /// # Panics
+    ///
+    /// When there is no such row, or `state` has another length.
+    pub fn row_f32(&self, row: usize, state: &mut [f32]) {
+        self.rows_f32(row..row + 1, state);
+    }
+
+    /// Copies a run of states into `states`.
+    ///
+    /// # Shapes
+    ///
+    /// `states`: [row, d_model], row by row.
+    ///
+    /// # Panics
+    ///
+    /// When there are no such rows, or `states` has another length.
+    pub fn rows_f32(&self, rows: Range<usize>, states: &mut [f32]) {
+        let values = rows.start * self.d_model..rows.end * self.d_model;
+        match self.dtype {
+            StateDtype::F32 => states.copy_from_slice(&self.mapped.elements::<f32>(0)[values]),
+            StateDtype::F16 => self.mapped.elements::<f16>(0)[values].convert_to_f32_slice(states),
+            StateDtype::Bf16 => self.mapped.elements::<bf16>(0)[values].convert_to_f32_slice(states),
+        }
+    }
+
+    /// All states in memory, 4 bytes a number whatever the dtype on disk.
+    ///
+    /// # Shapes
+    ///
+    /// [row, d_model].
+    pub fn to_array(&self) -> Array2<f32> {
+        let mut states = Array2::zeros((self.rows, self.d_model));
+        self.rows_f32(0..self.rows, states.as_slice_mut().expect("zeros lie row by row"));
+        states
+    }
+
+    /// All states in place, if their dtype is f32.
+    ///
+    /// # Shapes
+    ///
+    /// [row, d_model], row by row.
+    pub fn as_f32(&self) -> Option<&[f32]> {
+        (self.dtype == StateDtype::F32).then(|| self.mapped.elements(0))
+    }
+}

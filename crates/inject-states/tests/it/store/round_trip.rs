@@ -1,0 +1,194 @@
+//! What is written is what is read.
+
+use half::{bf16, f16};
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn a_store_has_these_files_and_no_others() {
+    let files = Job::new(Positions::Last, StateDtype::F32).uninterrupted();
+    let expected = [
+        "manifest.json",
+        "prompts.safetensors",
+        "rows.safetensors",
+        "tap-block-1.safetensors",
+        "tap-embedding.safetensors",
+        "tap-final-norm.safetensors",
+    ];
+    assert!(files.keys().eq(expected.iter()));
+}
+
+#[test]
+fn the_size_of_blocks_leaves_no_trace() {
+    for positions in [Positions::Last, Positions::All] {
+        let job = Job::new(positions, StateDtype::F16);
+        let expected = job.uninterrupted();
+        for step in 1..job.prompts.len() {
+            let dir = tempfile::tempdir().unwrap();
+            job.complete(dir.path(), step);
+            assert_same(&files(dir.path()), &expected);
+        }
+    }
+}
+
+#[test]
+fn a_store_says_what_it_was_made_from() {
+    let job = Job::new(Positions::All, StateDtype::Bf16);
+    let dir = tempfile::tempdir().unwrap();
+    job.complete(dir.path(), 3);
+    let store = Store::open(dir.path()).unwrap();
+    let manifest = store.manifest();
+    assert_eq!(manifest.spec, job.spec);
+    assert_eq!(manifest.noise, Some(noise()));
+    assert_eq!(manifest.created_by, format!("inject-states {}", env!("CARGO_PKG_VERSION")));
+    assert_eq!((manifest.prompt_count, manifest.token_count, manifest.row_count), (7, 16, 16));
+    assert!(store.prompts().eq(job.prompts.iter().map(Vec::as_slice)));
+    assert!(store.taps().iter().map(|states| states.tap()).eq(TAPS));
+}
+
+#[test]
+fn a_store_of_last_positions_keeps_the_prompts_whole() {
+    let job = Job::new(Positions::Last, StateDtype::F32);
+    let dir = tempfile::tempdir().unwrap();
+    let store = job.complete(dir.path(), 2);
+    for (prompt, ids) in job.prompts.iter().enumerate() {
+        assert_eq!(store.prompt(prompt), ids);
+        assert_eq!(store.rows_of(prompt), prompt..prompt + 1);
+        let rows = store.rows();
+        let row = (rows.prompt[prompt], rows.position[prompt], rows.token_id[prompt]);
+        assert_eq!(row, (prompt as u32, ids.len() as u32 - 1, ids[ids.len() - 1]));
+    }
+}
+
+#[test]
+fn every_row_is_the_state_of_its_prompt_and_position() {
+    let job = Job::new(Positions::All, StateDtype::F32);
+    let dir = tempfile::tempdir().unwrap();
+    let store = job.complete(dir.path(), 2);
+    let rows = store.rows();
+    for tap in TAPS {
+        let states = store.tap(tap).unwrap();
+        assert_eq!((states.rows(), states.d_model(), states.dtype()), (16, 5, StateDtype::F32));
+        let (array, slice) = (states.to_array(), states.as_f32().unwrap());
+        let mut state = [0.0; 5];
+        for prompt in 0..job.prompts.len() {
+            for row in store.rows_of(prompt) {
+                states.row_f32(row, &mut state);
+                let position = rows.position[row] as usize;
+                assert_eq!(state, std::array::from_fn(|column| value(tap, prompt, position, column)));
+                assert_eq!(array.row(row).as_slice().unwrap(), state);
+                assert_eq!(slice[row * 5..][..5], state);
+                assert_eq!(rows.prompt[row] as usize, prompt);
+                assert_eq!(rows.token_id[row], store.prompt(prompt)[position]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_tap_that_was_not_stored_is_told_which_were() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Job::new(Positions::Last, StateDtype::F32).complete(dir.path(), 7);
+    let error = store.tap(Tap::Block(2)).unwrap_err();
+    assert!(matches!(&error, StoreError::NoSuchTap { stored, .. } if *stored == TAPS), "{error}");
+}
+
+#[test]
+fn other_programs_read_a_tap_file_by_itself() {
+    let job = Job::new(Positions::Last, StateDtype::F32);
+    let files = job.uninterrupted();
+    let bytes = &files["tap-block-1.safetensors"];
+    let (_, header) = safetensors::SafeTensors::read_metadata(bytes).unwrap();
+    let metadata = header.metadata().as_ref().unwrap();
+    for (key, value) in [
+        ("tap", "block-1"),
+        ("model_id", "nobody/tiny"),
+        ("revision", "607a30d783dfa663caf39e06633721c8d4cfcd7e"),
+        ("weight_hash", "248dfc39"),
+        ("dtype", "f32"),
+        ("format_version", "1"),
+    ] {
+        assert_eq!(metadata[key], value);
+    }
+    let tensors = safetensors::SafeTensors::deserialize(bytes).unwrap();
+    let states = tensors.tensor("states").unwrap();
+    assert_eq!((states.dtype(), states.shape()), (safetensors::Dtype::F32, &[7, 5][..]));
+    let expected: Vec<u8> = job.states(0..7, Tap::Block(1)).into_iter().flat_map(f32::to_le_bytes).collect();
+    assert_eq!(states.data(), expected);
+}
+
+/// Every finite f32, and the special ones often.
+fn finite() -> impl Strategy<Value = f32> {
+    prop_oneof![
+        4 => any::<f32>().prop_filter("finite", |value| value.is_finite()),
+        4 => -10.0f32..10.0,
+        1 => prop::sample::select(vec![0.0, -0.0, f32::MIN_POSITIVE, 1e-40, -1e-7, 65504.0, -65519.0, f32::MAX]),
+    ]
+}
+
+/// Prompts, a width, and the states of all their positions at one tap.
+fn states() -> impl Strategy<Value = (Vec<Vec<u32>>, usize, Vec<f32>)> {
+    let prompts = prop::collection::vec(prop::collection::vec(0u32..=i32::MAX as u32, 1..5), 1..8);
+    (prompts, 1usize..9).prop_flat_map(|(prompts, d_model)| {
+        let count = prompts.iter().map(Vec::len).sum::<usize>() * d_model;
+        (Just(prompts), Just(d_model), prop::collection::vec(finite(), count))
+    })
+}
+
+/// Writes the states in blocks of `step` prompts, and reads them back.
+fn through_disk(
+    dtype: StateDtype,
+    (prompts, d_model, states): &(Vec<Vec<u32>>, usize, Vec<f32>),
+    step: usize,
+) -> Result<Vec<f32>, StoreError> {
+    let dir = tempfile::tempdir().unwrap();
+    let spec =
+        StoreSpec { taps: vec![Tap::Block(1)], d_model: *d_model, ..Job::new(Positions::All, dtype).spec };
+    let job = Job { spec, prompts: prompts.clone() };
+    let mut writer = job.writer(dir.path())?;
+    let mut rest = states.as_slice();
+    while writer.next_prompt() < prompts.len() {
+        let block = step.min(prompts.len() - writer.next_prompt());
+        let (now, later) = rest.split_at(writer.rows_of_next(block) * d_model);
+        writer.append(&Block { prompts: block, states: &[(Tap::Block(1), now)] })?;
+        rest = later;
+    }
+    let store = writer.finish(None)?;
+    assert!(store.prompts().eq(prompts.iter().map(Vec::as_slice)));
+    Ok(store.tap(Tap::Block(1))?.to_array().into_iter().collect())
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn f32_comes_back_bit_for_bit(states in states(), step in 1usize..4) {
+        let found = through_disk(StateDtype::F32, &states, step).unwrap();
+        prop_assert_eq!(bits(&found), bits(&states.2));
+    }
+
+    #[test]
+    fn f16_comes_back_as_half_rounds_it_or_is_refused(states in states(), step in 1usize..4) {
+        let expected: Vec<f32> = states.2.iter().map(|&value| f16::from_f32(value).to_f32()).collect();
+        match through_disk(StateDtype::F16, &states, step) {
+            Ok(found) => prop_assert_eq!(bits(&found), bits(&expected)),
+            Err(StoreError::Overflow { found, .. }) => prop_assert!(f16::from_f32(found).is_infinite()),
+            Err(error) => prop_assert!(false, "{}", error),
+        }
+    }
+
+    #[test]
+    fn bf16_comes_back_as_half_rounds_it_or_is_refused(states in states(), step in 1usize..4) {
+        let expected: Vec<f32> = states.2.iter().map(|&value| bf16::from_f32(value).to_f32()).collect();
+        match through_disk(StateDtype::Bf16, &states, step) {
+            Ok(found) => prop_assert_eq!(bits(&found), bits(&expected)),
+            Err(StoreError::Overflow { found, .. }) => prop_assert!(bf16::from_f32(found).is_infinite()),
+            Err(error) => prop_assert!(false, "{}", error),
+        }
+    }
+}
