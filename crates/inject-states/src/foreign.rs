@@ -1,23 +1,25 @@
 //! States that somebody else wrote, in `.safetensors` or `.npy`.
 //!
-//! A file is described once, when it is opened, and every size in its header is checked against its length there;
-//! [`StatesFile::column`] then reads the states of one tap, exactly: each of the four [`SourceDtype`]s fits into `f64`.
+//! A file is described once, when it is opened, and every size in its header is checked against its length
+//! there; [`StatesFile::column`] then reads the states of one tap, exactly: each of the four [`SourceDtype`]s
+//! fits into `f64`.
 //!
 //! # Layouts
 //!
 //! | shape | read as |
 //! |---|---|
 //! | `[a, d_model]` | `a` tokens at one tap |
-//! | `[a, b, d_model]` | `a` tokens at `b` taps (vLLM), or `a` taps of `b` tokens (a stack of Hugging Face's `hidden_states`) |
+//! | `[a, b, d_model]` | `a` tokens at `b` taps (vLLM), or `a` taps of `b` tokens (stacked layers) |
 //! | `[1, b, d_model]` | the same; the second reading is also a batch of one prompt |
 //!
-//! A three-dimensional tensor is read the way that fits the number of token ids and of tap names beside it. Where
-//! both ways fit (as many tokens as taps, or nothing beside the tensor, as always in `.npy`) the file is refused, and
-//! the caller says which it is with [`StatesFile::open_as`].
+//! A three-dimensional tensor is read the way that fits the number of token ids and of tap names beside it.
+//! Where both ways fit (as many tokens as taps, or nothing beside the tensor, as always in `.npy`) the file
+//! is refused, and the caller says which it is with [`StatesFile::open_as`].
 //!
-//! In `.safetensors` the tensor is called `states` or `hidden_states`. Beside it may stand `token_ids`, `[token]` or
-//! `[1, token]` of any integer dtype, and in the metadata `taps` (names of [`Tap`], comma-separated, one per column)
-//! or `tap` (one name). Other tensors and other metadata are not looked at. The files of our own store are of this kind.
+//! In `.safetensors` the tensor is called `states` or `hidden_states`. Beside it may stand `token_ids`,
+//! `[token]` or `[1, token]` of any integer dtype, and in the metadata `taps` (names of [`Tap`],
+//! comma-separated, one per column) or `tap` (one name). Other tensors and other metadata are not looked at.
+//! The files of our own store are of this kind.
 //!
 //! # Example
 //!
@@ -103,15 +105,16 @@ impl StatesFile {
     ///
     /// # Errors
     ///
-    /// [`ForeignError`] when the file cannot be read, is malformed, or can be read in two ways. The values are not
-    /// looked at before [`StatesFile::column`].
+    /// [`ForeignError`] when the file cannot be read, is malformed, or can be read in two ways. The values
+    /// are not looked at before [`StatesFile::column`].
     pub fn open(path: impl AsRef<Path>) -> Result<StatesFile, ForeignError> {
         StatesFile::open_with(path.as_ref(), None)
     }
 
     /// Opens a file whose three-dimensional tensor is known to have these axes.
     ///
-    /// What the file says about itself must still fit. A two-dimensional tensor has only one reading, whatever `axes`.
+    /// What the file says about itself must still fit. A two-dimensional tensor has only one reading,
+    /// whatever `axes`.
     ///
     /// # Errors
     ///
@@ -219,7 +222,8 @@ impl StatesFile {
         let mut position = reader.seek(SeekFrom::Start(base))?;
         for i in 0..outer.length {
             let start = base + (i * outer.stride * size) as u64;
-            // Unlike `seek`, this keeps what is buffered; both offsets lie inside the file, so the difference fits.
+            // Unlike `seek`, this keeps what is buffered; both offsets lie inside the file, so the difference
+            // fits.
             reader.seek_relative(start as i64 - position as i64)?;
             reader.read_exact(&mut span)?;
             position = start + span.len() as u64;

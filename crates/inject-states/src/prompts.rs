@@ -8,9 +8,9 @@
 //! | `.jsonl` | the field `text` of the object on each line |
 //! | `.parquet` | the column `text` (feature `parquet`) |
 //!
-//! Every character of a prompt is kept, white space at its ends too: another space is another prompt. Only the line
-//! break (`\n` or `\r\n`) does not belong to a line, nor a byte order mark to the first. An empty text is no prompt and
-//! is skipped, in all formats; a missing text (no field, a null) is an error.
+//! Every character of a prompt is kept, white space at its ends too: another space is another prompt. Only
+//! the line break (`\n` or `\r\n`) does not belong to a line, nor a byte order mark to the first. An empty
+//! text is no prompt and is skipped, in all formats; a missing text (no field, a null) is an error.
 //!
 //! # Example
 //!

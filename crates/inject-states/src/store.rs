@@ -10,9 +10,9 @@
 //! | file | holds |
 //! |---|---|
 //! | `manifest.json` | the [`Manifest`]: written last, so a folder without it is no store |
-//! | `prompts.safetensors` | `offsets` I64 [prompts + 1], `token_ids` I32 [tokens]: the prompts, whole |
-//! | `rows.safetensors` | `prompt`, `position`, `token_id`, each I32 [rows]: what each row of the taps belongs to |
-//! | `tap-embedding.safetensors`, `tap-block-1.safetensors`, ..., `tap-final-norm.safetensors` | `states` F32, F16 or BF16 [rows, d_model] |
+//! | `prompts.safetensors` | `offsets` I64 `[prompts + 1]`, `token_ids` I32 `[tokens]`: the prompts, whole |
+//! | `rows.safetensors` | `prompt`, `position`, `token_id`, each I32 `[rows]`: what each row of the taps belongs to |
+//! | `tap-embedding.safetensors`, `tap-block-1.safetensors`, ..., `tap-final-norm.safetensors` | `states` F32, F16 or BF16 `[rows, d_model]` |
 //!
 //! Rows are sorted by prompt, then by position. Data begins at a multiple of 64 bytes. The metadata of every
 //! safetensors file repeats the model, its revision and weight hash, the policy for BOS and the format version;

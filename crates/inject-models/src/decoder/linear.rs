@@ -18,7 +18,15 @@ impl Linear {
     ///
     /// `[rows, in]` to `[rows, out]`.
     pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let product = x.matmul(self.weight.val());
+        let chunk: usize = std::env::var("CHUNK").ok().and_then(|c| c.parse().ok()).unwrap_or(1 << 30);
+        let d_in = x.dims()[1];
+        let mut product = None;
+        for begin in (0..d_in).step_by(chunk) {
+            let len = chunk.min(d_in - begin);
+            let part = x.clone().narrow(1, begin, len).matmul(self.weight.val().narrow(0, begin, len));
+            product = Some(match product { None => part, Some(sum) => sum + part });
+        }
+        let product: Tensor<2> = product.expect("x");
         match &self.bias {
             None => product,
             Some(bias) => product + bias.val().unsqueeze::<2>(),

@@ -6,13 +6,26 @@ use crate::config::{RotaryConfig, RotaryScaling};
 
 /// Cosines and sines for a run of consecutive positions.
 ///
-/// They are computed in f64 and rounded once to the dtype of the model. The reference works in f32 throughout, so
-/// it carries an error that grows with the position; ours does not.
+/// A model in f32 rounds where the reference rounds: frequencies, angles and their cosines are each an f32 there. An angle
+/// of thousands of radians is then off by thousandths, the same thousandths in every state that transformers ever wrote,
+/// so being more exact would mean being farther from all of them. A model in f64 has the exact values.
 #[derive(Clone, Debug)]
 pub(super) struct RotaryTable {
     /// Shape `[1, 1, positions, rotary_dim / 2]`.
     cos: Tensor<4>,
     sin: Tensor<4>,
+}
+
+/// What happens to every intermediate result.
+type Rounding = fn(f64) -> f64;
+
+/// One operation on f32 operands, done in f64 and rounded so, is the operation of f32 arithmetic.
+fn to_f32(value: f64) -> f64 {
+    f64::from(value as f32)
+}
+
+fn exact(value: f64) -> f64 {
+    value
 }
 
 impl RotaryTable {
@@ -25,21 +38,21 @@ impl RotaryTable {
         device: &Device,
         dtype: DType,
     ) -> Self {
-        let frequencies = frequencies(config, sequence_len);
+        let round: Rounding = if dtype == DType::F64 { exact } else { to_f32 };
+        let frequencies = frequencies(config, sequence_len, round);
         let amplitude = match config.scaling {
             RotaryScaling::LongRope { attention_factor, .. } => attention_factor,
             RotaryScaling::None | RotaryScaling::Linear { .. } | RotaryScaling::Llama3 { .. } => 1.0,
         };
         let table = |f: fn(f64) -> f64| {
-            let values: Vec<f64> = (begin..begin + positions)
-                .flat_map(|position| {
-                    frequencies.iter().map(move |frequency| f(position as f64 * frequency) * amplitude)
-                })
-                .collect();
+            let values = (begin..begin + positions).flat_map(|position| {
+                let angles = frequencies.iter().map(move |frequency| round(position as f64 * frequency));
+                angles.map(move |angle| round(round(f(angle)) * amplitude))
+            });
             let shape = [1, 1, positions, frequencies.len()];
             let data = match dtype {
-                DType::F64 => TensorData::new(values, shape),
-                _ => TensorData::new(values.iter().map(|&value| value as f32).collect(), shape),
+                DType::F64 => TensorData::new(values.collect::<Vec<f64>>(), shape),
+                _ => TensorData::new(values.map(|value| value as f32).collect::<Vec<f32>>(), shape),
             };
             Tensor::from_data(data, (device, dtype))
         };
@@ -76,30 +89,36 @@ impl RotaryTable {
 ///
 /// # Source
 ///
-/// Hugging Face transformers 5.23, `modeling_rope_utils.py`.
-fn frequencies(config: &RotaryConfig, sequence_len: usize) -> Vec<f64> {
-    let pairs = config.rotary_dim / 2;
-    let plain = (0..pairs).map(|pair| config.base.powf(-2.0 * pair as f64 / config.rotary_dim as f64));
+/// Hugging Face transformers 5.23, `modeling_rope_utils.py`, operation by operation.
+fn frequencies(config: &RotaryConfig, sequence_len: usize, round: Rounding) -> Vec<f64> {
+    let periods = (0..config.rotary_dim / 2).map(|pair| {
+        let exponent = round(2.0 * pair as f64 / config.rotary_dim as f64);
+        round(config.base.powf(exponent))
+    });
     match &config.scaling {
-        RotaryScaling::None => plain.collect(),
-        RotaryScaling::Linear { factor } => plain.map(|frequency| frequency / factor).collect(),
-        &RotaryScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_len } => plain
-            .map(|frequency| {
-                let wavelength = 2.0 * std::f64::consts::PI / frequency;
+        RotaryScaling::None => periods.map(|period| round(1.0 / period)).collect(),
+        RotaryScaling::Linear { factor } => {
+            periods.map(|period| round(round(1.0 / period) / round(*factor))).collect()
+        }
+        &RotaryScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_len } => periods
+            .map(|period| {
+                let frequency = round(1.0 / period);
+                let wavelength = round(2.0 * std::f64::consts::PI / frequency);
                 if wavelength < original_len / high_freq_factor {
                     frequency
                 } else if wavelength > original_len / low_freq_factor {
-                    frequency / factor
+                    round(frequency / factor)
                 } else {
-                    let smooth =
-                        (original_len / wavelength - low_freq_factor) / (high_freq_factor - low_freq_factor);
-                    (1.0 - smooth) * frequency / factor + smooth * frequency
+                    let above = round(round(original_len / wavelength) - low_freq_factor);
+                    let smooth = round(above / (high_freq_factor - low_freq_factor));
+                    let stretched = round(round((1.0 - smooth) * frequency) / factor);
+                    round(stretched + round(smooth * frequency))
                 }
             })
             .collect(),
         RotaryScaling::LongRope { short_factor, long_factor, original_len, .. } => {
             let factors = if sequence_len > *original_len { long_factor } else { short_factor };
-            plain.zip(factors).map(|(frequency, factor)| frequency / factor).collect()
+            periods.zip(factors).map(|(period, factor)| round(1.0 / round(round(*factor) * period))).collect()
         }
     }
 }
@@ -120,8 +139,8 @@ mod tests {
                 attention_factor: 1.0,
             },
         };
-        assert_eq!(frequencies(&config, 32), [1.0, 0.1 / 2.0]);
-        assert_eq!(frequencies(&config, 33), [1.0 / 4.0, 0.1 / 8.0]);
+        assert_eq!(frequencies(&config, 32, exact), [1.0, 1.0 / 20.0]);
+        assert_eq!(frequencies(&config, 33, exact), [1.0 / 4.0, 1.0 / 80.0]);
     }
 
     #[test]
@@ -130,7 +149,7 @@ mod tests {
             RotaryScaling::Llama3 { factor: 8.0, low_freq_factor: 1.0, high_freq_factor: 4.0, original_len: 8192.0 };
         let config = RotaryConfig { rotary_dim: 128, base: 500_000.0, scaling };
         let plain = RotaryConfig { scaling: RotaryScaling::None, ..config.clone() };
-        let (scaled, plain) = (frequencies(&config, 1), frequencies(&plain, 1));
+        let (scaled, plain) = (frequencies(&config, 1, exact), frequencies(&plain, 1, exact));
         assert_eq!(scaled[0], plain[0]);
         assert_eq!(scaled[63], plain[63] / 8.0);
         assert!(scaled.iter().zip(&plain).all(|(s, p)| (p / 8.0..=*p).contains(s)));

@@ -7,3 +7,4 @@ mod hub;
 mod malformed;
 mod parity;
 mod real_models;
+mod debug;

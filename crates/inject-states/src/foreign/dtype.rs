@@ -29,8 +29,8 @@ impl SourceDtype {
 
     /// How far at most `value`, as read, lies from what the writer rounded to this dtype.
     ///
-    /// Half a unit in the last place: relative for normal numbers (exact at powers of two, up to twice too wide between
-    /// them), and absolute for the small ones that the dtype holds with fewer bits.
+    /// Half a unit in the last place: relative for normal numbers (exact at powers of two, up to twice too
+    /// wide between them), and absolute for the small ones that the dtype holds with fewer bits.
     ///
     /// # Example
     ///

@@ -146,8 +146,8 @@ pub enum ForeignProblem {
     },
     /// The shape fits both readings.
     #[error(
-        "`{tensor}` of shape {shape:?} can be read as [token, tap, d_model] and as [tap, token, d_model] (a batch of \
-         one prompt is the latter), and nothing in the file decides: the caller must say which"
+        "`{tensor}` of shape {shape:?} can be read as [token, tap, d_model] and as [tap, token, d_model] (a \
+         batch of one prompt is the latter), and nothing in the file decides: the caller must say which"
     )]
     Ambiguous {
         /// The tensor's name.

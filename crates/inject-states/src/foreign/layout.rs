@@ -34,7 +34,8 @@ pub(super) struct Axis {
 }
 
 impl Layout {
-    /// The one reading of the header's shape that fits what stands beside the tensor and what the caller knows.
+    /// The one reading of the header's shape that fits what stands beside the tensor and what the caller
+    /// knows.
     ///
     /// The product of the shape has been checked against the length of the file.
     pub(super) fn detect(header: &Header, axes: Option<Axes>) -> Result<Layout, ForeignProblem> {
@@ -93,7 +94,8 @@ mod tests {
     use super::super::dtype::{ByteOrder, Encoding, SourceDtype};
     use super::*;
 
-    /// Rows, columns and dimensions that a C-order tensor with this many token ids and tap names beside it has.
+    /// Rows, columns and dimensions that a C-order tensor with this many token ids and tap names beside it
+    /// has.
     fn detect(
         shape: &[usize],
         n_tokens: Option<usize>,

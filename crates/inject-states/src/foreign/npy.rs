@@ -2,7 +2,8 @@
 //!
 //! # Source
 //!
-//! NEP 1, "A Simple File Format for NumPy Arrays", and the versions 2.0 and 3.0 in `numpy/lib/_format_impl.py`.
+//! NEP 1, "A Simple File Format for NumPy Arrays", and the versions 2.0 and 3.0 in
+//! `numpy/lib/_format_impl.py`.
 
 mod dictionary;
 
@@ -34,8 +35,8 @@ const TENSOR: &str = "the array";
 ///
 /// # Errors
 ///
-/// [`ForeignError`] when the file cannot be written, and when [`StatesFile::open`](super::StatesFile::open) could not
-/// read it: an array without values, NaN or infinity. The last two leave no file behind.
+/// [`ForeignError`] when the file cannot be written, and when [`StatesFile::open`](super::StatesFile::open)
+/// could not read it: an array without values, NaN or infinity. What is refused so leaves no file behind.
 pub fn write_npy(path: impl AsRef<Path>, states: ArrayView2<'_, f32>) -> Result<(), ForeignError> {
     let path = path.as_ref();
     checked(states)

@@ -59,8 +59,8 @@ impl Prompts {
     ///
     /// # Errors
     ///
-    /// [`PromptError`] when the ending is another one, or the file cannot be opened or has no texts. The items are
-    /// errors where a text is missing or malformed.
+    /// [`PromptError`] when the ending is another one, or the file cannot be opened or has no texts. The
+    /// items are errors where a text is missing or malformed.
     pub fn open(path: impl AsRef<Path>) -> Result<Prompts, PromptError> {
         let path = path.as_ref();
         match Texts::open(path) {
@@ -253,6 +253,12 @@ mod tests {
             assert!(matches!(problem, PromptProblem::UnknownEnding { .. }), "{problem}");
             assert!(problem.to_string().contains("`.txt`, `.jsonl`, `.parquet`"), "{problem}");
         }
+    }
+
+    #[test]
+    fn prompts_can_be_read_in_another_thread() {
+        fn is_send<T: Send>() {}
+        is_send::<Prompts>();
     }
 
     #[test]

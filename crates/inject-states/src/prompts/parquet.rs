@@ -99,7 +99,8 @@ impl TextColumn {
 
 /// Turns a panic into an error.
 ///
-/// parquet 60.1.0 trusts lengths within the file: of files with a few damaged bytes, one in a thousand makes it panic.
+/// parquet 60.1.0 trusts lengths within the file: of files with a few damaged bytes, one in a thousand makes
+/// it panic.
 fn contained<T>(read: impl FnOnce() -> Result<T, PromptProblem>) -> Result<T, PromptProblem> {
     // What the panic leaves half done is never looked at again.
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
@@ -120,7 +121,8 @@ fn text_column(schema: &SchemaDescriptor) -> Result<usize, PromptProblem> {
     let column = schema.column(index);
     let flat = column.path().parts().len() == 1 && column.max_rep_level() == 0;
     let bytes = column.physical_type() == parquet::basic::Type::BYTE_ARRAY;
-    // Older writers annotate with the converted type only, and some not at all: the bytes are checked in any case.
+    // Older writers annotate with the converted type only, and some not at all: the bytes are checked in any
+    // case.
     let text = match column.logical_type_ref() {
         Some(logical) => matches!(logical, LogicalType::String),
         None => matches!(column.converted_type(), ConvertedType::UTF8 | ConvertedType::NONE),
@@ -134,4 +136,17 @@ fn text_column(schema: &SchemaDescriptor) -> Result<usize, PromptProblem> {
         None => format!("{nested}{} ({})", column.physical_type(), column.converted_type()),
     };
     Err(PromptProblem::NotAStringColumn { found })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_the_reader_becomes_an_error() {
+        let problem = contained::<()>(|| panic!("length {}", -1)).unwrap_err();
+        assert_eq!(problem.to_string(), "damaged: the Parquet reader panicked with `length -1`");
+        let problem = contained::<()>(|| panic!("no dictionary")).unwrap_err();
+        assert_eq!(problem.to_string(), "damaged: the Parquet reader panicked with `no dictionary`");
+    }
 }

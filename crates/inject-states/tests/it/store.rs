@@ -1,5 +1,7 @@
 //! A store of hidden states on disk, from outside.
 
+#![allow(clippy::unwrap_used, reason = "clippy does not see that the helpers belong to tests")]
+
 mod interrupted;
 mod killed;
 mod malformed;

@@ -5,7 +5,7 @@ use super::telling::Telling;
 use super::themes::{BETWEEN, Beat, CLOSING, Keep, OPENING, THEMES};
 
 /// The fewest and the most sentences of a story.
-pub(super) const SENTENCES: (usize, usize) = (3, 12);
+const SENTENCES: (usize, usize) = (3, 12);
 
 /// A story, sentence by sentence.
 pub(super) fn sentences(random: &mut Random) -> Vec<String> {
@@ -49,7 +49,8 @@ fn plan(random: &mut Random, theme: &'static [Beat]) -> Vec<&'static str> {
         previous_told = tells;
     }
     gaps.push(told.len());
-    // Few asides, else a short theme drowns in weather; each further one goes before the last.
+    // Few asides, else a short theme drowns in weather. They are put in from the last gap to the
+    // first, so that the gaps to come keep their places.
     let first = random.below(BETWEEN.len());
     let mut asides = room.min(gaps.len()).min(4);
     while let Some(gap) = gaps.pop() {

@@ -172,10 +172,12 @@ impl<'r> Telling<'r> {
             "age" => self.age.to_string(),
             "cannot" if self.past => "could not".into(),
             "cannot" => "cannot".into(),
-            verb => match verb.strip_prefix('+') {
-                Some(base) => words::plural(base, self.past),
-                None => self.verb(verb),
-            },
+            verb => {
+                let base = verb.trim_start_matches('+');
+                // The cast's names with a digit, a sign or a capital are all above.
+                debug_assert!(base.bytes().all(|b| b.is_ascii_lowercase()), "not a verb: {verb}");
+                if verb == base { self.verb(base) } else { words::plural(base, self.past) }
+            }
         }
     }
 

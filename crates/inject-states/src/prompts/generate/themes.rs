@@ -35,7 +35,7 @@ const fn then(ways: &'static [&'static str]) -> Beat {
 pub(super) const OPENING: Beat = must(&[
     "{H!} {be} {a {trade}} who {live} near the {place}.",
     "{H!} the {trade} {live} {alone|with {a {animal}}|in a {small|narrow|quiet} house} near the {place}.",
-    "There once {live} {a {trade}} {called|named} {H!} {not far from|close to|behind} the {place}.",
+    "{Not far from|Close to|Behind} the {place} {live} {a {trade}} {called|named} {H!}.",
     "One {wadj} {time}, {H!} the {trade} {be} {at}.",
     "It {be} a {wadj} {time}, and {H!} {be} {at}.",
     "{H!} and {F} {+live} {near|close to|behind} the {place}.",
@@ -54,7 +54,7 @@ pub(super) const THEMES: &[&[Beat]] = &[
             "{his} {dearest|favourite|best} possession {be} {o}.",
             "{F} {have} given {him} {o} {last winter|the year before|as a present}.",
             "Every {time} {H} {carry} {o} to the {place2}.",
-            "{H} {own} {o} that once {belong} to {F}.",
+            "{H} {own} {o} that {have} belonged to {F}.",
         ]),
         may(&[
             "It {be} not worth {price} coins, but {H} {like} it very much.",
@@ -137,7 +137,7 @@ pub(super) const THEMES: &[&[Beat]] = &[
     &[
         must(&[
             "{One {time2}|On {day}|That {time}} {H} {have} to bring {o} to {F} {at2}.",
-            "{F} {be} {at2} and {need} {o}, so {H} {set} out to bring it.",
+            "{F} {be} {at2} and {need} {o}, so {H!} {set} out to bring it.",
             "{H} {promise} to carry {o} to {F} before {the evening|noon|{day}}.",
         ]),
         may(&[
@@ -330,7 +330,7 @@ pub(super) const THEMES: &[&[Beat]] = &[
             "\"Why did you write to me?\" {H} {ask}.",
         ]),
         then(&[
-            "\"I {will tell|told} you everything,\" {be} the answer.",
+            "\"I will tell you everything,\" {be} the answer.",
             "\"Because {day2} is my birthday,\" {F} {say}.",
         ]),
         may(&["They {+talk} until {midnight|late}, and {+eat} {food} with {food2}."]),
@@ -343,7 +343,7 @@ pub(super) const THEMES: &[&[Beat]] = &[
             "The {wground} {be} {wstate}, for the {wnoun} {have} lasted since {day}.",
         ]),
         must(&[
-            "Therefore {H} {have} to stay {at} and {mend} {o}.",
+            "Therefore {H} {have} to stay {at} to mend {o}.",
             "So {H} {put} on a {warm|thick|light} coat and {take} {o} along.",
             "{H} {hear} the {animal} {spot}, and {he} {let} it in.",
         ]),
@@ -422,7 +422,7 @@ pub(super) const BETWEEN: &[&str] = &[
     "The people {at} {+talk} about {nothing but the {wnoun}|it for {hours} days}.",
     "Nothing like this {have} happened since {day}.",
     "{H} {wear} a {coat|hat|scarf} because of the {wnoun}.",
-    "{a {animal}} {run} {across the {wground}|past {H!}}.",
+    "{a {animal}} {run} {across the road|past {H!}|by}.",
 ];
 
 /// Last sentences.

@@ -49,7 +49,7 @@ pub(super) const SPOTS: &str = "under the bench|behind the stove|inside the blue
 
 pub(super) const THINGS: &str = "kite|lantern|drum|whistle|scarf|map|clock|ring|flute|spoon|bell|\
     compass|mirror|hat|basket|blanket|boat|notebook|key|cup|coat|doll|umbrella|teapot|fiddle|\
-    knife|hammer|telescope|purse|necklace|bucket|rope|brush|pipe|medal|puppet|saddle|ladder";
+    telescope|purse|necklace|bucket|rope|brush|pipe|medal|puppet|saddle|ladder";
 pub(super) const LOOKS: &str = "red|green|blue|yellow|old|small|silver|wooden|brass|striped|heavy|\
     golden|grey|white|black|round|painted|shiny|tiny|orange|rusty|purple|plain|copper|ivory|brown";
 /// Things that come in numbers: one, many.

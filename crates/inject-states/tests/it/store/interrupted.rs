@@ -126,6 +126,25 @@ fn stopping_at_every_step_of_the_end_leaves_no_trace() {
 }
 
 #[test]
+fn an_end_that_finds_damage_makes_no_store_of_it() {
+    let job = Job::new(Positions::Last, StateDtype::F32);
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = job.writer(dir.path()).unwrap();
+    job.append(&mut writer, 7).unwrap();
+    let rows = dir.path().join("rows.safetensors.partial");
+    let good = fs::read(&rows).unwrap();
+    let mut bad = good.clone();
+    *bad.last_mut().unwrap() ^= 1;
+    fs::write(&rows, bad).unwrap();
+    assert!(matches!(writer.finish(Some(noise())), Err(StoreError::Value { tensor: "token_id", .. })));
+    assert!(matches!(Store::open(dir.path()), Err(StoreError::Unfinished { prompts_done: 7, .. })));
+
+    fs::write(dir.path().join("rows.safetensors"), good).unwrap();
+    job.complete(dir.path(), 1);
+    assert_same(&files(dir.path()), &job.uninterrupted());
+}
+
+#[test]
 fn what_an_interrupted_end_forgot_is_cleared_away() {
     let job = Job::new(Positions::Last, StateDtype::F32);
     let expected = job.uninterrupted();

@@ -14,7 +14,8 @@ use super::*;
 /// Names the folder to the child. Without it the child's test returns at once.
 const FOLDER: &str = "INJECT_STATES_TEST_STORE_CHILD";
 
-const KILLS: usize = 25;
+/// Enough to reach the end and be killed there too; on a slow disk the last run, which nobody kills, finishes.
+const KILLS: usize = 60;
 
 fn job() -> Job {
     let mut job = Job::new(Positions::All, StateDtype::F32);

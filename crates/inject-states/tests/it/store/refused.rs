@@ -36,7 +36,7 @@ fn other_jobs(job: &Job) -> Vec<(&'static str, Job)> {
         ("revision", with(|job| job.spec.revision = None)),
         ("weight_hash", with(|job| job.spec.weight_hash.clear())),
         ("tokenizer_hash", with(|job| job.spec.tokenizer_hash = None)),
-        ("taps", with(|job| drop(job.spec.taps.pop()))),
+        ("taps", with(|job| job.spec.taps.truncate(2))),
         ("dtype", with(|job| job.spec.dtype = StateDtype::F16)),
         ("bos", with(|job| job.spec.bos = "always".to_owned())),
         ("bos_added", with(|job| job.spec.bos_added = true)),
