@@ -30,7 +30,8 @@ pub enum DeviceKind {
 
 impl DeviceKind {
     /// Every kind, compiled in or not.
-    pub const ALL: [DeviceKind; 4] = [DeviceKind::Flex, DeviceKind::NdArray, DeviceKind::Cuda, DeviceKind::Wgpu];
+    pub const ALL: [DeviceKind; 4] =
+        [DeviceKind::Flex, DeviceKind::NdArray, DeviceKind::Cuda, DeviceKind::Wgpu];
 
     /// Whether this build contains it.
     pub fn is_compiled(self) -> bool {
@@ -85,12 +86,19 @@ pub fn compiled() -> Vec<Device> {
 fn look_for_library(kind: DeviceKind, names: &[&str]) -> Result<(), DeviceError> {
     // SAFETY: the driver's own library, whose initialisers are what any CUDA program runs first.
     let found = names.iter().any(|name| unsafe { libloading::Library::new(name) }.is_ok());
-    if found { Ok(()) } else { Err(DeviceError::NotThere { kind, reason: format!("no driver library {}", names[0]) }) }
+    if found {
+        Ok(())
+    } else {
+        Err(DeviceError::NotThere { kind, reason: format!("no driver library {}", names[0]) })
+    }
 }
 
 /// Opens a GPU and computes one sum on it.
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
-fn tried(kind: DeviceKind, open: impl FnOnce() -> Device + std::panic::UnwindSafe) -> Result<Device, DeviceError> {
+fn tried(
+    kind: DeviceKind,
+    open: impl FnOnce() -> Device + std::panic::UnwindSafe,
+) -> Result<Device, DeviceError> {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| ()));
     let outcome = std::panic::catch_unwind(|| {

@@ -297,7 +297,11 @@ impl DecoderConfig {
             Head::Tied => 0,
             Head::Untied => self.vocab_size * d,
         };
-        self.vocab_size * d + self.max_len().unwrap_or(0) * d + blocks.sum::<usize>() + norm(self.final_norm, d) + head
+        self.vocab_size * d
+            + self.max_len().unwrap_or(0) * d
+            + blocks.sum::<usize>()
+            + norm(self.final_norm, d)
+            + head
     }
 }
 

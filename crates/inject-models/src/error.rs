@@ -225,7 +225,9 @@ pub enum ModelError {
         prompt: usize,
     },
     /// A token id the model has no row for.
-    #[error("prompt {prompt}, position {position}: token id {found}, expected ids below vocab_size {vocab_size}")]
+    #[error(
+        "prompt {prompt}, position {position}: token id {found}, expected ids below vocab_size {vocab_size}"
+    )]
     TokenId {
         /// Index of the prompt within the batch.
         prompt: usize,
@@ -245,7 +247,9 @@ pub enum ModelError {
         max_len: usize,
     },
     /// Prompts whose rotary frequencies differ cannot share a batch.
-    #[error("prompts of {shorter} and {longer} tokens use different rotary frequencies and cannot share a batch")]
+    #[error(
+        "prompts of {shorter} and {longer} tokens use different rotary frequencies and cannot share a batch"
+    )]
     MixedRotary {
         /// The shortest length in the batch.
         shorter: usize,

@@ -36,7 +36,10 @@ pub struct Origin {
 impl Origin {
     /// A folder that nothing more is known about.
     pub fn of_folder(folder: &Path) -> Self {
-        let name = folder.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+        let name = folder
+            .canonicalize()
+            .ok()
+            .and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
         Origin {
             id: name.unwrap_or_else(|| folder.display().to_string()),
             revision: None,

@@ -33,7 +33,11 @@ impl ModelSource {
             ModelSource::Folder(folder) => Ok(Origin::of_folder(folder)),
             ModelSource::Hub(repo) => {
                 let snapshot = crate::hub::fetch(repo, options, progress)?;
-                Ok(Origin { id: repo.id().to_owned(), revision: Some(snapshot.commit), folder: snapshot.folder })
+                Ok(Origin {
+                    id: repo.id().to_owned(),
+                    revision: Some(snapshot.commit),
+                    folder: snapshot.folder,
+                })
             }
         }
     }

@@ -37,10 +37,7 @@ impl Tap {
     /// Every tap of a model with `n_layers` blocks, in the order of computation.
     pub fn all(n_layers: usize) -> Vec<Tap> {
         let blocks = (1..=n_layers).map(Tap::Block);
-        std::iter::once(Tap::Embedding)
-            .chain(blocks)
-            .chain(std::iter::once(Tap::FinalNorm))
-            .collect()
+        std::iter::once(Tap::Embedding).chain(blocks).chain(std::iter::once(Tap::FinalNorm)).collect()
     }
 
     /// Parses `all` or a comma-separated list, checks it against the depth of a model, and returns the taps in
@@ -162,7 +159,9 @@ mod tests {
 
     #[test]
     fn other_spellings_are_refused() {
-        for text in ["", "7", "block", "block-", "block--1", "block-07", "block-+7", "Embedding", "final_norm"] {
+        for text in
+            ["", "7", "block", "block-", "block--1", "block-07", "block-+7", "Embedding", "final_norm"]
+        {
             assert!(text.parse::<Tap>().is_err(), "{text}");
         }
     }

@@ -93,10 +93,11 @@ impl Tokenizer {
                 Some(self.bos_token_id.ok_or_else(|| ModelError::NoBos { path: self.config_path.clone() })?)
             }
         };
-        let encoding = self.inner.encode_fast(text, bos == Bos::Auto).map_err(|error| ModelError::Tokenizer {
-            path: self.config_path.with_file_name("tokenizer.json"),
-            reason: error.to_string(),
-        })?;
+        let encoding =
+            self.inner.encode_fast(text, bos == Bos::Auto).map_err(|error| ModelError::Tokenizer {
+                path: self.config_path.with_file_name("tokenizer.json"),
+                reason: error.to_string(),
+            })?;
         Ok(begin.into_iter().chain(encoding.get_ids().iter().copied()).collect())
     }
 

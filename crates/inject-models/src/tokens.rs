@@ -1,5 +1,7 @@
 //! Prompts as rectangular batches of token ids.
 
+use std::ops::Range;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::{ModelError, config::DecoderConfig};
@@ -61,6 +63,15 @@ impl TokenBatch {
         &self.ids[row * self.width..][..self.lens[row]]
     }
 
+    /// Some of the prompts, padded as they are here.
+    pub(crate) fn rows_in(&self, rows: Range<usize>) -> TokenBatch {
+        TokenBatch {
+            ids: self.ids[rows.start * self.width..rows.end * self.width].to_vec(),
+            lens: self.lens[rows].to_vec(),
+            width: self.width,
+        }
+    }
+
     /// Checks every id against the model, and that these prompts, after `held` positions of a sequence, may be
     /// computed together.
     pub(crate) fn check(&self, config: &DecoderConfig, held: usize) -> Result<(), ModelError> {
@@ -86,12 +97,9 @@ impl TokenBatch {
 pub(crate) fn check_ids(config: &DecoderConfig, prompt: usize, ids: &[u32]) -> Result<(), ModelError> {
     match ids.iter().position(|&id| id as usize >= config.vocab_size) {
         None => Ok(()),
-        Some(position) => Err(ModelError::TokenId {
-            prompt,
-            position,
-            found: ids[position],
-            vocab_size: config.vocab_size,
-        }),
+        Some(position) => {
+            Err(ModelError::TokenId { prompt, position, found: ids[position], vocab_size: config.vocab_size })
+        }
     }
 }
 

@@ -165,7 +165,8 @@ impl Checkpoint {
                 let mut bytes = vec![0_u8; piece.min(len) * size];
                 for first in (0..len).step_by(piece) {
                     let bytes = &mut bytes[..piece.min(len - first) * size];
-                    safetensors::read_at(handle, bytes, entry.begin + (first * size) as u64).map_err(io_error)?;
+                    safetensors::read_at(handle, bytes, entry.begin + (first * size) as u64)
+                        .map_err(io_error)?;
                     pass_on(first, bytes)?;
                 }
                 Ok(())

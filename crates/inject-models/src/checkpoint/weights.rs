@@ -43,13 +43,21 @@ impl<'a> Weights<'a> {
     }
 
     /// The token embedding. Shape `[vocab_size, d_model]`.
-    pub(crate) fn embedding(&mut self, vocab_size: usize, d_model: usize) -> Result<Param<Tensor<2>>, ModelError> {
+    pub(crate) fn embedding(
+        &mut self,
+        vocab_size: usize,
+        d_model: usize,
+    ) -> Result<Param<Tensor<2>>, ModelError> {
         let name = format!("{}{}", self.prefix, self.names.embedding);
         self.rows(name, [vocab_size, d_model])
     }
 
     /// The learned positions. Shape `[max_len, d_model]`.
-    pub(crate) fn positions(&mut self, max_len: usize, d_model: usize) -> Result<Param<Tensor<2>>, ModelError> {
+    pub(crate) fn positions(
+        &mut self,
+        max_len: usize,
+        d_model: usize,
+    ) -> Result<Param<Tensor<2>>, ModelError> {
         let name = format!("{}{}", self.prefix, self.names.positions);
         self.rows(name, [max_len, d_model])
     }
@@ -154,7 +162,13 @@ impl<'a> Weights<'a> {
     }
 
     /// Names and widths of the stored tensors that make one map: as many as the widths, or one for all.
-    fn parts(&self, block: usize, projection: &Projection, suffix: &str, widths: &[usize]) -> Vec<(String, usize)> {
+    fn parts(
+        &self,
+        block: usize,
+        projection: &Projection,
+        suffix: &str,
+        widths: &[usize],
+    ) -> Vec<(String, usize)> {
         let name = |stem: &str| format!("{}.{suffix}", self.in_block(block, stem));
         match projection.parts {
             [stem] => vec![(name(stem), widths.iter().sum())],
@@ -165,7 +179,8 @@ impl<'a> Weights<'a> {
     fn rows(&mut self, name: String, shape: [usize; 2]) -> Result<Param<Tensor<2>>, ModelError> {
         self.checkpoint.check(&name, &shape)?;
         let mut values = Buffer::zeros(shape[0] * shape[1], self.dtype);
-        self.checkpoint.stream(&name, shape[1], |first, piece| values.place_rows(piece, piece.len(), first, 0))?;
+        self.checkpoint
+            .stream(&name, shape[1], |first, piece| values.place_rows(piece, piece.len(), first, 0))?;
         self.taken.insert(name);
         Ok(self.parameter(values, shape))
     }

@@ -38,16 +38,18 @@ impl Attention {
     ///
     /// # Shapes
     ///
-    /// `x` is `[batch, positions, d_model]`, and so is the result; `hidden` is `[1, 1, positions, keys]`.
-    pub(super) fn forward(
+    /// `fused` is what [`Attention::qkv`] gives, `[batch * positions, width]`; the result, for [`Attention::out`], is
+    /// `[batch * positions, n_heads * d_head]`; `hidden` is `[1, 1, positions, keys]`.
+    pub(super) fn mix(
         &self,
-        x: Tensor<3>,
+        fused: Tensor<2>,
+        batch: usize,
         rotary: Option<&RotaryTable>,
         hidden: Tensor<4, Bool>,
         cache: Option<&mut KeysValues>,
-    ) -> Tensor<3> {
-        let [batch, positions, _] = x.dims();
-        let Projected { queries, keys, values } = self.project(x, rotary);
+    ) -> Tensor<2> {
+        let positions = fused.dims()[0] / batch;
+        let Projected { queries, keys, values } = self.split(fused, batch, rotary);
         let (keys, values) = match cache {
             None => (keys, values),
             Some(cache) => cache.extend(keys, values),
@@ -63,11 +65,10 @@ impl Attention {
         };
         let options = AttentionModuleOptions { scale: Some(score_scale), softcap: None, is_causal: false };
         let mixed = attention(queries, keys, values, Some(hidden), None, options);
-        let mixed = mixed
+        mixed
             .reshape([batch, n_heads, positions, d_head])
             .swap_dims(1, 2) // [batch, positions, n_heads, d_head]
-            .reshape([batch * positions, n_heads * d_head]);
-        self.out.forward(mixed).reshape([batch as isize, positions as isize, -1])
+            .reshape([batch * positions, n_heads * d_head])
     }
 
     /// Attention of many candidates for one next position, each seeing the cached prefix and itself.
@@ -77,15 +78,19 @@ impl Attention {
     ///
     /// # Shapes
     ///
-    /// `x` is `[candidates, d_model]`, and so is the result.
-    pub(super) fn candidates(&self, x: Tensor<2>, rotary: Option<&RotaryTable>, cache: &KeysValues) -> Tensor<2> {
-        let [candidates, d_model] = x.dims();
+    /// `fused` is `[candidates, width]`, and the result `[candidates, n_heads * d_head]`.
+    pub(super) fn mix_candidates(
+        &self,
+        fused: Tensor<2>,
+        rotary: Option<&RotaryTable>,
+        cache: &KeysValues,
+    ) -> Tensor<2> {
+        let candidates = fused.dims()[0];
         let AttentionConfig { n_heads, n_kv_heads, d_head, score_scale, span, .. } = self.config;
         let group = self.config.group();
-        let projected = self.project(x.reshape([candidates, 1, d_model]), rotary);
+        let projected = self.split(fused, candidates, rotary);
         let by_kv_head = |t: Tensor<4>, per_head: usize| {
-            t.reshape([candidates, n_kv_heads, per_head, d_head])
-                .swap_dims(0, 1) // [n_kv_heads, candidates, per_head, d_head]
+            t.reshape([candidates, n_kv_heads, per_head, d_head]).swap_dims(0, 1) // [n_kv_heads, candidates, per_head, d_head]
         };
         let queries = by_kv_head(projected.queries, group) * score_scale;
         let own_keys = by_kv_head(projected.keys, 1);
@@ -112,16 +117,15 @@ impl Attention {
             let own_weight = weights.narrow(2, held - first, 1).reshape([n_kv_heads, candidates, group, 1]);
             from_prefix.reshape([n_kv_heads, candidates, group, d_head]) + own_values * own_weight
         };
-        let mixed = mixed
+        mixed
             .swap_dims(0, 1) // [candidates, n_kv_heads, group, d_head]
-            .reshape([candidates, n_heads * d_head]);
-        self.out.forward(mixed)
+            .reshape([candidates, n_heads * d_head])
     }
 
-    fn project(&self, x: Tensor<3>, rotary: Option<&RotaryTable>) -> Projected {
-        let [batch, positions, d_model] = x.dims();
+    /// Takes the fused projection of `batch` runs of positions apart, and rotates.
+    fn split(&self, fused: Tensor<2>, batch: usize, rotary: Option<&RotaryTable>) -> Projected {
+        let positions = fused.dims()[0] / batch;
         let AttentionConfig { n_heads, n_kv_heads, d_head, .. } = self.config;
-        let fused = self.qkv.forward(x.reshape([batch * positions, d_model]));
         let heads = |first: usize, count: usize| {
             fused
                 .clone()

@@ -5,7 +5,10 @@ use burn::{
     tensor::{Bool, Tensor},
 };
 
-use super::{attention::Attention, cache::KeysValues, feed_forward::FeedForward, norm::Norm, rotary::RotaryTable};
+use super::{
+    attention::Attention, cache::KeysValues, feed_forward::FeedForward, lanes::Lanes, norm::Norm,
+    rotary::RotaryTable,
+};
 
 /// Attention, then feed-forward, each added to the residual stream.
 #[derive(Module, Debug)]
@@ -23,36 +26,46 @@ pub(super) struct Block {
 impl Block {
     /// # Shapes
     ///
-    /// `x` is `[batch, positions, d_model]`, and so is the result.
+    /// `x` is `[batch * positions, d_model]`, and so is the result.
     pub(super) fn forward(
         &self,
-        x: Tensor<3>,
+        x: Tensor<2>,
+        batch: usize,
         rotary: Option<&RotaryTable>,
         hidden: Tensor<4, Bool>,
         cache: Option<&mut KeysValues>,
-    ) -> Tensor<3> {
-        let [batch, positions, d_model] = x.dims();
-        let branch = self.attention.forward(self.attention_norm.forward(x.clone()), rotary, hidden, cache);
-        let x = x + post(&self.post_attention_norm, branch);
-        let rows = x.reshape([batch * positions, d_model]);
-        self.feed_forward(rows).reshape([batch, positions, d_model])
+        lanes: Lanes,
+    ) -> Tensor<2> {
+        let fused = lanes.map(x.clone(), |x| self.attention.qkv.forward(self.attention_norm.forward(x)));
+        let mixed = self.attention.mix(fused, batch, rotary, hidden, cache);
+        lanes.zip(x, mixed, |x, mixed| self.after_attention(x, mixed))
     }
 
     /// # Shapes
     ///
     /// `x` is `[candidates, d_model]`, and so is the result.
-    pub(super) fn candidates(&self, x: Tensor<2>, rotary: Option<&RotaryTable>, cache: &KeysValues) -> Tensor<2> {
-        let branch = self.attention.candidates(self.attention_norm.forward(x.clone()), rotary, cache);
-        self.feed_forward(x + post(&self.post_attention_norm, branch))
+    pub(super) fn candidates(
+        &self,
+        x: Tensor<2>,
+        rotary: Option<&RotaryTable>,
+        cache: &KeysValues,
+        lanes: Lanes,
+    ) -> Tensor<2> {
+        lanes.map(x, |x| {
+            let fused = self.attention.qkv.forward(self.attention_norm.forward(x.clone()));
+            let mixed = self.attention.mix_candidates(fused, rotary, cache);
+            self.after_attention(x, mixed)
+        })
     }
 
-    fn feed_forward(&self, x: Tensor<2>) -> Tensor<2> {
+    fn after_attention(&self, x: Tensor<2>, mixed: Tensor<2>) -> Tensor<2> {
+        let x = x + post(&self.post_attention_norm, self.attention.out.forward(mixed));
         let branch = self.feed_forward.forward(self.feed_forward_norm.forward(x.clone()));
         x + post(&self.post_feed_forward_norm, branch)
     }
 }
 
-fn post<const D: usize>(norm: &Option<Norm>, branch: Tensor<D>) -> Tensor<D> {
+fn post(norm: &Option<Norm>, branch: Tensor<2>) -> Tensor<2> {
     match norm {
         None => branch,
         Some(norm) => norm.forward(branch),

@@ -76,7 +76,10 @@ mod tests {
                 let u = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
                 let expected = 0.5 * x * (1.0 + u.tanh());
                 // Six roundings of f32, and the exponential's own error.
-                assert!((f64::from(found) - expected).abs() <= 1e-6 * x.abs().max(1e-3), "{x}: {found} {expected}");
+                assert!(
+                    (f64::from(found) - expected).abs() <= 1e-6 * x.abs().max(1e-3),
+                    "{x}: {found} {expected}"
+                );
             }
         }
     }

@@ -5,7 +5,10 @@ use burn::{
     tensor::{DType, Device, Distribution, Tensor},
 };
 
-use super::{Decoder, attention::Attention, block::Block, feed_forward::FeedForward, linear::Linear, norm::Norm};
+use super::{
+    Decoder, attention::Attention, block::Block, feed_forward::FeedForward, lanes::Lanes, linear::Linear,
+    norm::Norm,
+};
 use crate::{
     ModelError,
     checkpoint::Weights,
@@ -41,7 +44,7 @@ impl Decoder {
             Head::Untied => Some(weights.head(config.vocab_size, d_model)?),
         };
         weights.finish()?;
-        Ok(Decoder { embedding, positions, blocks, final_norm, head, config })
+        Ok(Decoder { embedding, positions, blocks, final_norm, head, config, lanes: Lanes(1) })
     }
 }
 
@@ -66,18 +69,21 @@ fn load_block(
     let feed_forward_norm = norm(|names| names.feed_forward_norm, d_model, config.norm)?;
     let post_feed_forward_norm =
         sandwich.then(|| norm(|names| names.post_feed_forward_norm, d_model, config.norm)).transpose()?;
-    let q_norm = attention.qk_norm.map(|kind| norm(|names| names.q_norm, attention.d_head, kind)).transpose()?;
-    let k_norm = attention.qk_norm.map(|kind| norm(|names| names.k_norm, attention.d_head, kind)).transpose()?;
+    let q_norm =
+        attention.qk_norm.map(|kind| norm(|names| names.q_norm, attention.d_head, kind)).transpose()?;
+    let k_norm =
+        attention.qk_norm.map(|kind| norm(|names| names.k_norm, attention.d_head, kind)).transpose()?;
 
-    let mut linear = |projection: fn(&'static Names) -> &'static Projection, d_in: usize, widths: &[usize], bias: Bias| {
-        Ok::<_, ModelError>(Linear {
-            weight: weights.matrix(i, projection, d_in, widths)?,
-            bias: match bias {
-                Bias::Without => None,
-                Bias::With => Some(weights.bias(i, projection, widths)?),
-            },
-        })
-    };
+    let mut linear =
+        |projection: fn(&'static Names) -> &'static Projection, d_in: usize, widths: &[usize], bias: Bias| {
+            Ok::<_, ModelError>(Linear {
+                weight: weights.matrix(i, projection, d_in, widths)?,
+                bias: match bias {
+                    Bias::Without => None,
+                    Bias::With => Some(weights.bias(i, projection, widths)?),
+                },
+            })
+        };
     let AttentionConfig { n_heads, n_kv_heads, d_head, qkv_bias, out_bias, .. } = *attention;
     let FeedForwardConfig { d_ff, kind, bias } = config.feed_forward;
     let up_widths: &[usize] = match kind {
@@ -138,6 +144,7 @@ impl DecoderConfig {
                 Head::Untied => Some(init.normal([self.vocab_size, self.d_model], std)),
             },
             config: self.clone(),
+            lanes: Lanes(1),
         }
     }
 }

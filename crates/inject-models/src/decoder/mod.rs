@@ -5,19 +5,21 @@ mod block;
 mod cache;
 mod feed_forward;
 mod init;
+mod lanes;
 mod linear;
 mod norm;
 mod rotary;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use burn::{
     module::{Module, Param},
     tensor::{Bool, DType, Device, Int, Tensor, TensorData},
 };
+use rayon::prelude::*;
 
 pub use self::cache::PrefixCache;
-use self::{block::Block, cache::KeysValues, norm::Norm, rotary::RotaryTable};
+use self::{block::Block, cache::KeysValues, lanes::Lanes, norm::Norm, rotary::RotaryTable};
 use crate::{
     ModelError, Tap,
     config::{DecoderConfig, RotaryConfig, Span, visible},
@@ -40,6 +42,8 @@ pub struct Decoder {
     head: Option<Param<Tensor<2>>>,
     #[module(skip)]
     config: DecoderConfig,
+    #[module(skip)]
+    lanes: Lanes,
 }
 
 /// Which logits to compute beside the states.
@@ -63,6 +67,24 @@ pub struct Forward {
     pub logits: Option<Tensor<3>>,
 }
 
+impl Forward {
+    /// One after another along the batch.
+    fn concatenate(parts: Vec<Forward>) -> Forward {
+        let mut states: BTreeMap<Tap, Vec<Tensor<3>>> = BTreeMap::new();
+        let mut logits = Vec::new();
+        for part in parts {
+            for (tap, tensor) in part.states {
+                states.entry(tap).or_default().push(tensor);
+            }
+            logits.extend(part.logits);
+        }
+        Forward {
+            states: states.into_iter().map(|(tap, parts)| (tap, Tensor::cat(parts, 0))).collect(),
+            logits: (!logits.is_empty()).then(|| Tensor::cat(logits, 0)),
+        }
+    }
+}
+
 impl Decoder {
     /// What the decoder is made of.
     pub fn config(&self) -> &DecoderConfig {
@@ -77,6 +99,14 @@ impl Decoder {
     /// What it computes in.
     pub fn dtype(&self) -> DType {
         self.embedding.val().dtype()
+    }
+
+    /// The same decoder, computing the rows of a batch in this many parts at once.
+    ///
+    /// One, the default, is right for a GPU. On a CPU backend the number of cores is: its matrix products use all of them
+    /// anyway, the elementwise work between the products only so. States do not depend on it but for rounding.
+    pub fn with_lanes(self, lanes: std::num::NonZeroUsize) -> Self {
+        Decoder { lanes: Lanes(lanes.get()), ..self }
     }
 
     /// The token embedding, as stored: without positions and without the family's scale.
@@ -97,8 +127,15 @@ impl Decoder {
     pub fn forward(&self, tokens: &TokenBatch, taps: &[Tap], logits: Logits) -> Result<Forward, ModelError> {
         self.check_taps(taps)?;
         tokens.check(&self.config, 0)?;
-        let pass = Pass { held: 0, sequence_len: tokens.width(), cache: None };
-        Ok(self.run(tokens, taps, logits, pass))
+        let pass = || Pass { held: 0, sequence_len: tokens.width(), cache: None };
+        match self.lanes.groups(tokens.rows(), tokens.width()) {
+            None => Ok(self.run(tokens, taps, logits, pass())),
+            Some(groups) => {
+                let part =
+                    |group: &Range<usize>| self.run(&tokens.rows_in(group.clone()), taps, logits, pass());
+                Ok(Forward::concatenate(groups.par_iter().map(part).collect()))
+            }
+        }
     }
 
     /// An empty cache for `batch` sequences of `sequence_len` tokens in all, through which no tap beyond `deepest` will
@@ -109,7 +146,12 @@ impl Decoder {
     /// # Errors
     ///
     /// [`ModelError`] for a tap the model does not have, or a length beyond the table of positions.
-    pub fn prefix_cache(&self, batch: usize, sequence_len: usize, deepest: Tap) -> Result<PrefixCache, ModelError> {
+    pub fn prefix_cache(
+        &self,
+        batch: usize,
+        sequence_len: usize,
+        deepest: Tap,
+    ) -> Result<PrefixCache, ModelError> {
         self.check_taps(&[deepest])?;
         check_len(&self.config, sequence_len)?;
         let needed = deepest.blocks_needed(self.config.n_layers());
@@ -142,7 +184,10 @@ impl Decoder {
             return mismatch(format!("{} sequences", tokens.rows()), format!("{} sequences", cache.batch));
         }
         if let Some(&len) = tokens.lens().iter().find(|&&len| len != tokens.width()) {
-            return mismatch(format!("{len} tokens"), format!("{} tokens for every sequence", tokens.width()));
+            return mismatch(
+                format!("{len} tokens"),
+                format!("{} tokens for every sequence", tokens.width()),
+            );
         }
         if cache.len + tokens.width() > cache.sequence_len {
             return Err(ModelError::CacheFull {
@@ -189,7 +234,7 @@ impl Decoder {
         let mut rotaries = Rotaries::new(cache.len, 1, cache.sequence_len, device, dtype);
         for (block, keys_values) in self.blocks.iter().zip(&cache.blocks).take(self.blocks_needed(tap)) {
             let rotary = block.attention.config.rotary.as_ref().map(|config| rotaries.table(config));
-            x = block.candidates(x, rotary.as_ref(), keys_values);
+            x = block.candidates(x, rotary.as_ref(), keys_values, self.lanes);
         }
         Ok(if tap == Tap::FinalNorm { self.final_norm.forward(x) } else { x })
     }
@@ -207,7 +252,8 @@ impl Decoder {
     }
 
     fn check_taps(&self, taps: &[Tap]) -> Result<(), ModelError> {
-        taps.iter().try_for_each(|tap| tap.checked(self.config.n_layers()).map(|_| ()).map_err(ModelError::from))
+        taps.iter()
+            .try_for_each(|tap| tap.checked(self.config.n_layers()).map(|_| ()).map_err(ModelError::from))
     }
 
     /// A cache serves up to one tap.
@@ -253,12 +299,11 @@ impl Decoder {
         let (device, dtype) = (self.device(), self.dtype());
         let (batch, positions) = (tokens.rows(), tokens.width());
         let d_model = self.config.d_model;
-        let embedded = self.embed(tokens.to_tensor(&device), pass.held, positions);
-        let mut x = embedded.reshape([batch, positions, d_model]);
+        let mut x = self.embed(tokens.to_tensor(&device), pass.held, positions); // [batch * positions, d_model]
         let mut states = BTreeMap::new();
-        let mut keep = |tap: Tap, x: &Tensor<3>| {
+        let mut keep = |tap: Tap, x: &Tensor<2>| {
             if taps.contains(&tap) {
-                states.insert(tap, x.clone());
+                states.insert(tap, x.clone().reshape([batch, positions, d_model]));
             }
         };
         keep(Tap::Embedding, &x);
@@ -275,7 +320,7 @@ impl Decoder {
             let config = &block.attention.config;
             let rotary = config.rotary.as_ref().map(|config| rotaries.table(config));
             let keys_values = pass.cache.as_mut().map(|cache| &mut cache[i]);
-            x = block.forward(x, rotary.as_ref(), masks.hidden(config.span), keys_values);
+            x = block.forward(x, batch, rotary.as_ref(), masks.hidden(config.span), keys_values, self.lanes);
             keep(Tap::Block(i + 1), &x);
         }
 
@@ -285,16 +330,16 @@ impl Decoder {
         }
         let logits = match logits {
             Logits::None => None,
-            Logits::All => {
-                let rows = x.reshape([batch * positions, d_model]);
-                Some(self.logits(rows).reshape([batch as isize, positions as isize, -1]))
-            }
+            Logits::All => Some(self.logits(x).reshape([batch as isize, positions as isize, -1])),
             Logits::Last => {
-                let last: Vec<u32> =
-                    tokens.lens().iter().enumerate().map(|(row, len)| (row * positions + len - 1) as u32).collect();
-                let rows = x.reshape([batch * positions, d_model]);
-                let rows = rows.clone().select(0, ids_tensor(&last, &rows.device()));
-                Some(self.logits(rows).reshape([batch as isize, 1, -1]))
+                let last: Vec<u32> = tokens
+                    .lens()
+                    .iter()
+                    .enumerate()
+                    .map(|(row, len)| (row * positions + len - 1) as u32)
+                    .collect();
+                let rows = ids_tensor(&last, &x.device());
+                Some(self.logits(x.select(0, rows)).reshape([batch as isize, 1, -1]))
             }
         };
         Forward { states, logits }

@@ -27,13 +27,12 @@ impl Norm {
                 layer_norm(x, self.weight.val(), self.bias.as_ref().map(Param::val), eps)
             }
             NormConfig::Rms { eps, weight } => {
-                let mean_square = (x.clone() * x.clone()).mean_dim(D - 1); // [..., 1]
-                let scale = mean_square.add_scalar(eps).sqrt().recip();
+                let rms = (x.clone() * x.clone()).mean_dim(D - 1).add_scalar(eps).sqrt(); // [..., 1]
                 let factor = match weight {
                     RmsWeight::Factor => self.weight.val(),
                     RmsWeight::FactorLessOne => self.weight.val().add_scalar(1.0),
                 };
-                x * scale * factor.unsqueeze::<D>()
+                x / rms * factor.unsqueeze::<D>()
             }
         }
     }

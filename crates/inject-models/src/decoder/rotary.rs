@@ -74,10 +74,8 @@ impl RotaryTable {
         let first = x.clone().narrow(3, 0, half);
         let second = x.clone().narrow(3, half, half);
         let (cos, sin) = (self.cos.clone(), self.sin.clone());
-        let mut parts = vec![
-            first.clone() * cos.clone() - second.clone() * sin.clone(),
-            second * cos + first * sin,
-        ];
+        let mut parts =
+            vec![first.clone() * cos.clone() - second.clone() * sin.clone(), second * cos + first * sin];
         if 2 * half < d_head {
             parts.push(x.narrow(3, 2 * half, d_head - 2 * half));
         }
@@ -145,8 +143,12 @@ mod tests {
 
     #[test]
     fn llama3_keeps_high_and_stretches_low_frequencies() {
-        let scaling =
-            RotaryScaling::Llama3 { factor: 8.0, low_freq_factor: 1.0, high_freq_factor: 4.0, original_len: 8192.0 };
+        let scaling = RotaryScaling::Llama3 {
+            factor: 8.0,
+            low_freq_factor: 1.0,
+            high_freq_factor: 4.0,
+            original_len: 8192.0,
+        };
         let config = RotaryConfig { rotary_dim: 128, base: 500_000.0, scaling };
         let plain = RotaryConfig { scaling: RotaryScaling::None, ..config.clone() };
         let (scaled, plain) = (frequencies(&config, 1, exact), frequencies(&plain, 1, exact));

@@ -1,14 +1,16 @@
 //! Gemma 3: text-only checkpoints, and the text part of multimodal ones.
 
 use super::{
-    Description, Family, Ignored, Names, Projection, Stored, activation, bias, head, heads, keys::Keys, norm_eps,
+    Description, Family, Ignored, Names, Projection, Stored, activation, bias, head, heads,
+    keys::Keys,
+    norm_eps,
     rotary::{self, Surroundings},
 };
 use crate::{
     ModelError,
     config::{
-        AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig, FeedForwardKind,
-        LearnedPositions, NormConfig, Residual, RmsWeight, RotaryConfig, Span,
+        AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig,
+        FeedForwardKind, LearnedPositions, NormConfig, Residual, RmsWeight, RotaryConfig, Span,
     },
 };
 
@@ -174,7 +176,11 @@ fn layer_kinds(keys: &mut Keys, n_layers: usize) -> Result<Vec<Kind>, ModelError
 
 /// Takes the rotary settings of the sliding and of the full layers, in either spelling. In the older one the
 /// scaling holds for the full layers alone.
-fn rotaries(keys: &mut Keys, d_head: usize, max_len: usize) -> Result<(RotaryConfig, RotaryConfig), ModelError> {
+fn rotaries(
+    keys: &mut Keys,
+    d_head: usize,
+    max_len: usize,
+) -> Result<(RotaryConfig, RotaryConfig), ModelError> {
     let rope_theta = keys.optional::<f64>("rope_theta")?;
     let rope_local_base_freq = keys.optional::<f64>("rope_local_base_freq")?;
     let (sliding, full) = match (keys.nested("rope_scaling")?, keys.nested("rope_parameters")?) {

@@ -1,11 +1,14 @@
 //! GPT-2.
 
-use super::{Description, Family, Ignored, Names, Projection, Stored, activation, even_split, head, keys::Keys, norm_eps};
+use super::{
+    Description, Family, Ignored, Names, Projection, Stored, activation, even_split, head, keys::Keys,
+    norm_eps,
+};
 use crate::{
     ModelError,
     config::{
-        AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig, FeedForwardKind,
-        LearnedPositions, NormConfig, Residual, Span,
+        AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig,
+        FeedForwardKind, LearnedPositions, NormConfig, Residual, Span,
     },
 };
 
@@ -28,7 +31,11 @@ const NAMES: Names = Names {
     up: Projection { parts: &["mlp.c_fc"], stored: Stored::InOut },
     down: Projection { parts: &["mlp.c_proj"], stored: Stored::InOut },
     // The causal mask, stored as a tensor; the tied head, stored again.
-    ignored: &[Ignored::Suffix(".attn.bias"), Ignored::Suffix(".attn.masked_bias"), Ignored::Suffix("lm_head.weight")],
+    ignored: &[
+        Ignored::Suffix(".attn.bias"),
+        Ignored::Suffix(".attn.masked_bias"),
+        Ignored::Suffix("lm_head.weight"),
+    ],
 };
 
 const WITHOUT_INFLUENCE: &[&str] = &[
@@ -90,7 +97,10 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
     let config = DecoderConfig {
         d_model: n_embd,
         vocab_size,
-        embedding: EmbeddingConfig { scale: None, positions: LearnedPositions::Table { max_len: n_positions } },
+        embedding: EmbeddingConfig {
+            scale: None,
+            positions: LearnedPositions::Table { max_len: n_positions },
+        },
         blocks: (0..n_layer).map(block).collect(),
         final_norm: norm,
         head,

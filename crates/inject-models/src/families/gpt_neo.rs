@@ -1,11 +1,14 @@
 //! GPT-Neo, and so TinyStories.
 
-use super::{Description, Family, Ignored, Names, Projection, Stored, activation, even_split, head, keys::Keys, norm_eps};
+use super::{
+    Description, Family, Ignored, Names, Projection, Stored, activation, even_split, head, keys::Keys,
+    norm_eps,
+};
 use crate::{
     ModelError,
     config::{
-        AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig, FeedForwardKind,
-        LearnedPositions, NormConfig, Residual, Span,
+        AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig,
+        FeedForwardKind, LearnedPositions, NormConfig, Residual, Span,
     },
 };
 
@@ -118,7 +121,8 @@ fn attention_kinds(keys: &mut Keys, num_layers: usize) -> Result<Vec<Kind>, Mode
     let types = keys.optional::<Vec<(Vec<Kind>, usize)>>("attention_types")?;
     let layers = keys.optional::<Vec<Kind>>("attention_layers")?;
     let expand = |types: Vec<(Vec<Kind>, usize)>| {
-        let repeated = types.into_iter().flat_map(|(kinds, times)| std::iter::repeat_n(kinds, times).flatten());
+        let repeated =
+            types.into_iter().flat_map(|(kinds, times)| std::iter::repeat_n(kinds, times).flatten());
         // One more than fits is enough to see that it does not.
         repeated.take(num_layers + 1).collect()
     };

@@ -106,7 +106,11 @@ impl Keys {
     pub(crate) fn n_layers(&mut self, key: &str) -> Result<usize, ModelError> {
         const LIMIT: usize = 4096;
         let found = self.size(key)?;
-        if found <= LIMIT { Ok(found) } else { Err(self.bad(key, &found, &format!("at most {LIMIT} layers"))) }
+        if found <= LIMIT {
+            Ok(found)
+        } else {
+            Err(self.bad(key, &found, &format!("at most {LIMIT} layers")))
+        }
     }
 
     /// Takes a key that changes the computation and of which only one value is supported.

@@ -1,7 +1,9 @@
 //! Llama 3.1, 3.2 and relatives such as SmolLM2.
 
 use super::{
-    Description, Family, Ignored, Names, Projection, Stored, activation, bias, head, heads, keys::Keys, norm_eps,
+    Description, Family, Ignored, Names, Projection, Stored, activation, bias, head, heads,
+    keys::Keys,
+    norm_eps,
     rotary::{self, Surroundings},
 };
 use crate::{

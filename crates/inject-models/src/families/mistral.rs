@@ -1,15 +1,18 @@
 //! Mistral 7B.
 
 use super::{
-    Description, Family, activation, head, heads, keys::Keys, llama::NAMES, norm_eps,
+    Description, Family, activation, head, heads,
+    keys::Keys,
+    llama::NAMES,
+    norm_eps,
     rotary::{self, Surroundings},
     uniform_span,
 };
 use crate::{
     ModelError,
     config::{
-        AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig, FeedForwardKind,
-        LearnedPositions, NormConfig, Residual, RmsWeight,
+        AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig,
+        FeedForwardKind, LearnedPositions, NormConfig, Residual, RmsWeight,
     },
 };
 

@@ -148,18 +148,23 @@ impl Ignored {
 /// [`ModelError`] naming the key, for every key that is missing, malformed, unknown, or asks for a computation
 /// this crate does not have.
 pub(crate) fn describe(path: &Path, text: &str) -> Result<Description, ModelError> {
-    let map: Map<String, Value> = serde_json::from_str(text)
-        .map_err(|source| ModelError::Json { path: path.to_owned(), source })?;
+    let map: Map<String, Value> =
+        serde_json::from_str(text).map_err(|source| ModelError::Json { path: path.to_owned(), source })?;
     let mut keys = Keys::new(path, map);
     let model_type = keys.required::<String>("model_type")?;
     let family = Family::ALL
         .into_iter()
         .find(|family| family.model_types().contains(&model_type.as_str()))
         .ok_or_else(|| ModelError::UnknownFamily {
-            path: path.to_owned(),
-            found: model_type.clone(),
-            expected: Family::ALL.iter().flat_map(|family| family.model_types()).copied().collect::<Vec<_>>().join(", "),
-        })?;
+        path: path.to_owned(),
+        found: model_type.clone(),
+        expected: Family::ALL
+            .iter()
+            .flat_map(|family| family.model_types())
+            .copied()
+            .collect::<Vec<_>>()
+            .join(", "),
+    })?;
     match family {
         Family::Gpt2 => gpt2::describe(keys),
         Family::GptNeo => gpt_neo::describe(keys),
@@ -197,7 +202,11 @@ fn heads(keys: &mut Keys, d_model: usize) -> Result<Heads, ModelError> {
     let n_heads = keys.size("num_attention_heads")?;
     let n_kv_heads = keys.optional_size("num_key_value_heads")?.unwrap_or(n_heads);
     if !n_heads.is_multiple_of(n_kv_heads) {
-        return Err(keys.bad("num_key_value_heads", &n_kv_heads, &format!("a divisor of the {n_heads} heads")));
+        return Err(keys.bad(
+            "num_key_value_heads",
+            &n_kv_heads,
+            &format!("a divisor of the {n_heads} heads"),
+        ));
     }
     let d_head = match keys.optional_size("head_dim")? {
         Some(d_head) => d_head,

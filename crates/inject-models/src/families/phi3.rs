@@ -1,15 +1,17 @@
 //! Phi-3 and Phi-4-mini.
 
 use super::{
-    Description, Family, Ignored, Names, Projection, Stored, activation, head, heads, keys::Keys, norm_eps,
+    Description, Family, Ignored, Names, Projection, Stored, activation, head, heads,
+    keys::Keys,
+    norm_eps,
     rotary::{self, Surroundings},
     uniform_span,
 };
 use crate::{
     ModelError,
     config::{
-        AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig, FeedForwardKind,
-        LearnedPositions, NormConfig, Residual, RmsWeight,
+        AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig,
+        FeedForwardKind, LearnedPositions, NormConfig, Residual, RmsWeight,
     },
 };
 
@@ -51,7 +53,8 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
     let heads = heads(&mut keys, hidden_size)?;
     let activation = activation(&mut keys, "hidden_act", "silu")?;
     let max_position_embeddings = keys.size("max_position_embeddings")?;
-    let original_max_position_embeddings = keys.optional_size("original_max_position_embeddings")?.unwrap_or(4096);
+    let original_max_position_embeddings =
+        keys.optional_size("original_max_position_embeddings")?.unwrap_or(4096);
     let eps = norm_eps(&mut keys, "rms_norm_eps", 1e-5)?;
     let span = uniform_span(&mut keys, None)?;
     let head = head(&mut keys, false)?;

@@ -11,7 +11,8 @@ pub(crate) fn folder(case: &str) -> PathBuf {
 }
 
 pub(crate) fn load(case: &str, precision: Precision, device: &Device) -> Model {
-    Model::load(Origin::of_folder(&folder(case)), precision, device).unwrap_or_else(|error| panic!("{case}: {error}"))
+    Model::load(Origin::of_folder(&folder(case)), precision, device)
+        .unwrap_or_else(|error| panic!("{case}: {error}"))
 }
 
 /// One small model of each family.
@@ -27,8 +28,12 @@ pub(crate) fn golden(file: &SafeTensors<'_>, name: &str) -> Golden {
     let view = file.tensor(name).unwrap();
     let values = match view.dtype() {
         Dtype::F64 => view.data().as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b)).collect(),
-        Dtype::F32 => view.data().as_chunks::<4>().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect(),
-        Dtype::I32 => view.data().as_chunks::<4>().0.iter().map(|b| f64::from(i32::from_le_bytes(*b))).collect(),
+        Dtype::F32 => {
+            view.data().as_chunks::<4>().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect()
+        }
+        Dtype::I32 => {
+            view.data().as_chunks::<4>().0.iter().map(|b| f64::from(i32::from_le_bytes(*b))).collect()
+        }
         other => panic!("unexpected {other:?}"),
     };
     Golden { shape: view.shape().to_vec(), values }

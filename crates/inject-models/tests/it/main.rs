@@ -7,4 +7,3 @@ mod hub;
 mod malformed;
 mod parity;
 mod real_models;
-mod debug;

@@ -1,0 +1,75 @@
+//! Rows of a batch computed side by side on several CPU threads.
+
+use std::ops::Range;
+
+use burn::tensor::Tensor;
+use rayon::prelude::*;
+
+/// How many parts the rows of a batch are computed in at once.
+///
+/// A CPU backend spreads a matrix product over all cores by itself, but not the elementwise work between two products,
+/// which takes as long again. Rows do not depend on each other there, so whole groups of rows go to different threads. On
+/// a GPU, where one kernel fills the device, the right number is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lanes(pub(super) usize);
+
+impl Lanes {
+    /// Fewer rows than this are not worth a thread of their own.
+    const FEWEST_ROWS: usize = 16;
+    /// The hidden layer of more rows than this leaves the cache between two elementwise passes.
+    const MOST_ROWS: usize = 256;
+
+    /// Applies `f`, which must treat each row by itself, to groups of rows.
+    pub(super) fn map(self, x: Tensor<2>, f: impl Fn(Tensor<2>) -> Tensor<2> + Sync) -> Tensor<2> {
+        let Some(groups) = self.groups(x.dims()[0], 1) else { return f(x) };
+        let part = |group: &Range<usize>| f(x.clone().narrow(0, group.start, group.len()));
+        Tensor::cat(groups.par_iter().map(part).collect(), 0)
+    }
+
+    /// As [`Lanes::map`], for two tensors of as many rows.
+    pub(super) fn zip(
+        self,
+        a: Tensor<2>,
+        b: Tensor<2>,
+        f: impl Fn(Tensor<2>, Tensor<2>) -> Tensor<2> + Sync,
+    ) -> Tensor<2> {
+        let Some(groups) = self.groups(a.dims()[0], 1) else { return f(a, b) };
+        let narrow = |t: &Tensor<2>, group: &Range<usize>| t.clone().narrow(0, group.start, group.len());
+        let part = |group: &Range<usize>| f(narrow(&a, group), narrow(&b, group));
+        Tensor::cat(groups.par_iter().map(part).collect(), 0)
+    }
+
+    /// The groups to compute at once, of `count` things that are `rows` rows each; none where one group is best.
+    pub(super) fn groups(self, count: usize, rows: usize) -> Option<Vec<Range<usize>>> {
+        if self.0 < 2 {
+            return None;
+        }
+        let total = count * rows;
+        let wanted = self.0.max(total.div_ceil(Self::MOST_ROWS)).min(total / Self::FEWEST_ROWS).min(count);
+        if wanted < 2 {
+            return None;
+        }
+        let size = count.div_ceil(wanted);
+        Some((0..count).step_by(size).map(|begin| begin..count.min(begin + size)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_cover_every_row_once() {
+        for count in 0..700 {
+            for lanes in 1..5 {
+                let groups =
+                    Lanes(lanes).groups(count, 3).unwrap_or_else(|| std::iter::once(0..count).collect());
+                let ends: Vec<usize> = groups.iter().map(|group| group.end).collect();
+                let begins: Vec<usize> = groups.iter().map(|group| group.start).collect();
+                assert_eq!(begins[0], 0);
+                assert_eq!(begins[1..], ends[..ends.len() - 1]);
+                assert_eq!(ends.last(), Some(&count));
+            }
+        }
+    }
+}
