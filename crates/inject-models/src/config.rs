@@ -311,6 +311,11 @@ impl AttentionConfig {
         (self.n_heads + 2 * self.n_kv_heads) * self.d_head
     }
 
+    /// Columns of queries, keys and values in the fused projection, in this order.
+    pub fn qkv_widths(&self) -> [usize; 3] {
+        [self.n_heads, self.n_kv_heads, self.n_kv_heads].map(|heads| heads * self.d_head)
+    }
+
     /// Query heads that share one key and value head.
     pub fn group(&self) -> usize {
         self.n_heads / self.n_kv_heads
@@ -318,6 +323,14 @@ impl AttentionConfig {
 }
 
 impl FeedForwardConfig {
+    /// Columns of the parts of the first projection: up alone, or gate and up.
+    pub fn up_widths(&self) -> Vec<usize> {
+        match self.kind {
+            FeedForwardKind::Plain(_) => vec![self.d_ff],
+            FeedForwardKind::Gated(_) => vec![self.d_ff; 2],
+        }
+    }
+
     /// Columns of the first projection: gate and up side by side where there is a gate.
     pub fn up_width(&self) -> usize {
         match self.kind {

@@ -103,7 +103,7 @@ pub enum ModelError {
         shard: String,
     },
     /// An index names a shard outside its own folder.
-    #[error("{}: shard name `{shard}` of tensor `{tensor}` is not a plain file name", index.display())]
+    #[error("{}: shard `{shard}` of tensor `{tensor}`, expected a path below the index's own folder", index.display())]
     UnsafeShard {
         /// The index file.
         index: PathBuf,

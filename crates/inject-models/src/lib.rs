@@ -45,6 +45,7 @@ mod tokens;
 pub use burn;
 
 pub use self::{
+    checkpoint::WeightDtype,
     config::DecoderConfig,
     decoder::{Decoder, Forward, Logits, PrefixCache},
     error::ModelError,

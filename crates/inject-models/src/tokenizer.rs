@@ -55,8 +55,10 @@ impl Tokenizer {
         bos_token_id: Option<u32>,
         config_path: &Path,
     ) -> Result<Self, ModelError> {
-        let mut inner = tokenizers::Tokenizer::from_file(path)
-            .map_err(|error| ModelError::Tokenizer { path: path.to_owned(), reason: error.to_string() })?;
+        let mut inner = tokenizers::Tokenizer::from_file(path).map_err(|error| ModelError::Tokenizer {
+            path: path.to_owned(),
+            reason: format!("expected a tokenizer as the tokenizers library writes it: {error}"),
+        })?;
         // Settings for training batches that some files carry along: they would cut or pad prompts.
         inner.with_padding(None);
         inner

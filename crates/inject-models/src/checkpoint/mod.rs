@@ -5,6 +5,7 @@
 
 mod pytorch;
 mod safetensors;
+mod save;
 mod weights;
 
 use std::{
@@ -17,7 +18,8 @@ use std::{
 use half::{bf16, f16};
 use sha2::{Digest, Sha256};
 
-pub(crate) use self::weights::Weights;
+pub use self::save::WeightDtype;
+pub(crate) use self::{save::WeightWriter, weights::Weights};
 use crate::ModelError;
 
 /// The weight files of a folder, opened, and every tensor in them.

@@ -7,8 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use memmap2::Mmap;
-use safetensors::{Dtype, SafeTensors, tensor::TensorInfo};
+use safetensors::{Dtype, tensor::TensorInfo};
+use serde::Deserialize;
 
 use super::{Checkpoint, Entry, StoredDtype, Values, WeightFile, read_text};
 use crate::ModelError;
@@ -21,7 +21,7 @@ pub(super) fn open_single(path: PathBuf) -> Result<Checkpoint, ModelError> {
 }
 
 /// The part of an index file that matters.
-#[derive(serde::Deserialize)]
+#[derive(Deserialize)]
 struct Index {
     weight_map: BTreeMap<String, String>,
 }
@@ -57,8 +57,9 @@ pub(super) fn open_shards(folder: &Path, index: PathBuf) -> Result<Checkpoint, M
 }
 
 fn check_shard(folder: &Path, index: &Path, tensor: &str, shard: &str) -> Result<(), ModelError> {
-    let plain = !shard.is_empty() && !shard.contains(['/', '\\', ':', '\0']) && shard != "." && shard != "..";
-    if !plain {
+    let inside =
+        !shard.contains(['\\', ':', '\0']) && shard.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    if !inside {
         return Err(ModelError::UnsafeShard {
             index: index.to_owned(),
             tensor: tensor.to_owned(),
@@ -90,34 +91,84 @@ impl Info {
 
 /// Opens one file and checks its header against its length: offsets inside the file, without gaps, shapes that
 /// match them.
+///
+/// The same checks as [`safetensors::SafeTensors::read_metadata`] makes, done here to say which tensor fails which of
+/// them, and with no sum that could overflow before it is compared.
 fn open_file(path: &Path) -> Result<(WeightFile, Vec<(String, Info)>), ModelError> {
     let io_error = |source| ModelError::Io { path: path.to_owned(), source };
+    let damaged = |reason| ModelError::Damaged { path: path.to_owned(), reason };
     let file = File::open(path).map_err(io_error)?;
     let length = file.metadata().map_err(io_error)?.len();
-    if length == 0 {
-        // An empty file cannot be mapped.
-        return Err(ModelError::Damaged { path: path.to_owned(), reason: "the file is empty".to_owned() });
+    if length < LENGTH_BYTES {
+        return Err(damaged(format!("it has {length} bytes, expected at least {LENGTH_BYTES}")));
     }
-    // SAFETY: the map is read-only, lives for this function only, and nothing is kept of it but owned copies. A file
-    // that another process shortens meanwhile would fault, as for every user of mapped files.
-    let map = unsafe { Mmap::map(&file) }.map_err(io_error)?;
-    let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|error| ModelError::Damaged {
-        path: path.to_owned(),
-        reason: format!("{error} (the file has {length} bytes)"),
-    })?;
-    let data_begin = 8 + header as u64;
-    let infos = metadata.tensors().into_iter().map(|(name, info)| (name, place(info, data_begin))).collect();
+    let mut header_len = [0_u8; LENGTH_BYTES as usize];
+    read_at(&file, &mut header_len, 0).map_err(io_error)?;
+    let header_len = u64::from_le_bytes(header_len);
+    let most = (length - LENGTH_BYTES).min(LONGEST_HEADER);
+    if header_len > most {
+        return Err(damaged(format!(
+            "its header is said to have {header_len} bytes, expected at most {most} in a file of {length}"
+        )));
+    }
+    let mut header = vec![0_u8; header_len as usize];
+    read_at(&file, &mut header, LENGTH_BYTES).map_err(io_error)?;
+    let data_begin = LENGTH_BYTES + header_len;
+    let infos = parse_header(&header, length - data_begin).map_err(damaged)?;
+    let infos = infos.into_iter().map(|(name, info)| (name, place(info, data_begin))).collect();
     Ok((WeightFile { path: path.to_owned(), values: Values::Safetensors(file) }, infos))
 }
 
-fn place(info: &TensorInfo, data_begin: u64) -> Info {
+/// Bytes at the begin of a file that hold the length of its header.
+const LENGTH_BYTES: u64 = 8;
+
+/// The bound that the safetensors library has, too: <https://github.com/safetensors/safetensors>, `tensor.rs`.
+const LONGEST_HEADER: u64 = 100_000_000;
+
+/// The tensors of a header in the order of their data, of which there are `data_len` bytes; or what is wrong.
+fn parse_header(header: &[u8], data_len: u64) -> Result<Vec<(String, TensorInfo)>, String> {
+    let mut entries: BTreeMap<String, serde_json::Value> = serde_json::from_slice(header)
+        .map_err(|error| format!("its header is not a JSON object: {error}"))?;
+    entries.remove("__metadata__");
+    let mut infos = entries
+        .into_iter()
+        .map(|(name, entry)| match TensorInfo::deserialize(entry) {
+            Ok(info) => Ok((name, info)),
+            Err(error) => Err(format!("its header has a malformed entry for tensor `{name}`: {error}")),
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    infos.sort_by_key(|(_, info)| info.data_offsets);
+    let mut filled = 0;
+    for (name, TensorInfo { dtype, shape, data_offsets: (begin, end) }) in &infos {
+        let (begin, end) = (*begin as u64, *end as u64);
+        if begin != filled || end < begin || end > data_len {
+            return Err(format!(
+                "tensor `{name}` has the bytes {begin} to {end} of the data, expected to begin at {filled} and to \
+                 end by {data_len}"
+            ));
+        }
+        let values = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
+        let bits = values.and_then(|values| values.checked_mul(dtype.bitsize()));
+        if bits.is_none_or(|bits| bits as u64 != 8 * (end - begin)) {
+            return Err(format!("tensor `{name}` has {} bytes, expected {dtype} {shape:?}", end - begin));
+        }
+        filled = end;
+    }
+    if filled == data_len {
+        Ok(infos)
+    } else {
+        Err(format!("its tensors have {filled} bytes of data, expected {data_len}"))
+    }
+}
+
+fn place(info: TensorInfo, data_begin: u64) -> Info {
     let dtype = match info.dtype {
         Dtype::F32 => StoredDtype::F32,
         Dtype::F16 => StoredDtype::F16,
         Dtype::BF16 => StoredDtype::Bf16,
-        other => StoredDtype::Other(format!("{other:?}")),
+        other => StoredDtype::Other(other.to_string()),
     };
-    Info { dtype, shape: info.shape.clone(), begin: data_begin + info.data_offsets.0 as u64 }
+    Info { dtype, shape: info.shape, begin: data_begin + info.data_offsets.0 as u64 }
 }
 
 /// Fills `bytes` from a position of the file, without moving a shared cursor where the system allows it.

@@ -13,8 +13,8 @@ use crate::{
     ModelError,
     checkpoint::Weights,
     config::{
-        AttentionConfig, Bias, BlockConfig, DecoderConfig, FeedForwardConfig, FeedForwardKind, Head,
-        LearnedPositions, NormConfig, Residual,
+        AttentionConfig, Bias, BlockConfig, DecoderConfig, FeedForwardConfig, Head, LearnedPositions,
+        NormConfig, Residual,
     },
     families::{Names, Projection},
 };
@@ -84,22 +84,17 @@ fn load_block(
                 },
             })
         };
-    let AttentionConfig { n_heads, n_kv_heads, d_head, qkv_bias, out_bias, .. } = *attention;
-    let FeedForwardConfig { d_ff, kind, bias } = config.feed_forward;
-    let up_widths: &[usize] = match kind {
-        FeedForwardKind::Plain(_) => &[d_ff],
-        FeedForwardKind::Gated(_) => &[d_ff, d_ff],
-    };
-    let qkv_widths = [n_heads * d_head, n_kv_heads * d_head, n_kv_heads * d_head];
+    let AttentionConfig { n_heads, d_head, qkv_bias, out_bias, .. } = *attention;
+    let FeedForwardConfig { d_ff, bias, .. } = config.feed_forward;
     let attention = Attention {
-        qkv: linear(|names| &names.qkv, d_model, &qkv_widths, qkv_bias)?,
+        qkv: linear(|names| &names.qkv, d_model, &attention.qkv_widths(), qkv_bias)?,
         out: linear(|names| &names.out, n_heads * d_head, &[d_model], out_bias)?,
         q_norm,
         k_norm,
         config: attention.clone(),
     };
     let feed_forward = FeedForward {
-        up: linear(|names| &names.up, d_model, up_widths, bias)?,
+        up: linear(|names| &names.up, d_model, &config.feed_forward.up_widths(), bias)?,
         down: linear(|names| &names.down, d_ff, &[d_model], bias)?,
         config: config.feed_forward,
     };

@@ -9,6 +9,7 @@ mod lanes;
 mod linear;
 mod norm;
 mod rotary;
+mod save;
 
 use std::{collections::BTreeMap, ops::Range};
 

@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-const NAMES: Names = Names {
+pub(super) const NAMES: Names = Names {
     // Text-only files; multimodal files as published; multimodal files as transformers 5 writes them.
     prefixes: &["model.", "language_model.model.", "model.language_model.", ""],
     embedding: "embed_tokens.weight",
@@ -77,10 +77,10 @@ pub(super) fn describe(mut keys: Keys, model_type: &str) -> Result<Description, 
     if model_type == "gemma3_text" {
         return describe_text(keys);
     }
-    let outer_bos = keys.bos_token_id();
+    let outer_bos = keys.bos_token_id()?;
     let tie_word_embeddings = keys.or("tie_word_embeddings", true)?;
     let Some(mut text) = keys.nested("text_config")? else {
-        return Err(keys.bad("text_config", &"missing", "the settings of the text part"));
+        return Err(keys.missing("text_config", "an object with the settings of the text part"));
     };
     keys.finish("gemma3", WITHOUT_INFLUENCE_ON_TEXT)?;
     // Published files leave out what equals the defaults of the class, most sizes of attention included.
@@ -94,7 +94,7 @@ pub(super) fn describe(mut keys: Keys, model_type: &str) -> Result<Description, 
 }
 
 fn describe_text(mut keys: Keys) -> Result<Description, ModelError> {
-    let bos_token_id = keys.bos_token_id();
+    let bos_token_id = keys.bos_token_id()?;
     let vocab_size = keys.size("vocab_size")?;
     let hidden_size = keys.size("hidden_size")?;
     let intermediate_size = keys.size("intermediate_size")?;

@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-const NAMES: Names = Names {
+pub(super) const NAMES: Names = Names {
     // transformers writes the prefix; the files on the Hub do not have it.
     prefixes: &["transformer.", ""],
     embedding: "wte.weight",
@@ -53,7 +53,7 @@ const WITHOUT_INFLUENCE: &[&str] = &[
 ];
 
 pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
-    let bos_token_id = keys.bos_token_id();
+    let bos_token_id = keys.bos_token_id()?;
     let vocab_size = keys.size("vocab_size")?;
     let n_positions = keys.size("n_positions")?;
     let n_embd = keys.size("n_embd")?;

@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-const NAMES: Names = Names {
+pub(super) const NAMES: Names = Names {
     prefixes: &["transformer.", ""],
     embedding: "wte.weight",
     positions: "wpe.weight",
@@ -62,7 +62,7 @@ enum Kind {
 }
 
 pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
-    let bos_token_id = keys.bos_token_id();
+    let bos_token_id = keys.bos_token_id()?;
     let vocab_size = keys.size("vocab_size")?;
     let max_position_embeddings = keys.size("max_position_embeddings")?;
     let hidden_size = keys.size("hidden_size")?;
@@ -121,19 +121,23 @@ fn attention_kinds(keys: &mut Keys, num_layers: usize) -> Result<Vec<Kind>, Mode
     let types = keys.optional::<Vec<(Vec<Kind>, usize)>>("attention_types")?;
     let layers = keys.optional::<Vec<Kind>>("attention_layers")?;
     let expand = |types: Vec<(Vec<Kind>, usize)>| {
-        let repeated =
-            types.into_iter().flat_map(|(kinds, times)| std::iter::repeat_n(kinds, times).flatten());
+        // No kind at all, a great many times, would keep us here forever.
+        let filled = types.into_iter().filter(|(kinds, _)| !kinds.is_empty());
+        let repeated = filled.flat_map(|(kinds, times)| std::iter::repeat_n(kinds, times).flatten());
         // One more than fits is enough to see that it does not.
         repeated.take(num_layers + 1).collect()
     };
-    let kinds: Vec<Kind> = match (layers, types) {
-        (Some(layers), _) => layers,
-        (None, Some(types)) => expand(types),
-        (None, None) => expand(vec![(vec![Kind::Global, Kind::Local], num_layers.div_ceil(2))]),
+    let (key, kinds): (&str, Vec<Kind>) = match (layers, types) {
+        (Some(layers), _) => ("attention_layers", layers),
+        (None, Some(types)) => ("attention_types", expand(types)),
+        (None, None) => {
+            let pattern = vec![Kind::Global, Kind::Local];
+            ("attention_types", expand(vec![(pattern, num_layers.div_ceil(2))]))
+        }
     };
     if kinds.len() == num_layers {
         Ok(kinds)
     } else {
-        Err(keys.bad("attention_types", &kinds, &format!("one kind for each of the {num_layers} layers")))
+        Err(keys.bad(key, &kinds, &format!("one kind for each of the {num_layers} layers")))
     }
 }

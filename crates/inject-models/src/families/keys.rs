@@ -19,7 +19,6 @@ const WITHOUT_INFLUENCE: &[&str] = &[
     "architectures",
     "auto_map",
     "bad_words_ids",
-    "bos_token_id",
     "chunk_size_feed_forward",
     "dtype",
     "eos_token_id",
@@ -62,7 +61,7 @@ impl Keys {
             None | Some(Value::Null) => Ok(None),
             Some(value) => match T::deserialize(&value) {
                 Ok(parsed) => Ok(Some(parsed)),
-                Err(error) => Err(self.bad(key, &value, &error.to_string())),
+                Err(error) => Err(self.bad(key, &value, &expectation(&error))),
             },
         }
     }
@@ -74,10 +73,10 @@ impl Keys {
 
     /// Takes a key that must be there.
     pub(crate) fn required<T: DeserializeOwned>(&mut self, key: &str) -> Result<T, ModelError> {
-        self.optional(key)?.ok_or_else(|| ModelError::MissingKey {
-            path: self.path.clone(),
-            key: format!("{}{key}", self.prefix),
-            expected: format!("a value of type {}", std::any::type_name::<T>()),
+        self.optional(key)?.ok_or_else(|| {
+            // What the type has to say against null is what it expects.
+            let expected = T::deserialize(Value::Null).err().map(|error| expectation(&error));
+            self.missing(key, &expected.unwrap_or_default())
         })
     }
 
@@ -140,8 +139,8 @@ impl Keys {
     }
 
     /// The token a prompt begins with, where the config names one.
-    pub(crate) fn bos_token_id(&self) -> Option<u32> {
-        self.left.get("bos_token_id").and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok())
+    pub(crate) fn bos_token_id(&mut self) -> Result<Option<u32>, ModelError> {
+        self.optional("bos_token_id")
     }
 
     /// Whether the key is written out, even as null.
@@ -163,6 +162,15 @@ impl Keys {
         }
     }
 
+    /// The error for a key that is not there.
+    pub(crate) fn missing(&self, key: &str, expected: &str) -> ModelError {
+        ModelError::MissingKey {
+            path: self.path.clone(),
+            key: format!("{}{key}", self.prefix),
+            expected: expected.to_owned(),
+        }
+    }
+
     /// The error for a value that cannot be used.
     pub(crate) fn bad(&self, key: &str, found: &impl serde::Serialize, expected: &str) -> ModelError {
         ModelError::BadKey {
@@ -171,6 +179,18 @@ impl Keys {
             found: shortened(found),
             expected: expected.to_owned(),
         }
+    }
+}
+
+/// What serde would have accepted, in its own words: `invalid type: ..., expected a string`.
+fn expectation(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(", expected ").map_or(text.as_str(), |(_, expected)| expected) {
+        "usize" | "u32" => "a whole number".to_owned(),
+        "f64" => "a number".to_owned(),
+        "a sequence" => "a list".to_owned(),
+        "a map" => "an object".to_owned(),
+        other => other.to_owned(),
     }
 }
 

@@ -46,7 +46,7 @@ const WITHOUT_INFLUENCE: &[&str] = &[
 ];
 
 pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
-    let bos_token_id = keys.bos_token_id();
+    let bos_token_id = keys.bos_token_id()?;
     let vocab_size = keys.size("vocab_size")?;
     let hidden_size = keys.size("hidden_size")?;
     let intermediate_size = keys.size("intermediate_size")?;

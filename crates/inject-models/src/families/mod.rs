@@ -53,6 +53,18 @@ impl Family {
             Family::Phi3 => &["phi3"],
         }
     }
+
+    /// What its checkpoints call the tensors.
+    pub(crate) fn names(self) -> &'static Names {
+        match self {
+            Family::Gpt2 => &gpt2::NAMES,
+            Family::GptNeo => &gpt_neo::NAMES,
+            // Mistral's files use Llama's names.
+            Family::Llama | Family::Mistral => &llama::NAMES,
+            Family::Gemma3 => &gemma3::NAMES,
+            Family::Phi3 => &phi3::NAMES,
+        }
+    }
 }
 
 impl fmt::Display for Family {
@@ -151,19 +163,20 @@ pub(crate) fn describe(path: &Path, text: &str) -> Result<Description, ModelErro
     let map: Map<String, Value> =
         serde_json::from_str(text).map_err(|source| ModelError::Json { path: path.to_owned(), source })?;
     let mut keys = Keys::new(path, map);
-    let model_type = keys.required::<String>("model_type")?;
+    let known = || {
+        let names: Vec<&str> = Family::ALL.iter().flat_map(|family| family.model_types()).copied().collect();
+        names.join(", ")
+    };
+    let model_type = keys
+        .optional::<String>("model_type")?
+        .ok_or_else(|| keys.missing("model_type", &format!("one of {}", known())))?;
     let family = Family::ALL
         .into_iter()
         .find(|family| family.model_types().contains(&model_type.as_str()))
         .ok_or_else(|| ModelError::UnknownFamily {
         path: path.to_owned(),
         found: model_type.clone(),
-        expected: Family::ALL
-            .iter()
-            .flat_map(|family| family.model_types())
-            .copied()
-            .collect::<Vec<_>>()
-            .join(", "),
+        expected: known(),
     })?;
     match family {
         Family::Gpt2 => gpt2::describe(keys),

@@ -55,12 +55,7 @@ pub(super) fn parse(
             RotaryScaling::None
         }
         "linear" => RotaryScaling::Linear { factor: positive(&mut keys, "factor")? },
-        "llama3" => RotaryScaling::Llama3 {
-            factor: positive(&mut keys, "factor")?,
-            low_freq_factor: positive(&mut keys, "low_freq_factor")?,
-            high_freq_factor: positive(&mut keys, "high_freq_factor")?,
-            original_len: original_len(&mut keys, surroundings)? as f64,
-        },
+        "llama3" => llama3(&mut keys, surroundings)?,
         // Phi-3's first configs call longrope `su`, and transformers reads their `yarn` the same way.
         "longrope" | "su" => long_rope(&mut keys, surroundings)?,
         _ => return Err(keys.bad("rope_type", &kind, "`default`, `linear`, `llama3` or `longrope`")),
@@ -71,7 +66,10 @@ pub(super) fn parse(
     // The product is cut, not rounded, as in the reference.
     let rotary_dim = (surroundings.d_head as f64 * partial.unwrap_or(1.0)) as usize;
     if rotary_dim == 0 || rotary_dim > surroundings.d_head || !rotary_dim.is_multiple_of(2) {
-        let expected = format!("an even number of rotating coordinates, at most {}", surroundings.d_head);
+        let expected = format!(
+            "a share of the {} coordinates of a head that is an even number from 2 on; this one is {rotary_dim}",
+            surroundings.d_head
+        );
         return Err(keys.bad("partial_rotary_factor", &partial.unwrap_or(1.0), &expected));
     }
     if let RotaryScaling::LongRope { short_factor, long_factor, .. } = &scaling {
@@ -84,6 +82,19 @@ pub(super) fn parse(
     // transformers writes this beside every kind of scaling; only the kinds above that name it use it.
     keys.finish("rotary", &["original_max_position_embeddings"])?;
     Ok(RotaryConfig { rotary_dim, base, scaling })
+}
+
+fn llama3(keys: &mut Keys, surroundings: &Surroundings) -> Result<RotaryScaling, ModelError> {
+    let factor = positive(keys, "factor")?;
+    let low_freq_factor = positive(keys, "low_freq_factor")?;
+    let high_freq_factor = positive(keys, "high_freq_factor")?;
+    let original_len = original_len(keys, surroundings)? as f64;
+    // Between the two there is a ramp, whose length is divided by.
+    if high_freq_factor <= low_freq_factor {
+        let expected = format!("more than the low_freq_factor {low_freq_factor}");
+        return Err(keys.bad("high_freq_factor", &high_freq_factor, &expected));
+    }
+    Ok(RotaryScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_len })
 }
 
 fn long_rope(keys: &mut Keys, surroundings: &Surroundings) -> Result<RotaryScaling, ModelError> {

@@ -1,0 +1,212 @@
+//! A decoder as a weight file.
+
+use std::path::Path;
+
+use super::{Decoder, block::Block, linear::Linear, norm::Norm};
+use crate::{
+    Family, ModelError, WeightDtype,
+    checkpoint::WeightWriter,
+    families::{Names, Projection},
+};
+
+impl Decoder {
+    /// Writes every parameter to one safetensors file, under the names and in the layout that Hugging Face transformers
+    /// has for the family. With a config.json beside it, which the caller writes, it is a checkpoint.
+    ///
+    /// The values are rounded to `dtype`. Saving as wide as the model was loaded changes no bit.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Io`] when the file cannot be written; [`ModelError::NotFinite`] for a parameter that is not finite
+    /// in `dtype`.
+    ///
+    /// # Panics
+    ///
+    /// If the decoder is not of this family, as far as names can tell: it has a norm the family does not have, say.
+    pub fn save_weights(&self, family: Family, dtype: WeightDtype, path: &Path) -> Result<(), ModelError> {
+        let mut file = WeightWriter::new(family.names(), dtype, path);
+        file.embedding(self.embedding.val())?;
+        if let Some(positions) = &self.positions {
+            file.positions(positions.val())?;
+        }
+        for (i, block) in self.blocks.iter().enumerate() {
+            save_block(&mut file, family.names(), i, block)?;
+        }
+        each_vector(&self.final_norm, |part, values| file.final_norm(part, values))?;
+        if let Some(head) = &self.head {
+            file.head(head.val())?;
+        }
+        file.finish()
+    }
+}
+
+fn save_block(
+    file: &mut WeightWriter<'_>,
+    names: &'static Names,
+    i: usize,
+    block: &Block,
+) -> Result<(), ModelError> {
+    let Block {
+        attention_norm,
+        attention,
+        post_attention_norm,
+        feed_forward_norm,
+        feed_forward,
+        post_feed_forward_norm,
+    } = block;
+    let norms: [(fn(&Names) -> &'static str, Option<&Norm>); 6] = [
+        (|names| names.attention_norm, Some(attention_norm)),
+        (|names| names.post_attention_norm, post_attention_norm.as_ref()),
+        (|names| names.feed_forward_norm, Some(feed_forward_norm)),
+        (|names| names.post_feed_forward_norm, post_feed_forward_norm.as_ref()),
+        (|names| names.q_norm, attention.q_norm.as_ref()),
+        (|names| names.k_norm, attention.k_norm.as_ref()),
+    ];
+    for (name, norm) in norms {
+        if let Some(norm) = norm {
+            each_vector(norm, |part, values| file.block_norm(i, name, part, values))?;
+        }
+    }
+    let d_model = feed_forward.down.weight.dims()[1];
+    let mut save = |projection: &Projection, linear: &Linear, widths: &[usize]| {
+        file.matrix(i, projection, widths, linear.weight.val())?;
+        match &linear.bias {
+            None => Ok(()),
+            Some(bias) => file.bias(i, projection, widths, bias.val()),
+        }
+    };
+    save(&names.qkv, &attention.qkv, &attention.config.qkv_widths())?;
+    save(&names.out, &attention.out, &[d_model])?;
+    save(&names.up, &feed_forward.up, &feed_forward.config.up_widths())?;
+    save(&names.down, &feed_forward.down, &[d_model])
+}
+
+/// The weight of a norm, and its bias where it has one.
+fn each_vector(
+    norm: &Norm,
+    mut save: impl FnMut(&str, burn::tensor::Tensor<1>) -> Result<(), ModelError>,
+) -> Result<(), ModelError> {
+    save("weight", norm.weight.val())?;
+    match &norm.bias {
+        None => Ok(()),
+        Some(bias) => save("bias", bias.val()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::PathBuf};
+
+    use burn::{
+        module::{Module, ModuleVisitor, Param},
+        tensor::{Device, Tensor},
+    };
+
+    use super::*;
+    use crate::{Model, Origin, Precision};
+
+    const CASES: [&str; 9] = [
+        "gpt2",
+        "gpt2-hub-names",
+        "gpt-neo",
+        "llama",
+        "llama-bf16-shards",
+        "mistral",
+        "gemma3",
+        "gemma3-multimodal",
+        "phi4",
+    ];
+
+    fn fixture(case: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(case)
+    }
+
+    fn load(folder: &Path, device: &Device) -> Model {
+        Model::load(Origin::of_folder(folder), Precision::F32, device).unwrap()
+    }
+
+    /// Saves a fixture and loads it again.
+    fn through(case: &str, dtype: WeightDtype, device: &Device) -> (Model, Model) {
+        let folder = tempfile::tempdir().unwrap();
+        let model = load(&fixture(case), device);
+        fs::copy(fixture(case).join("config.json"), folder.path().join("config.json")).unwrap();
+        let path = folder.path().join("model.safetensors");
+        model.decoder.save_weights(model.family(), dtype, &path).unwrap();
+        let again = load(folder.path(), device);
+        (model, again)
+    }
+
+    /// Shape and values of every parameter, in order.
+    #[derive(Default)]
+    struct Parameters(Vec<(Vec<usize>, Vec<f32>)>);
+
+    impl ModuleVisitor for Parameters {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let values = param.val();
+            self.0.push((values.dims().to_vec(), values.into_data().try_to_vec().unwrap()));
+        }
+    }
+
+    fn parameters(model: &Model) -> Vec<(Vec<usize>, Vec<f32>)> {
+        let mut visitor = Parameters::default();
+        model.decoder.visit(&mut visitor);
+        visitor.0
+    }
+
+    #[test]
+    fn what_is_saved_in_f32_loads_as_the_same_bits_in_every_family() {
+        for device in inject_devices::compiled() {
+            for case in CASES {
+                let (model, again) = through(case, WeightDtype::F32, &device);
+                assert_eq!(model.decoder.config(), again.decoder.config(), "{case}");
+                let (expected, found) = (parameters(&model), parameters(&again));
+                assert_eq!(expected.len(), found.len(), "{case}");
+                for ((shape, expected), (found_shape, found)) in expected.iter().zip(&found) {
+                    assert_eq!(shape, found_shape, "{case}");
+                    let same = expected.iter().zip(found).all(|(a, b)| a.to_bits() == b.to_bits());
+                    assert!(same && expected.len() == found.len(), "{case}: a parameter {shape:?} changed");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn narrow_formats_round_to_nearest() {
+        let device = inject_devices::compiled().remove(0);
+        // Half a unit in the last place; below 2^-14, half the smallest F16.
+        for (dtype, relative, absolute) in
+            [(WeightDtype::F16, 2_f32.powi(-11), 2_f32.powi(-25)), (WeightDtype::Bf16, 2_f32.powi(-8), 0.0)]
+        {
+            let (model, again) = through("gpt2", dtype, &device);
+            let pairs = parameters(&model).into_iter().zip(parameters(&again));
+            for (a, b) in pairs.flat_map(|((_, a), (_, b))| a.into_iter().zip(b)) {
+                assert!((a - b).abs() <= a.abs() * relative + absolute, "{dtype:?}: {a} became {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_weight_beyond_the_range_of_the_format_is_refused_by_name() {
+        let device = inject_devices::compiled().remove(0);
+        let mut model = load(&fixture("gpt2"), &device);
+        model.decoder.final_norm.weight = model.decoder.final_norm.weight.map(|weight| weight * 1e6);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let error = model.decoder.save_weights(Family::Gpt2, WeightDtype::F16, &path).unwrap_err();
+        assert!(
+            matches!(&error, ModelError::NotFinite { tensor, .. } if tensor == "transformer.ln_f.weight"),
+            "{error}"
+        );
+        assert!(!path.exists());
+    }
+
+    #[test]
+    #[should_panic(expected = "not of this family")]
+    fn a_decoder_of_another_family_is_refused() {
+        let device = inject_devices::compiled().remove(0);
+        let model = load(&fixture("gpt2"), &device);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let _ = model.decoder.save_weights(Family::Llama, WeightDtype::F32, &path);
+    }
+}

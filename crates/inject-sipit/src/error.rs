@@ -1,0 +1,33 @@
+//! Why states cannot be inverted at all. (That they were inverted and do not fit is a verdict, not an error.)
+
+use inject_collisions::ModelError;
+
+/// What is wrong with the states or the question.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvertError {
+    /// No position, or no coordinate.
+    #[error("there are no states to invert: expected at least one position")]
+    NoStates,
+    /// A state is NaN or infinite.
+    #[error("position {position}, coordinate {coordinate} of the states is {found}, expected finite values")]
+    NotFinite {
+        /// Position within the prompt.
+        position: usize,
+        /// Coordinate of the state.
+        coordinate: usize,
+        /// Its value.
+        found: f64,
+    },
+    /// The states have another width than the model's.
+    #[error("the states have {found} coordinates, expected the model's d_model {expected}")]
+    Width {
+        /// Width of the states.
+        found: usize,
+        /// The model's `d_model`.
+        expected: usize,
+    },
+    /// The model cannot compute what would be compared.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}

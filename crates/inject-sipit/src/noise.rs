@@ -1,0 +1,75 @@
+//! How far apart two computations of the same state lie, and so within which distance a candidate counts as the one.
+
+use inject_collisions::{Decoder, Logits, Tap, TokenBatch, distance, norm};
+
+use crate::{InvertError, read};
+
+/// The noise of a decoder at one tap, for sequences of one length.
+///
+/// A state depends, in its last digits, on the shape of the batch it was computed in. The states to invert were computed in
+/// some shape, the candidates are computed in another; the distance between the two is noise, and a candidate within it
+/// cannot be told from the truth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NoiseModel {
+    relative: f64,
+}
+
+/// What a measured noise is multiplied by. The measurement is a maximum over a few states; another program sums in another
+/// order altogether. Real margins are 15 to 70 % of a state's norm, five orders of magnitude above the noise, so a generous
+/// factor costs nothing.
+const SAFETY: f64 = 8.0;
+
+impl NoiseModel {
+    /// How many positions are measured.
+    const POSITIONS: usize = 8;
+    /// Candidates beside the measured one.
+    const CANDIDATES: u32 = 63;
+
+    /// Measures: a fixed sequence of tokens, computed by one forward pass and again token by token among other candidates.
+    ///
+    /// # Errors
+    ///
+    /// [`InvertError`] when the decoder cannot compute at that tap or length.
+    pub fn measure(decoder: &Decoder, tap: Tap, sequence_len: usize) -> Result<Self, InvertError> {
+        let vocab_size = decoder.config().vocab_size as u32;
+        let ids: Vec<u32> = spread(vocab_size).take(sequence_len.min(Self::POSITIONS)).collect();
+        // The whole length, so that LongRoPE takes the frequencies it will take later; the later positions change nothing
+        // before them.
+        let whole: Vec<u32> = spread(vocab_size).take(sequence_len).collect();
+        let whole = TokenBatch::new(&[whole])?;
+        let d_model = decoder.config().d_model;
+        let forward = decoder.forward(&whole, &[tap], Logits::None)?;
+        let states = forward.states[&tap].clone().reshape([sequence_len, d_model]).narrow(0, 0, ids.len());
+        let together = read(states)?;
+
+        let mut cache = decoder.prefix_cache(1, sequence_len, tap)?;
+        let mut relative: f64 = 0.0;
+        for (position, (&id, together)) in ids.iter().zip(together.chunks(d_model)).enumerate() {
+            let others =
+                spread(vocab_size).skip(position + 1).take(Self::CANDIDATES.min(vocab_size) as usize);
+            let candidates: Vec<u32> = std::iter::once(id).chain(others).collect();
+            let states = decoder.candidates(&cache, &candidates, tap)?;
+            let beside = read(states.narrow(0, 0, 1))?;
+            relative = relative.max(distance(&beside, together) / norm(together).max(f64::MIN_POSITIVE));
+            decoder.extend(&mut cache, &TokenBatch::new(&[[id]])?, &[], Logits::None)?;
+        }
+        Ok(NoiseModel { relative })
+    }
+
+    /// The largest distance measured between two computations, as a share of the state's norm.
+    pub fn relative(&self) -> f64 {
+        self.relative
+    }
+
+    /// The distance within which a candidate counts as the state: [`SAFETY`](self) times the larger of the noise of the
+    /// model and the noise seen at this very state, plus what rounding on storage can have added.
+    pub(crate) fn floor(&self, state_norm: f64, seen: f64, rounding: f64) -> f64 {
+        SAFETY * seen.max(self.relative * state_norm) + rounding
+    }
+}
+
+/// Ids spread over a vocabulary, the same every time: steps of the golden ratio.
+fn spread(vocab_size: u32) -> impl Iterator<Item = u32> {
+    let fraction = |i: u32| f64::from(i + 1) * 0.618_033_988_749_894_9 % 1.0;
+    (0..u32::MAX).map(move |i| (fraction(i) * f64::from(vocab_size)) as u32)
+}

@@ -1,0 +1,129 @@
+//! The exhaustive policy on every family.
+
+use inject_sipit::{Exhaustive, InvertError, ModelError, Tap, TargetStates, Verdict, foreign::SourceDtype};
+use ndarray::Array2;
+use proptest::prelude::*;
+
+use crate::small::{FAMILIES, model, random, target, with_equal_rows};
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(6))]
+
+    #[test]
+    fn inversion_gives_back_exactly_the_prompt(
+        seed in any::<u64>(),
+        prompt in prop::collection::vec(0_u32..97, 1..14),
+        tap in any::<prop::sample::Index>(),
+    ) {
+        for device in inject_devices::compiled() {
+            for case in FAMILIES {
+                let decoder = random(case, seed, &device);
+                let taps = Tap::all(decoder.config().n_layers());
+                let tap = taps[tap.index(taps.len())];
+                let inversion =
+                    Exhaustive { batch: 40 }.invert(&decoder, &target(&decoder, &prompt, tap), &mut |_| ()).unwrap();
+                prop_assert_eq!(inversion.token_ids(), prompt.clone(), "{}, {}", case, tap);
+                prop_assert!(inversion.is_verified(), "{case}, {tap}: {inversion:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_tap_of_every_family_inverts_beyond_windows_and_rotary_switches() {
+    for device in inject_devices::compiled() {
+        for case in FAMILIES {
+            let decoder = model(case, &device).decoder;
+            let len = decoder.config().max_len().unwrap_or(40).min(40);
+            let prompt: Vec<u32> = (0..len as u32).map(|i| (i * 29 + 7) % 97).collect();
+            for tap in Tap::all(decoder.config().n_layers()) {
+                let target = target(&decoder, &prompt, tap);
+                let inversion = Exhaustive::default().invert(&decoder, &target, &mut |_| ()).unwrap();
+                assert_eq!(inversion.token_ids(), prompt, "{case}, {tap}");
+                assert!(inversion.is_verified(), "{case}, {tap}");
+                assert_eq!(inversion.candidates_tested(), len * 97);
+            }
+        }
+    }
+}
+
+#[test]
+fn two_equal_embedding_rows_are_ambiguous_and_both_named() {
+    for device in inject_devices::compiled() {
+        let twin = with_equal_rows(11, 12, &device);
+        let prompt = [3, 11, 5];
+        let tap = Tap::Block(1);
+        let inversion =
+            Exhaustive::default().invert(&twin, &target(&twin, &prompt, tap), &mut |_| ()).unwrap();
+        let Verdict::Ambiguous { candidates } = &inversion.positions[1].verdict else {
+            panic!("{:?}", inversion.positions[1]);
+        };
+        let ids: Vec<u32> = candidates.iter().map(|candidate| candidate.id).collect();
+        assert_eq!(ids, [11, 12]);
+        assert_eq!(inversion.positions[0].verdict, Verdict::Verified);
+        assert_eq!(inversion.positions[2].verdict, Verdict::Verified);
+    }
+}
+
+#[test]
+fn states_of_no_prompt_fail_by_position_and_keep_the_nearest() {
+    for device in inject_devices::compiled() {
+        let decoder = model("llama", &device).decoder;
+        let tap = Tap::Block(2);
+        let honest = target(&decoder, &[1, 2, 3, 4], tap);
+        let mut states = honest.states().to_owned();
+        states.row_mut(2).mapv_inplace(|value| value * 1.5);
+        let forged = TargetStates::new(states, tap, SourceDtype::F32).unwrap();
+        let inversion = Exhaustive::default().invert(&decoder, &forged, &mut |_| ()).unwrap();
+        assert_eq!(inversion.positions.len(), 4);
+        assert_eq!(inversion.first_failure().unwrap().position, 2);
+        assert_eq!(inversion.token_ids()[..2], [1, 2]);
+        assert!(!inversion.is_verified());
+    }
+}
+
+#[test]
+fn bf16_states_are_verified_within_their_rounding() {
+    for device in inject_devices::compiled() {
+        for case in FAMILIES {
+            let decoder = model(case, &device).decoder;
+            let prompt = [9, 8, 7, 6, 5];
+            let tap = Tap::Block(2);
+            let exact = target(&decoder, &prompt, tap);
+            let rounded = exact.states().mapv(|value| half::bf16::from_f64(value).to_f64());
+            let target = TargetStates::new(rounded, tap, SourceDtype::BF16).unwrap();
+            let inversion = Exhaustive::default().invert(&decoder, &target, &mut |_| ()).unwrap();
+            assert_eq!(inversion.token_ids(), prompt, "{case}");
+            assert!(inversion.is_verified(), "{case}: {inversion:?}");
+        }
+    }
+}
+
+#[test]
+fn states_that_cannot_belong_to_the_model_are_refused() {
+    let device = inject_devices::compiled().remove(0);
+    let decoder = model("gpt2", &device).decoder;
+    let states = |rows, columns| Array2::<f64>::ones((rows, columns));
+    let invert = |states, tap| {
+        let target = TargetStates::new(states, tap, SourceDtype::F32)?;
+        Exhaustive::default().invert(&decoder, &target, &mut |_| ())
+    };
+    let d_model = decoder.config().d_model;
+    assert!(matches!(invert(states(0, d_model), Tap::Block(1)), Err(InvertError::NoStates)));
+    assert!(matches!(invert(states(2, d_model + 1), Tap::Block(1)), Err(InvertError::Width { .. })));
+    assert!(matches!(
+        invert(states(2, d_model), Tap::Block(99)),
+        Err(InvertError::Model(ModelError::Tap(_)))
+    ));
+    let too_long = decoder.config().max_len().unwrap() + 1;
+    assert!(matches!(
+        invert(states(too_long, d_model), Tap::Block(1)),
+        Err(InvertError::Model(ModelError::TooLong { .. }))
+    ));
+    let mut broken = states(2, d_model);
+    broken[[1, 3]] = f64::NAN;
+    assert!(matches!(
+        invert(broken, Tap::Block(1)),
+        Err(InvertError::NotFinite { position: 1, coordinate: 3, .. })
+    ));
+}

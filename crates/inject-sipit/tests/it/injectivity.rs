@@ -1,0 +1,110 @@
+//! What the theory says of almost every model: different prompts, different states - and the one exception.
+
+use inject_sipit::{Decoder, Extraction, Tap, distance, norm, store::Positions};
+use proptest::prelude::*;
+
+use crate::small::{FAMILIES, ROTARY, random};
+
+/// The last-token state of each prompt at every tap.
+fn last_states(decoder: &Decoder, prompts: &[Vec<u32>]) -> Vec<(Tap, Vec<Vec<f32>>)> {
+    let taps = Tap::all(decoder.config().n_layers());
+    let extraction = Extraction::new(taps, Positions::Last).unwrap();
+    let states = extraction.run(decoder, prompts, &mut |_| ()).unwrap();
+    states.into_iter().map(|(tap, rows)| (tap, rows.outer_iter().map(|row| row.to_vec()).collect())).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn different_prompts_of_one_length_have_different_states_at_every_block(
+        seed in any::<u64>(),
+        a in prop::collection::vec(0_u32..97, 1..20),
+        change in any::<prop::sample::Index>(),
+        by in 1_u32..97,
+    ) {
+        let mut b = a.clone();
+        let at = change.index(b.len());
+        b[at] = (b[at] + by) % 97;
+        for device in inject_devices::compiled() {
+            for case in FAMILIES {
+                let decoder = random(case, seed, &device);
+                let window_hides_it = at + 1 < a.len();
+                for (tap, states) in last_states(&decoder, &[a.clone(), b.clone()]) {
+                    // The embedding of the last token knows nothing of the tokens before it.
+                    if tap == Tap::Embedding && window_hides_it {
+                        continue;
+                    }
+                    // One block of windowed attention sees a few tokens back only; what lies farther reaches the last
+                    // token through later blocks.
+                    let reach = reach(&decoder, tap);
+                    if a.len() - 1 - at > reach {
+                        continue;
+                    }
+                    let apart = distance(&states[0], &states[1]);
+                    prop_assert!(apart > 0.0, "{case}, {tap}: {a:?} and {b:?} coincide");
+                }
+            }
+        }
+    }
+}
+
+/// How many positions back a state at this tap can see.
+fn reach(decoder: &Decoder, tap: Tap) -> usize {
+    let blocks = tap.blocks_needed(decoder.config().n_layers());
+    decoder.config().blocks[..blocks].iter().fold(0_usize, |reach, block| match block.attention.span {
+        inject_sipit::config::Span::Full => usize::MAX / 2,
+        inject_sipit::config::Span::Window(n) => reach.saturating_add(n - 1),
+    })
+}
+
+#[test]
+fn rotary_models_without_bos_give_one_state_for_a_token_repeated() {
+    for device in inject_devices::compiled() {
+        for case in ROTARY {
+            let decoder = random(case, 3, &device);
+            let prompts = [vec![5], vec![5; 2], vec![5; 3], vec![5; 7]];
+            for (tap, states) in last_states(&decoder, &prompts) {
+                // All values are equal, the weights of a softmax sum to one: attention gives back that value, whatever
+                // the weights. What is left is the rounding of the sum.
+                let noise = 1e-5 * norm(&states[0]);
+                for other in &states[1..] {
+                    let apart = distance(&states[0], other);
+                    assert!(apart <= noise, "{case}, {tap}: {apart:e} > {noise:e}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_first_token_of_another_kind_tells_the_repetitions_apart() {
+    for device in inject_devices::compiled() {
+        for case in ROTARY {
+            let decoder = random(case, 3, &device);
+            let prompts = [vec![2, 5], vec![2, 5, 5], vec![2, 5, 5, 5]];
+            for (tap, states) in last_states(&decoder, &prompts) {
+                if tap == Tap::Embedding {
+                    continue;
+                }
+                for other in &states[1..] {
+                    assert!(distance(&states[0], other) > 1e-3 * norm(&states[0]), "{case}, {tap}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn learned_positions_tell_repetitions_apart_without_bos() {
+    for device in inject_devices::compiled() {
+        for case in ["gpt2", "gpt-neo"] {
+            let decoder = random(case, 3, &device);
+            for (tap, states) in last_states(&decoder, &[vec![5], vec![5; 2], vec![5; 3]]) {
+                for other in &states[1..] {
+                    assert!(distance(&states[0], other) > 1e-3 * norm(&states[0]), "{case}, {tap}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Small random models of every family: the form of the reference models, with freshly drawn weights.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use inject_sipit::{
+    Decoder, Extraction, Model, Origin, Precision, Tap, TargetStates, foreign::SourceDtype, store::Positions,
+};
+use safetensors::SafeTensors;
+
+/// One form per family.
+pub(crate) const FAMILIES: [&str; 6] = ["gpt2", "gpt-neo", "llama", "mistral", "gemma3", "phi4"];
+
+/// The families whose positions enter by rotation alone.
+pub(crate) const ROTARY: [&str; 4] = ["llama", "mistral", "gemma3", "phi4"];
+
+/// A reference model as stored.
+pub(crate) fn model(case: &str, device: &Device) -> Model {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures").join(case);
+    Model::load(Origin::of_folder(&folder), Precision::F32, device).unwrap()
+}
+
+/// The same form with weights drawn from a seed.
+pub(crate) fn random(case: &str, seed: u64, device: &Device) -> Decoder {
+    let config = model(case, device).decoder.config().clone();
+    device.seed(seed);
+    config.init(0.2, device)
+}
+
+/// The states of one prompt at one tap, as somebody else would have them.
+pub(crate) fn target(decoder: &Decoder, prompt: &[u32], tap: Tap) -> TargetStates {
+    let extraction = Extraction::new(vec![tap], Positions::All).unwrap();
+    let states = extraction.run(decoder, &[prompt.to_vec()], &mut |_| ()).unwrap().remove(&tap).unwrap();
+    TargetStates::new(states.mapv(f64::from), tap, SourceDtype::F32).unwrap()
+}
+
+/// The small GPT-2 with one row of its embedding copied over another: a model outside the theorems.
+pub(crate) fn with_equal_rows(from: usize, to: usize, device: &Device) -> Decoder {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures/gpt2");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(source.join("config.json"), folder.path().join("config.json")).unwrap();
+    let mut bytes = std::fs::read(source.join("model.safetensors")).unwrap();
+    let (header, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+    let info = metadata.info("transformer.wte.weight").unwrap();
+    let row = 4 * info.shape[1];
+    let begin = 8 + header + info.data_offsets.0;
+    bytes.copy_within(begin + from * row..begin + (from + 1) * row, begin + to * row);
+    std::fs::write(folder.path().join("model.safetensors"), bytes).unwrap();
+    Model::load(Origin::of_folder(folder.path()), Precision::F32, device).unwrap().decoder
+}
