@@ -13,12 +13,15 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program speaks to its user")]
 
-use std::{error::Error, f64::consts::PI, fs, path::PathBuf, process::ExitCode, time::Instant};
+use std::{
+    error::Error, f64::consts::PI, fs, panic::resume_unwind, path::PathBuf, process::ExitCode, thread,
+    time::Instant,
+};
 
 use burn::{
     grad_clipping::GradientClippingConfig,
     module::{Module, ModuleVisitor, Param},
-    optim::{AdamWConfig, GradientsParams},
+    optim::{AdamWConfig, GradientsAccumulator, GradientsParams},
     tensor::{Device, Int, Tensor, TensorData, activation::log_softmax},
 };
 use clap::Parser;
@@ -85,6 +88,9 @@ struct Options {
     /// Learning rate after the warm-up.
     #[arg(long, default_value_t = 3e-3)]
     learning_rate: f64,
+    /// Parts of a batch to compute at once, each on a thread of its own. The weights depend on it, by rounding.
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
     /// Where to compute: flex, ndarray, cuda or wgpu, as far as compiled in.
     #[arg(long, default_value = "flex")]
     device: DeviceKind,
@@ -101,13 +107,12 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    if options.steps == 0 || options.batch == 0 || options.layers == 0 || options.heads == 0 {
-        return Err("--steps, --batch, --layers and --heads must be at least 1".into());
+    let Options { steps, batch, layers, heads, width, threads, .. } = *options;
+    if [steps, batch, layers, heads, width, threads].contains(&0) {
+        return Err("--steps, --batch, --layers, --heads, --width and --threads must be at least 1".into());
     }
-    if options.width == 0 || !options.width.is_multiple_of(options.heads) {
-        return Err(
-            format!("--width {} is not a multiple of the {} heads", options.width, options.heads).into()
-        );
+    if !width.is_multiple_of(heads) {
+        return Err(format!("--width {width} is not a multiple of the {heads} heads").into());
     }
     let device = options.device.open()?;
     fs::create_dir_all(&options.out)?;
@@ -280,21 +285,48 @@ fn train(
         .with_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} {eta_precise} {msg}")?);
     let begin = Instant::now();
     for step in 0..options.steps {
-        let loss = loss(&decoder, &text.windows(options.batch)?)?;
-        let gradients = GradientsParams::from_grads(loss.backward(), &decoder);
+        let (loss, gradients) = gradients(&decoder, &text.windows(options.batch)?, options.threads)?;
         if step == 0 {
             check_gradients(&decoder, &gradients)?;
         }
         decoder = optimizer.step(learning_rate(options, step), decoder, gradients);
         bar.inc(1);
         if (step + 1) % 100 == 0 || step == 0 || step + 1 == options.steps {
-            let loss = loss.into_scalar::<f32>();
             let seconds = begin.elapsed().as_secs_f64();
             bar.suspend(|| println!("step {:>5}: loss {loss:.3}, {seconds:.0} s", step + 1));
         }
     }
     bar.finish_and_clear();
     Ok(decoder)
+}
+
+/// The loss of a batch and its gradients, computed in parts side by side: a CPU backend runs most of what lies between two
+/// matrix products on one core.
+fn gradients(
+    decoder: &Decoder,
+    windows: &[Vec<u32>],
+    threads: usize,
+) -> Result<(f32, GradientsParams), ModelError> {
+    let part = |windows_here: &[Vec<u32>]| {
+        // A fork has the same parameters and a graph of its own.
+        let decoder = decoder.clone().fork(&decoder.device());
+        let share = windows_here.len() as f64 / windows.len() as f64;
+        let loss = loss(&decoder, windows_here)? * share;
+        let gradients = GradientsParams::from_grads(loss.backward(), &decoder);
+        Ok((loss.into_scalar::<f32>(), gradients))
+    };
+    let parts: Vec<Result<_, ModelError>> = thread::scope(|scope| {
+        let parts = windows.chunks(windows.len().div_ceil(threads));
+        let running: Vec<_> = parts.map(|windows| scope.spawn(|| part(windows))).collect();
+        running.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    });
+    let (mut sum, mut accumulator) = (0.0, GradientsAccumulator::new());
+    for part in parts {
+        let (loss, gradients) = part?;
+        sum += loss;
+        accumulator.accumulate(decoder, gradients);
+    }
+    Ok((sum, accumulator.grads()))
 }
 
 /// Up over the first twentieth of the steps, then half a cosine down to a hundredth.
@@ -388,11 +420,11 @@ fn continuation(model: &Model, prompt: &str, tokens: usize) -> Result<String, Mo
 }
 
 fn readme(options: &Options, figures: &str) -> String {
-    let Options { steps, batch, seed, layers, width, heads, learning_rate, .. } = options;
+    let Options { steps, batch, seed, layers, width, heads, learning_rate, threads, .. } = options;
     format!(
         "A small GPT-2 trained on the stories and Python-like code that this project's own generator writes.\n\
          Made by `cargo run --release --example train_tiny -- --steps {steps} --batch {batch} --seed {seed} \
-         --layers {layers} --width {width} --heads {heads} --learning-rate {learning_rate}`.\n\
+         --layers {layers} --width {width} --heads {heads} --learning-rate {learning_rate} --threads {threads}`.\n\
          Seed {seed}: text, vocabulary and first weights; the held-out text has seed {}.\n\
          {figures}; weights in F16.\n\
          Licence: as the repository, MIT OR Apache-2.0.\n",

@@ -1,7 +1,7 @@
 //! How a decoder comes to be: from a checkpoint, or from random numbers.
 
 use burn::{
-    module::{Param, ParamId},
+    module::Param,
     tensor::{DType, Device, Distribution, Tensor},
 };
 
@@ -206,5 +206,5 @@ impl Init<'_> {
 }
 
 fn trainable<const D: usize>(values: Tensor<D>) -> Param<Tensor<D>> {
-    Param::initialized(ParamId::new(), values.require_grad())
+    Param::from_tensor(values)
 }

@@ -170,7 +170,7 @@ fn layer_kinds(keys: &mut Keys, n_layers: usize) -> Result<Vec<Kind>, ModelError
     if kinds.len() == n_layers {
         Ok(kinds)
     } else {
-        Err(keys.bad("layer_types", &kinds.len(), &format!("one kind for each of the {n_layers} layers")))
+        Err(keys.bad("layer_types", &kinds, &format!("one kind for each of the {n_layers} layers")))
     }
 }
 

@@ -75,7 +75,7 @@ pub(super) fn parse(
     if let RotaryScaling::LongRope { short_factor, long_factor, .. } = &scaling {
         for (key, factors) in [("short_factor", short_factor), ("long_factor", long_factor)] {
             if factors.len() != rotary_dim / 2 {
-                return Err(keys.bad(key, &factors.len(), &format!("{} factors", rotary_dim / 2)));
+                return Err(keys.bad(key, factors, &format!("{} factors", rotary_dim / 2)));
             }
         }
     }

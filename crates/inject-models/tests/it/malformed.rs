@@ -1,1 +1,170 @@
+//! One test for each way in which a checkpoint can be wrong: the error has the right variant, and its message names the
+//! file, the key or tensor, what was found and what was expected.
 
+// clippy.toml allows it in tests, but does not count their helper functions.
+#![allow(clippy::unwrap_used)]
+
+mod config;
+mod mutations;
+mod pickle;
+mod rotary;
+mod shards;
+mod tokenizer;
+mod weights;
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use inject_models::{Model, ModelError, Origin, Precision};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde_json::{Map, Value};
+use tempfile::TempDir;
+
+use crate::fixture;
+
+/// A copy of a fixture, to be broken in one way.
+struct Checkpoint {
+    folder: TempDir,
+}
+
+/// A tensor as a safetensors file holds it.
+struct Stored {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl Stored {
+    fn f32(shape: &[usize], value: f32) -> Self {
+        let bytes = value.to_le_bytes().repeat(shape.iter().product());
+        Stored { dtype: Dtype::F32, shape: shape.to_vec(), bytes }
+    }
+}
+
+impl Checkpoint {
+    /// Everything the model consists of, without its golden states.
+    fn copy_of(case: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        for entry in fs::read_dir(fixture::folder(case)).unwrap().map(Result::unwrap) {
+            let name = entry.file_name().into_string().unwrap();
+            if !name.starts_with("golden") {
+                fs::copy(entry.path(), folder.path().join(name)).unwrap();
+            }
+        }
+        Checkpoint { folder }
+    }
+
+    /// A file of it, or the folder itself for an empty name.
+    fn path(&self, file: &str) -> PathBuf {
+        self.folder.path().join(file).components().collect()
+    }
+
+    fn with_file(self, file: &str, bytes: impl AsRef<[u8]>) -> Self {
+        fs::write(self.path(file), bytes).unwrap();
+        self
+    }
+
+    fn without_file(self, file: &str) -> Self {
+        fs::remove_file(self.path(file)).unwrap();
+        self
+    }
+
+    fn with_bytes(self, file: &str, edit: impl FnOnce(&mut Vec<u8>)) -> Self {
+        let mut bytes = fs::read(self.path(file)).unwrap();
+        edit(&mut bytes);
+        self.with_file(file, bytes)
+    }
+
+    fn with_json(self, file: &str, edit: impl FnOnce(&mut Map<String, Value>)) -> Self {
+        self.with_bytes(file, |bytes| {
+            let mut map = serde_json::from_slice(bytes).unwrap();
+            edit(&mut map);
+            *bytes = serde_json::to_vec_pretty(&map).unwrap();
+        })
+    }
+
+    /// Sets a key of config.json; dots lead into nested objects.
+    fn with_key(self, key: &str, value: impl Into<Value>) -> Self {
+        self.with_json("config.json", |config| {
+            let (outer, last) = key.rsplit_once('.').unwrap_or(("", key));
+            let outer = outer.split('.').filter(|step| !step.is_empty());
+            let inner = outer.fold(config, |map, step| map[step].as_object_mut().unwrap());
+            inner.insert(last.to_owned(), value.into());
+        })
+    }
+
+    fn without_key(self, key: &str) -> Self {
+        self.with_json("config.json", |config| {
+            config.remove(key).unwrap();
+        })
+    }
+
+    /// Edits the header of model.safetensors and leaves the data as they are.
+    fn with_header(self, edit: impl FnOnce(&mut Map<String, Value>)) -> Self {
+        self.with_bytes("model.safetensors", |bytes| {
+            let begin = 8 + header_len(bytes);
+            let mut header = serde_json::from_slice(&bytes[8..begin]).unwrap();
+            edit(&mut header);
+            let header = serde_json::to_vec(&header).unwrap();
+            let len = (header.len() as u64).to_le_bytes();
+            *bytes = [&len, header.as_slice(), &bytes[begin..]].concat();
+        })
+    }
+
+    /// Edits the tensors of model.safetensors and writes it anew.
+    fn with_tensors(self, edit: impl FnOnce(&mut BTreeMap<String, Stored>)) -> Self {
+        self.with_bytes("model.safetensors", |bytes| {
+            let file = SafeTensors::deserialize(bytes).unwrap();
+            let mut tensors = file.iter().map(|(name, view)| (name.to_owned(), owned(&view))).collect();
+            edit(&mut tensors);
+            let views = tensors.iter().map(|(name, stored)| {
+                (name, TensorView::new(stored.dtype, stored.shape.clone(), &stored.bytes).unwrap())
+            });
+            *bytes = safetensors::serialize(views, None).unwrap();
+        })
+    }
+
+    fn load(&self) -> Result<Model, ModelError> {
+        let origin = Origin::of_folder(self.folder.path());
+        Model::load(origin, Precision::F32, &inject_devices::compiled()[0])
+    }
+
+    /// Why it does not load, having checked that the message says all of this, the path of a file among it.
+    fn error(&self, file: &str, says: &[&str]) -> ModelError {
+        let error = self.load().map(|_| ()).expect_err("it loads");
+        let message = error.to_string();
+        let path = self.path(file).display().to_string();
+        for part in says.iter().copied().chain([path.as_str()]) {
+            assert!(message.contains(part), "no `{part}` in: {message}");
+        }
+        error
+    }
+
+    /// Checks that config.json is refused for the value of one key.
+    fn bad_key(&self, name: &str, value: &str, wanted: &str) {
+        match self.error("config.json", &[&format!("`{name}`"), value, wanted]) {
+            ModelError::BadKey { path, key, found, expected } => {
+                assert_eq!(path, self.path("config.json"));
+                assert_eq!((key.as_str(), found.as_str()), (name, value));
+                assert!(expected.contains(wanted), "{expected}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Checks that a weight file is refused as damaged, for a reason that says all of this.
+    fn damaged(&self, file: &str, says: &[&str]) {
+        match self.error(file, says) {
+            ModelError::Damaged { path, .. } => assert_eq!(path, self.path(file)),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn owned(view: &TensorView<'_>) -> Stored {
+    Stored { dtype: view.dtype(), shape: view.shape().to_vec(), bytes: view.data().to_vec() }
+}
+
+/// Length of the header of a safetensors file.
+fn header_len(bytes: &[u8]) -> usize {
+    u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize
+}

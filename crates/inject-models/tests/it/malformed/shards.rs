@@ -1,0 +1,106 @@
+//! What can be wrong in a checkpoint of several files.
+
+use inject_models::ModelError;
+use serde_json::{Value, json};
+
+use super::Checkpoint;
+
+const INDEX: &str = "model.safetensors.index.json";
+const SHARD: &str = "model-00002-of-00003.safetensors";
+const OTHER_SHARD: &str = "model-00001-of-00003.safetensors";
+
+fn sharded() -> Checkpoint {
+    Checkpoint::copy_of("llama-bf16-shards")
+}
+
+/// The first tensor that the index puts into [`SHARD`].
+fn tensor_of_shard(checkpoint: &Checkpoint) -> String {
+    let index: Value = serde_json::from_slice(&std::fs::read(checkpoint.path(INDEX)).unwrap()).unwrap();
+    let map = index["weight_map"].as_object().unwrap();
+    map.iter().find(|(_, shard)| **shard == json!(SHARD)).unwrap().0.clone()
+}
+
+fn with_weight_map(edit: impl FnOnce(&mut Value)) -> Checkpoint {
+    sharded().with_json(INDEX, |index| edit(&mut index["weight_map"]))
+}
+
+#[test]
+fn an_index_that_is_not_json_is_refused() {
+    let error = sharded().with_file(INDEX, "{\"weight_map\":").error(INDEX, &["not valid", "line 1"]);
+    assert!(matches!(error, ModelError::Json { .. }), "{error:?}");
+}
+
+#[test]
+fn an_index_without_weight_map_is_refused() {
+    let error =
+        sharded().with_file(INDEX, "{\"metadata\": {}}").error(INDEX, &["missing field `weight_map`"]);
+    assert!(matches!(error, ModelError::Json { .. }), "{error:?}");
+    let error =
+        with_weight_map(|map| map["lm_head.weight"] = json!(3)).error(INDEX, &["`3`", "expected a string"]);
+    assert!(matches!(error, ModelError::Json { .. }), "{error:?}");
+}
+
+#[test]
+fn an_index_that_names_nothing_is_refused() {
+    let error = with_weight_map(|map| *map = json!({}))
+        .error(INDEX, &["`model.embed_tokens.weight` is missing", "[97, 32]"]);
+    assert!(matches!(error, ModelError::MissingTensor { .. }), "{error:?}");
+}
+
+#[test]
+fn a_shard_that_is_not_there_is_named() {
+    let checkpoint = sharded();
+    let tensor = tensor_of_shard(&checkpoint);
+    let error = checkpoint.without_file(SHARD).error(INDEX, &[&tensor, SHARD, "which is not there"]);
+    assert!(matches!(error, ModelError::MissingShard { shard, .. } if shard == SHARD));
+}
+
+#[test]
+fn a_shard_outside_the_folder_is_refused() {
+    for shard in ["../model.safetensors", "/etc/passwd", "a/../../b", "C:\\b", "a\\b", "a//b", "", "."] {
+        let checkpoint = with_weight_map(|map| map["lm_head.weight"] = json!(shard));
+        let named = format!("shard `{shard}` of tensor `lm_head.weight`");
+        let error = checkpoint.error(INDEX, &[&named, "expected a path below"]);
+        assert!(matches!(error, ModelError::UnsafeShard { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn a_shard_in_a_subfolder_is_read() {
+    let checkpoint = with_weight_map(|map| {
+        for shard in map.as_object_mut().unwrap().values_mut().filter(|shard| **shard == json!(SHARD)) {
+            *shard = json!(format!("weights/{SHARD}"));
+        }
+    });
+    std::fs::create_dir(checkpoint.path("weights")).unwrap();
+    std::fs::rename(checkpoint.path(SHARD), checkpoint.path("weights").join(SHARD)).unwrap();
+    checkpoint.load().unwrap();
+}
+
+#[test]
+fn a_tensor_that_its_shard_does_not_hold_is_named() {
+    let checkpoint = sharded();
+    let tensor = tensor_of_shard(&checkpoint);
+    let checkpoint = checkpoint.with_json(INDEX, |index| index["weight_map"][&tensor] = json!(OTHER_SHARD));
+    checkpoint.damaged(OTHER_SHARD, &[&format!("the index says that tensor `{tensor}` is here")]);
+}
+
+#[test]
+fn a_tensor_that_the_index_does_not_name_is_surplus_where_the_model_has_no_use_for_it() {
+    let checkpoint = sharded().with_key("num_hidden_layers", 2);
+    let error = checkpoint.error("", &["`model.layers.2.", "not part of a `llama` model"]);
+    assert!(matches!(error, ModelError::SurplusTensor { .. }), "{error:?}");
+}
+
+#[test]
+fn a_damaged_shard_is_named() {
+    sharded().with_bytes(SHARD, |bytes| bytes.truncate(50)).damaged(SHARD, &["its header is said to have"]);
+}
+
+#[test]
+fn a_stray_file_is_not_looked_at() {
+    assert!(sharded().path("stray.safetensors").is_file());
+    sharded().load().unwrap();
+    sharded().with_file("stray.safetensors", "garbage").load().unwrap();
+    sharded().with_file("pytorch_model.bin", "garbage").load().unwrap();
+}

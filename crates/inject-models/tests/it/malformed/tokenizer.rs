@@ -1,0 +1,101 @@
+//! What can be wrong in tokenizer.json.
+
+use inject_models::{Bos, ModelError};
+use serde_json::{Map, Value, json};
+
+use super::Checkpoint;
+
+const FILE: &str = "tokenizer.json";
+
+/// A tokenizer that knows these words, with these ids.
+fn words(vocabulary: Value) -> String {
+    json!({
+        "version": "1.0",
+        "truncation": {"max_length": 2, "strategy": "LongestFirst", "stride": 0, "direction": "Right"},
+        "padding": null,
+        "added_tokens": [],
+        "normalizer": null,
+        "pre_tokenizer": {"type": "Whitespace"},
+        "post_processor": null,
+        "decoder": null,
+        "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "?"}
+    })
+    .to_string()
+}
+
+#[test]
+fn a_tokenizer_that_is_not_json_is_refused() {
+    let error = Checkpoint::copy_of("llama")
+        .with_file(FILE, "{\"version\"")
+        .error(FILE, &["expected a tokenizer", "line 1"]);
+    assert!(matches!(error, ModelError::Tokenizer { .. }), "{error:?}");
+}
+
+#[test]
+fn a_tokenizer_without_a_model_is_refused() {
+    let error =
+        Checkpoint::copy_of("llama").with_file(FILE, "{}").error(FILE, &["expected a tokenizer", "Model missing"]);
+    assert!(matches!(error, ModelError::Tokenizer { .. }), "{error:?}");
+}
+
+#[test]
+fn a_tokenizer_whose_vocabulary_exceeds_the_model_is_refused() {
+    let text = words(json!({"?": 0, "one": 96, "two": 97}));
+    let error = Checkpoint::copy_of("llama")
+        .with_file(FILE, text)
+        .error(FILE, &["`two` has id 97", "expected ids below the model's vocab_size 97"]);
+    assert!(matches!(error, ModelError::TokenizerVocabulary { found: 97, expected: 97, .. }), "{error:?}");
+}
+
+#[test]
+fn an_added_token_outside_the_model_is_refused() {
+    let vocabulary: Map<String, Value> = (0..97).map(|id| (format!("word{id}"), Value::from(id))).collect();
+    let mut tokenizer: Value = serde_json::from_str(&words(Value::from(vocabulary))).unwrap();
+    tokenizer["added_tokens"] = json!([{
+        "id": 97,
+        "content": "<new>",
+        "single_word": false,
+        "lstrip": false,
+        "rstrip": false,
+        "normalized": false,
+        "special": true
+    }]);
+    let error = Checkpoint::copy_of("llama")
+        .with_file(FILE, tokenizer.to_string())
+        .error(FILE, &["`<new>` has id 97", "expected ids below"]);
+    assert!(matches!(error, ModelError::TokenizerVocabulary { .. }), "{error:?}");
+}
+
+#[test]
+fn a_tokenizer_that_fits_is_used_and_cuts_no_prompt() {
+    let checkpoint =
+        Checkpoint::copy_of("llama").with_file(FILE, words(json!({"?": 0, "one": 3, "two": 96})));
+    let model = checkpoint.load().unwrap();
+    let tokenizer = model.tokenizer().unwrap();
+    assert_eq!(tokenizer.encode("one two one two", Bos::Auto).unwrap(), [3, 96, 3, 96]);
+    assert_eq!(tokenizer.encode("two", Bos::Yes).unwrap(), [1, 96]);
+}
+
+#[test]
+fn text_for_a_model_without_a_tokenizer_is_refused() {
+    let checkpoint = Checkpoint::copy_of("llama");
+    let model = checkpoint.load().unwrap();
+    let error = model.tokenizer().unwrap_err();
+    assert!(matches!(&error, ModelError::NoTokenizer { folder } if folder == checkpoint.folder.path()));
+    let message = error.to_string();
+    assert!(message.contains(&checkpoint.folder.path().display().to_string()), "{message}");
+    assert!(message.contains("no tokenizer.json: give token ids"), "{message}");
+}
+
+#[test]
+fn bos_for_a_config_that_names_none_is_refused() {
+    let checkpoint = Checkpoint::copy_of("llama")
+        .without_key("bos_token_id")
+        .with_file(FILE, words(json!({"?": 0, "one": 3})));
+    let model = checkpoint.load().unwrap();
+    let tokenizer = model.tokenizer().unwrap();
+    let error = tokenizer.encode("one", Bos::Yes).unwrap_err();
+    assert!(matches!(&error, ModelError::NoBos { path } if *path == checkpoint.path("config.json")));
+    assert!(error.to_string().contains("names no bos_token_id"), "{error}");
+    assert_eq!(tokenizer.encode("one", Bos::Auto).unwrap(), [3]);
+}
