@@ -150,7 +150,10 @@ fn parse_header(header: &[u8], data_len: u64) -> Result<Vec<(String, TensorInfo)
         let values = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
         let bits = values.and_then(|values| values.checked_mul(dtype.bitsize()));
         if bits.is_none_or(|bits| bits as u64 != 8 * (end - begin)) {
-            return Err(format!("tensor `{name}` has {} bytes, expected those of {dtype} {shape:?}", end - begin));
+            return Err(format!(
+                "tensor `{name}` has {} bytes, expected those of {dtype} {shape:?}",
+                end - begin
+            ));
         }
         filled = end;
     }

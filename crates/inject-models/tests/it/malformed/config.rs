@@ -234,7 +234,11 @@ fn heads_that_do_not_split_the_width_evenly_are_refused() {
 fn layer_types_of_the_wrong_length_are_refused() {
     let kinds = json!(["sliding_attention", "full_attention"]);
     let checkpoint = Checkpoint::copy_of("gemma3").with_key("layer_types", kinds);
-    checkpoint.bad_key("layer_types", r#"["sliding_attention","full_attention"]"#, "one kind for each of the 7 layers");
+    checkpoint.bad_key(
+        "layer_types",
+        r#"["sliding_attention","full_attention"]"#,
+        "one kind for each of the 7 layers",
+    );
 }
 
 #[test]

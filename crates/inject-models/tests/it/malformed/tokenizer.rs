@@ -33,8 +33,9 @@ fn a_tokenizer_that_is_not_json_is_refused() {
 
 #[test]
 fn a_tokenizer_without_a_model_is_refused() {
-    let error =
-        Checkpoint::copy_of("llama").with_file(FILE, "{}").error(FILE, &["expected a tokenizer", "Model missing"]);
+    let error = Checkpoint::copy_of("llama")
+        .with_file(FILE, "{}")
+        .error(FILE, &["expected a tokenizer", "Model missing"]);
     assert!(matches!(error, ModelError::Tokenizer { .. }), "{error:?}");
 }
 
