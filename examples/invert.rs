@@ -115,6 +115,12 @@ fn target(options: &Options, model: &Model) -> Result<(TargetStates, Option<Vec<
 fn from_file(options: &Options, path: &Path) -> Result<(TargetStates, Option<Vec<u32>>), Failure> {
     let mut file = StatesFile::open(path)?;
     let named = file.taps().map(<[Tap]>::to_vec);
+    if file.columns() > 1 && named.is_none() && options.column.is_none() {
+        let (path, columns) = (path.display(), file.columns());
+        return Err(Failure::new(format!(
+            "{path} holds {columns} taps without naming them: give --column and --tap"
+        )));
+    }
     let (column, tap) = match (options.column, options.tap, named.as_deref()) {
         (Some(column), Some(tap), _) => (ColumnChoice::Index(column), tap),
         (None, Some(tap), Some([_, ..])) => (ColumnChoice::Tap(tap), tap),

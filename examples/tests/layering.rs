@@ -1,5 +1,7 @@
 //! The layers of the workspace, held by a test: each library crate depends on the one below it and on no other.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{collections::BTreeSet, process::Command};
 
 use serde_json::Value;

@@ -1,5 +1,6 @@
 //! How far apart two computations of the same state lie, and so within which distance a candidate counts as the one.
 
+use burn::tensor::DType;
 use inject_collisions::{Decoder, Logits, Tap, TokenBatch, distance, norm};
 
 use crate::{InvertError, read};
@@ -43,7 +44,8 @@ impl NoiseModel {
         let together = read(states)?;
 
         let mut cache = decoder.prefix_cache(1, sequence_len, tap)?;
-        let mut relative: f64 = 0.0;
+        // Where both computations agree to the last bit, as at the embedding, one rounding of the state itself remains.
+        let mut relative: f64 = if decoder.dtype() == DType::F64 { 2_f64.powi(-53) } else { 2_f64.powi(-24) };
         for (position, (&id, together)) in ids.iter().zip(together.chunks(d_model)).enumerate() {
             let others =
                 spread(vocab_size).skip(position + 1).take(Self::CANDIDATES.min(vocab_size) as usize);
@@ -61,7 +63,7 @@ impl NoiseModel {
         self.relative
     }
 
-    /// The distance within which a candidate counts as the state: [`SAFETY`](self) times the larger of the noise of the
+    /// The distance within which a candidate counts as the state: the safety factor times the larger of the noise of the
     /// model and the noise seen at this very state, plus what rounding on storage can have added.
     pub(crate) fn floor(&self, state_norm: f64, seen: f64, rounding: f64) -> f64 {
         SAFETY * seen.max(self.relative * state_norm) + rounding

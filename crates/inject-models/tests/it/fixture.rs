@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor};
-use inject_models::{Model, Origin, Precision, Tap};
+use inject_models::{Model, Origin, Precision};
 use safetensors::{Dtype, SafeTensors};
 
 pub(crate) fn folder(case: &str) -> PathBuf {
@@ -58,9 +58,4 @@ pub(crate) fn distance(a: &[f64], b: &[f64]) -> f64 {
 
 pub(crate) fn norm(a: &[f64]) -> f64 {
     a.iter().map(|a| a * a).sum::<f64>().sqrt()
-}
-
-/// The tap that row `index` of a golden file's first axis stands for.
-pub(crate) fn tap(index: usize, n_layers: usize) -> Tap {
-    Tap::all(n_layers)[index]
 }

@@ -1,0 +1,101 @@
+//! How long do the states of many candidates for one next token take, and what share of the machine's GEMM rate is that?
+//!
+//! - `gemm`: what the machine can do, `rows x in x out` in f32, by the same backend in the same run.
+//! - `candidates`: `model/tap/candidates` after a prefix of 16 tokens. The peer is a transformers model cut off after the
+//!   same block, the prefix's cache repeated for every candidate.
+//! - `scan`: the exhaustive inverter on a small model, `positions x vocabulary`: candidates, states read back, distances
+//!   in f64. Divided by the positions it is the time of one scan of the vocabulary.
+
+#![allow(missing_docs, reason = "the macros of criterion define public functions")]
+
+use std::time::Duration;
+
+use burn::tensor::{DType, Distribution, Tensor};
+use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
+use inject_benches::{Gpt2, Shape, device, gpt2, ids, prefix, random, wait};
+use inject_sipit::{Exhaustive, Extraction, Tap, TargetStates, foreign::SourceDtype, store::Positions};
+
+const PREFIX: usize = 16;
+const COUNTS: [usize; 3] = [64, 512, 2048];
+/// The first feed-forward matrix of GPT-2 small; as long a one for the width of SmolLM2-135M.
+const PRODUCTS: [[usize; 3]; 2] = [[512, 768, 3072], [512, 576, 3072]];
+/// The model that ships with the project.
+const TINY: Gpt2 = Gpt2 { n_layers: 5, d_model: 128, n_heads: 4, vocab_size: 2048, max_len: 256 };
+
+fn gemm(criterion: &mut Criterion) {
+    let device = device();
+    let normal =
+        |shape: [usize; 2]| Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), (&device, DType::F32));
+    let mut group = criterion.benchmark_group("gemm");
+    for [rows, d_in, d_out] in PRODUCTS {
+        let (x, weight) = (normal([rows, d_in]), normal([d_in, d_out]));
+        group.throughput(Throughput::Elements((2 * rows * d_in * d_out) as u64));
+        group.bench_function(BenchmarkId::new("f32", format!("{rows}x{d_in}x{d_out}")), |bencher| {
+            bencher.iter(|| {
+                let product = x.clone().matmul(weight.clone());
+                wait(&device);
+                product
+            });
+        });
+    }
+    group.finish();
+}
+
+fn candidates(criterion: &mut Criterion) {
+    let device = device();
+    let mut group = criterion.benchmark_group("candidates");
+    group.sampling_mode(SamplingMode::Flat);
+    for shape in Shape::ALL {
+        let decoder = shape.decoder(&device);
+        let n_layers = decoder.config().n_layers();
+        for tap in [Tap::Block(n_layers / 2), Tap::Block(n_layers)] {
+            let cache = prefix(&decoder, PREFIX, tap);
+            for count in COUNTS {
+                let ids = ids(count, decoder.config().vocab_size);
+                let flop = count as f64 * decoder.config().flops_per_token(tap);
+                group.throughput(Throughput::Elements(flop as u64));
+                group.bench_function(BenchmarkId::new(format!("{shape}/{tap}"), count), |bencher| {
+                    bencher.iter(|| {
+                        let states = decoder.candidates(&cache, &ids, tap);
+                        wait(&device);
+                        states.expect("ids of this vocabulary")
+                    });
+                });
+            }
+        }
+    }
+    group.finish();
+}
+
+fn scan(criterion: &mut Criterion) {
+    let decoder = random(&gpt2(TINY), &device());
+    let tap = Tap::Block(TINY.n_layers.div_ceil(2));
+    let prompt = ids(PREFIX + 1, TINY.vocab_size);
+    let extraction = Extraction::new(vec![tap], Positions::All).expect("one tap");
+    let states = extraction.run(&decoder, std::slice::from_ref(&prompt), &mut |_| ());
+    let states = states.expect("the prompt can be computed")[&tap].mapv(f64::from);
+    let target = TargetStates::new(states, tap, SourceDtype::F32).expect("finite states");
+
+    let positions = prompt.len();
+    let flop = (positions * TINY.vocab_size) as f64 * decoder.config().flops_per_token(tap);
+    let mut group = criterion.benchmark_group("scan");
+    group.throughput(Throughput::Elements(flop as u64));
+    let size = format!("{positions}x{}", TINY.vocab_size);
+    group.bench_function(BenchmarkId::new(format!("gpt2-tiny/{tap}"), size), |bencher| {
+        bencher.iter(|| {
+            let inversion = Exhaustive::default().invert(&decoder, &target, &mut |_| ());
+            inversion.expect("states of this model")
+        });
+    });
+    group.finish();
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_secs(2))
+        .measurement_time(Duration::from_secs(8));
+    targets = gemm, candidates, scan
+}
+criterion_main!(benches);

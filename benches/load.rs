@@ -1,0 +1,120 @@
+//! How long does loading a checkpoint take, and how much memory at its peak?
+//!
+//! Every folder of `INJECT_REAL_MODELS`, or without it a GPT-2 small of random weights, stored as F32 and as BF16. Each load
+//! runs in a process of its own, since a process has one peak. The peak is `VmHWM` of /proc/self/status at the end less
+//! `VmRSS` before the load; on systems without that file it is not measured. `parameters` are those of the model in F32, and
+//! the time is the best of three loads, so of files that the system already holds in memory.
+
+#![allow(clippy::print_stdout, reason = "a program speaks to its user")]
+
+use std::{
+    env, fs,
+    io::{self, Error},
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
+
+use inject_benches::{Shape, device, random, real_models};
+use inject_sipit::{Family, Model, Origin, Precision, WeightDtype};
+use serde_json::{Value, json};
+
+const LOADS: usize = 3;
+/// Makes this program load one folder and print a [`Load`] as JSON.
+const CHILD: &str = "INJECT_BENCH_LOAD";
+
+fn main() -> io::Result<()> {
+    if let Some(folder) = env::var_os(CHILD) {
+        println!("{}", load(Path::new(&folder))?);
+        return Ok(());
+    }
+    // As criterion has it: everything once, to see that it runs.
+    let loads = if env::args().any(|argument| argument == "--test") { 1 } else { LOADS };
+    println!(
+        "| model | parameters, MB | load, s | baseline, MB | peak over baseline, MB | peak / parameters |"
+    );
+    println!("|---|---|---|---|---|---|");
+    match real_models() {
+        Some(parent) => folders(&parent)?.iter().try_for_each(|folder| row(folder, loads)),
+        None => {
+            let parent = tempfile::tempdir()?;
+            for (name, dtype) in
+                [("gpt2-small-f32", WeightDtype::F32), ("gpt2-small-bf16", WeightDtype::Bf16)]
+            {
+                row(&generate(&parent.path().join(name), dtype)?, loads)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The checkpoint folders in a folder, by name.
+fn folders(parent: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(parent)?.map(|entry| entry.map(|entry| entry.path()));
+    let mut folders = entries.collect::<io::Result<Vec<_>>>()?;
+    folders.retain(|folder| folder.join("config.json").is_file());
+    folders.sort();
+    Ok(folders)
+}
+
+/// Writes a GPT-2 small of random weights.
+fn generate(folder: &Path, dtype: WeightDtype) -> io::Result<PathBuf> {
+    fs::create_dir(folder)?;
+    let config = json!({
+        "model_type": "gpt2", "n_layer": 12, "n_embd": 768, "n_head": 12, "n_positions": 1024, "vocab_size": 50257,
+    });
+    fs::write(folder.join("config.json"), config.to_string())?;
+    let decoder = random(&Shape::Gpt2Small.config(), &device());
+    decoder.save_weights(Family::Gpt2, dtype, &folder.join("model.safetensors")).map_err(Error::other)?;
+    Ok(folder.to_owned())
+}
+
+/// Loads a folder some times over and prints what it took.
+fn row(folder: &Path, loads: usize) -> io::Result<()> {
+    let mut seconds = f64::INFINITY;
+    let mut worst = Value::Null;
+    for _ in 0..loads {
+        let child = Command::new(env::current_exe()?).env(CHILD, folder).output()?;
+        if !child.status.success() {
+            return Err(Error::other(String::from_utf8_lossy(&child.stderr).into_owned()));
+        }
+        let load: Value = serde_json::from_slice(&child.stdout)?;
+        seconds = seconds.min(load["seconds"].as_f64().unwrap_or(f64::INFINITY));
+        if worst.is_null() || load["peak"].as_f64() > worst["peak"].as_f64() {
+            worst = load;
+        }
+    }
+    let megabytes = |key: &str| worst[key].as_f64().map(|bytes| bytes / 1e6);
+    let shown = |number: Option<f64>, digits: usize| {
+        number.map_or_else(|| "not measured".to_owned(), |number| format!("{number:.digits$}"))
+    };
+    let ratio = megabytes("peak").zip(megabytes("parameters")).map(|(peak, parameters)| peak / parameters);
+    println!(
+        "| {} | {} | {seconds:.2} | {} | {} | {} |",
+        Origin::of_folder(folder).id,
+        shown(megabytes("parameters"), 0),
+        shown(megabytes("baseline"), 0),
+        shown(megabytes("peak"), 0),
+        shown(ratio, 2),
+    );
+    Ok(())
+}
+
+/// Loads a folder: seconds, and bytes of the parameters, before the load, and at the peak beyond those before.
+fn load(folder: &Path) -> io::Result<Value> {
+    let device = device();
+    let baseline = resident("VmRSS:");
+    let start = Instant::now();
+    let model = Model::load(Origin::of_folder(folder), Precision::F32, &device).map_err(Error::other)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let peak = resident("VmHWM:").zip(baseline).map(|(peak, baseline)| peak.saturating_sub(baseline));
+    let parameters = model.decoder.config().n_parameters() as u64 * 4;
+    Ok(json!({ "seconds": seconds, "parameters": parameters, "baseline": baseline, "peak": peak }))
+}
+
+/// A line of /proc/self/status, in bytes.
+fn resident(key: &str) -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+}
