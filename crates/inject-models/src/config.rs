@@ -3,6 +3,8 @@
 //! There is no `Default` and no builder here on purpose. A new axis of variation must make the compiler visit
 //! every family under `families/`.
 
+mod counts;
+
 /// A sequential pre-norm decoder, complete: nothing about the computation is decided anywhere else.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecoderConfig {
@@ -260,72 +262,6 @@ impl DecoderConfig {
             RotaryScaling::None | RotaryScaling::Linear { .. } | RotaryScaling::Llama3 { .. } => None,
         });
         switches.into_iter().all(|switch| (a > switch) == (b > switch))
-    }
-
-    /// Floating-point operations of the matrix products that take one token from the embedding to a tap: two for each
-    /// weight. The products within the attention, which grow with the prefix, are not counted.
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// # use inject_models::{Model, Origin, Precision, Tap};
-    /// # let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gpt2");
-    /// # let model = Model::load(Origin::of_folder(&folder), Precision::F32, &burn::tensor::Device::flex())?;
-    /// let config = model.decoder.config();
-    /// let d = config.d_model as f64;
-    /// assert_eq!(config.flops_per_token(Tap::Block(2)), 2.0 * 2.0 * 12.0 * d * d);
-    /// # Ok::<(), inject_models::ModelError>(())
-    /// ```
-    pub fn flops_per_token(&self, tap: crate::Tap) -> f64 {
-        let weights = |block: &BlockConfig| {
-            let (attention, feed_forward) = (&block.attention, &block.feed_forward);
-            let attention_width = attention.qkv_width() + attention.n_heads * attention.d_head;
-            self.d_model * (attention_width + feed_forward.up_width() + feed_forward.d_ff)
-        };
-        let blocks = &self.blocks[..tap.blocks_needed(self.n_layers()).min(self.n_layers())];
-        2.0 * blocks.iter().map(weights).sum::<usize>() as f64
-    }
-
-    /// Number of parameters.
-    pub fn n_parameters(&self) -> usize {
-        let d = self.d_model;
-        let norm = |config: NormConfig, width: usize| match config {
-            NormConfig::Layer { .. } => 2 * width,
-            NormConfig::Rms { .. } => width,
-        };
-        let bias = |bias: Bias, width: usize| match bias {
-            Bias::Without => 0,
-            Bias::With => width,
-        };
-        let blocks = self.blocks.iter().map(|block| {
-            let (a, f) = (&block.attention, &block.feed_forward);
-            let qkv = a.qkv_width();
-            let out = a.n_heads * a.d_head;
-            let up = f.up_width();
-            let norms = match block.residual {
-                Residual::Pre => 2,
-                Residual::Sandwich => 4,
-            };
-            norms * norm(block.norm, d)
-                + d * qkv
-                + bias(a.qkv_bias, qkv)
-                + out * d
-                + bias(a.out_bias, d)
-                + a.qk_norm.map_or(0, |config| 2 * norm(config, a.d_head))
-                + d * up
-                + bias(f.bias, up)
-                + f.d_ff * d
-                + bias(f.bias, d)
-        });
-        let head = match self.head {
-            Head::Tied => 0,
-            Head::Untied => self.vocab_size * d,
-        };
-        self.vocab_size * d
-            + self.max_len().unwrap_or(0) * d
-            + blocks.sum::<usize>()
-            + norm(self.final_norm, d)
-            + head
     }
 }
 

@@ -7,6 +7,7 @@ mod feed_forward;
 mod init;
 mod lanes;
 mod linear;
+mod mask;
 mod norm;
 mod rotary;
 mod save;
@@ -15,15 +16,15 @@ use std::{collections::BTreeMap, ops::Range};
 
 use burn::{
     module::{Module, Param},
-    tensor::{Bool, DType, Device, Int, Tensor, TensorData},
+    tensor::{DType, Device, Int, Tensor},
 };
 use rayon::prelude::*;
 
 pub use self::cache::PrefixCache;
-use self::{block::Block, cache::KeysValues, lanes::Lanes, norm::Norm, rotary::RotaryTable};
+use self::{block::Block, cache::KeysValues, lanes::Lanes, mask::Masks, norm::Norm, rotary::Rotaries};
 use crate::{
     ModelError, Tap,
-    config::{DecoderConfig, RotaryConfig, Span, visible},
+    config::DecoderConfig,
     tokens::{TokenBatch, check_ids, check_len, ids_tensor},
 };
 
@@ -352,59 +353,4 @@ struct Pass<'a> {
     held: usize,
     sequence_len: usize,
     cache: Option<&'a mut Vec<KeysValues>>,
-}
-
-/// The rotary tables of one pass, one for each distinct setting among the blocks.
-struct Rotaries {
-    begin: usize,
-    positions: usize,
-    sequence_len: usize,
-    device: Device,
-    dtype: DType,
-    tables: Vec<(RotaryConfig, RotaryTable)>,
-}
-
-impl Rotaries {
-    fn new(begin: usize, positions: usize, sequence_len: usize, device: Device, dtype: DType) -> Self {
-        Rotaries { begin, positions, sequence_len, device, dtype, tables: Vec::new() }
-    }
-
-    fn table(&mut self, config: &RotaryConfig) -> RotaryTable {
-        if let Some((_, table)) = self.tables.iter().find(|(known, _)| known == config) {
-            return table.clone();
-        }
-        let table =
-            RotaryTable::new(config, self.begin, self.positions, self.sequence_len, &self.device, self.dtype);
-        self.tables.push((config.clone(), table.clone()));
-        table
-    }
-}
-
-/// The masks of one pass, one for each distinct span among the blocks.
-struct Masks {
-    held: usize,
-    positions: usize,
-    device: Device,
-    masks: Vec<(Span, Tensor<4, Bool>)>,
-}
-
-impl Masks {
-    fn new(held: usize, positions: usize, device: Device) -> Self {
-        Masks { held, positions, device, masks: Vec::new() }
-    }
-
-    /// True where a key is out of sight. Shape `[1, 1, positions, held + positions]`.
-    fn hidden(&mut self, span: Span) -> Tensor<4, Bool> {
-        if let Some((_, mask)) = self.masks.iter().find(|(known, _)| *known == span) {
-            return mask.clone();
-        }
-        let keys = self.held + self.positions;
-        let hidden: Vec<bool> = (self.held..keys)
-            .flat_map(|query| (0..keys).map(move |key| !visible(query, key, span)))
-            .collect();
-        let data = TensorData::new(hidden, [1, 1, self.positions, keys]);
-        let mask = Tensor::from_data(data, &self.device);
-        self.masks.push((span, mask.clone()));
-        mask
-    }
 }

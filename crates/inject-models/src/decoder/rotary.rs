@@ -16,6 +16,38 @@ pub(super) struct RotaryTable {
     sin: Tensor<4>,
 }
 
+/// The rotary tables of one pass, one for each distinct setting among the blocks.
+pub(super) struct Rotaries {
+    begin: usize,
+    positions: usize,
+    sequence_len: usize,
+    device: Device,
+    dtype: DType,
+    tables: Vec<(RotaryConfig, RotaryTable)>,
+}
+
+impl Rotaries {
+    pub(super) fn new(
+        begin: usize,
+        positions: usize,
+        sequence_len: usize,
+        device: Device,
+        dtype: DType,
+    ) -> Self {
+        Rotaries { begin, positions, sequence_len, device, dtype, tables: Vec::new() }
+    }
+
+    pub(super) fn table(&mut self, config: &RotaryConfig) -> RotaryTable {
+        if let Some((_, table)) = self.tables.iter().find(|(known, _)| known == config) {
+            return table.clone();
+        }
+        let table =
+            RotaryTable::new(config, self.begin, self.positions, self.sequence_len, &self.device, self.dtype);
+        self.tables.push((config.clone(), table.clone()));
+        table
+    }
+}
+
 /// What happens to every intermediate result.
 type Rounding = fn(f64) -> f64;
 

@@ -40,6 +40,9 @@ impl Decoder {
     }
 }
 
+/// Which of a block's norms, by its place in the table of names.
+type NormName = fn(&Names) -> &'static str;
+
 fn save_block(
     file: &mut WeightWriter<'_>,
     names: &'static Names,
@@ -54,7 +57,7 @@ fn save_block(
         feed_forward,
         post_feed_forward_norm,
     } = block;
-    let norms: [(fn(&Names) -> &'static str, Option<&Norm>); 6] = [
+    let norms: [(NormName, Option<&Norm>); 6] = [
         (|names| names.attention_norm, Some(attention_norm)),
         (|names| names.post_attention_norm, post_attention_norm.as_ref()),
         (|names| names.feed_forward_norm, Some(feed_forward_norm)),

@@ -1,9 +1,6 @@
 //! One test for each way in which a checkpoint can be wrong: the error has the right variant, and its message names the
 //! file, the key or tensor, what was found and what was expected.
 
-// clippy.toml allows it in tests, but does not count their helper functions.
-#![allow(clippy::unwrap_used)]
-
 mod config;
 mod mutations;
 mod pickle;

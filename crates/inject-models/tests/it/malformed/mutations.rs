@@ -1,6 +1,6 @@
 //! Whatever stands in a file, loading it gives a model or an error, and never panics.
 
-use inject_models::{Logits, Tap, TokenBatch};
+use inject_models::{Bos, Logits, Tap, TokenBatch};
 use proptest::{prelude::*, sample::Index};
 use serde_json::{Value, json};
 
@@ -58,6 +58,45 @@ fn pointers(value: &Value, at: &str, into: &mut Vec<String>) {
     }
 }
 
+/// A JSON text with some of its values replaced.
+fn with_values_replaced(text: &[u8], replaced: Vec<(Index, Value)>) -> Vec<u8> {
+    let mut root = serde_json::from_slice(text).unwrap();
+    for (at, value) in replaced {
+        let mut all = Vec::new();
+        pointers(&root, "", &mut all);
+        if !all.is_empty() {
+            *root.pointer_mut(&all[at.index(all.len())]).unwrap() = value;
+        }
+    }
+    serde_json::to_vec(&root).unwrap()
+}
+
+/// A tokenizer of the kind that all six families have.
+fn tokenizer() -> Value {
+    json!({
+        "version": "1.0",
+        "truncation": {"max_length": 4, "strategy": "LongestFirst", "stride": 1, "direction": "Right"},
+        "padding": {"strategy": {"Fixed": 8}, "direction": "Left", "pad_to_multiple_of": null, "pad_id": 0,
+            "pad_type_id": 0, "pad_token": "<s>"},
+        "added_tokens": [{"id": 6, "content": "<s>", "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true}],
+        "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"},
+            {"type": "Replace", "pattern": {"Regex": " +"}, "content": " "}]},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": "\\p{N}"}, "behavior": "Isolated", "invert": false},
+            {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true}]},
+        "post_processor": {"type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {"<s>": {"id": "<s>", "ids": [6], "tokens": ["<s>"]}}},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
+        "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
+            "vocab": {"a": 0, "b": 1, "\u{120}": 2, "ab": 3, "\u{120}a": 4, "\u{120}ab": 5},
+            "merges": ["a b", "\u{120} a", "\u{120} ab"]}
+    })
+}
+
 /// Loads it and, where that works, computes a state.
 fn try_out(checkpoint: &Checkpoint) {
     if let Ok(model) = checkpoint.load() {
@@ -91,15 +130,8 @@ proptest! {
         case in prop::sample::select([&ONE_PER_FAMILY[..], &CONFIGS].concat()),
         replaced in prop::collection::vec((any::<Index>(), value()), 1..4),
     ) {
-        let checkpoint = Checkpoint::copy_of(case).with_json("config.json", |config| {
-            let mut root = Value::from(std::mem::take(config));
-            for (at, value) in replaced {
-                let mut all = Vec::new();
-                pointers(&root, "", &mut all);
-                *root.pointer_mut(&all[at.index(all.len())]).unwrap() = value;
-            }
-            *config = root.as_object().unwrap().clone();
-        });
+        let checkpoint = Checkpoint::copy_of(case)
+            .with_bytes("config.json", |bytes| *bytes = with_values_replaced(bytes, replaced));
         try_out(&checkpoint);
     }
 
@@ -148,5 +180,20 @@ proptest! {
             scramble(bytes, len, &edits, cut);
         });
         try_out(&checkpoint);
+    }
+
+    #[test]
+    fn any_value_in_a_tokenizer_is_an_error_or_a_tokenizer(
+        replaced in prop::collection::vec((any::<Index>(), value()), 0..4),
+        text in "[ab0 ]{0,12}",
+    ) {
+        let changed = with_values_replaced(&serde_json::to_vec(&tokenizer()).unwrap(), replaced);
+        let checkpoint = Checkpoint::copy_of("llama").with_file("tokenizer.json", changed);
+        if let Ok(model) = checkpoint.load() {
+            let tokenizer = model.tokenizer().unwrap();
+            for bos in [Bos::Auto, Bos::Yes, Bos::No] {
+                let _ = tokenizer.encode(&text, bos).and_then(|ids| tokenizer.decode(&ids));
+            }
+        }
     }
 }

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Measures this project and PyTorch in turn, question by question, so that both see the same machine.
+#
+#   benches/peers/compare.sh OUT            # python must have torch and transformers; or PYTHON=venv/bin/python
+#   ROUNDS=3 benches/peers/compare.sh OUT
+#
+# Leaves in the folder OUT: ours-ROUND-QUESTION.txt (criterion's own output), peer-ROUND-QUESTION.md, load.md, and
+# table.md, which compares them. INJECT_REAL_MODELS and RAYON_NUM_THREADS hold for both sides.
+set -euo pipefail
+if [ $# -ne 1 ]; then
+    echo "usage: $0 OUT" >&2
+    exit 2
+fi
+mkdir -p "$1"
+out="$(cd "$1" && pwd)"
+cd "$(dirname "$0")/../.."
+python="${PYTHON:-python3}"
+
+peer=("$python" benches/peers/forward.py)
+if [ -d "${INJECT_REAL_MODELS:-}/smollm2-135m" ]; then
+    peer+=(--smollm2 "$INJECT_REAL_MODELS/smollm2-135m")
+fi
+
+cargo bench -p inject-benches --no-run
+for round in $(seq "${ROUNDS:-2}"); do
+    for question in forward step candidates; do
+        CRITERION_HOME="$out/criterion-$round" cargo bench -p inject-benches --bench "$question" |
+            tee "$out/ours-$round-$question.txt"
+        "${peer[@]}" --only "$question" | tee "$out/peer-$round-$question.md"
+    done
+done
+cargo bench -p inject-benches --bench load | tee "$out/load.md"
+"$python" benches/peers/table.py "$out" | tee "$out/table.md"
