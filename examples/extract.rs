@@ -7,13 +7,13 @@
 //!
 //! Killed and run again with the same options, it goes on where it stopped.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program speaks to its user")]
+#![allow(clippy::print_stderr, reason = "a program speaks to its user")]
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser};
 use indicatif::{ProgressBar, ProgressStyle};
-use inject_examples::{Failure, ModelArgs, finish};
+use inject_examples::{Failure, ModelArgs, finish, say};
 use inject_sipit::{
     Bos, Extraction, Model, Tap, extract_to_store,
     prompts::read_prompts,
@@ -112,8 +112,7 @@ fn run(options: &Options) -> Result<(), Failure> {
             bar.set_position(progress.prompts_done as u64);
         })?;
     bar.finish_and_clear();
-    summarise(&store);
-    Ok(())
+    say(&summary(&store))
 }
 
 /// The prompts as ids, and what was done about BOS.
@@ -147,17 +146,21 @@ impl Prompts {
     }
 }
 
-fn summarise(store: &Store) {
+fn summary(store: &Store) -> String {
     let manifest = store.manifest();
-    println!("{}: {} prompts, {} rows", store.dir().display(), manifest.prompt_count, manifest.row_count);
-    let Some(noise) = &manifest.noise else { return };
-    println!(
-        "noise floor over {} prompts (largest L2 distance, batched against alone):",
-        noise.prompts_sampled
-    );
-    for (tap, floor) in &noise.floors {
-        if let Some(floor) = floor {
-            println!("  {:<12} {floor:.3e}", tap.to_string());
-        }
+    let mut lines = vec![format!(
+        "{}: {} prompts, {} rows",
+        store.dir().display(),
+        manifest.prompt_count,
+        manifest.row_count
+    )];
+    if let Some(noise) = &manifest.noise {
+        let sampled = noise.prompts_sampled;
+        lines.push(format!(
+            "noise floor over {sampled} prompts (largest L2 distance, batched against alone):"
+        ));
+        let floors = noise.floors.iter().filter_map(|(tap, floor)| Some((tap.to_string(), (*floor)?)));
+        lines.extend(floors.map(|(tap, floor)| format!("  {tap:<12} {floor:.3e}")));
     }
+    lines.join("\n")
 }

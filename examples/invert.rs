@@ -8,8 +8,6 @@
 //!
 //! Without `--states` the program computes the states of a prompt itself, forgets the prompt, and recovers it.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program speaks to its user")]
-
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -18,7 +16,7 @@ use std::{
 
 use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use inject_examples::{Failure, ModelArgs, finish};
+use inject_examples::{Failure, ModelArgs, finish, say};
 use inject_sipit::{
     Bos, Exhaustive, Extraction, Inversion, InvertProgress, Logits, Model, Position, Tap, TargetStates,
     TokenBatch, Verdict,
@@ -86,12 +84,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     bar.finish_and_clear();
 
     let report = Report::new(&model, target.tap(), &inversion, prompt.as_deref(), seconds)?;
-    if options.json {
-        println!("{}", serde_json::to_string(&report)?);
-    } else {
-        report.print(&model);
-    }
-    Ok(())
+    say(&if options.json { serde_json::to_string(&report)? } else { report.table(&model) })
 }
 
 /// The states to invert, and the prompt where somebody knows it: only to compare with at the end.
@@ -235,11 +228,11 @@ impl Report {
         })
     }
 
-    fn print(&self, model: &Model) {
-        println!(
-            "{:>4}  {:<16} {:<10} {:>11} {:>11} {:>11} {:>11}",
-            "pos", "token", "verdict", "distance", "runner-up", "margin", "noise floor"
-        );
+    /// The report for a person.
+    fn table(&self, model: &Model) -> String {
+        let heading =
+            ["distance", "runner-up", "margin", "noise floor"].map(|name| format!("{name:>11}")).join(" ");
+        let mut lines = vec![format!("{:>4}  {:<16} {:<10} {heading}", "pos", "token", "verdict")];
         let number =
             |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3e}"));
         for row in &self.verdicts {
@@ -250,38 +243,33 @@ impl Report {
                 Verdict::Ambiguous { candidates } => format!("1 of {}", candidates.len()),
                 Verdict::Failed => "failed".to_owned(),
             };
-            println!(
-                "{:>4}  {token:<16} {verdict:<10} {:>11} {:>11} {:>11} {:>11}",
-                row.position,
-                number(Some(row.distance)),
-                number(row.runner_up),
-                number(row.margin),
-                number(Some(row.noise_floor)),
-            );
+            let numbers = [Some(row.distance), row.runner_up, row.margin, Some(row.noise_floor)];
+            let numbers = numbers.map(|value| format!("{:>11}", number(value))).join(" ");
+            lines.push(format!("{:>4}  {token:<16} {verdict:<10} {numbers}", row.position));
         }
-        println!();
-        match &self.text {
-            Some(text) => println!("recovered: {text}"),
-            None => println!("recovered ids: {:?}", self.token_ids),
-        }
+        lines.push(String::new());
+        lines.push(match &self.text {
+            Some(text) => format!("recovered: {text}"),
+            None => format!("recovered ids: {:?}", self.token_ids),
+        });
         let exact = if self.exact { "exact" } else { "NOT exact" };
         let back = match self.text_encodes_back {
             Some(false) => "; the text encodes to other ids: trust the ids",
             Some(true) | None => "",
         };
-        println!(
-            "{exact}: {} tokens from states at {} of {}{back}",
-            self.token_ids.len(),
-            self.tap,
-            self.model
-        );
-        println!(
+        let tokens = self.token_ids.len();
+        lines.push(format!("{exact}: {tokens} tokens from states at {} of {}{back}", self.tap, self.model));
+        lines.push(format!(
             "{:.2} s, {:.0} forward passes of the prompt, {:.0} GFLOP/s in matrix products",
             self.seconds, self.forward_pass_equivalents, self.gflop_per_second
-        );
+        ));
         if let Some(row) = self.verdicts.iter().find(|row| row.verdict == Verdict::Failed) {
-            println!("nothing fits from position {} on: the best found so far is shown", row.position);
+            lines.push(format!(
+                "nothing fits from position {} on: the best found so far is shown",
+                row.position
+            ));
         }
+        lines.join("\n")
     }
 }
 

@@ -1,6 +1,11 @@
 //! How a program ends.
 
-use std::{error::Error, fmt, process::ExitCode};
+use std::{
+    error::Error,
+    fmt,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 /// Why a program could not do its work, in words for its user.
 #[derive(Debug)]
@@ -22,6 +27,18 @@ impl fmt::Display for Failure {
 impl<E: Error> From<E> for Failure {
     fn from(error: E) -> Self {
         Failure(error.to_string())
+    }
+}
+
+/// Writes to standard output. A reader that has seen enough, as `head` has, is no failure.
+///
+/// # Errors
+///
+/// When the output cannot be written for another reason.
+pub fn say(text: &str) -> Result<(), Failure> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

@@ -1,6 +1,9 @@
 //! Text to token ids and back.
 
-use std::path::Path;
+use std::{
+    panic::{self, AssertUnwindSafe},
+    path::{Path, PathBuf},
+};
 
 use crate::ModelError;
 
@@ -45,7 +48,7 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     hash: String,
     bos_token_id: Option<u32>,
-    config_path: std::path::PathBuf,
+    config_path: PathBuf,
 }
 
 impl Tokenizer {
@@ -55,15 +58,14 @@ impl Tokenizer {
         bos_token_id: Option<u32>,
         config_path: &Path,
     ) -> Result<Self, ModelError> {
-        let mut inner = tokenizers::Tokenizer::from_file(path).map_err(|error| ModelError::Tokenizer {
-            path: path.to_owned(),
-            reason: format!("expected a tokenizer as the tokenizers library writes it: {error}"),
+        let inner = guarded(path, || {
+            let mut inner = tokenizers::Tokenizer::from_file(path).map_err(|error| {
+                format!("expected a tokenizer as the tokenizers library writes it: {error}")
+            })?;
+            // Settings for training batches that some files carry along: they would cut or pad prompts.
+            inner.with_padding(None).with_truncation(None)?;
+            Ok(inner)
         })?;
-        // Settings for training batches that some files carry along: they would cut or pad prompts.
-        inner.with_padding(None);
-        inner
-            .with_truncation(None)
-            .map_err(|error| ModelError::Tokenizer { path: path.to_owned(), reason: error.to_string() })?;
         let largest = inner.get_vocab(true).into_iter().max_by_key(|(_, id)| *id);
         if let Some((token, found)) = largest.filter(|(_, id)| *id as usize >= vocab_size) {
             return Err(ModelError::TokenizerVocabulary {
@@ -95,11 +97,7 @@ impl Tokenizer {
                 Some(self.bos_token_id.ok_or_else(|| ModelError::NoBos { path: self.config_path.clone() })?)
             }
         };
-        let encoding =
-            self.inner.encode_fast(text, bos == Bos::Auto).map_err(|error| ModelError::Tokenizer {
-                path: self.config_path.with_file_name("tokenizer.json"),
-                reason: error.to_string(),
-            })?;
+        let encoding = guarded(&self.path(), || self.inner.encode_fast(text, bos == Bos::Auto))?;
         Ok(begin.into_iter().chain(encoding.get_ids().iter().copied()).collect())
     }
 
@@ -114,10 +112,7 @@ impl Tokenizer {
     ///
     /// [`ModelError::Tokenizer`] when the library cannot decode them.
     pub fn decode(&self, ids: &[u32]) -> Result<String, ModelError> {
-        self.inner.decode(ids, true).map_err(|error| ModelError::Tokenizer {
-            path: self.config_path.with_file_name("tokenizer.json"),
-            reason: error.to_string(),
-        })
+        guarded(&self.path(), || self.inner.decode(ids, true))
     }
 
     /// One token as the vocabulary writes it.
@@ -129,4 +124,23 @@ impl Tokenizer {
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)
     }
+
+    fn path(&self) -> PathBuf {
+        self.config_path.with_file_name("tokenizer.json")
+    }
+}
+
+/// A call of the tokenizers library. It answers some malformed files with a panic, such as 0.23.2 does a
+/// `continuing_subword_prefix` longer than the second part of a merge; what comes from outside is an error here.
+fn guarded<T>(path: &Path, call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, ModelError> {
+    let reason = match panic::catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(value)) => return Ok(value),
+        Ok(Err(error)) => error.to_string(),
+        Err(payload) => match (payload.downcast_ref::<String>(), payload.downcast_ref::<&str>()) {
+            (Some(text), _) => format!("the tokenizers library failed: {text}"),
+            (None, Some(text)) => format!("the tokenizers library failed: {text}"),
+            (None, None) => "the tokenizers library failed".to_owned(),
+        },
+    };
+    Err(ModelError::Tokenizer { path: path.to_owned(), reason })
 }

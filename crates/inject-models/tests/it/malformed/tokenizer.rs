@@ -100,3 +100,18 @@ fn bos_for_a_config_that_names_none_is_refused() {
     assert!(error.to_string().contains("names no bos_token_id"), "{error}");
     assert_eq!(tokenizer.encode("one", Bos::Auto).unwrap(), [3]);
 }
+
+#[test]
+fn a_tokenizer_that_makes_the_library_panic_is_refused() {
+    let mut tokenizer: Value = serde_json::from_str(&words(json!({}))).unwrap();
+    tokenizer["model"] = json!({
+        "type": "BPE",
+        "continuing_subword_prefix": "longer than any part",
+        "vocab": {"a": 0, "b": 1, "ab": 2},
+        "merges": ["a b"]
+    });
+    let error = Checkpoint::copy_of("llama")
+        .with_file(FILE, tokenizer.to_string())
+        .error(FILE, &["the tokenizers library failed"]);
+    assert!(matches!(error, ModelError::Tokenizer { .. }), "{error:?}");
+}
