@@ -3,7 +3,7 @@
 //! Every folder of `INJECT_REAL_MODELS`, or without it a GPT-2 small of random weights, stored as F32 and as BF16. Each load
 //! runs in a process of its own, since a process has one peak. The peak is `VmHWM` of /proc/self/status at the end less
 //! `VmRSS` before the load; on systems without that file it is not measured. `parameters` are those of the model in F32, and
-//! the time is the best of three loads, so of files that the system already holds in memory.
+//! the time is the best of three loads, so of files that the system already holds in memory. The tokenizer counts too.
 
 #![allow(clippy::print_stdout, reason = "a program speaks to its user")]
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Measures this project and PyTorch in turn, question by question, so that both see the same machine.
 #
-#   benches/peers/compare.sh OUT            # python must have torch and transformers; or PYTHON=venv/bin/python
-#   ROUNDS=3 benches/peers/compare.sh OUT
+#   benches/peers/compare.sh OUT                          # python3 must have torch and transformers
+#   PYTHON=~/venv/bin/python ROUNDS=3 benches/peers/compare.sh OUT
 #
 # Leaves in the folder OUT: ours-ROUND-QUESTION.txt (criterion's own output), peer-ROUND-QUESTION.md, load.md, and
 # table.md, which compares them. INJECT_REAL_MODELS and RAYON_NUM_THREADS hold for both sides.
@@ -13,10 +13,15 @@ if [ $# -ne 1 ]; then
 fi
 mkdir -p "$1"
 out="$(cd "$1" && pwd)"
+here="$PWD"
 cd "$(dirname "$0")/../.."
 python="${PYTHON:-python3}"
 
 peer=("$python" benches/peers/forward.py)
+if [ -n "${INJECT_REAL_MODELS:-}" ]; then
+    INJECT_REAL_MODELS="$(cd "$here" && cd "$INJECT_REAL_MODELS" && pwd)"
+    export INJECT_REAL_MODELS
+fi
 if [ -d "${INJECT_REAL_MODELS:-}/smollm2-135m" ]; then
     peer+=(--smollm2 "$INJECT_REAL_MODELS/smollm2-135m")
 fi

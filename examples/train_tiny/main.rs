@@ -75,7 +75,8 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<(), Failure> {
     let Options { steps, batch, seed, layers, width, heads, threads, .. } = *options;
     if [steps, batch, layers, width, heads, threads].contains(&0) {
-        return Err(Failure::new("every number must be at least 1"));
+        let message = "--steps, --batch, --layers, --width, --heads and --threads must be at least 1";
+        return Err(Failure::new(message));
     }
     if !width.is_multiple_of(heads) {
         return Err(Failure::new(format!("--width {width} is not a multiple of the {heads} heads")));
@@ -104,7 +105,7 @@ fn run(options: &Options) -> Result<(), Failure> {
         options.out.join("README.md"),
         readme(options, &format!("{} parameters; held-out loss {losses}", config.n_parameters())),
     )?;
-    for prompt in ["Once upon a time", "def "] {
+    for prompt in ["One morning", "def count"] {
         println!("---\n{}", continuation(&model, prompt, 160)?);
     }
     Ok(())

@@ -20,6 +20,7 @@
 //!
 //! - [`Model`]: a checkpoint folder, loaded; [`Origin`] says where it came from.
 //! - [`Decoder`]: tokens to states; [`PrefixCache`] continues a sequence, and many candidates share one.
+//! - [`WeightDtype`]: the number format in which [`Decoder::save_weights`] writes a checkpoint.
 //! - [`Tap`]: where a state is read.
 //! - [`TokenBatch`]: prompts, padded on the right.
 //! - [`Tokenizer`] and [`Bos`]: text to ids and back.

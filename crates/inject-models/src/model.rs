@@ -84,20 +84,21 @@ impl Model {
     pub fn load(origin: Origin, precision: Precision, device: &Device) -> Result<Self, ModelError> {
         let config_path = origin.folder.join("config.json");
         let description = families::describe(&config_path, &read_text(&config_path)?)?;
+        // Before the weights: reading a large tokenizer.json takes as much memory again as keeping it, and that is free
+        // for the weights afterwards.
+        let tokenizer_path = origin.folder.join("tokenizer.json");
+        let (vocab_size, bos_token_id) = (description.config.vocab_size, description.bos_token_id);
+        let tokenizer = tokenizer_path
+            .is_file()
+            .then(|| Tokenizer::load(&tokenizer_path, vocab_size, bos_token_id, &config_path))
+            .transpose()?;
         let checkpoint = Checkpoint::open(&origin.folder)?;
         let dtype = match precision {
             Precision::F32 => DType::F32,
             Precision::F64 => DType::F64,
         };
         let weights = Weights::new(&checkpoint, description.family, description.names, device, dtype);
-        let vocab_size = description.config.vocab_size;
         let decoder = Decoder::load(description.config, weights)?;
-        let tokenizer_path = origin.folder.join("tokenizer.json");
-        let bos_token_id = description.bos_token_id;
-        let tokenizer = tokenizer_path
-            .is_file()
-            .then(|| Tokenizer::load(&tokenizer_path, vocab_size, bos_token_id, &config_path))
-            .transpose()?;
         Ok(Model { decoder, tokenizer, family: description.family, bos_token_id, origin })
     }
 

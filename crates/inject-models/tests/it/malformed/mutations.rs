@@ -123,7 +123,7 @@ fn edits() -> impl Strategy<Value = Vec<(Index, u8)>> {
 }
 
 proptest! {
-    #![proptest_config(settings(8000))]
+    #![proptest_config(settings(400))]
 
     #[test]
     fn any_value_in_a_config_is_an_error_or_a_model(
