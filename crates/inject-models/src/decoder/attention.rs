@@ -56,6 +56,9 @@ impl Attention {
         };
         let AttentionConfig { n_heads, n_kv_heads, d_head, score_scale, .. } = self.config;
         let group = self.config.group();
+        if positions == 1 {
+            return self.mix_one(queries, keys, values);
+        }
         // The heads that share keys become further queries of one head: every backend can then do the product without
         // repeating the keys.
         let queries = queries.reshape([batch, n_kv_heads, group * positions, d_head]);
@@ -69,6 +72,27 @@ impl Attention {
             .reshape([batch, n_heads, positions, d_head])
             .swap_dims(1, 2) // [batch, positions, n_heads, d_head]
             .reshape([batch * positions, n_heads * d_head])
+    }
+
+    /// Attention of one new position a sequence. Keys and values stay the views of the cache that they are: burn's own
+    /// attention would copy them, and at a prefix of 512 that copy takes as long as the rest of the step.
+    ///
+    /// # Shapes
+    ///
+    /// `queries` is `[batch, n_heads, 1, d_head]`, `keys` and `values` are `[batch, n_kv_heads, held, d_head]`, and the result
+    /// is `[batch, n_heads * d_head]`.
+    fn mix_one(&self, queries: Tensor<4>, keys: Tensor<4>, values: Tensor<4>) -> Tensor<2> {
+        let AttentionConfig { n_heads, n_kv_heads, d_head, score_scale, span, .. } = self.config;
+        let [batch, _, held, _] = keys.dims();
+        let seen = match span {
+            Span::Full => held,
+            Span::Window(n) => held.min(n),
+        };
+        let keys = keys.narrow(2, held - seen, seen);
+        let values = values.narrow(2, held - seen, seen);
+        let queries = queries.reshape([batch, n_kv_heads, self.config.group(), d_head]) * score_scale;
+        let scores = queries.matmul(keys.swap_dims(2, 3)); // [batch, n_kv_heads, group, seen]
+        softmax(scores, 3).matmul(values).reshape([batch, n_heads * d_head])
     }
 
     /// Attention of many candidates for one next position, each seeing the cached prefix and itself.

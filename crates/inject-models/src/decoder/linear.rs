@@ -30,7 +30,7 @@ impl Linear {
 /// its own: the rounding error grows with the root of the longest run of additions. It matters at attention sinks, whose
 /// states of norm 1e4 hang on a few such sums.
 fn product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
-    const FEW_ROWS: usize = 32;
+    const FEW_ROWS: usize = 28;
     const LONGEST_RUN: usize = 192;
     let [rows, d_in] = x.dims();
     let pieces = d_in.div_ceil(LONGEST_RUN);
