@@ -97,7 +97,7 @@ impl Model {
             Precision::F32 => DType::F32,
             Precision::F64 => DType::F64,
         };
-        let weights = Weights::new(&checkpoint, description.family, description.names, device, dtype);
+        let weights = Weights::new(&checkpoint, description.family, device, dtype);
         let decoder = Decoder::load(description.config, weights)?;
         Ok(Model { decoder, tokenizer, family: description.family, bos_token_id, origin })
     }

@@ -29,13 +29,8 @@ pub(crate) struct Weights<'a> {
 }
 
 impl<'a> Weights<'a> {
-    pub(crate) fn new(
-        checkpoint: &'a Checkpoint,
-        family: Family,
-        names: &'static Names,
-        device: &'a Device,
-        dtype: DType,
-    ) -> Self {
+    pub(crate) fn new(checkpoint: &'a Checkpoint, family: Family, device: &'a Device, dtype: DType) -> Self {
+        let names = family.names();
         let fits = |prefix: &&&str| checkpoint.contains(&format!("{prefix}{}", names.embedding));
         // Where none fits, the first one names what is missing.
         let prefix = names.prefixes.iter().find(fits).unwrap_or(&names.prefixes[0]);

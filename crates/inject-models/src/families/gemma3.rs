@@ -157,7 +157,7 @@ fn describe_text(mut keys: Keys) -> Result<Description, ModelError> {
         final_norm: norm,
         head,
     };
-    Ok(Description { family: Family::Gemma3, config, names: &NAMES, bos_token_id })
+    Ok(Description { family: Family::Gemma3, config, bos_token_id })
 }
 
 /// Takes `layer_types`, or the older `sliding_window_pattern`: every so many layers one sees everything.

@@ -105,5 +105,5 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
         final_norm: norm,
         head,
     };
-    Ok(Description { family: Family::Gpt2, config, names: &NAMES, bos_token_id })
+    Ok(Description { family: Family::Gpt2, config, bos_token_id })
 }

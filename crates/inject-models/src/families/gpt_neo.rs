@@ -113,7 +113,7 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
         final_norm: norm,
         head,
     };
-    Ok(Description { family: Family::GptNeo, config, names: &NAMES, bos_token_id })
+    Ok(Description { family: Family::GptNeo, config, bos_token_id })
 }
 
 /// Takes `attention_types`, `[[["global", "local"], 6]]`, and `attention_layers`, the same written out.

@@ -97,5 +97,5 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
         final_norm: norm,
         head,
     };
-    Ok(Description { family: Family::Llama, config, names: &NAMES, bos_token_id })
+    Ok(Description { family: Family::Llama, config, bos_token_id })
 }

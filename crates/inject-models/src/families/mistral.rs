@@ -3,7 +3,6 @@
 use super::{
     Description, Family, activation, head, heads,
     keys::Keys,
-    llama::NAMES,
     norm_eps,
     rotary::{self, Surroundings},
     uniform_span,
@@ -70,5 +69,5 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
         final_norm: norm,
         head,
     };
-    Ok(Description { family: Family::Mistral, config, names: &NAMES, bos_token_id })
+    Ok(Description { family: Family::Mistral, config, bos_token_id })
 }

@@ -85,7 +85,6 @@ impl fmt::Display for Family {
 pub(crate) struct Description {
     pub(crate) family: Family,
     pub(crate) config: DecoderConfig,
-    pub(crate) names: &'static Names,
     pub(crate) bos_token_id: Option<u32>,
 }
 

@@ -101,5 +101,5 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
         final_norm: norm,
         head,
     };
-    Ok(Description { family: Family::Phi3, config, names: &NAMES, bos_token_id })
+    Ok(Description { family: Family::Phi3, config, bos_token_id })
 }
