@@ -11,9 +11,7 @@
 
 use std::{fmt, str::FromStr};
 
-use burn::tensor::Device;
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Device, Tensor, TensorData, activation};
 
 /// A backend by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,10 +80,25 @@ pub fn compiled() -> Vec<Device> {
     kinds.map(|kind| kind.open().unwrap_or_else(|error| panic!("{error}"))).collect()
 }
 
+/// Whether a device computes in f64 throughout.
+///
+/// Holding f64 tensors is not enough: `ndarray` takes them and evaluates the logistic function in f32. So one value is
+/// computed and looked at.
+pub fn computes_in_f64(device: &Device) -> bool {
+    let x = 0.3_f64;
+    let expected = 1.0 / (1.0 + (-x).exp());
+    device.supports_dtype(DType::F64) && {
+        let tensor = Tensor::<1>::from_data(TensorData::from([x]), (device, DType::F64));
+        let found =
+            activation::sigmoid(tensor).try_into_data().ok().and_then(|data| data.iter::<f64>().next());
+        found.is_some_and(|found| (found - expected).abs() < 1e-15)
+    }
+}
+
 #[cfg(feature = "cuda")]
 fn look_for_library(kind: DeviceKind, names: &[&str]) -> Result<(), DeviceError> {
     // SAFETY: the driver's own library, whose initialisers are what any CUDA program runs first.
-    let found = names.iter().any(|name| unsafe { libloading::Library::new(name) }.is_ok());
+    let found = names.iter().any(|name| unsafe { libloading::Library::new(*name) }.is_ok());
     if found {
         Ok(())
     } else {

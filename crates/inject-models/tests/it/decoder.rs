@@ -13,7 +13,7 @@ mod refusals;
 
 use std::{collections::BTreeMap, num::NonZeroUsize};
 
-use burn::tensor::{DType, Device};
+use burn::tensor::Device;
 use inject_models::{Decoder, Forward, Logits, Precision, Tap, TokenBatch};
 use safetensors::SafeTensors;
 
@@ -57,7 +57,7 @@ fn for_each_decoder(check: impl Fn(&Subject)) {
 }
 
 fn precisions(device: &Device) -> Vec<Precision> {
-    match device.supports_dtype(DType::F64) {
+    match inject_devices::computes_in_f64(device) {
         true => vec![Precision::F32, Precision::F64],
         false => vec![Precision::F32],
     }

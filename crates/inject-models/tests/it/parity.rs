@@ -41,10 +41,7 @@ fn states_at_every_tap_equal_the_reference() {
 
 #[test]
 fn states_in_f64_equal_the_reference_to_the_last_digits() {
-    for device in inject_devices::compiled()
-        .into_iter()
-        .filter(|device| device.supports_dtype(burn::tensor::DType::F64))
-    {
+    for device in inject_devices::compiled().into_iter().filter(inject_devices::computes_in_f64) {
         for (case, file) in CASES {
             check(case, file, Precision::F64, &device);
         }
