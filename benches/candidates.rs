@@ -13,7 +13,9 @@ use std::time::Duration;
 use burn::tensor::{DType, Distribution, Tensor};
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use inject_benches::{Gpt2, Shape, device, gpt2, ids, prefix, random, wait};
-use inject_sipit::{Exhaustive, Extraction, Tap, TargetStates, foreign::SourceDtype, store::Positions};
+use inject_sipit::{
+    Extraction, Inverter, Policy, Scan, Settings, Tap, TargetStates, foreign::SourceDtype, store::Positions,
+};
 
 const PREFIX: usize = 16;
 const COUNTS: [usize; 3] = [64, 512, 2048];
@@ -76,6 +78,8 @@ fn scan(criterion: &mut Criterion) {
     let states = states.expect("the prompt can be computed")[&tap].mapv(f64::from);
     let target = TargetStates::new(states, tap, SourceDtype::F32).expect("finite states");
 
+    let settings = Settings { scan: Scan::Whole, ..Settings::default() };
+    let inverter = Inverter::new(&decoder, tap, settings).expect("a tap of this model");
     let positions = prompt.len();
     let flop = (positions * TINY.vocab_size) as f64 * decoder.config().flops_per_token(tap);
     let mut group = criterion.benchmark_group("scan");
@@ -83,7 +87,7 @@ fn scan(criterion: &mut Criterion) {
     let size = format!("{positions}x{}", TINY.vocab_size);
     group.bench_function(BenchmarkId::new(format!("gpt2-tiny/{tap}"), size), |bencher| {
         bencher.iter(|| {
-            let inversion = Exhaustive::default().invert(&decoder, &target, &mut |_| ());
+            let inversion = inverter.invert(&target, &mut Policy::new(), &mut |_| ());
             inversion.expect("states of this model")
         });
     });

@@ -1,11 +1,21 @@
-//! What the programs share: the choice of a model and a device, and how errors reach the user.
+//! What the programs share: the choice of a model, a device and prompts, figures, and how errors reach the user.
 
 #![allow(clippy::print_stderr, reason = "a program speaks to its user")]
 
+mod forward;
 mod load;
 mod outcome;
+mod plot;
+mod policy;
+mod prompts;
+mod random_tokens;
 
 pub use self::{
+    forward::forward_seconds,
     load::{ModelArgs, bundled_model},
-    outcome::{Failure, finish, say},
+    outcome::{Failure, finish, note, say},
+    plot::{Axis, Figure, Mark},
+    policy::{PolicyArgs, PolicyKind},
+    prompts::PromptArgs,
+    random_tokens::RandomTokens,
 };

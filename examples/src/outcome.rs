@@ -42,6 +42,11 @@ pub fn say(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Tells the user something that is no result: on standard error, where it does not mix with what others read.
+pub fn note(text: &str) {
+    eprintln!("{text}");
+}
+
 /// Ends a program: a failure becomes a plain line on standard error and a non-zero exit code.
 pub fn finish(outcome: Result<(), Failure>) -> ExitCode {
     match outcome {

@@ -36,6 +36,28 @@ pub fn distance<A: Copy + Into<f64>, B: Copy + Into<f64>>(a: &[A], b: &[B]) -> f
     sums.iter().sum::<f64>().sqrt()
 }
 
+/// The L2 distance of two states after each difference is multiplied by the weight of its coordinate, in f64.
+///
+/// With weights of one it is [`distance`]. With weights that fall with a coordinate's own noise, coordinates that are known
+/// badly count little.
+///
+/// # Panics
+///
+/// If the three have different widths.
+///
+/// # Example
+///
+/// ```
+/// use inject_collisions::weighted_distance;
+///
+/// assert_eq!(weighted_distance(&[3.0_f32, 64.0], &[0.0_f64, 0.0], &[1.0, 0.0625]), 5.0);
+/// ```
+pub fn weighted_distance<A: Copy + Into<f64>, B: Copy + Into<f64>>(a: &[A], b: &[B], weights: &[f64]) -> f64 {
+    assert!(a.len() == b.len() && a.len() == weights.len(), "states and weights of different widths");
+    let square = |((a, b), weight): ((&A, &B), &f64)| (((*a).into() - (*b).into()) * weight).powi(2);
+    a.iter().zip(b).zip(weights).map(square).sum::<f64>().sqrt()
+}
+
 /// The L2 norm of a state, in f64.
 ///
 /// # Example
@@ -67,6 +89,15 @@ mod tests {
             let (a, b): (Vec<f32>, Vec<f32>) = pairs.iter().copied().unzip();
             let naive: f64 = pairs.iter().map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
             prop_assert!((distance(&a, &b) - naive.sqrt()).abs() <= 1e-14 * naive.sqrt());
+        }
+
+        #[test]
+        fn with_weights_of_one_the_weighted_distance_is_the_distance(
+            pairs in prop::collection::vec((-1e4_f32..1e4, -1e4_f32..1e4), 0..70)
+        ) {
+            let (a, b): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
+            let (plain, weighted) = (distance(&a, &b), weighted_distance(&a, &b, &vec![1.0; a.len()]));
+            prop_assert!((plain - weighted).abs() <= 1e-14 * plain);
         }
 
         #[test]

@@ -15,7 +15,7 @@
 //! assert_eq!(ranking.margin(), Some(2.5));
 //! ```
 //!
-//! - [`distance`], [`norm`]: L2 in f64.
+//! - [`distance`], [`weighted_distance`], [`norm`]: L2 in f64.
 //! - [`Ranking`]: the nearest candidates, their margin, and how many were tested.
 //!
 //! Everything of `inject-states` is re-exported, so that one dependency is enough.
@@ -27,6 +27,6 @@ pub use inject_states;
 pub use inject_states::*;
 
 pub use self::{
-    distance::{distance, norm},
+    distance::{distance, norm, weighted_distance},
     ranking::{Ranked, Ranking},
 };

@@ -256,6 +256,14 @@ pub enum ModelError {
         /// The longest.
         longer: usize,
     },
+    /// Points of the embedding space of another width than the model's.
+    #[error("the embeddings have {found} coordinates, expected the model's d_model {expected}")]
+    EmbeddingWidth {
+        /// Width of the rows.
+        found: usize,
+        /// The model's `d_model`.
+        expected: usize,
+    },
     /// More tokens than the prefix cache was made for.
     #[error("the cache holds {held} of {capacity} positions: {more} more do not fit")]
     CacheFull {

@@ -1,6 +1,6 @@
 //! Why states cannot be inverted at all. (That they were inverted and do not fit is a verdict, not an error.)
 
-use inject_collisions::ModelError;
+use inject_collisions::{ExtractError, ModelError, Tap};
 
 /// What is wrong with the states or the question.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,26 @@ pub enum InvertError {
         /// The model's `d_model`.
         expected: usize,
     },
+    /// The states were read at another tap than the inverter was made for.
+    #[error("the states were read at {found}, expected {expected}")]
+    Tap {
+        /// Tap of the states.
+        found: Tap,
+        /// Tap of the inverter.
+        expected: Tap,
+    },
+    /// A bound on a distance that no distance can satisfy.
+    #[error("the tolerance is {found}, expected a finite number that is not negative")]
+    Tolerance {
+        /// The bound.
+        found: f64,
+    },
+    /// The lens was made for something else, or cannot be made.
+    #[error(transparent)]
+    Lens(#[from] crate::LensError),
+    /// States of text could not be computed.
+    #[error(transparent)]
+    Extract(#[from] ExtractError),
     /// The model cannot compute what would be compared.
     #[error(transparent)]
     Model(#[from] ModelError),

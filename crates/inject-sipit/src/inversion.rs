@@ -2,20 +2,43 @@
 
 use inject_collisions::{Bos, ModelError, Ranked, Tokenizer};
 
+use crate::Cost;
+
 /// Whether a position is settled.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[serde(tag = "verdict", rename_all = "lowercase")]
 pub enum Verdict {
-    /// One candidate of the whole vocabulary lies within the noise floor, and no other.
+    /// The whole vocabulary was tested, one candidate lies within the noise floor, and the margin exceeds twice the floor: by
+    /// Theorem 3.2 no noise within the floor can have hidden another token.
+    Certain,
+    /// A candidate lies within the noise floor and no other is known to. The rest of the vocabulary was not tested, or the
+    /// margin does not exceed twice the floor.
     Verified,
-    /// Several candidates lie within the noise floor: the states do not tell them apart. The nearest is kept.
+    /// Several candidates lie within the noise floor, and no later position tells them apart. The best is kept.
     Ambiguous {
-        /// All of them that were kept, nearest first.
+        /// Those known, nearest first.
         candidates: Vec<Ranked>,
     },
-    /// No candidate lies within the noise floor: these are not states of this model at this tap, or an earlier position
-    /// failed. The nearest is kept.
+    /// No candidate of the whole vocabulary lies within the noise floor: these are not states of this model at this tap, or
+    /// an earlier position is wrong. The nearest is kept.
     Failed,
+    /// Not settled: the budget was spent, or an earlier position failed. The token is the best guess so far.
+    Open,
+}
+
+/// A token that fitted a position and that a later position excluded.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct RuledOut {
+    /// The token.
+    pub token_id: u32,
+    /// Its distance at its own position.
+    pub distance: f64,
+    /// The later position at which nothing fitted behind it while something fitted behind the token kept.
+    pub at_position: usize,
+    /// The distance of the nearest candidate tested there behind it.
+    pub nearest: f64,
+    /// How many candidates were tested there behind it.
+    pub candidates_tested: usize,
 }
 
 /// One recovered position.
@@ -26,18 +49,23 @@ pub struct Position {
     /// Whether it is settled.
     #[serde(flatten)]
     pub verdict: Verdict,
-    /// The token whose state lies nearest.
+    /// The token.
     pub token_id: u32,
-    /// L2 distance of that state from the one given, in f64.
+    /// Distance of its state from the one given, in f64, in L2 or, where coordinates are known unequally well, weighted by
+    /// that; infinite where nothing was tested.
     pub distance: f64,
-    /// The second nearest token and its distance; none in a vocabulary of one.
+    /// The nearest other token tested, and its distance.
     pub runner_up: Option<Ranked>,
-    /// How much farther the runner-up lies.
+    /// How much farther the runner-up lies. Exact where the whole vocabulary was tested, else a bound from above.
     pub margin: Option<f64>,
     /// The distance within which a candidate counts as the state.
     pub noise_floor: f64,
-    /// How many candidates were computed for this position.
+    /// How many candidates were tested at this position.
     pub candidates_tested: usize,
+    /// What proposed the token: `draft`, a source of proposals, or `scan`.
+    pub found_by: &'static str,
+    /// Tokens that fitted too, until a later position excluded them.
+    pub ruled_out: Vec<RuledOut>,
 }
 
 /// A whole prompt, recovered as far as the states allow. It always has as many positions as there were states.
@@ -45,6 +73,8 @@ pub struct Position {
 pub struct Inversion {
     /// Every position, in order.
     pub positions: Vec<Position>,
+    /// What it cost.
+    pub cost: Cost,
 }
 
 impl Inversion {
@@ -53,19 +83,24 @@ impl Inversion {
         self.positions.iter().map(|position| position.token_id).collect()
     }
 
-    /// Whether every position is verified.
+    /// Whether every position is verified or certain.
     pub fn is_verified(&self) -> bool {
-        self.positions.iter().all(|position| position.verdict == Verdict::Verified)
+        self.positions.iter().all(|position| matches!(position.verdict, Verdict::Certain | Verdict::Verified))
     }
 
-    /// The first position at which no candidate fitted. What follows it rests on a wrong prefix.
+    /// Whether every position is certain.
+    pub fn is_certain(&self) -> bool {
+        self.positions.iter().all(|position| position.verdict == Verdict::Certain)
+    }
+
+    /// The first position at which no candidate fitted. What follows it is open, or rests on a wrong prefix.
     pub fn first_failure(&self) -> Option<&Position> {
         self.positions.iter().find(|position| position.verdict == Verdict::Failed)
     }
 
-    /// Candidates computed in all.
+    /// Candidates tested in all.
     pub fn candidates_tested(&self) -> usize {
-        self.positions.iter().map(|position| position.candidates_tested).sum()
+        self.cost.candidates()
     }
 
     /// The recovered text, and whether encoding it gives the recovered tokens again. Text can fail to: several sequences of

@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use burn::tensor::Device;
-//! use inject_sipit::{Exhaustive, Extraction, Model, Origin, Precision, Tap, TargetStates, Verdict};
+//! use inject_sipit::{Extraction, Inverter, Model, Origin, Policy, Precision, Prior, Settings, Tap, TargetStates, Verdict};
 //! use inject_sipit::{foreign::SourceDtype, store::Positions};
 //!
 //! # let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures/gpt2");
@@ -17,23 +17,34 @@
 //! let states = extraction.run(&model.decoder, &[prompt.clone()], &mut |_| ())?.remove(&tap).unwrap();
 //!
 //! let target = TargetStates::new(states.mapv(f64::from), tap, SourceDtype::F32)?;
-//! let inversion = Exhaustive::default().invert(&model.decoder, &target, &mut |_| ())?;
+//! let inverter = Inverter::new(&model.decoder, tap, Settings::default())?;
+//! let inversion = inverter.invert(&target, &mut Policy::new().then(Prior::up_to(64)), &mut |_| ())?;
 //! assert_eq!(inversion.token_ids(), prompt);
 //! assert!(inversion.positions.iter().all(|p| p.verdict == Verdict::Verified && p.distance < p.noise_floor));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! - [`TargetStates`]: what is to be inverted, and in which number format it was stored.
-//! - [`Exhaustive`]: tests the whole vocabulary at every position.
-//! - [`Inversion`], [`Position`], [`Verdict`]: what was found.
-//! - [`NoiseModel`]: within which distance a candidate counts as the state.
+//! - [`Inverter`] and [`Settings`]: drafts, verifies, repairs, certifies.
+//! - [`Policy`] and [`Proposer`]: where candidates come from. [`Prior`], [`Lens`], [`Secant`], [`RandomOrder`];
+//!   published ones, to compare with: [`Gradient`], [`HardPrompts`].
+//! - [`Acceptance`] and [`NoiseModel`]: when a candidate counts as the token.
+//! - [`Inversion`], [`Position`], [`Verdict`], [`Cost`]: what was found, and what it took.
 //!
 //! Everything of `inject-collisions`, and so of the crates below it, is re-exported: one dependency is enough.
 
+mod acceptance;
+mod auto;
+mod cost;
 mod error;
-mod exhaustive;
+mod hypothesis;
 mod inversion;
+mod inverter;
+mod lens;
 mod noise;
+mod policy;
+mod proposal;
+mod settings;
 mod target;
 
 use burn::tensor::Tensor;
@@ -41,16 +52,35 @@ pub use inject_collisions;
 pub use inject_collisions::*;
 
 pub use self::{
+    acceptance::Acceptance,
+    auto::Choice,
+    cost::{Cost, StageCost},
     error::InvertError,
-    exhaustive::{Exhaustive, Progress as InvertProgress},
-    inversion::{Inversion, Position, RecoveredText, Verdict},
+    inversion::{Inversion, Position, RecoveredText, RuledOut, Verdict},
+    inverter::{Inverter, Phase, Progress as InvertProgress, ScanCost},
+    lens::{FirstPosition, Lens, LensAbout, LensBuilder, LensCost, LensError, LensProgress},
     noise::NoiseModel,
+    policy::Policy,
+    proposal::{
+        Decay, Draft, Gradient, HardPrompts, LensProposals, Objective, Open, Place, Prior, Proposer,
+        RandomOrder, Secant, Tested,
+    },
+    settings::{Budget, OnFailure, Scan, Settings},
     target::TargetStates,
 };
 
 /// Values of a tensor on the host, in row-major order.
 fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f64>, InvertError> {
-    let device_error = |reason: String| InvertError::Model(ModelError::Device { reason });
-    let data = tensor.try_into_data().map_err(|error| device_error(error.to_string()))?;
-    data.convert::<f64>().try_to_vec::<f64>().map_err(|error| device_error(format!("{error:?}")))
+    let data = tensor.try_into_data().map_err(|error| device_error(&error))?;
+    data.convert::<f64>().try_to_vec::<f64>().map_err(|error| device_error(&error))
+}
+
+/// The same in f32.
+fn read_f32<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, InvertError> {
+    let data = tensor.try_into_data().map_err(|error| device_error(&error))?;
+    data.convert::<f32>().try_to_vec::<f32>().map_err(|error| device_error(&error))
+}
+
+fn device_error(error: &dyn std::fmt::Debug) -> InvertError {
+    InvertError::Model(ModelError::Device { reason: format!("{error:?}") })
 }

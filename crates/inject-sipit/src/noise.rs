@@ -1,11 +1,11 @@
-//! How far apart two computations of the same state lie, and so within which distance a candidate counts as the one.
+//! How far apart two computations of the same state lie.
 
 use burn::tensor::DType;
 use inject_collisions::{Decoder, Logits, Tap, TokenBatch, distance, norm};
 
 use crate::{InvertError, read};
 
-/// The noise of a decoder at one tap, for sequences of one length.
+/// The noise of a decoder at one tap.
 ///
 /// A state depends, in its last digits, on the shape of the batch it was computed in. The states to invert were computed in
 /// some shape, the candidates are computed in another; the distance between the two is noise, and a candidate within it
@@ -27,6 +27,7 @@ impl NoiseModel {
     const CANDIDATES: u32 = 63;
 
     /// Measures: a fixed sequence of tokens, computed by one forward pass and again token by token among other candidates.
+    /// The sequence has `sequence_len` tokens, because LongRoPE chooses its frequencies by that.
     ///
     /// # Errors
     ///
@@ -34,8 +35,7 @@ impl NoiseModel {
     pub fn measure(decoder: &Decoder, tap: Tap, sequence_len: usize) -> Result<Self, InvertError> {
         let vocab_size = decoder.config().vocab_size as u32;
         let ids: Vec<u32> = spread(vocab_size).take(sequence_len.min(Self::POSITIONS)).collect();
-        // The whole length, so that LongRoPE takes the frequencies it will take later; the later positions change nothing
-        // before them.
+        // The later positions change nothing before them.
         let whole: Vec<u32> = spread(vocab_size).take(sequence_len).collect();
         let whole = TokenBatch::new(&[whole])?;
         let d_model = decoder.config().d_model;
@@ -63,15 +63,21 @@ impl NoiseModel {
         self.relative
     }
 
-    /// The distance within which a candidate counts as the state: the safety factor times the larger of the noise of the
-    /// model and the noise seen at this very state, plus what rounding on storage can have added.
-    pub(crate) fn floor(&self, state_norm: f64, seen: f64, rounding: f64) -> f64 {
-        SAFETY * seen.max(self.relative * state_norm) + rounding
+    /// A known relative noise.
+    #[cfg(test)]
+    pub(crate) fn exactly(relative: f64) -> Self {
+        NoiseModel { relative }
+    }
+
+    /// The bound on the noise of computing a state, in L2: the safety factor times the larger of the noise of the model and
+    /// the noise `seen` at this very state.
+    pub(crate) fn bound(&self, state_norm: f64, seen: f64) -> f64 {
+        SAFETY * seen.max(self.relative * state_norm)
     }
 }
 
-/// Ids spread over a vocabulary, the same every time: steps of the golden ratio.
-fn spread(vocab_size: u32) -> impl Iterator<Item = u32> {
+/// Ids spread over a vocabulary, the same every time: steps of the golden ratio. An id may come again.
+pub(crate) fn spread(vocab_size: u32) -> impl Iterator<Item = u32> {
     let fraction = |i: u32| f64::from(i + 1) * 0.618_033_988_749_894_9 % 1.0;
     (0..u32::MAX).map(move |i| (fraction(i) * f64::from(vocab_size)) as u32)
 }

@@ -1,6 +1,9 @@
 //! The states to invert.
 
-use inject_collisions::{ModelError, Tap, foreign::SourceDtype};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use burn::tensor::{Tensor, TensorData};
+use inject_collisions::{Decoder, ModelError, Tap, foreign::SourceDtype};
 use ndarray::{Array2, ArrayView2};
 
 use crate::InvertError;
@@ -11,7 +14,12 @@ pub struct TargetStates {
     states: Array2<f64>,
     tap: Tap,
     dtype: SourceDtype,
+    /// Tells apart what was computed for one target from what was computed for another.
+    id: u64,
 }
+
+/// The next target's id.
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 impl TargetStates {
     /// States of all positions of one prompt, shape `[positions, d_model]`, and the number format they were stored in,
@@ -25,7 +33,10 @@ impl TargetStates {
             return Err(InvertError::NoStates);
         }
         match states.indexed_iter().find(|(_, value)| !value.is_finite()) {
-            None => Ok(TargetStates { states, tap, dtype }),
+            None => {
+                let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+                Ok(TargetStates { states: states.as_standard_layout().into_owned(), tap, dtype, id })
+            }
             Some(((position, coordinate), &found)) => {
                 Err(InvertError::NotFinite { position, coordinate, found })
             }
@@ -52,15 +63,27 @@ impl TargetStates {
         self.states.view()
     }
 
-    /// The state of one position.
-    pub(crate) fn state(&self, position: usize) -> Vec<f64> {
-        self.states.row(position).to_vec()
+    /// A number that no other target has; clones share it, as they share their states.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
     }
 
-    /// The farthest, in L2, that storing the state in its number format can have moved it.
-    pub(crate) fn rounding(&self, position: usize) -> f64 {
-        let square = |&value: &f64| self.dtype.rounding_error(value).powi(2);
-        self.states.row(position).iter().map(square).sum::<f64>().sqrt()
+    /// The state of one position.
+    pub(crate) fn state(&self, position: usize) -> &[f64] {
+        let d_model = self.d_model();
+        let values = self.states.as_slice().expect("made contiguous when the target was made");
+        &values[position * d_model..][..d_model]
+    }
+
+    /// How far storing the state in its number format can have moved each coordinate.
+    pub(crate) fn roundings(&self, position: usize) -> impl Iterator<Item = f64> {
+        self.state(position).iter().map(|&value| self.dtype.rounding_error(value))
+    }
+
+    /// The state of one position on a decoder's device, in its dtype. Shape `[1, d_model]`.
+    pub(crate) fn row_tensor(&self, position: usize, decoder: &Decoder) -> Tensor<2> {
+        let data = TensorData::new(self.state(position).to_vec(), [1, self.d_model()]);
+        Tensor::from_data(data.convert_dtype(decoder.dtype()), (&decoder.device(), decoder.dtype()))
     }
 
     /// Checks the states against the model they are said to come from.

@@ -10,7 +10,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use inject_models::{Decoder, Forward, Logits, ModelError, Tap, TokenBatch};
 use ndarray::Array2;
 
-pub use self::{noise::measure_noise, to_store::extract_to_store};
+pub use self::{batches::batches_by_length, noise::measure_noise, to_store::extract_to_store};
 use crate::store::{Positions, StoreError};
 
 /// What to read, and how much memory may be used for it.
@@ -134,7 +134,8 @@ impl Extraction {
     ) -> Result<(), ExtractError> {
         let d_model = decoder.config().d_model;
         let first_rows = self.first_rows(prompts);
-        for batch in batches::plan(decoder.config(), prompts, self.taps.len(), self.memory_budget) {
+        let lens: Vec<usize> = prompts.iter().map(Vec::len).collect();
+        for batch in batches_by_length(decoder.config(), &lens, self.taps.len(), self.memory_budget) {
             let members: Vec<&[u32]> = batch.iter().map(|&prompt| prompts[prompt].as_slice()).collect();
             let tokens = TokenBatch::new(&members).map_err(|error| renumbered(error, &batch))?;
             let forward = decoder

@@ -38,4 +38,11 @@ mod extract;
 pub use inject_models;
 pub use inject_models::*;
 
-pub use self::extract::{ExtractError, Extraction, Progress, extract_to_store, measure_noise};
+pub use self::extract::{
+    ExtractError, Extraction, Progress, batches_by_length, extract_to_store, measure_noise,
+};
+
+/// Taps for the eye, as they are written on a command line.
+fn tap_names(taps: &[Tap]) -> String {
+    taps.iter().map(Tap::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -27,6 +27,20 @@ impl DecoderConfig {
         2.0 * blocks.iter().map(weights).sum::<usize>() as f64
     }
 
+    /// About what one token of a batch takes while its widest block is computed: the states kept at `taps` taps, the residual
+    /// stream and its copies, the fused projections, and a row of attention scores over `len` positions for each head; f32.
+    ///
+    /// # Units
+    ///
+    /// Bytes.
+    pub fn bytes_per_token(&self, len: usize, taps: usize) -> usize {
+        let widest = self.blocks.iter().map(|block| {
+            let attention = &block.attention;
+            2 * attention.qkv_width() + 3 * block.feed_forward.up_width() + attention.n_heads * len
+        });
+        4 * ((taps + 6) * self.d_model + widest.max().unwrap_or(0))
+    }
+
     /// Number of parameters.
     pub fn n_parameters(&self) -> usize {
         let d = self.d_model;

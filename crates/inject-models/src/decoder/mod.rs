@@ -140,6 +140,33 @@ impl Decoder {
         }
     }
 
+    /// The states at one tap of whole sequences of points of the embedding space rather than tokens: what a search by
+    /// gradients over a whole prompt follows. Rows of [`Decoder::token_embedding`] give the states of those tokens.
+    ///
+    /// # Shapes
+    ///
+    /// `[batch, positions, d_model]`, and so is the result.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`] for a tap the model does not have, rows of another width than `d_model`, no row at all, or sequences too
+    /// long for the table of positions.
+    pub fn forward_from_embeddings(&self, embeddings: Tensor<3>, tap: Tap) -> Result<Tensor<3>, ModelError> {
+        self.check_taps(&[tap])?;
+        let [batch, positions, width] = embeddings.dims();
+        if width != self.config.d_model {
+            return Err(ModelError::EmbeddingWidth { found: width, expected: self.config.d_model });
+        }
+        if batch * positions == 0 {
+            return Err(ModelError::EmptyPrompt { prompt: 0 });
+        }
+        check_len(&self.config, positions)?;
+        let x = self.place(embeddings.reshape([batch * positions, width]), 0, positions);
+        let pass = Pass { held: 0, sequence_len: positions, cache: None };
+        let (mut states, _) = self.run_from(x, batch, &[tap], Logits::None, pass);
+        Ok(states.remove(&tap).expect("the tap was asked for"))
+    }
+
     /// An empty cache for `batch` sequences of `sequence_len` tokens in all, through which no tap beyond `deepest` will
     /// be read.
     ///
@@ -216,10 +243,62 @@ impl Decoder {
     ///
     /// As [`Decoder::extend`]; and when the cache holds more than one sequence.
     pub fn candidates(&self, cache: &PrefixCache, ids: &[u32], tap: Tap) -> Result<Tensor<2>, ModelError> {
-        self.check_taps(&[tap])?;
-        self.check_cache(cache, &[tap], Logits::None)?;
+        let mut states = self.candidates_at(cache, ids, &[tap])?;
+        Ok(states.remove(&tap).expect("the tap was asked for"))
+    }
+
+    /// The states of every candidate at several taps, computed in one pass; otherwise as [`Decoder::candidates`].
+    ///
+    /// # Shapes
+    ///
+    /// For each tap `[candidates, d_model]`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Decoder::candidates`].
+    pub fn candidates_at(
+        &self,
+        cache: &PrefixCache,
+        ids: &[u32],
+        taps: &[Tap],
+    ) -> Result<BTreeMap<Tap, Tensor<2>>, ModelError> {
+        self.check_taps(taps)?;
         check_ids(&self.config, 0, ids)?;
-        if ids.is_empty() {
+        self.check_next(cache, ids.len(), taps)?;
+        let looked_up = self.embedding.val().select(0, ids_tensor(ids, &self.device()));
+        Ok(self.next(cache, looked_up, taps))
+    }
+
+    /// The states of candidates that are points of the embedding space rather than tokens: what a search by gradients
+    /// follows. A row of [`Decoder::token_embedding`] gives the state of that token.
+    ///
+    /// # Shapes
+    ///
+    /// `[candidates, d_model]`, and so is the result.
+    ///
+    /// # Errors
+    ///
+    /// As [`Decoder::candidates`]; and when the rows have another width than `d_model`.
+    pub fn candidates_from_embeddings(
+        &self,
+        cache: &PrefixCache,
+        embeddings: Tensor<2>,
+        tap: Tap,
+    ) -> Result<Tensor<2>, ModelError> {
+        self.check_taps(&[tap])?;
+        let [candidates, width] = embeddings.dims();
+        if width != self.config.d_model {
+            return Err(ModelError::EmbeddingWidth { found: width, expected: self.config.d_model });
+        }
+        self.check_next(cache, candidates, &[tap])?;
+        let mut states = self.next(cache, embeddings, &[tap]);
+        Ok(states.remove(&tap).expect("the tap was asked for"))
+    }
+
+    /// Checks that candidates for the next position can be computed through the cache.
+    fn check_next(&self, cache: &PrefixCache, candidates: usize, taps: &[Tap]) -> Result<(), ModelError> {
+        self.check_cache(cache, taps, Logits::None)?;
+        if candidates == 0 {
             return Err(ModelError::EmptyPrompt { prompt: 0 });
         }
         if cache.batch != 1 {
@@ -231,14 +310,40 @@ impl Decoder {
         if cache.len == cache.sequence_len {
             return Err(ModelError::CacheFull { held: cache.len, capacity: cache.sequence_len, more: 1 });
         }
+        Ok(())
+    }
+
+    /// `looked_up` is `[candidates, d_model]`: rows as the embedding stores them.
+    fn next(&self, cache: &PrefixCache, looked_up: Tensor<2>, taps: &[Tap]) -> BTreeMap<Tap, Tensor<2>> {
         let (device, dtype) = (self.device(), self.dtype());
-        let mut x = self.embed(ids_tensor(ids, &device), cache.len, 1);
+        let mut x = self.place(looked_up, cache.len, 1);
+        let mut states = BTreeMap::new();
+        let mut keep = |tap: Tap, x: &Tensor<2>| {
+            if taps.contains(&tap) {
+                states.insert(tap, x.clone());
+            }
+        };
+        keep(Tap::Embedding, &x);
+        let needed = taps.iter().map(|&tap| self.blocks_needed(tap)).max().unwrap_or(0);
         let mut rotaries = Rotaries::new(cache.len, 1, cache.sequence_len, device, dtype);
-        for (block, keys_values) in self.blocks.iter().zip(&cache.blocks).take(self.blocks_needed(tap)) {
+        for (i, (block, keys_values)) in self.blocks.iter().zip(&cache.blocks).enumerate().take(needed) {
             let rotary = block.attention.config.rotary.as_ref().map(|config| rotaries.table(config));
             x = block.candidates(x, rotary.as_ref(), keys_values, self.lanes);
+            keep(Tap::Block(i + 1), &x);
         }
-        Ok(if tap == Tap::FinalNorm { self.final_norm.forward(x) } else { x })
+        if taps.contains(&Tap::FinalNorm) {
+            keep(Tap::FinalNorm, &self.final_norm.forward(x));
+        }
+        states
+    }
+
+    /// The final norm of states at the last block: what [`Decoder::logits`] takes.
+    ///
+    /// # Shapes
+    ///
+    /// `[rows, d_model]`, and so is the result.
+    pub fn final_norm(&self, states: Tensor<2>) -> Tensor<2> {
+        self.final_norm.forward(states)
     }
 
     /// Logits of states after the final norm.
@@ -281,7 +386,15 @@ impl Decoder {
     ///
     /// `ids` is `[rows * positions]`, and the result `[rows * positions, d_model]`.
     fn embed(&self, ids: Tensor<1, Int>, held: usize, positions: usize) -> Tensor<2> {
-        let looked_up = self.embedding.val().select(0, ids);
+        self.place(self.embedding.val().select(0, ids), held, positions)
+    }
+
+    /// Scales looked-up rows and adds the learned positions from `held` on.
+    ///
+    /// # Shapes
+    ///
+    /// `[rows * positions, d_model]`, and so is the result.
+    fn place(&self, looked_up: Tensor<2>, held: usize, positions: usize) -> Tensor<2> {
         let scaled = match self.config.embedding.scale {
             None => looked_up,
             Some(scale) => looked_up.mul_scalar(scale),
@@ -297,11 +410,43 @@ impl Decoder {
         }
     }
 
-    fn run(&self, tokens: &TokenBatch, taps: &[Tap], logits: Logits, mut pass: Pass<'_>) -> Forward {
-        let (device, dtype) = (self.device(), self.dtype());
+    fn run(&self, tokens: &TokenBatch, taps: &[Tap], logits: Logits, pass: Pass<'_>) -> Forward {
         let (batch, positions) = (tokens.rows(), tokens.width());
-        let d_model = self.config.d_model;
-        let mut x = self.embed(tokens.to_tensor(&device), pass.held, positions); // [batch * positions, d_model]
+        let x = self.embed(tokens.to_tensor(&self.device()), pass.held, positions); // [batch * positions, d_model]
+        let (states, x) = self.run_from(x, batch, taps, logits, pass);
+        let logits = match logits {
+            Logits::None => None,
+            Logits::All => Some(self.logits(x).reshape([batch as isize, positions as isize, -1])),
+            Logits::Last => {
+                let last: Vec<u32> = tokens
+                    .lens()
+                    .iter()
+                    .enumerate()
+                    .map(|(row, len)| (row * positions + len - 1) as u32)
+                    .collect();
+                let rows = ids_tensor(&last, &x.device());
+                Some(self.logits(x.select(0, rows)).reshape([batch as isize, 1, -1]))
+            }
+        };
+        Forward { states, logits }
+    }
+
+    /// The states at the taps, and what the last layer computed gives: the final norm, where logits are wanted.
+    ///
+    /// # Shapes
+    ///
+    /// `x` is `[batch * positions, d_model]`: scaled rows with their positions added.
+    fn run_from(
+        &self,
+        mut x: Tensor<2>,
+        batch: usize,
+        taps: &[Tap],
+        logits: Logits,
+        mut pass: Pass<'_>,
+    ) -> (BTreeMap<Tap, Tensor<3>>, Tensor<2>) {
+        let (device, dtype) = (self.device(), self.dtype());
+        let [rows, d_model] = x.dims();
+        let positions = rows / batch;
         let mut states = BTreeMap::new();
         let mut keep = |tap: Tap, x: &Tensor<2>| {
             if taps.contains(&tap) {
@@ -330,21 +475,7 @@ impl Decoder {
             x = self.final_norm.forward(x);
             keep(Tap::FinalNorm, &x);
         }
-        let logits = match logits {
-            Logits::None => None,
-            Logits::All => Some(self.logits(x).reshape([batch as isize, positions as isize, -1])),
-            Logits::Last => {
-                let last: Vec<u32> = tokens
-                    .lens()
-                    .iter()
-                    .enumerate()
-                    .map(|(row, len)| (row * positions + len - 1) as u32)
-                    .collect();
-                let rows = ids_tensor(&last, &x.device());
-                Some(self.logits(x.select(0, rows)).reshape([batch as isize, 1, -1]))
-            }
-        };
-        Forward { states, logits }
+        (states, x)
     }
 }
 

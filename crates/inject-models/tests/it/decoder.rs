@@ -8,6 +8,7 @@
 mod batch;
 mod cache;
 mod candidates;
+mod embeddings;
 mod init;
 mod refusals;
 

@@ -1,10 +1,10 @@
-//! The exhaustive policy on every family.
+//! The scan of the whole vocabulary, on every family.
 
-use inject_sipit::{Exhaustive, InvertError, ModelError, Tap, TargetStates, Verdict, foreign::SourceDtype};
+use inject_sipit::{InvertError, ModelError, Tap, TargetStates, Verdict, foreign::SourceDtype};
 use ndarray::Array2;
 use proptest::prelude::*;
 
-use crate::small::{FAMILIES, model, random, target, with_equal_rows};
+use crate::small::{FAMILIES, exhaustive, model, random, target, with_equal_rows};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(6))]
@@ -20,8 +20,7 @@ proptest! {
                 let decoder = random(case, seed, &device);
                 let taps = Tap::all(decoder.config().n_layers());
                 let tap = taps[tap.index(taps.len())];
-                let inversion =
-                    Exhaustive { batch: 40 }.invert(&decoder, &target(&decoder, &prompt, tap), &mut |_| ()).unwrap();
+                let inversion = exhaustive(&decoder, &target(&decoder, &prompt, tap)).unwrap();
                 prop_assert_eq!(inversion.token_ids(), prompt.clone(), "{}, {}", case, tap);
                 prop_assert!(inversion.is_verified(), "{case}, {tap}: {inversion:?}");
             }
@@ -38,7 +37,7 @@ fn every_tap_of_every_family_inverts_beyond_windows_and_rotary_switches() {
             let prompt: Vec<u32> = (0..len as u32).map(|i| (i * 29 + 7) % 97).collect();
             for tap in Tap::all(decoder.config().n_layers()) {
                 let target = target(&decoder, &prompt, tap);
-                let inversion = Exhaustive::default().invert(&decoder, &target, &mut |_| ()).unwrap();
+                let inversion = exhaustive(&decoder, &target).unwrap();
                 assert_eq!(inversion.token_ids(), prompt, "{case}, {tap}");
                 assert!(inversion.is_verified(), "{case}, {tap}");
                 assert_eq!(inversion.candidates_tested(), len * 97);
@@ -53,15 +52,14 @@ fn two_equal_embedding_rows_are_ambiguous_and_both_named() {
         let twin = with_equal_rows(11, 12, &device);
         let prompt = [3, 11, 5];
         let tap = Tap::Block(1);
-        let inversion =
-            Exhaustive::default().invert(&twin, &target(&twin, &prompt, tap), &mut |_| ()).unwrap();
+        let inversion = exhaustive(&twin, &target(&twin, &prompt, tap)).unwrap();
         let Verdict::Ambiguous { candidates } = &inversion.positions[1].verdict else {
             panic!("{:?}", inversion.positions[1]);
         };
         let ids: Vec<u32> = candidates.iter().map(|candidate| candidate.id).collect();
         assert_eq!(ids, [11, 12]);
-        assert_eq!(inversion.positions[0].verdict, Verdict::Verified);
-        assert_eq!(inversion.positions[2].verdict, Verdict::Verified);
+        assert_eq!(inversion.positions[0].verdict, Verdict::Certain);
+        assert_eq!(inversion.positions[2].verdict, Verdict::Certain);
     }
 }
 
@@ -74,7 +72,7 @@ fn states_of_no_prompt_fail_by_position_and_keep_the_nearest() {
         let mut states = honest.states().to_owned();
         states.row_mut(2).mapv_inplace(|value| value * 1.5);
         let forged = TargetStates::new(states, tap, SourceDtype::F32).unwrap();
-        let inversion = Exhaustive::default().invert(&decoder, &forged, &mut |_| ()).unwrap();
+        let inversion = exhaustive(&decoder, &forged).unwrap();
         assert_eq!(inversion.positions.len(), 4);
         assert_eq!(inversion.first_failure().unwrap().position, 2);
         assert_eq!(inversion.token_ids()[..2], [1, 2]);
@@ -92,7 +90,7 @@ fn bf16_states_are_verified_within_their_rounding() {
             let exact = target(&decoder, &prompt, tap);
             let rounded = exact.states().mapv(|value| half::bf16::from_f64(value).to_f64());
             let target = TargetStates::new(rounded, tap, SourceDtype::BF16).unwrap();
-            let inversion = Exhaustive::default().invert(&decoder, &target, &mut |_| ()).unwrap();
+            let inversion = exhaustive(&decoder, &target).unwrap();
             assert_eq!(inversion.token_ids(), prompt, "{case}");
             assert!(inversion.is_verified(), "{case}: {inversion:?}");
         }
@@ -106,7 +104,7 @@ fn states_that_cannot_belong_to_the_model_are_refused() {
     let states = |rows, columns| Array2::<f64>::ones((rows, columns));
     let invert = |states, tap| {
         let target = TargetStates::new(states, tap, SourceDtype::F32)?;
-        Exhaustive::default().invert(&decoder, &target, &mut |_| ())
+        exhaustive(&decoder, &target)
     };
     let d_model = decoder.config().d_model;
     assert!(matches!(invert(states(0, d_model), Tap::Block(1)), Err(InvertError::NoStates)));

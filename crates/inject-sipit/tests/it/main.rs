@@ -7,6 +7,15 @@
     reason = "a test fails by panicking, and says what it skips"
 )]
 
+mod beam;
+mod certify;
+mod drafts;
 mod exhaustive;
+mod gradient;
 mod injectivity;
+mod many;
+mod noise;
+mod numbers;
+mod policies;
 mod small;
+mod sources;

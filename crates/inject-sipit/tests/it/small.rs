@@ -4,7 +4,8 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use inject_sipit::{
-    Decoder, Extraction, Model, Origin, Precision, Tap, TargetStates, foreign::SourceDtype, store::Positions,
+    Decoder, Extraction, Inversion, InvertError, Inverter, Model, Origin, Policy, Precision, Scan, Settings,
+    Tap, TargetStates, foreign::SourceDtype, store::Positions,
 };
 use safetensors::SafeTensors;
 
@@ -32,6 +33,21 @@ pub(crate) fn target(decoder: &Decoder, prompt: &[u32], tap: Tap) -> TargetState
     let extraction = Extraction::new(vec![tap], Positions::All).unwrap();
     let states = extraction.run(decoder, &[prompt.to_vec()], &mut |_| ()).unwrap().remove(&tap).unwrap();
     TargetStates::new(states.mapv(f64::from), tap, SourceDtype::F32).unwrap()
+}
+
+/// Every token at every position, whatever fits.
+pub(crate) fn exhaustive(decoder: &Decoder, target: &TargetStates) -> Result<Inversion, InvertError> {
+    let settings = Settings { scan: Scan::Whole, ..Settings::default() };
+    invert(decoder, target, &mut Policy::new(), settings)
+}
+
+pub(crate) fn invert(
+    decoder: &Decoder,
+    target: &TargetStates,
+    policy: &mut Policy,
+    settings: Settings,
+) -> Result<Inversion, InvertError> {
+    Inverter::new(decoder, target.tap(), settings)?.invert(target, policy, &mut |_| ())
 }
 
 /// The small GPT-2 with one row of its embedding copied over another: a model outside the theorems.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use half::{bf16, f16};
 
+use crate::store::StateDtype;
+
 /// The dtype of the values in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SourceDtype {
@@ -60,6 +62,17 @@ impl fmt::Display for SourceDtype {
             SourceDtype::F32 => "F32",
             SourceDtype::F64 => "F64",
         })
+    }
+}
+
+impl From<StateDtype> for SourceDtype {
+    /// What a store of ours holds, to its reader.
+    fn from(dtype: StateDtype) -> Self {
+        match dtype {
+            StateDtype::F32 => SourceDtype::F32,
+            StateDtype::F16 => SourceDtype::F16,
+            StateDtype::Bf16 => SourceDtype::BF16,
+        }
     }
 }
 
@@ -123,6 +136,18 @@ mod tests {
         for bits in 0..bf16::INFINITY.to_bits() - 1 {
             let (value, next) = (bf16::from_bits(bits).to_f64(), bf16::from_bits(bits + 1).to_f64());
             assert!((next - value) / 2.0 <= SourceDtype::BF16.rounding_error(next), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_store_of_ours_has_the_same_formats() {
+        for (stored, read) in [
+            (StateDtype::F32, SourceDtype::F32),
+            (StateDtype::F16, SourceDtype::F16),
+            (StateDtype::Bf16, SourceDtype::BF16),
+        ] {
+            assert_eq!(SourceDtype::from(stored), read);
+            assert_eq!(read.bytes(), stored.size());
         }
     }
 

@@ -206,7 +206,7 @@ pub enum ForeignProblem {
         tap: Tap,
     },
     /// A tap was asked for that the file does not have.
-    #[error("no tap {tap}: the file has {}", names(known))]
+    #[error("no tap {tap}: the file has {}", crate::tap_names(known))]
     NoSuchTap {
         /// The tap asked for.
         tap: Tap,
@@ -238,8 +238,4 @@ fn beside(n_tokens: Option<usize>, n_taps: Option<usize>, axes: Option<Axes>) ->
     let taps = n_taps.map(|n| format!("{n} tap names"));
     let axes = axes.map(|axes| format!("the axes {axes:?}"));
     [tokens, taps, axes].into_iter().flatten().collect::<Vec<_>>().join(", ")
-}
-
-fn names(taps: &[Tap]) -> String {
-    taps.iter().map(Tap::to_string).collect::<Vec<_>>().join(", ")
 }

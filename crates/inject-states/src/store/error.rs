@@ -5,6 +5,7 @@ use std::{io, path::Path, path::PathBuf};
 use inject_models::Tap;
 
 use super::dtype::StateDtype;
+use crate::tap_names;
 
 /// Why a store cannot be written, gone on with, or read.
 ///
@@ -120,7 +121,7 @@ pub enum StoreError {
         left: usize,
     },
     /// A block with other taps than the store.
-    #[error("the block holds the taps {found:?}, the store {expected:?}")]
+    #[error("the block holds the taps {}, the store {}", tap_names(found), tap_names(expected))]
     BlockTaps {
         /// The taps of the block, in its order.
         found: Vec<Tap>,
@@ -279,7 +280,7 @@ pub enum StoreError {
         expected: String,
     },
     /// A tap that the store does not hold.
-    #[error("the store `{path}` has no tap `{tap}`: it holds {stored:?}")]
+    #[error("the store `{path}` has no tap `{tap}`: it holds {}", tap_names(stored))]
     NoSuchTap {
         /// The folder.
         path: PathBuf,

@@ -76,15 +76,28 @@ impl TapStates {
         }
     }
 
+    /// A run of states in memory, such as those of one prompt: [`Store::rows_of`](super::Store::rows_of) says which they are.
+    ///
+    /// # Shapes
+    ///
+    /// [row, d_model].
+    ///
+    /// # Panics
+    ///
+    /// When there are no such rows.
+    pub fn rows_to_array(&self, rows: Range<usize>) -> Array2<f32> {
+        let mut states = Array2::zeros((rows.len(), self.d_model));
+        self.rows_f32(rows, states.as_slice_mut().expect("zeros lie row by row"));
+        states
+    }
+
     /// All states in memory, 4 bytes a number whatever the dtype on disk.
     ///
     /// # Shapes
     ///
     /// [row, d_model].
     pub fn to_array(&self) -> Array2<f32> {
-        let mut states = Array2::zeros((self.rows, self.d_model));
-        self.rows_f32(0..self.rows, states.as_slice_mut().expect("zeros lie row by row"));
-        states
+        self.rows_to_array(0..self.rows)
     }
 
     /// All states in place, if their dtype is f32.

@@ -87,6 +87,23 @@ fn every_row_is_the_state_of_its_prompt_and_position() {
 }
 
 #[test]
+fn the_states_of_one_prompt_are_its_rows_and_no_others() {
+    for dtype in [StateDtype::F32, StateDtype::Bf16] {
+        let job = Job::new(Positions::All, dtype);
+        let dir = tempfile::tempdir().unwrap();
+        let store = job.complete(dir.path(), 3);
+        let states = store.tap(Tap::FinalNorm).unwrap();
+        let all = states.to_array();
+        for prompt in 0..job.prompts.len() {
+            let rows = store.rows_of(prompt);
+            let found = states.rows_to_array(rows.clone());
+            assert_eq!(found.dim(), (job.prompts[prompt].len(), 5));
+            assert_eq!(found, all.slice(ndarray::s![rows, ..]));
+        }
+    }
+}
+
+#[test]
 fn a_tap_that_was_not_stored_is_told_which_were() {
     let dir = tempfile::tempdir().unwrap();
     let store = Job::new(Positions::Last, StateDtype::F32).complete(dir.path(), 7);

@@ -1,0 +1,195 @@
+//! When a candidate counts as the token.
+
+use inject_collisions::{distance, norm, weighted_distance};
+
+use crate::{NoiseModel, TargetStates};
+
+/// The rule by which a candidate's state counts as the state given.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Acceptance {
+    /// Within the noise of this very position: what computing can have moved the state by (measured), what its number
+    /// format can have moved each coordinate by (known), and what was added on purpose, at most `added` in L2.
+    NoiseFloor {
+        /// The L2 norm of noise added to every state, at most; 0 for states as they were computed.
+        added: f64,
+    },
+    /// Within one fixed L2 distance, whatever the model, tap and position: the paper's verifier.
+    ///
+    /// # Source
+    ///
+    /// arXiv 2510.15511, Definition D.2. No value is given there.
+    Ball {
+        /// The radius.
+        epsilon: f64,
+    },
+    /// Coordinate by coordinate, `|candidate - state| <= atol + rtol |state|`: the rule of the published code, which uses
+    /// 1e-5 for both.
+    ///
+    /// # Source
+    ///
+    /// PyTorch, `torch.allclose`; github.com/giorgosnikolaou/SIPIT (`is_match`).
+    AllClose {
+        /// Share of the state's coordinate.
+        rtol: f64,
+        /// Absolute part.
+        atol: f64,
+    },
+}
+
+impl Default for Acceptance {
+    /// Within the noise floor of states as they were computed.
+    fn default() -> Self {
+        Acceptance::NoiseFloor { added: 0.0 }
+    }
+}
+
+/// How distances from one state are measured, and how far the truth can lie.
+///
+/// With the computing noise `c` bounded by `C` in L2 and the rounding of coordinate `i` by `r_i`, coordinates are weighted by
+/// `w_i = min_j s_j / s_i`, where `s_i = sqrt(C^2 / d + r_i^2)`. All weights are at most 1, so the true candidate's weighted
+/// distance is at most `C + sqrt(sum (w_i r_i)^2)`: the floor. Equal noise gives equal weights of 1, plain L2.
+#[derive(Clone, Debug)]
+pub(crate) struct Yardstick {
+    weights: Option<Vec<f64>>,
+    rule: Rule,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Rule {
+    Within(f64),
+    AllClose { rtol: f64, atol: f64 },
+}
+
+/// How far one candidate's state lies from the state given.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Measured {
+    pub(crate) distance: f64,
+    pub(crate) fits: bool,
+}
+
+impl Yardstick {
+    /// The yardstick of one position. `seen` is the distance between two computations of the candidate in question, where
+    /// there are two.
+    pub(crate) fn new(
+        acceptance: Acceptance,
+        noise: &NoiseModel,
+        target: &TargetStates,
+        position: usize,
+        seen: f64,
+    ) -> Self {
+        let added = match acceptance {
+            Acceptance::Ball { epsilon } => return Yardstick { weights: None, rule: Rule::Within(epsilon) },
+            Acceptance::AllClose { rtol, atol } => {
+                return Yardstick { weights: None, rule: Rule::AllClose { rtol, atol } };
+            }
+            Acceptance::NoiseFloor { added } => added,
+        };
+        let state = target.state(position);
+        let bound = noise.bound(norm(state), seen) + added;
+        let rounding: Vec<f64> = target.roundings(position).collect();
+        let spread = bound / (state.len() as f64).sqrt();
+        let scale = |r: &f64| (r * r + spread * spread).sqrt();
+        let (quietest, loudest) = rounding
+            .iter()
+            .map(scale)
+            .fold((f64::INFINITY, 0.0_f64), |(least, most), scale| (least.min(scale), most.max(scale)));
+        // Weights within a hundredth of each other are equal for every purpose, and L2 is what people expect to read.
+        if quietest > 0.99 * loudest {
+            return Yardstick { weights: None, rule: Rule::Within(bound + norm(&rounding)) };
+        }
+        let weights: Vec<f64> = rounding.iter().map(|r| quietest / scale(r)).collect();
+        let rounded = rounding.iter().zip(&weights).map(|(r, w)| (r * w).powi(2)).sum::<f64>().sqrt();
+        Yardstick { weights: Some(weights), rule: Rule::Within(bound + rounded) }
+    }
+
+    pub(crate) fn measure(&self, candidate: &[f64], state: &[f64]) -> Measured {
+        let distance = match &self.weights {
+            None => distance(candidate, state),
+            Some(weights) => weighted_distance(candidate, state, weights),
+        };
+        let fits = match self.rule {
+            Rule::Within(floor) => distance <= floor,
+            Rule::AllClose { rtol, atol } => {
+                candidate.iter().zip(state).all(|(c, s)| (c - s).abs() <= atol + rtol * s.abs())
+            }
+        };
+        Measured { distance, fits }
+    }
+
+    /// The distance beyond which no candidate fits.
+    pub(crate) fn floor(&self, state: &[f64]) -> f64 {
+        match self.rule {
+            Rule::Within(floor) => floor,
+            Rule::AllClose { rtol, atol } => {
+                state.iter().map(|s| (atol + rtol * s.abs()).powi(2)).sum::<f64>().sqrt()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use inject_collisions::{Tap, foreign::SourceDtype};
+    use ndarray::Array2;
+
+    use super::*;
+
+    fn yardstick(states: Vec<f64>, dtype: SourceDtype, acceptance: Acceptance) -> (Yardstick, Vec<f64>) {
+        let width = states.len();
+        let array = Array2::from_shape_vec((1, width), states.clone()).unwrap();
+        let target = TargetStates::new(array, Tap::Block(1), dtype).unwrap();
+        (Yardstick::new(acceptance, &NoiseModel::exactly(1e-6), &target, 0, 0.0), states)
+    }
+
+    #[test]
+    fn equal_noise_is_plain_l2() {
+        let (yardstick, state) = yardstick(vec![1.0; 4], SourceDtype::BF16, Acceptance::default());
+        assert_eq!(yardstick.measure(&[1.0, 1.0, 1.5, 1.0], &state).distance, 0.5);
+    }
+
+    #[test]
+    fn a_coordinate_known_badly_does_not_hide_the_others() {
+        // A bf16 coordinate of 20,000 may be off by 64; the other coordinates differ by less in all.
+        let mut states = vec![20_000.0];
+        states.extend(vec![0.5; 63]);
+        let (yardstick, state) = yardstick(states.clone(), SourceDtype::BF16, Acceptance::default());
+        let mut rounded = states.clone();
+        rounded[0] += 60.0;
+        let mut other = states;
+        other.iter_mut().skip(1).for_each(|value| *value += 0.1);
+        let (rounded, other) = (yardstick.measure(&rounded, &state), yardstick.measure(&other, &state));
+        assert!(rounded.fits && !other.fits, "{rounded:?} {other:?}");
+        assert!(other.distance > 10.0 * rounded.distance);
+    }
+
+    #[test]
+    fn added_noise_widens_the_floor_by_its_size() {
+        let (plain, state) = yardstick(vec![3.0, 4.0], SourceDtype::F64, Acceptance::default());
+        let (noisy, _) = yardstick(vec![3.0, 4.0], SourceDtype::F64, Acceptance::NoiseFloor { added: 0.25 });
+        let wider = noisy.floor(&state) - plain.floor(&state);
+        assert!((wider - 0.25).abs() < 1e-12, "{wider}");
+    }
+
+    #[test]
+    fn allclose_looks_at_every_coordinate() {
+        let rule = Acceptance::AllClose { rtol: 1e-5, atol: 1e-5 };
+        let (yardstick, state) = yardstick(vec![1.0, 100.0], SourceDtype::F32, rule);
+        assert!(yardstick.measure(&[1.0, 100.000_9], &state).fits);
+        assert!(!yardstick.measure(&[1.000_9, 100.0], &state).fits);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_rounding_does_the_truth_stays_within_the_floor(
+            values in proptest::collection::vec(-3e4_f64..3e4, 1..40),
+            dtype in proptest::sample::select(vec![SourceDtype::F16, SourceDtype::BF16]),
+        ) {
+            let stored: Vec<f64> = values.iter().map(|&value| match dtype {
+                SourceDtype::F16 => half::f16::from_f64(value).to_f64(),
+                _ => half::bf16::from_f64(value).to_f64(),
+            }).collect();
+            let (yardstick, stored) = yardstick(stored, dtype, Acceptance::default());
+            proptest::prop_assert!(yardstick.measure(&values, &stored).fits);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The policy that is expected to cost least.
+
+use std::sync::Arc;
+
+use inject_collisions::{Decoder, Tap};
+
+use crate::{Lens, LensProposals, Policy, Prior, Secant};
+
+/// A policy, and why it was chosen.
+#[derive(Debug)]
+pub struct Choice {
+    /// The policy.
+    pub policy: Policy,
+    /// The reason, for the user: what was compared, in forward passes of the prompt.
+    pub reason: String,
+}
+
+/// Candidates a position takes without calibration: what the prior and the secant search need on ordinary text.
+const UNCALIBRATED: f64 = 64.0;
+
+/// Share of a forward pass that repairing a missed draft takes.
+const REPAIR: f64 = 0.5;
+
+impl Choice {
+    /// Chooses for prompts of `positions` tokens at `tap`: drafts by the lens if there is one, else candidates by the model's
+    /// own expectation and the secant search, or the plain scan where the vocabulary is so small that nothing else pays.
+    /// `bos` is the token that prompts begin with, if they do.
+    pub fn auto(
+        decoder: &Decoder,
+        tap: Tap,
+        positions: usize,
+        lens: Option<Arc<Lens>>,
+        bos: Option<u32>,
+    ) -> Self {
+        let config = decoder.config();
+        let to_tap = config.flops_per_token(tap).max(1.0);
+        let to_head =
+            config.flops_per_token(Tap::FinalNorm) + 2.0 * (config.d_model * config.vocab_size) as f64;
+        // On average the token is found half-way through the vocabulary.
+        let scan = config.vocab_size as f64 / 2.0;
+        let needs_model = tap < Tap::Block(config.n_layers());
+        let prior = if needs_model { to_head / to_tap } else { 0.0 };
+        let uncalibrated = UNCALIBRATED + prior;
+        if let Some(lens) = lens {
+            let about = lens.about();
+            let draft = 2.0 * (about.rank * config.vocab_size) as f64 / to_tap;
+            let misses = (1.0 - about.held_out_top_1) * positions as f64;
+            let drafted = 1.0 + draft + misses * REPAIR;
+            let reason = format!(
+                "lens (right at {:.1} % of positions): about {drafted:.1} forward passes; without it about {:.0}, by scanning \
+                 about {scan:.0}",
+                100.0 * about.held_out_top_1,
+                uncalibrated.min(scan)
+            );
+            let deep = (config.vocab_size / 6).min(8192);
+            let secant = Secant::up_to((config.vocab_size / 8).min(512));
+            // What the lens has not among its first is mostly an ordinary word in a place where its state says little, which
+            // the prior finds; what neither finds, the tested candidates point to.
+            let policy = Policy::new()
+                .then(LensProposals::new(lens.clone()).up_to(24))
+                .then(Prior::up_to(48).beginning_with(bos))
+                .then(LensProposals::new(lens.clone()).up_to(96))
+                .then(Prior::up_to(336).beginning_with(bos))
+                .then(LensProposals::new(lens.clone()).up_to(336))
+                .then(secant)
+                .then(Prior::up_to(deep / 4))
+                .then(LensProposals::new(lens).up_to(deep));
+            return Choice { policy, reason };
+        }
+        if scan <= uncalibrated {
+            let reason =
+                format!("scan: about {scan:.0} forward passes; by prior and secant about {uncalibrated:.0}");
+            return Choice { policy: Policy::new(), reason };
+        }
+        let reason = format!(
+            "no lens for {tap}; prior and secant: about {uncalibrated:.0} forward passes; by scanning about {scan:.0}"
+        );
+        // Beyond an eighth of the vocabulary a guided search has failed, and the scan does not repeat anything.
+        let secant = Secant::up_to((config.vocab_size / 8).min(2048));
+        let policy =
+            Policy::new().then(secant).then(Prior::up_to(80).beginning_with(bos)).then(Prior::up_to(1024));
+        Choice { policy, reason }
+    }
+}

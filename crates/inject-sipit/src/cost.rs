@@ -1,0 +1,51 @@
+//! What an inversion cost, stage by stage.
+
+use std::collections::BTreeMap;
+
+/// What one stage cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+pub struct StageCost {
+    /// Candidates whose states were compared with the one given.
+    pub candidates: usize,
+    /// States computed up to the tap. More than the candidates where a draft went on behind a wrong token.
+    pub states: usize,
+    /// Seconds spent on choosing candidates.
+    pub choosing_seconds: f64,
+    /// Seconds spent on computing and comparing their states.
+    pub testing_seconds: f64,
+}
+
+/// What an inversion cost: `draft` for the passes over drafted prompts, one stage for each source of proposals, `scan` for
+/// the scan of the vocabulary.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+#[serde(transparent)]
+pub struct Cost {
+    stages: BTreeMap<&'static str, StageCost>,
+}
+
+impl Cost {
+    /// The stages by name.
+    pub fn stages(&self) -> &BTreeMap<&'static str, StageCost> {
+        &self.stages
+    }
+
+    /// Candidates tested in all.
+    pub fn candidates(&self) -> usize {
+        self.stages.values().map(|stage| stage.candidates).sum()
+    }
+
+    /// The states computed, in forward passes of a prompt of this length to the same tap: what the inversion would have
+    /// cost if every state cost the same, proposals left out.
+    pub fn forward_passes(&self, positions: usize) -> f64 {
+        self.stages.values().map(|stage| stage.states).sum::<usize>() as f64 / positions.max(1) as f64
+    }
+
+    /// Seconds of all stages together. Prompts recovered together share the time of what was computed for all of them.
+    pub fn seconds(&self) -> f64 {
+        self.stages.values().map(|stage| stage.choosing_seconds + stage.testing_seconds).sum()
+    }
+
+    pub(crate) fn stage(&mut self, name: &'static str) -> &mut StageCost {
+        self.stages.entry(name).or_default()
+    }
+}

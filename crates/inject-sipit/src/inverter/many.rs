@@ -1,0 +1,107 @@
+//! Many prompts drafted and verified together.
+
+use std::{cell::RefCell, time::Instant};
+
+use inject_collisions::{Logits, TokenBatch, batches_by_length};
+
+use super::{Inverter, Progress, Run};
+use crate::{Inversion, InvertError, Policy, TargetStates, hypothesis::Hypothesis, read};
+
+/// A prompt on its way, with the tokens that are being tried behind what is settled.
+struct Job<'a> {
+    hypothesis: Hypothesis,
+    run: Run<'a>,
+    draft: Vec<u32>,
+}
+
+impl Inverter<'_> {
+    /// Recovers many prompts: their drafts are verified in common forward passes, within the memory budget; what those leave
+    /// open is repaired prompt by prompt. The results are those of [`Inverter::invert`], but for rounding in the distances.
+    ///
+    /// # Errors
+    ///
+    /// As [`Inverter::invert`]. Nothing is computed before all states are checked.
+    pub fn invert_many(
+        &self,
+        targets: &[TargetStates],
+        policy: &mut Policy,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Vec<Inversion>, InvertError> {
+        let config = self.decoder.config();
+        targets.iter().try_for_each(|target| self.check(target))?;
+        let report = RefCell::new(progress);
+        let lens: Vec<usize> = targets.iter().map(TargetStates::positions).collect();
+        let mut inversions: Vec<Option<Inversion>> = vec![None; targets.len()];
+        for batch in batches_by_length(config, &lens, 1, self.settings.memory_budget) {
+            let mut jobs = batch
+                .iter()
+                .map(|&prompt| {
+                    let run = self.begin(&targets[prompt], prompt, &report)?;
+                    Ok(Job { hypothesis: Hypothesis::new(), run, draft: Vec::new() })
+                })
+                .collect::<Result<Vec<_>, InvertError>>()?;
+            self.draft_together(&mut jobs, policy)?;
+            let drafted = Instant::now();
+            for (&prompt, mut job) in batch.iter().zip(jobs) {
+                // The time budget is each prompt's own.
+                job.run.start = Instant::now();
+                // A prompt's time stands still while others are repaired.
+                job.run.start += drafted.elapsed();
+                inversions[prompt] = Some(self.finish(job.hypothesis, &mut job.run, policy)?);
+            }
+        }
+        Ok(inversions.into_iter().map(|inversion| inversion.expect("every prompt is in one batch")).collect())
+    }
+
+    /// Rounds of one draft for every open prompt and one forward pass over all of them, while that settles anything.
+    fn draft_together(&self, jobs: &mut [Job<'_>], policy: &mut Policy) -> Result<(), InvertError> {
+        /// Fewer prompts than this are better off each with its own cache.
+        const FEWEST: usize = 2;
+        loop {
+            let mut active: Vec<&mut Job<'_>> = Vec::new();
+            for job in jobs.iter_mut() {
+                let open = job.hypothesis.len() < job.run.target.positions();
+                if open && self.may_draft(&job.run) && self.settings.rivals == 0 {
+                    job.draft = self.next_draft(&job.hypothesis, &mut job.run, policy)?.unwrap_or_default();
+                    if !job.draft.is_empty() {
+                        active.push(job);
+                    }
+                }
+            }
+            if active.len() < FEWEST {
+                return Ok(());
+            }
+            self.verify_together(&mut active)?;
+        }
+    }
+
+    fn verify_together(&self, jobs: &mut [&mut Job<'_>]) -> Result<(), InvertError> {
+        let start = Instant::now();
+        let config = self.decoder.config();
+        let prompts = jobs.iter().map(|job| {
+            let mut ids = [job.hypothesis.ids(), job.draft.clone()].concat();
+            let positions = job.run.target.positions();
+            // LongRoPE chooses by the length of the whole prompt, and a draft may stop short of it.
+            if !config.same_rotary(ids.len(), positions) {
+                ids.resize(positions, 0);
+            }
+            ids
+        });
+        let prompts: Vec<Vec<u32>> = prompts.collect();
+        let tokens = TokenBatch::new(&prompts)?;
+        let forward = self.decoder.forward(&tokens, &[self.tap], Logits::None)?;
+        let states = read(forward.states[&self.tap].clone())?;
+        let d_model = self.decoder.config().d_model;
+        let row_len = tokens.width() * d_model;
+        let share = start.elapsed().as_secs_f64() / jobs.len() as f64;
+        for ((job, states), ids) in jobs.iter_mut().zip(states.chunks(row_len)).zip(&prompts) {
+            let draft = std::mem::take(&mut job.draft);
+            let states = &states[job.hypothesis.len() * d_model..][..draft.len() * d_model];
+            self.take_over(&mut job.hypothesis, &draft, states, &mut job.run);
+            let stage = job.run.cost.stage("draft");
+            stage.states += ids.len();
+            stage.testing_seconds += share;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,256 @@
+//! Lenses for many taps in one pass over the vocabulary.
+
+mod codebooks;
+mod select;
+
+use std::collections::BTreeMap;
+
+use burn::tensor::Tensor;
+use inject_collisions::{Decoder, Extraction, ModelError, Tap, store::Positions};
+use ndarray::Array2;
+
+use self::codebooks::Codebooks;
+use super::{
+    Lens, LensError,
+    fit::{Fitted, Samples, fit, gather},
+};
+use crate::InvertError;
+
+/// What a lens assumes of the first position of a prompt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstPosition {
+    /// Every prompt begins with this token. (One that does not is still recovered, its first position by the other sources or
+    /// the scan.)
+    Bos(u32),
+    /// Any token may stand there: its states are tabulated too, one more pass over the vocabulary.
+    Any,
+}
+
+/// Makes lenses for one model.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::Device;
+/// use inject_sipit::{FirstPosition, LensBuilder, Model, Origin, Precision, Tap};
+///
+/// # let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures/gpt2");
+/// let model = Model::load(Origin::of_folder(&folder), Precision::F32, &Device::flex())?;
+/// let text = (0..200).map(|i| (0..16).map(|j| (i * i * 31 + j * j * 7 + i * j) % 97).collect()).collect();
+/// let builder = LensBuilder {
+///     taps: vec![Tap::Block(1)],
+///     prefixes: vec![vec![5, 6, 7], vec![80, 3]],
+///     text,
+///     first: FirstPosition::Any,
+/// };
+/// assert_eq!(builder.cost(&model.decoder).candidates, 3 * 97);
+/// let lenses = builder.build(&model.decoder, &model.weight_hash()?, &mut |_| ())?;
+/// // A model of random weights, and text without sense: one in a hundred would be right by chance.
+/// assert!(lenses[0].about().held_out_top_1 > 0.3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct LensBuilder {
+    /// The taps wanted. All of them come from the same passes.
+    pub taps: Vec<Tap>,
+    /// Beginnings of ordinary prompts, behind each of which every token's state is computed. Two are better than one; more add
+    /// little.
+    pub prefixes: Vec<Vec<u32>>,
+    /// Ordinary prompts. A tenth is held out to choose the lens's size.
+    pub text: Vec<Vec<u32>>,
+    /// What prompts begin with.
+    pub first: FirstPosition,
+}
+
+/// What making lenses costs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LensCost {
+    /// Tokens computed behind a prefix.
+    pub candidates: u64,
+    /// Tokens of text.
+    pub text: u64,
+    /// Floating-point operations of the matrix products, two for each weight.
+    pub flop: f64,
+    /// Bytes held at the end of the passes, beside the model.
+    pub bytes: u64,
+}
+
+/// How far the making of lenses is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum LensProgress {
+    /// Text whose states are computed.
+    Text {
+        /// Prompts done.
+        done: usize,
+        /// Prompts in all.
+        of: usize,
+    },
+    /// Lenses fitted to the text.
+    Fit {
+        /// Taps done.
+        done: usize,
+        /// Taps in all.
+        of: usize,
+    },
+    /// Tokens whose states are computed behind the prefixes.
+    Vocabulary {
+        /// Tokens done, over all prefixes.
+        done: usize,
+        /// Tokens in all.
+        of: usize,
+    },
+    /// Lenses measured on the held-out text.
+    Measure {
+        /// Taps done.
+        done: usize,
+        /// Taps in all.
+        of: usize,
+    },
+}
+
+/// Coordinates kept until the held-out text decides.
+pub(super) const MOST_RANK: usize = 256;
+
+/// Coordinates of a table of first positions.
+pub(super) const FIRST_RANK: usize = 64;
+
+/// The fewest samples a lens is fitted to.
+const FEWEST_SAMPLES: usize = 256;
+
+/// One position of text with another before it.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    /// Row among all states of the text; the position before is the row before.
+    row: usize,
+    token: u32,
+}
+
+impl LensBuilder {
+    /// What [`LensBuilder::build`] will cost.
+    pub fn cost(&self, decoder: &Decoder) -> LensCost {
+        let config = decoder.config();
+        let passes = self.prefixes.len() + usize::from(self.first == FirstPosition::Any);
+        let candidates = (passes * config.vocab_size) as u64;
+        let text = self.text.iter().map(Vec::len).sum::<usize>() as u64;
+        let deepest = self.taps.iter().copied().max().unwrap_or(Tap::Embedding);
+        let flop = candidates as f64 * config.flops_per_token(deepest)
+            + text as f64 * config.flops_per_token(Tap::FinalNorm);
+        let rank =
+            MOST_RANK.min(config.d_model) + FIRST_RANK.min(config.d_model) * (passes - self.prefixes.len());
+        let taps = self.taps.len() as u64;
+        let bytes =
+            4 * (taps + 1) * text * config.d_model as u64 + 4 * taps * (config.vocab_size * rank) as u64;
+        LensCost { candidates, text, flop, bytes }
+    }
+
+    /// Makes the lenses, in the order of their taps.
+    ///
+    /// # Errors
+    ///
+    /// [`InvertError`]: what the decoder refuses, too little text, no prefix, or states that do not determine a lens.
+    pub fn build(
+        &self,
+        decoder: &Decoder,
+        weight_hash: &str,
+        progress: &mut dyn FnMut(LensProgress),
+    ) -> Result<Vec<Lens>, InvertError> {
+        let taps = self.checked_taps(decoder)?;
+        let samples = self.samples();
+        if samples.len() < FEWEST_SAMPLES {
+            return Err(LensError::TooLittleText { found: samples.len(), expected: FEWEST_SAMPLES }.into());
+        }
+        if self.prefixes.is_empty() || self.prefixes.iter().any(Vec::is_empty) {
+            return Err(LensError::NoPrefix.into());
+        }
+        let held_out = samples.len() / 10;
+        let (fitted_on, held_out) = samples.split_at(samples.len() - held_out);
+
+        let text = self.text_states(decoder, &taps, progress)?;
+        let mut distinct: Vec<u32> = fitted_on.iter().map(|sample| sample.token).collect();
+        distinct.sort_unstable();
+        distinct.dedup();
+        let mut codebooks = Codebooks::new(decoder, &taps, &self.prefixes, self.first)?;
+        let classes = codebooks.mean_states(&distinct)?;
+        let final_states = &text[&Tap::FinalNorm];
+        let mut fitted: BTreeMap<Tap, Fitted> = BTreeMap::new();
+        for (done, &tap) in taps.iter().enumerate() {
+            let samples = gathered(&text[&tap], final_states, fitted_on, &distinct, classes[&tap].clone());
+            let rank = MOST_RANK.min(decoder.config().d_model);
+            fitted.insert(tap, fit(tap, &samples, classes[&tap].clone(), rank)?);
+            progress(LensProgress::Fit { done: done + 1, of: taps.len() });
+        }
+        drop(classes);
+        let points = codebooks.points(&fitted, &distinct, progress)?;
+        let mut lenses = Vec::with_capacity(taps.len());
+        for (done, &tap) in taps.iter().enumerate() {
+            let trial = select::Trial {
+                decoder,
+                tap,
+                states: &text[&tap],
+                held_out,
+                fitted_on: fitted_on.len(),
+                prefixes: self.prefixes.len(),
+                weight_hash,
+            };
+            lenses.push(trial.select(&fitted[&tap], &points[&tap], codebooks.first(tap)?)?);
+            progress(LensProgress::Measure { done: done + 1, of: taps.len() });
+        }
+        Ok(lenses)
+    }
+
+    fn checked_taps(&self, decoder: &Decoder) -> Result<Vec<Tap>, InvertError> {
+        let mut taps = self.taps.clone();
+        taps.sort_unstable();
+        taps.dedup();
+        for tap in &taps {
+            tap.checked(decoder.config().n_layers()).map_err(ModelError::from)?;
+        }
+        if taps.is_empty() { Err(LensError::NoTaps.into()) } else { Ok(taps) }
+    }
+
+    /// Every position of text with another before it.
+    fn samples(&self) -> Vec<Sample> {
+        let mut begin = 0;
+        let mut samples = Vec::new();
+        for prompt in &self.text {
+            let of_prompt = prompt.iter().enumerate().skip(1);
+            samples.extend(of_prompt.map(|(position, &token)| Sample { row: begin + position, token }));
+            begin += prompt.len();
+        }
+        samples
+    }
+
+    fn text_states(
+        &self,
+        decoder: &Decoder,
+        taps: &[Tap],
+        progress: &mut dyn FnMut(LensProgress),
+    ) -> Result<BTreeMap<Tap, Array2<f32>>, InvertError> {
+        let wanted = taps.iter().copied().chain([Tap::FinalNorm]).collect();
+        let extraction = Extraction::new(wanted, Positions::All)?;
+        let states = extraction.run(decoder, &self.text, &mut |step| {
+            progress(LensProgress::Text { done: step.prompts_done, of: step.prompts });
+        })?;
+        Ok(states)
+    }
+}
+
+/// The samples of one tap as tensors.
+fn gathered(
+    states: &Array2<f32>,
+    final_states: &Array2<f32>,
+    samples: &[Sample],
+    distinct: &[u32],
+    classes: Tensor<2>,
+) -> Samples {
+    let device = classes.device();
+    let class = |sample: &Sample| distinct.partition_point(|&token| token < sample.token) as i32;
+    let which: Vec<i32> = samples.iter().map(class).collect();
+    let which = Tensor::from_data(burn::tensor::TensorData::new(which, [samples.len()]), &device);
+    Samples {
+        states: gather(states, samples.iter().map(|sample| sample.row), &device),
+        before: gather(states, samples.iter().map(|sample| sample.row - 1), &device),
+        means: classes.select(0, which),
+        final_before: gather(final_states, samples.iter().map(|sample| sample.row - 1), &device),
+    }
+}

@@ -1,0 +1,161 @@
+//! The states of the vocabulary behind fixed prefixes, at all taps in one pass.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{DType, Tensor};
+use inject_collisions::{Decoder, Logits, PrefixCache, Tap, TokenBatch};
+
+use super::{FIRST_RANK, FirstPosition, LensProgress};
+use crate::{
+    InvertError,
+    lens::{
+        Codebook, First,
+        fit::{Fitted, fit_first, projected},
+    },
+};
+
+/// Tokens computed at once.
+const BATCH: usize = 512;
+
+/// The passes over the vocabulary. States are projected as they come: what is kept is the lens's size, not the states'.
+pub(super) struct Codebooks<'a> {
+    decoder: &'a Decoder,
+    taps: &'a [Tap],
+    /// One for each prefix.
+    caches: Vec<PrefixCache>,
+    first: FirstPosition,
+    /// For the first position, where any token may stand: projection, offset and points of each tap.
+    tables: BTreeMap<Tap, Table>,
+}
+
+struct Table {
+    projection: Tensor<2>,
+    offset: Tensor<2>,
+    points: Vec<f32>,
+}
+
+impl<'a> Codebooks<'a> {
+    pub(super) fn new(
+        decoder: &'a Decoder,
+        taps: &'a [Tap],
+        prefixes: &[Vec<u32>],
+        first: FirstPosition,
+    ) -> Result<Self, InvertError> {
+        let deepest = taps.iter().copied().max().unwrap_or(Tap::Embedding);
+        let caches = prefixes.iter().map(|prefix| {
+            let mut cache = decoder.prefix_cache(1, prefix.len() + 1, deepest)?;
+            decoder.extend(&mut cache, &TokenBatch::new(&[prefix])?, &[], Logits::None)?;
+            Ok(cache)
+        });
+        let caches = caches.collect::<Result<_, InvertError>>()?;
+        Ok(Codebooks { decoder, taps, caches, first, tables: BTreeMap::new() })
+    }
+
+    fn empty(&self) -> Result<PrefixCache, InvertError> {
+        let deepest = self.taps.iter().copied().max().unwrap_or(Tap::Embedding);
+        Ok(self.decoder.prefix_cache(1, 1, deepest)?)
+    }
+
+    /// The mean states of some tokens behind the prefixes. For each tap `[tokens, d_model]`.
+    pub(super) fn mean_states(&self, tokens: &[u32]) -> Result<BTreeMap<Tap, Tensor<2>>, InvertError> {
+        let mut parts: BTreeMap<Tap, Vec<Tensor<2>>> = BTreeMap::new();
+        for batch in tokens.chunks(BATCH) {
+            for (tap, mean) in self.mean(batch)? {
+                parts.entry(tap).or_default().push(mean);
+            }
+        }
+        Ok(parts.into_iter().map(|(tap, parts)| (tap, Tensor::cat(parts, 0))).collect())
+    }
+
+    fn mean(&self, batch: &[u32]) -> Result<BTreeMap<Tap, Tensor<2>>, InvertError> {
+        let mut sums: BTreeMap<Tap, Tensor<2>> = BTreeMap::new();
+        for cache in &self.caches {
+            for (tap, states) in self.decoder.candidates_at(cache, batch, self.taps)? {
+                let states = states.cast(DType::F32);
+                let sum = match sums.remove(&tap) {
+                    None => states,
+                    Some(sum) => sum + states,
+                };
+                sums.insert(tap, sum);
+            }
+        }
+        let share = 1.0 / self.caches.len() as f64;
+        Ok(sums.into_iter().map(|(tap, sum)| (tap, sum.mul_scalar(share))).collect())
+    }
+
+    /// Every token's point at every tap, `[vocab_size, rank]` row-major; and the tables of first positions, fitted to `sample`.
+    pub(super) fn points(
+        &mut self,
+        fitted: &BTreeMap<Tap, Fitted>,
+        sample: &[u32],
+        progress: &mut dyn FnMut(LensProgress),
+    ) -> Result<BTreeMap<Tap, Vec<f32>>, InvertError> {
+        let vocab_size = self.decoder.config().vocab_size;
+        let vocabulary: Vec<u32> = (0..vocab_size as u32).collect();
+        let passes = self.caches.len() + usize::from(self.first == FirstPosition::Any);
+        let mut points: BTreeMap<Tap, Vec<f32>> = self.taps.iter().map(|&tap| (tap, Vec::new())).collect();
+        let mut done = 0;
+        for batch in vocabulary.chunks(BATCH) {
+            for (tap, mean) in self.mean(batch)? {
+                let maps = &fitted[&tap];
+                let values = projected(mean, &maps.token_projection, &maps.token_offset)?;
+                points.entry(tap).or_default().extend(values);
+            }
+            done += batch.len() * self.caches.len();
+            progress(LensProgress::Vocabulary { done, of: passes * vocab_size });
+        }
+        if self.first == FirstPosition::Any {
+            self.tabulate_first(&vocabulary, sample, &mut |tokens| {
+                done += tokens;
+                progress(LensProgress::Vocabulary { done, of: passes * vocab_size });
+            })?;
+        }
+        Ok(points)
+    }
+
+    fn tabulate_first(
+        &mut self,
+        vocabulary: &[u32],
+        sample: &[u32],
+        done: &mut dyn FnMut(usize),
+    ) -> Result<(), InvertError> {
+        let cache = self.empty()?;
+        let states_of = |tokens: &[u32]| self.decoder.candidates_at(&cache, tokens, self.taps);
+        let mut sampled: BTreeMap<Tap, Vec<Tensor<2>>> = BTreeMap::new();
+        for batch in sample.chunks(BATCH) {
+            for (tap, states) in states_of(batch)? {
+                sampled.entry(tap).or_default().push(states.cast(DType::F32));
+            }
+        }
+        let mut tables: BTreeMap<Tap, Table> = BTreeMap::new();
+        for (tap, parts) in sampled {
+            let rank = FIRST_RANK.min(self.decoder.config().d_model);
+            let (projection, offset) = fit_first(Tensor::cat(parts, 0), rank)?;
+            tables.insert(tap, Table { projection, offset, points: Vec::new() });
+        }
+        for batch in vocabulary.chunks(BATCH) {
+            for (tap, states) in states_of(batch)? {
+                if let Some(table) = tables.get_mut(&tap) {
+                    table.points.extend(projected(states, &table.projection, &table.offset)?);
+                }
+            }
+            done(batch.len());
+        }
+        self.tables = tables;
+        Ok(())
+    }
+
+    /// What is known of the first position at one tap.
+    pub(super) fn first(&mut self, tap: Tap) -> Result<First, InvertError> {
+        match (self.first, self.tables.remove(&tap)) {
+            (FirstPosition::Bos(id), _) => Ok(First::Bos(id)),
+            (FirstPosition::Any, None) => Err(InvertError::NoStates),
+            (FirstPosition::Any, Some(Table { projection, offset, points })) => {
+                let rank = offset.dims()[1];
+                let device = self.decoder.device();
+                let codebook = Codebook::new(projection, offset, &points, rank, &device);
+                Ok(First::Any(Box::new(codebook)))
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The size of a lens: what costs least, on text it was not fitted to.
+
+use burn::tensor::Tensor;
+use inject_collisions::{Decoder, Tap};
+use ndarray::Array2;
+
+use super::Sample;
+use crate::{
+    InvertError,
+    lens::{
+        Codebook, First, Lens, LensAbout, PriorMap,
+        fit::{Fitted, columns, gather},
+        score::{Prior, Shortlist, best_of, logits},
+    },
+};
+
+/// The ranks tried.
+const RANKS: [usize; 5] = [16, 32, 64, 128, 256];
+
+/// The weights tried for the codebook beside the prior. Positions' coordinates are not independent, so one nat of the codebook
+/// is worth less than one of the prior.
+const WEIGHTS: [f64; 3] = [0.1, 0.2, 0.4];
+
+/// Held-out positions looked at, at most.
+const MOST_HELD_OUT: usize = 600;
+
+/// Tokens of each position's shortlist that are looked at.
+const SHORTLIST: usize = 16;
+
+/// What the choice is made for: a prompt of this length,
+const PROMPT: f64 = 64.0;
+
+/// of which each miss costs this share of a forward pass: a batch of candidates and part of another draft.
+const MISS: f64 = 0.5;
+
+/// One tap's held-out text.
+pub(super) struct Trial<'a> {
+    pub(super) decoder: &'a Decoder,
+    pub(super) tap: Tap,
+    pub(super) states: &'a Array2<f32>,
+    pub(super) held_out: &'a [Sample],
+    pub(super) fitted_on: usize,
+    pub(super) prefixes: usize,
+    pub(super) weight_hash: &'a str,
+}
+
+/// A way to score, and how it did.
+struct Scored {
+    rank: usize,
+    /// The weight of the codebook beside the prior; none without a prior.
+    weight: Option<f64>,
+    cost: f64,
+    lists: Vec<Shortlist>,
+}
+
+impl Trial<'_> {
+    /// The lens that is expected to recover a prompt at the least cost.
+    pub(super) fn select(&self, fitted: &Fitted, points: &[f32], first: First) -> Result<Lens, InvertError> {
+        let device = self.decoder.device();
+        let step = self.held_out.len().div_ceil(MOST_HELD_OUT).max(1);
+        let held_out: Vec<Sample> = self.held_out.iter().copied().step_by(step).collect();
+        let states = gather(self.states, held_out.iter().map(|sample| sample.row), &device);
+        let before = gather(self.states, held_out.iter().map(|sample| sample.row - 1), &device);
+        let both = Tensor::cat(vec![states, before.clone()], 1);
+        let most = fitted.offset.dims()[1];
+        let mut prior = Prior { logits: logits(&fitted.prior, before, self.decoder)?, weight: 0.0 };
+
+        let mut best: Option<Scored> = None;
+        for rank in RANKS.into_iter().map(|rank| rank.min(most)) {
+            let codebook = codebook(fitted, points, rank, most);
+            let placed = codebook.place(both.clone());
+            for weight in std::iter::once(None).chain(WEIGHTS.map(Some)) {
+                prior.weight = weight.unwrap_or(0.0);
+                let beside = weight.map(|_| &prior);
+                let lists = best_of(&codebook, placed.clone(), beside, 1.0, SHORTLIST)?;
+                let cost = self.cost(rank, weight.is_some(), 1.0 - within(&held_out, &lists, 1));
+                if best.as_ref().is_none_or(|best| cost < best.cost) {
+                    best = Some(Scored { rank, weight, cost, lists });
+                }
+            }
+            if rank == most {
+                break;
+            }
+        }
+        let best = best.ok_or(InvertError::NoStates)?;
+        let config = self.decoder.config();
+        let about = LensAbout {
+            tap: self.tap,
+            weight_hash: self.weight_hash.to_owned(),
+            d_model: config.d_model,
+            vocab_size: config.vocab_size,
+            rank: best.rank,
+            prefixes: self.prefixes,
+            positions_fitted: self.fitted_on,
+            positions_held_out: held_out.len(),
+            held_out_top_1: within(&held_out, &best.lists, 1),
+            held_out_top_16: within(&held_out, &best.lists, SHORTLIST),
+            sharpness: sharpness(&held_out, &best.lists),
+        };
+        let later = codebook(fitted, points, best.rank, most);
+        let prior = best.weight.map(|weight| PriorMap { weight, ..fitted.prior.clone() });
+        Ok(Lens { about, later, prior, first })
+    }
+
+    /// Forward passes beyond the one that verifies, for a prompt drafted so.
+    fn cost(&self, rank: usize, with_prior: bool, misses: f64) -> f64 {
+        let config = self.decoder.config();
+        let width = rank + if with_prior { config.d_model } else { 0 };
+        let draft = 2.0 * (width * config.vocab_size) as f64;
+        draft / config.flops_per_token(self.tap).max(1.0) + misses * PROMPT * MISS
+    }
+}
+
+fn codebook(fitted: &Fitted, points: &[f32], rank: usize, most: usize) -> Codebook {
+    let device = fitted.offset.device();
+    let kept: Vec<f32> = points.chunks(most).flat_map(|point| &point[..rank]).copied().collect();
+    Codebook::new(columns(&fitted.projection, rank), columns(&fitted.offset, rank), &kept, rank, &device)
+}
+
+/// The share of positions whose true token is among the first `count`.
+fn within(held_out: &[Sample], lists: &[Shortlist], count: usize) -> f64 {
+    let hit =
+        |(sample, list): &(&Sample, &Shortlist)| list.iter().take(count).any(|(id, _)| *id == sample.token);
+    held_out.iter().zip(lists).filter(hit).count() as f64 / held_out.len().max(1) as f64
+}
+
+/// The factor under which the scores are the best log-probabilities: the true token's mean log-share of its shortlist is largest.
+fn sharpness(held_out: &[Sample], lists: &[Shortlist]) -> f64 {
+    let likelihood = |factor: f64| -> f64 {
+        let of_position = |(sample, list): (&Sample, &Shortlist)| {
+            let truth = list.iter().find(|(id, _)| *id == sample.token)?;
+            let best = f64::from(list[0].1);
+            let share = |score: f32| ((f64::from(score) - best) * factor).exp();
+            Some((share(truth.1) / list.iter().map(|(_, score)| share(*score)).sum::<f64>()).max(1e-30).ln())
+        };
+        held_out.iter().zip(lists).filter_map(of_position).sum()
+    };
+    let factors = (-14..=6).map(|exponent| 1.4_f64.powi(exponent));
+    factors.max_by(|&a, &b| likelihood(a).total_cmp(&likelihood(b))).unwrap_or(1.0)
+}

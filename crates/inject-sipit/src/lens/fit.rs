@@ -1,0 +1,190 @@
+//! The maps of a lens, from states of ordinary text.
+
+use burn::tensor::{Device, Tensor};
+use inject_collisions::Tap;
+use nalgebra::DMatrix;
+
+use super::{LensError, PriorMap, tensor};
+use crate::{InvertError, read, read_f32};
+
+/// States of text at one tap, as rows that stand side by side.
+pub(super) struct Samples {
+    /// `[samples, d_model]`
+    pub(super) states: Tensor<2>,
+    /// The state of the position before each. `[samples, d_model]`
+    pub(super) before: Tensor<2>,
+    /// The mean state of each sample's own token behind the prefixes. `[samples, d_model]`
+    pub(super) means: Tensor<2>,
+    /// The state after the final norm of the position before each. `[samples, d_model]`
+    pub(super) final_before: Tensor<2>,
+}
+
+/// What the text determines; the codebook's points are filled in afterwards.
+pub(super) struct Fitted {
+    /// `[2 d_model, rank]`: a state and the one before it to a point.
+    pub(super) projection: Tensor<2>,
+    /// `[1, rank]`
+    pub(super) offset: Tensor<2>,
+    /// `[d_model, rank]`: a token's mean state to its point.
+    pub(super) token_projection: Tensor<2>,
+    /// `[1, rank]`
+    pub(super) token_offset: Tensor<2>,
+    /// The prior's map, its weight still open.
+    pub(super) prior: PriorMap,
+}
+
+/// What is added to the diagonal of a regression's normal equations, whose features have variance one: as much as 30 samples
+/// of each.
+const RIDGE: f64 = 30.0;
+
+/// What is added to the diagonal of the covariance, as a share of its mean: directions in which the text happened not to vary
+/// must not count as certain.
+const SHRINKAGE: f64 = 0.01;
+
+/// The least variance within a token's states, as a share of the variance between tokens: at the embedding, where a state is its
+/// token's and nothing else, there would be none.
+const LEAST_NOISE: f64 = 1e-4;
+
+/// Fits a lens of `rank` coordinates to samples; `classes` are the mean states of the distinct tokens.
+pub(super) fn fit(
+    tap: Tap,
+    samples: &Samples,
+    classes: Tensor<2>,
+    rank: usize,
+) -> Result<Fitted, InvertError> {
+    let device = classes.device();
+    let degenerate = |reason| InvertError::Lens(LensError::Degenerate { tap, reason });
+    let [count, d] = samples.states.dims();
+
+    // The previous state, standardised: coordinates differ by orders of magnitude.
+    let mean = samples.before.clone().mean_dim(0); // [1, d]
+    let deviation = ((samples.before.clone() - mean.clone()).powi_scalar(2).mean_dim(0)).sqrt() + 1e-6; // [1, d]
+    let features = (samples.before.clone() - mean.clone()) / deviation.clone();
+    let mut normal = host(features.clone().transpose().matmul(features.clone()))?;
+    (0..d).for_each(|i| normal[(i, i)] += RIDGE);
+    let normal = normal.cholesky().ok_or_else(|| degenerate("a state is not finite"))?;
+
+    // What the context adds to a token's mean state, and how much of it the previous state tells.
+    let added = samples.states.clone() - samples.means.clone();
+    let added_mean = added.clone().mean_dim(0);
+    let added = added - added_mean.clone();
+    let context = normal.solve(&host(features.clone().transpose().matmul(added.clone()))?); // [d, d]
+    let context_map = on_device(&context, &device);
+    let rest = added - features.clone().matmul(context_map.clone());
+
+    // The next token's distribution, as far as the previous state tells it.
+    let final_mean = samples.final_before.clone().mean_dim(0);
+    let final_centred = samples.final_before.clone() - final_mean.clone();
+    let expected = on_device(&normal.solve(&host(features.transpose().matmul(final_centred))?), &device);
+    let scaled = expected / deviation.clone().transpose(); // [d, d]: from the previous state itself
+    let prior =
+        PriorMap { offset: final_mean - mean.clone().matmul(scaled.clone()), map: scaled, weight: 0.0 };
+
+    // Whitening by what is left, then the axes along which the tokens differ most.
+    let mut covariance = host(rest.clone().transpose().matmul(rest))? / count as f64;
+    let spread = classes.clone() - classes.clone().mean_dim(0);
+    let spread = read(spread.powi_scalar(2).mean())?[0];
+    let shrinkage = (SHRINKAGE * covariance.trace() / d as f64).max(LEAST_NOISE * spread);
+    (0..d).for_each(|i| covariance[(i, i)] += shrinkage.max(f64::MIN_POSITIVE));
+    let root = covariance.cholesky().ok_or_else(|| degenerate("it does not vary"))?.l();
+    let whitening = root
+        .solve_lower_triangular(&DMatrix::identity(d, d))
+        .ok_or_else(|| degenerate("it does not vary"))?; // L^-1
+    let white = classes.clone().matmul(on_device(&whitening.transpose(), &device)); // [classes, d]
+    let white_mean = white.clone().mean_dim(0);
+    let centred = white - white_mean.clone();
+    let between = host(centred.clone().transpose().matmul(centred))? / classes.dims()[0] as f64;
+    let axes = leading_axes(between, rank); // [d, rank]
+    let to_point = whitening.transpose() * &axes; // [d, rank]
+    let token_projection = on_device(&to_point, &device);
+    let token_offset = -white_mean.matmul(on_device(&axes, &device));
+
+    // A point is the state less what the context is expected to add, whitened and rotated.
+    let from_before = (context_map / deviation.transpose()).matmul(token_projection.clone()); // [d, rank]
+    let offset =
+        token_offset.clone() - added_mean.matmul(token_projection.clone()) + mean.matmul(from_before.clone());
+    let projection = Tensor::cat(vec![token_projection.clone(), -from_before], 0);
+    Ok(Fitted { projection, offset, token_projection, token_offset, prior })
+}
+
+/// The maps of a table of first positions, where a state is its token's and nothing else: coordinates in units of their ordinary
+/// spread, rotated onto the axes of largest variance. `[d_model, rank]` and `[1, rank]`.
+///
+/// Most first tokens become attention sinks, a few do not, and these lie thousands of times farther off than the others lie from
+/// each other. So medians take the place of means, and the axes are those of the ordinary tokens.
+pub(super) fn fit_first(classes: Tensor<2>, rank: usize) -> Result<(Tensor<2>, Tensor<2>), InvertError> {
+    /// A token is out of the ordinary from so many times the median length on.
+    const FAR: f64 = 4.0;
+    let device = classes.device();
+    let states = host(classes)?;
+    let centre: Vec<f64> =
+        states.column_iter().map(|column| median(column.iter().copied().collect())).collect();
+    let spread = states.column_iter().zip(&centre).map(|(column, centre)| {
+        median(column.iter().map(|value| (value - centre).abs()).collect()).max(1e-6)
+    });
+    let spread: Vec<f64> = spread.collect();
+    let scaled = DMatrix::from_fn(states.nrows(), states.ncols(), |row, column| {
+        (states[(row, column)] - centre[column]) / spread[column]
+    });
+    let lengths: Vec<f64> = scaled.row_iter().map(|row| row.norm()).collect();
+    let ordinary = FAR * median(lengths.clone());
+    let kept: Vec<usize> = (0..lengths.len()).filter(|&row| lengths[row] <= ordinary).collect();
+    let kept = on_device(&scaled.select_rows(kept.iter()), &device);
+    let covariance = host(kept.clone().transpose().matmul(kept.clone()))? / kept.dims()[0].max(1) as f64;
+    let mut axes = leading_axes(covariance, rank);
+    for (mut row, spread) in axes.row_iter_mut().zip(&spread) {
+        row /= *spread;
+    }
+    let offset = -DMatrix::from_row_slice(1, centre.len(), &centre) * &axes;
+    Ok((on_device(&axes, &device), on_device(&offset, &device)))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    let middle = values.len() / 2;
+    if values.is_empty() { 0.0 } else { *values.select_nth_unstable_by(middle, f64::total_cmp).1 }
+}
+
+/// The eigenvectors of the largest eigenvalues, as columns.
+fn leading_axes(matrix: DMatrix<f64>, rank: usize) -> DMatrix<f64> {
+    let eigen = matrix.symmetric_eigen();
+    let mut order: Vec<usize> = (0..eigen.eigenvalues.len()).collect();
+    order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]));
+    eigen.eigenvectors.select_columns(order[..rank.min(order.len())].iter())
+}
+
+fn host(matrix: Tensor<2>) -> Result<DMatrix<f64>, InvertError> {
+    let [rows, columns] = matrix.dims();
+    Ok(DMatrix::from_row_slice(rows, columns, &read(matrix)?))
+}
+
+fn on_device(matrix: &DMatrix<f64>, device: &Device) -> Tensor<2> {
+    // nalgebra keeps columns together, so the transposed matrix's memory is this one's rows.
+    let values = matrix.transpose().iter().map(|&value| value as f32).collect();
+    tensor(values, [matrix.nrows(), matrix.ncols()], device)
+}
+
+/// The first `rank` columns of everything.
+pub(super) fn columns(matrix: &Tensor<2>, rank: usize) -> Tensor<2> {
+    matrix.clone().narrow(1, 0, rank)
+}
+
+/// Rows of a host matrix on the device.
+pub(super) fn gather(
+    rows: &ndarray::Array2<f32>,
+    which: impl Iterator<Item = usize>,
+    device: &Device,
+) -> Tensor<2> {
+    let width = rows.ncols();
+    let values: Vec<f32> = which.flat_map(|row| rows.row(row).to_vec()).collect();
+    let count = values.len() / width.max(1);
+    tensor(values, [count, width], device)
+}
+
+/// Values of a projected batch, row after row.
+pub(super) fn projected(
+    states: Tensor<2>,
+    projection: &Tensor<2>,
+    offset: &Tensor<2>,
+) -> Result<Vec<f32>, InvertError> {
+    read_f32(states.cast(burn::tensor::DType::F32).matmul(projection.clone()) + offset.clone())
+}

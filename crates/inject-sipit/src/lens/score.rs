@@ -1,0 +1,202 @@
+//! Scores of the whole vocabulary for many positions at once.
+
+use std::ops::Range;
+
+use burn::tensor::{DType, Tensor};
+use inject_collisions::Decoder;
+use rayon::prelude::*;
+
+use super::{Codebook, First, Lens, LensError, PriorMap};
+use crate::{InvertError, TargetStates, device_error, read_f32};
+
+/// The most likely tokens of one position, best first, with their scores in nats.
+pub(crate) type Shortlist = Vec<(u32, f32)>;
+
+impl Lens {
+    /// Checks the lens against the model and states it is to be used with.
+    pub(crate) fn check(&self, decoder: &Decoder, target: &TargetStates) -> Result<(), LensError> {
+        let config = decoder.config();
+        if self.about.tap != target.tap() {
+            return Err(LensError::OtherTap { found: self.about.tap, expected: target.tap() });
+        }
+        let sizes = [
+            ("coordinates", self.about.d_model, config.d_model),
+            ("tokens", self.about.vocab_size, config.vocab_size),
+        ];
+        match sizes.into_iter().find(|(_, found, expected)| found != expected) {
+            None => Ok(()),
+            Some((what, found, expected)) => Err(LensError::OtherShape { what, found, expected }),
+        }
+    }
+
+    /// Whether it weighs the model's own expectation too.
+    pub(crate) fn has_prior(&self) -> bool {
+        self.prior.is_some()
+    }
+
+    /// The `count` most likely tokens at each of some positions.
+    pub(crate) fn shortlists(
+        &self,
+        decoder: &Decoder,
+        target: &TargetStates,
+        positions: Range<usize>,
+        count: usize,
+        evidence: Evidence,
+    ) -> Result<Vec<Shortlist>, InvertError> {
+        let Range { start: begin, end } = positions;
+        let mut lists = Vec::with_capacity(end - begin);
+        if begin == 0 {
+            lists.push(match &self.first {
+                First::Bos(id) => vec![(*id, 0.0)],
+                First::Any(codebook) => {
+                    let state = rows(target, 0, 1, decoder);
+                    let points = codebook.place(state);
+                    best_of(codebook, points, None, 1.0, count)?.swap_remove(0)
+                }
+            });
+        }
+        let begin = begin.max(1);
+        if begin < end {
+            let states = rows(target, begin, end, decoder);
+            let before = rows(target, begin - 1, end - 1, decoder);
+            let prior = match &self.prior {
+                Some(_) if evidence == Evidence::State => None,
+                None => None,
+                Some(map) => {
+                    Some(Prior { logits: logits(map, before.clone(), decoder)?, weight: map.weight })
+                }
+            };
+            let points = self.later.place(Tensor::cat(vec![states, before], 1));
+            lists.extend(best_of(&self.later, points, prior.as_ref(), self.about.sharpness, count)?);
+        }
+        Ok(lists)
+    }
+}
+
+/// What a ranking goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Evidence {
+    /// The state, and the model's own expectation where the lens weighs that too.
+    StateAndPrior,
+    /// The state alone: better where the prompt is not what the model expects.
+    State,
+}
+
+/// Logits on the host, `[positions, vocab_size]`, and what the codebook's scores are weighted by beside them.
+pub(super) struct Prior {
+    pub(super) logits: Vec<f32>,
+    pub(super) weight: f64,
+}
+
+pub(super) fn logits(
+    prior: &PriorMap,
+    before: Tensor<2>,
+    decoder: &Decoder,
+) -> Result<Vec<f32>, InvertError> {
+    let states = before.matmul(prior.map.clone()) + prior.offset.clone();
+    read_f32(decoder.logits(states.cast(decoder.dtype())))
+}
+
+/// States of consecutive positions as f32 on the decoder's device, `[end - begin, d_model]`.
+fn rows(target: &TargetStates, begin: usize, end: usize, decoder: &Decoder) -> Tensor<2> {
+    let values: Vec<f32> = (begin..end).flat_map(|p| target.state(p).iter().map(|&v| v as f32)).collect();
+    super::tensor(values, [end - begin, target.d_model()], &decoder.device())
+}
+
+impl Codebook {
+    /// Points of states: `[positions, inputs]` to `[positions, rank]`.
+    pub(super) fn place(&self, states: Tensor<2>) -> Tensor<2> {
+        states.cast(DType::F32).matmul(self.projection.clone()) + self.offset.clone()
+    }
+}
+
+/// The best tokens of each position, chunk by chunk of the vocabulary: a chunk's scores never leave the cache of the core that
+/// computes them.
+pub(super) fn best_of(
+    codebook: &Codebook,
+    points: Tensor<2>,
+    prior: Option<&Prior>,
+    sharpness: f64,
+    count: usize,
+) -> Result<Vec<Shortlist>, InvertError> {
+    let positions = points.dims()[0];
+    let vocab_size = codebook.vocab_size();
+    let sharpness = sharpness as f32;
+    let starts = codebook.biases.iter().scan(0, |next, bias| {
+        let start = *next;
+        *next += bias.dims()[1];
+        Some(start)
+    });
+    let chunks: Vec<(usize, &Tensor<2>, &Tensor<2>)> =
+        starts.zip(&codebook.chunks).zip(&codebook.biases).map(|((s, c), b)| (s, c, b)).collect();
+    // Each core goes through its part of the vocabulary chunk by chunk, and knows the best so far.
+    let per_core = chunks.len().div_ceil(rayon::current_num_threads()).max(1);
+    let partial: Vec<Vec<Best>> = chunks
+        .par_chunks(per_core)
+        .map(|chunks| {
+            let mut best: Vec<Best> = (0..positions).map(|_| Best::keeping(count)).collect();
+            for &(start, codes, bias) in chunks {
+                let tokens = bias.dims()[1];
+                let scores = points.clone().matmul(codes.clone()) + bias.clone();
+                let scores = scores.try_into_data().map_err(|error| device_error(&error))?.convert::<f32>();
+                let scores = scores.as_slice::<f32>().map_err(|error| device_error(&error))?;
+                for (position, (scores, best)) in scores.chunks(tokens).zip(&mut best).enumerate() {
+                    match prior {
+                        None => best.take(|token| scores[token] * sharpness, tokens, start),
+                        Some(Prior { logits, weight }) => {
+                            let logits = &logits[position * vocab_size + start..][..tokens];
+                            let weight = *weight as f32;
+                            let both = |token: usize| (scores[token] * weight + logits[token]) * sharpness;
+                            best.take(both, tokens, start);
+                        }
+                    }
+                }
+            }
+            Ok(best)
+        })
+        .collect::<Result<_, InvertError>>()?;
+    let merged = (0..positions).map(|position| {
+        let mut all: Shortlist =
+            partial.iter().flat_map(|best| best[position].kept.iter().copied()).collect();
+        all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        all.truncate(count);
+        all
+    });
+    Ok(merged.collect())
+}
+
+/// The largest scores so far, in no order; twice as many as wanted at most.
+struct Best {
+    count: usize,
+    kept: Shortlist,
+    least: f32,
+}
+
+impl Best {
+    fn keeping(count: usize) -> Self {
+        Best { count, kept: Vec::with_capacity(2 * count), least: f32::NEG_INFINITY }
+    }
+
+    fn take(&mut self, score: impl Fn(usize) -> f32, tokens: usize, start: usize) {
+        /// Scores looked at together: nearly all such runs hold nothing that matters, and counting has no branch.
+        const RUN: usize = 64;
+        for begin in (0..tokens).step_by(RUN) {
+            let run = begin..tokens.min(begin + RUN);
+            let least = self.least;
+            if run.clone().map(|token| u32::from(score(token) > least)).sum::<u32>() == 0 {
+                continue;
+            }
+            for token in run {
+                let score = score(token);
+                if score > self.least {
+                    self.kept.push(((start + token) as u32, score));
+                    if self.kept.len() == 2 * self.count {
+                        self.kept.select_nth_unstable_by(self.count - 1, |a, b| b.1.total_cmp(&a.1));
+                        self.kept.truncate(self.count);
+                        self.least = self.kept[self.count - 1].1;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Where candidates come from.
+//!
+//! A source of proposals may be wrong in any way it likes: only the exact forward pass verifies, and what no source proposes
+//! is found by scanning the rest of the vocabulary. A source decides how fast a prompt is found, never which.
+
+mod descent;
+mod gradient;
+mod hard_prompts;
+mod lens;
+mod prior;
+mod random;
+mod rows;
+mod secant;
+
+use std::collections::HashMap;
+
+use inject_collisions::{Decoder, PrefixCache, Ranked, Ranking, Tap};
+
+pub use self::{
+    descent::Objective,
+    gradient::{Decay, Gradient},
+    hard_prompts::HardPrompts,
+    lens::LensProposals,
+    prior::Prior,
+    random::RandomOrder,
+    secant::Secant,
+};
+use crate::{InvertError, TargetStates, acceptance::Measured};
+
+/// A source of candidates.
+///
+/// Sources are asked in the order in which a [`Policy`](crate::Policy) names them, at every position the drafts leave open.
+pub trait Proposer: Send {
+    /// What the source is called in reports.
+    fn name(&self) -> &'static str;
+
+    /// Tokens for all positions from the first open one on, guessed at once without their prefix; none from a source that
+    /// cannot do that.
+    ///
+    /// # Errors
+    ///
+    /// [`InvertError`] when the source does not belong to this model and tap.
+    fn draft(&mut self, _open: &Open<'_>) -> Result<Option<Vec<u32>>, InvertError> {
+        Ok(None)
+    }
+
+    /// The next candidates to test at one position, most likely first; none when the source has no more. Candidates that
+    /// were tested already are passed over by the caller.
+    ///
+    /// # Errors
+    ///
+    /// [`InvertError`] when the source does not belong to this model and tap.
+    fn propose(&mut self, place: &Place<'_>) -> Result<Vec<u32>, InvertError>;
+}
+
+/// The positions of a prompt that are still open.
+#[derive(Clone, Copy, Debug)]
+pub struct Open<'a> {
+    /// The model.
+    pub decoder: &'a Decoder,
+    /// The states to invert.
+    pub target: &'a TargetStates,
+    /// The tokens before the first open position.
+    pub prefix: &'a [u32],
+    /// The last draft for the open positions, and what it gave; none before the first.
+    pub last: Option<&'a Draft>,
+    /// What was tested at the first open position.
+    pub tested: &'a Tested,
+}
+
+/// Tokens guessed for some positions, and the states they have if all of them are right.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Draft {
+    /// The position of the first token.
+    pub begin: usize,
+    /// The tokens.
+    pub ids: Vec<u32>,
+    /// Their states, row after row, `ids.len() * d_model` values.
+    pub states: Vec<f64>,
+}
+
+/// One open position behind a known prefix.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The model.
+    pub decoder: &'a Decoder,
+    /// The states to invert.
+    pub target: &'a TargetStates,
+    /// The tokens before the position.
+    pub prefix: &'a [u32],
+    /// Keys and values of the prefix, as deep as the tap.
+    pub cache: &'a PrefixCache,
+    /// What was tested here, behind this very prefix.
+    pub tested: &'a Tested,
+}
+
+impl Place<'_> {
+    /// The position, from 0.
+    pub fn position(&self) -> usize {
+        self.prefix.len()
+    }
+
+    /// Where the states were read.
+    pub fn tap(&self) -> Tap {
+        self.target.tap()
+    }
+
+    /// How many tokens there are.
+    pub fn vocab_size(&self) -> usize {
+        self.decoder.config().vocab_size
+    }
+}
+
+/// The candidates tested at one position.
+#[derive(Clone, Debug)]
+pub struct Tested {
+    ranking: Ranking,
+    fitting: Vec<Ranked>,
+    /// Whether more fit than are kept.
+    more_fit: bool,
+    /// Each token tested, and after how many others.
+    places: HashMap<u32, usize>,
+    nearest_state: Vec<f64>,
+    sample: Vec<(u32, Vec<f64>)>,
+}
+
+impl Tested {
+    /// How many of the nearest candidates are kept.
+    const NEAREST: usize = 16;
+    /// How many states of candidates are kept for a search that learns from them.
+    const SAMPLE: usize = 1024;
+
+    pub(crate) fn new() -> Self {
+        Tested {
+            ranking: Ranking::keeping(Self::NEAREST),
+            fitting: Vec::new(),
+            more_fit: false,
+            places: HashMap::new(),
+            nearest_state: Vec::new(),
+            sample: Vec::new(),
+        }
+    }
+
+    pub(crate) fn push(&mut self, id: u32, state: &[f64], distance: f64, fits: bool) {
+        self.places.entry(id).or_insert(self.ranking.tested());
+        self.ranking.push(id, distance);
+        if self.ranking.nearest().is_some_and(|nearest| nearest.id == id) {
+            self.nearest_state = state.to_vec();
+        }
+        if self.sample.len() < Self::SAMPLE {
+            self.sample.push((id, state.to_vec()));
+        }
+        if fits {
+            self.fitting.push(Ranked { id, distance });
+            self.fitting.sort_by(|a, b| a.distance.total_cmp(&b.distance).then(a.id.cmp(&b.id)));
+            self.more_fit |= self.fitting.len() > Self::NEAREST;
+            self.fitting.truncate(Self::NEAREST);
+        }
+    }
+
+    /// Measures the nearest candidate again, by another yardstick.
+    pub(crate) fn remeasure(&mut self, measure: impl Fn(&[f64]) -> Measured) {
+        let Some(nearest) = self.ranking.nearest() else { return };
+        let measured = measure(&self.nearest_state);
+        if measured.fits && self.fitting.is_empty() {
+            self.fitting.push(Ranked { id: nearest.id, distance: measured.distance });
+        }
+    }
+
+    /// After how many other candidates a token was tested.
+    pub(crate) fn place(&self, id: u32) -> Option<usize> {
+        self.places.get(&id).copied()
+    }
+
+    /// Whether a token was tested here.
+    pub fn contains(&self, id: u32) -> bool {
+        self.places.contains_key(&id)
+    }
+
+    /// How many tokens were tested.
+    pub fn len(&self) -> usize {
+        self.ranking.tested()
+    }
+
+    /// Whether no token was tested.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The nearest and how many there were.
+    pub fn ranking(&self) -> &Ranking {
+        &self.ranking
+    }
+
+    /// Those that fit the state, nearest first, 16 at most.
+    pub fn fitting(&self) -> &[Ranked] {
+        &self.fitting
+    }
+
+    /// Whether more fit than [`Tested::fitting`] gives.
+    pub(crate) fn more_fit(&self) -> bool {
+        self.more_fit
+    }
+
+    /// The states of the first 1024 candidates, in the order of testing.
+    pub fn sample(&self) -> &[(u32, Vec<f64>)] {
+        &self.sample
+    }
+
+    pub(crate) fn nearest_state(&self) -> &[f64] {
+        &self.nearest_state
+    }
+}
+
+/// The size of the next batch where `tested` candidates were tested already: small while the next few are likely enough,
+/// then large enough to keep the device busy.
+pub(crate) fn growing(tested: usize) -> usize {
+    (4 * tested).clamp(16, 256)
+}
+
+/// The places of the `count` largest scores, largest first.
+pub(crate) fn most_likely(scores: &[f64], count: usize) -> Vec<u32> {
+    let mut ids: Vec<u32> = (0..scores.len() as u32).collect();
+    let by_score = |a: &u32, b: &u32| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b));
+    if count < ids.len() {
+        ids.select_nth_unstable_by(count, by_score);
+        ids.truncate(count);
+    }
+    ids.sort_unstable_by(by_score);
+    ids
+}

@@ -1,0 +1,232 @@
+//! The paper's search: downhill through the space of embeddings, from one nearest token to the next.
+
+use super::{
+    Place, Proposer,
+    descent::{Objective, decayed, descend, slope, upload, wide},
+    most_likely,
+    random::SplitMix,
+    rows::Rows,
+};
+use crate::InvertError;
+
+/// The published policy. A proxy of the unknown embedding starts at a random token; each step moves it
+/// against the gradient of the distance between its state and the one given, and the untested token nearest
+/// to it is proposed. After every window of steps the proxy is put onto that token.
+///
+/// # Example
+///
+/// ```
+/// use inject_sipit::{Decay, Gradient, Objective, Policy};
+///
+/// // As printed in the paper; and with the loss of the code released with it:
+/// let printed = Policy::new().then(Gradient::seeded(8));
+/// let released = Policy::new().then(Gradient::seeded(8).minimising(Objective::MeanSquaredDifference));
+/// // Sixteen candidates a step, and after 200 steps the rest is left to the scan:
+/// let source = Gradient::seeded(8).decaying(Decay::EveryWindow).snapping(16).at_most(200);
+/// let batched = Policy::new().then(source);
+/// assert_eq!(batched.to_string(), "gradient, scan");
+/// ```
+///
+/// # Source
+///
+/// arXiv 2510.15511: Algorithm 3 and remarks 18 and 19 (one step of plain gradient descent for each proposal,
+/// candidates by distance to the proxy), appendix E.1 (projection every 50 proposals; gradients clipped to
+/// norm 1).
+///
+/// The paper leaves open how the proxy begins, the size of a step and how it changes. Those are taken from
+/// giorgosnikolaou/SIPIT, `src/algorithm/SIPIT.py`: a random token, which is itself the first candidate; size
+/// 1; linear decay to a hundredth over one window, after which the decay is not started again
+/// ([`Decay::Once`]); and at the first position a window of `50 (1 + vocab_size / 25000)` steps. Paper
+/// and code differ in the loss: see [`Objective`].
+#[derive(Clone, Debug)]
+pub struct Gradient {
+    seed: u64,
+    objective: Objective,
+    decay: Decay,
+    step_size: f64,
+    snapping: usize,
+    most_steps: Option<usize>,
+    /// One for each prefix a candidate was asked for at this position.
+    searches: Vec<Search>,
+}
+
+/// How long the steps of a search are, beside the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Decay {
+    /// They shrink to a hundredth over the first window and stay so: the released code never starts its
+    /// scheduler again.
+    #[default]
+    Once,
+    /// They shrink to a hundredth over every window.
+    EveryWindow,
+    /// They are all the same: the paper's text, which mentions no decay.
+    Never,
+}
+
+/// The search behind one prefix.
+#[derive(Clone, Debug)]
+struct Search {
+    prefix: Vec<u32>,
+    wanted: Vec<f64>,
+    rows: Rows,
+    proxy: Vec<f64>,
+    steps: usize,
+    window: usize,
+    progress: Stage,
+}
+
+/// What a search does when it is asked next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Propose what is nearest to the random token.
+    Begin,
+    /// Take a step first.
+    Step,
+    /// Nothing more: the descent left the numbers.
+    Diverged,
+}
+
+impl Gradient {
+    /// Proposals between two projections.
+    const WINDOW: usize = 50;
+    /// So many tokens lengthen the first position's window by another.
+    const VOCABULARY: usize = 25_000;
+
+    /// The published search, one candidate a step.
+    pub fn seeded(seed: u64) -> Self {
+        Gradient {
+            seed,
+            objective: Objective::default(),
+            decay: Decay::default(),
+            step_size: 1.0,
+            snapping: 1,
+            most_steps: None,
+            searches: Vec::new(),
+        }
+    }
+
+    /// The same, proposing the `count` nearest untested tokens after every step instead of one. Windows are
+    /// counted in steps.
+    pub fn snapping(self, count: usize) -> Self {
+        Gradient { snapping: count.max(1), ..self }
+    }
+
+    /// The same, with another loss.
+    pub fn minimising(self, objective: Objective) -> Self {
+        Gradient { objective, ..self }
+    }
+
+    /// The same, with another course of step sizes.
+    pub fn decaying(self, decay: Decay) -> Self {
+        Gradient { decay, ..self }
+    }
+
+    /// The same, with another size of the first step.
+    pub fn with_step_size(self, step_size: f64) -> Self {
+        Gradient { step_size, ..self }
+    }
+
+    /// The same, and no more candidates at a position after so many steps. Few tokens take most of the steps,
+    /// and a scan of the vocabulary is cheaper for those.
+    pub fn at_most(self, steps: usize) -> Self {
+        Gradient { most_steps: Some(steps), ..self }
+    }
+
+    /// The search behind this prefix, begun if there is none.
+    fn search(&mut self, place: &Place<'_>) -> Result<usize, InvertError> {
+        let wanted = place.target.state(place.position());
+        // Hypotheses that are followed side by side are of one length and have one state to match.
+        self.searches.retain(|search| search.prefix.len() == place.position() && search.wanted == wanted);
+        if let Some(found) = self.searches.iter().position(|search| search.prefix == place.prefix) {
+            return Ok(found);
+        }
+        let position = place.position() as u64;
+        let mut numbers = SplitMix(self.seed ^ position.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let rows = Rows::of(place.decoder);
+        let longer = if position == 0 { place.vocab_size() / Self::VOCABULARY } else { 0 };
+        self.searches.push(Search {
+            prefix: place.prefix.to_vec(),
+            wanted: wanted.to_vec(),
+            proxy: rows.row(numbers.below(place.vocab_size() as u64) as u32)?,
+            rows,
+            steps: 0,
+            window: Self::WINDOW * (1 + longer),
+            progress: Stage::Begin,
+        });
+        Ok(self.searches.len() - 1)
+    }
+}
+
+impl Decay {
+    /// The share of the first step's size at a step, the first being step 0.
+    fn share(self, step: usize, window: usize) -> f64 {
+        match self {
+            Decay::Once => decayed(step, window),
+            Decay::EveryWindow => decayed(step % window, window),
+            Decay::Never => 1.0,
+        }
+    }
+}
+
+impl Search {
+    /// Moves the proxy.
+    fn step(&mut self, place: &Place<'_>, objective: Objective, step_size: f64) -> Result<(), InvertError> {
+        let (decoder, d_model) = (place.decoder, self.proxy.len());
+        let proxy = upload(&self.proxy, [1, d_model], decoder, decoder.dtype());
+        let wanted = upload(&self.wanted, [1, d_model], decoder, wide(decoder));
+        let (_, gradient) = slope(proxy, |proxy| {
+            let state = decoder.candidates_from_embeddings(place.cache, proxy, place.tap())?;
+            Ok(objective.of(state, wanted))
+        })?;
+        descend(&mut self.proxy, &gradient, step_size);
+        self.steps += 1;
+        let finite = self.proxy.iter().all(|coordinate| coordinate.is_finite());
+        self.progress = if finite { Stage::Step } else { Stage::Diverged };
+        Ok(())
+    }
+
+    /// The untested tokens nearest to the proxy.
+    fn nearest(&self, place: &Place<'_>, count: usize) -> Result<Vec<u32>, InvertError> {
+        let mut nearness = self.rows.nearness_to(&self.proxy)?;
+        for &id in place.tested.places.keys() {
+            nearness[id as usize] = f64::NEG_INFINITY;
+        }
+        let mut ids = most_likely(&nearness, count);
+        ids.retain(|&id| nearness[id as usize].is_finite());
+        Ok(ids)
+    }
+}
+
+impl Proposer for Gradient {
+    fn name(&self) -> &'static str {
+        "gradient"
+    }
+
+    fn propose(&mut self, place: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+        if place.tested.len() >= place.vocab_size() {
+            return Ok(Vec::new());
+        }
+        let at = self.search(place)?;
+        let search = &mut self.searches[at];
+        match search.progress {
+            Stage::Begin => search.progress = Stage::Step,
+            Stage::Step if self.most_steps.is_some_and(|most| search.steps >= most) => return Ok(Vec::new()),
+            Stage::Step => {
+                let step_size = self.step_size * self.decay.share(search.steps, search.window);
+                search.step(place, self.objective, step_size)?;
+            }
+            Stage::Diverged => {}
+        }
+        if search.progress == Stage::Diverged {
+            return Ok(Vec::new());
+        }
+        let ids = search.nearest(place, self.snapping)?;
+        if let Some(&nearest) = ids.first()
+            && search.steps > 0
+            && search.steps.is_multiple_of(search.window)
+        {
+            search.proxy = search.rows.row(nearest)?;
+        }
+        Ok(ids)
+    }
+}

@@ -1,0 +1,144 @@
+//! Drafts and candidates by a lens.
+
+use std::sync::Arc;
+
+use inject_collisions::Decoder;
+
+use super::{Open, Place, Proposer, growing};
+use crate::{
+    InvertError, Lens, TargetStates,
+    lens::{Evidence, Shortlist},
+};
+
+/// Drafts whole prompts by a [`Lens`], and proposes each position's most likely tokens.
+#[derive(Clone, Debug)]
+pub struct LensProposals {
+    lens: Arc<Lens>,
+    limit: usize,
+    known: Option<Known>,
+    /// The long list of one position of a prompt.
+    deep: Option<((u64, usize, Evidence), Shortlist)>,
+}
+
+/// The shortlists of all positions of the prompt at hand.
+#[derive(Clone, Debug)]
+struct Known {
+    target: u64,
+    lists: Vec<Shortlist>,
+    /// Those by the state alone, where the lens weighs the prior too.
+    alone: Option<Vec<Shortlist>>,
+}
+
+/// Tokens kept of each position of a draft.
+const SHORT: usize = 8;
+
+/// A draft stops where it is more likely than not to be wrong by this much: what is computed behind a wrong token is computed
+/// again.
+const LEAST_LIKELY: f64 = 0.15;
+
+/// A pass over fewer positions than this takes as long: it reads every weight.
+const SHORTEST: usize = 8;
+
+/// A token below this probability is tested among others rather than at the head of a draft.
+const WORTH_A_DRAFT: f64 = 0.5;
+
+impl LensProposals {
+    /// Proposes by this lens, up to 1024 candidates at each position.
+    pub fn new(lens: Arc<Lens>) -> Self {
+        LensProposals { lens, limit: 1024, known: None, deep: None }
+    }
+
+    /// The same, with another number of candidates at each position.
+    pub fn up_to(self, limit: usize) -> Self {
+        LensProposals { limit, ..self }
+    }
+
+    fn known(&mut self, decoder: &Decoder, target: &TargetStates) -> Result<&Known, InvertError> {
+        let known = match self.known.take() {
+            Some(known) if known.target == target.id() => known,
+            _ => {
+                self.lens.check(decoder, target)?;
+                let all = 0..target.positions();
+                let lists = |evidence| self.lens.shortlists(decoder, target, all.clone(), SHORT, evidence);
+                let alone = self.lens.has_prior().then(|| lists(Evidence::State)).transpose()?;
+                Known { target: target.id(), lists: lists(Evidence::StateAndPrior)?, alone }
+            }
+        };
+        Ok(self.known.insert(known))
+    }
+}
+
+impl Known {
+    /// The ranking that was right more often at the positions already settled.
+    fn better(&self, settled: &[u32]) -> (&[Shortlist], Evidence) {
+        let Some(alone) = &self.alone else { return (&self.lists, Evidence::StateAndPrior) };
+        let right = |lists: &[Shortlist]| {
+            let first = |(list, id): &(&Shortlist, &u32)| list.first().is_some_and(|(first, _)| first == *id);
+            lists.iter().zip(settled).filter(first).count()
+        };
+        match right(alone) > right(&self.lists) {
+            true => (alone, Evidence::State),
+            false => (&self.lists, Evidence::StateAndPrior),
+        }
+    }
+}
+
+impl Proposer for LensProposals {
+    fn name(&self) -> &'static str {
+        "lens"
+    }
+
+    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Vec<u32>>, InvertError> {
+        let (lists, _) = self.known(open.decoder, open.target)?.better(open.prefix);
+        let mut draft = Vec::new();
+        let mut likely = 1.0;
+        for list in &lists[open.prefix.len()..] {
+            let untested = |(id, _): &&(u32, f32)| !draft.is_empty() || !open.tested.contains(*id);
+            let left: Vec<&(u32, f32)> = list.iter().filter(untested).collect();
+            let Some((id, _)) = left.first() else { break };
+            let probability = share_of_first(&left);
+            if draft.is_empty() && !open.tested.is_empty() && probability < WORTH_A_DRAFT {
+                return Ok(None);
+            }
+            if likely < LEAST_LIKELY && draft.len() >= SHORTEST {
+                break;
+            }
+            likely *= probability;
+            draft.push(*id);
+        }
+        Ok((!draft.is_empty()).then_some(draft))
+    }
+
+    fn propose(&mut self, place: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+        let position = place.position();
+        let (limit, tested) = (self.limit, place.tested);
+        let known = self.known(place.decoder, place.target)?;
+        let (lists, evidence) = known.better(place.prefix);
+        if tested.len() < SHORT {
+            // Both rankings: what one misses the other may have.
+            let other = known.alone.as_deref().unwrap_or(&known.lists);
+            let both = lists[position].iter().chain(other[position].iter().take(SHORT));
+            let fresh: Vec<u32> = both.map(|(id, _)| *id).filter(|&id| !tested.contains(id)).collect();
+            if !fresh.is_empty() {
+                return Ok(fresh);
+            }
+        }
+        let key = (place.target.id(), position, evidence);
+        let list = match self.deep.take() {
+            Some((known, list)) if known == key => list,
+            _ => {
+                let here = position..position + 1;
+                self.lens.shortlists(place.decoder, place.target, here, limit, evidence)?.swap_remove(0)
+            }
+        };
+        let (_, list) = self.deep.insert((key, list));
+        let untested = list.iter().map(|(id, _)| *id).filter(|&id| !tested.contains(id));
+        Ok(untested.take(growing(tested.len())).collect())
+    }
+}
+
+/// The probability of the first of some tokens, if it is one of them.
+fn share_of_first(list: &[&(u32, f32)]) -> f64 {
+    let Some((_, best)) = list.first() else { return 0.0 };
+    1.0 / list.iter().map(|(_, score)| f64::from(score - best).exp()).sum::<f64>()
+}

@@ -1,0 +1,115 @@
+//! The model's own expectation of the next token.
+
+use inject_collisions::{Logits, PrefixCache, Tap, TokenBatch};
+
+use super::{Place, Proposer, growing, most_likely};
+use crate::{InvertError, read};
+
+/// The tokens the model itself finds most likely next, in batches that grow.
+///
+/// At the last block and after the final norm, the states given are all it takes: the state before the open position says
+/// what is expected there. At other taps the model runs on to its head, one position at a time.
+///
+/// At the first position nothing is expected but the token prompts begin with, if there is one.
+#[derive(Clone, Debug)]
+pub struct Prior {
+    limit: usize,
+    first: Option<u32>,
+    /// The prefix as far as it went through the whole model.
+    ids: Vec<u32>,
+    cache: Option<PrefixCache>,
+    /// The target whose prompt the cache belongs to: another may be another model's.
+    target: Option<u64>,
+    /// The logits behind `ids`, where the model gave them.
+    logits: Vec<f64>,
+    /// The most likely tokens behind which prefix.
+    ranked: Option<Expected>,
+}
+
+/// The most likely tokens behind one prefix.
+#[derive(Clone, Debug)]
+struct Expected {
+    target: u64,
+    prefix: Vec<u32>,
+    ids: Vec<u32>,
+}
+
+impl Prior {
+    /// The `limit` most likely tokens.
+    pub fn up_to(limit: usize) -> Self {
+        Prior {
+            limit,
+            first: None,
+            ids: Vec::new(),
+            cache: None,
+            target: None,
+            logits: Vec::new(),
+            ranked: None,
+        }
+    }
+
+    /// The same, and this token at the first position: BOS, where prompts begin with it.
+    pub fn beginning_with(self, first: Option<u32>) -> Self {
+        Prior { first, ..self }
+    }
+
+    fn rank(&mut self, place: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+        let Some(before) = place.position().checked_sub(1) else {
+            return Ok(self.first.into_iter().collect());
+        };
+        let decoder = place.decoder;
+        let last_block = Tap::Block(decoder.config().n_layers());
+        let logits = if place.tap() == Tap::FinalNorm || place.tap() == last_block {
+            let state = place.target.row_tensor(before, decoder);
+            let state = if place.tap() == Tap::FinalNorm { state } else { decoder.final_norm(state) };
+            read(decoder.logits(state))?
+        } else {
+            self.run_on(place)?;
+            self.logits.clone()
+        };
+        Ok(most_likely(&logits, self.limit))
+    }
+
+    /// Brings the cache of the whole model up to the prefix.
+    fn run_on(&mut self, place: &Place<'_>) -> Result<(), InvertError> {
+        let positions = place.target.positions();
+        let same = self.ids.iter().zip(place.prefix).take_while(|(a, b)| a == b).count();
+        let fresh = match &self.cache {
+            Some(cache) => cache.sequence_len() != positions || self.target != Some(place.target.id()),
+            None => true,
+        };
+        if fresh {
+            self.cache = Some(place.decoder.prefix_cache(1, positions, Tap::FinalNorm)?);
+            self.target = Some(place.target.id());
+        }
+        // At least one token is computed anew: its logits are what is wanted.
+        let held = if fresh { 0 } else { same.min(place.prefix.len() - 1) };
+        let cache = self.cache.as_mut().ok_or(InvertError::NoStates)?;
+        cache.truncate(held.min(cache.len()));
+        let missing = place.prefix[cache.len()..].to_vec();
+        let forward = place.decoder.extend(cache, &TokenBatch::new(&[missing])?, &[], Logits::Last)?;
+        self.logits = match forward.logits {
+            Some(logits) => read(logits)?,
+            None => Vec::new(),
+        };
+        self.ids = place.prefix.to_vec();
+        Ok(())
+    }
+}
+
+impl Proposer for Prior {
+    fn name(&self) -> &'static str {
+        "prior"
+    }
+
+    fn propose(&mut self, place: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+        let here = |known: &Expected| known.target == place.target.id() && known.prefix == place.prefix;
+        if !self.ranked.as_ref().is_some_and(here) {
+            let ids = self.rank(place)?;
+            self.ranked = Some(Expected { target: place.target.id(), prefix: place.prefix.to_vec(), ids });
+        }
+        let ranked = self.ranked.as_ref().map_or(&[][..], |known| &known.ids);
+        let untested = ranked.iter().copied().filter(|&id| !place.tested.contains(id));
+        Ok(untested.take(growing(place.tested.len())).collect())
+    }
+}

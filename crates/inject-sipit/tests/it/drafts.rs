@@ -1,0 +1,199 @@
+//! Drafts decide what a prompt costs, never which prompt it is.
+
+use inject_sipit::{
+    Inversion, InvertError, Open, Place, Policy, Proposer, Scan, Settings, StageCost, Tap, TargetStates,
+    Verdict,
+};
+use proptest::prelude::*;
+
+use crate::{
+    small::{FAMILIES, exhaustive, invert, model, random, target},
+    sources::{Liar, Told},
+};
+
+/// Longer than the windows of the small models.
+const PROMPT: [u32; 12] = [5, 96, 5, 0, 41, 7, 7, 63, 12, 30, 88, 1];
+
+const VOCAB: usize = 97;
+
+/// The same prompt with other tokens at some positions.
+fn planted(wrong: &[usize]) -> Vec<u32> {
+    let mut draft = PROMPT.to_vec();
+    wrong.iter().for_each(|&at| draft[at] = (draft[at] + 1) % VOCAB as u32);
+    draft
+}
+
+fn stage(inversion: &Inversion, name: &str) -> StageCost {
+    inversion.cost.stages().get(name).copied().unwrap_or_default()
+}
+
+#[test]
+fn a_true_draft_costs_one_test_a_position_and_nothing_else() {
+    for device in inject_devices::compiled() {
+        for case in FAMILIES {
+            let decoder = model(case, &device).decoder;
+            for tap in Tap::all(decoder.config().n_layers()) {
+                let target = target(&decoder, &PROMPT, tap);
+                let mut policy = Policy::new().then(Told::one(&target, &PROMPT));
+                let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
+                assert_eq!(inversion.token_ids(), PROMPT, "{case}, {tap}");
+                for position in &inversion.positions {
+                    assert_eq!(position.verdict, Verdict::Verified, "{case}, {tap}: {position:?}");
+                    assert_eq!((position.found_by, position.candidates_tested), ("draft", 1));
+                    assert_eq!((position.runner_up, position.margin), (None, None));
+                }
+                let draft = stage(&inversion, "draft");
+                assert_eq!((draft.candidates, draft.states), (PROMPT.len(), PROMPT.len()));
+                assert_eq!(inversion.candidates_tested(), PROMPT.len());
+                assert_eq!(inversion.cost.forward_passes(PROMPT.len()), 1.0);
+            }
+        }
+    }
+}
+
+#[test]
+fn wrong_tokens_in_a_draft_are_repaired_and_counted() {
+    let last = PROMPT.len() - 1;
+    for device in inject_devices::compiled() {
+        for case in FAMILIES {
+            let decoder = model(case, &device).decoder;
+            let tap = Tap::Block(decoder.config().n_layers());
+            let target = target(&decoder, &PROMPT, tap);
+            for wrong in [vec![0], vec![last], vec![3, 4], vec![0, 1, 6, last], (0..=last).collect()] {
+                let mut policy = Policy::new().then(Told::one(&target, &planted(&wrong)));
+                let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
+                assert_eq!(inversion.token_ids(), PROMPT, "{case}, {wrong:?}");
+                for position in &inversion.positions {
+                    let expected = match wrong.contains(&position.position) {
+                        true => ("scan", VOCAB),
+                        false => ("draft", 1),
+                    };
+                    assert_eq!(
+                        (position.found_by, position.candidates_tested),
+                        expected,
+                        "{case}, {wrong:?}"
+                    );
+                }
+                // Every position of the draft is compared once. A pass begins at the token repaired last, whose key and value
+                // the cache lacks, and computes all positions from there on.
+                let again: usize = wrong.iter().filter(|&&at| at < last).map(|at| PROMPT.len() - at).sum();
+                let draft = stage(&inversion, "draft");
+                assert_eq!(draft.candidates, PROMPT.len(), "{case}, {wrong:?}");
+                assert_eq!(draft.states, PROMPT.len() + again, "{case}, {wrong:?}");
+                let scan = stage(&inversion, "scan");
+                let scanned = wrong.len() * (VOCAB - 1);
+                assert_eq!((scan.candidates, scan.states), (scanned, scanned), "{case}, {wrong:?}");
+            }
+        }
+    }
+}
+
+/// A wrong first token first, and the truth when asked again.
+struct SecondThoughts {
+    wrong: Vec<u32>,
+}
+
+impl Proposer for SecondThoughts {
+    fn name(&self) -> &'static str {
+        "second thoughts"
+    }
+
+    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Vec<u32>>, InvertError> {
+        let at = open.prefix.len();
+        let Some(last) = open.last else { return Ok(Some(self.wrong.clone())) };
+        // What the last draft gave is there to learn from.
+        assert_eq!((last.begin, &last.ids[..]), (at, &self.wrong[at..]));
+        assert_eq!(last.states.len(), last.ids.len() * open.target.d_model());
+        assert!(open.tested.contains(self.wrong[at]) && open.tested.len() == 1);
+        Ok(Some(PROMPT[at..].to_vec()))
+    }
+
+    fn propose(&mut self, _: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+        Ok(Vec::new())
+    }
+}
+
+#[test]
+fn a_second_draft_corrects_the_first() {
+    let at = 4;
+    for device in inject_devices::compiled() {
+        for case in FAMILIES {
+            let decoder = model(case, &device).decoder;
+            let target = target(&decoder, &PROMPT, Tap::Block(2));
+            let wrong = planted(&[at]);
+            let mut policy = Policy::new().then(SecondThoughts { wrong: wrong.clone() });
+            let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
+            assert_eq!(inversion.token_ids(), PROMPT, "{case}");
+            assert_eq!(inversion.candidates_tested(), PROMPT.len() + 1, "{case}");
+            let corrected = &inversion.positions[at];
+            assert_eq!((corrected.found_by, corrected.candidates_tested), ("draft", 2), "{case}");
+            let runner_up = corrected.runner_up.unwrap();
+            assert_eq!(runner_up.id, wrong[at], "{case}");
+            assert_eq!(corrected.margin, Some(runner_up.distance - corrected.distance), "{case}");
+        }
+    }
+}
+
+#[test]
+fn no_lie_prevents_recovery() {
+    for device in inject_devices::compiled() {
+        for case in FAMILIES {
+            let decoder = model(case, &device).decoder;
+            for (seed, tap) in Tap::all(decoder.config().n_layers()).into_iter().enumerate() {
+                let target = target(&decoder, &PROMPT, tap);
+                let mut policy = Policy::new().then(Liar::seeded(seed as u64)).then(Liar::seeded(99));
+                let inversion = invert(&decoder, &target, &mut policy, Settings::default())
+                    .unwrap_or_else(|error| panic!("{case}, {tap}: {error}"));
+                assert_eq!(inversion.token_ids(), PROMPT, "{case}, {tap}");
+                assert!(inversion.is_verified(), "{case}, {tap}");
+                assert!(inversion.candidates_tested() <= PROMPT.len() * VOCAB, "{case}, {tap}");
+                assert!(inversion.positions.iter().all(|position| position.candidates_tested <= VOCAB));
+            }
+        }
+    }
+}
+
+/// Everything about two inversions that does not depend on rounding or on who found what.
+fn same(a: &Inversion, b: &Inversion) -> Result<(), TestCaseError> {
+    prop_assert_eq!(a.positions.len(), b.positions.len());
+    for (a, b) in a.positions.iter().zip(&b.positions) {
+        prop_assert_eq!((a.token_id, &a.verdict), (b.token_id, &b.verdict));
+        prop_assert_eq!(a.candidates_tested, b.candidates_tested);
+        let apart = a.margin.unwrap() - b.margin.unwrap();
+        prop_assert!(apart.abs() <= 2.0 * a.noise_floor, "{a:?} {b:?}");
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(6))]
+
+    #[test]
+    fn whatever_is_drafted_the_result_is_that_of_the_exhaustive_scan(
+        seed in any::<u64>(),
+        prompt in prop::collection::vec(0_u32..97, 1..12),
+        noise in prop::collection::vec(prop::option::of(0_u32..97), 0..16),
+        tap in any::<prop::sample::Index>(),
+    ) {
+        // The prompt with some tokens exchanged; cut short, or with more at the end.
+        let truth = prompt.iter().copied().map(Some).chain(std::iter::repeat(None));
+        let draft: Vec<u32> =
+            noise.iter().zip(truth).map(|(noise, truth)| noise.or(truth).unwrap_or(0)).collect();
+        for device in inject_devices::compiled() {
+            for case in FAMILIES {
+                let decoder = random(case, seed, &device);
+                let taps = Tap::all(decoder.config().n_layers());
+                let target: TargetStates = target(&decoder, &prompt, taps[tap.index(taps.len())]);
+                let drafted = |scan| {
+                    let settings = Settings { scan, ..Settings::default() };
+                    let mut policy = Policy::new().then(Told::one(&target, &draft));
+                    invert(&decoder, &target, &mut policy, settings).unwrap()
+                };
+                let expected = exhaustive(&decoder, &target).unwrap();
+                prop_assert_eq!(expected.token_ids(), prompt.clone(), "{}", case);
+                prop_assert_eq!(drafted(Scan::AsNeeded).token_ids(), prompt.clone(), "{}", case);
+                same(&drafted(Scan::Whole), &expected)?;
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The file of results: its first line says what was asked for, each further line holds one prompt, in the order of the store.
+
+use std::{
+    fs::{File, TryLockError},
+    io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+use inject_examples::Failure;
+use serde_json::Value;
+
+/// The first line.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Header {
+    job: Value,
+}
+
+/// A file of results, open to go on with.
+pub(super) struct Output {
+    path: PathBuf,
+    file: File,
+}
+
+impl Output {
+    /// Begins a file, or goes on with one that was begun with the same job. Each line that is there already is given to `take`;
+    /// what a killed run left half-written behind the last of them is cut off.
+    ///
+    /// # Errors
+    ///
+    /// When the file is of another job or of no job at all, when another process is writing it, and what `take` finds wrong. The
+    /// file is then as it was.
+    pub(super) fn open(
+        path: &Path,
+        job: &impl serde::Serialize,
+        take: &mut dyn FnMut(&str) -> Result<(), Failure>,
+    ) -> Result<Self, Failure> {
+        let header = Header { job: serde_json::to_value(job)? };
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(path);
+        let file = file.map_err(|error| wrong(path, &error))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(wrong(path, &"another process is writing this file"));
+            }
+            // Some network file systems have no locks. They guard against a mistake only, so go without.
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
+            Err(TryLockError::Error(error)) => return Err(wrong(path, &error)),
+        }
+        let mut output = Output { path: path.to_owned(), file };
+        let whole = output.read(&header, take)?;
+        let cut = output.file.set_len(whole).and_then(|()| output.file.seek(SeekFrom::End(0)));
+        cut.map_err(|error| wrong(path, &error))?;
+        if whole == 0 {
+            output.append(&(serde_json::to_string(&header)? + "\n"))?;
+        }
+        Ok(output)
+    }
+
+    /// Writes whole lines behind the others. When it returns they are durable.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be written.
+    pub(super) fn append(&mut self, lines: &str) -> Result<(), Failure> {
+        let written = self.file.write_all(lines.as_bytes()).and_then(|()| self.file.sync_data());
+        written.map_err(|error| wrong(&self.path, &error))
+    }
+
+    /// Reads what is there. Gives how many bytes of it are whole lines.
+    fn read(
+        &self,
+        header: &Header,
+        take: &mut dyn FnMut(&str) -> Result<(), Failure>,
+    ) -> Result<u64, Failure> {
+        let mut reader = BufReader::new(&self.file);
+        let (mut bytes, mut whole, mut number) = (Vec::new(), 0, 0);
+        loop {
+            bytes.clear();
+            reader.read_until(b'\n', &mut bytes).map_err(|error| wrong(&self.path, &error))?;
+            number += 1;
+            let Some(line) = bytes.strip_suffix(b"\n") else {
+                // Nothing of somebody else's file is ever cut off.
+                let ours = number > 1 || serde_json::to_vec(header)?.starts_with(&bytes);
+                return if ours { Ok(whole) } else { Err(self.alien()) };
+            };
+            if number == 1 {
+                self.compare(line, header)?;
+            } else {
+                let at =
+                    |error: &dyn std::fmt::Display| wrong(&self.path, &format!("line {number}: {error}"));
+                let text = std::str::from_utf8(line).map_err(|error| at(&error))?;
+                take(text).map_err(|error| at(&error))?;
+            }
+            whole += bytes.len() as u64;
+        }
+    }
+
+    /// Refuses the first line of another job, naming what differs.
+    fn compare(&self, line: &[u8], header: &Header) -> Result<(), Failure> {
+        let Ok(found) = serde_json::from_slice::<Header>(line) else { return Err(self.alien()) };
+        // Both as they are read back, so that the same number is the same.
+        let expected: Header = serde_json::from_str(&serde_json::to_string(header)?)?;
+        let (Value::Object(found), Value::Object(expected)) = (found.job, expected.job) else {
+            return Err(self.alien());
+        };
+        let differs = expected.keys().chain(found.keys()).find(|&key| found.get(key) != expected.get(key));
+        let Some(key) = differs else { return Ok(()) };
+        let [found, expected] = [&found, &expected]
+            .map(|job| job.get(key).map_or_else(|| "nothing".to_owned(), Value::to_string));
+        Err(wrong(
+            &self.path,
+            &format!("begun with {key} = {found}, now {expected}; choose another file or the first options"),
+        ))
+    }
+
+    fn alien(&self) -> Failure {
+        wrong(&self.path, &"not a file of recovered prompts: choose another one")
+    }
+}
+
+fn wrong(path: &Path, error: &dyn std::fmt::Display) -> Failure {
+    Failure::new(format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,235 @@
+//! Figures of what the programs measured: marks over two axes, as SVG and as PNG.
+//!
+//! Text in the PNG is drawn from a font in the program (DejaVu Sans), so no font need be installed; the SVG asks its viewer
+//! for a sans-serif font.
+
+mod axis;
+
+use std::{error::Error, path::Path};
+
+use plotters::{
+    chart::{ChartBuilder, ChartContext},
+    coord::{Shift, cartesian::Cartesian2d},
+    drawing::{DrawingArea, IntoDrawingArea},
+    element::{Circle, PathElement, Text},
+    prelude::{BitMapBackend, DrawingBackend, SVGBackend},
+    style::{BLACK, Color, FontStyle, IntoFont, RGBColor, TextStyle, WHITE, register_font},
+};
+
+pub use self::axis::Axis;
+use self::axis::Fitted;
+use crate::Failure;
+
+/// Colours that people with any kind of colour vision tell apart.
+///
+/// # Source
+///
+/// Okabe and Ito, "Color Universal Design" (jfly.uni-koeln.de/color), without yellow, which is faint on white.
+const COLOURS: [RGBColor; 7] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(0, 0, 0),
+];
+
+const FONT: &str = "sans-serif";
+const TITLE_SIZE: i32 = 20;
+const TEXT_SIZE: i32 = 15;
+const WIDTH: u32 = 960;
+/// Half the size of a mark, in pixels.
+const MARK: i32 = 4;
+
+type Chart<'a, B> = ChartContext<'a, B, Cartesian2d<Fitted, Fitted>>;
+
+/// Some series of points over two axes.
+///
+/// # Example
+///
+/// ```
+/// use inject_examples::{Axis, Figure, Mark};
+///
+/// let folder = tempfile::tempdir()?;
+/// Figure::new("Time of inversion", Axis::linear("prompt length (tokens)"), Axis::log("time (s)"))
+///     .with("block-1", Mark::Line, [(32.0, 0.1), (64.0, 0.25), (128.0, 0.7)])
+///     .with("block-2", Mark::Line, [(32.0, 0.2), (64.0, 0.5), (128.0, 1.4)])
+///     .write(folder.path(), "depth")
+///     .expect("a new folder can be written to");
+/// assert!(folder.path().join("depth.svg").is_file() && folder.path().join("depth.png").is_file());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Figure {
+    title: String,
+    x: Axis,
+    y: Axis,
+    series: Vec<Series>,
+}
+
+/// How the points of a series are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// Dots joined by a line, in the order given.
+    Line,
+    /// Filled circles.
+    Dots,
+    /// Open circles.
+    Rings,
+    /// Upright strokes.
+    Strokes,
+}
+
+#[derive(Clone, Debug)]
+struct Series {
+    name: String,
+    mark: Mark,
+    points: Vec<(f64, f64)>,
+}
+
+impl Figure {
+    /// A figure without any points.
+    pub fn new(title: impl Into<String>, x: Axis, y: Axis) -> Self {
+        Figure { title: title.into(), x, y, series: Vec::new() }
+    }
+
+    /// The same, and one more series in the next colour. A point at which an axis has no place (zero on a logarithmic one,
+    /// infinity) is left out.
+    pub fn with(
+        mut self,
+        name: impl Into<String>,
+        mark: Mark,
+        points: impl IntoIterator<Item = (f64, f64)>,
+    ) -> Self {
+        self.series.push(Series { name: name.into(), mark, points: points.into_iter().collect() });
+        self
+    }
+
+    /// Writes `name.svg` and `name.png` into a folder.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be written.
+    pub fn write(&self, folder: &Path, name: &str) -> Result<(), Failure> {
+        register_font(FONT, FontStyle::Normal, dejavu::sans::regular())
+            .map_err(|_| Failure::new("the font in the program is damaged"))?;
+        let size = (WIDTH, self.height());
+        let svg = folder.join(name).with_extension("svg");
+        self.draw(SVGBackend::new(&svg, size).into_drawing_area())?;
+        let png = folder.join(name).with_extension("png");
+        self.draw(BitMapBackend::new(&png, size).into_drawing_area())
+    }
+
+    /// Room for every row where the rows are named.
+    fn height(&self) -> u32 {
+        self.y.names().map_or(560, |names| 140 + 44 * names.len() as u32)
+    }
+
+    fn draw<B: DrawingBackend>(&self, root: DrawingArea<B, Shift>) -> Result<(), Failure>
+    where
+        B::ErrorType: Error + Send + Sync,
+    {
+        root.fill(&WHITE)?;
+        let (header, body) = root.split_vertically(TITLE_SIZE + 2 * TEXT_SIZE + 14);
+        self.draw_header(&header)?;
+        let places = || {
+            let points = self.series.iter().flat_map(|series| series.points.iter());
+            points.filter_map(|&(x, y)| Some((self.x.place(x)?, self.y.place(y)?)))
+        };
+        let x = self.x.fit(places().map(|(x, _)| x));
+        let y = self.y.fit(places().map(|(_, y)| y));
+        let text = || TextStyle::from((FONT, TEXT_SIZE).into_font());
+        let widths = y.ticks.iter().map(|tick| body.estimate_text_size(&tick.label, &text()));
+        let widest = widths.filter_map(Result::ok).map(|(width, _)| width).max().unwrap_or(0);
+        let named = u32::from(self.y.names().is_none());
+        let mut chart = ChartBuilder::on(&body)
+            .margin(12)
+            .margin_right(28)
+            .x_label_area_size(52)
+            .y_label_area_size(widest + 16 + named * 28)
+            .build_cartesian_2d(x, y)?;
+        chart
+            .configure_mesh()
+            .bold_line_style(BLACK.mix(0.18))
+            .light_line_style(BLACK.mix(0.06))
+            .label_style((FONT, TEXT_SIZE))
+            .axis_desc_style((FONT, TEXT_SIZE))
+            .x_desc(self.x.title())
+            .y_desc(self.y.title())
+            .draw()?;
+        for (series, &colour) in self.series.iter().zip(COLOURS.iter().cycle()) {
+            let place = |&(x, y): &(f64, f64)| Some((self.x.place(x)?, self.y.place(y)?));
+            let points: Vec<(f64, f64)> = series.points.iter().filter_map(place).collect();
+            draw_series(&mut chart, series.mark, &points, colour)?;
+        }
+        root.present()?;
+        Ok(())
+    }
+
+    /// The title, and under it each series' mark and name.
+    fn draw_header<B: DrawingBackend>(&self, header: &DrawingArea<B, Shift>) -> Result<(), Failure>
+    where
+        B::ErrorType: Error + Send + Sync,
+    {
+        const GAP: i32 = 10;
+        let title = TextStyle::from((FONT, TITLE_SIZE).into_font());
+        header.draw(&Text::new(self.title.clone(), (GAP, 10), title))?;
+        let text = TextStyle::from((FONT, TEXT_SIZE).into_font());
+        let (mut x, y) = (GAP, 10 + TITLE_SIZE + 8 + TEXT_SIZE / 2);
+        for (series, &colour) in self.series.iter().zip(COLOURS.iter().cycle()) {
+            if series.mark == Mark::Line {
+                header.draw(&PathElement::new([(x, y), (x + 4 * MARK, y)], colour.stroke_width(2)))?;
+            }
+            draw_mark(header, series.mark, (x + 2 * MARK, y), colour)?;
+            x += 4 * MARK + GAP / 2;
+            header.draw(&Text::new(series.name.clone(), (x, y - TEXT_SIZE / 3), text.clone()))?;
+            x += header.estimate_text_size(&series.name, &text)?.0 as i32 + 2 * GAP;
+        }
+        Ok(())
+    }
+}
+
+fn draw_series<B: DrawingBackend>(
+    chart: &mut Chart<'_, B>,
+    mark: Mark,
+    points: &[(f64, f64)],
+    colour: RGBColor,
+) -> Result<(), Failure>
+where
+    B::ErrorType: Error + Send + Sync,
+{
+    if mark == Mark::Line {
+        chart.draw_series([PathElement::new(points.to_vec(), colour.stroke_width(2))])?;
+    }
+    // In pixels, so that a stroke is as long on every scale.
+    let area = chart.plotting_area().strip_coord_spec();
+    let (left, top) = area.get_base_pixel();
+    for point in points {
+        let (x, y) = chart.backend_coord(point);
+        draw_mark(&area, mark, (x - left, y - top), colour)?;
+    }
+    Ok(())
+}
+
+/// One mark, in pixels.
+fn draw_mark<B: DrawingBackend>(
+    area: &DrawingArea<B, Shift>,
+    mark: Mark,
+    (x, y): (i32, i32),
+    colour: RGBColor,
+) -> Result<(), Failure>
+where
+    B::ErrorType: Error + Send + Sync,
+{
+    match mark {
+        Mark::Line => area.draw(&Circle::new((x, y), MARK, colour.filled()))?,
+        Mark::Dots => area.draw(&Circle::new((x, y), MARK, colour.mix(0.55).filled()))?,
+        Mark::Rings => area.draw(&Circle::new((x, y), MARK + 2, colour.stroke_width(2)))?,
+        Mark::Strokes => {
+            let stroke = [(x, y - 2 * MARK), (x, y + 2 * MARK)];
+            area.draw(&PathElement::new(stroke, colour.stroke_width(3)))?
+        }
+    }
+    Ok(())
+}
