@@ -13,6 +13,7 @@ mod drafts;
 mod exhaustive;
 mod gradient;
 mod injectivity;
+mod lens;
 mod many;
 mod noise;
 mod numbers;

@@ -1,0 +1,349 @@
+//! Lenses of small models: made, used, written, read, and refused.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use burn::tensor::Device;
+use inject_sipit::{
+    Decoder, FirstPosition, Inversion, InvertError, Lens, LensBuilder, LensError, LensProgress,
+    LensProposals, Policy, Settings, Tap, TargetStates,
+};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+
+use crate::{
+    numbers::Numbers,
+    small::{FAMILIES, invert, model, random, target},
+};
+
+/// Prompts of one kind: each token is one of three that may follow the one before it.
+fn text(prompts: usize, len: usize, seed: u64) -> Vec<Vec<u32>> {
+    let mut numbers = Numbers(seed);
+    let mut prompt = || {
+        let mut token = numbers.below(97) as u32;
+        let mut next = || {
+            token = (token * 5 + 7 + numbers.below(3) as u32 * 31) % 97;
+            token
+        };
+        (0..len).map(|_| next()).collect()
+    };
+    (0..prompts).map(|_| prompt()).collect()
+}
+
+/// Prompts of no kind.
+fn noise(prompts: usize, len: usize) -> Vec<Vec<u32>> {
+    let mut numbers = Numbers(77);
+    (0..prompts).map(|_| (0..len).map(|_| numbers.below(97) as u32).collect()).collect()
+}
+
+fn builder(taps: Vec<Tap>) -> LensBuilder {
+    LensBuilder {
+        taps,
+        prefixes: vec![vec![5, 6, 7], vec![80, 3, 11, 4]],
+        text: text(48, 16, 1),
+        first: FirstPosition::Any,
+    }
+}
+
+const HASH: &str = "of these very weights";
+
+fn build(decoder: &Decoder, builder: &LensBuilder) -> Result<Vec<Lens>, InvertError> {
+    builder.build(decoder, HASH, &mut |_| ())
+}
+
+fn one(decoder: &Decoder, builder: &LensBuilder) -> Arc<Lens> {
+    Arc::new(build(decoder, builder).unwrap().remove(0))
+}
+
+fn by_lens(decoder: &Decoder, target: &TargetStates, lens: &Arc<Lens>) -> Result<Inversion, InvertError> {
+    let mut policy = Policy::new().then(LensProposals::new(lens.clone()));
+    invert(decoder, target, &mut policy, Settings::default())
+}
+
+#[test]
+fn a_lens_made_from_other_text_still_gives_the_exact_prompt() {
+    for device in inject_devices::compiled() {
+        for case in FAMILIES {
+            let decoder = model(case, &device).decoder;
+            let tap = Tap::Block(decoder.config().n_layers());
+            let monotonous = vec![[3, 4].repeat(10); 20];
+            for text in [noise(40, 10), monotonous] {
+                let lens = match build(&decoder, &LensBuilder { text, ..builder(vec![tap]) }) {
+                    Ok(mut lenses) => Arc::new(lenses.remove(0)),
+                    Err(refused) => panic!("{case}: {refused}"),
+                };
+                for prompt in [[9; 12].to_vec(), noise(1, 40).remove(0), vec![96], (0..20).collect()] {
+                    let inversion = by_lens(&decoder, &target(&decoder, &prompt, tap), &lens).unwrap();
+                    assert_eq!(inversion.token_ids(), prompt, "{case}");
+                    assert!(inversion.is_verified(), "{case}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn text_that_says_nothing_gives_no_lens_or_a_harmless_one() {
+    for device in inject_devices::compiled() {
+        for case in FAMILIES {
+            let decoder = model(case, &device).decoder;
+            let taps = Tap::all(decoder.config().n_layers());
+            // One token, over and over: without positions, all states are equal.
+            let text = vec![vec![5; 20]; 20];
+            for tap in taps {
+                let prompt = [5, 96, 5, 0, 41];
+                match build(&decoder, &LensBuilder { text: text.clone(), ..builder(vec![tap]) }) {
+                    Ok(mut lenses) => {
+                        let lens = Arc::new(lenses.remove(0));
+                        let inversion = by_lens(&decoder, &target(&decoder, &prompt, tap), &lens).unwrap();
+                        assert_eq!(inversion.token_ids(), prompt, "{case}, {tap}");
+                    }
+                    Err(InvertError::Lens(LensError::Degenerate { tap: found, .. })) => {
+                        assert_eq!(found, tap)
+                    }
+                    Err(other) => panic!("{case}, {tap}: {other}"),
+                }
+            }
+        }
+    }
+}
+
+/// Metadata and tensors of a file: their order is not fixed.
+#[derive(Debug, PartialEq)]
+struct Contents {
+    metadata: HashMap<String, String>,
+    tensors: HashMap<String, (Dtype, Vec<usize>, Vec<u8>)>,
+}
+
+fn contents(bytes: &[u8]) -> Contents {
+    let (_, header) = SafeTensors::read_metadata(bytes).unwrap();
+    let metadata = header.metadata().clone().unwrap();
+    let tensors = SafeTensors::deserialize(bytes).unwrap();
+    let tensors = tensors
+        .tensors()
+        .into_iter()
+        .map(|(name, view)| (name, (view.dtype(), view.shape().to_vec(), view.data().to_vec())));
+    Contents { metadata, tensors: tensors.collect() }
+}
+
+/// A lens file with something changed.
+struct Written {
+    folder: tempfile::TempDir,
+    path: PathBuf,
+    hash: String,
+    tap: Tap,
+    device: Device,
+    bytes: Vec<u8>,
+}
+
+impl Written {
+    fn new(device: &Device) -> Self {
+        let model = model("gpt2", device);
+        let (tap, hash) = (Tap::Block(2), model.weight_hash().unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let lens = builder(vec![tap]).build(&model.decoder, &hash, &mut |_| ()).unwrap().remove(0);
+        let path = lens.save(folder.path()).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        Written { folder, path, hash, tap, device: device.clone(), bytes }
+    }
+
+    fn load(&self) -> Result<Lens, LensError> {
+        match Lens::load(self.folder.path(), self.tap, &self.hash, &self.device) {
+            Ok(lens) => Ok(lens),
+            Err(InvertError::Lens(error)) => Err(error),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    fn load_bytes(&self, bytes: &[u8]) -> Result<Lens, LensError> {
+        std::fs::write(&self.path, bytes).unwrap();
+        self.load()
+    }
+
+    fn changed(&self, change: impl FnOnce(&mut Contents)) -> Result<Lens, LensError> {
+        let mut contents = contents(&self.bytes);
+        change(&mut contents);
+        let views = contents.tensors.iter().map(|(name, (dtype, shape, bytes))| {
+            (name.as_str(), TensorView::new(*dtype, shape.clone(), bytes).unwrap())
+        });
+        let bytes = safetensors::serialize(views, Some(contents.metadata.clone())).unwrap();
+        self.load_bytes(&bytes)
+    }
+
+    /// Asserts that the file is refused as malformed, with its path and this text in the message.
+    fn assert_malformed(&self, outcome: Result<Lens, LensError>, text: &str) {
+        let refused = outcome.err().unwrap_or_else(|| panic!("not refused: {text}"));
+        assert!(matches!(&refused, LensError::Malformed { path, .. } if *path == self.path), "{refused:?}");
+        let message = refused.to_string();
+        assert!(message.contains(text) && message.contains("lens-block-2"), "{message}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_lens_is_refused() {
+    let device = inject_devices::compiled().remove(0);
+    let written = Written::new(&device);
+    written.load().unwrap();
+
+    // Another kind of file.
+    written.assert_malformed(written.load_bytes(b"no tensors at all, only a line of text"), "");
+    written.assert_malformed(written.load_bytes(b""), "");
+    let weights =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures/gpt2/model.safetensors");
+    written.assert_malformed(written.load_bytes(&std::fs::read(weights).unwrap()), "inject.lens is none");
+    written.assert_malformed(
+        written.changed(|c| drop(c.metadata.insert("inject.lens".into(), "7".into()))),
+        "is 7",
+    );
+
+    // Cut off anywhere.
+    for len in [1, 7, 8, 100, written.bytes.len() / 2, written.bytes.len() - 1] {
+        written.assert_malformed(written.load_bytes(&written.bytes[..len]), "");
+    }
+
+    std::fs::remove_file(&written.path).unwrap();
+    let missing = written.load().unwrap_err();
+    assert!(matches!(&missing, LensError::File { path, .. } if *path == written.path), "{missing:?}");
+}
+
+#[test]
+fn a_damaged_lens_is_refused_and_the_message_names_the_part() {
+    let device = inject_devices::compiled().remove(0);
+    let written = Written::new(&device);
+    for name in ["projection", "offset", "codes", "first.projection", "first.offset", "first.codes"] {
+        let removed = written.changed(|c| drop(c.tensors.remove(name)));
+        written.assert_malformed(removed, &format!("{name} is missing"));
+        let shortened = written.changed(|c| {
+            let (dtype, shape, bytes) = c.tensors.get_mut(name).unwrap();
+            let row = shape[1] * dtype.bitsize() / 8;
+            shape[0] += 1;
+            bytes.extend(vec![0; row]);
+        });
+        written.assert_malformed(shortened, name);
+        let not_a_number = written.changed(|c| {
+            let (dtype, _, bytes) = c.tensors.get_mut(name).unwrap();
+            match dtype {
+                Dtype::F16 => bytes[..2].copy_from_slice(&half::f16::NAN.to_le_bytes()),
+                _ => bytes[..4].copy_from_slice(&f32::INFINITY.to_le_bytes()),
+            }
+        });
+        written.assert_malformed(not_a_number, &format!("{name} holds"));
+        let other_type = written.changed(|c| {
+            let (dtype, shape, bytes) = c.tensors.get_mut(name).unwrap();
+            *dtype = Dtype::F64;
+            *bytes = vec![0; shape.iter().product::<usize>() * 8];
+        });
+        written.assert_malformed(other_type, "F64");
+    }
+    let narrow = written.changed(|c| {
+        let (_, shape, bytes) = c.tensors.get_mut("projection").unwrap();
+        shape[1] -= 1;
+        bytes.truncate(shape[0] * shape[1] * 4);
+    });
+    written.assert_malformed(narrow, "columns");
+    for (key, value) in [("about", "{}"), ("about", "no json"), ("first.bos", "97"), ("first.bos", "-1")] {
+        written.assert_malformed(written.changed(|c| drop(c.metadata.insert(key.into(), value.into()))), key);
+    }
+    written.assert_malformed(written.changed(|c| drop(c.metadata.remove("about"))), "about is missing");
+    let prior = written.changed(|c| drop(c.metadata.insert("prior.weight".into(), "heavy".into())));
+    written.assert_malformed(prior, "prior");
+}
+
+#[test]
+fn a_lens_for_something_else_is_refused() {
+    let device = inject_devices::compiled().remove(0);
+    let written = Written::new(&device);
+    let other = "0".repeat(64);
+    let refused = Lens::load(written.folder.path(), written.tap, &other, &device).unwrap_err();
+    assert!(
+        matches!(&refused, InvertError::Lens(LensError::OtherWeights { found, expected })
+            if *found == written.hash && *expected == other),
+        "{refused:?}"
+    );
+    assert!(refused.to_string().contains(&written.hash) && refused.to_string().contains(&other), "{refused}");
+
+    // A file under another tap's name.
+    let renamed = written.folder.path().join(Lens::file_name(Tap::Block(3)));
+    std::fs::copy(&written.path, renamed).unwrap();
+    let refused = Lens::load(written.folder.path(), Tap::Block(3), &written.hash, &device).unwrap_err();
+    let InvertError::Lens(LensError::OtherTap { found, expected }) = refused else { panic!("{refused:?}") };
+    assert_eq!((found, expected), (Tap::Block(2), Tap::Block(3)));
+
+    let gpt2 = model("gpt2", &device).decoder;
+    let lens = Arc::new(written.load().unwrap());
+    let at = |decoder: &Decoder, tap| by_lens(decoder, &target(decoder, &[3, 4], tap), &lens).unwrap_err();
+    let refused = at(&gpt2, Tap::Block(1));
+    let InvertError::Lens(LensError::OtherTap { found, expected }) = refused else { panic!("{refused:?}") };
+    assert_eq!((found, expected), (Tap::Block(2), Tap::Block(1)));
+
+    let refused = at(&model("llama", &device).decoder, Tap::Block(2));
+    let InvertError::Lens(LensError::OtherShape { what, found, expected }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!((what, found, expected), ("coordinates", 24, 32));
+
+    let mut config = gpt2.config().clone();
+    config.vocab_size = 90;
+    let smaller = config.init(0.2, &device);
+    let states = target(&smaller, &[3, 4], Tap::Block(2));
+    let mut policy = Policy::new().then(LensProposals::new(lens));
+    let refused = invert(&smaller, &states, &mut policy, Settings::default()).unwrap_err();
+    assert!(refused.to_string().contains("97 tokens, expected 90"), "{refused}");
+}
+
+#[test]
+fn what_a_lens_costs_is_known_before() {
+    for device in inject_devices::compiled() {
+        let decoder = model("gemma3", &device).decoder;
+        // Taps may come in any order, and twice.
+        let builder = builder(vec![Tap::Block(7), Tap::Block(2), Tap::Block(7)]);
+        let cost = builder.cost(&decoder);
+        assert_eq!((cost.candidates, cost.text), (3 * 97, 48 * 16));
+        let (mut text, mut tokens, mut fitted, mut measured) = (0, Vec::new(), 0, 0);
+        let mut report = |step| match step {
+            LensProgress::Text { done, of } => {
+                assert_eq!(of, 48);
+                text = done;
+            }
+            LensProgress::Fit { done, of } => {
+                assert_eq!(of, 2);
+                fitted = done;
+            }
+            LensProgress::Vocabulary { done, of } => {
+                assert_eq!(of as u64, cost.candidates);
+                tokens.push(done as u64);
+            }
+            LensProgress::Measure { done, of } => {
+                assert_eq!(of, 2);
+                measured = done;
+            }
+        };
+        let lenses = builder.build(&decoder, HASH, &mut report).unwrap();
+        assert_eq!((text, fitted, measured), (48, 2, 2));
+        assert!(tokens.is_sorted() && tokens.last() == Some(&cost.candidates), "{tokens:?}");
+        let taps: Vec<Tap> = lenses.iter().map(|lens| lens.about().tap).collect();
+        assert_eq!(taps, [Tap::Block(2), Tap::Block(7)]);
+        assert!(lenses.iter().all(|lens| lens.about().weight_hash == HASH));
+    }
+}
+
+#[test]
+fn a_lens_of_other_weights_that_slips_through_only_proposes_worse() {
+    for device in inject_devices::compiled() {
+        for case in FAMILIES {
+            let decoder = model(case, &device).decoder;
+            let tap = Tap::Block(2);
+            let lens = one(&decoder, &builder(vec![tap]));
+            let other = random(case, 3, &device);
+            for prompt in text(2, 12, 9) {
+                let mut policy = Policy::new().then(LensProposals::new(lens.clone()).up_to(40));
+                let states = target(&other, &prompt, tap);
+                let inversion = invert(&other, &states, &mut policy, Settings::default()).unwrap();
+                assert_eq!(inversion.token_ids(), prompt, "{case}");
+                assert!(inversion.candidates_tested() <= prompt.len() * 97, "{case}");
+            }
+        }
+    }
+}
