@@ -6,21 +6,21 @@
 //! ```
 //!
 //! Prompts are cut to the length asked for; as many again are drawn uniformly from the vocabulary. Every prompt's states are
-//! computed, the prompt is forgotten, recovered, and only then compared.
+//! computed, rounded to `--format`, with `--noise-share` disturbed, the prompt is forgotten, recovered, and only then compared.
 
+mod disturb;
 mod report;
 
 use std::{path::PathBuf, process::ExitCode, time::Instant};
 
 use clap::Parser;
 use indicatif::ProgressBar;
-use inject_examples::{Failure, ModelArgs, PolicyArgs, RandomTokens, finish, forward_seconds, say};
+use inject_examples::{Failure, ModelArgs, PolicyArgs, PromptArgs, finish, forward_seconds, say};
 use inject_sipit::{
-    Bos, Extraction, Inverter, Model, Tap, TargetStates,
-    foreign::SourceDtype,
-    prompts::{generate::Generator, read_prompts},
+    Acceptance, Extraction, Inverter, Model, Policy, Settings, Tap, TargetStates, foreign::SourceDtype,
     store::Positions,
 };
+use ndarray::Array2;
 
 use report::{Kind, Record};
 
@@ -32,12 +32,8 @@ struct Options {
     model: ModelArgs,
     #[command(flatten)]
     policy: PolicyArgs,
-    /// Prompts to cut to length (.txt, .jsonl, .parquet) [default: the project's own generated text]
-    #[arg(long, value_name = "FILE")]
-    prompts: Option<PathBuf>,
-    /// Prompts of the file to pass over: those a lens was made from
-    #[arg(long, default_value_t = 0)]
-    skip: usize,
+    #[command(flatten)]
+    prompts: PromptArgs,
     /// How many prompts of text at each tap and length
     #[arg(long, default_value_t = 10)]
     count: usize,
@@ -53,9 +49,13 @@ struct Options {
     /// Number format in which the states are given to the inverter
     #[arg(long, value_enum, default_value_t = Format::F32)]
     format: Format,
-    /// Whether BOS stands before each prompt: auto follows the tokenizer
-    #[arg(long, default_value_t = Bos::Auto)]
-    bos: Bos,
+    /// Add Gaussian noise of this share of the prompt's least margin to every state; the margin is that among the nearest of
+    /// RIVALS candidates at each position
+    #[arg(long, value_name = "SHARE")]
+    noise_share: Option<f64>,
+    /// Candidates by which the margin is measured for --noise-share
+    #[arg(long, default_value_t = 256)]
+    margin_rivals: usize,
     /// The folder for depth.csv, depth.json and the plots
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -100,37 +100,12 @@ fn run(options: &Options) -> Result<(), Failure> {
     }
 }
 
-/// Text and code cut to so many tokens, and as many prompts of random tokens.
+/// Text and code cut to so many tokens, and prompts of random tokens.
 fn prompts(options: &Options, model: &Model, length: usize) -> Result<Vec<(Kind, Vec<u32>)>, Failure> {
-    let tokenizer = model.tokenizer()?;
-    let texts: Box<dyn Iterator<Item = Result<String, Failure>>> = match &options.prompts {
-        None => Box::new(Generator::new(0xdeb7).map(Ok)),
-        Some(path) => Box::new(read_prompts(path)?.into_iter().skip(options.skip).map(Ok)),
-    };
-    let mut prompts: Vec<(Kind, Vec<u32>)> = Vec::new();
-    // A text shorter than the length goes on with the next one.
-    let mut open: Vec<u32> = Vec::new();
-    for text in texts {
-        let ids = tokenizer.encode(&text?, if open.is_empty() { options.bos } else { Bos::No })?;
-        open.extend(ids);
-        if open.len() >= length {
-            open.truncate(length);
-            prompts.push((Kind::Text, std::mem::take(&mut open)));
-        }
-        if prompts.len() == options.count {
-            break;
-        }
-    }
-    let first = prompts.first().map(|(_, ids)| ids[0]).filter(|_| tokenizer.begins_with_bos(&prompts[0].1));
-    let mut tokens = RandomTokens::seeded(0x5eed + length as u64, model.decoder.config().vocab_size);
-    for _ in 0..options.random.unwrap_or(prompts.len()) {
-        let mut ids: Vec<u32> = tokens.by_ref().take(length).collect();
-        if let Some(bos) = first {
-            ids[0] = bos;
-        }
-        prompts.push((Kind::Random, ids));
-    }
-    Ok(prompts)
+    let text = options.prompts.text(model, options.count, length)?;
+    let random = options.prompts.random(model, options.random.unwrap_or(text.len()), length)?;
+    let text = text.into_iter().map(|ids| (Kind::Text, ids));
+    Ok(text.chain(random.into_iter().map(|ids| (Kind::Random, ids))).collect())
 }
 
 fn at_tap(
@@ -145,23 +120,62 @@ fn at_tap(
     let ready_seconds = start.elapsed().as_secs_f64();
     let bar = ProgressBar::new(prompts.len() as u64).with_message(tap.to_string());
     let mut records = Vec::with_capacity(prompts.len());
-    for (kind, prompt) in prompts {
+    for (number, (kind, prompt)) in prompts.iter().enumerate() {
         let extraction = Extraction::new(vec![tap], Positions::All)?;
         let mut states = extraction.run(&model.decoder, std::slice::from_ref(prompt), &mut |_| ())?;
         let states = states.remove(&tap).ok_or_else(|| Failure::new(format!("no states at {tap}")))?;
-        let (states, dtype) = match options.format {
-            Format::F32 => (states.mapv(f64::from), SourceDtype::F32),
-            Format::F16 => (states.mapv(|v| half::f16::from_f32(v).to_f64()), SourceDtype::F16),
-            Format::Bf16 => (states.mapv(|v| half::bf16::from_f32(v).to_f64()), SourceDtype::BF16),
-        };
+        let (mut states, dtype) = options.format.stored(&states);
+        let mut noise = 0.0;
+        let mut noisy = None;
+        if let Some(share) = options.noise_share {
+            let clean = TargetStates::new(states.clone(), tap, dtype)?;
+            noise = share * least_margin(options, &inverter, &clean, &mut choice.policy)?;
+            disturb::add_gaussian(&mut states, noise, number as u64);
+            noisy = Some(Inverter::new(&model.decoder, tap, under_noise(options, noise)?)?);
+        }
+        let inverter = noisy.as_ref().unwrap_or(&inverter);
         let target = TargetStates::new(states, tap, dtype)?;
         let forward_seconds = forward_seconds(&model.decoder, prompt, tap)?;
         let start = Instant::now();
         let inversion = inverter.invert(&target, &mut choice.policy, &mut |_| ())?;
         let seconds = start.elapsed().as_secs_f64();
-        records.push(Record::new(*kind, tap, prompt, &inversion, seconds, forward_seconds, ready_seconds));
+        let seconds = report::Seconds { inversion: seconds, forward: forward_seconds, ready: ready_seconds };
+        records.push(Record::new(*kind, tap, prompt, &inversion, seconds, noise));
         bar.inc(1);
     }
     bar.finish_and_clear();
     Ok(records)
+}
+
+/// The least margin over the positions of a prompt, among so many candidates at each.
+fn least_margin(
+    options: &Options,
+    inverter: &Inverter<'_>,
+    clean: &TargetStates,
+    policy: &mut Policy,
+) -> Result<f64, Failure> {
+    let settings = Settings { rivals: options.margin_rivals, ..inverter.settings().clone() };
+    let inverter = Inverter::new(inverter.decoder(), inverter.tap(), settings)?;
+    let inversion = inverter.invert(clean, policy, &mut |_| ())?;
+    let margins = inversion.positions.iter().filter_map(|position| position.margin);
+    margins.min_by(f64::total_cmp).ok_or_else(|| Failure::new("no margin was measured"))
+}
+
+/// The settings for states with noise of this norm.
+fn under_noise(options: &Options, noise: f64) -> Result<Settings, Failure> {
+    let mut settings = options.policy.settings()?;
+    settings.acceptance = Acceptance::NoiseFloor { added: noise };
+    settings.rivals = options.policy.rivals.unwrap_or(64);
+    Ok(settings)
+}
+
+impl Format {
+    /// States as this format holds them.
+    fn stored(self, states: &Array2<f32>) -> (Array2<f64>, SourceDtype) {
+        match self {
+            Format::F32 => (states.mapv(f64::from), SourceDtype::F32),
+            Format::F16 => (states.mapv(|v| half::f16::from_f32(v).to_f64()), SourceDtype::F16),
+            Format::Bf16 => (states.mapv(|v| half::bf16::from_f32(v).to_f64()), SourceDtype::BF16),
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{fs::File, io::Write, path::Path};
 
-use inject_examples::Failure;
+use inject_examples::{Axis, Failure, Figure, Mark};
 use inject_sipit::{Cost, Inversion, Tap};
 
 /// What a prompt is made of.
@@ -23,6 +23,10 @@ pub(crate) struct Record {
     pub(crate) tokens: usize,
     /// Whether the prompt came back, token for token, with every position verified.
     pub(crate) exact: bool,
+    /// Tokens that are the prompt's, verified or not.
+    pub(crate) right: usize,
+    /// The L2 norm of the noise added to every state.
+    pub(crate) noise: f64,
     pub(crate) seconds: f64,
     pub(crate) forward_seconds: f64,
     pub(crate) forward_pass_equivalents: f64,
@@ -36,15 +40,22 @@ pub(crate) struct Record {
     pub(crate) cost: Cost,
 }
 
+/// How long things took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seconds {
+    pub(crate) inversion: f64,
+    pub(crate) forward: f64,
+    pub(crate) ready: f64,
+}
+
 impl Record {
     pub(crate) fn new(
         kind: Kind,
         tap: Tap,
         prompt: &[u32],
         inversion: &Inversion,
-        seconds: f64,
-        forward_seconds: f64,
-        ready_seconds: f64,
+        seconds: Seconds,
+        noise: f64,
     ) -> Self {
         let ratios = inversion.positions.iter().filter_map(|p| Some(p.runner_up?.distance / p.noise_floor));
         Record {
@@ -52,13 +63,15 @@ impl Record {
             tap,
             tokens: prompt.len(),
             exact: inversion.is_verified() && inversion.token_ids() == prompt,
-            seconds,
-            forward_seconds,
-            forward_pass_equivalents: seconds / forward_seconds,
+            right: inversion.token_ids().iter().zip(prompt).filter(|(found, id)| found == id).count(),
+            noise,
+            seconds: seconds.inversion,
+            forward_seconds: seconds.forward,
+            forward_pass_equivalents: seconds.inversion / seconds.forward,
             candidates: inversion.candidates_tested(),
             repaired: inversion.positions.iter().filter(|p| p.found_by != "draft").count(),
             least_margin_over_floor: ratios.min_by(f64::total_cmp),
-            ready_seconds,
+            ready_seconds: seconds.ready,
             cost: inversion.cost.clone(),
         }
     }
@@ -105,29 +118,128 @@ pub(crate) fn lines(records: &[Record]) -> Vec<String> {
     [Kind::Text, Kind::Random].into_iter().filter_map(of_kind).collect()
 }
 
-/// Writes depth.csv and depth.json.
+/// Writes depth.csv, depth.json and the figures.
 pub(crate) fn write(folder: &Path, model: &str, records: &[Record]) -> Result<(), Failure> {
     std::fs::create_dir_all(folder)?;
     let mut csv = File::create(folder.join("depth.csv"))?;
     writeln!(
         csv,
-        "model,tap,tokens,kind,exact,seconds,forward_seconds,forward_pass_equivalents,candidates,repaired"
+        "model,tap,tokens,kind,exact,right,noise,seconds,forward_seconds,forward_pass_equivalents,candidates,repaired,least_margin_over_floor"
     )?;
     for r in records {
         writeln!(
             csv,
-            "{model},{},{},{},{},{:.6},{:.6},{:.4},{},{}",
+            "{model},{},{},{},{},{},{},{:.6},{:.6},{:.4},{},{},{}",
             r.tap,
             r.tokens,
             format!("{:?}", r.kind).to_lowercase(),
             r.exact,
+            r.right,
+            r.noise,
             r.seconds,
             r.forward_seconds,
             r.forward_pass_equivalents,
             r.candidates,
-            r.repaired
+            r.repaired,
+            r.least_margin_over_floor.map_or(String::new(), |ratio| ratio.to_string())
         )?;
     }
     serde_json::to_writer_pretty(File::create(folder.join("depth.json"))?, records)?;
+    figures(folder, model, records)
+}
+
+/// Against the tap, where there are several, and against the length, where there are several of those.
+fn figures(folder: &Path, model: &str, records: &[Record]) -> Result<(), Failure> {
+    let taps = distinct(records.iter().map(|record| record.tap));
+    let lengths = distinct(records.iter().map(|record| record.tokens));
+    if taps.len() > 1 {
+        let names: Vec<String> = taps.iter().map(Tap::to_string).collect();
+        let column = |record: &Record| taps.iter().position(|tap| *tap == record.tap).unwrap_or(0) as f64;
+        let axis = || Axis::columns("tap", names.clone());
+        let tokens = list(&lengths);
+        by_kind(
+            Figure::new(
+                format!("Inverting prompts of {tokens} tokens of {model}"),
+                axis(),
+                Axis::log("inversion time / time of one forward pass"),
+            ),
+            records,
+            column,
+            |record| Some(record.forward_pass_equivalents),
+        )
+        .write(folder, "equivalents-by-tap")?;
+        by_kind(
+            Figure::new(
+                format!("Nearest other token tested, prompts of {tokens} tokens of {model}"),
+                axis(),
+                Axis::log("its distance / noise floor, least over positions"),
+            ),
+            records,
+            column,
+            |record| record.least_margin_over_floor,
+        )
+        .write(folder, "margins-by-tap")?;
+    }
+    if lengths.len() > 1 {
+        let mut figure = Figure::new(
+            format!("Inverting prompts of {model}"),
+            Axis::log("prompt length (tokens)"),
+            Axis::log("time (s), mean"),
+        );
+        for &tap in &taps {
+            let mean = |of: fn(&Record) -> f64| {
+                lengths.iter().map(move |&length| {
+                    let rows = records.iter().filter(|r| r.tap == tap && r.tokens == length);
+                    let (sum, count) = rows.fold((0.0, 0), |(sum, count), r| (sum + of(r), count + 1));
+                    (length as f64, sum / f64::from(count.max(1)))
+                })
+            };
+            figure = figure.with(format!("{tap}: inversion"), Mark::Line, mean(|r| r.seconds)).with(
+                "forward pass",
+                Mark::Line,
+                mean(|r| r.forward_seconds),
+            );
+        }
+        figure.write(folder, "time-by-length")?;
+    }
     Ok(())
+}
+
+/// Each prompt as a dot, and the means as a line, for either kind of prompt.
+fn by_kind(
+    mut figure: Figure,
+    records: &[Record],
+    x: impl Fn(&Record) -> f64,
+    y: impl Fn(&Record) -> Option<f64>,
+) -> Figure {
+    for (kind, name) in [(Kind::Text, "text"), (Kind::Random, "random tokens")] {
+        let of_kind = records.iter().filter(|record| record.kind == kind);
+        let points: Vec<(f64, f64)> = of_kind.filter_map(|r| Some((x(r), y(r)?))).collect();
+        if points.is_empty() {
+            continue;
+        }
+        let mean = |at: f64| {
+            let (sum, count) =
+                points.iter().filter(|point| point.0 == at).fold((0.0, 0.0), |(s, n), p| (s + p.1, n + 1.0));
+            (at, sum / count)
+        };
+        let means: Vec<(f64, f64)> =
+            distinct(points.iter().map(|point| point.0)).into_iter().map(mean).collect();
+        figure = figure.with(format!("{name}, mean"), Mark::Line, means).with(name, Mark::Dots, points);
+    }
+    figure
+}
+
+/// Each value once, in the order of its first appearance.
+fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
+    values.fold(Vec::new(), |mut seen, value| {
+        if !seen.contains(&value) {
+            seen.push(value);
+        }
+        seen
+    })
+}
+
+fn list(lengths: &[usize]) -> String {
+    lengths.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -78,7 +78,7 @@ impl Choice {
         // Beyond an eighth of the vocabulary a guided search has failed, and the scan does not repeat anything.
         let secant = Secant::up_to((config.vocab_size / 8).min(2048));
         let policy =
-            Policy::new().then(secant).then(Prior::up_to(80).beginning_with(bos)).then(Prior::up_to(1024));
+            Policy::new().then(Prior::up_to(80).beginning_with(bos)).then(secant).then(Prior::up_to(1024));
         Choice { policy, reason }
     }
 }

@@ -289,9 +289,11 @@ impl<'a> Inverter<'a> {
 
     /// Whether the time is up, or so many candidates at one position are too many.
     fn out_of_budget(&self, run: &Run<'_>, tested: usize) -> bool {
-        let budget = self.settings.budget;
-        budget.time.is_some_and(|time| run.start.elapsed() >= time)
-            || budget.candidates.is_some_and(|candidates| tested >= candidates)
+        self.time_is_up(run) || self.settings.budget.candidates.is_some_and(|candidates| tested >= candidates)
+    }
+
+    fn time_is_up(&self, run: &Run<'_>) -> bool {
+        self.settings.budget.time.is_some_and(|time| run.start.elapsed() >= time)
     }
 
     fn report(&self, run: &Run<'_>, phase: Phase, position: usize, candidates_tested: usize) {

@@ -22,7 +22,7 @@ impl Inverter<'_> {
     }
 
     /// Tests the whole vocabulary at every settled position, and sharpens or withdraws its verdict. The token is never
-    /// changed here: all later positions rest on it.
+    /// changed here: all later positions rest on it. When the time is up, the positions not reached keep their verdicts.
     pub(super) fn certify(&self, hypothesis: &mut Hypothesis, run: &mut Run<'_>) -> Result<(), InvertError> {
         let whole = hypothesis.cache(self.decoder, run.target)?.clone();
         for at in 0..hypothesis.len() {
@@ -45,6 +45,9 @@ impl Inverter<'_> {
                 let ids = self.next_of_scan(&tested, &mut next, at);
                 if ids.is_empty() {
                     break;
+                }
+                if self.time_is_up(run) {
+                    return Ok(());
                 }
                 let start = Instant::now();
                 let states = candidate_states(self.decoder, &cache, &ids, self.tap)?;

@@ -155,6 +155,7 @@ impl LensBuilder {
         progress: &mut dyn FnMut(LensProgress),
     ) -> Result<Vec<Lens>, InvertError> {
         let taps = self.checked_taps(decoder)?;
+        self.check_first(decoder.config().vocab_size)?;
         let samples = self.samples();
         if samples.len() < FEWEST_SAMPLES {
             return Err(LensError::TooLittleText { found: samples.len(), expected: FEWEST_SAMPLES }.into());
@@ -165,11 +166,12 @@ impl LensBuilder {
         let held_out = samples.len() / 10;
         let (fitted_on, held_out) = samples.split_at(samples.len() - held_out);
 
+        // First what costs little: a prefix that the model cannot compute is refused before the text is.
+        let mut codebooks = Codebooks::new(decoder, &taps, &self.prefixes, self.first)?;
         let text = self.text_states(decoder, &taps, progress)?;
         let mut distinct: Vec<u32> = fitted_on.iter().map(|sample| sample.token).collect();
         distinct.sort_unstable();
         distinct.dedup();
-        let mut codebooks = Codebooks::new(decoder, &taps, &self.prefixes, self.first)?;
         let classes = codebooks.mean_states(&distinct)?;
         let final_states = &text[&Tap::FinalNorm];
         let mut fitted: BTreeMap<Tap, Fitted> = BTreeMap::new();
@@ -206,6 +208,15 @@ impl LensBuilder {
             tap.checked(decoder.config().n_layers()).map_err(ModelError::from)?;
         }
         if taps.is_empty() { Err(LensError::NoTaps.into()) } else { Ok(taps) }
+    }
+
+    fn check_first(&self, vocab_size: usize) -> Result<(), ModelError> {
+        match self.first {
+            FirstPosition::Bos(found) if found as usize >= vocab_size => {
+                Err(ModelError::TokenId { prompt: 0, position: 0, found, vocab_size })
+            }
+            FirstPosition::Bos(_) | FirstPosition::Any => Ok(()),
+        }
     }
 
     /// Every position of text with another before it.

@@ -29,6 +29,22 @@ impl Lens {
         }
     }
 
+    /// The `count` most likely tokens at every position, best first, each with its score in nats: what a lens alone makes of
+    /// states, at the cost of one matrix product. Nothing is verified.
+    ///
+    /// # Errors
+    ///
+    /// [`InvertError::Lens`] when the lens was made for another tap, or for a model of another size.
+    pub fn read(
+        &self,
+        decoder: &Decoder,
+        target: &TargetStates,
+        count: usize,
+    ) -> Result<Vec<Vec<(u32, f32)>>, InvertError> {
+        self.check(decoder, target)?;
+        self.shortlists(decoder, target, 0..target.positions(), count, Evidence::StateAndPrior)
+    }
+
     /// Whether it weighs the model's own expectation too.
     pub(crate) fn has_prior(&self) -> bool {
         self.prior.is_some()

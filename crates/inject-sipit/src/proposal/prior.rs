@@ -1,16 +1,18 @@
 //! The model's own expectation of the next token.
 
-use inject_collisions::{Logits, PrefixCache, Tap, TokenBatch};
+use burn::tensor::activation;
+use inject_collisions::{Decoder, Logits, PrefixCache, Tap, TokenBatch};
 
 use super::{Place, Proposer, growing, most_likely};
-use crate::{InvertError, read};
+use crate::{InvertError, noise::spread, read};
 
 /// The tokens the model itself finds most likely next, in batches that grow.
 ///
 /// At the last block and after the final norm, the states given are all it takes: the state before the open position says
 /// what is expected there. At other taps the model runs on to its head, one position at a time.
 ///
-/// At the first position nothing is expected but the token prompts begin with, if there is one.
+/// At the first position the token that prompts begin with is expected, if there is one; else what the model expects behind any
+/// token at all, on average.
 #[derive(Clone, Debug)]
 pub struct Prior {
     limit: usize,
@@ -24,6 +26,8 @@ pub struct Prior {
     logits: Vec<f64>,
     /// The most likely tokens behind which prefix.
     ranked: Option<Expected>,
+    /// The likeliest tokens behind any token, of a model with so many tokens and such a width.
+    anywhere: Option<((usize, usize), Vec<u32>)>,
 }
 
 /// The most likely tokens behind one prefix.
@@ -45,6 +49,7 @@ impl Prior {
             target: None,
             logits: Vec::new(),
             ranked: None,
+            anywhere: None,
         }
     }
 
@@ -55,7 +60,10 @@ impl Prior {
 
     fn rank(&mut self, place: &Place<'_>) -> Result<Vec<u32>, InvertError> {
         let Some(before) = place.position().checked_sub(1) else {
-            return Ok(self.first.into_iter().collect());
+            return match self.first {
+                Some(first) => Ok(vec![first]),
+                None => self.expected_anywhere(place.decoder),
+            };
         };
         let decoder = place.decoder;
         let last_block = Tap::Block(decoder.config().n_layers());
@@ -68,6 +76,31 @@ impl Prior {
             self.logits.clone()
         };
         Ok(most_likely(&logits, self.limit))
+    }
+
+    /// The tokens with the largest probability behind a single token, averaged over tokens from all over the vocabulary: roughly
+    /// how frequent they are in what the model was trained on.
+    fn expected_anywhere(&mut self, decoder: &Decoder) -> Result<Vec<u32>, InvertError> {
+        /// Tokens averaged over.
+        const BEHIND: usize = 64;
+        let model = (decoder.config().vocab_size, decoder.config().d_model);
+        if let Some((known, ids)) = &self.anywhere
+            && *known == model
+        {
+            return Ok(ids.clone());
+        }
+        let vocab_size = model.0;
+        let prompts: Vec<[u32; 1]> = spread(vocab_size as u32).take(BEHIND).map(|id| [id]).collect();
+        let forward = decoder.forward(&TokenBatch::new(&prompts)?, &[], Logits::Last)?;
+        let mut mean = vec![0.0; vocab_size];
+        if let Some(logits) = forward.logits {
+            for logits in read(activation::softmax(logits, 2))?.chunks(vocab_size) {
+                mean.iter_mut().zip(logits).for_each(|(sum, share)| *sum += share);
+            }
+        }
+        let ids = most_likely(&mean, self.limit);
+        self.anywhere = Some((model, ids.clone()));
+        Ok(ids)
     }
 
     /// Brings the cache of the whole model up to the prefix.

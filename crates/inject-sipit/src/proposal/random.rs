@@ -15,12 +15,14 @@ pub struct RandomOrder {
     /// The position and vocabulary the order was drawn for.
     drawn_for: Option<(usize, usize)>,
     order: Vec<u32>,
+    /// How much of the order was gone through behind which prefix.
+    passed: (Vec<u32>, usize),
 }
 
 impl RandomOrder {
     /// One candidate after the other, as published.
     pub fn seeded(seed: u64) -> Self {
-        RandomOrder { seed, batch: 1, drawn_for: None, order: Vec::new() }
+        RandomOrder { seed, batch: 1, drawn_for: None, order: Vec::new(), passed: (Vec::new(), 0) }
     }
 
     /// The same, `batch` candidates at once.
@@ -36,6 +38,7 @@ impl RandomOrder {
             self.order.swap(i, numbers.below(i as u64 + 1) as usize);
         }
         self.drawn_for = Some((position, vocab_size));
+        self.passed = (Vec::new(), 0);
     }
 }
 
@@ -49,7 +52,15 @@ impl Proposer for RandomOrder {
         if self.drawn_for != Some(wanted) {
             self.draw(wanted.0, wanted.1);
         }
-        Ok(self.order.iter().copied().filter(|&id| !place.tested.contains(id)).take(self.batch).collect())
+        // Behind another prefix other tokens were tested.
+        if self.passed.0 != place.prefix {
+            self.passed = (place.prefix.to_vec(), 0);
+        }
+        let passed = &mut self.passed.1;
+        let tested = self.order[*passed..].iter().take_while(|&&id| place.tested.contains(id)).count();
+        *passed += tested;
+        let rest = self.order[*passed..].iter().copied();
+        Ok(rest.filter(|&id| !place.tested.contains(id)).take(self.batch).collect())
     }
 }
 

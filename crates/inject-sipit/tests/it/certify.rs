@@ -1,11 +1,11 @@
 //! The certificate: exact margins, and no more certainty than they allow.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use burn::tensor::Device;
 use inject_sipit::{
-    Acceptance, Decoder, Inverter, Logits, Model, Origin, Phase, Policy, Precision, Prior, Scan, Settings,
-    Tap, TargetStates, TokenBatch, Verdict, foreign::SourceDtype,
+    Acceptance, Budget, Decoder, InvertProgress, Inverter, Logits, Model, Origin, Phase, Policy, Precision,
+    Prior, Scan, Settings, Tap, TargetStates, TokenBatch, Verdict, foreign::SourceDtype,
 };
 use ndarray::Array2;
 
@@ -222,5 +222,27 @@ fn what_failed_is_not_certified_and_what_follows_rests_on_it() {
             assert_eq!(verdicts, expected.iter().collect::<Vec<_>>(), "{policy}");
             assert!(!inversion.is_certain() && !inversion.is_verified());
         }
+    }
+}
+
+#[test]
+fn when_the_time_is_up_what_is_verified_stays_verified() {
+    for device in inject_devices::compiled() {
+        let decoder = model("llama", &device).decoder;
+        let target = target(&decoder, &PROMPT, Tap::Block(2));
+        let budget = Budget { time: Some(Duration::from_millis(20)), ..Budget::default() };
+        // Room for one candidate a batch, and a report that takes longer than the budget.
+        let settings = Settings { budget, memory_budget: 1, ..whole() };
+        let inverter = Inverter::new(&decoder, target.tap(), settings).unwrap();
+        let mut policy = Policy::new().then(Told::one(&target, &PROMPT));
+        let mut slow = |progress: InvertProgress| {
+            if progress.phase == Phase::Certify {
+                std::thread::sleep(Duration::from_millis(25));
+            }
+        };
+        let inversion = inverter.invert(&target, &mut policy, &mut slow).unwrap();
+        assert_eq!(inversion.token_ids(), PROMPT);
+        assert!(inversion.is_verified() && !inversion.is_certain(), "{inversion:?}");
+        assert!(inversion.candidates_tested() < PROMPT.len() + 3, "{inversion:?}");
     }
 }

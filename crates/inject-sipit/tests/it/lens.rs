@@ -8,8 +8,8 @@ use std::{
 
 use burn::tensor::Device;
 use inject_sipit::{
-    Decoder, FirstPosition, Inversion, InvertError, Lens, LensBuilder, LensError, LensProgress,
-    LensProposals, Policy, Settings, Tap, TargetStates,
+    Decoder, ExtractError, FirstPosition, Inversion, InvertError, Lens, LensBuilder, LensError, LensProgress,
+    LensProposals, ModelError, Policy, Settings, Tap, TargetStates,
 };
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
@@ -291,6 +291,83 @@ fn a_lens_for_something_else_is_refused() {
     let mut policy = Policy::new().then(LensProposals::new(lens));
     let refused = invert(&smaller, &states, &mut policy, Settings::default()).unwrap_err();
     assert!(refused.to_string().contains("97 tokens, expected 90"), "{refused}");
+}
+
+#[test]
+fn what_gives_no_lens_is_refused_before_anything_long_is_computed() {
+    for device in inject_devices::compiled() {
+        let decoder = model("gpt2", &device).decoder;
+        let max_len = decoder.config().max_len().unwrap();
+        let good = builder(vec![Tap::Block(1)]);
+        let refused = |builder: LensBuilder| {
+            let mut begun = false;
+            let outcome = builder.build(&decoder, HASH, &mut |_| begun = true);
+            assert!(!begun, "{builder:?}");
+            outcome.unwrap_err()
+        };
+        let lens_error = |builder: LensBuilder| match refused(builder) {
+            InvertError::Lens(error) => error,
+            other => panic!("{other}"),
+        };
+        let model_error = |builder: LensBuilder| match refused(builder) {
+            InvertError::Model(error) => error,
+            InvertError::Extract(ExtractError::Model(error)) => error,
+            other => panic!("{other}"),
+        };
+
+        assert!(matches!(lens_error(LensBuilder { taps: vec![], ..good.clone() }), LensError::NoTaps));
+        for prefixes in [vec![], vec![vec![5], vec![]]] {
+            let error = lens_error(LensBuilder { prefixes, ..good.clone() });
+            assert!(matches!(error, LensError::NoPrefix));
+        }
+        // 15 positions of each prompt have another before them.
+        let error = lens_error(LensBuilder { text: text(17, 16, 1), ..good.clone() });
+        assert!(matches!(error, LensError::TooLittleText { found: 255, expected: 256 }), "{error:?}");
+
+        let error = model_error(LensBuilder { taps: vec![Tap::Block(99)], ..good.clone() });
+        assert!(error.to_string().contains("block-99"), "{error}");
+        let error = model_error(LensBuilder { first: FirstPosition::Bos(97), ..good.clone() });
+        assert!(matches!(error, ModelError::TokenId { found: 97, vocab_size: 97, .. }), "{error:?}");
+        let error = model_error(LensBuilder { prefixes: vec![vec![97]], ..good.clone() });
+        assert!(matches!(error, ModelError::TokenId { found: 97, vocab_size: 97, .. }), "{error:?}");
+        // A candidate stands behind the prefix.
+        let error = model_error(LensBuilder { prefixes: vec![vec![5; max_len]], ..good.clone() });
+        assert!(matches!(error, ModelError::TooLong { found, .. } if found == max_len + 1), "{error:?}");
+        let mut unknown = good.text.clone();
+        unknown[40][3] = 97;
+        let error = model_error(LensBuilder { text: unknown, ..good.clone() });
+        assert!(matches!(error, ModelError::TokenId { found: 97, vocab_size: 97, .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn a_lens_read_back_drafts_what_it_drafted_before() {
+    for device in inject_devices::compiled() {
+        for first in [FirstPosition::Any, FirstPosition::Bos(5)] {
+            let decoder = model("llama", &device).decoder;
+            let taps = Tap::all(decoder.config().n_layers());
+            let mut text = text(48, 16, 1);
+            if let FirstPosition::Bos(bos) = first {
+                text.iter_mut().for_each(|prompt| prompt[0] = bos);
+            }
+            let folder = tempfile::tempdir().unwrap();
+            let prompt = text[7].clone();
+            for made in build(&decoder, &LensBuilder { first, text, ..builder(taps) }).unwrap() {
+                let tap = made.about().tap;
+                made.save(folder.path()).unwrap();
+                let read = Lens::load(folder.path(), tap, HASH, &device).unwrap();
+                assert_eq!(read.about(), made.about());
+                let states = target(&decoder, &prompt, tap);
+                let [made, read] =
+                    [made, read].map(|lens| by_lens(&decoder, &states, &Arc::new(lens)).unwrap());
+                assert_eq!(read.token_ids(), prompt, "{tap}");
+                // Points are stored in f16, which may change the order of the unlikely ones.
+                let drafted =
+                    |found: &Inversion| found.positions.iter().filter(|p| p.found_by == "draft").count();
+                assert!(drafted(&made).abs_diff(drafted(&read)) <= 1, "{tap}");
+            }
+        }
+    }
 }
 
 #[test]

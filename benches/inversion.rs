@@ -1,0 +1,142 @@
+//! How long does the inverter take, beside the forward pass that it cannot do without?
+//!
+//! - `draft`: `model/tap/positions`, a prompt drafted rightly: one forward pass, states read back, every position compared in
+//!   f64. `forward` is the pass alone; `noise` is what making an inverter costs before that.
+//! - `repair`: one more candidate batch of the given size at a position behind a prefix of 64 tokens.
+//! - `scan`: the first tokens of the vocabulary in batches of 512 until one fits. Its rate against that of `gemm` in the
+//!   `candidates` benchmark, run beside it, is the share of the machine that a scan uses.
+
+#![allow(missing_docs, reason = "the macros of criterion define public functions")]
+
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
+use inject_benches::{Shape, device, ids, prefix, wait};
+use inject_sipit::{
+    Decoder, Extraction, InvertError, Inverter, Logits, Open, Place, Policy, Proposer, Settings, Tap,
+    TargetStates, TokenBatch, foreign::SourceDtype, store::Positions,
+};
+
+const POSITIONS: usize = 64;
+/// Candidates until the scan has found its token.
+const SCANNED: usize = 4096;
+
+/// Drafts what it was told.
+#[derive(Clone)]
+struct Told(Vec<u32>);
+
+impl Proposer for Told {
+    fn name(&self) -> &'static str {
+        "told"
+    }
+
+    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Vec<u32>>, InvertError> {
+        Ok(self.0.get(open.prefix.len()..).map(<[u32]>::to_vec))
+    }
+
+    fn propose(&mut self, _: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+        Ok(Vec::new())
+    }
+}
+
+fn states_of(decoder: &Decoder, prompt: &[u32], tap: Tap) -> TargetStates {
+    let extraction = Extraction::new(vec![tap], Positions::All).expect("one tap");
+    let states = extraction.run(decoder, &[prompt.to_vec()], &mut |_| ());
+    let states = states.expect("the prompt can be computed")[&tap].mapv(f64::from);
+    TargetStates::new(states, tap, SourceDtype::F32).expect("finite states")
+}
+
+fn invert(inverter: &Inverter<'_>, target: &TargetStates, mut policy: Policy, expected: &[u32]) {
+    let inversion = inverter.invert(target, &mut policy, &mut |_| ()).expect("states of this model");
+    assert!(inversion.is_verified() && inversion.token_ids() == expected);
+}
+
+fn taps(decoder: &Decoder) -> [Tap; 3] {
+    let n_layers = decoder.config().n_layers();
+    [Tap::Block(1), Tap::Block(n_layers / 2), Tap::Block(n_layers)]
+}
+
+fn draft(criterion: &mut Criterion) {
+    let device = device();
+    for shape in Shape::ALL {
+        let decoder = shape.decoder(&device);
+        let prompt = ids(POSITIONS, decoder.config().vocab_size);
+        for tap in taps(&decoder) {
+            let target = states_of(&decoder, &prompt, tap);
+            let mut group = criterion.benchmark_group("draft");
+            group.sampling_mode(SamplingMode::Flat);
+            let label = |what: &str| BenchmarkId::new(format!("{shape}/{tap}/{what}"), POSITIONS);
+            let tokens = TokenBatch::new(std::slice::from_ref(&prompt)).expect("a prompt");
+            group.bench_function(label("forward"), |bencher| {
+                bencher.iter(|| {
+                    let forward = decoder.forward(&tokens, &[tap], Logits::None);
+                    wait(&device);
+                    forward.expect("the prompt can be computed")
+                });
+            });
+            group.bench_function(label("noise"), |bencher| {
+                bencher
+                    .iter(|| Inverter::new(&decoder, tap, Settings::default()).expect("a tap of this model"));
+            });
+            let inverter = Inverter::new(&decoder, tap, Settings::default()).expect("a tap of this model");
+            let told = Told(prompt.clone());
+            group.bench_function(label("draft"), |bencher| {
+                bencher.iter(|| invert(&inverter, &target, Policy::new().then(told.clone()), &prompt));
+            });
+            group.finish();
+        }
+    }
+}
+
+fn repair(criterion: &mut Criterion) {
+    let device = device();
+    let mut group = criterion.benchmark_group("repair");
+    group.sampling_mode(SamplingMode::Flat);
+    for shape in Shape::ALL {
+        let decoder = shape.decoder(&device);
+        for tap in taps(&decoder) {
+            let cache = prefix(&decoder, POSITIONS, tap);
+            for count in [1, 8, 16, 32, 64, 256] {
+                let ids = ids(count, decoder.config().vocab_size);
+                group.bench_function(BenchmarkId::new(format!("{shape}/{tap}"), count), |bencher| {
+                    bencher.iter(|| {
+                        let states = decoder.candidates(&cache, &ids, tap);
+                        wait(&device);
+                        states.expect("ids of this vocabulary")
+                    });
+                });
+            }
+        }
+    }
+    group.finish();
+}
+
+fn scan(criterion: &mut Criterion) {
+    let device = device();
+    let mut group = criterion.benchmark_group("scan");
+    group.sampling_mode(SamplingMode::Flat);
+    for shape in Shape::ALL {
+        let decoder = shape.decoder(&device);
+        let tap = Tap::Block(decoder.config().n_layers() / 2);
+        let prompt = [SCANNED as u32 - 1];
+        let target = states_of(&decoder, &prompt, tap);
+        let inverter = Inverter::new(&decoder, tap, Settings::default()).expect("a tap of this model");
+        group.throughput(Throughput::Elements(
+            (SCANNED as f64 * decoder.config().flops_per_token(tap)) as u64,
+        ));
+        group.bench_function(BenchmarkId::new(format!("{shape}/{tap}"), SCANNED), |bencher| {
+            bencher.iter(|| invert(&inverter, &target, Policy::new(), &prompt));
+        });
+    }
+    group.finish();
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(3));
+    targets = draft, repair, scan
+}
+criterion_main!(benches);

@@ -1,0 +1,76 @@
+//! How long does a lens take to make, and to read a prompt?
+//!
+//! - `build`: both prefixes and the first position, every tap of a small model of 2,048 tokens at once.
+//! - `read`: `model/tap/positions`, the 8 likeliest of the whole vocabulary at every position, with random weights: a lens of as
+//!   many coordinates as such a model determines.
+
+#![allow(missing_docs, reason = "the macros of criterion define public functions")]
+
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
+use inject_benches::{Gpt2, Shape, device, gpt2, ids, random};
+use inject_sipit::{
+    Decoder, Extraction, FirstPosition, Lens, LensBuilder, Tap, TargetStates, foreign::SourceDtype,
+    store::Positions,
+};
+
+const LENGTHS: [usize; 2] = [64, 512];
+const LIKELIEST: usize = 8;
+/// The model that ships with the project.
+const TINY: Gpt2 = Gpt2 { n_layers: 5, d_model: 128, n_heads: 4, vocab_size: 2048, max_len: 256 };
+
+fn builder(taps: Vec<Tap>, vocab_size: usize) -> LensBuilder {
+    let text = (0..40).map(|prompt| ids(prompt + 32, vocab_size).split_off(prompt));
+    LensBuilder {
+        taps,
+        prefixes: vec![ids(12, vocab_size), ids(24, vocab_size).split_off(12)],
+        text: text.collect(),
+        first: FirstPosition::Any,
+    }
+}
+
+fn make(builder: &LensBuilder, decoder: &Decoder) -> Vec<Lens> {
+    builder.build(decoder, "of these weights", &mut |_| ()).expect("text enough")
+}
+
+fn build(criterion: &mut Criterion) {
+    let decoder = random(&gpt2(TINY), &device());
+    let builder = builder(Tap::all(TINY.n_layers), TINY.vocab_size);
+    let mut group = criterion.benchmark_group("build");
+    group.sampling_mode(SamplingMode::Flat);
+    group.throughput(Throughput::Elements(builder.cost(&decoder).flop as u64));
+    group.bench_function(BenchmarkId::new("gpt2-tiny/all taps", TINY.vocab_size), |bencher| {
+        bencher.iter(|| make(&builder, &decoder));
+    });
+    group.finish();
+}
+
+fn read(criterion: &mut Criterion) {
+    let decoder = random(&Shape::SmolLm2.config(), &device());
+    let vocab_size = decoder.config().vocab_size;
+    let tap = Tap::Block(1);
+    let lens = make(&builder(vec![tap], vocab_size), &decoder).remove(0);
+    let mut group = criterion.benchmark_group("read");
+    for length in LENGTHS {
+        let extraction = Extraction::new(vec![tap], Positions::All).expect("one tap");
+        let states = extraction.run(&decoder, &[ids(length, vocab_size)], &mut |_| ());
+        let states = states.expect("the prompt can be computed")[&tap].mapv(f64::from);
+        let target = TargetStates::new(states, tap, SourceDtype::F32).expect("finite states");
+        let label = BenchmarkId::new(format!("smollm2-135m/{tap}/rank {}", lens.about().rank), length);
+        group.bench_function(label, |bencher| {
+            bencher.iter(|| lens.read(&decoder, &target, LIKELIEST).expect("a lens of this model"));
+        });
+    }
+    group.finish();
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(5));
+    targets = build, read
+}
+criterion_main!(benches);
