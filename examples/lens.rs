@@ -14,7 +14,7 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use inject_examples::{Failure, ModelArgs, RandomTokens, finish, say};
 use inject_sipit::{
-    Bos, FirstPosition, LensBuilder, LensProgress, Model, Tap,
+    Bos, FirstPosition, LensBuilder, LensProgress, Model, Tap, Tokenizer,
     prompts::{generate::Generator, read_prompts},
 };
 
@@ -36,9 +36,13 @@ struct Options {
     /// Tokens kept of each
     #[arg(long, default_value_t = 64)]
     window: usize,
-    /// Prefixes behind which every token of the vocabulary is computed
+    /// Beginnings of prompts behind which every token of the vocabulary is computed
     #[arg(long, default_value_t = 2)]
     prefixes: usize,
+    /// The same, beginnings that end inside a word: there a token is read as part of the word, and its state in deep blocks is
+    /// another
+    #[arg(long, default_value_t = 2)]
+    word_prefixes: usize,
     /// Whether BOS stands before each prompt: auto follows the tokenizer
     #[arg(long, default_value_t = Bos::Auto)]
     bos: Bos,
@@ -102,7 +106,8 @@ fn builder(options: &Options, model: &Model) -> Result<LensBuilder, Failure> {
     });
     let mut text = text.collect::<Result<Vec<Vec<u32>>, Failure>>()?;
     let begins = text.iter().filter(|ids| ids.len() >= PREFIX).map(|ids| ids[..PREFIX].to_vec());
-    let begins: Vec<Vec<u32>> = begins.take(options.prefixes).collect();
+    let inside = text.iter().filter_map(|ids| cut_inside_a_word(tokenizer, ids));
+    let prefixes = begins.take(options.prefixes).chain(inside.take(options.word_prefixes)).collect();
     let first = match model.bos_token_id() {
         Some(bos) if text.iter().all(|ids| ids.first() == Some(&bos)) => FirstPosition::Bos(bos),
         _ => FirstPosition::Any,
@@ -112,10 +117,27 @@ fn builder(options: &Options, model: &Model) -> Result<LensBuilder, Failure> {
     text.splice(0..0, random);
     Ok(LensBuilder {
         taps: Tap::parse_list(&options.taps, model.decoder.config().n_layers())?,
-        prefixes: begins,
+        prefixes,
         text,
         first,
     })
+}
+
+/// The beginning of a prompt up to the first token of a word that has more, where there is such a word near.
+fn cut_inside_a_word(tokenizer: &Tokenizer, ids: &[u32]) -> Option<Vec<u32>> {
+    /// The shortest prefix.
+    const SHORTEST: usize = 4;
+    let ends_in_letter = |token: &str| token.chars().next_back().is_some_and(|c| c.is_ascii_alphabetic());
+    // Tokens that begin a word begin with a mark for the space before it, which is no letter of ASCII.
+    let goes_on = |token: &str| token.chars().all(|c| c.is_ascii_lowercase());
+    let ends = |pair: &[u32]| {
+        let (Some(first), Some(second)) = (tokenizer.token(pair[0]), tokenizer.token(pair[1])) else {
+            return false;
+        };
+        ends_in_letter(&first) && !goes_on(&first) && goes_on(&second)
+    };
+    let end = (SHORTEST..PREFIX.min(ids.len())).find(|&end| ends(&ids[end - 1..=end]))?;
+    Some(ids[..end].to_vec())
 }
 
 /// A third as many prompts of tokens drawn uniformly, as long as the text's: a lens fitted to text alone is worse where a prompt is

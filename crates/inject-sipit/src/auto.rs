@@ -18,6 +18,9 @@ pub struct Choice {
 /// Candidates a position takes without calibration: what the prior and the secant search need on ordinary text.
 const UNCALIBRATED: f64 = 64.0;
 
+/// Costs of a token up to the head, in costs of one up to the tap, from which on the prior is asked last.
+const FAR: f64 = 4.0;
+
 /// Share of a forward pass that repairing a missed draft takes.
 const REPAIR: f64 = 0.5;
 
@@ -77,8 +80,13 @@ impl Choice {
         );
         // Beyond an eighth of the vocabulary a guided search has failed, and the scan does not repeat anything.
         let secant = Secant::up_to((config.vocab_size / 8).min(2048));
-        let policy =
-            Policy::new().then(Prior::up_to(80).beginning_with(bos)).then(secant).then(Prior::up_to(1024));
+        let likely = Prior::up_to(80).beginning_with(bos);
+        // Where the way to the head is much longer than the way to the tap, memory is cheaper than expectation.
+        let policy = match prior > FAR {
+            true => Policy::new().then(secant).then(likely),
+            false => Policy::new().then(likely).then(secant),
+        };
+        let policy = policy.then(Prior::up_to(1024));
         Choice { policy, reason }
     }
 }

@@ -53,8 +53,8 @@ pub enum FirstPosition {
 pub struct LensBuilder {
     /// The taps wanted. All of them come from the same passes.
     pub taps: Vec<Tap>,
-    /// Beginnings of ordinary prompts, behind each of which every token's state is computed. Two are better than one; more add
-    /// little.
+    /// Beginnings of ordinary prompts, behind each of which every token's state is computed. They should be of different kinds,
+    /// some ending inside a word: what counts is the mean over the places in which a token may stand.
     pub prefixes: Vec<Vec<u32>>,
     /// Ordinary prompts. A tenth is held out to choose the lens's size.
     pub text: Vec<Vec<u32>>,

@@ -3,7 +3,7 @@
 mod recall;
 
 use burn::tensor::{Tensor, TensorData};
-use inject_collisions::{Decoder, distance};
+use inject_collisions::{Decoder, weighted_distance};
 use nalgebra::{DMatrix, DVector};
 
 use self::recall::Memory;
@@ -29,8 +29,8 @@ pub struct Secant {
     here: Option<(u64, usize)>,
     proposed: usize,
     memory: Memory,
-    /// Half the squared length of each token's embedding, `[vocab_size, 1]`: the same for every guess.
-    half_squares: Option<Tensor<2>>,
+    /// The same for every guess.
+    directions: Option<Directions>,
 }
 
 /// Candidates a round.
@@ -39,11 +39,12 @@ const ROUND: usize = 64;
 /// Candidates that must be tested before they can point anywhere; until then it is other sources' turn.
 const ENOUGH: usize = 64;
 
-/// Candidates at the first position, before the scan, whose first tokens are the common ones.
-const FIRST: usize = 256;
+/// Tokens from all over the vocabulary tested at the first position before any guess: a first state is a function of its token
+/// alone, the same smooth one everywhere, and from so many pairs it can be guessed nearly exactly.
+const SAMPLED: usize = 384;
 
-/// Tested candidates used, the nearest first.
-const MOST: usize = 256;
+/// Tested candidates used, the nearest first: at the first position, and elsewhere.
+const MOST: (usize, usize) = (768, 256);
 
 /// Ridge, as a share of the mean square of the tested states' distances.
 const RIDGE: f64 = 1e-2;
@@ -51,23 +52,71 @@ const RIDGE: f64 = 1e-2;
 impl Secant {
     /// Up to `limit` candidates at a position.
     pub fn up_to(limit: usize) -> Self {
-        Secant { limit, here: None, proposed: 0, memory: Memory::default(), half_squares: None }
+        Secant { limit, here: None, proposed: 0, memory: Memory::default(), directions: None }
+    }
+
+    /// Tokens from all over the vocabulary, until there are enough.
+    fn sample(&self, place: &Place<'_>) -> Vec<u32> {
+        let missing = SAMPLED.saturating_sub(place.tested.len()).max(ROUND);
+        let all = spread(place.vocab_size() as u32).take(place.vocab_size());
+        all.filter(|id| !place.tested.contains(*id)).take(missing).collect()
+    }
+
+    /// The untested tokens to which the tested ones point.
+    fn pointed_to(&mut self, place: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+        let guess = self.guess(place)?;
+        let embedding = place.decoder.token_embedding();
+        let data = TensorData::new(guess.clone(), [1, guess.len()]).convert_dtype(embedding.dtype());
+        let point = Tensor::from_data(data, (&embedding.device(), embedding.dtype()));
+        self.nearest_untested(place, point, ROUND)
+    }
+
+    /// The untested tokens that earlier positions make expect here; once only, and none before enough was seen.
+    fn remembered(&mut self, place: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+        /// Tokens the map is trusted for.
+        const FEW: usize = 16;
+        match self.memory.expected_at(place) {
+            Some(point) if self.proposed == 0 => self.nearest_untested(place, point, FEW),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    fn nearest_untested(
+        &mut self,
+        place: &Place<'_>,
+        point: Tensor<2>,
+        count: usize,
+    ) -> Result<Vec<u32>, InvertError> {
+        let scores = read(self.nearness(place.decoder, point))?;
+        let likely = most_likely(&scores, (count + place.tested.len()).min(place.vocab_size()));
+        Ok(likely.into_iter().filter(|&id| !place.tested.contains(id)).take(count).collect())
     }
 
     /// The guessed embedding.
     fn guess(&self, place: &Place<'_>) -> Result<Vec<f64>, InvertError> {
         let wanted = place.target.state(place.position());
-        let mut near: Vec<(f64, &(u32, Vec<f64>))> =
-            place.tested.sample().iter().map(|tested| (distance(&tested.1, wanted), tested)).collect();
+        // The first position is an attention sink in most models: a few coordinates are a thousand times the others and say little
+        // about the token, so each counts in units of its own spread. Elsewhere plain distances point better.
+        let weights: Vec<f64> = match place.position() {
+            0 => spreads(place.tested.sample(), wanted.len()).map(|spread| 1.0 / spread).collect(),
+            _ => vec![1.0; wanted.len()],
+        };
+        let mut near: Vec<(f64, &(u32, Vec<f64>))> = place
+            .tested
+            .sample()
+            .iter()
+            .map(|tested| (weighted_distance(&tested.1, wanted, &weights), tested))
+            .collect();
         near.sort_by(|a, b| a.0.total_cmp(&b.0));
-        near.truncate(MOST);
+        near.truncate(if place.position() == 0 { MOST.0 } else { MOST.1 });
         let (n, d) = (near.len(), wanted.len());
-        let differences = DMatrix::from_fn(d, n, |i, j| near[j].1.1[i] - wanted[i]);
+        let differences = DMatrix::from_fn(d, n, |i, j| (near[j].1.1[i] - wanted[i]) * weights[i]);
         let mut products = differences.transpose() * &differences;
         let nearest = near[0].0.max(f64::MIN_POSITIVE);
         let scale = RIDGE * products.trace() / n as f64;
         for (i, (away, _)) in near.iter().enumerate() {
-            products[(i, i)] += scale * (away / nearest).powi(2) + f64::MIN_POSITIVE;
+            let mistrust = if place.position() == 0 { 1.0 } else { (away / nearest).powi(2) };
+            products[(i, i)] += scale * mistrust + f64::MIN_POSITIVE;
         }
         let ones = DVector::from_element(n, 1.0);
         let z = match products.cholesky() {
@@ -91,18 +140,55 @@ impl Secant {
         Ok(largest_of_columns(&nearness, columns))
     }
 
-    /// How near each token's embedding lies to each point: `e . p - |e|^2 / 2`, which orders as the distance does. From
-    /// `[points, d_model]` to `[vocab_size, points]`.
+    /// How nearly each token's embedding lies in the direction of each point, both seen from the mean embedding: the cosine, but
+    /// for a factor that is the same for all tokens. From `[points, d_model]` to `[vocab_size, points]`.
+    ///
+    /// A guess by ridge regression is too short, the more so the less is known. By distance the shortest embeddings would be
+    /// nearest to it, whatever its direction.
     fn nearness(&mut self, decoder: &Decoder, points: Tensor<2>) -> Tensor<2> {
         let embedding = decoder.token_embedding();
         // Another model's would be of another length, or only make worse guesses.
-        self.half_squares.take_if(|known| known.dims()[0] != decoder.config().vocab_size);
-        let half_squares = self
-            .half_squares
-            .get_or_insert_with(|| embedding.clone().powi_scalar(2).sum_dim(1).mul_scalar(0.5))
-            .clone();
-        embedding.matmul(points.transpose()) - half_squares
+        self.directions.take_if(|known| known.lengths.dims()[0] != decoder.config().vocab_size);
+        let Directions { mean, lengths } =
+            self.directions.get_or_insert_with(|| Directions::of(embedding.clone())).clone();
+        let points = (points - mean.clone()).transpose(); // [d_model, points]
+        (embedding.matmul(points.clone()) - mean.matmul(points)) / lengths
     }
+}
+
+/// What turns embeddings into directions from their mean.
+#[derive(Clone, Debug)]
+struct Directions {
+    /// `[1, d_model]`
+    mean: Tensor<2>,
+    /// Distance of each embedding from the mean, `[vocab_size, 1]`.
+    lengths: Tensor<2>,
+}
+
+impl Directions {
+    fn of(embedding: Tensor<2>) -> Self {
+        let mean = embedding.clone().mean_dim(0);
+        // |e - m|^2 without another copy of all embeddings. Nearly equal ones of a token never trained may round below zero.
+        let products = embedding.clone().matmul(mean.clone().transpose()); // [vocab_size, 1]
+        let squares = embedding.powi_scalar(2).sum_dim(1) - products.mul_scalar(2.0)
+            + mean.clone().powi_scalar(2).sum_dim(1);
+        Directions { mean, lengths: squares.clamp_min(1e-12).sqrt() }
+    }
+}
+
+/// The spread of each coordinate over some states: the median distance from the median, which a few states far off do not move.
+fn spreads(sample: &[(u32, Vec<f64>)], d_model: usize) -> impl Iterator<Item = f64> {
+    (0..d_model).map(|i| {
+        let mut values: Vec<f64> = sample.iter().map(|(_, state)| state[i]).collect();
+        let centre = median(&mut values);
+        values.iter_mut().for_each(|value| *value = (*value - centre).abs());
+        median(&mut values).max(f64::MIN_POSITIVE)
+    })
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    let middle = values.len() / 2;
+    if values.is_empty() { 0.0 } else { *values.select_nth_unstable_by(middle, f64::total_cmp).1 }
 }
 
 /// The row of the largest value in each of `columns` columns.
@@ -151,23 +237,14 @@ impl Proposer for Secant {
         }
         self.memory.belong_to(place.decoder);
         self.memory.take_in(place);
-        // States of a first token often differ little from one another and not at all along a line: little is expected there.
-        let limit = if place.position() == 0 { self.limit.min(FIRST) } else { self.limit };
-        if self.proposed >= limit || (place.tested.len() < ENOUGH && place.position() > 0) {
+        if self.proposed >= self.limit {
             return Ok(Vec::new());
         }
-        let vocab_size = place.vocab_size();
-        let untested = |id: &u32| !place.tested.contains(*id);
-        let proposed: Vec<u32> = if place.tested.len() < 2 {
-            spread(vocab_size as u32).take(ROUND.min(vocab_size)).filter(untested).collect()
-        } else {
-            let guess = self.guess(place)?;
-            let embedding = place.decoder.token_embedding();
-            let point = TensorData::new(guess.clone(), [1, guess.len()]).convert_dtype(embedding.dtype());
-            let point = Tensor::<2>::from_data(point, (&embedding.device(), embedding.dtype()));
-            let scores = read(self.nearness(place.decoder, point))?;
-            let count = (ROUND + place.tested.len()).min(vocab_size);
-            most_likely(&scores, count).into_iter().filter(untested).take(ROUND).collect()
+        let proposed = match place.position() {
+            0 if place.tested.len() < SAMPLED.min(place.vocab_size() / 8).max(2) => self.sample(place),
+            0 => self.pointed_to(place)?,
+            _ if place.tested.len() >= ENOUGH => self.pointed_to(place)?,
+            _ => self.remembered(place)?,
         };
         self.proposed += proposed.len();
         Ok(proposed)

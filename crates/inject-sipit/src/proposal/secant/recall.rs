@@ -20,11 +20,21 @@ pub(super) struct Memory {
     /// The target whose recovered tokens were taken in, and how many of them.
     settled: Option<(u64, usize)>,
     fit: Option<Fit>,
-    /// The tokens expected at all positions of a target, by the map fitted to so many pairs.
-    expected: Option<(u64, usize, Vec<u32>)>,
+    expected: Option<Expected>,
     /// How long the next draft is, and where the last one began.
     reach: usize,
     begun: Option<(u64, usize)>,
+}
+
+/// What the map fitted to so many pairs says of all positions of a target.
+#[derive(Clone, Debug)]
+struct Expected {
+    target: u64,
+    pairs: usize,
+    /// The embeddings expected, `[positions, d_model]`.
+    points: Tensor<2>,
+    /// The tokens nearest to them.
+    ids: Vec<u32>,
 }
 
 /// The regression on the first pairs.
@@ -107,15 +117,20 @@ impl Memory {
             return Ok(None);
         }
         let Some(fit) = &self.fit else { return Ok(None) };
-        let known =
-            matches!(&self.expected, Some((t, pairs, _)) if (*t, *pairs) == (open.target.id(), fit.pairs));
-        if !known {
-            let ids = nearest(fit.expected(open, &self.ids)?)?;
-            self.expected = Some((open.target.id(), fit.pairs, ids));
+        let (target, pairs) = (open.target.id(), fit.pairs);
+        if !self.expected.as_ref().is_some_and(|known| (known.target, known.pairs) == (target, pairs)) {
+            let points = fit.expected(open, &self.ids)?;
+            self.expected = Some(Expected { target, pairs, ids: nearest(points.clone())?, points });
         }
         let begin = open.prefix.len();
         let end = open.target.positions().min(begin + self.reach);
-        Ok(self.expected.as_ref().map(|(.., ids)| ids[begin..end].to_vec()))
+        Ok(self.expected.as_ref().map(|known| known.ids[begin..end].to_vec()))
+    }
+
+    /// The embedding expected at one position, `[1, d_model]`, if the last draft was of this target.
+    pub(super) fn expected_at(&self, place: &Place<'_>) -> Option<Tensor<2>> {
+        let known = self.expected.as_ref().filter(|known| known.target == place.target.id())?;
+        Some(known.points.clone().narrow(0, place.position(), 1))
     }
 
     /// Drafts grow while they hold, and shrink where they do not.
