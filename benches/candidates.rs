@@ -12,17 +12,15 @@ use std::time::Duration;
 
 use burn::tensor::{DType, Distribution, Tensor};
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use inject_benches::{Gpt2, Shape, device, gpt2, ids, prefix, random, wait};
+use inject_benches::{Shape, bundled, device, ids, prefix, random, wait};
 use inject_sipit::{
     Extraction, Inverter, Policy, Scan, Settings, Tap, TargetStates, foreign::SourceDtype, store::Positions,
 };
 
 const PREFIX: usize = 16;
 const COUNTS: [usize; 3] = [64, 512, 2048];
-/// The first feed-forward matrix of GPT-2 small; as long a one for the width of SmolLM2-135M.
-const PRODUCTS: [[usize; 3]; 2] = [[512, 768, 3072], [512, 576, 3072]];
-/// The model that ships with the project.
-const TINY: Gpt2 = Gpt2 { n_layers: 5, d_model: 128, n_heads: 4, vocab_size: 2048, max_len: 256 };
+/// The first feed-forward matrix of GPT-2 small; as long a one for the width of SmolLM2-135M; gate or up of Gemma-3-270M.
+const PRODUCTS: [[usize; 3]; 3] = [[512, 768, 3072], [512, 576, 3072], [512, 640, 2048]];
 
 fn gemm(criterion: &mut Criterion) {
     let device = device();
@@ -70,9 +68,10 @@ fn candidates(criterion: &mut Criterion) {
 }
 
 fn scan(criterion: &mut Criterion) {
-    let decoder = random(&gpt2(TINY), &device());
-    let tap = Tap::Block(TINY.n_layers.div_ceil(2));
-    let prompt = ids(PREFIX + 1, TINY.vocab_size);
+    let decoder = random(&bundled(), &device());
+    let (n_layers, vocab_size) = (decoder.config().n_layers(), decoder.config().vocab_size);
+    let tap = Tap::Block(n_layers.div_ceil(2));
+    let prompt = ids(PREFIX + 1, vocab_size);
     let extraction = Extraction::new(vec![tap], Positions::All).expect("one tap");
     let states = extraction.run(&decoder, std::slice::from_ref(&prompt), &mut |_| ());
     let states = states.expect("the prompt can be computed")[&tap].mapv(f64::from);
@@ -81,10 +80,10 @@ fn scan(criterion: &mut Criterion) {
     let settings = Settings { scan: Scan::Whole, ..Settings::default() };
     let inverter = Inverter::new(&decoder, tap, settings).expect("a tap of this model");
     let positions = prompt.len();
-    let flop = (positions * TINY.vocab_size) as f64 * decoder.config().flops_per_token(tap);
+    let flop = (positions * vocab_size) as f64 * decoder.config().flops_per_token(tap);
     let mut group = criterion.benchmark_group("scan");
     group.throughput(Throughput::Elements(flop as u64));
-    let size = format!("{positions}x{}", TINY.vocab_size);
+    let size = format!("{positions}x{vocab_size}");
     group.bench_function(BenchmarkId::new(format!("gpt2-tiny/{tap}"), size), |bencher| {
         bencher.iter(|| {
             let inversion = inverter.invert(&target, &mut Policy::new(), &mut |_| ());

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use inject_benches::{Gpt2, Shape, device, gpt2, ids, random};
+use inject_benches::{Shape, bundled, device, ids, random};
 use inject_sipit::{
     Decoder, Extraction, FirstPosition, Lens, LensBuilder, Tap, TargetStates, foreign::SourceDtype,
     store::Positions,
@@ -17,8 +17,6 @@ use inject_sipit::{
 
 const LENGTHS: [usize; 2] = [64, 512];
 const LIKELIEST: usize = 8;
-/// The model that ships with the project.
-const TINY: Gpt2 = Gpt2 { n_layers: 5, d_model: 128, n_heads: 4, vocab_size: 2048, max_len: 256 };
 
 fn builder(taps: Vec<Tap>, vocab_size: usize) -> LensBuilder {
     let text = (0..40).map(|prompt| ids(prompt + 32, vocab_size).split_off(prompt));
@@ -35,12 +33,13 @@ fn make(builder: &LensBuilder, decoder: &Decoder) -> Vec<Lens> {
 }
 
 fn build(criterion: &mut Criterion) {
-    let decoder = random(&gpt2(TINY), &device());
-    let builder = builder(Tap::all(TINY.n_layers), TINY.vocab_size);
+    let decoder = random(&bundled(), &device());
+    let vocab_size = decoder.config().vocab_size;
+    let builder = builder(Tap::all(decoder.config().n_layers()), vocab_size);
     let mut group = criterion.benchmark_group("build");
     group.sampling_mode(SamplingMode::Flat);
     group.throughput(Throughput::Elements(builder.cost(&decoder).flop as u64));
-    group.bench_function(BenchmarkId::new("gpt2-tiny/all taps", TINY.vocab_size), |bencher| {
+    group.bench_function(BenchmarkId::new("bundled/all taps", vocab_size), |bencher| {
         bencher.iter(|| make(&builder, &decoder));
     });
     group.finish();

@@ -1,4 +1,4 @@
-//! What the benchmarks share: the two model shapes they compare, and the device they run on.
+//! What the benchmarks share: the model shapes they compare, and the device they run on.
 //!
 //! ```text
 //! cargo bench -p inject-benches                           # everything
@@ -12,22 +12,20 @@
 //! | variable | meaning |
 //! |---|---|
 //! | `INJECT_DEVICE` | `flex`, `ndarray`, `cuda` or `wgpu`, as far as compiled in; without it, the first of them that is |
-//! | `INJECT_REAL_MODELS` | a folder of checkpoints; the weights of its `smollm2-135m` then replace the random ones |
+//! | `INJECT_REAL_MODELS` | a folder of checkpoints; its `smollm2-135m` and `gemma-3-270m` then replace the random weights |
 //! | `RAYON_NUM_THREADS` | CPU threads, all cores by default |
 //!
 //! `peers/` measures PyTorch at the same sizes.
 
-use std::{env, fmt, num::NonZeroUsize, path::PathBuf};
+use std::{
+    env, fmt,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+};
 
 use burn::tensor::Device;
 use inject_devices::DeviceKind;
-use inject_sipit::{
-    Decoder, DecoderConfig, Logits, Model, Origin, Precision, PrefixCache, Tap, TokenBatch,
-    config::{
-        Activation, AttentionConfig, Bias, BlockConfig, EmbeddingConfig, FeedForwardConfig, FeedForwardKind,
-        Head, LearnedPositions, NormConfig, Residual, RmsWeight, RotaryConfig, RotaryScaling, Span,
-    },
-};
+use inject_sipit::{Decoder, DecoderConfig, Logits, Model, Origin, Precision, PrefixCache, Tap, TokenBatch};
 
 /// A model shape that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,20 +34,24 @@ pub enum Shape {
     Gpt2Small,
     /// SmolLM2-135M, of the llama family.
     SmolLm2,
+    /// Gemma-3-270M, two thirds of it the embedding of 262,144 tokens.
+    Gemma3,
 }
 
 impl Shape {
-    /// Both.
-    pub const ALL: [Shape; 2] = [Shape::Gpt2Small, Shape::SmolLm2];
+    /// All of them.
+    pub const ALL: [Shape; 3] = [Shape::Gpt2Small, Shape::SmolLm2, Shape::Gemma3];
+    /// Those that PyTorch is measured on too.
+    pub const COMPARED: [Shape; 2] = [Shape::Gpt2Small, Shape::SmolLm2];
+
+    /// The config.json that this package holds for it.
+    pub fn config_path(self) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("shapes/{self}.json"))
+    }
 
     /// What it is made of.
     pub fn config(self) -> DecoderConfig {
-        match self {
-            Shape::Gpt2Small => {
-                gpt2(Gpt2 { n_layers: 12, d_model: 768, n_heads: 12, vocab_size: 50257, max_len: 1024 })
-            }
-            Shape::SmolLm2 => smollm2(),
-        }
+        config(&self.config_path())
     }
 
     /// Random weights, or those of the checkpoint where `INJECT_REAL_MODELS` has one of this shape.
@@ -73,84 +75,18 @@ impl fmt::Display for Shape {
         f.write_str(match self {
             Shape::Gpt2Small => "gpt2-small",
             Shape::SmolLm2 => "smollm2-135m",
+            Shape::Gemma3 => "gemma-3-270m",
         })
     }
 }
 
-/// What tells one GPT-2 from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gpt2 {
-    /// Number of blocks.
-    pub n_layers: usize,
-    /// Width of the residual stream; the hidden layer is four times as wide.
-    pub d_model: usize,
-    /// Heads, which share the width evenly.
-    pub n_heads: usize,
-    /// Rows of the token embedding.
-    pub vocab_size: usize,
-    /// Rows of the table of positions.
-    pub max_len: usize,
+/// The model that ships with the project.
+pub fn bundled() -> DecoderConfig {
+    config(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/model/config.json"))
 }
 
-/// A model of the GPT-2 family.
-pub fn gpt2(size: Gpt2) -> DecoderConfig {
-    let Gpt2 { n_layers, d_model, n_heads, vocab_size, max_len } = size;
-    let norm = NormConfig::Layer { eps: 1e-5 };
-    let d_head = d_model / n_heads;
-    let attention = AttentionConfig {
-        n_heads,
-        n_kv_heads: n_heads,
-        d_head,
-        score_scale: (d_head as f64).powf(-0.5),
-        span: Span::Full,
-        rotary: None,
-        qk_norm: None,
-        qkv_bias: Bias::With,
-        out_bias: Bias::With,
-    };
-    let feed_forward = FeedForwardConfig {
-        d_ff: 4 * d_model,
-        kind: FeedForwardKind::Plain(Activation::GeluTanh),
-        bias: Bias::With,
-    };
-    let block = BlockConfig { norm, residual: Residual::Pre, attention, feed_forward };
-    DecoderConfig {
-        d_model,
-        vocab_size,
-        embedding: EmbeddingConfig { scale: None, positions: LearnedPositions::Table { max_len } },
-        blocks: vec![block; n_layers],
-        final_norm: norm,
-        head: Head::Tied,
-    }
-}
-
-/// # Source
-///
-/// config.json of HuggingFaceTB/SmolLM2-135M.
-fn smollm2() -> DecoderConfig {
-    let norm = NormConfig::Rms { eps: 1e-5, weight: RmsWeight::Factor };
-    let attention = AttentionConfig {
-        n_heads: 9,
-        n_kv_heads: 3,
-        d_head: 64,
-        score_scale: 0.125,
-        span: Span::Full,
-        rotary: Some(RotaryConfig { rotary_dim: 64, base: 100_000.0, scaling: RotaryScaling::None }),
-        qk_norm: None,
-        qkv_bias: Bias::Without,
-        out_bias: Bias::Without,
-    };
-    let feed_forward =
-        FeedForwardConfig { d_ff: 1536, kind: FeedForwardKind::Gated(Activation::Silu), bias: Bias::Without };
-    let block = BlockConfig { norm, residual: Residual::Pre, attention, feed_forward };
-    DecoderConfig {
-        d_model: 576,
-        vocab_size: 49152,
-        embedding: EmbeddingConfig { scale: None, positions: LearnedPositions::None },
-        blocks: vec![block; 30],
-        final_norm: norm,
-        head: Head::Tied,
-    }
+fn config(path: &Path) -> DecoderConfig {
+    DecoderConfig::read(path).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A decoder of random weights, the same every time.

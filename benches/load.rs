@@ -60,10 +60,7 @@ fn folders(parent: &Path) -> io::Result<Vec<PathBuf>> {
 /// Writes a GPT-2 small of random weights.
 fn generate(folder: &Path, dtype: WeightDtype) -> io::Result<PathBuf> {
     fs::create_dir(folder)?;
-    let config = json!({
-        "model_type": "gpt2", "n_layer": 12, "n_embd": 768, "n_head": 12, "n_positions": 1024, "vocab_size": 50257,
-    });
-    fs::write(folder.join("config.json"), config.to_string())?;
+    fs::copy(Shape::Gpt2Small.config_path(), folder.join("config.json"))?;
     let decoder = random(&Shape::Gpt2Small.config(), &device());
     decoder.save_weights(Family::Gpt2, dtype, &folder.join("model.safetensors")).map_err(Error::other)?;
     Ok(folder.to_owned())

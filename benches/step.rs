@@ -18,7 +18,7 @@ fn step(criterion: &mut Criterion) {
     let token = TokenBatch::new(&[[11]]).expect("one token");
     let mut group = criterion.benchmark_group("step");
     group.sampling_mode(SamplingMode::Flat);
-    for shape in Shape::ALL {
+    for shape in Shape::COMPARED {
         let decoder = shape.decoder(&device);
         let config = decoder.config();
         let head = 2 * config.vocab_size * config.d_model;

@@ -13,6 +13,11 @@ use std::{fmt, str::FromStr};
 
 use burn::tensor::{DType, Device, Tensor, TensorData, activation};
 
+/// The allocator of every program, test and benchmark of the workspace. A CPU backend allocates each intermediate tensor, and
+/// where the memory goes back to the system between two operations, each one begins with page faults.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A backend by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DeviceKind {

@@ -23,6 +23,7 @@
 //! - [`WeightDtype`]: the number format in which [`Decoder::save_weights`] writes a checkpoint.
 //! - [`Tap`]: where a state is read.
 //! - [`TokenBatch`]: prompts, padded on the right.
+//! - [`to_host`]: the values of a tensor, back from the device.
 //! - [`Tokenizer`] and [`Bos`]: text to ids and back.
 //! - [`hub`]: checkpoints by Hub id.
 //!
@@ -37,6 +38,7 @@ mod checkpoint;
 mod decoder;
 mod error;
 mod families;
+mod host;
 mod model;
 mod source;
 mod tap;
@@ -51,6 +53,7 @@ pub use self::{
     decoder::{Decoder, Forward, Logits, PrefixCache},
     error::ModelError,
     families::Family,
+    host::to_host,
     model::{Model, Origin, Precision},
     source::ModelSource,
     tap::{Tap, TapError},

@@ -76,7 +76,7 @@ impl TokenBatch {
     /// computed together.
     pub(crate) fn check(&self, config: &DecoderConfig, held: usize) -> Result<(), ModelError> {
         for row in 0..self.rows() {
-            check_ids(config, row, self.prompt(row))?;
+            config.check_prompt(row, self.prompt(row))?;
         }
         check_len(config, held + self.width)?;
         let shorter = self.lens.iter().copied().min().unwrap_or(0);
@@ -90,6 +90,22 @@ impl TokenBatch {
     /// Shape `[rows * width]`.
     pub(crate) fn to_tensor(&self, device: &Device) -> Tensor<1, Int> {
         ids_tensor(&self.ids, device)
+    }
+}
+
+impl DecoderConfig {
+    /// Checks that this model can compute a prompt: it has a token, every id is in the vocabulary, and it is no longer than
+    /// the table of positions. `prompt` is the number by which an error names it.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::EmptyPrompt`], [`ModelError::TokenId`] or [`ModelError::TooLong`].
+    pub fn check_prompt(&self, prompt: usize, ids: &[u32]) -> Result<(), ModelError> {
+        if ids.is_empty() {
+            return Err(ModelError::EmptyPrompt { prompt });
+        }
+        check_ids(self, prompt, ids)?;
+        check_len(self, ids.len())
     }
 }
 
@@ -128,6 +144,20 @@ mod tests {
         assert_eq!((batch.rows(), batch.width()), (2, 3));
         assert_eq!(batch.prompt(0), [1, 2, 3]);
         assert_eq!(batch.prompt(1), [4]);
+    }
+
+    #[test]
+    fn a_prompt_that_the_model_cannot_compute_is_refused_by_its_number() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gpt2");
+        let config = DecoderConfig::read(&folder.join("config.json")).unwrap();
+        let (vocab_size, max_len) = (config.vocab_size, config.max_len().unwrap());
+        assert!(config.check_prompt(3, &vec![0; max_len]).is_ok());
+        let error = config.check_prompt(3, &[]).unwrap_err();
+        assert!(matches!(error, ModelError::EmptyPrompt { prompt: 3 }), "{error}");
+        let error = config.check_prompt(3, &[0, vocab_size as u32]).unwrap_err();
+        assert!(matches!(error, ModelError::TokenId { prompt: 3, position: 1, .. }), "{error}");
+        let error = config.check_prompt(3, &vec![0; max_len + 1]).unwrap_err();
+        assert!(matches!(error, ModelError::TooLong { found, .. } if found == max_len + 1), "{error}");
     }
 
     #[test]

@@ -71,16 +71,10 @@ pub use self::{
 
 /// Values of a tensor on the host, in row-major order.
 fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f64>, InvertError> {
-    let data = tensor.try_into_data().map_err(|error| device_error(&error))?;
-    data.convert::<f64>().try_to_vec::<f64>().map_err(|error| device_error(&error))
+    Ok(to_host(tensor)?)
 }
 
 /// The same in f32.
 fn read_f32<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, InvertError> {
-    let data = tensor.try_into_data().map_err(|error| device_error(&error))?;
-    data.convert::<f32>().try_to_vec::<f32>().map_err(|error| device_error(&error))
-}
-
-fn device_error(error: &dyn std::fmt::Debug) -> InvertError {
-    InvertError::Model(ModelError::Device { reason: format!("{error:?}") })
+    Ok(to_host(tensor)?)
 }

@@ -7,7 +7,7 @@ mod to_store;
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use inject_models::{Decoder, Forward, Logits, ModelError, Tap, TokenBatch};
+use inject_models::{Decoder, Forward, Logits, ModelError, Tap, TokenBatch, to_host};
 use ndarray::Array2;
 
 pub use self::{batches::batches_by_length, noise::measure_noise, to_store::extract_to_store};
@@ -194,7 +194,7 @@ impl Extraction {
                 rows.select(0, last)
             }
         };
-        read_f32(rows)
+        Ok(to_host(rows)?)
     }
 }
 
@@ -232,31 +232,6 @@ pub enum ExtractError {
         /// The value.
         found: f32,
     },
-}
-
-/// Checks every prompt against the model, before anything is computed.
-fn check(decoder: &Decoder, prompts: &[Vec<u32>]) -> Result<(), ExtractError> {
-    let config = decoder.config();
-    for (prompt, ids) in prompts.iter().enumerate() {
-        if ids.is_empty() {
-            return Err(ModelError::EmptyPrompt { prompt }.into());
-        }
-        if let Some(position) = ids.iter().position(|&id| id as usize >= config.vocab_size) {
-            let (found, vocab_size) = (ids[position], config.vocab_size);
-            return Err(ModelError::TokenId { prompt, position, found, vocab_size }.into());
-        }
-        if let Some(max_len) = config.max_len().filter(|&max_len| ids.len() > max_len) {
-            return Err(ModelError::TooLong { found: ids.len(), max_len }.into());
-        }
-    }
-    Ok(())
-}
-
-/// Values of a tensor on the host, in row-major order.
-pub(crate) fn read_f32<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, ExtractError> {
-    let device_error = |reason: String| ModelError::Device { reason };
-    let data = tensor.try_into_data().map_err(|error| device_error(error.to_string()))?;
-    Ok(data.convert::<f32>().try_to_vec::<f32>().map_err(|error| device_error(format!("{error:?}")))?)
 }
 
 fn indices(values: Vec<i32>, device: &Device) -> Tensor<1, Int> {

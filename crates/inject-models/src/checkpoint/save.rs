@@ -9,6 +9,7 @@ use safetensors::{Dtype, SafeTensorError, View};
 use crate::{
     ModelError,
     families::{Names, Projection, Stored},
+    host::to_host,
 };
 
 /// The number format of weights on disk.
@@ -78,7 +79,8 @@ impl<'a> WeightWriter<'a> {
         values: Tensor<2>,
     ) -> Result<(), ModelError> {
         let mut begin = 0;
-        for (name, width) in self.parts(block, projection, "weight", widths) {
+        let name = |stem: &str| format!("{}.weight", self.in_block(block, stem));
+        for (name, width) in projection.tensors(widths, name) {
             let part = values.clone().narrow(1, begin, width);
             begin += width;
             self.tensor(
@@ -101,7 +103,8 @@ impl<'a> WeightWriter<'a> {
         values: Tensor<1>,
     ) -> Result<(), ModelError> {
         let mut begin = 0;
-        for (name, width) in self.parts(block, projection, "bias", widths) {
+        let name = |stem: &str| format!("{}.bias", self.in_block(block, stem));
+        for (name, width) in projection.tensors(widths, name) {
             self.tensor(name, values.clone().narrow(0, begin, width))?;
             begin += width;
         }
@@ -123,9 +126,7 @@ impl<'a> WeightWriter<'a> {
 
     fn tensor<const D: usize>(&mut self, name: String, values: Tensor<D>) -> Result<(), ModelError> {
         let shape = values.dims().to_vec();
-        let values = values
-            .try_into_vec_as::<f32>()
-            .map_err(|error| ModelError::Device { reason: error.to_string() })?;
+        let values = to_host::<f32, D>(values)?;
         let written = |value: f32| match self.dtype {
             WeightDtype::F32 => value,
             WeightDtype::F16 => f16::from_f32(value).to_f32(),
@@ -157,25 +158,7 @@ impl<'a> WeightWriter<'a> {
 
     fn in_block(&self, block: usize, stem: &str) -> String {
         assert_named(stem);
-        format!("{}{}{block}.{stem}", self.names.prefixes[0], self.names.block)
-    }
-
-    /// Names and widths of the tensors that one map becomes: as many as the widths, or one for all.
-    fn parts(
-        &self,
-        block: usize,
-        projection: &Projection,
-        suffix: &str,
-        widths: &[usize],
-    ) -> Vec<(String, usize)> {
-        let name = |stem: &str| format!("{}.{suffix}", self.in_block(block, stem));
-        match projection.parts {
-            [stem] => vec![(name(stem), widths.iter().sum())],
-            stems => {
-                assert_eq!(stems.len(), widths.len(), "the decoder is not of this family: {stems:?}");
-                stems.iter().zip(widths).map(|(stem, &width)| (name(stem), width)).collect()
-            }
-        }
+        self.names.in_block(self.names.prefixes[0], block, stem)
     }
 }
 

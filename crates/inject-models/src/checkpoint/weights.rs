@@ -96,7 +96,7 @@ impl<'a> Weights<'a> {
         widths: &[usize],
     ) -> Result<Param<Tensor<2>>, ModelError> {
         let projection = projection(self.names);
-        let parts = self.parts(block, projection, "weight", widths);
+        let parts = projection.tensors(widths, |stem| format!("{}.weight", self.in_block(block, stem)));
         let d_out: usize = widths.iter().sum();
         for (name, width) in &parts {
             let expected = match projection.stored {
@@ -132,8 +132,8 @@ impl<'a> Weights<'a> {
         projection: fn(&'static Names) -> &'static Projection,
         widths: &[usize],
     ) -> Result<Param<Tensor<1>>, ModelError> {
-        let parts = self.parts(block, projection(self.names), "bias", widths);
-        self.vector(&parts)
+        let name = |stem: &str| format!("{}.bias", self.in_block(block, stem));
+        self.vector(&projection(self.names).tensors(widths, name))
     }
 
     /// Says that the decoder is complete: every tensor left over must be on the family's list.
@@ -153,22 +153,7 @@ impl<'a> Weights<'a> {
     }
 
     fn in_block(&self, block: usize, stem: &str) -> String {
-        format!("{}{}{block}.{stem}", self.prefix, self.names.block)
-    }
-
-    /// Names and widths of the stored tensors that make one map: as many as the widths, or one for all.
-    fn parts(
-        &self,
-        block: usize,
-        projection: &Projection,
-        suffix: &str,
-        widths: &[usize],
-    ) -> Vec<(String, usize)> {
-        let name = |stem: &str| format!("{}.{suffix}", self.in_block(block, stem));
-        match projection.parts {
-            [stem] => vec![(name(stem), widths.iter().sum())],
-            stems => stems.iter().zip(widths).map(|(stem, &width)| (name(stem), width)).collect(),
-        }
+        self.names.in_block(self.prefix, block, stem)
     }
 
     fn rows(&mut self, name: String, shape: [usize; 2]) -> Result<Param<Tensor<2>>, ModelError> {

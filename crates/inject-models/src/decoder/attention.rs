@@ -1,12 +1,14 @@
 //! Causal self-attention: over a whole sequence, over a cached prefix, and for many candidate tokens at once that
 //! share one cached prefix.
 
+use std::ops::Range;
+
 use burn::{
     module::Module,
     tensor::{Bool, Tensor, activation::softmax, module::attention, ops::AttentionModuleOptions},
 };
 
-use super::{cache::KeysValues, linear::Linear, norm::Norm, rotary::RotaryTable};
+use super::{cache::KeysValues, lanes::Lanes, linear::Linear, norm::Norm, rotary::RotaryTable};
 use crate::config::{AttentionConfig, Span};
 
 /// Queries, keys and values of one fused projection, and the projection back.
@@ -21,14 +23,16 @@ pub(super) struct Attention {
     pub(super) config: AttentionConfig,
 }
 
-/// The three projections of some positions, rotated.
-struct Projected {
-    /// `[batch, n_heads, positions, d_head]`
+/// The three projections of some positions, rotated, for some of the heads.
+pub(super) struct Projected {
+    /// Which keys and values these are.
+    pub(super) heads: Range<usize>,
+    /// Those of every head that shares them, `[batch, heads * group, positions, d_head]`.
     queries: Tensor<4>,
-    /// `[batch, n_kv_heads, positions, d_head]`
-    keys: Tensor<4>,
-    /// `[batch, n_kv_heads, positions, d_head]`
-    values: Tensor<4>,
+    /// `[batch, heads, positions, d_head]`
+    pub(super) keys: Tensor<4>,
+    /// `[batch, heads, positions, d_head]`
+    pub(super) values: Tensor<4>,
 }
 
 impl Attention {
@@ -47,31 +51,62 @@ impl Attention {
         rotary: Option<&RotaryTable>,
         hidden: Tensor<4, Bool>,
         cache: Option<&mut KeysValues>,
+        lanes: Lanes,
     ) -> Tensor<2> {
-        let positions = fused.dims()[0] / batch;
-        let Projected { queries, keys, values } = self.split(fused, batch, rotary);
-        let (keys, values) = match cache {
-            None => (keys, values),
-            Some(cache) => cache.extend(keys, values),
-        };
-        let AttentionConfig { n_heads, n_kv_heads, d_head, score_scale, .. } = self.config;
-        let group = self.config.group();
-        if positions == 1 {
-            return self.mix_one(queries, keys, values);
+        let rows = fused.dims()[0];
+        let mut parts =
+            lanes.each(self.config.n_kv_heads, rows, |heads| self.split(&fused, batch, heads, rotary));
+        if let Some(cache) = cache {
+            cache.extend(&mut parts);
         }
-        // The heads that share keys become further queries of one head: every backend can then do the product without
-        // repeating the keys.
-        let queries = queries.reshape([batch, n_kv_heads, group * positions, d_head]);
-        let hidden = match group {
-            1 => hidden,
-            _ => hidden.repeat_dim(2, group),
+        let mixed = Lanes::over(parts, |part| match rows / batch {
+            1 => self.mix_one(part),
+            _ => self.mix_many(part, &hidden),
+        });
+        Tensor::cat(mixed, 1)
+    }
+
+    /// Attention of some heads.
+    ///
+    /// Long runs of positions are taken in pieces, each with the keys that some query of it sees: in one piece, half of all
+    /// scores would be computed only to be masked.
+    ///
+    /// # Shapes
+    ///
+    /// `hidden` is `[1, 1, positions, keys]`, and the result `[batch * positions, heads * group * d_head]`.
+    fn mix_many(&self, part: Projected, hidden: &Tensor<4, Bool>) -> Tensor<2> {
+        const PIECE: usize = 128;
+        let AttentionConfig { d_head, score_scale, span, .. } = self.config;
+        let Projected { heads, queries, keys, values } = part;
+        let group = self.config.group();
+        let [batch, n_queries, positions, _] = queries.dims();
+        let held = keys.dims()[2] - positions;
+        let piece = |begin: usize| {
+            let len = PIECE.min(positions - begin);
+            let end = held + begin + len;
+            let first = match span {
+                Span::Full => 0,
+                Span::Window(n) => (held + begin + 1).saturating_sub(n),
+            };
+            let in_sight = |t: &Tensor<4>| t.clone().narrow(2, first, end - first);
+            let hidden = hidden.clone().narrow(2, begin, len).narrow(3, first, end - first);
+            // The heads that share keys become further queries of one head: every backend can then do the product without
+            // repeating the keys.
+            let queries =
+                queries.clone().narrow(2, begin, len).reshape([batch, heads.len(), group * len, d_head]);
+            let hidden = match group {
+                1 => hidden,
+                _ => hidden.repeat_dim(2, group),
+            };
+            let options =
+                AttentionModuleOptions { scale: Some(score_scale), softcap: None, is_causal: false };
+            attention(queries, in_sight(&keys), in_sight(&values), Some(hidden), None, options)
+                .reshape([batch, n_queries, len, d_head])
+                .swap_dims(1, 2) // [batch, len, n_queries, d_head]
+                .reshape([batch, len, n_queries * d_head])
         };
-        let options = AttentionModuleOptions { scale: Some(score_scale), softcap: None, is_causal: false };
-        let mixed = attention(queries, keys, values, Some(hidden), None, options);
-        mixed
-            .reshape([batch, n_heads, positions, d_head])
-            .swap_dims(1, 2) // [batch, positions, n_heads, d_head]
-            .reshape([batch * positions, n_heads * d_head])
+        let pieces = (0..positions).step_by(PIECE).map(piece).collect();
+        Tensor::cat(pieces, 1).reshape([batch * positions, n_queries * d_head])
     }
 
     /// Attention of one new position a sequence. Keys and values stay the views of the cache that they are: burn's own
@@ -79,20 +114,20 @@ impl Attention {
     ///
     /// # Shapes
     ///
-    /// `queries` is `[batch, n_heads, 1, d_head]`, `keys` and `values` are `[batch, n_kv_heads, held, d_head]`, and the result
-    /// is `[batch, n_heads * d_head]`.
-    fn mix_one(&self, queries: Tensor<4>, keys: Tensor<4>, values: Tensor<4>) -> Tensor<2> {
-        let AttentionConfig { n_heads, n_kv_heads, d_head, score_scale, span, .. } = self.config;
-        let [batch, _, held, _] = keys.dims();
+    /// `[batch, heads * group * d_head]`.
+    fn mix_one(&self, part: Projected) -> Tensor<2> {
+        let AttentionConfig { d_head, score_scale, span, .. } = self.config;
+        let Projected { heads, queries, keys, values } = part;
+        let (group, [batch, _, held, _]) = (self.config.group(), keys.dims());
         let seen = match span {
             Span::Full => held,
             Span::Window(n) => held.min(n),
         };
         let keys = keys.narrow(2, held - seen, seen);
         let values = values.narrow(2, held - seen, seen);
-        let queries = queries.reshape([batch, n_kv_heads, self.config.group(), d_head]) * score_scale;
-        let scores = queries.matmul(keys.swap_dims(2, 3)); // [batch, n_kv_heads, group, seen]
-        softmax(scores, 3).matmul(values).reshape([batch, n_heads * d_head])
+        let queries = queries.reshape([batch, heads.len(), group, d_head]) * score_scale;
+        let scores = queries.matmul(keys.swap_dims(2, 3)); // [batch, heads, group, seen]
+        softmax(scores, 3).matmul(values).reshape([batch, heads.len() * group * d_head])
     }
 
     /// Attention of many candidates for one next position, each seeing the cached prefix and itself.
@@ -112,7 +147,7 @@ impl Attention {
         let candidates = fused.dims()[0];
         let AttentionConfig { n_heads, n_kv_heads, d_head, score_scale, span, .. } = self.config;
         let group = self.config.group();
-        let projected = self.split(fused, candidates, rotary);
+        let projected = self.split(&fused, candidates, 0..n_kv_heads, rotary);
         let by_kv_head = |t: Tensor<4>, per_head: usize| {
             t.reshape([candidates, n_kv_heads, per_head, d_head]).swap_dims(0, 1) // [n_kv_heads, candidates, per_head, d_head]
         };
@@ -146,11 +181,18 @@ impl Attention {
             .reshape([candidates, n_heads * d_head])
     }
 
-    /// Takes the fused projection of `batch` runs of positions apart, and rotates.
-    fn split(&self, fused: Tensor<2>, batch: usize, rotary: Option<&RotaryTable>) -> Projected {
+    /// Takes some heads out of the fused projection of `batch` runs of positions, and rotates.
+    fn split(
+        &self,
+        fused: &Tensor<2>,
+        batch: usize,
+        heads: Range<usize>,
+        rotary: Option<&RotaryTable>,
+    ) -> Projected {
         let positions = fused.dims()[0] / batch;
         let AttentionConfig { n_heads, n_kv_heads, d_head, .. } = self.config;
-        let heads = |first: usize, count: usize| {
+        let group = self.config.group();
+        let columns = |first: usize, count: usize| {
             fused
                 .clone()
                 .narrow(1, first * d_head, count * d_head)
@@ -166,9 +208,10 @@ impl Attention {
             Some(table) => table.rotate(t),
         };
         Projected {
-            queries: rotated(normed(heads(0, n_heads), &self.q_norm)),
-            keys: rotated(normed(heads(n_heads, n_kv_heads), &self.k_norm)),
-            values: heads(n_heads + n_kv_heads, n_kv_heads),
+            queries: rotated(normed(columns(heads.start * group, heads.len() * group), &self.q_norm)),
+            keys: rotated(normed(columns(n_heads + heads.start, heads.len()), &self.k_norm)),
+            values: columns(n_heads + n_kv_heads + heads.start, heads.len()),
+            heads,
         }
     }
 }

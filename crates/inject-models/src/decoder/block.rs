@@ -37,7 +37,7 @@ impl Block {
         lanes: Lanes,
     ) -> Tensor<2> {
         let fused = lanes.map(x.clone(), |x| self.attention.qkv.forward(self.attention_norm.forward(x)));
-        let mixed = self.attention.mix(fused, batch, rotary, hidden, cache);
+        let mixed = self.attention.mix(fused, batch, rotary, hidden, cache, lanes);
         lanes.zip(x, mixed, |x, mixed| self.after_attention(x, mixed))
     }
 

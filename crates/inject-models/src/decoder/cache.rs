@@ -2,6 +2,7 @@
 
 use burn::tensor::{DType, Device, Tensor};
 
+use super::attention::Projected;
 use crate::{Tap, config::AttentionConfig};
 
 /// The keys and values of a prefix, for every block below one tap.
@@ -83,16 +84,22 @@ impl KeysValues {
         self.len
     }
 
-    /// Takes up new positions and gives back all of them.
-    pub(super) fn extend(&mut self, keys: Tensor<4>, values: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
-        let [batch, heads, positions, d_head] = keys.dims();
-        let end = self.len + positions;
-        let place = [0..batch, 0..heads, self.len..end, 0..d_head];
-        // In place: a second owner of the tensor would make this a copy of the whole cache.
-        self.keys.inplace(|held| held.slice_assign(place.clone(), keys));
-        self.values.inplace(|held| held.slice_assign(place, values));
+    /// Takes up the keys and values of new positions, and puts those of all positions, as views, in their place.
+    pub(super) fn extend(&mut self, parts: &mut [Projected]) {
+        let mut end = self.len;
+        for Projected { heads, keys, values, .. } in parts.iter() {
+            let [batch, _, positions, d_head] = keys.dims();
+            end = self.len + positions;
+            let place = [0..batch, heads.clone(), self.len..end, 0..d_head];
+            // In place: a second owner of the tensor would make this a copy of the whole cache.
+            self.keys.inplace(|held| held.slice_assign(place.clone(), keys.clone()));
+            self.values.inplace(|held| held.slice_assign(place, values.clone()));
+        }
         self.len = end;
-        (self.keys.clone().narrow(2, 0, end), self.values.clone().narrow(2, 0, end))
+        for Projected { heads, keys, values, .. } in parts {
+            let view = |t: &Tensor<4>| t.clone().narrow(1, heads.start, heads.len()).narrow(2, 0, end);
+            (*keys, *values) = (view(&self.keys), view(&self.values));
+        }
     }
 
     /// The positions from `first` on, of a cache for one sequence, as views.

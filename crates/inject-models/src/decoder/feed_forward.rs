@@ -40,7 +40,7 @@ fn activate(x: Tensor<2>, kind: Activation) -> Tensor<2> {
     match kind {
         Activation::GeluTanh => gelu_tanh(x),
         Activation::GeluErf => activation::gelu(x),
-        Activation::Silu => x.clone() * activation::sigmoid(x),
+        Activation::Silu => times_sigmoid(x.clone(), -x),
         Activation::Relu => activation::relu(x),
     }
 }
@@ -54,9 +54,17 @@ fn activate(x: Tensor<2>, kind: Activation) -> Tensor<2> {
 /// Hugging Face transformers 5.23, `activations.py` (`NewGELUActivation`).
 fn gelu_tanh(x: Tensor<2>) -> Tensor<2> {
     const CUBIC: f64 = 0.044_715;
-    let scale = 2.0 * (2.0 / std::f64::consts::PI).sqrt();
+    let scale = -2.0 * (2.0 / std::f64::consts::PI).sqrt();
     let slope = (x.clone() * x.clone()).mul_scalar(scale * CUBIC).add_scalar(scale);
-    activation::sigmoid(slope * x.clone()) * x
+    times_sigmoid(x.clone(), slope * x)
+}
+
+/// `x sigmoid(y)`, given `-y`, as one quotient. A CPU backend's own sigmoid asks each value for its sign, and the processor
+/// guesses that wrong half the time.
+fn times_sigmoid(x: Tensor<2>, minus_y: Tensor<2>) -> Tensor<2> {
+    // Here the quotient is 1e-35 of x. Further on the exponential overflows, and its gradient would be zero times infinity.
+    const LARGEST: f64 = 80.0;
+    x / minus_y.clamp_max(LARGEST).exp().add_scalar(1.0)
 }
 
 #[cfg(test)]
@@ -64,6 +72,32 @@ mod tests {
     use burn::tensor::TensorData;
 
     use super::*;
+
+    #[test]
+    fn a_gradient_is_finite_where_the_exponential_overflows() {
+        let device = inject_devices::compiled().remove(0).autodiff();
+        let x = Tensor::<2>::from_data([[-1000.0_f32, -90.0, -0.5, 1000.0]], &device).require_grad();
+        for kind in [Activation::GeluTanh, Activation::Silu] {
+            let gradients = activate(x.clone(), kind).sum().backward();
+            let found = x.grad(&gradients).unwrap().into_data().try_to_vec::<f32>().unwrap();
+            assert!(found[..2].iter().all(|slope| slope.abs() < 1e-30), "{kind:?}: {found:?}");
+            assert!(found[2].is_finite() && found[3] == 1.0, "{kind:?}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn silu_equals_its_published_formula() {
+        for device in inject_devices::compiled() {
+            let xs: Vec<f32> = (-1200..=1200).map(|i| i as f32 * 0.1).collect();
+            let tensor = Tensor::<2>::from_data(TensorData::new(xs.clone(), [1, xs.len()]), &device);
+            let found = activate(tensor, Activation::Silu).into_data().try_to_vec::<f32>().unwrap();
+            for (x, found) in xs.into_iter().zip(found) {
+                let x = f64::from(x);
+                let expected = x / (1.0 + (-x).exp());
+                assert!((f64::from(found) - expected).abs() <= 1e-6 * x.abs(), "{x}: {found} {expected}");
+            }
+        }
+    }
 
     #[test]
     fn gelu_equals_its_published_formula() {

@@ -39,6 +39,28 @@ impl Lanes {
         Tensor::cat(groups.par_iter().map(part).collect(), 0)
     }
 
+    /// What `f` gives for each group of `count` things that are `rows` rows each.
+    pub(super) fn each<T: Send>(
+        self,
+        count: usize,
+        rows: usize,
+        f: impl Fn(Range<usize>) -> T + Sync,
+    ) -> Vec<T> {
+        match self.groups(count, rows) {
+            None => vec![f(0..count)],
+            Some(groups) => groups.into_par_iter().map(&f).collect(),
+        }
+    }
+
+    /// What `f` gives for each of the parts that [`Lanes::each`] made, at once again.
+    pub(super) fn over<P: Send, T: Send>(parts: Vec<P>, f: impl Fn(P) -> T + Sync) -> Vec<T> {
+        // Not through the thread pool for one alone: a GPU gives each thread a stream of its own.
+        match parts.len() {
+            1 => parts.into_iter().map(f).collect(),
+            _ => parts.into_par_iter().map(&f).collect(),
+        }
+    }
+
     /// The groups to compute at once, of `count` things that are `rows` rows each; none where one group is best.
     pub(super) fn groups(self, count: usize, rows: usize) -> Option<Vec<Range<usize>>> {
         if self.0 < 2 {

@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 use self::keys::Keys;
 use crate::{
     ModelError,
+    checkpoint::read_text,
     config::{Activation, DecoderConfig},
 };
 
@@ -117,12 +118,37 @@ pub(crate) struct Names {
     pub(crate) ignored: &'static [Ignored],
 }
 
+impl Names {
+    /// The full name of what one block calls `stem`.
+    pub(crate) fn in_block(&self, prefix: &str, block: usize, stem: &str) -> String {
+        format!("{prefix}{}{block}.{stem}", self.block)
+    }
+}
+
 /// The tensors that make one linear map, side by side along its outputs.
 #[derive(Debug)]
 pub(crate) struct Projection {
     /// Names without `.weight` and `.bias`.
     pub(crate) parts: &'static [&'static str],
     pub(crate) stored: Stored,
+}
+
+impl Projection {
+    /// The stored tensors, each by the name that `name` makes of its stem and with its share of the outputs: one for each
+    /// width, or one for all.
+    ///
+    /// # Panics
+    ///
+    /// If there are several, and not as many as widths: the decoder is then of another family.
+    pub(crate) fn tensors(&self, widths: &[usize], name: impl Fn(&str) -> String) -> Vec<(String, usize)> {
+        match self.parts {
+            [stem] => vec![(name(stem), widths.iter().sum())],
+            stems => {
+                assert_eq!(stems.len(), widths.len(), "the decoder is not of this family: {stems:?}");
+                stems.iter().zip(widths).map(|(stem, &width)| (name(stem), width)).collect()
+            }
+        }
+    }
 }
 
 /// How the matrix of a linear map lies in the checkpoint.
@@ -149,6 +175,29 @@ impl Ignored {
             Ignored::Prefix(prefix) => name.starts_with(prefix),
             Ignored::Suffix(suffix) => name.ends_with(suffix),
         }
+    }
+}
+
+impl DecoderConfig {
+    /// What the config.json of a checkpoint describes, without its weights.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`] naming the key, for every key that is missing, malformed, unknown, or asks for a computation
+    /// this crate does not have.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use inject_models::DecoderConfig;
+    ///
+    /// # let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gpt2");
+    /// let config = DecoderConfig::read(&folder.join("config.json"))?;
+    /// assert_eq!((config.d_model, config.max_len()), (24, Some(48)));
+    /// # Ok::<(), inject_models::ModelError>(())
+    /// ```
+    pub fn read(path: &Path) -> Result<Self, ModelError> {
+        Ok(describe(path, &read_text(path)?)?.config)
     }
 }
 

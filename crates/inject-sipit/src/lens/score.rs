@@ -7,7 +7,7 @@ use inject_collisions::Decoder;
 use rayon::prelude::*;
 
 use super::{Codebook, First, Lens, LensError, PriorMap};
-use crate::{InvertError, TargetStates, device_error, read_f32};
+use crate::{InvertError, TargetStates, read_f32};
 
 /// The most likely tokens of one position, best first, with their scores in nats.
 pub(crate) type Shortlist = Vec<(u32, f32)>;
@@ -154,8 +154,7 @@ pub(super) fn best_of(
             for &(start, codes, bias) in chunks {
                 let tokens = bias.dims()[1];
                 let scores = points.clone().matmul(codes.clone()) + bias.clone();
-                let scores = scores.try_into_data().map_err(|error| device_error(&error))?.convert::<f32>();
-                let scores = scores.as_slice::<f32>().map_err(|error| device_error(&error))?;
+                let scores = read_f32(scores)?;
                 for (position, (scores, best)) in scores.chunks(tokens).zip(&mut best).enumerate() {
                     match prior {
                         None => best.take(|token| scores[token] * sharpness, tokens, start),

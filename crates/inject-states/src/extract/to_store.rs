@@ -39,7 +39,8 @@ pub fn extract_to_store(
     );
     assert_eq!(spec.d_model, decoder.config().d_model, "the spec and the decoder have different widths");
     // Bad prompts are found before the first file is made.
-    super::check(decoder, prompts)?;
+    let config = decoder.config();
+    prompts.iter().enumerate().try_for_each(|(prompt, ids)| config.check_prompt(prompt, ids))?;
     let mut writer = match StoreWriter::open(dir, spec, prompts)? {
         Opened::Complete(store) => return Ok(store),
         Opened::Writing(writer) => writer,

@@ -1,6 +1,6 @@
 //! A sequence computed piece by piece.
 
-use inject_models::{Logits, PrefixCache, Tap};
+use inject_models::{Logits, Precision, PrefixCache, Tap};
 
 use super::{LENGTHS, States, Subject, batch, for_each_decoder, sequence, states};
 
@@ -52,6 +52,29 @@ fn piece_by_piece_gives_the_states_of_the_whole() {
                     assert_stretch(subject, &found, &whole, begin, &format!("{rows} of {len}"));
                 }
                 assert_eq!(cache.len(), len);
+            }
+        }
+    });
+}
+
+/// Long enough for the attention to take its queries in several pieces, which stretches of 50 are not. In float64, where a key
+/// too many or too few would show.
+#[test]
+fn long_prompts_are_cut_into_pieces_without_a_trace() {
+    const LEN: usize = 300;
+    for_each_decoder(|subject| {
+        let too_short = subject.decoder.config().max_len().is_some_and(|max_len| max_len < LEN);
+        if subject.precision != Precision::F64 || too_short {
+            return;
+        }
+        let prompts = [sequence(7, LEN), sequence(8, LEN)];
+        let whole = subject.forward(&prompts);
+        for stretches in [vec![50; 6], vec![40, 260]] {
+            let mut cache = new_cache(subject, 2, LEN);
+            for len in stretches {
+                let begin = cache.len();
+                let found = extend(subject, &mut cache, &prompts, len);
+                assert_stretch(subject, &found, &whole, begin, &format!("{len} of {LEN}"));
             }
         }
     });
