@@ -28,6 +28,8 @@ pub struct Secant {
     /// The position at hand, and how many candidates were proposed there.
     here: Option<(u64, usize)>,
     proposed: usize,
+    /// How many of them were sampled.
+    sampled: usize,
     memory: Memory,
     /// The same for every guess.
     directions: Option<Directions>,
@@ -39,12 +41,31 @@ const ROUND: usize = 64;
 /// Candidates that must be tested before they can point anywhere; until then it is other sources' turn.
 const ENOUGH: usize = 64;
 
-/// Tokens from all over the vocabulary tested at the first position before any guess: a first state is a function of its token
-/// alone, the same smooth one everywhere, and from so many pairs it can be guessed nearly exactly.
+/// Candidates at a position, but the first, after which its neighbourhood has said what it can.
+const NEARBY: usize = 192;
+
+/// Tokens from all over the vocabulary tested where the neighbourhood says little. Behind one prefix a state is a smooth function of
+/// its token's embedding, and from so many pairs the embedding can be guessed nearly exactly.
 const SAMPLED: usize = 384;
 
-/// Tested candidates used, the nearest first: at the first position, and elsewhere.
-const MOST: (usize, usize) = (768, 256);
+/// From which tested candidates a guess is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum From {
+    /// Those around the state looked for, the nearest most.
+    Nearby,
+    /// A sample of the vocabulary, all alike.
+    Everywhere,
+}
+
+impl From {
+    /// Tested candidates used, the nearest first.
+    fn most(self) -> usize {
+        match self {
+            From::Nearby => 256,
+            From::Everywhere => 768,
+        }
+    }
+}
 
 /// Ridge, as a share of the mean square of the tested states' distances.
 const RIDGE: f64 = 1e-2;
@@ -52,19 +73,18 @@ const RIDGE: f64 = 1e-2;
 impl Secant {
     /// Up to `limit` candidates at a position.
     pub fn up_to(limit: usize) -> Self {
-        Secant { limit, here: None, proposed: 0, memory: Memory::default(), directions: None }
+        Secant { limit, here: None, proposed: 0, sampled: 0, memory: Memory::default(), directions: None }
     }
 
-    /// Tokens from all over the vocabulary, until there are enough.
+    /// Untested tokens from all over the vocabulary.
     fn sample(&self, place: &Place<'_>) -> Vec<u32> {
-        let missing = SAMPLED.saturating_sub(place.tested.len()).max(ROUND);
         let all = spread(place.vocab_size() as u32).take(place.vocab_size());
-        all.filter(|id| !place.tested.contains(*id)).take(missing).collect()
+        all.filter(|id| !place.tested.contains(*id)).take(SAMPLED).collect()
     }
 
     /// The untested tokens to which the tested ones point.
-    fn pointed_to(&mut self, place: &Place<'_>) -> Result<Vec<u32>, InvertError> {
-        let guess = self.guess(place)?;
+    fn pointed_to(&mut self, place: &Place<'_>, from: From) -> Result<Vec<u32>, InvertError> {
+        let guess = self.guess(place, from)?;
         let embedding = place.decoder.token_embedding();
         let data = TensorData::new(guess.clone(), [1, guess.len()]).convert_dtype(embedding.dtype());
         let point = Tensor::from_data(data, (&embedding.device(), embedding.dtype()));
@@ -93,13 +113,15 @@ impl Secant {
     }
 
     /// The guessed embedding.
-    fn guess(&self, place: &Place<'_>) -> Result<Vec<f64>, InvertError> {
+    fn guess(&self, place: &Place<'_>, from: From) -> Result<Vec<f64>, InvertError> {
         let wanted = place.target.state(place.position());
-        // The first position is an attention sink in most models: a few coordinates are a thousand times the others and say little
-        // about the token, so each counts in units of its own spread. Elsewhere plain distances point better.
-        let weights: Vec<f64> = match place.position() {
-            0 => spreads(place.tested.sample(), wanted.len()).map(|spread| 1.0 / spread).collect(),
-            _ => vec![1.0; wanted.len()],
+        // At an attention sink, as the first position is in most models, a few coordinates are a thousand times the others and say
+        // little about the token, so each counts in units of its own spread. Around one state plain distances point better.
+        let weights: Vec<f64> = match from {
+            From::Everywhere => {
+                spreads(place.tested.sample(), wanted.len()).map(|spread| 1.0 / spread).collect()
+            }
+            From::Nearby => vec![1.0; wanted.len()],
         };
         let mut near: Vec<(f64, &(u32, Vec<f64>))> = place
             .tested
@@ -108,14 +130,17 @@ impl Secant {
             .map(|tested| (weighted_distance(&tested.1, wanted, &weights), tested))
             .collect();
         near.sort_by(|a, b| a.0.total_cmp(&b.0));
-        near.truncate(if place.position() == 0 { MOST.0 } else { MOST.1 });
+        near.truncate(from.most());
         let (n, d) = (near.len(), wanted.len());
         let differences = DMatrix::from_fn(d, n, |i, j| (near[j].1.1[i] - wanted[i]) * weights[i]);
         let mut products = differences.transpose() * &differences;
         let nearest = near[0].0.max(f64::MIN_POSITIVE);
         let scale = RIDGE * products.trace() / n as f64;
         for (i, (away, _)) in near.iter().enumerate() {
-            let mistrust = if place.position() == 0 { 1.0 } else { (away / nearest).powi(2) };
+            let mistrust = match from {
+                From::Everywhere => 1.0,
+                From::Nearby => (away / nearest).powi(2),
+            };
             products[(i, i)] += scale * mistrust + f64::MIN_POSITIVE;
         }
         let ones = DVector::from_element(n, 1.0);
@@ -233,18 +258,24 @@ impl Proposer for Secant {
         let here = (place.target.id(), place.position());
         if self.here != Some(here) {
             self.here = Some(here);
-            self.proposed = 0;
+            (self.proposed, self.sampled) = (0, 0);
         }
         self.memory.belong_to(place.decoder);
         self.memory.take_in(place);
         if self.proposed >= self.limit {
             return Ok(Vec::new());
         }
-        let proposed = match place.position() {
-            0 if place.tested.len() < SAMPLED.min(place.vocab_size() / 8).max(2) => self.sample(place),
-            0 => self.pointed_to(place)?,
-            _ if place.tested.len() >= ENOUGH => self.pointed_to(place)?,
-            _ => self.remembered(place)?,
+        let everywhere = place.position() == 0 || self.proposed >= NEARBY;
+        let proposed = if everywhere && self.sampled < SAMPLED.min(place.vocab_size() / 8).max(2) {
+            let sample = self.sample(place);
+            self.sampled += sample.len();
+            sample
+        } else if everywhere {
+            self.pointed_to(place, From::Everywhere)?
+        } else if place.tested.len() >= ENOUGH {
+            self.pointed_to(place, From::Nearby)?
+        } else {
+            self.remembered(place)?
         };
         self.proposed += proposed.len();
         Ok(proposed)
