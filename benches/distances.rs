@@ -33,7 +33,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         false => (&ROWS[..], false),
     };
     let filters: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
-    let wanted = |label: &str| filters.is_empty() || filters.iter().any(|filter| label.contains(filter.as_str()));
+    let wanted =
+        |label: &str| filters.is_empty() || filters.iter().any(|filter| label.contains(filter.as_str()));
     let device = device();
     println!("| row | seconds | computed | minimum |\n|---|---|---|---|");
     if let Some(dir) = env::var_os("INJECT_STORE") {
@@ -43,11 +44,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         let states = store.tap(tap)?.rows_to_array(0..most);
         let prefixes = store.rows();
         let prefixes = prefixes.prompt.iter().zip(prefixes.position).take(most);
-        let prefixes = prefixes.map(|(&prompt, &position)| &store.prompt(prompt as usize)[..=position as usize]);
+        let prefixes =
+            prefixes.map(|(&prompt, &position)| &store.prompt(prompt as usize)[..=position as usize]);
         let identities = inject_sipit::identities(prefixes);
         for &count in rows.iter().filter(|count| **count <= most) {
             let label = format!("distances/states-{tap}/{count}x{}", states.ncols());
-            let rows = Rows::new(states.slice(s![..count, ..]))?.with_identities(identities[..count].to_vec())?;
+            let rows =
+                Rows::new(states.slice(s![..count, ..]))?.with_identities(identities[..count].to_vec())?;
             measure(&label, &wanted, &rows, &device)?;
         }
     }

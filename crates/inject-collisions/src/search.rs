@@ -14,8 +14,8 @@ mod tile;
 use burn::tensor::Device;
 
 use self::{
-    histogram::histogram,
     axes::{Axes, Position},
+    histogram::histogram,
     index::Index,
     plan::{Plan, Reach},
     question::Question,
@@ -23,8 +23,8 @@ use self::{
     tile::Scan,
 };
 use crate::{
-    ClosestPairs, CollisionError, Coverage, Distribution, EqualRows, Metric, Neighbours, Pairs, PairsBelow, Rows,
-    equal::equal_rows, metric::Points,
+    ClosestPairs, CollisionError, Coverage, Distribution, EqualRows, Metric, Neighbours, Pairs, PairsBelow,
+    Rows, equal::equal_rows, metric::Points,
 };
 
 /// Rows in a block: enough for products at the full rate, few enough for the products of two blocks to stay in cache.
@@ -252,7 +252,6 @@ impl<'a> Search<'a> {
                 Index::along(&self.points, &position, &axes, lead, self.block(), self.labels(), &self.device)
             }
         };
-        if n > 10_000 { eprintln!("{plan:?}"); }
         sweep(self.scan(&index), question, TILES_AT_ONCE, progress)?;
         progress(SearchProgress { pairs_done: self.pair_count, pairs: self.pair_count });
         Ok(())
@@ -274,7 +273,11 @@ impl<'a> Search<'a> {
     fn check_budget(&self, plan: Plan) -> Result<(), CollisionError> {
         let (found, needed) = (self.memory_budget, self.needed(plan));
         let (rows, columns) = (self.points.rows.rows(), self.points.rows.columns());
-        if found < needed { Err(CollisionError::BudgetTooSmall { found, needed, rows, columns }) } else { Ok(()) }
+        if found < needed {
+            Err(CollisionError::BudgetTooSmall { found, needed, rows, columns })
+        } else {
+            Ok(())
+        }
     }
 
     fn whole(&self, position: &Position) -> Index {

@@ -59,7 +59,10 @@ impl Position {
     /// One row, seen from the centre and scaled.
     pub(super) fn write(&self, points: &Points<'_>, row: usize, point: &mut [f64]) {
         points.write(row, point);
-        point.iter_mut().zip(&self.centre).for_each(|(value, centre)| *value = (*value - centre) * self.scale);
+        point
+            .iter_mut()
+            .zip(&self.centre)
+            .for_each(|(value, centre)| *value = (*value - centre) * self.scale);
     }
 }
 
@@ -87,7 +90,8 @@ impl Axes {
         let transposed = sample.transpose();
 
         // Any start will do that is not orthogonal to what is looked for.
-        let start = |axis: usize, column: usize| (((axis * d + column) * 7919 + 13) % 10_007) as f64 / 10_007.0 - 0.5;
+        let start =
+            |axis: usize, column: usize| (((axis * d + column) * 7919 + 13) % 10_007) as f64 / 10_007.0 - 0.5;
         let mut directions = DMatrix::from_fn(d, count, |row, column| start(column, row));
         for _ in 0..ROUNDS {
             directions = (&sample * (&transposed * &directions)).qr().q();
@@ -114,7 +118,8 @@ impl Axes {
 fn skew(directions: &DMatrix<f64>) -> f64 {
     let (count, d) = directions.shape();
     let gram = directions * directions.transpose() - DMatrix::identity(count, count);
-    let largest = gram.row_iter().map(|row| row.iter().map(|value| value.abs()).sum::<f64>()).fold(0.0, f64::max);
+    let largest =
+        gram.row_iter().map(|row| row.iter().map(|value| value.abs()).sum::<f64>()).fold(0.0, f64::max);
     largest + 2.0 * count as f64 * gamma(d + 2, UNIT_F64)
 }
 

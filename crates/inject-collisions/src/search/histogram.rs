@@ -40,8 +40,11 @@ pub(super) fn histogram(
                 row_blocks.iter().map(|&row_block| Tile { row_block, column_block }).collect();
             let data = index.products.of(&tiles)?;
             let products = values(&data)?.par_chunks(index.block * index.block);
-            let counts: Vec<_> =
-                tiles.par_iter().zip(products).map(|(&tile, products)| scan.bins(tile, products, &norms)).collect();
+            let counts: Vec<_> = tiles
+                .par_iter()
+                .zip(products)
+                .map(|(&tile, products)| scan.bins(tile, products, &norms))
+                .collect();
             for (counts, computed) in counts {
                 counts.into_iter().for_each(|(bin, pairs)| distribution.add(bin, pairs));
                 distribution.computed += computed;

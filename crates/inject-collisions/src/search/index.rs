@@ -111,7 +111,13 @@ impl Seen {
         Seen { lead, lead_width: d, cascade: Vec::new(), cascade_width: 0, errors, stretch: 1.0 }
     }
 
-    fn along(points: &Points<'_>, position: &Position, axes: &Axes, lead: usize, cascade_width: usize) -> Self {
+    fn along(
+        points: &Points<'_>,
+        position: &Position,
+        axes: &Axes,
+        lead: usize,
+        cascade_width: usize,
+    ) -> Self {
         let (n, d) = (points.rows.rows(), points.rows.columns());
         let count = axes.directions.nrows();
         let lead_width = lead + 1;

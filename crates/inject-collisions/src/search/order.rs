@@ -15,7 +15,9 @@ pub(super) fn order(coordinates: &[f32], width: usize, block: usize, labels: Opt
         None => split.whole(&mut order),
         Some(labels) => {
             order.sort_by_key(|&row| labels[row as usize]);
-            order.chunk_by_mut(|&a, &b| labels[a as usize] == labels[b as usize]).for_each(|rows| split.whole(rows));
+            order
+                .chunk_by_mut(|&a, &b| labels[a as usize] == labels[b as usize])
+                .for_each(|rows| split.whole(rows));
         }
     }
     order
@@ -63,7 +65,9 @@ impl Enclosure {
         let mut ends = vec![(f32::MAX, f32::MIN); width.min(AXES)];
         for row in rows {
             let row = &coordinates[row * width..(row + 1) * width];
-            ends.iter_mut().zip(row).for_each(|(ends, &value)| *ends = (ends.0.min(value), ends.1.max(value)));
+            ends.iter_mut()
+                .zip(row)
+                .for_each(|(ends, &value)| *ends = (ends.0.min(value), ends.1.max(value)));
         }
         Enclosure { ends }
     }

@@ -88,7 +88,8 @@ impl Plan {
         };
         let leads = LEADS.into_iter().filter(|&lead| lead <= count);
         let plans = leads.map(|lead| Plan::Principal { lead, cascade: count }).chain([Plan::Whole]);
-        let mut plans: Vec<(f64, Plan)> = plans.filter(|&plan| fits(plan)).map(|plan| (cost(plan), plan)).collect();
+        let mut plans: Vec<(f64, Plan)> =
+            plans.filter(|&plan| fits(plan)).map(|plan| (cost(plan), plan)).collect();
         plans.sort_by(|(a, _), (b, _)| a.total_cmp(b));
         plans.first().map_or(Plan::smallest(count), |(_, plan)| *plan)
     }
@@ -119,12 +120,15 @@ impl Sample {
             matrix
         };
         let (from, at) = (read(&from_rows), read(&at_rows));
-        let norms = |matrix: &DMatrix<f64>| -> Vec<f64> { matrix.column_iter().map(|column| column.norm_squared()).collect() };
+        let norms = |matrix: &DMatrix<f64>| -> Vec<f64> {
+            matrix.column_iter().map(|column| column.norm_squared()).collect()
+        };
         let (from_norms, at_norms) = (norms(&from), norms(&at));
         let products = from.transpose() * &at; // [from, at]
         let nearest = |row: usize| {
             let others = at_rows.iter().enumerate().filter(|(_, other)| **other != from_rows[row]);
-            let squared = others.map(|(place, _)| from_norms[row] + at_norms[place] - 2.0 * products[(row, place)]);
+            let squared =
+                others.map(|(place, _)| from_norms[row] + at_norms[place] - 2.0 * products[(row, place)]);
             squared.fold(f64::INFINITY, f64::min).max(0.0)
         };
         let mut reaches: Vec<f64> = (0..from_rows.len()).map(nearest).collect();
@@ -141,7 +145,8 @@ impl Sample {
 
     /// The share of the pairs that so many leading coordinates and the length of the rest do not exclude.
     fn left(&self, lead: usize) -> f64 {
-        let rest = |column: &[f64], norm: f64| (norm - column.iter().map(|x| x * x).sum::<f64>()).max(0.0).sqrt();
+        let rest =
+            |column: &[f64], norm: f64| (norm - column.iter().map(|x| x * x).sum::<f64>()).max(0.0).sqrt();
         let columns = |matrix: &'_ DMatrix<f64>, norms: &[f64]| -> Vec<(Vec<f64>, f64)> {
             let column = |(column, norm): (nalgebra::DVectorView<'_, f64>, &f64)| {
                 let leading: Vec<f64> = column.iter().take(lead).copied().collect();

@@ -106,7 +106,12 @@ mod tests {
         for device in inject_devices::compiled() {
             check(&device).unwrap();
             let products = Products::new(rows.clone(), [blocks, size, width], &device);
-            for tiles in [vec![(1, 1)], vec![(1, 0), (2, 0), (3, 0)], vec![(4, 1), (2, 1)], vec![(0, 0), (3, 1), (1, 1)]] {
+            for tiles in [
+                vec![(1, 1)],
+                vec![(1, 0), (2, 0), (3, 0)],
+                vec![(4, 1), (2, 1)],
+                vec![(0, 0), (3, 1), (1, 1)],
+            ] {
                 let tiles: Vec<Tile> = tiles.into_iter().map(tile).collect();
                 let data = products.of(&tiles).unwrap();
                 let found = values(&data).unwrap();

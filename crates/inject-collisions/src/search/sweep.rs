@@ -36,7 +36,8 @@ pub(super) fn sweep<Q: Question>(
         for row_block in column_block + 1..blocks {
             sweep.push(question, Tile { row_block, column_block })?;
         }
-        let share = (2 * blocks - column_block) as f64 * (column_block + 1) as f64 / (blocks * (blocks + 1)) as f64;
+        let share =
+            (2 * blocks - column_block) as f64 * (column_block + 1) as f64 / (blocks * (blocks + 1)) as f64;
         let pairs = scan.pairs.count(scan.points.rows);
         progress(SearchProgress { pairs_done: (share * pairs as f64) as u64, pairs });
     }
@@ -85,7 +86,8 @@ impl Sweep<'_> {
             .map(|(&tile, products)| self.scan.tile(question, tile, products))
             .collect();
         parts.into_iter().for_each(|(part, computed)| question.merge(part, computed));
-        let mut touched: Vec<usize> = tiles.iter().flat_map(|tile| [tile.row_block, tile.column_block]).collect();
+        let mut touched: Vec<usize> =
+            tiles.iter().flat_map(|tile| [tile.row_block, tile.column_block]).collect();
         touched.sort_unstable();
         touched.dedup();
         for block in touched {

@@ -70,7 +70,8 @@ struct Run<'a, Q: Question> {
 
 impl<'a, Q: Question> Run<'a, Q> {
     fn new(scan: Scan<'a>, question: &Q, tile: Tile) -> Self {
-        let error = |block| scan.index.errors[scan.index.places(block)].iter().fold(0.0, |a: f64, b| a.max(*b));
+        let error =
+            |block| scan.index.errors[scan.index.places(block)].iter().fold(0.0, |a: f64, b| a.max(*b));
         let side = |block: usize, other: usize| {
             let places = scan.index.places(block);
             let other_error = error(other);
@@ -198,7 +199,8 @@ fn find(products: &[f32], norm: f32, lower: f32, norms: &[f32], lowers: &[f32], 
     let (chunks, rest) = products.as_chunks::<LANES>();
     let (norm_chunks, norm_rest) = norms.as_chunks::<LANES>();
     let (lower_chunks, lower_rest) = lowers.as_chunks::<LANES>();
-    let matters = |product: f32, norms: f32, lowers: f32| (product - norm >= lowers) | (product - lower >= norms);
+    let matters =
+        |product: f32, norms: f32, lowers: f32| (product - norm >= lowers) | (product - lower >= norms);
     for (chunk, ((products, norms), lowers)) in chunks.iter().zip(norm_chunks).zip(lower_chunks).enumerate() {
         let mut any = false;
         for lane in 0..LANES {
