@@ -201,7 +201,9 @@ impl<'a> Search<'a> {
             Coverage::Exact => {
                 self.check_budget(Plan::Whole)?;
                 let index = self.whole(&Position::of(&self.points));
-                histogram(self.scan(&index), &mut distribution, TILES_AT_ONCE, progress)?;
+                histogram(self.scan(&index), &mut distribution, TILES_AT_ONCE, &mut |share| {
+                    progress(self.progress(share));
+                })?;
             }
             Coverage::Sampled { pairs, seed } => {
                 self.sample(pairs, seed, |distance| distribution.add(Distribution::bin(distance), 1));
@@ -252,8 +254,8 @@ impl<'a> Search<'a> {
                 Index::along(&self.points, &position, &axes, lead, self.block(), self.labels(), &self.device)
             }
         };
-        sweep(self.scan(&index), question, TILES_AT_ONCE, progress)?;
-        progress(SearchProgress { pairs_done: self.pair_count, pairs: self.pair_count });
+        sweep(self.scan(&index), question, TILES_AT_ONCE, &mut |share| progress(self.progress(share)))?;
+        progress(self.progress(1.0));
         Ok(())
     }
 
@@ -278,6 +280,10 @@ impl<'a> Search<'a> {
         } else {
             Ok(())
         }
+    }
+
+    fn progress(&self, share: f64) -> SearchProgress {
+        SearchProgress { pairs_done: (share * self.pair_count as f64) as u64, pairs: self.pair_count }
     }
 
     fn whole(&self, position: &Position) -> Index {

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::{
-    SearchProgress,
     bounds::{UNDERFLOW, UNIT_F32, UNIT_F64, gamma, round_up},
     products::{Tile, values},
     tile::Scan,
@@ -26,12 +25,11 @@ pub(super) fn histogram(
     scan: Scan<'_>,
     distribution: &mut Distribution,
     tiles_at_once: usize,
-    progress: &mut dyn FnMut(SearchProgress),
+    progress: &mut dyn FnMut(f64),
 ) -> Result<(), CollisionError> {
     let index = scan.index;
     let blocks = index.blocks();
     let norms: Vec<f32> = index.norms.iter().map(|&norm| norm as f32).collect();
-    let pairs = scan.pairs.count(scan.points.rows);
     let (mut done, tiles) = (0, blocks * (blocks + 1) / 2);
     for column_block in 0..blocks {
         let row_blocks: Vec<usize> = (column_block..blocks).collect();
@@ -51,8 +49,7 @@ pub(super) fn histogram(
             }
         }
         done += blocks - column_block;
-        let share = done as f64 / tiles as f64;
-        progress(SearchProgress { pairs_done: (share * pairs as f64) as u64, pairs });
+        progress(done as f64 / tiles as f64);
     }
     if let Pairs::All = scan.pairs {
         scan.take_out_repeated(distribution);

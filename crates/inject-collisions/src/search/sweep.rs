@@ -3,19 +3,18 @@
 use rayon::prelude::*;
 
 use super::{
-    SearchProgress,
     products::{Tile, values},
     question::Question,
     tile::Scan,
 };
 use crate::CollisionError;
 
-/// Asks a question of all pairs. Blocks of rows that are too far from each other are skipped as a whole.
+/// Asks a question of all pairs; `progress` is told the share of the tiles that is done. Blocks of rows that are too far from each other are skipped as a whole.
 pub(super) fn sweep<Q: Question>(
     scan: Scan<'_>,
     question: &mut Q,
     tiles_at_once: usize,
-    progress: &mut dyn FnMut(SearchProgress),
+    progress: &mut dyn FnMut(f64),
 ) -> Result<(), CollisionError> {
     let blocks = scan.index.blocks();
     let mut sweep = Sweep {
@@ -38,8 +37,7 @@ pub(super) fn sweep<Q: Question>(
         }
         let share =
             (2 * blocks - column_block) as f64 * (column_block + 1) as f64 / (blocks * (blocks + 1)) as f64;
-        let pairs = scan.pairs.count(scan.points.rows);
-        progress(SearchProgress { pairs_done: (share * pairs as f64) as u64, pairs });
+        progress(share);
     }
     sweep.flush(question)
 }
