@@ -239,7 +239,7 @@ impl<'a> Search<'a> {
         reach: Reach,
         progress: &mut dyn FnMut(SearchProgress),
     ) -> Result<(), CollisionError> {
-        let (n, d) = (self.points.rows.rows(), self.points.rows.columns());
+        let d = self.points.rows.columns();
         let position = Position::of(&self.points);
         let axes = match reach {
             Reach::Closest => AXES_FOR_FEW_PAIRS,

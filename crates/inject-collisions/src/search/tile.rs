@@ -116,8 +116,19 @@ impl<'a, Q: Question> Run<'a, Q> {
                 &self.columns.lower[..columns],
                 &mut hits,
             );
-            for hit in 0..count {
-                self.pair(row, hits[hit] as usize);
+            for &hit in &hits[..count] {
+                let column = hit as usize;
+                // The pairs before it may have brought the radii down.
+                let norms = (half_norms[self.rows.first + row], half_norms[self.columns.first + column]);
+                if matters(
+                    products[column],
+                    norms.0,
+                    self.rows.lower[row],
+                    norms.1,
+                    self.columns.lower[column],
+                ) {
+                    self.pair(row, column);
+                }
             }
         }
         (self.part, self.computed)
@@ -188,6 +199,12 @@ impl<'a, Q: Question> Run<'a, Q> {
 /// Half the reach, with room for the rounding of the comparison.
 fn half(reach: f64) -> f32 {
     round_up((reach + UNDERFLOW) / 2.0 * (1.0 + 8.0 * UNIT_F32))
+}
+
+/// Whether a product is too large for its pair to be excluded, given both half norms with and without the half reach.
+#[inline(always)]
+fn matters(product: f32, norm: f32, lower: f32, other_norm: f32, other_lower: f32) -> bool {
+    (product - norm >= other_lower) | (product - lower >= other_norm)
 }
 
 /// Finds the columns whose product with a row is too large to be excluded, and says how many there are.
