@@ -9,7 +9,8 @@ use super::{
 };
 use crate::CollisionError;
 
-/// Asks a question of all pairs; `progress` is told the share of the tiles that is done. Blocks of rows that are too far from each other are skipped as a whole.
+/// Asks a question of all pairs. Blocks of rows that are too far from each other are skipped as a whole. `progress` is told
+/// the share of the blocks that is done.
 pub(super) fn sweep<Q: Question>(
     scan: Scan<'_>,
     question: &mut Q,
