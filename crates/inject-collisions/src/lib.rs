@@ -15,18 +15,41 @@
 //! assert_eq!(ranking.margin(), Some(2.5));
 //! ```
 //!
-//! - [`distance`], [`weighted_distance`], [`norm`]: L2 in f64.
+//! - [`distance`], [`weighted_distance`], [`norm`]: L2 in f64. [`Metric`]: L2 or cosine.
+//! - [`Rows`]: the states of one tap, in memory or in a store, each with the identity of its prompt.
+//! - [`Search`]: questions about all [`Pairs`] of them: [`ClosestPairs`], [`Neighbours`], [`PairsBelow`],
+//!   [`Distribution`], [`EqualRows`].
 //! - [`Ranking`]: the nearest candidates, their margin, and how many were tested.
 //!
 //! Everything of `inject-states` is re-exported, so that one dependency is enough.
 
+mod below;
+mod closest;
 mod distance;
+mod distribution;
+mod equal;
+mod error;
+mod metric;
+mod neighbours;
+mod pairs;
 mod ranking;
+mod rows;
+mod search;
 
 pub use inject_states;
 pub use inject_states::*;
 
 pub use self::{
+    below::{Below, PairsBelow},
+    closest::{ClosestPairs, Pair},
     distance::{distance, norm, weighted_distance},
+    distribution::{Bracket, Coverage, Distribution},
+    equal::EqualRows,
+    error::CollisionError,
+    metric::Metric,
+    neighbours::{Neighbour, Neighbours},
+    pairs::Pairs,
     ranking::{Ranked, Ranking},
+    rows::{Rows, identities},
+    search::{Search, SearchOptions, SearchProgress},
 };

@@ -1,0 +1,157 @@
+//! What is meant by a distance.
+
+use crate::{CollisionError, Rows, distance, norm};
+
+/// What is meant by a distance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Metric {
+    /// The Euclidean distance.
+    #[default]
+    L2,
+    /// One minus the cosine of the angle between two rows: from 0 to 2.
+    ///
+    /// It is computed as `|a / |a| - b / |b||^2 / 2`, which is the same number and keeps its digits near zero, where one
+    /// minus a cosine loses all of them.
+    Cosine,
+}
+
+impl Metric {
+    /// The distance of two states, in f64.
+    ///
+    /// # Panics
+    ///
+    /// If the two have different widths.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use inject_collisions::Metric;
+    ///
+    /// assert_eq!(Metric::Cosine.distance(&[2.0_f32, 0.0], &[0.0, 3.0]), 1.0);
+    /// assert_eq!(Metric::L2.distance(&[2.0_f32, 0.0], &[2.0, 3.0]), 3.0);
+    /// ```
+    pub fn distance(self, a: &[f32], b: &[f32]) -> f64 {
+        match self {
+            Metric::L2 => distance(a, b),
+            Metric::Cosine => cosine(a, 1.0 / norm(a), b, 1.0 / norm(b)),
+        }
+    }
+
+    /// The L2 distance of points that belongs to a distance: of the rows themselves, or of the rows at length one.
+    pub(crate) fn to_points(self, distance: f64) -> f64 {
+        match self {
+            Metric::L2 => distance,
+            Metric::Cosine => (2.0 * distance).sqrt(),
+        }
+    }
+}
+
+/// The cosine distance, given what each row is to be multiplied by.
+fn cosine(a: &[f32], a_scale: f64, b: &[f32], b_scale: f64) -> f64 {
+    assert_eq!(a.len(), b.len(), "states of different widths");
+    let mut sums = [0.0_f64; 8];
+    let (a_chunks, a_rest) = a.as_chunks::<8>();
+    let (b_chunks, b_rest) = b.as_chunks::<8>();
+    for (a, b) in a_chunks.iter().zip(b_chunks) {
+        for lane in 0..8 {
+            let difference = f64::from(a[lane]) * a_scale - f64::from(b[lane]) * b_scale;
+            sums[lane] += difference * difference;
+        }
+    }
+    for (lane, (a, b)) in a_rest.iter().zip(b_rest).enumerate() {
+        let difference = f64::from(*a) * a_scale - f64::from(*b) * b_scale;
+        sums[lane] += difference * difference;
+    }
+    sums.iter().sum::<f64>() / 2.0
+}
+
+/// The rows of a search as points whose L2 distance orders them as the metric does.
+#[derive(Clone, Debug)]
+pub(crate) struct Points<'a> {
+    pub(crate) rows: &'a Rows<'a>,
+    metric: Metric,
+    /// What each row is multiplied by, unless that is one.
+    scales: Option<Vec<f64>>,
+}
+
+impl<'a> Points<'a> {
+    /// # Errors
+    ///
+    /// [`CollisionError::NoDirection`] for a row of zeros under [`Metric::Cosine`].
+    pub(crate) fn new(rows: &'a Rows<'a>, metric: Metric) -> Result<Self, CollisionError> {
+        let mut buffer = Vec::new();
+        let mut scale = |row| match norm(rows.row(row, &mut buffer)) {
+            0.0 => Err(CollisionError::NoDirection { row }),
+            norm => Ok(1.0 / norm),
+        };
+        let scales = match metric {
+            Metric::L2 => None,
+            Metric::Cosine => Some((0..rows.rows()).map(&mut scale).collect::<Result<_, _>>()?),
+        };
+        Ok(Points { rows, metric, scales })
+    }
+
+    pub(crate) fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    /// Writes one point: exactly for L2; for cosines it is what the distance is computed from, rounded.
+    pub(crate) fn write(&self, row: usize, point: &mut [f64]) {
+        let mut buffer = Vec::new();
+        let scale = self.scales.as_ref().map_or(1.0, |scales| scales[row]);
+        let state = self.rows.row(row, &mut buffer);
+        point.iter_mut().zip(state).for_each(|(value, state)| *value = f64::from(*state) * scale);
+    }
+
+    /// The distance of two rows, directly from what is stored, in f64: what [`Metric::distance`] gives.
+    pub(crate) fn distance(&self, a: usize, b: usize, buffers: &mut [Vec<f32>; 2]) -> f64 {
+        let [for_a, for_b] = buffers;
+        let (row_a, row_b) = (self.rows.row(a, for_a), self.rows.row(b, for_b));
+        match &self.scales {
+            None => distance(row_a, row_b),
+            Some(scales) => cosine(row_a, scales[a], row_b, scales[b]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_small_angle_keeps_its_digits() {
+        // 1 - cos(x) is x^2 / 2 - x^4 / 24; one minus a cosine in f64 would be a multiple of 1e-16 off.
+        let x = 2_f64.powi(-20);
+        let found = Metric::Cosine.distance(&[1.0, 0.0], &[1.0, x as f32]);
+        assert!((found / (x.atan().powi(2) / 2.0) - 1.0).abs() < 1e-9, "{found:e}");
+    }
+
+    #[test]
+    fn the_length_of_a_row_does_not_matter() {
+        assert_eq!(Metric::Cosine.distance(&[3.0, 4.0], &[6.0, 8.0]), 0.0);
+    }
+
+    #[test]
+    fn a_row_of_zeros_has_no_cosine() {
+        let states = ndarray::arr2(&[[1.0, 0.0], [0.0, 0.0]]);
+        let rows = Rows::new(states.view()).unwrap();
+        let error = Points::new(&rows, Metric::Cosine).unwrap_err();
+        assert!(matches!(error, CollisionError::NoDirection { row: 1 }));
+    }
+
+    proptest! {
+        #[test]
+        fn the_cosine_distance_is_one_minus_the_cosine(
+            pairs in prop::collection::vec((0.1_f32..10.0, -10_f32..10.0), 1..30)
+        ) {
+            let (a, b): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
+            prop_assume!(norm(&b) > 0.1);
+            let product: f64 = a.iter().zip(&b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+            let expected = 1.0 - product / norm(&a) / norm(&b);
+            prop_assert!((Metric::Cosine.distance(&a, &b) - expected).abs() < 1e-14);
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Questions about all pairs, against the double loop over them.
+
+#![allow(missing_docs, reason = "tests are named as sentences")]
+
+mod answers;
+mod data;
+mod oracle;
+mod refusals;
+mod stored;
