@@ -19,7 +19,8 @@ pub struct EqualRows {
 
 /// All groups of equal rows with a pair that counts, in the order of their first rows.
 pub(crate) fn equal_rows(rows: &Rows<'_>, pairs: &Pairs) -> Vec<EqualRows> {
-    let hashes: Vec<u64> = (0..rows.rows()).into_par_iter().map(|row| hash(rows.row(row, &mut Vec::new()))).collect();
+    let hashes: Vec<u64> =
+        (0..rows.rows()).into_par_iter().map(|row| hash(rows.row(row, &mut Vec::new()))).collect();
     let mut by_hash: HashMap<u64, Vec<usize>> = HashMap::with_capacity(rows.rows());
     for (row, hash) in hashes.into_iter().enumerate() {
         by_hash.entry(hash).or_default().push(row);
@@ -36,7 +37,8 @@ fn split(rows: &Rows<'_>, pairs: &Pairs, mut alike: Vec<usize>) -> Vec<EqualRows
     let [mut for_a, mut for_b] = [Vec::new(), Vec::new()];
     while let Some(&first) = alike.first() {
         let state = rows.row(first, &mut for_a);
-        let (equal, rest): (Vec<_>, Vec<_>) = alike.iter().partition(|&&row| rows.row(row, &mut for_b) == state);
+        let (equal, rest): (Vec<_>, Vec<_>) =
+            alike.iter().partition(|&&row| rows.row(row, &mut for_b) == state);
         let count = pairs.among(rows, &equal);
         if count > 0 {
             groups.push(EqualRows { rows: equal, pairs: count });
@@ -52,7 +54,8 @@ fn hash(state: &[f32]) -> u64 {
     let mut lanes = [0x9e37_79b9_7f4a_7c15_u64; 4];
     let mix = |lane: &mut u64, value: f32| {
         // Adding zero turns -0 into 0.
-        *lane = (*lane ^ u64::from((value + 0.0).to_bits())).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(29);
+        *lane =
+            (*lane ^ u64::from((value + 0.0).to_bits())).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(29);
     };
     let (chunks, rest) = state.as_chunks::<4>();
     for chunk in chunks {

@@ -3,8 +3,8 @@
 use burn::tensor::Device;
 
 use crate::{
-    ClosestPairs, CollisionError, Coverage, Distribution, EqualRows, Metric, Neighbour, Neighbours, Pair, Pairs,
-    PairsBelow, Rows, equal::equal_rows, metric::Points,
+    ClosestPairs, CollisionError, Coverage, Distribution, EqualRows, Metric, Neighbour, Neighbours, Pair,
+    Pairs, PairsBelow, Rows, equal::equal_rows, metric::Points,
 };
 
 /// What is meant by a distance, and how much memory may be used to find the small ones.

@@ -28,10 +28,19 @@ fn check(name: &str, states: &Array2<f32>, identities: Option<Vec<u32>>, pairs: 
 
         let sorted: Vec<f64> = oracle::closest(&all, all.len()).iter().map(|pair| pair.distance).collect();
         let at = |share: f64| sorted[(share * (sorted.len() - 1) as f64) as usize];
-        let thresholds = if sorted.is_empty() { vec![1.0] } else { vec![at(0.0), at(0.01), at(0.5), f64::INFINITY, -1.0, 1e-3] };
+        let thresholds = if sorted.is_empty() {
+            vec![1.0]
+        } else {
+            vec![at(0.0), at(0.01), at(0.5), f64::INFINITY, -1.0, 1e-3]
+        };
         let found = search.count_below(&thresholds, &mut |_| ()).unwrap();
         for below in &found.below {
-            assert_eq!(below.pairs, oracle::below(&all, below.threshold), "{name}: below {}", below.threshold);
+            assert_eq!(
+                below.pairs,
+                oracle::below(&all, below.threshold),
+                "{name}: below {}",
+                below.threshold
+            );
         }
 
         let found = search.distribution(Coverage::Exact, &mut |_| ()).unwrap();
@@ -115,7 +124,9 @@ fn answers_survive_json() {
     let rows = Rows::new(states.view()).unwrap();
     let device = inject_devices::compiled().remove(0);
     let search = Search::new(&rows, &Pairs::All, SearchOptions::default(), &device).unwrap();
-    fn round_trip<T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug>(answer: T) {
+    fn round_trip<T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug>(
+        answer: T,
+    ) {
         let text = serde_json::to_string(&answer).unwrap();
         assert_eq!(serde_json::from_str::<T>(&text).unwrap(), answer);
     }

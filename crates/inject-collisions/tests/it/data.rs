@@ -39,7 +39,10 @@ pub(crate) fn hard_cases() -> Vec<(&'static str, Array2<f32>)> {
         ("duplicates", duplicates(400, 33)),
         ("all equal", Array2::from_elem((150, 19), 0.7)),
         ("on a line", Array2::from_shape_fn((300, 9), |(row, _)| row as f32)),
-        ("on a grid", Array2::from_shape_fn((512, 3), |(row, axis)| (row / 8_usize.pow(axis as u32) % 8) as f32)),
+        (
+            "on a grid",
+            Array2::from_shape_fn((512, 3), |(row, axis)| (row / 8_usize.pow(axis as u32) % 8) as f32),
+        ),
         ("tiny", Draw(6).gaussian(200, 16) * 1e-30),
         ("denormal", Draw(7).gaussian(200, 16) * 1e-41),
         ("huge", Draw(8).gaussian(200, 16) * 1e30),

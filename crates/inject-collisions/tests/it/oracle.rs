@@ -54,7 +54,9 @@ pub(crate) fn below(all: &[Pair], threshold: f64) -> u64 {
 pub(crate) fn histogram(all: &[Pair], bins: &[(f64, f64)]) -> BTreeMap<u64, u64> {
     let mut counts = BTreeMap::new();
     for pair in all {
-        let holds = |&&(lower, upper): &&(f64, f64)| lower == pair.distance || (lower <= pair.distance && pair.distance < upper);
+        let holds = |&&(lower, upper): &&(f64, f64)| {
+            lower == pair.distance || (lower <= pair.distance && pair.distance < upper)
+        };
         let (lower, _) = bins.iter().find(holds).expect("every distance has a bin");
         *counts.entry(lower.to_bits()).or_default() += 1;
     }

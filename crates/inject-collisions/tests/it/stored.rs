@@ -42,7 +42,8 @@ fn rows_of_a_store_answer_as_their_copies_in_memory_do() {
         let folder = tempfile::tempdir().unwrap();
         let store = write(folder.path(), dtype, &prompts);
         let states = store.tap(Tap::Block(1)).unwrap().to_array();
-        let (mapped, copied) = (Rows::of_store(&store, Tap::Block(1)).unwrap(), Rows::new(states.view()).unwrap());
+        let (mapped, copied) =
+            (Rows::of_store(&store, Tap::Block(1)).unwrap(), Rows::new(states.view()).unwrap());
         let device = inject_devices::compiled().remove(0);
         let search = |rows| Search::new(rows, &Pairs::All, SearchOptions::default(), &device).unwrap();
         let (mapped, copied) = (search(&mapped), search(&copied));
