@@ -46,12 +46,12 @@ pub fn between_models(first: &CorpusStudy, second: &CorpusStudy) -> BetweenModel
         let both = [tap, other];
         let relative = |tap: &TapReport| {
             let median = tap.distances.median().filter(|&median| median > 0.0)?;
-            Some(tap.distances.minimum() / median)
+            Some(tap.distances.minimum / median)
         };
         Some(Compared {
             taps: both.map(|tap| tap.tap),
             depths: [depth, self::depth(second, other.tap)],
-            minima: both.map(|tap| tap.distances.minimum()),
+            minima: both.map(|tap| tap.distances.minimum),
             relative_minima: both.map(relative),
             anisotropies: both.map(|tap| tap.distances.geometry.anisotropy),
             dimensions: both.map(|tap| tap.distances.geometry.intrinsic_dimension),

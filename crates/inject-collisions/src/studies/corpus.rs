@@ -49,7 +49,7 @@ pub struct TapReport {
 pub struct PromptPair {
     /// The distance of their states.
     pub distance: f64,
-    /// Their numbers in the store.
+    /// Their numbers among all prompts, counted from 0.
     pub prompts: [usize; 2],
     /// Their token ids, up to the position that was read.
     pub token_ids: [Vec<u32>; 2],
@@ -103,7 +103,7 @@ pub fn corpus(
     };
     let report = |(tap, distances): (Tap, TapDistances)| {
         let noise = noise[&tap];
-        let verdict = Verdict::of(distances.minimum(), noise.largest());
+        let verdict = Verdict::of(distances.minimum, noise.largest());
         let closest_prompts = distances.closest.iter().map(pair).collect::<Result<_, StudyError>>()?;
         Ok(TapReport { tap, noise, verdict, distances, closest_prompts })
     };

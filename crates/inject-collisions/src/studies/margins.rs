@@ -6,7 +6,7 @@ use inject_states::{Decoder, Logits, PrefixCache, Tap, TokenBatch};
 
 use super::{Quantile, Run, StudyError, tap_distances::exact_quantiles};
 use crate::{
-    NoiseFloor, Verdict, distance, extension::candidates_at_once, measure_noise_floors, norm,
+    CollisionError, NoiseFloor, Verdict, distance, extension::candidates_at_once, measure_noise_floors, norm,
     tensor::read_f32,
 };
 
@@ -140,6 +140,10 @@ fn margins_of(
 }
 
 /// The nearest other token at each tap, its distance, and the norm of the true token's state.
+///
+/// # Errors
+///
+/// [`CollisionError::NotFinite`] names the token as the row.
 fn step(
     decoder: &Decoder,
     cache: &PrefixCache,
@@ -155,6 +159,10 @@ fn step(
         let ids: Vec<u32> = std::iter::once(token).chain(batch.iter().copied()).collect();
         for (tap, states) in decoder.candidates_at(cache, &ids, &options.taps)? {
             let states = read_f32(states)?;
+            if let Some(at) = states.iter().position(|value| !value.is_finite()) {
+                let (row, column) = (ids[at / decoder.config().d_model], at % decoder.config().d_model);
+                return Err(CollisionError::NotFinite { row: row as usize, column, found: states[at] }.into());
+            }
             let (truth, states) = states.split_at(decoder.config().d_model);
             for (&other, state) in batch.iter().zip(states.chunks(truth.len())) {
                 let distance = distance(truth, state);

@@ -91,7 +91,7 @@ pub fn stress(
             };
             let closest_prompts = distances.closest.iter().map(pair).collect::<Result<_, StudyError>>()?;
             let noise = floors[&tap];
-            let verdict = Verdict::of(distances.minimum(), noise.largest());
+            let verdict = Verdict::of(distances.minimum, noise.largest());
             reports.push(TapReport { tap, noise, verdict, distances, closest_prompts });
         }
         let same_tokens = texts.len() - prompts.len();

@@ -66,6 +66,8 @@ pub struct TapDistances {
     pub pairs: u64,
     /// How many distances the closest pairs took in f64; bounds excluded the other pairs.
     pub computed: u64,
+    /// The smallest distance of all.
+    pub minimum: f64,
     /// The closest pairs, exact, the closest first: one at least.
     pub closest: Vec<Pair>,
     /// States that are equal number by number although their prompts differ.
@@ -131,9 +133,7 @@ impl TapDistances {
             done((number + progress.pairs_done as f64 / progress.pairs.max(1) as f64) / steps);
         };
         let closest = search.closest_pairs(options.closest.max(1), &mut |progress| step(0.0, progress))?;
-        if closest.minimum().is_none() {
-            return Err(StudyError::NoPairs { tap });
-        }
+        let minimum = closest.minimum().ok_or(StudyError::NoPairs { tap })?.distance;
         let coverage = match pairs <= options.exact_up_to {
             true => Coverage::Exact,
             false => Coverage::Sampled { pairs: options.sampled_pairs, seed: options.seed },
@@ -151,6 +151,7 @@ impl TapDistances {
             rows: rows.rows(),
             pairs,
             computed: closest.computed,
+            minimum,
             closest: closest.pairs,
             equal: search.equal_rows(),
             coverage,
@@ -163,11 +164,6 @@ impl TapDistances {
             separation,
             geometry: Geometry::of(rows, options.dimension_sample),
         })
-    }
-
-    /// The smallest distance of all.
-    pub fn minimum(&self) -> f64 {
-        self.closest[0].distance
     }
 
     /// The median of the distances, as its upper bound. `None` if none was counted.

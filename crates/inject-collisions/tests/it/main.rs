@@ -7,3 +7,4 @@ mod data;
 mod oracle;
 mod refusals;
 mod stored;
+mod studies;
