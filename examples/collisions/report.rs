@@ -3,7 +3,7 @@
 use std::{fmt::Write, fs, path::Path};
 
 use inject_examples::{Axis, Failure, Figure, Mark};
-use inject_sipit::studies::{CorpusStudy, PromptPair, TapReport};
+use inject_sipit::studies::{Bin, CorpusStudy, PromptPair, TapReport};
 
 /// Writes minima.csv, the figures and report.html.
 pub(crate) fn write(study: &CorpusStudy, out: &Path) -> Result<(), Failure> {
@@ -122,15 +122,21 @@ fn quantiles(study: &CorpusStudy) -> Figure {
 
 /// Of the first tap, the one in the middle and the last.
 fn histogram(study: &CorpusStudy) -> Figure {
-    let mut figure =
-        Figure::new("Distances of pairs", Axis::log("L2 distance"), Axis::linear("share of pairs (%)"));
+    let mut figure = Figure::new(
+        "Distances of pairs",
+        Axis::log("L2 distance"),
+        Axis::linear("pairs per doubling of the distance (%)"),
+    );
     let Some(last) = study.taps.len().checked_sub(1) else { return figure };
     let mut chosen = vec![0, last / 2, last];
     chosen.dedup();
     for report in chosen.into_iter().map(|tap| &study.taps[tap]) {
         let all: u64 = report.distances.histogram.iter().map(|bin| bin.pairs).sum();
         let bins = report.distances.histogram.iter();
-        let points = bins.map(|bin| (bin.lower, 100.0 * bin.pairs as f64 / all.max(1) as f64));
+        // Bins are not equally wide on this axis, so a share is divided by the width of its bin; equal states have no place on it.
+        let octaves = |bin: &Bin| (bin.upper / bin.lower).log2();
+        let share = |bin: &Bin| 100.0 * bin.pairs as f64 / all.max(1) as f64;
+        let points = bins.filter(|bin| bin.lower > 0.0).map(|bin| (bin.lower, share(bin) / octaves(bin)));
         figure = figure.with(report.tap.to_string(), Mark::Line, points.collect::<Vec<_>>());
     }
     figure

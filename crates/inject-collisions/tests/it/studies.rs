@@ -23,9 +23,8 @@ fn model(name: &str, precision: Precision) -> Model {
 /// Prompts of different lengths over the tiny vocabulary; some come twice.
 fn prompts(count: u32) -> Vec<Vec<u32>> {
     let id = |prompt: u32, position: u32| 3 + (prompt * 31 + position * 17 + prompt * position) % 90;
-    (0..count)
-        .map(|prompt| (0..3 + prompt % 4).map(|position| id(prompt % (count - 3), position)).collect())
-        .collect()
+    let prompt = |prompt: u32| (0..3 + prompt % 4).map(|position| id(prompt, position)).collect();
+    (0..count).map(|number| prompt(number % (count - 3))).collect()
 }
 
 fn spec(model: &Model, taps: &[Tap]) -> StoreSpec {
