@@ -51,10 +51,10 @@ impl ClosestPairs {
         self.computed += other.computed;
     }
 
-    /// Keeps the pair if it is among the closest.
+    /// Keeps the pair if it is among the closest, once.
     pub(crate) fn push(&mut self, pair: Pair) {
         let place = self.pairs.partition_point(|held| held.key() < pair.key());
-        if place < self.k {
+        if place < self.k && self.pairs.get(place) != Some(&pair) {
             self.pairs.insert(place, pair);
             self.pairs.truncate(self.k);
         }

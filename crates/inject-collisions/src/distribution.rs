@@ -63,6 +63,17 @@ impl Distribution {
         }
     }
 
+    /// Takes out one pair that was added.
+    pub(crate) fn remove(&mut self, bin: u32) {
+        if let Some(pairs) = self.counts.get_mut(&bin) {
+            *pairs -= 1;
+            self.pairs -= 1;
+            if *pairs == 0 {
+                self.counts.remove(&bin);
+            }
+        }
+    }
+
     /// The bins that have any pairs, ascending, with how many.
     pub fn bins(&self) -> impl Iterator<Item = (Bracket, u64)> {
         self.counts.iter().map(|(&bin, &pairs)| (edges(bin), pairs))

@@ -38,15 +38,7 @@ impl Metric {
         }
     }
 
-    /// The distance that belongs to an L2 distance of points: of the rows themselves, or of the rows at length one.
-    pub(crate) fn of_points(self, distance: f64) -> f64 {
-        match self {
-            Metric::L2 => distance,
-            Metric::Cosine => distance * distance / 2.0,
-        }
-    }
-
-    /// The L2 distance of points that belongs to a distance: the inverse of [`Metric::of_points`].
+    /// The L2 distance of points that belongs to a distance: of the rows themselves, or of the rows at length one.
     pub(crate) fn to_points(self, distance: f64) -> f64 {
         match self {
             Metric::L2 => distance,
@@ -104,6 +96,14 @@ impl<'a> Points<'a> {
         self.metric
     }
 
+    /// Writes one point: exactly for L2; for cosines it is what the distance is computed from, rounded.
+    pub(crate) fn write(&self, row: usize, point: &mut [f64]) {
+        let mut buffer = Vec::new();
+        let scale = self.scales.as_ref().map_or(1.0, |scales| scales[row]);
+        let state = self.rows.row(row, &mut buffer);
+        point.iter_mut().zip(state).for_each(|(value, state)| *value = f64::from(*state) * scale);
+    }
+
     /// The distance of two rows, directly from what is stored, in f64: what [`Metric::distance`] gives.
     pub(crate) fn distance(&self, a: usize, b: usize, buffers: &mut [Vec<f32>; 2]) -> f64 {
         let [for_a, for_b] = buffers;
@@ -123,9 +123,10 @@ mod tests {
 
     #[test]
     fn a_small_angle_keeps_its_digits() {
-        // 1 - cos(1e-6) is 5e-13; through products in f64 it would be a multiple of 1e-16 off.
-        let found = Metric::Cosine.distance(&[1.0, 0.0], &[1.0, 1e-6]);
-        assert!((found - 5e-13).abs() < 1e-24, "{found:e}");
+        // 1 - cos(x) is x^2 / 2 - x^4 / 24; one minus a cosine in f64 would be a multiple of 1e-16 off.
+        let x = 2_f64.powi(-20);
+        let found = Metric::Cosine.distance(&[1.0, 0.0], &[1.0, x as f32]);
+        assert!((found / (x.atan().powi(2) / 2.0) - 1.0).abs() < 1e-9, "{found:e}");
     }
 
     #[test]

@@ -1,11 +1,42 @@
 //! Questions about the distances of all pairs of rows.
 
+mod axes;
+mod bounds;
+mod histogram;
+mod index;
+mod order;
+mod plan;
+mod products;
+mod question;
+mod sweep;
+mod tile;
+
 use burn::tensor::Device;
 
-use crate::{
-    ClosestPairs, CollisionError, Coverage, Distribution, EqualRows, Metric, Neighbour, Neighbours, Pair,
-    Pairs, PairsBelow, Rows, equal::equal_rows, metric::Points,
+use self::{
+    axes::{Axes, Position},
+    histogram::histogram,
+    index::Index,
+    plan::{Plan, Reach},
+    question::Question,
+    sweep::sweep,
+    tile::Scan,
 };
+use crate::{
+    ClosestPairs, CollisionError, Coverage, Distribution, EqualRows, Metric, Neighbours, Pairs, PairsBelow,
+    Rows, equal::equal_rows, metric::Points,
+};
+
+/// Rows in a block: enough for products at the full rate, few enough for the products of two blocks to stay in cache.
+const LARGEST_BLOCK: usize = 512;
+/// Few rows still make several blocks, so that small data takes the same path as large.
+const SMALLEST_BLOCK: usize = 16;
+/// Products that are asked of the device at once: a megabyte each.
+const TILES_AT_ONCE: usize = 16;
+/// Principal axes for questions that look as far as each row's nearest neighbour.
+const AXES: usize = 192;
+/// Principal axes for the closest pairs: so little is left to look at that more would take longer to find than they save.
+const AXES_FOR_FEW_PAIRS: usize = 32;
 
 /// What is meant by a distance, and how much memory may be used to find the small ones.
 ///
@@ -69,6 +100,8 @@ pub struct Search<'a> {
     points: Points<'a>,
     pairs: &'a Pairs,
     pair_count: u64,
+    memory_budget: usize,
+    device: Device,
 }
 
 impl<'a> Search<'a> {
@@ -78,17 +111,20 @@ impl<'a> Search<'a> {
     ///
     /// [`CollisionError::LabelCount`] when the labels of the pairs are not one for each row,
     /// [`CollisionError::NoDirection`] for a row of zeros under [`Metric::Cosine`],
-    /// [`CollisionError::BudgetTooSmall`].
+    /// [`CollisionError::BudgetTooSmall`], [`CollisionError::InexactDevice`], [`CollisionError::Device`].
     pub fn new(
         rows: &'a Rows<'a>,
         pairs: &'a Pairs,
         options: SearchOptions,
         device: &Device,
     ) -> Result<Self, CollisionError> {
-        let _ = device;
         pairs.check(rows)?;
         let points = Points::new(rows, options.metric)?;
-        Ok(Search { points, pairs, pair_count: pairs.count(rows) })
+        products::check(device)?;
+        let (pair_count, memory_budget) = (pairs.count(rows), options.memory_budget);
+        let search = Search { points, pairs, pair_count, memory_budget, device: device.clone() };
+        search.check_budget(Plan::smallest(rows.columns()))?;
+        Ok(search)
     }
 
     /// How many pairs count.
@@ -107,8 +143,10 @@ impl<'a> Search<'a> {
         progress: &mut dyn FnMut(SearchProgress),
     ) -> Result<ClosestPairs, CollisionError> {
         let mut closest = ClosestPairs::keeping(k);
-        self.each_pair(progress, |a, b, distance| closest.push(Pair { a, b, distance }));
-        (closest.decided, closest.computed) = (self.pair_count, self.pair_count);
+        if k > 0 {
+            self.ask(&mut closest, Reach::Closest, progress)?;
+        }
+        closest.decided = self.pair_count;
         Ok(closest)
     }
 
@@ -122,11 +160,8 @@ impl<'a> Search<'a> {
         progress: &mut dyn FnMut(SearchProgress),
     ) -> Result<Neighbours, CollisionError> {
         let mut neighbours = Neighbours::of(self.points.rows.rows());
-        self.each_pair(progress, |a, b, distance| {
-            neighbours.push(a, Neighbour { row: b, distance });
-            neighbours.push(b, Neighbour { row: a, distance });
-        });
-        (neighbours.decided, neighbours.computed) = (self.pair_count, self.pair_count);
+        self.ask(&mut neighbours, Reach::Neighbour, progress)?;
+        neighbours.decided = self.pair_count;
         Ok(neighbours)
     }
 
@@ -144,8 +179,9 @@ impl<'a> Search<'a> {
         progress: &mut dyn FnMut(SearchProgress),
     ) -> Result<PairsBelow, CollisionError> {
         let mut below = PairsBelow::of(thresholds)?;
-        self.each_pair(progress, |_, _, distance| below.push(distance));
-        (below.decided, below.computed) = (self.pair_count, self.pair_count);
+        let farthest = thresholds.iter().copied().fold(0.0, f64::max);
+        self.ask(&mut below, Reach::Fixed(self.points.metric().to_points(farthest)), progress)?;
+        below.decided = self.pair_count;
         Ok(below)
     }
 
@@ -153,6 +189,7 @@ impl<'a> Search<'a> {
     ///
     /// # Errors
     ///
+    /// [`CollisionError::BudgetTooSmall`] when all coordinates of all rows in f32 do not fit and every pair was asked for,
     /// [`CollisionError::Device`].
     pub fn distribution(
         &self,
@@ -162,13 +199,17 @@ impl<'a> Search<'a> {
         let mut distribution = Distribution::of(coverage);
         match coverage {
             Coverage::Exact => {
-                self.each_pair(progress, |_, _, distance| distribution.add(Distribution::bin(distance), 1));
+                self.check_budget(Plan::Whole)?;
+                let index = self.whole(&Position::of(&self.points));
+                histogram(self.scan(&index), &mut distribution, TILES_AT_ONCE, &mut |share| {
+                    progress(self.progress(share));
+                })?;
             }
-            Coverage::Sampled { pairs, seed } => self.sample(pairs, seed, |distance| {
-                distribution.add(Distribution::bin(distance), 1);
-            }),
+            Coverage::Sampled { pairs, seed } => {
+                self.sample(pairs, seed, |distance| distribution.add(Distribution::bin(distance), 1));
+                distribution.computed = distribution.pairs;
+            }
         }
-        distribution.computed = distribution.pairs;
         Ok(distribution)
     }
 
@@ -192,19 +233,78 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn each_pair(&self, progress: &mut dyn FnMut(SearchProgress), mut take: impl FnMut(usize, usize, f64)) {
-        let n = self.points.rows.rows();
-        let mut buffers = [Vec::new(), Vec::new()];
-        let mut pairs_done = 0;
-        for a in 0..n {
-            for b in a + 1..n {
-                if self.pairs.admit(self.points.rows, a, b) {
-                    take(a, b, self.points.distance(a, b, &mut buffers));
-                    pairs_done += 1;
-                }
+    fn ask<Q: Question>(
+        &self,
+        question: &mut Q,
+        reach: Reach,
+        progress: &mut dyn FnMut(SearchProgress),
+    ) -> Result<(), CollisionError> {
+        let d = self.points.rows.columns();
+        let position = Position::of(&self.points);
+        let axes = match reach {
+            Reach::Closest => AXES_FOR_FEW_PAIRS,
+            Reach::Neighbour | Reach::Fixed(_) => AXES,
+        };
+        let axes = Axes::principal(&self.points, &position, axes.min(d));
+        let plan = Plan::choose(&self.points, &position, &axes, reach, |plan| self.fits(plan));
+        let index = match plan {
+            Plan::Whole => self.whole(&position),
+            Plan::Principal { lead, cascade } => {
+                let axes = axes.first(cascade);
+                Index::along(&self.points, &position, &axes, lead, self.block(), self.labels(), &self.device)
             }
-            progress(SearchProgress { pairs_done, pairs: self.pair_count });
+        };
+        sweep(self.scan(&index), question, TILES_AT_ONCE, &mut |share| progress(self.progress(share)))?;
+        progress(self.progress(1.0));
+        Ok(())
+    }
+
+    /// Bytes that an index by this plan and the tiles take.
+    fn needed(&self, plan: Plan) -> usize {
+        let tiles = TILES_AT_ONCE * self.block() * self.block() * 4 * 2;
+        plan.bytes(self.points.rows.rows(), self.points.rows.columns()).saturating_add(tiles)
+    }
+
+    fn fits(&self, plan: Plan) -> bool {
+        self.needed(plan) <= self.memory_budget
+    }
+
+    /// # Errors
+    ///
+    /// [`CollisionError::BudgetTooSmall`].
+    fn check_budget(&self, plan: Plan) -> Result<(), CollisionError> {
+        let (found, needed) = (self.memory_budget, self.needed(plan));
+        let (rows, columns) = (self.points.rows.rows(), self.points.rows.columns());
+        if found < needed {
+            Err(CollisionError::BudgetTooSmall { found, needed, rows, columns })
+        } else {
+            Ok(())
         }
+    }
+
+    fn progress(&self, share: f64) -> SearchProgress {
+        SearchProgress { pairs_done: (share * self.pair_count as f64) as u64, pairs: self.pair_count }
+    }
+
+    fn whole(&self, position: &Position) -> Index {
+        Index::whole(&self.points, position, self.block(), self.labels(), &self.device)
+    }
+
+    /// Rows in a block.
+    fn block(&self) -> usize {
+        (self.points.rows.rows() / 8).next_power_of_two().clamp(SMALLEST_BLOCK, LARGEST_BLOCK)
+    }
+
+    /// By what the rows are to be sorted first, so that whole blocks hold no pair that counts.
+    fn labels(&self) -> Option<&[u32]> {
+        match self.pairs {
+            Pairs::Within(labels) => Some(labels),
+            Pairs::All | Pairs::Across(_) => None,
+        }
+    }
+
+    fn scan<'s>(&'s self, index: &'s Index) -> Scan<'s> {
+        Scan { points: &self.points, pairs: self.pairs, index }
     }
 }
 

@@ -1,0 +1,162 @@
+//! Axes along which the rows differ most.
+
+use nalgebra::DMatrix;
+use rayon::prelude::*;
+
+use super::bounds::{UNIT_F64, gamma};
+use crate::metric::Points;
+
+/// Rows that the axes are fitted to.
+const SAMPLE: usize = 4096;
+/// Rounds of the subspace iteration. Worse axes cost time, never exactness.
+const ROUNDS: usize = 4;
+/// Rows that are read at a time.
+const CHUNK: usize = 256;
+
+/// Where the rows lie: their mean and the largest distance from it.
+#[derive(Clone, Debug)]
+pub(super) struct Position {
+    /// The mean of all rows, rounded: any point would do.
+    pub(super) centre: Vec<f64>,
+    /// A power of two that brings every row within a distance of 1 from the centre.
+    pub(super) scale: f64,
+}
+
+impl Position {
+    pub(super) fn of(points: &Points<'_>) -> Self {
+        let (n, d) = (points.rows.rows(), points.rows.columns());
+        let chunks = n.div_ceil(CHUNK);
+        let range = |chunk: usize| chunk * CHUNK..((chunk + 1) * CHUNK).min(n);
+        let add = |mut sum: Vec<f64>, other: Vec<f64>| {
+            sum.iter_mut().zip(other).for_each(|(sum, value)| *sum += value);
+            sum
+        };
+        let sum_of = |chunk: usize| {
+            let (mut sum, mut point) = (vec![0.0; d], vec![0.0; d]);
+            for row in range(chunk) {
+                points.write(row, &mut point);
+                sum.iter_mut().zip(&point).for_each(|(sum, value)| *sum += value);
+            }
+            sum
+        };
+        let sum = (0..chunks).into_par_iter().map(sum_of).reduce(|| vec![0.0; d], add);
+        let centre: Vec<f64> = sum.into_iter().map(|sum| sum / n as f64).collect();
+        let farthest_of = |chunk: usize| {
+            let mut point = vec![0.0; d];
+            let norm = |row| {
+                points.write(row, &mut point);
+                point.iter().zip(&centre).map(|(value, centre)| (value - centre).powi(2)).sum::<f64>()
+            };
+            range(chunk).map(norm).fold(0.0, f64::max)
+        };
+        let farthest = (0..chunks).into_par_iter().map(farthest_of).reduce(|| 0.0, f64::max).sqrt();
+        // Twice as far: what rounding adds cannot bring a row beyond 1.
+        let exponent = (2.0 * farthest).log2().ceil();
+        let scale = if farthest > 0.0 { (-exponent).exp2() } else { 1.0 };
+        Position { centre, scale }
+    }
+
+    /// One row, seen from the centre and scaled.
+    pub(super) fn write(&self, points: &Points<'_>, row: usize, point: &mut [f64]) {
+        points.write(row, point);
+        point
+            .iter_mut()
+            .zip(&self.centre)
+            .for_each(|(value, centre)| *value = (*value - centre) * self.scale);
+    }
+}
+
+/// Nearly orthonormal directions, the ones of most variance first.
+#[derive(Clone, Debug)]
+pub(super) struct Axes {
+    /// [axis, column].
+    pub(super) directions: DMatrix<f64>,
+    /// A bound on the operator norm of `directions * directions^T - 1`, measured.
+    pub(super) skew: f64,
+}
+
+impl Axes {
+    /// The principal axes of a sample of the rows, by subspace iteration.
+    ///
+    /// # Source
+    ///
+    /// Halko, Martinsson and Tropp, "Finding structure with randomness", SIAM Review 53 (2011), algorithm 4.4.
+    pub(super) fn principal(points: &Points<'_>, position: &Position, count: usize) -> Self {
+        let (n, d) = (points.rows.rows(), points.rows.columns());
+        let sampled = n.min(SAMPLE);
+        let mut sample = DMatrix::<f64>::zeros(d, sampled);
+        let columns = sample.as_mut_slice().par_chunks_mut(d).enumerate();
+        columns.for_each(|(place, column)| position.write(points, place * n / sampled, column));
+        let transposed = sample.transpose();
+
+        // Any start will do that is not orthogonal to what is looked for.
+        let start =
+            |axis: usize, column: usize| (((axis * d + column) * 7919 + 13) % 10_007) as f64 / 10_007.0 - 0.5;
+        let mut directions = DMatrix::from_fn(d, count, |row, column| start(column, row));
+        for _ in 0..ROUNDS {
+            directions = (&sample * (&transposed * &directions)).qr().q();
+        }
+        // Turned so that the axes are those of the ellipse in their span, the longest first.
+        let within = &transposed * &directions; // [sample, axis]
+        let eigen = (within.transpose() * &within).symmetric_eigen();
+        let mut order: Vec<usize> = (0..count).collect();
+        order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]));
+        let turned = directions * eigen.eigenvectors.select_columns(&order);
+        let directions = turned.qr().q().transpose();
+        let skew = skew(&directions);
+        Axes { directions, skew }
+    }
+
+    /// The first of the axes. What bounds all of them bounds these.
+    pub(super) fn first(&self, count: usize) -> Self {
+        Axes { directions: self.directions.rows(0, count).into_owned(), skew: self.skew }
+    }
+}
+
+/// A bound on the operator norm of `directions * directions^T - 1`: the largest sum of a row's absolute values, with what
+/// rounding can hide.
+fn skew(directions: &DMatrix<f64>) -> f64 {
+    let (count, d) = directions.shape();
+    let gram = directions * directions.transpose() - DMatrix::identity(count, count);
+    let largest =
+        gram.row_iter().map(|row| row.iter().map(|value| value.abs()).sum::<f64>()).fold(0.0, f64::max);
+    largest + 2.0 * count as f64 * gamma(d + 2, UNIT_F64)
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::*;
+    use crate::{Metric, Rows};
+
+    #[test]
+    fn the_axes_are_nearly_orthonormal_and_the_first_is_the_longest() {
+        let value = |(row, column): (usize, usize)| {
+            ((row * 37 + column * 101) % 211) as f32 * if column == 3 { 9.0 } else { 1.0 }
+        };
+        let states = Array2::from_shape_fn((300, 12), value);
+        let rows = Rows::new(states.view()).unwrap();
+        let points = Points::new(&rows, Metric::L2).unwrap();
+        let axes = Axes::principal(&points, &Position::of(&points), 5);
+        assert!(axes.skew < 1e-12, "{}", axes.skew);
+        assert!(axes.directions[(0, 3)].abs() > 0.9);
+    }
+
+    #[test]
+    fn every_scaled_row_lies_within_one_of_the_centre() {
+        for size in [1e-42_f32, 1.0, 1e35] {
+            let states = Array2::from_shape_fn((9, 4), |(row, column)| size * (row * 4 + column) as f32);
+            let rows = Rows::new(states.view()).unwrap();
+            let points = Points::new(&rows, Metric::L2).unwrap();
+            let position = Position::of(&points);
+            let mut point = [0.0; 4];
+            let norms = (0..9).map(|row| {
+                position.write(&points, row, &mut point);
+                crate::norm(&point)
+            });
+            let largest = norms.fold(0.0, f64::max);
+            assert!((0.25..1.0).contains(&largest), "{largest}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The distribution of all distances. A pair whose distance certainly lies in one bin is not computed.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use super::{
+    bounds::{UNDERFLOW, UNIT_F32, UNIT_F64, gamma, round_up},
+    products::{Tile, values},
+    tile::Scan,
+};
+use crate::{CollisionError, Distribution, Metric, Pairs};
+
+/// No bin: the pair is to be computed.
+const UNDECIDED: u32 = u32::MAX;
+/// Distances below this, in the scale of the index, are computed: nothing under- or overflows above it.
+const SMALLEST: f32 = 1e-15;
+/// Room for the few roundings of one comparison.
+const ROOM: f32 = 16.0 * UNIT_F32 as f32;
+/// How far the bits of an f32 are shifted to the right to leave the number of its bin.
+const BELOW_BIN: u32 = 17;
+
+/// Adds every pair that counts to a distribution.
+pub(super) fn histogram(
+    scan: Scan<'_>,
+    distribution: &mut Distribution,
+    tiles_at_once: usize,
+    progress: &mut dyn FnMut(f64),
+) -> Result<(), CollisionError> {
+    let index = scan.index;
+    let blocks = index.blocks();
+    let norms: Vec<f32> = index.norms.iter().map(|&norm| norm as f32).collect();
+    let (mut done, tiles) = (0, blocks * (blocks + 1) / 2);
+    for column_block in 0..blocks {
+        let row_blocks: Vec<usize> = (column_block..blocks).collect();
+        for row_blocks in row_blocks.chunks(tiles_at_once) {
+            let tiles: Vec<Tile> =
+                row_blocks.iter().map(|&row_block| Tile { row_block, column_block }).collect();
+            let data = index.products.of(&tiles)?;
+            let products = values(&data)?.par_chunks(index.block * index.block);
+            let counts: Vec<_> = tiles
+                .par_iter()
+                .zip(products)
+                .map(|(&tile, products)| scan.bins(tile, products, &norms))
+                .collect();
+            for (counts, computed) in counts {
+                counts.into_iter().for_each(|(bin, pairs)| distribution.add(bin, pairs));
+                distribution.computed += computed;
+            }
+        }
+        done += blocks - column_block;
+        progress(done as f64 / tiles as f64);
+    }
+    if let Pairs::All = scan.pairs {
+        scan.take_out_repeated(distribution);
+    }
+    Ok(())
+}
+
+impl Scan<'_> {
+    /// How many pairs of a tile each bin has, and how many were computed for that.
+    fn bins(&self, tile: Tile, products: &[f32], norms: &[f32]) -> (BTreeMap<u32, u64>, u64) {
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || self.bins_of(tile, products, norms),
+        )
+    }
+
+    #[inline(always)]
+    fn bins_of(&self, tile: Tile, products: &[f32], norms: &[f32]) -> (BTreeMap<u32, u64>, u64) {
+        let index = self.index;
+        let (rows, columns) = (index.places(tile.row_block), index.places(tile.column_block));
+        let column_error = index.errors[columns.clone()].iter().fold(0.0, |a: f64, b| a.max(*b));
+        let limits = Limits::new(self);
+        let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
+        let mut dense = vec![0_u32; 1 << (32 - BELOW_BIN)];
+        let mut decided = vec![UNDECIDED; index.block];
+        let mut buffers = [Vec::new(), Vec::new()];
+        let mut computed = 0;
+        for (row, place) in rows.enumerate() {
+            let within = tile.row_block == tile.column_block;
+            let width = if within { row } else { columns.len() };
+            let products = &products[row * index.block..][..width];
+            let norms_of_columns = &norms[columns.start..columns.start + width];
+            let error = round_up((index.errors[place] + column_error + limits.error) * 1.000_001);
+            for ((decided, product), norm) in decided.iter_mut().zip(products).zip(norms_of_columns) {
+                *decided = limits.bin(*product, norms[place] + norm, error);
+            }
+            for (column, &bin) in decided[..width].iter().enumerate() {
+                let (x, y) = (index.order[place] as usize, index.order[columns.start + column] as usize);
+                // Rows of one identity are taken out at the end where nothing else is asked for.
+                if !matches!(self.pairs, Pairs::All) && !self.pairs.admit(self.points.rows, x, y) {
+                    continue;
+                }
+                if bin == UNDECIDED {
+                    let distance = self.points.distance(x.min(y), x.max(y), &mut buffers);
+                    *counts.entry(Distribution::bin(distance)).or_default() += 1;
+                    computed += 1;
+                } else {
+                    dense[bin as usize] += 1;
+                }
+            }
+        }
+        for (bin, &pairs) in dense.iter().enumerate().filter(|(_, pairs)| **pairs > 0) {
+            *counts.entry((bin as i64 + limits.shift) as u32).or_default() += u64::from(pairs);
+        }
+        (counts, computed)
+    }
+
+    /// Takes pairs of one identity out again.
+    fn take_out_repeated(&self, distribution: &mut Distribution) {
+        let mut buffers = [Vec::new(), Vec::new()];
+        for group in self.points.rows.repeated() {
+            for (place, &b) in group.iter().enumerate() {
+                for &a in &group[..place] {
+                    distribution.remove(Distribution::bin(self.points.distance(a, b, &mut buffers)));
+                }
+            }
+        }
+    }
+}
+
+/// What turns a product into the bin of a distance.
+struct Limits {
+    metric: Metric,
+    /// The share of the sum of the squared lengths that the squared distance may be off by.
+    share: f32,
+    /// What the distance computed in f64 may be off by, scaled.
+    error: f64,
+    /// From the number of a bin in f32, scaled, to that in f64.
+    shift: i64,
+}
+
+impl Limits {
+    fn new(scan: &Scan<'_>) -> Self {
+        let metric = scan.points.metric();
+        let scale = scan.index.scale;
+        // The scale is a power of two: it moves the exponent of a distance, twice that of a squared one.
+        let exponent = (scale.log2().round() as i64) * if metric == Metric::Cosine { 2 } else { 1 };
+        let computed = if metric == Metric::Cosine { 8.0 * UNIT_F64 * scale } else { 0.0 };
+        Limits {
+            metric,
+            share: round_up(gamma(scan.index.lead_width, UNIT_F32) + 10.0 * UNIT_F32),
+            error: computed + UNDERFLOW,
+            shift: (1023 - 127 - exponent) << (23 - BELOW_BIN),
+        }
+    }
+
+    /// The bin in which the distance certainly lies.
+    #[inline(always)]
+    fn bin(&self, product: f32, norms: f32, error: f32) -> u32 {
+        let squared = norms - 2.0 * product;
+        let off = norms * self.share;
+        let least = ((squared - off).max(0.0).sqrt() * (1.0 - ROOM) - error).max(0.0);
+        let most = ((squared + off).max(0.0).sqrt() + error) * (1.0 + ROOM);
+        let (least, most) = match self.metric {
+            Metric::L2 => (least, most),
+            Metric::Cosine => (least * least * (0.5 - ROOM), most * most * (0.5 + ROOM)),
+        };
+        let (low, high) = (least.to_bits() >> BELOW_BIN, most.to_bits() >> BELOW_BIN);
+        let smallest = if self.metric == Metric::L2 { SMALLEST } else { SMALLEST * SMALLEST };
+        if (low == high) & (least > smallest) { low } else { UNDECIDED }
+    }
+}

@@ -1,0 +1,126 @@
+//! Products of blocks of rows, on any device.
+
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+
+use super::bounds::{UNIT_F32, gamma};
+use crate::CollisionError;
+
+/// Two blocks of rows: the tile of their products has a row for each of the first and a column for each of the second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tile {
+    pub(super) row_block: usize,
+    pub(super) column_block: usize,
+}
+
+/// Rows in blocks of equal size, on a device.
+#[derive(Debug)]
+pub(super) struct Products {
+    /// [block, row, coordinate].
+    blocks: Tensor<3>,
+    device: Device,
+}
+
+impl Products {
+    /// # Shapes
+    ///
+    /// `values`: [block, row, coordinate].
+    pub(super) fn new(values: Vec<f32>, shape: [usize; 3], device: &Device) -> Self {
+        let blocks = Tensor::from_data(TensorData::new(values, shape), (device, DType::F32));
+        Products { blocks, device: device.clone() }
+    }
+
+    /// The products of the rows of each tile, all on the device, then one transfer.
+    ///
+    /// # Shapes
+    ///
+    /// [tile, row of its `row_block`, row of its `column_block`].
+    ///
+    /// # Errors
+    ///
+    /// [`CollisionError::Device`].
+    pub(super) fn of(&self, tiles: &[Tile]) -> Result<TensorData, CollisionError> {
+        let rows: Vec<usize> = tiles.iter().map(|tile| tile.row_block).collect();
+        let mut columns: Vec<usize> = tiles.iter().map(|tile| tile.column_block).collect();
+        columns.dedup();
+        // One block against many is the usual case, and needs one copy of the one.
+        if columns.len() > 1 {
+            columns = tiles.iter().map(|tile| tile.column_block).collect();
+        }
+        let rows = self.select(&rows); // [tile, row, coordinate]
+        let columns = self.select(&columns).swap_dims(1, 2); // [tile or 1, coordinate, column]
+        device_call(|| rows.matmul(columns).try_into_data())
+    }
+
+    /// Some blocks: a view if they follow each other, else a copy on the device.
+    fn select(&self, blocks: &[usize]) -> Tensor<3> {
+        let first = blocks[0];
+        if blocks.iter().copied().eq(first..first + blocks.len()) {
+            return self.blocks.clone().slice([first..first + blocks.len()]);
+        }
+        let indices: Vec<i64> = blocks.iter().map(|&block| block as i64).collect();
+        let indices = TensorData::new(indices, [blocks.len()]);
+        self.blocks.clone().select(0, Tensor::<1, Int>::from_data(indices, &self.device))
+    }
+}
+
+fn device_call<E: std::fmt::Display>(
+    call: impl FnOnce() -> Result<TensorData, E>,
+) -> Result<TensorData, CollisionError> {
+    call().map_err(|error| CollisionError::Device { reason: error.to_string() })
+}
+
+/// Checks that the device multiplies f32 numbers as f32 numbers: some take fewer digits unless told otherwise.
+///
+/// # Errors
+///
+/// [`CollisionError::InexactDevice`], [`CollisionError::Device`].
+pub(super) fn check(device: &Device) -> Result<(), CollisionError> {
+    const SIZE: usize = 64;
+    // Twelve bits after the leading one: gone in bf16, f16 and tf32.
+    let value = 1.0 + 1.0 / 4096.0_f32;
+    let products = Products::new(vec![value; SIZE * SIZE], [1, SIZE, SIZE], device);
+    let data = products.of(&[Tile { row_block: 0, column_block: 0 }])?;
+    let expected = SIZE as f64 * f64::from(value).powi(2);
+    let allowed = gamma(SIZE, UNIT_F32);
+    let off = |found: f32| (f64::from(found) / expected - 1.0).abs();
+    let found = values(&data)?.iter().map(|&found| off(found)).fold(0.0, f64::max);
+    // A NaN is not within the bound either.
+    if found <= allowed { Ok(()) } else { Err(CollisionError::InexactDevice { found, allowed }) }
+}
+
+/// The numbers that came back from a device.
+pub(super) fn values(data: &TensorData) -> Result<&[f32], CollisionError> {
+    data.as_slice::<f32>().map_err(|error| CollisionError::Device { reason: format!("{error:?}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_tile_has_the_products_of_its_rows() {
+        let (blocks, size, width) = (5, 3, 2);
+        let rows: Vec<f32> = (0..blocks * size * width).map(|value| (value * value % 17) as f32).collect();
+        let row = |block: usize, row: usize| &rows[(block * size + row) * width..][..width];
+        let tile = |(row_block, column_block)| Tile { row_block, column_block };
+        for device in inject_devices::compiled() {
+            check(&device).unwrap();
+            let products = Products::new(rows.clone(), [blocks, size, width], &device);
+            for tiles in [
+                vec![(1, 1)],
+                vec![(1, 0), (2, 0), (3, 0)],
+                vec![(4, 1), (2, 1)],
+                vec![(0, 0), (3, 1), (1, 1)],
+            ] {
+                let tiles: Vec<Tile> = tiles.into_iter().map(tile).collect();
+                let data = products.of(&tiles).unwrap();
+                let found = values(&data).unwrap();
+                for (place, &found) in found.iter().enumerate() {
+                    let (tile, a, b) = (tiles[place / 9], place / 3 % 3, place % 3);
+                    let pairs = row(tile.row_block, a).iter().zip(row(tile.column_block, b));
+                    assert_eq!(found, pairs.map(|(a, b)| a * b).sum::<f32>());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! One tile: the pairs of two blocks, of which few are left to be computed.
+
+use super::{
+    bounds::{UNDERFLOW, UNIT_F32, UNIT_F64, gamma, round_up},
+    index::Index,
+    products::Tile,
+    question::{Question, Radius},
+};
+use crate::{Metric, Pair, Pairs, metric::Points};
+
+/// Columns that are compared at a time.
+const LANES: usize = 16;
+
+/// What is needed to decide about the pairs of a tile.
+#[derive(Clone, Copy)]
+pub(super) struct Scan<'a> {
+    pub(super) points: &'a Points<'a>,
+    pub(super) pairs: &'a Pairs,
+    pub(super) index: &'a Index,
+}
+
+impl Scan<'_> {
+    /// The squared distance, as the index has it, beyond which a pair's distance certainly exceeds `radius`; `errors` is the
+    /// sum of how far the two rows may be off.
+    pub(super) fn reach(&self, radius: f64, errors: f64) -> f64 {
+        let metric = self.points.metric();
+        let columns = self.points.rows.columns();
+        // What rounding does to a distance computed directly.
+        let computed = match metric {
+            Metric::L2 => 0.0,
+            Metric::Cosine => 8.0 * UNIT_F64,
+        };
+        let points = metric.to_points(radius.max(0.0)) * (1.0 + gamma(columns + 16, UNIT_F64)) + computed;
+        (self.index.stretch * points * self.index.scale + errors).powi(2) * (1.0 + 1e-12) + UNDERFLOW
+    }
+
+    /// Looks at all pairs of a tile, given their products, and says how many were computed.
+    pub(super) fn tile<Q: Question>(&self, question: &Q, tile: Tile, products: &[f32]) -> (Q::Part, u64) {
+        let run = Run::new(*self, question, tile);
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || run.all(products),
+        )
+    }
+}
+
+/// The rows of one side of a tile, and how far each still looks.
+struct Side {
+    /// The first place.
+    first: usize,
+    /// How far the rows of this side may be off, at most.
+    error: f64,
+    /// The squared distance beyond which nothing matters to a row.
+    reach: Vec<f64>,
+    /// Half of it, rounded up.
+    half_reach: Vec<f32>,
+    /// The half norm less the half reach.
+    lower: Vec<f32>,
+}
+
+struct Run<'a, Q: Question> {
+    scan: Scan<'a>,
+    tile: Tile,
+    rows: Side,
+    columns: Side,
+    part: Q::Part,
+    computed: u64,
+    buffers: [Vec<f32>; 2],
+}
+
+impl<'a, Q: Question> Run<'a, Q> {
+    fn new(scan: Scan<'a>, question: &Q, tile: Tile) -> Self {
+        let error =
+            |block| scan.index.errors[scan.index.places(block)].iter().fold(0.0, |a: f64, b| a.max(*b));
+        let side = |block: usize, other: usize| {
+            let places = scan.index.places(block);
+            let other_error = error(other);
+            let reach: Vec<f64> = places
+                .clone()
+                .map(|place| {
+                    let radius = question.radius(scan.index.order[place] as usize);
+                    scan.reach(radius, scan.index.errors[place] + other_error)
+                })
+                .collect();
+            let half_reach: Vec<f32> = reach.iter().map(|&reach| half(reach)).collect();
+            let norms = &scan.index.half_norms[places.clone()];
+            let lower = norms.iter().zip(&half_reach).map(|(norm, reach)| norm - reach).collect();
+            Side { first: places.start, error: error(block), reach, half_reach, lower }
+        };
+        Run {
+            rows: side(tile.row_block, tile.column_block),
+            columns: side(tile.column_block, tile.row_block),
+            scan,
+            tile,
+            part: question.part(),
+            computed: 0,
+            buffers: [Vec::new(), Vec::new()],
+        }
+    }
+
+    #[inline(always)]
+    fn all(mut self, products: &[f32]) -> (Q::Part, u64) {
+        let block = self.scan.index.block;
+        let mut hits = vec![0_u32; block + LANES];
+        for row in 0..self.rows.reach.len() {
+            // Below the diagonal of a block with itself, so that each pair comes once.
+            let within = self.tile.row_block == self.tile.column_block;
+            let columns = if within { row } else { self.columns.reach.len() };
+            let products = &products[row * block..row * block + columns];
+            let half_norms = &self.scan.index.half_norms;
+            let count = find(
+                products,
+                half_norms[self.rows.first + row],
+                self.rows.lower[row],
+                &half_norms[self.columns.first..self.columns.first + columns],
+                &self.columns.lower[..columns],
+                &mut hits,
+            );
+            for &hit in &hits[..count] {
+                let column = hit as usize;
+                // The pairs before it may have brought the radii down.
+                let norms = (half_norms[self.rows.first + row], half_norms[self.columns.first + column]);
+                if matters(
+                    products[column],
+                    norms.0,
+                    self.rows.lower[row],
+                    norms.1,
+                    self.columns.lower[column],
+                ) {
+                    self.pair(row, column);
+                }
+            }
+        }
+        (self.part, self.computed)
+    }
+
+    #[inline(always)]
+    fn pair(&mut self, row: usize, column: usize) {
+        let index = self.scan.index;
+        let (p, q) = (self.rows.first + row, self.columns.first + column);
+        let (x, y) = (index.order[p] as usize, index.order[q] as usize);
+        let (a, b) = (x.min(y), x.max(y));
+        if !self.scan.pairs.admit(self.scan.points.rows, a, b) {
+            return;
+        }
+        let width = index.cascade_width;
+        if width > 0 {
+            let reach = self.rows.reach[row].max(self.columns.reach[column]);
+            let (x, y) = (&index.cascade[p * width..][..width], &index.cascade[q * width..][..width]);
+            if beyond(x, y, round_up(reach * (1.0 + gamma(width + 8, UNIT_F32)))) {
+                return;
+            }
+        }
+        let distance = self.scan.points.distance(a, b, &mut self.buffers);
+        self.computed += 1;
+        match Q::take(&mut self.part, Pair { a, b, distance }) {
+            Radius::Same => {}
+            Radius::Pair => {
+                self.shrink_one(row, column, distance);
+            }
+            Radius::All(radius) => self.shrink_all(radius),
+        }
+    }
+
+    fn shrink_one(&mut self, row: usize, column: usize, radius: f64) {
+        let index = self.scan.index;
+        let sides = [(&mut self.rows, row, 0.0), (&mut self.columns, column, 0.0)];
+        let errors = [sides[1].0.error, sides[0].0.error];
+        for ((side, at, _), other_error) in sides.into_iter().zip(errors) {
+            let place = side.first + at;
+            let reach = self.scan.reach(radius, index.errors[place] + other_error);
+            if reach < side.reach[at] {
+                side.reach[at] = reach;
+                side.half_reach[at] = half(reach);
+                side.lower[at] = index.half_norms[place] - side.half_reach[at];
+            }
+        }
+    }
+
+    fn shrink_all(&mut self, radius: f64) {
+        let index = self.scan.index;
+        let errors = self.rows.error + self.columns.error;
+        let reach = self.scan.reach(radius, errors);
+        for side in [&mut self.rows, &mut self.columns] {
+            if side.reach.iter().all(|held| *held <= reach) {
+                continue;
+            }
+            for at in 0..side.reach.len() {
+                if reach < side.reach[at] {
+                    side.reach[at] = reach;
+                    side.half_reach[at] = half(reach);
+                    side.lower[at] = index.half_norms[side.first + at] - side.half_reach[at];
+                }
+            }
+        }
+    }
+}
+
+/// Half the reach, with room for the rounding of the comparison.
+fn half(reach: f64) -> f32 {
+    round_up((reach + UNDERFLOW) / 2.0 * (1.0 + 8.0 * UNIT_F32))
+}
+
+/// Whether a product is too large for its pair to be excluded, given both half norms with and without the half reach.
+#[inline(always)]
+fn matters(product: f32, norm: f32, lower: f32, other_norm: f32, other_lower: f32) -> bool {
+    (product - norm >= other_lower) | (product - lower >= other_norm)
+}
+
+/// Finds the columns whose product with a row is too large to be excluded, and says how many there are.
+///
+/// A pair matters if `product >= norm + norms - reach` for the row's reach or the column's, all of them halves.
+#[inline(always)]
+fn find(products: &[f32], norm: f32, lower: f32, norms: &[f32], lowers: &[f32], hits: &mut [u32]) -> usize {
+    let mut count = 0;
+    let (chunks, rest) = products.as_chunks::<LANES>();
+    let (norm_chunks, norm_rest) = norms.as_chunks::<LANES>();
+    let (lower_chunks, lower_rest) = lowers.as_chunks::<LANES>();
+    let matters =
+        |product: f32, norms: f32, lowers: f32| (product - norm >= lowers) | (product - lower >= norms);
+    for (chunk, ((products, norms), lowers)) in chunks.iter().zip(norm_chunks).zip(lower_chunks).enumerate() {
+        let mut any = false;
+        for lane in 0..LANES {
+            any |= matters(products[lane], norms[lane], lowers[lane]);
+        }
+        if any {
+            for lane in 0..LANES {
+                hits[count] = (chunk * LANES + lane) as u32;
+                count += usize::from(matters(products[lane], norms[lane], lowers[lane]));
+            }
+        }
+    }
+    for (lane, ((product, norms), lowers)) in rest.iter().zip(norm_rest).zip(lower_rest).enumerate() {
+        hits[count] = (chunks.len() * LANES + lane) as u32;
+        count += usize::from(matters(*product, *norms, *lowers));
+    }
+    count
+}
+
+/// Whether the squared distance of two vectors, summed in f32, exceeds `reach`. The sum stops where it does.
+#[inline(always)]
+fn beyond(x: &[f32], y: &[f32], reach: f32) -> bool {
+    let mut sums = [0.0_f32; LANES];
+    let (x, _) = x.as_chunks::<LANES>();
+    let (y, _) = y.as_chunks::<LANES>();
+    for (x, y) in x.chunks(4).zip(y.chunks(4)) {
+        for (x, y) in x.iter().zip(y) {
+            for lane in 0..LANES {
+                let difference = x[lane] - y[lane];
+                sums[lane] += difference * difference;
+            }
+        }
+        if sums.iter().sum::<f32>() > reach {
+            return true;
+        }
+    }
+    false
+}
