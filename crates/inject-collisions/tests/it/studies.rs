@@ -6,6 +6,7 @@ mod killed;
 mod lengths;
 mod margins;
 mod repeats;
+mod stress;
 
 use std::path::{Path, PathBuf};
 

@@ -29,7 +29,7 @@ fn study(folder: &Path, pause: Duration) -> ExhaustiveStudy {
         closest: 3,
         sampled_pairs: 100,
         scope: Scope::WithinAndAcross,
-        memory_budget: 1 << 17,
+        memory_budget: 1 << 18,
     };
     // Told before and after every unit and during it: so there is time to be killed in everywhere.
     let mut progress = |_| thread::sleep(pause);
