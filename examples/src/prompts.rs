@@ -69,8 +69,8 @@ impl PromptArgs {
         })
     }
 
-    /// The first `count` texts that are different prompts token by token, each cut after `longest` tokens. Fewer where a file
-    /// has no more.
+    /// The first `count` texts that are different prompts token by token, each cut after `longest` tokens. Fewer where there
+    /// are no more.
     ///
     /// # Errors
     ///
@@ -78,8 +78,8 @@ impl PromptArgs {
     pub fn different(&self, model: &Model, count: usize, longest: usize) -> Result<Vec<Vec<u32>>, Failure> {
         let tokenizer = model.tokenizer()?;
         let texts: Box<dyn Iterator<Item = Result<String, PromptError>>> = match &self.prompts {
-            // Among so few texts as are asked for, hardly any come twice; so the end is reached.
-            None => Box::new(Generator::new(self.prompt_seed).map(Ok)),
+            // It has no end, but cut short enough its texts have only so many different beginnings.
+            None => Box::new(Generator::new(self.prompt_seed).take(count.saturating_mul(20)).map(Ok)),
             Some(path) => Box::new(Prompts::open(path)?.skip(self.skip)),
         };
         let mut seen = HashSet::new();

@@ -50,14 +50,6 @@ pub enum StudyError {
         /// The tap.
         tap: Tap,
     },
-    /// The states were computed by other weights.
-    #[error("the states were computed by weights {found}, expected {expected}")]
-    OtherModel {
-        /// Hash of the weights that computed the states.
-        found: String,
-        /// Hash of the model's weights.
-        expected: String,
-    },
     /// A part that there is not.
     #[error("part {part} of {parts}: expected a part below the number of parts, counted from 0")]
     NoSuchPart {
