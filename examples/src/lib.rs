@@ -9,6 +9,7 @@ mod plot;
 mod policy;
 mod prompts;
 mod random_tokens;
+mod study;
 
 pub use self::{
     forward::forward_seconds,
@@ -18,4 +19,5 @@ pub use self::{
     policy::{PolicyArgs, PolicyKind},
     prompts::PromptArgs,
     random_tokens::RandomTokens,
+    study::{StudyArgs, spec_of},
 };

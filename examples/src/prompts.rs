@@ -1,11 +1,11 @@
 //! Prompts of one length, for measurements.
 
-use std::path::PathBuf;
+use std::{collections::HashSet, path::PathBuf};
 
 use clap::Args;
 use inject_sipit::{
     Bos, Model,
-    prompts::{generate::Generator, read_prompts},
+    prompts::{PromptError, Prompts, generate::Generator, read_prompts},
 };
 
 use crate::{Failure, RandomTokens};
@@ -55,6 +55,57 @@ impl PromptArgs {
             }
         }
         Ok(prompts)
+    }
+
+    /// Up to `count` texts, whole.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read.
+    pub fn texts(&self, count: usize) -> Result<Vec<String>, Failure> {
+        Ok(match &self.prompts {
+            None => Generator::new(self.prompt_seed).take(count).collect(),
+            Some(path) => Prompts::open(path)?.skip(self.skip).take(count).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The first `count` texts that are different prompts token by token, each cut after `longest` tokens. Fewer where there
+    /// are no more.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, or the model has no tokenizer.
+    pub fn different(&self, model: &Model, count: usize, longest: usize) -> Result<Vec<Vec<u32>>, Failure> {
+        let tokenizer = model.tokenizer()?;
+        let texts: Box<dyn Iterator<Item = Result<String, PromptError>>> = match &self.prompts {
+            // It has no end, but cut short enough its texts have only so many different beginnings.
+            None => Box::new(Generator::new(self.prompt_seed).take(count.saturating_mul(20)).map(Ok)),
+            Some(path) => Box::new(Prompts::open(path)?.skip(self.skip)),
+        };
+        let mut seen = HashSet::new();
+        let mut prompts = Vec::new();
+        for text in texts {
+            if prompts.len() == count {
+                break;
+            }
+            let mut ids = tokenizer.encode(&text?, self.bos)?;
+            ids.truncate(longest);
+            if !ids.is_empty() && seen.insert(ids.clone()) {
+                prompts.push(ids);
+            }
+        }
+        Ok(prompts)
+    }
+
+    /// Whether this puts BOS in front of a text.
+    ///
+    /// # Errors
+    ///
+    /// When the model has no tokenizer.
+    pub fn adds_bos(&self, model: &Model) -> Result<bool, Failure> {
+        let tokenizer = model.tokenizer()?;
+        let ids = tokenizer.encode("a", self.bos)?;
+        Ok(tokenizer.begins_with_bos(&ids) && tokenizer.encode("a", Bos::No)? != ids)
     }
 
     /// `count` prompts of `length` tokens drawn uniformly from the vocabulary, behind BOS where text stands behind it.

@@ -19,6 +19,8 @@
 //! - [`Rows`]: the states of one tap, in memory or in a store, each with the identity of its prompt.
 //! - [`Search`]: questions about all [`Pairs`] of them: [`ClosestPairs`], [`Neighbours`], [`PairsBelow`],
 //!   [`Distribution`], [`EqualRows`].
+//! - [`measure_noise_floors`], [`Verdict`]: what a smallest distance means. [`Geometry`], [`Separation`]: the cloud as a whole.
+//! - [`studies`]: whole questions, resumable and divisible.
 //! - [`Ranking`]: the nearest candidates, their margin, and how many were tested.
 //!
 //! Everything of `inject-states` is re-exported, so that one dependency is enough.
@@ -29,12 +31,19 @@ mod distance;
 mod distribution;
 mod equal;
 mod error;
+mod extension;
+mod geometry;
 mod metric;
 mod neighbours;
+mod noise_floor;
 mod pairs;
+mod prompt_distance;
 mod ranking;
 mod rows;
 mod search;
+pub mod studies;
+mod tensor;
+mod verdict;
 
 pub use inject_states;
 pub use inject_states::*;
@@ -46,10 +55,15 @@ pub use self::{
     distribution::{Bracket, Coverage, Distribution},
     equal::EqualRows,
     error::CollisionError,
+    extension::extend_to_store,
+    geometry::{Geometry, anisotropy, intrinsic_dimension},
     metric::Metric,
     neighbours::{Neighbour, Neighbours},
+    noise_floor::{NoiseFloor, measure_noise_floors},
     pairs::Pairs,
+    prompt_distance::{Separation, prompt_distance},
     ranking::{Ranked, Ranking},
     rows::{Rows, identities},
     search::{Search, SearchOptions, SearchProgress},
+    verdict::Verdict,
 };

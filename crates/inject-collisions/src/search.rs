@@ -225,7 +225,8 @@ impl<'a> Search<'a> {
         let mut state = seed;
         let mut left = if self.pair_count == 0 { 0 } else { pairs };
         while left > 0 {
-            let [a, b] = [(); 2].map(|()| (u128::from(split_mix(&mut state)) * u128::from(n) >> 64) as usize);
+            let [a, b] =
+                [(); 2].map(|()| ((u128::from(split_mix(&mut state)) * u128::from(n)) >> 64) as usize);
             if a != b && self.pairs.admit(self.points.rows, a, b) {
                 take(self.points.distance(a, b, &mut buffers));
                 left -= 1;

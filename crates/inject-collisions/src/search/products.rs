@@ -55,7 +55,7 @@ impl Products {
     fn select(&self, blocks: &[usize]) -> Tensor<3> {
         let first = blocks[0];
         if blocks.iter().copied().eq(first..first + blocks.len()) {
-            return self.blocks.clone().slice([first..first + blocks.len()]);
+            return self.blocks.clone().narrow(0, first, blocks.len());
         }
         let indices: Vec<i64> = blocks.iter().map(|&block| block as i64).collect();
         let indices = TensorData::new(indices, [blocks.len()]);

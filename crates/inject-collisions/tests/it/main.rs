@@ -1,9 +1,11 @@
 //! Questions about all pairs, against the double loop over them.
 
 #![allow(missing_docs, reason = "tests are named as sentences")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod answers;
 mod data;
 mod oracle;
 mod refusals;
 mod stored;
+mod studies;

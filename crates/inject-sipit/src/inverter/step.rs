@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use inject_collisions::{Decoder, PrefixCache, Tap, distance};
+use inject_collisions::{Decoder, Logits, PrefixCache, Tap, TokenBatch, distance};
 
 use super::{Inverter, Phase, Run, verify::other};
 use crate::{
@@ -157,8 +157,9 @@ impl Inverter<'_> {
         (self.settings.memory_budget / bytes.max(1)).clamp(1, MOST)
     }
 
-    /// Where nothing fits but something comes near: computes that candidate in another shape. The distance between the two
-    /// computations is noise, whatever the states given.
+    /// Where nothing fits but something comes near: computes that candidate in two other shapes, alone behind the cache and in
+    /// one pass over a whole prompt, as the states given probably were. The larger distance between two computations
+    /// is noise, whatever the states given.
     fn examine(&self, trial: &mut Trial, run: &mut Run<'_>) -> Result<(), InvertError> {
         let at = trial.hypothesis.len();
         let wanted = run.target.state(at);
@@ -170,11 +171,22 @@ impl Inverter<'_> {
         trial.examined = Some(nearest.id);
         let cache = trial.hypothesis.cache(self.decoder, run.target)?;
         let alone = candidate_states(self.decoder, cache, &[nearest.id], self.tap)?;
-        let seen = distance(&alone, trial.tested.nearest_state());
+        let together = self.in_one_pass(&trial.hypothesis.ids(), nearest.id, run.target.positions())?;
+        let beside = trial.tested.nearest_state();
+        let seen = distance(&alone, beside).max(distance(&together, beside));
         let yardstick = self.yardstick(run, at, seen);
         trial.tested.remeasure(|state| yardstick.measure(state, wanted));
         trial.yardstick = yardstick;
         Ok(())
+    }
+
+    /// The state of a token behind a prefix, from one pass over a prompt of `positions` tokens: what follows changes nothing but the
+    /// shape of the computation (and LongRoPE's frequencies), which is to be that of the states given.
+    fn in_one_pass(&self, prefix: &[u32], token: u32, positions: usize) -> Result<Vec<f64>, InvertError> {
+        let mut ids = [prefix, &[token]].concat();
+        ids.resize(positions, token);
+        let forward = self.decoder.forward(&TokenBatch::new(&[ids])?, &[self.tap], Logits::None)?;
+        read(forward.states[&self.tap].clone().narrow(1, prefix.len(), 1))
     }
 
     /// Children of the hypotheses behind which something fits; the others are buried.

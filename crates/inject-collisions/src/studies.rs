@@ -1,0 +1,56 @@
+//! Studies: questions of a paper, each a function with a result that can be written to a file.
+//!
+//! The one idea: a study is a list of units that do not depend on each other (a tap, a prefix, a length). A finished unit is
+//! taken down in a [`Journal`], so a study that is killed goes on where it was, and parts that ran on several machines add up
+//! to the result of one run. [`Run`] says where the journal lies, which part of the study is to be done, and who is told.
+//!
+//! | function | question |
+//! |---|---|
+//! | [`corpus`] | how close do the states of many different prompts come, at each tap? |
+//! | [`lengths`] | how do their distances depend on the length of the prompts? |
+//! | [`exhaustive`] | how close do all one-token extensions of some prompts come? |
+//! | [`margins`] | how far is the true token's state from that of every other token? |
+//! | [`stress`] | how close do prompts come that were made to be alike? |
+//! | [`repeats`] | which repetitions of one token have the same state? |
+//! | [`between_models`] | how do two models compare? |
+//!
+//! docs/collisions.md describes each protocol and what its numbers mean.
+
+mod between_models;
+mod corpus;
+mod error;
+mod exhaustive;
+mod journal;
+mod lengths;
+mod margins;
+mod repeats;
+mod run;
+mod stress;
+mod tap_distances;
+
+pub use self::{
+    between_models::{BetweenModels, Compared, between_models},
+    corpus::{CorpusStudy, PromptPair, TapReport, corpus},
+    error::StudyError,
+    exhaustive::{
+        ExhaustiveOptions, ExhaustiveStudy, ExtensionPair, Extensions, Scope, exhaustive, pairs_across,
+        pairs_within,
+    },
+    journal::Journal,
+    lengths::{AtLength, LengthStudy, Spread, lengths},
+    margins::{MarginOptions, MarginStudy, OneStep, TapMargins, margins},
+    repeats::{RepeatOptions, RepeatStudy, Repeats, RepeatsAt, Why, repeats},
+    run::{Run, Share, StudyProgress},
+    stress::{StressKind, StressReport, StressSet, StressStudy, stress, stress_set},
+    tap_distances::{Bin, Nearest, Quantile, TapDistances, TapOptions},
+};
+
+/// What a journal says about prompts, in place of the prompts: how many there are, and a hash of their token ids.
+fn fingerprint(prompts: &[Vec<u32>]) -> String {
+    // FNV-1a: it guards against a mistake, not against an attack.
+    let mix = |hash: u64, number: u64| (hash ^ number).wrapping_mul(0x0000_0100_0000_01b3);
+    let hash = prompts.iter().fold(0xcbf2_9ce4_8422_2325, |hash, ids| {
+        ids.iter().fold(mix(hash, ids.len() as u64), |hash, &id| mix(hash, u64::from(id)))
+    });
+    format!("{} prompts, {hash:016x}", prompts.len())
+}

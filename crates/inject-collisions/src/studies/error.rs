@@ -1,0 +1,97 @@
+//! Everything that can end a study.
+
+use std::{io, path::PathBuf};
+
+use inject_states::{ExtractError, ModelError, Tap, store::StoreError};
+
+use crate::CollisionError;
+
+/// Why a study cannot be done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StudyError {
+    /// The rows of a tap cannot be searched.
+    #[error(transparent)]
+    Collision(#[from] CollisionError),
+    /// States could not be computed.
+    #[error(transparent)]
+    Extract(#[from] ExtractError),
+    /// The model refused a prompt or a tap.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A store could not be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// All rows are states of one prompt.
+    #[error("all rows at {tap} belong to the same token ids: expected at least two different prompts")]
+    NoPairs {
+        /// The tap.
+        tap: Tap,
+    },
+    /// Fewer different prompts than a study compares.
+    #[error("{found} different prompts: expected at least {expected}")]
+    TooFewPrompts {
+        /// How many there are.
+        found: usize,
+        /// How many are needed.
+        expected: usize,
+    },
+    /// Two prefixes with the same token ids: their extensions would collide by construction.
+    #[error("prefixes {first} and {second} have the same token ids: expected each once")]
+    RepeatedPrefix {
+        /// The one, counted from 0.
+        first: usize,
+        /// The other.
+        second: usize,
+    },
+    /// The noise floor of a tap was not given.
+    #[error("no noise floor is known at {tap}: measure it first")]
+    NoNoiseFloor {
+        /// The tap.
+        tap: Tap,
+    },
+    /// A part that there is not.
+    #[error("part {part} of {parts}: expected a part below the number of parts, counted from 0")]
+    NoSuchPart {
+        /// The part asked for.
+        part: usize,
+        /// How many there are.
+        parts: usize,
+    },
+    /// The journal of a study cannot be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Journal {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// Another process writes the journal.
+    #[error("{} is being written by another process", path.display())]
+    JournalBusy {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A line of the journal that no study wrote.
+    #[error("{}, line {line}: {reason}", path.display())]
+    JournalLine {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The journal belongs to a study of other things.
+    #[error("{} belongs to another study: {found}; expected {expected}", path.display())]
+    OtherStudy {
+        /// The file.
+        path: PathBuf,
+        /// What that study is about, as JSON.
+        found: String,
+        /// What this one is about.
+        expected: String,
+    },
+}

@@ -1,0 +1,92 @@
+//! All one-token extensions.
+
+use inject_collisions::{
+    Extraction, Metric, Model, Precision, Tap, Verdict, distance,
+    store::Positions,
+    studies::{ExhaustiveOptions, ExhaustiveStudy, Run, Scope, exhaustive, pairs_across, pairs_within},
+};
+use ndarray::Array2;
+
+use super::{in_parts, model, spec};
+
+const TAP: Tap = Tap::Block(2);
+
+fn options() -> ExhaustiveOptions {
+    ExhaustiveOptions {
+        tap: TAP,
+        metric: Metric::L2,
+        closest: 5,
+        sampled_pairs: 500,
+        scope: Scope::WithinAndAcross,
+        // Small, so that there are many batches.
+        memory_budget: 1 << 18,
+    }
+}
+
+fn prefixes() -> Vec<Vec<u32>> {
+    vec![vec![3, 4, 5], vec![6], vec![9, 8]]
+}
+
+fn study(model: &Model, dir: &std::path::Path, run: Run<'_>) -> ExhaustiveStudy {
+    exhaustive(&model.decoder, &spec(model, &[TAP]), &prefixes(), dir, &options(), run).unwrap()
+}
+
+/// The states of all extensions, each prompt computed as a whole.
+fn states(model: &Model, prefix: &[u32]) -> Array2<f32> {
+    let prompts: Vec<Vec<u32>> =
+        (0..model.decoder.config().vocab_size as u32).map(|token| [prefix, &[token]].concat()).collect();
+    let extraction = Extraction::new(vec![TAP], Positions::Last).unwrap();
+    extraction.run(&model.decoder, &prompts, &mut |_| ()).unwrap().remove(&TAP).unwrap()
+}
+
+#[test]
+fn all_pairs_within_and_across_are_decided_and_the_closest_is_that_of_whole_prompts() {
+    let model = model("gemma3", Precision::F32);
+    let folder = tempfile::tempdir().unwrap();
+    let found = study(&model, folder.path(), Run::in_memory(&mut |_| ()));
+    let (k, v) = (prefixes().len() as u64, model.decoder.config().vocab_size as u64);
+    assert_eq!((found.pairs_within, found.pairs_across), (pairs_within(k, v), pairs_across(k, v)));
+    assert_eq!(found.verdict, Some(Verdict::Separated));
+    let states: Vec<Array2<f32>> = prefixes().iter().map(|prefix| states(&model, prefix)).collect();
+    for extensions in &found.extensions {
+        let [first, second] = extensions.prefixes;
+        let mut naive = f64::INFINITY;
+        for (a, state) in states[first].rows().into_iter().enumerate() {
+            for (b, other) in states[second].rows().into_iter().enumerate() {
+                if first != second || a < b {
+                    naive = naive.min(distance(&state.to_vec(), &other.to_vec()));
+                }
+            }
+        }
+        let closest = extensions.closest[0];
+        // Candidates behind a cache and whole prompts differ by rounding.
+        assert!((closest.distance - naive).abs() <= 1e-4 * naive, "{} for {naive}", closest.distance);
+        let [a, b] = [0, 1].map(|i| states[closest.prefixes[i]].row(closest.tokens[i] as usize).to_vec());
+        assert!((distance(&a, &b) - closest.distance).abs() <= 1e-4 * naive);
+    }
+}
+
+#[test]
+fn parts_of_the_study_add_up_to_the_whole() {
+    let model = model("gpt2", Precision::F32);
+    let folder = tempfile::tempdir().unwrap();
+    let states = folder.path().join("states");
+    let whole = study(&model, &states, Run::in_memory(&mut |_| ()));
+    // The stores are shared: a part finds those of another part there.
+    let parts = in_parts(folder.path(), |run| study(&model, &states, run));
+    assert_eq!(parts.extensions, whole.extensions);
+    assert_eq!((parts.pairs_within, parts.pairs_across), (whole.pairs_within, whole.pairs_across));
+}
+
+#[test]
+fn a_folder_with_states_of_another_model_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let [first, second] = ["gpt2", "gpt-neo"].map(|name| model(name, Precision::F32));
+    study(&first, folder.path(), Run::in_memory(&mut |_| ()));
+    let mut quiet = |_| ();
+    let run = Run::in_memory(&mut quiet);
+    let error =
+        exhaustive(&second.decoder, &spec(&second, &[TAP]), &prefixes(), folder.path(), &options(), run)
+            .unwrap_err();
+    assert!(matches!(error, inject_collisions::studies::StudyError::Store(_)), "{error}");
+}

@@ -1,0 +1,65 @@
+//! Prompts that were made to be alike, on the model that ships with the project: it has a tokenizer.
+
+use std::path::Path;
+
+use inject_collisions::{
+    Bos, Extraction, Model, Origin, Precision, Tap, distance,
+    store::Positions,
+    studies::{Run, StressKind, StressSet, StudyError, TapOptions, stress, stress_set},
+};
+
+const TAPS: [Tap; 2] = [Tap::Block(1), Tap::FinalNorm];
+
+fn bundled() -> Model {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/model");
+    Model::load(Origin::of_folder(&folder), Precision::F32, &inject_devices::compiled().remove(0)).unwrap()
+}
+
+fn study(model: &Model, sets: &[StressSet]) -> Result<inject_collisions::studies::StressStudy, StudyError> {
+    let (options, device) = (TapOptions::default(), model.decoder.device());
+    let (tokenizer, mut quiet) = (model.tokenizer().unwrap(), |_| ());
+    let run = Run::in_memory(&mut quiet);
+    stress(&model.decoder, tokenizer, Bos::Auto, "bundled", sets, &TAPS, &options, &device, run)
+}
+
+#[test]
+fn every_set_has_the_minimum_of_the_double_loop_and_prompts_of_the_same_tokens_are_counted_apart() {
+    let model = bundled();
+    let texts: Vec<String> =
+        ["Mia has a red box. It is new, too.", "def f(x):\n    return x"].map(str::to_owned).into();
+    let sets = StressKind::ALL.map(|kind| {
+        let mut set = stress_set(kind, &texts, 20);
+        set.texts.push(set.texts[0].clone());
+        set
+    });
+    let found = study(&model, &sets).unwrap();
+    for (set, report) in sets.iter().zip(&found.sets) {
+        assert_eq!(set.kind, report.kind);
+        assert!(report.same_tokens >= 1 && report.prompts + report.same_tokens == set.texts.len());
+        let tokenizer = model.tokenizer().unwrap();
+        let prompts: Vec<Vec<u32>> =
+            set.texts.iter().map(|text| tokenizer.encode(text, Bos::Auto).unwrap()).collect();
+        let extraction = Extraction::new(TAPS.to_vec(), Positions::Last).unwrap();
+        let states = extraction.run(&model.decoder, &prompts, &mut |_| ()).unwrap();
+        for at in &report.taps {
+            let mut naive = f64::INFINITY;
+            for (a, b) in (0..prompts.len()).flat_map(|a| (0..a).map(move |b| (a, b))) {
+                if prompts[a] != prompts[b] {
+                    let [a, b] = [a, b].map(|row| states[&at.tap].row(row).to_vec());
+                    naive = naive.min(distance(&a, &b));
+                }
+            }
+            // Other batches: the two differ by rounding.
+            assert!((at.distances.minimum - naive).abs() <= 1e-3 * naive, "{} {}", set.kind, at.tap);
+            assert_eq!(at.closest_prompts[0].distance, at.distances.minimum);
+            assert!(at.closest_prompts[0].text.is_some());
+        }
+    }
+}
+
+#[test]
+fn a_set_of_one_prompt_is_refused() {
+    let set = StressSet { kind: StressKind::NearDuplicates, texts: vec!["a".to_owned(), "a".to_owned()] };
+    let error = study(&bundled(), &[set]).unwrap_err();
+    assert!(matches!(error, StudyError::TooFewPrompts { found: 1, expected: 2 }));
+}
