@@ -12,16 +12,16 @@ use crate::CollisionError;
 pub enum StudyError {
     /// The rows of a tap cannot be searched.
     #[error(transparent)]
-    Collision(#[from] CollisionError),
+    Collision(Box<CollisionError>),
     /// States could not be computed.
     #[error(transparent)]
-    Extract(#[from] ExtractError),
+    Extract(Box<ExtractError>),
     /// The model refused a prompt or a tap.
     #[error(transparent)]
-    Model(#[from] ModelError),
+    Model(Box<ModelError>),
     /// A store could not be read or written.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(Box<StoreError>),
     /// All rows are states of one prompt.
     #[error("all rows at {tap} belong to the same token ids: expected at least two different prompts")]
     NoPairs {
@@ -94,4 +94,30 @@ pub enum StudyError {
         /// What this one is about.
         expected: String,
     },
+}
+
+// Boxed, because each of these is large and results are passed through many hands.
+
+impl From<CollisionError> for StudyError {
+    fn from(error: CollisionError) -> Self {
+        StudyError::Collision(Box::new(error))
+    }
+}
+
+impl From<ExtractError> for StudyError {
+    fn from(error: ExtractError) -> Self {
+        StudyError::Extract(Box::new(error))
+    }
+}
+
+impl From<ModelError> for StudyError {
+    fn from(error: ModelError) -> Self {
+        StudyError::Model(Box::new(error))
+    }
+}
+
+impl From<StoreError> for StudyError {
+    fn from(error: StoreError) -> Self {
+        StudyError::Store(Box::new(error))
+    }
 }
