@@ -118,7 +118,7 @@ impl Memory {
         }
         let Some(fit) = &self.fit else { return Ok(None) };
         let (target, pairs) = (open.target.id(), fit.pairs);
-        if !self.expected.as_ref().is_some_and(|known| (known.target, known.pairs) == (target, pairs)) {
+        if self.expected.as_ref().is_none_or(|known| (known.target, known.pairs) != (target, pairs)) {
             let points = fit.expected(open, &self.ids)?;
             self.expected = Some(Expected { target, pairs, ids: nearest(points.clone())?, points });
         }
