@@ -74,8 +74,8 @@ impl Choice {
         let reason = format!(
             "no lens for {tap}; prior and secant: about {uncalibrated:.0} forward passes; by scanning about {scan:.0}"
         );
-        // Beyond an eighth of the vocabulary a guided search has failed, and the scan does not repeat anything.
-        let secant = Secant::up_to((config.vocab_size / 8).min(2048));
+        // Beyond a quarter of the vocabulary a guided search has failed, and the scan does not repeat anything.
+        let secant = Secant::up_to((config.vocab_size / 4).min(2048));
         let likely = Prior::up_to(80).beginning_with(bos);
         // Where the way to the head is much longer than the way to the tap, memory is cheaper than expectation.
         let policy = match prior > FAR {

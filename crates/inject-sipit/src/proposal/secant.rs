@@ -79,7 +79,7 @@ impl Secant {
     /// Untested tokens from all over the vocabulary.
     fn sample(&self, place: &Place<'_>) -> Vec<u32> {
         let all = spread(place.vocab_size() as u32).take(place.vocab_size());
-        all.filter(|id| !place.tested.contains(*id)).take(SAMPLED).collect()
+        all.filter(|id| !place.tested.contains(*id)).take(enough_sampled(place)).collect()
     }
 
     /// The untested tokens to which the tested ones point.
@@ -201,6 +201,11 @@ impl Directions {
     }
 }
 
+/// [`SAMPLED`], or a share of a small vocabulary, of which more would be half a scan.
+fn enough_sampled(place: &Place<'_>) -> usize {
+    SAMPLED.min(place.vocab_size() / 16).max(2)
+}
+
 /// The spread of each coordinate over some states: the median distance from the median, which a few states far off do not move.
 fn spreads(sample: &[(u32, Vec<f64>)], d_model: usize) -> impl Iterator<Item = f64> {
     (0..d_model).map(|i| {
@@ -266,7 +271,7 @@ impl Proposer for Secant {
             return Ok(Vec::new());
         }
         let everywhere = place.position() == 0 || self.proposed >= NEARBY;
-        let proposed = if everywhere && self.sampled < SAMPLED.min(place.vocab_size() / 8).max(2) {
+        let proposed = if everywhere && self.sampled < enough_sampled(place) {
             let sample = self.sample(place);
             self.sampled += sample.len();
             sample
