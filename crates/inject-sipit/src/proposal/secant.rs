@@ -172,8 +172,10 @@ impl Secant {
     /// nearest to it, whatever its direction.
     fn nearness(&mut self, decoder: &Decoder, points: Tensor<2>) -> Tensor<2> {
         let embedding = decoder.token_embedding();
-        // Another model's would be of another length, or only make worse guesses.
-        self.directions.take_if(|known| known.lengths.dims()[0] != decoder.config().vocab_size);
+        // Those of another model of the same shape would only make worse guesses.
+        let [vocab_size, d_model] = embedding.dims();
+        self.directions
+            .take_if(|known| (known.lengths.dims()[0], known.mean.dims()[1]) != (vocab_size, d_model));
         let Directions { mean, lengths } =
             self.directions.get_or_insert_with(|| Directions::of(embedding.clone())).clone();
         let points = (points - mean.clone()).transpose(); // [d_model, points]
