@@ -12,13 +12,12 @@ use std::time::Duration;
 
 use burn::tensor::{DType, Distribution, Tensor};
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use inject_benches::{Shape, bundled, device, ids, prefix, random, wait};
-use inject_sipit::{
-    Extraction, Inverter, Policy, Scan, Settings, Tap, TargetStates, foreign::SourceDtype, store::Positions,
-};
+use inject_benches::{Shape, bundled, device, ids, prefix, random, states_of, wait};
+use inject_sipit::{Inverter, Policy, Scan, Settings, Tap};
 
 const PREFIX: usize = 16;
-const COUNTS: [usize; 3] = [64, 512, 2048];
+/// From what repairs one position to what scans the vocabulary.
+const COUNTS: [usize; 6] = [8, 16, 32, 64, 512, 2048];
 /// The first feed-forward matrix of GPT-2 small; as long a one for the width of SmolLM2-135M; gate or up of Gemma-3-270M.
 const PRODUCTS: [[usize; 3]; 3] = [[512, 768, 3072], [512, 576, 3072], [512, 640, 2048]];
 
@@ -72,10 +71,7 @@ fn scan(criterion: &mut Criterion) {
     let (n_layers, vocab_size) = (decoder.config().n_layers(), decoder.config().vocab_size);
     let tap = Tap::Block(n_layers.div_ceil(2));
     let prompt = ids(PREFIX + 1, vocab_size);
-    let extraction = Extraction::new(vec![tap], Positions::All).expect("one tap");
-    let states = extraction.run(&decoder, std::slice::from_ref(&prompt), &mut |_| ());
-    let states = states.expect("the prompt can be computed")[&tap].mapv(f64::from);
-    let target = TargetStates::new(states, tap, SourceDtype::F32).expect("finite states");
+    let target = states_of(&decoder, &prompt, tap);
 
     let settings = Settings { scan: Scan::Whole, ..Settings::default() };
     let inverter = Inverter::new(&decoder, tap, settings).expect("a tap of this model");

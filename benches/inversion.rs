@@ -2,7 +2,6 @@
 //!
 //! - `draft`: `model/tap/positions`, a prompt drafted rightly: one forward pass, states read back, every position compared in
 //!   f64. `forward` is the pass alone; `noise` is what making an inverter costs before that.
-//! - `repair`: one more candidate batch of the given size at a position behind a prefix of 64 tokens.
 //! - `scan`: the first tokens of the vocabulary in batches of 512 until one fits. Its rate against that of `gemm` in the
 //!   `candidates` benchmark, run beside it, is the share of the machine that a scan uses.
 
@@ -11,10 +10,10 @@
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use inject_benches::{Shape, device, ids, prefix, wait};
+use inject_benches::{Shape, device, ids, states_of, wait};
 use inject_sipit::{
-    Decoder, Extraction, InvertError, Inverter, Logits, Open, Place, Policy, Proposer, Settings, Tap,
-    TargetStates, TokenBatch, foreign::SourceDtype, store::Positions,
+    Decoder, InvertError, Inverter, Logits, Open, Place, Policy, Proposer, Settings, Tap, TargetStates,
+    TokenBatch,
 };
 
 const POSITIONS: usize = 64;
@@ -37,13 +36,6 @@ impl Proposer for Told {
     fn propose(&mut self, _: &Place<'_>) -> Result<Vec<u32>, InvertError> {
         Ok(Vec::new())
     }
-}
-
-fn states_of(decoder: &Decoder, prompt: &[u32], tap: Tap) -> TargetStates {
-    let extraction = Extraction::new(vec![tap], Positions::All).expect("one tap");
-    let states = extraction.run(decoder, &[prompt.to_vec()], &mut |_| ());
-    let states = states.expect("the prompt can be computed")[&tap].mapv(f64::from);
-    TargetStates::new(states, tap, SourceDtype::F32).expect("finite states")
 }
 
 fn invert(inverter: &Inverter<'_>, target: &TargetStates, mut policy: Policy, expected: &[u32]) {
@@ -88,29 +80,6 @@ fn draft(criterion: &mut Criterion) {
     }
 }
 
-fn repair(criterion: &mut Criterion) {
-    let device = device();
-    let mut group = criterion.benchmark_group("repair");
-    group.sampling_mode(SamplingMode::Flat);
-    for shape in Shape::ALL {
-        let decoder = shape.decoder(&device);
-        for tap in taps(&decoder) {
-            let cache = prefix(&decoder, POSITIONS, tap);
-            for count in [1, 8, 16, 32, 64, 256] {
-                let ids = ids(count, decoder.config().vocab_size);
-                group.bench_function(BenchmarkId::new(format!("{shape}/{tap}"), count), |bencher| {
-                    bencher.iter(|| {
-                        let states = decoder.candidates(&cache, &ids, tap);
-                        wait(&device);
-                        states.expect("ids of this vocabulary")
-                    });
-                });
-            }
-        }
-    }
-    group.finish();
-}
-
 fn scan(criterion: &mut Criterion) {
     let device = device();
     let mut group = criterion.benchmark_group("scan");
@@ -137,6 +106,6 @@ criterion_group! {
         .sample_size(10)
         .warm_up_time(Duration::from_secs(1))
         .measurement_time(Duration::from_secs(3));
-    targets = draft, repair, scan
+    targets = draft, scan
 }
 criterion_main!(benches);

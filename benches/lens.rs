@@ -9,11 +9,8 @@
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use inject_benches::{Shape, bundled, device, ids, random};
-use inject_sipit::{
-    Decoder, Extraction, FirstPosition, Lens, LensBuilder, Tap, TargetStates, foreign::SourceDtype,
-    store::Positions,
-};
+use inject_benches::{Shape, bundled, device, ids, random, states_of};
+use inject_sipit::{Decoder, FirstPosition, Lens, LensBuilder, Tap};
 
 const LENGTHS: [usize; 2] = [64, 512];
 const LIKELIEST: usize = 8;
@@ -52,10 +49,7 @@ fn read(criterion: &mut Criterion) {
     let lens = make(&builder(vec![tap], vocab_size), &decoder).remove(0);
     let mut group = criterion.benchmark_group("read");
     for length in LENGTHS {
-        let extraction = Extraction::new(vec![tap], Positions::All).expect("one tap");
-        let states = extraction.run(&decoder, &[ids(length, vocab_size)], &mut |_| ());
-        let states = states.expect("the prompt can be computed")[&tap].mapv(f64::from);
-        let target = TargetStates::new(states, tap, SourceDtype::F32).expect("finite states");
+        let target = states_of(&decoder, &ids(length, vocab_size), tap);
         let label = BenchmarkId::new(format!("smollm2-135m/{tap}/rank {}", lens.about().rank), length);
         group.bench_function(label, |bencher| {
             bencher.iter(|| lens.read(&decoder, &target, LIKELIEST).expect("a lens of this model"));

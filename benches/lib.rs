@@ -25,7 +25,10 @@ use std::{
 
 use burn::tensor::Device;
 use inject_devices::DeviceKind;
-use inject_sipit::{Decoder, DecoderConfig, Logits, Model, Origin, Precision, PrefixCache, Tap, TokenBatch};
+use inject_sipit::{
+    Decoder, DecoderConfig, Extraction, Logits, Model, Origin, Precision, PrefixCache, Tap, TargetStates,
+    TokenBatch, foreign::SourceDtype, store::Positions,
+};
 
 /// A model shape that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,4 +156,16 @@ pub fn prefix(decoder: &Decoder, len: usize, deepest: Tap) -> PrefixCache {
         decoder.prefix_cache(1, len + 1, deepest).expect("the model has the tap and the positions");
     decoder.extend(&mut cache, &tokens, &[], Logits::None).expect("the prefix fits the cache");
     cache
+}
+
+/// The states of one prompt at one tap, as somebody else would have them.
+///
+/// # Panics
+///
+/// If the decoder cannot compute the prompt.
+pub fn states_of(decoder: &Decoder, prompt: &[u32], tap: Tap) -> TargetStates {
+    let extraction = Extraction::new(vec![tap], Positions::All).expect("one tap");
+    let states = extraction.run(decoder, &[prompt.to_vec()], &mut |_| ());
+    let states = states.expect("the prompt can be computed")[&tap].mapv(f64::from);
+    TargetStates::new(states, tap, SourceDtype::F32).expect("finite states")
 }

@@ -17,8 +17,7 @@ use clap::Parser;
 use indicatif::ProgressBar;
 use inject_examples::{Failure, ModelArgs, PolicyArgs, PromptArgs, finish, forward_seconds, say};
 use inject_sipit::{
-    Acceptance, Extraction, Inverter, Model, Policy, Settings, Tap, TargetStates, foreign::SourceDtype,
-    store::Positions,
+    Extraction, Inverter, Model, Policy, Settings, Tap, TargetStates, foreign::SourceDtype, store::Positions,
 };
 use ndarray::Array2;
 
@@ -49,8 +48,8 @@ struct Options {
     /// Number format in which the states are given to the inverter
     #[arg(long, value_enum, default_value_t = Format::F32)]
     format: Format,
-    /// Add Gaussian noise of this share of the prompt's least margin to every state; the margin is that among the nearest of
-    /// RIVALS candidates at each position
+    /// Add Gaussian noise of this share of the prompt's least margin to every state; the margin is that among
+    /// --margin-rivals candidates at each position
     #[arg(long, value_name = "SHARE")]
     noise_share: Option<f64>,
     /// Candidates by which the margin is measured for --noise-share
@@ -131,7 +130,11 @@ fn at_tap(
             let clean = TargetStates::new(states.clone(), tap, dtype)?;
             noise = share * least_margin(options, &inverter, &clean, &mut choice.policy)?;
             disturb::add_gaussian(&mut states, noise, number as u64);
-            noisy = Some(Inverter::new(&model.decoder, tap, under_noise(options, noise)?)?);
+            noisy = Some(Inverter::new(
+                &model.decoder,
+                tap,
+                PolicyArgs { noise, ..options.policy.clone() }.settings()?,
+            )?);
         }
         let inverter = noisy.as_ref().unwrap_or(&inverter);
         let target = TargetStates::new(states, tap, dtype)?;
@@ -159,14 +162,6 @@ fn least_margin(
     let inversion = inverter.invert(clean, policy, &mut |_| ())?;
     let margins = inversion.positions.iter().filter_map(|position| position.margin);
     margins.min_by(f64::total_cmp).ok_or_else(|| Failure::new("no margin was measured"))
-}
-
-/// The settings for states with noise of this norm.
-fn under_noise(options: &Options, noise: f64) -> Result<Settings, Failure> {
-    let mut settings = options.policy.settings()?;
-    settings.acceptance = Acceptance::NoiseFloor { added: noise };
-    settings.rivals = options.policy.rivals.unwrap_or(64);
-    Ok(settings)
 }
 
 impl Format {

@@ -18,6 +18,12 @@
 /// assert_eq!(distance(&[3.0_f32, 0.0], &[0.0_f64, 4.0]), 5.0);
 /// ```
 pub fn distance<A: Copy + Into<f64>, B: Copy + Into<f64>>(a: &[A], b: &[B]) -> f64 {
+    sum_of_squares(a, b, |a, b| a.into() - b.into()).sqrt()
+}
+
+/// The sum of the squared differences of two states, coordinate by coordinate, whatever a difference is.
+#[inline]
+pub(crate) fn sum_of_squares<A: Copy, B: Copy>(a: &[A], b: &[B], difference: impl Fn(A, B) -> f64) -> f64 {
     assert_eq!(a.len(), b.len(), "states of different widths");
     // Eight sums at once: the compiler makes vector instructions of them, and each is an eighth as long.
     let mut sums = [0.0_f64; 8];
@@ -25,15 +31,15 @@ pub fn distance<A: Copy + Into<f64>, B: Copy + Into<f64>>(a: &[A], b: &[B]) -> f
     let (b_chunks, b_rest) = b.as_chunks::<8>();
     for (a, b) in a_chunks.iter().zip(b_chunks) {
         for lane in 0..8 {
-            let difference = a[lane].into() - b[lane].into();
+            let difference = difference(a[lane], b[lane]);
             sums[lane] += difference * difference;
         }
     }
-    for (lane, (a, b)) in a_rest.iter().zip(b_rest).enumerate() {
-        let difference = (*a).into() - (*b).into();
+    for (lane, (&a, &b)) in a_rest.iter().zip(b_rest).enumerate() {
+        let difference = difference(a, b);
         sums[lane] += difference * difference;
     }
-    sums.iter().sum::<f64>().sqrt()
+    sums.iter().sum::<f64>()
 }
 
 /// The L2 distance of two states after each difference is multiplied by the weight of its coordinate, in f64.

@@ -1,6 +1,9 @@
 //! What is meant by a distance.
 
-use crate::{CollisionError, Rows, distance, norm};
+use crate::{
+    CollisionError, Rows,
+    distance::{distance, norm, sum_of_squares},
+};
 
 /// What is meant by a distance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -49,21 +52,7 @@ impl Metric {
 
 /// The cosine distance, given what each row is to be multiplied by.
 fn cosine(a: &[f32], a_scale: f64, b: &[f32], b_scale: f64) -> f64 {
-    assert_eq!(a.len(), b.len(), "states of different widths");
-    let mut sums = [0.0_f64; 8];
-    let (a_chunks, a_rest) = a.as_chunks::<8>();
-    let (b_chunks, b_rest) = b.as_chunks::<8>();
-    for (a, b) in a_chunks.iter().zip(b_chunks) {
-        for lane in 0..8 {
-            let difference = f64::from(a[lane]) * a_scale - f64::from(b[lane]) * b_scale;
-            sums[lane] += difference * difference;
-        }
-    }
-    for (lane, (a, b)) in a_rest.iter().zip(b_rest).enumerate() {
-        let difference = f64::from(*a) * a_scale - f64::from(*b) * b_scale;
-        sums[lane] += difference * difference;
-    }
-    sums.iter().sum::<f64>() / 2.0
+    sum_of_squares(a, b, |a, b| f64::from(a) * a_scale - f64::from(b) * b_scale) / 2.0
 }
 
 /// The rows of a search as points whose L2 distance orders them as the metric does.

@@ -12,6 +12,7 @@ mod sweep;
 mod tile;
 
 use burn::tensor::Device;
+use inject_states::SplitMix;
 
 use self::{
     axes::{Axes, Position},
@@ -222,11 +223,10 @@ impl<'a> Search<'a> {
     fn sample(&self, pairs: u64, seed: u64, mut take: impl FnMut(f64)) {
         let n = self.points.rows.rows() as u64;
         let mut buffers = [Vec::new(), Vec::new()];
-        let mut state = seed;
+        let mut numbers = SplitMix::seeded(seed);
         let mut left = if self.pair_count == 0 { 0 } else { pairs };
         while left > 0 {
-            let [a, b] =
-                [(); 2].map(|()| ((u128::from(split_mix(&mut state)) * u128::from(n)) >> 64) as usize);
+            let [a, b] = [(); 2].map(|()| numbers.below(n) as usize);
             if a != b && self.pairs.admit(self.points.rows, a, b) {
                 take(self.points.distance(a, b, &mut buffers));
                 left -= 1;
@@ -307,15 +307,4 @@ impl<'a> Search<'a> {
     fn scan<'s>(&'s self, index: &'s Index) -> Scan<'s> {
         Scan { points: &self.points, pairs: self.pairs, index }
     }
-}
-
-/// # Source
-///
-/// Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014, as in java.util.SplittableRandom.
-fn split_mix(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }

@@ -41,6 +41,7 @@ mod hypothesis;
 mod inversion;
 mod inverter;
 mod lens;
+mod median;
 mod noise;
 mod policy;
 mod proposal;

@@ -25,6 +25,7 @@
 //! - [`store`]: states on disk, resumable, memory-mappable.
 //! - [`foreign`]: states that other programs wrote.
 //! - [`prompts`]: prompts from files, and from the project's own generator.
+//! - [`SplitMix`]: random numbers for whatever draws lots, the same on every platform.
 //!
 //! Everything of `inject-models` is re-exported, so that one dependency is enough. Features: `hub` (default) as there;
 //! `parquet` reads prompts from .parquet files.
@@ -34,12 +35,14 @@ pub mod prompts;
 pub mod store;
 
 mod extract;
+mod split_mix;
 
 pub use inject_models;
 pub use inject_models::*;
 
-pub use self::extract::{
-    ExtractError, Extraction, Progress, batches_by_length, extract_to_store, measure_noise,
+pub use self::{
+    extract::{ExtractError, Extraction, Progress, batches_by_length, extract_to_store, measure_noise},
+    split_mix::SplitMix,
 };
 
 /// Taps for the eye, as they are written on a command line.

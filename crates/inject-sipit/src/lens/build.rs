@@ -155,7 +155,9 @@ impl LensBuilder {
         progress: &mut dyn FnMut(LensProgress),
     ) -> Result<Vec<Lens>, InvertError> {
         let taps = self.checked_taps(decoder)?;
-        self.check_first(decoder.config().vocab_size)?;
+        if let FirstPosition::Bos(bos) = self.first {
+            decoder.config().check_prompt(0, &[bos])?;
+        }
         let samples = self.samples();
         if samples.len() < FEWEST_SAMPLES {
             return Err(LensError::TooLittleText { found: samples.len(), expected: FEWEST_SAMPLES }.into());
@@ -208,15 +210,6 @@ impl LensBuilder {
             tap.checked(decoder.config().n_layers()).map_err(ModelError::from)?;
         }
         if taps.is_empty() { Err(LensError::NoTaps.into()) } else { Ok(taps) }
-    }
-
-    fn check_first(&self, vocab_size: usize) -> Result<(), ModelError> {
-        match self.first {
-            FirstPosition::Bos(found) if found as usize >= vocab_size => {
-                Err(ModelError::TokenId { prompt: 0, position: 0, found, vocab_size })
-            }
-            FirstPosition::Bos(_) | FirstPosition::Any => Ok(()),
-        }
     }
 
     /// Every position of text with another before it.

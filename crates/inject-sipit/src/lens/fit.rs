@@ -5,7 +5,11 @@ use inject_collisions::Tap;
 use nalgebra::DMatrix;
 
 use super::{LensError, PriorMap, tensor};
-use crate::{InvertError, read, read_f32};
+use crate::{
+    InvertError,
+    median::{centre_and_spread, median},
+    read, read_f32,
+};
 
 /// States of text at one tap, as rows that stand side by side.
 pub(super) struct Samples {
@@ -117,17 +121,15 @@ pub(super) fn fit_first(classes: Tensor<2>, rank: usize) -> Result<(Tensor<2>, T
     const FAR: f64 = 4.0;
     let device = classes.device();
     let states = host(classes)?;
-    let centre: Vec<f64> =
-        states.column_iter().map(|column| median(column.iter().copied().collect())).collect();
-    let spread = states.column_iter().zip(&centre).map(|(column, centre)| {
-        median(column.iter().map(|value| (value - centre).abs()).collect()).max(1e-6)
-    });
-    let spread: Vec<f64> = spread.collect();
+    let of_column =
+        |column: nalgebra::DVectorView<'_, f64>| centre_and_spread(column.iter().copied().collect());
+    let (centre, spread): (Vec<f64>, Vec<f64>) = states.column_iter().map(of_column).unzip();
+    let spread: Vec<f64> = spread.into_iter().map(|spread| spread.max(1e-6)).collect();
     let scaled = DMatrix::from_fn(states.nrows(), states.ncols(), |row, column| {
         (states[(row, column)] - centre[column]) / spread[column]
     });
     let lengths: Vec<f64> = scaled.row_iter().map(|row| row.norm()).collect();
-    let ordinary = FAR * median(lengths.clone());
+    let ordinary = FAR * median(&mut lengths.clone());
     let kept: Vec<usize> = (0..lengths.len()).filter(|&row| lengths[row] <= ordinary).collect();
     let kept = on_device(&scaled.select_rows(kept.iter()), &device);
     let covariance = host(kept.clone().transpose().matmul(kept.clone()))? / kept.dims()[0].max(1) as f64;
@@ -137,11 +139,6 @@ pub(super) fn fit_first(classes: Tensor<2>, rank: usize) -> Result<(Tensor<2>, T
     }
     let offset = -DMatrix::from_row_slice(1, centre.len(), &centre) * &axes;
     Ok((on_device(&axes, &device), on_device(&offset, &device)))
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    let middle = values.len() / 2;
-    if values.is_empty() { 0.0 } else { *values.select_nth_unstable_by(middle, f64::total_cmp).1 }
 }
 
 /// The eigenvectors of the largest eigenvalues, as columns.

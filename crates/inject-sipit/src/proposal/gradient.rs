@@ -1,10 +1,11 @@
 //! The paper's search: downhill through the space of embeddings, from one nearest token to the next.
 
+use inject_collisions::SplitMix;
+
 use super::{
     Place, Proposer,
     descent::{Objective, decayed, descend, slope, upload, wide},
     most_likely,
-    random::SplitMix,
     rows::Rows,
 };
 use crate::InvertError;
@@ -141,7 +142,7 @@ impl Gradient {
             return Ok(found);
         }
         let position = place.position() as u64;
-        let mut numbers = SplitMix(self.seed ^ position.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut numbers = SplitMix::seeded(self.seed ^ position.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let rows = Rows::of(place.decoder);
         let longer = if position == 0 { place.vocab_size() / Self::VOCABULARY } else { 0 };
         self.searches.push(Search {

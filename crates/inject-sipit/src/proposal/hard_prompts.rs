@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use inject_collisions::SplitMix;
+
 use super::{
     Open, Place, Proposer,
     descent::{Objective, decayed, descend, slope, upload, wide},
-    random::SplitMix,
     rows::Rows,
 };
 use crate::{InvertError, read};
@@ -122,7 +123,7 @@ impl HardPrompts {
 
     /// Random tokens.
     fn begin(&self, rows: &Rows, vocab_size: usize, positions: usize) -> Result<Search, InvertError> {
-        let mut numbers = SplitMix(self.seed);
+        let mut numbers = SplitMix::seeded(self.seed);
         let best: Vec<u32> = (0..positions).map(|_| numbers.below(vocab_size as u64) as u32).collect();
         Ok(Search { points: read(rows.rows(&best))?, best, lowest: f64::INFINITY })
     }

@@ -1,5 +1,7 @@
 //! The paper's brute force: a uniformly random order.
 
+use inject_collisions::SplitMix;
+
 use super::{Place, Proposer};
 use crate::InvertError;
 
@@ -32,7 +34,7 @@ impl RandomOrder {
 
     /// Fisher and Yates' shuffle.
     fn draw(&mut self, position: usize, vocab_size: usize) {
-        let mut numbers = SplitMix(self.seed ^ (position as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut numbers = SplitMix::seeded(self.seed ^ (position as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         self.order = (0..vocab_size as u32).collect();
         for i in (1..self.order.len()).rev() {
             self.order.swap(i, numbers.below(i as u64 + 1) as usize);
@@ -61,28 +63,6 @@ impl Proposer for RandomOrder {
         *passed += tested;
         let rest = self.order[*passed..].iter().copied();
         Ok(rest.filter(|&id| !place.tested.contains(id)).take(self.batch).collect())
-    }
-}
-
-/// Sebastiano Vigna's splitmix64: small, and the same on every platform.
-///
-/// # Source
-///
-/// prng.di.unimi.it/splitmix64.c.
-#[derive(Clone, Debug)]
-pub(crate) struct SplitMix(pub(crate) u64);
-
-impl SplitMix {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Uniform below `bound`, but for a bias of less than `bound / 2^64`.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }
 }
 

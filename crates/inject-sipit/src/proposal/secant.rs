@@ -8,13 +8,14 @@ use nalgebra::{DMatrix, DVector};
 
 use self::recall::Memory;
 use super::{Open, Place, Proposer, most_likely};
-use crate::{InvertError, noise::spread, read, read_f32};
+use crate::{InvertError, median::centre_and_spread, noise::spread, read, read_f32};
 
-/// Guesses the embedding of the token looked for from the candidates tested so far, and proposes the tokens nearest to it.
+/// Guesses the embedding of the token looked for from the candidates tested so far, and proposes the tokens in its direction.
 ///
 /// Around the state looked for, a token's state is roughly a linear function of its embedding. So the affine combination of
 /// tested states that comes closest to the state given, applied to their embeddings, is a guess of the embedding; the tokens
-/// nearest to it are tested, and make the next guess better. It needs no calibration: the model, the prefix and the depth are
+/// in its direction are tested, and make the next guess better. Where the neighbourhood says little, and at the first position,
+/// tokens from all over the vocabulary are tested first. It needs no calibration: the model, the prefix and the depth are
 /// whatever they are.
 ///
 /// With `x_i` the difference of a tested state and the one given, `G` their products and `w_i` weights that fall with distance,
@@ -50,19 +51,19 @@ const SAMPLED: usize = 384;
 
 /// From which tested candidates a guess is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum From {
+enum Basis {
     /// Those around the state looked for, the nearest most.
     Nearby,
     /// A sample of the vocabulary, all alike.
     Everywhere,
 }
 
-impl From {
+impl Basis {
     /// Tested candidates used, the nearest first.
     fn most(self) -> usize {
         match self {
-            From::Nearby => 256,
-            From::Everywhere => 768,
+            Basis::Nearby => 256,
+            Basis::Everywhere => 768,
         }
     }
 }
@@ -83,8 +84,8 @@ impl Secant {
     }
 
     /// The untested tokens to which the tested ones point.
-    fn pointed_to(&mut self, place: &Place<'_>, from: From) -> Result<Vec<u32>, InvertError> {
-        let guess = self.guess(place, from)?;
+    fn pointed_to(&mut self, place: &Place<'_>, basis: Basis) -> Result<Vec<u32>, InvertError> {
+        let guess = self.guess(place, basis)?;
         let embedding = place.decoder.token_embedding();
         let data = TensorData::new(guess.clone(), [1, guess.len()]).convert_dtype(embedding.dtype());
         let point = Tensor::from_data(data, (&embedding.device(), embedding.dtype()));
@@ -113,15 +114,13 @@ impl Secant {
     }
 
     /// The guessed embedding.
-    fn guess(&self, place: &Place<'_>, from: From) -> Result<Vec<f64>, InvertError> {
+    fn guess(&self, place: &Place<'_>, basis: Basis) -> Result<Vec<f64>, InvertError> {
         let wanted = place.target.state(place.position());
         // At an attention sink, as the first position is in most models, a few coordinates are a thousand times the others and say
         // little about the token, so each counts in units of its own spread. Around one state plain distances point better.
-        let weights: Vec<f64> = match from {
-            From::Everywhere => {
-                spreads(place.tested.sample(), wanted.len()).map(|spread| 1.0 / spread).collect()
-            }
-            From::Nearby => vec![1.0; wanted.len()],
+        let weights: Vec<f64> = match basis {
+            Basis::Everywhere => by_spread(place.tested.sample(), wanted.len()),
+            Basis::Nearby => vec![1.0; wanted.len()],
         };
         let mut near: Vec<(f64, &(u32, Vec<f64>))> = place
             .tested
@@ -130,16 +129,16 @@ impl Secant {
             .map(|tested| (weighted_distance(&tested.1, wanted, &weights), tested))
             .collect();
         near.sort_by(|a, b| a.0.total_cmp(&b.0));
-        near.truncate(from.most());
+        near.truncate(basis.most());
         let (n, d) = (near.len(), wanted.len());
         let differences = DMatrix::from_fn(d, n, |i, j| (near[j].1.1[i] - wanted[i]) * weights[i]);
         let mut products = differences.transpose() * &differences;
         let nearest = near[0].0.max(f64::MIN_POSITIVE);
         let scale = RIDGE * products.trace() / n as f64;
         for (i, (away, _)) in near.iter().enumerate() {
-            let mistrust = match from {
-                From::Everywhere => 1.0,
-                From::Nearby => (away / nearest).powi(2),
+            let mistrust = match basis {
+                Basis::Everywhere => 1.0,
+                Basis::Nearby => (away / nearest).powi(2),
             };
             products[(i, i)] += scale * mistrust + f64::MIN_POSITIVE;
         }
@@ -208,19 +207,10 @@ fn enough_sampled(place: &Place<'_>) -> usize {
     SAMPLED.min(place.vocab_size() / 16).max(2)
 }
 
-/// The spread of each coordinate over some states: the median distance from the median, which a few states far off do not move.
-fn spreads(sample: &[(u32, Vec<f64>)], d_model: usize) -> impl Iterator<Item = f64> {
-    (0..d_model).map(|i| {
-        let mut values: Vec<f64> = sample.iter().map(|(_, state)| state[i]).collect();
-        let centre = median(&mut values);
-        values.iter_mut().for_each(|value| *value = (*value - centre).abs());
-        median(&mut values).max(f64::MIN_POSITIVE)
-    })
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    let middle = values.len() / 2;
-    if values.is_empty() { 0.0 } else { *values.select_nth_unstable_by(middle, f64::total_cmp).1 }
+/// What makes each coordinate count in units of its spread over some states; one that does not vary says nothing.
+fn by_spread(sample: &[(u32, Vec<f64>)], d_model: usize) -> Vec<f64> {
+    let spread = |i: usize| centre_and_spread(sample.iter().map(|(_, state)| state[i]).collect()).1;
+    (0..d_model).map(spread).map(|spread| if spread > 0.0 { 1.0 / spread } else { 0.0 }).collect()
 }
 
 /// The row of the largest value in each of `columns` columns.
@@ -278,9 +268,9 @@ impl Proposer for Secant {
             self.sampled += sample.len();
             sample
         } else if everywhere {
-            self.pointed_to(place, From::Everywhere)?
+            self.pointed_to(place, Basis::Everywhere)?
         } else if place.tested.len() >= ENOUGH {
-            self.pointed_to(place, From::Nearby)?
+            self.pointed_to(place, Basis::Nearby)?
         } else {
             self.remembered(place)?
         };
