@@ -26,13 +26,13 @@ if [ -d "${INJECT_REAL_MODELS:-}/smollm2-135m" ]; then
     peer+=(--smollm2 "$INJECT_REAL_MODELS/smollm2-135m")
 fi
 
-cargo bench -p inject-benches --no-run
+cargo bench --no-run
 for round in $(seq "${ROUNDS:-2}"); do
     for question in forward step candidates; do
-        CRITERION_HOME="$out/criterion-$round" cargo bench -p inject-benches --bench "$question" |
+        CRITERION_HOME="$out/criterion-$round" cargo bench --bench "$question" |
             tee "$out/ours-$round-$question.txt"
         "${peer[@]}" --only "$question" | tee "$out/peer-$round-$question.md"
     done
 done
-cargo bench -p inject-benches --bench load | tee "$out/load.md"
+cargo bench --bench load | tee "$out/load.md"
 "$python" benches/peers/table.py "$out" | tee "$out/table.md"

@@ -18,11 +18,11 @@ cd "$(dirname "$0")/../.."
 python="${PYTHON:-python3}"
 rows=(${ROWS:-100000})
 
-cargo bench -p inject-benches --bench distances --no-run
+cargo bench --bench distances --no-run
 : > "$out/ours.md"
 for count in "${rows[@]}"; do
     for question in nearest closest; do
-        INJECT_STORE="$store" INJECT_TAP="$tap" cargo bench -p inject-benches --bench distances -- \
+        INJECT_STORE="$store" INJECT_TAP="$tap" cargo bench --bench distances -- \
             "/${count}x576/$question" | tee -a "$out/ours.md"
     done
 done

@@ -10,6 +10,7 @@
 //! | [`lengths`] | how do their distances depend on the length of the prompts? |
 //! | [`exhaustive`] | how close do all one-token extensions of some prompts come? |
 //! | [`margins`] | how far is the true token's state from that of every other token? |
+//! | [`decoding`] | is it still the nearest once the state is rounded, disturbed, or from other weights? |
 //! | [`stress`] | how close do prompts come that were made to be alike? |
 //! | [`repeats`] | which repetitions of one token have the same state? |
 //! | [`between_models`] | how do two models compare? |
@@ -18,6 +19,7 @@
 
 mod between_models;
 mod corpus;
+mod decoding;
 mod error;
 mod exhaustive;
 mod journal;
@@ -31,6 +33,9 @@ mod tap_distances;
 pub use self::{
     between_models::{BetweenModels, Compared, between_models},
     corpus::{CorpusStudy, PromptPair, TapReport, corpus},
+    decoding::{
+        DecodingOptions, DecodingStudy, Lost, Producer, Projected, Survival, TapDecoding, View, decoding,
+    },
     error::StudyError,
     exhaustive::{
         ExhaustiveOptions, ExhaustiveStudy, ExtensionPair, Extensions, Scope, exhaustive, pairs_across,
@@ -46,7 +51,7 @@ pub use self::{
 };
 
 /// What a journal says about prompts, in place of the prompts: how many there are, and a hash of their token ids.
-fn fingerprint(prompts: &[Vec<u32>]) -> String {
+pub fn fingerprint(prompts: &[Vec<u32>]) -> String {
     // FNV-1a: it guards against a mistake, not against an attack.
     let mix = |hash: u64, number: u64| (hash ^ number).wrapping_mul(0x0000_0100_0000_01b3);
     let hash = prompts.iter().fold(0xcbf2_9ce4_8422_2325, |hash, ids| {

@@ -215,6 +215,20 @@ pub enum ModelError {
         /// The text as given.
         found: String,
     },
+    /// Not the name of a number format of weights.
+    #[error("unknown weight format `{found}`: expected `f16`, `bf16`, `int8`, `int4`, `nf4` or `fp4`")]
+    UnknownWeightFormat {
+        /// The text as given.
+        found: String,
+    },
+    /// A parameter too large for a number format.
+    #[error("a parameter is {found}: {format} has no such finite number")]
+    BeyondFormat {
+        /// The format.
+        format: crate::WeightFormat,
+        /// The value.
+        found: f64,
+    },
     /// A tap the model does not have.
     #[error(transparent)]
     Tap(#[from] TapError),

@@ -20,7 +20,9 @@
 //!
 //! - [`Model`]: a checkpoint folder, loaded; [`Origin`] says where it came from.
 //! - [`Decoder`]: tokens to states; [`PrefixCache`] continues a sequence, and many candidates share one.
+//! - [`Matrix`]: the place of a matrix in a decoder, for experiments that change one.
 //! - [`WeightDtype`]: the number format in which [`Decoder::save_weights`] writes a checkpoint.
+//! - [`WeightFormat`]: a narrow number format that [`Decoder::with_weights_in`] rounds the weights to.
 //! - [`Tap`]: where a state is read.
 //! - [`TokenBatch`]: prompts, padded on the right.
 //! - [`to_host`]: the values of a tensor, back from the device.
@@ -40,6 +42,7 @@ mod error;
 mod families;
 mod host;
 mod model;
+mod quantise;
 mod source;
 mod tap;
 mod tokenizer;
@@ -50,11 +53,12 @@ pub use burn;
 pub use self::{
     checkpoint::WeightDtype,
     config::DecoderConfig,
-    decoder::{Decoder, Forward, Logits, PrefixCache},
+    decoder::{Decoder, Forward, Logits, Matrix, PrefixCache},
     error::ModelError,
     families::Family,
     host::to_host,
     model::{Model, Origin, Precision},
+    quantise::WeightFormat,
     source::ModelSource,
     tap::{Tap, TapError},
     tokenizer::{Bos, Tokenizer},

@@ -35,6 +35,14 @@ pub enum InvertError {
         /// Tap of the inverter.
         expected: Tap,
     },
+    /// Not one half step of rounding for each position.
+    #[error("{found} half steps of rounding for {expected} positions: expected one for each")]
+    HalfSteps {
+        /// How many were given.
+        found: usize,
+        /// How many positions there are.
+        expected: usize,
+    },
     /// A bound on a distance that no distance can satisfy.
     #[error("the tolerance is {found}, expected a finite number that is not negative")]
     Tolerance {
@@ -44,6 +52,9 @@ pub enum InvertError {
     /// The lens was made for something else, or cannot be made.
     #[error(transparent)]
     Lens(#[from] crate::LensError),
+    /// A study could not be carried out.
+    #[error(transparent)]
+    Study(#[from] inject_collisions::studies::StudyError),
     /// States of text could not be computed.
     #[error(transparent)]
     Extract(#[from] ExtractError),

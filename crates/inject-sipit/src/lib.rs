@@ -46,6 +46,7 @@ mod noise;
 mod policy;
 mod proposal;
 mod settings;
+pub mod studies;
 mod target;
 
 use burn::tensor::Tensor;

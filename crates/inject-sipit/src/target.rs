@@ -14,6 +14,8 @@ pub struct TargetStates {
     states: Array2<f64>,
     tap: Tap,
     dtype: SourceDtype,
+    /// How far even steps may have moved each coordinate of each position, beside what the dtype says.
+    half_steps: Option<Vec<f64>>,
     /// Tells apart what was computed for one target from what was computed for another.
     id: u64,
 }
@@ -35,11 +37,29 @@ impl TargetStates {
         match states.indexed_iter().find(|(_, value)| !value.is_finite()) {
             None => {
                 let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-                Ok(TargetStates { states: states.as_standard_layout().into_owned(), tap, dtype, id })
+                let states = states.as_standard_layout().into_owned();
+                Ok(TargetStates { states, tap, dtype, half_steps: None, id })
             }
             Some(((position, coordinate), &found)) => {
                 Err(InvertError::NotFinite { position, coordinate, found })
             }
+        }
+    }
+
+    /// The same states, known to have been rounded to even steps: `half_steps` has half a step for each position, as
+    /// [`StateFormat::round`](crate::StateFormat::round) gives it.
+    ///
+    /// # Errors
+    ///
+    /// [`InvertError::HalfSteps`] unless there is one for each position, and [`InvertError::Tolerance`] for one that is no size.
+    pub fn rounded_by(self, half_steps: Vec<f64>) -> Result<Self, InvertError> {
+        let (found, expected) = (half_steps.len(), self.positions());
+        if found != expected {
+            return Err(InvertError::HalfSteps { found, expected });
+        }
+        match half_steps.iter().find(|half_step| !(half_step.is_finite() && **half_step >= 0.0)) {
+            None => Ok(TargetStates { half_steps: Some(half_steps), ..self }),
+            Some(&found) => Err(InvertError::Tolerance { found }),
         }
     }
 
@@ -77,7 +97,8 @@ impl TargetStates {
 
     /// How far storing the state in its number format can have moved each coordinate.
     pub(crate) fn roundings(&self, position: usize) -> impl Iterator<Item = f64> {
-        self.state(position).iter().map(|&value| self.dtype.rounding_error(value))
+        let half_step = self.half_steps.as_ref().map_or(0.0, |half_steps| half_steps[position]);
+        self.state(position).iter().map(move |&value| self.dtype.rounding_error(value) + half_step)
     }
 
     /// The state of one position on a decoder's device, in its dtype. Shape `[1, d_model]`.

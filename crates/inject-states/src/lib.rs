@@ -25,6 +25,7 @@
 //! - [`store`]: states on disk, resumable, memory-mappable.
 //! - [`foreign`]: states that other programs wrote.
 //! - [`prompts`]: prompts from files, and from the project's own generator.
+//! - [`Disturbance`]: states as they may leak, rounded ([`StateFormat`]), with noise, with gaps.
 //! - [`SplitMix`]: random numbers for whatever draws lots, the same on every platform.
 //!
 //! Everything of `inject-models` is re-exported, so that one dependency is enough. Features: `hub` (default) as there;
@@ -34,6 +35,7 @@ pub mod foreign;
 pub mod prompts;
 pub mod store;
 
+mod disturb;
 mod extract;
 mod split_mix;
 
@@ -41,6 +43,7 @@ pub use inject_models;
 pub use inject_models::*;
 
 pub use self::{
+    disturb::{Disturbance, DisturbanceError, ScaledBy, StateFormat},
     extract::{ExtractError, Extraction, Progress, batches_by_length, extract_to_store, measure_noise},
     split_mix::SplitMix,
 };

@@ -37,6 +37,28 @@ impl SplitMix {
     pub fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.draw()) * u128::from(bound)) >> 64) as u64
     }
+
+    /// A number between 0 and 1, neither included: the middles of 2^52 equal parts.
+    pub fn share(&mut self) -> f64 {
+        ((self.draw() >> 12) as f64 + 0.5) * 2_f64.powi(-52)
+    }
+
+    /// A number of the standard normal distribution.
+    ///
+    /// # Source
+    ///
+    /// G. E. P. Box and M. E. Muller, "A Note on the Generation of Random Normal Deviates" (1958).
+    pub fn normal(&mut self) -> f64 {
+        (-2.0 * self.share().ln()).sqrt() * (std::f64::consts::TAU * self.share()).cos()
+    }
+
+    /// A direction drawn evenly from all there are: a vector of norm 1.
+    pub fn direction(&mut self, width: usize) -> Vec<f64> {
+        let mut direction: Vec<f64> = (0..width).map(|_| self.normal()).collect();
+        let length = direction.iter().map(|value| value * value).sum::<f64>().sqrt();
+        direction.iter_mut().for_each(|value| *value /= length);
+        direction
+    }
 }
 
 #[cfg(test)]
@@ -56,5 +78,24 @@ mod tests {
             16_408_922_859_458_223_821,
         ];
         assert_eq!(drawn, published);
+    }
+    #[test]
+    fn normal_numbers_have_the_moments_of_their_distribution() {
+        let mut numbers = SplitMix::seeded(3);
+        let drawn: Vec<f64> = (0..100_000).map(|_| numbers.normal()).collect();
+        let moment =
+            |power: i32| drawn.iter().map(|value| value.powi(power)).sum::<f64>() / drawn.len() as f64;
+        // Five standard errors of each mean.
+        for (power, expected, variance) in [(1, 0.0, 1.0), (2, 1.0, 2.0), (3, 0.0, 15.0), (4, 3.0, 96.0_f64)]
+        {
+            let error = (variance / drawn.len() as f64).sqrt();
+            assert!((moment(power) - expected).abs() < 5.0 * error, "{power}: {}", moment(power));
+        }
+    }
+
+    #[test]
+    fn a_direction_has_length_one() {
+        let length = SplitMix::seeded(4).direction(77).iter().map(|value| value * value).sum::<f64>();
+        assert!((length - 1.0).abs() < 1e-12);
     }
 }

@@ -44,6 +44,28 @@ pub enum StudyError {
         /// The other.
         second: usize,
     },
+    /// A projection onto more dimensions than a state has, or none.
+    #[error("a projection onto {found} dimensions: expected 1 to d_model {d_model}")]
+    Dimensions {
+        /// The dimensions asked for.
+        found: usize,
+        /// The width of a state.
+        d_model: usize,
+    },
+    /// A disturbance that left a state which is no state.
+    #[error(
+        "{tap}, position {position}, coordinate {column}: the disturbed state is {found}, expected a finite number"
+    )]
+    View {
+        /// The tap.
+        tap: Tap,
+        /// Position within the prompt.
+        position: usize,
+        /// The coordinate.
+        column: usize,
+        /// Its value.
+        found: f64,
+    },
     /// The noise floor of a tap was not given.
     #[error("no noise floor is known at {tap}: measure it first")]
     NoNoiseFloor {

@@ -133,7 +133,7 @@ pub fn repeats(decoder: &Decoder, options: &RepeatOptions, run: Run<'_>) -> Resu
             let states: Vec<Vec<f32>> = states.rows().into_iter().map(|state| state.to_vec()).collect();
             compare(tap, &states, floors[&tap], Why::of(decoder.config(), tap, token, bos))
         };
-        Ok(states.into_iter().map(at).collect::<Vec<_>>())
+        Ok::<_, StudyError>(states.into_iter().map(at).collect::<Vec<_>>())
     })?;
     let repeats = measured.into_iter().map(|((token, bos), taps)| Repeats { token, bos, taps }).collect();
     let learned_positions = decoder.config().embedding.positions != LearnedPositions::None;

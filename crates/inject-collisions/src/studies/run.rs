@@ -52,20 +52,25 @@ impl<'a> Run<'a> {
     }
 
     /// Computes the units of this part that no journal holds, and gives the results of all that are known, in the order of
-    /// `units`. `compute` may say how much of its unit is done.
-    pub(super) fn complete<U, R>(
+    /// `units`. `compute` may say how much of its unit is done; `about` says everything that the results depend on.
+    ///
+    /// # Errors
+    ///
+    /// Those of the journal, and what `compute` fails with. Finished units are kept.
+    pub fn complete<U, R, E>(
         self,
         about: &impl Serialize,
         units: Vec<U>,
-        mut compute: impl FnMut(&U, &mut dyn FnMut(f64)) -> Result<R, StudyError>,
-    ) -> Result<Vec<(U, R)>, StudyError>
+        mut compute: impl FnMut(&U, &mut dyn FnMut(f64)) -> Result<R, E>,
+    ) -> Result<Vec<(U, R)>, E>
     where
         U: Serialize + DeserializeOwned + PartialEq + Clone,
         R: Serialize + DeserializeOwned + Clone,
+        E: From<StudyError>,
     {
         let Share { part, parts } = self.share;
         if part >= parts {
-            return Err(StudyError::NoSuchPart { part, parts });
+            return Err(StudyError::NoSuchPart { part, parts }.into());
         }
         let mut journal = match &self.journal {
             None => Journal::in_memory(about),

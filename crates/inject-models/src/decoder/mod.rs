@@ -7,6 +7,7 @@ mod feed_forward;
 mod init;
 mod lanes;
 mod linear;
+mod map;
 mod mask;
 mod norm;
 mod rotary;
@@ -20,8 +21,8 @@ use burn::{
 };
 use rayon::prelude::*;
 
-pub use self::cache::PrefixCache;
 use self::{block::Block, cache::KeysValues, lanes::Lanes, mask::Masks, norm::Norm, rotary::Rotaries};
+pub use self::{cache::PrefixCache, map::Matrix};
 use crate::{
     ModelError, Tap,
     config::DecoderConfig,

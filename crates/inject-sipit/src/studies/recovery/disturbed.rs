@@ -1,0 +1,90 @@
+//! The states of one prompt under one condition.
+
+use inject_collisions::{
+    Decoder, Disturbance, Extraction, StateFormat, Tap, distance, foreign::SourceDtype, store::Positions,
+};
+use ndarray::Array2;
+
+use super::{Condition, Trial, least_margin};
+use crate::{InvertError, Inverter, Policy, Settings, TargetStates};
+
+/// The states of one prompt as somebody else has them, and how far they lie from those computed.
+#[derive(Clone, Debug)]
+pub struct Disturbed {
+    /// The states.
+    pub target: TargetStates,
+    /// The bound on the noise that the inverter has to be told, beyond what the number format says.
+    pub added: f64,
+    /// The largest distance of a state from that of the inverter's model.
+    pub largest_error: f64,
+}
+
+/// Candidates among which margins are taken where noise is measured by them.
+const MARGIN_RIVALS: usize = 256;
+
+impl Disturbed {
+    pub(super) fn new(
+        trial: &Trial<'_>,
+        number: usize,
+        prompt: &[u32],
+        policy: &mut Policy,
+    ) -> Result<Self, InvertError> {
+        let seed = trial.options.seed ^ (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let clean = states(trial.decoder, trial.tap, prompt)?;
+        match trial.condition {
+            Condition::Exact | Condition::KnownWeights { .. } => Disturbed::as_computed(clean, trial.tap),
+            Condition::UnknownWeights { .. } => {
+                let produced = states(trial.producer, trial.tap, prompt)?;
+                Disturbed::moved(&clean, produced, trial.tap)
+            }
+            Condition::States { disturbance: Disturbance::Rounded(format) } => {
+                Disturbed::rounded(&clean, format, trial.tap)
+            }
+            Condition::States { disturbance } => {
+                let mut states = clean.clone();
+                disturbance.apply(&mut states, seed);
+                Disturbed::moved(&clean, states, trial.tap)
+            }
+            Condition::Noise { share_of_margin } => {
+                let inverter = Inverter::new(trial.decoder, trial.tap, Settings::default())?;
+                let exact = TargetStates::new(clean.clone(), trial.tap, SourceDtype::F32)?;
+                let margin = least_margin(&inverter, &exact, policy, MARGIN_RIVALS)?.unwrap_or(0.0);
+                let mut states = clean.clone();
+                Disturbance::Noise { norm: share_of_margin * margin }.apply(&mut states, seed);
+                Disturbed::moved(&clean, states, trial.tap)
+            }
+        }
+    }
+
+    fn as_computed(states: Array2<f64>, tap: Tap) -> Result<Self, InvertError> {
+        let target = TargetStates::new(states, tap, SourceDtype::F32)?;
+        Ok(Disturbed { target, added: 0.0, largest_error: 0.0 })
+    }
+
+    fn rounded(clean: &Array2<f64>, format: StateFormat, tap: Tap) -> Result<Self, InvertError> {
+        let mut states = clean.clone();
+        let half_steps = format.round(&mut states);
+        let largest_error = largest_error(clean, &states);
+        let target = TargetStates::new(states, tap, format.dtype())?.rounded_by(half_steps)?;
+        Ok(Disturbed { target, added: 0.0, largest_error })
+    }
+
+    fn moved(clean: &Array2<f64>, states: Array2<f64>, tap: Tap) -> Result<Self, InvertError> {
+        let largest_error = largest_error(clean, &states);
+        let target = TargetStates::new(states, tap, SourceDtype::F64)?;
+        Ok(Disturbed { target, added: largest_error, largest_error })
+    }
+}
+
+fn states(decoder: &Decoder, tap: Tap, prompt: &[u32]) -> Result<Array2<f64>, InvertError> {
+    let mut states =
+        Extraction::new(vec![tap], Positions::All)?.run(decoder, &[prompt.to_vec()], &mut |_| ())?;
+    Ok(states.remove(&tap).expect("the tap was asked for").mapv(f64::from))
+}
+
+fn largest_error(clean: &Array2<f64>, states: &Array2<f64>) -> f64 {
+    let of_row = |(a, b): (ndarray::ArrayView1<'_, f64>, ndarray::ArrayView1<'_, f64>)| {
+        distance(&a.to_vec(), &b.to_vec())
+    };
+    clean.outer_iter().zip(states.outer_iter()).map(of_row).fold(0.0, f64::max)
+}

@@ -1,0 +1,186 @@
+//! States as they may leak: rounded, disturbed, incomplete.
+//!
+//! A disturbance changes the states of one prompt (or the rows of one tap), in f64 and in place. What it does is written as one word,
+//! `int8-row` or `dropout:0.1`: the same word on a command line, in a file of results and in a table.
+
+mod format;
+
+use std::{fmt, str::FromStr};
+
+use ndarray::Array2;
+
+pub use self::format::{ScaledBy, StateFormat};
+use crate::SplitMix;
+
+/// Something that happened to states between their producer and whoever has them.
+///
+/// # Example
+///
+/// ```
+/// use inject_states::{Disturbance, ScaledBy, StateFormat};
+///
+/// let mut states = ndarray::arr2(&[[127.0, 3.2, -0.4], [1.0, 0.0, 0.0]]);
+/// let rounding: Disturbance = "int8-row".parse()?;
+/// assert_eq!(rounding, Disturbance::Rounded(StateFormat::Int8(ScaledBy::Row)));
+/// rounding.apply(&mut states, 1);
+/// assert_eq!(states.row(0).to_vec(), [127.0, 3.0, 0.0]);
+/// # Ok::<(), inject_states::DisturbanceError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum Disturbance {
+    /// Stored in a narrower number format. `f16`, `bf16`, `int8-row`, `int8-tensor`, `int4-row`, `int4-tensor`.
+    Rounded(StateFormat),
+    /// Noise of this L2 norm in a random direction, for each state: Gaussian noise, scaled to its size. `noise:NORM`.
+    Noise {
+        /// The norm.
+        norm: f64,
+    },
+    /// This share of each state's coordinates, at random, is zero; nobody says which. `dropout:SHARE`.
+    Dropout {
+        /// From 0 to 1.
+        share: f64,
+    },
+    /// Coordinates larger than so many times the root mean square of their state are cut to that. `clip:TIMES`.
+    Clip {
+        /// How many times.
+        times: f64,
+    },
+}
+
+/// Text that names no disturbance.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "unknown disturbance `{found}`: expected f16, bf16, int8-row, int8-tensor, int4-row, int4-tensor, noise:NORM, \
+     dropout:SHARE (0 to 1) or clip:TIMES"
+)]
+pub struct DisturbanceError {
+    /// The text as given.
+    pub found: String,
+}
+
+impl Disturbance {
+    /// Disturbs the states, one a row. The same seed gives the same result.
+    ///
+    /// A value beyond the range of `f16` becomes infinite, as it would in storage; whoever reads it refuses it.
+    pub fn apply(self, states: &mut Array2<f64>, seed: u64) {
+        let mut numbers = SplitMix::seeded(seed);
+        match self {
+            Disturbance::Rounded(format) => {
+                format.round(states);
+            }
+            Disturbance::Noise { norm } => {
+                for mut state in states.rows_mut() {
+                    let direction = numbers.direction(state.len());
+                    state.iter_mut().zip(direction).for_each(|(value, along)| *value += norm * along);
+                }
+            }
+            Disturbance::Dropout { share } => {
+                for value in states.iter_mut() {
+                    if numbers.share() < share {
+                        *value = 0.0;
+                    }
+                }
+            }
+            Disturbance::Clip { times } => {
+                for mut state in states.rows_mut() {
+                    let squares = state.iter().map(|value| value * value).sum::<f64>();
+                    let most = times * (squares / state.len().max(1) as f64).sqrt();
+                    state.mapv_inplace(|value| value.clamp(-most, most));
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Disturbance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = match self {
+            Disturbance::Rounded(format) => format.to_string(),
+            Disturbance::Noise { norm } => format!("noise:{norm}"),
+            Disturbance::Dropout { share } => format!("dropout:{share}"),
+            Disturbance::Clip { times } => format!("clip:{times}"),
+        };
+        f.pad(&word)
+    }
+}
+
+impl From<Disturbance> for String {
+    fn from(disturbance: Disturbance) -> Self {
+        disturbance.to_string()
+    }
+}
+
+impl TryFrom<String> for Disturbance {
+    type Error = DisturbanceError;
+
+    fn try_from(text: String) -> Result<Self, DisturbanceError> {
+        text.parse()
+    }
+}
+
+impl FromStr for Disturbance {
+    type Err = DisturbanceError;
+
+    fn from_str(text: &str) -> Result<Self, DisturbanceError> {
+        let unknown = || DisturbanceError { found: text.to_owned() };
+        let Some((kind, number)) = text.split_once(':') else {
+            let known = StateFormat::ALL.into_iter().find(|format| format.to_string() == text);
+            return known.map(Disturbance::Rounded).ok_or_else(unknown);
+        };
+        let number: f64 = number.parse().map_err(|_| unknown())?;
+        match kind {
+            _ if !(number.is_finite() && number >= 0.0) => Err(unknown()),
+            "noise" => Ok(Disturbance::Noise { norm: number }),
+            "dropout" if number <= 1.0 => Ok(Disturbance::Dropout { share: number }),
+            "clip" => Ok(Disturbance::Clip { times: number }),
+            _ => Err(unknown()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::arr2;
+
+    use super::*;
+
+    #[test]
+    fn every_word_comes_back() {
+        let formats = StateFormat::ALL.map(Disturbance::Rounded);
+        let others = [
+            Disturbance::Noise { norm: 0.25 },
+            Disturbance::Dropout { share: 0.1 },
+            Disturbance::Clip { times: 3.0 },
+        ];
+        for disturbance in formats.into_iter().chain(others) {
+            assert_eq!(disturbance.to_string().parse(), Ok(disturbance));
+        }
+        for text in ["int8", "noise", "noise:-1", "noise:NaN", "dropout:1.5", "clip:x", "blur:1", ""] {
+            assert_eq!(text.parse::<Disturbance>().unwrap_err().found, text);
+        }
+    }
+
+    #[test]
+    fn noise_has_its_norm_and_dropout_its_share() {
+        let mut states = Array2::zeros((3, 500));
+        Disturbance::Noise { norm: 2.5 }.apply(&mut states, 1);
+        for state in states.rows() {
+            assert!((state.dot(&state).sqrt() - 2.5).abs() < 1e-12);
+        }
+        let mut states = Array2::ones((20, 500));
+        Disturbance::Dropout { share: 0.3 }.apply(&mut states, 2);
+        // Five standard deviations of a binomial share.
+        let dropped = states.iter().filter(|value| **value == 0.0).count() as f64 / 1e4;
+        assert!((dropped - 0.3).abs() < 5.0 * (0.21_f64 / 1e4).sqrt(), "{dropped}");
+    }
+
+    #[test]
+    fn clipping_bounds_a_state_by_its_own_size() {
+        let mut states = arr2(&[[9.0, 1.0, -1.0, 1.0], [0.0; 4]]);
+        Disturbance::Clip { times: 1.0 }.apply(&mut states, 0);
+        let rms = (84.0_f64 / 4.0).sqrt();
+        assert_eq!(states.row(0).to_vec(), [rms, 1.0, -1.0, 1.0]);
+        assert_eq!(states.row(1).to_vec(), [0.0; 4]);
+    }
+}
