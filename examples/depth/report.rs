@@ -2,7 +2,7 @@
 
 use std::{fs::File, io::Write, path::Path};
 
-use inject_examples::{Axis, Failure, Figure, Mark};
+use inject_examples::{Axis, Failure, Figure, Mark, distinct};
 use inject_sipit::{Cost, Inversion, Tap};
 
 /// What a prompt is made of.
@@ -228,16 +228,6 @@ fn by_kind(
         figure = figure.with(format!("{name}, mean"), Mark::Line, means).with(name, Mark::Dots, points);
     }
     figure
-}
-
-/// Each value once, in the order of its first appearance.
-fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
-    values.fold(Vec::new(), |mut seen, value| {
-        if !seen.contains(&value) {
-            seen.push(value);
-        }
-        seen
-    })
 }
 
 fn list(lengths: &[usize]) -> String {

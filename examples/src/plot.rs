@@ -42,6 +42,22 @@ const WIDTH: u32 = 960;
 /// Half the size of a mark, in pixels.
 const MARK: i32 = 4;
 
+/// Each value once, in the order in which it comes first: the columns of a figure, or its series.
+///
+/// # Example
+///
+/// ```
+/// assert_eq!(inject_examples::distinct([3, 1, 3, 2].into_iter()), [3, 1, 2]);
+/// ```
+pub fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
+    values.fold(Vec::new(), |mut distinct, value| {
+        if !distinct.contains(&value) {
+            distinct.push(value);
+        }
+        distinct
+    })
+}
+
 type Chart<'a, B> = ChartContext<'a, B, Cartesian2d<Fitted, Fitted>>;
 
 /// Some series of points over two axes.

@@ -1,6 +1,10 @@
 //! The options that say how a prompt is recovered.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::{Args, ValueEnum};
 use inject_sipit::{
@@ -111,19 +115,13 @@ impl PolicyArgs {
     ///
     /// When a lens is asked for and there is none, or it was made for other weights.
     pub fn choose(&self, model: &Model, tap: Tap, positions: usize) -> Result<Choice, Failure> {
-        let bos = model.tokenizer().ok().and_then(|tokenizer| {
-            tokenizer
-                .encode("a", inject_sipit::Bos::Auto)
-                .ok()
-                .and_then(|ids| tokenizer.begins_with_bos(&ids).then(|| ids[0]))
-        });
+        let bos = beginning(model);
+        let lens = || lens_for(self.lens.as_deref(), model, tap);
         let prior = |limit: usize| Prior::up_to(limit).beginning_with(bos);
         let named = |policy: Policy| Choice { policy, reason: "as asked for".to_owned() };
         Ok(match self.policy {
-            PolicyKind::Auto => {
-                Choice::auto(&model.decoder, tap, positions, self.load_lens(model, tap)?, bos)
-            }
-            PolicyKind::Lens => match self.load_lens(model, tap)? {
+            PolicyKind::Auto => Choice::auto(&model.decoder, tap, positions, lens()?, bos),
+            PolicyKind::Lens => match lens()? {
                 Some(lens) => named(Policy::new().then(LensProposals::new(lens))),
                 None => return Err(Failure::new("--policy lens needs --lens DIR with a lens for this tap")),
             },
@@ -135,18 +133,29 @@ impl PolicyArgs {
             PolicyKind::Exhaustive => named(Policy::new()),
         })
     }
+}
 
-    /// The lens for a tap, if there is one in the folder.
-    fn load_lens(&self, model: &Model, tap: Tap) -> Result<Option<Arc<Lens>>, Failure> {
-        let Some(folder) = &self.lens else { return Ok(None) };
-        match Lens::load(folder, tap, &model.weight_hash()?, &model.decoder.device()) {
-            Ok(lens) => Ok(Some(Arc::new(lens))),
-            Err(InvertError::Lens(LensError::File { source, .. }))
-                if source.kind() == std::io::ErrorKind::NotFound && folder.is_dir() =>
-            {
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
+/// The token that texts begin with, if the tokenizer puts one there.
+pub fn beginning(model: &Model) -> Option<u32> {
+    let tokenizer = model.tokenizer().ok()?;
+    let ids = tokenizer.encode("a", inject_sipit::Bos::Auto).ok()?;
+    tokenizer.begins_with_bos(&ids).then(|| ids[0])
+}
+
+/// The lens of a model for a tap, if there is a folder and one in it.
+///
+/// # Errors
+///
+/// When it was made for other weights, or is damaged.
+pub fn lens_for(folder: Option<&Path>, model: &Model, tap: Tap) -> Result<Option<Arc<Lens>>, Failure> {
+    let Some(folder) = folder else { return Ok(None) };
+    match Lens::load(folder, tap, &model.weight_hash()?, &model.decoder.device()) {
+        Ok(lens) => Ok(Some(Arc::new(lens))),
+        Err(InvertError::Lens(LensError::File { source, .. }))
+            if source.kind() == std::io::ErrorKind::NotFound && folder.is_dir() =>
+        {
+            Ok(None)
         }
+        Err(error) => Err(error.into()),
     }
 }

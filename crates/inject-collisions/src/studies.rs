@@ -7,6 +7,7 @@
 //! | function | question |
 //! |---|---|
 //! | [`corpus`] | how close do the states of many different prompts come, at each tap? |
+//! | [`formats`] | how close do they come where weights or states are held in narrow formats? |
 //! | [`lengths`] | how do their distances depend on the length of the prompts? |
 //! | [`exhaustive`] | how close do all one-token extensions of some prompts come? |
 //! | [`margins`] | how far is the true token's state from that of every other token? |
@@ -22,6 +23,7 @@ mod corpus;
 mod decoding;
 mod error;
 mod exhaustive;
+mod formats;
 mod journal;
 mod lengths;
 mod margins;
@@ -41,6 +43,7 @@ pub use self::{
         ExhaustiveOptions, ExhaustiveStudy, ExtensionPair, Extensions, Scope, exhaustive, pairs_across,
         pairs_within,
     },
+    formats::{FormatOptions, FormatStudy, Held, InFormat, formats},
     journal::Journal,
     lengths::{AtLength, LengthStudy, Spread, lengths},
     margins::{MarginOptions, MarginStudy, OneStep, TapMargins, margins},

@@ -60,6 +60,14 @@ pub struct DisturbanceError {
 }
 
 impl Disturbance {
+    /// Whether it depends on the seed: equal states then do not stay equal.
+    pub fn draws_lots(self) -> bool {
+        match self {
+            Disturbance::Noise { .. } | Disturbance::Dropout { .. } => true,
+            Disturbance::Rounded(_) | Disturbance::Clip { .. } => false,
+        }
+    }
+
     /// Disturbs the states, one a row. The same seed gives the same result.
     ///
     /// A value beyond the range of `f16` becomes infinite, as it would in storage; whoever reads it refuses it.

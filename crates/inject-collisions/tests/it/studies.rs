@@ -1,7 +1,9 @@
 //! Whole studies on the tiny models, against naive answers.
 
 mod corpus;
+mod decoding;
 mod exhaustive;
+mod formats;
 mod killed;
 mod lengths;
 mod margins;

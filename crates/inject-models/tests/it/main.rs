@@ -13,4 +13,5 @@ mod fixture;
 mod hub;
 mod malformed;
 mod parity;
+mod quantise;
 mod real_models;

@@ -18,5 +18,6 @@ mod many;
 mod noise;
 mod numbers;
 mod policies;
+mod recovery;
 mod small;
 mod sources;

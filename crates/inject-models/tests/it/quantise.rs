@@ -1,0 +1,115 @@
+//! Weights in narrow formats, against the formats' own definitions.
+
+use burn::{
+    module::{Module, ModuleVisitor, Param},
+    tensor::Tensor,
+};
+use half::{bf16, f16};
+use inject_models::{Decoder, Matrix, ModelError, Precision, WeightFormat, to_host};
+
+use crate::fixture::load;
+
+/// The values of every matrix, by its place.
+fn matrices(decoder: &Decoder) -> Vec<(Matrix, [usize; 2], Vec<f64>)> {
+    let mut found = Vec::new();
+    decoder.clone().map_matrices(&mut |matrix, values| {
+        found.push((matrix, values.dims(), to_host::<f64, 2>(values.clone()).unwrap()));
+        values
+    });
+    found
+}
+
+/// All parameters, one after another.
+struct Parameters(Vec<f64>);
+
+impl ModuleVisitor for Parameters {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0.extend(to_host::<f64, D>(param.val()).unwrap());
+    }
+}
+
+fn parameters(decoder: &Decoder) -> Vec<f64> {
+    let mut visitor = Parameters(Vec::new());
+    decoder.visit(&mut visitor);
+    visitor.0
+}
+
+#[test]
+fn sixteen_bits_hold_every_parameter_rounded_to_nearest() {
+    for device in inject_devices::compiled() {
+        let decoder = load("gpt2", Precision::F32, &device).decoder;
+        let rounded: [(WeightFormat, fn(f64) -> f64); 2] = [
+            (WeightFormat::F16, |value| f16::from_f64(value).to_f64()),
+            (WeightFormat::Bf16, |value| bf16::from_f64(value).to_f64()),
+        ];
+        for (format, round) in rounded {
+            let found = parameters(&decoder.clone().with_weights_in(format).unwrap());
+            let expected: Vec<f64> = parameters(&decoder).into_iter().map(round).collect();
+            assert_eq!(found, expected, "{format}");
+        }
+    }
+}
+
+#[test]
+fn integers_scale_each_output_and_blocks_go_along_the_inputs() {
+    for device in inject_devices::compiled() {
+        let decoder = load("llama", Precision::F32, &device).decoder;
+        for (format, steps) in [(WeightFormat::Int8, 127.0), (WeightFormat::Int4, 7.0)] {
+            let quantised = decoder.clone().with_weights_in(format).unwrap();
+            for ((matrix, [d_in, d_out], before), (_, _, after)) in
+                matrices(&decoder).into_iter().zip(matrices(&quantised))
+            {
+                if !matrix.in_block() {
+                    assert_eq!(before, after, "{matrix:?}");
+                    continue;
+                }
+                // Output by output, as transformers stores it.
+                let place = |flat: usize| (flat % d_in) * d_out + flat / d_in;
+                let block = if format == WeightFormat::Int8 { d_in } else { WeightFormat::BLOCK };
+                for begin in (0..d_in * d_out).step_by(block) {
+                    let members: Vec<usize> = (begin..(begin + block).min(d_in * d_out)).map(place).collect();
+                    let largest = members.iter().map(|&at| before[at].abs()).fold(0.0, f64::max);
+                    for at in members {
+                        let expected = (before[at] / largest * steps).round_ties_even() / steps * largest;
+                        // One rounding to f32.
+                        assert!((after[at] - expected).abs() <= 1e-7 * largest, "{format}, {matrix:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn four_bit_codes_have_sixteen_values_a_block_and_int8_is_closer() {
+    let device = inject_devices::compiled().remove(0);
+    let decoder = load("gemma3", Precision::F32, &device).decoder;
+    let error = |format| {
+        let quantised = decoder.clone().with_weights_in(format).unwrap();
+        let pairs = matrices(&decoder).into_iter().zip(matrices(&quantised));
+        let squares = pairs.flat_map(|((_, _, before), (_, _, after))| {
+            before.into_iter().zip(after).map(|(before, after)| (before - after).powi(2))
+        });
+        squares.sum::<f64>().sqrt()
+    };
+    let [f16, bf16, int8, int4, nf4, fp4] = WeightFormat::ALL.map(error);
+    assert!(f16 < bf16 && bf16 < int8 && int8 < nf4 && nf4 < int4 && nf4 < fp4);
+}
+
+#[test]
+fn a_name_is_read_back_and_an_unknown_one_is_refused_with_what_is_known() {
+    for format in WeightFormat::ALL {
+        assert_eq!(format.to_string().parse::<WeightFormat>().unwrap(), format);
+    }
+    let error = "int3".parse::<WeightFormat>().unwrap_err();
+    assert!(matches!(&error, ModelError::UnknownWeightFormat { found } if found == "int3"));
+    assert!(error.to_string().contains("`nf4`"), "{error}");
+}
+
+#[test]
+fn a_weight_that_a_format_cannot_hold_is_refused() {
+    let device = inject_devices::compiled().remove(0);
+    let loud = load("gpt2", Precision::F32, &device).decoder.map_matrices(&mut |_, values| values * 1e6);
+    let error = loud.with_weights_in(WeightFormat::F16).unwrap_err();
+    assert!(matches!(error, ModelError::BeyondFormat { format: WeightFormat::F16, .. }), "{error}");
+}
