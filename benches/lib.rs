@@ -1,8 +1,8 @@
 //! What the benchmarks share: the model shapes they compare, and the device they run on.
 //!
 //! ```text
-//! cargo bench -p inject-benches                           # everything
-//! cargo bench -p inject-benches --bench step -- gpt2      # one question, the rows whose label contains `gpt2`
+//! cargo bench                           # everything
+//! cargo bench --bench step -- gpt2      # one question, the rows whose label contains `gpt2`
 //! ```
 //!
 //! A label reads `question/model/size`. Throughput is counted in floating-point operations, so criterion's `Gelem/s` is

@@ -8,7 +8,6 @@
 //! Prompts are cut to the length asked for; as many again are drawn uniformly from the vocabulary. Every prompt's states are
 //! computed, rounded to `--format`, with `--noise-share` disturbed, the prompt is forgotten, recovered, and only then compared.
 
-mod disturb;
 mod report;
 
 use std::{path::PathBuf, process::ExitCode, time::Instant};
@@ -17,7 +16,8 @@ use clap::Parser;
 use indicatif::ProgressBar;
 use inject_examples::{Failure, ModelArgs, PolicyArgs, PromptArgs, finish, forward_seconds, say};
 use inject_sipit::{
-    Extraction, Inverter, Model, Policy, Settings, Tap, TargetStates, foreign::SourceDtype, store::Positions,
+    Disturbance, Extraction, Inverter, Model, Tap, TargetStates, foreign::SourceDtype, store::Positions,
+    studies::least_margin,
 };
 use ndarray::Array2;
 
@@ -128,8 +128,9 @@ fn at_tap(
         let mut noisy = None;
         if let Some(share) = options.noise_share {
             let clean = TargetStates::new(states.clone(), tap, dtype)?;
-            noise = share * least_margin(options, &inverter, &clean, &mut choice.policy)?;
-            disturb::add_gaussian(&mut states, noise, number as u64);
+            let margin = least_margin(&inverter, &clean, &mut choice.policy, options.margin_rivals)?;
+            noise = share * margin.ok_or_else(|| Failure::new("no margin was measured"))?;
+            Disturbance::Noise { norm: noise }.apply(&mut states, number as u64);
             noisy = Some(Inverter::new(
                 &model.decoder,
                 tap,
@@ -148,20 +149,6 @@ fn at_tap(
     }
     bar.finish_and_clear();
     Ok(records)
-}
-
-/// The least margin over the positions of a prompt, among so many candidates at each.
-fn least_margin(
-    options: &Options,
-    inverter: &Inverter<'_>,
-    clean: &TargetStates,
-    policy: &mut Policy,
-) -> Result<f64, Failure> {
-    let settings = Settings { rivals: options.margin_rivals, ..inverter.settings().clone() };
-    let inverter = Inverter::new(inverter.decoder(), inverter.tap(), settings)?;
-    let inversion = inverter.invert(clean, policy, &mut |_| ())?;
-    let margins = inversion.positions.iter().filter_map(|position| position.margin);
-    margins.min_by(f64::total_cmp).ok_or_else(|| Failure::new("no margin was measured"))
 }
 
 impl Format {

@@ -10,6 +10,4 @@ mod recovery;
 
 pub use inject_collisions::studies::*;
 
-pub use self::recovery::{
-    Condition, Disturbed, Recovered, RecoveryOptions, RecoveryStudy, least_margin, recovery,
-};
+pub use self::recovery::{Condition, Recovered, RecoveryOptions, RecoveryStudy, least_margin, recovery};

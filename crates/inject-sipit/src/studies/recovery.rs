@@ -8,7 +8,8 @@ use inject_collisions::{
     studies::{Run, StudyError, fingerprint},
 };
 
-pub use self::{condition::Condition, disturbed::Disturbed};
+pub use self::condition::Condition;
+use self::disturbed::Disturbed;
 use crate::{
     Acceptance, Budget, Inversion, InvertError, Inverter, OnFailure, Policy, Scan, Settings, TargetStates,
     read,

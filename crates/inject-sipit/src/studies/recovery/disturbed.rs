@@ -10,13 +10,13 @@ use crate::{InvertError, Inverter, Policy, Settings, TargetStates};
 
 /// The states of one prompt as somebody else has them, and how far they lie from those computed.
 #[derive(Clone, Debug)]
-pub struct Disturbed {
+pub(super) struct Disturbed {
     /// The states.
-    pub target: TargetStates,
+    pub(super) target: TargetStates,
     /// The bound on the noise that the inverter has to be told, beyond what the number format says.
-    pub added: f64,
+    pub(super) added: f64,
     /// The largest distance of a state from that of the inverter's model.
-    pub largest_error: f64,
+    pub(super) largest_error: f64,
 }
 
 /// Candidates among which margins are taken where noise is measured by them.
