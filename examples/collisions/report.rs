@@ -108,16 +108,20 @@ fn minima(study: &CorpusStudy) -> Figure {
         .with("median of all pairs", Mark::Dots, by_tap(study, |report| report.distances.median()))
 }
 
+/// Boxes from quartile to quartile, whiskers from the first to the last hundredth, and the extremes.
 fn quantiles(study: &CorpusStudy) -> Figure {
-    let mut figure = Figure::new("Distances of all pairs", columns(study), Axis::log("L2 distance"));
-    for (share, name) in [(0.01, "1 %"), (0.25, "25 %"), (0.5, "median"), (0.75, "75 %"), (0.99, "99 %")] {
-        let at = |report: &TapReport| {
-            let found = report.distances.quantiles.iter().find(|quantile| quantile.share == share)?;
-            Some(found.upper)
-        };
-        figure = figure.with(name, Mark::Line, by_tap(study, at));
-    }
-    figure
+    let at = |report: &TapReport, share: f64| {
+        let found = report.distances.quantiles.iter().find(|quantile| quantile.share == share)?;
+        Some(found.upper)
+    };
+    let boxes = study.taps.iter().enumerate().filter_map(|(column, report)| {
+        let [low, first, middle, third, high] = [0.01, 0.25, 0.5, 0.75, 0.99].map(|share| at(report, share));
+        Some((column as f64, [low?, first?, middle?, third?, high?]))
+    });
+    Figure::new("Distances of all pairs", columns(study), Axis::log("L2 distance"))
+        .with_boxes("quartiles; whiskers from 1 to 99 %", boxes)
+        .with("minimum", Mark::Strokes, by_tap(study, |report| Some(report.distances.minimum)))
+        .with("maximum seen", Mark::Dots, by_tap(study, |report| at(report, 1.0)))
 }
 
 /// Of the first tap, the one in the middle and the last.

@@ -81,12 +81,12 @@ pub(crate) fn decoding(study: &DecodingStudy, model: &str, folder: &Path) -> Res
         .map_or_else(Vec::new, |tap| tap.views.iter().map(|view| view.name.clone()).collect());
     let title = format!("True token nearest among {}, true prefix known, {model}", study.others + 1);
     let mut figure = Figure::new(title, Axis::linear("share of positions"), Axis::rows(views));
-    for tap in spread(&study.taps) {
+    for (line, tap) in spread(&study.taps).enumerate() {
         let points = tap
             .views
             .iter()
             .enumerate()
-            .map(|(row, view)| (view.recovered as f64 / view.positions.max(1) as f64, row as f64));
+            .map(|(row, view)| (view.recovered as f64 / view.positions.max(1) as f64, beside(row, line)));
         figure = figure.with(tap.tap.to_string(), Mark::Rings, points);
     }
     figure.write(folder, "decoding")
@@ -99,14 +99,19 @@ pub(crate) fn recovery(study: &RecoveryStudy, model: &str, folder: &Path) -> Res
     let rows: Vec<String> = conditions.iter().map(Condition::to_string).collect();
     let title = format!("Whole prompts of {model}");
     let mut figure = Figure::new(title, Axis::linear("share of tokens that came back"), Axis::rows(rows));
-    for &tap in spread(&taps) {
+    for (line, &tap) in spread(&taps).enumerate() {
         let points = study.recovered.iter().filter(|found| found.tap == tap).map(|found| {
             let row = conditions.iter().position(|condition| *condition == found.condition).unwrap_or(0);
-            (found.right as f64 / found.tokens.max(1) as f64, row as f64)
+            (found.right as f64 / found.tokens.max(1) as f64, beside(row, line))
         });
         figure = figure.with(tap.to_string(), Mark::Rings, points);
     }
     figure.write(folder, "recovery")
+}
+
+/// The height of a mark in its row, so that marks of several lines do not cover each other.
+fn beside(row: usize, line: usize) -> f64 {
+    row as f64 + 0.13 * (line as f64 - (LINES - 1) as f64 / 2.0)
 }
 
 fn names(taps: &[Tap]) -> Vec<String> {

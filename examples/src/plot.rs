@@ -11,7 +11,7 @@ use plotters::{
     chart::{ChartBuilder, ChartContext},
     coord::{Shift, cartesian::Cartesian2d},
     drawing::{DrawingArea, IntoDrawingArea},
-    element::{Circle, PathElement, Text},
+    element::{Circle, PathElement, Rectangle, Text},
     prelude::{BitMapBackend, DrawingBackend, SVGBackend},
     style::{BLACK, Color, FontStyle, IntoFont, RGBColor, TextStyle, WHITE, register_font},
 };
@@ -95,6 +95,8 @@ pub enum Mark {
     Rings,
     /// Upright strokes.
     Strokes,
+    /// A box from the second to the fourth of five points, a line at the third, whiskers to the first and the last.
+    Boxes,
 }
 
 #[derive(Clone, Debug)]
@@ -120,6 +122,20 @@ impl Figure {
     ) -> Self {
         self.series.push(Series { name: name.into(), mark, points: points.into_iter().collect() });
         self
+    }
+
+    /// The same, and a box plot: for each place on the level axis five numbers in ascending order, from whisker to whisker. A box
+    /// with a number that the axis has no place for is left out.
+    pub fn with_boxes(
+        self,
+        name: impl Into<String>,
+        boxes: impl IntoIterator<Item = (f64, [f64; 5])>,
+    ) -> Self {
+        let whole = |(x, numbers): &(f64, [f64; 5])| {
+            self.x.place(*x).is_some() && numbers.iter().all(|&y| self.y.place(y).is_some())
+        };
+        let boxes: Vec<(f64, [f64; 5])> = boxes.into_iter().filter(whole).collect();
+        self.with(name, Mark::Boxes, boxes.into_iter().flat_map(|(x, numbers)| numbers.map(|y| (x, y))))
     }
 
     /// Writes `name.svg` and `name.png` into a folder.
@@ -221,9 +237,17 @@ where
     // In pixels, so that a stroke is as long on every scale.
     let area = chart.plotting_area().strip_coord_spec();
     let (left, top) = area.get_base_pixel();
-    for point in points {
+    let pixel = |point: &(f64, f64)| {
         let (x, y) = chart.backend_coord(point);
-        draw_mark(&area, mark, (x - left, y - top), colour)?;
+        (x - left, y - top)
+    };
+    match mark {
+        Mark::Boxes => {
+            for five in points.as_chunks::<5>().0 {
+                draw_box(&area, five.map(|point| pixel(&point)), colour)?;
+            }
+        }
+        _ => points.iter().try_for_each(|point| draw_mark(&area, mark, pixel(point), colour))?,
     }
     Ok(())
 }
@@ -246,6 +270,34 @@ where
             let stroke = [(x, y - 2 * MARK), (x, y + 2 * MARK)];
             area.draw(&PathElement::new(stroke, colour.stroke_width(3)))?
         }
+        Mark::Boxes => {
+            let corners = [(x - MARK, y - MARK), (x + MARK, y + MARK)];
+            area.draw(&Rectangle::new(corners, colour.stroke_width(2)))?
+        }
     }
+    Ok(())
+}
+
+/// A box with whiskers through five points of one column, in pixels.
+fn draw_box<B: DrawingBackend>(
+    area: &DrawingArea<B, Shift>,
+    [low, first, middle, third, high]: [(i32, i32); 5],
+    colour: RGBColor,
+) -> Result<(), Failure>
+where
+    B::ErrorType: Error + Send + Sync,
+{
+    const HALF_WIDTH: i32 = 8;
+    let level = |(x, y): (i32, i32), half: i32| [(x - half, y), (x + half, y)];
+    let corners = [(first.0 - HALF_WIDTH, third.1), (first.0 + HALF_WIDTH, first.1)];
+    area.draw(&Rectangle::new(corners, colour.mix(0.25).filled()))?;
+    area.draw(&Rectangle::new(corners, colour.stroke_width(1)))?;
+    for (from, to) in [(low, first), (third, high)] {
+        area.draw(&PathElement::new([from, to], colour.stroke_width(1)))?;
+    }
+    for end in [low, high] {
+        area.draw(&PathElement::new(level(end, HALF_WIDTH / 2), colour.stroke_width(1)))?;
+    }
+    area.draw(&PathElement::new(level(middle, HALF_WIDTH), colour.stroke_width(3)))?;
     Ok(())
 }

@@ -96,6 +96,10 @@ pub struct View {
     /// Positions at which no other token's state is nearer than the true one's. At the others the information is gone for
     /// any decoder that takes the nearest.
     pub recovered: usize,
+    /// How many of the positions are the first of a prompt, where rotary models without BOS have their attention sink.
+    pub first: usize,
+    /// How many of those are recovered.
+    pub recovered_first: usize,
     /// Positions at which the state moved by less than half the margin: there Theorem 3.2 promises recovery.
     pub within_half_margin: usize,
     /// Positions at which no bound promised recovery, and the true token was the nearest all the same.

@@ -65,6 +65,7 @@ pub(super) fn summarise(
 
 fn of_view(view: usize, name: &str, measured: &[(usize, Measured)]) -> View {
     let seen = || measured.iter().map(|(_, measured)| (measured.views[view], measured.margin));
+    let first = || measured.iter().filter(|(_, measured)| measured.position == 0);
     let promised = |error: f64, margin: f64| error < margin / 2.0;
     let lost = measured.iter().filter_map(|(prompt, measured)| {
         let seen = measured.views[view];
@@ -76,6 +77,8 @@ fn of_view(view: usize, name: &str, measured: &[(usize, Measured)]) -> View {
         name: name.to_owned(),
         positions: measured.len(),
         recovered: seen().filter(|(seen, _)| seen.nearer == 0).count(),
+        first: first().count(),
+        recovered_first: first().filter(|(_, measured)| measured.views[view].nearer == 0).count(),
         within_half_margin: seen().filter(|(seen, margin)| promised(seen.error, *margin)).count(),
         recovered_beyond: seen()
             .filter(|(seen, margin)| seen.nearer == 0 && !promised(seen.error, *margin))
