@@ -4,7 +4,8 @@ use std::fmt;
 
 use inject_examples::Failure;
 use inject_sipit::{
-    Bos, Decoder, Logits, Model, ModelError, Tap, TokenBatch, prompts::generate::Kind, training::next_token_loss,
+    Bos, Decoder, Logits, Model, ModelError, Tap, TokenBatch, prompts::generate::Kind,
+    training::next_token_loss,
 };
 use tokenizers::Tokenizer;
 

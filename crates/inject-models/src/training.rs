@@ -31,10 +31,7 @@ pub fn trainable(decoder: Decoder) -> Decoder {
 /// # Errors
 ///
 /// [`ModelError::ShortWindow`] for a window without a next token, and what [`Decoder::forward`] refuses.
-pub fn next_token_loss(
-    decoder: &Decoder,
-    windows: &[impl AsRef<[u32]>],
-) -> Result<Tensor<1>, ModelError> {
+pub fn next_token_loss(decoder: &Decoder, windows: &[impl AsRef<[u32]>]) -> Result<Tensor<1>, ModelError> {
     let windows: Vec<&[u32]> = windows.iter().map(AsRef::as_ref).collect();
     if let Some(window) = windows.iter().position(|ids| ids.len() < 2) {
         return Err(ModelError::ShortWindow { window, found: windows[window].len() });

@@ -77,7 +77,11 @@ impl<'a> Text<'a> {
         };
         let mut absent = (0..config.vocab_size as u32).filter(|id| !counts.contains_key(id));
         let (Some(c), Some(d)) = (absent.next(), absent.next()) else {
-            return Err(too_few("tokens that the training windows lack", config.vocab_size - counts.len(), 2));
+            return Err(too_few(
+                "tokens that the training windows lack",
+                config.vocab_size - counts.len(),
+                2,
+            ));
         };
         let long = windows.iter().filter(|ids| ids.len() > PAIRS + 2).count();
         if long < PAIRS + 1 {
@@ -215,7 +219,8 @@ impl<'a> Text<'a> {
         };
         let pairs: Vec<_> = (0..PAIRS).filter_map(pair).collect();
         let different = windows.windows(2).take(PAIRS).enumerate();
-        let any = different.map(|(number, two)| [two[0][..number + 1].to_vec(), two[1][..number + 2].to_vec()]);
+        let any =
+            different.map(|(number, two)| [two[0][..number + 1].to_vec(), two[1][..number + 2].to_vec()]);
         let prompts = "have the same length and the same last token, and nothing else in common";
         vec![
             DegenerateCase {

@@ -86,8 +86,7 @@ pub fn degenerate(
     options.optimiser.check(windows.len())?;
     let start = case.start.spoil(drawn.clone());
     let mut steps = Steps::new(&start, windows, options.optimiser, options.seed, options.threads);
-    let mut taps: Vec<TapFate> =
-        case.taps.iter().map(|&tap| TapFate { tap, steps: Vec::new() }).collect();
+    let mut taps: Vec<TapFate> = case.taps.iter().map(|&tap| TapFate { tap, steps: Vec::new() }).collect();
     let mut taken = 0;
     for &step in std::iter::once(&0).chain(&options.steps) {
         while taken < step {

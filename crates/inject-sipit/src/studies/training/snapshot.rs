@@ -109,7 +109,8 @@ impl Snapshot {
             every: probes.margin_every,
             memory_budget: Settings::default().memory_budget,
         };
-        let run = Run::in_memory(&mut |_| ());
+        let mut quiet = |_| ();
+        let run = Run::in_memory(&mut quiet);
         let measured = margins(decoder, "training", &probes.margin_prompts, &options, run)?;
         let pair = |(closest, margins): (TapMinimum, inject_collisions::studies::TapMargins)| TapSnapshot {
             closest,
