@@ -11,7 +11,7 @@ use inject_sipit::{
 };
 use serde::Serialize;
 
-use crate::{
+use super::{
     Options,
     shape::{config, init_std},
     text::{About, Text},

@@ -28,7 +28,7 @@ use text::Text;
 /// Measures what training, degenerate starts and random weights do to the distances between states.
 #[derive(Parser, Debug)]
 #[command(version)]
-struct Options {
+pub(crate) struct Options {
     /// What to do
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Training, Part::Degenerate, Part::Random])]
     parts: Vec<Part>,
@@ -72,7 +72,7 @@ struct Options {
 
 /// One of the three studies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Part {
+pub(crate) enum Part {
     /// Gradient descent, SGD and Adam, with snapshots
     Training,
     /// Starts with collisions built in
@@ -85,7 +85,7 @@ fn main() -> ExitCode {
     finish(run(&Options::parse()))
 }
 
-fn run(options: &Options) -> Result<(), Failure> {
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let widths = options.widths.iter().chain([&options.width]);
     if let Some(width) = widths.into_iter().find(|width| **width == 0 || !width.is_multiple_of(8)) {
         return Err(Failure::new(format!("a width of {width}, expected a multiple of 8")));

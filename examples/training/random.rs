@@ -12,7 +12,7 @@ use inject_sipit::{
 };
 use serde::Serialize;
 
-use crate::{
+use super::{
     Options,
     shape::{config, init_std},
     text::{About, Text},
@@ -26,20 +26,21 @@ struct Drawn {
 
 pub(crate) fn carry_out(options: &Options, text: &Text, device: &Device) -> Result<(), Failure> {
     let mut shapes = Vec::new();
-    for family in Family::ALL {
+    // From one seed and without a window, llama, mistral and phi3 would be one and the same decoder.
+    for (family, seed) in Family::ALL.into_iter().zip(options.seed..) {
         for &d_model in &options.widths {
             for &n_layers in &options.depths {
                 let config = config(family, d_model, n_layers, text.about.vocab_size)?;
                 let relu = config.clone().with_activation(Activation::Relu);
                 let std = init_std(d_model);
-                shapes.extend([config, relu].map(|config| RandomShape { family, config, std }));
+                shapes.extend([config, relu].map(|config| RandomShape { family, config, std, seed }));
             }
         }
     }
     let bar = ProgressBar::new(shapes.len() as u64).with_message("random weights");
     bar.set_style(ProgressStyle::with_template("{msg} {bar:40} {pos}/{len}")?);
     let told = &mut |_: &RandomWeights| bar.inc(1);
-    let decoders = random_weights(&shapes, &text.prompts, options.seed, options.threads, device, told)?;
+    let decoders = random_weights(&shapes, &text.prompts, options.threads, device, told)?;
     bar.finish_and_clear();
     options.tell(
         "family   activation  width  blocks  tightest tap  minimum     noise floor  ratio      verdict",

@@ -8,7 +8,7 @@ use inject_sipit::{
     studies::{Optimiser, Snapshot, TapSnapshot},
 };
 
-use crate::run::{Training, Trainings};
+use super::run::{Training, Trainings};
 
 /// One line a snapshot, at the last block.
 pub(crate) fn training_lines(training: &Training) -> Vec<String> {

@@ -12,7 +12,7 @@ use inject_sipit::{
 };
 use serde::Serialize;
 
-use crate::{
+use super::{
     Options, report,
     shape::{config, init_std},
     text::{About, Text},

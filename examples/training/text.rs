@@ -5,7 +5,7 @@ use inject_examples::{Failure, PromptArgs, bundled_model};
 use inject_sipit::{Bos, Model, Origin, Precision};
 use serde::Serialize;
 
-use crate::Options;
+use super::Options;
 
 /// Next tokens of a window.
 pub(crate) const WINDOW: usize = 64;

@@ -16,6 +16,8 @@ pub struct RandomShape {
     pub config: DecoderConfig,
     /// Standard deviation of the weights; those that lead back to the residual stream are drawn narrower, as GPT-2 does.
     pub std: f64,
+    /// What the draw depends on.
+    pub seed: u64,
 }
 
 /// The closest prompts of one decoder.
@@ -47,7 +49,7 @@ impl RandomWeights {
     }
 }
 
-/// Draws each decoder from the same seed, and searches the closest pair of prompts at each of its taps. `told` is called with
+/// Draws each decoder from its seed, and searches the closest pair of prompts at each of its taps. `told` is called with
 /// each result.
 ///
 /// # Errors
@@ -60,13 +62,12 @@ impl RandomWeights {
 pub fn random_weights(
     shapes: &[RandomShape],
     prompts: &[Vec<u32>],
-    seed: u64,
     threads: NonZeroUsize,
     device: &Device,
     told: &mut dyn FnMut(&RandomWeights),
 ) -> Result<Vec<RandomWeights>, TrainingError> {
     let measure = |shape: &RandomShape| {
-        device.seed(seed);
+        device.seed(shape.seed);
         let decoder = shape.config.init(shape.std, device).with_lanes(threads);
         let n_layers = shape.config.n_layers();
         let taps: Vec<Tap> = Tap::all(n_layers).into_iter().filter(|&tap| tap != Tap::Embedding).collect();
@@ -78,7 +79,7 @@ pub fn random_weights(
             activation: activation.map_or_else(String::new, |activation| activation.to_string()),
             analytic: activation.is_none_or(Activation::is_analytic),
             std: shape.std,
-            seed,
+            seed: shape.seed,
             taps: closest_at_taps(&decoder, prompts, &taps)?,
         };
         told(&found);
