@@ -73,7 +73,7 @@ fn line(family: Family, study: &DegenerateStudy) -> String {
     let equal = at(0).map_or(0, |start| start.equal);
     let [smallest, largest] = at(1).map_or([0.0; 2], |after| [after.smallest, after.largest]);
     format!(
-        "{:<7} {:<34} {:<10} {:>5}/{:<5} {:>12.2e} / {:<12.2e} {:<11} {}\n        that {}: {}",
+        "{:<7} {:<34} {:<10} {:>5}/{:<5} {:>12.2e} / {:<12.2e} {:<11} {}\n        prompts that {}: {}",
         family.to_string(),
         study.case.start.to_string(),
         fate(Some(study.case.expected)),

@@ -45,10 +45,10 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 2)]
     layers: usize,
     /// Windows of 64 next tokens to train on
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 24)]
     windows: usize,
     /// Prompts among which the closest pair is searched
-    #[arg(long, default_value_t = 500)]
+    #[arg(long, default_value_t = 1000)]
     count: usize,
     /// Widths of the decoders that are only drawn, multiples of 8
     #[arg(long, value_delimiter = ',', default_value = "32,64,128")]

@@ -138,6 +138,19 @@ fn figures(folder: &Path, model: &str, runs: &[&Training], prompts: usize) -> Re
     }
     figure.write(folder, &format!("{model}-margins"))?;
 
+    let rule = first.study.options.optimiser;
+    let mut figure = Figure::new(
+        format!("Margins between true and other tokens, {model}, {rule}, {last}"),
+        steps(),
+        distance(),
+    );
+    for (name, share) in [("least", 0.0), ("5 % below", 0.05), ("median", 0.5), ("largest", 1.0)] {
+        figure = figure.with(name, Mark::Line, series(first, last, |tap| tap.margins.quantile(share)));
+    }
+    figure
+        .with("noise floor", Mark::Dots, series(first, last, |tap| Some(tap.margins.noise.largest())))
+        .write(folder, &format!("{model}-margin-spread"))?;
+
     let mut figure = Figure::new(
         format!("Closest pair of {prompts} prompts, {model}, {}", first.study.options.optimiser),
         steps(),
