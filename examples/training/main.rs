@@ -81,6 +81,7 @@ pub(crate) enum Part {
     Random,
 }
 
+#[allow(dead_code, reason = "the tests take the program in without its entry")]
 fn main() -> ExitCode {
     finish(run(&Options::parse()))
 }

@@ -51,8 +51,9 @@ impl DegenerateStart {
                 decoder.map_matrices(&mut |matrix, values| match matrix {
                     Matrix::Embedding => {
                         let (a, b) = (a as usize, b as usize);
-                        let row = values.clone().slice([a..a + 1]);
-                        values.slice_assign([b..b + 1], row)
+                        let [_, width] = values.dims();
+                        let row = values.clone().narrow(0, a, 1);
+                        values.slice_assign([b..b + 1, 0..width], row)
                     }
                     _ => values,
                 })
@@ -60,7 +61,7 @@ impl DegenerateStart {
             DegenerateStart::EqualPositions => decoder.map_matrices(&mut |matrix, values| match matrix {
                 Matrix::Positions => {
                     let [rows, _] = values.dims();
-                    values.slice([0..1]).repeat_dim(0, rows)
+                    values.narrow(0, 0, 1).repeat_dim(0, rows)
                 }
                 _ => values,
             }),
