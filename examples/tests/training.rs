@@ -12,8 +12,7 @@ use serde_json::Value;
 
 /// Runs the program on decoders that take a second.
 fn run(out: &Path) {
-    let options =
-        "training --width 16 --layers 1 --steps 1 --windows 10 --count 30 --widths 16 --depths 1 --out";
+    let options = "training --width 16 --layers 1 --steps 1 --windows 10 --count 30 --probes 1 --widths 16 --depths 1 --out";
     let options = options.split(' ').chain([out.to_str().unwrap()]);
     training::run(&training::Options::parse_from(options)).map_err(|failure| failure.to_string()).unwrap();
 }

@@ -100,14 +100,14 @@ fn write_csv(options: &Options, found: &Starts) -> Result<(), Failure> {
     let mut csv = File::create(options.out.join("degenerate.csv"))?;
     writeln!(
         csv,
-        "family,start,prompts,expected,tap,step,pairs,equal,smallest,largest,noise,found,as_expected"
+        "family,start,prompts,expected,tap,step,pairs,equal,smallest,largest,noise,bound,found,as_expected"
     )?;
     for Start { family, study } in &found.starts {
         for tap in &study.taps {
             for at in &tap.steps {
                 writeln!(
                     csv,
-                    "{family},{},\"{}\",{},{},{},{},{},{},{},{},{},{}",
+                    "{family},{},\"{}\",{},{},{},{},{},{},{},{},{},{},{}",
                     study.case.start,
                     study.case.prompts,
                     fate(Some(study.case.expected)),
@@ -118,6 +118,7 @@ fn write_csv(options: &Options, found: &Starts) -> Result<(), Failure> {
                     at.smallest,
                     at.largest,
                     at.noise.largest(),
+                    at.bound,
                     fate(at.fate()),
                     study.as_expected,
                 )?;

@@ -50,6 +50,9 @@ pub(crate) struct Options {
     /// Prompts among which the closest pair is searched
     #[arg(long, default_value_t = 1000)]
     count: usize,
+    /// Prompts whose margins are measured at each snapshot, and as many others that are inverted
+    #[arg(long, default_value_t = 4)]
+    probes: usize,
     /// Widths of the decoders that are only drawn, multiples of 8
     #[arg(long, value_delimiter = ',', default_value = "32,64,128")]
     widths: Vec<usize>,
@@ -93,6 +96,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     }
     if options.layers == 0 || options.depths.contains(&0) {
         return Err(Failure::new("a decoder of no blocks, expected at least 1"));
+    }
+    if options.probes == 0 {
+        return Err(Failure::new("--probes must be at least 1"));
     }
     let device: Device = options.device.open()?;
     fs::create_dir_all(&options.out)?;

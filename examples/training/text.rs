@@ -49,8 +49,8 @@ impl Text {
         let model = Model::load(Origin::of_folder(&bundled_model()), Precision::F32, device)?;
         let source = |seed: u64| PromptArgs { prompts: None, skip: 0, bos: Bos::Auto, prompt_seed: seed };
         let [held_out_seed, prompt_seed, probe_seed] = [1, 2, 3].map(|next| options.seed.wrapping_add(next));
-        let probes = source(probe_seed).text(&model, 8, 16)?;
-        let (margin_prompts, inverted) = probes.split_at(4);
+        let probes = source(probe_seed).text(&model, 2 * options.probes, 16)?;
+        let (margin_prompts, inverted) = probes.split_at(probes.len() / 2);
         let prompts = source(prompt_seed).different(&model, options.count, LONGEST)?;
         Ok(Text {
             about: About {

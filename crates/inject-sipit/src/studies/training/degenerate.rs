@@ -4,10 +4,11 @@ use std::num::NonZeroUsize;
 
 use burn::module::Module;
 use inject_collisions::{
-    Decoder, Extraction, NoiseFloor, Tap, Verdict, distance, measure_noise_floors, store::Positions,
+    Decoder, Extraction, NoiseFloor, Tap, Verdict, distance, measure_noise_floors, norm, store::Positions,
 };
 
 use super::{DegenerateCase, Fate, Optimiser, TrainingError, run::Steps};
+use crate::NoiseModel;
 
 /// How the spoiled decoders are trained.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -55,6 +56,10 @@ pub struct AtStep {
     pub largest: f64,
     /// How far apart computations of one of these states lie.
     pub noise: NoiseFloor,
+    /// The bound on computing noise that the distances are judged by, as an inversion has it: eight times the larger of the noise
+    /// measured here and the model's own at the largest state. A few states may agree to the last bit by luck, while colliding
+    /// ones that add the same terms in another order do not.
+    pub bound: f64,
     /// What the smallest distance means beside that.
     pub verdict: Verdict,
     /// What the largest means: the pairs are separated all, some or none.
@@ -101,6 +106,9 @@ pub fn degenerate(
     Ok(DegenerateStudy { case: case.clone(), taps, as_expected })
 }
 
+/// The length of the sequence on which the model's noise is measured.
+const NOISE_POSITIONS: usize = 16;
+
 /// The pairs at each tap of the case, in its order.
 fn measure(decoder: &Decoder, case: &DegenerateCase, step: usize) -> Result<Vec<AtStep>, TrainingError> {
     let prompts: Vec<Vec<u32>> = case.pairs.iter().flatten().cloned().collect();
@@ -109,23 +117,27 @@ fn measure(decoder: &Decoder, case: &DegenerateCase, step: usize) -> Result<Vec<
     }
     let states = Extraction::new(case.taps.clone(), Positions::Last)?.run(decoder, &prompts, &mut |_| ())?;
     let noise = measure_noise_floors(decoder, None, &case.taps, &prompts, prompts.len())?;
-    let at_tap = |tap: &Tap| {
-        let rows = states[tap].as_slice().expect("states lie row by row");
+    let sequence_len = NOISE_POSITIONS.min(decoder.config().max_len().unwrap_or(usize::MAX));
+    let at_tap = |&tap: &Tap| {
+        let rows = states[&tap].as_slice().expect("states lie row by row");
         let width = decoder.config().d_model;
         let pairs = rows.chunks(2 * width).map(|pair| distance(&pair[..width], &pair[width..]));
         let distances: Vec<f64> = pairs.collect();
         let smallest = distances.iter().copied().fold(f64::INFINITY, f64::min);
         let largest = distances.iter().copied().fold(0.0, f64::max);
-        let floor = noise[tap].largest();
-        AtStep {
+        let largest_norm = rows.chunks(width).map(norm).fold(0.0, f64::max);
+        let noise = noise[&tap];
+        let bound = NoiseModel::measure(decoder, tap, sequence_len)?.bound(largest_norm, noise.largest());
+        Ok(AtStep {
             step,
             equal: distances.iter().filter(|&&distance| distance == 0.0).count(),
             smallest,
             largest,
-            noise: noise[tap],
-            verdict: Verdict::of(smallest, floor),
-            verdict_of_largest: Verdict::of(largest, floor),
-        }
+            noise,
+            bound,
+            verdict: Verdict::of(smallest, bound),
+            verdict_of_largest: Verdict::of(largest, bound),
+        })
     };
-    Ok(case.taps.iter().map(at_tap).collect())
+    case.taps.iter().map(at_tap).collect()
 }
