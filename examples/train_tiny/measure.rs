@@ -3,13 +3,13 @@
 use std::fmt;
 
 use inject_examples::Failure;
-use inject_sipit::{Bos, Decoder, Logits, Model, ModelError, Tap, TokenBatch, prompts::generate::Kind};
+use inject_sipit::{
+    Bos, Decoder, Logits, Model, ModelError, Tap, TokenBatch, prompts::generate::Kind,
+    training::next_token_loss,
+};
 use tokenizers::Tokenizer;
 
-use crate::{
-    text::{END_OF_TEXT_ID, Text, VOCAB_SIZE},
-    training::loss,
-};
+use crate::text::{END_OF_TEXT_ID, Text, VOCAB_SIZE};
 
 /// Losses on text the model has not seen.
 ///
@@ -41,7 +41,7 @@ pub(crate) fn held_out_losses(
     let mean = |mut text: Text| -> Result<f64, Failure> {
         let mut sum = 0.0;
         for _ in 0..BATCHES {
-            sum += f64::from(loss(decoder, &text.windows(WINDOWS)?)?.into_scalar::<f32>());
+            sum += f64::from(next_token_loss(decoder, &text.windows(WINDOWS)?)?.into_scalar::<f32>());
         }
         Ok(sum / BATCHES as f64)
     };

@@ -1,22 +1,18 @@
-//! The loss, and the steps that bring it down.
+//! The steps that bring the loss down.
 
-use std::{f64::consts::PI, panic::resume_unwind, thread, time::Instant};
+use std::{f64::consts::PI, num::NonZeroUsize, time::Instant};
 
 use burn::{
     grad_clipping::GradientClippingConfig,
     module::{Module, ModuleVisitor, Param},
-    optim::{AdamWConfig, GradientsAccumulator, GradientsParams},
-    tensor::{Device, Int, Tensor, TensorData, activation::log_softmax},
+    optim::{AdamWConfig, GradientsParams},
+    tensor::{Device, Tensor},
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use inject_examples::Failure;
-use inject_sipit::{Decoder, DecoderConfig, Logits, ModelError, TokenBatch};
+use inject_sipit::{Decoder, DecoderConfig, training::loss_and_gradients};
 
-use crate::{
-    Options,
-    shape::{INIT_STD, POSITIONS},
-    text::{Text, VOCAB_SIZE},
-};
+use crate::{Options, shape::INIT_STD, text::Text};
 
 /// Trains from random weights, and says how it goes.
 pub(crate) fn train(
@@ -36,10 +32,11 @@ pub(crate) fn train(
         .init();
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {eta_precise}")?;
     let bar = ProgressBar::new(options.steps as u64).with_style(style);
+    let threads = NonZeroUsize::new(options.threads).unwrap_or(NonZeroUsize::MIN);
     let begin = Instant::now();
     for step in 0..options.steps {
         let windows = text.windows(options.batch)?;
-        let (loss, gradients) = gradients(&decoder, &windows, options.threads)?;
+        let (loss, gradients) = loss_and_gradients(&decoder, &windows, threads)?;
         if step == 0 {
             check_gradients(&decoder, &gradients)?;
         }
@@ -62,50 +59,6 @@ fn learning_rate(options: &Options, step: usize) -> f64 {
     }
     let share = (step - warm_up) as f64 / (options.steps - warm_up) as f64;
     options.learning_rate * (0.01 + 0.99 * 0.5 * (1.0 + (PI * share).cos()))
-}
-
-/// The mean cross-entropy of each next token.
-///
-/// # Units
-///
-/// Nats a token.
-pub(crate) fn loss(decoder: &Decoder, windows: &[Vec<u32>]) -> Result<Tensor<1>, ModelError> {
-    let inputs: Vec<&[u32]> = windows.iter().map(|window| &window[..POSITIONS]).collect();
-    let targets: Vec<i32> = windows.iter().flat_map(|window| &window[1..]).map(|&id| id as i32).collect();
-    let rows = targets.len();
-    let targets = Tensor::<2, Int>::from_data(TensorData::new(targets, [rows, 1]), &decoder.device());
-    let forward = decoder.forward(&TokenBatch::new(&inputs)?, &[], Logits::All)?;
-    let logits = forward.logits.expect("all logits were asked for").reshape([rows, VOCAB_SIZE]);
-    Ok(log_softmax(logits, 1).gather(1, targets).mean().neg())
-}
-
-/// The loss of a batch and its gradients, computed in parts side by side: a CPU backend runs most of what lies between two
-/// matrix products on one core.
-fn gradients(
-    decoder: &Decoder,
-    windows: &[Vec<u32>],
-    threads: usize,
-) -> Result<(f32, GradientsParams), ModelError> {
-    let gradients_of = |part: &[Vec<u32>]| {
-        // A fork has the same parameters and a graph of its own.
-        let decoder = decoder.clone().fork(&decoder.device());
-        let loss = loss(&decoder, part)? * (part.len() as f64 / windows.len() as f64);
-        let gradients = GradientsParams::from_grads(loss.backward(), &decoder);
-        Ok((loss.into_scalar::<f32>(), gradients))
-    };
-    let parts: Vec<Result<_, ModelError>> = thread::scope(|scope| {
-        let parts = windows.chunks(windows.len().div_ceil(threads));
-        let running: Vec<_> = parts.map(|part| scope.spawn(|| gradients_of(part))).collect();
-        running.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
-    });
-    let (mut sum, mut accumulator) = (0.0, GradientsAccumulator::new());
-    // In the order of the batch, whichever thread was first: additions round.
-    for part in parts {
-        let (loss, gradients) = part?;
-        sum += loss;
-        accumulator.accumulate(decoder, gradients);
-    }
-    Ok((sum, accumulator.grads()))
 }
 
 /// Every parameter must move: one that the loss does not depend on would stay as it was drawn.

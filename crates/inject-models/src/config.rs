@@ -229,6 +229,44 @@ pub enum Activation {
     Relu,
 }
 
+impl Activation {
+    /// Whether it is an analytic function, as the theorems on injectivity assume.
+    pub fn is_analytic(self) -> bool {
+        match self {
+            Activation::GeluTanh | Activation::GeluErf | Activation::Silu => true,
+            Activation::Relu => false,
+        }
+    }
+}
+
+impl std::fmt::Display for Activation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Activation::GeluTanh => "gelu-tanh",
+            Activation::GeluErf => "gelu",
+            Activation::Silu => "silu",
+            Activation::Relu => "relu",
+        })
+    }
+}
+
+impl FeedForwardKind {
+    /// The activation in it.
+    pub fn activation(self) -> Activation {
+        match self {
+            FeedForwardKind::Plain(activation) | FeedForwardKind::Gated(activation) => activation,
+        }
+    }
+
+    /// The same form around another activation.
+    pub fn with_activation(self, activation: Activation) -> Self {
+        match self {
+            FeedForwardKind::Plain(_) => FeedForwardKind::Plain(activation),
+            FeedForwardKind::Gated(_) => FeedForwardKind::Gated(activation),
+        }
+    }
+}
+
 /// How states become logits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Head {
@@ -250,6 +288,14 @@ impl DecoderConfig {
             LearnedPositions::None => None,
             LearnedPositions::Table { max_len } => Some(max_len),
         }
+    }
+
+    /// The same decoder with another activation in every block.
+    pub fn with_activation(mut self, activation: Activation) -> Self {
+        for block in &mut self.blocks {
+            block.feed_forward.kind = block.feed_forward.kind.with_activation(activation);
+        }
+        self
     }
 
     /// Whether sequences of these two lengths use the same rotary frequencies.

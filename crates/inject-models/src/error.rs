@@ -252,6 +252,14 @@ pub enum ModelError {
         /// Rows of the embedding.
         vocab_size: usize,
     },
+    /// A window of text too short to have a next token.
+    #[error("window {window} has {found} tokens, expected at least 2: one and the one after it")]
+    ShortWindow {
+        /// Index of the window within the batch.
+        window: usize,
+        /// Its tokens.
+        found: usize,
+    },
     /// A sequence beyond the table of positions.
     #[error("a sequence of {found} tokens, expected at most {max_len} (the model's table of positions)")]
     TooLong {

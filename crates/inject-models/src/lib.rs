@@ -30,11 +30,14 @@
 //! - [`hub`]: checkpoints by Hub id.
 //!
 //! The device is the caller's: every tensor lives where the parameters do, and no backend is switched on here. Features:
-//! `hub` (default) compiles the client for the Hugging Face Hub; without it there is no network code at all.
+//! `hub` (default) compiles the client for the Hugging Face Hub; without it there is no network code at all. `training` adds
+//! the module of that name: losses and gradients, over burn's optimisers.
 
 pub mod config;
 #[cfg(feature = "hub")]
 pub mod hub;
+#[cfg(feature = "training")]
+pub mod training;
 
 mod checkpoint;
 mod decoder;

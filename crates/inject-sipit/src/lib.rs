@@ -30,6 +30,7 @@
 //!   published ones, to compare with: [`Gradient`], [`HardPrompts`].
 //! - [`Acceptance`] and [`NoiseModel`]: when a candidate counts as the token.
 //! - [`Inversion`], [`Position`], [`Verdict`], [`Cost`]: what was found, and what it took.
+//! - [`studies`]: those of `inject-collisions`, those that recover prompts, and, behind the feature `training`, those that train.
 //!
 //! Everything of `inject-collisions`, and so of the crates below it, is re-exported: one dependency is enough.
 

@@ -199,6 +199,25 @@ impl DecoderConfig {
     pub fn read(path: &Path) -> Result<Self, ModelError> {
         Ok(describe(path, &read_text(path)?)?.config)
     }
+
+    /// What the text of a config.json describes: [`DecoderConfig::read`] for one that is in no file.
+    ///
+    /// # Errors
+    ///
+    /// As there; the file is called `config.json`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use inject_models::DecoderConfig;
+    ///
+    /// let text = r#"{ "model_type": "gpt2", "n_embd": 8, "n_head": 2, "n_layer": 1, "n_positions": 16, "vocab_size": 50 }"#;
+    /// assert_eq!(DecoderConfig::parse(text)?.blocks[0].attention.d_head, 4);
+    /// # Ok::<(), inject_models::ModelError>(())
+    /// ```
+    pub fn parse(text: &str) -> Result<Self, ModelError> {
+        Ok(describe(Path::new("config.json"), text)?.config)
+    }
 }
 
 /// Understands the contents of a config.json.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use crate::small::{FAMILIES, ROTARY, random};
 
 /// The last-token state of each prompt at every tap.
-fn last_states(decoder: &Decoder, prompts: &[Vec<u32>]) -> Vec<(Tap, Vec<Vec<f32>>)> {
+pub(crate) fn last_states(decoder: &Decoder, prompts: &[Vec<u32>]) -> Vec<(Tap, Vec<Vec<f32>>)> {
     let taps = Tap::all(decoder.config().n_layers());
     let extraction = Extraction::new(taps, Positions::Last).unwrap();
     let states = extraction.run(decoder, prompts, &mut |_| ()).unwrap();
@@ -50,7 +50,7 @@ proptest! {
 }
 
 /// How many positions back a state at this tap can see.
-fn reach(decoder: &Decoder, tap: Tap) -> usize {
+pub(crate) fn reach(decoder: &Decoder, tap: Tap) -> usize {
     let blocks = tap.blocks_needed(decoder.config().n_layers());
     decoder.config().blocks[..blocks].iter().fold(0_usize, |reach, block| match block.attention.span {
         inject_sipit::config::Span::Full => usize::MAX / 2,

@@ -21,3 +21,5 @@ mod policies;
 mod recovery;
 mod small;
 mod sources;
+#[cfg(feature = "training")]
+mod training;

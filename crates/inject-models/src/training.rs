@@ -1,0 +1,190 @@
+//! What training takes beside an optimiser: the loss of a batch, and its gradients.
+//!
+//! A decoder trains on a device with automatic differentiation: [`trainable`] puts it there, burn's `Module::valid` gives it
+//! back as it is read elsewhere.
+
+use std::{num::NonZeroUsize, panic::resume_unwind, thread};
+
+use burn::{
+    module::Module,
+    optim::{GradientsAccumulator, GradientsParams},
+    tensor::{Int, Tensor, TensorData, activation::log_softmax},
+};
+
+use crate::{Decoder, Logits, ModelError, TokenBatch, tokens::check_ids};
+
+/// The same decoder with every parameter tracked for gradients, also one that came from a checkpoint.
+pub fn trainable(decoder: Decoder) -> Decoder {
+    decoder.unfreeze().train()
+}
+
+/// The mean cross-entropy of each next token: all tokens of all windows but the first of each count once.
+///
+/// # Shapes
+///
+/// Windows of one or several lengths to `[1]`.
+///
+/// # Units
+///
+/// Nats a token.
+///
+/// # Errors
+///
+/// [`ModelError::ShortWindow`] for a window without a next token, and what [`Decoder::forward`] refuses.
+pub fn next_token_loss(decoder: &Decoder, windows: &[impl AsRef<[u32]>]) -> Result<Tensor<1>, ModelError> {
+    let windows: Vec<&[u32]> = windows.iter().map(AsRef::as_ref).collect();
+    if let Some(window) = windows.iter().position(|ids| ids.len() < 2) {
+        return Err(ModelError::ShortWindow { window, found: windows[window].len() });
+    }
+    let inputs: Vec<&[u32]> = windows.iter().map(|ids| &ids[..ids.len() - 1]).collect();
+    let targets: Vec<i32> = windows.iter().flat_map(|ids| &ids[1..]).map(|&id| id as i32).collect();
+    // The last token of a window is in no input.
+    windows.iter().enumerate().try_for_each(|(window, ids)| check_ids(decoder.config(), window, ids))?;
+    let batch = TokenBatch::new(&inputs)?;
+    let (device, vocab_size, rows) = (decoder.device(), decoder.config().vocab_size, targets.len());
+    let forward = decoder.forward(&batch, &[], Logits::All)?;
+    let logits = forward.logits.expect("all logits were asked for");
+    let all = logits.reshape([batch.rows() * batch.width(), vocab_size]);
+    let logits = match rows == batch.rows() * batch.width() {
+        true => all,
+        // What follows the end of a shorter window is padding.
+        false => {
+            let real = |(row, &len): (usize, &usize)| (0..len).map(move |at| (row, at));
+            let real = batch.lens().iter().enumerate().flat_map(real);
+            let real: Vec<i32> = real.map(|(row, at)| (row * batch.width() + at) as i32).collect();
+            all.select(0, Tensor::<1, Int>::from_data(TensorData::new(real, [rows]), &device))
+        }
+    };
+    let targets = Tensor::<2, Int>::from_data(TensorData::new(targets, [rows, 1]), &device);
+    Ok(log_softmax(logits, 1).gather(1, targets).mean().neg())
+}
+
+/// The loss of a batch and its gradients, computed in so many parts side by side: a CPU backend runs most of what lies between
+/// two matrix products on one core. The gradients depend on the number of parts by rounding, and on nothing else.
+///
+/// The decoder is one of [`trainable`]'s.
+///
+/// # Units
+///
+/// Nats a token.
+///
+/// # Errors
+///
+/// As [`next_token_loss`]; a window is then counted within its part.
+pub fn loss_and_gradients(
+    decoder: &Decoder,
+    windows: &[Vec<u32>],
+    parts: NonZeroUsize,
+) -> Result<(f32, GradientsParams), ModelError> {
+    let targets = |windows: &[Vec<u32>]| windows.iter().map(|ids| ids.len().saturating_sub(1)).sum::<usize>();
+    let all = targets(windows).max(1);
+    let gradients_of = |part: &[Vec<u32>]| {
+        // A fork has the same parameters and a graph of its own.
+        let decoder = decoder.clone().fork(&decoder.device());
+        let loss = next_token_loss(&decoder, part)? * (targets(part) as f64 / all as f64);
+        let gradients = GradientsParams::from_grads(loss.backward(), &decoder);
+        Ok((loss.into_scalar::<f32>(), gradients))
+    };
+    let computed: Vec<Result<_, ModelError>> = thread::scope(|scope| {
+        let parts = windows.chunks(windows.len().div_ceil(parts.get()).max(1));
+        let running: Vec<_> = parts.map(|part| scope.spawn(|| gradients_of(part))).collect();
+        running.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    });
+    if computed.is_empty() {
+        return Err(ModelError::EmptyPrompt { prompt: 0 });
+    }
+    let (mut sum, mut accumulator) = (0.0, GradientsAccumulator::new());
+    // In the order of the batch, whichever thread was first: additions round.
+    for part in computed {
+        let (loss, gradients) = part?;
+        sum += loss;
+        accumulator.accumulate(decoder, gradients);
+    }
+    Ok((sum, accumulator.grads()))
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::module::{ModuleVisitor, Param};
+
+    use super::*;
+    use crate::{DecoderConfig, to_host};
+
+    fn decoder(device: &burn::tensor::Device) -> Decoder {
+        let text = include_str!("../tests/fixtures/gpt2/config.json");
+        trainable(DecoderConfig::parse(text).unwrap().init(0.2, device))
+    }
+
+    fn value(loss: Tensor<1>) -> f64 {
+        to_host::<f64, 1>(loss).unwrap()[0]
+    }
+
+    /// The gradient of the parameter of this shape.
+    struct Of<'a>([usize; 2], &'a GradientsParams, Vec<f64>);
+
+    impl ModuleVisitor for Of<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if param.dims().as_slice() == self.0 {
+                self.2 = to_host(self.1.get::<D>(param.id).unwrap()).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn the_loss_of_windows_of_several_lengths_is_the_mean_over_their_tokens() {
+        for device in inject_devices::compiled() {
+            let decoder = decoder(&device);
+            let windows = [vec![1, 2, 3, 4, 5], vec![9, 8], vec![7, 7, 7]];
+            let alone = windows.each_ref().map(|ids| value(next_token_loss(&decoder, &[ids]).unwrap()));
+            let expected = (4.0 * alone[0] + alone[1] + 2.0 * alone[2]) / 7.0;
+            let together = value(next_token_loss(&decoder, &windows).unwrap());
+            assert!((together - expected).abs() < 1e-5 * expected, "{together} {expected}");
+        }
+    }
+
+    #[test]
+    fn the_loss_is_the_cross_entropy_of_the_logits() {
+        for device in inject_devices::compiled() {
+            let decoder = decoder(&device);
+            let ids = vec![1, 2, 3];
+            let batch = TokenBatch::new(&[&ids[..2]]).unwrap();
+            let logits = decoder.forward(&batch, &[], Logits::All).unwrap().logits.unwrap();
+            let logits: Vec<f64> = to_host(logits).unwrap();
+            let surprise = |(row, &next): (&[f64], &u32)| {
+                row.iter().map(|logit| logit.exp()).sum::<f64>().ln() - row[next as usize]
+            };
+            let expected = logits.chunks(97).zip(&ids[1..]).map(surprise).sum::<f64>() / 2.0;
+            let found = value(next_token_loss(&decoder, &[ids]).unwrap());
+            assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+        }
+    }
+
+    #[test]
+    fn parts_change_a_gradient_by_rounding_only() {
+        for device in inject_devices::compiled() {
+            let decoder = decoder(&device);
+            let windows = [vec![1, 2, 3, 4], vec![4, 3, 2], vec![5, 6, 7, 8, 9]].to_vec();
+            let of_embedding = |parts: usize| {
+                let parts = NonZeroUsize::new(parts).unwrap();
+                let (loss, gradients) = loss_and_gradients(&decoder, &windows, parts).unwrap();
+                let mut embedding = Of([97, 24], &gradients, Vec::new());
+                decoder.visit(&mut embedding);
+                (f64::from(loss), embedding.2)
+            };
+            let (whole, parts) = (of_embedding(1), of_embedding(3));
+            assert!((whole.0 - parts.0).abs() < 1e-5);
+            let apart = whole.1.iter().zip(&parts.1).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(apart < 1e-5, "{apart}");
+            assert!(whole.1.iter().any(|value| value.abs() > 1e-3));
+        }
+    }
+
+    #[test]
+    fn a_window_without_a_next_token_is_refused() {
+        let decoder = decoder(&inject_devices::compiled().remove(0));
+        let error = next_token_loss(&decoder, &[vec![1, 2], vec![3]]).unwrap_err();
+        assert!(matches!(error, ModelError::ShortWindow { window: 1, found: 1 }), "{error}");
+        let error = next_token_loss(&decoder, &[vec![1, 97]]).unwrap_err();
+        assert!(matches!(error, ModelError::TokenId { found: 97, .. }), "{error}");
+    }
+}
