@@ -11,8 +11,7 @@ use inject_collisions::{
 pub use self::condition::Condition;
 use self::disturbed::Disturbed;
 use crate::{
-    Acceptance, Budget, Inversion, InvertError, Inverter, OnFailure, Policy, Scan, Settings, TargetStates,
-    read,
+    Budget, Inversion, InvertError, Inverter, OnFailure, Policy, Scan, Settings, TargetStates, read,
 };
 
 /// What is tried.
@@ -69,8 +68,8 @@ pub struct Recovered {
 
 /// Inverts prompts under each condition at each tap. A unit of the study is a condition at a tap.
 ///
-/// The inverter is told how far the states were moved, as an upper bound of the noise: a number format says it by itself, and for the rest it
-/// is the largest error of the prompt, which in earnest has to be guessed. It takes the nearest of the candidates that fit, or where
+/// The inverter is told how far each state was moved, as an upper bound of the noise: a number format says it by itself, and for the rest it
+/// is the error itself, which in earnest has to be guessed. It takes the nearest of the candidates that fit, or where
 /// later positions rule that out, another, and goes on behind the nearest where none fits. `policy` gives the sources of
 /// candidates for a model at a tap; `model` names the weights.
 ///
@@ -147,7 +146,7 @@ impl Trial<'_> {
         let mut candidates = 0;
         for (number, prompt) in prompts.iter().enumerate() {
             let disturbed = Disturbed::new(self, number, prompt, policy)?;
-            let inverter = Inverter::new(self.decoder, self.tap, self.settings(disturbed.added))?;
+            let inverter = Inverter::new(self.decoder, self.tap, self.settings())?;
             let inversion = inverter.invert(&disturbed.target, policy, &mut |_| ())?;
             candidates += inversion.candidates_tested();
             self.count(&mut recovered, prompt, &disturbed, &inversion)?;
@@ -157,11 +156,10 @@ impl Trial<'_> {
         Ok(recovered)
     }
 
-    fn settings(&self, added: f64) -> Settings {
+    fn settings(&self) -> Settings {
         let most = self.options.most_candidates;
         let whole = most >= self.decoder.config().vocab_size;
         Settings {
-            acceptance: Acceptance::NoiseFloor { added },
             scan: if whole { Scan::Whole } else { Scan::AsNeeded },
             rivals: self.options.rivals,
             on_failure: OnFailure::GoOn,

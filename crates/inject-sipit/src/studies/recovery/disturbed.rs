@@ -13,8 +13,6 @@ use crate::{InvertError, Inverter, Policy, Settings, TargetStates};
 pub(super) struct Disturbed {
     /// The states.
     pub(super) target: TargetStates,
-    /// The bound on the noise that the inverter has to be told, beyond what the number format says.
-    pub(super) added: f64,
     /// The largest distance of a state from that of the inverter's model.
     pub(super) largest_error: f64,
 }
@@ -58,21 +56,25 @@ impl Disturbed {
 
     fn as_computed(states: Array2<f64>, tap: Tap) -> Result<Self, InvertError> {
         let target = TargetStates::new(states, tap, SourceDtype::F32)?;
-        Ok(Disturbed { target, added: 0.0, largest_error: 0.0 })
+        Ok(Disturbed { target, largest_error: 0.0 })
     }
 
     fn rounded(clean: &Array2<f64>, format: StateFormat, tap: Tap) -> Result<Self, InvertError> {
         let mut states = clean.clone();
         let half_steps = format.round(&mut states);
-        let largest_error = largest_error(clean, &states);
+        let largest_error = errors(clean, &states).into_iter().fold(0.0, f64::max);
         let target = TargetStates::new(states, tap, format.dtype())?.rounded_by(half_steps)?;
-        Ok(Disturbed { target, added: 0.0, largest_error })
+        Ok(Disturbed { target, largest_error })
     }
 
     fn moved(clean: &Array2<f64>, states: Array2<f64>, tap: Tap) -> Result<Self, InvertError> {
-        let largest_error = largest_error(clean, &states);
-        let target = TargetStates::new(states, tap, SourceDtype::F64)?;
-        Ok(Disturbed { target, added: largest_error, largest_error })
+        let errors = errors(clean, &states);
+        let largest_error = errors.iter().copied().fold(0.0, f64::max);
+        // So much in every coordinate is an error of that size in L2.
+        let width = (states.ncols() as f64).sqrt();
+        let half_steps = errors.into_iter().map(|error| error / width).collect();
+        let target = TargetStates::new(states, tap, SourceDtype::F64)?.rounded_by(half_steps)?;
+        Ok(Disturbed { target, largest_error })
     }
 }
 
@@ -82,9 +84,10 @@ fn states(decoder: &Decoder, tap: Tap, prompt: &[u32]) -> Result<Array2<f64>, In
     Ok(states.remove(&tap).expect("the tap was asked for").mapv(f64::from))
 }
 
-fn largest_error(clean: &Array2<f64>, states: &Array2<f64>) -> f64 {
+/// How far each state was moved.
+fn errors(clean: &Array2<f64>, states: &Array2<f64>) -> Vec<f64> {
     let of_row = |(a, b): (ndarray::ArrayView1<'_, f64>, ndarray::ArrayView1<'_, f64>)| {
         distance(&a.to_vec(), &b.to_vec())
     };
-    clean.outer_iter().zip(states.outer_iter()).map(of_row).fold(0.0, f64::max)
+    clean.outer_iter().zip(states.outer_iter()).map(of_row).collect()
 }
