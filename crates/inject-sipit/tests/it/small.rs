@@ -1,6 +1,9 @@
 //! Small random models of every family: the form of the reference models, with freshly drawn weights.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
 
 use burn::tensor::Device;
 use inject_sipit::{
@@ -23,9 +26,17 @@ pub(crate) fn model(case: &str, device: &Device) -> Model {
 
 /// The same form with weights drawn from a seed.
 pub(crate) fn random(case: &str, seed: u64, device: &Device) -> Decoder {
+    drawn(case, 0.2, seed, device)
+}
+
+/// The same form with weights of another width.
+pub(crate) fn drawn(case: &str, std: f64, seed: u64, device: &Device) -> Decoder {
+    // A device's random numbers belong to the whole process: tests that run beside each other draw in turn.
+    static DRAWING: Mutex<()> = Mutex::new(());
     let config = model(case, device).decoder.config().clone();
+    let _turn = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
     device.seed(seed);
-    config.init(0.2, device)
+    config.init(std, device)
 }
 
 /// The states of one prompt at one tap, as somebody else would have them.
