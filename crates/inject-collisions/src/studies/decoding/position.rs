@@ -73,10 +73,10 @@ impl Measuring<'_> {
                 views.entry(tap).or_default().push(states.mapv(f64::from));
             }
         }
-        for (tap, views) in &views {
-            for (row, column, found) in views.iter().flat_map(not_finite) {
-                return Err(StudyError::View { tap: *tap, position: row, column, found });
-            }
+        let at_tap =
+            |(tap, views): (&Tap, &Vec<Array2<f64>>)| Some((*tap, views.iter().find_map(not_finite)?));
+        if let Some((tap, (position, column, found))) = views.iter().find_map(at_tap) {
+            return Err(StudyError::View { tap, position, column, found });
         }
         Ok(views)
     }

@@ -53,7 +53,7 @@ fn a_view_is_recovered_exactly_where_no_state_of_the_double_loop_is_nearer() {
             let (mut recovered, mut within) = (0, 0);
             for (number, prompt) in prompts().iter().enumerate() {
                 let producer = if name == "int4" { &quantised } else { &model.decoder };
-                let states = extraction.run(producer, &[prompt.clone()], &mut |_| ()).unwrap();
+                let states = extraction.run(producer, std::slice::from_ref(prompt), &mut |_| ()).unwrap();
                 let mut states = states[&at_tap.tap].mapv(f64::from);
                 if let Ok(disturbance) = name.parse::<Disturbance>() {
                     disturbance.apply(&mut states, SEED ^ number as u64);
@@ -94,8 +94,15 @@ fn noise_along_a_direction_breaks_where_it_is_said_to_and_not_before() {
     let prompt = vec![3, 9];
     let asked =
         DecodingOptions { taps: vec![Tap::Block(2)], directions: 1, disturbances: vec![], ..options() };
-    let found = decoding(&model.decoder, "gpt2", &[], &[prompt.clone()], &asked, Run::in_memory(&mut |_| ()))
-        .unwrap();
+    let found = decoding(
+        &model.decoder,
+        "gpt2",
+        &[],
+        std::slice::from_ref(&prompt),
+        &asked,
+        Run::in_memory(&mut |_| ()),
+    )
+    .unwrap();
     let at_tap = &found.taps[0];
     let (breaking, margin) = (at_tap.breaking[0].lower, at_tap.margins[0].lower);
     assert!(breaking >= margin / 2.0);
