@@ -69,9 +69,9 @@ struct Options {
     #[arg(long, default_value_t = 32)]
     directions: usize,
     /// Whole prompts that are inverted under each condition
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 2)]
     whole: usize,
-    /// The taps of the whole prompts [default: those of --taps]
+    /// The taps of the whole prompts [default: three of --taps, evenly spread]
     #[arg(long)]
     whole_taps: Option<String>,
     /// Tokens of each prompt
@@ -211,7 +211,7 @@ impl Experiment<'_> {
             .chain(states.iter().map(|&disturbance| Condition::States { disturbance }))
             .chain(noise.iter().map(|&share_of_margin| Condition::Noise { share_of_margin }));
         let taps = match &self.options.whole_taps {
-            None => self.taps.clone(),
+            None => three_of(&self.taps),
             Some(list) => Tap::parse_list(list, self.model.decoder.config().n_layers())?,
         };
         let lenses = self.lenses(&taps)?;
@@ -251,4 +251,13 @@ impl Experiment<'_> {
     fn show(&self, text: &str) -> Result<(), Failure> {
         if self.options.study.json { Ok(()) } else { say(&format!("{text}\n")) }
     }
+}
+
+/// The first behind the embedding, the one in the middle and the last.
+fn three_of(taps: &[Tap]) -> Vec<Tap> {
+    let behind: Vec<Tap> = taps.iter().copied().filter(|&tap| tap != Tap::Embedding).collect();
+    let behind = if behind.is_empty() { taps } else { &behind };
+    let mut three = vec![behind[0], behind[behind.len() / 2], behind[behind.len() - 1]];
+    three.dedup();
+    three
 }
