@@ -5,7 +5,7 @@ use inject_collisions::{
     studies::{RepeatOptions, RepeatStudy, Run, Why, repeats},
 };
 
-use super::model;
+use super::{in_parts, model};
 
 fn study(name: &str, precision: Precision) -> RepeatStudy {
     let model = model(name, precision);
@@ -71,4 +71,18 @@ fn learned_positions_tell_repetitions_apart() {
             assert_eq!(at.verdict, Verdict::Separated, "{name} {}", at.tap);
         }
     }
+}
+
+#[test]
+fn parts_add_up_to_the_whole() {
+    let model = model("llama", Precision::F32);
+    let folder = tempfile::tempdir().unwrap();
+    let options = RepeatOptions {
+        taps: vec![Tap::Block(2)],
+        tokens: vec![7, 40, 41],
+        most: 5,
+        bos: model.bos_token_id(),
+    };
+    let study = |run: Run<'_>| repeats(&model.decoder, &options, run).unwrap();
+    assert_eq!(in_parts(folder.path(), study), study(Run::in_memory(&mut |_| ())));
 }

@@ -5,8 +5,10 @@ use std::path::Path;
 use inject_collisions::{
     Bos, Extraction, Model, Origin, Precision, Tap, distance,
     store::Positions,
-    studies::{Run, StressKind, StressSet, StudyError, TapOptions, stress, stress_set},
+    studies::{Run, StressKind, StressSet, StressStudy, StudyError, TapOptions, stress, stress_set},
 };
+
+use super::in_parts;
 
 const TAPS: [Tap; 2] = [Tap::Block(1), Tap::FinalNorm];
 
@@ -15,11 +17,24 @@ fn bundled() -> Model {
     Model::load(Origin::of_folder(&folder), Precision::F32, &inject_devices::compiled().remove(0)).unwrap()
 }
 
-fn study(model: &Model, sets: &[StressSet]) -> Result<inject_collisions::studies::StressStudy, StudyError> {
-    let (options, device) = (TapOptions::default(), model.decoder.device());
-    let (tokenizer, mut quiet) = (model.tokenizer().unwrap(), |_| ());
-    let run = Run::in_memory(&mut quiet);
+fn study(model: &Model, sets: &[StressSet]) -> Result<StressStudy, StudyError> {
+    study_as(model, sets, Run::in_memory(&mut |_| ()))
+}
+
+fn study_as(model: &Model, sets: &[StressSet], run: Run<'_>) -> Result<StressStudy, StudyError> {
+    let (options, device, tokenizer) =
+        (TapOptions::default(), model.decoder.device(), model.tokenizer().unwrap());
     stress(&model.decoder, tokenizer, Bos::Auto, "bundled", sets, &TAPS, &options, &device, run)
+}
+
+#[test]
+fn parts_add_up_to_the_whole() {
+    let model = bundled();
+    let texts: Vec<String> = ["Mia has a red box.", "def f(x):\n    return x"].map(str::to_owned).into();
+    let sets = StressKind::ALL.map(|kind| stress_set(kind, &texts, 8));
+    let folder = tempfile::tempdir().unwrap();
+    let parts = in_parts(folder.path(), |run| study_as(&model, &sets, run).unwrap());
+    assert_eq!(parts, study(&model, &sets).unwrap());
 }
 
 #[test]
