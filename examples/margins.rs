@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use inject_examples::{Axis, Failure, Figure, Mark, ModelArgs, PromptArgs, StudyArgs, finish, say};
 use inject_sipit::{
-    Tap,
+    Tap, WeightFormat,
     studies::{LengthStudy, MarginOptions, MarginStudy, lengths, margins},
 };
 
@@ -26,6 +26,9 @@ struct Options {
     prompts: PromptArgs,
     #[command(flatten)]
     study: StudyArgs,
+    /// Round the weights to this format first: f16, bf16, int8, int4, nf4 or fp4
+    #[arg(long, value_name = "FORMAT")]
+    weights: Option<WeightFormat>,
     /// Prompts whose margins are measured
     #[arg(long, default_value_t = 20)]
     count: usize,
@@ -54,9 +57,15 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<(), Failure> {
-    let model = options.model.load()?;
+    let mut model = options.model.load()?;
+    if let Some(format) = options.weights {
+        model.decoder = model.decoder.with_weights_in(format)?;
+    }
     let taps = Tap::parse_list(&options.taps, model.decoder.config().n_layers())?;
-    let hash = model.weight_hash()?;
+    let hash = match options.weights {
+        None => model.weight_hash()?,
+        Some(format) => format!("{} as {format}", model.weight_hash()?),
+    };
     let prompts = options.prompts.different(&model, options.count, options.longest)?;
     let asked = MarginOptions {
         taps: taps.clone(),
