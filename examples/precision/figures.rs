@@ -4,7 +4,7 @@ use std::path::Path;
 
 use inject_examples::{Axis, Failure, Figure, Mark, distinct};
 use inject_sipit::{
-    Tap,
+    Disturbance, Tap,
     studies::{Condition, DecodingStudy, FormatStudy, Held, RecoveryStudy, TapDecoding},
 };
 
@@ -22,10 +22,18 @@ pub(crate) fn formats(study: &FormatStudy, model: &str, folder: &Path) -> Result
         of_held.map(|found| (place(&taps, found.tap), found.closest.distance))
     };
     let figure = |what: &str, wanted: fn(Held) -> bool| {
-        let title = format!("Closest of {} prompts of {model}, {what}", study.prompts);
+        let title = format!(
+            "Closest of {} prompts of {model}, {what} (equal states have no place here)",
+            study.prompts
+        );
         let mut figure = Figure::new(title, Axis::columns("tap", names(&taps)), Axis::log("L2 distance"));
         for &held in held.iter().filter(|held| wanted(**held)) {
-            figure = figure.with(held.to_string(), Mark::Line, points(held));
+            let name = match held {
+                Held::AsComputed => held.to_string(),
+                Held::Weights(format) => format.to_string(),
+                Held::States(disturbance) => disturbance.to_string(),
+            };
+            figure = figure.with(name, Mark::Line, points(held));
         }
         let noise = study.formats.iter().filter(|found| found.held == Held::AsComputed);
         figure.with(
