@@ -44,8 +44,8 @@ pub(crate) fn formats(study: &FormatStudy, model: &str, folder: &Path) -> Result
     };
     figure("weights in narrow formats", |held| !matches!(held, Held::States(_)))
         .write(folder, "closest-weights")?;
-    figure("states in narrow formats", |held| !matches!(held, Held::Weights(_)))
-        .write(folder, "closest-states")
+    let of_states = |held| matches!(held, Held::AsComputed | Held::States(Disturbance::Rounded(_)));
+    figure("states in narrow formats", of_states).write(folder, "closest-states")
 }
 
 /// Recovery against noise, the smallest noise that matters by tap, and the share of positions recovered of each view.
