@@ -16,8 +16,8 @@ use clap::Parser;
 use indicatif::ProgressBar;
 use inject_examples::{Failure, ModelArgs, PolicyArgs, PromptArgs, finish, forward_seconds, say};
 use inject_sipit::{
-    Disturbance, Extraction, Inverter, Model, Tap, TargetStates, foreign::SourceDtype, store::Positions,
-    studies::least_margin,
+    Disturbance, Extraction, Inverter, Model, StateFormat, Tap, TargetStates, foreign::SourceDtype,
+    store::Positions, studies::least_margin,
 };
 use ndarray::Array2;
 
@@ -154,10 +154,13 @@ fn at_tap(
 impl Format {
     /// States as this format holds them.
     fn stored(self, states: &Array2<f32>) -> (Array2<f64>, SourceDtype) {
-        match self {
-            Format::F32 => (states.mapv(f64::from), SourceDtype::F32),
-            Format::F16 => (states.mapv(|v| half::f16::from_f32(v).to_f64()), SourceDtype::F16),
-            Format::Bf16 => (states.mapv(|v| half::bf16::from_f32(v).to_f64()), SourceDtype::BF16),
-        }
+        let mut states = states.mapv(f64::from);
+        let format = match self {
+            Format::F32 => return (states, SourceDtype::F32),
+            Format::F16 => StateFormat::F16,
+            Format::Bf16 => StateFormat::Bf16,
+        };
+        format.round(&mut states);
+        (states, format.dtype())
     }
 }

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use burn::tensor::Tensor;
 use inject_states::{
-    Decoder, Logits, Tap, TokenBatch,
+    Decoder, Logits, PrefixCache, Tap, TokenBatch,
     store::{Block, Opened, Store, StoreSpec, StoreWriter},
 };
 
-use crate::{studies::StudyError, tensor::read_f32};
+use crate::{CollisionError, studies::StudyError, tensor::read_f32};
 
 /// Candidates computed together, at most: more does not make the products faster.
 const MOST: usize = 4096;
@@ -59,7 +60,51 @@ pub fn extend_to_store(
     Ok(writer.finish(None)?)
 }
 
+/// A batch of tokens that could stand behind a prefix, with the one that does.
+pub(crate) struct Beside<'a> {
+    pub(crate) tap: Tap,
+    /// The true token's state, computed in this batch, so that no rounding comes between it and the others.
+    pub(crate) truth: &'a [f32],
+    /// The other tokens.
+    pub(crate) others: &'a [u32],
+    /// Their states, row by row.
+    pub(crate) states: &'a [f32],
+    /// All of these states on the device, the true token's first.
+    pub(crate) tensor: &'a Tensor<2>,
+}
+
+/// Computes the states of every token of the vocabulary behind a cached prefix, and shows them batch by batch beside that of `token`.
+///
+/// # Errors
+///
+/// What the decoder refuses, what `look` fails with, and [`CollisionError::NotFinite`], which names the token as the row.
+pub(crate) fn beside_all_others(
+    decoder: &Decoder,
+    cache: &PrefixCache,
+    token: u32,
+    taps: &[Tap],
+    memory_budget: usize,
+    look: &mut dyn FnMut(Beside<'_>) -> Result<(), StudyError>,
+) -> Result<(), StudyError> {
+    let (vocab_size, d_model) = (decoder.config().vocab_size as u32, decoder.config().d_model);
+    let others: Vec<u32> = (0..vocab_size).filter(|&other| other != token).collect();
+    let at_once = candidates_at_once(decoder, cache.len() + 1, taps.len(), memory_budget);
+    for others in others.chunks(at_once) {
+        let ids: Vec<u32> = std::iter::once(token).chain(others.iter().copied()).collect();
+        for (tap, tensor) in decoder.candidates_at(cache, &ids, taps)? {
+            let states = read_f32(tensor.clone())?;
+            if let Some(at) = states.iter().position(|value| !value.is_finite()) {
+                let (row, column) = (ids[at / d_model] as usize, at % d_model);
+                return Err(CollisionError::NotFinite { row, column, found: states[at] }.into());
+            }
+            let (truth, states) = states.split_at(d_model);
+            look(Beside { tap, truth, others, states, tensor: &tensor })?;
+        }
+    }
+    Ok(())
+}
+
 /// How many candidates for the last of `len` positions fit into a budget: one at least.
-pub(crate) fn candidates_at_once(decoder: &Decoder, len: usize, taps: usize, memory_budget: usize) -> usize {
+fn candidates_at_once(decoder: &Decoder, len: usize, taps: usize, memory_budget: usize) -> usize {
     (memory_budget / decoder.config().bytes_per_token(len, taps).max(1)).clamp(1, MOST)
 }

@@ -126,15 +126,11 @@ impl Decoder {
         match format {
             WeightFormat::F16 => self.every_parameter(format, |value| f16::from_f64(value).to_f64()),
             WeightFormat::Bf16 => self.every_parameter(format, |value| bf16::from_f64(value).to_f64()),
-            WeightFormat::Int8 => self.linear_maps(|d_in| (Code::even(127), d_in)),
-            WeightFormat::Int4 => self.linear_maps(|_| (Code::even(7), Self::block())),
-            WeightFormat::Nf4 => self.linear_maps(|_| (Code::NF4, Self::block())),
-            WeightFormat::Fp4 => self.linear_maps(|_| (Code::FP4, Self::block())),
+            WeightFormat::Int8 => self.linear_maps(|d_in| (Code::Even(127), d_in)),
+            WeightFormat::Int4 => self.linear_maps(|_| (Code::Even(7), WeightFormat::BLOCK)),
+            WeightFormat::Nf4 => self.linear_maps(|_| (Code::NF4, WeightFormat::BLOCK)),
+            WeightFormat::Fp4 => self.linear_maps(|_| (Code::FP4, WeightFormat::BLOCK)),
         }
-    }
-
-    const fn block() -> usize {
-        WeightFormat::BLOCK
     }
 
     fn every_parameter(self, format: WeightFormat, round: fn(f64) -> f64) -> Result<Self, ModelError> {

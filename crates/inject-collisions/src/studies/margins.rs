@@ -6,8 +6,9 @@ use inject_states::{Decoder, Logits, PrefixCache, Tap, TokenBatch};
 
 use super::{Quantile, Run, StudyError, tap_distances::exact_quantiles};
 use crate::{
-    CollisionError, NoiseFloor, Verdict, distance, extension::candidates_at_once, measure_noise_floors, norm,
-    tensor::read_f32,
+    NoiseFloor, Verdict, distance,
+    extension::{Beside, beside_all_others},
+    measure_noise_floors, norm,
 };
 
 /// Which margins are measured.
@@ -143,35 +144,24 @@ fn margins_of(
 ///
 /// # Errors
 ///
-/// [`CollisionError::NotFinite`] names the token as the row.
+/// [`CollisionError::NotFinite`](crate::CollisionError::NotFinite) names the token as the row.
 fn step(
     decoder: &Decoder,
     cache: &PrefixCache,
     token: u32,
     options: &MarginOptions,
 ) -> Result<BTreeMap<Tap, (u32, f64, f64)>, StudyError> {
-    let vocab_size = decoder.config().vocab_size as u32;
-    let others: Vec<u32> = (0..vocab_size).filter(|&other| other != token).collect();
-    let at_once = candidates_at_once(decoder, cache.len() + 1, options.taps.len(), options.memory_budget);
     let mut found: BTreeMap<Tap, (u32, f64, f64)> = BTreeMap::new();
-    for batch in others.chunks(at_once) {
-        // The true token stands in every batch, so that no rounding comes between it and the others.
-        let ids: Vec<u32> = std::iter::once(token).chain(batch.iter().copied()).collect();
-        for (tap, states) in decoder.candidates_at(cache, &ids, &options.taps)? {
-            let states = read_f32(states)?;
-            if let Some(at) = states.iter().position(|value| !value.is_finite()) {
-                let (row, column) = (ids[at / decoder.config().d_model], at % decoder.config().d_model);
-                return Err(CollisionError::NotFinite { row: row as usize, column, found: states[at] }.into());
-            }
-            let (truth, states) = states.split_at(decoder.config().d_model);
-            for (&other, state) in batch.iter().zip(states.chunks(truth.len())) {
-                let distance = distance(truth, state);
-                let held = found.entry(tap).or_insert((other, f64::INFINITY, norm(truth)));
-                if distance < held.1 {
-                    (held.0, held.1) = (other, distance);
-                }
+    let mut look = |Beside { tap, truth, others, states, .. }: Beside<'_>| {
+        for (&other, state) in others.iter().zip(states.chunks(truth.len())) {
+            let distance = distance(truth, state);
+            let held = found.entry(tap).or_insert((other, f64::INFINITY, norm(truth)));
+            if distance < held.1 {
+                (held.0, held.1) = (other, distance);
             }
         }
-    }
+        Ok(())
+    };
+    beside_all_others(decoder, cache, token, &options.taps, options.memory_budget, &mut look)?;
     Ok(found)
 }

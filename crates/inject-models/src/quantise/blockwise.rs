@@ -57,11 +57,6 @@ impl Code {
         1.0,
     ]);
 
-    /// So many even steps on either side of zero.
-    pub(super) const fn even(steps: u8) -> Code {
-        Code::Even(steps)
-    }
-
     /// Replaces the weights of one block by the nearest that the code has.
     pub(super) fn round(self, weights: &mut [f64]) {
         let largest = weights.iter().fold(0.0, |largest: f64, weight| largest.max(weight.abs()));
@@ -94,12 +89,12 @@ mod tests {
 
     use super::*;
 
-    const CODES: [Code; 4] = [Code::even(127), Code::even(7), Code::NF4, Code::FP4];
+    const CODES: [Code; 4] = [Code::Even(127), Code::Even(7), Code::NF4, Code::FP4];
 
     #[test]
     fn even_steps_are_those_of_absmax() {
         let mut weights = [0.5, -2.0, 0.49, 1.0];
-        Code::even(127).round(&mut weights);
+        Code::Even(127).round(&mut weights);
         // 127 / 2 x 0.49 = 31.1.
         assert_eq!(weights, [32.0 / 127.0 * 2.0, -2.0, 31.0 / 127.0 * 2.0, 64.0 / 127.0 * 2.0]);
     }

@@ -8,7 +8,11 @@ use rayon::prelude::*;
 
 use super::{DecodingOptions, Measured, Producer, Projection, Seen};
 use crate::{
-    CollisionError, distance, extension::candidates_at_once, norm, studies::StudyError, tensor::read_f32,
+    distance,
+    extension::{Beside, beside_all_others},
+    norm,
+    studies::StudyError,
+    tensor::read_f32,
 };
 
 /// What the study is carried out with.
@@ -91,41 +95,28 @@ impl Measuring<'_> {
     ) -> Result<BTreeMap<Tap, Measured>, StudyError> {
         let Measuring { decoder, options, projections, .. } = *self;
         let width = decoder.config().d_model;
-        let others: Vec<u32> =
-            (0..decoder.config().vocab_size as u32).filter(|&other| other != token).collect();
-        let at_once = candidates_at_once(decoder, cache.len() + 1, options.taps.len(), options.memory_budget);
         let mut found: BTreeMap<Tap, Found> = BTreeMap::new();
-        for batch in others.chunks(at_once) {
-            // The true token stands in every batch, so that no rounding comes between it and the others.
-            let ids: Vec<u32> = std::iter::once(token).chain(batch.iter().copied()).collect();
-            for (tap, tensor) in decoder.candidates_at(cache, &ids, &options.taps)? {
-                let states = read_f32(tensor.clone())?;
-                if let Some(at) = states.iter().position(|value| !value.is_finite()) {
-                    let (row, column) = (ids[at / width] as usize, at % width);
-                    return Err(CollisionError::NotFinite { row, column, found: states[at] }.into());
-                }
-                let (truth, states) = states.split_at(width);
-                let wanted: Vec<Vec<f64>> =
-                    views[&tap].iter().map(|view| view.row(position).to_vec()).collect();
-                let of_batch = Found::among(truth, batch, states, directions, &wanted);
-                let projected = projections.iter().map(|projection| {
-                    let differences =
-                        tensor.clone().narrow(0, 1, batch.len()) - tensor.clone().narrow(0, 0, 1);
-                    let squares = read_f32(projection.squares(differences))?;
-                    let nearest =
-                        (0..batch.len()).min_by(|&a, &b| squares[a].total_cmp(&squares[b])).unwrap_or(0);
-                    let state = &states[nearest * width..][..width];
-                    let difference: Vec<f64> =
-                        state.iter().zip(truth).map(|(a, b)| f64::from(*a) - f64::from(*b)).collect();
-                    Ok::<_, StudyError>(projection.norm(&difference))
-                });
-                let of_batch = Found { projected: projected.collect::<Result<_, _>>()?, ..of_batch };
-                match found.remove(&tap) {
-                    None => found.insert(tap, of_batch),
-                    Some(before) => found.insert(tap, before.with(of_batch)),
-                };
-            }
-        }
+        let mut look = |Beside { tap, truth, others, states, tensor }: Beside<'_>| {
+            let wanted: Vec<Vec<f64>> = views[&tap].iter().map(|view| view.row(position).to_vec()).collect();
+            let of_batch = Found::among(truth, others, states, directions, &wanted);
+            let projected = projections.iter().map(|projection| {
+                let differences = tensor.clone().narrow(0, 1, others.len()) - tensor.clone().narrow(0, 0, 1);
+                let squares = read_f32(projection.squares(differences))?;
+                let nearest =
+                    (0..others.len()).min_by(|&a, &b| squares[a].total_cmp(&squares[b])).unwrap_or(0);
+                let state = &states[nearest * width..][..width];
+                let difference: Vec<f64> =
+                    state.iter().zip(truth).map(|(a, b)| f64::from(*a) - f64::from(*b)).collect();
+                Ok::<_, StudyError>(projection.norm(&difference))
+            });
+            let of_batch = Found { projected: projected.collect::<Result<_, _>>()?, ..of_batch };
+            match found.remove(&tap) {
+                None => found.insert(tap, of_batch),
+                Some(before) => found.insert(tap, before.with(of_batch)),
+            };
+            Ok(())
+        };
+        beside_all_others(decoder, cache, token, &options.taps, options.memory_budget, &mut look)?;
         Ok(found.into_iter().map(|(tap, found)| (tap, found.measured(position, token))).collect())
     }
 }
