@@ -115,6 +115,12 @@ fn table(study: &ExhaustiveStudy, model: &inject_sipit::Model) -> String {
     let token = |id: u32| {
         model.tokenizer().ok().and_then(|tokenizer| tokenizer.token(id)).unwrap_or_else(|| id.to_string())
     };
+    if !study.twins.is_empty() {
+        lines.push(format!("{} pairs are of tokens that share one embedding, so they collide at every tap:", study.twin_pairs));
+        lines.extend(study.twins.iter().map(|group| {
+            format!("  {}", group.iter().map(|&id| format!("{:?}", token(id))).collect::<Vec<_>>().join(" "))
+        }));
+    }
     for extensions in &study.extensions {
         let Some(closest) = extensions.closest.first() else { continue };
         let median = extensions.quantiles.iter().find(|quantile| quantile.share == 0.5);

@@ -21,6 +21,7 @@
 //!   [`Distribution`], [`EqualRows`].
 //! - [`measure_noise_floors`], [`Verdict`]: what a smallest distance means. [`Geometry`], [`Separation`]: the cloud as a whole.
 //! - [`studies`]: whole questions, resumable and divisible.
+//! - [`twins`]: tokens that no state can tell apart.
 //! - [`Ranking`]: the nearest candidates, their margin, and how many were tested.
 //!
 //! Everything of `inject-states` is re-exported, so that one dependency is enough.
@@ -43,6 +44,7 @@ mod rows;
 mod search;
 pub mod studies;
 mod tensor;
+mod twins;
 mod verdict;
 
 pub use inject_states;
@@ -65,5 +67,6 @@ pub use self::{
     ranking::{Ranked, Ranking},
     rows::{Rows, identities},
     search::{Search, SearchOptions, SearchProgress},
+    twins::twins,
     verdict::Verdict,
 };

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::{
     bounds::{UNDERFLOW, UNIT_F32, UNIT_F64, gamma, round_up},
-    products::{Tile, values},
+    products::Tile,
     tile::Scan,
 };
 use crate::{CollisionError, Distribution, Metric, Pairs};
@@ -36,13 +36,7 @@ pub(super) fn histogram(
         for row_blocks in row_blocks.chunks(tiles_at_once) {
             let tiles: Vec<Tile> =
                 row_blocks.iter().map(|&row_block| Tile { row_block, column_block }).collect();
-            let data = index.products.of(&tiles)?;
-            let products = values(&data)?.par_chunks(index.block * index.block);
-            let counts: Vec<_> = tiles
-                .par_iter()
-                .zip(products)
-                .map(|(&tile, products)| scan.bins(tile, products, &norms))
-                .collect();
+            let counts = index.products.each(&tiles, |tile, products| scan.bins(tile, products, &norms))?;
             for (counts, computed) in counts {
                 counts.into_iter().for_each(|(bin, pairs)| distribution.add(bin, pairs));
                 distribution.computed += computed;

@@ -1,9 +1,13 @@
 //! Products of blocks of rows, on any device.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use rayon::prelude::*;
 
 use super::bounds::{UNIT_F32, gamma};
 use crate::CollisionError;
+
+/// Products that are asked of the device at once: a megabyte each, so that what comes back is still in a cache when it is looked at.
+const TILES_A_CALL: usize = 4;
 
 /// Two blocks of rows: the tile of their products has a row for each of the first and a column for each of the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +33,27 @@ impl Products {
         Products { blocks, device: device.clone() }
     }
 
+    /// Shows the products of every tile to `look`, [row of its `row_block`, row of its `column_block`], on all threads: while one
+    /// looks, another has the device multiply. What it returns comes in the order of the tiles.
+    ///
+    /// # Errors
+    ///
+    /// [`CollisionError::Device`].
+    pub(super) fn each<R: Send>(
+        &self,
+        tiles: &[Tile],
+        look: impl Fn(Tile, &[f32]) -> R + Sync,
+    ) -> Result<Vec<R>, CollisionError> {
+        let size = self.blocks.dims()[1].pow(2);
+        let look_at = |tiles: &[Tile]| -> Result<Vec<R>, CollisionError> {
+            let data = self.of(tiles)?;
+            let products = values(&data)?.par_chunks(size);
+            Ok(tiles.par_iter().zip(products).map(|(&tile, products)| look(tile, products)).collect())
+        };
+        let calls: Result<Vec<Vec<R>>, _> = tiles.par_chunks(TILES_A_CALL).map(look_at).collect();
+        Ok(calls?.into_iter().flatten().collect())
+    }
+
     /// The products of the rows of each tile, all on the device, then one transfer.
     ///
     /// # Shapes
@@ -38,7 +63,7 @@ impl Products {
     /// # Errors
     ///
     /// [`CollisionError::Device`].
-    pub(super) fn of(&self, tiles: &[Tile]) -> Result<TensorData, CollisionError> {
+    fn of(&self, tiles: &[Tile]) -> Result<TensorData, CollisionError> {
         let rows: Vec<usize> = tiles.iter().map(|tile| tile.row_block).collect();
         let mut columns: Vec<usize> = tiles.iter().map(|tile| tile.column_block).collect();
         columns.dedup();
@@ -89,7 +114,7 @@ pub(super) fn check(device: &Device) -> Result<(), CollisionError> {
 }
 
 /// The numbers that came back from a device.
-pub(super) fn values(data: &TensorData) -> Result<&[f32], CollisionError> {
+fn values(data: &TensorData) -> Result<&[f32], CollisionError> {
     data.as_slice::<f32>().map_err(|error| CollisionError::Device { reason: format!("{error:?}") })
 }
 

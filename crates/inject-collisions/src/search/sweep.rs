@@ -1,12 +1,6 @@
 //! All pairs, block by block.
 
-use rayon::prelude::*;
-
-use super::{
-    products::{Tile, values},
-    question::Question,
-    tile::Scan,
-};
+use super::{products::Tile, question::Question, tile::Scan};
 use crate::CollisionError;
 
 /// Asks a question of all pairs. Blocks of rows that are too far from each other are skipped as a whole. `progress` is told
@@ -76,14 +70,7 @@ impl Sweep<'_> {
             return Ok(());
         }
         let index = self.scan.index;
-        let data = index.products.of(&tiles)?;
-        let products = values(&data)?;
-        let size = index.block * index.block;
-        let parts: Vec<_> = tiles
-            .par_iter()
-            .zip(products.par_chunks(size))
-            .map(|(&tile, products)| self.scan.tile(question, tile, products))
-            .collect();
+        let parts = index.products.each(&tiles, |tile, products| self.scan.tile(question, tile, products))?;
         parts.into_iter().for_each(|(part, computed)| question.merge(part, computed));
         let mut touched: Vec<usize> =
             tiles.iter().flat_map(|tile| [tile.row_block, tile.column_block]).collect();

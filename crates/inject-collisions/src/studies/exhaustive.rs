@@ -11,7 +11,7 @@ use ndarray::Array2;
 use super::{Quantile, Run, StudyError, tap_distances::quantiles};
 use crate::{
     Coverage, Metric, NoiseFloor, Pairs, Rows, Search, SearchOptions, Verdict, extend_to_store,
-    measure_noise_floors,
+    measure_noise_floors, twins,
 };
 
 /// How many pairs the extensions of `prefixes` prompts make when only pairs of one prompt count: `k C(V, 2)`.
@@ -84,7 +84,12 @@ pub struct ExhaustiveStudy {
     pub vocab_size: usize,
     /// The prompts.
     pub prefixes: Vec<Vec<u32>>,
-    /// Pairs decided on within prompts. All parts of the study together give [`pairs_within`].
+    /// Tokens that share one embedding. The same prompt followed by one or the other has one state at every tap, whatever the
+    /// rest of the model does, so these pairs are counted here and left out of all that follows.
+    pub twins: Vec<Vec<u32>>,
+    /// How many pairs of extensions that makes.
+    pub twin_pairs: u64,
+    /// Pairs decided on within prompts. With the pairs of twins, all parts of the study together give [`pairs_within`].
     pub pairs_within: u64,
     /// Pairs decided on across prompts.
     pub pairs_across: u64,
@@ -101,7 +106,9 @@ pub struct ExhaustiveStudy {
 pub struct Extensions {
     /// The numbers of the prompts: the same twice within one.
     pub prefixes: [usize; 2],
-    /// How many pairs were decided on.
+    /// How many pairs are of twins.
+    pub twin_pairs: u64,
+    /// How many other pairs were decided on.
     pub pairs: u64,
     /// How many distances that took in f64; bounds excluded the other pairs.
     pub computed: u64,
@@ -167,10 +174,15 @@ pub fn exhaustive(
         let dir = dir.join(format!("prefix-{prefix}"));
         extend_to_store(decoder, &prefixes[prefix], spec.clone(), &dir, options.memory_budget, done)
     };
+    let twins = twins(decoder)?;
+    let mut embeddings: Vec<u32> = (0..decoder.config().vocab_size as u32).collect();
+    for group in &twins {
+        group.iter().for_each(|&token| embeddings[token as usize] = group[0]);
+    }
     let extensions = run.complete(&about, units(prefixes.len(), options.scope), |unit, done| {
         let first = store(unit.first, &mut |share| done(share / 2.0))?;
         if unit.first == unit.second {
-            let rows = Rows::of_states(first.tap(options.tap)?)?;
+            let rows = Rows::of_states(first.tap(options.tap)?)?.with_identities(embeddings.clone())?;
             return measure(decoder, &rows, &Pairs::All, [unit.first; 2], options, done);
         }
         let second = store(unit.second, &mut |share| done(share / 2.0))?;
@@ -190,6 +202,8 @@ pub fn exhaustive(
     let mut study = ExhaustiveStudy {
         tap: options.tap,
         vocab_size: decoder.config().vocab_size,
+        twin_pairs: extensions.iter().map(|part| part.twin_pairs).sum(),
+        twins,
         prefixes: prefixes.to_vec(),
         pairs_within: decided(true),
         pairs_across: decided(false),
@@ -260,8 +274,13 @@ fn measure(
         let tokens = rows.map(|row| (row % vocab_size) as u32);
         ExtensionPair { distance: pair.distance, prefixes: rows.map(prefix), tokens }
     };
+    let pairs_of_any = match pairs {
+        Pairs::Across(_) => pairs_across(2, vocab_size as u64),
+        Pairs::All | Pairs::Within(_) => pairs_within(1, vocab_size as u64),
+    };
     Ok(Extensions {
         prefixes,
+        twin_pairs: pairs_of_any - search.pair_count(),
         pairs: search.pair_count(),
         computed: closest.computed,
         closest: closest.pairs.iter().map(pair).collect(),

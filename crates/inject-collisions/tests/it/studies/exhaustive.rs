@@ -1,7 +1,8 @@
 //! All one-token extensions.
 
+use burn::tensor::Tensor;
 use inject_collisions::{
-    Extraction, Metric, Model, Precision, Tap, Verdict, distance,
+    Extraction, Matrix, Metric, Model, Precision, Tap, Verdict, distance,
     store::Positions,
     studies::{ExhaustiveOptions, ExhaustiveStudy, Run, Scope, exhaustive, pairs_across, pairs_within},
 };
@@ -64,6 +65,30 @@ fn all_pairs_within_and_across_are_decided_and_the_closest_is_that_of_whole_prom
         let [a, b] = [0, 1].map(|i| states[closest.prefixes[i]].row(closest.tokens[i] as usize).to_vec());
         assert!((distance(&a, &b) - closest.distance).abs() <= 1e-4 * naive);
     }
+}
+
+#[test]
+fn pairs_of_tokens_with_one_embedding_are_counted_apart() {
+    let mut model = model("llama", Precision::F32);
+    // Tokens 7, 8 and 9 all read as token 7.
+    model.decoder = model.decoder.map_matrices(&mut |matrix, values| match matrix {
+        Matrix::Embedding => {
+            let d_model = values.dims()[1];
+            let twin = values.clone().narrow(0, 7, 1);
+            values.slice_assign([8..10, 0..d_model], twin.repeat_dim(0, 2))
+        }
+        _ => values,
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let found = study(&model, folder.path(), Run::in_memory(&mut |_| ()));
+    let (k, v) = (prefixes().len() as u64, model.decoder.config().vocab_size as u64);
+    assert_eq!(found.twins, [[7, 8, 9]]);
+    assert_eq!(found.twin_pairs, k * 3);
+    // Extensions of different prompts differ in more than a twin.
+    assert_eq!((found.pairs_within, found.pairs_across), (pairs_within(k, v) - k * 3, pairs_across(k, v)));
+    assert_eq!(found.verdict, Some(Verdict::Separated));
+    let states = states(&model, &prefixes()[0]);
+    assert_eq!(states.row(7), states.row(9), "what is left out is a collision indeed");
 }
 
 #[test]
