@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use rayon::prelude::*;
-
 use super::{
     bounds::{UNDERFLOW, UNIT_F32, UNIT_F64, gamma, round_up},
     products::Tile,
