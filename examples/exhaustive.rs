@@ -14,7 +14,7 @@ use inject_examples::{Failure, ModelArgs, PromptArgs, StudyArgs, finish, note, s
 use inject_sipit::{
     Extraction, Metric, Pairs, Rows, Search, SearchOptions, Tap,
     store::Positions,
-    studies::{ExhaustiveOptions, ExhaustiveStudy, Scope, exhaustive, pairs_across, pairs_within},
+    studies::{ExhaustiveOptions, ExhaustiveStudy, Quantile, Scope, exhaustive, pairs_across, pairs_within},
 };
 
 /// Measures the distances between all one-token extensions of a few prompts.
@@ -116,21 +116,24 @@ fn table(study: &ExhaustiveStudy, model: &inject_sipit::Model) -> String {
         model.tokenizer().ok().and_then(|tokenizer| tokenizer.token(id)).unwrap_or_else(|| id.to_string())
     };
     if !study.twins.is_empty() {
-        lines.push(format!("{} pairs are of tokens that share one embedding, so they collide at every tap:", study.twin_pairs));
+        lines.push(format!(
+            "{} pairs are of tokens that share one embedding, so they collide at every tap:",
+            study.twin_pairs
+        ));
         lines.extend(study.twins.iter().map(|group| {
             format!("  {}", group.iter().map(|&id| format!("{:?}", token(id))).collect::<Vec<_>>().join(" "))
         }));
     }
     for extensions in &study.extensions {
         let Some(closest) = extensions.closest.first() else { continue };
-        let median = extensions.quantiles.iter().find(|quantile| quantile.share == 0.5);
+        let median = Quantile::upper_at(&extensions.quantiles, 0.5).unwrap_or(f64::NAN);
         lines.push(format!(
             "  prompts {:?}: minimum {:.4e} between {:?} and {:?}, median {:.3}, {} pairs equal",
             extensions.prefixes,
             closest.distance,
             token(closest.tokens[0]),
             token(closest.tokens[1]),
-            median.map_or(f64::NAN, |median| median.upper),
+            median,
             extensions.equal_pairs
         ));
     }

@@ -13,7 +13,7 @@ use clap::Parser;
 use inject_examples::{Axis, Failure, Figure, Mark, ModelArgs, PromptArgs, StudyArgs, finish, say};
 use inject_sipit::{
     Tap, WeightFormat,
-    studies::{LengthStudy, MarginOptions, MarginStudy, lengths, margins},
+    studies::{LengthStudy, MarginOptions, MarginStudy, Quantile, lengths, margins},
 };
 
 /// Measures one-step margins, and distances against length.
@@ -80,8 +80,8 @@ fn run(options: &Options) -> Result<(), Failure> {
     };
     let names = found.taps.iter().map(|tap| tap.tap.to_string());
     Figure::new("One-step margins", Axis::columns("tap", names), Axis::log("L2 distance"))
-        .with("smallest", Mark::Line, by_tap(|tap| tap.margins[0].upper))
-        .with("median", Mark::Line, by_tap(|tap| tap.margins[4].upper))
+        .with("smallest", Mark::Line, by_tap(|tap| least(&tap.margins)))
+        .with("median", Mark::Line, by_tap(|tap| median(&tap.margins)))
         .with("noise floor", Mark::Line, by_tap(|tap| tap.noise.largest()))
         .write(&options.study.out, "margins")?;
 
@@ -94,6 +94,14 @@ fn run(options: &Options) -> Result<(), Failure> {
         figure(&by_length, tap).write(&options.study.out, "lengths")?;
     }
     if options.study.json { Ok(()) } else { say(&[table(&found), length_table(&by_length)].join("\n\n")) }
+}
+
+fn least(quantiles: &[Quantile]) -> f64 {
+    Quantile::upper_at(quantiles, 0.0).unwrap_or(f64::NAN)
+}
+
+fn median(quantiles: &[Quantile]) -> f64 {
+    Quantile::upper_at(quantiles, 0.5).unwrap_or(f64::NAN)
 }
 
 fn figure(study: &LengthStudy, tap: Tap) -> Figure {
@@ -121,9 +129,9 @@ fn table(study: &MarginStudy) -> String {
             "{:<12} {:>9} {:>10.3e} {:>10.3} {:>9.1}% {:>10.1e}  {}",
             tap.tap.to_string(),
             tap.steps.len(),
-            tap.margins[0].upper,
-            tap.margins[4].upper,
-            100.0 * tap.relative[4].upper,
+            least(&tap.margins),
+            median(&tap.margins),
+            100.0 * median(&tap.relative),
             tap.noise.largest(),
             tap.verdict
         )

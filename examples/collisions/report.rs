@@ -3,7 +3,7 @@
 use std::{fmt::Write, fs, path::Path};
 
 use inject_examples::{Axis, Failure, Figure, Mark};
-use inject_sipit::studies::{Bin, CorpusStudy, PromptPair, TapReport};
+use inject_sipit::studies::{Bin, CorpusStudy, PromptPair, Quantile, TapReport};
 
 /// Writes minima.csv, the figures and report.html.
 pub(crate) fn write(study: &CorpusStudy, out: &Path) -> Result<(), Failure> {
@@ -68,7 +68,7 @@ fn csv(study: &CorpusStudy) -> String {
     for report in &study.taps {
         let distances = &report.distances;
         let geometry = distances.geometry;
-        let nearest = distances.nearest.iter().find(|quantile| quantile.share == 0.5);
+        let nearest = Quantile::upper_at(&distances.nearest, 0.5);
         let _ = writeln!(
             text,
             "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
@@ -83,7 +83,7 @@ fn csv(study: &CorpusStudy) -> String {
             report.verdict,
             distances.equal.len(),
             exact(distances.median()),
-            exact(nearest.map(|quantile| quantile.upper)),
+            exact(nearest),
             exact(distances.separation.map(|separation| separation.co_lipschitz)),
             geometry.mean_norm,
             exact(geometry.anisotropy),
@@ -110,10 +110,7 @@ fn minima(study: &CorpusStudy) -> Figure {
 
 /// Boxes from quartile to quartile, whiskers from the first to the last hundredth, and the extremes.
 fn quantiles(study: &CorpusStudy) -> Figure {
-    let at = |report: &TapReport, share: f64| {
-        let found = report.distances.quantiles.iter().find(|quantile| quantile.share == share)?;
-        Some(found.upper)
-    };
+    let at = |report: &TapReport, share: f64| Quantile::upper_at(&report.distances.quantiles, share);
     let boxes = study.taps.iter().enumerate().filter_map(|(column, report)| {
         let [low, first, middle, third, high] = [0.01, 0.25, 0.5, 0.75, 0.99].map(|share| at(report, share));
         Some((column as f64, [low?, first?, middle?, third?, high?]))

@@ -48,7 +48,7 @@ impl Table {
 
 /// The value that a share of the values does not exceed.
 pub(crate) fn quantile(quantiles: &[Quantile], share: f64) -> f64 {
-    quantiles.iter().find(|quantile| quantile.share == share).map_or(f64::NAN, |quantile| quantile.upper)
+    Quantile::upper_at(quantiles, share).unwrap_or(f64::NAN)
 }
 
 fn short(value: f64) -> String {

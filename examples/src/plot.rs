@@ -24,8 +24,9 @@ use crate::Failure;
 ///
 /// # Source
 ///
-/// Okabe and Ito, "Color Universal Design" (jfly.uni-koeln.de/color), without yellow, which is faint on white.
-const COLOURS: [RGBColor; 7] = [
+/// Okabe and Ito, "Color Universal Design" (jfly.uni-koeln.de/color), without yellow, which is faint on white; then wine from Paul
+/// Tol's muted scheme (personal.sron.nl/~pault) and grey.
+const COLOURS: [RGBColor; 9] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -33,6 +34,8 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(230, 159, 0),
     RGBColor(86, 180, 233),
     RGBColor(0, 0, 0),
+    RGBColor(136, 34, 85),
+    RGBColor(128, 128, 128),
 ];
 
 const FONT: &str = "sans-serif";
@@ -41,6 +44,12 @@ const TEXT_SIZE: i32 = 15;
 const WIDTH: u32 = 960;
 /// Half the size of a mark, in pixels.
 const MARK: i32 = 4;
+/// Between things in the header, in pixels.
+const GAP: i32 = 10;
+/// From the left end of a series' place in the legend to its name, in pixels.
+const NAME_AT: i32 = 4 * MARK + GAP / 2;
+/// From one row of the legend to the next, in pixels.
+const LEGEND_ROW: i32 = TEXT_SIZE + 6;
 
 /// Each value once, in the order in which it comes first: the columns of a figure, or its series.
 ///
@@ -163,8 +172,10 @@ impl Figure {
         B::ErrorType: Error + Send + Sync,
     {
         root.fill(&WHITE)?;
-        let (header, body) = root.split_vertically(TITLE_SIZE + 2 * TEXT_SIZE + 14);
-        self.draw_header(&header)?;
+        let legend = self.legend(&root)?;
+        let rows = legend.last().map_or(1, |place| place.row + 1);
+        let (header, body) = root.split_vertically(TITLE_SIZE + 14 + TEXT_SIZE + LEGEND_ROW * rows);
+        self.draw_header(&header, &legend)?;
         let places = || {
             let points = self.series.iter().flat_map(|series| series.points.iter());
             points.filter_map(|&(x, y)| Some((self.x.place(x)?, self.y.place(y)?)))
@@ -199,27 +210,56 @@ impl Figure {
         Ok(())
     }
 
-    /// The title, and under it each series' mark and name.
-    fn draw_header<B: DrawingBackend>(&self, header: &DrawingArea<B, Shift>) -> Result<(), Failure>
+    /// Where each series has its place under the title, in rows that are not wider than the figure.
+    fn legend<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> Result<Vec<LegendPlace>, Failure>
     where
         B::ErrorType: Error + Send + Sync,
     {
-        const GAP: i32 = 10;
+        let text = TextStyle::from((FONT, TEXT_SIZE).into_font());
+        let (mut x, mut row) = (GAP, 0);
+        let mut places = Vec::new();
+        for series in &self.series {
+            let width = area.estimate_text_size(&series.name, &text)?.0 as i32 + NAME_AT;
+            if x > GAP && x + width + GAP > WIDTH as i32 {
+                (x, row) = (GAP, row + 1);
+            }
+            places.push(LegendPlace { x, row });
+            x += width + 2 * GAP;
+        }
+        Ok(places)
+    }
+
+    /// The title, and under it each series' mark and name.
+    fn draw_header<B: DrawingBackend>(
+        &self,
+        header: &DrawingArea<B, Shift>,
+        legend: &[LegendPlace],
+    ) -> Result<(), Failure>
+    where
+        B::ErrorType: Error + Send + Sync,
+    {
         let title = TextStyle::from((FONT, TITLE_SIZE).into_font());
         header.draw(&Text::new(self.title.clone(), (GAP, 10), title))?;
         let text = TextStyle::from((FONT, TEXT_SIZE).into_font());
-        let (mut x, y) = (GAP, 10 + TITLE_SIZE + 8 + TEXT_SIZE / 2);
-        for (series, &colour) in self.series.iter().zip(COLOURS.iter().cycle()) {
+        let entries = self.series.iter().zip(COLOURS.iter().cycle()).zip(legend);
+        for ((series, &colour), &LegendPlace { x, row }) in entries {
+            let y = 10 + TITLE_SIZE + 8 + TEXT_SIZE / 2 + row * LEGEND_ROW;
             if series.mark == Mark::Line {
                 header.draw(&PathElement::new([(x, y), (x + 4 * MARK, y)], colour.stroke_width(2)))?;
             }
             draw_mark(header, series.mark, (x + 2 * MARK, y), colour)?;
-            x += 4 * MARK + GAP / 2;
-            header.draw(&Text::new(series.name.clone(), (x, y - TEXT_SIZE / 3), text.clone()))?;
-            x += header.estimate_text_size(&series.name, &text)?.0 as i32 + 2 * GAP;
+            let name = (x + NAME_AT, y - TEXT_SIZE / 3);
+            header.draw(&Text::new(series.name.clone(), name, text.clone()))?;
         }
         Ok(())
     }
+}
+
+/// The left end and the row of a series' mark and name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct LegendPlace {
+    x: i32,
+    row: i32,
 }
 
 fn draw_series<B: DrawingBackend>(
@@ -232,7 +272,9 @@ where
     B::ErrorType: Error + Send + Sync,
 {
     if mark == Mark::Line {
-        chart.draw_series([PathElement::new(points.to_vec(), colour.stroke_width(2))])?;
+        // Piece by piece: where a line turns sharply, its two edges would meet far beyond the point.
+        let piece = |ends: &[(f64, f64)]| PathElement::new(ends.to_vec(), colour.stroke_width(2));
+        chart.draw_series(points.windows(2).map(piece))?;
     }
     // In pixels, so that a stroke is as long on every scale.
     let area = chart.plotting_area().strip_coord_spec();

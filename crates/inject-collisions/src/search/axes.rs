@@ -7,9 +7,9 @@ use super::bounds::{UNIT_F64, gamma};
 use crate::metric::Points;
 
 /// Rows that the axes are fitted to.
-const SAMPLE: usize = 4096;
+const SAMPLE: usize = 2048;
 /// Rounds of the subspace iteration. Worse axes cost time, never exactness.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 3;
 /// Rows that are read at a time.
 const CHUNK: usize = 256;
 

@@ -102,6 +102,7 @@ impl<'a, Q: Question> Run<'a, Q> {
     fn all(mut self, products: &[f32]) -> (Q::Part, u64) {
         let block = self.scan.index.block;
         let mut hits = vec![0_u32; block + LANES];
+        self.begin(products);
         for row in 0..self.rows.reach.len() {
             // Below the diagonal of a block with itself, so that each pair comes once.
             let within = self.tile.row_block == self.tile.column_block;
@@ -134,15 +135,29 @@ impl<'a, Q: Question> Run<'a, Q> {
         (self.part, self.computed)
     }
 
+    /// Computes, for each row that looks at everything still, the pair that the products say is its nearest. So it need not find out
+    /// how near that is by computing one nearer pair after the other.
+    #[inline(always)]
+    fn begin(&mut self, products: &[f32]) {
+        let block = self.scan.index.block;
+        let within = self.tile.row_block == self.tile.column_block;
+        let norms = &self.scan.index.half_norms[self.columns.first..][..self.columns.reach.len()];
+        for row in 0..self.rows.reach.len() {
+            if self.rows.reach[row] < f64::INFINITY {
+                continue;
+            }
+            let nearness = products[row * block..].iter().zip(norms).map(|(product, norm)| product - norm);
+            let others = nearness.enumerate().filter(|(column, _)| !(within && *column == row));
+            if let Some((column, _)) = others.max_by(|(_, a), (_, b)| a.total_cmp(b)) {
+                self.pair(row, column);
+            }
+        }
+    }
+
     #[inline(always)]
     fn pair(&mut self, row: usize, column: usize) {
         let index = self.scan.index;
         let (p, q) = (self.rows.first + row, self.columns.first + column);
-        let (x, y) = (index.order[p] as usize, index.order[q] as usize);
-        let (a, b) = (x.min(y), x.max(y));
-        if !self.scan.pairs.admit(self.scan.points.rows, a, b) {
-            return;
-        }
         let width = index.cascade_width;
         if width > 0 {
             let reach = self.rows.reach[row].max(self.columns.reach[column]);
@@ -150,6 +165,12 @@ impl<'a, Q: Question> Run<'a, Q> {
             if beyond(x, y, round_up(reach * (1.0 + gamma(width + 8, UNIT_F32)))) {
                 return;
             }
+        }
+        // Asked late: the labels of a row lie anywhere in memory, and most pairs end before this.
+        let (x, y) = (index.order[p] as usize, index.order[q] as usize);
+        let (a, b) = (x.min(y), x.max(y));
+        if !self.scan.pairs.admit(self.scan.points.rows, a, b) {
+            return;
         }
         let distance = self.scan.points.distance(a, b, &mut self.buffers);
         self.computed += 1;
@@ -237,6 +258,14 @@ fn find(products: &[f32], norm: f32, lower: f32, norms: &[f32], lowers: &[f32], 
     count
 }
 
+/// The sum, in halves: one lane after the other would wait for each addition.
+#[inline(always)]
+fn total(sums: [f32; LANES]) -> f32 {
+    let eight: [f32; 8] = std::array::from_fn(|lane| sums[lane] + sums[lane + 8]);
+    let four: [f32; 4] = std::array::from_fn(|lane| eight[lane] + eight[lane + 4]);
+    (four[0] + four[2]) + (four[1] + four[3])
+}
+
 /// Whether the squared distance of two vectors, summed in f32, exceeds `reach`. The sum stops where it does.
 #[inline(always)]
 fn beyond(x: &[f32], y: &[f32], reach: f32) -> bool {
@@ -250,7 +279,7 @@ fn beyond(x: &[f32], y: &[f32], reach: f32) -> bool {
                 sums[lane] += difference * difference;
             }
         }
-        if sums.iter().sum::<f32>() > reach {
+        if total(sums) > reach {
             return true;
         }
     }

@@ -91,7 +91,10 @@ pub fn corpus(
     let about = serde_json::json!({ "study": "corpus", "states": manifest, "options": options });
     let measured = run.complete(&about, taps.to_vec(), |&tap, done| {
         let rows = Rows::of_store(store, tap)?;
-        TapDistances::measure(tap, &rows, prompt, options, device, done)
+        let measured = TapDistances::measure(tap, &rows, prompt, options, device, done);
+        drop(rows);
+        store.tap(tap)?.release();
+        measured
     })?;
     let pair = |pair: &Pair| {
         let token_ids = [prompt(pair.a).to_vec(), prompt(pair.b).to_vec()];

@@ -95,7 +95,7 @@ pub struct ExhaustiveStudy {
     pub pairs_across: u64,
     /// Each prompt, then each pair of prompts; those of other parts of the study are missing.
     pub extensions: Vec<Extensions>,
-    /// How far apart computations of one state lie.
+    /// How far apart computations of one state lie, for the states of the closest pairs.
     pub noise: NoiseFloor,
     /// What the smallest distance of all means beside that; none as long as no part is done.
     pub verdict: Option<Verdict>,
@@ -192,9 +192,9 @@ pub fn exhaustive(
         let rows = Rows::new(states.view())?;
         measure(decoder, &rows, &Pairs::Across(labels), [unit.first, unit.second], options, done)
     })?;
-    let extended: Vec<Vec<u32>> = prefixes.iter().map(|prefix| [prefix.as_slice(), &[0]].concat()).collect();
-    let floors = measure_noise_floors(decoder, None, &[options.tap], &extended, prefixes.len())?;
     let extensions: Vec<Extensions> = extensions.into_iter().map(|(_, extensions)| extensions).collect();
+    let extended = closest_extensions(prefixes, &extensions);
+    let floors = measure_noise_floors(decoder, None, &[options.tap], &extended, extended.len())?;
     let decided = |within: bool| {
         let counted = extensions.iter().filter(|part| (part.prefixes[0] == part.prefixes[1]) == within);
         counted.map(|part| part.pairs).sum()
@@ -213,6 +213,17 @@ pub fn exhaustive(
     };
     study.verdict = study.minimum().map(|minimum| Verdict::of(minimum.distance, study.noise.largest()));
     Ok(study)
+}
+
+/// The prompts of the closest pair of each part. Noise grows with the norm of a state, and some tokens, such as attention sinks, have
+/// states a hundred times as long as others, so the floor of any other extension would say nothing about these.
+fn closest_extensions(prefixes: &[Vec<u32>], extensions: &[Extensions]) -> Vec<Vec<u32>> {
+    let extended = |prefix: usize, token: u32| [prefixes[prefix].as_slice(), &[token]].concat();
+    let pairs = extensions.iter().filter_map(|part| part.closest.first());
+    let found: Vec<Vec<u32>> =
+        pairs.flat_map(|pair| [0, 1].map(|side| extended(pair.prefixes[side], pair.tokens[side]))).collect();
+    // No part of the study is done yet: its floor is beside nothing.
+    if found.is_empty() { vec![extended(0, 0)] } else { found }
 }
 
 /// Extensions of different prompts, or of one by different tokens, are different prompts; so only this can go wrong.

@@ -97,6 +97,26 @@ pub struct Quantile {
     pub upper: f64,
 }
 
+impl Quantile {
+    /// The shares that quantiles are given for.
+    pub const SHARES: [f64; 9] = [0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0];
+
+    /// What a share of the distances does not exceed, if these quantiles have that share.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use inject_collisions::studies::Quantile;
+    ///
+    /// let quantiles = [Quantile { share: 0.0, lower: 1.0, upper: 1.0 }, Quantile { share: 0.5, lower: 3.0, upper: 3.1 }];
+    /// assert_eq!(Quantile::upper_at(&quantiles, 0.5), Some(3.1));
+    /// assert_eq!(Quantile::upper_at(&quantiles, 0.99), None);
+    /// ```
+    pub fn upper_at(quantiles: &[Quantile], share: f64) -> Option<f64> {
+        quantiles.iter().find(|quantile| quantile.share == share).map(|quantile| quantile.upper)
+    }
+}
+
 /// How many pairs have a distance from `lower` to below `upper`.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Bin {
@@ -107,9 +127,6 @@ pub struct Bin {
     /// How many.
     pub pairs: u64,
 }
-
-/// The shares that quantiles are given for.
-const SHARES: [f64; 9] = [0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0];
 
 impl TapDistances {
     /// Measures the rows. `prompt` gives the token ids of a row; `done` is told how much is done.
@@ -168,7 +185,7 @@ impl TapDistances {
 
     /// The median of the distances, as its upper bound. `None` if none was counted.
     pub fn median(&self) -> Option<f64> {
-        self.quantiles.iter().find(|quantile| quantile.share == 0.5).map(|quantile| quantile.upper)
+        Quantile::upper_at(&self.quantiles, 0.5)
     }
 }
 
@@ -179,7 +196,7 @@ fn distances(neighbours: &Neighbours) -> Vec<f64> {
 pub(super) fn quantiles(distribution: &Distribution) -> Vec<Quantile> {
     let quantile =
         |share| distribution.quantile(share).map(|at| Quantile { share, lower: at.lower, upper: at.upper });
-    SHARES.into_iter().filter_map(quantile).collect()
+    Quantile::SHARES.into_iter().filter_map(quantile).collect()
 }
 
 /// Quantiles of numbers that are all there: each is one of them. The same rule as [`Distribution::quantile`].
@@ -190,7 +207,7 @@ pub(super) fn exact_quantiles(mut distances: Vec<f64>) -> Vec<Quantile> {
         let rank = (share * distances.len() as f64).ceil() as usize;
         distances[rank.saturating_sub(1).min(last)]
     };
-    SHARES.into_iter().map(|share| Quantile { share, lower: at(share), upper: at(share) }).collect()
+    Quantile::SHARES.into_iter().map(|share| Quantile { share, lower: at(share), upper: at(share) }).collect()
 }
 
 #[cfg(test)]

@@ -45,6 +45,12 @@ impl TapStates {
         self.d_model
     }
 
+    /// Lets go of the memory that reading these states in place has filled, for a process that goes through many taps. What is read
+    /// afterwards comes from disk, or from the system's cache, again.
+    pub fn release(&self) {
+        self.mapped.release();
+    }
+
     /// Copies one state into `state`.
     ///
     /// # Shapes

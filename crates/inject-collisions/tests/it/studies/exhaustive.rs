@@ -1,6 +1,5 @@
 //! All one-token extensions.
 
-use burn::tensor::Tensor;
 use inject_collisions::{
     Extraction, Matrix, Metric, Model, Precision, Tap, Verdict, distance,
     store::Positions,

@@ -67,9 +67,9 @@ pub struct Margins {
 }
 
 impl Margins {
-    /// The margin that this share of the margins does not exceed, of the shares there are: 0, 0.01, 0.05, 0.25, 0.5 and up.
+    /// The margin that this share of the margins does not exceed, if it is one of [`Quantile::SHARES`].
     pub fn quantile(&self, share: f64) -> Option<f64> {
-        self.quantiles.iter().find(|quantile| quantile.share == share).map(|quantile| quantile.upper)
+        Quantile::upper_at(&self.quantiles, share)
     }
 }
 

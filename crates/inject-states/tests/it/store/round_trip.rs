@@ -71,6 +71,8 @@ fn every_row_is_the_state_of_its_prompt_and_position() {
         let states = store.tap(tap).unwrap();
         assert_eq!((states.rows(), states.d_model(), states.dtype()), (16, 5, StateDtype::F32));
         let (array, slice) = (states.to_array(), states.as_f32().unwrap());
+        // What was let go is read again.
+        states.release();
         let mut state = [0.0; 5];
         for prompt in 0..job.prompts.len() {
             for row in store.rows_of(prompt) {
