@@ -13,6 +13,7 @@ mod report;
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
+use inject_devices::DeviceKind;
 use inject_examples::{Failure, ModelArgs, PromptArgs, StudyArgs, finish, note, say, spec_of};
 use inject_sipit::{
     Extraction, Metric, Tap, extract_to_store, measure_noise_floors,
@@ -54,6 +55,9 @@ struct Options {
     /// Prompts computed again for the noise floor
     #[arg(long, default_value_t = 16)]
     noise_sample: usize,
+    /// Measure the noise floor against this device too: flex, ndarray, cuda or wgpu, as far as compiled in
+    #[arg(long, value_name = "DEVICE")]
+    noise_device: Option<DeviceKind>,
     /// The corpus.json of another model, to compare with
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
@@ -86,7 +90,12 @@ fn run(options: &Options) -> Result<(), Failure> {
     let states = options.states.clone().unwrap_or_else(|| options.study.out.join("states"));
     let spec = spec_of(&model, &options.prompts, taps.clone())?;
     let store = extract_to_store(&extraction, decoder, &prompts, &states, spec, &mut |_| ())?;
-    let noise = measure_noise_floors(decoder, None, &taps, &prompts, options.noise_sample)?;
+    let elsewhere = options
+        .noise_device
+        .map(|device| ModelArgs { device, ..options.model.clone() }.load())
+        .transpose()?;
+    let elsewhere = elsewhere.as_ref().map(|model| &model.decoder);
+    let noise = measure_noise_floors(decoder, elsewhere, &taps, &prompts, options.noise_sample)?;
     let tap_options = TapOptions {
         metric: if options.cosine { Metric::Cosine } else { Metric::L2 },
         closest: options.closest,
