@@ -95,9 +95,10 @@ fn run(options: &Options) -> Result<(), Failure> {
         .map(|device| ModelArgs { device, ..options.model.clone() }.load())
         .transpose()?;
     let elsewhere = elsewhere.as_ref().map(|model| &model.decoder);
-    let noise = measure_noise_floors(decoder, elsewhere, &taps, &prompts, options.noise_sample)?;
+    let metric = if options.cosine { Metric::Cosine } else { Metric::L2 };
+    let noise = measure_noise_floors(metric, decoder, elsewhere, &taps, &prompts, options.noise_sample)?;
     let tap_options = TapOptions {
-        metric: if options.cosine { Metric::Cosine } else { Metric::L2 },
+        metric,
         closest: options.closest,
         nearest: if options.minima_only { Nearest::Skipped } else { Nearest::Searched },
         memory_budget,

@@ -1,7 +1,7 @@
 //! What is meant by a distance.
 
 use crate::{
-    CollisionError, Rows,
+    CollisionError, Rows, Verdict,
     distance::{distance, norm, sum_of_squares},
 };
 
@@ -39,6 +39,24 @@ impl Metric {
             Metric::L2 => distance(a, b),
             Metric::Cosine => cosine(a, 1.0 / norm(a), b, 1.0 / norm(b)),
         }
+    }
+
+    /// [`Verdict::of`] for a smallest distance and a noise floor of this metric.
+    ///
+    /// Only the distances of points obey the triangle inequality that stands behind the factor of two, so both are turned into
+    /// those first. A cosine distance of zero means states of one direction, not equal ones.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use inject_collisions::{Metric, Verdict};
+    ///
+    /// // Cosine distances grow with the square of the angle.
+    /// assert_eq!(Metric::Cosine.verdict(3e-9, 1e-9), Verdict::AtTheNoiseFloor);
+    /// assert_eq!(Metric::Cosine.verdict(5e-9, 1e-9), Verdict::Separated);
+    /// ```
+    pub fn verdict(self, minimum: f64, noise_floor: f64) -> Verdict {
+        Verdict::of(self.to_points(minimum), self.to_points(noise_floor))
     }
 
     /// The L2 distance of points that belongs to a distance: of the rows themselves, or of the rows at length one.

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use inject_states::{Decoder, ExtractError, Extraction, Logits, Tap, TokenBatch, store::Positions};
 
-use crate::{distance, tensor::read_f32};
+use crate::{Metric, tensor::read_f32};
 
 /// The largest distances seen at one tap between a prompt's state, computed alone by one forward pass, and the same state
 /// computed in another way.
 ///
 /// # Units
 ///
-/// L2 distance. Zero means bitwise equal.
+/// Those of the metric it was measured in. Zero means bitwise equal, for L2.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct NoiseFloor {
     /// In a batch with other prompts.
@@ -33,6 +33,7 @@ impl NoiseFloor {
 const OTHERS: usize = 63;
 
 /// Measures the noise floor of each tap on up to `sample` prompts, spread evenly over those given, at their last positions.
+/// A floor beside which distances of a study are to stand is measured in the study's metric.
 ///
 /// `other` is the same model on another device, if there is one.
 ///
@@ -40,6 +41,7 @@ const OTHERS: usize = 63;
 ///
 /// [`ExtractError`]: what the decoder refuses, or a state that is not finite.
 pub fn measure_noise_floors(
+    metric: Metric,
     decoder: &Decoder,
     other: Option<&Decoder>,
     taps: &[Tap],
@@ -60,7 +62,7 @@ pub fn measure_noise_floors(
         let cached = last_state_as_candidate(decoder, extraction.taps(), prompt)?;
         for (tap, floor) in &mut floors {
             let alone = alone[tap].as_slice().expect("states lie row by row");
-            let from_alone = |state: &[f32]| distance(alone, state);
+            let from_alone = |state: &[f32]| metric.distance(alone, state);
             let beside = together[tap].row(row);
             floor.batched = floor.batched.max(from_alone(beside.as_slice().expect("states lie row by row")));
             floor.cached = Some(floor.cached.unwrap_or(0.0).max(from_alone(&cached[tap])));

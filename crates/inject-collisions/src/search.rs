@@ -33,7 +33,7 @@ const LARGEST_BLOCK: usize = 512;
 /// Few rows still make several blocks, so that small data takes the same path as large.
 const SMALLEST_BLOCK: usize = 16;
 /// Tiles that are looked at between two updates of how far each row looks: a megabyte each.
-const TILES_AT_ONCE: usize = 32;
+const TILES_AT_ONCE: usize = 16;
 /// Principal axes for questions that look as far as each row's nearest neighbour.
 const AXES: usize = 192;
 /// Principal axes for the closest pairs: so little is left to look at that more would take longer to find than they save.

@@ -9,6 +9,8 @@
 //! # Ok::<(), inject_devices::DeviceError>(())
 //! ```
 
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+use std::sync::{Arc, Mutex, PoisonError};
 use std::{fmt, str::FromStr};
 
 use burn::tensor::{DType, Device, Tensor, TensorData, activation};
@@ -117,24 +119,35 @@ fn tried(
     kind: DeviceKind,
     open: impl FnOnce() -> Device + std::panic::UnwindSafe,
 ) -> Result<Device, DeviceError> {
+    // A runtime may fail on a thread of its own, and what arrives here is only that this thread is gone: the first failure tells why.
+    let first: Arc<Mutex<Option<String>>> = Arc::default();
+    let told = Arc::clone(&first);
     let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| ()));
+    std::panic::set_hook(Box::new(move |panic| {
+        let reason = first_line(panic.payload());
+        told.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
+    }));
     let outcome = std::panic::catch_unwind(|| {
         let device = open();
         let sum = Tensor::<1>::ones([2], &device).sum().try_into_data();
         sum.map(|_| device).map_err(|error| error.to_string())
     });
     std::panic::set_hook(hook);
-    let reason = match outcome {
+    let last = match outcome {
         Ok(Ok(device)) => return Ok(device),
         Ok(Err(reason)) => reason,
-        Err(panic) => match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
-            (Some(text), _) => text.lines().next().unwrap_or_default().to_owned(),
-            (None, Some(text)) => (*text).to_owned(),
-            (None, None) => "the runtime could not be started".to_owned(),
-        },
+        Err(panic) => first_line(panic.as_ref()),
     };
+    let reason = first.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or(last);
     Err(DeviceError::NotThere { kind, reason })
+}
+
+/// The first line of what a panic says.
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+fn first_line(panic: &(dyn std::any::Any + Send)) -> String {
+    let text =
+        panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.and_then(|text| text.lines().next()).unwrap_or("the runtime could not be started").to_owned()
 }
 
 impl fmt::Display for DeviceKind {

@@ -21,6 +21,9 @@ pub(super) trait Question: Sync {
     /// What one tile collects.
     type Part: Send;
 
+    /// Whether a pair brings down how far its rows look. Such a question can take a pair twice: the second time changes nothing.
+    const NARROWS: bool;
+
     /// Farther than this, a pair does not matter to this row.
     fn radius(&self, row: usize) -> f64;
 
@@ -36,6 +39,8 @@ pub(super) trait Question: Sync {
 
 impl Question for ClosestPairs {
     type Part = ClosestPairs;
+
+    const NARROWS: bool = true;
 
     fn radius(&self, _: usize) -> f64 {
         self.radius()
@@ -59,6 +64,8 @@ impl Question for ClosestPairs {
 
 impl Question for Neighbours {
     type Part = Vec<Pair>;
+
+    const NARROWS: bool = true;
 
     fn radius(&self, row: usize) -> f64 {
         self.nearest[row].map_or(f64::INFINITY, |neighbour| neighbour.distance)
@@ -84,6 +91,8 @@ impl Question for Neighbours {
 
 impl Question for PairsBelow {
     type Part = PairsBelow;
+
+    const NARROWS: bool = false;
 
     fn radius(&self, _: usize) -> f64 {
         self.below.iter().map(|below| below.threshold).fold(f64::NEG_INFINITY, f64::max)

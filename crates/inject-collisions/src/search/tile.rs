@@ -102,7 +102,9 @@ impl<'a, Q: Question> Run<'a, Q> {
     fn all(mut self, products: &[f32]) -> (Q::Part, u64) {
         let block = self.scan.index.block;
         let mut hits = vec![0_u32; block + LANES];
-        self.begin(products);
+        if Q::NARROWS {
+            self.begin(products);
+        }
         for row in 0..self.rows.reach.len() {
             // Below the diagonal of a block with itself, so that each pair comes once.
             let within = self.tile.row_block == self.tile.column_block;

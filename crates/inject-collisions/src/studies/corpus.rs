@@ -106,7 +106,7 @@ pub fn corpus(
     };
     let report = |(tap, distances): (Tap, TapDistances)| {
         let noise = noise[&tap];
-        let verdict = Verdict::of(distances.minimum, noise.largest());
+        let verdict = options.metric.verdict(distances.minimum, noise.largest());
         let closest_prompts = distances.closest.iter().map(pair).collect::<Result<_, StudyError>>()?;
         Ok(TapReport { tap, noise, verdict, distances, closest_prompts })
     };

@@ -10,7 +10,7 @@ use inject_states::{Decoder, Disturbance, Tap};
 
 use self::{position::Measuring, projection::Projection, summary::summarise};
 use super::{Quantile, Run, StudyError};
-use crate::{NoiseFloor, measure_noise_floors};
+use crate::{Metric, NoiseFloor, measure_noise_floors};
 
 /// What is measured at each position.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -226,7 +226,7 @@ pub fn decoding(
     let taps: Vec<Tap> = by_tap.keys().copied().collect();
     let noise = match taps.is_empty() {
         true => BTreeMap::new(),
-        false => measure_noise_floors(decoder, None, &taps, prompts, 8)?,
+        false => measure_noise_floors(Metric::L2, decoder, None, &taps, prompts, 8)?,
     };
     let views: Vec<String> = options
         .disturbances

@@ -194,7 +194,8 @@ pub fn exhaustive(
     })?;
     let extensions: Vec<Extensions> = extensions.into_iter().map(|(_, extensions)| extensions).collect();
     let extended = closest_extensions(prefixes, &extensions);
-    let floors = measure_noise_floors(decoder, None, &[options.tap], &extended, extended.len())?;
+    let floors =
+        measure_noise_floors(options.metric, decoder, None, &[options.tap], &extended, extended.len())?;
     let decided = |within: bool| {
         let counted = extensions.iter().filter(|part| (part.prefixes[0] == part.prefixes[1]) == within);
         counted.map(|part| part.pairs).sum()
@@ -211,7 +212,8 @@ pub fn exhaustive(
         noise: floors[&options.tap],
         verdict: None,
     };
-    study.verdict = study.minimum().map(|minimum| Verdict::of(minimum.distance, study.noise.largest()));
+    study.verdict =
+        study.minimum().map(|minimum| options.metric.verdict(minimum.distance, study.noise.largest()));
     Ok(study)
 }
 

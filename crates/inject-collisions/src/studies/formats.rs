@@ -7,7 +7,7 @@ use inject_states::{Decoder, Disturbance, Extraction, Tap, WeightFormat, store::
 use ndarray::Array2;
 
 use super::{Quantile, Run, StudyError, TapDistances, TapOptions, tap_distances::Nearest};
-use crate::{NoiseFloor, Pair, Rows, Verdict, identities, measure_noise_floors};
+use crate::{Metric, NoiseFloor, Pair, Rows, Verdict, identities, measure_noise_floors};
 
 /// Which formats are compared, and where.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -99,7 +99,14 @@ pub fn formats(
         let states = extraction.run(decoder, prompts, &mut |progress| {
             done(0.8 * progress.prompts_done as f64 / progress.prompts.max(1) as f64);
         })?;
-        let noise = measure_noise_floors(decoder, None, extraction.taps(), prompts, options.noise_sample)?;
+        let noise = measure_noise_floors(
+            Metric::L2,
+            decoder,
+            None,
+            extraction.taps(),
+            prompts,
+            options.noise_sample,
+        )?;
         Ok::<_, StudyError>(Computed { states, noise })
     };
     let identities = identities(prompts.iter().map(Vec::as_slice));

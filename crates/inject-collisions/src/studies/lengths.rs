@@ -6,7 +6,7 @@ use inject_states::{Decoder, Extraction, Tap, store::Positions};
 use rayon::prelude::*;
 
 use super::{Run, StudyError};
-use crate::{NoiseFloor, Rows, Verdict, distance, measure_noise_floors};
+use crate::{Metric, NoiseFloor, Rows, Verdict, distance, measure_noise_floors};
 
 /// How the distances between states depend on the length of their prompts.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -73,7 +73,7 @@ pub fn lengths(
         if cut.len() < 2 {
             return Err(StudyError::TooFewPrompts { found: cut.len(), expected: 2 });
         }
-        let floors = measure_noise_floors(decoder, None, extraction.taps(), &cut, NOISE_SAMPLE)?;
+        let floors = measure_noise_floors(Metric::L2, decoder, None, extraction.taps(), &cut, NOISE_SAMPLE)?;
         let states = extraction.run(decoder, &cut, &mut |_| ())?;
         let spread = |(tap, states): (Tap, ndarray::Array2<f32>)| {
             Ok((tap, spread(&Rows::new(states.view())?, floors[&tap])))

@@ -6,7 +6,7 @@ use inject_states::{Decoder, Logits, PrefixCache, Tap, TokenBatch};
 
 use super::{Quantile, Run, StudyError, tap_distances::exact_quantiles};
 use crate::{
-    NoiseFloor, Verdict, distance,
+    Metric, NoiseFloor, Verdict, distance,
     extension::{Beside, beside_all_others},
     measure_noise_floors, norm,
 };
@@ -97,7 +97,7 @@ pub fn margins(
     let taps: Vec<Tap> = steps.keys().copied().collect();
     let noise = match taps.is_empty() {
         true => BTreeMap::new(),
-        false => measure_noise_floors(decoder, None, &taps, prompts, 8)?,
+        false => measure_noise_floors(Metric::L2, decoder, None, &taps, prompts, 8)?,
     };
     let report = |(tap, mut steps): (Tap, Vec<OneStep>)| {
         steps.sort_by(|a, b| a.margin.total_cmp(&b.margin));

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use inject_states::{Decoder, DecoderConfig, Extraction, Tap, config::LearnedPositions, store::Positions};
 
 use super::{Run, StudyError};
-use crate::{NoiseFloor, Verdict, distance, measure_noise_floors, norm};
+use crate::{Metric, NoiseFloor, Verdict, distance, measure_noise_floors, norm};
 
 /// Which repetitions are compared.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -128,7 +128,8 @@ pub fn repeats(decoder: &Decoder, options: &RepeatOptions, run: Run<'_>) -> Resu
         let repetition = |often: usize| bos.into_iter().chain(std::iter::repeat_n(token, often)).collect();
         let prompts: Vec<Vec<u32>> = (1..=options.most).map(repetition).collect();
         let states = extraction.run(decoder, &prompts, &mut |_| ())?;
-        let floors = measure_noise_floors(decoder, None, extraction.taps(), &prompts, prompts.len())?;
+        let floors =
+            measure_noise_floors(Metric::L2, decoder, None, extraction.taps(), &prompts, prompts.len())?;
         let at = |(tap, states): (Tap, ndarray::Array2<f32>)| {
             let states: Vec<Vec<f32>> = states.rows().into_iter().map(|state| state.to_vec()).collect();
             compare(tap, &states, floors[&tap], Why::of(decoder.config(), tap, token, bos))

@@ -7,7 +7,7 @@ use inject_states::{Bos, Decoder, Extraction, ModelError, Tap, Tokenizer, store:
 
 pub use self::sets::{StressKind, stress_set};
 use super::{PromptPair, Run, StudyError, TapDistances, TapOptions, TapReport};
-use crate::{Rows, Verdict, measure_noise_floors};
+use crate::{Rows, measure_noise_floors};
 
 /// Prompts of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -77,7 +77,8 @@ pub fn stress(
         if prompts.len() < 2 {
             return Err(StudyError::TooFewPrompts { found: prompts.len(), expected: 2 });
         }
-        let floors = measure_noise_floors(decoder, None, extraction.taps(), &prompts, NOISE_SAMPLE)?;
+        let floors =
+            measure_noise_floors(options.metric, decoder, None, extraction.taps(), &prompts, NOISE_SAMPLE)?;
         let states = extraction.run(decoder, &prompts, &mut |_| ())?;
         let mut reports = Vec::new();
         for (tap, states) in states {
@@ -91,7 +92,7 @@ pub fn stress(
             };
             let closest_prompts = distances.closest.iter().map(pair).collect::<Result<_, StudyError>>()?;
             let noise = floors[&tap];
-            let verdict = Verdict::of(distances.minimum, noise.largest());
+            let verdict = options.metric.verdict(distances.minimum, noise.largest());
             reports.push(TapReport { tap, noise, verdict, distances, closest_prompts });
         }
         let same_tokens = texts.len() - prompts.len();

@@ -1,7 +1,7 @@
 //! The random-corpus study.
 
 use inject_collisions::{
-    NoiseFloor, Precision, Tap, Verdict, distance, measure_noise_floors, prompt_distance,
+    Metric, NoiseFloor, Precision, Tap, Verdict, distance, measure_noise_floors, prompt_distance,
     studies::{CorpusStudy, Run, StudyError, TapOptions, between_models, corpus},
 };
 
@@ -15,7 +15,7 @@ fn every_tap_has_the_minimum_of_the_double_loop_beside_its_noise() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&model, &taps, &prompts, folder.path());
     let device = model.decoder.device();
-    let noise = measure_noise_floors(&model.decoder, None, &taps, &prompts, 8).unwrap();
+    let noise = measure_noise_floors(Metric::L2, &model.decoder, None, &taps, &prompts, 8).unwrap();
     let options = TapOptions { closest: 4, ..TapOptions::default() };
     let study =
         corpus(&store, LAYERS, &taps, &noise, None, &options, &device, Run::in_memory(&mut |_| ())).unwrap();
@@ -74,7 +74,7 @@ fn prompts_that_differ_only_before_a_repeated_token_are_told_apart_from_a_collis
     let folder = tempfile::tempdir().unwrap();
     let taps = [Tap::Embedding, Tap::Block(2)];
     let store = store(&model, &taps, &prompts, folder.path());
-    let noise = measure_noise_floors(&model.decoder, None, &taps, &prompts, 3).unwrap();
+    let noise = measure_noise_floors(Metric::L2, &model.decoder, None, &taps, &prompts, 3).unwrap();
     let device = model.decoder.device();
     let mut quiet = |_| ();
     let run = Run::in_memory(&mut quiet);

@@ -1,7 +1,7 @@
 //! The closest pair of prompts at each tap.
 
 use inject_collisions::{
-    Decoder, Extraction, NoiseFloor, Pairs, Rows, Search, SearchOptions, Tap, Verdict, identities,
+    Decoder, Extraction, Metric, NoiseFloor, Pairs, Rows, Search, SearchOptions, Tap, Verdict, identities,
     measure_noise_floors, store::Positions,
 };
 
@@ -39,7 +39,7 @@ pub fn closest_at_taps(
     taps: &[Tap],
 ) -> Result<Vec<TapMinimum>, TrainingError> {
     let states = Extraction::new(taps.to_vec(), Positions::Last)?.run(decoder, prompts, &mut |_| ())?;
-    let noise = measure_noise_floors(decoder, None, taps, prompts, NOISE_SAMPLE)?;
+    let noise = measure_noise_floors(Metric::L2, decoder, None, taps, prompts, NOISE_SAMPLE)?;
     let identities = identities(prompts.iter().map(Vec::as_slice));
     let different = identities.iter().max().map_or(0, |&last| last as usize + 1);
     let at_tap = |(tap, states): (Tap, ndarray::Array2<f32>)| {

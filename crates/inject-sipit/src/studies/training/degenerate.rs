@@ -4,7 +4,8 @@ use std::num::NonZeroUsize;
 
 use burn::module::Module;
 use inject_collisions::{
-    Decoder, Extraction, NoiseFloor, Tap, Verdict, distance, measure_noise_floors, norm, store::Positions,
+    Decoder, Extraction, Metric, NoiseFloor, Tap, Verdict, distance, measure_noise_floors, norm,
+    store::Positions,
 };
 
 use super::{DegenerateCase, Fate, Optimiser, TrainingError, run::Steps};
@@ -116,7 +117,7 @@ fn measure(decoder: &Decoder, case: &DegenerateCase, step: usize) -> Result<Vec<
         return Err(TrainingError::TooFew { what: "pairs of prompts", found: 0, expected: 1 });
     }
     let states = Extraction::new(case.taps.clone(), Positions::Last)?.run(decoder, &prompts, &mut |_| ())?;
-    let noise = measure_noise_floors(decoder, None, &case.taps, &prompts, prompts.len())?;
+    let noise = measure_noise_floors(Metric::L2, decoder, None, &case.taps, &prompts, prompts.len())?;
     let sequence_len = NOISE_POSITIONS.min(decoder.config().max_len().unwrap_or(usize::MAX));
     let at_tap = |&tap: &Tap| {
         let rows = states[&tap].as_slice().expect("states lie row by row");
