@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::Device;
-use inject_states::{Tap, Tokenizer, store::Store};
+use inject_states::{
+    Tap, Tokenizer,
+    store::{Manifest, Store},
+};
 
 use super::{Run, StudyError, TapDistances, TapOptions};
 use crate::{NoiseFloor, Pair, Rows, Verdict};
@@ -88,7 +91,9 @@ pub fn corpus(
         let (prompt, position) = (positions.prompt[row] as usize, positions.position[row] as usize);
         &store.prompt(prompt)[..=position]
     };
-    let about = serde_json::json!({ "study": "corpus", "states": manifest, "options": options });
+    // Not the noise floors: nothing measured depends on them, and in a manifest read again their last digits may be others.
+    let states = Manifest { noise: None, ..manifest.clone() };
+    let about = serde_json::json!({ "study": "corpus", "states": states, "options": options });
     let measured = run.complete(&about, taps.to_vec(), |&tap, done| {
         let rows = Rows::of_store(store, tap)?;
         let measured = TapDistances::measure(tap, &rows, prompt, options, device, done);

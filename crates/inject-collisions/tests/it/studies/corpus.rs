@@ -1,8 +1,11 @@
 //! The random-corpus study.
 
+use std::fs;
+
 use inject_collisions::{
     Metric, NoiseFloor, Precision, Tap, Verdict, distance, measure_noise_floors, prompt_distance,
-    studies::{CorpusStudy, Run, StudyError, TapOptions, between_models, corpus},
+    store::Store,
+    studies::{CorpusStudy, Run, Share, StudyError, StudyProgress, TapOptions, between_models, corpus},
 };
 
 use super::{in_parts, model, prompts, store};
@@ -46,6 +49,37 @@ fn every_tap_has_the_minimum_of_the_double_loop_beside_its_noise() {
         let json = serde_json::to_string(report).unwrap();
         assert!(json.contains("noise") && json.contains("verdict"));
     }
+}
+
+#[test]
+fn a_study_goes_on_from_its_journal_whatever_the_noise_floors_of_the_store_say() {
+    let (model, prompts, taps) = (model("llama", Precision::F32), prompts(12), Tap::all(LAYERS));
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("states");
+    drop(store(&model, &taps, &prompts, &dir));
+    let noise = taps.iter().map(|&tap| (tap, NoiseFloor::default())).collect();
+    let study = |units: &mut Vec<f64>| -> CorpusStudy {
+        let store = Store::open(&dir).unwrap();
+        let mut begun = |told: StudyProgress| units.push(told.of_next);
+        let run = Run {
+            journal: Some(folder.path().join("corpus.jsonl")),
+            others: Vec::new(),
+            share: Share::WHOLE,
+            progress: &mut begun,
+        };
+        corpus(&store, LAYERS, &taps, &noise, None, &TapOptions::default(), &model.decoder.device(), run)
+            .unwrap()
+    };
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    let before = study(&mut first);
+    let path = dir.join("manifest.json");
+    let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let floors = taps.iter().map(|tap| (tap.to_string(), 0.0123.into())).collect::<serde_json::Map<_, _>>();
+    manifest["noise"] = serde_json::json!({ "prompts_sampled": 2, "floors": floors });
+    fs::write(&path, serde_json::to_vec_pretty(&manifest).unwrap()).unwrap();
+    assert_eq!(study(&mut second), before);
+    let computed = |of_next: &[f64]| of_next.iter().any(|&share| share > 0.0);
+    assert!(computed(&first) && !computed(&second), "the second run takes everything from the journal");
 }
 
 #[test]
