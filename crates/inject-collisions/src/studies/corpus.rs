@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::Device;
-use inject_states::{
-    Tap, Tokenizer,
-    store::{Manifest, Store},
-};
+use inject_states::{Tap, Tokenizer, store::Store};
 
 use super::{Run, StudyError, TapDistances, TapOptions};
 use crate::{NoiseFloor, Pair, Rows, Verdict};
@@ -91,9 +88,8 @@ pub fn corpus(
         let (prompt, position) = (positions.prompt[row] as usize, positions.position[row] as usize);
         &store.prompt(prompt)[..=position]
     };
-    // Not the noise floors: nothing measured depends on them, and in a manifest read again their last digits may be others.
-    let states = Manifest { noise: None, ..manifest.clone() };
-    let about = serde_json::json!({ "study": "corpus", "states": states, "options": options });
+    let about =
+        serde_json::json!({ "study": "corpus", "states": manifest.without_noise(), "options": options });
     let measured = run.complete(&about, taps.to_vec(), |&tap, done| {
         let rows = Rows::of_store(store, tap)?;
         let measured = TapDistances::measure(tap, &rows, prompt, options, device, done);

@@ -90,10 +90,15 @@ impl Manifest {
         durable::replace(&path, &to_json(self, &path)?)
     }
 
+    /// What the store holds and where it comes from, without what was measured of its noise. Nothing in it depends on that, and read
+    /// from disk again its numbers may differ in their last digits.
+    pub fn without_noise(&self) -> Manifest {
+        Manifest { noise: None, ..self.clone() }
+    }
+
     /// The first field in which a store that was begun differs from this job. Noise floors are no part of a job.
     pub(super) fn difference_of_job(&self, found: &Manifest) -> Option<Difference> {
-        let strip = |manifest: &Manifest| Manifest { noise: None, ..manifest.clone() };
-        first_difference("", &as_value(&strip(found)), &as_value(&strip(self)))
+        first_difference("", &as_value(&found.without_noise()), &as_value(&self.without_noise()))
     }
 
     /// As [`Self::difference_of_job`], for a finished store: the version that wrote it no longer matters.

@@ -66,12 +66,13 @@ impl Mapped {
 
     /// Lets go of the memory that reading has filled. What is read afterwards comes from the file again.
     pub(super) fn release(&self) {
-        // SAFETY: the map is read-only and of a file, so that a page which is dropped comes back as it was.
         #[cfg(unix)]
-        let advised = unsafe { self.map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
-        // A system that does not take the advice holds the pages for longer; nothing depends on it.
-        #[cfg(unix)]
-        drop(advised);
+        {
+            // SAFETY: the map is read-only and of a file, so that a page which is dropped comes back as it was.
+            let advised = unsafe { self.map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+            // A system that does not take the advice holds the pages for longer; nothing depends on it.
+            drop(advised);
+        }
     }
 
     /// The elements of a tensor, by its number in the [`FileSpec`].
