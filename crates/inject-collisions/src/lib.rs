@@ -66,7 +66,7 @@ pub use self::{
     prompt_distance::{Separation, prompt_distance},
     ranking::{Ranked, Ranking},
     rows::{Rows, identities},
-    search::{Search, SearchOptions, SearchProgress},
+    search::{Arithmetic, Search, SearchOptions, SearchProgress},
     twins::twins,
     verdict::Verdict,
 };

@@ -69,8 +69,15 @@ impl Metric {
 }
 
 /// The cosine distance, given what each row is to be multiplied by.
+#[inline(always)]
 fn cosine(a: &[f32], a_scale: f64, b: &[f32], b_scale: f64) -> f64 {
-    sum_of_squares(a, b, |a, b| f64::from(a) * a_scale - f64::from(b) * b_scale) / 2.0
+    let squares = sum_of_squares(
+        a,
+        b,
+        #[inline(always)]
+        |a, b| f64::from(a) * a_scale - f64::from(b) * b_scale,
+    );
+    squares / 2.0
 }
 
 /// The rows of a search as points whose L2 distance orders them as the metric does.
@@ -112,6 +119,7 @@ impl<'a> Points<'a> {
     }
 
     /// The distance of two rows, directly from what is stored, in f64: what [`Metric::distance`] gives.
+    #[inline(always)]
     pub(crate) fn distance(&self, a: usize, b: usize, buffers: &mut [Vec<f32>; 2]) -> f64 {
         let [for_a, for_b] = buffers;
         let (row_a, row_b) = (self.rows.row(a, for_a), self.rows.row(b, for_b));

@@ -149,6 +149,7 @@ impl<'a> Rows<'a> {
     /// # Panics
     ///
     /// If there is no such row.
+    #[inline]
     pub fn row<'b>(&'b self, row: usize, buffer: &'b mut Vec<f32>) -> &'b [f32] {
         match &self.states {
             States::Plain(states) => &states[row * self.columns..(row + 1) * self.columns],

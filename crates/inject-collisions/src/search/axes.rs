@@ -1,10 +1,12 @@
 //! Axes along which the rows differ most.
 
+use std::ops::Range;
+
 use nalgebra::DMatrix;
 use rayon::prelude::*;
 
 use super::bounds::{UNIT_F64, gamma};
-use crate::metric::Points;
+use crate::{distance, metric::Points};
 
 /// Rows that the axes are fitted to.
 const SAMPLE: usize = 2048;
@@ -13,10 +15,10 @@ const ROUNDS: usize = 3;
 /// Rows that are read at a time.
 const CHUNK: usize = 256;
 
-/// Where the rows lie: their mean and the largest distance from it.
+/// Where the rows lie: the middle of most of them and the largest distance from it.
 #[derive(Clone, Debug)]
 pub(super) struct Position {
-    /// The mean of all rows, rounded: any point would do.
+    /// The mean of all but the twentieth of the rows that lies farthest off, rounded: any point would do.
     pub(super) centre: Vec<f64>,
     /// A power of two that brings every row within a distance of 1 from the centre.
     pub(super) scale: f64,
@@ -24,32 +26,11 @@ pub(super) struct Position {
 
 impl Position {
     pub(super) fn of(points: &Points<'_>) -> Self {
-        let (n, d) = (points.rows.rows(), points.rows.columns());
-        let chunks = n.div_ceil(CHUNK);
-        let range = |chunk: usize| chunk * CHUNK..((chunk + 1) * CHUNK).min(n);
-        let add = |mut sum: Vec<f64>, other: Vec<f64>| {
-            sum.iter_mut().zip(other).for_each(|(sum, value)| *sum += value);
-            sum
-        };
-        let sum_of = |chunk: usize| {
-            let (mut sum, mut point) = (vec![0.0; d], vec![0.0; d]);
-            for row in range(chunk) {
-                points.write(row, &mut point);
-                sum.iter_mut().zip(&point).for_each(|(sum, value)| *sum += value);
-            }
-            sum
-        };
-        let sum = (0..chunks).into_par_iter().map(sum_of).reduce(|| vec![0.0; d], add);
-        let centre: Vec<f64> = sum.into_iter().map(|sum| sum / n as f64).collect();
-        let farthest_of = |chunk: usize| {
-            let mut point = vec![0.0; d];
-            let norm = |row| {
-                points.write(row, &mut point);
-                point.iter().zip(&centre).map(|(value, centre)| (value - centre).powi(2)).sum::<f64>()
-            };
-            range(chunk).map(norm).fold(0.0, f64::max)
-        };
-        let farthest = (0..chunks).into_par_iter().map(farthest_of).reduce(|| 0.0, f64::max).sqrt();
+        // Attention sinks lie so far off that a few of them draw the mean away from all others: without them, then.
+        let first = lengths(points, &mean(points, |_| true));
+        let near = usual(&first);
+        let centre = mean(points, |row| first[row] <= near);
+        let farthest = lengths(points, &centre).into_iter().fold(0.0, f64::max);
         // Twice as far: what rounding adds cannot bring a row beyond 1.
         let exponent = (2.0 * farthest).log2().ceil();
         let scale = if farthest > 0.0 { (-exponent).exp2() } else { 1.0 };
@@ -64,6 +45,52 @@ impl Position {
             .zip(&self.centre)
             .for_each(|(value, centre)| *value = (*value - centre) * self.scale);
     }
+}
+
+/// The mean of some rows.
+fn mean(points: &Points<'_>, counts: impl Fn(usize) -> bool + Sync) -> Vec<f64> {
+    let d = points.rows.columns();
+    let add = |(mut sum, count): (Vec<f64>, usize), (other, more): (Vec<f64>, usize)| {
+        sum.iter_mut().zip(other).for_each(|(sum, value)| *sum += value);
+        (sum, count + more)
+    };
+    let sum_of = |rows: Range<usize>| {
+        let (mut sum, mut point, mut count) = (vec![0.0; d], vec![0.0; d], 0);
+        for row in rows.filter(|&row| counts(row)) {
+            points.write(row, &mut point);
+            sum.iter_mut().zip(&point).for_each(|(sum, value)| *sum += value);
+            count += 1;
+        }
+        (sum, count)
+    };
+    let (sum, count) = chunks(points).map(sum_of).reduce(|| (vec![0.0; d], 0), add);
+    sum.into_iter().map(|sum| sum / count as f64).collect()
+}
+
+/// How far every row lies from a centre.
+fn lengths(points: &Points<'_>, centre: &[f64]) -> Vec<f64> {
+    let lengths_of = |rows: Range<usize>| {
+        let mut point = vec![0.0; centre.len()];
+        let length = |row| {
+            points.write(row, &mut point);
+            distance(&point, centre)
+        };
+        rows.map(length).collect::<Vec<f64>>()
+    };
+    chunks(points).flat_map_iter(lengths_of).collect()
+}
+
+/// The length that all but a twentieth of the rows keep within.
+fn usual(lengths: &[f64]) -> f64 {
+    let mut lengths = lengths.to_vec();
+    let place = lengths.len() - 1 - lengths.len() / 20;
+    *lengths.select_nth_unstable_by(place, f64::total_cmp).1
+}
+
+/// The rows, as many at a time as one thread reads.
+fn chunks(points: &Points<'_>) -> impl IndexedParallelIterator<Item = Range<usize>> {
+    let n = points.rows.rows();
+    (0..n.div_ceil(CHUNK)).into_par_iter().map(move |chunk| chunk * CHUNK..((chunk + 1) * CHUNK).min(n))
 }
 
 /// Nearly orthonormal directions, the ones of most variance first.

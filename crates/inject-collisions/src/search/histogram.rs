@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     bounds::{UNDERFLOW, UNIT_F32, UNIT_F64, gamma, round_up},
-    products::Tile,
+    products::{Tile, TileProducts},
     tile::Scan,
 };
 use crate::{CollisionError, Distribution, Metric, Pairs};
@@ -51,7 +51,7 @@ pub(super) fn histogram(
 
 impl Scan<'_> {
     /// How many pairs of a tile each bin has, and how many were computed for that.
-    fn bins(&self, tile: Tile, products: &[f32], norms: &[f32]) -> (BTreeMap<u32, u64>, u64) {
+    fn bins(&self, tile: Tile, products: TileProducts<'_>, norms: &[f32]) -> (BTreeMap<u32, u64>, u64) {
         pulp::Arch::new().dispatch(
             #[inline(always)]
             || self.bins_of(tile, products, norms),
@@ -59,7 +59,7 @@ impl Scan<'_> {
     }
 
     #[inline(always)]
-    fn bins_of(&self, tile: Tile, products: &[f32], norms: &[f32]) -> (BTreeMap<u32, u64>, u64) {
+    fn bins_of(&self, tile: Tile, products: TileProducts<'_>, norms: &[f32]) -> (BTreeMap<u32, u64>, u64) {
         let index = self.index;
         let (rows, columns) = (index.places(tile.row_block), index.places(tile.column_block));
         let column_error = index.errors[columns.clone()].iter().fold(0.0, |a: f64, b| a.max(*b));
@@ -69,30 +69,38 @@ impl Scan<'_> {
         let mut decided = vec![UNDECIDED; index.block];
         let mut buffers = [Vec::new(), Vec::new()];
         let mut computed = 0;
-        for (row, place) in rows.enumerate() {
-            let within = tile.row_block == tile.column_block;
-            let width = if within { row } else { columns.len() };
-            let products = &products[row * index.block..][..width];
-            let norms_of_columns = &norms[columns.start..columns.start + width];
-            let error = round_up((index.errors[place] + column_error + limits.error) * 1.000_001);
-            for ((decided, product), norm) in decided.iter_mut().zip(products).zip(norms_of_columns) {
-                *decided = limits.bin(*product, norms[place] + norm, error);
-            }
-            for (column, &bin) in decided[..width].iter().enumerate() {
-                let (x, y) = (index.order[place] as usize, index.order[columns.start + column] as usize);
-                // Rows of one identity are taken out at the end where nothing else is asked for.
-                if !matches!(self.pairs, Pairs::All) && !self.pairs.admit(self.points.rows, x, y) {
-                    continue;
+        products.rows(
+            index.block,
+            #[inline(always)]
+            |row, products| {
+                let place = rows.start + row;
+                if place >= rows.end {
+                    return;
                 }
-                if bin == UNDECIDED {
-                    let distance = self.points.distance(x.min(y), x.max(y), &mut buffers);
-                    *counts.entry(Distribution::bin(distance)).or_default() += 1;
-                    computed += 1;
-                } else {
-                    dense[bin as usize] += 1;
+                let within = tile.row_block == tile.column_block;
+                let width = if within { row } else { columns.len() };
+                let products = &products[..width];
+                let norms_of_columns = &norms[columns.start..columns.start + width];
+                let error = round_up((index.errors[place] + column_error + limits.error) * 1.000_001);
+                for ((decided, product), norm) in decided.iter_mut().zip(products).zip(norms_of_columns) {
+                    *decided = limits.bin(*product, norms[place] + norm, error);
                 }
-            }
-        }
+                for (column, &bin) in decided[..width].iter().enumerate() {
+                    let (x, y) = (index.order[place] as usize, index.order[columns.start + column] as usize);
+                    // Rows of one identity are taken out at the end where nothing else is asked for.
+                    if !matches!(self.pairs, Pairs::All) && !self.pairs.admit(self.points.rows, x, y) {
+                        continue;
+                    }
+                    if bin == UNDECIDED {
+                        let distance = self.points.distance(x.min(y), x.max(y), &mut buffers);
+                        *counts.entry(Distribution::bin(distance)).or_default() += 1;
+                        computed += 1;
+                    } else {
+                        dense[bin as usize] += 1;
+                    }
+                }
+            },
+        );
         for (bin, &pairs) in dense.iter().enumerate().filter(|(_, pairs)| **pairs > 0) {
             *counts.entry((bin as i64 + limits.shift) as u32).or_default() += u64::from(pairs);
         }

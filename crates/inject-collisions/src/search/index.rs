@@ -1,15 +1,15 @@
 //! The rows as the fast arithmetic sees them.
 
-use burn::tensor::Device;
 use nalgebra::DMatrix;
 use rayon::prelude::*;
 
 use super::{
     axes::{Axes, Position},
     bounds::{UNDERFLOW, UNIT_F32, UNIT_F64, gamma, round_down},
+    cascade::Cascade,
+    grid::{Grid, Rounded, round},
     order::{Enclosure, order},
-    plan::Plan,
-    products::Products,
+    products::{DeviceProducts, Multiplier, Products},
 };
 use crate::{Metric, metric::Points};
 
@@ -28,9 +28,12 @@ pub(super) struct Index {
     pub(super) products: Products,
     /// What the products are of, a row at each place.
     pub(super) lead_width: usize,
-    /// [place, coordinate], or nothing.
-    pub(super) cascade: Vec<f32>,
-    pub(super) cascade_width: usize,
+    /// How far a product may be off, as a share of half the sum of the two squared lengths.
+    product_error: f64,
+    /// The second look, if there is one.
+    pub(super) cascade: Option<Cascade>,
+    /// At each place, the last coordinate of what the products are of: the length of the rest, in whose stead the cascade has more.
+    rests: Vec<f32>,
     /// Half the squared length of what the products are of, less all that rounding can do to the products.
     pub(super) half_norms: Vec<f32>,
     /// The squared length of what the products are of.
@@ -51,11 +54,11 @@ impl Index {
         position: &Position,
         block: usize,
         labels: Option<&[u32]>,
-        device: &Device,
+        multiplier: &Multiplier,
     ) -> Self {
         let seen = Seen::whole(points, position);
         let order = order(&seen.lead, seen.lead_width, block, labels);
-        seen.index(order, block, position.scale, device)
+        seen.index(order, block, position.scale, multiplier)
     }
 
     /// The first `lead` coordinates along the axes in the products, then those along all axes.
@@ -66,16 +69,24 @@ impl Index {
         lead: usize,
         block: usize,
         labels: Option<&[u32]>,
-        device: &Device,
+        multiplier: &Multiplier,
     ) -> Self {
-        let width = Plan::Principal { lead, cascade: axes.directions.nrows() }.cascade_width();
-        let seen = Seen::along(points, position, axes, lead, width);
+        let seen = Seen::along(points, position, axes, lead);
         let order = order(&seen.lead, seen.lead_width, block, labels);
-        seen.index(order, block, position.scale, device)
+        seen.index(order, block, position.scale, multiplier)
     }
 
     pub(super) fn blocks(&self) -> usize {
         self.order.len().div_ceil(self.block)
+    }
+
+    /// What the squared distance of two rows is at least along the coordinates before those of the cascade, given their product.
+    #[inline(always)]
+    pub(super) fn leading_distance(&self, p: usize, q: usize, product: f32) -> f64 {
+        let norms = self.norms[p] + self.norms[q];
+        let rest = f64::from(self.rests[p]) - f64::from(self.rests[q]);
+        let off = norms * (self.product_error + 1e-12) + 2.0 * UNDERFLOW;
+        (norms - 2.0 * f64::from(product) - off - rest * rest).max(0.0)
     }
 
     /// The places of a block.
@@ -88,8 +99,10 @@ impl Index {
 struct Seen {
     lead: Vec<f32>,
     lead_width: usize,
-    cascade: Vec<f32>,
+    /// On grids; nothing if the lead is all there is.
+    cascade: Vec<i16>,
     cascade_width: usize,
+    rounded: Vec<Rounded>,
     errors: Vec<f64>,
     stretch: f64,
 }
@@ -108,24 +121,27 @@ impl Seen {
                 *error = rounding(crate::norm(point), d) + reading(points, position);
             },
         );
-        Seen { lead, lead_width: d, cascade: Vec::new(), cascade_width: 0, errors, stretch: 1.0 }
+        Seen {
+            lead,
+            lead_width: d,
+            cascade: Vec::new(),
+            cascade_width: 0,
+            rounded: Vec::new(),
+            errors,
+            stretch: 1.0,
+        }
     }
 
-    fn along(
-        points: &Points<'_>,
-        position: &Position,
-        axes: &Axes,
-        lead: usize,
-        cascade_width: usize,
-    ) -> Self {
+    fn along(points: &Points<'_>, position: &Position, axes: &Axes, lead: usize) -> Self {
         let (n, d) = (points.rows.rows(), points.rows.columns());
         let count = axes.directions.nrows();
-        let lead_width = lead + 1;
+        let (lead_width, cascade_width) = (lead + 1, Cascade::width(count - lead + 1));
         let mut seen = Seen {
             lead: vec![0.0; n * lead_width],
             lead_width,
-            cascade: vec![0.0; n * cascade_width],
+            cascade: vec![0; n * cascade_width],
             cascade_width,
+            rounded: vec![Rounded::default(); n],
             errors: vec![0.0; n],
             stretch: (1.0 + axes.skew + axes.skew * axes.skew).sqrt(),
         };
@@ -133,37 +149,34 @@ impl Seen {
         let off = axes.skew + 4.0 * gamma(d + count + 4, UNIT_F64);
         let chunks = seen.lead.par_chunks_mut(CHUNK * lead_width);
         let chunks = chunks.zip(seen.cascade.par_chunks_mut(CHUNK * cascade_width));
-        let chunks = chunks.zip(seen.errors.par_chunks_mut(CHUNK)).enumerate();
-        chunks.for_each(|(chunk, ((lead_rows, cascade_rows), errors))| {
+        let chunks = chunks.zip(seen.errors.par_chunks_mut(CHUNK)).zip(seen.rounded.par_chunks_mut(CHUNK));
+        chunks.enumerate().for_each(|(chunk, (((lead_rows, cascade_rows), errors), rounded))| {
             let mut exact = DMatrix::<f64>::zeros(d, errors.len());
             let columns = exact.as_mut_slice().chunks_mut(d).enumerate();
             columns.for_each(|(place, point)| position.write(points, chunk * CHUNK + place, point));
             let turned = &axes.directions * &exact; // [axis, row]
-            for (place, error) in errors.iter_mut().enumerate() {
+            for (place, (error, rounded)) in errors.iter_mut().zip(rounded).enumerate() {
                 let squared: f64 = exact.column(place).iter().map(|value| value * value).sum();
                 let turned = turned.column(place);
-                let mut left = squared;
+                // The squared length of the rest behind so many axes.
+                let behind = |axes: usize| squared - turned.iter().take(axes).map(|x| x * x).sum::<f64>();
+                let (lead_rest, cascade_rest) = (behind(lead), behind(count));
                 let lead_row = &mut lead_rows[place * lead_width..][..lead_width];
+                lead_row.iter_mut().zip(turned.iter()).for_each(|(value, &exact)| *value = exact as f32);
+                lead_row[lead] = lead_rest.max(0.0).sqrt() as f32;
                 let cascade_row = &mut cascade_rows[place * cascade_width..][..cascade_width];
-                let mut rest_error = 0.0_f64;
-                for (axis, &value) in turned.iter().enumerate() {
-                    if axis == lead {
-                        lead_row[lead] = left.max(0.0).sqrt() as f32;
-                        rest_error = root_error(left, off * squared);
+                let coordinates = turned.iter().skip(lead).copied().chain([cascade_rest.max(0.0).sqrt()]);
+                let mut places = cascade_row.iter_mut();
+                *rounded = round(coordinates, |number| {
+                    if let Some(place) = places.next() {
+                        *place = number;
                     }
-                    if axis < lead {
-                        lead_row[axis] = value as f32;
-                    }
-                    cascade_row[axis] = value as f32;
-                    left -= value * value;
-                }
-                if lead == count {
-                    lead_row[lead] = left.max(0.0).sqrt() as f32;
-                }
-                cascade_row[count] = left.max(0.0).sqrt() as f32;
-                rest_error = rest_error.max(root_error(left, off * squared));
+                });
+
                 let norm = squared.sqrt();
                 let turning = (count as f64).sqrt() * gamma(d + 2, UNIT_F64) * 1.01 * norm;
+                let rest_error =
+                    root_error(lead_rest, off * squared).max(root_error(cascade_rest, off * squared));
                 *error = rounding(norm, d) + turning + rest_error + reading(points, position);
             }
         });
@@ -171,36 +184,54 @@ impl Seen {
     }
 
     /// Puts the rows into their order.
-    fn index(self, order: Vec<u32>, block: usize, scale: f64, device: &Device) -> Index {
-        let Seen { lead, lead_width, cascade, cascade_width, errors, stretch } = self;
+    fn index(self, order: Vec<u32>, block: usize, scale: f64, multiplier: &Multiplier) -> Index {
+        let Seen { lead, lead_width, cascade, cascade_width, rounded, errors, stretch } = self;
         let n = order.len();
         let blocks = n.div_ceil(block);
         let mut placed = vec![0.0_f32; blocks * block * lead_width];
         gather(&lead, lead_width, &order, &mut placed);
         drop(lead);
-        let mut placed_cascade = vec![0.0_f32; if cascade_width > 0 { n * cascade_width } else { 0 }];
-        gather(&cascade, cascade_width, &order, &mut placed_cascade);
+        let rounded: Vec<Rounded> =
+            order.iter().map(|&row| rounded.get(row as usize).copied().unwrap_or_default()).collect();
+        let second = (cascade_width > 0).then(|| {
+            let mut placed = vec![0_i16; n * cascade_width];
+            gather(&cascade, cascade_width, &order, &mut placed);
+            Cascade::new(placed, cascade_width, &rounded)
+        });
         drop(cascade);
-        let errors = order.iter().map(|&row| errors[row as usize]).collect();
+        let (grid, product_error) = match multiplier.kernel {
+            None => (None, gamma(lead_width, UNIT_F32)),
+            Some(kernel) => (Some(Grid::round(&mut placed, lead_width, block, kernel)), Grid::PRODUCT_ERROR),
+        };
+        let moved = |place: usize| grid.as_ref().map_or(0.0, |(_, moved)| moved[place]);
+        let both = rounded.iter().enumerate().map(|(place, rounded)| rounded.moved.hypot(moved(place)));
+        let errors = order.iter().zip(both).map(|(&row, moved)| errors[row as usize] + moved).collect();
+        let rests = placed.chunks(lead_width).take(n).map(|row| row[lead_width - 1]).collect();
         let norms: Vec<f64> = placed
             .par_chunks(lead_width)
             .take(n)
             .map(|row| row.iter().map(|&value| f64::from(value).powi(2)).sum())
             .collect();
         // The share that the products and the comparison with them may be off by: see docs/distances.md.
-        let share = 1.0 - gamma(lead_width, UNIT_F32) - 8.0 * UNIT_F32 - 1e-12;
+        let share = 1.0 - product_error - 8.0 * UNIT_F32 - 1e-12;
         let half_norms = norms.iter().map(|norm| round_down(norm / 2.0 * share)).collect();
         let enclosure = |block_number: usize| {
             Enclosure::of(&placed, lead_width, block_number * block..((block_number + 1) * block).min(n))
         };
         let enclosures = (0..blocks).into_par_iter().map(enclosure).collect();
+        let shape = [blocks, block, lead_width];
+        let products = match grid {
+            Some((grid, _)) => Products::Processor(grid),
+            None => Products::Device(DeviceProducts::new(placed, shape, &multiplier.device)),
+        };
         Index {
             order,
             block,
-            products: Products::new(placed, [blocks, block, lead_width], device),
+            products,
             lead_width,
-            cascade: placed_cascade,
-            cascade_width,
+            product_error,
+            cascade: second,
+            rests,
             half_norms,
             norms,
             errors,
@@ -212,11 +243,9 @@ impl Seen {
 }
 
 /// Copies rows into another order.
-fn gather(from: &[f32], width: usize, order: &[u32], to: &mut [f32]) {
-    if width > 0 {
-        let rows = to.par_chunks_mut(width).zip(order);
-        rows.for_each(|(to, &row)| to.copy_from_slice(&from[row as usize * width..][..width]));
-    }
+fn gather<T: Copy + Send + Sync>(from: &[T], width: usize, order: &[u32], to: &mut [T]) {
+    let rows = to.par_chunks_mut(width).zip(order);
+    rows.for_each(|(to, &row)| to.copy_from_slice(&from[row as usize * width..][..width]));
 }
 
 /// How far rounding to f32 can move a vector of this length.

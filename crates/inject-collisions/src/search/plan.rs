@@ -3,7 +3,11 @@
 use nalgebra::DMatrix;
 use rayon::prelude::*;
 
-use super::axes::{Axes, Position};
+use super::{
+    axes::{Axes, Position},
+    cascade::Cascade,
+    products::Multiplier,
+};
 use crate::metric::Points;
 
 /// Which coordinates the fast arithmetic looks at.
@@ -29,14 +33,14 @@ impl Plan {
     pub(super) fn cascade_width(self) -> usize {
         match self {
             Plan::Whole => 0,
-            Plan::Principal { cascade, .. } => (cascade + 1).next_multiple_of(16),
+            Plan::Principal { lead, cascade } => Cascade::width(cascade - lead + 1),
         }
     }
 
     /// Bytes that an index by this plan takes, at its largest: each number is held twice while it is put in order.
     pub(super) fn bytes(self, rows: usize, columns: usize) -> usize {
-        let numbers = 2 * (self.lead_width(columns) + self.cascade_width()) + 16;
-        rows.saturating_mul(numbers).saturating_mul(4)
+        let bytes = 2 * (4 * self.lead_width(columns) + 2 * self.cascade_width()) + 64;
+        rows.saturating_mul(bytes)
     }
 }
 
@@ -52,15 +56,32 @@ pub(super) enum Reach {
 }
 
 /// Numbers of leading coordinates that are considered.
-const LEADS: [usize; 7] = [8, 16, 24, 32, 48, 64, 96];
+const LEADS: [usize; 8] = [8, 16, 32, 48, 64, 80, 96, 128];
 /// Rows of the sample that are looked from, and at.
 const FROM: usize = 192;
 const AT: usize = 4096;
 
 /// What a pair costs in one core's nanoseconds, measured on a Zen 4 core: they steer the choice and nothing else.
-const PRODUCT: f64 = 0.018;
-const COMPARISON: f64 = 0.7;
-const CASCADE: f64 = 6.0;
+#[derive(Clone, Copy, Debug)]
+struct Costs {
+    /// Of one coordinate in the products.
+    coordinate: f64,
+    /// Of comparing the product.
+    comparison: f64,
+}
+
+impl Costs {
+    fn of(multiplier: &Multiplier) -> Self {
+        match multiplier.kernel {
+            Some(_) => Costs { coordinate: 0.0085, comparison: 0.2 },
+            None => Costs { coordinate: 0.018, comparison: 0.7 },
+        }
+    }
+}
+
+/// The same of the cascade, per pair of the sample that is left: of all rows, whose neighbours are nearer, a quarter of that are.
+const CASCADE: f64 = 7.0;
+/// The same of a distance computed directly.
 const DIRECT: f64 = 250.0;
 
 impl Plan {
@@ -75,16 +96,19 @@ impl Plan {
         position: &Position,
         axes: &Axes,
         reach: Reach,
+        multiplier: &Multiplier,
         fits: impl Fn(Plan) -> bool,
     ) -> Self {
         let columns = points.rows.columns();
         let count = axes.directions.nrows();
         let sample = Sample::new(points, position, axes, reach);
         let left_by_all = sample.left(count);
+        let costs = Costs::of(multiplier);
+        let products = |coordinates: usize| coordinates as f64 * costs.coordinate + costs.comparison;
         let cost = |plan: Plan| match plan {
-            Plan::Whole => columns as f64 * PRODUCT + COMPARISON,
+            Plan::Whole => products(columns),
             Plan::Principal { lead, .. } => {
-                lead as f64 * PRODUCT + COMPARISON + sample.left(lead) * CASCADE + left_by_all * DIRECT
+                products(lead) + sample.left(lead) * CASCADE + left_by_all * DIRECT
             }
         };
         let leads = LEADS.into_iter().filter(|&lead| lead <= count);

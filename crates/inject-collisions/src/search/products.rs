@@ -1,9 +1,13 @@
-//! Products of blocks of rows, on any device.
+//! Products of blocks of rows: of the device, in f32, or of the processor, in whole numbers.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use rayon::prelude::*;
 
-use super::bounds::{UNIT_F32, gamma};
+use super::{
+    bounds::{UNIT_F32, gamma},
+    grid::Grid,
+    kernel::{Kernel, STRIP},
+};
 use crate::CollisionError;
 
 /// Products that are asked of the device at once: a megabyte each, so that what comes back is still in a cache when it is looked at.
@@ -16,30 +20,102 @@ pub(super) struct Tile {
     pub(super) column_block: usize,
 }
 
-/// Rows in blocks of equal size, on a device.
+/// Rows in blocks of equal size, and what multiplies them.
 #[derive(Debug)]
-pub(super) struct Products {
-    /// [block, row, coordinate].
-    blocks: Tensor<3>,
-    device: Device,
+pub(super) enum Products {
+    /// Any device, in f32.
+    Device(DeviceProducts),
+    /// The processor, in whole numbers.
+    Processor(Grid),
 }
 
 impl Products {
-    /// # Shapes
-    ///
-    /// `values`: [block, row, coordinate].
-    pub(super) fn new(values: Vec<f32>, shape: [usize; 3], device: &Device) -> Self {
-        let blocks = Tensor::from_data(TensorData::new(values, shape), (device, DType::F32));
-        Products { blocks, device: device.clone() }
-    }
-
-    /// Shows the products of every tile to `look`, [row of its `row_block`, row of its `column_block`], on all threads: while one
-    /// looks, another has the device multiply. What it returns comes in the order of the tiles.
+    /// Shows the products of every tile to `look`, on all threads. What it returns comes in the order of the tiles.
     ///
     /// # Errors
     ///
     /// [`CollisionError::Device`].
     pub(super) fn each<R: Send>(
+        &self,
+        tiles: &[Tile],
+        look: impl Fn(Tile, TileProducts<'_>) -> R + Sync,
+    ) -> Result<Vec<R>, CollisionError> {
+        match self {
+            Products::Device(device) => {
+                device.each(tiles, |tile, products| look(tile, TileProducts::Known(products)))
+            }
+            Products::Processor(grid) => {
+                Ok(tiles.par_iter().map(|&tile| look(tile, TileProducts::Computed(grid, tile))).collect())
+            }
+        }
+    }
+}
+
+/// What multiplies rows.
+#[derive(Clone, Debug)]
+pub(super) struct Multiplier {
+    pub(super) device: Device,
+    /// If the processor is to do it instead.
+    pub(super) kernel: Option<Kernel>,
+}
+
+/// The products of one tile.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum TileProducts<'a> {
+    /// All of them: [row of its `row_block`, row of its `column_block`].
+    Known(&'a [f32]),
+    /// None yet: a few rows at a time are computed when they are looked at, and never leave the nearest cache.
+    Computed(&'a Grid, Tile),
+}
+
+impl TileProducts<'_> {
+    /// Shows the products to `look`: for each row of its `row_block`, those with all rows of its `column_block`.
+    #[inline(always)]
+    pub(super) fn rows(self, block: usize, mut look: impl FnMut(usize, &[f32])) {
+        // Loops and not iterators' methods: what is called from those is not compiled for the instructions of the caller.
+        match self {
+            TileProducts::Known(products) => {
+                for (row, products) in products.chunks_exact(block).enumerate() {
+                    look(row, products);
+                }
+            }
+            TileProducts::Computed(grid, tile) => {
+                let mut products = vec![0.0; STRIP * block];
+                for strip in 0..block / STRIP {
+                    grid.strip(tile, strip, &mut products);
+                    for (row, products) in products.chunks_exact(block).enumerate() {
+                        look(strip * STRIP + row, products);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Rows in blocks of equal size, on a device.
+#[derive(Debug)]
+pub(super) struct DeviceProducts {
+    /// [block, row, coordinate].
+    blocks: Tensor<3>,
+    device: Device,
+}
+
+impl DeviceProducts {
+    /// # Shapes
+    ///
+    /// `values`: [block, row, coordinate].
+    pub(super) fn new(values: Vec<f32>, shape: [usize; 3], device: &Device) -> Self {
+        let blocks = Tensor::from_data(TensorData::new(values, shape), (device, DType::F32));
+        DeviceProducts { blocks, device: device.clone() }
+    }
+
+    /// Shows the products of every tile to `look`, [row of its `row_block`, row of its `column_block`]: while one thread looks,
+    /// another has the device multiply.
+    ///
+    /// # Errors
+    ///
+    /// [`CollisionError::Device`].
+    fn each<R: Send>(
         &self,
         tiles: &[Tile],
         look: impl Fn(Tile, &[f32]) -> R + Sync,
@@ -103,7 +179,7 @@ pub(super) fn check(device: &Device) -> Result<(), CollisionError> {
     const SIZE: usize = 64;
     // Twelve bits after the leading one: gone in bf16, f16 and tf32.
     let value = 1.0 + 1.0 / 4096.0_f32;
-    let products = Products::new(vec![value; SIZE * SIZE], [1, SIZE, SIZE], device);
+    let products = DeviceProducts::new(vec![value; SIZE * SIZE], [1, SIZE, SIZE], device);
     let data = products.of(&[Tile { row_block: 0, column_block: 0 }])?;
     let expected = SIZE as f64 * f64::from(value).powi(2);
     let allowed = gamma(SIZE, UNIT_F32);
@@ -130,7 +206,7 @@ mod tests {
         let tile = |(row_block, column_block)| Tile { row_block, column_block };
         for device in inject_devices::compiled() {
             check(&device).unwrap();
-            let products = Products::new(rows.clone(), [blocks, size, width], &device);
+            let products = DeviceProducts::new(rows.clone(), [blocks, size, width], &device);
             for tiles in [
                 vec![(1, 1)],
                 vec![(1, 0), (2, 0), (3, 0)],

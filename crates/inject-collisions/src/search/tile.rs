@@ -3,7 +3,7 @@
 use super::{
     bounds::{UNDERFLOW, UNIT_F32, UNIT_F64, gamma, round_up},
     index::Index,
-    products::Tile,
+    products::{Tile, TileProducts},
     question::{Question, Radius},
 };
 use crate::{Metric, Pair, Pairs, metric::Points};
@@ -35,7 +35,12 @@ impl Scan<'_> {
     }
 
     /// Looks at all pairs of a tile, given their products, and says how many were computed.
-    pub(super) fn tile<Q: Question>(&self, question: &Q, tile: Tile, products: &[f32]) -> (Q::Part, u64) {
+    pub(super) fn tile<Q: Question>(
+        &self,
+        question: &Q,
+        tile: Tile,
+        products: TileProducts<'_>,
+    ) -> (Q::Part, u64) {
         let run = Run::new(*self, question, tile);
         pulp::Arch::new().dispatch(
             #[inline(always)]
@@ -99,72 +104,74 @@ impl<'a, Q: Question> Run<'a, Q> {
     }
 
     #[inline(always)]
-    fn all(mut self, products: &[f32]) -> (Q::Part, u64) {
+    fn all(mut self, products: TileProducts<'_>) -> (Q::Part, u64) {
         let block = self.scan.index.block;
-        let mut hits = vec![0_u32; block + LANES];
-        if Q::NARROWS {
-            self.begin(products);
-        }
-        for row in 0..self.rows.reach.len() {
-            // Below the diagonal of a block with itself, so that each pair comes once.
-            let within = self.tile.row_block == self.tile.column_block;
-            let columns = if within { row } else { self.columns.reach.len() };
-            let products = &products[row * block..row * block + columns];
-            let half_norms = &self.scan.index.half_norms;
-            let count = find(
-                products,
-                half_norms[self.rows.first + row],
-                self.rows.lower[row],
-                &half_norms[self.columns.first..self.columns.first + columns],
-                &self.columns.lower[..columns],
-                &mut hits,
+        if Q::NARROWS && self.rows.reach.contains(&f64::INFINITY) {
+            products.rows(
+                block,
+                #[inline(always)]
+                |row, products| self.begin(row, products),
             );
-            for &hit in &hits[..count] {
-                let column = hit as usize;
-                // The pairs before it may have brought the radii down.
-                let norms = (half_norms[self.rows.first + row], half_norms[self.columns.first + column]);
-                if matters(
-                    products[column],
-                    norms.0,
-                    self.rows.lower[row],
-                    norms.1,
-                    self.columns.lower[column],
-                ) {
-                    self.pair(row, column);
-                }
-            }
         }
+        let mut hits = vec![0_u32; block + LANES];
+        products.rows(
+            block,
+            #[inline(always)]
+            |row, products| self.row(row, products, &mut hits),
+        );
         (self.part, self.computed)
     }
 
-    /// Computes, for each row that looks at everything still, the pair that the products say is its nearest. So it need not find out
-    /// how near that is by computing one nearer pair after the other.
+    /// Whether the tile is that of a block with itself.
+    fn within(&self) -> bool {
+        self.tile.row_block == self.tile.column_block
+    }
+
+    /// Looks at the pairs of one row.
     #[inline(always)]
-    fn begin(&mut self, products: &[f32]) {
-        let block = self.scan.index.block;
-        let within = self.tile.row_block == self.tile.column_block;
-        let norms = &self.scan.index.half_norms[self.columns.first..][..self.columns.reach.len()];
-        for row in 0..self.rows.reach.len() {
-            if self.rows.reach[row] < f64::INFINITY {
-                continue;
-            }
-            let nearness = products[row * block..].iter().zip(norms).map(|(product, norm)| product - norm);
-            let others = nearness.enumerate().filter(|(column, _)| !(within && *column == row));
-            if let Some((column, _)) = others.max_by(|(_, a), (_, b)| a.total_cmp(b)) {
-                self.pair(row, column);
+    fn row(&mut self, row: usize, products: &[f32], hits: &mut [u32]) {
+        if row >= self.rows.reach.len() {
+            return;
+        }
+        // Below the diagonal of a block with itself, so that each pair comes once.
+        let columns = if self.within() { row } else { self.columns.reach.len() };
+        let products = &products[..columns];
+        let half_norms = &self.scan.index.half_norms;
+        let norm = half_norms[self.rows.first + row];
+        let norms = &half_norms[self.columns.first..][..columns];
+        let count = find(products, norm, self.rows.lower[row], norms, &self.columns.lower[..columns], hits);
+        for &hit in &hits[..count] {
+            let column = hit as usize;
+            // The pairs before it may have brought the radii down.
+            let lowers = (self.rows.lower[row], self.columns.lower[column]);
+            if matters(products[column], norm, lowers.0, norms[column], lowers.1) {
+                self.pair(row, column, products[column]);
             }
         }
     }
 
+    /// Computes, for a row that looks at everything still, the pair that the products say is its nearest. So it need not find out
+    /// how near that is by computing one nearer pair after the other.
     #[inline(always)]
-    fn pair(&mut self, row: usize, column: usize) {
+    fn begin(&mut self, row: usize, products: &[f32]) {
+        if self.rows.reach.get(row) != Some(&f64::INFINITY) {
+            return;
+        }
+        let norms = &self.scan.index.half_norms[self.columns.first..][..self.columns.reach.len()];
+        let nearness = products.iter().zip(norms).map(|(product, norm)| product - norm).enumerate();
+        let others = nearness.filter(|(column, _)| !(self.within() && *column == row));
+        if let Some((column, _)) = others.max_by(|(_, a), (_, b)| a.total_cmp(b)) {
+            self.pair(row, column, products[column]);
+        }
+    }
+
+    #[inline(always)]
+    fn pair(&mut self, row: usize, column: usize, product: f32) {
         let index = self.scan.index;
         let (p, q) = (self.rows.first + row, self.columns.first + column);
-        let width = index.cascade_width;
-        if width > 0 {
+        if let Some(cascade) = &index.cascade {
             let reach = self.rows.reach[row].max(self.columns.reach[column]);
-            let (x, y) = (&index.cascade[p * width..][..width], &index.cascade[q * width..][..width]);
-            if beyond(x, y, round_up(reach * (1.0 + gamma(width + 8, UNIT_F32)))) {
+            if index.leading_distance(p, q, product) + cascade.squared_distance(p, q) > reach {
                 return;
             }
         }
@@ -180,6 +187,9 @@ impl<'a, Q: Question> Run<'a, Q> {
             Radius::Same => {}
             Radius::Pair => {
                 self.shrink_one(row, column, distance);
+                if self.within() {
+                    self.shrink_one(column, row, distance);
+                }
             }
             Radius::All(radius) => self.shrink_all(radius),
         }
@@ -187,9 +197,9 @@ impl<'a, Q: Question> Run<'a, Q> {
 
     fn shrink_one(&mut self, row: usize, column: usize, radius: f64) {
         let index = self.scan.index;
-        let sides = [(&mut self.rows, row, 0.0), (&mut self.columns, column, 0.0)];
-        let errors = [sides[1].0.error, sides[0].0.error];
-        for ((side, at, _), other_error) in sides.into_iter().zip(errors) {
+        let errors = [self.columns.error, self.rows.error];
+        let sides = [(&mut self.rows, row), (&mut self.columns, column)];
+        for ((side, at), other_error) in sides.into_iter().zip(errors) {
             let place = side.first + at;
             let reach = self.scan.reach(radius, index.errors[place] + other_error);
             if reach < side.reach[at] {
@@ -258,32 +268,4 @@ fn find(products: &[f32], norm: f32, lower: f32, norms: &[f32], lowers: &[f32], 
         count += usize::from(matters(*product, *norms, *lowers));
     }
     count
-}
-
-/// The sum, in halves: one lane after the other would wait for each addition.
-#[inline(always)]
-fn total(sums: [f32; LANES]) -> f32 {
-    let eight: [f32; 8] = std::array::from_fn(|lane| sums[lane] + sums[lane + 8]);
-    let four: [f32; 4] = std::array::from_fn(|lane| eight[lane] + eight[lane + 4]);
-    (four[0] + four[2]) + (four[1] + four[3])
-}
-
-/// Whether the squared distance of two vectors, summed in f32, exceeds `reach`. The sum stops where it does.
-#[inline(always)]
-fn beyond(x: &[f32], y: &[f32], reach: f32) -> bool {
-    let mut sums = [0.0_f32; LANES];
-    let (x, _) = x.as_chunks::<LANES>();
-    let (y, _) = y.as_chunks::<LANES>();
-    for (x, y) in x.chunks(4).zip(y.chunks(4)) {
-        for (x, y) in x.iter().zip(y) {
-            for lane in 0..LANES {
-                let difference = x[lane] - y[lane];
-                sums[lane] += difference * difference;
-            }
-        }
-        if total(sums) > reach {
-            return true;
-        }
-    }
-    false
 }

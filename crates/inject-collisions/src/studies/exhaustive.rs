@@ -271,7 +271,11 @@ fn measure(
     options: &ExhaustiveOptions,
     done: &mut dyn FnMut(f64),
 ) -> Result<Extensions, StudyError> {
-    let search_options = SearchOptions { metric: options.metric, memory_budget: options.memory_budget };
+    let search_options = SearchOptions {
+        metric: options.metric,
+        memory_budget: options.memory_budget,
+        ..SearchOptions::default()
+    };
     let search = Search::new(rows, pairs, search_options, &decoder.device())?;
     let closest = search.closest_pairs(options.closest.max(1), &mut |progress| {
         done(0.5 + 0.5 * progress.pairs_done as f64 / progress.pairs.max(1) as f64);

@@ -142,7 +142,11 @@ impl TapDistances {
         device: &Device,
         done: &mut dyn FnMut(f64),
     ) -> Result<Self, StudyError> {
-        let search_options = SearchOptions { metric: options.metric, memory_budget: options.memory_budget };
+        let search_options = SearchOptions {
+            metric: options.metric,
+            memory_budget: options.memory_budget,
+            ..SearchOptions::default()
+        };
         let search = Search::new(rows, &Pairs::All, search_options, device)?;
         let pairs = search.pair_count();
         let steps = if options.nearest == Nearest::Searched { 3.0 } else { 2.0 };

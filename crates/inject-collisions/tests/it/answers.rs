@@ -1,6 +1,7 @@
-//! Every answer is that of the double loop, on every device.
+//! Every answer is that of the double loop, on every device and in every arithmetic.
 
-use inject_collisions::{Coverage, Metric, Pairs, Rows, Search, SearchOptions};
+use burn::tensor::Device;
+use inject_collisions::{Arithmetic, Coverage, Metric, Pairs, Rows, Search, SearchOptions};
 use ndarray::Array2;
 use proptest::prelude::*;
 
@@ -13,8 +14,8 @@ fn check(name: &str, states: &Array2<f32>, identities: Option<Vec<u32>>, pairs: 
     if let Some(identities) = identities {
         rows = rows.with_identities(identities).unwrap();
     }
-    let options = SearchOptions { metric, ..SearchOptions::default() };
-    for device in inject_devices::compiled() {
+    for (device, arithmetic) in arithmetics() {
+        let options = SearchOptions { metric, arithmetic, ..SearchOptions::default() };
         let search = Search::new(&rows, pairs, options, &device).unwrap();
         assert_eq!(search.pair_count(), all.len() as u64, "{name}");
 
@@ -48,6 +49,14 @@ fn check(name: &str, states: &Array2<f32>, identities: Option<Vec<u32>>, pairs: 
         let counts = found.bins().map(|(bin, count)| (bin.lower.to_bits(), count)).collect();
         assert_eq!(oracle::histogram(&all, &bins), counts, "{name}: histogram, {metric:?}");
     }
+}
+
+/// Every device in f32, and the processor in whole numbers.
+fn arithmetics() -> Vec<(Device, Arithmetic)> {
+    let mut all: Vec<(Device, Arithmetic)> =
+        inject_devices::compiled().into_iter().map(|device| (device, Arithmetic::F32OnDevice)).collect();
+    all.push((all[0].0.clone(), Arithmetic::I16OnProcessor));
+    all
 }
 
 #[test]

@@ -1,0 +1,154 @@
+//! Rows on grids: coordinates that are whole multiples of a unit, a unit for each row.
+
+use rayon::prelude::*;
+
+use super::{
+    bounds::{UNIT_F32, UNIT_F64},
+    kernel::{Columns, Kernel, LANES, Lanes, Rows, STRIP},
+    products::Tile,
+};
+
+/// The largest length of a row, in units: its coordinates have 16 bits then, and a product of two rows has 31, whatever rounding to
+/// the grid adds.
+const LARGEST: f64 = 32_766.0;
+/// With shorter units than this, products would underflow in f32.
+const SHORTEST: f64 = 1.0 / (1_u64 << 48) as f64;
+
+/// How a row was brought to its grid.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Rounded {
+    /// The distance of neighbouring points of the grid along an axis: a power of two, so that f32 numbers hold the points exactly.
+    pub(super) unit: f64,
+    /// How far the row was moved.
+    pub(super) moved: f64,
+}
+
+/// Hands out the coordinates of a row in units, of which it is nearly as long as a row may be.
+pub(super) fn round(row: impl Iterator<Item = f64> + Clone, mut take: impl FnMut(i16)) -> Rounded {
+    let length = row.clone().map(|value| value * value).sum::<f64>().sqrt();
+    let unit = (length / LARGEST).log2().ceil().exp2().max(SHORTEST);
+    let mut moved = 0.0;
+    for value in row {
+        let exact = value / unit;
+        let rounded = exact.round();
+        moved += (rounded - exact).powi(2);
+        take(rounded as i16);
+    }
+    // The sum is off by a share that the factor has room for.
+    Rounded { unit, moved: moved.sqrt() * unit * (1.0 + 1e-9) }
+}
+
+/// Rows on grids, in blocks of equal size, and the instructions that multiply them.
+#[derive(Debug)]
+pub(super) struct Grid {
+    /// [block, group of [`LANES`] rows, pair of coordinates].
+    lanes: Vec<Lanes>,
+    /// The unit of each row.
+    units: Vec<f32>,
+    /// Rows in a block.
+    block: usize,
+    /// Pairs of coordinates a row.
+    width: usize,
+    kernel: Kernel,
+}
+
+impl Grid {
+    /// A product is exact but for the one rounding to f32: relative to the product of the two lengths it is off by no more.
+    pub(super) const PRODUCT_ERROR: f64 = UNIT_F32 + UNIT_F64;
+
+    /// Moves every row to its grid, and says how far.
+    ///
+    /// # Shapes
+    ///
+    /// `rows`: [row, coordinate], of which there are a multiple of `block`, itself a multiple of [`LANES`].
+    pub(super) fn round(rows: &mut [f32], columns: usize, block: usize, kernel: Kernel) -> (Self, Vec<f64>) {
+        let width = columns.div_ceil(2);
+        let mut lanes = vec![Lanes::ZERO; rows.len() / columns / LANES * width];
+        let groups = lanes.par_chunks_mut(width).zip(rows.par_chunks_mut(LANES * columns));
+        let round_group = |(lanes, rows): (&mut [Lanes], &mut [f32])| -> Vec<Rounded> {
+            let round_row = |(lane, row): (usize, &mut [f32])| {
+                let mut numbers = Vec::with_capacity(2 * width);
+                let exact = row.iter().map(|&value| f64::from(value));
+                let rounded = round(exact, |number| numbers.push(number));
+                let points = numbers.iter().map(|&number| (f64::from(number) * rounded.unit) as f32);
+                row.iter_mut().zip(points).for_each(|(value, point)| *value = point);
+                numbers.resize(2 * width, 0);
+                let (pairs, _) = numbers.as_chunks();
+                lanes.iter_mut().zip(pairs).for_each(|(lanes, &[first, second])| {
+                    lanes.0[lane] = Lanes::pair(first, second);
+                });
+                rounded
+            };
+            rows.chunks_mut(columns).enumerate().map(round_row).collect()
+        };
+        let rounded: Vec<Rounded> = groups.flat_map_iter(round_group).collect();
+        let units = rounded.iter().map(|rounded| rounded.unit as f32).collect();
+        let moved = rounded.iter().map(|rounded| rounded.moved).collect();
+        (Grid { lanes, units, block, width, kernel }, moved)
+    }
+
+    /// The products of [`STRIP`] rows of a tile with all its columns.
+    ///
+    /// # Shapes
+    ///
+    /// `products`: [[`STRIP`], column].
+    pub(super) fn strip(&self, tile: Tile, strip: usize, products: &mut [f32]) {
+        let first = tile.row_block * self.block + strip * STRIP;
+        let rows = Rows {
+            lanes: &self.lanes[first / LANES * self.width..][..self.width],
+            half: strip % (LANES / STRIP),
+            units: &self.units[first..][..STRIP],
+        };
+        let first = tile.column_block * self.block;
+        let columns = Columns {
+            lanes: &self.lanes[first / LANES * self.width..][..self.block / LANES * self.width],
+            units: &self.units[first..][..self.block],
+        };
+        self.kernel.strip(rows, columns, products);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_unit_follows_the_length() {
+        for (length, unit) in [(1.0, -14), (0.7, -15), (0.0, -48), (1e-30, -48)] {
+            let rounded = round([length, 0.0].into_iter(), |_| ());
+            assert_eq!(rounded.unit, 2_f64.powi(unit), "{length}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn rows_on_grids_lie_where_they_say_and_their_products_are_exact(
+            values in prop::collection::vec(-1_f32..1.0, 2 * 16 * 3), exponents in prop::collection::vec(-40_i32..1, 2 * 16),
+        ) {
+            let columns = 3;
+            let scale = |place: usize| 2_f32.powi(exponents[place / columns]);
+            let before: Vec<f32> = values.iter().enumerate().map(|(place, value)| value * scale(place)).collect();
+            let mut rows = before.clone();
+            let Some(kernel) = Kernel::detect() else { return Ok(()) };
+            let (grid, moved) = Grid::round(&mut rows, columns, 16, kernel);
+            let row = |rows: &[f32], row: usize| rows[row * columns..][..columns].to_vec();
+            for (place, moved) in moved.iter().enumerate() {
+                let (exact, rounded) = (row(&before, place), row(&rows, place));
+                prop_assert!(crate::distance(&exact, &rounded) <= *moved);
+                prop_assert!(*moved <= 1e-4 * crate::norm(&exact).max(1e-10));
+            }
+            let mut products = vec![0.0; STRIP * 16];
+            for strip in 0..2 {
+                grid.strip(Tile { row_block: 1, column_block: 0 }, strip, &mut products);
+                for (place, &product) in products.iter().enumerate() {
+                    let (a, b) = (16 + strip * STRIP + place / 16, place % 16);
+                    let pairs = row(&rows, a).into_iter().zip(row(&rows, b));
+                    let exact: f64 = pairs.map(|(a, b)| f64::from(a) * f64::from(b)).sum();
+                    prop_assert_eq!(product, exact as f32);
+                }
+            }
+        }
+    }
+}
