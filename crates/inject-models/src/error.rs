@@ -304,6 +304,14 @@ pub enum ModelError {
         /// What it was made for.
         expected: String,
     },
+    /// An alternative to a token that a run does not have.
+    #[error("an alternative stands in place {place} of a run of {tokens} tokens")]
+    NoSuchPlace {
+        /// The place, from 0.
+        place: usize,
+        /// Tokens of the run.
+        tokens: usize,
+    },
     /// The device failed while computing or while values were read back.
     #[error("the device failed: {reason}")]
     Device {

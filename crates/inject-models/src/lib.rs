@@ -19,7 +19,8 @@
 //! ```
 //!
 //! - [`Model`]: a checkpoint folder, loaded; [`Origin`] says where it came from.
-//! - [`Decoder`]: tokens to states; [`PrefixCache`] continues a sequence, and many candidates share one.
+//! - [`Decoder`]: tokens to states; [`PrefixCache`] continues a sequence, and many candidates share one; an [`Alternative`] shares
+//!   the pass of a run of tokens.
 //! - [`Matrix`]: the place of a matrix in a decoder, for experiments that change one.
 //! - [`WeightDtype`]: the number format in which [`Decoder::save_weights`] writes a checkpoint.
 //! - [`WeightFormat`]: a narrow number format that [`Decoder::with_weights_in`] rounds the weights to.
@@ -56,7 +57,7 @@ pub use burn;
 pub use self::{
     checkpoint::WeightDtype,
     config::DecoderConfig,
-    decoder::{Decoder, Forward, Logits, Matrix, PrefixCache},
+    decoder::{Alternative, Decoder, Forward, Logits, Matrix, PrefixCache},
     error::ModelError,
     families::Family,
     host::to_host,

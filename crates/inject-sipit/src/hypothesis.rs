@@ -62,6 +62,15 @@ impl Hypothesis {
         Ok(self.cache.insert(made))
     }
 
+    /// Forgets the keys and values computed from this position on: those of a token that was replaced, and of what stood behind it.
+    pub(crate) fn forget_computed(&mut self, position: usize) {
+        if let Some(cache) = &mut self.cache
+            && cache.len() > position
+        {
+            cache.truncate(position);
+        }
+    }
+
     pub(crate) fn push(&mut self, position: Position) {
         let strain = position.distance / position.noise_floor.max(f64::MIN_POSITIVE);
         self.strain += if strain.is_finite() { strain * strain } else { 0.0 };

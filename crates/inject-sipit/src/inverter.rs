@@ -15,6 +15,7 @@ use crate::{
     Settings, TargetStates, Tested, Verdict,
     acceptance::Yardstick,
     hypothesis::{Graveyard, Hypothesis},
+    policy::Drafted,
 };
 
 /// Recovers prompts from their states at one tap of one model.
@@ -265,7 +266,7 @@ impl<'a> Inverter<'a> {
         hypothesis: &Hypothesis,
         run: &mut Run<'_>,
         policy: &mut Policy,
-    ) -> Result<Option<Vec<u32>>, InvertError> {
+    ) -> Result<Option<Drafted>, InvertError> {
         let prefix = hypothesis.ids();
         let open = Open {
             decoder: self.decoder,
@@ -274,12 +275,15 @@ impl<'a> Inverter<'a> {
             last: run.last.as_ref(),
             tested: &run.tested,
         };
-        let Some(mut draft) = policy.draft(&open, &mut run.cost)? else { return Ok(None) };
-        let vocab_size = self.decoder.config().vocab_size;
-        let known = draft.iter().take_while(|&&id| (id as usize) < vocab_size).count();
-        draft.truncate(known.min(run.target.positions() - prefix.len()));
-        let begins_anew = draft.first().is_some_and(|&id| !run.tested.contains(id));
-        Ok(begins_anew.then_some(draft))
+        let Some(drafted) = policy.draft(&open, &mut run.cost)? else { return Ok(None) };
+        let mut drafted =
+            drafted.cut(self.decoder.config().vocab_size, run.target.positions() - prefix.len());
+        if self.settings.budget.candidates.is_some() {
+            // How many of them would be tested at a place is known only when they are.
+            drafted.alternatives.clear();
+        }
+        let begins_anew = drafted.ids.first().is_some_and(|&id| !run.tested.contains(id));
+        Ok(begins_anew.then_some(drafted))
     }
 
     /// The yardstick of one position.

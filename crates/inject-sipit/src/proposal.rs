@@ -14,7 +14,7 @@ mod secant;
 
 use std::collections::HashMap;
 
-use inject_collisions::{Decoder, PrefixCache, Ranked, Ranking, Tap};
+use inject_collisions::{Alternative, Decoder, PrefixCache, Ranked, Ranking, Tap};
 
 pub use self::{
     descent::Objective,
@@ -42,6 +42,16 @@ pub trait Proposer: Send {
     /// [`InvertError`] when the source does not belong to this model and tap.
     fn draft(&mut self, _open: &Open<'_>) -> Result<Option<Vec<u32>>, InvertError> {
         Ok(None)
+    }
+
+    /// Other tokens for places of a draft of its own that it is not sure of, computed in the same pass. Each costs what one more
+    /// position of the draft costs.
+    ///
+    /// # Errors
+    ///
+    /// As [`Proposer::draft`].
+    fn alternatives(&mut self, _open: &Open<'_>, _draft: &[u32]) -> Result<Vec<Alternative>, InvertError> {
+        Ok(Vec::new())
     }
 
     /// The next candidates to test at one position, most likely first; none when the source has no more. Candidates that

@@ -165,20 +165,39 @@ impl Attention {
             // Nothing but itself in sight: the softmax over one key is 1.
             own_values.repeat_dim(2, group)
         } else {
-            let (keys, values) = cache.shared(first); // [n_kv_heads, held - first, d_head]
-            let own_scores = (queries.clone() * own_keys)
-                .sum_dim(3) // [n_kv_heads, candidates, group, 1]
-                .reshape([n_kv_heads, candidates * group, 1]);
-            let queries = queries.reshape([n_kv_heads, candidates * group, d_head]);
-            let scores = queries.matmul(keys.swap_dims(1, 2)); // [n_kv_heads, candidates * group, held - first]
-            let weights = softmax(Tensor::cat(vec![scores, own_scores], 2), 2);
-            let from_prefix = weights.clone().narrow(2, 0, held - first).matmul(values);
-            let own_weight = weights.narrow(2, held - first, 1).reshape([n_kv_heads, candidates, group, 1]);
-            from_prefix.reshape([n_kv_heads, candidates, group, d_head]) + own_values * own_weight
+            beside_prefix(queries, own_keys, own_values, cache.shared(first), None)
         };
         mixed
             .swap_dims(0, 1) // [candidates, n_kv_heads, group, d_head]
             .reshape([candidates, n_heads * d_head])
+    }
+
+    /// Attention of alternatives to tokens that the cache holds already, each seeing what is before its own place and itself.
+    ///
+    /// # Shapes
+    ///
+    /// `fused` is `[alternatives, width]`, the rotary table has a position for each, and `hidden`, `[alternatives, keys]`, says which
+    /// cached keys are out of sight. The result is `[alternatives, n_heads * d_head]`.
+    pub(super) fn mix_alternatives(
+        &self,
+        fused: Tensor<2>,
+        rotary: Option<&RotaryTable>,
+        hidden: Tensor<2, Bool>,
+        cache: &KeysValues,
+    ) -> Tensor<2> {
+        let alternatives = fused.dims()[0];
+        let AttentionConfig { n_heads, n_kv_heads, d_head, score_scale, .. } = self.config;
+        let group = self.config.group();
+        let projected = self.split(&fused, 1, 0..n_kv_heads, rotary);
+        let by_kv_head = |t: Tensor<4>, per_head: usize| {
+            t.reshape([n_kv_heads, per_head, alternatives, d_head]).swap_dims(1, 2) // [n_kv_heads, alternatives, per_head, d_head]
+        };
+        let queries = by_kv_head(projected.queries, group) * score_scale;
+        let own = [projected.keys, projected.values].map(|t| by_kv_head(t, 1));
+        let [own_keys, own_values] = own;
+        beside_prefix(queries, own_keys, own_values, cache.shared(0), Some(hidden))
+            .swap_dims(0, 1) // [alternatives, n_kv_heads, group, d_head]
+            .reshape([alternatives, n_heads * d_head])
     }
 
     /// Takes some heads out of the fused projection of `batch` runs of positions, and rotates.
@@ -214,4 +233,39 @@ impl Attention {
             heads,
         }
     }
+}
+
+/// Attention of rows that each see shared keys, but for those `hidden` from them, and one key of their own.
+///
+/// The rows are queries of one product with the shared keys, so nothing is copied for them; each row's own key and value enter as one
+/// more column.
+///
+/// # Shapes
+///
+/// `queries` is `[n_kv_heads, rows, group, d_head]`, and so is the result; `own_keys` and `own_values` are
+/// `[n_kv_heads, rows, 1, d_head]`; `shared`, keys and values, `[n_kv_heads, keys, d_head]`; `hidden` `[rows, keys]`.
+fn beside_prefix(
+    queries: Tensor<4>,
+    own_keys: Tensor<4>,
+    own_values: Tensor<4>,
+    (keys, values): (Tensor<3>, Tensor<3>),
+    hidden: Option<Tensor<2, Bool>>,
+) -> Tensor<4> {
+    let [n_kv_heads, rows, group, d_head] = queries.dims();
+    let shared = keys.dims()[1];
+    let own_scores = (queries.clone() * own_keys)
+        .sum_dim(3) // [n_kv_heads, rows, group, 1]
+        .reshape([n_kv_heads, rows * group, 1]);
+    let queries = queries.reshape([n_kv_heads, rows * group, d_head]);
+    let mut scores = queries.matmul(keys.swap_dims(1, 2)); // [n_kv_heads, rows * group, shared]
+    if let Some(hidden) = hidden {
+        // The heads of a group are neighbouring rows.
+        let hidden =
+            hidden.reshape([rows, 1, shared]).repeat_dim(1, group).reshape([1, rows * group, shared]);
+        scores = scores.mask_fill(hidden.repeat_dim(0, n_kv_heads), f32::NEG_INFINITY);
+    }
+    let weights = softmax(Tensor::cat(vec![scores, own_scores], 2), 2);
+    let from_shared = weights.clone().narrow(2, 0, shared).matmul(values);
+    let own_weight = weights.narrow(2, shared, 1).reshape([n_kv_heads, rows, group, 1]);
+    from_shared.reshape([n_kv_heads, rows, group, d_head]) + own_values * own_weight
 }

@@ -41,6 +41,32 @@ impl Block {
         lanes.zip(x, mixed, |x, mixed| self.after_attention(x, mixed))
     }
 
+    /// A run of `run` positions of one sequence, and behind them the rows of alternatives.
+    ///
+    /// `rotaries` and `hidden` are those of the run and of the alternatives.
+    ///
+    /// # Shapes
+    ///
+    /// `x` is `[run + alternatives, d_model]`, and so is the result.
+    pub(super) fn with_alternatives(
+        &self,
+        x: Tensor<2>,
+        run: usize,
+        rotaries: Option<&(RotaryTable, RotaryTable)>,
+        hidden: (Tensor<4, Bool>, Tensor<2, Bool>),
+        cache: &mut KeysValues,
+        lanes: Lanes,
+    ) -> Tensor<2> {
+        let fused = lanes.map(x.clone(), |x| self.attention.qkv.forward(self.attention_norm.forward(x)));
+        let beside = fused.clone().narrow(0, run, fused.dims()[0] - run);
+        let fused = fused.narrow(0, 0, run);
+        let (for_run, for_beside) = rotaries.map(|(run, beside)| (run, beside)).unzip();
+        let mixed = self.attention.mix(fused, 1, for_run, hidden.0, Some(cache), lanes);
+        let beside = self.attention.mix_alternatives(beside, for_beside, hidden.1, cache);
+        let mixed = Tensor::cat(vec![mixed, beside], 0);
+        lanes.zip(x, mixed, |x, mixed| self.after_attention(x, mixed))
+    }
+
     /// # Shapes
     ///
     /// `x` is `[candidates, d_model]`, and so is the result.

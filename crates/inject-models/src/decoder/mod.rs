@@ -1,5 +1,6 @@
 //! The one decoder that all families share.
 
+mod alternatives;
 mod attention;
 mod block;
 mod cache;
@@ -21,8 +22,8 @@ use burn::{
 };
 use rayon::prelude::*;
 
+pub use self::{alternatives::Alternative, cache::PrefixCache, map::Matrix};
 use self::{block::Block, cache::KeysValues, lanes::Lanes, mask::Masks, norm::Norm, rotary::Rotaries};
-pub use self::{cache::PrefixCache, map::Matrix};
 use crate::{
     ModelError, Tap,
     config::DecoderConfig,
@@ -206,26 +207,7 @@ impl Decoder {
         taps: &[Tap],
         logits: Logits,
     ) -> Result<Forward, ModelError> {
-        self.check_taps(taps)?;
-        self.check_cache(cache, taps, logits)?;
-        tokens.check(&self.config, cache.len)?;
-        let mismatch = |found: String, expected: String| Err(ModelError::CacheMismatch { found, expected });
-        if tokens.rows() != cache.batch {
-            return mismatch(format!("{} sequences", tokens.rows()), format!("{} sequences", cache.batch));
-        }
-        if let Some(&len) = tokens.lens().iter().find(|&&len| len != tokens.width()) {
-            return mismatch(
-                format!("{len} tokens"),
-                format!("{} tokens for every sequence", tokens.width()),
-            );
-        }
-        if cache.len + tokens.width() > cache.sequence_len {
-            return Err(ModelError::CacheFull {
-                held: cache.len,
-                capacity: cache.sequence_len,
-                more: tokens.width(),
-            });
-        }
+        self.check_extension(cache, tokens, taps, logits)?;
         let pass = Pass { held: cache.len, sequence_len: cache.sequence_len, cache: Some(&mut cache.blocks) };
         let forward = self.run(tokens, taps, logits, pass);
         cache.len += tokens.width();
@@ -294,6 +276,37 @@ impl Decoder {
         self.check_next(cache, candidates, &[tap])?;
         let mut states = self.next(cache, embeddings, &[tap]);
         Ok(states.remove(&tap).expect("the tap was asked for"))
+    }
+
+    /// Checks that the cached sequences can be continued so.
+    fn check_extension(
+        &self,
+        cache: &PrefixCache,
+        tokens: &TokenBatch,
+        taps: &[Tap],
+        logits: Logits,
+    ) -> Result<(), ModelError> {
+        self.check_taps(taps)?;
+        self.check_cache(cache, taps, logits)?;
+        tokens.check(&self.config, cache.len)?;
+        let mismatch = |found: String, expected: String| Err(ModelError::CacheMismatch { found, expected });
+        if tokens.rows() != cache.batch {
+            return mismatch(format!("{} sequences", tokens.rows()), format!("{} sequences", cache.batch));
+        }
+        if let Some(&len) = tokens.lens().iter().find(|&&len| len != tokens.width()) {
+            return mismatch(
+                format!("{len} tokens"),
+                format!("{} tokens for every sequence", tokens.width()),
+            );
+        }
+        if cache.len + tokens.width() > cache.sequence_len {
+            return Err(ModelError::CacheFull {
+                held: cache.len,
+                capacity: cache.sequence_len,
+                more: tokens.width(),
+            });
+        }
+        Ok(())
     }
 
     /// Checks that candidates for the next position can be computed through the cache.
@@ -396,10 +409,7 @@ impl Decoder {
     ///
     /// `[rows * positions, d_model]`, and so is the result.
     fn place(&self, looked_up: Tensor<2>, held: usize, positions: usize) -> Tensor<2> {
-        let scaled = match self.config.embedding.scale {
-            None => looked_up,
-            Some(scale) => looked_up.mul_scalar(scale),
-        };
+        let scaled = self.scale(looked_up);
         match &self.positions {
             None => scaled,
             Some(table) => {
@@ -408,6 +418,14 @@ impl Decoder {
                 let x = scaled.reshape([rows / positions, positions, d_model]) + table;
                 x.reshape([rows, d_model])
             }
+        }
+    }
+
+    /// Looked-up rows as the first block is given them, but for the positions.
+    fn scale(&self, looked_up: Tensor<2>) -> Tensor<2> {
+        match self.config.embedding.scale {
+            None => looked_up,
+            Some(scale) => looked_up.mul_scalar(scale),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Rotary position embedding.
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use crate::config::{RotaryConfig, RotaryScaling};
 
@@ -89,6 +89,14 @@ impl RotaryTable {
             Tensor::from_data(data, (device, dtype))
         };
         RotaryTable { cos: table(f64::cos), sin: table(f64::sin) }
+    }
+
+    /// The table of some of the positions, by their place in this one.
+    pub(super) fn at(&self, places: Tensor<1, Int>) -> Self {
+        RotaryTable {
+            cos: self.cos.clone().select(2, places.clone()),
+            sin: self.sin.clone().select(2, places),
+        }
     }
 
     /// Rotates the first half of the rotating coordinates of each head against the second half.

@@ -5,6 +5,7 @@
 //! reference's own noise at that tap and 2e-7 of the norm (1e-12 of it in float64). Two ways can then differ by twice that
 //! from each other. Float64 is what would show a mistake that is small, such as a key weighted e^-20 that should be hidden.
 
+mod alternatives;
 mod batch;
 mod cache;
 mod candidates;

@@ -62,7 +62,9 @@ impl Inverter<'_> {
             for job in jobs.iter_mut() {
                 let open = job.hypothesis.len() < job.run.target.positions();
                 if open && self.may_draft(&job.run) && self.settings.rivals == 0 {
-                    job.draft = self.next_draft(&job.hypothesis, &mut job.run, policy)?.unwrap_or_default();
+                    // Alternatives are for prompts alone: here a wrong token costs no pass of its own.
+                    job.draft =
+                        self.next_draft(&job.hypothesis, &mut job.run, policy)?.unwrap_or_default().ids;
                     if !job.draft.is_empty() {
                         active.push(job);
                     }
@@ -97,7 +99,7 @@ impl Inverter<'_> {
         for ((job, states), ids) in jobs.iter_mut().zip(states.chunks(row_len)).zip(&prompts) {
             let draft = std::mem::take(&mut job.draft);
             let states = &states[job.hypothesis.len() * d_model..][..draft.len() * d_model];
-            self.take_over(&mut job.hypothesis, &draft, states, &mut job.run);
+            self.take_over(&mut job.hypothesis, &draft, states, &[], &mut job.run);
             let stage = job.run.cost.stage("draft");
             stage.states += ids.len();
             stage.testing_seconds += share;

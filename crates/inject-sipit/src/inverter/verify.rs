@@ -2,20 +2,27 @@
 
 use std::time::Instant;
 
-use inject_collisions::{Logits, TokenBatch};
+use inject_collisions::{Alternative, Logits, Ranked, TokenBatch};
 
 use super::{Inverter, Phase, Run};
-use crate::{Draft, InvertError, Position, Tested, Verdict, hypothesis::Hypothesis, read};
+use crate::{Draft, InvertError, Position, Tested, Verdict, hypothesis::Hypothesis, policy::Drafted, read};
+
+/// An alternative to a token of a draft, and the state it has if all before it are right.
+pub(super) struct Beside<'a> {
+    pub(super) alternative: Alternative,
+    pub(super) state: &'a [f64],
+}
 
 impl Inverter<'_> {
     /// Computes the states of the draft behind the hypothesis, and takes over its tokens up to the first that does not fit.
     pub(super) fn verify(
         &self,
         hypothesis: &mut Hypothesis,
-        draft: &[u32],
+        drafted: &Drafted,
         run: &mut Run<'_>,
     ) -> Result<(), InvertError> {
         let start = Instant::now();
+        let draft = &drafted.ids[..];
         let begin = hypothesis.len();
         let cache = hypothesis.cache_as_is(self.decoder, run.target)?;
         let held = cache.len().min(begin);
@@ -26,53 +33,82 @@ impl Inverter<'_> {
             .chain(draft.iter().copied())
             .collect();
         let cache = hypothesis.cache_as_is(self.decoder, run.target)?;
-        let computed = missing.len();
-        let forward = self.decoder.extend(cache, &TokenBatch::new(&[missing])?, &[self.tap], Logits::None)?;
-        let d_model = run.target.d_model();
-        let states = forward.states[&self.tap].clone().reshape([computed, d_model]);
+        let (d_model, computed) = (run.target.d_model(), missing.len());
+        let tokens = TokenBatch::new(&[missing])?;
+        let behind = |other: &Alternative| Alternative { place: begin - held + other.place, ..*other };
+        let alternatives: Vec<Alternative> = drafted.alternatives.iter().map(behind).collect();
+        let (states, beside) = if alternatives.is_empty() {
+            let forward = self.decoder.extend(cache, &tokens, &[self.tap], Logits::None)?;
+            (forward.states[&self.tap].clone().reshape([computed, d_model]), Vec::new())
+        } else {
+            let (states, beside) =
+                self.decoder.extend_with_alternatives(cache, &tokens, &alternatives, self.tap)?;
+            (states, read(beside)?)
+        };
         let states = read(states.narrow(0, begin - held, draft.len()))?;
-        self.take_over(hypothesis, draft, &states, run);
+        let beside = drafted.alternatives.iter().zip(beside.chunks(d_model));
+        let beside: Vec<Beside<'_>> =
+            beside.map(|(&alternative, state)| Beside { alternative, state }).collect();
+        self.take_over(hypothesis, draft, &states, &beside, run);
         let stage = run.cost.stage("draft");
-        stage.states += computed;
+        stage.states += computed + alternatives.len();
         stage.testing_seconds += start.elapsed().as_secs_f64();
         self.report(run, Phase::Recover, hypothesis.len(), run.tested.len());
         Ok(())
     }
 
-    /// Compares the states of a draft, one by one, up to the first that does not fit; what is left of the draft is kept as a
-    /// guess.
+    /// Compares the states of a draft, one by one, up to the first that does not fit, and there those of its alternatives. What is left
+    /// of the draft is kept as a guess.
     pub(super) fn take_over(
         &self,
         hypothesis: &mut Hypothesis,
         draft: &[u32],
         states: &[f64],
+        beside: &[Beside<'_>],
         run: &mut Run<'_>,
     ) {
         let d_model = run.target.d_model();
         let begin = hypothesis.len();
-        for (&id, state) in draft.iter().zip(states.chunks(d_model)) {
+        for (place, (&id, state)) in draft.iter().zip(states.chunks(d_model)).enumerate() {
             let position = hypothesis.len();
-            let yardstick = self.yardstick(run, position, 0.0);
             let wanted = run.target.state(position);
-            let measured = yardstick.measure(state, wanted);
-            run.tested.push(id, state, measured.distance, measured.fits);
-            run.cost.stage("draft").candidates += 1;
-            if !measured.fits {
-                break;
-            }
+            let yardstick = self.yardstick(run, position, 0.0);
+            let test = |run: &mut Run<'_>, id: u32, state: &[f64]| {
+                let measured = yardstick.measure(state, wanted);
+                run.tested.push(id, state, measured.distance, measured.fits);
+                run.cost.stage("draft").candidates += 1;
+                measured
+            };
+            let measured = test(run, id, state);
+            let taken = match measured.fits {
+                true => Ranked { id, distance: measured.distance },
+                false => {
+                    for other in beside.iter().filter(|other| other.alternative.place == place) {
+                        test(run, other.alternative.id, other.state);
+                    }
+                    // Several that fit are hypotheses, and followed as such.
+                    let [only] = run.tested.fitting() else { break };
+                    let only = *only;
+                    hypothesis.forget_computed(position);
+                    only
+                }
+            };
             let tested = std::mem::replace(&mut run.tested, Tested::new());
             hypothesis.push(Position {
                 position,
                 verdict: Verdict::Verified,
-                token_id: id,
-                distance: measured.distance,
-                runner_up: other(&tested, id),
-                margin: other(&tested, id).map(|other| other.distance - measured.distance),
+                token_id: taken.id,
+                distance: taken.distance,
+                runner_up: other(&tested, taken.id),
+                margin: other(&tested, taken.id).map(|other| other.distance - taken.distance),
                 noise_floor: yardstick.floor(wanted),
                 candidates_tested: tested.len(),
                 found_by: "draft",
                 ruled_out: Vec::new(),
             });
+            if taken.id != id {
+                break;
+            }
         }
         let settled = hypothesis.len() - begin;
         run.last = (settled < draft.len()).then(|| Draft {
@@ -84,6 +120,6 @@ impl Inverter<'_> {
 }
 
 /// The nearest candidate other than the one taken.
-pub(super) fn other(tested: &Tested, id: u32) -> Option<crate::Ranked> {
+pub(super) fn other(tested: &Tested, id: u32) -> Option<Ranked> {
     tested.ranking().kept().iter().copied().find(|ranked| ranked.id != id)
 }

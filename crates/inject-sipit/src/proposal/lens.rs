@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use inject_collisions::Decoder;
+use inject_collisions::{Alternative, Decoder};
 
 use super::{Open, Place, Proposer, growing};
 use crate::{
@@ -38,6 +38,13 @@ const LEAST_LIKELY: f64 = 0.15;
 
 /// A pass over fewer positions than this takes as long: it reads every weight.
 const SHORTEST: usize = 8;
+
+/// An alternative is computed beside a draft if it is needed with this probability: then it costs, on average, a third of the pass that it
+/// may spare.
+const WORTH_A_ROW: f64 = 0.01;
+
+/// Alternatives to one draft, at most.
+const ALTERNATIVES: usize = 24;
 
 /// A token below this probability is tested among others rather than at the head of a draft.
 const WORTH_A_DRAFT: f64 = 0.5;
@@ -93,10 +100,9 @@ impl Proposer for LensProposals {
         let mut draft = Vec::new();
         let mut likely = 1.0;
         for list in &lists[open.prefix.len()..] {
-            let untested = |(id, _): &&(u32, f32)| !draft.is_empty() || !open.tested.contains(*id);
-            let left: Vec<&(u32, f32)> = list.iter().filter(untested).collect();
+            let left = untested(list, draft.is_empty(), open);
             let Some((id, _)) = left.first() else { break };
-            let probability = share_of_first(&left);
+            let probability = share(&left, 0);
             if draft.is_empty() && !open.tested.is_empty() && probability < WORTH_A_DRAFT {
                 return Ok(None);
             }
@@ -107,6 +113,23 @@ impl Proposer for LensProposals {
             draft.push(*id);
         }
         Ok((!draft.is_empty()).then_some(draft))
+    }
+
+    fn alternatives(&mut self, open: &Open<'_>, draft: &[u32]) -> Result<Vec<Alternative>, InvertError> {
+        let (lists, _) = self.known(open.decoder, open.target)?.better(open.prefix);
+        let mut alternatives: Vec<(f64, Alternative)> = Vec::new();
+        let mut likely = 1.0;
+        for (place, list) in lists[open.prefix.len()..].iter().enumerate().take(draft.len()) {
+            let left = untested(list, place == 0, open);
+            let probability = |rank: usize| likely * share(&left, rank);
+            let others =
+                (1..left.len()).map(|rank| (probability(rank), Alternative { place, id: left[rank].0 }));
+            alternatives.extend(others.filter(|(probability, _)| *probability >= WORTH_A_ROW));
+            likely = probability(0);
+        }
+        alternatives.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        alternatives.truncate(ALTERNATIVES);
+        Ok(alternatives.into_iter().map(|(_, alternative)| alternative).collect())
     }
 
     fn propose(&mut self, place: &Place<'_>) -> Result<Vec<u32>, InvertError> {
@@ -137,8 +160,14 @@ impl Proposer for LensProposals {
     }
 }
 
-/// The probability of the first of some tokens, if it is one of them.
-fn share_of_first(list: &[&(u32, f32)]) -> f64 {
-    let Some((_, best)) = list.first() else { return 0.0 };
-    1.0 / list.iter().map(|(_, score)| f64::from(score - best).exp()).sum::<f64>()
+/// The tokens of a list that were not tested yet, at the first open position.
+fn untested<'a>(list: &'a Shortlist, first: bool, open: &Open<'_>) -> Vec<&'a (u32, f32)> {
+    list.iter().filter(|(id, _)| !(first && open.tested.contains(*id))).collect()
+}
+
+/// The probability of one of some tokens, if it is one of them.
+fn share(list: &[&(u32, f32)], rank: usize) -> f64 {
+    let (Some((_, best)), Some((_, own))) = (list.first(), list.get(rank)) else { return 0.0 };
+    let weight = |score: f32| f64::from(score - best).exp();
+    weight(*own) / list.iter().map(|(_, score)| weight(*score)).sum::<f64>()
 }

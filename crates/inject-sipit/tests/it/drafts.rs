@@ -1,8 +1,8 @@
 //! Drafts decide what a prompt costs, never which prompt it is.
 
 use inject_sipit::{
-    Inversion, InvertError, Open, Place, Policy, Proposer, Scan, Settings, StageCost, Tap, TargetStates,
-    Verdict,
+    Alternative, Inversion, InvertError, Open, Place, Policy, Proposer, Scan, Settings, StageCost, Tap,
+    TargetStates, Verdict,
 };
 use proptest::prelude::*;
 
@@ -85,6 +85,84 @@ fn wrong_tokens_in_a_draft_are_repaired_and_counted() {
                 assert_eq!((scan.candidates, scan.states), (scanned, scanned), "{case}, {wrong:?}");
             }
         }
+    }
+}
+
+/// A draft that is wrong at some positions, with two alternatives for each of them: the true token and another.
+struct Doubtful {
+    wrong: Vec<usize>,
+    /// Whether the true token is among the alternatives.
+    knowing: bool,
+}
+
+impl Proposer for Doubtful {
+    fn name(&self) -> &'static str {
+        "doubtful"
+    }
+
+    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Vec<u32>>, InvertError> {
+        Ok(planted(&self.wrong).get(open.prefix.len()..).map(<[u32]>::to_vec))
+    }
+
+    fn alternatives(&mut self, open: &Open<'_>, draft: &[u32]) -> Result<Vec<Alternative>, InvertError> {
+        let begin = open.prefix.len();
+        let others = self.wrong.iter().filter(|&&at| at >= begin).flat_map(|&at| {
+            let place = at - begin;
+            let other = (draft[place] + 1) % VOCAB as u32;
+            // Beyond the draft, beyond the vocabulary, and the same once more: passed over.
+            let useless = [(place + 100, 1), (place, VOCAB as u32), (place, draft[place])];
+            let truth = self.knowing.then_some((place, PROMPT[at]));
+            useless.into_iter().chain([(place, other)]).chain(truth)
+        });
+        Ok(others.map(|(place, id)| Alternative { place, id }).collect())
+    }
+
+    fn propose(&mut self, _: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+        Ok(Vec::new())
+    }
+}
+
+#[test]
+fn an_alternative_spares_the_search_for_the_token() {
+    let last = PROMPT.len() - 1;
+    for device in inject_devices::compiled() {
+        for case in FAMILIES {
+            let decoder = model(case, &device).decoder;
+            let target = target(&decoder, &PROMPT, Tap::Block(2));
+            for wrong in [vec![0], vec![last], vec![3, 4], vec![0, 1, 6, last]] {
+                let mut policy = Policy::new().then(Doubtful { wrong: wrong.clone(), knowing: true });
+                let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
+                assert_eq!(inversion.token_ids(), PROMPT, "{case}, {wrong:?}");
+                for position in &inversion.positions {
+                    let tested = if wrong.contains(&position.position) { 3 } else { 1 };
+                    assert_eq!((position.found_by, position.candidates_tested), ("draft", tested), "{case}");
+                    assert_eq!(position.margin.is_some(), tested > 1);
+                }
+                // A pass over what is open, the token replaced last before it, and two rows for each doubt left.
+                let begins = [0].into_iter().chain(wrong.iter().copied().filter(|&at| at < last));
+                let pass = |begin: usize, first: bool| {
+                    let doubts = wrong.iter().filter(|&&at| at > begin || (first && at == begin)).count();
+                    PROMPT.len() - begin + 2 * doubts
+                };
+                let states: usize = begins.enumerate().map(|(number, begin)| pass(begin, number == 0)).sum();
+                assert_eq!(stage(&inversion, "draft").states, states, "{case}, {wrong:?}");
+                assert_eq!(stage(&inversion, "scan").candidates, 0, "{case}, {wrong:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn alternatives_that_do_not_fit_are_counted_and_no_more() {
+    let device = inject_devices::compiled().remove(0);
+    for case in FAMILIES {
+        let decoder = model(case, &device).decoder;
+        let target = target(&decoder, &PROMPT, Tap::Block(2));
+        let mut policy = Policy::new().then(Doubtful { wrong: vec![4], knowing: false });
+        let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
+        assert_eq!(inversion.token_ids(), PROMPT, "{case}");
+        let repaired = &inversion.positions[4];
+        assert_eq!((repaired.found_by, repaired.candidates_tested), ("scan", VOCAB), "{case}");
     }
 }
 
