@@ -34,7 +34,7 @@ const SHORT: usize = 8;
 
 /// A draft stops where it is more likely than not to be wrong by this much: what is computed behind a wrong token is computed
 /// again.
-const LEAST_LIKELY: f64 = 0.15;
+const LEAST_LIKELY: f64 = 0.3;
 
 /// A pass over fewer positions than this takes as long: it reads every weight.
 const SHORTEST: usize = 8;
