@@ -49,9 +49,9 @@ impl Cascade {
 fn product(x: &[i16], y: &[i16]) -> i32 {
     let mut sums = [0_i32; CHUNK / 2];
     for (x, y) in x.as_chunks::<CHUNK>().0.iter().zip(y.as_chunks::<CHUNK>().0) {
-        for lane in 0..CHUNK / 2 {
-            let pair = [2 * lane, 2 * lane + 1].map(|place| i32::from(x[place]) * i32::from(y[place]));
-            sums[lane] += pair[0] + pair[1];
+        let pairs = x.as_chunks::<2>().0.iter().zip(y.as_chunks::<2>().0);
+        for (sum, (x, y)) in sums.iter_mut().zip(pairs) {
+            *sum += i32::from(x[0]) * i32::from(y[0]) + i32::from(x[1]) * i32::from(y[1]);
         }
     }
     sums.iter().sum()

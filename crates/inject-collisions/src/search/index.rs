@@ -222,7 +222,7 @@ impl Seen {
         let shape = [blocks, block, lead_width];
         let products = match grid {
             Some((grid, _)) => Products::Processor(grid),
-            None => Products::Device(DeviceProducts::new(placed, shape, &multiplier.device)),
+            None => Products::Device(Box::new(DeviceProducts::new(placed, shape, &multiplier.device))),
         };
         Index {
             order,

@@ -24,7 +24,7 @@ pub(super) struct Tile {
 #[derive(Debug)]
 pub(super) enum Products {
     /// Any device, in f32.
-    Device(DeviceProducts),
+    Device(Box<DeviceProducts>),
     /// The processor, in whole numbers.
     Processor(Grid),
 }
