@@ -32,15 +32,14 @@ struct Known {
 /// Tokens kept of each position of a draft.
 const SHORT: usize = 8;
 
-/// A draft stops where it is more likely than not to be wrong by this much: what is computed behind a wrong token is computed
-/// again.
+/// A draft stops where all of it is right with no more than this probability: what is computed behind a wrong token is computed again.
 const LEAST_LIKELY: f64 = 0.3;
 
 /// A pass over fewer positions than this takes as long: it reads every weight.
 const SHORTEST: usize = 8;
 
-/// An alternative is computed beside a draft if it is needed with this probability: then it costs, on average, a third of the pass that it
-/// may spare.
+/// An alternative is computed beside a draft if it is needed with this probability. At the last block of SmolLM2-135M a row of a pass takes
+/// 1.5 ms and the repair that it may spare 110 ms on two cores, so this is about where the two meet.
 const WORTH_A_ROW: f64 = 0.01;
 
 /// Alternatives to one draft, at most.
