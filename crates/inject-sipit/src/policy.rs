@@ -1,6 +1,6 @@
 //! Sources of proposals, one after the other.
 
-use std::time::Instant;
+use std::{collections::HashSet, time::Instant};
 
 use inject_collisions::Alternative;
 
@@ -32,14 +32,18 @@ pub(crate) struct Drafted {
 }
 
 impl Drafted {
-    /// As far as the ids are known, and `most` positions at most.
+    /// As far as the ids are known, and `most` positions at most; every alternative once.
     pub(crate) fn cut(mut self, vocab_size: usize, most: usize) -> Self {
         let known = |id: u32| (id as usize) < vocab_size;
         let end = self.ids.iter().take(most).take_while(|&&id| known(id)).count();
         self.ids.truncate(end);
         let ids = &self.ids;
-        self.alternatives
-            .retain(|other| ids.get(other.place).is_some_and(|&id| id != other.id) && known(other.id));
+        let mut once = HashSet::new();
+        self.alternatives.retain(|other| {
+            ids.get(other.place).is_some_and(|&id| id != other.id)
+                && known(other.id)
+                && once.insert((other.place, other.id))
+        });
         self
     }
 }
@@ -83,7 +87,7 @@ impl Policy {
             let start = Instant::now();
             let mut ids = source.propose(place)?;
             cost.stage(source.name()).choosing_seconds += start.elapsed().as_secs_f64();
-            let mut once = std::collections::HashSet::new();
+            let mut once = HashSet::new();
             ids.retain(|&id| {
                 (id as usize) < place.vocab_size() && !place.tested.contains(id) && once.insert(id)
             });

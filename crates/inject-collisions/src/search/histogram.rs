@@ -62,7 +62,7 @@ impl Scan<'_> {
     fn bins_of(&self, tile: Tile, products: TileProducts<'_>, norms: &[f32]) -> (BTreeMap<u32, u64>, u64) {
         let index = self.index;
         let (rows, columns) = (index.places(tile.row_block), index.places(tile.column_block));
-        let column_error = index.errors[columns.clone()].iter().fold(0.0, |a: f64, b| a.max(*b));
+        let column_error = index.error(tile.column_block);
         let limits = Limits::new(self);
         let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
         let mut dense = vec![0_u32; 1 << (32 - BELOW_BIN)];

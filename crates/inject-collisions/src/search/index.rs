@@ -89,6 +89,11 @@ impl Index {
         (norms - 2.0 * f64::from(product) - off - rest * rest).max(0.0)
     }
 
+    /// How far the rows of a block may be off, at most.
+    pub(super) fn error(&self, block: usize) -> f64 {
+        self.errors[self.places(block)].iter().fold(0.0, |largest: f64, error| largest.max(*error))
+    }
+
     /// The places of a block.
     pub(super) fn places(&self, block: usize) -> std::ops::Range<usize> {
         block * self.block..((block + 1) * self.block).min(self.order.len())
@@ -126,7 +131,7 @@ impl Seen {
             lead_width: d,
             cascade: Vec::new(),
             cascade_width: 0,
-            rounded: Vec::new(),
+            rounded: vec![Rounded::default(); n],
             errors,
             stretch: 1.0,
         }
@@ -191,8 +196,7 @@ impl Seen {
         let mut placed = vec![0.0_f32; blocks * block * lead_width];
         gather(&lead, lead_width, &order, &mut placed);
         drop(lead);
-        let rounded: Vec<Rounded> =
-            order.iter().map(|&row| rounded.get(row as usize).copied().unwrap_or_default()).collect();
+        let rounded: Vec<Rounded> = order.iter().map(|&row| rounded[row as usize]).collect();
         let second = (cascade_width > 0).then(|| {
             let mut placed = vec![0_i16; n * cascade_width];
             gather(&cascade, cascade_width, &order, &mut placed);

@@ -14,9 +14,7 @@ pub(super) fn sweep<Q: Question>(
     let blocks = scan.index.blocks();
     let mut sweep = Sweep {
         farthest: vec![f64::INFINITY; blocks],
-        errors: (0..blocks)
-            .map(|block| scan.index.errors[scan.index.places(block)].iter().fold(0.0, |a: f64, b| a.max(*b)))
-            .collect(),
+        errors: (0..blocks).map(|block| scan.index.error(block)).collect(),
         scan,
         tiles_at_once,
         waiting: Vec::new(),

@@ -75,11 +75,9 @@ struct Run<'a, Q: Question> {
 
 impl<'a, Q: Question> Run<'a, Q> {
     fn new(scan: Scan<'a>, question: &Q, tile: Tile) -> Self {
-        let error =
-            |block| scan.index.errors[scan.index.places(block)].iter().fold(0.0, |a: f64, b| a.max(*b));
         let side = |block: usize, other: usize| {
             let places = scan.index.places(block);
-            let other_error = error(other);
+            let other_error = scan.index.error(other);
             let reach: Vec<f64> = places
                 .clone()
                 .map(|place| {
@@ -90,7 +88,7 @@ impl<'a, Q: Question> Run<'a, Q> {
             let half_reach: Vec<f32> = reach.iter().map(|&reach| half(reach)).collect();
             let norms = &scan.index.half_norms[places.clone()];
             let lower = norms.iter().zip(&half_reach).map(|(norm, reach)| norm - reach).collect();
-            Side { first: places.start, error: error(block), reach, half_reach, lower }
+            Side { first: places.start, error: scan.index.error(block), reach, half_reach, lower }
         };
         Run {
             rows: side(tile.row_block, tile.column_block),
@@ -249,23 +247,21 @@ fn find(products: &[f32], norm: f32, lower: f32, norms: &[f32], lowers: &[f32], 
     let (chunks, rest) = products.as_chunks::<LANES>();
     let (norm_chunks, norm_rest) = norms.as_chunks::<LANES>();
     let (lower_chunks, lower_rest) = lowers.as_chunks::<LANES>();
-    let matters =
-        |product: f32, norms: f32, lowers: f32| (product - norm >= lowers) | (product - lower >= norms);
     for (chunk, ((products, norms), lowers)) in chunks.iter().zip(norm_chunks).zip(lower_chunks).enumerate() {
         let mut any = false;
         for lane in 0..LANES {
-            any |= matters(products[lane], norms[lane], lowers[lane]);
+            any |= matters(products[lane], norm, lower, norms[lane], lowers[lane]);
         }
         if any {
             for lane in 0..LANES {
                 hits[count] = (chunk * LANES + lane) as u32;
-                count += usize::from(matters(products[lane], norms[lane], lowers[lane]));
+                count += usize::from(matters(products[lane], norm, lower, norms[lane], lowers[lane]));
             }
         }
     }
     for (lane, ((product, norms), lowers)) in rest.iter().zip(norm_rest).zip(lower_rest).enumerate() {
         hits[count] = (chunks.len() * LANES + lane) as u32;
-        count += usize::from(matters(*product, *norms, *lowers));
+        count += usize::from(matters(*product, norm, lower, *norms, *lowers));
     }
     count
 }

@@ -109,8 +109,8 @@ impl Proposer for Doubtful {
         let others = self.wrong.iter().filter(|&&at| at >= begin).flat_map(|&at| {
             let place = at - begin;
             let other = (draft[place] + 1) % VOCAB as u32;
-            // Beyond the draft, beyond the vocabulary, and the same once more: passed over.
-            let useless = [(place + 100, 1), (place, VOCAB as u32), (place, draft[place])];
+            // Beyond the draft, beyond the vocabulary, the token of the draft, and one of them twice: passed over.
+            let useless = [(place + 100, 1), (place, VOCAB as u32), (place, draft[place]), (place, other)];
             let truth = self.knowing.then_some((place, PROMPT[at]));
             useless.into_iter().chain([(place, other)]).chain(truth)
         });
