@@ -11,8 +11,8 @@ use inject_collisions::{Decoder, ModelError, Tap};
 
 pub use self::certify::ScanCost;
 use crate::{
-    Acceptance, Cost, Draft, Inversion, InvertError, NoiseModel, OnFailure, Open, Policy, Position, Scan,
-    Settings, TargetStates, Tested, Verdict,
+    Acceptance, Cost, Inversion, InvertError, NoiseModel, OnFailure, Open, Policy, Position, Provisional,
+    Scan, Settings, TargetStates, Tested, Verdict,
     acceptance::Yardstick,
     hypothesis::{Graveyard, Hypothesis},
     policy::Drafted,
@@ -86,8 +86,8 @@ pub(crate) struct Run<'a> {
     noise: NoiseModel,
     cost: Cost,
     graveyard: Graveyard,
-    /// What the last draft left behind: a guess for the open positions.
-    last: Option<Draft>,
+    /// What drafts showed of the open positions.
+    provisional: Provisional,
     /// What was tested at the first open position.
     tested: Tested,
     start: Instant,
@@ -184,7 +184,7 @@ impl<'a> Inverter<'a> {
             noise,
             cost: Cost::default(),
             graveyard: Graveyard::default(),
-            last: None,
+            provisional: Provisional::default(),
             tested: Tested::new(),
             start: Instant::now(),
             report,
@@ -255,9 +255,9 @@ impl<'a> Inverter<'a> {
 
     /// Whether another pass over a draft may be worth its cost.
     fn may_draft(&self, run: &Run<'_>) -> bool {
-        /// Passes over drafts at one position, after which candidates are tested in batches.
-        const PASSES: usize = 2;
-        run.tested.len() < PASSES && !self.out_of_budget(run, run.tested.len())
+        /// Candidates tested at one position by drafts, after which they are tested in batches.
+        const MOST: usize = 64;
+        run.tested.len() < MOST && !self.out_of_budget(run, run.tested.len())
     }
 
     /// A draft that begins with a token not tested yet, up to its end or its first id beyond the vocabulary.
@@ -272,7 +272,7 @@ impl<'a> Inverter<'a> {
             decoder: self.decoder,
             target: run.target,
             prefix: &prefix,
-            last: run.last.as_ref(),
+            provisional: &run.provisional,
             tested: &run.tested,
         };
         let Some(drafted) = policy.draft(&open, &mut run.cost)? else { return Ok(None) };
@@ -315,12 +315,11 @@ impl<'a> Inverter<'a> {
 /// Fills up a prompt with what was guessed for the positions that nothing is known of.
 fn leave_open(hypothesis: &mut Hypothesis, run: &Run<'_>) {
     for position in hypothesis.len()..run.target.positions() {
-        let guess =
-            run.last.as_ref().and_then(|draft| draft.ids.get(position.checked_sub(draft.begin)?).copied());
+        let guess = run.provisional.at(position).first();
         hypothesis.push(Position {
             position,
             verdict: Verdict::Open,
-            token_id: guess.unwrap_or(0),
+            token_id: guess.map_or(0, |nearest| nearest.id),
             distance: f64::INFINITY,
             runner_up: None,
             margin: None,

@@ -65,7 +65,7 @@ pub use self::{
     noise::NoiseModel,
     policy::Policy,
     proposal::{
-        Decay, Draft, Gradient, HardPrompts, LensProposals, Objective, Open, Place, Prior, Proposer,
+        Decay, Gradient, HardPrompts, LensProposals, Objective, Open, Place, Prior, Proposer, Provisional,
         RandomOrder, Secant, Tested,
     },
     settings::{Budget, OnFailure, Scan, Settings},

@@ -12,7 +12,7 @@ mod random;
 mod rows;
 mod secant;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use inject_collisions::{Alternative, Decoder, PrefixCache, Ranked, Ranking, Tap};
 
@@ -72,21 +72,47 @@ pub struct Open<'a> {
     pub target: &'a TargetStates,
     /// The tokens before the first open position.
     pub prefix: &'a [u32],
-    /// The last draft for the open positions, and what it gave; none before the first.
-    pub last: Option<&'a Draft>,
+    /// What passes over drafts showed of the open positions.
+    pub provisional: &'a Provisional,
     /// What was tested at the first open position.
     pub tested: &'a Tested,
 }
 
-/// Tokens guessed for some positions, and the states they have if all of them are right.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Draft {
-    /// The position of the first token.
-    pub begin: usize,
-    /// The tokens.
-    pub ids: Vec<u32>,
-    /// Their states, row after row, `ids.len() * d_model` values.
-    pub states: Vec<f64>,
+/// What passes over drafts showed of positions that are still open: distances of tokens computed there behind others that may be
+/// wrong. They verify nothing; but a right token is mostly nearer than the wrong ones, even behind a few wrong ones.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Provisional {
+    positions: BTreeMap<usize, Vec<Ranked>>,
+}
+
+impl Provisional {
+    /// The tokens computed at a position, nearest first.
+    pub fn at(&self, position: usize) -> &[Ranked] {
+        self.positions.get(&position).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether nothing was computed.
+    pub fn is_empty(&self) -> bool {
+        self.positions.is_empty()
+    }
+
+    /// The positions at which tokens were computed, and those, nearest first.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, &[Ranked])> {
+        self.positions.iter().map(|(position, here)| (*position, here.as_slice()))
+    }
+
+    /// Takes up a distance; an earlier one of the same token, behind a worse prefix, is forgotten.
+    pub(crate) fn take_up(&mut self, position: usize, measured: Ranked) {
+        let here = self.positions.entry(position).or_default();
+        here.retain(|known| known.id != measured.id);
+        let place = here.partition_point(|known| known.distance <= measured.distance);
+        here.insert(place, measured);
+    }
+
+    /// Forgets the positions before this one: they are settled.
+    pub(crate) fn forget_before(&mut self, position: usize) {
+        self.positions = self.positions.split_off(&position);
+    }
 }
 
 /// One open position behind a known prefix.
@@ -138,7 +164,7 @@ impl Tested {
     /// How many of the nearest candidates are kept.
     const NEAREST: usize = 16;
     /// How many states of candidates are kept for a search that learns from them.
-    const SAMPLE: usize = 1024;
+    const SAMPLE: usize = 2048;
 
     pub(crate) fn new() -> Self {
         Tested {
@@ -212,7 +238,7 @@ impl Tested {
         self.more_fit
     }
 
-    /// The states of the first 1024 candidates, in the order of testing.
+    /// The states of the first 2048 candidates, in the order of testing.
     pub fn sample(&self) -> &[(u32, Vec<f64>)] {
         &self.sample
     }

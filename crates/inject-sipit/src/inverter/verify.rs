@@ -5,7 +5,7 @@ use std::time::Instant;
 use inject_collisions::{Alternative, Logits, Ranked, TokenBatch};
 
 use super::{Inverter, Phase, Run};
-use crate::{Draft, InvertError, Position, Tested, Verdict, hypothesis::Hypothesis, policy::Drafted, read};
+use crate::{InvertError, Position, Tested, Verdict, hypothesis::Hypothesis, policy::Drafted, read};
 
 /// An alternative to a token of a draft, and the state it has if all before it are right.
 pub(super) struct Beside<'a> {
@@ -57,8 +57,8 @@ impl Inverter<'_> {
         Ok(())
     }
 
-    /// Compares the states of a draft, one by one, up to the first that does not fit, and there those of its alternatives. What is left
-    /// of the draft is kept as a guess.
+    /// Compares the states of a draft, one by one, up to the first that does not fit, and there those of its alternatives. What is
+    /// behind it tells only where the tokens are likely right.
     pub(super) fn take_over(
         &self,
         hypothesis: &mut Hypothesis,
@@ -69,7 +69,12 @@ impl Inverter<'_> {
     ) {
         let d_model = run.target.d_model();
         let begin = hypothesis.len();
-        for (place, (&id, state)) in draft.iter().zip(states.chunks(d_model)).enumerate() {
+        let drafted: Vec<(u32, &[f64])> = draft.iter().copied().zip(states.chunks(d_model)).collect();
+        let at_place = |place: usize| {
+            let here = beside.iter().filter(move |other| other.alternative.place == place);
+            here.map(|other| (other.alternative.id, other.state))
+        };
+        for (place, &(id, state)) in drafted.iter().enumerate() {
             let position = hypothesis.len();
             let wanted = run.target.state(position);
             let yardstick = self.yardstick(run, position, 0.0);
@@ -83,9 +88,7 @@ impl Inverter<'_> {
             let taken = match measured.fits {
                 true => Ranked { id, distance: measured.distance },
                 false => {
-                    for other in beside.iter().filter(|other| other.alternative.place == place) {
-                        test(run, other.alternative.id, other.state);
-                    }
+                    at_place(place).for_each(|(id, state)| _ = test(run, id, state));
                     // Several that fit are hypotheses, and followed as such.
                     let [only] = run.tested.fitting() else { break };
                     let only = *only;
@@ -110,12 +113,16 @@ impl Inverter<'_> {
                 break;
             }
         }
-        let settled = hypothesis.len() - begin;
-        run.last = (settled < draft.len()).then(|| Draft {
-            begin: hypothesis.len(),
-            ids: draft[settled..].to_vec(),
-            states: states[settled * d_model..].to_vec(),
-        });
+        run.provisional.forget_before(hypothesis.len());
+        for (place, &own) in drafted.iter().enumerate().skip(hypothesis.len() - begin) {
+            let position = begin + place;
+            let wanted = run.target.state(position);
+            let yardstick = self.yardstick(run, position, 0.0);
+            for (id, state) in std::iter::once(own).chain(at_place(place)) {
+                let distance = yardstick.measure(state, wanted).distance;
+                run.provisional.take_up(position, Ranked { id, distance });
+            }
+        }
     }
 }
 

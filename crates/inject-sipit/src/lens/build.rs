@@ -5,14 +5,14 @@ mod select;
 
 use std::collections::BTreeMap;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use inject_collisions::{Decoder, Extraction, ModelError, Tap, store::Positions};
 use ndarray::Array2;
 
 use self::codebooks::Codebooks;
 use super::{
     Lens, LensError,
-    fit::{Fitted, Samples, fit, gather},
+    fit::{Fitted, Samples, fit, gather, projected, refine_points},
 };
 use crate::InvertError;
 
@@ -176,15 +176,21 @@ impl LensBuilder {
         distinct.dedup();
         let classes = codebooks.mean_states(&distinct)?;
         let final_states = &text[&Tap::FinalNorm];
+        let device = decoder.device();
         let mut fitted: BTreeMap<Tap, Fitted> = BTreeMap::new();
         for (done, &tap) in taps.iter().enumerate() {
-            let samples = gathered(&text[&tap], final_states, fitted_on, &distinct, classes[&tap].clone());
+            let samples = gathered(&text[&tap], final_states, fitted_on, &distinct, &device);
             let rank = MOST_RANK.min(decoder.config().d_model);
             fitted.insert(tap, fit(tap, &samples, classes[&tap].clone(), rank)?);
             progress(LensProgress::Fit { done: done + 1, of: taps.len() });
         }
         drop(classes);
-        let points = codebooks.points(&fitted, &distinct, progress)?;
+        let mut points = codebooks.points(&fitted, &distinct, progress)?;
+        let ids: Vec<u32> = fitted_on.iter().map(|sample| sample.token).collect();
+        for (tap, points) in &mut points {
+            let seen = places(&fitted[tap], &text[tap], fitted_on, &device)?;
+            refine_points(points, fitted[tap].offset.dims()[1], &ids, &seen);
+        }
         let mut lenses = Vec::with_capacity(taps.len());
         for (done, &tap) in taps.iter().enumerate() {
             let trial = select::Trial {
@@ -245,16 +251,31 @@ fn gathered(
     final_states: &Array2<f32>,
     samples: &[Sample],
     distinct: &[u32],
-    classes: Tensor<2>,
+    device: &Device,
 ) -> Samples {
-    let device = classes.device();
-    let class = |sample: &Sample| distinct.partition_point(|&token| token < sample.token) as i32;
-    let which: Vec<i32> = samples.iter().map(class).collect();
-    let which = Tensor::from_data(burn::tensor::TensorData::new(which, [samples.len()]), &device);
+    let place = |sample: &Sample| distinct.partition_point(|&token| token < sample.token);
     Samples {
-        states: gather(states, samples.iter().map(|sample| sample.row), &device),
-        before: gather(states, samples.iter().map(|sample| sample.row - 1), &device),
-        means: classes.select(0, which),
-        final_before: gather(final_states, samples.iter().map(|sample| sample.row - 1), &device),
+        states: gather(states, samples.iter().map(|sample| sample.row), device),
+        before: gather(states, samples.iter().map(|sample| sample.row - 1), device),
+        tokens: samples.iter().map(place).collect(),
+        final_before: gather(final_states, samples.iter().map(|sample| sample.row - 1), device),
     }
+}
+
+/// Where the fitted maps put samples, `[samples, rank]` row-major.
+fn places(
+    fitted: &Fitted,
+    states: &Array2<f32>,
+    samples: &[Sample],
+    device: &Device,
+) -> Result<Vec<f32>, InvertError> {
+    /// Samples projected at once.
+    const BATCH: usize = 8192;
+    let mut places = Vec::new();
+    for samples in samples.chunks(BATCH) {
+        let here = gather(states, samples.iter().map(|sample| sample.row), device);
+        let before = gather(states, samples.iter().map(|sample| sample.row - 1), device);
+        places.extend(projected(Tensor::cat(vec![here, before], 1), &fitted.projection, &fitted.offset)?);
+    }
+    Ok(places)
 }

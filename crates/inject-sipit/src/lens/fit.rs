@@ -1,6 +1,8 @@
 //! The maps of a lens, from states of ordinary text.
 
-use burn::tensor::{Device, Tensor};
+use std::collections::BTreeMap;
+
+use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData};
 use inject_collisions::Tap;
 use nalgebra::DMatrix;
 
@@ -17,8 +19,8 @@ pub(super) struct Samples {
     pub(super) states: Tensor<2>,
     /// The state of the position before each. `[samples, d_model]`
     pub(super) before: Tensor<2>,
-    /// The mean state of each sample's own token behind the prefixes. `[samples, d_model]`
-    pub(super) means: Tensor<2>,
+    /// The place of each sample's token among the distinct ones.
+    pub(super) tokens: Vec<usize>,
     /// The state after the final norm of the position before each. `[samples, d_model]`
     pub(super) final_before: Tensor<2>,
 }
@@ -49,7 +51,10 @@ const SHRINKAGE: f64 = 0.01;
 /// token's and nothing else, there would be none.
 const LEAST_NOISE: f64 = 1e-4;
 
-/// Fits a lens of `rank` coordinates to samples; `classes` are the mean states of the distinct tokens.
+/// A token's mean behind the prefixes counts as much as so many of its occurrences in the text.
+const PREFIXES_COUNT: f64 = 8.0;
+
+/// Fits a lens of `rank` coordinates to samples; `classes` are the mean states of the distinct tokens behind the prefixes.
 pub(super) fn fit(
     tap: Tap,
     samples: &Samples,
@@ -68,13 +73,21 @@ pub(super) fn fit(
     (0..d).for_each(|i| normal[(i, i)] += RIDGE);
     let normal = normal.cholesky().ok_or_else(|| degenerate("a state is not finite"))?;
 
-    // What the context adds to a token's mean state, and how much of it the previous state tells.
-    let added = samples.states.clone() - samples.means.clone();
-    let added_mean = added.clone().mean_dim(0);
-    let added = added - added_mean.clone();
-    let context = normal.solve(&host(features.clone().transpose().matmul(added.clone()))?); // [d, d]
-    let context_map = on_device(&context, &device);
-    let rest = added - features.clone().matmul(context_map.clone());
+    // What the context adds to a token's mean state, and how much of it the previous state tells: its mean, the map, what is left.
+    let context_beside = |means: Tensor<2>| -> Result<_, InvertError> {
+        let added = samples.states.clone() - means;
+        let added_mean = added.clone().mean_dim(0);
+        let added = added - added_mean.clone();
+        let context = normal.solve(&host(features.clone().transpose().matmul(added.clone()))?); // [d, d]
+        let context_map = on_device(&context, &device);
+        let rest = added - features.clone().matmul(context_map.clone());
+        Ok((added_mean, context_map, rest))
+    };
+    // First beside the means behind the prefixes; then beside those that the occurrences in the text, less their context, make better.
+    let behind_prefixes = classes.clone().select(0, indices(&samples.tokens, &device));
+    let (.., rest) = context_beside(behind_prefixes.clone())?;
+    let (added_mean, context_map, rest) =
+        context_beside(means_without_own(behind_prefixes, rest, &samples.tokens))?;
 
     // The next token's distribution, as far as the previous state tells it.
     let final_mean = samples.final_before.clone().mean_dim(0);
@@ -109,6 +122,50 @@ pub(super) fn fit(
         token_offset.clone() - added_mean.matmul(token_projection.clone()) + mean.matmul(from_before.clone());
     let projection = Tensor::cat(vec![token_projection.clone(), -from_before], 0);
     Ok(Fitted { projection, offset, token_projection, token_offset, prior })
+}
+
+/// For each sample the mean of its token over the prefixes and the token's other occurrences in the text. Its own is left out: of a rare
+/// token it would explain itself.
+///
+/// `rest` is what the mean behind the prefixes and the context leave of each sample.
+fn means_without_own(behind_prefixes: Tensor<2>, rest: Tensor<2>, tokens: &[usize]) -> Tensor<2> {
+    let device = rest.device();
+    let distinct = tokens.iter().max().map_or(0, |&last| last + 1);
+    let mut counts = vec![0_u32; distinct];
+    tokens.iter().for_each(|&token| counts[token] += 1);
+    let of_sample = indices(tokens, &device);
+    let sums = Tensor::zeros([distinct, rest.dims()[1]], &device);
+    let sums = sums.select_assign(0, of_sample.clone(), rest.clone(), IndexingUpdateOp::Add);
+    let others = sums.select(0, of_sample) - rest;
+    let share = |&token: &usize| (1.0 / (PREFIXES_COUNT + f64::from(counts[token]) - 1.0)) as f32;
+    let shares = tensor(tokens.iter().map(share).collect(), [tokens.len(), 1], &device);
+    behind_prefixes + others * shares
+}
+
+/// Moves the points of tokens towards where their occurrences in the text lie.
+///
+/// # Shapes
+///
+/// `points` is `[vocab_size, rank]` row-major, and so are `seen`, one row for each sample, whose tokens are `ids`.
+pub(super) fn refine_points(points: &mut [f32], rank: usize, ids: &[u32], seen: &[f32]) {
+    let mut sums: BTreeMap<u32, (f64, Vec<f64>)> = BTreeMap::new();
+    for (&id, point) in ids.iter().zip(seen.chunks(rank)) {
+        let (count, sum) = sums.entry(id).or_insert_with(|| (0.0, vec![0.0; rank]));
+        *count += 1.0;
+        sum.iter_mut().zip(point).for_each(|(sum, &value)| *sum += f64::from(value));
+    }
+    for (id, (count, sum)) in sums {
+        let point = &mut points[id as usize * rank..][..rank];
+        for (value, sum) in point.iter_mut().zip(sum) {
+            *value = ((PREFIXES_COUNT * f64::from(*value) + sum) / (PREFIXES_COUNT + count)) as f32;
+        }
+    }
+}
+
+fn indices(places: &[usize], device: &Device) -> Tensor<1, Int> {
+    let places: Vec<i32> = places.iter().map(|&place| place as i32).collect();
+    let shape = [places.len()];
+    Tensor::from_data(TensorData::new(places, shape), device)
 }
 
 /// The maps of a table of first positions, where a state is its token's and nothing else: coordinates in units of their ordinary

@@ -42,48 +42,55 @@ impl Lens {
         count: usize,
     ) -> Result<Vec<Vec<(u32, f32)>>, InvertError> {
         self.check(decoder, target)?;
-        self.shortlists(decoder, target, 0..target.positions(), count, Evidence::StateAndPrior)
+        let best = &self.evidence()[..1];
+        Ok(self.shortlists(decoder, target, 0..target.positions(), count, best)?.swap_remove(0))
     }
 
-    /// Whether it weighs the model's own expectation too.
-    pub(crate) fn has_prior(&self) -> bool {
-        self.prior.is_some()
+    /// What it can rank by, the best first.
+    pub(crate) fn evidence(&self) -> &'static [Evidence] {
+        match self.prior {
+            None => &[Evidence::State],
+            Some(_) => &[Evidence::StateAndPrior, Evidence::State, Evidence::Prior],
+        }
     }
 
-    /// The `count` most likely tokens at each of some positions.
+    /// The `count` most likely tokens at each of some positions, for each kind of evidence.
     pub(crate) fn shortlists(
         &self,
         decoder: &Decoder,
         target: &TargetStates,
         positions: Range<usize>,
         count: usize,
-        evidence: Evidence,
-    ) -> Result<Vec<Shortlist>, InvertError> {
+        evidence: &[Evidence],
+    ) -> Result<Vec<Vec<Shortlist>>, InvertError> {
         let Range { start: begin, end } = positions;
-        let mut lists = Vec::with_capacity(end - begin);
+        let mut lists: Vec<Vec<Shortlist>> = vec![Vec::with_capacity(end - begin); evidence.len()];
         if begin == 0 {
-            lists.push(match &self.first {
+            let first = match &self.first {
                 First::Bos(id) => vec![(*id, 0.0)],
                 First::Any(codebook) => {
-                    let state = rows(target, 0, 1, decoder);
-                    let points = codebook.place(state);
-                    best_of(codebook, points, None, 1.0, count)?.swap_remove(0)
+                    let points = codebook.place(rows(target, 0, 1, decoder));
+                    best_of(codebook, points, None, &[Evidence::State], 1.0, count)?
+                        .swap_remove(0)
+                        .swap_remove(0)
                 }
-            });
+            };
+            // Nothing stands before the first position that a prior could be read from.
+            lists.iter_mut().for_each(|lists| lists.push(first.clone()));
         }
         let begin = begin.max(1);
         if begin < end {
             let states = rows(target, begin, end, decoder);
             let before = rows(target, begin - 1, end - 1, decoder);
             let prior = match &self.prior {
-                Some(_) if evidence == Evidence::State => None,
-                None => None,
-                Some(map) => {
+                Some(map) if evidence.iter().any(|&evidence| evidence != Evidence::State) => {
                     Some(Prior { logits: logits(map, before.clone(), decoder)?, weight: map.weight })
                 }
+                _ => None,
             };
             let points = self.later.place(Tensor::cat(vec![states, before], 1));
-            lists.extend(best_of(&self.later, points, prior.as_ref(), self.about.sharpness, count)?);
+            let later = best_of(&self.later, points, prior.as_ref(), evidence, self.about.sharpness, count)?;
+            lists.iter_mut().zip(later).for_each(|(lists, later)| lists.extend(later));
         }
         Ok(lists)
     }
@@ -96,6 +103,8 @@ pub(crate) enum Evidence {
     StateAndPrior,
     /// The state alone: better where the prompt is not what the model expects.
     State,
+    /// The model's own expectation alone: better where the state is far from all that its token has elsewhere.
+    Prior,
 }
 
 /// Logits on the host, `[positions, vocab_size]`, and what the codebook's scores are weighted by beside them.
@@ -126,15 +135,16 @@ impl Codebook {
     }
 }
 
-/// The best tokens of each position, chunk by chunk of the vocabulary: a chunk's scores never leave the cache of the core that
-/// computes them.
+/// The best tokens of each position for each kind of evidence, chunk by chunk of the vocabulary: a chunk's scores never leave the
+/// cache of the core that computes them. Without a prior, only the state is evidence.
 pub(super) fn best_of(
     codebook: &Codebook,
     points: Tensor<2>,
     prior: Option<&Prior>,
+    evidence: &[Evidence],
     sharpness: f64,
     count: usize,
-) -> Result<Vec<Shortlist>, InvertError> {
+) -> Result<Vec<Vec<Shortlist>>, InvertError> {
     let positions = points.dims()[0];
     let vocab_size = codebook.vocab_size();
     let sharpness = sharpness as f32;
@@ -150,19 +160,31 @@ pub(super) fn best_of(
     let partial: Vec<Vec<Best>> = chunks
         .par_chunks(per_core)
         .map(|chunks| {
-            let mut best: Vec<Best> = (0..positions).map(|_| Best::keeping(count)).collect();
+            // Kind after kind for each position.
+            let mut best: Vec<Best> = (0..positions * evidence.len()).map(|_| Best::keeping(count)).collect();
             for &(start, codes, bias) in chunks {
                 let tokens = bias.dims()[1];
                 let scores = points.clone().matmul(codes.clone()) + bias.clone();
                 let scores = read_f32(scores)?;
-                for (position, (scores, best)) in scores.chunks(tokens).zip(&mut best).enumerate() {
-                    match prior {
-                        None => best.take(|token| scores[token] * sharpness, tokens, start),
-                        Some(Prior { logits, weight }) => {
-                            let logits = &logits[position * vocab_size + start..][..tokens];
-                            let weight = *weight as f32;
-                            let both = |token: usize| (scores[token] * weight + logits[token]) * sharpness;
-                            best.take(both, tokens, start);
+                for (position, (scores, best)) in
+                    scores.chunks(tokens).zip(best.chunks_mut(evidence.len())).enumerate()
+                {
+                    let logits = prior.map(|prior| {
+                        (&prior.logits[position * vocab_size + start..][..tokens], prior.weight as f32)
+                    });
+                    for (best, evidence) in best.iter_mut().zip(evidence) {
+                        match (evidence, logits) {
+                            (Evidence::State, _) | (_, None) => {
+                                best.take(|token| scores[token] * sharpness, tokens, start);
+                            }
+                            (Evidence::Prior, Some((logits, _))) => {
+                                best.take(|token| logits[token], tokens, start);
+                            }
+                            (Evidence::StateAndPrior, Some((logits, weight))) => {
+                                let both =
+                                    |token: usize| (scores[token] * weight + logits[token]) * sharpness;
+                                best.take(both, tokens, start);
+                            }
                         }
                     }
                 }
@@ -170,14 +192,15 @@ pub(super) fn best_of(
             Ok(best)
         })
         .collect::<Result<_, InvertError>>()?;
-    let merged = (0..positions).map(|position| {
-        let mut all: Shortlist =
-            partial.iter().flat_map(|best| best[position].kept.iter().copied()).collect();
+    let merged = |kind: usize, position: usize| {
+        let of_core = partial.iter().flat_map(|best| &best[position * evidence.len() + kind].kept);
+        let mut all: Shortlist = of_core.copied().collect();
         all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         all.truncate(count);
         all
-    });
-    Ok(merged.collect())
+    };
+    let of_kind = |kind| (0..positions).map(|position| merged(kind, position)).collect();
+    Ok((0..evidence.len()).map(of_kind).collect())
 }
 
 /// The largest scores so far, in no order; twice as many as wanted at most.

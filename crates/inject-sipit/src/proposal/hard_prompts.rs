@@ -147,7 +147,7 @@ impl Proposer for HardPrompts {
 
     fn draft(&mut self, open: &Open<'_>) -> Result<Option<Vec<u32>>, InvertError> {
         // It knows no prefix: once anything is settled or tried, it has nothing to add.
-        if !open.prefix.is_empty() || open.last.is_some() || !open.tested.is_empty() {
+        if !open.prefix.is_empty() || !open.provisional.is_empty() || !open.tested.is_empty() {
             return Ok(None);
         }
         self.search(open).map(Some)

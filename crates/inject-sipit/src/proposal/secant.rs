@@ -2,6 +2,8 @@
 
 mod recall;
 
+use std::collections::HashSet;
+
 use burn::tensor::{Tensor, TensorData};
 use inject_collisions::{Decoder, weighted_distance};
 use nalgebra::{DMatrix, DVector};
@@ -22,15 +24,18 @@ use crate::{InvertError, median::centre_and_spread, noise::spread, read, read_f3
 /// the combination is `z / sum(z)` with `(G + lambda / w) z = 1`: ridge regression's intercept at the state given.
 ///
 /// What was tested at earlier positions is remembered: one linear map from states to embeddings, fitted to all of it, drafts the
-/// positions to come.
+/// positions to come. [`Secant::surveying`] makes it good from the beginning.
 #[derive(Clone, Debug)]
 pub struct Secant {
     limit: usize,
+    survey: usize,
     /// The position at hand, and how many candidates were proposed there.
     here: Option<(u64, usize)>,
     proposed: usize,
-    /// How many of them were sampled.
+    /// How many tokens were sampled there beside.
     sampled: usize,
+    /// Whether this is where the survey is made.
+    surveying: bool,
     memory: Memory,
     /// The same for every guess.
     directions: Option<Directions>,
@@ -74,13 +79,50 @@ const RIDGE: f64 = 1e-2;
 impl Secant {
     /// Up to `limit` candidates at a position.
     pub fn up_to(limit: usize) -> Self {
-        Secant { limit, here: None, proposed: 0, sampled: 0, memory: Memory::default(), directions: None }
+        Secant {
+            limit,
+            survey: 0,
+            here: None,
+            proposed: 0,
+            sampled: 0,
+            surveying: false,
+            memory: Memory::default(),
+            directions: None,
+        }
     }
 
-    /// Untested tokens from all over the vocabulary.
+    /// The same, which tests so many tokens from all over the vocabulary, beyond the limit, where it is first asked behind the first
+    /// position: a sixteenth of the vocabulary at most. They cost what a few dozen forward passes of a prompt cost, once for all prompts of a
+    /// model at a tap; and what they tell of the map from states to embeddings drafts most other positions.
+    pub fn surveying(self, tokens: usize) -> Self {
+        Secant { survey: tokens, ..self }
+    }
+
+    /// How many tokens from all over the vocabulary are worth testing here; of a small one a share, as more would be half a scan.
+    fn enough_sampled(&self, place: &Place<'_>) -> usize {
+        let wanted = if self.surveying { self.survey } else { SAMPLED };
+        wanted.min(place.vocab_size() / 16).max(2)
+    }
+
+    /// Untested tokens from all over the vocabulary, more of the low ids: tokenizers number their tokens in the order in which they
+    /// were merged or by probability, so these are the common ones.
     fn sample(&self, place: &Place<'_>) -> Vec<u32> {
-        let all = spread(place.vocab_size() as u32).take(place.vocab_size());
-        all.filter(|id| !place.tested.contains(*id)).take(enough_sampled(place)).collect()
+        let vocab_size = place.vocab_size();
+        let common_first = |id: u32| (u64::from(id) * u64::from(id) / vocab_size as u64) as u32;
+        let mut once = HashSet::new();
+        let all = spread(vocab_size as u32).take(vocab_size).map(common_first);
+        let untested = all.filter(|id| !place.tested.contains(*id) && once.insert(*id));
+        untested.take(self.enough_sampled(place)).collect()
+    }
+
+    /// Begins a position.
+    fn arrive(&mut self, place: &Place<'_>) {
+        let here = (place.target.id(), place.position());
+        if self.here != Some(here) {
+            self.here = Some(here);
+            (self.proposed, self.sampled) = (0, 0);
+            self.surveying = self.survey > 0 && place.position() > 0 && self.memory.begin_survey();
+        }
     }
 
     /// The untested tokens to which the tested ones point.
@@ -202,11 +244,6 @@ impl Directions {
     }
 }
 
-/// [`SAMPLED`], or a share of a small vocabulary, of which more would be half a scan.
-fn enough_sampled(place: &Place<'_>) -> usize {
-    SAMPLED.min(place.vocab_size() / 16).max(2)
-}
-
 /// What makes each coordinate count in units of its spread over some states; one that does not vary says nothing.
 fn by_spread(sample: &[(u32, Vec<f64>)], d_model: usize) -> Vec<f64> {
     let spread = |i: usize| centre_and_spread(sample.iter().map(|(_, state)| state[i]).collect()).1;
@@ -252,22 +289,20 @@ impl Proposer for Secant {
     }
 
     fn propose(&mut self, place: &Place<'_>) -> Result<Vec<u32>, InvertError> {
-        let here = (place.target.id(), place.position());
-        if self.here != Some(here) {
-            self.here = Some(here);
-            (self.proposed, self.sampled) = (0, 0);
-        }
         self.memory.belong_to(place.decoder);
+        self.arrive(place);
         self.memory.take_in(place);
         if self.proposed >= self.limit {
             return Ok(Vec::new());
         }
-        let everywhere = place.position() == 0 || self.proposed >= NEARBY;
-        let proposed = if everywhere && self.sampled < enough_sampled(place) {
+        let everywhere = place.position() == 0 || self.surveying || self.proposed >= NEARBY;
+        if everywhere && self.sampled < self.enough_sampled(place) {
             let sample = self.sample(place);
-            self.sampled += sample.len();
-            sample
-        } else if everywhere {
+            self.sampled += sample.len().max(1);
+            self.proposed += if self.surveying { 0 } else { sample.len() };
+            return Ok(sample);
+        }
+        let proposed = if everywhere {
             self.pointed_to(place, Basis::Everywhere)?
         } else if place.tested.len() >= ENOUGH {
             self.pointed_to(place, Basis::Nearby)?

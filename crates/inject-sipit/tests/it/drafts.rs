@@ -178,10 +178,14 @@ impl Proposer for SecondThoughts {
 
     fn draft(&mut self, open: &Open<'_>) -> Result<Option<Vec<u32>>, InvertError> {
         let at = open.prefix.len();
-        let Some(last) = open.last else { return Ok(Some(self.wrong.clone())) };
-        // What the last draft gave is there to learn from.
-        assert_eq!((last.begin, &last.ids[..]), (at, &self.wrong[at..]));
-        assert_eq!(last.states.len(), last.ids.len() * open.target.d_model());
+        if open.provisional.is_empty() {
+            return Ok(Some(self.wrong.clone()));
+        }
+        // What the first draft showed is there to learn from.
+        let shown: Vec<(usize, u32)> =
+            open.provisional.iter().map(|(position, seen)| (position, seen[0].id)).collect();
+        let drafted: Vec<(usize, u32)> = (at..PROMPT.len()).zip(self.wrong[at..].iter().copied()).collect();
+        assert_eq!(shown, drafted);
         assert!(open.tested.contains(self.wrong[at]) && open.tested.len() == 1);
         Ok(Some(PROMPT[at..].to_vec()))
     }
@@ -208,6 +212,56 @@ fn a_second_draft_corrects_the_first() {
             let runner_up = corrected.runner_up.unwrap();
             assert_eq!(runner_up.id, wrong[at], "{case}");
             assert_eq!(corrected.margin, Some(runner_up.distance - corrected.distance), "{case}");
+        }
+    }
+}
+
+/// Drafts whatever is nearest by what is known provisionally, where two tokens were computed; else as [`Doubtful`].
+struct Attentive(Doubtful);
+
+impl Proposer for Attentive {
+    fn name(&self) -> &'static str {
+        "attentive"
+    }
+
+    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Vec<u32>>, InvertError> {
+        let begin = open.prefix.len();
+        let mut draft = planted(&self.0.wrong)[begin..].to_vec();
+        for (position, seen) in open.provisional.iter() {
+            assert!(position >= begin, "settled positions are forgotten");
+            assert!(seen.windows(2).all(|pair| pair[0].distance <= pair[1].distance));
+            let computed = if self.0.wrong.contains(&position) { 3 } else { 1 };
+            assert_eq!(seen.len(), computed, "position {position}");
+            draft[position - begin] = seen[0].id;
+        }
+        Ok(Some(draft))
+    }
+
+    fn alternatives(&mut self, open: &Open<'_>, draft: &[u32]) -> Result<Vec<Alternative>, InvertError> {
+        match open.provisional.is_empty() {
+            true => self.0.alternatives(open, draft),
+            false => Ok(Vec::new()),
+        }
+    }
+
+    fn propose(&mut self, _: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+        Ok(Vec::new())
+    }
+}
+
+#[test]
+fn what_a_pass_shows_behind_a_wrong_token_corrects_the_next_draft() {
+    let wrong = vec![2, 5, 6, 9];
+    for device in inject_devices::compiled() {
+        for case in FAMILIES {
+            let decoder = model(case, &device).decoder;
+            let target = target(&decoder, &PROMPT, Tap::Block(2));
+            let mut policy = Policy::new().then(Attentive(Doubtful { wrong: wrong.clone(), knowing: true }));
+            let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
+            assert_eq!(inversion.token_ids(), PROMPT, "{case}");
+            // One pass with two alternatives at each wrong token, and one from the first of them on.
+            let states = PROMPT.len() + 2 * wrong.len() + (PROMPT.len() - wrong[0]);
+            assert_eq!(stage(&inversion, "draft").states, states, "{case}");
         }
     }
 }

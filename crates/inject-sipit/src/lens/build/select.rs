@@ -10,7 +10,7 @@ use crate::{
     lens::{
         Codebook, First, Lens, LensAbout, PriorMap,
         fit::{Fitted, columns, gather},
-        score::{Prior, Shortlist, best_of, logits},
+        score::{Evidence, Prior, Shortlist, best_of, logits},
     },
 };
 
@@ -30,8 +30,11 @@ const SHORTLIST: usize = 16;
 /// What the choice is made for: a prompt of this length,
 const PROMPT: f64 = 64.0;
 
-/// of which each miss costs this share of a forward pass: a batch of candidates and part of another draft.
+/// of which each wrong token costs this share of a forward pass: part of another draft.
 const MISS: f64 = 0.5;
+
+/// A token that is not even on the shortlist costs so many more: other sources search for it.
+const UNLISTED: f64 = 2.0;
 
 /// One tap's held-out text.
 pub(super) struct Trial<'a> {
@@ -72,8 +75,10 @@ impl Trial<'_> {
             for weight in std::iter::once(None).chain(WEIGHTS.map(Some)) {
                 prior.weight = weight.unwrap_or(0.0);
                 let beside = weight.map(|_| &prior);
-                let lists = best_of(&codebook, placed.clone(), beside, 1.0, SHORTLIST)?;
-                let cost = self.cost(rank, weight.is_some(), 1.0 - within(&held_out, &lists, 1));
+                let evidence = [Evidence::StateAndPrior];
+                let lists =
+                    best_of(&codebook, placed.clone(), beside, &evidence, 1.0, SHORTLIST)?.swap_remove(0);
+                let cost = self.cost(rank, weight.is_some(), &held_out, &lists);
                 if best.as_ref().is_none_or(|best| cost < best.cost) {
                     best = Some(Scored { rank, weight, cost, lists });
                 }
@@ -103,11 +108,12 @@ impl Trial<'_> {
     }
 
     /// Forward passes beyond the one that verifies, for a prompt drafted so.
-    fn cost(&self, rank: usize, with_prior: bool, misses: f64) -> f64 {
+    fn cost(&self, rank: usize, with_prior: bool, held_out: &[Sample], lists: &[Shortlist]) -> f64 {
         let config = self.decoder.config();
         let width = rank + if with_prior { config.d_model } else { 0 };
         let draft = 2.0 * (width * config.vocab_size) as f64;
-        draft / config.flops_per_token(self.tap).max(1.0) + misses * PROMPT * MISS
+        let [wrong, unlisted] = [1, SHORTLIST].map(|count| 1.0 - within(held_out, lists, count));
+        draft / config.flops_per_token(self.tap).max(1.0) + PROMPT * (wrong * MISS + unlisted * UNLISTED)
     }
 }
 

@@ -12,6 +12,8 @@ use crate::{InvertError, Open, Place, TargetStates, read};
 pub(super) struct Memory {
     /// `d_model` and `vocab_size` of the model the pairs belong to.
     model: Option<(usize, usize)>,
+    /// Whether the vocabulary was surveyed behind the first position.
+    surveyed: bool,
     ids: Vec<u32>,
     /// Row after row.
     states: Vec<f32>,
@@ -67,6 +69,16 @@ impl Memory {
         if self.model != model {
             *self = Memory { model, ..Memory::default() };
         }
+    }
+
+    /// Whether the vocabulary is yet to be surveyed. Then what was tested before is forgotten: first positions, as attention sinks, are of
+    /// another kind.
+    pub(super) fn begin_survey(&mut self) -> bool {
+        if self.surveyed {
+            return false;
+        }
+        *self = Memory { model: self.model, surveyed: true, ..Memory::default() };
+        true
     }
 
     /// Takes in what was tested at a position since the last call.
