@@ -1,7 +1,7 @@
 //! A lens ranks the whole vocabulary for every position at once, without knowing the prefix.
 //!
 //! A state is mostly its own token. What the context adds is partly known too, because the state before it is given. With `C[v]`
-//! the mean state of token `v` behind a few fixed prefixes, `A` a linear map from the previous state to what the context adds,
+//! the mean state of token `v` behind a few fixed prefixes and wherever a text has it, `A` a linear map from the previous state to what the context adds,
 //! and `S` the covariance of what is then left, the score of a token is
 //!
 //! ```text
@@ -66,17 +66,17 @@ pub struct LensAbout {
     pub sharpness: f64,
 }
 
-/// Tokens as points of a low-dimensional space in which distance is evidence.
+/// Tokens as points of a low-dimensional space in which distance is evidence: the nearer the point of a state, the larger its product
+/// with the token's less half the square of that.
 #[derive(Clone, Debug)]
 struct Codebook {
-    /// `[inputs, rank]`: a state (and the one before it) to a point.
+    /// `[inputs, rank + 1]`: a state (and the one before it) to a point, whose last coordinate is one.
     projection: Tensor<2>,
-    /// `[1, rank]`
+    /// `[1, rank + 1]`
     offset: Tensor<2>,
-    /// Points of consecutive tokens, transposed: `[rank, tokens]` each, so that a product reads them in order.
+    /// Points of consecutive tokens, each with minus half its squared length behind it, transposed: `[rank + 1, tokens]` each, so that
+    /// one product reads them in order and is the score.
     chunks: Vec<Tensor<2>>,
-    /// `[1, tokens]` each: minus half the squared length of each point.
-    biases: Vec<Tensor<2>>,
 }
 
 /// From the state before a position to the state after the final norm, whose logits are the prior.
@@ -103,35 +103,49 @@ enum First {
 const CHUNK: usize = 2048;
 
 impl Codebook {
-    /// From points on the host, `[vocab_size, rank]` row-major.
-    fn new(projection: Tensor<2>, offset: Tensor<2>, codes: &[f32], rank: usize, device: &Device) -> Self {
-        let mut chunks = Vec::new();
-        let mut biases = Vec::new();
-        for rows in codes.chunks(CHUNK * rank) {
+    /// From maps to points of `rank` coordinates, and the tokens' points on the host, `[vocab_size, rank]` row-major.
+    fn new(projection: Tensor<2>, offset: Tensor<2>, codes: &[f32], device: &Device) -> Self {
+        let [inputs, rank] = projection.dims();
+        let beside = |map: Tensor<2>, last: f32, rows: usize| {
+            Tensor::cat(vec![map, tensor(vec![last; rows], [rows, 1], device)], 1)
+        };
+        let transposed = |rows: &[f32]| {
             let tokens = rows.len() / rank;
-            let mut transposed = vec![0.0_f32; rows.len()];
+            let mut transposed = vec![0.0_f32; (rank + 1) * tokens];
             for (token, row) in rows.chunks(rank).enumerate() {
-                for (axis, &value) in row.iter().enumerate() {
+                let half = -0.5 * row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>();
+                for (axis, &value) in row.iter().chain([&(half as f32)]).enumerate() {
                     transposed[axis * tokens + token] = value;
                 }
             }
-            let half = |row: &[f32]| -0.5 * row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() as f32;
-            let bias: Vec<f32> = rows.chunks(rank).map(half).collect();
-            chunks.push(tensor(transposed, [rank, tokens], device));
-            biases.push(tensor(bias, [1, tokens], device));
+            tensor(transposed, [rank + 1, tokens], device)
+        };
+        Codebook {
+            projection: beside(projection, 0.0, inputs),
+            offset: beside(offset, 1.0, 1),
+            chunks: codes.chunks(CHUNK * rank).map(transposed).collect(),
         }
-        Codebook { projection, offset, chunks, biases }
+    }
+
+    fn rank(&self) -> usize {
+        self.offset.dims()[1] - 1
     }
 
     fn vocab_size(&self) -> usize {
-        self.biases.iter().map(|bias| bias.dims()[1]).sum()
+        self.chunks.iter().map(|chunk| chunk.dims()[1]).sum()
+    }
+
+    /// The maps to points, without the coordinate that is one.
+    fn maps(&self) -> (Tensor<2>, Tensor<2>) {
+        let rank = self.rank();
+        (self.projection.clone().narrow(1, 0, rank), self.offset.clone().narrow(1, 0, rank))
     }
 
     /// The points on the host again, `[vocab_size, rank]` row-major.
     fn codes(&self) -> Result<Vec<f32>, crate::InvertError> {
         let mut codes = Vec::new();
         for chunk in &self.chunks {
-            codes.extend(crate::read_f32(chunk.clone().transpose())?);
+            codes.extend(crate::read_f32(chunk.clone().narrow(0, 0, self.rank()).transpose())?);
         }
         Ok(codes)
     }

@@ -119,15 +119,16 @@ impl Lens {
 
 fn codebook_tensors(codebook: &Codebook, names: [&'static str; 3]) -> Result<[Stored; 3], InvertError> {
     let codes = codebook.codes()?;
-    let rank = codebook.offset.dims()[1];
+    let rank = codebook.rank();
+    let (projection, offset) = codebook.maps();
     // A point beyond the range of f16 lies far from all others wherever it is put at its edge.
     let edge = f16::MAX.to_f32();
     let bytes =
         codes.iter().flat_map(|&value| f16::from_f32(value.clamp(-edge, edge)).to_le_bytes()).collect();
     let shape = vec![codebook.vocab_size(), rank];
     Ok([
-        float(names[0], codebook.projection.clone())?,
-        float(names[1], codebook.offset.clone())?,
+        float(names[0], projection)?,
+        float(names[1], offset)?,
         Stored { name: names[2], shape, dtype: Dtype::F16, bytes },
     ])
 }
@@ -220,6 +221,6 @@ impl<'a> Reader<'a> {
         let (codes, rank) = self.values(names[2], Dtype::F16, vocab_size)?;
         let projection = self.matrix(names[0], [inputs, rank], device)?;
         let offset = self.matrix(names[1], [1, rank], device)?;
-        Ok(Codebook::new(projection, offset, &codes, rank, device))
+        Ok(Codebook::new(projection, offset, &codes, device))
     }
 }

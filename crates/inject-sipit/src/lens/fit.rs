@@ -242,3 +242,37 @@ pub(super) fn projected(
 ) -> Result<Vec<f32>, InvertError> {
     read_f32(states.cast(burn::tensor::DType::F32).matmul(projection.clone()) + offset.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_samples_own_state_is_not_in_its_tokens_mean() {
+        let tokens = [1, 0, 1, 1];
+        let rest = [5.0_f32, 100.0, 7.0, -3.0];
+        for device in inject_devices::compiled() {
+            let means = tensor(vec![20.0, 10.0, 20.0, 20.0], [4, 1], &device);
+            let found =
+                read_f32(means_without_own(means, tensor(rest.to_vec(), [4, 1], &device), &tokens)).unwrap();
+            let expected = |i: usize| {
+                let others = (0..4).filter(|&j| j != i && tokens[j] == tokens[i]);
+                let (count, sum) = others.fold((0.0, 0.0), |(n, sum), j| (n + 1.0, sum + f64::from(rest[j])));
+                [20.0, 10.0, 20.0, 20.0][i] + sum / (PREFIXES_COUNT + count)
+            };
+            for (i, &found) in found.iter().enumerate() {
+                assert!((f64::from(found) - expected(i)).abs() < 1e-5, "sample {i}: {found}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_point_moves_towards_where_its_token_occurs() {
+        let mut points = vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        refine_points(&mut points, 2, &[2, 0, 2], &[10.0, 0.0, 1.0, 2.0, 20.0, 0.0]);
+        // Seen where it lies, never seen, and seen twice elsewhere.
+        assert_eq!(points[..4], [1.0, 2.0, 3.0, 4.0]);
+        let mean = |own: f64, sum: f64| ((PREFIXES_COUNT * own + sum) / (PREFIXES_COUNT + 2.0)) as f32;
+        assert_eq!(points[4..], [mean(5.0, 30.0), mean(6.0, 0.0)]);
+    }
+}

@@ -129,7 +129,7 @@ fn rows(target: &TargetStates, begin: usize, end: usize, decoder: &Decoder) -> T
 }
 
 impl Codebook {
-    /// Points of states: `[positions, inputs]` to `[positions, rank]`.
+    /// Points of states: `[positions, inputs]` to `[positions, rank + 1]`.
     pub(super) fn place(&self, states: Tensor<2>) -> Tensor<2> {
         states.cast(DType::F32).matmul(self.projection.clone()) + self.offset.clone()
     }
@@ -148,13 +148,12 @@ pub(super) fn best_of(
     let positions = points.dims()[0];
     let vocab_size = codebook.vocab_size();
     let sharpness = sharpness as f32;
-    let starts = codebook.biases.iter().scan(0, |next, bias| {
+    let starts = codebook.chunks.iter().scan(0, |next, chunk| {
         let start = *next;
-        *next += bias.dims()[1];
+        *next += chunk.dims()[1];
         Some(start)
     });
-    let chunks: Vec<(usize, &Tensor<2>, &Tensor<2>)> =
-        starts.zip(&codebook.chunks).zip(&codebook.biases).map(|((s, c), b)| (s, c, b)).collect();
+    let chunks: Vec<(usize, &Tensor<2>)> = starts.zip(&codebook.chunks).collect();
     // Each core goes through its part of the vocabulary chunk by chunk, and knows the best so far.
     let per_core = chunks.len().div_ceil(rayon::current_num_threads()).max(1);
     let partial: Vec<Vec<Best>> = chunks
@@ -162,10 +161,9 @@ pub(super) fn best_of(
         .map(|chunks| {
             // Kind after kind for each position.
             let mut best: Vec<Best> = (0..positions * evidence.len()).map(|_| Best::keeping(count)).collect();
-            for &(start, codes, bias) in chunks {
-                let tokens = bias.dims()[1];
-                let scores = points.clone().matmul(codes.clone()) + bias.clone();
-                let scores = read_f32(scores)?;
+            for &(start, codes) in chunks {
+                let tokens = codes.dims()[1];
+                let scores = read_f32(points.clone().matmul(codes.clone()))?;
                 for (position, (scores, best)) in
                     scores.chunks(tokens).zip(best.chunks_mut(evidence.len())).enumerate()
                 {

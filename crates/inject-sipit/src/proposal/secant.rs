@@ -121,7 +121,9 @@ impl Secant {
         if self.here != Some(here) {
             self.here = Some(here);
             (self.proposed, self.sampled) = (0, 0);
-            self.surveying = self.survey > 0 && place.position() > 0 && self.memory.begin_survey();
+            // Too few tokens would make no map.
+            let worthwhile = self.survey.min(place.vocab_size() / 16) >= recall::FEWEST;
+            self.surveying = worthwhile && place.position() > 0 && self.memory.begin_survey();
         }
     }
 

@@ -1,8 +1,8 @@
 //! Whatever proposes, the prompt is the same; what differs is the cost.
 
-use inject_sipit::{Policy, Prior, RandomOrder, Settings, Tap};
+use inject_sipit::{Policy, Prior, RandomOrder, Secant, Settings, Tap};
 
-use crate::small::{FAMILIES, invert, model, target};
+use crate::small::{FAMILIES, invert, model, of_vocabulary, target};
 
 #[test]
 fn every_policy_recovers_the_same_prompt() {
@@ -24,5 +24,34 @@ fn every_policy_recovers_the_same_prompt() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_survey_of_the_vocabulary_drafts_the_positions_behind_it() {
+    const VOCAB: u32 = 8192;
+    const SURVEY: usize = 512;
+    let prompt: Vec<u32> = (0..24).map(|i| (i * i * 331 + 7 * i + 4000) % VOCAB).collect();
+    for device in inject_devices::compiled() {
+        let decoder = of_vocabulary("llama", VOCAB as usize, 5, &device);
+        let target = target(&decoder, &prompt, Tap::Block(1));
+        let mut policy = Policy::new().then(Secant::up_to(1024).surveying(SURVEY));
+        for round in 0..2 {
+            let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
+            assert_eq!(inversion.token_ids(), prompt);
+            // Made once, at the second position; a model known already is not surveyed again.
+            let at = |position: usize| inversion.positions[position].candidates_tested;
+            assert_eq!(at(1) >= SURVEY, round == 0, "{} candidates", at(1));
+            let behind = &inversion.positions[2..];
+            let drafted = behind.iter().filter(|position| position.found_by == "draft").count();
+            assert!(2 * drafted > behind.len(), "{drafted} of {}", behind.len());
+        }
+        // A sixteenth of a small vocabulary would make no map.
+        let small = of_vocabulary("llama", 1024, 5, &device);
+        let prompt: Vec<u32> = prompt.iter().map(|id| id % 1024).collect();
+        let target = crate::small::target(&small, &prompt, Tap::Block(1));
+        let mut policy = Policy::new().then(Secant::up_to(256).surveying(SURVEY));
+        let inversion = invert(&small, &target, &mut policy, Settings::default()).unwrap();
+        assert_eq!(inversion.token_ids(), prompt);
     }
 }

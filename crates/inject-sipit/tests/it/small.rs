@@ -7,8 +7,8 @@ use std::{
 
 use burn::tensor::Device;
 use inject_sipit::{
-    Decoder, Extraction, Inversion, InvertError, Inverter, Model, Origin, Policy, Precision, Scan, Settings,
-    Tap, TargetStates, foreign::SourceDtype, store::Positions,
+    Decoder, DecoderConfig, Extraction, Inversion, InvertError, Inverter, Model, Origin, Policy, Precision,
+    Scan, Settings, Tap, TargetStates, foreign::SourceDtype, store::Positions,
 };
 use safetensors::SafeTensors;
 
@@ -31,9 +31,18 @@ pub(crate) fn random(case: &str, seed: u64, device: &Device) -> Decoder {
 
 /// The same form with weights of another width.
 pub(crate) fn drawn(case: &str, std: f64, seed: u64, device: &Device) -> Decoder {
+    of_config(model(case, device).decoder.config(), std, seed, device)
+}
+
+/// The same form with a vocabulary of another size.
+pub(crate) fn of_vocabulary(case: &str, vocab_size: usize, seed: u64, device: &Device) -> Decoder {
+    let config = model(case, device).decoder.config().clone();
+    of_config(&DecoderConfig { vocab_size, ..config }, 0.2, seed, device)
+}
+
+fn of_config(config: &DecoderConfig, std: f64, seed: u64, device: &Device) -> Decoder {
     // A device's random numbers belong to the whole process: tests that run beside each other draw in turn.
     static DRAWING: Mutex<()> = Mutex::new(());
-    let config = model(case, device).decoder.config().clone();
     let _turn = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
     device.seed(seed);
     config.init(std, device)

@@ -151,9 +151,7 @@ impl<'a> Codebooks<'a> {
             (FirstPosition::Bos(id), _) => Ok(First::Bos(id)),
             (FirstPosition::Any, None) => Err(InvertError::NoStates),
             (FirstPosition::Any, Some(Table { projection, offset, points })) => {
-                let rank = offset.dims()[1];
-                let device = self.decoder.device();
-                let codebook = Codebook::new(projection, offset, &points, rank, &device);
+                let codebook = Codebook::new(projection, offset, &points, &self.decoder.device());
                 Ok(First::Any(Box::new(codebook)))
             }
         }

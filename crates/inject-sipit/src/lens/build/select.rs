@@ -120,7 +120,7 @@ impl Trial<'_> {
 fn codebook(fitted: &Fitted, points: &[f32], rank: usize, most: usize) -> Codebook {
     let device = fitted.offset.device();
     let kept: Vec<f32> = points.chunks(most).flat_map(|point| &point[..rank]).copied().collect();
-    Codebook::new(columns(&fitted.projection, rank), columns(&fitted.offset, rank), &kept, rank, &device)
+    Codebook::new(columns(&fitted.projection, rank), columns(&fitted.offset, rank), &kept, &device)
 }
 
 /// The share of positions whose true token is among the first `count`.

@@ -51,7 +51,7 @@ struct Fit {
 }
 
 /// Pairs from which a map is worth its product with the vocabulary.
-const FEWEST: usize = 384;
+pub(super) const FEWEST: usize = 384;
 
 /// Pairs kept.
 const MOST: usize = 4096;
