@@ -268,6 +268,7 @@ impl<'a> Inverter<'a> {
         policy: &mut Policy,
     ) -> Result<Option<Drafted>, InvertError> {
         let prefix = hypothesis.ids();
+        run.provisional.forget_before(prefix.len());
         let open = Open {
             decoder: self.decoder,
             target: run.target,

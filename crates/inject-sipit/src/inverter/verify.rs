@@ -113,7 +113,6 @@ impl Inverter<'_> {
                 break;
             }
         }
-        run.provisional.forget_before(hypothesis.len());
         for (place, &own) in drafted.iter().enumerate().skip(hypothesis.len() - begin) {
             let position = begin + place;
             let wanted = run.target.state(position);
