@@ -1,8 +1,8 @@
 //! A lens ranks the whole vocabulary for every position at once, without knowing the prefix.
 //!
 //! A state is mostly its own token. What the context adds is partly known too, because the state before it is given. With `C[v]`
-//! the mean state of token `v` behind a few fixed prefixes and wherever a text has it, `A` a linear map from the previous state to what the context adds,
-//! and `S` the covariance of what is then left, the score of a token is
+//! the mean state of token `v` behind a few fixed prefixes and wherever a text has it, `A` a linear map from the previous state to
+//! what the context adds, and `S` the covariance of what is then left, the score of a token is
 //!
 //! ```text
 //! score(v) = -1/2 (h - m - A h' - C[v])' S^-1 (h - m - A h' - C[v])   +   logit(v | B h') / w
