@@ -50,7 +50,7 @@ mod settings;
 pub mod studies;
 mod target;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor, TensorData};
 pub use inject_collisions;
 pub use inject_collisions::*;
 
@@ -80,4 +80,11 @@ fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f64>, InvertError> {
 /// The same in f32.
 fn read_f32<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, InvertError> {
     Ok(to_host(tensor)?)
+}
+
+/// Places on a device, for selecting rows.
+fn indices(places: impl IntoIterator<Item = usize>, device: &burn::tensor::Device) -> Tensor<1, Int> {
+    let places: Vec<i32> = places.into_iter().map(|place| place as i32).collect();
+    let shape = [places.len()];
+    Tensor::from_data(TensorData::new(places, shape), device)
 }

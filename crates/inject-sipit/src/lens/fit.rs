@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData};
+use burn::tensor::{Device, IndexingUpdateOp, Tensor};
 use inject_collisions::Tap;
 use nalgebra::DMatrix;
 
 use super::{LensError, PriorMap, tensor};
 use crate::{
-    InvertError,
+    InvertError, indices,
     median::{centre_and_spread, median},
     read, read_f32,
 };
@@ -84,7 +84,7 @@ pub(super) fn fit(
         Ok((added_mean, context_map, rest))
     };
     // First beside the means behind the prefixes; then beside those that the occurrences in the text, less their context, make better.
-    let behind_prefixes = classes.clone().select(0, indices(&samples.tokens, &device));
+    let behind_prefixes = classes.clone().select(0, indices(samples.tokens.iter().copied(), &device));
     let (.., rest) = context_beside(behind_prefixes.clone())?;
     let (added_mean, context_map, rest) =
         context_beside(means_without_own(behind_prefixes, rest, &samples.tokens))?;
@@ -133,7 +133,7 @@ fn means_without_own(behind_prefixes: Tensor<2>, rest: Tensor<2>, tokens: &[usiz
     let distinct = tokens.iter().max().map_or(0, |&last| last + 1);
     let mut counts = vec![0_u32; distinct];
     tokens.iter().for_each(|&token| counts[token] += 1);
-    let of_sample = indices(tokens, &device);
+    let of_sample = indices(tokens.iter().copied(), &device);
     let sums = Tensor::zeros([distinct, rest.dims()[1]], &device);
     let sums = sums.select_assign(0, of_sample.clone(), rest.clone(), IndexingUpdateOp::Add);
     let others = sums.select(0, of_sample) - rest;
@@ -160,12 +160,6 @@ pub(super) fn refine_points(points: &mut [f32], rank: usize, ids: &[u32], seen: 
             *value = ((PREFIXES_COUNT * f64::from(*value) + sum) / (PREFIXES_COUNT + count)) as f32;
         }
     }
-}
-
-fn indices(places: &[usize], device: &Device) -> Tensor<1, Int> {
-    let places: Vec<i32> = places.iter().map(|&place| place as i32).collect();
-    let shape = [places.len()];
-    Tensor::from_data(TensorData::new(places, shape), device)
 }
 
 /// The maps of a table of first positions, where a state is its token's and nothing else: coordinates in units of their ordinary

@@ -1,10 +1,10 @@
 //! The rows of the embedding, and which of them are near a point.
 
-use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData};
 use inject_collisions::{Decoder, ModelError};
 
 use super::descent::wide;
-use crate::{InvertError, read};
+use crate::{InvertError, indices, read};
 
 /// The rows of the embedding, as far as distances to them need them.
 #[derive(Clone, Debug)]
@@ -60,8 +60,7 @@ impl Rows {
 
     /// Some rows, `[ids, d_model]`, in the model's own number format.
     pub(super) fn rows(&self, ids: &[u32]) -> Tensor<2> {
-        let data = TensorData::new(ids.iter().map(|&id| id as i32).collect::<Vec<_>>(), [ids.len()]);
-        self.table.clone().select(0, Tensor::<1, Int>::from_data(data, &self.table.device()))
+        self.table.clone().select(0, indices(ids.iter().map(|&id| id as usize), &self.table.device()))
     }
 
     /// One row, on the host.

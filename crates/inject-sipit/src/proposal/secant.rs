@@ -10,7 +10,7 @@ use nalgebra::{DMatrix, DVector};
 
 use self::recall::Memory;
 use super::{Open, Place, Proposer, most_likely};
-use crate::{InvertError, median::centre_and_spread, noise::spread, read, read_f32};
+use crate::{InvertError, indices, median::centre_and_spread, noise::spread, read, read_f32};
 
 /// Guesses the embedding of the token looked for from the candidates tested so far, and proposes the tokens in its direction.
 ///
@@ -268,8 +268,7 @@ fn largest_of_columns(values: &[f32], columns: usize) -> Vec<u32> {
 
 /// The embeddings of some tokens, `[tokens, d_model]`.
 fn embeddings(decoder: &Decoder, ids: &[u32]) -> Tensor<2> {
-    let rows: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
-    let rows = Tensor::from_data(TensorData::new(rows, [ids.len()]), &decoder.device());
+    let rows = indices(ids.iter().map(|&id| id as usize), &decoder.device());
     decoder.token_embedding().select(0, rows)
 }
 

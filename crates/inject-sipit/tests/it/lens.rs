@@ -8,8 +8,8 @@ use std::{
 
 use burn::tensor::Device;
 use inject_sipit::{
-    Decoder, ExtractError, FirstPosition, Inversion, InvertError, Lens, LensAbout, LensBuilder, LensError,
-    LensProgress, LensProposals, ModelError, Policy, Settings, Tap, TargetStates,
+    Decoder, ExtractError, FirstPosition, Inversion, InvertError, Lens, LensBuilder, LensError, LensProgress,
+    LensProposals, ModelError, Policy, Settings, Tap, TargetStates,
 };
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
@@ -356,16 +356,7 @@ fn a_lens_read_back_drafts_what_it_drafted_before() {
                 let tap = made.about().tap;
                 made.save(folder.path()).unwrap();
                 let read = Lens::load(folder.path(), tap, HASH, &device).unwrap();
-                // Decimal fractions may come back off by a last digit.
-                let (read_about, about) = (read.about(), made.about());
-                assert!((read_about.held_out_top_1 - about.held_out_top_1).abs() < 1e-15, "{tap}");
-                assert!((read_about.held_out_top_16 - about.held_out_top_16).abs() < 1e-15, "{tap}");
-                assert!((read_about.sharpness / about.sharpness - 1.0).abs() < 1e-15, "{tap}");
-                let LensAbout { held_out_top_1, held_out_top_16, sharpness, .. } = *about;
-                assert_eq!(
-                    LensAbout { held_out_top_1, held_out_top_16, sharpness, ..read_about.clone() },
-                    *about
-                );
+                assert_eq!(read.about(), made.about());
                 let states = target(&decoder, &prompt, tap);
                 let [made, read] =
                     [made, read].map(|lens| by_lens(&decoder, &states, &Arc::new(lens)).unwrap());

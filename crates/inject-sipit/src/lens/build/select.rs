@@ -98,8 +98,8 @@ impl Trial<'_> {
             prefixes: self.prefixes,
             positions_fitted: self.fitted_on,
             positions_held_out: held_out.len(),
-            held_out_top_1: within(&held_out, &best.lists, 1),
-            held_out_top_16: within(&held_out, &best.lists, SHORTLIST),
+            held_out_top_1: to_a_millionth(within(&held_out, &best.lists, 1)),
+            held_out_top_16: to_a_millionth(within(&held_out, &best.lists, SHORTLIST)),
             sharpness: sharpness(&held_out, &best.lists),
         };
         let later = codebook(fitted, points, best.rank, most);
@@ -128,6 +128,11 @@ fn within(held_out: &[Sample], lists: &[Shortlist], count: usize) -> f64 {
     let hit =
         |(sample, list): &(&Sample, &Shortlist)| list.iter().take(count).any(|(id, _)| *id == sample.token);
     held_out.iter().zip(lists).filter(hit).count() as f64 / held_out.len().max(1) as f64
+}
+
+/// A share in so few digits that a file gives back the very number: longer decimal fractions may come back off by a last digit.
+fn to_a_millionth(share: f64) -> f64 {
+    (1e6 * share).round() / 1e6
 }
 
 /// The factor under which the scores are the best log-probabilities: the true token's mean log-share of its shortlist is largest.
