@@ -78,15 +78,13 @@ impl Choice {
         let reason = format!(
             "no lens for {tap}; prior and secant: about {uncalibrated:.0} forward passes; by scanning about {scan:.0}"
         );
-        // Beyond a quarter of the vocabulary a guided search has failed, and the scan does not repeat anything.
-        let secant = Secant::up_to((config.vocab_size / 4).min(2048)).surveying(SURVEY);
-        let likely = Prior::up_to(80).beginning_with(bos);
+        let secant = Secant::up_to(config.vocab_size).surveying(SURVEY);
+        let expected = Prior::up_to(80).beginning_with(bos);
         // Where the way to the head is much longer than the way to the tap, memory is cheaper than expectation.
         let policy = match prior > FAR {
-            true => Policy::new().then(secant).then(likely),
-            false => Policy::new().then(likely).then(secant),
+            true => Policy::new().then(secant).then(expected),
+            false => Policy::new().then(secant.expecting(expected)),
         };
-        let policy = policy.then(Prior::up_to(1024));
         Choice { policy, reason }
     }
 }

@@ -26,8 +26,8 @@ pub struct Prior {
     logits: Vec<f64>,
     /// The most likely tokens behind which prefix.
     ranked: Option<Expected>,
-    /// The likeliest tokens behind any token, of a model with so many tokens and such a width.
-    anywhere: Option<((usize, usize), Vec<u32>)>,
+    /// The logarithms of all tokens' probabilities behind any token, of a model with so many tokens and such a width.
+    anywhere: Option<((usize, usize), Vec<f64>)>,
 }
 
 /// The most likely tokens behind one prefix.
@@ -58,49 +58,58 @@ impl Prior {
         Prior { first, ..self }
     }
 
-    fn rank(&mut self, place: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+    /// The token that prompts begin with, if the position is the first and there is one.
+    pub(super) fn beginning(&self, place: &Place<'_>) -> Option<u32> {
+        self.first.filter(|_| place.position() == 0)
+    }
+
+    /// What is expected at a position: the logarithm of every token's probability, but for a constant.
+    pub(super) fn expectation(&mut self, place: &Place<'_>) -> Result<Vec<f64>, InvertError> {
         let Some(before) = place.position().checked_sub(1) else {
-            return match self.first {
-                Some(first) => Ok(vec![first]),
-                None => self.expected_anywhere(place.decoder),
-            };
+            return self.expected_anywhere(place.decoder);
         };
         let decoder = place.decoder;
         let last_block = Tap::Block(decoder.config().n_layers());
-        let logits = if place.tap() == Tap::FinalNorm || place.tap() == last_block {
+        if place.tap() == Tap::FinalNorm || place.tap() == last_block {
             let state = place.target.row_tensor(before, decoder);
             let state = if place.tap() == Tap::FinalNorm { state } else { decoder.final_norm(state) };
-            read(decoder.logits(state))?
-        } else {
-            self.run_on(place)?;
-            self.logits.clone()
-        };
-        Ok(most_likely(&logits, self.limit))
+            return read(decoder.logits(state));
+        }
+        self.run_on(place)?;
+        Ok(self.logits.clone())
     }
 
-    /// The tokens with the largest probability behind a single token, averaged over tokens from all over the vocabulary: roughly
-    /// how frequent they are in what the model was trained on.
-    fn expected_anywhere(&mut self, decoder: &Decoder) -> Result<Vec<u32>, InvertError> {
+    fn rank(&mut self, place: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+        match self.beginning(place) {
+            Some(first) => Ok(vec![first]),
+            None => Ok(most_likely(&self.expectation(place)?, self.limit)),
+        }
+    }
+
+    /// The probability of a token behind a single other one, averaged over tokens from all over the vocabulary: roughly how frequent
+    /// it is in what the model was trained on.
+    fn expected_anywhere(&mut self, decoder: &Decoder) -> Result<Vec<f64>, InvertError> {
         /// Tokens averaged over.
         const BEHIND: usize = 64;
         let model = (decoder.config().vocab_size, decoder.config().d_model);
-        if let Some((known, ids)) = &self.anywhere
+        if let Some((known, expected)) = &self.anywhere
             && *known == model
         {
-            return Ok(ids.clone());
+            return Ok(expected.clone());
         }
         let vocab_size = model.0;
         let prompts: Vec<[u32; 1]> = spread(vocab_size as u32).take(BEHIND).map(|id| [id]).collect();
         let forward = decoder.forward(&TokenBatch::new(&prompts)?, &[], Logits::Last)?;
-        let mut mean = vec![0.0; vocab_size];
+        let mut sums = vec![0.0; vocab_size];
         if let Some(logits) = forward.logits {
             for logits in read(activation::softmax(logits, 2))?.chunks(vocab_size) {
-                mean.iter_mut().zip(logits).for_each(|(sum, share)| *sum += share);
+                sums.iter_mut().zip(logits).for_each(|(sum, share)| *sum += share);
             }
         }
-        let ids = most_likely(&mean, self.limit);
-        self.anywhere = Some((model, ids.clone()));
-        Ok(ids)
+        // A probability may round to nothing.
+        let expected: Vec<f64> = sums.iter().map(|sum| sum.max(f64::MIN_POSITIVE).ln()).collect();
+        self.anywhere = Some((model, expected.clone()));
+        Ok(expected)
     }
 
     /// Brings the cache of the whole model up to the prefix.

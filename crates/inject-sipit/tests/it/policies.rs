@@ -1,6 +1,8 @@
 //! Whatever proposes, the prompt is the same; what differs is the cost.
 
-use inject_sipit::{Inversion, Policy, Prior, RandomOrder, Secant, Settings, Tap};
+use inject_sipit::{
+    Decoder, Inversion, Logits, Policy, Prior, RandomOrder, Secant, Settings, Tap, TokenBatch,
+};
 
 use crate::small::{FAMILIES, invert, model, of_vocabulary, target};
 
@@ -41,14 +43,15 @@ fn a_survey_of_the_vocabulary_drafts_the_positions_behind_it() {
         let mut plain = Policy::new().then(Secant::up_to(1024));
         let plain = invert(&decoder, &target, &mut plain, Settings::default()).unwrap();
         let mut policy = Policy::new().then(Secant::up_to(1024).surveying(SURVEY));
-        for round in 0..2 {
+        let mut searched = Vec::new();
+        for _ in 0..2 {
             let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
             assert_eq!(inversion.token_ids(), prompt);
-            // Made once, at the second position; a model known already is not surveyed again.
-            let at = |position: usize| inversion.positions[position].candidates_tested;
-            assert_eq!(at(1) >= SURVEY, round == 0, "{} candidates", at(1));
+            searched.push(inversion.cost.stages()["secant"].candidates);
             assert!(drafted(&inversion) > drafted(&plain), "{} positions", drafted(&inversion));
         }
+        // Made once: a model known already is not surveyed again.
+        assert!(searched[0] >= SURVEY && searched[1] + SURVEY / 2 < searched[0], "{searched:?} candidates");
         // A sixteenth of a small vocabulary would make no map.
         let small = of_vocabulary("llama", 1024, 5, &device);
         let prompt: Vec<u32> = prompt.iter().map(|id| id % 1024).collect();
@@ -57,4 +60,51 @@ fn a_survey_of_the_vocabulary_drafts_the_positions_behind_it() {
         let inversion = invert(&small, &target, &mut policy, Settings::default()).unwrap();
         assert_eq!(inversion.token_ids(), prompt);
     }
+}
+
+#[test]
+fn a_search_that_expects_finds_what_the_model_expects_and_what_it_does_not() {
+    const VOCAB: usize = 1024;
+    const FOUND_AT_ONCE: usize = 17;
+    for device in inject_devices::compiled() {
+        let decoder = of_vocabulary("llama", VOCAB, 5, &device);
+        let last_block = Tap::Block(decoder.config().n_layers());
+        // At the last block the model's expectation is read from the states given, below it from a pass of the model.
+        for tap in [Tap::Block(1), last_block, Tap::FinalNorm] {
+            let expecting = |bos: Option<u32>| {
+                let prior = Prior::up_to(1).beginning_with(bos);
+                Policy::new().then(Secant::up_to(VOCAB).expecting(prior))
+            };
+            let expected = greedy(&decoder, 700, 12);
+            let states = target(&decoder, &expected, tap);
+            let inversion =
+                invert(&decoder, &states, &mut expecting(Some(700)), Settings::default()).unwrap();
+            assert_eq!(inversion.token_ids(), expected, "{tap}");
+            for position in &inversion.positions {
+                let tested = position.candidates_tested;
+                assert!(tested <= FOUND_AT_ONCE, "{tested} candidates at {}, {tap}", position.position);
+            }
+            assert_eq!(inversion.positions[0].candidates_tested, 1, "{tap}");
+
+            let unexpected: Vec<u32> = (0..12).map(|i| (i * i * 331 + 7 * i + 400) % VOCAB as u32).collect();
+            let states = target(&decoder, &unexpected, tap);
+            let inversion = invert(&decoder, &states, &mut expecting(None), Settings::default()).unwrap();
+            assert_eq!(inversion.token_ids(), unexpected, "{tap}");
+            // The search goes on to the end of the vocabulary, so nothing is left to the scan.
+            assert!(inversion.positions.iter().all(|position| position.found_by != "scan"), "{tap}");
+        }
+    }
+}
+
+/// What the model makes of one token, taking the likeliest each time.
+fn greedy(decoder: &Decoder, first: u32, len: usize) -> Vec<u32> {
+    let mut ids = vec![first];
+    while ids.len() < len {
+        let tokens = TokenBatch::new(&[ids.clone()]).unwrap();
+        let forward = decoder.forward(&tokens, &[], Logits::Last).unwrap();
+        let logits: Vec<f32> = forward.logits.unwrap().into_data().convert::<f32>().try_into_vec().unwrap();
+        let likeliest = (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap();
+        ids.push(likeliest as u32);
+    }
+    ids
 }

@@ -4,7 +4,7 @@ use burn::tensor::{DType, Tensor, TensorData};
 use inject_collisions::Decoder;
 use nalgebra::{Cholesky, DMatrix, Dyn};
 
-use super::embeddings;
+use super::guess::embeddings;
 use crate::{InvertError, Open, Place, TargetStates, read};
 
 /// Pairs of states and tokens, and the ridge regression from the ones to the others' embeddings.
@@ -145,6 +145,20 @@ impl Memory {
         Some(known.points.clone().narrow(0, place.position(), 1))
     }
 
+    /// What the map makes of a difference of two states, if there is a map: a difference of two embeddings.
+    pub(super) fn difference(
+        &self,
+        decoder: &Decoder,
+        states: &[f64],
+    ) -> Result<Option<Vec<f64>>, InvertError> {
+        let Some(fit) = &self.fit else { return Ok(None) };
+        let states: Vec<f32> = states.iter().map(|&value| value as f32).collect();
+        let states =
+            Tensor::<2>::from_data(TensorData::new(states, [1, fit.mean.dims()[1]]), &decoder.device());
+        let (guess, _) = fit.embeddings(decoder, states / fit.deviation.clone(), &self.ids)?;
+        Ok(Some(read(guess)?))
+    }
+
     /// Drafts grow while they hold, and shrink where they do not.
     fn adapt(&mut self, open: &Open<'_>) {
         let begin = open.prefix.len();
@@ -182,14 +196,26 @@ impl Fit {
             (0..positions).flat_map(|p| open.target.state(p).iter().map(|&v| v as f32)).collect();
         let wanted = Tensor::<2>::from_data(TensorData::new(states, [positions, d]), &device);
         let wanted = (wanted - self.mean.clone()) / self.deviation.clone();
+        let (guess, mean) = self.embeddings(open.decoder, wanted, ids)?;
+        Ok((guess + mean).cast(open.decoder.dtype()))
+    }
+
+    /// The embeddings of standardised states, as differences from the mean embedding; and that.
+    fn embeddings(
+        &self,
+        decoder: &Decoder,
+        states: Tensor<2>,
+        ids: &[u32],
+    ) -> Result<(Tensor<2>, Tensor<2>), InvertError> {
+        let [positions, d] = states.dims();
+        let device = decoder.device();
         // y = (X'X + ridge)^-1 h for each position, then X y weighs the embeddings of the pairs.
-        let columns = DMatrix::from_column_slice(d, positions, &read(wanted)?);
+        let columns = DMatrix::from_column_slice(d, positions, &read(states)?);
         let solved: Vec<f32> = self.normal.solve(&columns).iter().map(|&value| value as f32).collect();
         let solved = Tensor::<2>::from_data(TensorData::new(solved, [positions, d]), &device);
         let weights = solved.matmul(self.states.clone().transpose()); // [positions, pairs]
-        let known = embeddings(open.decoder, &ids[..self.pairs]).cast(DType::F32);
+        let known = embeddings(decoder, &ids[..self.pairs]).cast(DType::F32);
         let mean = known.clone().mean_dim(0);
-        let guess = weights.matmul(known - mean.clone()) + mean;
-        Ok(guess.cast(open.decoder.dtype()))
+        Ok((weights.matmul(known - mean.clone()), mean))
     }
 }
