@@ -62,12 +62,13 @@ impl Choice {
             let deep = (config.vocab_size / 6).min(8192);
             // What the lens has not among its first is mostly an ordinary token in a place where its state says little, which the
             // prior finds; else the tested candidates point to it, which knows the context and what the lens knows.
+            let lens = LensProposals::new(lens);
             let policy = Policy::new()
-                .then(LensProposals::new(lens.clone()).up_to(24))
+                .then(lens.clone().up_to(24))
                 .then(Prior::up_to(48).beginning_with(bos))
                 .then(Secant::up_to((config.vocab_size / 8).min(1024)))
                 .then(Prior::up_to(deep / 4).beginning_with(bos))
-                .then(LensProposals::new(lens).up_to(deep));
+                .then(lens.up_to(deep));
             return Choice { policy, reason };
         }
         if scan <= uncalibrated {

@@ -366,10 +366,23 @@ impl Decoder {
     ///
     /// `[rows, d_model]` to `[rows, vocab_size]`.
     pub fn logits(&self, states: Tensor<2>) -> Tensor<2> {
+        self.logits_of(states, 0..self.config.vocab_size)
+    }
+
+    /// The logits of consecutive tokens only.
+    ///
+    /// # Shapes
+    ///
+    /// `[rows, d_model]` to `[rows, tokens.len()]`.
+    ///
+    /// # Panics
+    ///
+    /// When `tokens` are not within the vocabulary.
+    pub fn logits_of(&self, states: Tensor<2>, tokens: Range<usize>) -> Tensor<2> {
         let head = self.head.as_ref().unwrap_or(&self.embedding).val();
         // The large matrix stays on the left, in the order it is stored in; a transposed view of it would be read out
         // of order.
-        head.matmul(states.transpose()).transpose()
+        head.narrow(0, tokens.start, tokens.len()).matmul(states.transpose()).transpose()
     }
 
     fn check_taps(&self, taps: &[Tap]) -> Result<(), ModelError> {

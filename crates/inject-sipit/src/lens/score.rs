@@ -6,7 +6,7 @@ use burn::tensor::{DType, Tensor};
 use inject_collisions::Decoder;
 use rayon::prelude::*;
 
-use super::{Codebook, First, Lens, LensError, PriorMap};
+use super::{CHUNK, Codebook, First, Lens, LensError, PriorMap};
 use crate::{InvertError, TargetStates, read_f32};
 
 /// The most likely tokens of one position, best first, with their scores in nats.
@@ -107,19 +107,27 @@ pub(crate) enum Evidence {
     Prior,
 }
 
-/// Logits on the host, `[positions, vocab_size]`, and what the codebook's scores are weighted by beside them.
+/// The model's expectation, and how the codebook is weighed beside it.
 pub(super) struct Prior {
-    pub(super) logits: Vec<f32>,
+    /// Logits on the host: for each chunk of the codebook, `[positions, tokens]`.
+    pub(super) logits: Vec<Vec<f32>>,
+    /// What the codebook's scores are multiplied by before the logits are added.
     pub(super) weight: f64,
 }
 
+/// The logits behind some states, chunk by chunk of the vocabulary: a chunk's are put in order while they are in the cache.
 pub(super) fn logits(
     prior: &PriorMap,
     before: Tensor<2>,
     decoder: &Decoder,
-) -> Result<Vec<f32>, InvertError> {
+) -> Result<Vec<Vec<f32>>, InvertError> {
     let states = before.matmul(prior.map.clone()) + prior.offset.clone();
-    read_f32(decoder.logits(states.cast(decoder.dtype())))
+    let states = states.cast(decoder.dtype());
+    let vocab_size = decoder.config().vocab_size;
+    let starts: Vec<usize> = (0..vocab_size).step_by(CHUNK).collect();
+    let of_chunk =
+        |start: usize| read_f32(decoder.logits_of(states.clone(), start..vocab_size.min(start + CHUNK)));
+    starts.into_par_iter().map(of_chunk).collect()
 }
 
 /// States of consecutive positions as f32 on the decoder's device, `[end - begin, d_model]`.
@@ -132,6 +140,16 @@ impl Codebook {
     /// Points of states: `[positions, inputs]` to `[positions, rank + 1]`.
     pub(super) fn place(&self, states: Tensor<2>) -> Tensor<2> {
         states.cast(DType::F32).matmul(self.projection.clone()) + self.offset.clone()
+    }
+
+    /// The chunks, each with its first token.
+    fn chunks(&self) -> Vec<(usize, &Tensor<2>)> {
+        let starts = self.chunks.iter().scan(0, |next, chunk| {
+            let start = *next;
+            *next += chunk.dims()[1];
+            Some(start)
+        });
+        starts.zip(&self.chunks).collect()
     }
 }
 
@@ -146,14 +164,8 @@ pub(super) fn best_of(
     count: usize,
 ) -> Result<Vec<Vec<Shortlist>>, InvertError> {
     let positions = points.dims()[0];
-    let vocab_size = codebook.vocab_size();
     let sharpness = sharpness as f32;
-    let starts = codebook.chunks.iter().scan(0, |next, chunk| {
-        let start = *next;
-        *next += chunk.dims()[1];
-        Some(start)
-    });
-    let chunks: Vec<(usize, &Tensor<2>)> = starts.zip(&codebook.chunks).collect();
+    let chunks: Vec<(usize, (usize, &Tensor<2>))> = codebook.chunks().into_iter().enumerate().collect();
     // Each core goes through its part of the vocabulary chunk by chunk, and knows the best so far.
     let per_core = chunks.len().div_ceil(rayon::current_num_threads()).max(1);
     let partial: Vec<Vec<Best>> = chunks
@@ -161,14 +173,14 @@ pub(super) fn best_of(
         .map(|chunks| {
             // Kind after kind for each position.
             let mut best: Vec<Best> = (0..positions * evidence.len()).map(|_| Best::keeping(count)).collect();
-            for &(start, codes) in chunks {
+            for &(chunk, (start, codes)) in chunks {
                 let tokens = codes.dims()[1];
                 let scores = read_f32(points.clone().matmul(codes.clone()))?;
                 for (position, (scores, best)) in
                     scores.chunks(tokens).zip(best.chunks_mut(evidence.len())).enumerate()
                 {
                     let logits = prior.map(|prior| {
-                        (&prior.logits[position * vocab_size + start..][..tokens], prior.weight as f32)
+                        (&prior.logits[chunk][position * tokens..][..tokens], prior.weight as f32)
                     });
                     for (best, evidence) in best.iter_mut().zip(evidence) {
                         match (evidence, logits) {

@@ -2,7 +2,7 @@
 
 mod belief;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use inject_collisions::{Alternative, Decoder};
 
@@ -17,12 +17,14 @@ use crate::{
 ///
 /// A draft goes on behind tokens that may be wrong: what a pass shows there, of the tokens drafted and of the alternatives beside
 /// them, makes the next draft better at many positions at once.
+///
+/// A prompt is read once for a source and its clones, so that one may stand at two places of a policy, with another limit each.
 #[derive(Clone, Debug)]
 pub struct LensProposals {
     lens: Arc<Lens>,
     limit: usize,
     /// Those of the prompt at hand.
-    known: Option<Shortlists>,
+    known: Arc<Mutex<Option<Arc<Shortlists>>>>,
     /// The long list of one position of a prompt.
     deep: Option<((u64, usize, Evidence), Shortlist)>,
 }
@@ -53,7 +55,7 @@ const WORTH_A_DRAFT: f64 = 0.5;
 impl LensProposals {
     /// Proposes by this lens, up to 1024 candidates at each position.
     pub fn new(lens: Arc<Lens>) -> Self {
-        LensProposals { lens, limit: 1024, known: None, deep: None }
+        LensProposals { lens, limit: 1024, known: Arc::default(), deep: None }
     }
 
     /// The same, with another number of candidates at each position.
@@ -61,17 +63,15 @@ impl LensProposals {
         LensProposals { limit, ..self }
     }
 
-    fn known(&mut self, decoder: &Decoder, target: &TargetStates) -> Result<&Shortlists, InvertError> {
-        let known = match self.known.take() {
-            Some(known) if known.target == target.id() => known,
-            _ => {
-                self.lens.check(decoder, target)?;
-                let (all, evidence) = (0..target.positions(), self.lens.evidence());
-                let of_kind = self.lens.shortlists(decoder, target, all, SHORT, evidence)?;
-                Shortlists { target: target.id(), of_kind }
-            }
-        };
-        Ok(self.known.insert(known))
+    fn known(&self, decoder: &Decoder, target: &TargetStates) -> Result<Arc<Shortlists>, InvertError> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.as_ref().filter(|known| known.target == target.id()) {
+            return Ok(known.clone());
+        }
+        self.lens.check(decoder, target)?;
+        let (all, evidence) = (0..target.positions(), self.lens.evidence());
+        let of_kind = self.lens.shortlists(decoder, target, all, SHORT, evidence)?;
+        Ok(known.insert(Arc::new(Shortlists { target: target.id(), of_kind })).clone())
     }
 }
 

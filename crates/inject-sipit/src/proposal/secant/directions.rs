@@ -14,6 +14,9 @@ pub(super) struct Directions {
     lengths: Tensor<2>,
 }
 
+/// Embeddings looked at together.
+const ROWS: usize = 1024;
+
 impl Directions {
     /// Those of a model, which `known` may hold. Those of another of the same shape would only make worse guesses.
     pub(super) fn of<'a>(known: &'a mut Option<Directions>, decoder: &Decoder) -> &'a Directions {
@@ -25,10 +28,10 @@ impl Directions {
 
     fn new(embedding: Tensor<2>) -> Self {
         let mean = embedding.clone().mean_dim(0);
-        // |e - m|^2 without another copy of all embeddings. Nearly equal ones of a token never trained may round below zero.
-        let products = embedding.clone().matmul(mean.clone().transpose()); // [vocab_size, 1]
-        let squares = embedding.powi_scalar(2).sum_dim(1) - products.mul_scalar(2.0)
-            + mean.clone().powi_scalar(2).sum_dim(1);
+        // In parts, which need no copy of all embeddings and stay in the cache.
+        let squares =
+            embedding.split(ROWS, 0).into_iter().map(|rows| (rows - mean.clone()).powi_scalar(2).sum_dim(1));
+        let squares = Tensor::cat(squares.collect(), 0); // [vocab_size, 1]
         Directions { mean, lengths: squares.clamp_min(1e-12).sqrt() }
     }
 
