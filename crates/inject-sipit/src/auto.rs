@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use inject_collisions::{Decoder, Tap};
 
-use crate::{Lens, LensProposals, Policy, Prior, Secant};
+use crate::{Asked, Lens, LensProposals, Policy, Prior, Secant};
 
 /// A policy, and why it was chosen.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ const UNCALIBRATED: f64 = 64.0;
 /// searched.
 const SURVEY: usize = 2048;
 
-/// Costs of a token up to the head, in costs of one up to the tap, from which on the prior is asked last.
+/// Costs of a token up to the head, in costs of one up to the tap, from which on the prior is asked only where it is needed.
 const FAR: f64 = 4.0;
 
 /// Share of a forward pass that repairing a missed draft takes.
@@ -79,13 +79,11 @@ impl Choice {
         let reason = format!(
             "no lens for {tap}; prior and secant: about {uncalibrated:.0} forward passes; by scanning about {scan:.0}"
         );
-        let secant = Secant::up_to(config.vocab_size).surveying(SURVEY);
-        let expected = Prior::up_to(80).beginning_with(bos);
-        // Where the way to the head is much longer than the way to the tap, memory is cheaper than expectation.
-        let policy = match prior > FAR {
-            true => Policy::new().then(secant).then(expected),
-            false => Policy::new().then(secant.expecting(expected)),
-        };
+        let asked = if prior > FAR { Asked::WhereMemoryFails } else { Asked::AtOnce };
+        let secant = Secant::up_to(config.vocab_size)
+            .surveying(SURVEY)
+            .expecting(Prior::up_to(1).beginning_with(bos), asked);
+        let policy = Policy::new().then(secant);
         Choice { policy, reason }
     }
 }

@@ -65,8 +65,8 @@ pub use self::{
     noise::NoiseModel,
     policy::Policy,
     proposal::{
-        Decay, Gradient, HardPrompts, LensProposals, Objective, Open, Place, Prior, Proposer, Provisional,
-        RandomOrder, Secant, Tested,
+        Asked, Decay, Gradient, HardPrompts, LensProposals, Objective, Open, Place, Prior, Proposer,
+        Provisional, RandomOrder, Secant, Tested,
     },
     settings::{Budget, OnFailure, Scan, Settings},
     target::TargetStates,

@@ -11,6 +11,7 @@ mod prior;
 mod random;
 mod rows;
 mod secant;
+mod trust;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -23,7 +24,7 @@ pub use self::{
     lens::LensProposals,
     prior::Prior,
     random::RandomOrder,
-    secant::Secant,
+    secant::{Asked, Secant},
 };
 use crate::{InvertError, TargetStates, acceptance::Measured};
 

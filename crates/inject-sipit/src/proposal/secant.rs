@@ -29,7 +29,8 @@ use crate::{InvertError, noise::spread, read};
 /// whatever they are.
 ///
 /// What was tested at earlier positions is remembered: one linear map from states to embeddings, fitted to all of it, drafts the
-/// positions to come. [`Secant::surveying`] makes it good from the beginning.
+/// positions to come. [`Secant::surveying`] makes it good from the beginning, and [`Secant::expecting`] weighs all of it against what
+/// the model expects.
 #[derive(Clone, Debug)]
 pub struct Secant {
     limit: usize,
@@ -42,10 +43,20 @@ pub struct Secant {
     /// Whether this is where the survey is made.
     surveying: bool,
     memory: Memory,
-    /// What the model expects, if it is asked.
-    expectation: Option<Expectation>,
+    /// What the model expects, and when it is asked.
+    expectation: Option<(Expectation, Asked)>,
     /// The same for every guess.
     directions: Option<Directions>,
+}
+
+/// When a search asks what the model expects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// At every position, before anything is tested.
+    AtOnce,
+    /// Where the few tokens that earlier positions make expect were tested in vain: where the way to the head is much longer than the way
+    /// to the tap, memory is cheaper.
+    WhereMemoryFails,
 }
 
 /// What the search does at a position.
@@ -63,8 +74,7 @@ const FEW: usize = 16;
 /// Candidates of a later round.
 const ROUND: usize = 64;
 
-/// Candidates of a round where many were tested in vain: a guess costs as much as some sixty of them at the last block of
-/// SmolLM2-135M, and changes little any more.
+/// Candidates of a round at most, where many were tested in vain: another guess changes little any more.
 const LARGEST_ROUND: usize = 512;
 
 /// Candidates that must be tested before they can point anywhere; until then it is the model's turn, here or in another source.
@@ -102,8 +112,8 @@ impl Secant {
 
     /// The same, which weighs where tested candidates point to against what the model expects, and learns from the tokens found how
     /// much each is worth. The limit of `prior` does not matter here.
-    pub fn expecting(self, prior: Prior) -> Self {
-        Secant { expectation: Some(Expectation::new(prior)), ..self }
+    pub fn expecting(self, prior: Prior, asked: Asked) -> Self {
+        Secant { expectation: Some((Expectation::new(prior), asked)), ..self }
     }
 
     /// How many tokens from all over the vocabulary are worth testing here; of a small one a share, as more would be half a scan.
@@ -127,7 +137,7 @@ impl Secant {
     fn arrive(&mut self, place: &Place<'_>) {
         let here = (place.target.id(), place.position());
         if self.here != Some(here) {
-            if let Some(expectation) = &mut self.expectation {
+            if let Some((expectation, _)) = &mut self.expectation {
                 expectation.learn(place);
             }
             self.here = Some(here);
@@ -185,8 +195,10 @@ impl Secant {
             }
             None => None,
         };
+        let by_memory_alone = self.proposed == 0 && nearness.is_some();
         let scores = match (&mut self.expectation, nearness) {
-            (Some(expectation), nearness) => expectation.likelihoods(place, kind, nearness)?,
+            (Some((_, Asked::WhereMemoryFails)), Some(nearness)) if by_memory_alone => nearness,
+            (Some((expectation, _)), nearness) => expectation.likelihoods(place, kind, nearness)?,
             (None, Some(nearness)) => nearness,
             (None, None) => return Ok(Vec::new()),
         };
@@ -197,7 +209,10 @@ impl Secant {
 
 impl Proposer for Secant {
     fn name(&self) -> &'static str {
-        "secant"
+        match self.expectation {
+            Some(_) => "prior+secant",
+            None => "secant",
+        }
     }
 
     fn draft(&mut self, open: &Open<'_>) -> Result<Option<Vec<u32>>, InvertError> {
@@ -218,7 +233,7 @@ impl Proposer for Secant {
         self.memory.belong_to(place.decoder);
         self.arrive(place);
         self.memory.take_in(place);
-        let beginning = self.expectation.as_ref().and_then(|expectation| expectation.beginning(place));
+        let beginning = self.expectation.as_ref().and_then(|(expectation, _)| expectation.beginning(place));
         if let Some(first) = beginning.filter(|&first| !place.tested.contains(first)) {
             return Ok(vec![first]);
         }

@@ -8,7 +8,7 @@
 
 use inject_collisions::Ranked;
 
-use crate::{Open, Provisional, lens::Shortlist, median::median};
+use crate::{Open, Provisional, lens::Shortlist, median::median, proposal::trust::credit};
 
 /// Tokens of a position with their probabilities, the most likely first. They sum to less than one: a token may be on no list.
 pub(super) type Belief = Vec<(u32, f64)>;
@@ -36,15 +36,11 @@ impl Shortlists {
     pub(super) fn trust(&self, settled: &[u32]) -> Vec<f64> {
         let mut trust = TRUST[..self.of_kind.len()].to_vec();
         for (position, id) in settled.iter().enumerate() {
-            let said = |(lists, trust): (&Vec<Shortlist>, &f64)| {
+            let said = |lists: &Vec<Shortlist>| {
                 let place = lists[position].iter().position(|(listed, _)| listed == id);
-                place.map_or(0.0, |place| trust * shares(&lists[position])[place])
+                place.map_or(0.0, |place| shares(&lists[position])[place])
             };
-            let said: Vec<f64> = self.of_kind.iter().zip(&trust).map(said).collect();
-            let all: f64 = said.iter().sum();
-            if all > 0.0 {
-                trust.iter_mut().zip(said).for_each(|(trust, said)| *trust += said / all);
-            }
+            credit(&mut trust, self.of_kind.iter().map(said));
         }
         let all: f64 = trust.iter().sum();
         trust.into_iter().map(|trust| trust / all).collect()

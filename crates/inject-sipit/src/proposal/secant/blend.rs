@@ -5,6 +5,8 @@
 //! is depends on the depth, and on what it was guessed from. So a token's probability is the mean over several ways of weighing
 //! them, and each way counts as much as what it said of the tokens found so far.
 
+use crate::proposal::trust::credit;
+
 /// Where the guess of an embedding comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Guess {
@@ -49,6 +51,9 @@ struct Way {
 /// of the wrong ones, has `exp(m x)` times the odds at `x`.
 const WEIGHTS: [f64; 3] = [1.0, 2.0, 4.0];
 
+/// The same without the expectation.
+const ALONE: f64 = 3.0;
+
 /// How many tokens found each way counts for at the beginning.
 const AT_FIRST: f64 = 0.3;
 
@@ -56,7 +61,7 @@ fn ways(latest: Guess) -> impl Iterator<Item = Way> {
     let alone = Way { expected: 1.0, directed: None };
     let by_guess = Guess::ALL.into_iter().filter(move |guess| *guess <= latest).flat_map(|guess| {
         let both = WEIGHTS.map(|weight| Way { expected: 1.0, directed: Some((guess, weight)) });
-        both.into_iter().chain([Way { expected: 0.0, directed: Some((guess, 3.0)) }])
+        both.into_iter().chain([Way { expected: 0.0, directed: Some((guess, ALONE)) }])
     });
     std::iter::once(alone).chain(by_guess)
 }
@@ -115,12 +120,7 @@ impl Blend {
             return;
         }
         let said = |way| evidence.probabilities(way).map_or(0.0, |said| said[found as usize]);
-        let said: Vec<f64> =
-            ways(self.latest).zip(&self.trust).map(|(way, trust)| trust * said(way)).collect();
-        let all: f64 = said.iter().sum();
-        if all > 0.0 {
-            self.trust.iter_mut().zip(said).for_each(|(trust, said)| *trust += said / all);
-        }
+        credit(&mut self.trust, ways(self.latest).map(said));
     }
 }
 
