@@ -43,6 +43,8 @@ pub struct Secant {
     /// Whether this is where the survey is made.
     surveying: bool,
     memory: Memory,
+    /// How nearly each token lies in the direction remembered for the position at hand, while it may be asked for again.
+    remembered: Option<Vec<f64>>,
     /// What the model expects, and when it is asked.
     expectation: Option<(Expectation, Asked)>,
     /// The same for every guess.
@@ -98,6 +100,7 @@ impl Secant {
             sampled: 0,
             surveying: false,
             memory: Memory::default(),
+            remembered: None,
             expectation: None,
             directions: None,
         }
@@ -142,6 +145,7 @@ impl Secant {
             }
             self.here = Some(here);
             (self.proposed, self.sampled) = (0, 0);
+            self.remembered = None;
             // Too few tokens would make no map.
             let worthwhile = self.survey.min(place.vocab_size() / 16) >= recall::FEWEST;
             self.surveying = worthwhile && place.position() > 0 && self.memory.begin_survey();
@@ -181,6 +185,13 @@ impl Secant {
         Ok(Some(Tensor::from_data(data, (&embedding.device(), embedding.dtype()))))
     }
 
+    /// How nearly each token lies in the direction guessed, if there is anything to guess from.
+    fn nearness(&mut self, place: &Place<'_>, kind: Guess) -> Result<Option<Vec<f64>>, InvertError> {
+        let Some(point) = self.point(place, kind)? else { return Ok(None) };
+        let directions = Directions::of(&mut self.directions, place.decoder);
+        read(directions.nearness(place.decoder, point)).map(Some)
+    }
+
     /// The untested tokens that lie in the direction of a guess, as far as the model expects them.
     fn likeliest_untested(
         &mut self,
@@ -188,13 +199,14 @@ impl Secant {
         kind: Guess,
         count: usize,
     ) -> Result<Vec<u32>, InvertError> {
-        let nearness = match self.point(place, kind)? {
-            Some(point) => {
-                let directions = Directions::of(&mut self.directions, place.decoder);
-                Some(read(directions.nearness(place.decoder, point))?)
-            }
-            None => None,
+        // What is remembered does not change while a position is searched.
+        let nearness = match self.remembered.take_if(|_| kind == Guess::Remembered) {
+            Some(nearness) => Some(nearness),
+            None => self.nearness(place, kind)?,
         };
+        if kind == Guess::Remembered && self.proposed == 0 {
+            self.remembered.clone_from(&nearness);
+        }
         let by_memory_alone = self.proposed == 0 && nearness.is_some();
         let scores = match (&mut self.expectation, nearness) {
             (Some((_, Asked::WhereMemoryFails)), Some(nearness)) if by_memory_alone => nearness,

@@ -5,6 +5,8 @@
 //! is depends on the depth, and on what it was guessed from. So a token's probability is the mean over several ways of weighing
 //! them, and each way counts as much as what it said of the tokens found so far.
 
+use rayon::prelude::*;
+
 use crate::proposal::trust::credit;
 
 /// Where the guess of an embedding comes from.
@@ -82,21 +84,43 @@ impl Evidence {
             Some(nearness.into_iter().map(|near| (near - mean) * unit).collect());
     }
 
-    /// All tokens' probabilities in one way of weighing; none where its guess was not made.
-    fn probabilities(&self, way: Way) -> Option<Vec<f64>> {
-        let mut scores = self.expectation.clone();
-        scores.iter_mut().for_each(|score| *score *= way.expected);
-        if let Some((guess, weight)) = way.directed {
-            let direction = self.directions[guess as usize].as_ref()?;
-            scores.iter_mut().zip(direction).for_each(|(score, direction)| *score += weight * direction);
+    /// What the direction of a guess adds to a score in one way of weighing; none where the guess was not made.
+    fn directed(&self, way: Way) -> Option<(&[f64], f64)> {
+        match way.directed {
+            None => Some((&[], 0.0)),
+            Some((guess, weight)) => Some((self.directions[guess as usize].as_deref()?, weight)),
         }
+    }
+
+    /// All tokens' probabilities in one way of weighing, and what made them of the scores; none where its guess was not made.
+    fn probabilities(&self, way: Way) -> Option<(Vec<f64>, Scale)> {
+        let (direction, weight) = self.directed(way)?;
+        let mut scores: Vec<f64> = self.expectation.iter().map(|score| score * way.expected).collect();
+        scores.iter_mut().zip(direction).for_each(|(score, direction)| *score += weight * direction);
         let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         scores.iter_mut().for_each(|score| *score = (*score - largest).exp());
         let sum: f64 = scores.iter().sum();
         scores.iter_mut().for_each(|score| *score /= sum);
-        Some(scores)
+        Some((scores, Scale { largest, sum }))
+    }
+
+    /// One token's probability, of the scale that all have.
+    fn probability(&self, way: Way, scale: Scale, id: usize) -> f64 {
+        let (direction, weight) = self.directed(way).unwrap_or_default();
+        let directed = direction.get(id).map_or(0.0, |direction| weight * direction);
+        (way.expected * self.expectation[id] + directed - scale.largest).exp() / scale.sum
     }
 }
+
+/// What makes probabilities of scores: the largest, and the sum of all exponentials beside it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scale {
+    largest: f64,
+    sum: f64,
+}
+
+/// The scale of each way of weighing, where it said anything.
+pub(super) type Scales = Vec<Option<Scale>>;
 
 impl Blend {
     /// Of guesses up to this kind.
@@ -104,23 +128,28 @@ impl Blend {
         Blend { latest, trust: ways(latest).map(|_| AT_FIRST).collect() }
     }
 
-    /// How likely each token is.
-    pub(super) fn likelihoods(&self, evidence: &Evidence) -> Vec<f64> {
+    /// How likely each token is, and what [`Blend::learn`] needs to know of that.
+    pub(super) fn likelihoods(&self, evidence: &Evidence) -> (Vec<f64>, Scales) {
+        let ways: Vec<Way> = ways(self.latest).collect();
+        let said: Vec<Option<(Vec<f64>, Scale)>> =
+            ways.into_par_iter().map(|way| evidence.probabilities(way)).collect();
         let mut likelihoods = vec![0.0; evidence.expectation.len()];
-        for (way, trust) in ways(self.latest).zip(&self.trust) {
-            let said = evidence.probabilities(way).unwrap_or_default();
-            likelihoods.iter_mut().zip(said).for_each(|(sum, share)| *sum += trust * share);
+        for (said, trust) in said.iter().zip(&self.trust) {
+            let shares = said.iter().flat_map(|(shares, _)| shares);
+            likelihoods.iter_mut().zip(shares).for_each(|(sum, share)| *sum += trust * share);
         }
-        likelihoods
+        (likelihoods, said.iter().map(|said| said.as_ref().map(|(_, scale)| *scale)).collect())
     }
 
-    /// Trusts more what made the token expected that was found.
-    pub(super) fn learn(&mut self, evidence: &Evidence, found: u32) {
+    /// Trusts more what made the token expected that was found, of the evidence as it was weighed last.
+    pub(super) fn learn(&mut self, evidence: &Evidence, scales: &Scales, found: u32) {
         if evidence.directions[self.latest as usize].is_none() {
             return;
         }
-        let said = |way| evidence.probabilities(way).map_or(0.0, |said| said[found as usize]);
-        credit(&mut self.trust, ways(self.latest).map(said));
+        let said = ways(self.latest)
+            .zip(scales)
+            .map(|(way, scale)| scale.map_or(0.0, |scale| evidence.probability(way, scale, found as usize)));
+        credit(&mut self.trust, said);
     }
 }
 
@@ -146,8 +175,9 @@ mod tests {
         let evidence = two_minds();
         for found in [0, 7] {
             let mut blend = Blend::of(Guess::Remembered);
-            (0..40).for_each(|_| blend.learn(&evidence, found));
-            assert_eq!(first(&blend.likelihoods(&evidence)), found as usize);
+            let (_, scales) = blend.likelihoods(&evidence);
+            (0..40).for_each(|_| blend.learn(&evidence, &scales, found));
+            assert_eq!(first(&blend.likelihoods(&evidence).0), found as usize);
         }
     }
 
@@ -155,15 +185,22 @@ mod tests {
     fn likelihoods_are_the_mean_over_the_ways_weighed_by_trust() {
         let evidence = two_minds();
         let blend = Blend::of(Guess::Remembered);
-        let all: f64 = blend.likelihoods(&evidence).iter().sum();
+        let (likelihoods, scales) = blend.likelihoods(&evidence);
+        let all: f64 = likelihoods.iter().sum();
         assert_relative_eq!(all, AT_FIRST * ways(Guess::Remembered).count() as f64, max_relative = 1e-12);
         // By hand: the expectation alone, one of five ways.
-        let alone = evidence.probabilities(Way { expected: 1.0, directed: None }).unwrap();
+        let (alone, _) = evidence.probabilities(Way { expected: 1.0, directed: None }).unwrap();
         assert_relative_eq!(
             alone[0],
             4.0_f64.exp() / (4.0_f64.exp() + 6.0 * 1.0_f64.exp() + 1.0),
             max_relative = 1e-12
         );
+        // Token by token it is the same.
+        let of_seven: f64 = ways(Guess::Remembered)
+            .zip(scales)
+            .map(|(way, scale)| AT_FIRST * evidence.probability(way, scale.unwrap(), 7))
+            .sum();
+        assert_relative_eq!(of_seven, likelihoods[7], max_relative = 1e-12);
     }
 
     #[test]
@@ -172,7 +209,7 @@ mod tests {
         let mut scaled = Evidence::new(evidence.expectation.clone());
         scaled.take_up(Guess::Remembered, vec![11.0, 12.0, 11.0, 12.0, 11.0, 12.0, 11.0, 19.0]);
         let blend = Blend::of(Guess::Remembered);
-        for (a, b) in blend.likelihoods(&evidence).iter().zip(blend.likelihoods(&scaled)) {
+        for (a, b) in blend.likelihoods(&evidence).0.iter().zip(blend.likelihoods(&scaled).0) {
             assert_relative_eq!(*a, b, max_relative = 1e-9);
         }
     }
@@ -181,17 +218,17 @@ mod tests {
     fn a_guess_that_was_not_made_says_nothing_and_teaches_nothing() {
         let evidence = two_minds();
         let mut blend = Blend::of(Guess::Nearby);
-        let before = blend.likelihoods(&evidence);
+        let (before, scales) = blend.likelihoods(&evidence);
         assert_relative_eq!(before.iter().sum::<f64>(), AT_FIRST * 5.0, max_relative = 1e-12);
-        blend.learn(&evidence, 7);
-        assert_eq!(blend.likelihoods(&evidence), before);
+        blend.learn(&evidence, &scales, 7);
+        assert_eq!(blend.likelihoods(&evidence).0, before);
     }
 
     #[test]
     fn tokens_that_all_lie_alike_are_told_apart_by_expectation_only() {
         let mut evidence = Evidence::new(vec![0.0, 2.0, 1.0]);
         evidence.take_up(Guess::Remembered, vec![3.0; 3]);
-        let likelihoods = Blend::of(Guess::Remembered).likelihoods(&evidence);
+        let (likelihoods, _) = Blend::of(Guess::Remembered).likelihoods(&evidence);
         assert_eq!(first(&likelihoods), 1);
         assert!(likelihoods.iter().all(|likelihood| likelihood.is_finite()));
     }

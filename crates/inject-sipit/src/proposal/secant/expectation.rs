@@ -1,6 +1,8 @@
 //! What the model expects, weighed against where guesses point.
 
-use super::blend::{Blend, Evidence, Guess};
+use std::collections::BTreeMap;
+
+use super::blend::{Blend, Evidence, Guess, Scales};
 use crate::{InvertError, Place, Prior};
 
 /// The model's expectation, and how much it and each kind of guess turned out to be worth.
@@ -17,8 +19,8 @@ struct Said {
     target: u64,
     position: usize,
     evidence: Evidence,
-    /// The kinds of guesses made, each of which asked its blend.
-    guesses: Vec<Guess>,
+    /// How each kind of guess made was weighed last.
+    weighed: BTreeMap<Guess, Scales>,
 }
 
 impl Expectation {
@@ -35,8 +37,8 @@ impl Expectation {
     pub(super) fn learn(&mut self, place: &Place<'_>) {
         let Some(said) = self.said.take().filter(|said| said.target == place.target.id()) else { return };
         let Some(&found) = place.prefix.get(said.position) else { return };
-        for guess in said.guesses {
-            self.blends[guess as usize].learn(&said.evidence, found);
+        for (guess, scales) in &said.weighed {
+            self.blends[*guess as usize].learn(&said.evidence, scales, found);
         }
     }
 
@@ -54,16 +56,15 @@ impl Expectation {
             Some(said) => said,
             None => {
                 let evidence = Evidence::new(self.prior.expectation(place)?);
-                Said { target, position, evidence, guesses: Vec::new() }
+                Said { target, position, evidence, weighed: BTreeMap::new() }
             }
         };
         let said = self.said.insert(said);
         if let Some(nearness) = nearness {
             said.evidence.take_up(guess, nearness);
         }
-        if !said.guesses.contains(&guess) {
-            said.guesses.push(guess);
-        }
-        Ok(self.blends[guess as usize].likelihoods(&said.evidence))
+        let (likelihoods, scales) = self.blends[guess as usize].likelihoods(&said.evidence);
+        said.weighed.insert(guess, scales);
+        Ok(likelihoods)
     }
 }
