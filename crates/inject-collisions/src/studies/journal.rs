@@ -26,6 +26,17 @@ pub struct Journal<U, R> {
     done: Vec<(U, R)>,
 }
 
+impl<U, R> Drop for Journal<U, R> {
+    /// Gives the file free. Closing it would not be enough: a process that is just being started holds it too, until its own program
+    /// has begun.
+    fn drop(&mut self) {
+        if let Some((_, file)) = &self.file {
+            // The lock guards against a mistake only, and is gone with the process at the latest.
+            let _ = file.unlock();
+        }
+    }
+}
+
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Line<U, R> {
     unit: U,

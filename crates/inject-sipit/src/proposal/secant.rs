@@ -160,7 +160,8 @@ impl Secant {
         if expects && !self.surveying && tested < ENOUGH {
             let count = if self.proposed == 0 { FEW } else { ENOUGH - tested };
             Some(Step::Guess(Guess::Remembered, count))
-        } else if everywhere && self.sampled < self.enough_sampled(place) {
+        } else if everywhere && (place.tested.is_empty() || self.sampled < self.enough_sampled(place)) {
+            // Behind another hypothesis for the same position nothing is tested yet.
             Some(Step::Sample)
         } else if everywhere {
             Some(Step::Guess(Guess::Everywhere, more))

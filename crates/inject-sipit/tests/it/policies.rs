@@ -1,10 +1,11 @@
 //! Whatever proposes, the prompt is the same; what differs is the cost.
 
 use inject_sipit::{
-    Asked, Decoder, Inversion, Logits, Policy, Prior, RandomOrder, Secant, Settings, Tap, TokenBatch,
+    Acceptance, Asked, Decoder, Inversion, Logits, Policy, Prior, RandomOrder, Secant, Settings, Tap,
+    TargetStates, TokenBatch, distance, foreign::SourceDtype,
 };
 
-use crate::small::{FAMILIES, invert, model, of_vocabulary, target};
+use crate::small::{FAMILIES, exhaustive, invert, model, of_vocabulary, target};
 
 #[test]
 fn every_policy_recovers_the_same_prompt() {
@@ -109,4 +110,29 @@ fn greedy(decoder: &Decoder, first: u32, len: usize) -> Vec<u32> {
         ids.push(likeliest as u32);
     }
     ids
+}
+
+#[test]
+fn a_survey_behind_two_hypotheses_serves_both() {
+    let prompt = [4000, 17, 5000, 321];
+    let tap = Tap::Block(1);
+    for device in inject_devices::compiled() {
+        let decoder = of_vocabulary("llama", 8192, 5, &device);
+        let whole = exhaustive(&decoder, &target(&decoder, &prompt, tap)).unwrap();
+        let other = whole.positions[0].runner_up.unwrap().id;
+        // Between the states of two first tokens either fits, and both are followed.
+        let mut states = target(&decoder, &prompt, tap).states().to_owned();
+        let beside = target(&decoder, &[other], tap).states().to_owned();
+        let apart = distance(states.row(0).as_slice().unwrap(), beside.row(0).as_slice().unwrap());
+        let middle = (&states.row(0) + &beside.row(0)) / 2.0;
+        states.row_mut(0).assign(&middle);
+        let ambiguous = TargetStates::new(states, tap, SourceDtype::F32).unwrap();
+        let acceptance = Acceptance::NoiseFloor { added: 0.6 * apart };
+        let mut policy = Policy::new().then(Secant::up_to(1024).surveying(512));
+        let inversion =
+            invert(&decoder, &ambiguous, &mut policy, Settings { acceptance, ..Settings::default() })
+                .unwrap();
+        assert_eq!(inversion.token_ids(), prompt);
+        assert!(inversion.positions[1].candidates_tested >= 512);
+    }
 }
