@@ -93,7 +93,7 @@ where
     pub fn absorb(&mut self, path: &Path) -> Result<(), StudyError> {
         let mut other = Journal { file: None, about: self.about.clone(), done: Vec::new() };
         other.read(path)?;
-        for (unit, result) in other.done {
+        for (unit, result) in std::mem::take(&mut other.done) {
             if self.result(&unit).is_none() {
                 self.push(unit, result)?;
             }
