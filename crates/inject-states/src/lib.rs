@@ -37,6 +37,7 @@ pub mod store;
 
 mod disturb;
 mod extract;
+mod locked_file;
 mod split_mix;
 
 pub use inject_models;
@@ -45,6 +46,7 @@ pub use inject_models::*;
 pub use self::{
     disturb::{Disturbance, DisturbanceError, ScaledBy, StateFormat},
     extract::{ExtractError, Extraction, Progress, batches_by_length, extract_to_store, measure_noise},
+    locked_file::LockedFile,
     split_mix::SplitMix,
 };
 

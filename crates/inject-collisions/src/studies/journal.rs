@@ -3,11 +3,12 @@
 mod exact;
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File},
     io::{self, Seek, Write},
     path::{Path, PathBuf},
 };
 
+use inject_states::LockedFile;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -21,20 +22,9 @@ use super::StudyError;
 /// up to the journal of the whole by [`Journal::absorb`].
 #[derive(Debug)]
 pub struct Journal<U, R> {
-    file: Option<(PathBuf, File)>,
+    file: Option<(PathBuf, LockedFile)>,
     about: Value,
     done: Vec<(U, R)>,
-}
-
-impl<U, R> Drop for Journal<U, R> {
-    /// Gives the file free. Closing it would not be enough: a process that is just being started holds it too, until its own program
-    /// has begun.
-    fn drop(&mut self) {
-        if let Some((_, file)) = &self.file {
-            // The lock guards against a mistake only, and is gone with the process at the latest.
-            let _ = file.unlock();
-        }
-    }
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -63,15 +53,11 @@ where
     pub fn open(path: &Path, about: &impl Serialize) -> Result<Self, StudyError> {
         let failed = |action| move |source| StudyError::Journal { action, path: path.to_owned(), source };
         let mut options = File::options();
-        let mut file =
+        let file =
             options.create(true).truncate(false).read(true).write(true).open(path).map_err(failed("open"))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(StudyError::JournalBusy { path: path.to_owned() }),
-            // Some network file systems have no locks. They guard against a mistake only, so go without.
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
-            Err(TryLockError::Error(error)) => return Err(failed("lock")(error)),
-        }
+        let Some(mut file) = LockedFile::lock(file).map_err(failed("lock"))? else {
+            return Err(StudyError::JournalBusy { path: path.to_owned() });
+        };
         let mut journal = Journal { file: None, about: to_value(about), done: Vec::new() };
         let whole = journal.read(path)?;
         // What a kill left of a line is cut off, so that the next line begins at its place.
@@ -93,7 +79,7 @@ where
     pub fn absorb(&mut self, path: &Path) -> Result<(), StudyError> {
         let mut other = Journal { file: None, about: self.about.clone(), done: Vec::new() };
         other.read(path)?;
-        for (unit, result) in std::mem::take(&mut other.done) {
+        for (unit, result) in other.done {
             if self.result(&unit).is_none() {
                 self.push(unit, result)?;
             }
