@@ -141,16 +141,6 @@ impl Codebook {
     pub(super) fn place(&self, states: Tensor<2>) -> Tensor<2> {
         states.cast(DType::F32).matmul(self.projection.clone()) + self.offset.clone()
     }
-
-    /// The chunks, each with its first token.
-    fn chunks(&self) -> Vec<(usize, &Tensor<2>)> {
-        let starts = self.chunks.iter().scan(0, |next, chunk| {
-            let start = *next;
-            *next += chunk.dims()[1];
-            Some(start)
-        });
-        starts.zip(&self.chunks).collect()
-    }
 }
 
 /// The best tokens of each position for each kind of evidence, chunk by chunk of the vocabulary: a chunk's scores never leave the
@@ -165,7 +155,7 @@ pub(super) fn best_of(
 ) -> Result<Vec<Vec<Shortlist>>, InvertError> {
     let positions = points.dims()[0];
     let sharpness = sharpness as f32;
-    let chunks: Vec<(usize, (usize, &Tensor<2>))> = codebook.chunks().into_iter().enumerate().collect();
+    let chunks: Vec<(usize, &Tensor<2>)> = codebook.chunks.iter().enumerate().collect();
     // Each core goes through its part of the vocabulary chunk by chunk, and knows the best so far.
     let per_core = chunks.len().div_ceil(rayon::current_num_threads()).max(1);
     let partial: Vec<Vec<Best>> = chunks
@@ -173,14 +163,14 @@ pub(super) fn best_of(
         .map(|chunks| {
             // Kind after kind for each position.
             let mut best: Vec<Best> = (0..positions * evidence.len()).map(|_| Best::keeping(count)).collect();
-            for &(chunk, (start, codes)) in chunks {
-                let tokens = codes.dims()[1];
+            for &(number, codes) in chunks {
+                let (start, tokens) = (number * CHUNK, codes.dims()[1]);
                 let scores = read_f32(points.clone().matmul(codes.clone()))?;
                 for (position, (scores, best)) in
                     scores.chunks(tokens).zip(best.chunks_mut(evidence.len())).enumerate()
                 {
                     let logits = prior.map(|prior| {
-                        (&prior.logits[chunk][position * tokens..][..tokens], prior.weight as f32)
+                        (&prior.logits[number][position * tokens..][..tokens], prior.weight as f32)
                     });
                     for (best, evidence) in best.iter_mut().zip(evidence) {
                         match (evidence, logits) {

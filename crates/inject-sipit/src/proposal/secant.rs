@@ -234,12 +234,8 @@ impl Proposer for Secant {
         }
         self.memory.belong_to(open.decoder);
         self.memory.settle(open.target, open.prefix);
-        let mut memory = std::mem::take(&mut self.memory);
         let (directions, decoder) = (&mut self.directions, open.decoder);
-        let draft =
-            memory.recall(open, |points| Directions::of(directions, decoder).nearest(decoder, points));
-        self.memory = memory;
-        draft
+        self.memory.recall(open, |points| Directions::of(directions, decoder).nearest(decoder, points))
     }
 
     fn propose(&mut self, place: &Place<'_>) -> Result<Vec<u32>, InvertError> {

@@ -48,6 +48,9 @@ struct Fit {
     /// Standardised states, `[pairs, d_model]`.
     states: Tensor<2>,
     normal: Cholesky<f64, Dyn>,
+    /// The mean of the tokens' embeddings, and what they differ from it by, `[pairs, d_model]`.
+    mean_embedding: Tensor<2>,
+    embeddings: Tensor<2>,
 }
 
 /// Pairs from which a map is worth its product with the vocabulary.
@@ -131,7 +134,7 @@ impl Memory {
         let Some(fit) = &self.fit else { return Ok(None) };
         let (target, pairs) = (open.target.id(), fit.pairs);
         if self.expected.as_ref().is_none_or(|known| (known.target, known.pairs) != (target, pairs)) {
-            let points = fit.expected(open, &self.ids)?;
+            let points = fit.expected(open)?;
             self.expected = Some(Expected { target, pairs, ids: nearest(points.clone())?, points });
         }
         let begin = open.prefix.len();
@@ -155,8 +158,7 @@ impl Memory {
         let states: Vec<f32> = states.iter().map(|&value| value as f32).collect();
         let states =
             Tensor::<2>::from_data(TensorData::new(states, [1, fit.mean.dims()[1]]), &decoder.device());
-        let (guess, _) = fit.embeddings(decoder, states / fit.deviation.clone(), &self.ids)?;
-        Ok(Some(read(guess)?))
+        read(fit.differences(states / fit.deviation.clone())?).map(Some)
     }
 
     /// Drafts grow while they hold, and shrink where they do not.
@@ -182,40 +184,43 @@ impl Memory {
         let products = read(states.clone().transpose().matmul(states.clone()))?;
         let mut normal = DMatrix::from_row_slice(d, d, &products);
         (0..d).for_each(|i| normal[(i, i)] += RIDGE);
-        self.fit = normal.cholesky().map(|normal| Fit { pairs, mean, deviation, states, normal });
+        let embeddings = embeddings(open.decoder, &self.ids).cast(DType::F32);
+        let mean_embedding = embeddings.clone().mean_dim(0);
+        let embeddings = embeddings - mean_embedding.clone();
+        self.fit = normal.cholesky().map(|normal| Fit {
+            pairs,
+            mean,
+            deviation,
+            states,
+            normal,
+            mean_embedding,
+            embeddings,
+        });
         Ok(self.fit.is_some())
     }
 }
 
 impl Fit {
     /// The embeddings expected at all positions, `[positions, d_model]`.
-    fn expected(&self, open: &Open<'_>, ids: &[u32]) -> Result<Tensor<2>, InvertError> {
+    fn expected(&self, open: &Open<'_>) -> Result<Tensor<2>, InvertError> {
         let device = open.decoder.device();
         let (positions, d) = (open.target.positions(), open.target.d_model());
         let states: Vec<f32> =
             (0..positions).flat_map(|p| open.target.state(p).iter().map(|&v| v as f32)).collect();
         let wanted = Tensor::<2>::from_data(TensorData::new(states, [positions, d]), &device);
         let wanted = (wanted - self.mean.clone()) / self.deviation.clone();
-        let (guess, mean) = self.embeddings(open.decoder, wanted, ids)?;
-        Ok((guess + mean).cast(open.decoder.dtype()))
+        let guess = self.differences(wanted)? + self.mean_embedding.clone();
+        Ok(guess.cast(open.decoder.dtype()))
     }
 
-    /// The embeddings of standardised states, as differences from the mean embedding; and that.
-    fn embeddings(
-        &self,
-        decoder: &Decoder,
-        states: Tensor<2>,
-        ids: &[u32],
-    ) -> Result<(Tensor<2>, Tensor<2>), InvertError> {
-        let [positions, d] = states.dims();
-        let device = decoder.device();
+    /// What the embeddings of standardised states differ from the mean embedding by.
+    fn differences(&self, states: Tensor<2>) -> Result<Tensor<2>, InvertError> {
+        let ([positions, d], device) = (states.dims(), states.device());
         // y = (X'X + ridge)^-1 h for each position, then X y weighs the embeddings of the pairs.
         let columns = DMatrix::from_column_slice(d, positions, &read(states)?);
         let solved: Vec<f32> = self.normal.solve(&columns).iter().map(|&value| value as f32).collect();
         let solved = Tensor::<2>::from_data(TensorData::new(solved, [positions, d]), &device);
         let weights = solved.matmul(self.states.clone().transpose()); // [positions, pairs]
-        let known = embeddings(decoder, &ids[..self.pairs]).cast(DType::F32);
-        let mean = known.clone().mean_dim(0);
-        Ok((weights.matmul(known - mean.clone()), mean))
+        Ok(weights.matmul(self.embeddings.clone()))
     }
 }
