@@ -44,14 +44,19 @@ fn a_survey_of_the_vocabulary_drafts_the_positions_behind_it() {
         let mut plain = Policy::new().then(Secant::up_to(1024));
         let plain = invert(&decoder, &target, &mut plain, Settings::default()).unwrap();
         let mut policy = Policy::new().then(Secant::up_to(1024).surveying(SURVEY));
+        // The second time, the scan goes on in steps smaller than a survey where nothing points anywhere yet.
+        let memory_budget = 16 * decoder.config().bytes_per_token(1, 1);
+        let settings = [Settings::default(), Settings { memory_budget, ..Settings::default() }];
         let mut searched = Vec::new();
-        for _ in 0..2 {
-            let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
+        for (round, settings) in settings.into_iter().enumerate() {
+            let inversion = invert(&decoder, &target, &mut policy, settings).unwrap();
             assert_eq!(inversion.token_ids(), prompt);
+            // Made once, at the second position; a model known already is not surveyed again.
+            let at = |position: usize| inversion.positions[position].candidates_tested;
+            assert_eq!(at(1) >= SURVEY, round == 0, "{} candidates", at(1));
             searched.push(inversion.cost.stages()["secant"].candidates);
             assert!(drafted(&inversion) > drafted(&plain), "{} positions", drafted(&inversion));
         }
-        // Made once: a model known already is not surveyed again.
         assert!(searched[0] >= SURVEY && searched[1] + SURVEY / 2 < searched[0], "{searched:?} candidates");
         // A sixteenth of a small vocabulary would make no map.
         let small = of_vocabulary("llama", 1024, 5, &device);
