@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use inject_benches::{Shape, bundled, device, ids, random, states_of};
-use inject_sipit::{Decoder, FirstPosition, Lens, LensBuilder, Tap};
+use inject_sipit::{Arithmetic, Decoder, FirstPosition, Lens, LensBuilder, Tap, Vocabulary};
 
 const LENGTHS: [usize; 2] = [64, 512];
 const LIKELIEST: usize = 8;
@@ -47,12 +47,13 @@ fn read(criterion: &mut Criterion) {
     let vocab_size = decoder.config().vocab_size;
     let tap = Tap::Block(1);
     let lens = make(&builder(vec![tap], vocab_size), &decoder).remove(0);
+    let vocabulary = Vocabulary::new(&decoder, Arithmetic::I16OnProcessor);
     let mut group = criterion.benchmark_group("read");
     for length in LENGTHS {
         let target = states_of(&decoder, &ids(length, vocab_size), tap);
         let label = BenchmarkId::new(format!("smollm2-135m/{tap}/rank {}", lens.about().rank), length);
         group.bench_function(label, |bencher| {
-            bencher.iter(|| lens.read(&decoder, &target, LIKELIEST).expect("a lens of this model"));
+            bencher.iter(|| lens.read(&vocabulary, &target, LIKELIEST).expect("a lens of this model"));
         });
     }
     group.finish();

@@ -106,6 +106,7 @@ impl PolicyArgs {
             on_failure: if self.go_on { OnFailure::GoOn } else { OnFailure::Stop },
             budget: Budget { candidates: self.max_candidates, time },
             memory_budget: self.memory << 20,
+            ..Settings::default()
         })
     }
 

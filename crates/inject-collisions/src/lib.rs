@@ -22,12 +22,14 @@
 //! - [`measure_noise_floors`], [`Verdict`]: what a smallest distance means. [`Geometry`], [`Separation`]: the cloud as a whole.
 //! - [`studies`]: whole questions, resumable and divisible.
 //! - [`twins`]: tokens that no state can tell apart.
+//! - [`CoarseRows`]: products of a few points with many rows, in as few digits as their order needs.
 //! - [`Ranking`]: the nearest candidates, their margin, and how many were tested.
 //!
 //! Everything of `inject-states` is re-exported, so that one dependency is enough.
 
 mod below;
 mod closest;
+mod coarse_rows;
 mod distance;
 mod distribution;
 mod equal;
@@ -46,6 +48,7 @@ pub mod studies;
 mod tensor;
 mod twins;
 mod verdict;
+mod whole_numbers;
 
 pub use inject_states;
 pub use inject_states::*;
@@ -53,6 +56,7 @@ pub use inject_states::*;
 pub use self::{
     below::{Below, PairsBelow},
     closest::{ClosestPairs, Pair},
+    coarse_rows::{CoarsePoints, CoarseRows, Digits},
     distance::{distance, norm, weighted_distance},
     distribution::{Bracket, Coverage, Distribution},
     equal::EqualRows,

@@ -6,7 +6,6 @@ mod cascade;
 mod grid;
 mod histogram;
 mod index;
-mod kernel;
 mod order;
 mod plan;
 mod products;
@@ -21,7 +20,6 @@ use self::{
     axes::{Axes, Position},
     histogram::histogram,
     index::Index,
-    kernel::Kernel,
     plan::{Plan, Reach},
     products::Multiplier,
     question::Question,
@@ -30,7 +28,7 @@ use self::{
 };
 use crate::{
     ClosestPairs, CollisionError, Coverage, Distribution, EqualRows, Metric, Neighbours, Pairs, PairsBelow,
-    Rows, equal::equal_rows, metric::Points,
+    Rows, equal::equal_rows, metric::Points, whole_numbers::Kernel,
 };
 
 /// Rows in a block: enough for products at the full rate, few enough for the products of two blocks to stay in cache.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use inject_collisions::{Decoder, Tap};
 
-use crate::{Asked, Lens, LensProposals, Policy, Prior, Secant};
+use crate::{Asked, Lens, LensProposals, Policy, Prior, Repeated, Secant};
 
 /// A policy, and why it was chosen.
 #[derive(Debug)]
@@ -65,7 +65,14 @@ impl Choice {
             let lens = LensProposals::new(lens);
             let policy = Policy::new()
                 .then(lens.clone().up_to(24))
-                .then(Prior::up_to(48).beginning_with(bos))
+                .then(Repeated::up_to(8))
+                .then(Prior::up_to(32).beginning_with(bos))
+                .then(lens.clone().up_to(64))
+                .then(Prior::up_to(64).beginning_with(bos))
+                .then(lens.clone().up_to(256))
+                .then(Secant::up_to(192))
+                .then(Prior::up_to(deep / 32).beginning_with(bos))
+                .then(lens.clone().up_to(deep / 8))
                 .then(Secant::up_to((config.vocab_size / 8).min(1024)))
                 .then(Prior::up_to(deep / 4).beginning_with(bos))
                 .then(lens.up_to(deep));

@@ -5,14 +5,14 @@ mod many;
 mod step;
 mod verify;
 
-use std::{cell::RefCell, time::Instant};
+use std::{cell::RefCell, sync::Arc, time::Instant};
 
 use inject_collisions::{Decoder, ModelError, Tap};
 
 pub use self::certify::ScanCost;
 use crate::{
     Acceptance, Cost, Inversion, InvertError, NoiseModel, OnFailure, Open, Policy, Position, Provisional,
-    Scan, Settings, TargetStates, Tested, Verdict,
+    Scan, Settings, TargetStates, Tested, Verdict, Vocabulary,
     acceptance::Yardstick,
     hypothesis::{Graveyard, Hypothesis},
     policy::Drafted,
@@ -51,6 +51,7 @@ pub struct Inverter<'a> {
     tap: Tap,
     settings: Settings,
     noise: NoiseModel,
+    vocabulary: Arc<Vocabulary<'a>>,
 }
 
 /// How far an inversion is.
@@ -107,7 +108,8 @@ impl<'a> Inverter<'a> {
         check_acceptance(settings.acceptance)?;
         let len = Self::NOISE_POSITIONS.min(decoder.config().max_len().unwrap_or(usize::MAX));
         let noise = NoiseModel::measure(decoder, tap, len)?;
-        Ok(Inverter { decoder, tap, settings, noise })
+        let vocabulary = Arc::new(Vocabulary::new(decoder, settings.arithmetic));
+        Ok(Inverter { decoder, tap, settings, noise, vocabulary })
     }
 
     /// The model.
@@ -270,6 +272,7 @@ impl<'a> Inverter<'a> {
         let prefix = hypothesis.ids();
         run.provisional.forget_before(prefix.len());
         let open = Open {
+            vocabulary: &self.vocabulary,
             decoder: self.decoder,
             target: run.target,
             prefix: &prefix,

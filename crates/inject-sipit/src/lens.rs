@@ -26,8 +26,13 @@ pub use self::{
     build::{FirstPosition, LensBuilder, LensCost, LensProgress},
     error::LensError,
 };
+use std::sync::Arc;
+
 use burn::tensor::{Device, Tensor};
-use inject_collisions::Tap;
+use half::f16;
+use inject_collisions::{Arithmetic, Digits, Tap};
+
+use crate::{InvertError, token_rows::TokenRows};
 
 /// A lens for one tap of one model.
 #[derive(Clone, Debug)]
@@ -70,13 +75,15 @@ pub struct LensAbout {
 /// with the token's less half the square of that.
 #[derive(Clone, Debug)]
 struct Codebook {
-    /// `[inputs, rank + 1]`: a state (and the one before it) to a point, whose last coordinate is one.
+    /// `[inputs, rank]`: a state (and the one before it) to a point.
     projection: Tensor<2>,
-    /// `[1, rank + 1]`
+    /// `[1, rank]`
     offset: Tensor<2>,
-    /// Points of consecutive tokens, each with minus half its squared length behind it, transposed: `[rank + 1, tokens]` each, so that
-    /// one product reads them in order and is the score.
-    chunks: Vec<Tensor<2>>,
+    /// The tokens' points, `[vocab_size, rank]` row-major, as a file has them.
+    codes: Arc<Vec<f16>>,
+    /// The same, ready to be multiplied, with half the squared length of each to be taken away.
+    rows: TokenRows,
+    digits: Digits,
 }
 
 /// From the state before a position to the state after the final norm, whose logits are the prior.
@@ -99,55 +106,46 @@ enum First {
     Any(Box<Codebook>),
 }
 
-/// Tokens of one chunk of a codebook: the scores of a prompt's positions over so many tokens stay in a core's cache.
-const CHUNK: usize = 2048;
-
 impl Codebook {
     /// From maps to points of `rank` coordinates, and the tokens' points on the host, `[vocab_size, rank]` row-major.
-    fn new(projection: Tensor<2>, offset: Tensor<2>, codes: &[f32], device: &Device) -> Self {
-        let [inputs, rank] = projection.dims();
-        let beside = |map: Tensor<2>, last: f32, rows: usize| {
-            Tensor::cat(vec![map, tensor(vec![last; rows], [rows, 1], device)], 1)
-        };
-        let transposed = |rows: &[f32]| {
-            let tokens = rows.len() / rank;
-            let mut transposed = vec![0.0_f32; (rank + 1) * tokens];
-            for (token, row) in rows.chunks(rank).enumerate() {
-                let half = -0.5 * row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>();
-                for (axis, &value) in row.iter().chain([&(half as f32)]).enumerate() {
-                    transposed[axis * tokens + token] = value;
-                }
-            }
-            tensor(transposed, [rank + 1, tokens], device)
-        };
-        Codebook {
-            projection: beside(projection, 0.0, inputs),
-            offset: beside(offset, 1.0, 1),
-            chunks: codes.chunks(CHUNK * rank).map(transposed).collect(),
-        }
+    fn new(
+        projection: Tensor<2>,
+        offset: Tensor<2>,
+        codes: &[f32],
+        digits: Digits,
+    ) -> Result<Self, InvertError> {
+        // A point beyond the range of f16 lies far from all others wherever it is put at its edge.
+        let edge = f16::MAX.to_f32();
+        let codes = codes.iter().map(|code| f16::from_f32(code.clamp(-edge, edge))).collect();
+        Codebook::multiplied_by(Arithmetic::I16OnProcessor, projection, offset, Arc::new(codes), digits)
+    }
+
+    fn multiplied_by(
+        arithmetic: Arithmetic,
+        projection: Tensor<2>,
+        offset: Tensor<2>,
+        codes: Arc<Vec<f16>>,
+        digits: Digits,
+    ) -> Result<Self, InvertError> {
+        let [_, rank] = projection.dims();
+        let squares = |code: &[f16]| code.iter().map(|value| value.to_f64().powi(2)).sum::<f64>();
+        let taken_away: Vec<f32> = codes.chunks(rank).map(|code| (-0.5 * squares(code)) as f32).collect();
+        let values = codes.iter().map(|value| value.to_f32()).collect();
+        let points = tensor(values, [taken_away.len(), rank], &projection.device());
+        let rows = TokenRows::of(points, Some(taken_away), digits, arithmetic)?;
+        Ok(Codebook { projection, offset, codes, rows, digits })
+    }
+
+    fn with_arithmetic(self, arithmetic: Arithmetic) -> Result<Self, InvertError> {
+        Codebook::multiplied_by(arithmetic, self.projection, self.offset, self.codes, self.digits)
     }
 
     fn rank(&self) -> usize {
-        self.offset.dims()[1] - 1
+        self.offset.dims()[1]
     }
 
     fn vocab_size(&self) -> usize {
-        self.chunks.iter().map(|chunk| chunk.dims()[1]).sum()
-    }
-
-    /// The maps to points, without the coordinate that is one.
-    fn maps(&self) -> (Tensor<2>, Tensor<2>) {
-        let rank = self.rank();
-        (self.projection.clone().narrow(1, 0, rank), self.offset.clone().narrow(1, 0, rank))
-    }
-
-    /// The points on the host again, `[vocab_size, rank]` row-major.
-    fn codes(&self) -> Result<Vec<f32>, crate::InvertError> {
-        let mut codes = Vec::new();
-        for chunk in &self.chunks {
-            codes.extend(crate::read_f32(chunk.clone().narrow(0, 0, self.rank()).transpose())?);
-        }
-        Ok(codes)
+        self.codes.len() / self.rank()
     }
 }
 
@@ -155,6 +153,20 @@ impl Lens {
     /// What it was made for.
     pub fn about(&self) -> &LensAbout {
         &self.about
+    }
+
+    /// The same lens, multiplied by the device or by the processor. It is the processor's turn if nothing is said, as the points of a
+    /// prompt are few and what is to be found in their products with all tokens is little.
+    ///
+    /// # Errors
+    ///
+    /// [`InvertError`] when the device fails.
+    pub fn with_arithmetic(self, arithmetic: Arithmetic) -> Result<Self, InvertError> {
+        let first = match self.first {
+            First::Any(codebook) => First::Any(Box::new(codebook.with_arithmetic(arithmetic)?)),
+            bos => bos,
+        };
+        Ok(Lens { later: self.later.with_arithmetic(arithmetic)?, first, ..self })
     }
 }
 

@@ -26,7 +26,7 @@
 //!
 //! - [`TargetStates`]: what is to be inverted, and in which number format it was stored.
 //! - [`Inverter`] and [`Settings`]: drafts, verifies, repairs, certifies.
-//! - [`Policy`] and [`Proposer`]: where candidates come from. [`Prior`], [`Lens`], [`Secant`], [`RandomOrder`];
+//! - [`Policy`] and [`Proposer`]: where candidates come from. [`Prior`], [`Lens`], [`Secant`], [`Repeated`], [`RandomOrder`];
 //!   published ones, to compare with: [`Gradient`], [`HardPrompts`].
 //! - [`Acceptance`] and [`NoiseModel`]: when a candidate counts as the token.
 //! - [`Inversion`], [`Position`], [`Verdict`], [`Cost`]: what was found, and what it took.
@@ -49,6 +49,8 @@ mod proposal;
 mod settings;
 pub mod studies;
 mod target;
+mod token_rows;
+mod vocabulary;
 
 use burn::tensor::{Int, Tensor, TensorData};
 pub use inject_collisions;
@@ -66,10 +68,11 @@ pub use self::{
     policy::Policy,
     proposal::{
         Asked, Decay, Gradient, HardPrompts, LensProposals, Objective, Open, Place, Prior, Proposer,
-        Provisional, RandomOrder, Secant, Tested,
+        Provisional, RandomOrder, Repeated, Secant, Tested,
     },
     settings::{Budget, OnFailure, Scan, Settings},
     target::TargetStates,
+    vocabulary::Vocabulary,
 };
 
 /// Values of a tensor on the host, in row-major order.
@@ -80,6 +83,11 @@ fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f64>, InvertError> {
 /// The same in f32.
 fn read_f32<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, InvertError> {
     Ok(to_host(tensor)?)
+}
+
+/// The same numbers in f64.
+fn widened(values: Vec<f32>) -> Vec<f64> {
+    values.into_iter().map(f64::from).collect()
 }
 
 /// Places on a device, for selecting rows.

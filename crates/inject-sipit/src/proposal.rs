@@ -9,6 +9,7 @@ mod hard_prompts;
 mod lens;
 mod prior;
 mod random;
+mod repeated;
 mod rows;
 mod secant;
 mod trust;
@@ -24,9 +25,10 @@ pub use self::{
     lens::LensProposals,
     prior::Prior,
     random::RandomOrder,
+    repeated::Repeated,
     secant::{Asked, Secant},
 };
-use crate::{InvertError, TargetStates, acceptance::Measured};
+use crate::{InvertError, TargetStates, Vocabulary, acceptance::Measured};
 
 /// A source of candidates.
 ///
@@ -69,6 +71,8 @@ pub trait Proposer: Send {
 pub struct Open<'a> {
     /// The model.
     pub decoder: &'a Decoder,
+    /// Its tokens, to look through.
+    pub vocabulary: &'a Vocabulary<'a>,
     /// The states to invert.
     pub target: &'a TargetStates,
     /// The tokens before the first open position.
@@ -121,6 +125,8 @@ impl Provisional {
 pub struct Place<'a> {
     /// The model.
     pub decoder: &'a Decoder,
+    /// Its tokens, to look through.
+    pub vocabulary: &'a Vocabulary<'a>,
     /// The states to invert.
     pub target: &'a TargetStates,
     /// The tokens before the position.
@@ -255,14 +261,45 @@ pub(crate) fn growing(tested: usize) -> usize {
     (4 * tested).clamp(16, 256)
 }
 
-/// The places of the `count` largest scores, largest first.
+/// The places of the `count` largest scores, largest first; of equal ones the lower first.
 pub(crate) fn most_likely(scores: &[f64], count: usize) -> Vec<u32> {
-    let mut ids: Vec<u32> = (0..scores.len() as u32).collect();
     let by_score = |a: &u32, b: &u32| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b));
-    if count < ids.len() {
-        ids.select_nth_unstable_by(count, by_score);
-        ids.truncate(count);
+    let mut kept: Vec<u32> = Vec::with_capacity(scores.len().min(2 * count + 1));
+    let mut least = None;
+    for (place, score) in scores.iter().enumerate() {
+        if least.is_none_or(|least| *score > least) {
+            kept.push(place as u32);
+            if kept.len() > 2 * count {
+                // Others follow only if they are larger than these.
+                kept.select_nth_unstable_by(count, by_score);
+                kept.truncate(count);
+                let last = kept.iter().copied().max_by(by_score);
+                least = Some(last.map_or(f64::INFINITY, |last| scores[last as usize]));
+            }
+        }
     }
-    ids.sort_unstable_by(by_score);
-    ids
+    kept.sort_unstable_by(by_score);
+    kept.truncate(count);
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_most_likely_are_those_of_a_whole_sort(
+            scores in prop::collection::vec(-20_i32..20, 0..400), count in 0_usize..50,
+        ) {
+            let scores: Vec<f64> = scores.into_iter().map(f64::from).collect();
+            let mut all: Vec<u32> = (0..scores.len() as u32).collect();
+            // A stable sort keeps the lower of equal ones first.
+            all.sort_by(|&a, &b| scores[b as usize].total_cmp(&scores[a as usize]));
+            all.truncate(count);
+            prop_assert_eq!(most_likely(&scores, count), all);
+        }
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use inject_collisions::Arithmetic;
+
 use crate::Acceptance;
 
 /// How an inversion is run, whatever proposes the candidates.
@@ -22,6 +24,8 @@ pub struct Settings {
     pub budget: Budget,
     /// Bytes that one batch of candidates or drafts may take.
     pub memory_budget: usize,
+    /// What looks through the whole vocabulary for likely tokens. Candidates themselves are always the device's.
+    pub arithmetic: Arithmetic,
 }
 
 impl Default for Settings {
@@ -35,6 +39,7 @@ impl Default for Settings {
             on_failure: OnFailure::Stop,
             budget: Budget::default(),
             memory_budget: 512 << 20,
+            arithmetic: Arithmetic::I16OnProcessor,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The second look, at the pairs that the products leave.
 
-use super::{bounds::UNIT_F64, grid::Rounded};
+use super::bounds::UNIT_F64;
+use crate::whole_numbers::Rounded;
 
 /// Coordinates that are multiplied at a time.
 const CHUNK: usize = 32;
@@ -62,7 +63,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::search::grid::round;
+    use crate::whole_numbers::round;
 
     proptest! {
         #[test]

@@ -4,39 +4,9 @@ use rayon::prelude::*;
 
 use super::{
     bounds::{UNIT_F32, UNIT_F64},
-    kernel::{Columns, Kernel, LANES, Lanes, Rows, STRIP},
     products::Tile,
 };
-
-/// The largest length of a row, in units: its coordinates have 16 bits then, and a product of two rows has 31, whatever rounding to
-/// the grid adds.
-const LARGEST: f64 = 32_766.0;
-/// With shorter units than this, products would underflow in f32.
-const SHORTEST: f64 = 1.0 / (1_u64 << 48) as f64;
-
-/// How a row was brought to its grid.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Rounded {
-    /// The distance of neighbouring points of the grid along an axis: a power of two, so that f32 numbers hold the points exactly.
-    pub(super) unit: f64,
-    /// How far the row was moved.
-    pub(super) moved: f64,
-}
-
-/// Hands out the coordinates of a row in units, of which it is nearly as long as a row may be.
-pub(super) fn round(row: impl Iterator<Item = f64> + Clone, mut take: impl FnMut(i16)) -> Rounded {
-    let length = row.clone().map(|value| value * value).sum::<f64>().sqrt();
-    let unit = (length / LARGEST).log2().ceil().exp2().max(SHORTEST);
-    let mut moved = 0.0;
-    for value in row {
-        let exact = value / unit;
-        let rounded = exact.round();
-        moved += (rounded - exact).powi(2);
-        take(rounded as i16);
-    }
-    // The sum is off by a share that the factor has room for.
-    Rounded { unit, moved: moved.sqrt() * unit * (1.0 + 1e-9) }
-}
+use crate::whole_numbers::{Columns, Kernel, LANES, Lanes, Rounded, Rows, STRIP, round};
 
 /// Rows on grids, in blocks of equal size, and the instructions that multiply them.
 #[derive(Debug)]
@@ -103,6 +73,7 @@ impl Grid {
         let columns = Columns {
             lanes: &self.lanes[first / LANES * self.width..][..self.block / LANES * self.width],
             units: &self.units[first..][..self.block],
+            addends: None,
         };
         self.kernel.strip(rows, columns, products);
     }
@@ -113,14 +84,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn the_unit_follows_the_length() {
-        for (length, unit) in [(1.0, -14), (0.7, -15), (0.0, -48), (1e-30, -48)] {
-            let rounded = round([length, 0.0].into_iter(), |_| ());
-            assert_eq!(rounded.unit, 2_f64.powi(unit), "{length}");
-        }
-    }
 
     proptest! {
         #[test]

@@ -7,11 +7,15 @@ use super::{
     axes::{Axes, Position},
     bounds::{UNDERFLOW, UNIT_F32, UNIT_F64, gamma, round_down},
     cascade::Cascade,
-    grid::{Grid, Rounded, round},
+    grid::Grid,
     order::{Enclosure, order},
     products::{DeviceProducts, Multiplier, Products},
 };
-use crate::{Metric, metric::Points};
+use crate::{
+    Metric,
+    metric::Points,
+    whole_numbers::{Rounded, round},
+};
 
 /// Rows that are projected at a time.
 const CHUNK: usize = 256;

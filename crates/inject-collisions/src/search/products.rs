@@ -6,9 +6,11 @@ use rayon::prelude::*;
 use super::{
     bounds::{UNIT_F32, gamma},
     grid::Grid,
-    kernel::{Kernel, STRIP},
 };
-use crate::CollisionError;
+use crate::{
+    CollisionError,
+    whole_numbers::{Kernel, STRIP},
+};
 
 /// Products that are asked of the device at once: a megabyte each, so that what comes back is still in a cache when it is looked at.
 const TILES_A_CALL: usize = 4;

@@ -122,6 +122,15 @@ impl Decoder {
         self.embedding.val()
     }
 
+    /// The matrix that makes logits of states after the final norm, where it is not the token embedding.
+    ///
+    /// # Shapes
+    ///
+    /// `[vocab_size, d_model]`.
+    pub fn own_head(&self) -> Option<Tensor<2>> {
+        self.head.as_ref().map(Param::val)
+    }
+
     /// The states of whole prompts at the taps asked for.
     ///
     /// # Errors
@@ -379,7 +388,7 @@ impl Decoder {
     ///
     /// When `tokens` are not within the vocabulary.
     pub fn logits_of(&self, states: Tensor<2>, tokens: Range<usize>) -> Tensor<2> {
-        let head = self.head.as_ref().unwrap_or(&self.embedding).val();
+        let head = self.own_head().unwrap_or_else(|| self.token_embedding());
         // The large matrix stays on the left, in the order it is stored in; a transposed view of it would be read out
         // of order.
         head.narrow(0, tokens.start, tokens.len()).matmul(states.transpose()).transpose()

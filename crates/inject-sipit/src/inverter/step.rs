@@ -104,6 +104,7 @@ impl Inverter<'_> {
         let cache = trial.hypothesis.cache(self.decoder, run.target)?;
         let place = Place {
             decoder: self.decoder,
+            vocabulary: &self.vocabulary,
             target: run.target,
             prefix: &prefix,
             cache,

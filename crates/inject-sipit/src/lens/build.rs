@@ -6,7 +6,7 @@ mod select;
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor};
-use inject_collisions::{Decoder, Extraction, ModelError, Tap, store::Positions};
+use inject_collisions::{Arithmetic, Decoder, Extraction, ModelError, Tap, store::Positions};
 use ndarray::Array2;
 
 use self::codebooks::Codebooks;
@@ -14,7 +14,7 @@ use super::{
     Lens, LensError,
     fit::{Fitted, Samples, fit, gather, projected, refine_points},
 };
-use crate::InvertError;
+use crate::{InvertError, Vocabulary};
 
 /// What a lens assumes of the first position of a prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,10 +191,11 @@ impl LensBuilder {
             let seen = places(&fitted[tap], &text[tap], fitted_on, &device)?;
             refine_points(points, fitted[tap].offset.dims()[1], &ids, &seen);
         }
+        let vocabulary = Vocabulary::new(decoder, Arithmetic::I16OnProcessor);
         let mut lenses = Vec::with_capacity(taps.len());
         for (done, &tap) in taps.iter().enumerate() {
             let trial = select::Trial {
-                decoder,
+                vocabulary: &vocabulary,
                 tap,
                 states: &text[&tap],
                 held_out,

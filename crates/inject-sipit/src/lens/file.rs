@@ -8,7 +8,7 @@ use std::{
 
 use burn::tensor::{Device, Tensor};
 use half::f16;
-use inject_collisions::Tap;
+use inject_collisions::{Digits, Tap};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use super::{Codebook, First, Lens, LensAbout, LensError, PriorMap, tensor};
@@ -92,7 +92,7 @@ impl Lens {
             return Err(LensError::OtherWeights { found, expected }.into());
         }
         let (d, v) = (about.d_model, about.vocab_size);
-        let later = reader.codebook(["projection", "offset", "codes"], 2 * d, v, device)?;
+        let later = reader.codebook(["projection", "offset", "codes"], 2 * d, v, Digits::Sixteen, device)?;
         let prior = match reader.metadata.get("prior.weight") {
             None => None,
             Some(weight) => Some(PriorMap {
@@ -106,6 +106,7 @@ impl Lens {
                 ["first.projection", "first.offset", "first.codes"],
                 d,
                 v,
+                Digits::Eight,
                 device,
             )?)),
             Some(id) => match id.parse() {
@@ -118,14 +119,9 @@ impl Lens {
 }
 
 fn codebook_tensors(codebook: &Codebook, names: [&'static str; 3]) -> Result<[Stored; 3], InvertError> {
-    let codes = codebook.codes()?;
-    let rank = codebook.rank();
-    let (projection, offset) = codebook.maps();
-    // A point beyond the range of f16 lies far from all others wherever it is put at its edge.
-    let edge = f16::MAX.to_f32();
-    let bytes =
-        codes.iter().flat_map(|&value| f16::from_f32(value.clamp(-edge, edge)).to_le_bytes()).collect();
-    let shape = vec![codebook.vocab_size(), rank];
+    let (projection, offset) = (codebook.projection.clone(), codebook.offset.clone());
+    let bytes = codebook.codes.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let shape = vec![codebook.vocab_size(), codebook.rank()];
     Ok([
         float(names[0], projection)?,
         float(names[1], offset)?,
@@ -216,11 +212,12 @@ impl<'a> Reader<'a> {
         names: [&str; 3],
         inputs: usize,
         vocab_size: usize,
+        digits: Digits,
         device: &Device,
-    ) -> Result<Codebook, LensError> {
+    ) -> Result<Codebook, InvertError> {
         let (codes, rank) = self.values(names[2], Dtype::F16, vocab_size)?;
         let projection = self.matrix(names[0], [inputs, rank], device)?;
         let offset = self.matrix(names[1], [1, rank], device)?;
-        Ok(Codebook::new(projection, offset, &codes, device))
+        Codebook::new(projection, offset, &codes, digits)
     }
 }

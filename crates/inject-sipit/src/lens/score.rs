@@ -4,13 +4,18 @@ use std::ops::Range;
 
 use burn::tensor::{DType, Tensor};
 use inject_collisions::Decoder;
-use rayon::prelude::*;
 
-use super::{CHUNK, Codebook, First, Lens, LensError, PriorMap};
-use crate::{InvertError, TargetStates, read_f32};
+use super::{Codebook, First, Lens, LensError, PriorMap};
+use crate::{
+    InvertError, TargetStates, Vocabulary,
+    token_rows::{Largest, Scored, Tile, Wanted},
+};
 
 /// The most likely tokens of one position, best first, with their scores in nats.
-pub(crate) type Shortlist = Vec<(u32, f32)>;
+pub(crate) type Shortlist = Scored;
+
+/// Positions looked at together: so many rows of logits at most are in memory at a time.
+const TOGETHER: usize = 128;
 
 impl Lens {
     /// Checks the lens against the model and states it is to be used with.
@@ -37,13 +42,14 @@ impl Lens {
     /// [`InvertError::Lens`] when the lens was made for another tap, or for a model of another size.
     pub fn read(
         &self,
-        decoder: &Decoder,
+        vocabulary: &Vocabulary<'_>,
         target: &TargetStates,
         count: usize,
     ) -> Result<Vec<Vec<(u32, f32)>>, InvertError> {
-        self.check(decoder, target)?;
+        self.check(vocabulary.decoder(), target)?;
         let best = &self.evidence()[..1];
-        Ok(self.shortlists(decoder, target, 0..target.positions(), count, best)?.swap_remove(0))
+        let wanted = Wanted::first(count);
+        Ok(self.shortlists(vocabulary, target, 0..target.positions(), wanted, best)?.swap_remove(0))
     }
 
     /// What it can rank by, the best first.
@@ -54,23 +60,23 @@ impl Lens {
         }
     }
 
-    /// The `count` most likely tokens at each of some positions, for each kind of evidence.
+    /// The most likely tokens at each of some positions, for each kind of evidence; how far behind the first is in nats.
     pub(crate) fn shortlists(
         &self,
-        decoder: &Decoder,
+        vocabulary: &Vocabulary<'_>,
         target: &TargetStates,
         positions: Range<usize>,
-        count: usize,
+        wanted: Wanted,
         evidence: &[Evidence],
     ) -> Result<Vec<Vec<Shortlist>>, InvertError> {
-        let Range { start: begin, end } = positions;
-        let mut lists: Vec<Vec<Shortlist>> = vec![Vec::with_capacity(end - begin); evidence.len()];
-        if begin == 0 {
+        let decoder = vocabulary.decoder();
+        let mut lists: Vec<Vec<Shortlist>> = vec![Vec::with_capacity(positions.len()); evidence.len()];
+        if positions.start == 0 {
             let first = match &self.first {
                 First::Bos(id) => vec![(*id, 0.0)],
                 First::Any(codebook) => {
-                    let points = codebook.place(rows(target, 0, 1, decoder));
-                    best_of(codebook, points, None, &[Evidence::State], 1.0, count)?
+                    let points = codebook.place(rows(target, 0..1, decoder));
+                    best_of(codebook, points, None, &[Evidence::State], 1.0, wanted)?
                         .swap_remove(0)
                         .swap_remove(0)
                 }
@@ -78,19 +84,21 @@ impl Lens {
             // Nothing stands before the first position that a prior could be read from.
             lists.iter_mut().for_each(|lists| lists.push(first.clone()));
         }
-        let begin = begin.max(1);
-        if begin < end {
-            let states = rows(target, begin, end, decoder);
-            let before = rows(target, begin - 1, end - 1, decoder);
+        let mut begin = positions.start.max(1);
+        while begin < positions.end {
+            let end = positions.end.min(begin + TOGETHER);
+            let states = rows(target, begin..end, decoder);
+            let before = rows(target, begin - 1..end - 1, decoder);
             let prior = match &self.prior {
                 Some(map) if evidence.iter().any(|&evidence| evidence != Evidence::State) => {
-                    Some(Prior { logits: logits(map, before.clone(), decoder)?, weight: map.weight })
+                    Some(Prior { logits: logits(map, before.clone(), vocabulary)?, weight: map.weight })
                 }
                 _ => None,
             };
             let points = self.later.place(Tensor::cat(vec![states, before], 1));
-            let later = best_of(&self.later, points, prior.as_ref(), evidence, self.about.sharpness, count)?;
+            let later = best_of(&self.later, points, prior.as_ref(), evidence, self.about.sharpness, wanted)?;
             lists.iter_mut().zip(later).for_each(|(lists, later)| lists.extend(later));
+            begin = end;
         }
         Ok(lists)
     }
@@ -115,124 +123,99 @@ pub(super) struct Prior {
     pub(super) weight: f64,
 }
 
-/// The logits behind some states, chunk by chunk of the vocabulary: a chunk's are put in order while they are in the cache.
+/// The logits behind some states, chunk by chunk of the vocabulary.
 pub(super) fn logits(
     prior: &PriorMap,
     before: Tensor<2>,
-    decoder: &Decoder,
+    vocabulary: &Vocabulary<'_>,
 ) -> Result<Vec<Vec<f32>>, InvertError> {
-    let states = before.matmul(prior.map.clone()) + prior.offset.clone();
-    let states = states.cast(decoder.dtype());
-    let vocab_size = decoder.config().vocab_size;
-    let starts: Vec<usize> = (0..vocab_size).step_by(CHUNK).collect();
-    let of_chunk =
-        |start: usize| read_f32(decoder.logits_of(states.clone(), start..vocab_size.min(start + CHUNK)));
-    starts.into_par_iter().map(of_chunk).collect()
+    vocabulary.logits_by_chunk(before.matmul(prior.map.clone()) + prior.offset.clone())
 }
 
-/// States of consecutive positions as f32 on the decoder's device, `[end - begin, d_model]`.
-fn rows(target: &TargetStates, begin: usize, end: usize, decoder: &Decoder) -> Tensor<2> {
-    let values: Vec<f32> = (begin..end).flat_map(|p| target.state(p).iter().map(|&v| v as f32)).collect();
-    super::tensor(values, [end - begin, target.d_model()], &decoder.device())
+/// States of consecutive positions as f32 on the decoder's device, `[positions, d_model]`.
+fn rows(target: &TargetStates, positions: Range<usize>, decoder: &Decoder) -> Tensor<2> {
+    let shape = [positions.len(), target.d_model()];
+    let values = positions.flat_map(|p| target.state(p).iter().map(|&v| v as f32)).collect();
+    super::tensor(values, shape, &decoder.device())
 }
 
 impl Codebook {
-    /// Points of states: `[positions, inputs]` to `[positions, rank + 1]`.
+    /// Points of states: `[positions, inputs]` to `[positions, rank]`.
     pub(super) fn place(&self, states: Tensor<2>) -> Tensor<2> {
         states.cast(DType::F32).matmul(self.projection.clone()) + self.offset.clone()
     }
 }
 
-/// The best tokens of each position for each kind of evidence, chunk by chunk of the vocabulary: a chunk's scores never leave the
-/// cache of the core that computes them. Without a prior, only the state is evidence.
+/// The best tokens of each position for each kind of evidence. Without a prior, only the state is evidence.
 pub(super) fn best_of(
     codebook: &Codebook,
     points: Tensor<2>,
     prior: Option<&Prior>,
     evidence: &[Evidence],
     sharpness: f64,
-    count: usize,
+    wanted: Wanted,
 ) -> Result<Vec<Vec<Shortlist>>, InvertError> {
     let positions = points.dims()[0];
-    let sharpness = sharpness as f32;
-    let chunks: Vec<(usize, &Tensor<2>)> = codebook.chunks.iter().enumerate().collect();
-    // Each core goes through its part of the vocabulary chunk by chunk, and knows the best so far.
-    let per_core = chunks.len().div_ceil(rayon::current_num_threads()).max(1);
-    let partial: Vec<Vec<Best>> = chunks
-        .par_chunks(per_core)
-        .map(|chunks| {
-            // Kind after kind for each position.
-            let mut best: Vec<Best> = (0..positions * evidence.len()).map(|_| Best::keeping(count)).collect();
-            for &(number, codes) in chunks {
-                let (start, tokens) = (number * CHUNK, codes.dims()[1]);
-                let scores = read_f32(points.clone().matmul(codes.clone()))?;
-                for (position, (scores, best)) in
-                    scores.chunks(tokens).zip(best.chunks_mut(evidence.len())).enumerate()
-                {
-                    let logits = prior.map(|prior| {
-                        (&prior.logits[number][position * tokens..][..tokens], prior.weight as f32)
-                    });
-                    for (best, evidence) in best.iter_mut().zip(evidence) {
-                        match (evidence, logits) {
-                            (Evidence::State, _) | (_, None) => {
-                                best.take(|token| scores[token] * sharpness, tokens, start);
-                            }
-                            (Evidence::Prior, Some((logits, _))) => {
-                                best.take(|token| logits[token], tokens, start);
-                            }
-                            (Evidence::StateAndPrior, Some((logits, weight))) => {
-                                let both =
-                                    |token: usize| (scores[token] * weight + logits[token]) * sharpness;
-                                best.take(both, tokens, start);
-                            }
-                        }
-                    }
-                }
-            }
-            Ok(best)
-        })
-        .collect::<Result<_, InvertError>>()?;
+    let scoring = Scoring { prior, evidence };
+    let nats = |kind: usize| match (evidence[kind], prior) {
+        (Evidence::Prior, Some(_)) => 1.0,
+        _ => sharpness as f32,
+    };
+    let wanted_of = |kind: usize| Wanted { within: wanted.within / nats(kind), ..wanted };
+    // Kind after kind for each position.
+    let begin = || {
+        let kinds = (0..positions).flat_map(|_| 0..evidence.len());
+        kinds.map(|kind| Largest::keeping(wanted_of(kind))).collect()
+    };
+    let parts = codebook.rows.fold(points, begin, |best: &mut Vec<Largest>, tile| {
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || scoring.look(best, tile),
+        );
+    })?;
     let merged = |kind: usize, position: usize| {
-        let of_core = partial.iter().flat_map(|best| &best[position * evidence.len() + kind].kept);
-        let mut all: Shortlist = of_core.copied().collect();
-        all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        all.truncate(count);
-        all
+        let of_kind = parts.iter().map(|best| &best[position * evidence.len() + kind]);
+        let mut merged = Largest::of_all(of_kind, wanted_of(kind));
+        merged.iter_mut().for_each(|(_, score)| *score *= nats(kind));
+        merged
     };
     let of_kind = |kind| (0..positions).map(|position| merged(kind, position)).collect();
     Ok((0..evidence.len()).map(of_kind).collect())
 }
 
-/// The largest scores so far, in no order; twice as many as wanted at most.
-struct Best {
-    count: usize,
-    kept: Shortlist,
-    least: f32,
+/// How products become scores, but for the factor that makes nats of them.
+struct Scoring<'a> {
+    prior: Option<&'a Prior>,
+    evidence: &'a [Evidence],
 }
 
-impl Best {
-    fn keeping(count: usize) -> Self {
-        Best { count, kept: Vec::with_capacity(2 * count), least: f32::NEG_INFINITY }
-    }
-
-    fn take(&mut self, score: impl Fn(usize) -> f32, tokens: usize, start: usize) {
-        /// Scores looked at together: nearly all such runs hold nothing that matters, and counting has no branch.
-        const RUN: usize = 64;
-        for begin in (0..tokens).step_by(RUN) {
-            let run = begin..tokens.min(begin + RUN);
-            let least = self.least;
-            if run.clone().map(|token| u32::from(score(token) > least)).sum::<u32>() == 0 {
-                continue;
-            }
-            for token in run {
-                let score = score(token);
-                if score > self.least {
-                    self.kept.push(((start + token) as u32, score));
-                    if self.kept.len() == 2 * self.count {
-                        self.kept.select_nth_unstable_by(self.count - 1, |a, b| b.1.total_cmp(&a.1));
-                        self.kept.truncate(self.count);
-                        self.least = self.kept[self.count - 1].1;
-                    }
+impl Scoring<'_> {
+    /// Looks at the scores of one tile. Loops and closures that are all inlined: what is called is not compiled for the instructions of
+    /// the caller.
+    #[inline(always)]
+    fn look(&self, best: &mut [Largest], tile: Tile<'_>) {
+        let (first, tokens) = (tile.tokens().start, tile.tokens().len());
+        for point in tile.points() {
+            let products = tile.of(point);
+            let logits = self
+                .prior
+                .map(|prior| (&prior.logits[tile.chunk][point * tokens..][..tokens], prior.weight as f32));
+            let best = &mut best[point * self.evidence.len()..];
+            for (best, evidence) in best.iter_mut().zip(self.evidence) {
+                match (evidence, logits) {
+                    (Evidence::State, _) | (_, None) => best.take(first, products),
+                    (Evidence::Prior, Some((logits, _))) => best.take(first, logits),
+                    (Evidence::StateAndPrior, Some((logits, weight))) => best.take_computed(
+                        first,
+                        tokens,
+                        #[inline(always)]
+                        |begin, out| {
+                            let given = products[begin..].iter().zip(&logits[begin..]);
+                            for (out, (product, logit)) in out.iter_mut().zip(given) {
+                                *out = product * weight + logit;
+                            }
+                        },
+                    ),
                 }
             }
         }

@@ -4,13 +4,14 @@ mod belief;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use inject_collisions::{Alternative, Decoder};
+use inject_collisions::Alternative;
 
 use self::belief::Shortlists;
 use super::{Open, Place, Proposer, growing};
 use crate::{
-    InvertError, Lens, TargetStates,
+    InvertError, Lens, TargetStates, Vocabulary,
     lens::{Evidence, Shortlist},
+    token_rows::Wanted,
 };
 
 /// Drafts whole prompts by a [`Lens`], and proposes each position's most likely tokens.
@@ -31,6 +32,9 @@ pub struct LensProposals {
 
 /// Tokens kept of each position and kind of evidence.
 const SHORT: usize = 16;
+
+/// How far a token that is kept lies behind the first, in nats: what is less likely would never be tried before a source of another kind.
+const WITHIN: f32 = 30.0;
 
 /// A draft stops where all of it is right with no more than this probability: what is computed behind many wrong tokens tells
 /// little, and is computed again.
@@ -63,14 +67,19 @@ impl LensProposals {
         LensProposals { limit, ..self }
     }
 
-    fn known(&self, decoder: &Decoder, target: &TargetStates) -> Result<Arc<Shortlists>, InvertError> {
+    fn known(
+        &self,
+        vocabulary: &Vocabulary<'_>,
+        target: &TargetStates,
+    ) -> Result<Arc<Shortlists>, InvertError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = known.as_ref().filter(|known| known.target == target.id()) {
             return Ok(known.clone());
         }
-        self.lens.check(decoder, target)?;
+        self.lens.check(vocabulary.decoder(), target)?;
         let (all, evidence) = (0..target.positions(), self.lens.evidence());
-        let of_kind = self.lens.shortlists(decoder, target, all, SHORT, evidence)?;
+        let wanted = Wanted { count: SHORT, within: WITHIN };
+        let of_kind = self.lens.shortlists(vocabulary, target, all, wanted, evidence)?;
         Ok(known.insert(Arc::new(Shortlists { target: target.id(), of_kind })).clone())
     }
 }
@@ -81,7 +90,7 @@ impl Proposer for LensProposals {
     }
 
     fn draft(&mut self, open: &Open<'_>) -> Result<Option<Vec<u32>>, InvertError> {
-        let beliefs = self.known(open.decoder, open.target)?.beliefs(open);
+        let beliefs = self.known(open.vocabulary, open.target)?.beliefs(open);
         let listed = |belief: &[(u32, f64)]| belief.iter().map(|(_, probability)| probability).sum::<f64>();
         if !open.tested.is_empty() && beliefs.first().is_some_and(|first| listed(first) < WORTH_A_DRAFT) {
             return Ok(None);
@@ -100,7 +109,7 @@ impl Proposer for LensProposals {
     }
 
     fn alternatives(&mut self, open: &Open<'_>, draft: &[u32]) -> Result<Vec<Alternative>, InvertError> {
-        let beliefs = self.known(open.decoder, open.target)?.beliefs(open);
+        let beliefs = self.known(open.vocabulary, open.target)?.beliefs(open);
         let mut alternatives: Vec<(f64, Alternative)> = Vec::new();
         let mut worth = 1.0;
         for (place, belief) in beliefs.iter().enumerate().take(draft.len()) {
@@ -118,7 +127,7 @@ impl Proposer for LensProposals {
     fn propose(&mut self, place: &Place<'_>) -> Result<Vec<u32>, InvertError> {
         let position = place.position();
         let (limit, tested) = (self.limit, place.tested);
-        let known = self.known(place.decoder, place.target)?;
+        let known = self.known(place.vocabulary, place.target)?;
         let trust = known.trust(place.prefix);
         if tested.len() < 2 * SHORT {
             let believed = known.belief(position, &trust).into_iter().map(|(id, _)| id);
@@ -136,8 +145,9 @@ impl Proposer for LensProposals {
         let list = match self.deep.take() {
             Some((known, list)) if known == key => list,
             _ => {
-                let here = position..position + 1;
-                let lists = self.lens.shortlists(place.decoder, place.target, here, limit, &[evidence])?;
+                let (here, wanted) = (position..position + 1, Wanted::first(limit));
+                let lists =
+                    self.lens.shortlists(place.vocabulary, place.target, here, wanted, &[evidence])?;
                 lists.into_iter().flatten().next().unwrap_or_default()
             }
         };

@@ -4,7 +4,7 @@ use burn::tensor::activation;
 use inject_collisions::{Decoder, Logits, PrefixCache, Tap, TokenBatch};
 
 use super::{Place, Proposer, growing, most_likely};
-use crate::{InvertError, noise::spread, read};
+use crate::{InvertError, noise::spread, read, widened};
 
 /// The tokens the model itself finds most likely next, in batches that grow.
 ///
@@ -73,7 +73,7 @@ impl Prior {
         if place.tap() == Tap::FinalNorm || place.tap() == last_block {
             let state = place.target.row_tensor(before, decoder);
             let state = if place.tap() == Tap::FinalNorm { state } else { decoder.final_norm(state) };
-            return read(decoder.logits(state));
+            return Ok(widened(place.vocabulary.logits(state)?));
         }
         self.run_on(place)?;
         Ok(self.logits.clone())
@@ -129,11 +129,12 @@ impl Prior {
         let cache = self.cache.as_mut().ok_or(InvertError::NoStates)?;
         cache.truncate(held.min(cache.len()));
         let missing = place.prefix[cache.len()..].to_vec();
-        let forward = place.decoder.extend(cache, &TokenBatch::new(&[missing])?, &[], Logits::Last)?;
-        self.logits = match forward.logits {
-            Some(logits) => read(logits)?,
-            None => Vec::new(),
-        };
+        let last = missing.len() - 1;
+        let tokens = TokenBatch::new(&[missing])?;
+        let mut forward = place.decoder.extend(cache, &tokens, &[Tap::FinalNorm], Logits::None)?;
+        let states = forward.states.remove(&Tap::FinalNorm).ok_or(InvertError::NoStates)?; // [1, missing, d_model]
+        let state = states.narrow(1, last, 1).squeeze_dim(0);
+        self.logits = widened(place.vocabulary.logits(state)?);
         self.ids = place.prefix.to_vec();
         Ok(())
     }

@@ -1,7 +1,6 @@
 //! The secant search: where the tested candidates point to.
 
 mod blend;
-mod directions;
 mod expectation;
 mod guess;
 mod recall;
@@ -12,13 +11,12 @@ use burn::tensor::{Tensor, TensorData};
 
 use self::{
     blend::Guess,
-    directions::Directions,
     expectation::Expectation,
     guess::{Basis, guess},
     recall::Memory,
 };
 use super::{Open, Place, Prior, Proposer, most_likely};
-use crate::{InvertError, noise::spread, read};
+use crate::{InvertError, noise::spread, widened};
 
 /// Guesses the embedding of the token looked for from the candidates tested so far, and proposes the tokens in its direction.
 ///
@@ -47,8 +45,6 @@ pub struct Secant {
     remembered: Option<Vec<f64>>,
     /// What the model expects, and when it is asked.
     expectation: Option<(Expectation, Asked)>,
-    /// The same for every guess.
-    directions: Option<Directions>,
 }
 
 /// When a search asks what the model expects.
@@ -102,7 +98,6 @@ impl Secant {
             memory: Memory::default(),
             remembered: None,
             expectation: None,
-            directions: None,
         }
     }
 
@@ -187,10 +182,9 @@ impl Secant {
     }
 
     /// How nearly each token lies in the direction guessed, if there is anything to guess from.
-    fn nearness(&mut self, place: &Place<'_>, kind: Guess) -> Result<Option<Vec<f64>>, InvertError> {
+    fn nearness(&self, place: &Place<'_>, kind: Guess) -> Result<Option<Vec<f64>>, InvertError> {
         let Some(point) = self.point(place, kind)? else { return Ok(None) };
-        let directions = Directions::of(&mut self.directions, place.decoder);
-        read(directions.nearness(place.decoder, point)).map(Some)
+        Ok(Some(widened(place.vocabulary.nearness(point)?)))
     }
 
     /// The untested tokens that lie in the direction of a guess, as far as the model expects them.
@@ -234,8 +228,7 @@ impl Proposer for Secant {
         }
         self.memory.belong_to(open.decoder);
         self.memory.settle(open.target, open.prefix);
-        let (directions, decoder) = (&mut self.directions, open.decoder);
-        self.memory.recall(open, |points| Directions::of(directions, decoder).nearest(decoder, points))
+        self.memory.recall(open)
     }
 
     fn propose(&mut self, place: &Place<'_>) -> Result<Vec<u32>, InvertError> {

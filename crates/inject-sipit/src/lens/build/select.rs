@@ -1,17 +1,18 @@
 //! The size of a lens: what costs least, on text it was not fitted to.
 
 use burn::tensor::Tensor;
-use inject_collisions::{Decoder, Tap};
+use inject_collisions::{Digits, Tap};
 use ndarray::Array2;
 
 use super::Sample;
 use crate::{
-    InvertError,
+    InvertError, Vocabulary,
     lens::{
         Codebook, First, Lens, LensAbout, PriorMap,
         fit::{Fitted, columns, gather},
         score::{Evidence, Prior, Shortlist, best_of, logits},
     },
+    token_rows::Wanted,
 };
 
 /// The ranks tried.
@@ -38,7 +39,7 @@ const UNLISTED: f64 = 2.0;
 
 /// One tap's held-out text.
 pub(super) struct Trial<'a> {
-    pub(super) decoder: &'a Decoder,
+    pub(super) vocabulary: &'a Vocabulary<'a>,
     pub(super) tap: Tap,
     pub(super) states: &'a Array2<f32>,
     pub(super) held_out: &'a [Sample],
@@ -59,25 +60,27 @@ struct Scored {
 impl Trial<'_> {
     /// The lens that is expected to recover a prompt at the least cost.
     pub(super) fn select(&self, fitted: &Fitted, points: &[f32], first: First) -> Result<Lens, InvertError> {
-        let device = self.decoder.device();
+        let decoder = self.vocabulary.decoder();
+        let device = decoder.device();
         let step = self.held_out.len().div_ceil(MOST_HELD_OUT).max(1);
         let held_out: Vec<Sample> = self.held_out.iter().copied().step_by(step).collect();
         let states = gather(self.states, held_out.iter().map(|sample| sample.row), &device);
         let before = gather(self.states, held_out.iter().map(|sample| sample.row - 1), &device);
         let both = Tensor::cat(vec![states, before.clone()], 1);
         let most = fitted.offset.dims()[1];
-        let mut prior = Prior { logits: logits(&fitted.prior, before, self.decoder)?, weight: 0.0 };
+        let mut prior = Prior { logits: logits(&fitted.prior, before, self.vocabulary)?, weight: 0.0 };
 
         let mut best: Option<Scored> = None;
         for rank in RANKS.into_iter().map(|rank| rank.min(most)) {
-            let codebook = codebook(fitted, points, rank, most);
+            let codebook = codebook(fitted, points, rank, most)?;
             let placed = codebook.place(both.clone());
             for weight in std::iter::once(None).chain(WEIGHTS.map(Some)) {
                 prior.weight = weight.unwrap_or(0.0);
                 let beside = weight.map(|_| &prior);
                 let evidence = [Evidence::StateAndPrior];
                 let lists =
-                    best_of(&codebook, placed.clone(), beside, &evidence, 1.0, SHORTLIST)?.swap_remove(0);
+                    best_of(&codebook, placed.clone(), beside, &evidence, 1.0, Wanted::first(SHORTLIST))?
+                        .swap_remove(0);
                 let cost = self.cost(rank, weight.is_some(), &held_out, &lists);
                 if best.as_ref().is_none_or(|best| cost < best.cost) {
                     best = Some(Scored { rank, weight, cost, lists });
@@ -88,7 +91,7 @@ impl Trial<'_> {
             }
         }
         let best = best.ok_or(InvertError::NoStates)?;
-        let config = self.decoder.config();
+        let config = decoder.config();
         let about = LensAbout {
             tap: self.tap,
             weight_hash: self.weight_hash.to_owned(),
@@ -102,14 +105,14 @@ impl Trial<'_> {
             held_out_top_16: to_a_millionth(within(&held_out, &best.lists, SHORTLIST)),
             sharpness: sharpness(&held_out, &best.lists),
         };
-        let later = codebook(fitted, points, best.rank, most);
+        let later = codebook(fitted, points, best.rank, most)?;
         let prior = best.weight.map(|weight| PriorMap { weight, ..fitted.prior.clone() });
         Ok(Lens { about, later, prior, first })
     }
 
     /// Forward passes beyond the one that verifies, for a prompt drafted so.
     fn cost(&self, rank: usize, with_prior: bool, held_out: &[Sample], lists: &[Shortlist]) -> f64 {
-        let config = self.decoder.config();
+        let config = self.vocabulary.decoder().config();
         let width = rank + if with_prior { config.d_model } else { 0 };
         let draft = 2.0 * (width * config.vocab_size) as f64;
         let [wrong, unlisted] = [1, SHORTLIST].map(|count| 1.0 - within(held_out, lists, count));
@@ -117,10 +120,10 @@ impl Trial<'_> {
     }
 }
 
-fn codebook(fitted: &Fitted, points: &[f32], rank: usize, most: usize) -> Codebook {
-    let device = fitted.offset.device();
+fn codebook(fitted: &Fitted, points: &[f32], rank: usize, most: usize) -> Result<Codebook, InvertError> {
     let kept: Vec<f32> = points.chunks(most).flat_map(|point| &point[..rank]).copied().collect();
-    Codebook::new(columns(&fitted.projection, rank), columns(&fitted.offset, rank), &kept, &device)
+    let (projection, offset) = (columns(&fitted.projection, rank), columns(&fitted.offset, rank));
+    Codebook::new(projection, offset, &kept, Digits::Sixteen)
 }
 
 /// The share of positions whose true token is among the first `count`.

@@ -42,7 +42,7 @@ impl Expectation {
         }
     }
 
-    /// How likely each token is, once this guess is made too; `nearness` as [`Directions::nearness`](super::Directions::nearness) gives
+    /// How likely each token is, once this guess is made too; `nearness` as [`Vocabulary::nearness`](crate::Vocabulary::nearness) gives
     /// it, if there is anything to guess from.
     pub(super) fn likelihoods(
         &mut self,

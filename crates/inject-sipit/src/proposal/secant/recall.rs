@@ -116,13 +116,8 @@ impl Memory {
         }
     }
 
-    /// The tokens expected at the next open positions; none before enough was tested. `nearest` gives the tokens whose
-    /// embeddings lie nearest to some points.
-    pub(super) fn recall(
-        &mut self,
-        open: &Open<'_>,
-        nearest: impl FnOnce(Tensor<2>) -> Result<Vec<u32>, InvertError>,
-    ) -> Result<Option<Vec<u32>>, InvertError> {
+    /// The tokens expected at the next open positions; none before enough was tested.
+    pub(super) fn recall(&mut self, open: &Open<'_>) -> Result<Option<Vec<u32>>, InvertError> {
         if self.ids.len() < FEWEST {
             return Ok(None);
         }
@@ -135,7 +130,8 @@ impl Memory {
         let (target, pairs) = (open.target.id(), fit.pairs);
         if self.expected.as_ref().is_none_or(|known| (known.target, known.pairs) != (target, pairs)) {
             let points = fit.expected(open)?;
-            self.expected = Some(Expected { target, pairs, ids: nearest(points.clone())?, points });
+            let ids = open.vocabulary.nearest(points.clone())?;
+            self.expected = Some(Expected { target, pairs, ids, points });
         }
         let begin = open.prefix.len();
         let end = open.target.positions().min(begin + self.reach);

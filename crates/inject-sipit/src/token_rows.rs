@@ -1,0 +1,245 @@
+//! A row for every token, and products of a few points with all of them.
+
+mod largest;
+
+use std::{ops::Range, sync::Arc};
+
+use burn::tensor::Tensor;
+use inject_collisions::{Arithmetic, CoarseRows, Digits};
+use rayon::prelude::*;
+
+pub(crate) use self::largest::{Largest, Scored, Wanted};
+use crate::{InvertError, read_f32};
+
+/// Rows of all tokens, and what multiplies them. All that is found by their products is proposed and nothing more, so few digits do.
+#[derive(Clone, Debug)]
+pub(crate) enum TokenRows {
+    /// The processor, in whole numbers.
+    Processor(CoarseRows),
+    /// The device, in its own number format.
+    Device {
+        /// `[tokens, width]` for each [`ON_DEVICE`] tokens.
+        chunks: Vec<Tensor<2>>,
+        /// What is added to each token's products, if anything is.
+        addends: Option<Arc<Vec<f32>>>,
+    },
+}
+
+/// Tokens whose products are looked at together: those of a strip of points stay in the nearest cache.
+pub(crate) const CHUNK: usize = 512;
+
+/// Tokens that a device multiplies at a time.
+const ON_DEVICE: usize = 16 * CHUNK;
+
+/// Products of some points with the tokens of one chunk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tile<'a> {
+    /// Which chunk.
+    pub(crate) chunk: usize,
+    /// The first point.
+    first: usize,
+    points: usize,
+    tokens: usize,
+    /// [point, token], each point's `stride` behind the one before.
+    products: &'a [f32],
+    stride: usize,
+}
+
+impl<'a> Tile<'a> {
+    /// The points.
+    pub(crate) fn points(&self) -> Range<usize> {
+        self.first..self.first + self.points
+    }
+
+    /// The tokens.
+    pub(crate) fn tokens(&self) -> Range<usize> {
+        self.chunk * CHUNK..self.chunk * CHUNK + self.tokens
+    }
+
+    /// The products of one of the points.
+    #[inline(always)]
+    pub(crate) fn of(&self, point: usize) -> &'a [f32] {
+        &self.products[(point - self.first) * self.stride..][..self.tokens]
+    }
+}
+
+impl TokenRows {
+    /// Takes up the rows of a tensor, and what is to be added to each row's products.
+    ///
+    /// # Shapes
+    ///
+    /// `[vocab_size, width]`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvertError`] when the device fails.
+    pub(crate) fn of(
+        rows: Tensor<2>,
+        addends: Option<Vec<f32>>,
+        digits: Digits,
+        arithmetic: Arithmetic,
+    ) -> Result<Self, InvertError> {
+        let [vocab_size, width] = rows.dims();
+        let read = |range: Range<usize>| read_f32(rows.clone().narrow(0, range.start, range.len()));
+        let coarse = match arithmetic {
+            Arithmetic::F32OnDevice => None,
+            Arithmetic::I16OnProcessor => CoarseRows::round(vocab_size, width, digits, read)?,
+        };
+        Ok(match (coarse, addends) {
+            (Some(coarse), None) => TokenRows::Processor(coarse),
+            (Some(coarse), Some(addends)) => TokenRows::Processor(coarse.plus(addends)),
+            (None, addends) => {
+                TokenRows::Device { chunks: rows.split(ON_DEVICE, 0), addends: addends.map(Arc::new) }
+            }
+        })
+    }
+
+    /// Goes through the products of some points with all tokens, tile by tile, on all threads. Each thread looks with a state of its own
+    /// at one part of the vocabulary after the other; these states are what comes back.
+    ///
+    /// # Shapes
+    ///
+    /// `points` is `[points, width]`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvertError`] when the device fails.
+    pub(crate) fn fold<S: Send>(
+        &self,
+        points: Tensor<2>,
+        begin: impl Fn() -> S + Sync,
+        look: impl Fn(&mut S, Tile<'_>) + Sync,
+    ) -> Result<Vec<S>, InvertError> {
+        let threads = rayon::current_num_threads();
+        match self {
+            TokenRows::Processor(rows) => {
+                let points = rows.points(&read_f32(points)?);
+                let chunks: Vec<usize> = (0..rows.rows().div_ceil(CHUNK)).collect();
+                let per_thread = chunks.len().div_ceil(threads).max(1);
+                let part = |chunks: &[usize]| {
+                    let (mut state, mut products) = (begin(), Vec::new());
+                    for &chunk in chunks {
+                        let tokens = chunk * CHUNK..rows.rows().min((chunk + 1) * CHUNK);
+                        let stride = CoarseRows::padded(tokens.len());
+                        for strip in 0..points.strips() {
+                            let in_strip = points.in_strip(strip);
+                            products.resize(points.rows_in(strip) * stride, 0.0);
+                            rows.multiply(&points, strip, tokens.clone(), &mut products);
+                            let (first, points) = (in_strip.start, in_strip.len());
+                            let tokens = tokens.len();
+                            look(
+                                &mut state,
+                                Tile { chunk, first, points, tokens, products: &products, stride },
+                            );
+                        }
+                    }
+                    state
+                };
+                Ok(chunks.par_chunks(per_thread).map(part).collect())
+            }
+            TokenRows::Device { chunks, addends } => {
+                let dtype = chunks.first().map_or(points.dtype(), Tensor::dtype);
+                let columns = points.cast(dtype).transpose(); // [width, points]
+                let numbered: Vec<(usize, &Tensor<2>)> = chunks.iter().enumerate().collect();
+                let per_thread = numbered.len().div_ceil(threads).max(1);
+                let part = |numbered: &[(usize, &Tensor<2>)]| {
+                    let mut state = begin();
+                    for &(number, rows) in numbered {
+                        let ([stride, _], [_, points]) = (rows.dims(), columns.dims());
+                        // The large matrix stays on the left, in the order it is stored in.
+                        let mut products = read_f32(rows.clone().matmul(columns.clone()).transpose())?;
+                        if let Some(addends) = addends {
+                            let addends = &addends[number * ON_DEVICE..][..stride];
+                            for products in products.chunks_mut(stride) {
+                                products
+                                    .iter_mut()
+                                    .zip(addends)
+                                    .for_each(|(product, addend)| *product += addend);
+                            }
+                        }
+                        for (place, start) in (0..stride).step_by(CHUNK).enumerate() {
+                            let (chunk, tokens) =
+                                (number * ON_DEVICE / CHUNK + place, CHUNK.min(stride - start));
+                            let products = &products[start..];
+                            look(&mut state, Tile { chunk, first: 0, points, tokens, products, stride });
+                        }
+                    }
+                    Ok(state)
+                };
+                numbered.par_chunks(per_thread).map(part).collect()
+            }
+        }
+    }
+
+    /// All products.
+    ///
+    /// # Shapes
+    ///
+    /// `points` is `[points, width]`; for each chunk comes `[points, tokens]`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvertError`] when the device fails.
+    pub(crate) fn products(&self, points: Tensor<2>) -> Result<Vec<Vec<f32>>, InvertError> {
+        let room = points.dims()[0] * CHUNK;
+        let parts = self.fold(points, Vec::new, |chunks: &mut Vec<Vec<f32>>, tile| {
+            if tile.first == 0 {
+                chunks.push(Vec::with_capacity(room));
+            }
+            if let Some(chunk) = chunks.last_mut() {
+                tile.points().for_each(|point| chunk.extend(tile.of(point)));
+            }
+        })?;
+        Ok(parts.into_iter().flatten().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::TensorData;
+    use inject_collisions::SplitMix;
+
+    use super::*;
+
+    #[test]
+    fn every_token_has_its_product_whatever_multiplies() {
+        let (vocab_size, width) = (ON_DEVICE + CHUNK + 37, 5);
+        let mut numbers = SplitMix::seeded(3);
+        let mut draw = |count: usize| -> Vec<f32> {
+            (0..count).map(|_| numbers.below(2001) as f32 / 1e3 - 1.0).collect()
+        };
+        let (rows, points, added) = (draw(vocab_size * width), draw(11 * width), draw(vocab_size));
+        for device in inject_devices::compiled() {
+            let on_device = |values: &[f32]| {
+                let shape = [values.len() / width, width];
+                Tensor::<2>::from_data(TensorData::new(values.to_vec(), shape), &device)
+            };
+            for (arithmetic, digits, tolerance) in [
+                // A product of five coordinates up to 1 has five roundings and as many of the sums.
+                (Arithmetic::F32OnDevice, Digits::Eight, 1e-6),
+                // Coordinates off by 1/254 and 1/32,766 of a length of at most the root of five, five times.
+                (Arithmetic::I16OnProcessor, Digits::Eight, 5.0 / 254.0 + 1e-3),
+                (Arithmetic::I16OnProcessor, Digits::Sixteen, 1e-3),
+            ] {
+                let table = TokenRows::of(on_device(&rows), Some(added.clone()), digits, arithmetic).unwrap();
+                for count in [1, 3, 8, 11] {
+                    let products = table.products(on_device(&points[..count * width])).unwrap();
+                    assert_eq!(products.iter().map(Vec::len).sum::<usize>(), count * vocab_size);
+                    for (chunk, products) in products.iter().enumerate() {
+                        let tokens = products.len() / count;
+                        for (place, &found) in products.iter().enumerate() {
+                            let (point, token) = (place / tokens, chunk * CHUNK + place % tokens);
+                            let pairs = rows[token * width..][..width].iter().zip(&points[point * width..]);
+                            let product: f64 = pairs.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+                            let expected = product + f64::from(added[token]);
+                            assert!(
+                                (f64::from(found) - expected).abs() <= tolerance,
+                                "{arithmetic:?}, {digits:?}, point {point}, token {token}: {found}, {expected}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The largest of many scores that come in runs.
+
+/// Tokens with their scores.
+pub(crate) type Scored = Vec<(u32, f32)>;
+
+/// How many of the largest scores are wanted, and how far below the largest.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Wanted {
+    pub(crate) count: usize,
+    pub(crate) within: f32,
+}
+
+/// The tokens with the largest scores so far, in no order; some more than are wanted.
+#[derive(Clone, Debug)]
+pub(crate) struct Largest {
+    wanted: Wanted,
+    kept: Scored,
+    /// What a score must exceed to matter.
+    least: f32,
+}
+
+/// Scores looked at together: nearly all such runs hold nothing that matters, and comparing has no branch.
+const RUN: usize = 64;
+
+impl Wanted {
+    pub(crate) fn first(count: usize) -> Self {
+        Wanted { count, within: f32::INFINITY }
+    }
+}
+
+impl Largest {
+    pub(crate) fn keeping(wanted: Wanted) -> Self {
+        Largest { wanted, kept: Vec::with_capacity(2 * wanted.count), least: f32::NEG_INFINITY }
+    }
+
+    /// Looks at the scores of consecutive tokens.
+    #[inline(always)]
+    pub(crate) fn take(&mut self, first: usize, scores: &[f32]) {
+        for (run, scores) in scores.chunks(RUN).enumerate() {
+            self.take_run(first + run * RUN, scores);
+        }
+    }
+
+    /// The same of scores that are computed a few at a time: `fill` is given the place of the first.
+    #[inline(always)]
+    pub(crate) fn take_computed(&mut self, first: usize, count: usize, fill: impl Fn(usize, &mut [f32])) {
+        let mut scores = [f32::NEG_INFINITY; RUN];
+        let mut begin = 0;
+        while begin < count {
+            let scores = &mut scores[..RUN.min(count - begin)];
+            fill(begin, scores);
+            self.take_run(first + begin, scores);
+            begin += RUN;
+        }
+    }
+
+    #[inline(always)]
+    fn take_run(&mut self, first: usize, scores: &[f32]) {
+        let least = self.least;
+        let mut larger = 0;
+        for &score in scores {
+            larger |= u32::from(score > least);
+        }
+        if larger != 0 {
+            self.keep(first, scores);
+        }
+    }
+
+    fn keep(&mut self, first: usize, scores: &[f32]) {
+        let Wanted { count, within } = self.wanted;
+        for (place, &score) in scores.iter().enumerate() {
+            if score > self.least {
+                self.kept.push(((first + place) as u32, score));
+                self.least = self.least.max(score - within);
+                if self.kept.len() == 2 * count {
+                    self.kept.select_nth_unstable_by(count - 1, |a, b| b.1.total_cmp(&a.1));
+                    self.kept.truncate(count);
+                    self.least = self.least.max(self.kept[count - 1].1);
+                }
+            }
+        }
+    }
+
+    /// The largest of several parts, the largest first; of equal ones the lower ids first.
+    pub(crate) fn of_all<'a>(parts: impl IntoIterator<Item = &'a Largest>, wanted: Wanted) -> Scored {
+        let mut all: Scored = parts.into_iter().flat_map(|part| &part.kept).copied().collect();
+        all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        all.truncate(wanted.count);
+        let least = all.first().map_or(f32::NEG_INFINITY, |(_, largest)| largest - wanted.within);
+        all.truncate(all.partition_point(|(_, score)| *score > least || wanted.within == f32::INFINITY));
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_largest_are_kept(
+            scores in prop::collection::vec(-100_i32..100, 1..600), count in 1_usize..20, within in 1_i32..300,
+        ) {
+            let within = if within < 200 { within as f32 } else { f32::INFINITY };
+            let wanted = Wanted { count, within };
+            let scores: Vec<f32> = scores.into_iter().map(|score| score as f32).collect();
+            let (left, right) = scores.split_at(scores.len() / 3);
+            let mut parts = [Largest::keeping(wanted), Largest::keeping(wanted)];
+            parts[0].take(0, left);
+            parts[1].take_computed(left.len(), right.len(), |begin, out| {
+                out.copy_from_slice(&right[begin..][..out.len()]);
+            });
+            let found: Vec<f32> = Largest::of_all(&parts, wanted).iter().map(|&(id, score)| {
+                assert_eq!(scores[id as usize], score);
+                score
+            }).collect();
+            let mut expected = scores.clone();
+            expected.sort_by(|a, b| b.total_cmp(a));
+            expected.truncate(count);
+            expected.retain(|score| *score > expected_largest(&scores) - within);
+            prop_assert_eq!(found, expected);
+        }
+    }
+
+    fn expected_largest(scores: &[f32]) -> f32 {
+        scores.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+    }
+}

@@ -1,0 +1,274 @@
+//! The embedding and the head as sources of proposals look through them: all tokens at once.
+
+use std::sync::OnceLock;
+
+use burn::tensor::{DType, Tensor};
+use inject_collisions::{Arithmetic, Decoder, Digits};
+
+use crate::{
+    InvertError, read_f32,
+    token_rows::{Largest, TokenRows, Wanted},
+};
+
+/// A model's embedding and head, in as few digits as the order of tokens needs: a byte a coordinate where the processor multiplies such
+/// numbers. A look at all tokens costs what reading the table costs, so a quarter of what it costs in f32.
+///
+/// The tables are made when they are first needed, and are then the same for every source of proposals.
+#[derive(Debug)]
+pub struct Vocabulary<'a> {
+    decoder: &'a Decoder,
+    arithmetic: Arithmetic,
+    embedding: OnceLock<TokenRows>,
+    /// Where the head is not the embedding.
+    head: OnceLock<TokenRows>,
+    directions: OnceLock<Directions>,
+}
+
+/// What turns embeddings into directions from their mean.
+#[derive(Debug)]
+struct Directions {
+    mean: Tensor<2>, // [1, d_model]
+    /// One over each embedding's distance from the mean.
+    per_length: Vec<f32>,
+}
+
+/// Embeddings whose lengths are computed together.
+const ROWS: usize = 1024;
+
+impl<'a> Vocabulary<'a> {
+    /// That of a model. Nothing is computed yet.
+    pub fn new(decoder: &'a Decoder, arithmetic: Arithmetic) -> Self {
+        let (embedding, head) = (OnceLock::new(), OnceLock::new());
+        Vocabulary { decoder, arithmetic, embedding, head, directions: OnceLock::new() }
+    }
+
+    /// The model.
+    pub fn decoder(&self) -> &'a Decoder {
+        self.decoder
+    }
+
+    /// What multiplies.
+    pub fn arithmetic(&self) -> Arithmetic {
+        self.arithmetic
+    }
+
+    /// The logits of one state after the final norm, roughly: they are in the right order but for near ties.
+    ///
+    /// # Shapes
+    ///
+    /// `[1, d_model]`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvertError`] when the device fails.
+    pub fn logits(&self, state: Tensor<2>) -> Result<Vec<f32>, InvertError> {
+        Ok(self.logits_by_chunk(state)?.concat())
+    }
+
+    /// How nearly each token's embedding lies in the direction of a point, both seen from the mean embedding: the cosine, but for a factor
+    /// that is the same for all tokens, and roughly.
+    ///
+    /// A guess by ridge regression is too short, the more so the less is known. By distance the shortest embeddings would be
+    /// nearest to it, whatever its direction.
+    ///
+    /// # Shapes
+    ///
+    /// `[1, d_model]`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvertError`] when the device fails.
+    pub fn nearness(&self, point: Tensor<2>) -> Result<Vec<f32>, InvertError> {
+        let directions = self.directions()?;
+        let (point, of_mean) = directions.from_mean(point)?;
+        let mut nearness = self.embedding()?.products(point)?.concat();
+        for (near, per_length) in nearness.iter_mut().zip(&directions.per_length) {
+            *near = (*near - of_mean[0]) * per_length;
+        }
+        Ok(nearness)
+    }
+
+    /// The token nearest to each of some points.
+    ///
+    /// # Shapes
+    ///
+    /// `[points, d_model]`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvertError`] when the device fails.
+    pub fn nearest(&self, points: Tensor<2>) -> Result<Vec<u32>, InvertError> {
+        let count = points.dims()[0];
+        let directions = self.directions()?;
+        let (points, of_mean) = directions.from_mean(points)?;
+        let begin = || vec![Largest::keeping(Wanted::first(1)); count];
+        let parts = self.embedding()?.fold(points, begin, |nearest: &mut Vec<Largest>, tile| {
+            pulp::Arch::new().dispatch(
+                #[inline(always)]
+                || {
+                    let per_length = &directions.per_length[tile.tokens()];
+                    for point in tile.points() {
+                        let (products, of_mean) = (tile.of(point), of_mean[point]);
+                        nearest[point].take_computed(
+                            tile.tokens().start,
+                            products.len(),
+                            #[inline(always)]
+                            |begin, out| {
+                                let given = products[begin..].iter().zip(&per_length[begin..]);
+                                for (out, (product, per_length)) in out.iter_mut().zip(given) {
+                                    *out = (product - of_mean) * per_length;
+                                }
+                            },
+                        );
+                    }
+                },
+            );
+        })?;
+        let of_point = |point: usize| {
+            let nearest = Largest::of_all(parts.iter().map(|part| &part[point]), Wanted::first(1));
+            nearest.first().map_or(0, |&(id, _)| id)
+        };
+        Ok((0..count).map(of_point).collect())
+    }
+
+    /// The logits of states after the final norm: `[states, d_model]` to `[states, tokens]` for each chunk.
+    pub(crate) fn logits_by_chunk(&self, states: Tensor<2>) -> Result<Vec<Vec<f32>>, InvertError> {
+        self.head()?.products(states)
+    }
+
+    fn embedding(&self) -> Result<&TokenRows, InvertError> {
+        known(&self.embedding, || {
+            TokenRows::of(self.decoder.token_embedding(), None, Digits::Eight, self.arithmetic)
+        })
+    }
+
+    fn head(&self) -> Result<&TokenRows, InvertError> {
+        match self.decoder.own_head() {
+            None => self.embedding(),
+            Some(head) => known(&self.head, || TokenRows::of(head, None, Digits::Eight, self.arithmetic)),
+        }
+    }
+
+    fn directions(&self) -> Result<&Directions, InvertError> {
+        known(&self.directions, || Directions::of(self.decoder.token_embedding()))
+    }
+}
+
+impl Directions {
+    fn of(embedding: Tensor<2>) -> Result<Self, InvertError> {
+        let mean = embedding.clone().mean_dim(0);
+        // In parts, which need no copy of all embeddings and stay in the cache.
+        let of_part = |rows: Tensor<2>| {
+            let squares = (rows - mean.clone()).cast(DType::F32).powi_scalar(2).sum_dim(1);
+            read_f32(squares.clamp_min(1e-12).sqrt().recip())
+        };
+        let parts: Vec<Vec<f32>> =
+            embedding.split(ROWS, 0).into_iter().map(of_part).collect::<Result<_, _>>()?;
+        Ok(Directions { mean, per_length: parts.concat() })
+    }
+
+    /// Points as seen from the mean embedding, `[points, d_model]`, and their products with it.
+    fn from_mean(&self, points: Tensor<2>) -> Result<(Tensor<2>, Vec<f32>), InvertError> {
+        let points = points - self.mean.clone();
+        let of_mean = read_f32(points.clone().matmul(self.mean.clone().transpose()))?;
+        Ok((points, of_mean))
+    }
+}
+
+/// What a cell holds, or is given now.
+fn known<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T, InvertError>) -> Result<&T, InvertError> {
+    match cell.get() {
+        Some(made) => Ok(made),
+        None => {
+            let made = make()?;
+            Ok(cell.get_or_init(|| made))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::TensorData;
+    use inject_collisions::{Model, Origin, Precision};
+
+    use super::*;
+    use crate::read;
+
+    /// Every family's way to a head: its own, or the embedding.
+    const FAMILIES: [&str; 3] = ["gpt2", "llama", "gemma3"];
+
+    fn host(tensor: Tensor<2>) -> Vec<Vec<f64>> {
+        let [_, width] = tensor.dims();
+        read(tensor).unwrap().chunks(width).map(<[f64]>::to_vec).collect()
+    }
+
+    fn product(a: &[f64], b: &[f64]) -> f64 {
+        a.iter().zip(b).map(|(a, b)| a * b).sum()
+    }
+
+    #[test]
+    fn logits_and_directions_are_those_of_plain_sums_but_for_digits() {
+        for (device, name) in inject_devices::compiled()
+            .into_iter()
+            .flat_map(|device| FAMILIES.map(|name| (device.clone(), name)))
+        {
+            let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("../inject-models/tests/fixtures")
+                .join(name);
+            let model = Model::load(Origin::of_folder(&folder), Precision::F32, &device).unwrap();
+            let decoder = &model.decoder;
+            let d_model = decoder.config().d_model;
+            let embedding = host(decoder.token_embedding());
+            let head = host(decoder.own_head().unwrap_or_else(|| decoder.token_embedding()));
+            let mean: Vec<f64> = (0..d_model)
+                .map(|i| embedding.iter().map(|row| row[i]).sum::<f64>() / embedding.len() as f64)
+                .collect();
+            let from_mean = |row: &[f64]| -> Vec<f64> { row.iter().zip(&mean).map(|(a, b)| a - b).collect() };
+            let cosine = |row: &[f64], point: &[f64]| {
+                let (row, point) = (from_mean(row), from_mean(point));
+                product(&row, &point) / product(&row, &row).sqrt()
+            };
+            let points: Vec<Vec<f64>> = (0..11)
+                .map(|p| (0..d_model).map(|i| ((7 * p + 3 * i) as f64).sin() + mean[i]).collect())
+                .collect();
+            let tensor = |points: &[Vec<f64>]| {
+                let values: Vec<f32> = points.concat().iter().map(|&value| value as f32).collect();
+                Tensor::<2>::from_data(TensorData::new(values, [points.len(), d_model]), &device)
+            };
+            for (arithmetic, digits) in
+                [(Arithmetic::F32OnDevice, 1e-5), (Arithmetic::I16OnProcessor, 1.0 / 254.0 + 1e-3)]
+            {
+                let vocabulary = Vocabulary::new(decoder, arithmetic);
+                // A row's coordinates are off by a share of its largest, so by one of its length, each times one of the point's.
+                let off = |row: &[f64], point: &[f64]| {
+                    digits * product(row, row).sqrt() * product(point, point).sqrt() * (d_model as f64).sqrt()
+                };
+                for point in &points {
+                    let logits = vocabulary.logits(tensor(std::slice::from_ref(point))).unwrap();
+                    let nearness = vocabulary.nearness(tensor(std::slice::from_ref(point))).unwrap();
+                    assert_eq!((logits.len(), nearness.len()), (head.len(), head.len()));
+                    for (id, (logit, near)) in logits.iter().zip(nearness).enumerate() {
+                        let expected = product(&head[id], point);
+                        assert!(
+                            (f64::from(*logit) - expected).abs() <= off(&head[id], point),
+                            "{name}, {arithmetic:?}, token {id}: {logit}, expected {expected}"
+                        );
+                        let row = from_mean(&embedding[id]);
+                        let within = off(&embedding[id], &from_mean(point)) / product(&row, &row).sqrt();
+                        let expected = cosine(&embedding[id], point);
+                        assert!(
+                            (f64::from(near) - expected).abs() <= within,
+                            "{name}, {arithmetic:?}, token {id}: {near}, expected {expected} within {within}"
+                        );
+                    }
+                }
+                let nearest = vocabulary.nearest(tensor(&points)).unwrap();
+                for (point, id) in points.iter().zip(nearest) {
+                    let nearness = vocabulary.nearness(tensor(std::slice::from_ref(point))).unwrap();
+                    let largest = nearness.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                    assert_eq!(nearness[id as usize], largest, "{name}, {arithmetic:?}");
+                }
+            }
+        }
+    }
+}
