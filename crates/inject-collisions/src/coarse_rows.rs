@@ -94,9 +94,9 @@ impl CoarseRows {
         let mut units = vec![0.0; groups * LANES];
         let packed = match digits {
             Digits::Eight => {
-                let mut packed = vec![Bytes::ZERO; groups * width];
+                let mut packed = vec![[[0; 2]; LANES]; groups * width];
                 let put = |bytes: &mut Bytes, lane: usize, [first, second]: [i16; 2]| {
-                    bytes.0[lane] = [first as i8, second as i8];
+                    bytes[lane] = [first as i8, second as i8];
                 };
                 pack(rows, columns, (&mut packed, &mut units), &read, round_to_bytes, put)?;
                 PackedRows::Eight(packed)
@@ -274,8 +274,10 @@ fn round_to_bytes(row: &[f32], numbers: &mut [i16]) -> f32 {
             let unit = largest / f32::from(i8::MAX);
             // Nothing but zeros, or numbers so small that a product would be zero.
             let factor = if unit.is_normal() { unit.recip() } else { 0.0 };
+            // Added to this, a small number is rounded to a whole one, which the low bits of the sum then are.
+            const ROUNDS: f32 = 1.5 * (1 << 23) as f32;
             for (number, value) in numbers.iter_mut().zip(row) {
-                *number = (value * factor).round_ties_even() as i16;
+                *number = (value * factor + ROUNDS).to_bits() as i16;
             }
             unit
         },

@@ -19,14 +19,8 @@ impl Lanes {
     }
 }
 
-/// The same in a byte a coordinate.
-#[derive(Clone, Copy, Debug)]
-#[repr(C, align(32))]
-pub(crate) struct Bytes(pub(crate) [[i8; 2]; LANES]);
-
-impl Bytes {
-    pub(crate) const ZERO: Bytes = Bytes([[0; 2]; LANES]);
-}
+/// The same in a byte a coordinate. Plain numbers, so that a table of zeros takes no time: tables of a whole vocabulary are large.
+pub(crate) type Bytes = [[i8; 2]; LANES];
 
 /// The proof that this processor multiplies 16-bit numbers and adds them up in 32 bits (AVX-512 VNNI).
 ///
@@ -134,14 +128,14 @@ impl Packed for Bytes {
 
     #[cfg(any(test, not(target_arch = "x86_64")))]
     fn pair_of(&self, lane: usize) -> [i64; 2] {
-        self.0[lane].map(i64::from)
+        self[lane].map(i64::from)
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod vnni {
     use std::arch::x86_64::{
-        __m512, __m512i, _mm256_load_si256, _mm512_cvtepi8_epi16, _mm512_cvtepi32_ps, _mm512_dpwssd_epi32,
+        __m512, __m512i, _mm256_loadu_si256, _mm512_cvtepi8_epi16, _mm512_cvtepi32_ps, _mm512_dpwssd_epi32,
         _mm512_fmadd_ps, _mm512_load_si512, _mm512_loadu_ps, _mm512_mul_ps, _mm512_set1_epi32,
         _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_storeu_ps,
     };
@@ -157,8 +151,8 @@ mod vnni {
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
     pub(super) fn of_bytes(rows: Rows<'_>, columns: Columns<'_, Bytes>, products: &mut [f32]) {
         strip(rows, columns, products, |bytes| {
-            // SAFETY: 32 bytes, aligned to 32.
-            _mm512_cvtepi8_epi16(unsafe { _mm256_load_si256(bytes.0.as_ptr().cast()) })
+            // SAFETY: 32 bytes.
+            _mm512_cvtepi8_epi16(unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) })
         });
     }
 
@@ -322,6 +316,6 @@ mod tests {
     #[test]
     fn a_strip_has_the_products_of_its_rows() {
         check(32_767, |pairs| Lanes(pairs.map(|[a, b]| Lanes::pair(a, b))));
-        check(127, |pairs| Bytes(pairs.map(|pair| pair.map(|number| number as i8))));
+        check(127, |pairs| pairs.map(|pair| pair.map(|number| number as i8)));
     }
 }
