@@ -12,8 +12,8 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use inject_benches::{Shape, device, ids, states_of, wait};
 use inject_sipit::{
-    Decoder, InvertError, Inverter, Logits, Open, Place, Policy, Proposer, Settings, Tap, TargetStates,
-    TokenBatch,
+    Decoder, Draft, InvertError, Inverter, Logits, Open, Place, Policy, Proposer, Settings, Tap,
+    TargetStates, TokenBatch,
 };
 
 const POSITIONS: usize = 64;
@@ -29,8 +29,8 @@ impl Proposer for Told {
         "told"
     }
 
-    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Vec<u32>>, InvertError> {
-        Ok(self.0.get(open.prefix.len()..).map(<[u32]>::to_vec))
+    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
+        Ok(self.0.get(open.prefix.len()..).map(|ids| ids.to_vec().into()))
     }
 
     fn propose(&mut self, _: &Place<'_>) -> Result<Vec<u32>, InvertError> {

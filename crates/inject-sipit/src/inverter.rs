@@ -11,11 +11,10 @@ use inject_collisions::{Decoder, ModelError, Tap};
 
 pub use self::certify::ScanCost;
 use crate::{
-    Acceptance, Cost, Inversion, InvertError, NoiseModel, OnFailure, Open, Policy, Position, Provisional,
-    Scan, Settings, TargetStates, Tested, Verdict, Vocabulary,
+    Acceptance, Cost, Draft, Inversion, InvertError, NoiseModel, OnFailure, Open, Policy, Position,
+    Provisional, Scan, Settings, TargetStates, Tested, Verdict, Vocabulary,
     acceptance::Yardstick,
     hypothesis::{Graveyard, Hypothesis},
-    policy::Drafted,
 };
 
 /// Recovers prompts from their states at one tap of one model.
@@ -268,7 +267,7 @@ impl<'a> Inverter<'a> {
         hypothesis: &Hypothesis,
         run: &mut Run<'_>,
         policy: &mut Policy,
-    ) -> Result<Option<Drafted>, InvertError> {
+    ) -> Result<Option<Draft>, InvertError> {
         let prefix = hypothesis.ids();
         run.provisional.forget_before(prefix.len());
         let open = Open {
@@ -279,15 +278,14 @@ impl<'a> Inverter<'a> {
             provisional: &run.provisional,
             tested: &run.tested,
         };
-        let Some(drafted) = policy.draft(&open, &mut run.cost)? else { return Ok(None) };
-        let mut drafted =
-            drafted.cut(self.decoder.config().vocab_size, run.target.positions() - prefix.len());
+        let Some(draft) = policy.draft(&open, &mut run.cost)? else { return Ok(None) };
+        let mut draft = draft.cut(self.decoder.config().vocab_size, run.target.positions() - prefix.len());
         if self.settings.budget.candidates.is_some() {
             // How many of them would be tested at a place is known only when they are.
-            drafted.alternatives.clear();
+            draft.alternatives.clear();
         }
-        let begins_anew = drafted.ids.first().is_some_and(|&id| !run.tested.contains(id));
-        Ok(begins_anew.then_some(drafted))
+        let begins_anew = draft.ids.first().is_some_and(|&id| !run.tested.contains(id));
+        Ok(begins_anew.then_some(draft))
     }
 
     /// The yardstick of one position.

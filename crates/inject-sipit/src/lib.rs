@@ -26,7 +26,7 @@
 //!
 //! - [`TargetStates`]: what is to be inverted, and in which number format it was stored.
 //! - [`Inverter`] and [`Settings`]: drafts, verifies, repairs, certifies.
-//! - [`Policy`] and [`Proposer`]: where candidates come from. [`Prior`], [`Lens`], [`Secant`], [`Repeated`], [`RandomOrder`];
+//! - [`Policy`] and [`Proposer`]: where candidates and [`Draft`]s come from. [`Prior`], [`Lens`], [`Secant`], [`Repeated`], [`RandomOrder`];
 //!   published ones, to compare with: [`Gradient`], [`HardPrompts`].
 //! - [`Acceptance`] and [`NoiseModel`]: when a candidate counts as the token.
 //! - [`Inversion`], [`Position`], [`Verdict`], [`Cost`]: what was found, and what it took.
@@ -37,6 +37,7 @@
 mod acceptance;
 mod auto;
 mod cost;
+mod draft;
 mod error;
 mod hypothesis;
 mod inversion;
@@ -60,6 +61,7 @@ pub use self::{
     acceptance::Acceptance,
     auto::Choice,
     cost::{Cost, StageCost},
+    draft::Draft,
     error::InvertError,
     inversion::{Inversion, Position, RecoveredText, RuledOut, Verdict},
     inverter::{Inverter, Phase, Progress as InvertProgress, ScanCost},

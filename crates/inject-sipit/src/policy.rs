@@ -2,9 +2,7 @@
 
 use std::{collections::HashSet, time::Instant};
 
-use inject_collisions::Alternative;
-
-use crate::{Cost, InvertError, Open, Place, Proposer};
+use crate::{Cost, Draft, InvertError, Open, Place, Proposer};
 
 /// Which sources are asked for candidates, in which order. What none of them proposes is scanned.
 ///
@@ -22,32 +20,6 @@ pub struct Policy {
     sources: Vec<Box<dyn Proposer>>,
 }
 
-/// What is computed in one pass.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Drafted {
-    /// Tokens for the positions from the first open one on.
-    pub(crate) ids: Vec<u32>,
-    /// Others for some of these places.
-    pub(crate) alternatives: Vec<Alternative>,
-}
-
-impl Drafted {
-    /// As far as the ids are known, and `most` positions at most; every alternative once.
-    pub(crate) fn cut(mut self, vocab_size: usize, most: usize) -> Self {
-        let known = |id: u32| (id as usize) < vocab_size;
-        let end = self.ids.iter().take(most).take_while(|&&id| known(id)).count();
-        self.ids.truncate(end);
-        let ids = &self.ids;
-        let mut once = HashSet::new();
-        self.alternatives.retain(|other| {
-            ids.get(other.place).is_some_and(|&id| id != other.id)
-                && known(other.id)
-                && once.insert((other.place, other.id))
-        });
-        self
-    }
-}
-
 impl Policy {
     /// No source: the plain scan of the vocabulary.
     pub fn new() -> Self {
@@ -60,18 +32,14 @@ impl Policy {
         self
     }
 
-    /// A draft from the first source that has one, and alternatives to some of its tokens.
-    pub(crate) fn draft(&mut self, open: &Open<'_>, cost: &mut Cost) -> Result<Option<Drafted>, InvertError> {
+    /// A draft from the first source that has one.
+    pub(crate) fn draft(&mut self, open: &Open<'_>, cost: &mut Cost) -> Result<Option<Draft>, InvertError> {
         for source in &mut self.sources {
             let start = Instant::now();
-            let ids = source.draft(open)?;
-            let drafted = match ids {
-                None => None,
-                Some(ids) => Some(Drafted { alternatives: source.alternatives(open, &ids)?, ids }),
-            };
+            let draft = source.draft(open)?;
             cost.stage(source.name()).choosing_seconds += start.elapsed().as_secs_f64();
-            if drafted.is_some() {
-                return Ok(drafted);
+            if draft.is_some() {
+                return Ok(draft);
             }
         }
         Ok(None)

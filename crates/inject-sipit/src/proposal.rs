@@ -16,7 +16,7 @@ mod trust;
 
 use std::collections::{BTreeMap, HashMap};
 
-use inject_collisions::{Alternative, Decoder, PrefixCache, Ranked, Ranking, Tap};
+use inject_collisions::{Decoder, PrefixCache, Ranked, Ranking, Tap};
 
 pub use self::{
     descent::Objective,
@@ -28,7 +28,7 @@ pub use self::{
     repeated::Repeated,
     secant::{Asked, Secant},
 };
-use crate::{InvertError, TargetStates, Vocabulary, acceptance::Measured};
+use crate::{Draft, InvertError, TargetStates, Vocabulary, acceptance::Measured};
 
 /// A source of candidates.
 ///
@@ -37,24 +37,14 @@ pub trait Proposer: Send {
     /// What the source is called in reports.
     fn name(&self) -> &'static str;
 
-    /// Tokens for all positions from the first open one on, guessed at once without their prefix; none from a source that
+    /// Tokens for the positions from the first open one on, guessed at once without their prefix; none from a source that
     /// cannot do that.
     ///
     /// # Errors
     ///
     /// [`InvertError`] when the source does not belong to this model and tap.
-    fn draft(&mut self, _open: &Open<'_>) -> Result<Option<Vec<u32>>, InvertError> {
+    fn draft(&mut self, _open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
         Ok(None)
-    }
-
-    /// Other tokens for places of a draft of its own that it is not sure of, computed in the same pass. Each costs what one more
-    /// position of the draft costs.
-    ///
-    /// # Errors
-    ///
-    /// As [`Proposer::draft`].
-    fn alternatives(&mut self, _open: &Open<'_>, _draft: &[u32]) -> Result<Vec<Alternative>, InvertError> {
-        Ok(Vec::new())
     }
 
     /// The next candidates to test at one position, most likely first; none when the source has no more. Candidates that

@@ -5,7 +5,7 @@ use std::time::Instant;
 use inject_collisions::{Alternative, Logits, Ranked, TokenBatch};
 
 use super::{Inverter, Phase, Run};
-use crate::{InvertError, Position, Tested, Verdict, hypothesis::Hypothesis, policy::Drafted, read};
+use crate::{Draft, InvertError, Position, Tested, Verdict, hypothesis::Hypothesis, read};
 
 /// An alternative to a token of a draft, and the state it has if all before it are right.
 pub(super) struct Beside<'a> {
@@ -18,11 +18,11 @@ impl Inverter<'_> {
     pub(super) fn verify(
         &self,
         hypothesis: &mut Hypothesis,
-        drafted: &Drafted,
+        draft: &Draft,
         run: &mut Run<'_>,
     ) -> Result<(), InvertError> {
         let start = Instant::now();
-        let draft = &drafted.ids[..];
+        let Draft { ids, alternatives } = draft;
         let begin = hypothesis.len();
         let cache = hypothesis.cache_as_is(self.decoder, run.target)?;
         let held = cache.len().min(begin);
@@ -30,26 +30,26 @@ impl Inverter<'_> {
         let missing: Vec<u32> = hypothesis.positions[held..]
             .iter()
             .map(|position| position.token_id)
-            .chain(draft.iter().copied())
+            .chain(ids.iter().copied())
             .collect();
         let cache = hypothesis.cache_as_is(self.decoder, run.target)?;
         let (d_model, computed) = (run.target.d_model(), missing.len());
         let tokens = TokenBatch::new(&[missing])?;
         let behind = |other: &Alternative| Alternative { place: begin - held + other.place, ..*other };
-        let alternatives: Vec<Alternative> = drafted.alternatives.iter().map(behind).collect();
-        let (states, beside) = if alternatives.is_empty() {
+        let placed: Vec<Alternative> = alternatives.iter().map(behind).collect();
+        let (states, beside) = if placed.is_empty() {
             let forward = self.decoder.extend(cache, &tokens, &[self.tap], Logits::None)?;
             (forward.states[&self.tap].clone().reshape([computed, d_model]), Vec::new())
         } else {
             let (states, beside) =
-                self.decoder.extend_with_alternatives(cache, &tokens, &alternatives, self.tap)?;
+                self.decoder.extend_with_alternatives(cache, &tokens, &placed, self.tap)?;
             (states, read(beside)?)
         };
-        let states = read(states.narrow(0, begin - held, draft.len()))?;
-        let beside = drafted.alternatives.iter().zip(beside.chunks(d_model));
+        let states = read(states.narrow(0, begin - held, ids.len()))?;
+        let beside = alternatives.iter().zip(beside.chunks(d_model));
         let beside: Vec<Beside<'_>> =
             beside.map(|(&alternative, state)| Beside { alternative, state }).collect();
-        self.take_over(hypothesis, draft, &states, &beside, run);
+        self.take_over(hypothesis, ids, &states, &beside, run);
         let stage = run.cost.stage("draft");
         stage.states += computed + alternatives.len();
         stage.testing_seconds += start.elapsed().as_secs_f64();

@@ -9,7 +9,7 @@ use super::{
     descent::{Objective, decayed, descend, slope, upload, wide},
     rows::Rows,
 };
-use crate::{InvertError, read};
+use crate::{Draft, InvertError, read};
 
 /// PEZ, with hidden states as what the prompt must give: the embeddings of all positions move together
 /// against the gradient at the tokens nearest to them. It drafts a whole prompt; nothing is proposed for
@@ -145,12 +145,12 @@ impl Proposer for HardPrompts {
         "hard prompts"
     }
 
-    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Vec<u32>>, InvertError> {
+    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
         // It knows no prefix: once anything is settled or tried, it has nothing to add.
         if !open.prefix.is_empty() || !open.provisional.is_empty() || !open.tested.is_empty() {
             return Ok(None);
         }
-        self.search(open).map(Some)
+        Ok(Some(self.search(open)?.into()))
     }
 
     fn propose(&mut self, _place: &Place<'_>) -> Result<Vec<u32>, InvertError> {

@@ -9,7 +9,7 @@ use inject_collisions::Alternative;
 use self::belief::Shortlists;
 use super::{Open, Place, Proposer, growing};
 use crate::{
-    InvertError, Lens, TargetStates, Vocabulary,
+    Draft, InvertError, Lens, TargetStates, Vocabulary,
     lens::{Evidence, Shortlist},
     token_rows::Wanted,
 };
@@ -89,39 +89,30 @@ impl Proposer for LensProposals {
         "lens"
     }
 
-    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Vec<u32>>, InvertError> {
+    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
         let beliefs = self.known(open.vocabulary, open.target)?.beliefs(open);
         let listed = |belief: &[(u32, f64)]| belief.iter().map(|(_, probability)| probability).sum::<f64>();
         if !open.tested.is_empty() && beliefs.first().is_some_and(|first| listed(first) < WORTH_A_DRAFT) {
             return Ok(None);
         }
-        let mut draft = Vec::new();
-        let mut likely = 1.0;
-        for belief in &beliefs {
-            let Some((id, probability)) = belief.first() else { break };
-            if likely < LEAST_LIKELY && draft.len() >= SHORTEST {
+        let (mut ids, mut alternatives) = (Vec::new(), Vec::new());
+        let (mut likely, mut worth) = (1.0, 1.0);
+        for (place, belief) in beliefs.iter().enumerate() {
+            let Some(&(id, probability)) = belief.first() else { break };
+            if likely < LEAST_LIKELY && ids.len() >= SHORTEST {
                 break;
             }
             likely *= probability;
-            draft.push(*id);
-        }
-        Ok((!draft.is_empty()).then_some(draft))
-    }
-
-    fn alternatives(&mut self, open: &Open<'_>, draft: &[u32]) -> Result<Vec<Alternative>, InvertError> {
-        let beliefs = self.known(open.vocabulary, open.target)?.beliefs(open);
-        let mut alternatives: Vec<(f64, Alternative)> = Vec::new();
-        let mut worth = 1.0;
-        for (place, belief) in beliefs.iter().enumerate().take(draft.len()) {
+            ids.push(id);
             let others = belief.iter().skip(1);
             let others = others.map(|&(id, probability)| (worth * probability, Alternative { place, id }));
             alternatives.extend(others.filter(|(worth, _)| *worth >= WORTH_A_ROW));
-            let wrong = 1.0 - belief.first().map_or(0.0, |(_, probability)| *probability);
-            worth *= 1.0 - LOST_BEHIND * wrong;
+            worth *= 1.0 - LOST_BEHIND * (1.0 - probability);
         }
         alternatives.sort_by(|(a, _), (b, _)| b.total_cmp(a));
         alternatives.truncate(ALTERNATIVES);
-        Ok(alternatives.into_iter().map(|(_, alternative)| alternative).collect())
+        let alternatives = alternatives.into_iter().map(|(_, alternative)| alternative).collect();
+        Ok((!ids.is_empty()).then_some(Draft { ids, alternatives }))
     }
 
     fn propose(&mut self, place: &Place<'_>) -> Result<Vec<u32>, InvertError> {

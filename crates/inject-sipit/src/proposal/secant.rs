@@ -16,7 +16,7 @@ use self::{
     recall::Memory,
 };
 use super::{Open, Place, Prior, Proposer, most_likely};
-use crate::{InvertError, noise::spread, widened};
+use crate::{Draft, InvertError, noise::spread, widened};
 
 /// Guesses the embedding of the token looked for from the candidates tested so far, and proposes the tokens in its direction.
 ///
@@ -222,13 +222,13 @@ impl Proposer for Secant {
         }
     }
 
-    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Vec<u32>>, InvertError> {
+    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
         if !open.tested.is_empty() {
             return Ok(None);
         }
         self.memory.belong_to(open.decoder);
         self.memory.settle(open.target, open.prefix);
-        self.memory.recall(open)
+        Ok(self.memory.recall(open)?.map(Draft::from))
     }
 
     fn propose(&mut self, place: &Place<'_>) -> Result<Vec<u32>, InvertError> {

@@ -1,8 +1,8 @@
 //! Drafts decide what a prompt costs, never which prompt it is.
 
 use inject_sipit::{
-    Alternative, Inversion, InvertError, Open, Place, Policy, Proposer, Scan, Settings, StageCost, Tap,
-    TargetStates, Verdict,
+    Alternative, Draft, Inversion, InvertError, Open, Place, Policy, Proposer, Scan, Settings, StageCost,
+    Tap, TargetStates, Verdict,
 };
 use proptest::prelude::*;
 
@@ -100,12 +100,9 @@ impl Proposer for Doubtful {
         "doubtful"
     }
 
-    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Vec<u32>>, InvertError> {
-        Ok(planted(&self.wrong).get(open.prefix.len()..).map(<[u32]>::to_vec))
-    }
-
-    fn alternatives(&mut self, open: &Open<'_>, draft: &[u32]) -> Result<Vec<Alternative>, InvertError> {
+    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
         let begin = open.prefix.len();
+        let Some(draft) = planted(&self.wrong).get(begin..).map(<[u32]>::to_vec) else { return Ok(None) };
         let others = self.wrong.iter().filter(|&&at| at >= begin).flat_map(|&at| {
             let place = at - begin;
             let other = (draft[place] + 1) % VOCAB as u32;
@@ -114,7 +111,8 @@ impl Proposer for Doubtful {
             let truth = self.knowing.then_some((place, PROMPT[at]));
             useless.into_iter().chain([(place, other)]).chain(truth)
         });
-        Ok(others.map(|(place, id)| Alternative { place, id }).collect())
+        let alternatives = others.map(|(place, id)| Alternative { place, id }).collect();
+        Ok(Some(Draft { ids: draft, alternatives }))
     }
 
     fn propose(&mut self, _: &Place<'_>) -> Result<Vec<u32>, InvertError> {
@@ -176,10 +174,10 @@ impl Proposer for SecondThoughts {
         "second thoughts"
     }
 
-    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Vec<u32>>, InvertError> {
+    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
         let at = open.prefix.len();
         if open.provisional.is_empty() {
-            return Ok(Some(self.wrong.clone()));
+            return Ok(Some(self.wrong.clone().into()));
         }
         // What the first draft showed is there to learn from.
         let shown: Vec<(usize, u32)> =
@@ -187,7 +185,7 @@ impl Proposer for SecondThoughts {
         let drafted: Vec<(usize, u32)> = (at..PROMPT.len()).zip(self.wrong[at..].iter().copied()).collect();
         assert_eq!(shown, drafted);
         assert!(open.tested.contains(self.wrong[at]) && open.tested.len() == 1);
-        Ok(Some(PROMPT[at..].to_vec()))
+        Ok(Some(PROMPT[at..].to_vec().into()))
     }
 
     fn propose(&mut self, _: &Place<'_>) -> Result<Vec<u32>, InvertError> {
@@ -224,7 +222,10 @@ impl Proposer for Attentive {
         "attentive"
     }
 
-    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Vec<u32>>, InvertError> {
+    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
+        if open.provisional.is_empty() {
+            return self.0.draft(open);
+        }
         let begin = open.prefix.len();
         let mut draft = planted(&self.0.wrong)[begin..].to_vec();
         for (position, seen) in open.provisional.iter() {
@@ -234,14 +235,7 @@ impl Proposer for Attentive {
             assert_eq!(seen.len(), computed, "position {position}");
             draft[position - begin] = seen[0].id;
         }
-        Ok(Some(draft))
-    }
-
-    fn alternatives(&mut self, open: &Open<'_>, draft: &[u32]) -> Result<Vec<Alternative>, InvertError> {
-        match open.provisional.is_empty() {
-            true => self.0.alternatives(open, draft),
-            false => Ok(Vec::new()),
-        }
+        Ok(Some(draft.into()))
     }
 
     fn propose(&mut self, _: &Place<'_>) -> Result<Vec<u32>, InvertError> {

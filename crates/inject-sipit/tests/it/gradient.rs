@@ -6,8 +6,8 @@ use std::{
 };
 
 use inject_sipit::{
-    Decay, Gradient, HardPrompts, Inversion, InvertError, Objective, Open, Place, Policy, Proposer, Settings,
-    Tap,
+    Decay, Draft, Gradient, HardPrompts, Inversion, InvertError, Objective, Open, Place, Policy, Proposer,
+    Settings, Tap,
 };
 use proptest::prelude::*;
 
@@ -37,9 +37,9 @@ impl<P: Proposer> Proposer for Observed<P> {
         self.source.name()
     }
 
-    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Vec<u32>>, InvertError> {
+    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
         let draft = self.source.draft(open)?;
-        self.said.lock().unwrap().drafts.extend(draft.clone());
+        self.said.lock().unwrap().drafts.extend(draft.clone().map(|draft| draft.ids));
         Ok(draft)
     }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use inject_sipit::{
-    Budget, Decoder, Gradient, Inversion, InvertError, Inverter, Open, Place, Policy, Prior, Proposer,
+    Budget, Decoder, Draft, Gradient, Inversion, InvertError, Inverter, Open, Place, Policy, Prior, Proposer,
     RandomOrder, Scan, Secant, Settings, Tap, TargetStates, Verdict, foreign::SourceDtype,
 };
 use ndarray::Array2;
@@ -136,7 +136,7 @@ impl Proposer for Counting {
         "counting"
     }
 
-    fn draft(&mut self, _: &Open<'_>) -> Result<Option<Vec<u32>>, InvertError> {
+    fn draft(&mut self, _: &Open<'_>) -> Result<Option<Draft>, InvertError> {
         self.0.fetch_add(1, Ordering::Relaxed);
         Ok(None)
     }

@@ -1,6 +1,6 @@
 //! Sources of proposals made up for tests: one that knows the answers, and one that knows nothing and says it loudly.
 
-use inject_sipit::{InvertError, Open, Place, Proposer, TargetStates};
+use inject_sipit::{Draft, InvertError, Open, Place, Proposer, TargetStates};
 
 use crate::numbers::Numbers;
 
@@ -26,9 +26,9 @@ impl Proposer for Told {
         "told"
     }
 
-    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Vec<u32>>, InvertError> {
+    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
         let known = self.drafts.iter().find(|(target, _)| target.states() == open.target.states());
-        Ok(known.and_then(|(_, ids)| ids.get(open.prefix.len()..)).map(<[u32]>::to_vec))
+        Ok(known.and_then(|(_, ids)| ids.get(open.prefix.len()..)).map(|ids| ids.to_vec().into()))
     }
 
     fn propose(&mut self, _: &Place<'_>) -> Result<Vec<u32>, InvertError> {
@@ -67,9 +67,9 @@ impl Proposer for Liar {
         "liar"
     }
 
-    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Vec<u32>>, InvertError> {
+    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
         let most = open.target.positions() + 5;
-        Ok(Some(self.lies(most, open.decoder.config().vocab_size)))
+        Ok(Some(self.lies(most, open.decoder.config().vocab_size).into()))
     }
 
     fn propose(&mut self, place: &Place<'_>) -> Result<Vec<u32>, InvertError> {
