@@ -45,7 +45,7 @@ const SHORTEST: usize = 8;
 
 /// An alternative is computed beside a draft if it is needed with this probability. At the last block of SmolLM2-135M a row of a pass takes
 /// 1.5 ms and the repair that it may spare 110 ms on two cores, so this is about where the two meet.
-const WORTH_A_ROW: f64 = 0.01;
+const WORTH_A_ROW: f64 = 0.02;
 
 /// Alternatives to one draft, at most.
 const ALTERNATIVES: usize = 32;
