@@ -1,6 +1,6 @@
 //! The embedding and the head as sources of proposals look through them: all tokens at once.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 use burn::tensor::{DType, Tensor};
 use inject_collisions::{Arithmetic, Decoder, Digits};
@@ -13,32 +13,16 @@ use crate::{
 /// A model's embedding and head, in as few digits as the order of tokens needs: a byte a coordinate where the processor multiplies such
 /// numbers. A look at all tokens costs what reading the table costs, so a quarter of what it costs in f32.
 ///
-/// Such a table is the same for every source of proposals. It is made once the looks without it have cost as much as making it, or
-/// when a source says that it will look often.
+/// The tables are made when they are first needed, and are then the same for every source of proposals.
 #[derive(Debug)]
 pub struct Vocabulary<'a> {
     decoder: &'a Decoder,
     arithmetic: Arithmetic,
-    embedding: Table,
+    embedding: OnceLock<TokenRows>,
     /// Where the head is not the embedding.
-    head: Table,
+    head: OnceLock<TokenRows>,
     directions: OnceLock<Directions>,
 }
-
-/// One of the two, in the digits it is stored in and, at some time, in few.
-#[derive(Debug, Default)]
-struct Table {
-    stored: OnceLock<TokenRows>,
-    coarse: OnceLock<TokenRows>,
-    /// What the looks so far have cost, in readings of the stored table.
-    spent: Mutex<f64>,
-}
-
-/// What making a table in few digits costs, in readings of the stored one: it is read, rounded and written.
-const MAKING: f64 = 8.0;
-
-/// What a point costs in products, in readings of the table: that takes as long as so many products of each row.
-const POINT: f64 = 1.0 / 16.0;
 
 /// What turns embeddings into directions from their mean.
 #[derive(Debug)]
@@ -54,21 +38,8 @@ const ROWS: usize = 1024;
 impl<'a> Vocabulary<'a> {
     /// That of a model. Nothing is computed yet.
     pub fn new(decoder: &'a Decoder, arithmetic: Arithmetic) -> Self {
-        let (embedding, head) = (Table::default(), Table::default());
+        let (embedding, head) = (OnceLock::new(), OnceLock::new());
         Vocabulary { decoder, arithmetic, embedding, head, directions: OnceLock::new() }
-    }
-
-    /// Makes the tables now, for a source that will look through them often.
-    ///
-    /// # Errors
-    ///
-    /// [`InvertError`] when the device fails.
-    pub fn make_ready(&self) -> Result<(), InvertError> {
-        self.embedding.coarse(self.decoder.token_embedding(), self.arithmetic)?;
-        if let Some(head) = self.decoder.own_head() {
-            self.head.coarse(head, self.arithmetic)?;
-        }
-        Ok(())
     }
 
     /// The model.
@@ -110,7 +81,7 @@ impl<'a> Vocabulary<'a> {
     pub fn nearness(&self, point: Tensor<2>) -> Result<Vec<f32>, InvertError> {
         let directions = self.directions()?;
         let (point, of_mean) = directions.from_mean(point)?;
-        let mut nearness = self.embedding(1)?.products(point)?.concat();
+        let mut nearness = self.embedding()?.products(point)?.concat();
         for (near, per_length) in nearness.iter_mut().zip(&directions.per_length) {
             *near = (*near - of_mean[0]) * per_length;
         }
@@ -131,7 +102,7 @@ impl<'a> Vocabulary<'a> {
         let directions = self.directions()?;
         let (points, of_mean) = directions.from_mean(points)?;
         let begin = || vec![Largest::keeping(Wanted::first(1)); count];
-        let parts = self.embedding(count)?.fold(points, begin, |nearest: &mut Vec<Largest>, tile| {
+        let parts = self.embedding()?.fold(points, begin, |nearest: &mut Vec<Largest>, tile| {
             pulp::Arch::new().dispatch(
                 #[inline(always)]
                 || {
@@ -162,47 +133,24 @@ impl<'a> Vocabulary<'a> {
 
     /// The logits of states after the final norm: `[states, d_model]` to `[states, tokens]` for each chunk.
     pub(crate) fn logits_by_chunk(&self, states: Tensor<2>) -> Result<Vec<Vec<f32>>, InvertError> {
-        self.head(states.dims()[0])?.products(states)
+        self.head()?.products(states)
     }
 
-    fn embedding(&self, points: usize) -> Result<&TokenRows, InvertError> {
-        self.embedding.for_points(points, self.decoder.token_embedding(), self.arithmetic)
+    fn embedding(&self) -> Result<&TokenRows, InvertError> {
+        known(&self.embedding, || {
+            TokenRows::of(self.decoder.token_embedding(), None, Digits::Eight, self.arithmetic)
+        })
     }
 
-    fn head(&self, points: usize) -> Result<&TokenRows, InvertError> {
+    fn head(&self) -> Result<&TokenRows, InvertError> {
         match self.decoder.own_head() {
-            None => self.embedding(points),
-            Some(head) => self.head.for_points(points, head, self.arithmetic),
+            None => self.embedding(),
+            Some(head) => known(&self.head, || TokenRows::of(head, None, Digits::Eight, self.arithmetic)),
         }
     }
 
     fn directions(&self) -> Result<&Directions, InvertError> {
         known(&self.directions, || Directions::of(self.decoder.token_embedding()))
-    }
-}
-
-impl Table {
-    /// What so many points are best multiplied with.
-    fn for_points(
-        &self,
-        points: usize,
-        rows: Tensor<2>,
-        arithmetic: Arithmetic,
-    ) -> Result<&TokenRows, InvertError> {
-        let affordable = {
-            let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
-            *spent += 1.0 + POINT * points as f64;
-            *spent > MAKING
-        };
-        match self.coarse.get() {
-            Some(coarse) => Ok(coarse),
-            None if affordable => self.coarse(rows, arithmetic),
-            None => known(&self.stored, || TokenRows::of(rows, None, Digits::Eight, Arithmetic::F32OnDevice)),
-        }
-    }
-
-    fn coarse(&self, rows: Tensor<2>, arithmetic: Arithmetic) -> Result<&TokenRows, InvertError> {
-        known(&self.coarse, || TokenRows::of(rows, None, Digits::Eight, arithmetic))
     }
 }
 
@@ -291,7 +239,6 @@ mod tests {
                 [(Arithmetic::F32OnDevice, 1e-5), (Arithmetic::I16OnProcessor, 1.0 / 254.0 + 1e-3)]
             {
                 let vocabulary = Vocabulary::new(decoder, arithmetic);
-                vocabulary.make_ready().unwrap();
                 // A row's coordinates are off by a share of its largest, so by one of its length, each times one of the point's.
                 let off = |row: &[f64], point: &[f64]| {
                     digits * product(row, row).sqrt() * product(point, point).sqrt() * (d_model as f64).sqrt()
@@ -322,21 +269,6 @@ mod tests {
                     assert_eq!(nearness[id as usize], largest, "{name}, {arithmetic:?}");
                 }
             }
-        }
-    }
-    #[test]
-    fn a_table_is_made_once_it_would_have_paid() {
-        for device in inject_devices::compiled() {
-            let rows = || Tensor::<2>::ones([40, 3], &device);
-            let table = Table::default();
-            let looks = (0..).take_while(|_| {
-                table.for_points(1, rows(), Arithmetic::I16OnProcessor).unwrap();
-                table.coarse.get().is_none()
-            });
-            assert_eq!(looks.count(), (MAKING / (1.0 + POINT)) as usize);
-            let many = Table::default();
-            many.for_points(200, rows(), Arithmetic::I16OnProcessor).unwrap();
-            assert!(many.coarse.get().is_some());
         }
     }
 }

@@ -245,9 +245,6 @@ impl Proposer for Secant {
         match self.next(place) {
             None => Ok(Vec::new()),
             Some(Step::Sample) => {
-                if self.surveying {
-                    place.vocabulary.make_ready()?;
-                }
                 let sample = self.sample(place);
                 self.sampled += sample.len().max(1);
                 self.proposed += if self.surveying { 0 } else { sample.len() };
