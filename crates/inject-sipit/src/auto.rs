@@ -59,23 +59,25 @@ impl Choice {
                 100.0 * about.held_out_top_1,
                 uncalibrated.min(scan)
             );
+            let (lens, prior) = (LensProposals::new(lens), Prior::up_to(1).beginning_with(bos));
             let deep = (config.vocab_size / 6).min(8192);
-            // What the lens has not among its first is mostly an ordinary token in a place where its state says little, which the
-            // prior finds; else the tested candidates point to it, which knows the context and what the lens knows.
-            let lens = LensProposals::new(lens);
+            // What the lens has not among its first is in most cases among the first hundred of either the lens or the prior, and far back in
+            // the other; so both are asked for more in turn. For the rest, tested candidates point to it, which know the context.
+            let lens = |limit: usize| lens.clone().up_to(limit);
+            let prior = |limit: usize| prior.clone().limited_to(limit);
             let policy = Policy::new()
-                .then(lens.clone().up_to(24))
+                .then(lens(24))
                 .then(Repeated::up_to(8))
-                .then(Prior::up_to(32).beginning_with(bos))
-                .then(lens.clone().up_to(64))
-                .then(Prior::up_to(64).beginning_with(bos))
-                .then(lens.clone().up_to(256))
+                .then(prior(32))
+                .then(lens(64))
+                .then(prior(64))
+                .then(lens(256))
                 .then(Secant::up_to(192))
-                .then(Prior::up_to(deep / 32).beginning_with(bos))
-                .then(lens.clone().up_to(deep / 8))
+                .then(prior(deep / 32))
+                .then(lens(deep / 8))
                 .then(Secant::up_to((config.vocab_size / 8).min(1024)))
-                .then(Prior::up_to(deep / 4).beginning_with(bos))
-                .then(lens.up_to(deep));
+                .then(prior(deep / 4))
+                .then(lens(deep));
             return Choice { policy, reason };
         }
         if scan <= uncalibrated {

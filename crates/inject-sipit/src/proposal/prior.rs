@@ -1,5 +1,7 @@
 //! The model's own expectation of the next token.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use burn::tensor::activation;
 use inject_collisions::{Decoder, Logits, PrefixCache, Tap, TokenBatch};
 
@@ -13,10 +15,20 @@ use crate::{InvertError, noise::spread, read, widened};
 ///
 /// At the first position the token that prompts begin with is expected, if there is one; else what the model expects behind any
 /// token at all, on average.
+///
+/// A source and its clones go through the model together, so that one may stand at several places of a policy, with another limit each.
 #[derive(Clone, Debug)]
 pub struct Prior {
     limit: usize,
     first: Option<u32>,
+    known: Arc<Mutex<Known>>,
+    /// The most likely tokens behind which prefix.
+    ranked: Option<Expected>,
+}
+
+/// What the model said so far.
+#[derive(Debug, Default)]
+struct Known {
     /// The prefix as far as it went through the whole model.
     ids: Vec<u32>,
     cache: Option<PrefixCache>,
@@ -24,8 +36,6 @@ pub struct Prior {
     target: Option<u64>,
     /// The logits behind `ids`, where the model gave them.
     logits: Vec<f64>,
-    /// The most likely tokens behind which prefix.
-    ranked: Option<Expected>,
     /// The logarithms of all tokens' probabilities behind any token, of a model with so many tokens and such a width.
     anywhere: Option<((usize, usize), Vec<f64>)>,
 }
@@ -41,16 +51,12 @@ struct Expected {
 impl Prior {
     /// The `limit` most likely tokens.
     pub fn up_to(limit: usize) -> Self {
-        Prior {
-            limit,
-            first: None,
-            ids: Vec::new(),
-            cache: None,
-            target: None,
-            logits: Vec::new(),
-            ranked: None,
-            anywhere: None,
-        }
+        Prior { limit, first: None, known: Arc::default(), ranked: None }
+    }
+
+    /// The same, with another number of tokens.
+    pub fn limited_to(self, limit: usize) -> Self {
+        Prior { limit, ranked: None, ..self }
     }
 
     /// The same, and this token at the first position: BOS, where prompts begin with it.
@@ -64,9 +70,10 @@ impl Prior {
     }
 
     /// What is expected at a position: the logarithm of every token's probability, but for a constant.
-    pub(super) fn expectation(&mut self, place: &Place<'_>) -> Result<Vec<f64>, InvertError> {
+    pub(super) fn expectation(&self, place: &Place<'_>) -> Result<Vec<f64>, InvertError> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(before) = place.position().checked_sub(1) else {
-            return self.expected_anywhere(place.decoder);
+            return known.expected_anywhere(place.decoder);
         };
         let decoder = place.decoder;
         let last_block = Tap::Block(decoder.config().n_layers());
@@ -75,17 +82,19 @@ impl Prior {
             let state = if place.tap() == Tap::FinalNorm { state } else { decoder.final_norm(state) };
             return Ok(widened(place.vocabulary.logits(state)?));
         }
-        self.run_on(place)?;
-        Ok(self.logits.clone())
+        known.run_on(place)?;
+        Ok(known.logits.clone())
     }
 
-    fn rank(&mut self, place: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+    fn rank(&self, place: &Place<'_>) -> Result<Vec<u32>, InvertError> {
         match self.beginning(place) {
             Some(first) => Ok(vec![first]),
             None => Ok(most_likely(&self.expectation(place)?, self.limit)),
         }
     }
+}
 
+impl Known {
     /// The probability of a token behind a single other one, averaged over tokens from all over the vocabulary: roughly how frequent
     /// it is in what the model was trained on.
     fn expected_anywhere(&mut self, decoder: &Decoder) -> Result<Vec<f64>, InvertError> {
@@ -120,6 +129,9 @@ impl Prior {
             Some(cache) => cache.sequence_len() != positions || self.target != Some(place.target.id()),
             None => true,
         };
+        if !fresh && self.ids == place.prefix {
+            return Ok(());
+        }
         if fresh {
             self.cache = Some(place.decoder.prefix_cache(1, positions, Tap::FinalNorm)?);
             self.target = Some(place.target.id());

@@ -424,3 +424,41 @@ fn a_lens_of_other_weights_that_slips_through_only_proposes_worse() {
         }
     }
 }
+
+#[test]
+fn the_processor_and_the_device_read_a_lens_alike() {
+    for device in inject_devices::compiled() {
+        for first in [FirstPosition::Any, FirstPosition::Bos(5)] {
+            let decoder = model("llama", &device).decoder;
+            let mut text = text(48, 16, 1);
+            if let FirstPosition::Bos(bos) = first {
+                text.iter_mut().for_each(|prompt| prompt[0] = bos);
+            }
+            let prompt = text[7].clone();
+            for lens in
+                build(&decoder, &LensBuilder { first, text, ..builder(vec![Tap::Block(1), Tap::FinalNorm]) })
+                    .unwrap()
+            {
+                let states = target(&decoder, &prompt, lens.about().tap);
+                let read = |arithmetic: Arithmetic| {
+                    let lens = lens.clone().with_arithmetic(arithmetic).unwrap();
+                    lens.read(&Vocabulary::new(&decoder, arithmetic), &states, 97).unwrap()
+                };
+                let (device, processor) = (read(Arithmetic::F32OnDevice), read(Arithmetic::I16OnProcessor));
+                assert_eq!(device.len(), processor.len());
+                for (position, (device, processor)) in device.iter().zip(&processor).enumerate() {
+                    assert_eq!(device.len(), processor.len(), "position {position}");
+                    let largest = device.iter().map(|(_, score)| score.abs()).fold(0.0, f32::max);
+                    for (id, score) in device {
+                        let (_, other) = processor.iter().find(|(other, _)| other == id).unwrap();
+                        // Points of 16 bits, embeddings of 8, and the first position's points of 8.
+                        assert!(
+                            (score - other).abs() <= 0.02 * largest.max(1.0),
+                            "position {position}, token {id}: {score} and {other}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
