@@ -15,12 +15,14 @@
 //!
 //! Where a prompt begins, there is no context, and the state is known exactly for each token: a table of its own.
 
+mod boxes;
 mod build;
 mod error;
 mod file;
 mod fit;
 mod score;
 
+use self::boxes::Boxes;
 pub(crate) use self::score::{Evidence, Shortlist};
 pub use self::{
     build::{FirstPosition, LensBuilder, LensCost, LensProgress},
@@ -81,10 +83,33 @@ struct Codebook {
     offset: Tensor<2>,
     /// The tokens' points, `[vocab_size, rank]` row-major, as a file has them.
     codes: Arc<Vec<f16>>,
-    /// The same, ready to be multiplied, with half the squared length of each to be taken away.
-    rows: TokenRows,
-    digits: Digits,
+    /// The same, ready to be looked through.
+    tokens: Tokens,
+    kind: Kind,
 }
+
+/// What a codebook is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// First positions, where the state looked for is a token's very point.
+    First,
+    /// Later ones, by the state alone.
+    Later,
+    /// Later ones, with an expectation that is added to the scores.
+    BesidePrior,
+}
+
+/// Tokens' points, ready to be looked through.
+#[derive(Clone, Debug)]
+enum Tokens {
+    /// All of them; from their products half the squared length of each is taken away.
+    Rows(TokenRows),
+    /// Those in boxes that are near enough.
+    Boxes(Arc<Boxes>),
+}
+
+/// Coordinates up to which boxes pay: of more, hardly any box is far from a point in enough of them.
+const FEW: usize = 16;
 
 /// From the state before a position to the state after the final norm, whose logits are the prior.
 #[derive(Clone, Debug)]
@@ -108,36 +133,36 @@ enum First {
 
 impl Codebook {
     /// From maps to points of `rank` coordinates, and the tokens' points on the host, `[vocab_size, rank]` row-major.
-    fn new(
-        projection: Tensor<2>,
-        offset: Tensor<2>,
-        codes: &[f32],
-        digits: Digits,
-    ) -> Result<Self, InvertError> {
+    fn new(projection: Tensor<2>, offset: Tensor<2>, codes: &[f32], kind: Kind) -> Result<Self, InvertError> {
         // A point beyond the range of f16 lies far from all others wherever it is put at its edge.
         let edge = f16::MAX.to_f32();
         let codes = codes.iter().map(|code| f16::from_f32(code.clamp(-edge, edge))).collect();
-        Codebook::multiplied_by(Arithmetic::I16OnProcessor, projection, offset, Arc::new(codes), digits)
+        Codebook::computed_by(Arithmetic::I16OnProcessor, projection, offset, Arc::new(codes), kind)
     }
 
-    fn multiplied_by(
+    fn computed_by(
         arithmetic: Arithmetic,
         projection: Tensor<2>,
         offset: Tensor<2>,
         codes: Arc<Vec<f16>>,
-        digits: Digits,
+        kind: Kind,
     ) -> Result<Self, InvertError> {
         let [_, rank] = projection.dims();
-        let squares = |code: &[f16]| code.iter().map(|value| value.to_f64().powi(2)).sum::<f64>();
-        let taken_away: Vec<f32> = codes.chunks(rank).map(|code| (-0.5 * squares(code)) as f32).collect();
-        let values = codes.iter().map(|value| value.to_f32()).collect();
-        let points = tensor(values, [taken_away.len(), rank], &projection.device());
-        let rows = TokenRows::of(points, Some(taken_away), digits, arithmetic)?;
-        Ok(Codebook { projection, offset, codes, rows, digits })
+        let tokens = if kind == Kind::Later && rank <= FEW && arithmetic == Arithmetic::I16OnProcessor {
+            Tokens::Boxes(Arc::new(Boxes::of(&codes, rank)))
+        } else {
+            let squares = |code: &[f16]| code.iter().map(|value| value.to_f64().powi(2)).sum::<f64>();
+            let taken_away: Vec<f32> = codes.chunks(rank).map(|code| (-0.5 * squares(code)) as f32).collect();
+            let values = codes.iter().map(|value| value.to_f32()).collect();
+            let points = tensor(values, [taken_away.len(), rank], &projection.device());
+            let digits = if kind == Kind::First { Digits::Eight } else { Digits::Sixteen };
+            Tokens::Rows(TokenRows::of(points, Some(taken_away), digits, arithmetic)?)
+        };
+        Ok(Codebook { projection, offset, codes, tokens, kind })
     }
 
     fn with_arithmetic(self, arithmetic: Arithmetic) -> Result<Self, InvertError> {
-        Codebook::multiplied_by(arithmetic, self.projection, self.offset, self.codes, self.digits)
+        Codebook::computed_by(arithmetic, self.projection, self.offset, self.codes, self.kind)
     }
 
     fn rank(&self) -> usize {
@@ -155,7 +180,7 @@ impl Lens {
         &self.about
     }
 
-    /// The same lens, multiplied by the device or by the processor. It is the processor's turn if nothing is said, as the points of a
+    /// The same lens, read by the device or by the processor. It is the processor's turn if nothing is said, as the points of a
     /// prompt are few and what is to be found in their products with all tokens is little.
     ///
     /// # Errors

@@ -80,7 +80,7 @@ impl<'a> Vocabulary<'a> {
     /// [`InvertError`] when the device fails.
     pub fn nearness(&self, point: Tensor<2>) -> Result<Vec<f32>, InvertError> {
         let directions = self.directions()?;
-        let (point, of_mean) = directions.from_mean(point)?;
+        let (point, of_mean) = directions.seen_from_mean(point)?;
         let mut nearness = self.embedding()?.products(point)?.concat();
         for (near, per_length) in nearness.iter_mut().zip(&directions.per_length) {
             *near = (*near - of_mean[0]) * per_length;
@@ -100,7 +100,7 @@ impl<'a> Vocabulary<'a> {
     pub fn nearest(&self, points: Tensor<2>) -> Result<Vec<u32>, InvertError> {
         let count = points.dims()[0];
         let directions = self.directions()?;
-        let (points, of_mean) = directions.from_mean(points)?;
+        let (points, of_mean) = directions.seen_from_mean(points)?;
         let begin = || vec![Largest::keeping(Wanted::first(1)); count];
         let parts = self.embedding()?.fold(points, begin, |nearest: &mut Vec<Largest>, tile| {
             pulp::Arch::new().dispatch(
@@ -168,7 +168,7 @@ impl Directions {
     }
 
     /// Points as seen from the mean embedding, `[points, d_model]`, and their products with it.
-    fn from_mean(&self, points: Tensor<2>) -> Result<(Tensor<2>, Vec<f32>), InvertError> {
+    fn seen_from_mean(&self, points: Tensor<2>) -> Result<(Tensor<2>, Vec<f32>), InvertError> {
         let points = points - self.mean.clone();
         let of_mean = read_f32(points.clone().matmul(self.mean.clone().transpose()))?;
         Ok((points, of_mean))

@@ -8,10 +8,10 @@ use std::{
 
 use burn::tensor::{Device, Tensor};
 use half::f16;
-use inject_collisions::{Digits, Tap};
+use inject_collisions::Tap;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-use super::{Codebook, First, Lens, LensAbout, LensError, PriorMap, tensor};
+use super::{Codebook, First, Kind, Lens, LensAbout, LensError, PriorMap, tensor};
 use crate::{InvertError, read_f32};
 
 /// The version of the layout.
@@ -92,7 +92,6 @@ impl Lens {
             return Err(LensError::OtherWeights { found, expected }.into());
         }
         let (d, v) = (about.d_model, about.vocab_size);
-        let later = reader.codebook(["projection", "offset", "codes"], 2 * d, v, Digits::Sixteen, device)?;
         let prior = match reader.metadata.get("prior.weight") {
             None => None,
             Some(weight) => Some(PriorMap {
@@ -101,12 +100,14 @@ impl Lens {
                 weight: weight.parse().map_err(|_| reader.wrong(format!("prior.weight is {weight}")))?,
             }),
         };
+        let kind = if prior.is_some() { Kind::BesidePrior } else { Kind::Later };
+        let later = reader.codebook(["projection", "offset", "codes"], 2 * d, v, kind, device)?;
         let first = match reader.metadata.get("first.bos") {
             None => First::Any(Box::new(reader.codebook(
                 ["first.projection", "first.offset", "first.codes"],
                 d,
                 v,
-                Digits::Eight,
+                Kind::First,
                 device,
             )?)),
             Some(id) => match id.parse() {
@@ -212,12 +213,12 @@ impl<'a> Reader<'a> {
         names: [&str; 3],
         inputs: usize,
         vocab_size: usize,
-        digits: Digits,
+        kind: Kind,
         device: &Device,
     ) -> Result<Codebook, InvertError> {
         let (codes, rank) = self.values(names[2], Dtype::F16, vocab_size)?;
         let projection = self.matrix(names[0], [inputs, rank], device)?;
         let offset = self.matrix(names[1], [1, rank], device)?;
-        Codebook::new(projection, offset, &codes, digits)
+        Codebook::new(projection, offset, &codes, kind)
     }
 }

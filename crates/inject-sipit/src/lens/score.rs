@@ -5,9 +5,9 @@ use std::ops::Range;
 use burn::tensor::{DType, Tensor};
 use inject_collisions::Decoder;
 
-use super::{Codebook, First, Lens, LensError, PriorMap};
+use super::{Codebook, First, Lens, LensError, PriorMap, Tokens};
 use crate::{
-    InvertError, TargetStates, Vocabulary,
+    InvertError, TargetStates, Vocabulary, read_f32,
     token_rows::{Largest, Scored, Tile, Wanted},
 };
 
@@ -162,12 +162,21 @@ pub(super) fn best_of(
         _ => sharpness as f32,
     };
     let wanted_of = |kind: usize| Wanted { within: wanted.within / nats(kind), ..wanted };
+    let rows = match &codebook.tokens {
+        Tokens::Rows(rows) => rows,
+        // No prior stands beside boxes.
+        Tokens::Boxes(boxes) => {
+            let mut lists = boxes.best(&read_f32(points)?, wanted_of(0));
+            lists.iter_mut().flatten().for_each(|(_, score)| *score *= nats(0));
+            return Ok(vec![lists; evidence.len()]);
+        }
+    };
     // Kind after kind for each position.
     let begin = || {
         let kinds = (0..positions).flat_map(|_| 0..evidence.len());
         kinds.map(|kind| Largest::keeping(wanted_of(kind))).collect()
     };
-    let parts = codebook.rows.fold(points, begin, |best: &mut Vec<Largest>, tile| {
+    let parts = rows.fold(points, begin, |best: &mut Vec<Largest>, tile| {
         pulp::Arch::new().dispatch(
             #[inline(always)]
             || scoring.look(best, tile),

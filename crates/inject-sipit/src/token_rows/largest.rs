@@ -26,6 +26,18 @@ impl Wanted {
     pub(crate) fn first(count: usize) -> Self {
         Wanted { count, within: f32::INFINITY }
     }
+
+    /// Those of some tokens that are wanted, the largest first; of equal ones the lower ids first.
+    pub(crate) fn of(self, mut all: Scored) -> Scored {
+        all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        all.truncate(self.count);
+        if let Some(&(_, largest)) = all.first()
+            && self.within < f32::INFINITY
+        {
+            all.truncate(all.partition_point(|(_, score)| *score > largest - self.within));
+        }
+        all
+    }
 }
 
 impl Largest {
@@ -81,14 +93,15 @@ impl Largest {
         }
     }
 
-    /// The largest of several parts, the largest first; of equal ones the lower ids first.
+    /// What a score must exceed to matter.
+    #[inline(always)]
+    pub(crate) fn least(&self) -> f32 {
+        self.least
+    }
+
+    /// What is wanted of several parts.
     pub(crate) fn of_all<'a>(parts: impl IntoIterator<Item = &'a Largest>, wanted: Wanted) -> Scored {
-        let mut all: Scored = parts.into_iter().flat_map(|part| &part.kept).copied().collect();
-        all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        all.truncate(wanted.count);
-        let least = all.first().map_or(f32::NEG_INFINITY, |(_, largest)| largest - wanted.within);
-        all.truncate(all.partition_point(|(_, score)| *score > least || wanted.within == f32::INFINITY));
-        all
+        wanted.of(parts.into_iter().flat_map(|part| &part.kept).copied().collect())
     }
 }
 

@@ -8,8 +8,8 @@ use std::{
 
 use burn::tensor::Device;
 use inject_sipit::{
-    Decoder, ExtractError, FirstPosition, Inversion, InvertError, Lens, LensBuilder, LensError, LensProgress,
-    LensProposals, ModelError, Policy, Settings, Tap, TargetStates,
+    Arithmetic, Decoder, ExtractError, FirstPosition, Inversion, InvertError, Lens, LensBuilder, LensError,
+    LensProgress, LensProposals, ModelError, Policy, Settings, Tap, TargetStates, Vocabulary,
 };
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 

@@ -1,8 +1,10 @@
 //! Whatever proposes, the prompt is the same; what differs is the cost.
 
+use std::collections::HashSet;
+
 use inject_sipit::{
-    Acceptance, Asked, Decoder, Inversion, Logits, Policy, Prior, RandomOrder, Secant, Settings, Tap,
-    TargetStates, TokenBatch, distance, foreign::SourceDtype,
+    Acceptance, Asked, Decoder, Inversion, Logits, Policy, Prior, RandomOrder, Repeated, Secant, Settings,
+    Tap, TargetStates, TokenBatch, distance, foreign::SourceDtype,
 };
 
 use crate::small::{FAMILIES, exhaustive, invert, model, of_vocabulary, target};
@@ -24,6 +26,34 @@ fn every_policy_recovers_the_same_prompt() {
                     let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
                     assert_eq!(inversion.token_ids(), prompt, "{case}, {tap}, {policy}");
                     assert!(inversion.is_verified(), "{case}, {tap}, {policy}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_stood_before_is_found_among_the_tokens_of_the_prompt() {
+    let prompt = [5, 96, 5, 41, 41, 96, 5, 7];
+    for device in inject_devices::compiled() {
+        for case in FAMILIES {
+            let decoder = model(case, &device).decoder;
+            let target = target(&decoder, &prompt, Tap::Block(1));
+            for limit in [8, 1] {
+                let mut policy = Policy::new().then(Repeated::up_to(limit));
+                let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
+                assert_eq!(inversion.token_ids(), prompt, "{case}");
+                for (position, found) in inversion.positions.iter().enumerate() {
+                    let before: HashSet<u32> = prompt[..position].iter().copied().collect();
+                    match (before.contains(&prompt[position]), limit) {
+                        (true, 8) => {
+                            assert_eq!(found.found_by, "repeated", "{case}, position {position}");
+                            assert!(found.candidates_tested <= before.len(), "{case}, position {position}");
+                        }
+                        // The one token that is tried may be another.
+                        (true, _) => assert!(found.found_by != "repeated" || found.candidates_tested == 1),
+                        (false, _) => assert_eq!(found.found_by, "scan", "{case}, position {position}"),
+                    }
                 }
             }
         }

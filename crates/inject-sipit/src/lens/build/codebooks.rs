@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::{DType, Tensor};
-use inject_collisions::{Decoder, Digits, Logits, PrefixCache, Tap, TokenBatch};
+use inject_collisions::{Decoder, Logits, PrefixCache, Tap, TokenBatch};
 
 use super::{FIRST_RANK, FirstPosition, LensProgress};
 use crate::{
     InvertError,
     lens::{
-        Codebook, First,
+        Codebook, First, Kind,
         fit::{Fitted, fit_first, projected},
     },
 };
@@ -151,7 +151,7 @@ impl<'a> Codebooks<'a> {
             (FirstPosition::Bos(id), _) => Ok(First::Bos(id)),
             (FirstPosition::Any, None) => Err(InvertError::NoStates),
             (FirstPosition::Any, Some(Table { projection, offset, points })) => {
-                let codebook = Codebook::new(projection, offset, &points, Digits::Eight)?;
+                let codebook = Codebook::new(projection, offset, &points, Kind::First)?;
                 Ok(First::Any(Box::new(codebook)))
             }
         }

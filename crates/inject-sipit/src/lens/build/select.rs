@@ -1,14 +1,14 @@
 //! The size of a lens: what costs least, on text it was not fitted to.
 
 use burn::tensor::Tensor;
-use inject_collisions::{Digits, Tap};
+use inject_collisions::Tap;
 use ndarray::Array2;
 
 use super::Sample;
 use crate::{
     InvertError, Vocabulary,
     lens::{
-        Codebook, First, Lens, LensAbout, PriorMap,
+        Codebook, First, Kind, Lens, LensAbout, PriorMap,
         fit::{Fitted, columns, gather},
         score::{Evidence, Prior, Shortlist, best_of, logits},
     },
@@ -72,7 +72,7 @@ impl Trial<'_> {
 
         let mut best: Option<Scored> = None;
         for rank in RANKS.into_iter().map(|rank| rank.min(most)) {
-            let codebook = codebook(fitted, points, rank, most)?;
+            let codebook = codebook(fitted, points, rank, most, Kind::BesidePrior)?;
             let placed = codebook.place(both.clone());
             for weight in std::iter::once(None).chain(WEIGHTS.map(Some)) {
                 prior.weight = weight.unwrap_or(0.0);
@@ -105,7 +105,8 @@ impl Trial<'_> {
             held_out_top_16: to_a_millionth(within(&held_out, &best.lists, SHORTLIST)),
             sharpness: sharpness(&held_out, &best.lists),
         };
-        let later = codebook(fitted, points, best.rank, most)?;
+        let kind = if best.weight.is_some() { Kind::BesidePrior } else { Kind::Later };
+        let later = codebook(fitted, points, best.rank, most, kind)?;
         let prior = best.weight.map(|weight| PriorMap { weight, ..fitted.prior.clone() });
         Ok(Lens { about, later, prior, first })
     }
@@ -120,10 +121,16 @@ impl Trial<'_> {
     }
 }
 
-fn codebook(fitted: &Fitted, points: &[f32], rank: usize, most: usize) -> Result<Codebook, InvertError> {
+fn codebook(
+    fitted: &Fitted,
+    points: &[f32],
+    rank: usize,
+    most: usize,
+    kind: Kind,
+) -> Result<Codebook, InvertError> {
     let kept: Vec<f32> = points.chunks(most).flat_map(|point| &point[..rank]).copied().collect();
     let (projection, offset) = (columns(&fitted.projection, rank), columns(&fitted.offset, rank));
-    Codebook::new(projection, offset, &kept, Digits::Sixteen)
+    Codebook::new(projection, offset, &kept, kind)
 }
 
 /// The share of positions whose true token is among the first `count`.

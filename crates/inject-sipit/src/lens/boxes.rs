@@ -1,0 +1,215 @@
+//! Tokens' points in boxes: of few coordinates, few boxes hold all tokens that matter.
+
+use half::f16;
+use rayon::prelude::*;
+
+use crate::token_rows::{Largest, Scored, Wanted};
+
+/// Tokens in boxes of their points' coordinates, so that boxes which nothing in them brings near are not looked into. What is found
+/// is what a look at all tokens finds.
+#[derive(Debug)]
+pub(super) struct Boxes {
+    rank: usize,
+    /// Box after box.
+    ids: Vec<u32>,
+    /// Where each box begins among the ids, and where the last ends.
+    starts: Vec<usize>,
+    /// The least coordinates of what is in each box: [axis, box].
+    low: Vec<f32>,
+    /// The largest.
+    high: Vec<f32>,
+    /// For each box: [axis, token].
+    points: Vec<f32>,
+}
+
+/// Tokens in a box, at most.
+const IN_A_BOX: usize = 256;
+
+impl Boxes {
+    /// Divides tokens, whose points are `codes`, `[vocab_size, rank]` row-major: in halves along the axis on which they differ most, until
+    /// they are few.
+    pub(super) fn of(codes: &[f16], rank: usize) -> Self {
+        let values: Vec<f32> = codes.iter().map(|value| value.to_f32()).collect();
+        let mut ids: Vec<u32> = (0..(values.len() / rank) as u32).collect();
+        let sizes = divide(&mut ids, &values, rank);
+        let starts: Vec<usize> = std::iter::once(0)
+            .chain(sizes.iter().scan(0, |end, size| {
+                *end += size;
+                Some(*end)
+            }))
+            .collect();
+        let count = sizes.len();
+        let (mut low, mut high) = (vec![f32::INFINITY; rank * count], vec![f32::NEG_INFINITY; rank * count]);
+        let mut points = Vec::with_capacity(values.len());
+        for (number, bounds) in starts.windows(2).enumerate() {
+            let within = &ids[bounds[0]..bounds[1]];
+            for axis in 0..rank {
+                let of_axis = within.iter().map(|&id| values[id as usize * rank + axis]);
+                let place = axis * count + number;
+                for value in of_axis {
+                    low[place] = low[place].min(value);
+                    high[place] = high[place].max(value);
+                    points.push(value);
+                }
+            }
+        }
+        Boxes { rank, ids, starts, low, high, points }
+    }
+
+    /// The best tokens at each of some points, `[points, rank]` row-major.
+    pub(super) fn best(&self, points: &[f32], wanted: Wanted) -> Vec<Scored> {
+        let of_point = |point: &[f32]| {
+            pulp::Arch::new().dispatch(
+                #[inline(always)]
+                || self.best_at(point, wanted),
+            )
+        };
+        points.par_chunks(self.rank).map(of_point).collect()
+    }
+
+    #[inline(always)]
+    fn best_at(&self, point: &[f32], wanted: Wanted) -> Scored {
+        let bounds = self.bounds(point);
+        let mut order: Vec<(f32, usize)> = Vec::new();
+        let mut best = Largest::keeping(wanted);
+        let mut scores = [0.0; IN_A_BOX];
+        let nearest = (0..bounds.len()).min_by(|&a, &b| bounds[a].total_cmp(&bounds[b]));
+        if let Some(nearest) = nearest {
+            self.look_into(nearest, point, &mut scores, &mut best);
+            for (number, &bound) in bounds.iter().enumerate() {
+                if number != nearest && -0.5 * bound > best.least() {
+                    order.push((bound, number));
+                }
+            }
+            order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+            for (bound, number) in order {
+                if -0.5 * bound <= best.least() {
+                    break;
+                }
+                self.look_into(number, point, &mut scores, &mut best);
+            }
+        }
+        // The score is the product with the token's point less half the square of that.
+        let half_square = 0.5 * point.iter().map(|value| value * value).sum::<f32>();
+        let found = Largest::of_all([&best], wanted);
+        wanted.of(found
+            .into_iter()
+            .map(|(place, score)| (self.ids[place as usize], score + half_square))
+            .collect())
+    }
+
+    /// The square of the distance that a point of each box has at least.
+    #[inline(always)]
+    fn bounds(&self, point: &[f32]) -> Vec<f32> {
+        let count = self.starts.len() - 1;
+        let mut bounds = vec![0.0; count];
+        for (axis, x) in point.iter().enumerate() {
+            let (low, high) = (&self.low[axis * count..][..count], &self.high[axis * count..][..count]);
+            for ((bound, low), high) in bounds.iter_mut().zip(low).zip(high) {
+                let away = (low - x).max(x - high).max(0.0);
+                *bound += away * away;
+            }
+        }
+        bounds
+    }
+
+    /// Takes up the tokens of one box, by their places; a score is minus half the square of the distance.
+    #[inline(always)]
+    fn look_into(&self, number: usize, point: &[f32], scores: &mut [f32; IN_A_BOX], best: &mut Largest) {
+        let (start, end) = (self.starts[number], self.starts[number + 1]);
+        let scores = &mut scores[..end - start];
+        scores.fill(0.0);
+        for (axis, x) in point.iter().enumerate() {
+            let values = &self.points[start * self.rank + axis * scores.len()..][..scores.len()];
+            for (score, value) in scores.iter_mut().zip(values) {
+                *score -= 0.5 * (x - value) * (x - value);
+            }
+        }
+        best.take(start, scores);
+    }
+}
+
+/// Puts tokens into an order in which those of a box are neighbours, and gives the size of each box.
+fn divide(ids: &mut [u32], values: &[f32], rank: usize) -> Vec<usize> {
+    if ids.len() <= IN_A_BOX {
+        return vec![ids.len()];
+    }
+    let mut sums = vec![(0.0_f64, 0.0_f64); rank];
+    for &id in &*ids {
+        for ((sum, squares), value) in sums.iter_mut().zip(&values[id as usize * rank..]) {
+            *sum += f64::from(*value);
+            *squares += f64::from(*value).powi(2);
+        }
+    }
+    let variance = |&(sum, squares): &(f64, f64)| squares - sum * sum / ids.len() as f64;
+    let axis = (0..rank).max_by(|&a, &b| variance(&sums[a]).total_cmp(&variance(&sums[b]))).unwrap_or(0);
+    let at = |id: u32| values[id as usize * rank + axis];
+    let middle = ids.len() / 2;
+    ids.select_nth_unstable_by(middle, |&a, &b| at(a).total_cmp(&at(b)).then(a.cmp(&b)));
+    let (left, right) = ids.split_at_mut(middle);
+    let (mut sizes, right) = rayon::join(|| divide(left, values, rank), || divide(right, values, rank));
+    sizes.extend(right);
+    sizes
+}
+
+#[cfg(test)]
+mod tests {
+    use inject_collisions::SplitMix;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn boxes_find_what_a_look_at_all_finds(
+            seed in 0_u64..1000, tokens in 1_usize..3000, rank in 1_usize..7, count in 1_usize..30, within in 0.1_f32..40.0,
+        ) {
+            let mut numbers = SplitMix::seeded(seed);
+            // Whole numbers, whose distances are exact, and many of them alike.
+            let mut draw = |count: usize| -> Vec<f32> {
+                (0..count).map(|_| numbers.below(21) as f32 - 10.0).collect()
+            };
+            let (values, points) = (draw(tokens * rank), draw(5 * rank));
+            let codes: Vec<f16> = values.iter().map(|&value| f16::from_f32(value)).collect();
+            let boxes = Boxes::of(&codes, rank);
+            for wanted in [Wanted { count, within }, Wanted::first(count)] {
+                let found = boxes.best(&points, wanted);
+                for (point, found) in points.chunks(rank).zip(found) {
+                    let product = |code: &[f32]| -> f32 { code.iter().zip(point).map(|(a, b)| a * b).sum() };
+                    let score = |code: &[f32]| product(code) - 0.5 * code.iter().map(|value| value * value).sum::<f32>();
+                    let all: Scored =
+                        values.chunks(rank).enumerate().map(|(id, code)| (id as u32, score(code))).collect();
+                    let scores = |list: &Scored| -> Vec<f32> { list.iter().map(|(_, score)| *score).collect() };
+                    prop_assert_eq!(scores(&found), scores(&wanted.of(all.clone())));
+                    for (id, score) in found {
+                        prop_assert_eq!(all[id as usize].1, score);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_token_is_in_one_box_and_within_its_bounds() {
+        let mut numbers = SplitMix::seeded(5);
+        let (tokens, rank) = (5000, 3);
+        let codes: Vec<f16> =
+            (0..tokens * rank).map(|_| f16::from_f32(numbers.below(1000) as f32 / 100.0)).collect();
+        let boxes = Boxes::of(&codes, rank);
+        let mut ids = boxes.ids.clone();
+        ids.sort_unstable();
+        assert!(ids.into_iter().eq(0..tokens as u32));
+        let count = boxes.starts.len() - 1;
+        for number in 0..count {
+            let within = boxes.starts[number]..boxes.starts[number + 1];
+            assert!((1..=IN_A_BOX).contains(&within.len()));
+            for &id in &boxes.ids[within] {
+                for axis in 0..rank {
+                    let value = codes[id as usize * rank + axis].to_f32();
+                    let place = axis * count + number;
+                    assert!((boxes.low[place]..=boxes.high[place]).contains(&value));
+                }
+            }
+        }
+    }
+}
