@@ -17,7 +17,7 @@ use crate::whole_numbers::{Bytes, Columns, Kernel, LANES, Lanes, Packed, Rows, S
 ///
 /// let rows = [[1.0_f32, 0.0], [0.5, 0.5], [0.0, 1.0]];
 /// let read = |range: std::ops::Range<usize>| Ok::<_, std::convert::Infallible>(rows[range].as_flattened().to_vec());
-/// // A processor without the instructions for it multiplies in f32 as fast.
+/// // Without the instructions for it, the rows are as well left in f32.
 /// let Some(rows) = CoarseRows::round(3, 2, Digits::Eight, read)? else { return Ok(()) };
 /// let points = rows.points(&[2.0, 4.0]);
 /// let mut products = vec![0.0; points.rows_in(0) * CoarseRows::padded(3)];
@@ -69,9 +69,6 @@ pub struct CoarsePoints {
 const BLOCK: usize = 64 * LANES;
 
 impl CoarseRows {
-    /// Points that are multiplied with rows at a time.
-    pub const STRIP: usize = STRIP;
-
     /// Rounds `rows` rows of `columns` coordinates each; `read` gives the coordinates of consecutive rows, one row after the other, and is
     /// called on all threads. `None` where the processor has no instruction (AVX-512 VNNI) that would make it worthwhile.
     ///
@@ -129,11 +126,6 @@ impl CoarseRows {
     /// How many rows there are.
     pub fn rows(&self) -> usize {
         self.rows
-    }
-
-    /// How many coordinates each has.
-    pub fn columns(&self) -> usize {
-        self.columns
     }
 
     /// Makes points ready to be multiplied, one after the other in `values`.
