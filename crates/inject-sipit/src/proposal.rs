@@ -253,8 +253,9 @@ pub(crate) fn growing(tested: usize) -> usize {
 
 /// The places of the `count` largest scores, largest first; of equal ones the lower first.
 pub(crate) fn most_likely(scores: &[f64], count: usize) -> Vec<u32> {
+    let count = count.min(scores.len());
     let by_score = |a: &u32, b: &u32| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b));
-    let mut kept: Vec<u32> = Vec::with_capacity(scores.len().min(2 * count + 1));
+    let mut kept: Vec<u32> = Vec::with_capacity(2 * count + 1);
     let mut least = None;
     for (place, score) in scores.iter().enumerate() {
         if least.is_none_or(|least| *score > least) {

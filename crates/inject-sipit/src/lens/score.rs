@@ -70,6 +70,7 @@ impl Lens {
         evidence: &[Evidence],
     ) -> Result<Vec<Vec<Shortlist>>, InvertError> {
         let decoder = vocabulary.decoder();
+        let wanted = Wanted { count: wanted.count.min(decoder.config().vocab_size), ..wanted };
         let mut lists: Vec<Vec<Shortlist>> = vec![Vec::with_capacity(positions.len()); evidence.len()];
         if positions.start == 0 {
             let first = match &self.first {

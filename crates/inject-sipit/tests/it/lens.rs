@@ -445,6 +445,8 @@ fn the_processor_and_the_device_read_a_lens_alike() {
                     lens.read(&Vocabulary::new(&decoder, arithmetic), &states, 97).unwrap()
                 };
                 let (device, processor) = (read(Arithmetic::F32OnDevice), read(Arithmetic::I16OnProcessor));
+                let all = lens.read(&Vocabulary::new(&decoder, Arithmetic::F32OnDevice), &states, usize::MAX);
+                assert_eq!(all.unwrap().last().map(Vec::len), Some(97), "no more than there are");
                 assert_eq!(device.len(), processor.len());
                 for (position, (device, processor)) in device.iter().zip(&processor).enumerate() {
                     assert_eq!(device.len(), processor.len(), "position {position}");
