@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::whole_numbers::{Bytes, Columns, Kernel, LANES, Lanes, Packed, Rows, STRIP, round};
+use crate::whole_numbers::{Bytes, Columns, Kernel, LANES, Lanes, Packed, Rows, STRIP, put_row, round};
 
 /// Rows in so few digits that a product with all of them takes a half or a quarter of the time and memory that it takes in f32.
 ///
@@ -92,15 +92,12 @@ impl CoarseRows {
         let packed = match digits {
             Digits::Eight => {
                 let mut packed = vec![[[0; 2]; LANES]; groups * width];
-                let put = |bytes: &mut Bytes, lane: usize, [first, second]: [i16; 2]| {
-                    bytes[lane] = [first as i8, second as i8];
-                };
-                pack(rows, columns, (&mut packed, &mut units), &read, round_to_bytes, put)?;
+                pack(rows, columns, (&mut packed, &mut units), &read, round_to_bytes)?;
                 PackedRows::Eight(packed)
             }
             Digits::Sixteen => {
                 let mut packed = vec![Lanes::ZERO; groups * width];
-                pack(rows, columns, (&mut packed, &mut units), &read, round_to_words, put_in_lane)?;
+                pack(rows, columns, (&mut packed, &mut units), &read, round_to_words)?;
                 PackedRows::Sixteen(packed)
             }
         };
@@ -142,7 +139,8 @@ impl CoarseRows {
         let mut numbers = vec![0; 2 * width];
         for (place, (point, unit)) in values.chunks(self.columns).zip(&mut units).enumerate() {
             let lanes = &mut lanes[place / LANES * width..][..width];
-            *unit = put_row(point, lanes, place % LANES, &mut numbers, round_to_words, put_in_lane);
+            *unit = round_to_words(point, &mut numbers[..self.columns]);
+            put_row(lanes, place % LANES, &numbers);
         }
         CoarsePoints { lanes, units, count, width }
     }
@@ -208,8 +206,7 @@ fn pack<P: Packed + Send, E: Send>(
     columns: usize,
     (packed, units): (&mut [P], &mut [f32]),
     read: &(impl Fn(Range<usize>) -> Result<Vec<f32>, E> + Sync),
-    round: impl Fn(&[f32], &mut [i16]) -> f32 + Copy + Sync,
-    put: impl Fn(&mut P, usize, [i16; 2]) + Copy + Sync,
+    round: impl Fn(&[f32], &mut [i16]) -> f32 + Sync,
 ) -> Result<(), E> {
     let width = columns.div_ceil(2);
     let blocks = packed.par_chunks_mut((BLOCK / LANES * width).max(1)).zip(units.par_chunks_mut(BLOCK));
@@ -217,33 +214,14 @@ fn pack<P: Packed + Send, E: Send>(
         let range = block * BLOCK..rows.min((block + 1) * BLOCK);
         let values = read(range.clone())?;
         assert_eq!(values.len(), range.len() * columns, "rows {range:?} of {columns} coordinates");
+        // A zero stands behind an odd number of coordinates.
         let mut numbers = vec![0; 2 * width];
         for (place, (row, unit)) in values.chunks(columns).zip(units).enumerate() {
-            let group = &mut packed[place / LANES * width..][..width];
-            *unit = put_row(row, group, place % LANES, &mut numbers, round, put);
+            *unit = round(row, &mut numbers[..columns]);
+            put_row(&mut packed[place / LANES * width..][..width], place % LANES, &numbers);
         }
         Ok(())
     })
-}
-
-/// Puts a row into one lane of its group, and gives its unit. `numbers` holds the rounded row, and a zero behind an odd number of
-/// coordinates.
-fn put_row<P>(
-    row: &[f32],
-    group: &mut [P],
-    lane: usize,
-    numbers: &mut [i16],
-    round: impl Fn(&[f32], &mut [i16]) -> f32,
-    put: impl Fn(&mut P, usize, [i16; 2]),
-) -> f32 {
-    let unit = round(row, &mut numbers[..row.len()]);
-    let (pairs, _) = numbers.as_chunks();
-    group.iter_mut().zip(pairs).for_each(|(packed, &pair)| put(packed, lane, pair));
-    unit
-}
-
-fn put_in_lane(lanes: &mut Lanes, lane: usize, [first, second]: [i16; 2]) {
-    lanes.0[lane] = Lanes::pair(first, second);
 }
 
 /// A row of 16-bit numbers, of length 32,766 at most: two of them have a product of 31 bits, and one of them with a row of bytes has one

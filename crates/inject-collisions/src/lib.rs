@@ -70,7 +70,7 @@ pub use self::{
     prompt_distance::{Separation, prompt_distance},
     ranking::{Ranked, Ranking},
     rows::{Rows, identities},
-    search::{Arithmetic, Search, SearchOptions, SearchProgress},
+    search::{Arithmetic, Search, SearchOptions, SearchProgress, near_together},
     twins::twins,
     verdict::Verdict,
 };

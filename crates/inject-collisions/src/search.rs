@@ -16,6 +16,8 @@ mod tile;
 use burn::tensor::Device;
 use inject_states::SplitMix;
 
+pub use self::order::near_together;
+
 use self::{
     axes::{Axes, Position},
     histogram::histogram,

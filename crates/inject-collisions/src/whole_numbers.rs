@@ -4,6 +4,6 @@ mod kernel;
 mod round;
 
 pub(crate) use self::{
-    kernel::{Bytes, Columns, Kernel, LANES, Lanes, Packed, Rows, STRIP},
+    kernel::{Bytes, Columns, Kernel, LANES, Lanes, Packed, Rows, STRIP, put_row},
     round::{Rounded, round},
 };

@@ -2,9 +2,9 @@
 
 mod largest;
 
-use std::{ops::Range, sync::Arc};
+use std::ops::Range;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use inject_collisions::{Arithmetic, CoarseRows, Digits};
 use rayon::prelude::*;
 
@@ -16,13 +16,16 @@ use crate::{InvertError, read_f32};
 pub(crate) enum TokenRows {
     /// The processor, in whole numbers.
     Processor(CoarseRows),
-    /// The device, in its own number format.
-    Device {
-        /// `[tokens, width]` for each [`ON_DEVICE`] tokens.
-        chunks: Vec<Tensor<2>>,
-        /// What is added to each token's products, if anything is.
-        addends: Option<Arc<Vec<f32>>>,
-    },
+    /// The device, in its own number format, [`ON_DEVICE`] tokens at a time.
+    Device(Vec<DeviceRows>),
+}
+
+/// Rows of consecutive tokens on a device.
+#[derive(Clone, Debug)]
+pub(crate) struct DeviceRows {
+    rows: Tensor<2>, // [tokens, width]
+    /// What is added to each token's products, if anything is: `[tokens, 1]`.
+    addends: Option<Tensor<2>>,
 }
 
 /// Tokens whose products are looked at together: those of a strip of points stay in the nearest cache.
@@ -89,7 +92,16 @@ impl TokenRows {
             (Some(coarse), None) => TokenRows::Processor(coarse),
             (Some(coarse), Some(addends)) => TokenRows::Processor(coarse.plus(addends)),
             (None, addends) => {
-                TokenRows::Device { chunks: rows.split(ON_DEVICE, 0), addends: addends.map(Arc::new) }
+                let on_device = |addends: Vec<f32>| {
+                    Tensor::<2>::from_data(TensorData::new(addends, [vocab_size, 1]), &rows.device())
+                };
+                let addends = addends.map(on_device);
+                let chunk = |(start, rows): (usize, Tensor<2>)| {
+                    let addends = addends.clone().map(|addends| addends.narrow(0, start, rows.dims()[0]));
+                    DeviceRows { rows, addends }
+                };
+                let starts = (0..vocab_size).step_by(ON_DEVICE);
+                TokenRows::Device(starts.zip(rows.clone().split(ON_DEVICE, 0)).map(chunk).collect())
             }
         })
     }
@@ -137,30 +149,18 @@ impl TokenRows {
                 };
                 Ok(chunks.par_chunks(per_thread).map(part).collect())
             }
-            TokenRows::Device { chunks, addends } => {
-                let dtype = chunks.first().map_or(points.dtype(), Tensor::dtype);
-                let columns = points.cast(dtype).transpose(); // [width, points]
-                let numbered: Vec<(usize, &Tensor<2>)> = chunks.iter().enumerate().collect();
+            TokenRows::Device(chunks) => {
+                let numbered: Vec<(usize, &DeviceRows)> = chunks.iter().enumerate().collect();
                 let per_thread = numbered.len().div_ceil(threads).max(1);
-                let part = |numbered: &[(usize, &Tensor<2>)]| {
+                let part = |numbered: &[(usize, &DeviceRows)]| {
                     let mut state = begin();
                     for &(number, rows) in numbered {
-                        let ([stride, _], [_, points]) = (rows.dims(), columns.dims());
-                        // The large matrix stays on the left, in the order it is stored in.
-                        let mut products = read_f32(rows.clone().matmul(columns.clone()).transpose())?;
-                        if let Some(addends) = addends {
-                            let addends = &addends[number * ON_DEVICE..][..stride];
-                            for products in products.chunks_mut(stride) {
-                                products
-                                    .iter_mut()
-                                    .zip(addends)
-                                    .for_each(|(product, addend)| *product += addend);
-                            }
-                        }
-                        for (place, start) in (0..stride).step_by(CHUNK).enumerate() {
+                        let [stride, _] = rows.rows.dims();
+                        let products = rows.products(points.clone())?;
+                        for start in (0..stride).step_by(CHUNK) {
                             let (chunk, tokens) =
-                                (number * ON_DEVICE / CHUNK + place, CHUNK.min(stride - start));
-                            let products = &products[start..];
+                                ((number * ON_DEVICE + start) / CHUNK, CHUNK.min(stride - start));
+                            let (points, products) = (points.dims()[0], &products[start..]);
                             look(&mut state, Tile { chunk, first: 0, points, tokens, products, stride });
                         }
                     }
@@ -194,9 +194,21 @@ impl TokenRows {
     }
 }
 
+impl DeviceRows {
+    /// `[points, width]` to `[points, tokens]`.
+    fn products(&self, points: Tensor<2>) -> Result<Vec<f32>, InvertError> {
+        // The large matrix stays on the left, in the order it is stored in.
+        let products = self.rows.clone().matmul(points.cast(self.rows.dtype()).transpose());
+        let products = match &self.addends {
+            None => products,
+            Some(addends) => products + addends.clone(),
+        };
+        read_f32(products.transpose())
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use burn::tensor::TensorData;
     use inject_collisions::SplitMix;
 
     use super::*;

@@ -47,11 +47,6 @@ impl<'a> Vocabulary<'a> {
         self.decoder
     }
 
-    /// What multiplies.
-    pub fn arithmetic(&self) -> Arithmetic {
-        self.arithmetic
-    }
-
     /// The logits of one state after the final norm, roughly: they are in the right order but for near ties.
     ///
     /// # Shapes

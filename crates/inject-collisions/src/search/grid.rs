@@ -6,7 +6,7 @@ use super::{
     bounds::{UNIT_F32, UNIT_F64},
     products::Tile,
 };
-use crate::whole_numbers::{Columns, Kernel, LANES, Lanes, Rounded, Rows, STRIP, round};
+use crate::whole_numbers::{Columns, Kernel, LANES, Lanes, Rounded, Rows, STRIP, put_row, round};
 
 /// Rows on grids, in blocks of equal size, and the instructions that multiply them.
 #[derive(Debug)]
@@ -43,10 +43,7 @@ impl Grid {
                 let points = numbers.iter().map(|&number| (f64::from(number) * rounded.unit) as f32);
                 row.iter_mut().zip(points).for_each(|(value, point)| *value = point);
                 numbers.resize(2 * width, 0);
-                let (pairs, _) = numbers.as_chunks();
-                lanes.iter_mut().zip(pairs).for_each(|(lanes, &[first, second])| {
-                    lanes.0[lane] = Lanes::pair(first, second);
-                });
+                put_row(lanes, lane, &numbers);
                 rounded
             };
             rows.chunks_mut(columns).enumerate().map(round_row).collect()

@@ -5,6 +5,31 @@ use std::ops::Range;
 /// Coordinates that are looked at.
 const AXES: usize = 16;
 
+/// An order of rows in which blocks of `block` rows, of which the last may be smaller, hold near rows: what one of them is far from, the others
+/// are too. Split again and again in the middle of the axis that stretches most; the first 16 coordinates are looked at.
+///
+/// # Shapes
+///
+/// `coordinates`: [row, `width`].
+///
+/// # Panics
+///
+/// If `width` or `block` is zero.
+///
+/// # Example
+///
+/// ```
+/// use inject_collisions::near_together;
+///
+/// assert_eq!(near_together(&[0.0, 9.0, 1.0, 8.0], 1, 4).len(), 4);
+/// let mut first = near_together(&[0.0, 9.0, 1.0, 8.0], 1, 2)[..2].to_vec();
+/// first.sort();
+/// assert_eq!(first, [0, 2]);
+/// ```
+pub fn near_together(coordinates: &[f32], width: usize, block: usize) -> Vec<u32> {
+    order(coordinates, width, block, None)
+}
+
 /// Rows in blocks, near rows together: split again and again in the middle of the axis that stretches most.
 ///
 /// Every block but the last holds `block` rows. With labels, rows of one label come one after the other.

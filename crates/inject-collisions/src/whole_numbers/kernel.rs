@@ -91,12 +91,25 @@ pub(crate) trait Packed: Copy + Sync {
     /// Some rows with all columns. `kernel` is the proof that the instructions are there; the lengths belong together.
     fn strip(kernel: Kernel, rows: Rows<'_>, columns: Columns<'_, Self>, products: &mut [f32]);
 
+    /// Puts two coordinates into one lane, in as many digits as there are.
+    fn put(&mut self, lane: usize, pair: [i16; 2]);
+
     /// The two coordinates of one lane.
     #[cfg(any(test, not(target_arch = "x86_64")))]
     fn pair_of(&self, lane: usize) -> [i64; 2];
 }
 
+/// Puts the coordinates of a row, an even number of them, into one lane of its group.
+pub(crate) fn put_row<P: Packed>(group: &mut [P], lane: usize, numbers: &[i16]) {
+    let (pairs, _) = numbers.as_chunks();
+    group.iter_mut().zip(pairs).for_each(|(packed, &pair)| packed.put(lane, pair));
+}
+
 impl Packed for Lanes {
+    fn put(&mut self, lane: usize, [first, second]: [i16; 2]) {
+        self.0[lane] = Lanes::pair(first, second);
+    }
+
     #[cfg(target_arch = "x86_64")]
     fn strip(_kernel: Kernel, rows: Rows<'_>, columns: Columns<'_, Self>, products: &mut [f32]) {
         // SAFETY: a `Kernel` exists only where the instructions were detected.
@@ -115,6 +128,10 @@ impl Packed for Lanes {
 }
 
 impl Packed for Bytes {
+    fn put(&mut self, lane: usize, pair: [i16; 2]) {
+        self[lane] = pair.map(|number| number as i8);
+    }
+
     #[cfg(target_arch = "x86_64")]
     fn strip(_kernel: Kernel, rows: Rows<'_>, columns: Columns<'_, Self>, products: &mut [f32]) {
         // SAFETY: a `Kernel` exists only where the instructions were detected.

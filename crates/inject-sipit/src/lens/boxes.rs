@@ -1,6 +1,7 @@
 //! Tokens' points in boxes: of few coordinates, few boxes hold all tokens that matter.
 
 use half::f16;
+use inject_collisions::near_together;
 use rayon::prelude::*;
 
 use crate::token_rows::{Largest, Scored, Wanted};
@@ -10,10 +11,8 @@ use crate::token_rows::{Largest, Scored, Wanted};
 #[derive(Debug)]
 pub(super) struct Boxes {
     rank: usize,
-    /// Box after box.
+    /// Box after box, [`IN_A_BOX`] in each but the last.
     ids: Vec<u32>,
-    /// Where each box begins among the ids, and where the last ends.
-    starts: Vec<usize>,
     /// The least coordinates of what is in each box: [axis, box].
     low: Vec<f32>,
     /// The largest.
@@ -22,38 +21,32 @@ pub(super) struct Boxes {
     points: Vec<f32>,
 }
 
-/// Tokens in a box, at most.
+/// Tokens in a box.
 const IN_A_BOX: usize = 256;
 
 impl Boxes {
-    /// Divides tokens, whose points are `codes`, `[vocab_size, rank]` row-major: in halves along the axis on which they differ most, until
-    /// they are few.
+    /// Divides tokens, whose points are `codes`, `[vocab_size, rank]` row-major.
     pub(super) fn of(codes: &[f16], rank: usize) -> Self {
         let values: Vec<f32> = codes.iter().map(|value| value.to_f32()).collect();
-        let mut ids: Vec<u32> = (0..(values.len() / rank) as u32).collect();
-        let sizes = divide(&mut ids, &values, rank);
-        let starts: Vec<usize> = std::iter::once(0)
-            .chain(sizes.iter().scan(0, |end, size| {
-                *end += size;
-                Some(*end)
-            }))
-            .collect();
-        let count = sizes.len();
+        let ids = near_together(&values, rank, IN_A_BOX);
+        let count = ids.len().div_ceil(IN_A_BOX);
         let (mut low, mut high) = (vec![f32::INFINITY; rank * count], vec![f32::NEG_INFINITY; rank * count]);
         let mut points = Vec::with_capacity(values.len());
-        for (number, bounds) in starts.windows(2).enumerate() {
-            let within = &ids[bounds[0]..bounds[1]];
+        for (number, ids) in ids.chunks(IN_A_BOX).enumerate() {
             for axis in 0..rank {
-                let of_axis = within.iter().map(|&id| values[id as usize * rank + axis]);
                 let place = axis * count + number;
-                for value in of_axis {
+                for value in ids.iter().map(|&id| values[id as usize * rank + axis]) {
                     low[place] = low[place].min(value);
                     high[place] = high[place].max(value);
                     points.push(value);
                 }
             }
         }
-        Boxes { rank, ids, starts, low, high, points }
+        Boxes { rank, ids, low, high, points }
+    }
+
+    fn count(&self) -> usize {
+        self.ids.len().div_ceil(IN_A_BOX)
     }
 
     /// The best tokens at each of some points, `[points, rank]` row-major.
@@ -91,17 +84,14 @@ impl Boxes {
         }
         // The score is the product with the token's point less half the square of that.
         let half_square = 0.5 * point.iter().map(|value| value * value).sum::<f32>();
-        let found = Largest::of_all([&best], wanted);
-        wanted.of(found
-            .into_iter()
-            .map(|(place, score)| (self.ids[place as usize], score + half_square))
-            .collect())
+        let of_place = |(place, score): (u32, f32)| (self.ids[place as usize], score + half_square);
+        wanted.of(best.into_kept().into_iter().map(of_place).collect())
     }
 
     /// The square of the distance that a point of each box has at least.
     #[inline(always)]
     fn bounds(&self, point: &[f32]) -> Vec<f32> {
-        let count = self.starts.len() - 1;
+        let count = self.count();
         let mut bounds = vec![0.0; count];
         for (axis, x) in point.iter().enumerate() {
             let (low, high) = (&self.low[axis * count..][..count], &self.high[axis * count..][..count]);
@@ -116,8 +106,8 @@ impl Boxes {
     /// Takes up the tokens of one box, by their places; a score is minus half the square of the distance.
     #[inline(always)]
     fn look_into(&self, number: usize, point: &[f32], scores: &mut [f32; IN_A_BOX], best: &mut Largest) {
-        let (start, end) = (self.starts[number], self.starts[number + 1]);
-        let scores = &mut scores[..end - start];
+        let start = number * IN_A_BOX;
+        let scores = &mut scores[..IN_A_BOX.min(self.ids.len() - start)];
         scores.fill(0.0);
         for (axis, x) in point.iter().enumerate() {
             let values = &self.points[start * self.rank + axis * scores.len()..][..scores.len()];
@@ -127,29 +117,6 @@ impl Boxes {
         }
         best.take(start, scores);
     }
-}
-
-/// Puts tokens into an order in which those of a box are neighbours, and gives the size of each box.
-fn divide(ids: &mut [u32], values: &[f32], rank: usize) -> Vec<usize> {
-    if ids.len() <= IN_A_BOX {
-        return vec![ids.len()];
-    }
-    let mut sums = vec![(0.0_f64, 0.0_f64); rank];
-    for &id in &*ids {
-        for ((sum, squares), value) in sums.iter_mut().zip(&values[id as usize * rank..]) {
-            *sum += f64::from(*value);
-            *squares += f64::from(*value).powi(2);
-        }
-    }
-    let variance = |&(sum, squares): &(f64, f64)| squares - sum * sum / ids.len() as f64;
-    let axis = (0..rank).max_by(|&a, &b| variance(&sums[a]).total_cmp(&variance(&sums[b]))).unwrap_or(0);
-    let at = |id: u32| values[id as usize * rank + axis];
-    let middle = ids.len() / 2;
-    ids.select_nth_unstable_by(middle, |&a, &b| at(a).total_cmp(&at(b)).then(a.cmp(&b)));
-    let (left, right) = ids.split_at_mut(middle);
-    let (mut sizes, right) = rayon::join(|| divide(left, values, rank), || divide(right, values, rank));
-    sizes.extend(right);
-    sizes
 }
 
 #[cfg(test)]
@@ -199,11 +166,10 @@ mod tests {
         let mut ids = boxes.ids.clone();
         ids.sort_unstable();
         assert!(ids.into_iter().eq(0..tokens as u32));
-        let count = boxes.starts.len() - 1;
-        for number in 0..count {
-            let within = boxes.starts[number]..boxes.starts[number + 1];
+        let count = boxes.count();
+        for (number, within) in boxes.ids.chunks(IN_A_BOX).enumerate() {
             assert!((1..=IN_A_BOX).contains(&within.len()));
-            for &id in &boxes.ids[within] {
+            for &id in within {
                 for axis in 0..rank {
                     let value = codes[id as usize * rank + axis].to_f32();
                     let place = axis * count + number;

@@ -99,6 +99,11 @@ impl Largest {
         self.least
     }
 
+    /// What may be wanted, in no order.
+    pub(crate) fn into_kept(self) -> Scored {
+        self.kept
+    }
+
     /// What is wanted of several parts.
     pub(crate) fn of_all<'a>(parts: impl IntoIterator<Item = &'a Largest>, wanted: Wanted) -> Scored {
         wanted.of(parts.into_iter().flat_map(|part| &part.kept).copied().collect())
