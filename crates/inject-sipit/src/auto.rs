@@ -77,7 +77,11 @@ impl Choice {
                 .then(lens(deep / 8))
                 .then(Secant::up_to((config.vocab_size / 8).min(1024)))
                 .then(prior(deep / 4))
-                .then(lens(deep));
+                .then(lens(deep))
+                .then(
+                    Secant::up_to(config.vocab_size)
+                        .expecting(Prior::up_to(1).beginning_with(bos), Asked::AtOnce),
+                );
             return Choice { policy, reason };
         }
         if scan <= uncalibrated {

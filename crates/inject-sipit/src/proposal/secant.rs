@@ -73,7 +73,7 @@ const FEW: usize = 16;
 const ROUND: usize = 64;
 
 /// Candidates of a round at most, where many were tested in vain: another guess changes little any more.
-const LARGEST_ROUND: usize = 512;
+const LARGEST_ROUND: usize = 4096;
 
 /// Candidates that must be tested before they can point anywhere; until then it is the model's turn, here or in another source.
 const ENOUGH: usize = 64;
