@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use inject_collisions::{Decoder, Tap};
 
-use crate::{Asked, Lens, LensProposals, Policy, Prior, Repeated, Secant};
+use crate::{Asked, Lens, LensInContext, LensProposals, Policy, Prior, Repeated, Secant};
 
 /// A policy, and why it was chosen.
 #[derive(Debug)]
@@ -59,7 +59,8 @@ impl Choice {
                 100.0 * about.held_out_top_1,
                 uncalibrated.min(scan)
             );
-            let (lens, prior) = (LensProposals::new(lens), Prior::up_to(1).beginning_with(bos));
+            let in_context = |limit: usize| LensInContext::new(lens.clone(), limit);
+            let (lens, prior) = (LensProposals::new(lens.clone()), Prior::up_to(1).beginning_with(bos));
             let deep = (config.vocab_size / 6).min(8192);
             // What the lens has not among its first is in most cases among the first hundred of either the lens or the prior, and far back in
             // the other; so both are asked for more in turn. For the rest, tested candidates point to it, which know the context.
@@ -69,13 +70,14 @@ impl Choice {
                 .then(lens(24))
                 .then(Repeated::up_to(8))
                 .then(prior(32))
+                .then(in_context(256))
                 .then(lens(64))
                 .then(prior(64))
                 .then(lens(256))
                 .then(Secant::up_to(192))
                 .then(prior(deep / 32))
+                .then(in_context(2048))
                 .then(lens(deep / 8))
-                .then(Secant::up_to((config.vocab_size / 8).min(1024)))
                 .then(prior(deep / 4))
                 .then(lens(deep))
                 .then(

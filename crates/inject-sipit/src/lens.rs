@@ -20,6 +20,7 @@ mod build;
 mod error;
 mod file;
 mod fit;
+mod nearness;
 mod score;
 
 use self::boxes::Boxes;
@@ -83,6 +84,8 @@ struct Codebook {
     offset: Tensor<2>,
     /// The tokens' points, `[vocab_size, rank]` row-major, as a file has them.
     codes: Arc<Vec<f16>>,
+    /// Their mean.
+    mean: Arc<[f32]>,
     /// The same, ready to be looked through.
     tokens: Tokens,
     kind: Kind,
@@ -148,6 +151,7 @@ impl Codebook {
         kind: Kind,
     ) -> Result<Self, InvertError> {
         let [_, rank] = projection.dims();
+        let mean = nearness::mean(&codes, rank);
         let tokens = if kind == Kind::Later && rank <= FEW && arithmetic == Arithmetic::I16OnProcessor {
             Tokens::Boxes(Arc::new(Boxes::of(&codes, rank)))
         } else {
@@ -158,7 +162,7 @@ impl Codebook {
             let digits = if kind == Kind::First { Digits::Eight } else { Digits::Sixteen };
             Tokens::Rows(TokenRows::of(points, Some(taken_away), digits, arithmetic)?)
         };
-        Ok(Codebook { projection, offset, codes, tokens, kind })
+        Ok(Codebook { projection, offset, codes, mean, tokens, kind })
     }
 
     fn with_arithmetic(self, arithmetic: Arithmetic) -> Result<Self, InvertError> {

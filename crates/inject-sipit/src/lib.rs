@@ -69,8 +69,8 @@ pub use self::{
     noise::NoiseModel,
     policy::Policy,
     proposal::{
-        Asked, Decay, Gradient, HardPrompts, LensProposals, Objective, Open, Place, Prior, Proposer,
-        Provisional, RandomOrder, Repeated, Secant, Tested,
+        Asked, Decay, Gradient, HardPrompts, LensInContext, LensProposals, Objective, Open, Place, Prior,
+        Proposer, Provisional, RandomOrder, Repeated, Secant, Tested,
     },
     settings::{Budget, OnFailure, Scan, Settings},
     target::TargetStates,

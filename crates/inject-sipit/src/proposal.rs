@@ -3,6 +3,7 @@
 //! A source of proposals may be wrong in any way it likes: only the exact forward pass verifies, and what no source proposes
 //! is found by scanning the rest of the vocabulary. A source decides how fast a prompt is found, never which.
 
+mod combination;
 mod descent;
 mod gradient;
 mod hard_prompts;
@@ -14,7 +15,7 @@ mod rows;
 mod secant;
 mod trust;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use inject_collisions::{Decoder, PrefixCache, Ranked, Ranking, Tap};
 
@@ -22,13 +23,13 @@ pub use self::{
     descent::Objective,
     gradient::{Decay, Gradient},
     hard_prompts::HardPrompts,
-    lens::LensProposals,
+    lens::{LensInContext, LensProposals},
     prior::Prior,
     random::RandomOrder,
     repeated::Repeated,
     secant::{Asked, Secant},
 };
-use crate::{Draft, InvertError, TargetStates, Vocabulary, acceptance::Measured};
+use crate::{Draft, InvertError, TargetStates, Vocabulary, acceptance::Measured, noise::spread};
 
 /// A source of candidates.
 ///
@@ -141,6 +142,16 @@ impl Place<'_> {
     /// How many tokens there are.
     pub fn vocab_size(&self) -> usize {
         self.decoder.config().vocab_size
+    }
+
+    /// So many untested tokens from all over the vocabulary, more of the low ids: tokenizers number their tokens in the order in which
+    /// they were merged or by probability, so these are the common ones.
+    fn all_over(&self, count: usize) -> Vec<u32> {
+        let vocab_size = self.vocab_size();
+        let common_first = |id: u32| (u64::from(id) * u64::from(id) / vocab_size as u64) as u32;
+        let mut once = HashSet::new();
+        let all = spread(vocab_size as u32).take(vocab_size).map(common_first);
+        all.filter(|id| !self.tested.contains(*id) && once.insert(*id)).take(count).collect()
     }
 }
 

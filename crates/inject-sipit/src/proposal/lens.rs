@@ -1,12 +1,14 @@
 //! Drafts and candidates by a lens.
 
 mod belief;
+mod in_context;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use inject_collisions::Alternative;
 
 use self::belief::Shortlists;
+pub use self::in_context::LensInContext;
 use super::{Open, Place, Proposer, growing};
 use crate::{
     Draft, InvertError, Lens, TargetStates, Vocabulary,

@@ -5,18 +5,11 @@ mod expectation;
 mod guess;
 mod recall;
 
-use std::collections::HashSet;
-
 use burn::tensor::{Tensor, TensorData};
 
-use self::{
-    blend::Guess,
-    expectation::Expectation,
-    guess::{Basis, guess},
-    recall::Memory,
-};
-use super::{Open, Place, Prior, Proposer, most_likely};
-use crate::{Draft, InvertError, noise::spread, widened};
+use self::{blend::Guess, expectation::Expectation, guess::guess, recall::Memory};
+use super::{Open, Place, Prior, Proposer, combination::Basis, most_likely};
+use crate::{Draft, InvertError, widened};
 
 /// Guesses the embedding of the token looked for from the candidates tested so far, and proposes the tokens in its direction.
 ///
@@ -118,17 +111,6 @@ impl Secant {
     fn enough_sampled(&self, place: &Place<'_>) -> usize {
         let wanted = if self.surveying { self.survey } else { SAMPLED };
         wanted.min(place.vocab_size() / 16).max(2)
-    }
-
-    /// Untested tokens from all over the vocabulary, more of the low ids: tokenizers number their tokens in the order in which they
-    /// were merged or by probability, so these are the common ones.
-    fn sample(&self, place: &Place<'_>) -> Vec<u32> {
-        let vocab_size = place.vocab_size();
-        let common_first = |id: u32| (u64::from(id) * u64::from(id) / vocab_size as u64) as u32;
-        let mut once = HashSet::new();
-        let all = spread(vocab_size as u32).take(vocab_size).map(common_first);
-        let untested = all.filter(|id| !place.tested.contains(*id) && once.insert(*id));
-        untested.take(self.enough_sampled(place)).collect()
     }
 
     /// Begins a position.
@@ -245,7 +227,7 @@ impl Proposer for Secant {
         match self.next(place) {
             None => Ok(Vec::new()),
             Some(Step::Sample) => {
-                let sample = self.sample(place);
+                let sample = place.all_over(self.enough_sampled(place));
                 self.sampled += sample.len().max(1);
                 self.proposed += if self.surveying { 0 } else { sample.len() };
                 Ok(sample)

@@ -9,13 +9,13 @@ use std::{
 use burn::tensor::Device;
 use inject_sipit::{
     Arithmetic, Decoder, ExtractError, FirstPosition, Inversion, InvertError, Lens, LensBuilder, LensError,
-    LensProgress, LensProposals, ModelError, Policy, Settings, Tap, TargetStates, Vocabulary,
+    LensInContext, LensProgress, LensProposals, ModelError, Policy, Settings, Tap, TargetStates, Vocabulary,
 };
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use crate::{
     numbers::Numbers,
-    small::{FAMILIES, invert, model, random, target},
+    small::{FAMILIES, invert, model, of_vocabulary, random, target},
 };
 
 /// Prompts of one kind: each token is one of three that may follow the one before it.
@@ -462,5 +462,43 @@ fn the_processor_and_the_device_read_a_lens_alike() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn tokens_tested_behind_a_prefix_point_out_others_among_the_points_of_a_lens() {
+    const VOCAB: u32 = 4096;
+    let mut numbers = Numbers(5);
+    let mut random_prompts = |prompts: usize, len: usize| -> Vec<Vec<u32>> {
+        (0..prompts).map(|_| (0..len).map(|_| numbers.below(VOCAB as usize) as u32).collect()).collect()
+    };
+    let (text, prompts) = (random_prompts(64, 16), random_prompts(2, 10));
+    for device in inject_devices::compiled() {
+        let decoder = of_vocabulary("llama", VOCAB as usize, 5, &device);
+        for tap in [Tap::Block(1), Tap::FinalNorm] {
+            let lens = one(&decoder, &LensBuilder { text: text.clone(), ..builder(vec![tap]) });
+            for (prompt, limit) in prompts.iter().zip([256, 8]) {
+                let states = target(&decoder, prompt, tap);
+                // Nothing but this source and the scan.
+                let mut policy = Policy::new().then(LensInContext::new(lens.clone(), limit));
+                let inversion = invert(&decoder, &states, &mut policy, Settings::default()).unwrap();
+                assert_eq!(&inversion.token_ids(), prompt, "{tap}");
+                // A first position has points of its own.
+                assert_eq!(inversion.positions[0].found_by, "scan");
+                let pointed_out: Vec<_> =
+                    inversion.positions.iter().filter(|p| p.found_by == "lens in context").collect();
+                // As many from all over the vocabulary as are pointed out, and 64 of the former at least.
+                let most = limit + limit.max(64);
+                assert!(pointed_out.iter().all(|p| p.candidates_tested <= most), "{tap}, limit {limit}");
+                // By chance, an eighth of the vocabulary would hold one of nine.
+                let expected = if tap == Tap::FinalNorm { 5 } else { 9 };
+                assert!(limit < 256 || pointed_out.len() >= expected, "{tap}: {}", pointed_out.len());
+            }
+        }
+        let lens = one(&decoder, &LensBuilder { text: text.clone(), ..builder(vec![Tap::Block(1)]) });
+        let states = target(&decoder, &prompts[0], Tap::FinalNorm);
+        let mut policy = Policy::new().then(LensInContext::new(lens, 8));
+        let refused = invert(&decoder, &states, &mut policy, Settings::default()).unwrap_err();
+        assert!(matches!(refused, InvertError::Lens(LensError::OtherTap { .. })), "{refused}");
     }
 }
