@@ -93,8 +93,9 @@ impl Yardstick {
             .iter()
             .map(scale)
             .fold((f64::INFINITY, 0.0_f64), |(least, most), scale| (least.min(scale), most.max(scale)));
-        // Weights within a hundredth of each other are equal for every purpose, and L2 is what people expect to read.
-        if quietest > 0.99 * loudest {
+        // Weights within a hundredth of each other are equal for every purpose, and L2 is what people expect to read. So are those of a
+        // state of zeros, which are all without any noise.
+        if quietest >= 0.99 * loudest {
             return Yardstick { weights: None, rule: Rule::Within(bound + norm(&rounding)) };
         }
         let weights: Vec<f64> = rounding.iter().map(|r| quietest / scale(r)).collect();

@@ -19,6 +19,19 @@ pub enum InvertError {
         /// Its value.
         found: f64,
     },
+    /// A state is larger than anything that is computed in f32.
+    #[error(
+        "position {position}, coordinate {coordinate} of the states is {found:e}, expected at most {:e}, the largest of f32",
+        f32::MAX
+    )]
+    OutOfRange {
+        /// Position within the prompt.
+        position: usize,
+        /// Coordinate of the state.
+        coordinate: usize,
+        /// Its value.
+        found: f64,
+    },
     /// The states have another width than the model's.
     #[error("the states have {found} coordinates, expected the model's d_model {expected}")]
     Width {
@@ -48,6 +61,16 @@ pub enum InvertError {
     Tolerance {
         /// The bound.
         found: f64,
+    },
+    /// The whole vocabulary is to be tested, and no more than a part of it.
+    #[error(
+        "at most {found} candidates at each position, and a scan of the whole vocabulary of {vocab_size}: expected one or the other"
+    )]
+    NoWholeScan {
+        /// The bound on candidates.
+        found: usize,
+        /// Tokens there are.
+        vocab_size: usize,
     },
     /// The lens was made for something else, or cannot be made.
     #[error(transparent)]

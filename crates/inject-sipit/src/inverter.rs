@@ -102,9 +102,16 @@ impl<'a> Inverter<'a> {
     ///
     /// # Errors
     ///
-    /// [`InvertError`] for a tap the model does not have, or an acceptance rule that no number satisfies.
+    /// [`InvertError`] for a tap the model does not have, an acceptance rule that no number satisfies, or a whole scan of so many candidates at
+    /// most.
     pub fn new(decoder: &'a Decoder, tap: Tap, settings: Settings) -> Result<Self, InvertError> {
         check_acceptance(settings.acceptance)?;
+        let vocab_size = decoder.config().vocab_size;
+        if let (Scan::Whole, Some(found)) = (settings.scan, settings.budget.candidates)
+            && found < vocab_size
+        {
+            return Err(InvertError::NoWholeScan { found, vocab_size });
+        }
         let len = Self::NOISE_POSITIONS.min(decoder.config().max_len().unwrap_or(usize::MAX));
         let noise = NoiseModel::measure(decoder, tap, len)?;
         let vocabulary = Arc::new(Vocabulary::new(decoder, settings.arithmetic));
@@ -279,7 +286,10 @@ impl<'a> Inverter<'a> {
             tested: &run.tested,
         };
         let Some(draft) = policy.draft(&open, &mut run.cost)? else { return Ok(None) };
-        let mut draft = draft.cut(self.decoder.config().vocab_size, run.target.positions() - prefix.len());
+        let (config, positions) = (self.decoder.config(), run.target.positions());
+        let rows = (self.settings.memory_budget / config.bytes_per_token(positions, 1).max(1)).max(1);
+        let mut draft = draft.cut(config.vocab_size, rows.min(positions - prefix.len()));
+        draft.alternatives.truncate(rows - draft.ids.len());
         if self.settings.budget.candidates.is_some() {
             // How many of them would be tested at a place is known only when they are.
             draft.alternatives.clear();

@@ -65,7 +65,7 @@ pub enum OnFailure {
 /// What an inversion may spend. Recovery is guaranteed only without a bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Budget {
-    /// Candidates at each position.
+    /// Candidates at each position, at most.
     pub candidates: Option<usize>,
     /// Time for each prompt, looked at between batches.
     pub time: Option<Duration>,

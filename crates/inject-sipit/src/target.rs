@@ -29,16 +29,20 @@ impl TargetStates {
     ///
     /// # Errors
     ///
-    /// [`InvertError`] when there is no state, or a value is not finite.
+    /// [`InvertError`] when there is no state, or a value is not finite or beyond the range of f32, in which no model computes it.
     pub fn new(states: Array2<f64>, tap: Tap, dtype: SourceDtype) -> Result<Self, InvertError> {
         if states.is_empty() {
             return Err(InvertError::NoStates);
         }
-        match states.indexed_iter().find(|(_, value)| !value.is_finite()) {
+        let possible = |value: &f64| value.abs() <= f64::from(f32::MAX);
+        match states.indexed_iter().find(|(_, value)| !possible(value)) {
             None => {
                 let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
                 let states = states.as_standard_layout().into_owned();
                 Ok(TargetStates { states, tap, dtype, half_steps: None, id })
+            }
+            Some(((position, coordinate), &found)) if found.is_finite() => {
+                Err(InvertError::OutOfRange { position, coordinate, found })
             }
             Some(((position, coordinate), &found)) => {
                 Err(InvertError::NotFinite { position, coordinate, found })

@@ -56,7 +56,12 @@ impl<'a> Vocabulary<'a> {
     /// # Errors
     ///
     /// [`InvertError`] when the device fails.
+    ///
+    /// # Panics
+    ///
+    /// Unless there is one state.
     pub fn logits(&self, state: Tensor<2>) -> Result<Vec<f32>, InvertError> {
+        assert_eq!(state.dims()[0], 1, "logits are of one state");
         Ok(self.logits_by_chunk(state)?.concat())
     }
 
@@ -73,7 +78,12 @@ impl<'a> Vocabulary<'a> {
     /// # Errors
     ///
     /// [`InvertError`] when the device fails.
+    ///
+    /// # Panics
+    ///
+    /// Unless there is one point.
     pub fn nearness(&self, point: Tensor<2>) -> Result<Vec<f32>, InvertError> {
+        assert_eq!(point.dims()[0], 1, "nearness is to one point");
         let directions = self.directions()?;
         let (point, of_mean) = directions.seen_from_mean(point)?;
         let mut nearness = self.embedding()?.products(point)?.concat();
@@ -83,7 +93,7 @@ impl<'a> Vocabulary<'a> {
         Ok(nearness)
     }
 
-    /// The token nearest to each of some points.
+    /// The token whose embedding lies most nearly in the direction of each of some points, as [`Vocabulary::nearness`] has it.
     ///
     /// # Shapes
     ///

@@ -4,7 +4,7 @@ use std::{cell::RefCell, time::Instant};
 
 use inject_collisions::{Logits, TokenBatch, batches_by_length};
 
-use super::{Inverter, Progress, Run};
+use super::{Inverter, Phase, Progress, Run};
 use crate::{Inversion, InvertError, Policy, TargetStates, hypothesis::Hypothesis, read};
 
 /// A prompt on its way, with the tokens that are being tried behind what is settled.
@@ -41,12 +41,9 @@ impl Inverter<'_> {
                 })
                 .collect::<Result<Vec<_>, InvertError>>()?;
             self.draft_together(&mut jobs, policy)?;
-            let drafted = Instant::now();
             for (&prompt, mut job) in batch.iter().zip(jobs) {
-                // The time budget is each prompt's own.
+                // The time budget is each prompt's own, and begins where it is alone.
                 job.run.start = Instant::now();
-                // A prompt's time stands still while others are repaired.
-                job.run.start += drafted.elapsed();
                 inversions[prompt] = Some(self.finish(job.hypothesis, &mut job.run, policy)?);
             }
         }
@@ -103,6 +100,7 @@ impl Inverter<'_> {
             let stage = job.run.cost.stage("draft");
             stage.states += ids.len();
             stage.testing_seconds += share;
+            self.report(&job.run, Phase::Recover, job.hypothesis.len(), job.run.tested.len());
         }
         Ok(())
     }

@@ -114,10 +114,14 @@ impl Inverter<'_> {
             Some(proposed) => proposed,
             None => ("scan", self.next_of_scan(&trial.tested, &mut trial.next, prefix.len())),
         };
+        // Not more than the budget leaves.
+        let most = self.settings.budget.candidates.unwrap_or(usize::MAX);
+        let mut ids = ids;
         if ids.is_empty() {
             trial.spent = true;
             return Ok(());
         }
+        ids.truncate(most.saturating_sub(trial.tested.len()));
         let wanted = run.target.state(prefix.len());
         for batch in ids.chunks(self.batch(prefix.len())) {
             let start = Instant::now();

@@ -64,8 +64,10 @@ impl Lens {
         let views = views.collect::<Result<Vec<_>, safetensors::SafeTensorError>>();
         let views = views.map_err(|error| malformed(&path, error.to_string()))?;
         let fresh = path.with_extension("new");
-        safetensors::serialize_to_file(views, Some(metadata), &fresh)
-            .map_err(|error| malformed(&fresh, error.to_string()))?;
+        safetensors::serialize_to_file(views, Some(metadata), &fresh).map_err(|error| match error {
+            safetensors::SafeTensorError::IoError(source) => LensError::File { path: fresh.clone(), source },
+            other => malformed(&fresh, other.to_string()),
+        })?;
         std::fs::rename(&fresh, &path).map_err(|source| LensError::File { path: path.clone(), source })?;
         Ok(path)
     }
@@ -171,7 +173,7 @@ impl<'a> Reader<'a> {
         serde_json::from_str(text).map_err(|error| self.wrong(format!("about: {error}")))
     }
 
-    /// The values of a tensor of this type with `columns` columns, or any number of them; and that number.
+    /// The values of a tensor of this type with so many rows; and the number of its columns.
     fn values(&self, name: &str, dtype: Dtype, rows: usize) -> Result<(Vec<f32>, usize), LensError> {
         let view = self.tensors.tensor(name).map_err(|_| self.wrong(format!("{name} is missing")))?;
         let shape = view.shape();

@@ -1,5 +1,10 @@
 //! Drafts decide what a prompt costs, never which prompt it is.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use inject_sipit::{
     Alternative, Draft, Inversion, InvertError, Open, Place, Policy, Proposer, Scan, Settings, StageCost,
     Tap, TargetStates, Verdict,
@@ -161,6 +166,46 @@ fn alternatives_that_do_not_fit_are_counted_and_no_more() {
         assert_eq!(inversion.token_ids(), PROMPT, "{case}");
         let repaired = &inversion.positions[4];
         assert_eq!((repaired.found_by, repaired.candidates_tested), ("scan", VOCAB), "{case}");
+    }
+}
+
+/// Drafts the truth, and counts how often.
+struct Asked(Arc<AtomicUsize>);
+
+impl Proposer for Asked {
+    fn name(&self) -> &'static str {
+        "asked"
+    }
+
+    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(Some(PROMPT[open.prefix.len()..].to_vec().into()))
+    }
+
+    fn propose(&mut self, _: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+        Ok(Vec::new())
+    }
+}
+
+#[test]
+fn a_draft_is_computed_in_parts_that_memory_has_room_for() {
+    let device = inject_devices::compiled().remove(0);
+    for case in FAMILIES {
+        let decoder = model(case, &device).decoder;
+        let target = target(&decoder, &PROMPT, Tap::Block(2));
+        let row = decoder.config().bytes_per_token(PROMPT.len(), 1);
+        for rows in [0, 1, 3, PROMPT.len()] {
+            let asked = Arc::new(AtomicUsize::new(0));
+            let settings = Settings { memory_budget: rows * row, ..Settings::default() };
+            let mut policy = Policy::new().then(Asked(asked.clone()));
+            let inversion = invert(&decoder, &target, &mut policy, settings).unwrap();
+            assert_eq!(inversion.token_ids(), PROMPT, "{case}");
+            assert_eq!(
+                asked.load(Ordering::Relaxed),
+                PROMPT.len().div_ceil(rows.max(1)),
+                "{case}, {rows} rows"
+            );
+        }
     }
 }
 

@@ -1,10 +1,13 @@
 //! The scan of the whole vocabulary, on every family.
 
-use inject_sipit::{InvertError, ModelError, Tap, TargetStates, Verdict, foreign::SourceDtype};
+use inject_sipit::{
+    Budget, InvertError, Inverter, ModelError, Policy, RandomOrder, Scan, Settings, Tap, TargetStates,
+    Verdict, foreign::SourceDtype,
+};
 use ndarray::Array2;
 use proptest::prelude::*;
 
-use crate::small::{FAMILIES, exhaustive, model, random, target, with_equal_rows};
+use crate::small::{FAMILIES, exhaustive, invert, model, random, target, with_equal_rows};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(6))]
@@ -124,4 +127,52 @@ fn states_that_cannot_belong_to_the_model_are_refused() {
         invert(broken, Tap::Block(1)),
         Err(InvertError::NotFinite { position: 1, coordinate: 3, .. })
     ));
+    // No model computes this in f32; its square is not even an f64.
+    let mut huge = states(2, d_model);
+    huge[[1, 2]] = -1e200;
+    assert!(matches!(
+        invert(huge, Tap::Block(1)),
+        Err(InvertError::OutOfRange { position: 1, coordinate: 2, .. })
+    ));
+}
+
+#[test]
+fn states_of_zeros_fail_with_a_distance_and_a_floor() {
+    let device = inject_devices::compiled().remove(0);
+    let decoder = model("gpt2", &device).decoder;
+    for dtype in [SourceDtype::F64, SourceDtype::F32, SourceDtype::F16] {
+        let zeros = Array2::zeros((2, decoder.config().d_model));
+        let inversion =
+            exhaustive(&decoder, &TargetStates::new(zeros, Tap::Block(1), dtype).unwrap()).unwrap();
+        let first = &inversion.positions[0];
+        assert_eq!(first.verdict, Verdict::Failed, "{dtype:?}");
+        assert!(first.distance.is_finite() && first.distance > first.noise_floor, "{dtype:?}: {first:?}");
+        assert_eq!(inversion.positions[1].verdict, Verdict::Open);
+    }
+}
+
+#[test]
+fn no_more_candidates_are_tested_than_may_be() {
+    let device = inject_devices::compiled().remove(0);
+    let decoder = model("gpt2", &device).decoder;
+    let prompt = [0, 96, 50];
+    let target = target(&decoder, &prompt, Tap::Block(1));
+    let settings = |most: usize, scan: Scan| Settings {
+        scan,
+        budget: Budget { candidates: Some(most), ..Budget::default() },
+        ..Settings::default()
+    };
+    for (most, found) in [(20, 1), (96, 1), (97, 3)] {
+        for mut policy in [Policy::new(), Policy::new().then(RandomOrder::seeded(3).in_batches(7))] {
+            let in_order = policy.to_string() == "scan";
+            let inversion = invert(&decoder, &target, &mut policy, settings(most, Scan::AsNeeded)).unwrap();
+            let tested: Vec<usize> = inversion.positions.iter().map(|p| p.candidates_tested).collect();
+            assert!(tested.iter().all(|&tested| tested <= most), "{tested:?} of at most {most}");
+            let verified = inversion.positions.iter().filter(|p| p.verdict == Verdict::Verified).count();
+            assert!(!in_order || verified == found, "{verified} found with at most {most}");
+        }
+    }
+    let refused = Inverter::new(&decoder, Tap::Block(1), settings(96, Scan::Whole)).unwrap_err();
+    assert!(matches!(refused, InvertError::NoWholeScan { found: 96, vocab_size: 97 }), "{refused}");
+    Inverter::new(&decoder, Tap::Block(1), settings(97, Scan::Whole)).unwrap();
 }

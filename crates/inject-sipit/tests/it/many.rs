@@ -1,12 +1,12 @@
 //! Many prompts at once give what each gives alone.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use inject_sipit::{
@@ -194,6 +194,50 @@ fn a_prompt_does_not_spend_the_time_of_another() {
     let inversions = inverter.invert_many(&targets, &mut policy, &mut |_| ()).unwrap();
     for (id, inversion) in (0..).zip(&inversions) {
         assert_eq!((inversion.token_ids(), inversion.is_verified()), (vec![id], true), "{inversion:?}");
+    }
+}
+
+/// Proposes wrong tokens for as long as it is asked, and notes when that was.
+struct Endless {
+    pause: Duration,
+    asked: Arc<Mutex<BTreeMap<u32, (Instant, Instant)>>>,
+}
+
+impl Proposer for Endless {
+    fn name(&self) -> &'static str {
+        "endless"
+    }
+
+    fn propose(&mut self, place: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+        let begun = Instant::now();
+        // Their lengths tell the prompts apart.
+        let prompt = place.target.positions() as u32;
+        let mut asked = self.asked.lock().unwrap();
+        asked.entry(prompt).or_insert((begun, begun)).1 = begun;
+        std::thread::sleep(self.pause);
+        Ok((1..97).filter(|&id| !place.tested.contains(id)).take(1).collect())
+    }
+}
+
+#[test]
+fn the_time_of_a_prompt_does_not_grow_by_that_of_others() {
+    let device = inject_devices::compiled().remove(0);
+    let decoder = model("gpt2", &device).decoder;
+    let tap = Tap::Block(1);
+    // Each begins with the one token that is never proposed.
+    let targets: Vec<TargetStates> = (1..=4).map(|len| target(&decoder, &vec![0; len], tap)).collect();
+    let time = Duration::from_millis(120);
+    let budget = Budget { time: Some(time), ..Budget::default() };
+    let inverter = Inverter::new(&decoder, tap, Settings { budget, ..Settings::default() }).unwrap();
+    let asked = Arc::default();
+    let mut policy =
+        Policy::new().then(Endless { pause: Duration::from_millis(5), asked: Arc::clone(&asked) });
+    let inversions = inverter.invert_many(&targets, &mut policy, &mut |_| ()).unwrap();
+    assert!(inversions.iter().all(|inversion| inversion.positions[0].verdict == Verdict::Open));
+    let asked = asked.lock().unwrap();
+    assert_eq!(asked.len(), targets.len());
+    for (prompt, (first, last)) in asked.iter() {
+        assert!(last.duration_since(*first) <= time, "prompt of {prompt}: {:?}", last.duration_since(*first));
     }
 }
 
