@@ -184,8 +184,8 @@ impl Lens {
         &self.about
     }
 
-    /// The same lens, read by the device or by the processor. It is the processor's turn if nothing is said, as the points of a
-    /// prompt are few and what is to be found in their products with all tokens is little.
+    /// The same lens, read by the device or by the processor. By default it is the processor: the points of a prompt are few, and what
+    /// is to be found in their products with all tokens is little.
     ///
     /// # Errors
     ///
