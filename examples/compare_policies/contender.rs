@@ -1,10 +1,10 @@
 //! The policies that are compared, each with the settings it is run under.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use clap::ValueEnum;
 use inject_examples::{Failure, PolicyArgs, PolicyKind};
-use inject_sipit::{Choice, HardPrompts, Model, Policy, Scan, Settings, Tap};
+use inject_sipit::{Choice, Model, Scan, Settings, Tap};
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize)]
@@ -14,6 +14,8 @@ pub(crate) enum Contender {
     Random,
     /// The paper's gradient policy, one candidate at a time
     Gradient,
+    /// The same with the loss of the code released with the paper
+    GradientReleased,
     /// The paper's other baseline: PEZ, which drafts the whole prompt
     HardPrompts,
     /// The vocabulary in batches, until a candidate fits
@@ -40,9 +42,10 @@ pub(crate) struct Terms<'a> {
 
 impl Contender {
     /// In the order of the table.
-    pub(crate) const ALL: [Contender; 8] = [
+    pub(crate) const ALL: [Contender; 9] = [
         Contender::Random,
         Contender::Gradient,
+        Contender::GradientReleased,
         Contender::HardPrompts,
         Contender::Scan,
         Contender::Exhaustive,
@@ -55,6 +58,7 @@ impl Contender {
         match self {
             Contender::Random => "random order (brute force)",
             Contender::Gradient => "gradient (SipIt)",
+            Contender::GradientReleased => "gradient (SipIt, code)",
             Contender::HardPrompts => "hard prompts (PEZ)",
             Contender::Scan => "batched scan",
             Contender::Exhaustive => "batched scan, whole vocabulary",
@@ -92,15 +96,11 @@ impl Contender {
     /// When there is no lens for the tap, or it was made for other weights.
     pub(crate) fn choice(self, terms: &Terms<'_>, prompt: usize) -> Result<Choice, Failure> {
         let args = self.args(terms, prompt);
-        let mut choice = args.choose(terms.model, terms.tap, terms.positions)?;
+        let choice = args.choose(terms.model, terms.tap, terms.positions)?;
         // Without a file for the tap the same choice is made as without a folder.
         if self == Contender::Lens && !choice.policy.to_string().starts_with("lens") {
             let tap = terms.tap;
             return Err(Failure::new(format!("the policy lens needs --lens DIR with a lens for {tap}")));
-        }
-        if self == Contender::HardPrompts {
-            let time = Duration::try_from_secs_f64(terms.budget_seconds)?;
-            choice.policy = Policy::new().then(HardPrompts::seeded(args.seed).within(time));
         }
         Ok(choice)
     }
@@ -109,6 +109,7 @@ impl Contender {
         let policy = match self {
             Contender::Random => PolicyKind::Random,
             Contender::Gradient => PolicyKind::Gradient,
+            Contender::GradientReleased => PolicyKind::GradientReleased,
             Contender::HardPrompts => PolicyKind::HardPrompts,
             Contender::Scan | Contender::Exhaustive => PolicyKind::Exhaustive,
             Contender::Auto | Contender::AutoLearning | Contender::Lens => PolicyKind::Auto,

@@ -74,6 +74,8 @@ pub enum PolicyKind {
     Random,
     /// The paper's gradient policy
     Gradient,
+    /// The same with the loss of the code released with the paper
+    GradientReleased,
     /// Hard prompts (PEZ), adapted as in the paper
     HardPrompts,
     /// The whole vocabulary at every position
@@ -130,6 +132,7 @@ impl PolicyArgs {
             PolicyKind::Secant => named(Policy::new().then(prior(80)).then(Secant::up_to(2048))),
             PolicyKind::Random => named(Policy::new().then(RandomOrder::seeded(self.seed))),
             PolicyKind::Gradient => named(Policy::new().then(Gradient::seeded(self.seed))),
+            PolicyKind::GradientReleased => named(Policy::new().then(Gradient::released(self.seed))),
             PolicyKind::HardPrompts => named(Policy::new().then(HardPrompts::seeded(self.seed))),
             PolicyKind::Exhaustive => named(Policy::new()),
         })

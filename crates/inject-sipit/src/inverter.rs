@@ -284,6 +284,7 @@ impl<'a> Inverter<'a> {
             prefix: &prefix,
             provisional: &run.provisional,
             tested: &run.tested,
+            deadline: self.settings.budget.time.and_then(|time| run.start.checked_add(time)),
         };
         let Some(draft) = policy.draft(&open, &mut run.cost)? else { return Ok(None) };
         let (config, positions) = (self.decoder.config(), run.target.positions());

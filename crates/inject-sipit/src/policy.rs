@@ -69,7 +69,10 @@ impl Policy {
 
 impl std::fmt::Display for Policy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.sources.iter().try_for_each(|source| write!(f, "{}, ", source.name()))?;
+        // A source that takes turns with others stands several times among them.
+        let mut once = HashSet::new();
+        let mut names = self.sources.iter().map(|source| source.name()).filter(|&name| once.insert(name));
+        names.try_for_each(|name| write!(f, "{name}, "))?;
         f.write_str("scan")
     }
 }

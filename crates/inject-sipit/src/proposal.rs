@@ -15,7 +15,10 @@ mod rows;
 mod secant;
 mod trust;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::Instant,
+};
 
 use inject_collisions::{Decoder, PrefixCache, Ranked, Ranking, Tap};
 
@@ -72,6 +75,8 @@ pub struct Open<'a> {
     pub provisional: &'a Provisional,
     /// What was tested at the first open position.
     pub tested: &'a Tested,
+    /// When the time of the prompt is up, if it has a bound: a source that takes long over a draft ends it then.
+    pub deadline: Option<Instant>,
 }
 
 /// What passes over drafts showed of positions that are still open: distances of tokens computed there behind others that may be

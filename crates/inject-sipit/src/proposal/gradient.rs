@@ -17,11 +17,11 @@ use crate::InvertError;
 /// # Example
 ///
 /// ```
-/// use inject_sipit::{Decay, Gradient, Objective, Policy};
+/// use inject_sipit::{Decay, Gradient, Policy};
 ///
-/// // As printed in the paper; and with the loss of the code released with it:
+/// // With the loss that the paper prints, and as the code released with it computes it:
 /// let printed = Policy::new().then(Gradient::seeded(8));
-/// let released = Policy::new().then(Gradient::seeded(8).minimising(Objective::MeanSquaredDifference));
+/// let released = Policy::new().then(Gradient::released(8));
 /// // Sixteen candidates a step, and after 200 steps the rest is left to the scan:
 /// let source = Gradient::seeded(8).decaying(Decay::EveryWindow).snapping(16).at_most(200);
 /// let batched = Policy::new().then(source);
@@ -38,7 +38,8 @@ use crate::InvertError;
 /// giorgosnikolaou/SIPIT, `src/algorithm/SIPIT.py`: a random token, which is itself the first candidate; size
 /// 1; linear decay to a hundredth over one window, after which the decay is not started again
 /// ([`Decay::Once`]); and at the first position a window of `50 (1 + vocab_size / 25000)` steps. Paper
-/// and code differ in the loss: see [`Objective`].
+/// and code differ in the loss, see [`Objective`]: [`Gradient::seeded`] has the paper's, [`Gradient::released`] the code's.
+/// Steps of one size, as the paper's text may also be read, are [`Decay::Never`].
 #[derive(Clone, Debug)]
 pub struct Gradient {
     seed: u64,
@@ -93,7 +94,7 @@ impl Gradient {
     /// So many tokens lengthen the first position's window by another.
     const VOCABULARY: usize = 25_000;
 
-    /// The published search, one candidate a step.
+    /// The published search with the loss as printed, one candidate a step.
     pub fn seeded(seed: u64) -> Self {
         Gradient {
             seed,
@@ -104,6 +105,11 @@ impl Gradient {
             most_steps: None,
             searches: Vec::new(),
         }
+    }
+
+    /// The search as the released code has it, loss and all.
+    pub fn released(seed: u64) -> Self {
+        Gradient::seeded(seed).minimising(Objective::MeanSquaredDifference)
     }
 
     /// The same, proposing the `count` nearest untested tokens after every step instead of one. Windows are

@@ -16,7 +16,7 @@ use crate::{Draft, InvertError, read};
 /// single positions.
 ///
 /// The published number of steps, a quarter of the vocabulary for every token of the prompt, takes hours:
-/// bound it.
+/// bound it, or the [time](crate::Budget::time) of a prompt.
 ///
 /// # Example
 ///
@@ -32,10 +32,15 @@ use crate::{Draft, InvertError, read};
 /// Wen et al., arXiv 2302.03668, Algorithm 1: project, take the gradient at the projection, move the
 /// unprojected points. The loss on states and the number of steps are the adaptation of arXiv 2510.15511 (the
 /// baseline of its inversion benchmark); a step of size 1, its decay to a hundredth, clipping to norm 1 and
-/// the test for a match are those of its code, giorgosnikolaou/SIPIT. That code
-/// (`src/algorithm/HardPrompts.py`) takes the gradient at the unprojected points and projects them now and
-/// then, which is not PEZ; here PEZ is followed, and the decay, which the code fits to its windows, runs over
-/// all steps.
+/// the test for a match are those of its code, giorgosnikolaou/SIPIT. Where that code
+/// (`src/algorithm/HardPrompts.py`) is not PEZ, PEZ is followed:
+///
+/// | | the code | here |
+/// |---|---|---|
+/// | gradient | at the unprojected points | at the projected ones |
+/// | projection | now and then, onto tokens not tried yet | at every step, onto the nearest tokens |
+/// | decay | over every window, the step of each shorter than the last's | once, over all steps |
+/// | result | the last projection | the projection of least loss: the last is worse than the best, by what the last step overshot |
 #[derive(Clone, Debug)]
 pub struct HardPrompts {
     seed: u64,
@@ -113,7 +118,8 @@ impl HardPrompts {
             }
             descend(&mut search.points, &gradient, self.step_size * decayed(step, steps));
             let lost = !search.points.iter().all(|coordinate| coordinate.is_finite());
-            let late = self.most_time.is_some_and(|most| start.elapsed() >= most);
+            let late = self.most_time.is_some_and(|most| start.elapsed() >= most)
+                || open.deadline.is_some_and(|deadline| Instant::now() >= deadline);
             if lost || late {
                 break;
             }

@@ -3,15 +3,18 @@
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
+use burn::tensor::{Tensor, TensorData};
 use inject_sipit::{
-    Decay, Draft, Gradient, HardPrompts, Inversion, InvertError, Objective, Open, Place, Policy, Proposer,
-    Settings, Tap,
+    Budget, Decay, Decoder, Draft, Gradient, HardPrompts, Inversion, InvertError, Logits, Objective, Open,
+    Place, Policy, PrefixCache, Proposer, Settings, Tap, TargetStates, TokenBatch, foreign::SourceDtype,
+    to_host,
 };
 use proptest::prelude::*;
 
-use crate::small::{invert, random, target};
+use crate::small::{invert, of_vocabulary, random, target};
 
 /// A family with learned positions, and one with rotary positions, windows and a scaled embedding.
 const FAMILIES: [&str; 2] = ["gpt2", "gemma3"];
@@ -215,4 +218,125 @@ fn hard_prompts_find_the_prompt_where_states_are_embeddings() {
         assert_eq!(drafts, [PROMPT.to_vec()], "{case}");
         assert!(inversion.positions.iter().all(|position| position.found_by == "draft"), "{case}");
     }
+}
+
+/// Algorithm 3 of arXiv 2510.15511 with what appendix E.1 and the released code add, step by step in plain loops: one candidate first, then
+/// a step and a candidate, each the untested token nearest to the proxy.
+struct Replay<'a> {
+    decoder: &'a Decoder,
+    cache: &'a PrefixCache,
+    tap: Tap,
+    wanted: Vec<f32>,
+    embedding: Vec<Vec<f64>>,
+    window: usize,
+}
+
+impl Replay<'_> {
+    fn gradient(&self, proxy: &[f64], released: bool) -> Vec<f64> {
+        let (device, d_model) = (self.decoder.device(), proxy.len());
+        let proxy = proxy.iter().map(|&value| value as f32).collect();
+        let row = |values: Vec<f32>| Tensor::<2>::from_data(TensorData::new(values, [1, d_model]), &device);
+        let proxy = row(proxy).autodiff().require_grad();
+        let state = self.decoder.candidates_from_embeddings(self.cache, proxy.clone(), self.tap).unwrap();
+        let squares = (state - row(self.wanted.clone())).powi_scalar(2).sum();
+        // Half the squared distance as printed, the mean of the squares in the code.
+        let loss = squares.mul_scalar(if released { 1.0 / d_model as f64 } else { 0.5 });
+        to_host(proxy.grad_remove(&mut loss.backward()).unwrap()).unwrap()
+    }
+
+    /// Follows what was proposed, and fails where that is not what the algorithm proposes.
+    fn follow(&self, proposed: &[u32], released: bool, share: impl Fn(usize) -> f64) {
+        let distance = |id: usize, point: &[f64]| -> f64 {
+            self.embedding[id].iter().zip(point).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
+        };
+        // The random token is itself the first candidate.
+        let mut proxy = self.embedding[proposed[0] as usize].clone();
+        let mut tested = HashSet::from([proposed[0]]);
+        for (step, &id) in proposed[1..].iter().enumerate() {
+            let gradient = self.gradient(&proxy, released);
+            let norm = gradient.iter().map(|slope| slope * slope).sum::<f64>().sqrt();
+            for (coordinate, slope) in proxy.iter_mut().zip(&gradient) {
+                *coordinate -= share(step) * slope / norm.max(1.0);
+            }
+            let untested = (0..self.embedding.len()).filter(|&id| !tested.contains(&(id as u32)));
+            let nearest = untested.map(|id| distance(id, &proxy)).fold(f64::INFINITY, f64::min);
+            // Distances are computed in f32 there.
+            let found = distance(id as usize, &proxy);
+            assert!(found <= nearest * (1.0 + 1e-4), "step {step}: {found}, the nearest is at {nearest}");
+            tested.insert(id);
+            if (step + 1) % self.window == 0 {
+                proxy = self.embedding[id as usize].clone();
+            }
+        }
+    }
+}
+
+/// From one to a hundredth within a window.
+fn falling(step: usize, window: usize) -> f64 {
+    1.0 + (0.01 - 1.0) * step as f64 / window as f64
+}
+
+#[test]
+fn the_candidates_are_those_of_the_published_algorithm_in_their_order() {
+    // Five windows behind a token; and the longer one of the first position, which this vocabulary doubles.
+    for (vocab_size, at, window, most) in [(331, 1, 50, 331), (25_000, 0, 100, 230)] {
+        let device = inject_devices::compiled().remove(0);
+        let decoder = of_vocabulary("llama", vocab_size, 3, &device);
+        let tap = Tap::Block(decoder.config().n_layers());
+        // A state that no token has, so that none is accepted.
+        let mut states = target(&decoder, &[7, 11][..=at], tap).states().to_owned();
+        states.row_mut(at).iter_mut().enumerate().for_each(|(i, value)| *value += [1.5, -1.0, 0.5][i % 3]);
+        let states = TargetStates::new(states, tap, SourceDtype::F32).unwrap();
+        let mut cache = decoder.prefix_cache(1, at + 1, tap).unwrap();
+        if at > 0 {
+            decoder.extend(&mut cache, &TokenBatch::new(&[&[7]]).unwrap(), &[], Logits::None).unwrap();
+        }
+        let embedding: Vec<f64> = to_host(decoder.token_embedding()).unwrap();
+        let replay = Replay {
+            decoder: &decoder,
+            cache: &cache,
+            tap,
+            wanted: states.states().row(at).iter().map(|&value| value as f32).collect(),
+            embedding: embedding.chunks(decoder.config().d_model).map(<[f64]>::to_vec).collect(),
+            window,
+        };
+        let proposed = |source: Gradient| -> Vec<u32> {
+            let said = Arc::new(Mutex::new(Said::default()));
+            let mut policy = Policy::new().then(Observed { source, said: said.clone() });
+            let budget = Budget { candidates: Some(most), ..Budget::default() };
+            invert(&decoder, &states, &mut policy, Settings { budget, ..Settings::default() }).unwrap();
+            let said = std::mem::take(&mut *said.lock().unwrap());
+            let here = said.proposals.into_iter().filter(|(prefix, _)| prefix.len() == at);
+            let ids: Vec<u32> = here.flat_map(|(_, ids)| ids).collect();
+            assert_eq!(ids.len(), most);
+            ids
+        };
+        let once = |step: usize| falling(step.min(window), window);
+        let [printed, released] = [Gradient::seeded(4), Gradient::released(4)].map(proposed);
+        replay.follow(&printed, false, once);
+        replay.follow(&released, true, once);
+        let every = proposed(Gradient::seeded(4).decaying(Decay::EveryWindow));
+        replay.follow(&every, false, |step| falling(step % window, window));
+        let never = proposed(Gradient::seeded(4).decaying(Decay::Never));
+        replay.follow(&never, false, |_| 1.0);
+        // They are not all the same.
+        let different: HashSet<&[u32]> = [&printed, &released, &every, &never].map(Vec::as_slice).into();
+        assert_eq!(different.len(), 4);
+    }
+}
+
+#[test]
+fn hard_prompts_end_when_the_time_of_the_prompt_is_up() {
+    let device = inject_devices::compiled().remove(0);
+    // As published, it would take 98,304 steps.
+    let decoder = of_vocabulary("llama", 16_384, 3, &device);
+    let prompt: Vec<u32> = (0..24).map(|i| i * 601).collect();
+    let target = target(&decoder, &prompt, Tap::Block(1));
+    let budget = Budget { time: Some(Duration::from_millis(100)), ..Budget::default() };
+    let start = Instant::now();
+    let mut policy = Policy::new().then(HardPrompts::seeded(1));
+    let inversion =
+        invert(&decoder, &target, &mut policy, Settings { budget, ..Settings::default() }).unwrap();
+    assert!(!inversion.is_verified(), "a hundred milliseconds were enough");
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
 }
