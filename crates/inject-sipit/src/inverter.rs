@@ -1,6 +1,7 @@
 //! Draft, verify, repair: the prompt back from its states.
 
 mod certify;
+mod examine;
 mod many;
 mod step;
 mod verify;
