@@ -129,6 +129,7 @@ impl Inverter<'_> {
             let stage = run.cost.stage(source);
             stage.candidates += batch.len();
             stage.states += batch.len();
+            stage.batches += 1.0;
             stage.testing_seconds += start.elapsed().as_secs_f64();
             self.report(run, Phase::Recover, prefix.len(), trial.tested.len());
         }

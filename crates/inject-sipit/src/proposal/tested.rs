@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn what_lies_within_the_floor_by_the_old_weights_only_does_not_fit() {
         // Of a bf16 coordinate of 20,000 little is known. The wider the floor, the more it counts again.
-        let mut state = vec![0.5; 8];
+        let mut state = [0.5; 8];
         state[0] = 20_000.0;
         let (wanted, dtype) = (&state[..], SourceDtype::BF16);
         let moved = |away: f64| [&[20_000.0 + away][..], &state[1..]].concat();
