@@ -1,4 +1,4 @@
-//! Time, forward-pass equivalents and candidates of inversion, against tap and against prompt length.
+//! Time, forward-pass equivalents and margins of inversion, against tap and against prompt length.
 //!
 //! ```text
 //! cargo run --release --example depth -- --model FOLDER --lens DIR --prompts FILE.jsonl --taps all --out DIR
@@ -7,7 +7,13 @@
 //!
 //! Prompts are cut to the length asked for; as many again are drawn uniformly from the vocabulary. Every prompt's states are
 //! computed, rounded to `--format`, with `--noise-share` disturbed, the prompt is forgotten, recovered, and only then compared.
+//!
+//! It prints a line for each length, tap and kind of prompt. `--out` takes depth.csv and depth.json with every prompt, and the plots
+//! time-by-tap, equivalents-by-tap and margins-by-tap where several taps are asked for, and time-by-length, equivalents-by-length
+//! and margins-by-length where several lengths are, each as .svg and .png. A margin is the distance of the nearest other token tested over
+//! the noise floor, the least over the positions; a prompt at no position of which another token was tested has none.
 
+mod figures;
 mod report;
 
 use std::{path::PathBuf, process::ExitCode, time::Instant};
@@ -26,7 +32,7 @@ use report::{Kind, Record};
 /// Measures inversion against tap and prompt length.
 #[derive(Parser, Debug)]
 #[command(version)]
-struct Options {
+pub(crate) struct Options {
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
@@ -71,11 +77,12 @@ enum Format {
     Bf16,
 }
 
+#[allow(dead_code, reason = "the tests take the program in without its entry")]
 fn main() -> ExitCode {
     finish(run(&Options::parse()))
 }
 
-fn run(options: &Options) -> Result<(), Failure> {
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let model = options.model.load()?;
     let taps = Tap::parse_list(&options.taps, model.decoder.config().n_layers())?;
     let mut records = Vec::new();

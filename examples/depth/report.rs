@@ -1,9 +1,11 @@
-//! What was measured, as lines, files and plots.
+//! What was measured, as lines and files.
 
 use std::{fs::File, io::Write, path::Path};
 
-use inject_examples::{Axis, Failure, Figure, Mark, distinct};
+use inject_examples::Failure;
 use inject_sipit::{Cost, Inversion, Tap};
+
+use super::figures::figures;
 
 /// What a prompt is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -14,6 +16,9 @@ pub(crate) enum Kind {
     /// Tokens drawn uniformly.
     Random,
 }
+
+/// In the order of the lines.
+pub(crate) const KINDS: [Kind; 2] = [Kind::Text, Kind::Random];
 
 /// One inversion.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -77,9 +82,9 @@ impl Record {
     }
 }
 
-/// Above the lines.
-pub(crate) const HEADING: &str = "tap         tokens  kind     exact    forward ms  equivalents: median   mean    worst  candidates  \
-                                  repaired  draft/choose/test ms";
+/// Above the lines. A margin is the least of all prompts' and positions'.
+pub(crate) const HEADING: &str = "tap         tokens  kind     exact  inversion ms  forward ms  equivalents: median   mean    worst  margin/floor  \
+                                  candidates  repaired  draft/choose/test ms";
 
 /// One line a kind of prompt, for one tap and length.
 pub(crate) fn lines(records: &[Record]) -> Vec<String> {
@@ -93,21 +98,25 @@ pub(crate) fn lines(records: &[Record]) -> Vec<String> {
         };
         let stage = |row: &Record, drafts: bool| {
             let stages = row.cost.stages().iter().filter(|(name, _)| (**name == "draft") == drafts);
-            stages.map(|(_, stage)| 1e3 * stage.testing_seconds).sum::<f64>()
+            // An empty sum of floats is -0.
+            0.0 + stages.map(|(_, stage)| 1e3 * stage.testing_seconds).sum::<f64>()
         };
         let choosing =
             |row: &Record| row.cost.stages().values().map(|s| 1e3 * s.choosing_seconds).sum::<f64>();
+        let margin = rows.iter().filter_map(|row| row.least_margin_over_floor).min_by(f64::total_cmp);
         Some(format!(
-            "{:<11} {:>6}  {:<7} {:>3}/{:<3} {:>11.1} {:>20.2} {:>7.2} {:>8.2} {:>11.1} {:>9.2}  {:.1}/{:.1}/{:.1}",
+            "{:<11} {:>6}  {:<7} {:>3}/{:<3} {:>11.1} {:>11.1} {:>20.2} {:>7.2} {:>8.2} {:>13} {:>11.1} {:>9.2}  {:.1}/{:.1}/{:.1}",
             first.tap.to_string(),
             first.tokens,
             format!("{kind:?}").to_lowercase(),
             rows.iter().filter(|row| row.exact).count(),
             rows.len(),
+            1e3 * mean(&|row| row.seconds),
             1e3 * mean(&|row| row.forward_seconds),
             equivalents[equivalents.len() / 2],
             mean(&|row| row.forward_pass_equivalents),
             equivalents[equivalents.len() - 1],
+            margin.map_or(String::new(), |margin| format!("{margin:.3e}")),
             mean(&|row| row.candidates as f64),
             mean(&|row| row.repaired as f64),
             mean(&|row| stage(row, true)),
@@ -115,7 +124,7 @@ pub(crate) fn lines(records: &[Record]) -> Vec<String> {
             mean(&|row| stage(row, false)),
         ))
     };
-    [Kind::Text, Kind::Random].into_iter().filter_map(of_kind).collect()
+    KINDS.into_iter().filter_map(of_kind).collect()
 }
 
 /// Writes depth.csv, depth.json and the figures.
@@ -148,88 +157,45 @@ pub(crate) fn write(folder: &Path, model: &str, records: &[Record]) -> Result<()
     figures(folder, model, records)
 }
 
-/// Against the tap, where there are several, and against the length, where there are several of those.
-fn figures(folder: &Path, model: &str, records: &[Record]) -> Result<(), Failure> {
-    let taps = distinct(records.iter().map(|record| record.tap));
-    let lengths = distinct(records.iter().map(|record| record.tokens));
-    if taps.len() > 1 {
-        let names: Vec<String> = taps.iter().map(Tap::to_string).collect();
-        let column = |record: &Record| taps.iter().position(|tap| *tap == record.tap).unwrap_or(0) as f64;
-        let axis = || Axis::columns("tap", names.clone());
-        let tokens = list(&lengths);
-        by_kind(
-            Figure::new(
-                format!("Inverting prompts of {tokens} tokens of {model}"),
-                axis(),
-                Axis::log("inversion time / time of one forward pass"),
-            ),
-            records,
-            column,
-            |record| Some(record.forward_pass_equivalents),
-        )
-        .write(folder, "equivalents-by-tap")?;
-        by_kind(
-            Figure::new(
-                format!("Nearest other token tested, prompts of {tokens} tokens of {model}"),
-                axis(),
-                Axis::log("its distance / noise floor, least over positions"),
-            ),
-            records,
-            column,
-            |record| record.least_margin_over_floor,
-        )
-        .write(folder, "margins-by-tap")?;
-    }
-    if lengths.len() > 1 {
-        let mut figure = Figure::new(
-            format!("Inverting prompts of {model}"),
-            Axis::log("prompt length (tokens)"),
-            Axis::log("time (s), mean"),
-        );
-        for &tap in &taps {
-            let mean = |of: fn(&Record) -> f64| {
-                lengths.iter().map(move |&length| {
-                    let rows = records.iter().filter(|r| r.tap == tap && r.tokens == length);
-                    let (sum, count) = rows.fold((0.0, 0), |(sum, count), r| (sum + of(r), count + 1));
-                    (length as f64, sum / f64::from(count.max(1)))
-                })
-            };
-            figure = figure.with(format!("{tap}: inversion"), Mark::Line, mean(|r| r.seconds)).with(
-                "forward pass",
-                Mark::Line,
-                mean(|r| r.forward_seconds),
-            );
-        }
-        figure.write(folder, "time-by-length")?;
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Each prompt as a dot, and the means as a line, for either kind of prompt.
-fn by_kind(
-    mut figure: Figure,
-    records: &[Record],
-    x: impl Fn(&Record) -> f64,
-    y: impl Fn(&Record) -> Option<f64>,
-) -> Figure {
-    for (kind, name) in [(Kind::Text, "text"), (Kind::Random, "random tokens")] {
-        let of_kind = records.iter().filter(|record| record.kind == kind);
-        let points: Vec<(f64, f64)> = of_kind.filter_map(|r| Some((x(r), y(r)?))).collect();
-        if points.is_empty() {
-            continue;
+    fn record(margin: Option<f64>) -> Record {
+        Record {
+            kind: Kind::Text,
+            tap: Tap::Block(15),
+            tokens: 64,
+            exact: true,
+            right: 64,
+            noise: 0.0,
+            seconds: 0.25,
+            forward_seconds: 0.1,
+            forward_pass_equivalents: 2.5,
+            candidates: 65,
+            repaired: 1,
+            least_margin_over_floor: margin,
+            ready_seconds: 0.5,
+            cost: Cost::default(),
         }
-        let mean = |at: f64| {
-            let (sum, count) =
-                points.iter().filter(|point| point.0 == at).fold((0.0, 0.0), |(s, n), p| (s + p.1, n + 1.0));
-            (at, sum / count)
-        };
-        let means: Vec<(f64, f64)> =
-            distinct(points.iter().map(|point| point.0)).into_iter().map(mean).collect();
-        figure = figure.with(format!("{name}, mean"), Mark::Line, means).with(name, Mark::Dots, points);
     }
-    figure
-}
 
-fn list(lengths: &[usize]) -> String {
-    lengths.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
+    /// What a line has under a name of the heading, both flush right.
+    fn under(name: &str, margins: &[Option<f64>]) -> String {
+        let records: Vec<Record> = margins.iter().map(|&margin| record(margin)).collect();
+        let [line] = &lines(&records)[..] else { panic!("one kind, one line") };
+        let begin = HEADING.find(name).unwrap();
+        line[begin..begin + name.len()].trim().to_owned()
+    }
+
+    #[test]
+    fn the_margin_of_a_line_is_the_least_that_was_measured() {
+        assert_eq!(under("margin/floor", &[Some(3e5), None, Some(2e4)]), "2.000e4");
+        assert_eq!(under("margin/floor", &[None, None]), "");
+        assert_eq!(under("inversion ms", &[None]), "250.0");
+        assert_eq!(under("forward ms", &[None]), "100.0");
+        assert_eq!(under("worst", &[None]), "2.50");
+        assert_eq!(under("candidates", &[None]), "65.0");
+        assert_eq!(under("repaired", &[None]), "1.00");
+    }
 }

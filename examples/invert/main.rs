@@ -75,12 +75,20 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     }
 }
 
-/// Says what a scan of the whole vocabulary costs, before it begins.
+/// Says what a scan of the whole vocabulary costs, before it begins: to a script too, as it may take hours.
 fn announce_scan(inverter: &Inverter<'_>, positions: usize) {
     if inverter.settings().scan == Scan::Whole {
         let cost = inverter.scan_cost(positions);
-        let (candidates, tflop) = (cost.candidates, cost.flop / 1e12);
-        note(&format!("scanning the whole vocabulary: {candidates} candidates, {tflop:.1} TFLOP"));
+        let (candidates, operations) = (cost.candidates, operations(cost.flop));
+        note(&format!("scanning the whole vocabulary: {candidates} candidates, {operations}"));
+    }
+}
+
+/// Floating-point operations in a unit that leaves something before the point.
+fn operations(flop: f64) -> String {
+    match flop >= 1e12 {
+        true => format!("{:.1} TFLOP", flop / 1e12),
+        false => format!("{:.1} GFLOP", flop / 1e9),
     }
 }
 
@@ -88,4 +96,15 @@ fn bar(length: usize, template: &str) -> ProgressBar {
     let bar = ProgressBar::new(length as u64);
     bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::operations;
+
+    #[test]
+    fn a_small_scan_is_told_in_gflop() {
+        let told = [6.6e9, 4.2e7, 9.99e11, 1e12, 2.36e14].map(operations);
+        assert_eq!(told, ["6.6 GFLOP", "0.0 GFLOP", "999.0 GFLOP", "1.0 TFLOP", "236.0 TFLOP"]);
+    }
 }

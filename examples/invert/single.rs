@@ -20,9 +20,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let tap = target.tap();
     let mut choice = options.policy.choose(&model, tap, target.positions())?;
     let inverter = Inverter::new(&model.decoder, tap, options.policy.settings()?)?;
-    if !options.json {
-        announce_scan(&inverter, target.positions());
-    }
+    announce_scan(&inverter, target.positions());
     let bar = bar(target.positions(), "{msg} {bar:30} {elapsed} of about {duration}");
     let start = Instant::now();
     let inversion = inverter.invert(&target, &mut choice.policy, &mut |progress| show(&bar, progress))?;

@@ -128,8 +128,8 @@ impl Run<'_> {
                 choice.policy,
                 choice.reason
             ));
-            announce_scan(&inverter, left);
         }
+        announce_scan(&inverter, left);
         let bar = bar(manifest.prompt_count, "{bar:30} {pos}/{len} prompts, {eta} left; {msg}");
         bar.set_position(tally.prompts as u64);
         bar.reset_eta();

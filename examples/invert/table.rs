@@ -8,8 +8,9 @@ impl Report {
     /// A line a position, then the prompt and what it cost.
     pub(super) fn table(&self, model: &Model) -> String {
         let recovered = &self.recovered;
-        let heading =
-            ["distance", "runner-up", "noise floor", "tested"].map(|name| format!("{name:>11}")).join(" ");
+        let heading = ["distance", "runner-up", "margin", "noise floor", "tested"]
+            .map(|name| format!("{name:>11}"))
+            .join(" ");
         let mut lines = vec![format!("{:>4}  {:<16} {:<10} {heading}", "pos", "token", "verdict")];
         lines.extend(recovered.verdicts.iter().map(|row| line(row, model)));
         lines.push(String::new());
@@ -53,7 +54,7 @@ fn line(row: &Row, model: &Model) -> String {
         Verdict::Failed => "failed".to_owned(),
         Verdict::Open => "open".to_owned(),
     };
-    let numbers = [Some(row.distance), row.runner_up, Some(row.noise_floor)];
+    let numbers = [Some(row.distance), row.runner_up, row.margin, Some(row.noise_floor)];
     let numbers = numbers.map(|value| format!("{:>11}", number(value))).join(" ");
     let tested = format!("{:>11}  {}", row.candidates_tested, row.found_by);
     format!("{:>4}  {token:<16} {verdict:<10} {numbers} {tested}", row.position)

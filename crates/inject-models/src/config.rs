@@ -282,7 +282,11 @@ impl DecoderConfig {
         self.blocks.len()
     }
 
-    /// The longest sequence the model can compute at all, where there is such a limit.
+    /// The longest sequence the model can compute at all, where there is such a limit: that of a table of learned positions.
+    ///
+    /// Rotary positions go on without end, and so do models that have them: `max_position_embeddings` says how long the sequences
+    /// were in training. Hugging Face transformers warns of longer ones at most, and here nothing stops at it either. States beyond
+    /// are computed and inverted like others; whether the model makes sense there is another question.
     pub fn max_len(&self) -> Option<usize> {
         match self.embedding.positions {
             LearnedPositions::None => None,

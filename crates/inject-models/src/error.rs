@@ -260,7 +260,8 @@ pub enum ModelError {
         /// Its tokens.
         found: usize,
     },
-    /// A sequence beyond the table of positions.
+    /// A sequence beyond the table of learned positions, for which there is nothing to compute with. Models with rotary positions have no such
+    /// end: see [`DecoderConfig::max_len`](crate::DecoderConfig::max_len).
     #[error("a sequence of {found} tokens, expected at most {max_len} (the model's table of positions)")]
     TooLong {
         /// Its length.

@@ -9,6 +9,9 @@ pub struct StageCost {
     pub candidates: usize,
     /// States computed up to the tap. More than the candidates where a draft went on behind a wrong token.
     pub states: usize,
+    /// Batches in which those states were computed. Of a pass over `n` prompts together each has the `n`th part, so the parts of all
+    /// prompts add up to the passes made.
+    pub batches: f64,
     /// Seconds spent on choosing candidates.
     pub choosing_seconds: f64,
     /// Seconds spent on computing and comparing their states.

@@ -10,6 +10,10 @@ use crate::Cost;
 pub enum Verdict {
     /// The whole vocabulary was tested, one candidate lies within the noise floor, and the margin exceeds twice the floor: by
     /// Theorem 3.2 no noise within the floor can have hidden another token.
+    ///
+    /// That holds behind the tokens recovered before it, as all candidates are computed behind those. Where they are certain too,
+    /// from the first position on, the prompt so far is the only one that fits; behind one that is merely verified, ambiguous or failed,
+    /// this token is certain if that one is right.
     Certain,
     /// A candidate lies within the noise floor and no other is known to. The rest of the vocabulary was not tested, or the
     /// margin does not exceed twice the floor.
@@ -88,7 +92,7 @@ impl Inversion {
         self.positions.iter().all(|position| matches!(position.verdict, Verdict::Certain | Verdict::Verified))
     }
 
-    /// Whether every position is certain.
+    /// Whether every position is certain, and so the prompt: no other of this length has states within the floors.
     pub fn is_certain(&self) -> bool {
         self.positions.iter().all(|position| position.verdict == Verdict::Certain)
     }

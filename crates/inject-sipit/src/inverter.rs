@@ -1,6 +1,7 @@
 //! Draft, verify, repair: the prompt back from its states.
 
 mod certify;
+mod examine;
 mod many;
 mod step;
 mod verify;
@@ -20,7 +21,10 @@ use crate::{
 /// Recovers prompts from their states at one tap of one model.
 ///
 /// Whatever the [`Policy`] proposes is computed and compared; what it does not propose is scanned. So every position at which
-/// some token fits is recovered, after at most `positions * vocab_size` tests.
+/// some token fits is recovered. While one hypothesis stands, that takes at most `vocab_size` tests a position, `positions *
+/// vocab_size` in all. Where several tokens fit a position, each is followed behind its own prefix, up to [`Settings::beam`] of them, and
+/// every one of those may take as many tests. A certificate ([`Scan::Whole`]) tests those positions again that were not
+/// tested whole.
 ///
 /// # Example
 ///

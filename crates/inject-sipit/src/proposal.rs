@@ -13,14 +13,15 @@ mod random;
 mod repeated;
 mod rows;
 mod secant;
+mod tested;
 mod trust;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     time::Instant,
 };
 
-use inject_collisions::{Decoder, PrefixCache, Ranked, Ranking, Tap};
+use inject_collisions::{Decoder, PrefixCache, Ranked, Tap};
 
 pub use self::{
     descent::Objective,
@@ -31,8 +32,9 @@ pub use self::{
     random::RandomOrder,
     repeated::Repeated,
     secant::{Asked, Secant},
+    tested::Tested,
 };
-use crate::{Draft, InvertError, TargetStates, Vocabulary, acceptance::Measured, noise::spread};
+use crate::{Draft, InvertError, TargetStates, Vocabulary, noise::spread};
 
 /// A source of candidates.
 ///
@@ -157,107 +159,6 @@ impl Place<'_> {
         let mut once = HashSet::new();
         let all = spread(vocab_size as u32).take(vocab_size).map(common_first);
         all.filter(|id| !self.tested.contains(*id) && once.insert(*id)).take(count).collect()
-    }
-}
-
-/// The candidates tested at one position.
-#[derive(Clone, Debug)]
-pub struct Tested {
-    ranking: Ranking,
-    fitting: Vec<Ranked>,
-    /// Whether more fit than are kept.
-    more_fit: bool,
-    /// Each token tested, and after how many others.
-    places: HashMap<u32, usize>,
-    nearest_state: Vec<f64>,
-    sample: Vec<(u32, Vec<f64>)>,
-}
-
-impl Tested {
-    /// How many of the nearest candidates are kept.
-    const NEAREST: usize = 16;
-    /// How many states of candidates are kept for a search that learns from them.
-    const SAMPLE: usize = 2048;
-
-    pub(crate) fn new() -> Self {
-        Tested {
-            ranking: Ranking::keeping(Self::NEAREST),
-            fitting: Vec::new(),
-            more_fit: false,
-            places: HashMap::new(),
-            nearest_state: Vec::new(),
-            sample: Vec::new(),
-        }
-    }
-
-    pub(crate) fn push(&mut self, id: u32, state: &[f64], distance: f64, fits: bool) {
-        self.places.entry(id).or_insert(self.ranking.tested());
-        self.ranking.push(id, distance);
-        if self.ranking.nearest().is_some_and(|nearest| nearest.id == id) {
-            self.nearest_state = state.to_vec();
-        }
-        if self.sample.len() < Self::SAMPLE {
-            self.sample.push((id, state.to_vec()));
-        }
-        if fits {
-            self.fitting.push(Ranked { id, distance });
-            self.fitting.sort_by(|a, b| a.distance.total_cmp(&b.distance).then(a.id.cmp(&b.id)));
-            self.more_fit |= self.fitting.len() > Self::NEAREST;
-            self.fitting.truncate(Self::NEAREST);
-        }
-    }
-
-    /// Measures the nearest candidate again, by another yardstick.
-    pub(crate) fn remeasure(&mut self, measure: impl Fn(&[f64]) -> Measured) {
-        let Some(nearest) = self.ranking.nearest() else { return };
-        let measured = measure(&self.nearest_state);
-        if measured.fits && self.fitting.is_empty() {
-            self.fitting.push(Ranked { id: nearest.id, distance: measured.distance });
-        }
-    }
-
-    /// After how many other candidates a token was tested.
-    pub(crate) fn place(&self, id: u32) -> Option<usize> {
-        self.places.get(&id).copied()
-    }
-
-    /// Whether a token was tested here.
-    pub fn contains(&self, id: u32) -> bool {
-        self.places.contains_key(&id)
-    }
-
-    /// How many tokens were tested.
-    pub fn len(&self) -> usize {
-        self.ranking.tested()
-    }
-
-    /// Whether no token was tested.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The nearest and how many there were.
-    pub fn ranking(&self) -> &Ranking {
-        &self.ranking
-    }
-
-    /// Those that fit the state, nearest first, 16 at most.
-    pub fn fitting(&self) -> &[Ranked] {
-        &self.fitting
-    }
-
-    /// Whether more fit than [`Tested::fitting`] gives.
-    pub(crate) fn more_fit(&self) -> bool {
-        self.more_fit
-    }
-
-    /// The states of the first 2048 candidates, in the order of testing.
-    pub fn sample(&self) -> &[(u32, Vec<f64>)] {
-        &self.sample
-    }
-
-    pub(crate) fn nearest_state(&self) -> &[f64] {
-        &self.nearest_state
     }
 }
 

@@ -58,6 +58,7 @@ impl Inverter<'_> {
                 let stage = run.cost.stage("scan");
                 stage.candidates += ids.len();
                 stage.states += ids.len();
+                stage.batches += 1.0;
                 stage.testing_seconds += start.elapsed().as_secs_f64();
                 self.report(run, Phase::Certify, at, tested.len());
             }

@@ -92,14 +92,16 @@ impl Inverter<'_> {
         let states = read(forward.states[&self.tap].clone())?;
         let d_model = self.decoder.config().d_model;
         let row_len = tokens.width() * d_model;
-        let share = start.elapsed().as_secs_f64() / jobs.len() as f64;
+        let share = 1.0 / jobs.len() as f64;
+        let seconds = share * start.elapsed().as_secs_f64();
         for ((job, states), ids) in jobs.iter_mut().zip(states.chunks(row_len)).zip(&prompts) {
             let draft = std::mem::take(&mut job.draft);
             let states = &states[job.hypothesis.len() * d_model..][..draft.len() * d_model];
             self.take_over(&mut job.hypothesis, &draft, states, &[], &mut job.run);
             let stage = job.run.cost.stage("draft");
             stage.states += ids.len();
-            stage.testing_seconds += share;
+            stage.batches += share;
+            stage.testing_seconds += seconds;
             self.report(&job.run, Phase::Recover, job.hypothesis.len(), job.run.tested.len());
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use inject_collisions::{Decoder, Logits, PrefixCache, Tap, TokenBatch, distance};
+use inject_collisions::{Decoder, PrefixCache, Tap};
 
 use super::{Inverter, Phase, Run, verify::other};
 use crate::{
@@ -21,21 +21,20 @@ pub(super) enum Outcome {
 }
 
 /// The search at the open position behind one hypothesis.
-struct Trial {
-    hypothesis: Hypothesis,
-    tested: Tested,
-    yardstick: Yardstick,
+pub(super) struct Trial {
+    pub(super) hypothesis: Hypothesis,
+    pub(super) tested: Tested,
+    pub(super) yardstick: Yardstick,
     /// The candidate looked at more closely, if one came near enough for that.
-    examined: Option<u32>,
+    pub(super) examined: Option<u32>,
+    /// The largest distance between two computations of one candidate here.
+    pub(super) seen: f64,
     /// The next token of the scan.
     next: u32,
     /// Who proposed the candidates, batch by batch.
     proposed: Vec<(&'static str, usize)>,
     spent: bool,
 }
-
-/// How near, in units of the floor, a candidate must come to have its own noise measured.
-const NEAR: f64 = 256.0;
 
 impl Inverter<'_> {
     /// Tests candidates at the open position until some fit.
@@ -58,6 +57,7 @@ impl Inverter<'_> {
                     tested,
                     yardstick: self.yardstick(run, at, 0.0),
                     examined: None,
+                    seen: 0.0,
                     next: 0,
                     spent: false,
                 }
@@ -133,6 +133,7 @@ impl Inverter<'_> {
             let stage = run.cost.stage(source);
             stage.candidates += batch.len();
             stage.states += batch.len();
+            stage.batches += 1.0;
             stage.testing_seconds += start.elapsed().as_secs_f64();
             self.report(run, Phase::Recover, prefix.len(), trial.tested.len());
         }
@@ -160,38 +161,6 @@ impl Inverter<'_> {
         const MOST: usize = 512;
         let bytes = self.decoder.config().bytes_per_token(held + 1, 1);
         (self.settings.memory_budget / bytes.max(1)).clamp(1, MOST)
-    }
-
-    /// Where nothing fits but something comes near: computes that candidate in two other shapes, alone behind the cache and in
-    /// one pass over a whole prompt, as the states given probably were. The larger distance between two computations
-    /// is noise, whatever the states given.
-    fn examine(&self, trial: &mut Trial, run: &mut Run<'_>) -> Result<(), InvertError> {
-        let at = trial.hypothesis.len();
-        let wanted = run.target.state(at);
-        let Some(nearest) = trial.tested.ranking().nearest() else { return Ok(()) };
-        let near = nearest.distance <= NEAR * trial.yardstick.floor(wanted);
-        if !trial.tested.fitting().is_empty() || !near || trial.examined == Some(nearest.id) {
-            return Ok(());
-        }
-        trial.examined = Some(nearest.id);
-        let cache = trial.hypothesis.cache(self.decoder, run.target)?;
-        let alone = candidate_states(self.decoder, cache, &[nearest.id], self.tap)?;
-        let together = self.in_one_pass(&trial.hypothesis.ids(), nearest.id, run.target.positions())?;
-        let beside = trial.tested.nearest_state();
-        let seen = distance(&alone, beside).max(distance(&together, beside));
-        let yardstick = self.yardstick(run, at, seen);
-        trial.tested.remeasure(|state| yardstick.measure(state, wanted));
-        trial.yardstick = yardstick;
-        Ok(())
-    }
-
-    /// The state of a token behind a prefix, from one pass over a prompt of `positions` tokens: what follows changes nothing but the
-    /// shape of the computation (and LongRoPE's frequencies), which is to be that of the states given.
-    fn in_one_pass(&self, prefix: &[u32], token: u32, positions: usize) -> Result<Vec<f64>, InvertError> {
-        let mut ids = [prefix, &[token]].concat();
-        ids.resize(positions, token);
-        let forward = self.decoder.forward(&TokenBatch::new(&[ids])?, &[self.tap], Logits::None)?;
-        read(forward.states[&self.tap].clone().narrow(1, prefix.len(), 1))
     }
 
     /// Children of the hypotheses behind which something fits; the others are buried.

@@ -52,6 +52,7 @@ impl Inverter<'_> {
         self.take_over(hypothesis, ids, &states, &beside, run);
         let stage = run.cost.stage("draft");
         stage.states += computed + alternatives.len();
+        stage.batches += 1.0;
         stage.testing_seconds += start.elapsed().as_secs_f64();
         self.report(run, Phase::Recover, hypothesis.len(), run.tested.len());
         Ok(())

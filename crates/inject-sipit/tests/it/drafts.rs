@@ -51,6 +51,7 @@ fn a_true_draft_costs_one_test_a_position_and_nothing_else() {
                 assert_eq!((draft.candidates, draft.states), (PROMPT.len(), PROMPT.len()));
                 assert_eq!(inversion.candidates_tested(), PROMPT.len());
                 assert_eq!(inversion.cost.forward_passes(PROMPT.len()), 1.0);
+                assert_eq!(draft.batches, 1.0);
             }
         }
     }

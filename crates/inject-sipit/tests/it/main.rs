@@ -9,8 +9,10 @@
 
 mod beam;
 mod certify;
+mod choice;
 mod drafts;
 mod exhaustive;
+mod forged;
 mod gradient;
 mod injectivity;
 mod lens;

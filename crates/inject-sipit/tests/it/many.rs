@@ -93,6 +93,64 @@ fn many_prompts_are_inverted_as_each_alone() {
     }
 }
 
+/// Drafts every prompt with a wrong token in the middle, and rightly when asked again.
+struct Corrected {
+    prompts: Vec<(TargetStates, Vec<u32>)>,
+}
+
+impl Proposer for Corrected {
+    fn name(&self) -> &'static str {
+        "corrected"
+    }
+
+    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
+        let known = self.prompts.iter().find(|(target, _)| target.states() == open.target.states());
+        let mut draft = known.unwrap().1.clone();
+        if open.prefix.is_empty() && open.tested.is_empty() {
+            let middle = draft.len() / 2;
+            draft[middle] = (draft[middle] + 1) % 97;
+        }
+        Ok(Some(draft.split_off(open.prefix.len()).into()))
+    }
+
+    fn propose(&mut self, _: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+        Ok(Vec::new())
+    }
+}
+
+#[test]
+fn a_round_of_drafts_for_many_prompts_is_one_forward_pass() {
+    const LEN: usize = 12;
+    const PROMPTS: usize = 7;
+    for device in inject_devices::compiled() {
+        for case in FAMILIES {
+            let decoder = model(case, &device).decoder;
+            let tap = Tap::Block(2);
+            let prompts: Vec<(TargetStates, Vec<u32>)> = (0..PROMPTS as u32)
+                .map(|i| (0..LEN as u32).map(|p| (i * 13 + p * p * 7 + 3) % 97).collect::<Vec<_>>())
+                .map(|prompt| (target(&decoder, &prompt, tap), prompt))
+                .collect();
+            let targets: Vec<TargetStates> = prompts.iter().map(|(target, _)| target.clone()).collect();
+            // Passes over one prompt, two and all of them: each round of two has so many.
+            let room = |together: usize| together * LEN * decoder.config().bytes_per_token(LEN, 1);
+            for (together, rounds_of) in [(1, 7.0), (2, 4.0), (PROMPTS, 1.0)] {
+                let settings = Settings { memory_budget: room(together), ..Settings::default() };
+                let inverter = Inverter::new(&decoder, tap, settings).unwrap();
+                let mut policy = Policy::new().then(Corrected { prompts: prompts.clone() });
+                let inversions = inverter.invert_many(&targets, &mut policy, &mut |_| ()).unwrap();
+                let mut passes = 0.0;
+                for (inversion, (_, prompt)) in inversions.iter().zip(&prompts) {
+                    assert_eq!(&inversion.token_ids(), prompt, "{case}, {together}");
+                    let stages = inversion.cost.stages();
+                    assert_eq!(stages.values().map(|stage| stage.candidates).sum::<usize>(), LEN + 1);
+                    passes += stages.values().map(|stage| stage.batches).sum::<f64>();
+                }
+                assert!((passes - 2.0 * rounds_of).abs() < 1e-9, "{case}, {together}: {passes} passes");
+            }
+        }
+    }
+}
+
 #[test]
 fn certificates_of_many_prompts_are_those_of_each_alone() {
     for device in inject_devices::compiled() {

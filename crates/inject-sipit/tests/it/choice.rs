@@ -1,0 +1,92 @@
+//! Which policy is chosen for a model, a tap and a lens, and what is said of it.
+
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use inject_sipit::{Choice, Decoder, FirstPosition, Lens, LensBuilder, Settings, Tap};
+
+use crate::small::{invert, of_vocabulary, target};
+
+/// A vocabulary in which nothing pays but the scan, and a larger one.
+const SMALL: usize = 97;
+const LARGE: usize = 4096;
+
+fn lens(decoder: &Decoder, tap: Tap) -> Arc<Lens> {
+    let vocab_size = decoder.config().vocab_size as u32;
+    let prompt = |i: u32| (0..16).map(|p| (i * 31 + p * p * 7 + p) % vocab_size).collect();
+    let text = (0..24).map(prompt).collect();
+    let builder =
+        LensBuilder { taps: vec![tap], prefixes: vec![vec![5, 6]], text, first: FirstPosition::Any };
+    Arc::new(builder.build(decoder, "hash", &mut |_| ()).unwrap().remove(0))
+}
+
+/// The sources of the policy chosen, in the order in which they are asked, and the reason.
+fn chosen(decoder: &Decoder, tap: Tap, lens: Option<Arc<Lens>>) -> (Vec<String>, String) {
+    let mut choice = Choice::auto(decoder, tap, 12, lens, Some(5));
+    let sources = choice.policy.to_string().split(", ").map(str::to_owned).collect();
+    let prompt: Vec<u32> = (0..12).map(|p| (5 + p * 29) % SMALL as u32).collect();
+    let states = target(decoder, &prompt, tap);
+    let inversion = invert(decoder, &states, &mut choice.policy, Settings::default()).unwrap();
+    assert!(inversion.token_ids() == prompt && inversion.is_verified(), "{tap}, {choice:?}");
+    (sources, choice.reason)
+}
+
+/// Whether one of the sources is this one, alone or weighed together with others.
+fn has(sources: &[String], name: &str) -> bool {
+    sources.iter().any(|source| source.split('+').any(|part| part == name))
+}
+
+fn for_every_tap(device: &Device, vocab_size: usize, test: impl Fn(&Decoder, Tap)) {
+    for case in ["gpt2", "llama"] {
+        let decoder = of_vocabulary(case, vocab_size, 5, device);
+        for tap in [Tap::Block(1), Tap::Block(decoder.config().n_layers()), Tap::FinalNorm] {
+            test(&decoder, tap);
+        }
+    }
+}
+
+#[test]
+fn a_small_vocabulary_is_scanned() {
+    for device in inject_devices::compiled() {
+        for_every_tap(&device, SMALL, |decoder, tap| {
+            let (sources, reason) = chosen(decoder, tap, None);
+            assert_eq!(sources, ["scan"], "{tap}");
+            let scan = format!("scan: about {:.0} forward passes", SMALL as f64 / 2.0);
+            assert!(reason.starts_with(&scan) && reason.contains("prior and secant"), "{tap}: {reason}");
+        });
+    }
+}
+
+#[test]
+fn a_large_vocabulary_is_searched_by_prior_and_secant() {
+    for device in inject_devices::compiled() {
+        for_every_tap(&device, LARGE, |decoder, tap| {
+            let (sources, reason) = chosen(decoder, tap, None);
+            assert!(has(&sources, "prior") && has(&sources, "secant"), "{tap}: {sources:?}");
+            assert!(!has(&sources, "lens"), "{tap}: {sources:?}");
+            assert_eq!(sources.last().map(String::as_str), Some("scan"), "{tap}: {sources:?}");
+            let said =
+                [&format!("no lens for {tap}"), "prior and secant", "forward passes", "scanning about 2048"];
+            assert!(said.iter().all(|part| reason.contains(part)), "{tap}: {reason}");
+        });
+    }
+}
+
+#[test]
+fn a_lens_is_asked_before_everything_else_whatever_the_vocabulary() {
+    for device in inject_devices::compiled() {
+        for vocab_size in [SMALL, LARGE] {
+            for_every_tap(&device, vocab_size, |decoder, tap| {
+                let lens = lens(decoder, tap);
+                let right = format!("right at {:.1} % of positions", 100.0 * lens.about().held_out_top_1);
+                let (sources, reason) = chosen(decoder, tap, Some(lens));
+                assert_eq!(sources.first().map(String::as_str), Some("lens"), "{tap}: {sources:?}");
+                assert!(has(&sources, "prior") && has(&sources, "secant"), "{tap}: {sources:?}");
+                assert_eq!(sources.last().map(String::as_str), Some("scan"), "{tap}: {sources:?}");
+                let scan = format!("scanning about {:.0}", vocab_size as f64 / 2.0);
+                let said = ["lens", &right, "forward passes", "without it", &scan];
+                assert!(said.iter().all(|part| reason.contains(part)), "{tap}: {reason}");
+            });
+        }
+    }
+}
