@@ -110,11 +110,14 @@ fn text_that_says_nothing_gives_no_lens_or_a_harmless_one() {
     }
 }
 
+/// Type, shape and bytes of a tensor.
+type Stored = (Dtype, Vec<usize>, Vec<u8>);
+
 /// Metadata and tensors of a file: their order is not fixed.
 #[derive(Debug, PartialEq)]
 struct Contents {
     metadata: HashMap<String, String>,
-    tensors: HashMap<String, (Dtype, Vec<usize>, Vec<u8>)>,
+    tensors: HashMap<String, Stored>,
 }
 
 fn contents(bytes: &[u8]) -> Contents {
@@ -270,32 +273,32 @@ fn a_damaged_prior_of_a_lens_is_refused() {
         })
     };
     changed(&|_| ()).unwrap();
-    let tensor = |name: &str, change: &dyn Fn(&mut Dtype, &mut Vec<usize>, &mut Vec<u8>)| {
+    let tensor = |name: &str, change: &dyn Fn(&mut Stored)| {
         changed(&|contents| {
-            let (dtype, shape, bytes) = contents.tensors.get_mut(name).unwrap();
-            change(dtype, shape, bytes);
+            change(contents.tensors.get_mut(name).unwrap());
         })
     };
     for name in ["prior.map", "prior.offset"] {
         let missing = changed(&|contents| drop(contents.tensors.remove(name)));
         written.assert_malformed(missing, &format!("{name} is missing"));
-        let short = tensor(name, &|_, shape, bytes| {
+        let short = tensor(name, &|(_, shape, bytes)| {
             shape[0] -= 1;
             bytes.truncate(4 * shape[0] * shape[1]);
         });
         written.assert_malformed(short, &format!("{name} is F32"));
-        let narrow = tensor(name, &|_, shape, bytes| {
+        let narrow = tensor(name, &|(_, shape, bytes)| {
             shape[1] -= 1;
             bytes.truncate(4 * shape[0] * shape[1]);
         });
         written.assert_malformed(narrow, &format!("{name} has {} columns, expected {d_model}", d_model - 1));
-        let other_type = tensor(name, &|dtype, _, bytes| {
+        let other_type = tensor(name, &|(dtype, _, bytes)| {
             *dtype = Dtype::F16;
             bytes.truncate(bytes.len() / 2);
         });
         written.assert_malformed(other_type, &format!("{name} is F16"));
         for (value, text) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf")] {
-            let not_a_number = tensor(name, &|_, _, bytes| bytes[4..8].copy_from_slice(&value.to_le_bytes()));
+            let not_a_number =
+                tensor(name, &|(_, _, bytes)| bytes[4..8].copy_from_slice(&value.to_le_bytes()));
             written.assert_malformed(not_a_number, &format!("{name} holds {text}"));
         }
     }
