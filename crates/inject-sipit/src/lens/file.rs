@@ -95,11 +95,18 @@ impl Lens {
         }
         let (d, v) = (about.d_model, about.vocab_size);
         let prior = match reader.metadata.get("prior.weight") {
+            None if reader.tensors.tensor("prior.map").is_ok() => {
+                return Err(reader.wrong("prior.weight is missing".to_owned()).into());
+            }
             None => None,
             Some(weight) => Some(PriorMap {
                 map: reader.matrix("prior.map", [d, d], device)?,
                 offset: reader.matrix("prior.offset", [1, d], device)?,
-                weight: weight.parse().map_err(|_| reader.wrong(format!("prior.weight is {weight}")))?,
+                weight: weight
+                    .parse()
+                    .ok()
+                    .filter(|weight: &f64| weight.is_finite() && *weight > 0.0)
+                    .ok_or_else(|| reader.wrong(format!("prior.weight is {weight}")))?,
             }),
         };
         let kind = if prior.is_some() { Kind::BesidePrior } else { Kind::Later };

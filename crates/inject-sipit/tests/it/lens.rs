@@ -302,7 +302,9 @@ fn a_damaged_prior_of_a_lens_is_refused() {
             written.assert_malformed(not_a_number, &format!("{name} holds {text}"));
         }
     }
-    for weight in ["heavy", "", "0,5", "0.5 "] {
+    let no_weight = changed(&|contents| drop(contents.metadata.remove("prior.weight")));
+    written.assert_malformed(no_weight, "prior.weight is missing");
+    for weight in ["heavy", "", "0,5", "0.5 ", "NaN", "inf", "-1", "0"] {
         let refused =
             changed(&|contents| drop(contents.metadata.insert("prior.weight".into(), weight.into())));
         written.assert_malformed(refused, &format!("prior.weight is {weight}"));
