@@ -64,8 +64,11 @@ fn run(options: &Options) -> Result<(), Failure> {
     let builder = builder(options, &model)?;
     let cost = builder.cost(&model.decoder);
     say(&format!(
-        "{} taps: {} tokens of text, {} states of the vocabulary, {:.1} TFLOP, {:.1} GB",
-        builder.taps.len(),
+        "{}: {} tokens of text, {} states of the vocabulary, {:.1} TFLOP, {:.1} GB",
+        match builder.taps.len() {
+            1 => "1 tap".to_owned(),
+            taps => format!("{taps} taps"),
+        },
         cost.text,
         cost.candidates,
         cost.flop / 1e12,

@@ -70,7 +70,7 @@ impl Inverter<'_> {
             }
             // A hypothesis behind which nothing fitted yet is followed to the end of the vocabulary, even where something fits
             // behind another: only then does it speak against its tokens.
-            let open = |trial: &Trial| !trial.spent && !self.satisfied(trial);
+            let open = |trial: &Trial| !trial.spent && !self.satisfied(&trial.tested);
             let Some(most) = trials.iter().filter(|trial| open(trial)).map(|trial| trial.tested.len()).max()
             else {
                 break;
@@ -87,10 +87,10 @@ impl Inverter<'_> {
     }
 
     /// Whether enough was tested behind a hypothesis, and something fits.
-    fn satisfied(&self, trial: &Trial) -> bool {
-        !trial.tested.fitting().is_empty()
-            && trial.tested.len() > self.settings.rivals
-            && (trial.spent || self.settings.scan == Scan::AsNeeded)
+    fn satisfied(&self, tested: &Tested) -> bool {
+        !tested.fitting().is_empty()
+            && tested.len() > self.settings.rivals
+            && self.settings.scan == Scan::AsNeeded
     }
 
     /// One more batch of candidates: proposed, or the next of the scan.
@@ -110,20 +110,22 @@ impl Inverter<'_> {
             cache,
             tested: &trial.tested,
         };
-        let (source, ids) = match policy.propose(&place, &mut run.cost)? {
+        let (source, mut ids) = match policy.propose(&place, &mut run.cost)? {
             Some(proposed) => proposed,
             None => ("scan", self.next_of_scan(&trial.tested, &mut trial.next, prefix.len())),
         };
-        // Not more than the budget leaves.
-        let most = self.settings.budget.candidates.unwrap_or(usize::MAX);
-        let mut ids = ids;
         if ids.is_empty() {
             trial.spent = true;
             return Ok(());
         }
+        let most = self.settings.budget.candidates.unwrap_or(usize::MAX);
         ids.truncate(most.saturating_sub(trial.tested.len()));
         let wanted = run.target.state(prefix.len());
+        let mut tested = 0;
         for batch in ids.chunks(self.batch(prefix.len())) {
+            if tested > 0 && (self.satisfied(&trial.tested) || self.time_is_up(run)) {
+                break;
+            }
             let start = Instant::now();
             let states = candidate_states(self.decoder, cache, batch, self.tap)?;
             for (&id, state) in batch.iter().zip(states.chunks(run.target.d_model())) {
@@ -131,13 +133,14 @@ impl Inverter<'_> {
                 trial.tested.push(id, state, measured.distance, measured.fits);
             }
             let stage = run.cost.stage(source);
+            tested += batch.len();
             stage.candidates += batch.len();
             stage.states += batch.len();
             stage.batches += 1.0;
             stage.testing_seconds += start.elapsed().as_secs_f64();
             self.report(run, Phase::Recover, prefix.len(), trial.tested.len());
         }
-        trial.proposed.push((source, ids.len()));
+        trial.proposed.push((source, tested));
         Ok(())
     }
 

@@ -40,7 +40,7 @@ use crate::{Draft, InvertError, read};
 /// | gradient | at the unprojected points | at the projected ones |
 /// | projection | now and then, onto tokens not tried yet | at every step, onto the nearest tokens |
 /// | decay | over every window, the step of each shorter than the last's | once, over all steps |
-/// | result | the last projection | the projection of least loss: the last is worse than the best, by what the last step overshot |
+/// | result | the last projection | the projection of least loss, as the loss does not fall at every step |
 #[derive(Clone, Debug)]
 pub struct HardPrompts {
     seed: u64,

@@ -24,6 +24,9 @@ pub(super) struct Codebooks<'a> {
     /// One for each prefix.
     caches: Vec<PrefixCache>,
     first: FirstPosition,
+    /// Tokens computed, and those there are to compute.
+    done: usize,
+    of: usize,
     /// For the first position, where any token may stand: projection, offset and points of each tap.
     tables: BTreeMap<Tap, Table>,
 }
@@ -48,7 +51,7 @@ impl<'a> Codebooks<'a> {
             Ok(cache)
         });
         let caches = caches.collect::<Result<_, InvertError>>()?;
-        Ok(Codebooks { decoder, taps, caches, first, tables: BTreeMap::new() })
+        Ok(Codebooks { decoder, taps, caches, first, done: 0, of: 0, tables: BTreeMap::new() })
     }
 
     fn empty(&self) -> Result<PrefixCache, InvertError> {
@@ -56,13 +59,29 @@ impl<'a> Codebooks<'a> {
         Ok(self.decoder.prefix_cache(1, 1, deepest)?)
     }
 
+    /// Counts what is to be computed, where the text has these tokens.
+    pub(super) fn expect(&mut self, of_text: &[u32]) {
+        let passes = self.caches.len() + usize::from(self.first == FirstPosition::Any);
+        self.of = passes * (self.decoder.config().vocab_size + of_text.len());
+    }
+
+    fn report(&mut self, computed: usize, progress: &mut dyn FnMut(LensProgress)) {
+        self.done += computed;
+        progress(LensProgress::Vocabulary { done: self.done, of: self.of });
+    }
+
     /// The mean states of some tokens behind the prefixes. For each tap `[tokens, d_model]`.
-    pub(super) fn mean_states(&self, tokens: &[u32]) -> Result<BTreeMap<Tap, Tensor<2>>, InvertError> {
+    pub(super) fn mean_states(
+        &mut self,
+        tokens: &[u32],
+        progress: &mut dyn FnMut(LensProgress),
+    ) -> Result<BTreeMap<Tap, Tensor<2>>, InvertError> {
         let mut parts: BTreeMap<Tap, Vec<Tensor<2>>> = BTreeMap::new();
         for batch in tokens.chunks(BATCH) {
             for (tap, mean) in self.mean(batch)? {
                 parts.entry(tap).or_default().push(mean);
             }
+            self.report(batch.len() * self.caches.len(), progress);
         }
         Ok(parts.into_iter().map(|(tap, parts)| (tap, Tensor::cat(parts, 0))).collect())
     }
@@ -92,23 +111,17 @@ impl<'a> Codebooks<'a> {
     ) -> Result<BTreeMap<Tap, Vec<f32>>, InvertError> {
         let vocab_size = self.decoder.config().vocab_size;
         let vocabulary: Vec<u32> = (0..vocab_size as u32).collect();
-        let passes = self.caches.len() + usize::from(self.first == FirstPosition::Any);
         let mut points: BTreeMap<Tap, Vec<f32>> = self.taps.iter().map(|&tap| (tap, Vec::new())).collect();
-        let mut done = 0;
         for batch in vocabulary.chunks(BATCH) {
             for (tap, mean) in self.mean(batch)? {
                 let maps = &fitted[&tap];
                 let values = projected(mean, &maps.token_projection, &maps.token_offset)?;
                 points.entry(tap).or_default().extend(values);
             }
-            done += batch.len() * self.caches.len();
-            progress(LensProgress::Vocabulary { done, of: passes * vocab_size });
+            self.report(batch.len() * self.caches.len(), progress);
         }
         if self.first == FirstPosition::Any {
-            self.tabulate_first(&vocabulary, sample, &mut |tokens| {
-                done += tokens;
-                progress(LensProgress::Vocabulary { done, of: passes * vocab_size });
-            })?;
+            self.tabulate_first(&vocabulary, sample, progress)?;
         }
         Ok(points)
     }
@@ -117,15 +130,17 @@ impl<'a> Codebooks<'a> {
         &mut self,
         vocabulary: &[u32],
         sample: &[u32],
-        done: &mut dyn FnMut(usize),
+        progress: &mut dyn FnMut(LensProgress),
     ) -> Result<(), InvertError> {
         let cache = self.empty()?;
-        let states_of = |tokens: &[u32]| self.decoder.candidates_at(&cache, tokens, self.taps);
+        let (decoder, taps) = (self.decoder, self.taps);
+        let states_of = |tokens: &[u32]| decoder.candidates_at(&cache, tokens, taps);
         let mut sampled: BTreeMap<Tap, Vec<Tensor<2>>> = BTreeMap::new();
         for batch in sample.chunks(BATCH) {
             for (tap, states) in states_of(batch)? {
                 sampled.entry(tap).or_default().push(states.cast(DType::F32));
             }
+            self.report(batch.len(), progress);
         }
         let mut tables: BTreeMap<Tap, Table> = BTreeMap::new();
         for (tap, parts) in sampled {
@@ -139,7 +154,7 @@ impl<'a> Codebooks<'a> {
                     table.points.extend(projected(states, &table.projection, &table.offset)?);
                 }
             }
-            done(batch.len());
+            self.report(batch.len(), progress);
         }
         self.tables = tables;
         Ok(())
