@@ -99,7 +99,9 @@ impl Yardstick {
             return Yardstick { weights: None, rule: Rule::Within(bound + norm(&rounding)) };
         }
         let weights: Vec<f64> = rounding.iter().map(|r| quietest / scale(r)).collect();
-        let rounded = rounding.iter().zip(&weights).map(|(r, w)| (r * w).powi(2)).sum::<f64>().sqrt();
+        // A coordinate that exceeded its format has no weight, and adds nothing.
+        let known = rounding.iter().zip(&weights).filter(|(_, weight)| **weight > 0.0);
+        let rounded = known.map(|(r, w)| (r * w).powi(2)).sum::<f64>().sqrt();
         Yardstick { weights: Some(weights), rule: Rule::Within(bound + rounded) }
     }
 
@@ -161,6 +163,24 @@ mod tests {
         let (rounded, other) = (yardstick.measure(&rounded, &state), yardstick.measure(&other, &state));
         assert!(rounded.fits && !other.fits, "{rounded:?} {other:?}");
         assert!(other.distance > 10.0 * rounded.distance);
+    }
+
+    #[test]
+    fn what_exceeded_the_format_does_not_count_and_the_rest_does() {
+        let mut states = vec![f64::INFINITY];
+        states.extend(vec![0.5; 63]);
+        let array = Array2::from_shape_vec((1, 64), states.clone()).unwrap();
+        let target = TargetStates::new(array, Tap::Block(1), SourceDtype::F16).unwrap();
+        let state = target.state(0);
+        let noise = NoiseModel::exactly(1e-9);
+        let yardstick = Yardstick::new(Acceptance::default(), &noise, &target, 0, 0.0);
+        let floor = yardstick.floor(state);
+        assert!(floor > 0.0 && floor < 0.01, "{floor}");
+        states[0] = 82_000.0;
+        assert!(yardstick.measure(&states, state).fits);
+        states[9] += 0.1;
+        let other = yardstick.measure(&states, state);
+        assert!(!other.fits && (other.distance - 0.1).abs() < 1e-12, "{other:?}");
     }
 
     #[test]

@@ -27,27 +27,32 @@ impl TargetStates {
     /// States of all positions of one prompt, shape `[positions, d_model]`, and the number format they were stored in,
     /// which says how far rounding may have moved them.
     ///
+    /// An infinity in f16 is a coordinate that exceeded that format: nothing but that is known of it, and the others decide.
+    ///
     /// # Errors
     ///
-    /// [`InvertError`] when there is no state, or a value is not finite or beyond the range of f32, in which no model computes it.
+    /// [`InvertError`] when there is no state, a value is not finite or beyond the range of f32, in which no model computes it, or
+    /// nothing of a state is left within the range of its format.
     pub fn new(states: Array2<f64>, tap: Tap, dtype: SourceDtype) -> Result<Self, InvertError> {
         if states.is_empty() {
             return Err(InvertError::NoStates);
         }
-        let possible = |value: &f64| value.abs() <= f64::from(f32::MAX);
-        match states.indexed_iter().find(|(_, value)| !possible(value)) {
-            None => {
-                let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-                let states = states.as_standard_layout().into_owned();
-                Ok(TargetStates { states, tap, dtype, half_steps: None, id })
+        let mut states = states.as_standard_layout().into_owned();
+        states.mapv_inplace(|value| dtype.within_range(value));
+        for ((position, coordinate), &found) in states.indexed_iter() {
+            if !found.is_finite() {
+                return Err(InvertError::NotFinite { position, coordinate, found });
             }
-            Some(((position, coordinate), &found)) if found.is_finite() => {
-                Err(InvertError::OutOfRange { position, coordinate, found })
-            }
-            Some(((position, coordinate), &found)) => {
-                Err(InvertError::NotFinite { position, coordinate, found })
+            if found.abs() > f64::from(f32::MAX) {
+                return Err(InvertError::OutOfRange { position, coordinate, found });
             }
         }
+        let unknown = |value: &f64| dtype.rounding_error(*value).is_infinite();
+        if let Some(position) = states.outer_iter().position(|state| state.iter().all(unknown)) {
+            return Err(InvertError::NotFinite { position, coordinate: 0, found: f64::INFINITY });
+        }
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        Ok(TargetStates { states, tap, dtype, half_steps: None, id })
     }
 
     /// The same states, known to have been rounded to even steps: `half_steps` has half a step for each position, as

@@ -183,7 +183,8 @@ impl StatesFile {
     ///
     /// # Errors
     ///
-    /// [`ForeignError`] when there is no such column, the file cannot be read, or a value is NaN or infinite.
+    /// [`ForeignError`] when there is no such column, the file cannot be read, or a value is NaN or infinite. An infinity of f16 is no error:
+    /// it comes as [`SourceDtype::within_range`] has it.
     pub fn column(&mut self, choice: ColumnChoice) -> Result<Array2<f64>, ForeignError> {
         self.index_of(choice)
             .and_then(|column| self.read(column))
@@ -228,7 +229,7 @@ impl StatesFile {
             reader.read_exact(&mut span)?;
             position = start + span.len() as u64;
             for (j, bytes) in span.chunks_exact(size).step_by(inner.stride).enumerate() {
-                let value = encoding.decode(bytes);
+                let value = encoding.dtype.within_range(encoding.decode(bytes));
                 let (row, dimension) = if by_row { (i, j) } else { (j, i) };
                 if !value.is_finite() {
                     let tensor = self.header.tensor;

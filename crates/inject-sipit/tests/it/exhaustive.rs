@@ -1,5 +1,6 @@
 //! The scan of the whole vocabulary, on every family.
 
+use half::f16;
 use inject_sipit::{
     Budget, InvertError, Inverter, ModelError, Policy, RandomOrder, Scan, Settings, Tap, TargetStates,
     Verdict, foreign::SourceDtype,
@@ -134,6 +135,32 @@ fn states_that_cannot_belong_to_the_model_are_refused() {
         invert(huge, Tap::Block(1)),
         Err(InvertError::OutOfRange { position: 1, coordinate: 2, .. })
     ));
+}
+
+#[test]
+fn states_that_partly_exceed_f16_give_the_prompt() {
+    let prompt = [5, 96, 0, 41, 41];
+    for device in inject_devices::compiled() {
+        for case in FAMILIES {
+            let decoder = model(case, &device).decoder;
+            for tap in [Tap::Block(1), Tap::FinalNorm] {
+                let mut states = target(&decoder, &prompt, tap).states().to_owned();
+                states.mapv_inplace(|value| f16::from_f64(value).to_f64());
+                states.row_mut(0)[3] = f64::INFINITY;
+                states.row_mut(2)[1] = f64::NEG_INFINITY;
+                let target = |dtype| TargetStates::new(states.clone(), tap, dtype);
+                let inversion = exhaustive(&decoder, &target(SourceDtype::F16).unwrap()).unwrap();
+                assert_eq!(inversion.token_ids(), prompt, "{case}, {tap}");
+                assert!(inversion.is_certain(), "{case}, {tap}: {inversion:?}");
+                let refused = target(SourceDtype::BF16).unwrap_err();
+                assert!(matches!(refused, InvertError::NotFinite { position: 0, coordinate: 3, .. }));
+            }
+        }
+    }
+    // Of such a state nothing is known.
+    let unknown = Array2::from_elem((1, 8), f64::INFINITY);
+    let refused = TargetStates::new(unknown, Tap::Block(1), SourceDtype::F16).unwrap_err();
+    assert!(matches!(refused, InvertError::NotFinite { position: 0, .. }), "{refused}");
 }
 
 #[test]
