@@ -63,7 +63,8 @@ impl Choice {
             let (lens, prior) = (LensProposals::new(lens.clone()), Prior::up_to(1).beginning_with(bos));
             let deep = (config.vocab_size / 6).min(8192);
             // What the lens has not among its first is in most cases among the first hundred of either the lens or the prior, and far back in
-            // the other; so both are asked for more in turn. For the rest, tested candidates point to it, which know the context.
+            // the other; so both are asked for more in turn. Or it is a token that none of them knows behind such a prefix: tested candidates
+            // point to it, among the lens's points or among embeddings, to the end of the vocabulary.
             let lens = |limit: usize| lens.clone().up_to(limit);
             let prior = |limit: usize| prior.clone().limited_to(limit);
             let policy = Policy::new()
