@@ -1,6 +1,9 @@
 //! Many prompts drafted and verified together.
 
-use std::{cell::RefCell, time::Instant};
+use std::{
+    cell::RefCell,
+    time::{Duration, Instant},
+};
 
 use inject_collisions::{Logits, TokenBatch, batches_by_length};
 
@@ -12,6 +15,16 @@ struct Job<'a> {
     hypothesis: Hypothesis,
     run: Run<'a>,
     draft: Vec<u32>,
+    /// The time it took up to now, its part of common passes included.
+    spent: Duration,
+}
+
+impl Job<'_> {
+    /// Lets the time of the prompt go on: it is each prompt's own, and what was done for others does not count.
+    fn go_on(&mut self) {
+        let now = Instant::now();
+        self.run.start = now.checked_sub(self.spent).unwrap_or(now);
+    }
 }
 
 impl Inverter<'_> {
@@ -37,13 +50,12 @@ impl Inverter<'_> {
                 .iter()
                 .map(|&prompt| {
                     let run = self.begin(&targets[prompt], prompt, &report)?;
-                    Ok(Job { hypothesis: Hypothesis::new(), run, draft: Vec::new() })
+                    Ok(Job { hypothesis: Hypothesis::new(), run, draft: Vec::new(), spent: Duration::ZERO })
                 })
                 .collect::<Result<Vec<_>, InvertError>>()?;
             self.draft_together(&mut jobs, policy)?;
             for (&prompt, mut job) in batch.iter().zip(jobs) {
-                // The time budget is each prompt's own, and begins where it is alone.
-                job.run.start = Instant::now();
+                job.go_on();
                 inversions[prompt] = Some(self.finish(job.hypothesis, &mut job.run, policy)?);
             }
         }
@@ -54,17 +66,26 @@ impl Inverter<'_> {
     fn draft_together(&self, jobs: &mut [Job<'_>], policy: &mut Policy) -> Result<(), InvertError> {
         /// Fewer prompts than this are better off each with its own cache.
         const FEWEST: usize = 2;
+        let may_draft = |job: &mut Job<'_>| {
+            job.go_on();
+            let open = job.hypothesis.len() < job.run.target.positions();
+            open && self.may_draft(&job.run) && self.settings.rivals == 0
+        };
         loop {
+            let mut drafting: Vec<&mut Job<'_>> =
+                jobs.iter_mut().filter_map(|job| may_draft(job).then_some(job)).collect();
+            if drafting.len() < FEWEST {
+                // What a source took long for is not thrown away.
+                return Ok(());
+            }
             let mut active: Vec<&mut Job<'_>> = Vec::new();
-            for job in jobs.iter_mut() {
-                let open = job.hypothesis.len() < job.run.target.positions();
-                if open && self.may_draft(&job.run) && self.settings.rivals == 0 {
-                    // Alternatives are for prompts alone: here a wrong token costs no pass of its own.
-                    job.draft =
-                        self.next_draft(&job.hypothesis, &mut job.run, policy)?.unwrap_or_default().ids;
-                    if !job.draft.is_empty() {
-                        active.push(job);
-                    }
+            for job in drafting.drain(..) {
+                job.go_on();
+                // Alternatives are for prompts alone: here a wrong token costs no pass of its own.
+                job.draft = self.next_draft(&job.hypothesis, &mut job.run, policy)?.unwrap_or_default().ids;
+                job.spent = job.run.start.elapsed();
+                if !job.draft.is_empty() {
+                    active.push(job);
                 }
             }
             if active.len() < FEWEST {
@@ -102,6 +123,7 @@ impl Inverter<'_> {
             stage.states += ids.len();
             stage.batches += share;
             stage.testing_seconds += seconds;
+            job.spent += Duration::from_secs_f64(seconds);
             self.report(&job.run, Phase::Recover, job.hypothesis.len(), job.run.tested.len());
         }
         Ok(())

@@ -255,6 +255,50 @@ fn a_prompt_does_not_spend_the_time_of_another() {
     }
 }
 
+/// Drafts the right tokens, but not before the time is up.
+struct Late {
+    told: Told,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Proposer for Late {
+    fn name(&self) -> &'static str {
+        "late"
+    }
+
+    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        std::thread::sleep(open.deadline.unwrap().saturating_duration_since(Instant::now()));
+        self.told.draft(open)
+    }
+
+    fn propose(&mut self, _: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+        Ok(Vec::new())
+    }
+}
+
+#[test]
+fn a_draft_that_took_all_the_time_of_a_prompt_is_made_once() {
+    let device = inject_devices::compiled().remove(0);
+    let decoder = model("gpt2", &device).decoder;
+    let tap = Tap::Block(1);
+    let prompts = [vec![5, 9, 41], vec![8], vec![96, 0]];
+    for count in 1..=prompts.len() {
+        let prompts = &prompts[..count];
+        let targets: Vec<TargetStates> = prompts.iter().map(|prompt| target(&decoder, prompt, tap)).collect();
+        let told = Told::many(targets.iter().cloned().zip(prompts.iter().cloned()));
+        let budget = Budget { time: Some(Duration::from_millis(200)), ..Budget::default() };
+        let inverter = Inverter::new(&decoder, tap, Settings { budget, ..Settings::default() }).unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let mut policy = Policy::new().then(Late { told, asked: Arc::clone(&asked) });
+        let inversions = inverter.invert_many(&targets, &mut policy, &mut |_| ()).unwrap();
+        assert_eq!(asked.load(Ordering::Relaxed), count);
+        for (inversion, prompt) in inversions.iter().zip(prompts) {
+            assert_eq!((&inversion.token_ids(), inversion.is_verified()), (prompt, true), "{inversion:?}");
+        }
+    }
+}
+
 /// Proposes wrong tokens for as long as it is asked, and notes when that was.
 struct Endless {
     pause: Duration,
