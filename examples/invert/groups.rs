@@ -37,7 +37,7 @@ impl GroupLimits {
             Scan::AsNeeded => WITHOUT_LENS,
         };
         let tokens = GROUP_FLOP / (states * config.flops_per_token(inverter.tap())).max(1.0);
-        // The time a prompt may take counts from the beginning of its group.
+        // Of a common pass each prompt is charged an equal part of the time, however long it is itself.
         let alone = inverter.settings().budget.time.is_some();
         GroupLimits {
             prompts: if alone { 1 } else { MOST_PROMPTS },

@@ -48,6 +48,8 @@ impl Choice {
         let needs_model = tap < Tap::Block(config.n_layers());
         let prior = if needs_model { to_head / to_tap } else { 0.0 };
         let uncalibrated = UNCALIBRATED + prior;
+        // Its clones go through the model together.
+        let expected = Prior::up_to(1).beginning_with(bos);
         if let Some(lens) = lens {
             let about = lens.about();
             let draft = 2.0 * (about.rank * config.vocab_size) as f64 / to_tap;
@@ -59,14 +61,14 @@ impl Choice {
                 100.0 * about.held_out_top_1,
                 uncalibrated.min(scan)
             );
-            let in_context = |limit: usize| LensInContext::new(lens.clone(), limit);
-            let (lens, prior) = (LensProposals::new(lens.clone()), Prior::up_to(1).beginning_with(bos));
             let deep = (config.vocab_size / 6).min(8192);
             // What the lens has not among its first is in most cases among the first hundred of either the lens or the prior, and far back in
             // the other; so both are asked for more in turn. Or it is a token that none of them knows behind such a prefix: tested candidates
             // point to it, among the lens's points or among embeddings, to the end of the vocabulary.
-            let lens = |limit: usize| lens.clone().up_to(limit);
-            let prior = |limit: usize| prior.clone().limited_to(limit);
+            let in_context = |limit: usize| LensInContext::new(lens.clone(), limit);
+            let drafts = LensProposals::new(lens.clone());
+            let lens = |limit: usize| drafts.clone().up_to(limit);
+            let prior = |limit: usize| expected.clone().limited_to(limit);
             let policy = Policy::new()
                 .then(lens(24))
                 .then(Repeated::up_to(8))
@@ -81,10 +83,7 @@ impl Choice {
                 .then(lens(deep / 8))
                 .then(prior(deep / 4))
                 .then(lens(deep))
-                .then(
-                    Secant::up_to(config.vocab_size)
-                        .expecting(Prior::up_to(1).beginning_with(bos), Asked::AtOnce),
-                );
+                .then(Secant::up_to(config.vocab_size).expecting(expected.clone(), Asked::AtOnce));
             return Choice { policy, reason };
         }
         if scan <= uncalibrated {
@@ -96,9 +95,7 @@ impl Choice {
             "no lens for {tap}; prior and secant: about {uncalibrated:.0} forward passes; by scanning about {scan:.0}"
         );
         let asked = if prior > FAR { Asked::WhereMemoryFails } else { Asked::AtOnce };
-        let secant = Secant::up_to(config.vocab_size)
-            .surveying(SURVEY)
-            .expecting(Prior::up_to(1).beginning_with(bos), asked);
+        let secant = Secant::up_to(config.vocab_size).surveying(SURVEY).expecting(expected, asked);
         let policy = Policy::new().then(secant);
         Choice { policy, reason }
     }

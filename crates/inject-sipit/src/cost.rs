@@ -26,6 +26,16 @@ pub struct Cost {
     stages: BTreeMap<&'static str, StageCost>,
 }
 
+impl StageCost {
+    /// Counts a batch of candidates, each of them one state.
+    pub(crate) fn add_batch(&mut self, candidates: usize, seconds: f64) {
+        self.candidates += candidates;
+        self.states += candidates;
+        self.batches += 1.0;
+        self.testing_seconds += seconds;
+    }
+}
+
 impl Cost {
     /// The stages by name.
     pub fn stages(&self) -> &BTreeMap<&'static str, StageCost> {

@@ -292,7 +292,7 @@ impl<'a> Inverter<'a> {
         };
         let Some(draft) = policy.draft(&open, &mut run.cost)? else { return Ok(None) };
         let (config, positions) = (self.decoder.config(), run.target.positions());
-        let rows = (self.settings.memory_budget / config.bytes_per_token(positions, 1).max(1)).max(1);
+        let rows = self.rows_in_memory(positions);
         let mut draft = draft.cut(config.vocab_size, rows.min(positions - prefix.len()));
         draft.alternatives.truncate(rows - draft.ids.len());
         if self.settings.budget.candidates.is_some() {
@@ -301,6 +301,12 @@ impl<'a> Inverter<'a> {
         }
         let begins_anew = draft.ids.first().is_some_and(|&id| !run.tested.contains(id));
         Ok(begins_anew.then_some(draft))
+    }
+
+    /// How many rows of a pass over sequences of this length the memory budget has room for: one at least.
+    fn rows_in_memory(&self, len: usize) -> usize {
+        let bytes = self.decoder.config().bytes_per_token(len, 1);
+        (self.settings.memory_budget / bytes.max(1)).max(1)
     }
 
     /// The yardstick of one position.

@@ -29,7 +29,7 @@ pub use self::{
     build::{FirstPosition, LensBuilder, LensCost, LensProgress},
     error::LensError,
 };
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use burn::tensor::{Device, Tensor};
 use half::f16;
@@ -84,8 +84,8 @@ struct Codebook {
     offset: Tensor<2>,
     /// The tokens' points, `[vocab_size, rank]` row-major, as a file has them.
     codes: Arc<Vec<f16>>,
-    /// Their mean.
-    mean: Arc<[f32]>,
+    /// Their mean, once it was needed.
+    mean: Arc<OnceLock<Vec<f32>>>,
     /// The same, ready to be looked through.
     tokens: Tokens,
     kind: Kind,
@@ -151,7 +151,6 @@ impl Codebook {
         kind: Kind,
     ) -> Result<Self, InvertError> {
         let [_, rank] = projection.dims();
-        let mean = nearness::mean(&codes, rank);
         let tokens = if kind == Kind::Later && rank <= FEW && arithmetic == Arithmetic::I16OnProcessor {
             Tokens::Boxes(Arc::new(Boxes::of(&codes, rank)))
         } else {
@@ -162,7 +161,7 @@ impl Codebook {
             let digits = if kind == Kind::First { Digits::Eight } else { Digits::Sixteen };
             Tokens::Rows(TokenRows::of(points, Some(taken_away), digits, arithmetic)?)
         };
-        Ok(Codebook { projection, offset, codes, mean, tokens, kind })
+        Ok(Codebook { projection, offset, codes, mean: Arc::default(), tokens, kind })
     }
 
     fn with_arithmetic(self, arithmetic: Arithmetic) -> Result<Self, InvertError> {

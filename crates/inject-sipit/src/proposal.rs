@@ -151,6 +151,12 @@ impl Place<'_> {
         self.decoder.config().vocab_size
     }
 
+    /// The untested tokens of the `count` largest scores, largest first; `scores` has one for each token.
+    fn likeliest_untested(&self, scores: &[f64], count: usize) -> Vec<u32> {
+        let likely = most_likely(scores, count + self.tested.len());
+        likely.into_iter().filter(|&id| !self.tested.contains(id)).take(count).collect()
+    }
+
     /// So many untested tokens from all over the vocabulary, more of the low ids: tokenizers number their tokens in the order in which
     /// they were merged or by probability, so these are the common ones.
     fn all_over(&self, count: usize) -> Vec<u32> {

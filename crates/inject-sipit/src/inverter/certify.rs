@@ -55,11 +55,7 @@ impl Inverter<'_> {
                     let measured = yardstick.measure(state, wanted);
                     tested.push(id, state, measured.distance, measured.fits);
                 }
-                let stage = run.cost.stage("scan");
-                stage.candidates += ids.len();
-                stage.states += ids.len();
-                stage.batches += 1.0;
-                stage.testing_seconds += start.elapsed().as_secs_f64();
+                run.cost.stage("scan").add_batch(ids.len(), start.elapsed().as_secs_f64());
                 self.report(run, Phase::Certify, at, tested.len());
             }
             let position = &mut hypothesis.positions[at];

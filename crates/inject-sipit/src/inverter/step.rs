@@ -132,12 +132,8 @@ impl Inverter<'_> {
                 let measured = trial.yardstick.measure(state, wanted);
                 trial.tested.push(id, state, measured.distance, measured.fits);
             }
-            let stage = run.cost.stage(source);
             tested += batch.len();
-            stage.candidates += batch.len();
-            stage.states += batch.len();
-            stage.batches += 1.0;
-            stage.testing_seconds += start.elapsed().as_secs_f64();
+            run.cost.stage(source).add_batch(batch.len(), start.elapsed().as_secs_f64());
             self.report(run, Phase::Recover, prefix.len(), trial.tested.len());
         }
         trial.proposed.push((source, tested));
@@ -162,8 +158,7 @@ impl Inverter<'_> {
     pub(super) fn batch(&self, held: usize) -> usize {
         /// From there on a CPU is no faster.
         const MOST: usize = 512;
-        let bytes = self.decoder.config().bytes_per_token(held + 1, 1);
-        (self.settings.memory_budget / bytes.max(1)).clamp(1, MOST)
+        self.rows_in_memory(held + 1).min(MOST)
     }
 
     /// Children of the hypotheses behind which something fits; the others are buried.

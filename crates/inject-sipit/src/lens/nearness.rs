@@ -1,7 +1,5 @@
 //! Which tokens' points lie in the direction of another point.
 
-use std::sync::Arc;
-
 use half::{f16, slice::HalfFloatSliceExt};
 use rayon::prelude::*;
 
@@ -13,9 +11,9 @@ const TOGETHER: usize = 512;
 impl Lens {
     /// The points of some tokens behind the first position, one after the other.
     pub(crate) fn points(&self, ids: &[u32]) -> Vec<f64> {
-        let Codebook { codes, .. } = &self.later;
         let rank = self.later.rank();
-        let point = |&id: &u32| codes[id as usize * rank..][..rank].iter().map(|value| value.to_f64());
+        let point =
+            |&id: &u32| self.later.codes[id as usize * rank..][..rank].iter().map(|value| value.to_f64());
         ids.iter().flat_map(point).collect()
     }
 
@@ -30,15 +28,15 @@ impl Lens {
 
 impl Codebook {
     fn nearness(&self, point: &[f64]) -> Vec<f64> {
-        let (mean, rank) = (&self.mean, self.rank());
-        let direction: Vec<f32> =
-            point.iter().zip(mean.iter()).map(|(point, mean)| *point as f32 - mean).collect();
+        let rank = self.rank();
+        let mean = self.mean.get_or_init(|| mean(&self.codes, rank));
+        let direction: Vec<f32> = point.iter().zip(mean).map(|(point, mean)| *point as f32 - mean).collect();
         let of_some = |codes: &[f16]| {
             let mut values = vec![0.0; codes.len()];
             codes.convert_to_f32_slice(&mut values);
             let near = |point: &[f32]| {
                 let (mut product, mut square) = (0.0_f32, 0.0_f32);
-                for ((value, mean), direction) in point.iter().zip(mean.iter()).zip(&direction) {
+                for ((value, mean), direction) in point.iter().zip(mean).zip(&direction) {
                     let from_mean = value - mean;
                     product += from_mean * direction;
                     square += from_mean * from_mean;
@@ -52,7 +50,7 @@ impl Codebook {
 }
 
 /// The mean of points, `[points, rank]` row-major.
-pub(super) fn mean(codes: &[f16], rank: usize) -> Arc<[f32]> {
+fn mean(codes: &[f16], rank: usize) -> Vec<f32> {
     let mut sum = vec![0.0_f64; rank];
     for point in codes.chunks(rank) {
         sum.iter_mut().zip(point).for_each(|(sum, value)| *sum += value.to_f64());

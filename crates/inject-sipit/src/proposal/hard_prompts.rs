@@ -1,6 +1,6 @@
 //! The paper's other baseline: all tokens of a prompt at once, through hard projections.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use inject_collisions::SplitMix;
 
@@ -47,7 +47,6 @@ pub struct HardPrompts {
     objective: Objective,
     step_size: f64,
     most_steps: Option<usize>,
-    most_time: Option<Duration>,
 }
 
 /// The points that move, and the best prompt they came by.
@@ -60,23 +59,12 @@ struct Search {
 impl HardPrompts {
     /// The published search, with as many steps as published.
     pub fn seeded(seed: u64) -> Self {
-        HardPrompts {
-            seed,
-            objective: Objective::default(),
-            step_size: 1.0,
-            most_steps: None,
-            most_time: None,
-        }
+        HardPrompts { seed, objective: Objective::default(), step_size: 1.0, most_steps: None }
     }
 
     /// The same, with no more than so many steps.
     pub fn at_most(self, steps: usize) -> Self {
         HardPrompts { most_steps: Some(steps), ..self }
-    }
-
-    /// The same, stopped after so long. What it finds then depends on the machine.
-    pub fn within(self, time: Duration) -> Self {
-        HardPrompts { most_time: Some(time), ..self }
     }
 
     /// The same, with another loss.
@@ -90,7 +78,6 @@ impl HardPrompts {
     }
 
     fn search(&self, open: &Open<'_>) -> Result<Vec<u32>, InvertError> {
-        let start = Instant::now();
         let (decoder, target) = (open.decoder, open.target);
         let shape = [target.positions(), target.d_model()];
         let vocab_size = decoder.config().vocab_size;
@@ -118,8 +105,7 @@ impl HardPrompts {
             }
             descend(&mut search.points, &gradient, self.step_size * decayed(step, steps));
             let lost = !search.points.iter().all(|coordinate| coordinate.is_finite());
-            let late = self.most_time.is_some_and(|most| start.elapsed() >= most)
-                || open.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            let late = open.deadline.is_some_and(|deadline| Instant::now() >= deadline);
             if lost || late {
                 break;
             }

@@ -8,7 +8,7 @@ mod recall;
 use burn::tensor::{Tensor, TensorData};
 
 use self::{blend::Guess, expectation::Expectation, guess::guess, recall::Memory};
-use super::{Open, Place, Prior, Proposer, combination::Basis, most_likely};
+use super::{Open, Place, Prior, Proposer, combination::Basis};
 use crate::{Draft, InvertError, widened};
 
 /// Guesses the embedding of the token looked for from the candidates tested so far, and proposes the tokens in its direction.
@@ -191,8 +191,7 @@ impl Secant {
             (None, Some(nearness)) => nearness,
             (None, None) => return Ok(Vec::new()),
         };
-        let likely = most_likely(&scores, (count + place.tested.len()).min(place.vocab_size()));
-        Ok(likely.into_iter().filter(|&id| !place.tested.contains(id)).take(count).collect())
+        Ok(place.likeliest_untested(&scores, count))
     }
 }
 

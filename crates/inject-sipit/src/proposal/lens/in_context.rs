@@ -5,10 +5,7 @@ use std::sync::Arc;
 use super::growing;
 use crate::{
     InvertError, Lens, Place, Proposer,
-    proposal::{
-        combination::{Basis, Combination},
-        most_likely,
-    },
+    proposal::combination::{Basis, Combination},
 };
 
 /// The tokens to which tested ones point among the points of a [`Lens`].
@@ -74,9 +71,7 @@ impl Proposer for LensInContext {
         let until_sampled = self.sampled.checked_sub(self.proposed).filter(|&left| left > 0);
         let count = growing(self.proposed).min(self.limit - self.proposed);
         let count = until_sampled.map_or(count, |left| count.min(left));
-        let likely = most_likely(&nearness, count + place.tested.len());
-        let untested = likely.into_iter().filter(|&id| !place.tested.contains(id));
-        let proposed: Vec<u32> = untested.take(count).collect();
+        let proposed = place.likeliest_untested(&nearness, count);
         self.proposed += proposed.len();
         Ok(proposed)
     }
