@@ -12,9 +12,9 @@ use inject_sipit::{Choice, Model, Scan, Settings, Tap};
 pub(crate) enum Contender {
     /// The paper's brute force: random order, one candidate at a time
     Random,
-    /// The paper's gradient policy, one candidate at a time
+    /// The paper's gradient policy as printed, one candidate at a time
     Gradient,
-    /// The same with the loss of the code released with the paper
+    /// The same as the code released with the paper does it
     GradientReleased,
     /// The paper's other baseline: PEZ, which drafts the whole prompt
     HardPrompts,
@@ -57,8 +57,8 @@ impl Contender {
     pub(crate) fn label(self) -> &'static str {
         match self {
             Contender::Random => "random order (brute force)",
-            Contender::Gradient => "gradient (SipIt)",
-            Contender::GradientReleased => "gradient (SipIt, code)",
+            Contender::Gradient => "gradient (SipIt as printed)",
+            Contender::GradientReleased => "gradient (SipIt as released)",
             Contender::HardPrompts => "hard prompts (PEZ)",
             Contender::Scan => "batched scan",
             Contender::Exhaustive => "batched scan, whole vocabulary",
@@ -128,6 +128,7 @@ impl Contender {
             max_candidates: None,
             max_seconds: Some(terms.budget_seconds),
             memory: settings.memory_budget >> 20,
+            snap: 1,
             seed: terms.seed + prompt as u64,
         }
     }

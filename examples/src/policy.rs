@@ -53,6 +53,9 @@ pub struct PolicyArgs {
     /// Megabytes that one batch may take
     #[arg(long, value_name = "MB", default_value_t = Settings::default().memory_budget >> 20)]
     pub memory: usize,
+    /// Candidates of the gradient policies after each step: the paper and its code test one
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    pub snap: usize,
     /// The seed of the policies that draw lots
     #[arg(long, default_value_t = 8)]
     pub seed: u64,
@@ -72,9 +75,9 @@ pub enum PolicyKind {
     Secant,
     /// Uniform random order: the paper's brute force
     Random,
-    /// The paper's gradient policy
+    /// The paper's gradient policy, as printed
     Gradient,
-    /// The same with the loss of the code released with the paper
+    /// The same, as the code released with the paper does it
     GradientReleased,
     /// Hard prompts (PEZ), adapted as in the paper
     HardPrompts,
@@ -121,6 +124,7 @@ impl PolicyArgs {
         let bos = beginning(model);
         let lens = || lens_for(self.lens.as_deref(), model, tap);
         let prior = |limit: usize| Prior::up_to(limit).beginning_with(bos);
+        let searching = |source: Gradient| Policy::new().then(source.snapping(self.snap));
         let named = |policy: Policy| Choice { policy, reason: "as asked for".to_owned() };
         Ok(match self.policy {
             PolicyKind::Auto => Choice::auto(&model.decoder, tap, positions, lens()?, bos),
@@ -131,8 +135,8 @@ impl PolicyArgs {
             PolicyKind::Prior => named(Policy::new().then(prior(1024))),
             PolicyKind::Secant => named(Policy::new().then(prior(80)).then(Secant::up_to(2048))),
             PolicyKind::Random => named(Policy::new().then(RandomOrder::seeded(self.seed))),
-            PolicyKind::Gradient => named(Policy::new().then(Gradient::seeded(self.seed))),
-            PolicyKind::GradientReleased => named(Policy::new().then(Gradient::released(self.seed))),
+            PolicyKind::Gradient => named(searching(Gradient::printed(self.seed))),
+            PolicyKind::GradientReleased => named(searching(Gradient::released(self.seed))),
             PolicyKind::HardPrompts => named(Policy::new().then(HardPrompts::seeded(self.seed))),
             PolicyKind::Exhaustive => named(Policy::new()),
         })

@@ -14,32 +14,43 @@ use crate::InvertError;
 /// against the gradient of the distance between its state and the one given, and the untested token nearest
 /// to it is proposed. After every window of steps the proxy is put onto that token.
 ///
+/// The paper and the code released with it differ, and each has its constructor:
+///
+/// | | [`Gradient::printed`] | [`Gradient::released`] |
+/// |---|---|---|
+/// | loss | half the squared distance | the mean of the squared differences |
+/// | steps after the first | of one size | falling to a hundredth over one window, and then staying there |
+/// | window at the first position | 50 steps | `50 (1 + vocab_size / 25000)` steps |
+/// | windows at the others | 50 steps | 50 steps |
+/// | gradients | clipped to norm 1 | clipped to norm 1 |
+/// | start | a random token, the first candidate (as released) | a random token, the first candidate |
+/// | size of the first step | 1 (as released) | 1 |
+///
+/// Where the paper is silent, [`Gradient::printed`] has what the code does.
+///
 /// # Example
 ///
 /// ```
 /// use inject_sipit::{Decay, Gradient, Policy};
 ///
-/// // With the loss that the paper prints, and as the code released with it computes it:
-/// let printed = Policy::new().then(Gradient::seeded(8));
+/// let printed = Policy::new().then(Gradient::printed(8));
 /// let released = Policy::new().then(Gradient::released(8));
-/// // Sixteen candidates a step, and after 200 steps the rest is left to the scan:
-/// let source = Gradient::seeded(8).decaying(Decay::EveryWindow).snapping(16).at_most(200);
+/// // Sixteen candidates a step, steps that shrink in every window, and after 200 of them the rest is left to the scan:
+/// let source = Gradient::released(8).decaying(Decay::EveryWindow).snapping(16).at_most(200);
 /// let batched = Policy::new().then(source);
 /// assert_eq!(batched.to_string(), "gradient, scan");
 /// ```
 ///
 /// # Source
 ///
-/// arXiv 2510.15511: Algorithm 3 and remarks 18 and 19 (one step of plain gradient descent for each proposal,
-/// candidates by distance to the proxy), appendix E.1 (projection every 50 proposals; gradients clipped to
-/// norm 1).
+/// As printed: arXiv 2510.15511, Algorithm 3 (the loss, one step for each proposal, candidates by distance to the proxy) with
+/// remarks 18 (embeddings in place of tokens) and 19 (plain gradient descent), and appendix E.1 (projection onto the nearest untested
+/// token every 50 proposals, without a gradient through it; from version 4 on, gradients clipped to norm 1). No version says how
+/// the proxy begins, how long a step is, or that its size changes.
 ///
-/// The paper leaves open how the proxy begins, the size of a step and how it changes. Those are taken from
-/// giorgosnikolaou/SIPIT, `src/algorithm/SIPIT.py`: a random token, which is itself the first candidate; size
-/// 1; linear decay to a hundredth over one window, after which the decay is not started again
-/// ([`Decay::Once`]); and at the first position a window of `50 (1 + vocab_size / 25000)` steps. Paper
-/// and code differ in the loss, see [`Objective`]: [`Gradient::seeded`] has the paper's, [`Gradient::released`] the code's.
-/// Steps of one size, as the paper's text may also be read, are [`Decay::Never`].
+/// As released: giorgosnikolaou/SIPIT, commit 4f343c83, `src/algorithm/SIPIT.py`, `find_token` (the start, the windows, the clipping,
+/// the order of step, candidate and projection), `src/algorithm/base.py`, `setup_optimzer_scheduler` (`LinearLR`, made once for each
+/// token and not again after a projection), `src/utils/model.py` (`mse_loss`), and the default of `--step-size`.
 #[derive(Clone, Debug)]
 pub struct Gradient {
     seed: u64,
@@ -47,17 +58,18 @@ pub struct Gradient {
     decay: Decay,
     step_size: f64,
     snapping: usize,
+    /// So many tokens lengthen the first position's window by another, if any do.
+    lengthening: Option<usize>,
     most_steps: Option<usize>,
     /// One for each prefix a candidate was asked for at this position.
     searches: Vec<Search>,
 }
 
 /// How long the steps of a search are, beside the first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decay {
     /// They shrink to a hundredth over the first window and stay so: the released code never starts its
     /// scheduler again.
-    #[default]
     Once,
     /// They shrink to a hundredth over every window.
     EveryWindow,
@@ -91,25 +103,29 @@ enum Stage {
 impl Gradient {
     /// Proposals between two projections.
     const WINDOW: usize = 50;
-    /// So many tokens lengthen the first position's window by another.
-    const VOCABULARY: usize = 25_000;
 
-    /// The published search with the loss as printed, one candidate a step.
-    pub fn seeded(seed: u64) -> Self {
+    /// The search exactly as the paper prints it, one candidate a step.
+    pub fn printed(seed: u64) -> Self {
         Gradient {
             seed,
-            objective: Objective::default(),
-            decay: Decay::default(),
+            objective: Objective::HalfSquaredDistance,
+            decay: Decay::Never,
             step_size: 1.0,
             snapping: 1,
+            lengthening: None,
             most_steps: None,
             searches: Vec::new(),
         }
     }
 
-    /// The search as the released code has it, loss and all.
+    /// The search exactly as the code released with the paper does it, but for the generator of the random token.
     pub fn released(seed: u64) -> Self {
-        Gradient::seeded(seed).minimising(Objective::MeanSquaredDifference)
+        Gradient {
+            objective: Objective::MeanSquaredDifference,
+            decay: Decay::Once,
+            lengthening: Some(25_000),
+            ..Gradient::printed(seed)
+        }
     }
 
     /// The same, proposing the `count` nearest untested tokens after every step instead of one. Windows are
@@ -150,7 +166,10 @@ impl Gradient {
         let position = place.position() as u64;
         let mut numbers = SplitMix::seeded(self.seed ^ position.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let rows = Rows::of(place.decoder);
-        let longer = if position == 0 { place.vocab_size() / Self::VOCABULARY } else { 0 };
+        let longer = match self.lengthening {
+            Some(tokens) if position == 0 => place.vocab_size() / tokens,
+            _ => 0,
+        };
         self.searches.push(Search {
             prefix: place.prefix.to_vec(),
             wanted: wanted.to_vec(),

@@ -86,7 +86,7 @@ proptest! {
         seed in any::<u64>(),
     ) {
         for case in FAMILIES {
-            for (inversion, said) in observe(case, weights, Gradient::seeded(seed)) {
+            for (inversion, said) in observe(case, weights, Gradient::printed(seed)) {
                 prop_assert_eq!(inversion.token_ids(), PROMPT, "{}", case);
                 prop_assert!(inversion.is_verified(), "{case}: {inversion:?}");
                 let mut once = HashSet::new();
@@ -109,11 +109,11 @@ proptest! {
 fn every_variant_recovers_the_prompt() {
     for case in FAMILIES {
         for source in [
-            Gradient::seeded(2).minimising(Objective::MeanSquaredDifference),
-            Gradient::seeded(2).decaying(Decay::EveryWindow),
-            Gradient::seeded(2).decaying(Decay::Never),
-            Gradient::seeded(2).with_step_size(0.3).snapping(16),
-            Gradient::seeded(2).at_most(3),
+            Gradient::printed(2).minimising(Objective::MeanSquaredDifference),
+            Gradient::printed(2).decaying(Decay::EveryWindow),
+            Gradient::printed(2).decaying(Decay::Never),
+            Gradient::printed(2).with_step_size(0.3).snapping(16),
+            Gradient::printed(2).at_most(3),
         ] {
             for (inversion, _) in observe(case, 11, source.clone()) {
                 assert_eq!(inversion.token_ids(), PROMPT, "{case}, {source:?}");
@@ -126,7 +126,7 @@ fn every_variant_recovers_the_prompt() {
 fn the_same_seed_gives_the_same_candidates() {
     for case in FAMILIES {
         let said = |seed| {
-            observe(case, 7, Gradient::seeded(seed)).into_iter().map(|(_, said)| said).collect::<Vec<_>>()
+            observe(case, 7, Gradient::printed(seed)).into_iter().map(|(_, said)| said).collect::<Vec<_>>()
         };
         assert_eq!(said(3), said(3), "{case}");
         assert_ne!(said(3), said(4), "{case}");
@@ -141,7 +141,7 @@ fn a_source_that_served_before_gives_what_a_new_one_gives() {
     let other = target(&decoder, &[9, 9, 1], tap);
     let wanted = target(&decoder, &PROMPT, tap);
     let said = Arc::new(Mutex::new(Said::default()));
-    let mut policy = Policy::new().then(Observed { source: Gradient::seeded(3), said: said.clone() });
+    let mut policy = Policy::new().then(Observed { source: Gradient::printed(3), said: said.clone() });
     let mut inverted = |target| {
         invert(&decoder, target, &mut policy, Settings::default()).unwrap();
         std::mem::take(&mut *said.lock().unwrap())
@@ -155,8 +155,8 @@ fn a_source_that_served_before_gives_what_a_new_one_gives() {
 fn more_candidates_a_step_need_no_more_steps() {
     for case in FAMILIES {
         for weights in 0..4 {
-            let single = observe(case, weights, Gradient::seeded(5));
-            let batched = observe(case, weights, Gradient::seeded(5).snapping(8));
+            let single = observe(case, weights, Gradient::printed(5));
+            let batched = observe(case, weights, Gradient::printed(5).snapping(8));
             for ((_, single), (inversion, batched)) in single.iter().zip(&batched) {
                 assert_eq!(inversion.token_ids(), PROMPT);
                 assert!(steps(batched) <= steps(single), "{case}: {} {}", steps(batched), steps(single));
@@ -168,7 +168,7 @@ fn more_candidates_a_step_need_no_more_steps() {
 
 #[test]
 fn a_bounded_search_leaves_the_rest_to_the_scan() {
-    for (inversion, said) in observe("gpt2", 1, Gradient::seeded(6).at_most(2)) {
+    for (inversion, said) in observe("gpt2", 1, Gradient::printed(6).at_most(2)) {
         assert_eq!(inversion.token_ids(), PROMPT);
         for position in 0..PROMPT.len() {
             let here =
@@ -221,53 +221,72 @@ fn hard_prompts_find_the_prompt_where_states_are_embeddings() {
 }
 
 /// Algorithm 3 of arXiv 2510.15511 with what appendix E.1 and the released code add, step by step in plain loops: one candidate first, then
-/// a step and a candidate, each the untested token nearest to the proxy.
+/// a step and a candidate, each the untested token nearest to the proxy; at the end of a window the proxy is put onto the candidate.
 struct Replay<'a> {
     decoder: &'a Decoder,
     cache: &'a PrefixCache,
     tap: Tap,
     wanted: Vec<f32>,
     embedding: Vec<Vec<f64>>,
+}
+
+/// What one of the variants does, in the words of its source.
+struct Variant {
+    source: Gradient,
+    /// Whether the loss is the mean of the squares, not half their sum.
+    mean: bool,
     window: usize,
+    /// The size of a step, the first being step 0.
+    size: fn(usize, usize) -> f64,
 }
 
 impl Replay<'_> {
-    fn gradient(&self, proxy: &[f64], released: bool) -> Vec<f64> {
+    fn gradient(&self, proxy: &[f64], mean: bool) -> Vec<f64> {
         let (device, d_model) = (self.decoder.device(), proxy.len());
         let proxy = proxy.iter().map(|&value| value as f32).collect();
         let row = |values: Vec<f32>| Tensor::<2>::from_data(TensorData::new(values, [1, d_model]), &device);
         let proxy = row(proxy).autodiff().require_grad();
         let state = self.decoder.candidates_from_embeddings(self.cache, proxy.clone(), self.tap).unwrap();
         let squares = (state - row(self.wanted.clone())).powi_scalar(2).sum();
-        // Half the squared distance as printed, the mean of the squares in the code.
-        let loss = squares.mul_scalar(if released { 1.0 / d_model as f64 } else { 0.5 });
+        let loss = squares.mul_scalar(if mean { 1.0 / d_model as f64 } else { 0.5 });
         to_host(proxy.grad_remove(&mut loss.backward()).unwrap()).unwrap()
     }
 
-    /// Follows what was proposed, and fails where that is not what the algorithm proposes.
-    fn follow(&self, proposed: &[u32], released: bool, share: impl Fn(usize) -> f64) {
-        let distance = |id: usize, point: &[f64]| -> f64 {
-            self.embedding[id].iter().zip(point).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
+    /// Follows what was proposed, call by call, and fails where that is not what the algorithm proposes. Gives the norms of the
+    /// gradients.
+    fn follow(&self, label: &str, calls: &[Vec<u32>], variant: &Variant) -> Vec<f64> {
+        let distance = |id: u32, point: &[f64]| -> f64 {
+            let row = &self.embedding[id as usize];
+            row.iter().zip(point).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
         };
         // The random token is itself the first candidate.
-        let mut proxy = self.embedding[proposed[0] as usize].clone();
-        let mut tested = HashSet::from([proposed[0]]);
-        for (step, &id) in proposed[1..].iter().enumerate() {
-            let gradient = self.gradient(&proxy, released);
-            let norm = gradient.iter().map(|slope| slope * slope).sum::<f64>().sqrt();
-            for (coordinate, slope) in proxy.iter_mut().zip(&gradient) {
-                *coordinate -= share(step) * slope / norm.max(1.0);
+        let mut proxy = self.embedding[calls[0][0] as usize].clone();
+        let (mut tested, mut norms) = (HashSet::new(), Vec::new());
+        for (call, ids) in calls.iter().enumerate() {
+            if let Some(step) = call.checked_sub(1) {
+                let gradient = self.gradient(&proxy, variant.mean);
+                let norm = gradient.iter().map(|slope| slope * slope).sum::<f64>().sqrt();
+                norms.push(norm);
+                let clipped = if norm > 1.0 { 1.0 / norm } else { 1.0 };
+                for (coordinate, slope) in proxy.iter_mut().zip(&gradient) {
+                    *coordinate -= (variant.size)(step, variant.window) * clipped * slope;
+                }
             }
-            let untested = (0..self.embedding.len()).filter(|&id| !tested.contains(&(id as u32)));
-            let nearest = untested.map(|id| distance(id, &proxy)).fold(f64::INFINITY, f64::min);
-            // Distances are computed in f32 there.
-            let found = distance(id as usize, &proxy);
-            assert!(found <= nearest * (1.0 + 1e-4), "step {step}: {found}, the nearest is at {nearest}");
-            tested.insert(id);
-            if (step + 1) % self.window == 0 {
-                proxy = self.embedding[id as usize].clone();
+            let untested = (0..self.embedding.len() as u32).filter(|id| !tested.contains(id));
+            let mut distances: Vec<f64> = untested.map(|id| distance(id, &proxy)).collect();
+            distances.sort_unstable_by(f64::total_cmp);
+            for (&id, expected) in ids.iter().zip(distances) {
+                // Those are computed in f32 there.
+                let found = distance(id, &proxy);
+                let apart = (found - expected).abs();
+                assert!(apart <= 1e-4 * expected.max(0.1), "{label}, call {call}: {found}, not {expected}");
+                assert!(tested.insert(id), "{label}: {id} twice");
+            }
+            if call > 0 && call % variant.window == 0 {
+                proxy = self.embedding[ids[0] as usize].clone();
             }
         }
+        norms
     }
 }
 
@@ -276,10 +295,15 @@ fn falling(step: usize, window: usize) -> f64 {
     1.0 + (0.01 - 1.0) * step as f64 / window as f64
 }
 
+/// As `torch.optim.lr_scheduler.LinearLR`, which stays where it arrived.
+fn falling_once(step: usize, window: usize) -> f64 {
+    falling(step.min(window), window)
+}
+
 #[test]
 fn the_candidates_are_those_of_the_published_algorithm_in_their_order() {
-    // Five windows behind a token; and the longer one of the first position, which this vocabulary doubles.
-    for (vocab_size, at, window, most) in [(331, 1, 50, 331), (25_000, 0, 100, 230)] {
+    // Five windows or more behind a token; and at the first position, whose window this vocabulary doubles in the released code.
+    for (vocab_size, at, first_window, most) in [(331, 1, 50, 331), (25_000, 0, 100, 230)] {
         let device = inject_devices::compiled().remove(0);
         let decoder = of_vocabulary("llama", vocab_size, 3, &device);
         let tap = Tap::Block(decoder.config().n_layers());
@@ -298,30 +322,44 @@ fn the_candidates_are_those_of_the_published_algorithm_in_their_order() {
             tap,
             wanted: states.states().row(at).iter().map(|&value| value as f32).collect(),
             embedding: embedding.chunks(decoder.config().d_model).map(<[f64]>::to_vec).collect(),
-            window,
         };
-        let proposed = |source: Gradient| -> Vec<u32> {
+        let proposed = |source: Gradient| -> Vec<Vec<u32>> {
             let said = Arc::new(Mutex::new(Said::default()));
             let mut policy = Policy::new().then(Observed { source, said: said.clone() });
             let budget = Budget { candidates: Some(most), ..Budget::default() };
             invert(&decoder, &states, &mut policy, Settings { budget, ..Settings::default() }).unwrap();
             let said = std::mem::take(&mut *said.lock().unwrap());
             let here = said.proposals.into_iter().filter(|(prefix, _)| prefix.len() == at);
-            let ids: Vec<u32> = here.flat_map(|(_, ids)| ids).collect();
-            assert_eq!(ids.len(), most);
-            ids
+            let calls: Vec<Vec<u32>> = here.map(|(_, ids)| ids).collect();
+            assert!(calls.iter().map(Vec::len).sum::<usize>() >= most);
+            calls
         };
-        let once = |step: usize| falling(step.min(window), window);
-        let [printed, released] = [Gradient::seeded(4), Gradient::released(4)].map(proposed);
-        replay.follow(&printed, false, once);
-        replay.follow(&released, true, once);
-        let every = proposed(Gradient::seeded(4).decaying(Decay::EveryWindow));
-        replay.follow(&every, false, |step| falling(step % window, window));
-        let never = proposed(Gradient::seeded(4).decaying(Decay::Never));
-        replay.follow(&never, false, |_| 1.0);
-        // They are not all the same.
-        let different: HashSet<&[u32]> = [&printed, &released, &every, &never].map(Vec::as_slice).into();
-        assert_eq!(different.len(), 4);
+        let (printed, released) = (Gradient::printed(4), Gradient::released(4));
+        let variant =
+            |source: &Gradient, mean, window, size| Variant { source: source.clone(), mean, window, size };
+        let variants = [
+            variant(&printed, false, 50, |_, _| 1.0),
+            variant(&released, true, first_window, falling_once),
+            variant(&printed.clone().decaying(Decay::Once), false, 50, falling_once),
+            variant(&released.clone().decaying(Decay::EveryWindow), true, first_window, |step, window| {
+                falling(step % window, window)
+            }),
+            variant(&printed.clone().snapping(2), false, 50, |_, _| 1.0),
+            variant(&released.clone().with_step_size(0.5), true, first_window, |step, window| {
+                0.5 * falling_once(step, window)
+            }),
+        ];
+        let (mut different, mut norms) = (HashSet::new(), Vec::new());
+        for variant in &variants {
+            let calls = proposed(variant.source.clone());
+            let label = format!("{at}, {:?}", variant.source);
+            norms.extend(replay.follow(&label, &calls, variant));
+            assert!(calls.len() > 2 * variant.window, "{label}: {} calls", calls.len());
+            different.insert(calls);
+        }
+        assert_eq!(different.len(), variants.len());
+        // Some gradients are clipped and some are not.
+        assert!(norms.iter().any(|norm| *norm > 2.0) && norms.iter().any(|norm| *norm < 0.5), "{norms:?}");
     }
 }
 
@@ -339,4 +377,45 @@ fn hard_prompts_end_when_the_time_of_the_prompt_is_up() {
         invert(&decoder, &target, &mut policy, Settings { budget, ..Settings::default() }).unwrap();
     assert!(!inversion.is_verified(), "a hundred milliseconds were enough");
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+}
+
+/// Notes until when it may draft.
+struct Hurried(Arc<Mutex<Vec<Option<Instant>>>>);
+
+impl Proposer for Hurried {
+    fn name(&self) -> &'static str {
+        "hurried"
+    }
+
+    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
+        self.0.lock().unwrap().push(open.deadline);
+        Ok(None)
+    }
+
+    fn propose(&mut self, _: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+        Ok(Vec::new())
+    }
+}
+
+#[test]
+fn a_source_is_told_when_the_time_of_the_prompt_is_up() {
+    let device = inject_devices::compiled().remove(0);
+    let decoder = random("gpt2", 7, &device);
+    let target = target(&decoder, &PROMPT, Tap::Block(1));
+    let deadlines = |time| {
+        let told = Arc::default();
+        let mut policy = Policy::new().then(Hurried(Arc::clone(&told)));
+        let budget = Budget { time, ..Budget::default() };
+        let settings = Settings { budget, ..Settings::default() };
+        invert(&decoder, &target, &mut policy, settings).unwrap();
+        std::mem::take(&mut *told.lock().unwrap())
+    };
+    assert!(deadlines(None).iter().all(Option::is_none));
+    let hour = Duration::from_secs(3600);
+    let begun = Instant::now();
+    let told = deadlines(Some(hour));
+    assert!(told.len() >= PROMPT.len());
+    // One time for all positions.
+    assert!(told.iter().all(|deadline| *deadline == told[0]));
+    assert!(told[0].is_some_and(|deadline| (begun + hour..=Instant::now() + hour).contains(&deadline)));
 }

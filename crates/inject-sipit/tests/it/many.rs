@@ -349,7 +349,7 @@ fn sources_that_served_one_model_serve_another() {
         let mut policies = [
             Policy::new().then(Prior::up_to(8)).then(Secant::up_to(24)),
             Policy::new().then(RandomOrder::seeded(5).in_batches(7)),
-            Policy::new().then(Gradient::seeded(5).at_most(4)),
+            Policy::new().then(Gradient::printed(5).at_most(4)),
         ];
         let prompt = [5, 96, 5, 0, 41];
         for case in FAMILIES {
