@@ -16,7 +16,7 @@ use crate::{Draft, InvertError, read};
 /// single positions.
 ///
 /// The published number of steps, a quarter of the vocabulary for every token of the prompt, takes hours:
-/// bound it, or the [time](crate::Budget::time) of a prompt.
+/// bound it, or the [time](crate::Budget::time) of a prompt. The time is looked at after every step.
 ///
 /// # Example
 ///
@@ -29,18 +29,23 @@ use crate::{Draft, InvertError, read};
 ///
 /// # Source
 ///
-/// Wen et al., arXiv 2302.03668, Algorithm 1: project, take the gradient at the projection, move the
+/// Wen et al., arXiv 2302.03668, Algorithm 1 (PEZ): project, take the gradient at the projection, move the
 /// unprojected points. The loss on states and the number of steps are the adaptation of arXiv 2510.15511 (the
-/// baseline of its inversion benchmark); a step of size 1, its decay to a hundredth, clipping to norm 1 and
-/// the test for a match are those of its code, giorgosnikolaou/SIPIT. Where that code
-/// (`src/algorithm/HardPrompts.py`) is not PEZ, PEZ is followed:
+/// baseline of its inversion benchmark). The start at random tokens, a first step of size 1, clipping of the
+/// whole gradient to norm 1, a decay to a hundredth and the tolerance of a match are those of its code,
+/// giorgosnikolaou/SIPIT, commit 4f343c83.
 ///
-/// | | the code | here |
-/// |---|---|---|
-/// | gradient | at the unprojected points | at the projected ones |
-/// | projection | now and then, onto tokens not tried yet | at every step, onto the nearest tokens |
-/// | decay | over every window, the step of each shorter than the last's | once, over all steps |
-/// | result | the last projection | the projection of least loss, as the loss does not fall at every step |
+/// That code (`src/algorithm/HardPrompts.py`) is not PEZ, and this is not that code:
+///
+/// | | the code | here | why |
+/// |---|---|---|---|
+/// | gradient | at the unprojected points | at the projected ones | PEZ |
+/// | projection | of the points themselves, at the end of every window (of `(1 + vocab_size / 25000) / 200` of all steps), unless onto a prompt they were put on before | at every step, for the gradient only: the points stay where they are | PEZ |
+/// | decay | over every window, whose first step is 0.9 of the last window's, or 0.8 where nothing was projected | once, over all steps | without windows there is nothing to begin anew |
+/// | loss | the mean of the squared differences | half the squared distance, or [as there](HardPrompts::minimising) | the paper's loss, as for [`Gradient::printed`](crate::Gradient::printed) |
+/// | match | of the states at the unprojected points | of the states of tokens | what is drafted is tokens |
+/// | result | the last projection | the projection of least loss | the loss does not fall at every step |
+/// | points that are no numbers any more | no result | the best until then | a draft need not be right |
 #[derive(Clone, Debug)]
 pub struct HardPrompts {
     seed: u64,
@@ -54,6 +59,8 @@ struct Search {
     points: Vec<f64>,
     best: Vec<u32>,
     lowest: f64,
+    /// Taken so far.
+    steps: usize,
 }
 
 impl HardPrompts {
@@ -77,12 +84,17 @@ impl HardPrompts {
         HardPrompts { step_size, ..self }
     }
 
-    fn search(&self, open: &Open<'_>) -> Result<Vec<u32>, InvertError> {
+    /// How many steps are taken at most: those published, if no bound is lower.
+    fn steps(&self, positions: usize, vocab_size: usize) -> usize {
+        let published = positions * vocab_size / 4;
+        self.most_steps.map_or(published, |most| most.min(published)).max(1)
+    }
+
+    fn search(&self, open: &Open<'_>) -> Result<Search, InvertError> {
         let (decoder, target) = (open.decoder, open.target);
         let shape = [target.positions(), target.d_model()];
         let vocab_size = decoder.config().vocab_size;
-        let published = shape[0] * vocab_size / 4;
-        let steps = self.most_steps.map_or(published, |most| most.min(published)).max(1);
+        let steps = self.steps(shape[0], vocab_size);
         let rows = Rows::of(decoder);
         let wanted: Vec<f64> = target.states().iter().copied().collect();
         let wanted_tensor = upload(&wanted, shape, decoder, wide(decoder));
@@ -104,20 +116,21 @@ impl HardPrompts {
                 }
             }
             descend(&mut search.points, &gradient, self.step_size * decayed(step, steps));
+            search.steps += 1;
             let lost = !search.points.iter().all(|coordinate| coordinate.is_finite());
             let late = open.deadline.is_some_and(|deadline| Instant::now() >= deadline);
             if lost || late {
                 break;
             }
         }
-        Ok(search.best)
+        Ok(search)
     }
 
     /// Random tokens.
     fn begin(&self, rows: &Rows, vocab_size: usize, positions: usize) -> Result<Search, InvertError> {
         let mut numbers = SplitMix::seeded(self.seed);
         let best: Vec<u32> = (0..positions).map(|_| numbers.below(vocab_size as u64) as u32).collect();
-        Ok(Search { points: read(rows.rows(&best))?, best, lowest: f64::INFINITY })
+        Ok(Search { points: read(rows.rows(&best))?, best, lowest: f64::INFINITY, steps: 0 })
     }
 }
 
@@ -142,10 +155,162 @@ impl Proposer for HardPrompts {
         if !open.prefix.is_empty() || !open.provisional.is_empty() || !open.tested.is_empty() {
             return Ok(None);
         }
-        Ok(Some(self.search(open)?.into()))
+        Ok(Some(self.search(open)?.best.into()))
     }
 
     fn propose(&mut self, _place: &Place<'_>) -> Result<Vec<u32>, InvertError> {
         Ok(Vec::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, time::Duration};
+
+    use inject_collisions::{Arithmetic, Decoder, Tap, distance, foreign::SourceDtype};
+    use ndarray::Array2;
+
+    use super::{
+        super::{Provisional, descent::tests::for_each_model},
+        *,
+    };
+    use crate::{TargetStates, Tested, Vocabulary};
+
+    const POSITIONS: usize = 3;
+    const VOCAB: usize = 97;
+
+    /// States that no prompt has, so that no search ends before its last step.
+    fn target(decoder: &Decoder, tap: Tap) -> TargetStates {
+        let shape = (POSITIONS, decoder.config().d_model);
+        let states = Array2::from_shape_fn(shape, |(row, at)| ((7 * row + 3 * at) as f64).sin());
+        TargetStates::new(states, tap, SourceDtype::F64).unwrap()
+    }
+
+    fn searched(
+        source: &HardPrompts,
+        decoder: &Decoder,
+        target: &TargetStates,
+        deadline: Option<Instant>,
+    ) -> Search {
+        let open = Open {
+            decoder,
+            vocabulary: &Vocabulary::new(decoder, Arithmetic::F32OnDevice),
+            target,
+            prefix: &[],
+            provisional: &Provisional::default(),
+            tested: &Tested::new(),
+            deadline,
+        };
+        source.search(&open).unwrap()
+    }
+
+    /// The same in plain loops: a projection, a step from the point with the gradient there, one decay.
+    struct Replay<'a> {
+        source: &'a HardPrompts,
+        decoder: &'a Decoder,
+        target: &'a TargetStates,
+    }
+
+    impl Replay<'_> {
+        /// The points and the best prompt after so many steps, and what is told of every gradient's norm.
+        fn run(&self, steps: usize, mut norm_is: impl FnMut(f64)) -> (Vec<f64>, Vec<u32>) {
+            let Replay { source, decoder, target } = *self;
+            let d_model = target.d_model();
+            let table = read(decoder.token_embedding()).unwrap();
+            let table: Vec<&[f64]> = table.chunks(d_model).collect();
+            let mut points = source.begin(&Rows::of(decoder), VOCAB, POSITIONS).unwrap().points;
+            let (mut best, mut lowest) = (Vec::new(), f64::INFINITY);
+            for step in 0..steps {
+                let nearest = |point: &[f64]| {
+                    let nearer = |a: &usize, b: &usize| {
+                        distance(table[*a], point).total_cmp(&distance(table[*b], point))
+                    };
+                    (0..VOCAB).min_by(nearer).unwrap()
+                };
+                let ids: Vec<usize> = points.chunks(d_model).map(nearest).collect();
+                let projected: Vec<f64> = ids.iter().flat_map(|&id| table[id].to_vec()).collect();
+                let (loss, gradient) = self.slope(&projected);
+                if loss < lowest {
+                    (lowest, best) = (loss, ids.iter().map(|&id| id as u32).collect());
+                }
+                let norm = gradient.iter().map(|slope| slope.powi(2)).sum::<f64>().sqrt();
+                norm_is(norm);
+                let size = 1.0 - step as f64 / steps as f64 + 0.01 * step as f64 / steps as f64;
+                for (coordinate, slope) in points.iter_mut().zip(&gradient) {
+                    *coordinate -= size * if norm > 1.0 { slope / norm } else { *slope };
+                }
+            }
+            (points, best)
+        }
+
+        fn slope(&self, projected: &[f64]) -> (f64, Vec<f64>) {
+            let Replay { source, decoder, target } = *self;
+            let shape = [POSITIONS, target.d_model()];
+            let wanted: Vec<f64> = target.states().iter().copied().collect();
+            let tensor = |values: &[f64]| upload(values, shape, decoder, wide(decoder));
+            let loss = |projected: burn::tensor::Tensor<2>| {
+                let states = decoder.forward_from_embeddings(projected.unsqueeze::<3>(), target.tap())?;
+                let squares = (states.reshape(shape) - tensor(&wanted)).powi_scalar(2).sum();
+                Ok(squares.mul_scalar(match source.objective {
+                    Objective::HalfSquaredDistance => 0.5,
+                    Objective::MeanSquaredDifference => 1.0 / wanted.len() as f64,
+                }))
+            };
+            slope(tensor(projected), loss).unwrap()
+        }
+    }
+
+    #[test]
+    fn every_step_moves_the_points_by_the_gradient_at_their_projection() {
+        let (long, short) = (Cell::new(0), Cell::new(0));
+        for_each_model(|case, decoder| {
+            let last = Tap::Block(decoder.config().n_layers());
+            let taps =
+                [(last, Objective::HalfSquaredDistance), (Tap::Embedding, Objective::MeanSquaredDifference)];
+            for (tap, objective) in taps {
+                let (target, source) = (target(decoder, tap), HardPrompts::seeded(5).minimising(objective));
+                // As many as published, and fewer: the decay is over however many there are.
+                for (source, steps) in [(source.clone(), POSITIONS * VOCAB / 4), (source.at_most(10), 10)] {
+                    let label = format!("{case}, {tap}, {steps} steps");
+                    let found = searched(&source, decoder, &target, None);
+                    let replay = Replay { source: &source, decoder, target: &target };
+                    let (points, best) = replay.run(steps, |norm| {
+                        let seen = if norm > 1.0 { &long } else { &short };
+                        seen.set(seen.get() + 1);
+                    });
+                    assert_eq!((found.steps, found.best), (steps, best), "{label}");
+                    // In f64 rounding moves them by less than 1e-12.
+                    let apart = distance(&found.points, &points);
+                    assert!(apart < 1e-9, "{label}: {apart}");
+                }
+            }
+        });
+        // Some gradients are clipped and some are not.
+        assert!(long.get() > 0 && short.get() > 0, "{long:?} {short:?}");
+    }
+
+    #[test]
+    fn as_many_steps_are_taken_as_published_or_as_allowed() {
+        let source = HardPrompts::seeded(1);
+        // 20 tokens of GPT-2, as in the published benchmark.
+        assert_eq!(source.steps(20, 50_257), 251_285);
+        assert_eq!(source.clone().at_most(500).steps(20, 50_257), 500);
+        assert_eq!(source.clone().at_most(500).steps(1, 97), 24);
+        // A draft is made in any case.
+        assert_eq!(source.clone().at_most(0).steps(1, 97), 1);
+        assert_eq!(source.steps(1, 3), 1);
+    }
+
+    #[test]
+    fn a_search_out_of_time_ends_with_the_step_at_hand() {
+        for_each_model(|case, decoder| {
+            let target = target(decoder, Tap::Block(1));
+            let now = Instant::now();
+            let source = HardPrompts::seeded(1).at_most(20);
+            let steps = |source, deadline| searched(source, decoder, &target, deadline).steps;
+            assert_eq!(steps(&source, None), 20, "{case}");
+            assert_eq!(steps(&source, now.checked_add(Duration::from_secs(3600))), 20, "{case}");
+            assert_eq!(steps(&source, Some(now)), 1, "{case}");
+        });
     }
 }
