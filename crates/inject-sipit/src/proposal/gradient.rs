@@ -23,10 +23,12 @@ use crate::InvertError;
 /// | window at the first position | 50 steps | `50 (1 + vocab_size / 25000)` steps |
 /// | windows at the others | 50 steps | 50 steps |
 /// | gradients | clipped to norm 1 | clipped to norm 1 |
-/// | start | a random token, the first candidate (as released) | a random token, the first candidate |
+/// | first candidate | the nearest after a step | the random token itself |
+/// | start | a random token (as released) | a random token |
 /// | size of the first step | 1 (as released) | 1 |
 ///
-/// Where the paper is silent, [`Gradient::printed`] has what the code does.
+/// Where the paper is silent, [`Gradient::printed`] has what the code does. A search that leaves the numbers is over, and what
+/// is left is found otherwise; the code gives up the whole prompt then.
 ///
 /// # Example
 ///
@@ -43,12 +45,12 @@ use crate::InvertError;
 ///
 /// # Source
 ///
-/// As printed: arXiv 2510.15511, Algorithm 3 (the loss, one step for each proposal, candidates by distance to the proxy) with
+/// As printed: arXiv 2510.15511, Algorithm 3 (the loss, a step before each proposal, candidates by distance to the proxy) with
 /// remarks 18 (embeddings in place of tokens) and 19 (plain gradient descent), and appendix E.1 (projection onto the nearest untested
 /// token every 50 proposals, without a gradient through it; from version 4 on, gradients clipped to norm 1). No version says how
 /// the proxy begins, how long a step is, or that its size changes.
 ///
-/// As released: giorgosnikolaou/SIPIT, commit 4f343c83, `src/algorithm/SIPIT.py`, `find_token` (the start, the windows, the clipping,
+/// As released: giorgosnikolaou/SIPIT, read through a fork at commit 4f343c83, `src/algorithm/SIPIT.py`, `find_token` (the start, the windows, the clipping,
 /// the order of step, candidate and projection), `src/algorithm/base.py`, `setup_optimzer_scheduler` (`LinearLR`, made once for each
 /// token and not again after a projection), `src/utils/model.py` (`mse_loss`), and the default of `--step-size`.
 #[derive(Clone, Debug)]
@@ -61,6 +63,8 @@ pub struct Gradient {
     /// So many tokens lengthen the first position's window by another, if any do.
     lengthening: Option<usize>,
     most_steps: Option<usize>,
+    /// What a search does when it is asked first.
+    begin: Stage,
     /// One for each prefix a candidate was asked for at this position.
     searches: Vec<Search>,
 }
@@ -114,6 +118,7 @@ impl Gradient {
             snapping: 1,
             lengthening: None,
             most_steps: None,
+            begin: Stage::Step,
             searches: Vec::new(),
         }
     }
@@ -124,6 +129,7 @@ impl Gradient {
             objective: Objective::MeanSquaredDifference,
             decay: Decay::Once,
             lengthening: Some(25_000),
+            begin: Stage::Begin,
             ..Gradient::printed(seed)
         }
     }
@@ -177,7 +183,7 @@ impl Gradient {
             rows,
             steps: 0,
             window: Self::WINDOW * (1 + longer),
-            progress: Stage::Begin,
+            progress: self.begin,
         });
         Ok(self.searches.len() - 1)
     }
