@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 /// What one stage cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
 pub struct StageCost {
-    /// Candidates whose states were compared with the one given.
+    /// Candidates whose states were compared with the one given: the tests that the paper counts.
     pub candidates: usize,
     /// States computed up to the tap. More than the candidates where a draft went on behind a wrong token.
     pub states: usize,
@@ -18,8 +18,15 @@ pub struct StageCost {
     pub testing_seconds: f64,
 }
 
-/// What an inversion cost: `draft` for the passes over drafted prompts, one stage for each source of proposals, `scan` for
-/// the scan of the vocabulary.
+/// What an inversion cost. The stages are
+///
+/// - `draft`: the passes over drafted prompts,
+/// - one for each source of proposals, by its name: choosing the candidates, and testing them,
+/// - `scan`: the scan of the vocabulary, the certificate's too,
+/// - `prefix`: the keys and values of settled tokens, where no draft had computed them,
+/// - `noise`: candidates computed once more, in other shapes, to see how far two computations of them lie apart.
+///
+/// What a source computes to choose by, such as the pass that a prior reads its logits from, is time spent on choosing and no state.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 #[serde(transparent)]
 pub struct Cost {
@@ -30,8 +37,13 @@ impl StageCost {
     /// Counts a batch of candidates, each of them one state.
     pub(crate) fn add_batch(&mut self, candidates: usize, seconds: f64) {
         self.candidates += candidates;
-        self.states += candidates;
-        self.batches += 1.0;
+        self.add_states(candidates, 1.0, seconds);
+    }
+
+    /// Counts states that were computed, and in how many batches.
+    pub(crate) fn add_states(&mut self, states: usize, batches: f64, seconds: f64) {
+        self.states += states;
+        self.batches += batches;
         self.testing_seconds += seconds;
     }
 }

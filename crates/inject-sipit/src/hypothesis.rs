@@ -1,8 +1,10 @@
 //! A prompt as far as it is recovered, and what is known of the prompts that were given up.
 
+use std::time::Instant;
+
 use inject_collisions::{Decoder, Logits, PrefixCache, TokenBatch};
 
-use crate::{InvertError, Position, RuledOut, TargetStates, Verdict};
+use crate::{Cost, InvertError, Position, RuledOut, TargetStates, Verdict};
 
 /// One way to read the states so far.
 #[derive(Clone, Debug)]
@@ -32,19 +34,22 @@ impl Hypothesis {
         self.strain
     }
 
-    /// The cache of all tokens so far; those it lacks are computed now.
+    /// The cache of all tokens so far; those it lacks are computed now, and counted.
     pub(crate) fn cache(
         &mut self,
         decoder: &Decoder,
         target: &TargetStates,
+        cost: &mut Cost,
     ) -> Result<&mut PrefixCache, InvertError> {
         let ids = self.ids();
         let cache = self.cache_as_is(decoder, target)?;
         if cache.len() > ids.len() {
             cache.truncate(ids.len());
         } else if cache.len() < ids.len() {
-            let missing = TokenBatch::new(&[&ids[cache.len()..]])?;
-            decoder.extend(cache, &missing, &[], Logits::None)?;
+            let start = Instant::now();
+            let missing = &ids[cache.len()..];
+            decoder.extend(cache, &TokenBatch::new(&[missing])?, &[], Logits::None)?;
+            cost.stage("prefix").add_states(missing.len(), 1.0, start.elapsed().as_secs_f64());
         }
         Ok(cache)
     }

@@ -24,7 +24,7 @@ impl Inverter<'_> {
     /// Tests the whole vocabulary at every settled position, and sharpens or withdraws its verdict. The token is never
     /// changed here: all later positions rest on it. When the time is up, the positions not reached keep their verdicts.
     pub(super) fn certify(&self, hypothesis: &mut Hypothesis, run: &mut Run<'_>) -> Result<(), InvertError> {
-        let whole = hypothesis.cache(self.decoder, run.target)?.clone();
+        let whole = hypothesis.cache(self.decoder, run.target, &mut run.cost)?.clone();
         for at in 0..hypothesis.len() {
             let position = &hypothesis.positions[at];
             if matches!(position.verdict, Verdict::Failed | Verdict::Open) {

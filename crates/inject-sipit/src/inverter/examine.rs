@@ -1,5 +1,7 @@
 //! A closer look at a candidate that comes near without fitting: how much its own computation is off.
 
+use std::time::Instant;
+
 use inject_collisions::{Logits, TokenBatch, distance};
 
 use super::{
@@ -24,9 +26,12 @@ impl Inverter<'_> {
             return Ok(());
         }
         trial.examined = Some(nearest.id);
-        let cache = trial.hypothesis.cache(self.decoder, run.target)?;
+        let cache = trial.hypothesis.cache(self.decoder, run.target, &mut run.cost)?;
+        let start = Instant::now();
         let alone = candidate_states(self.decoder, cache, &[nearest.id], self.tap)?;
-        let together = self.in_one_pass(&trial.hypothesis.ids(), nearest.id, run.target.positions())?;
+        let positions = run.target.positions();
+        let together = self.in_one_pass(&trial.hypothesis.ids(), nearest.id, positions)?;
+        run.cost.stage("noise").add_states(1 + positions, 2.0, start.elapsed().as_secs_f64());
         // What was seen of one candidate is noise of this position: the floor never becomes narrower again.
         trial.seen = distance(&alone, beside).max(distance(&together, beside)).max(trial.seen);
         trial.yardstick = self.yardstick(run, at, trial.seen);
@@ -96,6 +101,10 @@ mod tests {
                 widened += usize::from(twins && position.noise_floor > own);
             }
             assert!(widened > 0, "{inversion:?}");
+            // A look at a candidate takes its state alone, and a pass over the prompt.
+            let looks = inversion.cost.stages()["noise"];
+            assert!(looks.batches >= 2.0 * widened as f64, "{inversion:?}");
+            assert_eq!(2 * looks.states, looks.batches as usize * (1 + prompt.len()));
         }
     }
 }

@@ -119,10 +119,7 @@ impl Inverter<'_> {
             let draft = std::mem::take(&mut job.draft);
             let states = &states[job.hypothesis.len() * d_model..][..draft.len() * d_model];
             self.take_over(&mut job.hypothesis, &draft, states, &[], &mut job.run);
-            let stage = job.run.cost.stage("draft");
-            stage.states += ids.len();
-            stage.batches += share;
-            stage.testing_seconds += seconds;
+            job.run.cost.stage("draft").add_states(ids.len(), share, seconds);
             job.spent += Duration::from_secs_f64(seconds);
             self.report(&job.run, Phase::Recover, job.hypothesis.len(), job.run.tested.len());
         }

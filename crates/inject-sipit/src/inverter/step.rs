@@ -101,7 +101,7 @@ impl Inverter<'_> {
         policy: &mut Policy,
     ) -> Result<(), InvertError> {
         let prefix = trial.hypothesis.ids();
-        let cache = trial.hypothesis.cache(self.decoder, run.target)?;
+        let cache = trial.hypothesis.cache(self.decoder, run.target, &mut run.cost)?;
         let place = Place {
             decoder: self.decoder,
             vocabulary: &self.vocabulary,

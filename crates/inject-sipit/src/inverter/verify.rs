@@ -50,10 +50,8 @@ impl Inverter<'_> {
         let beside: Vec<Beside<'_>> =
             beside.map(|(&alternative, state)| Beside { alternative, state }).collect();
         self.take_over(hypothesis, ids, &states, &beside, run);
-        let stage = run.cost.stage("draft");
-        stage.states += computed + alternatives.len();
-        stage.batches += 1.0;
-        stage.testing_seconds += start.elapsed().as_secs_f64();
+        let seconds = start.elapsed().as_secs_f64();
+        run.cost.stage("draft").add_states(computed + alternatives.len(), 1.0, seconds);
         self.report(run, Phase::Recover, hypothesis.len(), run.tested.len());
         Ok(())
     }

@@ -94,6 +94,27 @@ fn wrong_tokens_in_a_draft_are_repaired_and_counted() {
     }
 }
 
+#[test]
+fn keys_and_values_that_no_draft_computed_are_counted_too() {
+    for device in inject_devices::compiled() {
+        for case in FAMILIES {
+            let decoder = model(case, &device).decoder;
+            for tap in [Tap::Embedding, Tap::Block(decoder.config().n_layers())] {
+                let target = target(&decoder, &PROMPT, tap);
+                let inversion = invert(&decoder, &target, &mut Policy::new(), Settings::default()).unwrap();
+                assert_eq!(inversion.token_ids(), PROMPT, "{case}, {tap}");
+                // Behind every token but the last another one is sought.
+                let (prefix, behind) = (stage(&inversion, "prefix"), PROMPT.len() - 1);
+                assert_eq!((prefix.states, prefix.batches), (behind, behind as f64), "{case}, {tap}");
+                assert_eq!(prefix.candidates, 0, "{case}, {tap}");
+                let states = stage(&inversion, "scan").states + behind;
+                let passes = states as f64 / PROMPT.len() as f64;
+                assert_eq!(inversion.cost.forward_passes(PROMPT.len()), passes, "{case}, {tap}");
+            }
+        }
+    }
+}
+
 /// A draft that is wrong at some positions, with two alternatives for each of them: the true token and another.
 struct Doubtful {
     wrong: Vec<usize>,
