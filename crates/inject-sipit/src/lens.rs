@@ -21,6 +21,7 @@ mod error;
 mod file;
 mod fit;
 mod nearness;
+mod passes;
 mod score;
 
 use self::boxes::Boxes;

@@ -10,6 +10,7 @@ use crate::{
     lens::{
         Codebook, First, Kind, Lens, LensAbout, PriorMap,
         fit::{Fitted, columns, gather},
+        passes::{Reading, SHORTLIST},
         score::{Evidence, Prior, Shortlist, best_of, logits},
     },
     token_rows::Wanted,
@@ -25,17 +26,8 @@ const WEIGHTS: [f64; 3] = [0.1, 0.2, 0.4];
 /// Held-out positions looked at, at most.
 const MOST_HELD_OUT: usize = 600;
 
-/// Tokens of each position's shortlist that are looked at.
-const SHORTLIST: usize = 16;
-
-/// What the choice is made for: a prompt of this length,
-const PROMPT: f64 = 64.0;
-
-/// of which each wrong token costs this share of a forward pass: part of another draft.
-const MISS: f64 = 0.5;
-
-/// A token that is not even on the shortlist costs so many more: other sources search for it.
-const UNLISTED: f64 = 2.0;
+/// What the choice is made for: a prompt of this length.
+const PROMPT: usize = 64;
 
 /// One tap's held-out text.
 pub(super) struct Trial<'a> {
@@ -111,13 +103,11 @@ impl Trial<'_> {
         Ok(Lens { about, later, prior, first })
     }
 
-    /// Forward passes beyond the one that verifies, for a prompt drafted so.
+    /// Forward passes that a prompt drafted so takes.
     fn cost(&self, rank: usize, with_prior: bool, held_out: &[Sample], lists: &[Shortlist]) -> f64 {
-        let config = self.vocabulary.decoder().config();
-        let width = rank + if with_prior { config.d_model } else { 0 };
-        let draft = 2.0 * (width * config.vocab_size) as f64;
-        let [wrong, unlisted] = [1, SHORTLIST].map(|count| 1.0 - within(held_out, lists, count));
-        draft / config.flops_per_token(self.tap).max(1.0) + PROMPT * (wrong * MISS + unlisted * UNLISTED)
+        let [top_1, top_16] = [1, SHORTLIST].map(|count| within(held_out, lists, count));
+        let reading = Reading { rank, with_prior, top_1, top_16 };
+        reading.passes(self.vocabulary.decoder().config(), self.tap, PROMPT)
     }
 }
 
