@@ -22,7 +22,7 @@ const UNCALIBRATED: f64 = 64.0;
 /// searched.
 const SURVEY: usize = 2048;
 
-/// Costs of a token up to the head, in costs of one up to the tap, from which on the prior is asked only where it is needed.
+/// Costs of a token up to the head, in costs of one up to the tap, from which on the prior is asked only where cheaper sources fail.
 const FAR: f64 = 4.0;
 
 impl Choice {
@@ -42,6 +42,7 @@ impl Choice {
             config.flops_per_token(Tap::FinalNorm) + 2.0 * (config.d_model * config.vocab_size) as f64;
         let needs_model = tap < Tap::Block(config.n_layers());
         let prior = if needs_model { to_head / to_tap } else { 0.0 };
+        let far = prior > FAR;
         let searching = UNCALIBRATED + prior;
         // On average the token is found half-way through the vocabulary.
         let scanning = config.vocab_size as f64 / 2.0;
@@ -59,7 +60,7 @@ impl Choice {
         let expected = Prior::up_to(1).beginning_with(bos);
         match lens {
             Some(lens) if drafting <= searching.min(scanning) => Choice {
-                policy: drafted(config.vocab_size, &lens, &expected),
+                policy: drafted(config.vocab_size, &lens, &expected, far),
                 reason: format!("{with_lens}; {search}; {scan}"),
             },
             _ if scanning <= searching => Choice {
@@ -67,7 +68,7 @@ impl Choice {
                 reason: format!("{scan} forward passes; {with_lens}; {search}"),
             },
             _ => {
-                let asked = if prior > FAR { Asked::WhereMemoryFails } else { Asked::AtOnce };
+                let asked = if far { Asked::WhereMemoryFails } else { Asked::AtOnce };
                 let secant = Secant::up_to(config.vocab_size).surveying(SURVEY).expecting(expected, asked);
                 Choice {
                     policy: Policy::new().then(secant),
@@ -80,21 +81,20 @@ impl Choice {
 
 /// Drafts by the lens, and repairs. What the lens has not among its first is in most cases among the first hundred of either the lens or
 /// the prior, and far back in the other; so both are asked for more in turn. Or it is a token that none of them knows behind such a
-/// prefix: tested candidates point to it, among the lens's points or among embeddings, to the end of the vocabulary.
-fn drafted(vocab_size: usize, lens: &Arc<Lens>, expected: &Prior) -> Policy {
+/// prefix: tested candidates point to it, among the lens's points or among embeddings, to the end of the vocabulary. `far` is whether the
+/// prior costs so much that those are asked before it.
+fn drafted(vocab_size: usize, lens: &Arc<Lens>, expected: &Prior, far: bool) -> Policy {
     let deep = (vocab_size / 6).min(8192);
     let in_context = |limit: usize| LensInContext::new(lens.clone(), limit);
     let drafts = LensProposals::new(lens.clone());
     let lens = |limit: usize| drafts.clone().up_to(limit);
     let prior = |limit: usize| expected.clone().limited_to(limit);
-    Policy::new()
-        .then(lens(24))
-        .then(Repeated::up_to(8))
-        .then(prior(32))
-        .then(in_context(256))
-        .then(lens(64))
-        .then(prior(64))
-        .then(lens(256))
+    let first = Policy::new().then(lens(24)).then(Repeated::up_to(8));
+    let second = match far {
+        true => first.then(in_context(512)).then(lens(256)).then(prior(64)),
+        false => first.then(prior(32)).then(in_context(256)).then(lens(64)).then(prior(64)).then(lens(256)),
+    };
+    second
         .then(Secant::up_to(192))
         .then(prior(deep / 32))
         .then(in_context(2048))
