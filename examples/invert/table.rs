@@ -50,7 +50,8 @@ fn line(row: &Row, model: &Model) -> String {
     let verdict = match &row.verdict {
         Verdict::Certain => "certain".to_owned(),
         Verdict::Verified => "verified".to_owned(),
-        Verdict::Ambiguous { candidates } => format!("1 of {}", candidates.len()),
+        Verdict::Ambiguous { candidates, more: false } => format!("1 of {}", candidates.len()),
+        Verdict::Ambiguous { candidates, more: true } => format!("1 of > {}", candidates.len()),
         Verdict::Failed => "failed".to_owned(),
         Verdict::Open => "open".to_owned(),
     };

@@ -20,8 +20,10 @@ pub enum Verdict {
     Verified,
     /// Several candidates lie within the noise floor, and no later position tells them apart. The best is kept.
     Ambiguous {
-        /// Those known, nearest first.
+        /// Those known, nearest first; 16 at most, and the one kept if it is not among them.
         candidates: Vec<Ranked>,
+        /// Whether more are known than these.
+        more: bool,
     },
     /// No candidate of the whole vocabulary lies within the noise floor: these are not states of this model at this tap, or
     /// an earlier position is wrong. The nearest is kept.

@@ -213,7 +213,6 @@ impl<'a> Inverter<'a> {
         let mut beam = vec![first];
         while beam[0].len() < run.target.positions() {
             if let [only] = beam.as_mut_slice()
-                && self.settings.rivals == 0
                 && self.draft(only, run, policy)?
             {
                 continue;
@@ -265,11 +264,21 @@ impl<'a> Inverter<'a> {
         }
     }
 
-    /// Whether another pass over a draft may be worth its cost.
+    /// Whether a draft may be taken at its word at all: not where others are to be tested beside each token before it counts, nor where the
+    /// bound on the noise is the user's, who may have set it so wide that several tokens fit, and asks for all that do.
+    fn drafts(&self) -> bool {
+        let users = self.settings.acceptance != Acceptance::default();
+        self.settings.rivals == 0 && !(users && self.settings.scan == Scan::Whole)
+    }
+
+    /// Whether another pass over a draft may be worth its cost. Where several tokens fitted a position, it is open for no more drafts.
     fn may_draft(&self, run: &Run<'_>) -> bool {
         /// Candidates tested at one position by drafts, after which they are tested in batches.
         const MOST: usize = 64;
-        run.tested.len() < MOST && !self.out_of_budget(run, run.tested.len())
+        self.drafts()
+            && run.tested.len() < MOST
+            && run.tested.fitting().is_empty()
+            && !self.out_of_budget(run, run.tested.len())
     }
 
     /// A draft that begins with a token not tested yet, up to its end or its first id beyond the vocabulary.

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use inject_collisions::Ranked;
+
 use super::{Inverter, Phase, Run, step::candidate_states, verify::other};
 use crate::{InvertError, Position, Tested, Verdict, hypothesis::Hypothesis};
 
@@ -60,14 +62,22 @@ impl Inverter<'_> {
             }
             let position = &mut hypothesis.positions[at];
             let own = yardstick.floor(wanted);
-            let (floor, fitting) = match position.noise_floor > own {
+            let (floor, fitting, more) = match position.noise_floor > own {
                 // A position that was accepted after its own noise was measured keeps that wider floor.
-                true => (position.noise_floor, tested.ranking().within(position.noise_floor)),
-                false => (own, tested.fitting()),
+                true => {
+                    let within = tested.ranking().within(position.noise_floor);
+                    // Where all that are kept lie within it, others may too.
+                    let all = within.len() == tested.ranking().kept().len() && within.len() < tested.len();
+                    (position.noise_floor, within, all)
+                }
+                false => (own, tested.fitting(), tested.more_fit()),
             };
-            let fitting = fitting.to_vec();
+            let mut fitting = fitting.to_vec();
             let distance =
                 fitting.iter().find(|ranked| ranked.id == kept).map_or(position.distance, |r| r.distance);
+            if more && fitting.iter().all(|ranked| ranked.id != kept) {
+                fitting.push(Ranked { id: kept, distance });
+            }
             position.distance = distance;
             position.noise_floor = floor;
             position.candidates_tested = tested.len();
@@ -75,7 +85,7 @@ impl Inverter<'_> {
             position.margin = position.runner_up.map(|runner_up| runner_up.distance - distance);
             position.verdict = match fitting.iter().all(|ranked| ranked.id == kept) {
                 true => Verdict::Verified,
-                false => Verdict::Ambiguous { candidates: fitting },
+                false => Verdict::Ambiguous { candidates: fitting, more },
             };
             sharpen(position);
         }

@@ -89,7 +89,9 @@ mod tests {
             let mut widened = 0;
             for (position, token) in inversion.positions.iter().zip(&prompt) {
                 let named: Vec<u32> = match &position.verdict {
-                    Verdict::Ambiguous { candidates } => candidates.iter().map(|ranked| ranked.id).collect(),
+                    Verdict::Ambiguous { candidates, .. } => {
+                        candidates.iter().map(|ranked| ranked.id).collect()
+                    }
                     verdict => {
                         assert_eq!(*verdict, Verdict::Verified, "{position:?}");
                         vec![position.token_id]

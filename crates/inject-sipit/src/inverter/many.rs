@@ -69,7 +69,7 @@ impl Inverter<'_> {
         let may_draft = |job: &mut Job<'_>| {
             job.go_on();
             let open = job.hypothesis.len() < job.run.target.positions();
-            open && self.may_draft(&job.run) && self.settings.rivals == 0
+            open && self.may_draft(&job.run)
         };
         loop {
             let mut drafting: Vec<&mut Job<'_>> =

@@ -174,14 +174,18 @@ impl Inverter<'_> {
                 let nearest =
                     trial.tested.ranking().nearest().map_or(f64::INFINITY, |ranked| ranked.distance);
                 let evidence = match trial.spent {
-                    true => Evidence::NothingFits { nearest, candidates_tested: trial.tested.len() },
+                    true => Evidence::NothingFits {
+                        nearest,
+                        candidates_tested: trial.tested.len(),
+                        whole_from: trial.hypothesis.whole_from(self.decoder.config().vocab_size),
+                    },
                     false => Evidence::NotTested,
                 };
                 run.graveyard.bury(trial.hypothesis.ids(), evidence);
                 continue;
             }
             if trial.tested.more_fit() {
-                // Nobody follows those, so nothing found behind the others speaks for one of them.
+                // Nobody follows those, so nothing found behind the others speaks against an earlier token.
                 run.graveyard.bury(trial.hypothesis.ids(), Evidence::NoRoom);
             }
             let floor = trial.yardstick.floor(wanted);
@@ -189,7 +193,7 @@ impl Inverter<'_> {
                 let mut child = trial.hypothesis.clone();
                 let verdict = match fitting {
                     [_] => Verdict::Verified,
-                    _ => Verdict::Ambiguous { candidates: fitting.to_vec() },
+                    _ => Verdict::Ambiguous { candidates: fitting.to_vec(), more: trial.tested.more_fit() },
                 };
                 child.push(position(&trial, at, candidate, floor, verdict));
                 children.push(child);

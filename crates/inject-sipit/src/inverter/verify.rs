@@ -56,8 +56,8 @@ impl Inverter<'_> {
         Ok(())
     }
 
-    /// Compares the states of a draft, one by one, up to the first that does not fit, and there those of its alternatives. What is
-    /// behind it tells only where the tokens are likely right.
+    /// Compares the states of a draft and of its alternatives, place by place, up to the first at which the drafted token is not the
+    /// one that fits. What is behind it tells only where the tokens are likely right.
     pub(super) fn take_over(
         &self,
         hypothesis: &mut Hypothesis,
@@ -77,24 +77,23 @@ impl Inverter<'_> {
             let position = hypothesis.len();
             let wanted = run.target.state(position);
             let yardstick = self.yardstick(run, position, 0.0);
-            let test = |run: &mut Run<'_>, id: u32, state: &[f64]| {
-                let measured = yardstick.measure(state, wanted);
-                run.tested.push(id, state, measured.distance, measured.fits);
-                run.cost.stage("draft").candidates += 1;
-                measured
-            };
-            let measured = test(run, id, state);
-            let taken = match measured.fits {
-                true => Ranked { id, distance: measured.distance },
-                false => {
-                    at_place(place).for_each(|(id, state)| _ = test(run, id, state));
-                    // Several that fit are hypotheses, and followed as such.
-                    let [only] = run.tested.fitting() else { break };
-                    let only = *only;
-                    hypothesis.forget_computed(position);
-                    only
+            for (id, state) in std::iter::once((id, state)).chain(at_place(place)) {
+                // An earlier draft of this position may have held it.
+                if !run.tested.contains(id) {
+                    let measured = yardstick.measure(state, wanted);
+                    run.tested.push(id, state, measured.distance, measured.fits);
+                    run.cost.stage("draft").candidates += 1;
                 }
+            }
+            let only = match run.tested.fitting() {
+                [only] => Some(*only),
+                // Several that fit are hypotheses, and followed as such.
+                _ => None,
             };
+            if only.is_none_or(|only| only.id != id) {
+                hypothesis.forget_computed(position);
+            }
+            let Some(taken) = only else { break };
             let tested = std::mem::replace(&mut run.tested, Tested::new());
             hypothesis.push(Position {
                 position,

@@ -87,7 +87,7 @@ impl Tested {
 
     /// How many tokens were tested.
     pub fn len(&self) -> usize {
-        self.ranking.tested()
+        self.places.len()
     }
 
     /// Whether no token was tested.

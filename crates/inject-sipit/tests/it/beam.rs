@@ -2,12 +2,15 @@
 
 use burn::tensor::Device;
 use inject_sipit::{
-    Acceptance, Decoder, Inversion, InvertError, Place, Policy, Proposer, Scan, Settings, Tap, TargetStates,
-    Verdict, distance, foreign::SourceDtype, norm,
+    Acceptance, Alternative, Decoder, Draft, Inversion, InvertError, Open, Place, Policy, Proposer, Scan,
+    Settings, Tap, TargetStates, Verdict, distance, foreign::SourceDtype, norm,
 };
 use ndarray::Array2;
 
-use crate::small::{FAMILIES, exhaustive, invert, random, target, with_equal_rows};
+use crate::{
+    small::{FAMILIES, exhaustive, invert, random, target, with_equal_rows},
+    sources::Told,
+};
 
 const PROMPT: [u32; 6] = [5, 41, 7, 63, 12, 30];
 
@@ -102,7 +105,7 @@ impl Fork {
 
 /// The tokens an ambiguous position names, in order of their ids.
 fn named(verdict: &Verdict) -> Vec<u32> {
-    let Verdict::Ambiguous { candidates } = verdict else { panic!("{verdict:?}") };
+    let Verdict::Ambiguous { candidates, .. } = verdict else { panic!("{verdict:?}") };
     assert!(candidates.is_sorted_by(|a, b| a.distance <= b.distance), "nearest first: {candidates:?}");
     let mut ids: Vec<u32> = candidates.iter().map(|candidate| candidate.id).collect();
     ids.sort_unstable();
@@ -260,7 +263,7 @@ fn equal_rows_stay_ambiguous_wherever_they_stand_however_wide_the_beam() {
     let prompt = [3, 11, 5, 12, 11, 7, 12, 11];
     let twins = [11, 12];
     for device in inject_devices::compiled() {
-        let decoder = with_equal_rows(11, 12, &device);
+        let decoder = with_equal_rows(11, [12], &device);
         let target = target(&decoder, &prompt, Tap::Block(2));
         // 2^5 prompts have these states.
         for beam in [1, 2, 8, 64] {
@@ -275,6 +278,88 @@ fn equal_rows_stay_ambiguous_wherever_they_stand_however_wide_the_beam() {
                     assert!(position.ruled_out.is_empty(), "{beam}, {scan:?}: {position:?}");
                 }
             }
+        }
+    }
+}
+
+/// Drafts one token for a position and two beside it, and the true prompt otherwise.
+struct Torn {
+    prompt: Vec<u32>,
+    at: usize,
+    drafted: u32,
+    beside: [u32; 2],
+}
+
+impl Proposer for Torn {
+    fn name(&self) -> &'static str {
+        "torn"
+    }
+
+    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
+        let begin = open.prefix.len();
+        let mut ids = self.prompt[begin..].to_vec();
+        let Some(place) = self.at.checked_sub(begin) else { return Ok(Some(ids.into())) };
+        ids[place] = self.drafted;
+        let alternatives = self.beside.map(|id| Alternative { place, id }).to_vec();
+        Ok(Some(Draft { ids, alternatives }))
+    }
+
+    fn propose(&mut self, _: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+        Ok(Vec::new())
+    }
+}
+
+#[test]
+fn what_fits_beside_a_draft_is_followed_whichever_token_was_drafted() {
+    let (prompt, at) = (vec![3, 41, 5, 12, 30, 7, 63, 9], 3);
+    let twins = [11, 12];
+    for device in inject_devices::compiled() {
+        let decoder = with_equal_rows(11, [12], &device);
+        for tap in [Tap::Embedding, Tap::Block(1), Tap::Block(2)] {
+            let target = target(&decoder, &prompt, tap);
+            // Neither, the nearer or the farther of the two is drafted; and one that was tested before is offered again.
+            for (drafted, beside) in [(50, twins), (11, [12, 50]), (12, [11, 50]), (50, [12, 11])] {
+                let label = format!("{tap}, {drafted} and {beside:?}");
+                let torn = Torn { prompt: prompt.clone(), at, drafted, beside };
+                let mut policy = Policy::new().then(torn);
+                let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
+                assert!(inversion.first_failure().is_none(), "{label}: {inversion:?}");
+                for (position, &token) in inversion.positions.iter().zip(&prompt) {
+                    if position.position == at {
+                        assert_eq!(named(&position.verdict), twins, "{label}");
+                        assert_eq!(position.candidates_tested, 3, "{label}");
+                    } else {
+                        assert_eq!(
+                            (&position.verdict, position.token_id),
+                            (&Verdict::Verified, token),
+                            "{label}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_list_that_does_not_hold_all_that_fit_says_so_and_holds_the_token_kept() {
+    let prompt = [3, 41, 60, 7];
+    for device in inject_devices::compiled() {
+        // Twenty-two tokens with one embedding, the last of which is drafted.
+        let decoder = with_equal_rows(39, 40..=60, &device);
+        let target = target(&decoder, &prompt, Tap::Block(2));
+        let whole = Settings { scan: Scan::Whole, ..Settings::default() };
+        let rivals = Settings { rivals: VOCAB - 1, ..Settings::default() };
+        for settings in [whole, rivals] {
+            let mut policy = Policy::new().then(Told::one(&target, &prompt));
+            let inversion = invert(&decoder, &target, &mut policy, settings).unwrap();
+            let position = &inversion.positions[2];
+            let Verdict::Ambiguous { candidates, more: true } = &position.verdict else {
+                panic!("{position:?}")
+            };
+            assert!(candidates.len() >= 16, "{position:?}");
+            assert!(candidates.iter().any(|candidate| candidate.id == position.token_id), "{position:?}");
+            assert!(candidates.iter().all(|candidate| (39..=60).contains(&candidate.id)), "{position:?}");
         }
     }
 }

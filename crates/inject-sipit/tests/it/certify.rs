@@ -148,7 +148,7 @@ fn a_position_is_certain_just_where_its_margin_exceeds_twice_the_floor() {
 #[test]
 fn a_certificate_withdraws_what_a_draft_took_too_soon() {
     for device in inject_devices::compiled() {
-        let decoder = with_equal_rows(11, 12, &device);
+        let decoder = with_equal_rows(11, [12], &device);
         let prompt = [3, 11, 5, 12];
         let target = target(&decoder, &prompt, Tap::Block(2));
         let told = || Policy::new().then(Told::one(&target, &prompt));
@@ -158,7 +158,7 @@ fn a_certificate_withdraws_what_a_draft_took_too_soon() {
         let inversion = invert(&decoder, &target, &mut told(), whole()).unwrap();
         assert_eq!(inversion.token_ids(), prompt);
         for position in &inversion.positions {
-            let Verdict::Ambiguous { candidates } = &position.verdict else {
+            let Verdict::Ambiguous { candidates, .. } = &position.verdict else {
                 assert_eq!((position.position % 2, &position.verdict), (0, &Verdict::Certain));
                 continue;
             };

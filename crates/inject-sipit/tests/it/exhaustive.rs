@@ -53,11 +53,11 @@ fn every_tap_of_every_family_inverts_beyond_windows_and_rotary_switches() {
 #[test]
 fn two_equal_embedding_rows_are_ambiguous_and_both_named() {
     for device in inject_devices::compiled() {
-        let twin = with_equal_rows(11, 12, &device);
+        let twin = with_equal_rows(11, [12], &device);
         let prompt = [3, 11, 5];
         let tap = Tap::Block(1);
         let inversion = exhaustive(&twin, &target(&twin, &prompt, tap)).unwrap();
-        let Verdict::Ambiguous { candidates } = &inversion.positions[1].verdict else {
+        let Verdict::Ambiguous { candidates, .. } = &inversion.positions[1].verdict else {
             panic!("{:?}", inversion.positions[1]);
         };
         let ids: Vec<u32> = candidates.iter().map(|candidate| candidate.id).collect();

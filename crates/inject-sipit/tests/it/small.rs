@@ -70,8 +70,8 @@ pub(crate) fn invert(
     Inverter::new(decoder, target.tap(), settings)?.invert(target, policy, &mut |_| ())
 }
 
-/// The small GPT-2 with one row of its embedding copied over another: a model outside the theorems.
-pub(crate) fn with_equal_rows(from: usize, to: usize, device: &Device) -> Decoder {
+/// The small GPT-2 with one row of its embedding copied over others: a model outside the theorems.
+pub(crate) fn with_equal_rows(from: usize, to: impl IntoIterator<Item = usize>, device: &Device) -> Decoder {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures/gpt2");
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(source.join("config.json"), folder.path().join("config.json")).unwrap();
@@ -80,7 +80,9 @@ pub(crate) fn with_equal_rows(from: usize, to: usize, device: &Device) -> Decode
     let info = metadata.info("transformer.wte.weight").unwrap();
     let row = 4 * info.shape[1];
     let begin = 8 + header + info.data_offsets.0;
-    bytes.copy_within(begin + from * row..begin + (from + 1) * row, begin + to * row);
+    for to in to {
+        bytes.copy_within(begin + from * row..begin + (from + 1) * row, begin + to * row);
+    }
     std::fs::write(folder.path().join("model.safetensors"), bytes).unwrap();
     Model::load(Origin::of_folder(folder.path()), Precision::F32, device).unwrap().decoder
 }
