@@ -5,7 +5,7 @@ use std::{ops::Range, path::Path, time::Instant};
 use indicatif::ProgressBar;
 use inject_examples::{Failure, PolicyArgs, note, say};
 use inject_sipit::{
-    Choice, Inversion, InvertProgress, Inverter, Model, Tap, TargetStates,
+    Choice, Inversion, InvertProgress, Inverter, Model, Settings, Tap, TargetStates,
     store::{Positions, StateDtype, Store, TapStates},
 };
 
@@ -38,7 +38,7 @@ struct Record {
 }
 
 pub(super) fn run(options: &Options, folder: &Path) -> Result<(), Failure> {
-    let store = open(options, folder)?;
+    let (store, settings) = (open(options, folder)?, options.policy.settings()?);
     let Some(out) = &options.out else {
         let folder = folder.display();
         return Err(Failure::new(format!("{folder} is a store: give --out FILE.jsonl for its prompts")));
@@ -52,7 +52,7 @@ pub(super) fn run(options: &Options, folder: &Path) -> Result<(), Failure> {
     let job = job(options, &store, states.tap());
     let mut output = Output::open(out, &job, &mut |line| tally.take(line))?;
     if tally.prompts < store.manifest().prompt_count {
-        let mut run = Run { options, store: &store, states, model: &model, output: &mut output };
+        let mut run = Run { options, settings, store: &store, states, model: &model, output: &mut output };
         run.go_on(&mut tally)?;
     }
     say(&if options.json { tally.json()? } else { tally.text() })
@@ -105,6 +105,7 @@ fn job<'a>(options: &'a Options, store: &'a Store, tap: Tap) -> Job<'a> {
 /// One run over a store.
 struct Run<'a> {
     options: &'a Options,
+    settings: Settings,
     store: &'a Store,
     states: &'a TapStates,
     model: &'a Model,
@@ -118,7 +119,7 @@ impl Run<'_> {
         let tap = self.states.tap();
         let mean_len = manifest.token_count / manifest.prompt_count;
         let mut choice = self.options.policy.choose(self.model, tap, mean_len)?;
-        let inverter = Inverter::new(&self.model.decoder, tap, self.options.policy.settings()?)?;
+        let inverter = Inverter::new(&self.model.decoder, tap, self.settings.clone())?;
         let left = self.store.prompts().skip(tally.prompts).map(<[u32]>::len).sum();
         if !self.options.json {
             note(&format!(

@@ -27,10 +27,10 @@ pub struct PolicyArgs {
     #[arg(long)]
     pub certify: bool,
     /// Accept within this fixed L2 distance instead of the noise floor: the paper's rule
-    #[arg(long, value_name = "DISTANCE", conflicts_with = "allclose")]
+    #[arg(long, value_name = "DISTANCE", conflicts_with_all = ["allclose", "noise"])]
     pub epsilon: Option<f64>,
     /// Accept as torch.allclose does, with this rtol and atol: the published code's rule (it uses 1e-5,1e-5)
-    #[arg(long, value_name = "RTOL,ATOL", value_delimiter = ',', num_args = 1)]
+    #[arg(long, value_name = "RTOL,ATOL", value_delimiter = ',', num_args = 1, conflicts_with = "noise")]
     pub allclose: Option<Vec<f64>>,
     /// The L2 norm of noise that was added to every state, at most
     #[arg(long, value_name = "NORM", default_value_t = 0.0)]
@@ -90,8 +90,9 @@ impl PolicyArgs {
     ///
     /// # Errors
     ///
-    /// When `--allclose` has not two numbers, or a time is no time.
+    /// When `--allclose` has not two numbers, a time is no time, or an option would be without effect.
     pub fn settings(&self) -> Result<Settings, Failure> {
+        self.check_effects()?;
         let acceptance = match (self.epsilon, self.allclose.as_deref()) {
             (Some(epsilon), _) => Acceptance::Ball { epsilon },
             (None, Some(&[rtol, atol])) => Acceptance::AllClose { rtol, atol },
@@ -113,6 +114,25 @@ impl PolicyArgs {
             memory_budget: self.memory << 20,
             ..Settings::default()
         })
+    }
+
+    /// Refuses what would be passed over in silence.
+    fn check_effects(&self) -> Result<(), Failure> {
+        let policy = self.policy;
+        let lens = matches!(policy, PolicyKind::Auto | PolicyKind::Lens);
+        let gradient = matches!(policy, PolicyKind::Gradient | PolicyKind::GradientReleased);
+        if self.lens.is_some() && !lens {
+            return Err(Failure::new("--lens serves the policies auto and lens"));
+        }
+        if self.snap != 1 && !gradient {
+            return Err(Failure::new("--snap serves the policies gradient and gradient-released"));
+        }
+        match (self.rivals, self.max_candidates) {
+            (Some(rivals), Some(most)) if rivals >= most => Err(Failure::new(format!(
+                "--rivals {rivals} beside the token itself are more than --max-candidates {most}"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// The policy for prompts of `positions` tokens at `tap`, and why it is this one.

@@ -167,6 +167,16 @@ fn a_store_that_cannot_be_inverted_is_refused() {
     refused(&store, Some(&out), &["--column", "0"], &["--tap", "--column"]);
     refused(&store, Some(&out), &["--tap", "block-2"], &["block-2", "block-1"]);
     refused(dir.path(), Some(&out), &[], &["manifest.json"]);
+    let without_effect = [
+        ("--rivals 9 --max-candidates 9", "--max-candidates 9"),
+        ("--policy prior --lens nowhere", "auto and lens"),
+        ("--snap 4", "gradient"),
+        ("--allclose 1e-5", "RTOL,ATOL"),
+    ];
+    for (options, part) in without_effect {
+        refused(&store, Some(&out), &options.split_whitespace().collect::<Vec<_>>(), &[part]);
+    }
+    assert!(run(&store, Some(&out), &["--epsilon", "1", "--noise", "2"]).unwrap_err().contains("--noise"));
     let file = store.join("tap-block-1.safetensors");
     refused(&file, Some(&out), &[], &["--out is for the prompts of a store"]);
     assert!(!out.exists(), "nothing is written before the store is known to be right");
@@ -197,4 +207,16 @@ fn a_file_of_another_job_is_refused_and_left_as_it_is() {
         refused(&folder, Some(&out), &options, parts);
         assert_eq!(fs::read_to_string(&out).unwrap(), content, "{parts:?}");
     }
+}
+
+#[test]
+fn a_file_that_holds_no_prompt_yet_is_begun_anew_with_other_options() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, out) = (dir.path().join("store"), dir.path().join("out.jsonl"));
+    extract(&folder, 2, Positions::All, StateDtype::F32, None);
+    // Whether a distance makes sense is known only when the inverter is made.
+    refused(&folder, Some(&out), &["--tap", "block-1", "--epsilon=-1"], &["-1"]);
+    assert_eq!(lines(&out).len(), 1, "the file is begun");
+    run(&folder, Some(&out), &["--tap", "block-1"]).unwrap();
+    assert_eq!(lines(&out).len(), 3);
 }

@@ -77,16 +77,16 @@ impl Yardstick {
         position: usize,
         seen: f64,
     ) -> Self {
+        let rounding: Vec<f64> = target.roundings(position).collect();
         let added = match acceptance {
-            Acceptance::Ball { epsilon } => return Yardstick { weights: None, rule: Rule::Within(epsilon) },
-            Acceptance::AllClose { rtol, atol } => {
-                return Yardstick { weights: None, rule: Rule::AllClose { rtol, atol } };
-            }
             Acceptance::NoiseFloor { added } => added,
+            Acceptance::Ball { epsilon } => return Yardstick::fixed(Rule::Within(epsilon), &rounding),
+            Acceptance::AllClose { rtol, atol } => {
+                return Yardstick::fixed(Rule::AllClose { rtol, atol }, &rounding);
+            }
         };
         let state = target.state(position);
         let bound = noise.bound(norm(state), seen) + added;
-        let rounding: Vec<f64> = target.roundings(position).collect();
         let spread = bound / (state.len() as f64).sqrt();
         let scale = |r: &f64| (r * r + spread * spread).sqrt();
         let (quietest, loudest) = rounding
@@ -105,6 +105,18 @@ impl Yardstick {
         Yardstick { weights: Some(weights), rule: Rule::Within(bound + rounded) }
     }
 
+    /// A rule that asks for no noise. Of a coordinate that exceeded its format nothing is known, so it is left out.
+    fn fixed(rule: Rule, rounding: &[f64]) -> Self {
+        let known = |r: &f64| f64::from(u8::from(r.is_finite()));
+        let all = rounding.iter().all(|r| r.is_finite());
+        Yardstick { weights: (!all).then(|| rounding.iter().map(known).collect()), rule }
+    }
+
+    /// Whether anything is known of a coordinate.
+    fn knows(&self, coordinate: usize) -> bool {
+        self.weights.as_ref().is_none_or(|weights| weights[coordinate] > 0.0)
+    }
+
     pub(crate) fn measure(&self, candidate: &[f64], state: &[f64]) -> Measured {
         let distance = match &self.weights {
             None => distance(candidate, state),
@@ -113,7 +125,8 @@ impl Yardstick {
         let fits = match self.rule {
             Rule::Within(floor) => distance <= floor,
             Rule::AllClose { rtol, atol } => {
-                candidate.iter().zip(state).all(|(c, s)| (c - s).abs() <= atol + rtol * s.abs())
+                let close = |(c, s): (&f64, &f64)| (c - s).abs() <= atol + rtol * s.abs();
+                candidate.iter().zip(state).enumerate().all(|(i, pair)| !self.knows(i) || close(pair))
             }
         };
         Measured { distance, fits }
@@ -124,7 +137,8 @@ impl Yardstick {
         match self.rule {
             Rule::Within(floor) => floor,
             Rule::AllClose { rtol, atol } => {
-                state.iter().map(|s| (atol + rtol * s.abs()).powi(2)).sum::<f64>().sqrt()
+                let known = state.iter().enumerate().filter(|(i, _)| self.knows(*i));
+                known.map(|(_, s)| (atol + rtol * s.abs()).powi(2)).sum::<f64>().sqrt()
             }
         }
     }
@@ -172,15 +186,22 @@ mod tests {
         let array = Array2::from_shape_vec((1, 64), states.clone()).unwrap();
         let target = TargetStates::new(array, Tap::Block(1), SourceDtype::F16).unwrap();
         let state = target.state(0);
-        let noise = NoiseModel::exactly(1e-9);
-        let yardstick = Yardstick::new(Acceptance::default(), &noise, &target, 0, 0.0);
-        let floor = yardstick.floor(state);
-        assert!(floor > 0.0 && floor < 0.01, "{floor}");
         states[0] = 82_000.0;
-        assert!(yardstick.measure(&states, state).fits);
-        states[9] += 0.1;
-        let other = yardstick.measure(&states, state);
-        assert!(!other.fits && (other.distance - 0.1).abs() < 1e-12, "{other:?}");
+        let mut others = states.clone();
+        others[9] += 0.1;
+        let rules = [
+            Acceptance::default(),
+            Acceptance::Ball { epsilon: 0.01 },
+            Acceptance::AllClose { rtol: 1e-4, atol: 1e-3 },
+        ];
+        for rule in rules {
+            let yardstick = Yardstick::new(rule, &NoiseModel::exactly(1e-9), &target, 0, 0.0);
+            let floor = yardstick.floor(state);
+            assert!(floor > 0.0 && floor <= 0.01, "{rule:?}: {floor}");
+            assert!(yardstick.measure(&states, state).fits, "{rule:?}");
+            let other = yardstick.measure(&others, state);
+            assert!(!other.fits && (other.distance - 0.1).abs() < 1e-12, "{rule:?}: {other:?}");
+        }
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use inject_collisions::{Decoder, Tap};
 
-use crate::{Asked, Lens, LensInContext, LensProposals, Policy, Prior, Repeated, Secant};
+use crate::{
+    Asked, Lens, LensInContext, LensProposals, Policy, Prior, Repeated, Secant, lens::flop_of_candidate,
+};
 
 /// A policy, and why it was chosen.
 #[derive(Debug)]
@@ -37,7 +39,7 @@ impl Choice {
         bos: Option<u32>,
     ) -> Self {
         let config = decoder.config();
-        let to_tap = config.flops_per_token(tap).max(1.0);
+        let to_tap = flop_of_candidate(config, tap);
         let to_head =
             config.flops_per_token(Tap::FinalNorm) + 2.0 * (config.d_model * config.vocab_size) as f64;
         let needs_model = tap < Tap::Block(config.n_layers());

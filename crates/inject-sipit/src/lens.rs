@@ -25,10 +25,13 @@ mod passes;
 mod score;
 
 use self::boxes::Boxes;
-pub(crate) use self::score::{Evidence, Shortlist};
 pub use self::{
     build::{FirstPosition, LensBuilder, LensCost, LensProgress},
     error::LensError,
+};
+pub(crate) use self::{
+    passes::flop_of_candidate,
+    score::{Evidence, Shortlist},
 };
 use std::sync::{Arc, OnceLock};
 

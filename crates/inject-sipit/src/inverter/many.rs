@@ -15,6 +15,8 @@ struct Job<'a> {
     hypothesis: Hypothesis,
     run: Run<'a>,
     draft: Vec<u32>,
+    /// Whether common passes settle much of it.
+    together: bool,
     /// The time it took up to now, its part of common passes included.
     spent: Duration,
 }
@@ -29,7 +31,8 @@ impl Job<'_> {
 
 impl Inverter<'_> {
     /// Recovers many prompts: their drafts are verified in common forward passes, within the memory budget; what those leave
-    /// open is repaired prompt by prompt. The results are those of [`Inverter::invert`], but for rounding in the distances.
+    /// open is repaired prompt by prompt. The tokens are those of [`Inverter::invert`]. What is tested on the way to them may differ, as
+    /// common passes hold no alternatives, and distances by rounding.
     ///
     /// # Errors
     ///
@@ -50,7 +53,13 @@ impl Inverter<'_> {
                 .iter()
                 .map(|&prompt| {
                     let run = self.begin(&targets[prompt], prompt, &report)?;
-                    Ok(Job { hypothesis: Hypothesis::new(), run, draft: Vec::new(), spent: Duration::ZERO })
+                    Ok(Job {
+                        hypothesis: Hypothesis::new(),
+                        run,
+                        draft: Vec::new(),
+                        together: true,
+                        spent: Duration::ZERO,
+                    })
                 })
                 .collect::<Result<Vec<_>, InvertError>>()?;
             self.draft_together(&mut jobs, policy)?;
@@ -62,14 +71,14 @@ impl Inverter<'_> {
         Ok(inversions.into_iter().map(|inversion| inversion.expect("every prompt is in one batch")).collect())
     }
 
-    /// Rounds of one draft for every open prompt and one forward pass over all of them, while that settles anything.
+    /// Rounds of one draft for every open prompt and one forward pass over all of them, while that settles much.
     fn draft_together(&self, jobs: &mut [Job<'_>], policy: &mut Policy) -> Result<(), InvertError> {
         /// Fewer prompts than this are better off each with its own cache.
         const FEWEST: usize = 2;
         let may_draft = |job: &mut Job<'_>| {
             job.go_on();
             let open = job.hypothesis.len() < job.run.target.positions();
-            open && self.may_draft(&job.run)
+            open && job.together && self.may_draft(&job.run)
         };
         loop {
             let mut drafting: Vec<&mut Job<'_>> =
@@ -118,7 +127,11 @@ impl Inverter<'_> {
         for ((job, states), ids) in jobs.iter_mut().zip(states.chunks(row_len)).zip(&prompts) {
             let draft = std::mem::take(&mut job.draft);
             let states = &states[job.hypothesis.len() * d_model..][..draft.len() * d_model];
+            let begin = job.hypothesis.len();
             self.take_over(&mut job.hypothesis, &draft, states, &[], &mut job.run);
+            // A common pass begins anew with the first token. A prompt of which it settles less than half of what is open is better
+            // off with a cache of its own.
+            job.together = 2 * (job.hypothesis.len() - begin) >= job.run.target.positions() - begin;
             job.run.cost.stage("draft").add_states(ids.len(), share, seconds);
             job.spent += Duration::from_secs_f64(seconds);
             self.report(&job.run, Phase::Recover, job.hypothesis.len(), job.run.tested.len());

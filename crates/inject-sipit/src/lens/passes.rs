@@ -25,12 +25,21 @@ pub(super) struct Reading {
     pub(super) top_16: f64,
 }
 
+/// What reading back and comparing one coordinate of a state takes, in floating-point operations of a matrix product: some
+/// nanoseconds. It counts where nothing else is computed, at the embedding.
+const COMPARING: f64 = 100.0;
+
+/// Floating-point operations of one candidate: up to the tap, and comparing its state.
+pub(crate) fn flop_of_candidate(config: &DecoderConfig, tap: Tap) -> f64 {
+    config.flops_per_token(tap) + COMPARING * config.d_model as f64
+}
+
 impl Reading {
     /// Forward passes to `tap` that a prompt of so many positions is expected to take: one over the draft, the products with all tokens, and
     /// the repairs.
     pub(super) fn passes(&self, config: &DecoderConfig, tap: Tap, positions: usize) -> f64 {
         let width = self.rank + if self.with_prior { config.d_model } else { 0 };
-        let products = 2.0 * (width * config.vocab_size) as f64 / config.flops_per_token(tap).max(1.0);
+        let products = 2.0 * (width * config.vocab_size) as f64 / flop_of_candidate(config, tap);
         let repairs = MISS * (1.0 - self.top_1) + UNLISTED * (1.0 - self.top_16);
         1.0 + products + positions as f64 * repairs
     }
@@ -56,6 +65,7 @@ mod tests {
 
     use inject_collisions::{Model, Origin, Precision};
 
+    use super::*;
     use crate::{Choice, FirstPosition, LensBuilder};
 
     #[test]
@@ -64,7 +74,7 @@ mod tests {
         let device = inject_devices::compiled().remove(0);
         let model = Model::load(Origin::of_folder(&fixture), Precision::F32, &device).unwrap();
         let (decoder, config) = (&model.decoder, model.decoder.config());
-        let tap = super::Tap::Block(2);
+        let tap = Tap::Block(2);
         let text = (0..24).map(|i| (0..16).map(|p| (i * 31 + p * p * 7 + p) % 97).collect()).collect();
         let first = FirstPosition::Any;
         let builder = LensBuilder { taps: vec![tap], prefixes: vec![vec![5, 6]], text, first };
@@ -79,7 +89,7 @@ mod tests {
         let (one_pass, chosen) = after(1.0, 1.0);
         assert!(chosen.policy.to_string().starts_with("lens"), "{chosen:?}");
         let width = built.about.rank + if built.prior.is_some() { config.d_model } else { 0 };
-        let products = 2.0 * (width * 97) as f64 / config.flops_per_token(tap);
+        let products = 2.0 * (width * 97) as f64 / flop_of_candidate(config, tap);
         assert!((one_pass - (1.0 + products)).abs() < 1e-12, "{one_pass}");
         // Half of 64 wrong, each half a pass; a quarter to be searched for, each two passes.
         let (repaired, _) = after(0.5, 0.75);

@@ -2,13 +2,14 @@
 
 mod belief;
 mod in_context;
+mod known;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use inject_collisions::Alternative;
 
-use self::belief::Shortlists;
 pub use self::in_context::LensInContext;
+use self::{belief::Shortlists, known::Known};
 use super::{Open, Place, Proposer, growing};
 use crate::{
     Draft, InvertError, Lens, TargetStates, Vocabulary,
@@ -26,8 +27,7 @@ use crate::{
 pub struct LensProposals {
     lens: Arc<Lens>,
     limit: usize,
-    /// Those of the prompt at hand.
-    known: Arc<Mutex<Option<Arc<Shortlists>>>>,
+    known: Arc<Mutex<Known>>,
     /// The long list of one position of a prompt.
     deep: Option<((u64, usize, Evidence), Shortlist)>,
 }
@@ -75,14 +75,14 @@ impl LensProposals {
         target: &TargetStates,
     ) -> Result<Arc<Shortlists>, InvertError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = known.as_ref().filter(|known| known.target == target.id()) {
-            return Ok(known.clone());
+        if let Some(known) = known.of(target.id()) {
+            return Ok(known);
         }
         self.lens.check(vocabulary.decoder(), target)?;
         let (all, evidence) = (0..target.positions(), self.lens.evidence());
         let wanted = Wanted { count: SHORT, within: WITHIN };
         let of_kind = self.lens.shortlists(vocabulary, target, all, wanted, evidence)?;
-        Ok(known.insert(Arc::new(Shortlists { target: target.id(), of_kind })).clone())
+        Ok(known.remember(Shortlists { target: target.id(), of_kind }))
     }
 }
 

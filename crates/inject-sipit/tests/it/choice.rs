@@ -11,7 +11,7 @@ use crate::small::{invert, of_vocabulary, target};
 const SMALL: usize = 97;
 const LARGE: usize = 4096;
 
-fn lens(decoder: &Decoder, tap: Tap) -> Arc<Lens> {
+pub(crate) fn lens(decoder: &Decoder, tap: Tap) -> Arc<Lens> {
     let vocab_size = decoder.config().vocab_size as u32;
     let prompt = |i: u32| (0..16).map(|p| (i * 31 + p * p * 7 + p) % vocab_size).collect();
     let text = (0..24).map(prompt).collect();

@@ -32,6 +32,10 @@ const UNLISTED: f64 = 0.02;
 const STRANGER: f64 = 1e-4;
 
 impl Shortlists {
+    pub(super) fn positions(&self) -> usize {
+        self.of_kind.first().map_or(0, Vec::len)
+    }
+
     /// How much each kind of evidence is to be trusted, by what it said of the positions already settled. Sums to one.
     pub(super) fn trust(&self, settled: &[u32]) -> Vec<f64> {
         let mut trust = TRUST[..self.of_kind.len()].to_vec();

@@ -1,5 +1,7 @@
 //! What was tested at earlier positions, as one map from states to embeddings.
 
+use std::collections::HashMap;
+
 use burn::tensor::{DType, Tensor, TensorData};
 use inject_collisions::Decoder;
 use nalgebra::{Cholesky, DMatrix, Dyn};
@@ -19,8 +21,8 @@ pub(super) struct Memory {
     states: Vec<f32>,
     /// The position whose tests were taken in last, and how many of them.
     taken: Option<(u64, usize, usize)>,
-    /// The target whose recovered tokens were taken in, and how many of them.
-    settled: Option<(u64, usize)>,
+    /// The targets whose recovered tokens were taken in, and how many of each.
+    settled: HashMap<u64, usize>,
     fit: Option<Fit>,
     expected: Option<Expected>,
     /// How long the next draft is, and where the last one began.
@@ -99,14 +101,14 @@ impl Memory {
 
     /// Takes in the tokens recovered since the last call, with the states given: the best pairs there are.
     pub(super) fn settle(&mut self, target: &TargetStates, prefix: &[u32]) {
-        let known = match self.settled {
-            Some((id, known)) if id == target.id() && known <= prefix.len() => known,
-            _ => 0,
-        };
+        if self.ids.len() >= MOST {
+            return;
+        }
+        let known = self.settled.insert(target.id(), prefix.len()).filter(|&known| known <= prefix.len());
+        let known = known.unwrap_or(0);
         for (position, &id) in prefix.iter().enumerate().skip(known) {
             self.push(id, target.state(position));
         }
-        self.settled = Some((target.id(), prefix.len()));
     }
 
     fn push(&mut self, id: u32, state: &[f64]) {
