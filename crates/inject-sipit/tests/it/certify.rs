@@ -230,14 +230,19 @@ fn when_the_time_is_up_what_is_verified_stays_verified() {
     for device in inject_devices::compiled() {
         let decoder = model("llama", &device).decoder;
         let target = target(&decoder, &PROMPT, Tap::Block(2));
-        let budget = Budget { time: Some(Duration::from_millis(20)), ..Budget::default() };
-        // Room for one candidate a batch, and a report that takes longer than the budget.
-        let settings = Settings { budget, memory_budget: 1, ..whole() };
+        let told = || Policy::new().then(Told::one(&target, &PROMPT));
+        // Room for one candidate a batch, ample time to recover the prompt, and a report that takes longer than that.
+        let one_by_one = Settings { memory_budget: 1, ..Settings::default() };
+        let start = Instant::now();
+        invert(&decoder, &target, &mut told(), one_by_one.clone()).unwrap();
+        let ample = Duration::from_millis(20) + 4 * start.elapsed();
+        let budget = Budget { time: Some(ample), ..Budget::default() };
+        let settings = Settings { budget, scan: Scan::Whole, ..one_by_one };
         let inverter = Inverter::new(&decoder, target.tap(), settings).unwrap();
-        let mut policy = Policy::new().then(Told::one(&target, &PROMPT));
+        let mut policy = told();
         let mut slow = |progress: InvertProgress| {
             if progress.phase == Phase::Certify {
-                std::thread::sleep(Duration::from_millis(25));
+                std::thread::sleep(ample + Duration::from_millis(5));
             }
         };
         let inversion = inverter.invert(&target, &mut policy, &mut slow).unwrap();
