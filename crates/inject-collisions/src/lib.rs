@@ -25,7 +25,8 @@
 //! - [`CoarseRows`]: products of a few points with many rows, in as few digits as their order needs.
 //! - [`Ranking`]: the nearest candidates, their margin, and how many were tested.
 //!
-//! Everything of `inject-states` is re-exported, so that one dependency is enough.
+//! Everything of `inject-states`, and so of `inject-models`, is re-exported, `burn` included. Beside this crate only `burn` need be a
+//! dependency, to switch on a backend.
 
 mod below;
 mod closest;

@@ -9,8 +9,7 @@ pub struct StageCost {
     pub candidates: usize,
     /// States computed up to the tap. More than the candidates where a draft went on behind a wrong token.
     pub states: usize,
-    /// Batches in which those states were computed. Of a pass over `n` prompts together each has the `n`th part, so the parts of all
-    /// prompts add up to the passes made.
+    /// Batches computed. A pass shared by `n` prompts counts as `1/n` for each, so the sum over prompts is the number of passes.
     pub batches: f64,
     /// Seconds spent on choosing candidates.
     pub choosing_seconds: f64,

@@ -62,7 +62,7 @@ pub enum InvertError {
         /// The bound.
         found: f64,
     },
-    /// The whole vocabulary is to be tested, and no more than a part of it.
+    /// `Scan::Whole` was combined with a candidate budget smaller than the vocabulary.
     #[error(
         "at most {found} candidates at each position, and a scan of the whole vocabulary of {vocab_size}: expected one or the other"
     )]

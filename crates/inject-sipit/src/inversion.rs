@@ -11,9 +11,8 @@ pub enum Verdict {
     /// The whole vocabulary was tested, one candidate lies within the noise floor, and the margin exceeds twice the floor: by
     /// Theorem 3.2 no noise within the floor can have hidden another token.
     ///
-    /// That holds behind the tokens recovered before it, as all candidates are computed behind those. Where they are certain too,
-    /// from the first position on, the prompt so far is the only one that fits; behind one that is merely verified, ambiguous or failed,
-    /// this token is certain if that one is right.
+    /// This is conditional on the earlier tokens, since candidates are computed after them. If every earlier position is certain too, no
+    /// other prompt so far fits; behind one that is merely verified, ambiguous or failed, this token is certain if that one is right.
     Certain,
     /// A candidate lies within the noise floor and no other is known to. The rest of the vocabulary was not tested, or the
     /// margin does not exceed twice the floor.
@@ -68,7 +67,8 @@ pub struct Position {
     pub noise_floor: f64,
     /// How many candidates were tested at this position.
     pub candidates_tested: usize,
-    /// What proposed the token: `draft`, a source of proposals, or `scan`.
+    /// What proposed the token: `draft`, the name of a source, `scan`, or `none` where nothing was tested because the position was not
+    /// reached.
     pub found_by: &'static str,
     /// Tokens that fitted too, until a later position excluded them.
     pub ruled_out: Vec<RuledOut>,

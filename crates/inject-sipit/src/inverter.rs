@@ -102,12 +102,13 @@ impl<'a> Inverter<'a> {
     /// The length of the sequence on which noise is measured.
     const NOISE_POSITIONS: usize = 16;
 
-    /// Makes ready to invert states at `tap`: measures the noise of the model there.
+    /// Prepares inversion at `tap`, and measures the model's noise there (one forward pass of 16 tokens and batches of 64 candidates).
+    /// Make one inverter for a model and tap.
     ///
     /// # Errors
     ///
-    /// [`InvertError`] for a tap the model does not have, an acceptance rule that no number satisfies, or a whole scan of so many candidates at
-    /// most.
+    /// [`InvertError`] for a tap the model does not have; [`InvertError::Tolerance`]: an acceptance rule with a bound that is negative or
+    /// not finite; [`InvertError::NoWholeScan`]: [`Scan::Whole`] with a candidate budget below the vocabulary.
     pub fn new(decoder: &'a Decoder, tap: Tap, settings: Settings) -> Result<Self, InvertError> {
         check_acceptance(settings.acceptance)?;
         let vocab_size = decoder.config().vocab_size;

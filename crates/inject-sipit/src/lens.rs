@@ -8,10 +8,12 @@
 //! score(v) = -1/2 (h - m - A h' - C[v])' S^-1 (h - m - A h' - C[v])   +   logit(v | B h') / w
 //! ```
 //!
-//! for the state `h` at a position and `h'` at the one before. Whitened by `S` and rotated onto the axes along which tokens
-//! differ most, a few dozen coordinates carry it, so one product `[positions, k] x [k, vocab_size]` drafts a whole prompt. The
-//! second term is the model's own next-token prior, read from the previous state by a linear map to the final norm; it is kept
-//! at the taps where it pays.
+//! for the state `h` at a position and `h'` at the one before. This is neither the logit lens nor the tuned lens: those predict the
+//! next token, this reads the token at the position. Ours; no published source.
+//!
+//! Whitened by `S` and rotated onto the axes along which tokens differ most, a few dozen coordinates carry it, so one product
+//! `[positions, k] x [k, vocab_size]` drafts a whole prompt. The second term is the model's own next-token prior, read from the
+//! previous state by a linear map to the final norm; it is kept at the taps where it pays.
 //!
 //! Where a prompt begins, there is no context, and the state is known exactly for each token: a table of its own.
 

@@ -26,13 +26,19 @@
 //!
 //! - [`TargetStates`]: what is to be inverted, and in which number format it was stored.
 //! - [`Inverter`] and [`Settings`]: drafts, verifies, repairs, certifies.
-//! - [`Policy`] and [`Proposer`]: where candidates and [`Draft`]s come from. [`Prior`], [`Lens`], [`Secant`], [`Repeated`], [`RandomOrder`];
-//!   published ones, to compare with: [`Gradient`], [`HardPrompts`].
+//! - [`Policy`], or [`Choice::auto`], which makes one: where candidates and [`Draft`]s come from.
+//! - [`Proposer`]: one source of them, asked with [`Open`] and [`Place`]. Ours: [`LensProposals`], [`LensInContext`], [`Prior`],
+//!   [`Secant`], [`Repeated`], [`RandomOrder`]; published ones, to compare with: [`Gradient`], [`HardPrompts`].
+//! - [`LensBuilder`] and [`Lens`]: what drafts a whole prompt from its states at once.
 //! - [`Acceptance`] and [`NoiseModel`]: when a candidate counts as the token.
 //! - [`Inversion`], [`Position`], [`Verdict`], [`Cost`]: what was found, and what it took.
 //! - [`studies`]: those of `inject-collisions`, those that recover prompts, and, behind the feature `training`, those that train.
 //!
-//! Everything of `inject-collisions`, and so of the crates below it, is re-exported: one dependency is enough.
+//! Everything of `inject-collisions`, and so of the crates below it, is re-exported, `burn` included. Beside this crate only `burn` need be
+//! a dependency, to switch on a backend.
+//!
+//! Features: `hub` (default) compiles the client for the Hugging Face Hub; `parquet` reads prompts from .parquet files; `training` adds
+//! the studies that train.
 
 mod acceptance;
 mod auto;

@@ -36,9 +36,42 @@ pub use self::{
 };
 use crate::{Draft, InvertError, TargetStates, Vocabulary, noise::spread};
 
-/// A source of candidates.
+/// A source of candidates. Implement it to try your own; a wrong source costs time, never correctness.
 ///
-/// Sources are asked in the order in which a [`Policy`](crate::Policy) names them, at every position the drafts leave open.
+/// Sources are asked in the order in which a [`Policy`](crate::Policy) names them.
+///
+/// [`Proposer::propose`] is called again and again at one position with a growing `place.tested`, until a candidate fits and the
+/// asked-for number of rivals is tested. Ids outside the vocabulary, repeated and already tested ones are dropped. If nothing is left,
+/// the next source of the policy is asked, then the scan. The prefix may change between calls (several hypotheses), so key any memory by
+/// `place.prefix`.
+///
+/// [`Proposer::draft`] is asked first, while one hypothesis stands and [`Settings::rivals`](crate::Settings::rivals) is 0; the first
+/// source that returns `Some` wins. (No draft is asked for either where the whole vocabulary is scanned by an
+/// [`Acceptance`](crate::Acceptance) that is not the default.) A draft whose first token is already tested at the first open position is
+/// thrown away. After 64 candidates tested there no draft is asked for.
+///
+/// # Example
+///
+/// ```
+/// use inject_sipit::{InvertError, Place, Policy, Proposer};
+///
+/// /// The ids that differ from the last token's in the lowest bits.
+/// struct NearIds;
+///
+/// impl Proposer for NearIds {
+///     fn name(&self) -> &'static str {
+///         "near-ids"
+///     }
+///
+///     fn propose(&mut self, place: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+///         let last = place.prefix.last().copied().unwrap_or(0);
+///         let ids = (0..place.vocab_size() as u32).map(|step| last ^ step);
+///         Ok(ids.filter(|&id| !place.tested.contains(id)).take(64).collect())
+///     }
+/// }
+///
+/// assert_eq!(Policy::new().then(NearIds).to_string(), "near-ids, scan");
+/// ```
 pub trait Proposer: Send {
     /// What the source is called in reports.
     fn name(&self) -> &'static str;
@@ -71,7 +104,7 @@ pub struct Open<'a> {
     pub vocabulary: &'a Vocabulary<'a>,
     /// The states to invert.
     pub target: &'a TargetStates,
-    /// The tokens before the first open position.
+    /// The token ids before the first open position.
     pub prefix: &'a [u32],
     /// What passes over drafts showed of the open positions.
     pub provisional: &'a Provisional,
@@ -89,7 +122,7 @@ pub struct Provisional {
 }
 
 impl Provisional {
-    /// The tokens computed at a position, nearest first.
+    /// The tokens computed at a position, nearest first, with distances as in [`Position::distance`](crate::Position::distance).
     pub fn at(&self, position: usize) -> &[Ranked] {
         self.positions.get(&position).map_or(&[], Vec::as_slice)
     }
@@ -127,7 +160,7 @@ pub struct Place<'a> {
     pub vocabulary: &'a Vocabulary<'a>,
     /// The states to invert.
     pub target: &'a TargetStates,
-    /// The tokens before the position.
+    /// The token ids before the position.
     pub prefix: &'a [u32],
     /// Keys and values of the prefix, as deep as the tap.
     pub cache: &'a PrefixCache,

@@ -16,8 +16,8 @@ pub struct Settings {
     /// Candidates tested at each position beside one that fits, before it is accepted. With states as they were computed
     /// none are needed; under noise near the margin a wrong token may fit as well, and the rivals show it.
     pub rivals: usize,
-    /// How many hypotheses are kept while a position is ambiguous; 1 keeps the nearest only. Behind one prefix at most 16 tokens are
-    /// followed, whatever the beam.
+    /// How many hypotheses are kept while a position is ambiguous, each with its own cache; 1 keeps the nearest only. Behind one prefix at
+    /// most 16 tokens are followed, whatever the beam.
     pub beam: usize,
     /// What happens where no candidate fits.
     pub on_failure: OnFailure,

@@ -8,7 +8,7 @@ use ndarray::{Array2, ArrayView2};
 
 use crate::InvertError;
 
-/// The states of one prompt at one tap, position by position: what somebody has, who wants the prompt.
+/// The states of one prompt at one tap, position by position: the input of an inversion.
 #[derive(Clone, Debug)]
 pub struct TargetStates {
     states: Array2<f64>,
@@ -87,7 +87,7 @@ impl TargetStates {
         self.tap
     }
 
-    /// The states, shape `[positions, d_model]`.
+    /// The states, shape `[positions, d_model]`. An f16 infinity comes back as +-65,520, the least magnitude that f16 rounds to infinity.
     pub fn states(&self) -> ArrayView2<'_, f64> {
         self.states.view()
     }

@@ -28,8 +28,8 @@
 //! - [`Disturbance`]: states as they may leak, rounded ([`StateFormat`]), with noise, with gaps.
 //! - [`SplitMix`]: random numbers for whatever draws lots, the same on every platform.
 //!
-//! Everything of `inject-models` is re-exported, so that one dependency is enough. Features: `hub` (default) as there;
-//! `parquet` reads prompts from .parquet files.
+//! Everything of `inject-models` is re-exported, `burn` included. Beside this crate only `burn` need be a dependency, to switch on a
+//! backend. Features: `hub` (default) and `training` as there; `parquet` reads prompts from .parquet files.
 
 pub mod foreign;
 pub mod prompts;

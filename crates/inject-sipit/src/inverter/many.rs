@@ -34,6 +34,31 @@ impl Inverter<'_> {
     /// open is repaired prompt by prompt. The tokens are those of [`Inverter::invert`]. What is tested on the way to them may differ, as
     /// common passes hold no alternatives, and distances by rounding.
     ///
+    /// # Example
+    ///
+    /// Every prompt of a store that holds all positions:
+    ///
+    /// ```no_run
+    /// use burn::tensor::Device;
+    /// use inject_sipit::{Choice, Inverter, Model, Origin, Precision, Settings, Tap, TargetStates, store::Store};
+    ///
+    /// let model = Model::load(Origin::of_folder("smollm2-135m".as_ref()), Precision::F32, &Device::flex())?;
+    /// let store = Store::open("states")?;
+    /// let states = store.tap(Tap::Block(7))?;
+    /// let target = |prompt: usize| {
+    ///     let rows = states.rows_to_array(store.rows_of(prompt));
+    ///     TargetStates::new(rows.mapv(f64::from), states.tap(), states.dtype().into())
+    /// };
+    /// let targets = (0..store.manifest().prompt_count).map(target).collect::<Result<Vec<_>, _>>()?;
+    ///
+    /// let inverter = Inverter::new(&model.decoder, states.tap(), Settings::default())?;
+    /// let mut choice = Choice::auto(&model.decoder, states.tap(), targets[0].positions(), None, None);
+    /// for inversion in inverter.invert_many(&targets, &mut choice.policy, &mut |_| ())? {
+    ///     println!("{}", inversion.text(model.tokenizer()?)?.text);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Inverter::invert`]. Nothing is computed before all states are checked.

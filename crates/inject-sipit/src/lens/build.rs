@@ -54,10 +54,13 @@ pub enum FirstPosition {
 pub struct LensBuilder {
     /// The taps wanted. All of them come from the same passes.
     pub taps: Vec<Tap>,
-    /// Beginnings of ordinary prompts, behind each of which every token's state is computed. They should be of different kinds,
-    /// some ending inside a word: what counts is the mean over the places in which a token may stand.
+    /// Beginnings of ordinary prompts as token ids, behind each of which every token's state is computed. They should be of different
+    /// kinds, some ending inside a word: what counts is the mean over the places in which a token may stand. Four of up to 12 tokens, two
+    /// ending inside a word, is what the `lens` program uses.
     pub prefixes: Vec<Vec<u32>>,
-    /// Ordinary prompts. A tenth is held out to choose the lens's size.
+    /// Prompts as token ids, 600 to 2,000 of 64 tokens; at least 256 positions beyond first ones. The last tenth of the positions is held
+    /// out to choose the lens's size, so put ordinary text last and, before it, some prompts of random tokens: without them a lens is worse
+    /// on random prompts in deep layers.
     pub text: Vec<Vec<u32>>,
     /// What prompts begin with.
     pub first: FirstPosition,
@@ -146,7 +149,8 @@ impl LensBuilder {
         LensCost { candidates, text, flop, bytes }
     }
 
-    /// Makes the lenses, in the order of their taps.
+    /// Makes one lens for each distinct tap, sorted by depth, which need not be the order of `taps`. `weight_hash` is
+    /// [`Model::weight_hash`](inject_collisions::Model::weight_hash); it is stored, and [`Lens::load`] compares it.
     ///
     /// # Errors
     ///

@@ -37,6 +37,10 @@ impl Lens {
     /// The `count` most likely tokens at every position, best first, each with its score in nats: what a lens alone makes of
     /// states, at the cost of one matrix product. Nothing is verified.
     ///
+    /// # Shapes
+    ///
+    /// `target`: `[positions, d_model]`. The result has a list for each position, of `count` pairs of token id and score at most.
+    ///
     /// # Errors
     ///
     /// [`InvertError::Lens`] when the lens was made for another tap, or for a model of another size.

@@ -27,8 +27,8 @@ use crate::InvertError;
 /// | start | a random token (as released) | a random token |
 /// | size of the first step | 1 (as released) | 1 |
 ///
-/// Where the paper is silent, [`Gradient::printed`] has what the code does. A search that leaves the numbers is over, and what
-/// is left is found otherwise; the code gives up the whole prompt then.
+/// Where the paper is silent, [`Gradient::printed`] has what the code does. A search that reaches NaN or
+/// infinity stops and the next source or the scan takes over; the released code abandons the whole prompt.
 ///
 /// # Example
 ///
@@ -50,7 +50,7 @@ use crate::InvertError;
 /// token every 50 proposals, without a gradient through it; from version 4 on, gradients clipped to norm 1). No version says how
 /// the proxy begins, how long a step is, or that its size changes.
 ///
-/// As released: giorgosnikolaou/SIPIT, read through a fork at commit 4f343c83, `src/algorithm/SIPIT.py`, `find_token` (the start, the windows, the clipping,
+/// As released: giorgosnikolaou/SIPIT, commit 4f343c83, `src/algorithm/SIPIT.py`, `find_token` (the start, the windows, the clipping,
 /// the order of step, candidate and projection), `src/algorithm/base.py`, `setup_optimzer_scheduler` (`LinearLR`, made once for each
 /// token and not again after a projection), `src/utils/model.py` (`mse_loss`), and the default of `--step-size`.
 #[derive(Clone, Debug)]
@@ -100,7 +100,7 @@ enum Stage {
     Begin,
     /// Take a step first.
     Step,
-    /// Nothing more: the descent left the numbers.
+    /// Nothing more: the descent reached NaN or infinity.
     Diverged,
 }
 

@@ -33,7 +33,7 @@ use crate::{Draft, InvertError, read};
 /// unprojected points. The loss on states and the number of steps are the adaptation of arXiv 2510.15511 (the
 /// baseline of its inversion benchmark). The start at random tokens, a first step of size 1, clipping of the
 /// whole gradient to norm 1, a decay to a hundredth and the tolerance of a match are those of its code,
-/// giorgosnikolaou/SIPIT, read through a fork at commit 4f343c83.
+/// giorgosnikolaou/SIPIT, commit 4f343c83.
 ///
 /// That code (`src/algorithm/HardPrompts.py`) is not PEZ, and this is not that code:
 ///

@@ -22,7 +22,7 @@ use crate::{
 /// A draft goes on behind tokens that may be wrong: what a pass shows there, of the tokens drafted and of the alternatives beside
 /// them, makes the next draft better at many positions at once.
 ///
-/// A prompt is read once for a source and its clones, so that one may stand at two places of a policy, with another limit each.
+/// Clones share one cache, so the same source can appear several times in a policy with different limits.
 #[derive(Clone, Debug)]
 pub struct LensProposals {
     lens: Arc<Lens>,

@@ -16,7 +16,7 @@ use crate::{InvertError, noise::spread, read, widened};
 /// At the first position the token that prompts begin with is expected, if there is one; else what the model expects behind any
 /// token at all, on average.
 ///
-/// A source and its clones go through the model together, so that one may stand at several places of a policy, with another limit each.
+/// Clones share one cache, so the same source can appear several times in a policy with different limits.
 #[derive(Clone, Debug)]
 pub struct Prior {
     limit: usize,

@@ -45,8 +45,8 @@ pub struct Secant {
 pub enum Asked {
     /// At every position, before anything is tested.
     AtOnce,
-    /// Where the few tokens that earlier positions make expect were tested in vain: where the way to the head is much longer than the way
-    /// to the tap, memory is cheaper.
+    /// Only after the tokens predicted from earlier positions have failed. Cheaper when the tap is shallow, because a prior needs a full
+    /// pass to the head.
     WhereMemoryFails,
 }
 

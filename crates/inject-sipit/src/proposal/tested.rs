@@ -110,7 +110,11 @@ impl Tested {
         self.more_fit
     }
 
-    /// The states of the first 2048 candidates, in the order of testing.
+    /// The first 2048 candidates and their states, in the order of testing.
+    ///
+    /// # Shapes
+    ///
+    /// Each state: `[d_model]`, f64.
     pub fn sample(&self) -> &[(u32, Vec<f64>)] {
         &self.sample
     }
