@@ -1,6 +1,9 @@
 //! The certificate: exact margins, and no more certainty than they allow.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use burn::tensor::Device;
 use inject_sipit::{
