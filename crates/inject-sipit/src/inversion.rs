@@ -67,8 +67,7 @@ pub struct Position {
     pub noise_floor: f64,
     /// How many candidates were tested at this position.
     pub candidates_tested: usize,
-    /// What proposed the token: `draft`, the name of a source, `scan`, or `none` where nothing was tested because the position was not
-    /// reached.
+    /// What proposed the token: `draft`, the name of a source, `scan`, or `none` where nothing was tested.
     pub found_by: &'static str,
     /// Tokens that fitted too, until a later position excluded them.
     pub ruled_out: Vec<RuledOut>,

@@ -20,11 +20,14 @@ use crate::{
 
 /// Recovers prompts from their states at one tap of one model.
 ///
-/// Whatever the [`Policy`] proposes is computed and compared; what it does not propose is scanned. So every position at which
-/// some token fits is recovered. While one hypothesis stands, that takes at most `vocab_size` tests a position, `positions *
-/// vocab_size` in all. Where several tokens fit a position, each is followed behind its own prefix, up to [`Settings::beam`] of them, and
-/// every one of those may take as many tests. A certificate ([`Scan::Whole`]) tests those positions again that were not
-/// tested whole.
+/// Whatever the [`Policy`] proposes is computed and compared; what it does not propose is scanned. So a prompt at each of whose
+/// positions one token alone fits, as noise below half the margin ensures, is recovered whatever the policy, within `vocab_size` tests a
+/// position, `positions * vocab_size` in all.
+///
+/// Where several tokens are seen to fit a position, each is followed behind its own prefix, up to [`Settings::beam`] of them, and
+/// every one of those may take as many tests. Under noise so strong that a wrong token fits too, it may be the only one seen before it
+/// is accepted, and then the prompt fails later on: [`Settings::rivals`] makes that rarer, and [`Scan::Whole`] sees all that fit. A
+/// certificate ([`Scan::Whole`]) tests those positions again that were not tested whole.
 ///
 /// # Example
 ///

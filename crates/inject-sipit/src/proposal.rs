@@ -1,7 +1,8 @@
 //! Where candidates come from.
 //!
 //! A source of proposals may be wrong in any way it likes: only the exact forward pass verifies, and what no source proposes
-//! is found by scanning the rest of the vocabulary. A source decides how fast a prompt is found, never which.
+//! is found by scanning the rest of the vocabulary. Where one token alone fits each position, a source decides how fast a prompt is
+//! found, never which.
 
 mod combination;
 mod descent;

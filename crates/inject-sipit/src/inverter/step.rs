@@ -240,9 +240,9 @@ fn position(trial: &Trial, at: usize, taken: crate::Ranked, noise_floor: f64, ve
 }
 
 impl Trial {
-    /// Who proposed a tested token.
+    /// Who proposed a tested token; nobody one that was not tested.
     fn found_by(&self, id: u32) -> &'static str {
-        let Some(place) = self.tested.place(id) else { return "scan" };
+        let Some(place) = self.tested.place(id) else { return "none" };
         let mut end = 0;
         for &(source, count) in &self.proposed {
             end += count;
