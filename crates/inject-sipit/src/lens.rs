@@ -80,6 +80,21 @@ pub struct LensAbout {
     pub sharpness: f64,
 }
 
+impl LensAbout {
+    /// A figure that no lens has, and its name.
+    fn out_of_range(&self) -> Option<(&'static str, f64)> {
+        let share = |share: f64| (0.0..=1.0).contains(&share);
+        let factor = |factor: f64| factor > 0.0 && factor.is_finite();
+        [
+            ("held_out_top_1", self.held_out_top_1, share(self.held_out_top_1)),
+            ("held_out_top_16", self.held_out_top_16, share(self.held_out_top_16)),
+            ("sharpness", self.sharpness, factor(self.sharpness)),
+        ]
+        .into_iter()
+        .find_map(|(name, found, right)| (!right).then_some((name, found)))
+    }
+}
+
 /// Tokens as points of a low-dimensional space in which distance is evidence: the nearer the point of a state, the larger its product
 /// with the token's less half the square of that.
 #[derive(Clone, Debug)]

@@ -68,6 +68,9 @@ impl Lens {
             safetensors::SafeTensorError::IoError(source) => LensError::File { path: fresh.clone(), source },
             other => malformed(&fresh, other.to_string()),
         })?;
+        // Under the lens's own name only what is whole, even if the machine stops.
+        let synced = File::open(&fresh).and_then(|file| file.sync_all());
+        synced.map_err(|source| LensError::File { path: fresh.clone(), source })?;
         std::fs::rename(&fresh, &path).map_err(|source| LensError::File { path: path.clone(), source })?;
         Ok(path)
     }
@@ -92,6 +95,9 @@ impl Lens {
         if about.weight_hash != weight_hash {
             let (found, expected) = (about.weight_hash, weight_hash.to_owned());
             return Err(LensError::OtherWeights { found, expected }.into());
+        }
+        if let Some((name, found)) = about.out_of_range() {
+            return Err(reader.wrong(format!("{name} is {found}")).into());
         }
         let (d, v) = (about.d_model, about.vocab_size);
         let prior = match reader.metadata.get("prior.weight") {

@@ -309,6 +309,16 @@ fn a_damaged_prior_of_a_lens_is_refused() {
             changed(&|contents| drop(contents.metadata.insert("prior.weight".into(), weight.into())));
         written.assert_malformed(refused, &format!("prior.weight is {weight}"));
     }
+    for (name, found) in
+        [("held_out_top_1", 1.5), ("held_out_top_16", -0.1), ("sharpness", 0.0), ("sharpness", -2.0)]
+    {
+        let refused = changed(&|contents| {
+            let mut about: serde_json::Value = serde_json::from_str(&contents.metadata["about"]).unwrap();
+            about[name] = found.into();
+            contents.metadata.insert("about".to_owned(), about.to_string());
+        });
+        written.assert_malformed(refused, &format!("{name} is {found}"));
+    }
 }
 
 #[test]
