@@ -23,7 +23,8 @@ pub struct StageCost {
 /// - one for each source of proposals, by its name: choosing the candidates, and testing them,
 /// - `scan`: the scan of the vocabulary, the certificate's too,
 /// - `prefix`: the keys and values of settled tokens, where no draft had computed them,
-/// - `noise`: candidates computed once more, in other shapes, to see how far two computations of them lie apart.
+/// - `noise`: candidates computed once more, in other shapes, to see how far two computations of them lie apart; and the whole
+///   measurement of the noise again where a prompt's length changes how the model computes (LongRoPE).
 ///
 /// What a source computes to choose by, such as the pass that a prior reads its logits from, is time spent on choosing and no state.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]

@@ -189,20 +189,24 @@ impl<'a> Inverter<'a> {
     ) -> Result<Run<'r>, InvertError> {
         let config = self.decoder.config();
         let measured = Self::NOISE_POSITIONS.min(config.max_len().unwrap_or(usize::MAX));
+        let (mut cost, start) = (Cost::default(), Instant::now());
         let noise = if config.same_rotary(measured, target.positions()) {
             self.noise
         } else {
-            NoiseModel::measure(self.decoder, self.tap, target.positions())?
+            let noise = NoiseModel::measure(self.decoder, self.tap, target.positions())?;
+            let (states, batches) = NoiseModel::cost_of_measuring(self.decoder, target.positions());
+            cost.stage("noise").add_states(states, batches, start.elapsed().as_secs_f64());
+            noise
         };
         Ok(Run {
             target,
             prompt,
             noise,
-            cost: Cost::default(),
+            cost,
             graveyard: Graveyard::default(),
             provisional: Provisional::default(),
             tested: Tested::new(),
-            start: Instant::now(),
+            start,
             report,
         })
     }

@@ -58,6 +58,14 @@ impl NoiseModel {
         Ok(NoiseModel { relative })
     }
 
+    /// States that [`NoiseModel::measure`] computes, and in how many batches.
+    pub(crate) fn cost_of_measuring(decoder: &Decoder, sequence_len: usize) -> (usize, f64) {
+        let measured = sequence_len.min(Self::POSITIONS);
+        let others = Self::CANDIDATES.min(decoder.config().vocab_size as u32) as usize;
+        // Each is computed among the others, and once more for what follows it.
+        (sequence_len + measured * (others + 2), (1 + 2 * measured) as f64)
+    }
+
     /// The largest distance measured between two computations, as a share of the state's norm.
     pub fn relative(&self) -> f64 {
         self.relative

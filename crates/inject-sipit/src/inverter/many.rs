@@ -78,13 +78,10 @@ impl Inverter<'_> {
                 .iter()
                 .map(|&prompt| {
                     let run = self.begin(&targets[prompt], prompt, &report)?;
-                    Ok(Job {
-                        hypothesis: Hypothesis::new(),
-                        run,
-                        draft: Vec::new(),
-                        together: true,
-                        spent: Duration::ZERO,
-                    })
+                    // Measuring the noise for a prompt of this length is part of its time.
+                    let spent = run.start.elapsed();
+                    let (hypothesis, draft) = (Hypothesis::new(), Vec::new());
+                    Ok(Job { hypothesis, run, draft, together: true, spent })
                 })
                 .collect::<Result<Vec<_>, InvertError>>()?;
             self.draft_together(&mut jobs, policy)?;

@@ -111,8 +111,10 @@ impl Known {
         let forward = decoder.forward(&TokenBatch::new(&prompts)?, &[], Logits::Last)?;
         let mut sums = vec![0.0; vocab_size];
         if let Some(logits) = forward.logits {
-            for logits in read(activation::softmax(logits, 2))?.chunks(vocab_size) {
-                sums.iter_mut().zip(logits).for_each(|(sum, share)| *sum += share);
+            // One by one: all shares together, in f64, would take as much memory again as the logits, twice over.
+            for row in 0..prompts.len() {
+                let shares = read(activation::softmax(logits.clone().narrow(0, row, 1), 2))?;
+                sums.iter_mut().zip(shares).for_each(|(sum, share)| *sum += share);
             }
         }
         // A probability may round to nothing.

@@ -115,6 +115,23 @@ fn keys_and_values_that_no_draft_computed_are_counted_too() {
     }
 }
 
+#[test]
+fn a_length_for_which_noise_is_measured_again_says_what_that_cost() {
+    for device in inject_devices::compiled() {
+        // LongRoPE's other frequencies begin behind 32 positions.
+        let decoder = model("phi4", &device).decoder;
+        for (len, measured) in [(12, 0), (40, 40 + 8 * (1 + 63 + 1))] {
+            let prompt: Vec<u32> = PROMPT.into_iter().cycle().take(len).collect();
+            let target = target(&decoder, &prompt, Tap::Block(2));
+            let mut policy = Policy::new().then(Told::one(&target, &prompt));
+            let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
+            assert_eq!(inversion.token_ids(), prompt);
+            assert_eq!(stage(&inversion, "noise").states, measured, "{len} tokens");
+            assert_eq!(stage(&inversion, "noise").candidates, 0, "{len} tokens");
+        }
+    }
+}
+
 /// A draft that is wrong at some positions, with two alternatives for each of them: the true token and another.
 struct Doubtful {
     wrong: Vec<usize>,
