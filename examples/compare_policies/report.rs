@@ -126,13 +126,14 @@ impl Report {
         let mut csv = File::create(path)?;
         writeln!(
             csv,
-            "model,tap,policy,prompt,kind,tokens,exact,verified,verified_wrongly,right,out_of_budget,seconds,begun,candidates"
+            "model,tap,vocab_size,budget_seconds,policy,prompt,kind,tokens,exact,verified,verified_wrongly,right,\
+             out_of_budget,seconds,begun,candidates"
         )?;
-        let About { model, tap, tokens, .. } = &self.about;
+        let About { model, tap, tokens, vocab_size, budget_seconds, .. } = &self.about;
         for (policy, r) in self.records() {
             writeln!(
                 csv,
-                "{model},{tap},{},{},{},{tokens},{},{},{},{},{},{:.6},{},{}",
+                "{model},{tap},{vocab_size},{budget_seconds},{},{},{},{tokens},{},{},{},{},{},{:.6},{},{}",
                 name(&policy.contender)?,
                 r.prompt,
                 name(&r.kind)?,
