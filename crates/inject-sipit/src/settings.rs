@@ -23,7 +23,8 @@ pub struct Settings {
     pub on_failure: OnFailure,
     /// What may be spent.
     pub budget: Budget,
-    /// Bytes that one batch of candidates or drafts may take.
+    /// Bytes that one batch of candidates or drafts may take. Beside them stand the model, what the sources of proposals keep, and for
+    /// each hypothesis its prefix cache and the states of at most 2,048 candidates in f64.
     pub memory_budget: usize,
     /// What looks through the whole vocabulary for likely tokens. Candidates themselves are always the device's.
     pub arithmetic: Arithmetic,
