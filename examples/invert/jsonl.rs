@@ -85,9 +85,9 @@ impl Output {
                 return if ours { Ok(whole) } else { Err(self.alien()) };
             };
             if number == 1 {
-                if let Err(differs) = self.compare(line, header) {
-                    let empty = reader.fill_buf().map_err(|error| wrong(&self.path, &error))?.is_empty();
-                    return if empty && same_keys(line, header) { Ok(0) } else { Err(differs) };
+                let alone = reader.fill_buf().map_err(|error| wrong(&self.path, &error))?.is_empty();
+                if !self.is_of_job(line, header, alone)? {
+                    return Ok(0);
                 }
             } else {
                 let at =
@@ -99,8 +99,8 @@ impl Output {
         }
     }
 
-    /// Refuses the first line of another job, naming what differs.
-    fn compare(&self, line: &[u8], header: &Header) -> Result<(), Failure> {
+    /// Whether a first line is of this job. That of another is refused, naming what differs, unless it is `alone` in its file.
+    fn is_of_job(&self, line: &[u8], header: &Header, alone: bool) -> Result<bool, Failure> {
         let Ok(found) = serde_json::from_slice::<Header>(line) else { return Err(self.alien()) };
         // Both as they are read back, so that the same number is the same.
         let expected: Header = serde_json::from_str(&serde_json::to_string(header)?)?;
@@ -108,7 +108,10 @@ impl Output {
             return Err(self.alien());
         };
         let differs = expected.keys().chain(found.keys()).find(|&key| found.get(key) != expected.get(key));
-        let Some(key) = differs else { return Ok(()) };
+        let Some(key) = differs else { return Ok(true) };
+        if alone && found.keys().eq(expected.keys()) {
+            return Ok(false);
+        }
         let [found, expected] = [&found, &expected]
             .map(|job| job.get(key).map_or_else(|| "nothing".to_owned(), Value::to_string));
         Err(wrong(
@@ -119,15 +122,6 @@ impl Output {
 
     fn alien(&self) -> Failure {
         wrong(&self.path, &"not a file of recovered prompts: choose another one")
-    }
-}
-
-/// Whether a first line is one of ours, whatever its job.
-fn same_keys(line: &[u8], header: &Header) -> bool {
-    let Ok(found) = serde_json::from_slice::<Header>(line) else { return false };
-    match (&found.job, &header.job) {
-        (Value::Object(found), Value::Object(expected)) => found.keys().eq(expected.keys()),
-        _ => false,
     }
 }
 

@@ -107,9 +107,9 @@ impl Yardstick {
 
     /// A rule that asks for no noise. Of a coordinate that exceeded its format nothing is known, so it is left out.
     fn fixed(rule: Rule, rounding: &[f64]) -> Self {
-        let known = |r: &f64| f64::from(u8::from(r.is_finite()));
-        let all = rounding.iter().all(|r| r.is_finite());
-        Yardstick { weights: (!all).then(|| rounding.iter().map(known).collect()), rule }
+        let weight = |r: &f64| if r.is_finite() { 1.0 } else { 0.0 };
+        let all_known = rounding.iter().all(|r| r.is_finite());
+        Yardstick { weights: (!all_known).then(|| rounding.iter().map(weight).collect()), rule }
     }
 
     /// Whether anything is known of a coordinate.

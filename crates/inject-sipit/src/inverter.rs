@@ -193,10 +193,7 @@ impl<'a> Inverter<'a> {
         let noise = if config.same_rotary(measured, target.positions()) {
             self.noise
         } else {
-            let noise = NoiseModel::measure(self.decoder, self.tap, target.positions())?;
-            let (states, batches) = NoiseModel::cost_of_measuring(self.decoder, target.positions());
-            cost.stage("noise").add_states(states, batches, start.elapsed().as_secs_f64());
-            noise
+            NoiseModel::measure_counting(self.decoder, self.tap, target.positions(), cost.stage("noise"))?
         };
         Ok(Run {
             target,

@@ -1,9 +1,11 @@
 //! How far apart two computations of the same state lie.
 
+use std::time::Instant;
+
 use burn::tensor::DType;
 use inject_collisions::{Decoder, Logits, Tap, TokenBatch, distance, norm};
 
-use crate::{InvertError, read};
+use crate::{InvertError, StageCost, read};
 
 /// The noise of a decoder at one tap.
 ///
@@ -33,6 +35,18 @@ impl NoiseModel {
     ///
     /// [`InvertError`] when the decoder cannot compute at that tap or length.
     pub fn measure(decoder: &Decoder, tap: Tap, sequence_len: usize) -> Result<Self, InvertError> {
+        NoiseModel::measure_counting(decoder, tap, sequence_len, &mut StageCost::default())
+    }
+
+    /// The same, and counts what it computes.
+    pub(crate) fn measure_counting(
+        decoder: &Decoder,
+        tap: Tap,
+        sequence_len: usize,
+        cost: &mut StageCost,
+    ) -> Result<Self, InvertError> {
+        let start = Instant::now();
+        let (mut states_computed, mut batches) = (sequence_len, 1.0);
         let vocab_size = decoder.config().vocab_size as u32;
         let ids: Vec<u32> = spread(vocab_size).take(sequence_len.min(Self::POSITIONS)).collect();
         // The later positions change nothing before them.
@@ -54,16 +68,11 @@ impl NoiseModel {
             let beside = read(states.narrow(0, 0, 1))?;
             relative = relative.max(distance(&beside, together) / norm(together).max(f64::MIN_POSITIVE));
             decoder.extend(&mut cache, &TokenBatch::new(&[[id]])?, &[], Logits::None)?;
+            states_computed += candidates.len() + 1;
+            batches += 2.0;
         }
+        cost.add_states(states_computed, batches, start.elapsed().as_secs_f64());
         Ok(NoiseModel { relative })
-    }
-
-    /// States that [`NoiseModel::measure`] computes, and in how many batches.
-    pub(crate) fn cost_of_measuring(decoder: &Decoder, sequence_len: usize) -> (usize, f64) {
-        let measured = sequence_len.min(Self::POSITIONS);
-        let others = Self::CANDIDATES.min(decoder.config().vocab_size as u32) as usize;
-        // Each is computed among the others, and once more for what follows it.
-        (sequence_len + measured * (others + 2), (1 + 2 * measured) as f64)
     }
 
     /// The largest distance measured between two computations, as a share of the state's norm.

@@ -54,8 +54,7 @@ impl Inverter<'_> {
                 let start = Instant::now();
                 let states = candidate_states(self.decoder, &cache, &ids, self.tap)?;
                 for (&id, state) in ids.iter().zip(states.chunks(run.target.d_model())) {
-                    let measured = yardstick.measure(state, wanted);
-                    tested.push(id, state, measured.distance, measured.fits);
+                    tested.compare(id, state, &yardstick, wanted);
                 }
                 run.cost.stage("scan").add_batch(ids.len(), start.elapsed().as_secs_f64());
                 self.report(run, Phase::Certify, at, tested.len());
@@ -65,10 +64,8 @@ impl Inverter<'_> {
             let (floor, fitting, more) = match position.noise_floor > own {
                 // A position that was accepted after its own noise was measured keeps that wider floor.
                 true => {
-                    let within = tested.ranking().within(position.noise_floor);
-                    // Where all that are kept lie within it, others may too.
-                    let all = within.len() == tested.ranking().kept().len() && within.len() < tested.len();
-                    (position.noise_floor, within, all)
+                    let wider = position.noise_floor;
+                    (wider, tested.ranking().within(wider), tested.others_within(wider))
                 }
                 false => (own, tested.fitting(), tested.more_fit()),
             };

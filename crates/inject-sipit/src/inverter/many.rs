@@ -103,14 +103,14 @@ impl Inverter<'_> {
             open && job.together && self.may_draft(&job.run)
         };
         loop {
-            let mut drafting: Vec<&mut Job<'_>> =
+            let drafting: Vec<&mut Job<'_>> =
                 jobs.iter_mut().filter_map(|job| may_draft(job).then_some(job)).collect();
             if drafting.len() < FEWEST {
                 // What a source took long for is not thrown away.
                 return Ok(());
             }
             let mut active: Vec<&mut Job<'_>> = Vec::new();
-            for job in drafting.drain(..) {
+            for job in drafting {
                 job.go_on();
                 // Alternatives are for prompts alone: here a wrong token costs no pass of its own.
                 job.draft = self.next_draft(&job.hypothesis, &mut job.run, policy)?.unwrap_or_default().ids;
@@ -148,8 +148,8 @@ impl Inverter<'_> {
         let seconds = share * start.elapsed().as_secs_f64();
         for ((job, states), ids) in jobs.iter_mut().zip(states.chunks(row_len)).zip(&prompts) {
             let draft = std::mem::take(&mut job.draft);
-            let states = &states[job.hypothesis.len() * d_model..][..draft.len() * d_model];
             let begin = job.hypothesis.len();
+            let states = &states[begin * d_model..][..draft.len() * d_model];
             self.take_over(&mut job.hypothesis, &draft, states, &[], &mut job.run);
             // A common pass begins anew with the first token. A prompt of which it settles less than half of what is open is better
             // off with a cache of its own.

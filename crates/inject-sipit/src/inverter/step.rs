@@ -129,8 +129,7 @@ impl Inverter<'_> {
             let start = Instant::now();
             let states = candidate_states(self.decoder, cache, batch, self.tap)?;
             for (&id, state) in batch.iter().zip(states.chunks(run.target.d_model())) {
-                let measured = trial.yardstick.measure(state, wanted);
-                trial.tested.push(id, state, measured.distance, measured.fits);
+                trial.tested.compare(id, state, &trial.yardstick, wanted);
             }
             tested += batch.len();
             run.cost.stage(source).add_batch(batch.len(), start.elapsed().as_secs_f64());

@@ -80,8 +80,7 @@ impl Inverter<'_> {
             for (id, state) in std::iter::once((id, state)).chain(at_place(place)) {
                 // An earlier draft of this position may have held it.
                 if !run.tested.contains(id) {
-                    let measured = yardstick.measure(state, wanted);
-                    run.tested.push(id, state, measured.distance, measured.fits);
+                    run.tested.compare(id, state, &yardstick, wanted);
                     run.cost.stage("draft").candidates += 1;
                 }
             }

@@ -4,7 +4,7 @@ use std::{cmp::Ordering, collections::HashMap};
 
 use inject_collisions::{Ranked, Ranking};
 
-use crate::acceptance::Yardstick;
+use crate::acceptance::{Measured, Yardstick};
 
 /// The candidates tested at one position.
 #[derive(Clone, Debug)]
@@ -37,7 +37,9 @@ impl Tested {
         }
     }
 
-    pub(crate) fn push(&mut self, id: u32, state: &[f64], distance: f64, fits: bool) {
+    /// Takes in a candidate that was not tested yet: how far its state lies from the one given, and whether it fits.
+    pub(crate) fn compare(&mut self, id: u32, state: &[f64], yardstick: &Yardstick, wanted: &[f64]) {
+        let Measured { distance, fits } = yardstick.measure(state, wanted);
         self.places.entry(id).or_insert(self.ranking.tested());
         self.ranking.push(id, distance);
         let kept = |id: u32| self.ranking.kept().iter().any(|ranked| ranked.id == id);
@@ -70,9 +72,13 @@ impl Tested {
             .collect();
         self.fitting.sort_by(nearest_first);
         // A wider floor makes no weight of a coordinate smaller, so what is not kept lies no nearer than the last that is.
-        let last = self.ranking.kept().last().map_or(f64::INFINITY, |ranked| ranked.distance);
-        let others = self.len() > self.ranking.kept().len();
-        self.more_fit |= !self.fitting.is_empty() && others && last <= yardstick.floor(wanted);
+        self.more_fit |= !self.fitting.is_empty() && self.others_within(yardstick.floor(wanted));
+    }
+
+    /// Whether candidates that the ranking does not keep may lie within a radius: where all that it keeps do.
+    pub(crate) fn others_within(&self, radius: f64) -> bool {
+        let kept = self.ranking.kept();
+        self.len() > kept.len() && kept.last().is_some_and(|last| last.distance <= radius)
     }
 
     /// After how many other candidates a token was tested.
@@ -152,8 +158,7 @@ mod tests {
         for (id, away) in (0..).zip(away) {
             let mut candidate = state.to_vec();
             candidate[1] += away;
-            let measured = first.measure(&candidate, state);
-            tested.push(id, &candidate, measured.distance, measured.fits);
+            tested.compare(id, &candidate, &first, state);
         }
         assert!(tested.fitting().is_empty(), "{tested:?}");
         let wider = yardstick(state, dtype, seen);
@@ -201,7 +206,7 @@ mod tests {
         for (id, candidate) in [(7, &far), (8, &near)] {
             let measured = first.measure(candidate, wanted);
             assert!(!measured.fits && measured.distance <= wider.floor(wanted), "{measured:?}");
-            tested.push(id, candidate, measured.distance, measured.fits);
+            tested.compare(id, candidate, &first, wanted);
         }
         tested.remeasure(&wider, wanted);
         let distance = wider.measure(&near, wanted).distance;
