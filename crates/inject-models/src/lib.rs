@@ -27,6 +27,7 @@
 //! - [`Tap`]: where a state is read.
 //! - [`TokenBatch`]: prompts, padded on the right.
 //! - [`to_host`]: the values of a tensor, back from the device.
+//! - [`Progress`]: the reports of long computations.
 //! - [`Tokenizer`] and [`Bos`]: text to ids and back.
 //! - [`hub`]: checkpoints by Hub id.
 //!
@@ -46,6 +47,7 @@ mod error;
 mod families;
 mod host;
 mod model;
+mod progress;
 mod quantise;
 mod source;
 mod tap;
@@ -62,6 +64,7 @@ pub use self::{
     families::Family,
     host::to_host,
     model::{Model, Origin, Precision},
+    progress::{Progress, Unit, silent},
     quantise::WeightFormat,
     source::ModelSource,
     tap::{Tap, TapError},
