@@ -4,9 +4,7 @@ use inject_sipit::{
     Decoder, Extraction, Inversion, InvertError, Inverter, Policy, Scan, Settings, Tap, TargetStates,
     foreign::SourceDtype, store::Positions,
 };
-pub(crate) use inject_testing::models::{
-    FAMILIES, ROTARY, drawn, model, of_vocabulary, random, with_equal_rows,
-};
+pub(crate) use inject_testing::models::{FAMILIES, ROTARY, model, of_vocabulary, random, with_equal_rows};
 
 /// The states of one prompt at one tap, as somebody else would have them.
 pub(crate) fn target(decoder: &Decoder, prompt: &[u32], tap: Tap) -> TargetStates {
