@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn a_missing_path_is_never_taken_for_a_hub_id() {
         for text in
-            ["./no/such", "/no/such", "~/no", "no/such/", "no\\such", "C:/no", "c:\\no", "..", "../no"]
+            ["./no/such", "/no/such", "~/no", "no/such/", "no\\such", "C:/no", "c:\\no", "...", "../no"]
         {
             assert!(matches!(refusal(text), SourceError::NoFolder { .. }), "{text}");
         }

@@ -163,11 +163,13 @@ mod tests {
         vec![
             HttpError::Connection(io::Error::from(io::ErrorKind::ConnectionRefused)),
             HttpError::Connection(io::Error::other("the cause")),
+            HttpError::Malformed(io::Error::other("the cause")),
             HttpError::Timeout(TimeoutPhase::Waiting),
             HttpError::TooSlow { received: 1, expected: 2, within: Duration::from_secs(1) },
             HttpError::Status(503),
             HttpError::NoLocation { status: 302 },
             HttpError::Location { found: text() },
+            HttpError::OtherFile { found: text() },
             HttpError::Downgrade { host: text() },
             HttpError::TooManyRedirects { limit: 10 },
             HttpError::Header { name: "ETag", found: text(), expected: "an etag" },

@@ -31,9 +31,9 @@ pub(super) struct Http {
 
 /// The question a request asks.
 #[derive(Clone, Copy)]
-enum Ask {
-    /// Only the headers.
-    Head,
+enum Ask<'a> {
+    /// Only the headers of this file.
+    Head { file: &'a str },
     /// The bytes of a file of `size` bytes, starting with byte `from`.
     Content { from: u64, size: u64 },
 }
@@ -76,15 +76,15 @@ impl Http {
         Some(Http { agent: config.into(), home, token: options.token().map(str::to_owned), idle })
     }
 
-    /// Asks for the headers of a file. A redirect to another origin is an answer: its headers describe the file that it
-    /// leads to. Others are followed.
+    /// Asks for the headers of a file. A redirect to another origin is an answer: its headers
+    /// describe the file that it leads to. Others are followed, to the same file of a repository that was renamed.
     ///
     /// # Source
     ///
     /// huggingface/huggingface_hub, `file_download.py` (`get_hf_file_metadata`) and `utils/_http.py`
     /// (`_httpx2_follow_hub_redirects_with_backoff`).
-    pub(super) fn head(&self, url: &str) -> Result<Reply, Failure> {
-        self.follow(Ask::Head, url)
+    pub(super) fn head(&self, url: &str, file: &str) -> Result<Reply, Failure> {
+        self.follow(Ask::Head { file }, url)
     }
 
     /// Asks for a file of `size` bytes from byte `from` on.
@@ -97,7 +97,7 @@ impl Http {
         self.idle
     }
 
-    fn follow(&self, ask: Ask, url: &str) -> Result<Reply, Failure> {
+    fn follow(&self, ask: Ask<'_>, url: &str) -> Result<Reply, Failure> {
         let fail = |host: &str, error| Failure { host: host.to_owned(), error };
         let mut host = self.home.host().to_owned();
         let unusable = || HttpError::Location { found: shown(url) };
@@ -116,8 +116,14 @@ impl Http {
                 return Ok(reply);
             }
             let (next, next_origin) = reply.location(&uri).map_err(|error| fail(&host, error))?;
-            if matches!(ask, Ask::Head) && next_origin != origin {
-                return Ok(reply);
+            if let Ask::Head { file } = ask {
+                if next_origin != origin {
+                    return Ok(reply);
+                }
+                // Otherwise the answer would be about another file.
+                if !next.path().ends_with(&format!("/{file}")) {
+                    return Err(fail(&host, HttpError::OtherFile { found: shown(next.path()) }));
+                }
             }
             if origin.is_downgraded_by(&next_origin) {
                 return Err(fail(&host, HttpError::Downgrade { host: next_origin.host().to_owned() }));
@@ -130,13 +136,13 @@ impl Http {
     /// One request. It carries the token if it is `at_home`.
     fn request(
         &self,
-        ask: Ask,
+        ask: Ask<'_>,
         uri: &Uri,
         origin: &Origin,
         at_home: bool,
     ) -> Result<Response<Body>, ureq::Error> {
         let mut request = match ask {
-            Ask::Head => self.agent.head(uri),
+            Ask::Head { .. } => self.agent.head(uri),
             Ask::Content { .. } => self.agent.get(uri),
         };
         if let Some(token) = self.token.as_ref().filter(|_| at_home) {

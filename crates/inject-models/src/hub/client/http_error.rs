@@ -14,6 +14,9 @@ pub enum HttpError {
     /// The server cannot be reached, or the connection broke off.
     #[error("the connection failed")]
     Connection(#[source] io::Error),
+    /// The answer is not HTTP.
+    #[error("a malformed answer")]
+    Malformed(#[source] io::Error),
     /// The server took too long.
     #[error("timed out {0}")]
     Timeout(TimeoutPhase),
@@ -40,6 +43,12 @@ pub enum HttpError {
     #[error("a redirect to \"{found}\", expected an http(s) URL without a user name")]
     Location {
         /// The `Location`, shown safely.
+        found: String,
+    },
+    /// A redirect of the Hub to another one of its files.
+    #[error("a redirect to \"{found}\", expected one to the same file")]
+    OtherFile {
+        /// The path it leads to, shown safely.
         found: String,
     },
     /// A redirect from https to http.
@@ -148,6 +157,7 @@ impl HttpError {
             ureq::Error::Io(error) => {
                 HttpError::Connection(io::Error::new(error.kind(), shown(&error.to_string())))
             }
+            ureq::Error::Protocol(error) => HttpError::Malformed(io::Error::other(shown(&error.to_string()))),
             other => HttpError::Connection(io::Error::other(shown(&other.to_string()))),
         }
     }

@@ -64,7 +64,7 @@ impl<'a> Remote<'a> {
 
 fn metadata(site: &Site<'_>, http: &Http, revision: &str, file: &str) -> Result<Metadata, HubError> {
     let reply = http
-        .head(&site.url(revision, file))
+        .head(&site.url(revision, file), file)
         .map_err(|failure| site.http(file, failure.host, failure.error))?;
     let host = reply.host.clone();
     // Another status below 400 is a redirect to another origin, which describes the file it leads to.
