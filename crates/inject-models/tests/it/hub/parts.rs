@@ -460,9 +460,9 @@ fn heads(add: Add<'_>) {
     add(
         "head: endless early hints",
         refused,
-        raw(Body::Endless(b"HTTP/1.1 103 Early Hints\r\n\r\n".to_vec())),
+        raw(Body::Endless(b"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(200))),
     );
-    add("head: endless continue", refused, raw(Body::Endless(b"HTTP/1.1 100 Continue\r\n\r\n".to_vec())));
+    add("head: endless continue", refused, raw(Body::Endless(b"HTTP/1.1 100 Continue\r\n\r\n".repeat(200))));
     add("head: zeros without end", refused, raw(Body::Endless(vec![0; 1 << 12])));
     add("head: another protocol", refused, raw(Body::Bytes(b"SSH-2.0-OpenSSH_9.6\r\n".to_vec())));
     add("head: HTTP/2", refused, raw(Body::Bytes(b"\0\0\x12\x04\0\0\0\0\0".to_vec())));
