@@ -141,18 +141,6 @@ impl Site<'_> {
         )
     }
 
-    /// The Hub's own host.
-    fn host(&self) -> String {
-        let endpoint = self.options.endpoint();
-        endpoint
-            .split_once("://")
-            .map_or(endpoint, |(_, rest)| rest)
-            .split('/')
-            .next()
-            .unwrap_or_default()
-            .to_owned()
-    }
-
     fn offline_miss(&self, file: &str) -> HubError {
         HubError::OfflineMiss { at: self.at(file), cache_dir: self.options.cache_dir().to_owned() }
     }

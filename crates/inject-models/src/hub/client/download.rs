@@ -169,7 +169,7 @@ impl Download<'_> {
         match self.answer.identity.hash() {
             Some(expected) if expected != found => {
                 let error = HttpError::Content { found, expected: expected.to_owned() };
-                Err(Stop::Server(self.remote.site.host(), error))
+                Err(Stop::Server(self.remote.http.host(), error))
             }
             _ => Ok(found),
         }

@@ -92,6 +92,11 @@ impl Http {
         self.follow(Ask::Content { from, size }, url)
     }
 
+    /// The Hub's own host.
+    pub(super) fn host(&self) -> String {
+        self.home.host().to_owned()
+    }
+
     /// The longest time without a byte.
     pub(super) fn idle(&self) -> Duration {
         self.idle
@@ -99,7 +104,7 @@ impl Http {
 
     fn follow(&self, ask: Ask<'_>, url: &str) -> Result<Reply, Failure> {
         let fail = |host: &str, error| Failure { host: host.to_owned(), error };
-        let mut host = self.home.host().to_owned();
+        let mut host = self.host();
         let unusable = || HttpError::Location { found: shown(url) };
         let mut uri: Uri = url.parse().map_err(|_| fail(&host, unusable()))?;
         let mut origin = Origin::of(&uri).ok_or_else(|| fail(&host, unusable()))?;

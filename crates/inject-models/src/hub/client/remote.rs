@@ -3,8 +3,13 @@
 use std::path::PathBuf;
 
 use super::{
-    Answer, CONFIG, Files, HttpError, HubError, Site, cache::Cached, commit::Commit, download::Download,
-    http::Http, http_error::shown, limits::limit,
+    Answer, CONFIG, Files, HttpError, HubError, Site,
+    cache::Cached,
+    commit::Commit,
+    download::Download,
+    http::Http,
+    http_error::shown,
+    limits::{is_optional, limit},
 };
 use crate::Progress;
 
@@ -55,7 +60,7 @@ impl<'a> Remote<'a> {
                     found: format!("\"{}\"", shown(answer.commit.as_str())),
                     expected: "the commit that was asked for",
                 };
-                Err(self.site.http(file, self.site.host(), error))
+                Err(self.site.http(file, self.http.host(), error))
             }
             metadata => Ok(metadata),
         }
@@ -100,7 +105,9 @@ impl Files for Remote<'_> {
         match cache.file(&self.commit, file).map_err(trouble)? {
             Cached::Whole(path) => return Ok(Some(path)),
             Cached::Damaged { .. } => cache.forget(&self.commit, file).map_err(trouble)?,
-            Cached::Absent if cache.is_known_absent(&self.commit, file) => return Ok(None),
+            Cached::Absent if is_optional(file) && cache.is_known_absent(&self.commit, file) => {
+                return Ok(None);
+            }
             Cached::Absent => {}
         }
         match self.metadata(file)? {
@@ -108,7 +115,7 @@ impl Files for Remote<'_> {
                 Download { remote: self, file, answer: &answer }.bring(progress).map(Some)
             }
             Metadata::Absent { certain } => {
-                if certain {
+                if certain && is_optional(file) {
                     // Only spares the next run a request, so a cache that cannot be written is no error here.
                     let _ = cache.note_absent(&self.commit, file);
                 }

@@ -178,3 +178,13 @@ fn the_cache_is_laid_out_for_python() {
     assert!(root.join(".no_exist").join(COMMIT).join("tokenizer.json").is_file());
     assert!(cache.path().join(".locks").join(FOLDER).is_dir());
 }
+
+/// A note that another program left, or that a Hub once was wrong about.
+#[test]
+fn a_file_that_a_model_needs_is_asked_for_whatever_is_noted() {
+    let (server, cache) = (Server::start(SINGLE), TempDir::new().unwrap());
+    let notes = cache.path().join(FOLDER).join(".no_exist").join(COMMIT);
+    fs::create_dir_all(&notes).unwrap();
+    fs::write(notes.join("config.json"), "").unwrap();
+    fetch_text(REPO, &options(&server, &cache)).unwrap();
+}
