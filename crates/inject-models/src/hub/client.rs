@@ -16,6 +16,7 @@ mod options;
 mod origin;
 mod part;
 mod remote;
+mod verified;
 
 use std::{fs, path::PathBuf};
 

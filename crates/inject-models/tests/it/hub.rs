@@ -8,6 +8,7 @@ mod hostile;
 mod parts;
 mod redirects;
 mod server;
+mod wire;
 
 use std::{collections::BTreeMap, fs, path::Path};
 

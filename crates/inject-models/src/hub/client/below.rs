@@ -57,6 +57,11 @@ impl Below {
         if target.starts_with(root) { Ok(Some(target)) } else { Err(Trouble::LeadsOut { path, target }) }
     }
 
+    /// The real path of a file, or `None` for anything else: a pipe would keep its reader waiting.
+    pub(super) fn file(&self, path: &Path) -> Result<Option<PathBuf>, Trouble> {
+        Ok(self.resolve(path)?.filter(|real| real.is_file()))
+    }
+
     /// Makes a folder and those above it. None of them may be a link out.
     pub(super) fn make_folder(&self, path: &Path) -> Result<PathBuf, Trouble> {
         fs::create_dir_all(&self.folder).map_err(Trouble::at(&self.folder))?;

@@ -10,28 +10,24 @@
 //!   .verified/<etag>                       ours: the length and time of a large blob whose hash was compared
 //! ```
 //!
-//! A blob's name is the hash of its content, so what is found in the cache is compared with it, and damage is seen: a small
-//! file each time, a large one when it is first used and whenever its length or its time of change is another.
+//! A blob's name is the hash of its content, and what is found in the cache is compared with it.
 
 use std::{
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
-    time::UNIX_EPOCH,
 };
 
 use super::{
     HubRepo,
     below::{Below, Trouble},
     commit::Commit,
-    identity::{Identity, RunningHash},
+    identity::Identity,
+    verified::Verified,
 };
 
-/// Blobs up to this size are hashed each time they are found: a few milliseconds.
-const SMALL: u64 = 16 << 20;
 /// Longest file under `refs/` that is read. A commit has 40 characters.
 const MAX_REF: u64 = 64;
-pub(super) const BUFFER: usize = 1 << 16;
 
 pub(super) struct RepoCache {
     below: Below,
@@ -61,7 +57,7 @@ impl RepoCache {
         if let Some(commit) = Commit::parse(repo.revision()) {
             return Ok(Some(commit));
         }
-        let Some(path) = self.below.resolve(&self.reference(repo))? else { return Ok(None) };
+        let Some(path) = self.below.file(&self.reference(repo))? else { return Ok(None) };
         let mut text = String::new();
         // The file may be the work of another program: it must not lead out of the snapshots.
         let read = File::open(path).and_then(|file| file.take(MAX_REF).read_to_string(&mut text));
@@ -84,13 +80,11 @@ impl RepoCache {
     /// A file of a commit.
     pub(super) fn file(&self, commit: &Commit, file: &str) -> Result<Cached, Trouble> {
         let path = self.link_path(commit, file);
-        let Some(real) = self.below.resolve(&path)?.filter(|real| real.is_file()) else {
-            return Ok(Cached::Absent);
-        };
+        let Some(real) = self.below.file(&path)? else { return Ok(Cached::Absent) };
         let path = self.below.join(&path);
         // A copy, where links are not possible, does not say which blob it is one of.
         let blob = fs::read_link(&path).ok().and_then(|blob| Some(blob.file_name()?.to_str()?.to_owned()));
-        Ok(match self.damage(&Identity::of(&blob.unwrap_or_default()), &real)? {
+        Ok(match self.verified().damage(&Identity::of(&blob.unwrap_or_default()), &real)? {
             None => Cached::Whole(path),
             Some((expected, found)) => Cached::Damaged { expected, found },
         })
@@ -118,10 +112,11 @@ impl RepoCache {
     ) -> Result<Option<PathBuf>, Trouble> {
         let Some(name) = identity.hash() else { return Ok(None) };
         let blob = self.name.join("blobs").join(name);
-        let Some(real) = self.below.resolve(&blob)? else { return Ok(None) };
-        let length = fs::metadata(&real).map_err(Trouble::at(&real))?.len();
-        if length == size && self.damage(identity, &real)?.is_none() {
-            return self.link(name, commit, file).map(Some);
+        if let Some(real) = self.below.file(&blob)? {
+            let length = fs::metadata(&real).map_err(Trouble::at(&real))?.len();
+            if length == size && self.verified().damage(identity, &real)?.is_none() {
+                return self.link(name, commit, file).map(Some);
+            }
         }
         self.below.remove(&blob).map(|()| None)
     }
@@ -136,7 +131,7 @@ impl RepoCache {
     ) -> Result<PathBuf, Trouble> {
         let [part, blob] = [part, &self.name.join("blobs").join(name)].map(|path| self.below.join(path));
         fs::rename(part, &blob).map_err(Trouble::at(&blob))?;
-        self.note_verified(name, &blob);
+        self.verified().note(name, &blob);
         self.link(name, commit, file)
     }
 
@@ -196,66 +191,9 @@ impl RepoCache {
         }
     }
 
-    /// The expected and the actual hash of a file that is not what its identity says.
-    fn damage(&self, identity: &Identity, path: &Path) -> Result<Option<(String, String)>, Trouble> {
-        let Some(expected) = identity.hash() else { return Ok(None) };
-        if self.is_verified(expected, path) {
-            return Ok(None);
-        }
-        let found = hash_of(identity, path).map_err(Trouble::at(path))?;
-        if found != expected {
-            return Ok(Some((expected.to_owned(), found)));
-        }
-        self.note_verified(expected, path);
-        Ok(None)
+    fn verified(&self) -> Verified<'_> {
+        Verified::new(&self.below, &self.name)
     }
-
-    fn is_verified(&self, name: &str, blob: &Path) -> bool {
-        let record = self.below.resolve(&self.record(name)).ok().flatten();
-        record.is_some_and(|record| {
-            stamp(blob).is_some_and(|stamp| fs::read_to_string(record).ok() == Some(stamp))
-        })
-    }
-
-    /// Spares later runs the hashing of a large blob. A cache that cannot be written is no error here.
-    fn note_verified(&self, name: &str, blob: &Path) {
-        if let Some(stamp) = stamp(blob) {
-            let _ = self.below.write(&self.record(name), &stamp);
-        }
-    }
-
-    fn record(&self, name: &str) -> PathBuf {
-        self.name.join(".verified").join(name)
-    }
-}
-
-fn hash_of(identity: &Identity, path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut hash = RunningHash::new(identity, file.metadata()?.len());
-    hash_rest(&mut file, &mut hash)?;
-    Ok(hash.finish())
-}
-
-/// Hashes what is left of a file, and returns how much that was.
-pub(super) fn hash_rest(file: &mut File, hash: &mut RunningHash) -> io::Result<u64> {
-    let mut buffer = vec![0; BUFFER];
-    let mut total = 0;
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(total),
-            read => {
-                hash.update(&buffer[..read]);
-                total += read as u64;
-            }
-        }
-    }
-}
-
-/// Length and time of change of a large file; `None` for a small one.
-fn stamp(path: &Path) -> Option<String> {
-    let metadata = fs::metadata(path).ok()?;
-    let modified = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-    (metadata.len() > SMALL).then(|| format!("{} {}", metadata.len(), modified.as_nanos()))
 }
 
 #[cfg(unix)]
@@ -350,18 +288,6 @@ mod tests {
         cache.forget(&commit, "a.json").unwrap();
         assert!(!blob.exists());
         assert_eq!(cache.file(&commit, "a.json").unwrap(), Cached::Absent);
-    }
-
-    #[test]
-    fn a_large_blob_is_hashed_again_only_after_a_change() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = cache(&folder);
-        let blob = put(&cache, "x", &"a".repeat(SMALL as usize + 1));
-        assert!(!cache.is_verified("x", &blob));
-        cache.note_verified("x", &blob);
-        assert!(cache.is_verified("x", &blob));
-        File::options().append(true).open(&blob).unwrap().set_modified(UNIX_EPOCH).unwrap();
-        assert!(!cache.is_verified("x", &blob));
     }
 
     #[test]

@@ -9,12 +9,12 @@ use std::{
 use super::{
     Answer, HttpError, HubError, Trouble,
     answer::{check_coding, found},
-    cache::BUFFER,
     http::{Reply, SLOWEST, broken_off},
     http_error::shown,
     identity::{Identity, sha256},
     part::Part,
     remote::Remote,
+    verified::BUFFER,
 };
 use crate::{Progress, Unit};
 

@@ -9,8 +9,9 @@ use std::{
 use super::{
     answer::Answer,
     below::Trouble,
-    cache::{RepoCache, hash_rest},
+    cache::RepoCache,
     identity::{Identity, RunningHash},
+    verified::hash_rest,
 };
 
 /// An unfinished file of the cache.

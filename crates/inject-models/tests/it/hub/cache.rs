@@ -6,6 +6,7 @@ use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use inject_models::hub::{HubError, HubOptions, Snapshot};
@@ -79,6 +80,20 @@ fn a_file_of_the_cache_that_leads_out_is_neither_written_nor_read() {
             files_in(&outside).into_iter().collect::<Vec<_>>(),
             [("canary".into(), "untouched".into())]
         );
+    }
+}
+
+#[test]
+fn a_pipe_in_the_cache_keeps_nobody_waiting() {
+    for file in
+        ["refs/main", &format!("snapshots/{COMMIT}/config.json"), &format!("blobs/{}", git_blob(b"{}"))]
+    {
+        let (server, cache) = (Server::start(SINGLE), TempDir::new().unwrap());
+        let pipe = cache.path().join(FOLDER).join(file);
+        fs::create_dir_all(pipe.parent().unwrap()).unwrap();
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let snapshot = fetch_text(REPO, &options(&server, &cache)).unwrap();
+        assert_eq!(files_in(&snapshot.folder)["config.json"], "{}", "{file}");
     }
 }
 
