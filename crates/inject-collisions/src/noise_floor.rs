@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use inject_states::{Decoder, ExtractError, Extraction, Logits, Tap, TokenBatch, store::Positions, to_host};
+use inject_states::{Decoder, ExtractError, Extraction, Logits, Tap, TokenBatch, store::Positions, host::to_host};
 
 use crate::Metric;
 

@@ -137,7 +137,7 @@ mod tests {
         Model::load(Origin::of_folder(folder), FloatFormat::F32, device).unwrap()
     }
 
-    /// Saves a fixture and loads it again.
+    /// Loads a fixture, saves it, and loads the result.
     fn through(case: &str, format: FloatFormat, device: &Device) -> (Model, Model) {
         let folder = tempfile::tempdir().unwrap();
         let model = load(&fixture(case), device);
@@ -184,37 +184,50 @@ mod tests {
 
     #[test]
     fn narrow_formats_round_to_nearest() {
-        let device = inject_testing::compiled().remove(0);
-        // Half a unit in the last place; below 2^-14, half the smallest F16.
-        for (format, relative, absolute) in
-            [(FloatFormat::F16, 2_f32.powi(-11), 2_f32.powi(-25)), (FloatFormat::Bf16, 2_f32.powi(-8), 0.0)]
-        {
-            let (model, again) = through("gpt2", format, &device);
-            let pairs = parameters(&model).into_iter().zip(parameters(&again));
-            for (a, b) in pairs.flat_map(|((_, a), (_, b))| a.into_iter().zip(b)) {
-                assert!((a - b).abs() <= a.abs() * relative + absolute, "{format}: {a} became {b}");
+        for device in inject_testing::compiled() {
+            // Half a unit in the last place; below 2^-14, half the smallest F16.
+            for (format, relative, absolute) in [
+                (FloatFormat::F16, 2_f32.powi(-11), 2_f32.powi(-25)),
+                (FloatFormat::Bf16, 2_f32.powi(-8), 0.0),
+            ] {
+                let (model, again) = through("gpt2", format, &device);
+                let pairs = parameters(&model).into_iter().zip(parameters(&again));
+                for (a, b) in pairs.flat_map(|((_, a), (_, b))| a.into_iter().zip(b)) {
+                    assert!((a - b).abs() <= a.abs() * relative + absolute, "{format}: {a} became {b}");
+                }
             }
         }
     }
 
     #[test]
     fn a_weight_beyond_the_range_of_the_format_is_refused_by_name() {
-        let device = inject_testing::compiled().remove(0);
-        let mut model = load(&fixture("gpt2"), &device);
-        model.decoder.final_norm.weight = model.decoder.final_norm.weight.map(|weight| weight * 1e6);
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("model.safetensors");
-        let error = model.decoder.save_weights(Family::Gpt2, FloatFormat::F16, &path).unwrap_err();
-        assert!(
-            matches!(&error, ModelError::NotFinite { tensor, .. } if tensor == "transformer.ln_f.weight"),
-            "{error}"
-        );
+        for device in inject_testing::compiled() {
+            let mut model = load(&fixture("gpt2"), &device);
+            model.decoder.final_norm.weight = model.decoder.final_norm.weight.map(|weight| weight * 1e6);
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("model.safetensors");
+            let error = model.decoder.save_weights(Family::Gpt2, FloatFormat::F16, &path).unwrap_err();
+            assert!(
+                matches!(&error, ModelError::NotFinite { tensor, .. } if tensor == "transformer.ln_f.weight"),
+                "{error}"
+            );
+            assert!(!path.exists());
+        }
+    }
+
+    #[test]
+    fn a_format_that_no_checkpoint_has_is_refused() {
+        let decoder = load(&fixture("gpt2"), &inject_testing::compiled()[0]).decoder;
+        let path = Path::new("never written");
+        let error = decoder.save_weights(Family::Gpt2, FloatFormat::F64, path).unwrap_err();
+        assert!(matches!(error, ModelError::UnsupportedFormat { .. }), "{error}");
         assert!(!path.exists());
     }
 
     #[test]
     #[should_panic(expected = "not of this family")]
     fn a_decoder_of_another_family_is_refused() {
+        // The names are compared on the host.
         let device = inject_testing::compiled().remove(0);
         let model = load(&fixture("gpt2"), &device);
         let folder = tempfile::tempdir().unwrap();
