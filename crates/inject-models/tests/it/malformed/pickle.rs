@@ -1,4 +1,4 @@
-//! What can be wrong in a pickled PyTorch file.
+//! Faults of a pickled PyTorch file.
 
 use inject_models::{Damage, ModelError};
 
