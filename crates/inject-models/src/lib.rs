@@ -87,3 +87,8 @@ pub use self::{
 
 #[doc(hidden)]
 pub use self::format::FloatFormat as Precision;
+
+/// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -129,18 +129,18 @@ impl<'de> serde::Deserialize<'de> for Tap {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TapError {
-    /// Not the name of any tap.
+    /// A text is not the name of a tap.
     #[error("unknown tap `{found}`: expected `embedding`, `block-N` (N from 1) or `final-norm`")]
     UnknownName {
-        /// The text as given.
+        /// The text.
         found: String,
     },
-    /// A block the model does not have.
+    /// The model does not have the block.
     #[error("tap `block-{block}` does not exist: the model has blocks 1 to {n_layers}")]
     NoSuchBlock {
-        /// The block asked for.
+        /// The number of the block.
         block: usize,
-        /// How many there are.
+        /// The number of blocks.
         n_layers: usize,
     },
 }
