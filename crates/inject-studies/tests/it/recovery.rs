@@ -2,7 +2,7 @@
 
 use inject_sipit::{
     Policy, Prior, TargetStates,
-    models::{Decoder, Tap, NumberFormat},
+    models::{Decoder, NumberFormat, Tap},
     states::{Disturbance, StateFormat, foreign::SourceDtype},
 };
 use inject_studies::{Condition, RecoveryOptions, RecoveryStudy, Run, StudyError, recovery};
