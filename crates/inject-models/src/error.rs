@@ -2,7 +2,11 @@
 
 use std::{error::Error, path::PathBuf};
 
-use crate::{checkpoint::HeaderError, format::NumberFormat, format::UnknownFormat, tap::TapError};
+use crate::{
+    checkpoint::Damage,
+    format::{NumberFormat, UnknownFormat},
+    tap::TapError,
+};
 
 /// An error while loading a model or computing with it.
 ///
@@ -348,46 +352,12 @@ pub enum ModelError {
     Hub(#[from] crate::hub::HubError),
 }
 
-/// A contradiction in a weight file.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Damage {
-    /// The header of a safetensors file is wrong.
-    #[error(transparent)]
-    Header(#[from] HeaderError),
-    /// A pickled file cannot be understood.
-    #[error("its pickle cannot be read")]
-    Pickle(#[source] Box<dyn Error + Send + Sync>),
-    /// A shard lacks a tensor that the index places there.
-    #[error("the index says that tensor `{tensor}` is here, and it is not")]
-    MissingFromShard {
-        /// The tensor.
-        tensor: String,
-    },
-    /// A pickled tensor is listed and cannot be found.
-    #[error("tensor `{tensor}` is listed and cannot be found")]
-    Lost {
-        /// The tensor.
-        tensor: String,
-    },
-    /// A pickled tensor has more or fewer bytes than its shape and number format need.
-    #[error("tensor `{tensor}` has {found} bytes, expected {expected}")]
-    Size {
-        /// The tensor.
-        tensor: String,
-        /// Its bytes.
-        found: usize,
-        /// The bytes of its shape and number format.
-        expected: usize,
-    },
-}
-
 #[cfg(test)]
 mod tests {
     use std::io;
 
     use super::*;
-    use crate::checkpoint::ShardIndexError;
+    use crate::checkpoint::{HeaderError, ShardIndexError};
 
     fn path() -> PathBuf {
         PathBuf::from("folder/file")

@@ -74,7 +74,7 @@ pub use burn;
 pub use self::{
     config::DecoderConfig,
     decoder::{Alternative, Decoder, Forward, Logits, Matrix, PrefixCache},
-    error::{Damage, ModelError},
+    error::ModelError,
     families::Family,
     format::{FloatFormat, NumberFormat},
     model::{Model, Origin},
