@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use inject_states::{Decoder, ExtractError, Extraction, Logits, Tap, TokenBatch, store::Positions, to_host};
+use inject_states::{
+    Decoder, ExtractError, Extraction, Logits, Tap, TokenBatch, host::to_host, store::Positions,
+};
 
 use crate::Metric;
 

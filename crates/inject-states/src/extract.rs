@@ -7,7 +7,7 @@ mod to_store;
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use inject_models::{Decoder, Forward, Logits, ModelError, Tap, TokenBatch, to_host};
+use inject_models::{Decoder, Forward, Logits, ModelError, Tap, TokenBatch, host::to_host};
 use ndarray::Array2;
 
 pub use self::{batches::batches_by_length, noise::measure_noise, to_store::extract_to_store};
@@ -135,7 +135,7 @@ impl Extraction {
         let d_model = decoder.config().d_model;
         let first_rows = self.first_rows(prompts);
         let lens: Vec<usize> = prompts.iter().map(Vec::len).collect();
-        for batch in batches_by_length(decoder.config(), &lens, self.taps.len(), self.memory_budget) {
+        for batch in batches_by_length(decoder, &lens, self.taps.len(), self.memory_budget) {
             let members: Vec<&[u32]> = batch.iter().map(|&prompt| prompts[prompt].as_slice()).collect();
             let tokens = TokenBatch::new(&members).map_err(|error| renumbered(error, &batch))?;
             let forward = decoder

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use burn::tensor::Device;
 use inject_sipit::{
     collisions::{Metric, NoiseFloor, Pair, Rows, Verdict, identities, measure_noise_floors},
-    models::{Decoder, Tap, WeightFormat},
+    models::{Decoder, NumberFormat, Tap},
     states::{Disturbance, Extraction, store::Positions},
 };
 use ndarray::Array2;
@@ -35,7 +35,7 @@ pub enum Held {
     /// Nothing.
     AsComputed,
     /// The weights: the states are those of another model.
-    Weights(WeightFormat),
+    Weights(NumberFormat),
     /// The states, all rows of a tap together.
     States(Disturbance),
 }

@@ -1,6 +1,6 @@
-//! Weights that share a scale.
+//! Formats whose numbers share a scale.
 
-/// The values that a weight can take, as shares of the largest magnitude of its block.
+/// The values that a number can take, as shares of the scale.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Code {
     /// Whole multiples of the reciprocal of this number, from -1 to 1.
@@ -10,7 +10,7 @@ pub(super) enum Code {
 }
 
 impl Code {
-    /// The code of 16 quantiles: those of the normal distribution that split it into parts of equal weight, with an exact zero.
+    /// The 16 quantiles that split the normal distribution into parts of equal weight, with an exact zero.
     ///
     /// # Source
     ///
@@ -34,7 +34,7 @@ impl Code {
         1.0,
     ]);
 
-    /// A sign, two bits of exponent, one of fraction: twelfths, of which the smallest is a sixteenth of one.
+    /// A sign, two bits of exponent and one of fraction: twelfths, except the smallest, which is a sixteenth of a twelfth.
     ///
     /// # Source
     ///
@@ -57,14 +57,24 @@ impl Code {
         1.0,
     ]);
 
-    /// Replaces the weights of one block by the nearest that the code has.
-    pub(super) fn round(self, weights: &mut [f64]) {
-        let largest = weights.iter().fold(0.0, |largest: f64, weight| largest.max(weight.abs()));
+    /// Replaces numbers by the nearest that the code has, with the largest magnitude as the scale.
+    pub(super) fn round(self, values: &mut [f64]) {
+        let largest = values.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
         if largest == 0.0 {
             return;
         }
-        for weight in weights {
-            *weight = self.nearest(*weight / largest) * largest;
+        for value in values {
+            *value = self.nearest(*value / largest) * largest;
+        }
+    }
+
+    /// Half the widest gap between neighbouring values.
+    pub(super) fn half_step(self) -> f64 {
+        match self {
+            Code::Even(steps) => 0.5 / f64::from(steps),
+            Code::Listed(values) => {
+                values.windows(2).map(|pair| (pair[1] - pair[0]) / 2.0).fold(0.0, f64::max)
+            }
         }
     }
 
