@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use inject_states::{Decoder, ExtractError, Extraction, Logits, Tap, TokenBatch, store::Positions, to_host};
+use inject_states::{
+    ExtractError, Extraction,
+    models::{Decoder, Logits, Tap, TokenBatch, to_host},
+    store::Positions,
+};
 
 use crate::Metric;
 

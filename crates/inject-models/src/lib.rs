@@ -45,6 +45,7 @@ mod checkpoint;
 mod decoder;
 mod error;
 mod families;
+mod format;
 mod host;
 mod model;
 mod progress;
@@ -62,6 +63,7 @@ pub use self::{
     decoder::{Alternative, Decoder, Forward, Logits, Matrix, PrefixCache},
     error::ModelError,
     families::Family,
+    format::{FloatFormat, NumberFormat, Unrepresentable},
     host::to_host,
     model::{Model, Origin, Precision},
     progress::{Progress, Unit, silent},

@@ -1,7 +1,7 @@
 //! States that somebody else wrote, in `.safetensors` or `.npy`.
 //!
 //! A file is described once, when it is opened, and every size in its header is checked against its length
-//! there; [`StatesFile::column`] then reads the states of one tap, exactly: each of the four [`SourceDtype`]s
+//! there; [`StatesFile::column`] then reads the states of one tap, exactly: each of the four [`FloatFormat`]s
 //! fits into `f64`.
 //!
 //! # Layouts
@@ -37,7 +37,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod dtype;
+mod encoding;
 mod error;
 mod layout;
 #[cfg(test)]
@@ -51,15 +51,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use inject_models::Tap;
+use inject_models::{FloatFormat, Tap};
 use ndarray::Array2;
 
-use dtype::Encoding;
-pub use dtype::SourceDtype;
+use encoding::Encoding;
 pub use error::{ForeignError, ForeignProblem};
 pub use layout::Axes;
 use layout::{Layout, MemoryOrder};
 pub use npy::write_npy;
+
+/// The format of the numbers in a file, under the name of an older version.
+#[doc(hidden)]
+pub type SourceDtype = FloatFormat;
 
 /// The endings [`StatesFile::open`] knows.
 const ENDINGS: &str = "`.safetensors`, `.npy`";
@@ -161,8 +164,8 @@ impl StatesFile {
     }
 
     /// The dtype of the values in the file, which tells how far they were rounded.
-    pub fn dtype(&self) -> SourceDtype {
-        self.header.encoding.dtype
+    pub fn dtype(&self) -> FloatFormat {
+        self.header.encoding.format
     }
 
     /// The tap of each column, if the file says so.
@@ -184,7 +187,7 @@ impl StatesFile {
     /// # Errors
     ///
     /// [`ForeignError`] when there is no such column, the file cannot be read, or a value is NaN or infinite. An infinity of f16 is no error:
-    /// it comes as [`SourceDtype::within_range`] has it.
+    /// it comes as [`FloatFormat::within_range`] has it.
     pub fn column(&mut self, choice: ColumnChoice) -> Result<Array2<f64>, ForeignError> {
         self.index_of(choice)
             .and_then(|column| self.read(column))
@@ -212,7 +215,7 @@ impl StatesFile {
         let by_row = dimensions.stride <= rows.stride;
         let (outer, inner) = if by_row { (rows, dimensions) } else { (dimensions, rows) };
         let encoding = self.header.encoding;
-        let size = encoding.dtype.bytes();
+        let size = encoding.format.bytes();
         let mut span = zeros::<u8>(((inner.length - 1) * inner.stride + 1) * size)?;
         let states = zeros::<f64>(rows.length * dimensions.length)?;
         let shape = (rows.length, dimensions.length);
@@ -229,7 +232,7 @@ impl StatesFile {
             reader.read_exact(&mut span)?;
             position = start + span.len() as u64;
             for (j, bytes) in span.chunks_exact(size).step_by(inner.stride).enumerate() {
-                let value = encoding.dtype.within_range(encoding.decode(bytes));
+                let value = encoding.format.within_range(encoding.decode(bytes));
                 let (row, dimension) = if by_row { (i, j) } else { (j, i) };
                 if !value.is_finite() {
                     let tensor = self.header.tensor;

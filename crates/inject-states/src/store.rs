@@ -12,6 +12,7 @@
 //! | `manifest.json` | the [`Manifest`]: written last, so a folder without it is no store |
 //! | `prompts.safetensors` | `offsets` I64 `[prompts + 1]`, `token_ids` I32 `[tokens]`: the prompts, whole |
 //! | `rows.safetensors` | `prompt`, `position`, `token_id`, each I32 `[rows]`: what each row of the taps belongs to |
+//! | `checksums.jsonl` | a checksum for each mebibyte of the states at each tap |
 //! | `tap-embedding.safetensors`, `tap-block-1.safetensors`, ..., `tap-final-norm.safetensors` | `states` F32, F16 or BF16 `[rows, d_model]` |
 //!
 //! Rows are sorted by prompt, then by position. Data begins at a multiple of 64 bytes. The metadata of every
@@ -59,34 +60,22 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod block;
-mod dtype;
-mod durable;
+mod checksums;
 mod error;
-mod file;
-mod journal;
-mod lengths;
-mod lock;
+mod ids;
+mod layout;
 mod manifest;
-mod mapped;
-mod noise;
-mod positions;
-mod prompt_ids;
-mod reader;
-mod row_ids;
-mod spec;
-mod tap_file;
-mod tap_states;
-mod writer;
+mod read;
+mod write;
 
-pub use block::Block;
-pub use dtype::StateDtype;
-pub use error::StoreError;
-pub use manifest::{FORMAT_VERSION, Manifest};
-pub use noise::NoiseFloors;
-pub use positions::Positions;
-pub use reader::Store;
-pub use row_ids::Rows;
-pub use spec::StoreSpec;
-pub use tap_states::TapStates;
-pub use writer::{Opened, StoreWriter};
+/// The format of the numbers in a store, under the name of an older version.
+#[doc(hidden)]
+pub type StateDtype = inject_models::FloatFormat;
+
+pub use self::{
+    error::StoreError,
+    ids::rows::RowIds,
+    manifest::{FORMAT_VERSION, Manifest, bos::BosPolicy, noise::NoiseFloors, positions::Positions, spec::StoreSpec},
+    read::{Store, tap_states::TapStates},
+    write::{Opened, StoreWriter, block::Block},
+};

@@ -89,9 +89,9 @@ impl Layout {
 
 #[cfg(test)]
 mod tests {
-    use inject_models::Tap;
+    use inject_models::{FloatFormat, Tap};
 
-    use super::super::dtype::{ByteOrder, Encoding, SourceDtype};
+    use super::super::encoding::{ByteOrder, Encoding};
     use super::*;
 
     /// Rows, columns and dimensions that a C-order tensor with this many token ids and tap names beside it
@@ -104,7 +104,7 @@ mod tests {
     ) -> Result<[usize; 3], ForeignProblem> {
         let header = Header {
             tensor: "states",
-            encoding: Encoding { dtype: SourceDtype::F32, byte_order: ByteOrder::Little },
+            encoding: Encoding { format: FloatFormat::F32, byte_order: ByteOrder::Little },
             order: MemoryOrder::C,
             shape: shape.to_vec(),
             start: 0,

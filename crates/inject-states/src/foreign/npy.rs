@@ -1,5 +1,9 @@
 //! NumPy's `.npy`: the header, read strictly, and a writer.
 //!
+//! The crates npyz 0.9 and ndarray-npy 0.10 are not used. They allocate what a header claims as its length, up to 4 GiB, before they
+//! read it, and parse it by py_literal, whose recursion a file of opening parentheses takes beyond the stack. Here every size is
+//! compared with the length of the file first, and every error names its place.
+//!
 //! # Source
 //!
 //! NEP 1, "A Simple File Format for NumPy Arrays", and the versions 2.0 and 3.0 in
@@ -107,7 +111,7 @@ pub(super) fn read_header(file: &mut File, length: u64) -> Result<Header, Foreig
     file.read_exact(&mut text)?;
     let Dictionary { encoding, order, shape } = Dictionary::parse(&text)?;
 
-    let size = encoding.dtype.bytes() as u128;
+    let size = encoding.format.bytes() as u128;
     // A product of 128 bits can overflow too; what does not fit is longer than any file.
     let values = shape.iter().try_fold(1u128, |product, &axis| product.checked_mul(axis as u128));
     let bytes = values.and_then(|values| values.checked_mul(size)).unwrap_or(u128::MAX);

@@ -5,15 +5,15 @@ use std::{
     io::{Read, Seek, SeekFrom},
 };
 
-use inject_models::Tap;
+use inject_models::{FloatFormat, Tap};
 use safetensors::{
     Dtype,
     tensor::{Metadata, TensorInfo},
 };
 
 use super::{
-    ForeignProblem, Header, SourceDtype,
-    dtype::{ByteOrder, Encoding},
+    ForeignProblem, Header,
+    encoding::{ByteOrder, Encoding},
     layout::MemoryOrder,
     zeros,
 };
@@ -33,20 +33,15 @@ pub(super) fn read_header(file: &mut File, length: u64) -> Result<Header, Foreig
         (Some(_), Some(_)) => return Err(ForeignProblem::TwoStates),
         (None, None) => return Err(ForeignProblem::NoStates { found: metadata.offset_keys() }),
     };
-    let dtype = match info.dtype {
-        Dtype::F16 => SourceDtype::F16,
-        Dtype::BF16 => SourceDtype::BF16,
-        Dtype::F32 => SourceDtype::F32,
-        Dtype::F64 => SourceDtype::F64,
-        other => return Err(unknown_dtype(tensor, other, "F16, BF16, F32 or F64")),
-    };
+    let format = FloatFormat::of_safetensors(info.dtype)
+        .ok_or_else(|| unknown_dtype(tensor, info.dtype, "F16, BF16, F32 or F64"))?;
     let token_ids = match metadata.info("token_ids") {
         Some(ids) => Some(read_token_ids(file, ids, start)?),
         None => None,
     };
     Ok(Header {
         tensor,
-        encoding: Encoding { dtype, byte_order: ByteOrder::Little },
+        encoding: Encoding { format, byte_order: ByteOrder::Little },
         order: MemoryOrder::C,
         shape: info.shape.clone(),
         start: start + info.data_offsets.0 as u64,

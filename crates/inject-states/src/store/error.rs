@@ -2,10 +2,9 @@
 
 use std::{io, path::Path, path::PathBuf};
 
-use inject_models::Tap;
+use inject_models::{FloatFormat, Tap};
 
-use super::dtype::StateDtype;
-use crate::tap_names;
+use crate::{difference::Difference, durable::{FileError, JsonLinesError}, tap_names};
 
 /// Why a store cannot be written, gone on with, or read.
 ///
@@ -13,9 +12,9 @@ use crate::tap_names;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// Not the name of a dtype of states.
-    #[error("unknown dtype of states `{found}`: expected `f32`, `f16` or `bf16`")]
-    UnknownDtype {
+    /// The text does not name a policy for BOS.
+    #[error("unknown policy for BOS `{found}`: expected `auto`, `yes`, `no` or `as given`")]
+    UnknownBosPolicy {
         /// The text as given.
         found: String,
     },
@@ -172,7 +171,7 @@ pub enum StoreError {
         /// The first such value.
         found: f32,
         /// The dtype of the store.
-        dtype: StateDtype,
+        dtype: FloatFormat,
     },
     /// Noise floors of other taps than the store's, or one that is no length.
     #[error("the noise floor at tap `{tap}` is {found}: expected {expected}")]
@@ -253,6 +252,24 @@ pub enum StoreError {
         /// The tensors the manifest asks for.
         expected: String,
     },
+    /// The checksums of the states cannot be read, or belong to another store.
+    #[error("the checksums of the store cannot be read: without their file, states are not compared with them")]
+    Checksums(#[from] JsonLinesError),
+    /// States that changed after they were written.
+    #[error(
+        "the states at tap `{tap}` in `{path}` are damaged: rows {first_row} to {last_row} do not agree with their \
+         checksum; run the same extraction again to recompute them"
+    )]
+    DamagedBlock {
+        /// The file.
+        path: PathBuf,
+        /// The tap.
+        tap: Tap,
+        /// The first row of the block.
+        first_row: usize,
+        /// The last row of the block.
+        last_row: usize,
+    },
     /// A tensor that cannot be read in place.
     #[error("tensor `{tensor}` of `{path}` begins at byte {found}, no multiple of {expected}")]
     Misaligned {
@@ -291,9 +308,21 @@ pub enum StoreError {
     },
 }
 
+impl From<FileError> for StoreError {
+    fn from(FileError { action, path, source }: FileError) -> Self {
+        StoreError::Io { path, action, source }
+    }
+}
+
 impl StoreError {
-    /// Names what was tried, for `map_err`.
-    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    /// Makes an error of the difference between a folder's job and another.
+    pub(crate) fn different_job(dir: &Path, difference: Difference) -> StoreError {
+        let Difference { field, found, expected } = difference;
+        StoreError::DifferentJob { path: dir.to_owned(), field, found, expected }
+    }
+
+    /// Returns a function for `map_err` that adds the action and the path.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
         let path = path.to_owned();
         move |source| StoreError::Io { path, action, source }
     }

@@ -1,13 +1,17 @@
 //! `manifest.json`: what a store holds, and the sign that it is finished.
 
+pub(crate) mod bos;
+pub(crate) mod noise;
+pub(crate) mod positions;
+pub(crate) mod spec;
+
 use std::{fs, path::Path};
 
 use serde_json::Value;
 
-use super::{
-    durable, error::StoreError, lengths::PromptLengths, noise::NoiseFloors, positions::Positions,
-    spec::StoreSpec,
-};
+use self::{noise::NoiseFloors, positions::Positions, spec::StoreSpec};
+use super::{error::StoreError, ids::lengths::PromptLengths};
+use crate::{difference::Difference, durable};
 
 /// The version of the format that this crate reads and writes.
 pub const FORMAT_VERSION: u32 = 1;
@@ -36,29 +40,13 @@ pub struct Manifest {
     pub noise: Option<NoiseFloors>,
 }
 
-/// A field in which two manifests differ, and its two values as JSON.
-#[derive(Debug, PartialEq)]
-pub(super) struct Difference {
-    pub(super) field: String,
-    pub(super) found: String,
-    pub(super) expected: String,
-}
-
-impl Difference {
-    /// The difference as an error about a folder.
-    pub(super) fn in_folder(self, dir: &Path) -> StoreError {
-        let Difference { field, found, expected } = self;
-        StoreError::DifferentJob { path: dir.to_owned(), field, found, expected }
-    }
-}
-
 impl Manifest {
     /// The manifest of a job that has not begun.
     ///
     /// # Errors
     ///
     /// [`StoreError::InvalidSpec`], and [`StoreError::TooLarge`] when one tap cannot be memory-mapped.
-    pub(super) fn of(
+    pub(crate) fn of(
         spec: StoreSpec,
         lengths: &PromptLengths,
         prompts_sha256: String,
@@ -78,16 +66,22 @@ impl Manifest {
     }
 
     /// Reads the manifest of a folder; `None` if it has none.
-    pub(super) fn read(dir: &Path) -> Result<Option<Self>, StoreError> {
+    pub(crate) fn read(dir: &Path) -> Result<Option<Self>, StoreError> {
         let path = dir.join(FILE);
         let manifest: Option<Manifest> = read_versioned(&path, |json| json)?;
         manifest.map(|manifest| manifest.checked(&path)).transpose()
     }
 
     /// Makes a finished store of the folder. Whatever it describes must be durable already.
-    pub(super) fn write(&self, dir: &Path) -> Result<(), StoreError> {
+    pub(crate) fn write(&self, dir: &Path) -> Result<(), StoreError> {
         let path = dir.join(FILE);
-        durable::replace(&path, &to_json(self, &path)?)
+        Ok(durable::replace(&path, &to_json(self, &path)?)?)
+    }
+
+    /// Makes an unfinished store of the folder, whose journal must be durable already.
+    pub(crate) fn remove(dir: &Path) -> Result<(), StoreError> {
+        durable::remove(&dir.join(FILE))?;
+        Ok(durable::sync_folder(dir)?)
     }
 
     /// What the store holds and where it comes from, without what was measured of its noise. Nothing in it depends on that, and read
@@ -97,12 +91,12 @@ impl Manifest {
     }
 
     /// The first field in which a store that was begun differs from this job. Noise floors are no part of a job.
-    pub(super) fn difference_of_job(&self, found: &Manifest) -> Option<Difference> {
-        first_difference("", &as_value(&found.without_noise()), &as_value(&self.without_noise()))
+    pub(crate) fn difference_of_job(&self, found: &Manifest) -> Option<Difference> {
+        Difference::first(&as_value(&found.without_noise()), &as_value(&self.without_noise()))
     }
 
     /// As [`Self::difference_of_job`], for a finished store: the version that wrote it no longer matters.
-    pub(super) fn difference_of_content(&self, found: &Manifest) -> Option<Difference> {
+    pub(crate) fn difference_of_content(&self, found: &Manifest) -> Option<Difference> {
         self.difference_of_job(&Manifest { created_by: self.created_by.clone(), ..found.clone() })
     }
 
@@ -145,7 +139,7 @@ impl Manifest {
     ///
     /// [`StoreError::TooLarge`] when a file is too large for one memory map.
     fn within_memory(&self) -> Result<(), StoreError> {
-        let states = [self.row_count, self.spec.d_model, self.spec.dtype.size()];
+        let states = [self.row_count, self.spec.d_model, self.spec.dtype.bytes()];
         let rows = [self.row_count, 3, size_of::<i32>()];
         let prompts = [self.token_count.saturating_add(self.prompt_count), 1, size_of::<i64>()];
         let limit = isize::MAX as u128;
@@ -161,7 +155,7 @@ impl Manifest {
 
 /// Reads a JSON file, and checks the format version of the part that `manifest` points at before the rest.
 /// `None` if there is no such file.
-pub(super) fn read_versioned<T: serde::de::DeserializeOwned>(
+pub(crate) fn read_versioned<T: serde::de::DeserializeOwned>(
     path: &Path,
     manifest: fn(&Value) -> &Value,
 ) -> Result<Option<T>, StoreError> {
@@ -183,7 +177,7 @@ pub(super) fn read_versioned<T: serde::de::DeserializeOwned>(
 }
 
 /// The pretty form, with a newline at its end.
-pub(super) fn to_json<T: serde::Serialize>(value: &T, path: &Path) -> Result<Vec<u8>, StoreError> {
+pub(crate) fn to_json<T: serde::Serialize>(value: &T, path: &Path) -> Result<Vec<u8>, StoreError> {
     let mut json = serde_json::to_vec_pretty(value)
         .map_err(|source| StoreError::Json { path: path.to_owned(), source })?;
     json.push(b'\n');
@@ -194,20 +188,11 @@ fn as_value(manifest: &Manifest) -> Value {
     serde_json::to_value(manifest).expect("a manifest has only text keys")
 }
 
-fn first_difference(field: &str, found: &Value, expected: &Value) -> Option<Difference> {
-    if let (Value::Object(found), Value::Object(expected)) = (found, expected) {
-        return expected.iter().find_map(|(name, expected)| first_difference(name, &found[name], expected));
-    }
-    let differs =
-        || Difference { field: field.to_owned(), found: found.to_string(), expected: expected.to_string() };
-    (found != expected).then(differs)
-}
-
 #[cfg(test)]
 mod tests {
     use inject_models::Tap;
 
-    use super::{super::spec::tests::spec, *};
+    use super::{spec::tests::spec, *};
 
     fn manifest() -> Manifest {
         let lengths = PromptLengths::of(&[vec![1, 2], vec![3]], Positions::Last).unwrap();

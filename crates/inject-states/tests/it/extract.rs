@@ -1,20 +1,12 @@
 //! Extraction against single forward passes, and on its way to disk.
 
-use std::path::Path;
-
-use burn::tensor::Device;
 use inject_states::{
-    ExtractError, Extraction, Logits, Model, ModelError, Origin, Precision, Tap, TokenBatch,
-    extract_to_store, measure_noise,
-    store::{Positions, StateDtype, Store, StoreSpec},
+    ExtractError, Extraction, extract_to_store, measure_noise,
+    models::{Logits, Model, ModelError, Progress, Tap, TokenBatch, Unit, silent},
+    prompt_states,
+    store::{Positions, Store, StoreSpec},
 };
-
-const FAMILIES: [&str; 6] = ["gpt2", "gpt-neo", "llama", "mistral", "gemma3", "phi4"];
-
-fn model(case: &str, device: &Device) -> Model {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures").join(case);
-    Model::load(Origin::of_folder(&folder), Precision::F32, device).unwrap()
-}
+use inject_testing::models::{FAMILIES, model};
 
 /// Prompts of many lengths in no order.
 fn prompts(count: u32) -> Vec<Vec<u32>> {
@@ -45,8 +37,8 @@ fn every_row_is_the_state_of_its_prompt_computed_alone() {
             let taps = vec![Tap::Embedding, Tap::Block(2), Tap::FinalNorm];
             let all = Extraction::new(taps.clone(), Positions::All).unwrap().with_memory_budget(1 << 18);
             let last = Extraction::new(taps, Positions::Last).unwrap().with_memory_budget(1 << 18);
-            let all_states = all.run(&model.decoder, &prompts, &mut |_| ()).unwrap();
-            let last_states = last.run(&model.decoder, &prompts, &mut |_| ()).unwrap();
+            let all_states = all.run(&model.decoder, &prompts, &mut silent).unwrap();
+            let last_states = last.run(&model.decoder, &prompts, &mut silent).unwrap();
             for (tap, states) in &all_states {
                 let mut row = 0;
                 for (number, prompt) in prompts.iter().enumerate() {
@@ -75,7 +67,10 @@ fn progress_counts_every_prompt_once() {
     let extraction =
         Extraction::new(vec![Tap::Block(1)], Positions::Last).unwrap().with_memory_budget(1 << 16);
     let mut seen = Vec::new();
-    extraction.run(&model.decoder, &prompts(30), &mut |progress| seen.push(progress.prompts_done)).unwrap();
+    extraction.run(&model.decoder, &prompts(30), &mut |progress: Progress<'_>| {
+            assert_eq!((progress.task, progress.unit, progress.total), ("extract", Unit::Prompts, 30));
+            seen.push(progress.done);
+        }).unwrap();
     assert!(seen.len() > 1 && seen.is_sorted());
     assert_eq!(seen.last(), Some(&30));
 }
@@ -88,7 +83,7 @@ fn the_noise_floor_bounds_what_batching_does_to_a_state() {
         let extraction = Extraction::new(Tap::all(3), Positions::Last).unwrap();
         let noise = measure_noise(&extraction, &model.decoder, &prompts, 24).unwrap();
         assert_eq!(noise.prompts_sampled, 24);
-        let together = extraction.run(&model.decoder, &prompts, &mut |_| ()).unwrap();
+        let together = extraction.run(&model.decoder, &prompts, &mut silent).unwrap();
         for (tap, floor) in noise.floors {
             let floor = floor.unwrap();
             for (number, prompt) in prompts.iter().enumerate() {
@@ -104,18 +99,7 @@ fn the_noise_floor_bounds_what_batching_does_to_a_state() {
 }
 
 fn spec(model: &Model, extraction: &Extraction) -> StoreSpec {
-    StoreSpec {
-        model_id: "fixture".to_owned(),
-        revision: None,
-        weight_hash: model.weight_hash().unwrap(),
-        tokenizer_hash: None,
-        taps: extraction.taps().to_vec(),
-        dtype: StateDtype::F32,
-        bos: "no".to_owned(),
-        bos_added: false,
-        positions: extraction.positions(),
-        d_model: model.decoder.config().d_model,
-    }
+    StoreSpec::of(model, extraction).unwrap()
 }
 
 #[test]
@@ -126,9 +110,9 @@ fn a_store_holds_what_extraction_in_memory_gives() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("states");
     let store =
-        extract_to_store(&extraction, &model.decoder, &prompts, &dir, spec(&model, &extraction), &mut |_| ())
+        extract_to_store(&extraction, &model.decoder, &prompts, &dir, spec(&model, &extraction), &mut silent)
             .unwrap();
-    let in_memory = extraction.run(&model.decoder, &prompts, &mut |_| ()).unwrap();
+    let in_memory = extraction.run(&model.decoder, &prompts, &mut silent).unwrap();
     for (tap, expected) in in_memory {
         let found = store.tap(tap).unwrap().to_array();
         for (row, (found, expected)) in found.outer_iter().zip(expected.outer_iter()).enumerate() {
@@ -158,7 +142,7 @@ fn a_bad_prompt_is_named_by_its_own_number_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("states");
     let run = |prompts: &[Vec<u32>]| {
-        extract_to_store(&extraction, &model.decoder, prompts, &dir, spec(&model, &extraction), &mut |_| ())
+        extract_to_store(&extraction, &model.decoder, prompts, &dir, spec(&model, &extraction), &mut silent)
     };
     assert!(matches!(
         run(&bad),
@@ -167,6 +151,6 @@ fn a_bad_prompt_is_named_by_its_own_number_before_anything_is_written() {
     bad[13] = vec![];
     assert!(matches!(run(&bad), Err(ExtractError::Model(ModelError::EmptyPrompt { prompt: 13 }))));
     assert!(!dir.exists());
-    let in_memory = extraction.run(&model.decoder, &bad, &mut |_| ());
+    let in_memory = extraction.run(&model.decoder, &bad, &mut silent);
     assert!(matches!(in_memory, Err(ExtractError::Model(ModelError::EmptyPrompt { prompt: 13 }))));
 }

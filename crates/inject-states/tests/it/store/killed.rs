@@ -18,7 +18,7 @@ const FOLDER: &str = "INJECT_STATES_TEST_STORE_CHILD";
 const KILLS: usize = 60;
 
 fn job() -> Job {
-    let mut job = Job::new(Positions::All, StateDtype::F32);
+    let mut job = Job::new(Positions::All, FloatFormat::F32);
     job.spec.d_model = 64;
     job.prompts = prompts(400);
     job

@@ -12,7 +12,7 @@ const TAP: &str = "tap-block-1.safetensors";
 
 /// What opening says about a good store after `change`.
 fn broken(change: impl FnOnce(&mut Files)) -> StoreError {
-    let mut there = Job::new(Positions::All, StateDtype::F32).uninterrupted();
+    let mut there = Job::new(Positions::All, FloatFormat::F32).uninterrupted();
     change(&mut there);
     let error = Store::open(folder(&there).path()).unwrap_err();
     assert!(!error.to_string().is_empty());

@@ -1,0 +1,376 @@
+//! A journal: one line of JSON for each finished piece of work.
+
+mod checksum;
+mod error;
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+pub use self::error::JsonLinesError;
+use super::{FileError, LockedFile};
+use crate::difference::Difference;
+
+/// A file to which finished pieces of work are appended, and from which a killed run goes on.
+///
+/// The first line is the header: everything that the results depend on. Each further line is durable before
+/// [`append`](JsonLines::append) returns. A line that a kill left unfinished is dropped when the file is opened again. Every
+/// line that is a JSON object ends with a checksum of its text, the member `xxh3`. Lines without one, from older
+/// versions, are read too.
+///
+/// A file on a read-only medium opens as well; only appending to it fails.
+///
+/// # Example
+///
+/// ```
+/// use inject_states::durable::JsonLines;
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Finished { prompt: usize, loss: f64 }
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("journal.jsonl");
+/// let mut journal = JsonLines::open(&path, &"losses of gpt2", &mut |_: Finished| Ok(()))?;
+/// journal.append(&Finished { prompt: 0, loss: 0.1 })?;
+/// drop(journal);
+///
+/// let mut found = Vec::new();
+/// JsonLines::open(&path, &"losses of gpt2", &mut |line: Finished| Ok(found.push(line.loss)))?;
+/// assert_eq!(found, [0.1]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct JsonLines {
+    path: PathBuf,
+    file: LockedFile,
+    /// The reason why the file is open for reading only.
+    read_only: Option<io::ErrorKind>,
+}
+
+/// What a file holds that can be gone on with.
+struct Whole {
+    /// The length of all whole lines, the header included; 0 if the file is to be begun anew.
+    bytes: u64,
+}
+
+impl JsonLines {
+    /// Opens a file, or begins it with `header`. Gives every whole line after the header to `take`, whose text of an
+    /// error becomes part of a [`JsonLinesError::Refused`].
+    ///
+    /// A file with another header is begun anew if it holds no further line and its header has the same fields: a run with
+    /// a wrong option leaves such a file.
+    ///
+    /// # Errors
+    ///
+    /// [`JsonLinesError`] if the file cannot be opened, is locked, has another header or a damaged line. The file is then
+    /// unchanged.
+    pub fn open<T: DeserializeOwned>(
+        path: &Path,
+        header: &impl Serialize,
+        take: &mut dyn FnMut(T) -> Result<(), String>,
+    ) -> Result<Self, JsonLinesError> {
+        let writable = File::options().create(true).truncate(false).read(true).write(true).open(path);
+        let (file, read_only) = match writable {
+            Ok(file) => (file, None),
+            Err(error) if denied(error.kind()) && path.exists() => {
+                (File::open(path).map_err(FileError::of("open", path))?, Some(error.kind()))
+            }
+            Err(error) => return Err(FileError::of("open", path)(error).into()),
+        };
+        let Some(file) = LockedFile::lock(file).map_err(FileError::of("lock", path))? else {
+            return Err(JsonLinesError::Busy { path: path.to_owned() });
+        };
+        let header = to_line(header);
+        let Whole { bytes } = read_whole(path, &file, &header, take)?;
+        let mut journal = JsonLines { path: path.to_owned(), file, read_only };
+        if read_only.is_none() {
+            let cut = journal.file.set_len(bytes).and_then(|()| journal.file.seek(SeekFrom::End(0)));
+            cut.map_err(FileError::of("shorten", path))?;
+        }
+        if bytes == 0 {
+            journal.write(&format!("{header}\n"))?;
+        }
+        Ok(journal)
+    }
+
+    /// Gives every whole line after the header to `take`, without locking or changing the file.
+    ///
+    /// # Errors
+    ///
+    /// As [`JsonLines::open`].
+    pub fn read<T: DeserializeOwned>(
+        path: &Path,
+        header: &impl Serialize,
+        take: &mut dyn FnMut(T) -> Result<(), String>,
+    ) -> Result<(), JsonLinesError> {
+        let file = File::open(path).map_err(FileError::of("open", path))?;
+        read_whole(path, &file, &to_line(header), take).map(drop)
+    }
+
+    /// Appends a line. When this returns, the line is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`]. What was written of the line is dropped when the file is opened again.
+    ///
+    /// # Panics
+    ///
+    /// Panics if JSON cannot hold the value, for example a map whose keys are not text.
+    pub fn append(&mut self, value: &impl Serialize) -> Result<(), FileError> {
+        self.append_all(&[value])
+    }
+
+    /// Appends lines, which become durable together.
+    ///
+    /// # Errors
+    ///
+    /// As [`JsonLines::append`].
+    ///
+    /// # Panics
+    ///
+    /// As [`JsonLines::append`].
+    pub fn append_all(&mut self, values: &[impl Serialize]) -> Result<(), FileError> {
+        self.write(&lines(values))
+    }
+
+    /// Returns the contents of a file with a header and lines, as it would be written.
+    ///
+    /// # Panics
+    ///
+    /// As [`JsonLines::append`].
+    pub fn text(header: &impl Serialize, values: &[impl Serialize]) -> Vec<u8> {
+        format!("{}\n{}", to_line(header), lines(values)).into_bytes()
+    }
+
+    /// Returns the path as it was given.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn write(&mut self, lines: &str) -> Result<(), FileError> {
+        let written = match self.read_only {
+            Some(reason) => Err(reason.into()),
+            None => self.file.write_all(lines.as_bytes()).and_then(|()| self.file.sync_data()),
+        };
+        written.map_err(FileError::of("write", &self.path))
+    }
+}
+
+fn denied(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
+fn to_line(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("JSON can hold a line of a journal")
+}
+
+fn lines(values: &[impl Serialize]) -> String {
+    values.iter().map(|value| checksum::added(to_line(value)) + "\n").collect()
+}
+
+fn read_whole<T: DeserializeOwned>(
+    path: &Path,
+    file: &File,
+    header: &str,
+    take: &mut dyn FnMut(T) -> Result<(), String>,
+) -> Result<Whole, JsonLinesError> {
+    let mut reader = BufReader::new(file);
+    let (mut line, mut bytes, mut number) = (Vec::new(), 0, 0);
+    loop {
+        line.clear();
+        reader.read_until(b'\n', &mut line).map_err(FileError::of("read", path))?;
+        number += 1;
+        let Some(text) = line.strip_suffix(b"\n") else {
+            // A file of another program is never shortened.
+            let ours = number > 1 || header.as_bytes().starts_with(&line);
+            return if ours { Ok(Whole { bytes }) } else { Err(JsonLinesError::Foreign { path: path.to_owned() }) };
+        };
+        if number == 1 {
+            let alone = reader.fill_buf().map_err(FileError::of("read", path))?.is_empty();
+            if !check_header(path, text, header, alone)? {
+                return Ok(Whole { bytes: 0 });
+            }
+        } else {
+            read_line(path, number, text, take)?;
+        }
+        bytes += line.len() as u64;
+    }
+}
+
+/// Returns whether a first line is the expected header; false if the file may be begun anew.
+fn check_header(path: &Path, found: &[u8], expected: &str, alone: bool) -> Result<bool, JsonLinesError> {
+    let path = path.to_owned();
+    let Ok(found) = serde_json::from_slice::<Value>(found) else {
+        return Err(JsonLinesError::Foreign { path });
+    };
+    // Both as they are read back.
+    let expected: Value = serde_json::from_str(expected).expect("a header that was just written");
+    let Some(difference) = Difference::first(&found, &expected) else { return Ok(true) };
+    let same_fields = match (&found, &expected) {
+        (Value::Object(found), Value::Object(expected)) => {
+            found.len() == expected.len() && found.keys().all(|key| expected.contains_key(key))
+        }
+        _ => false,
+    };
+    if alone && same_fields {
+        return Ok(false);
+    }
+    let Difference { field, found, expected } = difference;
+    Err(JsonLinesError::Header { path, field, found, expected })
+}
+
+fn read_line<T: DeserializeOwned>(
+    path: &Path,
+    line: usize,
+    text: &[u8],
+    take: &mut dyn FnMut(T) -> Result<(), String>,
+) -> Result<(), JsonLinesError> {
+    let path = || path.to_owned();
+    if !checksum::agrees(text) {
+        return Err(JsonLinesError::Checksum { path: path(), line });
+    }
+    let value =
+        serde_json::from_slice(text).map_err(|source| JsonLinesError::Syntax { path: path(), line, source })?;
+    take(value).map_err(|reason| JsonLinesError::Refused { path: path(), line, reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Line {
+        unit: u32,
+        result: f64,
+    }
+
+    fn open(path: &Path, header: &impl Serialize) -> Result<(JsonLines, Vec<Line>), JsonLinesError> {
+        let mut lines = Vec::new();
+        let journal = JsonLines::open(path, header, &mut |line| {
+            lines.push(line);
+            Ok(())
+        })?;
+        Ok((journal, lines))
+    }
+
+    const LINES: [Line; 2] = [Line { unit: 1, result: 0.1 }, Line { unit: 2, result: 0.3 }];
+
+    /// A folder with a journal of two lines, and its path.
+    fn journal() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        let (mut journal, _) = open(&path, &"numbers").unwrap();
+        LINES.iter().for_each(|line| journal.append(line).unwrap());
+        (folder, path)
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_is_completed_to_the_same_bytes() {
+        let (_folder, path) = journal();
+        let whole = fs::read(&path).unwrap();
+        for length in 0..=whole.len() {
+            fs::write(&path, &whole[..length]).unwrap();
+            let (mut journal, found) = open(&path, &"numbers").unwrap();
+            assert_eq!(found, LINES[..found.len()]);
+            let ends = whole[..length].iter().filter(|&&byte| byte == b'\n').count();
+            assert_eq!(found.len(), ends.saturating_sub(1));
+            LINES[found.len()..].iter().for_each(|line| journal.append(line).unwrap());
+            drop(journal);
+            assert_eq!(fs::read(&path).unwrap(), whole);
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_line_is_found() {
+        let (_folder, path) = journal();
+        let whole = fs::read(&path).unwrap();
+        let first = whole.iter().position(|&byte| byte == b'\n').unwrap() + 1;
+        let sum = whole.windows(6).position(|window| window == b"\"xxh3\"").unwrap();
+        for place in first..sum - 1 {
+            for bit in 0..8 {
+                let mut damaged = whole.clone();
+                damaged[place] ^= 1 << bit;
+                fs::write(&path, &damaged).unwrap();
+                let error = open(&path, &"numbers").unwrap_err();
+                assert!(
+                    matches!(error, JsonLinesError::Checksum { line: 2 | 3, .. } | JsonLinesError::Syntax { line: 2, .. }),
+                    "{place} {bit}: {error}"
+                );
+                assert_eq!(fs::read(&path).unwrap(), damaged, "a damaged file is left alone");
+            }
+        }
+    }
+
+    #[test]
+    fn lines_of_older_versions_have_no_checksum() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        fs::write(&path, "\"numbers\"\n{\"unit\":1,\"result\":0.1}\n").unwrap();
+        assert_eq!(open(&path, &"numbers").unwrap().1, LINES[..1]);
+    }
+
+    #[test]
+    fn another_header_a_second_writer_and_a_foreign_file_are_refused() {
+        let (_folder, path) = journal();
+        let (held, _) = open(&path, &"numbers").unwrap();
+        assert!(matches!(open(&path, &"numbers"), Err(JsonLinesError::Busy { .. })));
+        drop(held);
+        let error = open(&path, &"letters").unwrap_err();
+        assert!(matches!(error, JsonLinesError::Header { .. }), "{error}");
+        for foreign in ["years of work", "years of work\n", "\"num\nbers\"\n"] {
+            fs::write(&path, foreign).unwrap();
+            let error = open(&path, &"numbers").unwrap_err();
+            assert!(matches!(error, JsonLinesError::Foreign { .. }), "{error}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), foreign);
+        }
+    }
+
+    #[test]
+    fn a_line_that_the_caller_refuses_is_named() {
+        let (_folder, path) = journal();
+        let refuse = &mut |line: Line| if line.unit == 2 { Err("no unit 2".to_owned()) } else { Ok(()) };
+        let error = JsonLines::open(&path, &"numbers", refuse).unwrap_err();
+        assert_eq!(error.to_string(), format!("`{}`, line 3: no unit 2", path.display()));
+    }
+
+    #[test]
+    fn a_header_alone_gives_way_to_another_of_the_same_fields() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        let header = |width: u32| serde_json::json!({ "model": "gpt2", "width": width });
+        drop(open(&path, &header(1)).unwrap());
+        let (mut journal, _) = open(&path, &header(2)).unwrap();
+        journal.append(&LINES[0]).unwrap();
+        drop(journal);
+        match open(&path, &header(3)).unwrap_err() {
+            JsonLinesError::Header { field, found, expected, .. } => {
+                assert_eq!((field.as_str(), found.as_str(), expected.as_str()), ("width", "2", "3"));
+            }
+            other => panic!("{other}"),
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_cannot_be_written_opens_and_refuses_new_lines() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let (_folder, path) = journal();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
+        if File::options().write(true).open(&path).is_ok() {
+            // The superuser may write everywhere; the decision is tested by itself.
+            assert!(denied(io::ErrorKind::PermissionDenied) && denied(io::ErrorKind::ReadOnlyFilesystem));
+            return;
+        }
+        let (mut journal, lines) = open(&path, &"numbers").unwrap();
+        assert_eq!(lines, LINES);
+        assert!(journal.append(&LINES[0]).is_err());
+    }
+}

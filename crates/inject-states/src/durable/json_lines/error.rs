@@ -1,0 +1,66 @@
+//! Errors of journals.
+
+use std::path::PathBuf;
+
+use super::FileError;
+
+/// The reason why a journal cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JsonLinesError {
+    /// The operating system failed.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Another process has the file open.
+    #[error("`{path}` is being written by another process")]
+    Busy {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The first line is not a header.
+    #[error("`{path}` was not written by this program: choose another file")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file was begun with another header.
+    #[error("`{path}` was begun with {field} = {found}, now {expected}: choose another file, or the first options")]
+    Header {
+        /// The file.
+        path: PathBuf,
+        /// The first field that differs.
+        field: String,
+        /// Its value in the file, as JSON.
+        found: String,
+        /// Its value now, as JSON.
+        expected: String,
+    },
+    /// A line that is not the JSON of a result.
+    #[error("`{path}`, line {line} cannot be read")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The cause.
+        source: serde_json::Error,
+    },
+    /// A line that changed after it was written.
+    #[error("`{path}`, line {line} does not agree with its checksum")]
+    Checksum {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// A line that contradicts the work.
+    #[error("`{path}`, line {line}: {reason}")]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The contradiction.
+        reason: String,
+    },
+}
