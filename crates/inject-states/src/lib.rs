@@ -50,6 +50,8 @@ pub mod store;
 
 mod difference;
 mod disturb;
+#[cfg(test)]
+mod error_chains;
 mod extract;
 mod states;
 

@@ -371,6 +371,6 @@ mod tests {
         }
         let (mut journal, lines) = open(&path, &"numbers").unwrap();
         assert_eq!(lines, LINES);
-        assert!(journal.append(&LINES[0]).is_err());
+        assert_eq!(journal.append(&LINES[0]).unwrap_err().action, "write");
     }
 }

@@ -39,8 +39,8 @@ const TENSOR: &str = "the array";
 ///
 /// # Errors
 ///
-/// [`ForeignError`] when the file cannot be written, and when [`StatesFile::open`](super::StatesFile::open)
-/// could not read it: an array without values, NaN or infinity. What is refused so leaves no file behind.
+/// [`ForeignError`] if the file cannot be written, or if [`StatesFile`](super::StatesFile)
+/// could not read it: an array without values, NaN or infinity. No file is created then.
 pub fn write_npy(path: impl AsRef<Path>, states: ArrayView2<'_, f32>) -> Result<(), ForeignError> {
     let path = path.as_ref();
     checked(states)

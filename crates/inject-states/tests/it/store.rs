@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy does not see that the helpers belong to tests")]
 
+mod damaged;
 mod interrupted;
 mod killed;
 mod malformed;

@@ -107,6 +107,7 @@ mod tests {
         from_file.update_from(file.path(), 5, bytes.len() as u64 - 5).unwrap();
         from_bytes.update(&bytes[5..]);
         assert_eq!(from_file.finish(), from_bytes.finish());
-        assert!(BlockHasher::new(PIECE).update_from(file.path(), 5, bytes.len() as u64).is_err());
+        let beyond = BlockHasher::new(PIECE).update_from(file.path(), 5, bytes.len() as u64);
+        assert_eq!(beyond.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 }

@@ -9,6 +9,7 @@ use super::*;
 fn a_store_has_these_files_and_no_others() {
     let files = Job::new(Positions::Last, FloatFormat::F32).uninterrupted();
     let expected = [
+        "checksums.jsonl",
         "manifest.json",
         "prompts.safetensors",
         "rows.safetensors",
