@@ -16,7 +16,7 @@ use std::{
 };
 
 use inject_benches::{Shape, device, random, real_models};
-use inject_sipit::models::{Family, Model, Origin, Precision, WeightDtype};
+use inject_sipit::models::{Family, Model, Origin, Precision, FloatFormat};
 use serde_json::{Value, json};
 
 const LOADS: usize = 3;
@@ -39,7 +39,7 @@ fn main() -> io::Result<()> {
         None => {
             let parent = tempfile::tempdir()?;
             for (name, dtype) in
-                [("gpt2-small-f32", WeightDtype::F32), ("gpt2-small-bf16", WeightDtype::Bf16)]
+                [("gpt2-small-f32", FloatFormat::F32), ("gpt2-small-bf16", FloatFormat::Bf16)]
             {
                 row(&generate(&parent.path().join(name), dtype)?, loads)?;
             }
@@ -58,7 +58,7 @@ fn folders(parent: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Writes a GPT-2 small of random weights.
-fn generate(folder: &Path, dtype: WeightDtype) -> io::Result<PathBuf> {
+fn generate(folder: &Path, dtype: FloatFormat) -> io::Result<PathBuf> {
     fs::create_dir(folder)?;
     fs::copy(Shape::Gpt2Small.config_path(), folder.join("config.json"))?;
     let decoder = random(&Shape::Gpt2Small.config(), &device());

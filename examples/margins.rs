@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use inject_examples::{Axis, Failure, Figure, Mark, ModelArgs, PromptArgs, StudyArgs, finish, say};
-use inject_sipit::models::{Tap, WeightFormat};
+use inject_sipit::models::{Tap, NumberFormat};
 use inject_studies::{LengthStudy, MarginOptions, MarginStudy, Quantile, lengths, margins};
 
 /// Measures one-step margins, and distances against length.
@@ -26,7 +26,7 @@ struct Options {
     study: StudyArgs,
     /// Round the weights to this format first: f16, bf16, int8, int4, nf4 or fp4
     #[arg(long, value_name = "FORMAT")]
-    weights: Option<WeightFormat>,
+    weights: Option<NumberFormat>,
     /// Prompts whose margins are measured
     #[arg(long, default_value_t = 20)]
     count: usize,

@@ -18,7 +18,7 @@ use clap::{Parser, ValueEnum};
 use inject_examples::{Failure, ModelArgs, PromptArgs, StudyArgs, beginning, finish, lens_for, note, say};
 use inject_sipit::{
     Choice, Lens,
-    models::{Decoder, Model, Tap, WeightFormat},
+    models::{Decoder, Model, Tap, NumberFormat},
     states::Disturbance,
 };
 use inject_studies::{
@@ -43,7 +43,7 @@ struct Options {
     taps: String,
     /// Formats of weights: f16, bf16, int8, int4, nf4, fp4
     #[arg(long, value_delimiter = ',', default_value = "f16,bf16,int8,int4,nf4,fp4")]
-    weights: Vec<WeightFormat>,
+    weights: Vec<NumberFormat>,
     /// What happens to states: f16, bf16, int8-row, int8-tensor, int4-row, int4-tensor, dropout:SHARE, clip:TIMES, noise:NORM
     #[arg(
         long,

@@ -22,7 +22,7 @@ use std::{fs, path::PathBuf, process::ExitCode, time::Instant};
 
 use clap::Parser;
 use inject_examples::{Failure, finish};
-use inject_sipit::models::{DecoderConfig, Family, Model, Origin, Precision, WeightDtype};
+use inject_sipit::models::{DecoderConfig, Family, Model, Origin, Precision, FloatFormat};
 use inject_testing::DeviceKind;
 
 use crate::{
@@ -94,7 +94,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     fs::write(&config_path, config_json(options)? + "\n")?;
     let config = DecoderConfig::read(&config_path)?;
     let decoder = train(options, &config, Text::new(seed, tokenizer.clone()), device.clone())?;
-    decoder.save_weights(Family::Gpt2, WeightDtype::F16, &options.out.join("model.safetensors"))?;
+    decoder.save_weights(Family::Gpt2, FloatFormat::F16, &options.out.join("model.safetensors"))?;
     let minutes = begin.elapsed().as_secs_f64() / 60.0;
 
     // From here on only what was written counts.

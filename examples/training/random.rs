@@ -24,7 +24,7 @@ struct Drawn {
 pub(crate) fn carry_out(options: &Options, text: &Text, device: &Device) -> Result<(), Failure> {
     let mut shapes = Vec::new();
     // From one seed and without a window, llama, mistral and phi3 would be one and the same decoder.
-    for (family, seed) in Family::ALL.into_iter().zip(options.seed..) {
+    for (&family, seed) in Family::all().iter().zip(options.seed..) {
         for &d_model in &options.widths {
             for &n_layers in &options.depths {
                 let config = config(family, d_model, n_layers, text.about.vocab_size)?;
@@ -93,7 +93,7 @@ fn write_csv(options: &Options, decoders: &[RandomWeights]) -> Result<(), Failur
 
 /// Each decoder at its tightest tap, by family.
 fn figure(options: &Options, drawn: &Drawn) -> Result<(), Failure> {
-    let names = Family::ALL.map(|family| family.to_string());
+    let names: Vec<String> = Family::all().iter().map(ToString::to_string).collect();
     // Analytic a little to the left, ReLU a little to the right.
     let points = |analytic: bool, shift: f64| {
         let decoders = drawn.decoders.iter().filter(move |decoder| decoder.analytic == analytic);

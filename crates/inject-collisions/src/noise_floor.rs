@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use inject_states::{
     ExtractError, Extraction,
-    models::{Decoder, Logits, Tap, TokenBatch, to_host},
+    models::{Decoder, Logits, Tap, TokenBatch, host::to_host},
     store::Positions,
 };
 

@@ -5,6 +5,8 @@
 
 mod counts;
 
+use std::ops::Range;
+
 /// A sequential pre-norm decoder, complete: nothing about the computation is decided anywhere else.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecoderConfig {
@@ -123,7 +125,7 @@ pub enum Bias {
     With,
 }
 
-/// Which keys a query may see; see [`visible`].
+/// The keys that a query sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Span {
     /// Every position up to the query's own.
@@ -132,18 +134,30 @@ pub enum Span {
     Window(usize),
 }
 
-/// The one predicate behind every mask: does the query at position `query` see the key at position `key`?
-///
-/// # Source
-///
-/// Hugging Face transformers 5.23, `masking_utils.py` (`causal_mask_function`, `sliding_window_overlay`) and
-/// `modeling_gpt_neo.py` (the `xor` of two triangles): all of them keep exactly the last `n` keys.
-pub fn visible(query: usize, key: usize, span: Span) -> bool {
-    key <= query
-        && match span {
-            Span::Full => true,
-            Span::Window(n) => query - key < n,
+impl Span {
+    /// Returns the positions of the keys that the query at position `query` sees. Every mask follows from it.
+    ///
+    /// # Source
+    ///
+    /// Hugging Face transformers 5.23, `masking_utils.py` (`causal_mask_function`, `sliding_window_overlay`) and
+    /// `modeling_gpt_neo.py` (the `xor` of two triangles): all of them keep exactly the last `n` keys.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use inject_models::config::Span;
+    ///
+    /// assert_eq!(Span::Window(3).keys(5), 3..6);
+    /// assert_eq!(Span::Window(3).keys(1), 0..2);
+    /// assert_eq!(Span::Full.keys(5), 0..6);
+    /// ```
+    pub fn keys(self, query: usize) -> Range<usize> {
+        let end = query + 1;
+        match self {
+            Span::Full => 0..end,
+            Span::Window(n) => end.saturating_sub(n)..end,
         }
+    }
 }
 
 /// Rotary position embedding, rotating the two halves of each head against each other.
@@ -357,7 +371,7 @@ mod tests {
     #[test]
     fn window_keeps_exactly_w_keys() {
         for query in 0..20 {
-            let seen: Vec<usize> = (0..20).filter(|&key| visible(query, key, Span::Window(8))).collect();
+            let seen: Vec<usize> = (0..20).filter(|key| Span::Window(8).keys(query).contains(key)).collect();
             let expected: Vec<usize> = (query.saturating_sub(7)..=query).collect();
             assert_eq!(seen, expected);
         }
@@ -367,7 +381,7 @@ mod tests {
     fn full_span_sees_the_past_and_itself_only() {
         for query in 0..9 {
             for key in 0..9 {
-                assert_eq!(visible(query, key, Span::Full), key <= query);
+                assert_eq!(Span::Full.keys(query).contains(&key), key <= query);
             }
         }
     }

@@ -319,7 +319,7 @@ impl<'a> Inverter<'a> {
 
     /// How many rows of a pass over sequences of this length the memory budget has room for: one at least.
     fn rows_in_memory(&self, len: usize) -> usize {
-        let bytes = self.decoder.config().bytes_per_token(len, 1);
+        let bytes = self.decoder.bytes_per_token(len, 1);
         (self.settings.memory_budget / bytes.max(1)).max(1)
     }
 

@@ -83,12 +83,12 @@ pub use self::{
 
 /// Values of a tensor on the host, in row-major order.
 fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f64>, InvertError> {
-    Ok(to_host(tensor)?)
+    Ok(models::host::to_host(tensor)?)
 }
 
 /// The same in f32.
 fn read_f32<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, InvertError> {
-    Ok(to_host(tensor)?)
+    Ok(models::host::to_host(tensor)?)
 }
 
 /// The same numbers in f64.

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use inject_models::DecoderConfig;
+use inject_models::Decoder;
 
 /// Splits prompts, given by their lengths, into batches of similar length, and returns the prompts' numbers.
 ///
@@ -12,7 +12,7 @@ use inject_models::DecoderConfig;
 /// Sorting by length keeps the padding small. Equal lengths stay in the order given, so the plan depends on nothing but
 /// the arguments.
 pub fn batches_by_length(
-    config: &DecoderConfig,
+    decoder: &Decoder,
     lens: &[usize],
     taps: usize,
     memory_budget: usize,
@@ -23,8 +23,8 @@ pub fn batches_by_length(
     for prompt in by_length {
         let len = lens[prompt];
         let fits = |batch: &Vec<usize>| {
-            let bytes = (batch.len() + 1) * len * config.bytes_per_token(len, taps);
-            bytes <= memory_budget && config.same_rotary(lens[batch[0]], len)
+            let bytes = (batch.len() + 1) * len * decoder.bytes_per_token(len, taps);
+            bytes <= memory_budget && decoder.config().same_rotary(lens[batch[0]], len)
         };
         match batches.last_mut() {
             Some(batch) if fits(batch) => batch.push(prompt),
@@ -54,26 +54,26 @@ mod tests {
 
     use super::*;
 
-    fn config(case: &str) -> DecoderConfig {
-        model(case, &inject_testing::compiled()[0]).decoder.config().clone()
+    fn decoder(case: &str) -> Decoder {
+        model(case, &inject_testing::compiled()[0]).decoder
     }
 
     #[test]
     fn every_prompt_is_in_exactly_one_batch() {
         let lens: Vec<usize> = (0..100).map(|i| 1 + (i * 37) % 24).collect();
-        let mut seen: Vec<usize> = batches_by_length(&config("gpt2"), &lens, 3, 1 << 17).concat();
+        let mut seen: Vec<usize> = batches_by_length(&decoder("gpt2"), &lens, 3, 1 << 17).concat();
         seen.sort_unstable();
         assert_eq!(seen, (0..100).collect::<Vec<_>>());
     }
 
     #[test]
     fn a_prompt_over_the_budget_is_computed_alone() {
-        assert_eq!(batches_by_length(&config("gpt2"), &[20, 20], 3, 1), [[0], [1]]);
+        assert_eq!(batches_by_length(&decoder("gpt2"), &[20, 20], 3, 1), [[0], [1]]);
     }
 
     #[test]
     fn lengths_on_both_sides_of_a_rotary_switch_are_kept_apart() {
-        assert_eq!(batches_by_length(&config("phi4"), &[33, 32, 31], 1, usize::MAX), [vec![2, 1], vec![0]]);
+        assert_eq!(batches_by_length(&decoder("phi4"), &[33, 32, 31], 1, usize::MAX), [vec![2, 1], vec![0]]);
     }
 
     #[test]

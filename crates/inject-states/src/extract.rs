@@ -7,7 +7,7 @@ mod to_store;
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use inject_models::{Decoder, Forward, Logits, Progress, Tap, TokenBatch, Unit, silent, to_host};
+use inject_models::{Decoder, Forward, Logits, Progress, Tap, TokenBatch, Unit, host::to_host, silent};
 
 pub use self::{error::ExtractError, noise::measure_noise, to_store::extract_to_store};
 use crate::{batches::batches_by_length, states::States, store::Positions};
@@ -89,10 +89,10 @@ impl Extraction {
     /// ```
     /// use inject_states::{Extraction, models::{Tap, silent}, store::Positions};
     ///
-    /// # use inject_states::models::{Model, Origin, Precision};
+    /// # use inject_states::models::{FloatFormat, Model, Origin};
     /// # let folder = std::path::Path::new("tests/fixtures/tiny");
     /// # let device = burn::tensor::Device::flex();
-    /// # let decoder = Model::load(Origin::of_folder(folder), Precision::F32, &device)?.decoder;
+    /// # let decoder = Model::load(Origin::of_folder(folder), FloatFormat::F32, &device)?.decoder;
     /// let prompts = [vec![1, 2, 3], vec![4, 5]];
     /// let extraction = Extraction::new(vec![Tap::Block(1)], Positions::All)?;
     /// let states = extraction.run(&decoder, &prompts, &mut silent)?;
@@ -132,7 +132,7 @@ impl Extraction {
         let d_model = decoder.config().d_model;
         let first_rows = self.first_rows(prompts);
         let lens: Vec<usize> = prompts.iter().map(Vec::len).collect();
-        for batch in batches_by_length(decoder.config(), &lens, self.taps.len(), self.memory_budget) {
+        for batch in batches_by_length(decoder, &lens, self.taps.len(), self.memory_budget) {
             let members: Vec<&[u32]> = batch.iter().map(|&prompt| prompts[prompt].as_slice()).collect();
             let computed = TokenBatch::new(&members)
                 .and_then(|tokens| Ok((decoder.forward(&tokens, &self.taps, Logits::None)?, tokens)));
@@ -204,10 +204,10 @@ impl Extraction {
 /// ```
 /// use inject_states::{models::Tap, prompt_states};
 ///
-/// # use inject_states::models::{Model, Origin, Precision};
+/// # use inject_states::models::{FloatFormat, Model, Origin};
 /// # let folder = std::path::Path::new("tests/fixtures/tiny");
 /// # let device = burn::tensor::Device::flex();
-/// # let decoder = Model::load(Origin::of_folder(folder), Precision::F32, &device)?.decoder;
+/// # let decoder = Model::load(Origin::of_folder(folder), FloatFormat::F32, &device)?.decoder;
 /// let states = prompt_states(&decoder, &[3, 1, 4], Tap::Block(1))?;
 /// assert_eq!(states.nrows(), 3);
 /// # Ok::<(), inject_states::ExtractError>(())

@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::Tensor;
 use inject_sipit::{
     collisions::CollisionError,
-    models::{Decoder, Logits, PrefixCache, Tap, TokenBatch, to_host},
+    models::{Decoder, Logits, PrefixCache, Tap, TokenBatch, host::to_host},
     states::store::{Block, Opened, Store, StoreSpec, StoreWriter},
 };
 
@@ -107,5 +107,5 @@ pub(crate) fn beside_all_others(
 
 /// How many candidates for the last of `len` positions fit into a budget: one at least.
 fn candidates_at_once(decoder: &Decoder, len: usize, taps: usize, memory_budget: usize) -> usize {
-    (memory_budget / decoder.config().bytes_per_token(len, taps).max(1)).clamp(1, MOST)
+    (memory_budget / decoder.bytes_per_token(len, taps).max(1)).clamp(1, MOST)
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use burn::tensor::Device;
 use inject_sipit::{
     collisions::{Metric, NoiseFloor, Pair, Rows, Verdict, identities, measure_noise_floors},
-    models::{Decoder, Tap, WeightFormat},
+    models::{Decoder, Tap, NumberFormat},
     states::{Disturbance, Extraction, store::Positions},
 };
 
@@ -34,7 +34,7 @@ pub enum Held {
     /// Nothing.
     AsComputed,
     /// The weights: the states are those of another model.
-    Weights(WeightFormat),
+    Weights(NumberFormat),
     /// The states, all rows of a tap together.
     States(Disturbance),
 }

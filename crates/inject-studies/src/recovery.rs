@@ -7,7 +7,7 @@ use crate::{Run, StudyError, fingerprint};
 use inject_sipit::{
     Budget, Inversion, InvertError, Inverter, OnFailure, Policy, Scan, Settings, TargetStates,
     collisions::{Ranked, distance},
-    models::{Decoder, Logits, Tap, TokenBatch, WeightFormat, to_host},
+    models::{Decoder, Logits, Tap, TokenBatch, NumberFormat, host::to_host},
 };
 
 pub use self::condition::Condition;
@@ -95,7 +95,7 @@ pub fn recovery(
         .flat_map(|&condition| options.taps.iter().map(move |&tap| (condition, tap)))
         .collect();
     // Units of one format follow each other, and two decoders at a time are enough.
-    let mut quantised: Option<(WeightFormat, Decoder)> = None;
+    let mut quantised: Option<(NumberFormat, Decoder)> = None;
     let recovered = run.complete(&about, units, |&(condition, tap), done| {
         if let Some(format) = condition.producing_weights()
             && quantised.as_ref().is_none_or(|(held, _)| *held != format)

@@ -7,11 +7,11 @@ use super::{
     rotary::{self, Surroundings},
 };
 use crate::{
-    ModelError,
     config::{
         AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig,
         FeedForwardKind, LearnedPositions, NormConfig, Residual, RmsWeight, RotaryConfig, Span,
     },
+    error::ModelError,
 };
 
 pub(super) const NAMES: Names = Names {

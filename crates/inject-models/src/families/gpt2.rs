@@ -5,11 +5,11 @@ use super::{
     norm_eps,
 };
 use crate::{
-    ModelError,
     config::{
         AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig,
         FeedForwardKind, LearnedPositions, NormConfig, Residual, Span,
     },
+    error::ModelError,
 };
 
 pub(super) const NAMES: Names = Names {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::ModelError;
+use crate::error::ModelError;
 
 /// Keys of every family that do not touch the computation of hidden states: bookkeeping, training-time
 /// settings, generation defaults, and dropout, which is off outside training.

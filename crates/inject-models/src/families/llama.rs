@@ -7,11 +7,11 @@ use super::{
     rotary::{self, Surroundings},
 };
 use crate::{
-    ModelError,
     config::{
         AttentionConfig, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig, FeedForwardKind,
         LearnedPositions, NormConfig, Residual, RmsWeight, Span,
     },
+    error::ModelError,
 };
 
 /// Shared with Mistral, whose checkpoints use the same names.

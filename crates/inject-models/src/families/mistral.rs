@@ -8,11 +8,11 @@ use super::{
     uniform_span,
 };
 use crate::{
-    ModelError,
     config::{
         AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig,
         FeedForwardKind, LearnedPositions, NormConfig, Residual, RmsWeight,
     },
+    error::ModelError,
 };
 
 const WITHOUT_INFLUENCE: &[&str] = &["attention_dropout"];

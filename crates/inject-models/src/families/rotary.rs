@@ -6,8 +6,8 @@
 
 use super::keys::Keys;
 use crate::{
-    ModelError,
     config::{RotaryConfig, RotaryScaling},
+    error::ModelError,
 };
 
 /// What the rotary settings of a config are relative to.

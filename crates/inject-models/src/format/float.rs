@@ -206,11 +206,7 @@ pub struct Unrepresentable {
 }
 
 /// Finds the first of `stored` that is `bad`, and names the number it came from.
-fn refuse<T: Copy>(
-    values: &[f32],
-    stored: &[T],
-    bad: impl Fn(T) -> bool,
-) -> Result<(), Unrepresentable> {
+fn refuse<T: Copy>(values: &[f32], stored: &[T], bad: impl Fn(T) -> bool) -> Result<(), Unrepresentable> {
     match stored.iter().position(|&value| bad(value)) {
         Some(index) => Err(Unrepresentable { index, value: values[index] }),
         None => Ok(()),

@@ -68,12 +68,11 @@ impl Inverter<'_> {
         policy: &mut Policy,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Vec<Inversion>, InvertError> {
-        let config = self.decoder.config();
         targets.iter().try_for_each(|target| self.check(target))?;
         let report = RefCell::new(progress);
         let lens: Vec<usize> = targets.iter().map(TargetStates::positions).collect();
         let mut inversions: Vec<Option<Inversion>> = vec![None; targets.len()];
-        for batch in batches_by_length(config, &lens, 1, self.settings.memory_budget) {
+        for batch in batches_by_length(self.decoder, &lens, 1, self.settings.memory_budget) {
             let mut jobs = batch
                 .iter()
                 .map(|&prompt| {

@@ -10,7 +10,7 @@ use burn::tensor::{Tensor, TensorData};
 use inject_sipit::{
     Budget, Decay, Decoder, Draft, Gradient, HardPrompts, Inversion, InvertError, Logits, Objective, Open,
     Place, Policy, PrefixCache, Proposer, Settings, Tap, TargetStates, TokenBatch, foreign::SourceDtype,
-    to_host,
+    models::host::to_host,
 };
 use proptest::prelude::*;
 

@@ -169,7 +169,7 @@ fn a_round_of_drafts_for_many_prompts_is_one_forward_pass() {
                 .collect();
             let targets: Vec<TargetStates> = prompts.iter().map(|(target, _)| target.clone()).collect();
             // Passes over one prompt, two and all of them: each round of two has so many.
-            let room = |together: usize| together * LEN * decoder.config().bytes_per_token(LEN, 1);
+            let room = |together: usize| together * LEN * decoder.bytes_per_token(LEN, 1);
             for (together, rounds_of) in [(1, 7.0), (2, 4.0), (PROMPTS, 1.0)] {
                 let settings = Settings { memory_budget: room(together), ..Settings::default() };
                 let inverter = Inverter::new(&decoder, tap, settings).unwrap();

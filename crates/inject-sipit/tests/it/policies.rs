@@ -75,7 +75,7 @@ fn a_survey_of_the_vocabulary_drafts_the_positions_behind_it() {
         let plain = invert(&decoder, &target, &mut plain, Settings::default()).unwrap();
         let mut policy = Policy::new().then(Secant::up_to(1024).surveying(SURVEY));
         // The second time, the scan goes on in steps smaller than a survey where nothing points anywhere yet.
-        let memory_budget = 16 * decoder.config().bytes_per_token(1, 1);
+        let memory_budget = 16 * decoder.bytes_per_token(1, 1);
         let settings = [Settings::default(), Settings { memory_budget, ..Settings::default() }];
         let mut searched = Vec::new();
         for (round, settings) in settings.into_iter().enumerate() {

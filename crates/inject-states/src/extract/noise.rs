@@ -56,7 +56,7 @@ pub fn measure_noise(
 fn accompanied(extraction: &Extraction, decoder: &Decoder, prompts: &[Vec<u32>]) -> Vec<bool> {
     let lens: Vec<usize> = prompts.iter().map(Vec::len).collect();
     let mut accompanied = vec![false; prompts.len()];
-    for batch in batches_by_length(decoder.config(), &lens, extraction.taps.len(), extraction.memory_budget) {
+    for batch in batches_by_length(decoder, &lens, extraction.taps.len(), extraction.memory_budget) {
         for &prompt in &batch {
             accompanied[prompt] = batch.len() > 1;
         }

@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use inject_models::{Tap, Unrepresentable};
+use inject_models::{Tap, format::Unrepresentable};
 
 use self::{block::Block, lock::WriterLock, progress::Journal, tap_file::TapFile};
 use super::{

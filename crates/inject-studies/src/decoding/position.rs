@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use inject_sipit::{
     collisions::{distance, norm},
-    models::{Decoder, Logits, PrefixCache, Tap, TokenBatch, to_host},
+    models::{Decoder, Logits, PrefixCache, Tap, TokenBatch, host::to_host},
     states::{Extraction, SplitMix, store::Positions},
 };
 use ndarray::Array2;

@@ -2,7 +2,7 @@
 
 use inject_sipit::{
     collisions::distance,
-    models::{Precision, Tap, WeightFormat},
+    models::{Precision, Tap, NumberFormat},
     states::{Disturbance, Extraction, store::Positions},
 };
 use inject_studies::{DecodingOptions, DecodingStudy, Producer, Run, StudyError, decoding};
@@ -41,7 +41,7 @@ fn all_states(model: &inject_sipit::models::Model, prefix: &[u32], tap: Tap) -> 
 #[test]
 fn a_view_is_recovered_exactly_where_no_state_of_the_double_loop_is_nearer() {
     let model = model("llama", Precision::F32);
-    let quantised = model.decoder.clone().with_weights_in(WeightFormat::Int4).unwrap();
+    let quantised = model.decoder.clone().with_weights_in(NumberFormat::Int4).unwrap();
     let producers = [Producer { name: "int4", decoder: &quantised }];
     let found =
         decoding(&model.decoder, "llama", &producers, &prompts(), &options(), Run::in_memory(&mut |_| ()))

@@ -2,7 +2,7 @@
 
 use inject_sipit::{
     collisions::Verdict,
-    models::{Precision, Tap, WeightFormat},
+    models::{Precision, Tap, NumberFormat},
 };
 use inject_studies::{FormatOptions, FormatStudy, Held, InFormat, Run, StudyError, formats};
 
@@ -10,7 +10,7 @@ use super::{in_parts, model};
 
 fn options() -> FormatOptions {
     let states = ["f16", "int8-row", "int4-tensor", "clip:1"].map(|word| Held::States(word.parse().unwrap()));
-    let weights = WeightFormat::ALL.map(Held::Weights);
+    let weights = NumberFormat::narrow().iter().copied().map(Held::Weights);
     FormatOptions {
         taps: vec![Tap::Embedding, Tap::Block(2)],
         held: [Held::AsComputed].into_iter().chain(weights).chain(states).collect(),
@@ -48,7 +48,7 @@ fn narrow_formats_move_the_minimum_little_and_collisions_are_counted() {
     }
     // Weights stored as f32 by a program that drew them lose something in every format but change no embedding in the integer ones.
     let changed = |format| of(&study, Held::Weights(format))[1].closest != exact[1].closest;
-    assert!(WeightFormat::ALL.into_iter().all(changed));
+    assert!(NumberFormat::narrow().iter().copied().all(changed));
 }
 
 #[test]

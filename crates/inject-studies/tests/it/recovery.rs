@@ -2,7 +2,7 @@
 
 use inject_sipit::{
     Policy, Prior, TargetStates,
-    models::{Decoder, FloatFormat, Tap, WeightFormat},
+    models::{Decoder, FloatFormat, NumberFormat, Tap},
     states::{Disturbance, foreign::SourceDtype},
 };
 use inject_studies::{Condition, RecoveryOptions, RecoveryStudy, Run, StudyError, recovery};
@@ -27,7 +27,7 @@ fn study(decoder: &Decoder, options: &RecoveryOptions, run: Run<'_>) -> Result<R
 
 #[test]
 fn what_the_theorem_promises_comes_back_in_every_family() {
-    let known = [WeightFormat::Int8, WeightFormat::Nf4].map(|weights| Condition::KnownWeights { weights });
+    let known = [NumberFormat::Int8, NumberFormat::Nf4].map(|weights| Condition::KnownWeights { weights });
     let rounded = [FloatFormat::F16, FloatFormat::Bf16]
         .map(|format| Condition::States { disturbance: Disturbance::Rounded(format.into()) });
     let conditions = [Condition::Exact, Condition::Noise { share_of_margin: 0.45 }];
@@ -68,7 +68,7 @@ fn the_same_seed_gives_the_same() {
     let decoder = random("llama", 4, &device);
     let asked = options(vec![
         Condition::Noise { share_of_margin: 2.0 },
-        Condition::UnknownWeights { weights: WeightFormat::Fp4 },
+        Condition::UnknownWeights { weights: NumberFormat::Fp4 },
     ]);
     let once = study(&decoder, &asked, Run::in_memory(&mut |_| ())).unwrap();
     assert_eq!(study(&decoder, &asked, Run::in_memory(&mut |_| ())).unwrap(), once);

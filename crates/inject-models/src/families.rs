@@ -16,13 +16,14 @@ use serde_json::{Map, Value};
 
 use self::keys::Keys;
 use crate::{
-    ModelError,
     checkpoint::read_text,
     config::{Activation, DecoderConfig},
+    error::ModelError,
 };
 
 /// A family of checkpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Family {
     /// GPT-2 and its distillations.
     Gpt2,
@@ -39,9 +40,10 @@ pub enum Family {
 }
 
 impl Family {
-    /// Every family, in the order of the documentation.
-    pub const ALL: [Family; 6] =
-        [Family::Gpt2, Family::GptNeo, Family::Llama, Family::Mistral, Family::Gemma3, Family::Phi3];
+    /// Returns every family, in the order of the documentation.
+    pub fn all() -> &'static [Family] {
+        &[Family::Gpt2, Family::GptNeo, Family::Llama, Family::Mistral, Family::Gemma3, Family::Phi3]
+    }
 
     /// The values of `model_type` that mean this family.
     fn model_types(self) -> &'static [&'static str] {
@@ -231,20 +233,22 @@ pub(crate) fn describe(path: &Path, text: &str) -> Result<Description, ModelErro
         serde_json::from_str(text).map_err(|source| ModelError::Json { path: path.to_owned(), source })?;
     let mut keys = Keys::new(path, map);
     let known = || {
-        let names: Vec<&str> = Family::ALL.iter().flat_map(|family| family.model_types()).copied().collect();
+        let names: Vec<&str> =
+            Family::all().iter().flat_map(|family| family.model_types()).copied().collect();
         names.join(", ")
     };
     let model_type = keys
         .optional::<String>("model_type")?
         .ok_or_else(|| keys.missing("model_type", &format!("one of {}", known())))?;
-    let family = Family::ALL
-        .into_iter()
+    let family = Family::all()
+        .iter()
+        .copied()
         .find(|family| family.model_types().contains(&model_type.as_str()))
         .ok_or_else(|| ModelError::UnknownFamily {
-        path: path.to_owned(),
-        found: model_type.clone(),
-        expected: known(),
-    })?;
+            path: path.to_owned(),
+            found: model_type.clone(),
+            expected: known(),
+        })?;
     match family {
         Family::Gpt2 => gpt2::describe(keys),
         Family::GptNeo => gpt_neo::describe(keys),

@@ -1,11 +1,17 @@
-//! The weight files of a checkpoint folder: a table of tensors, and their values as a stream.
+//! The weight files of a checkpoint folder.
 //!
-//! Values are read in pieces and converted on the way, so that a tensor exists in memory once, in the form the
-//! decoder uses, however it is stored. The files are read, not mapped: mapped pages would count as memory used.
+//! The public part reads what stands in such files beside the values: the [`Header`] of a safetensors file and the
+//! [`ShardIndex`] of several.
 
+// Inside the crate, a checkpoint is a table of tensors whose values are streamed: they are read in pieces and converted on the
+// way, so that a tensor exists in memory once, in the form the decoder uses, however it is stored. The files are read
+// and not mapped, because mapped pages would count as memory used.
+
+mod header;
 mod pytorch;
 mod safetensors;
 mod save;
+mod shard_index;
 mod weights;
 
 use std::{
@@ -15,17 +21,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use half::{bf16, f16};
 use sha2::{Digest, Sha256};
 
-pub use self::save::WeightDtype;
+pub use self::{
+    header::{Header, HeaderError, LONGEST_HEADER, StoredTensor},
+    shard_index::{ShardIndex, ShardIndexError},
+};
 pub(crate) use self::{save::WeightWriter, weights::Weights};
-use crate::ModelError;
+use crate::{
+    error::{Damage, ModelError},
+    format::FloatFormat,
+};
 
 /// The weight files of a folder, opened, and every tensor in them.
 #[derive(Debug)]
 pub(crate) struct Checkpoint {
-    /// What errors about the whole name: the one file, or the index.
+    /// The path that errors about the whole name: the one file, or the index.
     path: PathBuf,
     files: Vec<WeightFile>,
     tensors: BTreeMap<String, Entry>,
@@ -38,18 +49,18 @@ struct WeightFile {
     values: Values,
 }
 
-/// Where the values of a file come from.
+/// The source of a file's values.
 #[derive(Debug)]
 enum Values {
     Safetensors(File),
     Pytorch(burn_store::pytorch_reader::PytorchReader),
 }
 
-/// One tensor as the file describes it.
+/// One tensor as its file describes it.
 #[derive(Clone, Debug)]
 struct Entry {
     file: usize,
-    dtype: StoredDtype,
+    stored: StoredAs,
     shape: Vec<usize>,
     /// Position of the first byte within a safetensors file.
     begin: u64,
@@ -57,35 +68,19 @@ struct Entry {
 
 /// The number format of a stored tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum StoredDtype {
-    F32,
-    F16,
-    Bf16,
-    /// Anything else, by name. It may be in the file as long as nobody needs it.
+enum StoredAs {
+    /// F32, F16 or BF16.
+    Float(FloatFormat),
+    /// Another format, by its name in the file. It is accepted as long as the decoder does not need the tensor.
     Other(String),
 }
 
-impl StoredDtype {
-    /// Bytes a value, for the formats that are supported.
-    fn size(&self) -> Option<usize> {
-        match self {
-            StoredDtype::F32 => Some(4),
-            StoredDtype::F16 | StoredDtype::Bf16 => Some(2),
-            StoredDtype::Other(_) => None,
-        }
-    }
-}
-
-/// How many values one piece of a stream holds: large enough to read fast, small beside any weight matrix.
+/// Values in one piece of a stream: enough to read fast, and few beside any weight matrix.
 const PIECE: usize = 1 << 18;
 
 impl Checkpoint {
-    /// Opens the weights in a folder: `model.safetensors`, else the shards of `model.safetensors.index.json`,
-    /// else `pytorch_model.bin`. Other files are not looked at.
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError::NoWeights`], or what is wrong with the files.
+    /// Opens the weights in a folder: `model.safetensors`, or else the shards of `model.safetensors.index.json`, or else
+    /// `pytorch_model.bin`. Other files are ignored.
     pub(crate) fn open(folder: &Path) -> Result<Self, ModelError> {
         let single = folder.join("model.safetensors");
         let index = folder.join("model.safetensors.index.json");
@@ -105,7 +100,7 @@ impl Checkpoint {
         self.tensors.contains_key(name)
     }
 
-    /// The shape of a tensor, checked against what the family expects.
+    /// Checks that a tensor exists and has the shape that the family expects.
     fn check(&self, name: &str, expected: &[usize]) -> Result<(), ModelError> {
         let entry = self.entry(name, expected)?;
         if entry.shape == expected {
@@ -132,24 +127,27 @@ impl Checkpoint {
     ///
     /// # Panics
     ///
-    /// If the tensor is not in the checkpoint: check it first.
+    /// Panics if the tensor is not in the checkpoint: check it first.
     fn stream(&self, name: &str, row: usize, mut sink: impl FnMut(usize, &[f32])) -> Result<(), ModelError> {
         let entry = &self.tensors[name];
         let file = &self.files[entry.file];
-        let size = entry.dtype.size().ok_or_else(|| ModelError::TensorDtype {
-            path: file.path.clone(),
-            tensor: name.to_owned(),
-            found: match &entry.dtype {
-                StoredDtype::Other(found) => found.clone(),
-                known => format!("{known:?}"),
-            },
-        })?;
+        let float = match &entry.stored {
+            StoredAs::Float(float) => *float,
+            StoredAs::Other(found) => {
+                return Err(ModelError::TensorDtype {
+                    path: file.path.clone(),
+                    tensor: name.to_owned(),
+                    found: found.clone(),
+                });
+            }
+        };
+        let size = float.bytes();
         let len = entry.shape.iter().product::<usize>();
-        let piece = (PIECE / row).max(1) * row;
+        let piece = PIECE.next_multiple_of(row);
         let mut converted = vec![0_f32; piece.min(len)];
         let mut pass_on = |first: usize, bytes: &[u8]| {
             let values = &mut converted[..bytes.len() / size];
-            convert(&entry.dtype, bytes, values);
+            float.decode(bytes, values);
             if let Some(at) = values.iter().position(|value| !value.is_finite()) {
                 return Err(ModelError::NotFinite {
                     path: file.path.clone(),
@@ -161,14 +159,13 @@ impl Checkpoint {
             sink(first, values);
             Ok(())
         };
-        let io_error = |source| ModelError::Io { path: file.path.clone(), source };
+        let io_error = |source| ModelError::Read { path: file.path.clone(), source };
         match &file.values {
             Values::Safetensors(handle) => {
                 let mut bytes = vec![0_u8; piece.min(len) * size];
                 for first in (0..len).step_by(piece) {
                     let bytes = &mut bytes[..piece.min(len - first) * size];
-                    safetensors::read_at(handle, bytes, entry.begin + (first * size) as u64)
-                        .map_err(io_error)?;
+                    header::read_at(handle, bytes, entry.begin + (first * size) as u64).map_err(io_error)?;
                     pass_on(first, bytes)?;
                 }
                 Ok(())
@@ -176,43 +173,27 @@ impl Checkpoint {
             Values::Pytorch(reader) => {
                 let tensor = reader.get(name).ok_or_else(|| ModelError::Damaged {
                     path: file.path.clone(),
-                    reason: format!("tensor `{name}` is listed and cannot be found"),
+                    source: Damage::Lost { tensor: name.to_owned() },
                 })?;
                 let bytes = tensor.read().map_err(io_error)?;
+                if bytes.len() != len * size {
+                    return Err(ModelError::Damaged {
+                        path: file.path.clone(),
+                        source: Damage::Size {
+                            tensor: name.to_owned(),
+                            found: bytes.len(),
+                            expected: len * size,
+                        },
+                    });
+                }
                 bytes.chunks(piece * size).enumerate().try_for_each(|(i, bytes)| pass_on(i * piece, bytes))
             }
         }
     }
 }
 
-/// Values of a stored format, little-endian, as f32: exact for all three formats.
-fn convert(dtype: &StoredDtype, bytes: &[u8], values: &mut [f32]) {
-    match dtype {
-        StoredDtype::F32 => {
-            for (value, raw) in values.iter_mut().zip(bytes.as_chunks::<4>().0) {
-                *value = f32::from_le_bytes(*raw);
-            }
-        }
-        StoredDtype::F16 => {
-            for (value, raw) in values.iter_mut().zip(bytes.as_chunks::<2>().0) {
-                *value = f16::from_le_bytes(*raw).to_f32();
-            }
-        }
-        StoredDtype::Bf16 => {
-            for (value, raw) in values.iter_mut().zip(bytes.as_chunks::<2>().0) {
-                *value = bf16::from_le_bytes(*raw).to_f32();
-            }
-        }
-        StoredDtype::Other(_) => unreachable!("refused by size() before anything is read"),
-    }
-}
-
-/// The SHA-256 of the weights in a folder, in hexadecimal: of the one weight file itself (so it equals the
-/// checksum the Hub shows), or, for several shards, of their sorted `name:checksum` lines.
-///
-/// # Errors
-///
-/// As [`Checkpoint::open`], and when a file cannot be read.
+/// Computes the SHA-256 of the weights in a folder, in hexadecimal: of the one weight file itself (so it equals the
+/// checksum that the Hub shows), or, for several shards, of their sorted `name:checksum` lines.
 pub(crate) fn weight_hash(folder: &Path) -> Result<String, ModelError> {
     let mut paths: Vec<PathBuf> = Checkpoint::open(folder)?.files.into_iter().map(|file| file.path).collect();
     paths.sort();
@@ -224,28 +205,24 @@ pub(crate) fn weight_hash(folder: &Path) -> Result<String, ModelError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         lines += &format!("{name}:{}\n", file_hash(path)?);
     }
-    Ok(hex(&Sha256::digest(lines.as_bytes())))
+    Ok(hex::encode(Sha256::digest(lines.as_bytes())))
 }
 
-/// The SHA-256 of a file, in hexadecimal.
+/// Computes the SHA-256 of a file, in hexadecimal.
 pub(crate) fn file_hash(path: &Path) -> Result<String, ModelError> {
-    let io_error = |source| ModelError::Io { path: path.to_owned(), source };
+    let io_error = |source| ModelError::Read { path: path.to_owned(), source };
     let mut file = File::open(path).map_err(io_error)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0_u8; 1 << 20];
     loop {
         match file.read(&mut buffer).map_err(io_error)? {
-            0 => return Ok(hex(&hasher.finalize())),
+            0 => return Ok(hex::encode(hasher.finalize())),
             read => hasher.update(&buffer[..read]),
         }
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The text of a file.
+/// Reads a file as text.
 pub(crate) fn read_text(path: &Path) -> Result<String, ModelError> {
-    fs::read_to_string(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })
+    fs::read_to_string(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })
 }
