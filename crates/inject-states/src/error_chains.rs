@@ -2,7 +2,7 @@
 
 use std::{error::Error, io, path::PathBuf};
 
-use inject_models::Tap;
+use inject_models::{Tap, checkpoint::HeaderError};
 
 use crate::{
     durable::{FileError, JsonLinesError},
@@ -17,6 +17,7 @@ fn errors() -> Vec<Box<dyn Error>> {
     let path = || PathBuf::from("states");
     let io = || io::Error::other("the disk is on fire");
     let json = || serde_json::from_str::<u32>("x").unwrap_err();
+    let header = || HeaderError::Json(json());
     let file = || FileError::of("write", &path())(io());
     let store = || StoreError::Io { path: path(), action: "open", source: io() };
     let foreign = |problem| Box::new(ForeignError { path: path(), problem });
@@ -28,10 +29,10 @@ fn errors() -> Vec<Box<dyn Error>> {
         Box::new(JsonLinesError::Syntax { path: path(), line: 3, source: json() }),
         Box::new(store()),
         Box::new(StoreError::Json { path: path(), source: json() }),
-        Box::new(StoreError::Header { path: path(), source: json() }),
+        Box::new(StoreError::Header { path: path(), source: header() }),
         Box::new(StoreError::Checksums(JsonLinesError::File(file()))),
         foreign(ForeignProblem::Io(io())),
-        foreign(ForeignProblem::SafetensorsHeader { source: json() }),
+        foreign(ForeignProblem::SafetensorsHeader { source: header() }),
         foreign(ForeignProblem::TapName { source: tap }),
         prompt(PromptProblem::Io(io())),
         prompt(PromptProblem::Json { line: 1, column: 2, source: json() }),

@@ -72,3 +72,8 @@ pub use self::{
 fn tap_names(taps: &[inject_models::Tap]) -> String {
     taps.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
+
+/// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -9,7 +9,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `manifest.json` | the [`Manifest`]: written last, so a folder without it is no store |
+//! | `manifest.json` | the [`Manifest`]: written last, so a folder without it is not a store |
 //! | `prompts.safetensors` | `offsets` I64 `[prompts + 1]`, `token_ids` I32 `[tokens]`: the prompts, whole |
 //! | `rows.safetensors` | `prompt`, `position`, `token_id`, each I32 `[rows]`: what each row of the taps belongs to |
 //! | `checksums.jsonl` | a checksum for each mebibyte of the states at each tap |

@@ -52,7 +52,7 @@ pub struct JsonLines {
     read_only: Option<io::ErrorKind>,
 }
 
-/// What a file holds that can be gone on with.
+/// The usable part of a file.
 struct Whole {
     /// The length of all whole lines, the header included; 0 if the file is to be begun anew.
     bytes: u64,

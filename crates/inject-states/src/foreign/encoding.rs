@@ -3,7 +3,7 @@
 use half::{bf16, f16};
 use inject_models::FloatFormat;
 
-/// Which byte of a number comes first.
+/// The order of the bytes of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ByteOrder {
     Little,

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, io, path::PathBuf};
 
-use inject_models::{Tap, TapError};
+use inject_models::{Tap, TapError, checkpoint::HeaderError};
 
 use super::Axes;
 
@@ -63,8 +63,8 @@ pub enum ForeignProblem {
     /// The header of a `.safetensors` file is not what the format asks for.
     #[error("not a safetensors header")]
     SafetensorsHeader {
-        /// The message of the parser.
-        source: serde_json::Error,
+        /// The cause.
+        source: HeaderError,
     },
     /// The file does not begin as a `.npy` file.
     #[error("not a .npy file: it does not begin with \\x93NUMPY")]

@@ -28,7 +28,7 @@ const MAGIC: &[u8; 6] = b"\x93NUMPY";
 /// The longest header that is read: the longest of version 1.0. Longer ones are for arrays of records.
 const MAX_HEADER: u64 = u16::MAX as u64;
 
-/// What errors call the array: the format gives it no name.
+/// The name of the array in errors. The format gives it none.
 const TENSOR: &str = "the array";
 
 /// Writes states as `.npy`, version 1.0, `<f4`, in C order.
@@ -88,7 +88,7 @@ pub(super) fn read_header(file: &mut File, length: u64) -> Result<Header, Foreig
     if &magic != MAGIC {
         return Err(ForeignProblem::NpyMagic);
     }
-    // How many bytes say how long the dictionary is.
+    // The number of bytes that hold the length of the dictionary.
     let prefix = match (major, minor) {
         (1, 0) => 2,
         (2 | 3, 0) => 4,

@@ -95,7 +95,7 @@ pub(crate) fn read(dir: &Path, manifest: &Manifest) -> Result<Option<Sums>, Stor
 /// Reads the checksums of an unfinished store, up to the first line that cannot be trusted.
 pub(crate) fn read_in_progress(dir: &Path, job: &Manifest) -> Sums {
     let mut sums = vec![Vec::new(); job.spec.taps.len()];
-    // Whatever is wrong with the rest of the file, its blocks are computed or hashed again.
+    // The blocks of the rest of the file are hashed again.
     let _ = JsonLines::read(&dir.join(IN_PROGRESS), &Header::of(job), &mut |line| {
         add(&mut sums, &job.spec.taps, line)
     });

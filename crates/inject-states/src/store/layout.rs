@@ -1,4 +1,4 @@
-//! What each safetensors file of a store must look like: the writer makes it so, the reader insists on it.
+//! The form of each safetensors file of a store, which the writer makes and the reader checks.
 
 use std::{
     collections::BTreeMap,
@@ -11,10 +11,10 @@ use safetensors::{Dtype, tensor::TensorInfo};
 
 use super::manifest::Manifest;
 
-/// Where the data of a file begins is a multiple of this, so that tensors can be used in place.
+/// The alignment of the data in a file, so that tensors can be used in place.
 pub(crate) const ALIGNMENT: usize = 64;
 
-/// The bytes in front of the JSON header: its length.
+/// The number of bytes before the JSON header. They hold its length.
 pub(crate) const PREFIX: usize = 8;
 
 /// One file of a store: its name, its metadata and its tensors, in the order of their data.
@@ -34,20 +34,20 @@ pub(crate) struct TensorSpec {
 }
 
 impl FileSpec {
-    /// The token ids of all prompts: those of prompt `i` are `token_ids[offsets[i]..offsets[i + 1]]`.
+    /// Describes the token ids of all prompts: those of prompt `i` are `token_ids[offsets[i]..offsets[i + 1]]`.
     pub(crate) fn prompts(manifest: &Manifest) -> Self {
         let offsets = TensorSpec::new("offsets", Dtype::I64, &[manifest.prompt_count + 1]);
         let token_ids = TensorSpec::new("token_ids", Dtype::I32, &[manifest.token_count]);
         FileSpec::new("prompts", manifest, vec![offsets, token_ids])
     }
 
-    /// Which prompt and position each row of the taps belongs to, and the token there.
+    /// Describes the prompt, position and token of each row.
     pub(crate) fn rows(manifest: &Manifest) -> Self {
         let column = |name| TensorSpec::new(name, Dtype::I32, &[manifest.row_count]);
         FileSpec::new("rows", manifest, ["prompt", "position", "token_id"].map(column).to_vec())
     }
 
-    /// The states at one tap.
+    /// Describes the states at one tap.
     pub(crate) fn tap(manifest: &Manifest, tap: Tap) -> Self {
         let dtype = manifest.spec.dtype;
         let shape = [manifest.row_count, manifest.spec.d_model];
@@ -58,7 +58,7 @@ impl FileSpec {
         file
     }
 
-    /// Every file of a store.
+    /// Describes every safetensors file of a store.
     pub(crate) fn all(manifest: &Manifest) -> Vec<Self> {
         let ids = [FileSpec::prompts(manifest), FileSpec::rows(manifest)];
         let taps = manifest.spec.taps.iter().map(|&tap| FileSpec::tap(manifest, tap));
@@ -88,7 +88,7 @@ impl FileSpec {
         dir.join(&self.name)
     }
 
-    /// What stands before the data: the length of the JSON header and the header, padded with spaces to
+    /// Returns the bytes before the data: the length of the JSON header, and the header padded with spaces to
     /// [`ALIGNMENT`]. The same file has the same header, byte for byte, in every run.
     pub(crate) fn header(&self) -> Vec<u8> {
         let mut header = serde_json::to_vec(self).expect("a header has only text keys");
@@ -97,7 +97,7 @@ impl FileSpec {
         [(padded as u64).to_le_bytes().as_slice(), &header].concat()
     }
 
-    /// The length of the whole file.
+    /// Returns the length of the whole file.
     pub(crate) fn size(&self) -> u64 {
         (self.header().len() + self.tensors.iter().map(TensorSpec::bytes).sum::<usize>()) as u64
     }
@@ -127,7 +127,7 @@ impl TensorSpec {
         TensorSpec { name, dtype, shape: shape.to_vec() }
     }
 
-    /// The size of one element.
+    /// Returns the size of one element.
     pub(crate) fn element(&self) -> usize {
         self.dtype.bitsize() / 8
     }

@@ -1,4 +1,4 @@
-//! `manifest.json`: what a store holds, and the sign that it is finished.
+//! `manifest.json`: the description of a store, and the sign that it is finished.
 
 pub(crate) mod bos;
 pub(crate) mod noise;
@@ -18,7 +18,7 @@ pub const FORMAT_VERSION: u32 = 1;
 
 const FILE: &str = "manifest.json";
 
-/// Everything about a store but its numbers.
+/// The description of a store: everything except its numbers.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -26,26 +26,26 @@ pub struct Manifest {
     pub format_version: u32,
     /// The crate and version that wrote the store.
     pub created_by: String,
-    /// Where the states come from and what is kept of them.
+    /// The origin of the states, and what is kept of them.
     pub spec: StoreSpec,
-    /// How many prompts there are.
+    /// The number of prompts.
     pub prompt_count: usize,
-    /// How many tokens they have together.
+    /// The number of tokens of all prompts.
     pub token_count: usize,
-    /// How many states each tap has.
+    /// The number of states at each tap.
     pub row_count: usize,
     /// SHA-256, in hexadecimal, of the data of `prompts.safetensors`: `offsets`, then `token_ids`.
     pub prompts_sha256: String,
-    /// The noise floors, where they were measured.
+    /// The noise floors, if they were measured.
     pub noise: Option<NoiseFloors>,
 }
 
 impl Manifest {
-    /// The manifest of a job that has not begun.
+    /// Makes the manifest of a job that has not begun.
     ///
     /// # Errors
     ///
-    /// [`StoreError::InvalidSpec`], and [`StoreError::TooLarge`] when one tap cannot be memory-mapped.
+    /// [`StoreError::InvalidSpec`], and [`StoreError::TooLarge`] if one tap cannot be memory-mapped.
     pub(crate) fn of(
         spec: StoreSpec,
         lengths: &PromptLengths,
@@ -65,14 +65,14 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Reads the manifest of a folder; `None` if it has none.
+    /// Reads the manifest of a folder. Returns `None` if it has none.
     pub(crate) fn read(dir: &Path) -> Result<Option<Self>, StoreError> {
         let path = dir.join(FILE);
         let manifest: Option<Manifest> = read_versioned(&path, |json| json)?;
         manifest.map(|manifest| manifest.checked(&path)).transpose()
     }
 
-    /// Makes a finished store of the folder. Whatever it describes must be durable already.
+    /// Makes a finished store of the folder, whose other files must be durable already.
     pub(crate) fn write(&self, dir: &Path) -> Result<(), StoreError> {
         let path = dir.join(FILE);
         Ok(durable::replace(&path, &to_json(self, &path)?)?)
@@ -84,23 +84,22 @@ impl Manifest {
         Ok(durable::sync_folder(dir)?)
     }
 
-    /// What the store holds and where it comes from, without what was measured of its noise. Nothing in it depends on that, and read
-    /// from disk again its numbers may differ in their last digits.
+    /// Returns the description without the noise floors, on which nothing in the store depends.
     pub fn without_noise(&self) -> Manifest {
         Manifest { noise: None, ..self.clone() }
     }
 
-    /// The first field in which a store that was begun differs from this job. Noise floors are no part of a job.
+    /// Returns the first field in which a store that was begun differs from this job. Noise floors are not part of a job.
     pub(crate) fn difference_of_job(&self, found: &Manifest) -> Option<Difference> {
         Difference::first(&as_value(&found.without_noise()), &as_value(&self.without_noise()))
     }
 
-    /// As [`Self::difference_of_job`], for a finished store: the version that wrote it no longer matters.
+    /// As [`Self::difference_of_job`], for a finished store, whose version no longer matters.
     pub(crate) fn difference_of_content(&self, found: &Manifest) -> Option<Difference> {
         self.difference_of_job(&Manifest { created_by: self.created_by.clone(), ..found.clone() })
     }
 
-    /// A manifest from disk, if no two of its fields contradict each other.
+    /// Returns a manifest from disk if no two of its fields contradict each other.
     fn checked(self, path: &Path) -> Result<Self, StoreError> {
         let field = |field: &str, found: String, expected: &str| StoreError::Field {
             path: path.to_owned(),
@@ -137,7 +136,7 @@ impl Manifest {
 
     /// # Errors
     ///
-    /// [`StoreError::TooLarge`] when a file is too large for one memory map.
+    /// [`StoreError::TooLarge`] if a file is too large for one memory map.
     fn within_memory(&self) -> Result<(), StoreError> {
         let states = [self.row_count, self.spec.d_model, self.spec.dtype.bytes()];
         let rows = [self.row_count, 3, size_of::<i32>()];
@@ -154,7 +153,7 @@ impl Manifest {
 }
 
 /// Reads a JSON file, and checks the format version of the part that `manifest` points at before the rest.
-/// `None` if there is no such file.
+/// Returns `None` if there is no such file.
 pub(crate) fn read_versioned<T: serde::de::DeserializeOwned>(
     path: &Path,
     manifest: fn(&Value) -> &Value,
@@ -176,7 +175,7 @@ pub(crate) fn read_versioned<T: serde::de::DeserializeOwned>(
     serde_json::from_value(json).map(Some).map_err(damaged)
 }
 
-/// The pretty form, with a newline at its end.
+/// Returns the pretty form, with a newline at its end.
 pub(crate) fn to_json<T: serde::Serialize>(value: &T, path: &Path) -> Result<Vec<u8>, StoreError> {
     let mut json = serde_json::to_vec_pretty(value)
         .map_err(|source| StoreError::Json { path: path.to_owned(), source })?;

@@ -80,7 +80,7 @@ impl StoreWriter {
         }
         durable::create_folder(dir)?;
         let lock = WriterLock::acquire(dir)?;
-        // Whoever had the lock until now may have finished.
+        // The process that had the lock until now may have finished.
         match finished(dir, &job)? {
             Some((store, None)) => return Ok(Opened::Complete(store)),
             Some((_, Some(row))) => resume::reopen(dir, &job, &lengths, row)?,
@@ -234,7 +234,7 @@ impl StoreWriter {
         Ok(())
     }
 
-    /// The error for a value in a row of the next block.
+    /// Returns the error for a value in a row of the next block.
     fn unstorable(&self, tap: Tap, row: usize, found: f32) -> StoreError {
         let (prompt, position) = self.lengths.locate(self.next_prompt(), row);
         match found.is_finite() {
@@ -283,7 +283,7 @@ fn remove_leftovers(dir: &Path) -> Result<(), StoreError> {
     Ok(durable::sync_folder(dir)?)
 }
 
-/// Refuses a folder that holds anything, unless it holds the journal of a store.
+/// Refuses a folder that is not empty, unless it holds the journal of a store.
 fn refuse_alien(dir: &Path) -> Result<(), StoreError> {
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -304,7 +304,7 @@ fn refuse_alien(dir: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Makes every file of an unfinished store anew.
+/// Creates every file of an unfinished store.
 fn create_files(dir: &Path, job: &Manifest, prompts: &[Vec<u32>]) -> Result<Vec<TapFile>, StoreError> {
     let spec = FileSpec::prompts(job);
     ids::prompts::write(&durable::partial(&spec.path(dir)), &spec, prompts)?;

@@ -18,7 +18,7 @@ use inject_states::{
 
 const TAPS: [Tap; 3] = [Tap::Embedding, Tap::Block(1), Tap::FinalNorm];
 
-/// What to write: everything but the numbers, which follow from [`value`].
+/// A store to write, except the numbers, which follow from [`value`].
 #[derive(Clone, Debug)]
 struct Job {
     spec: StoreSpec,

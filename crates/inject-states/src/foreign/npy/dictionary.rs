@@ -12,7 +12,7 @@ use super::{
 
 const DTYPES: &str = "<f2, >f2, <f4, >f4, <f8 or >f8";
 
-/// What `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }` says.
+/// The contents of a header such as `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Dictionary {
     pub(super) encoding: Encoding,
@@ -55,14 +55,14 @@ impl Dictionary {
     }
 }
 
-/// The Python literal of a header, and how far it has been read.
+/// The Python literal of a header, and the offset up to which it has been read.
 struct Literal<'a> {
     text: &'a [u8],
     at: usize,
 }
 
 impl<'a> Literal<'a> {
-    /// Passes the colon behind a key.
+    /// Passes the colon after a key.
     fn value(&mut self) -> Result<&mut Self, ForeignProblem> {
         self.token(b":", "`:`")?;
         Ok(self)

@@ -1,10 +1,10 @@
-//! How many tokens each prompt has, and so which rows are its own.
+//! The number of tokens of each prompt, which gives its rows.
 
 use std::ops::Range;
 
 use crate::store::{error::StoreError, manifest::positions::Positions};
 
-/// The lengths of a job's prompts: all the writer remembers of them, 4 bytes each.
+/// The lengths of a job's prompts. The writer keeps nothing else of them.
 #[derive(Clone, Debug)]
 pub(crate) struct PromptLengths {
     lengths: Vec<u32>,
@@ -15,7 +15,7 @@ impl PromptLengths {
     /// # Errors
     ///
     /// [`StoreError::NoPrompts`], [`StoreError::EmptyPrompt`], [`StoreError::TokenTooLarge`]; and
-    /// [`StoreError::TooLarge`] when prompts, positions or rows cannot be counted in I32.
+    /// [`StoreError::TooLarge`] if I32 cannot count the prompts, positions or rows.
     pub(crate) fn of(prompts: &[Vec<u32>], positions: Positions) -> Result<Self, StoreError> {
         if prompts.is_empty() {
             return Err(StoreError::NoPrompts);
@@ -39,12 +39,12 @@ impl PromptLengths {
         self.lengths.iter().map(|&length| length as usize).sum()
     }
 
-    /// How many rows a run of prompts has.
+    /// Returns the number of rows of a range of prompts.
     pub(crate) fn rows(&self, prompts: Range<usize>) -> usize {
         self.lengths[prompts].iter().map(|&length| self.positions.rows(length as usize)).sum()
     }
 
-    /// The prompt and position of a row, counted from the first row of `first_prompt`.
+    /// Returns the prompt and position of a row, counted from the first row of `first_prompt`.
     pub(crate) fn locate(&self, first_prompt: usize, mut row: usize) -> (usize, usize) {
         let mut prompt = first_prompt;
         loop {
@@ -69,7 +69,7 @@ fn length_of(prompt: usize, ids: &[u32]) -> Result<u32, StoreError> {
     within_i32("tokens in one prompt", ids.len())
 }
 
-/// The number itself, if I32 can hold it.
+/// Returns the number itself if I32 can hold it.
 fn within_i32(what: &'static str, found: usize) -> Result<u32, StoreError> {
     match i32::try_from(found) {
         Ok(_) => Ok(found as u32),

@@ -22,8 +22,8 @@ pub(crate) struct PromptIds {
 impl PromptIds {
     /// # Errors
     ///
-    /// A [`StoreError`] when offsets do not rise from 0 to the number of tokens, an id is negative, or the
-    /// prompts are not those the manifest has the hash of.
+    /// A [`StoreError`] if offsets do not rise from 0 to the number of tokens, an id is negative, or the
+    /// prompts do not have the hash in the manifest.
     pub(crate) fn open(dir: &Path, manifest: &Manifest) -> Result<Self, StoreError> {
         let prompts = PromptIds { mapped: Mapped::open(dir, &FileSpec::prompts(manifest))? };
         prompts.check_offsets(manifest.token_count)?;
@@ -46,12 +46,12 @@ impl PromptIds {
         Ok(prompts)
     }
 
-    /// Where the tokens of each prompt begin, and at last where those of the last one end.
+    /// Returns the offset of the first token of each prompt, and the number of all tokens at the end.
     pub(crate) fn offsets(&self) -> &[i64] {
         self.mapped.elements(OFFSETS)
     }
 
-    /// The token ids of one prompt.
+    /// Returns the token ids of one prompt.
     pub(crate) fn prompt(&self, prompt: usize) -> &[u32] {
         let offsets = self.offsets();
         let tokens = offsets[prompt] as usize..offsets[prompt + 1] as usize;
@@ -91,7 +91,7 @@ pub(crate) fn write(path: &Path, spec: &FileSpec, prompts: &[Vec<u32>]) -> Resul
     write().map_err(StoreError::io("write", path))
 }
 
-/// SHA-256, in hexadecimal, of what [`write()`] writes after the header.
+/// Returns the SHA-256, in hexadecimal, of what [`write()`] writes after the header.
 pub(crate) fn sha256(prompts: &[Vec<u32>]) -> String {
     let mut hash = Sha256::new();
     let infallible: Result<(), std::convert::Infallible> = each_chunk(prompts, |bytes| {
@@ -102,7 +102,7 @@ pub(crate) fn sha256(prompts: &[Vec<u32>]) -> String {
     in_hexadecimal(hash)
 }
 
-/// Gives out the data of the file piece by piece: `offsets`, then `token_ids`.
+/// Passes the data of the file on piece by piece: `offsets`, then `token_ids`.
 fn each_chunk<E>(prompts: &[Vec<u32>], mut take: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
     let mut offset = 0i64;
     take(&offset.to_le_bytes())?;

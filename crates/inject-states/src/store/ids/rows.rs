@@ -1,4 +1,4 @@
-//! `rows.safetensors`: which prompt, position and token each row of the taps belongs to.
+//! `rows.safetensors`: the prompt, position and token of each row of the taps.
 
 use std::{
     fs::File,
@@ -17,7 +17,7 @@ use crate::store::{
 /// The columns, in the order of the file.
 const COLUMNS: [&str; 3] = ["prompt", "position", "token_id"];
 
-/// Which prompt, position and token each row belongs to: one element per row in each slice.
+/// The prompt, position and token of each row: one element for each row in each slice.
 ///
 /// The rows of prompt 0 come first, in the order of their positions, then those of prompt 1, and so on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub(crate) struct StoredRowIds {
 impl StoredRowIds {
     /// # Errors
     ///
-    /// A [`StoreError`] when the rows are not those of the prompts, in their order.
+    /// A [`StoreError`] if the rows are not those of the prompts, in their order.
     pub(crate) fn open(dir: &Path, manifest: &Manifest, prompts: &PromptIds) -> Result<Self, StoreError> {
         let rows = StoredRowIds { mapped: Mapped::open(dir, &FileSpec::rows(manifest))? };
         let found: [&[i32]; 3] = [0, 1, 2].map(|column| rows.mapped.elements(column));
@@ -61,7 +61,7 @@ impl StoredRowIds {
     }
 
     pub(crate) fn rows(&self) -> RowIds<'_> {
-        // Each was checked against a number that is not negative, so I32 and u32 agree.
+        // Each equals a number that is not negative, so I32 and u32 agree.
         let [prompt, position, token_id] = [0, 1, 2].map(|column| self.mapped.elements(column));
         RowIds { prompt, position, token_id }
     }
@@ -88,7 +88,7 @@ pub(crate) fn write(
     write().map_err(StoreError::io("write", path))
 }
 
-/// The rows of prompts, one after the other: prompt, position, token id.
+/// Returns the rows of prompts, one after the other: prompt, position, token id.
 fn of_prompts<'a>(
     prompts: impl Iterator<Item = &'a [u32]>,
     positions: Positions,

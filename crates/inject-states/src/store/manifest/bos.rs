@@ -9,7 +9,7 @@ use crate::store::error::StoreError;
 /// The text of [`BosPolicy::AsGiven`].
 const AS_GIVEN: &str = "as given";
 
-/// Where the first token of each prompt comes from.
+/// The origin of the first token of each prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(into = "String", try_from = "String")]
 #[non_exhaustive]

@@ -1,4 +1,4 @@
-//! How far apart the same states lie when they are computed in another way.
+//! The distance between the same states computed in two ways.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,15 @@ use inject_models::Tap;
 
 use crate::store::error::StoreError;
 
-/// The noise floor of each tap, as measured by whoever wrote the store.
+/// The noise floor of each tap, as the writer of the store measured it.
 ///
-/// A distance at or below the floor of its tap says nothing about the model.
+/// A distance at or below the floor of its tap is not evidence about the model.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoiseFloors {
-    /// How many of the prompts were computed again to measure them.
+    /// The number of prompts that were computed in two ways.
     pub prompts_sampled: usize,
-    /// The floor of each tap of the store; `None` where it was not measured.
+    /// The floor of each tap of the store, or `None` if it could not be measured.
     ///
     /// # Units
     ///
@@ -25,7 +25,7 @@ pub struct NoiseFloors {
 impl NoiseFloors {
     /// # Errors
     ///
-    /// [`StoreError::NoiseFloor`] when the taps are not those of the store, or a floor is no length.
+    /// [`StoreError::NoiseFloor`] if the taps are not those of the store, or a floor is negative or not finite.
     pub(crate) fn check(&self, taps: &[Tap]) -> Result<(), StoreError> {
         let wrong = |tap, found: String, expected| Err(StoreError::NoiseFloor { tap, found, expected });
         if let Some(&tap) = taps.iter().find(|tap| !self.floors.contains_key(tap)) {

@@ -1,21 +1,21 @@
-//! Which positions of a prompt are stored.
+//! The positions of a prompt that are read.
 
 use std::{fmt, str::FromStr};
 
 use crate::store::error::StoreError;
 
-/// Which positions of each prompt have a row in the store.
+/// The positions of each prompt that have a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Positions {
-    /// The last one: one row per prompt.
+    /// The last one: one row for each prompt.
     Last,
-    /// Every one: as many rows as the prompt has tokens.
+    /// All of them: one row for each token.
     All,
 }
 
 impl Positions {
-    /// How many rows a prompt of `length` tokens has.
+    /// Returns the number of rows of a prompt of `length` tokens.
     pub(crate) fn rows(self, length: usize) -> usize {
         match self {
             Positions::Last => 1,
@@ -23,7 +23,7 @@ impl Positions {
         }
     }
 
-    /// The position of row `row` among the rows of a prompt of `length` tokens.
+    /// Returns the position of a row among the rows of a prompt of `length` tokens.
     pub(crate) fn position(self, row: usize, length: usize) -> usize {
         match self {
             Positions::Last => length - 1,

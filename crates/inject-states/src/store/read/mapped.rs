@@ -3,8 +3,8 @@
 use std::{fs::File, ops::Range, path::Path, path::PathBuf};
 
 use half::{bf16, f16};
+use inject_models::checkpoint::{Header, HeaderError};
 use memmap2::Mmap;
-use safetensors::tensor::Metadata;
 
 use crate::store::{
     error::StoreError,
@@ -19,7 +19,7 @@ compile_error!("a store is read in place, and its numbers are little-endian");
 pub(crate) struct Mapped {
     path: PathBuf,
     map: Mmap,
-    /// Where the tensors lie in the map, in the order of the [`FileSpec`].
+    /// The places of the tensors in the map, in the order of the [`FileSpec`].
     tensors: Vec<Range<usize>>,
 }
 
@@ -28,19 +28,23 @@ impl Mapped {
     ///
     /// # Errors
     ///
-    /// A [`StoreError`] that says what is other than it should be.
+    /// A [`StoreError`] that names the difference.
     pub(crate) fn open(dir: &Path, spec: &FileSpec) -> Result<Self, StoreError> {
         let path = spec.path(dir);
         let file = File::open(&path).map_err(StoreError::io("open", &path))?;
         // SAFETY: a store is never changed once it is finished, and this crate opens only finished ones. That no
         // other program truncates or rewrites its files meanwhile is the documented condition of `Store`.
         let map = unsafe { Mmap::map(&file) }.map_err(StoreError::io("map", &path))?;
-        let (data, header) = parse_header(&path, &map)?;
+        let header = Header::read(&file).map_err(|error| header_error(&path, map.len() as u64, error))?;
         check_metadata(&path, &header, spec)?;
         check_tensors(&path, &header, spec)?;
         let place = |tensor: &TensorSpec| {
-            let (begin, end) = header.info(tensor.name).map(|info| info.data_offsets).unwrap_or_default();
-            let place = data + begin..data + end;
+            let place = header.tensors()[tensor.name].bytes.clone();
+            let place = place.start as usize..place.end as usize;
+            if place.end > map.len() {
+                let (found, expected) = (map.len() as u64, place.end as u64);
+                return Err(StoreError::FileSize { path: path.clone(), found, expected });
+            }
             match place.start % tensor.element() {
                 0 => Ok(place),
                 _ => Err(StoreError::Misaligned {
@@ -59,7 +63,7 @@ impl Mapped {
         &self.path
     }
 
-    /// The bytes of a tensor, by its number in the [`FileSpec`].
+    /// Returns the bytes of a tensor, by its number in the [`FileSpec`].
     pub(crate) fn bytes(&self, tensor: usize) -> &[u8] {
         &self.map[self.tensors[tensor].clone()]
     }
@@ -69,22 +73,22 @@ impl Mapped {
         self.tensors[tensor].start
     }
 
-    /// Lets go of the memory that reading has filled. What is read afterwards comes from the file again.
+    /// Releases the memory that reading has filled. Later reads come from the file again.
     pub(crate) fn release(&self) {
         #[cfg(unix)]
         {
-            // SAFETY: the map is read-only and of a file, so that a page which is dropped comes back as it was.
+            // SAFETY: the map is read-only and backed by a file, so a page that is dropped comes back as it was.
             let advised = unsafe { self.map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
-            // A system that does not take the advice holds the pages for longer; nothing depends on it.
+            // A system that ignores the advice keeps the pages longer. Nothing depends on it.
             drop(advised);
         }
     }
 
-    /// The elements of a tensor, by its number in the [`FileSpec`].
+    /// Returns the elements of a tensor, by its number in the [`FileSpec`].
     ///
     /// # Panics
     ///
-    /// When the elements are larger than those of the tensor's dtype.
+    /// Panics if the elements are larger than those of the tensor's dtype.
     pub(crate) fn elements<T: Element>(&self, tensor: usize) -> &[T] {
         // SAFETY: every bit pattern is an `Element`. The lifetime is that of the map.
         let (before, elements, after) = unsafe { self.bytes(tensor).align_to::<T>() };
@@ -113,31 +117,27 @@ unsafe impl Element for f16 {}
 // SAFETY: as above.
 unsafe impl Element for bf16 {}
 
-/// Reads the header, and checks that the file is exactly as long as it says.
-///
-/// Returns where the data begins, and the header.
-fn parse_header(path: &Path, bytes: &[u8]) -> Result<(usize, Metadata), StoreError> {
-    let size =
-        |expected: u64| StoreError::FileSize { path: path.to_owned(), found: bytes.len() as u64, expected };
-    let (length, rest) = bytes.split_first_chunk::<PREFIX>().ok_or_else(|| size(PREFIX as u64))?;
-    let length = u64::from_le_bytes(*length);
-    let json = usize::try_from(length).ok().and_then(|length| rest.get(..length));
-    let json = json.ok_or_else(|| size(length.saturating_add(PREFIX as u64)))?;
-    // Deserializing checks that dtypes, shapes and offsets agree, and that the tensors leave no gaps.
-    let header: Metadata = serde_json::from_slice(json)
-        .map_err(|source| StoreError::Header { path: path.to_owned(), source })?;
-    let data = PREFIX + json.len();
-    let expected = data as u64 + header.data_len() as u64;
-    match expected == bytes.len() as u64 {
-        true => Ok((data, header)),
-        false => Err(size(expected)),
+/// Returns the error of a store for that of a header.
+fn header_error(path: &Path, length: u64, error: HeaderError) -> StoreError {
+    let path = path.to_owned();
+    let size = |path, expected| StoreError::FileSize { path, found: length, expected };
+    match error {
+        HeaderError::Io(source) => StoreError::Io { path, action: "read", source },
+        HeaderError::TooShort { .. } => size(path, PREFIX as u64),
+        HeaderError::TooLong { found, .. } => size(path, found.saturating_add(PREFIX as u64)),
+        HeaderError::Surplus { found, expected } => size(path, length - expected + found),
+        HeaderError::Place { found: (first, last), begin, end, .. }
+            if first as u64 == begin && first <= last && last as u64 > end =>
+        {
+            size(path, (length - end).saturating_add(last as u64))
+        }
+        source => StoreError::Header { path, source },
     }
 }
 
-fn check_metadata(path: &Path, header: &Metadata, spec: &FileSpec) -> Result<(), StoreError> {
-    let found = header.metadata().as_ref();
+fn check_metadata(path: &Path, header: &Header, spec: &FileSpec) -> Result<(), StoreError> {
     for (key, expected) in &spec.metadata {
-        let found = found.and_then(|metadata| metadata.get(key));
+        let found = header.metadata().get(key);
         if found != Some(expected) {
             return Err(StoreError::Field {
                 path: path.to_owned(),
@@ -150,7 +150,7 @@ fn check_metadata(path: &Path, header: &Metadata, spec: &FileSpec) -> Result<(),
     Ok(())
 }
 
-fn check_tensors(path: &Path, header: &Metadata, spec: &FileSpec) -> Result<(), StoreError> {
+fn check_tensors(path: &Path, header: &Header, spec: &FileSpec) -> Result<(), StoreError> {
     let found = header.tensors();
     let agrees = |tensor: &TensorSpec| {
         let info = found.get(tensor.name);

@@ -52,28 +52,28 @@ impl TapStates {
         }
     }
 
-    /// Where the states were read.
+    /// Returns the tap.
     pub fn tap(&self) -> Tap {
         self.tap
     }
 
-    /// The type of the numbers on disk.
+    /// Returns the format of the numbers on disk.
     pub fn dtype(&self) -> FloatFormat {
         self.dtype
     }
 
-    /// How many states there are.
+    /// Returns the number of states.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// The width of a state.
+    /// Returns the width of a state.
     pub fn d_model(&self) -> usize {
         self.d_model
     }
 
-    /// Lets go of the memory that reading these states in place has filled, for a process that goes through many taps. What is read
-    /// afterwards comes from disk, or from the system's cache, again.
+    /// Releases the memory that reading these states in place has filled, for a process that goes through many taps. Later reads
+    /// come from disk, or from the system's cache, again.
     pub fn release(&self) {
         self.mapped.release();
     }
@@ -86,20 +86,20 @@ impl TapStates {
     ///
     /// # Panics
     ///
-    /// When there is no such row, or `state` has another length.
+    /// Panics if there is no such row, or `state` has another length.
     pub fn row_f32(&self, row: usize, state: &mut [f32]) {
         self.rows_f32(row..row + 1, state);
     }
 
-    /// Copies a run of states into `states`.
+    /// Copies a range of states into `states`.
     ///
     /// # Shapes
     ///
-    /// `states`: [row, d_model], row by row.
+    /// `states`: `[row, d_model]`, row by row.
     ///
     /// # Panics
     ///
-    /// When there are no such rows, or `states` has another length.
+    /// Panics if there are no such rows, or `states` has another length.
     pub fn rows_f32(&self, rows: Range<usize>, states: &mut [f32]) {
         let values = rows.start * self.d_model..rows.end * self.d_model;
         match self.dtype {
@@ -111,35 +111,35 @@ impl TapStates {
         }
     }
 
-    /// A run of states in memory, such as those of one prompt: [`Store::rows_of`](super::Store::rows_of) says which they are.
+    /// Returns a range of states in memory, such as those of one prompt ([`Store::rows_of`](crate::store::Store::rows_of)).
     ///
     /// # Shapes
     ///
-    /// [row, d_model].
+    /// `[row, d_model]`.
     ///
     /// # Panics
     ///
-    /// When there are no such rows.
+    /// Panics if there are no such rows.
     pub fn rows_to_array(&self, rows: Range<usize>) -> Array2<f32> {
         let mut states = Array2::zeros((rows.len(), self.d_model));
         self.rows_f32(rows, states.as_slice_mut().expect("zeros lie row by row"));
         states
     }
 
-    /// All states in memory, 4 bytes a number whatever the dtype on disk.
+    /// Returns all states in memory, in 4 bytes a number whatever the format on disk.
     ///
     /// # Shapes
     ///
-    /// [row, d_model].
+    /// `[row, d_model]`.
     pub fn to_array(&self) -> Array2<f32> {
         self.rows_to_array(0..self.rows)
     }
 
-    /// All states in place, if their dtype is f32.
+    /// Returns all states in place, if their format is F32.
     ///
     /// # Shapes
     ///
-    /// [row, d_model], row by row.
+    /// `[row, d_model]`, row by row.
     pub fn as_f32(&self) -> Option<&[f32]> {
         (self.dtype == FloatFormat::F32).then(|| self.mapped.elements(0))
     }

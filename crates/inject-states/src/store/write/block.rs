@@ -1,4 +1,4 @@
-//! What the writer takes at a time.
+//! The states that are written together.
 
 use inject_models::Tap;
 
@@ -8,19 +8,19 @@ use crate::store::error::StoreError;
 ///
 /// # Shapes
 ///
-/// Each slice holds [row, d_model], row by row. The rows are those of the prompts in their order: one per
-/// prompt with [`Positions::Last`](super::Positions::Last), one per token with
-/// [`Positions::All`](super::Positions::All).
+/// Each slice holds `[row, d_model]`, row by row. The rows are those of the prompts in their order: one for each
+/// prompt with [`Positions::Last`](crate::store::Positions::Last), one for each token with
+/// [`Positions::All`](crate::store::Positions::All).
 #[derive(Clone, Copy, Debug)]
 pub struct Block<'a> {
-    /// How many prompts the block holds.
+    /// The number of prompts in the block.
     pub prompts: usize,
     /// The states at each tap, in any order.
     pub states: &'a [(Tap, &'a [f32])],
 }
 
 impl<'a> Block<'a> {
-    /// The slices in the order of `taps`, if there is one for each tap and each holds `rows` states.
+    /// Returns the slices in the order of `taps`, if there is one for each tap and each holds `rows` states.
     ///
     /// # Errors
     ///

@@ -9,7 +9,7 @@ use crate::{
 
 pub(crate) const FILE: &str = "writer.lock";
 
-/// The right to write a store. The operating system takes it back when the process ends, however it ends.
+/// The right to write a store. The operating system releases it when the process ends, however it ends.
 #[derive(Debug)]
 pub(crate) struct WriterLock {
     _file: LockedFile,
@@ -18,7 +18,7 @@ pub(crate) struct WriterLock {
 impl WriterLock {
     /// # Errors
     ///
-    /// [`StoreError::Busy`] when another writer has it.
+    /// [`StoreError::Busy`] if another writer has it.
     pub(crate) fn acquire(dir: &Path) -> Result<Self, StoreError> {
         let path = dir.join(FILE);
         let file = File::options()

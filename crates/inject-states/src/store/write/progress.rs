@@ -1,4 +1,4 @@
-//! `progress.json`: whose unfinished store a folder is, and how far it has come.
+//! `progress.json`: the job of an unfinished store and the number of prompts on disk.
 
 use std::path::Path;
 
@@ -13,15 +13,15 @@ use crate::{
 
 pub(crate) const FILE: &str = "progress.json";
 
-/// What is durable of an unfinished store. Whatever lies beyond it in the files does not count.
+/// The durable part of an unfinished store. Anything beyond it in the files does not count.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Journal {
     /// The manifest of the store to be.
     pub(crate) job: Manifest,
-    /// How many prompts are on disk, whole. While it is 0, the other files may be missing or half-written.
+    /// The number of whole prompts on disk. While it is 0, the other files may be missing or half-written.
     pub(crate) prompts_done: usize,
-    /// How many rows they have.
+    /// The number of their rows.
     pub(crate) rows_done: usize,
 }
 
@@ -30,7 +30,7 @@ impl Journal {
         Journal { job, prompts_done: 0, rows_done: 0 }
     }
 
-    /// Reads the journal of a folder; `None` if it has none.
+    /// Reads the journal of a folder. Returns `None` if it has none.
     pub(crate) fn read(dir: &Path) -> Result<Option<Self>, StoreError> {
         manifest::read_versioned(&dir.join(FILE), |json| &json["job"])
     }
@@ -53,7 +53,7 @@ impl Journal {
         Ok(durable::remove(&durable::partial(&path))?)
     }
 
-    /// Whether this is the journal of `job`, and its counts can be.
+    /// Checks that this is the journal of `job`, with possible counts.
     ///
     /// # Errors
     ///

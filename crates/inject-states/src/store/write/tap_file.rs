@@ -18,14 +18,14 @@ use crate::{
 pub(crate) struct TapFile {
     path: PathBuf,
     file: File,
-    /// Where the states begin.
+    /// The offset of the states.
     data: u64,
-    /// The bytes of one state.
+    /// The size of one state, in bytes.
     row: u64,
 }
 
 impl TapFile {
-    /// Makes the file anew.
+    /// Creates the file.
     pub(crate) fn create(dir: &Path, manifest: &Manifest, tap: Tap) -> Result<Self, StoreError> {
         let spec = FileSpec::tap(manifest, tap);
         let path = durable::partial(&spec.path(dir));
@@ -53,7 +53,7 @@ impl TapFile {
         TapFile { path, file, data: spec.header().len() as u64, row: row as u64 }
     }
 
-    /// Puts the next writes at a row.
+    /// Moves to a row, where the next write begins.
     pub(crate) fn seek(&mut self, row: usize) -> Result<(), StoreError> {
         let place = SeekFrom::Start(self.data + row as u64 * self.row);
         self.file.seek(place).map(drop).map_err(StoreError::io("seek in", &self.path))
@@ -69,7 +69,7 @@ impl TapFile {
     }
 }
 
-/// Whether an unfinished file has the length and the header that it was made with.
+/// Checks that an unfinished file has the length and the header that it was made with.
 ///
 /// # Errors
 ///

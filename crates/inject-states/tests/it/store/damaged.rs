@@ -129,7 +129,7 @@ fn damaged_checksums_are_refused_and_those_of_an_unfinished_store_are_not_truste
 fn a_finished_store_opens_where_nothing_can_be_removed() {
     let job = job();
     let dir = folder(&job.uninterrupted());
-    // What no process can remove as a file, as on a read-only medium.
+    // A folder cannot be removed as a file, as nothing can on a read-only medium.
     for left in ["progress.json.partial", "writer.lock"] {
         fs::create_dir(dir.path().join(left)).unwrap();
     }

@@ -1,8 +1,8 @@
-//! A run that stops at any of its steps is taken up without a trace. See `killed` for the real signal.
+//! A run that stops at any of its steps goes on and leaves no trace. See `killed` for the real signal.
 
 use super::*;
 
-/// Fills what the journal does not vouch for with garbage, as a torn write would.
+/// Fills the rows after those of the journal with garbage, as a torn write would.
 fn vandalise(dir: &Path) {
     let journal: serde_json::Value =
         serde_json::from_slice(&fs::read(dir.join("progress.json")).unwrap()).unwrap();

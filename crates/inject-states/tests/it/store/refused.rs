@@ -1,4 +1,4 @@
-//! What the writer refuses, and that it changes nothing then.
+//! The writer refuses wrong jobs and blocks, and changes nothing then.
 
 use super::*;
 
@@ -24,7 +24,7 @@ fn a_manifest_or_journal_of_something_else_is_refused_and_left_alone() {
     }
 }
 
-/// The same job but for one field, and the name of the field.
+/// Jobs that differ in one field, and the name of the field.
 fn other_jobs(job: &Job) -> Vec<(&'static str, Job)> {
     let with = |change: fn(&mut Job)| {
         let mut other = job.clone();

@@ -1,4 +1,4 @@
-//! What is written is what is read.
+//! Reading gives what was written.
 
 use half::{bf16, f16};
 use proptest::prelude::*;
@@ -72,7 +72,7 @@ fn every_row_is_the_state_of_its_prompt_and_position() {
         let states = store.tap(tap).unwrap();
         assert_eq!((states.rows(), states.d_model(), states.dtype()), (16, 5, FloatFormat::F32));
         let (array, slice) = (states.to_array(), states.as_f32().unwrap());
-        // What was let go is read again.
+        // Released memory is read again.
         states.release();
         let mut state = [0.0; 5];
         for prompt in 0..job.prompts.len() {
