@@ -6,6 +6,8 @@ use serde_json::Value;
 const LONGEST: usize = 120;
 
 /// A field in which two JSON values differ, and its two values as JSON.
+///
+/// The field is a path such as `spec.taps`. It is empty if the values are not both objects.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Difference {
     pub(crate) field: String,
@@ -16,14 +18,22 @@ pub(crate) struct Difference {
 impl Difference {
     /// Returns the first difference. A field that only one of the two has counts as `nothing` in the other.
     pub(crate) fn first(found: &Value, expected: &Value) -> Option<Difference> {
-        first("the header", Some(found), Some(expected))
+        first("", Some(found), Some(expected))
+    }
+
+    /// Returns the last name of the path.
+    pub(crate) fn name(&self) -> &str {
+        self.field.rsplit('.').next().unwrap_or_default()
     }
 }
 
 fn first(field: &str, found: Option<&Value>, expected: Option<&Value>) -> Option<Difference> {
     if let (Some(Value::Object(found)), Some(Value::Object(expected))) = (found, expected) {
         let more = found.keys().filter(|&name| !expected.contains_key(name));
-        return expected.keys().chain(more).find_map(|name| first(name, found.get(name), expected.get(name)));
+        return expected.keys().chain(more).find_map(|name| {
+            let path = if field.is_empty() { name.clone() } else { format!("{field}.{name}") };
+            first(&path, found.get(name), expected.get(name))
+        });
     }
     let differs = || Difference { field: field.to_owned(), found: text(found), expected: text(expected) };
     (found != expected).then(differs)
@@ -53,8 +63,9 @@ mod tests {
         let difference = Difference::first(&found, &expected).unwrap();
         assert_eq!(
             (difference.field.as_str(), difference.found.as_str(), difference.expected.as_str()),
-            ("c", "[1,2]", "[1,3]")
+            ("b.c", "[1,2]", "[1,3]")
         );
+        assert_eq!(difference.name(), "c");
         let difference = Difference::first(&found, &json!({ "a": 1 })).unwrap();
         assert_eq!((difference.field.as_str(), difference.expected.as_str()), ("b", "nothing"));
     }

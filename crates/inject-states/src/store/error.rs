@@ -317,7 +317,8 @@ impl From<FileError> for StoreError {
 impl StoreError {
     /// Makes an error of the difference between a folder's job and another.
     pub(crate) fn different_job(dir: &Path, difference: Difference) -> StoreError {
-        let Difference { field, found, expected } = difference;
+        let field = difference.name().to_owned();
+        let Difference { found, expected, .. } = difference;
         StoreError::DifferentJob { path: dir.to_owned(), field, found, expected }
     }
 

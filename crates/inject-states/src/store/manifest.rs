@@ -224,14 +224,14 @@ mod tests {
                 _ => continue,
             };
             let found: Manifest = serde_json::from_value(changed).unwrap();
-            assert_eq!(job.difference_of_job(&found).unwrap().field, field);
+            assert_eq!(job.difference_of_job(&found).unwrap().name(), field);
         }
         let mut found = job.clone();
         found.spec.taps = vec![Tap::Embedding];
         assert_eq!(
             job.difference_of_job(&found),
             Some(Difference {
-                field: "taps".to_owned(),
+                field: "spec.taps".to_owned(),
                 found: r#"["embedding"]"#.to_owned(),
                 expected: r#"["embedding","block-2","final-norm"]"#.to_owned(),
             })

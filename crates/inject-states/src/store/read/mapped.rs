@@ -2,7 +2,6 @@
 
 use std::{fs::File, ops::Range, path::Path, path::PathBuf};
 
-use half::{bf16, f16};
 use inject_models::checkpoint::{Header, HeaderError};
 use memmap2::Mmap;
 
@@ -89,33 +88,10 @@ impl Mapped {
     /// # Panics
     ///
     /// Panics if the elements are larger than those of the tensor's dtype.
-    pub(crate) fn elements<T: Element>(&self, tensor: usize) -> &[T] {
-        // SAFETY: every bit pattern is an `Element`. The lifetime is that of the map.
-        let (before, elements, after) = unsafe { self.bytes(tensor).align_to::<T>() };
-        assert!(before.is_empty() && after.is_empty(), "the tensor was checked to be aligned");
-        elements
+    pub(crate) fn elements<T: bytemuck::AnyBitPattern>(&self, tensor: usize) -> &[T] {
+        bytemuck::try_cast_slice(self.bytes(tensor)).expect("the tensor was checked to be aligned")
     }
 }
-
-/// A number that may be read from any bytes.
-///
-/// # Safety
-///
-/// Every bit pattern of the size of the type is a value of it, and it has no padding.
-pub(crate) unsafe trait Element: Copy {}
-
-// SAFETY: primitive integers.
-unsafe impl Element for i32 {}
-// SAFETY: as above.
-unsafe impl Element for u32 {}
-// SAFETY: as above.
-unsafe impl Element for i64 {}
-// SAFETY: every pattern is a float; NaNs have many.
-unsafe impl Element for f32 {}
-// SAFETY: transparent around u16.
-unsafe impl Element for f16 {}
-// SAFETY: as above.
-unsafe impl Element for bf16 {}
 
 /// Returns the error of a store for that of a header.
 fn header_error(path: &Path, length: u64, error: HeaderError) -> StoreError {
