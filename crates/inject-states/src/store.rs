@@ -75,7 +75,9 @@ pub type StateDtype = inject_models::FloatFormat;
 pub use self::{
     error::StoreError,
     ids::rows::RowIds,
-    manifest::{FORMAT_VERSION, Manifest, bos::BosPolicy, noise::NoiseFloors, positions::Positions, spec::StoreSpec},
+    manifest::{
+        FORMAT_VERSION, Manifest, bos::BosPolicy, noise::NoiseFloors, positions::Positions, spec::StoreSpec,
+    },
     read::{Store, tap_states::TapStates},
     write::{Opened, StoreWriter, block::Block},
 };

@@ -99,7 +99,7 @@ fn of_study(error: JsonLinesError) -> StudyError {
     match error {
         JsonLinesError::File(error) => of_file(error),
         JsonLinesError::Busy { path } => StudyError::JournalBusy { path },
-        JsonLinesError::Header { path, field, found, expected } => {
+        JsonLinesError::Header { path, field, found, expected, .. } => {
             let of = |value| if field.is_empty() { value } else { format!("{field} = {value}") };
             StudyError::OtherStudy { path, found: of(found), expected: of(expected) }
         }

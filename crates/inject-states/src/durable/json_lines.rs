@@ -52,18 +52,9 @@ pub struct JsonLines {
     read_only: Option<io::ErrorKind>,
 }
 
-/// The usable part of a file.
-struct Whole {
-    /// The length of all whole lines, the header included; 0 if the file is to be begun anew.
-    bytes: u64,
-}
-
 impl JsonLines {
     /// Opens a file, or begins it with `header`. Gives every whole line after the header to `take`, whose text of an
     /// error becomes part of a [`JsonLinesError::Refused`].
-    ///
-    /// A file with another header is begun anew if it holds no further line and its header has the same fields: a run with
-    /// a wrong option leaves such a file.
     ///
     /// # Errors
     ///
@@ -86,7 +77,7 @@ impl JsonLines {
             return Err(JsonLinesError::Busy { path: path.to_owned() });
         };
         let header = to_line(header);
-        let Whole { bytes } = read_whole(path, &file, &header, take)?;
+        let bytes = read_whole(path, &file, &header, take)?;
         let mut journal = JsonLines { path: path.to_owned(), file, read_only };
         if read_only.is_none() {
             let cut = journal.file.set_len(bytes).and_then(|()| journal.file.seek(SeekFrom::End(0)));
@@ -173,12 +164,13 @@ fn lines(values: &[impl Serialize]) -> String {
     values.iter().map(|value| checksum::added(to_line(value)) + "\n").collect()
 }
 
+/// Reads all whole lines and returns the number of their bytes, the header included.
 fn read_whole<T: DeserializeOwned>(
     path: &Path,
     file: &File,
     header: &str,
     take: &mut dyn FnMut(T) -> Result<(), String>,
-) -> Result<Whole, JsonLinesError> {
+) -> Result<u64, JsonLinesError> {
     let mut reader = BufReader::new(file);
     let (mut line, mut bytes, mut number) = (Vec::new(), 0, 0);
     loop {
@@ -188,13 +180,11 @@ fn read_whole<T: DeserializeOwned>(
         let Some(text) = line.strip_suffix(b"\n") else {
             // A file of another program is never shortened.
             let ours = number > 1 || header.as_bytes().starts_with(&line);
-            return if ours { Ok(Whole { bytes }) } else { Err(JsonLinesError::Foreign { path: path.to_owned() }) };
+            return if ours { Ok(bytes) } else { Err(JsonLinesError::Foreign { path: path.to_owned() }) };
         };
         if number == 1 {
             let alone = reader.fill_buf().map_err(FileError::of("read", path))?.is_empty();
-            if !check_header(path, text, header, alone)? {
-                return Ok(Whole { bytes: 0 });
-            }
+            check_header(path, text, header, alone)?;
         } else {
             read_line(path, number, text, take)?;
         }
@@ -202,26 +192,23 @@ fn read_whole<T: DeserializeOwned>(
     }
 }
 
-/// Returns whether a first line is the expected header; false if the file may be begun anew.
-fn check_header(path: &Path, found: &[u8], expected: &str, alone: bool) -> Result<bool, JsonLinesError> {
+/// Checks that a first line is the expected header.
+fn check_header(path: &Path, found: &[u8], expected: &str, alone: bool) -> Result<(), JsonLinesError> {
     let path = path.to_owned();
     let Ok(found) = serde_json::from_slice::<Value>(found) else {
         return Err(JsonLinesError::Foreign { path });
     };
     // Both as they are read back.
     let expected: Value = serde_json::from_str(expected).expect("a header that was just written");
-    let Some(difference) = Difference::first(&found, &expected) else { return Ok(true) };
+    let Some(difference) = Difference::first(&found, &expected) else { return Ok(()) };
     let same_fields = match (&found, &expected) {
         (Value::Object(found), Value::Object(expected)) => {
             found.len() == expected.len() && found.keys().all(|key| expected.contains_key(key))
         }
         _ => false,
     };
-    if alone && same_fields {
-        return Ok(false);
-    }
     let Difference { field, found, expected } = difference;
-    Err(JsonLinesError::Header { path, field, found, expected })
+    Err(JsonLinesError::Header { path, field, found, expected, unused: alone && same_fields })
 }
 
 fn read_line<T: DeserializeOwned>(
@@ -234,8 +221,11 @@ fn read_line<T: DeserializeOwned>(
     if !checksum::agrees(text) {
         return Err(JsonLinesError::Checksum { path: path(), line });
     }
-    let value =
-        serde_json::from_slice(text).map_err(|source| JsonLinesError::Syntax { path: path(), line, source })?;
+    let value = serde_json::from_slice(text).map_err(|source| JsonLinesError::Syntax {
+        path: path(),
+        line,
+        source,
+    })?;
     take(value).map_err(|reason| JsonLinesError::Refused { path: path(), line, reason })
 }
 
@@ -300,7 +290,10 @@ mod tests {
                 fs::write(&path, &damaged).unwrap();
                 let error = open(&path, &"numbers").unwrap_err();
                 assert!(
-                    matches!(error, JsonLinesError::Checksum { line: 2 | 3, .. } | JsonLinesError::Syntax { line: 2, .. }),
+                    matches!(
+                        error,
+                        JsonLinesError::Checksum { line: 2 | 3, .. } | JsonLinesError::Syntax { line: 2, .. }
+                    ),
                     "{place} {bit}: {error}"
                 );
                 assert_eq!(fs::read(&path).unwrap(), damaged, "a damaged file is left alone");
@@ -341,20 +334,26 @@ mod tests {
     }
 
     #[test]
-    fn a_header_alone_gives_way_to_another_of_the_same_fields() {
+    fn a_header_without_lines_is_told_from_lost_work() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.jsonl");
         let header = |width: u32| serde_json::json!({ "model": "gpt2", "width": width });
         drop(open(&path, &header(1)).unwrap());
-        let (mut journal, _) = open(&path, &header(2)).unwrap();
-        journal.append(&LINES[0]).unwrap();
-        drop(journal);
-        match open(&path, &header(3)).unwrap_err() {
-            JsonLinesError::Header { field, found, expected, .. } => {
-                assert_eq!((field.as_str(), found.as_str(), expected.as_str()), ("width", "2", "3"));
+        let refused = |header: &Value, expected: bool| match open(&path, header).unwrap_err() {
+            JsonLinesError::Header { field, unused, .. } => {
+                assert_eq!(unused, expected);
+                field
             }
             other => panic!("{other}"),
-        }
+        };
+        assert_eq!(refused(&header(2), true), "width");
+        assert_eq!(refused(&serde_json::json!({ "model": "gpt2" }), false), "width");
+        let (mut journal, _) = open(&path, &header(1)).unwrap();
+        journal.append(&LINES[0]).unwrap();
+        drop(journal);
+        assert_eq!(refused(&header(2), false), "width");
+        let error = open(&path, &header(2)).unwrap_err().to_string();
+        assert!(error.contains("begun with width = 1, now 2:"), "{error}");
     }
 
     #[cfg(unix)]

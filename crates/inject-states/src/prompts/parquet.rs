@@ -192,4 +192,43 @@ mod tests {
         let problem = contained::<()>(|| panic!("no dictionary")).unwrap_err();
         assert_eq!(problem.to_string(), "damaged: the Parquet reader panicked with `no dictionary`");
     }
+
+    /// Pages that were given beforehand.
+    struct Given(vec::IntoIter<Page>);
+
+    impl PageReader for Given {
+        fn get_next_page(&mut self) -> parquet::errors::Result<Option<Page>> {
+            Ok(self.0.next())
+        }
+
+        fn peek_next_page(&mut self) -> parquet::errors::Result<Option<PageMetadata>> {
+            Ok(None)
+        }
+
+        fn skip_next_page(&mut self) -> parquet::errors::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Iterator for Given {
+        type Item = parquet::errors::Result<Page>;
+
+        fn next(&mut self) -> Option<Self::Item> {
+            self.get_next_page().transpose()
+        }
+    }
+
+    #[test]
+    fn a_dictionary_that_claims_more_texts_than_it_holds_is_refused() {
+        let page = |num_values| Page::DictionaryPage {
+            buf: vec![0; 12].into(),
+            num_values,
+            encoding: parquet::basic::Encoding::PLAIN,
+            is_sorted: false,
+        };
+        let mut pages = PlausiblePages(Box::new(Given(vec![page(3), page(4)].into_iter())));
+        assert!(pages.get_next_page().unwrap().is_some());
+        let error = pages.get_next_page().unwrap_err().to_string();
+        assert!(error.contains("a dictionary of 4 texts in 12 bytes"), "{error}");
+    }
 }

@@ -218,7 +218,9 @@ mod tests {
             std::fs::write(&path, content).unwrap();
             Prompts::open(&path).unwrap().with_max_bytes(5).collect::<Result<Vec<_>, _>>()
         };
-        for (name, line) in [("a.txt", "12345"), ("a.jsonl", r#"{"more": "123456", "text": "\u0031234\u0035"}"#)] {
+        for (name, line) in
+            [("a.txt", "12345"), ("a.jsonl", r#"{"more": "123456", "text": "\u0031234\u0035"}"#)]
+        {
             assert_eq!(read(name, &format!("\u{feff}{line}\r\n{line}")).unwrap(), ["12345", "12345"]);
             let longer = line.replace('4', "44");
             for end in ["", "\n", "\r\n", "\nmore\n"] {

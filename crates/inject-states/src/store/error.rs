@@ -4,7 +4,11 @@ use std::{io, path::Path, path::PathBuf};
 
 use inject_models::{FloatFormat, Tap, checkpoint::HeaderError};
 
-use crate::{difference::Difference, durable::{FileError, JsonLinesError}, tap_names};
+use crate::{
+    difference::Difference,
+    durable::{FileError, JsonLinesError},
+    tap_names,
+};
 
 /// The reason why a store cannot be written, continued or read.
 ///
@@ -253,7 +257,9 @@ pub enum StoreError {
         expected: String,
     },
     /// The checksums of the states are damaged, or belong to another store.
-    #[error("the checksums of the store cannot be read: without their file, states are not compared with them")]
+    #[error(
+        "the checksums of the store cannot be read: without their file, states are not compared with them"
+    )]
     Checksums(#[from] JsonLinesError),
     /// States changed after they were written.
     #[error(

@@ -168,7 +168,8 @@ impl Store {
             match states.verify(&self.manifest, sums) {
                 Err(StoreError::DamagedBlock { path, tap, first_row, last_row }) => {
                     if first.as_ref().is_none_or(|(row, _)| first_row < *row) {
-                        first = Some((first_row, StoreError::DamagedBlock { path, tap, first_row, last_row }));
+                        first =
+                            Some((first_row, StoreError::DamagedBlock { path, tap, first_row, last_row }));
                     }
                 }
                 other => other?,

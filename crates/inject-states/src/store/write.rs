@@ -224,7 +224,9 @@ impl StoreWriter {
         let file = &mut self.taps[index];
         file.seek(self.journal.rows_done)?;
         for (chunk, values) in values.chunks(CHUNK).enumerate() {
-            if let Err(Unrepresentable { index: in_chunk, value, .. }) = spec.dtype.encode(values, &mut self.bytes) {
+            if let Err(Unrepresentable { index: in_chunk, value, .. }) =
+                spec.dtype.encode(values, &mut self.bytes)
+            {
                 let row = (chunk * CHUNK + in_chunk) / spec.d_model;
                 return Err(self.unstorable(spec.taps[index], row, value));
             }
@@ -318,9 +320,7 @@ fn create_files(dir: &Path, job: &Manifest, prompts: &[Vec<u32>]) -> Result<Vec<
 /// Checks the files of an unfinished store, except its states.
 fn check_files(dir: &Path, job: &Manifest) -> Result<(), StoreError> {
     resume::name_partial(dir, job)?;
-    FileSpec::all(job)
-        .iter()
-        .try_for_each(|spec| tap_file::check(&durable::partial(&spec.path(dir)), spec))
+    FileSpec::all(job).iter().try_for_each(|spec| tap_file::check(&durable::partial(&spec.path(dir)), spec))
 }
 
 /// Opens the files of an unfinished store, which were checked.

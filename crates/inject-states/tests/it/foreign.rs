@@ -170,7 +170,8 @@ fn no_damaged_byte_of_a_table_makes_the_reader_panic() {
 #[test]
 fn states_are_read_only_at_the_taps_and_width_of_the_file() {
     let open = |name: &str| StatesFile::open(fixtures().join(name)).unwrap();
-    let message = |name: &str, tap, d_model| open(name).states_at(tap, d_model).unwrap_err().problem.to_string();
+    let message =
+        |name: &str, tap, d_model| open(name).states_at(tap, d_model).unwrap_err().problem.to_string();
     let expected = &expected().states["named.safetensors"];
     let width = expected.d_model;
     let states = open("named.safetensors").states_at(Tap::Block(2), width).unwrap();
@@ -186,6 +187,8 @@ fn states_are_read_only_at_the_taps_and_width_of_the_file() {
     // One column without a name: the caller's word counts.
     let mut unnamed = open("f4-little-c.npy");
     let width = unnamed.d_model();
-    assert!(unnamed.states_at(Tap::Block(1), width).is_ok() && unnamed.states_at(Tap::FinalNorm, width).is_ok());
+    assert!(
+        unnamed.states_at(Tap::Block(1), width).is_ok() && unnamed.states_at(Tap::FinalNorm, width).is_ok()
+    );
     assert!(message("f4-little-c.npy", Tap::Block(1), width + 1).contains("expected"));
 }

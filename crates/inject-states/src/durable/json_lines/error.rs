@@ -23,16 +23,22 @@ pub enum JsonLinesError {
         path: PathBuf,
     },
     /// The file was begun with another header.
-    #[error("`{path}` was begun with {field} = {found}, now {expected}: choose another file, or the first options")]
+    #[error(
+        "`{path}` was begun with {}, now {expected}: choose another file, or the first options",
+        told(field, found)
+    )]
     Header {
         /// The file.
         path: PathBuf,
-        /// The first field that differs.
+        /// The path of the first field that differs, or nothing if the headers are not objects.
         field: String,
         /// Its value in the file, as JSON.
         found: String,
         /// Its value now, as JSON.
         expected: String,
+        /// Whether the file has a header of the same fields and nothing else, as a run with a wrong option leaves it. It may then be
+        /// removed without a loss.
+        unused: bool,
     },
     /// A line that is not the JSON of a result.
     #[error("`{path}`, line {line} cannot be read")]
@@ -62,4 +68,9 @@ pub enum JsonLinesError {
         /// The contradiction.
         reason: String,
     },
+}
+
+/// Joins a field with its value.
+fn told(field: &str, value: &str) -> String {
+    if field.is_empty() { value.to_owned() } else { format!("{field} = {value}") }
 }

@@ -69,7 +69,12 @@ fn present(spec: &FileSpec, dir: &Path) -> PathBuf {
 /// # Errors
 ///
 /// [`StoreError::Io`].
-pub(super) fn reopen(dir: &Path, job: &Manifest, lengths: &PromptLengths, row: usize) -> Result<(), StoreError> {
+pub(super) fn reopen(
+    dir: &Path,
+    job: &Manifest,
+    lengths: &PromptLengths,
+    row: usize,
+) -> Result<(), StoreError> {
     let mut journal = Journal::begin(job.clone());
     (journal.prompts_done, journal.rows_done) = (lengths.prompts(), job.row_count);
     journal.go_back(lengths, row);

@@ -65,7 +65,8 @@ fn a_finished_store_is_not_taken_back_twice() {
     flip(&dir.path().join("tap-block-1.safetensors"), 100);
     drop(job.writer(dir.path()).unwrap());
     let there = files(dir.path());
-    let partial: Vec<_> = there.keys().filter(|name| name.ends_with(".safetensors.partial")).cloned().collect();
+    let partial: Vec<_> =
+        there.keys().filter(|name| name.ends_with(".safetensors.partial")).cloned().collect();
     assert_eq!(partial.len(), 5);
     for renamed in 0..=partial.len() {
         let mut there = there.clone();

@@ -54,7 +54,8 @@ fn child_writes_until_it_is_to_be_killed() {
 fn being_killed_at_chosen_points_leaves_no_trace() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("store");
-    let name = format!("{}::child_writes_until_it_is_to_be_killed", module_path!().split_once("::").unwrap().1);
+    let name =
+        format!("{}::child_writes_until_it_is_to_be_killed", module_path!().split_once("::").unwrap().1);
     for stop in [0, 1, 2, 19, 20, PROMPTS - 1, PROMPTS] {
         let mut child = Command::new(env::current_exe().unwrap())
             .args(["--exact", &name, "--nocapture"])
