@@ -148,6 +148,11 @@ fn is_word_end(text: &str, at: usize) -> bool {
     at > 0 && !is_space(text, at - 1) && is_space(text, at)
 }
 
+/// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -220,6 +220,7 @@ mod tests {
                 Value::Number(number) => Value::from(number.as_u64().unwrap() + 1),
                 _ if field == "dtype" => Value::from("bf16"),
                 _ if field == "positions" => Value::from("all"),
+                _ if field == "bos" => Value::from("as given"),
                 Value::String(_) | Value::Null if field != "noise" => Value::from("other"),
                 _ => continue,
             };

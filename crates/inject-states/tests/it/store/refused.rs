@@ -90,7 +90,8 @@ fn an_unfinished_store_of_another_version_is_refused_but_a_finished_one_is_not()
 
     // "0.0.1" is as long as "0.1.0": the headers stay valid.
     let mut there = job.uninterrupted();
-    for bytes in there.values_mut() {
+    // The checksums do not depend on the version.
+    for (_, bytes) in there.iter_mut().filter(|(name, _)| *name != "checksums.jsonl") {
         let place = bytes.windows(ours.len()).position(|window| window == ours.as_bytes()).unwrap();
         bytes[place..][..ours.len()].copy_from_slice(b"inject-states 0.0.1");
     }
