@@ -16,7 +16,7 @@ use std::{
 };
 
 use inject_benches::{Shape, device, random, real_models};
-use inject_sipit::models::{Family, Model, Origin, Precision, FloatFormat};
+use inject_sipit::models::{Family, FloatFormat, Model, Origin, Precision};
 use serde_json::{Value, json};
 
 const LOADS: usize = 3;

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use inject_examples::{Axis, Failure, Figure, Mark, ModelArgs, PromptArgs, StudyArgs, finish, say};
-use inject_sipit::models::{Tap, NumberFormat};
+use inject_sipit::models::{NumberFormat, Tap};
 use inject_studies::{LengthStudy, MarginOptions, MarginStudy, Quantile, lengths, margins};
 
 /// Measures one-step margins, and distances against length.

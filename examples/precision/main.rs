@@ -18,7 +18,7 @@ use clap::{Parser, ValueEnum};
 use inject_examples::{Failure, ModelArgs, PromptArgs, StudyArgs, beginning, finish, lens_for, note, say};
 use inject_sipit::{
     Choice, Lens,
-    models::{Decoder, Model, Tap, NumberFormat},
+    models::{Decoder, Model, NumberFormat, Tap},
     states::Disturbance,
 };
 use inject_studies::{

@@ -48,7 +48,7 @@ impl ModelArgs {
 
     fn origin(&self) -> Result<Origin, Failure> {
         let Some(name) = &self.model else {
-            return Ok(Origin { id: "bundled".to_owned(), revision: None, folder: bundled_model() });
+            return Ok(Origin::of_folder(&bundled_model()).with_id("bundled"));
         };
         let source: ModelSource = name.parse()?;
         let bars = MultiProgress::new();

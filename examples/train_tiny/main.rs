@@ -22,7 +22,7 @@ use std::{fs, path::PathBuf, process::ExitCode, time::Instant};
 
 use clap::Parser;
 use inject_examples::{Failure, finish};
-use inject_sipit::models::{DecoderConfig, Family, Model, Origin, Precision, FloatFormat};
+use inject_sipit::models::{DecoderConfig, Family, FloatFormat, Model, Origin, Precision};
 use inject_testing::DeviceKind;
 
 use crate::{

@@ -84,7 +84,7 @@ fn config_json(family: Family, d_model: usize, n_layers: usize, vocab_size: usiz
         Family::Phi3 => {
             rotary("phi3", json!({ "original_max_position_embeddings": POSITIONS, "sliding_window": WINDOW }))
         }
-        other => unimplemented!("no small form of {other} is described here"),
+        other => panic!("no small form of {other} is described here"),
     }
 }
 

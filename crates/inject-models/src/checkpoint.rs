@@ -7,6 +7,7 @@
 // way, so that a tensor exists in memory once, in the form the decoder uses, however it is stored. The files are read
 // and not mapped, because mapped pages would count as memory used.
 
+mod damage;
 mod header;
 mod pytorch;
 mod safetensors;
@@ -24,14 +25,12 @@ use std::{
 use sha2::{Digest, Sha256};
 
 pub use self::{
+    damage::Damage,
     header::{Header, HeaderError, LONGEST_HEADER, StoredTensor},
     shard_index::{ShardIndex, ShardIndexError},
 };
 pub(crate) use self::{save::WeightWriter, weights::Weights};
-use crate::{
-    error::{Damage, ModelError},
-    format::FloatFormat,
-};
+use crate::{error::ModelError, format::FloatFormat};
 
 /// The weight files of a folder, opened, and every tensor in them.
 #[derive(Debug)]

@@ -2,7 +2,11 @@
 
 use std::{error::Error, path::PathBuf};
 
-use crate::{checkpoint::HeaderError, format::NumberFormat, format::UnknownFormat, tap::TapError};
+use crate::{
+    checkpoint::Damage,
+    format::{NumberFormat, UnknownFormat},
+    tap::TapError,
+};
 
 /// An error while loading a model or computing with it.
 ///
@@ -348,36 +352,55 @@ pub enum ModelError {
     Hub(#[from] crate::hub::HubError),
 }
 
-/// A contradiction in a weight file.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Damage {
-    /// The header of a safetensors file is wrong.
-    #[error(transparent)]
-    Header(#[from] HeaderError),
-    /// A pickled file cannot be understood.
-    #[error("its pickle cannot be read")]
-    Pickle(#[source] Box<dyn Error + Send + Sync>),
-    /// A shard lacks a tensor that the index places there.
-    #[error("the index says that tensor `{tensor}` is here, and it is not")]
-    MissingFromShard {
-        /// The tensor.
-        tensor: String,
-    },
-    /// A pickled tensor is listed and cannot be found.
-    #[error("tensor `{tensor}` is listed and cannot be found")]
-    Lost {
-        /// The tensor.
-        tensor: String,
-    },
-    /// A pickled tensor has more or fewer bytes than its shape and number format need.
-    #[error("tensor `{tensor}` has {found} bytes, expected {expected}")]
-    Size {
-        /// The tensor.
-        tensor: String,
-        /// Its bytes.
-        found: usize,
-        /// The bytes of its shape and number format.
-        expected: usize,
-    },
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::checkpoint::{HeaderError, ShardIndexError};
+
+    fn path() -> PathBuf {
+        PathBuf::from("folder/file")
+    }
+
+    fn io_error() -> io::Error {
+        io::Error::other("the disk is on fire")
+    }
+
+    fn json_error() -> serde_json::Error {
+        serde_json::from_str::<u32>("{").unwrap_err()
+    }
+
+    /// An error of every variant that has a cause.
+    fn with_causes() -> Vec<Box<dyn Error>> {
+        let header = |error: HeaderError| ModelError::Damaged { path: path(), source: error.into() };
+        let damaged = |source| ModelError::Damaged { path: path(), source };
+        vec![
+            Box::new(ModelError::Read { path: path(), source: io_error() }),
+            Box::new(ModelError::Write { path: path(), source: io_error() }),
+            Box::new(ModelError::Json { path: path(), source: json_error() }),
+            Box::new(ModelError::Tokenizer { path: path(), source: "no model".into() }),
+            Box::new(ModelError::Tokenize { path: path(), source: "no such token".into() }),
+            Box::new(header(HeaderError::Io(io_error()))),
+            Box::new(header(HeaderError::TooShort { found: 3 })),
+            Box::new(header(HeaderError::Json(json_error()))),
+            Box::new(header(HeaderError::Metadata(json_error()))),
+            Box::new(header(HeaderError::Entry { tensor: "t".to_owned(), source: json_error() })),
+            Box::new(damaged(Damage::Pickle("no archive".into()))),
+            Box::new(damaged(Damage::Lost { tensor: "t".to_owned() })),
+            Box::new(ShardIndexError::Json(json_error())),
+        ]
+    }
+
+    #[test]
+    fn a_cause_is_a_source_and_never_part_of_the_text() {
+        for error in with_causes() {
+            let mut error: &dyn Error = error.as_ref();
+            assert!(error.source().is_some(), "{error:?}");
+            while let Some(source) = error.source() {
+                assert!(!error.to_string().contains(&source.to_string()), "{error}");
+                error = source;
+            }
+        }
+    }
 }

@@ -85,7 +85,7 @@ impl NumberFormat {
     /// ```
     /// use inject_models::NumberFormat;
     ///
-    /// let mut values = [0.5, -1.4, 0.26];
+    /// let mut values = [0.6, -1.4, 0.26];
     /// NumberFormat::Int4.round(&mut values);
     /// assert_eq!(values.map(|value| (value / 0.2_f64).round()), [3.0, -7.0, 1.0]); // sevenths of 1.4
     /// ```

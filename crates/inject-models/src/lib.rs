@@ -74,7 +74,7 @@ pub use burn;
 pub use self::{
     config::DecoderConfig,
     decoder::{Alternative, Decoder, Forward, Logits, Matrix, PrefixCache},
-    error::{Damage, ModelError},
+    error::ModelError,
     families::Family,
     format::{FloatFormat, NumberFormat},
     model::{Model, Origin},
@@ -87,3 +87,8 @@ pub use self::{
 
 #[doc(hidden)]
 pub use self::format::FloatFormat as Precision;
+
+/// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

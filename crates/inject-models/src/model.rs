@@ -27,6 +27,7 @@ pub struct Model {
 
 /// Where a model came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Origin {
     /// The Hub id, or the name of the folder.
     pub id: String,
@@ -48,6 +49,11 @@ impl Origin {
             revision: None,
             folder: folder.to_owned(),
         }
+    }
+
+    /// Returns the same origin with another id.
+    pub fn with_id(self, id: &str) -> Self {
+        Origin { id: id.to_owned(), ..self }
     }
 }
 

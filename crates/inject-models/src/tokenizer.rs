@@ -153,6 +153,6 @@ fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> tokenizers::Resul
     panic::catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
         let text = payload.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
-        Err(format!("the tokenizers library panicked: {text}").into())
+        Err(format!("the tokenizers library failed: {text}").into())
     })
 }

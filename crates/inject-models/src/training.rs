@@ -43,7 +43,7 @@ pub fn next_token_loss(decoder: &Decoder, windows: &[impl AsRef<[u32]>]) -> Resu
     }
     let inputs: Vec<&[u32]> = windows.iter().map(|ids| &ids[..ids.len() - 1]).collect();
     let targets: Vec<i32> = windows.iter().flat_map(|ids| &ids[1..]).map(|&id| id as i32).collect();
-    // The last token of a window is in no input.
+    // No input contains the last token of a window.
     windows.iter().enumerate().try_for_each(|(window, ids)| check_ids(decoder.config(), window, ids))?;
     let batch = TokenBatch::new(&inputs)?;
     let (device, vocab_size, rows) = (decoder.device(), decoder.config().vocab_size, targets.len());
@@ -52,7 +52,7 @@ pub fn next_token_loss(decoder: &Decoder, windows: &[impl AsRef<[u32]>]) -> Resu
     let all = logits.reshape([batch.rows() * batch.width(), vocab_size]);
     let logits = match rows == batch.rows() * batch.width() {
         true => all,
-        // What follows the end of a shorter window is padding.
+        // After the end of a shorter window there is padding.
         false => {
             let of_prompt = |(row, &len): (usize, &usize)| row * batch.width()..row * batch.width() + len;
             let real: Vec<usize> = batch.lens().iter().enumerate().flat_map(of_prompt).collect();

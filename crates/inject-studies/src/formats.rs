@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use burn::tensor::Device;
 use inject_sipit::{
     collisions::{Metric, NoiseFloor, Pair, Rows, Verdict, identities, measure_noise_floors},
-    models::{Decoder, Tap, NumberFormat},
+    models::{Decoder, NumberFormat, Tap},
     states::{Disturbance, Extraction, store::Positions},
 };
 

@@ -7,7 +7,7 @@ use crate::{Run, StudyError, fingerprint};
 use inject_sipit::{
     Budget, Inversion, InvertError, Inverter, OnFailure, Policy, Scan, Settings, TargetStates,
     collisions::{Ranked, distance},
-    models::{Decoder, Logits, Tap, TokenBatch, NumberFormat, host::to_host},
+    models::{Decoder, Logits, NumberFormat, Tap, TokenBatch, host::to_host},
 };
 
 pub use self::condition::Condition;

@@ -4,11 +4,8 @@ use std::path::PathBuf;
 
 use burn_store::pytorch_reader::{DType, PytorchError, PytorchReader, Tensor};
 
-use super::{Checkpoint, Entry, StoredAs, Values, WeightFile};
-use crate::{
-    error::{Damage, ModelError},
-    format::FloatFormat,
-};
+use super::{Checkpoint, Damage, Entry, StoredAs, Values, WeightFile};
+use crate::{error::ModelError, format::FloatFormat};
 
 /// Opens `pytorch_model.bin`.
 pub(super) fn open(path: PathBuf) -> Result<Checkpoint, ModelError> {

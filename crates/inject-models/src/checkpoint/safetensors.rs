@@ -9,13 +9,10 @@ use std::{
 use safetensors::Dtype;
 
 use super::{
-    Checkpoint, Entry, Header, ShardIndex, ShardIndexError, StoredAs, StoredTensor, Values, WeightFile,
-    read_text,
+    Checkpoint, Damage, Entry, Header, ShardIndex, ShardIndexError, StoredAs, StoredTensor, Values,
+    WeightFile, read_text,
 };
-use crate::{
-    error::{Damage, ModelError},
-    format::FloatFormat,
-};
+use crate::{error::ModelError, format::FloatFormat};
 
 /// Opens a checkpoint in one file.
 pub(super) fn open_single(path: PathBuf) -> Result<Checkpoint, ModelError> {

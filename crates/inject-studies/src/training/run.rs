@@ -4,7 +4,8 @@ use std::num::NonZeroUsize;
 
 use burn::module::Module;
 use inject_sipit::models::{
-    Decoder, ModelError, host::to_host,
+    Decoder, ModelError,
+    host::to_host,
     training::{loss_and_gradients, next_token_loss, trainable},
 };
 

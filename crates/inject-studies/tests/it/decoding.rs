@@ -2,7 +2,7 @@
 
 use inject_sipit::{
     collisions::distance,
-    models::{Precision, Tap, NumberFormat},
+    models::{NumberFormat, Precision, Tap},
     states::{Disturbance, Extraction, store::Positions},
 };
 use inject_studies::{DecodingOptions, DecodingStudy, Producer, Run, StudyError, decoding};

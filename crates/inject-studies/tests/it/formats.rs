@@ -2,7 +2,7 @@
 
 use inject_sipit::{
     collisions::Verdict,
-    models::{Precision, Tap, NumberFormat},
+    models::{NumberFormat, Precision, Tap},
 };
 use inject_studies::{FormatOptions, FormatStudy, Held, InFormat, Run, StudyError, formats};
 

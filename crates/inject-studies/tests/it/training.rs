@@ -162,7 +162,11 @@ fn next_states(decoder: &Decoder, prefix: &[u32], tap: Tap) -> Vec<Vec<f32>> {
     let ids: Vec<u32> = (0..97).collect();
     let states = decoder.candidates(&cache, &ids, tap).unwrap();
     let width = decoder.config().d_model;
-    inject_sipit::models::host::to_host::<f32, 2>(states).unwrap().chunks(width).map(<[f32]>::to_vec).collect()
+    inject_sipit::models::host::to_host::<f32, 2>(states)
+        .unwrap()
+        .chunks(width)
+        .map(<[f32]>::to_vec)
+        .collect()
 }
 
 fn options(optimiser: Optimiser) -> DegenerateOptions {

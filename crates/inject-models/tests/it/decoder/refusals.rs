@@ -1,4 +1,4 @@
-//! What the decoder refuses to compute, and says why.
+//! Computations that the decoder refuses, and its reasons.
 
 use inject_models::{Decoder, FloatFormat, Logits, ModelError, Tap, TapError, TokenBatch};
 

@@ -1,4 +1,4 @@
-//! What can be wrong in config.json.
+//! Faults of config.json.
 
 use inject_models::ModelError;
 use serde_json::json;

@@ -1,6 +1,9 @@
 //! Whatever a file holds, loading it returns a model or an error and never panics.
 
-use inject_models::{Bos, Damage, Logits, ModelError, Tap, TokenBatch, checkpoint::HeaderError};
+use inject_models::{
+    Bos, Logits, ModelError, Tap, TokenBatch,
+    checkpoint::{Damage, HeaderError},
+};
 use proptest::{prelude::*, sample::Index};
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
-//! What can be wrong in a pickled PyTorch file.
+//! Faults of a pickled PyTorch file.
 
-use inject_models::{Damage, ModelError};
+use inject_models::{ModelError, checkpoint::Damage};
 
 use super::Checkpoint;
 

@@ -1,4 +1,4 @@
-//! What can be wrong in a checkpoint of several files.
+//! Faults of a checkpoint in several files.
 
 use inject_models::ModelError;
 use serde_json::{Value, json};
