@@ -92,7 +92,8 @@ fn closest(
     count: usize,
 ) -> Result<Vec<Vec<u32>>, Failure> {
     let extraction = Extraction::new(vec![tap], Positions::Last)?;
-    let states = extraction.run(decoder, prompts, &mut |_| ())?.remove(&tap).unwrap_or_default();
+    let states = extraction.run(decoder, prompts, &mut |_| ())?.remove(&tap);
+    let states = states.map(|states| states.into_array()).unwrap_or_default();
     let rows = Rows::new(states.view())?;
     let search = Search::new(&rows, &Pairs::All, SearchOptions::default(), &decoder.device())?;
     // Fewer than `count` rows make fewer pairs than this, so these pairs have as many rows as asked for.

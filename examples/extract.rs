@@ -87,7 +87,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     let prompts = Prompts::read(options, &model)?;
     let extraction = Extraction::new(taps, options.positions)?.with_memory_budget(options.memory << 20);
     let bytes =
-        extraction.rows(&prompts.ids) * config.d_model * extraction.taps().len() * options.dtype.size();
+        extraction.rows(&prompts.ids) * config.d_model * extraction.taps().len() * options.dtype.bytes();
     eprintln!(
         "{} prompts, {} taps, {:.1} MB of states",
         prompts.ids.len(),
@@ -95,24 +95,17 @@ fn run(options: &Options) -> Result<(), Failure> {
         bytes as f64 / 1e6
     );
 
-    let spec = StoreSpec {
-        model_id: model.origin().id.clone(),
-        revision: model.origin().revision.clone(),
-        weight_hash: model.weight_hash()?,
-        tokenizer_hash: model.tokenizer().ok().map(|tokenizer| tokenizer.hash().to_owned()),
-        taps: extraction.taps().to_vec(),
-        dtype: options.dtype,
-        bos: prompts.bos,
-        bos_added: prompts.bos_added,
-        positions: options.positions,
-        d_model: config.d_model,
+    let mut spec = StoreSpec::of(&model, &extraction)?.with_dtype(options.dtype);
+    spec = match (prompts.bos, model.tokenizer()) {
+        (Some((bos, added)), Ok(tokenizer)) => spec.with_tokenizer(tokenizer, bos, added),
+        _ => spec,
     };
     let bar = ProgressBar::new(prompts.ids.len() as u64);
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} prompts, {eta} left");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let store =
         extract_to_store(&extraction, &model.decoder, &prompts.ids, &options.out, spec, &mut |progress| {
-            bar.set_position(progress.prompts_done as u64);
+            bar.set_position(progress.done);
         })?;
     bar.finish_and_clear();
     say(&summary(&store))
@@ -121,8 +114,8 @@ fn run(options: &Options) -> Result<(), Failure> {
 /// The prompts as ids, and what was done about BOS.
 struct Prompts {
     ids: Vec<Vec<u32>>,
-    bos: String,
-    bos_added: bool,
+    /// The policy by which texts were encoded, and whether it put BOS before each.
+    bos: Option<(Bos, bool)>,
 }
 
 impl Prompts {
@@ -130,7 +123,7 @@ impl Prompts {
         let PromptArgs { prompts, text, ids } = &options.prompts;
         if !ids.is_empty() {
             let ids = ids.iter().map(|ids| ids.0.clone()).collect();
-            return Ok(Prompts { ids, bos: "as given".to_owned(), bos_added: false });
+            return Ok(Prompts { ids, bos: None });
         }
         let texts = match prompts {
             Some(path) => read_prompts(path)?,
@@ -145,7 +138,7 @@ impl Prompts {
             (Some(text), Some(ids)) => tokenizer.begins_with_bos(ids) && without(text)? != *ids,
             _ => false,
         };
-        Ok(Prompts { ids, bos: options.bos.to_string(), bos_added })
+        Ok(Prompts { ids, bos: Some((options.bos, bos_added)) })
     }
 }
 

@@ -23,8 +23,8 @@ use indicatif::ProgressBar;
 use inject_examples::{Failure, ModelArgs, PolicyArgs, PromptArgs, finish, forward_seconds, say};
 use inject_sipit::{
     Inverter, TargetStates,
-    models::{Model, Tap},
-    states::{Disturbance, Extraction, StateFormat, foreign::SourceDtype, store::Positions},
+    models::{FloatFormat, Model, Tap},
+    states::{Disturbance, Extraction, Rounding, foreign::SourceDtype, store::Positions},
 };
 use inject_studies::least_margin;
 use ndarray::Array2;
@@ -166,8 +166,8 @@ impl Format {
         let mut states = states.mapv(f64::from);
         let format = match self {
             Format::F32 => return (states, SourceDtype::F32),
-            Format::F16 => StateFormat::F16,
-            Format::Bf16 => StateFormat::Bf16,
+            Format::F16 => Rounding::from(FloatFormat::F16),
+            Format::Bf16 => Rounding::from(FloatFormat::Bf16),
         };
         format.round(&mut states);
         (states, format.dtype())

@@ -77,7 +77,7 @@ fn from_file(options: &Options, path: &Path) -> Result<(TargetStates, Option<Vec
             )));
         }
     };
-    let states = file.column(column)?;
+    let states = file.column(column)?.into_array();
     Ok((TargetStates::new(states, tap, file.dtype())?, file.token_ids().map(<[u32]>::to_vec)))
 }
 

@@ -145,7 +145,7 @@ impl Experiment<'_> {
             .chain(
                 states
                     .iter()
-                    .filter(|disturbance| !disturbance.draws_lots())
+                    .filter(|disturbance| !disturbance.is_random())
                     .map(|&disturbance| Held::States(disturbance)),
             );
         let asked = FormatOptions {

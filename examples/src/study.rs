@@ -6,7 +6,10 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use inject_sipit::{
     models::{Model, Tap},
-    states::store::{Positions, StateDtype, StoreSpec},
+    states::{
+        Extraction,
+        store::{Positions, StoreSpec},
+    },
 };
 use inject_studies::{Run, Share, StudyProgress};
 use serde::Serialize;
@@ -84,16 +87,7 @@ impl StudyArgs {
 ///
 /// When the weights cannot be read for their hash, or the model has no tokenizer.
 pub fn spec_of(model: &Model, prompts: &PromptArgs, taps: Vec<Tap>) -> Result<StoreSpec, Failure> {
-    Ok(StoreSpec {
-        model_id: model.origin().id.clone(),
-        revision: model.origin().revision.clone(),
-        weight_hash: model.weight_hash()?,
-        tokenizer_hash: Some(model.tokenizer()?.hash().to_owned()),
-        taps,
-        dtype: StateDtype::F32,
-        bos: prompts.bos.to_string(),
-        bos_added: prompts.adds_bos(model)?,
-        positions: Positions::Last,
-        d_model: model.decoder.config().d_model,
-    })
+    let extraction = Extraction::new(taps, Positions::Last)?;
+    let spec = StoreSpec::of(model, &extraction)?;
+    Ok(spec.with_tokenizer(model.tokenizer()?, prompts.bos, prompts.adds_bos(model)?))
 }

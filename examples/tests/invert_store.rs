@@ -39,18 +39,12 @@ fn extract(
     };
     let prompts: Vec<Vec<u32>> = Generator::new(21).take(prompts).map(encode).collect();
     let extraction = Extraction::new(TAPS.to_vec(), positions).unwrap();
-    let spec = StoreSpec {
-        model_id: "bundled".to_owned(),
-        revision: None,
-        weight_hash: weight_hash.map_or_else(|| model.weight_hash().unwrap(), str::to_owned),
-        tokenizer_hash: Some(tokenizer.hash().to_owned()),
-        taps: TAPS.to_vec(),
-        dtype,
-        bos: "auto".to_owned(),
-        bos_added: false,
-        positions,
-        d_model: model.decoder.config().d_model,
-    };
+    let mut spec = StoreSpec::of(&model, &extraction).unwrap().with_dtype(dtype);
+    spec = spec.with_tokenizer(tokenizer, Bos::Auto, false);
+    spec.model_id = "bundled".to_owned();
+    if let Some(weight_hash) = weight_hash {
+        spec.weight_hash = weight_hash.to_owned();
+    }
     extract_to_store(&extraction, &model.decoder, &prompts, dir, spec, &mut |_| ()).unwrap()
 }
 

@@ -48,7 +48,7 @@ mod verdict;
 mod whole_numbers;
 
 pub use inject_states;
-pub use inject_states::*;
+pub use inject_states::{batches::batches_by_length, durable::LockedFile, models::*, random::SplitMix, *};
 
 pub use self::{
     below::{Below, PairsBelow},

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use inject_states::{
-    Decoder, ExtractError, Extraction, Logits, Tap, TokenBatch, host::to_host, store::Positions,
+    ExtractError, Extraction,
+    models::{Decoder, Logits, Tap, TokenBatch, host::to_host},
+    store::Positions,
 };
 
 use crate::Metric;

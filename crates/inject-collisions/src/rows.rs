@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::HashMap};
 
 use inject_states::{
-    Tap,
+    models::Tap,
     store::{Store, TapStates},
 };
 use ndarray::ArrayView2;

@@ -14,7 +14,7 @@ mod sweep;
 mod tile;
 
 use burn::tensor::Device;
-use inject_states::SplitMix;
+use inject_states::random::SplitMix;
 
 pub use self::order::near_together;
 

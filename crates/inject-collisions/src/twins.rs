@@ -1,6 +1,6 @@
 //! Tokens that share one embedding.
 
-use inject_states::{Decoder, host::to_host};
+use inject_states::models::{Decoder, host::to_host};
 use ndarray::ArrayView2;
 
 use crate::{CollisionError, Pairs, Rows, equal::equal_rows};

@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn equal_noise_is_plain_l2() {
-        let (yardstick, state) = yardstick(vec![1.0; 4], SourceDtype::BF16, Acceptance::default());
+        let (yardstick, state) = yardstick(vec![1.0; 4], SourceDtype::Bf16, Acceptance::default());
         assert_eq!(yardstick.measure(&[1.0, 1.0, 1.5, 1.0], &state).distance, 0.5);
     }
 
@@ -169,7 +169,7 @@ mod tests {
         // A bf16 coordinate of 20,000 may be off by 64; the other coordinates differ by less in all.
         let mut states = vec![20_000.0];
         states.extend(vec![0.5; 63]);
-        let (yardstick, state) = yardstick(states.clone(), SourceDtype::BF16, Acceptance::default());
+        let (yardstick, state) = yardstick(states.clone(), SourceDtype::Bf16, Acceptance::default());
         let mut rounded = states.clone();
         rounded[0] += 60.0;
         let mut other = states;
@@ -224,7 +224,7 @@ mod tests {
         #[test]
         fn whatever_rounding_does_the_truth_stays_within_the_floor(
             values in proptest::collection::vec(-3e4_f64..3e4, 1..40),
-            dtype in proptest::sample::select(vec![SourceDtype::F16, SourceDtype::BF16]),
+            dtype in proptest::sample::select(vec![SourceDtype::F16, SourceDtype::Bf16]),
         ) {
             let stored: Vec<f64> = values.iter().map(|&value| match dtype {
                 SourceDtype::F16 => half::f16::from_f64(value).to_f64(),

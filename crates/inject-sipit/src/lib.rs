@@ -59,7 +59,7 @@ mod vocabulary;
 use burn::tensor::{Int, Tensor, TensorData};
 pub use inject_collisions as collisions;
 pub use inject_collisions::*;
-pub use inject_collisions::{inject_states as states, inject_states::inject_models as models};
+pub use inject_collisions::{inject_states as states, inject_states::models};
 
 pub use self::{
     acceptance::Acceptance,

@@ -122,7 +122,7 @@ pub fn corpus(
         model_id: manifest.spec.model_id.clone(),
         weight_hash: manifest.spec.weight_hash.clone(),
         n_layers,
-        bos: manifest.spec.bos.clone(),
+        bos: manifest.spec.bos.to_string(),
         bos_added: manifest.spec.bos_added,
         prompts: manifest.prompt_count,
         repeated_prompts: manifest.prompt_count - different,

@@ -167,7 +167,8 @@ pub fn exhaustive(
     run: Run<'_>,
 ) -> Result<ExhaustiveStudy, StudyError> {
     check(prefixes)?;
-    let spec = StoreSpec { taps: vec![options.tap], ..spec.clone() };
+    let mut spec = spec.clone();
+    spec.taps = vec![options.tap];
     let about = serde_json::json!({
         "study": "exhaustive", "model": spec, "prefixes": prefixes, "options": options,
     });

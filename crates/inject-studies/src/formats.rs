@@ -8,7 +8,6 @@ use inject_sipit::{
     models::{Decoder, NumberFormat, Tap},
     states::{Disturbance, Extraction, store::Positions},
 };
-use ndarray::Array2;
 
 use super::{Quantile, Run, StudyError, TapDistances, TapOptions, tap_distances::Nearest};
 
@@ -100,7 +99,7 @@ pub fn formats(
     let extraction = extraction.with_memory_budget(options.memory_budget);
     let compute = |decoder: &Decoder, done: &mut dyn FnMut(f64)| {
         let states = extraction.run(decoder, prompts, &mut |progress| {
-            done(0.8 * progress.prompts_done as f64 / progress.prompts.max(1) as f64);
+            done(0.8 * progress.fraction());
         })?;
         let noise = measure_noise_floors(
             Metric::L2,
@@ -133,7 +132,7 @@ pub fn formats(
 
 /// The last states of all prompts, and their noise.
 struct Computed {
-    states: BTreeMap<Tap, Array2<f32>>,
+    states: BTreeMap<Tap, States>,
     noise: BTreeMap<Tap, NoiseFloor>,
 }
 
@@ -152,7 +151,7 @@ impl Computed {
             memory_budget: options.memory_budget,
             ..TapOptions::default()
         };
-        let at_tap = |(&tap, states): (&Tap, &Array2<f32>)| {
+        let at_tap = |(&tap, states): (&Tap, &States)| {
             let disturbed = match held {
                 Held::AsComputed | Held::Weights(_) => None,
                 Held::States(disturbance) => {

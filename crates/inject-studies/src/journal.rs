@@ -1,14 +1,8 @@
-//! What a study has finished, on disk.
+//! The finished units of a study, on disk.
 
-mod exact;
+use std::path::Path;
 
-use std::{
-    fs::{self, File},
-    io::{self, Seek, Write},
-    path::{Path, PathBuf},
-};
-
-use inject_sipit::states::LockedFile;
+use inject_sipit::states::durable::{FileError, JsonLines, JsonLinesError};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -16,13 +10,12 @@ use super::StudyError;
 
 /// The finished units of a study, each with its result.
 ///
-/// A study is a list of units that do not depend on each other. On disk a journal is one line of JSON that says what the study
-/// is about, and one for each finished unit, durable before the study goes on. So a study that is killed is taken up by running
-/// it again: a line that was not finished is dropped, and no finished unit is computed again. Journals of parts of a study add
-/// up to the journal of the whole by [`Journal::absorb`].
+/// A study is a list of units that do not depend on each other. On disk a journal is a file of [`JsonLines`]: a header that
+/// describes the study, and a line for each finished unit, durable before the study goes on. A killed study is run again to go on:
+/// no finished unit is computed twice. Journals of parts of a study add up to the journal of the whole by [`Journal::absorb`].
 #[derive(Debug)]
 pub struct Journal<U, R> {
-    file: Option<(PathBuf, LockedFile)>,
+    file: Option<JsonLines>,
     about: Value,
     done: Vec<(U, R)>,
 }
@@ -38,36 +31,26 @@ where
     U: Serialize + DeserializeOwned + PartialEq,
     R: Serialize + DeserializeOwned,
 {
-    /// A journal that remembers nothing after the process.
+    /// Makes a journal that remembers nothing after the process.
     pub fn in_memory(about: &impl Serialize) -> Self {
         Journal { file: None, about: to_value(about), done: Vec::new() }
     }
 
-    /// Opens the journal of a study at `path`, or begins it. `about` says everything that its results depend on.
+    /// Opens the journal of a study at `path`, or begins it. `about` holds everything that the results depend on.
     ///
     /// # Errors
     ///
-    /// [`StudyError::OtherStudy`] when the file is about something else, [`StudyError::JournalBusy`] when another process has
-    /// it open, [`StudyError::JournalLine`] for a line that no study wrote, [`StudyError::Journal`] when it cannot be read or
+    /// [`StudyError::OtherStudy`] if the file is about something else, [`StudyError::JournalBusy`] if another process has
+    /// it open, [`StudyError::JournalLine`] for a malformed or damaged line, [`StudyError::Journal`] if the file cannot be read or
     /// written.
     pub fn open(path: &Path, about: &impl Serialize) -> Result<Self, StudyError> {
-        let failed = |action| move |source| StudyError::Journal { action, path: path.to_owned(), source };
-        let mut options = File::options();
-        let file =
-            options.create(true).truncate(false).read(true).write(true).open(path).map_err(failed("open"))?;
-        let Some(mut file) = LockedFile::lock(file).map_err(failed("lock"))? else {
-            return Err(StudyError::JournalBusy { path: path.to_owned() });
+        let mut journal = Journal::in_memory(about);
+        let take = &mut |Line { unit, result }| {
+            journal.done.push((unit, result));
+            Ok(())
         };
-        let mut journal = Journal { file: None, about: to_value(about), done: Vec::new() };
-        let whole = journal.read(path)?;
-        // What a kill left of a line is cut off, so that the next line begins at its place.
-        file.set_len(whole).map_err(failed("shorten"))?;
-        file.seek(io::SeekFrom::End(0)).map_err(failed("read"))?;
-        journal.file = Some((path.to_owned(), file));
-        if whole == 0 {
-            let about = journal.about.clone();
-            journal.write_line(&about)?;
-        }
+        let file = JsonLines::open(path, &journal.about, take).map_err(of_study)?;
+        journal.file = Some(file);
         Ok(journal)
     }
 
@@ -77,9 +60,13 @@ where
     ///
     /// As [`Journal::open`].
     pub fn absorb(&mut self, path: &Path) -> Result<(), StudyError> {
-        let mut other = Journal { file: None, about: self.about.clone(), done: Vec::new() };
-        other.read(path)?;
-        for (unit, result) in other.done {
+        let mut found: Vec<Line<U, R>> = Vec::new();
+        let take = &mut |line| {
+            found.push(line);
+            Ok(())
+        };
+        JsonLines::read(path, &self.about, take).map_err(of_study)?;
+        for Line { unit, result } in found {
             if self.result(&unit).is_none() {
                 self.push(unit, result)?;
             }
@@ -87,62 +74,63 @@ where
         Ok(())
     }
 
-    /// The result of a unit, if it is finished.
+    /// Returns the result of a unit, if it is finished.
     pub fn result(&self, unit: &U) -> Option<&R> {
         self.done.iter().find(|(done, _)| done == unit).map(|(_, result)| result)
     }
 
-    /// Takes down the result of a unit. When this returns, it is on disk.
+    /// Adds the result of a unit. When this returns, it is on disk.
     ///
     /// # Errors
     ///
-    /// [`StudyError::Journal`] when it cannot be written.
+    /// [`StudyError::Journal`] if it cannot be written.
     pub fn push(&mut self, unit: U, result: R) -> Result<(), StudyError> {
         let line = Line { unit, result };
-        self.write_line(&to_value(&line))?;
+        if let Some(file) = &mut self.file {
+            file.append(&line).map_err(of_file)?;
+        }
         self.done.push((line.unit, line.result));
         Ok(())
     }
+}
 
-    fn write_line(&mut self, value: &Value) -> Result<(), StudyError> {
-        let Some((path, file)) = &mut self.file else { return Ok(()) };
-        let failed = |source| StudyError::Journal { action: "write", path: path.clone(), source };
-        let line = format!("{}\n", exact::encode(value.clone()));
-        file.write_all(line.as_bytes()).and_then(|()| file.sync_data()).map_err(failed)
-    }
-
-    /// Reads all whole lines, and says how long they are together.
-    fn read(&mut self, path: &Path) -> Result<u64, StudyError> {
-        let failed = |source| StudyError::Journal { action: "read", path: path.to_owned(), source };
-        let bytes = fs::read(path).map_err(failed)?;
-        let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
-        for (number, line) in bytes[..whole].split_inclusive(|&byte| byte == b'\n').enumerate() {
-            let bad = |error: serde_json::Error| {
-                let (path, line, reason) = (path.to_owned(), number + 1, error.to_string());
-                StudyError::JournalLine { path, line, reason }
-            };
-            let value = exact::decode(serde_json::from_slice(line).map_err(bad)?);
-            if number > 0 {
-                let Line { unit, result } = serde_json::from_value(value).map_err(bad)?;
-                self.done.push((unit, result));
-            } else if value != self.about {
-                let (found, expected) = (value.to_string(), self.about.to_string());
-                return Err(StudyError::OtherStudy { path: path.to_owned(), found, expected });
-            }
+/// Returns the error of a study for that of its journal.
+fn of_study(error: JsonLinesError) -> StudyError {
+    match error {
+        JsonLinesError::File(error) => of_file(error),
+        JsonLinesError::Busy { path } => StudyError::JournalBusy { path },
+        JsonLinesError::Header { path, field, found, expected, .. } => {
+            let of = |value| if field.is_empty() { value } else { format!("{field} = {value}") };
+            StudyError::OtherStudy { path, found: of(found), expected: of(expected) }
         }
-        Ok(whole as u64)
+        JsonLinesError::Syntax { path, line, source } => {
+            StudyError::JournalLine { path, line, reason: source.to_string() }
+        }
+        JsonLinesError::Checksum { path, line } => {
+            StudyError::JournalLine { path, line, reason: "it does not agree with its checksum".to_owned() }
+        }
+        JsonLinesError::Refused { path, line, reason } => StudyError::JournalLine { path, line, reason },
+        JsonLinesError::Foreign { path } => {
+            StudyError::JournalLine { path, line: 1, reason: "it is not the header of a study".to_owned() }
+        }
     }
+}
+
+fn of_file(FileError { action, path, source, .. }: FileError) -> StudyError {
+    StudyError::Journal { action, path, source }
 }
 
 /// # Panics
 ///
-/// For a value that JSON cannot hold, such as a map with keys that are no text: those of the studies can be held.
+/// Panics if JSON cannot hold the value, for example a map whose keys are not text. The descriptions of studies can be held.
 fn to_value(value: &impl Serialize) -> Value {
-    serde_json::to_value(value).expect("results and descriptions of studies are plain data")
+    serde_json::to_value(value).expect("descriptions of studies are plain data")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     type Numbers = Journal<u32, f64>;

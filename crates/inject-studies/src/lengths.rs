@@ -78,7 +78,7 @@ pub fn lengths(
         }
         let floors = measure_noise_floors(Metric::L2, decoder, None, extraction.taps(), &cut, NOISE_SAMPLE)?;
         let states = extraction.run(decoder, &cut, &mut |_| ())?;
-        let spread = |(tap, states): (Tap, ndarray::Array2<f32>)| {
+        let spread = |(tap, states): (Tap, inject_sipit::states::States)| {
             Ok((tap, spread(&Rows::new(states.view())?, floors[&tap])))
         };
         let taps = states.into_iter().map(spread).collect::<Result<_, StudyError>>()?;

@@ -133,7 +133,7 @@ pub fn repeats(decoder: &Decoder, options: &RepeatOptions, run: Run<'_>) -> Resu
         let states = extraction.run(decoder, &prompts, &mut |_| ())?;
         let floors =
             measure_noise_floors(Metric::L2, decoder, None, extraction.taps(), &prompts, prompts.len())?;
-        let at = |(tap, states): (Tap, ndarray::Array2<f32>)| {
+        let at = |(tap, states): (Tap, inject_sipit::states::States)| {
             let states: Vec<Vec<f32>> = states.rows().into_iter().map(|state| state.to_vec()).collect();
             compare(tap, &states, floors[&tap], Why::of(decoder.config(), tap, token, bos))
         };

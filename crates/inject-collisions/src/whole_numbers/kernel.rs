@@ -282,7 +282,7 @@ fn plainly<P: Packed>(rows: Rows<'_>, columns: Columns<'_, P>, products: &mut [f
 
 #[cfg(test)]
 mod tests {
-    use inject_states::SplitMix;
+    use inject_states::random::SplitMix;
 
     use super::*;
 

@@ -13,18 +13,7 @@ const D_MODEL: usize = 12;
 
 /// A store of all positions of these prompts.
 fn write(dir: &Path, dtype: StateDtype, prompts: &[Vec<u32>]) -> Store {
-    let spec = StoreSpec {
-        model_id: "none".to_owned(),
-        revision: None,
-        weight_hash: "0".to_owned(),
-        tokenizer_hash: None,
-        taps: vec![Tap::Block(1)],
-        dtype,
-        bos: "never".to_owned(),
-        bos_added: false,
-        positions: Positions::All,
-        d_model: D_MODEL,
-    };
+    let spec = StoreSpec::new("none", "0", vec![Tap::Block(1)], Positions::All, D_MODEL).with_dtype(dtype);
     let mut draw = Draw(5);
     let Opened::Writing(mut writer) = StoreWriter::open(dir, spec, prompts).unwrap() else { panic!() };
     for prompt in prompts {

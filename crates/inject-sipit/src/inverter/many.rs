@@ -47,7 +47,7 @@ impl Inverter<'_> {
     /// let states = store.tap(Tap::Block(7))?;
     /// let target = |prompt: usize| {
     ///     let rows = states.rows_to_array(store.rows_of(prompt));
-    ///     TargetStates::new(rows.mapv(f64::from), states.tap(), states.dtype().into())
+    ///     TargetStates::new(rows.mapv(f64::from), states.tap(), states.dtype())
     /// };
     /// let targets = (0..store.manifest().prompt_count).map(target).collect::<Result<Vec<_>, _>>()?;
     ///

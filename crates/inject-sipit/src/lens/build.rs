@@ -245,9 +245,9 @@ impl LensBuilder {
         let wanted = taps.iter().copied().chain([Tap::FinalNorm]).collect();
         let extraction = Extraction::new(wanted, Positions::All)?;
         let states = extraction.run(decoder, &self.text, &mut |step| {
-            progress(LensProgress::Text { done: step.prompts_done, of: step.prompts });
+            progress(LensProgress::Text { done: step.done as usize, of: step.total as usize });
         })?;
-        Ok(states)
+        Ok(states.into_iter().map(|(tap, states)| (tap, states.into_array())).collect())
     }
 }
 

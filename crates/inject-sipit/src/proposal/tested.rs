@@ -198,7 +198,7 @@ mod tests {
         // Of a bf16 coordinate of 20,000 little is known. The wider the floor, the more it counts again.
         let mut state = [0.5; 8];
         state[0] = 20_000.0;
-        let (wanted, dtype) = (&state[..], SourceDtype::BF16);
+        let (wanted, dtype) = (&state[..], SourceDtype::Bf16);
         let moved = |away: f64| [&[20_000.0 + away][..], &state[1..]].concat();
         let (first, wider) = (yardstick(wanted, dtype, 0.0), yardstick(wanted, dtype, 0.5));
         let (near, far) = (moved(230.0), moved(800.0));

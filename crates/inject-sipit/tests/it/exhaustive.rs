@@ -93,7 +93,7 @@ fn bf16_states_are_verified_within_their_rounding() {
             let tap = Tap::Block(2);
             let exact = target(&decoder, &prompt, tap);
             let rounded = exact.states().mapv(|value| half::bf16::from_f64(value).to_f64());
-            let target = TargetStates::new(rounded, tap, SourceDtype::BF16).unwrap();
+            let target = TargetStates::new(rounded, tap, SourceDtype::Bf16).unwrap();
             let inversion = exhaustive(&decoder, &target).unwrap();
             assert_eq!(inversion.token_ids(), prompt, "{case}");
             assert!(inversion.is_verified(), "{case}: {inversion:?}");
@@ -152,7 +152,7 @@ fn states_that_partly_exceed_f16_give_the_prompt() {
                 let inversion = exhaustive(&decoder, &target(SourceDtype::F16).unwrap()).unwrap();
                 assert_eq!(inversion.token_ids(), prompt, "{case}, {tap}");
                 assert!(inversion.is_certain(), "{case}, {tap}: {inversion:?}");
-                let refused = target(SourceDtype::BF16).unwrap_err();
+                let refused = target(SourceDtype::Bf16).unwrap_err();
                 assert!(matches!(refused, InvertError::NotFinite { position: 0, coordinate: 3, .. }));
             }
         }

@@ -28,7 +28,7 @@ fn half_precision_states_of_every_tap_give_the_prompt() {
     type Rounding = fn(f64) -> f64;
     let formats: [(SourceDtype, Rounding); 2] = [
         (SourceDtype::F16, |value| f16::from_f64(value).to_f64()),
-        (SourceDtype::BF16, |value| bf16::from_f64(value).to_f64()),
+        (SourceDtype::Bf16, |value| bf16::from_f64(value).to_f64()),
     ];
     for device in inject_testing::compiled() {
         for case in FAMILIES {

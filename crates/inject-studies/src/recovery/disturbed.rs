@@ -4,7 +4,7 @@ use inject_sipit::{
     Inverter, Policy, Settings, TargetStates,
     collisions::distance,
     models::{Decoder, Tap},
-    states::{Disturbance, Extraction, StateFormat, foreign::SourceDtype, store::Positions},
+    states::{Disturbance, Extraction, Rounding, foreign::SourceDtype, store::Positions},
 };
 use ndarray::Array2;
 
@@ -62,7 +62,7 @@ impl Disturbed {
         Ok(Disturbed { target, largest_error: 0.0 })
     }
 
-    fn rounded(clean: &Array2<f64>, format: StateFormat, tap: Tap) -> Result<Self, StudyError> {
+    fn rounded(clean: &Array2<f64>, format: Rounding, tap: Tap) -> Result<Self, StudyError> {
         let mut states = clean.clone();
         let half_steps = format.round(&mut states);
         let largest_error = errors(clean, &states).into_iter().fold(0.0, f64::max);

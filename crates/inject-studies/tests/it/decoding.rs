@@ -35,7 +35,7 @@ fn prompts() -> Vec<Vec<u32>> {
 fn all_states(model: &inject_sipit::models::Model, prefix: &[u32], tap: Tap) -> Array2<f32> {
     let whole: Vec<Vec<u32>> = (0..97).map(|token| [prefix, &[token]].concat()).collect();
     let extraction = Extraction::new(vec![tap], Positions::Last).unwrap();
-    extraction.run(&model.decoder, &whole, &mut |_| ()).unwrap().remove(&tap).unwrap()
+    extraction.run(&model.decoder, &whole, &mut |_| ()).unwrap().remove(&tap).unwrap().into_array()
 }
 
 #[test]

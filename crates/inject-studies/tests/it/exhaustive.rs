@@ -40,7 +40,7 @@ fn states(model: &Model, prefix: &[u32]) -> Array2<f32> {
     let prompts: Vec<Vec<u32>> =
         (0..model.decoder.config().vocab_size as u32).map(|token| [prefix, &[token]].concat()).collect();
     let extraction = Extraction::new(vec![TAP], Positions::Last).unwrap();
-    extraction.run(&model.decoder, &prompts, &mut |_| ()).unwrap().remove(&TAP).unwrap()
+    extraction.run(&model.decoder, &prompts, &mut |_| ()).unwrap().remove(&TAP).unwrap().into_array()
 }
 
 #[test]

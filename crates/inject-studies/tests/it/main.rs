@@ -22,7 +22,7 @@ use inject_sipit::{
     models::{Model, Origin, Precision, Tap},
     states::{
         Extraction, extract_to_store,
-        store::{Positions, StateDtype, Store, StoreSpec},
+        store::{Positions, Store, StoreSpec},
     },
 };
 use inject_studies::{Run, Share};
@@ -40,18 +40,8 @@ fn prompts(count: u32) -> Vec<Vec<u32>> {
 }
 
 fn spec(model: &Model, taps: &[Tap]) -> StoreSpec {
-    StoreSpec {
-        model_id: model.origin().id.clone(),
-        revision: None,
-        weight_hash: model.weight_hash().unwrap(),
-        tokenizer_hash: None,
-        taps: taps.to_vec(),
-        dtype: StateDtype::F32,
-        bos: "as given".to_owned(),
-        bos_added: false,
-        positions: Positions::Last,
-        d_model: model.decoder.config().d_model,
-    }
+    let (id, weight_hash) = (&model.origin().id, model.weight_hash().unwrap());
+    StoreSpec::new(id, weight_hash, taps.to_vec(), Positions::Last, model.decoder.config().d_model)
 }
 
 fn store(model: &Model, taps: &[Tap], prompts: &[Vec<u32>], dir: &Path) -> Store {

@@ -2,8 +2,8 @@
 
 use inject_sipit::{
     Policy, Prior, TargetStates,
-    models::{Decoder, NumberFormat, Tap},
-    states::{Disturbance, StateFormat, foreign::SourceDtype},
+    models::{Decoder, FloatFormat, NumberFormat, Tap},
+    states::{Disturbance, foreign::SourceDtype},
 };
 use inject_studies::{Condition, RecoveryOptions, RecoveryStudy, Run, StudyError, recovery};
 use ndarray::Array2;
@@ -28,8 +28,8 @@ fn study(decoder: &Decoder, options: &RecoveryOptions, run: Run<'_>) -> Result<R
 #[test]
 fn what_the_theorem_promises_comes_back_in_every_family() {
     let known = [NumberFormat::Int8, NumberFormat::Nf4].map(|weights| Condition::KnownWeights { weights });
-    let rounded = [StateFormat::F16, StateFormat::Bf16]
-        .map(|format| Condition::States { disturbance: Disturbance::Rounded(format) });
+    let rounded = [FloatFormat::F16, FloatFormat::Bf16]
+        .map(|format| Condition::States { disturbance: Disturbance::Rounded(format.into()) });
     let conditions = [Condition::Exact, Condition::Noise { share_of_margin: 0.45 }];
     let asked = options(conditions.into_iter().chain(known).chain(rounded).collect());
     for device in inject_testing::compiled() {
