@@ -15,7 +15,9 @@ use std::{env, error::Error, time::Instant};
 use burn::tensor::Device;
 use inject_benches::device;
 use inject_sipit::{
-    collisions::{ClosestPairs, CollisionError, Coverage, Neighbours, Pairs, Rows, Search, SearchOptions},
+    collisions::{
+        ClosestPairs, CollisionError, Coverage, NearestNeighbours, Pairs, Search, SearchOptions, StateRows,
+    },
     models::Tap,
     states::store::Store,
 };
@@ -85,7 +87,7 @@ fn measure(
         let search = Search::new(rows, &Pairs::All, SearchOptions::default(), device)?;
         let (computed, minimum) = match question {
             "nearest" => {
-                let found: Neighbours = search.nearest_neighbours(&mut |_| ())?;
+                let found: NearestNeighbours = search.nearest_neighbours(&mut |_| ())?;
                 (found.computed, found.minimum())
             }
             "closest" => {

@@ -58,8 +58,8 @@ mod vocabulary;
 
 use burn::tensor::{Int, Tensor, TensorData};
 pub use inject_collisions as collisions;
-pub use inject_collisions::*;
-pub use inject_collisions::{inject_states as states, inject_states::inject_models as models};
+pub use inject_collisions::{models, states};
+pub use inject_collisions::{models::*, states::*, *};
 
 pub use self::{
     acceptance::Acceptance,

@@ -10,7 +10,11 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use inject_models::{Decoder, Forward, Logits, ModelError, Tap, TokenBatch, to_host};
 use ndarray::Array2;
 
-pub use self::{batches::batches_by_length, noise::measure_noise, to_store::extract_to_store};
+pub use self::{
+    batches::batches_by_length,
+    noise::{measure_noise, spread_evenly},
+    to_store::extract_to_store,
+};
 use crate::store::{Positions, StoreError};
 
 /// What to read, and how much memory may be used for it.

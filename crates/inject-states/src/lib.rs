@@ -41,11 +41,15 @@ mod locked_file;
 mod split_mix;
 
 pub use inject_models;
+#[doc(no_inline)]
+pub use inject_models as models;
 pub use inject_models::*;
 
 pub use self::{
     disturb::{Disturbance, DisturbanceError, ScaledBy, StateFormat},
-    extract::{ExtractError, Extraction, Progress, batches_by_length, extract_to_store, measure_noise},
+    extract::{
+        ExtractError, Extraction, Progress, batches_by_length, extract_to_store, measure_noise, spread_evenly,
+    },
     locked_file::LockedFile,
     split_mix::SplitMix,
 };

@@ -1,6 +1,6 @@
 //! Model against model.
 
-use inject_sipit::{collisions::Verdict, models::Tap};
+use inject_sipit::{collisions::Resolution, models::Tap};
 
 use super::{CorpusStudy, TapReport};
 
@@ -29,7 +29,7 @@ pub struct Compared {
     /// The intrinsic dimensions.
     pub dimensions: [Option<f64>; 2],
     /// The verdicts.
-    pub verdicts: [Verdict; 2],
+    pub verdicts: [Resolution; 2],
 }
 
 /// Puts each tap of the first study beside the tap of the second that is nearest to it in relative depth.

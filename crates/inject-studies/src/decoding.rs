@@ -7,23 +7,27 @@ mod summary;
 use std::collections::BTreeMap;
 
 use inject_sipit::{
-    collisions::{Metric, NoiseFloor, measure_noise_floors},
+    collisions::{Metric, NoiseFloor, SearchOptions, measure_noise_floors},
     models::{Decoder, Tap},
     states::Disturbance,
 };
 
 use self::{position::Measuring, projection::Projection, summary::summarise};
 use super::{Quantile, Run, StudyError};
+use crate::{
+    completeness::Completeness, journal::Description, name::StudyName, positions::ChosenPositions,
+    run::Finished, tuning::NOISE_SAMPLE,
+};
 
-/// What is measured at each position.
+/// The options of [`decoding`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[non_exhaustive]
 pub struct DecodingOptions {
     /// Where the states are read.
     pub taps: Vec<Tap>,
-    /// The first position that is measured, counted from 0.
-    pub first: usize,
-    /// Every so many positions after it are measured.
-    pub every: usize,
+    /// The positions that are measured.
+    #[serde(flatten)]
+    pub positions: ChosenPositions,
     /// What may have happened to the states. Each prompt's states are disturbed together.
     pub disturbances: Vec<Disturbance>,
     /// Random directions of noise at each position, along each of which the breaking point is found.
@@ -35,6 +39,21 @@ pub struct DecodingOptions {
     /// Bytes that one batch may use.
     #[serde(skip)]
     pub memory_budget: usize,
+}
+
+impl DecodingOptions {
+    /// Nothing but margins at these taps and positions: set the other fields for more.
+    pub fn new(taps: Vec<Tap>, positions: ChosenPositions) -> Self {
+        DecodingOptions {
+            taps,
+            positions,
+            disturbances: Vec::new(),
+            directions: 0,
+            dimensions: Vec::new(),
+            seed: 0,
+            memory_budget: SearchOptions::default().memory_budget,
+        }
+    }
 }
 
 /// A model that produced states which another one, the decoder of the study, is asked about.
@@ -55,6 +74,9 @@ pub struct DecodingStudy {
     pub positions: usize,
     /// Each tap, in the order of computation.
     pub taps: Vec<TapDecoding>,
+    /// Which units of the study this contains.
+    #[serde(default)]
+    pub completeness: Completeness,
 }
 
 /// One tap.
@@ -114,12 +136,12 @@ pub struct View {
     /// Quantiles of how many tokens are nearer than the true one.
     pub nearer: Vec<Quantile>,
     /// Positions at which another token is nearer, as far as there is room for them.
-    pub lost: Vec<Lost>,
+    pub lost: Vec<LostPosition>,
 }
 
 /// A position at which another token's state is nearer.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Lost {
+pub struct LostPosition {
     /// Number of the prompt.
     pub prompt: usize,
     /// The position, counted from 0.
@@ -198,18 +220,18 @@ pub fn decoding(
     options: &DecodingOptions,
     run: Run<'_>,
 ) -> Result<DecodingStudy, StudyError> {
-    if prompts.is_empty() {
-        return Err(StudyError::TooFewPrompts { found: 0, expected: 1 });
-    }
+    options.positions.check(prompts)?;
     let d_model = decoder.config().d_model;
     if let Some(&found) = options.dimensions.iter().find(|&&found| found == 0 || found > d_model) {
         return Err(StudyError::Dimensions { found, d_model });
     }
     let names: Vec<&str> = producers.iter().map(|producer| producer.name).collect();
-    let about = serde_json::json!({
-        "study": "decoding", "model": model, "producers": names, "prompts": super::fingerprint(prompts),
-        "options": options,
-    });
+    let about = Description::new(
+        StudyName::Decoding,
+        serde_json::json!({ "model": model, "producers": names, "prompts": super::fingerprint(prompts),
+            "options": options,
+        }),
+    );
     let device = decoder.device();
     let projections: Vec<Projection> = options
         .dimensions
@@ -217,9 +239,10 @@ pub fn decoding(
         .map(|&dimensions| Projection::random(d_model, dimensions, options.seed, &device))
         .collect();
     let measuring = Measuring { decoder, producers, options, projections: &projections };
-    let measured = run.complete(&about, (0..prompts.len()).collect(), |&prompt, done| {
-        measuring.prompt(prompt, &prompts[prompt], done)
-    })?;
+    let Finished { results: measured, completeness } =
+        run.complete(&about, (0..prompts.len()).collect(), |&prompt, done| {
+            measuring.prompt(prompt, &prompts[prompt], done)
+        })?;
     let mut by_tap: BTreeMap<Tap, Vec<(usize, Measured)>> = BTreeMap::new();
     for (prompt, of_prompt) in measured {
         for (tap, of_tap) in of_prompt {
@@ -229,7 +252,7 @@ pub fn decoding(
     let taps: Vec<Tap> = by_tap.keys().copied().collect();
     let noise = match taps.is_empty() {
         true => BTreeMap::new(),
-        false => measure_noise_floors(Metric::L2, decoder, None, &taps, prompts, 8)?,
+        false => measure_noise_floors(Metric::L2, decoder, None, &taps, prompts, NOISE_SAMPLE)?,
     };
     let views: Vec<String> = options
         .disturbances
@@ -244,5 +267,6 @@ pub fn decoding(
             .into_iter()
             .map(|(tap, measured)| summarise(tap, noise[&tap], &measured, &views, &options.dimensions))
             .collect(),
+        completeness,
     })
 }

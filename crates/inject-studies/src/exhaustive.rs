@@ -1,19 +1,20 @@
 //! The exhaustive study: all one-token extensions of some prompts, all pairs of them.
 
-use std::path::Path;
+use std::{num::NonZeroUsize, path::Path};
 
 use inject_sipit::{
     collisions::{
-        Coverage, Metric, NoiseFloor, Pairs, Rows, Search, SearchOptions, Verdict, measure_noise_floors,
-        twins,
+        Coverage, Metric, NoiseFloor, Pairs, Resolution, Search, SearchOptions, StateRows,
+        measure_noise_floors, tokens_with_equal_embeddings,
     },
-    models::{Decoder, Tap},
+    models::{Decoder, Tap, silent},
     states::store::{Store, StoreSpec},
 };
 use ndarray::Array2;
 
 use super::{Quantile, Run, StudyError, tap_distances::quantiles};
 use crate::extend_to_store;
+use crate::{completeness::Completeness, journal::Description, name::StudyName, run::Finished};
 
 /// How many pairs the extensions of `prefixes` prompts make when only pairs of one prompt count: `k C(V, 2)`.
 ///
@@ -56,7 +57,7 @@ pub struct ExhaustiveOptions {
     /// What is meant by a distance.
     pub metric: Metric,
     /// How many of the closest pairs are reported, for each prompt and each pair of prompts.
-    pub closest: usize,
+    pub closest: NonZeroUsize,
     /// How many pairs are drawn for the quantiles, for each prompt and each pair of prompts.
     pub sampled_pairs: u64,
     /// Which pairs count.
@@ -99,7 +100,10 @@ pub struct ExhaustiveStudy {
     /// How far apart computations of one state lie, for the states of the closest pairs.
     pub noise: NoiseFloor,
     /// What the smallest distance of all means beside that; none as long as no part is done.
-    pub verdict: Option<Verdict>,
+    pub verdict: Option<Resolution>,
+    /// Which units of the study this contains.
+    #[serde(default)]
+    pub completeness: Completeness,
 }
 
 /// The extensions of one prompt, or of two against each other.
@@ -168,35 +172,39 @@ pub fn exhaustive(
 ) -> Result<ExhaustiveStudy, StudyError> {
     check(prefixes)?;
     let spec = StoreSpec { taps: vec![options.tap], ..spec.clone() };
-    let about = serde_json::json!({
-        "study": "exhaustive", "model": spec, "prefixes": prefixes, "options": options,
-    });
+    let about = Description::new(
+        StudyName::Exhaustive,
+        serde_json::json!({ "model": spec, "prefixes": prefixes, "options": options,
+        }),
+    );
     let store = |prefix: usize, done: &mut dyn FnMut(f64)| {
         let dir = dir.join(format!("prefix-{prefix}"));
         extend_to_store(decoder, &prefixes[prefix], spec.clone(), &dir, options.memory_budget, done)
     };
-    let twins = twins(decoder)?;
+    let twins = tokens_with_equal_embeddings(decoder)?;
     let mut embeddings: Vec<u32> = (0..decoder.config().vocab_size as u32).collect();
     for group in &twins {
         group.iter().for_each(|&token| embeddings[token as usize] = group[0]);
     }
-    let extensions = run.complete(&about, units(prefixes.len(), options.scope), |unit, done| {
-        let first = store(unit.first, &mut |share| done(share / 2.0))?;
-        if unit.first == unit.second {
-            let rows = Rows::of_states(first.tap(options.tap)?)?.with_identities(embeddings.clone())?;
-            return measure(decoder, &rows, &Pairs::All, [unit.first; 2], options, done);
-        }
-        let second = store(unit.second, &mut |share| done(share / 2.0))?;
-        let states = side_by_side(&first, &second, options.tap)?;
-        let vocab_size = decoder.config().vocab_size;
-        let labels = (0..2 * vocab_size).map(|row| (row / vocab_size) as u32).collect();
-        let rows = Rows::new(states.view())?;
-        measure(decoder, &rows, &Pairs::Across(labels), [unit.first, unit.second], options, done)
-    })?;
+    let Finished { results: extensions, completeness } =
+        run.complete(&about, units(prefixes.len(), options.scope), |unit, done| {
+            let first = store(unit.first, &mut |share| done(share / 2.0))?;
+            if unit.first == unit.second {
+                let rows =
+                    StateRows::of_states(first.tap(options.tap)?)?.with_identities(embeddings.clone())?;
+                return measure(decoder, &rows, &Pairs::All, [unit.first; 2], options, done);
+            }
+            let second = store(unit.second, &mut |share| done(share / 2.0))?;
+            let states = side_by_side(&first, &second, options.tap)?;
+            let vocab_size = decoder.config().vocab_size;
+            let labels = (0..2 * vocab_size).map(|row| (row / vocab_size) as u32).collect();
+            let rows = StateRows::new(states.view())?;
+            measure(decoder, &rows, &Pairs::Across(labels), [unit.first, unit.second], options, done)
+        })?;
     let extensions: Vec<Extensions> = extensions.into_iter().map(|(_, extensions)| extensions).collect();
     let extended = closest_extensions(prefixes, &extensions);
     let floors =
-        measure_noise_floors(options.metric, decoder, None, &[options.tap], &extended, extended.len())?;
+        measure_noise_floors(options.metric, decoder, None, &[options.tap], &extended, NonZeroUsize::MAX)?;
     let decided = |within: bool| {
         let counted = extensions.iter().filter(|part| (part.prefixes[0] == part.prefixes[1]) == within);
         counted.map(|part| part.pairs).sum()
@@ -212,9 +220,10 @@ pub fn exhaustive(
         extensions,
         noise: floors[&options.tap],
         verdict: None,
+        completeness,
     };
     study.verdict =
-        study.minimum().map(|minimum| options.metric.verdict(minimum.distance, study.noise.largest()));
+        study.minimum().map(|minimum| options.metric.resolution(minimum.distance, study.noise.largest()));
     Ok(study)
 }
 
@@ -266,25 +275,21 @@ fn side_by_side(first: &Store, second: &Store, tap: Tap) -> Result<Array2<f32>, 
 
 fn measure(
     decoder: &Decoder,
-    rows: &Rows<'_>,
+    rows: &StateRows<'_>,
     pairs: &Pairs,
     prefixes: [usize; 2],
     options: &ExhaustiveOptions,
     done: &mut dyn FnMut(f64),
 ) -> Result<Extensions, StudyError> {
-    let search_options = SearchOptions {
-        metric: options.metric,
-        memory_budget: options.memory_budget,
-        ..SearchOptions::default()
-    };
+    let search_options =
+        SearchOptions::default().with_metric(options.metric).with_memory_budget(options.memory_budget);
     let search = Search::new(rows, pairs, search_options, &decoder.device())?;
-    let closest = search.closest_pairs(options.closest.max(1), &mut |progress| {
-        done(0.5 + 0.5 * progress.pairs_done as f64 / progress.pairs.max(1) as f64);
-    })?;
+    let closest =
+        search.closest_pairs(options.closest.get(), &mut |progress| done(0.5 + 0.5 * progress.fraction()))?;
     // The same pairs are drawn whatever else the study does.
     let seed = (prefixes[0] as u64) << 32 | prefixes[1] as u64;
     let coverage = Coverage::Sampled { pairs: options.sampled_pairs, seed };
-    let distribution = search.distribution(coverage, &mut |_| ())?;
+    let distribution = search.distribution(coverage, &mut silent)?;
     let vocab_size = decoder.config().vocab_size;
     let pair = |pair: &inject_sipit::collisions::Pair| {
         let prefix = |row: usize| if row < vocab_size { prefixes[0] } else { prefixes[1] };

@@ -9,10 +9,7 @@ use inject_sipit::{
     states::store::{Block, Opened, Store, StoreSpec, StoreWriter},
 };
 
-use crate::StudyError;
-
-/// Candidates computed together, at most: more does not make the products faster.
-const MOST: usize = 4096;
+use crate::{error::StudyError, tuning::MOST_CANDIDATES};
 
 /// Computes the states of a prompt followed by each token of the vocabulary into a store: row `i` belongs to token `i`.
 ///
@@ -107,5 +104,5 @@ pub(crate) fn beside_all_others(
 
 /// How many candidates for the last of `len` positions fit into a budget: one at least.
 fn candidates_at_once(decoder: &Decoder, len: usize, taps: usize, memory_budget: usize) -> usize {
-    (memory_budget / decoder.config().bytes_per_token(len, taps).max(1)).clamp(1, MOST)
+    (memory_budget / decoder.config().bytes_per_token(len, taps).max(1)).clamp(1, MOST_CANDIDATES)
 }

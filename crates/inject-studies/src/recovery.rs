@@ -4,6 +4,7 @@ mod condition;
 mod disturbed;
 
 use crate::{Run, StudyError, fingerprint};
+use crate::{completeness::Completeness, journal::Description, name::StudyName, run::Finished};
 use inject_sipit::{
     Budget, Inversion, InvertError, Inverter, OnFailure, Policy, Scan, Settings, TargetStates,
     collisions::{Ranked, distance},
@@ -33,6 +34,9 @@ pub struct RecoveryOptions {
 pub struct RecoveryStudy {
     /// Each condition at each tap.
     pub recovered: Vec<Recovered>,
+    /// Which units of the study this contains.
+    #[serde(default)]
+    pub completeness: Completeness,
 }
 
 /// One condition at one tap.
@@ -86,9 +90,11 @@ pub fn recovery(
     if prompts.is_empty() {
         return Err(StudyError::TooFewPrompts { found: 0, expected: 1 });
     }
-    let about = serde_json::json!({
-        "study": "recovery", "model": model, "prompts": fingerprint(prompts), "options": options,
-    });
+    let about = Description::new(
+        StudyName::Recovery,
+        serde_json::json!({ "model": model, "prompts": fingerprint(prompts), "options": options,
+        }),
+    );
     let units: Vec<(Condition, Tap)> = options
         .conditions
         .iter()
@@ -96,20 +102,24 @@ pub fn recovery(
         .collect();
     // Units of one format follow each other, and two decoders at a time are enough.
     let mut quantised: Option<(WeightFormat, Decoder)> = None;
-    let recovered = run.complete(&about, units, |&(condition, tap), done| {
-        if let Some(format) = condition.producing_weights()
-            && quantised.as_ref().is_none_or(|(held, _)| *held != format)
-        {
-            quantised = Some((format, decoder.clone().with_weights_in(format)?));
-        }
-        let other = quantised.as_ref().map(|(_, other)| other);
-        let producer = condition.producing_weights().and(other).unwrap_or(decoder);
-        let inverting = condition.known_weights().and(other).unwrap_or(decoder);
-        let trial = Trial { condition, tap, producer, decoder: inverting, options };
-        let mut policy = policy(inverting, tap)?;
-        trial.carry_out(prompts, &mut policy, done)
-    })?;
-    Ok(RecoveryStudy { recovered: recovered.into_iter().map(|(_, recovered)| recovered).collect() })
+    let Finished { results: recovered, completeness } =
+        run.complete(&about, units, |&(condition, tap), done| {
+            if let Some(format) = condition.producing_weights()
+                && quantised.as_ref().is_none_or(|(held, _)| *held != format)
+            {
+                quantised = Some((format, decoder.clone().with_weights_in(format)?));
+            }
+            let other = quantised.as_ref().map(|(_, other)| other);
+            let producer = condition.producing_weights().and(other).unwrap_or(decoder);
+            let inverting = condition.known_weights().and(other).unwrap_or(decoder);
+            let trial = Trial { condition, tap, producer, decoder: inverting, options };
+            let mut policy = policy(inverting, tap)?;
+            trial.carry_out(prompts, &mut policy, done)
+        })?;
+    Ok(RecoveryStudy {
+        recovered: recovered.into_iter().map(|(_, recovered)| recovered).collect(),
+        completeness,
+    })
 }
 
 /// One condition at one tap.

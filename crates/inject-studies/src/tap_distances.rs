@@ -1,12 +1,14 @@
 //! The distances between the states of one tap.
 
+use std::num::NonZeroUsize;
+
 use burn::tensor::Device;
 use inject_sipit::{
     collisions::{
-        Coverage, Distribution, EqualRows, Geometry, Metric, Neighbours, Pair, Pairs, Rows, Search,
-        SearchOptions, Separation,
+        Coverage, Distribution, EqualRows, Geometry, Metric, NearestNeighbours, Pair, Pairs, Search,
+        SearchOptions, Separation, StateRows,
     },
-    models::Tap,
+    models::{Progress, Tap},
 };
 
 use super::StudyError;
@@ -17,7 +19,7 @@ pub struct TapOptions {
     /// What is meant by a distance.
     pub metric: Metric,
     /// How many of the closest pairs are reported.
-    pub closest: usize,
+    pub closest: NonZeroUsize,
     /// Up to so many pairs, their distribution is exact.
     pub exact_up_to: u64,
     /// Beyond that, so many pairs are drawn for it.
@@ -25,9 +27,9 @@ pub struct TapOptions {
     /// What that draw depends on.
     pub seed: u64,
     /// Whether every row's nearest neighbour is searched for.
-    pub nearest: Nearest,
+    pub nearest: NeighbourSearch,
     /// Of how many rows the intrinsic dimension is estimated.
-    pub dimension_sample: usize,
+    pub dimension_sample: NonZeroUsize,
     /// Bytes that the search may use. No result depends on it.
     #[serde(skip)]
     pub memory_budget: usize,
@@ -36,7 +38,7 @@ pub struct TapOptions {
 /// Whether every row's nearest neighbour is searched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Nearest {
+pub enum NeighbourSearch {
     /// No: only the closest pairs of all.
     Skipped,
     /// Yes, which takes longer and gives the distribution of margins and the co-Lipschitz constant.
@@ -48,12 +50,12 @@ impl Default for TapOptions {
     fn default() -> Self {
         TapOptions {
             metric: Metric::L2,
-            closest: 10,
+            closest: const { NonZeroUsize::new(10).unwrap() },
             exact_up_to: 1_000_000,
             sampled_pairs: 1_000_000,
             seed: 1,
-            nearest: Nearest::Searched,
-            dimension_sample: 2000,
+            nearest: NeighbourSearch::Searched,
+            dimension_sample: const { NonZeroUsize::new(2000).unwrap() },
             memory_budget: SearchOptions::default().memory_budget,
         }
     }
@@ -138,24 +140,21 @@ impl TapDistances {
     /// [`StudyError::NoPairs`] if all rows belong to one prompt, and what [`Search`] refuses.
     pub fn measure<'p>(
         tap: Tap,
-        rows: &Rows<'_>,
+        rows: &StateRows<'_>,
         prompt: impl Fn(usize) -> &'p [u32],
         options: &TapOptions,
         device: &Device,
         done: &mut dyn FnMut(f64),
     ) -> Result<Self, StudyError> {
-        let search_options = SearchOptions {
-            metric: options.metric,
-            memory_budget: options.memory_budget,
-            ..SearchOptions::default()
-        };
+        let search_options =
+            SearchOptions::default().with_metric(options.metric).with_memory_budget(options.memory_budget);
         let search = Search::new(rows, &Pairs::All, search_options, device)?;
         let pairs = search.pair_count();
-        let steps = if options.nearest == Nearest::Searched { 3.0 } else { 2.0 };
-        let mut step = |number: f64, progress: inject_sipit::collisions::SearchProgress| {
-            done((number + progress.pairs_done as f64 / progress.pairs.max(1) as f64) / steps);
+        let steps = if options.nearest == NeighbourSearch::Searched { 3.0 } else { 2.0 };
+        let mut step = |number: f64, progress: Progress<'_>| {
+            done((number + progress.fraction()) / steps);
         };
-        let closest = search.closest_pairs(options.closest.max(1), &mut |progress| step(0.0, progress))?;
+        let closest = search.closest_pairs(options.closest.get(), &mut |progress| step(0.0, progress))?;
         let minimum = closest.minimum().ok_or(StudyError::NoPairs { tap })?.distance;
         let coverage = match pairs <= options.exact_up_to {
             true => Coverage::Exact,
@@ -163,8 +162,10 @@ impl TapDistances {
         };
         let distribution = search.distribution(coverage, &mut |progress| step(1.0, progress))?;
         let neighbours = match options.nearest {
-            Nearest::Skipped => None,
-            Nearest::Searched => Some(search.nearest_neighbours(&mut |progress| step(2.0, progress))?),
+            NeighbourSearch::Skipped => None,
+            NeighbourSearch::Searched => {
+                Some(search.nearest_neighbours(&mut |progress| step(2.0, progress))?)
+            }
         };
         let separation = match options.metric {
             Metric::L2 => neighbours.as_ref().and_then(|neighbours| Separation::of(neighbours, prompt)),
@@ -195,7 +196,7 @@ impl TapDistances {
     }
 }
 
-fn distances(neighbours: &Neighbours) -> Vec<f64> {
+fn distances(neighbours: &NearestNeighbours) -> Vec<f64> {
     neighbours.nearest.iter().flatten().map(|neighbour| neighbour.distance).collect()
 }
 

@@ -1,6 +1,6 @@
 //! The noise floor: how far apart two computations of the same state lie.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroUsize};
 
 use inject_models::{Decoder, Tap};
 
@@ -21,8 +21,9 @@ pub fn measure_noise(
     prompts: &[Vec<u32>],
     sample: usize,
 ) -> Result<NoiseFloors, ExtractError> {
-    let step = prompts.len().div_ceil(sample.max(1)).max(1);
-    let sampled: Vec<Vec<u32>> = prompts.iter().step_by(step).cloned().collect();
+    let sample = NonZeroUsize::new(sample).unwrap_or(NonZeroUsize::MIN);
+    let sampled: Vec<Vec<u32>> =
+        spread_evenly(prompts.len(), sample).map(|prompt| prompts[prompt].clone()).collect();
     let together = extraction.run(decoder, &sampled, &mut |_| ())?;
     let mut floors: BTreeMap<Tap, Option<f64>> =
         extraction.taps().iter().map(|&tap| (tap, Some(0.0))).collect();
@@ -41,4 +42,30 @@ pub fn measure_noise(
         first += extraction.rows(std::slice::from_ref(prompt));
     }
     Ok(NoiseFloors { prompts_sampled: sampled.len(), floors })
+}
+
+/// Up to `sample` of the numbers below `count`, spread evenly from 0 on.
+///
+/// # Example
+///
+/// ```
+/// let sample = std::num::NonZeroUsize::new(4).unwrap();
+/// assert_eq!(inject_states::spread_evenly(10, sample).collect::<Vec<_>>(), [0, 3, 6, 9]);
+/// ```
+pub fn spread_evenly(count: usize, sample: NonZeroUsize) -> impl Iterator<Item = usize> {
+    (0..count).step_by(count.div_ceil(sample.get()).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_never_larger_than_asked_and_never_empty() {
+        for (count, sample) in (1..40).flat_map(|count| (1..40).map(move |sample| (count, sample))) {
+            let found = spread_evenly(count, NonZeroUsize::new(sample).unwrap()).count();
+            assert!((1..=sample).contains(&found), "{count}, {sample}");
+        }
+        assert_eq!(spread_evenly(0, NonZeroUsize::MIN).count(), 0);
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use inject_sipit::models::{DecoderConfig, Tap, config::LearnedPositions};
 
 use super::DegenerateStart;
-use crate::StudyError;
+use crate::{StudyError, tuning::CASE_PAIRS as PAIRS};
 
 /// What becomes of a collision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -33,9 +33,6 @@ pub struct DegenerateCase {
     /// The reasoning.
     pub why: String,
 }
-
-/// Pairs of each case.
-const PAIRS: usize = 8;
 
 /// Every case that this decoder and text allow. Windows are what the decoder will be trained on: their last tokens are no input.
 ///

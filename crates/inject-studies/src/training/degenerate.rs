@@ -5,13 +5,13 @@ use std::num::NonZeroUsize;
 use burn::module::Module;
 use inject_sipit::{
     NoiseModel,
-    collisions::{Metric, NoiseFloor, Verdict, distance, measure_noise_floors, norm},
+    collisions::{Metric, NoiseFloor, Resolution, distance, measure_noise_floors, norm},
     models::{Decoder, Tap},
     states::{Extraction, store::Positions},
 };
 
 use super::{DegenerateCase, Fate, Optimiser, run::Steps};
-use crate::StudyError;
+use crate::{StudyError, tuning::NOISE_POSITIONS};
 
 /// How the spoiled decoders are trained.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -64,17 +64,17 @@ pub struct AtStep {
     /// ones that add the same terms in another order do not.
     pub bound: f64,
     /// What the smallest distance means beside that.
-    pub verdict: Verdict,
+    pub verdict: Resolution,
     /// What the largest means: the pairs are separated all, some or none.
-    pub verdict_of_largest: Verdict,
+    pub verdict_of_largest: Resolution,
 }
 
 impl AtStep {
     /// Kept if not even the largest distance is one, dissolved if even the smallest is; none of both if some pairs came apart.
     pub fn fate(&self) -> Option<Fate> {
         match (self.verdict, self.verdict_of_largest) {
-            (Verdict::Separated, _) => Some(Fate::Dissolved),
-            (_, Verdict::Separated) => None,
+            (Resolution::Separated, _) => Some(Fate::Dissolved),
+            (_, Resolution::Separated) => None,
             _ => Some(Fate::Kept),
         }
     }
@@ -109,9 +109,6 @@ pub fn degenerate(
     Ok(DegenerateStudy { case: case.clone(), taps, as_expected })
 }
 
-/// The length of the sequence on which the model's noise is measured.
-const NOISE_POSITIONS: usize = 16;
-
 /// The pairs at each tap of the case, in its order.
 fn measure(decoder: &Decoder, case: &DegenerateCase, step: usize) -> Result<Vec<AtStep>, StudyError> {
     let prompts: Vec<Vec<u32>> = case.pairs.iter().flatten().cloned().collect();
@@ -119,7 +116,7 @@ fn measure(decoder: &Decoder, case: &DegenerateCase, step: usize) -> Result<Vec<
         return Err(StudyError::TooFew { what: "pairs of prompts", found: 0, expected: 1 });
     }
     let states = Extraction::new(case.taps.clone(), Positions::Last)?.run(decoder, &prompts, &mut |_| ())?;
-    let noise = measure_noise_floors(Metric::L2, decoder, None, &case.taps, &prompts, prompts.len())?;
+    let noise = measure_noise_floors(Metric::L2, decoder, None, &case.taps, &prompts, NonZeroUsize::MAX)?;
     let sequence_len = NOISE_POSITIONS.min(decoder.config().max_len().unwrap_or(usize::MAX));
     let at_tap = |&tap: &Tap| {
         let rows = states[&tap].as_slice().expect("states lie row by row");
@@ -138,8 +135,8 @@ fn measure(decoder: &Decoder, case: &DegenerateCase, step: usize) -> Result<Vec<
             largest,
             noise,
             bound,
-            verdict: Verdict::of(smallest, bound),
-            verdict_of_largest: Verdict::of(largest, bound),
+            verdict: Resolution::of(smallest, bound),
+            verdict_of_largest: Resolution::of(largest, bound),
         })
     };
     case.taps.iter().map(at_tap).collect()

@@ -9,7 +9,7 @@ use inject_sipit::models::{
 };
 
 use super::{Optimiser, Probes, Snapshot, batches::Batches};
-use crate::StudyError;
+use crate::{StudyError, tuning::WINDOWS_AT_ONCE};
 
 /// What a decoder is trained on, and what it is not. A window of `n` tokens has `n - 1` next tokens.
 #[derive(Clone, Copy, Debug)]
@@ -173,9 +173,8 @@ impl<'a> Steps<'a> {
 
 /// The mean loss over all next tokens of some windows, a few windows at a time.
 fn loss(decoder: &Decoder, windows: &[Vec<u32>]) -> Result<f64, ModelError> {
-    const AT_ONCE: usize = 16;
     let (mut sum, mut tokens) = (0.0, 0);
-    for some in windows.chunks(AT_ONCE) {
+    for some in windows.chunks(WINDOWS_AT_ONCE) {
         let mean: Vec<f64> = to_host(next_token_loss(decoder, some)?)?;
         let next_tokens = some.iter().map(|ids| ids.len() - 1).sum::<usize>();
         sum += mean[0] * next_tokens as f64;

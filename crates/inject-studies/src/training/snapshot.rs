@@ -1,10 +1,10 @@
 //! What a decoder is like at one step of its training.
 
-use crate::{MarginOptions, Quantile, Run, margins};
+use crate::{ChosenPositions, MarginOptions, Quantile, Run, margins};
 use inject_sipit::{
     Inverter, Policy, Scan, Settings, TargetStates,
-    collisions::{NoiseFloor, Verdict},
-    models::{Decoder, Tap},
+    collisions::{NoiseFloor, Resolution},
+    models::{Decoder, Tap, silent},
     states::{Extraction, foreign::SourceDtype, store::Positions},
 };
 
@@ -18,10 +18,8 @@ pub struct Probes {
     pub prompts: Vec<Vec<u32>>,
     /// Prompts at whose positions the true token is compared with all others.
     pub margin_prompts: Vec<Vec<u32>>,
-    /// The first position that is compared, counted from 0.
-    pub margin_first: usize,
-    /// Every so many positions after it are compared.
-    pub margin_every: usize,
+    /// The positions that are compared.
+    pub margin_positions: ChosenPositions,
     /// Prompts that are inverted by scanning the whole vocabulary at every position.
     pub inverted: Vec<Vec<u32>>,
     /// Where their states are read.
@@ -60,7 +58,7 @@ pub struct Margins {
     /// How far apart computations of one of these states lie.
     pub noise: NoiseFloor,
     /// What the smallest margin means beside that.
-    pub verdict: Verdict,
+    pub verdict: Resolution,
     /// Quantiles of the margins, exact.
     pub quantiles: Vec<Quantile>,
     /// Quantiles of each margin as a share of the state's norm, exact.
@@ -104,14 +102,9 @@ impl Snapshot {
     ) -> Result<Snapshot, StudyError> {
         let taps = Tap::all(decoder.config().n_layers());
         let closest = closest_at_taps(decoder, &probes.prompts, &taps)?;
-        let options = MarginOptions {
-            taps,
-            first: probes.margin_first,
-            every: probes.margin_every,
-            memory_budget: Settings::default().memory_budget,
-        };
-        let mut quiet = |_| ();
-        let run = Run::in_memory(&mut quiet);
+        let options = MarginOptions::new(taps, probes.margin_positions)
+            .with_memory_budget(Settings::default().memory_budget);
+        let run = Run::in_memory(&mut silent);
         let measured = margins(decoder, "training", &probes.margin_prompts, &options, run)?;
         let pair = |(closest, margins): (TapMinimum, crate::TapMargins)| TapSnapshot {
             closest,

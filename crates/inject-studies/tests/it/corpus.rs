@@ -3,8 +3,7 @@
 use std::fs;
 
 use inject_sipit::{
-    collisions::Verdict,
-    collisions::{Metric, NoiseFloor, distance, measure_noise_floors, prompt_distance},
+    collisions::{Metric, NoiseFloor, Resolution, distance, geometry::prompt_distance, measure_noise_floors},
     models::{Precision, Tap},
     states::store::Store,
 };
@@ -25,7 +24,7 @@ fn every_tap_has_the_minimum_of_the_double_loop_beside_its_noise() {
     let noise = measure_noise_floors(Metric::L2, &model.decoder, None, &taps, &prompts, 8).unwrap();
     let options = TapOptions { closest: 4, ..TapOptions::default() };
     let study =
-        corpus(&store, LAYERS, &taps, &noise, None, &options, &device, Run::in_memory(&mut |_| ())).unwrap();
+        corpus(&store, LAYERS, &taps, &noise, None, &options, &device, Run::in_memory(&mut silent)).unwrap();
     assert_eq!((study.prompts, study.repeated_prompts), (40, 3));
     assert_eq!(study.taps.iter().map(|report| report.tap).collect::<Vec<_>>(), taps);
     for report in &study.taps {
@@ -46,7 +45,7 @@ fn every_tap_has_the_minimum_of_the_double_loop_beside_its_noise() {
         let separation = found.separation.unwrap();
         assert_eq!(separation.margin, minimum);
         assert!(separation.co_lipschitz >= constant && separation.co_lipschitz <= minimum);
-        assert_eq!(report.verdict, Verdict::of(minimum, noise[&report.tap].largest()));
+        assert_eq!(report.verdict, Resolution::of(minimum, noise[&report.tap].largest()));
         let closest = &report.closest_prompts[0];
         assert_eq!(closest.token_ids, closest.prompts.map(|prompt| prompts[prompt].clone()));
         assert!(found.geometry.anisotropy.is_some() && found.geometry.intrinsic_dimension.is_some());
@@ -97,7 +96,7 @@ fn parts_of_a_study_add_up_to_the_whole() {
     let study = |run: Run<'_>| -> CorpusStudy {
         corpus(&store, LAYERS, &taps, &noise, None, &TapOptions::default(), &device, run).unwrap()
     };
-    let whole = study(Run::in_memory(&mut |_| ()));
+    let whole = study(Run::in_memory(&mut silent));
     assert_eq!(in_parts(folder.path(), study), whole);
     let with_itself = between_models(&whole, &whole);
     assert!(with_itself.taps.iter().all(|tap| tap.taps[0] == tap.taps[1] && tap.minima[0] == tap.minima[1]));
@@ -117,9 +116,9 @@ fn prompts_that_differ_only_before_a_repeated_token_are_told_apart_from_a_collis
     let mut quiet = |_| ();
     let run = Run::in_memory(&mut quiet);
     let study = corpus(&store, LAYERS, &taps, &noise, None, &TapOptions::default(), &device, run).unwrap();
-    assert_eq!(study.taps[0].verdict, Verdict::Collision);
+    assert_eq!(study.taps[0].verdict, Resolution::Collision);
     assert_eq!(study.taps[0].distances.equal[0].rows, [0, 1]);
-    assert_eq!(study.taps[1].verdict, Verdict::Separated);
+    assert_eq!(study.taps[1].verdict, Resolution::Separated);
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn a_view_is_recovered_exactly_where_no_state_of_the_double_loop_is_nearer() {
     let quantised = model.decoder.clone().with_weights_in(WeightFormat::Int4).unwrap();
     let producers = [Producer { name: "int4", decoder: &quantised }];
     let found =
-        decoding(&model.decoder, "llama", &producers, &prompts(), &options(), Run::in_memory(&mut |_| ()))
+        decoding(&model.decoder, "llama", &producers, &prompts(), &options(), Run::in_memory(&mut silent))
             .unwrap();
     assert_eq!((found.others, found.positions), (96, 5));
     let mut lost = 0;
@@ -101,7 +101,7 @@ fn noise_along_a_direction_breaks_where_it_is_said_to_and_not_before() {
         &[],
         std::slice::from_ref(&prompt),
         &asked,
-        Run::in_memory(&mut |_| ()),
+        Run::in_memory(&mut silent),
     )
     .unwrap();
     let at_tap = &found.taps[0];
@@ -128,7 +128,7 @@ fn the_same_seed_gives_the_same_and_parts_add_up() {
     let study = |run: Run<'_>| -> DecodingStudy {
         decoding(&model.decoder, "gpt2", &[], &prompts(), &options(), run).unwrap()
     };
-    let whole = study(Run::in_memory(&mut |_| ()));
+    let whole = study(Run::in_memory(&mut silent));
     assert_eq!(in_parts(folder.path(), study), whole);
     let survival = &whole.taps[0].survival;
     assert!(survival.windows(2).all(|pair| pair[0].recovered >= pair[1].recovered));
@@ -140,7 +140,7 @@ fn the_same_seed_gives_the_same_and_parts_add_up() {
 fn too_many_dimensions_no_prompts_and_a_state_that_does_not_fit_a_format_are_refused() {
     let model = model("gpt2", Precision::F32);
     let study = |prompts: &[Vec<u32>], options: &DecodingOptions| {
-        decoding(&model.decoder, "gpt2", &[], prompts, options, Run::in_memory(&mut |_| ())).unwrap_err()
+        decoding(&model.decoder, "gpt2", &[], prompts, options, Run::in_memory(&mut silent)).unwrap_err()
     };
     assert!(matches!(study(&[], &options()), StudyError::TooFewPrompts { .. }));
     let d_model = model.decoder.config().d_model;
@@ -149,12 +149,12 @@ fn too_many_dimensions_no_prompts_and_a_state_that_does_not_fit_a_format_are_ref
     let loud = Disturbance::Noise { norm: 1e7 };
     // Noise alone fits; what follows it in storage does not.
     let asked = DecodingOptions { disturbances: vec![loud], ..options() };
-    assert!(decoding(&model.decoder, "gpt2", &[], &prompts(), &asked, Run::in_memory(&mut |_| ())).is_ok());
+    assert!(decoding(&model.decoder, "gpt2", &[], &prompts(), &asked, Run::in_memory(&mut silent)).is_ok());
     let large = model.decoder.clone().map_matrices(&mut |matrix, values| match matrix {
         inject_sipit::models::Matrix::Embedding => values * 1e6,
         _ => values,
     });
     let asked = DecodingOptions { disturbances: vec!["f16".parse().unwrap()], ..options() };
-    let error = decoding(&large, "gpt2", &[], &prompts(), &asked, Run::in_memory(&mut |_| ())).unwrap_err();
+    let error = decoding(&large, "gpt2", &[], &prompts(), &asked, Run::in_memory(&mut silent)).unwrap_err();
     assert!(matches!(error, StudyError::View { tap: Tap::Block(2), .. }), "{error}");
 }

@@ -46,7 +46,7 @@ fn lengths_of_parts_add_up() {
     let study = |run: Run<'_>| {
         lengths(&model.decoder, "llama", &prompts(), &[2, 3, 5, 8], 12, &[Tap::Block(2)], run).unwrap()
     };
-    assert_eq!(in_parts(folder.path(), study), study(Run::in_memory(&mut |_| ())));
+    assert_eq!(in_parts(folder.path(), study), study(Run::in_memory(&mut silent)));
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn bundled() -> Model {
 }
 
 fn study(model: &Model, sets: &[StressSet]) -> Result<StressStudy, StudyError> {
-    study_as(model, sets, Run::in_memory(&mut |_| ()))
+    study_as(model, sets, Run::in_memory(&mut silent))
 }
 
 fn study_as(model: &Model, sets: &[StressSet], run: Run<'_>) -> Result<StressStudy, StudyError> {
