@@ -54,7 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         for &count in rows.iter().filter(|count| **count <= most) {
             let label = format!("distances/states-{tap}/{count}x{}", states.ncols());
             let rows =
-                Rows::new(states.slice(s![..count, ..]))?.with_identities(identities[..count].to_vec())?;
+                StateRows::new(states.slice(s![..count, ..]))?.with_identities(identities[..count].to_vec())?;
             measure(&label, &wanted, &rows, &device)?;
         }
     }
@@ -64,7 +64,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let label = format!("distances/gaussian/{count}x{width}");
         if QUESTIONS.iter().any(|question| wanted(&format!("{label}/{question}"))) {
             let states = gaussian(count, width);
-            measure(&label, &wanted, &Rows::new(states.view())?, &device)?;
+            measure(&label, &wanted, &StateRows::new(states.view())?, &device)?;
         }
     }
     Ok(())
@@ -75,7 +75,7 @@ const QUESTIONS: [&str; 3] = ["nearest", "closest", "distribution"];
 fn measure(
     label: &str,
     wanted: &impl Fn(&str) -> bool,
-    rows: &Rows<'_>,
+    rows: &StateRows<'_>,
     device: &Device,
 ) -> Result<(), CollisionError> {
     for question in QUESTIONS {

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use inject_examples::{Failure, ModelArgs, PromptArgs, StudyArgs, finish, note, say, spec_of};
 use inject_sipit::{
-    collisions::{Metric, Pairs, Rows, Search, SearchOptions},
+    collisions::{Pairs, Rows, Search, SearchOptions},
     models::Tap,
     states::{Extraction, store::Positions},
 };
@@ -69,14 +69,9 @@ fn run(options: &Options) -> Result<(), Failure> {
         note(&format!("and {} across them", pairs_across(k, v)));
     }
     let spec = spec_of(&model, &options.prompts, vec![tap])?;
-    let asked = ExhaustiveOptions {
-        tap,
-        metric: Metric::L2,
-        closest: 10,
-        sampled_pairs: 1_000_000,
-        scope: if options.across { Scope::WithinAndAcross } else { Scope::Within },
-        memory_budget: options.memory << 20,
-    };
+    let mut asked = ExhaustiveOptions::new(tap);
+    asked.scope = if options.across { Scope::WithinAndAcross } else { Scope::Within };
+    asked.memory_budget = options.memory << 20;
     let states = options.study.out.join("extensions");
     let study = options
         .study
@@ -93,7 +88,7 @@ fn closest(
 ) -> Result<Vec<Vec<u32>>, Failure> {
     let extraction = Extraction::new(vec![tap], Positions::Last)?;
     let states = extraction.run(decoder, prompts, &mut |_| ())?.remove(&tap).unwrap_or_default();
-    let rows = Rows::new(states.view())?;
+    let rows = StateRows::new(states.view())?;
     let search = Search::new(&rows, &Pairs::All, SearchOptions::default(), &decoder.device())?;
     // Fewer than `count` rows make fewer pairs than this, so these pairs have as many rows as asked for.
     let pairs = search.closest_pairs(count * count.saturating_sub(1) / 2 + 1, &mut |_| ())?;
@@ -118,12 +113,12 @@ fn table(study: &ExhaustiveStudy, model: &inject_sipit::models::Model) -> String
     let token = |id: u32| {
         model.tokenizer().ok().and_then(|tokenizer| tokenizer.token(id)).unwrap_or_else(|| id.to_string())
     };
-    if !study.twins.is_empty() {
+    if !study.tokens_with_equal_embeddings.is_empty() {
         lines.push(format!(
             "{} pairs are of tokens that share one embedding, so they collide at every tap:",
-            study.twin_pairs
+            study.pairs_with_equal_embeddings
         ));
-        lines.extend(study.twins.iter().map(|group| {
+        lines.extend(study.tokens_with_equal_embeddings.iter().map(|group| {
             format!("  {}", group.iter().map(|&id| format!("{:?}", token(id))).collect::<Vec<_>>().join(" "))
         }));
     }

@@ -7,12 +7,12 @@
 //!
 //! Killed and run again with the same options, it goes on where it stopped.
 
-use std::process::ExitCode;
+use std::{num::NonZeroUsize, process::ExitCode};
 
 use clap::Parser;
 use inject_examples::{Axis, Failure, Figure, Mark, ModelArgs, PromptArgs, StudyArgs, finish, say};
 use inject_sipit::models::{Tap, WeightFormat};
-use inject_studies::{LengthStudy, MarginOptions, MarginStudy, Quantile, lengths, margins};
+use inject_studies::{ChosenPositions, LengthOptions, LengthStudy, MarginOptions, MarginStudy, Quantile, lengths, margins};
 
 /// Measures one-step margins, and distances against length.
 #[derive(Parser, Debug)]
@@ -34,8 +34,8 @@ struct Options {
     #[arg(long, default_value_t = 32)]
     longest: usize,
     /// Every so many positions are measured
-    #[arg(long, default_value_t = 4)]
-    every: usize,
+    #[arg(long, default_value = "4")]
+    every: NonZeroUsize,
     /// Lengths at which distances are measured
     #[arg(long, value_delimiter = ',', default_value = "2,4,8,16,32")]
     lengths: Vec<usize>,
@@ -65,12 +65,8 @@ fn run(options: &Options) -> Result<(), Failure> {
         Some(format) => format!("{} as {format}", model.weight_hash()?),
     };
     let prompts = options.prompts.different(&model, options.count, options.longest)?;
-    let asked = MarginOptions {
-        taps: taps.clone(),
-        first: 1,
-        every: options.every,
-        memory_budget: options.memory << 20,
-    };
+    let asked = MarginOptions::new(taps.clone(), ChosenPositions::new(1, options.every))
+        .with_memory_budget(options.memory << 20);
     let found =
         options.study.carry_out("margins", |run| margins(&model.decoder, &hash, &prompts, &asked, run))?;
     let by_tap = |value: fn(&inject_studies::TapMargins) -> f64| {
@@ -86,7 +82,8 @@ fn run(options: &Options) -> Result<(), Failure> {
     let longest = options.lengths.iter().copied().max().unwrap_or(1);
     let long = options.prompts.text(&model, options.per_length, longest)?;
     let by_length = options.study.carry_out("lengths", |run| {
-        lengths(&model.decoder, &hash, &long, &options.lengths, options.per_length, &taps, run)
+        let asked = LengthOptions::new(taps.clone(), options.lengths.clone(), options.per_length);
+        lengths(&model.decoder, &hash, &long, &asked, run)
     })?;
     if let Some(&tap) = taps.last() {
         figure(&by_length, tap).write(&options.study.out, "lengths")?;
@@ -103,7 +100,7 @@ fn median(quantiles: &[Quantile]) -> f64 {
 }
 
 fn figure(study: &LengthStudy, tap: Tap) -> Figure {
-    let points = |value: fn(&inject_studies::Spread) -> f64| {
+    let points = |value: fn(&inject_studies::DistanceSpread) -> f64| {
         study.lengths.iter().filter_map(move |at| Some((at.length as f64, value(at.taps.get(&tap)?))))
     };
     Figure::new(

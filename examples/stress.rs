@@ -13,7 +13,7 @@ use clap::Parser;
 use inject_examples::{Failure, ModelArgs, PromptArgs, StudyArgs, finish, say};
 use inject_sipit::models::{Bos, Tap};
 use inject_studies::{
-    RepeatOptions, RepeatStudy, StressKind, StressStudy, TapOptions, repeats, stress, stress_set,
+    RepeatOptions, RepeatStudy, StressKind, StressStudy, TapOptions, TextModel, repeats, stress, stress_set,
 };
 
 /// Measures prompts that were made to be alike.
@@ -52,16 +52,16 @@ fn run(options: &Options) -> Result<(), Failure> {
     let texts = options.prompts.texts(options.count)?;
     let sets = StressKind::ALL.map(|kind| stress_set(kind, &texts, options.count));
     let bos = options.prompts.bos;
-    let device = model.decoder.device();
     let found = options.study.carry_out("stress", |run| {
-        stress(&model.decoder, tokenizer, bos, &hash, &sets, &taps, &TapOptions::default(), &device, run)
+        let reader = TextModel::new(&model.decoder, tokenizer, bos, &hash);
+        stress(&reader, &sets, &taps, &TapOptions::default(), run)
     })?;
 
     let mut tokens = Vec::new();
     for word in &options.tokens {
         tokens.extend(tokenizer.encode(word, Bos::No)?.first().filter(|id| !tokens.contains(*id)).copied());
     }
-    let asked = RepeatOptions { taps, tokens, most: options.repeats, bos: model.bos_token_id() };
+    let asked = RepeatOptions::new(taps, tokens, options.repeats).with_bos(model.bos_token_id());
     let repeated = options.study.carry_out("repeats", |run| repeats(&model.decoder, &asked, run))?;
     if options.study.json { Ok(()) } else { say(&[table(&found), repeat_table(&repeated)].join("\n\n")) }
 }
@@ -109,7 +109,7 @@ fn repeat_table(study: &RepeatStudy) -> String {
                 at.pairs,
                 at.verdict
             ));
-            reasons.extend(at.why.filter(|why| !reasons.contains(why)));
+            reasons.extend(at.reason.filter(|why| !reasons.contains(why)));
         }
     }
     let (expected, found) = study.expected_and_found();

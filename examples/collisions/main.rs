@@ -10,7 +10,7 @@
 
 mod report;
 
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{fs, num::NonZeroUsize, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use inject_examples::{Failure, ModelArgs, PromptArgs, StudyArgs, finish, note, say, spec_of};
@@ -19,7 +19,7 @@ use inject_sipit::{
     models::Tap,
     states::{Extraction, extract_to_store, store::Positions},
 };
-use inject_studies::{CorpusStudy, Nearest, TapOptions, between_models, corpus};
+use inject_studies::{CorpusStates, CorpusStudy, NeighbourSearch, TapOptions, between_models, corpus};
 use inject_testing::DeviceKind;
 
 /// Measures the distances between the states of all pairs of many prompts.
@@ -45,8 +45,8 @@ struct Options {
     #[arg(long, value_name = "STORE")]
     states: Option<PathBuf>,
     /// How many of the closest pairs are listed for each tap
-    #[arg(long, default_value_t = 10)]
-    closest: usize,
+    #[arg(long, default_value = "10")]
+    closest: NonZeroUsize,
     /// Only the closest pairs of all, not every prompt's nearest neighbour
     #[arg(long)]
     minima_only: bool,
@@ -54,8 +54,8 @@ struct Options {
     #[arg(long)]
     cosine: bool,
     /// Prompts computed again for the noise floor
-    #[arg(long, default_value_t = 16)]
-    noise_sample: usize,
+    #[arg(long, default_value = "16")]
+    noise_sample: NonZeroUsize,
     /// Measure the noise floor against this device too: flex, ndarray, cuda or wgpu, as far as compiled in
     #[arg(long, value_name = "DEVICE")]
     noise_device: Option<DeviceKind>,
@@ -98,16 +98,16 @@ fn run(options: &Options) -> Result<(), Failure> {
     let elsewhere = elsewhere.as_ref().map(|model| &model.decoder);
     let metric = if options.cosine { Metric::Cosine } else { Metric::L2 };
     let noise = measure_noise_floors(metric, decoder, elsewhere, &taps, &prompts, options.noise_sample)?;
-    let tap_options = TapOptions {
-        metric,
-        closest: options.closest,
-        nearest: if options.minima_only { Nearest::Skipped } else { Nearest::Searched },
-        memory_budget,
-        ..TapOptions::default()
-    };
+    let nearest = if options.minima_only { NeighbourSearch::Skipped } else { NeighbourSearch::Searched };
+    let tap_options = TapOptions::default()
+        .with_metric(metric)
+        .with_closest(options.closest)
+        .with_nearest(nearest)
+        .with_memory_budget(memory_budget);
     let tokenizer = model.tokenizer().ok();
     let study = options.study.carry_out("corpus", |run| {
-        corpus(&store, n_layers, &taps, &noise, tokenizer, &tap_options, &decoder.device(), run)
+        let states = CorpusStates::new(&store, n_layers, &noise).with_tokenizer(tokenizer);
+        corpus(&states, &taps, &tap_options, &decoder.device(), run)
     })?;
     report::write(&study, &options.study.out)?;
     if let Some(path) = &options.against {

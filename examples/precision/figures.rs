@@ -4,7 +4,7 @@ use std::path::Path;
 
 use inject_examples::{Axis, Failure, Figure, Mark, distinct};
 use inject_sipit::{models::Tap, states::Disturbance};
-use inject_studies::{Condition, DecodingStudy, FormatStudy, Held, RecoveryStudy, TapDecoding};
+use inject_studies::{Condition, DecodingStudy, FormatStudy, Storage, RecoveryStudy, TapDecoding};
 
 use crate::tables::quantile;
 
@@ -14,12 +14,12 @@ const LINES: usize = 6;
 /// Closest pairs by tap: one figure for formats of weights, one for states.
 pub(crate) fn formats(study: &FormatStudy, model: &str, folder: &Path) -> Result<(), Failure> {
     let taps = distinct(study.formats.iter().map(|found| found.tap));
-    let held = distinct(study.formats.iter().map(|found| found.held));
-    let points = |held: Held| {
-        let of_held = study.formats.iter().filter(move |found| found.held == held);
+    let held = distinct(study.formats.iter().map(|found| found.storage));
+    let points = |held: Storage| {
+        let of_held = study.formats.iter().filter(move |found| found.storage == held);
         of_held.map(|found| (place(&taps, found.tap), found.closest.distance))
     };
-    let figure = |what: &str, wanted: fn(Held) -> bool| {
+    let figure = |what: &str, wanted: fn(Storage) -> bool| {
         let title = format!(
             "Closest of {} prompts of {model}, {what} (equal states have no place here)",
             study.prompts
@@ -27,22 +27,22 @@ pub(crate) fn formats(study: &FormatStudy, model: &str, folder: &Path) -> Result
         let mut figure = Figure::new(title, Axis::columns("tap", names(&taps)), Axis::log("L2 distance"));
         for &held in held.iter().filter(|held| wanted(**held)) {
             let name = match held {
-                Held::AsComputed => held.to_string(),
-                Held::Weights(format) => format.to_string(),
-                Held::States(disturbance) => disturbance.to_string(),
+                Storage::AsComputed => held.to_string(),
+                Storage::Weights(format) => format.to_string(),
+                Storage::States(disturbance) => disturbance.to_string(),
             };
             figure = figure.with(name, Mark::Line, points(held));
         }
-        let noise = study.formats.iter().filter(|found| found.held == Held::AsComputed);
+        let noise = study.formats.iter().filter(|found| found.storage == Storage::AsComputed);
         figure.with(
             "noise floor",
             Mark::Strokes,
             noise.map(|found| (place(&taps, found.tap), found.noise.largest())),
         )
     };
-    figure("weights in narrow formats", |held| !matches!(held, Held::States(_)))
+    figure("weights in narrow formats", |held| !matches!(held, Storage::States(_)))
         .write(folder, "closest-weights")?;
-    let of_states = |held| matches!(held, Held::AsComputed | Held::States(Disturbance::Rounded(_)));
+    let of_states = |held| matches!(held, Storage::AsComputed | Storage::States(Disturbance::Rounded(_)));
     figure("states in narrow formats", of_states).write(folder, "closest-states")
 }
 

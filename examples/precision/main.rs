@@ -22,7 +22,7 @@ use inject_sipit::{
     states::Disturbance,
 };
 use inject_studies::{
-    Condition, DecodingOptions, FormatOptions, Held, Producer, RecoveryOptions, decoding, formats, recovery,
+    ChosenPositions, Condition, DecodingOptions, FormatOptions, Storage, Producer, RecoveryOptions, decoding, formats, recovery,
 };
 
 /// Measures what narrow formats and noise leave of a prompt.
@@ -65,7 +65,7 @@ struct Options {
     count: usize,
     /// Every so many positions of them are decoded
     #[arg(long, default_value_t = 4)]
-    every: usize,
+    every: NonZeroUsize,
     /// Random directions of noise at each of these positions
     #[arg(long, default_value_t = 32)]
     directions: usize,
@@ -138,23 +138,19 @@ impl Experiment<'_> {
     fn formats(&self) -> Result<(), Failure> {
         let Options { study, prompts, weights, states, .. } = self.options;
         let prompts = prompts.different(&self.model, self.options.pairs_of, self.options.length)?;
-        let held = [Held::AsComputed]
+        let held = [Storage::AsComputed]
             .into_iter()
-            .chain(weights.iter().map(|&format| Held::Weights(format)))
+            .chain(weights.iter().map(|&format| Storage::Weights(format)))
             // What draws lots for each state says nothing about how close two of them were.
             .chain(
                 states
                     .iter()
                     .filter(|disturbance| !disturbance.draws_lots())
-                    .map(|&disturbance| Held::States(disturbance)),
+                    .map(|&disturbance| Storage::States(disturbance)),
             );
-        let asked = FormatOptions {
-            taps: self.taps.clone(),
-            held: held.collect(),
-            seed: self.options.seed,
-            noise_sample: 8,
-            memory_budget: self.options.memory << 20,
-        };
+        let mut asked = FormatOptions::new(self.taps.clone(), held.collect());
+        asked.seed = self.options.seed;
+        asked.memory_budget = self.options.memory << 20;
         let found = study
             .carry_out("formats", |run| formats(&self.model.decoder, &self.hash, &prompts, &asked, run))?;
         tables::formats(&found).write(&study.out, "formats")?;
@@ -165,16 +161,13 @@ impl Experiment<'_> {
     fn decoding(&self) -> Result<(), Failure> {
         let Options { study, prompts, weights, states, .. } = self.options;
         let prompts = prompts.text(&self.model, self.options.count, self.options.length)?;
-        let asked = DecodingOptions {
-            taps: self.taps.clone(),
-            first: 0,
-            every: self.options.every,
-            disturbances: states.clone(),
-            directions: self.options.directions,
-            dimensions: self.options.dimensions.clone(),
-            seed: self.options.seed,
-            memory_budget: self.options.memory << 20,
-        };
+        let mut asked =
+            DecodingOptions::new(self.taps.clone(), ChosenPositions::new(0, self.options.every));
+        asked.disturbances = states.clone();
+        asked.directions = self.options.directions;
+        asked.dimensions = self.options.dimensions.clone();
+        asked.seed = self.options.seed;
+        asked.memory_budget = self.options.memory << 20;
         let quantised: Vec<(String, Decoder)> = weights
             .iter()
             .map(|&format| {

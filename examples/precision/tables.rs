@@ -67,7 +67,7 @@ pub(crate) fn formats(study: &FormatStudy) -> Table {
     let mut table = Table::new(title, &headings);
     table.rows.extend(study.formats.iter().map(|found| {
         vec![
-            found.held.to_string(),
+            found.storage.to_string(),
             found.tap.to_string(),
             short(found.closest.distance),
             short(quantile(&found.quantiles, 0.5)),

@@ -5,10 +5,10 @@ use std::{fs, path::PathBuf};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use inject_sipit::{
-    models::{Model, Tap},
+    models::{Model, Progress, Tap},
     states::store::{Positions, StateDtype, StoreSpec},
 };
-use inject_studies::{Run, Share, StudyProgress};
+use inject_studies::{Part, Run, journal::study_of};
 use serde::Serialize;
 
 use crate::{Failure, PromptArgs, say};
@@ -24,20 +24,20 @@ pub struct StudyArgs {
     pub json: bool,
     /// Do one part of the study, `PART/PARTS` with parts counted from 1: each needs a folder of its own
     #[arg(long, value_name = "PART/PARTS", value_parser = parse_share)]
-    pub share: Option<Share>,
+    pub share: Option<Part>,
     /// The journal of another part, whose results are taken over; may be repeated
     #[arg(long, value_name = "FILE")]
     pub merge: Vec<PathBuf>,
 }
 
-fn parse_share(text: &str) -> Result<Share, String> {
+fn parse_share(text: &str) -> Result<Part, String> {
     let wrong = || format!("`{text}` is no share: expected PART/PARTS, such as 1/3");
     let (part, parts) = text.split_once('/').ok_or_else(wrong)?;
     let number = |text: &str| text.parse::<usize>().map_err(|_| wrong());
     let (part, parts) = (number(part)?, number(parts)?);
     match part.checked_sub(1) {
-        Some(part) if part < parts => Ok(Share { part, parts }),
-        _ => Err(wrong()),
+        Some(part) => Part::new(part, parts).map_err(|_| wrong()),
+        None => Err(wrong()),
     }
 }
 
@@ -57,16 +57,18 @@ impl StudyArgs {
         let style = ProgressStyle::with_template("{msg} {bar:40} {percent}%, {eta} left");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_message(name.to_owned());
-        let mut progress = |told: StudyProgress| {
-            let done = (told.units_done as f64 + told.of_next) / told.units.max(1) as f64;
-            bar.set_position((done * 1000.0) as u64);
-        };
-        let run = Run {
-            journal: Some(self.out.join(format!("{name}.jsonl"))),
-            others: self.merge.clone(),
-            share: self.share.unwrap_or(Share::WHOLE),
-            progress: &mut progress,
-        };
+        let mut progress = |told: Progress<'_>| bar.set_position((told.fraction() * 1000.0) as u64);
+        // Each file goes to the study that it belongs to.
+        let mut others = Vec::new();
+        for path in &self.merge {
+            if study_of(path)?.as_str() == name {
+                others.push(path.clone());
+            }
+        }
+        let run = Run::in_memory(&mut progress)
+            .with_journal(self.out.join(format!("{name}.jsonl")))
+            .with_other_journals(others)
+            .with_part(self.share.unwrap_or(Part::WHOLE));
         let result = study(run)?;
         bar.finish_and_clear();
         let json = serde_json::to_string_pretty(&result)?;

@@ -5,6 +5,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use inject_examples::Failure;
 use inject_sipit::models::{DecoderConfig, Family, Tap, config::Activation};
 use inject_studies::{
+    ChosenPositions,
     Optimiser, Probes, TrainingData, TrainingEvent, TrainingOptions, TrainingStudy, log_spaced, training,
 };
 use serde::Serialize;
@@ -85,8 +86,7 @@ fn one(
     let probes = Probes {
         prompts: text.prompts.clone(),
         margin_prompts: text.margin_prompts.clone(),
-        margin_first: 1,
-        margin_every: 2,
+        margin_positions: ChosenPositions::new(1, const { NonZeroUsize::new(2).unwrap() }),
         inverted: text.inverted.clone(),
         inversion_taps: if last == Tap::Block(1) { vec![last] } else { vec![Tap::Block(1), last] },
     };

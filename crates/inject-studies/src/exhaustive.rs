@@ -51,6 +51,7 @@ pub fn pairs_across(prefixes: u64, vocab_size: u64) -> u64 {
 
 /// What is asked about the extensions.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[non_exhaustive]
 pub struct ExhaustiveOptions {
     /// Where the states are read.
     pub tap: Tap,
@@ -65,6 +66,20 @@ pub struct ExhaustiveOptions {
     /// Bytes that one batch or one search may use. No result depends on it.
     #[serde(skip)]
     pub memory_budget: usize,
+}
+
+impl ExhaustiveOptions {
+    /// The ten closest pairs in L2 of each prompt, and quantiles of a million pairs.
+    pub fn new(tap: Tap) -> Self {
+        ExhaustiveOptions {
+            tap,
+            metric: Metric::L2,
+            closest: const { NonZeroUsize::new(10).unwrap() },
+            sampled_pairs: 1_000_000,
+            scope: Scope::Within,
+            memory_budget: SearchOptions::default().memory_budget,
+        }
+    }
 }
 
 /// Which pairs of extensions count.
@@ -88,9 +103,11 @@ pub struct ExhaustiveStudy {
     pub prefixes: Vec<Vec<u32>>,
     /// Tokens that share one embedding. The same prompt followed by one or the other has one state at every tap, whatever the
     /// rest of the model does, so these pairs are counted here and left out of all that follows.
-    pub twins: Vec<Vec<u32>>,
+    #[serde(rename = "twins")]
+    pub tokens_with_equal_embeddings: Vec<Vec<u32>>,
     /// How many pairs of extensions that makes.
-    pub twin_pairs: u64,
+    #[serde(rename = "twin_pairs")]
+    pub pairs_with_equal_embeddings: u64,
     /// Pairs decided on within prompts. With the pairs of twins, all parts of the study together give [`pairs_within`].
     pub pairs_within: u64,
     /// Pairs decided on across prompts.
@@ -112,7 +129,8 @@ pub struct Extensions {
     /// The numbers of the prompts: the same twice within one.
     pub prefixes: [usize; 2],
     /// How many pairs are of twins.
-    pub twin_pairs: u64,
+    #[serde(rename = "twin_pairs")]
+    pub pairs_with_equal_embeddings: u64,
     /// How many other pairs were decided on.
     pub pairs: u64,
     /// How many distances that took in f64; bounds excluded the other pairs.
@@ -181,9 +199,9 @@ pub fn exhaustive(
         let dir = dir.join(format!("prefix-{prefix}"));
         extend_to_store(decoder, &prefixes[prefix], spec.clone(), &dir, options.memory_budget, done)
     };
-    let twins = tokens_with_equal_embeddings(decoder)?;
+    let equal = tokens_with_equal_embeddings(decoder)?;
     let mut embeddings: Vec<u32> = (0..decoder.config().vocab_size as u32).collect();
-    for group in &twins {
+    for group in &equal {
         group.iter().for_each(|&token| embeddings[token as usize] = group[0]);
     }
     let Finished { results: extensions, completeness } =
@@ -212,8 +230,8 @@ pub fn exhaustive(
     let mut study = ExhaustiveStudy {
         tap: options.tap,
         vocab_size: decoder.config().vocab_size,
-        twin_pairs: extensions.iter().map(|part| part.twin_pairs).sum(),
-        twins,
+        pairs_with_equal_embeddings: extensions.iter().map(|part| part.pairs_with_equal_embeddings).sum(),
+        tokens_with_equal_embeddings: equal,
         prefixes: prefixes.to_vec(),
         pairs_within: decided(true),
         pairs_across: decided(false),
@@ -303,7 +321,7 @@ fn measure(
     };
     Ok(Extensions {
         prefixes,
-        twin_pairs: pairs_of_any - search.pair_count(),
+        pairs_with_equal_embeddings: pairs_of_any - search.pair_count(),
         pairs: search.pair_count(),
         computed: closest.computed,
         closest: closest.pairs.iter().map(pair).collect(),

@@ -11,15 +11,19 @@ use inject_sipit::{
 use ndarray::Array2;
 
 use super::{Quantile, Run, StudyError, TapDistances, TapOptions, tap_distances::NeighbourSearch};
-use crate::{completeness::Completeness, journal::Description, name::StudyName, run::Finished};
+use crate::{
+    completeness::Completeness, journal::Description, name::StudyName, run::Finished, tuning::NOISE_SAMPLE,
+};
 
 /// Which formats are compared, and where.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[non_exhaustive]
 pub struct FormatOptions {
     /// Where the states are read.
     pub taps: Vec<Tap>,
     /// What is held how, each on its own.
-    pub held: Vec<Storage>,
+    #[serde(rename = "held")]
+    pub storages: Vec<Storage>,
     /// What disturbances that draw lots depend on.
     pub seed: u64,
     /// Prompts computed again for the noise floor.
@@ -29,7 +33,15 @@ pub struct FormatOptions {
     pub memory_budget: usize,
 }
 
-/// What is held in a narrow format, all else being exact.
+impl FormatOptions {
+    /// Each storage at each tap.
+    pub fn new(taps: Vec<Tap>, storages: Vec<Storage>) -> Self {
+        let memory_budget = TapOptions::default().memory_budget;
+        FormatOptions { taps, storages, seed: 1, noise_sample: NOISE_SAMPLE, memory_budget }
+    }
+}
+
+/// What is stored in a narrow format. Everything else is exact.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Storage {
@@ -67,7 +79,8 @@ pub struct FormatStudy {
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct InFormat {
     /// What is held how.
-    pub held: Storage,
+    #[serde(rename = "held")]
+    pub storage: Storage,
     /// The tap.
     pub tap: Tap,
     /// How far apart computations of one state lie, with these weights.
@@ -106,7 +119,7 @@ pub fn formats(
     let extraction = extraction.with_memory_budget(options.memory_budget);
     let compute = |decoder: &Decoder, done: &mut dyn FnMut(f64)| {
         let states = extraction.run(decoder, prompts, &mut |progress| {
-            done(0.8 * progress.prompts_done as f64 / progress.prompts.max(1) as f64);
+            done(0.8 * progress.prompts_done as f64 / prompts.len() as f64);
         })?;
         let noise = measure_noise_floors(
             Metric::L2,
@@ -122,8 +135,8 @@ pub fn formats(
     // Every format of states begins with the same ones.
     let mut exact: Option<Computed> = None;
     let Finished { results: measured, completeness } =
-        run.complete(&about, options.held.clone(), |&held, done| {
-            let quantised = match held {
+        run.complete(&about, options.storages.clone(), |&storage, done| {
+            let quantised = match storage {
                 Storage::AsComputed | Storage::States(_) => None,
                 Storage::Weights(format) => Some(compute(&decoder.clone().with_weights_in(format)?, done)?),
             };
@@ -132,7 +145,7 @@ pub fn formats(
                 (None, Some(exact)) => exact,
                 (None, exact) => exact.insert(compute(decoder, done)?),
             };
-            computed.held(held, prompts, &identities, options, &decoder.device())
+            computed.stored_as(storage, prompts, &identities, options, &decoder.device())
         })?;
     let formats = measured.into_iter().flat_map(|(_, taps)| taps).collect();
     Ok(FormatStudy { prompts: prompts.len(), formats, completeness })
@@ -145,9 +158,9 @@ struct Computed {
 }
 
 impl Computed {
-    fn held(
+    fn stored_as(
         &self,
-        held: Storage,
+        storage: Storage,
         prompts: &[Vec<u32>],
         identities: &[u32],
         options: &FormatOptions,
@@ -160,7 +173,7 @@ impl Computed {
             ..TapOptions::default()
         };
         let at_tap = |(&tap, states): (&Tap, &Array2<f32>)| {
-            let disturbed = match held {
+            let disturbed = match storage {
                 Storage::AsComputed | Storage::Weights(_) => None,
                 Storage::States(disturbance) => {
                     let mut disturbed = states.mapv(f64::from);
@@ -175,7 +188,7 @@ impl Computed {
             let Some(&closest) = distances.closest.first() else { return Err(StudyError::NoPairs { tap }) };
             let noise = self.noise[&tap];
             Ok(InFormat {
-                held,
+                storage,
                 tap,
                 noise,
                 verdict: Resolution::of(distances.minimum, noise.largest()),

@@ -16,6 +16,7 @@ use self::disturbed::Disturbed;
 
 /// What is tried.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[non_exhaustive]
 pub struct RecoveryOptions {
     /// Where the states are read.
     pub taps: Vec<Tap>,
@@ -27,6 +28,18 @@ pub struct RecoveryOptions {
     pub most_candidates: usize,
     /// What disturbances depend on.
     pub seed: u64,
+}
+
+impl RecoveryOptions {
+    /// Each condition at each tap, with at least `rivals` and at most `most_candidates` candidates tested at each position.
+    pub fn new(taps: Vec<Tap>, conditions: Vec<Condition>, rivals: usize, most_candidates: usize) -> Self {
+        RecoveryOptions { taps, conditions, rivals, most_candidates, seed: 0 }
+    }
+
+    /// The same options with another seed of the disturbances.
+    pub fn with_seed(self, seed: u64) -> Self {
+        RecoveryOptions { seed, ..self }
+    }
 }
 
 /// Whole prompts, condition by condition.

@@ -13,6 +13,7 @@ use crate::{completeness::Completeness, journal::Description, name::StudyName, r
 
 /// Which repetitions are compared.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[non_exhaustive]
 pub struct RepeatOptions {
     /// Where the states are read.
     pub taps: Vec<Tap>,
@@ -22,6 +23,18 @@ pub struct RepeatOptions {
     pub most: usize,
     /// The token that begins a sequence, if the model has one.
     pub bos: Option<u32>,
+}
+
+impl RepeatOptions {
+    /// Repeats each token once to `most` times, without BOS.
+    pub fn new(taps: Vec<Tap>, tokens: Vec<u32>, most: usize) -> Self {
+        RepeatOptions { taps, tokens, most, bos: None }
+    }
+
+    /// Repeats each token also after BOS.
+    pub fn with_bos(self, bos: Option<u32>) -> Self {
+        RepeatOptions { bos, ..self }
+    }
 }
 
 /// Which repetitions of one token have the same state.
@@ -69,7 +82,8 @@ pub struct RepeatsAt {
     /// What the *largest* distance means: anything but separated says that no repetition can be told from another.
     pub verdict: Resolution,
     /// EqualityReason they must be equal, if they must.
-    pub why: Option<EqualityReason>,
+    #[serde(rename = "why")]
+    pub reason: Option<EqualityReason>,
 }
 
 /// EqualityReason repetitions of one token have the same state whatever the weights are.
@@ -153,7 +167,7 @@ pub fn repeats(decoder: &Decoder, options: &RepeatOptions, run: Run<'_>) -> Resu
     Ok(RepeatStudy { learned_positions, most: options.most, repeats, completeness })
 }
 
-fn compare(tap: Tap, states: &[Vec<f32>], noise: NoiseFloor, why: Option<EqualityReason>) -> RepeatsAt {
+fn compare(tap: Tap, states: &[Vec<f32>], noise: NoiseFloor, reason: Option<EqualityReason>) -> RepeatsAt {
     let pairs = states.iter().enumerate().flat_map(|(i, a)| states[..i].iter().map(move |b| distance(a, b)));
     let distances: Vec<f64> = pairs.collect();
     let largest = distances.iter().copied().fold(0.0, f64::max);
@@ -166,14 +180,14 @@ fn compare(tap: Tap, states: &[Vec<f32>], noise: NoiseFloor, why: Option<Equalit
         mean_norm: states.iter().map(|state| norm(state)).sum::<f64>() / states.len() as f64,
         noise,
         verdict: Resolution::of(largest, noise.largest()),
-        why,
+        reason,
     }
 }
 
 impl RepeatStudy {
     /// At how many places (a token, a tap, BOS or not) repetitions must collide, and at how many of these they do.
     pub fn expected_and_found(&self) -> (usize, usize) {
-        let places = self.repeats.iter().flat_map(|repeats| &repeats.taps).filter(|at| at.why.is_some());
+        let places = self.repeats.iter().flat_map(|repeats| &repeats.taps).filter(|at| at.reason.is_some());
         let mut count = BTreeMap::from([(true, 0), (false, 0)]);
         places.for_each(|at| *count.entry(at.verdict != Resolution::Separated).or_default() += 1);
         (count[&true] + count[&false], count[&true])

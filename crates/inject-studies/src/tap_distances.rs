@@ -15,6 +15,7 @@ use super::StudyError;
 
 /// What is asked about the states of each tap.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[non_exhaustive]
 pub struct TapOptions {
     /// What is meant by a distance.
     pub metric: Metric,
@@ -43,6 +44,28 @@ pub enum NeighbourSearch {
     Skipped,
     /// Yes, which takes longer and gives the distribution of margins and the co-Lipschitz constant.
     Searched,
+}
+
+impl TapOptions {
+    /// The same options with another metric.
+    pub fn with_metric(self, metric: Metric) -> Self {
+        TapOptions { metric, ..self }
+    }
+
+    /// The same options with another number of closest pairs.
+    pub fn with_closest(self, closest: NonZeroUsize) -> Self {
+        TapOptions { closest, ..self }
+    }
+
+    /// The same options with or without a search of nearest neighbours.
+    pub fn with_nearest(self, nearest: NeighbourSearch) -> Self {
+        TapOptions { nearest, ..self }
+    }
+
+    /// The same options with a memory budget in bytes.
+    pub fn with_memory_budget(self, memory_budget: usize) -> Self {
+        TapOptions { memory_budget, ..self }
+    }
 }
 
 impl Default for TapOptions {

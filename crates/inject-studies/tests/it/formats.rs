@@ -1,8 +1,10 @@
 //! Closest pairs in narrow formats.
 
+use std::num::NonZeroUsize;
+
 use inject_sipit::{
     collisions::Resolution,
-    models::{Precision, Tap, WeightFormat},
+    models::{Precision, Tap, WeightFormat, silent},
 };
 use inject_studies::{FormatOptions, FormatStudy, InFormat, Run, Storage, StudyError, formats};
 
@@ -12,13 +14,12 @@ fn options() -> FormatOptions {
     let states =
         ["f16", "int8-row", "int4-tensor", "clip:1"].map(|word| Storage::States(word.parse().unwrap()));
     let weights = WeightFormat::ALL.map(Storage::Weights);
-    FormatOptions {
-        taps: vec![Tap::Embedding, Tap::Block(2)],
-        held: [Storage::AsComputed].into_iter().chain(weights).chain(states).collect(),
-        seed: 1,
-        noise_sample: 4,
-        memory_budget: 1 << 24,
-    }
+    let storages = [Storage::AsComputed].into_iter().chain(weights).chain(states).collect();
+    let mut options = FormatOptions::new(vec![Tap::Embedding, Tap::Block(2)], storages);
+    options.seed = 1;
+    options.noise_sample = NonZeroUsize::new(4).unwrap();
+    options.memory_budget = 1 << 24;
+    options
 }
 
 fn prompts() -> Vec<Vec<u32>> {
@@ -26,8 +27,8 @@ fn prompts() -> Vec<Vec<u32>> {
     (0..30_u32).map(|i| vec![i, (i * 7) % 97, (i * 31) % 97]).chain([vec![50, 60, 31]]).collect()
 }
 
-fn of(study: &FormatStudy, held: Storage) -> Vec<&InFormat> {
-    study.formats.iter().filter(|found| found.held == held).collect()
+fn of(study: &FormatStudy, storage: Storage) -> Vec<&InFormat> {
+    study.formats.iter().filter(|found| found.storage == storage).collect()
 }
 
 #[test]
@@ -41,9 +42,14 @@ fn narrow_formats_move_the_minimum_little_and_collisions_are_counted() {
         match found.tap {
             Tap::Embedding => assert_eq!((found.verdict, found.collisions), (Resolution::Collision, 1)),
             _ => {
-                assert_eq!((found.verdict, found.collisions), (Resolution::Separated, 0), "{}", found.held);
+                assert_eq!(
+                    (found.verdict, found.collisions),
+                    (Resolution::Separated, 0),
+                    "{}",
+                    found.storage
+                );
                 let ratio = found.closest.distance / exact[1].closest.distance;
-                assert!((0.1..10.0).contains(&ratio), "{}: {ratio}", found.held);
+                assert!((0.1..10.0).contains(&ratio), "{}: {ratio}", found.storage);
             }
         }
     }
@@ -57,7 +63,10 @@ fn parts_add_up_and_one_prompt_is_too_few() {
     let model = model("gpt2", Precision::F32);
     let folder = tempfile::tempdir().unwrap();
     let study = |run: Run<'_>| formats(&model.decoder, "gpt2", &prompts(), &options(), run).unwrap();
-    assert_eq!(in_parts(folder.path(), study), study(Run::in_memory(&mut silent)));
+    assert_eq!(
+        in_parts(folder.path(), |study| &study.completeness, study),
+        study(Run::in_memory(&mut silent))
+    );
     let error = formats(&model.decoder, "gpt2", &prompts()[..1], &options(), Run::in_memory(&mut silent));
     assert!(matches!(error, Err(StudyError::TooFewPrompts { found: 1, expected: 2 })));
 }

@@ -3,17 +3,17 @@
 use inject_sipit::{
     collisions::Resolution,
     collisions::distance,
-    models::{Precision, Tap},
+    models::{Precision, Tap, silent},
     states::{Extraction, store::Positions},
 };
 use inject_studies::{MarginOptions, Run, StudyError, margins};
 
-use super::{in_parts, model};
+use super::{every, in_parts, model};
 
 const TAPS: [Tap; 2] = [Tap::Block(1), Tap::FinalNorm];
 
 fn options() -> MarginOptions {
-    MarginOptions { taps: TAPS.to_vec(), first: 1, every: 2, memory_budget: 1 << 18 }
+    MarginOptions::new(TAPS.to_vec(), every(1, 2)).with_memory_budget(1 << 18)
 }
 
 fn prompts() -> Vec<Vec<u32>> {
@@ -52,7 +52,7 @@ fn margins_of_parts_add_up() {
     let folder = tempfile::tempdir().unwrap();
     let study = |run: Run<'_>| margins(&model.decoder, "gpt2", &prompts(), &options(), run).unwrap();
     assert_eq!(
-        in_parts(folder.path(), study).taps[0].steps,
+        in_parts(folder.path(), |study| &study.completeness, study).taps[0].steps,
         study(Run::in_memory(&mut silent)).taps[0].steps
     );
 }

@@ -2,7 +2,7 @@
 
 use inject_sipit::{
     Policy, Prior, TargetStates,
-    models::{Decoder, Tap, WeightFormat},
+    models::{Decoder, Tap, WeightFormat, silent},
     states::{Disturbance, StateFormat, foreign::SourceDtype},
 };
 use inject_studies::{Condition, RecoveryOptions, RecoveryStudy, Run, StudyError, recovery};
@@ -13,7 +13,7 @@ use inject_testing::models::{FAMILIES, model, random};
 const TAPS: [Tap; 2] = [Tap::Block(1), Tap::FinalNorm];
 
 fn options(conditions: Vec<Condition>) -> RecoveryOptions {
-    RecoveryOptions { taps: TAPS.to_vec(), conditions, rivals: 16, most_candidates: 97, seed: 3 }
+    RecoveryOptions::new(TAPS.to_vec(), conditions, 16, 97).with_seed(3)
 }
 
 fn prompts() -> Vec<Vec<u32>> {

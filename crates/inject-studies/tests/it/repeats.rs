@@ -2,7 +2,7 @@
 
 use inject_sipit::{
     collisions::Resolution,
-    models::{Precision, Tap},
+    models::{Precision, Tap, silent},
 };
 use inject_studies::{EqualityReason, RepeatOptions, RepeatStudy, Run, repeats};
 
@@ -12,7 +12,7 @@ fn study(name: &str, precision: Precision) -> RepeatStudy {
     let model = model(name, precision);
     let taps = Tap::all(model.decoder.config().n_layers());
     let bos = model.bos_token_id();
-    let options = RepeatOptions { taps, tokens: vec![7, 40], most: 12, bos };
+    let options = RepeatOptions::new(taps, vec![7, 40], 12).with_bos(bos);
     repeats(&model.decoder, &options, Run::in_memory(&mut silent)).unwrap()
 }
 
@@ -26,7 +26,7 @@ fn rotary_models_without_bos_collide_at_every_tap_and_the_study_says_why() {
         for repeats in found.repeats.iter().filter(|repeats| repeats.bos.is_none()) {
             for at in &repeats.taps {
                 assert_ne!(at.verdict, Resolution::Separated, "{name} {}: {at:?}", at.tap);
-                assert!(at.why.is_some_and(|why| !why.to_string().is_empty()));
+                assert!(at.reason.is_some_and(|reason| !reason.to_string().is_empty()));
             }
         }
     }
@@ -54,11 +54,11 @@ fn bos_in_front_tells_repetitions_apart() {
             match at.tap {
                 Tap::Embedding => {
                     assert_eq!(
-                        (at.verdict, at.why),
+                        (at.verdict, at.reason),
                         (Resolution::Collision, Some(EqualityReason::EmbeddingAlone))
                     )
                 }
-                _ => assert_eq!((at.verdict, at.why), (Resolution::Separated, None), "{name} {}", at.tap),
+                _ => assert_eq!((at.verdict, at.reason), (Resolution::Separated, None), "{name} {}", at.tap),
             }
         }
     }
@@ -81,12 +81,10 @@ fn learned_positions_tell_repetitions_apart() {
 fn parts_add_up_to_the_whole() {
     let model = model("llama", Precision::F32);
     let folder = tempfile::tempdir().unwrap();
-    let options = RepeatOptions {
-        taps: vec![Tap::Block(2)],
-        tokens: vec![7, 40, 41],
-        most: 5,
-        bos: model.bos_token_id(),
-    };
+    let options = RepeatOptions::new(vec![Tap::Block(2)], vec![7, 40, 41], 5).with_bos(model.bos_token_id());
     let study = |run: Run<'_>| repeats(&model.decoder, &options, run).unwrap();
-    assert_eq!(in_parts(folder.path(), study), study(Run::in_memory(&mut silent)));
+    assert_eq!(
+        in_parts(folder.path(), |study| &study.completeness, study),
+        study(Run::in_memory(&mut silent))
+    );
 }
