@@ -8,10 +8,7 @@ use std::{
 
 use clap::Args;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use inject_sipit::models::{
-    Model, ModelSource, Origin, Precision,
-    hub::{HubOptions, Progress},
-};
+use inject_sipit::models::{Model, ModelSource, Origin, Precision, Progress, hub::HubOptions};
 use inject_testing::DeviceKind;
 
 use crate::Failure;
@@ -53,24 +50,19 @@ impl ModelArgs {
         let source: ModelSource = name.parse()?;
         let bars = MultiProgress::new();
         let mut known: HashMap<String, ProgressBar> = HashMap::new();
-        let mut show = |progress: Progress<'_>| match progress {
-            Progress::Received { file, received, total } => {
-                let bar = known.entry(file.to_owned()).or_insert_with(|| {
-                    let style = ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} {eta}");
-                    let bar = bars.add(ProgressBar::new(total)).with_message(file.to_owned());
-                    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-                    bar
-                });
-                bar.set_position(received);
+        let mut show = |progress: Progress<'_>| {
+            let bar = known.entry(progress.task.to_owned()).or_insert_with(|| {
+                let style = ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} {eta}");
+                let bar = bars.add(ProgressBar::new(progress.total)).with_message(progress.task.to_owned());
+                bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+                bar
+            });
+            bar.set_position(progress.done);
+            if progress.done == progress.total {
+                bar.finish();
             }
-            Progress::Ready { file } => {
-                if let Some(bar) = known.get(file) {
-                    bar.finish();
-                }
-            }
-            _ => {}
         };
-        Ok(source.resolve(&HubOptions::from_env()?, &mut show)?)
+        Ok(source.fetch(&HubOptions::from_env()?, &mut show)?)
     }
 
     /// On a CPU as many lanes as cores, on a GPU one.

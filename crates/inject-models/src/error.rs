@@ -209,11 +209,16 @@ pub enum ModelError {
         /// The text as given.
         found: String,
     },
-    /// Neither a folder nor something the Hub could know.
-    #[error("no model at `{found}`: expected a folder with a config.json{or_hub}", or_hub = if cfg!(feature = "hub") { ", or a Hub id `owner/name[@revision]`" } else { "" })]
-    NoModel {
-        /// The text as given.
-        found: String,
+    /// A text names neither a folder nor a repository of the Hub.
+    #[error(transparent)]
+    Source(#[from] crate::source::SourceError),
+    /// A repository of the Hub is to be loaded, but only folders can be.
+    #[error(
+        "{repo} is on the Hub: fetch it first with `ModelSource::fetch`, which the feature `hub` provides"
+    )]
+    NotFetched {
+        /// The repository.
+        repo: crate::hub::HubRepo,
     },
     /// Not the name of a number format of weights.
     #[error("unknown weight format `{found}`: expected `f16`, `bf16`, `int8`, `int4`, `nf4` or `fp4`")]

@@ -29,14 +29,13 @@
 //! - [`to_host`]: the values of a tensor, back from the device.
 //! - [`Progress`]: the reports of long computations.
 //! - [`Tokenizer`] and [`Bos`]: text to ids and back.
-//! - [`hub`]: checkpoints by Hub id.
+//! - [`ModelSource`]: a model as the user names it, a folder or a Hub id; [`hub`] fetches the latter.
 //!
 //! The device is the caller's: every tensor lives where the parameters do, and no backend is switched on here. Features:
-//! `hub` (default) compiles the client for the Hugging Face Hub; without it there is no network code at all. `training` adds
-//! the module of that name: losses and gradients, over burn's optimisers.
+//! `hub` compiles the client for the Hugging Face Hub; without it there is no network code at all. `training` adds the
+//! module of that name: losses and gradients, over burn's optimisers.
 
 pub mod config;
-#[cfg(feature = "hub")]
 pub mod hub;
 #[cfg(feature = "training")]
 pub mod training;
@@ -66,7 +65,7 @@ pub use self::{
     model::{Model, Origin, Precision},
     progress::{Progress, Unit, silent},
     quantise::WeightFormat,
-    source::ModelSource,
+    source::{ModelSource, SourceError},
     tap::{Tap, TapError},
     tokenizer::{Bos, Tokenizer},
     tokens::TokenBatch,

@@ -36,7 +36,7 @@
 //! Everything of `inject-collisions`, and so of the crates below it, is re-exported, `burn` included. Beside this crate only `burn` need be
 //! a dependency, to switch on a backend.
 //!
-//! Features: `hub` (default) compiles the client for the Hugging Face Hub; `parquet` reads prompts from .parquet files.
+//! Features: `hub` compiles the client for the Hugging Face Hub; `parquet` reads prompts from .parquet files.
 
 mod acceptance;
 mod auto;

@@ -29,7 +29,7 @@
 //! - [`SplitMix`]: random numbers for whatever draws lots, the same on every platform.
 //!
 //! Everything of `inject-models` is re-exported, `burn` included. Beside this crate only `burn` need be a dependency, to switch on a
-//! backend. Features: `hub` (default) and `training` as there; `parquet` reads prompts from .parquet files.
+//! backend. Features: `hub` and `training` as there; `parquet` reads prompts from .parquet files.
 
 pub mod foreign;
 pub mod prompts;

@@ -1,4 +1,4 @@
-//! The environment variables that `huggingface_hub` reads, and how it reads them.
+//! The environment variables that `huggingface_hub` reads, read as it reads them.
 //!
 //! # Source
 //!
@@ -7,11 +7,12 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::{HubError, HubOptions, options::setting};
 
-/// What [`HubOptions::from_env`] makes of the variables that `var` knows.
+/// The options that the variables ask for, as [`HubOptions::from_env`] describes.
 pub(super) fn options(var: impl Fn(&str) -> Option<String>) -> Result<HubOptions, HubError> {
     let var = |name: &str| var(name).filter(|value| !value.is_empty());
     let folder = |name: &str| Some(PathBuf::from(expand(&var(name)?, &var)));
@@ -42,6 +43,13 @@ pub(super) fn options(var: impl Fn(&str) -> Option<String>) -> Result<HubOptions
     if let Some(token) = token {
         options = options.with_token(&token)?;
     }
+    if let Some(seconds) = var("HF_HUB_DOWNLOAD_TIMEOUT") {
+        let number = seconds.parse().map_err(|_| {
+            setting("HF_HUB_DOWNLOAD_TIMEOUT", &format!("{seconds:?} is not a whole number of seconds"))
+        })?;
+        let connect = options.connect_timeout();
+        options = options.with_timeouts(connect, Duration::from_secs(number))?;
+    }
     let offline = var("HF_HUB_OFFLINE").or_else(|| var("TRANSFORMERS_OFFLINE"));
     Ok(options.with_offline(offline.is_some_and(|text| is_true(&text))))
 }
@@ -55,6 +63,8 @@ fn home(var: &impl Fn(&str) -> Option<String>) -> Option<String> {
 }
 
 /// Python's `expanduser` (of one's own home only), then `expandvars`: an unknown `$NAME` stays as it is.
+///
+/// The crate shellexpand reads `$$` and `${NAME:-default}` as a shell does, and Python does not.
 fn expand(text: &str, var: &impl Fn(&str) -> Option<String>) -> String {
     let text = match (text.strip_prefix('~'), home(var)) {
         (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => format!("{home}{rest}"),
@@ -159,6 +169,15 @@ mod tests {
             assert!(!from(&[("HOME", "/h"), ("HF_HUB_OFFLINE", no)]).unwrap().is_offline(), "{no}");
         }
         assert!(from(&[("HOME", "/h"), ("TRANSFORMERS_OFFLINE", "1")]).unwrap().is_offline());
+    }
+
+    #[test]
+    fn the_download_timeout_is_whole_seconds() {
+        let with = |time| from(&[("HOME", "/h"), ("HF_HUB_DOWNLOAD_TIMEOUT", time)]);
+        assert_eq!(with("7").unwrap().idle_timeout(), Duration::from_secs(7));
+        for time in ["0", "-1", "1.5", "soon", "99999999999999"] {
+            assert!(with(time).unwrap_err().to_string().starts_with("HF_HUB_DOWNLOAD_TIMEOUT"), "{time}");
+        }
     }
 
     #[test]

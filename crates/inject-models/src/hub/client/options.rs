@@ -3,13 +3,22 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use super::{HubError, environment};
+use ureq::http::Uri;
+
+use super::{HubError, environment, origin::Origin};
 
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
+/// As in `huggingface_hub`.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Three times that of `huggingface_hub`: a download that breaks off here is not taken up again by itself.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longer times than this are as good as none.
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Endpoint, cache folder, token and offline mode; checked when they are set.
+/// Endpoint, cache folder, token, offline mode and timeouts; checked when they are set.
 ///
 /// # Example
 ///
@@ -22,18 +31,27 @@ const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 /// # Ok::<(), inject_models::hub::HubError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HubOptions {
     endpoint: String,
     cache_dir: PathBuf,
     token: Option<String>,
     offline: bool,
+    connect_timeout: Duration,
+    idle_timeout: Duration,
 }
 
 impl HubOptions {
     /// The public Hub with the given cache folder, no token, online.
     pub fn new(cache_dir: impl Into<PathBuf>) -> Self {
-        let endpoint = DEFAULT_ENDPOINT.to_owned();
-        HubOptions { endpoint, cache_dir: cache_dir.into(), token: None, offline: false }
+        HubOptions {
+            endpoint: DEFAULT_ENDPOINT.to_owned(),
+            cache_dir: cache_dir.into(),
+            token: None,
+            offline: false,
+            connect_timeout: CONNECT_TIMEOUT,
+            idle_timeout: IDLE_TIMEOUT,
+        }
     }
 
     /// The options that the environment asks for, as Python's `huggingface_hub` reads it.
@@ -43,13 +61,14 @@ impl HubOptions {
     ///   `$XDG_CACHE_HOME/huggingface` or `~/.cache/huggingface` by default. A leading `~` and `$NAME` are expanded.
     /// - Token: `HF_TOKEN`, else `HUGGING_FACE_HUB_TOKEN`, else the file `HF_TOKEN_PATH`, else `$HF_HOME/token`.
     /// - Offline: `HF_HUB_OFFLINE`, else `TRANSFORMERS_OFFLINE`; on for `1`, `true`, `yes`, `on` in any case.
+    /// - Idle timeout: `HF_HUB_DOWNLOAD_TIMEOUT` in whole seconds, else 30.
     ///
     /// Unlike in Python, a variable that is set but empty counts as not set.
     ///
     /// # Errors
     ///
-    /// [`HubError::Setting`] if the endpoint is no http(s) URL, the token could not be sent in a header, its file
-    /// cannot be read, or nothing says where the cache is.
+    /// [`HubError::Setting`] if the endpoint is not an http(s) URL, the token cannot be sent in a header, its file cannot be
+    /// read, the timeout is not a number of seconds, or nothing says where the cache is.
     ///
     /// # Source
     ///
@@ -58,25 +77,26 @@ impl HubOptions {
         environment::options(|name| std::env::var(name).ok())
     }
 
-    /// Asks another Hub. A trailing `/` is dropped.
+    /// Asks another Hub. A trailing `/` is dropped. A plain http URL sends the token unencrypted.
     ///
     /// # Errors
     ///
-    /// [`HubError::Setting`] if the text is no http(s) URL, or has a query.
+    /// [`HubError::Setting`] if the text is not an http(s) URL, or has a user name or a query.
     pub fn with_endpoint(mut self, endpoint: &str) -> Result<Self, HubError> {
         let trimmed = endpoint.trim_end_matches('/');
-        let host = trimmed.strip_prefix("https://").or_else(|| trimmed.strip_prefix("http://"));
         let is_plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'?' | b'#' | b'"' | b'<' | b'>' | b'\\');
-        match host {
-            Some(host) if !host.is_empty() && !host.starts_with('/') && host.bytes().all(is_plain) => {
-                self.endpoint = trimmed.to_owned();
-                Ok(self)
-            }
-            _ => Err(setting("HF_ENDPOINT", &format!("{endpoint:?} is not a URL like {DEFAULT_ENDPOINT}"))),
+        let is_url = trimmed.parse::<Uri>().is_ok_and(|uri| Origin::of(&uri).is_some());
+        if !is_url || !trimmed.bytes().all(is_plain) {
+            return Err(setting(
+                "HF_ENDPOINT",
+                &format!("{endpoint:?} is not a URL like {DEFAULT_ENDPOINT}"),
+            ));
         }
+        self.endpoint = trimmed.to_owned();
+        Ok(self)
     }
 
-    /// Sends a token with every request.
+    /// Sends a token with every request to the endpoint's own scheme, host and port.
     ///
     /// # Errors
     ///
@@ -95,6 +115,22 @@ impl HubOptions {
         self
     }
 
+    /// Sets the longest time to connect to a server, and the longest time without a byte from it (10 s and 30 s by default).
+    ///
+    /// An answer's head must be complete within the idle time. A body must also bring 1 KiB a second: over each idle time, and
+    /// as a whole.
+    ///
+    /// # Errors
+    ///
+    /// [`HubError::Setting`] if a time is zero or longer than a day.
+    pub fn with_timeouts(mut self, connect: Duration, idle: Duration) -> Result<Self, HubError> {
+        if [connect, idle].iter().any(|time| time.is_zero() || *time > MAX_TIMEOUT) {
+            return Err(setting("HF_HUB_DOWNLOAD_TIMEOUT", "a timeout is zero or longer than a day"));
+        }
+        (self.connect_timeout, self.idle_timeout) = (connect, idle);
+        Ok(self)
+    }
+
     /// The Hub's address, without a trailing `/`.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
@@ -110,6 +146,16 @@ impl HubOptions {
         self.offline
     }
 
+    /// The longest time to connect to a server.
+    pub fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
+    /// The longest time without a byte from a server.
+    pub fn idle_timeout(&self) -> Duration {
+        self.idle_timeout
+    }
+
     pub(super) fn token(&self) -> Option<&str> {
         self.token.as_deref()
     }
@@ -123,6 +169,8 @@ impl fmt::Debug for HubOptions {
             .field("cache_dir", &self.cache_dir)
             .field("token", &self.token.as_ref().map(|_| ".."))
             .field("offline", &self.offline)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("idle_timeout", &self.idle_timeout)
             .finish()
     }
 }
@@ -144,8 +192,25 @@ mod tests {
     }
 
     #[test]
+    fn a_timeout_that_would_fail_or_never_end_is_refused() {
+        let second = Duration::from_secs(1);
+        for (connect, idle) in [(Duration::ZERO, second), (second, Duration::ZERO), (second, Duration::MAX)] {
+            assert!(HubOptions::new("/c").with_timeouts(connect, idle).is_err());
+        }
+        assert_eq!(HubOptions::new("/c").with_timeouts(second, second).unwrap().idle_timeout(), second);
+    }
+
+    #[test]
     fn an_endpoint_that_is_no_url_is_refused() {
-        for text in ["huggingface.co", "ftp://x", "https://", "http:///x", "https://a b", "https://a?b"] {
+        for text in [
+            "huggingface.co",
+            "ftp://x",
+            "https://",
+            "http:///x",
+            "https://a b",
+            "https://a?b",
+            "https://u@a",
+        ] {
             let error = HubOptions::new("/c").with_endpoint(text).unwrap_err().to_string();
             assert!(error.starts_with("HF_ENDPOINT") && error.contains(text), "{error}");
         }
