@@ -53,8 +53,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let identities = inject_sipit::collisions::identities(prefixes);
         for &count in rows.iter().filter(|count| **count <= most) {
             let label = format!("distances/states-{tap}/{count}x{}", states.ncols());
-            let rows =
-                StateRows::new(states.slice(s![..count, ..]))?.with_identities(identities[..count].to_vec())?;
+            let rows = StateRows::new(states.slice(s![..count, ..]))?
+                .with_identities(identities[..count].to_vec())?;
             measure(&label, &wanted, &rows, &device)?;
         }
     }

@@ -12,7 +12,9 @@ use std::{num::NonZeroUsize, process::ExitCode};
 use clap::Parser;
 use inject_examples::{Axis, Failure, Figure, Mark, ModelArgs, PromptArgs, StudyArgs, finish, say};
 use inject_sipit::models::{Tap, WeightFormat};
-use inject_studies::{ChosenPositions, LengthOptions, LengthStudy, MarginOptions, MarginStudy, Quantile, lengths, margins};
+use inject_studies::{
+    ChosenPositions, LengthOptions, LengthStudy, MarginOptions, MarginStudy, Quantile, lengths, margins,
+};
 
 /// Measures one-step margins, and distances against length.
 #[derive(Parser, Debug)]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use inject_examples::{Axis, Failure, Figure, Mark, distinct};
 use inject_sipit::{models::Tap, states::Disturbance};
-use inject_studies::{Condition, DecodingStudy, FormatStudy, Storage, RecoveryStudy, TapDecoding};
+use inject_studies::{Condition, DecodingStudy, FormatStudy, RecoveryStudy, Storage, TapDecoding};
 
 use crate::tables::quantile;
 

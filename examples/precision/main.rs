@@ -12,6 +12,7 @@
 mod figures;
 mod tables;
 
+use std::num::NonZeroUsize;
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::{Parser, ValueEnum};
@@ -22,7 +23,8 @@ use inject_sipit::{
     states::Disturbance,
 };
 use inject_studies::{
-    ChosenPositions, Condition, DecodingOptions, FormatOptions, Storage, Producer, RecoveryOptions, decoding, formats, recovery,
+    ChosenPositions, Condition, DecodingOptions, FormatOptions, Producer, RecoveryOptions, Storage, decoding,
+    formats, recovery,
 };
 
 /// Measures what narrow formats and noise leave of a prompt.
@@ -64,7 +66,7 @@ struct Options {
     #[arg(long, default_value_t = 8)]
     count: usize,
     /// Every so many positions of them are decoded
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value = "4")]
     every: NonZeroUsize,
     /// Random directions of noise at each of these positions
     #[arg(long, default_value_t = 32)]
@@ -161,8 +163,7 @@ impl Experiment<'_> {
     fn decoding(&self) -> Result<(), Failure> {
         let Options { study, prompts, weights, states, .. } = self.options;
         let prompts = prompts.text(&self.model, self.options.count, self.options.length)?;
-        let mut asked =
-            DecodingOptions::new(self.taps.clone(), ChosenPositions::new(0, self.options.every));
+        let mut asked = DecodingOptions::new(self.taps.clone(), ChosenPositions::new(0, self.options.every));
         asked.disturbances = states.clone();
         asked.directions = self.options.directions;
         asked.dimensions = self.options.dimensions.clone();
@@ -209,13 +210,8 @@ impl Experiment<'_> {
             Some(list) => Tap::parse_list(list, self.model.decoder.config().n_layers())?,
         };
         let lenses = self.lenses(&taps)?;
-        let asked = RecoveryOptions {
-            taps,
-            conditions: conditions.collect(),
-            rivals: self.options.rivals,
-            most_candidates: self.options.max_candidates,
-            seed: self.options.seed,
-        };
+        let Options { rivals, max_candidates, seed, .. } = *self.options;
+        let asked = RecoveryOptions::new(taps, conditions.collect(), rivals, max_candidates).with_seed(seed);
         let bos = beginning(&self.model);
         let mut policy = |decoder: &Decoder, tap: Tap| {
             Ok(Choice::auto(decoder, tap, self.options.length, lenses.get(&tap).cloned(), bos).policy)

@@ -1,12 +1,14 @@
 //! Trainings of two families by three rules, and of one with an activation that is not analytic.
 
+use std::num::NonZeroUsize;
+
 use burn::tensor::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 use inject_examples::Failure;
 use inject_sipit::models::{DecoderConfig, Family, Tap, config::Activation};
 use inject_studies::{
-    ChosenPositions,
-    Optimiser, Probes, TrainingData, TrainingEvent, TrainingOptions, TrainingStudy, log_spaced, training,
+    ChosenPositions, Optimiser, Probes, TrainingData, TrainingEvent, TrainingOptions, TrainingStudy,
+    log_spaced, training,
 };
 use serde::Serialize;
 

@@ -75,3 +75,7 @@ pub use self::{
     rows::{StateRows, identities},
     search::{Arithmetic, Search, SearchOptions},
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -33,7 +33,7 @@ impl<'a> CorpusStates<'a> {
     }
 }
 
-/// What the states of a store say about collisions.
+/// The result of [`corpus`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct CorpusStudy {
     /// The model: a Hub id, or the name of a folder.
@@ -42,15 +42,15 @@ pub struct CorpusStudy {
     pub weight_hash: String,
     /// Blocks of the model.
     pub n_layers: usize,
-    /// What was done about BOS: without it, rotary models map repetitions of one token to one state.
+    /// The rule for BOS. Without BOS, rotary models map repetitions of one token to one state.
     pub bos: String,
     /// Whether that put BOS before each prompt.
     pub bos_added: bool,
-    /// How many prompts the store holds.
+    /// The number of prompts in the store.
     pub prompts: usize,
-    /// How many of them were there before, token by token. They never count as a pair.
+    /// The number of prompts that repeat an earlier one. They never count as a pair with it.
     pub repeated_prompts: usize,
-    /// Each tap, in the order of computation; those of other parts of the study are missing.
+    /// Each tap, in the order of computation; units that are not finished are missing.
     pub taps: Vec<TapReport>,
     /// Which units of the study this contains.
     #[serde(default)]
@@ -62,9 +62,9 @@ pub struct CorpusStudy {
 pub struct TapReport {
     /// The tap.
     pub tap: Tap,
-    /// How far apart computations of one state lie.
+    /// The noise floor of the tap.
     pub noise: NoiseFloor,
-    /// What the smallest distance means beside that.
+    /// Whether the smallest distance exceeds the noise floor.
     pub verdict: Resolution,
     /// The distances.
     pub distances: TapDistances,

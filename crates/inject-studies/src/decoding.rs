@@ -23,7 +23,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct DecodingOptions {
-    /// Where the states are read.
+    /// The taps at which states are read.
     pub taps: Vec<Tap>,
     /// The positions that are measured.
     #[serde(flatten)]
@@ -34,7 +34,7 @@ pub struct DecodingOptions {
     pub directions: usize,
     /// Numbers of dimensions onto which states are projected.
     pub dimensions: Vec<usize>,
-    /// What disturbances, directions and projections depend on.
+    /// The seed of disturbances, directions and projections.
     pub seed: u64,
     /// Bytes that one batch may use.
     #[serde(skip)]
@@ -84,7 +84,7 @@ pub struct DecodingStudy {
 pub struct TapDecoding {
     /// The tap.
     pub tap: Tap,
-    /// How far apart computations of one state lie.
+    /// The noise floor of the tap.
     pub noise: NoiseFloor,
     /// Quantiles of the norms of the true states.
     pub norms: Vec<Quantile>,
@@ -111,7 +111,7 @@ pub struct Survival {
     pub recovered: f64,
 }
 
-/// States that are not those computed: at how many positions the true token is still the nearest.
+/// Changed states: the number of positions at which the true token is still the nearest.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct View {
     /// The disturbance, or the producer.
@@ -193,7 +193,7 @@ struct Seen {
     nearest: Option<(u32, f64)>,
 }
 
-/// Computes, at chosen positions of prompts and behind the true prefix, the states of all tokens that could stand there, and
+/// Computes, at chosen positions of prompts and after the true prefix, the states of all tokens that could stand there, and
 /// asks for each view of the true state whether any of them is nearer than the true token's own: a certificate, since no
 /// token is left out.
 ///

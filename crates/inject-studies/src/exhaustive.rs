@@ -49,13 +49,13 @@ pub fn pairs_across(prefixes: u64, vocab_size: u64) -> u64 {
     prefixes * prefixes.saturating_sub(1) / 2 * vocab_size * vocab_size
 }
 
-/// What is asked about the extensions.
+/// The options of [`exhaustive`].
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct ExhaustiveOptions {
-    /// Where the states are read.
+    /// The taps at which states are read.
     pub tap: Tap,
-    /// What is meant by a distance.
+    /// The distance that is measured.
     pub metric: Metric,
     /// How many of the closest pairs are reported, for each prompt and each pair of prompts.
     pub closest: NonZeroUsize,
@@ -92,7 +92,7 @@ pub enum Scope {
     WithinAndAcross,
 }
 
-/// What all one-token extensions of some prompts say about collisions at one tap.
+/// The result of [`exhaustive`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ExhaustiveStudy {
     /// The tap.
@@ -112,11 +112,11 @@ pub struct ExhaustiveStudy {
     pub pairs_within: u64,
     /// Pairs decided on across prompts.
     pub pairs_across: u64,
-    /// Each prompt, then each pair of prompts; those of other parts of the study are missing.
+    /// Each prompt, then each pair of prompts; units that are not finished are missing.
     pub extensions: Vec<Extensions>,
-    /// How far apart computations of one state lie, for the states of the closest pairs.
+    /// The noise floor at the states of the closest pairs.
     pub noise: NoiseFloor,
-    /// What the smallest distance of all means beside that; none as long as no part is done.
+    /// Whether the smallest distance of all exceeds the noise floor. `None` if no unit is finished.
     pub verdict: Option<Resolution>,
     /// Which units of the study this contains.
     #[serde(default)]
@@ -139,7 +139,7 @@ pub struct Extensions {
     pub closest: Vec<ExtensionPair>,
     /// How many pairs have equal states, number by number.
     pub equal_pairs: u64,
-    /// Which pairs the quantiles are of.
+    /// The pairs that the quantiles count.
     pub coverage: Coverage,
     /// Quantiles of the distances.
     pub quantiles: Vec<Quantile>,

@@ -58,7 +58,7 @@ pub fn extend_to_store(
     Ok(writer.finish(None)?)
 }
 
-/// A batch of tokens that could stand behind a prefix, with the one that does.
+/// A batch of tokens that could stand after a prefix, with the one that does.
 pub(crate) struct Beside<'a> {
     pub(crate) tap: Tap,
     /// The true token's state, computed in this batch, so that no rounding comes between it and the others.
@@ -71,7 +71,7 @@ pub(crate) struct Beside<'a> {
     pub(crate) tensor: &'a Tensor<2>,
 }
 
-/// Computes the states of every token of the vocabulary behind a cached prefix, and shows them batch by batch beside that of `token`.
+/// Computes the states of every token of the vocabulary after a cached prefix, and shows them batch by batch beside that of `token`.
 ///
 /// # Errors
 ///

@@ -15,16 +15,16 @@ use crate::{
     completeness::Completeness, journal::Description, name::StudyName, run::Finished, tuning::NOISE_SAMPLE,
 };
 
-/// Which formats are compared, and where.
+/// The options of [`formats`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct FormatOptions {
-    /// Where the states are read.
+    /// The taps at which states are read.
     pub taps: Vec<Tap>,
     /// What is held how, each on its own.
     #[serde(rename = "held")]
     pub storages: Vec<Storage>,
-    /// What disturbances that draw lots depend on.
+    /// The seed of random disturbances.
     pub seed: u64,
     /// Prompts computed again for the noise floor.
     pub noise_sample: NonZeroUsize,
@@ -83,9 +83,9 @@ pub struct InFormat {
     pub storage: Storage,
     /// The tap.
     pub tap: Tap,
-    /// How far apart computations of one state lie, with these weights.
+    /// The noise floor with these weights.
     pub noise: NoiseFloor,
-    /// What the smallest distance means beside that.
+    /// Whether the smallest distance exceeds the noise floor.
     pub verdict: Resolution,
     /// The closest pair, exact.
     pub closest: Pair,

@@ -32,10 +32,10 @@ impl LengthOptions {
     }
 }
 
-/// How the distances between states depend on the length of their prompts.
+/// The result of [`lengths`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct LengthStudy {
-    /// Each length; those of other parts of the study are missing.
+    /// Each length; units that are not finished are missing.
     pub lengths: Vec<AtLength>,
     /// Which units of the study this contains.
     #[serde(default)]
@@ -64,9 +64,9 @@ pub struct DistanceSpread {
     pub mean: f64,
     /// The largest distance.
     pub maximum: f64,
-    /// How far apart computations of one of these states lie.
+    /// The noise floor of these states.
     pub noise: NoiseFloor,
-    /// What the smallest distance means beside that.
+    /// Whether the smallest distance exceeds the noise floor.
     pub verdict: Resolution,
 }
 

@@ -86,3 +86,7 @@ pub fn fingerprint(prompts: &[Vec<u32>]) -> String {
     });
     format!("{} prompts, {hash:016x}", prompts.len())
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -19,7 +19,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct MarginOptions {
-    /// Where the states are read.
+    /// The taps at which states are read.
     pub taps: Vec<Tap>,
     /// The positions that are measured.
     #[serde(flatten)]
@@ -41,7 +41,7 @@ impl MarginOptions {
     }
 }
 
-/// How far the states of true tokens are from those of all other tokens.
+/// The result of [`margins`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct MarginStudy {
     /// How many tokens each true token was compared with.
@@ -58,9 +58,9 @@ pub struct MarginStudy {
 pub struct TapMargins {
     /// The tap.
     pub tap: Tap,
-    /// How far apart computations of one state lie.
+    /// The noise floor of the tap.
     pub noise: NoiseFloor,
-    /// What the smallest margin means beside that.
+    /// Whether the smallest margin exceeds the noise floor.
     pub verdict: Resolution,
     /// Quantiles of the margins, exact.
     pub margins: Vec<Quantile>,

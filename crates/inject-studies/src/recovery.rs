@@ -1,4 +1,4 @@
-//! Whole prompts from states that are not those computed.
+//! The recovery of whole prompts from changed states.
 
 mod condition;
 mod disturbed;
@@ -14,19 +14,19 @@ use inject_sipit::{
 pub use self::condition::Condition;
 use self::disturbed::Disturbed;
 
-/// What is tried.
+/// The options of [`recovery`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct RecoveryOptions {
-    /// Where the states are read.
+    /// The taps at which states are read.
     pub taps: Vec<Tap>,
-    /// What stands between the states and the inverter.
+    /// The conditions under which prompts are inverted.
     pub conditions: Vec<Condition>,
     /// Candidates tested at each position before the nearest that fits is taken.
     pub rivals: usize,
     /// Candidates tested at each position, at most; the whole vocabulary where it is no more.
     pub most_candidates: usize,
-    /// What disturbances depend on.
+    /// The seed of the disturbances.
     pub seed: u64,
 }
 
@@ -42,7 +42,7 @@ impl RecoveryOptions {
     }
 }
 
-/// Whole prompts, condition by condition.
+/// The result of [`recovery`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct RecoveryStudy {
     /// Each condition at each tap.
@@ -61,11 +61,11 @@ pub struct Recovered {
     pub tap: Tap,
     /// Prompts tried.
     pub prompts: usize,
-    /// Prompts that came back token for token.
+    /// The number of prompts recovered exactly.
     pub exact: usize,
     /// Tokens of all prompts.
     pub tokens: usize,
-    /// Tokens that came back, behind whatever was found before them.
+    /// The number of tokens recovered, whatever was found before them.
     pub right: usize,
     /// Prompts whose first wrong token lies nearer to the state given than the true one: no decoder that takes the nearest can do
     /// better there. Certified by the two distances.
@@ -222,7 +222,7 @@ impl Trial<'_> {
         Ok(())
     }
 
-    /// How far the states of the true and of another token lie from the one given, behind the true prefix.
+    /// How far the states of the true and of another token lie from the one given, after the true prefix.
     fn distances(
         &self,
         prompt: &[u32],

@@ -11,11 +11,11 @@ use inject_sipit::{
 use crate::{Run, StudyError};
 use crate::{completeness::Completeness, journal::Description, name::StudyName, run::Finished};
 
-/// Which repetitions are compared.
+/// The options of [`repeats`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct RepeatOptions {
-    /// Where the states are read.
+    /// The taps at which states are read.
     pub taps: Vec<Tap>,
     /// The tokens to repeat.
     pub tokens: Vec<u32>,
@@ -37,14 +37,14 @@ impl RepeatOptions {
     }
 }
 
-/// Which repetitions of one token have the same state.
+/// The result of [`repeats`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct RepeatStudy {
     /// Whether the model's computation depends on positions through a table; if not, through rotation at most.
     pub learned_positions: bool,
     /// How often each token was repeated, at most.
     pub most: usize,
-    /// Each token without BOS, and each behind BOS if the model has one.
+    /// Each token without BOS, and each after BOS if the model has one.
     pub repeats: Vec<Repeats>,
     /// Which units of the study this contains.
     #[serde(default)]
@@ -56,7 +56,7 @@ pub struct RepeatStudy {
 pub struct Repeats {
     /// The token `a`.
     pub token: u32,
-    /// What stands before it.
+    /// The token before it.
     pub bos: Option<u32>,
     /// Each tap.
     pub taps: Vec<RepeatsAt>,
@@ -77,9 +77,9 @@ pub struct RepeatsAt {
     pub pairs: u64,
     /// The mean norm of the states.
     pub mean_norm: f64,
-    /// How far apart computations of one of these states lie.
+    /// The noise floor of these states.
     pub noise: NoiseFloor,
-    /// What the *largest* distance means: anything but separated says that no repetition can be told from another.
+    /// Whether the *largest* distance exceeds the noise floor. If it does not, no repetition can be told from another.
     pub verdict: Resolution,
     /// EqualityReason they must be equal, if they must.
     #[serde(rename = "why")]

@@ -1,4 +1,4 @@
-//! Prompts that were made to be alike.
+//! Prompts that are made to be similar.
 
 mod sets;
 
@@ -32,16 +32,16 @@ impl<'a> TextModel<'a> {
 /// Prompts of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct StressSet {
-    /// How they are alike.
+    /// The similarity.
     pub kind: StressKind,
     /// The prompts.
     pub texts: Vec<String>,
 }
 
-/// What prompts that were made to be alike say about collisions.
+/// The result of [`stress`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct StressStudy {
-    /// Each set; those of other parts of the study are missing.
+    /// Each set; units that are not finished are missing.
     pub sets: Vec<StressReport>,
     /// Which units of the study this contains.
     #[serde(default)]
@@ -51,7 +51,7 @@ pub struct StressStudy {
 /// One set of prompts.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct StressReport {
-    /// How the prompts are alike.
+    /// The similarity of the prompts.
     pub kind: StressKind,
     /// How many different ones there are, token by token.
     pub prompts: usize,

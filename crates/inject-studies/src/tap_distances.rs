@@ -13,25 +13,25 @@ use inject_sipit::{
 
 use super::StudyError;
 
-/// What is asked about the states of each tap.
+/// The options of a measurement of one tap.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct TapOptions {
-    /// What is meant by a distance.
+    /// The distance that is measured.
     pub metric: Metric,
-    /// How many of the closest pairs are reported.
+    /// The number of closest pairs to report.
     pub closest: NonZeroUsize,
-    /// Up to so many pairs, their distribution is exact.
+    /// The largest number of pairs whose distribution is computed exactly.
     pub exact_up_to: u64,
-    /// Beyond that, so many pairs are drawn for it.
+    /// The number of pairs drawn for the distribution of more pairs.
     pub sampled_pairs: u64,
-    /// What that draw depends on.
+    /// The seed of that draw.
     pub seed: u64,
     /// Whether every row's nearest neighbour is searched for.
     pub nearest: NeighbourSearch,
-    /// Of how many rows the intrinsic dimension is estimated.
+    /// The number of rows from which the intrinsic dimension is estimated.
     pub dimension_sample: NonZeroUsize,
-    /// Bytes that the search may use. No result depends on it.
+    /// The memory budget of the search, in bytes. No result depends on it.
     #[serde(skip)]
     pub memory_budget: usize,
 }
@@ -40,9 +40,9 @@ pub struct TapOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NeighbourSearch {
-    /// No: only the closest pairs of all.
+    /// Only the closest pairs of all are searched.
     Skipped,
-    /// Yes, which takes longer and gives the distribution of margins and the co-Lipschitz constant.
+    /// Nearest neighbours are searched. This takes longer, and gives the distribution of margins and the co-Lipschitz constant.
     Searched,
 }
 
@@ -87,11 +87,11 @@ impl Default for TapOptions {
 /// The distances between the states of one tap.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct TapDistances {
-    /// How many states.
+    /// The number of states.
     pub rows: usize,
-    /// How many pairs of them belong to different prompts, and so were decided on.
+    /// The number of pairs of different prompts. Every one of them was decided on.
     pub pairs: u64,
-    /// How many distances the closest pairs took in f64; bounds excluded the other pairs.
+    /// The number of distances computed in f64 for the closest pairs. Bounds excluded the other pairs.
     pub computed: u64,
     /// The smallest distance of all.
     pub minimum: f64,
@@ -99,11 +99,11 @@ pub struct TapDistances {
     pub closest: Vec<Pair>,
     /// States that are equal number by number although their prompts differ.
     pub equal: Vec<EqualRows>,
-    /// Which pairs the quantiles and the histogram are of.
+    /// The pairs that the quantiles and the histogram count.
     pub coverage: Coverage,
     /// Quantiles of the distances of these pairs.
     pub quantiles: Vec<Quantile>,
-    /// How many of these pairs lie where.
+    /// The number of these pairs in each bin.
     pub histogram: Vec<Bin>,
     /// Quantiles of the distance from every row to its nearest neighbour, exact; empty if they were not searched for.
     pub nearest: Vec<Quantile>,
@@ -113,14 +113,14 @@ pub struct TapDistances {
     pub geometry: Geometry,
 }
 
-/// Where the distance lies that a share of the distances does not exceed.
+/// The distance that a share of the distances does not exceed.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Quantile {
     /// The share, from 0 to 1.
     pub share: f64,
-    /// Not below this.
+    /// A lower bound.
     pub lower: f64,
-    /// Not above this: at most 1.6 % above the lower end, and the same where it is exact.
+    /// An upper bound: at most 1.6 % above the lower one, and equal to it if the quantile is exact.
     pub upper: f64,
 }
 
@@ -128,7 +128,7 @@ impl Quantile {
     /// The shares that quantiles are given for.
     pub const SHARES: [f64; 9] = [0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0];
 
-    /// What a share of the distances does not exceed, if these quantiles have that share.
+    /// The upper bound of the quantile at a share, if these quantiles contain that share.
     ///
     /// # Example
     ///
@@ -144,7 +144,7 @@ impl Quantile {
     }
 }
 
-/// How many pairs have a distance from `lower` to below `upper`.
+/// The number of pairs with a distance in `lower..upper`.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Bin {
     /// The lower end.
@@ -229,7 +229,7 @@ pub(super) fn quantiles(distribution: &Distribution) -> Vec<Quantile> {
     Quantile::SHARES.into_iter().filter_map(quantile).collect()
 }
 
-/// Quantiles of numbers that are all there: each is one of them. The same rule as [`Distribution::quantile`].
+/// Quantiles of a list of numbers. Each is one of the numbers. The rule is that of [`Distribution::quantile`].
 pub(super) fn exact_quantiles(mut distances: Vec<f64>) -> Vec<Quantile> {
     distances.sort_by(f64::total_cmp);
     let Some(last) = distances.len().checked_sub(1) else { return Vec::new() };

@@ -17,7 +17,7 @@ use crate::{
     tuning::CANDIDATES_A_THREAD,
 };
 
-/// What the study is carried out with.
+/// The inputs of the study.
 pub(super) struct Measuring<'a> {
     pub(super) decoder: &'a Decoder,
     pub(super) producers: &'a [Producer<'a>],
@@ -123,7 +123,7 @@ fn not_finite(states: &Array2<f64>) -> Option<(usize, usize, f64)> {
         .map(|((row, column), value)| (row, column, *value))
 }
 
-/// What some of the other tokens showed.
+/// The comparison with some of the other tokens.
 #[derive(Clone, Debug)]
 struct Found {
     norm: f64,

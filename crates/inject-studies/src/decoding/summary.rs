@@ -1,4 +1,4 @@
-//! What the positions of a tap say together.
+//! The summary of the positions of a tap.
 
 use inject_sipit::{
     collisions::{NoiseFloor, Resolution},

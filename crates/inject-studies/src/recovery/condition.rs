@@ -1,10 +1,10 @@
-//! What stands between the states and whoever inverts them.
+//! The conditions under which states are inverted.
 
 use std::fmt;
 
 use inject_sipit::{models::WeightFormat, states::Disturbance};
 
-/// What stands between the states and whoever inverts them. Four things that are easily confused are kept apart.
+/// What was done to the states, or to the weights that computed them, before they are inverted.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Condition {

@@ -7,11 +7,11 @@ use inject_sipit::models::{DecoderConfig, Tap, config::LearnedPositions};
 use super::DegenerateStart;
 use crate::{StudyError, tuning::CASE_PAIRS as PAIRS};
 
-/// What becomes of a collision.
+/// The effect of training on a collision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fate {
-    /// The states stay as close as two computations of one state.
+    /// The states stay as close to each other as two computations of one state.
     Kept,
     /// The states come apart.
     Dissolved,
@@ -20,17 +20,17 @@ pub enum Fate {
 /// Prompts that collide at a degenerate start.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct DegenerateCase {
-    /// How the weights are spoiled.
+    /// The degenerate start of the weights.
     pub start: DegenerateStart,
-    /// Which prompts are compared, in words.
+    /// A description of the prompts that are compared.
     pub prompts: String,
     /// Pairs of prompts, as token ids.
     pub pairs: Vec<[Vec<u32>; 2]>,
-    /// Where each pair collides.
+    /// The taps at which each pair collides.
     pub taps: Vec<Tap>,
-    /// What a step of gradient descent does to it, by reasoning.
+    /// The effect that a step of gradient descent should have.
     pub expected: Fate,
-    /// The reasoning.
+    /// The reason to expect it.
     pub why: String,
 }
 
@@ -53,7 +53,7 @@ pub fn degenerate_cases(
     Ok(cases)
 }
 
-/// What the cases draw on.
+/// The text that the cases are built from.
 struct Text<'a> {
     windows: &'a [Vec<u32>],
     n_layers: usize,

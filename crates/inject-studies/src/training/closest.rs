@@ -17,15 +17,15 @@ use crate::tuning::NOISE_SAMPLE;
 pub struct TapMinimum {
     /// The tap.
     pub tap: Tap,
-    /// How many pairs of different prompts were decided on.
+    /// The number of pairs of different prompts. Every one of them was decided on.
     pub pairs: u64,
-    /// The smallest distance of all, in f64.
+    /// The smallest distance of all pairs, in f64.
     pub minimum: f64,
     /// The numbers of the two prompts.
     pub closest: [usize; 2],
-    /// How far apart computations of one state lie.
+    /// The noise floor of the tap.
     pub noise: NoiseFloor,
-    /// What the smallest distance means beside that.
+    /// Whether the smallest distance exceeds the noise floor.
     pub verdict: Resolution,
 }
 

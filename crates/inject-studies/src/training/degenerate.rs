@@ -1,4 +1,4 @@
-//! What gradient descent does to collisions that are built in.
+//! The effect of gradient descent on the collisions of a degenerate start.
 
 use std::num::NonZeroUsize;
 
@@ -13,20 +13,20 @@ use inject_sipit::{
 use super::{DegenerateCase, Fate, Optimiser, run::Steps};
 use crate::{StudyError, tuning::NOISE_POSITIONS};
 
-/// How the spoiled decoders are trained.
+/// The options of [`degenerate`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct DegenerateOptions {
-    /// How the weights move.
+    /// The optimiser.
     pub optimiser: Optimiser,
     /// After how many steps the pairs are measured again, ascending; the start is measured in any case.
     pub steps: Vec<usize>,
-    /// What the draw of batches depends on.
+    /// The seed of the draw of batches.
     pub seed: u64,
     /// Parts of a batch computed side by side. The figures depend on it by rounding.
     pub threads: NonZeroUsize,
 }
 
-/// What became of the collisions of one case.
+/// The collisions of one case during training.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct DegenerateStudy {
     /// The start, the prompts, and what is expected of them.
@@ -37,7 +37,7 @@ pub struct DegenerateStudy {
     pub as_expected: bool,
 }
 
-/// What became of the collisions at one tap.
+/// The collisions at one tap during training.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct TapFate {
     /// The tap.
@@ -57,15 +57,15 @@ pub struct AtStep {
     pub smallest: f64,
     /// The largest.
     pub largest: f64,
-    /// How far apart computations of one of these states lie.
+    /// The noise floor of these states.
     pub noise: NoiseFloor,
     /// The bound on computing noise that the distances are judged by, as an inversion has it: eight times the larger of the noise
     /// measured here and the model's own at the largest state. A few states may agree to the last bit by luck, while colliding
     /// ones that add the same terms in another order do not.
     pub bound: f64,
-    /// What the smallest distance means beside that.
+    /// Whether the smallest distance exceeds the noise floor.
     pub verdict: Resolution,
-    /// What the largest means: the pairs are separated all, some or none.
+    /// Whether the largest distance does. Together the two say whether all, some or no pairs are separated.
     pub verdict_of_largest: Resolution,
 }
 
@@ -84,7 +84,7 @@ impl AtStep {
 ///
 /// # Errors
 ///
-/// [`StudyError`]: a learning rate or batch that cannot be, and what the decoder refuses.
+/// [`StudyError`]: an invalid learning rate or batch, and what the decoder refuses.
 pub fn degenerate(
     drawn: &Decoder,
     windows: &[Vec<u32>],

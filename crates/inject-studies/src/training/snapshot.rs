@@ -1,4 +1,4 @@
-//! What a decoder is like at one step of its training.
+//! A decoder at one step of its training.
 
 use crate::{ChosenPositions, MarginOptions, Quantile, Run, margins};
 use inject_sipit::{
@@ -11,7 +11,7 @@ use inject_sipit::{
 use super::{TapMinimum, closest_at_taps};
 use crate::StudyError;
 
-/// What is measured at each snapshot, the same every time.
+/// The measurements of each snapshot.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probes {
     /// Prompts among which the closest pair is searched.
@@ -22,7 +22,7 @@ pub struct Probes {
     pub margin_positions: ChosenPositions,
     /// Prompts that are inverted by scanning the whole vocabulary at every position.
     pub inverted: Vec<Vec<u32>>,
-    /// Where their states are read.
+    /// The taps at which their states are read.
     pub inversion_taps: Vec<Tap>,
 }
 
@@ -37,7 +37,7 @@ pub struct Snapshot {
     pub held_out_loss: f64,
     /// Each tap, in the order of computation.
     pub taps: Vec<TapSnapshot>,
-    /// Whether prompts come back from their states.
+    /// The result of inverting prompts.
     pub inversions: Vec<InversionTally>,
 }
 
@@ -55,9 +55,9 @@ pub struct TapSnapshot {
 pub struct Margins {
     /// How many positions were compared.
     pub positions: usize,
-    /// How far apart computations of one of these states lie.
+    /// The noise floor of these states.
     pub noise: NoiseFloor,
-    /// What the smallest margin means beside that.
+    /// Whether the smallest margin exceeds the noise floor.
     pub verdict: Resolution,
     /// Quantiles of the margins, exact.
     pub quantiles: Vec<Quantile>,
@@ -72,18 +72,18 @@ impl Margins {
     }
 }
 
-/// How many prompts came back from their states at one tap.
+/// The number of prompts recovered from their states at one tap.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct InversionTally {
     /// The tap.
     pub tap: Tap,
-    /// How many were inverted.
+    /// The number of prompts inverted.
     pub prompts: usize,
-    /// How many of them came back token for token, every position verified.
+    /// The number of prompts recovered exactly, with every position verified.
     pub exact: usize,
-    /// Tokens in all.
+    /// The number of tokens.
     pub tokens: usize,
-    /// Tokens that came back.
+    /// The number of tokens recovered.
     pub right: usize,
 }
 

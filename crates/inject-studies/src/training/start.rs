@@ -8,7 +8,7 @@ use burn::{
 };
 use inject_sipit::models::{Decoder, Matrix};
 
-/// A way to spoil freshly drawn weights so that some prompts collide.
+/// A change of freshly drawn weights that makes some prompts collide.
 ///
 /// Each of these sets of weights has measure zero: no start drawn from a density lies in one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -23,16 +23,16 @@ pub enum DegenerateStart {
     },
     /// Every row of the table of positions is the first.
     EqualPositions,
-    /// No block reads anything from the positions it attends to: its value projection is zero.
+    /// Blocks read nothing from the positions they attend to: their value projections are zero.
     ZeroValues,
-    /// Neither reads a block anything from them nor would it write it anywhere: value and output projection are zero.
+    /// Blocks read nothing from other positions and write nothing: value and output projections are zero.
     ZeroValuesAndOutputs,
     /// Every parameter is zero, norms and biases too.
     AllZero,
 }
 
 impl DegenerateStart {
-    /// The decoder spoiled in this way. Biases are taken to be zero, as `DecoderConfig::init` makes them.
+    /// The decoder with this change. Biases are taken to be zero, as `DecoderConfig::init` makes them.
     ///
     /// # Panics
     ///
