@@ -148,7 +148,7 @@ impl<'a> StateRows<'a> {
     ///
     /// # Panics
     ///
-    /// If there is no such row.
+    /// If the row is out of range.
     #[inline]
     pub fn row<'b>(&'b self, row: usize, buffer: &'b mut Vec<f32>) -> &'b [f32] {
         match &self.states {

@@ -28,7 +28,7 @@ pub struct DecodingOptions {
     /// The positions that are measured.
     #[serde(flatten)]
     pub positions: ChosenPositions,
-    /// What may have happened to the states. Each prompt's states are disturbed together.
+    /// The disturbances. The states of a prompt are disturbed together.
     pub disturbances: Vec<Disturbance>,
     /// Random directions of noise at each position, along each of which the breaking point is found.
     pub directions: usize,
@@ -59,7 +59,7 @@ impl DecodingOptions {
 /// A model that produced states which another one, the decoder of the study, is asked about.
 #[derive(Clone, Copy, Debug)]
 pub struct Producer<'a> {
-    /// What it is called in the results.
+    /// The name in the results.
     pub name: &'a str,
     /// The model.
     pub decoder: &'a Decoder,
@@ -68,9 +68,9 @@ pub struct Producer<'a> {
 /// Which tokens nearest-state decoding gives, the prefix known, over the whole vocabulary.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct DecodingStudy {
-    /// How many tokens each true token was compared with.
+    /// The number of tokens that each true token was compared with.
     pub others: usize,
-    /// How many positions were measured at each tap.
+    /// The number of positions measured at each tap.
     pub positions: usize,
     /// Each tap, in the order of computation.
     pub taps: Vec<TapDecoding>,
@@ -96,9 +96,9 @@ pub struct TapDecoding {
     pub breaking_over_half_margin: Vec<Quantile>,
     /// The share of positions and directions that survive noise of so many margins.
     pub survival: Vec<Survival>,
-    /// What became of states that were disturbed, or produced by another model.
+    /// The states that were disturbed, or produced by another model.
     pub views: Vec<View>,
-    /// What is left of the margins in fewer dimensions.
+    /// The margins in fewer dimensions.
     pub projections: Vec<Projected>,
 }
 
@@ -121,9 +121,9 @@ pub struct View {
     /// Positions at which no other token's state is nearer than the true one's. At the others the information is gone for
     /// any decoder that takes the nearest.
     pub recovered: usize,
-    /// How many of the positions are the first of a prompt, where rotary models without BOS have their attention sink.
+    /// The number of positions that are the first of a prompt, where rotary models without BOS have their attention sink.
     pub first: usize,
-    /// How many of those are recovered.
+    /// The number of those that are recovered.
     pub recovered_first: usize,
     /// Positions at which the state moved by less than half the margin: there Theorem 3.2 promises recovery.
     pub within_half_margin: usize,
@@ -174,7 +174,7 @@ struct Measured {
     token: u32,
     norm: f64,
     margin: f64,
-    /// For each direction; none where no token lies ahead.
+    /// For each direction. `None` if there is no token in that direction.
     breaking: Vec<Option<f64>>,
     /// For each view.
     views: Vec<Seen>,

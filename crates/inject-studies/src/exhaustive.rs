@@ -16,7 +16,7 @@ use super::{Quantile, Run, StudyError, tap_distances::quantiles};
 use crate::extend_to_store;
 use crate::{completeness::Completeness, journal::Description, name::StudyName, run::Finished};
 
-/// How many pairs the extensions of `prefixes` prompts make when only pairs of one prompt count: `k C(V, 2)`.
+/// The number of pairs of extensions of the same prompt, for `prefixes` prompts: `k C(V, 2)`.
 ///
 /// # Source
 ///
@@ -35,7 +35,7 @@ pub fn pairs_within(prefixes: u64, vocab_size: u64) -> u64 {
     prefixes * (vocab_size * vocab_size.saturating_sub(1) / 2)
 }
 
-/// How many pairs they make when only pairs of different prompts count. With [`pairs_within`] it adds up to `C(k V, 2)`.
+/// The number of pairs of extensions of different prompts. With [`pairs_within`] it adds up to `C(k V, 2)`.
 ///
 /// # Example
 ///
@@ -57,9 +57,9 @@ pub struct ExhaustiveOptions {
     pub tap: Tap,
     /// The distance that is measured.
     pub metric: Metric,
-    /// How many of the closest pairs are reported, for each prompt and each pair of prompts.
+    /// The number of closest pairs to report for each prompt and each pair of prompts.
     pub closest: NonZeroUsize,
-    /// How many pairs are drawn for the quantiles, for each prompt and each pair of prompts.
+    /// The number of pairs drawn for the quantiles of each prompt and each pair of prompts.
     pub sampled_pairs: u64,
     /// Which pairs count.
     pub scope: Scope,
@@ -105,7 +105,7 @@ pub struct ExhaustiveStudy {
     /// rest of the model does, so these pairs are counted here and left out of all that follows.
     #[serde(rename = "twins")]
     pub tokens_with_equal_embeddings: Vec<Vec<u32>>,
-    /// How many pairs of extensions that makes.
+    /// The number of pairs of extensions by such tokens.
     #[serde(rename = "twin_pairs")]
     pub pairs_with_equal_embeddings: u64,
     /// Pairs decided on within prompts. With the pairs of twins, all parts of the study together give [`pairs_within`].
@@ -128,16 +128,16 @@ pub struct ExhaustiveStudy {
 pub struct Extensions {
     /// The numbers of the prompts: the same twice within one.
     pub prefixes: [usize; 2],
-    /// How many pairs are of twins.
+    /// The number of pairs of tokens with equal embeddings.
     #[serde(rename = "twin_pairs")]
     pub pairs_with_equal_embeddings: u64,
-    /// How many other pairs were decided on.
+    /// The number of other pairs. Every one of them was decided on.
     pub pairs: u64,
-    /// How many distances that took in f64; bounds excluded the other pairs.
+    /// The number of distances computed in f64. Bounds excluded the other pairs.
     pub computed: u64,
     /// The closest pairs, exact, the closest first.
     pub closest: Vec<ExtensionPair>,
-    /// How many pairs have equal states, number by number.
+    /// The number of pairs whose states are equal number by number.
     pub equal_pairs: u64,
     /// The pairs that the quantiles count.
     pub coverage: Coverage,

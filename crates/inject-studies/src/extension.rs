@@ -75,7 +75,7 @@ pub(crate) struct Beside<'a> {
 ///
 /// # Errors
 ///
-/// What the decoder refuses, what `look` fails with, and [`CollisionError::NotFinite`], which names the token as the row.
+/// The errors of the decoder and of `look`, and [`CollisionError::NotFinite`], whose row is the token.
 pub(crate) fn beside_all_others(
     decoder: &Decoder,
     cache: &PrefixCache,
@@ -102,7 +102,7 @@ pub(crate) fn beside_all_others(
     Ok(())
 }
 
-/// How many candidates for the last of `len` positions fit into a budget: one at least.
+/// The number of candidates for the last of `len` positions that fit into a budget, at least one.
 fn candidates_at_once(decoder: &Decoder, len: usize, taps: usize, memory_budget: usize) -> usize {
     (memory_budget / decoder.config().bytes_per_token(len, taps).max(1)).clamp(1, MOST_CANDIDATES)
 }

@@ -1,4 +1,4 @@
-//! How close the states of different prompts come where weights or states are held in narrow formats.
+//! The distances between states of different prompts, with weights or states in narrow formats.
 
 use std::{collections::BTreeMap, fmt, num::NonZeroUsize};
 
@@ -21,7 +21,7 @@ use crate::{
 pub struct FormatOptions {
     /// The taps at which states are read.
     pub taps: Vec<Tap>,
-    /// What is held how, each on its own.
+    /// The storages to compare.
     #[serde(rename = "held")]
     pub storages: Vec<Storage>,
     /// The seed of random disturbances.
@@ -66,7 +66,7 @@ impl fmt::Display for Storage {
 /// The closest states of different prompts, format by format.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct FormatStudy {
-    /// How many prompts.
+    /// The number of prompts.
     pub prompts: usize,
     /// Each format at each tap.
     pub formats: Vec<InFormat>,
@@ -78,7 +78,7 @@ pub struct FormatStudy {
 /// One format at one tap.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct InFormat {
-    /// What is held how.
+    /// What is stored in a narrow format.
     #[serde(rename = "held")]
     pub storage: Storage,
     /// The tap.

@@ -47,7 +47,7 @@ pub struct LengthStudy {
 pub struct AtLength {
     /// Tokens in each prompt.
     pub length: usize,
-    /// How many different prompts.
+    /// The number of different prompts.
     pub prompts: usize,
     /// The distances between their last states at each tap.
     pub taps: BTreeMap<Tap, DistanceSpread>,
@@ -56,7 +56,7 @@ pub struct AtLength {
 /// The smallest, mean and largest distance of all pairs of some rows, each computed directly in f64.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct DistanceSpread {
-    /// How many pairs.
+    /// The number of pairs.
     pub pairs: u64,
     /// The smallest distance.
     pub minimum: f64,

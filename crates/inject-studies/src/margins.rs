@@ -44,7 +44,7 @@ impl MarginOptions {
 /// The result of [`margins`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct MarginStudy {
-    /// How many tokens each true token was compared with.
+    /// The number of tokens that each true token was compared with.
     pub others: usize,
     /// Each tap, in the order of computation.
     pub taps: Vec<TapMargins>,

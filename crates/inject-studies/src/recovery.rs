@@ -24,7 +24,7 @@ pub struct RecoveryOptions {
     pub conditions: Vec<Condition>,
     /// Candidates tested at each position before the nearest that fits is taken.
     pub rivals: usize,
-    /// Candidates tested at each position, at most; the whole vocabulary where it is no more.
+    /// The largest number of candidates tested at each position. If the vocabulary is not larger, all of it is tested.
     pub most_candidates: usize,
     /// The seed of the disturbances.
     pub seed: u64,
@@ -67,10 +67,10 @@ pub struct Recovered {
     pub tokens: usize,
     /// The number of tokens recovered, whatever was found before them.
     pub right: usize,
-    /// Prompts whose first wrong token lies nearer to the state given than the true one: no decoder that takes the nearest can do
+    /// Prompts whose first wrong token is nearer to the given state than the true one: no decoder that takes the nearest can do
     /// better there. Certified by the two distances.
     pub gone: usize,
-    /// Prompts whose first wrong token lies farther than the true one: the search ended too early, or later positions misled it.
+    /// Prompts whose first wrong token is farther away than the true one: the search ended too early, or later positions misled it.
     pub not_found: usize,
     /// Prompts with a position that no candidate fitted.
     pub failed: usize,
@@ -86,7 +86,7 @@ pub struct Recovered {
 ///
 /// The inverter is told how far each state was moved, as an upper bound of the noise: a number format says it by itself, and for the rest it
 /// is the error itself, which in earnest has to be guessed. It takes the nearest of the candidates that fit, or where
-/// later positions rule that out, another, and goes on behind the nearest where none fits. `policy` gives the sources of
+/// later positions rule that out, another, and continues after the nearest if none fits. `policy` gives the sources of
 /// candidates for a model at a tap; `model` names the weights.
 ///
 /// # Errors
@@ -222,7 +222,7 @@ impl Trial<'_> {
         Ok(())
     }
 
-    /// How far the states of the true and of another token lie from the one given, after the true prefix.
+    /// The distances of the states of the true and of another token from the given one, after the true prefix.
     fn distances(
         &self,
         prompt: &[u32],

@@ -42,7 +42,7 @@ impl RepeatOptions {
 pub struct RepeatStudy {
     /// Whether the model's computation depends on positions through a table; if not, through rotation at most.
     pub learned_positions: bool,
-    /// How often each token was repeated, at most.
+    /// The largest number of repetitions of each token.
     pub most: usize,
     /// Each token without BOS, and each after BOS if the model has one.
     pub repeats: Vec<Repeats>,
@@ -71,9 +71,9 @@ pub struct RepeatsAt {
     pub smallest: f64,
     /// The largest distance between two repetitions.
     pub largest: f64,
-    /// How many pairs have equal states, number by number.
+    /// The number of pairs whose states are equal number by number.
     pub equal_pairs: u64,
-    /// How many pairs there are.
+    /// The number of pairs.
     pub pairs: u64,
     /// The mean norm of the states.
     pub mean_norm: f64,

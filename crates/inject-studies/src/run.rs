@@ -1,4 +1,4 @@
-//! How a study is carried out.
+//! The execution of a study.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use crate::{
     journal::{Description, Journal},
 };
 
-/// How a study is carried out: the journal that records it, the part that is done, and the receiver of progress.
+/// The execution of a study: the journal that records it, the part that is done, and the receiver of progress.
 ///
 /// It has no influence on the results: all parts together give the result of one run.
 pub struct Run<'a> {

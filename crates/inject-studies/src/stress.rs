@@ -53,9 +53,9 @@ pub struct StressStudy {
 pub struct StressReport {
     /// The similarity of the prompts.
     pub kind: StressKind,
-    /// How many different ones there are, token by token.
+    /// The number of prompts with different token ids.
     pub prompts: usize,
-    /// How many more had the token ids of another: they cannot be told apart by any model.
+    /// The number of prompts left out because they have the token ids of another one.
     pub same_tokens: usize,
     /// Each tap. The noise floor and the verdict are those of this set.
     pub taps: Vec<TapReport>,

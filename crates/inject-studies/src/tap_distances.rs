@@ -151,7 +151,7 @@ pub struct Bin {
     pub lower: f64,
     /// The upper end.
     pub upper: f64,
-    /// How many.
+    /// The number of pairs.
     pub pairs: u64,
 }
 

@@ -19,7 +19,7 @@ pub fn prompt_distance(a: &[u32], b: &[u32]) -> usize {
     differing + a.len().abs_diff(b.len())
 }
 
-/// How well a tap separates different prompts.
+/// The separation of different prompts at a tap.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct Separation {

@@ -32,7 +32,7 @@ pub(super) trait Question: Sync {
     /// The most principal axes that pay for this question.
     const AXES: usize;
 
-    /// How far the question looks, as far as is known before the search.
+    /// The reach that is known before the search.
     fn reach(&self, metric: Metric) -> Reach;
 
     /// The distance beyond which a pair does not matter to this row.

@@ -28,7 +28,7 @@ pub(super) fn summarise(
         .iter()
         .flat_map(|(_, measured)| measured.breaking.iter().flatten().map(move |norm| norm / half(measured)))
         .collect();
-    // Along a direction in which no token lies ahead, no noise breaks anything.
+    // A direction in which there is no token never breaks.
     let directions: usize = measured.iter().map(|(_, measured)| measured.breaking.len()).sum();
     let survival = |noise_over_margin: f64| {
         let broken = ratios.iter().filter(|ratio| **ratio <= 2.0 * noise_over_margin).count();

@@ -22,7 +22,7 @@ pub enum Condition {
     },
     /// The states themselves were rounded, cut, or lost coordinates.
     States {
-        /// What happened to them.
+        /// The disturbance.
         disturbance: Disturbance,
     },
     /// Noise of a size that is measured by what it endangers.

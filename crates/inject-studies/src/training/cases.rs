@@ -97,8 +97,8 @@ impl<'a> Text<'a> {
         Tap::all(self.n_layers)
     }
 
-    /// Every tap but the embedding, at which the last token and its position are all there is.
-    fn behind_attention(&self) -> Vec<Tap> {
+    /// Every tap but the embedding, which depends only on the last token and its position.
+    fn after_attention(&self) -> Vec<Tap> {
         self.all().into_iter().filter(|&tap| tap != Tap::Embedding).collect()
     }
 
@@ -106,9 +106,9 @@ impl<'a> Text<'a> {
         let [a, b] = self.frequent;
         let [c, d] = self.absent;
         // Prefixes of one to eight tokens, then the one token or the other, then what follows, if anything does.
-        let pairs = |[a, b]: [u32; 2], behind: &[u32]| {
+        let pairs = |[a, b]: [u32; 2], following: &[u32]| {
             let pair = |(number, ids): (usize, &[u32])| {
-                let with = |id: u32| [&ids[..=number], &[id], behind].concat();
+                let with = |id: u32| [&ids[..=number], &[id], following].concat();
                 [with(a), with(b)]
             };
             self.long().take(PAIRS).enumerate().map(pair).collect::<Vec<_>>()
@@ -130,7 +130,7 @@ impl<'a> Text<'a> {
             ),
             DegenerateCase {
                 pairs: pairs([a, b], &[self.windows[0][0]]),
-                taps: self.behind_attention(),
+                taps: self.after_attention(),
                 ..case(
                     [a, b],
                     Fate::Dissolved,
@@ -206,7 +206,7 @@ impl<'a> Text<'a> {
     }
 
     fn zeros(&self) -> Vec<DegenerateCase> {
-        // One length and one last token, behind different texts.
+        // One length and one last token, after different texts.
         let last = self.frequent[0];
         let windows: Vec<&[u32]> = self.long().collect();
         let pair = |number: usize| {
@@ -225,7 +225,7 @@ impl<'a> Text<'a> {
                 start: DegenerateStart::ZeroValues,
                 prompts: prompts.to_owned(),
                 pairs: pairs.clone(),
-                taps: self.behind_attention(),
+                taps: self.after_attention(),
                 expected: Fate::Dissolved,
                 why: "the output projection is not zero, so the gradient of the values is not zero either".to_owned(),
             },
@@ -233,7 +233,7 @@ impl<'a> Text<'a> {
                 start: DegenerateStart::ZeroValuesAndOutputs,
                 prompts: prompts.to_owned(),
                 pairs,
-                taps: self.behind_attention(),
+                taps: self.after_attention(),
                 expected: Fate::Kept,
                 why: "a saddle: the gradient of each of the two holds the other as a factor, so both are zero for ever".to_owned(),
             },

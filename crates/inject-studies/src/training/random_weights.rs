@@ -28,7 +28,7 @@ pub struct RandomWeights {
     pub family: String,
     /// Width of the residual stream.
     pub d_model: usize,
-    /// How many blocks.
+    /// The number of blocks.
     pub n_layers: usize,
     /// The activation of its first block, by name.
     pub activation: String,

@@ -20,12 +20,12 @@ pub struct TrainingData<'a> {
     pub held_out: &'a [Vec<u32>],
 }
 
-/// How a decoder is trained, and when it is looked at.
+/// The options of [`training`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct TrainingOptions {
     /// The optimiser.
     pub optimiser: Optimiser,
-    /// How many steps are taken.
+    /// The number of steps.
     pub steps: usize,
     /// The steps after which a snapshot is taken; 0 is the start. Those beyond `steps` are passed over.
     pub snapshots: Vec<usize>,

@@ -46,14 +46,14 @@ pub struct Snapshot {
 pub struct TapSnapshot {
     /// The closest pair of prompts.
     pub closest: TapMinimum,
-    /// How far true tokens are from all others.
+    /// The margins of true tokens.
     pub margins: Margins,
 }
 
 /// One-step margins: at each position compared, the distance from the true token's state to the nearest of all other tokens.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Margins {
-    /// How many positions were compared.
+    /// The number of positions compared.
     pub positions: usize,
     /// The noise floor of these states.
     pub noise: NoiseFloor,

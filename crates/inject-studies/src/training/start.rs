@@ -10,7 +10,7 @@ use inject_sipit::models::{Decoder, Matrix};
 
 /// A change of freshly drawn weights that makes some prompts collide.
 ///
-/// Each of these sets of weights has measure zero: no start drawn from a density lies in one.
+/// Each of these sets of weights has measure zero: a start drawn from a density has none of them, almost surely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DegenerateStart {
@@ -36,7 +36,7 @@ impl DegenerateStart {
     ///
     /// # Panics
     ///
-    /// If a token lies outside the vocabulary.
+    /// If a token is outside the vocabulary.
     pub fn spoil(self, decoder: Decoder) -> Decoder {
         // Columns of the values within the fused projection of each block.
         let values: Vec<[usize; 3]> =
