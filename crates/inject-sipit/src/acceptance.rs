@@ -146,7 +146,7 @@ impl Yardstick {
 
 #[cfg(test)]
 mod tests {
-    use inject_collisions::{Tap, foreign::SourceDtype};
+    use inject_collisions::{models::Tap, states::foreign::SourceDtype};
     use ndarray::Array2;
 
     use super::*;

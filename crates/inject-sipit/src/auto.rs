@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use inject_collisions::{Decoder, Tap};
+use inject_collisions::models::{Decoder, Tap};
 
 use crate::{
     Asked, Lens, LensInContext, LensProposals, Policy, Prior, Repeated, Secant, lens::flop_of_candidate,

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use inject_collisions::Alternative;
+use inject_collisions::models::Alternative;
 
 /// What one pass computes: tokens guessed for the positions from the first open one on, and others for those of them that are
 /// doubtful. Each alternative costs what one more position of the draft costs.

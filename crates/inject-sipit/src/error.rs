@@ -1,6 +1,9 @@
 //! Why states cannot be inverted at all. (That they were inverted and do not fit is a verdict, not an error.)
 
-use inject_collisions::{ExtractError, ModelError, Tap};
+use inject_collisions::{
+    models::{ModelError, Tap},
+    states::ExtractError,
+};
 
 /// What is wrong with the states or the question.
 #[derive(Debug, thiserror::Error)]

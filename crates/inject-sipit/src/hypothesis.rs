@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use inject_collisions::{Decoder, Logits, PrefixCache, TokenBatch};
+use inject_collisions::models::{Decoder, Logits, PrefixCache, TokenBatch};
 
 use crate::{Cost, InvertError, Position, RuledOut, TargetStates, Verdict};
 

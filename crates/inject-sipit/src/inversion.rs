@@ -1,6 +1,9 @@
 //! What an inversion found, position by position.
 
-use inject_collisions::{Bos, ModelError, Ranked, Tokenizer};
+use inject_collisions::{
+    Ranked,
+    models::{Bos, ModelError, Tokenizer},
+};
 
 use crate::Cost;
 

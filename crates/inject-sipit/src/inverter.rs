@@ -8,7 +8,7 @@ mod verify;
 
 use std::{cell::RefCell, sync::Arc, time::Instant};
 
-use inject_collisions::{Decoder, ModelError, Tap};
+use inject_collisions::models::{Decoder, ModelError, Tap};
 
 pub use self::certify::ScanCost;
 use crate::{

@@ -39,7 +39,7 @@ use std::sync::{Arc, OnceLock};
 
 use burn::tensor::{Device, Tensor};
 use half::f16;
-use inject_collisions::{Arithmetic, Digits, Tap};
+use inject_collisions::{Arithmetic, approximate_products::Bits, models::Tap};
 
 use crate::{InvertError, token_rows::TokenRows};
 

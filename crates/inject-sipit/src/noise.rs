@@ -3,7 +3,11 @@
 use std::time::Instant;
 
 use burn::tensor::DType;
-use inject_collisions::{Decoder, Logits, Tap, TokenBatch, distance, norm};
+use inject_collisions::{
+    distance,
+    models::{Decoder, Logits, Tap, TokenBatch},
+    norm,
+};
 
 use crate::{InvertError, StageCost, read};
 

@@ -22,7 +22,10 @@ use std::{
     time::Instant,
 };
 
-use inject_collisions::{Decoder, PrefixCache, Ranked, Tap};
+use inject_collisions::{
+    Ranked,
+    models::{Decoder, PrefixCache, Tap},
+};
 
 pub use self::{
     descent::Objective,

@@ -3,7 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use burn::tensor::{Tensor, TensorData};
-use inject_collisions::{Decoder, ModelError, Tap, foreign::SourceDtype};
+use inject_collisions::{
+    models::{Decoder, ModelError, Tap},
+    states::foreign::SourceDtype,
+};
 use ndarray::{Array2, ArrayView2};
 
 use crate::InvertError;

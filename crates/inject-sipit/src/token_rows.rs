@@ -5,7 +5,10 @@ mod largest;
 use std::ops::Range;
 
 use burn::tensor::{Tensor, TensorData};
-use inject_collisions::{Arithmetic, CoarseRows, Digits};
+use inject_collisions::{
+    Arithmetic,
+    approximate_products::{Bits, QuantisedRows},
+};
 use rayon::prelude::*;
 
 pub(crate) use self::largest::{Largest, Scored, Wanted};
@@ -209,7 +212,7 @@ impl DeviceRows {
 
 #[cfg(test)]
 mod tests {
-    use inject_collisions::SplitMix;
+    use inject_collisions::states::SplitMix;
 
     use super::*;
 

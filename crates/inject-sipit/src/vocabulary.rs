@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use burn::tensor::{DType, Tensor};
-use inject_collisions::{Arithmetic, Decoder, Digits};
+use inject_collisions::{Arithmetic, approximate_products::Bits, models::Decoder};
 
 use crate::{
     InvertError, read_f32,
@@ -194,7 +194,7 @@ fn known<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T, InvertError>) -
 #[cfg(test)]
 mod tests {
     use burn::tensor::TensorData;
-    use inject_collisions::{Model, Origin, Precision};
+    use inject_collisions::models::{Model, Origin, Precision};
 
     use super::*;
     use crate::read;

@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use inject_collisions::{Logits, TokenBatch, distance};
+use inject_collisions::{
+    distance,
+    models::{Logits, TokenBatch},
+};
 
 use super::{
     Inverter, Run,
@@ -55,7 +58,9 @@ mod tests {
 
     use burn::tensor::Tensor;
     use inject_collisions::{
-        Extraction, Matrix, Model, Origin, Precision, Tap, foreign::SourceDtype, norm, store::Positions,
+        models::{Matrix, Model, Origin, Precision, Tap},
+        norm,
+        states::{Extraction, foreign::SourceDtype, store::Positions},
     };
 
     use super::*;

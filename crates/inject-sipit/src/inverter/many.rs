@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use inject_collisions::{Logits, TokenBatch, batches_by_length};
+use inject_collisions::{
+    models::{Logits, TokenBatch},
+    states::batches_by_length,
+};
 
 use super::{Inverter, Phase, Progress, Run};
 use crate::{Inversion, InvertError, Policy, TargetStates, hypothesis::Hypothesis, read};

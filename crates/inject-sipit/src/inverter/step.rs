@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use inject_collisions::{Decoder, PrefixCache, Tap};
+use inject_collisions::models::{Decoder, PrefixCache, Tap};
 
 use super::{Inverter, Phase, Run, verify::other};
 use crate::{

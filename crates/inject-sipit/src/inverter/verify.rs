@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use inject_collisions::{Alternative, Logits, Ranked, TokenBatch};
+use inject_collisions::{
+    Ranked,
+    models::{Alternative, Logits, TokenBatch},
+};
 
 use super::{Inverter, Phase, Run};
 use crate::{Draft, InvertError, Position, Tested, Verdict, hypothesis::Hypothesis, read};

@@ -1,7 +1,7 @@
 //! Tokens' points in boxes: of few coordinates, few boxes hold all tokens that matter.
 
 use half::f16;
-use inject_collisions::near_together;
+use inject_collisions::spatial_order::near_together;
 use rayon::prelude::*;
 
 use crate::token_rows::{Largest, Scored, Wanted};
@@ -121,7 +121,7 @@ impl Boxes {
 
 #[cfg(test)]
 mod tests {
-    use inject_collisions::SplitMix;
+    use inject_collisions::states::SplitMix;
     use proptest::prelude::*;
 
     use super::*;

@@ -6,7 +6,11 @@ mod select;
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor};
-use inject_collisions::{Arithmetic, Decoder, Extraction, ModelError, Tap, store::Positions};
+use inject_collisions::{
+    Arithmetic,
+    models::{Decoder, ModelError, Tap},
+    states::{Extraction, store::Positions},
+};
 use ndarray::Array2;
 
 use self::codebooks::Codebooks;
@@ -150,7 +154,7 @@ impl LensBuilder {
     }
 
     /// Makes one lens for each distinct tap, sorted by depth, which need not be the order of `taps`. `weight_hash` is
-    /// [`Model::weight_hash`](inject_collisions::Model::weight_hash); it is stored, and [`Lens::load`] compares it.
+    /// [`Model::weight_hash`](inject_collisions::models::Model::weight_hash); it is stored, and [`Lens::load`] compares it.
     ///
     /// # Errors
     ///

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use inject_collisions::Tap;
+use inject_collisions::models::Tap;
 
 /// What is wrong with a lens, its file, or the text it was to be made from.
 #[derive(Debug, thiserror::Error)]

@@ -8,7 +8,7 @@ use std::{
 
 use burn::tensor::{Device, Tensor};
 use half::f16;
-use inject_collisions::Tap;
+use inject_collisions::models::Tap;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use super::{Codebook, First, Kind, Lens, LensAbout, LensError, PriorMap, tensor};

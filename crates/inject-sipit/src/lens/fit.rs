@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, IndexingUpdateOp, Tensor};
-use inject_collisions::Tap;
+use inject_collisions::models::Tap;
 use nalgebra::DMatrix;
 
 use super::{LensError, PriorMap, tensor};

@@ -62,7 +62,7 @@ fn mean(codes: &[f16], rank: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use burn::tensor::Tensor;
-    use inject_collisions::SplitMix;
+    use inject_collisions::states::SplitMix;
 
     use super::*;
     use crate::lens::Kind;

@@ -1,6 +1,6 @@
 //! What a prompt costs that a lens drafts.
 
-use inject_collisions::{DecoderConfig, Tap};
+use inject_collisions::models::{DecoderConfig, Tap};
 
 use super::Lens;
 
@@ -63,7 +63,7 @@ impl Lens {
 mod tests {
     use std::{path::Path, sync::Arc};
 
-    use inject_collisions::{Model, Origin, Precision};
+    use inject_collisions::models::{Model, Origin, Precision};
 
     use super::*;
     use crate::{Choice, FirstPosition, LensBuilder};

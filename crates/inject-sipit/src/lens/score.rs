@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use burn::tensor::{DType, Tensor};
-use inject_collisions::Decoder;
+use inject_collisions::models::Decoder;
 
 use super::{Codebook, First, Lens, LensError, PriorMap, Tokens};
 use crate::{

@@ -1,7 +1,7 @@
 //! What the two published searches by gradients share.
 
 use burn::tensor::{DType, Tensor, TensorData};
-use inject_collisions::{Decoder, ModelError};
+use inject_collisions::models::{Decoder, ModelError};
 
 use crate::{InvertError, read};
 
@@ -98,7 +98,7 @@ pub(super) fn slope(
 pub(super) mod tests {
     use std::{num::NonZeroUsize, path::Path};
 
-    use inject_collisions::{Logits, Model, Origin, Precision, Tap, TokenBatch};
+    use inject_collisions::models::{Logits, Model, Origin, Precision, Tap, TokenBatch};
 
     use super::*;
 

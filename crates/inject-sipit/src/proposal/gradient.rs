@@ -1,6 +1,6 @@
 //! The paper's search: downhill through the space of embeddings, from one nearest token to the next.
 
-use inject_collisions::SplitMix;
+use inject_collisions::states::SplitMix;
 
 use super::{
     Place, Proposer,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use inject_collisions::SplitMix;
+use inject_collisions::states::SplitMix;
 
 use super::{
     Open, Place, Proposer,
@@ -167,7 +167,11 @@ impl Proposer for HardPrompts {
 mod tests {
     use std::{cell::Cell, time::Duration};
 
-    use inject_collisions::{Arithmetic, Decoder, Tap, distance, foreign::SourceDtype};
+    use inject_collisions::{
+        Arithmetic, distance,
+        models::{Decoder, Tap},
+        states::foreign::SourceDtype,
+    };
     use ndarray::Array2;
 
     use super::{

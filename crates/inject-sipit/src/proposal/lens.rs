@@ -6,7 +6,7 @@ mod known;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use inject_collisions::Alternative;
+use inject_collisions::models::Alternative;
 
 pub use self::in_context::LensInContext;
 use self::{belief::Shortlists, known::Known};

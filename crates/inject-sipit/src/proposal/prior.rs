@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::activation;
-use inject_collisions::{Decoder, Logits, PrefixCache, Tap, TokenBatch};
+use inject_collisions::models::{Decoder, Logits, PrefixCache, Tap, TokenBatch};
 
 use super::{Place, Proposer, growing, most_likely};
 use crate::{InvertError, noise::spread, read, widened};

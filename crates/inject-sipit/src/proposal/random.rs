@@ -1,6 +1,6 @@
 //! The paper's brute force: a uniformly random order.
 
-use inject_collisions::SplitMix;
+use inject_collisions::states::SplitMix;
 
 use super::{Place, Proposer};
 use crate::InvertError;

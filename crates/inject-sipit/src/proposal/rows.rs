@@ -1,7 +1,7 @@
 //! The rows of the embedding, and which of them are near a point.
 
 use burn::tensor::{DType, Tensor, TensorData};
-use inject_collisions::{Decoder, ModelError};
+use inject_collisions::models::{Decoder, ModelError};
 
 use super::descent::wide;
 use crate::{InvertError, indices, read};

@@ -138,7 +138,7 @@ fn nearest_first(a: &Ranked, b: &Ranked) -> Ordering {
 
 #[cfg(test)]
 mod tests {
-    use inject_collisions::{Tap, foreign::SourceDtype};
+    use inject_collisions::{models::Tap, states::foreign::SourceDtype};
     use ndarray::Array2;
 
     use super::*;

@@ -1,10 +1,10 @@
-//! What stands between the states and whoever inverts them.
+//! The conditions under which states are inverted.
 
 use std::fmt;
 
 use inject_sipit::{models::NumberFormat, states::Disturbance};
 
-/// What stands between the states and whoever inverts them. Four things that are easily confused are kept apart.
+/// What was done to the states, or to the weights that computed them, before they are inverted.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Condition {
@@ -22,7 +22,7 @@ pub enum Condition {
     },
     /// The states themselves were rounded, cut, or lost coordinates.
     States {
-        /// What happened to them.
+        /// The disturbance.
         disturbance: Disturbance,
     },
     /// Noise of a size that is measured by what it endangers.

@@ -9,7 +9,7 @@ use inject_sipit::{
 use ndarray::Array2;
 
 use super::{Condition, Trial, least_margin};
-use crate::StudyError;
+use crate::{StudyError, tuning::MARGIN_RIVALS};
 
 /// The states of one prompt as somebody else has them, and how far they lie from those computed.
 #[derive(Clone, Debug)]
@@ -19,9 +19,6 @@ pub(super) struct Disturbed {
     /// The largest distance of a state from that of the inverter's model.
     pub(super) largest_error: f64,
 }
-
-/// Candidates among which margins are taken where noise is measured by them.
-const MARGIN_RIVALS: usize = 256;
 
 impl Disturbed {
     pub(super) fn new(
@@ -87,7 +84,7 @@ fn states(decoder: &Decoder, tap: Tap, prompt: &[u32]) -> Result<Array2<f64>, St
     Ok(states.remove(&tap).expect("the tap was asked for").mapv(f64::from))
 }
 
-/// How far each state was moved.
+/// The distance by which each state was moved.
 fn errors(clean: &Array2<f64>, states: &Array2<f64>) -> Vec<f64> {
     let of_row = |(a, b): (ndarray::ArrayView1<'_, f64>, ndarray::ArrayView1<'_, f64>)| {
         distance(&a.to_vec(), &b.to_vec())

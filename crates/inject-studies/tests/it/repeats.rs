@@ -1,10 +1,10 @@
 //! Repetitions of one token.
 
 use inject_sipit::{
-    collisions::Verdict,
-    models::{Precision, Tap},
+    collisions::Resolution,
+    models::{Precision, Tap, silent},
 };
-use inject_studies::{RepeatOptions, RepeatStudy, Run, Why, repeats};
+use inject_studies::{EqualityReason, RepeatOptions, RepeatStudy, Run, repeats};
 
 use super::{in_parts, model};
 
@@ -12,8 +12,8 @@ fn study(name: &str, precision: Precision) -> RepeatStudy {
     let model = model(name, precision);
     let taps = Tap::all(model.decoder.config().n_layers());
     let bos = model.bos_token_id();
-    let options = RepeatOptions { taps, tokens: vec![7, 40], most: 12, bos };
-    repeats(&model.decoder, &options, Run::in_memory(&mut |_| ())).unwrap()
+    let options = RepeatOptions::new(taps, vec![7, 40], 12).with_bos(bos);
+    repeats(&model.decoder, &options, Run::in_memory(&mut silent)).unwrap()
 }
 
 #[test]
@@ -25,8 +25,8 @@ fn rotary_models_without_bos_collide_at_every_tap_and_the_study_says_why() {
         assert!(expected > 0 && collisions == expected, "{name}: {collisions} of {expected}");
         for repeats in found.repeats.iter().filter(|repeats| repeats.bos.is_none()) {
             for at in &repeats.taps {
-                assert_ne!(at.verdict, Verdict::Separated, "{name} {}: {at:?}", at.tap);
-                assert!(at.why.is_some_and(|why| !why.to_string().is_empty()));
+                assert_ne!(at.verdict, Resolution::Separated, "{name} {}: {at:?}", at.tap);
+                assert!(at.reason.is_some_and(|reason| !reason.to_string().is_empty()));
             }
         }
     }
@@ -39,7 +39,7 @@ fn in_f64_the_collisions_are_exact() {
         for at in
             found.repeats.iter().filter(|repeats| repeats.bos.is_none()).flat_map(|repeats| &repeats.taps)
         {
-            assert_eq!((at.verdict, at.equal_pairs), (Verdict::Collision, at.pairs), "{name} {}", at.tap);
+            assert_eq!((at.verdict, at.equal_pairs), (Resolution::Collision, at.pairs), "{name} {}", at.tap);
         }
     }
 }
@@ -53,9 +53,12 @@ fn bos_in_front_tells_repetitions_apart() {
         for at in behind_bos.iter().flat_map(|repeats| &repeats.taps) {
             match at.tap {
                 Tap::Embedding => {
-                    assert_eq!((at.verdict, at.why), (Verdict::Collision, Some(Why::EmbeddingAlone)))
+                    assert_eq!(
+                        (at.verdict, at.reason),
+                        (Resolution::Collision, Some(EqualityReason::EmbeddingAlone))
+                    )
                 }
-                _ => assert_eq!((at.verdict, at.why), (Verdict::Separated, None), "{name} {}", at.tap),
+                _ => assert_eq!((at.verdict, at.reason), (Resolution::Separated, None), "{name} {}", at.tap),
             }
         }
     }
@@ -69,7 +72,7 @@ fn learned_positions_tell_repetitions_apart() {
         assert_eq!(found.expected_and_found(), (0, 0));
         for at in found.repeats.iter().flat_map(|repeats| &repeats.taps) {
             assert_eq!(at.equal_pairs, 0, "{name} {}", at.tap);
-            assert_eq!(at.verdict, Verdict::Separated, "{name} {}", at.tap);
+            assert_eq!(at.verdict, Resolution::Separated, "{name} {}", at.tap);
         }
     }
 }
@@ -78,12 +81,10 @@ fn learned_positions_tell_repetitions_apart() {
 fn parts_add_up_to_the_whole() {
     let model = model("llama", Precision::F32);
     let folder = tempfile::tempdir().unwrap();
-    let options = RepeatOptions {
-        taps: vec![Tap::Block(2)],
-        tokens: vec![7, 40, 41],
-        most: 5,
-        bos: model.bos_token_id(),
-    };
+    let options = RepeatOptions::new(vec![Tap::Block(2)], vec![7, 40, 41], 5).with_bos(model.bos_token_id());
     let study = |run: Run<'_>| repeats(&model.decoder, &options, run).unwrap();
-    assert_eq!(in_parts(folder.path(), study), study(Run::in_memory(&mut |_| ())));
+    assert_eq!(
+        in_parts(folder.path(), |study| &study.completeness, study),
+        study(Run::in_memory(&mut silent))
+    );
 }

@@ -225,8 +225,7 @@ fn probes() -> Probes {
     Probes {
         prompts: windows(9, 7),
         margin_prompts: windows(2, 5),
-        margin_first: 1,
-        margin_every: 2,
+        margin_positions: super::every(1, 2),
         inverted: vec![vec![3, 1, 4, 1, 5]],
         inversion_taps: vec![Tap::Block(2)],
     }

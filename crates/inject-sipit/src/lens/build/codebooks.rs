@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::{DType, Tensor};
-use inject_collisions::{Decoder, Logits, PrefixCache, Tap, TokenBatch};
+use inject_collisions::models::{Decoder, Logits, PrefixCache, Tap, TokenBatch};
 
 use super::{FIRST_RANK, FirstPosition, LensProgress};
 use crate::{

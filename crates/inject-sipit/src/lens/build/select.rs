@@ -1,7 +1,7 @@
 //! The size of a lens: what costs least, on text it was not fitted to.
 
 use burn::tensor::Tensor;
-use inject_collisions::Tap;
+use inject_collisions::models::Tap;
 use ndarray::Array2;
 
 use super::Sample;

@@ -1,7 +1,7 @@
 //! The embedding to which tested candidates point.
 
 use burn::tensor::Tensor;
-use inject_collisions::Decoder;
+use inject_collisions::models::Decoder;
 
 use super::recall::Memory;
 use crate::{

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use burn::tensor::{DType, Tensor, TensorData};
-use inject_collisions::Decoder;
+use inject_collisions::models::Decoder;
 use nalgebra::{Cholesky, DMatrix, Dyn};
 
 use super::guess::embeddings;

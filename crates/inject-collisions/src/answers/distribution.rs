@@ -2,47 +2,50 @@
 
 use std::collections::BTreeMap;
 
-/// Which pairs a distribution is of.
+/// The pairs that a distribution counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Coverage {
     /// Every pair that counts.
     Exact,
-    /// So many pairs, drawn evenly among those that count, with replacement.
+    /// Pairs drawn evenly, with replacement, from those that count.
     Sampled {
-        /// How many.
+        /// The number of pairs drawn.
         pairs: u64,
-        /// What the draw depends on.
+        /// The seed of the draw.
         seed: u64,
     },
 }
 
-/// A number that lies in `lower..upper`, or is both.
+/// A half-open interval that contains a number. If both ends are equal, it contains that point only.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Bracket {
+#[non_exhaustive]
+pub struct Interval {
     /// The lower end.
     pub lower: f64,
     /// The upper end, at most 1.6 % above the lower.
     pub upper: f64,
 }
 
-/// A histogram of distances.
+/// A histogram of the distances of all pairs, or of a sample of them.
 ///
-/// The bins are the same for all data, so that histograms of disjoint sets of pairs add up: `[m 2^e, (m + 1/64) 2^e)` for
-/// whole `e` and `m = 1, 1 + 1/64, ...`, and one bin for 0.
+/// The bins are the same for all data, so histograms of disjoint sets of pairs add up. A bin is `[m 2^e, (m + 1/64) 2^e)` for an
+/// integer `e` and `m = 1, 1 + 1/64, ...`, below 2. Zero has a bin of its own.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct Distribution {
-    /// Which pairs it is of.
+    /// The pairs that were counted.
     pub coverage: Coverage,
-    /// How many pairs it is of.
+    /// The number of pairs counted.
     pub pairs: u64,
-    /// How many of these were computed directly in f64; for the others a bound decided the bin.
+    /// The number of distances computed directly in f64. For the other pairs, bounds decided the bin.
     pub computed: u64,
-    /// Pairs in each bin that has any.
+    /// The number of pairs in each bin that is not empty.
     counts: BTreeMap<u32, u64>,
 }
 
-/// Bits of an f64 below those that tell the bin: 52 of the fraction less 6.
+/// The bits of an f64 below those that identify its bin: the 52 bits of the fraction less 6.
 const BELOW_BIN: u32 = 46;
 
 impl Distribution {
@@ -50,9 +53,9 @@ impl Distribution {
         Distribution { coverage, pairs: 0, computed: 0, counts: BTreeMap::new() }
     }
 
-    /// The bin of a distance. It never falls as the distance grows.
+    /// The bin of a distance. It never decreases as the distance grows.
     pub(crate) fn bin(distance: f64) -> u32 {
-        // The bits of numbers that are not negative are ordered as the numbers are.
+        // The bits of non-negative numbers have the same order as the numbers.
         (distance.to_bits() >> BELOW_BIN) as u32
     }
 
@@ -63,7 +66,7 @@ impl Distribution {
         }
     }
 
-    /// Takes out one pair that was added.
+    /// Removes one pair that was added.
     pub(crate) fn remove(&mut self, bin: u32) {
         if let Some(pairs) = self.counts.get_mut(&bin) {
             *pairs -= 1;
@@ -74,18 +77,18 @@ impl Distribution {
         }
     }
 
-    /// The bins that have any pairs, ascending, with how many.
-    pub fn bins(&self) -> impl Iterator<Item = (Bracket, u64)> {
+    /// The bins that are not empty, in ascending order, and the number of pairs in each.
+    pub fn bins(&self) -> impl Iterator<Item = (Interval, u64)> {
         self.counts.iter().map(|(&bin, &pairs)| (edges(bin), pairs))
     }
 
-    /// Where the distance lies that this share of the pairs does not exceed. `None` without pairs.
+    /// The interval of the distance that this share of the pairs does not exceed. `None` without pairs.
     ///
     /// # Panics
     ///
-    /// Unless the share lies in 0..=1.
-    pub fn quantile(&self, share: f64) -> Option<Bracket> {
-        assert!((0.0..=1.0).contains(&share), "a share of {share}");
+    /// If the share is not in `0..=1`.
+    pub fn quantile(&self, share: f64) -> Option<Interval> {
+        assert!((0.0..=1.0).contains(&share), "a share of {share}, expected one from 0 to 1");
         let rank = ((share * self.pairs as f64).ceil() as u64).clamp(1, self.pairs.max(1));
         let mut seen = 0;
         let bin = self.counts.iter().find(|(_, pairs)| {
@@ -95,7 +98,7 @@ impl Distribution {
         bin.map(|(&bin, _)| edges(bin))
     }
 
-    /// Adds the distribution of other pairs. Samples should have been drawn in proportion to the pairs they are of.
+    /// Adds the distribution of a disjoint set of pairs. Samples must have been drawn in proportion to the sizes of the sets.
     ///
     /// # Panics
     ///
@@ -115,11 +118,11 @@ impl Distribution {
     }
 }
 
-fn edges(bin: u32) -> Bracket {
+fn edges(bin: u32) -> Interval {
     let edge = |bin: u32| f64::from_bits(u64::from(bin) << BELOW_BIN);
     match bin {
-        0 => Bracket { lower: 0.0, upper: 0.0 },
-        _ => Bracket { lower: edge(bin), upper: edge(bin + 1) },
+        0 => Interval { lower: 0.0, upper: 0.0 },
+        _ => Interval { lower: edge(bin), upper: edge(bin + 1) },
     }
 }
 
@@ -132,7 +135,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_distance_lies_in_its_bin(distance in 1e-9_f64..1e6) {
-            let Bracket { lower, upper } = edges(Distribution::bin(distance));
+            let Interval { lower, upper } = edges(Distribution::bin(distance));
             prop_assert!(lower <= distance && distance < upper && upper <= 1.016 * lower);
         }
 
@@ -144,7 +147,7 @@ mod tests {
             distances.iter().for_each(|&distance| distribution.add(Distribution::bin(distance), 1));
             distances.sort_by(f64::total_cmp);
             let rank = ((share * distances.len() as f64).ceil() as usize).max(1);
-            let Bracket { lower, upper } = distribution.quantile(share).unwrap();
+            let Interval { lower, upper } = distribution.quantile(share).unwrap();
             prop_assert!(lower <= distances[rank - 1] && distances[rank - 1] <= upper);
         }
     }

@@ -1,36 +1,45 @@
-//! Every row's nearest neighbour.
+//! The nearest neighbour of every row.
 
-/// A row's nearest neighbour.
+/// The nearest neighbour of a row.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct Neighbour {
-    /// The neighbour's row, counted from 0.
+    /// The row of the neighbour, counted from 0.
     pub row: usize,
     /// The distance, computed directly in f64 from the stored rows.
     pub distance: f64,
 }
 
-/// The nearest neighbour of every row, and among how many pairs they are.
+impl Neighbour {
+    /// A row and its distance.
+    pub const fn new(row: usize, distance: f64) -> Self {
+        Neighbour { row, distance }
+    }
+}
+
+/// The nearest neighbour of every row.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Neighbours {
-    /// One for each row; none for a row that is in no pair that counts. Among equally near rows it is the first.
+#[non_exhaustive]
+pub struct NearestNeighbours {
+    /// The neighbour of each row, the first of equally near ones. `None` for a row that is in no pair that counts.
     pub nearest: Vec<Option<Neighbour>>,
-    /// How many pairs count, and so were decided on.
+    /// The number of pairs that count. Every one of them was decided on.
     pub decided: u64,
-    /// How many of these were computed directly in f64; a bound excluded the others.
+    /// The number of distances computed directly in f64. Bounds excluded the other pairs.
     pub computed: u64,
 }
 
-impl Neighbours {
+impl NearestNeighbours {
     pub(crate) fn of(rows: usize) -> Self {
-        Neighbours { nearest: vec![None; rows], decided: 0, computed: 0 }
+        NearestNeighbours { nearest: vec![None; rows], decided: 0, computed: 0 }
     }
 
-    /// Takes the nearest neighbours among other pairs of the same rows into account.
+    /// Adds the nearest neighbours in a disjoint set of pairs of the same rows.
     ///
     /// # Panics
     ///
-    /// If the other is about another number of rows.
-    pub fn merge(&mut self, other: &Neighbours) {
+    /// If the other has another number of rows.
+    pub fn merge(&mut self, other: &NearestNeighbours) {
         assert_eq!(self.nearest.len(), other.nearest.len(), "neighbours of different rows");
         for (row, neighbour) in other.nearest.iter().enumerate() {
             if let Some(neighbour) = neighbour {

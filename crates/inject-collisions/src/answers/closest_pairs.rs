@@ -2,6 +2,7 @@
 
 /// Two rows and their distance.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct Pair {
     /// The first row, counted from 0.
     pub a: usize,
@@ -12,46 +13,53 @@ pub struct Pair {
 }
 
 impl Pair {
+    /// Two rows, the first before the second, and their distance.
+    pub const fn new(a: usize, b: usize, distance: f64) -> Self {
+        Pair { a, b, distance }
+    }
+
     fn key(&self) -> (f64, usize, usize) {
         (self.distance, self.a, self.b)
     }
 }
 
-/// The `k` closest pairs, and among how many they are.
+/// The `k` closest pairs of a set of pairs.
 ///
-/// The order is by distance and, among equal ones, by row: it does not depend on the order of the search, and the results of
-/// disjoint sets of pairs merge into that of all.
+/// They are ordered by distance and, at equal distances, by row. So they do not depend on the order of the search, and the
+/// results of disjoint sets of pairs merge into the result of all.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct ClosestPairs {
-    /// The closest first.
+    /// The pairs, the closest first.
     pub pairs: Vec<Pair>,
-    /// How many were asked for. There are fewer only if fewer pairs count.
+    /// The number of pairs asked for. There are fewer only if fewer pairs count.
     pub k: usize,
-    /// How many pairs count, and so were decided on.
+    /// The number of pairs that count. Every one of them was decided on.
     pub decided: u64,
-    /// How many of these were computed directly in f64; a bound excluded the others.
+    /// The number of distances computed directly in f64. Bounds excluded the other pairs.
     pub computed: u64,
 }
 
 impl ClosestPairs {
-    /// No pairs so far.
+    /// An empty list that keeps the `k` closest of the pairs to come.
     pub fn keeping(k: usize) -> Self {
         ClosestPairs { pairs: Vec::new(), k, decided: 0, computed: 0 }
     }
 
-    /// The closest pair: the global minimum.
+    /// The closest pair, whose distance is the global minimum.
     pub fn minimum(&self) -> Option<Pair> {
         self.pairs.first().copied()
     }
 
-    /// Takes the closest pairs among other pairs into account. Fewer than `k` may have been kept there only if that were all.
+    /// Adds the closest pairs of a disjoint set of pairs. If the other list keeps fewer than `k` pairs, it must hold all pairs of
+    /// its set.
     pub fn merge(&mut self, other: &ClosestPairs) {
         other.pairs.iter().for_each(|&pair| self.push(pair));
         self.decided += other.decided;
         self.computed += other.computed;
     }
 
-    /// Keeps the pair if it is among the closest, once.
+    /// Keeps the pair if it is among the closest. A pair that is already kept is not kept twice.
     pub(crate) fn push(&mut self, pair: Pair) {
         let place = self.pairs.partition_point(|held| held.key() < pair.key());
         if place < self.k && self.pairs.get(place) != Some(&pair) {
@@ -60,7 +68,7 @@ impl ClosestPairs {
         }
     }
 
-    /// A pair farther than this cannot be among the closest.
+    /// The distance beyond which a pair cannot be among the closest.
     pub(crate) fn radius(&self) -> f64 {
         match self.k.checked_sub(1).map(|last| self.pairs.get(last)) {
             Some(Some(last)) => last.distance,

@@ -1,12 +1,13 @@
-//! An order of the rows in which near rows share a block.
+//! Orders of rows in which blocks hold rows that are near to each other.
 
 use std::ops::Range;
 
-/// Coordinates that are looked at.
-const AXES: usize = 16;
+use crate::tuning::SPATIAL_AXES;
 
-/// An order of rows in which blocks of `block` rows, of which the last may be smaller, hold near rows: what one of them is far from, the others
-/// are too. Split again and again in the middle of the axis that stretches most; the first 16 coordinates are looked at.
+/// An order of rows in which each block of `block` consecutive rows holds rows that are near to each other. The last block may be
+/// smaller.
+///
+/// The rows are split recursively in the middle of the axis with the widest range. Only the first 16 coordinates are considered.
 ///
 /// # Shapes
 ///
@@ -19,7 +20,7 @@ const AXES: usize = 16;
 /// # Example
 ///
 /// ```
-/// use inject_collisions::near_together;
+/// use inject_collisions::spatial_order::near_together;
 ///
 /// assert_eq!(near_together(&[0.0, 9.0, 1.0, 8.0], 1, 4).len(), 4);
 /// let mut first = near_together(&[0.0, 9.0, 1.0, 8.0], 1, 2)[..2].to_vec();
@@ -30,10 +31,8 @@ pub fn near_together(coordinates: &[f32], width: usize, block: usize) -> Vec<u32
     order(coordinates, width, block, None)
 }
 
-/// Rows in blocks, near rows together: split again and again in the middle of the axis that stretches most.
-///
-/// Every block but the last holds `block` rows. With labels, rows of one label come one after the other.
-pub(super) fn order(coordinates: &[f32], width: usize, block: usize, labels: Option<&[u32]>) -> Vec<u32> {
+/// As [`near_together`]. With labels, rows with the same label are consecutive, and each label is ordered on its own.
+pub(crate) fn order(coordinates: &[f32], width: usize, block: usize, labels: Option<&[u32]>) -> Vec<u32> {
     let mut order: Vec<u32> = (0..(coordinates.len() / width) as u32).collect();
     let split = Split { coordinates, width, block };
     match labels {
@@ -59,13 +58,13 @@ impl Split<'_> {
         if rows.len() <= self.block {
             return;
         }
-        let stretch = |axis: &usize| {
+        let range = |axis: &usize| {
             let values = rows.iter().map(|&row| self.at(row, *axis));
             let (low, high) = values.fold((f32::MAX, f32::MIN), |(low, high), x| (low.min(x), high.max(x)));
             high - low
         };
-        let axes = 0..self.width.min(AXES);
-        let Some(axis) = axes.max_by(|a, b| stretch(a).total_cmp(&stretch(b))) else { return };
+        let axes = 0..self.width.min(SPATIAL_AXES);
+        let Some(axis) = axes.max_by(|a, b| range(a).total_cmp(&range(b))) else { return };
         let middle = rows.len().div_ceil(self.block) / 2 * self.block;
         rows.select_nth_unstable_by(middle, |&a, &b| self.at(a, axis).total_cmp(&self.at(b, axis)));
         let (left, right) = rows.split_at_mut(middle);
@@ -77,17 +76,17 @@ impl Split<'_> {
     }
 }
 
-/// The smallest box along the first axes that holds some rows.
+/// The smallest box along the first axes that contains some rows.
 #[derive(Clone, Debug)]
-pub(super) struct Enclosure {
-    /// Lower and upper end along each axis.
+pub(crate) struct Enclosure {
+    /// The lower and upper end along each axis.
     ends: Vec<(f32, f32)>,
 }
 
 impl Enclosure {
     /// The box of the rows in this range.
-    pub(super) fn of(coordinates: &[f32], width: usize, rows: Range<usize>) -> Self {
-        let mut ends = vec![(f32::MAX, f32::MIN); width.min(AXES)];
+    pub(crate) fn of(coordinates: &[f32], width: usize, rows: Range<usize>) -> Self {
+        let mut ends = vec![(f32::MAX, f32::MIN); width.min(SPATIAL_AXES)];
         for row in rows {
             let row = &coordinates[row * width..(row + 1) * width];
             ends.iter_mut()
@@ -97,8 +96,8 @@ impl Enclosure {
         Enclosure { ends }
     }
 
-    /// No two rows of the two boxes are closer than this.
-    pub(super) fn gap(&self, other: &Enclosure) -> f64 {
+    /// A lower bound of the distance of any two rows of the two boxes.
+    pub(crate) fn gap(&self, other: &Enclosure) -> f64 {
         let along = |(a, b): (&(f32, f32), &(f32, f32))| {
             let gap = (f64::from(a.0) - f64::from(b.1)).max(f64::from(b.0) - f64::from(a.1));
             gap.max(0.0).powi(2)
@@ -115,7 +114,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_order_holds_every_row_once(
+        fn the_order_contains_every_row_once(
             values in prop::collection::vec(-3_i8..3, 1..90), width in 1_usize..4, block in 1_usize..9, labelled in any::<bool>()
         ) {
             let rows = values.len() / width;

@@ -1,24 +1,24 @@
-//! Rows rounded to whole multiples of a unit.
+//! Rows rounded to integer multiples of a unit.
 
-/// The largest length of a row, in units: its coordinates have 16 bits then, and a product of two rows has 31, whatever rounding
-/// adds.
+/// The largest length of a row, in units. Its coordinates then fit into 16 bits, and a product of two rows into 31, even after
+/// rounding.
 const LARGEST: f64 = 32_766.0;
-/// With shorter units than this, products would underflow in f32.
-const SHORTEST: f64 = 1.0 / (1_u64 << 48) as f64;
+/// The smallest unit. With a smaller one, products would underflow in f32.
+const SMALLEST_UNIT: f64 = 1.0 / (1_u64 << 48) as f64;
 
-/// How a row was rounded.
+/// The unit of a rounded row, and the error of the rounding.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Rounded {
-    /// What the whole numbers are multiples of: a power of two, so that f32 numbers hold the rounded coordinates exactly.
+    /// The unit: a power of two, so that f32 holds the rounded coordinates exactly.
     pub(crate) unit: f64,
-    /// How far the row was moved.
+    /// An upper bound of the distance between the row and the rounded row.
     pub(crate) moved: f64,
 }
 
-/// Hands out the coordinates of a row in units, of which it is nearly as long as a row may be.
+/// Passes each coordinate of a row to `take`, in the smallest unit in which the row is not too long.
 pub(crate) fn round(row: impl Iterator<Item = f64> + Clone, mut take: impl FnMut(i16)) -> Rounded {
     let length = row.clone().map(|value| value * value).sum::<f64>().sqrt();
-    let unit = (length / LARGEST).log2().ceil().exp2().max(SHORTEST);
+    let unit = (length / LARGEST).log2().ceil().exp2().max(SMALLEST_UNIT);
     let mut moved = 0.0;
     for value in row {
         let exact = value / unit;
@@ -26,7 +26,7 @@ pub(crate) fn round(row: impl Iterator<Item = f64> + Clone, mut take: impl FnMut
         moved += (rounded - exact).powi(2);
         take(rounded as i16);
     }
-    // The sum is off by a share that the factor has room for.
+    // The factor covers the rounding of the sum.
     Rounded { unit, moved: moved.sqrt() * unit * (1.0 + 1e-9) }
 }
 
