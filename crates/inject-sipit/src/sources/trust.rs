@@ -1,7 +1,7 @@
-//! How much each of several advisers is to be trusted, by what they said of the tokens found.
+//! Trust in several predictors, learned from the tokens found.
 
-/// Adds one token found to the trust in advisers: shared out by how likely each of them held it, times how much it was trusted. What
-/// none of them expected speaks for nobody.
+/// Adds one found token to the trust in several predictors, divided in proportion to each one's probability of the token times its
+/// trust so far. A token that none of them expected changes nothing.
 pub(super) fn credit(trust: &mut [f64], likelihoods: impl IntoIterator<Item = f64>) {
     let shares: Vec<f64> =
         trust.iter().zip(likelihoods).map(|(trust, likelihood)| trust * likelihood).collect();
@@ -16,7 +16,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_found_counts_once_shared_by_what_was_said_of_it() {
+    fn a_found_token_counts_once_divided_by_what_was_predicted() {
         let mut trust = [1.0, 3.0, 1.0];
         credit(&mut trust, [0.3, 0.1, 0.0]);
         assert_eq!(trust, [1.5, 3.5, 1.0]);

@@ -5,23 +5,22 @@ use std::time::Instant;
 use inject_collisions::SplitMix;
 
 use super::{
-    Open, Place, Proposer,
+    Draft, OpenPosition, Prompt, Provisional, Session, Source, Turn,
     descent::{Objective, decayed, descend, slope, upload, wide},
-    rows::Rows,
+    embedding_rows::EmbeddingRows,
 };
-use crate::{Draft, InvertError, read};
+use crate::{error::InvertError, tensors::read};
 
-/// PEZ, with hidden states as what the prompt must give: the embeddings of all positions move together
-/// against the gradient at the tokens nearest to them. It drafts a whole prompt; nothing is proposed for
-/// single positions.
+/// PEZ with hidden states as the target: the embeddings of all positions move together against the gradient at the tokens
+/// nearest to them. It drafts a whole prompt, and proposes nothing for single positions.
 ///
-/// The published number of steps, a quarter of the vocabulary for every token of the prompt, takes hours:
-/// bound it, or the [time](crate::Budget::time) of a prompt. The time is looked at after every step.
+/// The published number of steps, a quarter of the vocabulary for every token of the prompt, takes hours. Bound it, or the
+/// [time](crate::settings::Budget) of a prompt, which is checked after every step.
 ///
 /// # Example
 ///
 /// ```
-/// use inject_sipit::{HardPrompts, Policy};
+/// use inject_sipit::{Policy, sources::HardPrompts};
 ///
 /// let policy = Policy::new().then(HardPrompts::seeded(8).at_most(500));
 /// assert_eq!(policy.to_string(), "hard prompts, scan");
@@ -42,10 +41,10 @@ use crate::{Draft, InvertError, read};
 /// | gradient | at the unprojected points | at the projected ones | PEZ |
 /// | projection | of the points themselves, at the end of every window (of `(1 + vocab_size / 25000) / 200` of all steps), unless onto a prompt they were put on before | at every step, for the gradient only: the points stay where they are | PEZ |
 /// | decay | over every window, whose first step is 0.9 of the last window's, or 0.8 where nothing was projected | once, over all steps | without windows there is nothing to begin anew |
-/// | loss | the mean of the squared differences | half the squared distance, or [as there](HardPrompts::minimising) | the paper's loss, as for [`Gradient::printed`](crate::Gradient::printed) |
+/// | loss | the mean of the squared differences | half the squared distance, or [as there](HardPrompts::minimising) | the paper's loss, as for [`Gradient::printed`](super::Gradient::printed) |
 /// | match | of the states at the unprojected points | of the states of tokens | what is drafted is tokens |
 /// | result | the last projection | the projection of least loss | the loss does not fall at every step |
-/// | points that are no numbers any more | no result | the best until then | a draft need not be right |
+/// | points that became NaN or infinite | no result | the best until then | a draft need not be right |
 #[derive(Clone, Debug)]
 pub struct HardPrompts {
     seed: u64,
@@ -54,48 +53,48 @@ pub struct HardPrompts {
     most_steps: Option<usize>,
 }
 
-/// The points that move, and the best prompt they came by.
+/// The moving points, and the best prompt they passed.
 struct Search {
     points: Vec<f64>,
     best: Vec<u32>,
     lowest: f64,
-    /// Taken so far.
+    /// Steps taken so far.
     steps: usize,
 }
 
 impl HardPrompts {
-    /// The published search, with as many steps as published.
+    /// The search with the published number of steps.
     pub fn seeded(seed: u64) -> Self {
         HardPrompts { seed, objective: Objective::default(), step_size: 1.0, most_steps: None }
     }
 
-    /// The same, with no more than so many steps.
+    /// Bounds the number of steps.
     pub fn at_most(self, steps: usize) -> Self {
         HardPrompts { most_steps: Some(steps), ..self }
     }
 
-    /// The same, with another loss.
+    /// Minimises another loss.
     pub fn minimising(self, objective: Objective) -> Self {
         HardPrompts { objective, ..self }
     }
 
-    /// The same, with another size of the first step.
+    /// Sets another size of the first step.
     pub fn with_step_size(self, step_size: f64) -> Self {
         HardPrompts { step_size, ..self }
     }
 
-    /// How many steps are taken at most: those published, if no bound is lower.
+    /// The largest number of steps: the published one, unless the bound is lower. A draft takes one step at least.
     fn steps(&self, positions: usize, vocab_size: usize) -> usize {
         let published = positions * vocab_size / 4;
         self.most_steps.map_or(published, |most| most.min(published)).max(1)
     }
 
-    fn search(&self, open: &Open<'_>) -> Result<Search, InvertError> {
-        let (decoder, target) = (open.decoder, open.target);
+    fn search(&self, at: &OpenPosition<'_>) -> Result<Search, InvertError> {
+        let (decoder, target) = (at.decoder(), at.target());
         let shape = [target.positions(), target.d_model()];
         let vocab_size = decoder.config().vocab_size;
         let steps = self.steps(shape[0], vocab_size);
-        let rows = Rows::of(decoder);
+        let rows = EmbeddingRows::of(decoder);
         let wanted: Vec<f64> = target.states().iter().copied().collect();
         let wanted_tensor = upload(&wanted, shape, decoder, wide(decoder));
         let mut search = self.begin(&rows, vocab_size, shape[0])?;
@@ -118,7 +117,7 @@ impl HardPrompts {
             descend(&mut search.points, &gradient, self.step_size * decayed(step, steps));
             search.steps += 1;
             let lost = !search.points.iter().all(|coordinate| coordinate.is_finite());
-            let late = open.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            let late = at.deadline.is_some_and(|deadline| Instant::now() >= deadline);
             if lost || late {
                 break;
             }
@@ -126,15 +125,15 @@ impl HardPrompts {
         Ok(search)
     }
 
-    /// Random tokens.
-    fn begin(&self, rows: &Rows, vocab_size: usize, positions: usize) -> Result<Search, InvertError> {
+    /// A search that begins at random tokens.
+    fn begin(&self, rows: &EmbeddingRows, vocab_size: usize, positions: usize) -> Result<Search, InvertError> {
         let mut numbers = SplitMix::seeded(self.seed);
         let best: Vec<u32> = (0..positions).map(|_| numbers.below(vocab_size as u64) as u32).collect();
         Ok(Search { points: read(rows.rows(&best))?, best, lowest: f64::INFINITY, steps: 0 })
     }
 }
 
-/// Whether the states are those wanted.
+/// Whether the states are the wanted ones.
 ///
 /// # Source
 ///
@@ -145,20 +144,33 @@ fn matches(states: &[f64], wanted: &[f64]) -> bool {
     states.iter().zip(wanted).all(near)
 }
 
-impl Proposer for HardPrompts {
+impl Source for HardPrompts {
+    type Memory = ();
+
     fn name(&self) -> &'static str {
         "hard prompts"
     }
 
-    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
-        // It knows no prefix: once anything is settled or tried, it has nothing to add.
-        if !open.prefix.is_empty() || !open.provisional.is_empty() || !open.tested.is_empty() {
+    fn begin<'a>(&'a self, _: &Prompt<'_>) -> Result<Box<dyn Session<()> + 'a>, InvertError> {
+        Ok(Box::new(self))
+    }
+}
+
+impl Session<()> for &HardPrompts {
+    fn draft(
+        &mut self,
+        at: &OpenPosition<'_>,
+        seen: &Provisional,
+        _: &mut (),
+    ) -> Result<Option<Draft>, InvertError> {
+        // The search knows no prefix. Once anything is settled or tried, it has nothing to add.
+        if !at.prefix.is_empty() || !seen.is_empty() || !at.tested.is_empty() {
             return Ok(None);
         }
-        Ok(Some(self.search(open)?.best.into()))
+        Ok(Some(self.search(at)?.best.into()))
     }
 
-    fn propose(&mut self, _place: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+    fn propose(&mut self, _: &OpenPosition<'_>, _: &Turn<'_>, _: &mut ()) -> Result<Vec<u32>, InvertError> {
         Ok(Vec::new())
     }
 }
@@ -171,10 +183,10 @@ mod tests {
     use ndarray::Array2;
 
     use super::{
-        super::{Provisional, descent::tests::for_each_model},
+        super::{Tested, descent::tests::for_each_model},
         *,
     };
-    use crate::{TargetStates, Tested, Vocabulary};
+    use crate::{target::TargetStates, vocabulary::Vocabulary};
 
     const POSITIONS: usize = 3;
     const VOCAB: usize = 97;
@@ -192,19 +204,13 @@ mod tests {
         target: &TargetStates,
         deadline: Option<Instant>,
     ) -> Search {
-        let open = Open {
-            decoder,
-            vocabulary: &Vocabulary::new(decoder, Arithmetic::F32OnDevice),
-            target,
-            prefix: &[],
-            provisional: &Provisional::default(),
-            tested: &Tested::new(),
-            deadline,
-        };
-        source.search(&open).unwrap()
+        let vocabulary = Vocabulary::new(decoder, Arithmetic::F32OnDevice);
+        let prompt = Prompt::new(&vocabulary, target, 0);
+        let at = OpenPosition { prompt: &prompt, prefix: &[], tested: &Tested::new(), deadline };
+        source.search(&at).unwrap()
     }
 
-    /// The same in plain loops: a projection, a step from the point with the gradient there, one decay.
+    /// The search in plain loops: a projection, a step from the point with the gradient there, one decay.
     struct Replay<'a> {
         source: &'a HardPrompts,
         decoder: &'a Decoder,
@@ -212,13 +218,13 @@ mod tests {
     }
 
     impl Replay<'_> {
-        /// The points and the best prompt after so many steps, and what is told of every gradient's norm.
+        /// The points and the best prompt after some steps. Reports the norm of every gradient.
         fn run(&self, steps: usize, mut norm_is: impl FnMut(f64)) -> (Vec<f64>, Vec<u32>) {
             let Replay { source, decoder, target } = *self;
             let d_model = target.d_model();
             let table = read(decoder.token_embedding()).unwrap();
             let table: Vec<&[f64]> = table.chunks(d_model).collect();
-            let mut points = source.begin(&Rows::of(decoder), VOCAB, POSITIONS).unwrap().points;
+            let mut points = source.begin(&EmbeddingRows::of(decoder), VOCAB, POSITIONS).unwrap().points;
             let (mut best, mut lowest) = (Vec::new(), f64::INFINITY);
             for step in 0..steps {
                 let nearest = |point: &[f64]| {

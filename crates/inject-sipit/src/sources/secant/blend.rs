@@ -1,22 +1,25 @@
-//! What the model's expectation of a token and the direction of its embedding say of it together.
+//! The probability of a token by the model's expectation and the direction of its embedding together.
 //!
-//! Each is best somewhere: the expectation where a state lies far from where its token's embedding would put it, as it does for
-//! some ordinary tokens of the deepest blocks; the direction where the text is not what the model expects. How good a direction
-//! is depends on the depth, and on what it was guessed from. So a token's probability is the mean over several ways of weighing
-//! them, and each way counts as much as what it said of the tokens found so far.
+//! Each is best somewhere: the expectation if a state lies far from where its token's embedding would put it, as happens to
+//! some ordinary tokens of the deepest blocks; the direction if the model does not expect the text. The quality of a direction
+//! depends on the depth, and on the source of the guess. So a token's probability is the mean over several ways of weighing
+//! them, and each way counts in proportion to its predictions of the tokens found so far.
 
 use rayon::prelude::*;
 
-use crate::proposal::trust::credit;
+use crate::{
+    sources::trust::credit,
+    tuning::{BLEND_ALONE, BLEND_TRUST, BLEND_WEIGHTS},
+};
 
-/// Where the guess of an embedding comes from.
+/// The source of a guessed embedding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Guess {
-    /// The positions before.
+    /// The map fitted to earlier positions.
     Remembered,
-    /// The candidates tested around the state looked for.
+    /// The candidates tested near the state looked for.
     Nearby,
-    /// Those tested all over the vocabulary.
+    /// The candidates sampled from the whole vocabulary.
     Everywhere,
 }
 
@@ -25,57 +28,69 @@ impl Guess {
     pub(super) const ALL: [Guess; Self::KINDS] = [Guess::Remembered, Guess::Nearby, Guess::Everywhere];
 }
 
-/// What speaks for the tokens of one position.
+/// The evidence for the tokens of one position.
 #[derive(Clone, Debug)]
 pub(super) struct Evidence {
-    /// The logarithm of each token's probability as the model expects it, but for a constant.
+    /// The logarithm of each token's probability by the model, up to a constant.
     expectation: Vec<f64>,
-    /// How nearly each token's embedding lies in the direction of each kind of guess, in standard deviations from the mean of all
-    /// tokens.
+    /// The nearness of each token's embedding to the direction of each kind of guess, in standard deviations from the mean of
+    /// all tokens.
     directions: [Option<Vec<f64>>; Guess::KINDS],
 }
 
-/// How much each way of weighing is trusted, once there are guesses up to some kind.
+/// The trust in each way of weighing, once there are guesses up to some kind.
 #[derive(Clone, Debug)]
 pub(super) struct Blend {
     latest: Guess,
     trust: Vec<f64>,
 }
 
-/// The expectation alone, or a direction and what it counts for, with or without the expectation.
+/// A way of weighing: the expectation alone, or a direction with its weight, with or without the expectation.
 #[derive(Clone, Copy, Debug)]
 struct Way {
     expected: f64,
     directed: Option<(Guess, f64)>,
 }
 
-/// How much a direction counts for. A right token whose direction lies `m` deviations from the mean, distributed normally like those
-/// of the wrong ones, has `exp(m x)` times the odds at `x`.
-const WEIGHTS: [f64; 3] = [1.0, 2.0, 4.0];
+/// One blend for each kind of guess.
+#[derive(Clone, Debug)]
+pub(super) struct Blends([Blend; Guess::KINDS]);
 
-/// The same without the expectation.
-const ALONE: f64 = 3.0;
+impl Default for Blends {
+    fn default() -> Self {
+        Blends(Guess::ALL.map(Blend::of))
+    }
+}
 
-/// How many tokens found each way counts for at the beginning.
-const AT_FIRST: f64 = 0.3;
+impl Blends {
+    /// The blend of guesses up to this kind.
+    pub(super) fn of(&self, latest: Guess) -> &Blend {
+        &self.0[latest as usize]
+    }
+
+    /// The same, to learn from a token found.
+    pub(super) fn of_mut(&mut self, latest: Guess) -> &mut Blend {
+        &mut self.0[latest as usize]
+    }
+}
 
 fn ways(latest: Guess) -> impl Iterator<Item = Way> {
     let alone = Way { expected: 1.0, directed: None };
     let by_guess = Guess::ALL.into_iter().filter(move |guess| *guess <= latest).flat_map(|guess| {
-        let both = WEIGHTS.map(|weight| Way { expected: 1.0, directed: Some((guess, weight)) });
-        both.into_iter().chain([Way { expected: 0.0, directed: Some((guess, ALONE)) }])
+        let both = BLEND_WEIGHTS.map(|weight| Way { expected: 1.0, directed: Some((guess, weight)) });
+        both.into_iter().chain([Way { expected: 0.0, directed: Some((guess, BLEND_ALONE)) }])
     });
     std::iter::once(alone).chain(by_guess)
 }
 
 impl Evidence {
-    /// What the model expects, and no guess yet.
+    /// The expectation of the model, without a guess.
     pub(super) fn new(expectation: Vec<f64>) -> Self {
         Evidence { expectation, directions: Default::default() }
     }
 
-    /// Takes up a guess, by the nearness of all tokens in whatever unit.
-    pub(super) fn take_up(&mut self, guess: Guess, nearness: Vec<f64>) {
+    /// Adds a guess, by the nearness of all tokens in any unit.
+    pub(super) fn add_guess(&mut self, guess: Guess, nearness: Vec<f64>) {
         let n = nearness.len().max(1) as f64;
         let mean = nearness.iter().sum::<f64>() / n;
         let deviation = (nearness.iter().map(|near| (near - mean).powi(2)).sum::<f64>() / n).sqrt();
@@ -84,7 +99,7 @@ impl Evidence {
             Some(nearness.into_iter().map(|near| (near - mean) * unit).collect());
     }
 
-    /// What the direction of a guess adds to a score in one way of weighing; none where the guess was not made.
+    /// The direction in one way of weighing and its weight. None if the guess was not made.
     fn directed(&self, way: Way) -> Option<(&[f64], f64)> {
         match way.directed {
             None => Some((&[], 0.0)),
@@ -92,7 +107,7 @@ impl Evidence {
         }
     }
 
-    /// All tokens' probabilities in one way of weighing, and what made them of the scores; none where its guess was not made.
+    /// All tokens' probabilities in one way of weighing, and their scale. None if its guess was not made.
     fn probabilities(&self, way: Way) -> Option<(Vec<f64>, Scale)> {
         let (direction, weight) = self.directed(way)?;
         let mut scores: Vec<f64> = self.expectation.iter().map(|score| score * way.expected).collect();
@@ -104,7 +119,7 @@ impl Evidence {
         Some((scores, Scale { largest, sum }))
     }
 
-    /// One token's probability, of the scale that all have.
+    /// One token's probability, with the scale of all.
     fn probability(&self, way: Way, scale: Scale, id: usize) -> f64 {
         let (direction, weight) = self.directed(way).unwrap_or_default();
         let directed = direction.get(id).map_or(0.0, |direction| weight * direction);
@@ -112,23 +127,23 @@ impl Evidence {
     }
 }
 
-/// What makes probabilities of scores: the largest, and the sum of all exponentials beside it.
+/// The scale that turns scores into probabilities: the largest score, and the sum of all exponentials relative to it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scale {
     largest: f64,
     sum: f64,
 }
 
-/// The scale of each way of weighing, where it said anything.
+/// The scale of each way of weighing, if its guess was made.
 pub(super) type Scales = Vec<Option<Scale>>;
 
 impl Blend {
-    /// Of guesses up to this kind.
+    /// The blend of guesses up to this kind, with equal trust.
     pub(super) fn of(latest: Guess) -> Self {
-        Blend { latest, trust: ways(latest).map(|_| AT_FIRST).collect() }
+        Blend { latest, trust: ways(latest).map(|_| BLEND_TRUST).collect() }
     }
 
-    /// How likely each token is, and what [`Blend::learn`] needs to know of that.
+    /// The likelihood of each token, and the scales that [`Blend::learn`] needs.
     pub(super) fn likelihoods(&self, evidence: &Evidence) -> (Vec<f64>, Scales) {
         let ways: Vec<Way> = ways(self.latest).collect();
         let said: Vec<Option<(Vec<f64>, Scale)>> =
@@ -141,7 +156,7 @@ impl Blend {
         (likelihoods, said.iter().map(|said| said.as_ref().map(|(_, scale)| *scale)).collect())
     }
 
-    /// Trusts more what made the token expected that was found, of the evidence as it was weighed last.
+    /// Adds trust to the ways that predicted the token found.
     pub(super) fn learn(&mut self, evidence: &Evidence, scales: &Scales, found: u32) {
         if evidence.directions[self.latest as usize].is_none() {
             return;
@@ -159,10 +174,10 @@ mod tests {
 
     use super::*;
 
-    /// Eight tokens, of which the model expects the first and the direction points to the last.
+    /// Eight tokens: the model expects the first, and the direction points to the last.
     fn two_minds() -> Evidence {
         let mut evidence = Evidence::new(vec![4.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0]);
-        evidence.take_up(Guess::Remembered, vec![0.1, 0.2, 0.1, 0.2, 0.1, 0.2, 0.1, 0.9]);
+        evidence.add_guess(Guess::Remembered, vec![0.1, 0.2, 0.1, 0.2, 0.1, 0.2, 0.1, 0.9]);
         evidence
     }
 
@@ -171,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_foretold_the_tokens_found_is_trusted() {
+    fn ways_that_predicted_the_found_tokens_are_trusted() {
         let evidence = two_minds();
         for found in [0, 7] {
             let mut blend = Blend::of(Guess::Remembered);
@@ -187,7 +202,7 @@ mod tests {
         let blend = Blend::of(Guess::Remembered);
         let (likelihoods, scales) = blend.likelihoods(&evidence);
         let all: f64 = likelihoods.iter().sum();
-        assert_relative_eq!(all, AT_FIRST * ways(Guess::Remembered).count() as f64, max_relative = 1e-12);
+        assert_relative_eq!(all, BLEND_TRUST * ways(Guess::Remembered).count() as f64, max_relative = 1e-12);
         // By hand: the expectation alone, one of five ways.
         let (alone, _) = evidence.probabilities(Way { expected: 1.0, directed: None }).unwrap();
         assert_relative_eq!(
@@ -198,7 +213,7 @@ mod tests {
         // Token by token it is the same.
         let of_seven: f64 = ways(Guess::Remembered)
             .zip(scales)
-            .map(|(way, scale)| AT_FIRST * evidence.probability(way, scale.unwrap(), 7))
+            .map(|(way, scale)| BLEND_TRUST * evidence.probability(way, scale.unwrap(), 7))
             .sum();
         assert_relative_eq!(of_seven, likelihoods[7], max_relative = 1e-12);
     }
@@ -207,7 +222,7 @@ mod tests {
     fn the_unit_of_nearness_does_not_matter() {
         let evidence = two_minds();
         let mut scaled = Evidence::new(evidence.expectation.clone());
-        scaled.take_up(Guess::Remembered, vec![11.0, 12.0, 11.0, 12.0, 11.0, 12.0, 11.0, 19.0]);
+        scaled.add_guess(Guess::Remembered, vec![11.0, 12.0, 11.0, 12.0, 11.0, 12.0, 11.0, 19.0]);
         let blend = Blend::of(Guess::Remembered);
         for (a, b) in blend.likelihoods(&evidence).0.iter().zip(blend.likelihoods(&scaled).0) {
             assert_relative_eq!(*a, b, max_relative = 1e-9);
@@ -219,7 +234,7 @@ mod tests {
         let evidence = two_minds();
         let mut blend = Blend::of(Guess::Nearby);
         let (before, scales) = blend.likelihoods(&evidence);
-        assert_relative_eq!(before.iter().sum::<f64>(), AT_FIRST * 5.0, max_relative = 1e-12);
+        assert_relative_eq!(before.iter().sum::<f64>(), BLEND_TRUST * 5.0, max_relative = 1e-12);
         blend.learn(&evidence, &scales, 7);
         assert_eq!(blend.likelihoods(&evidence).0, before);
     }
@@ -227,7 +242,7 @@ mod tests {
     #[test]
     fn tokens_that_all_lie_alike_are_told_apart_by_expectation_only() {
         let mut evidence = Evidence::new(vec![0.0, 2.0, 1.0]);
-        evidence.take_up(Guess::Remembered, vec![3.0; 3]);
+        evidence.add_guess(Guess::Remembered, vec![3.0; 3]);
         let (likelihoods, _) = Blend::of(Guess::Remembered).likelihoods(&evidence);
         assert_eq!(first(&likelihoods), 1);
         assert!(likelihoods.iter().all(|likelihood| likelihood.is_finite()));

@@ -3,54 +3,56 @@
 use inject_collisions::weighted_distance;
 use nalgebra::{DMatrix, DVector};
 
-use crate::{Place, median::centre_and_spread};
+use super::OpenPosition;
+use crate::{
+    median::centre_and_spread,
+    tuning::{COMBINATION_RIDGE, COMBINED_EVERYWHERE, COMBINED_NEARBY},
+};
 
-/// From which tested candidates a combination is made.
+/// The tested candidates from which a combination is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Basis {
-    /// Those around the state looked for, the nearest most.
+    /// Those around the state looked for, nearer ones with more weight.
     Nearby,
-    /// A sample of the vocabulary, all alike.
+    /// A sample of the vocabulary, with equal weights.
     Everywhere,
 }
 
 impl Basis {
-    /// Tested candidates used, the nearest first.
+    /// The most tested candidates used, the nearest first.
     fn most(self) -> usize {
         match self {
-            Basis::Nearby => 256,
-            Basis::Everywhere => 768,
+            Basis::Nearby => COMBINED_NEARBY,
+            Basis::Everywhere => COMBINED_EVERYWHERE,
         }
     }
 }
 
-/// Tested tokens and what each counts for; together one. Around the state looked for, a token's state is roughly a linear function of
-/// whatever points tell tokens apart, so the same combination of their points is a guess of the point looked for.
+/// Tested tokens and the share of each; the shares sum to one. Around the state looked for, a token's state is roughly a linear
+/// function of any points that tell tokens apart. So the same combination of their points is a guess of the point looked for.
 #[derive(Clone, Debug)]
 pub(super) struct Combination {
     pub(super) ids: Vec<u32>,
     pub(super) shares: DVector<f64>,
-    /// The state looked for less the combination of the tested ones, in the unit that [`Basis`] gives each coordinate.
+    /// The state looked for minus the combination of the tested ones, in the unit that [`Basis`] gives each coordinate.
     pub(super) rest: DVector<f64>,
 }
 
-/// Ridge, as a share of the mean square of the tested states' distances.
-const RIDGE: f64 = 1e-2;
-
 impl Combination {
-    /// Of candidates tested at a position, the one that comes closest to the state given there.
+    /// The combination of the candidates tested at a position that comes closest to the state given there.
     ///
     /// With `x_i` the difference of a tested state and the one given, `G` their products and `w_i` weights that fall with distance,
     /// it is `z / sum(z)` with `(G + lambda / w) z = 1`: ridge regression's intercept at the state given.
-    pub(super) fn of(place: &Place<'_>, basis: Basis) -> Self {
-        let wanted = place.target.state(place.position());
-        // At an attention sink, as the first position is in most models, a few coordinates are a thousand times the others and say
-        // little about the token, so each counts in units of its own spread. Around one state plain distances point better.
+    pub(super) fn of(at: &OpenPosition<'_>, basis: Basis) -> Self {
+        let wanted = at.wanted();
+        // At an attention sink, such as the first position in most models, a few coordinates are a thousand times larger than the
+        // others and say little about the token. So each coordinate counts in units of its own spread. Around one state plain
+        // distances point better.
         let weights: Vec<f64> = match basis {
-            Basis::Everywhere => by_spread(place.tested.sample(), wanted.len()),
+            Basis::Everywhere => by_spread(at.tested.sample(), wanted.len()),
             Basis::Nearby => vec![1.0; wanted.len()],
         };
-        let mut near: Vec<(f64, &(u32, Vec<f64>))> = place
+        let mut near: Vec<(f64, &(u32, Vec<f64>))> = at
             .tested
             .sample()
             .iter()
@@ -62,7 +64,7 @@ impl Combination {
         let differences = DMatrix::from_fn(d, n, |i, j| (near[j].1.1[i] - wanted[i]) * weights[i]);
         let mut products = differences.transpose() * &differences;
         let nearest = near.first().map_or(0.0, |(away, _)| *away).max(f64::MIN_POSITIVE);
-        let scale = RIDGE * products.trace() / n as f64;
+        let scale = COMBINATION_RIDGE * products.trace() / n as f64;
         for (i, (away, _)) in near.iter().enumerate() {
             let mistrust = match basis {
                 Basis::Everywhere => 1.0,
@@ -80,7 +82,7 @@ impl Combination {
         Combination { ids: near.iter().map(|(_, tested)| tested.0).collect(), shares, rest }
     }
 
-    /// The same combination of the tokens' points, which come one after the other.
+    /// The same combination of the tokens' points, given one after the other.
     pub(super) fn of_points(&self, points: &[f64]) -> Vec<f64> {
         let n = self.ids.len();
         let points = DMatrix::from_column_slice(points.len() / n, n, points);
@@ -88,7 +90,7 @@ impl Combination {
     }
 }
 
-/// What makes each coordinate count in units of its spread over some states; one that does not vary says nothing.
+/// Weights that measure each coordinate in units of its spread over some states. A coordinate that does not vary has no weight.
 fn by_spread(sample: &[(u32, Vec<f64>)], d_model: usize) -> Vec<f64> {
     let spread = |i: usize| centre_and_spread(sample.iter().map(|(_, state)| state[i]).collect()).1;
     (0..d_model).map(spread).map(|spread| if spread > 0.0 { 1.0 / spread } else { 0.0 }).collect()

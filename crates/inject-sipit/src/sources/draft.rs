@@ -4,13 +4,13 @@ use std::collections::HashSet;
 
 use inject_collisions::Alternative;
 
-/// What one pass computes: tokens guessed for the positions from the first open one on, and others for those of them that are
-/// doubtful. Each alternative costs what one more position of the draft costs.
+/// Tokens guessed for the positions from the first open one on, and alternatives for the doubtful ones among them. One pass
+/// computes all of it, and each alternative costs as much as one more position.
 ///
 /// # Example
 ///
 /// ```
-/// use inject_sipit::Draft;
+/// use inject_sipit::sources::Draft;
 ///
 /// let draft = Draft::from(vec![3, 1, 4]);
 /// assert!(draft.alternatives.is_empty());
@@ -19,7 +19,7 @@ use inject_collisions::Alternative;
 pub struct Draft {
     /// Tokens for the positions from the first open one on.
     pub ids: Vec<u32>,
-    /// Others for some of these places.
+    /// Other tokens for some of these positions.
     pub alternatives: Vec<Alternative>,
 }
 
@@ -31,7 +31,7 @@ impl From<Vec<u32>> for Draft {
 }
 
 impl Draft {
-    /// As far as the ids are known, and `most` positions at most; every alternative once.
+    /// The draft up to its first id outside the vocabulary, and at most `most` positions long, with every alternative once.
     pub(crate) fn cut(mut self, vocab_size: usize, most: usize) -> Self {
         let known = |id: u32| (id as usize) < vocab_size;
         let end = self.ids.iter().take(most).take_while(|&&id| known(id)).count();

@@ -1,11 +1,11 @@
-//! What the two published searches by gradients share.
+//! Descent by gradients, for both published searches.
 
 use burn::tensor::{DType, Tensor, TensorData};
 use inject_collisions::{Decoder, ModelError};
 
-use crate::{InvertError, read};
+use crate::{error::InvertError, tensors::read};
 
-/// What a descent makes small.
+/// The loss that a descent minimises.
 ///
 /// # Source
 ///
@@ -104,7 +104,7 @@ pub(super) mod tests {
 
     /// One small model of each form of position, norm and feed-forward there is, in f64.
     pub(in crate::proposal) fn for_each_model(check: impl Fn(&str, &Decoder)) {
-        for device in inject_devices::compiled().into_iter().filter(inject_devices::computes_in_f64) {
+        for device in inject_testing::compiled().into_iter().filter(inject_testing::computes_in_f64) {
             for case in ["gpt2", "llama", "gemma3", "phi4"] {
                 let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures");
                 let origin = Origin::of_folder(&fixtures.join(case));

@@ -1,24 +1,25 @@
-//! The rows of the embedding, and which of them are near a point.
+//! The rows of the embedding that are near a point.
 
 use burn::tensor::{DType, Tensor, TensorData};
 use inject_collisions::{Decoder, ModelError};
 
 use super::descent::wide;
-use crate::{InvertError, indices, read};
+use crate::{
+    error::InvertError,
+    tensors::{indices, read},
+    tuning::{POINTS_TOGETHER, ROWS_TOGETHER},
+};
 
-/// The rows of the embedding, as far as distances to them need them.
+/// The rows of the embedding, prepared for distances to points.
 #[derive(Clone, Debug)]
-pub(super) struct Rows {
+pub(super) struct EmbeddingRows {
     table: Tensor<2>,
     /// Half the squared norm of each, `[vocab_size, 1]`.
     half_squares: Tensor<2>,
     dtype: DType,
 }
 
-impl Rows {
-    /// Rows looked at together: few enough that what is computed from them stays small beside the table.
-    const CHUNK: usize = 4096;
-
+impl EmbeddingRows {
     pub(super) fn of(decoder: &Decoder) -> Self {
         let (table, dtype) = (decoder.token_embedding(), wide(decoder));
         let half = |rows: Tensor<2>| (rows.clone() * rows).sum_dim(1).mul_scalar(0.5);
@@ -26,7 +27,7 @@ impl Rows {
         Rows { table, half_squares, dtype }
     }
 
-    /// How near each row is to each point: `<row, point> - |row|^2 / 2`, which falls as their distance grows.
+    /// The nearness of each row to each point: `<row, point> - |row|^2 / 2`, which falls as their distance grows.
     ///
     /// # Shapes
     ///
@@ -40,7 +41,7 @@ impl Rows {
         over_chunks(&self.table, self.dtype, |rows| rows.matmul(points.clone())) - self.half_squares.clone()
     }
 
-    /// How near each row is to one point, on the host.
+    /// The nearness of each row to one point, on the host.
     pub(super) fn nearness_to(&self, point: &[f64]) -> Result<Vec<f64>, InvertError> {
         read(self.nearness(point))
     }
@@ -50,7 +51,7 @@ impl Rows {
         let [_, d_model] = self.table.dims();
         let mut ids = Vec::with_capacity(points.len() / d_model);
         // One column for each point and row: a few points at a time.
-        for points in points.chunks(16 * d_model) {
+        for points in points.chunks(POINTS_TOGETHER * d_model) {
             let nearest = self.nearness(points).argmax(0).try_into_data(); // [1, points]
             let nearest = nearest.map_err(|error| ModelError::Device { reason: error.to_string() })?;
             ids.extend(nearest.iter::<i64>().map(|id| id as u32));
@@ -73,10 +74,10 @@ impl Rows {
 fn over_chunks(table: &Tensor<2>, dtype: DType, f: impl Fn(Tensor<2>) -> Tensor<2>) -> Tensor<2> {
     let [rows, _] = table.dims();
     let chunk = |begin: usize| {
-        let len = Rows::CHUNK.min(rows - begin);
+        let len = ROWS_TOGETHER.min(rows - begin);
         f(table.clone().narrow(0, begin, len).cast(dtype))
     };
-    Tensor::cat((0..rows).step_by(Rows::CHUNK).map(chunk).collect(), 0)
+    Tensor::cat((0..rows).step_by(ROWS_TOGETHER).map(chunk).collect(), 0)
 }
 
 #[cfg(test)]
@@ -90,7 +91,7 @@ mod tests {
     fn the_nearest_row_is_that_of_plain_distances() {
         for_each_model(|case, decoder| {
             let d_model = decoder.config().d_model;
-            let rows = Rows::of(decoder);
+            let rows = EmbeddingRows::of(decoder);
             let table = read(decoder.token_embedding()).unwrap();
             let points = point(5 * d_model);
             let plain: Vec<u32> = points

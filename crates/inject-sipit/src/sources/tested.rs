@@ -1,34 +1,33 @@
-//! What is known of the candidates at one position.
+//! The candidates tested at one position.
 
 use std::{cmp::Ordering, collections::HashMap};
 
 use inject_collisions::{Ranked, Ranking};
 
-use crate::acceptance::{Measured, Yardstick};
+use crate::{
+    acceptance::{Measured, Yardstick},
+    tuning::{NEAREST_KEPT, STATES_KEPT},
+};
 
-/// The candidates tested at one position.
+/// The candidates tested at one position after one prefix, with their distances.
 #[derive(Clone, Debug)]
 pub struct Tested {
     ranking: Ranking,
     fitting: Vec<Ranked>,
     /// Whether more fit than are kept.
     more_fit: bool,
-    /// Each token tested, and after how many others.
-    pub(super) places: HashMap<u32, usize>,
+    /// For each tested token the number of tokens tested before it.
+    places: HashMap<u32, usize>,
     /// The states of the candidates that the ranking keeps.
     near_states: HashMap<u32, Vec<f64>>,
     sample: Vec<(u32, Vec<f64>)>,
 }
 
 impl Tested {
-    /// How many of the nearest candidates are kept.
-    const NEAREST: usize = 16;
-    /// How many states of candidates are kept for a search that learns from them.
-    const SAMPLE: usize = 2048;
-
+    /// No candidate yet.
     pub(crate) fn new() -> Self {
         Tested {
-            ranking: Ranking::keeping(Self::NEAREST),
+            ranking: Ranking::keeping(NEAREST_KEPT),
             fitting: Vec::new(),
             more_fit: false,
             places: HashMap::new(),
@@ -37,7 +36,7 @@ impl Tested {
         }
     }
 
-    /// Takes in a candidate that was not tested yet: how far its state lies from the one given, and whether it fits.
+    /// Records a candidate that was not tested yet: its distance from the state given, and whether it fits.
     pub(crate) fn compare(&mut self, id: u32, state: &[f64], yardstick: &Yardstick, wanted: &[f64]) {
         let Measured { distance, fits } = yardstick.measure(state, wanted);
         self.places.entry(id).or_insert(self.ranking.tested());
@@ -47,18 +46,18 @@ impl Tested {
             self.near_states.insert(id, state.to_vec());
             self.near_states.retain(|&id, _| kept(id));
         }
-        if self.sample.len() < Self::SAMPLE {
+        if self.sample.len() < STATES_KEPT {
             self.sample.push((id, state.to_vec()));
         }
         if fits {
             self.fitting.push(Ranked { id, distance });
             self.fitting.sort_by(nearest_first);
-            self.more_fit |= self.fitting.len() > Self::NEAREST;
-            self.fitting.truncate(Self::NEAREST);
+            self.more_fit |= self.fitting.len() > NEAREST_KEPT;
+            self.fitting.truncate(NEAREST_KEPT);
         }
     }
 
-    /// Judges the nearest candidates again, where none fitted, by a yardstick with a wider floor.
+    /// Compares the nearest candidates again by a yardstick with a wider floor, if none fitted.
     pub(crate) fn remeasure(&mut self, yardstick: &Yardstick, wanted: &[f64]) {
         if !self.fitting.is_empty() {
             return;
@@ -71,47 +70,53 @@ impl Tested {
             })
             .collect();
         self.fitting.sort_by(nearest_first);
-        // A wider floor makes no weight of a coordinate smaller, so what is not kept lies no nearer than the last that is.
+        // A wider floor lowers no weight of a coordinate, so a candidate that is not kept lies no nearer than the last kept one.
         self.more_fit |= !self.fitting.is_empty() && self.others_within(yardstick.floor(wanted));
     }
 
-    /// Whether candidates that the ranking does not keep may lie within a radius: where all that it keeps do.
+    /// Whether candidates outside the ranking may lie within a radius, because all kept ones do.
     pub(crate) fn others_within(&self, radius: f64) -> bool {
         let kept = self.ranking.kept();
         self.len() > kept.len() && kept.last().is_some_and(|last| last.distance <= radius)
     }
 
-    /// After how many other candidates a token was tested.
+    /// The number of candidates tested before this one.
     pub(crate) fn place(&self, id: u32) -> Option<usize> {
         self.places.get(&id).copied()
     }
 
-    /// Whether a token was tested here.
+    /// Whether a token was tested.
     pub fn contains(&self, id: u32) -> bool {
         self.places.contains_key(&id)
     }
 
-    /// How many tokens were tested.
+    /// The tested tokens, in no order.
+    #[cfg(feature = "gradient")]
+    pub(super) fn ids(&self) -> impl Iterator<Item = u32> {
+        self.places.keys().copied()
+    }
+
+    /// The number of tested tokens.
     pub fn len(&self) -> usize {
         self.places.len()
     }
 
-    /// Whether no token was tested.
+    /// Whether nothing was tested.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The nearest and how many there were.
+    /// The nearest candidates.
     pub fn ranking(&self) -> &Ranking {
         &self.ranking
     }
 
-    /// Those that fit the state, nearest first, 16 at most.
+    /// The candidates that fit the state, nearest first; at most 16.
     pub fn fitting(&self) -> &[Ranked] {
         &self.fitting
     }
 
-    /// Whether more fit than [`Tested::fitting`] gives.
+    /// Whether more candidates fit than [`Tested::fitting`] gives.
     pub(crate) fn more_fit(&self) -> bool {
         self.more_fit
     }
@@ -125,7 +130,7 @@ impl Tested {
         &self.sample
     }
 
-    /// The nearest, and its state.
+    /// The nearest candidate and its state.
     pub(crate) fn nearest(&self) -> Option<(Ranked, &[f64])> {
         let nearest = self.ranking.nearest()?;
         Some((nearest, &self.near_states[&nearest.id]))
@@ -144,15 +149,15 @@ mod tests {
     use super::*;
     use crate::{Acceptance, NoiseModel, TargetStates};
 
-    /// The yardstick at a state, where two computations of a candidate lay this far apart.
+    /// The yardstick at a state, if two computations of a candidate lay this far apart.
     fn yardstick(state: &[f64], dtype: SourceDtype, seen: f64) -> Yardstick {
         let states = Array2::from_shape_vec((1, state.len()), state.to_vec()).unwrap();
         let target = TargetStates::new(states, Tap::Block(1), dtype).unwrap();
         Yardstick::new(Acceptance::default(), &NoiseModel::exactly(1e-9), &target, 0, seen)
     }
 
-    /// Candidates this far from a state along its second coordinate, tested by its own yardstick, and judged again by a wider one.
-    fn judged_again(state: &[f64], dtype: SourceDtype, away: &[f64], seen: f64) -> (Tested, f64) {
+    /// Candidates at these distances from a state along its second coordinate, tested by its own yardstick, then by a wider one.
+    fn compared_again(state: &[f64], dtype: SourceDtype, away: &[f64], seen: f64) -> (Tested, f64) {
         let mut tested = Tested::new();
         let first = yardstick(state, dtype, 0.0);
         for (id, away) in (0..).zip(away) {
@@ -174,7 +179,7 @@ mod tests {
     fn every_candidate_within_a_wider_floor_is_named() {
         // The floor becomes 8 * 0.001.
         let (tested, floor) =
-            judged_again(&[1.0, 1.0], SourceDtype::F64, &[0.007, 0.009, 0.002, 0.5, 0.003], 0.001);
+            compared_again(&[1.0, 1.0], SourceDtype::F64, &[0.007, 0.009, 0.002, 0.5, 0.003], 0.001);
         assert!((floor - 0.008).abs() < 1e-6, "{floor}");
         assert_eq!(ids(tested.fitting()), [2, 4, 0]);
         assert!(!tested.more_fit());
@@ -182,10 +187,10 @@ mod tests {
     }
 
     #[test]
-    fn more_may_fit_where_all_that_are_kept_do() {
+    fn more_may_fit_if_all_kept_candidates_do() {
         let away = |count: usize| -> Vec<f64> { (0..count).map(|i| 0.002 + 1e-4 * i as f64).collect() };
         let fitting = |away: &[f64]| {
-            let (tested, _) = judged_again(&[1.0, 1.0], SourceDtype::F64, away, 0.001);
+            let (tested, _) = compared_again(&[1.0, 1.0], SourceDtype::F64, away, 0.001);
             (tested.fitting().len(), tested.more_fit())
         };
         assert_eq!(fitting(&away(16)), (16, false), "these are all there are");
@@ -194,8 +199,8 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_within_the_floor_by_the_old_weights_only_does_not_fit() {
-        // Of a bf16 coordinate of 20,000 little is known. The wider the floor, the more it counts again.
+    fn a_candidate_within_the_floor_by_the_old_weights_alone_does_not_fit() {
+        // Little is known of a bf16 coordinate of 20,000. It counts more again under a wider floor.
         let mut state = [0.5; 8];
         state[0] = 20_000.0;
         let (wanted, dtype) = (&state[..], SourceDtype::BF16);
