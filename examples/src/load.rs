@@ -8,11 +8,11 @@ use std::{
 
 use clap::Args;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use inject_testing::DeviceKind;
-use inject_sipit::{
+use inject_sipit::models::{
     Model, ModelSource, Origin, Precision,
     hub::{HubOptions, Progress},
 };
+use inject_testing::DeviceKind;
 
 use crate::Failure;
 
