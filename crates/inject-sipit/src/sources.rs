@@ -32,6 +32,12 @@ mod tested;
 mod trust;
 
 pub(crate) use self::scores::{growing, most_likely};
+#[cfg(feature = "gradient")]
+pub use self::{
+    descent::Objective,
+    gradient::{Gradient, StepDecay},
+    hard_prompts::HardPrompts,
+};
 pub use self::{
     draft::Draft,
     lens::{LensInContext, LensProposals},
@@ -42,12 +48,6 @@ pub use self::{
     repeated::Repeated,
     secant::{PriorTiming, Secant, SecantMemory},
     tested::Tested,
-};
-#[cfg(feature = "gradient")]
-pub use self::{
-    descent::Objective,
-    gradient::{Gradient, StepDecay},
-    hard_prompts::HardPrompts,
 };
 use crate::error::InvertError;
 

@@ -1,9 +1,7 @@
 //! Tensors to the host and back.
 
+use crate::{error::InvertError, models::to_host};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use inject_collisions::to_host;
-
-use crate::error::InvertError;
 
 /// The values of a tensor on the host, in row-major order.
 pub(crate) fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f64>, InvertError> {

@@ -4,16 +4,16 @@ mod largest;
 
 use std::ops::Range;
 
-use burn::tensor::{Tensor, TensorData};
-use inject_collisions::{Arithmetic, CoarseRows, Digits};
-use rayon::prelude::*;
-
-pub(crate) use self::largest::{Largest, Scored, Wanted};
 use crate::{
+    collisions::{Arithmetic, CoarseRows, Digits},
     error::InvertError,
     tensors::read_f32,
     tuning::{CHUNK, ON_DEVICE},
 };
+use burn::tensor::{Tensor, TensorData};
+use rayon::prelude::*;
+
+pub(crate) use self::largest::{Largest, Scored, Wanted};
 
 /// Rows of all tokens on the unit that multiplies them. Their products only propose, so few digits are enough.
 #[derive(Clone, Debug)]
@@ -207,7 +207,7 @@ impl DeviceRows {
 
 #[cfg(test)]
 mod tests {
-    use inject_collisions::SplitMix;
+    use crate::states::SplitMix;
 
     use super::*;
 

@@ -2,16 +2,16 @@
 
 use std::sync::OnceLock;
 
-use burn::tensor::{DType, Tensor, activation};
-use inject_collisions::{Arithmetic, Decoder, Digits, Logits, TokenBatch};
-
 use crate::{
+    collisions::{Arithmetic, Digits},
     error::InvertError,
+    models::{Decoder, Logits, TokenBatch},
     noise::spread,
     tensors::{read, read_f32},
     token_rows::{Largest, TokenRows, Wanted},
     tuning::{EXPECTATION_PROMPTS, LENGTHS_TOGETHER},
 };
+use burn::tensor::{DType, Tensor, activation};
 
 /// A model's embedding and head, in as few digits as the order of tokens needs: one byte a coordinate if the processor multiplies
 /// such numbers. Looking through all tokens costs as much as reading the table, a quarter of its cost in f32.
@@ -217,8 +217,8 @@ fn known<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T, InvertError>) -
 
 #[cfg(test)]
 mod tests {
+    use crate::models::{Model, Origin, Precision};
     use burn::tensor::TensorData;
-    use inject_collisions::{Model, Origin, Precision};
 
     use super::*;
 

@@ -1,13 +1,13 @@
 //! The affine combination of tested states that comes closest to a state.
 
-use inject_collisions::weighted_distance;
-use nalgebra::{DMatrix, DVector};
-
-use super::OpenPosition;
 use crate::{
+    collisions::weighted_distance,
     median::centre_and_spread,
     tuning::{COMBINATION_RIDGE, COMBINED_EVERYWHERE, COMBINED_NEARBY},
 };
+use nalgebra::{DMatrix, DVector};
+
+use super::OpenPosition;
 
 /// The tested candidates from which a combination is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

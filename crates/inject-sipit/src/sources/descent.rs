@@ -1,9 +1,11 @@
 //! Descent by gradients, for both published searches.
 
+use crate::{
+    error::InvertError,
+    models::{Decoder, ModelError},
+    tensors::read,
+};
 use burn::tensor::{DType, Tensor, TensorData};
-use inject_collisions::{Decoder, ModelError};
-
-use crate::{error::InvertError, tensors::read};
 
 /// The loss that a descent minimises.
 ///
@@ -98,7 +100,7 @@ pub(super) fn slope(
 pub(super) mod tests {
     use std::{num::NonZeroUsize, path::Path};
 
-    use inject_collisions::{Logits, Model, Origin, Precision, Tap, TokenBatch};
+    use crate::models::{Logits, Model, Origin, Precision, Tap, TokenBatch};
 
     use super::*;
 

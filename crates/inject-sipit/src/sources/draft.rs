@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use inject_collisions::Alternative;
+use crate::models::Alternative;
 
 /// Tokens guessed for the positions from the first open one on, and alternatives for the doubtful ones among them. One pass
 /// computes all of it, and each alternative costs as much as one more position.

@@ -1,14 +1,14 @@
 //! The rows of the embedding that are near a point.
 
-use burn::tensor::{DType, Tensor, TensorData};
-use inject_collisions::{Decoder, ModelError};
-
-use super::descent::wide;
 use crate::{
     error::InvertError,
+    models::{Decoder, ModelError},
     tensors::{indices, read},
     tuning::{POINTS_TOGETHER, ROWS_TOGETHER},
 };
+use burn::tensor::{DType, Tensor, TensorData};
+
+use super::descent::wide;
 
 /// The rows of the embedding, prepared for distances to points.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ impl EmbeddingRows {
         let (table, dtype) = (decoder.token_embedding(), wide(decoder));
         let half = |rows: Tensor<2>| (rows.clone() * rows).sum_dim(1).mul_scalar(0.5);
         let half_squares = over_chunks(&table, dtype, half);
-        Rows { table, half_squares, dtype }
+        EmbeddingRows { table, half_squares, dtype }
     }
 
     /// The nearness of each row to each point: `<row, point> - |row|^2 / 2`, which falls as their distance grows.
@@ -97,7 +97,7 @@ mod tests {
             let plain: Vec<u32> = points
                 .chunks(d_model)
                 .map(|point| {
-                    let distance = |row: &[f64]| inject_collisions::distance(row, point);
+                    let distance = |row: &[f64]| crate::collisions::distance(row, point);
                     let distances: Vec<f64> = table.chunks(d_model).map(distance).collect();
                     (0..distances.len()).min_by(|&a, &b| distances[a].total_cmp(&distances[b])).unwrap()
                         as u32

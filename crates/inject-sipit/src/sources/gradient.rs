@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, num::NonZeroUsize};
 
-use inject_collisions::SplitMix;
+use crate::{error::InvertError, states::SplitMix};
 
 use super::{
     OpenPosition, Prompt, Session, Source, Turn,
@@ -11,7 +11,6 @@ use super::{
     embedding_rows::EmbeddingRows,
     most_likely,
 };
-use crate::error::InvertError;
 
 /// The published policy. A proxy of the unknown embedding starts at a random token; each step moves it
 /// against the gradient of the distance between its state and the one given, and the untested token nearest

@@ -2,14 +2,13 @@
 
 use std::time::Instant;
 
-use inject_collisions::SplitMix;
+use crate::{error::InvertError, states::SplitMix, tensors::read};
 
 use super::{
     Draft, OpenPosition, Prompt, Provisional, Session, Source, Turn,
     descent::{Objective, decayed, descend, slope, upload, wide},
     embedding_rows::EmbeddingRows,
 };
-use crate::{error::InvertError, tensors::read};
 
 /// PEZ with hidden states as the target: the embeddings of all positions move together against the gradient at the tokens
 /// nearest to them. It drafts a whole prompt, and proposes nothing for single positions.
@@ -126,7 +125,12 @@ impl HardPrompts {
     }
 
     /// A search that begins at random tokens.
-    fn begin(&self, rows: &EmbeddingRows, vocab_size: usize, positions: usize) -> Result<Search, InvertError> {
+    fn begin(
+        &self,
+        rows: &EmbeddingRows,
+        vocab_size: usize,
+        positions: usize,
+    ) -> Result<Search, InvertError> {
         let mut numbers = SplitMix::seeded(self.seed);
         let best: Vec<u32> = (0..positions).map(|_| numbers.below(vocab_size as u64) as u32).collect();
         Ok(Search { points: read(rows.rows(&best))?, best, lowest: f64::INFINITY, steps: 0 })
@@ -179,7 +183,11 @@ impl Session<()> for &HardPrompts {
 mod tests {
     use std::{cell::Cell, time::Duration};
 
-    use inject_collisions::{Arithmetic, Decoder, Tap, distance, foreign::SourceDtype};
+    use crate::{
+        collisions::{Arithmetic, distance},
+        models::{Decoder, Tap},
+        states::foreign::SourceDtype,
+    };
     use ndarray::Array2;
 
     use super::{

@@ -8,21 +8,21 @@ use std::{
     sync::Arc,
 };
 
-use inject_collisions::Alternative;
-
-use self::beliefs::Shortlists;
-pub use self::in_context::LensInContext;
-use super::{
-    Draft, OpenPosition, Prompt, Provisional, Session, Source, Turn, at_position::AtPosition, growing,
-};
 use crate::{
     error::InvertError,
     lens::{Evidence, Lens, Shortlist},
+    models::Alternative,
     token_rows::Wanted,
     tuning::{
         DRAFT_ALTERNATIVES, DRAFT_LEAST_LIKELY, DRAFT_LOST_AFTER_WRONG, DRAFT_SHORTEST, DRAFT_WORTH,
         DRAFT_WORTH_A_ROW, SHORTLIST, SHORTLIST_WITHIN,
     },
+};
+
+use self::beliefs::Shortlists;
+pub use self::in_context::LensInContext;
+use super::{
+    Draft, OpenPosition, Prompt, Provisional, Session, Source, Turn, at_position::AtPosition, growing,
 };
 
 /// Drafts whole prompts by a [`Lens`], and proposes each position's likeliest tokens.
@@ -70,8 +70,7 @@ impl LensSession<'_> {
                 let (target, evidence) = (prompt.target(), self.lens.evidence());
                 let wanted = Wanted { count: SHORTLIST, within: SHORTLIST_WITHIN };
                 let all = 0..target.positions();
-                let by_evidence =
-                    self.lens.shortlists(prompt.vocabulary(), target, all, wanted, evidence)?;
+                let by_evidence = self.lens.shortlists(prompt.vocabulary(), target, all, wanted, evidence)?;
                 Shortlists { by_evidence }
             }
         };
@@ -90,8 +89,7 @@ impl LensSession<'_> {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(missing) => {
                 let (here, wanted) = (position..position + 1, Wanted::first(limit));
-                let lists =
-                    self.lens.shortlists(at.vocabulary(), at.target(), here, wanted, &[evidence])?;
+                let lists = self.lens.shortlists(at.vocabulary(), at.target(), here, wanted, &[evidence])?;
                 Ok(missing.insert(lists.into_iter().flatten().next().unwrap_or_default()))
             }
         }

@@ -1,9 +1,12 @@
 //! The model's own next-token prediction along one prompt.
 
-use inject_collisions::{Logits, PrefixCache, Tap, TokenBatch};
+use crate::{
+    error::InvertError,
+    models::{Logits, PrefixCache, Tap, TokenBatch},
+    tensors::widened,
+};
 
 use super::OpenPosition;
-use crate::{error::InvertError, tensors::widened};
 
 /// A run of the whole model along the prefix of one prompt.
 #[derive(Debug, Default)]

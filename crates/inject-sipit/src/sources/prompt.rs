@@ -2,10 +2,15 @@
 
 use std::{cell::RefCell, collections::HashSet, time::Instant};
 
-use inject_collisions::{Decoder, PrefixCache, Tap};
+use crate::{
+    error::InvertError,
+    models::{Decoder, PrefixCache, Tap},
+    noise::spread,
+    target::TargetStates,
+    vocabulary::Vocabulary,
+};
 
 use super::{Tested, most_likely, next_token::NextToken};
-use crate::{error::InvertError, noise::spread, target::TargetStates, vocabulary::Vocabulary};
 
 /// A prompt under recovery: the model, and the states to invert.
 #[derive(Debug)]

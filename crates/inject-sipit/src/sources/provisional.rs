@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use inject_collisions::Ranked;
+use crate::collisions::Ranked;
 
 /// Distances of tokens at positions that are still open, computed after drafted tokens that may be wrong.
 ///

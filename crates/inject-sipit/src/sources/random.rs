@@ -2,10 +2,9 @@
 
 use std::{collections::HashMap, num::NonZeroUsize};
 
-use inject_collisions::SplitMix;
+use crate::{error::InvertError, states::SplitMix};
 
 use super::{OpenPosition, Prompt, Session, Source, Turn, at_position::AtPosition};
-use crate::error::InvertError;
 
 /// Proposes every token once, in a uniformly random order that depends on the seed and the position alone.
 ///

@@ -2,10 +2,9 @@
 
 use std::collections::HashSet;
 
-use inject_collisions::distance;
+use crate::{collisions::distance, error::InvertError};
 
 use super::{OpenPosition, Prompt, Session, Source, Turn};
-use crate::error::InvertError;
 
 /// Proposes the tokens before the open position, those whose states are nearest to the state looked for first.
 ///

@@ -79,10 +79,7 @@ impl Source for Secant {
         }
     }
 
-    fn begin<'a>(
-        &'a self,
-        _: &Prompt<'_>,
-    ) -> Result<Box<dyn Session<SecantMemory> + 'a>, InvertError> {
+    fn begin<'a>(&'a self, _: &Prompt<'_>) -> Result<Box<dyn Session<SecantMemory> + 'a>, InvertError> {
         let (here, settled) = (AtPosition::default(), Settled::default());
         Ok(Box::new(SecantSession { secant: self, here, settled, weighing: Weighing::default() }))
     }
@@ -182,8 +179,7 @@ impl Session<SecantMemory> for SecantSession<'_> {
         memory: &mut SecantMemory,
     ) -> Result<Vec<u32>, InvertError> {
         let (secant, weighing) = (self.secant, &mut self.weighing);
-        let here =
-            self.here.get_or_begin(at.position(), || Here::begin(secant, at, weighing, memory));
+        let here = self.here.get_or_begin(at.position(), || Here::begin(secant, at, weighing, memory));
         here.taken_in = memory.take_in(at.tested, here.taken_in);
         let beginning = secant.expectation.as_ref().and_then(|(prior, _)| prior.beginning(at));
         if let Some(first) = beginning.filter(|&first| !at.tested.contains(first)) {

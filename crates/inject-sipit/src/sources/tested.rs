@@ -2,10 +2,9 @@
 
 use std::{cmp::Ordering, collections::HashMap};
 
-use inject_collisions::{Ranked, Ranking};
-
 use crate::{
     acceptance::{Measured, Yardstick},
+    collisions::{Ranked, Ranking},
     tuning::{NEAREST_KEPT, STATES_KEPT},
 };
 
@@ -143,7 +142,7 @@ fn nearest_first(a: &Ranked, b: &Ranked) -> Ordering {
 
 #[cfg(test)]
 mod tests {
-    use inject_collisions::{Tap, foreign::SourceDtype};
+    use crate::{models::Tap, states::foreign::SourceDtype};
     use ndarray::Array2;
 
     use super::*;

@@ -6,10 +6,7 @@ use std::{
 };
 
 use burn::tensor::Device;
-use inject_sipit::{
-    Acceptance, Budget, Decoder, InvertProgress, Inverter, Logits, Model, Origin, Phase, Policy, Precision,
-    Prior, Scan, Settings, Tap, TargetStates, TokenBatch, Verdict, foreign::SourceDtype,
-};
+use inject_sipit::{Acceptance, settings::{Budget, Scan}, models::{Decoder, Logits, Model, Origin, Precision, Tap, TokenBatch}, Inverter, Phase, Policy, sources::Prior, Settings, TargetStates, Verdict, states::foreign::SourceDtype};
 use ndarray::Array2;
 
 use crate::{
@@ -22,7 +19,7 @@ const PROMPT: [u32; 5] = [5, 96, 41, 0, 5];
 const VOCAB: usize = 97;
 
 fn whole() -> Settings {
-    Settings { scan: Scan::Whole, ..Settings::default() }
+    Settings::new().with_scan(Scan::Whole)
 }
 
 /// A reference model in the widest format the device computes in.
@@ -61,8 +58,8 @@ fn margins_and_runners_up_are_those_of_a_naive_computation() {
             let tap = Tap::Block(decoder.config().n_layers());
             let target = target(&decoder, &PROMPT, tap);
             let told = Policy::new().then(Told::one(&target, &PROMPT));
-            for mut policy in [Policy::new(), told, Policy::new().then(Prior::up_to(8))] {
-                let inversion = invert(&decoder, &target, &mut policy, whole()).unwrap();
+            for policy in [Policy::new(), told, Policy::new().then_up_to(8, Prior::new())] {
+                let inversion = invert(&decoder, &target, &policy, whole()).unwrap();
                 assert!(inversion.is_certain(), "{case}, {policy}: {inversion:?}");
                 assert_eq!(inversion.token_ids(), PROMPT, "{case}, {policy}");
                 for position in &inversion.positions {
@@ -98,7 +95,7 @@ fn what_a_certificate_costs_is_known_before() {
                 let flop = cost.candidates as f64 * decoder.config().flops_per_token(tap);
                 assert_eq!(cost.flop, flop, "{case}, {tap}");
 
-                let scanned = inverter.invert(&target, &mut Policy::new(), &mut |_| ()).unwrap();
+                let scanned = inverter.invert(&target, &Policy::new(), &mut silent).unwrap();
                 assert_eq!(scanned.candidates_tested() as u64, cost.candidates, "{case}, {tap}");
 
                 let mut certified = 0;
@@ -127,9 +124,9 @@ fn a_position_is_certain_just_where_its_margin_exceeds_twice_the_floor() {
             let least = margins.iter().copied().fold(f64::INFINITY, f64::min);
             let told = || Policy::new().then(Told::one(&target, &PROMPT));
             for added in [0.45, 0.49, 0.51, 0.55, 0.7, 0.95].map(|share| share * least) {
-                let settings = Settings { acceptance: Acceptance::NoiseFloor { added }, ..whole() };
-                for mut policy in [Policy::new(), told()] {
-                    let inversion = invert(&decoder, &target, &mut policy, settings.clone()).unwrap();
+                let settings = whole().with_acceptance(Acceptance::NoiseFloor { added });
+                for policy in [Policy::new(), told()] {
+                    let inversion = invert(&decoder, &target, &policy, settings.clone()).unwrap();
                     assert_eq!(inversion.token_ids(), PROMPT, "{case}");
                     for (position, margin) in inversion.positions.iter().zip(&margins) {
                         assert!(
@@ -156,7 +153,7 @@ fn a_certificate_withdraws_what_a_draft_took_too_soon() {
         let target = target(&decoder, &prompt, Tap::Block(2));
         let told = || Policy::new().then(Told::one(&target, &prompt));
         // The draft fits, and nothing else was looked at.
-        let inversion = invert(&decoder, &target, &mut told(), Settings::default()).unwrap();
+        let inversion = invert(&decoder, &target, &mut told(), Settings::new()).unwrap();
         assert!(inversion.is_verified() && !inversion.is_certain());
         let inversion = invert(&decoder, &target, &mut told(), whole()).unwrap();
         assert_eq!(inversion.token_ids(), prompt);
@@ -181,10 +178,10 @@ fn a_certificate_goes_by_the_same_rule_as_the_search() {
             // As wide as no other token fits in every coordinate, though some lie within the ball around that box.
             let acceptance =
                 Acceptance::AllClose { rtol: 0.0, atol: 0.9 * least_of_largest(&decoder, &target) };
-            let settings = Settings { acceptance, ..whole() };
+            let settings = whole().with_acceptance(acceptance);
             let told = Policy::new().then(Told::one(&target, &PROMPT));
-            for mut policy in [Policy::new(), told] {
-                let inversion = invert(&decoder, &target, &mut policy, settings.clone()).unwrap();
+            for policy in [Policy::new(), told] {
+                let inversion = invert(&decoder, &target, &policy, settings.clone()).unwrap();
                 assert_eq!(inversion.token_ids(), PROMPT, "{case}");
                 assert!(inversion.is_verified(), "{case}, {policy}: {inversion:?}");
             }
@@ -217,8 +214,8 @@ fn what_failed_is_not_certified_and_what_follows_rests_on_it() {
         states.row_mut(2).mapv_inplace(|value| value * 1.5);
         let forged = TargetStates::new(states, tap, SourceDtype::F32).unwrap();
         let told = Policy::new().then(Told::one(&forged, &PROMPT));
-        for mut policy in [Policy::new(), told] {
-            let inversion = invert(&decoder, &forged, &mut policy, whole()).unwrap();
+        for policy in [Policy::new(), told] {
+            let inversion = invert(&decoder, &forged, &policy, whole()).unwrap();
             let verdicts: Vec<&Verdict> = inversion.positions.iter().map(|p| &p.verdict).collect();
             let expected =
                 [Verdict::Certain, Verdict::Certain, Verdict::Failed, Verdict::Open, Verdict::Open];
@@ -235,20 +232,20 @@ fn when_the_time_is_up_what_is_verified_stays_verified() {
         let target = target(&decoder, &PROMPT, Tap::Block(2));
         let told = || Policy::new().then(Told::one(&target, &PROMPT));
         // Room for one candidate a batch, ample time to recover the prompt, and a report that takes longer than that.
-        let one_by_one = Settings { memory_budget: 1, ..Settings::default() };
+        let one_by_one = Settings::new().with_memory_budget(1);
         let start = Instant::now();
         invert(&decoder, &target, &mut told(), one_by_one.clone()).unwrap();
         let ample = Duration::from_millis(20) + 4 * start.elapsed();
         let budget = Budget { time: Some(ample), ..Budget::default() };
-        let settings = Settings { budget, scan: Scan::Whole, ..one_by_one };
+        let settings = one_by_one.with_budget(budget).with_scan(Scan::Whole);
         let inverter = Inverter::new(&decoder, target.tap(), settings).unwrap();
-        let mut policy = told();
+        let policy = told();
         let mut slow = |progress: InvertProgress| {
             if progress.phase == Phase::Certify {
                 std::thread::sleep(ample + Duration::from_millis(5));
             }
         };
-        let inversion = inverter.invert(&target, &mut policy, &mut slow).unwrap();
+        let inversion = inverter.invert(&target, &policy, &mut slow).unwrap();
         assert_eq!(inversion.token_ids(), PROMPT);
         assert!(inversion.is_verified() && !inversion.is_certain(), "{inversion:?}");
         assert!(inversion.candidates_tested() < PROMPT.len() + 3, "{inversion:?}");

@@ -5,10 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use inject_sipit::{
-    Alternative, Draft, Inversion, InvertError, Open, Place, Policy, Proposer, Scan, Settings, StageCost,
-    Tap, TargetStates, Verdict,
-};
+use inject_sipit::{models::{Alternative, Tap}, sources::{Draft, OpenPosition, Turn}, Inversion, InvertError, Policy, settings::Scan, Settings, inversion::StageCost, TargetStates, Verdict};
 use proptest::prelude::*;
 
 use crate::{
@@ -39,8 +36,8 @@ fn a_true_draft_costs_one_test_a_position_and_nothing_else() {
             let decoder = model(case, &device).decoder;
             for tap in Tap::all(decoder.config().n_layers()) {
                 let target = target(&decoder, &PROMPT, tap);
-                let mut policy = Policy::new().then(Told::one(&target, &PROMPT));
-                let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
+                let policy = Policy::new().then(Told::one(&target, &PROMPT));
+                let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
                 assert_eq!(inversion.token_ids(), PROMPT, "{case}, {tap}");
                 for position in &inversion.positions {
                     assert_eq!(position.verdict, Verdict::Verified, "{case}, {tap}: {position:?}");
@@ -66,8 +63,8 @@ fn wrong_tokens_in_a_draft_are_repaired_and_counted() {
             let tap = Tap::Block(decoder.config().n_layers());
             let target = target(&decoder, &PROMPT, tap);
             for wrong in [vec![0], vec![last], vec![3, 4], vec![0, 1, 6, last], (0..=last).collect()] {
-                let mut policy = Policy::new().then(Told::one(&target, &planted(&wrong)));
-                let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
+                let policy = Policy::new().then(Told::one(&target, &planted(&wrong)));
+                let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
                 assert_eq!(inversion.token_ids(), PROMPT, "{case}, {wrong:?}");
                 for position in &inversion.positions {
                     let expected = match wrong.contains(&position.position) {
@@ -101,7 +98,7 @@ fn keys_and_values_that_no_draft_computed_are_counted_too() {
             let decoder = model(case, &device).decoder;
             for tap in [Tap::Embedding, Tap::Block(decoder.config().n_layers())] {
                 let target = target(&decoder, &PROMPT, tap);
-                let inversion = invert(&decoder, &target, &mut Policy::new(), Settings::default()).unwrap();
+                let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
                 assert_eq!(inversion.token_ids(), PROMPT, "{case}, {tap}");
                 // Behind every token but the last another one is sought.
                 let (prefix, behind) = (stage(&inversion, "prefix"), PROMPT.len() - 1);
@@ -123,8 +120,8 @@ fn a_length_for_which_noise_is_measured_again_says_what_that_cost() {
         for (len, measured) in [(12, 0), (40, 40 + 8 * (1 + 63 + 1))] {
             let prompt: Vec<u32> = PROMPT.into_iter().cycle().take(len).collect();
             let target = target(&decoder, &prompt, Tap::Block(2));
-            let mut policy = Policy::new().then(Told::one(&target, &prompt));
-            let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
+            let policy = Policy::new().then(Told::one(&target, &prompt));
+            let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
             assert_eq!(inversion.token_ids(), prompt);
             assert_eq!(stage(&inversion, "noise").states, measured, "{len} tokens");
             assert_eq!(stage(&inversion, "noise").candidates, 0, "{len} tokens");
@@ -139,13 +136,13 @@ struct Doubtful {
     knowing: bool,
 }
 
-impl Proposer for Doubtful {
+impl Simple for Doubtful {
     fn name(&self) -> &'static str {
         "doubtful"
     }
 
-    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
-        let begin = open.prefix.len();
+    fn draft(&self, at: &OpenPosition<'_>, seen: &Provisional) -> Result<Option<Draft>, InvertError> {
+        let begin = at.prefix.len();
         let Some(draft) = planted(&self.wrong).get(begin..).map(<[u32]>::to_vec) else { return Ok(None) };
         let others = self.wrong.iter().filter(|&&at| at >= begin).flat_map(|&at| {
             let place = at - begin;
@@ -159,7 +156,7 @@ impl Proposer for Doubtful {
         Ok(Some(Draft { ids: draft, alternatives }))
     }
 
-    fn propose(&mut self, _: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+    fn propose(&self, _: &OpenPosition<'_>, _: &Turn<'_>) -> Result<Vec<u32>, InvertError> {
         Ok(Vec::new())
     }
 }
@@ -172,8 +169,8 @@ fn an_alternative_spares_the_search_for_the_token() {
             let decoder = model(case, &device).decoder;
             let target = target(&decoder, &PROMPT, Tap::Block(2));
             for wrong in [vec![0], vec![last], vec![3, 4], vec![0, 1, 6, last]] {
-                let mut policy = Policy::new().then(Doubtful { wrong: wrong.clone(), knowing: true });
-                let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
+                let policy = Policy::new().then(Doubtful { wrong: wrong.clone(), knowing: true });
+                let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
                 assert_eq!(inversion.token_ids(), PROMPT, "{case}, {wrong:?}");
                 for position in &inversion.positions {
                     let tested = if wrong.contains(&position.position) { 3 } else { 1 };
@@ -200,8 +197,8 @@ fn alternatives_that_do_not_fit_are_counted_and_no_more() {
     for case in FAMILIES {
         let decoder = model(case, &device).decoder;
         let target = target(&decoder, &PROMPT, Tap::Block(2));
-        let mut policy = Policy::new().then(Doubtful { wrong: vec![4], knowing: false });
-        let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
+        let policy = Policy::new().then(Doubtful { wrong: vec![4], knowing: false });
+        let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
         assert_eq!(inversion.token_ids(), PROMPT, "{case}");
         let repaired = &inversion.positions[4];
         assert_eq!((repaired.found_by, repaired.candidates_tested), ("scan", VOCAB), "{case}");
@@ -211,17 +208,17 @@ fn alternatives_that_do_not_fit_are_counted_and_no_more() {
 /// Drafts the truth, and counts how often.
 struct Asked(Arc<AtomicUsize>);
 
-impl Proposer for Asked {
+impl Simple for Asked {
     fn name(&self) -> &'static str {
         "asked"
     }
 
-    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
+    fn draft(&self, at: &OpenPosition<'_>, seen: &Provisional) -> Result<Option<Draft>, InvertError> {
         self.0.fetch_add(1, Ordering::Relaxed);
-        Ok(Some(PROMPT[open.prefix.len()..].to_vec().into()))
+        Ok(Some(PROMPT[at.prefix.len()..].to_vec().into()))
     }
 
-    fn propose(&mut self, _: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+    fn propose(&self, _: &OpenPosition<'_>, _: &Turn<'_>) -> Result<Vec<u32>, InvertError> {
         Ok(Vec::new())
     }
 }
@@ -235,9 +232,9 @@ fn a_draft_is_computed_in_parts_that_memory_has_room_for() {
         let row = decoder.config().bytes_per_token(PROMPT.len(), 1);
         for rows in [0, 1, 3, PROMPT.len()] {
             let asked = Arc::new(AtomicUsize::new(0));
-            let settings = Settings { memory_budget: rows * row, ..Settings::default() };
-            let mut policy = Policy::new().then(Asked(asked.clone()));
-            let inversion = invert(&decoder, &target, &mut policy, settings).unwrap();
+            let settings = Settings::new().with_memory_budget(rows * row);
+            let policy = Policy::new().then(Asked(asked.clone()));
+            let inversion = invert(&decoder, &target, &policy, settings).unwrap();
             assert_eq!(inversion.token_ids(), PROMPT, "{case}");
             assert_eq!(
                 asked.load(Ordering::Relaxed),
@@ -253,26 +250,26 @@ struct SecondThoughts {
     wrong: Vec<u32>,
 }
 
-impl Proposer for SecondThoughts {
+impl Simple for SecondThoughts {
     fn name(&self) -> &'static str {
         "second thoughts"
     }
 
-    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
-        let at = open.prefix.len();
-        if open.provisional.is_empty() {
+    fn draft(&self, at: &OpenPosition<'_>, seen: &Provisional) -> Result<Option<Draft>, InvertError> {
+        let at = at.prefix.len();
+        if seen.is_empty() {
             return Ok(Some(self.wrong.clone().into()));
         }
         // What the first draft showed is there to learn from.
         let shown: Vec<(usize, u32)> =
-            open.provisional.iter().map(|(position, seen)| (position, seen[0].id)).collect();
+            seen.iter().map(|(position, seen)| (position, seen[0].id)).collect();
         let drafted: Vec<(usize, u32)> = (at..PROMPT.len()).zip(self.wrong[at..].iter().copied()).collect();
         assert_eq!(shown, drafted);
-        assert!(open.tested.contains(self.wrong[at]) && open.tested.len() == 1);
+        assert!(at.tested.contains(self.wrong[at]) && at.tested.len() == 1);
         Ok(Some(PROMPT[at..].to_vec().into()))
     }
 
-    fn propose(&mut self, _: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+    fn propose(&self, _: &OpenPosition<'_>, _: &Turn<'_>) -> Result<Vec<u32>, InvertError> {
         Ok(Vec::new())
     }
 }
@@ -285,8 +282,8 @@ fn a_second_draft_corrects_the_first() {
             let decoder = model(case, &device).decoder;
             let target = target(&decoder, &PROMPT, Tap::Block(2));
             let wrong = planted(&[at]);
-            let mut policy = Policy::new().then(SecondThoughts { wrong: wrong.clone() });
-            let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
+            let policy = Policy::new().then(SecondThoughts { wrong: wrong.clone() });
+            let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
             assert_eq!(inversion.token_ids(), PROMPT, "{case}");
             assert_eq!(inversion.candidates_tested(), PROMPT.len() + 1, "{case}");
             let corrected = &inversion.positions[at];
@@ -301,18 +298,18 @@ fn a_second_draft_corrects_the_first() {
 /// Drafts whatever is nearest by what is known provisionally, where two tokens were computed; else as [`Doubtful`].
 struct Attentive(Doubtful);
 
-impl Proposer for Attentive {
+impl Simple for Attentive {
     fn name(&self) -> &'static str {
         "attentive"
     }
 
-    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
-        if open.provisional.is_empty() {
+    fn draft(&self, at: &OpenPosition<'_>, seen: &Provisional) -> Result<Option<Draft>, InvertError> {
+        if seen.is_empty() {
             return self.0.draft(open);
         }
-        let begin = open.prefix.len();
+        let begin = at.prefix.len();
         let mut draft = planted(&self.0.wrong)[begin..].to_vec();
-        for (position, seen) in open.provisional.iter() {
+        for (position, seen) in seen.iter() {
             assert!(position >= begin, "settled positions are forgotten");
             assert!(seen.windows(2).all(|pair| pair[0].distance <= pair[1].distance));
             let computed = if self.0.wrong.contains(&position) { 3 } else { 1 };
@@ -322,7 +319,7 @@ impl Proposer for Attentive {
         Ok(Some(draft.into()))
     }
 
-    fn propose(&mut self, _: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+    fn propose(&self, _: &OpenPosition<'_>, _: &Turn<'_>) -> Result<Vec<u32>, InvertError> {
         Ok(Vec::new())
     }
 }
@@ -335,8 +332,8 @@ fn what_a_pass_shows_behind_a_wrong_token_corrects_the_next_draft() {
         for case in FAMILIES {
             let decoder = model(case, &device).decoder;
             let target = target(&decoder, &PROMPT, Tap::Block(2));
-            let mut policy = Policy::new().then(Attentive(Doubtful { wrong: wrong.clone(), knowing: true }));
-            let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
+            let policy = Policy::new().then(Attentive(Doubtful { wrong: wrong.clone(), knowing: true }));
+            let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
             assert_eq!(inversion.token_ids(), PROMPT, "{case}");
             // One pass with two alternatives at each wrong token, and one from the first of them on.
             let states = PROMPT.len() + 2 * wrong.len() + (PROMPT.len() - wrong[0]);
@@ -354,8 +351,8 @@ fn no_lie_prevents_recovery() {
             let decoder = model(case, &device).decoder;
             for (seed, tap) in Tap::all(decoder.config().n_layers()).into_iter().enumerate() {
                 let target = target(&decoder, &PROMPT, tap);
-                let mut policy = Policy::new().then(Liar::seeded(seed as u64)).then(Liar::seeded(99));
-                let inversion = invert(&decoder, &target, &mut policy, Settings::default())
+                let policy = Policy::new().then(Liar::seeded(seed as u64)).then(Liar::seeded(99));
+                let inversion = invert(&decoder, &target, &policy, Settings::new())
                     .unwrap_or_else(|error| panic!("{case}, {tap}: {error}"));
                 assert_eq!(inversion.token_ids(), PROMPT, "{case}, {tap}");
                 assert!(inversion.is_verified(), "{case}, {tap}");
@@ -398,9 +395,9 @@ proptest! {
                 let taps = Tap::all(decoder.config().n_layers());
                 let target: TargetStates = target(&decoder, &prompt, taps[tap.index(taps.len())]);
                 let drafted = |scan| {
-                    let settings = Settings { scan, ..Settings::default() };
-                    let mut policy = Policy::new().then(Told::one(&target, &draft));
-                    invert(&decoder, &target, &mut policy, settings).unwrap()
+                    let settings = Settings::new().with_scan(scan);
+                    let policy = Policy::new().then(Told::one(&target, &draft));
+                    invert(&decoder, &target, &policy, settings).unwrap()
                 };
                 let expected = exhaustive(&decoder, &target).unwrap();
                 prop_assert_eq!(expected.token_ids(), prompt.clone(), "{}", case);

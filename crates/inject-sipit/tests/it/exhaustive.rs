@@ -1,10 +1,7 @@
 //! The scan of the whole vocabulary, on every family.
 
 use half::f16;
-use inject_sipit::{
-    Budget, InvertError, Inverter, ModelError, Policy, RandomOrder, Scan, Settings, Tap, TargetStates,
-    Verdict, foreign::SourceDtype,
-};
+use inject_sipit::{settings::{Budget, Scan}, InvertError, Inverter, models::{ModelError, Tap}, Policy, sources::RandomOrder, Settings, TargetStates, Verdict, states::foreign::SourceDtype};
 use ndarray::Array2;
 use proptest::prelude::*;
 
@@ -187,12 +184,12 @@ fn no_more_candidates_are_tested_than_may_be() {
     let settings = |most: usize, scan: Scan| Settings {
         scan,
         budget: Budget { candidates: Some(most), ..Budget::default() },
-        ..Settings::default()
+        ..Settings::new()
     };
     for (most, found) in [(20, 1), (96, 1), (97, 3)] {
-        for mut policy in [Policy::new(), Policy::new().then(RandomOrder::seeded(3).in_batches(7))] {
+        for policy in [Policy::new(), Policy::new().then(RandomOrder::seeded(3).in_batches(7))] {
             let in_order = policy.to_string() == "scan";
-            let inversion = invert(&decoder, &target, &mut policy, settings(most, Scan::AsNeeded)).unwrap();
+            let inversion = invert(&decoder, &target, &policy, settings(most, Scan::AsNeeded)).unwrap();
             let tested: Vec<usize> = inversion.positions.iter().map(|p| p.candidates_tested).collect();
             assert!(tested.iter().all(|&tested| tested <= most), "{tested:?} of at most {most}");
             let verified = inversion.positions.iter().filter(|p| p.verdict == Verdict::Verified).count();

@@ -1,9 +1,6 @@
 //! One state in the middle of a prompt that no token has: the run stops there, or goes on from the nearest.
 
-use inject_sipit::{
-    Decoder, Inversion, OnFailure, Policy, Prior, Settings, Tap, TargetStates, Verdict, distance,
-    foreign::SourceDtype,
-};
+use inject_sipit::{models::{Decoder, Tap}, Inversion, settings::OnFailure, Policy, sources::Prior, Settings, TargetStates, Verdict, collisions::distance, states::foreign::SourceDtype};
 
 use crate::{
     numbers::Numbers,
@@ -46,9 +43,9 @@ fn each_way(
     check: impl Fn(&Inversion, &str),
 ) {
     let told = Policy::new().then(Told::one(forged, &PROMPT));
-    for mut policy in [Policy::new(), Policy::new().then(Prior::up_to(16)), told] {
-        let settings = Settings { on_failure, ..Settings::default() };
-        let inversion = invert(decoder, forged, &mut policy, settings).unwrap();
+    for policy in [Policy::new(), Policy::new().then_up_to(16, Prior::new()), told] {
+        let settings = Settings::new().with_on_failure(on_failure);
+        let inversion = invert(decoder, forged, &policy, settings).unwrap();
         let (before, there) = (&inversion.positions[..AT], &inversion.positions[AT]);
         assert_eq!(inversion.positions.len(), PROMPT.len());
         assert!(

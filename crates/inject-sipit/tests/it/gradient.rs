@@ -7,11 +7,7 @@ use std::{
 };
 
 use burn::tensor::{Tensor, TensorData};
-use inject_sipit::{
-    Budget, Decay, Decoder, Draft, Gradient, HardPrompts, Inversion, InvertError, Logits, Objective, Open,
-    Place, Policy, PrefixCache, Proposer, Settings, Tap, TargetStates, TokenBatch, foreign::SourceDtype,
-    to_host,
-};
+use inject_sipit::{settings::Budget, sources::{StepDecay, Draft, Gradient, HardPrompts, Objective, OpenPosition, Turn}, models::{Decoder, Logits, PrefixCache, Tap, TokenBatch, to_host}, Inversion, InvertError, Policy, Settings, TargetStates, states::foreign::SourceDtype};
 use proptest::prelude::*;
 
 use crate::small::{invert, of_vocabulary, random, target};
@@ -40,15 +36,15 @@ impl<P: Proposer> Proposer for Observed<P> {
         self.source.name()
     }
 
-    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
+    fn draft(&self, at: &OpenPosition<'_>, seen: &Provisional) -> Result<Option<Draft>, InvertError> {
         let draft = self.source.draft(open)?;
         self.said.lock().unwrap().drafts.extend(draft.clone().map(|draft| draft.ids));
         Ok(draft)
     }
 
-    fn propose(&mut self, place: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+    fn propose(&self, at: &OpenPosition<'_>, _: &Turn<'_>) -> Result<Vec<u32>, InvertError> {
         let ids = self.source.propose(place)?;
-        self.said.lock().unwrap().proposals.push((place.prefix.to_vec(), ids.clone()));
+        self.said.lock().unwrap().proposals.push((at.prefix.to_vec(), ids.clone()));
         Ok(ids)
     }
 }
@@ -62,11 +58,11 @@ fn observe(case: &str, weights: u64, source: impl Proposer + 'static) -> Vec<(In
     };
     let mut devices = inject_testing::compiled();
     let said = Arc::new(Mutex::new(Said::default()));
-    let mut policy = Policy::new().then(Observed { source, said: said.clone() });
+    let policy = Policy::new().then(Observed { source, said: said.clone() });
     let mut results = Vec::new();
     for device in devices.drain(..) {
         let (decoder, target) = observed(device);
-        let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
+        let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
         results.push((inversion, std::mem::take(&mut *said.lock().unwrap())));
     }
     results
@@ -110,8 +106,8 @@ fn every_variant_recovers_the_prompt() {
     for case in FAMILIES {
         for source in [
             Gradient::printed(2).minimising(Objective::MeanSquaredDifference),
-            Gradient::printed(2).decaying(Decay::EveryWindow),
-            Gradient::printed(2).decaying(Decay::Never),
+            Gradient::printed(2).decaying(StepDecay::EveryWindow),
+            Gradient::printed(2).decaying(StepDecay::Never),
             Gradient::printed(2).with_step_size(0.3).snapping(16),
             Gradient::printed(2).at_most(3),
         ] {
@@ -141,9 +137,9 @@ fn a_source_that_served_before_gives_what_a_new_one_gives() {
     let other = target(&decoder, &[9, 9, 1], tap);
     let wanted = target(&decoder, &PROMPT, tap);
     let said = Arc::new(Mutex::new(Said::default()));
-    let mut policy = Policy::new().then(Observed { source: Gradient::printed(3), said: said.clone() });
+    let policy = Policy::new().then(Observed { source: Gradient::printed(3), said: said.clone() });
     let mut inverted = |target| {
-        invert(&decoder, target, &mut policy, Settings::default()).unwrap();
+        invert(&decoder, target, &policy, Settings::new()).unwrap();
         std::mem::take(&mut *said.lock().unwrap())
     };
     let first = inverted(&wanted);
@@ -213,7 +209,7 @@ fn hard_prompts_find_the_prompt_where_states_are_embeddings() {
         let said = Arc::new(Mutex::new(Said::default()));
         let source = Observed { source: HardPrompts::seeded(1), said: said.clone() };
         let inversion =
-            invert(&decoder, &target, &mut Policy::new().then(source), Settings::default()).unwrap();
+            invert(&decoder, &target, &Policy::new().then(source), Settings::new()).unwrap();
         let drafts = std::mem::take(&mut said.lock().unwrap().drafts);
         assert_eq!(drafts, [PROMPT.to_vec()], "{case}");
         assert!(inversion.positions.iter().all(|position| position.found_by == "draft"), "{case}");
@@ -327,9 +323,9 @@ fn the_candidates_are_those_of_the_published_algorithm_in_their_order() {
         };
         let proposed = |source: Gradient| -> Vec<Vec<u32>> {
             let said = Arc::new(Mutex::new(Said::default()));
-            let mut policy = Policy::new().then(Observed { source, said: said.clone() });
+            let policy = Policy::new().then(Observed { source, said: said.clone() });
             let budget = Budget { candidates: Some(most), ..Budget::default() };
-            invert(&decoder, &states, &mut policy, Settings { budget, ..Settings::default() }).unwrap();
+            invert(&decoder, &states, &policy, Settings::new().with_budget(budget)).unwrap();
             let said = std::mem::take(&mut *said.lock().unwrap());
             let here = said.proposals.into_iter().filter(|(prefix, _)| prefix.len() == at);
             let calls: Vec<Vec<u32>> = here.map(|(_, ids)| ids).collect();
@@ -349,8 +345,8 @@ fn the_candidates_are_those_of_the_published_algorithm_in_their_order() {
         let variants = [
             variant(&printed, false, 50, |_, _| 1.0),
             variant(&released, true, first_window, falling_once),
-            variant(&printed.clone().decaying(Decay::Once), false, 50, falling_once),
-            variant(&released.clone().decaying(Decay::EveryWindow), true, first_window, |step, window| {
+            variant(&printed.clone().decaying(StepDecay::Once), false, 50, falling_once),
+            variant(&released.clone().decaying(StepDecay::EveryWindow), true, first_window, |step, window| {
                 falling(step % window, window)
             }),
             variant(&released.clone().snapping(2), true, first_window, falling_once),
@@ -381,9 +377,9 @@ fn hard_prompts_end_when_the_time_of_the_prompt_is_up() {
     let target = target(&decoder, &prompt, Tap::Block(1));
     let budget = Budget { time: Some(Duration::from_millis(100)), ..Budget::default() };
     let start = Instant::now();
-    let mut policy = Policy::new().then(HardPrompts::seeded(1));
+    let policy = Policy::new().then(HardPrompts::seeded(1));
     let inversion =
-        invert(&decoder, &target, &mut policy, Settings { budget, ..Settings::default() }).unwrap();
+        invert(&decoder, &target, &policy, Settings::new().with_budget(budget)).unwrap();
     assert!(!inversion.is_verified(), "a hundred milliseconds were enough");
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
 }
@@ -391,17 +387,17 @@ fn hard_prompts_end_when_the_time_of_the_prompt_is_up() {
 /// Notes until when it may draft.
 struct Hurried(Arc<Mutex<Vec<Option<Instant>>>>);
 
-impl Proposer for Hurried {
+impl Simple for Hurried {
     fn name(&self) -> &'static str {
         "hurried"
     }
 
-    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
-        self.0.lock().unwrap().push(open.deadline);
+    fn draft(&self, at: &OpenPosition<'_>, seen: &Provisional) -> Result<Option<Draft>, InvertError> {
+        self.0.lock().unwrap().push(at.deadline);
         Ok(None)
     }
 
-    fn propose(&mut self, _: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+    fn propose(&self, _: &OpenPosition<'_>, _: &Turn<'_>) -> Result<Vec<u32>, InvertError> {
         Ok(Vec::new())
     }
 }
@@ -413,10 +409,10 @@ fn a_source_is_told_when_the_time_of_the_prompt_is_up() {
     let target = target(&decoder, &PROMPT, Tap::Block(1));
     let deadlines = |time| {
         let told = Arc::default();
-        let mut policy = Policy::new().then(Hurried(Arc::clone(&told)));
+        let policy = Policy::new().then(Hurried(Arc::clone(&told)));
         let budget = Budget { time, ..Budget::default() };
-        let settings = Settings { budget, ..Settings::default() };
-        invert(&decoder, &target, &mut policy, settings).unwrap();
+        let settings = Settings::new().with_budget(budget);
+        invert(&decoder, &target, &policy, settings).unwrap();
         std::mem::take(&mut *told.lock().unwrap())
     };
     assert!(deadlines(None).iter().all(Option::is_none));

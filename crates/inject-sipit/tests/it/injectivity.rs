@@ -1,6 +1,6 @@
 //! What the theory says of almost every model: different prompts, different states - and the one exception.
 
-use inject_sipit::{Decoder, Extraction, Tap, distance, norm, store::Positions};
+use inject_sipit::{models::{Decoder, Tap}, states::{Extraction, store::Positions}, collisions::{distance, norm}};
 use inject_testing::models::reach;
 use proptest::prelude::*;
 
@@ -10,7 +10,7 @@ use crate::small::{FAMILIES, ROTARY, random};
 pub(crate) fn last_states(decoder: &Decoder, prompts: &[Vec<u32>]) -> Vec<(Tap, Vec<Vec<f32>>)> {
     let taps = Tap::all(decoder.config().n_layers());
     let extraction = Extraction::new(taps, Positions::Last).unwrap();
-    let states = extraction.run(decoder, prompts, &mut |_| ()).unwrap();
+    let states = extraction.run(decoder, prompts, &mut silent).unwrap();
     states.into_iter().map(|(tap, rows)| (tap, rows.outer_iter().map(|row| row.to_vec()).collect())).collect()
 }
 

@@ -7,10 +7,7 @@ use std::{
 };
 
 use burn::tensor::Device;
-use inject_sipit::{
-    Arithmetic, Decoder, ExtractError, FirstPosition, Inversion, InvertError, Lens, LensBuilder, LensError,
-    LensInContext, LensProgress, LensProposals, ModelError, Policy, Settings, Tap, TargetStates, Vocabulary,
-};
+use inject_sipit::{collisions::Arithmetic, models::{Decoder, ModelError, Tap}, states::ExtractError, lens::{FirstPosition, LensBuilder}, Inversion, InvertError, Lens, LensError, sources::{LensInContext, LensProposals, Vocabulary}, Policy, Settings, TargetStates};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use crate::{
@@ -50,7 +47,7 @@ fn builder(taps: Vec<Tap>) -> LensBuilder {
 const HASH: &str = "of these very weights";
 
 fn build(decoder: &Decoder, builder: &LensBuilder) -> Result<Vec<Lens>, InvertError> {
-    builder.build(decoder, HASH, &mut |_| ())
+    builder.build(decoder, HASH, &mut silent)
 }
 
 fn one(decoder: &Decoder, builder: &LensBuilder) -> Arc<Lens> {
@@ -58,8 +55,8 @@ fn one(decoder: &Decoder, builder: &LensBuilder) -> Arc<Lens> {
 }
 
 fn by_lens(decoder: &Decoder, target: &TargetStates, lens: &Arc<Lens>) -> Result<Inversion, InvertError> {
-    let mut policy = Policy::new().then(LensProposals::new(lens.clone()));
-    invert(decoder, target, &mut policy, Settings::default())
+    let policy = Policy::new().then(LensProposals::new(lens.clone()));
+    invert(decoder, target, &policy, Settings::new())
 }
 
 #[test]
@@ -146,7 +143,7 @@ impl Written {
         let model = model("gpt2", device);
         let (tap, hash) = (Tap::Block(2), model.weight_hash().unwrap());
         let folder = tempfile::tempdir().unwrap();
-        let lens = builder(vec![tap]).build(&model.decoder, &hash, &mut |_| ()).unwrap().remove(0);
+        let lens = builder(vec![tap]).build(&model.decoder, &hash, &mut silent).unwrap().remove(0);
         let path = lens.save(folder.path()).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         Written { folder, path, hash, tap, device: device.clone(), bytes }
@@ -265,7 +262,7 @@ fn with_prior(contents: &mut Contents, d_model: usize) {
 fn a_damaged_prior_of_a_lens_is_refused() {
     let device = inject_testing::compiled().remove(0);
     let written = Written::new(&device);
-    let d_model = written.load().unwrap().about().d_model;
+    let d_model = written.load().unwrap().info().d_model;
     let changed = |change: &dyn Fn(&mut Contents)| {
         written.changed(|contents| {
             with_prior(contents, d_model);
@@ -358,8 +355,8 @@ fn a_lens_for_something_else_is_refused() {
     config.vocab_size = 90;
     let smaller = config.init(0.2, &device);
     let states = target(&smaller, &[3, 4], Tap::Block(2));
-    let mut policy = Policy::new().then(LensProposals::new(lens));
-    let refused = invert(&smaller, &states, &mut policy, Settings::default()).unwrap_err();
+    let policy = Policy::new().then(LensProposals::new(lens));
+    let refused = invert(&smaller, &states, &policy, Settings::new()).unwrap_err();
     assert!(refused.to_string().contains("97 tokens, expected 90"), "{refused}");
 }
 
@@ -423,10 +420,10 @@ fn a_lens_read_back_drafts_what_it_drafted_before() {
             let folder = tempfile::tempdir().unwrap();
             let prompt = text[7].clone();
             for made in build(&decoder, &LensBuilder { first, text, ..builder(taps) }).unwrap() {
-                let tap = made.about().tap;
+                let tap = made.info().tap;
                 made.save(folder.path()).unwrap();
                 let read = Lens::load(folder.path(), tap, HASH, &device).unwrap();
-                assert_eq!(read.about(), made.about());
+                assert_eq!(read.info(), made.info());
                 let states = target(&decoder, &prompt, tap);
                 let [made, read] =
                     [made, read].map(|lens| by_lens(&decoder, &states, &Arc::new(lens)).unwrap());
@@ -473,9 +470,9 @@ fn what_a_lens_costs_is_known_before() {
         let lenses = builder.build(&decoder, HASH, &mut report).unwrap();
         assert_eq!((text, fitted, measured), (48, 2, 2));
         assert!(tokens.is_sorted() && tokens.last() == Some(&cost.candidates), "{tokens:?}");
-        let taps: Vec<Tap> = lenses.iter().map(|lens| lens.about().tap).collect();
+        let taps: Vec<Tap> = lenses.iter().map(|lens| lens.info().tap).collect();
         assert_eq!(taps, [Tap::Block(2), Tap::Block(7)]);
-        assert!(lenses.iter().all(|lens| lens.about().weight_hash == HASH));
+        assert!(lenses.iter().all(|lens| lens.info().weight_hash == HASH));
     }
 }
 
@@ -488,9 +485,9 @@ fn a_lens_of_other_weights_that_slips_through_only_proposes_worse() {
             let lens = one(&decoder, &builder(vec![tap]));
             let other = random(case, 3, &device);
             for prompt in text(2, 12, 9) {
-                let mut policy = Policy::new().then(LensProposals::new(lens.clone()).up_to(40));
+                let policy = Policy::new().then(LensProposals::new(lens.clone()).up_to(40));
                 let states = target(&other, &prompt, tap);
-                let inversion = invert(&other, &states, &mut policy, Settings::default()).unwrap();
+                let inversion = invert(&other, &states, &policy, Settings::new()).unwrap();
                 assert_eq!(inversion.token_ids(), prompt, "{case}");
                 assert!(inversion.candidates_tested() <= prompt.len() * 97, "{case}");
             }
@@ -512,7 +509,7 @@ fn the_processor_and_the_device_read_a_lens_alike() {
                 build(&decoder, &LensBuilder { first, text, ..builder(vec![Tap::Block(1), Tap::FinalNorm]) })
                     .unwrap()
             {
-                let states = target(&decoder, &prompt, lens.about().tap);
+                let states = target(&decoder, &prompt, lens.info().tap);
                 let read = |arithmetic: Arithmetic| {
                     let lens = lens.clone().with_arithmetic(arithmetic).unwrap();
                     lens.read(&Vocabulary::new(&decoder, arithmetic), &states, 97).unwrap()
@@ -553,8 +550,8 @@ fn tokens_tested_behind_a_prefix_point_out_others_among_the_points_of_a_lens() {
             for (prompt, limit) in prompts.iter().zip([256, 8]) {
                 let states = target(&decoder, prompt, tap);
                 // Nothing but this source and the scan.
-                let mut policy = Policy::new().then(LensInContext::new(lens.clone(), limit));
-                let inversion = invert(&decoder, &states, &mut policy, Settings::default()).unwrap();
+                let policy = Policy::new().then(LensInContext::new(lens.clone(), limit));
+                let inversion = invert(&decoder, &states, &policy, Settings::new()).unwrap();
                 assert_eq!(&inversion.token_ids(), prompt, "{tap}");
                 // A first position has points of its own.
                 assert_eq!(inversion.positions[0].found_by, "scan");
@@ -570,8 +567,8 @@ fn tokens_tested_behind_a_prefix_point_out_others_among_the_points_of_a_lens() {
         }
         let lens = one(&decoder, &LensBuilder { text: text.clone(), ..builder(vec![Tap::Block(1)]) });
         let states = target(&decoder, &prompts[0], Tap::FinalNorm);
-        let mut policy = Policy::new().then(LensInContext::new(lens, 8));
-        let refused = invert(&decoder, &states, &mut policy, Settings::default()).unwrap_err();
+        let policy = Policy::new().then(LensInContext::new(lens, 8));
+        let refused = invert(&decoder, &states, &policy, Settings::new()).unwrap_err();
         assert!(matches!(refused, InvertError::Lens(LensError::OtherTap { .. })), "{refused}");
     }
 }

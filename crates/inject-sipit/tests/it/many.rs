@@ -9,10 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use inject_sipit::{
-    Budget, Choice, Decoder, Draft, Gradient, Inversion, InvertError, Inverter, Open, Place, Policy, Prior,
-    Proposer, RandomOrder, Scan, Secant, Settings, Tap, TargetStates, Verdict, foreign::SourceDtype,
-};
+use inject_sipit::{settings::{Budget, Scan}, PolicyChoice, models::{Decoder, Tap}, sources::{Draft, Gradient, OpenPosition, Turn, Prior, RandomOrder, Secant}, Inversion, InvertError, Inverter, Policy, Settings, TargetStates, Verdict, states::foreign::SourceDtype};
 use ndarray::Array2;
 
 use crate::{
@@ -72,19 +69,19 @@ fn many_prompts_are_inverted_as_each_alone() {
             let targets = targets(&decoder, tap);
             let policies: [fn(&[TargetStates]) -> Policy; 3] = [
                 flawed,
-                |_| Policy::new().then(Prior::up_to(16)),
-                |targets| flawed(targets).then(Secant::up_to(32)),
+                |_| Policy::new().then_up_to(16, Prior::new()),
+                |targets| flawed(targets).then_up_to(32, Secant::new()),
             ];
             // Room for one prompt and one candidate, for a few, and for all.
             for (memory_budget, policy) in [(1, policies[0]), (1 << 18, policies[2]), (1 << 28, policies[1])]
             {
-                let settings = Settings { memory_budget, ..Settings::default() };
+                let settings = Settings::new().with_memory_budget(memory_budget);
                 let inverter = Inverter::new(&decoder, tap, settings).unwrap();
-                let together = inverter.invert_many(&targets, &mut policy(&targets), &mut |_| ()).unwrap();
+                let together = inverter.invert_many(&targets, &policy(&targets), &mut silent).unwrap();
                 assert_eq!(together.len(), targets.len());
-                let mut policy = policy(&targets);
+                let policy = policy(&targets);
                 for ((many, target), prompt) in together.iter().zip(&targets).zip(prompts()) {
-                    let alone = inverter.invert(target, &mut policy, &mut |_| ()).unwrap();
+                    let alone = inverter.invert(target, &policy, &mut silent).unwrap();
                     assert_eq!(many.token_ids(), prompt, "{case}, {memory_budget}, {policy}");
                     assert!(many.is_verified(), "{case}, {memory_budget}, {policy}: {many:?}");
                     assert_eq!(found(many), found(&alone), "{case}, {memory_budget}, {policy}");
@@ -103,15 +100,15 @@ fn many_prompts_with_a_lens_cost_no_more_than_each_alone() {
             for tap in [Tap::Block(1), Tap::Block(decoder.config().n_layers())] {
                 let lens = choice::lens(&decoder, tap);
                 let targets = targets(&decoder, tap);
-                let policy = || Choice::auto(&decoder, tap, 12, Some(lens.clone()), None).policy;
-                let inverter = Inverter::new(&decoder, tap, Settings::default()).unwrap();
-                let together = inverter.invert_many(&targets, &mut policy(), &mut |_| ()).unwrap();
+                let policy = || PolicyChoice::auto(&decoder, tap, 12, Some(lens.clone()), None).policy;
+                let inverter = Inverter::new(&decoder, tap, Settings::new()).unwrap();
+                let together = inverter.invert_many(&targets, &policy(), &mut silent).unwrap();
                 // What single searches take hangs still more on what the sources learnt.
                 let states = |inversion: &Inversion| inversion.cost.stages()["draft"].states;
                 let (mut many, mut each) = (0, 0);
-                let mut policy = policy();
+                let policy = policy();
                 for ((found, target), prompt) in together.iter().zip(&targets).zip(prompts()) {
-                    let alone = inverter.invert(target, &mut policy, &mut |_| ()).unwrap();
+                    let alone = inverter.invert(target, &policy, &mut silent).unwrap();
                     assert_eq!(
                         (found.token_ids(), alone.token_ids()),
                         (prompt.clone(), prompt),
@@ -135,22 +132,22 @@ struct Corrected {
     prompts: Vec<(TargetStates, Vec<u32>)>,
 }
 
-impl Proposer for Corrected {
+impl Simple for Corrected {
     fn name(&self) -> &'static str {
         "corrected"
     }
 
-    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
-        let known = self.prompts.iter().find(|(target, _)| target.states() == open.target.states());
+    fn draft(&self, at: &OpenPosition<'_>, seen: &Provisional) -> Result<Option<Draft>, InvertError> {
+        let known = self.prompts.iter().find(|(target, _)| target.states() == at.target().states());
         let mut draft = known.unwrap().1.clone();
-        if open.prefix.is_empty() && open.tested.is_empty() {
+        if at.prefix.is_empty() && at.tested.is_empty() {
             let middle = draft.len() / 2;
             draft[middle] = (draft[middle] + 1) % 97;
         }
-        Ok(Some(draft.split_off(open.prefix.len()).into()))
+        Ok(Some(draft.split_off(at.prefix.len()).into()))
     }
 
-    fn propose(&mut self, _: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+    fn propose(&self, _: &OpenPosition<'_>, _: &Turn<'_>) -> Result<Vec<u32>, InvertError> {
         Ok(Vec::new())
     }
 }
@@ -171,10 +168,10 @@ fn a_round_of_drafts_for_many_prompts_is_one_forward_pass() {
             // Passes over one prompt, two and all of them: each round of two has so many.
             let room = |together: usize| together * LEN * decoder.config().bytes_per_token(LEN, 1);
             for (together, rounds_of) in [(1, 7.0), (2, 4.0), (PROMPTS, 1.0)] {
-                let settings = Settings { memory_budget: room(together), ..Settings::default() };
+                let settings = Settings::new().with_memory_budget(room(together));
                 let inverter = Inverter::new(&decoder, tap, settings).unwrap();
-                let mut policy = Policy::new().then(Corrected { prompts: prompts.clone() });
-                let inversions = inverter.invert_many(&targets, &mut policy, &mut |_| ()).unwrap();
+                let policy = Policy::new().then(Corrected { prompts: prompts.clone() });
+                let inversions = inverter.invert_many(&targets, &policy, &mut silent).unwrap();
                 let mut passes = 0.0;
                 for (inversion, (_, prompt)) in inversions.iter().zip(&prompts) {
                     assert_eq!(&inversion.token_ids(), prompt, "{case}, {together}");
@@ -194,11 +191,11 @@ fn certificates_of_many_prompts_are_those_of_each_alone() {
         for case in ["gpt2", "phi4"] {
             let decoder = model(case, &device).decoder;
             let targets = targets(&decoder, Tap::Block(2));
-            let settings = Settings { scan: Scan::Whole, ..Settings::default() };
+            let settings = Settings::new().with_scan(Scan::Whole);
             let inverter = Inverter::new(&decoder, Tap::Block(2), settings).unwrap();
-            let together = inverter.invert_many(&targets, &mut flawed(&targets), &mut |_| ()).unwrap();
+            let together = inverter.invert_many(&targets, &mut flawed(&targets), &mut silent).unwrap();
             for ((many, target), prompt) in together.iter().zip(&targets).zip(prompts()) {
-                let alone = inverter.invert(target, &mut flawed(&targets), &mut |_| ()).unwrap();
+                let alone = inverter.invert(target, &mut flawed(&targets), &mut silent).unwrap();
                 assert_eq!((many.token_ids(), many.is_certain()), (prompt, true), "{case}: {many:?}");
                 assert_eq!(found(many), found(&alone), "{case}");
             }
@@ -211,14 +208,14 @@ fn progress_tells_which_prompt_it_is_about() {
     for device in inject_testing::compiled() {
         let decoder = model("phi4", &device).decoder;
         let targets = targets(&decoder, Tap::Block(2));
-        let inverter = Inverter::new(&decoder, Tap::Block(2), Settings::default()).unwrap();
+        let inverter = Inverter::new(&decoder, Tap::Block(2), Settings::new()).unwrap();
         let mut seen = BTreeSet::new();
         let mut report = |step: inject_sipit::InvertProgress| {
             assert_eq!((step.positions, step.vocab_size), (LENS[step.prompt], 97));
             assert!(step.position <= step.positions && step.candidates_tested <= 97);
             seen.insert(step.prompt);
         };
-        inverter.invert_many(&targets, &mut Policy::new(), &mut report).unwrap();
+        inverter.invert_many(&targets, &Policy::new(), &mut report).unwrap();
         assert_eq!(seen, (0..LENS.len()).collect());
     }
 }
@@ -226,17 +223,17 @@ fn progress_tells_which_prompt_it_is_about() {
 /// Says nothing, and counts how often it is asked.
 struct Counting(Arc<AtomicUsize>);
 
-impl Proposer for Counting {
+impl Simple for Counting {
     fn name(&self) -> &'static str {
         "counting"
     }
 
-    fn draft(&mut self, _: &Open<'_>) -> Result<Option<Draft>, InvertError> {
+    fn draft(&self, _: &OpenPosition<'_>, seen: &Provisional) -> Result<Option<Draft>, InvertError> {
         self.0.fetch_add(1, Ordering::Relaxed);
         Ok(None)
     }
 
-    fn propose(&mut self, _: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+    fn propose(&self, _: &OpenPosition<'_>, _: &Turn<'_>) -> Result<Vec<u32>, InvertError> {
         self.0.fetch_add(1, Ordering::Relaxed);
         Ok(Vec::new())
     }
@@ -247,29 +244,29 @@ fn one_target_that_cannot_be_inverted_stops_all_before_anything_is_computed() {
     for device in inject_testing::compiled() {
         let decoder = model("gpt2", &device).decoder;
         let tap = Tap::Block(2);
-        let inverter = Inverter::new(&decoder, tap, Settings::default()).unwrap();
+        let inverter = Inverter::new(&decoder, tap, Settings::new()).unwrap();
         let mut targets = targets(&decoder, tap);
         let width = decoder.config().d_model + 1;
         let wide = TargetStates::new(Array2::ones((2, width)), tap, SourceDtype::F32).unwrap();
         targets.push(wide);
         let asked = Arc::new(AtomicUsize::new(0));
-        let mut policy = Policy::new().then(Counting(asked.clone()));
-        let refused = inverter.invert_many(&targets, &mut policy, &mut |_| ()).unwrap_err();
+        let policy = Policy::new().then(Counting(asked.clone()));
+        let refused = inverter.invert_many(&targets, &policy, &mut silent).unwrap_err();
         assert!(matches!(refused, InvertError::Width { .. }), "{refused}");
         assert_eq!(asked.load(Ordering::Relaxed), 0);
-        assert!(inverter.invert_many(&[], &mut policy, &mut |_| ()).unwrap().is_empty());
+        assert!(inverter.invert_many(&[], &policy, &mut silent).unwrap().is_empty());
     }
 }
 
 /// Takes its time before it leaves everything to the scan.
 struct Slow(Duration);
 
-impl Proposer for Slow {
+impl Simple for Slow {
     fn name(&self) -> &'static str {
         "slow"
     }
 
-    fn propose(&mut self, _: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+    fn propose(&self, _: &OpenPosition<'_>, _: &Turn<'_>) -> Result<Vec<u32>, InvertError> {
         std::thread::sleep(self.0);
         Ok(Vec::new())
     }
@@ -284,9 +281,9 @@ fn a_prompt_does_not_spend_the_time_of_another() {
     let pause = Duration::from_millis(60);
     // Enough for several prompts of this kind, but not for all of them.
     let budget = Budget { time: Some(4 * pause), ..Budget::default() };
-    let inverter = Inverter::new(&decoder, tap, Settings { budget, ..Settings::default() }).unwrap();
-    let mut policy = Policy::new().then(Slow(pause));
-    let inversions = inverter.invert_many(&targets, &mut policy, &mut |_| ()).unwrap();
+    let inverter = Inverter::new(&decoder, tap, Settings::new().with_budget(budget)).unwrap();
+    let policy = Policy::new().then(Slow(pause));
+    let inversions = inverter.invert_many(&targets, &policy, &mut silent).unwrap();
     for (id, inversion) in (0..).zip(&inversions) {
         assert_eq!((inversion.token_ids(), inversion.is_verified()), (vec![id], true), "{inversion:?}");
     }
@@ -298,18 +295,18 @@ struct Late {
     asked: Arc<AtomicUsize>,
 }
 
-impl Proposer for Late {
+impl Simple for Late {
     fn name(&self) -> &'static str {
         "late"
     }
 
-    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
+    fn draft(&self, at: &OpenPosition<'_>, seen: &Provisional) -> Result<Option<Draft>, InvertError> {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        std::thread::sleep(open.deadline.unwrap().saturating_duration_since(Instant::now()));
+        std::thread::sleep(at.deadline.unwrap().saturating_duration_since(Instant::now()));
         self.told.draft(open)
     }
 
-    fn propose(&mut self, _: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+    fn propose(&self, _: &OpenPosition<'_>, _: &Turn<'_>) -> Result<Vec<u32>, InvertError> {
         Ok(Vec::new())
     }
 }
@@ -325,10 +322,10 @@ fn a_draft_that_took_all_the_time_of_a_prompt_is_made_once() {
         let targets: Vec<TargetStates> = prompts.iter().map(|prompt| target(&decoder, prompt, tap)).collect();
         let told = Told::many(targets.iter().cloned().zip(prompts.iter().cloned()));
         let budget = Budget { time: Some(Duration::from_millis(200)), ..Budget::default() };
-        let inverter = Inverter::new(&decoder, tap, Settings { budget, ..Settings::default() }).unwrap();
+        let inverter = Inverter::new(&decoder, tap, Settings::new().with_budget(budget)).unwrap();
         let asked = Arc::new(AtomicUsize::new(0));
-        let mut policy = Policy::new().then(Late { told, asked: Arc::clone(&asked) });
-        let inversions = inverter.invert_many(&targets, &mut policy, &mut |_| ()).unwrap();
+        let policy = Policy::new().then(Late { told, asked: Arc::clone(&asked) });
+        let inversions = inverter.invert_many(&targets, &policy, &mut silent).unwrap();
         assert_eq!(asked.load(Ordering::Relaxed), count);
         for (inversion, prompt) in inversions.iter().zip(prompts) {
             assert_eq!((&inversion.token_ids(), inversion.is_verified()), (prompt, true), "{inversion:?}");
@@ -342,19 +339,19 @@ struct Endless {
     asked: Arc<Mutex<BTreeMap<u32, (Instant, Instant)>>>,
 }
 
-impl Proposer for Endless {
+impl Simple for Endless {
     fn name(&self) -> &'static str {
         "endless"
     }
 
-    fn propose(&mut self, place: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+    fn propose(&self, at: &OpenPosition<'_>, _: &Turn<'_>) -> Result<Vec<u32>, InvertError> {
         let begun = Instant::now();
         // Their lengths tell the prompts apart.
-        let prompt = place.target.positions() as u32;
+        let prompt = at.target().positions() as u32;
         let mut asked = self.asked.lock().unwrap();
         asked.entry(prompt).or_insert((begun, begun)).1 = begun;
         std::thread::sleep(self.pause);
-        Ok((1..97).filter(|&id| !place.tested.contains(id)).take(1).collect())
+        Ok((1..97).filter(|&id| !at.tested.contains(id)).take(1).collect())
     }
 }
 
@@ -367,11 +364,11 @@ fn the_time_of_a_prompt_does_not_grow_by_that_of_others() {
     let targets: Vec<TargetStates> = (1..=4).map(|len| target(&decoder, &vec![0; len], tap)).collect();
     let time = Duration::from_millis(120);
     let budget = Budget { time: Some(time), ..Budget::default() };
-    let inverter = Inverter::new(&decoder, tap, Settings { budget, ..Settings::default() }).unwrap();
+    let inverter = Inverter::new(&decoder, tap, Settings::new().with_budget(budget)).unwrap();
     let asked = Arc::default();
-    let mut policy =
+    let policy =
         Policy::new().then(Endless { pause: Duration::from_millis(5), asked: Arc::clone(&asked) });
-    let inversions = inverter.invert_many(&targets, &mut policy, &mut |_| ()).unwrap();
+    let inversions = inverter.invert_many(&targets, &policy, &mut silent).unwrap();
     assert!(inversions.iter().all(|inversion| inversion.positions[0].verdict == Verdict::Open));
     let asked = asked.lock().unwrap();
     assert_eq!(asked.len(), targets.len());
@@ -384,7 +381,7 @@ fn the_time_of_a_prompt_does_not_grow_by_that_of_others() {
 fn sources_that_served_one_model_serve_another() {
     for device in inject_testing::compiled() {
         let mut policies = [
-            Policy::new().then(Prior::up_to(8)).then(Secant::up_to(24)),
+            Policy::new().then_up_to(8, Prior::new()).then_up_to(24, Secant::new()),
             Policy::new().then(RandomOrder::seeded(5).in_batches(7)),
             Policy::new().then(Gradient::printed(5).at_most(4)),
         ];
@@ -395,7 +392,7 @@ fn sources_that_served_one_model_serve_another() {
             for tap in [Tap::Block(1), Tap::Block(n_layers), Tap::FinalNorm, Tap::Embedding] {
                 let target = target(&decoder, &prompt, tap);
                 for policy in &mut policies {
-                    let inversion = invert(&decoder, &target, policy, Settings::default()).unwrap();
+                    let inversion = invert(&decoder, &target, policy, Settings::new()).unwrap();
                     assert_eq!(inversion.token_ids(), prompt, "{case}, {tap}, {policy}");
                 }
             }

@@ -1,10 +1,7 @@
 //! States that are not quite what was computed: rounded, disturbed, or told apart by another rule.
 
 use half::{bf16, f16};
-use inject_sipit::{
-    Acceptance, Decoder, InvertError, Inverter, OnFailure, Policy, Prior, Scan, Settings, Tap, TargetStates,
-    Verdict, foreign::SourceDtype,
-};
+use inject_sipit::{Acceptance, models::{Decoder, Tap}, InvertError, Inverter, settings::{OnFailure, Scan}, Policy, sources::Prior, Settings, TargetStates, Verdict, states::foreign::SourceDtype};
 
 use crate::{
     numbers::Numbers,
@@ -16,11 +13,11 @@ use crate::{
 const PROMPT: [u32; 10] = [5, 96, 5, 0, 41, 7, 7, 63, 12, 30];
 
 fn settings(acceptance: Acceptance) -> Settings {
-    Settings { acceptance, ..Settings::default() }
+    Settings::new().with_acceptance(acceptance)
 }
 
 fn whole(acceptance: Acceptance) -> Settings {
-    Settings { scan: Scan::Whole, ..settings(acceptance) }
+    settings(acceptance).with_scan(Scan::Whole)
 }
 
 #[test]
@@ -39,9 +36,9 @@ fn half_precision_states_of_every_tap_give_the_prompt() {
                     let states = exact.states().mapv(round);
                     let rounded = TargetStates::new(states, tap, dtype).unwrap();
                     let told = Policy::new().then(Told::one(&rounded, &PROMPT));
-                    for mut policy in [Policy::new(), told] {
+                    for policy in [Policy::new(), told] {
                         let settings = whole(Acceptance::default());
-                        let inversion = invert(&decoder, &rounded, &mut policy, settings).unwrap();
+                        let inversion = invert(&decoder, &rounded, &policy, settings).unwrap();
                         assert_eq!(inversion.token_ids(), PROMPT, "{case}, {tap}, {dtype}, {policy}");
                         assert!(inversion.is_verified(), "{case}, {tap}, {dtype}, {policy}: {inversion:?}");
                     }
@@ -97,8 +94,8 @@ fn noise_below_half_the_margin_changes_nothing() {
             let lengths = (0..).map(|_| if seed == 0 { bound } else { bound * numbers.share() });
             let noisy = disturbed(exact, lengths, seed);
             let rule = Acceptance::NoiseFloor { added: bound };
-            for mut policy in [Policy::new(), Policy::new().then(Prior::up_to(16))] {
-                let inversion = invert(decoder, &noisy, &mut policy, settings(rule)).unwrap();
+            for policy in [Policy::new(), Policy::new().then_up_to(16, Prior::new())] {
+                let inversion = invert(decoder, &noisy, &policy, settings(rule)).unwrap();
                 assert_eq!(inversion.token_ids(), PROMPT, "{case}, {}, {policy}", exact.tap());
                 assert!(inversion.is_verified(), "{case}, {}, {policy}: {inversion:?}", exact.tap());
                 assert!(inversion.cost.candidates() <= PROMPT.len() * 97);
@@ -116,8 +113,8 @@ fn the_nearest_is_the_truth_where_each_position_has_noise_below_half_its_own_mar
             let noisy = disturbed(exact, margins.iter().map(|margin| 0.49 * margin), seed);
             // One bound for all: where the margin is small, others lie within it too.
             let rule = Acceptance::NoiseFloor { added: 0.49 * most };
-            let nearest_only = Settings { beam: 1, ..whole(rule) };
-            let inversion = invert(decoder, &noisy, &mut Policy::new(), nearest_only).unwrap();
+            let nearest_only = whole(rule).with_beam(1);
+            let inversion = invert(decoder, &noisy, &Policy::new(), nearest_only).unwrap();
             assert_eq!(inversion.token_ids(), PROMPT, "{case}, {}", exact.tap());
             for (position, margin) in inversion.positions.iter().zip(&margins) {
                 let told = matches!(position.verdict, Verdict::Verified | Verdict::Ambiguous { .. });
@@ -136,8 +133,8 @@ fn noise_far_beyond_the_margin_gives_no_certainty() {
         for on_failure in [OnFailure::Stop, OnFailure::GoOn] {
             // The bound as it is, a bound that is too small, and none at all.
             for added in [3.0 * most, 0.1 * most, 0.0] {
-                let settings = Settings { on_failure, ..whole(Acceptance::NoiseFloor { added }) };
-                let inversion = invert(decoder, &noisy, &mut Policy::new(), settings).unwrap();
+                let settings = whole(Acceptance::NoiseFloor { added }).with_on_failure(on_failure);
+                let inversion = invert(decoder, &noisy, &Policy::new(), settings).unwrap();
                 assert_eq!(inversion.positions.len(), PROMPT.len());
                 for (position, truth) in inversion.positions.iter().zip(PROMPT) {
                     let certain = position.verdict == Verdict::Certain;
@@ -166,8 +163,8 @@ fn what_is_verified_from_the_beginning_on_is_the_truth_however_much_noise() {
         for (seed, (beam, share)) in cases.into_iter().enumerate() {
             let added = share * most;
             let noisy = disturbed(exact, std::iter::repeat(added), seed as u64);
-            let settings = Settings { beam, ..whole(Acceptance::NoiseFloor { added }) };
-            let inversion = invert(decoder, &noisy, &mut Policy::new(), settings).unwrap();
+            let settings = whole(Acceptance::NoiseFloor { added }).with_beam(beam);
+            let inversion = invert(decoder, &noisy, &Policy::new(), settings).unwrap();
             let settled = |verdict: &Verdict| matches!(verdict, Verdict::Verified | Verdict::Certain);
             let verified = inversion.positions.iter().take_while(|position| settled(&position.verdict));
             let ids: Vec<u32> = verified.map(|position| position.token_id).collect();
@@ -185,7 +182,7 @@ fn a_ball_accepts_within_its_radius_and_nothing_beyond() {
         let moved = disturbed(exact, std::iter::repeat(away), 5);
         for (epsilon, accepts) in [(1.01 * away, true), (0.99 * away, false), (0.0, false)] {
             let rule = Acceptance::Ball { epsilon };
-            let inversion = invert(decoder, &moved, &mut Policy::new(), settings(rule)).unwrap();
+            let inversion = invert(decoder, &moved, &Policy::new(), settings(rule)).unwrap();
             assert_eq!(inversion.is_verified(), accepts, "{case}, {epsilon}");
             assert_eq!(inversion.positions[0].noise_floor, epsilon, "{case}");
             match accepts {
@@ -207,7 +204,7 @@ fn a_ball_of_radius_zero_accepts_the_very_same_state() {
             let decoder = random(case, 31, &device);
             let target = target(&decoder, &PROMPT, Tap::Embedding);
             let rule = Acceptance::Ball { epsilon: 0.0 };
-            let inversion = invert(&decoder, &target, &mut Policy::new(), settings(rule)).unwrap();
+            let inversion = invert(&decoder, &target, &Policy::new(), settings(rule)).unwrap();
             assert_eq!(inversion.token_ids(), PROMPT, "{case}");
             assert!(inversion.is_verified(), "{case}");
         }
@@ -232,8 +229,8 @@ fn allclose_accepts_by_the_coordinate_that_is_farthest_off() {
             (0.0, 0.0, false),
         ] {
             let rule = Acceptance::AllClose { rtol, atol };
-            let settings = Settings { beam: 1, ..settings(rule) };
-            let inversion = invert(decoder, &moved, &mut Policy::new(), settings).unwrap();
+            let settings = settings(rule).with_beam(1);
+            let inversion = invert(decoder, &moved, &Policy::new(), settings).unwrap();
             let fits = inversion.first_failure().is_none();
             assert_eq!(fits, accepts, "{case}, {}, {rtol}, {atol}: {inversion:?}", exact.tap());
         }

@@ -2,10 +2,7 @@
 
 use std::collections::HashSet;
 
-use inject_sipit::{
-    Acceptance, Asked, Decoder, Inversion, Logits, Policy, Prior, RandomOrder, Repeated, Secant, Settings,
-    Tap, TargetStates, TokenBatch, distance, foreign::SourceDtype,
-};
+use inject_sipit::{Acceptance, sources::{PriorTiming, Prior, RandomOrder, Repeated, Secant}, models::{Decoder, Logits, Tap, TokenBatch}, Inversion, Policy, Settings, TargetStates, collisions::distance, states::foreign::SourceDtype};
 
 use crate::small::{FAMILIES, exhaustive, invert, model, of_vocabulary, target};
 
@@ -17,13 +14,13 @@ fn every_policy_recovers_the_same_prompt() {
             let decoder = model(case, &device).decoder;
             for tap in Tap::all(decoder.config().n_layers()) {
                 let target = target(&decoder, &prompt, tap);
-                for mut policy in [
+                for policy in [
                     Policy::new(),
-                    Policy::new().then(Prior::up_to(20)),
+                    Policy::new().then_up_to(20, Prior::new()),
                     Policy::new().then(RandomOrder::seeded(3).in_batches(8)),
-                    Policy::new().then(Prior::up_to(4)).then(RandomOrder::seeded(3)),
+                    Policy::new().then_up_to(4, Prior::new()).then(RandomOrder::seeded(3)),
                 ] {
-                    let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
+                    let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
                     assert_eq!(inversion.token_ids(), prompt, "{case}, {tap}, {policy}");
                     assert!(inversion.is_verified(), "{case}, {tap}, {policy}");
                 }
@@ -40,8 +37,8 @@ fn what_stood_before_is_found_among_the_tokens_of_the_prompt() {
             let decoder = model(case, &device).decoder;
             let target = target(&decoder, &prompt, Tap::Block(1));
             for limit in [8, 1] {
-                let mut policy = Policy::new().then(Repeated::up_to(limit));
-                let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
+                let policy = Policy::new().then_up_to(limit, Repeated);
+                let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
                 assert_eq!(inversion.token_ids(), prompt, "{case}");
                 for (position, found) in inversion.positions.iter().enumerate() {
                     let before: HashSet<u32> = prompt[..position].iter().copied().collect();
@@ -71,15 +68,15 @@ fn a_survey_of_the_vocabulary_drafts_the_positions_behind_it() {
     for device in inject_testing::compiled() {
         let decoder = of_vocabulary("llama", VOCAB as usize, 5, &device);
         let target = target(&decoder, &prompt, Tap::Block(1));
-        let mut plain = Policy::new().then(Secant::up_to(1024));
-        let plain = invert(&decoder, &target, &mut plain, Settings::default()).unwrap();
-        let mut policy = Policy::new().then(Secant::up_to(1024).surveying(SURVEY));
+        let mut plain = Policy::new().then_up_to(1024, Secant::new());
+        let plain = invert(&decoder, &target, &mut plain, Settings::new()).unwrap();
+        let policy = Policy::new().then_up_to(1024, Secant::new().surveying(SURVEY));
         // The second time, the scan goes on in steps smaller than a survey where nothing points anywhere yet.
         let memory_budget = 16 * decoder.config().bytes_per_token(1, 1);
-        let settings = [Settings::default(), Settings { memory_budget, ..Settings::default() }];
+        let settings = [Settings::new(), Settings::new().with_memory_budget(memory_budget)];
         let mut searched = Vec::new();
         for (round, settings) in settings.into_iter().enumerate() {
-            let inversion = invert(&decoder, &target, &mut policy, settings).unwrap();
+            let inversion = invert(&decoder, &target, &policy, settings).unwrap();
             assert_eq!(inversion.token_ids(), prompt);
             // Made once, at the second position; a model known already is not surveyed again.
             let at = |position: usize| inversion.positions[position].candidates_tested;
@@ -92,8 +89,8 @@ fn a_survey_of_the_vocabulary_drafts_the_positions_behind_it() {
         let small = of_vocabulary("llama", 1024, 5, &device);
         let prompt: Vec<u32> = prompt.iter().map(|id| id % 1024).collect();
         let target = crate::small::target(&small, &prompt, Tap::Block(1));
-        let mut policy = Policy::new().then(Secant::up_to(256).surveying(SURVEY));
-        let inversion = invert(&small, &target, &mut policy, Settings::default()).unwrap();
+        let policy = Policy::new().then_up_to(256, Secant::new().surveying(SURVEY));
+        let inversion = invert(&small, &target, &policy, Settings::new()).unwrap();
         assert_eq!(inversion.token_ids(), prompt);
     }
 }
@@ -102,7 +99,7 @@ fn a_survey_of_the_vocabulary_drafts_the_positions_behind_it() {
 fn a_search_that_expects_finds_what_the_model_expects_and_what_it_does_not() {
     const VOCAB: usize = 1024;
     // A draft, the first round, and what is tested before the tested ones point anywhere.
-    let asked = [(Asked::AtOnce, 1 + 16), (Asked::WhereMemoryFails, 64)];
+    let asked = [(PriorTiming::First, 1 + 16), (PriorTiming::Fallback, 64)];
     for device in inject_testing::compiled() {
         let decoder = of_vocabulary("llama", VOCAB, 5, &device);
         let last_block = Tap::Block(decoder.config().n_layers());
@@ -111,12 +108,12 @@ fn a_search_that_expects_finds_what_the_model_expects_and_what_it_does_not() {
         for (tap, (asked, most)) in taps.into_iter().flat_map(|tap| asked.map(|asked| (tap, asked))) {
             let expecting = |bos: Option<u32>| {
                 let prior = Prior::up_to(1).beginning_with(bos);
-                Policy::new().then(Secant::up_to(VOCAB).expecting(prior, asked))
+                Policy::new().then_up_to(VOCAB, Secant::new().expecting(prior, asked))
             };
             let expected = greedy(&decoder, 700, 12);
             let states = target(&decoder, &expected, tap);
             let inversion =
-                invert(&decoder, &states, &mut expecting(Some(700)), Settings::default()).unwrap();
+                invert(&decoder, &states, &mut expecting(Some(700)), Settings::new()).unwrap();
             assert_eq!(inversion.token_ids(), expected, "{tap}");
             for position in &inversion.positions {
                 let tested = position.candidates_tested;
@@ -126,7 +123,7 @@ fn a_search_that_expects_finds_what_the_model_expects_and_what_it_does_not() {
 
             let unexpected: Vec<u32> = (0..12).map(|i| (i * i * 331 + 7 * i + 400) % VOCAB as u32).collect();
             let states = target(&decoder, &unexpected, tap);
-            let inversion = invert(&decoder, &states, &mut expecting(None), Settings::default()).unwrap();
+            let inversion = invert(&decoder, &states, &mut expecting(None), Settings::new()).unwrap();
             assert_eq!(inversion.token_ids(), unexpected, "{tap}");
             // The search goes on to the end of the vocabulary, so nothing is left to the scan.
             assert!(inversion.positions.iter().all(|position| position.found_by != "scan"), "{tap}");
@@ -163,9 +160,9 @@ fn a_survey_behind_two_hypotheses_serves_both() {
         states.row_mut(0).assign(&middle);
         let ambiguous = TargetStates::new(states, tap, SourceDtype::F32).unwrap();
         let acceptance = Acceptance::NoiseFloor { added: 0.6 * apart };
-        let mut policy = Policy::new().then(Secant::up_to(1024).surveying(512));
+        let policy = Policy::new().then_up_to(1024, Secant::new().surveying(512));
         let inversion =
-            invert(&decoder, &ambiguous, &mut policy, Settings { acceptance, ..Settings::default() })
+            invert(&decoder, &ambiguous, &policy, Settings::new().with_acceptance(acceptance))
                 .unwrap();
         assert_eq!(inversion.token_ids(), prompt);
         assert!(inversion.positions[1].candidates_tested >= 512);

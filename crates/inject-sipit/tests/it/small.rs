@@ -1,29 +1,26 @@
 //! Short ways to invert prompts of small random models.
 
-use inject_sipit::{
-    Decoder, Extraction, Inversion, InvertError, Inverter, Policy, Scan, Settings, Tap, TargetStates,
-    foreign::SourceDtype, store::Positions,
-};
+use inject_sipit::{models::{Decoder, Tap}, states::{Extraction, foreign::SourceDtype, store::Positions}, Inversion, InvertError, Inverter, Policy, settings::Scan, Settings, TargetStates};
 pub(crate) use inject_testing::models::{FAMILIES, ROTARY, model, of_vocabulary, random, with_equal_rows};
 
 /// The states of one prompt at one tap, as somebody else would have them.
 pub(crate) fn target(decoder: &Decoder, prompt: &[u32], tap: Tap) -> TargetStates {
     let extraction = Extraction::new(vec![tap], Positions::All).unwrap();
-    let states = extraction.run(decoder, &[prompt.to_vec()], &mut |_| ()).unwrap().remove(&tap).unwrap();
+    let states = extraction.run(decoder, &[prompt.to_vec()], &mut silent).unwrap().remove(&tap).unwrap();
     TargetStates::new(states.mapv(f64::from), tap, SourceDtype::F32).unwrap()
 }
 
 /// Every token at every position, whatever fits.
 pub(crate) fn exhaustive(decoder: &Decoder, target: &TargetStates) -> Result<Inversion, InvertError> {
-    let settings = Settings { scan: Scan::Whole, ..Settings::default() };
-    invert(decoder, target, &mut Policy::new(), settings)
+    let settings = Settings::new().with_scan(Scan::Whole);
+    invert(decoder, target, &Policy::new(), settings)
 }
 
 pub(crate) fn invert(
     decoder: &Decoder,
     target: &TargetStates,
-    policy: &mut Policy,
+    policy: &Policy,
     settings: Settings,
 ) -> Result<Inversion, InvertError> {
-    Inverter::new(decoder, target.tap(), settings)?.invert(target, policy, &mut |_| ())
+    Inverter::new(decoder, target.tap(), settings)?.invert(target, policy, &mut silent)
 }

@@ -1,6 +1,6 @@
 //! Sources of proposals made up for tests: one that knows the answers, and one that knows nothing and says it loudly.
 
-use inject_sipit::{Draft, InvertError, Open, Place, Proposer, TargetStates};
+use inject_sipit::{sources::{Draft, OpenPosition, Turn}, InvertError, TargetStates};
 
 use crate::numbers::Numbers;
 
@@ -21,17 +21,17 @@ impl Told {
     }
 }
 
-impl Proposer for Told {
+impl Simple for Told {
     fn name(&self) -> &'static str {
         "told"
     }
 
-    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
-        let known = self.drafts.iter().find(|(target, _)| target.states() == open.target.states());
-        Ok(known.and_then(|(_, ids)| ids.get(open.prefix.len()..)).map(|ids| ids.to_vec().into()))
+    fn draft(&self, at: &OpenPosition<'_>, seen: &Provisional) -> Result<Option<Draft>, InvertError> {
+        let known = self.drafts.iter().find(|(target, _)| target.states() == at.target().states());
+        Ok(known.and_then(|(_, ids)| ids.get(at.prefix.len()..)).map(|ids| ids.to_vec().into()))
     }
 
-    fn propose(&mut self, _: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+    fn propose(&self, _: &OpenPosition<'_>, _: &Turn<'_>) -> Result<Vec<u32>, InvertError> {
         Ok(Vec::new())
     }
 }
@@ -62,17 +62,17 @@ impl Liar {
     }
 }
 
-impl Proposer for Liar {
+impl Simple for Liar {
     fn name(&self) -> &'static str {
         "liar"
     }
 
-    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
-        let most = open.target.positions() + 5;
-        Ok(Some(self.lies(most, open.decoder.config().vocab_size).into()))
+    fn draft(&self, at: &OpenPosition<'_>, seen: &Provisional) -> Result<Option<Draft>, InvertError> {
+        let most = at.target().positions() + 5;
+        Ok(Some(self.lies(most, at.decoder().config().vocab_size).into()))
     }
 
-    fn propose(&mut self, place: &Place<'_>) -> Result<Vec<u32>, InvertError> {
-        Ok(self.lies(9, place.vocab_size()))
+    fn propose(&self, at: &OpenPosition<'_>, _: &Turn<'_>) -> Result<Vec<u32>, InvertError> {
+        Ok(self.lies(9, at.vocab_size()))
     }
 }

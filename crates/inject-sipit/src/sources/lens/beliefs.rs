@@ -6,9 +6,8 @@
 //! deepest blocks. So a token's probability is the mean over the rankings, weighted by how well each of them predicted the tokens
 //! settled so far, times a factor from its distance if a draft has computed it.
 
-use inject_collisions::Ranked;
-
 use crate::{
+    collisions::Ranked,
     lens::Shortlist,
     median::median,
     sources::{OpenPosition, Provisional, trust::credit},

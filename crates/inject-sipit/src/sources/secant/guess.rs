@@ -1,17 +1,17 @@
 //! The embedding to which tested candidates point.
 
-use burn::tensor::Tensor;
-use inject_collisions::Decoder;
-
-use super::memory::SecantMemory;
 use crate::{
     error::InvertError,
+    models::Decoder,
     sources::{
         OpenPosition,
         combination::{Basis, Combination},
     },
     tensors::{indices, read},
 };
+use burn::tensor::Tensor;
+
+use super::memory::SecantMemory;
 
 /// The combination of tested candidates that comes closest to the state given, applied to their embeddings. The memory
 /// translates the remaining difference of states, in the neighbourhood of the state.

@@ -2,16 +2,16 @@
 
 mod fit;
 
-use burn::tensor::Tensor;
-use inject_collisions::Decoder;
-
-use self::fit::Fit;
-use super::blend::Blends;
 use crate::{
     error::InvertError,
+    models::Decoder,
     sources::{OpenPosition, Tested},
     tuning::{SECANT_MOST_PAIRS, SECANT_REACH, SECANT_SURVEY_FEWEST},
 };
+use burn::tensor::Tensor;
+
+use self::fit::Fit;
+use super::blend::Blends;
 
 /// The knowledge of a [`Secant`](super::Secant) search: pairs of states and tokens, the ridge regression from states to embeddings,
 /// and the trust in each kind of guess.

@@ -1,15 +1,14 @@
 //! A ridge regression from states to embeddings.
 
-use burn::tensor::{DType, Tensor, TensorData};
-use inject_collisions::Decoder;
-use nalgebra::{Cholesky, DMatrix, Dyn};
-
 use crate::{
     error::InvertError,
+    models::Decoder,
     sources::{OpenPosition, secant::guess::embeddings},
     tensors::read,
     tuning::SECANT_RIDGE,
 };
+use burn::tensor::{DType, Tensor, TensorData};
+use nalgebra::{Cholesky, DMatrix, Dyn};
 
 /// The regression on the first pairs of a memory.
 #[derive(Debug)]
@@ -60,7 +59,8 @@ impl Fit {
     pub(super) fn predicted(&self, at: &OpenPosition<'_>) -> Result<Tensor<2>, InvertError> {
         let (target, device) = (at.target(), at.decoder().device());
         let (positions, d) = (target.positions(), target.d_model());
-        let states: Vec<f32> = (0..positions).flat_map(|p| target.state(p).iter().map(|&v| v as f32)).collect();
+        let states: Vec<f32> =
+            (0..positions).flat_map(|p| target.state(p).iter().map(|&v| v as f32)).collect();
         let wanted = Tensor::<2>::from_data(TensorData::new(states, [positions, d]), &device);
         let wanted = (wanted - self.mean.clone()) / self.deviation.clone();
         let guess = self.differences(wanted)? + self.mean_embedding.clone();
