@@ -15,8 +15,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use inject_examples::{Failure, ModelArgs, RandomTokens, finish, say};
 use inject_prompts::Generator;
 use inject_sipit::{
-    FirstPosition, LensBuilder, LensProgress,
-    models::{Bos, Model, Tap, Tokenizer},
+    lens::{FirstPosition, LensBuilder},
+    models::{Bos, Model, Progress, Tap, Tokenizer},
     states::prompts::read_prompts,
 };
 
@@ -84,7 +84,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     bar.finish_and_clear();
     for lens in &lenses {
         let path = lens.save(&options.out)?;
-        let about = lens.about();
+        let about = lens.info();
         say(&format!(
             "{:>10}: {:>5.1} % first, {:>5.1} % among 16, of {} held-out positions; rank {}, {} kB",
             about.tap.to_string(),
@@ -120,12 +120,8 @@ fn builder(options: &Options, model: &Model) -> Result<LensBuilder, Failure> {
     let random = random_prompts(&text, model.decoder.config().vocab_size, first);
     // Before the text, the end of which is held out to measure the lens on.
     text.splice(0..0, random);
-    Ok(LensBuilder {
-        taps: Tap::parse_list(&options.taps, model.decoder.config().n_layers())?,
-        prefixes,
-        text,
-        first,
-    })
+    let taps = Tap::parse_list(&options.taps, model.decoder.config().n_layers())?;
+    Ok(LensBuilder::new(taps, prefixes, text, first))
 }
 
 /// The beginning of a prompt up to the first token of a word that has more, where there is such a word near.
@@ -159,14 +155,8 @@ fn random_prompts(text: &[Vec<u32>], vocab_size: usize, first: FirstPosition) ->
     text.iter().step_by(3).map(prompt).collect()
 }
 
-fn show(bar: &ProgressBar, step: LensProgress) {
-    let (message, done, of) = match step {
-        LensProgress::Text { done, of } => ("text", done, of),
-        LensProgress::Fit { done, of } => ("fit", done, of),
-        LensProgress::Vocabulary { done, of } => ("vocabulary", done, of),
-        LensProgress::Measure { done, of } => ("measure", done, of),
-    };
-    bar.set_message(message);
-    bar.set_length(of as u64);
-    bar.set_position(done as u64);
+fn show(bar: &ProgressBar, step: Progress<'_>) {
+    bar.set_message(step.task.to_owned());
+    bar.set_length(step.total);
+    bar.set_position(step.done);
 }

@@ -5,8 +5,9 @@ use std::path::Path;
 use clap::ValueEnum;
 use inject_examples::{Failure, PolicyArgs, PolicyKind};
 use inject_sipit::{
-    Choice, Scan, Settings,
+    PolicyChoice, Settings,
     models::{Model, Tap},
+    settings::Scan,
 };
 
 /// What is compared.
@@ -97,7 +98,7 @@ impl Contender {
     /// # Errors
     ///
     /// When there is no lens for the tap, or it was made for other weights.
-    pub(crate) fn choice(self, terms: &Terms<'_>, prompt: usize) -> Result<Choice, Failure> {
+    pub(crate) fn choice(self, terms: &Terms<'_>, prompt: usize) -> Result<PolicyChoice, Failure> {
         let args = self.args(terms, prompt);
         let choice = args.choose(terms.model, terms.tap, terms.positions)?;
         // Without a file for the tap the same choice is made as without a folder.

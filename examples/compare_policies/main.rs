@@ -21,8 +21,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use inject_examples::{Failure, ModelArgs, PromptArgs, finish, forward_seconds, say};
 use inject_sipit::{
     Inversion, Inverter, TargetStates,
-    models::{Model, Tap},
-    states::{Extraction, foreign::SourceDtype, store::Positions},
+    models::{Model, Tap, silent},
 };
 
 use contender::{Contender, Terms};
@@ -142,13 +141,7 @@ fn prompts(options: &Options, model: &Model) -> Result<Vec<Prompt>, Failure> {
 }
 
 fn targets(model: &Model, tap: Tap, prompts: &[Prompt]) -> Result<Vec<TargetStates>, Failure> {
-    let extraction = Extraction::new(vec![tap], Positions::All)?;
-    let target = |prompt: &Prompt| {
-        let ids = std::slice::from_ref(&prompt.token_ids);
-        let mut states = extraction.run(&model.decoder, ids, &mut |_| ())?;
-        let states = states.remove(&tap).ok_or_else(|| Failure::new(format!("no states at {tap}")))?;
-        Ok(TargetStates::new(states.mapv(f64::from), tap, SourceDtype::F32)?)
-    };
+    let target = |prompt: &Prompt| Ok(TargetStates::of_prompt(&model.decoder, tap, &prompt.token_ids)?);
     prompts.iter().map(target).collect()
 }
 
@@ -162,12 +155,17 @@ fn measure(terms: &Terms<'_>, contender: Contender, targets: &[TargetStates]) ->
     let style = ProgressStyle::with_template("{msg:>32} {bar:30} {pos}/{len} {elapsed}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let mut inversions: Vec<(Inversion, f64)> = Vec::with_capacity(targets.len());
+    let learned = choice.clone();
+    let mut learning = inverter.searcher(&learned.policy);
     for (number, target) in targets.iter().enumerate() {
         if number > 0 && !contender.learns_between_prompts() {
             choice = contender.choice(terms, number)?;
         }
         let start = Instant::now();
-        let inversion = inverter.invert(target, &mut choice.policy, &mut |_| ())?;
+        let inversion = match contender.learns_between_prompts() {
+            true => inverter.invert(target, &mut learning, &mut silent)?,
+            false => inverter.invert(target, &mut inverter.searcher(&choice.policy), &mut silent)?,
+        };
         inversions.push((inversion, start.elapsed().as_secs_f64()));
         bar.inc(1);
     }

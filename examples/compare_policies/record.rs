@@ -1,6 +1,6 @@
 //! What one policy did to one prompt, and to all of them.
 
-use inject_sipit::{Cost, Inversion, Verdict};
+use inject_sipit::{Inversion, inversion::Cost};
 
 use crate::contender::Contender;
 
@@ -58,16 +58,15 @@ pub(crate) struct Record {
 impl Record {
     fn new(number: usize, prompt: &Prompt, inversion: &Inversion, seconds: f64, budget_seconds: f64) -> Self {
         let positions = || inversion.positions.iter().zip(&prompt.token_ids);
-        let verified =
-            || positions().filter(|(found, _)| matches!(found.verdict, Verdict::Verified | Verdict::Certain));
-        let unsettled = inversion.positions.iter().any(|found| found.verdict == Verdict::Open);
+        let verified = || positions().filter(|(found, _)| found.verdict.is_verified());
+        let unsettled = inversion.positions.iter().any(|found| found.verdict.is_open());
         Record {
             prompt: number,
             kind: prompt.kind,
             exact: inversion.is_verified() && inversion.token_ids() == prompt.token_ids,
             verified: verified().count(),
-            verified_wrongly: verified().filter(|(found, id)| found.token_id != **id).count(),
-            right: positions().filter(|(found, id)| found.token_id == **id).count(),
+            verified_wrongly: verified().filter(|(found, id)| found.token_id() != Some(**id)).count(),
+            right: positions().filter(|(found, id)| found.token_id() == Some(**id)).count(),
             out_of_budget: unsettled && inversion.first_failure().is_none() && seconds >= budget_seconds,
             seconds,
             begun: inversion.positions.iter().filter(|found| found.candidates_tested > 0).count(),

@@ -124,7 +124,8 @@ fn at_tap(
 ) -> Result<Vec<Record>, Failure> {
     let start = Instant::now();
     let inverter = Inverter::new(&model.decoder, tap, options.policy.settings()?)?;
-    let mut choice = options.policy.choose(model, tap, prompts[0].1.len())?;
+    let choice = options.policy.choose(model, tap, prompts[0].1.len())?;
+    let mut searcher = inverter.searcher(&choice.policy);
     let ready_seconds = start.elapsed().as_secs_f64();
     let bar = ProgressBar::new(prompts.len() as u64).with_message(tap.to_string());
     let mut records = Vec::with_capacity(prompts.len());
@@ -137,20 +138,16 @@ fn at_tap(
         let mut noisy = None;
         if let Some(share) = options.noise_share {
             let clean = TargetStates::new(states.clone(), tap, dtype)?;
-            let margin = least_margin(&inverter, &clean, &mut choice.policy, options.margin_rivals)?;
+            let margin = least_margin(&inverter, &clean, &mut searcher, options.margin_rivals)?;
             noise = share * margin.ok_or_else(|| Failure::new("no margin was measured"))?;
             Disturbance::Noise { norm: noise }.apply(&mut states, number as u64);
-            noisy = Some(Inverter::new(
-                &model.decoder,
-                tap,
-                PolicyArgs { noise, ..options.policy.clone() }.settings()?,
-            )?);
+            noisy = Some(inverter.with_settings(PolicyArgs { noise, ..options.policy.clone() }.settings()?)?);
         }
         let inverter = noisy.as_ref().unwrap_or(&inverter);
         let target = TargetStates::new(states, tap, dtype)?;
         let forward_seconds = forward_seconds(&model.decoder, prompt, tap)?;
         let start = Instant::now();
-        let inversion = inverter.invert(&target, &mut choice.policy, &mut |_| ())?;
+        let inversion = inverter.invert(&target, &mut searcher, &mut |_| ())?;
         let seconds = start.elapsed().as_secs_f64();
         let seconds = report::Seconds { inversion: seconds, forward: forward_seconds, ready: ready_seconds };
         records.push(Record::new(*kind, tap, prompt, &inversion, seconds, noise));

@@ -3,7 +3,7 @@
 use std::{fs::File, io::Write, path::Path};
 
 use inject_examples::Failure;
-use inject_sipit::{Cost, Inversion, models::Tap};
+use inject_sipit::{Inversion, inversion::Cost, models::Tap};
 
 use super::figures::figures;
 
@@ -62,19 +62,25 @@ impl Record {
         seconds: Seconds,
         noise: f64,
     ) -> Self {
-        let ratios = inversion.positions.iter().filter_map(|p| Some(p.runner_up?.distance / p.noise_floor));
+        let ratios =
+            inversion.positions.iter().filter_map(|p| Some(p.runner_up()?.distance / p.noise_floor()?));
         Record {
             kind,
             tap,
             tokens: prompt.len(),
             exact: inversion.is_verified() && inversion.token_ids() == prompt,
-            right: inversion.token_ids().iter().zip(prompt).filter(|(found, id)| found == id).count(),
+            right: inversion
+                .kept_ids()
+                .iter()
+                .zip(prompt)
+                .filter(|(found, id)| **found == Some(**id))
+                .count(),
             noise,
             seconds: seconds.inversion,
             forward_seconds: seconds.forward,
             forward_pass_equivalents: seconds.inversion / seconds.forward,
             candidates: inversion.candidates_tested(),
-            repaired: inversion.positions.iter().filter(|p| p.found_by != "draft").count(),
+            repaired: inversion.positions.iter().filter(|p| p.found_by() != Some("draft")).count(),
             least_margin_over_floor: ratios.min_by(f64::total_cmp),
             ready_seconds: seconds.ready,
             cost: inversion.cost.clone(),

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use inject_examples::{PolicyArgs, PolicyKind};
-use inject_sipit::{Inverter, Scan};
+use inject_sipit::{Inverter, settings::Scan};
 
 /// Floating-point operations of one group: what two cores of a CPU compute in some seconds. A kill loses no more than a group.
 const GROUP_FLOP: f64 = 4e11;
@@ -33,8 +33,8 @@ impl GroupLimits {
         let by_lens = policy.lens.is_some() && matches!(policy.policy, PolicyKind::Auto | PolicyKind::Lens);
         let states = match inverter.settings().scan {
             Scan::Whole => config.vocab_size as f64,
-            Scan::AsNeeded if by_lens => WITH_LENS,
-            Scan::AsNeeded => WITHOUT_LENS,
+            _ if by_lens => WITH_LENS,
+            _ => WITHOUT_LENS,
         };
         let tokens = GROUP_FLOP / (states * config.flops_per_token(inverter.tap())).max(1.0);
         // Of a common pass each prompt is charged an equal part of the time, however long it is itself.

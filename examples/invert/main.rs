@@ -24,8 +24,9 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use inject_examples::{Failure, ModelArgs, PolicyArgs, finish, note};
 use inject_sipit::{
-    Inverter, Scan,
+    Inverter,
     models::{Bos, Tap},
+    settings::Scan,
 };
 
 /// Recovers prompts from hidden states alone.

@@ -2,7 +2,8 @@
 
 use inject_examples::{Failure, forward_seconds};
 use inject_sipit::{
-    Choice, Cost, Inversion, Position, RuledOut, Verdict,
+    Inversion, PolicyChoice, Position, Verdict,
+    inversion::{Cost, RuledOut},
     models::{Model, Tap},
 };
 
@@ -29,14 +30,14 @@ pub(super) struct Row {
     pub(super) position: usize,
     #[serde(flatten)]
     pub(super) verdict: Verdict,
-    pub(super) token_id: u32,
-    pub(super) distance: f64,
+    pub(super) token_id: Option<u32>,
+    pub(super) distance: Option<f64>,
     pub(super) runner_up: Option<f64>,
     pub(super) runner_up_token_id: Option<u32>,
     pub(super) margin: Option<f64>,
-    pub(super) noise_floor: f64,
+    pub(super) noise_floor: Option<f64>,
     pub(super) candidates_tested: usize,
-    pub(super) found_by: &'static str,
+    pub(super) found_by: Option<&'static str>,
     pub(super) ruled_out: Vec<RuledOut>,
 }
 
@@ -92,14 +93,14 @@ impl Row {
         Row {
             position: position.position,
             verdict: position.verdict.clone(),
-            token_id: position.token_id,
-            distance: position.distance,
-            runner_up: position.runner_up.map(|ranked| ranked.distance),
-            runner_up_token_id: position.runner_up.map(|ranked| ranked.id),
-            margin: position.margin,
-            noise_floor: position.noise_floor,
+            token_id: position.token_id(),
+            distance: position.distance(),
+            runner_up: position.runner_up().map(|ranked| ranked.distance),
+            runner_up_token_id: position.runner_up().map(|ranked| ranked.id),
+            margin: position.margin(),
+            noise_floor: position.noise_floor(),
             candidates_tested: position.candidates_tested,
-            found_by: position.found_by,
+            found_by: position.found_by(),
             ruled_out: position.ruled_out.clone(),
         }
     }
@@ -108,7 +109,7 @@ impl Row {
 impl Report {
     pub(super) fn new(
         model: &Model,
-        choice: &Choice,
+        choice: &PolicyChoice,
         tap: Tap,
         inversion: &Inversion,
         prompt: Option<&[u32]>,

@@ -5,13 +5,9 @@ use std::{path::Path, time::Instant};
 use indicatif::ProgressBar;
 use inject_examples::{Failure, say};
 use inject_sipit::{
-    InvertProgress, Inverter, Phase, TargetStates,
-    models::{Model, Tap},
-    states::{
-        Extraction,
-        foreign::{ColumnChoice, SourceDtype, StatesFile},
-        store::Positions,
-    },
+    Inverter, TargetStates,
+    models::{Model, Progress, Tap},
+    states::foreign::{ColumnChoice, StatesFile},
 };
 
 use super::{Options, announce_scan, bar, report::Report};
@@ -22,12 +18,14 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let model = options.model.load()?;
     let (target, prompt) = target(options, &model)?;
     let tap = target.tap();
-    let mut choice = options.policy.choose(&model, tap, target.positions())?;
+    let choice = options.policy.choose(&model, tap, target.positions())?;
     let inverter = Inverter::new(&model.decoder, tap, options.policy.settings()?)?;
     announce_scan(&inverter, target.positions());
     let bar = bar(target.positions(), "{msg} {bar:30} {elapsed} of about {duration}");
     let start = Instant::now();
-    let inversion = inverter.invert(&target, &mut choice.policy, &mut |progress| show(&bar, progress))?;
+    let inversion = inverter.invert(&target, &mut inverter.searcher(&choice.policy), &mut |progress| {
+        show(&bar, progress);
+    })?;
     let seconds = start.elapsed().as_secs_f64();
     bar.finish_and_clear();
 
@@ -47,10 +45,7 @@ fn target(options: &Options, model: &Model) -> Result<(TargetStates, Option<Vec<
     };
     let n_layers = model.decoder.config().n_layers();
     let tap = options.tap.unwrap_or(Tap::Block(n_layers.div_ceil(2))).checked(n_layers)?;
-    let extraction = Extraction::new(vec![tap], Positions::All)?;
-    let mut states = extraction.run(&model.decoder, std::slice::from_ref(&prompt), &mut |_| ())?;
-    let states = states.remove(&tap).ok_or_else(|| Failure::new(format!("no states at {tap}")))?;
-    Ok((TargetStates::new(states.mapv(f64::from), tap, SourceDtype::F32)?, Some(prompt)))
+    Ok((TargetStates::of_prompt(&model.decoder, tap, &prompt)?, Some(prompt)))
 }
 
 fn from_file(options: &Options, path: &Path) -> Result<(TargetStates, Option<Vec<u32>>), Failure> {
@@ -81,13 +76,10 @@ fn from_file(options: &Options, path: &Path) -> Result<(TargetStates, Option<Vec
     Ok((TargetStates::new(states, tap, file.dtype())?, file.token_ids().map(<[u32]>::to_vec)))
 }
 
-fn show(bar: &ProgressBar, progress: InvertProgress) {
-    let steps = progress.vocab_size as u64;
-    bar.set_length(progress.positions as u64 * steps);
-    bar.set_position(progress.position as u64 * steps + progress.candidates_tested as u64);
-    let doing = match progress.phase {
-        Phase::Recover => "recovering",
-        Phase::Certify => "certifying",
-    };
-    bar.set_message(format!("{doing} position {} of {}", progress.position + 1, progress.positions));
+fn show(bar: &ProgressBar, progress: Progress<'_>) {
+    /// Steps of the bar for each position.
+    const STEPS: u64 = 1000;
+    bar.set_length(progress.total * STEPS);
+    bar.set_position(progress.done * STEPS + (progress.part * STEPS as f64) as u64);
+    bar.set_message(format!("{} position {} of {}", progress.task, progress.done + 1, progress.total));
 }

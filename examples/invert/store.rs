@@ -5,8 +5,8 @@ use std::{ops::Range, path::Path, time::Instant};
 use indicatif::ProgressBar;
 use inject_examples::{Failure, PolicyArgs, note, say};
 use inject_sipit::{
-    Choice, Inversion, InvertProgress, Inverter, Settings, TargetStates,
-    models::{Model, Tap},
+    Inversion, Inverter, Searcher, Settings, TargetStates,
+    models::{Model, Progress, Tap},
     states::store::{Positions, StateDtype, Store, TapStates},
 };
 
@@ -119,7 +119,7 @@ impl Run<'_> {
         let manifest = self.store.manifest();
         let tap = self.states.tap();
         let mean_len = manifest.token_count / manifest.prompt_count;
-        let mut choice = self.options.policy.choose(self.model, tap, mean_len)?;
+        let choice = self.options.policy.choose(self.model, tap, mean_len)?;
         let inverter = Inverter::new(&self.model.decoder, tap, self.settings.clone())?;
         let left = self.store.prompts().skip(tally.prompts).map(<[u32]>::len).sum();
         if !self.options.json {
@@ -136,9 +136,10 @@ impl Run<'_> {
         bar.set_position(tally.prompts as u64);
         bar.reset_eta();
         let lens = self.store.prompts().map(<[u32]>::len);
+        let mut searcher = inverter.searcher(&choice.policy);
         for group in GroupLimits::of(&inverter, &self.options.policy).groups(lens) {
             if group.end > tally.prompts {
-                self.invert(group, &inverter, &mut choice, tally, &bar)?;
+                self.invert(group, &inverter, &mut searcher, tally, &bar)?;
             }
         }
         bar.finish_and_clear();
@@ -150,18 +151,21 @@ impl Run<'_> {
         &mut self,
         group: Range<usize>,
         inverter: &Inverter<'_>,
-        choice: &mut Choice,
+        searcher: &mut Searcher<'_>,
         tally: &mut Tally,
         bar: &ProgressBar,
     ) -> Result<(), Failure> {
         let start = Instant::now();
         let targets = group.clone().map(|prompt| self.target(prompt)).collect::<Result<Vec<_>, _>>()?;
-        let mut show = |progress: InvertProgress| {
-            let (position, positions) = (progress.position + 1, progress.positions);
-            let prompt = group.start + progress.prompt;
-            bar.set_message(format!("prompt {prompt}, position {position} of {positions}"));
+        let mut show = |progress: Progress<'_>| {
+            let (done, total) = (progress.done, progress.total);
+            bar.set_message(format!(
+                "prompts {} to {}, position {done} of {total}",
+                group.start,
+                group.end - 1
+            ));
         };
-        let inversions = inverter.invert_many(&targets, &mut choice.policy, &mut show)?;
+        let inversions = inverter.invert_many(&targets, searcher, &mut show)?;
         let seconds = start.elapsed().as_secs_f64();
         let own: Vec<f64> = inversions.iter().map(own_seconds).collect();
         let all = own.iter().sum::<f64>().max(f64::MIN_POSITIVE);

@@ -45,19 +45,24 @@ impl Report {
 
 fn line(row: &Row, model: &Model) -> String {
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3e}"));
-    let text = model.tokenizer().ok().and_then(|tokenizer| tokenizer.token(row.token_id));
-    let token = text.map_or_else(|| row.token_id.to_string(), |text| shortened(&text));
+    let token = row.token_id.map_or_else(
+        || "-".to_owned(),
+        |id| {
+            let text = model.tokenizer().ok().and_then(|tokenizer| tokenizer.token(id));
+            text.map_or_else(|| id.to_string(), |text| shortened(&text))
+        },
+    );
     let verdict = match &row.verdict {
         Verdict::Certain => "certain".to_owned(),
         Verdict::Verified => "verified".to_owned(),
         Verdict::Ambiguous { candidates, more: false } => format!("1 of {}", candidates.len()),
         Verdict::Ambiguous { candidates, more: true } => format!("1 of > {}", candidates.len()),
         Verdict::Failed => "failed".to_owned(),
-        Verdict::Open => "open".to_owned(),
+        _ => "open".to_owned(),
     };
-    let numbers = [Some(row.distance), row.runner_up, row.margin, Some(row.noise_floor)];
+    let numbers = [row.distance, row.runner_up, row.margin, row.noise_floor];
     let numbers = numbers.map(|value| format!("{:>11}", number(value))).join(" ");
-    let tested = format!("{:>11}  {}", row.candidates_tested, row.found_by);
+    let tested = format!("{:>11}  {}", row.candidates_tested, row.found_by.unwrap_or("-"));
     format!("{:>4}  {token:<16} {verdict:<10} {numbers} {tested}", row.position)
 }
 

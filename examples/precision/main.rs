@@ -17,7 +17,7 @@ use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, sync::Arc};
 use clap::{Parser, ValueEnum};
 use inject_examples::{Failure, ModelArgs, PromptArgs, StudyArgs, beginning, finish, lens_for, note, say};
 use inject_sipit::{
-    Choice, Lens,
+    Lens, PolicyChoice,
     models::{Decoder, Model, Tap, WeightFormat},
     states::Disturbance,
 };
@@ -225,7 +225,7 @@ impl Experiment<'_> {
         };
         let bos = beginning(&self.model);
         let mut policy = |decoder: &Decoder, tap: Tap| {
-            Ok(Choice::auto(decoder, tap, self.options.length, lenses.get(&tap).cloned(), bos).policy)
+            Ok(PolicyChoice::auto(decoder, tap, self.options.length, lenses.get(&tap).cloned(), bos).policy)
         };
         let found = study.carry_out("recovery", |run| {
             recovery(&self.model.decoder, &self.hash, &prompts, &asked, &mut policy, run)

@@ -1,6 +1,7 @@
 //! The options that say how a prompt is recovered.
 
 use std::{
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -8,9 +9,10 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use inject_sipit::{
-    Acceptance, Budget, Choice, Gradient, HardPrompts, InvertError, Lens, LensError, LensProposals,
-    OnFailure, Policy, Prior, RandomOrder, Scan, Secant, Settings,
+    Acceptance, InvertError, Lens, LensError, Policy, PolicyChoice, Settings,
     models::{Model, Tap},
+    settings::{Budget, OnFailure, Scan},
+    sources::{Gradient, HardPrompts, LensProposals, Prior, RandomOrder, Secant},
 };
 
 use crate::Failure;
@@ -105,16 +107,14 @@ impl PolicyArgs {
         };
         let whole = self.certify || self.policy == PolicyKind::Exhaustive;
         let time = self.max_seconds.map(Duration::try_from_secs_f64).transpose()?;
-        Ok(Settings {
-            acceptance,
-            scan: if whole { Scan::Whole } else { Scan::AsNeeded },
-            rivals: self.rivals.unwrap_or(if self.noise > 0.0 { 64 } else { 0 }),
-            beam: self.beam,
-            on_failure: if self.go_on { OnFailure::GoOn } else { OnFailure::Stop },
-            budget: Budget { candidates: self.max_candidates, time },
-            memory_budget: self.memory << 20,
-            ..Settings::default()
-        })
+        Ok(Settings::new()
+            .with_acceptance(acceptance)
+            .with_scan(if whole { Scan::Whole } else { Scan::AsNeeded })
+            .with_rivals(self.rivals.unwrap_or(if self.noise > 0.0 { 64 } else { 0 }))
+            .with_beam(self.beam)
+            .with_on_failure(if self.go_on { OnFailure::GoOn } else { OnFailure::Stop })
+            .with_budget(Budget::unlimited().with_candidates(self.max_candidates).with_time(time))
+            .with_memory_budget(self.memory << 20))
     }
 
     /// Refuses what would be passed over in silence.
@@ -141,20 +141,22 @@ impl PolicyArgs {
     /// # Errors
     ///
     /// When a lens is asked for and there is none, or it was made for other weights.
-    pub fn choose(&self, model: &Model, tap: Tap, positions: usize) -> Result<Choice, Failure> {
+    pub fn choose(&self, model: &Model, tap: Tap, positions: usize) -> Result<PolicyChoice, Failure> {
         let bos = beginning(model);
         let lens = || lens_for(self.lens.as_deref(), model, tap);
-        let prior = |limit: usize| Prior::up_to(limit).beginning_with(bos);
-        let searching = |source: Gradient| Policy::new().then(source.snapping(self.snap));
-        let named = |policy: Policy| Choice { policy, reason: "as asked for".to_owned() };
+        let prior = |limit: usize| Policy::new().then_up_to(limit, Prior::new().beginning_with(bos));
+        let snap =
+            NonZeroUsize::new(self.snap).ok_or_else(|| Failure::new("--snap 0: expected at least 1"))?;
+        let searching = |source: Gradient| Policy::new().then(source.snapping(snap));
+        let named = |policy: Policy| PolicyChoice::new(policy, "as asked for");
         Ok(match self.policy {
-            PolicyKind::Auto => Choice::auto(&model.decoder, tap, positions, lens()?, bos),
+            PolicyKind::Auto => PolicyChoice::auto(&model.decoder, tap, positions, lens()?, bos),
             PolicyKind::Lens => match lens()? {
-                Some(lens) => named(Policy::new().then(LensProposals::new(lens))),
+                Some(lens) => named(Policy::new().then_up_to(1024, LensProposals::new(lens))),
                 None => return Err(Failure::new("--policy lens needs --lens DIR with a lens for this tap")),
             },
-            PolicyKind::Prior => named(Policy::new().then(prior(1024))),
-            PolicyKind::Secant => named(Policy::new().then(prior(80)).then(Secant::up_to(2048))),
+            PolicyKind::Prior => named(prior(1024)),
+            PolicyKind::Secant => named(prior(80).then_up_to(2048, Secant::new())),
             PolicyKind::Random => named(Policy::new().then(RandomOrder::seeded(self.seed))),
             PolicyKind::Gradient => named(searching(Gradient::printed(self.seed))),
             PolicyKind::GradientReleased => named(searching(Gradient::released(self.seed))),

@@ -135,3 +135,65 @@ pub enum InvertError {
 fn names(taps: &[Tap]) -> String {
     taps.iter().map(Tap::to_string).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{error::Error, io};
+
+    use super::*;
+    use crate::states::foreign::StatesFile;
+
+    fn lens_errors() -> Vec<LensError> {
+        let path = || PathBuf::from("lens-block-1.safetensors");
+        let hash = |letter: &str| letter.repeat(8);
+        vec![
+            LensError::File { path: path(), source: io::Error::other("the disk is gone") },
+            LensError::Malformed { path: path(), reason: "about is missing".to_owned() },
+            LensError::OtherWeights { found: hash("a"), expected: hash("b") },
+            LensError::OtherTap { found: Tap::Block(1), expected: Tap::Block(2) },
+            LensError::OtherShape { what: "tokens", found: 1, expected: 2 },
+            LensError::TooLittleText { found: 1, expected: 2 },
+            LensError::NoTaps,
+            LensError::NoPrefix,
+            LensError::Degenerate { tap: Tap::Block(1), reason: "it does not vary" },
+        ]
+    }
+
+    fn errors() -> Vec<InvertError> {
+        let path = || PathBuf::from("states.npy");
+        let mut errors: Vec<InvertError> = vec![
+            InvertError::NoStates,
+            InvertError::NotFinite { position: 0, coordinate: 1, found: f64::NAN },
+            InvertError::OutOfRange { position: 0, coordinate: 1, found: 1e300 },
+            InvertError::Width { found: 1, expected: 2 },
+            InvertError::Tap { found: Tap::Block(1), expected: Tap::Block(2) },
+            InvertError::TapNotInFile { path: path(), found: vec![Tap::Block(1)], expected: Tap::Block(2) },
+            InvertError::UnknownTap { path: path(), columns: 2, named: 0 },
+            InvertError::HalfSteps { found: 1, expected: 2 },
+            InvertError::Tolerance { found: -1.0 },
+            InvertError::NoWholeScan { found: 1, vocab_size: 2 },
+            InvertError::NoBeam,
+            InvertError::NoCandidates,
+            InvertError::MemoryBudget { found: 1, expected: 2 },
+            InvertError::OtherSearcher,
+            StatesFile::open("no such folder/states.npy").map(drop).unwrap_err().into(),
+            ModelError::Device { reason: "it is gone".to_owned() }.into(),
+        ];
+        errors.extend(lens_errors().into_iter().map(InvertError::from));
+        errors
+    }
+
+    #[test]
+    fn a_cause_is_in_the_source_and_not_in_the_text() {
+        for error in errors() {
+            let texts: Vec<String> =
+                std::iter::successors(Some(&error as &dyn Error), |error| (*error).source())
+                    .map(ToString::to_string)
+                    .collect();
+            for (at, text) in texts.iter().enumerate() {
+                assert!(!text.is_empty() && !text.ends_with('.'), "{texts:?}");
+                assert!(texts[at + 1..].iter().all(|cause| !text.contains(cause.as_str())), "{texts:?}");
+            }
+        }
+    }
+}

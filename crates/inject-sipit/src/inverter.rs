@@ -7,8 +7,10 @@ mod examine;
 mod many;
 mod recovery;
 mod repair;
+#[cfg(test)]
+mod timed;
 mod trial;
-mod watch;
+pub(crate) mod watch;
 
 use std::sync::Arc;
 

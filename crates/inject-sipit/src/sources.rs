@@ -50,6 +50,7 @@ pub use self::{
     tested::Tested,
 };
 use crate::error::InvertError;
+pub use crate::vocabulary::Vocabulary;
 
 /// A source of candidates: an immutable configuration that begins a [`Session`] for each prompt.
 ///

@@ -11,16 +11,16 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn start(limit: Option<Duration>) -> Self {
-        Watch { start: Instant::now(), limit }
+        Watch { start: now(), limit }
     }
 
     pub(super) fn elapsed(&self) -> Duration {
-        self.start.elapsed()
+        now().saturating_duration_since(self.start)
     }
 
     /// Sets the time spent up to now. Time spent on other prompts does not count.
     pub(super) fn set_elapsed(&mut self, elapsed: Duration) {
-        let now = Instant::now();
+        let now = now();
         self.start = now.checked_sub(elapsed).unwrap_or(now);
     }
 
@@ -31,4 +31,24 @@ impl Watch {
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.limit.and_then(|limit| self.start.checked_add(limit))
     }
+}
+
+/// The time now. Tests move it on.
+pub(crate) fn now() -> Instant {
+    #[cfg(test)]
+    return Instant::now() + MOVED_ON.get();
+    #[cfg(not(test))]
+    Instant::now()
+}
+
+#[cfg(test)]
+std::thread_local! {
+    /// The time by which a test moved the clock of its thread on.
+    static MOVED_ON: std::cell::Cell<Duration> = const { std::cell::Cell::new(Duration::ZERO) };
+}
+
+/// Moves the clock of this thread on.
+#[cfg(test)]
+pub(crate) fn move_on(by: Duration) {
+    MOVED_ON.set(MOVED_ON.get() + by);
 }

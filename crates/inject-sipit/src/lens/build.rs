@@ -99,6 +99,26 @@ impl LensBuilder {
         LensBuilder { taps, prefixes, text, first }
     }
 
+    /// Sets [`LensBuilder::taps`].
+    pub fn with_taps(self, taps: Vec<Tap>) -> Self {
+        LensBuilder { taps, ..self }
+    }
+
+    /// Sets [`LensBuilder::prefixes`].
+    pub fn with_prefixes(self, prefixes: Vec<Vec<u32>>) -> Self {
+        LensBuilder { prefixes, ..self }
+    }
+
+    /// Sets [`LensBuilder::text`].
+    pub fn with_text(self, text: Vec<Vec<u32>>) -> Self {
+        LensBuilder { text, ..self }
+    }
+
+    /// Sets [`LensBuilder::first`].
+    pub fn with_first(self, first: FirstPosition) -> Self {
+        LensBuilder { first, ..self }
+    }
+
     /// The cost of [`LensBuilder::build`].
     pub fn cost(&self, decoder: &Decoder) -> LensCost {
         let config = decoder.config();

@@ -70,7 +70,7 @@ impl Lens {
             safetensors::SafeTensorError::IoError(source) => LensError::File { path: fresh.clone(), source },
             other => malformed(&fresh, other.to_string()),
         })?;
-        // Under the lens's own name only what is whole, even if the machine stops.
+        // The file of this name is always complete, even if the machine stops.
         let synced = File::open(&fresh).and_then(|file| file.sync_all());
         synced.map_err(|source| LensError::File { path: fresh.clone(), source })?;
         std::fs::rename(&fresh, &path).map_err(|source| LensError::File { path: path.clone(), source })?;

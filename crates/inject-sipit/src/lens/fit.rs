@@ -40,7 +40,7 @@ pub(super) struct Fitted {
     pub(super) prior: PriorMap,
 }
 
-/// Fits a lens of `rank` coordinates to samples; `classes` are the mean states of the distinct tokens behind the prefixes.
+/// Fits a lens of `rank` coordinates to samples. `classes` are the mean states of the distinct tokens after the prefixes.
 pub(super) fn fit(
     tap: Tap,
     samples: &Samples,

@@ -68,10 +68,6 @@ impl std::fmt::Debug for Searcher<'_> {
 }
 
 impl<'a> PromptSearch<'a> {
-    pub(crate) fn target(&self) -> &'a TargetStates {
-        self.prompt.target()
-    }
-
     /// The first draft among the sources.
     pub(crate) fn draft(
         &mut self,
@@ -136,12 +132,12 @@ pub(super) trait AnySource: Send + Sync {
 }
 
 /// A source with its memory.
-trait Learner {
+pub(super) trait Learner {
     fn begin<'a>(&'a self, prompt: &Prompt<'_>) -> Result<Box<dyn Asked + 'a>, InvertError>;
 }
 
 /// A session with the memory of its source.
-trait Asked {
+pub(super) trait Asked {
     fn draft(&mut self, at: &OpenPosition<'_>, seen: &Provisional) -> Result<Option<Draft>, InvertError>;
     fn propose(&mut self, at: &OpenPosition<'_>, turn: &Turn<'_>) -> Result<Vec<u32>, InvertError>;
 }

@@ -1,7 +1,5 @@
 //! The paper's other baseline: all tokens of a prompt at once, through hard projections.
 
-use std::time::Instant;
-
 use crate::{error::InvertError, states::SplitMix, tensors::read};
 
 use super::{
@@ -41,7 +39,7 @@ use super::{
 /// | projection | of the points themselves, at the end of every window (of `(1 + vocab_size / 25000) / 200` of all steps), unless onto a prompt they were put on before | at every step, for the gradient only: the points stay where they are | PEZ |
 /// | decay | over every window, whose first step is 0.9 of the last window's, or 0.8 where nothing was projected | once, over all steps | without windows there is nothing to begin anew |
 /// | loss | the mean of the squared differences | half the squared distance, or [as there](HardPrompts::minimising) | the paper's loss, as for [`Gradient::printed`](super::Gradient::printed) |
-/// | match | of the states at the unprojected points | of the states of tokens | what is drafted is tokens |
+/// | match | of the states at the unprojected points | of the states of tokens | a draft consists of tokens |
 /// | result | the last projection | the projection of least loss | the loss does not fall at every step |
 /// | points that became NaN or infinite | no result | the best until then | a draft need not be right |
 #[derive(Clone, Debug)]
@@ -116,7 +114,7 @@ impl HardPrompts {
             descend(&mut search.points, &gradient, self.step_size * decayed(step, steps));
             search.steps += 1;
             let lost = !search.points.iter().all(|coordinate| coordinate.is_finite());
-            let late = at.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            let late = at.deadline.is_some_and(|deadline| now() >= deadline);
             if lost || late {
                 break;
             }
@@ -181,7 +179,10 @@ impl Session<()> for &HardPrompts {
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::Cell, time::Duration};
+    use std::{
+        cell::Cell,
+        time::{Duration, Instant},
+    };
 
     use crate::{
         collisions::{Arithmetic, distance},

@@ -1,9 +1,13 @@
 //! Which policy is chosen for a model, a tap and a lens, and what is said of it.
 
+use inject_sipit::{
+    Lens, PolicyChoice, Settings,
+    lens::{FirstPosition, LensBuilder},
+    models::{Decoder, Tap, silent},
+};
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use inject_sipit::{PolicyChoice, models::{Decoder, Tap}, lens::{FirstPosition, LensBuilder}, Lens, Settings};
 
 use crate::small::{invert, of_vocabulary, target};
 
@@ -15,8 +19,7 @@ pub(crate) fn lens(decoder: &Decoder, tap: Tap) -> Arc<Lens> {
     let vocab_size = decoder.config().vocab_size as u32;
     let prompt = |i: u32| (0..16).map(|p| (i * 31 + p * p * 7 + p) % vocab_size).collect();
     let text = (0..24).map(prompt).collect();
-    let builder =
-        LensBuilder { taps: vec![tap], prefixes: vec![vec![5, 6]], text, first: FirstPosition::Any };
+    let builder = LensBuilder::new(vec![tap], vec![vec![5, 6]], text, FirstPosition::Any);
     Arc::new(builder.build(decoder, "hash", &mut silent).unwrap().remove(0))
 }
 

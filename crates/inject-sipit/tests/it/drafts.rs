@@ -1,17 +1,22 @@
 //! Drafts decide what a prompt costs, never which prompt it is.
 
+use crate::{
+    small::{FAMILIES, exhaustive, invert, model, random, target},
+    sources::{Liar, Simple, SimplePolicy, Told},
+};
+use inject_sipit::{
+    Inversion, InvertError, Policy, Settings, TargetStates, Verdict,
+    inversion::StageCost,
+    models::{Alternative, Tap},
+    settings::Scan,
+    sources::{Draft, OpenPosition, Provisional, Turn},
+};
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
 
-use inject_sipit::{models::{Alternative, Tap}, sources::{Draft, OpenPosition, Turn}, Inversion, InvertError, Policy, settings::Scan, Settings, inversion::StageCost, TargetStates, Verdict};
 use proptest::prelude::*;
-
-use crate::{
-    small::{FAMILIES, exhaustive, invert, model, random, target},
-    sources::{Liar, Told},
-};
 
 /// Longer than the windows of the small models.
 const PROMPT: [u32; 12] = [5, 96, 5, 0, 41, 7, 7, 63, 12, 30, 88, 1];
@@ -36,13 +41,13 @@ fn a_true_draft_costs_one_test_a_position_and_nothing_else() {
             let decoder = model(case, &device).decoder;
             for tap in Tap::all(decoder.config().n_layers()) {
                 let target = target(&decoder, &PROMPT, tap);
-                let policy = Policy::new().then(Told::one(&target, &PROMPT));
+                let policy = Policy::new().simple(Told::one(&target, &PROMPT));
                 let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
                 assert_eq!(inversion.token_ids(), PROMPT, "{case}, {tap}");
                 for position in &inversion.positions {
                     assert_eq!(position.verdict, Verdict::Verified, "{case}, {tap}: {position:?}");
-                    assert_eq!((position.found_by, position.candidates_tested), ("draft", 1));
-                    assert_eq!((position.runner_up, position.margin), (None, None));
+                    assert_eq!((position.found_by(), position.candidates_tested), (Some("draft"), 1));
+                    assert_eq!((position.runner_up(), position.margin()), (None, None));
                 }
                 let draft = stage(&inversion, "draft");
                 assert_eq!((draft.candidates, draft.states), (PROMPT.len(), PROMPT.len()));
@@ -63,16 +68,16 @@ fn wrong_tokens_in_a_draft_are_repaired_and_counted() {
             let tap = Tap::Block(decoder.config().n_layers());
             let target = target(&decoder, &PROMPT, tap);
             for wrong in [vec![0], vec![last], vec![3, 4], vec![0, 1, 6, last], (0..=last).collect()] {
-                let policy = Policy::new().then(Told::one(&target, &planted(&wrong)));
+                let policy = Policy::new().simple(Told::one(&target, &planted(&wrong)));
                 let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
                 assert_eq!(inversion.token_ids(), PROMPT, "{case}, {wrong:?}");
                 for position in &inversion.positions {
                     let expected = match wrong.contains(&position.position) {
-                        true => ("scan", VOCAB),
-                        false => ("draft", 1),
+                        true => (Some("scan"), VOCAB),
+                        false => (Some("draft"), 1),
                     };
                     assert_eq!(
-                        (position.found_by, position.candidates_tested),
+                        (position.found_by(), position.candidates_tested),
                         expected,
                         "{case}, {wrong:?}"
                     );
@@ -120,7 +125,7 @@ fn a_length_for_which_noise_is_measured_again_says_what_that_cost() {
         for (len, measured) in [(12, 0), (40, 40 + 8 * (1 + 63 + 1))] {
             let prompt: Vec<u32> = PROMPT.into_iter().cycle().take(len).collect();
             let target = target(&decoder, &prompt, Tap::Block(2));
-            let policy = Policy::new().then(Told::one(&target, &prompt));
+            let policy = Policy::new().simple(Told::one(&target, &prompt));
             let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
             assert_eq!(inversion.token_ids(), prompt);
             assert_eq!(stage(&inversion, "noise").states, measured, "{len} tokens");
@@ -141,7 +146,7 @@ impl Simple for Doubtful {
         "doubtful"
     }
 
-    fn draft(&self, at: &OpenPosition<'_>, seen: &Provisional) -> Result<Option<Draft>, InvertError> {
+    fn draft(&self, at: &OpenPosition<'_>, _: &Provisional) -> Result<Option<Draft>, InvertError> {
         let begin = at.prefix.len();
         let Some(draft) = planted(&self.wrong).get(begin..).map(<[u32]>::to_vec) else { return Ok(None) };
         let others = self.wrong.iter().filter(|&&at| at >= begin).flat_map(|&at| {
@@ -155,10 +160,6 @@ impl Simple for Doubtful {
         let alternatives = others.map(|(place, id)| Alternative { place, id }).collect();
         Ok(Some(Draft { ids: draft, alternatives }))
     }
-
-    fn propose(&self, _: &OpenPosition<'_>, _: &Turn<'_>) -> Result<Vec<u32>, InvertError> {
-        Ok(Vec::new())
-    }
 }
 
 #[test]
@@ -169,13 +170,17 @@ fn an_alternative_spares_the_search_for_the_token() {
             let decoder = model(case, &device).decoder;
             let target = target(&decoder, &PROMPT, Tap::Block(2));
             for wrong in [vec![0], vec![last], vec![3, 4], vec![0, 1, 6, last]] {
-                let policy = Policy::new().then(Doubtful { wrong: wrong.clone(), knowing: true });
+                let policy = Policy::new().simple(Doubtful { wrong: wrong.clone(), knowing: true });
                 let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
                 assert_eq!(inversion.token_ids(), PROMPT, "{case}, {wrong:?}");
                 for position in &inversion.positions {
                     let tested = if wrong.contains(&position.position) { 3 } else { 1 };
-                    assert_eq!((position.found_by, position.candidates_tested), ("draft", tested), "{case}");
-                    assert_eq!(position.margin.is_some(), tested > 1);
+                    assert_eq!(
+                        (position.found_by(), position.candidates_tested),
+                        (Some("draft"), tested),
+                        "{case}"
+                    );
+                    assert_eq!(position.margin().is_some(), tested > 1);
                 }
                 // A pass over what is open, the token replaced last before it, and two rows for each doubt left.
                 let begins = [0].into_iter().chain(wrong.iter().copied().filter(|&at| at < last));
@@ -197,11 +202,11 @@ fn alternatives_that_do_not_fit_are_counted_and_no_more() {
     for case in FAMILIES {
         let decoder = model(case, &device).decoder;
         let target = target(&decoder, &PROMPT, Tap::Block(2));
-        let policy = Policy::new().then(Doubtful { wrong: vec![4], knowing: false });
+        let policy = Policy::new().simple(Doubtful { wrong: vec![4], knowing: false });
         let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
         assert_eq!(inversion.token_ids(), PROMPT, "{case}");
         let repaired = &inversion.positions[4];
-        assert_eq!((repaired.found_by, repaired.candidates_tested), ("scan", VOCAB), "{case}");
+        assert_eq!((repaired.found_by(), repaired.candidates_tested), (Some("scan"), VOCAB), "{case}");
     }
 }
 
@@ -213,13 +218,9 @@ impl Simple for Asked {
         "asked"
     }
 
-    fn draft(&self, at: &OpenPosition<'_>, seen: &Provisional) -> Result<Option<Draft>, InvertError> {
+    fn draft(&self, at: &OpenPosition<'_>, _: &Provisional) -> Result<Option<Draft>, InvertError> {
         self.0.fetch_add(1, Ordering::Relaxed);
         Ok(Some(PROMPT[at.prefix.len()..].to_vec().into()))
-    }
-
-    fn propose(&self, _: &OpenPosition<'_>, _: &Turn<'_>) -> Result<Vec<u32>, InvertError> {
-        Ok(Vec::new())
     }
 }
 
@@ -233,7 +234,7 @@ fn a_draft_is_computed_in_parts_that_memory_has_room_for() {
         for rows in [0, 1, 3, PROMPT.len()] {
             let asked = Arc::new(AtomicUsize::new(0));
             let settings = Settings::new().with_memory_budget(rows * row);
-            let policy = Policy::new().then(Asked(asked.clone()));
+            let policy = Policy::new().simple(Asked(asked.clone()));
             let inversion = invert(&decoder, &target, &policy, settings).unwrap();
             assert_eq!(inversion.token_ids(), PROMPT, "{case}");
             assert_eq!(
@@ -261,16 +262,11 @@ impl Simple for SecondThoughts {
             return Ok(Some(self.wrong.clone().into()));
         }
         // What the first draft showed is there to learn from.
-        let shown: Vec<(usize, u32)> =
-            seen.iter().map(|(position, seen)| (position, seen[0].id)).collect();
+        let shown: Vec<(usize, u32)> = seen.iter().map(|(position, seen)| (position, seen[0].id)).collect();
         let drafted: Vec<(usize, u32)> = (at..PROMPT.len()).zip(self.wrong[at..].iter().copied()).collect();
         assert_eq!(shown, drafted);
         assert!(at.tested.contains(self.wrong[at]) && at.tested.len() == 1);
         Ok(Some(PROMPT[at..].to_vec().into()))
-    }
-
-    fn propose(&self, _: &OpenPosition<'_>, _: &Turn<'_>) -> Result<Vec<u32>, InvertError> {
-        Ok(Vec::new())
     }
 }
 
@@ -282,15 +278,19 @@ fn a_second_draft_corrects_the_first() {
             let decoder = model(case, &device).decoder;
             let target = target(&decoder, &PROMPT, Tap::Block(2));
             let wrong = planted(&[at]);
-            let policy = Policy::new().then(SecondThoughts { wrong: wrong.clone() });
+            let policy = Policy::new().simple(SecondThoughts { wrong: wrong.clone() });
             let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
             assert_eq!(inversion.token_ids(), PROMPT, "{case}");
             assert_eq!(inversion.candidates_tested(), PROMPT.len() + 1, "{case}");
             let corrected = &inversion.positions[at];
-            assert_eq!((corrected.found_by, corrected.candidates_tested), ("draft", 2), "{case}");
-            let runner_up = corrected.runner_up.unwrap();
+            assert_eq!((corrected.found_by(), corrected.candidates_tested), (Some("draft"), 2), "{case}");
+            let runner_up = corrected.runner_up().unwrap();
             assert_eq!(runner_up.id, wrong[at], "{case}");
-            assert_eq!(corrected.margin, Some(runner_up.distance - corrected.distance), "{case}");
+            assert_eq!(
+                corrected.margin(),
+                corrected.distance().map(|own| runner_up.distance - own),
+                "{case}"
+            );
         }
     }
 }
@@ -318,10 +318,6 @@ impl Simple for Attentive {
         }
         Ok(Some(draft.into()))
     }
-
-    fn propose(&self, _: &OpenPosition<'_>, _: &Turn<'_>) -> Result<Vec<u32>, InvertError> {
-        Ok(Vec::new())
-    }
 }
 
 #[test]
@@ -332,7 +328,7 @@ fn what_a_pass_shows_behind_a_wrong_token_corrects_the_next_draft() {
         for case in FAMILIES {
             let decoder = model(case, &device).decoder;
             let target = target(&decoder, &PROMPT, Tap::Block(2));
-            let policy = Policy::new().then(Attentive(Doubtful { wrong: wrong.clone(), knowing: true }));
+            let policy = Policy::new().simple(Attentive(Doubtful { wrong: wrong.clone(), knowing: true }));
             let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
             assert_eq!(inversion.token_ids(), PROMPT, "{case}");
             // One pass with two alternatives at each wrong token, and one from the first of them on.
@@ -351,7 +347,7 @@ fn no_lie_prevents_recovery() {
             let decoder = model(case, &device).decoder;
             for (seed, tap) in Tap::all(decoder.config().n_layers()).into_iter().enumerate() {
                 let target = target(&decoder, &PROMPT, tap);
-                let policy = Policy::new().then(Liar::seeded(seed as u64)).then(Liar::seeded(99));
+                let policy = Policy::new().simple(Liar::seeded(seed as u64)).simple(Liar::seeded(99));
                 let inversion = invert(&decoder, &target, &policy, Settings::new())
                     .unwrap_or_else(|error| panic!("{case}, {tap}: {error}"));
                 assert_eq!(inversion.token_ids(), PROMPT, "{case}, {tap}");
@@ -367,7 +363,7 @@ fn no_lie_prevents_recovery() {
 fn same(a: &Inversion, b: &Inversion) -> Result<(), TestCaseError> {
     prop_assert_eq!(a.positions.len(), b.positions.len());
     for (a, b) in a.positions.iter().zip(&b.positions) {
-        prop_assert_eq!((a.token_id, &a.verdict), (b.token_id, &b.verdict));
+        prop_assert_eq!((a.token_id(), &a.verdict), (b.token_id(), &b.verdict));
         prop_assert_eq!(a.candidates_tested, b.candidates_tested);
         let apart = a.margin.unwrap() - b.margin.unwrap();
         prop_assert!(apart.abs() <= 2.0 * a.noise_floor, "{a:?} {b:?}");
@@ -396,7 +392,7 @@ proptest! {
                 let target: TargetStates = target(&decoder, &prompt, taps[tap.index(taps.len())]);
                 let drafted = |scan| {
                     let settings = Settings::new().with_scan(scan);
-                    let policy = Policy::new().then(Told::one(&target, &draft));
+                    let policy = Policy::new().simple(Told::one(&target, &draft));
                     invert(&decoder, &target, &policy, settings).unwrap()
                 };
                 let expected = exhaustive(&decoder, &target).unwrap();

@@ -1,5 +1,13 @@
 //! Lenses of small models: made, used, written, read, and refused.
 
+use inject_sipit::{
+    Inversion, InvertError, Lens, LensError, Policy, Settings, TargetStates,
+    collisions::Arithmetic,
+    lens::{FirstPosition, LensBuilder},
+    models::{Decoder, ModelError, Progress, Tap, Unit, silent},
+    sources::{LensInContext, LensProposals, Vocabulary},
+    states::ExtractError,
+};
 use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
@@ -7,7 +15,6 @@ use std::{
 };
 
 use burn::tensor::Device;
-use inject_sipit::{collisions::Arithmetic, models::{Decoder, ModelError, Tap}, states::ExtractError, lens::{FirstPosition, LensBuilder}, Inversion, InvertError, Lens, LensError, sources::{LensInContext, LensProposals, Vocabulary}, Policy, Settings, TargetStates};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use crate::{
@@ -36,12 +43,8 @@ fn noise(prompts: usize, len: usize) -> Vec<Vec<u32>> {
 }
 
 fn builder(taps: Vec<Tap>) -> LensBuilder {
-    LensBuilder {
-        taps,
-        prefixes: vec![vec![5, 6, 7], vec![80, 3, 11, 4]],
-        text: text(48, 16, 1),
-        first: FirstPosition::Any,
-    }
+    let prefixes = vec![vec![5, 6, 7], vec![80, 3, 11, 4]];
+    LensBuilder::new(taps, prefixes, text(48, 16, 1), FirstPosition::Any)
 }
 
 const HASH: &str = "of these very weights";
@@ -55,7 +58,7 @@ fn one(decoder: &Decoder, builder: &LensBuilder) -> Arc<Lens> {
 }
 
 fn by_lens(decoder: &Decoder, target: &TargetStates, lens: &Arc<Lens>) -> Result<Inversion, InvertError> {
-    let policy = Policy::new().then(LensProposals::new(lens.clone()));
+    let policy = Policy::new().then_up_to(1024, LensProposals::new(lens.clone()));
     invert(decoder, target, &policy, Settings::new())
 }
 
@@ -67,7 +70,7 @@ fn a_lens_made_from_other_text_still_gives_the_exact_prompt() {
             let tap = Tap::Block(decoder.config().n_layers());
             let monotonous = vec![[3, 4].repeat(10); 20];
             for text in [noise(40, 10), monotonous] {
-                let lens = match build(&decoder, &LensBuilder { text, ..builder(vec![tap]) }) {
+                let lens = match build(&decoder, &builder(vec![tap]).with_text(text)) {
                     Ok(mut lenses) => Arc::new(lenses.remove(0)),
                     Err(refused) => panic!("{case}: {refused}"),
                 };
@@ -91,7 +94,7 @@ fn text_that_says_nothing_gives_no_lens_or_a_harmless_one() {
             let text = vec![vec![5; 20]; 20];
             for tap in taps {
                 let prompt = [5, 96, 5, 0, 41];
-                match build(&decoder, &LensBuilder { text: text.clone(), ..builder(vec![tap]) }) {
+                match build(&decoder, &builder(vec![tap]).with_text(text.clone())) {
                     Ok(mut lenses) => {
                         let lens = Arc::new(lenses.remove(0));
                         let inversion = by_lens(&decoder, &target(&decoder, &prompt, tap), &lens).unwrap();
@@ -188,8 +191,9 @@ fn a_file_that_is_no_lens_is_refused() {
     written.load().unwrap();
 
     // Another kind of file.
-    written.assert_malformed(written.load_bytes(b"no tensors at all, only a line of text"), "");
-    written.assert_malformed(written.load_bytes(b""), "");
+    let longer = "the header is longer than the file";
+    written.assert_malformed(written.load_bytes(b"no tensors at all, only a line of text"), longer);
+    written.assert_malformed(written.load_bytes(b""), longer);
     let weights =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures/gpt2/model.safetensors");
     written.assert_malformed(written.load_bytes(&std::fs::read(weights).unwrap()), "inject.lens is none");
@@ -200,7 +204,9 @@ fn a_file_that_is_no_lens_is_refused() {
 
     // Cut off anywhere.
     for len in [1, 7, 8, 100, written.bytes.len() / 2, written.bytes.len() - 1] {
-        written.assert_malformed(written.load_bytes(&written.bytes[..len]), "");
+        let header = u64::from_le_bytes(written.bytes[..8].try_into().unwrap()) as usize;
+        let text = if len < 8 + header { longer } else { "incomplete metadata, file not fully covered" };
+        written.assert_malformed(written.load_bytes(&written.bytes[..len]), text);
     }
 
     std::fs::remove_file(&written.path).unwrap();
@@ -382,27 +388,27 @@ fn what_gives_no_lens_is_refused_before_anything_long_is_computed() {
             other => panic!("{other}"),
         };
 
-        assert!(matches!(lens_error(LensBuilder { taps: vec![], ..good.clone() }), LensError::NoTaps));
+        assert!(matches!(lens_error(good.clone().with_taps(vec![])), LensError::NoTaps));
         for prefixes in [vec![], vec![vec![5], vec![]]] {
-            let error = lens_error(LensBuilder { prefixes, ..good.clone() });
+            let error = lens_error(good.clone().with_prefixes(prefixes));
             assert!(matches!(error, LensError::NoPrefix));
         }
         // 15 positions of each prompt have another before them.
-        let error = lens_error(LensBuilder { text: text(17, 16, 1), ..good.clone() });
+        let error = lens_error(good.clone().with_text(text(17, 16, 1)));
         assert!(matches!(error, LensError::TooLittleText { found: 255, expected: 256 }), "{error:?}");
 
-        let error = model_error(LensBuilder { taps: vec![Tap::Block(99)], ..good.clone() });
+        let error = model_error(good.clone().with_taps(vec![Tap::Block(99)]));
         assert!(error.to_string().contains("block-99"), "{error}");
-        let error = model_error(LensBuilder { first: FirstPosition::Bos(97), ..good.clone() });
+        let error = model_error(good.clone().with_first(FirstPosition::Bos(97)));
         assert!(matches!(error, ModelError::TokenId { found: 97, vocab_size: 97, .. }), "{error:?}");
-        let error = model_error(LensBuilder { prefixes: vec![vec![97]], ..good.clone() });
+        let error = model_error(good.clone().with_prefixes(vec![vec![97]]));
         assert!(matches!(error, ModelError::TokenId { found: 97, vocab_size: 97, .. }), "{error:?}");
         // A candidate stands behind the prefix.
-        let error = model_error(LensBuilder { prefixes: vec![vec![5; max_len]], ..good.clone() });
+        let error = model_error(good.clone().with_prefixes(vec![vec![5; max_len]]));
         assert!(matches!(error, ModelError::TooLong { found, .. } if found == max_len + 1), "{error:?}");
         let mut unknown = good.text.clone();
         unknown[40][3] = 97;
-        let error = model_error(LensBuilder { text: unknown, ..good.clone() });
+        let error = model_error(good.clone().with_text(unknown));
         assert!(matches!(error, ModelError::TokenId { found: 97, vocab_size: 97, .. }), "{error:?}");
     }
 }
@@ -419,7 +425,7 @@ fn a_lens_read_back_drafts_what_it_drafted_before() {
             }
             let folder = tempfile::tempdir().unwrap();
             let prompt = text[7].clone();
-            for made in build(&decoder, &LensBuilder { first, text, ..builder(taps) }).unwrap() {
+            for made in build(&decoder, &builder(taps).with_first(first).with_text(text)).unwrap() {
                 let tap = made.info().tap;
                 made.save(folder.path()).unwrap();
                 let read = Lens::load(folder.path(), tap, HASH, &device).unwrap();
@@ -428,8 +434,8 @@ fn a_lens_read_back_drafts_what_it_drafted_before() {
                 let [made, read] =
                     [made, read].map(|lens| by_lens(&decoder, &states, &Arc::new(lens)).unwrap());
                 assert_eq!(read.token_ids(), prompt, "{tap}");
-                let searched = |found: &Inversion| -> Vec<(&str, usize)> {
-                    found.positions.iter().map(|p| (p.found_by, p.candidates_tested)).collect()
+                let searched = |found: &Inversion| -> Vec<(Option<&str>, usize)> {
+                    found.positions.iter().map(|p| (p.found_by(), p.candidates_tested)).collect()
                 };
                 assert_eq!(searched(&made), searched(&read), "{tap}");
             }
@@ -449,23 +455,24 @@ fn what_a_lens_costs_is_known_before() {
         let distinct = later.collect::<HashSet<_>>().len() as u64;
         assert_eq!((cost.candidates, cost.text), (3 * (97 + distinct), 48 * 16));
         let (mut text, mut tokens, mut fitted, mut measured) = (0, Vec::new(), 0, 0);
-        let mut report = |step| match step {
-            LensProgress::Text { done, of } => {
-                assert_eq!(of, 48);
-                text = done;
+        let mut report = |step: Progress<'_>| match step.task {
+            "text" => {
+                assert_eq!((step.unit, step.total), (Unit::Prompts, 48));
+                text = step.done;
             }
-            LensProgress::Fit { done, of } => {
-                assert_eq!(of, 2);
-                fitted = done;
+            "fit" => {
+                assert_eq!((step.unit, step.total), (Unit::Taps, 2));
+                fitted = step.done;
             }
-            LensProgress::Vocabulary { done, of } => {
-                assert_eq!(of as u64, cost.candidates);
-                tokens.push(done as u64);
+            "vocabulary" => {
+                assert_eq!((step.unit, step.total), (Unit::Tokens, cost.candidates));
+                tokens.push(step.done);
             }
-            LensProgress::Measure { done, of } => {
-                assert_eq!(of, 2);
-                measured = done;
+            "measure" => {
+                assert_eq!((step.unit, step.total), (Unit::Taps, 2));
+                measured = step.done;
             }
+            other => panic!("{other}"),
         };
         let lenses = builder.build(&decoder, HASH, &mut report).unwrap();
         assert_eq!((text, fitted, measured), (48, 2, 2));
@@ -485,7 +492,7 @@ fn a_lens_of_other_weights_that_slips_through_only_proposes_worse() {
             let lens = one(&decoder, &builder(vec![tap]));
             let other = random(case, 3, &device);
             for prompt in text(2, 12, 9) {
-                let policy = Policy::new().then(LensProposals::new(lens.clone()).up_to(40));
+                let policy = Policy::new().then_up_to(40, LensProposals::new(lens.clone()));
                 let states = target(&other, &prompt, tap);
                 let inversion = invert(&other, &states, &policy, Settings::new()).unwrap();
                 assert_eq!(inversion.token_ids(), prompt, "{case}");
@@ -505,9 +512,11 @@ fn the_processor_and_the_device_read_a_lens_alike() {
                 text.iter_mut().for_each(|prompt| prompt[0] = bos);
             }
             let prompt = text[7].clone();
-            for lens in
-                build(&decoder, &LensBuilder { first, text, ..builder(vec![Tap::Block(1), Tap::FinalNorm]) })
-                    .unwrap()
+            for lens in build(
+                &decoder,
+                &builder(vec![Tap::Block(1), Tap::FinalNorm]).with_first(first).with_text(text),
+            )
+            .unwrap()
             {
                 let states = target(&decoder, &prompt, lens.info().tap);
                 let read = |arithmetic: Arithmetic| {
@@ -546,15 +555,15 @@ fn tokens_tested_behind_a_prefix_point_out_others_among_the_points_of_a_lens() {
     for device in inject_testing::compiled() {
         let decoder = of_vocabulary("llama", VOCAB as usize, 5, &device);
         for tap in [Tap::Block(1), Tap::FinalNorm] {
-            let lens = one(&decoder, &LensBuilder { text: text.clone(), ..builder(vec![tap]) });
+            let lens = one(&decoder, &builder(vec![tap]).with_text(text.clone()));
             for (prompt, limit) in prompts.iter().zip([256, 8]) {
                 let states = target(&decoder, prompt, tap);
                 // Nothing but this source and the scan.
-                let policy = Policy::new().then(LensInContext::new(lens.clone(), limit));
+                let policy = Policy::new().then_up_to(limit, LensInContext::new(lens.clone()));
                 let inversion = invert(&decoder, &states, &policy, Settings::new()).unwrap();
                 assert_eq!(&inversion.token_ids(), prompt, "{tap}");
                 // A first position has points of its own.
-                assert_eq!(inversion.positions[0].found_by, "scan");
+                assert_eq!(inversion.positions[0].found_by(), Some("scan"));
                 let pointed_out: Vec<_> =
                     inversion.positions.iter().filter(|p| p.found_by == "lens in context").collect();
                 // As many from all over the vocabulary as are pointed out, and 64 of the former at least.
@@ -565,7 +574,7 @@ fn tokens_tested_behind_a_prefix_point_out_others_among_the_points_of_a_lens() {
                 assert!(limit < 256 || pointed_out.len() >= expected, "{tap}: {}", pointed_out.len());
             }
         }
-        let lens = one(&decoder, &LensBuilder { text: text.clone(), ..builder(vec![Tap::Block(1)]) });
+        let lens = one(&decoder, &builder(vec![Tap::Block(1)]).with_text(text.clone()));
         let states = target(&decoder, &prompts[0], Tap::FinalNorm);
         let policy = Policy::new().then(LensInContext::new(lens, 8));
         let refused = invert(&decoder, &states, &policy, Settings::new()).unwrap_err();

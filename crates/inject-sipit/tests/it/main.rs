@@ -12,7 +12,9 @@ mod certify;
 mod choice;
 mod drafts;
 mod exhaustive;
+mod fixture;
 mod forged;
+#[cfg(feature = "gradient")]
 mod gradient;
 mod injectivity;
 mod lens;

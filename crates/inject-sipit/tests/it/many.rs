@@ -1,5 +1,17 @@
 //! Many prompts at once give what each gives alone.
 
+use crate::{
+    choice,
+    small::{FAMILIES, batches, invert, model, of_vocabulary, target},
+    sources::{Simple, SimplePolicy, Told},
+};
+use inject_sipit::{
+    Inversion, InvertError, Inverter, Policy, PolicyChoice, Settings, TargetStates, Verdict,
+    models::{Decoder, Progress, Tap, Unit, silent},
+    settings::{Budget, Scan},
+    sources::{Draft, OpenPosition, Prior, Provisional, RandomOrder, Secant, Turn},
+    states::foreign::SourceDtype,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
@@ -9,14 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use inject_sipit::{settings::{Budget, Scan}, PolicyChoice, models::{Decoder, Tap}, sources::{Draft, Gradient, OpenPosition, Turn, Prior, RandomOrder, Secant}, Inversion, InvertError, Inverter, Policy, Settings, TargetStates, Verdict, states::foreign::SourceDtype};
 use ndarray::Array2;
-
-use crate::{
-    choice,
-    small::{FAMILIES, invert, model, of_vocabulary, target},
-    sources::Told,
-};
 
 /// Lengths on both sides of LongRoPE's switch at 32, of windows, and of one token; some of them twice.
 const LENS: [usize; 9] = [12, 1, 33, 5, 32, 1, 40, 31, 12];
@@ -45,11 +50,11 @@ fn flawed(targets: &[TargetStates]) -> Policy {
         draft.truncate(draft.len().min(36));
         draft
     });
-    Policy::new().then(Told::many(targets.iter().cloned().zip(drafts)))
+    Policy::new().simple(Told::many(targets.iter().cloned().zip(drafts)))
 }
 
-fn found(inversion: &Inversion) -> Vec<(u32, &Verdict, &str, usize)> {
-    let of = |p: &'_ inject_sipit::Position| (p.token_id, p.found_by, p.candidates_tested);
+fn found(inversion: &Inversion) -> Vec<(Option<u32>, &Verdict, Option<&str>, usize)> {
+    let of = |p: &'_ inject_sipit::Position| (p.token_id(), p.found_by(), p.candidates_tested);
     let verdicts = inversion.positions.iter().map(|position| &position.verdict);
     inversion
         .positions
@@ -73,15 +78,19 @@ fn many_prompts_are_inverted_as_each_alone() {
                 |targets| flawed(targets).then_up_to(32, Secant::new()),
             ];
             // Room for one prompt and one candidate, for a few, and for all.
-            for (memory_budget, policy) in [(1, policies[0]), (1 << 18, policies[2]), (1 << 28, policies[1])]
+            let least = decoder.config().bytes_per_token(40, 1);
+            for (memory_budget, policy) in
+                [(least, policies[0]), (1 << 18, policies[2]), (1 << 28, policies[1])]
             {
                 let settings = Settings::new().with_memory_budget(memory_budget);
                 let inverter = Inverter::new(&decoder, tap, settings).unwrap();
-                let together = inverter.invert_many(&targets, &policy(&targets), &mut silent).unwrap();
-                assert_eq!(together.len(), targets.len());
                 let policy = policy(&targets);
+                let mut searcher = inverter.searcher(&policy);
+                let together = inverter.invert_many(&targets, &mut searcher, &mut silent).unwrap();
+                assert_eq!(together.len(), targets.len());
+                let mut searcher = inverter.searcher(&policy);
                 for ((many, target), prompt) in together.iter().zip(&targets).zip(prompts()) {
-                    let alone = inverter.invert(target, &policy, &mut silent).unwrap();
+                    let alone = inverter.invert(target, &mut searcher, &mut silent).unwrap();
                     assert_eq!(many.token_ids(), prompt, "{case}, {memory_budget}, {policy}");
                     assert!(many.is_verified(), "{case}, {memory_budget}, {policy}: {many:?}");
                     assert_eq!(found(many), found(&alone), "{case}, {memory_budget}, {policy}");
@@ -100,15 +109,16 @@ fn many_prompts_with_a_lens_cost_no_more_than_each_alone() {
             for tap in [Tap::Block(1), Tap::Block(decoder.config().n_layers())] {
                 let lens = choice::lens(&decoder, tap);
                 let targets = targets(&decoder, tap);
-                let policy = || PolicyChoice::auto(&decoder, tap, 12, Some(lens.clone()), None).policy;
+                let policy = PolicyChoice::auto(&decoder, tap, 12, Some(lens), None).policy;
                 let inverter = Inverter::new(&decoder, tap, Settings::new()).unwrap();
-                let together = inverter.invert_many(&targets, &policy(), &mut silent).unwrap();
+                let mut searcher = inverter.searcher(&policy);
+                let together = inverter.invert_many(&targets, &mut searcher, &mut silent).unwrap();
                 // What single searches take hangs still more on what the sources learnt.
                 let states = |inversion: &Inversion| inversion.cost.stages()["draft"].states;
                 let (mut many, mut each) = (0, 0);
-                let policy = policy();
+                let mut searcher = inverter.searcher(&policy);
                 for ((found, target), prompt) in together.iter().zip(&targets).zip(prompts()) {
-                    let alone = inverter.invert(target, &policy, &mut silent).unwrap();
+                    let alone = inverter.invert(target, &mut searcher, &mut silent).unwrap();
                     assert_eq!(
                         (found.token_ids(), alone.token_ids()),
                         (prompt.clone(), prompt),
@@ -137,7 +147,7 @@ impl Simple for Corrected {
         "corrected"
     }
 
-    fn draft(&self, at: &OpenPosition<'_>, seen: &Provisional) -> Result<Option<Draft>, InvertError> {
+    fn draft(&self, at: &OpenPosition<'_>, _: &Provisional) -> Result<Option<Draft>, InvertError> {
         let known = self.prompts.iter().find(|(target, _)| target.states() == at.target().states());
         let mut draft = known.unwrap().1.clone();
         if at.prefix.is_empty() && at.tested.is_empty() {
@@ -145,10 +155,6 @@ impl Simple for Corrected {
             draft[middle] = (draft[middle] + 1) % 97;
         }
         Ok(Some(draft.split_off(at.prefix.len()).into()))
-    }
-
-    fn propose(&self, _: &OpenPosition<'_>, _: &Turn<'_>) -> Result<Vec<u32>, InvertError> {
-        Ok(Vec::new())
     }
 }
 
@@ -170,8 +176,9 @@ fn a_round_of_drafts_for_many_prompts_is_one_forward_pass() {
             for (together, rounds_of) in [(1, 7.0), (2, 4.0), (PROMPTS, 1.0)] {
                 let settings = Settings::new().with_memory_budget(room(together));
                 let inverter = Inverter::new(&decoder, tap, settings).unwrap();
-                let policy = Policy::new().then(Corrected { prompts: prompts.clone() });
-                let inversions = inverter.invert_many(&targets, &policy, &mut silent).unwrap();
+                let policy = Policy::new().simple(Corrected { prompts: prompts.clone() });
+                let inversions =
+                    inverter.invert_many(&targets, &mut inverter.searcher(&policy), &mut silent).unwrap();
                 let mut passes = 0.0;
                 for (inversion, (_, prompt)) in inversions.iter().zip(&prompts) {
                     assert_eq!(&inversion.token_ids(), prompt, "{case}, {together}");
@@ -193,9 +200,12 @@ fn certificates_of_many_prompts_are_those_of_each_alone() {
             let targets = targets(&decoder, Tap::Block(2));
             let settings = Settings::new().with_scan(Scan::Whole);
             let inverter = Inverter::new(&decoder, Tap::Block(2), settings).unwrap();
-            let together = inverter.invert_many(&targets, &mut flawed(&targets), &mut silent).unwrap();
+            let policy = flawed(&targets);
+            let mut searcher = inverter.searcher(&policy);
+            let together = inverter.invert_many(&targets, &mut searcher, &mut silent).unwrap();
             for ((many, target), prompt) in together.iter().zip(&targets).zip(prompts()) {
-                let alone = inverter.invert(target, &mut flawed(&targets), &mut silent).unwrap();
+                let mut searcher = inverter.searcher(&policy);
+                let alone = inverter.invert(target, &mut searcher, &mut silent).unwrap();
                 assert_eq!((many.token_ids(), many.is_certain()), (prompt, true), "{case}: {many:?}");
                 assert_eq!(found(many), found(&alone), "{case}");
             }
@@ -204,19 +214,21 @@ fn certificates_of_many_prompts_are_those_of_each_alone() {
 }
 
 #[test]
-fn progress_tells_which_prompt_it_is_about() {
+fn progress_counts_the_settled_positions_of_all_prompts() {
     for device in inject_testing::compiled() {
         let decoder = model("phi4", &device).decoder;
         let targets = targets(&decoder, Tap::Block(2));
         let inverter = Inverter::new(&decoder, Tap::Block(2), Settings::new()).unwrap();
-        let mut seen = BTreeSet::new();
-        let mut report = |step: inject_sipit::InvertProgress| {
-            assert_eq!((step.positions, step.vocab_size), (LENS[step.prompt], 97));
-            assert!(step.position <= step.positions && step.candidates_tested <= 97);
-            seen.insert(step.prompt);
+        let positions: usize = LENS.iter().sum();
+        let mut done = BTreeSet::new();
+        let mut report = |step: Progress<'_>| {
+            assert_eq!((step.task, step.unit, step.total), ("recover", Unit::Positions, positions as u64));
+            assert!(step.fraction() <= 1.0 && done.last().is_none_or(|last| *last <= step.done), "{step:?}");
+            done.insert(step.done);
         };
-        inverter.invert_many(&targets, &Policy::new(), &mut report).unwrap();
-        assert_eq!(seen, (0..LENS.len()).collect());
+        let scan = Policy::new();
+        inverter.invert_many(&targets, &mut inverter.searcher(&scan), &mut report).unwrap();
+        assert!(done.into_iter().eq(0..positions as u64));
     }
 }
 
@@ -228,7 +240,7 @@ impl Simple for Counting {
         "counting"
     }
 
-    fn draft(&self, _: &OpenPosition<'_>, seen: &Provisional) -> Result<Option<Draft>, InvertError> {
+    fn draft(&self, _: &OpenPosition<'_>, _: &Provisional) -> Result<Option<Draft>, InvertError> {
         self.0.fetch_add(1, Ordering::Relaxed);
         Ok(None)
     }
@@ -250,140 +262,23 @@ fn one_target_that_cannot_be_inverted_stops_all_before_anything_is_computed() {
         let wide = TargetStates::new(Array2::ones((2, width)), tap, SourceDtype::F32).unwrap();
         targets.push(wide);
         let asked = Arc::new(AtomicUsize::new(0));
-        let policy = Policy::new().then(Counting(asked.clone()));
-        let refused = inverter.invert_many(&targets, &policy, &mut silent).unwrap_err();
+        let policy = Policy::new().simple(Counting(asked.clone()));
+        let refused =
+            inverter.invert_many(&targets, &mut inverter.searcher(&policy), &mut silent).unwrap_err();
         assert!(matches!(refused, InvertError::Width { .. }), "{refused}");
         assert_eq!(asked.load(Ordering::Relaxed), 0);
-        assert!(inverter.invert_many(&[], &policy, &mut silent).unwrap().is_empty());
-    }
-}
-
-/// Takes its time before it leaves everything to the scan.
-struct Slow(Duration);
-
-impl Simple for Slow {
-    fn name(&self) -> &'static str {
-        "slow"
-    }
-
-    fn propose(&self, _: &OpenPosition<'_>, _: &Turn<'_>) -> Result<Vec<u32>, InvertError> {
-        std::thread::sleep(self.0);
-        Ok(Vec::new())
-    }
-}
-
-#[test]
-fn a_prompt_does_not_spend_the_time_of_another() {
-    let device = inject_testing::compiled().remove(0);
-    let decoder = model("gpt2", &device).decoder;
-    let tap = Tap::Block(1);
-    let targets: Vec<TargetStates> = (0..6).map(|id| target(&decoder, &[id], tap)).collect();
-    let pause = Duration::from_millis(60);
-    // Enough for several prompts of this kind, but not for all of them.
-    let budget = Budget { time: Some(4 * pause), ..Budget::default() };
-    let inverter = Inverter::new(&decoder, tap, Settings::new().with_budget(budget)).unwrap();
-    let policy = Policy::new().then(Slow(pause));
-    let inversions = inverter.invert_many(&targets, &policy, &mut silent).unwrap();
-    for (id, inversion) in (0..).zip(&inversions) {
-        assert_eq!((inversion.token_ids(), inversion.is_verified()), (vec![id], true), "{inversion:?}");
-    }
-}
-
-/// Drafts the right tokens, but not before the time is up.
-struct Late {
-    told: Told,
-    asked: Arc<AtomicUsize>,
-}
-
-impl Simple for Late {
-    fn name(&self) -> &'static str {
-        "late"
-    }
-
-    fn draft(&self, at: &OpenPosition<'_>, seen: &Provisional) -> Result<Option<Draft>, InvertError> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
-        std::thread::sleep(at.deadline.unwrap().saturating_duration_since(Instant::now()));
-        self.told.draft(open)
-    }
-
-    fn propose(&self, _: &OpenPosition<'_>, _: &Turn<'_>) -> Result<Vec<u32>, InvertError> {
-        Ok(Vec::new())
-    }
-}
-
-#[test]
-fn a_draft_that_took_all_the_time_of_a_prompt_is_made_once() {
-    let device = inject_testing::compiled().remove(0);
-    let decoder = model("gpt2", &device).decoder;
-    let tap = Tap::Block(1);
-    let prompts = [vec![5, 9, 41], vec![8], vec![96, 0]];
-    for count in 1..=prompts.len() {
-        let prompts = &prompts[..count];
-        let targets: Vec<TargetStates> = prompts.iter().map(|prompt| target(&decoder, prompt, tap)).collect();
-        let told = Told::many(targets.iter().cloned().zip(prompts.iter().cloned()));
-        let budget = Budget { time: Some(Duration::from_millis(200)), ..Budget::default() };
-        let inverter = Inverter::new(&decoder, tap, Settings::new().with_budget(budget)).unwrap();
-        let asked = Arc::new(AtomicUsize::new(0));
-        let policy = Policy::new().then(Late { told, asked: Arc::clone(&asked) });
-        let inversions = inverter.invert_many(&targets, &policy, &mut silent).unwrap();
-        assert_eq!(asked.load(Ordering::Relaxed), count);
-        for (inversion, prompt) in inversions.iter().zip(prompts) {
-            assert_eq!((&inversion.token_ids(), inversion.is_verified()), (prompt, true), "{inversion:?}");
-        }
-    }
-}
-
-/// Proposes wrong tokens for as long as it is asked, and notes when that was.
-struct Endless {
-    pause: Duration,
-    asked: Arc<Mutex<BTreeMap<u32, (Instant, Instant)>>>,
-}
-
-impl Simple for Endless {
-    fn name(&self) -> &'static str {
-        "endless"
-    }
-
-    fn propose(&self, at: &OpenPosition<'_>, _: &Turn<'_>) -> Result<Vec<u32>, InvertError> {
-        let begun = Instant::now();
-        // Their lengths tell the prompts apart.
-        let prompt = at.target().positions() as u32;
-        let mut asked = self.asked.lock().unwrap();
-        asked.entry(prompt).or_insert((begun, begun)).1 = begun;
-        std::thread::sleep(self.pause);
-        Ok((1..97).filter(|&id| !at.tested.contains(id)).take(1).collect())
-    }
-}
-
-#[test]
-fn the_time_of_a_prompt_does_not_grow_by_that_of_others() {
-    let device = inject_testing::compiled().remove(0);
-    let decoder = model("gpt2", &device).decoder;
-    let tap = Tap::Block(1);
-    // Each begins with the one token that is never proposed.
-    let targets: Vec<TargetStates> = (1..=4).map(|len| target(&decoder, &vec![0; len], tap)).collect();
-    let time = Duration::from_millis(120);
-    let budget = Budget { time: Some(time), ..Budget::default() };
-    let inverter = Inverter::new(&decoder, tap, Settings::new().with_budget(budget)).unwrap();
-    let asked = Arc::default();
-    let policy =
-        Policy::new().then(Endless { pause: Duration::from_millis(5), asked: Arc::clone(&asked) });
-    let inversions = inverter.invert_many(&targets, &policy, &mut silent).unwrap();
-    assert!(inversions.iter().all(|inversion| inversion.positions[0].verdict == Verdict::Open));
-    let asked = asked.lock().unwrap();
-    assert_eq!(asked.len(), targets.len());
-    for (prompt, (first, last)) in asked.iter() {
-        assert!(last.duration_since(*first) <= time, "prompt of {prompt}: {:?}", last.duration_since(*first));
+        assert!(inverter.invert_many(&[], &mut inverter.searcher(&policy), &mut silent).unwrap().is_empty());
     }
 }
 
 #[test]
 fn sources_that_served_one_model_serve_another() {
     for device in inject_testing::compiled() {
-        let mut policies = [
+        let policies = [
             Policy::new().then_up_to(8, Prior::new()).then_up_to(24, Secant::new()),
-            Policy::new().then(RandomOrder::seeded(5).in_batches(7)),
-            Policy::new().then(Gradient::printed(5).at_most(4)),
+            Policy::new().then(RandomOrder::seeded(5).in_batches(batches(7))),
+            #[cfg(feature = "gradient")]
+            Policy::new().then(inject_sipit::sources::Gradient::printed(5).at_most(4)),
         ];
         let prompt = [5, 96, 5, 0, 41];
         for case in FAMILIES {
@@ -391,7 +286,7 @@ fn sources_that_served_one_model_serve_another() {
             let n_layers = decoder.config().n_layers();
             for tap in [Tap::Block(1), Tap::Block(n_layers), Tap::FinalNorm, Tap::Embedding] {
                 let target = target(&decoder, &prompt, tap);
-                for policy in &mut policies {
+                for policy in &policies {
                     let inversion = invert(&decoder, &target, policy, Settings::new()).unwrap();
                     assert_eq!(inversion.token_ids(), prompt, "{case}, {tap}, {policy}");
                 }

@@ -1,10 +1,14 @@
 //! Whatever proposes, the prompt is the same; what differs is the cost.
 
+use crate::small::{FAMILIES, batches, exhaustive, invert, model, of_vocabulary, target};
+use inject_sipit::{
+    Acceptance, Inversion, Inverter, Policy, Settings, TargetStates,
+    collisions::distance,
+    models::{Decoder, Logits, Tap, TokenBatch, silent},
+    sources::{Prior, PriorTiming, RandomOrder, Repeated, Secant},
+    states::foreign::SourceDtype,
+};
 use std::collections::HashSet;
-
-use inject_sipit::{Acceptance, sources::{PriorTiming, Prior, RandomOrder, Repeated, Secant}, models::{Decoder, Logits, Tap, TokenBatch}, Inversion, Policy, Settings, TargetStates, collisions::distance, states::foreign::SourceDtype};
-
-use crate::small::{FAMILIES, exhaustive, invert, model, of_vocabulary, target};
 
 #[test]
 fn every_policy_recovers_the_same_prompt() {
@@ -17,7 +21,7 @@ fn every_policy_recovers_the_same_prompt() {
                 for policy in [
                     Policy::new(),
                     Policy::new().then_up_to(20, Prior::new()),
-                    Policy::new().then(RandomOrder::seeded(3).in_batches(8)),
+                    Policy::new().then(RandomOrder::seeded(3).in_batches(batches(8))),
                     Policy::new().then_up_to(4, Prior::new()).then(RandomOrder::seeded(3)),
                 ] {
                     let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
@@ -44,12 +48,16 @@ fn what_stood_before_is_found_among_the_tokens_of_the_prompt() {
                     let before: HashSet<u32> = prompt[..position].iter().copied().collect();
                     match (before.contains(&prompt[position]), limit) {
                         (true, 8) => {
-                            assert_eq!(found.found_by, "repeated", "{case}, position {position}");
+                            assert_eq!(found.found_by(), Some("repeated"), "{case}, position {position}");
                             assert!(found.candidates_tested <= before.len(), "{case}, position {position}");
                         }
                         // The one token that is tried may be another.
-                        (true, _) => assert!(found.found_by != "repeated" || found.candidates_tested == 1),
-                        (false, _) => assert_eq!(found.found_by, "scan", "{case}, position {position}"),
+                        (true, _) => {
+                            assert!(found.found_by() != Some("repeated") || found.candidates_tested == 1)
+                        }
+                        (false, _) => {
+                            assert_eq!(found.found_by(), Some("scan"), "{case}, position {position}")
+                        }
                     }
                 }
             }
@@ -63,20 +71,23 @@ fn a_survey_of_the_vocabulary_drafts_the_positions_behind_it() {
     const SURVEY: usize = 512;
     let prompt: Vec<u32> = (0..24).map(|i| (i * i * 331 + 7 * i + 4000) % VOCAB).collect();
     let drafted = |inversion: &Inversion| {
-        inversion.positions[2..].iter().filter(|position| position.found_by == "draft").count()
+        inversion.positions[2..].iter().filter(|position| position.found_by() == Some("draft")).count()
     };
     for device in inject_testing::compiled() {
         let decoder = of_vocabulary("llama", VOCAB as usize, 5, &device);
         let target = target(&decoder, &prompt, Tap::Block(1));
-        let mut plain = Policy::new().then_up_to(1024, Secant::new());
-        let plain = invert(&decoder, &target, &mut plain, Settings::new()).unwrap();
+        let plain = Policy::new().then_up_to(1024, Secant::new());
+        let plain = invert(&decoder, &target, &plain, Settings::new()).unwrap();
         let policy = Policy::new().then_up_to(1024, Secant::new().surveying(SURVEY));
         // The second time, the scan goes on in steps smaller than a survey where nothing points anywhere yet.
         let memory_budget = 16 * decoder.config().bytes_per_token(1, 1);
         let settings = [Settings::new(), Settings::new().with_memory_budget(memory_budget)];
         let mut searched = Vec::new();
+        let inverter = Inverter::new(&decoder, target.tap(), Settings::new()).unwrap();
+        let mut searcher = inverter.searcher(&policy);
         for (round, settings) in settings.into_iter().enumerate() {
-            let inversion = invert(&decoder, &target, &policy, settings).unwrap();
+            let inverter = inverter.with_settings(settings).unwrap();
+            let inversion = inverter.invert(&target, &mut searcher, &mut silent).unwrap();
             assert_eq!(inversion.token_ids(), prompt);
             // Made once, at the second position; a model known already is not surveyed again.
             let at = |position: usize| inversion.positions[position].candidates_tested;
@@ -107,13 +118,12 @@ fn a_search_that_expects_finds_what_the_model_expects_and_what_it_does_not() {
         let taps = [Tap::Block(1), last_block, Tap::FinalNorm];
         for (tap, (asked, most)) in taps.into_iter().flat_map(|tap| asked.map(|asked| (tap, asked))) {
             let expecting = |bos: Option<u32>| {
-                let prior = Prior::up_to(1).beginning_with(bos);
+                let prior = Prior::new().beginning_with(bos);
                 Policy::new().then_up_to(VOCAB, Secant::new().expecting(prior, asked))
             };
             let expected = greedy(&decoder, 700, 12);
             let states = target(&decoder, &expected, tap);
-            let inversion =
-                invert(&decoder, &states, &mut expecting(Some(700)), Settings::new()).unwrap();
+            let inversion = invert(&decoder, &states, &mut expecting(Some(700)), Settings::new()).unwrap();
             assert_eq!(inversion.token_ids(), expected, "{tap}");
             for position in &inversion.positions {
                 let tested = position.candidates_tested;
@@ -126,7 +136,7 @@ fn a_search_that_expects_finds_what_the_model_expects_and_what_it_does_not() {
             let inversion = invert(&decoder, &states, &mut expecting(None), Settings::new()).unwrap();
             assert_eq!(inversion.token_ids(), unexpected, "{tap}");
             // The search goes on to the end of the vocabulary, so nothing is left to the scan.
-            assert!(inversion.positions.iter().all(|position| position.found_by != "scan"), "{tap}");
+            assert!(inversion.positions.iter().all(|position| position.found_by() != Some("scan")), "{tap}");
         }
     }
 }
@@ -162,8 +172,7 @@ fn a_survey_behind_two_hypotheses_serves_both() {
         let acceptance = Acceptance::NoiseFloor { added: 0.6 * apart };
         let policy = Policy::new().then_up_to(1024, Secant::new().surveying(512));
         let inversion =
-            invert(&decoder, &ambiguous, &policy, Settings::new().with_acceptance(acceptance))
-                .unwrap();
+            invert(&decoder, &ambiguous, &policy, Settings::new().with_acceptance(acceptance)).unwrap();
         assert_eq!(inversion.token_ids(), prompt);
         assert!(inversion.positions[1].candidates_tested >= 512);
     }
