@@ -1,8 +1,8 @@
 //! Every tuned constant of the crate, with the command that measures it.
 //!
 //! None of them changes a verdict except [`NOISE_SAFETY`] and [`EXAMINED_WITHIN`]; the others change time alone. "depth" and
-//! "policies" stand for `inject study depth` and `inject study policies` on SmolLM2-135M, which print candidates, passes and
-//! times; "lens" stands for `inject lens` on it, which prints the share of right tokens on held-out text; "bench NAME" stands for
+//! "policies" stand for `inject depth` and `inject compare-policies` on SmolLM2-135M, which print candidates, passes and times;
+//! "lens" stands for `inject lens` on it, which prints the share of right tokens on held-out text; "bench NAME" stands for
 //! `cargo bench --bench NAME`.
 
 // Noise and acceptance.

@@ -1,6 +1,6 @@
 //! The paper's other baseline: all tokens of a prompt at once, through hard projections.
 
-use crate::{error::InvertError, states::SplitMix, tensors::read};
+use crate::{error::InvertError, inverter::watch::now, states::SplitMix, tensors::read};
 
 use super::{
     Draft, OpenPosition, Prompt, Provisional, Session, Source, Turn,

@@ -91,8 +91,8 @@ impl Fork {
         invert(&self.decoder, target, &Policy::new(), settings).unwrap()
     }
 
-    /// The distance of the nearest candidate at a position behind the other token.
-    fn nearest_behind_other(&self, target: &TargetStates, position: usize) -> f64 {
+    /// The distance of the nearest candidate at a position after the other token.
+    fn nearest_after_other(&self, target: &TargetStates, position: usize) -> f64 {
         let mut prompt = PROMPT[..=position].to_vec();
         prompt[self.at] = self.other;
         let distances = (0..VOCAB as u32).map(|id| {
@@ -145,7 +145,7 @@ fn a_later_position_rules_out_the_nearer_of_two_tokens_that_fit() {
                 assert_eq!(ruled_out.candidates_tested, VOCAB, "{case}");
                 let tolerance = 1e-3 * fork.apart;
                 assert!((ruled_out.distance - 0.48 * fork.apart).abs() <= tolerance, "{case}: {ruled_out:?}");
-                let nearest = fork.nearest_behind_other(&target, fork.at + 1);
+                let nearest = fork.nearest_after_other(&target, fork.at + 1);
                 assert!((ruled_out.nearest - nearest).abs() <= tolerance, "{case}: {ruled_out:?}, {nearest}");
                 let others = inversion.positions.iter().filter(|position| position.position != fork.at);
                 assert!(others.into_iter().all(|position| position.ruled_out.is_empty()), "{case}");
@@ -172,7 +172,7 @@ fn both_tokens_are_followed_until_something_tells() {
 }
 
 #[test]
-fn what_nothing_tells_apart_stays_ambiguous() {
+fn tokens_that_nothing_tells_apart_stay_ambiguous() {
     for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = random(case, 21, &device);
@@ -203,13 +203,13 @@ fn a_token_dropped_for_want_of_room_is_not_ruled_out() {
             let fork = Fork::new(case, 21, &device);
             let both = sorted(vec![PROMPT[fork.at], fork.other]);
             let narrow = |added| fork.settings(added).with_beam(1);
-            // The truth is nearer and everything fits behind it. With room for both, the other would have been excluded.
+            // The truth is nearer and everything fits after it. With room for both, the other would have been excluded.
             let inversion = fork.invert(&fork.moved(&[0.48, -0.45]), narrow(0.53));
             assert_eq!(inversion.token_ids(), PROMPT, "{case}");
             assert_eq!(named(&inversion.positions[fork.at].verdict), both, "{case}");
             assert!(inversion.positions[fork.at].ruled_out.is_empty(), "{case}");
 
-            // The wrong token is nearer, and nothing fits behind it.
+            // The wrong token is nearer, and nothing fits after it.
             let inversion = fork.invert(&fork.moved(&[0.52, -0.45]), narrow(0.53));
             assert_eq!(inversion.positions.len(), PROMPT.len(), "{case}");
             assert_eq!(inversion.positions[fork.at].token_id(), Some(fork.other), "{case}");
@@ -220,7 +220,7 @@ fn a_token_dropped_for_want_of_room_is_not_ruled_out() {
     }
 }
 
-/// Proposes both tokens at the fork; after it the truth at once behind the wrong one, and last of all behind the true one.
+/// Proposes both tokens at the fork. After that it proposes the truth first after the wrong one, and last after the true one.
 struct Misleading {
     at: usize,
     other: u32,
@@ -309,7 +309,7 @@ impl Simple for Torn {
 }
 
 #[test]
-fn what_fits_beside_a_draft_is_followed_whichever_token_was_drafted() {
+fn tokens_that_fit_beside_a_draft_are_followed_whichever_was_drafted() {
     let (prompt, at) = (vec![3, 41, 5, 12, 30, 7, 63, 9], 3);
     let twins = [11, 12];
     for device in inject_testing::compiled() {

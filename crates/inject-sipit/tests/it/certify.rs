@@ -85,7 +85,7 @@ fn margins_and_runners_up_are_those_of_a_naive_computation() {
 }
 
 #[test]
-fn what_a_certificate_costs_is_known_before() {
+fn the_cost_of_a_certificate_is_known_before() {
     for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = model(case, &device).decoder;
@@ -154,7 +154,7 @@ fn a_position_is_certain_just_where_its_margin_exceeds_twice_the_floor() {
 }
 
 #[test]
-fn a_certificate_withdraws_what_a_draft_took_too_soon() {
+fn a_certificate_withdraws_a_token_that_a_draft_took_too_soon() {
     for device in inject_testing::compiled() {
         let decoder = with_equal_rows(11, [12], &device);
         let prompt = [3, 11, 5, 12];
@@ -213,7 +213,7 @@ fn least_of_largest(decoder: &Decoder, target: &TargetStates) -> f64 {
 }
 
 #[test]
-fn what_failed_is_not_certified_and_what_follows_rests_on_it() {
+fn a_failed_position_is_not_certified_and_the_rest_is_open() {
     for device in inject_testing::compiled() {
         let decoder = model("llama", &device).decoder;
         let tap = Tap::Block(2);

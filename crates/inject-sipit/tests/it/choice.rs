@@ -1,4 +1,4 @@
-//! Which policy is chosen for a model, a tap and a lens, and what is said of it.
+//! The choice of a policy for a model, a tap and a lens, and its reason.
 
 use inject_sipit::{
     Lens, PolicyChoice, Settings,

@@ -1,4 +1,4 @@
-//! Drafts decide what a prompt costs, never which prompt it is.
+//! Drafts change the cost of a prompt, and never the prompt.
 
 use crate::{
     small::{FAMILIES, exhaustive, invert, model, random, target},
@@ -105,7 +105,7 @@ fn keys_and_values_that_no_draft_computed_are_counted_too() {
                 let target = target(&decoder, &PROMPT, tap);
                 let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
                 assert_eq!(inversion.token_ids(), PROMPT, "{case}, {tap}");
-                // Behind every token but the last another one is sought.
+                // Another token is looked for after every token but the last.
                 let (prefix, behind) = (stage(&inversion, "prefix"), PROMPT.len() - 1);
                 assert_eq!((prefix.states, prefix.batches), (behind, behind as f64), "{case}, {tap}");
                 assert_eq!(prefix.candidates, 0, "{case}, {tap}");
@@ -118,9 +118,9 @@ fn keys_and_values_that_no_draft_computed_are_counted_too() {
 }
 
 #[test]
-fn a_length_for_which_noise_is_measured_again_says_what_that_cost() {
+fn measuring_noise_again_for_a_length_is_counted() {
     for device in inject_testing::compiled() {
-        // LongRoPE's other frequencies begin behind 32 positions.
+        // LongRoPE's other frequencies begin after 32 positions.
         let decoder = model("phi4", &device).decoder;
         for (len, measured) in [(12, 0), (40, 40 + 8 * (1 + 63 + 1))] {
             let prompt: Vec<u32> = PROMPT.into_iter().cycle().take(len).collect();
@@ -182,7 +182,7 @@ fn an_alternative_spares_the_search_for_the_token() {
                     );
                     assert_eq!(position.margin().is_some(), tested > 1);
                 }
-                // A pass over what is open, the token replaced last before it, and two rows for each doubt left.
+                // A pass over the open positions, the token replaced last, and two rows for each remaining doubt.
                 let begins = [0].into_iter().chain(wrong.iter().copied().filter(|&at| at < last));
                 let pass = |begin: usize, first: bool| {
                     let doubts = wrong.iter().filter(|&&at| at > begin || (first && at == begin)).count();
@@ -261,7 +261,7 @@ impl Simple for SecondThoughts {
         if seen.is_empty() {
             return Ok(Some(self.wrong.clone().into()));
         }
-        // What the first draft showed is there to learn from.
+        // The distances of the first draft are there to learn from.
         let shown: Vec<(usize, u32)> = seen.iter().map(|(position, seen)| (position, seen[0].id)).collect();
         let drafted: Vec<(usize, u32)> = (at..PROMPT.len()).zip(self.wrong[at..].iter().copied()).collect();
         assert_eq!(shown, drafted);
@@ -295,7 +295,7 @@ fn a_second_draft_corrects_the_first() {
     }
 }
 
-/// Drafts whatever is nearest by what is known provisionally, where two tokens were computed; else as [`Doubtful`].
+/// Drafts the provisionally nearest tokens where several were computed, and otherwise as [`Doubtful`].
 struct Attentive(Doubtful);
 
 impl Simple for Attentive {
@@ -321,7 +321,7 @@ impl Simple for Attentive {
 }
 
 #[test]
-fn what_a_pass_shows_behind_a_wrong_token_corrects_the_next_draft() {
+fn distances_after_a_wrong_token_correct_the_next_draft() {
     let wrong = vec![2, 8];
     for device in inject_testing::compiled() {
         let mut mended = 0;
@@ -335,7 +335,7 @@ fn what_a_pass_shows_behind_a_wrong_token_corrects_the_next_draft() {
             let states = PROMPT.len() + 2 * wrong.len() + (PROMPT.len() - wrong[0]);
             mended += usize::from(stage(&inversion, "draft").states == states);
         }
-        // It is evidence, no proof: behind a wrong token a wrong one may be nearer.
+        // It is evidence and not a proof: after a wrong token another wrong one may be nearer.
         assert!(2 * mended > FAMILIES.len(), "{mended} families");
     }
 }
@@ -359,7 +359,7 @@ fn no_lie_prevents_recovery() {
     }
 }
 
-/// Everything about two inversions that does not depend on rounding or on who found what.
+/// The parts of two inversions that do not depend on rounding or on the sources.
 fn same(a: &Inversion, b: &Inversion) -> Result<(), TestCaseError> {
     prop_assert_eq!(a.positions.len(), b.positions.len());
     for (a, b) in a.positions.iter().zip(&b.positions) {

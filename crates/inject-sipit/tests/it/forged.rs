@@ -30,7 +30,7 @@ fn forged(honest: &TargetStates, length: f64) -> TargetStates {
     TargetStates::new(states, honest.tap(), SourceDtype::F32).unwrap()
 }
 
-/// The token whose state is nearest to the forged one, behind the true prefix.
+/// The token whose state is nearest to the forged one, after the true prefix.
 fn nearest(decoder: &Decoder, forged: &TargetStates) -> u32 {
     let apart = |id: u32| {
         let mut prompt = PROMPT;
@@ -94,7 +94,7 @@ fn the_run_goes_on_from_the_nearest() {
             for position in &inversion.positions[AT + 1..] {
                 let found = position.verdict == Verdict::Verified
                     && position.token_id() == Some(PROMPT[position.position]);
-                // Behind the true token the others are found, and at the embedding they are behind any token. Elsewhere a wrong
+                // After the true token the others are found; at the embedding they are found after any token. Elsewhere a wrong
                 // prefix leaves nothing that fits, which is known only once everything is tested.
                 let sought = match near || forged.tap() == Tap::Embedding {
                     true => found,

@@ -28,11 +28,11 @@ const FAMILIES: [&str; 2] = ["gpt2", "gemma3"];
 
 const PROMPT: [u32; 6] = [5, 96, 5, 0, 41, 7];
 
-/// What a source said, call by call.
+/// The answers of a source, call by call.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Said {
     drafts: Vec<Vec<u32>>,
-    /// The prefix, and the candidates behind it.
+    /// The prefix, and the candidates after it.
     proposals: Vec<(Vec<u32>, Vec<u32>)>,
 }
 
@@ -84,7 +84,7 @@ impl<M> Session<M> for ObservedSession<'_, M> {
     }
 }
 
-/// Inverts the prompt at the last block of a random model, and gives what the source said meanwhile.
+/// Inverts the prompt at the last block of a random model, and gives the answers of the source.
 fn observe(case: &str, weights: u64, source: impl Source + 'static) -> Vec<(Inversion, Said)> {
     let observed = |device| {
         let decoder = random(case, weights, &device);
@@ -165,7 +165,7 @@ fn the_same_seed_gives_the_same_candidates() {
 }
 
 #[test]
-fn a_source_that_served_before_gives_what_a_new_one_gives() {
+fn a_source_that_served_before_answers_like_a_new_one() {
     let device = inject_testing::compiled().remove(0);
     let decoder = random("gpt2", 7, &device);
     let tap = Tap::Block(2);
@@ -250,7 +250,7 @@ fn hard_prompts_find_the_prompt_where_states_are_embeddings() {
     }
 }
 
-/// Algorithm 3 of arXiv 2510.15511 with what appendix E.1 and the released code add, step by step in plain loops: a step and a candidate,
+/// Algorithm 3 of arXiv 2510.15511 with the additions of appendix E.1 and of the released code, step by step in plain loops: a step and a candidate,
 /// which is the untested token nearest to the proxy; at the end of a window the proxy is put onto the candidate.
 struct Replay<'a> {
     decoder: &'a Decoder,
@@ -260,7 +260,7 @@ struct Replay<'a> {
     embedding: Vec<Vec<f64>>,
 }
 
-/// What one of the variants does, in the words of its source.
+/// One of the variants, in the words of its source.
 struct Variant {
     source: Gradient,
     /// Whether the loss is the mean of the squares, not half their sum.
@@ -284,7 +284,7 @@ impl Replay<'_> {
         to_host(proxy.grad_remove(&mut loss.backward()).unwrap()).unwrap()
     }
 
-    /// Follows what was proposed, call by call, and fails where that is not what the algorithm proposes. Gives the norms of the
+    /// Follows the proposals call by call, and fails if the algorithm would propose others. Gives the norms of the
     /// gradients.
     fn follow(&self, label: &str, calls: &[Vec<u32>], start: u32, variant: &Variant) -> Vec<f64> {
         let distance = |id: u32, point: &[f64]| -> f64 {
@@ -334,7 +334,7 @@ fn falling_once(step: usize, window: usize) -> f64 {
 
 #[test]
 fn the_candidates_are_those_of_the_published_algorithm_in_their_order() {
-    // Five windows or more behind a token; and at the first position, whose window this vocabulary doubles in the released code.
+    // Five windows or more after a token. The first position has twice the window in the released code with this vocabulary.
     for (vocab_size, at, first_window, most) in [(331, 1, 50, 331), (25_000, 0, 100, 410)] {
         let device = inject_testing::compiled().remove(0);
         let decoder = of_vocabulary("llama", vocab_size, 3, &device);

@@ -367,7 +367,7 @@ fn a_lens_for_something_else_is_refused() {
 }
 
 #[test]
-fn what_gives_no_lens_is_refused_before_anything_long_is_computed() {
+fn impossible_lenses_are_refused_before_anything_long_is_computed() {
     for device in inject_testing::compiled() {
         let decoder = model("gpt2", &device).decoder;
         let max_len = decoder.config().max_len().unwrap();
@@ -403,7 +403,7 @@ fn what_gives_no_lens_is_refused_before_anything_long_is_computed() {
         assert!(matches!(error, ModelError::TokenId { found: 97, vocab_size: 97, .. }), "{error:?}");
         let error = model_error(good.clone().with_prefixes(vec![vec![97]]));
         assert!(matches!(error, ModelError::TokenId { found: 97, vocab_size: 97, .. }), "{error:?}");
-        // A candidate stands behind the prefix.
+        // A candidate comes after the prefix.
         let error = model_error(good.clone().with_prefixes(vec![vec![5; max_len]]));
         assert!(matches!(error, ModelError::TooLong { found, .. } if found == max_len + 1), "{error:?}");
         let mut unknown = good.text.clone();
@@ -414,7 +414,7 @@ fn what_gives_no_lens_is_refused_before_anything_long_is_computed() {
 }
 
 #[test]
-fn a_lens_read_back_drafts_what_it_drafted_before() {
+fn a_lens_read_back_drafts_as_before() {
     for device in inject_testing::compiled() {
         for first in [FirstPosition::Any, FirstPosition::Bos(5)] {
             let decoder = model("llama", &device).decoder;
@@ -444,13 +444,13 @@ fn a_lens_read_back_drafts_what_it_drafted_before() {
 }
 
 #[test]
-fn what_a_lens_costs_is_known_before() {
+fn the_cost_of_a_lens_is_known_before() {
     for device in inject_testing::compiled() {
         let decoder = model("gemma3", &device).decoder;
         // Taps may come in any order, and twice.
         let builder = builder(vec![Tap::Block(7), Tap::Block(2), Tap::Block(7)]);
         let cost = builder.cost(&decoder);
-        // Behind two prefixes and at the first position: the vocabulary, and what the fitted nine tenths of the positions hold.
+        // After two prefixes and at the first position: the vocabulary, and the tokens of the fitted nine tenths of the positions.
         let later = builder.text.iter().flat_map(|prompt| &prompt[1..]).take(48 * 15 - 48 * 15 / 10);
         let distinct = later.collect::<HashSet<_>>().len() as u64;
         assert_eq!((cost.candidates, cost.text), (3 * (97 + distinct), 48 * 16));
@@ -545,7 +545,7 @@ fn the_processor_and_the_device_read_a_lens_alike() {
 }
 
 #[test]
-fn tokens_tested_behind_a_prefix_point_out_others_among_the_points_of_a_lens() {
+fn tokens_tested_after_a_prefix_point_out_others_among_the_points_of_a_lens() {
     const VOCAB: u32 = 4096;
     let mut numbers = Numbers(5);
     let mut random_prompts = |prompts: usize, len: usize| -> Vec<Vec<u32>> {

@@ -1,4 +1,4 @@
-//! Many prompts at once give what each gives alone.
+//! Many prompts together are inverted as each alone.
 
 use crate::{
     choice,
@@ -113,7 +113,7 @@ fn many_prompts_with_a_lens_cost_no_more_than_each_alone() {
                 let inverter = Inverter::new(&decoder, tap, Settings::new()).unwrap();
                 let mut searcher = inverter.searcher(&policy);
                 let together = inverter.invert_many(&targets, &mut searcher, &mut silent).unwrap();
-                // What single searches take hangs still more on what the sources learnt.
+                // The cost of single searches depends even more on the learning of the sources.
                 let states = |inversion: &Inversion| inversion.cost.stages()["draft"].states;
                 let (mut many, mut each) = (0, 0);
                 let mut searcher = inverter.searcher(&policy);
@@ -127,7 +127,7 @@ fn many_prompts_with_a_lens_cost_no_more_than_each_alone() {
                     assert!(found.is_verified(), "{case}, {tap}: {found:?}");
                     (many, each) = (many + states(found), each + states(&alone));
                 }
-                // At most one common pass in which little was settled for each; and one part in twenty, as rounding moves what
+                // At most one common pass in which little was settled for each, and one part in twenty, because rounding changes what
                 // the sources learn, and so the drafts. To go on in common passes costs three times that.
                 let tokens: usize = targets.iter().map(TargetStates::positions).sum();
                 let most = each + each / 20 + tokens;

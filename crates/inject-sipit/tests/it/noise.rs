@@ -1,4 +1,4 @@
-//! States that are not quite what was computed: rounded, disturbed, or told apart by another rule.
+//! States that differ from the computed ones: rounded, disturbed, or compared by another rule.
 
 use crate::{
     numbers::Numbers,
@@ -76,7 +76,7 @@ fn range(values: &[f64]) -> (f64, f64) {
     values.iter().fold((f64::INFINITY, 0.0), |(least, most), &value| (value.min(least), value.max(most)))
 }
 
-/// Random models, the last block and what the final norm makes of it.
+/// Random models, at the last block and after the final norm.
 fn for_every_family(mut test: impl FnMut(&str, &Decoder, &TargetStates)) {
     for device in inject_testing::compiled() {
         for case in FAMILIES {
@@ -158,7 +158,7 @@ fn noise_far_beyond_the_margin_gives_no_certainty() {
 }
 
 #[test]
-fn what_is_verified_from_the_beginning_on_is_the_truth_however_much_noise() {
+fn a_verified_beginning_is_true_under_any_noise() {
     // With room for many more prompts than a position lists tokens, one of them may be the last that stands.
     let cases = [(8, 1.0), (8, 2.0), (48, 1.0), (48, 1.4), (48, 2.0)];
     for_every_family(|case, decoder, exact| {

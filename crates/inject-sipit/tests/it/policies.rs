@@ -1,4 +1,4 @@
-//! Whatever proposes, the prompt is the same; what differs is the cost.
+//! Every policy recovers the same prompt, at its own cost.
 
 use crate::small::{FAMILIES, batches, exhaustive, invert, model, of_vocabulary, target};
 use inject_sipit::{
@@ -34,7 +34,7 @@ fn every_policy_recovers_the_same_prompt() {
 }
 
 #[test]
-fn what_stood_before_is_found_among_the_tokens_of_the_prompt() {
+fn a_repeated_token_is_found_among_the_tokens_of_the_prompt() {
     let prompt = [5, 96, 5, 41, 41, 96, 5, 7];
     for device in inject_testing::compiled() {
         for case in FAMILIES {
@@ -66,7 +66,7 @@ fn what_stood_before_is_found_among_the_tokens_of_the_prompt() {
 }
 
 #[test]
-fn a_survey_of_the_vocabulary_drafts_the_positions_behind_it() {
+fn a_survey_of_the_vocabulary_drafts_the_positions_after_it() {
     const VOCAB: u32 = 8192;
     const SURVEY: usize = 512;
     let prompt: Vec<u32> = (0..24).map(|i| (i * i * 331 + 7 * i + 4000) % VOCAB).collect();
@@ -107,9 +107,9 @@ fn a_survey_of_the_vocabulary_drafts_the_positions_behind_it() {
 }
 
 #[test]
-fn a_search_that_expects_finds_what_the_model_expects_and_what_it_does_not() {
+fn a_search_that_expects_finds_expected_and_unexpected_tokens() {
     const VOCAB: usize = 1024;
-    // A draft, the first round, and what is tested before the tested ones point anywhere.
+    // A draft and the first round, or all candidates before the tested ones point anywhere.
     let asked = [(PriorTiming::First, 1 + 16), (PriorTiming::Fallback, 64)];
     for device in inject_testing::compiled() {
         let decoder = of_vocabulary("llama", VOCAB, 5, &device);
@@ -141,7 +141,7 @@ fn a_search_that_expects_finds_what_the_model_expects_and_what_it_does_not() {
     }
 }
 
-/// What the model makes of one token, taking the likeliest each time.
+/// The model's greedy continuation of one token.
 fn greedy(decoder: &Decoder, first: u32, len: usize) -> Vec<u32> {
     let mut ids = vec![first];
     while ids.len() < len {
@@ -155,7 +155,7 @@ fn greedy(decoder: &Decoder, first: u32, len: usize) -> Vec<u32> {
 }
 
 #[test]
-fn a_survey_behind_two_hypotheses_serves_both() {
+fn a_survey_after_two_hypotheses_serves_both() {
     let prompt = [4000, 17, 5000, 321];
     let tap = Tap::Block(1);
     for device in inject_testing::compiled() {
