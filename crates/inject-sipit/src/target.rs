@@ -88,8 +88,7 @@ impl TargetStates {
     ///
     /// [`InvertError::File`] if the file cannot be read; [`InvertError::TapNotInFile`] if it names other taps than `tap`;
     /// [`InvertError::UnknownTap`] if neither the file nor `tap` determines the tap; and the errors of [`TargetStates::new`].
-    pub fn open(path: impl AsRef<Path>, tap: Option<Tap>) -> Result<Self, InvertError> {
-        let path = path.as_ref();
+    pub fn open(path: &Path, tap: Option<Tap>) -> Result<Self, InvertError> {
         let mut file = StatesFile::open(path)?;
         let unknown = |file: &StatesFile| InvertError::UnknownTap {
             path: path.to_owned(),

@@ -20,7 +20,7 @@ fn folder() -> PathBuf {
 fn the_stored_states_are_those_of_the_prompt() {
     for device in inject_testing::compiled() {
         let model = Model::load(Origin::of_folder(&folder()), Precision::F32, &device).unwrap();
-        let stored = TargetStates::open(folder().join("states.safetensors"), None).unwrap();
+        let stored = TargetStates::open(&folder().join("states.safetensors"), None).unwrap();
         assert_eq!((stored.tap(), stored.positions()), (Tap::Block(2), PROMPT.len()));
         let computed = TargetStates::of_prompt(&model.decoder, stored.tap(), &PROMPT).unwrap();
         let noise = NoiseModel::measure(&model.decoder, stored.tap(), PROMPT.len()).unwrap();
