@@ -6,15 +6,12 @@ use crate::{
 };
 use inject_sipit::{
     Acceptance, Inverter, Policy, Settings, TargetStates, Verdict,
-    models::{Decoder, Logits, Model, Origin, Precision, Progress, Tap, TokenBatch, silent},
-    settings::{Budget, Scan},
+    models::{Decoder, Logits, Model, Origin, Precision, Tap, TokenBatch, silent},
+    settings::Scan,
     sources::Prior,
     states::foreign::SourceDtype,
 };
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::path::Path;
 
 use burn::tensor::Device;
 use ndarray::Array2;

@@ -231,18 +231,18 @@ fn a_draft_is_computed_in_parts_that_memory_has_room_for() {
         let decoder = model(case, &device).decoder;
         let target = target(&decoder, &PROMPT, Tap::Block(2));
         let row = decoder.config().bytes_per_token(PROMPT.len(), 1);
-        for rows in [0, 1, 3, PROMPT.len()] {
+        for rows in [1, 3, PROMPT.len()] {
             let asked = Arc::new(AtomicUsize::new(0));
             let settings = Settings::new().with_memory_budget(rows * row);
             let policy = Policy::new().simple(Asked(asked.clone()));
             let inversion = invert(&decoder, &target, &policy, settings).unwrap();
             assert_eq!(inversion.token_ids(), PROMPT, "{case}");
-            assert_eq!(
-                asked.load(Ordering::Relaxed),
-                PROMPT.len().div_ceil(rows.max(1)),
-                "{case}, {rows} rows"
-            );
+            assert_eq!(asked.load(Ordering::Relaxed), PROMPT.len().div_ceil(rows), "{case}, {rows} rows");
         }
+        let too_small = Settings::new().with_memory_budget(row - 1);
+        let refused = invert(&decoder, &target, &Policy::new(), too_small).unwrap_err();
+        let InvertError::MemoryBudget { found, expected } = refused else { panic!("{case}: {refused}") };
+        assert_eq!((found, expected), (row - 1, row), "{case}");
     }
 }
 
@@ -257,16 +257,17 @@ impl Simple for SecondThoughts {
     }
 
     fn draft(&self, at: &OpenPosition<'_>, seen: &Provisional) -> Result<Option<Draft>, InvertError> {
-        let at = at.prefix.len();
+        let begin = at.prefix.len();
         if seen.is_empty() {
             return Ok(Some(self.wrong.clone().into()));
         }
         // The distances of the first draft are there to learn from.
         let shown: Vec<(usize, u32)> = seen.iter().map(|(position, seen)| (position, seen[0].id)).collect();
-        let drafted: Vec<(usize, u32)> = (at..PROMPT.len()).zip(self.wrong[at..].iter().copied()).collect();
+        let drafted: Vec<(usize, u32)> =
+            (begin..PROMPT.len()).zip(self.wrong[begin..].iter().copied()).collect();
         assert_eq!(shown, drafted);
-        assert!(at.tested.contains(self.wrong[at]) && at.tested.len() == 1);
-        Ok(Some(PROMPT[at..].to_vec().into()))
+        assert!(at.tested.contains(self.wrong[begin]) && at.tested.len() == 1);
+        Ok(Some(PROMPT[begin..].to_vec().into()))
     }
 }
 
@@ -305,7 +306,7 @@ impl Simple for Attentive {
 
     fn draft(&self, at: &OpenPosition<'_>, seen: &Provisional) -> Result<Option<Draft>, InvertError> {
         if seen.is_empty() {
-            return self.0.draft(open);
+            return self.0.draft(at, seen);
         }
         let begin = at.prefix.len();
         let mut draft = planted(&self.0.wrong)[begin..].to_vec();

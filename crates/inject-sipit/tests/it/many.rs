@@ -8,17 +8,16 @@ use crate::{
 use inject_sipit::{
     Inversion, InvertError, Inverter, Policy, PolicyChoice, Settings, TargetStates, Verdict,
     models::{Decoder, Progress, Tap, Unit, silent},
-    settings::{Budget, Scan},
+    settings::Scan,
     sources::{Draft, OpenPosition, Prior, Provisional, RandomOrder, Secant, Turn},
     states::foreign::SourceDtype,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
 };
 
 use ndarray::Array2;
