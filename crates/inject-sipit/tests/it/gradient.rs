@@ -129,7 +129,7 @@ proptest! {
                     }
                 }
                 // It needs no help from the scan.
-                let found = inversion.positions.iter().all(|position| position.found_by == "gradient");
+                let found = inversion.positions.iter().all(|position| position.found_by() == Some("gradient"));
                 prop_assert!(found, "{case}");
             }
         }
@@ -207,7 +207,7 @@ fn a_bounded_search_leaves_the_rest_to_the_scan() {
             // One candidate for each step.
             assert!(here.count() <= 2);
         }
-        assert!(inversion.positions.iter().any(|position| position.found_by == "scan"));
+        assert!(inversion.positions.iter().any(|position| position.found_by() == Some("scan")));
     }
 }
 
@@ -246,7 +246,7 @@ fn hard_prompts_find_the_prompt_where_states_are_embeddings() {
         let inversion = invert(&decoder, &target, &Policy::new().then(source), Settings::new()).unwrap();
         let drafts = std::mem::take(&mut said.lock().unwrap().drafts);
         assert_eq!(drafts, [PROMPT.to_vec()], "{case}");
-        assert!(inversion.positions.iter().all(|position| position.found_by == "draft"), "{case}");
+        assert!(inversion.positions.iter().all(|position| position.found_by() == Some("draft")), "{case}");
     }
 }
 

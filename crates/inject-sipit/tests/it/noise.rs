@@ -57,7 +57,7 @@ fn half_precision_states_of_every_tap_give_the_prompt() {
 fn margins(decoder: &Decoder, target: &TargetStates) -> Vec<f64> {
     let inversion = exhaustive(decoder, target).unwrap();
     assert_eq!(inversion.token_ids(), PROMPT);
-    inversion.positions.iter().map(|position| position.runner_up.unwrap().distance).collect()
+    inversion.positions.iter().map(|position| position.runner_up().unwrap().distance).collect()
 }
 
 /// The states with noise of these lengths added, position by position.

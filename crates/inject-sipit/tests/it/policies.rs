@@ -161,7 +161,7 @@ fn a_survey_after_two_hypotheses_serves_both() {
     for device in inject_testing::compiled() {
         let decoder = of_vocabulary("llama", 8192, 5, &device);
         let whole = exhaustive(&decoder, &target(&decoder, &prompt, tap)).unwrap();
-        let other = whole.positions[0].runner_up.unwrap().id;
+        let other = whole.positions[0].runner_up().unwrap().id;
         // Between the states of two first tokens either fits, and both are followed.
         let mut states = target(&decoder, &prompt, tap).states().to_owned();
         let beside = target(&decoder, &[other], tap).states().to_owned();
