@@ -1,23 +1,42 @@
-//! What the programs share: the choice of a model, a device and prompts, figures, and how errors reach the user.
+//! The program `inject`, as a library for its own tests.
+//!
+//! The one idea: a subcommand is a struct of checked options and a function that returns an [`Outcome`] or a [`Failure`].
+//! Everything else is shared: the groups of [`options`], the [`plot`]s, the [`report`]s, the reports of progress, and the way
+//! a run ends.
+//!
+//! This library has no stable interface. To build on the project, use its library crates.
 
-#![allow(clippy::print_stderr, reason = "a program speaks to its user")]
-
+mod bundled;
+mod command;
+mod compare_policies;
+mod depth;
+mod device;
+mod extract;
 mod forward;
-mod load;
+mod interrupt;
+mod invert;
+mod lens;
+mod lenses;
+mod number;
+mod options;
 mod outcome;
-mod plot;
-mod policy;
-mod prompts;
+mod output;
+mod panics;
+mod progress;
 mod random_tokens;
 mod study;
+mod table;
+mod train_tiny;
+
+pub mod plot;
+pub mod report;
 
 pub use self::{
-    forward::forward_seconds,
-    load::{ModelArgs, bundled_model},
-    outcome::{Failure, finish, note, say},
-    plot::{Axis, Figure, Mark, distinct},
-    policy::{PolicyArgs, PolicyKind, beginning, lens_for},
-    prompts::PromptArgs,
-    random_tokens::RandomTokens,
-    study::{StudyArgs, spec_of},
+    command::{Cli, main, run},
+    outcome::{Failure, Outcome},
 };
+
+/// The allocator of the program. A CPU backend allocates each intermediate tensor. Where the memory goes back to the system
+/// between two operations, each one begins with page faults.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
