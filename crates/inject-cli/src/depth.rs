@@ -1,132 +1,193 @@
-//! Time, forward-pass equivalents and margins of inversion, against tap and against prompt length.
-//!
-//! ```text
-//! cargo run --release --example depth -- --model FOLDER --lens DIR --prompts FILE.jsonl --taps all --out DIR
-//! cargo run --release --example depth -- --model FOLDER --lens DIR --prompts FILE.jsonl --taps block-15 --lengths 32,64,128,256,512 --out DIR
-//! ```
-//!
-//! Prompts are cut to the length asked for; as many again are drawn uniformly from the vocabulary. Every prompt's states are
-//! computed, rounded to `--format`, with `--noise-share` disturbed, the prompt is forgotten, recovered, and only then compared.
-//!
-//! It prints a line for each length, tap and kind of prompt. `--out` takes depth.csv and depth.json with every prompt, and the plots
-//! time-by-tap, equivalents-by-tap and margins-by-tap where several taps are asked for, and time-by-length, equivalents-by-length
-//! and margins-by-length where several lengths are, each as .svg and .png. A margin is the distance of the nearest other token tested over
-//! the noise floor, the least over the positions; a prompt at no position of which another token was tested has none.
+//! `inject depth`: time, forward-pass equivalents and margins of inversion, against tap and prompt length.
 
 mod figures;
-mod report;
+mod record;
+mod summary;
 
-use std::{path::PathBuf, process::ExitCode, time::Instant};
+use std::{collections::BTreeMap, num::NonZeroUsize, time::Instant};
 
-use clap::Parser;
-use indicatif::ProgressBar;
-use inject_examples::{Failure, ModelArgs, PolicyArgs, PromptArgs, finish, forward_seconds, say};
+use clap::Args;
 use inject_sipit::{
-    Disturbance, Extraction, Inverter, Model, StateFormat, Tap, TargetStates, foreign::SourceDtype,
-    store::Positions, studies::least_margin,
+    Disturbance, Extraction, Inverter, StateFormat, Tap, TargetStates, foreign::SourceDtype,
+    store::Positions,
+    studies::{fingerprint, least_margin},
 };
 use ndarray::Array2;
+use serde::{Deserialize, Serialize};
 
-use report::{Kind, Record};
+use crate::{
+    Failure, Outcome,
+    forward::forward_seconds,
+    lenses::check_lenses,
+    options::{LoadedModel, ModelOptions, PolicyOptions, PromptOptions, StudyOptions, TapsOption},
+    report::Report,
+};
+pub(crate) use record::Kind;
+use record::{Record, Seconds};
 
-/// Measures inversion against tap and prompt length.
-#[derive(Parser, Debug)]
-#[command(version)]
+/// Measure inversion against tap and prompt length
+#[derive(Args, Debug)]
+#[command(
+    long_about = "Measure inversion against tap and prompt length.\n\n\
+Prompts are cut to the length asked for, and as many again are drawn uniformly from the vocabulary. The states of every \
+prompt are computed, rounded to --format, and disturbed with --noise-share. The prompt is forgotten, recovered, and only \
+then compared.\n\n\
+A margin is the distance of the nearest other token tested, divided by the noise floor: the least over the positions. \
+A prompt has none if no other token was tested at any position.",
+    after_help = "\
+Examples:
+  inject depth --taps block-1,block-3 --lengths 8,16,32
+  inject depth --model FOLDER --lens LENSES --prompts prompts.jsonl --taps all --out depth"
+)]
 pub(crate) struct Options {
     #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    policy: PolicyArgs,
-    #[command(flatten)]
-    prompts: PromptArgs,
-    /// How many prompts of text at each tap and length
-    #[arg(long, default_value_t = 10)]
-    count: usize,
-    /// How many prompts of random tokens [default: as many]
-    #[arg(long)]
-    random: Option<usize>,
-    /// The taps
-    #[arg(long, default_value = "all")]
-    taps: String,
-    /// The lengths, in tokens
-    #[arg(long, value_delimiter = ',', default_value = "64")]
-    lengths: Vec<usize>,
-    /// Number format in which the states are given to the inverter
-    #[arg(long, value_enum, default_value_t = Format::F32)]
+    taps: TapsOption,
+    /// The prompt lengths in tokens
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "64")]
+    lengths: Vec<NonZeroUsize>,
+    /// The number format in which the states are given to the inverter
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::F32)]
     format: Format,
-    /// Add Gaussian noise of this share of the prompt's least margin to every state; the margin is that among
-    /// --margin-rivals candidates at each position
-    #[arg(long, value_name = "SHARE")]
+    /// Add Gaussian noise to every state: this share of the prompt's least margin
+    #[arg(long, value_name = "SHARE", conflicts_with = "noise")]
     noise_share: Option<f64>,
-    /// Candidates by which the margin is measured for --noise-share
-    #[arg(long, default_value_t = 256)]
+    /// Candidates at each position among which the margin for --noise-share is measured
+    #[arg(long, value_name = "COUNT", default_value_t = 256, requires = "noise_share")]
     margin_rivals: usize,
-    /// The folder for depth.csv, depth.json and the plots
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
+    #[command(flatten)]
+    study: StudyOptions,
+    /// How many prompts of text at each tap and length
+    #[arg(long, value_name = "COUNT", default_value = "10", help_heading = "Prompts")]
+    count: NonZeroUsize,
+    /// How many prompts of random tokens [default: as many]
+    #[arg(long, value_name = "COUNT", help_heading = "Prompts")]
+    random: Option<usize>,
+    #[command(flatten)]
+    prompts: PromptOptions,
+    #[command(flatten)]
+    policy: PolicyOptions,
+    #[command(flatten)]
+    model: ModelOptions,
 }
 
 /// A number format of states.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
 enum Format {
-    /// 32 bits.
+    /// 32 bits
     F32,
-    /// 16 bits, 11 of them significant.
+    /// 16 bits, 11 of them significant
     F16,
-    /// 16 bits, 8 of them significant.
+    /// 16 bits, 8 of them significant
     Bf16,
 }
 
-#[allow(dead_code, reason = "the tests take the program in without its entry")]
-fn main() -> ExitCode {
-    finish(run(&Options::parse()))
+/// The results of `inject depth`.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Depth {
+    /// The model: a Hub id, the name of a folder, or `bundled`.
+    pub(crate) model: String,
+    /// Every inversion.
+    pub(crate) records: Vec<Record>,
 }
 
-pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+/// A unit of the measurement: all prompts of one length at one tap.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Unit {
+    length: usize,
+    tap: Tap,
+}
+
+/// Prompts of one length.
+type Prompts = Vec<(Kind, Vec<u32>)>;
+
+/// Measures the inversions, and writes tables and figures.
+///
+/// # Errors
+///
+/// [`Failure`] if there are no prompts of a length, or something cannot be computed or written.
+pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
+    options.policy.settings()?;
+    if let Some(share) = options.noise_share.filter(|share| !share.is_finite() || *share < 0.0) {
+        return Err(Failure::usage(format!("--noise-share {share}: expected a finite number that is not negative")));
+    }
     let model = options.model.load()?;
-    let taps = Tap::parse_list(&options.taps, model.decoder.config().n_layers())?;
-    let mut records = Vec::new();
-    say(report::HEADING)?;
-    for &length in &options.lengths {
-        let prompts = prompts(options, &model, length)?;
-        if prompts.is_empty() {
+    let taps = options.taps.of(&model)?;
+    check_lenses(options.policy.lens.as_deref(), &taps)?;
+    let prompts = options.lengths.iter().map(|&length| Ok((length.get(), options.prompts(&model, length)?)));
+    let prompts = prompts.collect::<Result<BTreeMap<usize, Prompts>, Failure>>()?;
+    let study = options.study.begin("depth", &["depth"])?;
+    let lengths = options.lengths.iter().map(|length| length.get());
+    let units = lengths.flat_map(|length| taps.iter().map(move |&tap| Unit { length, tap })).collect();
+    let about = options.about(&model, &prompts)?;
+    let depth = study.carry_out("depth", |run| {
+        let compute = |unit: &Unit, done: &mut dyn FnMut(f64)| {
+            at_tap(options, &model, unit.tap, &prompts[&unit.length], done)
+        };
+        let measured: Vec<(Unit, Vec<Record>)> = run.complete::<_, _, Failure>(&about, units, compute)?;
+        let records = measured.into_iter().flat_map(|(_, records)| records).collect();
+        Ok::<_, Failure>(Depth { model: model.id().to_owned(), records })
+    })?;
+
+    let mut report = Report::new("Inversion against tap and prompt length");
+    report.fact("Model", model.id());
+    report.fact("Weights", model.weight_hash()?);
+    let summary = summary::table(&depth.records);
+    study.show(&summary.text());
+    report.table_on_page(summary);
+    report.table("depth", record::table(&depth.records));
+    for (name, figure) in figures::figures(model.id(), &depth.records) {
+        report.figure(&name, figure);
+    }
+    report.write(study.folder())?;
+    study.finish();
+    Ok(Outcome::Complete)
+}
+
+impl Options {
+    /// Text cut to so many tokens, and prompts of random tokens.
+    fn prompts(&self, model: &LoadedModel, length: NonZeroUsize) -> Result<Prompts, Failure> {
+        let text = self.prompts.text(model, self.count.get(), length)?;
+        let random = self.prompts.random(model, self.random.unwrap_or(text.len()), length)?;
+        let text = text.into_iter().map(|ids| (Kind::Text, ids));
+        let all: Prompts = text.chain(random.into_iter().map(|ids| (Kind::Random, ids))).collect();
+        if all.is_empty() {
             return Err(Failure::new(format!("no prompt has {length} tokens")));
         }
-        for &tap in &taps {
-            let rows = at_tap(options, &model, tap, &prompts)?;
-            for line in report::lines(&rows) {
-                say(&line)?;
-            }
-            records.extend(rows);
-        }
+        Ok(all)
     }
-    match &options.out {
-        None => Ok(()),
-        Some(folder) => report::write(folder, &model.origin().id, &records),
-    }
-}
 
-/// Text and code cut to so many tokens, and prompts of random tokens.
-fn prompts(options: &Options, model: &Model, length: usize) -> Result<Vec<(Kind, Vec<u32>)>, Failure> {
-    let text = options.prompts.text(model, options.count, length)?;
-    let random = options.prompts.random(model, options.random.unwrap_or(text.len()), length)?;
-    let text = text.into_iter().map(|ids| (Kind::Text, ids));
-    Ok(text.chain(random.into_iter().map(|ids| (Kind::Random, ids))).collect())
+    /// Everything that the results depend on.
+    fn about(
+        &self,
+        model: &LoadedModel,
+        prompts: &BTreeMap<usize, Prompts>,
+    ) -> Result<serde_json::Value, Failure> {
+        let ids: Vec<Vec<u32>> = prompts.values().flatten().map(|(_, ids)| ids.clone()).collect();
+        Ok(serde_json::json!({
+            "study": "depth", "version": env!("CARGO_PKG_VERSION"), "model": model.weight_hash()?,
+            "device": self.model.device.device.to_string(), "prompts": fingerprint(&ids), "policy": self.policy,
+            "format": self.format, "noise_share": self.noise_share, "margin_rivals": self.margin_rivals,
+        }))
+    }
 }
 
 fn at_tap(
     options: &Options,
-    model: &Model,
+    model: &LoadedModel,
     tap: Tap,
-    prompts: &[(Kind, Vec<u32>)],
+    prompts: &Prompts,
+    done: &mut dyn FnMut(f64),
 ) -> Result<Vec<Record>, Failure> {
     let start = Instant::now();
     let inverter = Inverter::new(&model.decoder, tap, options.policy.settings()?)?;
     let mut choice = options.policy.choose(model, tap, prompts[0].1.len())?;
     let ready_seconds = start.elapsed().as_secs_f64();
-    let bar = ProgressBar::new(prompts.len() as u64).with_message(tap.to_string());
     let mut records = Vec::with_capacity(prompts.len());
     for (number, (kind, prompt)) in prompts.iter().enumerate() {
+        done(number as f64 / prompts.len() as f64);
         let extraction = Extraction::new(vec![tap], Positions::All)?;
         let mut states = extraction.run(&model.decoder, std::slice::from_ref(prompt), &mut |_| ())?;
         let states = states.remove(&tap).ok_or_else(|| Failure::new(format!("no states at {tap}")))?;
@@ -138,23 +199,17 @@ fn at_tap(
             let margin = least_margin(&inverter, &clean, &mut choice.policy, options.margin_rivals)?;
             noise = share * margin.ok_or_else(|| Failure::new("no margin was measured"))?;
             Disturbance::Noise { norm: noise }.apply(&mut states, number as u64);
-            noisy = Some(Inverter::new(
-                &model.decoder,
-                tap,
-                PolicyArgs { noise, ..options.policy.clone() }.settings()?,
-            )?);
+            let policy = PolicyOptions { noise, ..options.policy.clone() };
+            noisy = Some(Inverter::new(&model.decoder, tap, policy.settings()?)?);
         }
         let inverter = noisy.as_ref().unwrap_or(&inverter);
         let target = TargetStates::new(states, tap, dtype)?;
-        let forward_seconds = forward_seconds(&model.decoder, prompt, tap)?;
+        let forward = forward_seconds(&model.decoder, prompt, tap)?;
         let start = Instant::now();
-        let inversion = inverter.invert(&target, &mut choice.policy, &mut |_| ())?;
-        let seconds = start.elapsed().as_secs_f64();
-        let seconds = report::Seconds { inversion: seconds, forward: forward_seconds, ready: ready_seconds };
+        let inversion = inverter.invert(&target, &mut choice.policy, &mut |_| crate::interrupt::check())?;
+        let seconds = Seconds { inversion: start.elapsed().as_secs_f64(), forward, ready: ready_seconds };
         records.push(Record::new(*kind, tap, prompt, &inversion, seconds, noise));
-        bar.inc(1);
     }
-    bar.finish_and_clear();
     Ok(records)
 }
 

@@ -26,6 +26,11 @@ impl DeviceKind {
     pub(crate) const ALL: [DeviceKind; 4] =
         [DeviceKind::Flex, DeviceKind::NdArray, DeviceKind::Cuda, DeviceKind::Wgpu];
 
+    /// The first that this build contains.
+    pub(crate) fn first() -> Self {
+        Self::ALL.into_iter().find(|kind| kind.is_compiled()).unwrap_or(DeviceKind::Flex)
+    }
+
     /// Whether this build contains it.
     pub(crate) fn is_compiled(self) -> bool {
         match self {

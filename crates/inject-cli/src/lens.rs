@@ -1,116 +1,124 @@
-//! Makes lenses: what drafts whole prompts from states at once, so that inversion takes little more than a forward pass.
-//!
-//! ```text
-//! cargo run --release --example lens -- --model FOLDER_OR_HUB_ID --taps all --out DIR
-//! cargo run --release --example invert -- --model FOLDER_OR_HUB_ID --lens DIR --tap block-15 --text "Any sentence."
-//! ```
-//!
-//! A lens belongs to one model: its files carry the hash of the weights. They are made from text: that of `--text`, or the
-//! project's generator's.
+//! `inject lens`: lenses, which draft whole prompts from their states at once.
 
-use std::{path::PathBuf, process::ExitCode, time::Instant};
+use std::{num::NonZeroUsize, path::PathBuf, time::Instant};
 
-use clap::Parser;
-use indicatif::{ProgressBar, ProgressStyle};
-use inject_examples::{Failure, ModelArgs, RandomTokens, finish, say};
-use inject_sipit::{
-    Bos, FirstPosition, LensBuilder, LensProgress, Model, Tap, Tokenizer,
-    prompts::{generate::Generator, read_prompts},
+use clap::Args;
+use inject_sipit::{Bos, FirstPosition, Lens, LensBuilder, Tokenizer, prompts::generate::Generator};
+
+use crate::{
+    Failure, Outcome,
+    number::{self, counted},
+    options::{LoadedModel, ModelOptions, OutputFolder, TapsOption},
+    output::{note, say},
+    progress::Meter,
+    random_tokens::RandomTokens,
+    table::{Cell, Table},
 };
 
-/// Makes the lenses of a model.
-#[derive(Parser, Debug)]
-#[command(version)]
-struct Options {
+/// Make lenses, with which a prompt is recovered in little more than one forward pass
+#[derive(Args, Debug)]
+#[command(after_help = "\
+A lens belongs to one model and tap: its file holds the hash of the weights.
+
+Examples:
+  inject lens --taps block-2,block-3 --out lenses
+  inject invert --lens lenses --tap block-2 --text \"Any sentence.\"")]
+pub(crate) struct Options {
     #[command(flatten)]
-    model: ModelArgs,
-    /// The taps to make lenses for: all, or a list such as block-7,block-15,final-norm
-    #[arg(long, default_value = "all")]
-    taps: String,
-    /// Prompts to fit the lenses to (.txt, .jsonl, .parquet) [default: the project's own generated text]
-    #[arg(long, value_name = "FILE")]
-    text: Option<PathBuf>,
-    /// How many of them
-    #[arg(long, default_value_t = 600)]
-    prompts: usize,
-    /// Tokens kept of each
-    #[arg(long, default_value_t = 64)]
-    window: usize,
-    /// Beginnings of prompts behind which every token of the vocabulary is computed
-    #[arg(long, default_value_t = 2)]
-    prefixes: usize,
-    /// The same, beginnings that end inside a word: there a token is read as part of the word, and its state in deep blocks is
-    /// another
-    #[arg(long, default_value_t = 2)]
-    word_prefixes: usize,
-    /// Whether BOS stands before each prompt: auto follows the tokenizer
-    #[arg(long, default_value_t = Bos::Auto)]
-    bos: Bos,
-    /// The folder to write to
-    #[arg(long, value_name = "DIR")]
+    taps: TapsOption,
+    /// The folder for the lenses
+    #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
+    #[command(flatten)]
+    text: TextOptions,
+    #[command(flatten)]
+    model: ModelOptions,
+}
+
+/// The text that lenses are fitted to.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Prompts")]
+struct TextOptions {
+    /// A file of prompts: .txt (one a line), .jsonl (field `text`) or .parquet (column `text`) [default: generated text]
+    #[arg(long, value_name = "FILE")]
+    prompts: Option<PathBuf>,
+    /// How many prompts to fit to
+    #[arg(long, value_name = "COUNT", default_value = "600")]
+    count: NonZeroUsize,
+    /// The most tokens to keep of each prompt
+    #[arg(long, value_name = "TOKENS", default_value = "64")]
+    longest: NonZeroUsize,
+    /// How many beginnings of prompts are followed by every token of the vocabulary
+    #[arg(long, value_name = "COUNT", default_value_t = 2)]
+    prefixes: usize,
+    /// As many more beginnings that end inside a word, where a token continues the word
+    #[arg(long, value_name = "COUNT", default_value_t = 2)]
+    word_prefixes: usize,
+    /// Whether the BOS token begins each prompt: auto (as the tokenizer does), yes or no
+    #[arg(long, value_name = "WHEN", default_value_t = Bos::Auto)]
+    bos: Bos,
 }
 
 /// Tokens of each prefix.
 const PREFIX: usize = 12;
 
-fn main() -> ExitCode {
-    finish(run(&Options::parse()))
-}
-
-fn run(options: &Options) -> Result<(), Failure> {
-    let model = options.model.load()?;
-    std::fs::create_dir_all(&options.out)?;
-    let builder = builder(options, &model)?;
-    let cost = builder.cost(&model.decoder);
-    say(&format!(
-        "{}: {} tokens of text, {} states of the vocabulary, {:.1} TFLOP, {:.1} GB",
-        match builder.taps.len() {
-            1 => "1 tap".to_owned(),
-            taps => format!("{taps} taps"),
-        },
-        cost.text,
-        cost.candidates,
-        cost.flop / 1e12,
-        cost.bytes as f64 / 1e9
-    ))?;
-    let start = Instant::now();
-    let bar = ProgressBar::new(1);
-    let style = ProgressStyle::with_template("{msg:>20} {bar:30} {elapsed} {eta}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let lenses = builder.build(&model.decoder, &model.weight_hash()?, &mut |step| show(&bar, step))?;
-    bar.finish_and_clear();
-    for lens in &lenses {
-        let path = lens.save(&options.out)?;
-        let about = lens.about();
-        say(&format!(
-            "{:>10}: {:>5.1} % first, {:>5.1} % among 16, of {} held-out positions; rank {}, {} kB",
-            about.tap.to_string(),
-            100.0 * about.held_out_top_1,
-            100.0 * about.held_out_top_16,
-            about.positions_held_out,
-            about.rank,
-            std::fs::metadata(&path)?.len() / 1000
-        ))?;
+pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
+    if options.text.prefixes + options.text.word_prefixes == 0 {
+        return Err(Failure::usage("--prefixes 0 and --word-prefixes 0: expected at least one of them above 0"));
     }
-    say(&format!("{:.1} s, {}", start.elapsed().as_secs_f64(), options.out.display()))
+    let model = options.model.load()?;
+    let builder = builder(options, &model)?;
+    let folder = OutputFolder::open(&options.out)?;
+    let cost = builder.cost(&model.decoder);
+    note(&format!(
+        "{}: {} tokens of text, {} states of the vocabulary, {}, {} of memory",
+        counted(builder.taps.len(), "tap"),
+        number::count(cost.text),
+        number::count(cost.candidates),
+        number::operations(cost.flop),
+        number::bytes(cost.bytes)
+    ));
+    let start = Instant::now();
+    let mut meter = Meter::new();
+    let lenses = builder.build(&model.decoder, model.weight_hash()?, &mut |step| meter.show_lens(step))?;
+    drop(meter);
+    for lens in &lenses {
+        lens.save(folder.path())?;
+        folder.record(&Lens::file_name(lens.about().tap));
+    }
+    say(&table(&lenses).text());
+    say(&format!("took {}", number::seconds(start.elapsed().as_secs_f64())));
+    say(&folder.summary());
+    Ok(Outcome::Complete)
 }
 
-fn builder(options: &Options, model: &Model) -> Result<LensBuilder, Failure> {
-    let tokenizer = model.tokenizer()?;
-    let texts: Vec<String> = match &options.text {
-        None => Generator::new(0x1e45).take(options.prompts).collect(),
-        Some(path) => read_prompts(path)?.into_iter().take(options.prompts).collect(),
+fn table(lenses: &[Lens]) -> Table {
+    let positions = lenses.first().map_or(0, |lens| lens.about().positions_held_out);
+    let title = format!("The true token among the lens's choices, at {} held-out positions", number::count(positions));
+    let mut table = Table::new(title, &["tap", "first choice", "first 16", "rank"]);
+    for about in lenses.iter().map(Lens::about) {
+        let [first, among] = [about.held_out_top_1, about.held_out_top_16].map(Cell::Share);
+        table.push([Cell::of(about.tap), first, among, about.rank.into()]);
+    }
+    table
+}
+
+fn builder(options: &Options, model: &LoadedModel) -> Result<LensBuilder, Failure> {
+    let (tokenizer, asked) = (model.tokenizer()?, &options.text);
+    let count = asked.count.get();
+    let texts: Vec<String> = match &asked.prompts {
+        None => Generator::new(0x1e45).take(count).collect(),
+        Some(path) => inject_sipit::prompts::Prompts::open(path)?.take(count).collect::<Result<_, _>>()?,
     };
     let text = texts.iter().map(|text| {
-        let mut ids = tokenizer.encode(text, options.bos)?;
-        ids.truncate(options.window);
+        let mut ids = tokenizer.encode(text, asked.bos)?;
+        ids.truncate(asked.longest.get());
         Ok(ids)
     });
     let mut text = text.collect::<Result<Vec<Vec<u32>>, Failure>>()?;
     let begins = text.iter().filter(|ids| ids.len() >= PREFIX).map(|ids| ids[..PREFIX].to_vec());
     let inside = text.iter().filter_map(|ids| cut_inside_a_word(tokenizer, ids));
-    let prefixes = begins.take(options.prefixes).chain(inside.take(options.word_prefixes)).collect();
+    let prefixes = begins.take(asked.prefixes).chain(inside.take(asked.word_prefixes)).collect();
     let first = match model.bos_token_id() {
         Some(bos) if text.iter().all(|ids| ids.first() == Some(&bos)) => FirstPosition::Bos(bos),
         _ => FirstPosition::Any,
@@ -118,33 +126,28 @@ fn builder(options: &Options, model: &Model) -> Result<LensBuilder, Failure> {
     let random = random_prompts(&text, model.decoder.config().vocab_size, first);
     // Before the text, the end of which is held out to measure the lens on.
     text.splice(0..0, random);
-    Ok(LensBuilder {
-        taps: Tap::parse_list(&options.taps, model.decoder.config().n_layers())?,
-        prefixes,
-        text,
-        first,
-    })
+    Ok(LensBuilder { taps: options.taps.of(model)?, prefixes, text, first })
 }
 
-/// The beginning of a prompt up to the first token of a word that has more, where there is such a word near.
+/// The beginning of a prompt up to the first token of a word that has more tokens, if there is such a word near.
 fn cut_inside_a_word(tokenizer: &Tokenizer, ids: &[u32]) -> Option<Vec<u32>> {
     /// The shortest prefix.
     const SHORTEST: usize = 4;
     let ends_in_letter = |token: &str| token.chars().next_back().is_some_and(|c| c.is_ascii_alphabetic());
-    // Tokens that begin a word begin with a mark for the space before it, which is no letter of ASCII.
-    let goes_on = |token: &str| token.chars().all(|c| c.is_ascii_lowercase());
+    // A token that begins a word begins with a mark for the space before it, which is not a letter of ASCII.
+    let continues = |token: &str| token.chars().all(|c| c.is_ascii_lowercase());
     let ends = |pair: &[u32]| {
         let (Some(first), Some(second)) = (tokenizer.token(pair[0]), tokenizer.token(pair[1])) else {
             return false;
         };
-        ends_in_letter(&first) && !goes_on(&first) && goes_on(&second)
+        ends_in_letter(&first) && !continues(&first) && continues(&second)
     };
     let end = (SHORTEST..PREFIX.min(ids.len())).find(|&end| ends(&ids[end - 1..=end]))?;
     Some(ids[..end].to_vec())
 }
 
-/// A third as many prompts of tokens drawn uniformly, as long as the text's: a lens fitted to text alone is worse where a prompt is
-/// not ordinary, and one fitted to both is no worse on text.
+/// A third as many prompts of tokens drawn uniformly, as long as the text's. A lens fitted to text alone is worse on unusual
+/// prompts, and one fitted to both is no worse on text.
 fn random_prompts(text: &[Vec<u32>], vocab_size: usize, first: FirstPosition) -> Vec<Vec<u32>> {
     let mut tokens = RandomTokens::seeded(0x1e45, vocab_size);
     let prompt = |like: &Vec<u32>| {
@@ -155,16 +158,4 @@ fn random_prompts(text: &[Vec<u32>], vocab_size: usize, first: FirstPosition) ->
         ids
     };
     text.iter().step_by(3).map(prompt).collect()
-}
-
-fn show(bar: &ProgressBar, step: LensProgress) {
-    let (message, done, of) = match step {
-        LensProgress::Text { done, of } => ("text", done, of),
-        LensProgress::Fit { done, of } => ("fit", done, of),
-        LensProgress::Vocabulary { done, of } => ("vocabulary", done, of),
-        LensProgress::Measure { done, of } => ("measure", done, of),
-    };
-    bar.set_message(message);
-    bar.set_length(of as u64);
-    bar.set_position(done as u64);
 }

@@ -1,15 +1,15 @@
-//! Prompts that no model expects.
+//! Random tokens, for prompts that no model expects.
 
 /// Tokens drawn uniformly from a vocabulary, without end; the same for the same seed on every platform.
 #[derive(Clone, Debug)]
-pub struct RandomTokens {
+pub(crate) struct RandomTokens {
     state: u64,
     vocab_size: u64,
 }
 
 impl RandomTokens {
     /// Draws from ids below `vocab_size`.
-    pub fn seeded(seed: u64, vocab_size: usize) -> Self {
+    pub(crate) fn seeded(seed: u64, vocab_size: usize) -> Self {
         RandomTokens { state: seed, vocab_size: vocab_size as u64 }
     }
 }

@@ -1,42 +1,47 @@
-//! The policies that are compared, each with the settings it is run under.
+//! The policies that are compared, each with its settings.
 
 use std::path::Path;
 
 use clap::ValueEnum;
-use inject_examples::{Failure, PolicyArgs, PolicyKind};
-use inject_sipit::{Choice, Model, Scan, Settings, Tap};
+use inject_sipit::{Choice, Scan, Settings, Tap};
 
-/// What is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize)]
+use crate::{
+    Failure,
+    options::{LoadedModel, PolicyKind, PolicyOptions},
+};
+
+/// A policy that is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Contender {
-    /// The paper's brute force: random order, one candidate at a time
+    /// The brute force of the paper: a random order, one candidate at a time
     Random,
-    /// The paper's gradient policy as printed, one candidate at a time
+    /// The gradient policy of the paper as printed, one candidate at a time
     Gradient,
-    /// The same as the code released with the paper does it
+    /// The gradient policy, as the code released with the paper does it
     GradientReleased,
-    /// The paper's other baseline: PEZ, which drafts the whole prompt
+    /// The other baseline of the paper: PEZ, which drafts the whole prompt
     HardPrompts,
     /// The vocabulary in batches, until a candidate fits
     Scan,
     /// The whole vocabulary in batches, at every position
     Exhaustive,
-    /// This project's choice without a lens
+    /// The choice of this project without a lens
     Auto,
     /// The same, with what it learned from the prompts before
     AutoLearning,
-    /// This project's choice with a lens
+    /// The choice of this project with a lens
     Lens,
 }
 
-/// What is the same for all of them.
+/// What is the same for all policies.
 pub(crate) struct Terms<'a> {
-    pub(crate) model: &'a Model,
+    pub(crate) model: &'a LoadedModel,
     pub(crate) tap: Tap,
     pub(crate) positions: usize,
     pub(crate) lens: Option<&'a Path>,
-    pub(crate) budget_seconds: f64,
+    pub(crate) max_seconds: f64,
     pub(crate) seed: u64,
 }
 
@@ -68,44 +73,42 @@ impl Contender {
         }
     }
 
-    /// Whether one policy inverts all prompts, and may use for the later ones what it saw in the earlier ones.
+    /// The name on the command line and in files.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// Whether one policy inverts all prompts, and may use for later prompts what it saw in earlier ones.
     pub(crate) fn learns_between_prompts(self) -> bool {
         self == Contender::AutoLearning
     }
 
-    /// How the inverter is run.
+    /// The settings of the inverter.
     ///
     /// # Errors
     ///
-    /// When the budget is no time.
+    /// [`Failure`] if the budget is not a time.
     pub(crate) fn settings(self, terms: &Terms<'_>) -> Result<Settings, Failure> {
-        let mut settings = self.args(terms, 0).settings()?;
+        let mut settings = self.options(terms, 0).settings()?;
         match self {
             Contender::Scan => settings.scan = Scan::AsNeeded,
-            // What no draft settles is scanned otherwise, and a scan is no part of this baseline.
+            // Where no draft settles a position it is scanned otherwise, and a scan does not belong to this baseline.
             Contender::HardPrompts => settings.budget.candidates = Some(1),
             _ => {}
         }
         Ok(settings)
     }
 
-    /// The policy for one of the prompts, and why it is this one.
+    /// The policy for one of the prompts, and the reason for it.
     ///
     /// # Errors
     ///
-    /// When there is no lens for the tap, or it was made for other weights.
+    /// [`Failure`] if there is no lens for the tap, or it was made for other weights.
     pub(crate) fn choice(self, terms: &Terms<'_>, prompt: usize) -> Result<Choice, Failure> {
-        let args = self.args(terms, prompt);
-        let choice = args.choose(terms.model, terms.tap, terms.positions)?;
-        // Without a file for the tap the same choice is made as without a folder.
-        if self == Contender::Lens && !choice.policy.to_string().starts_with("lens") {
-            let tap = terms.tap;
-            return Err(Failure::new(format!("the policy lens needs --lens DIR with a lens for {tap}")));
-        }
-        Ok(choice)
+        self.options(terms, prompt).choose(terms.model, terms.tap, terms.positions)
     }
 
-    fn args(self, terms: &Terms<'_>, prompt: usize) -> PolicyArgs {
+    fn options(self, terms: &Terms<'_>, prompt: usize) -> PolicyOptions {
         let policy = match self {
             Contender::Random => PolicyKind::Random,
             Contender::Gradient => PolicyKind::Gradient,
@@ -114,22 +117,16 @@ impl Contender {
             Contender::Scan | Contender::Exhaustive => PolicyKind::Exhaustive,
             Contender::Auto | Contender::AutoLearning | Contender::Lens => PolicyKind::Auto,
         };
-        let settings = Settings::default();
-        PolicyArgs {
+        let draws = matches!(
+            policy,
+            PolicyKind::Random | PolicyKind::Gradient | PolicyKind::GradientReleased | PolicyKind::HardPrompts
+        );
+        PolicyOptions {
             policy,
             lens: terms.lens.filter(|_| self == Contender::Lens).map(Path::to_owned),
-            certify: false,
-            epsilon: None,
-            allclose: None,
-            noise: 0.0,
-            rivals: None,
-            beam: settings.beam,
-            go_on: false,
-            max_candidates: None,
-            max_seconds: Some(terms.budget_seconds),
-            memory: settings.memory_budget >> 20,
-            snap: 1,
-            seed: terms.seed + prompt as u64,
+            max_seconds: Some(terms.max_seconds),
+            seed: draws.then(|| terms.seed + prompt as u64),
+            ..PolicyOptions::default()
         }
     }
 }

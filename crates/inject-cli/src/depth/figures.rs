@@ -1,19 +1,16 @@
-//! Time, equivalents and margins as plots: against the tap where there are several, and against the length where there are several of
-//! those.
+//! Time, equivalents and margins as figures: against the tap where there are several taps, and against the length where there
+//! are several lengths.
 
-use std::path::Path;
+use super::record::{Kind, Record};
+use crate::plot::{Axis, Figure, Mark, distinct};
 
-use inject_examples::{Axis, Failure, Figure, Mark, distinct};
-
-use super::report::{KINDS, Kind, Record};
-
-/// What was measured of each inversion.
+/// A quantity measured of each inversion.
 struct Quantity {
     file: &'static str,
     title: &'static str,
     axis: &'static str,
     value: fn(&Record) -> Option<f64>,
-    /// The same of a forward pass, to compare with.
+    /// The same quantity of a forward pass, to compare with.
     forward_pass: Option<fn(&Record) -> f64>,
 }
 
@@ -41,18 +38,18 @@ const QUANTITIES: [Quantity; 3] = [
     },
 ];
 
-/// What they are drawn against.
+/// What the quantities are drawn against.
 struct Against<'a> {
     file: &'static str,
     axis: Axis,
     place: &'a dyn Fn(&Record) -> f64,
-    /// What else tells records apart: each has series of its own.
+    /// What else distinguishes records. Each value has series of its own.
     other: &'a dyn Fn(&Record) -> String,
 }
 
-/// Writes `time-by-tap`, `equivalents-by-tap`, `margins-by-tap`, and the same `-by-length`. Without any margin there is no figure of
-/// margins.
-pub(crate) fn figures(folder: &Path, model: &str, records: &[Record]) -> Result<(), Failure> {
+/// The figures `time-by-tap`, `equivalents-by-tap`, `margins-by-tap`, and the same `-by-length`. Without any margin there is no
+/// figure of margins.
+pub(crate) fn figures(model: &str, records: &[Record]) -> Vec<(String, Figure)> {
     let taps = distinct(records.iter().map(|record| record.tap));
     let lengths = distinct(records.iter().map(|record| record.tokens));
     let by_tap = Against {
@@ -68,18 +65,19 @@ pub(crate) fn figures(folder: &Path, model: &str, records: &[Record]) -> Result<
         other: &|record| record.tap.to_string(),
     };
     let asked = [(by_tap, taps.len()), (by_length, lengths.len())];
+    let mut figures = Vec::new();
     for (against, _) in asked.iter().filter(|(_, places)| *places > 1) {
         for quantity in &QUANTITIES {
             if records.iter().any(|record| (quantity.value)(record).is_some()) {
                 let name = format!("{}-by-{}", quantity.file, against.file);
-                figure(quantity, against, model, records).write(folder, &name)?;
+                figures.push((name, figure(quantity, against, model, records)));
             }
         }
     }
-    Ok(())
+    figures
 }
 
-/// The means as a line for either kind of prompt, and each prompt as a dot where that is not too much.
+/// The means as a line for either kind of prompt, and each prompt as a dot in the same colour where that is not too much.
 fn figure(quantity: &Quantity, against: &Against<'_>, model: &str, records: &[Record]) -> Figure {
     let others = distinct(records.iter().map(against.other));
     let (title, named) = match &others[..] {
@@ -90,18 +88,24 @@ fn figure(quantity: &Quantity, against: &Against<'_>, model: &str, records: &[Re
     for other in &others {
         let rows: Vec<&Record> = records.iter().filter(|record| (against.other)(record) == *other).collect();
         let name = |of: &str| if named { format!("{other}, {of}") } else { of.to_owned() };
-        for kind in KINDS {
-            let of_kind = rows.iter().filter(|row| row.kind == kind);
+        for kind in Kind::ALL {
+            let kind_of = kind;
+            let rows_of = |kind: Kind| rows.iter().filter(move |row| row.kind == kind);
             let points: Vec<(f64, f64)> =
-                of_kind.filter_map(|row| Some(((against.place)(row), (quantity.value)(row)?))).collect();
+                rows_of(kind).filter_map(|row| Some(((against.place)(row), (quantity.value)(row)?))).collect();
             let kind = match kind {
                 Kind::Text => "text",
                 Kind::Random => "random tokens",
             };
             if !points.is_empty() {
+                let missing = rows_of(kind_of).count() - points.len();
+                if missing > 0 {
+                    let name = name(kind);
+                    figure = figure.note(format!("{name}: {missing} prompts have no such value, since no other token was tested"));
+                }
                 figure = figure.with(name(&format!("{kind}, mean")), Mark::Line, means(&points));
                 if !named {
-                    figure = figure.with(kind, Mark::Dots, points);
+                    figure = figure.beside(kind, Mark::Dots, points);
                 }
             }
         }

@@ -1,26 +1,27 @@
-//! Which prompts of a store are inverted together.
+//! Groups of prompts that are inverted together.
 
 use std::ops::Range;
 
-use inject_examples::{PolicyArgs, PolicyKind};
 use inject_sipit::{Inverter, Scan};
 
-/// Floating-point operations of one group: what two cores of a CPU compute in some seconds. A kill loses no more than a group.
+use crate::options::{PolicyKind, PolicyOptions};
+
+/// Floating-point operations of one group: some seconds of two cores of a CPU. A kill loses no more than a group.
 const GROUP_FLOP: f64 = 4e11;
 
-/// Prompts of one group: more of them share no larger forward passes.
+/// The most prompts of one group. More of them would not make the shared forward passes larger.
 const MOST_PROMPTS: usize = 256;
 
-/// Tokens of one group, which bounds the memory for its states where they cost next to nothing.
+/// The most tokens of one group, which bounds the memory for its states where they cost next to nothing.
 const MOST_TOKENS: usize = 1 << 14;
 
-/// States computed a position where a lens drafts the prompt: the draft, and some of it again behind a token it missed.
+/// States computed for each position where a lens drafts the prompt: the draft, and some of it again after a token it missed.
 const WITH_LENS: f64 = 4.0;
 
-/// States computed a position by a search without calibration, after the first prompts, which it learns from.
+/// States computed for each position by a search without calibration, after the first prompts, which it learns from.
 const WITHOUT_LENS: f64 = 16.0;
 
-/// What one group may hold.
+/// The limits of one group.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct GroupLimits {
     prompts: usize,
@@ -28,7 +29,7 @@ pub(super) struct GroupLimits {
 }
 
 impl GroupLimits {
-    pub(super) fn of(inverter: &Inverter<'_>, policy: &PolicyArgs) -> Self {
+    pub(super) fn of(inverter: &Inverter<'_>, policy: &PolicyOptions) -> Self {
         let config = inverter.decoder().config();
         let by_lens = policy.lens.is_some() && matches!(policy.policy, PolicyKind::Auto | PolicyKind::Lens);
         let states = match inverter.settings().scan {
@@ -37,7 +38,7 @@ impl GroupLimits {
             Scan::AsNeeded => WITHOUT_LENS,
         };
         let tokens = GROUP_FLOP / (states * config.flops_per_token(inverter.tap())).max(1.0);
-        // Of a common pass each prompt is charged an equal part of the time, however long it is itself.
+        // Each prompt is charged an equal part of the time of a common pass, however long the prompt is.
         let alone = inverter.settings().budget.time.is_some();
         GroupLimits {
             prompts: if alone { 1 } else { MOST_PROMPTS },
@@ -46,7 +47,7 @@ impl GroupLimits {
     }
 
     /// Prompts of these lengths as groups of neighbours, each of at least one prompt. They depend on nothing else, so a run that
-    /// was interrupted goes on with the same ones.
+    /// was interrupted goes on with the same groups.
     pub(super) fn groups(self, lens: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
         let mut groups: Vec<Range<usize>> = Vec::new();
         let mut tokens = 0;

@@ -1,13 +1,15 @@
-//! The file of results: its first line says what was asked for, each further line holds one prompt, in the order of the store.
+//! The file of results: its first line describes the job, and each further line holds one prompt, in the order of the store.
 
 use std::{
-    fs::{File, TryLockError},
-    io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
+    fs::File,
+    io::{BufRead, BufReader, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
-use inject_examples::Failure;
+use inject_sipit::LockedFile;
 use serde_json::Value;
+
+use crate::{Failure, options::out::check_file};
 
 /// The first line.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -18,74 +20,67 @@ struct Header {
 /// A file of results, open to go on with.
 pub(super) struct Output {
     path: PathBuf,
-    file: File,
+    file: LockedFile,
 }
 
 impl Output {
-    /// Begins a file, or goes on with one that was begun with the same job. Each line that is there already is given to `take`;
-    /// what a killed run left half-written behind the last of them is cut off. A file of another job without any prompt, as a
-    /// run with a wrong option leaves it, is begun anew.
+    /// Begins a file, or goes on with one that was begun with the same job. Each line that is there already is given to `take`.
+    /// A half-written line at the end, as a killed run leaves it, is cut off. A file of another job without any prompt, as a run
+    /// with a wrong option leaves it, is begun anew.
     ///
     /// # Errors
     ///
-    /// When the file is of another job or of no job at all, when another process is writing it, and what `take` finds wrong. The
-    /// file is then as it was.
+    /// [`Failure`] if the file belongs to another job or to none, if another process is writing it, or if `take` refuses a line.
+    /// The file is then as it was.
     pub(super) fn open(
         path: &Path,
         job: &impl serde::Serialize,
         take: &mut dyn FnMut(&str) -> Result<(), Failure>,
     ) -> Result<Self, Failure> {
         let header = Header { job: serde_json::to_value(job)? };
+        check_file(path)?;
         let file = File::options().read(true).write(true).create(true).truncate(false).open(path);
-        let file = file.map_err(|error| wrong(path, &error))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(wrong(path, &"another process is writing this file"));
-            }
-            // Some network file systems have no locks. They guard against a mistake only, so go without.
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
-            Err(TryLockError::Error(error)) => return Err(wrong(path, &error)),
-        }
+        let file = LockedFile::lock(file.map_err(Failure::io("open", path))?).map_err(Failure::io("lock", path))?;
+        let Some(file) = file else { return Err(wrong(path, &"another process is writing this file")) };
         let mut output = Output { path: path.to_owned(), file };
         let whole = output.read(&header, take)?;
         let cut = output.file.set_len(whole).and_then(|()| output.file.seek(SeekFrom::End(0)));
-        cut.map_err(|error| wrong(path, &error))?;
+        cut.map_err(Failure::io("shorten", path))?;
         if whole == 0 {
             output.append(&(serde_json::to_string(&header)? + "\n"))?;
         }
         Ok(output)
     }
 
-    /// Writes whole lines behind the others. When it returns they are durable.
+    /// Writes whole lines after the others. When it returns they are durable.
     ///
     /// # Errors
     ///
-    /// When they cannot be written.
+    /// [`Failure`] if they cannot be written.
     pub(super) fn append(&mut self, lines: &str) -> Result<(), Failure> {
         let written = self.file.write_all(lines.as_bytes()).and_then(|()| self.file.sync_data());
-        written.map_err(|error| wrong(&self.path, &error))
+        written.map_err(Failure::io("write", &self.path))
     }
 
-    /// Reads what is there. Gives how many bytes of it are whole lines.
+    /// Reads the lines that are there. Returns how many bytes of whole lines there are.
     fn read(
         &self,
         header: &Header,
         take: &mut dyn FnMut(&str) -> Result<(), Failure>,
     ) -> Result<u64, Failure> {
-        let mut reader = BufReader::new(&self.file);
+        let mut reader = BufReader::new(&*self.file);
         let (mut bytes, mut whole, mut number) = (Vec::new(), 0, 0);
         loop {
             bytes.clear();
-            reader.read_until(b'\n', &mut bytes).map_err(|error| wrong(&self.path, &error))?;
+            reader.read_until(b'\n', &mut bytes).map_err(Failure::io("read", &self.path))?;
             number += 1;
             let Some(line) = bytes.strip_suffix(b"\n") else {
-                // Nothing of somebody else's file is ever cut off.
+                // Nothing is ever cut off somebody else's file.
                 let ours = number > 1 || serde_json::to_vec(header)?.starts_with(&bytes);
                 return if ours { Ok(whole) } else { Err(self.alien()) };
             };
             if number == 1 {
-                let alone = reader.fill_buf().map_err(|error| wrong(&self.path, &error))?.is_empty();
+                let alone = reader.fill_buf().map_err(Failure::io("read", &self.path))?.is_empty();
                 if !self.is_of_job(line, header, alone)? {
                     return Ok(0);
                 }
@@ -99,12 +94,10 @@ impl Output {
         }
     }
 
-    /// Whether a first line is of this job. That of another is refused, naming what differs, unless it is `alone` in its file.
+    /// Whether a first line describes this job. That of another job is refused, naming what differs, unless it is `alone` in its file.
     fn is_of_job(&self, line: &[u8], header: &Header, alone: bool) -> Result<bool, Failure> {
         let Ok(found) = serde_json::from_slice::<Header>(line) else { return Err(self.alien()) };
-        // Both as they are read back, so that the same number is the same.
-        let expected: Header = serde_json::from_str(&serde_json::to_string(header)?)?;
-        let (Value::Object(found), Value::Object(expected)) = (found.job, expected.job) else {
+        let (Value::Object(found), Value::Object(expected)) = (&found.job, &header.job) else {
             return Err(self.alien());
         };
         let differs = expected.keys().chain(found.keys()).find(|&key| found.get(key) != expected.get(key));
@@ -112,7 +105,7 @@ impl Output {
         if alone && found.keys().eq(expected.keys()) {
             return Ok(false);
         }
-        let [found, expected] = [&found, &expected]
+        let [found, expected] = [found, expected]
             .map(|job| job.get(key).map_or_else(|| "nothing".to_owned(), Value::to_string));
         Err(wrong(
             &self.path,

@@ -2,18 +2,27 @@
 
 use std::{ops::Range, path::Path, time::Instant};
 
-use indicatif::ProgressBar;
-use inject_examples::{Failure, PolicyArgs, note, say};
 use inject_sipit::{
-    Choice, Inversion, InvertProgress, Inverter, Model, Settings, Tap, TargetStates,
+    Choice, Inversion, Inverter, Progress, Settings, Tap, TargetStates, Unit,
     store::{Positions, StateDtype, Store, TapStates},
 };
 
 use super::{
-    Options, announce_scan, bar, groups::GroupLimits, jsonl::Output, report::Recovered, tally::Tally,
+    Options, announce_scan,
+    groups::GroupLimits,
+    jsonl::Output,
+    report::Recovered,
+    tally::{Record, Tally},
+};
+use crate::{
+    Failure, Outcome, interrupt, number,
+    number::counted,
+    options::{LoadedModel, PolicyOptions},
+    output::{note, say},
+    progress::Meter,
 };
 
-/// What a file of results is made from: a run goes on with a file only if all of this is the same.
+/// The description of a file of results. A run goes on with a file only if all of this is the same.
 #[derive(serde::Serialize)]
 struct Job<'a> {
     version: &'static str,
@@ -25,43 +34,48 @@ struct Job<'a> {
     dtype: StateDtype,
     tap: Tap,
     #[serde(flatten)]
-    policy: &'a PolicyArgs,
+    policy: &'a PolicyOptions,
 }
 
-/// One line of the file.
-#[derive(serde::Serialize)]
-struct Record {
-    /// The prompt, as the store counts them.
-    prompt: usize,
-    #[serde(flatten)]
-    recovered: Recovered,
-}
-
-pub(super) fn run(options: &Options, folder: &Path) -> Result<(), Failure> {
+pub(super) fn run(options: &Options, folder: &Path) -> Result<Outcome, Failure> {
     let (store, settings) = (open(options, folder)?, options.policy.settings()?);
     let Some(out) = &options.out else {
         let folder = folder.display();
-        return Err(Failure::new(format!("{folder} is a store: give --out FILE.jsonl for its prompts")));
+        return Err(Failure::usage(format!("{folder} is a store: give --out FILE for its prompts")));
     };
     let deepest = store.taps().last().map(TapStates::tap);
-    let states = store.tap(options.tap.or(deepest).unwrap_or(Tap::FinalNorm))?;
+    let states = store.tap(options.tap.tap.or(deepest).unwrap_or(Tap::FinalNorm))?;
     let model = options.model.load()?;
     check_weights(&store, &model)?;
 
     let mut tally = Tally::default();
     let job = job(options, &store, states.tap());
     let mut output = Output::open(out, &job, &mut |line| tally.take(line))?;
-    if tally.prompts < store.manifest().prompt_count {
+    let all = store.manifest().prompt_count;
+    if tally.prompts > all {
+        let (out, found) = (out.display(), tally.prompts);
+        return Err(Failure::new(format!("{out} holds {found} prompts, expected the {all} of the store at most")));
+    }
+    interrupt::advise("the prompts done are in the file; the same command goes on from there");
+    if tally.prompts < all {
         let mut run = Run { options, settings, store: &store, states, model: &model, output: &mut output };
         run.go_on(&mut tally)?;
     }
-    say(&if options.json { tally.json()? } else { tally.text() })
+    let wrote = format!("wrote {} to {}", counted(all, "prompt"), out.display());
+    if options.json {
+        say(&serde_json::to_string(&tally)?);
+        note(&wrote);
+    } else {
+        say(&tally.text());
+        say(&wrote);
+    }
+    Ok(tally.outcome())
 }
 
-/// The store, if its prompts can be recovered from it.
+/// Opens the store if its prompts can be recovered from it.
 fn open(options: &Options, folder: &Path) -> Result<Store, Failure> {
-    if options.column.is_some() {
-        return Err(Failure::new("a store names its taps: choose one by --tap instead of --column"));
+    if options.input.column.is_some() {
+        return Err(Failure::usage("a store names its taps: choose one by --tap instead of --column"));
     }
     let store = Store::open(folder)?;
     match store.manifest().spec.positions {
@@ -74,7 +88,7 @@ fn open(options: &Options, folder: &Path) -> Result<Store, Failure> {
     }
 }
 
-fn check_weights(store: &Store, model: &Model) -> Result<(), Failure> {
+fn check_weights(store: &Store, model: &LoadedModel) -> Result<(), Failure> {
     let (found, expected) = (&store.manifest().spec.weight_hash, model.weight_hash()?);
     if *found == expected {
         return Ok(());
@@ -83,7 +97,7 @@ fn check_weights(store: &Store, model: &Model) -> Result<(), Failure> {
     Err(Failure::new(format!(
         "{} was made from other weights, those of {made_by}: weight hash {found}, expected {expected} of {}",
         store.dir().display(),
-        model.origin().id
+        model.id()
     )))
 }
 
@@ -92,7 +106,7 @@ fn job<'a>(options: &'a Options, store: &'a Store, tap: Tap) -> Job<'a> {
     Job {
         version: env!("CARGO_PKG_VERSION"),
         model: &manifest.spec.model_id,
-        device: options.model.device.to_string(),
+        device: options.model.device.device.to_string(),
         weight_hash: &manifest.spec.weight_hash,
         prompts_sha256: &manifest.prompts_sha256,
         prompts: manifest.prompt_count,
@@ -108,7 +122,7 @@ struct Run<'a> {
     settings: Settings,
     store: &'a Store,
     states: &'a TapStates,
-    model: &'a Model,
+    model: &'a LoadedModel,
     output: &'a mut Output,
 }
 
@@ -120,27 +134,23 @@ impl Run<'_> {
         let mean_len = manifest.token_count / manifest.prompt_count;
         let mut choice = self.options.policy.choose(self.model, tap, mean_len)?;
         let inverter = Inverter::new(&self.model.decoder, tap, self.settings.clone())?;
-        let left = self.store.prompts().skip(tally.prompts).map(<[u32]>::len).sum();
-        if !self.options.json {
-            note(&format!(
-                "{} of {} prompts to recover at {tap}, {left} tokens; policy: {}; {}",
-                manifest.prompt_count - tally.prompts,
-                manifest.prompt_count,
-                choice.policy,
-                choice.reason
-            ));
-        }
+        let left: usize = self.store.prompts().skip(tally.prompts).map(<[u32]>::len).sum();
+        note(&format!(
+            "{} of {} prompts to recover at {tap}, {}; policy: {}; {}",
+            number::count(manifest.prompt_count - tally.prompts),
+            number::count(manifest.prompt_count),
+            counted(left, "token"),
+            choice.policy,
+            choice.reason
+        ));
         announce_scan(&inverter, left);
-        let bar = bar(manifest.prompt_count, "{bar:30} {pos}/{len} prompts, {eta} left; {msg}");
-        bar.set_position(tally.prompts as u64);
-        bar.reset_eta();
+        let mut meter = Meter::new();
         let lens = self.store.prompts().map(<[u32]>::len);
         for group in GroupLimits::of(&inverter, &self.options.policy).groups(lens) {
             if group.end > tally.prompts {
-                self.invert(group, &inverter, &mut choice, tally, &bar)?;
+                self.invert(group, &inverter, &mut choice, tally, &mut meter)?;
             }
         }
-        bar.finish_and_clear();
         Ok(())
     }
 
@@ -151,32 +161,35 @@ impl Run<'_> {
         inverter: &Inverter<'_>,
         choice: &mut Choice,
         tally: &mut Tally,
-        bar: &ProgressBar,
+        meter: &mut Meter,
     ) -> Result<(), Failure> {
         let start = Instant::now();
         let targets = group.clone().map(|prompt| self.target(prompt)).collect::<Result<Vec<_>, _>>()?;
-        let mut show = |progress: InvertProgress| {
-            let (position, positions) = (progress.position + 1, progress.positions);
-            let prompt = group.start + progress.prompt;
-            bar.set_message(format!("prompt {prompt}, position {position} of {positions}"));
+        let (all, prompts) = (self.store.manifest().prompt_count as u64, group.len() as f64);
+        let mut show = |progress: inject_sipit::InvertProgress| {
+            let within = progress.position as f64 / progress.positions.max(1) as f64;
+            let share = (progress.prompt as f64 + within) / prompts;
+            let done = group.start as f64 + share * prompts;
+            let report = Progress::new("recover", Unit::Prompts, done as u64, all);
+            meter.show(report.with_part(done.fract()));
         };
         let inversions = inverter.invert_many(&targets, &mut choice.policy, &mut show)?;
         let seconds = start.elapsed().as_secs_f64();
         let own: Vec<f64> = inversions.iter().map(own_seconds).collect();
-        let all = own.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+        let sum = own.iter().sum::<f64>().max(f64::MIN_POSITIVE);
         let mut lines = String::new();
         let known = tally.prompts.saturating_sub(group.start);
         for (prompt, (inversion, own)) in group.zip(inversions.iter().zip(&own)).skip(known) {
             let ids = self.store.prompt(prompt);
             // Each prompt's share of the group's time, so that the seconds of all prompts add up to those of the run.
-            let recovered = Recovered::new(self.model, inversion, Some(ids), seconds * own / all)?;
+            let recovered = Recovered::new(self.model, inversion, Some(ids), seconds * own / sum)?;
             let line = serde_json::to_string(&Record { prompt, recovered })?;
             tally.take(&line)?;
             lines += &line;
             lines.push('\n');
         }
         self.output.append(&lines)?;
-        bar.set_position(tally.prompts as u64);
+        meter.show(Progress::new("recover", Unit::Prompts, tally.prompts as u64, all));
         Ok(())
     }
 
@@ -186,7 +199,7 @@ impl Run<'_> {
     }
 }
 
-/// What the stages of one inversion took.
+/// The time of the stages of one inversion.
 fn own_seconds(inversion: &Inversion) -> f64 {
     inversion.cost.stages().values().map(|stage| stage.choosing_seconds + stage.testing_seconds).sum()
 }

@@ -1,80 +1,62 @@
-//! The model and device options that every program has.
+//! The model, and the device it computes on.
 
-use std::{
-    collections::HashMap,
-    num::NonZeroUsize,
-    path::{Path, PathBuf},
-};
+use std::{cell::OnceCell, num::NonZeroUsize, ops::Deref};
 
+use burn::tensor::Device;
 use clap::Args;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use inject_devices::DeviceKind;
-use inject_sipit::{
-    Model, ModelSource, Origin, Precision,
-    hub::{HubOptions, Progress},
-};
+use inject_sipit::{Decoder, Model, ModelSource, Origin, Precision};
 
-use crate::Failure;
+use crate::{Failure, bundled::Bundled, device::DeviceKind, progress::Meter};
 
-/// Which model, and where it computes.
+/// The device.
+#[derive(Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct DeviceOptions {
+    /// The device to compute on: flex, ndarray, cuda or wgpu, as far as this build has it
+    #[arg(long, value_name = "DEVICE", default_value_t = DeviceKind::first())]
+    pub(crate) device: DeviceKind,
+}
+
+/// The model, and the device.
 #[derive(Args, Clone, Debug)]
-pub struct ModelArgs {
-    /// A checkpoint folder, or a Hub id `owner/name[@revision]` [default: the small model that ships with the project]
-    #[arg(long, value_name = "FOLDER_OR_HUB_ID")]
-    pub model: Option<String>,
-    /// Where to compute: flex, ndarray, cuda or wgpu, as far as compiled in
-    #[arg(long, default_value_t = DeviceKind::Flex)]
-    pub device: DeviceKind,
+#[command(next_help_heading = "Model")]
+pub(crate) struct ModelOptions {
+    /// A checkpoint folder, or a Hub id owner/name[@revision] [default: the small model in the program]
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+    #[command(flatten)]
+    pub(crate) device: DeviceOptions,
 }
 
-/// The folder of the small model that ships with the project.
-pub fn bundled_model() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("model")
+/// A loaded model, and what the program needs to know of it more than once.
+pub(crate) struct LoadedModel {
+    model: Model,
+    weight_hash: OnceCell<String>,
+    /// Keeps the files of the bundled model: their hash is asked for later.
+    _bundled: Option<Bundled>,
 }
 
-impl ModelArgs {
-    /// Loads the model onto the device, fetching it first if it is named by a Hub id.
-    ///
-    /// # Errors
-    ///
-    /// In words for the user.
-    pub fn load(&self) -> Result<Model, Failure> {
-        let device = self.device.open()?;
-        let origin = self.origin()?;
-        let mut model = Model::load(origin, Precision::F32, &device)?;
-        model.decoder = model.decoder.with_lanes(self.lanes());
-        Ok(model)
+impl Deref for LoadedModel {
+    type Target = Model;
+
+    fn deref(&self) -> &Model {
+        &self.model
+    }
+}
+
+impl DeviceOptions {
+    /// Opens the device.
+    pub(crate) fn open(self) -> Result<Device, Failure> {
+        Ok(self.device.open()?)
     }
 
-    fn origin(&self) -> Result<Origin, Failure> {
-        let Some(name) = &self.model else {
-            return Ok(Origin { id: "bundled".to_owned(), revision: None, folder: bundled_model() });
-        };
-        let source: ModelSource = name.parse()?;
-        let bars = MultiProgress::new();
-        let mut known: HashMap<String, ProgressBar> = HashMap::new();
-        let mut show = |progress: Progress<'_>| match progress {
-            Progress::Received { file, received, total } => {
-                let bar = known.entry(file.to_owned()).or_insert_with(|| {
-                    let style = ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} {eta}");
-                    let bar = bars.add(ProgressBar::new(total)).with_message(file.to_owned());
-                    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-                    bar
-                });
-                bar.set_position(received);
-            }
-            Progress::Ready { file } => {
-                if let Some(bar) = known.get(file) {
-                    bar.finish();
-                }
-            }
-            _ => {}
-        };
-        Ok(source.resolve(&HubOptions::from_env()?, &mut show)?)
+    /// Loads the small model in the program.
+    pub(crate) fn load_bundled(self) -> Result<LoadedModel, Failure> {
+        ModelOptions { model: None, device: self }.load()
     }
 
     /// On a CPU as many lanes as cores, on a GPU one.
-    fn lanes(&self) -> NonZeroUsize {
+    fn lanes(self) -> NonZeroUsize {
         match self.device {
             DeviceKind::Flex | DeviceKind::NdArray => {
                 std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
@@ -82,4 +64,65 @@ impl ModelArgs {
             DeviceKind::Cuda | DeviceKind::Wgpu => NonZeroUsize::MIN,
         }
     }
+}
+
+impl ModelOptions {
+    /// Loads the model onto the device, and downloads it first if it is named by a Hub id and not in the cache.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] if the device or the model cannot be had.
+    pub(crate) fn load(&self) -> Result<LoadedModel, Failure> {
+        let device = self.device.open()?;
+        let (origin, bundled) = match &self.model {
+            Some(name) => (resolve(name)?, None),
+            None => {
+                let bundled = Bundled::unpack()?;
+                (bundled.origin(), Some(bundled))
+            }
+        };
+        let mut model = Model::load(origin, Precision::F32, &device)?;
+        model.decoder = model.decoder.with_lanes(self.device.lanes());
+        Ok(LoadedModel { model, weight_hash: OnceCell::new(), _bundled: bundled })
+    }
+}
+
+impl LoadedModel {
+    /// The hash of the weights. The files are read once.
+    pub(crate) fn weight_hash(&self) -> Result<&str, Failure> {
+        if self.weight_hash.get().is_none() {
+            let hash = self.model.weight_hash()?;
+            return Ok(self.weight_hash.get_or_init(|| hash));
+        }
+        Ok(self.weight_hash.get().map_or("", String::as_str))
+    }
+
+    /// The name for reports.
+    pub(crate) fn id(&self) -> &str {
+        &self.model.origin().id
+    }
+
+    /// The same model with another decoder made from its own.
+    pub(crate) fn map_decoder(
+        mut self,
+        change: impl FnOnce(Decoder) -> Result<Decoder, inject_sipit::ModelError>,
+    ) -> Result<Self, Failure> {
+        self.model.decoder = change(self.model.decoder)?;
+        Ok(self)
+    }
+}
+
+#[cfg(feature = "hub")]
+fn resolve(name: &str) -> Result<Origin, Failure> {
+    let source: ModelSource = name.parse()?;
+    let mut meter = Meter::new();
+    meter.about("download");
+    let options = inject_sipit::hub::HubOptions::from_env()?;
+    Ok(source.resolve(&options, &mut |progress| meter.show_download(progress))?)
+}
+
+#[cfg(not(feature = "hub"))]
+fn resolve(name: &str) -> Result<Origin, Failure> {
+    let source: ModelSource = name.parse()?;
+    Ok(source.resolve()?)
 }

@@ -1,83 +1,84 @@
-//! The options that say how a prompt is recovered.
+//! The recovery of prompts: where candidates come from, when one counts as the token, and what may be spent.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 use inject_sipit::{
-    Acceptance, Budget, Choice, Gradient, HardPrompts, InvertError, Lens, LensError, LensProposals, Model,
-    OnFailure, Policy, Prior, RandomOrder, Scan, Secant, Settings, Tap,
+    Acceptance, Budget, Choice, Gradient, HardPrompts, LensProposals, Model, OnFailure, Policy, Prior,
+    RandomOrder, Scan, Secant, Settings, Tap,
 };
 
-use crate::Failure;
+use crate::{
+    Failure,
+    lenses::{lens_at, required_lens},
+    options::{LoadedModel, Megabytes},
+};
 
-/// How candidates are chosen, and when one counts as the token.
+/// Where candidates come from, when one counts as the token, and what may be spent.
 #[derive(Args, Clone, Debug, serde::Serialize)]
-pub struct PolicyArgs {
-    /// How candidates are chosen
-    #[arg(long, value_enum, default_value_t = PolicyKind::Auto)]
-    pub policy: PolicyKind,
-    /// The folder with the model's lenses, as the lens program writes them
-    #[arg(long, value_name = "DIR")]
-    pub lens: Option<PathBuf>,
-    /// Scan the whole vocabulary at every position: exact margins, and a certificate
+#[command(next_help_heading = "Recovery")]
+pub(crate) struct PolicyOptions {
+    /// Where candidates come from
+    #[arg(long, value_enum, value_name = "POLICY", default_value_t = PolicyKind::Auto)]
+    pub(crate) policy: PolicyKind,
+    /// The folder of the model's lenses, as `inject lens` writes them
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) lens: Option<PathBuf>,
+    /// Test the whole vocabulary at every position: exact margins, and certainty instead of verification
     #[arg(long)]
-    pub certify: bool,
-    /// Accept within this fixed L2 distance instead of the noise floor: the paper's rule
+    pub(crate) certify: bool,
+    /// Accept a candidate within this L2 distance instead of the noise floor: the rule of the paper
     #[arg(long, value_name = "DISTANCE", conflicts_with_all = ["allclose", "noise"])]
-    pub epsilon: Option<f64>,
-    /// Accept as torch.allclose does, with this rtol and atol: the published code's rule (it uses 1e-5,1e-5)
+    pub(crate) epsilon: Option<f64>,
+    /// Accept a candidate as torch.allclose does: the rule of the published code, which uses 1e-5,1e-5
     #[arg(long, value_name = "RTOL,ATOL", value_delimiter = ',', num_args = 1, conflicts_with = "noise")]
-    pub allclose: Option<Vec<f64>>,
-    /// The L2 norm of noise that was added to every state, at most
+    pub(crate) allclose: Option<Vec<f64>>,
+    /// An upper bound on the L2 norm of the noise that was added to every state
     #[arg(long, value_name = "NORM", default_value_t = 0.0)]
-    pub noise: f64,
-    /// Candidates tested beside one that fits before it is accepted [default: 0, or 64 with --noise]
-    #[arg(long)]
-    pub rivals: Option<usize>,
-    /// Hypotheses kept while a position is ambiguous
-    #[arg(long, default_value_t = Settings::default().beam)]
-    pub beam: usize,
-    /// Go on from the nearest candidate where none fits, instead of stopping there
-    #[arg(long)]
-    pub go_on: bool,
-    /// Candidates tested at each position, at most
+    pub(crate) noise: f64,
+    /// Candidates to test besides one that fits, before it is accepted [default: 0, or 64 with --noise]
     #[arg(long, value_name = "COUNT")]
-    pub max_candidates: Option<usize>,
-    /// Seconds spent on each prompt, at most
+    pub(crate) rivals: Option<usize>,
+    /// Hypotheses to keep while a position is ambiguous
+    #[arg(long, value_name = "COUNT", default_value_t = Settings::default().beam)]
+    pub(crate) beam: usize,
+    /// Where no candidate fits, continue after the nearest one instead of stopping
+    #[arg(long)]
+    pub(crate) go_on: bool,
+    /// The most candidates to test at each position
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) max_candidates: Option<usize>,
+    /// The most seconds to spend on each prompt
     #[arg(long, value_name = "SECONDS")]
-    pub max_seconds: Option<f64>,
+    pub(crate) max_seconds: Option<f64>,
     /// Megabytes that one batch may take
-    #[arg(long, value_name = "MB", default_value_t = Settings::default().memory_budget >> 20)]
-    pub memory: usize,
-    /// Candidates of the gradient policies after each step: the paper and its code test one
+    #[arg(long, value_name = "MB", default_value_t = Megabytes::of_bytes(Settings::default().memory_budget))]
+    pub(crate) memory: Megabytes,
+    /// Candidates of the gradient policies after each step. The paper and its code test one
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
-    pub snap: usize,
-    /// The seed of the policies that draw lots
-    #[arg(long, default_value_t = 8)]
-    pub seed: u64,
+    pub(crate) snap: usize,
+    /// The seed of the policies random, gradient, gradient-released and hard-prompts [default: 8]
+    #[arg(long, value_name = "SEED")]
+    pub(crate) seed: Option<u64>,
 }
 
-/// How candidates are chosen.
+/// Where candidates come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum PolicyKind {
-    /// Whichever of the following is expected to cost least
+pub(crate) enum PolicyKind {
+    /// Whichever of lens, secant and exhaustive is expected to cost least
     Auto,
-    /// Drafts by a lens (needs --lens)
+    /// Drafts of the whole prompt by a lens (needs --lens)
     Lens,
-    /// The model's own next-token prior
+    /// The model's own prediction of the next token
     Prior,
-    /// The prior, then a search along the tested candidates
+    /// The prediction, then a search along the candidates tested
     Secant,
-    /// Uniform random order: the paper's brute force
+    /// A uniformly random order: the brute force of the paper
     Random,
-    /// The paper's gradient policy, as printed
+    /// The gradient policy of the paper, as printed
     Gradient,
-    /// The same, as the code released with the paper does it
+    /// The gradient policy, as the code released with the paper does it
     GradientReleased,
     /// Hard prompts (PEZ), adapted as in the paper
     HardPrompts,
@@ -85,105 +86,177 @@ pub enum PolicyKind {
     Exhaustive,
 }
 
-impl PolicyArgs {
+/// The seed of policies where none is given.
+const SEED: u64 = 8;
+
+impl Default for PolicyOptions {
+    /// The defaults of the command line.
+    fn default() -> Self {
+        let settings = Settings::default();
+        PolicyOptions {
+            policy: PolicyKind::Auto,
+            lens: None,
+            certify: false,
+            epsilon: None,
+            allclose: None,
+            noise: 0.0,
+            rivals: None,
+            beam: settings.beam,
+            go_on: false,
+            max_candidates: None,
+            max_seconds: None,
+            memory: Megabytes::of_bytes(settings.memory_budget),
+            snap: 1,
+            seed: None,
+        }
+    }
+}
+
+impl PolicyOptions {
     /// The settings these options ask for.
     ///
     /// # Errors
     ///
-    /// When `--allclose` has not two numbers, a time is no time, or an option would be without effect.
-    pub fn settings(&self) -> Result<Settings, Failure> {
+    /// [`Failure`] if an option is not a sensible number, or would have no effect.
+    pub(crate) fn settings(&self) -> Result<Settings, Failure> {
+        self.check_numbers()?;
         self.check_effects()?;
         let acceptance = match (self.epsilon, self.allclose.as_deref()) {
             (Some(epsilon), _) => Acceptance::Ball { epsilon },
             (None, Some(&[rtol, atol])) => Acceptance::AllClose { rtol, atol },
             (None, Some(found)) => {
                 let found = found.len();
-                return Err(Failure::new(format!("--allclose has {found} numbers, expected RTOL,ATOL")));
+                return Err(Failure::usage(format!("--allclose: found {found} numbers, expected RTOL,ATOL")));
             }
             (None, None) => Acceptance::NoiseFloor { added: self.noise },
         };
         let whole = self.certify || self.policy == PolicyKind::Exhaustive;
-        let time = self.max_seconds.map(Duration::try_from_secs_f64).transpose()?;
+        let seconds = |seconds| {
+            Duration::try_from_secs_f64(seconds)
+                .map_err(|error| Failure::usage(format!("--max-seconds {seconds}: {error}")))
+        };
         Ok(Settings {
             acceptance,
             scan: if whole { Scan::Whole } else { Scan::AsNeeded },
             rivals: self.rivals.unwrap_or(if self.noise > 0.0 { 64 } else { 0 }),
             beam: self.beam,
             on_failure: if self.go_on { OnFailure::GoOn } else { OnFailure::Stop },
-            budget: Budget { candidates: self.max_candidates, time },
-            memory_budget: self.memory << 20,
+            budget: Budget {
+                candidates: self.max_candidates,
+                time: self.max_seconds.map(seconds).transpose()?,
+            },
+            memory_budget: self.memory.bytes(),
             ..Settings::default()
         })
     }
 
-    /// Refuses what would be passed over in silence.
-    fn check_effects(&self) -> Result<(), Failure> {
-        let policy = self.policy;
-        let lens = matches!(policy, PolicyKind::Auto | PolicyKind::Lens);
-        let gradient = matches!(policy, PolicyKind::Gradient | PolicyKind::GradientReleased);
-        if self.lens.is_some() && !lens {
-            return Err(Failure::new("--lens serves the policies auto and lens"));
+    /// Refuses counts and distances that nothing can satisfy.
+    fn check_numbers(&self) -> Result<(), Failure> {
+        let counts =
+            [("--beam", Some(self.beam)), ("--snap", Some(self.snap)), ("--max-candidates", self.max_candidates)];
+        if let Some((name, _)) = counts.into_iter().find(|(_, count)| *count == Some(0)) {
+            return Err(Failure::usage(format!("{name} 0: expected at least 1")));
         }
-        if self.snap != 1 && !gradient {
-            return Err(Failure::new("--snap serves the policies gradient and gradient-released"));
+        let distances = [("--epsilon", self.epsilon), ("--noise", Some(self.noise))];
+        let allclose = self.allclose.iter().flatten().map(|&bound| ("--allclose", Some(bound)));
+        for (name, value) in distances.into_iter().chain(allclose) {
+            if let Some(value) = value.filter(|value| !value.is_finite() || *value < 0.0) {
+                return Err(Failure::usage(format!("{name} {value}: expected a finite number that is not negative")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses options that would have no effect.
+    fn check_effects(&self) -> Result<(), Failure> {
+        use PolicyKind::{Auto, Gradient, GradientReleased, HardPrompts, Lens, Random};
+        let needs = |option: &str, policies: &str| Err(Failure::usage(format!("{option} needs --policy {policies}")));
+        if self.lens.is_some() && !matches!(self.policy, Auto | Lens) {
+            return needs("--lens", "auto or lens");
+        }
+        if self.snap != 1 && !matches!(self.policy, Gradient | GradientReleased) {
+            return needs("--snap", "gradient or gradient-released");
+        }
+        if self.seed.is_some() && !matches!(self.policy, Random | Gradient | GradientReleased | HardPrompts) {
+            return needs("--seed", "random, gradient, gradient-released or hard-prompts");
         }
         match (self.rivals, self.max_candidates) {
-            (Some(rivals), Some(most)) if rivals >= most => Err(Failure::new(format!(
-                "--rivals {rivals} beside the token itself are more than --max-candidates {most}"
+            (Some(rivals), Some(most)) if rivals >= most => Err(Failure::usage(format!(
+                "--rivals {rivals} and the token itself are more than --max-candidates {most}"
             ))),
             _ => Ok(()),
         }
     }
 
-    /// The policy for prompts of `positions` tokens at `tap`, and why it is this one.
+    /// The policy for prompts of `positions` tokens at `tap`, and the reason for it.
     ///
     /// # Errors
     ///
-    /// When a lens is asked for and there is none, or it was made for other weights.
-    pub fn choose(&self, model: &Model, tap: Tap, positions: usize) -> Result<Choice, Failure> {
+    /// [`Failure`] if `--lens` has no lens for the tap, or one that was made for other weights.
+    pub(crate) fn choose(&self, model: &LoadedModel, tap: Tap, positions: usize) -> Result<Choice, Failure> {
         let bos = beginning(model);
-        let lens = || lens_for(self.lens.as_deref(), model, tap);
         let prior = |limit: usize| Prior::up_to(limit).beginning_with(bos);
         let searching = |source: Gradient| Policy::new().then(source.snapping(self.snap));
         let named = |policy: Policy| Choice { policy, reason: "as asked for".to_owned() };
+        let seed = self.seed.unwrap_or(SEED);
         Ok(match self.policy {
-            PolicyKind::Auto => Choice::auto(&model.decoder, tap, positions, lens()?, bos),
-            PolicyKind::Lens => match lens()? {
-                Some(lens) => named(Policy::new().then(LensProposals::new(lens))),
-                None => return Err(Failure::new("--policy lens needs --lens DIR with a lens for this tap")),
+            PolicyKind::Auto => {
+                Choice::auto(&model.decoder, tap, positions, lens_at(self.lens.as_deref(), model, tap)?, bos)
+            }
+            PolicyKind::Lens => match &self.lens {
+                Some(folder) => named(Policy::new().then(LensProposals::new(required_lens(folder, model, tap)?))),
+                None => return Err(Failure::usage("--policy lens needs --lens FOLDER")),
             },
             PolicyKind::Prior => named(Policy::new().then(prior(1024))),
             PolicyKind::Secant => named(Policy::new().then(prior(80)).then(Secant::up_to(2048))),
-            PolicyKind::Random => named(Policy::new().then(RandomOrder::seeded(self.seed))),
-            PolicyKind::Gradient => named(searching(Gradient::printed(self.seed))),
-            PolicyKind::GradientReleased => named(searching(Gradient::released(self.seed))),
-            PolicyKind::HardPrompts => named(Policy::new().then(HardPrompts::seeded(self.seed))),
+            PolicyKind::Random => named(Policy::new().then(RandomOrder::seeded(seed))),
+            PolicyKind::Gradient => named(searching(Gradient::printed(seed))),
+            PolicyKind::GradientReleased => named(searching(Gradient::released(seed))),
+            PolicyKind::HardPrompts => named(Policy::new().then(HardPrompts::seeded(seed))),
             PolicyKind::Exhaustive => named(Policy::new()),
         })
     }
 }
 
 /// The token that texts begin with, if the tokenizer puts one there.
-pub fn beginning(model: &Model) -> Option<u32> {
+pub(crate) fn beginning(model: &Model) -> Option<u32> {
     let tokenizer = model.tokenizer().ok()?;
     let ids = tokenizer.encode("a", inject_sipit::Bos::Auto).ok()?;
     tokenizer.begins_with_bos(&ids).then(|| ids[0])
 }
 
-/// The lens of a model for a tap, if there is a folder and one in it.
-///
-/// # Errors
-///
-/// When it was made for other weights, or is damaged.
-pub fn lens_for(folder: Option<&Path>, model: &Model, tap: Tap) -> Result<Option<Arc<Lens>>, Failure> {
-    let Some(folder) = folder else { return Ok(None) };
-    match Lens::load(folder, tap, &model.weight_hash()?, &model.decoder.device()) {
-        Ok(lens) => Ok(Some(Arc::new(lens))),
-        Err(InvertError::Lens(LensError::File { source, .. }))
-            if source.kind() == std::io::ErrorKind::NotFound && folder.is_dir() =>
-        {
-            Ok(None)
-        }
-        Err(error) => Err(error.into()),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(options: PolicyOptions, part: &str) {
+        let failure = options.settings().unwrap_err();
+        assert!(failure.to_string().contains(part), "{failure}");
+        assert_eq!(failure.status(), 2);
+    }
+
+    #[test]
+    fn options_without_effect_are_refused() {
+        let with = PolicyOptions::default;
+        refused(PolicyOptions { policy: PolicyKind::Prior, lens: Some("a".into()), ..with() }, "auto or lens");
+        refused(PolicyOptions { snap: 4, ..with() }, "gradient");
+        refused(PolicyOptions { seed: Some(1), ..with() }, "random");
+        refused(PolicyOptions { rivals: Some(9), max_candidates: Some(9), ..with() }, "--max-candidates 9");
+    }
+
+    #[test]
+    fn numbers_that_make_no_sense_are_refused() {
+        let with = PolicyOptions::default;
+        refused(PolicyOptions { beam: 0, ..with() }, "--beam 0");
+        refused(PolicyOptions { epsilon: Some(-1.0), ..with() }, "--epsilon -1");
+        refused(PolicyOptions { noise: f64::NAN, ..with() }, "--noise NaN");
+        refused(PolicyOptions { allclose: Some(vec![1e-5]), ..with() }, "RTOL,ATOL");
+        refused(PolicyOptions { max_seconds: Some(-1.0), ..with() }, "--max-seconds -1");
+    }
+
+    #[test]
+    fn noise_asks_for_rivals() {
+        let settings = PolicyOptions { noise: 0.5, ..PolicyOptions::default() }.settings().unwrap();
+        assert_eq!((settings.rivals, settings.acceptance), (64, Acceptance::NoiseFloor { added: 0.5 }));
     }
 }

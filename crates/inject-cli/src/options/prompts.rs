@@ -1,59 +1,72 @@
-//! Prompts of one length, for measurements.
+//! The prompts of measurements.
 
-use std::{collections::HashSet, path::PathBuf};
+use std::{collections::HashSet, num::NonZeroUsize, path::PathBuf};
 
 use clap::Args;
 use inject_sipit::{
     Bos, Model,
-    prompts::{PromptError, Prompts, generate::Generator, read_prompts},
+    prompts::{PromptError, Prompts, generate::Generator},
 };
 
-use crate::{Failure, RandomTokens};
+use crate::{Failure, number, output::note, random_tokens::RandomTokens};
 
 /// Where the text of prompts comes from.
 #[derive(Args, Clone, Debug)]
-pub struct PromptArgs {
-    /// Prompts to cut to length (.txt, .jsonl, .parquet) [default: the project's own generated text]
+#[command(next_help_heading = "Prompts")]
+pub(crate) struct PromptOptions {
+    /// A file of prompts: .txt (one a line), .jsonl (field `text`) or .parquet (column `text`) [default: generated text]
     #[arg(long, value_name = "FILE")]
-    pub prompts: Option<PathBuf>,
-    /// Prompts of the file to pass over: those a lens was made from
-    #[arg(long, default_value_t = 0)]
-    pub skip: usize,
-    /// Whether BOS stands before each prompt: auto follows the tokenizer
-    #[arg(long, default_value_t = Bos::Auto)]
-    pub bos: Bos,
+    pub(crate) prompts: Option<PathBuf>,
+    /// How many prompts at the beginning of the file to skip, such as those a lens was made from
+    #[arg(long, value_name = "COUNT", default_value_t = 0, requires = "prompts")]
+    pub(crate) skip: usize,
+    /// Whether the BOS token begins each prompt: auto (as the tokenizer does), yes or no
+    #[arg(long, value_name = "WHEN", default_value_t = Bos::Auto)]
+    pub(crate) bos: Bos,
     /// The seed of generated text and of random tokens
-    #[arg(long, default_value_t = 0xc0de)]
-    pub prompt_seed: u64,
+    #[arg(long, value_name = "SEED", default_value_t = 0xc0de)]
+    pub(crate) prompt_seed: u64,
 }
 
-impl PromptArgs {
-    /// Up to `count` different prompts of exactly `length` tokens of text. A text shorter than that goes on with the next.
+/// Generated texts that are tried for each prompt asked for. Cut short enough, texts have only so many different beginnings.
+const TRIES: usize = 20;
+
+impl PromptOptions {
+    /// Generated text of a seed.
+    pub(crate) fn generated(seed: u64) -> Self {
+        PromptOptions { prompts: None, skip: 0, bos: Bos::Auto, prompt_seed: seed }
+    }
+
+    /// Up to `count` different prompts of exactly `length` tokens of text. A text that is too short is continued by the next. With
+    /// generated text there are fewer if no more are found within 20 texts for each.
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, or the model has no tokenizer.
-    pub fn text(&self, model: &Model, count: usize, length: usize) -> Result<Vec<Vec<u32>>, Failure> {
-        let tokenizer = model.tokenizer()?;
-        let texts: Box<dyn Iterator<Item = String>> = match &self.prompts {
-            None => Box::new(Generator::new(self.prompt_seed)),
-            Some(path) => Box::new(read_prompts(path)?.into_iter().skip(self.skip)),
-        };
+    /// [`Failure`] if the file cannot be read, or the model has no tokenizer.
+    pub(crate) fn text(&self, model: &Model, count: usize, length: NonZeroUsize) -> Result<Vec<Vec<u32>>, Failure> {
+        let (tokenizer, length) = (model.tokenizer()?, length.get());
+        // Several texts may go into one prompt, each of at least one token.
+        let texts = self.texts_or_generated(count.saturating_mul(length.max(TRIES)))?;
+        let mut seen = HashSet::new();
         let mut prompts: Vec<Vec<u32>> = Vec::new();
         let mut begun: Vec<u32> = Vec::new();
+        let mut repeated = 0;
         for text in texts {
-            if prompts.len() == count {
+            if prompts.len() == count || repeated > count.saturating_mul(TRIES) {
                 break;
             }
-            begun.extend(tokenizer.encode(&text, if begun.is_empty() { self.bos } else { Bos::No })?);
+            begun.extend(tokenizer.encode(&text?, if begun.is_empty() { self.bos } else { Bos::No })?);
             if begun.len() >= length {
                 begun.truncate(length);
                 let prompt = std::mem::take(&mut begun);
-                if !prompts.contains(&prompt) {
+                if seen.insert(prompt.clone()) {
                     prompts.push(prompt);
+                } else {
+                    repeated += 1;
                 }
             }
         }
+        self.tell_if_fewer(prompts.len(), count, &format!("different prompts of {}", number::counted(length, "token")));
         Ok(prompts)
     }
 
@@ -61,64 +74,72 @@ impl PromptArgs {
     ///
     /// # Errors
     ///
-    /// When the file cannot be read.
-    pub fn texts(&self, count: usize) -> Result<Vec<String>, Failure> {
-        Ok(match &self.prompts {
-            None => Generator::new(self.prompt_seed).take(count).collect(),
-            Some(path) => Prompts::open(path)?.skip(self.skip).take(count).collect::<Result<_, _>>()?,
-        })
+    /// [`Failure`] if the file cannot be read.
+    pub(crate) fn texts(&self, count: usize) -> Result<Vec<String>, Failure> {
+        Ok(self.texts_or_generated(count)?.take(count).collect::<Result<_, _>>()?)
     }
 
-    /// The first `count` texts that are different prompts token by token, each cut after `longest` tokens. Fewer where there
-    /// are no more.
+    /// Up to `count` different prompts, each a text cut after `longest` tokens.
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, or the model has no tokenizer.
-    pub fn different(&self, model: &Model, count: usize, longest: usize) -> Result<Vec<Vec<u32>>, Failure> {
+    /// [`Failure`] if the file cannot be read, or the model has no tokenizer.
+    pub(crate) fn different(&self, model: &Model, count: usize, longest: NonZeroUsize) -> Result<Vec<Vec<u32>>, Failure> {
         let tokenizer = model.tokenizer()?;
-        let texts: Box<dyn Iterator<Item = Result<String, PromptError>>> = match &self.prompts {
-            // It has no end, but cut short enough its texts have only so many different beginnings.
-            None => Box::new(Generator::new(self.prompt_seed).take(count.saturating_mul(20)).map(Ok)),
-            Some(path) => Box::new(Prompts::open(path)?.skip(self.skip)),
-        };
         let mut seen = HashSet::new();
         let mut prompts = Vec::new();
-        for text in texts {
+        for text in self.texts_or_generated(count.saturating_mul(TRIES))? {
             if prompts.len() == count {
                 break;
             }
             let mut ids = tokenizer.encode(&text?, self.bos)?;
-            ids.truncate(longest);
+            ids.truncate(longest.get());
             if !ids.is_empty() && seen.insert(ids.clone()) {
                 prompts.push(ids);
             }
         }
+        self.tell_if_fewer(prompts.len(), count, "different prompts");
         Ok(prompts)
     }
 
-    /// Whether this puts BOS in front of a text.
+    /// Says that there are fewer prompts than asked for.
+    fn tell_if_fewer(&self, found: usize, count: usize, noun: &str) {
+        if found < count {
+            let source = self.prompts.as_ref().map_or_else(|| "generated text".to_owned(), |path| path.display().to_string());
+            let (found, count) = (number::count(found), number::count(count));
+            note(&format!("only {found} {noun} in {source}, asked for {count}"));
+        }
+    }
+
+    fn texts_or_generated(&self, most: usize) -> Result<Box<dyn Iterator<Item = Result<String, PromptError>>>, Failure> {
+        Ok(match &self.prompts {
+            None => Box::new(Generator::new(self.prompt_seed).take(most).map(Ok)),
+            Some(path) => Box::new(Prompts::open(path)?.skip(self.skip)),
+        })
+    }
+
+    /// Whether this puts BOS before a text.
     ///
     /// # Errors
     ///
-    /// When the model has no tokenizer.
-    pub fn adds_bos(&self, model: &Model) -> Result<bool, Failure> {
+    /// [`Failure`] if the model has no tokenizer.
+    pub(crate) fn adds_bos(&self, model: &Model) -> Result<bool, Failure> {
         let tokenizer = model.tokenizer()?;
         let ids = tokenizer.encode("a", self.bos)?;
         Ok(tokenizer.begins_with_bos(&ids) && tokenizer.encode("a", Bos::No)? != ids)
     }
 
-    /// `count` prompts of `length` tokens drawn uniformly from the vocabulary, behind BOS where text stands behind it.
+    /// `count` prompts of `length` tokens drawn uniformly from the vocabulary, after BOS where text stands after it.
     ///
     /// # Errors
     ///
-    /// When the model has no tokenizer.
-    pub fn random(&self, model: &Model, count: usize, length: usize) -> Result<Vec<Vec<u32>>, Failure> {
+    /// [`Failure`] if the model has no tokenizer.
+    pub(crate) fn random(&self, model: &Model, count: usize, length: NonZeroUsize) -> Result<Vec<Vec<u32>>, Failure> {
         let tokenizer = model.tokenizer()?;
         let begins = tokenizer.encode("a", self.bos)?;
         let bos = begins.first().copied().filter(|_| tokenizer.begins_with_bos(&begins));
         let mut tokens = RandomTokens::seeded(self.prompt_seed, model.decoder.config().vocab_size);
-        let prompt = |_| bos.into_iter().chain(&mut tokens).take(length).collect();
+        let prompt = |_| bos.into_iter().chain(&mut tokens).take(length.get()).collect();
         Ok((0..count).map(prompt).collect())
     }
 }

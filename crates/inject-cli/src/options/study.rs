@@ -1,37 +1,51 @@
-//! The options that every study has.
+//! What every study has: a folder, a journal, parts.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
-use inject_sipit::{
-    Model, Tap,
-    store::{Positions, StateDtype, StoreSpec},
-    studies::{Run, Share, StudyProgress},
-};
+use inject_sipit::studies::{Run, Share};
 use serde::Serialize;
 
-use crate::{Failure, PromptArgs, say};
+use crate::{
+    Failure,
+    interrupt,
+    options::OutputFolder,
+    output::{note, say},
+    progress::Meter,
+};
 
 /// Where a study's results go, and which part of it is done.
 #[derive(Args, Clone, Debug)]
-pub struct StudyArgs {
-    /// The folder for results; a study that was killed goes on from what is there
-    #[arg(long, value_name = "DIR", default_value = "target/studies")]
-    pub out: PathBuf,
-    /// Write the result to standard output as JSON
+#[command(next_help_heading = "Output")]
+pub(crate) struct StudyOptions {
+    /// The folder for results [default: studies/ and the name of the study]. A study that was stopped goes on from what is there
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) out: Option<PathBuf>,
+    /// Write the results to standard output as JSON, one object for each part of the study, instead of tables
     #[arg(long)]
-    pub json: bool,
-    /// Do one part of the study, `PART/PARTS` with parts counted from 1: each needs a folder of its own
+    pub(crate) json: bool,
+    /// Do one part of the work, such as 1/3 for the first of three. Each part needs a folder of its own
     #[arg(long, value_name = "PART/PARTS", value_parser = parse_share)]
-    pub share: Option<Share>,
-    /// The journal of another part, whose results are taken over; may be repeated
+    pub(crate) share: Option<Share>,
+    /// Take over the results in the journal of another part (a .jsonl file); may be repeated
     #[arg(long, value_name = "FILE")]
-    pub merge: Vec<PathBuf>,
+    pub(crate) merge: Vec<PathBuf>,
+}
+
+/// A study that is being carried out.
+pub(crate) struct Study {
+    options: StudyOptions,
+    folder: OutputFolder,
+    /// The journals to take over, each with the name of the study that it belongs to.
+    merge: Vec<(String, PathBuf)>,
 }
 
 fn parse_share(text: &str) -> Result<Share, String> {
-    let wrong = || format!("`{text}` is no share: expected PART/PARTS, such as 1/3");
+    let wrong = || "expected PART/PARTS, such as 1/3 for the first of three parts".to_owned();
     let (part, parts) = text.split_once('/').ok_or_else(wrong)?;
     let number = |text: &str| text.parse::<usize>().map_err(|_| wrong());
     let (part, parts) = (number(part)?, number(parts)?);
@@ -41,59 +55,125 @@ fn parse_share(text: &str) -> Result<Share, String> {
     }
 }
 
-impl StudyArgs {
-    /// Carries out a study with a bar on standard error, its journal in the folder, and the result in `name.json` beside it.
+impl StudyOptions {
+    /// Opens the folder and sorts the journals to take over. `names` are the studies that this command carries out.
     ///
     /// # Errors
     ///
-    /// When the folder cannot be written, or the study fails.
-    pub fn carry_out<S: Serialize, E: std::error::Error>(
+    /// [`Failure`] if the folder cannot be written to, or a journal belongs to none of the studies.
+    pub(crate) fn begin(&self, command: &str, names: &[&str]) -> Result<Study, Failure> {
+        let merge = self.merge.iter().map(|path| {
+            let name = study_of(path)?;
+            if names.contains(&name.as_str()) {
+                Ok((name, path.clone()))
+            } else {
+                let (path, expected) = (path.display(), names.join(" or "));
+                Err(Failure::usage(format!("--merge {path}: the journal of the study {name}, expected {expected}")))
+            }
+        });
+        let merge = merge.collect::<Result<Vec<_>, Failure>>()?;
+        let folder = self.out.clone().unwrap_or_else(|| Path::new("studies").join(command));
+        let folder = OutputFolder::open(&folder)?;
+        interrupt::advise("what is finished is in the journal; the same command goes on from there");
+        Ok(Study { options: self.clone(), folder, merge })
+    }
+}
+
+impl Study {
+    pub(crate) fn folder(&self) -> &OutputFolder {
+        &self.folder
+    }
+
+    /// Carries out one study with its journal in the folder, and writes the result to `NAME.json` beside it.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] if the study fails or the result cannot be written.
+    pub(crate) fn carry_out<S: Serialize, E: Into<Failure>>(
         &self,
         name: &str,
         study: impl FnOnce(Run<'_>) -> Result<S, E>,
     ) -> Result<S, Failure> {
-        fs::create_dir_all(&self.out)?;
-        let bar = ProgressBar::new(1000);
-        let style = ProgressStyle::with_template("{msg} {bar:40} {percent}%, {eta} left");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        bar.set_message(name.to_owned());
-        let mut progress = |told: StudyProgress| {
-            let done = (told.units_done as f64 + told.of_next) / told.units.max(1) as f64;
-            bar.set_position((done * 1000.0) as u64);
-        };
+        let mut meter = Meter::new();
+        let mut progress = |report: inject_sipit::studies::StudyProgress| meter.show_study(name, report);
+        let journal = format!("{name}.jsonl");
+        let others = self.merge.iter().filter(|(of, _)| of == name).map(|(_, path)| path.clone());
         let run = Run {
-            journal: Some(self.out.join(format!("{name}.jsonl"))),
-            others: self.merge.clone(),
-            share: self.share.unwrap_or(Share::WHOLE),
+            journal: Some(self.folder.path().join(&journal)),
+            others: others.collect(),
+            share: self.options.share.unwrap_or(Share::WHOLE),
             progress: &mut progress,
         };
-        let result = study(run)?;
-        bar.finish_and_clear();
+        let result = study(run).map_err(Into::into)?;
+        drop(meter);
+        self.folder.record(&journal);
         let json = serde_json::to_string_pretty(&result)?;
-        fs::write(self.out.join(format!("{name}.json")), &json)?;
-        if self.json {
-            say(&json)?;
+        self.folder.write(&format!("{name}.json"), &json)?;
+        if self.options.json {
+            say(&json);
         }
         Ok(result)
     }
+
+    /// Shows a text, unless JSON goes to standard output.
+    pub(crate) fn show(&self, text: &str) {
+        if !self.options.json {
+            say(text);
+        }
+    }
+
+    /// Ends the study: names what was written.
+    pub(crate) fn finish(self) {
+        if let Some(Share { part, parts }) = self.options.share {
+            self.end_line(&format!("this is part {} of {parts} alone: --merge adds the others", part + 1));
+        }
+        self.end_line(&self.folder.summary());
+    }
+
+    fn end_line(&self, text: &str) {
+        if self.options.json { note(text) } else { say(text) }
+    }
 }
 
-/// What a store of states of this model is made from.
-///
-/// # Errors
-///
-/// When the weights cannot be read for their hash, or the model has no tokenizer.
-pub fn spec_of(model: &Model, prompts: &PromptArgs, taps: Vec<Tap>) -> Result<StoreSpec, Failure> {
-    Ok(StoreSpec {
-        model_id: model.origin().id.clone(),
-        revision: model.origin().revision.clone(),
-        weight_hash: model.weight_hash()?,
-        tokenizer_hash: Some(model.tokenizer()?.hash().to_owned()),
-        taps,
-        dtype: StateDtype::F32,
-        bos: prompts.bos.to_string(),
-        bos_added: prompts.adds_bos(model)?,
-        positions: Positions::Last,
-        d_model: model.decoder.config().d_model,
-    })
+/// The name of the study that a journal belongs to, from its first line.
+fn study_of(path: &Path) -> Result<String, Failure> {
+    /// Longer than the description of any study of a million prompts.
+    const LONGEST: u64 = 1 << 28;
+    let file = File::open(path).map_err(Failure::io("open", path))?;
+    let mut line = String::new();
+    let reader = BufReader::new(std::io::Read::take(file, LONGEST)).read_line(&mut line);
+    reader.map_err(Failure::io("read", path))?;
+    let about: Option<serde_json::Value> = serde_json::from_str(&line).ok();
+    let name = about.as_ref().and_then(|about| about["study"].as_str());
+    name.map(str::to_owned)
+        .ok_or_else(|| Failure::usage(format!("--merge {}: expected the journal of a study", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_counted_from_one() {
+        assert_eq!(parse_share("1/3"), Ok(Share { part: 0, parts: 3 }));
+        assert_eq!(parse_share("3/3"), Ok(Share { part: 2, parts: 3 }));
+        for text in ["", "3", "0/3", "4/3", "a/b", "1/3/5", "-1/3"] {
+            assert!(parse_share(text).unwrap_err().contains("PART/PARTS"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_journal_says_which_study_it_belongs_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.jsonl");
+        std::fs::write(&path, "{\"study\":\"margins\",\"model\":\"a\"}\n{\"unit\":0}\n").unwrap();
+        assert_eq!(study_of(&path).unwrap(), "margins");
+        let options = StudyOptions { out: Some(dir.path().join("out")), json: false, share: None, merge: vec![path.clone()] };
+        let error = options.begin("stress", &["stress", "repeats"]).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("study margins, expected stress or repeats"), "{error}");
+        assert!(!dir.path().join("out").exists());
+        std::fs::write(&path, "Dear diary\n").unwrap();
+        assert!(study_of(&path).unwrap_err().to_string().contains("expected the journal of a study"));
+        assert!(study_of(&dir.path().join("none")).unwrap_err().to_string().contains("cannot open"));
+    }
 }
