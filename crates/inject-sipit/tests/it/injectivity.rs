@@ -1,6 +1,7 @@
 //! What the theory says of almost every model: different prompts, different states - and the one exception.
 
 use inject_sipit::{Decoder, Extraction, Tap, distance, norm, store::Positions};
+use inject_testing::models::reach;
 use proptest::prelude::*;
 
 use crate::small::{FAMILIES, ROTARY, random};
@@ -26,7 +27,7 @@ proptest! {
         let mut b = a.clone();
         let at = change.index(b.len());
         b[at] = (b[at] + by) % 97;
-        for device in inject_devices::compiled() {
+        for device in inject_testing::compiled() {
             for case in FAMILIES {
                 let decoder = random(case, seed, &device);
                 let window_hides_it = at + 1 < a.len();
@@ -49,18 +50,9 @@ proptest! {
     }
 }
 
-/// How many positions back a state at this tap can see.
-pub(crate) fn reach(decoder: &Decoder, tap: Tap) -> usize {
-    let blocks = tap.blocks_needed(decoder.config().n_layers());
-    decoder.config().blocks[..blocks].iter().fold(0_usize, |reach, block| match block.attention.span {
-        inject_sipit::config::Span::Full => usize::MAX / 2,
-        inject_sipit::config::Span::Window(n) => reach.saturating_add(n - 1),
-    })
-}
-
 #[test]
 fn rotary_models_without_bos_give_one_state_for_a_token_repeated() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in ROTARY {
             let decoder = random(case, 3, &device);
             let prompts = [vec![5], vec![5; 2], vec![5; 3], vec![5; 7]];
@@ -79,7 +71,7 @@ fn rotary_models_without_bos_give_one_state_for_a_token_repeated() {
 
 #[test]
 fn a_first_token_of_another_kind_tells_the_repetitions_apart() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in ROTARY {
             let decoder = random(case, 3, &device);
             let prompts = [vec![2, 5], vec![2, 5, 5], vec![2, 5, 5, 5]];
@@ -97,7 +89,7 @@ fn a_first_token_of_another_kind_tells_the_repetitions_apart() {
 
 #[test]
 fn learned_positions_tell_repetitions_apart_without_bos() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in ["gpt2", "gpt-neo"] {
             let decoder = random(case, 3, &device);
             for (tap, states) in last_states(&decoder, &[vec![5], vec![5; 2], vec![5; 3]]) {
