@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use inject_sipit::Origin;
+use inject_sipit::models::Origin;
 use tempfile::TempDir;
 
 use crate::Failure;

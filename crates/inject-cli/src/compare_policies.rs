@@ -8,7 +8,8 @@ mod report;
 use std::{num::NonZeroUsize, path::PathBuf, time::Instant};
 
 use clap::Args;
-use inject_sipit::{Inverter, TargetStates, studies::fingerprint};
+use inject_sipit::{Inverter, TargetStates};
+use inject_studies::fingerprint;
 
 use crate::{
     Failure, Outcome,
@@ -145,7 +146,9 @@ impl Options {
         let count = self.count.get();
         let random = self.random.unwrap_or((count + 5) / 10);
         let Some(text) = count.checked_sub(random) else {
-            return Err(Failure::usage(format!("--random {random} of --count {count}: expected at most as many")));
+            return Err(Failure::usage(format!(
+                "--random {random} of --count {count}: expected at most as many"
+            )));
         };
         let found = self.prompts.text(model, text, self.length)?;
         if found.len() < text {

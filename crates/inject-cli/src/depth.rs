@@ -8,10 +8,11 @@ use std::{collections::BTreeMap, num::NonZeroUsize, time::Instant};
 
 use clap::Args;
 use inject_sipit::{
-    Disturbance, Extraction, Inverter, StateFormat, Tap, TargetStates, foreign::SourceDtype,
-    store::Positions,
-    studies::{fingerprint, least_margin},
+    Inverter, TargetStates,
+    models::Tap,
+    states::{Disturbance, Extraction, StateFormat, foreign::SourceDtype, store::Positions},
 };
+use inject_studies::{fingerprint, least_margin};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
@@ -111,7 +112,9 @@ type Prompts = Vec<(Kind, Vec<u32>)>;
 pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
     options.policy.settings()?;
     if let Some(share) = options.noise_share.filter(|share| !share.is_finite() || *share < 0.0) {
-        return Err(Failure::usage(format!("--noise-share {share}: expected a finite number that is not negative")));
+        return Err(Failure::usage(format!(
+            "--noise-share {share}: expected a finite number that is not negative"
+        )));
     }
     let model = options.model.load()?;
     let taps = options.taps.of(&model)?;

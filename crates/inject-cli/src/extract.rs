@@ -3,10 +3,14 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
+use inject_prompts::Generator;
 use inject_sipit::{
-    Bos, Extraction, extract_to_store,
-    prompts::{generate::Generator, read_prompts},
-    store::{Positions, StateDtype, Store, StoreSpec},
+    models::Bos,
+    states::{
+        Extraction, extract_to_store,
+        prompts::read_prompts,
+        store::{Positions, StateDtype, Store, StoreSpec},
+    },
 };
 
 use crate::{
@@ -90,8 +94,7 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
     if prompts.ids.is_empty() {
         return Err(Failure::new("there are no prompts: expected at least one"));
     }
-    let extraction =
-        Extraction::new(taps, options.positions)?.with_memory_budget(options.memory.bytes());
+    let extraction = Extraction::new(taps, options.positions)?.with_memory_budget(options.memory.bytes());
     let values = extraction.rows(&prompts.ids) * config.d_model * extraction.taps().len();
     note(&format!(
         "{}, {}, {} of states",
@@ -114,9 +117,10 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
     let folder = OutputFolder::open(&options.out)?;
     interrupt::advise("the same command goes on where this one stopped");
     let mut meter = Meter::new();
-    let store = extract_to_store(&extraction, &model.decoder, &prompts.ids, folder.path(), spec, &mut |progress| {
-        meter.show_extraction(progress);
-    })?;
+    let store =
+        extract_to_store(&extraction, &model.decoder, &prompts.ids, folder.path(), spec, &mut |progress| {
+            meter.show_extraction(progress);
+        })?;
     drop(meter);
     say(&summary(&store));
     Ok(Outcome::Complete)

@@ -31,9 +31,10 @@ pub(crate) fn install() {
     let again = Arc::new(AtomicBool::new(false));
     for number in [SIGINT, SIGTERM] {
         // The order matters: the first signal finds `again` unset, and then sets it.
-        let listening = flag::register_conditional_shutdown(number, status(number as usize).into(), again.clone())
-            .and_then(|_| flag::register(number, again.clone()))
-            .and_then(|_| flag::register_usize(number, signal.clone(), number as usize));
+        let listening =
+            flag::register_conditional_shutdown(number, status(number as usize).into(), again.clone())
+                .and_then(|_| flag::register(number, again.clone()))
+                .and_then(|_| flag::register_usize(number, signal.clone(), number as usize));
         if let Err(error) = listening {
             note(&format!("signals end the program at once: {error}"));
         }

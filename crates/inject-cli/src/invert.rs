@@ -11,7 +11,7 @@ mod tally;
 use std::path::PathBuf;
 
 use clap::Args;
-use inject_sipit::{Bos, Inverter, Scan};
+use inject_sipit::{Inverter, Scan, models::Bos};
 
 use crate::{
     Failure, Outcome,

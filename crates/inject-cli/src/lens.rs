@@ -3,7 +3,11 @@
 use std::{num::NonZeroUsize, path::PathBuf, time::Instant};
 
 use clap::Args;
-use inject_sipit::{Bos, FirstPosition, Lens, LensBuilder, Tokenizer, prompts::generate::Generator};
+use inject_prompts::Generator;
+use inject_sipit::{
+    FirstPosition, Lens, LensBuilder,
+    models::{Bos, Tokenizer},
+};
 
 use crate::{
     Failure, Outcome,
@@ -64,7 +68,9 @@ const PREFIX: usize = 12;
 
 pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
     if options.text.prefixes + options.text.word_prefixes == 0 {
-        return Err(Failure::usage("--prefixes 0 and --word-prefixes 0: expected at least one of them above 0"));
+        return Err(Failure::usage(
+            "--prefixes 0 and --word-prefixes 0: expected at least one of them above 0",
+        ));
     }
     let model = options.model.load()?;
     let builder = builder(options, &model)?;
@@ -94,7 +100,10 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
 
 fn table(lenses: &[Lens]) -> Table {
     let positions = lenses.first().map_or(0, |lens| lens.about().positions_held_out);
-    let title = format!("The true token among the lens's choices, at {} held-out positions", number::count(positions));
+    let title = format!(
+        "The true token among the lens's choices, at {} held-out positions",
+        number::count(positions)
+    );
     let mut table = Table::new(title, &["tap", "first choice", "first 16", "rank"]);
     for about in lenses.iter().map(Lens::about) {
         let [first, among] = [about.held_out_top_1, about.held_out_top_16].map(Cell::Share);
@@ -108,7 +117,9 @@ fn builder(options: &Options, model: &LoadedModel) -> Result<LensBuilder, Failur
     let count = asked.count.get();
     let texts: Vec<String> = match &asked.prompts {
         None => Generator::new(0x1e45).take(count).collect(),
-        Some(path) => inject_sipit::prompts::Prompts::open(path)?.take(count).collect::<Result<_, _>>()?,
+        Some(path) => {
+            inject_sipit::states::prompts::Prompts::open(path)?.take(count).collect::<Result<_, _>>()?
+        }
     };
     let text = texts.iter().map(|text| {
         let mut ids = tokenizer.encode(text, asked.bos)?;

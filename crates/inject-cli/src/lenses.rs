@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, sync::Arc};
 
-use inject_sipit::{InvertError, Lens, LensError, Tap};
+use inject_sipit::{InvertError, Lens, LensError, models::Tap};
 
 use crate::{Failure, options::LoadedModel};
 

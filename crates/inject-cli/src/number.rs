@@ -89,20 +89,35 @@ mod tests {
 
     #[test]
     fn thousands_are_set_apart() {
-        assert_eq!([0, 999, 1000, 4_498_500].map(|value: u64| count(value)), ["0", "999", "1,000", "4,498,500"]);
+        assert_eq!(
+            [0, 999, 1000, 4_498_500].map(|value: u64| count(value)),
+            ["0", "999", "1,000", "4,498,500"]
+        );
         assert_eq!([counted(1, "tap"), counted(3, "tap")], ["1 tap", "3 taps"]);
     }
 
     #[test]
     fn measured_numbers_have_three_digits_and_no_exponent_where_it_can_be_helped() {
         let told = [0.0, 0.74127, 1.0, -2.345, 14.24, 0.0042, 4500.2, 1.2e-5, 7.4e9, f64::NAN].map(measured);
-        assert_eq!(told, ["0", "0.741", "1.00", "-2.35", "14.2", "0.00420", "4,500", "1.20e-5", "7.40e9", "-"]);
+        assert_eq!(
+            told,
+            ["0", "0.741", "1.00", "-2.35", "14.2", "0.00420", "4,500", "1.20e-5", "7.40e9", "-"]
+        );
     }
 
     #[test]
     fn units_leave_something_before_the_point() {
-        assert_eq!([0, 48_000, 2_520_000, 123_000_000, 999_999].map(bytes), ["0 B", "48 kB", "2.5 MB", "123 MB", "1 MB"]);
-        assert_eq!([6.6e9, 4.2e7, 9.99e11, 2.36e14].map(operations), ["6.6 GFLOP", "42 MFLOP", "999 GFLOP", "236 TFLOP"]);
-        assert_eq!([0.0431, 12.0, 200.0, 7500.0].map(seconds), ["0.0431 s", "12.0 s", "3 min 20 s", "2 h 5 min"]);
+        assert_eq!(
+            [0, 48_000, 2_520_000, 123_000_000, 999_999].map(bytes),
+            ["0 B", "48 kB", "2.5 MB", "123 MB", "1 MB"]
+        );
+        assert_eq!(
+            [6.6e9, 4.2e7, 9.99e11, 2.36e14].map(operations),
+            ["6.6 GFLOP", "42 MFLOP", "999 GFLOP", "236 TFLOP"]
+        );
+        assert_eq!(
+            [0.0431, 12.0, 200.0, 7500.0].map(seconds),
+            ["0.0431 s", "12.0 s", "3 min 20 s", "2 h 5 min"]
+        );
     }
 }

@@ -94,21 +94,20 @@ macro_rules! from_errors {
 
 from_errors!(
     crate::device::DeviceError,
-    inject_sipit::CollisionError,
-    inject_sipit::ExtractError,
+    inject_sipit::collisions::CollisionError,
+    inject_sipit::states::ExtractError,
     inject_sipit::InvertError,
-    inject_sipit::ModelError,
-    inject_sipit::TapError,
-    inject_sipit::foreign::ForeignError,
-    inject_sipit::prompts::PromptError,
-    inject_sipit::store::StoreError,
-    inject_sipit::studies::StudyError,
-    inject_sipit::studies::TrainingError,
+    inject_sipit::models::ModelError,
+    inject_sipit::models::TapError,
+    inject_sipit::states::foreign::ForeignError,
+    inject_sipit::states::prompts::PromptError,
+    inject_sipit::states::store::StoreError,
+    inject_studies::StudyError,
     serde_json::Error,
 );
 
 #[cfg(feature = "hub")]
-from_errors!(inject_sipit::hub::HubError);
+from_errors!(inject_sipit::models::hub::HubError);
 
 /// An error and its causes in one line, each said once: a cause whose text its effect already contains is passed over.
 pub(crate) fn chain(error: &dyn Error) -> String {
@@ -165,7 +164,10 @@ mod tests {
     fn every_cause_is_said_once() {
         assert_eq!(chain(&link(&["cannot open a", "not found"])), "cannot open a: not found");
         assert_eq!(chain(&link(&["cannot open a: not found", "not found"])), "cannot open a: not found");
-        assert_eq!(chain(&link(&["no model", "request failed", "host unknown"])), "no model: request failed: host unknown");
+        assert_eq!(
+            chain(&link(&["no model", "request failed", "host unknown"])),
+            "no model: request failed: host unknown"
+        );
     }
 
     #[test]

@@ -17,7 +17,8 @@ static LATEST: Mutex<Option<(String, Backtrace)>> = Mutex::new(None);
 /// Makes panics silent until they reach [`contained`].
 pub(crate) fn install() {
     panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
+        let place =
+            panic.location().map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
         *LATEST.lock().unwrap_or_else(PoisonError::into_inner) = Some((place, Backtrace::capture()));
     }));
 }

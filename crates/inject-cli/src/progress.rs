@@ -6,7 +6,7 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
-use inject_sipit::{Progress, Unit};
+use inject_sipit::models::{Progress, Unit};
 
 use crate::{interrupt, number, output::note};
 
@@ -61,14 +61,15 @@ impl Meter {
             let name = progress.task.to_owned();
             self.task = Some(Task { name, begin: Instant::now(), first: fraction });
         }
+        let line = self.line(progress);
         match &mut self.display {
             Display::Bar(bar) => {
                 bar.set_position((1000.0 * fraction) as u64);
-                bar.set_message(self.line(progress));
+                bar.set_message(line);
             }
             Display::Lines { last } if last.elapsed() >= EVERY => {
                 *last = Instant::now();
-                note(&self.line(progress));
+                note(&line);
             }
             Display::Lines { .. } => {}
         }
@@ -76,19 +77,24 @@ impl Meter {
 
     /// Shows the download of a file.
     #[cfg(feature = "hub")]
-    pub(crate) fn show_download(&mut self, progress: inject_sipit::hub::Progress<'_>) {
-        if let inject_sipit::hub::Progress::Received { file, received, total } = progress {
+    pub(crate) fn show_download(&mut self, progress: inject_sipit::models::hub::Progress<'_>) {
+        if let inject_sipit::models::hub::Progress::Received { file, received, total } = progress {
             self.show(Progress::new(file, Unit::Bytes, received, total));
         }
     }
 
     /// Shows an extraction.
-    pub(crate) fn show_extraction(&mut self, progress: inject_sipit::inject_collisions::inject_states::Progress) {
-        self.show(Progress::new("extract", Unit::Prompts, progress.prompts_done as u64, progress.prompts as u64));
+    pub(crate) fn show_extraction(&mut self, progress: inject_sipit::states::Progress) {
+        self.show(Progress::new(
+            "extract",
+            Unit::Prompts,
+            progress.prompts_done as u64,
+            progress.prompts as u64,
+        ));
     }
 
     /// Shows a study.
-    pub(crate) fn show_study(&mut self, name: &str, progress: inject_sipit::studies::StudyProgress) {
+    pub(crate) fn show_study(&mut self, name: &str, progress: inject_studies::StudyProgress) {
         let report = Progress::new(name, Unit::Units, progress.units_done as u64, progress.units as u64);
         self.show(report.with_part(progress.of_next));
     }
@@ -112,7 +118,8 @@ impl Meter {
             inject_sipit::Phase::Certify => "certify",
         };
         let part = progress.candidates_tested as f64 / progress.vocab_size as f64;
-        let report = Progress::new(task, Unit::Positions, progress.position as u64, progress.positions as u64);
+        let report =
+            Progress::new(task, Unit::Positions, progress.position as u64, progress.positions as u64);
         self.show(report.with_part(part));
     }
 
@@ -184,7 +191,11 @@ mod tests {
     fn what_an_earlier_run_did_does_not_make_this_one_look_faster() {
         let begin = Instant::now().checked_sub(Duration::from_secs(10)).unwrap();
         let task = Task { name: String::new(), begin, first: 0.5 };
-        assert_eq!(task.seconds_left(0.75).map(f64::floor), Some(11.0), "a quarter in a little over ten seconds");
+        assert_eq!(
+            task.seconds_left(0.75).map(f64::floor),
+            Some(11.0),
+            "a quarter in a little over ten seconds"
+        );
         assert_eq!(task.seconds_left(0.51), None);
     }
 }

@@ -87,7 +87,9 @@ impl Report {
     pub(crate) fn write(&self, folder: &OutputFolder) -> Result<(), Failure> {
         for part in &self.parts {
             match part {
-                Part::Table { file: Some(file), table } => folder.write(&format!("{file}.csv"), table.csv())?,
+                Part::Table { file: Some(file), table } => {
+                    folder.write(&format!("{file}.csv"), table.csv())?
+                }
                 Part::Figure { file, figure } => {
                     folder.write(&format!("{file}.svg"), figure.svg()?)?;
                     let name = format!("{file}.png");
@@ -156,12 +158,22 @@ mod tests {
     fn a_page_says_where_it_comes_from_and_fits_a_narrow_screen() {
         let mut report = Report::new("A <study>");
         report.fact("Model", "a & b");
-        report.figure("f", Figure::new("t", Axis::linear("x"), Axis::linear("y")).with("s", Mark::Dots, [(1.0, 2.0)]));
+        report.figure(
+            "f",
+            Figure::new("t", Axis::linear("x"), Axis::linear("y")).with("s", Mark::Dots, [(1.0, 2.0)]),
+        );
         let mut table = Table::new("", &["a"]);
         table.push([1_usize.into()]);
         report.table("t", table);
         let html = report.html().unwrap();
-        for part in ["A &lt;study>", "<dt>Command<dd>inject", "<dt>Date<dd>20", "inject 0.", "a &amp; b", "width=device-width"] {
+        for part in [
+            "A &lt;study>",
+            "<dt>Command<dd>inject",
+            "<dt>Date<dd>20",
+            "inject 0.",
+            "a &amp; b",
+            "width=device-width",
+        ] {
             assert!(html.contains(&part.replace("study>", "study&gt;")), "{part} is not in {html}");
         }
         let folder = tempfile::tempdir().unwrap();

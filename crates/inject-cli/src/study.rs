@@ -8,8 +8,16 @@ mod stress;
 mod training;
 
 use clap::Subcommand;
+use inject_sipit::{
+    models::Tap,
+    states::store::{Positions, StateDtype, StoreSpec},
+};
+use inject_studies::Quantile;
 
-use crate::{Failure, Outcome};
+use crate::{
+    Failure, Outcome,
+    options::{LoadedModel, PromptOptions},
+};
 
 /// A study.
 #[derive(Subcommand, Debug)]
@@ -37,4 +45,29 @@ pub(crate) fn run(study: &Command) -> Result<Outcome, Failure> {
         Command::Training(options) => training::run(options)?,
     }
     Ok(Outcome::Complete)
+}
+
+/// The description of a store of last states of this model.
+///
+/// # Errors
+///
+/// [`Failure`] if the weights cannot be read for their hash, or the model has no tokenizer.
+fn spec_of(model: &LoadedModel, prompts: &PromptOptions, taps: Vec<Tap>) -> Result<StoreSpec, Failure> {
+    Ok(StoreSpec {
+        model_id: model.id().to_owned(),
+        revision: model.origin().revision.clone(),
+        weight_hash: model.weight_hash()?.to_owned(),
+        tokenizer_hash: Some(model.tokenizer()?.hash().to_owned()),
+        taps,
+        dtype: StateDtype::F32,
+        bos: prompts.bos.to_string(),
+        bos_added: prompts.adds_bos(model)?,
+        positions: Positions::Last,
+        d_model: model.decoder.config().d_model,
+    })
+}
+
+/// What a share of some values does not exceed, if it is known.
+fn quantile(quantiles: &[Quantile], share: f64) -> Option<f64> {
+    Quantile::upper_at(quantiles, share)
 }

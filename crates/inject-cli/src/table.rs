@@ -152,7 +152,11 @@ impl From<Option<f64>> for Cell {
 
 /// A CSV cell in quotation marks where it needs them.
 fn quoted(cell: &str) -> String {
-    if cell.contains([',', '"', '\n']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell.to_owned() }
+    if cell.contains([',', '"', '\n']) {
+        format!("\"{}\"", cell.replace('"', "\"\""))
+    } else {
+        cell.to_owned()
+    }
 }
 
 /// A text inside HTML.
@@ -184,7 +188,10 @@ mod tests {
 
     #[test]
     fn csv_has_whole_numbers_and_quotes_what_needs_it() {
-        assert_eq!(table().csv(), "tap,pairs,least_margin\nblock-1,4498500,0.74127\n\"a, \"\"b\"\" <c>\",1,\n");
+        assert_eq!(
+            table().csv(),
+            "tap,pairs,least_margin\nblock-1,4498500,0.74127\n\"a, \"\"b\"\" <c>\",1,\n"
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::ValueEnum;
-use inject_sipit::{Choice, Scan, Settings, Tap};
+use inject_sipit::{Choice, Scan, Settings, models::Tap};
 
 use crate::{
     Failure,
@@ -119,7 +119,10 @@ impl Contender {
         };
         let draws = matches!(
             policy,
-            PolicyKind::Random | PolicyKind::Gradient | PolicyKind::GradientReleased | PolicyKind::HardPrompts
+            PolicyKind::Random
+                | PolicyKind::Gradient
+                | PolicyKind::GradientReleased
+                | PolicyKind::HardPrompts
         );
         PolicyOptions {
             policy,

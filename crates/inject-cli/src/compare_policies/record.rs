@@ -68,9 +68,15 @@ impl Record {
             kind: prompt.kind,
             recovered: count(&verified) == all && count(&right) == all,
             verified: count(&verified),
-            verified_wrongly: verified.iter().zip(&right).filter(|(verified, right)| **verified && !**right).count(),
+            verified_wrongly: verified
+                .iter()
+                .zip(&right)
+                .filter(|(verified, right)| **verified && !**right)
+                .count(),
             right: count(&right),
-            out_of_budget: has(VerdictName::Open) && !has(VerdictName::Failed) && found.seconds >= max_seconds,
+            out_of_budget: has(VerdictName::Open)
+                && !has(VerdictName::Failed)
+                && found.seconds >= max_seconds,
             seconds: found.seconds,
             begun: found.candidates_tested.iter().filter(|tested| **tested > 0).count(),
             candidates: found.candidates_tested.iter().sum(),

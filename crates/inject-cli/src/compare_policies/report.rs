@@ -131,7 +131,8 @@ impl Comparison {
             "out of budget",
         ];
         let About { tap, model, tokens, .. } = &self.about;
-        let title = format!("{} of {tokens} tokens at {tap} of {model}", counted(self.prompts.len(), "prompt"));
+        let title =
+            format!("{} of {tokens} tokens at {tap} of {model}", counted(self.prompts.len(), "prompt"));
         let mut table = Table::new(title, &headings);
         for policy in &self.policies {
             table.push([
@@ -201,7 +202,10 @@ impl Comparison {
         let statistic =
             |of: fn(&Spread) -> f64| rows().map(move |(row, policy)| (of(&policy.seconds), row as f64));
         Figure::new(
-            format!("Inverting {} of {tokens} tokens at {tap} of {model}", counted(self.prompts.len(), "prompt")),
+            format!(
+                "Inverting {} of {tokens} tokens at {tap} of {model}",
+                counted(self.prompts.len(), "prompt")
+            ),
             Axis::log(format!("time for each prompt (s), bounded at {} s", measured(*max_seconds))),
             Axis::rows(self.policies.iter().map(|policy| policy.contender.label())),
         )

@@ -91,8 +91,9 @@ fn figure(quantity: &Quantity, against: &Against<'_>, model: &str, records: &[Re
         for kind in Kind::ALL {
             let kind_of = kind;
             let rows_of = |kind: Kind| rows.iter().filter(move |row| row.kind == kind);
-            let points: Vec<(f64, f64)> =
-                rows_of(kind).filter_map(|row| Some(((against.place)(row), (quantity.value)(row)?))).collect();
+            let points: Vec<(f64, f64)> = rows_of(kind)
+                .filter_map(|row| Some(((against.place)(row), (quantity.value)(row)?)))
+                .collect();
             let kind = match kind {
                 Kind::Text => "text",
                 Kind::Random => "random tokens",
@@ -101,7 +102,9 @@ fn figure(quantity: &Quantity, against: &Against<'_>, model: &str, records: &[Re
                 let missing = rows_of(kind_of).count() - points.len();
                 if missing > 0 {
                     let name = name(kind);
-                    figure = figure.note(format!("{name}: {missing} prompts have no such value, since no other token was tested"));
+                    figure = figure.note(format!(
+                        "{name}: {missing} prompts have no such value, since no other token was tested"
+                    ));
                 }
                 figure = figure.with(name(&format!("{kind}, mean")), Mark::Line, means(&points));
                 if !named {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use inject_sipit::{Inversion, Tap};
+use inject_sipit::{Inversion, models::Tap};
 use serde::{Deserialize, Serialize};
 
 use crate::{

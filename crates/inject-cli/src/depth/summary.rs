@@ -1,6 +1,6 @@
 //! Means over the prompts of one kind, tap and length.
 
-use inject_sipit::Tap;
+use inject_sipit::models::Tap;
 
 use super::record::{Kind, Record};
 use crate::{

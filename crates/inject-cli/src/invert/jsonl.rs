@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use inject_sipit::LockedFile;
+use inject_sipit::states::LockedFile;
 use serde_json::Value;
 
 use crate::{Failure, options::out::check_file};
@@ -40,7 +40,8 @@ impl Output {
         let header = Header { job: serde_json::to_value(job)? };
         check_file(path)?;
         let file = File::options().read(true).write(true).create(true).truncate(false).open(path);
-        let file = LockedFile::lock(file.map_err(Failure::io("open", path))?).map_err(Failure::io("lock", path))?;
+        let file =
+            LockedFile::lock(file.map_err(Failure::io("open", path))?).map_err(Failure::io("lock", path))?;
         let Some(file) = file else { return Err(wrong(path, &"another process is writing this file")) };
         let mut output = Output { path: path.to_owned(), file };
         let whole = output.read(&header, take)?;
@@ -105,8 +106,8 @@ impl Output {
         if alone && found.keys().eq(expected.keys()) {
             return Ok(false);
         }
-        let [found, expected] = [found, expected]
-            .map(|job| job.get(key).map_or_else(|| "nothing".to_owned(), Value::to_string));
+        let [found, expected] =
+            [found, expected].map(|job| job.get(key).map_or_else(|| "nothing".to_owned(), Value::to_string));
         Err(wrong(
             &self.path,
             &format!("begun with {key} = {found}, now {expected}; choose another file or the first options"),

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use inject_sipit::{Acceptance, Choice, Inversion, Model, Position, Ranked, Tap, Verdict};
+use inject_sipit::{
+    Acceptance, Choice, Inversion, Position, Verdict,
+    collisions::Ranked,
+    models::{Model, Tap},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{Failure, Outcome, forward::forward_seconds, options::LoadedModel};
@@ -241,8 +245,7 @@ impl Recovered {
     ) -> Result<Self, Failure> {
         let token_ids: Vec<Option<u32>> = inversion.positions.iter().map(token_of).collect();
         let settled = |position: &&Position| !matches!(position.verdict, Verdict::Failed | Verdict::Open);
-        let leading: Vec<u32> =
-            inversion.positions.iter().take_while(settled).filter_map(token_of).collect();
+        let leading: Vec<u32> = inversion.positions.iter().take_while(settled).filter_map(token_of).collect();
         let whole = leading.len() == token_ids.len();
         let (text, text_encodes_back) = match model.tokenizer() {
             Err(_) => (None, None),

@@ -3,9 +3,13 @@
 use std::{path::Path, time::Instant};
 
 use inject_sipit::{
-    Extraction, Inverter, Model, Tap, TargetStates,
-    foreign::{ColumnChoice, SourceDtype, StatesFile},
-    store::Positions,
+    Inverter, TargetStates,
+    models::{Model, Tap},
+    states::{
+        Extraction,
+        foreign::{ColumnChoice, SourceDtype, StatesFile},
+        store::Positions,
+    },
 };
 
 use super::{

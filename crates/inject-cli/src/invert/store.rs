@@ -3,8 +3,9 @@
 use std::{ops::Range, path::Path, time::Instant};
 
 use inject_sipit::{
-    Choice, Inversion, Inverter, Progress, Settings, Tap, TargetStates, Unit,
-    store::{Positions, StateDtype, Store, TapStates},
+    Choice, Inversion, Inverter, Settings, TargetStates,
+    models::{Progress, Tap, Unit},
+    states::store::{Positions, StateDtype, Store, TapStates},
 };
 
 use super::{
@@ -54,7 +55,9 @@ pub(super) fn run(options: &Options, folder: &Path) -> Result<Outcome, Failure> 
     let all = store.manifest().prompt_count;
     if tally.prompts > all {
         let (out, found) = (out.display(), tally.prompts);
-        return Err(Failure::new(format!("{out} holds {found} prompts, expected the {all} of the store at most")));
+        return Err(Failure::new(format!(
+            "{out} holds {found} prompts, expected the {all} of the store at most"
+        )));
     }
     interrupt::advise("the prompts done are in the file; the same command goes on from there");
     if tally.prompts < all {

@@ -1,6 +1,6 @@
 //! The report of one prompt for a person.
 
-use inject_sipit::Model;
+use inject_sipit::models::Model;
 
 use super::report::{AcceptanceRule, PositionReport, Recovered, Report, VerdictName};
 use crate::{
@@ -68,7 +68,10 @@ impl Recovered {
             false => format!("recovered up to position {}: {text}", leading - 1),
         });
         if self.text_encodes_back == Some(false) {
-            lines.push("note: this text encodes to other token ids than those recovered; --json lists them".to_owned());
+            lines.push(
+                "note: this text encodes to other token ids than those recovered; --json lists them"
+                    .to_owned(),
+            );
         }
         let verified = self.positions.iter().filter(|row| row.verdict.is_verified());
         let (count, all) = (verified.count(), self.positions.len());
@@ -100,9 +103,10 @@ fn all_positions(all: usize) -> String {
 fn explanation(rule: AcceptanceRule) -> Option<String> {
     match rule {
         AcceptanceRule::NoiseFloor { .. } => None,
-        AcceptanceRule::Ball { epsilon } => {
-            Some(format!("accepted: states within the L2 distance {}, not the noise floor", measured(epsilon)))
-        }
+        AcceptanceRule::Ball { epsilon } => Some(format!(
+            "accepted: states within the L2 distance {}, not the noise floor",
+            measured(epsilon)
+        )),
         AcceptanceRule::Allclose { rtol, atol } => Some(format!(
             "accepted: states with each coordinate x within {} + {} |x|; the tolerance is the largest L2 distance of such a state",
             measured(atol),

@@ -148,9 +148,7 @@ mod tests {
             })
         };
         let positions: Vec<_> = verdicts.iter().enumerate().map(position).collect();
-        let stage = |states: usize| {
-            serde_json::json!({"candidates": 1, "states": states, "batches": 1.0, "choosing_seconds": 0.0, "testing_seconds": 0.0})
-        };
+        let stage = |states: usize| serde_json::json!({"candidates": 1, "states": states, "batches": 1.0, "choosing_seconds": 0.0, "testing_seconds": 0.0});
         let recovered = serde_json::json!({
             "verified": verified, "certain": false, "equals_prompt": equal, "token_ids": [], "text": null,
             "text_encodes_back": null, "positions": positions, "seconds": 0.5, "candidates_tested": 3,
@@ -189,7 +187,11 @@ mod tests {
         }
         assert_eq!(tally.not_recovered, [1, 2]);
         assert_eq!(tally.outcome(), Outcome::NotRecovered);
-        assert!(tally.text().contains("4 prompts: 3 verified at every position, 2 equal"), "{}", tally.text());
+        assert!(
+            tally.text().contains("4 prompts: 3 verified at every position, 2 equal"),
+            "{}",
+            tally.text()
+        );
         assert!(tally.text().contains("not recovered: prompt 1, 2\n"));
     }
 
@@ -199,7 +201,8 @@ mod tests {
         tally.take(&line(0, true, None, &[])).unwrap();
         let error = tally.take(&line(0, true, None, &[])).unwrap_err().to_string();
         assert_eq!(error, "holds prompt 0, expected prompt 1");
-        let error = tally.take(&line(1, true, None, &[]).replace("\"text\"", "\"txt\"")).unwrap_err().to_string();
+        let error =
+            tally.take(&line(1, true, None, &[]).replace("\"text\"", "\"txt\"")).unwrap_err().to_string();
         assert!(error.contains("txt"), "{error}");
     }
 }

@@ -4,7 +4,7 @@ use std::{cell::OnceCell, num::NonZeroUsize, ops::Deref};
 
 use burn::tensor::Device;
 use clap::Args;
-use inject_sipit::{Decoder, Model, ModelSource, Origin, Precision};
+use inject_sipit::models::{Decoder, Model, ModelSource, Origin, Precision};
 
 use crate::{Failure, bundled::Bundled, device::DeviceKind, progress::Meter};
 
@@ -105,7 +105,7 @@ impl LoadedModel {
     /// The same model with another decoder made from its own.
     pub(crate) fn map_decoder(
         mut self,
-        change: impl FnOnce(Decoder) -> Result<Decoder, inject_sipit::ModelError>,
+        change: impl FnOnce(Decoder) -> Result<Decoder, inject_sipit::models::ModelError>,
     ) -> Result<Self, Failure> {
         self.model.decoder = change(self.model.decoder)?;
         Ok(self)
@@ -117,7 +117,7 @@ fn resolve(name: &str) -> Result<Origin, Failure> {
     let source: ModelSource = name.parse()?;
     let mut meter = Meter::new();
     meter.about("download");
-    let options = inject_sipit::hub::HubOptions::from_env()?;
+    let options = inject_sipit::models::hub::HubOptions::from_env()?;
     Ok(source.resolve(&options, &mut |progress| meter.show_download(progress))?)
 }
 

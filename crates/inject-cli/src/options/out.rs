@@ -27,7 +27,12 @@ impl OutputFolder {
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let made = match fs::metadata(path) {
             Ok(found) if found.is_dir() => false,
-            Ok(_) => return Err(Failure::usage(format!("--out {}: expected a folder, found a file", path.display()))),
+            Ok(_) => {
+                return Err(Failure::usage(format!(
+                    "--out {}: expected a folder, found a file",
+                    path.display()
+                )));
+            }
             Err(_) => {
                 fs::create_dir_all(path).map_err(Failure::io("make the folder", path))?;
                 true
@@ -97,9 +102,10 @@ pub(crate) fn check_file(path: &Path) -> Result<(), Failure> {
         Ok(found) if found.is_dir() => {
             Err(Failure::usage(format!("--out {}: expected a file, found a folder", path.display())))
         }
-        Ok(found) if !found.is_file() => {
-            Err(Failure::usage(format!("--out {}: expected an ordinary file, found a device or a pipe", path.display())))
-        }
+        Ok(found) if !found.is_file() => Err(Failure::usage(format!(
+            "--out {}: expected an ordinary file, found a device or a pipe",
+            path.display()
+        ))),
         _ => Ok(()),
     }
 }
@@ -128,7 +134,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         fs::write(&path, "").unwrap();
-        assert!(OutputFolder::open(&path).unwrap_err().to_string().contains("expected a folder, found a file"));
+        assert!(
+            OutputFolder::open(&path).unwrap_err().to_string().contains("expected a folder, found a file")
+        );
         assert!(check_file(dir.path()).unwrap_err().to_string().contains("found a folder"));
         check_file(&path).unwrap();
     }

@@ -4,8 +4,9 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 use inject_sipit::{
-    Acceptance, Budget, Choice, Gradient, HardPrompts, LensProposals, Model, OnFailure, Policy, Prior,
-    RandomOrder, Scan, Secant, Settings, Tap,
+    Acceptance, Budget, Choice, Gradient, HardPrompts, LensProposals, OnFailure, Policy, Prior, RandomOrder,
+    Scan, Secant, Settings,
+    models::{Model, Tap},
 };
 
 use crate::{
@@ -152,8 +153,11 @@ impl PolicyOptions {
 
     /// Refuses counts and distances that nothing can satisfy.
     fn check_numbers(&self) -> Result<(), Failure> {
-        let counts =
-            [("--beam", Some(self.beam)), ("--snap", Some(self.snap)), ("--max-candidates", self.max_candidates)];
+        let counts = [
+            ("--beam", Some(self.beam)),
+            ("--snap", Some(self.snap)),
+            ("--max-candidates", self.max_candidates),
+        ];
         if let Some((name, _)) = counts.into_iter().find(|(_, count)| *count == Some(0)) {
             return Err(Failure::usage(format!("{name} 0: expected at least 1")));
         }
@@ -161,7 +165,9 @@ impl PolicyOptions {
         let allclose = self.allclose.iter().flatten().map(|&bound| ("--allclose", Some(bound)));
         for (name, value) in distances.into_iter().chain(allclose) {
             if let Some(value) = value.filter(|value| !value.is_finite() || *value < 0.0) {
-                return Err(Failure::usage(format!("{name} {value}: expected a finite number that is not negative")));
+                return Err(Failure::usage(format!(
+                    "{name} {value}: expected a finite number that is not negative"
+                )));
             }
         }
         Ok(())
@@ -170,7 +176,8 @@ impl PolicyOptions {
     /// Refuses options that would have no effect.
     fn check_effects(&self) -> Result<(), Failure> {
         use PolicyKind::{Auto, Gradient, GradientReleased, HardPrompts, Lens, Random};
-        let needs = |option: &str, policies: &str| Err(Failure::usage(format!("{option} needs --policy {policies}")));
+        let needs =
+            |option: &str, policies: &str| Err(Failure::usage(format!("{option} needs --policy {policies}")));
         if self.lens.is_some() && !matches!(self.policy, Auto | Lens) {
             return needs("--lens", "auto or lens");
         }
@@ -204,7 +211,9 @@ impl PolicyOptions {
                 Choice::auto(&model.decoder, tap, positions, lens_at(self.lens.as_deref(), model, tap)?, bos)
             }
             PolicyKind::Lens => match &self.lens {
-                Some(folder) => named(Policy::new().then(LensProposals::new(required_lens(folder, model, tap)?))),
+                Some(folder) => {
+                    named(Policy::new().then(LensProposals::new(required_lens(folder, model, tap)?)))
+                }
                 None => return Err(Failure::usage("--policy lens needs --lens FOLDER")),
             },
             PolicyKind::Prior => named(Policy::new().then(prior(1024))),
@@ -221,7 +230,7 @@ impl PolicyOptions {
 /// The token that texts begin with, if the tokenizer puts one there.
 pub(crate) fn beginning(model: &Model) -> Option<u32> {
     let tokenizer = model.tokenizer().ok()?;
-    let ids = tokenizer.encode("a", inject_sipit::Bos::Auto).ok()?;
+    let ids = tokenizer.encode("a", inject_sipit::models::Bos::Auto).ok()?;
     tokenizer.begins_with_bos(&ids).then(|| ids[0])
 }
 
@@ -238,7 +247,10 @@ mod tests {
     #[test]
     fn options_without_effect_are_refused() {
         let with = PolicyOptions::default;
-        refused(PolicyOptions { policy: PolicyKind::Prior, lens: Some("a".into()), ..with() }, "auto or lens");
+        refused(
+            PolicyOptions { policy: PolicyKind::Prior, lens: Some("a".into()), ..with() },
+            "auto or lens",
+        );
         refused(PolicyOptions { snap: 4, ..with() }, "gradient");
         refused(PolicyOptions { seed: Some(1), ..with() }, "random");
         refused(PolicyOptions { rivals: Some(9), max_candidates: Some(9), ..with() }, "--max-candidates 9");

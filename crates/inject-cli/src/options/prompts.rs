@@ -3,9 +3,10 @@
 use std::{collections::HashSet, num::NonZeroUsize, path::PathBuf};
 
 use clap::Args;
+use inject_prompts::Generator;
 use inject_sipit::{
-    Bos, Model,
-    prompts::{PromptError, Prompts, generate::Generator},
+    models::{Bos, Model},
+    states::prompts::{PromptError, Prompts},
 };
 
 use crate::{Failure, number, output::note, random_tokens::RandomTokens};
@@ -43,7 +44,12 @@ impl PromptOptions {
     /// # Errors
     ///
     /// [`Failure`] if the file cannot be read, or the model has no tokenizer.
-    pub(crate) fn text(&self, model: &Model, count: usize, length: NonZeroUsize) -> Result<Vec<Vec<u32>>, Failure> {
+    pub(crate) fn text(
+        &self,
+        model: &Model,
+        count: usize,
+        length: NonZeroUsize,
+    ) -> Result<Vec<Vec<u32>>, Failure> {
         let (tokenizer, length) = (model.tokenizer()?, length.get());
         // Several texts may go into one prompt, each of at least one token.
         let texts = self.texts_or_generated(count.saturating_mul(length.max(TRIES)))?;
@@ -66,7 +72,11 @@ impl PromptOptions {
                 }
             }
         }
-        self.tell_if_fewer(prompts.len(), count, &format!("different prompts of {}", number::counted(length, "token")));
+        self.tell_if_fewer(
+            prompts.len(),
+            count,
+            &format!("different prompts of {}", number::counted(length, "token")),
+        );
         Ok(prompts)
     }
 
@@ -84,7 +94,12 @@ impl PromptOptions {
     /// # Errors
     ///
     /// [`Failure`] if the file cannot be read, or the model has no tokenizer.
-    pub(crate) fn different(&self, model: &Model, count: usize, longest: NonZeroUsize) -> Result<Vec<Vec<u32>>, Failure> {
+    pub(crate) fn different(
+        &self,
+        model: &Model,
+        count: usize,
+        longest: NonZeroUsize,
+    ) -> Result<Vec<Vec<u32>>, Failure> {
         let tokenizer = model.tokenizer()?;
         let mut seen = HashSet::new();
         let mut prompts = Vec::new();
@@ -105,13 +120,19 @@ impl PromptOptions {
     /// Says that there are fewer prompts than asked for.
     fn tell_if_fewer(&self, found: usize, count: usize, noun: &str) {
         if found < count {
-            let source = self.prompts.as_ref().map_or_else(|| "generated text".to_owned(), |path| path.display().to_string());
+            let source = self
+                .prompts
+                .as_ref()
+                .map_or_else(|| "generated text".to_owned(), |path| path.display().to_string());
             let (found, count) = (number::count(found), number::count(count));
             note(&format!("only {found} {noun} in {source}, asked for {count}"));
         }
     }
 
-    fn texts_or_generated(&self, most: usize) -> Result<Box<dyn Iterator<Item = Result<String, PromptError>>>, Failure> {
+    fn texts_or_generated(
+        &self,
+        most: usize,
+    ) -> Result<Box<dyn Iterator<Item = Result<String, PromptError>>>, Failure> {
         Ok(match &self.prompts {
             None => Box::new(Generator::new(self.prompt_seed).take(most).map(Ok)),
             Some(path) => Box::new(Prompts::open(path)?.skip(self.skip)),
@@ -134,7 +155,12 @@ impl PromptOptions {
     /// # Errors
     ///
     /// [`Failure`] if the model has no tokenizer.
-    pub(crate) fn random(&self, model: &Model, count: usize, length: NonZeroUsize) -> Result<Vec<Vec<u32>>, Failure> {
+    pub(crate) fn random(
+        &self,
+        model: &Model,
+        count: usize,
+        length: NonZeroUsize,
+    ) -> Result<Vec<Vec<u32>>, Failure> {
         let tokenizer = model.tokenizer()?;
         let begins = tokenizer.encode("a", self.bos)?;
         let bos = begins.first().copied().filter(|_| tokenizer.begins_with_bos(&begins));

@@ -7,12 +7,11 @@ use std::{
 };
 
 use clap::Args;
-use inject_sipit::studies::{Run, Share};
+use inject_studies::{Run, Share};
 use serde::Serialize;
 
 use crate::{
-    Failure,
-    interrupt,
+    Failure, interrupt,
     options::OutputFolder,
     output::{note, say},
     progress::Meter,
@@ -68,7 +67,9 @@ impl StudyOptions {
                 Ok((name, path.clone()))
             } else {
                 let (path, expected) = (path.display(), names.join(" or "));
-                Err(Failure::usage(format!("--merge {path}: the journal of the study {name}, expected {expected}")))
+                Err(Failure::usage(format!(
+                    "--merge {path}: the journal of the study {name}, expected {expected}"
+                )))
             }
         });
         let merge = merge.collect::<Result<Vec<_>, Failure>>()?;
@@ -95,7 +96,7 @@ impl Study {
         study: impl FnOnce(Run<'_>) -> Result<S, E>,
     ) -> Result<S, Failure> {
         let mut meter = Meter::new();
-        let mut progress = |report: inject_sipit::studies::StudyProgress| meter.show_study(name, report);
+        let mut progress = |report: inject_studies::StudyProgress| meter.show_study(name, report);
         let journal = format!("{name}.jsonl");
         let others = self.merge.iter().filter(|(of, _)| of == name).map(|(_, path)| path.clone());
         let run = Run {
@@ -168,7 +169,12 @@ mod tests {
         let path = dir.path().join("journal.jsonl");
         std::fs::write(&path, "{\"study\":\"margins\",\"model\":\"a\"}\n{\"unit\":0}\n").unwrap();
         assert_eq!(study_of(&path).unwrap(), "margins");
-        let options = StudyOptions { out: Some(dir.path().join("out")), json: false, share: None, merge: vec![path.clone()] };
+        let options = StudyOptions {
+            out: Some(dir.path().join("out")),
+            json: false,
+            share: None,
+            merge: vec![path.clone()],
+        };
         let error = options.begin("stress", &["stress", "repeats"]).map(|_| ()).unwrap_err().to_string();
         assert!(error.contains("study margins, expected stress or repeats"), "{error}");
         assert!(!dir.path().join("out").exists());

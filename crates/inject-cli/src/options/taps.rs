@@ -1,7 +1,7 @@
 //! Where states are read.
 
 use clap::Args;
-use inject_sipit::{Model, Tap};
+use inject_sipit::models::{Model, Tap};
 
 use crate::Failure;
 

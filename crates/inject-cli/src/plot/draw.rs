@@ -11,12 +11,7 @@ use plotters::{
     style::{BLACK, Color, FontStyle, IntoFont, RGBColor, TextStyle, WHITE, register_font},
 };
 
-use super::{
-    Figure, Mark,
-    axis::Place,
-    figure::Series,
-    fitted::Fitted,
-};
+use super::{Figure, Mark, axis::Place, figure::Series, fitted::Fitted};
 use crate::{Failure, outcome::chain};
 
 /// Colours that people with any kind of colour vision tell apart.
@@ -213,11 +208,7 @@ where
 }
 
 /// A triangle: the point lies beside the scale.
-fn draw_zero<B: DrawingBackend>(
-    area: &Area<B>,
-    (x, y): (i32, i32),
-    colour: RGBColor,
-) -> Result<(), DrawError>
+fn draw_zero<B: DrawingBackend>(area: &Area<B>, (x, y): (i32, i32), colour: RGBColor) -> Result<(), DrawError>
 where
     B::ErrorType: Error + Send + Sync,
 {

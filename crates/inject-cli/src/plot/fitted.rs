@@ -226,7 +226,10 @@ mod tests {
                 assert!(fitted.begin < fitted.end && fitted.ticks.len() >= 2, "{axis:?}, {values:?}");
                 let within = |at: f64| (fitted.begin - 1e-9..=fitted.end + 1e-9).contains(&at);
                 let places = values.iter().filter_map(|&value| axis.place(value));
-                assert!(places.map(|place| fitted.coordinate(place)).all(within), "{axis:?}, {values:?}: {fitted:?}");
+                assert!(
+                    places.map(|place| fitted.coordinate(place)).all(within),
+                    "{axis:?}, {values:?}: {fitted:?}"
+                );
                 assert!(fitted.ticks.iter().all(|tick| within(tick.at)), "{axis:?}, {values:?}");
             }
         }

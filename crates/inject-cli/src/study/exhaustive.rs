@@ -1,73 +1,90 @@
-//! The exhaustive study: every one-token extension of the prompts with the closest states, all pairs of them.
-//!
-//! ```text
-//! cargo run --release --example exhaustive
-//! cargo run --release --example exhaustive -- --model FOLDER --prompts prompts.jsonl --closest 10 --tap block-15 --out DIR
-//! ```
-//!
-//! Killed and run again with the same options, it goes on where it stopped.
+//! `inject study exhaustive`: every one-token extension of the prompts with the closest states, all pairs of them.
 
-use std::process::ExitCode;
+use std::num::NonZeroUsize;
 
-use clap::Parser;
-use inject_examples::{Failure, ModelArgs, PromptArgs, StudyArgs, finish, note, say, spec_of};
+use clap::Args;
 use inject_sipit::{
     collisions::{Metric, Pairs, Rows, Search, SearchOptions},
-    models::Tap,
+    models::{Decoder, Tap},
     states::{Extraction, store::Positions},
 };
-use inject_studies::{
-    ExhaustiveOptions, ExhaustiveStudy, Quantile, Scope, exhaustive, pairs_across, pairs_within,
+use inject_studies::{ExhaustiveOptions, ExhaustiveStudy, Scope, exhaustive, pairs_across, pairs_within};
+
+use super::{quantile, spec_of};
+use crate::{
+    Failure,
+    number::{self, counted, measured},
+    options::{LoadedModel, Megabytes, ModelOptions, PromptOptions, StudyOptions, TapOption},
+    output::note,
+    progress::Meter,
+    report::Report,
+    table::{Cell, Table},
 };
 
-/// Measures the distances between all one-token extensions of a few prompts.
-#[derive(Parser, Debug)]
-#[command(version)]
-struct Options {
+/// Measure the distances between all one-token extensions of a few prompts
+#[derive(Args, Debug)]
+#[command(
+    long_about = "Measure the distances between all one-token extensions of a few prompts: those whose states are closest \
+to another's. The tap is by default the last block.",
+    after_help = "\
+Examples:
+  inject study exhaustive --closest 3 --count 500
+  inject study exhaustive --model FOLDER --prompts prompts.jsonl --tap block-15 --out exhaustive
+
+A run that was stopped goes on where it was when the same command is given again."
+)]
+pub(crate) struct Options {
     #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    prompts: PromptArgs,
-    #[command(flatten)]
-    study: StudyArgs,
-    /// How many prompts are extended: those whose states are closest to another's
-    #[arg(long, default_value_t = 10)]
-    closest: usize,
-    /// Among how many prompts these are looked for
-    #[arg(long, default_value_t = 2000)]
-    count: usize,
-    /// Tokens kept of each prompt, at most
-    #[arg(long, default_value_t = 128)]
-    longest: usize,
-    /// Where the states are read [default: the last block]
-    #[arg(long)]
-    tap: Option<Tap>,
-    /// Pairs of different prompts as well
+    tap: TapOption,
+    /// How many prompts are extended
+    #[arg(long, value_name = "COUNT", default_value = "10")]
+    closest: NonZeroUsize,
+    /// Compare extensions of different prompts as well
     #[arg(long)]
     across: bool,
+    #[command(flatten)]
+    study: StudyOptions,
+    /// How many prompts the closest are chosen from
+    #[arg(long, value_name = "COUNT", default_value = "2000", help_heading = "Prompts")]
+    count: NonZeroUsize,
+    /// The most tokens to keep of each prompt
+    #[arg(long, value_name = "TOKENS", default_value = "128", help_heading = "Prompts")]
+    longest: NonZeroUsize,
+    #[command(flatten)]
+    prompts: PromptOptions,
+    #[command(flatten)]
+    model: ModelOptions,
     /// Megabytes that one batch or one search may take
-    #[arg(long, default_value_t = 1024)]
-    memory: usize,
+    #[arg(long, value_name = "MB", default_value = "1024")]
+    memory: Megabytes,
 }
 
-fn main() -> ExitCode {
-    finish(run(&Options::parse()))
-}
-
-fn run(options: &Options) -> Result<(), Failure> {
+/// Carries out the study.
+///
+/// # Errors
+///
+/// [`Failure`] if something cannot be computed or written.
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let model = options.model.load()?;
     let decoder = &model.decoder;
-    let n_layers = decoder.config().n_layers();
-    let tap = options.tap.unwrap_or(Tap::Block(n_layers)).checked(n_layers)?;
+    let tap = options.tap.or_last(&model)?;
     // One position is left for the token that is added.
-    let longest = options.longest.min(decoder.config().max_len().map_or(usize::MAX, |max_len| max_len - 1));
-    let prompts = options.prompts.different(&model, options.count, longest)?;
-    let prefixes = closest(decoder, &prompts, tap, options.closest)?;
+    let most = decoder.config().max_len().and_then(|max_len| NonZeroUsize::new(max_len - 1));
+    let longest = most.map_or(options.longest, |most| most.min(options.longest));
+    let prompts = options.prompts.different(&model, options.count.get(), longest)?;
+    let study = options.study.begin("exhaustive", &["exhaustive"])?;
+    let prefixes = closest(decoder, &prompts, tap, options.closest.get())?;
     let (k, v) = (prefixes.len() as u64, decoder.config().vocab_size as u64);
-    note(&format!("{k} prompts times {v} tokens at {tap}: {} pairs within prompts", pairs_within(k, v)));
-    if options.across {
-        note(&format!("and {} across them", pairs_across(k, v)));
-    }
+    let across = match options.across {
+        true => format!(" and {} across them", number::count(pairs_across(k, v))),
+        false => String::new(),
+    };
+    note(&format!(
+        "{} times {} tokens at {tap}: {} pairs within prompts{across}",
+        counted(prefixes.len(), "prompt"),
+        number::count(v),
+        number::count(pairs_within(k, v))
+    ));
     let spec = spec_of(&model, &options.prompts, vec![tap])?;
     let asked = ExhaustiveOptions {
         tap,
@@ -75,24 +92,37 @@ fn run(options: &Options) -> Result<(), Failure> {
         closest: 10,
         sampled_pairs: 1_000_000,
         scope: if options.across { Scope::WithinAndAcross } else { Scope::Within },
-        memory_budget: options.memory << 20,
+        memory_budget: options.memory.bytes(),
     };
-    let states = options.study.out.join("extensions");
-    let study = options
-        .study
-        .carry_out("exhaustive", |run| exhaustive(decoder, &spec, &prefixes, &states, &asked, run))?;
-    if options.study.json { Ok(()) } else { say(&table(&study, &model)) }
+    let states = study.folder().path().join("extensions");
+    let found =
+        study.carry_out("exhaustive", |run| exhaustive(decoder, &spec, &prefixes, &states, &asked, run))?;
+    study.folder().record("extensions/");
+    let mut report = Report::new("How close do one-token extensions come?");
+    report.fact("Model", model.id());
+    report.fact("Weights", model.weight_hash()?);
+    let (table, lines) = (table(&found, &model), lines(&found, &model));
+    study.show(&table.text());
+    lines.iter().for_each(|line| study.show(line));
+    report.table("exhaustive", table);
+    lines.into_iter().for_each(|line| report.paragraph(line));
+    report.write(study.folder())?;
+    study.finish();
+    Ok(())
 }
 
 /// The first prompts of the closest pairs.
 fn closest(
-    decoder: &inject_sipit::models::Decoder,
+    decoder: &Decoder,
     prompts: &[Vec<u32>],
     tap: Tap,
     count: usize,
 ) -> Result<Vec<Vec<u32>>, Failure> {
     let extraction = Extraction::new(vec![tap], Positions::Last)?;
-    let states = extraction.run(decoder, prompts, &mut |_| ())?.remove(&tap).unwrap_or_default();
+    let mut meter = Meter::new();
+    let states = extraction.run(decoder, prompts, &mut |progress| meter.show_extraction(progress))?;
+    drop(meter);
+    let states = states.into_values().next().unwrap_or_default();
     let rows = Rows::new(states.view())?;
     let search = Search::new(&rows, &Pairs::All, SearchOptions::default(), &decoder.device())?;
     // Fewer than `count` rows make fewer pairs than this, so these pairs have as many rows as asked for.
@@ -106,43 +136,53 @@ fn closest(
     Ok(found.into_iter().map(|row| prompts[row].clone()).collect())
 }
 
-fn table(study: &ExhaustiveStudy, model: &inject_sipit::models::Model) -> String {
-    let mut lines = vec![format!(
-        "{} prompts, {} tokens, {}: {} pairs within, {} across",
-        study.prefixes.len(),
-        study.vocab_size,
+fn token(model: &LoadedModel, id: u32) -> String {
+    model.tokenizer().ok().and_then(|tokenizer| tokenizer.token(id)).unwrap_or_else(|| id.to_string())
+}
+
+fn table(study: &ExhaustiveStudy, model: &LoadedModel) -> Table {
+    let title = format!(
+        "{} times {} tokens at {}: {} pairs within, {} across",
+        counted(study.prefixes.len(), "prompt"),
+        number::count(study.vocab_size),
         study.tap,
-        study.pairs_within,
-        study.pairs_across
-    )];
-    let token = |id: u32| {
-        model.tokenizer().ok().and_then(|tokenizer| tokenizer.token(id)).unwrap_or_else(|| id.to_string())
-    };
-    if !study.twins.is_empty() {
-        lines.push(format!(
-            "{} pairs are of tokens that share one embedding, so they collide at every tap:",
-            study.twin_pairs
-        ));
-        lines.extend(study.twins.iter().map(|group| {
-            format!("  {}", group.iter().map(|&id| format!("{:?}", token(id))).collect::<Vec<_>>().join(" "))
-        }));
-    }
+        number::count(study.pairs_within),
+        number::count(study.pairs_across)
+    );
+    let headings = ["prompts", "minimum", "first token", "second token", "median", "equal pairs"];
+    let mut table = Table::new(title, &headings);
     for extensions in &study.extensions {
         let Some(closest) = extensions.closest.first() else { continue };
-        let median = Quantile::upper_at(&extensions.quantiles, 0.5).unwrap_or(f64::NAN);
-        lines.push(format!(
-            "  prompts {:?}: minimum {:.4e} between {:?} and {:?}, median {:.3}, {} pairs equal",
-            extensions.prefixes,
-            closest.distance,
-            token(closest.tokens[0]),
-            token(closest.tokens[1]),
-            median,
-            extensions.equal_pairs
-        ));
+        let [first, second] = extensions.prefixes;
+        let prompts = if first == second { first.to_string() } else { format!("{first} and {second}") };
+        table.push([
+            Cell::Text(prompts),
+            closest.distance.into(),
+            Cell::Text(token(model, closest.tokens[0])),
+            Cell::Text(token(model, closest.tokens[1])),
+            quantile(&extensions.quantiles, 0.5).into(),
+            extensions.equal_pairs.into(),
+        ]);
     }
+    table
+}
+
+/// The conclusion, and the pairs that are left out.
+fn lines(study: &ExhaustiveStudy, model: &LoadedModel) -> Vec<String> {
+    let mut lines = Vec::new();
     if let (Some(minimum), Some(verdict)) = (study.minimum(), study.verdict) {
-        let noise = study.noise.largest();
-        lines.push(format!("minimum {:.4e}, noise floor {noise:.1e}: {verdict}", minimum.distance));
+        let (minimum, noise) = (measured(minimum.distance), measured(study.noise.largest()));
+        lines.push(format!("smallest distance {minimum}, noise floor {noise}: {verdict}"));
     }
-    lines.join("\n")
+    if !study.twins.is_empty() {
+        lines.push(format!(
+            "left out: {} pairs of tokens that share one embedding, which collide by construction at every tap:",
+            number::count(study.twin_pairs)
+        ));
+        let group = |group: &Vec<u32>| {
+            group.iter().map(|&id| format!("{:?}", token(model, id))).collect::<Vec<_>>().join(" ")
+        };
+        lines.extend(study.twins.iter().map(group));
+    }
+    lines
 }

@@ -1,109 +1,145 @@
-//! One-step margins and lengths: how far is the true token's state from every other's, and how do distances grow with length?
-//!
-//! ```text
-//! cargo run --release --example margins
-//! cargo run --release --example margins -- --model FOLDER --prompts prompts.jsonl --count 20 --taps block-1,block-15,block-30
-//! ```
-//!
-//! Killed and run again with the same options, it goes on where it stopped.
+//! `inject study margins`: how far is the true token's state from every other's, and how do distances depend on length?
 
-use std::process::ExitCode;
+use std::num::NonZeroUsize;
 
-use clap::Parser;
-use inject_examples::{Axis, Failure, Figure, Mark, ModelArgs, PromptArgs, StudyArgs, finish, say};
+use clap::Args;
 use inject_sipit::models::{Tap, WeightFormat};
-use inject_studies::{LengthStudy, MarginOptions, MarginStudy, Quantile, lengths, margins};
+use inject_studies::{LengthStudy, MarginOptions, MarginStudy, Spread, TapMargins, lengths, margins};
 
-/// Measures one-step margins, and distances against length.
-#[derive(Parser, Debug)]
-#[command(version)]
-struct Options {
+use super::quantile;
+use crate::{
+    Failure,
+    number::{self, counted},
+    options::{Megabytes, ModelOptions, PromptOptions, StudyOptions, TapsOption},
+    plot::{Axis, Figure, Mark},
+    report::Report,
+    table::{Cell, Table},
+};
+
+/// Measure one-step margins, and distances against prompt length
+#[derive(Args, Debug)]
+#[command(
+    long_about = "Measure one-step margins, and distances against prompt length.\n\n\
+The margin of a position is the distance from the true token's state to that of the nearest other token after the same \
+prefix.",
+    after_help = "\
+Examples:
+  inject study margins --count 5 --taps block-1,block-5
+  inject study margins --model FOLDER --prompts prompts.jsonl --lengths 2,8,32 --out margins
+
+A run that was stopped goes on where it was when the same command is given again."
+)]
+pub(crate) struct Options {
     #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    prompts: PromptArgs,
-    #[command(flatten)]
-    study: StudyArgs,
+    taps: TapsOption,
     /// Round the weights to this format first: f16, bf16, int8, int4, nf4 or fp4
     #[arg(long, value_name = "FORMAT")]
     weights: Option<WeightFormat>,
-    /// Prompts whose margins are measured
-    #[arg(long, default_value_t = 20)]
-    count: usize,
-    /// Tokens kept of each of them, at most
-    #[arg(long, default_value_t = 32)]
-    longest: usize,
-    /// Every so many positions are measured
-    #[arg(long, default_value_t = 4)]
-    every: usize,
-    /// Lengths at which distances are measured
-    #[arg(long, value_delimiter = ',', default_value = "2,4,8,16,32")]
-    lengths: Vec<usize>,
-    /// Prompts of each length
-    #[arg(long, default_value_t = 300)]
-    per_length: usize,
-    /// `all`, or a list such as `embedding,block-7,final-norm`
-    #[arg(long, default_value = "all")]
-    taps: String,
+    /// Measure the margin at every so many positions
+    #[arg(long, value_name = "NUMBER", default_value = "4")]
+    every: NonZeroUsize,
+    #[command(flatten)]
+    study: StudyOptions,
+    /// How many prompts margins are measured of
+    #[arg(long, value_name = "COUNT", default_value = "20", help_heading = "Prompts")]
+    count: NonZeroUsize,
+    /// The most tokens to keep of each of them
+    #[arg(long, value_name = "TOKENS", default_value = "32", help_heading = "Prompts")]
+    longest: NonZeroUsize,
+    /// The prompt lengths in tokens at which distances are measured
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "2,4,8,16,32",
+        help_heading = "Prompts"
+    )]
+    lengths: Vec<NonZeroUsize>,
+    /// How many prompts of each length
+    #[arg(long, value_name = "COUNT", default_value = "300", help_heading = "Prompts")]
+    per_length: NonZeroUsize,
+    #[command(flatten)]
+    prompts: PromptOptions,
+    #[command(flatten)]
+    model: ModelOptions,
     /// Megabytes that one batch may take
-    #[arg(long, default_value_t = 512)]
-    memory: usize,
+    #[arg(long, value_name = "MB", default_value = "512")]
+    memory: Megabytes,
 }
 
-fn main() -> ExitCode {
-    finish(run(&Options::parse()))
-}
-
-fn run(options: &Options) -> Result<(), Failure> {
+/// Carries out both studies.
+///
+/// # Errors
+///
+/// [`Failure`] if there are too few prompts, or something cannot be computed or written.
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let mut model = options.model.load()?;
+    let mut hash = model.weight_hash()?.to_owned();
     if let Some(format) = options.weights {
-        model.decoder = model.decoder.with_weights_in(format)?;
+        model = model.map_decoder(|decoder| decoder.with_weights_in(format))?;
+        hash = format!("{hash} as {format}");
     }
-    let taps = Tap::parse_list(&options.taps, model.decoder.config().n_layers())?;
-    let hash = match options.weights {
-        None => model.weight_hash()?,
-        Some(format) => format!("{} as {format}", model.weight_hash()?),
-    };
-    let prompts = options.prompts.different(&model, options.count, options.longest)?;
+    let taps = options.taps.of(&model)?;
+    let prompts = options.prompts.different(&model, options.count.get(), options.longest)?;
+    let lens: Vec<usize> = options.lengths.iter().map(|length| length.get()).collect();
+    let longest = options.lengths.iter().copied().max().unwrap_or(NonZeroUsize::MIN);
+    let long = options.prompts.text(&model, options.per_length.get(), longest)?;
     let asked = MarginOptions {
         taps: taps.clone(),
         first: 1,
-        every: options.every,
-        memory_budget: options.memory << 20,
+        every: options.every.get(),
+        memory_budget: options.memory.bytes(),
     };
-    let found =
-        options.study.carry_out("margins", |run| margins(&model.decoder, &hash, &prompts, &asked, run))?;
-    let by_tap = |value: fn(&inject_studies::TapMargins) -> f64| {
-        found.taps.iter().enumerate().map(move |(i, tap)| (i as f64, value(tap)))
-    };
-    let names = found.taps.iter().map(|tap| tap.tap.to_string());
-    Figure::new("One-step margins", Axis::columns("tap", names), Axis::log("L2 distance"))
-        .with("smallest", Mark::Line, by_tap(|tap| least(&tap.margins)))
-        .with("median", Mark::Line, by_tap(|tap| median(&tap.margins)))
-        .with("noise floor", Mark::Line, by_tap(|tap| tap.noise.largest()))
-        .write(&options.study.out, "margins")?;
+    let study = options.study.begin("margins", &["margins", "lengths"])?;
+    let mut report = Report::new("One-step margins, and distances against length");
+    report.fact("Model", model.id());
+    report.fact("Weights", &hash);
 
-    let longest = options.lengths.iter().copied().max().unwrap_or(1);
-    let long = options.prompts.text(&model, options.per_length, longest)?;
-    let by_length = options.study.carry_out("lengths", |run| {
-        lengths(&model.decoder, &hash, &long, &options.lengths, options.per_length, &taps, run)
+    let found = study.carry_out("margins", |run| margins(&model.decoder, &hash, &prompts, &asked, run))?;
+    let table = margin_table(&found);
+    study.show(&table.text());
+    report.heading("One-step margins");
+    report.table("margins", table);
+    report.figure("margins", margin_figure(&found));
+    report.write(study.folder())?;
+
+    let by_length = study.carry_out("lengths", |run| {
+        lengths(&model.decoder, &hash, &long, &lens, options.per_length.get(), &taps, run)
     })?;
+    let table = length_table(&by_length);
+    study.show("");
+    study.show(&table.text());
+    report.heading("Distances against length");
+    report.table("lengths", table);
     if let Some(&tap) = taps.last() {
-        figure(&by_length, tap).write(&options.study.out, "lengths")?;
+        report.figure("lengths", length_figure(&by_length, tap));
     }
-    if options.study.json { Ok(()) } else { say(&[table(&found), length_table(&by_length)].join("\n\n")) }
+    report.write(study.folder())?;
+    study.finish();
+    Ok(())
 }
 
-fn least(quantiles: &[Quantile]) -> f64 {
-    Quantile::upper_at(quantiles, 0.0).unwrap_or(f64::NAN)
+fn least(tap: &TapMargins) -> Option<f64> {
+    quantile(&tap.margins, 0.0)
 }
 
-fn median(quantiles: &[Quantile]) -> f64 {
-    Quantile::upper_at(quantiles, 0.5).unwrap_or(f64::NAN)
+fn median(tap: &TapMargins) -> Option<f64> {
+    quantile(&tap.margins, 0.5)
 }
 
-fn figure(study: &LengthStudy, tap: Tap) -> Figure {
-    let points = |value: fn(&inject_studies::Spread) -> f64| {
+fn margin_figure(study: &MarginStudy) -> Figure {
+    let by_tap = |value: fn(&TapMargins) -> Option<f64>| {
+        study.taps.iter().enumerate().filter_map(move |(i, tap)| Some((i as f64, value(tap)?)))
+    };
+    let names = study.taps.iter().map(|tap| tap.tap.to_string());
+    Figure::new("One-step margins", Axis::columns("tap", names), Axis::log("L2 distance"))
+        .with("smallest", Mark::Line, by_tap(least))
+        .with("median", Mark::Line, by_tap(median))
+        .with("noise floor", Mark::Line, by_tap(|tap| Some(tap.noise.largest())))
+}
+
+fn length_figure(study: &LengthStudy, tap: Tap) -> Figure {
+    let points = |value: fn(&Spread) -> f64| {
         study.lengths.iter().filter_map(move |at| Some((at.length as f64, value(at.taps.get(&tap)?))))
     };
     Figure::new(
@@ -117,45 +153,41 @@ fn figure(study: &LengthStudy, tap: Tap) -> Figure {
     .with("noise floor", Mark::Line, points(|spread| spread.noise.largest()))
 }
 
-fn table(study: &MarginStudy) -> String {
-    let mut lines = vec![format!(
-        "one-step margins against {} other tokens\n{:<12} {:>9} {:>10} {:>10} {:>10} {:>10}  verdict",
-        study.others, "tap", "positions", "smallest", "median", "of norm", "noise"
-    )];
-    lines.extend(study.taps.iter().map(|tap| {
-        format!(
-            "{:<12} {:>9} {:>10.3e} {:>10.3} {:>9.1}% {:>10.1e}  {}",
-            tap.tap.to_string(),
-            tap.steps.len(),
-            least(&tap.margins),
-            median(&tap.margins),
-            100.0 * median(&tap.relative),
-            tap.noise.largest(),
-            tap.verdict
-        )
-    }));
-    lines.join("\n")
+fn margin_table(study: &MarginStudy) -> Table {
+    let title = format!("One-step margins against {} other tokens (L2)", number::count(study.others));
+    let headings = ["tap", "positions", "smallest", "median", "median of norm", "noise floor", "verdict"];
+    let mut table = Table::new(title, &headings);
+    for tap in &study.taps {
+        table.push([
+            Cell::of(tap.tap),
+            tap.steps.len().into(),
+            least(tap).into(),
+            median(tap).into(),
+            quantile(&tap.relative, 0.5).map_or(Cell::Missing, Cell::Share),
+            tap.noise.largest().into(),
+            Cell::of(tap.verdict),
+        ]);
+    }
+    table
 }
 
-fn length_table(study: &LengthStudy) -> String {
-    let mut lines = vec![format!(
-        "{:>6} {:>7} {:<12} {:>10} {:>10} {:>10} {:>10}  verdict",
-        "length", "prompts", "tap", "minimum", "mean", "maximum", "noise"
-    )];
+fn length_table(study: &LengthStudy) -> Table {
+    let lengths = counted(study.lengths.len(), "length");
+    let headings = ["tokens", "prompts", "tap", "minimum", "mean", "maximum", "noise floor", "verdict"];
+    let mut table = Table::new(format!("Distances of all pairs of prompts of {lengths} (L2)"), &headings);
     for at in &study.lengths {
-        lines.extend(at.taps.iter().map(|(tap, spread)| {
-            format!(
-                "{:>6} {:>7} {:<12} {:>10.3e} {:>10.3} {:>10.3} {:>10.1e}  {}",
-                at.length,
-                at.prompts,
-                tap.to_string(),
-                spread.minimum,
-                spread.mean,
-                spread.maximum,
-                spread.noise.largest(),
-                spread.verdict
-            )
-        }));
+        for (tap, spread) in &at.taps {
+            table.push([
+                at.length.into(),
+                at.prompts.into(),
+                Cell::of(tap),
+                spread.minimum.into(),
+                spread.mean.into(),
+                spread.maximum.into(),
+                spread.noise.largest().into(),
+                Cell::of(spread.verdict),
+            ]);
+        }
     }
-    lines.join("\n")
+    table
 }

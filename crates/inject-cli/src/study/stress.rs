@@ -1,119 +1,204 @@
-//! The stress sets: prompts that were made to be alike, and repetitions of one token.
-//!
-//! ```text
-//! cargo run --release --example stress
-//! cargo run --release --example stress -- --model FOLDER --prompts prompts.jsonl --taps block-1,block-15,block-30 --out DIR
-//! ```
-//!
-//! Killed and run again with the same options, it goes on where it stopped.
+//! `inject study stress`: prompts that were made to be alike, and repetitions of one token.
 
-use std::process::ExitCode;
+use std::num::NonZeroUsize;
 
-use clap::Parser;
-use inject_examples::{Failure, ModelArgs, PromptArgs, StudyArgs, finish, say};
-use inject_sipit::models::{Bos, Tap};
+use clap::Args;
+use inject_sipit::models::Bos;
 use inject_studies::{
-    RepeatOptions, RepeatStudy, StressKind, StressStudy, TapOptions, repeats, stress, stress_set,
+    RepeatOptions, RepeatStudy, StressKind, StressStudy, TapOptions, Why, repeats, stress, stress_set,
 };
 
-/// Measures prompts that were made to be alike.
-#[derive(Parser, Debug)]
-#[command(version)]
-struct Options {
+use crate::{
+    Failure,
+    number::{self, count},
+    options::{LoadedModel, Megabytes, ModelOptions, PromptOptions, StudyOptions, TapsOption},
+    plot::{Axis, Figure, Mark, distinct},
+    report::Report,
+    table::{Cell, Table},
+};
+
+/// Measure prompts that were made to be alike, and repetitions of one token
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  inject study stress --count 50 --taps block-1,block-5
+  inject study stress --model FOLDER --prompts prompts.jsonl --tokens a,the --out stress
+
+A run that was stopped goes on where it was when the same command is given again.")]
+pub(crate) struct Options {
     #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    prompts: PromptArgs,
-    #[command(flatten)]
-    study: StudyArgs,
-    /// Prompts in each set, at most
-    #[arg(long, default_value_t = 300)]
-    count: usize,
-    /// Each token is repeated up to so often
-    #[arg(long, default_value_t = 16)]
-    repeats: usize,
-    /// Words whose first token is repeated
-    #[arg(long, value_delimiter = ',', default_value = "a,the,x,0")]
+    taps: TapsOption,
+    /// The words whose first token is repeated
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "a,the,x,0")]
     tokens: Vec<String>,
-    /// `all`, or a list such as `embedding,block-7,final-norm`
-    #[arg(long, default_value = "all")]
-    taps: String,
+    /// How often a token is repeated at most
+    #[arg(long, value_name = "NUMBER", default_value_t = 16, value_parser = at_least_two)]
+    repeats: usize,
+    #[command(flatten)]
+    study: StudyOptions,
+    /// The most prompts in each set
+    #[arg(long, value_name = "COUNT", default_value = "300", help_heading = "Prompts")]
+    count: NonZeroUsize,
+    #[command(flatten)]
+    prompts: PromptOptions,
+    #[command(flatten)]
+    model: ModelOptions,
+    /// Megabytes that one search may take
+    #[arg(long, value_name = "MB", default_value_t = Megabytes::of_bytes(TapOptions::default().memory_budget))]
+    memory: Megabytes,
 }
 
-fn main() -> ExitCode {
-    finish(run(&Options::parse()))
+fn at_least_two(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|&number| number >= 2)
+        .ok_or_else(|| "expected a whole number of at least 2".to_owned())
 }
 
-fn run(options: &Options) -> Result<(), Failure> {
+/// Carries out both studies.
+///
+/// # Errors
+///
+/// [`Failure`] if something cannot be computed or written.
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let model = options.model.load()?;
     let tokenizer = model.tokenizer()?;
-    let taps = Tap::parse_list(&options.taps, model.decoder.config().n_layers())?;
+    let taps = options.taps.of(&model)?;
     let hash = model.weight_hash()?;
-    let texts = options.prompts.texts(options.count)?;
-    let sets = StressKind::ALL.map(|kind| stress_set(kind, &texts, options.count));
+    let most = options.count.get();
+    let texts = options.prompts.texts(most)?;
+    let sets = StressKind::ALL.map(|kind| stress_set(kind, &texts, most));
     let bos = options.prompts.bos;
     let device = model.decoder.device();
-    let found = options.study.carry_out("stress", |run| {
-        stress(&model.decoder, tokenizer, bos, &hash, &sets, &taps, &TapOptions::default(), &device, run)
+    let tap_options = TapOptions { memory_budget: options.memory.bytes(), ..TapOptions::default() };
+    let tokens = options.repeated(&model)?;
+    let study = options.study.begin("stress", &["stress", "repeats"])?;
+    let mut report = Report::new("Prompts that were made to be alike");
+    report.fact("Model", model.id());
+    report.fact("Weights", hash);
+
+    let found = study.carry_out("stress", |run| {
+        stress(&model.decoder, tokenizer, bos, hash, &sets, &taps, &tap_options, &device, run)
     })?;
+    let table = set_table(&found);
+    study.show(&table.text());
+    report.heading("Sets of prompts");
+    report.table("stress", table);
+    report.figure("stress", figure(&found));
+    report.write(study.folder())?;
 
-    let mut tokens = Vec::new();
-    for word in &options.tokens {
-        tokens.extend(tokenizer.encode(word, Bos::No)?.first().filter(|id| !tokens.contains(*id)).copied());
-    }
     let asked = RepeatOptions { taps, tokens, most: options.repeats, bos: model.bos_token_id() };
-    let repeated = options.study.carry_out("repeats", |run| repeats(&model.decoder, &asked, run))?;
-    if options.study.json { Ok(()) } else { say(&[table(&found), repeat_table(&repeated)].join("\n\n")) }
+    let repeated = study.carry_out("repeats", |run| repeats(&model.decoder, &asked, run))?;
+    let (table, lines) = (repeat_table(&repeated), conclusion(&repeated));
+    study.show("");
+    study.show(&table.text());
+    lines.iter().for_each(|line| study.show(line));
+    report.heading("Repetitions of one token");
+    report.table("repeats", table);
+    lines.into_iter().for_each(|line| report.paragraph(line));
+    report.write(study.folder())?;
+    study.finish();
+    Ok(())
 }
 
-fn table(study: &StressStudy) -> String {
-    let mut lines = vec![format!(
-        "{:<18} {:>7} {:<12} {:>10} {:>10} {:>10}  verdict",
-        "set", "prompts", "tap", "minimum", "median", "noise"
-    )];
-    for set in &study.sets {
-        lines.extend(set.taps.iter().map(|report| {
-            format!(
-                "{:<18} {:>7} {:<12} {:>10.3e} {:>10.3} {:>10.1e}  {}",
-                set.kind.to_string(),
-                set.prompts,
-                report.tap.to_string(),
-                report.distances.minimum,
-                report.distances.median().unwrap_or(f64::NAN),
-                report.noise.largest(),
-                report.verdict
-            )
-        }));
+impl Options {
+    /// The first token of each word, each token once.
+    fn repeated(&self, model: &LoadedModel) -> Result<Vec<u32>, Failure> {
+        let tokenizer = model.tokenizer()?;
+        let mut tokens = Vec::new();
+        for word in &self.tokens {
+            match tokenizer.encode(word, Bos::No)?.first() {
+                None => return Err(Failure::usage(format!("--tokens: `{word}` has no token"))),
+                Some(id) if tokens.contains(id) => {}
+                Some(&id) => tokens.push(id),
+            }
+        }
+        Ok(tokens)
     }
-    lines.join("\n")
 }
 
-fn repeat_table(study: &RepeatStudy) -> String {
-    let positions = if study.learned_positions { "learned positions" } else { "no learned positions" };
-    let mut lines = vec![format!(
-        "one token, once to {} times ({positions})\n{:>6} {:<4} {:<12} {:>10} {:>10} {:>10} {:>11}  largest distance is",
-        study.most, "token", "BOS", "tap", "smallest", "largest", "noise", "equal pairs"
-    )];
-    let mut reasons = Vec::new();
-    for repeats in &study.repeats {
-        for at in &repeats.taps {
-            lines.push(format!(
-                "{:>6} {:<4} {:<12} {:>10.2e} {:>10.2e} {:>10.1e} {:>5}/{:<5}  {}",
-                repeats.token,
-                if repeats.bos.is_some() { "yes" } else { "no" },
-                at.tap.to_string(),
-                at.smallest,
-                at.largest,
-                at.noise.largest(),
-                at.equal_pairs,
-                at.pairs,
-                at.verdict
-            ));
-            reasons.extend(at.why.filter(|why| !reasons.contains(why)));
+fn figure(study: &StressStudy) -> Figure {
+    let taps = distinct(study.sets.iter().flat_map(|set| set.taps.iter().map(|report| report.tap)));
+    let names = taps.iter().map(ToString::to_string);
+    let mut figure =
+        Figure::new("Closest pair of each set", Axis::columns("tap", names), Axis::log("L2 distance"));
+    for set in &study.sets {
+        let points = set.taps.iter().map(|report| {
+            let column = taps.iter().position(|tap| *tap == report.tap).unwrap_or(0);
+            (column as f64, report.distances.minimum)
+        });
+        figure = figure.with(set.kind.to_string(), Mark::Line, points);
+    }
+    let floors = taps.iter().enumerate().filter_map(|(column, tap)| {
+        let reports = study.sets.iter().flat_map(|set| &set.taps).filter(|report| report.tap == *tap);
+        Some((column as f64, reports.map(|report| report.noise.largest()).max_by(f64::total_cmp)?))
+    });
+    figure.with("noise floor, largest", Mark::Strokes, floors)
+}
+
+fn set_table(study: &StressStudy) -> Table {
+    let headings = ["set", "prompts", "tap", "minimum", "median", "noise floor", "verdict"];
+    let mut table = Table::new("Closest pair of each set (L2)", &headings);
+    for set in &study.sets {
+        for report in &set.taps {
+            table.push([
+                Cell::of(set.kind),
+                set.prompts.into(),
+                Cell::of(report.tap),
+                report.distances.minimum.into(),
+                report.distances.median().into(),
+                report.noise.largest().into(),
+                Cell::of(report.verdict),
+            ]);
         }
     }
+    table
+}
+
+fn repeat_table(study: &RepeatStudy) -> Table {
+    let positions = if study.learned_positions { "learned positions" } else { "no learned positions" };
+    let title = format!("One token, once to {} times ({positions}; L2)", number::count(study.most));
+    let headings = [
+        "token",
+        "BOS",
+        "tap",
+        "smallest",
+        "largest",
+        "noise floor",
+        "equal pairs",
+        "pairs",
+        "largest distance is",
+    ];
+    let mut table = Table::new(title, &headings);
+    for repeats in &study.repeats {
+        for at in &repeats.taps {
+            table.push([
+                Cell::of(repeats.token),
+                Cell::of(if repeats.bos.is_some() { "yes" } else { "no" }),
+                Cell::of(at.tap),
+                at.smallest.into(),
+                at.largest.into(),
+                at.noise.largest().into(),
+                at.equal_pairs.into(),
+                at.pairs.into(),
+                Cell::of(at.verdict),
+            ]);
+        }
+    }
+    table
+}
+
+fn conclusion(study: &RepeatStudy) -> Vec<String> {
     let (expected, found) = study.expected_and_found();
-    lines.push(format!("repetitions must collide at {expected} of these places, and do at {found}"));
-    lines.extend(reasons.into_iter().map(|why| format!("because: {why}")));
-    lines.join("\n")
+    let mut lines = vec![match expected {
+        0 => "repetitions need not collide at any of these places".to_owned(),
+        _ => format!(
+            "repetitions must collide at {} of these places, and do at {}",
+            count(expected),
+            count(found)
+        ),
+    }];
+    let reasons = study.repeats.iter().flat_map(|repeats| &repeats.taps).filter_map(|at| at.why);
+    lines.extend(distinct(reasons).iter().map(|why: &Why| format!("because: {why}")));
+    lines
 }

@@ -1,12 +1,5 @@
-//! Does training keep states apart? Small decoders trained on generated text, degenerate starts, and weights drawn at random.
-//!
-//! ```text
-//! cargo run --release --example training -- --out DIR
-//! cargo run --release --example training -- --parts degenerate,random --seed 7
-//! ```
-//!
-//! docs/training.md says what is computed and how to read it. The same options give the same figures, on the same machine and
-//! device.
+//! `inject study training`: does training keep states apart? Small decoders trained on generated text, degenerate starts, and
+//! weights drawn at random.
 
 mod degenerate;
 mod random;
@@ -15,67 +8,79 @@ mod run;
 mod shape;
 mod text;
 
-use std::{fs, num::NonZeroUsize, path::PathBuf, process::ExitCode};
+use std::{num::NonZeroUsize, path::Path};
 
 use burn::tensor::Device;
-use clap::{Parser, ValueEnum};
-use inject_examples::{Failure, finish, say};
-use inject_testing::DeviceKind;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use crate::{
+    Failure, interrupt,
+    options::{DeviceOptions, OutputFolder},
+    output::{note, say},
+    report::Report,
+    table::Table,
+};
 use text::Text;
 
-/// Measures what training, degenerate starts and random weights do to the distances between states.
-#[derive(Parser, Debug)]
-#[command(version)]
+/// Measure what training, degenerate starts and random weights do to the distances between states
+#[derive(Args, Debug)]
+#[command(
+    long_about = "Measure what training, degenerate starts and random weights do to the distances between states.\n\n\
+docs/training.md says what is computed and how to read it. The same options give the same figures on the same machine \
+and device.",
+    after_help = "\
+Examples:
+  inject study training --parts random --widths 32 --depths 1,2
+  inject study training --parts degenerate --seed 7 --out training"
+)]
 pub(crate) struct Options {
-    /// What to do
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Training, Part::Degenerate, Part::Random])]
+    /// The parts to carry out
+    #[arg(long, value_name = "LIST", value_enum, value_delimiter = ',', default_values_t = [Part::Training, Part::Degenerate, Part::Random])]
     parts: Vec<Part>,
-    /// Optimiser steps of each training
-    #[arg(long, default_value_t = 200)]
-    steps: usize,
-    /// Seed of weights, batches and training text; the texts to measure on have the next ones
-    #[arg(long, default_value_t = 1)]
+    /// The seed of weights, batches and training text; the texts to measure on have the next seeds
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
     seed: u64,
-    /// Width of the decoders that are trained, a multiple of 8
-    #[arg(long, default_value_t = 64)]
+    /// The width of the decoders that are trained, a multiple of 8
+    #[arg(long, value_name = "WIDTH", default_value_t = 64, value_parser = width)]
     width: usize,
-    /// Their blocks
-    #[arg(long, default_value_t = 2)]
-    layers: usize,
-    /// Windows of 64 next tokens to train on
-    #[arg(long, default_value_t = 24)]
-    windows: usize,
-    /// Prompts among which the closest pair is searched
-    #[arg(long, default_value_t = 1000)]
-    count: usize,
-    /// Prompts whose margins are measured at each snapshot, and as many others that are inverted
-    #[arg(long, default_value_t = 4)]
-    probes: usize,
-    /// Widths of the decoders that are only drawn, multiples of 8
-    #[arg(long, value_delimiter = ',', default_value = "32,64,128")]
+    /// The number of their blocks
+    #[arg(long, value_name = "COUNT", default_value = "2")]
+    layers: NonZeroUsize,
+    /// How many steps each training takes
+    #[arg(long, value_name = "COUNT", default_value_t = 200)]
+    steps: usize,
+    /// The widths of the decoders that are only drawn, multiples of 8
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "32,64,128", value_parser = width)]
     widths: Vec<usize>,
-    /// Their numbers of blocks
-    #[arg(long, value_delimiter = ',', default_value = "1,2,4")]
-    depths: Vec<usize>,
-    /// Parts of a batch to compute at once, each on a thread of its own; the figures depend on it by rounding
-    #[arg(long, default_value_t = NonZeroUsize::new(2).unwrap_or(NonZeroUsize::MIN))]
+    /// The numbers of their blocks
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1,2,4")]
+    depths: Vec<NonZeroUsize>,
+    /// How many parts of a batch are computed at once, each on a thread of its own. The figures depend on it by rounding
+    #[arg(long, value_name = "COUNT", default_value = "2")]
     threads: NonZeroUsize,
-    /// The folder for tables, JSON and plots
-    #[arg(long, value_name = "DIR", default_value = "target/studies/training")]
-    out: PathBuf,
-    /// Where to compute: flex, ndarray, cuda or wgpu, as far as compiled in
-    #[arg(long, default_value_t = DeviceKind::Flex)]
-    device: DeviceKind,
-    /// Write the results to standard output as JSON, in place of the tables
-    #[arg(long)]
+    /// How many windows of 64 next tokens to train on
+    #[arg(long, value_name = "COUNT", default_value = "24", help_heading = "Prompts")]
+    windows: NonZeroUsize,
+    /// How many prompts the closest pair is looked for among
+    #[arg(long, value_name = "COUNT", default_value = "1000", help_heading = "Prompts")]
+    count: NonZeroUsize,
+    /// How many prompts margins are measured of at each snapshot, and how many others are inverted
+    #[arg(long, value_name = "COUNT", default_value = "4", help_heading = "Prompts")]
+    probes: NonZeroUsize,
+    /// The folder for results
+    #[arg(long, value_name = "FOLDER", default_value = "studies/training", help_heading = "Output")]
+    out: std::path::PathBuf,
+    /// Write the results to standard output as JSON instead of tables
+    #[arg(long, help_heading = "Output")]
     json: bool,
+    #[command(flatten)]
+    device: DeviceOptions,
 }
 
 /// One of the three studies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Part {
+enum Part {
     /// Gradient descent, SGD and Adam, with snapshots
     Training,
     /// Starts with collisions built in
@@ -84,45 +89,66 @@ pub(crate) enum Part {
     Random,
 }
 
-#[allow(dead_code, reason = "the tests take the program in without its entry")]
-fn main() -> ExitCode {
-    finish(run(&Options::parse()))
+fn width(text: &str) -> Result<usize, String> {
+    let width = text.parse().ok().filter(|width: &usize| *width > 0 && width.is_multiple_of(8));
+    width.ok_or_else(|| "expected a multiple of 8".to_owned())
 }
 
+/// Carries out the parts asked for.
+///
+/// # Errors
+///
+/// [`Failure`] if something cannot be computed or written.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    let widths = options.widths.iter().chain([&options.width]);
-    if let Some(width) = widths.into_iter().find(|width| **width == 0 || !width.is_multiple_of(8)) {
-        return Err(Failure::new(format!("a width of {width}, expected a multiple of 8")));
-    }
-    if options.layers == 0 || options.depths.contains(&0) {
-        return Err(Failure::new("a decoder of no blocks, expected at least 1"));
-    }
-    if options.probes == 0 {
-        return Err(Failure::new("--probes must be at least 1"));
-    }
     let device: Device = options.device.open()?;
-    fs::create_dir_all(&options.out)?;
-    let text = Text::new(options, &device)?;
-    for part in &options.parts {
-        match part {
-            Part::Training => run::carry_out(options, &text, &device)?,
-            Part::Degenerate => degenerate::carry_out(options, &text, &device)?,
-            Part::Random => random::carry_out(options, &text, &device)?,
-        }
+    let folder = OutputFolder::open(&options.out)?;
+    interrupt::advise("the parts that were finished are in the folder");
+    let text = Text::new(options)?;
+    let mut lab =
+        Lab { options, text, device, folder, report: Report::new("Does training keep states apart?") };
+    let chosen = |part: Part| options.parts.contains(&part);
+    if chosen(Part::Training) {
+        run::carry_out(&mut lab)?;
+    }
+    if chosen(Part::Degenerate) {
+        degenerate::carry_out(&mut lab)?;
+    }
+    if chosen(Part::Random) {
+        random::carry_out(&mut lab)?;
+    }
+    let summary = lab.folder.summary();
+    if options.json {
+        note(&summary)
+    } else {
+        say(&summary)
     }
     Ok(())
 }
 
-impl Options {
-    /// A line of a table.
-    fn tell(&self, line: &str) -> Result<(), Failure> {
-        if self.json { Ok(()) } else { say(line) }
+/// Everything that the parts share.
+struct Lab<'a> {
+    options: &'a Options,
+    text: Text,
+    device: Device,
+    folder: OutputFolder,
+    report: Report,
+}
+
+impl Lab<'_> {
+    /// Shows a table, unless JSON goes to standard output.
+    fn show(&self, table: &Table) {
+        if !self.options.json {
+            say(&format!("{}\n", table.text()));
+        }
     }
 
-    /// The result, in `name.json` and where it is asked for on standard output.
+    /// Writes the result to `name.json`, and if asked for to standard output; writes the report so far.
     fn keep(&self, name: &str, result: &impl Serialize) -> Result<(), Failure> {
         let json = serde_json::to_string_pretty(result)?;
-        fs::write(self.out.join(name).with_extension("json"), &json)?;
-        if self.json { say(&json) } else { Ok(()) }
+        self.folder.write(&Path::new(name).with_extension("json").to_string_lossy(), &json)?;
+        if self.options.json {
+            say(&json);
+        }
+        self.report.write(&self.folder)
     }
 }

@@ -1,15 +1,15 @@
-//! What the trained model can do.
+//! Measurements of the trained model.
 
 use std::fmt;
 
-use inject_examples::Failure;
 use inject_prompts::Kind;
 use inject_sipit::models::{
     Bos, Decoder, Logits, Model, ModelError, Tap, TokenBatch, training::next_token_loss,
 };
 use tokenizers::Tokenizer;
 
-use crate::text::{END_OF_TEXT_ID, Text, VOCAB_SIZE};
+use super::text::{END_OF_TEXT_ID, Text, VOCAB_SIZE};
+use crate::{Failure, interrupt};
 
 /// Losses on text the model has not seen.
 ///
@@ -41,6 +41,7 @@ pub(crate) fn held_out_losses(
     let mean = |mut text: Text| -> Result<f64, Failure> {
         let mut sum = 0.0;
         for _ in 0..BATCHES {
+            interrupt::check();
             sum += f64::from(next_token_loss(decoder, &text.windows(WINDOWS)?)?.into_scalar::<f32>());
         }
         Ok(sum / BATCHES as f64)

@@ -1,6 +1,6 @@
 //! The model's form.
 
-use crate::{
+use super::{
     Options,
     text::{END_OF_TEXT_ID, VOCAB_SIZE},
 };
@@ -25,10 +25,10 @@ pub(crate) fn config_json(options: &Options) -> serde_json::Result<String> {
         "initializer_range": INIT_STD,
         "layer_norm_epsilon": 1e-5,
         "model_type": "gpt2",
-        "n_embd": options.width,
-        "n_head": options.heads,
+        "n_embd": options.width.get(),
+        "n_head": options.heads.get(),
         "n_inner": null,
-        "n_layer": options.layers,
+        "n_layer": options.layers.get(),
         "n_positions": POSITIONS,
         "reorder_and_upcast_attn": false,
         "resid_pdrop": 0.0,

@@ -1,6 +1,5 @@
 //! Generated documents as tokens.
 
-use inject_examples::Failure;
 use inject_prompts::{Generator, Kind};
 use tokenizers::{
     AddedToken, Tokenizer,
@@ -11,7 +10,8 @@ use tokenizers::{
     pre_tokenizers::byte_level::ByteLevel,
 };
 
-use crate::shape::POSITIONS;
+use super::shape::POSITIONS;
+use crate::Failure;
 
 pub(crate) const VOCAB_SIZE: usize = 2048;
 

@@ -1,6 +1,6 @@
 //! The steps that bring the loss down.
 
-use std::{f64::consts::PI, num::NonZeroUsize, time::Instant};
+use std::{f64::consts::PI, time::Instant};
 
 use burn::{
     grad_clipping::GradientClippingConfig,
@@ -8,13 +8,12 @@ use burn::{
     optim::{AdamWConfig, GradientsParams},
     tensor::{Device, Tensor},
 };
-use indicatif::{ProgressBar, ProgressStyle};
-use inject_examples::Failure;
-use inject_sipit::models::{Decoder, DecoderConfig, training::loss_and_gradients};
+use inject_sipit::models::{Decoder, DecoderConfig, Progress, Unit, training::loss_and_gradients};
 
-use crate::{Options, shape::INIT_STD, text::Text};
+use super::{Options, shape::INIT_STD, text::Text};
+use crate::{Failure, number, output::say, progress::Meter};
 
-/// Trains from random weights, and says how it goes.
+/// Trains from random weights, and reports the loss now and then.
 pub(crate) fn train(
     options: &Options,
     config: &DecoderConfig,
@@ -30,34 +29,32 @@ pub(crate) fn train(
         .with_weight_decay(0.05)
         .with_grad_clipping(Some(GradientClippingConfig::Norm(1.0)))
         .init();
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {eta_precise}")?;
-    let bar = ProgressBar::new(options.steps as u64).with_style(style);
-    let threads = NonZeroUsize::new(options.threads).unwrap_or(NonZeroUsize::MIN);
+    let mut meter = Meter::new();
+    let steps = options.steps.get();
     let begin = Instant::now();
-    for step in 0..options.steps {
-        let windows = text.windows(options.batch)?;
-        let (loss, gradients) = loss_and_gradients(&decoder, &windows, threads)?;
+    for step in 0..steps {
+        let windows = text.windows(options.batch.get())?;
+        let (loss, gradients) = loss_and_gradients(&decoder, &windows, options.threads)?;
         if step == 0 {
             check_gradients(&decoder, &gradients)?;
         }
         decoder = optimizer.step(learning_rate(options, step), decoder, gradients);
-        bar.inc(1);
-        if step == 0 || (step + 1) % 100 == 0 || step + 1 == options.steps {
-            let seconds = begin.elapsed().as_secs_f64();
-            bar.suspend(|| println!("step {:>5}: loss {loss:.3}, {seconds:.0} s", step + 1));
+        meter.show(Progress::new("train", Unit::Steps, step as u64 + 1, steps as u64));
+        if step == 0 || (step + 1) % 100 == 0 || step + 1 == steps {
+            let seconds = number::seconds(begin.elapsed().as_secs_f64());
+            meter.suspend(|| say(&format!("step {:>5}: loss {loss:.3}, {seconds}", step + 1)));
         }
     }
-    bar.finish_and_clear();
     Ok(decoder)
 }
 
 /// Up over the first twentieth of the steps, then half a cosine down to a hundredth.
 fn learning_rate(options: &Options, step: usize) -> f64 {
-    let warm_up = (options.steps / 20).max(1);
+    let warm_up = (options.steps.get() / 20).max(1);
     if step < warm_up {
         return options.learning_rate * (step + 1) as f64 / warm_up as f64;
     }
-    let share = (step - warm_up) as f64 / (options.steps - warm_up) as f64;
+    let share = (step - warm_up) as f64 / (options.steps.get() - warm_up) as f64;
     options.learning_rate * (0.01 + 0.99 * 0.5 * (1.0 + (PI * share).cos()))
 }
 

@@ -1,18 +1,19 @@
-//! What was measured, as pictures.
+//! The results as figures.
 
-use std::path::Path;
-
-use inject_examples::{Axis, Failure, Figure, Mark, distinct};
 use inject_sipit::{models::Tap, states::Disturbance};
 use inject_studies::{Condition, DecodingStudy, FormatStudy, Held, RecoveryStudy, TapDecoding};
 
-use crate::tables::quantile;
+use crate::{
+    number::count,
+    plot::{Axis, Figure, Mark, distinct},
+    study::quantile,
+};
 
-/// Taps drawn as lines of their own, at most.
+/// The most taps with lines of their own.
 const LINES: usize = 6;
 
 /// Closest pairs by tap: one figure for formats of weights, one for states.
-pub(crate) fn formats(study: &FormatStudy, model: &str, folder: &Path) -> Result<(), Failure> {
+pub(crate) fn formats(study: &FormatStudy, model: &str) -> [(&'static str, Figure); 2] {
     let taps = distinct(study.formats.iter().map(|found| found.tap));
     let held = distinct(study.formats.iter().map(|found| found.held));
     let points = |held: Held| {
@@ -20,10 +21,7 @@ pub(crate) fn formats(study: &FormatStudy, model: &str, folder: &Path) -> Result
         of_held.map(|found| (place(&taps, found.tap), found.closest.distance))
     };
     let figure = |what: &str, wanted: fn(Held) -> bool| {
-        let title = format!(
-            "Closest of {} prompts of {model}, {what} (equal states have no place here)",
-            study.prompts
-        );
+        let title = format!("Closest of {} prompts of {model}, {what}", count(study.prompts));
         let mut figure = Figure::new(title, Axis::columns("tap", names(&taps)), Axis::log("L2 distance"));
         for &held in held.iter().filter(|held| wanted(**held)) {
             let name = match held {
@@ -40,33 +38,35 @@ pub(crate) fn formats(study: &FormatStudy, model: &str, folder: &Path) -> Result
             noise.map(|found| (place(&taps, found.tap), found.noise.largest())),
         )
     };
-    figure("weights in narrow formats", |held| !matches!(held, Held::States(_)))
-        .write(folder, "closest-weights")?;
+    let of_weights = |held| !matches!(held, Held::States(_));
     let of_states = |held| matches!(held, Held::AsComputed | Held::States(Disturbance::Rounded(_)));
-    figure("states in narrow formats", of_states).write(folder, "closest-states")
+    [
+        ("closest-weights", figure("weights in narrow formats", of_weights)),
+        ("closest-states", figure("states in narrow formats", of_states)),
+    ]
 }
 
 /// Recovery against noise, the smallest noise that matters by tap, and the share of positions recovered of each view.
-pub(crate) fn decoding(study: &DecodingStudy, model: &str, folder: &Path) -> Result<(), Failure> {
+pub(crate) fn decoding(study: &DecodingStudy, model: &str) -> [(&'static str, Figure); 3] {
     let taps: Vec<Tap> = study.taps.iter().map(|tap| tap.tap).collect();
     let title = format!("Nearest token under noise in random directions, {model}");
-    let mut figure = Figure::new(
+    let mut survival = Figure::new(
         title,
         Axis::log("L2 norm of the noise / margin of the position"),
-        Axis::linear("share recovered"),
+        Axis::share("share recovered"),
     );
     for tap in spread(&study.taps) {
         let points = tap.survival.iter().map(|at| (at.noise_over_margin, at.recovered));
-        figure = figure.with(tap.tap.to_string(), Mark::Line, points);
+        survival = survival.with(tap.tap.to_string(), Mark::Line, points);
     }
-    figure
-        .with("half margin: certain below (Theorem 3.2)", Mark::Line, [(0.5, 0.0), (0.5, 1.0)])
-        .write(folder, "recovery-against-noise")?;
+    let survival =
+        survival.with("half margin: certain below (Theorem 3.2)", Mark::Line, [(0.5, 0.0), (0.5, 1.0)]);
 
-    let by_tap = |value: fn(&TapDecoding) -> f64| {
-        study.taps.iter().enumerate().map(move |(column, tap)| (column as f64, value(tap)))
+    let by_tap = |value: fn(&TapDecoding) -> Option<f64>| {
+        let columns = study.taps.iter().enumerate();
+        columns.filter_map(move |(column, tap)| Some((column as f64, value(tap)?)))
     };
-    Figure::new(
+    let breaking = Figure::new(
         format!("The noise that changes the nearest token, {model}"),
         Axis::columns("tap", names(&taps)),
         Axis::log("L2 norm"),
@@ -76,17 +76,16 @@ pub(crate) fn decoding(study: &DecodingStudy, model: &str, folder: &Path) -> Res
     .with(
         "half of the least margin: certain below",
         Mark::Line,
-        by_tap(|tap| quantile(&tap.margins, 0.0) / 2.0),
+        by_tap(|tap| quantile(&tap.margins, 0.0).map(|least| least / 2.0)),
     )
-    .with("noise floor of computing", Mark::Line, by_tap(|tap| tap.noise.largest()))
-    .write(folder, "breaking-noise-by-tap")?;
+    .with("noise floor of computing", Mark::Line, by_tap(|tap| Some(tap.noise.largest())));
 
     let views: Vec<String> = study
         .taps
         .first()
         .map_or_else(Vec::new, |tap| tap.views.iter().map(|view| view.name.clone()).collect());
-    let title = format!("True token nearest among {}, true prefix known, {model}", study.others + 1);
-    let mut figure = Figure::new(title, Axis::linear("share of positions"), Axis::rows(views));
+    let title = format!("True token nearest of {}, true prefix known, {model}", count(study.others + 1));
+    let mut figure = Figure::new(title, Axis::share("share of positions"), Axis::rows(views));
     for (line, tap) in spread(&study.taps).enumerate() {
         let points = tap
             .views
@@ -95,16 +94,16 @@ pub(crate) fn decoding(study: &DecodingStudy, model: &str, folder: &Path) -> Res
             .map(|(row, view)| (view.recovered as f64 / view.positions.max(1) as f64, beside(row, line)));
         figure = figure.with(tap.tap.to_string(), Mark::Rings, points);
     }
-    figure.write(folder, "decoding")
+    [("recovery-against-noise", survival), ("breaking-noise-by-tap", breaking), ("decoding", figure)]
 }
 
-/// The share of tokens that came back, condition by condition.
-pub(crate) fn recovery(study: &RecoveryStudy, model: &str, folder: &Path) -> Result<(), Failure> {
+/// The share of tokens recovered, condition by condition.
+pub(crate) fn recovery(study: &RecoveryStudy, model: &str) -> Figure {
     let conditions = distinct(study.recovered.iter().map(|found| found.condition));
     let taps = distinct(study.recovered.iter().map(|found| found.tap));
     let rows: Vec<String> = conditions.iter().map(Condition::to_string).collect();
     let title = format!("Whole prompts of {model}");
-    let mut figure = Figure::new(title, Axis::linear("share of tokens that came back"), Axis::rows(rows));
+    let mut figure = Figure::new(title, Axis::share("share of tokens recovered"), Axis::rows(rows));
     for (line, &tap) in spread(&taps).enumerate() {
         let points = study.recovered.iter().filter(|found| found.tap == tap).map(|found| {
             let row = conditions.iter().position(|condition| *condition == found.condition).unwrap_or(0);
@@ -112,7 +111,7 @@ pub(crate) fn recovery(study: &RecoveryStudy, model: &str, folder: &Path) -> Res
         });
         figure = figure.with(tap.to_string(), Mark::Rings, points);
     }
-    figure.write(folder, "recovery")
+    figure
 }
 
 /// The height of a mark in its row, so that marks of several lines do not cover each other.

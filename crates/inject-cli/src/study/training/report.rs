@@ -1,99 +1,165 @@
-//! Trainings as lines, as a table and as plots.
+//! Trainings as tables and figures.
 
-use std::{fs::File, io::Write, path::Path};
-
-use inject_examples::{Axis, Failure, Figure, Mark};
 use inject_sipit::models::Tap;
 use inject_studies::{Optimiser, Snapshot, TapSnapshot};
 
 use super::run::{Training, Trainings};
+use crate::{
+    number,
+    plot::{Axis, Figure, Mark, distinct},
+    report::Report,
+    table::{Cell, Table},
+};
 
-/// One line a snapshot, at the last block.
-pub(crate) fn training_lines(training: &Training) -> Vec<String> {
+/// One line for each snapshot, at the last block.
+pub(crate) fn snapshots(training: &Training) -> Table {
     let Training { model, activation, study, n_layers, .. } = training;
     let last = Tap::Block(*n_layers);
-    let heading = format!(
-        "{model} ({activation}), {} with a rate of {}, at {last}\n  step   loss  held out  closest pair  noise      \
-         least margin  median     inverted",
-        study.options.optimiser,
-        study.options.optimiser.learning_rate(),
+    let optimiser = study.options.optimiser;
+    let title = format!(
+        "{model} ({activation}), {optimiser} with a rate of {}, at {last}",
+        optimiser.learning_rate()
     );
-    let line = |snapshot: &Snapshot| {
-        let tap = at(snapshot, last)?;
+    let headings = [
+        "step",
+        "loss",
+        "held out",
+        "closest pair",
+        "noise floor",
+        "margin least",
+        "margin median",
+        "recovered",
+        "prompts",
+    ];
+    let mut table = Table::new(title, &headings);
+    for snapshot in &study.snapshots {
+        let tap = at(snapshot, last);
         let exact: usize = snapshot.inversions.iter().map(|tally| tally.exact).sum();
         let prompts: usize = snapshot.inversions.iter().map(|tally| tally.prompts).sum();
-        Some(format!(
-            "{:>6} {:>6.3} {:>9.3}  {:<13.3e} {:<10.1e} {:<13.3e} {:<10.3e} {exact}/{prompts}",
-            snapshot.step,
-            snapshot.loss,
-            snapshot.held_out_loss,
-            tap.closest.minimum,
-            tap.closest.noise.largest(),
-            tap.margins.quantile(0.0)?,
-            tap.margins.quantile(0.5)?,
-        ))
-    };
-    std::iter::once(heading).chain(study.snapshots.iter().filter_map(line)).collect()
+        table.push([
+            snapshot.step.into(),
+            snapshot.loss.into(),
+            snapshot.held_out_loss.into(),
+            tap.map(|tap| tap.closest.minimum).into(),
+            tap.map(|tap| tap.closest.noise.largest()).into(),
+            tap.and_then(|tap| tap.margins.quantile(0.0)).into(),
+            tap.and_then(|tap| tap.margins.quantile(0.5)).into(),
+            exact.into(),
+            prompts.into(),
+        ]);
+    }
+    table
 }
 
 fn at(snapshot: &Snapshot, tap: Tap) -> Option<&TapSnapshot> {
     snapshot.taps.iter().find(|found| found.closest.tap == tap)
 }
 
-/// Writes training.csv and the figures.
-pub(crate) fn write_trainings(folder: &Path, trainings: &Trainings) -> Result<(), Failure> {
-    let mut csv = File::create(folder.join("training.csv"))?;
-    writeln!(
-        csv,
-        "model,activation,optimiser,learning_rate,step,loss,held_out_loss,tap,closest_pair,noise,verdict,least_margin,\
-         margin_05,median_margin,largest_margin,margin_noise,margin_verdict,inverted,exact"
-    )?;
+/// Adds the figures and the table of every tap.
+pub(crate) fn add(report: &mut Report, trainings: &Trainings) {
+    for model in distinct(trainings.runs.iter().map(|run| run.model.as_str())) {
+        let runs: Vec<&Training> = trainings.runs.iter().filter(|run| run.model == model).collect();
+        for (name, figure) in figures(model, &runs, trainings.about.prompts) {
+            report.figure(&format!("{model}-{name}"), figure);
+        }
+    }
+    report.table("training", every_tap(trainings));
+}
+
+fn every_tap(trainings: &Trainings) -> Table {
+    let headings = [
+        "model",
+        "activation",
+        "optimiser",
+        "learning rate",
+        "step",
+        "loss",
+        "held out loss",
+        "tap",
+        "closest pair",
+        "noise",
+        "verdict",
+        "least margin",
+        "margin 05",
+        "median margin",
+        "largest margin",
+        "margin noise",
+        "margin verdict",
+        "inverted",
+        "recovered",
+    ];
+    let mut table = Table::new("Every tap of every snapshot", &headings);
     for run in &trainings.runs {
+        let optimiser = run.study.options.optimiser;
         for snapshot in &run.study.snapshots {
             for TapSnapshot { closest, margins } in &snapshot.taps {
-                let quantile = |share: f64| margins.quantile(share).unwrap_or(f64::NAN);
                 let tally = snapshot.inversions.iter().find(|tally| tally.tap == closest.tap);
-                let tally = tally
-                    .map_or_else(|| ",".to_owned(), |tally| format!("{},{}", tally.prompts, tally.exact));
-                writeln!(
-                    csv,
-                    "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{tally}",
-                    run.model,
-                    run.activation,
-                    run.study.options.optimiser,
-                    run.study.options.optimiser.learning_rate(),
-                    snapshot.step,
-                    snapshot.loss,
-                    snapshot.held_out_loss,
-                    closest.tap,
-                    closest.minimum,
-                    closest.noise.largest(),
-                    closest.verdict,
-                    quantile(0.0),
-                    quantile(0.05),
-                    quantile(0.5),
-                    quantile(1.0),
-                    margins.noise.largest(),
-                    margins.verdict,
-                )?;
+                table.push([
+                    Cell::of(&run.model),
+                    Cell::of(&run.activation),
+                    Cell::of(optimiser),
+                    optimiser.learning_rate().into(),
+                    snapshot.step.into(),
+                    snapshot.loss.into(),
+                    snapshot.held_out_loss.into(),
+                    Cell::of(closest.tap),
+                    closest.minimum.into(),
+                    closest.noise.largest().into(),
+                    Cell::of(closest.verdict),
+                    margins.quantile(0.0).into(),
+                    margins.quantile(0.05).into(),
+                    margins.quantile(0.5).into(),
+                    margins.quantile(1.0).into(),
+                    margins.noise.largest().into(),
+                    Cell::of(margins.verdict),
+                    tally.map_or(Cell::Missing, |tally| tally.prompts.into()),
+                    tally.map_or(Cell::Missing, |tally| tally.exact.into()),
+                ]);
             }
         }
     }
-    let mut models: Vec<&str> = trainings.runs.iter().map(|run| run.model.as_str()).collect();
-    models.dedup();
-    for model in models {
-        let runs: Vec<&Training> = trainings.runs.iter().filter(|run| run.model == model).collect();
-        figures(folder, model, &runs, trainings.about.prompts)?;
-    }
-    Ok(())
+    table
 }
 
 /// Loss, closest pair and margins of one model under every rule, and all taps under the first.
-fn figures(folder: &Path, model: &str, runs: &[&Training], prompts: usize) -> Result<(), Failure> {
-    let Some(first) = runs.first() else { return Ok(()) };
+fn figures(model: &str, runs: &[&Training], prompts: usize) -> Vec<(&'static str, Figure)> {
+    let Some(first) = runs.first() else { return Vec::new() };
     let last = Tap::Block(first.n_layers);
-    let steps = || Axis::log("steps taken + 1");
-    let distance = || Axis::log("L2 distance of states");
+    let prompts = number::count(prompts);
+    let first_rule = first.study.options.optimiser;
+    let closest = format!("Closest pair of {prompts} prompts, {model}");
+    let margins = format!("Least margin between true and other tokens, {model}, {last}");
+    let spread = format!("Margins between true and other tokens, {model}, {first_rule}, {last}");
+    vec![
+        ("loss", loss(model, runs)),
+        ("closest", by_rule(&format!("{closest}, {last}"), runs, last, minimum, closest_noise)),
+        ("margins", by_rule(&margins, runs, last, |tap| tap.margins.quantile(0.0), margin_noise)),
+        ("margin-spread", margin_spread(&spread, first, last)),
+        ("taps", by_tap(&format!("{closest}, {first_rule}"), first, last)),
+    ]
+}
+
+fn minimum(tap: &TapSnapshot) -> Option<f64> {
+    Some(tap.closest.minimum)
+}
+
+fn closest_noise(tap: &TapSnapshot) -> Option<f64> {
+    Some(tap.closest.noise.largest())
+}
+
+fn margin_noise(tap: &TapSnapshot) -> Option<f64> {
+    Some(tap.margins.noise.largest())
+}
+
+fn steps() -> Axis {
+    Axis::log("steps taken + 1")
+}
+
+fn distance() -> Axis {
+    Axis::log("L2 distance of states")
+}
+
+fn loss(model: &str, runs: &[&Training]) -> Figure {
     let of_loss = |run: &Training, loss: fn(&Snapshot) -> f64| {
         run.study.snapshots.iter().map(|snapshot| (place(snapshot), loss(snapshot))).collect::<Vec<_>>()
     };
@@ -101,72 +167,52 @@ fn figures(folder: &Path, model: &str, runs: &[&Training], prompts: usize) -> Re
         Figure::new(format!("Loss of {model} on generated text"), steps(), Axis::linear("nats a token"));
     for run in runs {
         let rule = rule(run);
-        figure = figure.with(rule, Mark::Line, of_loss(run, |snapshot| snapshot.loss)).with(
+        figure = figure.with(rule, Mark::Line, of_loss(run, |snapshot| snapshot.loss)).beside(
             format!("{rule}, held out"),
-            Mark::Line,
+            Mark::Rings,
             of_loss(run, |snapshot| snapshot.held_out_loss),
         );
     }
-    figure.write(folder, &format!("{model}-loss"))?;
-
-    let mut figure =
-        Figure::new(format!("Closest pair of {prompts} prompts, {model}, {last}"), steps(), distance());
-    for run in runs {
-        let rule = rule(run);
-        figure = figure.with(rule, Mark::Line, series(run, last, |tap| Some(tap.closest.minimum))).with(
-            format!("{rule} noise floor"),
-            Mark::Dots,
-            series(run, last, |tap| Some(tap.closest.noise.largest())),
-        );
-    }
-    figure.write(folder, &format!("{model}-closest"))?;
-
-    let mut figure = Figure::new(
-        format!("Least margin between true and other tokens, {model}, {last}"),
-        steps(),
-        distance(),
-    );
-    for run in runs {
-        let rule = rule(run);
-        figure = figure.with(rule, Mark::Line, series(run, last, |tap| tap.margins.quantile(0.0))).with(
-            format!("{rule} noise floor"),
-            Mark::Dots,
-            series(run, last, |tap| Some(tap.margins.noise.largest())),
-        );
-    }
-    figure.write(folder, &format!("{model}-margins"))?;
-
-    let rule = first.study.options.optimiser;
-    let mut figure = Figure::new(
-        format!("Margins between true and other tokens, {model}, {rule}, {last}"),
-        steps(),
-        distance(),
-    );
-    for (name, share) in [("least", 0.0), ("5 % below", 0.05), ("median", 0.5), ("largest", 1.0)] {
-        figure = figure.with(name, Mark::Line, series(first, last, |tap| tap.margins.quantile(share)));
-    }
     figure
-        .with("noise floor", Mark::Dots, series(first, last, |tap| Some(tap.margins.noise.largest())))
-        .write(folder, &format!("{model}-margin-spread"))?;
-
-    let mut figure = Figure::new(
-        format!("Closest pair of {prompts} prompts, {model}, {}", first.study.options.optimiser),
-        steps(),
-        distance(),
-    );
-    for tap in [Tap::Block(1), last, Tap::FinalNorm] {
-        figure = figure
-            .with(tap.to_string(), Mark::Line, series(first, tap, |tap| Some(tap.closest.minimum)))
-            .with(
-                format!("{tap} noise floor"),
-                Mark::Dots,
-                series(first, tap, |tap| Some(tap.closest.noise.largest())),
-            );
-    }
-    figure.write(folder, &format!("{model}-taps"))
 }
 
-/// On a logarithmic axis the start has a place only so.
+/// One value at one tap under every rule, each beside its noise floor.
+fn by_rule(
+    title: &str,
+    runs: &[&Training],
+    tap: Tap,
+    value: fn(&TapSnapshot) -> Option<f64>,
+    noise: fn(&TapSnapshot) -> Option<f64>,
+) -> Figure {
+    let mut figure = Figure::new(title, steps(), distance());
+    for run in runs {
+        let rule = rule(run);
+        let floor = format!("{rule}, noise floor");
+        figure = figure.with(rule, Mark::Line, series(run, tap, value));
+        figure = figure.beside(floor, Mark::Rings, series(run, tap, noise));
+    }
+    figure
+}
+
+fn margin_spread(title: &str, run: &Training, tap: Tap) -> Figure {
+    let mut figure = Figure::new(title, steps(), distance());
+    for (name, share) in [("least", 0.0), ("5th percentile", 0.05), ("median", 0.5), ("largest", 1.0)] {
+        figure = figure.with(name, Mark::Line, series(run, tap, |tap| tap.margins.quantile(share)));
+    }
+    figure.with("noise floor", Mark::Rings, series(run, tap, margin_noise))
+}
+
+/// The closest pair at several taps under one rule.
+fn by_tap(title: &str, run: &Training, last: Tap) -> Figure {
+    let mut figure = Figure::new(title, steps(), distance());
+    for tap in distinct([Tap::Block(1), last, Tap::FinalNorm].into_iter()) {
+        figure = figure.with(tap.to_string(), Mark::Line, series(run, tap, minimum));
+        figure = figure.beside(format!("{tap}, noise floor"), Mark::Rings, series(run, tap, closest_noise));
+    }
+    figure
+}
+
+/// The start has a place on a logarithmic axis only with one step added.
 fn place(snapshot: &Snapshot) -> f64 {
     snapshot.step as f64 + 1.0
 }

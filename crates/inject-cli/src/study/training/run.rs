@@ -1,19 +1,17 @@
 //! Trainings of two families by three rules, and of one with an activation that is not analytic.
 
-use burn::tensor::Device;
-use indicatif::{ProgressBar, ProgressStyle};
-use inject_examples::Failure;
-use inject_sipit::models::{DecoderConfig, Family, Tap, config::Activation};
+use inject_sipit::models::{DecoderConfig, Family, Progress, Tap, Unit, config::Activation};
 use inject_studies::{
     Optimiser, Probes, TrainingData, TrainingEvent, TrainingOptions, TrainingStudy, log_spaced, training,
 };
 use serde::Serialize;
 
 use super::{
-    Options, report,
+    Lab, report,
     shape::{config, init_std},
-    text::{About, Text},
+    text::About,
 };
+use crate::{Failure, progress::Meter};
 
 /// Windows of a batch that is not the whole text.
 const BATCH: usize = 4;
@@ -28,10 +26,10 @@ pub(crate) struct Trainings {
     pub(crate) runs: Vec<Training>,
 }
 
-/// One of them.
+/// One training.
 #[derive(Debug, Serialize)]
 pub(crate) struct Training {
-    /// Family, and the activation where it is not the family's own.
+    /// The family, and the activation if it is not the family's own.
     pub(crate) model: String,
     pub(crate) activation: String,
     pub(crate) analytic: bool,
@@ -42,15 +40,16 @@ pub(crate) struct Training {
     pub(crate) study: TrainingStudy,
 }
 
-pub(crate) fn carry_out(options: &Options, text: &Text, device: &Device) -> Result<(), Failure> {
-    let batch = BATCH.min(options.windows);
+pub(crate) fn carry_out(lab: &mut Lab<'_>) -> Result<(), Failure> {
+    let (options, text) = (lab.options, &lab.text);
+    let batch = BATCH.min(options.windows.get());
     let descent = Optimiser::FullBatch { learning_rate: STEP };
     let rules = [
         descent,
         Optimiser::Sgd { learning_rate: STEP, batch },
         Optimiser::Adam { learning_rate: ADAM_STEP, batch },
     ];
-    let shape = |family| config(family, options.width, options.layers, text.about.vocab_size);
+    let shape = |family| config(family, options.width, options.layers.get(), text.about.vocab_size);
     let (gpt2, llama) = (shape(Family::Gpt2)?, shape(Family::Llama)?);
     let relu = gpt2.clone().with_activation(Activation::Relu);
     let mut planned: Vec<(&str, &DecoderConfig, Optimiser)> = Vec::new();
@@ -59,28 +58,28 @@ pub(crate) fn carry_out(options: &Options, text: &Text, device: &Device) -> Resu
     }
     planned.push(("gpt2-relu", &relu, descent));
     let mut trainings = Trainings { about: text.about.clone(), runs: Vec::new() };
+    lab.report.heading("Trainings");
     for (model, config, optimiser) in planned {
-        let training = one(options, text, device, model, config, optimiser)?;
-        for line in report::training_lines(&training) {
-            options.tell(&line)?;
-        }
+        let training = one(lab, model, config, optimiser)?;
+        let table = report::snapshots(&training);
+        lab.show(&table);
+        lab.report.table_on_page(table);
         trainings.runs.push(training);
     }
-    report::write_trainings(&options.out, &trainings)?;
-    options.keep("training", &trainings)
+    report::add(&mut lab.report, &trainings);
+    lab.keep("training", &trainings)
 }
 
 fn one(
-    options: &Options,
-    text: &Text,
-    device: &Device,
+    lab: &Lab<'_>,
     model: &str,
     config: &DecoderConfig,
     optimiser: Optimiser,
 ) -> Result<Training, Failure> {
+    let (options, text) = (lab.options, &lab.text);
     let std = init_std(config.d_model);
-    device.seed(options.seed);
-    let start = config.init(std, device);
+    lab.device.seed(options.seed);
+    let start = config.init(std, &lab.device);
     let last = Tap::Block(config.n_layers());
     let probes = Probes {
         prompts: text.prompts.clone(),
@@ -97,15 +96,14 @@ fn one(
         seed: options.seed,
         threads: options.threads,
     };
-    let bar = ProgressBar::new(options.steps as u64).with_message(format!("{model}, {optimiser}"));
-    bar.set_style(ProgressStyle::with_template("{msg} {bar:40} {pos}/{len}")?);
+    let mut meter = Meter::new();
+    meter.about(format!("{model}, {optimiser}"));
     let data = TrainingData { windows: &text.windows, held_out: &text.held_out };
     let (study, _) = training(&start, data, &probes, &how, &mut |event| {
         if let TrainingEvent::Step { step, .. } = event {
-            bar.set_position(step as u64);
+            meter.show(Progress::new("", Unit::Steps, step as u64, options.steps as u64));
         }
     })?;
-    bar.finish_and_clear();
     let activation = config.blocks[0].feed_forward.kind.activation();
     Ok(Training {
         model: model.to_owned(),

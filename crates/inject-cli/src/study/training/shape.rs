@@ -3,7 +3,7 @@
 use inject_sipit::models::{DecoderConfig, Family, ModelError};
 use serde_json::{Value, json};
 
-/// The longest sequence of those that have a longest.
+/// The longest sequence of the families that have a limit.
 pub(crate) const POSITIONS: usize = 128;
 
 const HEADS: usize = 4;

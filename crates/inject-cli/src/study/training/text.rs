@@ -1,18 +1,20 @@
 //! Generated text as tokens, for training and for measuring.
 
-use burn::tensor::Device;
-use inject_examples::{Failure, PromptArgs, bundled_model};
-use inject_sipit::models::{Bos, Model, Origin, Precision};
+use std::num::NonZeroUsize;
+
 use serde::Serialize;
 
 use super::Options;
+use crate::{Failure, options::PromptOptions};
 
 /// Next tokens of a window.
 pub(crate) const WINDOW: usize = 64;
 /// Tokens of the longest prompt.
 const LONGEST: usize = 48;
+/// Tokens of the prompts whose margins are measured, and of those that are inverted.
+const PROBE: usize = 16;
 
-/// What the decoders are trained on, and what they are measured with.
+/// The text that the decoders are trained on, and the prompts they are measured with.
 pub(crate) struct Text {
     pub(crate) about: About,
     pub(crate) windows: Vec<Vec<u32>>,
@@ -23,7 +25,7 @@ pub(crate) struct Text {
     pub(crate) inverted: Vec<Vec<u32>>,
 }
 
-/// Where all this comes from, for the files.
+/// The origin of the text, for the files.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct About {
     /// Of weights, batches and training text.
@@ -44,14 +46,17 @@ pub(crate) struct About {
 }
 
 impl Text {
-    pub(crate) fn new(options: &Options, device: &Device) -> Result<Self, Failure> {
+    pub(crate) fn new(options: &Options) -> Result<Self, Failure> {
         // Of this model only the tokenizer is used.
-        let model = Model::load(Origin::of_folder(&bundled_model()), Precision::F32, device)?;
-        let source = |seed: u64| PromptArgs { prompts: None, skip: 0, bos: Bos::Auto, prompt_seed: seed };
+        let model = options.device.load_bundled()?;
+        let source = PromptOptions::generated;
         let [held_out_seed, prompt_seed, probe_seed] = [1, 2, 3].map(|next| options.seed.wrapping_add(next));
-        let probes = source(probe_seed).text(&model, 2 * options.probes, 16)?;
+        let [window, probe, longest] =
+            [WINDOW + 1, PROBE, LONGEST].map(|length| NonZeroUsize::new(length).unwrap_or(NonZeroUsize::MIN));
+        let windows = options.windows.get();
+        let probes = source(probe_seed).text(&model, 2 * options.probes.get(), probe)?;
         let (margin_prompts, inverted) = probes.split_at(probes.len() / 2);
-        let prompts = source(prompt_seed).different(&model, options.count, LONGEST)?;
+        let prompts = source(prompt_seed).different(&model, options.count.get(), longest)?;
         Ok(Text {
             about: About {
                 seed: options.seed,
@@ -60,15 +65,15 @@ impl Text {
                 probe_seed,
                 vocab_size: model.decoder.config().vocab_size,
                 bos_added: source(prompt_seed).adds_bos(&model)?,
-                windows: options.windows,
+                windows,
                 window_next_tokens: WINDOW,
                 prompts: prompts.len(),
                 longest_prompt: LONGEST,
                 threads: options.threads.get(),
-                device: options.device.to_string(),
+                device: options.device.device.to_string(),
             },
-            windows: source(options.seed).text(&model, options.windows, WINDOW + 1)?,
-            held_out: source(held_out_seed).text(&model, options.windows, WINDOW + 1)?,
+            windows: source(options.seed).text(&model, windows, window)?,
+            held_out: source(held_out_seed).text(&model, windows, window)?,
             prompts,
             margin_prompts: margin_prompts.to_vec(),
             inverted: inverted.to_vec(),
