@@ -24,7 +24,8 @@ use crate::{
 use contender::{Contender, Terms};
 use measured::{Found, Measured};
 use record::Prompt;
-use report::{About, Comparison};
+use report::About;
+pub(crate) use report::Comparison;
 
 /// Compare the policies of inversion on the same states
 #[derive(Args, Debug)]

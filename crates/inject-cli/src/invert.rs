@@ -23,6 +23,11 @@ use crate::{
 
 pub(crate) use self::report::{StageReport, VerdictName, stages, token_of};
 pub(crate) use self::single::states_of;
+#[cfg(test)]
+pub(crate) use self::{
+    report::Report,
+    tally::{Record, Tally},
+};
 
 /// Recover prompts from hidden states alone
 #[derive(Args, Debug)]

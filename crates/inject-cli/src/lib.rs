@@ -24,6 +24,8 @@ mod output;
 mod panics;
 mod progress;
 mod random_tokens;
+#[cfg(test)]
+mod schema;
 mod study;
 mod table;
 mod train_tiny;

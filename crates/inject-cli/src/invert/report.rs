@@ -15,7 +15,7 @@ use crate::{Failure, Outcome, forward::forward_seconds, options::LoadedModel};
 #[derive(Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub(super) struct Report {
+pub(crate) struct Report {
     /// The model: a Hub id, the name of a folder, or `bundled`.
     pub(super) model: String,
     /// The tap of the states.
@@ -40,7 +40,7 @@ pub(super) struct Report {
 #[derive(Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub(super) struct Recovered {
+pub(crate) struct Recovered {
     /// Whether every position is verified or certain.
     pub(super) verified: bool,
     /// Whether every position is certain: no other prompt of this length has these states.
@@ -67,7 +67,7 @@ pub(super) struct Recovered {
 #[derive(Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub(super) struct PositionReport {
+pub(crate) struct PositionReport {
     /// The position, from 0.
     pub(super) position: usize,
     /// Whether it is settled.
@@ -115,7 +115,7 @@ pub(crate) enum VerdictName {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub(super) struct Candidate {
+pub(crate) struct Candidate {
     /// The token.
     pub(super) token_id: u32,
     /// The distance of its state from the one given.
@@ -126,7 +126,7 @@ pub(super) struct Candidate {
 #[derive(Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub(super) struct RuledOutReport {
+pub(crate) struct RuledOutReport {
     /// The token.
     token_id: u32,
     /// Its distance at its own position.
@@ -160,7 +160,7 @@ pub(crate) struct StageReport {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "rule", rename_all = "kebab-case")]
-pub(super) enum AcceptanceRule {
+pub(crate) enum AcceptanceRule {
     /// Within the noise floor of computing the state.
     NoiseFloor {
         /// An upper bound on the norm of noise added to every state.

@@ -13,7 +13,7 @@ use crate::{
 #[derive(Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub(super) struct Record {
+pub(crate) struct Record {
     /// The number of the prompt in the store, from 0.
     pub(super) prompt: usize,
     /// What was recovered.
@@ -24,7 +24,7 @@ pub(super) struct Record {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     /// All prompts.
     pub(super) prompts: usize,
     /// Prompts that are verified at every position.

@@ -1,23 +1,24 @@
-//! What the repository promises of the small model in it.
+//! The promises of the repository about the small model in it.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+use std::{fs, path::Path};
 
-use std::fs;
-
-use inject_examples::bundled_model;
 use inject_prompts::Generator;
 use inject_sipit::{
     burn::tensor::Device,
     models::{Bos, Family, Logits, Model, Origin, Precision, TokenBatch},
 };
 
-fn load(device: &Device) -> Model {
-    Model::load(Origin::of_folder(&bundled_model()), Precision::F32, device).unwrap()
+fn folder() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/model"))
+}
+
+pub(crate) fn load(device: &Device) -> Model {
+    Model::load(Origin::of_folder(folder()), Precision::F32, device).unwrap()
 }
 
 #[test]
 fn the_folder_is_an_ordinary_checkpoint_of_at_most_3_megabytes() {
-    let files = fs::read_dir(bundled_model()).unwrap().map(Result::unwrap);
+    let files = fs::read_dir(folder()).unwrap().map(Result::unwrap);
     let sizes = files.map(|file| file.metadata().unwrap().len());
     assert!(sizes.sum::<u64>() <= 3_000_000);
     let model = load(&inject_testing::compiled().remove(0));

@@ -1,23 +1,17 @@
-//! The training program: it says the same twice, finds what the theory predicts, and writes every file.
-
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-#[path = "../training/main.rs"]
-mod training;
+//! `inject study training`: it says the same twice, finds what the theory predicts, and writes every file.
 
 use std::{fs, path::Path};
 
-use clap::Parser;
 use serde_json::Value;
+
+use super::support::succeed;
 
 /// Runs the program on decoders that take a second.
 fn run(out: &Path) {
-    let options = "training --width 16 --layers 1 --steps 1 --windows 10 --count 30 --probes 1 --widths 16 --depths 1 --out";
-    let options = options.split(' ').chain([out.to_str().unwrap()]);
-    training::run(&training::Options::parse_from(options)).map_err(|failure| failure.to_string()).unwrap();
+    let options = "--width 16 --layers 1 --steps 1 --windows 10 --count 30 --probes 1 --widths 16 --depths 1 --out .";
+    succeed(out, &format!("study training {options}"));
 }
 
-// One test, because the device's random numbers belong to the whole process.
 #[test]
 fn a_rerun_gives_the_same_figures_and_they_are_those_the_theory_predicts() {
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];

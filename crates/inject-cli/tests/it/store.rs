@@ -1,23 +1,24 @@
-//! The invert program on stores: all prompts come back, through interruptions, and what cannot be right is refused.
+//! `inject invert` on stores: all prompts come back, through interruptions, and what cannot be right is refused.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+use std::{
+    fs,
+    path::Path,
+};
 
-#[path = "../invert/main.rs"]
-mod invert;
-
-use std::{fs, path::Path};
-
-use clap::Parser;
-use inject_examples::bundled_model;
 use inject_prompts::Generator;
 use inject_sipit::{
-    models::{Bos, Model, Origin, Precision, Tap},
+    models::{Bos, Tap},
     states::{
         Extraction, extract_to_store,
         store::{Positions, StateDtype, Store, StoreSpec},
     },
 };
 use serde_json::Value;
+
+use super::{
+    bundled_model,
+    support::{refused, run_with, without_times},
+};
 
 const TAPS: [Tap; 2] = [Tap::Block(1), Tap::Block(3)];
 
@@ -30,7 +31,7 @@ fn extract(
     weight_hash: Option<&str>,
 ) -> Store {
     let device = inject_testing::compiled().remove(0);
-    let model = Model::load(Origin::of_folder(&bundled_model()), Precision::F32, &device).unwrap();
+    let model = bundled_model::load(&device);
     let tokenizer = model.tokenizer().unwrap();
     let encode = |text: String| {
         let mut ids = tokenizer.encode(&text, Bos::Auto).unwrap();
@@ -54,15 +55,19 @@ fn extract(
     extract_to_store(&extraction, &model.decoder, &prompts, dir, spec, &mut |_| ()).unwrap()
 }
 
-/// Runs the program; an error is what it says on its last line.
-fn run(store: &Path, out: Option<&Path>, options: &[&str]) -> Result<(), String> {
-    let mut arguments = vec!["invert".to_owned(), "--states".to_owned(), store.display().to_string()];
-    if let Some(out) = out {
-        arguments.extend(["--out".to_owned(), out.display().to_string()]);
-    }
-    arguments.extend(options.iter().map(|&option| option.to_owned()));
-    let options = invert::Options::try_parse_from(arguments).map_err(|error| error.to_string())?;
-    invert::run(&options).map_err(|failure| failure.to_string())
+/// Arguments that invert a store.
+fn arguments<'a>(store: &'a Path, out: Option<&'a Path>, options: &[&'a str]) -> Vec<&'a str> {
+    let mut arguments = vec!["invert", "--states", store.to_str().unwrap()];
+    arguments.extend(out.into_iter().flat_map(|out| ["--out", out.to_str().unwrap()]));
+    arguments.extend(options);
+    arguments
+}
+
+/// Inverts a store and expects every prompt back.
+#[track_caller]
+fn invert(store: &Path, out: &Path, options: &[&str]) {
+    let ran = run_with(store.parent().unwrap(), &arguments(store, Some(out), options));
+    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
 }
 
 /// The lines of a file of results, what was timed left out.
@@ -72,33 +77,21 @@ fn lines(out: &Path) -> Vec<Value> {
     text.lines().map(|line| without_times(serde_json::from_str(line).unwrap())).collect()
 }
 
-fn without_times(json: Value) -> Value {
-    match json {
-        Value::Object(fields) => {
-            let timed = |name: &str| name == "seconds" || name.ends_with("_seconds");
-            let kept = fields.into_iter().filter(|(name, _)| name == "max_seconds" || !timed(name));
-            Value::Object(kept.map(|(name, value)| (name, without_times(value))).collect())
-        }
-        Value::Array(values) => values.into_iter().map(without_times).collect(),
-        other => other,
-    }
-}
-
 #[test]
 fn every_prompt_of_a_store_comes_back() {
     for dtype in [StateDtype::F32, StateDtype::F16] {
         let dir = tempfile::tempdir().unwrap();
         let (folder, out) = (dir.path().join("store"), dir.path().join("out.jsonl"));
         let store = extract(&folder, 30, Positions::All, dtype, None);
-        run(&folder, Some(&out), &[]).unwrap();
+        invert(&folder, &out, &[]);
         let lines = lines(&out);
         assert_eq!(lines[0]["job"]["tap"], "block-3", "the deepest that is stored");
         assert_eq!(lines.len(), 1 + 30);
         for (prompt, (line, ids)) in lines[1..].iter().zip(store.prompts()).enumerate() {
             assert_eq!(line["prompt"], prompt);
-            assert_eq!(line["token_ids"], Value::from(ids), "{dtype}");
-            assert_eq!(line["exact"], true, "{dtype}: {line}");
-            assert!(line["verdicts"].as_array().unwrap().iter().all(|row| row["verdict"] == "verified"));
+            assert_eq!(line["recovered"]["token_ids"], Value::from(ids), "{dtype}");
+            assert_eq!(line["recovered"]["equals_prompt"], true, "{dtype}: {line}");
+            assert!(line["recovered"]["positions"].as_array().unwrap().iter().all(|row| row["verdict"] == "verified"));
         }
     }
 }
@@ -111,17 +104,17 @@ fn a_killed_run_goes_on_to_the_same_file() {
     let together: &[&str] = &["--policy", "prior", "--tap", "block-1"];
     // With a bound on the time of each prompt, each is a group of its own.
     let alone = [together, &["--max-seconds", "3600"]].concat();
-    for (name, options) in [("together", together), ("alone", &alone)] {
+    for (name, options) in [("together", together), ("alone", &alone[..])] {
         let out = dir.path().join(name);
-        run(&folder, Some(&out), options).unwrap();
+        invert(&folder, &out, options);
         let whole = fs::read(&out).unwrap();
         let expected = lines(&out);
         let ends: Vec<usize> = (1..=whole.len()).filter(|&end| whole[end - 1] == b'\n').collect();
-        // Within the header and the lines of prompts 0, 4 and 11, and behind the header and the lines of prompts 0, 6 and 11.
+        // Within the header and the lines of prompts 0, 4 and 11, and after the header and the lines of prompts 0, 6 and 11.
         let within = [0, 9, ends[0] + 1, ends[4] + 500, ends[11] + 40, ends[12] - 1];
         for cut in within.into_iter().chain([0, 1, 7, 12].map(|line| ends[line])) {
             fs::write(&out, &whole[..cut]).unwrap();
-            run(&folder, Some(&out), options).unwrap();
+            invert(&folder, &out, options);
             assert_eq!(lines(&out), expected, "{name}, cut at {cut}");
             let kept = ends.iter().copied().filter(|&end| end <= cut).max().unwrap_or(0);
             assert_eq!(fs::read(&out).unwrap()[..kept], whole[..kept], "what is there is not written again");
@@ -135,22 +128,14 @@ fn a_search_that_learns_from_prompt_to_prompt_finds_the_same_after_a_kill() {
     let (folder, out) = (dir.path().join("store"), dir.path().join("out.jsonl"));
     extract(&folder, 12, Positions::All, StateDtype::F32, None);
     let found = |out: &Path| -> Vec<[Value; 2]> {
-        lines(out)[1..].iter().map(|line| [line["token_ids"].clone(), line["exact"].clone()]).collect()
+        lines(out)[1..].iter().map(|line| [line["recovered"]["token_ids"].clone(), line["recovered"]["verified"].clone()]).collect()
     };
-    run(&folder, Some(&out), &["--policy", "secant"]).unwrap();
+    invert(&folder, &out, &["--policy", "secant"]);
     let expected = found(&out);
     let whole = fs::read(&out).unwrap();
     fs::write(&out, &whole[..whole.len() / 2]).unwrap();
-    run(&folder, Some(&out), &["--policy", "secant"]).unwrap();
+    invert(&folder, &out, &["--policy", "secant"]);
     assert_eq!(found(&out), expected);
-}
-
-/// What the program says, which is one line.
-#[track_caller]
-fn refused(store: &Path, out: Option<&Path>, options: &[&str], parts: &[&str]) {
-    let error = run(store, out, options).unwrap_err();
-    assert_eq!(error.lines().count(), 1, "{error}");
-    parts.iter().for_each(|part| assert!(error.contains(part), "`{part}` is not in: {error}"));
 }
 
 #[test]
@@ -162,26 +147,31 @@ fn a_store_that_cannot_be_inverted_is_refused() {
         extract(&folder, 2, positions, StateDtype::F32, weight_hash);
         folder
     };
-    refused(&of("last", Positions::Last, None), Some(&out), &[], &["last position", "--positions all"]);
+    let no = |store: &Path, out: Option<&Path>, options: &[&str], status: i32, parts: &[&str]| {
+        refused(dir.path(), &arguments(store, out, options), status, parts);
+    };
+    no(&of("last", Positions::Last, None), Some(&out), &[], 1, &["last position", "--positions all"]);
     let other = of("other", Positions::All, Some("0123"));
-    refused(&other, Some(&out), &[], &["other weights", "0123", "expected"]);
+    no(&other, Some(&out), &[], 1, &["other weights", "0123", "expected"]);
     let store = of("store", Positions::All, None);
-    refused(&store, None, &[], &["is a store", "--out"]);
-    refused(&store, Some(&out), &["--column", "0"], &["--tap", "--column"]);
-    refused(&store, Some(&out), &["--tap", "block-2"], &["block-2", "block-1"]);
-    refused(dir.path(), Some(&out), &[], &["manifest.json"]);
+    no(&store, None, &[], 2, &["is a store", "--out"]);
+    no(&store, Some(&out), &["--column", "0"], 2, &["--tap", "--column"]);
+    no(&store, Some(&out), &["--tap", "block-2"], 1, &["block-2", "block-1"]);
+    no(dir.path(), Some(&out), &[], 1, &["manifest.json"]);
     let without_effect = [
         ("--rivals 9 --max-candidates 9", "--max-candidates 9"),
-        ("--policy prior --lens nowhere", "auto and lens"),
+        ("--policy prior --lens nowhere", "auto or lens"),
         ("--snap 4", "gradient"),
+        ("--seed 4", "random"),
         ("--allclose 1e-5", "RTOL,ATOL"),
+        ("--epsilon=-1", "--epsilon -1"),
     ];
     for (options, part) in without_effect {
-        refused(&store, Some(&out), &options.split_whitespace().collect::<Vec<_>>(), &[part]);
+        no(&store, Some(&out), &options.split_whitespace().collect::<Vec<_>>(), 2, &[part]);
     }
-    assert!(run(&store, Some(&out), &["--epsilon", "1", "--noise", "2"]).unwrap_err().contains("--noise"));
+    no(&store, Some(&out), &["--epsilon", "1", "--noise", "2"], 2, &["--noise"]);
     let file = store.join("tap-block-1.safetensors");
-    refused(&file, Some(&out), &[], &["--out is for the prompts of a store"]);
+    no(&file, Some(&out), &[], 2, &["--out is for the prompts of a store"]);
     assert!(!out.exists(), "nothing is written before the store is known to be right");
 }
 
@@ -190,11 +180,11 @@ fn a_file_of_another_job_is_refused_and_left_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let (folder, out) = (dir.path().join("store"), dir.path().join("out.jsonl"));
     extract(&folder, 3, Positions::All, StateDtype::F32, None);
-    run(&folder, Some(&out), &["--tap", "block-1"]).unwrap();
+    invert(&folder, &out, &["--tap", "block-1"]);
     let whole = fs::read_to_string(&out).unwrap();
     let first_two = whole.lines().take(2).collect::<Vec<_>>().join("\n") + "\n";
     let swapped = first_two + whole.lines().nth(3).unwrap() + "\n";
-    let damaged = whole.replace("\"exact\"", "\"exct\"");
+    let damaged = whole.replace("\"verified\":true", "\"verfied\":true");
     let cases: [(&str, &str, &[&str]); 7] = [
         (&whole, "", &["tap = \"block-1\", now \"block-3\""]),
         (&whole, "--tap block-1 --policy prior", &["policy = \"auto\", now \"prior\""]),
@@ -202,14 +192,27 @@ fn a_file_of_another_job_is_refused_and_left_as_it_is() {
         ("Dear diary", "--tap block-1", &["not a file of recovered prompts"]),
         ("Dear diary,\n", "--tap block-1", &["not a file of recovered prompts"]),
         (&swapped, "--tap block-1", &["line 3", "prompt 2, expected prompt 1"]),
-        (&damaged, "--tap block-1", &["line 2", "exact"]),
+        (&damaged, "--tap block-1", &["line 2", "verfied"]),
     ];
     for (content, options, parts) in cases {
         fs::write(&out, content).unwrap();
         let options: Vec<&str> = options.split_whitespace().collect();
-        refused(&folder, Some(&out), &options, parts);
+        refused(dir.path(), &arguments(&folder, Some(&out), &options), 1, parts);
         assert_eq!(fs::read_to_string(&out).unwrap(), content, "{parts:?}");
     }
+}
+
+#[test]
+fn more_prompts_than_the_store_has_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, out) = (dir.path().join("store"), dir.path().join("out.jsonl"));
+    extract(&folder, 2, Positions::All, StateDtype::F32, None);
+    invert(&folder, &out, &["--tap", "block-1"]);
+    let whole = fs::read_to_string(&out).unwrap();
+    let surplus = whole.lines().last().unwrap().replace("\"prompt\":1", "\"prompt\":2");
+    fs::write(&out, format!("{whole}{surplus}\n")).unwrap();
+    let arguments = arguments(&folder, Some(&out), &["--tap", "block-1"]);
+    refused(dir.path(), &arguments, 1, &["holds 3 prompts", "the 2 of the store"]);
 }
 
 #[test]
@@ -217,9 +220,23 @@ fn a_file_that_holds_no_prompt_yet_is_begun_anew_with_other_options() {
     let dir = tempfile::tempdir().unwrap();
     let (folder, out) = (dir.path().join("store"), dir.path().join("out.jsonl"));
     extract(&folder, 2, Positions::All, StateDtype::F32, None);
-    // Whether a distance makes sense is known only when the inverter is made.
-    refused(&folder, Some(&out), &["--tap", "block-1", "--epsilon=-1"], &["-1"]);
+    // Whether the budget allows a certificate is known only when the inverter is made.
+    let options = ["--tap", "block-1", "--certify", "--max-candidates", "9"];
+    refused(dir.path(), &arguments(&folder, Some(&out), &options), 1, &["9 candidates"]);
     assert_eq!(lines(&out).len(), 1, "the file is begun");
-    run(&folder, Some(&out), &["--tap", "block-1"]).unwrap();
+    invert(&folder, &out, &["--tap", "block-1"]);
     assert_eq!(lines(&out).len(), 3);
+}
+
+#[test]
+fn a_prompt_that_is_not_recovered_gives_another_status() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, out) = (dir.path().join("store"), dir.path().join("out.jsonl"));
+    extract(&folder, 2, Positions::All, StateDtype::F32, None);
+    let options = ["--policy", "random", "--max-candidates", "1", "--json"];
+    let ran = run_with(dir.path(), &arguments(&folder, Some(&out), &options));
+    assert_eq!(ran.status, 3, "{}", ran.err);
+    let tally: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(tally["not_recovered"], serde_json::json!([0, 1]));
+    assert!(ran.err.contains("wrote 2 prompts to"), "{}", ran.err);
 }
