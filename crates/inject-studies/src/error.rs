@@ -149,9 +149,9 @@ pub enum StudyError {
     OtherStudy {
         /// The file.
         path: PathBuf,
-        /// What that study is about, as JSON.
+        /// What differs in its description, as JSON.
         found: String,
-        /// What this one is about.
+        /// The same in the description of this study.
         expected: String,
     },
 }

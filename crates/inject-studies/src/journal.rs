@@ -126,7 +126,7 @@ where
                 let Line { unit, result } = serde_json::from_value(value).map_err(bad)?;
                 self.done.push((unit, result));
             } else if value != self.about {
-                let (found, expected) = (value.to_string(), self.about.to_string());
+                let (found, expected) = difference("", &value, &self.about);
                 return Err(StudyError::OtherStudy { path: path.to_owned(), found, expected });
             }
         }
@@ -139,6 +139,19 @@ where
 /// For a value that JSON cannot hold, such as a map with keys that are no text: those of the studies can be held.
 fn to_value(value: &impl Serialize) -> Value {
     serde_json::to_value(value).expect("results and descriptions of studies are plain data")
+}
+
+/// The first field in which two descriptions differ, as `field = value` of each.
+fn difference(name: &str, found: &Value, expected: &Value) -> (String, String) {
+    if let (Value::Object(found), Value::Object(expected)) = (found, expected)
+        && let Some(key) = expected.keys().chain(found.keys()).find(|&key| found.get(key) != expected.get(key))
+    {
+        let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+        let of = |fields: &serde_json::Map<String, Value>| fields.get(key).cloned().unwrap_or_default();
+        return difference(&name, &of(found), &of(expected));
+    }
+    let told = |value: &Value| if name.is_empty() { value.to_string() } else { format!("{name} = {value}") };
+    (told(found), told(expected))
 }
 
 #[cfg(test)]
@@ -198,6 +211,16 @@ mod tests {
         assert!(matches!(Numbers::open(&path, &"letters"), Err(StudyError::OtherStudy { .. })));
         fs::write(&path, "\"numbers\"\nno JSON\n").unwrap();
         assert!(matches!(Numbers::open(&path, &"numbers"), Err(StudyError::JournalLine { line: 2, .. })));
+    }
+
+    #[test]
+    fn the_refusal_of_another_study_names_what_differs() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        let about = |taps: &str| serde_json::json!({ "study": "a", "options": { "seed": 1, "taps": taps } });
+        drop(Numbers::open(&path, &about("block-1")).unwrap());
+        let error = Numbers::open(&path, &about("block-2")).unwrap_err().to_string();
+        assert!(error.ends_with(r#"options.taps = "block-1"; expected options.taps = "block-2""#), "{error}");
     }
 
     #[test]
