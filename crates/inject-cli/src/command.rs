@@ -21,7 +21,7 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  inject invert                                     recover a sentence from states of the small model
+  inject invert
   inject invert --text \"Any sentence.\" --tap block-2
   inject extract --prompts prompts.jsonl --positions all --out states
   inject invert --states states --out recovered.jsonl

@@ -31,11 +31,6 @@ Examples:
 A run that was stopped goes on where it was when the same command is given again.")]
 pub(crate) struct Options {
     #[command(flatten)]
-    source: Source,
-    /// Whether the BOS token begins each text: auto (as the tokenizer does), yes or no
-    #[arg(long, value_name = "WHEN", default_value_t = Bos::Auto, help_heading = "Prompts", conflicts_with = "ids")]
-    bos: Bos,
-    #[command(flatten)]
     taps: TapsOption,
     /// The positions of each prompt whose states are kept: last or all. `inject invert` needs all
     #[arg(long, value_name = "WHICH", default_value_t = Positions::Last)]
@@ -46,6 +41,11 @@ pub(crate) struct Options {
     /// The folder for the store
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
+    #[command(flatten)]
+    source: Source,
+    /// Whether the BOS token begins each text: auto (as the tokenizer does), yes or no
+    #[arg(long, value_name = "WHEN", default_value_t = Bos::Auto, help_heading = "Prompts", conflicts_with = "ids")]
+    bos: Bos,
     #[command(flatten)]
     model: ModelOptions,
     /// Megabytes that one batch may take

@@ -50,14 +50,14 @@ docs/schema/ describes the JSON.
 )]
 pub(crate) struct Options {
     #[command(flatten)]
-    input: Input,
-    #[command(flatten)]
     tap: TapOption,
+    #[command(flatten)]
+    input: Input,
     /// Write one JSON object to standard output instead of a table
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
     /// With a store: the file for one JSON object a prompt. The same command goes on where an earlier one stopped
-    #[arg(long, value_name = "FILE", requires = "states")]
+    #[arg(long, value_name = "FILE", requires = "states", help_heading = "Output")]
     out: Option<PathBuf>,
     #[command(flatten)]
     policy: PolicyOptions,

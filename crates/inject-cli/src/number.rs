@@ -45,11 +45,14 @@ pub(crate) fn share(value: f64) -> String {
     if value.is_finite() { format!("{:.1} %", 100.0 * value) } else { "-".to_owned() }
 }
 
-/// A time: `0.043 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
+/// A time: `43.1 ms`, `1.25 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
 pub(crate) fn seconds(value: f64) -> String {
     match value {
         _ if !value.is_finite() => "-".to_owned(),
-        _ if value < 60.0 => format!("{} s", measured(value)),
+        0.0 => "0 s".to_owned(),
+        _ if value < 0.1 => format!("{} ms", measured(1000.0 * value)),
+        _ if value < 10.0 => format!("{} s", measured(value)),
+        _ if value < 59.5 => format!("{value:.0} s"),
         _ if value < 3600.0 => {
             let whole = value.round() as u64;
             format!("{} min {} s", whole / 60, whole % 60)

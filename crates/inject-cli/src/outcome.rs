@@ -10,8 +10,8 @@ use std::{
 /// The exit statuses, as `--help` lists them.
 pub(crate) const STATUSES: &str = "\
 Exit status:
-  0    the work is done; for invert, every prompt is recovered: each position is verified, and the tokens
-       equal those of the prompt where it is known
+  0    the work is done, and every prompt that was to be recovered is: verified
+       at each position, and equal to the prompt where that is known
   1    an error
   2    wrong usage: an unknown, contradictory or useless option
   3    the work is done, but some prompt is not recovered

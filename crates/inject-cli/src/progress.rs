@@ -154,7 +154,8 @@ impl Task {
         const ENOUGH: f64 = 0.02;
         let seconds = self.begin.elapsed().as_secs_f64();
         let done = fraction - self.first;
-        (done >= ENOUGH && seconds >= 1.0).then(|| (seconds * (1.0 - fraction) / done).ceil())
+        (done >= ENOUGH && seconds >= 1.0 && fraction < 1.0)
+            .then(|| (seconds * (1.0 - fraction) / done).ceil())
     }
 }
 

@@ -26,7 +26,10 @@ fn check<T: JsonSchema>(name: &str, title: &str) {
 fn the_schemas_in_docs_are_up_to_date() {
     check::<invert::Report>("invert", "inject invert --json");
     check::<invert::Tally>("invert-store", "inject invert --states STORE --json");
-    check::<invert::Record>("invert-store-line", "a line of inject invert --states STORE --out FILE, after the first");
+    check::<invert::Record>(
+        "invert-store-line",
+        "a line of inject invert --states STORE --out FILE, after the first",
+    );
     check::<depth::Depth>("depth", "inject depth --json");
     check::<compare_policies::Comparison>("compare-policies", "inject compare-policies --json");
 }

@@ -18,10 +18,10 @@ impl Report {
         lines.push(format!("states: {} of {}", self.tap, self.model));
         lines.push(format!("policy: {}; {}", self.policy, self.reason));
         lines.push(format!(
-            "cost: {}, {} forward passes of the prompt, {} candidates, {:.0} GFLOP/s in matrix products",
+            "cost: {}, {} forward passes of the prompt, {}, {:.0} GFLOP/s in matrix products",
             number::seconds(recovered.seconds),
             measured(self.forward_pass_equivalents),
-            number::count(recovered.candidates_tested),
+            counted(recovered.candidates_tested, "candidate"),
             self.gflop_per_second
         ));
         lines.join("\n")

@@ -125,11 +125,11 @@ impl Tally {
             count(self.open_positions)
         ));
         lines.push(format!(
-            "cost: {}, {} tokens a second, {} states computed for each position, {} candidates",
+            "cost: {}, {} tokens a second, {} states computed for each position, {}",
             seconds(self.seconds),
             measured(self.tokens_per_second),
             measured(self.forward_pass_equivalents),
-            count(self.candidates_tested)
+            counted(self.candidates_tested, "candidate")
         ));
         lines.join("\n")
     }

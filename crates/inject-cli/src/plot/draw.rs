@@ -42,6 +42,8 @@ const MARK: i32 = 4;
 const GAP: i32 = 10;
 /// From the left end of a series' place in the legend to its name, in pixels.
 const NAME_AT: i32 = 4 * MARK + GAP / 2;
+/// From one mark of a zero to the next, in pixels.
+const ZERO_STEP: i32 = 4 * MARK;
 /// From one row of the header to the next, in pixels.
 const ROW: i32 = TEXT_SIZE + 6;
 
@@ -104,12 +106,20 @@ where
         .x_desc(figure.x.title())
         .y_desc(figure.y.title())
         .draw()?;
+    let is_zero = |(x, y): &(Place, Place)| *x == Place::Zero || *y == Place::Zero;
+    let with_zeros = figure.series.iter().filter(|series| figure.places(series).iter().any(is_zero)).count();
+    // Marks of zeros stand side by side, so that none covers another.
+    let mut shift = -ZERO_STEP * (with_zeros.max(1) as i32 - 1) / 2;
     for series in &figure.series {
-        let points = figure.places(series).into_iter().map(|(at_x, at_y)| Point {
-            at: (x.coordinate(at_x), y.coordinate(at_y)),
-            zero: at_x == Place::Zero || at_y == Place::Zero,
-        });
-        draw_series(&mut chart, series, &points.collect::<Vec<_>>())?;
+        let places = figure.places(series);
+        let point = |place: &(Place, Place)| Point {
+            at: (x.coordinate(place.0), y.coordinate(place.1)),
+            zero: is_zero(place).then_some(shift),
+        };
+        draw_series(&mut chart, series, &places.iter().map(point).collect::<Vec<_>>())?;
+        if places.iter().any(is_zero) {
+            shift += ZERO_STEP;
+        }
     }
     root.present()?;
     Ok(())
@@ -118,8 +128,8 @@ where
 /// A point in coordinates of the axes.
 struct Point {
     at: (f64, f64),
-    /// Whether it lies beside the scale of a logarithmic axis.
-    zero: bool,
+    /// If it lies below the scale of a logarithmic axis: by how many pixels its mark is moved to the right.
+    zero: Option<i32>,
 }
 
 fn text_style() -> TextStyle<'static> {
@@ -181,7 +191,7 @@ where
     if series.mark == Mark::Line {
         // Piece by piece: where a line turns sharply, its two edges would meet far beyond the point. No piece leads to a
         // zero, since there is no slope to it.
-        let pieces = points.windows(2).filter(|ends| !ends[0].zero && !ends[1].zero);
+        let pieces = points.windows(2).filter(|ends| ends[0].zero.is_none() && ends[1].zero.is_none());
         let piece = |ends: &[Point]| PathElement::new([ends[0].at, ends[1].at], colour.stroke_width(2));
         chart.draw_series(pieces.map(piece))?;
     }
@@ -199,15 +209,16 @@ where
         return Ok(());
     }
     for point in points {
+        let (x, y) = pixel(point);
         match point.zero {
-            true => draw_zero(&area, pixel(point), colour)?,
-            false => draw_mark(&area, series.mark, pixel(point), colour)?,
+            Some(shift) => draw_zero(&area, (x + shift, y), colour)?,
+            None => draw_mark(&area, series.mark, (x, y), colour)?,
         }
     }
     Ok(())
 }
 
-/// A triangle: the point lies beside the scale.
+/// A triangle: the point lies below the scale.
 fn draw_zero<B: DrawingBackend>(area: &Area<B>, (x, y): (i32, i32), colour: RGBColor) -> Result<(), DrawError>
 where
     B::ErrorType: Error + Send + Sync,

@@ -58,7 +58,8 @@ fn a_stopped_run_goes_on_from_its_journal() {
     let (journal, json) = (dir.path().join("depth.jsonl"), dir.path().join("depth.json"));
     let whole = fs::read_to_string(&journal).unwrap();
     let records = |path: &Path| -> serde_json::Value {
-        serde_json::from_str::<serde_json::Value>(&fs::read_to_string(path).unwrap()).unwrap()["records"].take()
+        serde_json::from_str::<serde_json::Value>(&fs::read_to_string(path).unwrap()).unwrap()["records"]
+            .take()
     };
     let before = records(&json);
     let first_unit: String = whole.lines().take(2).map(|line| format!("{line}\n")).collect();
@@ -66,7 +67,11 @@ fn a_stopped_run_goes_on_from_its_journal() {
     run(dir.path(), options);
     let after = records(&json);
     assert_eq!(before.as_array().unwrap().len(), 8);
-    assert_eq!(before.as_array().unwrap()[..4], after.as_array().unwrap()[..4], "times included: not measured again");
+    assert_eq!(
+        before.as_array().unwrap()[..4],
+        after.as_array().unwrap()[..4],
+        "times included: not measured again"
+    );
     assert_ne!(before, after, "the second tap is measured again");
     refused(dir.path(), &["depth", "--taps", "block-2", "--out", "."], 1, &["another study"]);
 }

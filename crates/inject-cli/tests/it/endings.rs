@@ -88,9 +88,10 @@ fn a_signal_ends_between_two_lines_and_says_how_to_go_on() {
         assert!(!err.contains("panicked") && !err.contains("error"), "{err}");
         let text = fs::read_to_string(&out).unwrap();
         assert!(text.ends_with('\n'));
-        let numbers = text.lines().skip(1).map(|line| {
-            serde_json::from_str::<serde_json::Value>(line).unwrap()["prompt"].as_u64().unwrap()
-        });
+        let numbers = text
+            .lines()
+            .skip(1)
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["prompt"].as_u64().unwrap());
         let numbers: Vec<u64> = numbers.collect();
         assert_eq!(numbers, (0..numbers.len() as u64).collect::<Vec<_>>());
         before = lines();

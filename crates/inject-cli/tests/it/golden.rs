@@ -79,7 +79,11 @@ fn one_run_of_every_subcommand_says_what_it_should() {
         ("depth", "depth --taps block-1,block-2 --lengths 4 --count 1 --policy prior", 0),
         ("compare-policies", "compare-policies --policies scan,auto --count 2 --length 4", 0),
         ("study-collisions", "study collisions --count 20 --taps embedding,block-1", 0),
-        ("study-margins", "study margins --count 1 --longest 6 --lengths 2,3 --per-length 4 --taps block-1", 0),
+        (
+            "study-margins",
+            "study margins --count 1 --longest 6 --lengths 2,3 --per-length 4 --taps block-1",
+            0,
+        ),
         ("study-exhaustive", "study exhaustive --closest 2 --count 20 --longest 6", 0),
         ("study-stress", "study stress --count 4 --taps block-1 --tokens a --repeats 3", 0),
         (
@@ -100,10 +104,17 @@ fn one_run_of_every_subcommand_says_what_it_should() {
         assert_eq!(ran.status, status, "{arguments}: {}", ran.err);
         let out = match name {
             // After one step the model says anything.
-            "train-tiny" => ran.out.split("---\n").filter(|part| !part.starts_with("One") && !part.starts_with("def")).collect(),
+            "train-tiny" => ran
+                .out
+                .split("---\n")
+                .filter(|part| !part.starts_with("One") && !part.starts_with("def"))
+                .collect(),
             _ => ran.out,
         };
-        check(&format!("run-{name}"), &format!("$ inject {arguments}\n{}\n[standard error]\n{}", masked(&out), masked(&ran.err)));
+        check(
+            &format!("run-{name}"),
+            &format!("$ inject {arguments}\n{}\n[standard error]\n{}", masked(&out), masked(&ran.err)),
+        );
     }
 }
 

@@ -20,7 +20,12 @@ fn absurd_amounts_of_memory_are_refused() {
 #[test]
 fn prompts_of_no_tokens_are_refused() {
     let dir = tempfile::tempdir().unwrap();
-    for arguments in ["study margins --lengths 0", "depth --lengths 4,0", "study precision --length 0", "lens --out a --longest 0"] {
+    for arguments in [
+        "study margins --lengths 0",
+        "depth --lengths 4,0",
+        "study precision --length 0",
+        "lens --out a --longest 0",
+    ] {
         refused(dir.path(), &arguments.split(' ').collect::<Vec<_>>(), 2, &["0"]);
     }
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is written");
@@ -31,7 +36,11 @@ fn more_prompts_than_there_are_end_with_a_word_and_not_never() {
     let dir = tempfile::tempdir().unwrap();
     let margins = "study margins --count 1 --longest 2 --taps block-1 --lengths 1 --per-length 1000";
     let ran = succeed(dir.path(), margins);
-    assert!(ran.err.contains("different prompts of 1 token in generated text, asked for 1,000"), "{}", ran.err);
+    assert!(
+        ran.err.contains("different prompts of 1 token in generated text, asked for 1,000"),
+        "{}",
+        ran.err
+    );
     fs::write(dir.path().join("three.txt"), "One.\nTwo.\nThree.\n").unwrap();
     let ran = succeed(dir.path(), "study collisions --prompts three.txt --count 5000 --taps block-1");
     assert!(ran.err.contains("only 3 different prompts in three.txt, asked for 5,000"), "{}", ran.err);
@@ -91,7 +100,12 @@ fn devices_and_pipes_are_refused_as_outputs() {
     assert!(std::process::Command::new("mkfifo").arg(dir.path().join("pipe")).status().unwrap().success());
     succeed(dir.path(), "extract --generate 1 --positions all --taps block-1 --out states");
     for out in ["/dev/full", "pipe"] {
-        refused(dir.path(), &["invert", "--states", "states", "--out", out], 2, &["expected an ordinary file"]);
+        refused(
+            dir.path(),
+            &["invert", "--states", "states", "--out", out],
+            2,
+            &["expected an ordinary file"],
+        );
         refused(dir.path(), &["depth", "--out", out], 2, &["expected a folder"]);
         refused(dir.path(), &["extract", "--text", "a", "--out", out], 2, &["expected a folder"]);
     }

@@ -8,7 +8,8 @@ use super::support::{run, succeed};
 
 fn schema(name: &str) -> Value {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/schema");
-    serde_json::from_str(&fs::read_to_string(folder.join(name).with_extension("schema.json")).unwrap()).unwrap()
+    serde_json::from_str(&fs::read_to_string(folder.join(name).with_extension("schema.json")).unwrap())
+        .unwrap()
 }
 
 /// The part of JSON Schema that the project's schemas use. An unknown keyword is an error, so none is passed over.
@@ -33,7 +34,9 @@ fn validate(value: &Value, schema: &Value, root: &Value) -> Result<(), String> {
             "enum" => rule.as_array().unwrap().contains(value),
             "minimum" => value.as_f64().is_none_or(|number| number >= rule.as_f64().unwrap()),
             "maximum" => value.as_f64().is_none_or(|number| number <= rule.as_f64().unwrap()),
-            "required" => rule.as_array().unwrap().iter().all(|name| value.get(name.as_str().unwrap()).is_some()),
+            "required" => {
+                rule.as_array().unwrap().iter().all(|name| value.get(name.as_str().unwrap()).is_some())
+            }
             "properties" => {
                 for (name, schema) in rule.as_object().unwrap() {
                     value.get(name).map_or(Ok(()), |value| validate(value, schema, root))?;
@@ -43,7 +46,9 @@ fn validate(value: &Value, schema: &Value, root: &Value) -> Result<(), String> {
             "additionalProperties" => {
                 let known = schema.get("properties").and_then(Value::as_object);
                 let others = value.as_object().into_iter().flatten();
-                for (_, value) in others.filter(|(name, _)| known.is_none_or(|known| !known.contains_key(*name))) {
+                for (_, value) in
+                    others.filter(|(name, _)| known.is_none_or(|known| !known.contains_key(*name)))
+                {
                     validate(value, rule, root)?;
                 }
                 true
@@ -53,7 +58,8 @@ fn validate(value: &Value, schema: &Value, root: &Value) -> Result<(), String> {
                 true
             }
             "anyOf" | "oneOf" => {
-                let fitting = rule.as_array().unwrap().iter().filter(|rule| validate(value, rule, root).is_ok());
+                let fitting =
+                    rule.as_array().unwrap().iter().filter(|rule| validate(value, rule, root).is_ok());
                 let count = fitting.count();
                 if keyword == "oneOf" { count == 1 } else { count > 0 }
             }
@@ -113,8 +119,12 @@ fn a_store_gives_lines_and_counts_with_the_documented_fields() {
 #[test]
 fn measurements_have_the_documented_fields() {
     let dir = tempfile::tempdir().unwrap();
-    check("depth", &succeed(dir.path(), "depth --json --taps block-1 --lengths 4 --count 1 --policy prior").out);
-    let compare = "compare-policies --json --policies scan,hard-prompts --count 2 --length 4 --max-seconds 0.2";
+    check(
+        "depth",
+        &succeed(dir.path(), "depth --json --taps block-1 --lengths 4 --count 1 --policy prior").out,
+    );
+    let compare =
+        "compare-policies --json --policies scan,hard-prompts --count 2 --length 4 --max-seconds 0.2";
     check("compare-policies", &succeed(dir.path(), compare).out);
 }
 

@@ -1,9 +1,6 @@
 //! `inject invert` on stores: all prompts come back, through interruptions, and what cannot be right is refused.
 
-use std::{
-    fs,
-    path::Path,
-};
+use std::{fs, path::Path};
 
 use inject_prompts::Generator;
 use inject_sipit::{
@@ -91,7 +88,13 @@ fn every_prompt_of_a_store_comes_back() {
             assert_eq!(line["prompt"], prompt);
             assert_eq!(line["recovered"]["token_ids"], Value::from(ids), "{dtype}");
             assert_eq!(line["recovered"]["equals_prompt"], true, "{dtype}: {line}");
-            assert!(line["recovered"]["positions"].as_array().unwrap().iter().all(|row| row["verdict"] == "verified"));
+            assert!(
+                line["recovered"]["positions"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .all(|row| row["verdict"] == "verified")
+            );
         }
     }
 }
@@ -128,7 +131,10 @@ fn a_search_that_learns_from_prompt_to_prompt_finds_the_same_after_a_kill() {
     let (folder, out) = (dir.path().join("store"), dir.path().join("out.jsonl"));
     extract(&folder, 12, Positions::All, StateDtype::F32, None);
     let found = |out: &Path| -> Vec<[Value; 2]> {
-        lines(out)[1..].iter().map(|line| [line["recovered"]["token_ids"].clone(), line["recovered"]["verified"].clone()]).collect()
+        lines(out)[1..]
+            .iter()
+            .map(|line| [line["recovered"]["token_ids"].clone(), line["recovered"]["verified"].clone()])
+            .collect()
     };
     invert(&folder, &out, &["--policy", "secant"]);
     let expected = found(&out);

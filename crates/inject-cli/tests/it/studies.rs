@@ -46,7 +46,9 @@ fn the_parts_of_every_study_add_up_to_the_whole() {
             );
         }
         let page = read(&dir.join("whole"), "report", "html");
-        for part in ["<dt>Command<dd>inject study", "<dt>Date", "<dt>Version", "width=device-width", "<table>"] {
+        for part in
+            ["<dt>Command<dd>inject study", "<dt>Date", "<dt>Version", "width=device-width", "<table>"]
+        {
             assert!(page.contains(part), "{study}: {part}");
         }
     }
@@ -84,7 +86,10 @@ fn a_collision_by_construction_is_called_one_and_drawn() {
 fn two_models_are_compared() {
     let dir = tempfile::tempdir().unwrap();
     succeed(dir.path(), "study collisions --count 20 --taps block-1 --out first");
-    succeed(dir.path(), "study collisions --count 20 --taps block-1 --against first/corpus.json --out second");
+    succeed(
+        dir.path(),
+        "study collisions --count 20 --taps block-1 --against first/corpus.json --out second",
+    );
     assert!(dir.path().join("second/between_models.json").is_file());
     fs::write(dir.path().join("other.json"), "{}").unwrap();
     let ran = run(dir.path(), "study collisions --against other.json");

@@ -59,9 +59,8 @@ pub(crate) fn refused(folder: &Path, arguments: &[&str], status: i32, parts: &[&
 pub(crate) fn without_times(json: Value) -> Value {
     match json {
         Value::Object(fields) => {
-            let timed = |name: &str| {
-                name == "seconds" || name.ends_with("_seconds") || name.ends_with("per_second")
-            };
+            let timed =
+                |name: &str| name == "seconds" || name.ends_with("_seconds") || name.ends_with("per_second");
             let kept = fields.into_iter().filter(|(name, _)| name == "max_seconds" || !timed(name));
             Value::Object(kept.map(|(name, value)| (name, without_times(value))).collect())
         }

@@ -8,7 +8,8 @@ use super::support::succeed;
 
 /// Runs the program on decoders that take a second.
 fn run(out: &Path) {
-    let options = "--width 16 --layers 1 --steps 1 --windows 10 --count 30 --probes 1 --widths 16 --depths 1 --out .";
+    let options =
+        "--width 16 --layers 1 --steps 1 --windows 10 --count 30 --probes 1 --widths 16 --depths 1 --out .";
     succeed(out, &format!("study training {options}"));
 }
 

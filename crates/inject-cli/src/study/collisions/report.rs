@@ -187,7 +187,7 @@ fn histogram(study: &CorpusStudy, distance: &str) -> Figure {
         if equal > 0 {
             let (equal, all) = (number::count(equal), number::count(all));
             figure = figure.note(format!(
-                "{}: {equal} of {all} pairs lie at or near zero, below every doubling",
+                "{}: {equal} of {all} pairs are equal (distance 0) and not part of the curve",
                 report.tap
             ));
         }

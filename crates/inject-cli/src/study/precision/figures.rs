@@ -86,12 +86,11 @@ pub(crate) fn decoding(study: &DecodingStudy, model: &str) -> [(&'static str, Fi
         .map_or_else(Vec::new, |tap| tap.views.iter().map(|view| view.name.clone()).collect());
     let title = format!("True token nearest of {}, true prefix known, {model}", count(study.others + 1));
     let mut figure = Figure::new(title, Axis::share("share of positions"), Axis::rows(views));
+    let lines = study.taps.len();
     for (line, tap) in spread(&study.taps).enumerate() {
-        let points = tap
-            .views
-            .iter()
-            .enumerate()
-            .map(|(row, view)| (view.recovered as f64 / view.positions.max(1) as f64, beside(row, line)));
+        let points = tap.views.iter().enumerate().map(|(row, view)| {
+            (view.recovered as f64 / view.positions.max(1) as f64, beside(row, line, lines))
+        });
         figure = figure.with(tap.tap.to_string(), Mark::Rings, points);
     }
     [("recovery-against-noise", survival), ("breaking-noise-by-tap", breaking), ("decoding", figure)]
@@ -104,10 +103,11 @@ pub(crate) fn recovery(study: &RecoveryStudy, model: &str) -> Figure {
     let rows: Vec<String> = conditions.iter().map(Condition::to_string).collect();
     let title = format!("Whole prompts of {model}");
     let mut figure = Figure::new(title, Axis::share("share of tokens recovered"), Axis::rows(rows));
+    let lines = taps.len();
     for (line, &tap) in spread(&taps).enumerate() {
         let points = study.recovered.iter().filter(|found| found.tap == tap).map(|found| {
             let row = conditions.iter().position(|condition| *condition == found.condition).unwrap_or(0);
-            (found.right as f64 / found.tokens.max(1) as f64, beside(row, line))
+            (found.right as f64 / found.tokens.max(1) as f64, beside(row, line, lines))
         });
         figure = figure.with(tap.to_string(), Mark::Rings, points);
     }
@@ -115,8 +115,8 @@ pub(crate) fn recovery(study: &RecoveryStudy, model: &str) -> Figure {
 }
 
 /// The height of a mark in its row, so that marks of several lines do not cover each other.
-fn beside(row: usize, line: usize) -> f64 {
-    row as f64 + 0.13 * (line as f64 - (LINES - 1) as f64 / 2.0)
+fn beside(row: usize, line: usize, lines: usize) -> f64 {
+    row as f64 + 0.13 * (line as f64 - (lines.min(LINES) - 1) as f64 / 2.0)
 }
 
 fn names(taps: &[Tap]) -> Vec<String> {
