@@ -144,7 +144,8 @@ fn to_value(value: &impl Serialize) -> Value {
 /// The first field in which two descriptions differ, as `field = value` of each.
 fn difference(name: &str, found: &Value, expected: &Value) -> (String, String) {
     if let (Value::Object(found), Value::Object(expected)) = (found, expected)
-        && let Some(key) = expected.keys().chain(found.keys()).find(|&key| found.get(key) != expected.get(key))
+        && let Some(key) =
+            expected.keys().chain(found.keys()).find(|&key| found.get(key) != expected.get(key))
     {
         let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
         let of = |fields: &serde_json::Map<String, Value>| fields.get(key).cloned().unwrap_or_default();

@@ -126,7 +126,10 @@ impl Study {
     /// Ends the study: names what was written.
     pub(crate) fn finish(self) {
         if let Some(Share { part, parts }) = self.options.share {
-            self.end_line(&format!("this run did part {} of {parts}; --merge takes over the results of the others", part + 1));
+            self.end_line(&format!(
+                "this run did part {} of {parts}; --merge takes over the results of the others",
+                part + 1
+            ));
         }
         self.end_line(&self.folder.summary());
     }

@@ -33,7 +33,7 @@ use crate::{
     long_about = "Measure what narrow number formats and noise leave of a prompt.\n\n\
 Three parts: formats (the closest pairs of many prompts), decoding (every token of the vocabulary after a true prefix) \
 and recovery (whole prompts). Four things are kept apart: quantised weights on both sides, quantised weights on the \
-producing side alone, rounded or damaged states, and added noise. docs/precision.md says what the numbers mean.",
+producing side alone, rounded or damaged states, and added noise. docs/guide/6-precision.md says what the numbers mean.",
     after_help = "\
 Examples:
   inject study precision --parts formats --pairs-of 200

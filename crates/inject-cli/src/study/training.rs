@@ -27,7 +27,7 @@ use text::Text;
 #[derive(Args, Debug)]
 #[command(
     long_about = "Measure what training, degenerate starts and random weights do to the distances between states.\n\n\
-docs/training.md says what is computed and how to read it. The same options give the same figures on the same machine \
+docs/guide/7-training.md says what is computed and how to read it. The same options give the same figures on the same machine \
 and device.",
     after_help = "\
 Examples:
