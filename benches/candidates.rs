@@ -13,7 +13,11 @@ use std::time::Duration;
 use burn::tensor::{DType, Distribution, Tensor};
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use inject_benches::{Shape, bundled, device, ids, prefix, random, states_of, wait};
-use inject_sipit::{Inverter, Policy, Scan, Settings, models::Tap};
+use inject_sipit::{
+    Inverter, Policy, Settings,
+    models::{Tap, silent},
+    settings::Scan,
+};
 
 const PREFIX: usize = 16;
 /// From what repairs one position to what scans the vocabulary.
@@ -73,7 +77,8 @@ fn scan(criterion: &mut Criterion) {
     let prompt = ids(PREFIX + 1, vocab_size);
     let target = states_of(&decoder, &prompt, tap);
 
-    let settings = Settings { scan: Scan::Whole, ..Settings::default() };
+    let settings = Settings::new().with_scan(Scan::Whole);
+    let policy = Policy::new();
     let inverter = Inverter::new(&decoder, tap, settings).expect("a tap of this model");
     let positions = prompt.len();
     let flop = (positions * vocab_size) as f64 * decoder.config().flops_per_token(tap);
@@ -82,7 +87,7 @@ fn scan(criterion: &mut Criterion) {
     let size = format!("{positions}x{vocab_size}");
     group.bench_function(BenchmarkId::new(format!("gpt2-tiny/{tap}"), size), |bencher| {
         bencher.iter(|| {
-            let inversion = inverter.invert(&target, &mut Policy::new(), &mut |_| ());
+            let inversion = inverter.invert(&target, &mut inverter.searcher(&policy), &mut silent);
             inversion.expect("states of this model")
         });
     });

@@ -12,8 +12,9 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use inject_benches::{Shape, device, ids, states_of, wait};
 use inject_sipit::{
-    Draft, InvertError, Inverter, Open, Place, Policy, Proposer, Settings, TargetStates,
-    models::{Decoder, Logits, Tap, TokenBatch},
+    InvertError, Inverter, Policy, Settings, TargetStates,
+    models::{Decoder, Logits, Tap, TokenBatch, silent},
+    sources::{Draft, OpenPosition, Prompt, Provisional, Session, Source, Turn},
 };
 
 const POSITIONS: usize = 64;
@@ -24,22 +25,36 @@ const SCANNED: usize = 4096;
 #[derive(Clone)]
 struct Told(Vec<u32>);
 
-impl Proposer for Told {
+impl Source for Told {
+    type Memory = ();
+
     fn name(&self) -> &'static str {
         "told"
     }
 
-    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
-        Ok(self.0.get(open.prefix.len()..).map(|ids| ids.to_vec().into()))
+    fn begin<'a>(&'a self, _: &Prompt<'_>) -> Result<Box<dyn Session<()> + 'a>, InvertError> {
+        Ok(Box::new(self))
+    }
+}
+
+impl Session<()> for &Told {
+    fn draft(
+        &mut self,
+        at: &OpenPosition<'_>,
+        _: &Provisional,
+        _: &mut (),
+    ) -> Result<Option<Draft>, InvertError> {
+        Ok(self.0.get(at.prefix.len()..).map(|ids| ids.to_vec().into()))
     }
 
-    fn propose(&mut self, _: &Place<'_>) -> Result<Vec<u32>, InvertError> {
+    fn propose(&mut self, _: &OpenPosition<'_>, _: &Turn<'_>, _: &mut ()) -> Result<Vec<u32>, InvertError> {
         Ok(Vec::new())
     }
 }
 
-fn invert(inverter: &Inverter<'_>, target: &TargetStates, mut policy: Policy, expected: &[u32]) {
-    let inversion = inverter.invert(target, &mut policy, &mut |_| ()).expect("states of this model");
+fn invert(inverter: &Inverter<'_>, target: &TargetStates, policy: Policy, expected: &[u32]) {
+    let mut searcher = inverter.searcher(&policy);
+    let inversion = inverter.invert(target, &mut searcher, &mut silent).expect("states of this model");
     assert!(inversion.is_verified() && inversion.token_ids() == expected);
 }
 

@@ -11,9 +11,11 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use inject_benches::{Shape, bundled, device, ids, random, states_of};
 use inject_sipit::{
-    FirstPosition, Lens, LensBuilder, Vocabulary,
+    Lens,
     collisions::Arithmetic,
+    lens::{FirstPosition, LensBuilder},
     models::{Decoder, Tap},
+    sources::Vocabulary,
 };
 
 const LENGTHS: [usize; 2] = [64, 512];
@@ -21,12 +23,8 @@ const LIKELIEST: usize = 8;
 
 fn builder(taps: Vec<Tap>, vocab_size: usize) -> LensBuilder {
     let text = (0..40).map(|prompt| ids(prompt + 32, vocab_size).split_off(prompt));
-    LensBuilder {
-        taps,
-        prefixes: vec![ids(12, vocab_size), ids(24, vocab_size).split_off(12)],
-        text: text.collect(),
-        first: FirstPosition::Any,
-    }
+    let prefixes = vec![ids(12, vocab_size), ids(24, vocab_size).split_off(12)];
+    LensBuilder::new(taps, prefixes, text.collect(), FirstPosition::Any)
 }
 
 fn make(builder: &LensBuilder, decoder: &Decoder) -> Vec<Lens> {
@@ -55,7 +53,7 @@ fn read(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("read");
     for length in LENGTHS {
         let target = states_of(&decoder, &ids(length, vocab_size), tap);
-        let label = BenchmarkId::new(format!("smollm2-135m/{tap}/rank {}", lens.about().rank), length);
+        let label = BenchmarkId::new(format!("smollm2-135m/{tap}/rank {}", lens.info().rank), length);
         group.bench_function(label, |bencher| {
             bencher.iter(|| lens.read(&vocabulary, &target, LIKELIEST).expect("a lens of this model"));
         });

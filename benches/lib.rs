@@ -27,7 +27,6 @@ use burn::tensor::Device;
 use inject_sipit::{
     TargetStates,
     models::{Decoder, DecoderConfig, Logits, Model, Origin, Precision, PrefixCache, Tap, TokenBatch},
-    states::{Extraction, foreign::SourceDtype, store::Positions},
 };
 use inject_testing::DeviceKind;
 
@@ -165,8 +164,5 @@ pub fn prefix(decoder: &Decoder, len: usize, deepest: Tap) -> PrefixCache {
 ///
 /// If the decoder cannot compute the prompt.
 pub fn states_of(decoder: &Decoder, prompt: &[u32], tap: Tap) -> TargetStates {
-    let extraction = Extraction::new(vec![tap], Positions::All).expect("one tap");
-    let states = extraction.run(decoder, &[prompt.to_vec()], &mut |_| ());
-    let states = states.expect("the prompt can be computed")[&tap].mapv(f64::from);
-    TargetStates::new(states, tap, SourceDtype::F32).expect("finite states")
+    TargetStates::of_prompt(decoder, tap, prompt).expect("the prompt can be computed")
 }

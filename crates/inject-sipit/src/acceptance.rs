@@ -1,16 +1,20 @@
-//! When a candidate counts as the token.
+//! The rule by which a candidate counts as the token.
 
-use inject_collisions::{distance, norm, weighted_distance};
-
-use crate::{NoiseModel, TargetStates};
+use crate::{
+    collisions::{distance, norm, weighted_distance},
+    error::InvertError,
+    noise::NoiseModel,
+    target::TargetStates,
+};
 
 /// The rule by which a candidate's state counts as the state given.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Acceptance {
-    /// Within the noise of this very position: what computing can have moved the state by (measured), what its number
-    /// format can have moved each coordinate by (known), and what was added on purpose, at most `added` in L2.
+    /// Within the noise of this very position: the noise of computing (measured), the rounding of each coordinate to the number
+    /// format (known), and noise added on purpose, at most `added` in L2.
     NoiseFloor {
-        /// The L2 norm of noise added to every state, at most; 0 for states as they were computed.
+        /// Upper bound on the L2 norm of noise added to every state: 0 for states as they were computed.
         added: f64,
     },
     /// Within one fixed L2 distance, whatever the model, tap and position: the paper's verifier.
@@ -22,28 +26,41 @@ pub enum Acceptance {
         /// The radius.
         epsilon: f64,
     },
-    /// Coordinate by coordinate, `|candidate - state| <= atol + rtol |state|`: the rule of the published code, which uses
-    /// 1e-5 for both.
+    /// `|candidate - state| <= atol + rtol |state|` in every coordinate: the rule of the published code, which uses 1e-5 for both.
     ///
     /// # Source
     ///
     /// PyTorch, `torch.allclose`; github.com/giorgosnikolaou/SIPIT (`is_match`).
     AllClose {
-        /// Share of the state's coordinate.
+        /// Relative tolerance.
         rtol: f64,
-        /// Absolute part.
+        /// Absolute tolerance.
         atol: f64,
     },
 }
 
 impl Default for Acceptance {
-    /// Within the noise floor of states as they were computed.
     fn default() -> Self {
         Acceptance::NoiseFloor { added: 0.0 }
     }
 }
 
-/// How distances from one state are measured, and how far the truth can lie.
+impl Acceptance {
+    /// Checks that every bound is finite and not negative.
+    pub(crate) fn check(self) -> Result<(), InvertError> {
+        let bounds = match self {
+            Acceptance::NoiseFloor { added } => vec![added],
+            Acceptance::Ball { epsilon } => vec![epsilon],
+            Acceptance::AllClose { rtol, atol } => vec![rtol, atol],
+        };
+        match bounds.into_iter().find(|bound| !(bound.is_finite() && *bound >= 0.0)) {
+            None => Ok(()),
+            Some(found) => Err(InvertError::Tolerance { found }),
+        }
+    }
+}
+
+/// The distance from one state, and the largest distance that the true token's state can have.
 ///
 /// With the computing noise `c` bounded by `C` in L2 and the rounding of coordinate `i` by `r_i`, coordinates are weighted by
 /// `w_i = min_j s_j / s_i`, where `s_i = sqrt(C^2 / d + r_i^2)`. All weights are at most 1, so the true candidate's weighted
@@ -60,7 +77,7 @@ enum Rule {
     AllClose { rtol: f64, atol: f64 },
 }
 
-/// How far one candidate's state lies from the state given.
+/// The distance of one candidate's state from the state given.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Measured {
     pub(crate) distance: f64,
@@ -68,8 +85,7 @@ pub(crate) struct Measured {
 }
 
 impl Yardstick {
-    /// The yardstick of one position. `seen` is the distance between two computations of the candidate in question, where
-    /// there are two.
+    /// The yardstick of one position. `seen` is the distance between two computations of the candidate in question, or 0.
     pub(crate) fn new(
         acceptance: Acceptance,
         noise: &NoiseModel,
@@ -93,30 +109,31 @@ impl Yardstick {
             .iter()
             .map(scale)
             .fold((f64::INFINITY, 0.0_f64), |(least, most), scale| (least.min(scale), most.max(scale)));
-        // Weights within a hundredth of each other are equal for every purpose, and L2 is what people expect to read. So are those of a
-        // state of zeros, which are all without any noise.
+        // Weights within a hundredth of each other are equal for every purpose, and plain L2 is easier to read. The weights of a state
+        // of zeros are equal too: no coordinate has noise.
         if quietest >= 0.99 * loudest {
             return Yardstick { weights: None, rule: Rule::Within(bound + norm(&rounding)) };
         }
         let weights: Vec<f64> = rounding.iter().map(|r| quietest / scale(r)).collect();
-        // A coordinate that exceeded its format has no weight, and adds nothing.
+        // A coordinate that exceeded its format has no weight and adds nothing.
         let known = rounding.iter().zip(&weights).filter(|(_, weight)| **weight > 0.0);
         let rounded = known.map(|(r, w)| (r * w).powi(2)).sum::<f64>().sqrt();
         Yardstick { weights: Some(weights), rule: Rule::Within(bound + rounded) }
     }
 
-    /// A rule that asks for no noise. Of a coordinate that exceeded its format nothing is known, so it is left out.
+    /// A rule that does not depend on noise. A coordinate that exceeded its format is left out, because nothing is known of it.
     fn fixed(rule: Rule, rounding: &[f64]) -> Self {
         let weight = |r: &f64| if r.is_finite() { 1.0 } else { 0.0 };
         let all_known = rounding.iter().all(|r| r.is_finite());
         Yardstick { weights: (!all_known).then(|| rounding.iter().map(weight).collect()), rule }
     }
 
-    /// Whether anything is known of a coordinate.
+    /// Whether a coordinate is known.
     fn knows(&self, coordinate: usize) -> bool {
         self.weights.as_ref().is_none_or(|weights| weights[coordinate] > 0.0)
     }
 
+    /// Measures a candidate's state.
     pub(crate) fn measure(&self, candidate: &[f64], state: &[f64]) -> Measured {
         let distance = match &self.weights {
             None => distance(candidate, state),
@@ -146,7 +163,7 @@ impl Yardstick {
 
 #[cfg(test)]
 mod tests {
-    use inject_collisions::{Tap, foreign::SourceDtype};
+    use crate::{models::Tap, states::foreign::SourceDtype};
     use ndarray::Array2;
 
     use super::*;
@@ -165,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_coordinate_known_badly_does_not_hide_the_others() {
+    fn an_imprecise_coordinate_does_not_hide_the_others() {
         // A bf16 coordinate of 20,000 may be off by 64; the other coordinates differ by less in all.
         let mut states = vec![20_000.0];
         states.extend(vec![0.5; 63]);
@@ -180,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_exceeded_the_format_does_not_count_and_the_rest_does() {
+    fn coordinates_beyond_the_format_do_not_count_and_the_others_do() {
         let mut states = vec![f64::INFINITY];
         states.extend(vec![0.5; 63]);
         let array = Array2::from_shape_vec((1, 64), states.clone()).unwrap();
@@ -222,7 +239,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn whatever_rounding_does_the_truth_stays_within_the_floor(
+        fn the_truth_stays_within_the_floor_under_any_rounding(
             values in proptest::collection::vec(-3e4_f64..3e4, 1..40),
             dtype in proptest::sample::select(vec![SourceDtype::F16, SourceDtype::BF16]),
         ) {

@@ -1,13 +1,14 @@
-//! What an inversion cost, stage by stage.
+//! The cost of an inversion by stages.
 
 use std::collections::BTreeMap;
 
-/// What one stage cost.
+/// The cost of one stage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+#[non_exhaustive]
 pub struct StageCost {
-    /// Candidates whose states were compared with the one given: the tests that the paper counts.
+    /// Candidates whose states were compared with the state given: the tests that the paper counts.
     pub candidates: usize,
-    /// States computed up to the tap. More than the candidates where a draft went on behind a wrong token.
+    /// States computed up to the tap. They exceed the candidates if a draft went on after a wrong token.
     pub states: usize,
     /// Batches computed. A pass shared by `n` prompts counts as `1/n` for each, so the sum over prompts is the number of passes.
     pub batches: f64,
@@ -17,16 +18,16 @@ pub struct StageCost {
     pub testing_seconds: f64,
 }
 
-/// What an inversion cost. The stages are
+/// The cost of an inversion. The stages are
 ///
-/// - `draft`: the passes over drafted prompts,
-/// - one for each source of proposals, by its name: choosing the candidates, and testing them,
-/// - `scan`: the scan of the vocabulary, the certificate's too,
-/// - `prefix`: the keys and values of settled tokens, where no draft had computed them,
-/// - `noise`: candidates computed once more, in other shapes, to see how far two computations of them lie apart; and the whole
-///   measurement of the noise again where a prompt's length changes how the model computes (LongRoPE).
+/// - `draft`: passes over drafted prompts,
+/// - one for each source of candidates, by its name: choosing the candidates and testing them,
+/// - `scan`: the scan of the vocabulary, also for a certificate,
+/// - `prefix`: the keys and values of settled tokens that no draft had computed,
+/// - `noise`: candidates computed again in other shapes, to measure the distance between two computations of them; and the whole
+///   measurement of noise for a prompt whose length changes the model's computation (LongRoPE).
 ///
-/// What a source computes to choose by, such as the pass that a prior reads its logits from, is time spent on choosing and no state.
+/// A source's own computation, such as the pass that gives a prior its logits, counts as time for choosing and not as states.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 #[serde(transparent)]
 pub struct Cost {
@@ -59,17 +60,18 @@ impl Cost {
         self.stages.values().map(|stage| stage.candidates).sum()
     }
 
-    /// The states computed, in forward passes of a prompt of this length to the same tap: what the inversion would have
-    /// cost if every state cost the same, proposals left out.
+    /// The states computed, in forward passes of a prompt of `positions` tokens to the same tap. This would be the cost if every
+    /// state cost the same, without choosing. It is infinite or NaN for no positions.
     pub fn forward_passes(&self, positions: usize) -> f64 {
-        self.stages.values().map(|stage| stage.states).sum::<usize>() as f64 / positions.max(1) as f64
+        self.stages.values().map(|stage| stage.states).sum::<usize>() as f64 / positions as f64
     }
 
-    /// Seconds of all stages together. Prompts recovered together share the time of what was computed for all of them.
+    /// Seconds of all stages together. Prompts recovered together share the time of common passes.
     pub fn seconds(&self) -> f64 {
         self.stages.values().map(|stage| stage.choosing_seconds + stage.testing_seconds).sum()
     }
 
+    /// The stage of this name.
     pub(crate) fn stage(&mut self, name: &'static str) -> &mut StageCost {
         self.stages.entry(name).or_default()
     }

@@ -1,12 +1,19 @@
-//! Why states cannot be inverted at all. (That they were inverted and do not fit is a verdict, not an error.)
+//! Errors of this crate.
 
-use inject_collisions::{ExtractError, ModelError, Tap};
+use std::path::PathBuf;
 
-/// What is wrong with the states or the question.
+use crate::{
+    lens::LensError,
+    models::{ModelError, Tap},
+    states::{ExtractError, foreign::ForeignError},
+};
+
+/// The reason why states cannot be inverted at all. States that were inverted and do not fit are a
+/// [`Verdict`](crate::Verdict) instead.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvertError {
-    /// No position, or no coordinate.
+    /// The states have no position or no coordinate.
     #[error("there are no states to invert: expected at least one position")]
     NoStates,
     /// A state is NaN or infinite.
@@ -19,7 +26,7 @@ pub enum InvertError {
         /// Its value.
         found: f64,
     },
-    /// A state is larger than anything that is computed in f32.
+    /// A state is larger than anything computed in f32.
     #[error(
         "position {position}, coordinate {coordinate} of the states is {found:e}, expected at most {:e}, the largest of f32",
         f32::MAX
@@ -48,37 +55,145 @@ pub enum InvertError {
         /// Tap of the inverter.
         expected: Tap,
     },
-    /// Not one half step of rounding for each position.
+    /// A file of states holds other taps.
+    #[error("{} holds the taps {}, expected {expected} among them", path.display(), names(found))]
+    TapNotInFile {
+        /// The file.
+        path: PathBuf,
+        /// The taps that the file names.
+        found: Vec<Tap>,
+        /// The tap asked for.
+        expected: Tap,
+    },
+    /// A file of states does not determine the tap of the states.
+    #[error("{} holds {columns} taps and names {named} of them: give the tap", path.display())]
+    UnknownTap {
+        /// The file.
+        path: PathBuf,
+        /// Taps in the file.
+        columns: usize,
+        /// Taps that the file names.
+        named: usize,
+    },
+    /// The number of half steps of rounding differs from the number of positions.
     #[error("{found} half steps of rounding for {expected} positions: expected one for each")]
     HalfSteps {
-        /// How many were given.
+        /// The half steps given.
         found: usize,
-        /// How many positions there are.
+        /// The positions.
         expected: usize,
     },
-    /// A bound on a distance that no distance can satisfy.
+    /// A bound on distances that is negative or not finite.
     #[error("the tolerance is {found}, expected a finite number that is not negative")]
     Tolerance {
         /// The bound.
         found: f64,
     },
-    /// `Scan::Whole` was combined with a candidate budget smaller than the vocabulary.
+    /// A whole scan with a candidate budget smaller than the vocabulary.
     #[error(
         "at most {found} candidates at each position, and a scan of the whole vocabulary of {vocab_size}: expected one or the other"
     )]
     NoWholeScan {
         /// The bound on candidates.
         found: usize,
-        /// Tokens there are.
+        /// Tokens in the vocabulary.
         vocab_size: usize,
     },
-    /// The lens was made for something else, or cannot be made.
+    /// A beam of no hypotheses.
+    #[error("the beam is 0 hypotheses wide, expected at least 1")]
+    NoBeam,
+    /// A budget of no candidates.
+    #[error("at most 0 candidates at each position, expected at least 1")]
+    NoCandidates,
+    /// A memory budget without room for one position.
+    #[error(
+        "the memory budget is {found} bytes, expected at least {expected} for one position of this prompt"
+    )]
+    MemoryBudget {
+        /// The budget.
+        found: usize,
+        /// The bytes of one position.
+        expected: usize,
+    },
+    /// A searcher of another model or tap.
+    #[error("the searcher was begun for another model or tap, expected one of this inverter")]
+    OtherSearcher,
+    /// The lens does not belong to the model and states, or cannot be made.
     #[error(transparent)]
-    Lens(#[from] crate::LensError),
-    /// States of text could not be computed.
+    Lens(#[from] LensError),
+    /// A file of states cannot be read.
+    #[error(transparent)]
+    File(#[from] ForeignError),
+    /// The states of text cannot be computed.
     #[error(transparent)]
     Extract(#[from] ExtractError),
-    /// The model cannot compute what would be compared.
+    /// The model cannot compute the states to compare with.
     #[error(transparent)]
     Model(#[from] ModelError),
+}
+
+fn names(taps: &[Tap]) -> String {
+    taps.iter().map(Tap::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{error::Error, io};
+
+    use super::*;
+    use crate::states::foreign::StatesFile;
+
+    fn lens_errors() -> Vec<LensError> {
+        let path = || PathBuf::from("lens-block-1.safetensors");
+        let hash = |letter: &str| letter.repeat(8);
+        vec![
+            LensError::File { path: path(), source: io::Error::other("the disk is gone") },
+            LensError::Malformed { path: path(), reason: "about is missing".to_owned() },
+            LensError::OtherWeights { found: hash("a"), expected: hash("b") },
+            LensError::OtherTap { found: Tap::Block(1), expected: Tap::Block(2) },
+            LensError::OtherShape { what: "tokens", found: 1, expected: 2 },
+            LensError::TooLittleText { found: 1, expected: 2 },
+            LensError::NoTaps,
+            LensError::NoPrefix,
+            LensError::Degenerate { tap: Tap::Block(1), reason: "it does not vary" },
+        ]
+    }
+
+    fn errors() -> Vec<InvertError> {
+        let path = || PathBuf::from("states.npy");
+        let mut errors: Vec<InvertError> = vec![
+            InvertError::NoStates,
+            InvertError::NotFinite { position: 0, coordinate: 1, found: f64::NAN },
+            InvertError::OutOfRange { position: 0, coordinate: 1, found: 1e300 },
+            InvertError::Width { found: 1, expected: 2 },
+            InvertError::Tap { found: Tap::Block(1), expected: Tap::Block(2) },
+            InvertError::TapNotInFile { path: path(), found: vec![Tap::Block(1)], expected: Tap::Block(2) },
+            InvertError::UnknownTap { path: path(), columns: 2, named: 0 },
+            InvertError::HalfSteps { found: 1, expected: 2 },
+            InvertError::Tolerance { found: -1.0 },
+            InvertError::NoWholeScan { found: 1, vocab_size: 2 },
+            InvertError::NoBeam,
+            InvertError::NoCandidates,
+            InvertError::MemoryBudget { found: 1, expected: 2 },
+            InvertError::OtherSearcher,
+            StatesFile::open("no such folder/states.npy").map(drop).unwrap_err().into(),
+            ModelError::Device { reason: "it is gone".to_owned() }.into(),
+        ];
+        errors.extend(lens_errors().into_iter().map(InvertError::from));
+        errors
+    }
+
+    #[test]
+    fn a_cause_is_in_the_source_and_not_in_the_text() {
+        for error in errors() {
+            let texts: Vec<String> =
+                std::iter::successors(Some(&error as &dyn Error), |error| (*error).source())
+                    .map(ToString::to_string)
+                    .collect();
+            for (at, text) in texts.iter().enumerate() {
+                assert!(!text.is_empty() && !text.ends_with('.'), "{texts:?}");
+                assert!(texts[at + 1..].iter().all(|cause| !text.contains(cause.as_str())), "{texts:?}");
+            }
+        }
+    }
 }

@@ -1,38 +1,54 @@
-//! A prompt as far as it is recovered, and what is known of the prompts that were given up.
+//! A prompt as far as it is recovered, and the evidence against abandoned ones.
 
 use std::time::Instant;
 
-use inject_collisions::{Decoder, Logits, PrefixCache, TokenBatch};
+use crate::{
+    cost::Cost,
+    error::InvertError,
+    inversion::{Kept, Position, RuledOut, Verdict},
+    models::{Decoder, Logits, PrefixCache, TokenBatch},
+    target::TargetStates,
+};
 
-use crate::{Cost, InvertError, Position, RuledOut, TargetStates, Verdict};
-
-/// One way to read the states so far.
-#[derive(Clone, Debug)]
+/// One reading of the states so far.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Hypothesis {
-    pub(crate) positions: Vec<Position>,
+    pub(crate) positions: Vec<Settled>,
     /// Made when it is first needed: most prompts are recovered by drafts that need none.
     cache: Option<PrefixCache>,
-    /// Sum over the positions of the squared distance in units of the floor: what tells apart hypotheses that all fit.
+    /// Sum over the positions of the squared distance in units of the floor. It ranks hypotheses that all fit.
     strain: f64,
 }
 
-impl Hypothesis {
-    /// Nothing recovered yet.
-    pub(crate) fn new() -> Self {
-        Hypothesis { positions: Vec::new(), cache: None, strain: 0.0 }
-    }
+/// A position with a kept token.
+#[derive(Clone, Debug)]
+pub(crate) struct Settled {
+    pub(crate) verdict: Verdict,
+    pub(crate) kept: Kept,
+    pub(crate) candidates_tested: usize,
+    pub(crate) ruled_out: Vec<RuledOut>,
+}
 
+impl Settled {
+    /// The position as a result.
+    pub(crate) fn at(self, position: usize) -> Position {
+        let Settled { verdict, kept, candidates_tested, ruled_out } = self;
+        Position { position, verdict, kept: Some(kept), candidates_tested, ruled_out }
+    }
+}
+
+impl Hypothesis {
     pub(crate) fn len(&self) -> usize {
         self.positions.len()
     }
 
     pub(crate) fn ids(&self) -> Vec<u32> {
-        self.positions.iter().map(|position| position.token_id).collect()
+        self.positions.iter().map(|position| position.kept.token_id).collect()
     }
 
-    /// The first position from which on the whole vocabulary was tested at every one.
+    /// The first position from which on the whole vocabulary was tested everywhere.
     pub(crate) fn whole_from(&self, vocab_size: usize) -> usize {
-        let in_part = |position: &Position| position.candidates_tested < vocab_size;
+        let in_part = |position: &Settled| position.candidates_tested < vocab_size;
         self.positions.iter().rposition(in_part).map_or(0, |last| last + 1)
     }
 
@@ -40,7 +56,7 @@ impl Hypothesis {
         self.strain
     }
 
-    /// The cache of all tokens so far; those it lacks are computed now, and counted.
+    /// The cache of all tokens so far. Missing ones are computed now, and counted.
     pub(crate) fn cache(
         &mut self,
         decoder: &Decoder,
@@ -60,7 +76,7 @@ impl Hypothesis {
         Ok(cache)
     }
 
-    /// The cache as it is: it may lack tokens at the end, or hold tokens of a draft that came to nothing.
+    /// The cache as it is. It may lack tokens at the end, or hold tokens of a draft that failed.
     pub(crate) fn cache_as_is(
         &mut self,
         decoder: &Decoder,
@@ -73,7 +89,7 @@ impl Hypothesis {
         Ok(self.cache.insert(made))
     }
 
-    /// Forgets the keys and values computed from this position on: those of a token that was replaced, and of what stood behind it.
+    /// Forgets the keys and values from this position on: those of a replaced token, and of all tokens after it.
     pub(crate) fn forget_computed(&mut self, position: usize) {
         if let Some(cache) = &mut self.cache
             && cache.len() > position
@@ -82,46 +98,40 @@ impl Hypothesis {
         }
     }
 
-    pub(crate) fn push(&mut self, position: Position) {
-        let strain = position.distance / position.noise_floor.max(f64::MIN_POSITIVE);
+    pub(crate) fn push(&mut self, position: Settled) {
+        let strain = position.kept.distance / position.kept.noise_floor.max(f64::MIN_POSITIVE);
         self.strain += if strain.is_finite() { strain * strain } else { 0.0 };
         self.positions.push(position);
     }
 }
 
-/// Hypotheses that were given up, with the evidence.
+/// Abandoned hypotheses with the evidence against them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Graveyard {
-    dead: Vec<Dead>,
+pub(crate) struct Abandoned {
+    hypotheses: Vec<(Vec<u32>, Evidence)>,
 }
 
-#[derive(Clone, Debug)]
-struct Dead {
-    ids: Vec<u32>,
-    evidence: Evidence,
-}
-
-/// Why a hypothesis was given up.
+/// The reason why a hypothesis was abandoned.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Evidence {
-    /// Nothing fitted behind it. From the position `whole_from` on, the whole vocabulary was tested at each of its own positions; before, some
-    /// token may fit too that nobody followed.
+    /// Nothing fitted after it. From the position `whole_from` on, the whole vocabulary was tested at each of its own positions.
+    /// Before that, some token may fit too that nobody followed.
     NothingFits { nearest: f64, candidates_tested: usize, whole_from: usize },
-    /// The budget was spent before everything behind it was tested: no evidence at all.
+    /// The budget was spent before everything after it was tested: no evidence at all.
     NotTested,
-    /// There was no room for it in the beam: no evidence either.
+    /// It had no room in the beam: no evidence either.
     NoRoom,
 }
 
-impl Graveyard {
-    pub(crate) fn bury(&mut self, ids: Vec<u32>, evidence: Evidence) {
-        self.dead.push(Dead { ids, evidence });
+impl Abandoned {
+    pub(crate) fn add(&mut self, ids: Vec<u32>, evidence: Evidence) {
+        self.hypotheses.push((ids, evidence));
     }
 
-    /// Rewrites the ambiguous verdicts of the hypothesis kept: a token none of whose continuations fits is ruled out; one with a
-    /// continuation that was not looked for, was dropped for want of room, or still stands in `alive`, is not.
-    pub(crate) fn resolve(&self, kept: &mut [Position], alive: &[Vec<u32>]) {
-        let ids: Vec<u32> = kept.iter().map(|position| position.token_id).collect();
+    /// Rewrites the ambiguous verdicts of the kept hypothesis. A candidate is ruled out if nothing fits any of its continuations.
+    /// It is not ruled out if one of them was not searched, had no room, or still stands in `alive`.
+    pub(crate) fn resolve(&self, kept: &mut [Settled], alive: &[Vec<u32>]) {
+        let ids: Vec<u32> = kept.iter().map(|position| position.kept.token_id).collect();
         for (p, position) in kept.iter_mut().enumerate() {
             let Verdict::Ambiguous { candidates, more } = &mut position.verdict else { continue };
             candidates.retain(|candidate| {
@@ -133,10 +143,10 @@ impl Graveyard {
                 if alive.iter().any(|other| descends(other)) {
                     return true;
                 }
-                let ends: Vec<&Dead> = self.dead.iter().filter(|dead| descends(&dead.ids)).collect();
-                let against = ends.iter().filter_map(|dead| match dead.evidence {
+                let ends: Vec<_> = self.hypotheses.iter().filter(|(other, _)| descends(other)).collect();
+                let against = ends.iter().filter_map(|(other, evidence)| match *evidence {
                     Evidence::NothingFits { nearest, candidates_tested, whole_from } => {
-                        (whole_from <= p + 1).then_some((dead.ids.len(), nearest, candidates_tested))
+                        (whole_from <= p + 1).then_some((other.len(), nearest, candidates_tested))
                     }
                     Evidence::NotTested | Evidence::NoRoom => None,
                 });
@@ -167,48 +177,44 @@ impl Graveyard {
 
 #[cfg(test)]
 mod tests {
-    use inject_collisions::Ranked;
+    use crate::collisions::Ranked;
 
     use super::*;
 
-    fn position(position: usize, token_id: u32, candidates: &[u32]) -> Position {
+    fn position(token_id: u32, candidates: &[u32]) -> Settled {
         let listed = candidates.iter().map(|&id| Ranked { id, distance: 0.5 }).collect();
         let verdict = match candidates.is_empty() {
             true => Verdict::Verified,
             false => Verdict::Ambiguous { candidates: listed, more: false },
         };
-        Position {
-            position,
-            verdict,
+        let kept = Kept {
             token_id,
             distance: 0.5,
             runner_up: None,
             margin: None,
             noise_floor: 1.0,
-            candidates_tested: 10,
             found_by: "scan",
-            ruled_out: Vec::new(),
-        }
+        };
+        Settled { verdict, kept, candidates_tested: 10, ruled_out: Vec::new() }
     }
 
-    /// What becomes of the second position, at which tokens 4 and 5 fitted, where `dead` came to nothing behind 5.
+    /// The verdict on the second position, which tokens 4 and 5 fitted, if `dead` were abandoned.
     fn resolved(dead: &[(&[u32], Evidence)]) -> Verdict {
-        let mut graveyard = Graveyard::default();
-        dead.iter().for_each(|&(ids, evidence)| graveyard.bury(ids.to_vec(), evidence));
-        let mut kept =
-            vec![position(0, 3, &[]), position(1, 4, &[4, 5]), position(2, 6, &[]), position(3, 7, &[])];
-        graveyard.resolve(&mut kept, &[]);
+        let mut abandoned = Abandoned::default();
+        dead.iter().for_each(|&(ids, evidence)| abandoned.add(ids.to_vec(), evidence));
+        let mut kept = vec![position(3, &[]), position(4, &[4, 5]), position(6, &[]), position(7, &[])];
+        abandoned.resolve(&mut kept, &[]);
         kept.swap_remove(1).verdict
     }
 
     #[test]
-    fn a_token_is_ruled_out_only_where_nothing_behind_it_was_left_untested() {
+    fn a_token_is_ruled_out_only_if_everything_after_it_was_tested() {
         let nothing_fits =
             |whole_from| Evidence::NothingFits { nearest: 9.0, candidates_tested: 97, whole_from };
         let ambiguous = |verdict: Verdict| matches!(verdict, Verdict::Ambiguous { .. });
-        // Right behind it nothing fits; the positions before are the same for both.
+        // Nothing fits right after it. The earlier positions are the same for both.
         assert_eq!(resolved(&[(&[3, 5], nothing_fits(2))]), Verdict::Verified);
-        // Token 8 fitted behind it, and was the only one to: the whole vocabulary was tested there.
+        // Token 8 alone fitted after it: the whole vocabulary was tested there.
         assert_eq!(resolved(&[(&[3, 5, 8], nothing_fits(2))]), Verdict::Verified);
         // Token 8 fitted, and the rest was not tested.
         assert!(ambiguous(resolved(&[(&[3, 5, 8], nothing_fits(3))])));
@@ -219,11 +225,11 @@ mod tests {
     }
 
     #[test]
-    fn positions_are_whole_from_behind_the_last_that_is_not() {
+    fn positions_are_whole_after_the_last_that_is_not() {
         let tested = |counts: &[usize]| {
-            let mut hypothesis = Hypothesis::new();
-            for (at, &candidates_tested) in counts.iter().enumerate() {
-                hypothesis.push(Position { candidates_tested, ..position(at, 1, &[]) });
+            let mut hypothesis = Hypothesis::default();
+            for &candidates_tested in counts {
+                hypothesis.push(Settled { candidates_tested, ..position(1, &[]) });
             }
             hypothesis.whole_from(97)
         };

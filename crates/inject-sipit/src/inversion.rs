@@ -1,96 +1,199 @@
-//! What an inversion found, position by position.
+//! The result of an inversion, position by position.
 
-use inject_collisions::{Bos, ModelError, Ranked, Tokenizer};
+use crate::{
+    collisions::Ranked,
+    models::{Bos, ModelError, Tokenizer},
+};
 
-use crate::Cost;
+pub use crate::cost::{Cost, StageCost};
 
-/// Whether a position is settled.
+/// The judgement on one position.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[serde(tag = "verdict", rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Verdict {
-    /// The whole vocabulary was tested, one candidate lies within the noise floor, and the margin exceeds twice the floor: by
+    /// The whole vocabulary was tested, one candidate lies within the noise floor, and the margin exceeds twice the floor. By
     /// Theorem 3.2 no noise within the floor can have hidden another token.
     ///
-    /// This is conditional on the earlier tokens, since candidates are computed after them. If every earlier position is certain too, no
-    /// other prompt so far fits; behind one that is merely verified, ambiguous or failed, this token is certain if that one is right.
+    /// This is conditional on the earlier tokens, since candidates are computed after them. If every earlier position is certain
+    /// too, no other prompt so far fits. After one that is merely verified, ambiguous or failed, this token is certain if that one
+    /// is right.
     Certain,
     /// A candidate lies within the noise floor and no other is known to. The rest of the vocabulary was not tested, or the
     /// margin does not exceed twice the floor.
     Verified,
     /// Several candidates lie within the noise floor, and no later position tells them apart. The best is kept.
     Ambiguous {
-        /// Those known, nearest first; 16 at most, and the one kept if it is not among them.
+        /// The known ones, nearest first: at most 16, and the kept one if it is not among them.
         candidates: Vec<Ranked>,
         /// Whether more are known than these.
         more: bool,
     },
     /// No candidate of the whole vocabulary lies within the noise floor: these are not states of this model at this tap, or
-    /// an earlier position is wrong. The nearest is kept.
+    /// an earlier position is wrong. The nearest candidate is kept.
     Failed,
-    /// Not settled: the budget was spent, or an earlier position failed. The token is the best guess so far.
-    Open,
+    /// Not settled: the budget was spent, or an earlier position failed.
+    Open {
+        /// The nearest token of a draft, if one reached the position. It verifies nothing.
+        guess: Option<u32>,
+    },
+}
+
+impl Verdict {
+    /// Whether the token is verified or certain.
+    pub fn is_verified(&self) -> bool {
+        matches!(self, Verdict::Verified | Verdict::Certain)
+    }
+
+    /// Whether the position is open.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Verdict::Open { .. })
+    }
 }
 
 /// A token that fitted a position and that a later position excluded.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[non_exhaustive]
 pub struct RuledOut {
     /// The token.
     pub token_id: u32,
     /// Its distance at its own position.
     pub distance: f64,
-    /// The later position at which nothing fitted behind it while something fitted behind the token kept.
+    /// The later position at which nothing fitted after this token, and something fitted after the kept one.
     pub at_position: usize,
-    /// The distance of the nearest candidate tested there behind it.
+    /// The distance of the nearest candidate tested there after this token.
     pub nearest: f64,
-    /// How many candidates were tested there behind it.
+    /// The number of candidates tested there after this token.
     pub candidates_tested: usize,
 }
 
-/// One recovered position.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct Position {
-    /// Position within the prompt, from 0.
-    pub position: usize,
-    /// Whether it is settled.
-    #[serde(flatten)]
-    pub verdict: Verdict,
+/// The candidate kept at a position, and its measurements.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[non_exhaustive]
+pub struct Kept {
     /// The token.
     pub token_id: u32,
-    /// Distance of its state from the one given, in f64, in L2 or, where coordinates are known unequally well, weighted by
-    /// that; infinite where nothing was tested.
+    /// The distance of its state from the state given, in f64: in L2 or, if coordinates are known unequally well, weighted by
+    /// that.
     pub distance: f64,
     /// The nearest other token tested, and its distance.
     pub runner_up: Option<Ranked>,
-    /// How much farther the runner-up lies. Exact where the whole vocabulary was tested, else a bound from above.
+    /// The distance of the runner-up minus that of the token: exact if the whole vocabulary was tested, otherwise an upper bound.
     pub margin: Option<f64>,
     /// The distance within which a candidate counts as the state.
     pub noise_floor: f64,
-    /// How many candidates were tested at this position.
-    pub candidates_tested: usize,
-    /// What proposed the token: `draft`, the name of a source, `scan`, or `none` where nothing was tested.
+    /// The origin of the candidate: `draft`, the name of a source, or `scan`.
     pub found_by: &'static str,
+}
+
+/// One position of an inverted prompt.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[non_exhaustive]
+#[serde(into = "Row")]
+pub struct Position {
+    /// The position within the prompt, from 0.
+    pub position: usize,
+    /// The judgement on it.
+    pub verdict: Verdict,
+    /// The best candidate: the recovered token if the verdict says so, or the nearest one tested. None if nothing was tested.
+    pub kept: Option<Kept>,
+    /// The number of candidates tested at this position.
+    pub candidates_tested: usize,
     /// Tokens that fitted too, until a later position excluded them.
     pub ruled_out: Vec<RuledOut>,
 }
 
-/// A whole prompt, recovered as far as the states allow. It always has as many positions as there were states.
+impl Position {
+    /// The kept token.
+    pub fn token_id(&self) -> Option<u32> {
+        Some(self.kept.as_ref()?.token_id)
+    }
+
+    /// The distance of the kept token.
+    pub fn distance(&self) -> Option<f64> {
+        Some(self.kept.as_ref()?.distance)
+    }
+
+    /// The nearest token beside the kept one.
+    pub fn runner_up(&self) -> Option<Ranked> {
+        self.kept.as_ref()?.runner_up
+    }
+
+    /// The margin of the kept token.
+    pub fn margin(&self) -> Option<f64> {
+        self.kept.as_ref()?.margin
+    }
+
+    /// The noise floor at the position.
+    pub fn noise_floor(&self) -> Option<f64> {
+        Some(self.kept.as_ref()?.noise_floor)
+    }
+
+    /// The origin of the kept token.
+    pub fn found_by(&self) -> Option<&'static str> {
+        Some(self.kept.as_ref()?.found_by)
+    }
+}
+
+/// A position as JSON: flat, with null for everything that an untested position does not have.
+#[derive(serde::Serialize)]
+struct Row {
+    position: usize,
+    #[serde(flatten)]
+    verdict: Verdict,
+    token_id: Option<u32>,
+    distance: Option<f64>,
+    runner_up: Option<Ranked>,
+    margin: Option<f64>,
+    noise_floor: Option<f64>,
+    candidates_tested: usize,
+    found_by: Option<&'static str>,
+    ruled_out: Vec<RuledOut>,
+}
+
+impl From<Position> for Row {
+    fn from(position: Position) -> Self {
+        Row {
+            token_id: position.token_id(),
+            distance: position.distance(),
+            runner_up: position.runner_up(),
+            margin: position.margin(),
+            noise_floor: position.noise_floor(),
+            found_by: position.found_by(),
+            position: position.position,
+            verdict: position.verdict,
+            candidates_tested: position.candidates_tested,
+            ruled_out: position.ruled_out,
+        }
+    }
+}
+
+/// A whole prompt, recovered as far as the states allow. It has as many positions as there were states.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[non_exhaustive]
 pub struct Inversion {
     /// Every position, in order.
     pub positions: Vec<Position>,
-    /// What it cost.
+    /// The cost.
     pub cost: Cost,
 }
 
 impl Inversion {
-    /// The recovered tokens.
+    /// The recovered tokens: those of all positions, or of the positions before the first that failed or is open.
     pub fn token_ids(&self) -> Vec<u32> {
-        self.positions.iter().map(|position| position.token_id).collect()
+        let settled =
+            |position: &&Position| !matches!(position.verdict, Verdict::Failed | Verdict::Open { .. });
+        self.positions.iter().take_while(settled).filter_map(Position::token_id).collect()
+    }
+
+    /// The kept token of every position, also of failed ones. None where nothing was tested.
+    pub fn kept_ids(&self) -> Vec<Option<u32>> {
+        self.positions.iter().map(Position::token_id).collect()
     }
 
     /// Whether every position is verified or certain.
     pub fn is_verified(&self) -> bool {
-        self.positions.iter().all(|position| matches!(position.verdict, Verdict::Certain | Verdict::Verified))
+        self.positions.iter().all(|position| position.verdict.is_verified())
     }
 
     /// Whether every position is certain, and so the prompt: no other of this length has states within the floors.
@@ -98,7 +201,7 @@ impl Inversion {
         self.positions.iter().all(|position| position.verdict == Verdict::Certain)
     }
 
-    /// The first position at which no candidate fitted. What follows it is open, or rests on a wrong prefix.
+    /// The first position that no candidate fitted. The positions after it are open, or rest on a wrong prefix.
     pub fn first_failure(&self) -> Option<&Position> {
         self.positions.iter().find(|position| position.verdict == Verdict::Failed)
     }
@@ -108,12 +211,12 @@ impl Inversion {
         self.cost.candidates()
     }
 
-    /// The recovered text, and whether encoding it gives the recovered tokens again. Text can fail to: several sequences of
-    /// tokens may spell the same text, of which the tokenizer produces one.
+    /// The text of the recovered tokens, and whether encoding it gives these tokens again. Several sequences of tokens may spell
+    /// the same text, and the tokenizer produces only one of them.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Tokenizer`] when the tokens cannot be decoded.
+    /// [`ModelError::Tokenizer`] if the tokens cannot be decoded.
     pub fn text(&self, tokenizer: &Tokenizer) -> Result<RecoveredText, ModelError> {
         let ids = self.token_ids();
         let text = tokenizer.decode(&ids)?;
@@ -126,6 +229,7 @@ impl Inversion {
 
 /// Recovered tokens as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RecoveredText {
     /// The text, without special tokens.
     pub text: String,

@@ -1,52 +1,61 @@
-//! Draft, verify, repair: the prompt back from its states.
+//! Draft, verify, repair, certify: the prompt back from its states.
 
 mod certify;
+mod comparison;
+mod draft;
 mod examine;
 mod many;
-mod step;
-mod verify;
+mod recovery;
+mod repair;
+#[cfg(test)]
+mod timed;
+mod trial;
+pub(crate) mod watch;
 
-use std::{cell::RefCell, sync::Arc, time::Instant};
+use std::sync::Arc;
 
-use inject_collisions::{Decoder, ModelError, Tap};
+use crate::{
+    error::InvertError,
+    inversion::Inversion,
+    models::{Decoder, ModelError, Progress, Tap},
+    noise::NoiseModel,
+    policy::{Policy, Searcher},
+    settings::Settings,
+    target::TargetStates,
+    tuning::NOISE_SEQUENCE,
+    vocabulary::Vocabulary,
+};
 
 pub use self::certify::ScanCost;
-use crate::{
-    Acceptance, Cost, Draft, Inversion, InvertError, NoiseModel, OnFailure, Open, Policy, Position,
-    Provisional, Scan, Settings, TargetStates, Tested, Verdict, Vocabulary,
-    acceptance::Yardstick,
-    hypothesis::{Graveyard, Hypothesis},
-};
+use self::recovery::Recovery;
 
 /// Recovers prompts from their states at one tap of one model.
 ///
-/// Whatever the [`Policy`] proposes is computed and compared; what it does not propose is scanned. So a prompt at each of whose
-/// positions one token alone fits, as noise below half the margin ensures, is recovered whatever the policy, within `vocab_size` tests a
-/// position, `positions * vocab_size` in all.
+/// The candidates of a [`Policy`] are computed and compared, and the scan tests all others. So a prompt is recovered whatever the
+/// policy, if a single token fits each of its positions, as it does under noise below half the margin. It takes at most
+/// `vocab_size` tests a position, `positions * vocab_size` in all.
 ///
-/// Where several tokens are seen to fit a position, each is followed behind its own prefix, up to [`Settings::beam`] of them, and
-/// every one of those may take as many tests. Under noise so strong that a wrong token fits too, it may be the only one seen before it
-/// is accepted, and then the prompt fails later on: [`Settings::rivals`] makes that rarer, and [`Scan::Whole`] sees all that fit. A
-/// certificate ([`Scan::Whole`]) tests those positions again that were not tested whole.
+/// If several tokens fit a position, each is followed after its own prefix, up to [`Settings::beam`] of them, and each of
+/// those may take as many tests. Under noise so strong that a wrong token fits too, that token may be the only one tested before it
+/// is accepted, and then the prompt fails later on. [`Settings::rivals`] makes that rarer, and
+/// [`Scan::Whole`](crate::settings::Scan::Whole) finds all tokens that fit. Its certificate tests the positions again that were not
+/// tested whole.
 ///
 /// # Example
 ///
 /// ```
+/// use inject_sipit::{Inverter, Policy, Settings, TargetStates, sources::Prior};
+/// use inject_sipit::models::{Model, Origin, Precision, Tap, silent};
 /// use burn::tensor::Device;
-/// use inject_sipit::{Extraction, Inverter, Model, Origin, Policy, Precision, Prior, Settings, Tap, TargetStates};
-/// use inject_sipit::{foreign::SourceDtype, store::Positions};
 ///
-/// # let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures/mistral");
+/// # let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny");
 /// let model = Model::load(Origin::of_folder(&folder), Precision::F32, &Device::flex())?;
-/// let prompt = vec![31, 41, 59];
-/// let tap = Tap::Block(2);
-/// let extraction = Extraction::new(vec![tap], Positions::All)?;
-/// let states = extraction.run(&model.decoder, &[prompt.clone()], &mut |_| ())?.remove(&tap).unwrap();
+/// let (tap, prompt) = (Tap::Block(2), [31, 41, 59]);
+/// let target = TargetStates::of_prompt(&model.decoder, tap, &prompt)?;
 ///
-/// let target = TargetStates::new(states.mapv(f64::from), tap, SourceDtype::F32)?;
-/// let inverter = Inverter::new(&model.decoder, tap, Settings::default())?;
-/// let mut policy = Policy::new().then(Prior::up_to(16));
-/// let inversion = inverter.invert(&target, &mut policy, &mut |_| ())?;
+/// let inverter = Inverter::new(&model.decoder, tap, Settings::new())?;
+/// let policy = Policy::new().then_up_to(16, Prior::new());
+/// let inversion = inverter.invert(&target, &mut inverter.searcher(&policy), &mut silent)?;
 /// assert_eq!(inversion.token_ids(), prompt);
 /// assert!(inversion.is_verified());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -60,70 +69,31 @@ pub struct Inverter<'a> {
     vocabulary: Arc<Vocabulary<'a>>,
 }
 
-/// How far an inversion is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// What is being done.
-    pub phase: Phase,
-    /// The prompt, of those inverted together.
-    pub prompt: usize,
-    /// Positions settled so far.
-    pub position: usize,
-    /// Positions in all.
-    pub positions: usize,
-    /// Candidates tested at the position at hand.
-    pub candidates_tested: usize,
-    /// Candidates there are.
-    pub vocab_size: usize,
-}
-
-/// What an inversion is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Recovering tokens.
-    Recover,
-    /// Scanning the whole vocabulary behind the tokens recovered.
-    Certify,
-}
-
-/// What one prompt's inversion carries along.
-pub(crate) struct Run<'a> {
-    pub(crate) target: &'a TargetStates,
-    pub(crate) prompt: usize,
-    noise: NoiseModel,
-    cost: Cost,
-    graveyard: Graveyard,
-    /// What drafts showed of the open positions.
-    provisional: Provisional,
-    /// What was tested at the first open position.
-    tested: Tested,
-    start: Instant,
-    report: &'a RefCell<dyn FnMut(Progress) + 'a>,
-}
-
 impl<'a> Inverter<'a> {
-    /// The length of the sequence on which noise is measured.
-    const NOISE_POSITIONS: usize = 16;
-
-    /// Prepares inversion at `tap`, and measures the model's noise there (one forward pass of 16 tokens and batches of 64 candidates).
-    /// Make one inverter for a model and tap.
+    /// Prepares inversion at `tap`, and measures the model's noise there: one forward pass of 16 tokens and batches of 64
+    /// candidates.
     ///
     /// # Errors
     ///
-    /// [`InvertError`] for a tap the model does not have; [`InvertError::Tolerance`]: an acceptance rule with a bound that is negative or
-    /// not finite; [`InvertError::NoWholeScan`]: [`Scan::Whole`] with a candidate budget below the vocabulary.
+    /// [`InvertError`] for a tap the model does not have, and for settings out of range: a tolerance that is negative or not
+    /// finite, a beam or budget of 0, a whole scan with a candidate budget below the vocabulary.
     pub fn new(decoder: &'a Decoder, tap: Tap, settings: Settings) -> Result<Self, InvertError> {
-        check_acceptance(settings.acceptance)?;
-        let vocab_size = decoder.config().vocab_size;
-        if let (Scan::Whole, Some(found)) = (settings.scan, settings.budget.candidates)
-            && found < vocab_size
-        {
-            return Err(InvertError::NoWholeScan { found, vocab_size });
-        }
-        let len = Self::NOISE_POSITIONS.min(decoder.config().max_len().unwrap_or(usize::MAX));
+        settings.check(decoder.config().vocab_size)?;
+        let len = NOISE_SEQUENCE.min(decoder.config().max_len().unwrap_or(usize::MAX));
         let noise = NoiseModel::measure(decoder, tap, len)?;
         let vocabulary = Arc::new(Vocabulary::new(decoder, settings.arithmetic));
         Ok(Inverter { decoder, tap, settings, noise, vocabulary })
+    }
+
+    /// The same inverter with other settings. The noise is not measured again. [`Settings::arithmetic`] stays as it was.
+    ///
+    /// # Errors
+    ///
+    /// [`InvertError`] for settings out of range, as [`Inverter::new`].
+    pub fn with_settings(&self, settings: Settings) -> Result<Self, InvertError> {
+        settings.check(self.decoder.config().vocab_size)?;
+        let settings = settings.with_arithmetic(self.settings.arithmetic);
+        Ok(Inverter { settings, ..self.clone() })
     }
 
     /// The model.
@@ -131,39 +101,48 @@ impl<'a> Inverter<'a> {
         self.decoder
     }
 
-    /// Where the states were read.
+    /// The tap of the states.
     pub fn tap(&self) -> Tap {
         self.tap
     }
 
-    /// How it is run.
+    /// The settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// The noise measured.
+    /// The measured noise.
     pub fn noise(&self) -> NoiseModel {
         self.noise
     }
 
+    /// Begins a search by `policy` that has learned nothing yet. It serves this inverter, and others of the same decoder and
+    /// tap.
+    pub fn searcher<'p>(&self, policy: &'p Policy) -> Searcher<'p>
+    where
+        'a: 'p,
+    {
+        Searcher::new(self.vocabulary.clone(), self.tap, policy)
+    }
+
     /// Recovers one prompt. `progress` is called after every batch of candidates.
     ///
-    /// The result always has as many positions as there were states; what could not be settled says so.
+    /// The result has as many positions as there are states. Its verdicts tell which of them are settled.
     ///
     /// # Errors
     ///
-    /// [`InvertError`] when the states cannot belong to this model: another width, another tap than this inverter's, more
-    /// positions than the model can compute; and when a source of proposals belongs to another model.
+    /// [`InvertError`] if the states cannot belong to this model: another width, another tap than this inverter's, more
+    /// positions than the model can compute. Also if the memory budget has no room for one position, if the searcher or one of its
+    /// sources is of another model, and if the device fails.
     pub fn invert(
         &self,
         target: &TargetStates,
-        policy: &mut Policy,
-        progress: &mut dyn FnMut(Progress),
+        searcher: &mut Searcher<'_>,
+        progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Inversion, InvertError> {
         self.check(target)?;
-        let report = RefCell::new(progress);
-        let mut run = self.begin(target, 0, &report)?;
-        self.finish(Hypothesis::new(), &mut run, policy)
+        self.check_searcher(searcher)?;
+        complete(Recovery::begin(self, target, searcher)?, progress)
     }
 
     /// Checks that states can be inverted here.
@@ -173,209 +152,32 @@ impl<'a> Inverter<'a> {
         if target.tap() != self.tap {
             return Err(InvertError::Tap { found: target.tap(), expected: self.tap });
         }
-        match config.max_len() {
-            Some(max_len) if target.positions() > max_len => {
-                Err(ModelError::TooLong { found: target.positions(), max_len }.into())
-            }
-            _ => Ok(()),
+        if let Some(max_len) = config.max_len().filter(|&max_len| target.positions() > max_len) {
+            return Err(ModelError::TooLong { found: target.positions(), max_len }.into());
         }
+        let (found, expected) = (self.settings.memory_budget, config.bytes_per_token(target.positions(), 1));
+        if found < expected { Err(InvertError::MemoryBudget { found, expected }) } else { Ok(()) }
     }
 
-    fn begin<'r>(
-        &self,
-        target: &'r TargetStates,
-        prompt: usize,
-        report: &'r RefCell<dyn FnMut(Progress) + 'r>,
-    ) -> Result<Run<'r>, InvertError> {
-        let config = self.decoder.config();
-        let measured = Self::NOISE_POSITIONS.min(config.max_len().unwrap_or(usize::MAX));
-        let (mut cost, start) = (Cost::default(), Instant::now());
-        let noise = if config.same_rotary(measured, target.positions()) {
-            self.noise
-        } else {
-            NoiseModel::measure_counting(self.decoder, self.tap, target.positions(), cost.stage("noise"))?
-        };
-        Ok(Run {
-            target,
-            prompt,
-            noise,
-            cost,
-            graveyard: Graveyard::default(),
-            provisional: Provisional::default(),
-            tested: Tested::new(),
-            start,
-            report,
-        })
-    }
-
-    /// Goes on from a hypothesis to the end of the prompt.
-    fn finish(
-        &self,
-        first: Hypothesis,
-        run: &mut Run<'_>,
-        policy: &mut Policy,
-    ) -> Result<Inversion, InvertError> {
-        let mut beam = vec![first];
-        while beam[0].len() < run.target.positions() {
-            if let [only] = beam.as_mut_slice()
-                && self.draft(only, run, policy)?
-            {
-                continue;
-            }
-            beam = match self.step(beam, run, policy)? {
-                step::Outcome::Settled(beam) => beam,
-                step::Outcome::Stuck { best, position } => {
-                    let going_on =
-                        self.settings.on_failure == OnFailure::GoOn && position.verdict == Verdict::Failed;
-                    let mut best = *best;
-                    best.push(*position);
-                    if !going_on {
-                        leave_open(&mut best, run);
-                    }
-                    vec![best]
-                }
-            };
+    fn check_searcher(&self, searcher: &Searcher<'_>) -> Result<(), InvertError> {
+        match searcher.serves(self.decoder, self.tap) {
+            true => Ok(()),
+            false => Err(InvertError::OtherSearcher),
         }
-        self.conclude(beam, run)
-    }
-
-    /// Chooses among the hypotheses that reached the end.
-    fn conclude(&self, mut beam: Vec<Hypothesis>, run: &mut Run<'_>) -> Result<Inversion, InvertError> {
-        beam.sort_by(|a, b| a.strain().total_cmp(&b.strain()));
-        let mut beam = beam.into_iter();
-        let mut best = beam.next().ok_or(InvertError::NoStates)?;
-        let alive: Vec<Vec<u32>> = beam.map(|other| other.ids()).collect();
-        run.graveyard.resolve(&mut best.positions, &alive);
-        if self.settings.scan == Scan::Whole {
-            self.certify(&mut best, run)?;
-        }
-        Ok(Inversion { positions: best.positions, cost: std::mem::take(&mut run.cost) })
-    }
-
-    /// One pass over a draft of the open positions. Gives whether anything was tried; then the hypothesis has grown, or one
-    /// more candidate is tested at its first open position.
-    fn draft(
-        &self,
-        hypothesis: &mut Hypothesis,
-        run: &mut Run<'_>,
-        policy: &mut Policy,
-    ) -> Result<bool, InvertError> {
-        if !self.may_draft(run) {
-            return Ok(false);
-        }
-        match self.next_draft(hypothesis, run, policy)? {
-            None => Ok(false),
-            Some(draft) => self.verify(hypothesis, &draft, run).map(|()| true),
-        }
-    }
-
-    /// Whether a draft may be taken at its word at all: not where others are to be tested beside each token before it counts, nor where the
-    /// bound on the noise is the user's, who may have set it so wide that several tokens fit, and asks for all that do.
-    fn drafts(&self) -> bool {
-        let users = self.settings.acceptance != Acceptance::default();
-        self.settings.rivals == 0 && !(users && self.settings.scan == Scan::Whole)
-    }
-
-    /// Whether another pass over a draft may be worth its cost. Where several tokens fitted a position, it is open for no more drafts.
-    fn may_draft(&self, run: &Run<'_>) -> bool {
-        /// Candidates tested at one position by drafts, after which they are tested in batches.
-        const MOST: usize = 64;
-        self.drafts()
-            && run.tested.len() < MOST
-            && run.tested.fitting().is_empty()
-            && !self.out_of_budget(run, run.tested.len())
-    }
-
-    /// A draft that begins with a token not tested yet, up to its end or its first id beyond the vocabulary.
-    fn next_draft(
-        &self,
-        hypothesis: &Hypothesis,
-        run: &mut Run<'_>,
-        policy: &mut Policy,
-    ) -> Result<Option<Draft>, InvertError> {
-        let prefix = hypothesis.ids();
-        run.provisional.forget_before(prefix.len());
-        let open = Open {
-            vocabulary: &self.vocabulary,
-            decoder: self.decoder,
-            target: run.target,
-            prefix: &prefix,
-            provisional: &run.provisional,
-            tested: &run.tested,
-            deadline: self.settings.budget.time.and_then(|time| run.start.checked_add(time)),
-        };
-        let Some(draft) = policy.draft(&open, &mut run.cost)? else { return Ok(None) };
-        let (config, positions) = (self.decoder.config(), run.target.positions());
-        let rows = self.rows_in_memory(positions);
-        let mut draft = draft.cut(config.vocab_size, rows.min(positions - prefix.len()));
-        draft.alternatives.truncate(rows - draft.ids.len());
-        if self.settings.budget.candidates.is_some() {
-            // How many of them would be tested at a place is known only when they are.
-            draft.alternatives.clear();
-        }
-        let begins_anew = draft.ids.first().is_some_and(|&id| !run.tested.contains(id));
-        Ok(begins_anew.then_some(draft))
-    }
-
-    /// How many rows of a pass over sequences of this length the memory budget has room for: one at least.
-    fn rows_in_memory(&self, len: usize) -> usize {
-        let bytes = self.decoder.config().bytes_per_token(len, 1);
-        (self.settings.memory_budget / bytes.max(1)).max(1)
-    }
-
-    /// The yardstick of one position.
-    fn yardstick(&self, run: &Run<'_>, position: usize, seen: f64) -> Yardstick {
-        Yardstick::new(self.settings.acceptance, &run.noise, run.target, position, seen)
-    }
-
-    /// Whether the time is up, or so many candidates at one position are too many.
-    fn out_of_budget(&self, run: &Run<'_>, tested: usize) -> bool {
-        self.time_is_up(run) || self.settings.budget.candidates.is_some_and(|candidates| tested >= candidates)
-    }
-
-    fn time_is_up(&self, run: &Run<'_>) -> bool {
-        self.settings.budget.time.is_some_and(|time| run.start.elapsed() >= time)
-    }
-
-    fn report(&self, run: &Run<'_>, phase: Phase, position: usize, candidates_tested: usize) {
-        (run.report.borrow_mut())(Progress {
-            phase,
-            prompt: run.prompt,
-            position,
-            positions: run.target.positions(),
-            candidates_tested,
-            vocab_size: self.decoder.config().vocab_size,
-        });
     }
 }
 
-/// Fills up a prompt with what was guessed for the positions that nothing is known of.
-fn leave_open(hypothesis: &mut Hypothesis, run: &Run<'_>) {
-    for position in hypothesis.len()..run.target.positions() {
-        let guess = run.provisional.at(position).first();
-        hypothesis.push(Position {
-            position,
-            verdict: Verdict::Open,
-            token_id: guess.map_or(0, |nearest| nearest.id),
-            distance: f64::INFINITY,
-            runner_up: None,
-            margin: None,
-            noise_floor: 0.0,
-            candidates_tested: 0,
-            found_by: "none",
-            ruled_out: Vec::new(),
-        });
+/// Carries a recovery on to the end of the prompt.
+fn complete(
+    mut recovery: Recovery<'_>,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Inversion, InvertError> {
+    while !recovery.is_complete() {
+        // One pass over a draft settles many positions. The others are searched candidate by candidate.
+        match recovery.next_draft()? {
+            Some(draft) => recovery.verify(&draft, progress)?,
+            None => recovery.repair(progress)?,
+        }
     }
-}
-
-fn check_acceptance(acceptance: Acceptance) -> Result<(), InvertError> {
-    let bounds = match acceptance {
-        Acceptance::NoiseFloor { added } => vec![added],
-        Acceptance::Ball { epsilon } => vec![epsilon],
-        Acceptance::AllClose { rtol, atol } => vec![rtol, atol],
-    };
-    match bounds.into_iter().find(|bound| !(bound.is_finite() && *bound >= 0.0)) {
-        None => Ok(()),
-        Some(found) => Err(InvertError::Tolerance { found }),
-    }
+    recovery.conclude(progress)
 }

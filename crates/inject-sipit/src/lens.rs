@@ -1,21 +1,21 @@
-//! A lens ranks the whole vocabulary for every position at once, without knowing the prefix.
+//! Lenses rank the whole vocabulary for every position at once, without knowing the prefix.
 //!
-//! A state is mostly its own token. What the context adds is partly known too, because the state before it is given. With `C[v]`
-//! the mean state of token `v` behind a few fixed prefixes and wherever a text has it, `A` a linear map from the previous state to
-//! what the context adds, and `S` the covariance of what is then left, the score of a token is
+//! A state depends mostly on its own token. The contribution of the context is partly known too, because the state before is
+//! given. With `C[v]` the mean state of token `v` after a few fixed prefixes and at its occurrences in a text, `A` a linear map from
+//! the previous state to the contribution of the context, and `S` the covariance of the remainder, the score of a token is
 //!
 //! ```text
 //! score(v) = -1/2 (h - m - A h' - C[v])' S^-1 (h - m - A h' - C[v])   +   logit(v | B h') / w
 //! ```
 //!
-//! for the state `h` at a position and `h'` at the one before. This is neither the logit lens nor the tuned lens: those predict the
-//! next token, this reads the token at the position. Ours; no published source.
+//! for the state `h` at a position and `h'` at the one before. This is neither the logit lens nor the tuned lens. They predict the
+//! next token, and this lens reads the token at the position. The method is ours and has no published source.
 //!
 //! Whitened by `S` and rotated onto the axes along which tokens differ most, a few dozen coordinates carry it, so one product
 //! `[positions, k] x [k, vocab_size]` drafts a whole prompt. The second term is the model's own next-token prior, read from the
 //! previous state by a linear map to the final norm; it is kept at the taps where it pays.
 //!
-//! Where a prompt begins, there is no context, and the state is known exactly for each token: a table of its own.
+//! At the first position there is no context, and the state of each token is known exactly: a table of its own.
 
 mod boxes;
 mod build;
@@ -28,7 +28,7 @@ mod score;
 
 use self::boxes::Boxes;
 pub use self::{
-    build::{FirstPosition, LensBuilder, LensCost, LensProgress},
+    build::{FirstPosition, LensBuilder, LensCost},
     error::LensError,
 };
 pub(crate) use self::{
@@ -37,35 +37,40 @@ pub(crate) use self::{
 };
 use std::sync::{Arc, OnceLock};
 
+use crate::{
+    collisions::{Arithmetic, Digits},
+    error::InvertError,
+    models::Tap,
+    token_rows::TokenRows,
+    tuning::BOXES_MOST_RANK,
+};
 use burn::tensor::{Device, Tensor};
 use half::f16;
-use inject_collisions::{Arithmetic, Digits, Tap};
-
-use crate::{InvertError, token_rows::TokenRows};
 
 /// A lens for one tap of one model.
 #[derive(Clone, Debug)]
 pub struct Lens {
-    about: LensAbout,
+    info: LensInfo,
     later: Codebook,
     prior: Option<PriorMap>,
     first: First,
 }
 
-/// What a lens was made for, and how well it does.
+/// The origin of a lens, and its quality.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct LensAbout {
+#[non_exhaustive]
+pub struct LensInfo {
     /// The tap of the states it reads.
     pub tap: Tap,
-    /// [`Model::weight_hash`](inject_collisions::Model::weight_hash) of the model.
+    /// [`Model::weight_hash`](crate::models::Model::weight_hash) of the model.
     pub weight_hash: String,
     /// Width of the states.
     pub d_model: usize,
-    /// Tokens ranked.
+    /// Size of the vocabulary.
     pub vocab_size: usize,
-    /// Coordinates kept of the whitened space.
+    /// Coordinates of the whitened space that are kept.
     pub rank: usize,
-    /// Prefixes behind which each token's state was computed.
+    /// Prefixes after which each token's state was computed.
     pub prefixes: usize,
     /// Positions of text from which the maps were fitted.
     pub positions_fitted: usize,
@@ -73,15 +78,14 @@ pub struct LensAbout {
     pub positions_held_out: usize,
     /// Share of the held-out positions at which the true token ranked first.
     pub held_out_top_1: f64,
-    /// The same among the first 16.
+    /// Share of them at which it ranked among the first 16.
     pub held_out_top_16: f64,
-    /// What a difference of scores is multiplied by to become a difference of log-probabilities, fitted on the held-out
-    /// positions.
+    /// The factor from a difference of scores to a difference of log-probabilities, fitted on the held-out positions.
     pub sharpness: f64,
 }
 
-impl LensAbout {
-    /// A figure that no lens has, and its name.
+impl LensInfo {
+    /// The name and value of a figure that no lens can have.
     fn out_of_range(&self) -> Option<(&'static str, f64)> {
         let share = |share: f64| (0.0..=1.0).contains(&share);
         let factor = |factor: f64| factor > 0.0 && factor.is_finite();
@@ -95,45 +99,42 @@ impl LensAbout {
     }
 }
 
-/// Tokens as points of a low-dimensional space in which distance is evidence: the nearer the point of a state, the larger its product
-/// with the token's less half the square of that.
+/// Tokens as points of a low-dimensional space in which distance is evidence. The nearer the point of a state lies to a token's, the
+/// larger is the product of the two minus half the square of the token's.
 #[derive(Clone, Debug)]
 struct Codebook {
     /// `[inputs, rank]`: a state (and the one before it) to a point.
     projection: Tensor<2>,
     /// `[1, rank]`
     offset: Tensor<2>,
-    /// The tokens' points, `[vocab_size, rank]` row-major, as a file has them.
+    /// The tokens' points, `[vocab_size, rank]` row-major, as in a file.
     codes: Arc<Vec<f16>>,
-    /// Their mean, once it was needed.
+    /// Their mean, once it is needed.
     mean: Arc<OnceLock<Vec<f32>>>,
-    /// The same, ready to be looked through.
+    /// The points, prepared for a search.
     tokens: Tokens,
-    kind: Kind,
+    kind: CodebookKind,
 }
 
-/// What a codebook is for.
+/// The purpose of a codebook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// First positions, where the state looked for is a token's very point.
+enum CodebookKind {
+    /// First positions, where the state looked for is exactly a token's point.
     First,
-    /// Later ones, by the state alone.
+    /// Later positions, by the state alone.
     Later,
-    /// Later ones, with an expectation that is added to the scores.
+    /// Later positions, with an expectation that is added to the scores.
     BesidePrior,
 }
 
-/// Tokens' points, ready to be looked through.
+/// Tokens' points, prepared for a search.
 #[derive(Clone, Debug)]
 enum Tokens {
-    /// All of them; from their products half the squared length of each is taken away.
+    /// All of them. Half the squared length of each is subtracted from its products.
     Rows(TokenRows),
-    /// Those in boxes that are near enough.
+    /// Boxes of them, of which only near ones are searched.
     Boxes(Arc<Boxes>),
 }
-
-/// Coordinates up to which boxes pay: of more, hardly any box is far from a point in enough of them.
-const FEW: usize = 16;
 
 /// From the state before a position to the state after the final norm, whose logits are the prior.
 #[derive(Clone, Debug)]
@@ -142,11 +143,11 @@ struct PriorMap {
     map: Tensor<2>,
     /// `[1, d_model]`
     offset: Tensor<2>,
-    /// What the codebook's score is multiplied by before the logits are added.
+    /// The factor on the codebook's score before the logits are added.
     weight: f64,
 }
 
-/// What is known of the first position.
+/// The knowledge of the first position.
 #[derive(Clone, Debug)]
 enum First {
     /// Prompts begin with this token.
@@ -156,9 +157,14 @@ enum First {
 }
 
 impl Codebook {
-    /// From maps to points of `rank` coordinates, and the tokens' points on the host, `[vocab_size, rank]` row-major.
-    fn new(projection: Tensor<2>, offset: Tensor<2>, codes: &[f32], kind: Kind) -> Result<Self, InvertError> {
-        // A point beyond the range of f16 lies far from all others wherever it is put at its edge.
+    /// A codebook from maps to points of `rank` coordinates, and the tokens' points on the host, `[vocab_size, rank]` row-major.
+    fn new(
+        projection: Tensor<2>,
+        offset: Tensor<2>,
+        codes: &[f32],
+        kind: CodebookKind,
+    ) -> Result<Self, InvertError> {
+        // A point beyond the range of f16 is far from all others at any edge of the range.
         let edge = f16::MAX.to_f32();
         let codes = codes.iter().map(|code| f16::from_f32(code.clamp(-edge, edge))).collect();
         Codebook::computed_by(Arithmetic::I16OnProcessor, projection, offset, Arc::new(codes), kind)
@@ -169,17 +175,20 @@ impl Codebook {
         projection: Tensor<2>,
         offset: Tensor<2>,
         codes: Arc<Vec<f16>>,
-        kind: Kind,
+        kind: CodebookKind,
     ) -> Result<Self, InvertError> {
         let [_, rank] = projection.dims();
-        let tokens = if kind == Kind::Later && rank <= FEW && arithmetic == Arithmetic::I16OnProcessor {
+        let tokens = if kind == CodebookKind::Later
+            && rank <= BOXES_MOST_RANK
+            && arithmetic == Arithmetic::I16OnProcessor
+        {
             Tokens::Boxes(Arc::new(Boxes::of(&codes, rank)))
         } else {
             let squares = |code: &[f16]| code.iter().map(|value| value.to_f64().powi(2)).sum::<f64>();
             let taken_away: Vec<f32> = codes.chunks(rank).map(|code| (-0.5 * squares(code)) as f32).collect();
             let values = codes.iter().map(|value| value.to_f32()).collect();
             let points = tensor(values, [taken_away.len(), rank], &projection.device());
-            let digits = if kind == Kind::First { Digits::Eight } else { Digits::Sixteen };
+            let digits = if kind == CodebookKind::First { Digits::Eight } else { Digits::Sixteen };
             Tokens::Rows(TokenRows::of(points, Some(taken_away), digits, arithmetic)?)
         };
         Ok(Codebook { projection, offset, codes, mean: Arc::default(), tokens, kind })
@@ -199,17 +208,17 @@ impl Codebook {
 }
 
 impl Lens {
-    /// What it was made for.
-    pub fn about(&self) -> &LensAbout {
-        &self.about
+    /// Its origin and quality.
+    pub fn info(&self) -> &LensInfo {
+        &self.info
     }
 
-    /// The same lens, read by the device or by the processor. By default it is the processor: the points of a prompt are few, and what
-    /// is to be found in their products with all tokens is little.
+    /// The same lens, read by the device or by the processor. The default is the processor, because a prompt has few points, and few
+    /// of their products with all tokens matter.
     ///
     /// # Errors
     ///
-    /// [`InvertError`] when the device fails.
+    /// [`InvertError`] if the device fails.
     pub fn with_arithmetic(self, arithmetic: Arithmetic) -> Result<Self, InvertError> {
         let first = match self.first {
             First::Any(codebook) => First::Any(Box::new(codebook.with_arithmetic(arithmetic)?)),

@@ -1,12 +1,12 @@
-//! Middles and spreads that a few values far off do not move.
+//! Medians, which a few outliers do not move.
 
-/// The median: of an even number of values the upper of the two in the middle, of none zero. The values are reordered.
+/// The median: the upper of the two middle values if their number is even, zero if there is none. Reorders the values.
 pub(crate) fn median(values: &mut [f64]) -> f64 {
     let middle = values.len() / 2;
     if values.is_empty() { 0.0 } else { *values.select_nth_unstable_by(middle, f64::total_cmp).1 }
 }
 
-/// The median, and the median distance from it.
+/// The median and the median distance from it.
 pub(crate) fn centre_and_spread(mut values: Vec<f64>) -> (f64, f64) {
     let centre = median(&mut values);
     values.iter_mut().for_each(|value| *value = (*value - centre).abs());
@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_value_far_off_moves_neither_the_middle_nor_the_spread() {
+    fn an_outlier_moves_neither_the_centre_nor_the_spread() {
         assert_eq!(centre_and_spread(vec![1.0, 2.0, 3.0, 4.0, 5.0]), (3.0, 1.0));
         assert_eq!(centre_and_spread(vec![1.0, 2.0, 3.0, 4.0, 5e9]), (3.0, 1.0));
         assert_eq!(centre_and_spread(Vec::new()), (0.0, 0.0));

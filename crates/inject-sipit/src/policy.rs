@@ -1,84 +1,93 @@
-//! Sources of proposals, one after the other.
+//! The order in which sources of candidates take turns.
 
-use std::{collections::HashSet, time::Instant};
+mod choice;
+mod searcher;
 
-use crate::{Cost, Draft, InvertError, Open, Place, Proposer};
+use std::{collections::HashSet, fmt, sync::Arc};
 
-/// Which sources are asked for candidates, in which order. What none of them proposes is scanned.
+use self::searcher::AnySource;
+pub(crate) use self::searcher::{Open, PromptSearch};
+pub use self::{choice::PolicyChoice, searcher::Searcher};
+use crate::sources::Source;
+
+/// The order in which sources of candidates are asked at a position. The scan tests what none of them proposes.
+///
+/// A policy is a list of turns. A turn asks one source, for a limited number of candidates if it has a limit. Several turns may
+/// ask the same source, which has one session for all of them.
 ///
 /// # Example
 ///
 /// ```
-/// use inject_sipit::{Policy, Prior, RandomOrder};
+/// use inject_sipit::{Policy, sources::{Prior, RandomOrder}};
 ///
-/// let policy = Policy::new().then(Prior::up_to(64)).then(RandomOrder::seeded(7));
+/// let policy = Policy::new().then_up_to(64, Prior::new()).then(RandomOrder::seeded(7));
 /// assert_eq!(policy.to_string(), "prior, random, scan");
 /// assert_eq!(Policy::new().to_string(), "scan");
 /// ```
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Policy {
-    sources: Vec<Box<dyn Proposer>>,
+    sources: Vec<Arc<dyn AnySource>>,
+    turns: Vec<PolicyTurn>,
 }
 
+/// A turn of a source of a policy.
+#[derive(Clone, Copy, Debug)]
+struct PolicyTurn {
+    source: SourceId,
+    limit: usize,
+}
+
+/// A source of one policy, as [`Policy::add`] names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceId(usize);
+
 impl Policy {
-    /// No source: the plain scan of the vocabulary.
+    /// The policy without sources: the plain scan of the vocabulary.
     pub fn new() -> Self {
         Policy::default()
     }
 
-    /// The same, and another source for when the ones before it have no more.
-    pub fn then(mut self, source: impl Proposer + 'static) -> Self {
-        self.sources.push(Box::new(source));
+    /// Adds a source with one turn and no limit, after the turns so far.
+    pub fn then(self, source: impl Source + 'static) -> Self {
+        self.then_up_to(usize::MAX, source)
+    }
+
+    /// Adds a source with one turn of at most `limit` candidates at a position, after the turns so far.
+    pub fn then_up_to(mut self, limit: usize, source: impl Source + 'static) -> Self {
+        let source = self.add(source);
+        self.turn(source, limit);
         self
     }
 
-    /// A draft from the first source that has one.
-    pub(crate) fn draft(&mut self, open: &Open<'_>, cost: &mut Cost) -> Result<Option<Draft>, InvertError> {
-        for source in &mut self.sources {
-            let start = Instant::now();
-            let draft = source.draft(open)?;
-            cost.stage(source.name()).choosing_seconds += start.elapsed().as_secs_f64();
-            if draft.is_some() {
-                return Ok(draft);
-            }
-        }
-        Ok(None)
+    /// Adds a source without a turn.
+    pub fn add(&mut self, source: impl Source + 'static) -> SourceId {
+        self.sources.push(Arc::new(source));
+        SourceId(self.sources.len() - 1)
     }
 
-    /// The next untested candidates, and who proposed them; none when every source is spent.
-    pub(crate) fn propose(
-        &mut self,
-        place: &Place<'_>,
-        cost: &mut Cost,
-    ) -> Result<Option<(&'static str, Vec<u32>)>, InvertError> {
-        for source in &mut self.sources {
-            let start = Instant::now();
-            let mut ids = source.propose(place)?;
-            cost.stage(source.name()).choosing_seconds += start.elapsed().as_secs_f64();
-            let mut once = HashSet::new();
-            ids.retain(|&id| {
-                (id as usize) < place.vocab_size() && !place.tested.contains(id) && once.insert(id)
-            });
-            if !ids.is_empty() {
-                return Ok(Some((source.name(), ids)));
-            }
-        }
-        Ok(None)
+    /// Adds a turn of at most `limit` candidates at a position, after the turns so far.
+    ///
+    /// # Panics
+    ///
+    /// If the source is of another policy with more sources.
+    pub fn turn(&mut self, source: SourceId, limit: usize) {
+        assert!(source.0 < self.sources.len(), "{source:?} of a policy with {} sources", self.sources.len());
+        self.turns.push(PolicyTurn { source, limit });
     }
 }
 
-impl std::fmt::Display for Policy {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // A source that takes turns with others stands several times among them.
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A source with several turns, and several sources of one name, are named once.
         let mut once = HashSet::new();
-        let mut names = self.sources.iter().map(|source| source.name()).filter(|&name| once.insert(name));
-        names.try_for_each(|name| write!(f, "{name}, "))?;
+        let names = self.turns.iter().map(|turn| self.sources[turn.source.0].name());
+        names.filter(|&name| once.insert(name)).try_for_each(|name| write!(f, "{name}, "))?;
         f.write_str("scan")
     }
 }
 
-impl std::fmt::Debug for Policy {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Policy({self})")
     }
 }

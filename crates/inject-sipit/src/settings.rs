@@ -1,37 +1,45 @@
-//! How an inversion is run.
+//! The settings of an inversion.
 
 use std::time::Duration;
 
-use inject_collisions::Arithmetic;
+use crate::{acceptance::Acceptance, collisions::Arithmetic, error::InvertError};
 
-use crate::Acceptance;
-
-/// How an inversion is run, whatever proposes the candidates.
+/// The settings of an inversion, whatever proposes the candidates.
+///
+/// # Example
+///
+/// ```
+/// use inject_sipit::{Acceptance, Settings, settings::Scan};
+///
+/// let certified = Settings::new().with_scan(Scan::Whole);
+/// let noisy = Settings::new().with_acceptance(Acceptance::NoiseFloor { added: 0.1 }).with_rivals(64);
+/// assert_eq!((certified.rivals, noisy.scan), (0, Scan::AsNeeded));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Settings {
-    /// When a candidate counts as the token.
+    /// The rule by which a candidate counts as the token.
     pub acceptance: Acceptance,
-    /// How much of the vocabulary is tested.
+    /// The part of the vocabulary that is tested.
     pub scan: Scan,
-    /// Candidates tested at each position beside one that fits, before it is accepted. With states as they were computed
-    /// none are needed; under noise near the margin a wrong token may fit as well, and the rivals show it.
+    /// Candidates tested at each position beside one that fits, before it is accepted. States as they were computed need none.
+    /// Under noise near the margin a wrong token may fit as well, and rivals reveal it.
     pub rivals: usize,
-    /// How many hypotheses are kept while a position is ambiguous, each with its own cache; 1 keeps the nearest only. Behind one prefix at
-    /// most 16 tokens are followed, whatever the beam.
+    /// The number of hypotheses followed while a position is ambiguous, each with its own cache: at least 1, which keeps the
+    /// nearest only. At most 16 tokens are followed after one prefix, whatever the beam.
     pub beam: usize,
-    /// What happens where no candidate fits.
+    /// The action at a position that no candidate fits.
     pub on_failure: OnFailure,
-    /// What may be spent.
+    /// Bounds on the cost.
     pub budget: Budget,
-    /// Bytes that one batch of candidates or drafts may take. Beside them stand the model, what the sources of proposals keep, and for
-    /// each hypothesis its prefix cache and the states of at most 2,048 candidates in f64.
+    /// Bytes that one batch of candidates or drafts may take: at least those of one position. The model, the memory of the
+    /// sources, and for each hypothesis its prefix cache and the states of at most 2,048 candidates in f64 come on top.
     pub memory_budget: usize,
-    /// What looks through the whole vocabulary for likely tokens. Candidates themselves are always the device's.
+    /// The unit that looks through the whole vocabulary for likely tokens. The device computes the candidates in any case.
     pub arithmetic: Arithmetic,
 }
 
 impl Default for Settings {
-    /// Everything needed for exact recovery from states as they were computed, and no more.
     fn default() -> Self {
         Settings {
             acceptance: Acceptance::default(),
@@ -46,29 +54,111 @@ impl Default for Settings {
     }
 }
 
-/// How much of the vocabulary is tested at each position.
+impl Settings {
+    /// Everything needed for exact recovery from states as they were computed, and no more.
+    pub fn new() -> Self {
+        Settings::default()
+    }
+
+    /// Sets [`Settings::acceptance`].
+    pub fn with_acceptance(self, acceptance: Acceptance) -> Self {
+        Settings { acceptance, ..self }
+    }
+
+    /// Sets [`Settings::scan`].
+    pub fn with_scan(self, scan: Scan) -> Self {
+        Settings { scan, ..self }
+    }
+
+    /// Sets [`Settings::rivals`].
+    pub fn with_rivals(self, rivals: usize) -> Self {
+        Settings { rivals, ..self }
+    }
+
+    /// Sets [`Settings::beam`].
+    pub fn with_beam(self, beam: usize) -> Self {
+        Settings { beam, ..self }
+    }
+
+    /// Sets [`Settings::on_failure`].
+    pub fn with_on_failure(self, on_failure: OnFailure) -> Self {
+        Settings { on_failure, ..self }
+    }
+
+    /// Sets [`Settings::budget`].
+    pub fn with_budget(self, budget: Budget) -> Self {
+        Settings { budget, ..self }
+    }
+
+    /// Sets [`Settings::memory_budget`].
+    pub fn with_memory_budget(self, memory_budget: usize) -> Self {
+        Settings { memory_budget, ..self }
+    }
+
+    /// Sets [`Settings::arithmetic`].
+    pub fn with_arithmetic(self, arithmetic: Arithmetic) -> Self {
+        Settings { arithmetic, ..self }
+    }
+
+    /// Checks the settings against the size of a vocabulary.
+    pub(crate) fn check(&self, vocab_size: usize) -> Result<(), InvertError> {
+        self.acceptance.check()?;
+        if self.beam == 0 {
+            return Err(InvertError::NoBeam);
+        }
+        match (self.scan, self.budget.candidates) {
+            (_, Some(0)) => Err(InvertError::NoCandidates),
+            (Scan::Whole, Some(found)) if found < vocab_size => {
+                Err(InvertError::NoWholeScan { found, vocab_size })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The part of the vocabulary that is tested at each position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Scan {
-    /// Until a candidate fits.
+    /// As much as it takes until a candidate fits.
     AsNeeded,
-    /// All of it, at every position: the exact margin, and a certificate.
+    /// All of it, at every position: exact margins, and a certificate.
     Whole,
 }
 
-/// What happens at a position where no candidate of the whole vocabulary fits.
+/// The action at a position that no candidate of the whole vocabulary fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnFailure {
-    /// The positions from there on are left open: whatever was found behind a wrong prefix would prove nothing.
+    /// Leaves the positions from there on open, because tokens found after a wrong prefix prove nothing.
     Stop,
-    /// The nearest candidate is taken, and the run goes on behind it.
+    /// Keeps the nearest candidate and goes on after it.
     GoOn,
 }
 
-/// What an inversion may spend. Recovery is guaranteed only without a bound.
+/// Bounds on the cost of an inversion. Recovery is guaranteed only without a bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Budget {
-    /// Candidates at each position, at most.
+    /// Candidates at each position, at most; at least 1.
     pub candidates: Option<usize>,
-    /// Time for each prompt, looked at between batches.
+    /// Time for each prompt, checked between batches.
     pub time: Option<Duration>,
+}
+
+impl Budget {
+    /// No bound.
+    pub fn unlimited() -> Self {
+        Budget::default()
+    }
+
+    /// Sets [`Budget::candidates`].
+    pub fn with_candidates(self, candidates: impl Into<Option<usize>>) -> Self {
+        Budget { candidates: candidates.into(), ..self }
+    }
+
+    /// Sets [`Budget::time`].
+    pub fn with_time(self, time: impl Into<Option<Duration>>) -> Self {
+        Budget { time: time.into(), ..self }
+    }
 }

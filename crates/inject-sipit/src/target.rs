@@ -1,38 +1,53 @@
 //! The states to invert.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
 
+use crate::{
+    error::InvertError,
+    models::{Decoder, ModelError, Tap},
+    states::{
+        Extraction,
+        foreign::{ColumnChoice, SourceDtype, StatesFile},
+        store::Positions,
+    },
+};
 use burn::tensor::{Tensor, TensorData};
-use inject_collisions::{Decoder, ModelError, Tap, foreign::SourceDtype};
 use ndarray::{Array2, ArrayView2};
 
-use crate::InvertError;
-
 /// The states of one prompt at one tap, position by position: the input of an inversion.
-#[derive(Clone, Debug)]
+///
+/// # Example
+///
+/// ```
+/// use inject_sipit::{TargetStates, models::Tap, ndarray::array, states::foreign::SourceDtype};
+///
+/// let states = array![[0.5, -1.0, 2.0], [0.25, 0.0, 3.0]];
+/// let target = TargetStates::new(states, Tap::Block(3), SourceDtype::F16)?;
+/// assert_eq!((target.positions(), target.d_model()), (2, 3));
+/// # Ok::<(), inject_sipit::InvertError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
 pub struct TargetStates {
     states: Array2<f64>,
     tap: Tap,
     dtype: SourceDtype,
-    /// How far even steps may have moved each coordinate of each position, beside what the dtype says.
+    /// The largest shift of each position's coordinates by rounding to even steps, in addition to that of the dtype.
     half_steps: Option<Vec<f64>>,
-    /// Tells apart what was computed for one target from what was computed for another.
-    id: u64,
 }
 
-/// The next target's id.
-static NEXT_ID: AtomicU64 = AtomicU64::new(0);
-
 impl TargetStates {
-    /// States of all positions of one prompt, shape `[positions, d_model]`, and the number format they were stored in,
-    /// which says how far rounding may have moved them.
+    /// States of all positions of one prompt, and the number format they were stored in, which bounds their rounding.
     ///
-    /// An infinity in f16 is a coordinate that exceeded that format: nothing but that is known of it, and the others decide.
+    /// An infinity in f16 is a coordinate that exceeded the format. Nothing else is known of it, so the other coordinates decide.
+    ///
+    /// # Shapes
+    ///
+    /// `states` is `[positions, d_model]`.
     ///
     /// # Errors
     ///
-    /// [`InvertError`] when there is no state, a value is not finite or beyond the range of f32, in which no model computes it, or
-    /// nothing of a state is left within the range of its format.
+    /// [`InvertError`] if there is no state, a value is not finite or beyond the range of f32, or no coordinate of a state lies
+    /// within the range of its format.
     pub fn new(states: Array2<f64>, tap: Tap, dtype: SourceDtype) -> Result<Self, InvertError> {
         if states.is_empty() {
             return Err(InvertError::NoStates);
@@ -51,16 +66,55 @@ impl TargetStates {
         if let Some(position) = states.outer_iter().position(|state| state.iter().all(unknown)) {
             return Err(InvertError::NotFinite { position, coordinate: 0, found: f64::INFINITY });
         }
-        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Ok(TargetStates { states, tap, dtype, half_steps: None, id })
+        Ok(TargetStates { states, tap, dtype, half_steps: None })
     }
 
-    /// The same states, known to have been rounded to even steps: `half_steps` has half a step for each position, as
-    /// [`StateFormat::round`](crate::StateFormat::round) gives it.
+    /// The states of a prompt, as `decoder` computes them in f32.
     ///
     /// # Errors
     ///
-    /// [`InvertError::HalfSteps`] unless there is one for each position, and [`InvertError::Tolerance`] for one that is no size.
+    /// [`InvertError::Extract`] if the decoder cannot compute the prompt or has no such tap.
+    pub fn of_prompt(decoder: &Decoder, tap: Tap, ids: &[u32]) -> Result<Self, InvertError> {
+        let extraction = Extraction::new(vec![tap], Positions::All)?;
+        let states = extraction.run(decoder, &[ids.to_vec()], &mut |_| ())?;
+        TargetStates::new(states[&tap].mapv(f64::from), tap, SourceDtype::F32)
+    }
+
+    /// Reads the states of one prompt from a `.safetensors` or `.npy` file.
+    ///
+    /// Give the tap if the file does not name it or holds several.
+    ///
+    /// # Errors
+    ///
+    /// [`InvertError::File`] if the file cannot be read; [`InvertError::TapNotInFile`] if it names other taps than `tap`;
+    /// [`InvertError::UnknownTap`] if neither the file nor `tap` determines the tap; and the errors of [`TargetStates::new`].
+    pub fn open(path: &Path, tap: Option<Tap>) -> Result<Self, InvertError> {
+        let mut file = StatesFile::open(path)?;
+        let unknown = |file: &StatesFile| InvertError::UnknownTap {
+            path: path.to_owned(),
+            columns: file.columns(),
+            named: file.taps().map_or(0, <[Tap]>::len),
+        };
+        let (column, tap) = match (file.taps(), tap) {
+            (Some(named), Some(tap)) if named.contains(&tap) => (ColumnChoice::Tap(tap), tap),
+            (Some(named), Some(expected)) => {
+                let (path, found) = (path.to_owned(), named.to_vec());
+                return Err(InvertError::TapNotInFile { path, found, expected });
+            }
+            (Some(&[tap]), None) => (ColumnChoice::Only, tap),
+            (None, Some(tap)) if file.columns() == 1 => (ColumnChoice::Only, tap),
+            (Some(_), None) | (None, _) => return Err(unknown(&file)),
+        };
+        TargetStates::new(file.column(column)?, tap, file.dtype())
+    }
+
+    /// Marks the states as rounded to even steps. `half_steps` has half a step for each position, as
+    /// [`StateFormat::round`](crate::states::StateFormat::round) gives it.
+    ///
+    /// # Errors
+    ///
+    /// [`InvertError::HalfSteps`] unless there is one for each position, and [`InvertError::Tolerance`] if one is negative or not
+    /// finite.
     pub fn rounded_by(self, half_steps: Vec<f64>) -> Result<Self, InvertError> {
         let (found, expected) = (half_steps.len(), self.positions());
         if found != expected {
@@ -72,29 +126,24 @@ impl TargetStates {
         }
     }
 
-    /// How many positions.
+    /// The number of positions.
     pub fn positions(&self) -> usize {
         self.states.nrows()
     }
 
-    /// Width of a state.
+    /// The width of a state.
     pub fn d_model(&self) -> usize {
         self.states.ncols()
     }
 
-    /// Where they were read.
+    /// The tap at which the states were read.
     pub fn tap(&self) -> Tap {
         self.tap
     }
 
-    /// The states, shape `[positions, d_model]`. An f16 infinity comes back as +-65,520, the least magnitude that f16 rounds to infinity.
+    /// The states, `[positions, d_model]`. An f16 infinity is given as +-65,520, the least magnitude that f16 rounds to infinity.
     pub fn states(&self) -> ArrayView2<'_, f64> {
         self.states.view()
-    }
-
-    /// A number that no other target has; clones share it, as they share their states.
-    pub(crate) fn id(&self) -> u64 {
-        self.id
     }
 
     /// The state of one position, `d_model` numbers.
@@ -108,13 +157,13 @@ impl TargetStates {
         &values[position * d_model..][..d_model]
     }
 
-    /// How far storing the state in its number format can have moved each coordinate.
+    /// The largest shift of each coordinate by storing the state in its number format.
     pub(crate) fn roundings(&self, position: usize) -> impl Iterator<Item = f64> {
         let half_step = self.half_steps.as_ref().map_or(0.0, |half_steps| half_steps[position]);
         self.state(position).iter().map(move |&value| self.dtype.rounding_error(value) + half_step)
     }
 
-    /// The state of one position on a decoder's device, in its dtype. Shape `[1, d_model]`.
+    /// The state of one position on a decoder's device, in its dtype: `[1, d_model]`.
     pub(crate) fn row_tensor(&self, position: usize, decoder: &Decoder) -> Tensor<2> {
         let data = TensorData::new(self.state(position).to_vec(), [1, self.d_model()]);
         Tensor::from_data(data.convert_dtype(decoder.dtype()), (&decoder.device(), decoder.dtype()))

@@ -1,22 +1,26 @@
-//! A row for every token, and products of a few points with all of them.
+//! One row for every token, and products of a few points with all of them.
 
 mod largest;
 
 use std::ops::Range;
 
+use crate::{
+    collisions::{Arithmetic, CoarseRows, Digits},
+    error::InvertError,
+    tensors::read_f32,
+    tuning::{CHUNK, ON_DEVICE},
+};
 use burn::tensor::{Tensor, TensorData};
-use inject_collisions::{Arithmetic, CoarseRows, Digits};
 use rayon::prelude::*;
 
 pub(crate) use self::largest::{Largest, Scored, Wanted};
-use crate::{InvertError, read_f32};
 
-/// Rows of all tokens, and what multiplies them. All that is found by their products is proposed and nothing more, so few digits do.
+/// Rows of all tokens on the unit that multiplies them. Their products only propose, so few digits are enough.
 #[derive(Clone, Debug)]
 pub(crate) enum TokenRows {
-    /// The processor, in whole numbers.
+    /// On the processor, in whole numbers.
     Processor(CoarseRows),
-    /// The device, in its own number format, [`ON_DEVICE`] tokens at a time.
+    /// On the device, in its own number format, [`ON_DEVICE`] tokens at a time.
     Device(Vec<DeviceRows>),
 }
 
@@ -24,26 +28,20 @@ pub(crate) enum TokenRows {
 #[derive(Clone, Debug)]
 pub(crate) struct DeviceRows {
     rows: Tensor<2>, // [tokens, width]
-    /// What is added to each token's products, if anything is: `[tokens, 1]`.
+    /// Numbers added to each token's products, `[tokens, 1]`.
     addends: Option<Tensor<2>>,
 }
-
-/// Tokens whose products are looked at together: those of a strip of points stay in the nearest cache.
-pub(crate) const CHUNK: usize = 512;
-
-/// Tokens that a device multiplies at a time.
-const ON_DEVICE: usize = 16 * CHUNK;
 
 /// Products of some points with the tokens of one chunk.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tile<'a> {
-    /// Which chunk.
+    /// The number of the chunk.
     pub(crate) chunk: usize,
     /// The first point.
     first: usize,
     points: usize,
     tokens: usize,
-    /// [point, token], each point's `stride` behind the one before.
+    /// [point, token], each point's row `stride` after the one before.
     products: &'a [f32],
     stride: usize,
 }
@@ -59,7 +57,7 @@ impl<'a> Tile<'a> {
         self.chunk * CHUNK..self.chunk * CHUNK + self.tokens
     }
 
-    /// The products of one of the points.
+    /// The products of one point.
     #[inline(always)]
     pub(crate) fn of(&self, point: usize) -> &'a [f32] {
         &self.products[(point - self.first) * self.stride..][..self.tokens]
@@ -67,7 +65,7 @@ impl<'a> Tile<'a> {
 }
 
 impl TokenRows {
-    /// Takes up the rows of a tensor, and what is to be added to each row's products.
+    /// Takes the rows of a tensor, and numbers to add to each row's products.
     ///
     /// # Shapes
     ///
@@ -106,8 +104,8 @@ impl TokenRows {
         })
     }
 
-    /// Goes through the products of some points with all tokens, tile by tile, on all threads. Each thread looks with a state of its own
-    /// at one part of the vocabulary after the other; these states are what comes back.
+    /// Goes through the products of some points with all tokens, tile by tile, on all threads. Each thread folds one part of the
+    /// vocabulary after the other into a state of its own, and all states are returned.
     ///
     /// # Shapes
     ///
@@ -175,7 +173,7 @@ impl TokenRows {
     ///
     /// # Shapes
     ///
-    /// `points` is `[points, width]`; for each chunk comes `[points, tokens]`.
+    /// `points` is `[points, width]`. The result has `[points, tokens]` for each chunk.
     ///
     /// # Errors
     ///
@@ -209,7 +207,7 @@ impl DeviceRows {
 
 #[cfg(test)]
 mod tests {
-    use inject_collisions::SplitMix;
+    use crate::states::SplitMix;
 
     use super::*;
 

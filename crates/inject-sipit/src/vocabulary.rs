@@ -1,19 +1,22 @@
-//! The embedding and the head as sources of proposals look through them: all tokens at once.
+//! The embedding and the head of a model, for looking through all tokens at once.
 
 use std::sync::OnceLock;
 
-use burn::tensor::{DType, Tensor};
-use inject_collisions::{Arithmetic, Decoder, Digits};
-
 use crate::{
-    InvertError, read_f32,
+    collisions::{Arithmetic, Digits},
+    error::InvertError,
+    models::{Decoder, Logits, TokenBatch},
+    noise::spread,
+    tensors::{read, read_f32},
     token_rows::{Largest, TokenRows, Wanted},
+    tuning::{EXPECTATION_PROMPTS, LENGTHS_TOGETHER},
 };
+use burn::tensor::{DType, Tensor, activation};
 
-/// A model's embedding and head, in as few digits as the order of tokens needs: a byte a coordinate where the processor multiplies such
-/// numbers. A look at all tokens costs what reading the table costs, so a quarter of what it costs in f32.
+/// A model's embedding and head, in as few digits as the order of tokens needs: one byte a coordinate if the processor multiplies
+/// such numbers. Looking through all tokens costs as much as reading the table, a quarter of its cost in f32.
 ///
-/// The tables are made when they are first needed, and are then the same for every source of proposals.
+/// The tables are made when they are first needed, and all sources of candidates share them.
 #[derive(Debug)]
 pub struct Vocabulary<'a> {
     decoder: &'a Decoder,
@@ -22,24 +25,23 @@ pub struct Vocabulary<'a> {
     /// Where the head is not the embedding.
     head: OnceLock<TokenRows>,
     directions: OnceLock<Directions>,
+    expected_anywhere: OnceLock<Vec<f64>>,
 }
 
-/// What turns embeddings into directions from their mean.
+/// The values that turn embeddings into directions from their mean.
 #[derive(Debug)]
 struct Directions {
     mean: Tensor<2>, // [1, d_model]
-    /// One over each embedding's distance from the mean.
+    /// The inverse of each embedding's distance from the mean.
     per_length: Vec<f32>,
 }
 
-/// Embeddings whose lengths are computed together.
-const ROWS: usize = 1024;
-
 impl<'a> Vocabulary<'a> {
-    /// That of a model. Nothing is computed yet.
+    /// The vocabulary of a model. Nothing is computed yet.
     pub fn new(decoder: &'a Decoder, arithmetic: Arithmetic) -> Self {
         let (embedding, head) = (OnceLock::new(), OnceLock::new());
-        Vocabulary { decoder, arithmetic, embedding, head, directions: OnceLock::new() }
+        let (directions, expected_anywhere) = (OnceLock::new(), OnceLock::new());
+        Vocabulary { decoder, arithmetic, embedding, head, directions, expected_anywhere }
     }
 
     /// The model.
@@ -47,7 +49,7 @@ impl<'a> Vocabulary<'a> {
         self.decoder
     }
 
-    /// The logits of one state after the final norm, roughly: they are in the right order but for near ties.
+    /// Approximate logits of one state after the final norm, in the right order except for near ties.
     ///
     /// # Shapes
     ///
@@ -65,8 +67,8 @@ impl<'a> Vocabulary<'a> {
         Ok(self.logits_by_chunk(state)?.concat())
     }
 
-    /// How nearly each token's embedding lies in the direction of a point, both seen from the mean embedding: the cosine, but for a factor
-    /// that is the same for all tokens, and roughly.
+    /// The approximate nearness of each token's embedding to the direction of a point, both seen from the mean embedding: the
+    /// cosine, up to a factor that is the same for all tokens.
     ///
     /// A guess by ridge regression is too short, the more so the less is known. By distance the shortest embeddings would be
     /// nearest to it, whatever its direction.
@@ -93,7 +95,7 @@ impl<'a> Vocabulary<'a> {
         Ok(nearness)
     }
 
-    /// The token whose embedding lies most nearly in the direction of each of some points, as [`Vocabulary::nearness`] has it.
+    /// For each of some points the token with the largest [`Vocabulary::nearness`].
     ///
     /// # Shapes
     ///
@@ -136,9 +138,31 @@ impl<'a> Vocabulary<'a> {
         Ok((0..count).map(of_point).collect())
     }
 
-    /// The logits of states after the final norm: `[states, d_model]` to `[states, tokens]` for each chunk.
+    /// The logits of states after the final norm: `[states, d_model]` to `[states, tokens]` for each chunk of tokens.
     pub(crate) fn logits_by_chunk(&self, states: Tensor<2>) -> Result<Vec<Vec<f32>>, InvertError> {
         self.head()?.products(states)
+    }
+
+    /// The logarithm of every token's probability after a single token, averaged over tokens of the whole vocabulary: roughly its
+    /// frequency in the model's training text.
+    pub(crate) fn expected_anywhere(&self) -> Result<&[f64], InvertError> {
+        known(&self.expected_anywhere, || {
+            let vocab_size = self.decoder.config().vocab_size;
+            let ids = spread(vocab_size as u32).take(EXPECTATION_PROMPTS);
+            let prompts: Vec<[u32; 1]> = ids.map(|id| [id]).collect();
+            let forward = self.decoder.forward(&TokenBatch::new(&prompts)?, &[], Logits::Last)?;
+            let mut sums = vec![0.0; vocab_size];
+            if let Some(logits) = forward.logits {
+                // Row by row: all shares together in f64 would take twice the memory of the logits again.
+                for row in 0..prompts.len() {
+                    let shares = read(activation::softmax(logits.clone().narrow(0, row, 1), 2))?;
+                    sums.iter_mut().zip(shares).for_each(|(sum, share)| *sum += share);
+                }
+            }
+            // A probability may underflow to zero.
+            Ok(sums.iter().map(|sum| sum.max(f64::MIN_POSITIVE).ln()).collect())
+        })
+        .map(Vec::as_slice)
     }
 
     fn embedding(&self) -> Result<&TokenRows, InvertError> {
@@ -162,17 +186,17 @@ impl<'a> Vocabulary<'a> {
 impl Directions {
     fn of(embedding: Tensor<2>) -> Result<Self, InvertError> {
         let mean = embedding.clone().mean_dim(0);
-        // In parts, which need no copy of all embeddings and stay in the cache.
+        // Parts need no copy of all embeddings and stay in the cache.
         let of_part = |rows: Tensor<2>| {
             let squares = (rows - mean.clone()).cast(DType::F32).powi_scalar(2).sum_dim(1);
             read_f32(squares.clamp_min(1e-12).sqrt().recip())
         };
         let parts: Vec<Vec<f32>> =
-            embedding.split(ROWS, 0).into_iter().map(of_part).collect::<Result<_, _>>()?;
+            embedding.split(LENGTHS_TOGETHER, 0).into_iter().map(of_part).collect::<Result<_, _>>()?;
         Ok(Directions { mean, per_length: parts.concat() })
     }
 
-    /// Points as seen from the mean embedding, `[points, d_model]`, and their products with it.
+    /// Points relative to the mean embedding, `[points, d_model]`, and their products with it.
     fn seen_from_mean(&self, points: Tensor<2>) -> Result<(Tensor<2>, Vec<f32>), InvertError> {
         let points = points - self.mean.clone();
         let of_mean = read_f32(points.clone().matmul(self.mean.clone().transpose()))?;
@@ -180,7 +204,7 @@ impl Directions {
     }
 }
 
-/// What a cell holds, or is given now.
+/// The content of a cell, which is made on the first call.
 fn known<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T, InvertError>) -> Result<&T, InvertError> {
     match cell.get() {
         Some(made) => Ok(made),
@@ -193,11 +217,10 @@ fn known<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T, InvertError>) -
 
 #[cfg(test)]
 mod tests {
+    use crate::models::{Model, Origin, Precision};
     use burn::tensor::TensorData;
-    use inject_collisions::{Model, Origin, Precision};
 
     use super::*;
-    use crate::read;
 
     /// Every family's way to a head: its own, or the embedding.
     const FAMILIES: [&str; 3] = ["gpt2", "llama", "gemma3"];

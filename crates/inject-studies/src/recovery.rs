@@ -5,9 +5,10 @@ mod disturbed;
 
 use crate::{Run, StudyError, fingerprint};
 use inject_sipit::{
-    Budget, Inversion, InvertError, Inverter, OnFailure, Policy, Scan, Settings, TargetStates,
+    Inversion, InvertError, Inverter, Policy, Searcher, Settings, TargetStates,
     collisions::{Ranked, distance},
-    models::{Decoder, Logits, Tap, TokenBatch, WeightFormat, to_host},
+    models::{Decoder, Logits, Tap, TokenBatch, WeightFormat, silent, to_host},
+    settings::{Budget, OnFailure, Scan},
 };
 
 pub use self::condition::Condition;
@@ -106,8 +107,8 @@ pub fn recovery(
         let producer = condition.producing_weights().and(other).unwrap_or(decoder);
         let inverting = condition.known_weights().and(other).unwrap_or(decoder);
         let trial = Trial { condition, tap, producer, decoder: inverting, options };
-        let mut policy = policy(inverting, tap)?;
-        trial.carry_out(prompts, &mut policy, done)
+        let policy = policy(inverting, tap)?;
+        trial.carry_out(prompts, &policy, done)
     })?;
     Ok(RecoveryStudy { recovered: recovered.into_iter().map(|(_, recovered)| recovered).collect() })
 }
@@ -125,7 +126,7 @@ impl Trial<'_> {
     fn carry_out(
         &self,
         prompts: &[Vec<u32>],
-        policy: &mut Policy,
+        policy: &Policy,
         done: &mut dyn FnMut(f64),
     ) -> Result<Recovered, StudyError> {
         let mut recovered = Recovered {
@@ -142,11 +143,12 @@ impl Trial<'_> {
             largest_error: 0.0,
             least_margin_over_floor: None,
         };
+        let inverter = Inverter::new(self.decoder, self.tap, self.settings())?;
+        let mut searcher = inverter.searcher(policy);
         let mut candidates = 0;
         for (number, prompt) in prompts.iter().enumerate() {
-            let disturbed = Disturbed::new(self, number, prompt, policy)?;
-            let inverter = Inverter::new(self.decoder, self.tap, self.settings())?;
-            let inversion = inverter.invert(&disturbed.target, policy, &mut |_| ())?;
+            let disturbed = Disturbed::new(self, number, prompt, &inverter, &mut searcher)?;
+            let inversion = inverter.invert(&disturbed.target, &mut searcher, &mut silent)?;
             candidates += inversion.candidates_tested();
             self.count(&mut recovered, prompt, &disturbed, &inversion)?;
             done((number + 1) as f64 / prompts.len() as f64);
@@ -158,13 +160,11 @@ impl Trial<'_> {
     fn settings(&self) -> Settings {
         let most = self.options.most_candidates;
         let whole = most >= self.decoder.config().vocab_size;
-        Settings {
-            scan: if whole { Scan::Whole } else { Scan::AsNeeded },
-            rivals: self.options.rivals,
-            on_failure: OnFailure::GoOn,
-            budget: Budget { candidates: (!whole).then_some(most), time: None },
-            ..Settings::default()
-        }
+        Settings::new()
+            .with_scan(if whole { Scan::Whole } else { Scan::AsNeeded })
+            .with_rivals(self.options.rivals)
+            .with_on_failure(OnFailure::GoOn)
+            .with_budget(Budget::unlimited().with_candidates((!whole).then_some(most)))
     }
 
     fn count(
@@ -174,22 +174,24 @@ impl Trial<'_> {
         disturbed: &Disturbed,
         inversion: &Inversion,
     ) -> Result<(), StudyError> {
-        let found = inversion.token_ids();
+        let found = inversion.kept_ids();
         recovered.tokens += prompt.len();
-        recovered.right += found.iter().zip(prompt).filter(|(found, id)| found == id).count();
+        recovered.right += found.iter().zip(prompt).filter(|(found, id)| **found == Some(**id)).count();
         recovered.failed += usize::from(inversion.first_failure().is_some());
         recovered.largest_error = recovered.largest_error.max(disturbed.largest_error);
         let ratios = inversion
             .positions
             .iter()
-            .filter_map(|p| Some(p.runner_up?.distance / p.noise_floor))
+            .filter_map(|p| Some(p.runner_up()?.distance / p.noise_floor()?))
             .filter(|r| r.is_finite());
         recovered.least_margin_over_floor =
             ratios.chain(recovered.least_margin_over_floor).min_by(f64::total_cmp);
-        match found.iter().zip(prompt).position(|(found, id)| found != id) {
+        let wrong = found.iter().zip(prompt).position(|(found, id)| *found != Some(*id));
+        match wrong.map(|at| (at, found[at])) {
             None => recovered.exact += 1,
-            Some(at) => {
-                let [truth, taken] = self.distances(prompt, at, found[at], &disturbed.target)?;
+            Some((_, None)) => recovered.not_found += 1,
+            Some((at, Some(taken))) => {
+                let [truth, taken] = self.distances(prompt, at, taken, &disturbed.target)?;
                 match taken < truth {
                     true => recovered.gone += 1,
                     false => recovered.not_found += 1,
@@ -226,15 +228,14 @@ impl Trial<'_> {
 pub fn least_margin(
     inverter: &Inverter<'_>,
     clean: &TargetStates,
-    policy: &mut Policy,
+    searcher: &mut Searcher<'_>,
     rivals: usize,
 ) -> Result<Option<f64>, StudyError> {
-    let settings = Settings { rivals, ..inverter.settings().clone() };
-    let inverter = Inverter::new(inverter.decoder(), inverter.tap(), settings)?;
-    let inversion = inverter.invert(clean, policy, &mut |_| ())?;
+    let inverter = inverter.with_settings(inverter.settings().clone().with_rivals(rivals))?;
+    let inversion = inverter.invert(clean, searcher, &mut silent)?;
     let margin = |position: &inject_sipit::Position| {
-        let Ranked { distance, .. } = position.runner_up?;
-        Some(distance - position.distance)
+        let Ranked { distance, .. } = position.runner_up()?;
+        Some(distance - position.distance()?)
     };
     Ok(inversion.positions.iter().filter_map(margin).min_by(f64::total_cmp))
 }

@@ -1,46 +1,47 @@
-//! A closer look at a candidate that comes near without fitting: how much its own computation is off.
+//! A closer look at a candidate that comes near without fitting: the noise of its own computation.
 
 use std::time::Instant;
 
-use inject_collisions::{Logits, TokenBatch, distance};
-
-use super::{
-    Inverter, Run,
-    step::{Trial, candidate_states},
+use crate::{
+    collisions::distance,
+    error::InvertError,
+    models::{Logits, TokenBatch},
+    tensors::read,
+    tuning::EXAMINED_WITHIN,
 };
-use crate::{InvertError, read};
 
-/// How near, in units of the floor, a candidate must come to have its own noise measured.
-const NEAR: f64 = 256.0;
+use super::{Inverter, comparison::Comparison, repair::Branch};
 
-impl Inverter<'_> {
-    /// Where nothing fits but something comes near: computes that candidate in two other shapes, alone behind the cache and in
-    /// one pass over a whole prompt, as the states given probably were. The larger distance between two computations
-    /// is noise, whatever the states given.
-    pub(super) fn examine(&self, trial: &mut Trial, run: &mut Run<'_>) -> Result<(), InvertError> {
-        let at = trial.hypothesis.len();
-        let wanted = run.target.state(at);
-        let Some((nearest, beside)) = trial.tested.nearest() else { return Ok(()) };
-        let near = nearest.distance <= NEAR * trial.yardstick.floor(wanted);
-        if !trial.tested.fitting().is_empty() || !near || trial.examined == Some(nearest.id) {
+impl Branch {
+    /// If nothing fits but something comes near, computes that candidate in two other shapes: alone after the cache, and in
+    /// one pass over a whole prompt, as the states given probably were. The larger distance between two computations is noise,
+    /// whatever the states given.
+    pub(super) fn examine(&mut self, comparison: &mut Comparison<'_>) -> Result<(), InvertError> {
+        let at = self.trial.at;
+        let (inverter, target) = (comparison.inverter, comparison.target);
+        let Some((nearest, beside)) = self.trial.tested.nearest() else { return Ok(()) };
+        let near = nearest.distance <= EXAMINED_WITHIN * self.trial.floor(comparison);
+        if !self.trial.tested.fitting().is_empty() || !near || self.examined == Some(nearest.id) {
             return Ok(());
         }
-        trial.examined = Some(nearest.id);
-        let cache = trial.hypothesis.cache(self.decoder, run.target, &mut run.cost)?;
+        self.examined = Some(nearest.id);
+        let cache = self.hypothesis.cache(inverter.decoder, target, &mut comparison.cost)?;
         let start = Instant::now();
-        let alone = candidate_states(self.decoder, cache, &[nearest.id], self.tap)?;
-        let positions = run.target.positions();
-        let together = self.in_one_pass(&trial.hypothesis.ids(), nearest.id, positions)?;
-        run.cost.stage("noise").add_states(1 + positions, 2.0, start.elapsed().as_secs_f64());
-        // What was seen of one candidate is noise of this position: the floor never becomes narrower again.
-        trial.seen = distance(&alone, beside).max(distance(&together, beside)).max(trial.seen);
-        trial.yardstick = self.yardstick(run, at, trial.seen);
-        trial.tested.remeasure(&trial.yardstick, wanted);
+        let alone = read(inverter.decoder.candidates(cache, &[nearest.id], inverter.tap)?)?;
+        let positions = target.positions();
+        let together = inverter.in_one_pass(&self.hypothesis.ids(), nearest.id, positions)?;
+        comparison.cost.stage("noise").add_states(1 + positions, 2.0, start.elapsed().as_secs_f64());
+        // The noise seen of one candidate is noise of this position, so the floor never becomes narrower again.
+        self.seen = distance(&alone, beside).max(distance(&together, beside)).max(self.seen);
+        self.trial.yardstick = comparison.yardstick(at, self.seen);
+        self.trial.tested.remeasure(&self.trial.yardstick, target.state(at));
         Ok(())
     }
+}
 
-    /// The state of a token behind a prefix, from one pass over a prompt of `positions` tokens: what follows changes nothing but the
-    /// shape of the computation (and LongRoPE's frequencies), which is to be that of the states given.
+impl Inverter<'_> {
+    /// The state of a token after a prefix, from one pass over a prompt of `positions` tokens. The tokens after it change nothing
+    /// but the shape of the computation (and LongRoPE's frequencies), which has to be that of the states given.
     fn in_one_pass(&self, prefix: &[u32], token: u32, positions: usize) -> Result<Vec<f64>, InvertError> {
         let mut ids = [prefix, &[token]].concat();
         ids.resize(positions, token);
@@ -53,10 +54,12 @@ impl Inverter<'_> {
 mod tests {
     use std::path::Path;
 
-    use burn::tensor::Tensor;
-    use inject_collisions::{
-        Extraction, Matrix, Model, Origin, Precision, Tap, foreign::SourceDtype, norm, store::Positions,
+    use crate::{
+        collisions::norm,
+        models::{Matrix, Model, Origin, Precision, Tap},
+        states::{Extraction, foreign::SourceDtype, store::Positions},
     };
+    use burn::tensor::Tensor;
 
     use super::*;
     use crate::{NoiseModel, Policy, Settings, TargetStates, Verdict};

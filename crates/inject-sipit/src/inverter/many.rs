@@ -1,38 +1,50 @@
 //! Many prompts drafted and verified together.
 
-use std::{
-    cell::RefCell,
-    time::{Duration, Instant},
+use std::time::{Duration, Instant};
+
+use crate::{
+    error::InvertError,
+    inversion::Inversion,
+    models::{Logits, Progress, TokenBatch, Unit},
+    policy::Searcher,
+    states::batches_by_length,
+    target::TargetStates,
+    tensors::read,
+    tuning::TOGETHER_FEWEST,
 };
 
-use inject_collisions::{Logits, TokenBatch, batches_by_length};
+use super::{Inverter, complete, recovery::Recovery};
 
-use super::{Inverter, Phase, Progress, Run};
-use crate::{Inversion, InvertError, Policy, TargetStates, hypothesis::Hypothesis, read};
-
-/// A prompt on its way, with the tokens that are being tried behind what is settled.
-struct Job<'a> {
-    hypothesis: Hypothesis,
-    run: Run<'a>,
+/// A prompt on its way, and the tokens tried after its settled ones.
+struct Job<'r> {
+    prompt: usize,
+    recovery: Recovery<'r>,
     draft: Vec<u32>,
     /// Whether common passes settle much of it.
     together: bool,
-    /// The time it took up to now, its part of common passes included.
+    /// The time it took up to now, with its part of common passes.
     spent: Duration,
 }
 
 impl Job<'_> {
-    /// Lets the time of the prompt go on: it is each prompt's own, and what was done for others does not count.
+    /// Lets the time of the prompt go on. The time spent on other prompts does not count.
     fn go_on(&mut self) {
-        let now = Instant::now();
-        self.run.start = now.checked_sub(self.spent).unwrap_or(now);
+        self.recovery.comparison.watch.set_elapsed(self.spent);
+    }
+
+    /// Whether a common pass may settle more of it.
+    fn may_draft_together(&mut self) -> bool {
+        self.go_on();
+        self.together && !self.recovery.is_complete() && self.recovery.may_draft()
     }
 }
 
 impl Inverter<'_> {
-    /// Recovers many prompts: their drafts are verified in common forward passes, within the memory budget; what those leave
-    /// open is repaired prompt by prompt. The tokens are those of [`Inverter::invert`]. What is tested on the way to them may differ, as
-    /// common passes hold no alternatives, and distances by rounding.
+    /// Recovers many prompts. Their drafts are verified in common forward passes, within the memory budget, and the rest is
+    /// repaired prompt by prompt. The tokens are those of [`Inverter::invert`]. The candidates tested on the way may differ, because
+    /// common passes hold no alternatives, and distances differ by rounding.
+    ///
+    /// `progress` counts the settled positions of all prompts.
     ///
     /// # Example
     ///
@@ -40,7 +52,9 @@ impl Inverter<'_> {
     ///
     /// ```no_run
     /// use burn::tensor::Device;
-    /// use inject_sipit::{Choice, Inverter, Model, Origin, Precision, Settings, Tap, TargetStates, store::Store};
+    /// use inject_sipit::{Inverter, Settings, TargetStates, policy::PolicyChoice};
+    /// use inject_sipit::models::{Model, Origin, Precision, Tap, silent};
+    /// use inject_sipit::states::store::Store;
     ///
     /// let model = Model::load(Origin::of_folder("smollm2-135m".as_ref()), Precision::F32, &Device::flex())?;
     /// let store = Store::open("states")?;
@@ -51,9 +65,10 @@ impl Inverter<'_> {
     /// };
     /// let targets = (0..store.manifest().prompt_count).map(target).collect::<Result<Vec<_>, _>>()?;
     ///
-    /// let inverter = Inverter::new(&model.decoder, states.tap(), Settings::default())?;
-    /// let mut choice = Choice::auto(&model.decoder, states.tap(), targets[0].positions(), None, None);
-    /// for inversion in inverter.invert_many(&targets, &mut choice.policy, &mut |_| ())? {
+    /// let inverter = Inverter::new(&model.decoder, states.tap(), Settings::new())?;
+    /// let choice = PolicyChoice::auto(&model.decoder, states.tap(), targets[0].positions(), None, None);
+    /// let mut searcher = inverter.searcher(&choice.policy);
+    /// for inversion in inverter.invert_many(&targets, &mut searcher, &mut silent)? {
     ///     println!("{}", inversion.text(model.tokenizer()?)?.text);
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -65,64 +80,65 @@ impl Inverter<'_> {
     pub fn invert_many(
         &self,
         targets: &[TargetStates],
-        policy: &mut Policy,
-        progress: &mut dyn FnMut(Progress),
+        searcher: &mut Searcher<'_>,
+        progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Vec<Inversion>, InvertError> {
-        let config = self.decoder.config();
         targets.iter().try_for_each(|target| self.check(target))?;
-        let report = RefCell::new(progress);
+        self.check_searcher(searcher)?;
         let lens: Vec<usize> = targets.iter().map(TargetStates::positions).collect();
-        let mut inversions: Vec<Option<Inversion>> = vec![None; targets.len()];
-        for batch in batches_by_length(config, &lens, 1, self.settings.memory_budget) {
-            let mut jobs = batch
-                .iter()
-                .map(|&prompt| {
-                    let run = self.begin(&targets[prompt], prompt, &report)?;
-                    // Measuring the noise for a prompt of this length is part of its time.
-                    let spent = run.start.elapsed();
-                    let (hypothesis, draft) = (Hypothesis::new(), Vec::new());
-                    Ok(Job { hypothesis, run, draft, together: true, spent })
-                })
-                .collect::<Result<Vec<_>, InvertError>>()?;
-            self.draft_together(&mut jobs, policy)?;
-            for (&prompt, mut job) in batch.iter().zip(jobs) {
+        let total = lens.iter().sum::<usize>() as u64;
+        let mut inversions: Vec<(usize, Inversion)> = Vec::with_capacity(targets.len());
+        let mut finished = 0;
+        for batch in batches_by_length(self.decoder.config(), &lens, 1, self.settings.memory_budget) {
+            let begin = |&prompt: &usize| {
+                let recovery = Recovery::begin(self, &targets[prompt], searcher)?;
+                // Measuring the noise for a prompt of this length is part of its time.
+                let spent = recovery.comparison.watch.elapsed();
+                Ok(Job { prompt, recovery, draft: Vec::new(), together: true, spent })
+            };
+            let mut jobs = batch.iter().map(begin).collect::<Result<Vec<_>, InvertError>>()?;
+            self.draft_together(&mut jobs, &mut |settled| {
+                progress(Progress::new("recover", Unit::Positions, finished + settled, total));
+            })?;
+            let mut waiting: u64 = jobs.iter().map(|job| job.recovery.settled() as u64).sum();
+            for mut job in jobs {
+                waiting -= job.recovery.settled() as u64;
                 job.go_on();
-                inversions[prompt] = Some(self.finish(job.hypothesis, &mut job.run, policy)?);
+                let others = finished + waiting;
+                let inversion = complete(job.recovery, &mut |of_prompt| {
+                    let done = others + of_prompt.done;
+                    let report = Progress::new(of_prompt.task, Unit::Positions, done, total);
+                    progress(report.with_part(of_prompt.part));
+                })?;
+                finished += inversion.positions.len() as u64;
+                inversions.push((job.prompt, inversion));
             }
         }
-        Ok(inversions.into_iter().map(|inversion| inversion.expect("every prompt is in one batch")).collect())
+        inversions.sort_by_key(|(prompt, _)| *prompt);
+        Ok(inversions.into_iter().map(|(_, inversion)| inversion).collect())
     }
 
-    /// Rounds of one draft for every open prompt and one forward pass over all of them, while that settles much.
-    fn draft_together(&self, jobs: &mut [Job<'_>], policy: &mut Policy) -> Result<(), InvertError> {
-        /// Fewer prompts than this are better off each with its own cache.
-        const FEWEST: usize = 2;
-        let may_draft = |job: &mut Job<'_>| {
-            job.go_on();
-            let open = job.hypothesis.len() < job.run.target.positions();
-            open && job.together && self.may_draft(&job.run)
-        };
+    /// Rounds of one draft for every open prompt and one forward pass over all of them, while that settles much. `progress`
+    /// gets the number of settled positions.
+    fn draft_together(&self, jobs: &mut [Job<'_>], progress: &mut dyn FnMut(u64)) -> Result<(), InvertError> {
         loop {
-            let drafting: Vec<&mut Job<'_>> =
-                jobs.iter_mut().filter_map(|job| may_draft(job).then_some(job)).collect();
-            if drafting.len() < FEWEST {
-                // What a source took long for is not thrown away.
+            let mut active: Vec<&mut Job<'_>> =
+                jobs.iter_mut().filter_map(|job| job.may_draft_together().then_some(job)).collect();
+            if active.len() < TOGETHER_FEWEST {
                 return Ok(());
             }
-            let mut active: Vec<&mut Job<'_>> = Vec::new();
-            for job in drafting {
+            for job in &mut active {
                 job.go_on();
-                // Alternatives are for prompts alone: here a wrong token costs no pass of its own.
-                job.draft = self.next_draft(&job.hypothesis, &mut job.run, policy)?.unwrap_or_default().ids;
-                job.spent = job.run.start.elapsed();
-                if !job.draft.is_empty() {
-                    active.push(job);
-                }
+                // A wrong token costs a common pass nothing, so alternatives are for prompts alone.
+                job.draft = job.recovery.next_draft()?.unwrap_or_default().ids;
+                job.spent = job.recovery.comparison.watch.elapsed();
             }
-            if active.len() < FEWEST {
+            active.retain(|job| !job.draft.is_empty());
+            if active.len() < TOGETHER_FEWEST {
                 return Ok(());
             }
             self.verify_together(&mut active)?;
+            progress(jobs.iter().map(|job| job.recovery.settled() as u64).sum());
         }
     }
 
@@ -130,9 +146,9 @@ impl Inverter<'_> {
         let start = Instant::now();
         let config = self.decoder.config();
         let prompts = jobs.iter().map(|job| {
-            let mut ids = [job.hypothesis.ids(), job.draft.clone()].concat();
-            let positions = job.run.target.positions();
-            // LongRoPE chooses by the length of the whole prompt, and a draft may stop short of it.
+            let mut ids = [job.recovery.beam[0].ids(), job.draft.clone()].concat();
+            let positions = job.recovery.positions();
+            // LongRoPE depends on the length of the whole prompt, and a draft may stop short of it.
             if !config.same_rotary(ids.len(), positions) {
                 ids.resize(positions, 0);
             }
@@ -142,21 +158,20 @@ impl Inverter<'_> {
         let tokens = TokenBatch::new(&prompts)?;
         let forward = self.decoder.forward(&tokens, &[self.tap], Logits::None)?;
         let states = read(forward.states[&self.tap].clone())?;
-        let d_model = self.decoder.config().d_model;
-        let row_len = tokens.width() * d_model;
+        let row_len = tokens.width() * config.d_model;
         let share = 1.0 / jobs.len() as f64;
         let seconds = share * start.elapsed().as_secs_f64();
         for ((job, states), ids) in jobs.iter_mut().zip(states.chunks(row_len)).zip(&prompts) {
             let draft = std::mem::take(&mut job.draft);
-            let begin = job.hypothesis.len();
-            let states = &states[begin * d_model..][..draft.len() * d_model];
-            self.take_over(&mut job.hypothesis, &draft, states, &[], &mut job.run);
-            // A common pass begins anew with the first token. A prompt of which it settles less than half of what is open is better
-            // off with a cache of its own.
-            job.together = 2 * (job.hypothesis.len() - begin) >= job.run.target.positions() - begin;
-            job.run.cost.stage("draft").add_states(ids.len(), share, seconds);
+            let begin = job.recovery.settled();
+            let states = &states[begin * config.d_model..][..draft.len() * config.d_model];
+            job.recovery.take_over(&draft, states, &[]);
+            // A common pass begins at the first token. A prompt of which it settles less than half of the open part is better off
+            // with a cache of its own.
+            let settled = job.recovery.settled() - begin;
+            job.together = 2 * settled >= job.recovery.positions() - begin;
+            job.recovery.comparison.cost.stage("draft").add_states(ids.len(), share, seconds);
             job.spent += Duration::from_secs_f64(seconds);
-            self.report(&job.run, Phase::Recover, job.hypothesis.len(), job.run.tested.len());
         }
         Ok(())
     }

@@ -1,28 +1,26 @@
-//! Tokens' points in boxes: of few coordinates, few boxes hold all tokens that matter.
+//! Tokens' points in boxes. In few dimensions, few boxes hold all tokens that matter.
 
+use crate::{
+    collisions::near_together,
+    token_rows::{Largest, Scored, Wanted},
+    tuning::IN_A_BOX,
+};
 use half::f16;
-use inject_collisions::near_together;
 use rayon::prelude::*;
 
-use crate::token_rows::{Largest, Scored, Wanted};
-
-/// Tokens in boxes of their points' coordinates, so that boxes which nothing in them brings near are not looked into. What is found
-/// is what a look at all tokens finds.
+/// Tokens in boxes of their points' coordinates, so that boxes too far away are skipped. The result equals that of a full scan.
 #[derive(Debug)]
 pub(super) struct Boxes {
     rank: usize,
-    /// Box after box, [`IN_A_BOX`] in each but the last.
+    /// Box after box, with [`IN_A_BOX`] tokens in each but the last.
     ids: Vec<u32>,
-    /// The least coordinates of what is in each box: [axis, box].
+    /// The smallest coordinates in each box: [axis, box].
     low: Vec<f32>,
-    /// The largest.
+    /// The largest coordinates in each box: [axis, box].
     high: Vec<f32>,
     /// For each box: [axis, token].
     points: Vec<f32>,
 }
-
-/// Tokens in a box.
-const IN_A_BOX: usize = 256;
 
 impl Boxes {
     /// Divides tokens, whose points are `codes`, `[vocab_size, rank]` row-major.
@@ -68,7 +66,7 @@ impl Boxes {
         let mut scores = [0.0; IN_A_BOX];
         let nearest = (0..bounds.len()).min_by(|&a, &b| bounds[a].total_cmp(&bounds[b]));
         if let Some(nearest) = nearest {
-            self.look_into(nearest, point, &mut scores, &mut best);
+            self.search_box(nearest, point, &mut scores, &mut best);
             for (number, &bound) in bounds.iter().enumerate() {
                 if number != nearest && -0.5 * bound > best.least() {
                     order.push((bound, number));
@@ -79,16 +77,16 @@ impl Boxes {
                 if -0.5 * bound <= best.least() {
                     break;
                 }
-                self.look_into(number, point, &mut scores, &mut best);
+                self.search_box(number, point, &mut scores, &mut best);
             }
         }
-        // The score is the product with the token's point less half the square of that.
+        // The score is the product with the token's point minus half the square of that.
         let half_square = 0.5 * point.iter().map(|value| value * value).sum::<f32>();
         let of_place = |(place, score): (u32, f32)| (self.ids[place as usize], score + half_square);
         wanted.of(best.into_kept().into_iter().map(of_place).collect())
     }
 
-    /// The square of the distance that a point of each box has at least.
+    /// The smallest squared distance that a point of each box can have.
     #[inline(always)]
     fn bounds(&self, point: &[f32]) -> Vec<f32> {
         let count = self.count();
@@ -103,9 +101,9 @@ impl Boxes {
         bounds
     }
 
-    /// Takes up the tokens of one box, by their places; a score is minus half the square of the distance.
+    /// Takes in the tokens of one box by their places. A score is minus half the squared distance.
     #[inline(always)]
-    fn look_into(&self, number: usize, point: &[f32], scores: &mut [f32; IN_A_BOX], best: &mut Largest) {
+    fn search_box(&self, number: usize, point: &[f32], scores: &mut [f32; IN_A_BOX], best: &mut Largest) {
         let start = number * IN_A_BOX;
         let scores = &mut scores[..IN_A_BOX.min(self.ids.len() - start)];
         scores.fill(0.0);
@@ -121,18 +119,18 @@ impl Boxes {
 
 #[cfg(test)]
 mod tests {
-    use inject_collisions::SplitMix;
+    use crate::states::SplitMix;
     use proptest::prelude::*;
 
     use super::*;
 
     proptest! {
         #[test]
-        fn boxes_find_what_a_look_at_all_finds(
+        fn boxes_find_the_tokens_of_a_full_scan(
             seed in 0_u64..1000, tokens in 1_usize..3000, rank in 1_usize..7, count in 1_usize..30, within in 0.1_f32..40.0,
         ) {
             let mut numbers = SplitMix::seeded(seed);
-            // Whole numbers, whose distances are exact, and many of them alike.
+            // Whole numbers: exact distances, with many ties.
             let mut draw = |count: usize| -> Vec<f32> {
                 (0..count).map(|_| numbers.below(21) as f32 - 10.0).collect()
             };

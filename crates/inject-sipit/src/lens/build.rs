@@ -5,8 +5,15 @@ mod select;
 
 use std::collections::BTreeMap;
 
+use crate::{
+    collisions::Arithmetic,
+    error::InvertError,
+    models::{Decoder, ModelError, Progress, Tap, Unit},
+    states::{Extraction, store::Positions},
+    tuning::{LENS_FEWEST_SAMPLES, LENS_FIRST_RANK, LENS_MOST_RANK, PROJECTED_TOGETHER},
+    vocabulary::Vocabulary,
+};
 use burn::tensor::{Device, Tensor};
-use inject_collisions::{Arithmetic, Decoder, Extraction, ModelError, Tap, store::Positions};
 use ndarray::Array2;
 
 use self::codebooks::Codebooks;
@@ -14,15 +21,15 @@ use super::{
     Lens, LensError,
     fit::{Fitted, Samples, fit, gather, projected, refine_points},
 };
-use crate::{InvertError, Vocabulary};
 
-/// What a lens assumes of the first position of a prompt.
+/// The assumption of a lens about the first position of a prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FirstPosition {
-    /// Every prompt begins with this token. (One that does not is still recovered, its first position by the other sources or
-    /// the scan.)
+    /// Every prompt begins with this token. A prompt that does not is still recovered: its first position by other sources or the
+    /// scan.
     Bos(u32),
-    /// Any token may stand there: its states are tabulated too, one more pass over the vocabulary.
+    /// Prompts begin with any token. The states of first positions are tabulated by one more pass over the vocabulary.
     Any,
 }
 
@@ -32,44 +39,43 @@ pub enum FirstPosition {
 ///
 /// ```
 /// use burn::tensor::Device;
-/// use inject_sipit::{FirstPosition, LensBuilder, Model, Origin, Precision, Tap};
+/// use inject_sipit::lens::{FirstPosition, LensBuilder};
+/// use inject_sipit::models::{Model, Origin, Precision, Tap, silent};
 ///
-/// # let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures/gpt2");
+/// # let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny");
 /// let model = Model::load(Origin::of_folder(&folder), Precision::F32, &Device::flex())?;
 /// let text = (0..200).map(|i| (0..16).map(|j| (i * i * 31 + j * j * 7 + i * j) % 97).collect()).collect();
-/// let builder = LensBuilder {
-///     taps: vec![Tap::Block(1)],
-///     prefixes: vec![vec![5, 6, 7], vec![80, 3]],
-///     text,
-///     first: FirstPosition::Any,
-/// };
-/// // The vocabulary behind each prefix and at the first position, and the text's own tokens twice.
+/// let prefixes = vec![vec![5, 6, 7], vec![80, 3]];
+/// let builder = LensBuilder::new(vec![Tap::Block(1)], prefixes, text, FirstPosition::Any);
+/// // The vocabulary after each prefix and at the first position, and the text's own tokens twice.
 /// assert!((3 * 97..=6 * 97).contains(&builder.cost(&model.decoder).candidates));
-/// let lenses = builder.build(&model.decoder, &model.weight_hash()?, &mut |_| ())?;
-/// // A model of random weights, and text without sense: one in a hundred would be right by chance.
-/// assert!(lenses[0].about().held_out_top_1 > 0.3);
+/// let lenses = builder.build(&model.decoder, &model.weight_hash()?, &mut silent)?;
+/// // A model of random weights and meaningless text: one token in a hundred would be right by chance.
+/// assert!(lenses[0].info().held_out_top_1 > 0.3);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct LensBuilder {
-    /// The taps wanted. All of them come from the same passes.
+    /// The wanted taps. All of them are made by the same passes.
     pub taps: Vec<Tap>,
-    /// Beginnings of ordinary prompts as token ids, behind each of which every token's state is computed. They should be of different
-    /// kinds, some ending inside a word: what counts is the mean over the places in which a token may stand. Four of up to 12 tokens, two
-    /// ending inside a word, is what the `lens` program uses.
+    /// Beginnings of ordinary prompts as token ids. Every token's state is computed after each of them. They should be of different
+    /// kinds, some ending inside a word, because their mean represents all places of a token. The `lens` program uses four of up to
+    /// 12 tokens, two of them ending inside a word.
     pub prefixes: Vec<Vec<u32>>,
-    /// Prompts as token ids, 600 to 2,000 of 64 tokens; at least 256 positions beyond first ones. The last tenth of the positions is held
-    /// out to choose the lens's size, so put ordinary text last and, before it, some prompts of random tokens: without them a lens is worse
-    /// on random prompts in deep layers.
+    /// Prompts as token ids: 600 to 2,000 of 64 tokens, and at least 256 positions beyond first ones. The last tenth of the positions
+    /// is held out to choose the lens's size, so put ordinary text last. Put some prompts of random tokens before it: without them a
+    /// lens is worse on random prompts in deep layers.
     pub text: Vec<Vec<u32>>,
-    /// What prompts begin with.
+    /// The first token of prompts.
     pub first: FirstPosition,
 }
 
-/// What making lenses costs.
+/// The cost of making lenses.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct LensCost {
-    /// Tokens computed behind a prefix: the vocabulary, and before it those that the text has, behind each.
+    /// Tokens computed after a prefix: the vocabulary and, before it, the distinct tokens of the text, after each prefix.
     pub candidates: u64,
     /// Tokens of text.
     pub text: u64,
@@ -79,58 +85,41 @@ pub struct LensCost {
     pub bytes: u64,
 }
 
-/// How far the making of lenses is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum LensProgress {
-    /// Text whose states are computed.
-    Text {
-        /// Prompts done.
-        done: usize,
-        /// Prompts in all.
-        of: usize,
-    },
-    /// Lenses fitted to the text.
-    Fit {
-        /// Taps done.
-        done: usize,
-        /// Taps in all.
-        of: usize,
-    },
-    /// Tokens whose states are computed behind the prefixes: first those of the text, and after the fit all of them.
-    Vocabulary {
-        /// Tokens done, over all prefixes.
-        done: usize,
-        /// Tokens in all.
-        of: usize,
-    },
-    /// Lenses measured on the held-out text.
-    Measure {
-        /// Taps done.
-        done: usize,
-        /// Taps in all.
-        of: usize,
-    },
-}
-
-/// Coordinates kept until the held-out text decides.
-pub(super) const MOST_RANK: usize = 256;
-
-/// Coordinates of a table of first positions.
-pub(super) const FIRST_RANK: usize = 64;
-
-/// The fewest samples a lens is fitted to.
-const FEWEST_SAMPLES: usize = 256;
-
 /// One position of text with another before it.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
-    /// Row among all states of the text; the position before is the row before.
+    /// The row among all states of the text. The position before is the row before.
     row: usize,
     token: u32,
 }
 
 impl LensBuilder {
-    /// What [`LensBuilder::build`] will cost.
+    /// A builder of lenses for `taps`. The fields describe the parts.
+    pub fn new(taps: Vec<Tap>, prefixes: Vec<Vec<u32>>, text: Vec<Vec<u32>>, first: FirstPosition) -> Self {
+        LensBuilder { taps, prefixes, text, first }
+    }
+
+    /// Sets [`LensBuilder::taps`].
+    pub fn with_taps(self, taps: Vec<Tap>) -> Self {
+        LensBuilder { taps, ..self }
+    }
+
+    /// Sets [`LensBuilder::prefixes`].
+    pub fn with_prefixes(self, prefixes: Vec<Vec<u32>>) -> Self {
+        LensBuilder { prefixes, ..self }
+    }
+
+    /// Sets [`LensBuilder::text`].
+    pub fn with_text(self, text: Vec<Vec<u32>>) -> Self {
+        LensBuilder { text, ..self }
+    }
+
+    /// Sets [`LensBuilder::first`].
+    pub fn with_first(self, first: FirstPosition) -> Self {
+        LensBuilder { first, ..self }
+    }
+
+    /// The cost of [`LensBuilder::build`].
     pub fn cost(&self, decoder: &Decoder) -> LensCost {
         let config = decoder.config();
         let passes = self.prefixes.len() + usize::from(self.first == FirstPosition::Any);
@@ -141,8 +130,8 @@ impl LensBuilder {
         let deepest = self.taps.iter().copied().max().unwrap_or(Tap::Embedding);
         let flop = candidates as f64 * config.flops_per_token(deepest)
             + text as f64 * config.flops_per_token(Tap::FinalNorm);
-        let rank =
-            MOST_RANK.min(config.d_model) + FIRST_RANK.min(config.d_model) * (passes - self.prefixes.len());
+        let rank = LENS_MOST_RANK.min(config.d_model)
+            + LENS_FIRST_RANK.min(config.d_model) * (passes - self.prefixes.len());
         let taps = self.taps.len() as u64;
         let bytes =
             4 * (taps + 1) * text * config.d_model as u64 + 4 * taps * (config.vocab_size * rank) as u64;
@@ -150,31 +139,34 @@ impl LensBuilder {
     }
 
     /// Makes one lens for each distinct tap, sorted by depth, which need not be the order of `taps`. `weight_hash` is
-    /// [`Model::weight_hash`](inject_collisions::Model::weight_hash); it is stored, and [`Lens::load`] compares it.
+    /// [`Model::weight_hash`](crate::models::Model::weight_hash). It is stored, and [`Lens::load`] compares it.
     ///
     /// # Errors
     ///
-    /// [`InvertError`]: what the decoder refuses, too little text, no prefix, or states that do not determine a lens.
+    /// [`InvertError`] if the decoder refuses the prompts, the text is too short, there is no prefix, or the states do not determine a
+    /// lens.
     pub fn build(
         &self,
         decoder: &Decoder,
         weight_hash: &str,
-        progress: &mut dyn FnMut(LensProgress),
+        progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Vec<Lens>, InvertError> {
         let taps = self.checked_taps(decoder)?;
         if let FirstPosition::Bos(bos) = self.first {
             decoder.config().check_prompt(0, &[bos])?;
         }
         let samples = self.samples();
-        if samples.len() < FEWEST_SAMPLES {
-            return Err(LensError::TooLittleText { found: samples.len(), expected: FEWEST_SAMPLES }.into());
+        if samples.len() < LENS_FEWEST_SAMPLES {
+            return Err(
+                LensError::TooLittleText { found: samples.len(), expected: LENS_FEWEST_SAMPLES }.into()
+            );
         }
         if self.prefixes.is_empty() || self.prefixes.iter().any(Vec::is_empty) {
             return Err(LensError::NoPrefix.into());
         }
         let (fitted_on, held_out) = fitted_on_and_held_out(&samples);
 
-        // First what costs little: a prefix that the model cannot compute is refused before the text is.
+        // The cheap part comes first: a prefix that the model cannot compute is refused before the text is computed.
         let mut codebooks = Codebooks::new(decoder, &taps, &self.prefixes, self.first)?;
         let text = self.text_states(decoder, &taps, progress)?;
         let distinct = distinct(fitted_on);
@@ -185,9 +177,9 @@ impl LensBuilder {
         let mut fitted: BTreeMap<Tap, Fitted> = BTreeMap::new();
         for (done, &tap) in taps.iter().enumerate() {
             let samples = gathered(&text[&tap], final_states, fitted_on, &distinct, &device);
-            let rank = MOST_RANK.min(decoder.config().d_model);
+            let rank = LENS_MOST_RANK.min(decoder.config().d_model);
             fitted.insert(tap, fit(tap, &samples, classes[&tap].clone(), rank)?);
-            progress(LensProgress::Fit { done: done + 1, of: taps.len() });
+            progress(Progress::new("fit", Unit::Taps, done as u64 + 1, taps.len() as u64));
         }
         drop(classes);
         let mut points = codebooks.points(&fitted, &distinct, progress)?;
@@ -209,7 +201,7 @@ impl LensBuilder {
                 weight_hash,
             };
             lenses.push(trial.select(&fitted[&tap], &points[&tap], codebooks.first(tap)?)?);
-            progress(LensProgress::Measure { done: done + 1, of: taps.len() });
+            progress(Progress::new("measure", Unit::Taps, done as u64 + 1, taps.len() as u64));
         }
         Ok(lenses)
     }
@@ -240,12 +232,12 @@ impl LensBuilder {
         &self,
         decoder: &Decoder,
         taps: &[Tap],
-        progress: &mut dyn FnMut(LensProgress),
+        progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<BTreeMap<Tap, Array2<f32>>, InvertError> {
         let wanted = taps.iter().copied().chain([Tap::FinalNorm]).collect();
         let extraction = Extraction::new(wanted, Positions::All)?;
         let states = extraction.run(decoder, &self.text, &mut |step| {
-            progress(LensProgress::Text { done: step.prompts_done, of: step.prompts });
+            progress(Progress::new("text", Unit::Prompts, step.prompts_done as u64, step.prompts as u64));
         })?;
         Ok(states)
     }
@@ -281,17 +273,15 @@ fn gathered(
     }
 }
 
-/// Where the fitted maps put samples, `[samples, rank]` row-major.
+/// The points of samples by the fitted maps, `[samples, rank]` row-major.
 fn places(
     fitted: &Fitted,
     states: &Array2<f32>,
     samples: &[Sample],
     device: &Device,
 ) -> Result<Vec<f32>, InvertError> {
-    /// Samples projected at once.
-    const BATCH: usize = 8192;
     let mut places = Vec::new();
-    for samples in samples.chunks(BATCH) {
+    for samples in samples.chunks(PROJECTED_TOGETHER) {
         let here = gather(states, samples.iter().map(|sample| sample.row), device);
         let before = gather(states, samples.iter().map(|sample| sample.row - 1), device);
         places.extend(projected(Tensor::cat(vec![here, before], 1), &fitted.projection, &fitted.offset)?);

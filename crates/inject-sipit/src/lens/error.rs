@@ -1,30 +1,30 @@
-//! Why a lens cannot be used or made.
+//! Errors of lenses.
 
 use std::path::PathBuf;
 
-use inject_collisions::Tap;
+use crate::models::Tap;
 
-/// What is wrong with a lens, its file, or the text it was to be made from.
+/// The fault of a lens, of its file, or of the text for it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LensError {
     /// A file cannot be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("cannot read or write {}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         source: std::io::Error,
     },
-    /// A file is no lens, or a damaged one.
+    /// A file is not a lens, or is damaged.
     #[error("{}: {reason}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What was found and what was expected.
+        /// The content found, and the content expected.
         reason: String,
     },
-    /// A lens made for other weights: its ranking would be worthless.
+    /// The lens was made for other weights, so its ranking would be worthless.
     #[error("the lens was made for the weights {found}, expected those of the model, {expected}")]
     OtherWeights {
         /// Hash in the lens.
@@ -32,7 +32,7 @@ pub enum LensError {
         /// Hash of the model.
         expected: String,
     },
-    /// A lens made for another tap.
+    /// The lens was made for another tap.
     #[error("the lens was made for {found}, expected {expected}")]
     OtherTap {
         /// Tap of the lens.
@@ -40,28 +40,28 @@ pub enum LensError {
         /// Tap of the states.
         expected: Tap,
     },
-    /// A lens for states or vocabularies of another size.
+    /// The lens was made for states or a vocabulary of another size.
     #[error("the lens was made for {found} {what}, expected {expected}")]
     OtherShape {
-        /// Of what.
+        /// The unit: coordinates or tokens.
         what: &'static str,
         /// In the lens.
         found: usize,
         /// In the model.
         expected: usize,
     },
-    /// Too little text to fit a lens to.
-    #[error("the text has {found} positions behind another one, expected at least {expected}")]
+    /// The text is too short to fit a lens to.
+    #[error("the text has {found} positions after a first one, expected at least {expected}")]
     TooLittleText {
         /// Positions given.
         found: usize,
         /// Fewest that give a lens.
         expected: usize,
     },
-    /// No tap to make a lens for.
+    /// No tap was given.
     #[error("no tap was asked for: expected at least one")]
     NoTaps,
-    /// No prefix to compute the tokens' states behind.
+    /// No prefix was given, or an empty one.
     #[error("no prefix was given: expected at least one, of one token or more")]
     NoPrefix,
     /// The text does not determine the lens: a state is not finite, or does not vary at all.
@@ -69,7 +69,7 @@ pub enum LensError {
     Degenerate {
         /// The tap.
         tap: Tap,
-        /// Why.
+        /// The fault of the states.
         reason: &'static str,
     },
 }

@@ -1,21 +1,24 @@
-//! Lenses on disk: one safetensors file a tap, points in f16.
+//! Lenses on disk: one safetensors file for each tap, with points in f16.
 
 use std::{
     collections::HashMap,
     fs::File,
+    io::Read,
     path::{Path, PathBuf},
 };
 
+use crate::{error::InvertError, models::Tap, tensors::read_f32};
 use burn::tensor::{Device, Tensor};
 use half::f16;
-use inject_collisions::Tap;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-use super::{Codebook, First, Kind, Lens, LensAbout, LensError, PriorMap, tensor};
-use crate::{InvertError, read_f32};
+use super::{Codebook, CodebookKind, First, Lens, LensError, LensInfo, PriorMap, tensor};
 
 /// The version of the layout.
 const VERSION: &str = "1";
+
+/// Bytes of the number that gives the length of a safetensors header.
+const HEADER_LEN: u64 = 8;
 
 /// A tensor on its way to a file.
 struct Stored {
@@ -26,18 +29,18 @@ struct Stored {
 }
 
 impl Lens {
-    /// The name of a lens's file: `lens-block-7.safetensors`.
+    /// The file name of the lens for a tap, such as `lens-block-7.safetensors`.
     pub fn file_name(tap: Tap) -> String {
         format!("lens-{tap}.safetensors")
     }
 
-    /// Writes the lens into a folder, under [`Lens::file_name`]. A file that is there is replaced in one step.
+    /// Writes the lens into a folder, under [`Lens::file_name`]. An existing file is replaced in one step.
     ///
     /// # Errors
     ///
-    /// [`LensError::File`] when that is not possible.
+    /// [`LensError::File`] if the file cannot be written.
     pub fn save(&self, folder: &Path) -> Result<PathBuf, InvertError> {
-        let path = folder.join(Self::file_name(self.about.tap));
+        let path = folder.join(Self::file_name(self.info.tap));
         let mut stored = vec![];
         stored.extend(codebook_tensors(&self.later, ["projection", "offset", "codes"])?);
         if let First::Any(codebook) = &self.first {
@@ -47,8 +50,7 @@ impl Lens {
             stored.push(float("prior.map", prior.map.clone())?);
             stored.push(float("prior.offset", prior.offset.clone())?);
         }
-        let about =
-            serde_json::to_string(&self.about).map_err(|error| malformed(&path, error.to_string()))?;
+        let about = serde_json::to_string(&self.info).map_err(|error| malformed(&path, error.to_string()))?;
         let mut metadata: HashMap<String, String> =
             [("inject.lens", VERSION.to_owned()), ("about", about)].map(|(k, v)| (k.to_owned(), v)).into();
         if let Some(prior) = &self.prior {
@@ -68,7 +70,7 @@ impl Lens {
             safetensors::SafeTensorError::IoError(source) => LensError::File { path: fresh.clone(), source },
             other => malformed(&fresh, other.to_string()),
         })?;
-        // Under the lens's own name only what is whole, even if the machine stops.
+        // The file of this name is always complete, even if the machine stops.
         let synced = File::open(&fresh).and_then(|file| file.sync_all());
         synced.map_err(|source| LensError::File { path: fresh.clone(), source })?;
         std::fs::rename(&fresh, &path).map_err(|source| LensError::File { path: path.clone(), source })?;
@@ -79,27 +81,23 @@ impl Lens {
     ///
     /// # Errors
     ///
-    /// [`LensError`]: no such file, a damaged one, or a lens for other weights.
+    /// [`LensError`] if there is no such file, it is damaged, or the lens was made for other weights.
     pub fn load(folder: &Path, tap: Tap, weight_hash: &str, device: &Device) -> Result<Self, InvertError> {
         let path = folder.join(Self::file_name(tap));
-        let file = File::open(&path).map_err(|source| LensError::File { path: path.clone(), source })?;
-        // SAFETY: the map is read-only and lives as long as this function. A file changed by somebody else meanwhile gives
-        // other numbers, which are only proposals.
-        let bytes = unsafe { memmap2::Mmap::map(&file) }
-            .map_err(|source| LensError::File { path: path.clone(), source })?;
+        let bytes = read_file(&path)?;
         let reader = Reader::new(&path, &bytes)?;
-        let about: LensAbout = reader.about()?;
-        if about.tap != tap {
-            return Err(LensError::OtherTap { found: about.tap, expected: tap }.into());
+        let info: LensInfo = reader.info()?;
+        if info.tap != tap {
+            return Err(LensError::OtherTap { found: info.tap, expected: tap }.into());
         }
-        if about.weight_hash != weight_hash {
-            let (found, expected) = (about.weight_hash, weight_hash.to_owned());
+        if info.weight_hash != weight_hash {
+            let (found, expected) = (info.weight_hash, weight_hash.to_owned());
             return Err(LensError::OtherWeights { found, expected }.into());
         }
-        if let Some((name, found)) = about.out_of_range() {
+        if let Some((name, found)) = info.out_of_range() {
             return Err(reader.wrong(format!("{name} is {found}")).into());
         }
-        let (d, v) = (about.d_model, about.vocab_size);
+        let (d, v) = (info.d_model, info.vocab_size);
         let prior = match reader.metadata.get("prior.weight") {
             None if reader.tensors.tensor("prior.map").is_ok() => {
                 return Err(reader.wrong("prior.weight is missing".to_owned()).into());
@@ -115,14 +113,14 @@ impl Lens {
                     .ok_or_else(|| reader.wrong(format!("prior.weight is {weight}")))?,
             }),
         };
-        let kind = if prior.is_some() { Kind::BesidePrior } else { Kind::Later };
+        let kind = if prior.is_some() { CodebookKind::BesidePrior } else { CodebookKind::Later };
         let later = reader.codebook(["projection", "offset", "codes"], 2 * d, v, kind, device)?;
         let first = match reader.metadata.get("first.bos") {
             None => First::Any(Box::new(reader.codebook(
                 ["first.projection", "first.offset", "first.codes"],
                 d,
                 v,
-                Kind::First,
+                CodebookKind::First,
                 device,
             )?)),
             Some(id) => match id.parse() {
@@ -130,7 +128,24 @@ impl Lens {
                 _ => return Err(reader.wrong(format!("first.bos is {id}, expected an id below {v}")).into()),
             },
         };
-        Ok(Lens { about, later, prior, first })
+        Ok(Lens { info, later, prior, first })
+    }
+}
+
+/// The content of a file, whose header must fit into it.
+fn read_file(path: &Path) -> Result<Vec<u8>, LensError> {
+    let failed = |source| LensError::File { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(failed)?;
+    let len = file.metadata().map_err(failed)?.len();
+    let mut bytes = Vec::new();
+    (&mut file).take(HEADER_LEN).read_to_end(&mut bytes).map_err(failed)?;
+    let header_len = bytes.as_slice().try_into().ok().map(u64::from_le_bytes);
+    match header_len.and_then(|header_len| header_len.checked_add(HEADER_LEN)) {
+        Some(data) if data <= len => {
+            file.read_to_end(&mut bytes).map_err(failed)?;
+            Ok(bytes)
+        }
+        _ => Err(malformed(path, format!("the header is longer than the file of {len} bytes"))),
     }
 }
 
@@ -155,7 +170,7 @@ fn malformed(path: &Path, reason: String) -> LensError {
     LensError::Malformed { path: path.to_owned(), reason }
 }
 
-/// A lens file, its header read.
+/// A lens file whose header was read.
 struct Reader<'a> {
     path: &'a Path,
     tensors: SafeTensors<'a>,
@@ -181,12 +196,12 @@ impl<'a> Reader<'a> {
         malformed(self.path, reason)
     }
 
-    fn about(&self) -> Result<LensAbout, LensError> {
+    fn info(&self) -> Result<LensInfo, LensError> {
         let text = self.metadata.get("about").ok_or_else(|| self.wrong("about is missing".to_owned()))?;
         serde_json::from_str(text).map_err(|error| self.wrong(format!("about: {error}")))
     }
 
-    /// The values of a tensor of this type with so many rows; and the number of its columns.
+    /// The values of a tensor of this type with `rows` rows, and the number of its columns.
     fn values(&self, name: &str, dtype: Dtype, rows: usize) -> Result<(Vec<f32>, usize), LensError> {
         let view = self.tensors.tensor(name).map_err(|_| self.wrong(format!("{name} is missing")))?;
         let shape = view.shape();
@@ -228,7 +243,7 @@ impl<'a> Reader<'a> {
         names: [&str; 3],
         inputs: usize,
         vocab_size: usize,
-        kind: Kind,
+        kind: CodebookKind,
         device: &Device,
     ) -> Result<Codebook, InvertError> {
         let (codes, rank) = self.values(names[2], Dtype::F16, vocab_size)?;

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use crate::{
+    error::InvertError,
+    median::{centre_and_spread, median},
+    models::Tap,
+    tensors::{indices, read, read_f32},
+    tuning::{LENS_FAR, LENS_LEAST_NOISE, LENS_PREFIXES_COUNT, LENS_RIDGE, LENS_SHRINKAGE},
+};
 use burn::tensor::{Device, IndexingUpdateOp, Tensor};
-use inject_collisions::Tap;
 use nalgebra::DMatrix;
 
 use super::{LensError, PriorMap, tensor};
-use crate::{
-    InvertError, indices,
-    median::{centre_and_spread, median},
-    read, read_f32,
-};
 
-/// States of text at one tap, as rows that stand side by side.
+/// States of text at one tap, row by row.
 pub(super) struct Samples {
     /// `[samples, d_model]`
     pub(super) states: Tensor<2>,
@@ -25,7 +26,7 @@ pub(super) struct Samples {
     pub(super) final_before: Tensor<2>,
 }
 
-/// What the text determines; the codebook's points are filled in afterwards.
+/// The maps that the text determines. The codebook's points are filled in afterwards.
 pub(super) struct Fitted {
     /// `[2 d_model, rank]`: a state and the one before it to a point.
     pub(super) projection: Tensor<2>,
@@ -39,22 +40,7 @@ pub(super) struct Fitted {
     pub(super) prior: PriorMap,
 }
 
-/// What is added to the diagonal of a regression's normal equations, whose features have variance one: as much as 30 samples
-/// of each.
-const RIDGE: f64 = 30.0;
-
-/// What is added to the diagonal of the covariance, as a share of its mean: directions in which the text happened not to vary
-/// must not count as certain.
-const SHRINKAGE: f64 = 0.01;
-
-/// The least variance within a token's states, as a share of the variance between tokens: at the embedding, where a state is its
-/// token's and nothing else, there would be none.
-const LEAST_NOISE: f64 = 1e-4;
-
-/// A token's mean behind the prefixes counts as much as so many of its occurrences in the text.
-const PREFIXES_COUNT: f64 = 8.0;
-
-/// Fits a lens of `rank` coordinates to samples; `classes` are the mean states of the distinct tokens behind the prefixes.
+/// Fits a lens of `rank` coordinates to samples. `classes` are the mean states of the distinct tokens after the prefixes.
 pub(super) fn fit(
     tap: Tap,
     samples: &Samples,
@@ -70,10 +56,10 @@ pub(super) fn fit(
     let deviation = ((samples.before.clone() - mean.clone()).powi_scalar(2).mean_dim(0)).sqrt() + 1e-6; // [1, d]
     let features = (samples.before.clone() - mean.clone()) / deviation.clone();
     let mut normal = host(features.clone().transpose().matmul(features.clone()))?;
-    (0..d).for_each(|i| normal[(i, i)] += RIDGE);
+    (0..d).for_each(|i| normal[(i, i)] += LENS_RIDGE);
     let normal = normal.cholesky().ok_or_else(|| degenerate("a state is not finite"))?;
 
-    // What the context adds to a token's mean state, and how much of it the previous state tells: its mean, the map, what is left.
+    // The contribution of the context to a token's mean state, predicted from the previous state: its mean, the map, the remainder.
     let context_beside = |means: Tensor<2>| -> Result<_, InvertError> {
         let added = samples.states.clone() - means;
         let added_mean = added.clone().mean_dim(0);
@@ -83,13 +69,13 @@ pub(super) fn fit(
         let rest = added - features.clone().matmul(context_map.clone());
         Ok((added_mean, context_map, rest))
     };
-    // First beside the means behind the prefixes; then beside those that the occurrences in the text, less their context, make better.
-    let behind_prefixes = classes.clone().select(0, indices(samples.tokens.iter().copied(), &device));
-    let (.., rest) = context_beside(behind_prefixes.clone())?;
+    // First for the means after the prefixes, then for those improved by the occurrences in the text minus their context.
+    let after_prefixes = classes.clone().select(0, indices(samples.tokens.iter().copied(), &device));
+    let (.., rest) = context_beside(after_prefixes.clone())?;
     let (added_mean, context_map, rest) =
-        context_beside(means_without_own(behind_prefixes, rest, &samples.tokens))?;
+        context_beside(means_without_own(after_prefixes, rest, &samples.tokens))?;
 
-    // The next token's distribution, as far as the previous state tells it.
+    // The next token's distribution, predicted from the previous state.
     let final_mean = samples.final_before.clone().mean_dim(0);
     let final_centred = samples.final_before.clone() - final_mean.clone();
     let expected = on_device(&normal.solve(&host(features.transpose().matmul(final_centred))?), &device);
@@ -97,11 +83,11 @@ pub(super) fn fit(
     let prior =
         PriorMap { offset: final_mean - mean.clone().matmul(scaled.clone()), map: scaled, weight: 0.0 };
 
-    // Whitening by what is left, then the axes along which the tokens differ most.
+    // Whitening by the remainder, then the axes along which the tokens differ most.
     let mut covariance = host(rest.clone().transpose().matmul(rest))? / count as f64;
     let spread = classes.clone() - classes.clone().mean_dim(0);
     let spread = read(spread.powi_scalar(2).mean())?[0];
-    let shrinkage = (SHRINKAGE * covariance.trace() / d as f64).max(LEAST_NOISE * spread);
+    let shrinkage = (LENS_SHRINKAGE * covariance.trace() / d as f64).max(LENS_LEAST_NOISE * spread);
     (0..d).for_each(|i| covariance[(i, i)] += shrinkage.max(f64::MIN_POSITIVE));
     let root = covariance.cholesky().ok_or_else(|| degenerate("it does not vary"))?.l();
     let whitening = root
@@ -116,7 +102,7 @@ pub(super) fn fit(
     let token_projection = on_device(&to_point, &device);
     let token_offset = -white_mean.matmul(on_device(&axes, &device));
 
-    // A point is the state less what the context is expected to add, whitened and rotated.
+    // A point is the state minus the expected contribution of the context, whitened and rotated.
     let from_before = (context_map / deviation.transpose()).matmul(token_projection.clone()); // [d, rank]
     let offset =
         token_offset.clone() - added_mean.matmul(token_projection.clone()) + mean.matmul(from_before.clone());
@@ -124,11 +110,11 @@ pub(super) fn fit(
     Ok(Fitted { projection, offset, token_projection, token_offset, prior })
 }
 
-/// For each sample the mean of its token over the prefixes and the token's other occurrences in the text. Its own is left out: of a rare
-/// token it would explain itself.
+/// For each sample the mean of its token over the prefixes and the token's other occurrences in the text. The sample itself is left
+/// out, because a rare token would explain itself.
 ///
-/// `rest` is what the mean behind the prefixes and the context leave of each sample.
-fn means_without_own(behind_prefixes: Tensor<2>, rest: Tensor<2>, tokens: &[usize]) -> Tensor<2> {
+/// `rest` is each sample minus the mean after the prefixes and the context.
+fn means_without_own(after_prefixes: Tensor<2>, rest: Tensor<2>, tokens: &[usize]) -> Tensor<2> {
     let device = rest.device();
     let distinct = tokens.iter().max().map_or(0, |&last| last + 1);
     let mut counts = vec![0_u32; distinct];
@@ -137,9 +123,9 @@ fn means_without_own(behind_prefixes: Tensor<2>, rest: Tensor<2>, tokens: &[usiz
     let sums = Tensor::zeros([distinct, rest.dims()[1]], &device);
     let sums = sums.select_assign(0, of_sample.clone(), rest.clone(), IndexingUpdateOp::Add);
     let others = sums.select(0, of_sample) - rest;
-    let share = |&token: &usize| (1.0 / (PREFIXES_COUNT + f64::from(counts[token]) - 1.0)) as f32;
+    let share = |&token: &usize| (1.0 / (LENS_PREFIXES_COUNT + f64::from(counts[token]) - 1.0)) as f32;
     let shares = tensor(tokens.iter().map(share).collect(), [tokens.len(), 1], &device);
-    behind_prefixes + others * shares
+    after_prefixes + others * shares
 }
 
 /// Moves the points of tokens towards where their occurrences in the text lie.
@@ -157,19 +143,17 @@ pub(super) fn refine_points(points: &mut [f32], rank: usize, ids: &[u32], seen: 
     for (id, (count, sum)) in sums {
         let point = &mut points[id as usize * rank..][..rank];
         for (value, sum) in point.iter_mut().zip(sum) {
-            *value = ((PREFIXES_COUNT * f64::from(*value) + sum) / (PREFIXES_COUNT + count)) as f32;
+            *value = ((LENS_PREFIXES_COUNT * f64::from(*value) + sum) / (LENS_PREFIXES_COUNT + count)) as f32;
         }
     }
 }
 
-/// The maps of a table of first positions, where a state is its token's and nothing else: coordinates in units of their ordinary
-/// spread, rotated onto the axes of largest variance. `[d_model, rank]` and `[1, rank]`.
+/// The maps of a table of first positions, where a state depends on its token alone: coordinates in units of their ordinary spread,
+/// rotated onto the axes of largest variance. `[d_model, rank]` and `[1, rank]`.
 ///
-/// Most first tokens become attention sinks, a few do not, and these lie thousands of times farther off than the others lie from
-/// each other. So medians take the place of means, and the axes are those of the ordinary tokens.
+/// Most first tokens become attention sinks. A few do not, and these lie thousands of times farther away than the others lie from
+/// each other. So medians replace means, and the axes are those of the ordinary tokens.
 pub(super) fn fit_first(classes: Tensor<2>, rank: usize) -> Result<(Tensor<2>, Tensor<2>), InvertError> {
-    /// A token is out of the ordinary from so many times the median length on.
-    const FAR: f64 = 4.0;
     let device = classes.device();
     let states = host(classes)?;
     let of_column =
@@ -180,7 +164,7 @@ pub(super) fn fit_first(classes: Tensor<2>, rank: usize) -> Result<(Tensor<2>, T
         (states[(row, column)] - centre[column]) / spread[column]
     });
     let lengths: Vec<f64> = scaled.row_iter().map(|row| row.norm()).collect();
-    let ordinary = FAR * median(&mut lengths.clone());
+    let ordinary = LENS_FAR * median(&mut lengths.clone());
     let kept: Vec<usize> = (0..lengths.len()).filter(|&row| lengths[row] <= ordinary).collect();
     let kept = on_device(&scaled.select_rows(kept.iter()), &device);
     let covariance = host(kept.clone().transpose().matmul(kept.clone()))? / kept.dims()[0].max(1) as f64;
@@ -211,7 +195,7 @@ fn on_device(matrix: &DMatrix<f64>, device: &Device) -> Tensor<2> {
     tensor(values, [matrix.nrows(), matrix.ncols()], device)
 }
 
-/// The first `rank` columns of everything.
+/// The first `rank` columns of a matrix.
 pub(super) fn columns(matrix: &Tensor<2>, rank: usize) -> Tensor<2> {
     matrix.clone().narrow(1, 0, rank)
 }
@@ -252,7 +236,7 @@ mod tests {
             let expected = |i: usize| {
                 let others = (0..4).filter(|&j| j != i && tokens[j] == tokens[i]);
                 let (count, sum) = others.fold((0.0, 0.0), |(n, sum), j| (n + 1.0, sum + f64::from(rest[j])));
-                [20.0, 10.0, 20.0, 20.0][i] + sum / (PREFIXES_COUNT + count)
+                [20.0, 10.0, 20.0, 20.0][i] + sum / (LENS_PREFIXES_COUNT + count)
             };
             for (i, &found) in found.iter().enumerate() {
                 assert!((f64::from(found) - expected(i)).abs() < 1e-5, "sample {i}: {found}");
@@ -264,9 +248,10 @@ mod tests {
     fn a_point_moves_towards_where_its_token_occurs() {
         let mut points = vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
         refine_points(&mut points, 2, &[2, 0, 2], &[10.0, 0.0, 1.0, 2.0, 20.0, 0.0]);
-        // Seen where it lies, never seen, and seen twice elsewhere.
+        // Seen at its place, never seen, and seen twice elsewhere.
         assert_eq!(points[..4], [1.0, 2.0, 3.0, 4.0]);
-        let mean = |own: f64, sum: f64| ((PREFIXES_COUNT * own + sum) / (PREFIXES_COUNT + 2.0)) as f32;
+        let mean =
+            |own: f64, sum: f64| ((LENS_PREFIXES_COUNT * own + sum) / (LENS_PREFIXES_COUNT + 2.0)) as f32;
         assert_eq!(points[4..], [mean(5.0, 30.0), mean(6.0, 0.0)]);
     }
 }

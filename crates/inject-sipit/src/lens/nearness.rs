@@ -1,15 +1,13 @@
-//! Which tokens' points lie in the direction of another point.
+//! The nearness of tokens' points to a direction.
 
 use half::{f16, slice::HalfFloatSliceExt};
 use rayon::prelude::*;
 
 use super::{Codebook, Lens};
-
-/// Tokens whose points are widened together.
-const TOGETHER: usize = 512;
+use crate::tuning::WIDENED_TOGETHER;
 
 impl Lens {
-    /// The points of some tokens behind the first position, one after the other.
+    /// The points of some tokens after the first position, one after the other.
     pub(crate) fn points(&self, ids: &[u32]) -> Vec<f64> {
         let rank = self.later.rank();
         let point =
@@ -17,8 +15,8 @@ impl Lens {
         ids.iter().flat_map(point).collect()
     }
 
-    /// How nearly each token's point behind the first position lies in the direction of a point, both seen from the mean of all: the
-    /// cosine, but for a factor that is the same for all tokens.
+    /// The nearness of each token's point after the first position to the direction of a point, both seen from the mean of all: the
+    /// cosine, up to a factor that is the same for all tokens.
     ///
     /// A guess by ridge regression is too short; by distance the tokens in the middle would be nearest to it, whatever its direction.
     pub(crate) fn nearness(&self, point: &[f64]) -> Vec<f64> {
@@ -45,7 +43,7 @@ impl Codebook {
             };
             values.chunks(rank).map(near).collect::<Vec<f64>>()
         };
-        self.codes.par_chunks(TOGETHER * rank).flat_map_iter(of_some).collect()
+        self.codes.par_chunks(WIDENED_TOGETHER * rank).flat_map_iter(of_some).collect()
     }
 }
 
@@ -61,11 +59,11 @@ fn mean(codes: &[f16], rank: usize) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
+    use crate::states::SplitMix;
     use burn::tensor::Tensor;
-    use inject_collisions::SplitMix;
 
     use super::*;
-    use crate::lens::Kind;
+    use crate::lens::CodebookKind;
 
     #[test]
     fn nearness_is_the_cosine_from_the_mean_but_for_a_factor() {
@@ -75,11 +73,11 @@ mod tests {
             (0..count).map(|_| numbers.below(2001) as f32 / 1e2 + 3.0).collect()
         };
         // More than are widened together.
-        let tokens = 2 * TOGETHER + 7;
+        let tokens = 2 * WIDENED_TOGETHER + 7;
         let (codes, point) = (draw(tokens * RANK), draw(RANK));
         let device = inject_testing::compiled().remove(0);
         let zeros = |rows: usize| Tensor::<2>::zeros([rows, RANK], &device);
-        let codebook = Codebook::new(zeros(4), zeros(1), &codes, Kind::BesidePrior).unwrap();
+        let codebook = Codebook::new(zeros(4), zeros(1), &codes, CodebookKind::BesidePrior).unwrap();
         let codes: Vec<Vec<f64>> = codebook
             .codes
             .chunks(RANK)

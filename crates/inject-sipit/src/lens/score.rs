@@ -2,31 +2,32 @@
 
 use std::ops::Range;
 
+use crate::{
+    error::InvertError,
+    models::Decoder,
+    target::TargetStates,
+    tensors::read_f32,
+    token_rows::{Largest, Scored, Tile, Wanted},
+    tuning::READ_TOGETHER,
+    vocabulary::Vocabulary,
+};
 use burn::tensor::{DType, Tensor};
-use inject_collisions::Decoder;
 
 use super::{Codebook, First, Lens, LensError, PriorMap, Tokens};
-use crate::{
-    InvertError, TargetStates, Vocabulary, read_f32,
-    token_rows::{Largest, Scored, Tile, Wanted},
-};
 
 /// The most likely tokens of one position, best first, with their scores in nats.
 pub(crate) type Shortlist = Scored;
-
-/// Positions looked at together: so many rows of logits at most are in memory at a time.
-const TOGETHER: usize = 128;
 
 impl Lens {
     /// Checks the lens against the model and states it is to be used with.
     pub(crate) fn check(&self, decoder: &Decoder, target: &TargetStates) -> Result<(), LensError> {
         let config = decoder.config();
-        if self.about.tap != target.tap() {
-            return Err(LensError::OtherTap { found: self.about.tap, expected: target.tap() });
+        if self.info.tap != target.tap() {
+            return Err(LensError::OtherTap { found: self.info.tap, expected: target.tap() });
         }
         let sizes = [
-            ("coordinates", self.about.d_model, config.d_model),
-            ("tokens", self.about.vocab_size, config.vocab_size),
+            ("coordinates", self.info.d_model, config.d_model),
+            ("tokens", self.info.vocab_size, config.vocab_size),
         ];
         match sizes.into_iter().find(|(_, found, expected)| found != expected) {
             None => Ok(()),
@@ -34,8 +35,8 @@ impl Lens {
         }
     }
 
-    /// The `count` most likely tokens at every position, best first, each with its score in nats: what a lens alone makes of
-    /// states, at the cost of one matrix product. Nothing is verified.
+    /// The `count` likeliest tokens at every position, best first, each with its score in nats: the reading of the lens alone, at the
+    /// cost of one matrix product. Nothing is verified.
     ///
     /// # Shapes
     ///
@@ -43,7 +44,7 @@ impl Lens {
     ///
     /// # Errors
     ///
-    /// [`InvertError::Lens`] when the lens was made for another tap, or for a model of another size.
+    /// [`InvertError::Lens`] if the lens was made for another tap, or for a model of another size.
     pub fn read(
         &self,
         vocabulary: &Vocabulary<'_>,
@@ -56,7 +57,7 @@ impl Lens {
         Ok(self.shortlists(vocabulary, target, 0..target.positions(), wanted, best)?.swap_remove(0))
     }
 
-    /// What it can rank by, the best first.
+    /// The kinds of evidence it can rank by, the best first.
     pub(crate) fn evidence(&self) -> &'static [Evidence] {
         match self.prior {
             None => &[Evidence::State],
@@ -64,7 +65,7 @@ impl Lens {
         }
     }
 
-    /// The most likely tokens at each of some positions, for each kind of evidence; how far behind the first is in nats.
+    /// The likeliest tokens at each of some positions, for each kind of evidence. `wanted.within` is in nats.
     pub(crate) fn shortlists(
         &self,
         vocabulary: &Vocabulary<'_>,
@@ -86,12 +87,12 @@ impl Lens {
                         .swap_remove(0)
                 }
             };
-            // Nothing stands before the first position that a prior could be read from.
+            // There is no state before the first position to read a prior from.
             lists.iter_mut().for_each(|lists| lists.push(first.clone()));
         }
         let mut begin = positions.start.max(1);
         while begin < positions.end {
-            let end = positions.end.min(begin + TOGETHER);
+            let end = positions.end.min(begin + READ_TOGETHER);
             let states = rows(target, begin..end, decoder);
             let before = rows(target, begin - 1..end - 1, decoder);
             let prior = match &self.prior {
@@ -101,7 +102,7 @@ impl Lens {
                 _ => None,
             };
             let points = self.later.place(Tensor::cat(vec![states, before], 1));
-            let later = best_of(&self.later, points, prior.as_ref(), evidence, self.about.sharpness, wanted)?;
+            let later = best_of(&self.later, points, prior.as_ref(), evidence, self.info.sharpness, wanted)?;
             lists.iter_mut().zip(later).for_each(|(lists, later)| lists.extend(later));
             begin = end;
         }
@@ -109,26 +110,26 @@ impl Lens {
     }
 }
 
-/// What a ranking goes by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The evidence of a ranking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Evidence {
-    /// The state, and the model's own expectation where the lens weighs that too.
+    /// The state, and the model's own expectation if the lens weighs that too.
     StateAndPrior,
-    /// The state alone: better where the prompt is not what the model expects.
+    /// The state alone: better in prompts that the model does not expect.
     State,
-    /// The model's own expectation alone: better where the state is far from all that its token has elsewhere.
+    /// The model's own expectation alone: better if a state is far from all states its token has elsewhere.
     Prior,
 }
 
-/// The model's expectation, and how the codebook is weighed beside it.
+/// The model's expectation, and the weight of the codebook beside it.
 pub(super) struct Prior {
     /// Logits on the host: for each chunk of the codebook, `[positions, tokens]`.
     pub(super) logits: Vec<Vec<f32>>,
-    /// What the codebook's scores are multiplied by before the logits are added.
+    /// The factor on the codebook's scores before the logits are added.
     pub(super) weight: f64,
 }
 
-/// The logits behind some states, chunk by chunk of the vocabulary.
+/// The logits after some states, chunk by chunk of the vocabulary.
 pub(super) fn logits(
     prior: &PriorMap,
     before: Tensor<2>,
@@ -169,7 +170,7 @@ pub(super) fn best_of(
     let wanted_of = |kind: usize| Wanted { within: wanted.within / nats(kind), ..wanted };
     let rows = match &codebook.tokens {
         Tokens::Rows(rows) => rows,
-        // No prior stands beside boxes.
+        // A codebook in boxes has no prior.
         Tokens::Boxes(boxes) => {
             let mut lists = boxes.best(&read_f32(points)?, wanted_of(0));
             lists.iter_mut().flatten().for_each(|(_, score)| *score *= nats(0));
@@ -197,15 +198,15 @@ pub(super) fn best_of(
     Ok((0..evidence.len()).map(of_kind).collect())
 }
 
-/// How products become scores, but for the factor that makes nats of them.
+/// The way from products to scores, up to the factor to nats.
 struct Scoring<'a> {
     prior: Option<&'a Prior>,
     evidence: &'a [Evidence],
 }
 
 impl Scoring<'_> {
-    /// Looks at the scores of one tile. Loops and closures that are all inlined: what is called is not compiled for the instructions of
-    /// the caller.
+    /// Takes in the scores of one tile. All loops and closures are inlined, because a called function is not compiled for the
+    /// instructions of its caller.
     #[inline(always)]
     fn look(&self, best: &mut [Largest], tile: Tile<'_>) {
         let (first, tokens) = (tile.tokens().start, tile.tokens().len());

@@ -1,33 +1,32 @@
 //! The largest of many scores that come in runs.
 
+use crate::tuning::SCORES_TOGETHER;
+
 /// Tokens with their scores.
 pub(crate) type Scored = Vec<(u32, f32)>;
 
-/// How many of the largest scores are wanted, and how far below the largest.
+/// The wanted scores: the number of the largest ones, and the distance below the largest.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Wanted {
     pub(crate) count: usize,
     pub(crate) within: f32,
 }
 
-/// The tokens with the largest scores so far, in no order; some more than are wanted.
+/// The tokens with the largest scores so far, in no order, and some more.
 #[derive(Clone, Debug)]
 pub(crate) struct Largest {
     wanted: Wanted,
     kept: Scored,
-    /// What a score must exceed to matter.
+    /// The bound that a score must exceed to matter.
     least: f32,
 }
-
-/// Scores looked at together: nearly all such runs hold nothing that matters, and comparing has no branch.
-const RUN: usize = 64;
 
 impl Wanted {
     pub(crate) fn first(count: usize) -> Self {
         Wanted { count, within: f32::INFINITY }
     }
 
-    /// Those of some tokens that are wanted, the largest first; of equal ones the lower ids first.
+    /// The wanted ones among some tokens, the largest first. Of equal scores the lower id comes first.
     pub(crate) fn of(self, mut all: Scored) -> Scored {
         all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         all.truncate(self.count);
@@ -45,24 +44,24 @@ impl Largest {
         Largest { wanted, kept: Vec::with_capacity(2 * wanted.count), least: f32::NEG_INFINITY }
     }
 
-    /// Looks at the scores of consecutive tokens.
+    /// Takes in the scores of consecutive tokens.
     #[inline(always)]
     pub(crate) fn take(&mut self, first: usize, scores: &[f32]) {
-        for (run, scores) in scores.chunks(RUN).enumerate() {
-            self.take_run(first + run * RUN, scores);
+        for (run, scores) in scores.chunks(SCORES_TOGETHER).enumerate() {
+            self.take_run(first + run * SCORES_TOGETHER, scores);
         }
     }
 
-    /// The same of scores that are computed a few at a time: `fill` is given the place of the first.
+    /// Takes in scores that are computed a few at a time. `fill` gets the offset of the first.
     #[inline(always)]
     pub(crate) fn take_computed(&mut self, first: usize, count: usize, fill: impl Fn(usize, &mut [f32])) {
-        let mut scores = [f32::NEG_INFINITY; RUN];
+        let mut scores = [f32::NEG_INFINITY; SCORES_TOGETHER];
         let mut begin = 0;
         while begin < count {
-            let scores = &mut scores[..RUN.min(count - begin)];
+            let scores = &mut scores[..SCORES_TOGETHER.min(count - begin)];
             fill(begin, scores);
             self.take_run(first + begin, scores);
-            begin += RUN;
+            begin += SCORES_TOGETHER;
         }
     }
 
@@ -93,18 +92,18 @@ impl Largest {
         }
     }
 
-    /// What a score must exceed to matter.
+    /// The bound that a score must exceed to matter.
     #[inline(always)]
     pub(crate) fn least(&self) -> f32 {
         self.least
     }
 
-    /// What may be wanted, in no order.
+    /// All tokens that may be wanted, in no order.
     pub(crate) fn into_kept(self) -> Scored {
         self.kept
     }
 
-    /// What is wanted of several parts.
+    /// The wanted tokens of several parts.
     pub(crate) fn of_all<'a>(parts: impl IntoIterator<Item = &'a Largest>, wanted: Wanted) -> Scored {
         wanted.of(parts.into_iter().flat_map(|part| &part.kept).copied().collect())
     }

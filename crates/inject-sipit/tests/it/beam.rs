@@ -1,16 +1,19 @@
 //! Where two tokens fit, both are followed; a later position may tell them apart, and nothing else may.
 
-use burn::tensor::Device;
-use inject_sipit::{
-    Acceptance, Alternative, Decoder, Draft, Inversion, InvertError, Open, Place, Policy, Proposer, Scan,
-    Settings, Tap, TargetStates, Verdict, distance, foreign::SourceDtype, norm,
-};
-use ndarray::Array2;
-
 use crate::{
     small::{FAMILIES, exhaustive, invert, random, target, with_equal_rows},
-    sources::Told,
+    sources::{Simple, SimplePolicy, Told},
 };
+use burn::tensor::Device;
+use inject_sipit::{
+    Acceptance, Inversion, InvertError, Policy, Settings, TargetStates, Verdict,
+    collisions::{distance, norm},
+    models::{Alternative, Decoder, Tap},
+    settings::Scan,
+    sources::{Draft, OpenPosition, Provisional, Turn},
+    states::foreign::SourceDtype,
+};
+use ndarray::Array2;
 
 const PROMPT: [u32; 6] = [5, 41, 7, 63, 12, 30];
 
@@ -81,15 +84,15 @@ impl Fork {
     /// Every candidate tested at every position, noise up to this many times `apart`.
     fn settings(&self, added: f64) -> Settings {
         let acceptance = Acceptance::NoiseFloor { added: added * self.apart };
-        Settings { acceptance, rivals: VOCAB - 1, ..Settings::default() }
+        Settings::new().with_acceptance(acceptance).with_rivals(VOCAB - 1)
     }
 
     fn invert(&self, target: &TargetStates, settings: Settings) -> Inversion {
-        invert(&self.decoder, target, &mut Policy::new(), settings).unwrap()
+        invert(&self.decoder, target, &Policy::new(), settings).unwrap()
     }
 
-    /// The distance of the nearest candidate at a position behind the other token.
-    fn nearest_behind_other(&self, target: &TargetStates, position: usize) -> f64 {
+    /// The distance of the nearest candidate at a position after the other token.
+    fn nearest_after_other(&self, target: &TargetStates, position: usize) -> f64 {
         let mut prompt = PROMPT[..=position].to_vec();
         prompt[self.at] = self.other;
         let distances = (0..VOCAB as u32).map(|id| {
@@ -125,7 +128,7 @@ fn a_later_position_rules_out_the_nearer_of_two_tokens_that_fit() {
             // The wrong token lies nearer; the next state tells, because noise moved it away from the wrong prompt's.
             let target = fork.moved(&[0.52, -0.45]);
             let settings = fork.settings(0.53);
-            for settings in [settings.clone(), Settings { scan: Scan::Whole, rivals: 0, ..settings }] {
+            for settings in [settings.clone(), settings.with_scan(Scan::Whole).with_rivals(0)] {
                 let inversion = fork.invert(&target, settings);
                 assert_eq!(inversion.token_ids(), PROMPT, "{case}");
                 assert!(inversion.is_verified(), "{case}: {inversion:?}");
@@ -142,7 +145,7 @@ fn a_later_position_rules_out_the_nearer_of_two_tokens_that_fit() {
                 assert_eq!(ruled_out.candidates_tested, VOCAB, "{case}");
                 let tolerance = 1e-3 * fork.apart;
                 assert!((ruled_out.distance - 0.48 * fork.apart).abs() <= tolerance, "{case}: {ruled_out:?}");
-                let nearest = fork.nearest_behind_other(&target, fork.at + 1);
+                let nearest = fork.nearest_after_other(&target, fork.at + 1);
                 assert!((ruled_out.nearest - nearest).abs() <= tolerance, "{case}: {ruled_out:?}, {nearest}");
                 let others = inversion.positions.iter().filter(|position| position.position != fork.at);
                 assert!(others.into_iter().all(|position| position.ruled_out.is_empty()), "{case}");
@@ -169,7 +172,7 @@ fn both_tokens_are_followed_until_something_tells() {
 }
 
 #[test]
-fn what_nothing_tells_apart_stays_ambiguous() {
+fn tokens_that_nothing_tells_apart_stay_ambiguous() {
     for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = random(case, 21, &device);
@@ -199,17 +202,17 @@ fn a_token_dropped_for_want_of_room_is_not_ruled_out() {
         for case in FAMILIES {
             let fork = Fork::new(case, 21, &device);
             let both = sorted(vec![PROMPT[fork.at], fork.other]);
-            let narrow = |added| Settings { beam: 1, ..fork.settings(added) };
-            // The truth is nearer and everything fits behind it. With room for both, the other would have been excluded.
+            let narrow = |added| fork.settings(added).with_beam(1);
+            // The truth is nearer and everything fits after it. With room for both, the other would have been excluded.
             let inversion = fork.invert(&fork.moved(&[0.48, -0.45]), narrow(0.53));
             assert_eq!(inversion.token_ids(), PROMPT, "{case}");
             assert_eq!(named(&inversion.positions[fork.at].verdict), both, "{case}");
             assert!(inversion.positions[fork.at].ruled_out.is_empty(), "{case}");
 
-            // The wrong token is nearer, and nothing fits behind it.
+            // The wrong token is nearer, and nothing fits after it.
             let inversion = fork.invert(&fork.moved(&[0.52, -0.45]), narrow(0.53));
             assert_eq!(inversion.positions.len(), PROMPT.len(), "{case}");
-            assert_eq!(inversion.positions[fork.at].token_id, fork.other, "{case}");
+            assert_eq!(inversion.positions[fork.at].token_id(), Some(fork.other), "{case}");
             assert_eq!(named(&inversion.positions[fork.at].verdict), both, "{case}");
             assert_eq!(inversion.first_failure().unwrap().position, fork.at + 1, "{case}");
             assert!(!inversion.is_verified(), "{case}");
@@ -217,24 +220,24 @@ fn a_token_dropped_for_want_of_room_is_not_ruled_out() {
     }
 }
 
-/// Proposes both tokens at the fork; after it the truth at once behind the wrong one, and last of all behind the true one.
+/// Proposes both tokens at the fork. After that it proposes the truth first after the wrong one, and last after the true one.
 struct Misleading {
     at: usize,
     other: u32,
 }
 
-impl Proposer for Misleading {
+impl Simple for Misleading {
     fn name(&self) -> &'static str {
         "misleading"
     }
 
-    fn propose(&mut self, place: &Place<'_>) -> Result<Vec<u32>, InvertError> {
-        let truth = PROMPT[place.position()];
-        let late = (0..VOCAB as u32).filter(|&id| id != truth && !place.tested.contains(id));
-        Ok(match place.position() {
+    fn propose(&self, at: &OpenPosition<'_>, _: &Turn<'_>) -> Result<Vec<u32>, InvertError> {
+        let truth = PROMPT[at.position()];
+        let late = (0..VOCAB as u32).filter(|&id| id != truth && !at.tested.contains(id));
+        Ok(match at.position() {
             position if position < self.at => vec![truth],
             position if position == self.at => vec![truth, self.other],
-            _ if PROMPT.starts_with(place.prefix) => late.take(1).collect(),
+            _ if PROMPT.starts_with(at.prefix) => late.take(1).collect(),
             _ => vec![truth],
         })
     }
@@ -248,9 +251,9 @@ fn a_prompt_is_not_given_up_because_its_next_token_was_not_tested_yet() {
             // Every position from the fork on fits both prompts.
             let half_way = |position: usize| 0.5 * fork.apart_at(position) / fork.apart;
             let target = fork.moved(&(fork.at..PROMPT.len()).map(half_way).collect::<Vec<_>>());
-            let settings = Settings { rivals: 0, ..fork.settings(0.51) };
-            let mut policy = Policy::new().then(Misleading { at: fork.at, other: fork.other });
-            let inversion = invert(&fork.decoder, &target, &mut policy, settings).unwrap();
+            let settings = fork.settings(0.51).with_rivals(0);
+            let policy = Policy::new().simple(Misleading { at: fork.at, other: fork.other });
+            let inversion = invert(&fork.decoder, &target, &policy, settings).unwrap();
             assert!(inversion.token_ids() == PROMPT || !inversion.is_verified(), "{case}: {inversion:?}");
             let both = sorted(vec![PROMPT[fork.at], fork.other]);
             assert_eq!(named(&inversion.positions[fork.at].verdict), both, "{case}");
@@ -268,12 +271,12 @@ fn equal_rows_stay_ambiguous_wherever_they_stand_however_wide_the_beam() {
         // 2^5 prompts have these states.
         for beam in [1, 2, 8, 64] {
             for scan in [Scan::AsNeeded, Scan::Whole] {
-                let settings = Settings { beam, scan, rivals: VOCAB - 1, ..Settings::default() };
-                let inversion = invert(&decoder, &target, &mut Policy::new(), settings).unwrap();
+                let settings = Settings::new().with_beam(beam).with_scan(scan).with_rivals(VOCAB - 1);
+                let inversion = invert(&decoder, &target, &Policy::new(), settings).unwrap();
                 for (position, token) in inversion.positions.iter().zip(prompt) {
                     match twins.contains(&token) {
                         true => assert_eq!(named(&position.verdict), twins, "{beam}, {scan:?}: {position:?}"),
-                        false => assert_eq!(position.token_id, token, "{beam}, {scan:?}"),
+                        false => assert_eq!(position.token_id(), Some(token), "{beam}, {scan:?}"),
                     }
                     assert!(position.ruled_out.is_empty(), "{beam}, {scan:?}: {position:?}");
                 }
@@ -290,27 +293,23 @@ struct Torn {
     beside: [u32; 2],
 }
 
-impl Proposer for Torn {
+impl Simple for Torn {
     fn name(&self) -> &'static str {
         "torn"
     }
 
-    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
-        let begin = open.prefix.len();
+    fn draft(&self, at: &OpenPosition<'_>, _: &Provisional) -> Result<Option<Draft>, InvertError> {
+        let begin = at.prefix.len();
         let mut ids = self.prompt[begin..].to_vec();
         let Some(place) = self.at.checked_sub(begin) else { return Ok(Some(ids.into())) };
         ids[place] = self.drafted;
         let alternatives = self.beside.map(|id| Alternative { place, id }).to_vec();
         Ok(Some(Draft { ids, alternatives }))
     }
-
-    fn propose(&mut self, _: &Place<'_>) -> Result<Vec<u32>, InvertError> {
-        Ok(Vec::new())
-    }
 }
 
 #[test]
-fn what_fits_beside_a_draft_is_followed_whichever_token_was_drafted() {
+fn tokens_that_fit_beside_a_draft_are_followed_whichever_was_drafted() {
     let (prompt, at) = (vec![3, 41, 5, 12, 30, 7, 63, 9], 3);
     let twins = [11, 12];
     for device in inject_testing::compiled() {
@@ -321,8 +320,8 @@ fn what_fits_beside_a_draft_is_followed_whichever_token_was_drafted() {
             for (drafted, beside) in [(50, twins), (11, [12, 50]), (12, [11, 50]), (50, [12, 11])] {
                 let label = format!("{tap}, {drafted} and {beside:?}");
                 let torn = Torn { prompt: prompt.clone(), at, drafted, beside };
-                let mut policy = Policy::new().then(torn);
-                let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
+                let policy = Policy::new().then(torn);
+                let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
                 assert!(inversion.first_failure().is_none(), "{label}: {inversion:?}");
                 for (position, &token) in inversion.positions.iter().zip(&prompt) {
                     if position.position == at {
@@ -348,11 +347,11 @@ fn a_list_that_does_not_hold_all_that_fit_says_so_and_holds_the_token_kept() {
         // Twenty-two tokens with one embedding, the last of which is drafted.
         let decoder = with_equal_rows(39, 40..=60, &device);
         let target = target(&decoder, &prompt, Tap::Block(2));
-        let whole = Settings { scan: Scan::Whole, ..Settings::default() };
-        let rivals = Settings { rivals: VOCAB - 1, ..Settings::default() };
+        let whole = Settings::new().with_scan(Scan::Whole);
+        let rivals = Settings::new().with_rivals(VOCAB - 1);
         for settings in [whole, rivals] {
-            let mut policy = Policy::new().then(Told::one(&target, &prompt));
-            let inversion = invert(&decoder, &target, &mut policy, settings).unwrap();
+            let policy = Policy::new().simple(Told::one(&target, &prompt));
+            let inversion = invert(&decoder, &target, &policy, settings).unwrap();
             let position = &inversion.positions[2];
             let Verdict::Ambiguous { candidates, more: true } = &position.verdict else {
                 panic!("{position:?}")

@@ -1,9 +1,13 @@
-//! Which policy is chosen for a model, a tap and a lens, and what is said of it.
+//! The choice of a policy for a model, a tap and a lens, and its reason.
 
+use inject_sipit::{
+    Lens, PolicyChoice, Settings,
+    lens::{FirstPosition, LensBuilder},
+    models::{Decoder, Tap, silent},
+};
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use inject_sipit::{Choice, Decoder, FirstPosition, Lens, LensBuilder, Settings, Tap};
 
 use crate::small::{invert, of_vocabulary, target};
 
@@ -15,18 +19,17 @@ pub(crate) fn lens(decoder: &Decoder, tap: Tap) -> Arc<Lens> {
     let vocab_size = decoder.config().vocab_size as u32;
     let prompt = |i: u32| (0..16).map(|p| (i * 31 + p * p * 7 + p) % vocab_size).collect();
     let text = (0..24).map(prompt).collect();
-    let builder =
-        LensBuilder { taps: vec![tap], prefixes: vec![vec![5, 6]], text, first: FirstPosition::Any };
-    Arc::new(builder.build(decoder, "hash", &mut |_| ()).unwrap().remove(0))
+    let builder = LensBuilder::new(vec![tap], vec![vec![5, 6]], text, FirstPosition::Any);
+    Arc::new(builder.build(decoder, "hash", &mut silent).unwrap().remove(0))
 }
 
 /// The sources of the policy chosen, in the order in which they are asked, and the reason.
 fn chosen(decoder: &Decoder, tap: Tap, lens: Option<Arc<Lens>>) -> (Vec<String>, String) {
-    let mut choice = Choice::auto(decoder, tap, 12, lens, Some(5));
+    let mut choice = PolicyChoice::auto(decoder, tap, 12, lens, Some(5));
     let sources = choice.policy.to_string().split(", ").map(str::to_owned).collect();
     let prompt: Vec<u32> = (0..12).map(|p| (5 + p * 29) % SMALL as u32).collect();
     let states = target(decoder, &prompt, tap);
-    let inversion = invert(decoder, &states, &mut choice.policy, Settings::default()).unwrap();
+    let inversion = invert(decoder, &states, &mut choice.policy, Settings::new()).unwrap();
     assert!(inversion.token_ids() == prompt && inversion.is_verified(), "{tap}, {choice:?}");
     (sources, choice.reason)
 }
@@ -78,7 +81,7 @@ fn a_good_lens_is_asked_before_everything_else_whatever_the_vocabulary() {
         for vocab_size in [SMALL, LARGE] {
             for_every_tap(&device, vocab_size, |decoder, tap| {
                 let lens = lens(decoder, tap);
-                let right = format!("right at {:.1} % of positions", 100.0 * lens.about().held_out_top_1);
+                let right = format!("right at {:.1} % of positions", 100.0 * lens.info().held_out_top_1);
                 let (sources, reason) = chosen(decoder, tap, Some(lens));
                 assert_eq!(sources.first().map(String::as_str), Some("lens"), "{tap}: {sources:?}");
                 assert!(has(&sources, "prior") && has(&sources, "secant"), "{tap}: {sources:?}");

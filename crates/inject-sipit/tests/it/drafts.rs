@@ -1,20 +1,22 @@
-//! Drafts decide what a prompt costs, never which prompt it is.
+//! Drafts change the cost of a prompt, and never the prompt.
 
+use crate::{
+    small::{FAMILIES, exhaustive, invert, model, random, target},
+    sources::{Liar, Simple, SimplePolicy, Told},
+};
+use inject_sipit::{
+    Inversion, InvertError, Policy, Settings, TargetStates, Verdict,
+    inversion::StageCost,
+    models::{Alternative, Tap},
+    settings::Scan,
+    sources::{Draft, OpenPosition, Provisional, Turn},
+};
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
 
-use inject_sipit::{
-    Alternative, Draft, Inversion, InvertError, Open, Place, Policy, Proposer, Scan, Settings, StageCost,
-    Tap, TargetStates, Verdict,
-};
 use proptest::prelude::*;
-
-use crate::{
-    small::{FAMILIES, exhaustive, invert, model, random, target},
-    sources::{Liar, Told},
-};
 
 /// Longer than the windows of the small models.
 const PROMPT: [u32; 12] = [5, 96, 5, 0, 41, 7, 7, 63, 12, 30, 88, 1];
@@ -39,13 +41,13 @@ fn a_true_draft_costs_one_test_a_position_and_nothing_else() {
             let decoder = model(case, &device).decoder;
             for tap in Tap::all(decoder.config().n_layers()) {
                 let target = target(&decoder, &PROMPT, tap);
-                let mut policy = Policy::new().then(Told::one(&target, &PROMPT));
-                let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
+                let policy = Policy::new().simple(Told::one(&target, &PROMPT));
+                let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
                 assert_eq!(inversion.token_ids(), PROMPT, "{case}, {tap}");
                 for position in &inversion.positions {
                     assert_eq!(position.verdict, Verdict::Verified, "{case}, {tap}: {position:?}");
-                    assert_eq!((position.found_by, position.candidates_tested), ("draft", 1));
-                    assert_eq!((position.runner_up, position.margin), (None, None));
+                    assert_eq!((position.found_by(), position.candidates_tested), (Some("draft"), 1));
+                    assert_eq!((position.runner_up(), position.margin()), (None, None));
                 }
                 let draft = stage(&inversion, "draft");
                 assert_eq!((draft.candidates, draft.states), (PROMPT.len(), PROMPT.len()));
@@ -66,16 +68,16 @@ fn wrong_tokens_in_a_draft_are_repaired_and_counted() {
             let tap = Tap::Block(decoder.config().n_layers());
             let target = target(&decoder, &PROMPT, tap);
             for wrong in [vec![0], vec![last], vec![3, 4], vec![0, 1, 6, last], (0..=last).collect()] {
-                let mut policy = Policy::new().then(Told::one(&target, &planted(&wrong)));
-                let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
+                let policy = Policy::new().simple(Told::one(&target, &planted(&wrong)));
+                let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
                 assert_eq!(inversion.token_ids(), PROMPT, "{case}, {wrong:?}");
                 for position in &inversion.positions {
                     let expected = match wrong.contains(&position.position) {
-                        true => ("scan", VOCAB),
-                        false => ("draft", 1),
+                        true => (Some("scan"), VOCAB),
+                        false => (Some("draft"), 1),
                     };
                     assert_eq!(
-                        (position.found_by, position.candidates_tested),
+                        (position.found_by(), position.candidates_tested),
                         expected,
                         "{case}, {wrong:?}"
                     );
@@ -101,9 +103,9 @@ fn keys_and_values_that_no_draft_computed_are_counted_too() {
             let decoder = model(case, &device).decoder;
             for tap in [Tap::Embedding, Tap::Block(decoder.config().n_layers())] {
                 let target = target(&decoder, &PROMPT, tap);
-                let inversion = invert(&decoder, &target, &mut Policy::new(), Settings::default()).unwrap();
+                let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
                 assert_eq!(inversion.token_ids(), PROMPT, "{case}, {tap}");
-                // Behind every token but the last another one is sought.
+                // Another token is looked for after every token but the last.
                 let (prefix, behind) = (stage(&inversion, "prefix"), PROMPT.len() - 1);
                 assert_eq!((prefix.states, prefix.batches), (behind, behind as f64), "{case}, {tap}");
                 assert_eq!(prefix.candidates, 0, "{case}, {tap}");
@@ -116,15 +118,15 @@ fn keys_and_values_that_no_draft_computed_are_counted_too() {
 }
 
 #[test]
-fn a_length_for_which_noise_is_measured_again_says_what_that_cost() {
+fn measuring_noise_again_for_a_length_is_counted() {
     for device in inject_testing::compiled() {
-        // LongRoPE's other frequencies begin behind 32 positions.
+        // LongRoPE's other frequencies begin after 32 positions.
         let decoder = model("phi4", &device).decoder;
         for (len, measured) in [(12, 0), (40, 40 + 8 * (1 + 63 + 1))] {
             let prompt: Vec<u32> = PROMPT.into_iter().cycle().take(len).collect();
             let target = target(&decoder, &prompt, Tap::Block(2));
-            let mut policy = Policy::new().then(Told::one(&target, &prompt));
-            let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
+            let policy = Policy::new().simple(Told::one(&target, &prompt));
+            let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
             assert_eq!(inversion.token_ids(), prompt);
             assert_eq!(stage(&inversion, "noise").states, measured, "{len} tokens");
             assert_eq!(stage(&inversion, "noise").candidates, 0, "{len} tokens");
@@ -139,13 +141,13 @@ struct Doubtful {
     knowing: bool,
 }
 
-impl Proposer for Doubtful {
+impl Simple for Doubtful {
     fn name(&self) -> &'static str {
         "doubtful"
     }
 
-    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
-        let begin = open.prefix.len();
+    fn draft(&self, at: &OpenPosition<'_>, _: &Provisional) -> Result<Option<Draft>, InvertError> {
+        let begin = at.prefix.len();
         let Some(draft) = planted(&self.wrong).get(begin..).map(<[u32]>::to_vec) else { return Ok(None) };
         let others = self.wrong.iter().filter(|&&at| at >= begin).flat_map(|&at| {
             let place = at - begin;
@@ -158,10 +160,6 @@ impl Proposer for Doubtful {
         let alternatives = others.map(|(place, id)| Alternative { place, id }).collect();
         Ok(Some(Draft { ids: draft, alternatives }))
     }
-
-    fn propose(&mut self, _: &Place<'_>) -> Result<Vec<u32>, InvertError> {
-        Ok(Vec::new())
-    }
 }
 
 #[test]
@@ -172,15 +170,19 @@ fn an_alternative_spares_the_search_for_the_token() {
             let decoder = model(case, &device).decoder;
             let target = target(&decoder, &PROMPT, Tap::Block(2));
             for wrong in [vec![0], vec![last], vec![3, 4], vec![0, 1, 6, last]] {
-                let mut policy = Policy::new().then(Doubtful { wrong: wrong.clone(), knowing: true });
-                let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
+                let policy = Policy::new().simple(Doubtful { wrong: wrong.clone(), knowing: true });
+                let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
                 assert_eq!(inversion.token_ids(), PROMPT, "{case}, {wrong:?}");
                 for position in &inversion.positions {
                     let tested = if wrong.contains(&position.position) { 3 } else { 1 };
-                    assert_eq!((position.found_by, position.candidates_tested), ("draft", tested), "{case}");
-                    assert_eq!(position.margin.is_some(), tested > 1);
+                    assert_eq!(
+                        (position.found_by(), position.candidates_tested),
+                        (Some("draft"), tested),
+                        "{case}"
+                    );
+                    assert_eq!(position.margin().is_some(), tested > 1);
                 }
-                // A pass over what is open, the token replaced last before it, and two rows for each doubt left.
+                // A pass over the open positions, the token replaced last, and two rows for each remaining doubt.
                 let begins = [0].into_iter().chain(wrong.iter().copied().filter(|&at| at < last));
                 let pass = |begin: usize, first: bool| {
                     let doubts = wrong.iter().filter(|&&at| at > begin || (first && at == begin)).count();
@@ -200,29 +202,25 @@ fn alternatives_that_do_not_fit_are_counted_and_no_more() {
     for case in FAMILIES {
         let decoder = model(case, &device).decoder;
         let target = target(&decoder, &PROMPT, Tap::Block(2));
-        let mut policy = Policy::new().then(Doubtful { wrong: vec![4], knowing: false });
-        let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
+        let policy = Policy::new().simple(Doubtful { wrong: vec![4], knowing: false });
+        let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
         assert_eq!(inversion.token_ids(), PROMPT, "{case}");
         let repaired = &inversion.positions[4];
-        assert_eq!((repaired.found_by, repaired.candidates_tested), ("scan", VOCAB), "{case}");
+        assert_eq!((repaired.found_by(), repaired.candidates_tested), (Some("scan"), VOCAB), "{case}");
     }
 }
 
 /// Drafts the truth, and counts how often.
 struct Asked(Arc<AtomicUsize>);
 
-impl Proposer for Asked {
+impl Simple for Asked {
     fn name(&self) -> &'static str {
         "asked"
     }
 
-    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
+    fn draft(&self, at: &OpenPosition<'_>, _: &Provisional) -> Result<Option<Draft>, InvertError> {
         self.0.fetch_add(1, Ordering::Relaxed);
-        Ok(Some(PROMPT[open.prefix.len()..].to_vec().into()))
-    }
-
-    fn propose(&mut self, _: &Place<'_>) -> Result<Vec<u32>, InvertError> {
-        Ok(Vec::new())
+        Ok(Some(PROMPT[at.prefix.len()..].to_vec().into()))
     }
 }
 
@@ -233,18 +231,18 @@ fn a_draft_is_computed_in_parts_that_memory_has_room_for() {
         let decoder = model(case, &device).decoder;
         let target = target(&decoder, &PROMPT, Tap::Block(2));
         let row = decoder.config().bytes_per_token(PROMPT.len(), 1);
-        for rows in [0, 1, 3, PROMPT.len()] {
+        for rows in [1, 3, PROMPT.len()] {
             let asked = Arc::new(AtomicUsize::new(0));
-            let settings = Settings { memory_budget: rows * row, ..Settings::default() };
-            let mut policy = Policy::new().then(Asked(asked.clone()));
-            let inversion = invert(&decoder, &target, &mut policy, settings).unwrap();
+            let settings = Settings::new().with_memory_budget(rows * row);
+            let policy = Policy::new().simple(Asked(asked.clone()));
+            let inversion = invert(&decoder, &target, &policy, settings).unwrap();
             assert_eq!(inversion.token_ids(), PROMPT, "{case}");
-            assert_eq!(
-                asked.load(Ordering::Relaxed),
-                PROMPT.len().div_ceil(rows.max(1)),
-                "{case}, {rows} rows"
-            );
+            assert_eq!(asked.load(Ordering::Relaxed), PROMPT.len().div_ceil(rows), "{case}, {rows} rows");
         }
+        let too_small = Settings::new().with_memory_budget(row - 1);
+        let refused = invert(&decoder, &target, &Policy::new(), too_small).unwrap_err();
+        let InvertError::MemoryBudget { found, expected } = refused else { panic!("{case}: {refused}") };
+        assert_eq!((found, expected), (row - 1, row), "{case}");
     }
 }
 
@@ -253,27 +251,23 @@ struct SecondThoughts {
     wrong: Vec<u32>,
 }
 
-impl Proposer for SecondThoughts {
+impl Simple for SecondThoughts {
     fn name(&self) -> &'static str {
         "second thoughts"
     }
 
-    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
-        let at = open.prefix.len();
-        if open.provisional.is_empty() {
+    fn draft(&self, at: &OpenPosition<'_>, seen: &Provisional) -> Result<Option<Draft>, InvertError> {
+        let begin = at.prefix.len();
+        if seen.is_empty() {
             return Ok(Some(self.wrong.clone().into()));
         }
-        // What the first draft showed is there to learn from.
-        let shown: Vec<(usize, u32)> =
-            open.provisional.iter().map(|(position, seen)| (position, seen[0].id)).collect();
-        let drafted: Vec<(usize, u32)> = (at..PROMPT.len()).zip(self.wrong[at..].iter().copied()).collect();
+        // The distances of the first draft are there to learn from.
+        let shown: Vec<(usize, u32)> = seen.iter().map(|(position, seen)| (position, seen[0].id)).collect();
+        let drafted: Vec<(usize, u32)> =
+            (begin..PROMPT.len()).zip(self.wrong[begin..].iter().copied()).collect();
         assert_eq!(shown, drafted);
-        assert!(open.tested.contains(self.wrong[at]) && open.tested.len() == 1);
-        Ok(Some(PROMPT[at..].to_vec().into()))
-    }
-
-    fn propose(&mut self, _: &Place<'_>) -> Result<Vec<u32>, InvertError> {
-        Ok(Vec::new())
+        assert!(at.tested.contains(self.wrong[begin]) && at.tested.len() == 1);
+        Ok(Some(PROMPT[begin..].to_vec().into()))
     }
 }
 
@@ -285,34 +279,38 @@ fn a_second_draft_corrects_the_first() {
             let decoder = model(case, &device).decoder;
             let target = target(&decoder, &PROMPT, Tap::Block(2));
             let wrong = planted(&[at]);
-            let mut policy = Policy::new().then(SecondThoughts { wrong: wrong.clone() });
-            let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
+            let policy = Policy::new().simple(SecondThoughts { wrong: wrong.clone() });
+            let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
             assert_eq!(inversion.token_ids(), PROMPT, "{case}");
             assert_eq!(inversion.candidates_tested(), PROMPT.len() + 1, "{case}");
             let corrected = &inversion.positions[at];
-            assert_eq!((corrected.found_by, corrected.candidates_tested), ("draft", 2), "{case}");
-            let runner_up = corrected.runner_up.unwrap();
+            assert_eq!((corrected.found_by(), corrected.candidates_tested), (Some("draft"), 2), "{case}");
+            let runner_up = corrected.runner_up().unwrap();
             assert_eq!(runner_up.id, wrong[at], "{case}");
-            assert_eq!(corrected.margin, Some(runner_up.distance - corrected.distance), "{case}");
+            assert_eq!(
+                corrected.margin(),
+                corrected.distance().map(|own| runner_up.distance - own),
+                "{case}"
+            );
         }
     }
 }
 
-/// Drafts whatever is nearest by what is known provisionally, where two tokens were computed; else as [`Doubtful`].
+/// Drafts the provisionally nearest tokens where several were computed, and otherwise as [`Doubtful`].
 struct Attentive(Doubtful);
 
-impl Proposer for Attentive {
+impl Simple for Attentive {
     fn name(&self) -> &'static str {
         "attentive"
     }
 
-    fn draft(&mut self, open: &Open<'_>) -> Result<Option<Draft>, InvertError> {
-        if open.provisional.is_empty() {
-            return self.0.draft(open);
+    fn draft(&self, at: &OpenPosition<'_>, seen: &Provisional) -> Result<Option<Draft>, InvertError> {
+        if seen.is_empty() {
+            return self.0.draft(at, seen);
         }
-        let begin = open.prefix.len();
+        let begin = at.prefix.len();
         let mut draft = planted(&self.0.wrong)[begin..].to_vec();
-        for (position, seen) in open.provisional.iter() {
+        for (position, seen) in seen.iter() {
             assert!(position >= begin, "settled positions are forgotten");
             assert!(seen.windows(2).all(|pair| pair[0].distance <= pair[1].distance));
             let computed = if self.0.wrong.contains(&position) { 3 } else { 1 };
@@ -321,28 +319,24 @@ impl Proposer for Attentive {
         }
         Ok(Some(draft.into()))
     }
-
-    fn propose(&mut self, _: &Place<'_>) -> Result<Vec<u32>, InvertError> {
-        Ok(Vec::new())
-    }
 }
 
 #[test]
-fn what_a_pass_shows_behind_a_wrong_token_corrects_the_next_draft() {
+fn distances_after_a_wrong_token_correct_the_next_draft() {
     let wrong = vec![2, 8];
     for device in inject_testing::compiled() {
         let mut mended = 0;
         for case in FAMILIES {
             let decoder = model(case, &device).decoder;
             let target = target(&decoder, &PROMPT, Tap::Block(2));
-            let mut policy = Policy::new().then(Attentive(Doubtful { wrong: wrong.clone(), knowing: true }));
-            let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
+            let policy = Policy::new().simple(Attentive(Doubtful { wrong: wrong.clone(), knowing: true }));
+            let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
             assert_eq!(inversion.token_ids(), PROMPT, "{case}");
             // One pass with two alternatives at each wrong token, and one from the first of them on.
             let states = PROMPT.len() + 2 * wrong.len() + (PROMPT.len() - wrong[0]);
             mended += usize::from(stage(&inversion, "draft").states == states);
         }
-        // It is evidence, no proof: behind a wrong token a wrong one may be nearer.
+        // It is evidence and not a proof: after a wrong token another wrong one may be nearer.
         assert!(2 * mended > FAMILIES.len(), "{mended} families");
     }
 }
@@ -354,8 +348,8 @@ fn no_lie_prevents_recovery() {
             let decoder = model(case, &device).decoder;
             for (seed, tap) in Tap::all(decoder.config().n_layers()).into_iter().enumerate() {
                 let target = target(&decoder, &PROMPT, tap);
-                let mut policy = Policy::new().then(Liar::seeded(seed as u64)).then(Liar::seeded(99));
-                let inversion = invert(&decoder, &target, &mut policy, Settings::default())
+                let policy = Policy::new().simple(Liar::seeded(seed as u64)).simple(Liar::seeded(99));
+                let inversion = invert(&decoder, &target, &policy, Settings::new())
                     .unwrap_or_else(|error| panic!("{case}, {tap}: {error}"));
                 assert_eq!(inversion.token_ids(), PROMPT, "{case}, {tap}");
                 assert!(inversion.is_verified(), "{case}, {tap}");
@@ -366,11 +360,11 @@ fn no_lie_prevents_recovery() {
     }
 }
 
-/// Everything about two inversions that does not depend on rounding or on who found what.
+/// The parts of two inversions that do not depend on rounding or on the sources.
 fn same(a: &Inversion, b: &Inversion) -> Result<(), TestCaseError> {
     prop_assert_eq!(a.positions.len(), b.positions.len());
     for (a, b) in a.positions.iter().zip(&b.positions) {
-        prop_assert_eq!((a.token_id, &a.verdict), (b.token_id, &b.verdict));
+        prop_assert_eq!((a.token_id(), &a.verdict), (b.token_id(), &b.verdict));
         prop_assert_eq!(a.candidates_tested, b.candidates_tested);
         let apart = a.margin.unwrap() - b.margin.unwrap();
         prop_assert!(apart.abs() <= 2.0 * a.noise_floor, "{a:?} {b:?}");
@@ -398,9 +392,9 @@ proptest! {
                 let taps = Tap::all(decoder.config().n_layers());
                 let target: TargetStates = target(&decoder, &prompt, taps[tap.index(taps.len())]);
                 let drafted = |scan| {
-                    let settings = Settings { scan, ..Settings::default() };
-                    let mut policy = Policy::new().then(Told::one(&target, &draft));
-                    invert(&decoder, &target, &mut policy, settings).unwrap()
+                    let settings = Settings::new().with_scan(scan);
+                    let policy = Policy::new().simple(Told::one(&target, &draft));
+                    invert(&decoder, &target, &policy, settings).unwrap()
                 };
                 let expected = exhaustive(&decoder, &target).unwrap();
                 prop_assert_eq!(expected.token_ids(), prompt.clone(), "{}", case);

@@ -1,14 +1,16 @@
 //! The scan of the whole vocabulary, on every family.
 
+use crate::small::{FAMILIES, batches, exhaustive, invert, model, random, target, with_equal_rows};
 use half::f16;
 use inject_sipit::{
-    Budget, InvertError, Inverter, ModelError, Policy, RandomOrder, Scan, Settings, Tap, TargetStates,
-    Verdict, foreign::SourceDtype,
+    InvertError, Inverter, Policy, Settings, TargetStates, Verdict,
+    models::{ModelError, Tap},
+    settings::{Budget, Scan},
+    sources::RandomOrder,
+    states::foreign::SourceDtype,
 };
 use ndarray::Array2;
 use proptest::prelude::*;
-
-use crate::small::{FAMILIES, exhaustive, invert, model, random, target, with_equal_rows};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(6))]
@@ -173,8 +175,11 @@ fn states_of_zeros_fail_with_a_distance_and_a_floor() {
             exhaustive(&decoder, &TargetStates::new(zeros, Tap::Block(1), dtype).unwrap()).unwrap();
         let first = &inversion.positions[0];
         assert_eq!(first.verdict, Verdict::Failed, "{dtype:?}");
-        assert!(first.distance.is_finite() && first.distance > first.noise_floor, "{dtype:?}: {first:?}");
-        assert_eq!(inversion.positions[1].verdict, Verdict::Open);
+        assert!(
+            first.distance().is_some_and(f64::is_finite) && first.distance() > first.noise_floor(),
+            "{dtype:?}: {first:?}"
+        );
+        assert_eq!(inversion.positions[1].verdict, Verdict::Open { guess: None });
     }
 }
 
@@ -184,15 +189,13 @@ fn no_more_candidates_are_tested_than_may_be() {
     let decoder = model("gpt2", &device).decoder;
     let prompt = [0, 96, 50];
     let target = target(&decoder, &prompt, Tap::Block(1));
-    let settings = |most: usize, scan: Scan| Settings {
-        scan,
-        budget: Budget { candidates: Some(most), ..Budget::default() },
-        ..Settings::default()
+    let settings = |most: usize, scan: Scan| {
+        Settings::new().with_scan(scan).with_budget(Budget::unlimited().with_candidates(most))
     };
     for (most, found) in [(20, 1), (96, 1), (97, 3)] {
-        for mut policy in [Policy::new(), Policy::new().then(RandomOrder::seeded(3).in_batches(7))] {
+        for policy in [Policy::new(), Policy::new().then(RandomOrder::seeded(3).in_batches(batches(7)))] {
             let in_order = policy.to_string() == "scan";
-            let inversion = invert(&decoder, &target, &mut policy, settings(most, Scan::AsNeeded)).unwrap();
+            let inversion = invert(&decoder, &target, &policy, settings(most, Scan::AsNeeded)).unwrap();
             let tested: Vec<usize> = inversion.positions.iter().map(|p| p.candidates_tested).collect();
             assert!(tested.iter().all(|&tested| tested <= most), "{tested:?} of at most {most}");
             let verified = inversion.positions.iter().filter(|p| p.verdict == Verdict::Verified).count();

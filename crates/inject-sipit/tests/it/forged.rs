@@ -1,14 +1,17 @@
 //! One state in the middle of a prompt that no token has: the run stops there, or goes on from the nearest.
 
-use inject_sipit::{
-    Decoder, Inversion, OnFailure, Policy, Prior, Settings, Tap, TargetStates, Verdict, distance,
-    foreign::SourceDtype,
-};
-
 use crate::{
     numbers::Numbers,
     small::{FAMILIES, exhaustive, invert, random, target},
-    sources::Told,
+    sources::{SimplePolicy, Told},
+};
+use inject_sipit::{
+    Inversion, Policy, Settings, TargetStates, Verdict,
+    collisions::distance,
+    models::{Decoder, Tap},
+    settings::OnFailure,
+    sources::Prior,
+    states::foreign::SourceDtype,
 };
 
 /// Longer than the windows of the small models.
@@ -27,7 +30,7 @@ fn forged(honest: &TargetStates, length: f64) -> TargetStates {
     TargetStates::new(states, honest.tap(), SourceDtype::F32).unwrap()
 }
 
-/// The token whose state is nearest to the forged one, behind the true prefix.
+/// The token whose state is nearest to the forged one, after the true prefix.
 fn nearest(decoder: &Decoder, forged: &TargetStates) -> u32 {
     let apart = |id: u32| {
         let mut prompt = PROMPT;
@@ -45,10 +48,10 @@ fn each_way(
     on_failure: OnFailure,
     check: impl Fn(&Inversion, &str),
 ) {
-    let told = Policy::new().then(Told::one(forged, &PROMPT));
-    for mut policy in [Policy::new(), Policy::new().then(Prior::up_to(16)), told] {
-        let settings = Settings { on_failure, ..Settings::default() };
-        let inversion = invert(decoder, forged, &mut policy, settings).unwrap();
+    let told = Policy::new().simple(Told::one(forged, &PROMPT));
+    for policy in [Policy::new(), Policy::new().then_up_to(16, Prior::new()), told] {
+        let settings = Settings::new().with_on_failure(on_failure);
+        let inversion = invert(decoder, forged, &policy, settings).unwrap();
         let (before, there) = (&inversion.positions[..AT], &inversion.positions[AT]);
         assert_eq!(inversion.positions.len(), PROMPT.len());
         assert!(
@@ -57,8 +60,8 @@ fn each_way(
         );
         assert_eq!(inversion.token_ids()[..AT], PROMPT[..AT], "{policy}");
         assert_eq!((&there.verdict, there.candidates_tested), (&Verdict::Failed, VOCAB as usize), "{policy}");
-        assert_eq!(there.token_id, nearest(decoder, forged), "{policy}");
-        assert!(there.distance > there.noise_floor, "{policy}");
+        assert_eq!(there.token_id(), Some(nearest(decoder, forged)), "{policy}");
+        assert!(there.distance() > there.noise_floor(), "{policy}");
         check(&inversion, &policy.to_string());
     }
 }
@@ -70,7 +73,7 @@ fn for_every_family(test: impl Fn(&Decoder, &TargetStates, bool, &str)) {
             let decoder = random(case, 4, &device);
             for tap in [Tap::Embedding, Tap::Block(2)] {
                 let honest = target(&decoder, &PROMPT, tap);
-                let margin = exhaustive(&decoder, &honest).unwrap().positions[AT].margin.unwrap();
+                let margin = exhaustive(&decoder, &honest).unwrap().positions[AT].margin().unwrap();
                 for (share, near) in [(0.4, true), (40.0, false)] {
                     test(
                         &decoder,
@@ -89,19 +92,21 @@ fn the_run_goes_on_from_the_nearest() {
     for_every_family(|decoder, forged, near, case| {
         each_way(decoder, forged, OnFailure::GoOn, |inversion, policy| {
             for position in &inversion.positions[AT + 1..] {
-                let found =
-                    position.verdict == Verdict::Verified && position.token_id == PROMPT[position.position];
-                // Behind the true token the others are found, and at the embedding they are behind any token. Elsewhere a wrong
+                let found = position.verdict == Verdict::Verified
+                    && position.token_id() == Some(PROMPT[position.position]);
+                // After the true token the others are found; at the embedding they are found after any token. Elsewhere a wrong
                 // prefix leaves nothing that fits, which is known only once everything is tested.
                 let sought = match near || forged.tap() == Tap::Embedding {
                     true => found,
                     false => {
-                        position.verdict != Verdict::Open
-                            && (found || position.candidates_tested == VOCAB as usize)
+                        !position.verdict.is_open() && (found || position.candidates_tested == VOCAB as usize)
                     }
                 };
                 assert!(sought, "{case}, {policy}: {position:?}");
-                assert!(position.distance.is_finite() && position.candidates_tested > 0, "{case}, {policy}");
+                assert!(
+                    position.distance().is_some_and(f64::is_finite) && position.candidates_tested > 0,
+                    "{case}, {policy}"
+                );
             }
             assert!(!inversion.is_verified(), "{case}, {policy}");
         });
@@ -109,19 +114,19 @@ fn the_run_goes_on_from_the_nearest() {
 }
 
 #[test]
-fn without_leave_to_go_on_the_rest_is_a_guess() {
+fn without_going_on_the_rest_is_open() {
     for_every_family(|decoder, forged, _, case| {
         each_way(decoder, forged, OnFailure::Stop, |inversion, policy| {
             for position in &inversion.positions[AT + 1..] {
+                // The only guess is the draft's.
+                let guess = policy.starts_with("told").then_some(PROMPT[position.position]);
+                let verdict = Verdict::Open { guess };
                 assert_eq!(
                     (&position.verdict, position.candidates_tested),
-                    (&Verdict::Open, 0),
+                    (&verdict, 0),
                     "{case}, {policy}"
                 );
-                assert_eq!(position.found_by, "none", "{case}, {policy}");
-                // The best guess there is: the draft's.
-                let guess = if policy.starts_with("told") { PROMPT[position.position] } else { 0 };
-                assert_eq!(position.token_id, guess, "{case}, {policy}");
+                assert_eq!(position.kept, None, "{case}, {policy}");
             }
             assert_eq!(inversion.first_failure().map(|position| position.position), Some(AT), "{case}");
             assert!(inversion.candidates_tested() <= (AT + 1) * VOCAB as usize, "{case}, {policy}");

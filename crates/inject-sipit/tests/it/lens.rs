@@ -1,5 +1,13 @@
 //! Lenses of small models: made, used, written, read, and refused.
 
+use inject_sipit::{
+    Inversion, InvertError, Lens, LensError, Policy, Settings, TargetStates,
+    collisions::Arithmetic,
+    lens::{FirstPosition, LensBuilder},
+    models::{Decoder, ModelError, Progress, Tap, Unit, silent},
+    sources::{LensInContext, LensProposals, Vocabulary},
+    states::ExtractError,
+};
 use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
@@ -7,10 +15,6 @@ use std::{
 };
 
 use burn::tensor::Device;
-use inject_sipit::{
-    Arithmetic, Decoder, ExtractError, FirstPosition, Inversion, InvertError, Lens, LensBuilder, LensError,
-    LensInContext, LensProgress, LensProposals, ModelError, Policy, Settings, Tap, TargetStates, Vocabulary,
-};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use crate::{
@@ -39,18 +43,14 @@ fn noise(prompts: usize, len: usize) -> Vec<Vec<u32>> {
 }
 
 fn builder(taps: Vec<Tap>) -> LensBuilder {
-    LensBuilder {
-        taps,
-        prefixes: vec![vec![5, 6, 7], vec![80, 3, 11, 4]],
-        text: text(48, 16, 1),
-        first: FirstPosition::Any,
-    }
+    let prefixes = vec![vec![5, 6, 7], vec![80, 3, 11, 4]];
+    LensBuilder::new(taps, prefixes, text(48, 16, 1), FirstPosition::Any)
 }
 
 const HASH: &str = "of these very weights";
 
 fn build(decoder: &Decoder, builder: &LensBuilder) -> Result<Vec<Lens>, InvertError> {
-    builder.build(decoder, HASH, &mut |_| ())
+    builder.build(decoder, HASH, &mut silent)
 }
 
 fn one(decoder: &Decoder, builder: &LensBuilder) -> Arc<Lens> {
@@ -58,8 +58,8 @@ fn one(decoder: &Decoder, builder: &LensBuilder) -> Arc<Lens> {
 }
 
 fn by_lens(decoder: &Decoder, target: &TargetStates, lens: &Arc<Lens>) -> Result<Inversion, InvertError> {
-    let mut policy = Policy::new().then(LensProposals::new(lens.clone()));
-    invert(decoder, target, &mut policy, Settings::default())
+    let policy = Policy::new().then_up_to(1024, LensProposals::new(lens.clone()));
+    invert(decoder, target, &policy, Settings::new())
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_lens_made_from_other_text_still_gives_the_exact_prompt() {
             let tap = Tap::Block(decoder.config().n_layers());
             let monotonous = vec![[3, 4].repeat(10); 20];
             for text in [noise(40, 10), monotonous] {
-                let lens = match build(&decoder, &LensBuilder { text, ..builder(vec![tap]) }) {
+                let lens = match build(&decoder, &builder(vec![tap]).with_text(text)) {
                     Ok(mut lenses) => Arc::new(lenses.remove(0)),
                     Err(refused) => panic!("{case}: {refused}"),
                 };
@@ -94,7 +94,7 @@ fn text_that_says_nothing_gives_no_lens_or_a_harmless_one() {
             let text = vec![vec![5; 20]; 20];
             for tap in taps {
                 let prompt = [5, 96, 5, 0, 41];
-                match build(&decoder, &LensBuilder { text: text.clone(), ..builder(vec![tap]) }) {
+                match build(&decoder, &builder(vec![tap]).with_text(text.clone())) {
                     Ok(mut lenses) => {
                         let lens = Arc::new(lenses.remove(0));
                         let inversion = by_lens(&decoder, &target(&decoder, &prompt, tap), &lens).unwrap();
@@ -146,7 +146,7 @@ impl Written {
         let model = model("gpt2", device);
         let (tap, hash) = (Tap::Block(2), model.weight_hash().unwrap());
         let folder = tempfile::tempdir().unwrap();
-        let lens = builder(vec![tap]).build(&model.decoder, &hash, &mut |_| ()).unwrap().remove(0);
+        let lens = builder(vec![tap]).build(&model.decoder, &hash, &mut silent).unwrap().remove(0);
         let path = lens.save(folder.path()).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         Written { folder, path, hash, tap, device: device.clone(), bytes }
@@ -191,8 +191,9 @@ fn a_file_that_is_no_lens_is_refused() {
     written.load().unwrap();
 
     // Another kind of file.
-    written.assert_malformed(written.load_bytes(b"no tensors at all, only a line of text"), "");
-    written.assert_malformed(written.load_bytes(b""), "");
+    let longer = "the header is longer than the file";
+    written.assert_malformed(written.load_bytes(b"no tensors at all, only a line of text"), longer);
+    written.assert_malformed(written.load_bytes(b""), longer);
     let weights =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures/gpt2/model.safetensors");
     written.assert_malformed(written.load_bytes(&std::fs::read(weights).unwrap()), "inject.lens is none");
@@ -203,7 +204,9 @@ fn a_file_that_is_no_lens_is_refused() {
 
     // Cut off anywhere.
     for len in [1, 7, 8, 100, written.bytes.len() / 2, written.bytes.len() - 1] {
-        written.assert_malformed(written.load_bytes(&written.bytes[..len]), "");
+        let header = u64::from_le_bytes(written.bytes[..8].try_into().unwrap()) as usize;
+        let text = if len < 8 + header { longer } else { "incomplete metadata, file not fully covered" };
+        written.assert_malformed(written.load_bytes(&written.bytes[..len]), text);
     }
 
     std::fs::remove_file(&written.path).unwrap();
@@ -265,7 +268,7 @@ fn with_prior(contents: &mut Contents, d_model: usize) {
 fn a_damaged_prior_of_a_lens_is_refused() {
     let device = inject_testing::compiled().remove(0);
     let written = Written::new(&device);
-    let d_model = written.load().unwrap().about().d_model;
+    let d_model = written.load().unwrap().info().d_model;
     let changed = |change: &dyn Fn(&mut Contents)| {
         written.changed(|contents| {
             with_prior(contents, d_model);
@@ -358,13 +361,13 @@ fn a_lens_for_something_else_is_refused() {
     config.vocab_size = 90;
     let smaller = config.init(0.2, &device);
     let states = target(&smaller, &[3, 4], Tap::Block(2));
-    let mut policy = Policy::new().then(LensProposals::new(lens));
-    let refused = invert(&smaller, &states, &mut policy, Settings::default()).unwrap_err();
+    let policy = Policy::new().then(LensProposals::new(lens));
+    let refused = invert(&smaller, &states, &policy, Settings::new()).unwrap_err();
     assert!(refused.to_string().contains("97 tokens, expected 90"), "{refused}");
 }
 
 #[test]
-fn what_gives_no_lens_is_refused_before_anything_long_is_computed() {
+fn impossible_lenses_are_refused_before_anything_long_is_computed() {
     for device in inject_testing::compiled() {
         let decoder = model("gpt2", &device).decoder;
         let max_len = decoder.config().max_len().unwrap();
@@ -385,33 +388,33 @@ fn what_gives_no_lens_is_refused_before_anything_long_is_computed() {
             other => panic!("{other}"),
         };
 
-        assert!(matches!(lens_error(LensBuilder { taps: vec![], ..good.clone() }), LensError::NoTaps));
+        assert!(matches!(lens_error(good.clone().with_taps(vec![])), LensError::NoTaps));
         for prefixes in [vec![], vec![vec![5], vec![]]] {
-            let error = lens_error(LensBuilder { prefixes, ..good.clone() });
+            let error = lens_error(good.clone().with_prefixes(prefixes));
             assert!(matches!(error, LensError::NoPrefix));
         }
         // 15 positions of each prompt have another before them.
-        let error = lens_error(LensBuilder { text: text(17, 16, 1), ..good.clone() });
+        let error = lens_error(good.clone().with_text(text(17, 16, 1)));
         assert!(matches!(error, LensError::TooLittleText { found: 255, expected: 256 }), "{error:?}");
 
-        let error = model_error(LensBuilder { taps: vec![Tap::Block(99)], ..good.clone() });
+        let error = model_error(good.clone().with_taps(vec![Tap::Block(99)]));
         assert!(error.to_string().contains("block-99"), "{error}");
-        let error = model_error(LensBuilder { first: FirstPosition::Bos(97), ..good.clone() });
+        let error = model_error(good.clone().with_first(FirstPosition::Bos(97)));
         assert!(matches!(error, ModelError::TokenId { found: 97, vocab_size: 97, .. }), "{error:?}");
-        let error = model_error(LensBuilder { prefixes: vec![vec![97]], ..good.clone() });
+        let error = model_error(good.clone().with_prefixes(vec![vec![97]]));
         assert!(matches!(error, ModelError::TokenId { found: 97, vocab_size: 97, .. }), "{error:?}");
-        // A candidate stands behind the prefix.
-        let error = model_error(LensBuilder { prefixes: vec![vec![5; max_len]], ..good.clone() });
+        // A candidate comes after the prefix.
+        let error = model_error(good.clone().with_prefixes(vec![vec![5; max_len]]));
         assert!(matches!(error, ModelError::TooLong { found, .. } if found == max_len + 1), "{error:?}");
         let mut unknown = good.text.clone();
         unknown[40][3] = 97;
-        let error = model_error(LensBuilder { text: unknown, ..good.clone() });
+        let error = model_error(good.clone().with_text(unknown));
         assert!(matches!(error, ModelError::TokenId { found: 97, vocab_size: 97, .. }), "{error:?}");
     }
 }
 
 #[test]
-fn a_lens_read_back_drafts_what_it_drafted_before() {
+fn a_lens_read_back_drafts_as_before() {
     for device in inject_testing::compiled() {
         for first in [FirstPosition::Any, FirstPosition::Bos(5)] {
             let decoder = model("llama", &device).decoder;
@@ -422,17 +425,17 @@ fn a_lens_read_back_drafts_what_it_drafted_before() {
             }
             let folder = tempfile::tempdir().unwrap();
             let prompt = text[7].clone();
-            for made in build(&decoder, &LensBuilder { first, text, ..builder(taps) }).unwrap() {
-                let tap = made.about().tap;
+            for made in build(&decoder, &builder(taps).with_first(first).with_text(text)).unwrap() {
+                let tap = made.info().tap;
                 made.save(folder.path()).unwrap();
                 let read = Lens::load(folder.path(), tap, HASH, &device).unwrap();
-                assert_eq!(read.about(), made.about());
+                assert_eq!(read.info(), made.info());
                 let states = target(&decoder, &prompt, tap);
                 let [made, read] =
                     [made, read].map(|lens| by_lens(&decoder, &states, &Arc::new(lens)).unwrap());
                 assert_eq!(read.token_ids(), prompt, "{tap}");
-                let searched = |found: &Inversion| -> Vec<(&str, usize)> {
-                    found.positions.iter().map(|p| (p.found_by, p.candidates_tested)).collect()
+                let searched = |found: &Inversion| -> Vec<(Option<&str>, usize)> {
+                    found.positions.iter().map(|p| (p.found_by(), p.candidates_tested)).collect()
                 };
                 assert_eq!(searched(&made), searched(&read), "{tap}");
             }
@@ -441,41 +444,42 @@ fn a_lens_read_back_drafts_what_it_drafted_before() {
 }
 
 #[test]
-fn what_a_lens_costs_is_known_before() {
+fn the_cost_of_a_lens_is_known_before() {
     for device in inject_testing::compiled() {
         let decoder = model("gemma3", &device).decoder;
         // Taps may come in any order, and twice.
         let builder = builder(vec![Tap::Block(7), Tap::Block(2), Tap::Block(7)]);
         let cost = builder.cost(&decoder);
-        // Behind two prefixes and at the first position: the vocabulary, and what the fitted nine tenths of the positions hold.
+        // After two prefixes and at the first position: the vocabulary, and the tokens of the fitted nine tenths of the positions.
         let later = builder.text.iter().flat_map(|prompt| &prompt[1..]).take(48 * 15 - 48 * 15 / 10);
         let distinct = later.collect::<HashSet<_>>().len() as u64;
         assert_eq!((cost.candidates, cost.text), (3 * (97 + distinct), 48 * 16));
         let (mut text, mut tokens, mut fitted, mut measured) = (0, Vec::new(), 0, 0);
-        let mut report = |step| match step {
-            LensProgress::Text { done, of } => {
-                assert_eq!(of, 48);
-                text = done;
+        let mut report = |step: Progress<'_>| match step.task {
+            "text" => {
+                assert_eq!((step.unit, step.total), (Unit::Prompts, 48));
+                text = step.done;
             }
-            LensProgress::Fit { done, of } => {
-                assert_eq!(of, 2);
-                fitted = done;
+            "fit" => {
+                assert_eq!((step.unit, step.total), (Unit::Taps, 2));
+                fitted = step.done;
             }
-            LensProgress::Vocabulary { done, of } => {
-                assert_eq!(of as u64, cost.candidates);
-                tokens.push(done as u64);
+            "vocabulary" => {
+                assert_eq!((step.unit, step.total), (Unit::Tokens, cost.candidates));
+                tokens.push(step.done);
             }
-            LensProgress::Measure { done, of } => {
-                assert_eq!(of, 2);
-                measured = done;
+            "measure" => {
+                assert_eq!((step.unit, step.total), (Unit::Taps, 2));
+                measured = step.done;
             }
+            other => panic!("{other}"),
         };
         let lenses = builder.build(&decoder, HASH, &mut report).unwrap();
         assert_eq!((text, fitted, measured), (48, 2, 2));
         assert!(tokens.is_sorted() && tokens.last() == Some(&cost.candidates), "{tokens:?}");
-        let taps: Vec<Tap> = lenses.iter().map(|lens| lens.about().tap).collect();
+        let taps: Vec<Tap> = lenses.iter().map(|lens| lens.info().tap).collect();
         assert_eq!(taps, [Tap::Block(2), Tap::Block(7)]);
-        assert!(lenses.iter().all(|lens| lens.about().weight_hash == HASH));
+        assert!(lenses.iter().all(|lens| lens.info().weight_hash == HASH));
     }
 }
 
@@ -488,9 +492,9 @@ fn a_lens_of_other_weights_that_slips_through_only_proposes_worse() {
             let lens = one(&decoder, &builder(vec![tap]));
             let other = random(case, 3, &device);
             for prompt in text(2, 12, 9) {
-                let mut policy = Policy::new().then(LensProposals::new(lens.clone()).up_to(40));
+                let policy = Policy::new().then_up_to(40, LensProposals::new(lens.clone()));
                 let states = target(&other, &prompt, tap);
-                let inversion = invert(&other, &states, &mut policy, Settings::default()).unwrap();
+                let inversion = invert(&other, &states, &policy, Settings::new()).unwrap();
                 assert_eq!(inversion.token_ids(), prompt, "{case}");
                 assert!(inversion.candidates_tested() <= prompt.len() * 97, "{case}");
             }
@@ -508,11 +512,13 @@ fn the_processor_and_the_device_read_a_lens_alike() {
                 text.iter_mut().for_each(|prompt| prompt[0] = bos);
             }
             let prompt = text[7].clone();
-            for lens in
-                build(&decoder, &LensBuilder { first, text, ..builder(vec![Tap::Block(1), Tap::FinalNorm]) })
-                    .unwrap()
+            for lens in build(
+                &decoder,
+                &builder(vec![Tap::Block(1), Tap::FinalNorm]).with_first(first).with_text(text),
+            )
+            .unwrap()
             {
-                let states = target(&decoder, &prompt, lens.about().tap);
+                let states = target(&decoder, &prompt, lens.info().tap);
                 let read = |arithmetic: Arithmetic| {
                     let lens = lens.clone().with_arithmetic(arithmetic).unwrap();
                     lens.read(&Vocabulary::new(&decoder, arithmetic), &states, 97).unwrap()
@@ -539,7 +545,7 @@ fn the_processor_and_the_device_read_a_lens_alike() {
 }
 
 #[test]
-fn tokens_tested_behind_a_prefix_point_out_others_among_the_points_of_a_lens() {
+fn tokens_tested_after_a_prefix_point_out_others_among_the_points_of_a_lens() {
     const VOCAB: u32 = 4096;
     let mut numbers = Numbers(5);
     let mut random_prompts = |prompts: usize, len: usize| -> Vec<Vec<u32>> {
@@ -549,15 +555,15 @@ fn tokens_tested_behind_a_prefix_point_out_others_among_the_points_of_a_lens() {
     for device in inject_testing::compiled() {
         let decoder = of_vocabulary("llama", VOCAB as usize, 5, &device);
         for tap in [Tap::Block(1), Tap::FinalNorm] {
-            let lens = one(&decoder, &LensBuilder { text: text.clone(), ..builder(vec![tap]) });
+            let lens = one(&decoder, &builder(vec![tap]).with_text(text.clone()));
             for (prompt, limit) in prompts.iter().zip([256, 8]) {
                 let states = target(&decoder, prompt, tap);
                 // Nothing but this source and the scan.
-                let mut policy = Policy::new().then(LensInContext::new(lens.clone(), limit));
-                let inversion = invert(&decoder, &states, &mut policy, Settings::default()).unwrap();
+                let policy = Policy::new().then_up_to(limit, LensInContext::new(lens.clone()));
+                let inversion = invert(&decoder, &states, &policy, Settings::new()).unwrap();
                 assert_eq!(&inversion.token_ids(), prompt, "{tap}");
                 // A first position has points of its own.
-                assert_eq!(inversion.positions[0].found_by, "scan");
+                assert_eq!(inversion.positions[0].found_by(), Some("scan"));
                 let pointed_out: Vec<_> =
                     inversion.positions.iter().filter(|p| p.found_by == "lens in context").collect();
                 // As many from all over the vocabulary as are pointed out, and 64 of the former at least.
@@ -568,10 +574,10 @@ fn tokens_tested_behind_a_prefix_point_out_others_among_the_points_of_a_lens() {
                 assert!(limit < 256 || pointed_out.len() >= expected, "{tap}: {}", pointed_out.len());
             }
         }
-        let lens = one(&decoder, &LensBuilder { text: text.clone(), ..builder(vec![Tap::Block(1)]) });
+        let lens = one(&decoder, &builder(vec![Tap::Block(1)]).with_text(text.clone()));
         let states = target(&decoder, &prompts[0], Tap::FinalNorm);
-        let mut policy = Policy::new().then(LensInContext::new(lens, 8));
-        let refused = invert(&decoder, &states, &mut policy, Settings::default()).unwrap_err();
+        let policy = Policy::new().then(LensInContext::new(lens, 8));
+        let refused = invert(&decoder, &states, &policy, Settings::new()).unwrap_err();
         assert!(matches!(refused, InvertError::Lens(LensError::OtherTap { .. })), "{refused}");
     }
 }

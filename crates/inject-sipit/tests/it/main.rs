@@ -1,4 +1,4 @@
-//! What the crate promises, over every device compiled in.
+//! The promises of the crate, on every device compiled in.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,7 +12,9 @@ mod certify;
 mod choice;
 mod drafts;
 mod exhaustive;
+mod fixture;
 mod forged;
+#[cfg(feature = "gradient")]
 mod gradient;
 mod injectivity;
 mod lens;

@@ -31,7 +31,7 @@ impl Numbers {
     /// A direction in so many dimensions, all equally likely, and this long.
     pub(crate) fn direction(&mut self, dimensions: usize, length: f64) -> Vec<f64> {
         let values: Vec<f64> = (0..dimensions).map(|_| self.normal()).collect();
-        let norm = inject_sipit::norm(&values);
+        let norm = inject_sipit::collisions::norm(&values);
         values.into_iter().map(|value| value * length / norm).collect()
     }
 }

@@ -1,13 +1,14 @@
-//! Whatever proposes, the prompt is the same; what differs is the cost.
+//! Every policy recovers the same prompt, at its own cost.
 
-use std::collections::HashSet;
-
+use crate::small::{FAMILIES, batches, exhaustive, invert, model, of_vocabulary, target};
 use inject_sipit::{
-    Acceptance, Asked, Decoder, Inversion, Logits, Policy, Prior, RandomOrder, Repeated, Secant, Settings,
-    Tap, TargetStates, TokenBatch, distance, foreign::SourceDtype,
+    Acceptance, Inversion, Inverter, Policy, Settings, TargetStates,
+    collisions::distance,
+    models::{Decoder, Logits, Tap, TokenBatch, silent},
+    sources::{Prior, PriorTiming, RandomOrder, Repeated, Secant},
+    states::foreign::SourceDtype,
 };
-
-use crate::small::{FAMILIES, exhaustive, invert, model, of_vocabulary, target};
+use std::collections::HashSet;
 
 #[test]
 fn every_policy_recovers_the_same_prompt() {
@@ -17,13 +18,13 @@ fn every_policy_recovers_the_same_prompt() {
             let decoder = model(case, &device).decoder;
             for tap in Tap::all(decoder.config().n_layers()) {
                 let target = target(&decoder, &prompt, tap);
-                for mut policy in [
+                for policy in [
                     Policy::new(),
-                    Policy::new().then(Prior::up_to(20)),
-                    Policy::new().then(RandomOrder::seeded(3).in_batches(8)),
-                    Policy::new().then(Prior::up_to(4)).then(RandomOrder::seeded(3)),
+                    Policy::new().then_up_to(20, Prior::new()),
+                    Policy::new().then(RandomOrder::seeded(3).in_batches(batches(8))),
+                    Policy::new().then_up_to(4, Prior::new()).then(RandomOrder::seeded(3)),
                 ] {
-                    let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
+                    let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
                     assert_eq!(inversion.token_ids(), prompt, "{case}, {tap}, {policy}");
                     assert!(inversion.is_verified(), "{case}, {tap}, {policy}");
                 }
@@ -33,26 +34,30 @@ fn every_policy_recovers_the_same_prompt() {
 }
 
 #[test]
-fn what_stood_before_is_found_among_the_tokens_of_the_prompt() {
+fn a_repeated_token_is_found_among_the_tokens_of_the_prompt() {
     let prompt = [5, 96, 5, 41, 41, 96, 5, 7];
     for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = model(case, &device).decoder;
             let target = target(&decoder, &prompt, Tap::Block(1));
             for limit in [8, 1] {
-                let mut policy = Policy::new().then(Repeated::up_to(limit));
-                let inversion = invert(&decoder, &target, &mut policy, Settings::default()).unwrap();
+                let policy = Policy::new().then_up_to(limit, Repeated);
+                let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
                 assert_eq!(inversion.token_ids(), prompt, "{case}");
                 for (position, found) in inversion.positions.iter().enumerate() {
                     let before: HashSet<u32> = prompt[..position].iter().copied().collect();
                     match (before.contains(&prompt[position]), limit) {
                         (true, 8) => {
-                            assert_eq!(found.found_by, "repeated", "{case}, position {position}");
+                            assert_eq!(found.found_by(), Some("repeated"), "{case}, position {position}");
                             assert!(found.candidates_tested <= before.len(), "{case}, position {position}");
                         }
                         // The one token that is tried may be another.
-                        (true, _) => assert!(found.found_by != "repeated" || found.candidates_tested == 1),
-                        (false, _) => assert_eq!(found.found_by, "scan", "{case}, position {position}"),
+                        (true, _) => {
+                            assert!(found.found_by() != Some("repeated") || found.candidates_tested == 1)
+                        }
+                        (false, _) => {
+                            assert_eq!(found.found_by(), Some("scan"), "{case}, position {position}")
+                        }
                     }
                 }
             }
@@ -61,25 +66,28 @@ fn what_stood_before_is_found_among_the_tokens_of_the_prompt() {
 }
 
 #[test]
-fn a_survey_of_the_vocabulary_drafts_the_positions_behind_it() {
+fn a_survey_of_the_vocabulary_drafts_the_positions_after_it() {
     const VOCAB: u32 = 8192;
     const SURVEY: usize = 512;
     let prompt: Vec<u32> = (0..24).map(|i| (i * i * 331 + 7 * i + 4000) % VOCAB).collect();
     let drafted = |inversion: &Inversion| {
-        inversion.positions[2..].iter().filter(|position| position.found_by == "draft").count()
+        inversion.positions[2..].iter().filter(|position| position.found_by() == Some("draft")).count()
     };
     for device in inject_testing::compiled() {
         let decoder = of_vocabulary("llama", VOCAB as usize, 5, &device);
         let target = target(&decoder, &prompt, Tap::Block(1));
-        let mut plain = Policy::new().then(Secant::up_to(1024));
-        let plain = invert(&decoder, &target, &mut plain, Settings::default()).unwrap();
-        let mut policy = Policy::new().then(Secant::up_to(1024).surveying(SURVEY));
+        let plain = Policy::new().then_up_to(1024, Secant::new());
+        let plain = invert(&decoder, &target, &plain, Settings::new()).unwrap();
+        let policy = Policy::new().then_up_to(1024, Secant::new().surveying(SURVEY));
         // The second time, the scan goes on in steps smaller than a survey where nothing points anywhere yet.
         let memory_budget = 16 * decoder.config().bytes_per_token(1, 1);
-        let settings = [Settings::default(), Settings { memory_budget, ..Settings::default() }];
+        let settings = [Settings::new(), Settings::new().with_memory_budget(memory_budget)];
         let mut searched = Vec::new();
+        let inverter = Inverter::new(&decoder, target.tap(), Settings::new()).unwrap();
+        let mut searcher = inverter.searcher(&policy);
         for (round, settings) in settings.into_iter().enumerate() {
-            let inversion = invert(&decoder, &target, &mut policy, settings).unwrap();
+            let inverter = inverter.with_settings(settings).unwrap();
+            let inversion = inverter.invert(&target, &mut searcher, &mut silent).unwrap();
             assert_eq!(inversion.token_ids(), prompt);
             // Made once, at the second position; a model known already is not surveyed again.
             let at = |position: usize| inversion.positions[position].candidates_tested;
@@ -92,17 +100,17 @@ fn a_survey_of_the_vocabulary_drafts_the_positions_behind_it() {
         let small = of_vocabulary("llama", 1024, 5, &device);
         let prompt: Vec<u32> = prompt.iter().map(|id| id % 1024).collect();
         let target = crate::small::target(&small, &prompt, Tap::Block(1));
-        let mut policy = Policy::new().then(Secant::up_to(256).surveying(SURVEY));
-        let inversion = invert(&small, &target, &mut policy, Settings::default()).unwrap();
+        let policy = Policy::new().then_up_to(256, Secant::new().surveying(SURVEY));
+        let inversion = invert(&small, &target, &policy, Settings::new()).unwrap();
         assert_eq!(inversion.token_ids(), prompt);
     }
 }
 
 #[test]
-fn a_search_that_expects_finds_what_the_model_expects_and_what_it_does_not() {
+fn a_search_that_expects_finds_expected_and_unexpected_tokens() {
     const VOCAB: usize = 1024;
-    // A draft, the first round, and what is tested before the tested ones point anywhere.
-    let asked = [(Asked::AtOnce, 1 + 16), (Asked::WhereMemoryFails, 64)];
+    // A draft and the first round, or all candidates before the tested ones point anywhere.
+    let asked = [(PriorTiming::First, 1 + 16), (PriorTiming::Fallback, 64)];
     for device in inject_testing::compiled() {
         let decoder = of_vocabulary("llama", VOCAB, 5, &device);
         let last_block = Tap::Block(decoder.config().n_layers());
@@ -110,13 +118,12 @@ fn a_search_that_expects_finds_what_the_model_expects_and_what_it_does_not() {
         let taps = [Tap::Block(1), last_block, Tap::FinalNorm];
         for (tap, (asked, most)) in taps.into_iter().flat_map(|tap| asked.map(|asked| (tap, asked))) {
             let expecting = |bos: Option<u32>| {
-                let prior = Prior::up_to(1).beginning_with(bos);
-                Policy::new().then(Secant::up_to(VOCAB).expecting(prior, asked))
+                let prior = Prior::new().beginning_with(bos);
+                Policy::new().then_up_to(VOCAB, Secant::new().expecting(prior, asked))
             };
             let expected = greedy(&decoder, 700, 12);
             let states = target(&decoder, &expected, tap);
-            let inversion =
-                invert(&decoder, &states, &mut expecting(Some(700)), Settings::default()).unwrap();
+            let inversion = invert(&decoder, &states, &mut expecting(Some(700)), Settings::new()).unwrap();
             assert_eq!(inversion.token_ids(), expected, "{tap}");
             for position in &inversion.positions {
                 let tested = position.candidates_tested;
@@ -126,15 +133,15 @@ fn a_search_that_expects_finds_what_the_model_expects_and_what_it_does_not() {
 
             let unexpected: Vec<u32> = (0..12).map(|i| (i * i * 331 + 7 * i + 400) % VOCAB as u32).collect();
             let states = target(&decoder, &unexpected, tap);
-            let inversion = invert(&decoder, &states, &mut expecting(None), Settings::default()).unwrap();
+            let inversion = invert(&decoder, &states, &mut expecting(None), Settings::new()).unwrap();
             assert_eq!(inversion.token_ids(), unexpected, "{tap}");
             // The search goes on to the end of the vocabulary, so nothing is left to the scan.
-            assert!(inversion.positions.iter().all(|position| position.found_by != "scan"), "{tap}");
+            assert!(inversion.positions.iter().all(|position| position.found_by() != Some("scan")), "{tap}");
         }
     }
 }
 
-/// What the model makes of one token, taking the likeliest each time.
+/// The model's greedy continuation of one token.
 fn greedy(decoder: &Decoder, first: u32, len: usize) -> Vec<u32> {
     let mut ids = vec![first];
     while ids.len() < len {
@@ -148,7 +155,7 @@ fn greedy(decoder: &Decoder, first: u32, len: usize) -> Vec<u32> {
 }
 
 #[test]
-fn a_survey_behind_two_hypotheses_serves_both() {
+fn a_survey_after_two_hypotheses_serves_both() {
     let prompt = [4000, 17, 5000, 321];
     let tap = Tap::Block(1);
     for device in inject_testing::compiled() {
@@ -163,10 +170,9 @@ fn a_survey_behind_two_hypotheses_serves_both() {
         states.row_mut(0).assign(&middle);
         let ambiguous = TargetStates::new(states, tap, SourceDtype::F32).unwrap();
         let acceptance = Acceptance::NoiseFloor { added: 0.6 * apart };
-        let mut policy = Policy::new().then(Secant::up_to(1024).surveying(512));
+        let policy = Policy::new().then_up_to(1024, Secant::new().surveying(512));
         let inversion =
-            invert(&decoder, &ambiguous, &mut policy, Settings { acceptance, ..Settings::default() })
-                .unwrap();
+            invert(&decoder, &ambiguous, &policy, Settings::new().with_acceptance(acceptance)).unwrap();
         assert_eq!(inversion.token_ids(), prompt);
         assert!(inversion.positions[1].candidates_tested >= 512);
     }

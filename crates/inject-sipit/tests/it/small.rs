@@ -1,29 +1,39 @@
 //! Short ways to invert prompts of small random models.
 
 use inject_sipit::{
-    Decoder, Extraction, Inversion, InvertError, Inverter, Policy, Scan, Settings, Tap, TargetStates,
-    foreign::SourceDtype, store::Positions,
+    Inversion, InvertError, Inverter, Policy, Settings, TargetStates,
+    models::{Decoder, Tap, silent},
+    settings::Scan,
 };
 pub(crate) use inject_testing::models::{FAMILIES, ROTARY, model, of_vocabulary, random, with_equal_rows};
 
 /// The states of one prompt at one tap, as somebody else would have them.
 pub(crate) fn target(decoder: &Decoder, prompt: &[u32], tap: Tap) -> TargetStates {
-    let extraction = Extraction::new(vec![tap], Positions::All).unwrap();
-    let states = extraction.run(decoder, &[prompt.to_vec()], &mut |_| ()).unwrap().remove(&tap).unwrap();
-    TargetStates::new(states.mapv(f64::from), tap, SourceDtype::F32).unwrap()
+    TargetStates::of_prompt(decoder, tap, prompt).unwrap()
 }
 
-/// Every token at every position, whatever fits.
+/// Tests every token at every position, whatever fits.
 pub(crate) fn exhaustive(decoder: &Decoder, target: &TargetStates) -> Result<Inversion, InvertError> {
-    let settings = Settings { scan: Scan::Whole, ..Settings::default() };
-    invert(decoder, target, &mut Policy::new(), settings)
+    invert(decoder, target, &Policy::new(), Settings::new().with_scan(Scan::Whole))
 }
 
+/// Inverts one prompt by sources that have learned nothing.
 pub(crate) fn invert(
     decoder: &Decoder,
     target: &TargetStates,
-    policy: &mut Policy,
+    policy: &Policy,
     settings: Settings,
 ) -> Result<Inversion, InvertError> {
-    Inverter::new(decoder, target.tap(), settings)?.invert(target, policy, &mut |_| ())
+    let inverter = Inverter::new(decoder, target.tap(), settings)?;
+    inverter.invert(target, &mut inverter.searcher(policy), &mut silent)
+}
+
+/// The kept tokens of some positions.
+pub(crate) fn kept<'a>(positions: impl IntoIterator<Item = &'a inject_sipit::Position>) -> Vec<Option<u32>> {
+    positions.into_iter().map(inject_sipit::Position::token_id).collect()
+}
+
+/// A size of batches.
+pub(crate) fn batches(size: usize) -> std::num::NonZeroUsize {
+    std::num::NonZeroUsize::new(size).unwrap()
 }

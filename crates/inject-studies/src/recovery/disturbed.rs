@@ -1,7 +1,7 @@
 //! The states of one prompt under one condition.
 
 use inject_sipit::{
-    Inverter, Policy, Settings, TargetStates,
+    Inverter, Searcher, Settings, TargetStates,
     collisions::distance,
     models::{Decoder, Tap},
     states::{Disturbance, Extraction, StateFormat, foreign::SourceDtype, store::Positions},
@@ -28,7 +28,8 @@ impl Disturbed {
         trial: &Trial<'_>,
         number: usize,
         prompt: &[u32],
-        policy: &mut Policy,
+        inverter: &Inverter<'_>,
+        searcher: &mut Searcher<'_>,
     ) -> Result<Self, StudyError> {
         let seed = trial.options.seed ^ (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let clean = states(trial.decoder, trial.tap, prompt)?;
@@ -47,9 +48,9 @@ impl Disturbed {
                 Disturbed::moved(&clean, states, trial.tap)
             }
             Condition::Noise { share_of_margin } => {
-                let inverter = Inverter::new(trial.decoder, trial.tap, Settings::default())?;
+                let inverter = inverter.with_settings(Settings::new())?;
                 let exact = TargetStates::new(clean.clone(), trial.tap, SourceDtype::F32)?;
-                let margin = least_margin(&inverter, &exact, policy, MARGIN_RIVALS)?.unwrap_or(0.0);
+                let margin = least_margin(&inverter, &exact, searcher, MARGIN_RIVALS)?.unwrap_or(0.0);
                 let mut states = clean.clone();
                 Disturbance::Noise { norm: share_of_margin * margin }.apply(&mut states, seed);
                 Disturbed::moved(&clean, states, trial.tap)

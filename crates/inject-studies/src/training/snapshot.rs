@@ -2,10 +2,10 @@
 
 use crate::{MarginOptions, Quantile, Run, margins};
 use inject_sipit::{
-    Inverter, Policy, Scan, Settings, TargetStates,
+    Inverter, Policy, Settings, TargetStates,
     collisions::{NoiseFloor, Verdict},
-    models::{Decoder, Tap},
-    states::{Extraction, foreign::SourceDtype, store::Positions},
+    models::{Decoder, Tap, silent},
+    settings::Scan,
 };
 
 use super::{TapMinimum, closest_at_taps};
@@ -140,13 +140,12 @@ impl Snapshot {
 
 /// Inverts each prompt from its states at a tap, every token tested at every position.
 fn invert(decoder: &Decoder, prompts: &[Vec<u32>], tap: Tap) -> Result<InversionTally, StudyError> {
-    let inverter = Inverter::new(decoder, tap, Settings { scan: Scan::Whole, ..Settings::default() })?;
-    let extraction = Extraction::new(vec![tap], Positions::All)?;
+    let inverter = Inverter::new(decoder, tap, Settings::new().with_scan(Scan::Whole))?;
+    let policy = Policy::new();
     let mut tally = InversionTally { tap, prompts: prompts.len(), exact: 0, tokens: 0, right: 0 };
     for prompt in prompts {
-        let states = extraction.run(decoder, std::slice::from_ref(prompt), &mut |_| ())?;
-        let target = TargetStates::new(states[&tap].mapv(f64::from), tap, SourceDtype::F32)?;
-        let inversion = inverter.invert(&target, &mut Policy::new(), &mut |_| ())?;
+        let target = TargetStates::of_prompt(decoder, tap, prompt)?;
+        let inversion = inverter.invert(&target, &mut inverter.searcher(&policy), &mut silent)?;
         let found = inversion.token_ids();
         let right = found.iter().zip(prompt).filter(|(found, id)| found == id).count();
         tally.tokens += prompt.len();

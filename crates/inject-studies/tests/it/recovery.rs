@@ -1,8 +1,9 @@
 //! Whole prompts from states that are not those computed.
 
 use inject_sipit::{
-    Policy, Prior, TargetStates,
+    Policy, TargetStates,
     models::{Decoder, Tap, WeightFormat},
+    sources::Prior,
     states::{Disturbance, StateFormat, foreign::SourceDtype},
 };
 use inject_studies::{Condition, RecoveryOptions, RecoveryStudy, Run, StudyError, recovery};
@@ -21,7 +22,7 @@ fn prompts() -> Vec<Vec<u32>> {
 }
 
 fn study(decoder: &Decoder, options: &RecoveryOptions, run: Run<'_>) -> Result<RecoveryStudy, StudyError> {
-    let mut policy = |_: &Decoder, _: Tap| Ok(Policy::new().then(Prior::up_to(32)));
+    let mut policy = |_: &Decoder, _: Tap| Ok(Policy::new().then_up_to(32, Prior::new()));
     recovery(decoder, "small", &prompts(), options, &mut policy, run)
 }
 

@@ -1,32 +1,30 @@
-//! The states of the vocabulary behind fixed prefixes, at all taps in one pass.
+//! The states of the vocabulary after fixed prefixes, at all taps in one pass.
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{DType, Tensor};
-use inject_collisions::{Decoder, Logits, PrefixCache, Tap, TokenBatch};
-
-use super::{FIRST_RANK, FirstPosition, LensProgress};
 use crate::{
-    InvertError,
+    error::InvertError,
     lens::{
-        Codebook, First, Kind,
+        Codebook, CodebookKind, First,
         fit::{Fitted, fit_first, projected},
     },
+    models::{Decoder, Logits, PrefixCache, Progress, Tap, TokenBatch, Unit},
+    tuning::{LENS_BATCH, LENS_FIRST_RANK},
 };
+use burn::tensor::{DType, Tensor};
 
-/// Tokens computed at once.
-const BATCH: usize = 512;
+use super::FirstPosition;
 
-/// The passes over the vocabulary. States are projected as they come: what is kept is the lens's size, not the states'.
+/// The passes over the vocabulary. States are projected as they come, so the memory is that of the lens and not of the states.
 pub(super) struct Codebooks<'a> {
     decoder: &'a Decoder,
     taps: &'a [Tap],
     /// One for each prefix.
     caches: Vec<PrefixCache>,
     first: FirstPosition,
-    /// Tokens computed, and those there are to compute.
+    /// Tokens computed, and tokens to compute.
     done: usize,
-    of: usize,
+    total: usize,
     /// For the first position, where any token may stand: projection, offset and points of each tap.
     tables: BTreeMap<Tap, Table>,
 }
@@ -51,7 +49,7 @@ impl<'a> Codebooks<'a> {
             Ok(cache)
         });
         let caches = caches.collect::<Result<_, InvertError>>()?;
-        Ok(Codebooks { decoder, taps, caches, first, done: 0, of: 0, tables: BTreeMap::new() })
+        Ok(Codebooks { decoder, taps, caches, first, done: 0, total: 0, tables: BTreeMap::new() })
     }
 
     fn empty(&self) -> Result<PrefixCache, InvertError> {
@@ -59,25 +57,25 @@ impl<'a> Codebooks<'a> {
         Ok(self.decoder.prefix_cache(1, 1, deepest)?)
     }
 
-    /// Counts what is to be computed, where the text has these tokens.
+    /// Counts the tokens to compute for a text with these distinct tokens.
     pub(super) fn expect(&mut self, of_text: &[u32]) {
         let passes = self.caches.len() + usize::from(self.first == FirstPosition::Any);
-        self.of = passes * (self.decoder.config().vocab_size + of_text.len());
+        self.total = passes * (self.decoder.config().vocab_size + of_text.len());
     }
 
-    fn report(&mut self, computed: usize, progress: &mut dyn FnMut(LensProgress)) {
+    fn report(&mut self, computed: usize, progress: &mut dyn FnMut(Progress<'_>)) {
         self.done += computed;
-        progress(LensProgress::Vocabulary { done: self.done, of: self.of });
+        progress(Progress::new("vocabulary", Unit::Tokens, self.done as u64, self.total as u64));
     }
 
-    /// The mean states of some tokens behind the prefixes. For each tap `[tokens, d_model]`.
+    /// The mean states of some tokens after the prefixes, `[tokens, d_model]` for each tap.
     pub(super) fn mean_states(
         &mut self,
         tokens: &[u32],
-        progress: &mut dyn FnMut(LensProgress),
+        progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<BTreeMap<Tap, Tensor<2>>, InvertError> {
         let mut parts: BTreeMap<Tap, Vec<Tensor<2>>> = BTreeMap::new();
-        for batch in tokens.chunks(BATCH) {
+        for batch in tokens.chunks(LENS_BATCH) {
             for (tap, mean) in self.mean(batch)? {
                 parts.entry(tap).or_default().push(mean);
             }
@@ -107,12 +105,12 @@ impl<'a> Codebooks<'a> {
         &mut self,
         fitted: &BTreeMap<Tap, Fitted>,
         sample: &[u32],
-        progress: &mut dyn FnMut(LensProgress),
+        progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<BTreeMap<Tap, Vec<f32>>, InvertError> {
         let vocab_size = self.decoder.config().vocab_size;
         let vocabulary: Vec<u32> = (0..vocab_size as u32).collect();
         let mut points: BTreeMap<Tap, Vec<f32>> = self.taps.iter().map(|&tap| (tap, Vec::new())).collect();
-        for batch in vocabulary.chunks(BATCH) {
+        for batch in vocabulary.chunks(LENS_BATCH) {
             for (tap, mean) in self.mean(batch)? {
                 let maps = &fitted[&tap];
                 let values = projected(mean, &maps.token_projection, &maps.token_offset)?;
@@ -130,13 +128,13 @@ impl<'a> Codebooks<'a> {
         &mut self,
         vocabulary: &[u32],
         sample: &[u32],
-        progress: &mut dyn FnMut(LensProgress),
+        progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<(), InvertError> {
         let cache = self.empty()?;
         let (decoder, taps) = (self.decoder, self.taps);
         let states_of = |tokens: &[u32]| decoder.candidates_at(&cache, tokens, taps);
         let mut sampled: BTreeMap<Tap, Vec<Tensor<2>>> = BTreeMap::new();
-        for batch in sample.chunks(BATCH) {
+        for batch in sample.chunks(LENS_BATCH) {
             for (tap, states) in states_of(batch)? {
                 sampled.entry(tap).or_default().push(states.cast(DType::F32));
             }
@@ -144,11 +142,11 @@ impl<'a> Codebooks<'a> {
         }
         let mut tables: BTreeMap<Tap, Table> = BTreeMap::new();
         for (tap, parts) in sampled {
-            let rank = FIRST_RANK.min(self.decoder.config().d_model);
+            let rank = LENS_FIRST_RANK.min(self.decoder.config().d_model);
             let (projection, offset) = fit_first(Tensor::cat(parts, 0), rank)?;
             tables.insert(tap, Table { projection, offset, points: Vec::new() });
         }
-        for batch in vocabulary.chunks(BATCH) {
+        for batch in vocabulary.chunks(LENS_BATCH) {
             for (tap, states) in states_of(batch)? {
                 if let Some(table) = tables.get_mut(&tap) {
                     table.points.extend(projected(states, &table.projection, &table.offset)?);
@@ -160,15 +158,18 @@ impl<'a> Codebooks<'a> {
         Ok(())
     }
 
-    /// What is known of the first position at one tap.
+    /// The knowledge of the first position at one tap.
+    ///
+    /// # Panics
+    ///
+    /// If the points of this tap were not computed.
     pub(super) fn first(&mut self, tap: Tap) -> Result<First, InvertError> {
-        match (self.first, self.tables.remove(&tap)) {
-            (FirstPosition::Bos(id), _) => Ok(First::Bos(id)),
-            (FirstPosition::Any, None) => Err(InvertError::NoStates),
-            (FirstPosition::Any, Some(Table { projection, offset, points })) => {
-                let codebook = Codebook::new(projection, offset, &points, Kind::First)?;
-                Ok(First::Any(Box::new(codebook)))
-            }
+        if let FirstPosition::Bos(id) = self.first {
+            return Ok(First::Bos(id));
         }
+        let Table { projection, offset, points } =
+            self.tables.remove(&tap).expect("the points of every tap were computed");
+        let codebook = Codebook::new(projection, offset, &points, CodebookKind::First)?;
+        Ok(First::Any(Box::new(codebook)))
     }
 }

@@ -1,33 +1,22 @@
-//! The size of a lens: what costs least, on text it was not fitted to.
+//! The size of a lens, chosen for least cost on text it was not fitted to.
 
+use crate::{
+    error::InvertError,
+    lens::{
+        Codebook, CodebookKind, First, Lens, LensInfo, PriorMap,
+        fit::{Fitted, columns, gather},
+        passes::Reading,
+        score::{Evidence, Prior, Shortlist, best_of, logits},
+    },
+    models::Tap,
+    token_rows::Wanted,
+    tuning::{LENS_MOST_HELD_OUT, LENS_PROMPT, LENS_RANKS, LENS_WEIGHTS, SHORTLIST},
+    vocabulary::Vocabulary,
+};
 use burn::tensor::Tensor;
-use inject_collisions::Tap;
 use ndarray::Array2;
 
 use super::Sample;
-use crate::{
-    InvertError, Vocabulary,
-    lens::{
-        Codebook, First, Kind, Lens, LensAbout, PriorMap,
-        fit::{Fitted, columns, gather},
-        passes::{Reading, SHORTLIST},
-        score::{Evidence, Prior, Shortlist, best_of, logits},
-    },
-    token_rows::Wanted,
-};
-
-/// The ranks tried.
-const RANKS: [usize; 5] = [16, 32, 64, 128, 256];
-
-/// The weights tried for the codebook beside the prior. Positions' coordinates are not independent, so one nat of the codebook
-/// is worth less than one of the prior.
-const WEIGHTS: [f64; 3] = [0.1, 0.2, 0.4];
-
-/// Held-out positions looked at, at most.
-const MOST_HELD_OUT: usize = 600;
-
-/// What the choice is made for: a prompt of this length.
-const PROMPT: usize = 64;
 
 /// One tap's held-out text.
 pub(super) struct Trial<'a> {
@@ -40,21 +29,21 @@ pub(super) struct Trial<'a> {
     pub(super) weight_hash: &'a str,
 }
 
-/// A way to score, and how it did.
+/// A way to score, and its result.
 struct Scored {
     rank: usize,
-    /// The weight of the codebook beside the prior; none without a prior.
+    /// The weight of the codebook beside the prior, or none without a prior.
     weight: Option<f64>,
     cost: f64,
     lists: Vec<Shortlist>,
 }
 
 impl Trial<'_> {
-    /// The lens that is expected to recover a prompt at the least cost.
+    /// The lens with the least expected cost of a prompt.
     pub(super) fn select(&self, fitted: &Fitted, points: &[f32], first: First) -> Result<Lens, InvertError> {
         let decoder = self.vocabulary.decoder();
         let device = decoder.device();
-        let step = self.held_out.len().div_ceil(MOST_HELD_OUT).max(1);
+        let step = self.held_out.len().div_ceil(LENS_MOST_HELD_OUT).max(1);
         let held_out: Vec<Sample> = self.held_out.iter().copied().step_by(step).collect();
         let states = gather(self.states, held_out.iter().map(|sample| sample.row), &device);
         let before = gather(self.states, held_out.iter().map(|sample| sample.row - 1), &device);
@@ -63,10 +52,10 @@ impl Trial<'_> {
         let mut prior = Prior { logits: logits(&fitted.prior, before, self.vocabulary)?, weight: 0.0 };
 
         let mut best: Option<Scored> = None;
-        for rank in RANKS.into_iter().map(|rank| rank.min(most)) {
-            let codebook = codebook(fitted, points, rank, most, Kind::BesidePrior)?;
+        for rank in LENS_RANKS.into_iter().map(|rank| rank.min(most)) {
+            let codebook = codebook(fitted, points, rank, most, CodebookKind::BesidePrior)?;
             let placed = codebook.place(both.clone());
-            for weight in std::iter::once(None).chain(WEIGHTS.map(Some)) {
+            for weight in std::iter::once(None).chain(LENS_WEIGHTS.map(Some)) {
                 prior.weight = weight.unwrap_or(0.0);
                 let beside = weight.map(|_| &prior);
                 let evidence = [Evidence::StateAndPrior];
@@ -82,9 +71,9 @@ impl Trial<'_> {
                 break;
             }
         }
-        let best = best.ok_or(InvertError::NoStates)?;
+        let best = best.expect("some rank was tried");
         let config = decoder.config();
-        let about = LensAbout {
+        let info = LensInfo {
             tap: self.tap,
             weight_hash: self.weight_hash.to_owned(),
             d_model: config.d_model,
@@ -93,21 +82,21 @@ impl Trial<'_> {
             prefixes: self.prefixes,
             positions_fitted: self.fitted_on,
             positions_held_out: held_out.len(),
-            held_out_top_1: to_a_millionth(within(&held_out, &best.lists, 1)),
-            held_out_top_16: to_a_millionth(within(&held_out, &best.lists, SHORTLIST)),
+            held_out_top_1: within(&held_out, &best.lists, 1),
+            held_out_top_16: within(&held_out, &best.lists, SHORTLIST),
             sharpness: sharpness(&held_out, &best.lists),
         };
-        let kind = if best.weight.is_some() { Kind::BesidePrior } else { Kind::Later };
+        let kind = if best.weight.is_some() { CodebookKind::BesidePrior } else { CodebookKind::Later };
         let later = codebook(fitted, points, best.rank, most, kind)?;
         let prior = best.weight.map(|weight| PriorMap { weight, ..fitted.prior.clone() });
-        Ok(Lens { about, later, prior, first })
+        Ok(Lens { info, later, prior, first })
     }
 
-    /// Forward passes that a prompt drafted so takes.
+    /// The forward passes of a prompt drafted in this way.
     fn cost(&self, rank: usize, with_prior: bool, held_out: &[Sample], lists: &[Shortlist]) -> f64 {
         let [top_1, top_16] = [1, SHORTLIST].map(|count| within(held_out, lists, count));
         let reading = Reading { rank, with_prior, top_1, top_16 };
-        reading.passes(self.vocabulary.decoder().config(), self.tap, PROMPT)
+        reading.passes(self.vocabulary.decoder().config(), self.tap, LENS_PROMPT)
     }
 }
 
@@ -116,7 +105,7 @@ fn codebook(
     points: &[f32],
     rank: usize,
     most: usize,
-    kind: Kind,
+    kind: CodebookKind,
 ) -> Result<Codebook, InvertError> {
     let kept: Vec<f32> = points.chunks(most).flat_map(|point| &point[..rank]).copied().collect();
     let (projection, offset) = (columns(&fitted.projection, rank), columns(&fitted.offset, rank));
@@ -130,12 +119,7 @@ fn within(held_out: &[Sample], lists: &[Shortlist], count: usize) -> f64 {
     held_out.iter().zip(lists).filter(hit).count() as f64 / held_out.len().max(1) as f64
 }
 
-/// A share in so few digits that a file gives back the very number: longer decimal fractions may come back off by a last digit.
-fn to_a_millionth(share: f64) -> f64 {
-    (1e6 * share).round() / 1e6
-}
-
-/// The factor under which the scores are the best log-probabilities: the true token's mean log-share of its shortlist is largest.
+/// The factor that makes the scores the best log-probabilities, by the mean log-share of the true token on its short list.
 fn sharpness(held_out: &[Sample], lists: &[Shortlist]) -> f64 {
     let likelihood = |factor: f64| -> f64 {
         let of_position = |(sample, list): (&Sample, &Shortlist)| {

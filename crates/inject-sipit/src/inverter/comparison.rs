@@ -1,0 +1,86 @@
+//! States of candidates, compared with those of one prompt.
+
+use crate::{
+    acceptance::Yardstick,
+    cost::Cost,
+    error::InvertError,
+    models::{Progress, Unit},
+    noise::NoiseModel,
+    target::TargetStates,
+    tuning::{LARGEST_BATCH, NOISE_SEQUENCE},
+};
+
+use super::{Inverter, watch::Watch};
+
+/// The states of one prompt, the rule for comparing candidates with them, and the cost so far.
+pub(super) struct Comparison<'r> {
+    pub(super) inverter: &'r Inverter<'r>,
+    pub(super) target: &'r TargetStates,
+    noise: NoiseModel,
+    pub(super) cost: Cost,
+    pub(super) watch: Watch,
+}
+
+/// The part of an inversion that a report is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Phase {
+    Recover,
+    Certify,
+}
+
+impl<'r> Comparison<'r> {
+    /// Begins a prompt. Its noise is measured here if the model computes prompts of this length differently.
+    pub(super) fn begin(inverter: &'r Inverter<'r>, target: &'r TargetStates) -> Result<Self, InvertError> {
+        let watch = Watch::start(inverter.settings.budget.time);
+        let (decoder, mut cost) = (inverter.decoder, Cost::default());
+        let measured = NOISE_SEQUENCE.min(decoder.config().max_len().unwrap_or(usize::MAX));
+        let noise = if decoder.config().same_rotary(measured, target.positions()) {
+            inverter.noise
+        } else {
+            let cost = cost.stage("noise");
+            NoiseModel::measure_counting(decoder, inverter.tap, target.positions(), cost)?
+        };
+        Ok(Comparison { inverter, target, noise, cost, watch })
+    }
+
+    pub(super) fn vocab_size(&self) -> usize {
+        self.inverter.decoder.config().vocab_size
+    }
+
+    /// The yardstick of one position. `seen` is the distance between two computations of the nearest candidate, or 0.
+    pub(super) fn yardstick(&self, position: usize, seen: f64) -> Yardstick {
+        Yardstick::new(self.inverter.settings.acceptance, &self.noise, self.target, position, seen)
+    }
+
+    /// Whether the time is up, or `tested` candidates at one position are too many.
+    pub(super) fn out_of_budget(&self, tested: usize) -> bool {
+        let most = self.inverter.settings.budget.candidates;
+        self.watch.is_up() || most.is_some_and(|most| tested >= most)
+    }
+
+    /// The number of rows of a pass over sequences of this length that fit into the memory budget.
+    pub(super) fn rows_in_memory(&self, len: usize) -> usize {
+        self.inverter.settings.memory_budget / self.inverter.decoder.config().bytes_per_token(len, 1)
+    }
+
+    /// The size of a batch of candidates after `prefix_len` tokens.
+    pub(super) fn batch(&self, prefix_len: usize) -> usize {
+        self.rows_in_memory(prefix_len + 1).min(LARGEST_BATCH)
+    }
+
+    pub(super) fn report(
+        &self,
+        progress: &mut dyn FnMut(Progress<'_>),
+        phase: Phase,
+        position: usize,
+        tested: usize,
+    ) {
+        let task = match phase {
+            Phase::Recover => "recover",
+            Phase::Certify => "certify",
+        };
+        let (done, total) = (position as u64, self.target.positions() as u64);
+        let part = tested as f64 / self.vocab_size() as f64;
+        progress(Progress::new(task, Unit::Positions, done, total).with_part(part));
+    }
+}

@@ -1,0 +1,101 @@
+//! One prompt on its way from states to tokens.
+
+use crate::{
+    error::InvertError,
+    hypothesis::{Abandoned, Hypothesis, Settled},
+    inversion::{Inversion, Kept, Position, Verdict},
+    models::Progress,
+    policy::{PromptSearch, Searcher},
+    settings::Scan,
+    sources::{Provisional, Tested},
+    target::TargetStates,
+};
+
+use super::{Inverter, certify::certify, comparison::Comparison};
+
+/// One prompt on its way from states to tokens.
+pub(super) struct Recovery<'r> {
+    pub(super) comparison: Comparison<'r>,
+    pub(super) search: PromptSearch<'r>,
+    /// The hypotheses that stand, all of one length. There is always one at least.
+    pub(super) beam: Vec<Hypothesis>,
+    pub(super) abandoned: Abandoned,
+    /// Distances that drafts showed at the open positions.
+    pub(super) seen: Provisional,
+    /// The candidates that drafts tested at the first open position.
+    pub(super) tested: Tested,
+    pub(super) stopped: Option<Stopped>,
+}
+
+/// The position at which a recovery stopped.
+pub(super) struct Stopped {
+    pub(super) verdict: Verdict,
+    /// The nearest candidate, if any was tested.
+    pub(super) nearest: Option<Kept>,
+    pub(super) candidates_tested: usize,
+}
+
+impl<'r> Recovery<'r> {
+    pub(super) fn begin(
+        inverter: &'r Inverter<'r>,
+        target: &'r TargetStates,
+        searcher: &'r Searcher<'_>,
+    ) -> Result<Self, InvertError> {
+        Ok(Recovery {
+            comparison: Comparison::begin(inverter, target)?,
+            search: searcher.begin(target)?,
+            beam: vec![Hypothesis::default()],
+            abandoned: Abandoned::default(),
+            seen: Provisional::default(),
+            tested: Tested::new(),
+            stopped: None,
+        })
+    }
+
+    /// The number of positions settled so far.
+    pub(super) fn settled(&self) -> usize {
+        self.beam[0].len()
+    }
+
+    /// The number of positions.
+    pub(super) fn positions(&self) -> usize {
+        self.comparison.target.positions()
+    }
+
+    /// Whether every position is settled, or the recovery stopped.
+    pub(super) fn is_complete(&self) -> bool {
+        self.stopped.is_some() || self.settled() == self.positions()
+    }
+
+    /// Chooses the best hypothesis, resolves its ambiguous positions, and certifies it if that is asked for.
+    pub(super) fn conclude(
+        mut self,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Inversion, InvertError> {
+        self.beam.sort_by(|a, b| a.strain().total_cmp(&b.strain()));
+        let mut best = self.beam.remove(0);
+        let alive: Vec<Vec<u32>> = self.beam.iter().map(Hypothesis::ids).collect();
+        self.abandoned.resolve(&mut best.positions, &alive);
+        if self.comparison.inverter.settings.scan == Scan::Whole {
+            certify(&mut best, &mut self.comparison, progress)?;
+        }
+        let settled = best.positions.into_iter().enumerate();
+        let mut positions: Vec<Position> =
+            settled.map(|(at, position): (usize, Settled)| position.at(at)).collect();
+        if let Some(Stopped { verdict, nearest, candidates_tested }) = self.stopped {
+            let (position, ruled_out) = (positions.len(), Vec::new());
+            positions.push(Position { position, verdict, kept: nearest, candidates_tested, ruled_out });
+        }
+        for position in positions.len()..self.comparison.target.positions() {
+            let verdict = open(&self.seen, position);
+            let (candidates_tested, ruled_out) = (0, Vec::new());
+            positions.push(Position { position, verdict, kept: None, candidates_tested, ruled_out });
+        }
+        Ok(Inversion { positions, cost: self.comparison.cost })
+    }
+}
+
+/// The verdict on an open position.
+pub(super) fn open(seen: &Provisional, position: usize) -> Verdict {
+    Verdict::Open { guess: seen.at(position).first().map(|nearest| nearest.id) }
+}

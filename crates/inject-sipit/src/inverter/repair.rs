@@ -1,0 +1,206 @@
+//! Batches of candidates at the first open position, after every hypothesis that stands.
+
+use crate::{
+    collisions::Ranked,
+    error::InvertError,
+    hypothesis::{Evidence, Hypothesis},
+    inversion::Verdict,
+    models::Progress,
+    policy::{Open, PromptSearch},
+    settings::{OnFailure, Scan},
+    sources::Tested,
+};
+
+use super::{
+    comparison::{Comparison, Phase},
+    recovery::{Recovery, Stopped, open},
+    trial::Trial,
+};
+
+/// The search at the open position after one hypothesis.
+pub(super) struct Branch {
+    pub(super) hypothesis: Hypothesis,
+    pub(super) trial: Trial,
+    /// The candidate that was examined, if one came near enough.
+    pub(super) examined: Option<u32>,
+    /// The largest distance between two computations of one candidate here.
+    pub(super) seen: f64,
+    /// The origin of the candidates, batch by batch.
+    origins: Vec<(&'static str, usize)>,
+    /// Whether the whole vocabulary was tested.
+    spent: bool,
+}
+
+impl Recovery<'_> {
+    /// Tests candidates at the first open position until some fit, and follows those.
+    pub(super) fn repair(&mut self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<(), InvertError> {
+        let mut branches = self.branches();
+        let mut out_of_budget = false;
+        loop {
+            for branch in &mut branches {
+                branch.examine(&mut self.comparison)?;
+            }
+            // A hypothesis that nothing fitted yet is followed to the end of the vocabulary, even if something fits after another.
+            // Only then is the failure evidence against its tokens.
+            let unsatisfied = branches.iter().filter(|branch| !branch.is_done(&self.comparison));
+            let Some(most) = unsatisfied.map(|branch| branch.trial.tested.len()).max() else { break };
+            if self.comparison.out_of_budget(most) {
+                out_of_budget = true;
+                break;
+            }
+            for branch in &mut branches {
+                if !branch.is_done(&self.comparison) {
+                    branch.test_batch(&mut self.search, &mut self.comparison, progress)?;
+                }
+            }
+        }
+        match branches.iter().all(|branch| branch.trial.tested.fitting().is_empty()) {
+            true => self.fail(branches, out_of_budget),
+            false => self.follow(branches),
+        }
+        Ok(())
+    }
+
+    /// One branch for each hypothesis. The candidates that drafts tested belong to the single hypothesis there was then.
+    fn branches(&mut self) -> Vec<Branch> {
+        let at = self.settled();
+        let mut known = Some(std::mem::replace(&mut self.tested, Tested::new()));
+        let beam = std::mem::take(&mut self.beam).into_iter();
+        beam.map(|hypothesis| {
+            let tested = known.take().unwrap_or_else(Tested::new);
+            Branch {
+                hypothesis,
+                origins: if tested.is_empty() { Vec::new() } else { vec![("draft", tested.len())] },
+                trial: Trial::at(at, tested, &self.comparison),
+                examined: None,
+                seen: 0.0,
+                spent: false,
+            }
+        })
+        .collect()
+    }
+
+    /// Makes hypotheses of all candidates that fit, and abandons the branches without one.
+    fn follow(&mut self, branches: Vec<Branch>) {
+        let mut beam: Vec<Hypothesis> = Vec::new();
+        for branch in branches {
+            let (tested, ids) = (&branch.trial.tested, branch.hypothesis.ids());
+            if tested.fitting().is_empty() {
+                let nearest = tested.ranking().nearest().map_or(f64::INFINITY, |ranked| ranked.distance);
+                let (candidates_tested, vocab_size) = (tested.len(), self.comparison.vocab_size());
+                let whole_from = branch.hypothesis.whole_from(vocab_size);
+                self.abandoned.add(
+                    ids,
+                    match branch.spent {
+                        true => Evidence::NothingFits { nearest, candidates_tested, whole_from },
+                        false => Evidence::NotTested,
+                    },
+                );
+                continue;
+            }
+            if tested.more_fit() {
+                // Nobody follows those, so a failure after the others is no evidence against an earlier token.
+                self.abandoned.add(ids, Evidence::NoRoom);
+            }
+            let floor = branch.trial.floor(&self.comparison);
+            for &candidate in tested.fitting() {
+                let verdict = match tested.fitting() {
+                    [_] => Verdict::Verified,
+                    all => Verdict::Ambiguous { candidates: all.to_vec(), more: tested.more_fit() },
+                };
+                let mut child = branch.hypothesis.clone();
+                let kept = branch.trial.kept(candidate, floor, branch.origin(candidate));
+                child.push(branch.trial.settled(kept, verdict));
+                beam.push(child);
+            }
+        }
+        beam.sort_by(|a, b| a.strain().total_cmp(&b.strain()));
+        let room = self.comparison.inverter.settings.beam.min(beam.len());
+        for child in beam.drain(room..) {
+            self.abandoned.add(child.ids(), Evidence::NoRoom);
+        }
+        self.beam = beam;
+    }
+
+    /// Keeps the best hypothesis, and goes on with the nearest candidate or stops.
+    fn fail(&mut self, mut branches: Vec<Branch>, out_of_budget: bool) {
+        branches.sort_by(|a, b| a.hypothesis.strain().total_cmp(&b.hypothesis.strain()));
+        let mut best = branches.remove(0);
+        for branch in branches {
+            self.abandoned.add(branch.hypothesis.ids(), Evidence::NoRoom);
+        }
+        let trial = &best.trial;
+        let floor = trial.floor(&self.comparison);
+        let nearest =
+            trial.tested.ranking().nearest().map(|nearest| trial.kept(nearest, floor, best.origin(nearest)));
+        let go_on = self.comparison.inverter.settings.on_failure == OnFailure::GoOn && !out_of_budget;
+        match nearest.filter(|_| go_on) {
+            Some(kept) => best.hypothesis.push(trial.settled(kept, Verdict::Failed)),
+            None => {
+                let verdict = if out_of_budget { open(&self.seen, trial.at) } else { Verdict::Failed };
+                let candidates_tested = trial.tested.len();
+                self.stopped = Some(Stopped { verdict, nearest, candidates_tested });
+            }
+        }
+        self.beam = vec![best.hypothesis];
+    }
+}
+
+impl Branch {
+    /// Whether nothing more is tested here: the vocabulary is spent, or enough was tested and something fits.
+    fn is_done(&self, comparison: &Comparison<'_>) -> bool {
+        self.spent || self.is_satisfied(comparison)
+    }
+
+    fn is_satisfied(&self, comparison: &Comparison<'_>) -> bool {
+        let (tested, settings) = (&self.trial.tested, comparison.inverter.settings());
+        !tested.fitting().is_empty() && tested.len() > settings.rivals && settings.scan == Scan::AsNeeded
+    }
+
+    /// Tests the next candidates of the policy, or the next batch of the scan.
+    fn test_batch(
+        &mut self,
+        search: &mut PromptSearch<'_>,
+        comparison: &mut Comparison<'_>,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<(), InvertError> {
+        let prefix = self.hypothesis.ids();
+        let decoder = comparison.inverter.decoder;
+        let cache = self.hypothesis.cache(decoder, comparison.target, &mut comparison.cost)?;
+        let deadline = comparison.watch.deadline();
+        let open = Open { prefix: &prefix, tested: &self.trial.tested, deadline };
+        let (source, mut ids) = match search.propose(open, cache, &mut comparison.cost)? {
+            Some(proposed) => proposed,
+            None => ("scan", self.trial.next_of_scan(comparison)),
+        };
+        if ids.is_empty() {
+            self.spent = true;
+            return Ok(());
+        }
+        let most = comparison.inverter.settings.budget.candidates.unwrap_or(usize::MAX);
+        ids.truncate(most.saturating_sub(self.trial.tested.len()));
+        // The cache is taken out to look at the branch between batches.
+        let before = self.trial.tested.len();
+        for batch in ids.chunks(comparison.batch(prefix.len())) {
+            let tested = self.trial.tested.len() - before;
+            if tested > 0 && (self.is_satisfied(comparison) || comparison.watch.is_up()) {
+                break;
+            }
+            let cache = self.hypothesis.cache_as_is(decoder, comparison.target)?;
+            self.trial.test(batch, cache, source, Phase::Recover, comparison, progress)?;
+        }
+        self.origins.push((source, self.trial.tested.len() - before));
+        Ok(())
+    }
+
+    /// The origin of a tested candidate.
+    fn origin(&self, candidate: Ranked) -> &'static str {
+        let place = self.trial.tested.place(candidate.id);
+        let mut end = 0;
+        let by_batch = self.origins.iter().find(|(_, count)| {
+            end += count;
+            place.is_some_and(|place| place < end)
+        });
+        by_batch.map_or("scan", |(source, _)| source)
+    }
+}

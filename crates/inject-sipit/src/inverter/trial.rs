@@ -1,0 +1,95 @@
+//! Candidates at one position after one prefix, batch by batch.
+
+use std::time::Instant;
+
+use crate::{
+    acceptance::Yardstick,
+    collisions::Ranked,
+    error::InvertError,
+    hypothesis::Settled,
+    inversion::{Kept, Verdict},
+    models::{PrefixCache, Progress},
+    sources::Tested,
+    tensors::read,
+};
+
+use super::comparison::{Comparison, Phase};
+
+/// The test of candidates at one position after one prefix.
+pub(super) struct Trial {
+    pub(super) at: usize,
+    pub(super) tested: Tested,
+    pub(super) yardstick: Yardstick,
+    /// The next token of the scan.
+    next: u32,
+}
+
+impl Trial {
+    /// A test at a position that some candidates have already passed through.
+    pub(super) fn at(at: usize, tested: Tested, comparison: &Comparison<'_>) -> Self {
+        Trial { at, tested, yardstick: comparison.yardstick(at, 0.0), next: 0 }
+    }
+
+    /// The untested tokens of the next batch of the scan, in the order of their ids. Empty at the end of the vocabulary.
+    pub(super) fn next_of_scan(&mut self, comparison: &Comparison<'_>) -> Vec<u32> {
+        let vocab_size = comparison.vocab_size() as u32;
+        let batch = comparison.batch(self.at);
+        let mut ids = Vec::with_capacity(batch);
+        while self.next < vocab_size && ids.len() < batch {
+            if !self.tested.contains(self.next) {
+                ids.push(self.next);
+            }
+            self.next += 1;
+        }
+        ids
+    }
+
+    /// Computes the states of some candidates after the prefix in `cache`, and compares them.
+    pub(super) fn test(
+        &mut self,
+        ids: &[u32],
+        cache: &PrefixCache,
+        stage: &'static str,
+        phase: Phase,
+        comparison: &mut Comparison<'_>,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<(), InvertError> {
+        let start = Instant::now();
+        let (inverter, target) = (comparison.inverter, comparison.target);
+        let states = read(inverter.decoder.candidates(cache, ids, inverter.tap)?)?;
+        for (&id, state) in ids.iter().zip(states.chunks(target.d_model())) {
+            self.tested.compare(id, state, &self.yardstick, target.state(self.at));
+        }
+        comparison.cost.stage(stage).add_batch(ids.len(), start.elapsed().as_secs_f64());
+        comparison.report(progress, phase, self.at, self.tested.len());
+        Ok(())
+    }
+
+    /// The distance beyond which no candidate fits.
+    pub(super) fn floor(&self, comparison: &Comparison<'_>) -> f64 {
+        self.yardstick.floor(comparison.target.state(self.at))
+    }
+
+    /// A tested candidate with its measurements.
+    pub(super) fn kept(&self, taken: Ranked, noise_floor: f64, found_by: &'static str) -> Kept {
+        let runner_up = nearest_other(&self.tested, taken.id);
+        Kept {
+            token_id: taken.id,
+            distance: taken.distance,
+            runner_up,
+            margin: runner_up.map(|other| other.distance - taken.distance),
+            noise_floor,
+            found_by,
+        }
+    }
+
+    /// The position, with a tested candidate taken.
+    pub(super) fn settled(&self, kept: Kept, verdict: Verdict) -> Settled {
+        Settled { verdict, kept, candidates_tested: self.tested.len(), ruled_out: Vec::new() }
+    }
+}
+
+/// The nearest candidate other than the one taken.
+pub(super) fn nearest_other(tested: &Tested, id: u32) -> Option<Ranked> {
+    tested.ranking().kept().iter().copied().find(|ranked| ranked.id != id)
+}

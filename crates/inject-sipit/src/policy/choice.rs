@@ -1,0 +1,135 @@
+//! The policy that is expected to cost least.
+
+use std::sync::Arc;
+
+use crate::{
+    lens::{Lens, flop_of_candidate},
+    models::{Decoder, Tap},
+    sources::{LensInContext, LensProposals, Prior, PriorTiming, Repeated, Secant},
+    tuning::{AUTO_FAR, AUTO_SURVEY, AUTO_UNCALIBRATED, ladder},
+};
+
+use super::Policy;
+
+/// A policy, and the reason for choosing it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PolicyChoice {
+    /// The policy.
+    pub policy: Policy,
+    /// The reason in words, with the alternatives in forward passes of the prompt.
+    pub reason: String,
+}
+
+/// The cost of asking for the model's expectation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PriorCost {
+    /// The head is near the tap, or the states given already tell.
+    Near,
+    /// The head is so far above the tap that cheaper sources are asked first.
+    Far,
+}
+
+impl PolicyChoice {
+    /// A policy chosen by somebody else.
+    pub fn new(policy: Policy, reason: impl Into<String>) -> Self {
+        PolicyChoice { policy, reason: reason.into() }
+    }
+
+    /// Chooses the policy that is expected to cost least for prompts of `positions` tokens at `tap`: drafts by the lens, if there
+    /// is one; or candidates by the model's own expectation and the secant search; or the plain scan, if the vocabulary is so
+    /// small that nothing else pays. `bos` is the token that prompts begin with, if they do.
+    pub fn auto(
+        decoder: &Decoder,
+        tap: Tap,
+        positions: usize,
+        lens: Option<Arc<Lens>>,
+        bos: Option<u32>,
+    ) -> Self {
+        let config = decoder.config();
+        let to_tap = flop_of_candidate(config, tap);
+        let to_head =
+            config.flops_per_token(Tap::FinalNorm) + 2.0 * (config.d_model * config.vocab_size) as f64;
+        let needs_model = tap < Tap::Block(config.n_layers());
+        let prior = if needs_model { to_head / to_tap } else { 0.0 };
+        let prior_cost = if prior > AUTO_FAR { PriorCost::Far } else { PriorCost::Near };
+        let searching = AUTO_UNCALIBRATED + prior;
+        // On average a scan finds the token half-way through the vocabulary.
+        let scanning = config.vocab_size as f64 / 2.0;
+        let drafting = lens.as_ref().map_or(f64::INFINITY, |lens| lens.passes(config, positions));
+        let with_lens = lens.as_ref().map_or_else(
+            || format!("no lens for {tap}"),
+            |lens| {
+                let right = 100.0 * lens.info().held_out_top_1;
+                format!("lens (right at {right:.1} % of positions): about {drafting:.1} forward passes")
+            },
+        );
+        let [search, scan] = [("prior and secant", searching), ("scan", scanning)]
+            .map(|(name, passes)| format!("{name}: about {passes:.0}"));
+        let prior = Prior::new().beginning_with(bos);
+        match lens {
+            Some(lens) if drafting <= searching.min(scanning) => PolicyChoice {
+                policy: drafted(config.vocab_size, &lens, &prior, prior_cost),
+                reason: format!("{with_lens}; {search}; {scan}"),
+            },
+            _ if scanning <= searching => PolicyChoice {
+                policy: Policy::new(),
+                reason: format!("{scan} forward passes; {with_lens}; {search}"),
+            },
+            _ => PolicyChoice {
+                policy: searched(config.vocab_size, prior, prior_cost),
+                reason: format!("{search} forward passes; {with_lens}; {scan}"),
+            },
+        }
+    }
+}
+
+/// The secant search alone, with the model's expectation.
+fn searched(vocab_size: usize, prior: Prior, prior_cost: PriorCost) -> Policy {
+    let timing = match prior_cost {
+        PriorCost::Near => PriorTiming::First,
+        PriorCost::Far => PriorTiming::Fallback,
+    };
+    Policy::new().then_up_to(vocab_size, Secant::new().surveying(AUTO_SURVEY).expecting(prior, timing))
+}
+
+/// Drafts by the lens, and repairs by turns of lens and prior, as [`ladder`] explains. A token that none of them knows after such
+/// a prefix is found by tested candidates, which point to it among the lens's points or among embeddings.
+fn drafted(vocab_size: usize, lens: &Arc<Lens>, prior: &Prior, prior_cost: PriorCost) -> Policy {
+    let mut policy = Policy::new();
+    let drafts = policy.add(LensProposals::new(lens.clone()));
+    let repeated = policy.add(Repeated);
+    let expected = policy.add(prior.clone());
+    let in_context = policy.add(LensInContext::new(lens.clone()));
+    let secant = policy.add(Secant::new());
+    let in_context_again = policy.add(LensInContext::new(lens.clone()));
+    let expecting = policy.add(Secant::new().expecting(prior.clone(), PriorTiming::First));
+    let deep = (vocab_size / ladder::DEEPEST_SHARE).min(ladder::DEEPEST);
+
+    let first = [(drafts, ladder::LENS_FIRST), (repeated, ladder::REPEATED)];
+    let by_cost: &[_] = match prior_cost {
+        PriorCost::Far => {
+            &[(in_context, ladder::FAR_CONTEXT), (drafts, ladder::FAR_LENS), (expected, ladder::FAR_PRIOR)]
+        }
+        PriorCost::Near => &[
+            (expected, ladder::NEAR_PRIOR),
+            (in_context, ladder::NEAR_CONTEXT),
+            (drafts, ladder::NEAR_LENS),
+            (expected, ladder::NEAR_PRIOR_AGAIN),
+            (drafts, ladder::NEAR_LENS_AGAIN),
+        ],
+    };
+    let deeper = [
+        (secant, ladder::SECANT),
+        (expected, deep / ladder::PRIOR_SHARE),
+        (in_context_again, ladder::CONTEXT_AGAIN),
+        (drafts, deep / ladder::LENS_SHARE),
+        (expected, deep / ladder::PRIOR_SHARE_AGAIN),
+        (drafts, deep),
+        (expecting, vocab_size),
+    ];
+    for &(source, limit) in first.iter().chain(by_cost).chain(&deeper) {
+        policy.turn(source, limit);
+    }
+    policy
+}

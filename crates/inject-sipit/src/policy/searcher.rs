@@ -1,0 +1,179 @@
+//! A policy at work on one model and tap.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashSet,
+    sync::Arc,
+    time::Instant,
+};
+
+use crate::{
+    cost::Cost,
+    error::InvertError,
+    models::{Decoder, PrefixCache, Tap},
+    sources::{Draft, OpenPosition, Prompt, Provisional, Session, Source, Turn},
+    target::TargetStates,
+    vocabulary::Vocabulary,
+};
+
+use super::Policy;
+
+/// A policy at work on one model and tap, with everything its sources have learned from the prompts so far.
+///
+/// [`Inverter::searcher`](crate::Inverter::searcher) begins one that has learned nothing. Keep it for several prompts to let the
+/// sources learn from prompt to prompt.
+pub struct Searcher<'a> {
+    vocabulary: Arc<Vocabulary<'a>>,
+    tap: Tap,
+    policy: &'a Policy,
+    learners: Vec<Box<dyn Learner + 'a>>,
+    begun: Cell<usize>,
+}
+
+/// The search for one prompt: a session of every source.
+pub(crate) struct PromptSearch<'a> {
+    prompt: Prompt<'a>,
+    policy: &'a Policy,
+    sessions: Vec<Box<dyn Asked + 'a>>,
+}
+
+impl<'a> Searcher<'a> {
+    pub(crate) fn new(vocabulary: Arc<Vocabulary<'a>>, tap: Tap, policy: &'a Policy) -> Self {
+        let learners = policy.sources.iter().map(|source| source.learner()).collect();
+        Searcher { vocabulary, tap, policy, learners, begun: Cell::new(0) }
+    }
+
+    /// The policy.
+    pub fn policy(&self) -> &'a Policy {
+        self.policy
+    }
+
+    /// Whether it works on this model at this tap.
+    pub(crate) fn serves(&self, decoder: &Decoder, tap: Tap) -> bool {
+        std::ptr::eq(self.vocabulary.decoder(), decoder) && self.tap == tap
+    }
+
+    pub(crate) fn begin<'s>(&'s self, target: &'s TargetStates) -> Result<PromptSearch<'s>, InvertError> {
+        let prompt = Prompt::new(&self.vocabulary, target, self.begun.replace(self.begun.get() + 1));
+        let sessions = self.learners.iter().map(|learner| learner.begin(&prompt));
+        let sessions = sessions.collect::<Result<_, _>>()?;
+        Ok(PromptSearch { prompt, policy: self.policy, sessions })
+    }
+}
+
+impl std::fmt::Debug for Searcher<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Searcher({} at {}, {} prompts begun)", self.policy, self.tap, self.begun.get())
+    }
+}
+
+impl<'a> PromptSearch<'a> {
+    /// The first draft among the sources.
+    pub(crate) fn draft(
+        &mut self,
+        open: Open<'_>,
+        seen: &Provisional,
+        cost: &mut Cost,
+    ) -> Result<Option<Draft>, InvertError> {
+        let at = open.of(&self.prompt);
+        for (source, session) in self.policy.sources.iter().zip(&mut self.sessions) {
+            let start = Instant::now();
+            let draft = session.draft(&at, seen)?;
+            cost.stage(source.name()).choosing_seconds += start.elapsed().as_secs_f64();
+            if draft.is_some() {
+                return Ok(draft);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next untested candidates and the name of their source. None if every source is spent.
+    pub(crate) fn propose(
+        &mut self,
+        open: Open<'_>,
+        cache: &PrefixCache,
+        cost: &mut Cost,
+    ) -> Result<Option<(&'static str, Vec<u32>)>, InvertError> {
+        let at = open.of(&self.prompt);
+        for turn in &self.policy.turns {
+            let name = self.policy.sources[turn.source.0].name();
+            let start = Instant::now();
+            let turn_here = Turn { limit: turn.limit, cache };
+            let mut ids = self.sessions[turn.source.0].propose(&at, &turn_here)?;
+            cost.stage(name).choosing_seconds += start.elapsed().as_secs_f64();
+            let mut once = HashSet::new();
+            ids.retain(|&id| (id as usize) < at.vocab_size() && !at.tested.contains(id) && once.insert(id));
+            if !ids.is_empty() {
+                return Ok(Some((name, ids)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The first open position of a prompt, without the prompt.
+#[derive(Clone, Copy)]
+pub(crate) struct Open<'a> {
+    pub(crate) prefix: &'a [u32],
+    pub(crate) tested: &'a crate::sources::Tested,
+    pub(crate) deadline: Option<Instant>,
+}
+
+impl<'a> Open<'a> {
+    fn of(self, prompt: &'a Prompt<'a>) -> OpenPosition<'a> {
+        OpenPosition { prompt, prefix: self.prefix, tested: self.tested, deadline: self.deadline }
+    }
+}
+
+/// A source whatever its memory.
+pub(super) trait AnySource: Send + Sync {
+    fn name(&self) -> &'static str;
+    fn learner(&self) -> Box<dyn Learner + '_>;
+}
+
+/// A source with its memory.
+pub(super) trait Learner {
+    fn begin<'a>(&'a self, prompt: &Prompt<'_>) -> Result<Box<dyn Asked + 'a>, InvertError>;
+}
+
+/// A session with the memory of its source.
+pub(super) trait Asked {
+    fn draft(&mut self, at: &OpenPosition<'_>, seen: &Provisional) -> Result<Option<Draft>, InvertError>;
+    fn propose(&mut self, at: &OpenPosition<'_>, turn: &Turn<'_>) -> Result<Vec<u32>, InvertError>;
+}
+
+struct Learning<'a, S: Source> {
+    source: &'a S,
+    memory: RefCell<S::Memory>,
+}
+
+struct Remembering<'a, M> {
+    session: Box<dyn Session<M> + 'a>,
+    memory: &'a RefCell<M>,
+}
+
+impl<S: Source> AnySource for S {
+    fn name(&self) -> &'static str {
+        Source::name(self)
+    }
+
+    fn learner(&self) -> Box<dyn Learner + '_> {
+        Box::new(Learning { source: self, memory: RefCell::default() })
+    }
+}
+
+impl<S: Source> Learner for Learning<'_, S> {
+    fn begin<'a>(&'a self, prompt: &Prompt<'_>) -> Result<Box<dyn Asked + 'a>, InvertError> {
+        Ok(Box::new(Remembering { session: self.source.begin(prompt)?, memory: &self.memory }))
+    }
+}
+
+impl<M> Asked for Remembering<'_, M> {
+    fn draft(&mut self, at: &OpenPosition<'_>, seen: &Provisional) -> Result<Option<Draft>, InvertError> {
+        self.session.draft(at, seen, &mut self.memory.borrow_mut())
+    }
+
+    fn propose(&mut self, at: &OpenPosition<'_>, turn: &Turn<'_>) -> Result<Vec<u32>, InvertError> {
+        self.session.propose(at, turn, &mut self.memory.borrow_mut())
+    }
+}

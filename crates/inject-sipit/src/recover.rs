@@ -1,0 +1,37 @@
+//! The short way from states to a prompt.
+
+use crate::{
+    error::InvertError,
+    inversion::Inversion,
+    inverter::Inverter,
+    models::{Bos, Model, Progress},
+    policy::PolicyChoice,
+    settings::Settings,
+    target::TargetStates,
+};
+
+/// Recovers a prompt with default settings and the policy that is expected to cost least without a lens.
+///
+/// # Errors
+///
+/// As [`Inverter::new`] and [`Inverter::invert`].
+///
+/// # Example
+///
+/// See the [crate documentation](crate).
+pub fn recover(
+    model: &Model,
+    target: &TargetStates,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Inversion, InvertError> {
+    let inverter = Inverter::new(&model.decoder, target.tap(), Settings::new())?;
+    let choice = PolicyChoice::auto(&model.decoder, target.tap(), target.positions(), None, beginning(model));
+    inverter.invert(target, &mut inverter.searcher(&choice.policy), progress)
+}
+
+/// The token that texts begin with, if the tokenizer puts one there.
+fn beginning(model: &Model) -> Option<u32> {
+    let tokenizer = model.tokenizer().ok()?;
+    let ids = tokenizer.encode("a", Bos::Auto).ok()?;
+    tokenizer.begins_with_bos(&ids).then(|| ids[0])
+}

@@ -1,0 +1,222 @@
+//! Descent by gradients, for both published searches.
+
+use crate::{
+    error::InvertError,
+    models::{Decoder, ModelError},
+    tensors::read,
+};
+use burn::tensor::{DType, Tensor, TensorData};
+
+/// The loss that a descent minimises.
+///
+/// # Source
+///
+/// arXiv 2510.15511 writes the first (Algorithm 3), the code released with it (giorgosnikolaou/SIPIT,
+/// `src/utils/model.py`) computes the second. The gradient of the second is the smaller one by half the
+/// number of values compared, which matters where it is too small to be clipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Objective {
+    /// Half the squared Euclidean distance to the states given.
+    #[default]
+    HalfSquaredDistance,
+    /// The mean of the squared differences between all coordinates.
+    MeanSquaredDifference,
+}
+
+impl Objective {
+    /// # Shapes
+    ///
+    /// Both `[positions, d_model]`; the states are brought to the number format of those wanted.
+    pub(super) fn of(self, states: Tensor<2>, wanted: Tensor<2>) -> Tensor<1> {
+        let difference = states.cast(wanted.dtype()) - wanted;
+        let squares = difference.clone() * difference;
+        match self {
+            Objective::HalfSquaredDistance => squares.sum().mul_scalar(0.5),
+            Objective::MeanSquaredDifference => squares.mean(),
+        }
+    }
+}
+
+/// One step downhill, its gradient clipped to norm 1.
+///
+/// # Source
+///
+/// arXiv 2510.15511 v4, appendix E.1.
+pub(super) fn descend(point: &mut [f64], gradient: &[f64], step_size: f64) {
+    let norm = gradient.iter().map(|slope| slope * slope).sum::<f64>().sqrt();
+    let step_size = step_size / norm.max(1.0);
+    for (coordinate, slope) in point.iter_mut().zip(gradient) {
+        *coordinate -= step_size * slope;
+    }
+}
+
+/// The share of the first step's size that is left after `steps` steps: linear down to a hundredth.
+///
+/// # Source
+///
+/// giorgosnikolaou/SIPIT, `src/algorithm/base.py` and `SIPIT.py`: `LinearLR` from 1 to 0.01.
+pub(super) fn decayed(steps: usize, over: usize) -> f64 {
+    1.0 - 0.99 * (steps.min(over) as f64 / over.max(1) as f64)
+}
+
+/// The number format distances and losses are computed in: the model's, and f32 at the least.
+pub(super) fn wide(decoder: &Decoder) -> DType {
+    match decoder.dtype() {
+        DType::F64 => DType::F64,
+        _ => DType::F32,
+    }
+}
+
+/// Values on the model's device.
+pub(super) fn upload(values: &[f64], shape: [usize; 2], decoder: &Decoder, dtype: DType) -> Tensor<2> {
+    let data = TensorData::new(values.to_vec(), shape).convert_dtype(dtype);
+    Tensor::from_data(data, (&decoder.device(), dtype))
+}
+
+/// The loss and its gradient by a point, given how the loss follows from it.
+///
+/// The model's parameters lie on a device without gradients: beside a tensor that has one they are constants,
+/// so the graph holds the way from the point to the loss and nothing else.
+///
+/// # Shapes
+///
+/// `point` and the gradient are `[rows, d_model]`.
+pub(super) fn slope(
+    point: Tensor<2>,
+    loss: impl FnOnce(Tensor<2>) -> Result<Tensor<1>, InvertError>,
+) -> Result<(f64, Vec<f64>), InvertError> {
+    let point = point.autodiff().require_grad();
+    let loss = loss(point.clone())?;
+    let mut gradients = loss.backward();
+    let gradient = point.grad_remove(&mut gradients).ok_or_else(|| {
+        let reason = "no gradient arrived at the embeddings".to_owned();
+        InvertError::Model(ModelError::Device { reason })
+    })?;
+    let loss = read(loss)?.first().copied().unwrap_or(f64::NAN);
+    Ok((loss, read(gradient)?))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::{num::NonZeroUsize, path::Path};
+
+    use crate::models::{Logits, Model, Origin, Precision, Tap, TokenBatch};
+
+    use super::*;
+
+    /// One small model of each form of position, norm and feed-forward there is, in f64.
+    pub(in crate::proposal) fn for_each_model(check: impl Fn(&str, &Decoder)) {
+        for device in inject_testing::compiled().into_iter().filter(inject_testing::computes_in_f64) {
+            for case in ["gpt2", "llama", "gemma3", "phi4"] {
+                let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures");
+                let origin = Origin::of_folder(&fixtures.join(case));
+                check(case, &Model::load(origin, Precision::F64, &device).unwrap().decoder);
+            }
+        }
+    }
+
+    /// Values without a pattern, about as large as those of an embedding.
+    pub(in crate::proposal) fn point(values: usize) -> Vec<f64> {
+        (0..values).map(|i| ((i * i * 7 + i * 13 + 5) % 101) as f64 / 500.0 - 0.1).collect()
+    }
+
+    /// Holds a gradient against difference quotients in some directions.
+    ///
+    /// A quotient over `2h` is off by `h^2 / 6` third derivatives and by the rounding of the loss over `2h`:
+    /// at `h = 1e-5` and losses of up to 1e3, both are below 1e-6 of the gradients here.
+    fn assert_slope(
+        label: &str,
+        at: &[f64],
+        shape: [usize; 2],
+        decoder: &Decoder,
+        loss: impl Fn(Tensor<2>) -> Tensor<1>,
+    ) {
+        let tensor = |values: &[f64]| upload(values, shape, decoder, DType::F64);
+        let (value, gradient) = slope(tensor(at), |point| Ok(loss(point))).unwrap();
+        let value_at = |values: &[f64]| read(loss(tensor(values))).unwrap()[0];
+        assert!((value - value_at(at)).abs() <= 1e-12 * value.abs());
+        let largest = gradient.iter().fold(0.0_f64, |largest, slope| largest.max(slope.abs()));
+        assert!(largest > 0.0, "{label}");
+        const H: f64 = 1e-5;
+        for direction in (0..at.len()).step_by(11) {
+            let moved = |by: f64| {
+                let mut values = at.to_vec();
+                values[direction] += by;
+                value_at(&values)
+            };
+            let quotient = (moved(H) - moved(-H)) / (2.0 * H);
+            let apart = (quotient - gradient[direction]).abs();
+            assert!(apart <= 1e-5 * largest, "{label}, {direction}: {quotient} {}", gradient[direction]);
+        }
+    }
+
+    const OBJECTIVES: [Objective; 2] = [Objective::HalfSquaredDistance, Objective::MeanSquaredDifference];
+
+    #[test]
+    fn the_gradient_behind_a_prefix_is_that_of_finite_differences() {
+        for_each_model(|case, decoder| {
+            let d_model = decoder.config().d_model;
+            let prefix: Vec<u32> = (0..11).map(|i| i * 31 % 97).collect();
+            for tap in Tap::all(decoder.config().n_layers()) {
+                let mut cache = decoder.prefix_cache(1, 14, tap).unwrap();
+                let tokens = TokenBatch::new(&[&prefix]).unwrap();
+                decoder.extend(&mut cache, &tokens, &[], Logits::None).unwrap();
+                let wanted = decoder.candidates(&cache, &[17], tap).unwrap();
+                for objective in OBJECTIVES {
+                    assert_slope(
+                        &format!("{case}, {tap}"),
+                        &point(d_model),
+                        [1, d_model],
+                        decoder,
+                        |point| {
+                            let state = decoder.candidates_from_embeddings(&cache, point, tap).unwrap();
+                            objective.of(state, wanted.clone())
+                        },
+                    );
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn the_gradient_over_a_whole_prompt_is_that_of_finite_differences() {
+        for_each_model(|case, decoder| {
+            // Long enough for the windows, for the rotary switch, and to be computed in two lanes.
+            let shape = [40, decoder.config().d_model];
+            let decoder = &decoder.clone().with_lanes(NonZeroUsize::MIN.saturating_add(1));
+            for tap in Tap::all(decoder.config().n_layers()) {
+                let wanted = upload(&vec![0.3; shape[0] * shape[1]], shape, decoder, DType::F64);
+                for objective in OBJECTIVES {
+                    assert_slope(
+                        &format!("{case}, {tap}"),
+                        &point(shape[0] * shape[1]),
+                        shape,
+                        decoder,
+                        |points| {
+                            let states = decoder.forward_from_embeddings(points.unsqueeze(), tap).unwrap();
+                            objective.of(states.reshape(shape), wanted.clone())
+                        },
+                    );
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn a_long_gradient_is_clipped_and_a_short_one_is_not() {
+        let mut point = [1.0, 1.0];
+        descend(&mut point, &[3.0, 4.0], 0.5);
+        assert_eq!(point, [1.0 - 0.5 * 0.6, 1.0 - 0.5 * 0.8]);
+        let mut point = [1.0, 1.0];
+        descend(&mut point, &[0.3, 0.4], 0.5);
+        assert_eq!(point, [0.85, 0.8]);
+    }
+
+    #[test]
+    fn steps_shrink_to_a_hundredth_and_stay_there() {
+        assert_eq!(decayed(0, 50), 1.0);
+        assert!((decayed(25, 50) - 0.505).abs() < 1e-12);
+        assert!((decayed(50, 50) - 0.01).abs() < 1e-12);
+        assert_eq!(decayed(50, 50), decayed(5000, 50));
+    }
+}

@@ -1,0 +1,48 @@
+//! Tokens for many positions at once.
+
+use std::collections::HashSet;
+
+use crate::models::Alternative;
+
+/// Tokens guessed for the positions from the first open one on, and alternatives for the doubtful ones among them. One pass
+/// computes all of it, and each alternative costs as much as one more position.
+///
+/// # Example
+///
+/// ```
+/// use inject_sipit::sources::Draft;
+///
+/// let draft = Draft::from(vec![3, 1, 4]);
+/// assert!(draft.alternatives.is_empty());
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Draft {
+    /// Tokens for the positions from the first open one on.
+    pub ids: Vec<u32>,
+    /// Other tokens for some of these positions.
+    pub alternatives: Vec<Alternative>,
+}
+
+impl From<Vec<u32>> for Draft {
+    /// A draft without alternatives.
+    fn from(ids: Vec<u32>) -> Self {
+        Draft { ids, alternatives: Vec::new() }
+    }
+}
+
+impl Draft {
+    /// The draft up to its first id outside the vocabulary, and at most `most` positions long, with every alternative once.
+    pub(crate) fn cut(mut self, vocab_size: usize, most: usize) -> Self {
+        let known = |id: u32| (id as usize) < vocab_size;
+        let end = self.ids.iter().take(most).take_while(|&&id| known(id)).count();
+        self.ids.truncate(end);
+        let ids = &self.ids;
+        let mut once = HashSet::new();
+        self.alternatives.retain(|other| {
+            ids.get(other.place).is_some_and(|&id| id != other.id)
+                && known(other.id)
+                && once.insert((other.place, other.id))
+        });
+        self
+    }
+}

@@ -1,0 +1,111 @@
+//! The rows of the embedding that are near a point.
+
+use crate::{
+    error::InvertError,
+    models::{Decoder, ModelError},
+    tensors::{indices, read},
+    tuning::{POINTS_TOGETHER, ROWS_TOGETHER},
+};
+use burn::tensor::{DType, Tensor, TensorData};
+
+use super::descent::wide;
+
+/// The rows of the embedding, prepared for distances to points.
+#[derive(Clone, Debug)]
+pub(super) struct EmbeddingRows {
+    table: Tensor<2>,
+    /// Half the squared norm of each, `[vocab_size, 1]`.
+    half_squares: Tensor<2>,
+    dtype: DType,
+}
+
+impl EmbeddingRows {
+    pub(super) fn of(decoder: &Decoder) -> Self {
+        let (table, dtype) = (decoder.token_embedding(), wide(decoder));
+        let half = |rows: Tensor<2>| (rows.clone() * rows).sum_dim(1).mul_scalar(0.5);
+        let half_squares = over_chunks(&table, dtype, half);
+        EmbeddingRows { table, half_squares, dtype }
+    }
+
+    /// The nearness of each row to each point: `<row, point> - |row|^2 / 2`, which falls as their distance grows.
+    ///
+    /// # Shapes
+    ///
+    /// `[points, d_model]` to `[vocab_size, points]`.
+    fn nearness(&self, points: &[f64]) -> Tensor<2> {
+        let [_, d_model] = self.table.dims();
+        let data = TensorData::new(points.to_vec(), [points.len() / d_model, d_model]);
+        let points =
+            Tensor::<2>::from_data(data.convert_dtype(self.dtype), (&self.table.device(), self.dtype));
+        let points = points.transpose();
+        over_chunks(&self.table, self.dtype, |rows| rows.matmul(points.clone())) - self.half_squares.clone()
+    }
+
+    /// The nearness of each row to one point, on the host.
+    pub(super) fn nearness_to(&self, point: &[f64]) -> Result<Vec<f64>, InvertError> {
+        read(self.nearness(point))
+    }
+
+    /// The row nearest to each point.
+    pub(super) fn nearest(&self, points: &[f64]) -> Result<Vec<u32>, InvertError> {
+        let [_, d_model] = self.table.dims();
+        let mut ids = Vec::with_capacity(points.len() / d_model);
+        // One column for each point and row: a few points at a time.
+        for points in points.chunks(POINTS_TOGETHER * d_model) {
+            let nearest = self.nearness(points).argmax(0).try_into_data(); // [1, points]
+            let nearest = nearest.map_err(|error| ModelError::Device { reason: error.to_string() })?;
+            ids.extend(nearest.iter::<i64>().map(|id| id as u32));
+        }
+        Ok(ids)
+    }
+
+    /// Some rows, `[ids, d_model]`, in the model's own number format.
+    pub(super) fn rows(&self, ids: &[u32]) -> Tensor<2> {
+        self.table.clone().select(0, indices(ids.iter().map(|&id| id as usize), &self.table.device()))
+    }
+
+    /// One row, on the host.
+    pub(super) fn row(&self, id: u32) -> Result<Vec<f64>, InvertError> {
+        read(self.table.clone().narrow(0, id as usize, 1))
+    }
+}
+
+/// Applies `f` to a few rows at a time, in a number format that may be wider than the table's own.
+fn over_chunks(table: &Tensor<2>, dtype: DType, f: impl Fn(Tensor<2>) -> Tensor<2>) -> Tensor<2> {
+    let [rows, _] = table.dims();
+    let chunk = |begin: usize| {
+        let len = ROWS_TOGETHER.min(rows - begin);
+        f(table.clone().narrow(0, begin, len).cast(dtype))
+    };
+    Tensor::cat((0..rows).step_by(ROWS_TOGETHER).map(chunk).collect(), 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::descent::tests::{for_each_model, point},
+        *,
+    };
+
+    #[test]
+    fn the_nearest_row_is_that_of_plain_distances() {
+        for_each_model(|case, decoder| {
+            let d_model = decoder.config().d_model;
+            let rows = EmbeddingRows::of(decoder);
+            let table = read(decoder.token_embedding()).unwrap();
+            let points = point(5 * d_model);
+            let plain: Vec<u32> = points
+                .chunks(d_model)
+                .map(|point| {
+                    let distance = |row: &[f64]| crate::collisions::distance(row, point);
+                    let distances: Vec<f64> = table.chunks(d_model).map(distance).collect();
+                    (0..distances.len()).min_by(|&a, &b| distances[a].total_cmp(&distances[b])).unwrap()
+                        as u32
+                })
+                .collect();
+            assert_eq!(rows.nearest(&points).unwrap(), plain, "{case}");
+            assert_eq!(rows.nearest(&read(rows.rows(&[3, 96, 0])).unwrap()).unwrap(), [3, 96, 0], "{case}");
+            assert_eq!(rows.row(41).unwrap(), table[41 * d_model..42 * d_model], "{case}");
+        });
+    }
+}

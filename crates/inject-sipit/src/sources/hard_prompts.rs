@@ -1,0 +1,331 @@
+//! The paper's other baseline: all tokens of a prompt at once, through hard projections.
+
+use crate::{error::InvertError, inverter::watch::now, states::SplitMix, tensors::read};
+
+use super::{
+    Draft, OpenPosition, Prompt, Provisional, Session, Source, Turn,
+    descent::{Objective, decayed, descend, slope, upload, wide},
+    embedding_rows::EmbeddingRows,
+};
+
+/// PEZ with hidden states as the target: the embeddings of all positions move together against the gradient at the tokens
+/// nearest to them. It drafts a whole prompt, and proposes nothing for single positions.
+///
+/// The published number of steps, a quarter of the vocabulary for every token of the prompt, takes hours. Bound it, or the
+/// [time](crate::settings::Budget) of a prompt, which is checked after every step.
+///
+/// # Example
+///
+/// ```
+/// use inject_sipit::{Policy, sources::HardPrompts};
+///
+/// let policy = Policy::new().then(HardPrompts::seeded(8).at_most(500));
+/// assert_eq!(policy.to_string(), "hard prompts, scan");
+/// ```
+///
+/// # Source
+///
+/// Wen et al., arXiv 2302.03668, Algorithm 1 (PEZ): project, take the gradient at the projection, move the
+/// unprojected points. The loss on states and the number of steps are the adaptation of arXiv 2510.15511 (the
+/// baseline of its inversion benchmark). The start at random tokens, a first step of size 1, clipping of the
+/// whole gradient to norm 1, a decay to a hundredth and the tolerance of a match are those of its code,
+/// giorgosnikolaou/SIPIT, commit 4f343c83.
+///
+/// That code (`src/algorithm/HardPrompts.py`) is not PEZ, and this is not that code:
+///
+/// | | the code | here | why |
+/// |---|---|---|---|
+/// | gradient | at the unprojected points | at the projected ones | PEZ |
+/// | projection | of the points themselves, at the end of every window (of `(1 + vocab_size / 25000) / 200` of all steps), unless onto a prompt they were put on before | at every step, for the gradient only: the points stay where they are | PEZ |
+/// | decay | over every window, whose first step is 0.9 of the last window's, or 0.8 where nothing was projected | once, over all steps | without windows there is nothing to begin anew |
+/// | loss | the mean of the squared differences | half the squared distance, or [as there](HardPrompts::minimising) | the paper's loss, as for [`Gradient::printed`](super::Gradient::printed) |
+/// | match | of the states at the unprojected points | of the states of tokens | a draft consists of tokens |
+/// | result | the last projection | the projection of least loss | the loss does not fall at every step |
+/// | points that became NaN or infinite | no result | the best until then | a draft need not be right |
+#[derive(Clone, Debug)]
+pub struct HardPrompts {
+    seed: u64,
+    objective: Objective,
+    step_size: f64,
+    most_steps: Option<usize>,
+}
+
+/// The moving points, and the best prompt they passed.
+struct Search {
+    points: Vec<f64>,
+    best: Vec<u32>,
+    lowest: f64,
+    /// Steps taken so far.
+    steps: usize,
+}
+
+impl HardPrompts {
+    /// The search with the published number of steps.
+    pub fn seeded(seed: u64) -> Self {
+        HardPrompts { seed, objective: Objective::default(), step_size: 1.0, most_steps: None }
+    }
+
+    /// Bounds the number of steps.
+    pub fn at_most(self, steps: usize) -> Self {
+        HardPrompts { most_steps: Some(steps), ..self }
+    }
+
+    /// Minimises another loss.
+    pub fn minimising(self, objective: Objective) -> Self {
+        HardPrompts { objective, ..self }
+    }
+
+    /// Sets another size of the first step.
+    pub fn with_step_size(self, step_size: f64) -> Self {
+        HardPrompts { step_size, ..self }
+    }
+
+    /// The largest number of steps: the published one, unless the bound is lower. A draft takes one step at least.
+    fn steps(&self, positions: usize, vocab_size: usize) -> usize {
+        let published = positions * vocab_size / 4;
+        self.most_steps.map_or(published, |most| most.min(published)).max(1)
+    }
+
+    fn search(&self, at: &OpenPosition<'_>) -> Result<Search, InvertError> {
+        let (decoder, target) = (at.decoder(), at.target());
+        let shape = [target.positions(), target.d_model()];
+        let vocab_size = decoder.config().vocab_size;
+        let steps = self.steps(shape[0], vocab_size);
+        let rows = EmbeddingRows::of(decoder);
+        let wanted: Vec<f64> = target.states().iter().copied().collect();
+        let wanted_tensor = upload(&wanted, shape, decoder, wide(decoder));
+        let mut search = self.begin(&rows, vocab_size, shape[0])?;
+        for step in 0..steps {
+            let ids = rows.nearest(&search.points)?;
+            let projected = rows.rows(&ids);
+            let mut states = None;
+            let (loss, gradient) = slope(projected, |projected| {
+                let embeddings = projected.unsqueeze::<3>(); // [1, positions, d_model]
+                let found = decoder.forward_from_embeddings(embeddings, target.tap())?.reshape(shape);
+                states = Some(found.clone().without_autodiff());
+                Ok(self.objective.of(found, wanted_tensor.clone()))
+            })?;
+            if loss < search.lowest {
+                (search.lowest, search.best) = (loss, ids);
+                if states.map(read).transpose()?.is_some_and(|states| matches(&states, &wanted)) {
+                    break;
+                }
+            }
+            descend(&mut search.points, &gradient, self.step_size * decayed(step, steps));
+            search.steps += 1;
+            let lost = !search.points.iter().all(|coordinate| coordinate.is_finite());
+            let late = at.deadline.is_some_and(|deadline| now() >= deadline);
+            if lost || late {
+                break;
+            }
+        }
+        Ok(search)
+    }
+
+    /// A search that begins at random tokens.
+    fn begin(
+        &self,
+        rows: &EmbeddingRows,
+        vocab_size: usize,
+        positions: usize,
+    ) -> Result<Search, InvertError> {
+        let mut numbers = SplitMix::seeded(self.seed);
+        let best: Vec<u32> = (0..positions).map(|_| numbers.below(vocab_size as u64) as u32).collect();
+        Ok(Search { points: read(rows.rows(&best))?, best, lowest: f64::INFINITY, steps: 0 })
+    }
+}
+
+/// Whether the states are the wanted ones.
+///
+/// # Source
+///
+/// giorgosnikolaou/SIPIT, `src/algorithm/base.py`, `is_match`.
+fn matches(states: &[f64], wanted: &[f64]) -> bool {
+    const TOLERANCE: f64 = 1e-5;
+    let near = |(a, b): (&f64, &f64)| (a - b).abs() <= TOLERANCE + TOLERANCE * b.abs();
+    states.iter().zip(wanted).all(near)
+}
+
+impl Source for HardPrompts {
+    type Memory = ();
+
+    fn name(&self) -> &'static str {
+        "hard prompts"
+    }
+
+    fn begin<'a>(&'a self, _: &Prompt<'_>) -> Result<Box<dyn Session<()> + 'a>, InvertError> {
+        Ok(Box::new(self))
+    }
+}
+
+impl Session<()> for &HardPrompts {
+    fn draft(
+        &mut self,
+        at: &OpenPosition<'_>,
+        seen: &Provisional,
+        _: &mut (),
+    ) -> Result<Option<Draft>, InvertError> {
+        // The search knows no prefix. Once anything is settled or tried, it has nothing to add.
+        if !at.prefix.is_empty() || !seen.is_empty() || !at.tested.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(self.search(at)?.best.into()))
+    }
+
+    fn propose(&mut self, _: &OpenPosition<'_>, _: &Turn<'_>, _: &mut ()) -> Result<Vec<u32>, InvertError> {
+        Ok(Vec::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        cell::Cell,
+        time::{Duration, Instant},
+    };
+
+    use crate::{
+        collisions::{Arithmetic, distance},
+        models::{Decoder, Tap},
+        states::foreign::SourceDtype,
+    };
+    use ndarray::Array2;
+
+    use super::{
+        super::{Tested, descent::tests::for_each_model},
+        *,
+    };
+    use crate::{target::TargetStates, vocabulary::Vocabulary};
+
+    const POSITIONS: usize = 3;
+    const VOCAB: usize = 97;
+
+    /// States that no prompt has, so that no search ends before its last step.
+    fn target(decoder: &Decoder, tap: Tap) -> TargetStates {
+        let shape = (POSITIONS, decoder.config().d_model);
+        let states = Array2::from_shape_fn(shape, |(row, at)| ((7 * row + 3 * at) as f64).sin());
+        TargetStates::new(states, tap, SourceDtype::F64).unwrap()
+    }
+
+    fn searched(
+        source: &HardPrompts,
+        decoder: &Decoder,
+        target: &TargetStates,
+        deadline: Option<Instant>,
+    ) -> Search {
+        let vocabulary = Vocabulary::new(decoder, Arithmetic::F32OnDevice);
+        let prompt = Prompt::new(&vocabulary, target, 0);
+        let at = OpenPosition { prompt: &prompt, prefix: &[], tested: &Tested::new(), deadline };
+        source.search(&at).unwrap()
+    }
+
+    /// The search in plain loops: a projection, a step from the point with the gradient there, one decay.
+    struct Replay<'a> {
+        source: &'a HardPrompts,
+        decoder: &'a Decoder,
+        target: &'a TargetStates,
+    }
+
+    impl Replay<'_> {
+        /// The points and the best prompt after some steps. Reports the norm of every gradient.
+        fn run(&self, steps: usize, mut norm_is: impl FnMut(f64)) -> (Vec<f64>, Vec<u32>) {
+            let Replay { source, decoder, target } = *self;
+            let d_model = target.d_model();
+            let table = read(decoder.token_embedding()).unwrap();
+            let table: Vec<&[f64]> = table.chunks(d_model).collect();
+            let mut points = source.begin(&EmbeddingRows::of(decoder), VOCAB, POSITIONS).unwrap().points;
+            let (mut best, mut lowest) = (Vec::new(), f64::INFINITY);
+            for step in 0..steps {
+                let nearest = |point: &[f64]| {
+                    let nearer = |a: &usize, b: &usize| {
+                        distance(table[*a], point).total_cmp(&distance(table[*b], point))
+                    };
+                    (0..VOCAB).min_by(nearer).unwrap()
+                };
+                let ids: Vec<usize> = points.chunks(d_model).map(nearest).collect();
+                let projected: Vec<f64> = ids.iter().flat_map(|&id| table[id].to_vec()).collect();
+                let (loss, gradient) = self.slope(&projected);
+                if loss < lowest {
+                    (lowest, best) = (loss, ids.iter().map(|&id| id as u32).collect());
+                }
+                let norm = gradient.iter().map(|slope| slope.powi(2)).sum::<f64>().sqrt();
+                norm_is(norm);
+                let size = 1.0 - step as f64 / steps as f64 + 0.01 * step as f64 / steps as f64;
+                for (coordinate, slope) in points.iter_mut().zip(&gradient) {
+                    *coordinate -= size * if norm > 1.0 { slope / norm } else { *slope };
+                }
+            }
+            (points, best)
+        }
+
+        fn slope(&self, projected: &[f64]) -> (f64, Vec<f64>) {
+            let Replay { source, decoder, target } = *self;
+            let shape = [POSITIONS, target.d_model()];
+            let wanted: Vec<f64> = target.states().iter().copied().collect();
+            let tensor = |values: &[f64]| upload(values, shape, decoder, wide(decoder));
+            let loss = |projected: burn::tensor::Tensor<2>| {
+                let states = decoder.forward_from_embeddings(projected.unsqueeze::<3>(), target.tap())?;
+                let squares = (states.reshape(shape) - tensor(&wanted)).powi_scalar(2).sum();
+                Ok(squares.mul_scalar(match source.objective {
+                    Objective::HalfSquaredDistance => 0.5,
+                    Objective::MeanSquaredDifference => 1.0 / wanted.len() as f64,
+                }))
+            };
+            slope(tensor(projected), loss).unwrap()
+        }
+    }
+
+    #[test]
+    fn every_step_moves_the_points_by_the_gradient_at_their_projection() {
+        let (long, short) = (Cell::new(0), Cell::new(0));
+        for_each_model(|case, decoder| {
+            let last = Tap::Block(decoder.config().n_layers());
+            let taps =
+                [(last, Objective::HalfSquaredDistance), (Tap::Embedding, Objective::MeanSquaredDifference)];
+            for (tap, objective) in taps {
+                let (target, source) = (target(decoder, tap), HardPrompts::seeded(5).minimising(objective));
+                // As many as published, and fewer: the decay is over however many there are.
+                for (source, steps) in [(source.clone(), POSITIONS * VOCAB / 4), (source.at_most(10), 10)] {
+                    let label = format!("{case}, {tap}, {steps} steps");
+                    let found = searched(&source, decoder, &target, None);
+                    let replay = Replay { source: &source, decoder, target: &target };
+                    let (points, best) = replay.run(steps, |norm| {
+                        let seen = if norm > 1.0 { &long } else { &short };
+                        seen.set(seen.get() + 1);
+                    });
+                    assert_eq!((found.steps, found.best), (steps, best), "{label}");
+                    // In f64 rounding moves them by less than 1e-12.
+                    let apart = distance(&found.points, &points);
+                    assert!(apart < 1e-9, "{label}: {apart}");
+                }
+            }
+        });
+        // Some gradients are clipped and some are not.
+        assert!(long.get() > 0 && short.get() > 0, "{long:?} {short:?}");
+    }
+
+    #[test]
+    fn as_many_steps_are_taken_as_published_or_as_allowed() {
+        let source = HardPrompts::seeded(1);
+        // 20 tokens of GPT-2, as in the published benchmark.
+        assert_eq!(source.steps(20, 50_257), 251_285);
+        assert_eq!(source.clone().at_most(500).steps(20, 50_257), 500);
+        assert_eq!(source.clone().at_most(500).steps(1, 97), 24);
+        // A draft is made in any case.
+        assert_eq!(source.clone().at_most(0).steps(1, 97), 1);
+        assert_eq!(source.steps(1, 3), 1);
+    }
+
+    #[test]
+    fn a_search_out_of_time_ends_with_the_step_at_hand() {
+        for_each_model(|case, decoder| {
+            let target = target(decoder, Tap::Block(1));
+            let now = Instant::now();
+            let source = HardPrompts::seeded(1).at_most(20);
+            let steps = |source, deadline| searched(source, decoder, &target, deadline).steps;
+            assert_eq!(steps(&source, None), 20, "{case}");
+            assert_eq!(steps(&source, now.checked_add(Duration::from_secs(3600))), 20, "{case}");
+            assert_eq!(steps(&source, Some(now)), 1, "{case}");
+        });
+    }
+}

@@ -1,0 +1,98 @@
+//! A lens that follows the prefix at hand.
+
+use std::sync::Arc;
+
+use crate::{
+    error::InvertError,
+    lens::Lens,
+    sources::{
+        OpenPosition, Prompt, Session, Source, Turn,
+        at_position::AtPosition,
+        combination::{Basis, Combination},
+        growing,
+    },
+    tuning::{CONTEXT_MOST_SAMPLED, CONTEXT_SAMPLED, SAMPLED_SHARE},
+};
+
+/// Proposes the tokens to which tested ones point among the points of a [`Lens`].
+///
+/// A context adds more to a state than a lens knows, in the deepest blocks most of all. But the points of a lens tell tokens
+/// apart as states of that depth do. So after one prefix a state is closer to a linear function of its token's point than of its
+/// embedding. From a few dozen tokens of the whole vocabulary, tested after the prefix at hand, the point of the token looked for
+/// can be guessed. Twice as many give a better guess; they are tested if the first guess was in vain.
+///
+/// The sample does not count towards the limit of a turn.
+#[derive(Clone, Debug)]
+pub struct LensInContext {
+    lens: Arc<Lens>,
+}
+
+impl LensInContext {
+    /// Proposes by the points of this lens.
+    pub fn new(lens: Arc<Lens>) -> Self {
+        LensInContext { lens }
+    }
+}
+
+impl Source for LensInContext {
+    type Memory = ();
+
+    fn name(&self) -> &'static str {
+        "lens in context"
+    }
+
+    fn begin<'a>(&'a self, prompt: &Prompt<'_>) -> Result<Box<dyn Session<()> + 'a>, InvertError> {
+        self.lens.check(prompt.decoder(), prompt.target())?;
+        Ok(Box::new(InContextSession { lens: &self.lens, here: AtPosition::default() }))
+    }
+}
+
+struct InContextSession<'a> {
+    lens: &'a Lens,
+    here: AtPosition<Counts>,
+}
+
+/// Tokens that were proposed at one position.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    /// From the whole vocabulary.
+    sampled: usize,
+    /// By a guess.
+    guessed: usize,
+}
+
+impl Session<()> for InContextSession<'_> {
+    fn propose(
+        &mut self,
+        at: &OpenPosition<'_>,
+        turn: &Turn<'_>,
+        _: &mut (),
+    ) -> Result<Vec<u32>, InvertError> {
+        let counts = self.here.get_or_begin(at.position(), Counts::default);
+        // A first position has points of its own, which are exact.
+        if at.position() == 0 || counts.guessed >= turn.limit {
+            return Ok(Vec::new());
+        }
+        // After a guess in vain, as many samples again make a better guess.
+        if counts.sampled <= counts.guessed && counts.sampled < CONTEXT_MOST_SAMPLED {
+            let wanted = counts.sampled.max(CONTEXT_SAMPLED).min(at.vocab_size() / SAMPLED_SHARE);
+            let sample = at.sample_of_vocabulary(wanted);
+            counts.sampled += sample.len().max(1);
+            if !sample.is_empty() {
+                return Ok(sample);
+            }
+        }
+        if at.tested.is_empty() {
+            return Ok(Vec::new());
+        }
+        let combination = Combination::of(at, Basis::Everywhere);
+        let point = combination.of_points(&self.lens.points(&combination.ids));
+        let nearness = self.lens.nearness(&point);
+        let until_sampled = counts.sampled.checked_sub(counts.guessed).filter(|&left| left > 0);
+        let count = growing(counts.guessed).min(turn.limit - counts.guessed);
+        let count = until_sampled.map_or(count, |left| count.min(left));
+        let proposed = at.likeliest_untested(&nearness, count);
+        counts.guessed += proposed.len();
+        Ok(proposed)
+    }
+}

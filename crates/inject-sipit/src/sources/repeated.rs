@@ -1,0 +1,47 @@
+//! Tokens that the prompt already has.
+
+use std::collections::HashSet;
+
+use crate::{collisions::distance, error::InvertError};
+
+use super::{OpenPosition, Prompt, Session, Source, Turn};
+
+/// Proposes the tokens before the open position, those whose states are nearest to the state looked for first.
+///
+/// Texts repeat themselves, and a token's state earlier in the same text resembles the state looked for more than anything a
+/// lens knows of it. The same holds for attention sinks: two of them in a row hardly differ, and resemble nothing else.
+#[derive(Clone, Copy, Debug)]
+pub struct Repeated;
+
+impl Source for Repeated {
+    type Memory = ();
+
+    fn name(&self) -> &'static str {
+        "repeated"
+    }
+
+    fn begin<'a>(&'a self, _: &Prompt<'_>) -> Result<Box<dyn Session<()> + 'a>, InvertError> {
+        Ok(Box::new(Repeated))
+    }
+}
+
+impl Session<()> for Repeated {
+    fn propose(
+        &mut self,
+        at: &OpenPosition<'_>,
+        turn: &Turn<'_>,
+        _: &mut (),
+    ) -> Result<Vec<u32>, InvertError> {
+        let states = |position: usize| at.target().state(position);
+        let mut before: Vec<(f64, u32)> = at
+            .prefix
+            .iter()
+            .enumerate()
+            .map(|(position, &id)| (distance(states(position), at.wanted()), id))
+            .collect();
+        before.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let mut once = HashSet::new();
+        let nearest = before.into_iter().map(|(_, id)| id).filter(|&id| once.insert(id)).take(turn.limit);
+        Ok(nearest.filter(|&id| !at.tested.contains(id)).collect())
+    }
+}

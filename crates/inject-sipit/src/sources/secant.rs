@@ -1,0 +1,262 @@
+//! The secant search: tested candidates point to the next ones.
+
+mod blend;
+mod guess;
+mod memory;
+mod weighing;
+
+use burn::tensor::{Tensor, TensorData};
+
+pub use self::memory::SecantMemory;
+use self::{blend::Guess, guess::guess, memory::Settled, weighing::Weighing};
+use super::{
+    Draft, OpenPosition, Prior, Prompt, Provisional, Session, Source, Turn, at_position::AtPosition,
+    combination::Basis,
+};
+use crate::{
+    error::InvertError,
+    tensors::widened,
+    tuning::{
+        SAMPLED_SHARE, SECANT_ENOUGH, SECANT_FIRST_ROUND, SECANT_LARGEST_ROUND, SECANT_NEARBY, SECANT_ROUND,
+        SECANT_SAMPLED, SECANT_SURVEY_FEWEST,
+    },
+};
+
+/// Guesses the embedding of the token looked for from the candidates tested so far, and proposes the tokens in its direction.
+///
+/// Around the state looked for, a token's state is roughly a linear function of its embedding. So the affine combination of
+/// tested states that comes closest to the state given, applied to their embeddings, is a guess of the embedding. The tokens
+/// in its direction are tested, and make the next guess better. Where the neighbourhood says little, and at the first position,
+/// tokens from the whole vocabulary are tested first. The search needs no calibration to a model, prefix or depth.
+///
+/// Candidates tested at earlier positions are remembered as a [`SecantMemory`], also from prompt to prompt: one linear map from
+/// states to embeddings, fitted to all of them, drafts the positions to come. [`Secant::surveying`] makes the map good from the
+/// start, and [`Secant::expecting`] weighs it against the model's expectation.
+#[derive(Clone, Debug, Default)]
+pub struct Secant {
+    survey: usize,
+    expectation: Option<(Prior, PriorTiming)>,
+}
+
+/// The moment at which a search asks for the model's expectation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PriorTiming {
+    /// At every position, before anything is tested.
+    First,
+    /// Only after the tokens predicted from earlier positions have failed. This is cheaper at shallow taps, because the
+    /// expectation needs a full pass to the head.
+    Fallback,
+}
+
+impl Secant {
+    /// A search without survey and without the model's expectation.
+    pub fn new() -> Self {
+        Secant::default()
+    }
+
+    /// Tests `tokens` tokens of the whole vocabulary, beyond the limit of the turn, the first time the search is asked after
+    /// the first position; at most a sixteenth of the vocabulary. They cost a few dozen forward passes of a prompt, once for all
+    /// prompts of a model at a tap. The map from states to embeddings that they determine drafts most other positions.
+    pub fn surveying(self, tokens: usize) -> Self {
+        Secant { survey: tokens, ..self }
+    }
+
+    /// Weighs the directions of tested candidates against the model's expectation, and learns from the tokens found how much
+    /// each is worth.
+    pub fn expecting(self, prior: Prior, timing: PriorTiming) -> Self {
+        Secant { expectation: Some((prior, timing)), ..self }
+    }
+}
+
+impl Source for Secant {
+    type Memory = SecantMemory;
+
+    fn name(&self) -> &'static str {
+        match self.expectation {
+            Some(_) => "prior+secant",
+            None => "secant",
+        }
+    }
+
+    fn begin<'a>(&'a self, _: &Prompt<'_>) -> Result<Box<dyn Session<SecantMemory> + 'a>, InvertError> {
+        let (here, settled) = (AtPosition::default(), Settled::default());
+        Ok(Box::new(SecantSession { secant: self, here, settled, weighing: Weighing::default() }))
+    }
+}
+
+struct SecantSession<'a> {
+    secant: &'a Secant,
+    here: AtPosition<Here>,
+    settled: Settled,
+    weighing: Weighing,
+}
+
+/// The search at one position.
+#[derive(Default)]
+struct Here {
+    /// Candidates proposed, without those of a survey.
+    proposed: usize,
+    /// Tokens sampled from the whole vocabulary.
+    sampled: usize,
+    /// Whether the survey is made here.
+    surveying: bool,
+    /// Tested candidates that the memory has taken in.
+    taken_in: usize,
+    /// The nearness of each token to the remembered direction, while it may be asked for again.
+    remembered: Option<Vec<f64>>,
+}
+
+/// The next action of the search at a position.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// Tests tokens of the whole vocabulary.
+    Sample,
+    /// Tests this many tokens by a guess.
+    Guess(Guess, usize),
+}
+
+impl Here {
+    fn begin(
+        secant: &Secant,
+        at: &OpenPosition<'_>,
+        weighing: &mut Weighing,
+        memory: &mut SecantMemory,
+    ) -> Self {
+        weighing.learn(at.prefix, &mut memory.blends);
+        // Too few tokens would make no map.
+        let worthwhile = secant.survey.min(at.vocab_size() / SAMPLED_SHARE) >= SECANT_SURVEY_FEWEST;
+        let surveying = worthwhile && at.position() > 0 && memory.begin_survey();
+        Here { surveying, ..Here::default() }
+    }
+
+    /// The number of tokens of the whole vocabulary worth testing here. Of a small vocabulary it is a share, because more would
+    /// be half a scan.
+    fn sample_wanted(&self, secant: &Secant, at: &OpenPosition<'_>) -> usize {
+        let wanted = if self.surveying { secant.survey } else { SECANT_SAMPLED };
+        wanted.min(at.vocab_size() / SAMPLED_SHARE).max(2)
+    }
+
+    /// The next step, or none while other sources should be asked.
+    fn next(&self, secant: &Secant, at: &OpenPosition<'_>) -> Option<Step> {
+        let (tested, expects) = (at.tested.len(), secant.expectation.is_some());
+        let everywhere = at.position() == 0 || self.surveying || self.proposed >= SECANT_NEARBY;
+        let more = SECANT_ROUND.max(self.proposed / 8).min(SECANT_LARGEST_ROUND);
+        if expects && !self.surveying && tested < SECANT_ENOUGH {
+            let count = if self.proposed == 0 { SECANT_FIRST_ROUND } else { SECANT_ENOUGH - tested };
+            Some(Step::Guess(Guess::Remembered, count))
+        } else if everywhere && (at.tested.is_empty() || self.sampled < self.sample_wanted(secant, at)) {
+            // After another hypothesis for the same prefix nothing is tested yet.
+            Some(Step::Sample)
+        } else if everywhere {
+            Some(Step::Guess(Guess::Everywhere, more))
+        } else if tested >= SECANT_ENOUGH {
+            Some(Step::Guess(Guess::Nearby, more))
+        } else {
+            (self.proposed == 0).then_some(Step::Guess(Guess::Remembered, SECANT_FIRST_ROUND))
+        }
+    }
+}
+
+impl Session<SecantMemory> for SecantSession<'_> {
+    fn draft(
+        &mut self,
+        at: &OpenPosition<'_>,
+        _: &Provisional,
+        memory: &mut SecantMemory,
+    ) -> Result<Option<Draft>, InvertError> {
+        if !at.tested.is_empty() {
+            return Ok(None);
+        }
+        memory.settle(at, &mut self.settled);
+        Ok(memory.draft(at)?.map(Draft::from))
+    }
+
+    fn propose(
+        &mut self,
+        at: &OpenPosition<'_>,
+        turn: &Turn<'_>,
+        memory: &mut SecantMemory,
+    ) -> Result<Vec<u32>, InvertError> {
+        let (secant, weighing) = (self.secant, &mut self.weighing);
+        let here = self.here.get_or_begin(at.position(), || Here::begin(secant, at, weighing, memory));
+        here.taken_in = memory.take_in(at.tested, here.taken_in);
+        let beginning = secant.expectation.as_ref().and_then(|(prior, _)| prior.beginning(at));
+        if let Some(first) = beginning.filter(|&first| !at.tested.contains(first)) {
+            return Ok(vec![first]);
+        }
+        if here.proposed >= turn.limit {
+            return Ok(Vec::new());
+        }
+        match here.next(secant, at) {
+            None => Ok(Vec::new()),
+            Some(Step::Sample) => {
+                let sample = at.sample_of_vocabulary(here.sample_wanted(secant, at));
+                here.sampled += sample.len().max(1);
+                here.proposed += if here.surveying { 0 } else { sample.len() };
+                Ok(sample)
+            }
+            Some(Step::Guess(kind, count)) => {
+                let Some(scores) = scores(secant, here, weighing, at, kind, memory)? else {
+                    return Ok(Vec::new());
+                };
+                let proposed = at.likeliest_untested(&scores, count);
+                here.proposed += proposed.len();
+                Ok(proposed)
+            }
+        }
+    }
+}
+
+/// A score for every token by a guess, as far as the model expects it. None if there is nothing to guess from.
+fn scores(
+    secant: &Secant,
+    here: &mut Here,
+    weighing: &mut Weighing,
+    at: &OpenPosition<'_>,
+    kind: Guess,
+    memory: &mut SecantMemory,
+) -> Result<Option<Vec<f64>>, InvertError> {
+    // The memory's prediction does not change while a position is searched.
+    let nearness = match here.remembered.take_if(|_| kind == Guess::Remembered) {
+        Some(nearness) => Some(nearness),
+        None => nearness(at, kind, memory)?,
+    };
+    if kind == Guess::Remembered && here.proposed == 0 {
+        here.remembered.clone_from(&nearness);
+    }
+    let by_memory_alone = here.proposed == 0 && nearness.is_some();
+    match (&secant.expectation, nearness) {
+        (Some((_, PriorTiming::Fallback)), Some(nearness)) if by_memory_alone => Ok(Some(nearness)),
+        (Some(_), nearness) => weighing.likelihoods(at, kind, nearness, &memory.blends).map(Some),
+        (None, nearness) => Ok(nearness),
+    }
+}
+
+/// The nearness of each token to the guessed direction, if there is anything to guess from.
+fn nearness(
+    at: &OpenPosition<'_>,
+    kind: Guess,
+    memory: &SecantMemory,
+) -> Result<Option<Vec<f64>>, InvertError> {
+    let Some(point) = point(at, kind, memory)? else { return Ok(None) };
+    Ok(Some(widened(at.vocabulary().nearness(point)?)))
+}
+
+/// The guessed embedding, `[1, d_model]`, if there is anything to guess from.
+fn point(
+    at: &OpenPosition<'_>,
+    kind: Guess,
+    memory: &SecantMemory,
+) -> Result<Option<Tensor<2>>, InvertError> {
+    let basis = match kind {
+        Guess::Remembered => return Ok(memory.expected_at(at)),
+        Guess::Nearby => Basis::Nearby,
+        Guess::Everywhere => Basis::Everywhere,
+    };
+    let guessed = guess(at, basis, memory)?;
+    let embedding = at.decoder().token_embedding();
+    let shape = [1, guessed.len()];
+    let data = TensorData::new(guessed, shape).convert_dtype(embedding.dtype());
+    Ok(Some(Tensor::from_data(data, (&embedding.device(), embedding.dtype()))))
+}

@@ -1,0 +1,39 @@
+//! The embedding to which tested candidates point.
+
+use crate::{
+    error::InvertError,
+    models::Decoder,
+    sources::{
+        OpenPosition,
+        combination::{Basis, Combination},
+    },
+    tensors::{indices, read},
+};
+use burn::tensor::Tensor;
+
+use super::memory::SecantMemory;
+
+/// The combination of tested candidates that comes closest to the state given, applied to their embeddings. The memory
+/// translates the remaining difference of states, in the neighbourhood of the state.
+pub(super) fn guess(
+    at: &OpenPosition<'_>,
+    basis: Basis,
+    memory: &SecantMemory,
+) -> Result<Vec<f64>, InvertError> {
+    let combination = Combination::of(at, basis);
+    let known = read(embeddings(at.decoder(), &combination.ids))?;
+    let guess = combination.of_points(&known);
+    // A combination of a vocabulary sample says more than a map fitted after other prefixes.
+    let rest = match basis {
+        Basis::Everywhere => None,
+        Basis::Nearby => memory.difference(at.decoder(), combination.rest.as_slice())?,
+    };
+    let rest = rest.unwrap_or_else(|| vec![0.0; guess.len()]);
+    Ok(guess.iter().zip(rest).map(|(guess, rest)| guess + rest).collect())
+}
+
+/// The embeddings of some tokens, `[tokens, d_model]`.
+pub(super) fn embeddings(decoder: &Decoder, ids: &[u32]) -> Tensor<2> {
+    let rows = indices(ids.iter().map(|&id| id as usize), &decoder.device());
+    decoder.token_embedding().select(0, rows)
+}

@@ -1,0 +1,237 @@
+//! Every tuned constant of the crate, with the command that measures it.
+//!
+//! None of them changes a verdict except [`NOISE_SAFETY`] and [`EXAMINED_WITHIN`]; the others change time alone. "depth" and
+//! "policies" stand for `inject depth` and `inject compare-policies` on SmolLM2-135M, which print candidates, passes and times;
+//! "lens" stands for `inject lens` on it, which prints the share of right tokens on held-out text; "bench NAME" stands for
+//! `cargo bench --bench NAME`.
+
+// Noise and acceptance.
+
+/// Factor on measured noise: another program sums in another order. Measured: depth, `margin/floor` (60 at the least, at sinks).
+pub(crate) const NOISE_SAFETY: f64 = 8.0;
+/// Positions at which an inverter measures noise. Measured: bench inversion, `noise`.
+pub(crate) const NOISE_POSITIONS: usize = 8;
+/// Length of the sequence on which an inverter measures noise. Measured: bench inversion, `noise`.
+pub(crate) const NOISE_SEQUENCE: usize = 16;
+/// Candidates computed beside the measured one. Measured: bench inversion, `noise`.
+pub(crate) const NOISE_CANDIDATES: u32 = 63;
+/// Distance, in floors, within which a candidate has its own noise measured. Measured: depth with `--format bf16`.
+pub(crate) const EXAMINED_WITHIN: f64 = 256.0;
+
+// Testing.
+
+/// Candidates of one batch at most: larger ones are no faster on a CPU. Measured: bench candidates.
+pub(crate) const LARGEST_BATCH: usize = 512;
+/// Nearest candidates kept at a position, and hypotheses followed from it. Measured: depth with `--noise-share 2`.
+pub(crate) const NEAREST_KEPT: usize = 16;
+/// States of candidates kept at a position, for searches. Measured: policies, `ours without lens`.
+pub(crate) const STATES_KEPT: usize = 2048;
+/// Candidates tested by drafts at one position before batches take over. Measured: depth with lenses, `repaired`.
+pub(crate) const DRAFTED_MOST: usize = 64;
+/// Prompts from which on common passes pay. Measured: `inject invert` on a store of 1,000 prompts.
+pub(crate) const TOGETHER_FEWEST: usize = 2;
+
+// Proposals of every source.
+
+/// Smallest batch of proposals. Measured: policies, `ours with lens`.
+pub(crate) const SMALLEST_PROPOSAL: usize = 16;
+/// Largest batch of proposals. Measured: policies, `ours with lens`.
+pub(crate) const LARGEST_PROPOSAL: usize = 256;
+/// A vocabulary sample is at most one token in this many. Measured: policies on the bundled model.
+pub(crate) const SAMPLED_SHARE: usize = 16;
+/// Single-token prompts averaged for the expectation at a first position. Measured: policies, candidates at position 0.
+pub(crate) const EXPECTATION_PROMPTS: usize = 64;
+
+// Drafts by a lens.
+
+/// Tokens kept of each position and kind of evidence. Measured: depth with lenses, `repaired`.
+pub(crate) const SHORTLIST: usize = 16;
+/// Nats below the first token within which tokens are kept. Measured: bench lens, `read`.
+pub(crate) const SHORTLIST_WITHIN: f32 = 30.0;
+/// A draft ends once all of it is right with less than this probability. Measured: depth with lenses, `draft ms`.
+pub(crate) const DRAFT_LEAST_LIKELY: f64 = 0.02;
+/// Positions of a draft at least: a shorter pass reads every weight too. Measured: bench forward.
+pub(crate) const DRAFT_SHORTEST: usize = 8;
+/// Probability from which an alternative is worth a row (1.5 ms against a repair of 110 ms). Measured: depth with lenses.
+pub(crate) const DRAFT_WORTH_A_ROW: f64 = 0.02;
+/// Alternatives to one draft at most. Measured: depth with lenses, `draft ms`.
+pub(crate) const DRAFT_ALTERNATIVES: usize = 32;
+/// Share of an alternative's worth that is lost after a wrong token. Measured: depth with lenses, `repaired`.
+pub(crate) const DRAFT_LOST_AFTER_WRONG: f64 = 0.3;
+/// Probability mass on the lists of a position below which other sources are asked. Measured: depth with lenses.
+pub(crate) const DRAFT_WORTH: f64 = 0.5;
+/// Initial trust in each kind of evidence, in settled positions, the best kind first. Measured: depth with lenses.
+pub(crate) const EVIDENCE_TRUST: [f64; 3] = [3.6, 0.2, 0.2];
+/// Probability that a position's token is on none of its lists. Measured: lens.
+pub(crate) const PROBABILITY_UNLISTED: f64 = 0.02;
+/// Probability of a token that a draft computed and no list has. Measured: depth with lenses.
+pub(crate) const PROBABILITY_OF_STRANGER: f64 = 1e-4;
+/// Share of a wrong token's distance that is no evidence: nine in ten right tokens lie below 0.85, nine in ten wrong ones above
+/// 0.6. Measured: depth with lenses, last block.
+pub(crate) const DISTANCE_MIDDLE: f64 = 0.65;
+/// Exponent of the odds in the distance. Measured: depth with lenses, last block.
+pub(crate) const DISTANCE_STEEPNESS: f64 = 6.0;
+/// Largest odds from one distance. Measured: depth with lenses, last block.
+pub(crate) const DISTANCE_MOST_ODDS: f64 = 1e4;
+
+// The lens in context.
+
+/// Tokens of the whole vocabulary tested first at a position. Measured: depth with lenses, deepest blocks.
+pub(crate) const CONTEXT_SAMPLED: usize = 64;
+/// Such tokens at most, because more are not used by a guess. Measured: depth with lenses, deepest blocks.
+pub(crate) const CONTEXT_MOST_SAMPLED: usize = 1024;
+
+// Combinations of tested candidates.
+
+/// Tested candidates combined near a state. Measured: policies, `ours without lens`.
+pub(crate) const COMBINED_NEARBY: usize = 256;
+/// Tested candidates combined over the whole vocabulary. Measured: policies, `ours without lens`.
+pub(crate) const COMBINED_EVERYWHERE: usize = 768;
+/// Ridge, as a share of the mean square of the distances. Measured: policies, `ours without lens`.
+pub(crate) const COMBINATION_RIDGE: f64 = 1e-2;
+
+// The secant search.
+
+/// Candidates of the first round. Measured: policies, `ours without lens`.
+pub(crate) const SECANT_FIRST_ROUND: usize = 16;
+/// Candidates of a later round. Measured: policies, `ours without lens`.
+pub(crate) const SECANT_ROUND: usize = 64;
+/// Candidates of a round at most: after many tested in vain another guess changes little. Measured: policies.
+pub(crate) const SECANT_LARGEST_ROUND: usize = 4096;
+/// Tested candidates from which on they point anywhere. Measured: policies, `ours without lens`.
+pub(crate) const SECANT_ENOUGH: usize = 64;
+/// Candidates after which the neighbourhood of a position has said all it can. Measured: policies.
+pub(crate) const SECANT_NEARBY: usize = 192;
+/// Tokens of the whole vocabulary tested after that. Measured: policies, candidates at position 0.
+pub(crate) const SECANT_SAMPLED: usize = 384;
+/// Pairs from which on a map is worth its product with the vocabulary. Measured: policies, `the same, learning on`.
+pub(crate) const SECANT_SURVEY_FEWEST: usize = 384;
+/// Pairs kept. Measured: policies, `the same, learning on`.
+pub(crate) const SECANT_MOST_PAIRS: usize = 4096;
+/// Diagonal added to the normal equations of features of variance one. Measured: policies, `the same, learning on`.
+pub(crate) const SECANT_RIDGE: f64 = 4.0;
+/// The shortest and the longest draft. Measured: policies, `the same, learning on`.
+pub(crate) const SECANT_REACH: (usize, usize) = (4, 128);
+/// Weights of a direction beside the expectation: a right token `m` deviations from the mean has odds `exp(m x)`. Measured:
+/// policies, `ours without lens`.
+pub(crate) const BLEND_WEIGHTS: [f64; 3] = [1.0, 2.0, 4.0];
+/// The weight of a direction alone. Measured: policies, `ours without lens`.
+pub(crate) const BLEND_ALONE: f64 = 3.0;
+/// Initial trust in each way of weighing, in tokens found. Measured: policies, `ours without lens`.
+pub(crate) const BLEND_TRUST: f64 = 0.3;
+
+// The choice of a policy.
+
+/// Candidates of a position without a lens, by prior and secant search on ordinary text. Measured: policies.
+pub(crate) const AUTO_UNCALIBRATED: f64 = 64.0;
+/// Tokens of the survey: with 1,024 twice as many positions of block 1 remain to be searched. Measured: policies.
+pub(crate) const AUTO_SURVEY: usize = 2048;
+/// Cost of a token up to the head, in costs up to the tap, from which on the prior is asked after cheaper sources. Measured: depth.
+pub(crate) const AUTO_FAR: f64 = 4.0;
+
+/// The turns of the policy with a lens: limits on the candidates of each turn. A token missing from the lens's first choices is
+/// usually in the top hundred of the lens or of the prior, and far down in the other. Measured: depth with lenses,
+/// `candidates`, over text, code and random tokens.
+pub(crate) mod ladder {
+    /// First of all the lens.
+    pub(crate) const LENS_FIRST: usize = 24;
+    /// Then tokens of the prompt itself.
+    pub(crate) const REPEATED: usize = 8;
+    /// The lens in context, if the prior is expensive.
+    pub(crate) const FAR_CONTEXT: usize = 512;
+    /// The lens again, if the prior is expensive.
+    pub(crate) const FAR_LENS: usize = 256;
+    /// The prior, if it is expensive.
+    pub(crate) const FAR_PRIOR: usize = 64;
+    /// The prior, if it is cheap.
+    pub(crate) const NEAR_PRIOR: usize = 32;
+    /// The lens in context, if the prior is cheap.
+    pub(crate) const NEAR_CONTEXT: usize = 256;
+    /// The lens again, if the prior is cheap.
+    pub(crate) const NEAR_LENS: usize = 64;
+    /// The prior again, if it is cheap.
+    pub(crate) const NEAR_PRIOR_AGAIN: usize = 64;
+    /// The lens a third time, if the prior is cheap.
+    pub(crate) const NEAR_LENS_AGAIN: usize = 256;
+    /// The secant search.
+    pub(crate) const SECANT: usize = 192;
+    /// The lens in context a second time.
+    pub(crate) const CONTEXT_AGAIN: usize = 2048;
+    /// The longest list of the lens.
+    pub(crate) const DEEPEST: usize = 8192;
+    /// Of a small vocabulary the longest list holds one token in this many.
+    pub(crate) const DEEPEST_SHARE: usize = 6;
+    /// The prior down to this share of the longest list, then the lens and the prior by turns.
+    pub(crate) const PRIOR_SHARE: usize = 32;
+    /// The lens down to this share of the longest list.
+    pub(crate) const LENS_SHARE: usize = 8;
+    /// The prior down to this share of the longest list, the second time.
+    pub(crate) const PRIOR_SHARE_AGAIN: usize = 4;
+}
+
+// The cost of a lens's drafts, in forward passes.
+
+/// A wrong token costs part of another draft. Measured: depth with lenses, `equivalents`.
+pub(crate) const PASSES_OF_A_MISS: f64 = 0.5;
+/// A token off the shortlist costs a search in addition. Measured: depth with lenses, `equivalents`.
+pub(crate) const PASSES_OF_AN_UNLISTED: f64 = 2.0;
+/// Operations for reading back and comparing one coordinate: 1.6 ns on two cores that do 200 in a nanosecond. Measured: bench
+/// candidates, embedding.
+pub(crate) const FLOP_OF_COMPARING: f64 = 320.0;
+
+// Making a lens.
+
+/// Coordinates kept until the held-out text decides. Measured: lens, `rank`.
+pub(crate) const LENS_MOST_RANK: usize = 256;
+/// Coordinates of a table of first positions. Measured: lens without BOS, candidates at position 0.
+pub(crate) const LENS_FIRST_RANK: usize = 64;
+/// Fewest samples to fit a lens to. Measured: lens with `--prompts`.
+pub(crate) const LENS_FEWEST_SAMPLES: usize = 256;
+/// Ranks that are tried. Measured: lens, `rank`.
+pub(crate) const LENS_RANKS: [usize; 5] = [16, 32, 64, 128, 256];
+/// Weights of the codebook beside the prior that are tried: its coordinates at different positions are not independent, so a nat
+/// of it is worth less. Measured: lens.
+pub(crate) const LENS_WEIGHTS: [f64; 3] = [0.1, 0.2, 0.4];
+/// Held-out positions used at most. Measured: lens, spread of `first` over seeds.
+pub(crate) const LENS_MOST_HELD_OUT: usize = 600;
+/// The length of the prompt that a lens is chosen for. Measured: depth with lenses, by length.
+pub(crate) const LENS_PROMPT: usize = 64;
+/// Diagonal added to the normal equations: as much as 30 samples of features of variance one. Measured: lens.
+pub(crate) const LENS_RIDGE: f64 = 30.0;
+/// Diagonal added to the covariance, as a share of its mean. Measured: lens.
+pub(crate) const LENS_SHRINKAGE: f64 = 0.01;
+/// Least variance within a token's states, as a share of that between tokens. Measured: lens, embedding.
+pub(crate) const LENS_LEAST_NOISE: f64 = 1e-4;
+/// Occurrences in the text that a token's mean after the prefixes counts for. Measured: lens.
+pub(crate) const LENS_PREFIXES_COUNT: f64 = 8.0;
+/// Multiple of the median length from which on a first token is an outlier. Measured: lens without BOS.
+pub(crate) const LENS_FAR: f64 = 4.0;
+
+// Sizes of blocks of work.
+
+/// Tokens whose products are scored together: a strip of points stays in the nearest cache. Measured: bench lens, `read`.
+pub(crate) const CHUNK: usize = 512;
+/// Tokens that a device multiplies at once. Measured: bench lens, `read`.
+pub(crate) const ON_DEVICE: usize = 16 * CHUNK;
+/// Scores compared together without a branch. Measured: bench lens, `read`.
+pub(crate) const SCORES_TOGETHER: usize = 64;
+/// Tokens in a box. Measured: bench lens, `read`.
+pub(crate) const IN_A_BOX: usize = 256;
+/// Rank up to which boxes pay. Measured: bench lens, `read`.
+pub(crate) const BOXES_MOST_RANK: usize = 16;
+/// Positions read by a lens together. Measured: bench lens, `read`.
+pub(crate) const READ_TOGETHER: usize = 128;
+/// Points widened to f32 together. Measured: bench lens, `read`.
+pub(crate) const WIDENED_TOGETHER: usize = 512;
+/// Tokens computed together for a lens. Measured: bench lens, `build`.
+pub(crate) const LENS_BATCH: usize = 512;
+/// Samples projected together. Measured: bench lens, `build`.
+pub(crate) const PROJECTED_TOGETHER: usize = 8192;
+/// Embeddings whose lengths are computed together. Measured: bench inversion, `draft`.
+pub(crate) const LENGTHS_TOGETHER: usize = 1024;
+/// Rows of the embedding compared with a point together. Measured: policies, `gradient`.
+#[cfg(feature = "gradient")]
+pub(crate) const ROWS_TOGETHER: usize = 4096;
+/// Points compared with the embedding together. Measured: policies, `hard prompts`.
+#[cfg(feature = "gradient")]
+pub(crate) const POINTS_TOGETHER: usize = 16;
