@@ -16,7 +16,6 @@ use crate::{
     depth::Kind,
     forward::forward_seconds,
     interrupt,
-    invert::states_of,
     lenses::check_lenses,
     options::{LoadedModel, ModelOptions, PromptOptions, StudyOptions, TapOption},
     output::note,
@@ -83,8 +82,9 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
     let tap = options.tap.or_middle(&model)?;
     check_lenses(options.lens.as_deref(), &[tap])?;
     let prompts = options.prompts(&model)?;
-    let targets = prompts.iter().map(|prompt| states_of(&model, &prompt.token_ids, tap));
-    let targets = targets.collect::<Result<Vec<TargetStates>, Failure>>()?;
+    let targets =
+        prompts.iter().map(|prompt| TargetStates::of_prompt(&model.decoder, tap, &prompt.token_ids));
+    let targets = targets.collect::<Result<Vec<TargetStates>, _>>()?;
     let terms = Terms {
         model: &model,
         tap,
@@ -174,6 +174,8 @@ fn measure(
     let start = Instant::now();
     let inverter = Inverter::new(&terms.model.decoder, terms.tap, contender.settings(terms)?)?;
     let mut choice = contender.choice(terms, 0)?;
+    let learned = choice.clone();
+    let mut learning = inverter.searcher(&learned.policy);
     let ready_seconds = start.elapsed().as_secs_f64();
     let mut inversions: Vec<Found> = Vec::with_capacity(targets.len());
     for (number, target) in targets.iter().enumerate() {
@@ -182,7 +184,9 @@ fn measure(
             choice = contender.choice(terms, number)?;
         }
         let start = Instant::now();
-        let inversion = inverter.invert(target, &mut choice.policy, &mut |_| interrupt::check())?;
+        let mut anew = inverter.searcher(&choice.policy);
+        let searcher = if contender.learns_between_prompts() { &mut learning } else { &mut anew };
+        let inversion = inverter.invert(target, searcher, &mut |_| interrupt::check())?;
         inversions.push(Found::new(&inversion, start.elapsed().as_secs_f64()));
     }
     let policy = choice.policy.to_string();

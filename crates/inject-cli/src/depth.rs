@@ -186,7 +186,8 @@ fn at_tap(
 ) -> Result<Vec<Record>, Failure> {
     let start = Instant::now();
     let inverter = Inverter::new(&model.decoder, tap, options.policy.settings()?)?;
-    let mut choice = options.policy.choose(model, tap, prompts[0].1.len())?;
+    let choice = options.policy.choose(model, tap, prompts[0].1.len())?;
+    let mut searcher = inverter.searcher(&choice.policy);
     let ready_seconds = start.elapsed().as_secs_f64();
     let mut records = Vec::with_capacity(prompts.len());
     for (number, (kind, prompt)) in prompts.iter().enumerate() {
@@ -199,17 +200,17 @@ fn at_tap(
         let mut noisy = None;
         if let Some(share) = options.noise_share {
             let clean = TargetStates::new(states.clone(), tap, dtype)?;
-            let margin = least_margin(&inverter, &clean, &mut choice.policy, options.margin_rivals)?;
+            let margin = least_margin(&inverter, &clean, &mut searcher, options.margin_rivals)?;
             noise = share * margin.ok_or_else(|| Failure::new("no margin was measured"))?;
             Disturbance::Noise { norm: noise }.apply(&mut states, number as u64);
             let policy = PolicyOptions { noise, ..options.policy.clone() };
-            noisy = Some(Inverter::new(&model.decoder, tap, policy.settings()?)?);
+            noisy = Some(inverter.with_settings(policy.settings()?)?);
         }
         let inverter = noisy.as_ref().unwrap_or(&inverter);
         let target = TargetStates::new(states, tap, dtype)?;
         let forward = forward_seconds(&model.decoder, prompt, tap)?;
         let start = Instant::now();
-        let inversion = inverter.invert(&target, &mut choice.policy, &mut |_| crate::interrupt::check())?;
+        let inversion = inverter.invert(&target, &mut searcher, &mut |_| crate::interrupt::check())?;
         let seconds = Seconds { inversion: start.elapsed().as_secs_f64(), forward, ready: ready_seconds };
         records.push(Record::new(*kind, tap, prompt, &inversion, seconds, noise));
     }

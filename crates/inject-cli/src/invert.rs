@@ -11,7 +11,7 @@ mod tally;
 use std::path::PathBuf;
 
 use clap::Args;
-use inject_sipit::{Inverter, Scan, models::Bos};
+use inject_sipit::{Inverter, models::Bos, settings::Scan};
 
 use crate::{
     Failure, Outcome,
@@ -21,8 +21,7 @@ use crate::{
     output::note,
 };
 
-pub(crate) use self::report::{StageReport, VerdictName, stages, token_of};
-pub(crate) use self::single::states_of;
+pub(crate) use self::report::{StageReport, VerdictName, stages};
 #[cfg(test)]
 pub(crate) use self::{
     report::Report,

@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Instant};
 use clap::Args;
 use inject_prompts::Generator;
 use inject_sipit::{
-    FirstPosition, Lens, LensBuilder,
+    lens::{FirstPosition, Lens, LensBuilder},
     models::{Bos, Tokenizer},
 };
 
@@ -86,11 +86,11 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
     ));
     let start = Instant::now();
     let mut meter = Meter::new();
-    let lenses = builder.build(&model.decoder, model.weight_hash()?, &mut |step| meter.show_lens(step))?;
+    let lenses = builder.build(&model.decoder, model.weight_hash()?, &mut |step| meter.show(step))?;
     drop(meter);
     for lens in &lenses {
         lens.save(folder.path())?;
-        folder.record(&Lens::file_name(lens.about().tap));
+        folder.record(&Lens::file_name(lens.info().tap));
     }
     say(&table(&lenses).text());
     say(&format!("took {}", number::seconds(start.elapsed().as_secs_f64())));
@@ -99,13 +99,13 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
 }
 
 fn table(lenses: &[Lens]) -> Table {
-    let positions = lenses.first().map_or(0, |lens| lens.about().positions_held_out);
+    let positions = lenses.first().map_or(0, |lens| lens.info().positions_held_out);
     let title = format!(
         "The true token among the lens's choices, at {} held-out positions",
         number::count(positions)
     );
     let mut table = Table::new(title, &["tap", "first choice", "first 16", "rank"]);
-    for about in lenses.iter().map(Lens::about) {
+    for about in lenses.iter().map(Lens::info) {
         let [first, among] = [about.held_out_top_1, about.held_out_top_16].map(Cell::Share);
         table.push([Cell::of(about.tap), first, among, about.rank.into()]);
     }
@@ -137,7 +137,7 @@ fn builder(options: &Options, model: &LoadedModel) -> Result<LensBuilder, Failur
     let random = random_prompts(&text, model.decoder.config().vocab_size, first);
     // Before the text, the end of which is held out to measure the lens on.
     text.splice(0..0, random);
-    Ok(LensBuilder { taps: options.taps.of(model)?, prefixes, text, first })
+    Ok(LensBuilder::new(options.taps.of(model)?, prefixes, text, first))
 }
 
 /// The beginning of a prompt up to the first token of a word that has more tokens, if there is such a word near.

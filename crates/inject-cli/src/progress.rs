@@ -99,30 +99,6 @@ impl Meter {
         self.show(report.with_part(progress.of_next));
     }
 
-    /// Shows the making of lenses.
-    pub(crate) fn show_lens(&mut self, progress: inject_sipit::LensProgress) {
-        use inject_sipit::LensProgress::{Fit, Measure, Text, Vocabulary};
-        let (task, unit, done, of) = match progress {
-            Text { done, of } => ("text", Unit::Prompts, done, of),
-            Fit { done, of } => ("fit", Unit::Taps, done, of),
-            Vocabulary { done, of } => ("vocabulary", Unit::Tokens, done, of),
-            Measure { done, of } => ("measure", Unit::Taps, done, of),
-        };
-        self.show(Progress::new(task, unit, done as u64, of as u64));
-    }
-
-    /// Shows an inversion.
-    pub(crate) fn show_inversion(&mut self, progress: inject_sipit::InvertProgress) {
-        let task = match progress.phase {
-            inject_sipit::Phase::Recover => "recover",
-            inject_sipit::Phase::Certify => "certify",
-        };
-        let part = progress.candidates_tested as f64 / progress.vocab_size as f64;
-        let report =
-            Progress::new(task, Unit::Positions, progress.position as u64, progress.positions as u64);
-        self.show(report.with_part(part));
-    }
-
     /// Writes a line without disturbing the bar.
     pub(crate) fn suspend(&self, write: impl FnOnce()) {
         match &self.display {

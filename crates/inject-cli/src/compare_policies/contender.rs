@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::ValueEnum;
-use inject_sipit::{Choice, Scan, Settings, models::Tap};
+use inject_sipit::{PolicyChoice, Settings, models::Tap, settings::Scan};
 
 use crate::{
     Failure,
@@ -104,7 +104,7 @@ impl Contender {
     /// # Errors
     ///
     /// [`Failure`] if there is no lens for the tap, or it was made for other weights.
-    pub(crate) fn choice(self, terms: &Terms<'_>, prompt: usize) -> Result<Choice, Failure> {
+    pub(crate) fn choice(self, terms: &Terms<'_>, prompt: usize) -> Result<PolicyChoice, Failure> {
         self.options(terms, prompt).choose(terms.model, terms.tap, terms.positions)
     }
 

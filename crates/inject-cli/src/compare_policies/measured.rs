@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use inject_sipit::Inversion;
 use serde::{Deserialize, Serialize};
 
-use crate::invert::{StageReport, VerdictName, stages, token_of};
+use crate::invert::{StageReport, VerdictName, stages};
 
 /// All inversions of one policy.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -35,7 +35,7 @@ impl Found {
         let positions = &inversion.positions;
         Found {
             seconds,
-            token_ids: positions.iter().map(token_of).collect(),
+            token_ids: inversion.kept_ids(),
             verdicts: positions.iter().map(|position| VerdictName::from(&position.verdict)).collect(),
             candidates_tested: positions.iter().map(|position| position.candidates_tested).collect(),
             cost: stages(inversion),

@@ -6,7 +6,7 @@ use inject_sipit::{Inversion, models::Tap};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    invert::{StageReport, stages, token_of},
+    invert::{StageReport, stages},
     table::{Cell, Table},
 };
 
@@ -88,8 +88,9 @@ impl Record {
         seconds: Seconds,
         noise: f64,
     ) -> Self {
-        let ratios = inversion.positions.iter().filter_map(|p| Some(p.runner_up?.distance / p.noise_floor));
-        let found: Vec<Option<u32>> = inversion.positions.iter().map(token_of).collect();
+        let ratios =
+            inversion.positions.iter().filter_map(|p| Some(p.runner_up()?.distance / p.noise_floor()?));
+        let found = inversion.kept_ids();
         let right = found.iter().zip(prompt).filter(|(found, id)| **found == Some(**id)).count();
         Record {
             kind,
@@ -103,7 +104,7 @@ impl Record {
             forward_seconds: seconds.forward,
             forward_pass_equivalents: seconds.inversion / seconds.forward,
             candidates: inversion.candidates_tested(),
-            repaired: inversion.positions.iter().filter(|p| p.found_by != "draft").count(),
+            repaired: inversion.positions.iter().filter(|p| p.found_by() != Some("draft")).count(),
             least_margin_over_floor: ratios.min_by(f64::total_cmp),
             ready_seconds: seconds.ready,
             cost: stages(inversion),

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use inject_sipit::{Inverter, Scan};
+use inject_sipit::{Inverter, settings::Scan};
 
 use crate::options::{PolicyKind, PolicyOptions};
 
@@ -34,8 +34,8 @@ impl GroupLimits {
         let by_lens = policy.lens.is_some() && matches!(policy.policy, PolicyKind::Auto | PolicyKind::Lens);
         let states = match inverter.settings().scan {
             Scan::Whole => config.vocab_size as f64,
-            Scan::AsNeeded if by_lens => WITH_LENS,
-            Scan::AsNeeded => WITHOUT_LENS,
+            _ if by_lens => WITH_LENS,
+            _ => WITHOUT_LENS,
         };
         let tokens = GROUP_FLOP / (states * config.flops_per_token(inverter.tap())).max(1.0);
         // Each prompt is charged an equal part of the time of a common pass, however long the prompt is.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use inject_sipit::{
-    Acceptance, Choice, Inversion, Position, Verdict,
+    Acceptance, Inversion, PolicyChoice, Position, Verdict,
     collisions::Ranked,
     models::{Model, Tap},
 };
@@ -187,7 +187,7 @@ impl From<&Verdict> for VerdictName {
             Verdict::Verified => VerdictName::Verified,
             Verdict::Ambiguous { .. } => VerdictName::Ambiguous,
             Verdict::Failed => VerdictName::Failed,
-            Verdict::Open => VerdictName::Open,
+            _ => VerdictName::Open,
         }
     }
 }
@@ -199,12 +199,18 @@ impl VerdictName {
     }
 }
 
-impl From<Acceptance> for AcceptanceRule {
-    fn from(acceptance: Acceptance) -> Self {
+impl AcceptanceRule {
+    /// The rule as it is reported.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] for a rule that this program does not know.
+    pub(crate) fn of(acceptance: Acceptance) -> Result<Self, Failure> {
         match acceptance {
-            Acceptance::NoiseFloor { added } => AcceptanceRule::NoiseFloor { added },
-            Acceptance::Ball { epsilon } => AcceptanceRule::Ball { epsilon },
-            Acceptance::AllClose { rtol, atol } => AcceptanceRule::Allclose { rtol, atol },
+            Acceptance::NoiseFloor { added } => Ok(AcceptanceRule::NoiseFloor { added }),
+            Acceptance::Ball { epsilon } => Ok(AcceptanceRule::Ball { epsilon }),
+            Acceptance::AllClose { rtol, atol } => Ok(AcceptanceRule::Allclose { rtol, atol }),
+            other => Err(Failure::new(format!("no report for the rule {other:?}"))),
         }
     }
 }
@@ -230,11 +236,6 @@ pub(crate) fn stages(inversion: &Inversion) -> BTreeMap<String, StageReport> {
     stages.collect()
 }
 
-/// The token of a position, unless nothing is known of it.
-pub(crate) fn token_of(position: &Position) -> Option<u32> {
-    (position.verdict != Verdict::Open).then_some(position.token_id)
-}
-
 impl Recovered {
     /// The report of an inversion that took so many seconds, compared with the prompt if that is known.
     pub(super) fn new(
@@ -243,9 +244,8 @@ impl Recovered {
         prompt: Option<&[u32]>,
         seconds: f64,
     ) -> Result<Self, Failure> {
-        let token_ids: Vec<Option<u32>> = inversion.positions.iter().map(token_of).collect();
-        let settled = |position: &&Position| !matches!(position.verdict, Verdict::Failed | Verdict::Open);
-        let leading: Vec<u32> = inversion.positions.iter().take_while(settled).filter_map(token_of).collect();
+        let token_ids: Vec<Option<u32>> = inversion.kept_ids();
+        let leading = inversion.token_ids();
         let whole = leading.len() == token_ids.len();
         let (text, text_encodes_back) = match model.tokenizer() {
             Err(_) => (None, None),
@@ -290,8 +290,6 @@ impl PositionReport {
             Verdict::Ambiguous { candidates, more } => (&candidates[..], *more),
             _ => (&[][..], false),
         };
-        let token_id = token_of(position);
-        let known = token_id.is_some();
         let ruled_out = position.ruled_out.iter().map(|token| RuledOutReport {
             token_id: token.token_id,
             distance: token.distance,
@@ -302,15 +300,15 @@ impl PositionReport {
         PositionReport {
             position: position.position,
             verdict: VerdictName::from(&position.verdict),
-            token_id,
+            token_id: position.token_id(),
             candidates: candidates.iter().copied().map(Candidate::from).collect(),
             more_candidates,
-            distance: known.then_some(position.distance),
-            tolerance: known.then_some(position.noise_floor),
-            runner_up: position.runner_up.map(Candidate::from),
-            margin: position.margin,
+            distance: position.distance(),
+            tolerance: position.noise_floor(),
+            runner_up: position.runner_up().map(Candidate::from),
+            margin: position.margin(),
             candidates_tested: position.candidates_tested,
-            found_by: known.then(|| position.found_by.to_owned()),
+            found_by: position.found_by().map(str::to_owned),
             ruled_out: ruled_out.collect(),
         }
     }
@@ -319,7 +317,7 @@ impl PositionReport {
 impl Report {
     pub(super) fn new(
         model: &LoadedModel,
-        choice: &Choice,
+        choice: &PolicyChoice,
         acceptance: Acceptance,
         tap: Tap,
         recovered: Recovered,
@@ -333,7 +331,7 @@ impl Report {
             tap: tap.to_string(),
             policy: choice.policy.to_string(),
             reason: choice.reason.clone(),
-            acceptance: acceptance.into(),
+            acceptance: AcceptanceRule::of(acceptance)?,
             forward_seconds,
             forward_pass_equivalents: recovered.seconds / forward_seconds,
             gflop_per_second: flop / recovered.seconds / 1e9,

@@ -5,11 +5,7 @@ use std::{path::Path, time::Instant};
 use inject_sipit::{
     Inverter, TargetStates,
     models::{Model, Tap},
-    states::{
-        Extraction,
-        foreign::{ColumnChoice, SourceDtype, StatesFile},
-        store::Positions,
-    },
+    states::foreign::{ColumnChoice, StatesFile},
 };
 
 use super::{
@@ -26,13 +22,13 @@ pub(super) fn run(options: &Options) -> Result<Outcome, Failure> {
     let model = options.model.load()?;
     let (target, prompt) = target(options, &model)?;
     let tap = target.tap();
-    let mut choice = options.policy.choose(&model, tap, target.positions())?;
+    let choice = options.policy.choose(&model, tap, target.positions())?;
     let inverter = Inverter::new(&model.decoder, tap, settings)?;
     announce_scan(&inverter, target.positions());
     let mut meter = Meter::new();
     let start = Instant::now();
-    let inversion =
-        inverter.invert(&target, &mut choice.policy, &mut |progress| meter.show_inversion(progress))?;
+    let mut searcher = inverter.searcher(&choice.policy);
+    let inversion = inverter.invert(&target, &mut searcher, &mut |progress| meter.show(progress))?;
     let seconds = start.elapsed().as_secs_f64();
     drop(meter);
 
@@ -55,15 +51,7 @@ fn target(options: &Options, model: &Model) -> Result<(TargetStates, Option<Vec<
         (None, None) => model.tokenizer()?.encode(DEFAULT_PROMPT, input.bos)?,
     };
     let tap = options.tap.or_middle(model)?;
-    Ok((states_of(model, &prompt, tap)?, Some(prompt)))
-}
-
-/// The states of a prompt at all positions.
-pub(crate) fn states_of(model: &Model, prompt: &[u32], tap: Tap) -> Result<TargetStates, Failure> {
-    let extraction = Extraction::new(vec![tap], Positions::All)?;
-    let mut states = extraction.run(&model.decoder, &[prompt.to_vec()], &mut |_| ())?;
-    let states = states.remove(&tap).ok_or_else(|| Failure::new(format!("no states at {tap}")))?;
-    Ok(TargetStates::new(states.mapv(f64::from), tap, SourceDtype::F32)?)
+    Ok((TargetStates::of_prompt(&model.decoder, tap, &prompt)?, Some(prompt)))
 }
 
 fn from_file(options: &Options, path: &Path) -> Result<(TargetStates, Option<Vec<u32>>), Failure> {

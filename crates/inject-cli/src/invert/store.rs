@@ -3,7 +3,7 @@
 use std::{ops::Range, path::Path, time::Instant};
 
 use inject_sipit::{
-    Choice, Inversion, Inverter, Settings, TargetStates,
+    Inversion, Inverter, Searcher, Settings, TargetStates,
     models::{Progress, Tap, Unit},
     states::store::{Positions, StateDtype, Store, TapStates},
 };
@@ -135,7 +135,7 @@ impl Run<'_> {
         let manifest = self.store.manifest();
         let tap = self.states.tap();
         let mean_len = manifest.token_count / manifest.prompt_count;
-        let mut choice = self.options.policy.choose(self.model, tap, mean_len)?;
+        let choice = self.options.policy.choose(self.model, tap, mean_len)?;
         let inverter = Inverter::new(&self.model.decoder, tap, self.settings.clone())?;
         let left: usize = self.store.prompts().skip(tally.prompts).map(<[u32]>::len).sum();
         note(&format!(
@@ -147,11 +147,12 @@ impl Run<'_> {
             choice.reason
         ));
         announce_scan(&inverter, left);
+        let mut searcher = inverter.searcher(&choice.policy);
         let mut meter = Meter::new();
         let lens = self.store.prompts().map(<[u32]>::len);
         for group in GroupLimits::of(&inverter, &self.options.policy).groups(lens) {
             if group.end > tally.prompts {
-                self.invert(group, &inverter, &mut choice, tally, &mut meter)?;
+                self.invert(group, &inverter, &mut searcher, tally, &mut meter)?;
             }
         }
         Ok(())
@@ -162,21 +163,19 @@ impl Run<'_> {
         &mut self,
         group: Range<usize>,
         inverter: &Inverter<'_>,
-        choice: &mut Choice,
+        searcher: &mut Searcher<'_>,
         tally: &mut Tally,
         meter: &mut Meter,
     ) -> Result<(), Failure> {
         let start = Instant::now();
         let targets = group.clone().map(|prompt| self.target(prompt)).collect::<Result<Vec<_>, _>>()?;
-        let (all, prompts) = (self.store.manifest().prompt_count as u64, group.len() as f64);
-        let mut show = |progress: inject_sipit::InvertProgress| {
-            let within = progress.position as f64 / progress.positions.max(1) as f64;
-            let share = (progress.prompt as f64 + within) / prompts;
-            let done = group.start as f64 + share * prompts;
+        let (all, size) = (self.store.manifest().prompt_count as u64, group.len() as f64);
+        let mut show = |progress: Progress<'_>| {
+            let done = group.start as f64 + size * progress.fraction();
             let report = Progress::new("recover", Unit::Prompts, done as u64, all);
             meter.show(report.with_part(done.fract()));
         };
-        let inversions = inverter.invert_many(&targets, &mut choice.policy, &mut show)?;
+        let inversions = inverter.invert_many(&targets, searcher, &mut show)?;
         let seconds = start.elapsed().as_secs_f64();
         let own: Vec<f64> = inversions.iter().map(own_seconds).collect();
         let sum = own.iter().sum::<f64>().max(f64::MIN_POSITIVE);

@@ -1,12 +1,13 @@
 //! The recovery of prompts: where candidates come from, when one counts as the token, and what may be spent.
 
-use std::{path::PathBuf, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 use inject_sipit::{
-    Acceptance, Budget, Choice, Gradient, HardPrompts, LensProposals, OnFailure, Policy, Prior, RandomOrder,
-    Scan, Secant, Settings,
+    Acceptance, Policy, PolicyChoice, Settings,
     models::{Model, Tap},
+    settings::{Budget, OnFailure, Scan},
+    sources::{Gradient, HardPrompts, LensProposals, Prior, RandomOrder, Secant},
 };
 
 use crate::{
@@ -56,8 +57,8 @@ pub(crate) struct PolicyOptions {
     #[arg(long, value_name = "MB", default_value_t = Megabytes::of_bytes(Settings::default().memory_budget))]
     pub(crate) memory: Megabytes,
     /// Candidates of the gradient policies after each step. The paper and its code test one
-    #[arg(long, value_name = "COUNT", default_value_t = 1)]
-    pub(crate) snap: usize,
+    #[arg(long, value_name = "COUNT", default_value = "1")]
+    pub(crate) snap: NonZeroUsize,
     /// The seed of the policies random, gradient, gradient-released and hard-prompts [default: 8]
     #[arg(long, value_name = "SEED")]
     pub(crate) seed: Option<u64>,
@@ -107,7 +108,7 @@ impl Default for PolicyOptions {
             max_candidates: None,
             max_seconds: None,
             memory: Megabytes::of_bytes(settings.memory_budget),
-            snap: 1,
+            snap: NonZeroUsize::MIN,
             seed: None,
         }
     }
@@ -136,28 +137,23 @@ impl PolicyOptions {
             Duration::try_from_secs_f64(seconds)
                 .map_err(|error| Failure::usage(format!("--max-seconds {seconds}: {error}")))
         };
-        Ok(Settings {
-            acceptance,
-            scan: if whole { Scan::Whole } else { Scan::AsNeeded },
-            rivals: self.rivals.unwrap_or(if self.noise > 0.0 { 64 } else { 0 }),
-            beam: self.beam,
-            on_failure: if self.go_on { OnFailure::GoOn } else { OnFailure::Stop },
-            budget: Budget {
-                candidates: self.max_candidates,
-                time: self.max_seconds.map(seconds).transpose()?,
-            },
-            memory_budget: self.memory.bytes(),
-            ..Settings::default()
-        })
+        Ok(Settings::new()
+            .with_acceptance(acceptance)
+            .with_scan(if whole { Scan::Whole } else { Scan::AsNeeded })
+            .with_rivals(self.rivals.unwrap_or(if self.noise > 0.0 { 64 } else { 0 }))
+            .with_beam(self.beam)
+            .with_on_failure(if self.go_on { OnFailure::GoOn } else { OnFailure::Stop })
+            .with_budget(
+                Budget::unlimited()
+                    .with_candidates(self.max_candidates)
+                    .with_time(self.max_seconds.map(seconds).transpose()?),
+            )
+            .with_memory_budget(self.memory.bytes()))
     }
 
     /// Refuses counts and distances that nothing can satisfy.
     fn check_numbers(&self) -> Result<(), Failure> {
-        let counts = [
-            ("--beam", Some(self.beam)),
-            ("--snap", Some(self.snap)),
-            ("--max-candidates", self.max_candidates),
-        ];
+        let counts = [("--beam", Some(self.beam)), ("--max-candidates", self.max_candidates)];
         if let Some((name, _)) = counts.into_iter().find(|(_, count)| *count == Some(0)) {
             return Err(Failure::usage(format!("{name} 0: expected at least 1")));
         }
@@ -181,7 +177,7 @@ impl PolicyOptions {
         if self.lens.is_some() && !matches!(self.policy, Auto | Lens) {
             return needs("--lens", "auto or lens");
         }
-        if self.snap != 1 && !matches!(self.policy, Gradient | GradientReleased) {
+        if self.snap != NonZeroUsize::MIN && !matches!(self.policy, Gradient | GradientReleased) {
             return needs("--snap", "gradient or gradient-released");
         }
         if self.seed.is_some() && !matches!(self.policy, Random | Gradient | GradientReleased | HardPrompts) {
@@ -200,24 +196,33 @@ impl PolicyOptions {
     /// # Errors
     ///
     /// [`Failure`] if `--lens` has no lens for the tap, or one that was made for other weights.
-    pub(crate) fn choose(&self, model: &LoadedModel, tap: Tap, positions: usize) -> Result<Choice, Failure> {
+    pub(crate) fn choose(
+        &self,
+        model: &LoadedModel,
+        tap: Tap,
+        positions: usize,
+    ) -> Result<PolicyChoice, Failure> {
         let bos = beginning(model);
-        let prior = |limit: usize| Prior::up_to(limit).beginning_with(bos);
+        let prior = |limit: usize| Policy::new().then_up_to(limit, Prior::new().beginning_with(bos));
         let searching = |source: Gradient| Policy::new().then(source.snapping(self.snap));
-        let named = |policy: Policy| Choice { policy, reason: "as asked for".to_owned() };
+        let named = |policy: Policy| PolicyChoice::new(policy, "as asked for");
         let seed = self.seed.unwrap_or(SEED);
         Ok(match self.policy {
-            PolicyKind::Auto => {
-                Choice::auto(&model.decoder, tap, positions, lens_at(self.lens.as_deref(), model, tap)?, bos)
-            }
+            PolicyKind::Auto => PolicyChoice::auto(
+                &model.decoder,
+                tap,
+                positions,
+                lens_at(self.lens.as_deref(), model, tap)?,
+                bos,
+            ),
             PolicyKind::Lens => match &self.lens {
-                Some(folder) => {
-                    named(Policy::new().then(LensProposals::new(required_lens(folder, model, tap)?)))
-                }
+                Some(folder) => named(
+                    Policy::new().then_up_to(1024, LensProposals::new(required_lens(folder, model, tap)?)),
+                ),
                 None => return Err(Failure::usage("--policy lens needs --lens FOLDER")),
             },
-            PolicyKind::Prior => named(Policy::new().then(prior(1024))),
-            PolicyKind::Secant => named(Policy::new().then(prior(80)).then(Secant::up_to(2048))),
+            PolicyKind::Prior => named(prior(1024)),
+            PolicyKind::Secant => named(prior(80).then_up_to(2048, Secant::new())),
             PolicyKind::Random => named(Policy::new().then(RandomOrder::seeded(seed))),
             PolicyKind::Gradient => named(searching(Gradient::printed(seed))),
             PolicyKind::GradientReleased => named(searching(Gradient::released(seed))),
@@ -251,7 +256,7 @@ mod tests {
             PolicyOptions { policy: PolicyKind::Prior, lens: Some("a".into()), ..with() },
             "auto or lens",
         );
-        refused(PolicyOptions { snap: 4, ..with() }, "gradient");
+        refused(PolicyOptions { snap: NonZeroUsize::new(4).unwrap(), ..with() }, "gradient");
         refused(PolicyOptions { seed: Some(1), ..with() }, "random");
         refused(PolicyOptions { rivals: Some(9), max_candidates: Some(9), ..with() }, "--max-candidates 9");
     }

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use clap::{Args, ValueEnum};
 use inject_sipit::{
-    Choice, Lens,
+    Lens, PolicyChoice,
     models::{Decoder, Tap, WeightFormat},
     states::Disturbance,
 };
@@ -290,7 +290,7 @@ impl Experiment<'_> {
         };
         let bos = beginning(&self.model);
         let mut policy = |decoder: &Decoder, tap: Tap| {
-            Ok(Choice::auto(decoder, tap, length.get(), lenses.get(&tap).cloned(), bos).policy)
+            Ok(PolicyChoice::auto(decoder, tap, length.get(), lenses.get(&tap).cloned(), bos).policy)
         };
         let hash = self.model.weight_hash()?;
         let found = self.study.carry_out("recovery", |run| {
