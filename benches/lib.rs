@@ -85,7 +85,7 @@ impl fmt::Display for Shape {
 
 /// The model that ships with the project.
 pub fn bundled() -> DecoderConfig {
-    config(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/model/config.json"))
+    config(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/inject-cli/model/config.json"))
 }
 
 fn config(path: &Path) -> DecoderConfig {

@@ -16,7 +16,7 @@ use super::in_parts;
 const TAPS: [Tap; 2] = [Tap::Block(1), Tap::FinalNorm];
 
 fn bundled() -> Model {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/model");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-cli/model");
     Model::load(Origin::of_folder(&folder), Precision::F32, &inject_testing::compiled().remove(0)).unwrap()
 }
 

@@ -1,0 +1,114 @@
+//! The command line, and the entry of the program.
+
+use std::{ffi::OsString, panic::AssertUnwindSafe, process::ExitCode};
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::{
+    Failure, Outcome, compare_policies, depth, extract, interrupt, invert, lens, outcome,
+    output::{self, note},
+    panics, study, train_tiny,
+};
+
+/// Recovers prompts from the hidden states of language models, and studies how far apart states lie.
+#[derive(Parser, Debug)]
+#[command(name = "inject", version, max_term_width = 110, after_help = format!("{EXAMPLES}\n\n{}", outcome::STATUSES))]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  inject invert
+  inject invert --text \"Any sentence.\" --tap block-2
+  inject extract --prompts prompts.jsonl --positions all --out states
+  inject invert --states states --out recovered.jsonl
+  inject study collisions --count 2000";
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Invert(Box<invert::Options>),
+    Extract(Box<extract::Options>),
+    Lens(Box<lens::Options>),
+    Depth(Box<depth::Options>),
+    ComparePolicies(Box<compare_policies::Options>),
+    /// Carry out a study: how far apart do states lie, and what does that depend on?
+    #[command(subcommand)]
+    Study(study::Command),
+    TrainTiny(Box<train_tiny::Options>),
+    /// Write the completions of a shell to standard output
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// The entry of the program.
+pub fn main() -> ExitCode {
+    panics::install();
+    interrupt::install();
+    match panics::contained(AssertUnwindSafe(|| run_and_report(std::env::args_os()))) {
+        Ok(status) => status,
+        Err(payload) => match interrupt::report(payload.as_ref()) {
+            Some(status) => ExitCode::from(status),
+            None => {
+                panics::report(payload.as_ref());
+                ExitCode::from(101)
+            }
+        },
+    }
+}
+
+fn run_and_report(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A reader of --help may have seen enough.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let outcome = run(&cli).and_then(|outcome| output::delivered().map(|()| outcome));
+    match outcome {
+        Ok(outcome) => outcome.into(),
+        Err(failure) => {
+            note(&format!("error: {failure}"));
+            ExitCode::from(failure.status())
+        }
+    }
+}
+
+/// Does what a command line asks for.
+///
+/// # Errors
+///
+/// [`Failure`] if it cannot be done.
+pub fn run(cli: &Cli) -> Result<Outcome, Failure> {
+    match &cli.command {
+        Command::Invert(options) => invert::run(options),
+        Command::Extract(options) => extract::run(options),
+        Command::Lens(options) => lens::run(options),
+        Command::Depth(options) => depth::run(options),
+        Command::ComparePolicies(options) => compare_policies::run(options),
+        Command::Study(study) => study::run(study),
+        Command::TrainTiny(options) => train_tiny::run(options),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "inject", &mut script);
+            output::say(String::from_utf8_lossy(&script).trim_end());
+            Ok(Outcome::Complete)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

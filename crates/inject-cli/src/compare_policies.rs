@@ -1,0 +1,194 @@
+//! `inject compare-policies`: the inversion benchmark of arXiv 2510.15511, over the policies there are here.
+
+mod contender;
+mod measured;
+mod record;
+mod report;
+
+use std::{num::NonZeroUsize, path::PathBuf, time::Instant};
+
+use clap::Args;
+use inject_sipit::{Inverter, TargetStates};
+use inject_studies::fingerprint;
+
+use crate::{
+    Failure, Outcome,
+    depth::Kind,
+    forward::forward_seconds,
+    interrupt,
+    lenses::check_lenses,
+    options::{LoadedModel, ModelOptions, PromptOptions, StudyOptions, TapOption},
+    output::note,
+};
+use contender::{Contender, Terms};
+use measured::{Found, Measured};
+use record::Prompt;
+use report::About;
+pub(crate) use report::Comparison;
+
+/// Compare the policies of inversion on the same states
+#[derive(Args, Debug)]
+#[command(
+    long_about = "Compare the policies of inversion on the same states: the inversion benchmark of arXiv 2510.15511.\n\n\
+As in the paper, prompts have 20 tokens, nine in ten are text and one is random tokens, and states are read at one tap, \
+by default the middle block. Every policy gets the same states, one policy after the other, and begins anew at each \
+prompt unless its name says otherwise. Unlike in the paper, the time for each prompt is bounded, since its baselines take \
+an hour a prompt and more. Nothing is compared with the prompts before all inversions are done.",
+    after_help = "\
+Examples:
+  inject compare-policies --count 5 --policies random,scan,auto
+  inject compare-policies --model FOLDER --lens LENSES --prompts prompts.jsonl --out compare"
+)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    tap: TapOption,
+    /// The policies to compare [default: all; lens only with --lens]
+    #[arg(long, value_name = "LIST", value_enum, value_delimiter = ',')]
+    policies: Vec<Contender>,
+    /// The folder of the model's lenses, as `inject lens` writes them
+    #[arg(long, value_name = "FOLDER")]
+    lens: Option<PathBuf>,
+    /// The most seconds a policy may spend on each prompt
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
+    max_seconds: f64,
+    /// The seed of the policies that draw at random; each prompt adds its number
+    #[arg(long, value_name = "SEED", default_value_t = 8)]
+    seed: u64,
+    #[command(flatten)]
+    study: StudyOptions,
+    /// How many prompts
+    #[arg(long, value_name = "COUNT", default_value = "20", help_heading = "Prompts")]
+    count: NonZeroUsize,
+    /// How many of them are random tokens [default: a tenth, rounded]
+    #[arg(long, value_name = "COUNT", help_heading = "Prompts")]
+    random: Option<usize>,
+    /// The tokens of each prompt
+    #[arg(long, value_name = "TOKENS", default_value = "20", help_heading = "Prompts")]
+    length: NonZeroUsize,
+    #[command(flatten)]
+    prompts: PromptOptions,
+    #[command(flatten)]
+    model: ModelOptions,
+}
+
+/// Measures the policies, compares what they found with the prompts, and writes tables and a figure.
+///
+/// # Errors
+///
+/// [`Failure`] if there are too few prompts, or something cannot be computed or written.
+pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
+    let contenders = options.contenders()?;
+    let model = options.model.load()?;
+    let tap = options.tap.or_middle(&model)?;
+    check_lenses(options.lens.as_deref(), &[tap])?;
+    let prompts = options.prompts(&model)?;
+    let targets =
+        prompts.iter().map(|prompt| TargetStates::of_prompt(&model.decoder, tap, &prompt.token_ids));
+    let targets = targets.collect::<Result<Vec<TargetStates>, _>>()?;
+    let terms = Terms {
+        model: &model,
+        tap,
+        positions: options.length.get(),
+        lens: options.lens.as_deref(),
+        max_seconds: options.max_seconds,
+        seed: options.seed,
+    };
+    for contender in &contenders {
+        // Wrong options and damaged lenses are noticed now, not after the slow policies.
+        contender.settings(&terms)?;
+        contender.choice(&terms, 0)?;
+    }
+    let study = options.study.begin("compare-policies", &["compare-policies"])?;
+    let about = About {
+        model: model.id().to_owned(),
+        device: options.model.device.device.to_string(),
+        tap: tap.to_string(),
+        vocab_size: model.decoder.config().vocab_size,
+        tokens: options.length.get(),
+        max_seconds: options.max_seconds,
+        seed: options.seed,
+        prompt_seed: options.prompts.prompt_seed,
+        forward_seconds: forward_seconds(&model.decoder, &prompts[0].token_ids, tap)?,
+    };
+    note(&about.heading(&prompts, contenders.len()));
+    let ids: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.token_ids.clone()).collect();
+    let journal = serde_json::json!({
+        "study": "compare-policies", "version": env!("CARGO_PKG_VERSION"), "model": model.weight_hash()?,
+        "device": about.device, "tap": tap, "prompts": fingerprint(&ids), "max_seconds": options.max_seconds,
+        "seed": options.seed, "lens": options.lens,
+    });
+    let comparison = study.carry_out("compare-policies", |run| {
+        let compute =
+            |&contender: &Contender, done: &mut dyn FnMut(f64)| measure(&terms, contender, &targets, done);
+        let measured = run.complete::<Contender, Measured, Failure>(&journal, contenders, compute)?;
+        Ok::<_, Failure>(Comparison::new(about, prompts, &measured))
+    })?;
+    study.show(&comparison.text());
+    comparison.report(model.weight_hash()?).write(study.folder())?;
+    study.finish();
+    Ok(Outcome::Complete)
+}
+
+impl Options {
+    fn contenders(&self) -> Result<Vec<Contender>, Failure> {
+        if !self.policies.is_empty() {
+            return match (&self.lens, self.policies.contains(&Contender::Lens)) {
+                (Some(_), false) => Err(Failure::usage("--lens needs the policy lens among --policies")),
+                (None, true) => Err(Failure::usage("the policy lens needs --lens FOLDER")),
+                _ => Ok(self.policies.clone()),
+            };
+        }
+        let possible = |contender: &Contender| self.lens.is_some() || *contender != Contender::Lens;
+        Ok(Contender::ALL.into_iter().filter(possible).collect())
+    }
+
+    /// Text, and after it random tokens.
+    fn prompts(&self, model: &LoadedModel) -> Result<Vec<Prompt>, Failure> {
+        let count = self.count.get();
+        let random = self.random.unwrap_or((count + 5) / 10);
+        let Some(text) = count.checked_sub(random) else {
+            return Err(Failure::usage(format!(
+                "--random {random} of --count {count}: expected at most as many"
+            )));
+        };
+        let found = self.prompts.text(model, text, self.length)?;
+        if found.len() < text {
+            let (found, length) = (found.len(), self.length);
+            return Err(Failure::new(format!(
+                "the text gives {found} prompts of {length} tokens, expected {text}"
+            )));
+        }
+        let random = self.prompts.random(model, random, self.length)?;
+        let text = found.into_iter().map(|token_ids| Prompt { kind: Kind::Text, token_ids });
+        Ok(text.chain(random.into_iter().map(|token_ids| Prompt { kind: Kind::Random, token_ids })).collect())
+    }
+}
+
+/// One policy on all prompts, which it does not know.
+fn measure(
+    terms: &Terms<'_>,
+    contender: Contender,
+    targets: &[TargetStates],
+    done: &mut dyn FnMut(f64),
+) -> Result<Measured, Failure> {
+    let start = Instant::now();
+    let inverter = Inverter::new(&terms.model.decoder, terms.tap, contender.settings(terms)?)?;
+    let mut choice = contender.choice(terms, 0)?;
+    let learned = choice.clone();
+    let mut learning = inverter.searcher(&learned.policy);
+    let ready_seconds = start.elapsed().as_secs_f64();
+    let mut inversions: Vec<Found> = Vec::with_capacity(targets.len());
+    for (number, target) in targets.iter().enumerate() {
+        done(number as f64 / targets.len() as f64);
+        if number > 0 && !contender.learns_between_prompts() {
+            choice = contender.choice(terms, number)?;
+        }
+        let start = Instant::now();
+        let mut anew = inverter.searcher(&choice.policy);
+        let searcher = if contender.learns_between_prompts() { &mut learning } else { &mut anew };
+        let inversion = inverter.invert(target, searcher, &mut |_| interrupt::check())?;
+        inversions.push(Found::new(&inversion, start.elapsed().as_secs_f64()));
+    }
+    let policy = choice.policy.to_string();
+    Ok(Measured { policy, reason: choice.reason, ready_seconds, inversions })
+}

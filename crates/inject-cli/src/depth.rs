@@ -1,0 +1,232 @@
+//! `inject depth`: time, forward-pass equivalents and margins of inversion, against tap and prompt length.
+
+mod figures;
+mod record;
+mod summary;
+
+use std::{collections::BTreeMap, num::NonZeroUsize, time::Instant};
+
+use clap::Args;
+use inject_sipit::{
+    Inverter, TargetStates,
+    models::Tap,
+    states::{Disturbance, Extraction, StateFormat, foreign::SourceDtype, store::Positions},
+};
+use inject_studies::{fingerprint, least_margin};
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Failure, Outcome,
+    forward::forward_seconds,
+    lenses::check_lenses,
+    options::{LoadedModel, ModelOptions, PolicyOptions, PromptOptions, StudyOptions, TapsOption},
+    report::Report,
+};
+pub(crate) use record::Kind;
+use record::{Record, Seconds};
+
+/// Measure inversion against tap and prompt length
+#[derive(Args, Debug)]
+#[command(
+    long_about = "Measure inversion against tap and prompt length.\n\n\
+Prompts are cut to the length asked for, and as many again are drawn uniformly from the vocabulary. The states of every \
+prompt are computed, rounded to --format, and disturbed with --noise-share. The prompt is forgotten, recovered, and only \
+then compared.\n\n\
+A margin is the distance of the nearest other token tested, divided by the noise floor: the least over the positions. \
+A prompt has none if no other token was tested at any position.",
+    after_help = "\
+Examples:
+  inject depth --taps block-1,block-3 --lengths 8,16,32
+  inject depth --model FOLDER --lens LENSES --prompts prompts.jsonl --taps all --out depth"
+)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    taps: TapsOption,
+    /// The prompt lengths in tokens
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "64")]
+    lengths: Vec<NonZeroUsize>,
+    /// The number format in which the states are given to the inverter
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::F32)]
+    format: Format,
+    /// Add Gaussian noise to every state: this share of the prompt's least margin
+    #[arg(long, value_name = "SHARE", conflicts_with = "noise")]
+    noise_share: Option<f64>,
+    /// Candidates at each position among which the margin for --noise-share is measured
+    #[arg(long, value_name = "COUNT", default_value_t = 256, requires = "noise_share")]
+    margin_rivals: usize,
+    #[command(flatten)]
+    study: StudyOptions,
+    /// How many prompts of text at each tap and length
+    #[arg(long, value_name = "COUNT", default_value = "10", help_heading = "Prompts")]
+    count: NonZeroUsize,
+    /// How many prompts of random tokens [default: as many]
+    #[arg(long, value_name = "COUNT", help_heading = "Prompts")]
+    random: Option<usize>,
+    #[command(flatten)]
+    prompts: PromptOptions,
+    #[command(flatten)]
+    policy: PolicyOptions,
+    #[command(flatten)]
+    model: ModelOptions,
+}
+
+/// A number format of states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    /// 32 bits
+    F32,
+    /// 16 bits, 11 of them significant
+    F16,
+    /// 16 bits, 8 of them significant
+    Bf16,
+}
+
+/// The results of `inject depth`.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Depth {
+    /// The model: a Hub id, the name of a folder, or `bundled`.
+    pub(crate) model: String,
+    /// Every inversion.
+    pub(crate) records: Vec<Record>,
+}
+
+/// A unit of the measurement: all prompts of one length at one tap.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Unit {
+    length: usize,
+    tap: Tap,
+}
+
+/// Prompts of one length.
+type Prompts = Vec<(Kind, Vec<u32>)>;
+
+/// Measures the inversions, and writes tables and figures.
+///
+/// # Errors
+///
+/// [`Failure`] if there are no prompts of a length, or something cannot be computed or written.
+pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
+    options.policy.settings()?;
+    if let Some(share) = options.noise_share.filter(|share| !share.is_finite() || *share < 0.0) {
+        return Err(Failure::usage(format!(
+            "--noise-share {share}: expected a finite number that is not negative"
+        )));
+    }
+    let model = options.model.load()?;
+    let taps = options.taps.of(&model)?;
+    check_lenses(options.policy.lens.as_deref(), &taps)?;
+    let prompts = options.lengths.iter().map(|&length| Ok((length.get(), options.prompts(&model, length)?)));
+    let prompts = prompts.collect::<Result<BTreeMap<usize, Prompts>, Failure>>()?;
+    let study = options.study.begin("depth", &["depth"])?;
+    let lengths = options.lengths.iter().map(|length| length.get());
+    let units = lengths.flat_map(|length| taps.iter().map(move |&tap| Unit { length, tap })).collect();
+    let about = options.about(&model, &prompts)?;
+    let depth = study.carry_out("depth", |run| {
+        let compute = |unit: &Unit, done: &mut dyn FnMut(f64)| {
+            at_tap(options, &model, unit.tap, &prompts[&unit.length], done)
+        };
+        let measured: Vec<(Unit, Vec<Record>)> = run.complete::<_, _, Failure>(&about, units, compute)?;
+        let records = measured.into_iter().flat_map(|(_, records)| records).collect();
+        Ok::<_, Failure>(Depth { model: model.id().to_owned(), records })
+    })?;
+
+    let mut report = Report::new("Inversion against tap and prompt length");
+    report.fact("Model", model.id());
+    report.fact("Weights", model.weight_hash()?);
+    let summary = summary::table(&depth.records);
+    study.show(&summary.text());
+    report.table_on_page(summary);
+    report.table("depth", record::table(&depth.records));
+    for (name, figure) in figures::figures(model.id(), &depth.records) {
+        report.figure(&name, figure);
+    }
+    report.write(study.folder())?;
+    study.finish();
+    Ok(Outcome::Complete)
+}
+
+impl Options {
+    /// Text cut to so many tokens, and prompts of random tokens.
+    fn prompts(&self, model: &LoadedModel, length: NonZeroUsize) -> Result<Prompts, Failure> {
+        let text = self.prompts.text(model, self.count.get(), length)?;
+        let random = self.prompts.random(model, self.random.unwrap_or(text.len()), length)?;
+        let text = text.into_iter().map(|ids| (Kind::Text, ids));
+        let all: Prompts = text.chain(random.into_iter().map(|ids| (Kind::Random, ids))).collect();
+        if all.is_empty() {
+            return Err(Failure::new(format!("no prompt has {length} tokens")));
+        }
+        Ok(all)
+    }
+
+    /// Everything that the results depend on.
+    fn about(
+        &self,
+        model: &LoadedModel,
+        prompts: &BTreeMap<usize, Prompts>,
+    ) -> Result<serde_json::Value, Failure> {
+        let ids: Vec<Vec<u32>> = prompts.values().flatten().map(|(_, ids)| ids.clone()).collect();
+        Ok(serde_json::json!({
+            "study": "depth", "version": env!("CARGO_PKG_VERSION"), "model": model.weight_hash()?,
+            "device": self.model.device.device.to_string(), "prompts": fingerprint(&ids), "policy": self.policy,
+            "format": self.format, "noise_share": self.noise_share, "margin_rivals": self.margin_rivals,
+        }))
+    }
+}
+
+fn at_tap(
+    options: &Options,
+    model: &LoadedModel,
+    tap: Tap,
+    prompts: &Prompts,
+    done: &mut dyn FnMut(f64),
+) -> Result<Vec<Record>, Failure> {
+    let start = Instant::now();
+    let inverter = Inverter::new(&model.decoder, tap, options.policy.settings()?)?;
+    let choice = options.policy.choose(model, tap, prompts[0].1.len())?;
+    let mut searcher = inverter.searcher(&choice.policy);
+    let ready_seconds = start.elapsed().as_secs_f64();
+    let mut records = Vec::with_capacity(prompts.len());
+    for (number, (kind, prompt)) in prompts.iter().enumerate() {
+        done(number as f64 / prompts.len() as f64);
+        let extraction = Extraction::new(vec![tap], Positions::All)?;
+        let mut states = extraction.run(&model.decoder, std::slice::from_ref(prompt), &mut |_| ())?;
+        let states = states.remove(&tap).ok_or_else(|| Failure::new(format!("no states at {tap}")))?;
+        let (mut states, dtype) = options.format.stored(&states);
+        let mut noise = 0.0;
+        let mut noisy = None;
+        if let Some(share) = options.noise_share {
+            let clean = TargetStates::new(states.clone(), tap, dtype)?;
+            let margin = least_margin(&inverter, &clean, &mut searcher, options.margin_rivals)?;
+            noise = share * margin.ok_or_else(|| Failure::new("no margin was measured"))?;
+            Disturbance::Noise { norm: noise }.apply(&mut states, number as u64);
+            let policy = PolicyOptions { noise, ..options.policy.clone() };
+            noisy = Some(inverter.with_settings(policy.settings()?)?);
+        }
+        let inverter = noisy.as_ref().unwrap_or(&inverter);
+        let target = TargetStates::new(states, tap, dtype)?;
+        let forward = forward_seconds(&model.decoder, prompt, tap)?;
+        let start = Instant::now();
+        let inversion = inverter.invert(&target, &mut searcher, &mut |_| crate::interrupt::check())?;
+        let seconds = Seconds { inversion: start.elapsed().as_secs_f64(), forward, ready: ready_seconds };
+        records.push(Record::new(*kind, tap, prompt, &inversion, seconds, noise));
+    }
+    Ok(records)
+}
+
+impl Format {
+    /// States as this format holds them.
+    fn stored(self, states: &Array2<f32>) -> (Array2<f64>, SourceDtype) {
+        let mut states = states.mapv(f64::from);
+        let format = match self {
+            Format::F32 => return (states, SourceDtype::F32),
+            Format::F16 => StateFormat::F16,
+            Format::Bf16 => StateFormat::Bf16,
+        };
+        format.round(&mut states);
+        (states, format.dtype())
+    }
+}

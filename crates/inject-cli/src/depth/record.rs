@@ -1,0 +1,156 @@
+//! One inversion, measured.
+
+use std::collections::BTreeMap;
+
+use inject_sipit::{Inversion, models::Tap};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    invert::{StageReport, stages},
+    table::{Cell, Table},
+};
+
+/// The tokens of a prompt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    /// Prose or code.
+    Text,
+    /// Tokens drawn uniformly from the vocabulary.
+    Random,
+}
+
+impl Kind {
+    /// In the order of the tables.
+    pub(crate) const ALL: [Kind; 2] = [Kind::Text, Kind::Random];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Text => "text",
+            Kind::Random => "random",
+        }
+    }
+}
+
+/// One inversion.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Record {
+    /// The tokens of the prompt.
+    pub(crate) kind: Kind,
+    /// The tap of the states.
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub(crate) tap: Tap,
+    /// The length of the prompt.
+    pub(crate) tokens: usize,
+    /// Whether every position is verified or certain.
+    pub(crate) verified: bool,
+    /// Whether the tokens equal those of the prompt.
+    pub(crate) equals_prompt: bool,
+    /// Tokens that are the prompt's, verified or not.
+    pub(crate) right: usize,
+    /// The L2 norm of the noise added to every state.
+    pub(crate) noise: f64,
+    /// Seconds that the inversion took.
+    pub(crate) seconds: f64,
+    /// Seconds of one forward pass of the prompt to the tap.
+    pub(crate) forward_seconds: f64,
+    /// The first divided by the second.
+    pub(crate) forward_pass_equivalents: f64,
+    /// Candidates whose states were compared with the ones given.
+    pub(crate) candidates: usize,
+    /// Positions that the drafts did not settle.
+    pub(crate) repaired: usize,
+    /// The least ratio of a runner-up's distance to the noise floor; null if no runner-up was tested.
+    pub(crate) least_margin_over_floor: Option<f64>,
+    /// Seconds to load the lens and measure the noise, once for all prompts at this tap.
+    pub(crate) ready_seconds: f64,
+    /// The cost of each stage.
+    pub(crate) cost: BTreeMap<String, StageReport>,
+}
+
+/// The times of one inversion.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seconds {
+    pub(crate) inversion: f64,
+    pub(crate) forward: f64,
+    pub(crate) ready: f64,
+}
+
+impl Record {
+    pub(crate) fn new(
+        kind: Kind,
+        tap: Tap,
+        prompt: &[u32],
+        inversion: &Inversion,
+        seconds: Seconds,
+        noise: f64,
+    ) -> Self {
+        let ratios =
+            inversion.positions.iter().filter_map(|p| Some(p.runner_up()?.distance / p.noise_floor()?));
+        let found = inversion.kept_ids();
+        let right = found.iter().zip(prompt).filter(|(found, id)| **found == Some(**id)).count();
+        Record {
+            kind,
+            tap,
+            tokens: prompt.len(),
+            verified: inversion.is_verified(),
+            equals_prompt: right == prompt.len() && found.len() == prompt.len(),
+            right,
+            noise,
+            seconds: seconds.inversion,
+            forward_seconds: seconds.forward,
+            forward_pass_equivalents: seconds.inversion / seconds.forward,
+            candidates: inversion.candidates_tested(),
+            repaired: inversion.positions.iter().filter(|p| p.found_by() != Some("draft")).count(),
+            least_margin_over_floor: ratios.min_by(f64::total_cmp),
+            ready_seconds: seconds.ready,
+            cost: stages(inversion),
+        }
+    }
+
+    /// Whether the prompt is recovered: verified, and equal to the one that was forgotten.
+    pub(crate) fn recovered(&self) -> bool {
+        self.verified && self.equals_prompt
+    }
+}
+
+/// Every inversion.
+pub(crate) fn table(records: &[Record]) -> Table {
+    let headings = [
+        "tap",
+        "tokens",
+        "kind",
+        "verified",
+        "equals prompt",
+        "right",
+        "noise",
+        "seconds",
+        "forward seconds",
+        "forward pass equivalents",
+        "candidates",
+        "repaired",
+        "least margin over floor",
+    ];
+    let mut table = Table::new("Every inversion", &headings);
+    for r in records {
+        table.push([
+            Cell::of(r.tap),
+            r.tokens.into(),
+            Cell::of(r.kind.name()),
+            Cell::of(r.verified),
+            Cell::of(r.equals_prompt),
+            r.right.into(),
+            r.noise.into(),
+            r.seconds.into(),
+            r.forward_seconds.into(),
+            r.forward_pass_equivalents.into(),
+            r.candidates.into(),
+            r.repaired.into(),
+            r.least_margin_over_floor.into(),
+        ]);
+    }
+    table
+}

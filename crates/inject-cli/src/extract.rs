@@ -1,0 +1,190 @@
+//! `inject extract`: the states of prompts, in a store on disk.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args};
+use inject_prompts::Generator;
+use inject_sipit::{
+    models::Bos,
+    states::{
+        Extraction, extract_to_store,
+        prompts::read_prompts,
+        store::{Positions, StateDtype, Store, StoreSpec},
+    },
+};
+
+use crate::{
+    Failure, Outcome, interrupt,
+    number::{self, counted},
+    options::{LoadedModel, Megabytes, ModelOptions, OutputFolder, TapsOption},
+    output::{note, say},
+    progress::Meter,
+};
+
+/// Write the hidden states of prompts to a store on disk
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  inject extract --text \"One prompt.\" --text \"Another.\" --out states
+  inject extract --prompts prompts.jsonl --taps block-2 --positions all --out states
+
+A run that was stopped goes on where it was when the same command is given again.")]
+pub(crate) struct Options {
+    #[command(flatten)]
+    taps: TapsOption,
+    /// The positions of each prompt whose states are kept: last or all. `inject invert` needs all
+    #[arg(long, value_name = "WHICH", default_value_t = Positions::Last)]
+    positions: Positions,
+    /// The number format on disk: f32, f16 or bf16
+    #[arg(long, value_name = "FORMAT", default_value_t = StateDtype::F32)]
+    dtype: StateDtype,
+    /// The folder for the store
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+    #[command(flatten)]
+    source: Source,
+    /// Whether the BOS token begins each text: auto (as the tokenizer does), yes or no
+    #[arg(long, value_name = "WHEN", default_value_t = Bos::Auto, help_heading = "Prompts", conflicts_with = "ids")]
+    bos: Bos,
+    #[command(flatten)]
+    model: ModelOptions,
+    /// Megabytes that one batch may take
+    #[arg(long, value_name = "MB", default_value_t = Megabytes::of_bytes(Extraction::DEFAULT_MEMORY_BUDGET))]
+    memory: Megabytes,
+}
+
+/// Where the prompts come from.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Prompts")]
+#[group(skip)]
+#[command(group = ArgGroup::new("source").required(true).args(["prompts", "text", "ids", "generate"]))]
+struct Source {
+    /// A file of prompts: .txt (one a line), .jsonl (field `text`) or .parquet (column `text`)
+    #[arg(long, value_name = "FILE")]
+    prompts: Option<PathBuf>,
+    /// A prompt; may be repeated
+    #[arg(long, value_name = "TEXT")]
+    text: Vec<String>,
+    /// A prompt as token ids 1,2,3, exactly as given (no BOS is added); may be repeated
+    #[arg(long, value_name = "IDS", value_parser = parse_ids)]
+    ids: Vec<Ids>,
+    /// So many generated prompts
+    #[arg(long, value_name = "COUNT")]
+    generate: Option<usize>,
+    /// The seed of generated prompts
+    #[arg(long, value_name = "SEED", default_value_t = 0xc0de, requires = "generate")]
+    prompt_seed: u64,
+}
+
+/// One prompt as ids.
+#[derive(Clone, Debug)]
+pub(crate) struct Ids(pub(crate) Vec<u32>);
+
+pub(crate) fn parse_ids(text: &str) -> Result<Ids, String> {
+    let parse =
+        |id: &str| id.trim().parse::<u32>().map_err(|error| format!("`{id}` is not a token id: {error}"));
+    text.split(',').map(parse).collect::<Result<_, _>>().map(Ids)
+}
+
+pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
+    let model = options.model.load()?;
+    let config = model.decoder.config();
+    let taps = options.taps.of(&model)?;
+    let prompts = Prompts::read(options, &model)?;
+    if prompts.ids.is_empty() {
+        return Err(Failure::new("there are no prompts: expected at least one"));
+    }
+    let extraction = Extraction::new(taps, options.positions)?.with_memory_budget(options.memory.bytes());
+    let values = extraction.rows(&prompts.ids) * config.d_model * extraction.taps().len();
+    note(&format!(
+        "{}, {}, {} of states",
+        counted(prompts.ids.len(), "prompt"),
+        counted(extraction.taps().len(), "tap"),
+        number::bytes((values * options.dtype.size()) as u64)
+    ));
+    let spec = StoreSpec {
+        model_id: model.id().to_owned(),
+        revision: model.origin().revision.clone(),
+        weight_hash: model.weight_hash()?.to_owned(),
+        tokenizer_hash: model.tokenizer().ok().map(|tokenizer| tokenizer.hash().to_owned()),
+        taps: extraction.taps().to_vec(),
+        dtype: options.dtype,
+        bos: prompts.bos,
+        bos_added: prompts.bos_added,
+        positions: options.positions,
+        d_model: config.d_model,
+    };
+    let folder = OutputFolder::open(&options.out)?;
+    interrupt::advise("the same command goes on where this one stopped");
+    let mut meter = Meter::new();
+    let store =
+        extract_to_store(&extraction, &model.decoder, &prompts.ids, folder.path(), spec, &mut |progress| {
+            meter.show_extraction(progress);
+        })?;
+    drop(meter);
+    say(&summary(&store));
+    Ok(Outcome::Complete)
+}
+
+/// The prompts as ids, and what was done about BOS.
+struct Prompts {
+    ids: Vec<Vec<u32>>,
+    bos: String,
+    bos_added: bool,
+}
+
+impl Prompts {
+    fn read(options: &Options, model: &LoadedModel) -> Result<Self, Failure> {
+        let Source { prompts, text, ids, generate, prompt_seed } = &options.source;
+        if !ids.is_empty() {
+            let ids = ids.iter().map(|ids| ids.0.clone()).collect();
+            return Ok(Prompts { ids, bos: "as given".to_owned(), bos_added: false });
+        }
+        let texts = match (prompts, generate) {
+            (Some(path), _) => read_prompts(path)?,
+            (None, Some(count)) => Generator::new(*prompt_seed).take(*count).collect(),
+            (None, None) => text.clone(),
+        };
+        let tokenizer = model.tokenizer()?;
+        let encode = |text: &String| tokenizer.encode(text, options.bos);
+        let ids = texts.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
+        // The same for every text, so the first one tells.
+        let bos_added = match (texts.first(), ids.first()) {
+            (Some(text), Some(ids)) => {
+                tokenizer.begins_with_bos(ids) && tokenizer.encode(text, Bos::No)? != *ids
+            }
+            _ => false,
+        };
+        Ok(Prompts { ids, bos: options.bos.to_string(), bos_added })
+    }
+}
+
+fn summary(store: &Store) -> String {
+    let manifest = store.manifest();
+    let mut lines = Vec::new();
+    if let Some(noise) = &manifest.noise {
+        let sampled = counted(noise.prompts_sampled, "prompt");
+        lines.push(format!("noise floor over {sampled}: the largest L2 distance between a state computed in a batch and alone"));
+        let floors = noise.floors.iter().filter_map(|(tap, floor)| Some((tap.to_string(), (*floor)?)));
+        lines.extend(floors.map(|(tap, floor)| format!("  {tap:<12} {}", number::measured(floor))));
+    }
+    lines.push(format!(
+        "wrote a store to {}: {}, {} at {}",
+        store.dir().display(),
+        counted(manifest.prompt_count, "prompt"),
+        counted(manifest.row_count, "state"),
+        counted(manifest.spec.taps.len(), "tap")
+    ));
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_numbers_between_commas() {
+        assert_eq!(parse_ids("1, 2,3").unwrap().0, [1, 2, 3]);
+        assert!(parse_ids("1,x").unwrap_err().contains("`x` is not a token id"));
+    }
+}

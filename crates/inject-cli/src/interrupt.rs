@@ -1,0 +1,73 @@
+//! Signals that ask the program to stop.
+//!
+//! A signal sets a flag. The next report of progress sees it and unwinds to the program's entry, so files are closed, locks are
+//! dropped, and no line is left half-written. A second signal ends the program at once.
+
+use std::{
+    any::Any,
+    panic,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    flag,
+};
+
+use crate::output::note;
+
+static SIGNAL: Mutex<Option<Arc<AtomicUsize>>> = Mutex::new(None);
+static ADVICE: Mutex<Option<&'static str>> = Mutex::new(None);
+
+/// The payload that unwinds an interrupted run.
+struct Interrupted(usize);
+
+/// Begins to listen for SIGINT and SIGTERM.
+pub(crate) fn install() {
+    let signal = Arc::new(AtomicUsize::new(0));
+    let again = Arc::new(AtomicBool::new(false));
+    for number in [SIGINT, SIGTERM] {
+        // The order matters: the first signal finds `again` unset, and then sets it.
+        let listening =
+            flag::register_conditional_shutdown(number, status(number as usize).into(), again.clone())
+                .and_then(|_| flag::register(number, again.clone()))
+                .and_then(|_| flag::register_usize(number, signal.clone(), number as usize));
+        if let Err(error) = listening {
+            note(&format!("signals end the program at once: {error}"));
+        }
+    }
+    *SIGNAL.lock().unwrap_or_else(PoisonError::into_inner) = Some(signal);
+}
+
+/// Says what an interrupted run can do to go on.
+pub(crate) fn advise(advice: &'static str) {
+    *ADVICE.lock().unwrap_or_else(PoisonError::into_inner) = Some(advice);
+}
+
+/// Ends the run if a signal asked for it.
+pub(crate) fn check() {
+    let number = match &*SIGNAL.lock().unwrap_or_else(PoisonError::into_inner) {
+        None => return,
+        Some(signal) => signal.load(Ordering::Relaxed),
+    };
+    if number != 0 {
+        // Unlike `panic!` this does not call the panic hook.
+        panic::resume_unwind(Box::new(Interrupted(number)));
+    }
+}
+
+/// Reports an interruption to the user. Returns the exit status, or nothing if the payload is that of a panic.
+pub(crate) fn report(payload: &(dyn Any + Send)) -> Option<u8> {
+    let Interrupted(number) = *payload.downcast_ref()?;
+    let advice = ADVICE.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or("nothing was kept");
+    note(&format!("interrupted: {advice}"));
+    Some(status(number))
+}
+
+/// 128 and the number of the signal, as shells have it.
+fn status(number: usize) -> u8 {
+    128 + number as u8
+}

@@ -1,0 +1,113 @@
+//! `inject invert`: prompts from hidden states alone.
+
+mod groups;
+mod jsonl;
+mod report;
+mod single;
+mod store;
+mod table;
+mod tally;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use inject_sipit::{Inverter, models::Bos, settings::Scan};
+
+use crate::{
+    Failure, Outcome,
+    extract::{Ids, parse_ids},
+    number,
+    options::{ModelOptions, PolicyOptions, TapOption},
+    output::note,
+};
+
+pub(crate) use self::report::{StageReport, VerdictName, stages};
+#[cfg(test)]
+pub(crate) use self::{
+    report::Report,
+    tally::{Record, Tally},
+};
+
+/// Recover prompts from hidden states alone
+#[derive(Args, Debug)]
+#[command(
+    long_about = "Recover prompts from hidden states alone.\n\n\
+Without --states, the program computes the states of a prompt, forgets the prompt, recovers it from the states, and \
+only then compares. With --states FILE it recovers the prompt of a .safetensors or .npy file, one row a position. With \
+--states FOLDER it recovers every prompt of a store that `inject extract --positions all` wrote.\n\n\
+The tap is by default the one that the file names, the deepest of a store, or the middle block.",
+    after_help = format!("\
+Examples:
+  inject invert
+  inject invert --text \"Any sentence.\" --tap block-2
+  inject invert --model FOLDER --states states.safetensors --json
+  inject invert --model FOLDER --states STORE --out recovered.jsonl
+
+docs/schema/ describes the JSON.
+
+{}", crate::outcome::STATUSES)
+)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    tap: TapOption,
+    #[command(flatten)]
+    input: Input,
+    /// Write one JSON object to standard output instead of a table
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+    /// With a store: the file for one JSON object a prompt. The same command goes on where an earlier one stopped
+    #[arg(long, value_name = "FILE", requires = "states", help_heading = "Output")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    policy: PolicyOptions,
+    #[command(flatten)]
+    model: ModelOptions,
+}
+
+/// Where the states come from.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Input")]
+struct Input {
+    /// Compute the states of this text, forget it, and recover it
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["ids", "states"])]
+    text: Option<String>,
+    /// The same with token ids 1,2,3, exactly as given (no BOS is added)
+    #[arg(long, value_name = "IDS", value_parser = parse_ids, conflicts_with = "states")]
+    ids: Option<Ids>,
+    /// The file of states or the store to recover prompts from
+    #[arg(long, value_name = "FILE_OR_FOLDER")]
+    states: Option<PathBuf>,
+    /// The column of a file that holds several taps without naming them, from 0
+    #[arg(long, value_name = "NUMBER", requires = "states")]
+    column: Option<usize>,
+    /// Whether the BOS token begins the text: auto (as the tokenizer does), yes or no
+    #[arg(long, value_name = "WHEN", default_value_t = Bos::Auto, conflicts_with_all = ["ids", "states"])]
+    bos: Bos,
+}
+
+/// Recovers one prompt, or those of a store.
+///
+/// # Errors
+///
+/// [`Failure`] if there are no states to invert, or they cannot belong to the model. States that do not fit are an outcome.
+pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
+    match &options.input.states {
+        Some(folder) if folder.is_dir() => store::run(options, folder),
+        _ if options.out.is_some() => Err(Failure::usage(
+            "--out is for the prompts of a store; a single prompt goes to standard output",
+        )),
+        _ => single::run(options),
+    }
+}
+
+/// Says what a scan of the whole vocabulary costs before it begins, as it may take hours.
+fn announce_scan(inverter: &Inverter<'_>, positions: usize) {
+    if inverter.settings().scan == Scan::Whole {
+        let cost = inverter.scan_cost(positions);
+        note(&format!(
+            "testing the whole vocabulary: {} candidates, {}",
+            number::count(cost.candidates),
+            number::operations(cost.flop)
+        ));
+    }
+}

@@ -1,0 +1,341 @@
+//! The JSON of a recovered prompt. docs/schema/ holds the schemas of these types.
+
+use std::collections::BTreeMap;
+
+use inject_sipit::{
+    Acceptance, Inversion, PolicyChoice, Position, Verdict,
+    collisions::Ranked,
+    models::{Model, Tap},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{Failure, Outcome, forward::forward_seconds, options::LoadedModel};
+
+/// A recovered prompt, and what its recovery is measured by. `inject invert --json` writes one.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Report {
+    /// The model: a Hub id, the name of a folder, or `bundled`.
+    pub(super) model: String,
+    /// The tap of the states.
+    pub(super) tap: String,
+    /// The sources of candidates, in the order in which they were asked.
+    pub(super) policy: String,
+    /// The reason for this policy.
+    pub(super) reason: String,
+    /// The rule by which a candidate counts as the token.
+    pub(super) acceptance: AcceptanceRule,
+    /// What was recovered.
+    pub(super) recovered: Recovered,
+    /// Seconds of one forward pass of a prompt of this length to the tap.
+    pub(super) forward_seconds: f64,
+    /// The time of the inversion divided by that of one forward pass.
+    pub(super) forward_pass_equivalents: f64,
+    /// Billions of floating-point operations in matrix products, per second of the inversion.
+    pub(super) gflop_per_second: f64,
+}
+
+/// A prompt as far as it was recovered.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Recovered {
+    /// Whether every position is verified or certain.
+    pub(super) verified: bool,
+    /// Whether every position is certain: no other prompt of this length has these states.
+    pub(super) certain: bool,
+    /// Whether the tokens equal those of the prompt that was given; null if none was given.
+    pub(super) equals_prompt: Option<bool>,
+    /// The tokens by id; null where nothing is known.
+    pub(super) token_ids: Vec<Option<u32>>,
+    /// The text of the tokens before the first position that failed or is open; null if the model has no tokenizer.
+    pub(super) text: Option<String>,
+    /// Whether the text encodes to the recovered tokens again; null if it is not the whole prompt.
+    pub(super) text_encodes_back: Option<bool>,
+    /// Every position, in order.
+    pub(super) positions: Vec<PositionReport>,
+    /// Seconds that the inversion took.
+    pub(super) seconds: f64,
+    /// Candidates whose states were compared with the ones given.
+    pub(super) candidates_tested: usize,
+    /// The cost of each stage: drafts, sources of candidates, scan, and so on.
+    pub(super) cost: BTreeMap<String, StageReport>,
+}
+
+/// One position of a prompt.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PositionReport {
+    /// The position, from 0.
+    pub(super) position: usize,
+    /// Whether it is settled.
+    pub(super) verdict: VerdictName,
+    /// The token; null where nothing is known. At a failed position it is the nearest of all.
+    pub(super) token_id: Option<u32>,
+    /// Tokens that fit an ambiguous position, the nearest first.
+    pub(super) candidates: Vec<Candidate>,
+    /// Whether still more tokens fit than those listed.
+    pub(super) more_candidates: bool,
+    /// The distance of the token's state from the one given.
+    pub(super) distance: Option<f64>,
+    /// The largest distance that an accepted candidate can have: the noise floor, or what another rule allows.
+    pub(super) tolerance: Option<f64>,
+    /// The nearest other token tested.
+    pub(super) runner_up: Option<Candidate>,
+    /// How much farther the runner-up lies: exact where the whole vocabulary was tested, otherwise an upper bound.
+    pub(super) margin: Option<f64>,
+    /// Candidates tested at this position.
+    pub(super) candidates_tested: usize,
+    /// The source of the token; null where nothing is known.
+    pub(super) found_by: Option<String>,
+    /// Tokens that fitted too, until a later position excluded them.
+    pub(super) ruled_out: Vec<RuledOutReport>,
+}
+
+/// Whether a position is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum VerdictName {
+    /// One candidate of the whole vocabulary fits, and its margin exceeds what noise can hide.
+    Certain,
+    /// A candidate fits, and no other is known to.
+    Verified,
+    /// Several candidates fit.
+    Ambiguous,
+    /// No candidate of the whole vocabulary fits.
+    Failed,
+    /// Not settled: the budget was spent, or an earlier position failed.
+    Open,
+}
+
+/// A token and the distance of its state.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Candidate {
+    /// The token.
+    pub(super) token_id: u32,
+    /// The distance of its state from the one given.
+    pub(super) distance: f64,
+}
+
+/// A token that fitted a position and that a later position excluded.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RuledOutReport {
+    /// The token.
+    token_id: u32,
+    /// Its distance at its own position.
+    distance: f64,
+    /// The later position at which nothing fitted after it.
+    at_position: usize,
+    /// The distance of the nearest candidate tested there.
+    nearest: f64,
+    /// Candidates tested there.
+    candidates_tested: usize,
+}
+
+/// The cost of one stage.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StageReport {
+    /// Candidates whose states were compared with the one given.
+    pub(crate) candidates: usize,
+    /// States computed up to the tap.
+    pub(crate) states: usize,
+    /// Batches computed. A pass that several prompts share counts in parts.
+    pub(crate) batches: f64,
+    /// Seconds spent on choosing candidates.
+    pub(crate) choosing_seconds: f64,
+    /// Seconds spent on computing and comparing their states.
+    pub(crate) testing_seconds: f64,
+}
+
+/// The rule by which a candidate counts as the token.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "rule", rename_all = "kebab-case")]
+pub(crate) enum AcceptanceRule {
+    /// Within the noise floor of computing the state.
+    NoiseFloor {
+        /// An upper bound on the norm of noise added to every state.
+        added: f64,
+    },
+    /// Within a fixed L2 distance.
+    Ball {
+        /// The distance.
+        epsilon: f64,
+    },
+    /// Each coordinate within `atol + rtol * |x|`.
+    Allclose {
+        /// The relative tolerance.
+        rtol: f64,
+        /// The absolute tolerance.
+        atol: f64,
+    },
+}
+
+impl From<&Verdict> for VerdictName {
+    fn from(verdict: &Verdict) -> Self {
+        match verdict {
+            Verdict::Certain => VerdictName::Certain,
+            Verdict::Verified => VerdictName::Verified,
+            Verdict::Ambiguous { .. } => VerdictName::Ambiguous,
+            Verdict::Failed => VerdictName::Failed,
+            _ => VerdictName::Open,
+        }
+    }
+}
+
+impl VerdictName {
+    /// Whether the token is verified, or even certain.
+    pub(crate) fn is_verified(self) -> bool {
+        matches!(self, VerdictName::Verified | VerdictName::Certain)
+    }
+}
+
+impl AcceptanceRule {
+    /// The rule as it is reported.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] for a rule that this program does not know.
+    pub(crate) fn of(acceptance: Acceptance) -> Result<Self, Failure> {
+        match acceptance {
+            Acceptance::NoiseFloor { added } => Ok(AcceptanceRule::NoiseFloor { added }),
+            Acceptance::Ball { epsilon } => Ok(AcceptanceRule::Ball { epsilon }),
+            Acceptance::AllClose { rtol, atol } => Ok(AcceptanceRule::Allclose { rtol, atol }),
+            other => Err(Failure::new(format!("no report for the rule {other:?}"))),
+        }
+    }
+}
+
+impl From<Ranked> for Candidate {
+    fn from(ranked: Ranked) -> Self {
+        Candidate { token_id: ranked.id, distance: ranked.distance }
+    }
+}
+
+/// The cost of an inversion by stages.
+pub(crate) fn stages(inversion: &Inversion) -> BTreeMap<String, StageReport> {
+    let stages = inversion.cost.stages().iter().map(|(name, stage)| {
+        let report = StageReport {
+            candidates: stage.candidates,
+            states: stage.states,
+            batches: stage.batches,
+            choosing_seconds: stage.choosing_seconds,
+            testing_seconds: stage.testing_seconds,
+        };
+        ((*name).to_owned(), report)
+    });
+    stages.collect()
+}
+
+impl Recovered {
+    /// The report of an inversion that took so many seconds, compared with the prompt if that is known.
+    pub(super) fn new(
+        model: &Model,
+        inversion: &Inversion,
+        prompt: Option<&[u32]>,
+        seconds: f64,
+    ) -> Result<Self, Failure> {
+        let token_ids: Vec<Option<u32>> = inversion.kept_ids();
+        let leading = inversion.token_ids();
+        let whole = leading.len() == token_ids.len();
+        let (text, text_encodes_back) = match model.tokenizer() {
+            Err(_) => (None, None),
+            Ok(tokenizer) if whole => {
+                let text = inversion.text(tokenizer)?;
+                (Some(text.text), Some(text.encodes_back))
+            }
+            Ok(tokenizer) => (Some(tokenizer.decode(&leading)?), None),
+        };
+        let equal = |prompt: &[u32]| prompt.iter().copied().map(Some).eq(token_ids.iter().copied());
+        Ok(Recovered {
+            verified: inversion.is_verified(),
+            certain: inversion.is_certain(),
+            equals_prompt: prompt.map(equal),
+            token_ids,
+            text,
+            text_encodes_back,
+            positions: inversion.positions.iter().map(PositionReport::new).collect(),
+            seconds,
+            candidates_tested: inversion.candidates_tested(),
+            cost: stages(inversion),
+        })
+    }
+
+    /// Recovered is what is verified, and equal to the prompt where that is known.
+    pub(super) fn outcome(&self) -> Outcome {
+        match self.verified && self.equals_prompt != Some(false) {
+            true => Outcome::Complete,
+            false => Outcome::NotRecovered,
+        }
+    }
+
+    /// States computed up to the tap.
+    fn states(&self) -> usize {
+        self.cost.values().map(|stage| stage.states).sum()
+    }
+}
+
+impl PositionReport {
+    fn new(position: &Position) -> Self {
+        let (candidates, more_candidates) = match &position.verdict {
+            Verdict::Ambiguous { candidates, more } => (&candidates[..], *more),
+            _ => (&[][..], false),
+        };
+        let ruled_out = position.ruled_out.iter().map(|token| RuledOutReport {
+            token_id: token.token_id,
+            distance: token.distance,
+            at_position: token.at_position,
+            nearest: token.nearest,
+            candidates_tested: token.candidates_tested,
+        });
+        PositionReport {
+            position: position.position,
+            verdict: VerdictName::from(&position.verdict),
+            token_id: position.token_id(),
+            candidates: candidates.iter().copied().map(Candidate::from).collect(),
+            more_candidates,
+            distance: position.distance(),
+            tolerance: position.noise_floor(),
+            runner_up: position.runner_up().map(Candidate::from),
+            margin: position.margin(),
+            candidates_tested: position.candidates_tested,
+            found_by: position.found_by().map(str::to_owned),
+            ruled_out: ruled_out.collect(),
+        }
+    }
+}
+
+impl Report {
+    pub(super) fn new(
+        model: &LoadedModel,
+        choice: &PolicyChoice,
+        acceptance: Acceptance,
+        tap: Tap,
+        recovered: Recovered,
+    ) -> Result<Self, Failure> {
+        // Any tokens will do where some are not known: the time depends on their number alone.
+        let token_ids: Vec<u32> = recovered.token_ids.iter().map(|id| id.unwrap_or(0)).collect();
+        let forward_seconds = forward_seconds(&model.decoder, &token_ids, tap)?;
+        let flop = model.decoder.config().flops_per_token(tap) * recovered.states() as f64;
+        Ok(Report {
+            model: model.id().to_owned(),
+            tap: tap.to_string(),
+            policy: choice.policy.to_string(),
+            reason: choice.reason.clone(),
+            acceptance: AcceptanceRule::of(acceptance)?,
+            forward_seconds,
+            forward_pass_equivalents: recovered.seconds / forward_seconds,
+            gflop_per_second: flop / recovered.seconds / 1e9,
+            recovered,
+        })
+    }
+}

@@ -1,0 +1,207 @@
+//! Every prompt of a store, into a file of results that an interrupted run goes on with.
+
+use std::{ops::Range, path::Path, time::Instant};
+
+use inject_sipit::{
+    Inversion, Inverter, Searcher, Settings, TargetStates,
+    models::{Progress, Tap, Unit},
+    states::store::{Positions, StateDtype, Store, TapStates},
+};
+
+use super::{
+    Options, announce_scan,
+    groups::GroupLimits,
+    jsonl::Output,
+    report::Recovered,
+    tally::{Record, Tally},
+};
+use crate::{
+    Failure, Outcome, interrupt, number,
+    number::counted,
+    options::{LoadedModel, PolicyOptions},
+    output::{note, say},
+    progress::Meter,
+};
+
+/// The description of a file of results. A run goes on with a file only if all of this is the same.
+#[derive(serde::Serialize)]
+struct Job<'a> {
+    version: &'static str,
+    model: &'a str,
+    device: String,
+    weight_hash: &'a str,
+    prompts_sha256: &'a str,
+    prompts: usize,
+    dtype: StateDtype,
+    tap: Tap,
+    #[serde(flatten)]
+    policy: &'a PolicyOptions,
+}
+
+pub(super) fn run(options: &Options, folder: &Path) -> Result<Outcome, Failure> {
+    let (store, settings) = (open(options, folder)?, options.policy.settings()?);
+    let Some(out) = &options.out else {
+        let folder = folder.display();
+        return Err(Failure::usage(format!("{folder} is a store: give --out FILE for its prompts")));
+    };
+    let deepest = store.taps().last().map(TapStates::tap);
+    let states = store.tap(options.tap.tap.or(deepest).unwrap_or(Tap::FinalNorm))?;
+    let model = options.model.load()?;
+    check_weights(&store, &model)?;
+
+    let mut tally = Tally::default();
+    let job = job(options, &store, states.tap());
+    let mut output = Output::open(out, &job, &mut |line| tally.take(line))?;
+    let all = store.manifest().prompt_count;
+    if tally.prompts > all {
+        let (out, found) = (out.display(), tally.prompts);
+        return Err(Failure::new(format!(
+            "{out} holds {found} prompts, expected the {all} of the store at most"
+        )));
+    }
+    interrupt::advise("the prompts done are in the file; the same command goes on from there");
+    if tally.prompts < all {
+        let mut run = Run { options, settings, store: &store, states, model: &model, output: &mut output };
+        run.go_on(&mut tally)?;
+    }
+    let wrote = format!("wrote {} to {}", counted(all, "prompt"), out.display());
+    if options.json {
+        say(&serde_json::to_string(&tally)?);
+        note(&wrote);
+    } else {
+        say(&tally.text());
+        say(&wrote);
+    }
+    Ok(tally.outcome())
+}
+
+/// Opens the store if its prompts can be recovered from it.
+fn open(options: &Options, folder: &Path) -> Result<Store, Failure> {
+    if options.input.column.is_some() {
+        return Err(Failure::usage("a store names its taps: choose one by --tap instead of --column"));
+    }
+    let store = Store::open(folder)?;
+    match store.manifest().spec.positions {
+        Positions::All => Ok(store),
+        Positions::Last => Err(Failure::new(format!(
+            "{} holds the last position of each prompt, and a prompt is recovered from all of its positions: extract with \
+             --positions all",
+            folder.display()
+        ))),
+    }
+}
+
+fn check_weights(store: &Store, model: &LoadedModel) -> Result<(), Failure> {
+    let (found, expected) = (&store.manifest().spec.weight_hash, model.weight_hash()?);
+    if *found == expected {
+        return Ok(());
+    }
+    let made_by = &store.manifest().spec.model_id;
+    Err(Failure::new(format!(
+        "{} was made from other weights, those of {made_by}: weight hash {found}, expected {expected} of {}",
+        store.dir().display(),
+        model.id()
+    )))
+}
+
+fn job<'a>(options: &'a Options, store: &'a Store, tap: Tap) -> Job<'a> {
+    let manifest = store.manifest();
+    Job {
+        version: env!("CARGO_PKG_VERSION"),
+        model: &manifest.spec.model_id,
+        device: options.model.device.device.to_string(),
+        weight_hash: &manifest.spec.weight_hash,
+        prompts_sha256: &manifest.prompts_sha256,
+        prompts: manifest.prompt_count,
+        dtype: manifest.spec.dtype,
+        tap,
+        policy: &options.policy,
+    }
+}
+
+/// One run over a store.
+struct Run<'a> {
+    options: &'a Options,
+    settings: Settings,
+    store: &'a Store,
+    states: &'a TapStates,
+    model: &'a LoadedModel,
+    output: &'a mut Output,
+}
+
+impl Run<'_> {
+    /// Recovers the prompts that are not in the file yet, group by group.
+    fn go_on(&mut self, tally: &mut Tally) -> Result<(), Failure> {
+        let manifest = self.store.manifest();
+        let tap = self.states.tap();
+        let mean_len = manifest.token_count / manifest.prompt_count;
+        let choice = self.options.policy.choose(self.model, tap, mean_len)?;
+        let inverter = Inverter::new(&self.model.decoder, tap, self.settings.clone())?;
+        let left: usize = self.store.prompts().skip(tally.prompts).map(<[u32]>::len).sum();
+        note(&format!(
+            "{} of {} prompts to recover at {tap}, {}; policy: {}; {}",
+            number::count(manifest.prompt_count - tally.prompts),
+            number::count(manifest.prompt_count),
+            counted(left, "token"),
+            choice.policy,
+            choice.reason
+        ));
+        announce_scan(&inverter, left);
+        let mut searcher = inverter.searcher(&choice.policy);
+        let mut meter = Meter::new();
+        let lens = self.store.prompts().map(<[u32]>::len);
+        for group in GroupLimits::of(&inverter, &self.options.policy).groups(lens) {
+            if group.end > tally.prompts {
+                self.invert(group, &inverter, &mut searcher, tally, &mut meter)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Recovers one group whole, even if some of it is in the file: what is computed together is computed alike.
+    fn invert(
+        &mut self,
+        group: Range<usize>,
+        inverter: &Inverter<'_>,
+        searcher: &mut Searcher<'_>,
+        tally: &mut Tally,
+        meter: &mut Meter,
+    ) -> Result<(), Failure> {
+        let start = Instant::now();
+        let targets = group.clone().map(|prompt| self.target(prompt)).collect::<Result<Vec<_>, _>>()?;
+        let (all, size) = (self.store.manifest().prompt_count as u64, group.len() as f64);
+        let mut show = |progress: Progress<'_>| {
+            let done = group.start as f64 + size * progress.fraction();
+            let report = Progress::new("recover", Unit::Prompts, done as u64, all);
+            meter.show(report.with_part(done.fract()));
+        };
+        let inversions = inverter.invert_many(&targets, searcher, &mut show)?;
+        let seconds = start.elapsed().as_secs_f64();
+        let own: Vec<f64> = inversions.iter().map(own_seconds).collect();
+        let sum = own.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+        let mut lines = String::new();
+        let known = tally.prompts.saturating_sub(group.start);
+        for (prompt, (inversion, own)) in group.zip(inversions.iter().zip(&own)).skip(known) {
+            let ids = self.store.prompt(prompt);
+            // Each prompt's share of the group's time, so that the seconds of all prompts add up to those of the run.
+            let recovered = Recovered::new(self.model, inversion, Some(ids), seconds * own / sum)?;
+            let line = serde_json::to_string(&Record { prompt, recovered })?;
+            tally.take(&line)?;
+            lines += &line;
+            lines.push('\n');
+        }
+        self.output.append(&lines)?;
+        meter.show(Progress::new("recover", Unit::Prompts, tally.prompts as u64, all));
+        Ok(())
+    }
+
+    fn target(&self, prompt: usize) -> Result<TargetStates, Failure> {
+        let states = self.states.rows_to_array(self.store.rows_of(prompt));
+        Ok(TargetStates::new(states.mapv(f64::from), self.states.tap(), self.states.dtype().into())?)
+    }
+}
+
+/// The time of the stages of one inversion.
+fn own_seconds(inversion: &Inversion) -> f64 {
+    inversion.cost.stages().values().map(|stage| stage.choosing_seconds + stage.testing_seconds).sum()
+}

@@ -1,0 +1,198 @@
+//! The report of one prompt for a person.
+
+use inject_sipit::models::Model;
+
+use super::report::{AcceptanceRule, PositionReport, Recovered, Report, VerdictName};
+use crate::{
+    number::{self, counted, measured},
+    table::{Cell, Table},
+};
+
+impl Report {
+    /// A line for each position, then what was recovered, and its cost.
+    pub(super) fn text(&self, model: &Model) -> String {
+        let recovered = &self.recovered;
+        let mut lines = vec![self.table(model).text(), String::new()];
+        lines.extend(explanation(self.acceptance));
+        lines.extend(recovered.lines());
+        lines.push(format!("states: {} of {}", self.tap, self.model));
+        lines.push(format!("policy: {}; {}", self.policy, self.reason));
+        lines.push(format!(
+            "cost: {}, {} forward passes of the prompt, {}, {:.0} GFLOP/s in matrix products",
+            number::seconds(recovered.seconds),
+            measured(self.forward_pass_equivalents),
+            counted(recovered.candidates_tested, "candidate"),
+            self.gflop_per_second
+        ));
+        lines.join("\n")
+    }
+
+    fn table(&self, model: &Model) -> Table {
+        let tolerance = match self.acceptance {
+            AcceptanceRule::NoiseFloor { .. } => "noise floor",
+            AcceptanceRule::Ball { .. } => "epsilon",
+            AcceptanceRule::Allclose { .. } => "tolerance",
+        };
+        let headings =
+            ["pos", "token", "verdict", "distance", "runner-up", "margin", tolerance, "tested", "found by"];
+        let mut table = Table::new("", &headings);
+        for row in &self.recovered.positions {
+            table.push([
+                row.position.into(),
+                Cell::Text(token(row, model)),
+                Cell::Text(verdict(row)),
+                row.distance.into(),
+                row.runner_up.map(|other| other.distance).into(),
+                row.margin.into(),
+                row.tolerance.into(),
+                row.candidates_tested.into(),
+                Cell::Text(row.found_by.clone().unwrap_or_else(|| "-".to_owned())),
+            ]);
+        }
+        table
+    }
+}
+
+impl Recovered {
+    /// The text, and the two facts about it.
+    fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let settled = |row: &&PositionReport| !matches!(row.verdict, VerdictName::Failed | VerdictName::Open);
+        let leading = self.positions.iter().take_while(settled).count();
+        let whole = leading == self.positions.len();
+        let ids: Vec<u32> = self.token_ids.iter().take(leading).flatten().copied().collect();
+        let text = self.text.clone().unwrap_or_else(|| format!("token ids {ids:?}"));
+        lines.push(match whole {
+            true => format!("recovered: {text}"),
+            false if leading == 0 => "recovered: nothing".to_owned(),
+            false => format!("recovered up to position {}: {text}", leading - 1),
+        });
+        if self.text_encodes_back == Some(false) {
+            lines.push(
+                "note: this text encodes to other token ids than those recovered; --json lists them"
+                    .to_owned(),
+            );
+        }
+        let verified = self.positions.iter().filter(|row| row.verdict.is_verified());
+        let (count, all) = (verified.count(), self.positions.len());
+        let certain = if self.certain { ", and certain" } else { "" };
+        lines.push(match self.verified {
+            true => format!("verified: yes, {}{certain}", all_positions(all)),
+            false => format!("verified: no, {count} of {}", counted(all, "position")),
+        });
+        if let Some(row) = self.positions.iter().find(|row| row.verdict == VerdictName::Failed) {
+            lines.push(format!(
+                "no token of the vocabulary fits position {}: the states belong to another model or tap, or an earlier token is wrong",
+                row.position
+            ));
+        }
+        lines.push(match self.equals_prompt {
+            Some(true) => "equal to the prompt: yes".to_owned(),
+            Some(false) => "equal to the prompt: no".to_owned(),
+            None => "equal to the prompt: unknown, as no prompt was given to compare with".to_owned(),
+        });
+        lines
+    }
+}
+
+fn all_positions(all: usize) -> String {
+    if all == 1 { "at its only position".to_owned() } else { format!("at all {}", counted(all, "position")) }
+}
+
+/// What the column of tolerances holds where that is not the noise floor.
+fn explanation(rule: AcceptanceRule) -> Option<String> {
+    match rule {
+        AcceptanceRule::NoiseFloor { .. } => None,
+        AcceptanceRule::Ball { epsilon } => Some(format!(
+            "accepted: states within the L2 distance {}, not the noise floor",
+            measured(epsilon)
+        )),
+        AcceptanceRule::Allclose { rtol, atol } => Some(format!(
+            "accepted: states with each coordinate x within {} + {} |x|; the tolerance is the largest L2 distance of such a state",
+            measured(atol),
+            measured(rtol)
+        )),
+    }
+}
+
+fn verdict(row: &PositionReport) -> String {
+    match row.verdict {
+        VerdictName::Certain => "certain".to_owned(),
+        VerdictName::Verified => "verified".to_owned(),
+        VerdictName::Ambiguous if row.more_candidates => format!("1 of > {}", row.candidates.len()),
+        VerdictName::Ambiguous => format!("1 of {}", row.candidates.len()),
+        VerdictName::Failed => "failed".to_owned(),
+        VerdictName::Open => "open".to_owned(),
+    }
+}
+
+/// A token within the width of the table.
+fn token(row: &PositionReport, model: &Model) -> String {
+    const WIDTH: usize = 16;
+    let Some(id) = row.token_id else { return "-".to_owned() };
+    let text = model.tokenizer().ok().and_then(|tokenizer| tokenizer.token(id));
+    let text = text.unwrap_or_else(|| id.to_string());
+    let printable: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    if printable.chars().count() <= WIDTH {
+        printable
+    } else {
+        printable.chars().take(WIDTH - 1).chain(['~']).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn recovered(verdicts: &[VerdictName], equals_prompt: Option<bool>) -> Recovered {
+        let position = |(position, &verdict): (usize, &VerdictName)| PositionReport {
+            position,
+            verdict,
+            token_id: (verdict != VerdictName::Open).then_some(7),
+            candidates: Vec::new(),
+            more_candidates: false,
+            distance: None,
+            tolerance: None,
+            runner_up: None,
+            margin: None,
+            candidates_tested: 0,
+            found_by: None,
+            ruled_out: Vec::new(),
+        };
+        let positions: Vec<PositionReport> = verdicts.iter().enumerate().map(position).collect();
+        Recovered {
+            verified: verdicts.iter().all(|verdict| *verdict == VerdictName::Verified),
+            certain: false,
+            equals_prompt,
+            token_ids: positions.iter().map(|row| row.token_id).collect(),
+            text: Some("Once".to_owned()),
+            text_encodes_back: None,
+            positions,
+            seconds: 1.0,
+            candidates_tested: 0,
+            cost: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn verified_and_equal_are_two_facts() {
+        use VerdictName::Verified;
+        let lines = recovered(&[Verified, Verified], None).lines();
+        assert_eq!(lines[1], "verified: yes, at all 2 positions");
+        assert!(lines[2].starts_with("equal to the prompt: unknown"));
+        let lines = recovered(&[Verified, Verified], Some(false)).lines();
+        assert_eq!(lines[1..], ["verified: yes, at all 2 positions", "equal to the prompt: no"]);
+    }
+
+    #[test]
+    fn nothing_is_shown_of_positions_that_are_not_settled() {
+        use VerdictName::{Failed, Open, Verified};
+        let lines = recovered(&[Verified, Failed, Open], Some(false)).lines();
+        assert_eq!(lines[0], "recovered up to position 0: Once");
+        assert_eq!(lines[1], "verified: no, 1 of 3 positions");
+        assert!(lines[2].starts_with("no token of the vocabulary fits position 1"));
+        assert_eq!(recovered(&[Failed, Open], None).lines()[0], "recovered: nothing");
+    }
+}

@@ -1,0 +1,208 @@
+//! Counts over all prompts of a store.
+
+use serde::{Deserialize, Serialize};
+
+use super::report::{Recovered, VerdictName};
+use crate::{
+    Failure, Outcome,
+    number::{count, counted, measured, seconds},
+    outcome::chain,
+};
+
+/// One line of the file of results: a prompt of the store. Each line after the first is one.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Record {
+    /// The number of the prompt in the store, from 0.
+    pub(super) prompt: usize,
+    /// What was recovered.
+    pub(super) recovered: Recovered,
+}
+
+/// Counts over the lines of a file of results, those of earlier runs included. `inject invert --json` writes this for a store.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tally {
+    /// All prompts.
+    pub(super) prompts: usize,
+    /// Prompts that are verified at every position.
+    verified: usize,
+    /// Prompts whose tokens equal those in the store.
+    equal: usize,
+    /// The numbers of the prompts that are not both.
+    not_recovered: Vec<usize>,
+    /// All positions.
+    positions: usize,
+    /// Positions with the verdict certain.
+    certain_positions: usize,
+    /// Positions with the verdict verified.
+    verified_positions: usize,
+    /// Positions with the verdict ambiguous.
+    ambiguous_positions: usize,
+    /// Positions with the verdict failed.
+    failed_positions: usize,
+    /// Positions with the verdict open.
+    open_positions: usize,
+    /// Candidates whose states were compared with the ones given.
+    candidates_tested: usize,
+    /// States computed up to the tap.
+    states: usize,
+    /// Seconds of all inversions.
+    seconds: f64,
+    /// Positions for each second.
+    tokens_per_second: f64,
+    /// States computed for each position: one forward pass of each prompt makes 1.
+    forward_pass_equivalents: f64,
+}
+
+impl Tally {
+    /// Counts the next prompt, given as its line.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] if the line is not that of the next prompt.
+    pub(super) fn take(&mut self, line: &str) -> Result<(), Failure> {
+        let Record { prompt, recovered } =
+            serde_json::from_str(line).map_err(|error| Failure::new(chain(&error)))?;
+        if prompt != self.prompts {
+            let expected = self.prompts;
+            return Err(Failure::new(format!("holds prompt {prompt}, expected prompt {expected}")));
+        }
+        self.prompts += 1;
+        self.verified += usize::from(recovered.verified);
+        self.equal += usize::from(recovered.equals_prompt == Some(true));
+        if recovered.outcome() == Outcome::NotRecovered {
+            self.not_recovered.push(prompt);
+        }
+        self.positions += recovered.positions.len();
+        for row in recovered.positions {
+            *match row.verdict {
+                VerdictName::Certain => &mut self.certain_positions,
+                VerdictName::Verified => &mut self.verified_positions,
+                VerdictName::Ambiguous => &mut self.ambiguous_positions,
+                VerdictName::Failed => &mut self.failed_positions,
+                VerdictName::Open => &mut self.open_positions,
+            } += 1;
+        }
+        self.candidates_tested += recovered.candidates_tested;
+        self.states += recovered.cost.values().map(|stage| stage.states).sum::<usize>();
+        self.seconds += recovered.seconds;
+        self.tokens_per_second = self.positions as f64 / self.seconds.max(f64::MIN_POSITIVE);
+        self.forward_pass_equivalents = self.states as f64 / self.positions.max(1) as f64;
+        Ok(())
+    }
+
+    /// Whether every prompt is recovered.
+    pub(super) fn outcome(&self) -> Outcome {
+        if self.not_recovered.is_empty() { Outcome::Complete } else { Outcome::NotRecovered }
+    }
+
+    /// The counts for a person.
+    pub(super) fn text(&self) -> String {
+        /// Prompts that are named.
+        const NAMED: usize = 10;
+        let mut lines = vec![format!(
+            "{}: {} verified at every position, {} equal to the prompt in the store",
+            counted(self.prompts, "prompt"),
+            count(self.verified),
+            count(self.equal)
+        )];
+        if !self.not_recovered.is_empty() {
+            let named: Vec<String> = self.not_recovered.iter().take(NAMED).map(usize::to_string).collect();
+            let rest = self.not_recovered.len() - named.len();
+            let rest = if rest > 0 { format!(" and {} more", count(rest)) } else { String::new() };
+            lines.push(format!("not recovered: prompt {}{rest}", named.join(", ")));
+        }
+        lines.push(format!(
+            "{}: {} certain, {} verified, {} ambiguous, {} failed, {} open",
+            counted(self.positions, "position"),
+            count(self.certain_positions),
+            count(self.verified_positions),
+            count(self.ambiguous_positions),
+            count(self.failed_positions),
+            count(self.open_positions)
+        ));
+        lines.push(format!(
+            "cost: {}, {} tokens a second, {} states computed for each position, {}",
+            seconds(self.seconds),
+            measured(self.tokens_per_second),
+            measured(self.forward_pass_equivalents),
+            counted(self.candidates_tested, "candidate")
+        ));
+        lines.join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(prompt: usize, verified: bool, equal: Option<bool>, verdicts: &[&str]) -> String {
+        let position = |(position, verdict): (usize, &&str)| {
+            serde_json::json!({
+                "position": position, "verdict": verdict, "token_id": null, "candidates": [], "more_candidates": false,
+                "distance": null, "tolerance": null, "runner_up": null, "margin": null, "candidates_tested": 0,
+                "found_by": null, "ruled_out": [],
+            })
+        };
+        let positions: Vec<_> = verdicts.iter().enumerate().map(position).collect();
+        let stage = |states: usize| serde_json::json!({"candidates": 1, "states": states, "batches": 1.0, "choosing_seconds": 0.0, "testing_seconds": 0.0});
+        let recovered = serde_json::json!({
+            "verified": verified, "certain": false, "equals_prompt": equal, "token_ids": [], "text": null,
+            "text_encodes_back": null, "positions": positions, "seconds": 0.5, "candidates_tested": 3,
+            "cost": {"draft": stage(4), "scan": stage(2)},
+        });
+        serde_json::json!({ "prompt": prompt, "recovered": recovered }).to_string()
+    }
+
+    #[test]
+    fn every_verdict_is_counted_under_its_name() {
+        let mut tally = Tally::default();
+        tally.take(&line(0, false, Some(false), &["verified", "ambiguous", "open"])).unwrap();
+        let expected = Tally {
+            prompts: 1,
+            not_recovered: vec![0],
+            positions: 3,
+            verified_positions: 1,
+            ambiguous_positions: 1,
+            open_positions: 1,
+            candidates_tested: 3,
+            states: 6,
+            seconds: 0.5,
+            tokens_per_second: 6.0,
+            forward_pass_equivalents: 2.0,
+            ..Tally::default()
+        };
+        assert_eq!(tally, expected);
+    }
+
+    #[test]
+    fn recovered_is_what_is_verified_and_equal() {
+        let mut tally = Tally::default();
+        let cases = [(true, Some(true)), (true, Some(false)), (false, Some(true)), (true, None)];
+        for (prompt, (verified, equal)) in cases.into_iter().enumerate() {
+            tally.take(&line(prompt, verified, equal, &["verified"])).unwrap();
+        }
+        assert_eq!(tally.not_recovered, [1, 2]);
+        assert_eq!(tally.outcome(), Outcome::NotRecovered);
+        assert!(
+            tally.text().contains("4 prompts: 3 verified at every position, 2 equal"),
+            "{}",
+            tally.text()
+        );
+        assert!(tally.text().contains("not recovered: prompt 1, 2\n"));
+    }
+
+    #[test]
+    fn a_prompt_out_of_turn_and_an_unknown_field_are_refused() {
+        let mut tally = Tally::default();
+        tally.take(&line(0, true, None, &[])).unwrap();
+        let error = tally.take(&line(0, true, None, &[])).unwrap_err().to_string();
+        assert_eq!(error, "holds prompt 0, expected prompt 1");
+        let error =
+            tally.take(&line(1, true, None, &[]).replace("\"text\"", "\"txt\"")).unwrap_err().to_string();
+        assert!(error.contains("txt"), "{error}");
+    }
+}

@@ -1,0 +1,172 @@
+//! `inject lens`: lenses, which draft whole prompts from their states at once.
+
+use std::{num::NonZeroUsize, path::PathBuf, time::Instant};
+
+use clap::Args;
+use inject_prompts::Generator;
+use inject_sipit::{
+    lens::{FirstPosition, Lens, LensBuilder},
+    models::{Bos, Tokenizer},
+};
+
+use crate::{
+    Failure, Outcome,
+    number::{self, counted},
+    options::{LoadedModel, ModelOptions, OutputFolder, TapsOption},
+    output::{note, say},
+    progress::Meter,
+    random_tokens::RandomTokens,
+    table::{Cell, Table},
+};
+
+/// Make lenses, with which a prompt is recovered in little more than one forward pass
+#[derive(Args, Debug)]
+#[command(after_help = "\
+A lens belongs to one model and tap: its file holds the hash of the weights.
+
+Examples:
+  inject lens --taps block-2,block-3 --out lenses
+  inject invert --lens lenses --tap block-2 --text \"Any sentence.\"")]
+pub(crate) struct Options {
+    #[command(flatten)]
+    taps: TapsOption,
+    /// The folder for the lenses
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+    #[command(flatten)]
+    text: TextOptions,
+    #[command(flatten)]
+    model: ModelOptions,
+}
+
+/// The text that lenses are fitted to.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Prompts")]
+struct TextOptions {
+    /// A file of prompts: .txt (one a line), .jsonl (field `text`) or .parquet (column `text`) [default: generated text]
+    #[arg(long, value_name = "FILE")]
+    prompts: Option<PathBuf>,
+    /// How many prompts to fit to
+    #[arg(long, value_name = "COUNT", default_value = "600")]
+    count: NonZeroUsize,
+    /// The most tokens to keep of each prompt
+    #[arg(long, value_name = "TOKENS", default_value = "64")]
+    longest: NonZeroUsize,
+    /// How many beginnings of prompts are followed by every token of the vocabulary
+    #[arg(long, value_name = "COUNT", default_value_t = 2)]
+    prefixes: usize,
+    /// As many more beginnings that end inside a word, where a token continues the word
+    #[arg(long, value_name = "COUNT", default_value_t = 2)]
+    word_prefixes: usize,
+    /// Whether the BOS token begins each prompt: auto (as the tokenizer does), yes or no
+    #[arg(long, value_name = "WHEN", default_value_t = Bos::Auto)]
+    bos: Bos,
+}
+
+/// Tokens of each prefix.
+const PREFIX: usize = 12;
+
+pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
+    if options.text.prefixes + options.text.word_prefixes == 0 {
+        return Err(Failure::usage(
+            "--prefixes 0 and --word-prefixes 0: expected at least one of them above 0",
+        ));
+    }
+    let model = options.model.load()?;
+    let builder = builder(options, &model)?;
+    let folder = OutputFolder::open(&options.out)?;
+    let cost = builder.cost(&model.decoder);
+    note(&format!(
+        "{}: {} tokens of text, {} states of the vocabulary, {}, {} of memory",
+        counted(builder.taps.len(), "tap"),
+        number::count(cost.text),
+        number::count(cost.candidates),
+        number::operations(cost.flop),
+        number::bytes(cost.bytes)
+    ));
+    let start = Instant::now();
+    let mut meter = Meter::new();
+    let lenses = builder.build(&model.decoder, model.weight_hash()?, &mut |step| meter.show(step))?;
+    drop(meter);
+    for lens in &lenses {
+        lens.save(folder.path())?;
+        folder.record(&Lens::file_name(lens.info().tap));
+    }
+    say(&table(&lenses).text());
+    say(&format!("took {}", number::seconds(start.elapsed().as_secs_f64())));
+    say(&folder.summary());
+    Ok(Outcome::Complete)
+}
+
+fn table(lenses: &[Lens]) -> Table {
+    let positions = lenses.first().map_or(0, |lens| lens.info().positions_held_out);
+    let title = format!(
+        "The true token among the lens's choices, at {} held-out positions",
+        number::count(positions)
+    );
+    let mut table = Table::new(title, &["tap", "first choice", "first 16", "rank"]);
+    for about in lenses.iter().map(Lens::info) {
+        let [first, among] = [about.held_out_top_1, about.held_out_top_16].map(Cell::Share);
+        table.push([Cell::of(about.tap), first, among, about.rank.into()]);
+    }
+    table
+}
+
+fn builder(options: &Options, model: &LoadedModel) -> Result<LensBuilder, Failure> {
+    let (tokenizer, asked) = (model.tokenizer()?, &options.text);
+    let count = asked.count.get();
+    let texts: Vec<String> = match &asked.prompts {
+        None => Generator::new(0x1e45).take(count).collect(),
+        Some(path) => {
+            inject_sipit::states::prompts::Prompts::open(path)?.take(count).collect::<Result<_, _>>()?
+        }
+    };
+    let text = texts.iter().map(|text| {
+        let mut ids = tokenizer.encode(text, asked.bos)?;
+        ids.truncate(asked.longest.get());
+        Ok(ids)
+    });
+    let mut text = text.collect::<Result<Vec<Vec<u32>>, Failure>>()?;
+    let begins = text.iter().filter(|ids| ids.len() >= PREFIX).map(|ids| ids[..PREFIX].to_vec());
+    let inside = text.iter().filter_map(|ids| cut_inside_a_word(tokenizer, ids));
+    let prefixes = begins.take(asked.prefixes).chain(inside.take(asked.word_prefixes)).collect();
+    let first = match model.bos_token_id() {
+        Some(bos) if text.iter().all(|ids| ids.first() == Some(&bos)) => FirstPosition::Bos(bos),
+        _ => FirstPosition::Any,
+    };
+    let random = random_prompts(&text, model.decoder.config().vocab_size, first);
+    // Before the text, the end of which is held out to measure the lens on.
+    text.splice(0..0, random);
+    Ok(LensBuilder::new(options.taps.of(model)?, prefixes, text, first))
+}
+
+/// The beginning of a prompt up to the first token of a word that has more tokens, if there is such a word near.
+fn cut_inside_a_word(tokenizer: &Tokenizer, ids: &[u32]) -> Option<Vec<u32>> {
+    /// The shortest prefix.
+    const SHORTEST: usize = 4;
+    let ends_in_letter = |token: &str| token.chars().next_back().is_some_and(|c| c.is_ascii_alphabetic());
+    // A token that begins a word begins with a mark for the space before it, which is not a letter of ASCII.
+    let continues = |token: &str| token.chars().all(|c| c.is_ascii_lowercase());
+    let ends = |pair: &[u32]| {
+        let (Some(first), Some(second)) = (tokenizer.token(pair[0]), tokenizer.token(pair[1])) else {
+            return false;
+        };
+        ends_in_letter(&first) && !continues(&first) && continues(&second)
+    };
+    let end = (SHORTEST..PREFIX.min(ids.len())).find(|&end| ends(&ids[end - 1..=end]))?;
+    Some(ids[..end].to_vec())
+}
+
+/// A third as many prompts of tokens drawn uniformly, as long as the text's. A lens fitted to text alone is worse on unusual
+/// prompts, and one fitted to both is no worse on text.
+fn random_prompts(text: &[Vec<u32>], vocab_size: usize, first: FirstPosition) -> Vec<Vec<u32>> {
+    let mut tokens = RandomTokens::seeded(0x1e45, vocab_size);
+    let prompt = |like: &Vec<u32>| {
+        let mut ids: Vec<u32> = tokens.by_ref().take(like.len()).collect();
+        if let (FirstPosition::Bos(bos), Some(first)) = (first, ids.first_mut()) {
+            *first = bos;
+        }
+        ids
+    };
+    text.iter().step_by(3).map(prompt).collect()
+}

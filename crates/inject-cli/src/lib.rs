@@ -1,0 +1,44 @@
+//! The program `inject`, as a library for its own tests.
+//!
+//! The one idea: a subcommand is a struct of checked options and a function that returns an [`Outcome`] or a [`Failure`].
+//! Everything else is shared: the groups of [`options`], the [`plot`]s, the [`report`]s, the reports of progress, and the way
+//! a run ends.
+//!
+//! This library has no stable interface. To build on the project, use its library crates.
+
+mod bundled;
+mod command;
+mod compare_policies;
+mod depth;
+mod device;
+mod extract;
+mod forward;
+mod interrupt;
+mod invert;
+mod lens;
+mod lenses;
+mod number;
+mod options;
+mod outcome;
+mod output;
+mod panics;
+mod progress;
+mod random_tokens;
+#[cfg(test)]
+mod schema;
+mod study;
+mod table;
+mod train_tiny;
+
+pub mod plot;
+pub mod report;
+
+pub use self::{
+    command::{Cli, main, run},
+    outcome::{Failure, Outcome},
+};
+
+/// The allocator of the program. A CPU backend allocates each intermediate tensor. Where the memory goes back to the system
+/// between two operations, each one begins with page faults.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,0 +1,7 @@
+//! The program `inject`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    inject_cli::main()
+}

@@ -1,0 +1,128 @@
+//! The model, and the device it computes on.
+
+use std::{cell::OnceCell, num::NonZeroUsize, ops::Deref};
+
+use burn::tensor::Device;
+use clap::Args;
+use inject_sipit::models::{Decoder, Model, ModelSource, Origin, Precision};
+
+use crate::{Failure, bundled::Bundled, device::DeviceKind, progress::Meter};
+
+/// The device.
+#[derive(Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct DeviceOptions {
+    /// The device to compute on: flex, ndarray, cuda or wgpu, as far as this build has it
+    #[arg(long, value_name = "DEVICE", default_value_t = DeviceKind::first())]
+    pub(crate) device: DeviceKind,
+}
+
+/// The model, and the device.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct ModelOptions {
+    /// A checkpoint folder, or a Hub id owner/name[@revision] [default: the small model in the program]
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+    #[command(flatten)]
+    pub(crate) device: DeviceOptions,
+}
+
+/// A loaded model, and what the program needs to know of it more than once.
+pub(crate) struct LoadedModel {
+    model: Model,
+    weight_hash: OnceCell<String>,
+    /// Keeps the files of the bundled model: their hash is asked for later.
+    _bundled: Option<Bundled>,
+}
+
+impl Deref for LoadedModel {
+    type Target = Model;
+
+    fn deref(&self) -> &Model {
+        &self.model
+    }
+}
+
+impl DeviceOptions {
+    /// Opens the device.
+    pub(crate) fn open(self) -> Result<Device, Failure> {
+        Ok(self.device.open()?)
+    }
+
+    /// Loads the small model in the program.
+    pub(crate) fn load_bundled(self) -> Result<LoadedModel, Failure> {
+        ModelOptions { model: None, device: self }.load()
+    }
+
+    /// On a CPU as many lanes as cores, on a GPU one.
+    fn lanes(self) -> NonZeroUsize {
+        match self.device {
+            DeviceKind::Flex | DeviceKind::NdArray => {
+                std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+            }
+            DeviceKind::Cuda | DeviceKind::Wgpu => NonZeroUsize::MIN,
+        }
+    }
+}
+
+impl ModelOptions {
+    /// Loads the model onto the device, and downloads it first if it is named by a Hub id and not in the cache.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] if the device or the model cannot be had.
+    pub(crate) fn load(&self) -> Result<LoadedModel, Failure> {
+        let device = self.device.open()?;
+        let (origin, bundled) = match &self.model {
+            Some(name) => (resolve(name)?, None),
+            None => {
+                let bundled = Bundled::unpack()?;
+                (bundled.origin(), Some(bundled))
+            }
+        };
+        let mut model = Model::load(origin, Precision::F32, &device)?;
+        model.decoder = model.decoder.with_lanes(self.device.lanes());
+        Ok(LoadedModel { model, weight_hash: OnceCell::new(), _bundled: bundled })
+    }
+}
+
+impl LoadedModel {
+    /// The hash of the weights. The files are read once.
+    pub(crate) fn weight_hash(&self) -> Result<&str, Failure> {
+        if self.weight_hash.get().is_none() {
+            let hash = self.model.weight_hash()?;
+            return Ok(self.weight_hash.get_or_init(|| hash));
+        }
+        Ok(self.weight_hash.get().map_or("", String::as_str))
+    }
+
+    /// The name for reports.
+    pub(crate) fn id(&self) -> &str {
+        &self.model.origin().id
+    }
+
+    /// The same model with another decoder made from its own.
+    pub(crate) fn map_decoder(
+        mut self,
+        change: impl FnOnce(Decoder) -> Result<Decoder, inject_sipit::models::ModelError>,
+    ) -> Result<Self, Failure> {
+        self.model.decoder = change(self.model.decoder)?;
+        Ok(self)
+    }
+}
+
+#[cfg(feature = "hub")]
+fn resolve(name: &str) -> Result<Origin, Failure> {
+    let source: ModelSource = name.parse()?;
+    let mut meter = Meter::new();
+    meter.about("download");
+    let options = inject_sipit::models::hub::HubOptions::from_env()?;
+    Ok(source.resolve(&options, &mut |progress| meter.show_download(progress))?)
+}
+
+#[cfg(not(feature = "hub"))]
+fn resolve(name: &str) -> Result<Origin, Failure> {
+    let source: ModelSource = name.parse()?;
+    Ok(source.resolve()?)
+}

@@ -1,0 +1,279 @@
+//! The recovery of prompts: where candidates come from, when one counts as the token, and what may be spent.
+
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum};
+use inject_sipit::{
+    Acceptance, Policy, PolicyChoice, Settings,
+    models::{Model, Tap},
+    settings::{Budget, OnFailure, Scan},
+    sources::{Gradient, HardPrompts, LensProposals, Prior, RandomOrder, Secant},
+};
+
+use crate::{
+    Failure,
+    lenses::{lens_at, required_lens},
+    options::{LoadedModel, Megabytes},
+};
+
+/// Where candidates come from, when one counts as the token, and what may be spent.
+#[derive(Args, Clone, Debug, serde::Serialize)]
+#[command(next_help_heading = "Recovery")]
+pub(crate) struct PolicyOptions {
+    /// Where candidates come from
+    #[arg(long, value_enum, value_name = "POLICY", default_value_t = PolicyKind::Auto)]
+    pub(crate) policy: PolicyKind,
+    /// The folder of the model's lenses, as `inject lens` writes them
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) lens: Option<PathBuf>,
+    /// Test the whole vocabulary at every position: exact margins, and certainty instead of verification
+    #[arg(long)]
+    pub(crate) certify: bool,
+    /// Accept a candidate within this L2 distance instead of the noise floor: the rule of the paper
+    #[arg(long, value_name = "DISTANCE", conflicts_with_all = ["allclose", "noise"])]
+    pub(crate) epsilon: Option<f64>,
+    /// Accept a candidate as torch.allclose does: the rule of the published code, which uses 1e-5,1e-5
+    #[arg(long, value_name = "RTOL,ATOL", value_delimiter = ',', num_args = 1, conflicts_with = "noise")]
+    pub(crate) allclose: Option<Vec<f64>>,
+    /// An upper bound on the L2 norm of the noise that was added to every state
+    #[arg(long, value_name = "NORM", default_value_t = 0.0)]
+    pub(crate) noise: f64,
+    /// Candidates to test besides one that fits, before it is accepted [default: 0, or 64 with --noise]
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) rivals: Option<usize>,
+    /// Hypotheses to keep while a position is ambiguous
+    #[arg(long, value_name = "COUNT", default_value_t = Settings::default().beam)]
+    pub(crate) beam: usize,
+    /// Where no candidate fits, continue after the nearest one instead of stopping
+    #[arg(long)]
+    pub(crate) go_on: bool,
+    /// The most candidates to test at each position
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) max_candidates: Option<usize>,
+    /// The most seconds to spend on each prompt
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) max_seconds: Option<f64>,
+    /// Megabytes that one batch may take
+    #[arg(long, value_name = "MB", default_value_t = Megabytes::of_bytes(Settings::default().memory_budget))]
+    pub(crate) memory: Megabytes,
+    /// Candidates of the gradient policies after each step. The paper and its code test one
+    #[arg(long, value_name = "COUNT", default_value = "1")]
+    pub(crate) snap: NonZeroUsize,
+    /// The seed of the policies random, gradient, gradient-released and hard-prompts [default: 8]
+    #[arg(long, value_name = "SEED")]
+    pub(crate) seed: Option<u64>,
+}
+
+/// Where candidates come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum PolicyKind {
+    /// Whichever of lens, secant and exhaustive is expected to cost least
+    Auto,
+    /// Drafts of the whole prompt by a lens (needs --lens)
+    Lens,
+    /// The model's own prediction of the next token
+    Prior,
+    /// The prediction, then a search along the candidates tested
+    Secant,
+    /// A uniformly random order: the brute force of the paper
+    Random,
+    /// The gradient policy of the paper, as printed
+    Gradient,
+    /// The gradient policy, as the code released with the paper does it
+    GradientReleased,
+    /// Hard prompts (PEZ), adapted as in the paper
+    HardPrompts,
+    /// The whole vocabulary at every position
+    Exhaustive,
+}
+
+/// The seed of policies where none is given.
+const SEED: u64 = 8;
+
+impl Default for PolicyOptions {
+    /// The defaults of the command line.
+    fn default() -> Self {
+        let settings = Settings::default();
+        PolicyOptions {
+            policy: PolicyKind::Auto,
+            lens: None,
+            certify: false,
+            epsilon: None,
+            allclose: None,
+            noise: 0.0,
+            rivals: None,
+            beam: settings.beam,
+            go_on: false,
+            max_candidates: None,
+            max_seconds: None,
+            memory: Megabytes::of_bytes(settings.memory_budget),
+            snap: NonZeroUsize::MIN,
+            seed: None,
+        }
+    }
+}
+
+impl PolicyOptions {
+    /// The settings these options ask for.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] if an option is not a sensible number, or would have no effect.
+    pub(crate) fn settings(&self) -> Result<Settings, Failure> {
+        self.check_numbers()?;
+        self.check_effects()?;
+        let acceptance = match (self.epsilon, self.allclose.as_deref()) {
+            (Some(epsilon), _) => Acceptance::Ball { epsilon },
+            (None, Some(&[rtol, atol])) => Acceptance::AllClose { rtol, atol },
+            (None, Some(found)) => {
+                let found = found.len();
+                return Err(Failure::usage(format!("--allclose: found {found} numbers, expected RTOL,ATOL")));
+            }
+            (None, None) => Acceptance::NoiseFloor { added: self.noise },
+        };
+        let whole = self.certify || self.policy == PolicyKind::Exhaustive;
+        let seconds = |seconds| {
+            Duration::try_from_secs_f64(seconds)
+                .map_err(|error| Failure::usage(format!("--max-seconds {seconds}: {error}")))
+        };
+        Ok(Settings::new()
+            .with_acceptance(acceptance)
+            .with_scan(if whole { Scan::Whole } else { Scan::AsNeeded })
+            .with_rivals(self.rivals.unwrap_or(if self.noise > 0.0 { 64 } else { 0 }))
+            .with_beam(self.beam)
+            .with_on_failure(if self.go_on { OnFailure::GoOn } else { OnFailure::Stop })
+            .with_budget(
+                Budget::unlimited()
+                    .with_candidates(self.max_candidates)
+                    .with_time(self.max_seconds.map(seconds).transpose()?),
+            )
+            .with_memory_budget(self.memory.bytes()))
+    }
+
+    /// Refuses counts and distances that nothing can satisfy.
+    fn check_numbers(&self) -> Result<(), Failure> {
+        let counts = [("--beam", Some(self.beam)), ("--max-candidates", self.max_candidates)];
+        if let Some((name, _)) = counts.into_iter().find(|(_, count)| *count == Some(0)) {
+            return Err(Failure::usage(format!("{name} 0: expected at least 1")));
+        }
+        let distances = [("--epsilon", self.epsilon), ("--noise", Some(self.noise))];
+        let allclose = self.allclose.iter().flatten().map(|&bound| ("--allclose", Some(bound)));
+        for (name, value) in distances.into_iter().chain(allclose) {
+            if let Some(value) = value.filter(|value| !value.is_finite() || *value < 0.0) {
+                return Err(Failure::usage(format!(
+                    "{name} {value}: expected a finite number that is not negative"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses options that would have no effect.
+    fn check_effects(&self) -> Result<(), Failure> {
+        use PolicyKind::{Auto, Gradient, GradientReleased, HardPrompts, Lens, Random};
+        let needs =
+            |option: &str, policies: &str| Err(Failure::usage(format!("{option} needs --policy {policies}")));
+        if self.lens.is_some() && !matches!(self.policy, Auto | Lens) {
+            return needs("--lens", "auto or lens");
+        }
+        if self.snap != NonZeroUsize::MIN && !matches!(self.policy, Gradient | GradientReleased) {
+            return needs("--snap", "gradient or gradient-released");
+        }
+        if self.seed.is_some() && !matches!(self.policy, Random | Gradient | GradientReleased | HardPrompts) {
+            return needs("--seed", "random, gradient, gradient-released or hard-prompts");
+        }
+        match (self.rivals, self.max_candidates) {
+            (Some(rivals), Some(most)) if rivals >= most => Err(Failure::usage(format!(
+                "--rivals {rivals} and the token itself are more than --max-candidates {most}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// The policy for prompts of `positions` tokens at `tap`, and the reason for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] if `--lens` has no lens for the tap, or one that was made for other weights.
+    pub(crate) fn choose(
+        &self,
+        model: &LoadedModel,
+        tap: Tap,
+        positions: usize,
+    ) -> Result<PolicyChoice, Failure> {
+        let bos = beginning(model);
+        let prior = |limit: usize| Policy::new().then_up_to(limit, Prior::new().beginning_with(bos));
+        let searching = |source: Gradient| Policy::new().then(source.snapping(self.snap));
+        let named = |policy: Policy| PolicyChoice::new(policy, "as asked for");
+        let seed = self.seed.unwrap_or(SEED);
+        Ok(match self.policy {
+            PolicyKind::Auto => PolicyChoice::auto(
+                &model.decoder,
+                tap,
+                positions,
+                lens_at(self.lens.as_deref(), model, tap)?,
+                bos,
+            ),
+            PolicyKind::Lens => match &self.lens {
+                Some(folder) => named(
+                    Policy::new().then_up_to(1024, LensProposals::new(required_lens(folder, model, tap)?)),
+                ),
+                None => return Err(Failure::usage("--policy lens needs --lens FOLDER")),
+            },
+            PolicyKind::Prior => named(prior(1024)),
+            PolicyKind::Secant => named(prior(80).then_up_to(2048, Secant::new())),
+            PolicyKind::Random => named(Policy::new().then(RandomOrder::seeded(seed))),
+            PolicyKind::Gradient => named(searching(Gradient::printed(seed))),
+            PolicyKind::GradientReleased => named(searching(Gradient::released(seed))),
+            PolicyKind::HardPrompts => named(Policy::new().then(HardPrompts::seeded(seed))),
+            PolicyKind::Exhaustive => named(Policy::new()),
+        })
+    }
+}
+
+/// The token that texts begin with, if the tokenizer puts one there.
+pub(crate) fn beginning(model: &Model) -> Option<u32> {
+    let tokenizer = model.tokenizer().ok()?;
+    let ids = tokenizer.encode("a", inject_sipit::models::Bos::Auto).ok()?;
+    tokenizer.begins_with_bos(&ids).then(|| ids[0])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(options: PolicyOptions, part: &str) {
+        let failure = options.settings().unwrap_err();
+        assert!(failure.to_string().contains(part), "{failure}");
+        assert_eq!(failure.status(), 2);
+    }
+
+    #[test]
+    fn options_without_effect_are_refused() {
+        let with = PolicyOptions::default;
+        refused(
+            PolicyOptions { policy: PolicyKind::Prior, lens: Some("a".into()), ..with() },
+            "auto or lens",
+        );
+        refused(PolicyOptions { snap: NonZeroUsize::new(4).unwrap(), ..with() }, "gradient");
+        refused(PolicyOptions { seed: Some(1), ..with() }, "random");
+        refused(PolicyOptions { rivals: Some(9), max_candidates: Some(9), ..with() }, "--max-candidates 9");
+    }
+
+    #[test]
+    fn numbers_that_make_no_sense_are_refused() {
+        let with = PolicyOptions::default;
+        refused(PolicyOptions { beam: 0, ..with() }, "--beam 0");
+        refused(PolicyOptions { epsilon: Some(-1.0), ..with() }, "--epsilon -1");
+        refused(PolicyOptions { noise: f64::NAN, ..with() }, "--noise NaN");
+        refused(PolicyOptions { allclose: Some(vec![1e-5]), ..with() }, "RTOL,ATOL");
+        refused(PolicyOptions { max_seconds: Some(-1.0), ..with() }, "--max-seconds -1");
+    }
+
+    #[test]
+    fn noise_asks_for_rivals() {
+        let settings = PolicyOptions { noise: 0.5, ..PolicyOptions::default() }.settings().unwrap();
+        assert_eq!((settings.rivals, settings.acceptance), (64, Acceptance::NoiseFloor { added: 0.5 }));
+    }
+}

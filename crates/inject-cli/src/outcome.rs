@@ -1,0 +1,189 @@
+//! The end of a run: its exit status, and its error as one line.
+
+use std::{
+    error::Error,
+    fmt, io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+/// The exit statuses, as `--help` lists them.
+pub(crate) const STATUSES: &str = "\
+Exit status:
+  0    the work is done, and every prompt that was to be recovered is: verified
+       at each position, and equal to the prompt where that is known
+  1    an error
+  2    wrong usage: an unknown, contradictory or useless option
+  3    the work is done, but some prompt is not recovered
+  130  interrupted (SIGINT, Ctrl-C)
+  143  terminated (SIGTERM)";
+
+/// A run that came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything that was asked for is done.
+    Complete,
+    /// The work is done, but some prompt is not recovered.
+    NotRecovered,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Complete => ExitCode::SUCCESS,
+            Outcome::NotRecovered => ExitCode::from(3),
+        }
+    }
+}
+
+/// The reason why a run did not come to its end, as one line for the user.
+#[derive(Debug)]
+pub struct Failure {
+    message: String,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Error,
+    Usage,
+}
+
+impl Failure {
+    /// A failure that the program itself found.
+    pub fn new(message: impl Into<String>) -> Self {
+        Failure { message: one_line(&message.into()), kind: Kind::Error }
+    }
+
+    /// A wrong use of the program.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Failure { kind: Kind::Usage, ..Failure::new(message) }
+    }
+
+    /// The failure of an operation on a file: `cannot ACTION PATH: REASON`.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Failure {
+        let path: PathBuf = path.to_owned();
+        move |error| Failure::new(format!("cannot {action} {}: {}", path.display(), chain(&error)))
+    }
+
+    /// The exit status: 1, or 2 for wrong usage.
+    pub fn status(&self) -> u8 {
+        match self.kind {
+            Kind::Error => 1,
+            Kind::Usage => 2,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// Errors of the libraries. An I/O error is not among them: [`Failure::io`] names its file.
+macro_rules! from_errors {
+    ($($error:ty),* $(,)?) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Failure::new(chain(&error))
+            }
+        })*
+    };
+}
+
+from_errors!(
+    crate::device::DeviceError,
+    inject_sipit::collisions::CollisionError,
+    inject_sipit::states::ExtractError,
+    inject_sipit::InvertError,
+    inject_sipit::models::ModelError,
+    inject_sipit::models::TapError,
+    inject_sipit::states::foreign::ForeignError,
+    inject_sipit::states::prompts::PromptError,
+    inject_sipit::states::store::StoreError,
+    inject_studies::StudyError,
+    serde_json::Error,
+);
+
+#[cfg(feature = "hub")]
+from_errors!(inject_sipit::models::hub::HubError);
+
+/// An error and its causes in one line, each said once: a cause whose text its effect already contains is passed over.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut parts = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !parts.iter().any(|part| part.contains(&text)) {
+            parts.push(text);
+        }
+        cause = error.source();
+    }
+    let parts: Vec<String> = parts.iter().map(|part| shortened(part)).collect();
+    one_line(&parts.join(": "))
+}
+
+/// A text within a few lines of a terminal: of a longer one its beginning and its end.
+fn shortened(text: &str) -> String {
+    const LONGEST: usize = 600;
+    const BEGINNING: usize = 400;
+    const END: usize = 150;
+    let count = text.chars().count();
+    if count <= LONGEST {
+        return text.to_owned();
+    }
+    let beginning: String = text.chars().take(BEGINNING).collect();
+    let end: String = text.chars().skip(count - END).collect();
+    format!("{beginning} [...] {end}")
+}
+
+/// A text without line breaks and other control characters.
+fn one_line(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.join("; ").chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Link {
+        text: String,
+        source: Option<Box<Link>>,
+    }
+
+    fn link(texts: &[&str]) -> Link {
+        let source = (texts.len() > 1).then(|| Box::new(link(&texts[1..])));
+        Link { text: texts[0].to_owned(), source }
+    }
+
+    #[test]
+    fn every_cause_is_said_once() {
+        assert_eq!(chain(&link(&["cannot open a", "not found"])), "cannot open a: not found");
+        assert_eq!(chain(&link(&["cannot open a: not found", "not found"])), "cannot open a: not found");
+        assert_eq!(
+            chain(&link(&["no model", "request failed", "host unknown"])),
+            "no model: request failed: host unknown"
+        );
+    }
+
+    #[test]
+    fn an_error_is_one_short_line() {
+        let long = "x".repeat(333_000);
+        let text = chain(&link(&["first\nsecond\u{7}", &long]));
+        assert!(text.starts_with("first; second : xxx") && text.ends_with("xxx"), "{text}");
+        assert!(text.chars().count() < 700 && !text.contains(char::is_control));
+    }
+
+    #[test]
+    fn a_failure_of_a_file_names_it() {
+        let error = io::Error::from(io::ErrorKind::PermissionDenied);
+        let failure = Failure::io("write", Path::new("a/b.json"))(error);
+        assert_eq!(failure.to_string(), "cannot write a/b.json: permission denied");
+        assert_eq!(failure.status(), 1);
+        assert_eq!(Failure::usage("no").status(), 2);
+    }
+}

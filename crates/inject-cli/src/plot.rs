@@ -1,0 +1,45 @@
+//! Figures: marks over two axes, as SVG and as PNG.
+//!
+//! The one idea: a figure shows every number it is given. A zero on a logarithmic axis has a place of its own below the scale,
+//! shares have an axis from 0 to 1, and what cannot be drawn is counted under the title.
+//!
+//! The PNG draws its text with a font in the program (DejaVu Sans), so none need be installed. The SVG asks its viewer for a
+//! sans-serif font.
+
+mod axis;
+mod draw;
+mod figure;
+mod fitted;
+
+pub use self::{axis::Axis, figure::Figure};
+
+/// The drawing of a series' points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// Dots joined by a line, in the order given.
+    Line,
+    /// Filled circles.
+    Dots,
+    /// Open circles.
+    Rings,
+    /// Upright strokes.
+    Strokes,
+    /// A box from the second to the fourth of five points, a line at the third, whiskers to the first and the last.
+    Boxes,
+}
+
+/// Each value once, in the order of first appearance.
+///
+/// # Example
+///
+/// ```
+/// assert_eq!(inject_cli::plot::distinct([3, 1, 3, 2].into_iter()), [3, 1, 2]);
+/// ```
+pub fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
+    values.fold(Vec::new(), |mut distinct, value| {
+        if !distinct.contains(&value) {
+            distinct.push(value);
+        }
+        distinct
+    })
+}

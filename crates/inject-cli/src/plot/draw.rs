@@ -1,0 +1,278 @@
+//! The drawing of a figure.
+
+use std::{error::Error, path::Path};
+
+use plotters::{
+    chart::{ChartBuilder, ChartContext},
+    coord::{Shift, cartesian::Cartesian2d},
+    drawing::{DrawingArea, IntoDrawingArea},
+    element::{Circle, PathElement, Rectangle, Text, TriangleMarker},
+    prelude::{BitMapBackend, DrawingBackend, SVGBackend},
+    style::{BLACK, Color, FontStyle, IntoFont, RGBColor, TextStyle, WHITE, register_font},
+};
+
+use super::{Figure, Mark, axis::Place, figure::Series, fitted::Fitted};
+use crate::{Failure, outcome::chain};
+
+/// Colours that people with any kind of colour vision tell apart.
+///
+/// # Source
+///
+/// Okabe and Ito, "Color Universal Design" (jfly.uni-koeln.de/color), without yellow, which is faint on white; then wine from Paul
+/// Tol's muted scheme (personal.sron.nl/~pault) and grey.
+const COLOURS: [RGBColor; 9] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(0, 0, 0),
+    RGBColor(136, 34, 85),
+    RGBColor(128, 128, 128),
+];
+
+const FONT: &str = "sans-serif";
+const TITLE_SIZE: i32 = 20;
+const TEXT_SIZE: i32 = 15;
+const WIDTH: u32 = 960;
+/// Half the size of a mark, in pixels.
+const MARK: i32 = 4;
+/// Between things in the header, in pixels.
+const GAP: i32 = 10;
+/// From the left end of a series' place in the legend to its name, in pixels.
+const NAME_AT: i32 = 4 * MARK + GAP / 2;
+/// From one mark of a zero to the next, in pixels.
+const ZERO_STEP: i32 = 4 * MARK;
+/// From one row of the header to the next, in pixels.
+const ROW: i32 = TEXT_SIZE + 6;
+
+type Area<B> = DrawingArea<B, Shift>;
+type Chart<'a, B> = ChartContext<'a, B, Cartesian2d<Fitted, Fitted>>;
+
+/// An error of a drawing backend, as the user sees it.
+struct DrawError(String);
+
+impl<E: Error> From<E> for DrawError {
+    fn from(error: E) -> Self {
+        DrawError(chain(&error))
+    }
+}
+
+pub(super) fn svg(figure: &Figure) -> Result<String, Failure> {
+    let mut text = String::new();
+    let backend = SVGBackend::with_string(&mut text, (WIDTH, height(figure)));
+    draw(figure, &backend.into_drawing_area()).map_err(|DrawError(error)| Failure::new(error))?;
+    Ok(text)
+}
+
+pub(super) fn png(figure: &Figure, path: &Path) -> Result<(), Failure> {
+    let backend = BitMapBackend::new(path, (WIDTH, height(figure)));
+    draw(figure, &backend.into_drawing_area())
+        .map_err(|DrawError(error)| Failure::new(format!("cannot write {}: {error}", path.display())))
+}
+
+/// Room for every row where the rows are named.
+fn height(figure: &Figure) -> u32 {
+    figure.y.row_names().map_or(560, |names| 160 + 44 * names.len() as u32)
+}
+
+fn draw<B: DrawingBackend>(figure: &Figure, root: &Area<B>) -> Result<(), DrawError>
+where
+    B::ErrorType: Error + Send + Sync,
+{
+    register_font(FONT, FontStyle::Normal, dejavu::sans::regular())
+        .map_err(|_| DrawError("the font in the program is damaged".to_owned()))?;
+    root.fill(&WHITE)?;
+    let body = draw_header(figure, root)?;
+    let places = || figure.series.iter().flat_map(|series| figure.places(series));
+    let x = Fitted::new(&figure.x, places().map(|(x, _)| x));
+    let y = Fitted::new(&figure.y, places().map(|(_, y)| y));
+    let widths = y.ticks.iter().map(|tick| body.estimate_text_size(&tick.label, &text_style()));
+    let widest = widths.filter_map(Result::ok).map(|(width, _)| width).max().unwrap_or(0);
+    let titled = u32::from(!figure.y.title().is_empty());
+    let mut chart = ChartBuilder::on(&body)
+        .margin(12)
+        .margin_right(28)
+        .x_label_area_size(52)
+        .y_label_area_size(widest + 16 + titled * 28)
+        .build_cartesian_2d(x.clone(), y.clone())?;
+    chart
+        .configure_mesh()
+        .bold_line_style(BLACK.mix(0.18))
+        .light_line_style(BLACK.mix(0.06))
+        .label_style((FONT, TEXT_SIZE))
+        .axis_desc_style((FONT, TEXT_SIZE))
+        .x_desc(figure.x.title())
+        .y_desc(figure.y.title())
+        .draw()?;
+    let is_zero = |(x, y): &(Place, Place)| *x == Place::Zero || *y == Place::Zero;
+    let with_zeros = figure.series.iter().filter(|series| figure.places(series).iter().any(is_zero)).count();
+    // Marks of zeros stand side by side, so that none covers another.
+    let mut shift = -ZERO_STEP * (with_zeros.max(1) as i32 - 1) / 2;
+    for series in &figure.series {
+        let places = figure.places(series);
+        let point = |place: &(Place, Place)| Point {
+            at: (x.coordinate(place.0), y.coordinate(place.1)),
+            zero: is_zero(place).then_some(shift),
+        };
+        draw_series(&mut chart, series, &places.iter().map(point).collect::<Vec<_>>())?;
+        if places.iter().any(is_zero) {
+            shift += ZERO_STEP;
+        }
+    }
+    root.present()?;
+    Ok(())
+}
+
+/// A point in coordinates of the axes.
+struct Point {
+    at: (f64, f64),
+    /// If it lies below the scale of a logarithmic axis: by how many pixels its mark is moved to the right.
+    zero: Option<i32>,
+}
+
+fn text_style() -> TextStyle<'static> {
+    TextStyle::from((FONT, TEXT_SIZE).into_font())
+}
+
+fn colour(series: &Series) -> RGBColor {
+    COLOURS[series.colour % COLOURS.len()]
+}
+
+/// Draws the title, the notes, and each series' mark and name in rows that are not wider than the figure. Returns the rest of
+/// the area.
+fn draw_header<B: DrawingBackend>(figure: &Figure, root: &Area<B>) -> Result<Area<B>, DrawError>
+where
+    B::ErrorType: Error + Send + Sync,
+{
+    let title = TextStyle::from((FONT, TITLE_SIZE).into_font());
+    root.draw(&Text::new(figure.title.clone(), (GAP, 10), title))?;
+    let mut top = 10 + TITLE_SIZE + 8;
+    for note in figure.notes() {
+        root.draw(&Text::new(note, (GAP, top), text_style().color(&BLACK.mix(0.7))))?;
+        top += ROW;
+    }
+    let zeros = figure.has_zeros().then_some(("zero", None));
+    let entries = figure.series.iter().map(|series| (series.name.as_str(), Some(series))).chain(zeros);
+    let mut x = GAP;
+    for (name, series) in entries {
+        let width = root.estimate_text_size(name, &text_style())?.0 as i32 + NAME_AT;
+        if x > GAP && x + width + GAP > WIDTH as i32 {
+            (x, top) = (GAP, top + ROW);
+        }
+        let y = top + TEXT_SIZE / 2;
+        let middle = (x + 2 * MARK, y);
+        match series {
+            None => draw_zero(root, middle, BLACK)?,
+            Some(series) => {
+                if series.mark == Mark::Line {
+                    let line = [(x, y), (x + 4 * MARK, y)];
+                    root.draw(&PathElement::new(line, colour(series).stroke_width(2)))?;
+                }
+                draw_mark(root, series.mark, middle, colour(series))?;
+            }
+        }
+        root.draw(&Text::new(name.to_owned(), (x + NAME_AT, y - TEXT_SIZE / 3), text_style()))?;
+        x += width + 2 * GAP;
+    }
+    Ok(root.split_vertically(top + ROW).1)
+}
+
+fn draw_series<B: DrawingBackend>(
+    chart: &mut Chart<'_, B>,
+    series: &Series,
+    points: &[Point],
+) -> Result<(), DrawError>
+where
+    B::ErrorType: Error + Send + Sync,
+{
+    let colour = colour(series);
+    if series.mark == Mark::Line {
+        // Piece by piece: where a line turns sharply, its two edges would meet far beyond the point. No piece leads to a
+        // zero, since there is no slope to it.
+        let pieces = points.windows(2).filter(|ends| ends[0].zero.is_none() && ends[1].zero.is_none());
+        let piece = |ends: &[Point]| PathElement::new([ends[0].at, ends[1].at], colour.stroke_width(2));
+        chart.draw_series(pieces.map(piece))?;
+    }
+    // In pixels, so that a stroke is as long on every scale.
+    let area = chart.plotting_area().strip_coord_spec();
+    let (left, top) = area.get_base_pixel();
+    let pixel = |point: &Point| {
+        let (x, y) = chart.backend_coord(&point.at);
+        (x - left, y - top)
+    };
+    if series.mark == Mark::Boxes {
+        for [low, first, middle, third, high] in points.as_chunks::<5>().0 {
+            draw_box(&area, [low, first, middle, third, high].map(pixel), colour)?;
+        }
+        return Ok(());
+    }
+    for point in points {
+        let (x, y) = pixel(point);
+        match point.zero {
+            Some(shift) => draw_zero(&area, (x + shift, y), colour)?,
+            None => draw_mark(&area, series.mark, (x, y), colour)?,
+        }
+    }
+    Ok(())
+}
+
+/// A triangle: the point lies below the scale.
+fn draw_zero<B: DrawingBackend>(area: &Area<B>, (x, y): (i32, i32), colour: RGBColor) -> Result<(), DrawError>
+where
+    B::ErrorType: Error + Send + Sync,
+{
+    area.draw(&TriangleMarker::new((x, y), MARK + 3, colour.filled()))?;
+    Ok(())
+}
+
+/// One mark, in pixels.
+fn draw_mark<B: DrawingBackend>(
+    area: &Area<B>,
+    mark: Mark,
+    (x, y): (i32, i32),
+    colour: RGBColor,
+) -> Result<(), DrawError>
+where
+    B::ErrorType: Error + Send + Sync,
+{
+    match mark {
+        Mark::Line => area.draw(&Circle::new((x, y), MARK, colour.filled()))?,
+        Mark::Dots => area.draw(&Circle::new((x, y), MARK, colour.mix(0.55).filled()))?,
+        Mark::Rings => area.draw(&Circle::new((x, y), MARK + 2, colour.stroke_width(2)))?,
+        Mark::Strokes => {
+            let stroke = [(x, y - 2 * MARK), (x, y + 2 * MARK)];
+            area.draw(&PathElement::new(stroke, colour.stroke_width(3)))?
+        }
+        Mark::Boxes => {
+            let corners = [(x - MARK, y - MARK), (x + MARK, y + MARK)];
+            area.draw(&Rectangle::new(corners, colour.stroke_width(2)))?
+        }
+    }
+    Ok(())
+}
+
+/// A box with whiskers through five points of one column, in pixels.
+fn draw_box<B: DrawingBackend>(
+    area: &Area<B>,
+    [low, first, middle, third, high]: [(i32, i32); 5],
+    colour: RGBColor,
+) -> Result<(), DrawError>
+where
+    B::ErrorType: Error + Send + Sync,
+{
+    const HALF_WIDTH: i32 = 8;
+    let level = |(x, y): (i32, i32), half: i32| [(x - half, y), (x + half, y)];
+    let corners = [(first.0 - HALF_WIDTH, third.1), (first.0 + HALF_WIDTH, first.1)];
+    area.draw(&Rectangle::new(corners, colour.mix(0.25).filled()))?;
+    area.draw(&Rectangle::new(corners, colour.stroke_width(1)))?;
+    for (from, to) in [(low, first), (third, high)] {
+        area.draw(&PathElement::new([from, to], colour.stroke_width(1)))?;
+    }
+    for end in [low, high] {
+        area.draw(&PathElement::new(level(end, HALF_WIDTH / 2), colour.stroke_width(1)))?;
+    }
+    area.draw(&PathElement::new(level(middle, HALF_WIDTH), colour.stroke_width(3)))?;
+    Ok(())
+}

@@ -1,0 +1,178 @@
+//! Progress for the user: a bar on a terminal, a plain line now and then elsewhere.
+
+use std::{
+    io::{IsTerminal, stderr},
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use inject_sipit::models::{Progress, Unit};
+
+use crate::{interrupt, number, output::note};
+
+/// The time between two plain lines.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// Shows the reports of long computations on standard error, and ends them when a signal asks for it.
+pub(crate) struct Meter {
+    display: Display,
+    /// What the lines begin with, if anything.
+    about: String,
+    task: Option<Task>,
+}
+
+enum Display {
+    Bar(ProgressBar),
+    Lines { last: Instant },
+}
+
+/// The piece of work that is reported on.
+struct Task {
+    name: String,
+    begin: Instant,
+    /// The fraction that was finished when the first report came: an earlier run did that.
+    first: f64,
+}
+
+impl Meter {
+    /// A display that shows nothing yet.
+    pub(crate) fn new() -> Self {
+        let display = if stderr().is_terminal() {
+            let bar = ProgressBar::new(1000);
+            let style = ProgressStyle::with_template("{bar:30} {msg}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            Display::Bar(bar)
+        } else {
+            Display::Lines { last: Instant::now() }
+        };
+        Meter { display, about: String::new(), task: None }
+    }
+
+    /// Puts a name before everything shown from now on.
+    pub(crate) fn about(&mut self, name: impl Into<String>) {
+        self.about = name.into();
+    }
+
+    /// Shows a report.
+    pub(crate) fn show(&mut self, progress: Progress<'_>) {
+        interrupt::check();
+        let fraction = progress.fraction();
+        if self.task.as_ref().is_none_or(|task| task.name != progress.task) {
+            let name = progress.task.to_owned();
+            self.task = Some(Task { name, begin: Instant::now(), first: fraction });
+        }
+        let line = self.line(progress);
+        match &mut self.display {
+            Display::Bar(bar) => {
+                bar.set_position((1000.0 * fraction) as u64);
+                bar.set_message(line);
+            }
+            Display::Lines { last } if last.elapsed() >= EVERY => {
+                *last = Instant::now();
+                note(&line);
+            }
+            Display::Lines { .. } => {}
+        }
+    }
+
+    /// Shows the download of a file.
+    #[cfg(feature = "hub")]
+    pub(crate) fn show_download(&mut self, progress: inject_sipit::models::hub::Progress<'_>) {
+        if let inject_sipit::models::hub::Progress::Received { file, received, total } = progress {
+            self.show(Progress::new(file, Unit::Bytes, received, total));
+        }
+    }
+
+    /// Shows an extraction.
+    pub(crate) fn show_extraction(&mut self, progress: inject_sipit::states::Progress) {
+        self.show(Progress::new(
+            "extract",
+            Unit::Prompts,
+            progress.prompts_done as u64,
+            progress.prompts as u64,
+        ));
+    }
+
+    /// Shows a study.
+    pub(crate) fn show_study(&mut self, name: &str, progress: inject_studies::StudyProgress) {
+        let report = Progress::new(name, Unit::Units, progress.units_done as u64, progress.units as u64);
+        self.show(report.with_part(progress.of_next));
+    }
+
+    /// Writes a line without disturbing the bar.
+    pub(crate) fn suspend(&self, write: impl FnOnce()) {
+        match &self.display {
+            Display::Bar(bar) => bar.suspend(write),
+            Display::Lines { .. } => write(),
+        }
+    }
+
+    fn line(&self, progress: Progress<'_>) -> String {
+        let names = [self.about.as_str(), progress.task].map(str::trim);
+        let name = names.into_iter().filter(|name| !name.is_empty()).collect::<Vec<_>>().join(", ");
+        let left = self.task.as_ref().and_then(|task| task.seconds_left(progress.fraction()));
+        let left = left.map_or_else(String::new, |left| format!(", about {} left", number::seconds(left)));
+        format!("{name}: {}{left}", amount(progress))
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        if let Display::Bar(bar) = &self.display {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Task {
+    /// The time to the end at the pace so far; nothing before enough is done to tell.
+    fn seconds_left(&self, fraction: f64) -> Option<f64> {
+        const ENOUGH: f64 = 0.02;
+        let seconds = self.begin.elapsed().as_secs_f64();
+        let done = fraction - self.first;
+        (done >= ENOUGH && seconds >= 1.0 && fraction < 1.0)
+            .then(|| (seconds * (1.0 - fraction) / done).ceil())
+    }
+}
+
+/// Finished and all units of a report.
+fn amount(progress: Progress<'_>) -> String {
+    let Progress { done, total, .. } = progress;
+    let noun = match progress.unit {
+        Unit::Bytes => return format!("{} of {}", number::bytes(done), number::bytes(total)),
+        Unit::Prompts => "prompts",
+        Unit::Positions => "positions",
+        Unit::Tokens => "tokens",
+        Unit::Pairs => "pairs",
+        Unit::Taps => "taps",
+        Unit::Steps => "steps",
+        _ => "parts",
+    };
+    format!("{} of {} {noun}", number::count(done), number::count(total))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_what_is_done_of_how_much() {
+        let mut meter = Meter::new();
+        meter.about("block-3");
+        let line = meter.line(Progress::new("recover", Unit::Positions, 3, 1200));
+        assert_eq!(line, "block-3, recover: 3 of 1,200 positions");
+        assert_eq!(amount(Progress::new("a", Unit::Bytes, 0, 2_500_000)), "0 B of 2.5 MB");
+    }
+
+    #[test]
+    fn what_an_earlier_run_did_does_not_make_this_one_look_faster() {
+        let begin = Instant::now().checked_sub(Duration::from_secs(10)).unwrap();
+        let task = Task { name: String::new(), begin, first: 0.5 };
+        assert_eq!(
+            task.seconds_left(0.75).map(f64::floor),
+            Some(11.0),
+            "a quarter in a little over ten seconds"
+        );
+        assert_eq!(task.seconds_left(0.51), None);
+    }
+}

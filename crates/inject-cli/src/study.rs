@@ -1,0 +1,73 @@
+//! The studies by name.
+
+mod collisions;
+mod exhaustive;
+mod margins;
+mod precision;
+mod stress;
+mod training;
+
+use clap::Subcommand;
+use inject_sipit::{
+    models::Tap,
+    states::store::{Positions, StateDtype, StoreSpec},
+};
+use inject_studies::Quantile;
+
+use crate::{
+    Failure, Outcome,
+    options::{LoadedModel, PromptOptions},
+};
+
+/// A study.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    Collisions(Box<collisions::Options>),
+    Margins(Box<margins::Options>),
+    Exhaustive(Box<exhaustive::Options>),
+    Stress(Box<stress::Options>),
+    Precision(Box<precision::Options>),
+    Training(Box<training::Options>),
+}
+
+/// Carries out a study.
+///
+/// # Errors
+///
+/// [`Failure`] if it cannot be done.
+pub(crate) fn run(study: &Command) -> Result<Outcome, Failure> {
+    match study {
+        Command::Collisions(options) => collisions::run(options)?,
+        Command::Margins(options) => margins::run(options)?,
+        Command::Exhaustive(options) => exhaustive::run(options)?,
+        Command::Stress(options) => stress::run(options)?,
+        Command::Precision(options) => precision::run(options)?,
+        Command::Training(options) => training::run(options)?,
+    }
+    Ok(Outcome::Complete)
+}
+
+/// The description of a store of last states of this model.
+///
+/// # Errors
+///
+/// [`Failure`] if the weights cannot be read for their hash, or the model has no tokenizer.
+fn spec_of(model: &LoadedModel, prompts: &PromptOptions, taps: Vec<Tap>) -> Result<StoreSpec, Failure> {
+    Ok(StoreSpec {
+        model_id: model.id().to_owned(),
+        revision: model.origin().revision.clone(),
+        weight_hash: model.weight_hash()?.to_owned(),
+        tokenizer_hash: Some(model.tokenizer()?.hash().to_owned()),
+        taps,
+        dtype: StateDtype::F32,
+        bos: prompts.bos.to_string(),
+        bos_added: prompts.adds_bos(model)?,
+        positions: Positions::Last,
+        d_model: model.decoder.config().d_model,
+    })
+}
+
+/// What a share of some values does not exceed, if it is known.
+fn quantile(quantiles: &[Quantile], share: f64) -> Option<f64> {
+    Quantile::upper_at(quantiles, share)
+}

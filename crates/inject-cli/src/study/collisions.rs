@@ -1,0 +1,147 @@
+//! `inject study collisions`: how close do the states of many different prompts come, at each tap?
+
+mod report;
+
+use std::{fs, num::NonZeroUsize, path::PathBuf};
+
+use clap::Args;
+use inject_sipit::{
+    collisions::{Metric, measure_noise_floors},
+    states::{Extraction, extract_to_store, store::Positions},
+};
+use inject_studies::{CorpusStudy, Nearest, TapOptions, between_models, corpus};
+
+use super::spec_of;
+use crate::{
+    Failure,
+    device::DeviceKind,
+    number::counted,
+    options::{DeviceOptions, Megabytes, ModelOptions, PromptOptions, StudyOptions, TapsOption},
+    outcome::chain,
+    output::note,
+    progress::Meter,
+};
+
+/// Measure the distances between the states of all pairs of many different prompts
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  inject study collisions --count 2000 --taps block-1,block-5
+  inject study collisions --model FOLDER --prompts prompts.jsonl --count 100000 --out collisions
+
+A run that was stopped goes on where it was when the same command is given again.")]
+pub(crate) struct Options {
+    #[command(flatten)]
+    taps: TapsOption,
+    /// How many of the closest pairs are listed for each tap
+    #[arg(long, value_name = "COUNT", default_value = "10")]
+    closest: NonZeroUsize,
+    /// Search for the closest pairs of all, not for the nearest neighbour of every prompt
+    #[arg(long)]
+    minima_only: bool,
+    /// Measure the cosine distance instead of L2
+    #[arg(long)]
+    cosine: bool,
+    /// How many prompts are computed again for the noise floor
+    #[arg(long, value_name = "COUNT", default_value = "16")]
+    noise_sample: NonZeroUsize,
+    /// Measure the noise floor against this device too
+    #[arg(long, value_name = "DEVICE")]
+    noise_device: Option<DeviceKind>,
+    /// The corpus.json of another model, to compare with
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+    #[command(flatten)]
+    study: StudyOptions,
+    /// The store for the states [default: states in the folder for results]
+    #[arg(long, value_name = "FOLDER", help_heading = "Output")]
+    states: Option<PathBuf>,
+    /// How many different prompts
+    #[arg(long, value_name = "COUNT", default_value = "20000", help_heading = "Prompts")]
+    count: NonZeroUsize,
+    /// The most tokens to keep of each prompt
+    #[arg(long, value_name = "TOKENS", default_value = "128", help_heading = "Prompts")]
+    longest: NonZeroUsize,
+    #[command(flatten)]
+    prompts: PromptOptions,
+    #[command(flatten)]
+    model: ModelOptions,
+    /// Megabytes that one batch or one search may take
+    #[arg(long, value_name = "MB", default_value = "1024")]
+    memory: Megabytes,
+}
+
+/// Carries out the study.
+///
+/// # Errors
+///
+/// [`Failure`] if there are fewer than two prompts, or something cannot be computed or written.
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    let other = options.other()?;
+    let model = options.model.load()?;
+    let decoder = &model.decoder;
+    let n_layers = decoder.config().n_layers();
+    let taps = options.taps.of(&model)?;
+    let longest = decoder.config().max_len().and_then(NonZeroUsize::new);
+    let longest = longest.map_or(options.longest, |most| most.min(options.longest));
+    let prompts = options.prompts.different(&model, options.count.get(), longest)?;
+    if prompts.len() < 2 {
+        let found = counted(prompts.len(), "different prompt");
+        return Err(Failure::new(format!("{found}: a distance needs at least two")));
+    }
+    note(&format!("{}, {}", counted(prompts.len(), "different prompt"), counted(taps.len(), "tap")));
+
+    let study = options.study.begin("collisions", &["corpus"])?;
+    let memory_budget = options.memory.bytes();
+    let extraction = Extraction::new(taps.clone(), Positions::Last)?.with_memory_budget(memory_budget);
+    let states = options.states.clone().unwrap_or_else(|| study.folder().path().join("states"));
+    let spec = spec_of(&model, &options.prompts, taps.clone())?;
+    let mut meter = Meter::new();
+    let store = extract_to_store(&extraction, decoder, &prompts, &states, spec, &mut |progress| {
+        meter.show_extraction(progress);
+    })?;
+    drop(meter);
+    if options.states.is_none() {
+        study.folder().record("states/");
+    }
+    let device = options.noise_device.map(|device| DeviceOptions { device });
+    let elsewhere =
+        device.map(|device| ModelOptions { device, ..options.model.clone() }.load()).transpose()?;
+    let elsewhere = elsewhere.as_ref().map(|model| &model.decoder);
+    let metric = if options.cosine { Metric::Cosine } else { Metric::L2 };
+    let noise =
+        measure_noise_floors(metric, decoder, elsewhere, &taps, &prompts, options.noise_sample.get())?;
+    let tap_options = TapOptions {
+        metric,
+        closest: options.closest.get(),
+        nearest: if options.minima_only { Nearest::Skipped } else { Nearest::Searched },
+        memory_budget,
+        ..TapOptions::default()
+    };
+    let tokenizer = model.tokenizer().ok();
+    let found = study.carry_out("corpus", |run| {
+        corpus(&store, n_layers, &taps, &noise, tokenizer, &tap_options, &decoder.device(), run)
+    })?;
+    let name = if options.cosine { "cosine distance" } else { "L2 distance" };
+    study.show(&report::table(&found, name).text());
+    report::report(&found, name).write(study.folder())?;
+    if let Some(other) = other {
+        let compared = between_models(&found, &other);
+        study.folder().write("between_models.json", serde_json::to_string_pretty(&compared)?)?;
+    }
+    study.finish();
+    Ok(())
+}
+
+impl Options {
+    /// The study of another model.
+    fn other(&self) -> Result<Option<CorpusStudy>, Failure> {
+        let Some(path) = &self.against else { return Ok(None) };
+        let text = fs::read_to_string(path).map_err(Failure::io("read", path))?;
+        let study = serde_json::from_str(&text).map_err(|error| {
+            let (path, reason) = (path.display(), chain(&error));
+            Failure::new(format!("--against {path}: expected the corpus.json of a study: {reason}"))
+        })?;
+        Ok(Some(study))
+    }
+}

@@ -1,0 +1,188 @@
+//! `inject study exhaustive`: every one-token extension of the prompts with the closest states, all pairs of them.
+
+use std::num::NonZeroUsize;
+
+use clap::Args;
+use inject_sipit::{
+    collisions::{Metric, Pairs, Rows, Search, SearchOptions},
+    models::{Decoder, Tap},
+    states::{Extraction, store::Positions},
+};
+use inject_studies::{ExhaustiveOptions, ExhaustiveStudy, Scope, exhaustive, pairs_across, pairs_within};
+
+use super::{quantile, spec_of};
+use crate::{
+    Failure,
+    number::{self, counted, measured},
+    options::{LoadedModel, Megabytes, ModelOptions, PromptOptions, StudyOptions, TapOption},
+    output::note,
+    progress::Meter,
+    report::Report,
+    table::{Cell, Table},
+};
+
+/// Measure the distances between all one-token extensions of a few prompts
+#[derive(Args, Debug)]
+#[command(
+    long_about = "Measure the distances between all one-token extensions of a few prompts: those whose states are closest \
+to another's. The tap is by default the last block.",
+    after_help = "\
+Examples:
+  inject study exhaustive --closest 3 --count 500
+  inject study exhaustive --model FOLDER --prompts prompts.jsonl --tap block-15 --out exhaustive
+
+A run that was stopped goes on where it was when the same command is given again."
+)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    tap: TapOption,
+    /// How many prompts are extended
+    #[arg(long, value_name = "COUNT", default_value = "10")]
+    closest: NonZeroUsize,
+    /// Compare extensions of different prompts as well
+    #[arg(long)]
+    across: bool,
+    #[command(flatten)]
+    study: StudyOptions,
+    /// How many prompts the closest are chosen from
+    #[arg(long, value_name = "COUNT", default_value = "2000", help_heading = "Prompts")]
+    count: NonZeroUsize,
+    /// The most tokens to keep of each prompt
+    #[arg(long, value_name = "TOKENS", default_value = "128", help_heading = "Prompts")]
+    longest: NonZeroUsize,
+    #[command(flatten)]
+    prompts: PromptOptions,
+    #[command(flatten)]
+    model: ModelOptions,
+    /// Megabytes that one batch or one search may take
+    #[arg(long, value_name = "MB", default_value = "1024")]
+    memory: Megabytes,
+}
+
+/// Carries out the study.
+///
+/// # Errors
+///
+/// [`Failure`] if something cannot be computed or written.
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    let model = options.model.load()?;
+    let decoder = &model.decoder;
+    let tap = options.tap.or_last(&model)?;
+    // One position is left for the token that is added.
+    let most = decoder.config().max_len().and_then(|max_len| NonZeroUsize::new(max_len - 1));
+    let longest = most.map_or(options.longest, |most| most.min(options.longest));
+    let prompts = options.prompts.different(&model, options.count.get(), longest)?;
+    let study = options.study.begin("exhaustive", &["exhaustive"])?;
+    let prefixes = closest(decoder, &prompts, tap, options.closest.get())?;
+    let (k, v) = (prefixes.len() as u64, decoder.config().vocab_size as u64);
+    let across = match options.across {
+        true => format!(" and {} across them", number::count(pairs_across(k, v))),
+        false => String::new(),
+    };
+    note(&format!(
+        "{} times {} tokens at {tap}: {} pairs within prompts{across}",
+        counted(prefixes.len(), "prompt"),
+        number::count(v),
+        number::count(pairs_within(k, v))
+    ));
+    let spec = spec_of(&model, &options.prompts, vec![tap])?;
+    let asked = ExhaustiveOptions {
+        tap,
+        metric: Metric::L2,
+        closest: 10,
+        sampled_pairs: 1_000_000,
+        scope: if options.across { Scope::WithinAndAcross } else { Scope::Within },
+        memory_budget: options.memory.bytes(),
+    };
+    let states = study.folder().path().join("extensions");
+    let found =
+        study.carry_out("exhaustive", |run| exhaustive(decoder, &spec, &prefixes, &states, &asked, run))?;
+    study.folder().record("extensions/");
+    let mut report = Report::new("How close do one-token extensions come?");
+    report.fact("Model", model.id());
+    report.fact("Weights", model.weight_hash()?);
+    let (table, lines) = (table(&found, &model), lines(&found, &model));
+    study.show(&table.text());
+    lines.iter().for_each(|line| study.show(line));
+    report.table("exhaustive", table);
+    lines.into_iter().for_each(|line| report.paragraph(line));
+    report.write(study.folder())?;
+    study.finish();
+    Ok(())
+}
+
+/// The first prompts of the closest pairs.
+fn closest(
+    decoder: &Decoder,
+    prompts: &[Vec<u32>],
+    tap: Tap,
+    count: usize,
+) -> Result<Vec<Vec<u32>>, Failure> {
+    let extraction = Extraction::new(vec![tap], Positions::Last)?;
+    let mut meter = Meter::new();
+    let states = extraction.run(decoder, prompts, &mut |progress| meter.show_extraction(progress))?;
+    drop(meter);
+    let states = states.into_values().next().unwrap_or_default();
+    let rows = Rows::new(states.view())?;
+    let search = Search::new(&rows, &Pairs::All, SearchOptions::default(), &decoder.device())?;
+    // Fewer than `count` rows make fewer pairs than this, so these pairs have as many rows as asked for.
+    let pairs = search.closest_pairs(count * count.saturating_sub(1) / 2 + 1, &mut |_| ())?;
+    let mut found: Vec<usize> = Vec::new();
+    for row in pairs.pairs.iter().flat_map(|pair| [pair.a, pair.b]) {
+        if found.len() < count && !found.contains(&row) {
+            found.push(row);
+        }
+    }
+    Ok(found.into_iter().map(|row| prompts[row].clone()).collect())
+}
+
+fn token(model: &LoadedModel, id: u32) -> String {
+    model.tokenizer().ok().and_then(|tokenizer| tokenizer.token(id)).unwrap_or_else(|| id.to_string())
+}
+
+fn table(study: &ExhaustiveStudy, model: &LoadedModel) -> Table {
+    let title = format!(
+        "{} times {} tokens at {}: {} pairs within, {} across",
+        counted(study.prefixes.len(), "prompt"),
+        number::count(study.vocab_size),
+        study.tap,
+        number::count(study.pairs_within),
+        number::count(study.pairs_across)
+    );
+    let headings = ["prompts", "minimum", "first token", "second token", "median", "equal pairs"];
+    let mut table = Table::new(title, &headings);
+    for extensions in &study.extensions {
+        let Some(closest) = extensions.closest.first() else { continue };
+        let [first, second] = extensions.prefixes;
+        let prompts = if first == second { first.to_string() } else { format!("{first} and {second}") };
+        table.push([
+            Cell::Text(prompts),
+            closest.distance.into(),
+            Cell::Text(token(model, closest.tokens[0])),
+            Cell::Text(token(model, closest.tokens[1])),
+            quantile(&extensions.quantiles, 0.5).into(),
+            extensions.equal_pairs.into(),
+        ]);
+    }
+    table
+}
+
+/// The conclusion, and the pairs that are left out.
+fn lines(study: &ExhaustiveStudy, model: &LoadedModel) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let (Some(minimum), Some(verdict)) = (study.minimum(), study.verdict) {
+        let (minimum, noise) = (measured(minimum.distance), measured(study.noise.largest()));
+        lines.push(format!("smallest distance {minimum}, noise floor {noise}: {verdict}"));
+    }
+    if !study.twins.is_empty() {
+        lines.push(format!(
+            "left out: {} pairs of tokens that share one embedding, which collide by construction at every tap:",
+            number::count(study.twin_pairs)
+        ));
+        let group = |group: &Vec<u32>| {
+            group.iter().map(|&id| format!("{:?}", token(model, id))).collect::<Vec<_>>().join(" ")
+        };
+        lines.extend(study.twins.iter().map(group));
+    }
+    lines
+}

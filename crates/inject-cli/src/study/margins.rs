@@ -1,0 +1,193 @@
+//! `inject study margins`: how far is the true token's state from every other's, and how do distances depend on length?
+
+use std::num::NonZeroUsize;
+
+use clap::Args;
+use inject_sipit::models::{Tap, WeightFormat};
+use inject_studies::{LengthStudy, MarginOptions, MarginStudy, Spread, TapMargins, lengths, margins};
+
+use super::quantile;
+use crate::{
+    Failure,
+    number::{self, counted},
+    options::{Megabytes, ModelOptions, PromptOptions, StudyOptions, TapsOption},
+    plot::{Axis, Figure, Mark},
+    report::Report,
+    table::{Cell, Table},
+};
+
+/// Measure one-step margins, and distances against prompt length
+#[derive(Args, Debug)]
+#[command(
+    long_about = "Measure one-step margins, and distances against prompt length.\n\n\
+The margin of a position is the distance from the true token's state to that of the nearest other token after the same \
+prefix.",
+    after_help = "\
+Examples:
+  inject study margins --count 5 --taps block-1,block-5
+  inject study margins --model FOLDER --prompts prompts.jsonl --lengths 2,8,32 --out margins
+
+A run that was stopped goes on where it was when the same command is given again."
+)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    taps: TapsOption,
+    /// Round the weights to this format first: f16, bf16, int8, int4, nf4 or fp4
+    #[arg(long, value_name = "FORMAT")]
+    weights: Option<WeightFormat>,
+    /// Measure the margin at every so many positions
+    #[arg(long, value_name = "NUMBER", default_value = "4")]
+    every: NonZeroUsize,
+    #[command(flatten)]
+    study: StudyOptions,
+    /// How many prompts margins are measured of
+    #[arg(long, value_name = "COUNT", default_value = "20", help_heading = "Prompts")]
+    count: NonZeroUsize,
+    /// The most tokens to keep of each of them
+    #[arg(long, value_name = "TOKENS", default_value = "32", help_heading = "Prompts")]
+    longest: NonZeroUsize,
+    /// The prompt lengths in tokens at which distances are measured
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "2,4,8,16,32",
+        help_heading = "Prompts"
+    )]
+    lengths: Vec<NonZeroUsize>,
+    /// How many prompts of each length
+    #[arg(long, value_name = "COUNT", default_value = "300", help_heading = "Prompts")]
+    per_length: NonZeroUsize,
+    #[command(flatten)]
+    prompts: PromptOptions,
+    #[command(flatten)]
+    model: ModelOptions,
+    /// Megabytes that one batch may take
+    #[arg(long, value_name = "MB", default_value = "512")]
+    memory: Megabytes,
+}
+
+/// Carries out both studies.
+///
+/// # Errors
+///
+/// [`Failure`] if there are too few prompts, or something cannot be computed or written.
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    let mut model = options.model.load()?;
+    let mut hash = model.weight_hash()?.to_owned();
+    if let Some(format) = options.weights {
+        model = model.map_decoder(|decoder| decoder.with_weights_in(format))?;
+        hash = format!("{hash} as {format}");
+    }
+    let taps = options.taps.of(&model)?;
+    let prompts = options.prompts.different(&model, options.count.get(), options.longest)?;
+    let lens: Vec<usize> = options.lengths.iter().map(|length| length.get()).collect();
+    let longest = options.lengths.iter().copied().max().unwrap_or(NonZeroUsize::MIN);
+    let long = options.prompts.text(&model, options.per_length.get(), longest)?;
+    let asked = MarginOptions {
+        taps: taps.clone(),
+        first: 1,
+        every: options.every.get(),
+        memory_budget: options.memory.bytes(),
+    };
+    let study = options.study.begin("margins", &["margins", "lengths"])?;
+    let mut report = Report::new("One-step margins, and distances against length");
+    report.fact("Model", model.id());
+    report.fact("Weights", &hash);
+
+    let found = study.carry_out("margins", |run| margins(&model.decoder, &hash, &prompts, &asked, run))?;
+    let table = margin_table(&found);
+    study.show(&table.text());
+    report.heading("One-step margins");
+    report.table("margins", table);
+    report.figure("margins", margin_figure(&found));
+    report.write(study.folder())?;
+
+    let by_length = study.carry_out("lengths", |run| {
+        lengths(&model.decoder, &hash, &long, &lens, options.per_length.get(), &taps, run)
+    })?;
+    let table = length_table(&by_length);
+    study.show("");
+    study.show(&table.text());
+    report.heading("Distances against length");
+    report.table("lengths", table);
+    if let Some(&tap) = taps.last() {
+        report.figure("lengths", length_figure(&by_length, tap));
+    }
+    report.write(study.folder())?;
+    study.finish();
+    Ok(())
+}
+
+fn least(tap: &TapMargins) -> Option<f64> {
+    quantile(&tap.margins, 0.0)
+}
+
+fn median(tap: &TapMargins) -> Option<f64> {
+    quantile(&tap.margins, 0.5)
+}
+
+fn margin_figure(study: &MarginStudy) -> Figure {
+    let by_tap = |value: fn(&TapMargins) -> Option<f64>| {
+        study.taps.iter().enumerate().filter_map(move |(i, tap)| Some((i as f64, value(tap)?)))
+    };
+    let names = study.taps.iter().map(|tap| tap.tap.to_string());
+    Figure::new("One-step margins", Axis::columns("tap", names), Axis::log("L2 distance"))
+        .with("smallest", Mark::Line, by_tap(least))
+        .with("median", Mark::Line, by_tap(median))
+        .with("noise floor", Mark::Line, by_tap(|tap| Some(tap.noise.largest())))
+}
+
+fn length_figure(study: &LengthStudy, tap: Tap) -> Figure {
+    let points = |value: fn(&Spread) -> f64| {
+        study.lengths.iter().filter_map(move |at| Some((at.length as f64, value(at.taps.get(&tap)?))))
+    };
+    Figure::new(
+        format!("Distances against length, {tap}"),
+        Axis::log("prompt length (tokens)"),
+        Axis::log("L2 distance"),
+    )
+    .with("minimum", Mark::Line, points(|spread| spread.minimum))
+    .with("mean", Mark::Line, points(|spread| spread.mean))
+    .with("maximum", Mark::Line, points(|spread| spread.maximum))
+    .with("noise floor", Mark::Line, points(|spread| spread.noise.largest()))
+}
+
+fn margin_table(study: &MarginStudy) -> Table {
+    let title = format!("One-step margins against {} other tokens (L2)", number::count(study.others));
+    let headings = ["tap", "positions", "smallest", "median", "median of norm", "noise floor", "verdict"];
+    let mut table = Table::new(title, &headings);
+    for tap in &study.taps {
+        table.push([
+            Cell::of(tap.tap),
+            tap.steps.len().into(),
+            least(tap).into(),
+            median(tap).into(),
+            quantile(&tap.relative, 0.5).map_or(Cell::Missing, Cell::Share),
+            tap.noise.largest().into(),
+            Cell::of(tap.verdict),
+        ]);
+    }
+    table
+}
+
+fn length_table(study: &LengthStudy) -> Table {
+    let lengths = counted(study.lengths.len(), "length");
+    let headings = ["tokens", "prompts", "tap", "minimum", "mean", "maximum", "noise floor", "verdict"];
+    let mut table = Table::new(format!("Distances of all pairs of prompts of {lengths} (L2)"), &headings);
+    for at in &study.lengths {
+        for (tap, spread) in &at.taps {
+            table.push([
+                at.length.into(),
+                at.prompts.into(),
+                Cell::of(tap),
+                spread.minimum.into(),
+                spread.mean.into(),
+                spread.maximum.into(),
+                spread.noise.largest().into(),
+                Cell::of(spread.verdict),
+            ]);
+        }
+    }
+    table
+}

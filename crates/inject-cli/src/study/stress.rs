@@ -1,0 +1,204 @@
+//! `inject study stress`: prompts that were made to be alike, and repetitions of one token.
+
+use std::num::NonZeroUsize;
+
+use clap::Args;
+use inject_sipit::models::Bos;
+use inject_studies::{
+    RepeatOptions, RepeatStudy, StressKind, StressStudy, TapOptions, Why, repeats, stress, stress_set,
+};
+
+use crate::{
+    Failure,
+    number::{self, count},
+    options::{LoadedModel, Megabytes, ModelOptions, PromptOptions, StudyOptions, TapsOption},
+    plot::{Axis, Figure, Mark, distinct},
+    report::Report,
+    table::{Cell, Table},
+};
+
+/// Measure prompts that were made to be alike, and repetitions of one token
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  inject study stress --count 50 --taps block-1,block-5
+  inject study stress --model FOLDER --prompts prompts.jsonl --tokens a,the --out stress
+
+A run that was stopped goes on where it was when the same command is given again.")]
+pub(crate) struct Options {
+    #[command(flatten)]
+    taps: TapsOption,
+    /// The words whose first token is repeated
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "a,the,x,0")]
+    tokens: Vec<String>,
+    /// How often a token is repeated at most
+    #[arg(long, value_name = "NUMBER", default_value_t = 16, value_parser = at_least_two)]
+    repeats: usize,
+    #[command(flatten)]
+    study: StudyOptions,
+    /// The most prompts in each set
+    #[arg(long, value_name = "COUNT", default_value = "300", help_heading = "Prompts")]
+    count: NonZeroUsize,
+    #[command(flatten)]
+    prompts: PromptOptions,
+    #[command(flatten)]
+    model: ModelOptions,
+    /// Megabytes that one search may take
+    #[arg(long, value_name = "MB", default_value_t = Megabytes::of_bytes(TapOptions::default().memory_budget))]
+    memory: Megabytes,
+}
+
+fn at_least_two(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|&number| number >= 2)
+        .ok_or_else(|| "expected a whole number of at least 2".to_owned())
+}
+
+/// Carries out both studies.
+///
+/// # Errors
+///
+/// [`Failure`] if something cannot be computed or written.
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    let model = options.model.load()?;
+    let tokenizer = model.tokenizer()?;
+    let taps = options.taps.of(&model)?;
+    let hash = model.weight_hash()?;
+    let most = options.count.get();
+    let texts = options.prompts.texts(most)?;
+    let sets = StressKind::ALL.map(|kind| stress_set(kind, &texts, most));
+    let bos = options.prompts.bos;
+    let device = model.decoder.device();
+    let tap_options = TapOptions { memory_budget: options.memory.bytes(), ..TapOptions::default() };
+    let tokens = options.repeated(&model)?;
+    let study = options.study.begin("stress", &["stress", "repeats"])?;
+    let mut report = Report::new("Prompts that were made to be alike");
+    report.fact("Model", model.id());
+    report.fact("Weights", hash);
+
+    let found = study.carry_out("stress", |run| {
+        stress(&model.decoder, tokenizer, bos, hash, &sets, &taps, &tap_options, &device, run)
+    })?;
+    let table = set_table(&found);
+    study.show(&table.text());
+    report.heading("Sets of prompts");
+    report.table("stress", table);
+    report.figure("stress", figure(&found));
+    report.write(study.folder())?;
+
+    let asked = RepeatOptions { taps, tokens, most: options.repeats, bos: model.bos_token_id() };
+    let repeated = study.carry_out("repeats", |run| repeats(&model.decoder, &asked, run))?;
+    let (table, lines) = (repeat_table(&repeated), conclusion(&repeated));
+    study.show("");
+    study.show(&table.text());
+    lines.iter().for_each(|line| study.show(line));
+    report.heading("Repetitions of one token");
+    report.table("repeats", table);
+    lines.into_iter().for_each(|line| report.paragraph(line));
+    report.write(study.folder())?;
+    study.finish();
+    Ok(())
+}
+
+impl Options {
+    /// The first token of each word, each token once.
+    fn repeated(&self, model: &LoadedModel) -> Result<Vec<u32>, Failure> {
+        let tokenizer = model.tokenizer()?;
+        let mut tokens = Vec::new();
+        for word in &self.tokens {
+            match tokenizer.encode(word, Bos::No)?.first() {
+                None => return Err(Failure::usage(format!("--tokens: `{word}` has no token"))),
+                Some(id) if tokens.contains(id) => {}
+                Some(&id) => tokens.push(id),
+            }
+        }
+        Ok(tokens)
+    }
+}
+
+fn figure(study: &StressStudy) -> Figure {
+    let taps = distinct(study.sets.iter().flat_map(|set| set.taps.iter().map(|report| report.tap)));
+    let names = taps.iter().map(ToString::to_string);
+    let mut figure =
+        Figure::new("Closest pair of each set", Axis::columns("tap", names), Axis::log("L2 distance"));
+    for set in &study.sets {
+        let points = set.taps.iter().map(|report| {
+            let column = taps.iter().position(|tap| *tap == report.tap).unwrap_or(0);
+            (column as f64, report.distances.minimum)
+        });
+        figure = figure.with(set.kind.to_string(), Mark::Line, points);
+    }
+    let floors = taps.iter().enumerate().filter_map(|(column, tap)| {
+        let reports = study.sets.iter().flat_map(|set| &set.taps).filter(|report| report.tap == *tap);
+        Some((column as f64, reports.map(|report| report.noise.largest()).max_by(f64::total_cmp)?))
+    });
+    figure.with("noise floor, largest", Mark::Strokes, floors)
+}
+
+fn set_table(study: &StressStudy) -> Table {
+    let headings = ["set", "prompts", "tap", "minimum", "median", "noise floor", "verdict"];
+    let mut table = Table::new("Closest pair of each set (L2)", &headings);
+    for set in &study.sets {
+        for report in &set.taps {
+            table.push([
+                Cell::of(set.kind),
+                set.prompts.into(),
+                Cell::of(report.tap),
+                report.distances.minimum.into(),
+                report.distances.median().into(),
+                report.noise.largest().into(),
+                Cell::of(report.verdict),
+            ]);
+        }
+    }
+    table
+}
+
+fn repeat_table(study: &RepeatStudy) -> Table {
+    let positions = if study.learned_positions { "learned positions" } else { "no learned positions" };
+    let title = format!("One token, once to {} times ({positions}; L2)", number::count(study.most));
+    let headings = [
+        "token",
+        "BOS",
+        "tap",
+        "smallest",
+        "largest",
+        "noise floor",
+        "equal pairs",
+        "pairs",
+        "largest distance is",
+    ];
+    let mut table = Table::new(title, &headings);
+    for repeats in &study.repeats {
+        for at in &repeats.taps {
+            table.push([
+                Cell::of(repeats.token),
+                Cell::of(if repeats.bos.is_some() { "yes" } else { "no" }),
+                Cell::of(at.tap),
+                at.smallest.into(),
+                at.largest.into(),
+                at.noise.largest().into(),
+                at.equal_pairs.into(),
+                at.pairs.into(),
+                Cell::of(at.verdict),
+            ]);
+        }
+    }
+    table
+}
+
+fn conclusion(study: &RepeatStudy) -> Vec<String> {
+    let (expected, found) = study.expected_and_found();
+    let mut lines = vec![match expected {
+        0 => "repetitions need not collide at any of these places".to_owned(),
+        _ => format!(
+            "repetitions must collide at {} of these places, and do at {}",
+            count(expected),
+            count(found)
+        ),
+    }];
+    let reasons = study.repeats.iter().flat_map(|repeats| &repeats.taps).filter_map(|at| at.why);
+    lines.extend(distinct(reasons).iter().map(|why: &Why| format!("because: {why}")));
+    lines
+}

@@ -1,0 +1,164 @@
+//! Starts with collisions built in.
+
+use inject_sipit::models::{Family, Progress, Unit};
+use inject_studies::{DegenerateOptions, DegenerateStudy, Fate, Optimiser, degenerate, degenerate_cases};
+use serde::Serialize;
+
+use super::{
+    Lab,
+    shape::{config, init_std},
+    text::About,
+};
+use crate::{
+    Failure,
+    progress::Meter,
+    table::{Cell, Table},
+};
+
+/// The pairs are looked at after so many steps.
+const STEPS: [usize; 2] = [1, 10];
+
+/// Every start of every family.
+#[derive(Debug, Serialize)]
+struct Starts {
+    about: About,
+    options: DegenerateOptions,
+    d_model: usize,
+    n_layers: usize,
+    starts: Vec<Start>,
+}
+
+#[derive(Debug, Serialize)]
+struct Start {
+    family: String,
+    #[serde(flatten)]
+    study: DegenerateStudy,
+}
+
+pub(crate) fn carry_out(lab: &mut Lab<'_>) -> Result<(), Failure> {
+    let (options, text) = (lab.options, &lab.text);
+    let how = DegenerateOptions {
+        optimiser: Optimiser::FullBatch { learning_rate: 0.5 },
+        steps: STEPS.to_vec(),
+        seed: options.seed,
+        threads: options.threads,
+    };
+    let (d_model, n_layers) = (options.width, options.layers.get());
+    let mut found = Starts { about: text.about.clone(), options: how, d_model, n_layers, starts: Vec::new() };
+    let mut meter = Meter::new();
+    for family in [Family::Gpt2, Family::Llama] {
+        let config = config(family, d_model, n_layers, text.about.vocab_size)?;
+        let cases = degenerate_cases(&config, &text.windows)?;
+        meter.about(format!("degenerate starts of {family}"));
+        for (number, case) in cases.iter().enumerate() {
+            meter.show(Progress::new("", Unit::Units, number as u64, cases.len() as u64));
+            lab.device.seed(options.seed);
+            let drawn = config.init(init_std(d_model), &lab.device);
+            let study = degenerate(&drawn, &text.windows, case, &found.options)?;
+            found.starts.push(Start { family: family.to_string(), study });
+        }
+    }
+    drop(meter);
+    let summary = summary(&found);
+    lab.show(&summary);
+    lab.report.heading("Degenerate starts");
+    lab.report.table_on_page(summary);
+    for reason in reasons(&found) {
+        lab.report.paragraph(reason);
+    }
+    lab.report.table("degenerate", every_step(&found));
+    lab.keep("degenerate", &found)
+}
+
+/// A line for each start, at its deepest tap.
+fn summary(found: &Starts) -> Table {
+    let headings = [
+        "family",
+        "start",
+        "prompts that",
+        "expected",
+        "equal at 0",
+        "pairs",
+        "smallest after 1",
+        "largest after 1",
+        "found",
+        "as expected",
+    ];
+    let mut table = Table::new("Degenerate starts, at the deepest tap", &headings);
+    for Start { family, study } in &found.starts {
+        let deepest = study.taps.last();
+        let at = |number: usize| deepest.and_then(|tap| tap.steps.get(number));
+        table.push([
+            Cell::of(family),
+            Cell::of(study.case.start),
+            Cell::of(&study.case.prompts),
+            Cell::of(fate(Some(study.case.expected))),
+            at(0).map_or(0, |start| start.equal).into(),
+            study.case.pairs.len().into(),
+            at(1).map(|after| after.smallest).into(),
+            at(1).map(|after| after.largest).into(),
+            Cell::of(fate(at(1).and_then(|after| after.fate()))),
+            Cell::of(if study.as_expected { "yes" } else { "NO" }),
+        ]);
+    }
+    table
+}
+
+/// The reasons for what is expected, each once.
+fn reasons(found: &Starts) -> Vec<String> {
+    let reasons =
+        found.starts.iter().map(|start| format!("{}: {}", start.study.case.start, start.study.case.why));
+    crate::plot::distinct(reasons)
+}
+
+fn fate(fate: Option<Fate>) -> &'static str {
+    match fate {
+        Some(Fate::Kept) => "kept",
+        Some(Fate::Dissolved) => "dissolved",
+        None => "in part",
+    }
+}
+
+/// Every tap and step of every start.
+fn every_step(found: &Starts) -> Table {
+    let headings = [
+        "family",
+        "start",
+        "prompts",
+        "expected",
+        "tap",
+        "step",
+        "pairs",
+        "equal",
+        "smallest",
+        "largest",
+        "noise",
+        "bound",
+        "found",
+        "as expected",
+    ];
+    let mut table = Table::new("Every step", &headings);
+    for Start { family, study } in &found.starts {
+        for tap in &study.taps {
+            for at in &tap.steps {
+                table.push([
+                    Cell::of(family),
+                    Cell::of(study.case.start),
+                    Cell::of(&study.case.prompts),
+                    Cell::of(fate(Some(study.case.expected))),
+                    Cell::of(tap.tap),
+                    at.step.into(),
+                    study.case.pairs.len().into(),
+                    at.equal.into(),
+                    at.smallest.into(),
+                    at.largest.into(),
+                    at.noise.largest().into(),
+                    at.bound.into(),
+                    Cell::of(fate(at.fate())),
+                    Cell::of(study.as_expected),
+                ]);
+            }
+        }
+    }
+    table
+}

@@ -1,0 +1,150 @@
+//! Every family at several widths and depths, with its own activation and with ReLU.
+
+use inject_sipit::models::{Family, Progress, Unit, config::Activation};
+use inject_studies::{RandomShape, RandomWeights, random_weights};
+use serde::Serialize;
+
+use super::{
+    Lab,
+    shape::{config, init_std},
+    text::About,
+};
+use crate::{
+    Failure, number,
+    plot::{Axis, Figure, Mark},
+    progress::Meter,
+    table::{Cell, Table},
+};
+
+#[derive(Serialize)]
+struct Drawn {
+    about: About,
+    decoders: Vec<RandomWeights>,
+}
+
+pub(crate) fn carry_out(lab: &mut Lab<'_>) -> Result<(), Failure> {
+    let (options, text) = (lab.options, &lab.text);
+    let mut shapes = Vec::new();
+    // From one seed and without a window, llama, mistral and phi3 would be the same decoder.
+    for (family, seed) in Family::ALL.into_iter().zip(options.seed..) {
+        for &d_model in &options.widths {
+            for n_layers in options.depths.iter().map(|depth| depth.get()) {
+                let config = config(family, d_model, n_layers, text.about.vocab_size)?;
+                let relu = config.clone().with_activation(Activation::Relu);
+                let std = init_std(d_model);
+                shapes.extend([config, relu].map(|config| RandomShape { family, config, std, seed }));
+            }
+        }
+    }
+    let mut meter = Meter::new();
+    meter.about("random weights");
+    let (mut done, all) = (0, shapes.len() as u64);
+    let told = &mut |_: &RandomWeights| {
+        done += 1;
+        meter.show(Progress::new("", Unit::Units, done, all));
+    };
+    let decoders = random_weights(&shapes, &text.prompts, options.threads, &lab.device, told)?;
+    drop(meter);
+    let drawn = Drawn { about: text.about.clone(), decoders };
+    let summary = summary(&drawn.decoders);
+    lab.show(&summary);
+    lab.report.heading("Random weights");
+    lab.report.table_on_page(summary);
+    lab.report.figure("random", figure(&drawn));
+    lab.report.table("random", every_tap(&drawn.decoders));
+    lab.keep("random", &drawn)
+}
+
+/// The minimum divided by the noise floor, at the tap where that is least.
+fn ratio(decoder: &RandomWeights) -> Option<f64> {
+    decoder.tightest().map(|tap| tap.minimum / tap.noise.largest())
+}
+
+/// A line for each decoder, at its tightest tap.
+fn summary(decoders: &[RandomWeights]) -> Table {
+    let headings = [
+        "family",
+        "activation",
+        "width",
+        "blocks",
+        "tightest tap",
+        "minimum",
+        "noise floor",
+        "ratio",
+        "verdict",
+    ];
+    let mut table = Table::new("Random weights, at the tightest tap of each decoder", &headings);
+    for decoder in decoders {
+        let tap = decoder.tightest();
+        let text = |text: Option<String>| text.map_or(Cell::Missing, Cell::Text);
+        table.push([
+            Cell::of(&decoder.family),
+            Cell::of(&decoder.activation),
+            decoder.d_model.into(),
+            decoder.n_layers.into(),
+            text(tap.map(|tap| tap.tap.to_string())),
+            tap.map(|tap| tap.minimum).into(),
+            tap.map(|tap| tap.noise.largest()).into(),
+            ratio(decoder).into(),
+            text(tap.map(|tap| tap.verdict.to_string())),
+        ]);
+    }
+    table
+}
+
+/// Every tap of every decoder.
+fn every_tap(decoders: &[RandomWeights]) -> Table {
+    let headings = [
+        "family",
+        "activation",
+        "analytic",
+        "d model",
+        "n layers",
+        "tap",
+        "pairs",
+        "minimum",
+        "noise",
+        "verdict",
+    ];
+    let mut table = Table::new("Every tap", &headings);
+    for decoder in decoders {
+        for tap in &decoder.taps {
+            table.push([
+                Cell::of(&decoder.family),
+                Cell::of(&decoder.activation),
+                Cell::of(decoder.analytic),
+                decoder.d_model.into(),
+                decoder.n_layers.into(),
+                Cell::of(tap.tap),
+                tap.pairs.into(),
+                tap.minimum.into(),
+                tap.noise.largest().into(),
+                Cell::of(tap.verdict),
+            ]);
+        }
+    }
+    table
+}
+
+/// Each decoder at its tightest tap, by family.
+fn figure(drawn: &Drawn) -> Figure {
+    let names = Family::ALL.map(|family| family.to_string());
+    // Analytic a little to the left, ReLU a little to the right.
+    let points = |analytic: bool, shift: f64| {
+        let decoders = drawn.decoders.iter().filter(move |decoder| decoder.analytic == analytic);
+        let names = &names;
+        decoders.filter_map(move |decoder| {
+            let column = names.iter().position(|name| *name == decoder.family)?;
+            Some((column as f64 + shift, ratio(decoder)?))
+        })
+    };
+    let prompts = number::count(drawn.about.prompts);
+    Figure::new(
+        format!("Random weights: closest pair of {prompts} prompts, tightest tap of each decoder"),
+        Axis::columns("family", names.clone()),
+        Axis::log("smallest distance / noise floor"),
+    )
+    .with("the family's own activation, analytic", Mark::Dots, points(true, -0.12))
+    .with("ReLU", Mark::Rings, points(false, 0.12))
+    .with("verdict: separated above this", Mark::Line, [(-0.4, 2.0), (names.len() as f64 - 0.6, 2.0)])
+}

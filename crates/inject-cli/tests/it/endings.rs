@@ -1,0 +1,99 @@
+//! How the program ends when its output is closed or full, and when a signal stops it.
+#![cfg(unix)]
+
+use std::{
+    fs::{self, File},
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::Duration,
+};
+
+use super::support::{program, succeed};
+
+const STUDY: [&str; 7] = ["study", "collisions", "--count", "20", "--taps", "block-1", "--out"];
+
+#[test]
+fn a_closed_output_ends_quietly_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, closed) in [("out", true), ("err", false)] {
+        let mut child = program(dir.path());
+        child.args(STUDY).arg(name).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = child.spawn().unwrap();
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        let kept = if closed {
+            drop(out);
+            err.map(|mut err| text(&mut err))
+        } else {
+            drop(err);
+            out.map(|mut out| text(&mut out))
+        };
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{name}: {kept:?}");
+        assert!(!kept.unwrap().contains("panicked"));
+        assert!(dir.path().join(name).join("report.html").is_file());
+    }
+}
+
+fn text(stream: &mut impl std::io::Read) -> String {
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+#[test]
+fn a_full_output_is_an_error_after_everything_else_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    let output = program(dir.path()).args(STUDY).arg("out").stdout(full()).output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(err.contains("error: cannot write to standard output: No space left"), "{err}");
+    assert!(dir.path().join("out/report.html").is_file());
+    let output = program(dir.path()).args(STUDY).arg("err").stderr(full()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn help_into_a_closed_pipe_is_not_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = program(dir.path()).arg("--help").stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// An inversion of a store that takes minutes.
+fn long_inversion(folder: &Path) -> Child {
+    let arguments = ["invert", "--states", "states", "--out", "out.jsonl", "--policy", "exhaustive"];
+    program(folder).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+#[test]
+fn a_signal_ends_between_two_lines_and_says_how_to_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out.jsonl");
+    succeed(dir.path(), "extract --generate 300 --positions all --taps block-3 --out states");
+    let mut before = 0;
+    for (signal, status) in [("INT", 130), ("TERM", 143)] {
+        let child = long_inversion(dir.path());
+        let lines = || fs::read_to_string(&out).map_or(0, |text| text.lines().count());
+        while lines() < before + 2 {
+            sleep(Duration::from_millis(10));
+        }
+        let killed = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        let output = child.wait_with_output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(status), "{err}");
+        assert!(err.contains("interrupted: the prompts done are in the file"), "{err}");
+        assert!(!err.contains("panicked") && !err.contains("error"), "{err}");
+        let text = fs::read_to_string(&out).unwrap();
+        assert!(text.ends_with('\n'));
+        let numbers = text
+            .lines()
+            .skip(1)
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["prompt"].as_u64().unwrap());
+        let numbers: Vec<u64> = numbers.collect();
+        assert_eq!(numbers, (0..numbers.len() as u64).collect::<Vec<_>>());
+        before = lines();
+    }
+}

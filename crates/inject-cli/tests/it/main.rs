@@ -1,0 +1,15 @@
+//! The program from outside: what it prints, what it writes, and how it ends.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bundled_model;
+mod depth;
+mod endings;
+mod golden;
+mod layering;
+mod refusals;
+mod schema;
+mod store;
+mod studies;
+mod support;
+mod training;

@@ -1,0 +1,140 @@
+//! Refusals of the program: their statuses and their words.
+
+use std::fs;
+
+use super::support::{refused, run, succeed};
+
+#[test]
+fn absurd_amounts_of_memory_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    for command in ["invert", "extract --text a --out a", "depth", "study collisions", "study stress"] {
+        let mut arguments: Vec<&str> = command.split(' ').collect();
+        for memory in ["17592186044416", "0"] {
+            arguments.extend(["--memory", memory]);
+            refused(dir.path(), &arguments, 2, &["--memory", "a whole number of megabytes"]);
+            arguments.truncate(arguments.len() - 2);
+        }
+    }
+}
+
+#[test]
+fn prompts_of_no_tokens_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    for arguments in [
+        "study margins --lengths 0",
+        "depth --lengths 4,0",
+        "study precision --length 0",
+        "lens --out a --longest 0",
+    ] {
+        refused(dir.path(), &arguments.split(' ').collect::<Vec<_>>(), 2, &["0"]);
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is written");
+}
+
+#[test]
+fn more_prompts_than_there_are_end_with_a_word_and_not_never() {
+    let dir = tempfile::tempdir().unwrap();
+    let margins = "study margins --count 1 --longest 2 --taps block-1 --lengths 1 --per-length 1000";
+    let ran = succeed(dir.path(), margins);
+    assert!(
+        ran.err.contains("different prompts of 1 token in generated text, asked for 1,000"),
+        "{}",
+        ran.err
+    );
+    fs::write(dir.path().join("three.txt"), "One.\nTwo.\nThree.\n").unwrap();
+    let ran = succeed(dir.path(), "study collisions --prompts three.txt --count 5000 --taps block-1");
+    assert!(ran.err.contains("only 3 different prompts in three.txt, asked for 5,000"), "{}", ran.err);
+    let arguments = ["study", "margins", "--prompts", "three.txt", "--skip", "2", "--lengths", "2"];
+    refused(dir.path(), &arguments, 1, &["only", "expected at least 2"]);
+}
+
+#[test]
+fn options_without_effect_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let cases = [
+        ("depth --skip 2", "--prompts"),
+        ("depth --margin-rivals 3", "--noise-share"),
+        ("extract --ids 1,2 --bos yes --out a", "--bos"),
+        ("extract --text a --prompt-seed 3 --out a", "--generate"),
+        ("invert --column 0", "--states"),
+        ("invert --out a", "--states"),
+        ("invert --ids 1 --bos no", "--bos"),
+        ("compare-policies --policies scan --lens a", "--lens"),
+        ("compare-policies --policies lens", "--lens FOLDER"),
+        ("invert --policy lens", "--lens FOLDER"),
+        ("train-tiny", "--out"),
+    ];
+    for (arguments, part) in cases {
+        refused(dir.path(), &arguments.split(' ').collect::<Vec<_>>(), 2, &[part]);
+    }
+}
+
+#[test]
+fn an_error_is_one_line_that_names_the_file_and_the_cause_once() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("bad.npy"), "no array").unwrap();
+    fs::write(dir.path().join("bad.jsonl"), "{\n").unwrap();
+    let cases = [
+        ("invert --states none.npy", "none.npy"),
+        ("invert --states bad.npy", "bad.npy"),
+        ("study collisions --prompts none.txt", "none.txt"),
+        ("study collisions --prompts bad.jsonl", "bad.jsonl"),
+        ("study collisions --against none.json", "none.json"),
+        ("study collisions --merge none.jsonl", "none.jsonl"),
+        ("invert --model ./none", "./none"),
+    ];
+    for (arguments, file) in cases {
+        let ran = run(dir.path(), arguments);
+        assert_eq!((ran.status, ran.err.trim_end().lines().count()), (1, 1), "{arguments}: {}", ran.err);
+        assert_eq!(ran.err.matches(file).count(), 1, "{arguments}: {}", ran.err);
+        assert!(ran.err.matches("No such file or directory").count() <= 1, "{arguments}: {}", ran.err);
+        assert!(ran.out.is_empty());
+    }
+    assert!(!dir.path().join("studies").exists(), "no folder is made and then abandoned");
+}
+
+#[cfg(unix)]
+#[test]
+fn devices_and_pipes_are_refused_as_outputs() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(dir.path().join("pipe")).status().unwrap().success());
+    succeed(dir.path(), "extract --generate 1 --positions all --taps block-1 --out states");
+    for out in ["/dev/full", "pipe"] {
+        refused(
+            dir.path(),
+            &["invert", "--states", "states", "--out", out],
+            2,
+            &["expected an ordinary file"],
+        );
+        refused(dir.path(), &["depth", "--out", out], 2, &["expected a folder"]);
+        refused(dir.path(), &["extract", "--text", "a", "--out", out], 2, &["expected a folder"]);
+    }
+}
+
+#[test]
+fn a_wrong_prompt_is_not_called_equal_and_the_status_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    // Everything fits, so the first candidate tested is accepted: it is another token.
+    let arguments = "invert --epsilon 100000 --policy random --tap block-1 --json";
+    let ran = run(dir.path(), arguments);
+    assert_eq!(ran.status, 3, "{}{}", ran.out, ran.err);
+    let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(json["recovered"]["equals_prompt"], false);
+    let ran = run(dir.path(), "invert --epsilon 100000 --policy random --tap block-1");
+    assert!(ran.out.contains("equal to the prompt: no") && ran.out.contains("epsilon"), "{}", ran.out);
+}
+
+#[test]
+fn open_positions_carry_no_token() {
+    let dir = tempfile::tempdir().unwrap();
+    let ran = run(dir.path(), "invert --policy random --max-candidates 1 --tap block-1 --json");
+    assert_eq!(ran.status, 3, "{}", ran.err);
+    let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let recovered = &json["recovered"];
+    assert_eq!(recovered["verified"], false);
+    let positions = recovered["positions"].as_array().unwrap();
+    let open: Vec<_> = positions.iter().filter(|row| row["verdict"] == "open").collect();
+    assert!(!open.is_empty());
+    let nothing = ["token_id", "distance", "tolerance", "found_by"];
+    assert!(open.iter().all(|row| nothing.iter().all(|field| row[field].is_null())), "{open:?}");
+}

@@ -1,0 +1,97 @@
+//! The studies: parts add up to the whole, and every study has a report.
+
+use std::{fs, path::Path};
+
+use super::support::{refused, run, succeed};
+
+/// Every study, on a size that takes a second, and the results it writes.
+const STUDIES: [(&str, &[&str]); 5] = [
+    ("study collisions --count 20 --taps block-1,block-2", &["corpus"]),
+    (
+        "study margins --count 2 --longest 5 --lengths 2,3 --per-length 4 --taps block-1",
+        &["margins", "lengths"],
+    ),
+    ("study exhaustive --closest 2 --count 10 --longest 5 --across", &["exhaustive"]),
+    ("study stress --count 4 --taps block-1 --tokens a,the --repeats 3", &["stress", "repeats"]),
+    (
+        "study precision --taps block-1 --weights int8 --disturbances f16 --noise 0.5 --dimensions 4 --pairs-of 10 --count 2 \
+         --directions 2 --whole 1 --length 4",
+        &["formats", "decoding", "recovery"],
+    ),
+];
+
+fn read(folder: &Path, name: &str, extension: &str) -> String {
+    fs::read_to_string(folder.join(name).with_extension(extension)).unwrap()
+}
+
+#[test]
+fn the_parts_of_every_study_add_up_to_the_whole() {
+    for (study, names) in STUDIES {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let ran = succeed(dir, &format!("{study} --out whole"));
+        assert!(ran.out.trim_end().lines().last().unwrap().starts_with("wrote "), "{}", ran.out);
+        succeed(dir, &format!("{study} --share 1/2 --out first"));
+        let mut merged = format!("{study} --share 2/2 --out second");
+        for name in names {
+            merged += &format!(" --merge first/{name}.jsonl");
+        }
+        let ran = succeed(dir, &merged);
+        assert!(ran.out.contains("part 2 of 2"), "{}", ran.out);
+        for name in names {
+            assert_eq!(
+                read(&dir.join("second"), name, "json"),
+                read(&dir.join("whole"), name, "json"),
+                "{study}: {name}"
+            );
+        }
+        let page = read(&dir.join("whole"), "report", "html");
+        for part in
+            ["<dt>Command<dd>inject study", "<dt>Date", "<dt>Version", "width=device-width", "<table>"]
+        {
+            assert!(page.contains(part), "{study}: {part}");
+        }
+    }
+}
+
+#[test]
+fn a_journal_of_another_study_is_refused_before_the_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    succeed(dir, "study stress --count 4 --taps block-1 --tokens a --repeats 2 --out stress");
+    let arguments = ["study", "margins", "--merge", "stress/stress.jsonl", "--out", "out"];
+    refused(dir, &arguments, 2, &["the journal of the study stress, expected margins or lengths"]);
+    assert!(!dir.join("out").exists());
+}
+
+#[test]
+fn json_goes_to_standard_output_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let ran = succeed(dir.path(), "study collisions --count 20 --taps block-1 --json");
+    let study: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(study["prompts"], 20);
+    assert!(ran.err.contains("wrote "), "{}", ran.err);
+}
+
+#[test]
+fn a_collision_by_construction_is_called_one_and_drawn() {
+    let dir = tempfile::tempdir().unwrap();
+    let ran = succeed(dir.path(), "study collisions --count 200 --taps embedding,block-1 --out .");
+    assert!(ran.out.contains("collision by construction"), "{}", ran.out);
+    assert!(read(dir.path(), "report", "html").contains("collision by construction"));
+    assert!(read(dir.path(), "minima", "svg").contains("zero"));
+}
+
+#[test]
+fn two_models_are_compared() {
+    let dir = tempfile::tempdir().unwrap();
+    succeed(dir.path(), "study collisions --count 20 --taps block-1 --out first");
+    succeed(
+        dir.path(),
+        "study collisions --count 20 --taps block-1 --against first/corpus.json --out second",
+    );
+    assert!(dir.path().join("second/between_models.json").is_file());
+    fs::write(dir.path().join("other.json"), "{}").unwrap();
+    let ran = run(dir.path(), "study collisions --against other.json");
+    assert!(ran.status == 1 && ran.err.contains("expected the corpus.json of a study"), "{}", ran.err);
+}

@@ -1,0 +1,70 @@
+//! Runs of the program.
+
+use std::{
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+
+/// What a run left behind.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) status: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+/// The program, to be run in a folder.
+pub(crate) fn program(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_inject"));
+    command.current_dir(folder).stdin(Stdio::null()).env_remove("RUST_BACKTRACE").env("COLUMNS", "100");
+    command
+}
+
+/// Runs the program in a folder with arguments separated by spaces.
+pub(crate) fn run(folder: &Path, arguments: &str) -> Ran {
+    run_with(folder, &arguments.split_whitespace().collect::<Vec<_>>())
+}
+
+/// Runs the program in a folder.
+pub(crate) fn run_with(folder: &Path, arguments: &[&str]) -> Ran {
+    let Output { status, stdout, stderr } = program(folder).args(arguments).output().unwrap();
+    let [out, err] = [stdout, stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    Ran { status: status.code().unwrap_or(-1), out, err }
+}
+
+/// Runs the program and expects success.
+#[track_caller]
+pub(crate) fn succeed(folder: &Path, arguments: &str) -> Ran {
+    let ran = run(folder, arguments);
+    assert_eq!(ran.status, 0, "{arguments}: {}", ran.err);
+    ran
+}
+
+/// Runs the program and expects it to refuse: a status, and one line that contains some parts.
+#[track_caller]
+pub(crate) fn refused(folder: &Path, arguments: &[&str], status: i32, parts: &[&str]) {
+    let ran = run_with(folder, arguments);
+    assert_eq!(ran.status, status, "{arguments:?}: {}{}", ran.out, ran.err);
+    for part in parts {
+        assert!(ran.err.contains(part), "{arguments:?}: `{part}` is not in: {}", ran.err);
+    }
+    if status == 1 {
+        assert!(ran.err.trim_end().lines().last().unwrap().starts_with("error: "), "{}", ran.err);
+    }
+}
+
+/// Without everything that was timed.
+pub(crate) fn without_times(json: Value) -> Value {
+    match json {
+        Value::Object(fields) => {
+            let timed =
+                |name: &str| name == "seconds" || name.ends_with("_seconds") || name.ends_with("per_second");
+            let kept = fields.into_iter().filter(|(name, _)| name == "max_seconds" || !timed(name));
+            Value::Object(kept.map(|(name, value)| (name, without_times(value))).collect())
+        }
+        Value::Array(values) => values.into_iter().map(without_times).collect(),
+        other => other,
+    }
+}

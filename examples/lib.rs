@@ -1,0 +1,8 @@
+//! What the examples share: the folder of the small model that ships with the project.
+
+use std::path::Path;
+
+/// The small model: an ordinary checkpoint folder. Any other works too.
+pub fn model_folder() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/inject-cli/model"))
+}
