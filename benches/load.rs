@@ -16,7 +16,7 @@ use std::{
 };
 
 use inject_benches::{Shape, device, random, real_models};
-use inject_sipit::models::{Family, FloatFormat, Model, Origin, Precision};
+use inject_sipit::models::{Family, FloatFormat, Model, Origin};
 use serde_json::{Value, json};
 
 const LOADS: usize = 3;
@@ -102,7 +102,7 @@ fn load(folder: &Path) -> io::Result<Value> {
     let device = device();
     let baseline = resident("VmRSS:");
     let start = Instant::now();
-    let model = Model::load(Origin::of_folder(folder), Precision::F32, &device).map_err(Error::other)?;
+    let model = Model::load(Origin::of_folder(folder), FloatFormat::F32, &device).map_err(Error::other)?;
     let seconds = start.elapsed().as_secs_f64();
     let peak = resident("VmHWM:").zip(baseline).map(|(peak, baseline)| peak.saturating_sub(baseline));
     let parameters = model.decoder.config().n_parameters() as u64 * 4;

@@ -291,7 +291,7 @@ fn round_to_bytes(row: &[f32], coordinates: &mut [i16]) -> f32 {
 mod tests {
     use std::convert::Infallible;
 
-    use inject_states::SplitMix;
+    use inject_states::random::SplitMix;
     use proptest::prelude::*;
 
     use super::*;

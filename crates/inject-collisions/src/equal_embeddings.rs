@@ -1,6 +1,6 @@
 //! Tokens with equal embeddings.
 
-use inject_states::models::{Decoder, to_host};
+use inject_states::models::{Decoder, host::to_host};
 use ndarray::ArrayView2;
 
 use crate::{answers::equal_rows, error::CollisionError, pairs::Pairs, rows::StateRows};

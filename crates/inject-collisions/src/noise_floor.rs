@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, num::NonZeroUsize};
 use burn::tensor::Element;
 use inject_states::{
     ExtractError, Extraction,
-    models::{Decoder, Logits, ModelError, PrefixCache, Tap, TokenBatch, to_host},
-    spread_evenly,
+    batches::spread_evenly,
+    models::{Decoder, Logits, ModelError, PrefixCache, Tap, TokenBatch, host::to_host},
     store::Positions,
 };
 

@@ -15,8 +15,8 @@ mod tile;
 
 use burn::tensor::Device;
 use inject_states::{
-    SplitMix,
     models::{Progress, Unit},
+    random::SplitMix,
 };
 
 pub use self::options::{Arithmetic, SearchOptions};

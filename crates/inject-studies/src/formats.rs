@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, num::NonZeroUsize};
 use burn::tensor::Device;
 use inject_sipit::{
     collisions::{Metric, NoiseFloor, Pair, Resolution, StateRows, identities, measure_noise_floors},
-    models::{Decoder, Tap, WeightFormat},
+    models::{Decoder, NumberFormat, Tap},
     states::{Disturbance, Extraction, store::Positions},
 };
 

@@ -49,8 +49,11 @@ pub fn study_of(path: &Path) -> Result<StudyName, StudyError> {
     if bytes.last() != Some(&b'\n') {
         return Err(StudyError::JournalEmpty { path: path.to_owned() });
     }
-    let about: Description = serde_json::from_slice(&bytes)
-        .map_err(|source| JsonLinesError::Syntax { path: path.to_owned(), line: 1, source })?;
+    let about: Description = serde_json::from_slice(&bytes).map_err(|source| JsonLinesError::Syntax {
+        path: path.to_owned(),
+        line: 1,
+        source,
+    })?;
     Ok(about.study())
 }
 
@@ -123,8 +126,8 @@ where
 
 /// A finished unit from its line.
 fn finished<U: DeserializeOwned, R: DeserializeOwned>(line: Value) -> Result<(U, R), String> {
-    let Line { unit, result } =
-        serde_json::from_value(plain_numbers(line)).map_err(|error| format!("not a unit of this study: {error}"))?;
+    let Line { unit, result } = serde_json::from_value(plain_numbers(line))
+        .map_err(|error| format!("not a unit of this study: {error}"))?;
     Ok((unit, result))
 }
 
@@ -279,11 +282,16 @@ mod tests {
             }
             other => panic!("{other}"),
         }
-        for (line, reason) in [("no JSON", "a line that is not JSON"), ("{\"unit\":1}", "a line without a result")] {
+        for (line, reason) in
+            [("no JSON", "a line that is not JSON"), ("{\"unit\":1}", "a line without a result")]
+        {
             fs::write(&path, format!("{{\"count\":3,\"study\":\"lengths\"}}\n{line}\n")).unwrap();
             let error = refused(&numbers());
             assert!(
-                matches!(*error, JsonLinesError::Syntax { line: 2, .. } | JsonLinesError::Refused { line: 2, .. }),
+                matches!(
+                    *error,
+                    JsonLinesError::Syntax { line: 2, .. } | JsonLinesError::Refused { line: 2, .. }
+                ),
                 "{reason}: {error}"
             );
         }

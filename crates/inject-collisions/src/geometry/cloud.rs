@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use inject_states::spread_evenly;
+use inject_states::batches::spread_evenly;
 use rayon::prelude::*;
 
 use crate::{

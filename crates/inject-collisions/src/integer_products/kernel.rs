@@ -178,7 +178,7 @@ impl Packed for Bytes {
 
 #[cfg(test)]
 mod tests {
-    use inject_states::SplitMix;
+    use inject_states::random::SplitMix;
 
     use super::*;
 

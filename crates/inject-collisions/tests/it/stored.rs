@@ -4,8 +4,8 @@ use std::path::Path;
 
 use inject_collisions::{
     CollisionError, Pairs, Search, SearchOptions, StateRows,
-    models::{Tap, silent},
-    states::store::{Block, Opened, Positions, StateDtype, Store, StoreError, StoreSpec, StoreWriter},
+    models::{FloatFormat, Tap, silent},
+    states::store::{Block, Opened, Positions, Store, StoreError, StoreSpec, StoreWriter},
 };
 
 use crate::data::Draw;
@@ -13,7 +13,7 @@ use crate::data::Draw;
 const D_MODEL: usize = 12;
 
 /// A store of all positions of these prompts.
-fn write(dir: &Path, dtype: StateDtype, prompts: &[Vec<u32>]) -> Store {
+fn write(dir: &Path, dtype: FloatFormat, prompts: &[Vec<u32>]) -> Store {
     let spec = StoreSpec::new("none", "0", vec![Tap::Block(1)], Positions::All, D_MODEL).with_dtype(dtype);
     let mut draw = Draw(5);
     let Opened::Writing(mut writer) = StoreWriter::open(dir, spec, prompts).unwrap() else { panic!() };
@@ -28,7 +28,7 @@ fn write(dir: &Path, dtype: StateDtype, prompts: &[Vec<u32>]) -> Store {
 #[test]
 fn rows_of_a_store_give_the_answers_of_their_copies_in_memory() {
     let prompts: Vec<Vec<u32>> = (0..40).map(|prompt| (0..5).map(|i| prompt * 31 + i).collect()).collect();
-    for dtype in [StateDtype::F32, StateDtype::F16, StateDtype::Bf16] {
+    for dtype in [FloatFormat::F32, FloatFormat::F16, FloatFormat::Bf16] {
         let folder = tempfile::tempdir().unwrap();
         let store = write(folder.path(), dtype, &prompts);
         let states = store.tap(Tap::Block(1)).unwrap().to_array();
@@ -48,7 +48,7 @@ fn rows_of_a_store_give_the_answers_of_their_copies_in_memory() {
 fn positions_with_the_same_tokens_so_far_have_one_identity() {
     let folder = tempfile::tempdir().unwrap();
     let prompts = [vec![1, 2, 3], vec![1, 2, 4], vec![2]];
-    let store = write(folder.path(), StateDtype::F32, &prompts);
+    let store = write(folder.path(), FloatFormat::F32, &prompts);
     let rows = StateRows::of_store(&store, Tap::Block(1)).unwrap();
     assert_eq!(rows.repeated(), [[0, 3], [1, 4]]);
 }
@@ -56,7 +56,7 @@ fn positions_with_the_same_tokens_so_far_have_one_identity() {
 #[test]
 fn a_tap_that_the_store_lacks_and_a_truncated_store_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let store = write(folder.path(), StateDtype::F32, &[vec![1, 2], vec![3]]);
+    let store = write(folder.path(), FloatFormat::F32, &[vec![1, 2], vec![3]]);
     let error = StateRows::of_store(&store, Tap::FinalNorm).unwrap_err();
     assert!(matches!(error, CollisionError::Store(StoreError::NoSuchTap { .. })), "{error}");
     drop(store);

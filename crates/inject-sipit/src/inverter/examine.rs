@@ -59,11 +59,10 @@ mod tests {
     use crate::{
         collisions::norm,
         inversion::Verdict,
-        models::{Matrix, Tap, silent},
+        models::{FloatFormat, Matrix, Tap, silent},
         noise::NoiseModel,
         policy::Policy,
         settings::Settings,
-        states::foreign::SourceDtype,
         target::TargetStates,
     };
 
@@ -83,7 +82,7 @@ mod tests {
                 _ => values,
             });
             let computed = TargetStates::of_prompt(&decoder, tap, &prompt).unwrap();
-            let target = TargetStates::new(computed.states().to_owned(), tap, SourceDtype::F64).unwrap();
+            let target = TargetStates::new(computed.states().to_owned(), tap, FloatFormat::F64).unwrap();
             let mut inverter = Inverter::new(&decoder, tap, Settings::new()).unwrap();
             // So little that hardly any state lies within it, and all right ones come near.
             let little = inverter.noise.relative() / 1000.0;

@@ -103,14 +103,14 @@ pub(super) mod tests {
     use inject_testing::models::folder;
 
     use super::*;
-    use crate::models::{Logits, Model, Origin, Precision, Tap, TokenBatch};
+    use crate::models::{FloatFormat, Logits, Model, Origin, Tap, TokenBatch};
 
     /// One small model of each form of position, norm and feed-forward there is, in f64.
     pub(in crate::sources) fn for_each_model(check: impl Fn(&str, &Decoder)) {
         for device in inject_testing::compiled().into_iter().filter(inject_testing::computes_in_f64) {
             for case in ["gpt2", "llama", "gemma3", "phi4"] {
                 let origin = Origin::of_folder(&folder(case));
-                check(case, &Model::load(origin, Precision::F64, &device).unwrap().decoder);
+                check(case, &Model::load(origin, FloatFormat::F64, &device).unwrap().decoder);
             }
         }
     }

@@ -8,10 +8,9 @@ use burn::tensor::Device;
 use inject_sipit::{
     Acceptance, Inversion, InvertError, Policy, Settings, TargetStates, Verdict,
     collisions::{distance, norm},
-    models::{Alternative, Decoder, Tap},
+    models::{Alternative, Decoder, FloatFormat, Tap},
     settings::Scan,
     sources::{Draft, OpenPosition, Provisional, Turn},
-    states::foreign::SourceDtype,
 };
 use ndarray::Array2;
 
@@ -78,7 +77,7 @@ impl Fork {
                 states.row_mut(position).scaled_add(by * self.apart / length, &towards);
             }
         }
-        TargetStates::new(states, self.tap, SourceDtype::F64).unwrap()
+        TargetStates::new(states, self.tap, FloatFormat::F64).unwrap()
     }
 
     /// Every candidate tested at every position, noise up to this many times `apart`.

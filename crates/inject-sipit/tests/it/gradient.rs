@@ -6,13 +6,12 @@ use crate::{
 };
 use inject_sipit::{
     Inversion, InvertError, Policy, Settings, TargetStates,
-    models::{Decoder, Logits, PrefixCache, Tap, TokenBatch, to_host},
+    models::{Decoder, FloatFormat, Logits, PrefixCache, Tap, TokenBatch, host::to_host},
     settings::Budget,
     sources::{
         Draft, Gradient, HardPrompts, Objective, OpenPosition, Prompt, Provisional, Session, Source,
         StepDecay, Turn,
     },
-    states::foreign::SourceDtype,
 };
 use std::{
     collections::HashSet,
@@ -342,7 +341,7 @@ fn the_candidates_are_those_of_the_published_algorithm_in_their_order() {
         // A state that no token has, so that none is accepted.
         let mut states = target(&decoder, &[7, 11][..=at], tap).states().to_owned();
         states.row_mut(at).iter_mut().enumerate().for_each(|(i, value)| *value += [1.5, -1.0, 0.5][i % 3]);
-        let states = TargetStates::new(states, tap, SourceDtype::F32).unwrap();
+        let states = TargetStates::new(states, tap, FloatFormat::F32).unwrap();
         let mut cache = decoder.prefix_cache(1, at + 1, tap).unwrap();
         if at > 0 {
             decoder.extend(&mut cache, &TokenBatch::new(&[&[7]]).unwrap(), &[], Logits::None).unwrap();

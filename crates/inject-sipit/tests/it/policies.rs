@@ -4,9 +4,8 @@ use crate::small::{FAMILIES, batches, exhaustive, invert, model, of_vocabulary, 
 use inject_sipit::{
     Acceptance, Inversion, Inverter, Policy, Settings, TargetStates,
     collisions::distance,
-    models::{Decoder, Logits, Tap, TokenBatch, silent},
+    models::{Decoder, FloatFormat, Logits, Tap, TokenBatch, silent},
     sources::{Prior, PriorTiming, RandomOrder, Repeated, Secant},
-    states::foreign::SourceDtype,
 };
 use std::collections::HashSet;
 
@@ -168,7 +167,7 @@ fn a_survey_after_two_hypotheses_serves_both() {
         let apart = distance(states.row(0).as_slice().unwrap(), beside.row(0).as_slice().unwrap());
         let middle = (&states.row(0) + &beside.row(0)) / 2.0;
         states.row_mut(0).assign(&middle);
-        let ambiguous = TargetStates::new(states, tap, SourceDtype::F32).unwrap();
+        let ambiguous = TargetStates::new(states, tap, FloatFormat::F32).unwrap();
         let acceptance = Acceptance::NoiseFloor { added: 0.6 * apart };
         let policy = Policy::new().then_up_to(1024, Secant::new().surveying(512));
         let inversion =

@@ -68,4 +68,3 @@ fn distance(a: &[f32], b: &[f32]) -> f64 {
     let square: f64 = a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
     square.sqrt()
 }
-

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use inject_sipit::{
     collisions::{distance, norm},
-    models::{Decoder, PrefixCache, Tap, to_host},
-    states::{Extraction, SplitMix, store::Positions},
+    models::{Decoder, PrefixCache, Tap, host::to_host},
+    states::{Extraction, random::SplitMix, store::Positions},
 };
 use ndarray::Array2;
 use rayon::prelude::*;

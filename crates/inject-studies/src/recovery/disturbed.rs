@@ -3,8 +3,8 @@
 use inject_sipit::{
     Inverter, Searcher, Settings, TargetStates,
     collisions::distance,
-    models::{Decoder, Tap},
-    states::{Disturbance, Extraction, Rounding, foreign::SourceDtype, store::Positions},
+    models::{Decoder, FloatFormat, Tap},
+    states::{Disturbance, Extraction, Rounding, store::Positions},
 };
 use ndarray::Array2;
 
@@ -46,7 +46,7 @@ impl Disturbed {
             }
             Condition::Noise { share_of_margin } => {
                 let inverter = inverter.with_settings(Settings::new())?;
-                let exact = TargetStates::new(clean.clone(), trial.tap, SourceDtype::F32)?;
+                let exact = TargetStates::new(clean.clone(), trial.tap, FloatFormat::F32)?;
                 let margin = least_margin(&inverter, &exact, searcher, MARGIN_RIVALS)?.unwrap_or(0.0);
                 let mut states = clean.clone();
                 Disturbance::Noise { norm: share_of_margin * margin }.apply(&mut states, seed);
@@ -56,7 +56,7 @@ impl Disturbed {
     }
 
     fn as_computed(states: Array2<f64>, tap: Tap) -> Result<Self, StudyError> {
-        let target = TargetStates::new(states, tap, SourceDtype::F32)?;
+        let target = TargetStates::new(states, tap, FloatFormat::F32)?;
         Ok(Disturbed { target, largest_error: 0.0 })
     }
 
@@ -74,7 +74,7 @@ impl Disturbed {
         // So much in every coordinate is an error of that size in L2.
         let width = (states.ncols() as f64).sqrt();
         let half_steps = errors.into_iter().map(|error| error / width).collect();
-        let target = TargetStates::new(states, tap, SourceDtype::F64)?.rounded_by(half_steps)?;
+        let target = TargetStates::new(states, tap, FloatFormat::F64)?.rounded_by(half_steps)?;
         Ok(Disturbed { target, largest_error })
     }
 }

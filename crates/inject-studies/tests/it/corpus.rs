@@ -4,7 +4,7 @@ use std::{fs, num::NonZeroUsize};
 
 use inject_sipit::{
     collisions::{Metric, NoiseFloor, Resolution, distance, geometry::prompt_distance, measure_noise_floors},
-    models::{Precision, Progress, Tap, silent},
+    models::{FloatFormat, Progress, Tap, silent},
     states::store::Store,
 };
 use inject_studies::{CorpusStates, CorpusStudy, Run, StudyError, TapOptions, between_models, corpus};
@@ -15,7 +15,7 @@ const LAYERS: usize = 3;
 
 #[test]
 fn every_tap_has_the_minimum_of_the_double_loop_beside_its_noise() {
-    let (model, prompts, taps) = (model("gpt2", Precision::F32), prompts(40), Tap::all(LAYERS));
+    let (model, prompts, taps) = (model("gpt2", FloatFormat::F32), prompts(40), Tap::all(LAYERS));
     let folder = tempfile::tempdir().unwrap();
     let store = store(&model, &taps, &prompts, folder.path());
     let device = model.decoder.device();
@@ -68,7 +68,7 @@ fn every_tap_has_the_minimum_of_the_double_loop_beside_its_noise() {
 
 #[test]
 fn a_study_goes_on_from_its_journal_whatever_the_noise_floors_of_the_store_say() {
-    let (model, prompts, taps) = (model("llama", Precision::F32), prompts(12), Tap::all(LAYERS));
+    let (model, prompts, taps) = (model("llama", FloatFormat::F32), prompts(12), Tap::all(LAYERS));
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("states");
     drop(store(&model, &taps, &prompts, &dir));
@@ -100,7 +100,7 @@ fn a_study_goes_on_from_its_journal_whatever_the_noise_floors_of_the_store_say()
 
 #[test]
 fn parts_of_a_study_add_up_to_the_whole() {
-    let (model, prompts, taps) = (model("llama", Precision::F32), prompts(30), Tap::all(LAYERS));
+    let (model, prompts, taps) = (model("llama", FloatFormat::F32), prompts(30), Tap::all(LAYERS));
     let folder = tempfile::tempdir().unwrap();
     let store = store(&model, &taps, &prompts, &folder.path().join("states"));
     let noise = taps.iter().map(|&tap| (tap, NoiseFloor::of_batches(1e-5))).collect();
@@ -117,7 +117,7 @@ fn parts_of_a_study_add_up_to_the_whole() {
 fn taps_of_two_models_are_compared_at_the_same_relative_depth() {
     let folder = tempfile::tempdir().unwrap();
     let study = |name: &str, layers: usize| -> CorpusStudy {
-        let (model, prompts) = (model(name, Precision::F32), prompts(12));
+        let (model, prompts) = (model(name, FloatFormat::F32), prompts(12));
         let taps = Tap::all(LAYERS);
         let store = store(&model, &taps, &prompts, &folder.path().join(name));
         let noise = taps.iter().map(|&tap| (tap, NoiseFloor::of_batches(1e-6))).collect();
@@ -156,7 +156,7 @@ fn taps_of_two_models_are_compared_at_the_same_relative_depth() {
 #[test]
 fn prompts_that_differ_only_before_a_repeated_token_are_told_apart_from_a_collision() {
     // The embedding of a rotary model depends on the last token only: its states are equal, whatever the noise.
-    let model = model("llama", Precision::F32);
+    let model = model("llama", FloatFormat::F32);
     let prompts = [vec![5, 9], vec![6, 9], vec![7, 8]];
     let folder = tempfile::tempdir().unwrap();
     let taps = [Tap::Embedding, Tap::Block(2)];
@@ -182,7 +182,7 @@ fn prompts_that_differ_only_before_a_repeated_token_are_told_apart_from_a_collis
 
 #[test]
 fn a_missing_tap_a_missing_noise_floor_and_one_prompt_only_are_refused() {
-    let model = model("gpt2", Precision::F32);
+    let model = model("gpt2", FloatFormat::F32);
     let device = model.decoder.device();
     let folder = tempfile::tempdir().unwrap();
     let taps = [Tap::Block(1)];

@@ -2,7 +2,7 @@
 
 use inject_sipit::{
     collisions::distance,
-    models::{Precision, Tap, WeightFormat, silent},
+    models::{FloatFormat, NumberFormat, Tap, silent},
     states::{Disturbance, Extraction, store::Positions},
 };
 use inject_studies::{DecodingOptions, DecodingStudy, Producer, Run, StudyError, decoding};
@@ -37,7 +37,7 @@ fn all_states(model: &inject_sipit::models::Model, prefix: &[u32], tap: Tap) -> 
 
 #[test]
 fn a_view_is_recovered_exactly_where_no_state_of_the_double_loop_is_nearer() {
-    let model = model("llama", Precision::F32);
+    let model = model("llama", FloatFormat::F32);
     let quantised = model.decoder.clone().with_weights_in(NumberFormat::Int4).unwrap();
     let producers = [Producer { name: "int4", decoder: &quantised }];
     let found =
@@ -88,7 +88,7 @@ fn a_view_is_recovered_exactly_where_no_state_of_the_double_loop_is_nearer() {
 
 #[test]
 fn noise_along_a_direction_breaks_where_it_is_said_to_and_not_before() {
-    let model = model("gpt2", Precision::F32);
+    let model = model("gpt2", FloatFormat::F32);
     let prompt = vec![3, 9];
     let mut asked = options();
     (asked.taps, asked.directions, asked.disturbances) = (vec![Tap::Block(2)], 1, vec![]);
@@ -120,7 +120,7 @@ fn noise_along_a_direction_breaks_where_it_is_said_to_and_not_before() {
 
 #[test]
 fn the_same_seed_gives_the_same_and_parts_add_up() {
-    let model = model("gpt2", Precision::F32);
+    let model = model("gpt2", FloatFormat::F32);
     let folder = tempfile::tempdir().unwrap();
     let study = |run: Run<'_>| -> DecodingStudy {
         decoding(&model.decoder, "gpt2", &[], &prompts(), &options(), run).unwrap()
@@ -135,7 +135,7 @@ fn the_same_seed_gives_the_same_and_parts_add_up() {
 
 #[test]
 fn too_many_dimensions_no_prompts_and_a_state_that_does_not_fit_a_format_are_refused() {
-    let model = model("gpt2", Precision::F32);
+    let model = model("gpt2", FloatFormat::F32);
     let study = |prompts: &[Vec<u32>], options: &DecodingOptions| {
         decoding(&model.decoder, "gpt2", &[], prompts, options, Run::in_memory(&mut silent)).unwrap_err()
     };

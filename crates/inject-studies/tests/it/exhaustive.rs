@@ -3,9 +3,8 @@
 use std::num::NonZeroUsize;
 
 use inject_sipit::{
-    collisions::Resolution,
-    collisions::{Metric, distance},
-    models::{Matrix, Model, Precision, Tap, silent},
+    collisions::{Metric, Resolution, distance},
+    models::{FloatFormat, Matrix, Model, Tap, silent},
     states::{Extraction, store::Positions},
 };
 use inject_studies::{
@@ -45,7 +44,7 @@ fn states(model: &Model, prefix: &[u32]) -> Array2<f32> {
 
 #[test]
 fn all_pairs_within_and_across_are_decided_and_the_closest_is_that_of_whole_prompts() {
-    let model = model("gemma3", Precision::F32);
+    let model = model("gemma3", FloatFormat::F32);
     let folder = tempfile::tempdir().unwrap();
     let found = study(&model, folder.path(), Run::in_memory(&mut silent));
     let (k, v) = (prefixes().len() as u64, model.decoder.config().vocab_size as u64);
@@ -72,7 +71,7 @@ fn all_pairs_within_and_across_are_decided_and_the_closest_is_that_of_whole_prom
 
 #[test]
 fn pairs_of_tokens_with_one_embedding_are_counted_apart() {
-    let mut model = model("llama", Precision::F32);
+    let mut model = model("llama", FloatFormat::F32);
     // Tokens 7, 8 and 9 all read as token 7.
     model.decoder = model.decoder.map_matrices(&mut |matrix, values| match matrix {
         Matrix::Embedding => {
@@ -96,7 +95,7 @@ fn pairs_of_tokens_with_one_embedding_are_counted_apart() {
 
 #[test]
 fn parts_of_the_study_add_up_to_the_whole() {
-    let model = model("gpt2", Precision::F32);
+    let model = model("gpt2", FloatFormat::F32);
     let folder = tempfile::tempdir().unwrap();
     let states = folder.path().join("states");
     let whole = study(&model, &states, Run::in_memory(&mut silent));
@@ -109,7 +108,7 @@ fn parts_of_the_study_add_up_to_the_whole() {
 #[test]
 fn a_folder_with_states_of_another_model_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let [first, second] = ["gpt2", "gpt-neo"].map(|name| model(name, Precision::F32));
+    let [first, second] = ["gpt2", "gpt-neo"].map(|name| model(name, FloatFormat::F32));
     study(&first, folder.path(), Run::in_memory(&mut silent));
     let run = Run::in_memory(&mut silent);
     let error =

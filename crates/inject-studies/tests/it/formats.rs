@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use inject_sipit::{
     collisions::Resolution,
-    models::{Precision, Tap, WeightFormat, silent},
+    models::{FloatFormat, NumberFormat, Tap, silent},
 };
 use inject_studies::{FormatOptions, FormatStudy, InFormat, Run, Storage, StudyError, formats};
 
@@ -13,7 +13,7 @@ use super::{in_parts, model};
 fn options() -> FormatOptions {
     let states =
         ["f16", "int8-row", "int4-tensor", "clip:1"].map(|word| Storage::States(word.parse().unwrap()));
-    let weights = WeightFormat::ALL.map(Storage::Weights);
+    let weights = NumberFormat::ALL.map(Storage::Weights);
     let storages = [Storage::AsComputed].into_iter().chain(weights).chain(states).collect();
     let mut options = FormatOptions::new(vec![Tap::Embedding, Tap::Block(2)], storages);
     options.seed = 1;
@@ -33,7 +33,7 @@ fn of(study: &FormatStudy, storage: Storage) -> Vec<&InFormat> {
 
 #[test]
 fn narrow_formats_move_the_minimum_little_and_collisions_are_counted() {
-    let model = model("llama", Precision::F32);
+    let model = model("llama", FloatFormat::F32);
     let study =
         formats(&model.decoder, "llama", &prompts(), &options(), Run::in_memory(&mut silent)).unwrap();
     assert_eq!(study.prompts, 31);
@@ -55,12 +55,12 @@ fn narrow_formats_move_the_minimum_little_and_collisions_are_counted() {
     }
     // Weights stored as f32 by a program that drew them lose something in every format but change no embedding in the integer ones.
     let changed = |format| of(&study, Storage::Weights(format))[1].closest != exact[1].closest;
-    assert!(WeightFormat::ALL.into_iter().all(changed));
+    assert!(NumberFormat::ALL.into_iter().all(changed));
 }
 
 #[test]
 fn parts_add_up_and_one_prompt_is_too_few() {
-    let model = model("gpt2", Precision::F32);
+    let model = model("gpt2", FloatFormat::F32);
     let folder = tempfile::tempdir().unwrap();
     let study = |run: Run<'_>| formats(&model.decoder, "gpt2", &prompts(), &options(), run).unwrap();
     assert_eq!(

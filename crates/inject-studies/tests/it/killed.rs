@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use inject_sipit::models::{Precision, Progress, Tap, silent};
+use inject_sipit::models::{FloatFormat, Progress, Tap, silent};
 use inject_studies::{ExhaustiveOptions, ExhaustiveStudy, Run, Scope, exhaustive};
 
 use super::{model, spec};
@@ -19,7 +19,7 @@ const ABORT_AT: &str = "INJECT_TEST_STUDY_ABORT_AT";
 const JOURNAL: &str = "journal.jsonl";
 
 fn study(folder: &Path, progress: &mut dyn FnMut(Progress<'_>)) -> ExhaustiveStudy {
-    let model = model("llama", Precision::F32);
+    let model = model("llama", FloatFormat::F32);
     let prefixes: Vec<Vec<u32>> = (3..9).map(|token| vec![token, 2 * token]).collect();
     let mut options = ExhaustiveOptions::new(Tap::Block(1));
     options.closest = NonZeroUsize::new(3).unwrap();

@@ -2,7 +2,7 @@
 
 use inject_sipit::{
     collisions::distance,
-    models::{Precision, Tap, silent},
+    models::{FloatFormat, Tap, silent},
     states::{Extraction, store::Positions},
 };
 use inject_studies::{LengthOptions, Run, StudyError, lengths};
@@ -15,7 +15,7 @@ fn prompts() -> Vec<Vec<u32>> {
 
 #[test]
 fn minimum_mean_and_maximum_are_those_of_the_double_loop_at_every_length() {
-    let model = model("gpt2", Precision::F32);
+    let model = model("gpt2", FloatFormat::F32);
     let taps = [Tap::Block(1), Tap::Block(3)];
     let run = Run::in_memory(&mut silent);
     let found = lengths(
@@ -47,7 +47,7 @@ fn minimum_mean_and_maximum_are_those_of_the_double_loop_at_every_length() {
 
 #[test]
 fn lengths_of_parts_add_up() {
-    let model = model("llama", Precision::F32);
+    let model = model("llama", FloatFormat::F32);
     let folder = tempfile::tempdir().unwrap();
     let study = |run: Run<'_>| {
         lengths(
@@ -67,7 +67,7 @@ fn lengths_of_parts_add_up() {
 
 #[test]
 fn a_length_that_no_two_prompts_have_is_refused() {
-    let model = model("gpt2", Precision::F32);
+    let model = model("gpt2", FloatFormat::F32);
     let error = |length: usize, count: usize| {
         let options = LengthOptions::new(vec![Tap::Block(1)], vec![length], count);
         lengths(&model.decoder, "gpt2", &prompts(), &options, Run::in_memory(&mut silent)).unwrap_err()

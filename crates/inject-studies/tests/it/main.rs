@@ -22,7 +22,7 @@ use std::{
 };
 
 use inject_sipit::{
-    models::{Model, Origin, Precision, Tap, silent},
+    models::{FloatFormat, Model, Origin, Tap, silent},
     states::{
         Extraction, extract_to_store,
         store::{Positions, Store, StoreSpec},
@@ -30,7 +30,7 @@ use inject_sipit::{
 };
 use inject_studies::{ChosenPositions, Completeness, Part, Run};
 
-fn model(name: &str, precision: Precision) -> Model {
+fn model(name: &str, precision: FloatFormat) -> Model {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures").join(name);
     Model::load(Origin::of_folder(&folder), precision, &inject_testing::compiled().remove(0)).unwrap()
 }

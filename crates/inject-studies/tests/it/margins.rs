@@ -1,9 +1,8 @@
 //! One-step margins.
 
 use inject_sipit::{
-    collisions::Resolution,
-    collisions::distance,
-    models::{Precision, Tap, silent},
+    collisions::{Resolution, distance},
+    models::{FloatFormat, Tap, silent},
     states::{Extraction, store::Positions},
 };
 use inject_studies::{MarginOptions, Run, StudyError, margins};
@@ -22,7 +21,7 @@ fn prompts() -> Vec<Vec<u32>> {
 
 #[test]
 fn the_margin_is_the_distance_to_the_nearest_other_token() {
-    let model = model("llama", Precision::F32);
+    let model = model("llama", FloatFormat::F32);
     let found =
         margins(&model.decoder, "llama", &prompts(), &options(), Run::in_memory(&mut silent)).unwrap();
     assert_eq!(found.others, 96);
@@ -48,7 +47,7 @@ fn the_margin_is_the_distance_to_the_nearest_other_token() {
 
 #[test]
 fn margins_of_parts_add_up() {
-    let model = model("gpt2", Precision::F32);
+    let model = model("gpt2", FloatFormat::F32);
     let folder = tempfile::tempdir().unwrap();
     let study = |run: Run<'_>| margins(&model.decoder, "gpt2", &prompts(), &options(), run).unwrap();
     assert_eq!(
@@ -59,7 +58,7 @@ fn margins_of_parts_add_up() {
 
 #[test]
 fn a_prompt_outside_the_vocabulary_and_no_prompt_are_refused() {
-    let model = model("gpt2", Precision::F32);
+    let model = model("gpt2", FloatFormat::F32);
     let study = |prompts: &[Vec<u32>]| {
         margins(&model.decoder, "gpt2", prompts, &options(), Run::in_memory(&mut silent)).unwrap_err()
     };

@@ -2,9 +2,9 @@
 
 use inject_sipit::{
     Policy, TargetStates,
-    models::{Decoder, NumberFormat, Tap, silent},
+    models::{Decoder, FloatFormat, NumberFormat, Tap, silent},
     sources::Prior,
-    states::{Disturbance, StateFormat, foreign::SourceDtype},
+    states::{Disturbance, Rounding},
 };
 use inject_studies::{Condition, RecoveryOptions, RecoveryStudy, Run, StudyError, recovery};
 use ndarray::Array2;
@@ -84,7 +84,7 @@ fn no_prompts_and_half_steps_that_do_not_match_are_refused() {
     let error =
         recovery(&decoder, "small", &[], &asked, &mut policy, Run::in_memory(&mut silent)).unwrap_err();
     assert!(matches!(error, StudyError::TooFewPrompts { .. }), "{error}");
-    let target = TargetStates::new(Array2::zeros((2, 32)), Tap::Block(1), SourceDtype::F64).unwrap();
+    let target = TargetStates::new(Array2::zeros((2, 32)), Tap::Block(1), FloatFormat::F64).unwrap();
     let error = target.clone().rounded_by(vec![0.1]).unwrap_err();
     assert!(matches!(error, inject_sipit::InvertError::HalfSteps { found: 1, expected: 2 }), "{error}");
     let error = target.rounded_by(vec![0.1, f64::NAN]).unwrap_err();

@@ -2,13 +2,13 @@
 
 use inject_sipit::{
     collisions::Resolution,
-    models::{Precision, Tap, silent},
+    models::{FloatFormat, Tap, silent},
 };
 use inject_studies::{EqualityReason, RepeatOptions, RepeatStudy, Run, repeats};
 
 use super::{in_parts, model};
 
-fn study(name: &str, precision: Precision) -> RepeatStudy {
+fn study(name: &str, precision: FloatFormat) -> RepeatStudy {
     let model = model(name, precision);
     let taps = Tap::all(model.decoder.config().n_layers());
     let bos = model.bos_token_id();
@@ -19,7 +19,7 @@ fn study(name: &str, precision: Precision) -> RepeatStudy {
 #[test]
 fn rotary_models_without_bos_collide_at_every_tap_and_the_study_says_why() {
     for name in ["llama", "llama3-scaling", "mistral", "gemma3", "phi3"] {
-        let found = study(name, Precision::F32);
+        let found = study(name, FloatFormat::F32);
         assert!(!found.learned_positions);
         let (expected, collisions) = found.expected_and_found();
         assert!(expected > 0 && collisions == expected, "{name}: {collisions} of {expected}");
@@ -35,7 +35,7 @@ fn rotary_models_without_bos_collide_at_every_tap_and_the_study_says_why() {
 #[test]
 fn in_f64_the_collisions_are_exact() {
     for name in ["llama", "gemma3", "phi3"] {
-        let found = study(name, Precision::F64);
+        let found = study(name, FloatFormat::F64);
         for at in
             found.repeats.iter().filter(|repeats| repeats.bos.is_none()).flat_map(|repeats| &repeats.taps)
         {
@@ -47,7 +47,7 @@ fn in_f64_the_collisions_are_exact() {
 #[test]
 fn bos_in_front_tells_repetitions_apart() {
     for name in ["llama", "mistral"] {
-        let found = study(name, Precision::F32);
+        let found = study(name, FloatFormat::F32);
         let behind_bos: Vec<_> = found.repeats.iter().filter(|repeats| repeats.bos.is_some()).collect();
         assert_eq!(behind_bos.len(), 2);
         for at in behind_bos.iter().flat_map(|repeats| &repeats.taps) {
@@ -67,7 +67,7 @@ fn bos_in_front_tells_repetitions_apart() {
 #[test]
 fn learned_positions_tell_repetitions_apart() {
     for name in ["gpt2", "gpt-neo"] {
-        let found = study(name, Precision::F32);
+        let found = study(name, FloatFormat::F32);
         assert!(found.learned_positions);
         assert_eq!(found.expected_and_found(), (0, 0));
         for at in found.repeats.iter().flat_map(|repeats| &repeats.taps) {
@@ -79,7 +79,7 @@ fn learned_positions_tell_repetitions_apart() {
 
 #[test]
 fn parts_add_up_to_the_whole() {
-    let model = model("llama", Precision::F32);
+    let model = model("llama", FloatFormat::F32);
     let folder = tempfile::tempdir().unwrap();
     let options = RepeatOptions::new(vec![Tap::Block(2)], vec![7, 40, 41], 5).with_bos(model.bos_token_id());
     let study = |run: Run<'_>| repeats(&model.decoder, &options, run).unwrap();

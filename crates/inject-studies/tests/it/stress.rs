@@ -4,7 +4,7 @@ use std::path::Path;
 
 use inject_sipit::{
     collisions::distance,
-    models::{Bos, Model, Origin, Precision, Tap, silent},
+    models::{Bos, FloatFormat, Model, Origin, Tap, silent},
     states::{Extraction, store::Positions},
 };
 use inject_studies::{
@@ -17,7 +17,7 @@ const TAPS: [Tap; 2] = [Tap::Block(1), Tap::FinalNorm];
 
 fn bundled() -> Model {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-cli/model");
-    Model::load(Origin::of_folder(&folder), Precision::F32, &inject_testing::compiled().remove(0)).unwrap()
+    Model::load(Origin::of_folder(&folder), FloatFormat::F32, &inject_testing::compiled().remove(0)).unwrap()
 }
 
 fn study(model: &Model, sets: &[StressSet]) -> Result<StressStudy, StudyError> {
