@@ -65,8 +65,8 @@ fn first_difference(
     expected: &Map<String, Value>,
     path: &str,
 ) -> Option<Difference> {
-    let keys = found.keys().chain(expected.keys().filter(|key| !found.contains_key(*key)));
-    keys.into_iter().find_map(|key| {
+    let mut keys = found.keys().chain(expected.keys().filter(|key| !found.contains_key(*key)));
+    keys.find_map(|key| {
         let field = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         compare(found.get(key), expected.get(key), field)
     })
