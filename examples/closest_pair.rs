@@ -6,7 +6,7 @@ use std::error::Error;
 use burn::tensor::Device;
 use inject_prompts::Generator;
 use inject_sipit::{
-    collisions::{Pairs, Rows, Search, SearchOptions},
+    collisions::{Pairs, Search, SearchOptions, StateRows},
     models::{Bos, FloatFormat, Model, Origin, Tap},
     states::{Extraction, store::Positions},
 };

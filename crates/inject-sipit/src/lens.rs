@@ -38,7 +38,7 @@ pub(crate) use self::{
 use std::sync::{Arc, OnceLock};
 
 use crate::{
-    collisions::{Arithmetic, Digits},
+    collisions::{Arithmetic, approximate_products::Bits},
     error::InvertError,
     models::Tap,
     token_rows::TokenRows,
@@ -188,7 +188,7 @@ impl Codebook {
             let taken_away: Vec<f32> = codes.chunks(rank).map(|code| (-0.5 * squares(code)) as f32).collect();
             let values = codes.iter().map(|value| value.to_f32()).collect();
             let points = tensor(values, [taken_away.len(), rank], &projection.device());
-            let digits = if kind == CodebookKind::First { Digits::Eight } else { Digits::Sixteen };
+            let digits = if kind == CodebookKind::First { Bits::Eight } else { Bits::Sixteen };
             Tokens::Rows(TokenRows::of(points, Some(taken_away), digits, arithmetic)?)
         };
         Ok(Codebook { projection, offset, codes, mean: Arc::default(), tokens, kind })

@@ -57,7 +57,7 @@ pub use burn;
 #[doc(no_inline)]
 pub use inject_collisions as collisions;
 #[doc(no_inline)]
-pub use inject_collisions::{inject_states as states, inject_states::inject_models as models};
+pub use inject_collisions::{models, states};
 #[doc(no_inline)]
 pub use ndarray;
 

@@ -5,7 +5,10 @@ mod largest;
 use std::ops::Range;
 
 use crate::{
-    collisions::{Arithmetic, CoarseRows, Digits},
+    collisions::{
+        Arithmetic,
+        approximate_products::{Bits, QuantisedRows},
+    },
     error::InvertError,
     tensors::read_f32,
     tuning::{CHUNK, ON_DEVICE},
@@ -19,7 +22,7 @@ pub(crate) use self::largest::{Largest, Scored, Wanted};
 #[derive(Clone, Debug)]
 pub(crate) enum TokenRows {
     /// On the processor, in whole numbers.
-    Processor(CoarseRows),
+    Processor(QuantisedRows),
     /// On the device, in its own number format, [`ON_DEVICE`] tokens at a time.
     Device(Vec<DeviceRows>),
 }
@@ -77,14 +80,14 @@ impl TokenRows {
     pub(crate) fn of(
         rows: Tensor<2>,
         addends: Option<Vec<f32>>,
-        digits: Digits,
+        digits: Bits,
         arithmetic: Arithmetic,
     ) -> Result<Self, InvertError> {
         let [vocab_size, width] = rows.dims();
         let read = |range: Range<usize>| read_f32(rows.clone().narrow(0, range.start, range.len()));
         let coarse = match arithmetic {
             Arithmetic::F32OnDevice => None,
-            Arithmetic::I16OnProcessor => CoarseRows::round(vocab_size, width, digits, read)?,
+            Arithmetic::I16OnProcessor => QuantisedRows::round(vocab_size, width, digits, read)?,
         };
         Ok(match (coarse, addends) {
             (Some(coarse), None) => TokenRows::Processor(coarse),
@@ -130,7 +133,7 @@ impl TokenRows {
                     let (mut state, mut products) = (begin(), Vec::new());
                     for &chunk in chunks {
                         let tokens = chunk * CHUNK..rows.rows().min((chunk + 1) * CHUNK);
-                        let stride = CoarseRows::padded(tokens.len());
+                        let stride = QuantisedRows::padded(tokens.len());
                         for strip in 0..points.strips() {
                             let in_strip = points.in_strip(strip);
                             products.resize(points.rows_in(strip) * stride, 0.0);
@@ -226,10 +229,10 @@ mod tests {
             };
             for (arithmetic, digits, tolerance) in [
                 // A product of five coordinates up to 1 has five roundings and as many of the sums.
-                (Arithmetic::F32OnDevice, Digits::Eight, 1e-6),
+                (Arithmetic::F32OnDevice, Bits::Eight, 1e-6),
                 // Coordinates off by 1/254 and 1/32,766 of a length of at most the root of five, five times.
-                (Arithmetic::I16OnProcessor, Digits::Eight, 5.0 / 254.0 + 1e-3),
-                (Arithmetic::I16OnProcessor, Digits::Sixteen, 1e-3),
+                (Arithmetic::I16OnProcessor, Bits::Eight, 5.0 / 254.0 + 1e-3),
+                (Arithmetic::I16OnProcessor, Bits::Sixteen, 1e-3),
             ] {
                 let table = TokenRows::of(on_device(&rows), Some(added.clone()), digits, arithmetic).unwrap();
                 for count in [1, 3, 8, 11] {

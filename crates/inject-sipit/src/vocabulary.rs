@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use crate::{
-    collisions::{Arithmetic, Digits},
+    collisions::{Arithmetic, approximate_products::Bits},
     error::InvertError,
     models::{Decoder, Logits, TokenBatch},
     noise::spread,
@@ -167,14 +167,14 @@ impl<'a> Vocabulary<'a> {
 
     fn embedding(&self) -> Result<&TokenRows, InvertError> {
         known(&self.embedding, || {
-            TokenRows::of(self.decoder.token_embedding(), None, Digits::Eight, self.arithmetic)
+            TokenRows::of(self.decoder.token_embedding(), None, Bits::Eight, self.arithmetic)
         })
     }
 
     fn head(&self) -> Result<&TokenRows, InvertError> {
         match self.decoder.own_head() {
             None => self.embedding(),
-            Some(head) => known(&self.head, || TokenRows::of(head, None, Digits::Eight, self.arithmetic)),
+            Some(head) => known(&self.head, || TokenRows::of(head, None, Bits::Eight, self.arithmetic)),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use inject_sipit::models::{Progress, Unit};
+use inject_sipit::models::{Progress, Unit, silent};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -65,6 +65,12 @@ impl<'a> Run<'a> {
     /// Runs the whole study without a journal. `progress` is called before and after every unit, and during long ones.
     pub fn in_memory(progress: &'a mut dyn FnMut(Progress<'_>)) -> Self {
         Run { journal: None, others: Vec::new(), part: Part::WHOLE, progress }
+    }
+
+    /// Runs the whole study without a journal and without reports of progress.
+    pub fn silent() -> Run<'static> {
+        // A function has no size, so the box allocates nothing.
+        Run::in_memory(Box::leak(Box::new(silent)))
     }
 
     /// Records finished units in the file `journal`, and takes up those that it holds.

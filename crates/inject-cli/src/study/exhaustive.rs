@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use clap::Args;
 use inject_sipit::{
-    collisions::{Metric, Pairs, Rows, Search, SearchOptions},
+    collisions::{Metric, Pairs, Search, SearchOptions, StateRows},
     models::{Decoder, Tap},
     states::{Extraction, store::Positions},
 };

@@ -1,7 +1,7 @@
 //! Tokens' points in boxes. In few dimensions, few boxes hold all tokens that matter.
 
 use crate::{
-    collisions::near_together,
+    collisions::spatial_order::near_together,
     token_rows::{Largest, Scored, Wanted},
     tuning::IN_A_BOX,
 };

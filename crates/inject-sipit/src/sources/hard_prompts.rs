@@ -107,7 +107,7 @@ impl HardPrompts {
             })?;
             if loss < search.lowest {
                 (search.lowest, search.best) = (loss, ids);
-                if states.map(read).transpose()?.is_some_and(|states| matches(&states, &wanted)) {
+                if states.map(read).transpose()?.is_some_and(|states: Vec<f64>| matches(&states, &wanted)) {
                     break;
                 }
             }

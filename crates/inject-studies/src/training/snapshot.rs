@@ -104,7 +104,7 @@ impl Snapshot {
         let closest = closest_at_taps(decoder, &probes.prompts, &taps)?;
         let options = MarginOptions::new(taps, probes.margin_positions)
             .with_memory_budget(Settings::default().memory_budget);
-        let run = Run::in_memory(&mut silent);
+        let run = Run::silent();
         let measured = margins(decoder, "training", &probes.margin_prompts, &options, run)?;
         let pair = |(closest, margins): (TapMinimum, crate::TapMargins)| TapSnapshot {
             closest,

@@ -4,7 +4,7 @@ use std::{fs, num::NonZeroUsize};
 
 use inject_sipit::{
     collisions::{Metric, NoiseFloor, Resolution, distance, geometry::prompt_distance, measure_noise_floors},
-    models::{FloatFormat, Progress, Tap, silent},
+    models::{FloatFormat, Progress, Tap},
     states::store::Store,
 };
 use inject_studies::{CorpusStates, CorpusStudy, Run, StudyError, TapOptions, between_models, corpus};
@@ -29,14 +29,8 @@ fn every_tap_has_the_minimum_of_the_double_loop_beside_its_noise() {
     )
     .unwrap();
     let options = TapOptions::default().with_closest(NonZeroUsize::new(4).unwrap());
-    let study = corpus(
-        &CorpusStates::new(&store, LAYERS, &noise),
-        &taps,
-        &options,
-        &device,
-        Run::in_memory(&mut silent),
-    )
-    .unwrap();
+    let study =
+        corpus(&CorpusStates::new(&store, LAYERS, &noise), &taps, &options, &device, Run::silent()).unwrap();
     assert_eq!((study.prompts, study.repeated_prompts), (40, 3));
     assert_eq!(study.taps.iter().map(|report| report.tap).collect::<Vec<_>>(), taps);
     for report in &study.taps {
@@ -109,7 +103,7 @@ fn parts_of_a_study_add_up_to_the_whole() {
         corpus(&CorpusStates::new(&store, LAYERS, &noise), &taps, &TapOptions::default(), &device, run)
             .unwrap()
     };
-    let whole = study(Run::in_memory(&mut silent));
+    let whole = study(Run::silent());
     assert_eq!(in_parts(folder.path(), |study| &study.completeness, study), whole);
 }
 
@@ -122,7 +116,7 @@ fn taps_of_two_models_are_compared_at_the_same_relative_depth() {
         let store = store(&model, &taps, &prompts, &folder.path().join(name));
         let noise = taps.iter().map(|&tap| (tap, NoiseFloor::of_batches(1e-6))).collect();
         let states = CorpusStates::new(&store, layers, &noise);
-        let run = Run::in_memory(&mut silent);
+        let run = Run::silent();
         corpus(&states, &taps, &TapOptions::default(), &model.decoder.device(), run).unwrap()
     };
     // The second is described as a model of six blocks, of which three were stored: its block 3 is half way.
@@ -171,7 +165,7 @@ fn prompts_that_differ_only_before_a_repeated_token_are_told_apart_from_a_collis
     )
     .unwrap();
     let device = model.decoder.device();
-    let run = Run::in_memory(&mut silent);
+    let run = Run::silent();
     let study =
         corpus(&CorpusStates::new(&store, LAYERS, &noise), &taps, &TapOptions::default(), &device, run)
             .unwrap();
@@ -189,7 +183,7 @@ fn a_missing_tap_a_missing_noise_floor_and_one_prompt_only_are_refused() {
     let one = store(&model, &taps, &[vec![4, 5], vec![4, 5]], folder.path());
     let floors = |tap| [(tap, NoiseFloor::default())].into_iter().collect();
     let study = |tap: Tap, noise_at: Tap| {
-        let run = Run::in_memory(&mut silent);
+        let run = Run::silent();
         corpus(
             &CorpusStates::new(&one, LAYERS, &floors(noise_at)),
             &[tap],

@@ -2,7 +2,7 @@
 
 use inject_sipit::{
     collisions::distance,
-    models::{FloatFormat, NumberFormat, Tap, silent},
+    models::{FloatFormat, NumberFormat, Tap},
     states::{Disturbance, Extraction, store::Positions},
 };
 use inject_studies::{DecodingOptions, DecodingStudy, Producer, Run, StudyError, decoding};
@@ -40,9 +40,7 @@ fn a_view_is_recovered_exactly_where_no_state_of_the_double_loop_is_nearer() {
     let model = model("llama", FloatFormat::F32);
     let quantised = model.decoder.clone().with_weights_in(NumberFormat::Int4).unwrap();
     let producers = [Producer { name: "int4", decoder: &quantised }];
-    let found =
-        decoding(&model.decoder, "llama", &producers, &prompts(), &options(), Run::in_memory(&mut silent))
-            .unwrap();
+    let found = decoding(&model.decoder, "llama", &producers, &prompts(), &options(), Run::silent()).unwrap();
     assert_eq!((found.others, found.positions), (96, 5));
     let mut lost = 0;
     for at_tap in &found.taps {
@@ -92,15 +90,8 @@ fn noise_along_a_direction_breaks_where_it_is_said_to_and_not_before() {
     let prompt = vec![3, 9];
     let mut asked = options();
     (asked.taps, asked.directions, asked.disturbances) = (vec![Tap::Block(2)], 1, vec![]);
-    let found = decoding(
-        &model.decoder,
-        "gpt2",
-        &[],
-        std::slice::from_ref(&prompt),
-        &asked,
-        Run::in_memory(&mut silent),
-    )
-    .unwrap();
+    let found =
+        decoding(&model.decoder, "gpt2", &[], std::slice::from_ref(&prompt), &asked, Run::silent()).unwrap();
     let at_tap = &found.taps[0];
     let (breaking, margin) = (at_tap.breaking[0].lower, at_tap.margins[0].lower);
     assert!(breaking >= margin / 2.0);
@@ -125,7 +116,7 @@ fn the_same_seed_gives_the_same_and_parts_add_up() {
     let study = |run: Run<'_>| -> DecodingStudy {
         decoding(&model.decoder, "gpt2", &[], &prompts(), &options(), run).unwrap()
     };
-    let whole = study(Run::in_memory(&mut silent));
+    let whole = study(Run::silent());
     assert_eq!(in_parts(folder.path(), |study| &study.completeness, study), whole);
     let survival = &whole.taps[0].survival;
     assert!(survival.windows(2).all(|pair| pair[0].recovered >= pair[1].recovered));
@@ -137,7 +128,7 @@ fn the_same_seed_gives_the_same_and_parts_add_up() {
 fn too_many_dimensions_no_prompts_and_a_state_that_does_not_fit_a_format_are_refused() {
     let model = model("gpt2", FloatFormat::F32);
     let study = |prompts: &[Vec<u32>], options: &DecodingOptions| {
-        decoding(&model.decoder, "gpt2", &[], prompts, options, Run::in_memory(&mut silent)).unwrap_err()
+        decoding(&model.decoder, "gpt2", &[], prompts, options, Run::silent()).unwrap_err()
     };
     assert!(matches!(study(&[], &options()), StudyError::TooFewPrompts { .. }));
     let mut late = options();
@@ -151,12 +142,12 @@ fn too_many_dimensions_no_prompts_and_a_state_that_does_not_fit_a_format_are_ref
     // Noise alone fits; what follows it in storage does not.
     let mut asked = options();
     asked.disturbances = vec![loud];
-    assert!(decoding(&model.decoder, "gpt2", &[], &prompts(), &asked, Run::in_memory(&mut silent)).is_ok());
+    assert!(decoding(&model.decoder, "gpt2", &[], &prompts(), &asked, Run::silent()).is_ok());
     let large = model.decoder.clone().map_matrices(&mut |matrix, values| match matrix {
         inject_sipit::models::Matrix::Embedding => values * 1e6,
         _ => values,
     });
     asked.disturbances = vec!["f16".parse().unwrap()];
-    let error = decoding(&large, "gpt2", &[], &prompts(), &asked, Run::in_memory(&mut silent)).unwrap_err();
+    let error = decoding(&large, "gpt2", &[], &prompts(), &asked, Run::silent()).unwrap_err();
     assert!(matches!(error, StudyError::View { tap: Tap::Block(2), .. }), "{error}");
 }

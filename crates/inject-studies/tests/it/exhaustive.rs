@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use inject_sipit::{
     collisions::{Metric, Resolution, distance},
-    models::{FloatFormat, Matrix, Model, Tap, silent},
+    models::{FloatFormat, Matrix, Model, Tap},
     states::{Extraction, store::Positions},
 };
 use inject_studies::{
@@ -46,7 +46,7 @@ fn states(model: &Model, prefix: &[u32]) -> Array2<f32> {
 fn all_pairs_within_and_across_are_decided_and_the_closest_is_that_of_whole_prompts() {
     let model = model("gemma3", FloatFormat::F32);
     let folder = tempfile::tempdir().unwrap();
-    let found = study(&model, folder.path(), Run::in_memory(&mut silent));
+    let found = study(&model, folder.path(), Run::silent());
     let (k, v) = (prefixes().len() as u64, model.decoder.config().vocab_size as u64);
     assert_eq!((found.pairs_within, found.pairs_across), (pairs_within(k, v), pairs_across(k, v)));
     assert_eq!(found.verdict, Some(Resolution::Separated));
@@ -82,7 +82,7 @@ fn pairs_of_tokens_with_one_embedding_are_counted_apart() {
         _ => values,
     });
     let folder = tempfile::tempdir().unwrap();
-    let found = study(&model, folder.path(), Run::in_memory(&mut silent));
+    let found = study(&model, folder.path(), Run::silent());
     let (k, v) = (prefixes().len() as u64, model.decoder.config().vocab_size as u64);
     assert_eq!(found.tokens_with_equal_embeddings, [[7, 8, 9]]);
     assert_eq!(found.pairs_with_equal_embeddings, k * 3);
@@ -98,7 +98,7 @@ fn parts_of_the_study_add_up_to_the_whole() {
     let model = model("gpt2", FloatFormat::F32);
     let folder = tempfile::tempdir().unwrap();
     let states = folder.path().join("states");
-    let whole = study(&model, &states, Run::in_memory(&mut silent));
+    let whole = study(&model, &states, Run::silent());
     // The stores are shared: a part finds those of another part there.
     let parts = in_parts(folder.path(), |study| &study.completeness, |run| study(&model, &states, run));
     assert_eq!(parts.extensions, whole.extensions);
@@ -109,8 +109,8 @@ fn parts_of_the_study_add_up_to_the_whole() {
 fn a_folder_with_states_of_another_model_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let [first, second] = ["gpt2", "gpt-neo"].map(|name| model(name, FloatFormat::F32));
-    study(&first, folder.path(), Run::in_memory(&mut silent));
-    let run = Run::in_memory(&mut silent);
+    study(&first, folder.path(), Run::silent());
+    let run = Run::silent();
     let error =
         exhaustive(&second.decoder, &spec(&second, &[TAP]), &prefixes(), folder.path(), &options(), run)
             .unwrap_err();

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use inject_sipit::{
     collisions::Resolution,
-    models::{FloatFormat, NumberFormat, Tap, silent},
+    models::{FloatFormat, NumberFormat, Tap},
 };
 use inject_studies::{FormatOptions, FormatStudy, InFormat, Run, Storage, StudyError, formats};
 
@@ -34,8 +34,7 @@ fn of(study: &FormatStudy, storage: Storage) -> Vec<&InFormat> {
 #[test]
 fn narrow_formats_move_the_minimum_little_and_collisions_are_counted() {
     let model = model("llama", FloatFormat::F32);
-    let study =
-        formats(&model.decoder, "llama", &prompts(), &options(), Run::in_memory(&mut silent)).unwrap();
+    let study = formats(&model.decoder, "llama", &prompts(), &options(), Run::silent()).unwrap();
     assert_eq!(study.prompts, 31);
     let exact = of(&study, Storage::AsComputed);
     for found in &study.formats {
@@ -63,10 +62,7 @@ fn parts_add_up_and_one_prompt_is_too_few() {
     let model = model("gpt2", FloatFormat::F32);
     let folder = tempfile::tempdir().unwrap();
     let study = |run: Run<'_>| formats(&model.decoder, "gpt2", &prompts(), &options(), run).unwrap();
-    assert_eq!(
-        in_parts(folder.path(), |study| &study.completeness, study),
-        study(Run::in_memory(&mut silent))
-    );
-    let error = formats(&model.decoder, "gpt2", &prompts()[..1], &options(), Run::in_memory(&mut silent));
+    assert_eq!(in_parts(folder.path(), |study| &study.completeness, study), study(Run::silent()));
+    let error = formats(&model.decoder, "gpt2", &prompts()[..1], &options(), Run::silent());
     assert!(matches!(error, Err(StudyError::TooFewPrompts { found: 1, expected: 2 })));
 }

@@ -2,7 +2,7 @@
 
 use inject_sipit::{
     collisions::distance,
-    models::{FloatFormat, Tap, silent},
+    models::{FloatFormat, Tap},
     states::{Extraction, store::Positions},
 };
 use inject_studies::{LengthOptions, Run, StudyError, lengths};
@@ -17,7 +17,7 @@ fn prompts() -> Vec<Vec<u32>> {
 fn minimum_mean_and_maximum_are_those_of_the_double_loop_at_every_length() {
     let model = model("gpt2", FloatFormat::F32);
     let taps = [Tap::Block(1), Tap::Block(3)];
-    let run = Run::in_memory(&mut silent);
+    let run = Run::silent();
     let found = lengths(
         &model.decoder,
         "gpt2",
@@ -59,10 +59,7 @@ fn lengths_of_parts_add_up() {
         )
         .unwrap()
     };
-    assert_eq!(
-        in_parts(folder.path(), |study| &study.completeness, study),
-        study(Run::in_memory(&mut silent))
-    );
+    assert_eq!(in_parts(folder.path(), |study| &study.completeness, study), study(Run::silent()));
 }
 
 #[test]
@@ -70,7 +67,7 @@ fn a_length_that_no_two_prompts_have_is_refused() {
     let model = model("gpt2", FloatFormat::F32);
     let error = |length: usize, count: usize| {
         let options = LengthOptions::new(vec![Tap::Block(1)], vec![length], count);
-        lengths(&model.decoder, "gpt2", &prompts(), &options, Run::in_memory(&mut silent)).unwrap_err()
+        lengths(&model.decoder, "gpt2", &prompts(), &options, Run::silent()).unwrap_err()
     };
     assert!(matches!(error(20, 10), StudyError::TooFewPrompts { found: 0, expected: 2 }));
     assert!(matches!(error(4, 1), StudyError::TooFewPrompts { found: 1, expected: 2 }));

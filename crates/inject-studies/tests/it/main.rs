@@ -22,7 +22,7 @@ use std::{
 };
 
 use inject_sipit::{
-    models::{FloatFormat, Model, Origin, Tap, silent},
+    models::{FloatFormat, Model, Origin, Tap},
     states::{
         Extraction, extract_to_store,
         store::{Positions, Store, StoreSpec},
@@ -61,7 +61,7 @@ fn in_parts<S>(folder: &Path, completeness: impl Fn(&S) -> &Completeness, study:
     const PARTS: usize = 3;
     let journal = |part: usize| -> PathBuf { folder.join(format!("part-{part}.jsonl")) };
     for part in (0..PARTS).rev() {
-        let run = Run::in_memory(&mut silent);
+        let run = Run::silent();
         let result = study(run.with_journal(journal(part)).with_part(Part::new(part, PARTS).unwrap()));
         assert!(!completeness(&result).complete, "one part of several is not the whole");
         let text = std::fs::read_to_string(journal(part)).unwrap();
@@ -69,10 +69,10 @@ fn in_parts<S>(folder: &Path, completeness: impl Fn(&S) -> &Completeness, study:
     }
     let mut others: Vec<PathBuf> = (0..PARTS).map(journal).collect();
     // A merge names the units of the part that it lacks; without a journal or a part of its own it computes none of them.
-    let whole = study(Run::in_memory(&mut silent).with_other_journals(others.clone()));
+    let whole = study(Run::silent().with_other_journals(others.clone()));
     assert!(completeness(&whole).complete);
     others.pop();
-    let two = Run::in_memory(&mut silent).with_other_journals(others).with_part(Part::new(0, PARTS).unwrap());
+    let two = Run::silent().with_other_journals(others).with_part(Part::new(0, PARTS).unwrap());
     let two = study(two);
     let lacking = std::fs::read_to_string(journal(PARTS - 1)).unwrap().lines().count() - 1;
     assert_eq!(completeness(&two).missing.len(), lacking, "the units of the part that was left out");

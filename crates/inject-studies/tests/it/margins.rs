@@ -2,7 +2,7 @@
 
 use inject_sipit::{
     collisions::{Resolution, distance},
-    models::{FloatFormat, Tap, silent},
+    models::{FloatFormat, Tap},
     states::{Extraction, store::Positions},
 };
 use inject_studies::{MarginOptions, Run, StudyError, margins};
@@ -22,8 +22,7 @@ fn prompts() -> Vec<Vec<u32>> {
 #[test]
 fn the_margin_is_the_distance_to_the_nearest_other_token() {
     let model = model("llama", FloatFormat::F32);
-    let found =
-        margins(&model.decoder, "llama", &prompts(), &options(), Run::in_memory(&mut silent)).unwrap();
+    let found = margins(&model.decoder, "llama", &prompts(), &options(), Run::silent()).unwrap();
     assert_eq!(found.others, 96);
     for report in &found.taps {
         assert_eq!(report.verdict, Resolution::Separated);
@@ -52,7 +51,7 @@ fn margins_of_parts_add_up() {
     let study = |run: Run<'_>| margins(&model.decoder, "gpt2", &prompts(), &options(), run).unwrap();
     assert_eq!(
         in_parts(folder.path(), |study| &study.completeness, study).taps[0].steps,
-        study(Run::in_memory(&mut silent)).taps[0].steps
+        study(Run::silent()).taps[0].steps
     );
 }
 
@@ -60,7 +59,7 @@ fn margins_of_parts_add_up() {
 fn a_prompt_outside_the_vocabulary_and_no_prompt_are_refused() {
     let model = model("gpt2", FloatFormat::F32);
     let study = |prompts: &[Vec<u32>]| {
-        margins(&model.decoder, "gpt2", prompts, &options(), Run::in_memory(&mut silent)).unwrap_err()
+        margins(&model.decoder, "gpt2", prompts, &options(), Run::silent()).unwrap_err()
     };
     assert!(matches!(study(&[]), StudyError::TooFewPrompts { .. }));
     assert!(matches!(study(&[vec![3, 500]]), StudyError::Model(_)));

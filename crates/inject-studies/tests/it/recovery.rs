@@ -2,7 +2,7 @@
 
 use inject_sipit::{
     Policy, TargetStates,
-    models::{Decoder, FloatFormat, NumberFormat, Tap, silent},
+    models::{Decoder, FloatFormat, NumberFormat, Tap},
     sources::Prior,
     states::{Disturbance, Rounding},
 };
@@ -36,7 +36,7 @@ fn what_the_theorem_promises_comes_back_in_every_family() {
     for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = random(case, 11, &device);
-            let found = study(&decoder, &asked, Run::in_memory(&mut silent)).unwrap();
+            let found = study(&decoder, &asked, Run::silent()).unwrap();
             assert_eq!(found.recovered.len(), 2 * asked.conditions.len());
             for at in &found.recovered {
                 let whole = (at.prompts, at.tokens);
@@ -52,8 +52,7 @@ fn a_lost_prompt_is_said_to_be_gone_only_where_another_token_is_nearer() {
     let device = inject_testing::compiled().remove(0);
     let conditions = ["dropout:0.9", "noise:1000", "int4-tensor"]
         .map(|word| Condition::States { disturbance: word.parse().unwrap() });
-    let found =
-        study(&random("gpt2", 2, &device), &options(conditions.to_vec()), Run::in_memory(&mut silent));
+    let found = study(&random("gpt2", 2, &device), &options(conditions.to_vec()), Run::silent());
     let found = found.unwrap().recovered;
     assert!(found.iter().any(|at| at.exact < at.prompts), "nothing was disturbed enough");
     for at in found {
@@ -71,8 +70,8 @@ fn the_same_seed_gives_the_same() {
         Condition::Noise { share_of_margin: 2.0 },
         Condition::UnknownWeights { weights: NumberFormat::Fp4 },
     ]);
-    let once = study(&decoder, &asked, Run::in_memory(&mut silent)).unwrap();
-    assert_eq!(study(&decoder, &asked, Run::in_memory(&mut silent)).unwrap(), once);
+    let once = study(&decoder, &asked, Run::silent()).unwrap();
+    assert_eq!(study(&decoder, &asked, Run::silent()).unwrap(), once);
 }
 
 #[test]
@@ -81,8 +80,7 @@ fn no_prompts_and_half_steps_that_do_not_match_are_refused() {
     let decoder = model("gpt2", &device).decoder;
     let mut policy = |_: &Decoder, _: Tap| Ok(Policy::new());
     let asked = options(vec![Condition::Exact]);
-    let error =
-        recovery(&decoder, "small", &[], &asked, &mut policy, Run::in_memory(&mut silent)).unwrap_err();
+    let error = recovery(&decoder, "small", &[], &asked, &mut policy, Run::silent()).unwrap_err();
     assert!(matches!(error, StudyError::TooFewPrompts { .. }), "{error}");
     let target = TargetStates::new(Array2::zeros((2, 32)), Tap::Block(1), FloatFormat::F64).unwrap();
     let error = target.clone().rounded_by(vec![0.1]).unwrap_err();

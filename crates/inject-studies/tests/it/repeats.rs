@@ -2,7 +2,7 @@
 
 use inject_sipit::{
     collisions::Resolution,
-    models::{FloatFormat, Tap, silent},
+    models::{FloatFormat, Tap},
 };
 use inject_studies::{EqualityReason, RepeatOptions, RepeatStudy, Run, repeats};
 
@@ -13,7 +13,7 @@ fn study(name: &str, precision: FloatFormat) -> RepeatStudy {
     let taps = Tap::all(model.decoder.config().n_layers());
     let bos = model.bos_token_id();
     let options = RepeatOptions::new(taps, vec![7, 40], 12).with_bos(bos);
-    repeats(&model.decoder, &options, Run::in_memory(&mut silent)).unwrap()
+    repeats(&model.decoder, &options, Run::silent()).unwrap()
 }
 
 #[test]
@@ -83,8 +83,5 @@ fn parts_add_up_to_the_whole() {
     let folder = tempfile::tempdir().unwrap();
     let options = RepeatOptions::new(vec![Tap::Block(2)], vec![7, 40, 41], 5).with_bos(model.bos_token_id());
     let study = |run: Run<'_>| repeats(&model.decoder, &options, run).unwrap();
-    assert_eq!(
-        in_parts(folder.path(), |study| &study.completeness, study),
-        study(Run::in_memory(&mut silent))
-    );
+    assert_eq!(in_parts(folder.path(), |study| &study.completeness, study), study(Run::silent()));
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use inject_sipit::{
     collisions::distance,
-    models::{Bos, FloatFormat, Model, Origin, Tap, silent},
+    models::{Bos, FloatFormat, Model, Origin, Tap},
     states::{Extraction, store::Positions},
 };
 use inject_studies::{
@@ -21,7 +21,7 @@ fn bundled() -> Model {
 }
 
 fn study(model: &Model, sets: &[StressSet]) -> Result<StressStudy, StudyError> {
-    study_as(model, sets, Run::in_memory(&mut silent))
+    study_as(model, sets, Run::silent())
 }
 
 fn study_as(model: &Model, sets: &[StressSet], run: Run<'_>) -> Result<StressStudy, StudyError> {
