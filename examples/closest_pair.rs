@@ -20,7 +20,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
 
     let tap = Tap::FinalNorm;
     let states = Extraction::new(vec![tap], Positions::Last)?.run(&model.decoder, &prompts, &mut |_| ())?;
-    let rows = Rows::new(states[&tap].view())?;
+    let rows = StateRows::new(states[&tap].view())?;
     let search = Search::new(&rows, &Pairs::All, SearchOptions::default(), &device)?;
     let closest = search.closest_pairs(1, &mut |_| ())?;
 

@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn equal_noise_is_plain_l2() {
-        let (yardstick, state) = yardstick(vec![1.0; 4], FloatFormat::BF16, Acceptance::default());
+        let (yardstick, state) = yardstick(vec![1.0; 4], FloatFormat::Bf16, Acceptance::default());
         assert_eq!(yardstick.measure(&[1.0, 1.0, 1.5, 1.0], &state).distance, 0.5);
     }
 
@@ -186,7 +186,7 @@ mod tests {
         // A bf16 coordinate of 20,000 may be off by 64; the other coordinates differ by less in all.
         let mut states = vec![20_000.0];
         states.extend(vec![0.5; 63]);
-        let (yardstick, state) = yardstick(states.clone(), FloatFormat::BF16, Acceptance::default());
+        let (yardstick, state) = yardstick(states.clone(), FloatFormat::Bf16, Acceptance::default());
         let mut rounded = states.clone();
         rounded[0] += 60.0;
         let mut other = states;
@@ -241,7 +241,7 @@ mod tests {
         #[test]
         fn the_truth_stays_within_the_floor_under_any_rounding(
             values in proptest::collection::vec(-3e4_f64..3e4, 1..40),
-            dtype in proptest::sample::select(vec![FloatFormat::F16, FloatFormat::BF16]),
+            dtype in proptest::sample::select(vec![FloatFormat::F16, FloatFormat::Bf16]),
         ) {
             let stored: Vec<f64> = values.iter().map(|&value| match dtype {
                 FloatFormat::F16 => half::f16::from_f64(value).to_f64(),

@@ -155,7 +155,8 @@ impl<'a> Inverter<'a> {
         if let Some(max_len) = config.max_len().filter(|&max_len| target.positions() > max_len) {
             return Err(ModelError::TooLong { found: target.positions(), max_len }.into());
         }
-        let (found, expected) = (self.settings.memory_budget, config.bytes_per_token(target.positions(), 1));
+        let (found, expected) =
+            (self.settings.memory_budget, self.decoder.bytes_per_token(target.positions(), 1));
         if found < expected { Err(InvertError::MemoryBudget { found, expected }) } else { Ok(()) }
     }
 

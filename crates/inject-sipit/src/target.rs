@@ -6,9 +6,8 @@ use crate::{
     error::InvertError,
     models::{Decoder, FloatFormat, ModelError, Tap},
     states::{
-        Extraction,
         foreign::{ColumnChoice, StatesFile},
-        store::Positions,
+        prompt_states,
     },
 };
 use burn::tensor::{Tensor, TensorData};
@@ -75,9 +74,7 @@ impl TargetStates {
     ///
     /// [`InvertError::Extract`] if the decoder cannot compute the prompt or has no such tap.
     pub fn of_prompt(decoder: &Decoder, tap: Tap, ids: &[u32]) -> Result<Self, InvertError> {
-        let extraction = Extraction::new(vec![tap], Positions::All)?;
-        let states = extraction.run(decoder, &[ids.to_vec()], &mut |_| ())?;
-        TargetStates::new(states[&tap].mapv(f64::from), tap, FloatFormat::F32)
+        TargetStates::new(prompt_states(decoder, ids, tap)?.to_f64().into_array(), tap, FloatFormat::F32)
     }
 
     /// Reads the states of one prompt from a `.safetensors` or `.npy` file.
@@ -105,11 +102,11 @@ impl TargetStates {
             (None, Some(tap)) if file.columns() == 1 => (ColumnChoice::Only, tap),
             (Some(_), None) | (None, _) => return Err(unknown(&file)),
         };
-        TargetStates::new(file.column(column)?, tap, file.dtype())
+        TargetStates::new(file.column(column)?.into_array(), tap, file.dtype())
     }
 
     /// Marks the states as rounded to even steps. `half_steps` has half a step for each position, as
-    /// [`StateFormat::round`](crate::states::StateFormat::round) gives it.
+    /// [`Rounding::round`](crate::states::Rounding::round) gives it.
     ///
     /// # Errors
     ///

@@ -86,8 +86,10 @@ impl TokenRows {
         let [vocab_size, width] = rows.dims();
         let read = |range: Range<usize>| read_f32(rows.clone().narrow(0, range.start, range.len()));
         let coarse = match arithmetic {
-            Arithmetic::F32OnDevice => None,
             Arithmetic::I16OnProcessor => QuantisedRows::round(vocab_size, width, digits, read)?,
+            Arithmetic::I16Portable => Some(QuantisedRows::round_portable(vocab_size, width, digits, read)?),
+            // F32 on the device, and whatever else the searches learn to do.
+            _ => None,
         };
         Ok(match (coarse, addends) {
             (Some(coarse), None) => TokenRows::Processor(coarse),

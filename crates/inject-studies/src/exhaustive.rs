@@ -189,7 +189,8 @@ pub fn exhaustive(
     run: Run<'_>,
 ) -> Result<ExhaustiveStudy, StudyError> {
     check(prefixes)?;
-    let spec = StoreSpec { taps: vec![options.tap], ..spec.clone() };
+    let mut spec = spec.clone();
+    spec.taps = vec![options.tap];
     let about = Description::new(
         StudyName::Exhaustive,
         serde_json::json!({ "model": spec, "prefixes": prefixes, "options": options,

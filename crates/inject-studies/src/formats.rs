@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use inject_sipit::{
     collisions::{Metric, NoiseFloor, Pair, Resolution, StateRows, identities, measure_noise_floors},
     models::{Decoder, NumberFormat, Tap},
-    states::{Disturbance, Extraction, store::Positions},
+    states::{Disturbance, Extraction, States, store::Positions},
 };
 
 use super::{Quantile, Run, StudyError, TapDistances, TapOptions, tap_distances::NeighbourSearch};
@@ -118,7 +118,7 @@ pub fn formats(
     let extraction = extraction.with_memory_budget(options.memory_budget);
     let compute = |decoder: &Decoder, done: &mut dyn FnMut(f64)| {
         let states = extraction.run(decoder, prompts, &mut |progress| {
-            done(0.8 * progress.prompts_done as f64 / prompts.len() as f64);
+            done(0.8 * progress.fraction());
         })?;
         let noise = measure_noise_floors(
             Metric::L2,
@@ -171,7 +171,7 @@ impl Computed {
             memory_budget: options.memory_budget,
             ..TapOptions::default()
         };
-        let at_tap = |(&tap, states): (&Tap, &Array2<f32>)| {
+        let at_tap = |(&tap, states): (&Tap, &States)| {
             let disturbed = match storage {
                 Storage::AsComputed | Storage::Weights(_) => None,
                 Storage::States(disturbance) => {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use inject_sipit::{
     collisions::{Metric, NoiseFloor, Resolution, StateRows, distance, measure_noise_floors},
     models::{Decoder, Tap},
-    states::{Extraction, store::Positions},
+    states::{Extraction, States, store::Positions},
 };
 use rayon::prelude::*;
 
@@ -112,7 +112,7 @@ pub fn lengths(
             let floors =
                 measure_noise_floors(Metric::L2, decoder, None, extraction.taps(), &cut, NOISE_SAMPLE)?;
             let states = extraction.run(decoder, &cut, &mut |_| ())?;
-            let spread = |(tap, states): (Tap, ndarray::Array2<f32>)| {
+            let spread = |(tap, states): (Tap, States)| {
                 Ok((tap, spread(&StateRows::new(states.view())?, floors[&tap])))
             };
             let taps = states.into_iter().map(spread).collect::<Result<_, StudyError>>()?;

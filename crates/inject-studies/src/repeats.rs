@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, num::NonZeroUsize};
 use inject_sipit::{
     collisions::{Metric, NoiseFloor, Resolution, distance, measure_noise_floors, norm},
     models::{Decoder, DecoderConfig, Tap, config::LearnedPositions},
-    states::{Extraction, store::Positions},
+    states::{Extraction, States, store::Positions},
 };
 
 use crate::{Run, StudyError};
@@ -156,7 +156,7 @@ pub fn repeats(decoder: &Decoder, options: &RepeatOptions, run: Run<'_>) -> Resu
         let states = extraction.run(decoder, &prompts, &mut |_| ())?;
         let floors =
             measure_noise_floors(Metric::L2, decoder, None, extraction.taps(), &prompts, NonZeroUsize::MAX)?;
-        let at = |(tap, states): (Tap, ndarray::Array2<f32>)| {
+        let at = |(tap, states): (Tap, States)| {
             let states: Vec<Vec<f32>> = states.rows().into_iter().map(|state| state.to_vec()).collect();
             compare(tap, &states, floors[&tap], EqualityReason::of(decoder.config(), tap, token, bos))
         };

@@ -192,7 +192,7 @@ impl TapDistances {
         };
         let separation = match options.metric {
             Metric::L2 => neighbours.as_ref().and_then(|neighbours| Separation::of(neighbours, prompt)),
-            Metric::Cosine => None,
+            _ => None,
         };
         Ok(TapDistances {
             rows: rows.rows(),

@@ -60,7 +60,7 @@ impl<'r> Comparison<'r> {
 
     /// The number of rows of a pass over sequences of this length that fit into the memory budget.
     pub(super) fn rows_in_memory(&self, len: usize) -> usize {
-        self.inverter.settings.memory_budget / self.inverter.decoder.config().bytes_per_token(len, 1)
+        self.inverter.settings.memory_budget / self.inverter.decoder.bytes_per_token(len, 1)
     }
 
     /// The size of a batch of candidates after `prefix_len` tokens.

@@ -89,7 +89,7 @@ impl Inverter<'_> {
         let total = lens.iter().sum::<usize>() as u64;
         let mut inversions: Vec<(usize, Inversion)> = Vec::with_capacity(targets.len());
         let mut finished = 0;
-        for batch in batches_by_length(self.decoder.config(), &lens, 1, self.settings.memory_budget) {
+        for batch in batches_by_length(self.decoder, &lens, 1, self.settings.memory_budget) {
             let begin = |&prompt: &usize| {
                 let recovery = Recovery::begin(self, &targets[prompt], searcher)?;
                 // Measuring the noise for a prompt of this length is part of its time.

@@ -159,7 +159,7 @@ fn when_the_time_is_up_what_is_verified_stays_verified() {
     let told = prompt.clone();
     let policy = Policy::new().then(Scripted::drafting(move |at| Some(told[at.prefix.len()..].to_vec())));
     // Room for one candidate a batch, and a report that takes longer than the budget.
-    let row = decoder.config().bytes_per_token(prompt.len(), 1);
+    let row = decoder.bytes_per_token(prompt.len(), 1);
     let budget = Budget::unlimited().with_time(HOUR);
     let settings = Settings::new().with_memory_budget(row).with_budget(budget).with_scan(Scan::Whole);
     let inverter = Inverter::new(&decoder, Tap::Block(1), settings).unwrap();

@@ -9,7 +9,7 @@ use crate::{
     collisions::Arithmetic,
     error::InvertError,
     models::{Decoder, ModelError, Progress, Tap, Unit},
-    states::{Extraction, store::Positions},
+    states::{Extraction, States, store::Positions},
     tuning::{LENS_FEWEST_SAMPLES, LENS_FIRST_RANK, LENS_MOST_RANK, PROJECTED_TOGETHER},
     vocabulary::Vocabulary,
 };
@@ -233,11 +233,11 @@ impl LensBuilder {
         decoder: &Decoder,
         taps: &[Tap],
         progress: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<BTreeMap<Tap, Array2<f32>>, InvertError> {
+    ) -> Result<BTreeMap<Tap, States>, InvertError> {
         let wanted = taps.iter().copied().chain([Tap::FinalNorm]).collect();
         let extraction = Extraction::new(wanted, Positions::All)?;
-        let states = extraction.run(decoder, &self.text, &mut |step| {
-            progress(Progress::new("text", Unit::Prompts, step.prompts_done as u64, step.prompts as u64));
+        let states = extraction.run(decoder, &self.text, &mut |step: Progress<'_>| {
+            progress(Progress::new("text", Unit::Prompts, step.done, step.total));
         })?;
         Ok(states)
     }

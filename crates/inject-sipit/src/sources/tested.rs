@@ -202,7 +202,7 @@ mod tests {
         // Little is known of a bf16 coordinate of 20,000. It counts more again under a wider floor.
         let mut state = [0.5; 8];
         state[0] = 20_000.0;
-        let (wanted, dtype) = (&state[..], FloatFormat::BF16);
+        let (wanted, dtype) = (&state[..], FloatFormat::Bf16);
         let moved = |away: f64| [&[20_000.0 + away][..], &state[1..]].concat();
         let (first, wider) = (yardstick(wanted, dtype, 0.0), yardstick(wanted, dtype, 0.5));
         let (near, far) = (moved(230.0), moved(800.0));

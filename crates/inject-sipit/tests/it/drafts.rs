@@ -230,7 +230,7 @@ fn a_draft_is_computed_in_parts_that_memory_has_room_for() {
     for case in FAMILIES {
         let decoder = model(case, &device).decoder;
         let target = target(&decoder, &PROMPT, Tap::Block(2));
-        let row = decoder.config().bytes_per_token(PROMPT.len(), 1);
+        let row = decoder.bytes_per_token(PROMPT.len(), 1);
         for rows in [1, 3, PROMPT.len()] {
             let asked = Arc::new(AtomicUsize::new(0));
             let settings = Settings::new().with_memory_budget(rows * row);

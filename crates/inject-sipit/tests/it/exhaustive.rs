@@ -94,7 +94,7 @@ fn bf16_states_are_verified_within_their_rounding() {
             let tap = Tap::Block(2);
             let exact = target(&decoder, &prompt, tap);
             let rounded = exact.states().mapv(|value| half::bf16::from_f64(value).to_f64());
-            let target = TargetStates::new(rounded, tap, FloatFormat::BF16).unwrap();
+            let target = TargetStates::new(rounded, tap, FloatFormat::Bf16).unwrap();
             let inversion = exhaustive(&decoder, &target).unwrap();
             assert_eq!(inversion.token_ids(), prompt, "{case}");
             assert!(inversion.is_verified(), "{case}: {inversion:?}");
@@ -153,7 +153,7 @@ fn states_that_partly_exceed_f16_give_the_prompt() {
                 let inversion = exhaustive(&decoder, &target(FloatFormat::F16).unwrap()).unwrap();
                 assert_eq!(inversion.token_ids(), prompt, "{case}, {tap}");
                 assert!(inversion.is_certain(), "{case}, {tap}: {inversion:?}");
-                let refused = target(FloatFormat::BF16).unwrap_err();
+                let refused = target(FloatFormat::Bf16).unwrap_err();
                 assert!(matches!(refused, InvertError::NotFinite { position: 0, coordinate: 3, .. }));
             }
         }

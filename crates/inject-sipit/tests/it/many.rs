@@ -76,7 +76,7 @@ fn many_prompts_are_inverted_as_each_alone() {
                 |targets| flawed(targets).then_up_to(32, Secant::new()),
             ];
             // Room for one prompt and one candidate, for a few, and for all.
-            let least = decoder.config().bytes_per_token(40, 1);
+            let least = decoder.bytes_per_token(40, 1);
             for (memory_budget, policy) in
                 [(least, policies[0]), (1 << 18, policies[2]), (1 << 28, policies[1])]
             {
@@ -170,7 +170,7 @@ fn a_round_of_drafts_for_many_prompts_is_one_forward_pass() {
                 .collect();
             let targets: Vec<TargetStates> = prompts.iter().map(|(target, _)| target.clone()).collect();
             // Passes over one prompt, two and all of them: each round of two has so many.
-            let room = |together: usize| together * LEN * decoder.config().bytes_per_token(LEN, 1);
+            let room = |together: usize| together * LEN * decoder.bytes_per_token(LEN, 1);
             for (together, rounds_of) in [(1, 7.0), (2, 4.0), (PROMPTS, 1.0)] {
                 let settings = Settings::new().with_memory_budget(room(together));
                 let inverter = Inverter::new(&decoder, tap, settings).unwrap();

@@ -29,7 +29,7 @@ fn half_precision_states_of_every_tap_give_the_prompt() {
     type Rounding = fn(f64) -> f64;
     let formats: [(FloatFormat, Rounding); 2] = [
         (FloatFormat::F16, |value| f16::from_f64(value).to_f64()),
-        (FloatFormat::BF16, |value| bf16::from_f64(value).to_f64()),
+        (FloatFormat::Bf16, |value| bf16::from_f64(value).to_f64()),
     ];
     for device in inject_testing::compiled() {
         for case in FAMILIES {

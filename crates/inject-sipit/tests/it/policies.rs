@@ -79,7 +79,7 @@ fn a_survey_of_the_vocabulary_drafts_the_positions_after_it() {
         let plain = invert(&decoder, &target, &plain, Settings::new()).unwrap();
         let policy = Policy::new().then_up_to(1024, Secant::new().surveying(SURVEY));
         // The second time, the scan goes on in steps smaller than a survey where nothing points anywhere yet.
-        let memory_budget = 16 * decoder.config().bytes_per_token(1, 1);
+        let memory_budget = 16 * decoder.bytes_per_token(1, 1);
         let settings = [Settings::new(), Settings::new().with_memory_budget(memory_budget)];
         let mut searched = Vec::new();
         let inverter = Inverter::new(&decoder, target.tap(), Settings::new()).unwrap();

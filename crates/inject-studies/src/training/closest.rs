@@ -6,7 +6,7 @@ use inject_sipit::{
         measure_noise_floors,
     },
     models::{Decoder, Tap, silent},
-    states::{Extraction, store::Positions},
+    states::{Extraction, States, store::Positions},
 };
 
 use crate::StudyError;
@@ -44,7 +44,7 @@ pub fn closest_at_taps(
     let noise = measure_noise_floors(Metric::L2, decoder, None, taps, prompts, NOISE_SAMPLE)?;
     let identities = identities(prompts.iter().map(Vec::as_slice));
     let different = identities.iter().max().map_or(0, |&last| last as usize + 1);
-    let at_tap = |(tap, states): (Tap, ndarray::Array2<f32>)| {
+    let at_tap = |(tap, states): (Tap, States)| {
         let rows = StateRows::new(states.view())?.with_identities(identities.clone())?;
         let search = Search::new(&rows, &Pairs::All, SearchOptions::default(), &decoder.device())?;
         let closest = search.closest_pairs(1, &mut silent)?;
