@@ -15,7 +15,9 @@ use std::{env, error::Error, time::Instant};
 use burn::tensor::Device;
 use inject_benches::device;
 use inject_sipit::{
-    collisions::{ClosestPairs, CollisionError, Coverage, Neighbours, Pairs, Rows, Search, SearchOptions},
+    collisions::{
+        ClosestPairs, CollisionError, Coverage, NearestNeighbours, Pairs, Search, SearchOptions, StateRows,
+    },
     models::Tap,
     states::store::Store,
 };
@@ -51,8 +53,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let identities = inject_sipit::collisions::identities(prefixes);
         for &count in rows.iter().filter(|count| **count <= most) {
             let label = format!("distances/states-{tap}/{count}x{}", states.ncols());
-            let rows =
-                Rows::new(states.slice(s![..count, ..]))?.with_identities(identities[..count].to_vec())?;
+            let rows = StateRows::new(states.slice(s![..count, ..]))?
+                .with_identities(identities[..count].to_vec())?;
             measure(&label, &wanted, &rows, &device)?;
         }
     }
@@ -62,7 +64,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let label = format!("distances/gaussian/{count}x{width}");
         if QUESTIONS.iter().any(|question| wanted(&format!("{label}/{question}"))) {
             let states = gaussian(count, width);
-            measure(&label, &wanted, &Rows::new(states.view())?, &device)?;
+            measure(&label, &wanted, &StateRows::new(states.view())?, &device)?;
         }
     }
     Ok(())
@@ -73,7 +75,7 @@ const QUESTIONS: [&str; 3] = ["nearest", "closest", "distribution"];
 fn measure(
     label: &str,
     wanted: &impl Fn(&str) -> bool,
-    rows: &Rows<'_>,
+    rows: &StateRows<'_>,
     device: &Device,
 ) -> Result<(), CollisionError> {
     for question in QUESTIONS {
@@ -85,7 +87,7 @@ fn measure(
         let search = Search::new(rows, &Pairs::All, SearchOptions::default(), device)?;
         let (computed, minimum) = match question {
             "nearest" => {
-                let found: Neighbours = search.nearest_neighbours(&mut |_| ())?;
+                let found: NearestNeighbours = search.nearest_neighbours(&mut |_| ())?;
                 (found.computed, found.minimum())
             }
             "closest" => {

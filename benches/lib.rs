@@ -26,7 +26,7 @@ use std::{
 use burn::tensor::Device;
 use inject_sipit::{
     TargetStates,
-    models::{Decoder, DecoderConfig, Logits, Model, Origin, Precision, PrefixCache, Tap, TokenBatch},
+    models::{Decoder, DecoderConfig, FloatFormat, Logits, Model, Origin, PrefixCache, Tap, TokenBatch},
 };
 use inject_testing::DeviceKind;
 
@@ -66,7 +66,7 @@ impl Shape {
         match real_models().map(|folder| folder.join(self.to_string())).filter(|folder| folder.is_dir()) {
             None => random(&self.config(), device),
             Some(folder) => {
-                let model = Model::load(Origin::of_folder(&folder), Precision::F32, device);
+                let model = Model::load(Origin::of_folder(&folder), FloatFormat::F32, device);
                 with_lanes(model.unwrap_or_else(|error| panic!("{error}")).decoder)
             }
         }

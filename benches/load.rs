@@ -16,7 +16,7 @@ use std::{
 };
 
 use inject_benches::{Shape, device, random, real_models};
-use inject_sipit::models::{Family, Model, Origin, Precision, WeightDtype};
+use inject_sipit::models::{Family, FloatFormat, Model, Origin};
 use serde_json::{Value, json};
 
 const LOADS: usize = 3;
@@ -39,7 +39,7 @@ fn main() -> io::Result<()> {
         None => {
             let parent = tempfile::tempdir()?;
             for (name, dtype) in
-                [("gpt2-small-f32", WeightDtype::F32), ("gpt2-small-bf16", WeightDtype::Bf16)]
+                [("gpt2-small-f32", FloatFormat::F32), ("gpt2-small-bf16", FloatFormat::Bf16)]
             {
                 row(&generate(&parent.path().join(name), dtype)?, loads)?;
             }
@@ -58,7 +58,7 @@ fn folders(parent: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Writes a GPT-2 small of random weights.
-fn generate(folder: &Path, dtype: WeightDtype) -> io::Result<PathBuf> {
+fn generate(folder: &Path, dtype: FloatFormat) -> io::Result<PathBuf> {
     fs::create_dir(folder)?;
     fs::copy(Shape::Gpt2Small.config_path(), folder.join("config.json"))?;
     let decoder = random(&Shape::Gpt2Small.config(), &device());
@@ -102,7 +102,7 @@ fn load(folder: &Path) -> io::Result<Value> {
     let device = device();
     let baseline = resident("VmRSS:");
     let start = Instant::now();
-    let model = Model::load(Origin::of_folder(folder), Precision::F32, &device).map_err(Error::other)?;
+    let model = Model::load(Origin::of_folder(folder), FloatFormat::F32, &device).map_err(Error::other)?;
     let seconds = start.elapsed().as_secs_f64();
     let peak = resident("VmHWM:").zip(baseline).map(|(peak, baseline)| peak.saturating_sub(baseline));
     let parameters = model.decoder.config().n_parameters() as u64 * 4;

@@ -8,13 +8,13 @@ use inject_prompts::Generator;
 use inject_sipit::{
     Inverter, Policy, Settings, TargetStates,
     lens::{FirstPosition, LensBuilder},
-    models::{Bos, Model, Origin, Precision, Tap, silent},
+    models::{Bos, FloatFormat, Model, Origin, Tap, silent},
     sources::LensProposals,
 };
 
 pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let folder = inject_examples::model_folder();
-    let model = Model::load(Origin::of_folder(folder), Precision::F32, &Device::flex())?;
+    let model = Model::load(Origin::of_folder(folder), FloatFormat::F32, &Device::flex())?;
     let (tokenizer, tap) = (model.tokenizer()?, Tap::Block(2));
 
     // Ordinary text to fit to, and beginnings of prompts that every token of the vocabulary is tried after.

@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, num::NonZeroUsize, time::Instant};
 use clap::Args;
 use inject_sipit::{
     Inverter, TargetStates,
-    models::Tap,
-    states::{Disturbance, Extraction, StateFormat, foreign::SourceDtype, store::Positions},
+    models::{FloatFormat, Tap},
+    states::{Disturbance, Extraction, Rounding, store::Positions},
 };
 use inject_studies::{fingerprint, least_margin};
 use ndarray::Array2;
@@ -219,10 +219,10 @@ fn at_tap(
 
 impl Format {
     /// States as this format holds them.
-    fn stored(self, states: &Array2<f32>) -> (Array2<f64>, SourceDtype) {
+    fn stored(self, states: &Array2<f32>) -> (Array2<f64>, FloatFormat) {
         let mut states = states.mapv(f64::from);
         let format = match self {
-            Format::F32 => return (states, SourceDtype::F32),
+            Format::F32 => return (states, FloatFormat::F32),
             Format::F16 => StateFormat::F16,
             Format::Bf16 => StateFormat::Bf16,
         };

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args};
 use inject_prompts::Generator;
 use inject_sipit::{
-    models::Bos,
+    models::{Bos, FloatFormat},
     states::{
         Extraction, extract_to_store,
         prompts::read_prompts,
-        store::{Positions, StateDtype, Store, StoreSpec},
+        store::{Positions, Store, StoreSpec},
     },
 };
 
@@ -36,8 +36,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "WHICH", default_value_t = Positions::Last)]
     positions: Positions,
     /// The number format on disk: f32, f16 or bf16
-    #[arg(long, value_name = "FORMAT", default_value_t = StateDtype::F32)]
-    dtype: StateDtype,
+    #[arg(long, value_name = "FORMAT", default_value_t = FloatFormat::F32)]
+    dtype: FloatFormat,
     /// The folder for the store
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,

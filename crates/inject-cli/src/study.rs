@@ -9,8 +9,8 @@ mod training;
 
 use clap::Subcommand;
 use inject_sipit::{
-    models::Tap,
-    states::store::{Positions, StateDtype, StoreSpec},
+    models::{FloatFormat, Tap},
+    states::store::{Positions, StoreSpec},
 };
 use inject_studies::Quantile;
 
@@ -26,7 +26,7 @@ pub(crate) enum Command {
     Margins(Box<margins::Options>),
     Exhaustive(Box<exhaustive::Options>),
     Stress(Box<stress::Options>),
-    Precision(Box<precision::Options>),
+    FloatFormat(Box<precision::Options>),
     Training(Box<training::Options>),
 }
 
@@ -41,7 +41,7 @@ pub(crate) fn run(study: &Command) -> Result<Outcome, Failure> {
         Command::Margins(options) => margins::run(options)?,
         Command::Exhaustive(options) => exhaustive::run(options)?,
         Command::Stress(options) => stress::run(options)?,
-        Command::Precision(options) => precision::run(options)?,
+        Command::FloatFormat(options) => precision::run(options)?,
         Command::Training(options) => training::run(options)?,
     }
     Ok(Outcome::Complete)
@@ -59,7 +59,7 @@ fn spec_of(model: &LoadedModel, prompts: &PromptOptions, taps: Vec<Tap>) -> Resu
         weight_hash: model.weight_hash()?.to_owned(),
         tokenizer_hash: Some(model.tokenizer()?.hash().to_owned()),
         taps,
-        dtype: StateDtype::F32,
+        dtype: FloatFormat::F32,
         bos: prompts.bos.to_string(),
         bos_added: prompts.adds_bos(model)?,
         positions: Positions::Last,

@@ -13,7 +13,7 @@ mod training;
 use std::{num::NonZeroUsize, path::PathBuf, time::Instant};
 
 use clap::Args;
-use inject_sipit::models::{DecoderConfig, Family, Model, Origin, Precision, WeightDtype};
+use inject_sipit::models::{DecoderConfig, Family, FloatFormat, Model, Origin};
 
 use crate::{
     Failure, Outcome,
@@ -95,12 +95,12 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
     folder.write("config.json", config_json(options)? + "\n")?;
     let config = DecoderConfig::read(&folder.path().join("config.json"))?;
     let decoder = train(options, &config, Text::new(seed, tokenizer.clone()), device.clone())?;
-    decoder.save_weights(Family::Gpt2, WeightDtype::F16, &folder.path().join("model.safetensors"))?;
+    decoder.save_weights(Family::Gpt2, FloatFormat::F16, &folder.path().join("model.safetensors"))?;
     folder.record("model.safetensors");
     let took = seconds(begin.elapsed().as_secs_f64());
 
     // From here on only what was written counts.
-    let model = Model::load(Origin::of_folder(folder.path()), Precision::F32, &device)?;
+    let model = Model::load(Origin::of_folder(folder.path()), FloatFormat::F32, &device)?;
     let losses = held_out_losses(&model.decoder, seed + 1, &tokenizer)?;
     let figures = format!("{} parameters; held-out loss {losses}", count(config.n_parameters()));
     say(&format!("{figures}; took {took}"));

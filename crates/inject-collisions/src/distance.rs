@@ -2,13 +2,12 @@
 
 /// The L2 distance of two states, each difference squared and summed in f64.
 ///
-/// Differences of f32 or f64 values are taken before anything is squared: the shorter way through norms and products
-/// loses every digit where two long vectors lie close together. With `d` coordinates the relative error is at most about
-/// `(d / 8 + 5) * 2^-53`.
+/// The values are subtracted before anything is squared. The usual shortcut through norms and products loses every digit where
+/// two long vectors lie close together. With `d` coordinates the relative error is at most about `(d / 8 + 5) * 2^-53`.
 ///
 /// # Panics
 ///
-/// If the two have different widths.
+/// If the states have different widths.
 ///
 /// # Example
 ///
@@ -17,7 +16,7 @@
 ///
 /// assert_eq!(distance(&[3.0_f32, 0.0], &[0.0_f64, 4.0]), 5.0);
 /// ```
-// Inlined so that the compiler can use the instructions of the caller: none of them changes a digit.
+// Inlined so that the compiler can use the instructions that the caller enables. None of them changes a digit.
 #[inline(always)]
 pub fn distance<A: Copy + Into<f64>, B: Copy + Into<f64>>(a: &[A], b: &[B]) -> f64 {
     sum_of_squares(
@@ -29,11 +28,11 @@ pub fn distance<A: Copy + Into<f64>, B: Copy + Into<f64>>(a: &[A], b: &[B]) -> f
     .sqrt()
 }
 
-/// The sum of the squared differences of two states, coordinate by coordinate, whatever a difference is.
+/// The sum of the squares of `difference` over the coordinates of two states.
 #[inline(always)]
 pub(crate) fn sum_of_squares<A: Copy, B: Copy>(a: &[A], b: &[B], difference: impl Fn(A, B) -> f64) -> f64 {
     assert_eq!(a.len(), b.len(), "states of different widths");
-    // Eight sums at once: the compiler makes vector instructions of them, and each is an eighth as long.
+    // Eight sums, which the compiler turns into vector instructions. Each has an eighth of the terms, so rounding is smaller too.
     let mut sums = [0.0_f64; 8];
     let (a_chunks, a_rest) = a.as_chunks::<8>();
     let (b_chunks, b_rest) = b.as_chunks::<8>();
@@ -50,14 +49,14 @@ pub(crate) fn sum_of_squares<A: Copy, B: Copy>(a: &[A], b: &[B], difference: imp
     sums.iter().sum::<f64>()
 }
 
-/// The L2 distance of two states after each difference is multiplied by the weight of its coordinate, in f64.
+/// The L2 distance of two states, with each difference multiplied by the weight of its coordinate, in f64.
 ///
-/// With weights of one it is [`distance`]. With weights that fall with a coordinate's own noise, coordinates that are known
-/// badly count little.
+/// With weights of one it equals [`distance`] up to rounding. Weights that decrease with the noise of a coordinate let
+/// inaccurate coordinates count little.
 ///
 /// # Panics
 ///
-/// If the three have different widths.
+/// If the states and the weights have different widths.
 ///
 /// # Example
 ///

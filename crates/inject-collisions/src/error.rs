@@ -1,28 +1,28 @@
-//! Everything that can be wrong with a question about distances.
+//! The errors of this crate.
 
-/// Why a study of distances cannot be done.
+/// An error of a question about distances.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CollisionError {
     /// A pair needs two rows.
-    #[error("{found} rows: a distance needs at least two")]
+    #[error("{found} rows, expected at least two")]
     TooFewRows {
-        /// How many there are.
+        /// The number found.
         found: usize,
     },
     /// More rows than row numbers can count.
-    #[error("{found} rows: at most {limit} are supported")]
+    #[error("{found} rows, expected at most {limit}")]
     TooManyRows {
-        /// How many there are.
+        /// The number found.
         found: usize,
-        /// How many are supported.
+        /// The largest number supported.
         limit: usize,
     },
     /// Rows without coordinates.
-    #[error("the rows have no coordinates")]
+    #[error("rows of 0 coordinates, expected at least one")]
     NoColumns,
     /// A number that is NaN or infinite.
-    #[error("row {row} has {found} in column {column}: states are finite numbers")]
+    #[error("row {row}, column {column}: found {found}, expected a finite number")]
     NotFinite {
         /// The row, counted from 0.
         row: usize,
@@ -32,54 +32,61 @@ pub enum CollisionError {
         found: f32,
     },
     /// A row of zeros has no direction, so no cosine.
-    #[error("row {row} is zero: the cosine distance needs rows with a direction")]
+    #[error("row {row} is zero, expected a direction: the cosine distance is undefined for it")]
     NoDirection {
         /// The row, counted from 0.
         row: usize,
     },
-    /// A label, an identity or the like is missing for some row, or left over.
-    #[error("{found} {what} for {rows} rows: expected one each")]
+    /// The number of labels or identities is not the number of rows.
+    #[error("{found} {what} for {rows} rows, expected one for each")]
     LabelCount {
-        /// What was counted.
+        /// The thing counted: labels or identities.
         what: &'static str,
-        /// How many there are.
+        /// The number found.
         found: usize,
-        /// How many rows there are.
+        /// The number of rows.
         rows: usize,
     },
-    /// A threshold that no distance can be compared with.
-    #[error("the threshold {found} is not a number that a distance can be below")]
+    /// A threshold that is NaN.
+    #[error("a threshold of {found}, expected a number")]
     InvalidThreshold {
         /// The threshold.
         found: f64,
     },
-    /// Fewer bytes than the search needs.
-    #[error("a memory budget of {found} bytes: {rows} rows of {columns} coordinates need at least {needed}")]
+    /// The memory budget is too small for the search.
+    #[error(
+        "a memory budget of {found} bytes, expected at least {needed} for {rows} rows of {columns} coordinates"
+    )]
     BudgetTooSmall {
-        /// The budget.
+        /// The budget in bytes.
         found: usize,
-        /// What is needed.
+        /// The bytes needed.
         needed: usize,
-        /// How many rows there are.
+        /// The number of rows.
         rows: usize,
-        /// The width of a row.
+        /// The coordinates of a row.
         columns: usize,
     },
-    /// The device computes products of f32 numbers less exactly than f32 allows.
-    #[error("the device is off by {found:e} in a product of f32 numbers: the bounds allow {allowed:e}")]
+    /// The device multiplies f32 numbers with a larger error than f32 allows.
+    #[error(
+        "the device multiplies f32 numbers with a relative error of {found:e}, expected at most {allowed:e}: switch reduced precision off"
+    )]
     InexactDevice {
         /// The relative error of a probe.
         found: f64,
-        /// What the bounds of the fast path allow.
+        /// The largest relative error that the bounds of the search allow.
         allowed: f64,
     },
-    /// The device could not compute or did not give back a result.
+    /// The device could not compute or return a result.
     #[error("the device failed: {reason}")]
     Device {
-        /// What it said.
+        /// The message of the device.
         reason: String,
     },
-    /// A store that is damaged, or lacks the tap.
+    /// The embedding of the model could not be read.
+    #[error(transparent)]
+    Model(#[from] inject_states::models::ModelError),
+    /// The store is damaged or lacks the tap.
     #[error(transparent)]
     Store(#[from] inject_states::store::StoreError),
 }

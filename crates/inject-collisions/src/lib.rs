@@ -1,7 +1,7 @@
 //! Certified distances between hidden states: nearest, runner-up, margin.
 //!
-//! The one idea: a distance that is reported was computed directly, in f64, from the two states. Shorter ways through norms
-//! and products report 0 for a true 0.1 on real states.
+//! The one idea: every distance that is reported was computed directly, in f64, from the two states. The usual shortcut through
+//! norms and products returns 0 for a true distance of 0.1 on real states.
 //!
 //! ```
 //! use inject_collisions::{Ranking, distance};
@@ -16,57 +16,66 @@
 //! ```
 //!
 //! - [`distance`], [`weighted_distance`], [`norm`]: L2 in f64. [`Metric`]: L2 or cosine.
-//! - [`Rows`]: the states of one tap, in memory or in a store, each with the identity of its prompt.
-//! - [`Search`]: questions about all [`Pairs`] of them: [`ClosestPairs`], [`Neighbours`], [`PairsBelow`],
-//!   [`Distribution`], [`EqualRows`].
-//! - [`measure_noise_floors`], [`Verdict`]: what a smallest distance means. [`Geometry`], [`Separation`]: the cloud as a whole.
-//! - [`twins`]: tokens that no state can tell apart.
-//! - [`CoarseRows`]: products of a few points with many rows, in as few digits as their order needs.
+//! - [`StateRows`]: the states of one tap, in memory or in a store, each with the identity of its prompt.
+//! - [`Search`]: questions about all [`Pairs`] of them. The answers are [`ClosestPairs`], [`NearestNeighbours`],
+//!   [`ThresholdCounts`], a [`Distribution`] and [`EqualRows`].
+//! - [`measure_noise_floors`], [`NoiseFloor`], [`Resolution`]: whether a smallest distance is more than rounding.
+//! - [`geometry`]: the shape of the whole cloud of states.
 //! - [`Ranking`]: the nearest candidates, their margin, and how many were tested.
+//! - [`tokens_with_equal_embeddings`]: tokens that no state can tell apart.
+//! - [`approximate_products`], [`spatial_order`]: fast ways to choose the few rows whose exact distances matter.
 //!
-//! Everything of `inject-states`, and so of `inject-models`, is re-exported, `burn` included. Beside this crate only `burn` need be a
-//! dependency, to switch on a backend.
+//! The crates below are the modules [`models`] and [`states`]. An application needs `burn` as a dependency of its own only to
+//! switch on a backend.
+//!
+//! # Features
+//!
+//! `hub`, `training` and `parquet` switch on the features of the same names of `inject-states`.
 
-mod below;
-mod closest;
-mod coarse_rows;
+pub mod answers;
+pub mod approximate_products;
+pub mod geometry;
+pub mod noise_floor;
+pub mod spatial_order;
+
 mod distance;
-mod distribution;
-mod equal;
+mod equal_embeddings;
 mod error;
-mod geometry;
+mod integer_products;
 mod metric;
-mod neighbours;
-mod noise_floor;
 mod pairs;
-mod prompt_distance;
 mod ranking;
+mod resolution;
 mod rows;
 mod search;
-mod twins;
-mod verdict;
-mod whole_numbers;
+mod tuning;
 
-pub use inject_states;
-pub use inject_states::*;
+#[doc(no_inline)]
+pub use burn;
+#[doc(no_inline)]
+pub use inject_states as states;
+#[doc(no_inline)]
+pub use inject_states::models;
+#[doc(no_inline)]
+pub use ndarray;
 
 pub use self::{
-    below::{Below, PairsBelow},
-    closest::{ClosestPairs, Pair},
-    coarse_rows::{CoarsePoints, CoarseRows, Digits},
+    answers::{
+        ClosestPairs, Coverage, Distribution, EqualRows, NearestNeighbours, Neighbour, Pair, ThresholdCounts,
+    },
     distance::{distance, norm, weighted_distance},
-    distribution::{Bracket, Coverage, Distribution},
-    equal::EqualRows,
+    equal_embeddings::tokens_with_equal_embeddings,
     error::CollisionError,
-    geometry::{Geometry, anisotropy, intrinsic_dimension},
+    geometry::{Geometry, Separation},
     metric::Metric,
-    neighbours::{Neighbour, Neighbours},
     noise_floor::{NoiseFloor, measure_noise_floors},
     pairs::Pairs,
-    prompt_distance::{Separation, prompt_distance},
     ranking::{Ranked, Ranking},
-    rows::{Rows, identities},
-    search::{Arithmetic, Search, SearchOptions, SearchProgress, near_together},
-    twins::twins,
-    verdict::Verdict,
+    resolution::Resolution,
+    rows::{StateRows, identities},
+    search::{Arithmetic, Search, SearchOptions},
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,21 +1,24 @@
-//! What is meant by a distance.
+//! The distances that a search can measure.
 
 use crate::{
-    CollisionError, Rows, Verdict,
     distance::{distance, norm, sum_of_squares},
+    error::CollisionError,
+    resolution::Resolution,
+    rows::StateRows,
 };
 
-/// What is meant by a distance.
+/// A distance between states.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Metric {
     /// The Euclidean distance.
     #[default]
     L2,
     /// One minus the cosine of the angle between two rows: from 0 to 2.
     ///
-    /// It is computed as `|a / |a| - b / |b||^2 / 2`, which is the same number and keeps its digits near zero, where one
-    /// minus a cosine loses all of them.
+    /// It is computed as `|a / |a| - b / |b||^2 / 2`. This is the same number, and keeps its digits near zero, where one minus a
+    /// cosine loses all of them.
     Cosine,
 }
 
@@ -41,25 +44,26 @@ impl Metric {
         }
     }
 
-    /// [`Verdict::of`] for a smallest distance and a noise floor of this metric.
+    /// [`Resolution::of`] for a smallest distance and a noise floor in this metric.
     ///
-    /// Only the distances of points obey the triangle inequality that stands behind the factor of two, so both are turned into
-    /// those first. A cosine distance of zero means states of one direction, not equal ones.
+    /// The factor of two in it rests on the triangle inequality, which cosine distances do not obey. So both are first converted
+    /// into L2 distances of unit vectors. A cosine distance of zero means that two states have one direction, not that they are
+    /// equal.
     ///
     /// # Example
     ///
     /// ```
-    /// use inject_collisions::{Metric, Verdict};
+    /// use inject_collisions::{Metric, Resolution};
     ///
     /// // Cosine distances grow with the square of the angle.
-    /// assert_eq!(Metric::Cosine.verdict(3e-9, 1e-9), Verdict::AtTheNoiseFloor);
-    /// assert_eq!(Metric::Cosine.verdict(5e-9, 1e-9), Verdict::Separated);
+    /// assert_eq!(Metric::Cosine.resolution(3e-9, 1e-9), Resolution::AtTheNoiseFloor);
+    /// assert_eq!(Metric::Cosine.resolution(5e-9, 1e-9), Resolution::Separated);
     /// ```
-    pub fn verdict(self, minimum: f64, noise_floor: f64) -> Verdict {
-        Verdict::of(self.to_points(minimum), self.to_points(noise_floor))
+    pub fn resolution(self, minimum: f64, noise_floor: f64) -> Resolution {
+        Resolution::of(self.to_points(minimum), self.to_points(noise_floor))
     }
 
-    /// The L2 distance of points that belongs to a distance: of the rows themselves, or of the rows at length one.
+    /// The L2 distance of [`Points`] that corresponds to a distance in this metric.
     pub(crate) fn to_points(self, distance: f64) -> f64 {
         match self {
             Metric::L2 => distance,
@@ -68,7 +72,7 @@ impl Metric {
     }
 }
 
-/// The cosine distance, given what each row is to be multiplied by.
+/// The cosine distance, given the factor that gives each row length one.
 #[inline(always)]
 fn cosine(a: &[f32], a_scale: f64, b: &[f32], b_scale: f64) -> f64 {
     let squares = sum_of_squares(
@@ -80,12 +84,12 @@ fn cosine(a: &[f32], a_scale: f64, b: &[f32], b_scale: f64) -> f64 {
     squares / 2.0
 }
 
-/// The rows of a search as points whose L2 distance orders them as the metric does.
+/// The rows of a search as points whose L2 distances have the same order as the distances in the metric.
 #[derive(Clone, Debug)]
 pub(crate) struct Points<'a> {
-    pub(crate) rows: &'a Rows<'a>,
+    pub(crate) rows: &'a StateRows<'a>,
     metric: Metric,
-    /// What each row is multiplied by, unless that is one.
+    /// The factor of each row. `None` if every factor is one.
     scales: Option<Vec<f64>>,
 }
 
@@ -93,7 +97,7 @@ impl<'a> Points<'a> {
     /// # Errors
     ///
     /// [`CollisionError::NoDirection`] for a row of zeros under [`Metric::Cosine`].
-    pub(crate) fn new(rows: &'a Rows<'a>, metric: Metric) -> Result<Self, CollisionError> {
+    pub(crate) fn new(rows: &'a StateRows<'a>, metric: Metric) -> Result<Self, CollisionError> {
         let mut buffer = Vec::new();
         let mut scale = |row| match norm(rows.row(row, &mut buffer)) {
             0.0 => Err(CollisionError::NoDirection { row }),
@@ -110,7 +114,7 @@ impl<'a> Points<'a> {
         self.metric
     }
 
-    /// Writes one point: exactly for L2; for cosines it is what the distance is computed from, rounded.
+    /// Writes one point. It is exact for L2. For cosines it is the unit vector that the distance is computed from, rounded.
     pub(crate) fn write(&self, row: usize, point: &mut [f64]) {
         let mut buffer = Vec::new();
         let scale = self.scales.as_ref().map_or(1.0, |scales| scales[row]);
@@ -118,7 +122,7 @@ impl<'a> Points<'a> {
         point.iter_mut().zip(state).for_each(|(value, state)| *value = f64::from(*state) * scale);
     }
 
-    /// The distance of two rows, directly from what is stored, in f64: what [`Metric::distance`] gives.
+    /// The distance of two rows, computed directly in f64 from the stored numbers. It equals [`Metric::distance`].
     #[inline(always)]
     pub(crate) fn distance(&self, a: usize, b: usize, buffers: &mut [Vec<f32>; 2]) -> f64 {
         let [for_a, for_b] = buffers;
@@ -138,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_small_angle_keeps_its_digits() {
-        // 1 - cos(x) is x^2 / 2 - x^4 / 24; one minus a cosine in f64 would be a multiple of 1e-16 off.
+        // 1 - cos(x) is x^2 / 2 - x^4 / 24. One minus a cosine in f64 would have an absolute error of 1e-16.
         let x = 2_f64.powi(-20);
         let found = Metric::Cosine.distance(&[1.0, 0.0], &[1.0, x as f32]);
         assert!((found / (x.atan().powi(2) / 2.0) - 1.0).abs() < 1e-9, "{found:e}");
@@ -152,7 +156,7 @@ mod tests {
     #[test]
     fn a_row_of_zeros_has_no_cosine() {
         let states = ndarray::arr2(&[[1.0, 0.0], [0.0, 0.0]]);
-        let rows = Rows::new(states.view()).unwrap();
+        let rows = StateRows::new(states.view()).unwrap();
         let error = Points::new(&rows, Metric::Cosine).unwrap_err();
         assert!(matches!(error, CollisionError::NoDirection { row: 1 }));
     }

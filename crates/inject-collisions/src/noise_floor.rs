@@ -1,56 +1,68 @@
-//! How far apart computations of the same state lie.
+//! The noise floor: how far apart computations of the same state are.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroUsize};
 
-use inject_states::{Decoder, ExtractError, Extraction, Logits, Tap, TokenBatch, store::Positions, to_host};
+use burn::tensor::Element;
+use inject_states::{
+    ExtractError, Extraction,
+    batches::spread_evenly,
+    models::{Decoder, Logits, ModelError, PrefixCache, Tap, TokenBatch, host::to_host},
+    store::Positions,
+};
 
-use crate::Metric;
+use crate::metric::Metric;
 
 /// The largest distances seen at one tap between a prompt's state, computed alone by one forward pass, and the same state
 /// computed in another way.
 ///
 /// # Units
 ///
-/// Those of the metric it was measured in. Zero means bitwise equal, for L2.
+/// The units of the metric they were measured in. For L2, zero means that the states had the same bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct NoiseFloor {
-    /// In a batch with other prompts.
+    /// Computed in a batch with other prompts.
     pub batched: f64,
-    /// As one of many candidates behind a cached prefix.
+    /// Computed as one of many candidates after a cached prefix.
     pub cached: Option<f64>,
-    /// On another device.
+    /// Computed on another device.
     pub other_device: Option<f64>,
 }
 
 impl NoiseFloor {
+    /// A floor of which only the noise of batches is known.
+    pub fn of_batches(batched: f64) -> Self {
+        NoiseFloor { batched, cached: None, other_device: None }
+    }
+
     /// The largest of all: the noise floor of the tap.
     pub fn largest(&self) -> f64 {
         [self.cached, self.other_device].into_iter().flatten().fold(self.batched, f64::max)
     }
 }
 
-/// Candidates beside the one that is compared.
+/// The number of candidates beside the one that is compared.
 const OTHERS: usize = 63;
 
-/// Measures the noise floor of each tap on up to `sample` prompts, spread evenly over those given, at their last positions.
-/// A floor beside which distances of a study are to stand is measured in the study's metric.
+/// Measures the noise floor of each tap on up to `sample` of the prompts, spread evenly, at their last positions. A floor must be
+/// measured in the metric of the distances that it is compared with.
 ///
-/// `other` is the same model on another device, if there is one.
+/// `other` is the same model on another device.
 ///
 /// # Errors
 ///
-/// [`ExtractError`]: what the decoder refuses, or a state that is not finite.
+/// [`ExtractError`] if the decoder refuses a prompt or a tap, or a state is not finite.
 pub fn measure_noise_floors(
     metric: Metric,
     decoder: &Decoder,
     other: Option<&Decoder>,
     taps: &[Tap],
     prompts: &[Vec<u32>],
-    sample: usize,
+    sample: NonZeroUsize,
 ) -> Result<BTreeMap<Tap, NoiseFloor>, ExtractError> {
     let extraction = Extraction::new(taps.to_vec(), Positions::Last)?;
-    let step = prompts.len().div_ceil(sample.max(1)).max(1);
-    let sampled: Vec<Vec<u32>> = prompts.iter().step_by(step).cloned().collect();
+    let sampled: Vec<Vec<u32>> =
+        spread_evenly(prompts.len(), sample).map(|prompt| prompts[prompt].clone()).collect();
     let together = extraction.run(decoder, &sampled, &mut |_| ())?;
     let mut floors: BTreeMap<Tap, NoiseFloor> =
         extraction.taps().iter().map(|&tap| (tap, NoiseFloor::default())).collect();
@@ -61,13 +73,13 @@ pub fn measure_noise_floors(
             .transpose()?;
         let cached = last_state_as_candidate(decoder, extraction.taps(), prompt)?;
         for (tap, floor) in &mut floors {
-            let alone = alone[tap].as_slice().expect("states lie row by row");
+            let alone = alone[tap].as_slice().expect("states are row-major");
             let from_alone = |state: &[f32]| metric.distance(alone, state);
             let beside = together[tap].row(row);
-            floor.batched = floor.batched.max(from_alone(beside.as_slice().expect("states lie row by row")));
+            floor.batched = floor.batched.max(from_alone(beside.as_slice().expect("states are row-major")));
             floor.cached = Some(floor.cached.unwrap_or(0.0).max(from_alone(&cached[tap])));
             if let Some(elsewhere) = &elsewhere {
-                let elsewhere = elsewhere[tap].as_slice().expect("states lie row by row");
+                let elsewhere = elsewhere[tap].as_slice().expect("states are row-major");
                 floor.other_device = Some(floor.other_device.unwrap_or(0.0).max(from_alone(elsewhere)));
             }
         }
@@ -75,7 +87,7 @@ pub fn measure_noise_floors(
     Ok(floors)
 }
 
-/// The last state of a prompt, computed as one of many candidates behind the cached tokens before it.
+/// The last state of a prompt, computed as one of many candidates after the cached tokens before it.
 fn last_state_as_candidate(
     decoder: &Decoder,
     taps: &[Tap],
@@ -88,7 +100,34 @@ fn last_state_as_candidate(
         decoder.extend(&mut cache, &TokenBatch::new(&[before])?, &[], Logits::None)?;
     }
     let others = (0..decoder.config().vocab_size as u32).take(OTHERS);
-    let candidates: Vec<u32> = std::iter::once(last).chain(others).collect();
-    let states = decoder.candidates_at(&cache, &candidates, taps)?;
+    Ok(state_among_candidates(decoder, &cache, last, others, taps)?)
+}
+
+/// The state of a token after a cached prefix at each tap, computed in one batch with other candidates. The distance to the state
+/// of a forward pass is the noise of batching.
+///
+/// # Errors
+///
+/// [`ModelError`] if the decoder refuses a token or a tap.
+pub fn state_among_candidates<E: Element>(
+    decoder: &Decoder,
+    cache: &PrefixCache,
+    token: u32,
+    others: impl IntoIterator<Item = u32>,
+    taps: &[Tap],
+) -> Result<BTreeMap<Tap, Vec<E>>, ModelError> {
+    let candidates: Vec<u32> = std::iter::once(token).chain(others).collect();
+    let states = decoder.candidates_at(cache, &candidates, taps)?;
     states.into_iter().map(|(tap, states)| Ok((tap, to_host(states.narrow(0, 0, 1))?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_noise_is_the_floor() {
+        let floor = NoiseFloor { batched: 1.0, cached: Some(3.0), other_device: Some(2.0) };
+        assert_eq!((floor.largest(), NoiseFloor::of_batches(0.5).largest()), (3.0, 0.5));
+    }
 }

@@ -1,10 +1,10 @@
-//! Which pairs of rows count.
+//! The pairs of rows that a search counts.
 
 use std::{collections::HashMap, hash::Hash};
 
-use crate::{CollisionError, Rows};
+use crate::{error::CollisionError, rows::StateRows};
 
-/// Which pairs of rows count. A row and itself, and rows of one identity, never do.
+/// The pairs of rows that count. A row never counts as a pair with itself, nor do two rows with the same identity.
 ///
 /// # Example
 ///
@@ -16,12 +16,12 @@ use crate::{CollisionError, Rows};
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Pairs {
-    /// All.
+    /// All pairs.
     #[default]
     All,
-    /// Those whose rows have the same label. One label a row.
+    /// Pairs whose rows have the same label. The vector holds a label for each row.
     Within(Vec<u32>),
-    /// Those whose rows have different labels. One label a row.
+    /// Pairs whose rows have different labels. The vector holds a label for each row.
     Across(Vec<u32>),
 }
 
@@ -29,7 +29,7 @@ impl Pairs {
     /// # Errors
     ///
     /// [`CollisionError::LabelCount`] unless there is one label for each row.
-    pub(crate) fn check(&self, rows: &Rows<'_>) -> Result<(), CollisionError> {
+    pub(crate) fn check(&self, rows: &StateRows<'_>) -> Result<(), CollisionError> {
         match self {
             Pairs::Within(labels) | Pairs::Across(labels) if labels.len() != rows.rows() => {
                 let (found, rows) = (labels.len(), rows.rows());
@@ -40,7 +40,7 @@ impl Pairs {
     }
 
     /// Whether two different rows count as a pair.
-    pub(crate) fn admit(&self, rows: &Rows<'_>, a: usize, b: usize) -> bool {
+    pub(crate) fn admit(&self, rows: &StateRows<'_>, a: usize, b: usize) -> bool {
         let same_prompt = rows.identities().is_some_and(|identities| identities[a] == identities[b]);
         !same_prompt
             && match self {
@@ -50,15 +50,15 @@ impl Pairs {
             }
     }
 
-    /// How many pairs count.
-    pub(crate) fn count(&self, rows: &Rows<'_>) -> u64 {
+    /// The number of pairs that count.
+    pub(crate) fn count(&self, rows: &StateRows<'_>) -> u64 {
         self.among(rows, &(0..rows.rows()).collect::<Vec<_>>())
     }
 
-    /// How many pairs among these rows count.
-    pub(crate) fn among(&self, rows: &Rows<'_>, these: &[usize]) -> u64 {
+    /// The number of pairs among these rows that count.
+    pub(crate) fn among(&self, rows: &StateRows<'_>, these: &[usize]) -> u64 {
         let these = || these.iter().copied();
-        // Rows of one identity are subtracted; without identities there is nothing to subtract.
+        // Pairs with one identity are subtracted.
         let repeated_within = |label: &dyn Fn(usize) -> u32| match rows.identities() {
             None => 0,
             Some(identities) => pairs_of_equal(these().map(|row| (label(row), identities[row]))),
@@ -75,12 +75,12 @@ impl Pairs {
     }
 }
 
-/// How many pairs `n` things make.
+/// The number of pairs of `n` things.
 fn pairs_of(n: u64) -> u64 {
     n * n.saturating_sub(1) / 2
 }
 
-/// How many pairs have equal keys.
+/// The number of pairs with equal keys.
 fn pairs_of_equal<K: Hash + Eq>(keys: impl Iterator<Item = K>) -> u64 {
     let mut sizes: HashMap<K, u64> = HashMap::new();
     keys.for_each(|key| *sizes.entry(key).or_default() += 1);
@@ -101,7 +101,7 @@ mod tests {
         ) {
             let (labels, identities): (Vec<u32>, Vec<u32>) = keys.into_iter().unzip();
             let states = Array2::zeros((labels.len(), 1));
-            let mut rows = Rows::new(states.view()).unwrap();
+            let mut rows = StateRows::new(states.view()).unwrap();
             if with_identities {
                 rows = rows.with_identities(identities).unwrap();
             }
@@ -114,9 +114,9 @@ mod tests {
     }
 
     #[test]
-    fn labels_of_another_number_are_refused() {
+    fn a_wrong_number_of_labels_is_refused() {
         let states = Array2::zeros((3, 1));
-        let rows = Rows::new(states.view()).unwrap();
+        let rows = StateRows::new(states.view()).unwrap();
         let error = Pairs::Across(vec![1, 2]).check(&rows).unwrap_err();
         assert!(matches!(error, CollisionError::LabelCount { what: "labels", found: 2, rows: 3 }));
     }

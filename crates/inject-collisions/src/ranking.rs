@@ -1,18 +1,18 @@
 //! The nearest of many candidates.
 
-/// A candidate and how far its state lies from the one looked for.
+/// A candidate and the distance of its state from the target.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Ranked {
-    /// Which candidate.
+    /// The candidate.
     pub id: u32,
-    /// L2 distance in f64.
+    /// The L2 distance, in f64.
     pub distance: f64,
 }
 
 /// The nearest candidates so far, and how many were tested.
 ///
-/// The order is by distance and, among equal ones, by id: it does not depend on the order of testing, and rankings of parts
-/// merge into the ranking of the whole.
+/// Candidates are ordered by distance and, at equal distances, by id. So the ranking does not depend on the order of testing,
+/// and rankings of disjoint sets of candidates merge into the ranking of all.
 ///
 /// # Example
 ///
@@ -35,12 +35,12 @@ pub struct Ranking {
 }
 
 impl Ranking {
-    /// Keeps the `keep` nearest, two at least: a margin needs a runner-up.
+    /// An empty ranking that keeps the `keep` nearest candidates. It keeps at least two, because a margin needs a runner-up.
     pub fn keeping(keep: usize) -> Self {
         Ranking { kept: Vec::new(), keep: keep.max(2), tested: 0 }
     }
 
-    /// Takes one more candidate into account. A distance that is not a number ranks last.
+    /// Adds a candidate. NaN ranks last.
     pub fn push(&mut self, id: u32, distance: f64) {
         self.tested += 1;
         let distance = if distance.is_nan() { f64::INFINITY } else { distance };
@@ -52,7 +52,7 @@ impl Ranking {
         }
     }
 
-    /// Takes all candidates of another ranking into account.
+    /// Adds all candidates of another ranking.
     pub fn merge(&mut self, other: &Ranking) {
         let tested = self.tested + other.tested;
         for ranked in &other.kept {
@@ -66,17 +66,17 @@ impl Ranking {
         &self.kept
     }
 
-    /// The nearest.
+    /// The nearest candidate.
     pub fn nearest(&self) -> Option<Ranked> {
         self.kept.first().copied()
     }
 
-    /// The second nearest.
+    /// The second nearest candidate.
     pub fn runner_up(&self) -> Option<Ranked> {
         self.kept.get(1).copied()
     }
 
-    /// How much farther the runner-up lies than the nearest.
+    /// The distance of the runner-up minus that of the nearest candidate.
     pub fn margin(&self) -> Option<f64> {
         Some(self.runner_up()?.distance - self.nearest()?.distance)
     }
@@ -86,7 +86,7 @@ impl Ranking {
         &self.kept[..self.kept.partition_point(|ranked| ranked.distance <= radius)]
     }
 
-    /// How many candidates were tested.
+    /// The number of candidates tested.
     pub fn tested(&self) -> usize {
         self.tested
     }
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_distance_that_is_no_number_never_wins() {
+    fn nan_never_wins() {
         assert_eq!(ranking(&[(1, f64::NAN), (2, 7.0)], 2).nearest().unwrap().id, 2);
     }
 

@@ -3,50 +3,50 @@
 use std::{borrow::Cow, collections::HashMap};
 
 use inject_states::{
-    Tap,
+    models::Tap,
     store::{Store, TapStates},
 };
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
-use crate::CollisionError;
+use crate::error::CollisionError;
 
-/// The states of one tap, one a row, all finite, two at least.
+/// The states of one tap, one in each row. All numbers are finite, and there are at least two rows.
 ///
-/// They lie in memory or are read in place from a store. A row may have an *identity*: rows of one identity are states of
-/// the same token ids, so they are equal by construction, and never count as a pair.
+/// The states are in memory, or are read in place from a store. A row may have an *identity*, a number that stands for its token
+/// ids. Rows with the same identity are states of the same token ids. They are equal by construction and never count as a pair.
 ///
 /// # Example
 ///
 /// ```
-/// use inject_collisions::{CollisionError, Rows};
+/// use inject_collisions::{CollisionError, StateRows};
 ///
 /// let states = ndarray::arr2(&[[1.0_f32, 2.0], [1.0, f32::NAN], [0.0, 0.0]]);
-/// let error = Rows::new(states.view()).unwrap_err();
+/// let error = StateRows::new(states.view()).unwrap_err();
 /// assert!(matches!(error, CollisionError::NotFinite { row: 1, column: 1, .. }));
 /// ```
 #[derive(Clone, Debug)]
-pub struct Rows<'a> {
+pub struct StateRows<'a> {
     states: States<'a>,
     rows: usize,
     columns: usize,
     identities: Option<Vec<u32>>,
 }
 
-/// Where the numbers are.
+/// The stored numbers.
 #[derive(Clone, Debug)]
 enum States<'a> {
-    /// Row by row, as f32.
+    /// f32 numbers in memory, row after row.
     Plain(Cow<'a, [f32]>),
-    /// In a store, in a narrower type.
+    /// Numbers in a store, in a narrower type.
     Stored(&'a TapStates),
 }
 
-impl<'a> Rows<'a> {
-    /// Most rows of one search.
+impl<'a> StateRows<'a> {
+    /// The largest number of rows of one search.
     pub const LIMIT: usize = u32::MAX as usize;
 
-    /// Rows in memory. They are copied only if they do not lie row by row.
+    /// Rows in memory. They are copied only if they are not in row-major order.
     ///
     /// # Shapes
     ///
@@ -55,41 +55,41 @@ impl<'a> Rows<'a> {
     /// # Errors
     ///
     /// [`CollisionError::TooFewRows`], [`CollisionError::TooManyRows`], [`CollisionError::NoColumns`], or
-    /// [`CollisionError::NotFinite`] with the first row and column that is not a finite number.
+    /// [`CollisionError::NotFinite`] with the first row and column whose number is not finite.
     pub fn new(states: ArrayView2<'a, f32>) -> Result<Self, CollisionError> {
         let (rows, columns) = states.dim();
         let states = match states.to_slice() {
             Some(slice) => Cow::Borrowed(slice),
             None => Cow::Owned(states.iter().copied().collect()),
         };
-        Rows { states: States::Plain(states), rows, columns, identities: None }.checked()
+        StateRows { states: States::Plain(states), rows, columns, identities: None }.checked()
     }
 
-    /// Rows read in place from one tap of a store; f16 and bf16 are widened as they are read.
+    /// Rows read in place from one tap of a store. f16 and bf16 are widened as they are read.
     ///
     /// # Errors
     ///
-    /// As [`Rows::new`].
+    /// As [`StateRows::new`].
     pub fn of_states(states: &'a TapStates) -> Result<Self, CollisionError> {
         let (rows, columns) = (states.rows(), states.d_model());
         let states = match states.as_f32() {
             Some(slice) => States::Plain(Cow::Borrowed(slice)),
             None => States::Stored(states),
         };
-        Rows { states, rows, columns, identities: None }.checked()
+        StateRows { states, rows, columns, identities: None }.checked()
     }
 
-    /// The rows of one tap of a store. Each row's identity is its token with all tokens before it.
+    /// The rows of one tap of a store. Rows have the same identity if their tokens and all tokens before them are equal.
     ///
     /// # Errors
     ///
-    /// As [`Rows::new`], and [`CollisionError::Store`] if the store does not hold the tap.
+    /// As [`StateRows::new`], and [`CollisionError::Store`] if the store does not hold the tap.
     pub fn of_store(store: &'a Store, tap: Tap) -> Result<Self, CollisionError> {
         let positions = store.rows();
         let prefixes = positions.prompt.iter().zip(positions.position);
         let prefixes =
             prefixes.map(|(&prompt, &position)| &store.prompt(prompt as usize)[..=position as usize]);
-        Rows::of_states(store.tap(tap)?)?.with_identities(identities(prefixes))
+        StateRows::of_states(store.tap(tap)?)?.with_identities(identities(prefixes))
     }
 
     fn checked(self) -> Result<Self, CollisionError> {
@@ -103,7 +103,7 @@ impl<'a> Rows<'a> {
         let first_bad = (0..self.rows).into_par_iter().find_map_first(|row| {
             let mut buffer = Vec::new();
             let state = self.row(row, &mut buffer);
-            // A maximum of integers is quick; looking for the place is needed once at most.
+            // A maximum of integers is fast. The place is looked for only once.
             let largest = state.iter().fold(0, |largest, value| value.abs().to_bits().max(largest));
             if largest < f32::INFINITY.to_bits() {
                 return None;
@@ -114,14 +114,14 @@ impl<'a> Rows<'a> {
         first_bad.map_or(Ok(self), Err)
     }
 
-    /// The same rows, each with an identity. Rows of one identity never count as a pair.
+    /// The same rows, each with an identity. Rows with the same identity never count as a pair.
     ///
     /// # Errors
     ///
-    /// [`CollisionError::LabelCount`] unless there is one for each row.
+    /// [`CollisionError::LabelCount`] if the number of identities is not the number of rows.
     pub fn with_identities(self, identities: Vec<u32>) -> Result<Self, CollisionError> {
         match identities.len() == self.rows {
-            true => Ok(Rows { identities: Some(identities), ..self }),
+            true => Ok(StateRows { identities: Some(identities), ..self }),
             false => {
                 let (found, rows) = (identities.len(), self.rows);
                 Err(CollisionError::LabelCount { what: "identities", found, rows })
@@ -129,26 +129,26 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// How many rows there are.
+    /// The number of rows.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// The width of a row.
+    /// The number of coordinates of a row.
     pub fn columns(&self) -> usize {
         self.columns
     }
 
-    /// The identity of each row, if there are any.
+    /// The identity of each row, if the rows have identities.
     pub fn identities(&self) -> Option<&[u32]> {
         self.identities.as_deref()
     }
 
-    /// One row. `buffer` is used where the row has to be widened.
+    /// One row. `buffer` holds the row if it has to be widened.
     ///
     /// # Panics
     ///
-    /// If there is no such row.
+    /// If the row is out of range.
     #[inline]
     pub fn row<'b>(&'b self, row: usize, buffer: &'b mut Vec<f32>) -> &'b [f32] {
         match &self.states {
@@ -161,15 +161,15 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Groups of rows of one identity, each group and the groups among themselves in ascending order: the same prompt
-    /// more than once.
+    /// The groups of two or more rows with the same identity: prompts that occur more than once. Each group is in ascending
+    /// order, and so are the groups.
     pub fn repeated(&self) -> Vec<Vec<usize>> {
         let identities = self.identities.as_deref().unwrap_or_default();
         groups(identities.iter().enumerate().map(|(row, &identity)| (identity, row)))
     }
 }
 
-/// A number for each sequence of token ids, equal exactly where the sequences are.
+/// A number for each sequence of token ids. Two numbers are equal exactly if the sequences are. New numbers count up from 0.
 ///
 /// # Example
 ///
@@ -186,7 +186,7 @@ pub fn identities<'a>(sequences: impl IntoIterator<Item = &'a [u32]>) -> Vec<u32
     sequences.into_iter().map(&mut number).collect()
 }
 
-/// The members of each key that has two or more.
+/// The members of each key that has at least two.
 pub(crate) fn groups<K: std::hash::Hash + Eq>(
     members: impl IntoIterator<Item = (K, usize)>,
 ) -> Vec<Vec<usize>> {
@@ -209,11 +209,11 @@ mod tests {
     fn fewer_than_two_rows_and_rows_without_columns_are_refused() {
         for rows in [0, 1] {
             let states = ndarray::Array2::zeros((rows, 3));
-            let error = Rows::new(states.view()).unwrap_err();
+            let error = StateRows::new(states.view()).unwrap_err();
             assert!(matches!(error, CollisionError::TooFewRows { found } if found == rows));
         }
         let states = ndarray::Array2::zeros((3, 0));
-        assert!(matches!(Rows::new(states.view()), Err(CollisionError::NoColumns)));
+        assert!(matches!(StateRows::new(states.view()), Err(CollisionError::NoColumns)));
     }
 
     #[test]
@@ -222,29 +222,29 @@ mod tests {
             let mut states = ndarray::Array2::ones((9, 5));
             states[[7, 0]] = bad;
             states[[3, 4]] = bad;
-            let error = Rows::new(states.view()).unwrap_err().to_string();
+            let error = StateRows::new(states.view()).unwrap_err().to_string();
             assert!(error.contains("row 3") && error.contains("column 4"), "{error}");
         }
     }
 
     #[test]
-    fn a_view_that_does_not_lie_row_by_row_gives_the_same_rows() {
+    fn a_view_that_is_not_row_major_gives_the_same_rows() {
         let states = arr2(&[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]);
-        let rows = Rows::new(states.slice(s![.., ..;2])).unwrap();
+        let rows = StateRows::new(states.slice(s![.., ..;2])).unwrap();
         assert_eq!(rows.row(1, &mut Vec::new()), [4.0, 6.0]);
     }
 
     #[test]
     fn every_row_has_one_identity_or_none_has() {
         let states = arr2(&[[1.0], [2.0]]);
-        let error = Rows::new(states.view()).unwrap().with_identities(vec![0]).unwrap_err();
+        let error = StateRows::new(states.view()).unwrap().with_identities(vec![0]).unwrap_err();
         assert!(matches!(error, CollisionError::LabelCount { found: 1, rows: 2, .. }));
     }
 
     #[test]
     fn repeated_prompts_are_listed_in_order() {
         let states = ndarray::Array2::zeros((5, 1));
-        let rows = Rows::new(states.view()).unwrap().with_identities(vec![4, 2, 9, 4, 2]).unwrap();
+        let rows = StateRows::new(states.view()).unwrap().with_identities(vec![4, 2, 9, 4, 2]).unwrap();
         assert_eq!(rows.repeated(), [[0, 3], [1, 4]]);
     }
 }

@@ -6,7 +6,7 @@ mod cascade;
 mod grid;
 mod histogram;
 mod index;
-mod order;
+mod options;
 mod plan;
 mod products;
 mod question;
@@ -14,103 +14,51 @@ mod sweep;
 mod tile;
 
 use burn::tensor::Device;
-use inject_states::SplitMix;
+use inject_states::{
+    models::{Progress, Unit},
+    random::SplitMix,
+};
 
-pub use self::order::near_together;
-
+pub use self::options::{Arithmetic, SearchOptions};
 use self::{
     axes::{Axes, Position},
     histogram::histogram,
     index::Index,
-    plan::{Plan, Reach},
+    plan::Plan,
     products::Multiplier,
     question::Question,
     sweep::sweep,
     tile::Scan,
 };
 use crate::{
-    ClosestPairs, CollisionError, Coverage, Distribution, EqualRows, Metric, Neighbours, Pairs, PairsBelow,
-    Rows, equal::equal_rows, metric::Points, whole_numbers::Kernel,
+    answers::{
+        ClosestPairs, Coverage, Distribution, EqualRows, NearestNeighbours, ThresholdCounts, equal_rows,
+    },
+    error::CollisionError,
+    integer_products::Kernel,
+    metric::Points,
+    pairs::Pairs,
+    rows::StateRows,
+    tuning::{LARGEST_BLOCK, SMALLEST_BLOCK, TILES_AT_ONCE},
 };
 
-/// Rows in a block: enough for products at the full rate, few enough for the products of two blocks to stay in cache.
-const LARGEST_BLOCK: usize = 512;
-/// Few rows still make several blocks, so that small data takes the same path as large.
-const SMALLEST_BLOCK: usize = 16;
-/// Tiles that are looked at between two updates of how far each row looks: a megabyte each.
-const TILES_AT_ONCE: usize = 16;
-/// Principal axes for questions that look as far as each row's nearest neighbour.
-const AXES: usize = 192;
-/// Principal axes for the closest pairs: so little is left to look at that more would take longer to find than they save.
-const AXES_FOR_FEW_PAIRS: usize = 32;
-
-/// What multiplies the rows with each other. The answers are the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arithmetic {
-    /// The device, in f32.
-    F32OnDevice,
-    /// The processor, in whole numbers of 16 bits, which takes half the time. A processor without the instructions (AVX-512 VNNI)
-    /// leaves it to the device, and so does [`Search::distribution`], which needs more digits.
-    I16OnProcessor,
-}
-
-/// What is meant by a distance, what computes, and how much memory may be used to find the small ones.
+/// A search over the distances of all pairs of rows.
 ///
-/// # Example
-///
-/// ```
-/// use inject_collisions::{Metric, SearchOptions};
-///
-/// let options = SearchOptions { metric: Metric::Cosine, ..SearchOptions::default() };
-/// assert_eq!(options.memory_budget, 2 << 30);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SearchOptions {
-    /// What is meant by a distance.
-    pub metric: Metric,
-    /// What multiplies the rows with each other.
-    pub arithmetic: Arithmetic,
-    /// How much may be used beside the rows themselves.
-    ///
-    /// # Units
-    ///
-    /// Bytes.
-    pub memory_budget: usize,
-}
-
-impl Default for SearchOptions {
-    /// L2, the processor, and 2 GiB.
-    fn default() -> Self {
-        SearchOptions { metric: Metric::L2, arithmetic: Arithmetic::I16OnProcessor, memory_budget: 2 << 30 }
-    }
-}
-
-/// How far a search has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SearchProgress {
-    /// Pairs decided so far.
-    pub pairs_done: u64,
-    /// Pairs in all.
-    pub pairs: u64,
-}
-
-/// Rows whose distances can be asked about.
-///
-/// Every distance that a question answers with is computed directly in f64 from the rows. Faster arithmetic only excludes
-/// pairs, by bounds that hold whatever the data: docs/distances.md derives them. So the answers are those of the double loop
-/// over all pairs, digit by digit, on every device.
+/// Every distance in an answer is computed directly in f64 from the rows. Faster arithmetic only excludes pairs, by bounds that
+/// hold for any data (docs/distances.md in the repository derives them). So the answers equal those of the double loop over all
+/// pairs, digit by digit, on every device.
 ///
 /// # Example
 ///
 /// ```
 /// use burn::tensor::Device;
-/// use inject_collisions::{Pair, Pairs, Rows, Search, SearchOptions};
+/// use inject_collisions::{Pair, Pairs, Search, SearchOptions, StateRows, models::silent};
 ///
 /// let states = ndarray::arr2(&[[0.0_f32, 0.0], [10.0, 0.0], [10.0, 0.25], [0.0, 3.0]]);
-/// let rows = Rows::new(states.view())?;
+/// let rows = StateRows::new(states.view())?;
 /// let search = Search::new(&rows, &Pairs::All, SearchOptions::default(), &Device::flex())?;
-/// let closest = search.closest_pairs(1, &mut |_| ())?;
-/// assert_eq!(closest.minimum(), Some(Pair { a: 1, b: 2, distance: 0.25 }));
+/// let closest = search.closest_pairs(1, &mut silent)?;
+/// assert_eq!(closest.minimum(), Some(Pair::new(1, 2, 0.25)));
 /// # Ok::<(), inject_collisions::CollisionError>(())
 /// ```
 #[derive(Debug)]
@@ -123,15 +71,15 @@ pub struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// Takes the rows and the choice of pairs. `device` computes the products that the processor does not.
+    /// Prepares a search. `device` computes the products that the processor does not.
     ///
     /// # Errors
     ///
-    /// [`CollisionError::LabelCount`] when the labels of the pairs are not one for each row,
-    /// [`CollisionError::NoDirection`] for a row of zeros under [`Metric::Cosine`],
-    /// [`CollisionError::BudgetTooSmall`], [`CollisionError::InexactDevice`], [`CollisionError::Device`].
+    /// - [`CollisionError::LabelCount`] if the number of labels is not the number of rows.
+    /// - [`CollisionError::NoDirection`] for a row of zeros under [`Metric::Cosine`](crate::Metric::Cosine).
+    /// - [`CollisionError::BudgetTooSmall`], [`CollisionError::InexactDevice`], [`CollisionError::Device`].
     pub fn new(
-        rows: &'a Rows<'a>,
+        rows: &'a StateRows<'a>,
         pairs: &'a Pairs,
         options: SearchOptions,
         device: &Device,
@@ -142,7 +90,8 @@ impl<'a> Search<'a> {
         let (pair_count, memory_budget) = (pairs.count(rows), options.memory_budget);
         let kernel = match options.arithmetic {
             Arithmetic::F32OnDevice => None,
-            Arithmetic::I16OnProcessor => Kernel::detect(),
+            Arithmetic::I16OnProcessor => Kernel::accelerated(),
+            Arithmetic::I16Portable => Some(Kernel::Portable),
         };
         let multiplier = Multiplier { device: device.clone(), kernel };
         let search = Search { points, pairs, pair_count, memory_budget, multiplier };
@@ -150,12 +99,12 @@ impl<'a> Search<'a> {
         Ok(search)
     }
 
-    /// How many pairs count.
+    /// The number of pairs that count.
     pub fn pair_count(&self) -> u64 {
         self.pair_count
     }
 
-    /// The `k` closest pairs; the first of them is the global minimum.
+    /// The `k` closest pairs. The first of them has the global minimum.
     ///
     /// # Errors
     ///
@@ -163,35 +112,35 @@ impl<'a> Search<'a> {
     pub fn closest_pairs(
         &self,
         k: usize,
-        progress: &mut dyn FnMut(SearchProgress),
+        progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<ClosestPairs, CollisionError> {
         let mut closest = ClosestPairs::keeping(k);
         if k > 0 {
-            self.ask(&mut closest, Reach::Closest, progress)?;
+            self.ask(&mut closest, progress)?;
         }
         closest.decided = self.pair_count;
         Ok(closest)
     }
 
-    /// Every row's nearest neighbour.
+    /// The nearest neighbour of every row.
     ///
     /// # Errors
     ///
     /// [`CollisionError::Device`].
     pub fn nearest_neighbours(
         &self,
-        progress: &mut dyn FnMut(SearchProgress),
-    ) -> Result<Neighbours, CollisionError> {
-        let mut neighbours = Neighbours::of(self.points.rows.rows());
-        self.ask(&mut neighbours, Reach::Neighbour, progress)?;
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<NearestNeighbours, CollisionError> {
+        let mut neighbours = NearestNeighbours::of(self.points.rows.rows());
+        self.ask(&mut neighbours, progress)?;
         neighbours.decided = self.pair_count;
         Ok(neighbours)
     }
 
-    /// How many pairs lie below each threshold.
+    /// The number of pairs below each threshold.
     ///
-    /// It is quick for thresholds among the smallest distances. For one among the bulk of them,
-    /// [`Search::distribution`] is the better question.
+    /// This is fast for thresholds among the smallest distances. For a threshold among the bulk of them, use
+    /// [`Search::distribution`].
     ///
     /// # Errors
     ///
@@ -199,25 +148,24 @@ impl<'a> Search<'a> {
     pub fn count_below(
         &self,
         thresholds: &[f64],
-        progress: &mut dyn FnMut(SearchProgress),
-    ) -> Result<PairsBelow, CollisionError> {
-        let mut below = PairsBelow::of(thresholds)?;
-        let farthest = thresholds.iter().copied().fold(0.0, f64::max);
-        self.ask(&mut below, Reach::Fixed(self.points.metric().to_points(farthest)), progress)?;
-        below.decided = self.pair_count;
-        Ok(below)
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<ThresholdCounts, CollisionError> {
+        let mut counts = ThresholdCounts::of(thresholds)?;
+        self.ask(&mut counts, progress)?;
+        counts.decided = self.pair_count;
+        Ok(counts)
     }
 
-    /// The distribution of all distances, or of a sample.
+    /// The distribution of all distances, or of a sample of them.
     ///
     /// # Errors
     ///
-    /// [`CollisionError::BudgetTooSmall`] when all coordinates of all rows in f32 do not fit and every pair was asked for,
+    /// [`CollisionError::BudgetTooSmall`] for [`Coverage::Exact`] if all coordinates of all rows in f32 do not fit, and
     /// [`CollisionError::Device`].
     pub fn distribution(
         &self,
         coverage: Coverage,
-        progress: &mut dyn FnMut(SearchProgress),
+        progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Distribution, CollisionError> {
         let mut distribution = Distribution::of(coverage);
         match coverage {
@@ -237,12 +185,12 @@ impl<'a> Search<'a> {
         Ok(distribution)
     }
 
-    /// Rows that are equal number by number although they belong to different prompts.
+    /// The groups of rows of different prompts that are equal number by number.
     pub fn equal_rows(&self) -> Vec<EqualRows> {
         equal_rows(self.points.rows, self.pairs)
     }
 
-    /// Draws pairs evenly among those that count: none if none does.
+    /// Draws pairs evenly from those that count. Draws none if no pair counts.
     fn sample(&self, pairs: u64, seed: u64, mut take: impl FnMut(f64)) {
         let n = self.points.rows.rows() as u64;
         let mut buffers = [Vec::new(), Vec::new()];
@@ -260,16 +208,12 @@ impl<'a> Search<'a> {
     fn ask<Q: Question>(
         &self,
         question: &mut Q,
-        reach: Reach,
-        progress: &mut dyn FnMut(SearchProgress),
+        progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<(), CollisionError> {
         let d = self.points.rows.columns();
         let position = Position::of(&self.points);
-        let axes = match reach {
-            Reach::Closest => AXES_FOR_FEW_PAIRS,
-            Reach::Neighbour | Reach::Fixed(_) => AXES,
-        };
-        let axes = Axes::principal(&self.points, &position, axes.min(d));
+        let reach = question.reach(self.points.metric());
+        let axes = Axes::principal(&self.points, &position, Q::AXES.min(d));
         let plan =
             Plan::choose(&self.points, &position, &axes, reach, &self.multiplier, |plan| self.fits(plan));
         let index = match plan {
@@ -292,7 +236,7 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    /// Bytes that an index by this plan and the tiles take.
+    /// The bytes that an index by this plan and its tiles take.
     fn needed(&self, plan: Plan) -> usize {
         let tiles = TILES_AT_ONCE * self.block() * self.block() * 4 * 2;
         plan.bytes(self.points.rows.rows(), self.points.rows.columns()).saturating_add(tiles)
@@ -315,20 +259,20 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn progress(&self, share: f64) -> SearchProgress {
-        SearchProgress { pairs_done: (share * self.pair_count as f64) as u64, pairs: self.pair_count }
+    fn progress(&self, share: f64) -> Progress<'static> {
+        Progress::new("search", Unit::Pairs, (share * self.pair_count as f64) as u64, self.pair_count)
     }
 
     fn whole(&self, position: &Position, multiplier: &Multiplier) -> Index {
         Index::whole(&self.points, position, self.block(), self.labels(), multiplier)
     }
 
-    /// Rows in a block.
+    /// The number of rows of a block.
     fn block(&self) -> usize {
         (self.points.rows.rows() / 8).next_power_of_two().clamp(SMALLEST_BLOCK, LARGEST_BLOCK)
     }
 
-    /// By what the rows are to be sorted first, so that whole blocks hold no pair that counts.
+    /// The labels by which the rows are sorted first, so that most pairs of blocks hold no pair that counts.
     fn labels(&self) -> Option<&[u32]> {
         match self.pairs {
             Pairs::Within(labels) => Some(labels),

@@ -1,29 +1,42 @@
-//! Everything that can be wrong with a checkpoint or with what is asked of a model.
+//! The errors of loading a model and of asking it for something.
 
-use std::path::PathBuf;
+use std::{error::Error, path::PathBuf};
 
-use crate::TapError;
+use crate::{
+    checkpoint::Damage,
+    format::{NumberFormat, UnknownFormat},
+    tap::TapError,
+};
 
-/// Why a model could not be loaded, or could not compute what was asked.
+/// An error while loading a model or computing with it.
 ///
-/// Every variant about a file names the file, the key or tensor in it, what was found and what was expected.
+/// Every variant about a file names the file, the key or tensor in it, what was found and what was expected. The cause
+/// of an error is its [`source`](Error::source) and is not repeated in its text.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
     /// A file could not be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Io {
+    #[error("cannot read {}", path.display())]
+    Read {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// A file could not be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
         source: std::io::Error,
     },
     /// A JSON file is not valid JSON, or not of the expected form.
-    #[error("{} is not valid: {source}", path.display())]
+    #[error("{} is not valid", path.display())]
     Json {
         /// The file.
         path: PathBuf,
-        /// What the parser said.
+        /// The parser's error.
         source: serde_json::Error,
     },
     /// The checkpoint belongs to no known family.
@@ -36,17 +49,17 @@ pub enum ModelError {
         /// The known ones.
         expected: String,
     },
-    /// A key the computation needs is not there.
+    /// A key that the computation needs is missing.
     #[error("{}: key `{key}` is missing, expected {expected}", path.display())]
     MissingKey {
         /// The config file.
         path: PathBuf,
         /// The key, with dots for nesting.
         key: String,
-        /// What it should hold.
+        /// The expected value.
         expected: String,
     },
-    /// A key holds a value that is malformed or that asks for a computation this crate does not know.
+    /// A value is malformed or asks for a computation that this crate does not have.
     #[error("{}: key `{key}` is {found}, expected {expected}", path.display())]
     BadKey {
         /// The config file.
@@ -55,12 +68,11 @@ pub enum ModelError {
         key: String,
         /// Its value.
         found: String,
-        /// What is supported.
+        /// The supported values.
         expected: String,
     },
-    /// A key that is neither read nor known to be without influence.
-    ///
-    /// Ignoring it could change the function computed, so loading stops.
+    /// A key is neither read nor known to be without influence. Ignoring it could change the function computed, so loading
+    /// stops.
     #[error(
         "{}: unknown key `{key}` = {found}; expected only keys known for `{family}` (a key set to null is ignored)",
         path.display()
@@ -75,7 +87,7 @@ pub enum ModelError {
         /// The family whose keys are known.
         family: String,
     },
-    /// The folder holds none of the weight files looked for.
+    /// The folder holds no weight file of a known name.
     #[error(
         "{} holds no weights: expected model.safetensors, model.safetensors.index.json or pytorch_model.bin",
         folder.display()
@@ -84,16 +96,16 @@ pub enum ModelError {
         /// The folder.
         folder: PathBuf,
     },
-    /// A weight file's own table of contents is wrong.
-    #[error("{} is damaged: {reason}", path.display())]
+    /// The contents of a weight file contradict its own table of contents or the index.
+    #[error("{} is damaged", path.display())]
     Damaged {
         /// The weight file.
         path: PathBuf,
-        /// What was found and what was expected.
-        reason: String,
+        /// The fault.
+        source: Damage,
     },
-    /// A shard named by the index is not in the folder.
-    #[error("{}: tensor `{tensor}` is said to be in `{shard}`, which is not there", index.display())]
+    /// A shard named by the index does not exist.
+    #[error("{}: the index places tensor `{tensor}` in `{shard}`, which does not exist", index.display())]
     MissingShard {
         /// The index file.
         index: PathBuf,
@@ -109,20 +121,20 @@ pub enum ModelError {
         index: PathBuf,
         /// A tensor assigned to the shard.
         tensor: String,
-        /// The name as given.
+        /// The shard's name in the index.
         shard: String,
     },
-    /// A tensor the family needs is not in the checkpoint.
+    /// A tensor that the family needs is missing from the checkpoint.
     #[error("{}: tensor `{tensor}` is missing, expected shape {expected:?}", path.display())]
     MissingTensor {
         /// The weight file, index or folder.
         path: PathBuf,
-        /// The name looked for.
+        /// The tensor.
         tensor: String,
-        /// Its shape.
+        /// The shape that the config implies.
         expected: Vec<usize>,
     },
-    /// The checkpoint holds a tensor that the family has no use for.
+    /// The checkpoint holds a tensor that a model of this config does not have.
     #[error("{}: tensor `{tensor}` {found:?} is not part of a `{family}` model of this config", path.display())]
     SurplusTensor {
         /// The weight file.
@@ -134,7 +146,7 @@ pub enum ModelError {
         /// The family.
         family: String,
     },
-    /// A tensor has another shape than the config implies.
+    /// The shape of a tensor contradicts the config.
     #[error("{}: tensor `{tensor}` has shape {found:?}, expected {expected:?}", path.display())]
     TensorShape {
         /// The weight file.
@@ -143,7 +155,7 @@ pub enum ModelError {
         tensor: String,
         /// Its shape.
         found: Vec<usize>,
-        /// The shape the config implies.
+        /// The shape that the config implies.
         expected: Vec<usize>,
     },
     /// A tensor is stored in a number format that is not supported.
@@ -169,14 +181,22 @@ pub enum ModelError {
         found: f64,
     },
     /// The tokenizer file cannot be used.
-    #[error("{}: {reason}", path.display())]
+    #[error("{}: expected a tokenizer as the tokenizers library writes it", path.display())]
     Tokenizer {
         /// The tokenizer file.
         path: PathBuf,
-        /// What the tokenizer library said.
-        reason: String,
+        /// The library's error.
+        source: Box<dyn Error + Send + Sync>,
     },
-    /// The tokenizer can produce ids that the model has no row for.
+    /// The tokenizers library could not encode a text or decode ids.
+    #[error("{}: the tokenizer failed", path.display())]
+    Tokenize {
+        /// The tokenizer file.
+        path: PathBuf,
+        /// The library's error.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The tokenizer has a token whose id exceeds the model's vocabulary.
     #[error(
         "{}: token `{token}` has id {found}, expected ids below the model's vocab_size {expected}",
         path.display()
@@ -191,54 +211,66 @@ pub enum ModelError {
         /// The model's vocabulary.
         expected: usize,
     },
-    /// Text was given for a model without a tokenizer.
+    /// A text is to be encoded for a model without a tokenizer.
     #[error("{} holds no tokenizer.json: give token ids instead of text", folder.display())]
     NoTokenizer {
         /// The model's folder.
         folder: PathBuf,
     },
-    /// BOS was asked for, but nothing says which token that is.
+    /// Prompts are to begin with BOS, but the config does not say which token that is.
     #[error("{} names no bos_token_id: use `auto` or `no`, or give token ids", path.display())]
     NoBos {
         /// The config file.
         path: PathBuf,
     },
-    /// Not the name of a BOS policy.
-    #[error("unknown BOS policy `{found}`: expected `auto`, `yes` or `no`")]
+    /// A text is not the name of a [`Bos`](crate::Bos) setting.
+    #[error("unknown BOS setting `{found}`: expected `auto`, `yes` or `no`")]
     UnknownBos {
-        /// The text as given.
+        /// The text.
         found: String,
     },
-    /// Neither a folder nor something the Hub could know.
-    #[error("no model at `{found}`: expected a folder with a config.json{or_hub}", or_hub = if cfg!(feature = "hub") { ", or a Hub id `owner/name[@revision]`" } else { "" })]
-    NoModel {
-        /// The text as given.
-        found: String,
+    /// A text names neither a folder nor a repository of the Hub.
+    #[error(transparent)]
+    Source(#[from] crate::source::SourceError),
+    /// A repository of the Hub is to be loaded, but only folders can be.
+    #[error(
+        "{repo} is on the Hub: fetch it first with `ModelSource::fetch`, which the feature `hub` provides"
+    )]
+    NotFetched {
+        /// The repository.
+        repo: crate::hub::HubRepo,
     },
-    /// Not the name of a number format of weights.
-    #[error("unknown weight format `{found}`: expected `f16`, `bf16`, `int8`, `int4`, `nf4` or `fp4`")]
-    UnknownWeightFormat {
-        /// The text as given.
-        found: String,
+    /// A text is not the name of a number format.
+    #[error(transparent)]
+    Format(#[from] UnknownFormat),
+    /// A number format is too wide or too narrow for its purpose.
+    #[error("{purpose} in {found}, expected {expected}")]
+    UnsupportedFormat {
+        /// The purpose, such as computing.
+        purpose: &'static str,
+        /// The format.
+        found: NumberFormat,
+        /// The supported ones.
+        expected: &'static str,
     },
-    /// A parameter too large for a number format.
-    #[error("a parameter is {found}: {format} has no such finite number")]
+    /// A parameter is too large for a number format.
+    #[error("a parameter is {found}, expected a magnitude within {format}")]
     BeyondFormat {
         /// The format.
-        format: crate::WeightFormat,
-        /// The value.
+        format: NumberFormat,
+        /// The parameter.
         found: f64,
     },
-    /// A tap the model does not have.
+    /// The model does not have the tap.
     #[error(transparent)]
     Tap(#[from] TapError),
-    /// No prompt, or a prompt without tokens.
+    /// There is no prompt, or a prompt has no tokens.
     #[error("prompt {prompt} is empty: expected at least one token")]
     EmptyPrompt {
         /// Index of the prompt within the batch.
         prompt: usize,
     },
-    /// A token id the model has no row for.
+    /// A token id exceeds the vocabulary.
     #[error(
         "prompt {prompt}, position {position}: token id {found}, expected ids below vocab_size {vocab_size}"
     )]
@@ -252,16 +284,16 @@ pub enum ModelError {
         /// Rows of the embedding.
         vocab_size: usize,
     },
-    /// A window of text too short to have a next token.
+    /// A window of text is too short to have a next token.
     #[error("window {window} has {found} tokens, expected at least 2: one and the one after it")]
     ShortWindow {
         /// Index of the window within the batch.
         window: usize,
-        /// Its tokens.
+        /// Its number of tokens.
         found: usize,
     },
-    /// A sequence beyond the table of learned positions, for which there is nothing to compute with. Models with rotary positions have no such
-    /// end: see [`DecoderConfig::max_len`](crate::DecoderConfig::max_len).
+    /// A sequence is longer than the table of learned positions. Models with rotary positions have no such limit: see
+    /// [`DecoderConfig::max_len`](crate::DecoderConfig::max_len).
     #[error("a sequence of {found} tokens, expected at most {max_len} (the model's table of positions)")]
     TooLong {
         /// Its length.
@@ -269,43 +301,43 @@ pub enum ModelError {
         /// The table's rows.
         max_len: usize,
     },
-    /// Prompts whose rotary frequencies differ cannot share a batch.
+    /// Prompts of one batch use different rotary frequencies.
     #[error(
         "prompts of {shorter} and {longer} tokens use different rotary frequencies and cannot share a batch"
     )]
     MixedRotary {
         /// The shortest length in the batch.
         shorter: usize,
-        /// The longest.
+        /// The longest length.
         longer: usize,
     },
-    /// Points of the embedding space of another width than the model's.
+    /// Points of the embedding space have another width than the model.
     #[error("the embeddings have {found} coordinates, expected the model's d_model {expected}")]
     EmbeddingWidth {
-        /// Width of the rows.
+        /// Width of the points.
         found: usize,
         /// The model's `d_model`.
         expected: usize,
     },
-    /// More tokens than the prefix cache was made for.
+    /// More tokens than the prefix cache has room for.
     #[error("the cache holds {held} of {capacity} positions: {more} more do not fit")]
     CacheFull {
         /// Positions filled.
         held: usize,
-        /// Positions there are.
+        /// Positions that fit.
         capacity: usize,
-        /// Positions asked for.
+        /// Positions to be added.
         more: usize,
     },
-    /// A prefix cache used in a way it was not made for.
+    /// A prefix cache is used in a way that it was not made for.
     #[error("the cache was made for {expected}, but {found} was asked for")]
     CacheMismatch {
-        /// What was asked.
+        /// The attempted use.
         found: String,
-        /// What it was made for.
+        /// The intended use.
         expected: String,
     },
-    /// An alternative to a token that a run does not have.
+    /// An alternative stands outside its run.
     #[error("an alternative stands in place {place} of a run of {tokens} tokens")]
     NoSuchPlace {
         /// The place, from 0.
@@ -316,11 +348,64 @@ pub enum ModelError {
     /// The device failed while computing or while values were read back.
     #[error("the device failed: {reason}")]
     Device {
-        /// What the backend said.
+        /// The backend's message.
         reason: String,
     },
     /// Fetching from the Hub failed.
     #[cfg(feature = "hub")]
     #[error(transparent)]
     Hub(#[from] crate::hub::HubError),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::checkpoint::{HeaderError, ShardIndexError};
+
+    fn path() -> PathBuf {
+        PathBuf::from("folder/file")
+    }
+
+    fn io_error() -> io::Error {
+        io::Error::other("the disk is on fire")
+    }
+
+    fn json_error() -> serde_json::Error {
+        serde_json::from_str::<u32>("{").unwrap_err()
+    }
+
+    /// An error of every variant that has a cause.
+    fn with_causes() -> Vec<Box<dyn Error>> {
+        let header = |error: HeaderError| ModelError::Damaged { path: path(), source: error.into() };
+        let damaged = |source| ModelError::Damaged { path: path(), source };
+        vec![
+            Box::new(ModelError::Read { path: path(), source: io_error() }),
+            Box::new(ModelError::Write { path: path(), source: io_error() }),
+            Box::new(ModelError::Json { path: path(), source: json_error() }),
+            Box::new(ModelError::Tokenizer { path: path(), source: "no model".into() }),
+            Box::new(ModelError::Tokenize { path: path(), source: "no such token".into() }),
+            Box::new(header(HeaderError::Io(io_error()))),
+            Box::new(header(HeaderError::TooShort { found: 3 })),
+            Box::new(header(HeaderError::Json(json_error()))),
+            Box::new(header(HeaderError::Metadata(json_error()))),
+            Box::new(header(HeaderError::Entry { tensor: "t".to_owned(), source: json_error() })),
+            Box::new(damaged(Damage::Pickle("no archive".into()))),
+            Box::new(damaged(Damage::Lost { tensor: "t".to_owned() })),
+            Box::new(ShardIndexError::Json(json_error())),
+        ]
+    }
+
+    #[test]
+    fn a_cause_is_a_source_and_never_part_of_the_text() {
+        for error in with_causes() {
+            let mut error: &dyn Error = error.as_ref();
+            assert!(error.source().is_some(), "{error:?}");
+            while let Some(source) = error.source() {
+                assert!(!error.to_string().contains(&source.to_string()), "{error}");
+                error = source;
+            }
+        }
+    }
 }

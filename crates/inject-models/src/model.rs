@@ -1,21 +1,24 @@
-//! A checkpoint folder, loaded: decoder, tokenizer, and where they came from.
+//! A loaded checkpoint folder: decoder, tokenizer, and where they came from.
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{DType, Device};
+use burn::tensor::Device;
 
 use crate::{
-    Decoder, Family, ModelError, Tokenizer,
     checkpoint::{self, Checkpoint, Weights, read_text},
-    families,
+    decoder::Decoder,
+    error::ModelError,
+    families::{self, Family},
+    format::FloatFormat,
+    tokenizer::Tokenizer,
 };
 
-/// A model as published: everything one checkpoint folder says.
+/// A model as published, with everything its checkpoint folder says.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Model {
-    /// The transformer itself.
+    /// The transformer.
     pub decoder: Decoder,
-    /// Text to ids, where the folder holds a tokenizer.json.
     tokenizer: Option<Tokenizer>,
     family: Family,
     bos_token_id: Option<u32>,
@@ -24,17 +27,18 @@ pub struct Model {
 
 /// Where a model came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Origin {
-    /// Hub id, or the name of the folder.
+    /// The Hub id, or the name of the folder.
     pub id: String,
-    /// The commit the Hub resolved, where it came from there.
+    /// The commit, if the model came from the Hub.
     pub revision: Option<String>,
-    /// The folder that was read.
+    /// The checkpoint folder.
     pub folder: PathBuf,
 }
 
 impl Origin {
-    /// A folder that nothing more is known about.
+    /// Makes the origin of a model in a folder. Its id is the name of the folder.
     pub fn of_folder(folder: &Path) -> Self {
         let name = folder
             .canonicalize()
@@ -46,46 +50,53 @@ impl Origin {
             folder: folder.to_owned(),
         }
     }
-}
 
-/// The number format a model computes in. Weights stored as F16 or BF16 are widened, which is exact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Precision {
-    /// 32 bits: the ordinary choice.
-    #[default]
-    F32,
-    /// 64 bits: for reference values. Not every device has it.
-    F64,
+    /// Returns the same origin with another id.
+    pub fn with_id(self, id: &str) -> Self {
+        Origin { id: id.to_owned(), ..self }
+    }
 }
 
 impl Model {
-    /// Loads a checkpoint folder: config.json, weights, and tokenizer.json if it is there. Never touches the network.
+    /// Loads a checkpoint folder: `config.json`, the weights, and `tokenizer.json` if there is one. This never uses the
+    /// network.
     ///
-    /// Memory peaks little above the size of the parameters in `precision`, whatever the file holds; a pickled
+    /// The model computes in `format`, which is F32 or F64. F32 is the ordinary choice. F64 gives reference values, and
+    /// not every device has it. Weights stored as F16 or BF16 are widened, which is exact.
+    ///
+    /// The peak of memory is little more than the parameters take in `format`, whatever the file holds. A pickled
     /// `pytorch_model.bin` adds its largest tensor.
     ///
     /// # Errors
     ///
-    /// [`ModelError`], naming the file and the key or tensor.
+    /// Fails for any other format, and for a folder that is not a complete checkpoint of a known family. The error names
+    /// the file and the key or tensor.
     ///
     /// # Example
     ///
     /// ```
     /// use burn::tensor::Device;
-    /// use inject_models::{Logits, Model, Origin, Precision, Tap, TokenBatch};
+    /// use inject_models::{FloatFormat, Logits, Model, Origin, Tap, TokenBatch};
     ///
     /// # let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama");
-    /// let model = Model::load(Origin::of_folder(&folder), Precision::F32, &Device::flex())?;
+    /// let model = Model::load(Origin::of_folder(&folder), FloatFormat::F32, &Device::flex())?;
     /// let prompt = TokenBatch::new(&[[3, 1, 4, 1, 5]])?;
     /// let states = model.decoder.forward(&prompt, &[Tap::Block(2)], Logits::None)?.states;
     /// assert_eq!(states[&Tap::Block(2)].dims(), [1, 5, 32]);
     /// # Ok::<(), inject_models::ModelError>(())
     /// ```
-    pub fn load(origin: Origin, precision: Precision, device: &Device) -> Result<Self, ModelError> {
+    pub fn load(origin: Origin, format: FloatFormat, device: &Device) -> Result<Self, ModelError> {
+        if !matches!(format, FloatFormat::F32 | FloatFormat::F64) {
+            return Err(ModelError::UnsupportedFormat {
+                purpose: "computing",
+                found: format.into(),
+                expected: "f32 or f64",
+            });
+        }
         let config_path = origin.folder.join("config.json");
         let description = families::describe(&config_path, &read_text(&config_path)?)?;
-        // Before the weights: reading a large tokenizer.json takes as much memory again as keeping it, and that is free
-        // for the weights afterwards.
+        // Before the weights: reading a large tokenizer.json takes as much memory again as keeping it, and that memory is
+        // then free for the weights.
         let tokenizer_path = origin.folder.join("tokenizer.json");
         let (vocab_size, bos_token_id) = (description.config.vocab_size, description.bos_token_id);
         let tokenizer = tokenizer_path
@@ -93,45 +104,41 @@ impl Model {
             .then(|| Tokenizer::load(&tokenizer_path, vocab_size, bos_token_id, &config_path))
             .transpose()?;
         let checkpoint = Checkpoint::open(&origin.folder)?;
-        let dtype = match precision {
-            Precision::F32 => DType::F32,
-            Precision::F64 => DType::F64,
-        };
-        let weights = Weights::new(&checkpoint, description.family, device, dtype);
+        let weights = Weights::new(&checkpoint, description.family, device, format);
         let decoder = Decoder::load(description.config, weights)?;
         Ok(Model { decoder, tokenizer, family: description.family, bos_token_id, origin })
     }
 
-    /// The tokenizer.
+    /// Returns the tokenizer.
     ///
     /// # Errors
     ///
-    /// [`ModelError::NoTokenizer`] where the folder has none.
+    /// Fails with [`ModelError::NoTokenizer`] if the folder has none.
     pub fn tokenizer(&self) -> Result<&Tokenizer, ModelError> {
         self.tokenizer.as_ref().ok_or_else(|| ModelError::NoTokenizer { folder: self.origin.folder.clone() })
     }
 
-    /// The family it belongs to.
+    /// Returns the family that the model belongs to.
     pub fn family(&self) -> Family {
         self.family
     }
 
-    /// The token a prompt begins with, where config.json names one.
+    /// Returns the BOS token, if `config.json` names one.
     pub fn bos_token_id(&self) -> Option<u32> {
         self.bos_token_id
     }
 
-    /// Where it came from.
+    /// Returns where the model came from.
     pub fn origin(&self) -> &Origin {
         &self.origin
     }
 
-    /// SHA-256 of the weights, in hexadecimal: of the one weight file (the checksum the Hub shows), or of the sorted
-    /// `name:checksum` lines of several shards. Reads the files once more.
+    /// Computes the SHA-256 of the weights, in hexadecimal: of the one weight file (the checksum that the Hub shows), or of the
+    /// sorted `name:checksum` lines of several shards. This reads the files once more.
     ///
     /// # Errors
     ///
-    /// [`ModelError`] when a file cannot be read any more.
+    /// Fails if a file can no longer be read.
     pub fn weight_hash(&self) -> Result<String, ModelError> {
         checkpoint::weight_hash(&self.origin.folder)
     }

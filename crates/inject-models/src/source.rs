@@ -1,22 +1,91 @@
-//! What a user names when asked for a model.
+//! A model as the user names it: a folder or a Hub id.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
-use crate::{ModelError, Origin};
+use crate::{
+    ModelError, Origin,
+    hub::{HubRepo, RepoIdError},
+};
 
 /// A folder, or a repository on the Hub.
 ///
-/// An existing folder always wins, and never touches the network; anything else must have the form of a Hub id.
+/// An existing folder always wins. What can only be a folder's name, misspelt, is an error: nothing is sent to the network that
+/// was not meant for it.
+///
+/// # Example
+///
+/// ```
+/// use inject_models::ModelSource;
+///
+/// assert!(matches!("openai-community/gpt2".parse()?, ModelSource::Hub(repo) if repo.revision() == "main"));
+/// assert!("./models/gpt2".parse::<ModelSource>().is_err());
+/// # Ok::<(), inject_models::ModelError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ModelSource {
     /// A checkpoint folder.
     Folder(PathBuf),
     /// A repository and its revision.
-    #[cfg(feature = "hub")]
-    Hub(crate::hub::HubRepo),
+    Hub(HubRepo),
+}
+
+/// Why a text names neither a folder nor a repository.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// It can only be a path, and nothing is there.
+    #[error("no folder {found:?}: expected a folder with a config.json, or a Hub id `owner/name[@revision]`")]
+    NoFolder {
+        /// The text as given.
+        found: String,
+    },
+    /// Neither a folder here nor a Hub id with an owner. Old repositories without one can still be given as a [`HubRepo`].
+    #[error(
+        "no folder {found:?}: expected a folder with a config.json, or a Hub id with its owner, as \
+         `openai-community/gpt2` for `gpt2`"
+    )]
+    NoOwner {
+        /// The text as given.
+        found: String,
+    },
+    /// Its first part is a folder here, so it is taken for a path.
+    #[error(
+        "no folder {found:?}, but {parent:?} is one: to ask the Hub for it, start where there is no such folder"
+    )]
+    NotInFolder {
+        /// The text as given.
+        found: String,
+        /// Its first part.
+        parent: String,
+    },
+    /// Not a repository id.
+    #[error("no folder {found:?}, and not a Hub id")]
+    NotAnId {
+        /// The text as given.
+        found: String,
+        /// What is wrong with it as an id.
+        source: RepoIdError,
+    },
 }
 
 impl ModelSource {
+    /// The folder of a checkpoint that needs no fetching.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::NotFetched`] for a repository: see `ModelSource::fetch`.
+    pub fn origin(&self) -> Result<Origin, ModelError> {
+        match self {
+            ModelSource::Folder(folder) => Ok(Origin::of_folder(folder)),
+            ModelSource::Hub(repo) => Err(ModelError::NotFetched { repo: repo.clone() }),
+        }
+    }
+
     /// Makes the files present on this machine. For a folder there is nothing to do; for a repository this is the one
     /// step that may use the network, as `options` allow.
     ///
@@ -24,66 +93,50 @@ impl ModelSource {
     ///
     /// [`ModelError::Hub`] when the files cannot be had.
     #[cfg(feature = "hub")]
-    pub fn resolve(
+    pub fn fetch(
         &self,
         options: &crate::hub::HubOptions,
-        progress: &mut dyn FnMut(crate::hub::Progress<'_>),
+        progress: &mut dyn FnMut(crate::Progress<'_>),
     ) -> Result<Origin, ModelError> {
-        match self {
-            ModelSource::Folder(folder) => Ok(Origin::of_folder(folder)),
-            ModelSource::Hub(repo) => {
-                let snapshot = crate::hub::fetch(repo, options, progress)?;
-                Ok(Origin {
-                    id: repo.id().to_owned(),
-                    revision: Some(snapshot.commit),
-                    folder: snapshot.folder,
-                })
-            }
-        }
-    }
-
-    /// Where the files are.
-    ///
-    /// # Errors
-    ///
-    /// None today; the signature is that of the version with the Hub compiled in.
-    #[cfg(not(feature = "hub"))]
-    pub fn resolve(&self) -> Result<Origin, ModelError> {
-        let ModelSource::Folder(folder) = self;
-        Ok(Origin::of_folder(folder))
+        let ModelSource::Hub(repo) = self else { return self.origin() };
+        let snapshot = crate::hub::fetch(repo, options, progress)?;
+        Ok(Origin { id: repo.id().to_owned(), revision: Some(snapshot.commit), folder: snapshot.folder })
     }
 }
 
 impl FromStr for ModelSource {
     type Err = ModelError;
 
+    /// # Errors
+    ///
+    /// [`ModelError::Source`].
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let folder = PathBuf::from(text);
         if folder.is_dir() {
             return Ok(ModelSource::Folder(folder));
         }
-        let no_model = || ModelError::NoModel { found: text.to_owned() };
-        // What can only be a path must not become a request to the network.
-        let looks_like_path = text.starts_with(['.', '/', '~', '\\']) || text.ends_with('/');
-        if looks_like_path {
-            return Err(no_model());
-        }
-        #[cfg(feature = "hub")]
-        {
-            text.parse().map(ModelSource::Hub).map_err(|_| no_model())
-        }
-        #[cfg(not(feature = "hub"))]
-        {
-            Err(no_model())
-        }
+        Ok(repository(text).map(ModelSource::Hub)?)
     }
+}
+
+fn repository(text: &str) -> Result<HubRepo, SourceError> {
+    let found = || text.to_owned();
+    let drive = text.as_bytes().first().is_some_and(u8::is_ascii_alphabetic) && text[1..].starts_with(':');
+    if drive || text.starts_with(['.', '/', '~']) || text.ends_with('/') || text.contains('\\') {
+        return Err(SourceError::NoFolder { found: found() });
+    }
+    let id = text.split('@').next().unwrap_or_default();
+    let Some((parent, _)) = id.split_once('/') else { return Err(SourceError::NoOwner { found: found() }) };
+    if Path::new(parent).is_dir() {
+        return Err(SourceError::NotInFolder { found: found(), parent: parent.to_owned() });
+    }
+    text.parse().map_err(|source| SourceError::NotAnId { found: found(), source })
 }
 
 impl fmt::Display for ModelSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ModelSource::Folder(folder) => write!(f, "{}", folder.display()),
-            #[cfg(feature = "hub")]
             ModelSource::Hub(repo) => write!(f, "{repo}"),
         }
     }
@@ -93,15 +146,59 @@ impl fmt::Display for ModelSource {
 mod tests {
     use super::*;
 
+    fn refusal(text: &str) -> SourceError {
+        match text.parse::<ModelSource>() {
+            Err(ModelError::Source(error)) => error,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
     #[test]
     fn a_missing_path_is_never_taken_for_a_hub_id() {
-        for text in ["./no/such", "/no/such", "~/no", "no/such/"] {
-            assert!(matches!(text.parse::<ModelSource>(), Err(ModelError::NoModel { .. })), "{text}");
+        for text in
+            ["./no/such", "/no/such", "~/no", "no/such/", "no\\such", "C:/no", "c:\\no", "...", "../no"]
+        {
+            assert!(matches!(refusal(text), SourceError::NoFolder { .. }), "{text}");
         }
+    }
+
+    #[test]
+    fn a_name_without_an_owner_is_never_taken_for_a_hub_id() {
+        for text in ["gpt2", "gpt2@main", "gpt2@refs/pr/1", "", "mdoel"] {
+            let error = refusal(text);
+            assert!(matches!(error, SourceError::NoOwner { .. }), "{text}");
+            assert!(error.to_string().contains("openai-community/gpt2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_folder_in_a_folder_is_never_taken_for_a_hub_id() {
+        // Tests run in the package's folder.
+        let error = refusal("src/modles");
+        assert!(matches!(&error, SourceError::NotInFolder { parent, .. } if parent == "src"), "{error}");
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_id_is_the_cause() {
+        let error = refusal("own er/name");
+        assert!(matches!(&error, SourceError::NotAnId { .. }), "{error}");
+        assert!(std::error::Error::source(&error).unwrap().to_string().contains("only letters"));
+    }
+
+    #[test]
+    fn an_owner_and_a_name_are_a_hub_id() {
+        let source: ModelSource = "owner/name@v1".parse().unwrap();
+        assert!(matches!(&source, ModelSource::Hub(repo) if repo.id() == "owner/name"), "{source}");
+        let error = source.origin().unwrap_err();
+        assert!(
+            matches!(error, ModelError::NotFetched { .. }) && error.to_string().contains("`hub`"),
+            "{error}"
+        );
     }
 
     #[test]
     fn an_existing_folder_wins() {
         assert!(matches!(env!("CARGO_MANIFEST_DIR").parse(), Ok(ModelSource::Folder(_))));
+        assert!(matches!("src".parse(), Ok(ModelSource::Folder(_))));
     }
 }

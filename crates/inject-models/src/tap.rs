@@ -1,14 +1,13 @@
-//! Where in the decoder a hidden state is read.
+//! The places of the decoder at which hidden states are read.
 
 use std::{fmt, str::FromStr};
 
 /// A named place in the residual stream.
 ///
-/// A bare layer number is ambiguous: Hugging Face's `hidden_states[-1]` is [`Tap::FinalNorm`], while vLLM and
-/// the code of arXiv 2510.15511 mean the last [`Tap::Block`]. Taps are therefore never integers here.
+/// A layer number is ambiguous: Hugging Face's `hidden_states[-1]` is [`Tap::FinalNorm`], while vLLM and the code of
+/// arXiv 2510.15511 mean the last [`Tap::Block`]. Taps are therefore never integers here.
 ///
-/// The order is the order of computation within one model, so the largest tap of a set says how far a forward
-/// pass must run.
+/// Taps are ordered as one model computes them, so a forward pass ends at the largest tap of a set.
 ///
 /// # Example
 ///
@@ -26,15 +25,15 @@ pub enum Tap {
     /// The input of the first block: token embeddings with learned positions (if any) and the family's scale.
     /// Hugging Face's `hidden_states[0]`.
     Embedding,
-    /// The residual stream after block `i`, counted from 1 to `n_layers`. For `i < n_layers` this is Hugging
-    /// Face's `hidden_states[i]`; the last one, before the final norm, Hugging Face does not return.
+    /// The residual stream after block `i`, counted from 1 to `n_layers`. For `i < n_layers` this is Hugging Face's
+    /// `hidden_states[i]`. Hugging Face does not return the last one, before the final norm.
     Block(usize),
     /// After the final norm: Hugging Face's `hidden_states[-1]` and `last_hidden_state`.
     FinalNorm,
 }
 
 impl Tap {
-    /// Every tap of a model with `n_layers` blocks, in the order of computation.
+    /// Returns every tap of a model with `n_layers` blocks, in the order of computation.
     pub fn all(n_layers: usize) -> Vec<Tap> {
         let blocks = (1..=n_layers).map(Tap::Block);
         std::iter::once(Tap::Embedding).chain(blocks).chain(std::iter::once(Tap::FinalNorm)).collect()
@@ -45,7 +44,7 @@ impl Tap {
     ///
     /// # Errors
     ///
-    /// [`TapError`] when a name is unknown or a block lies outside `1..=n_layers`.
+    /// Fails if a name is unknown or a block lies outside `1..=n_layers`.
     pub fn parse_list(text: &str, n_layers: usize) -> Result<Vec<Tap>, TapError> {
         if text.trim() == "all" {
             return Ok(Tap::all(n_layers));
@@ -59,11 +58,11 @@ impl Tap {
         Ok(taps)
     }
 
-    /// The tap itself, if a model with `n_layers` blocks has it.
+    /// Returns the tap if a model with `n_layers` blocks has it.
     ///
     /// # Errors
     ///
-    /// [`TapError::NoSuchBlock`] for a block outside `1..=n_layers`.
+    /// Fails for a block outside `1..=n_layers`.
     pub fn checked(self, n_layers: usize) -> Result<Tap, TapError> {
         match self {
             Tap::Block(block) if block == 0 || block > n_layers => {
@@ -73,7 +72,7 @@ impl Tap {
         }
     }
 
-    /// How many blocks must run before this tap can be read.
+    /// Returns the number of blocks that run before this tap.
     pub fn blocks_needed(self, n_layers: usize) -> usize {
         match self {
             Tap::Embedding => 0,
@@ -130,18 +129,18 @@ impl<'de> serde::Deserialize<'de> for Tap {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TapError {
-    /// Not the name of any tap.
+    /// A text is not the name of a tap.
     #[error("unknown tap `{found}`: expected `embedding`, `block-N` (N from 1) or `final-norm`")]
     UnknownName {
-        /// The text as given.
+        /// The text.
         found: String,
     },
-    /// A block the model does not have.
+    /// The model does not have the block.
     #[error("tap `block-{block}` does not exist: the model has blocks 1 to {n_layers}")]
     NoSuchBlock {
-        /// The block asked for.
+        /// The number of the block.
         block: usize,
-        /// How many there are.
+        /// The number of blocks.
         n_layers: usize,
     },
 }

@@ -5,17 +5,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::ModelError;
+use crate::error::ModelError;
 
 /// Whether a prompt begins with the model's BOS token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Bos {
-    /// As the tokenizer's own post-processor has it: what Hugging Face's `tokenizer(text)` gives.
+    /// The tokenizer's own post-processor decides, as in Hugging Face's `tokenizer(text)`.
     #[default]
     Auto,
-    /// BOS and the text, and no other special token.
+    /// The prompt is BOS and the text, without other special tokens.
     Yes,
-    /// The text alone.
+    /// The prompt is the text alone.
     No,
 }
 
@@ -42,7 +43,7 @@ impl std::str::FromStr for Bos {
     }
 }
 
-/// A tokenizer.json that fits its model.
+/// A `tokenizer.json` whose ids fit the vocabulary of its model.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
@@ -58,14 +59,13 @@ impl Tokenizer {
         bos_token_id: Option<u32>,
         config_path: &Path,
     ) -> Result<Self, ModelError> {
-        let inner = guarded(path, || {
-            let mut inner = tokenizers::Tokenizer::from_file(path).map_err(|error| {
-                format!("expected a tokenizer as the tokenizers library writes it: {error}")
-            })?;
-            // Settings for training batches that some files carry along: they would cut or pad prompts.
+        let inner = guarded(|| {
+            let mut inner = tokenizers::Tokenizer::from_file(path)?;
+            // Some files carry settings for training batches, which would cut or pad prompts.
             inner.with_padding(None).with_truncation(None)?;
             Ok(inner)
-        })?;
+        })
+        .map_err(|source| ModelError::Tokenizer { path: path.to_owned(), source })?;
         let largest = inner.get_vocab(true).into_iter().max_by_key(|(_, id)| *id);
         if let Some((token, found)) = largest.filter(|(_, id)| *id as usize >= vocab_size) {
             return Err(ModelError::TokenizerVocabulary {
@@ -79,16 +79,16 @@ impl Tokenizer {
         Ok(Tokenizer { inner, hash, bos_token_id, config_path: config_path.to_owned() })
     }
 
-    /// SHA-256 of the file, in hexadecimal.
+    /// Returns the SHA-256 of the file, in hexadecimal.
     pub fn hash(&self) -> &str {
         &self.hash
     }
 
-    /// The ids of a text.
+    /// Encodes a text as token ids.
     ///
     /// # Errors
     ///
-    /// [`ModelError::NoBos`] where BOS is asked for and the config names none; [`ModelError::Tokenizer`] when the
+    /// Fails with [`ModelError::NoBos`] if BOS is wanted and the config names none, and with [`ModelError::Tokenize`] if the
     /// library refuses the text.
     pub fn encode(&self, text: &str, bos: Bos) -> Result<Vec<u32>, ModelError> {
         let begin = match bos {
@@ -97,50 +97,62 @@ impl Tokenizer {
                 Some(self.bos_token_id.ok_or_else(|| ModelError::NoBos { path: self.config_path.clone() })?)
             }
         };
-        let encoding = guarded(&self.path(), || self.inner.encode_fast(text, bos == Bos::Auto))?;
+        let encoding = self.call(|inner| inner.encode_fast(text, bos == Bos::Auto))?;
         Ok(begin.into_iter().chain(encoding.get_ids().iter().copied()).collect())
     }
 
-    /// Whether these ids begin with the BOS token that the config names.
+    /// Returns the BOS token if the ids of every text begin with it.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`Tokenizer::encode`] does.
+    pub fn first_token(&self, bos: Bos) -> Result<Option<u32>, ModelError> {
+        // The ids of the empty text are the special tokens around every text.
+        let ids = self.encode("", bos)?;
+        Ok(ids.first().copied().filter(|_| self.begins_with_bos(&ids)))
+    }
+
+    /// Returns whether these ids begin with the BOS token that the config names.
     pub fn begins_with_bos(&self, ids: &[u32]) -> bool {
         self.bos_token_id.is_some() && ids.first().copied() == self.bos_token_id
     }
 
-    /// The text of some ids, without special tokens.
+    /// Decodes token ids as text, without special tokens.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Tokenizer`] when the library cannot decode them.
+    /// Fails with [`ModelError::Tokenize`] if the library cannot decode them.
     pub fn decode(&self, ids: &[u32]) -> Result<String, ModelError> {
-        guarded(&self.path(), || self.inner.decode(ids, true))
+        self.call(|inner| inner.decode(ids, true))
     }
 
-    /// One token as the vocabulary writes it.
+    /// Returns a token as the vocabulary spells it.
     pub fn token(&self, id: u32) -> Option<String> {
         self.inner.id_to_token(id)
     }
 
-    /// Number of tokens it knows, special ones included.
+    /// Returns the number of tokens, special ones included.
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)
     }
 
-    fn path(&self) -> PathBuf {
-        self.config_path.with_file_name("tokenizer.json")
+    fn call<T>(
+        &self,
+        call: impl FnOnce(&tokenizers::Tokenizer) -> tokenizers::Result<T>,
+    ) -> Result<T, ModelError> {
+        let path = || self.config_path.with_file_name("tokenizer.json");
+        guarded(|| call(&self.inner)).map_err(|source| ModelError::Tokenize { path: path(), source })
     }
 }
 
-/// A call of the tokenizers library. It answers some malformed files with a panic, such as 0.23.2 does a
-/// `continuing_subword_prefix` longer than the second part of a merge; what comes from outside is an error here.
-fn guarded<T>(path: &Path, call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, ModelError> {
-    let reason = match panic::catch_unwind(AssertUnwindSafe(call)) {
-        Ok(Ok(value)) => return Ok(value),
-        Ok(Err(error)) => error.to_string(),
-        Err(payload) => match (payload.downcast_ref::<String>(), payload.downcast_ref::<&str>()) {
-            (Some(text), _) => format!("the tokenizers library failed: {text}"),
-            (None, Some(text)) => format!("the tokenizers library failed: {text}"),
-            (None, None) => "the tokenizers library failed".to_owned(),
-        },
-    };
-    Err(ModelError::Tokenizer { path: path.to_owned(), reason })
+/// Calls the tokenizers library and turns a panic into an error.
+///
+/// The library panics at some malformed files, such as (in 0.23.2) a `continuing_subword_prefix` longer than the second
+/// part of a merge.
+fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> tokenizers::Result<T> {
+    panic::catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        Err(format!("the tokenizers library failed: {text}").into())
+    })
 }

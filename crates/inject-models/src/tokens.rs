@@ -2,14 +2,14 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor};
 
-use crate::{ModelError, config::DecoderConfig};
+use crate::{config::DecoderConfig, error::ModelError, host};
 
 /// Prompts of one or several lengths, padded on the right.
 ///
-/// Causal attention never looks right, so the padding changes no state of a real token. (Padding on the left would: it
-/// moves every learned position.)
+/// A causal model never looks to the right, so this padding changes no state of a real token. Padding on the left would:
+/// it moves every learned position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenBatch {
     ids: Vec<u32>,
@@ -18,11 +18,11 @@ pub struct TokenBatch {
 }
 
 impl TokenBatch {
-    /// A batch of prompts, in the order given.
+    /// Makes a batch of prompts, in the order given.
     ///
     /// # Errors
     ///
-    /// [`ModelError::EmptyPrompt`] when there is no prompt or one has no tokens.
+    /// Fails with [`ModelError::EmptyPrompt`] if there is no prompt, or if a prompt has no tokens.
     pub fn new(prompts: &[impl AsRef<[u32]>]) -> Result<Self, ModelError> {
         let lens: Vec<usize> = prompts.iter().map(|prompt| prompt.as_ref().len()).collect();
         if lens.is_empty() {
@@ -39,31 +39,31 @@ impl TokenBatch {
         Ok(TokenBatch { ids, lens, width })
     }
 
-    /// Number of prompts.
+    /// Returns the number of prompts.
     pub fn rows(&self) -> usize {
         self.lens.len()
     }
 
-    /// Length of the longest prompt, to which the others are padded.
+    /// Returns the length of the longest prompt, to which the others are padded.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// Length of each prompt.
+    /// Returns the length of each prompt, without padding.
     pub fn lens(&self) -> &[usize] {
         &self.lens
     }
 
-    /// The tokens of one prompt, without padding.
+    /// Returns the tokens of one prompt, without padding.
     ///
     /// # Panics
     ///
-    /// If there is no such prompt.
+    /// Panics if there is no such prompt.
     pub fn prompt(&self, row: usize) -> &[u32] {
         &self.ids[row * self.width..][..self.lens[row]]
     }
 
-    /// Some of the prompts, padded as they are here.
+    /// Returns some of the prompts, with the same padding.
     pub(crate) fn rows_in(&self, rows: Range<usize>) -> TokenBatch {
         TokenBatch {
             ids: self.ids[rows.start * self.width..rows.end * self.width].to_vec(),
@@ -72,8 +72,7 @@ impl TokenBatch {
         }
     }
 
-    /// Checks every id against the model, and that these prompts, after `held` positions of a sequence, may be
-    /// computed together.
+    /// Checks the ids against the model, and that these prompts may be computed together after `held` positions.
     pub(crate) fn check(&self, config: &DecoderConfig, held: usize) -> Result<(), ModelError> {
         for row in 0..self.rows() {
             config.check_prompt(row, self.prompt(row))?;
@@ -87,19 +86,19 @@ impl TokenBatch {
         }
     }
 
-    /// Shape `[rows * width]`.
-    pub(crate) fn to_tensor(&self, device: &Device) -> Tensor<1, Int> {
-        ids_tensor(&self.ids, device)
+    /// Returns the ids of all prompts with their padding, `rows * width` of them.
+    pub(crate) fn padded_ids(&self) -> &[u32] {
+        &self.ids
     }
 }
 
 impl DecoderConfig {
-    /// Checks that this model can compute a prompt: it has a token, every id is in the vocabulary, and it is no longer than
-    /// the table of positions. `prompt` is the number by which an error names it.
+    /// Checks that this model can compute a prompt. `prompt` is its number in the error.
     ///
     /// # Errors
     ///
-    /// [`ModelError::EmptyPrompt`], [`ModelError::TokenId`] or [`ModelError::TooLong`].
+    /// Fails with [`ModelError::EmptyPrompt`] if the prompt has no token, with [`ModelError::TokenId`] for an id outside
+    /// the vocabulary, and with [`ModelError::TooLong`] for more tokens than the table of positions has rows.
     pub fn check_prompt(&self, prompt: usize, ids: &[u32]) -> Result<(), ModelError> {
         if ids.is_empty() {
             return Err(ModelError::EmptyPrompt { prompt });
@@ -127,11 +126,9 @@ pub(crate) fn check_len(config: &DecoderConfig, found: usize) -> Result<(), Mode
     }
 }
 
-/// Shape `[ids]`.
+/// Puts token ids on a device. Shape `[ids]`.
 pub(crate) fn ids_tensor(ids: &[u32], device: &Device) -> Tensor<1, Int> {
-    let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
-    let len = ids.len();
-    Tensor::from_data(TensorData::new(ids, [len]), device)
+    host::integers(ids.iter().map(|&id| id as i32).collect(), device)
 }
 
 #[cfg(test)]

@@ -1,36 +1,41 @@
-//! What training takes beside an optimiser: the loss of a batch, and its gradients.
+//! The loss of a batch and its gradients, for burn's optimisers.
 //!
-//! A decoder trains on a device with automatic differentiation: [`trainable`] puts it there, burn's `Module::valid` gives it
-//! back as it is read elsewhere.
+//! A decoder trains on a device with automatic differentiation: [`trainable`] puts it there, and burn's `Module::valid`
+//! takes it back.
 
 use std::{num::NonZeroUsize, panic::resume_unwind, thread};
 
 use burn::{
     module::Module,
     optim::{GradientsAccumulator, GradientsParams},
-    tensor::{Int, Tensor, TensorData, activation::log_softmax},
+    tensor::{Tensor, activation::log_softmax},
 };
 
-use crate::{Decoder, Logits, ModelError, TokenBatch, tokens::check_ids};
+use crate::{
+    decoder::{Decoder, Logits},
+    error::ModelError,
+    host::{indices, integers},
+    tokens::{TokenBatch, check_ids},
+};
 
-/// The same decoder with every parameter tracked for gradients, also one that came from a checkpoint.
+/// Returns the same decoder with every parameter tracked for gradients, even if it came from a checkpoint.
 pub fn trainable(decoder: Decoder) -> Decoder {
     decoder.unfreeze().train()
 }
 
-/// The mean cross-entropy of each next token: all tokens of all windows but the first of each count once.
+/// Computes the mean cross-entropy of the next token. Every token of every window counts once, except the first.
 ///
 /// # Shapes
 ///
-/// Windows of one or several lengths to `[1]`.
+/// From windows of one or several lengths to `[1]`.
 ///
 /// # Units
 ///
-/// Nats a token.
+/// Nats per token.
 ///
 /// # Errors
 ///
-/// [`ModelError::ShortWindow`] for a window without a next token, and what [`Decoder::forward`] refuses.
+/// Fails with [`ModelError::ShortWindow`] for a window without a next token, and as [`Decoder::forward`] does.
 pub fn next_token_loss(decoder: &Decoder, windows: &[impl AsRef<[u32]>]) -> Result<Tensor<1>, ModelError> {
     let windows: Vec<&[u32]> = windows.iter().map(AsRef::as_ref).collect();
     if let Some(window) = windows.iter().position(|ids| ids.len() < 2) {
@@ -38,7 +43,7 @@ pub fn next_token_loss(decoder: &Decoder, windows: &[impl AsRef<[u32]>]) -> Resu
     }
     let inputs: Vec<&[u32]> = windows.iter().map(|ids| &ids[..ids.len() - 1]).collect();
     let targets: Vec<i32> = windows.iter().flat_map(|ids| &ids[1..]).map(|&id| id as i32).collect();
-    // The last token of a window is in no input.
+    // No input contains the last token of a window.
     windows.iter().enumerate().try_for_each(|(window, ids)| check_ids(decoder.config(), window, ids))?;
     let batch = TokenBatch::new(&inputs)?;
     let (device, vocab_size, rows) = (decoder.device(), decoder.config().vocab_size, targets.len());
@@ -47,37 +52,39 @@ pub fn next_token_loss(decoder: &Decoder, windows: &[impl AsRef<[u32]>]) -> Resu
     let all = logits.reshape([batch.rows() * batch.width(), vocab_size]);
     let logits = match rows == batch.rows() * batch.width() {
         true => all,
-        // What follows the end of a shorter window is padding.
+        // After the end of a shorter window there is padding.
         false => {
-            let real = |(row, &len): (usize, &usize)| (0..len).map(move |at| (row, at));
-            let real = batch.lens().iter().enumerate().flat_map(real);
-            let real: Vec<i32> = real.map(|(row, at)| (row * batch.width() + at) as i32).collect();
-            all.select(0, Tensor::<1, Int>::from_data(TensorData::new(real, [rows]), &device))
+            let of_prompt = |(row, &len): (usize, &usize)| row * batch.width()..row * batch.width() + len;
+            let real: Vec<usize> = batch.lens().iter().enumerate().flat_map(of_prompt).collect();
+            all.select(0, indices(&real, &device))
         }
     };
-    let targets = Tensor::<2, Int>::from_data(TensorData::new(targets, [rows, 1]), &device);
+    let targets = integers(targets, &device).reshape([rows, 1]);
     Ok(log_softmax(logits, 1).gather(1, targets).mean().neg())
 }
 
-/// The loss of a batch and its gradients, computed in so many parts side by side: a CPU backend runs most of what lies between
-/// two matrix products on one core. The gradients depend on the number of parts by rounding, and on nothing else.
+/// Computes the loss of a batch and its gradients, in this many parts at once.
 ///
-/// The decoder is one of [`trainable`]'s.
+/// A CPU backend runs most of the work between two matrix products on one core, so there the number of cores is right. The
+/// number of parts changes the gradients by rounding only. The decoder must come from [`trainable`].
 ///
 /// # Units
 ///
-/// Nats a token.
+/// Nats per token.
 ///
 /// # Errors
 ///
-/// As [`next_token_loss`]; a window is then counted within its part.
+/// Fails as [`next_token_loss`] does, where a window is numbered within its part, and for an empty batch.
 pub fn loss_and_gradients(
     decoder: &Decoder,
     windows: &[Vec<u32>],
     parts: NonZeroUsize,
 ) -> Result<(f32, GradientsParams), ModelError> {
     let targets = |windows: &[Vec<u32>]| windows.iter().map(|ids| ids.len().saturating_sub(1)).sum::<usize>();
-    let all = targets(windows).max(1);
+    if windows.is_empty() {
+        return Err(ModelError::EmptyPrompt { prompt: 0 });
+    }
+    let all = targets(windows);
     let gradients_of = |part: &[Vec<u32>]| {
         // A fork has the same parameters and a graph of its own.
         let decoder = decoder.clone().fork(&decoder.device());
@@ -86,13 +93,10 @@ pub fn loss_and_gradients(
         Ok((loss.into_scalar::<f32>(), gradients))
     };
     let computed: Vec<Result<_, ModelError>> = thread::scope(|scope| {
-        let parts = windows.chunks(windows.len().div_ceil(parts.get()).max(1));
+        let parts = windows.chunks(windows.len().div_ceil(parts.get()));
         let running: Vec<_> = parts.map(|part| scope.spawn(|| gradients_of(part))).collect();
         running.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
     });
-    if computed.is_empty() {
-        return Err(ModelError::EmptyPrompt { prompt: 0 });
-    }
     let (mut sum, mut accumulator) = (0.0, GradientsAccumulator::new());
     // In the order of the batch, whichever thread was first: additions round.
     for part in computed {
@@ -108,7 +112,7 @@ mod tests {
     use burn::module::{ModuleVisitor, Param};
 
     use super::*;
-    use crate::{DecoderConfig, to_host};
+    use crate::{config::DecoderConfig, host::to_host};
 
     fn decoder(device: &burn::tensor::Device) -> Decoder {
         let text = include_str!("../tests/fixtures/gpt2/config.json");

@@ -29,7 +29,7 @@ pub(super) fn module(random: &mut Random) -> String {
     module.written(random)
 }
 
-/// A part of a module: what it imports, defines, and then does.
+/// A part of a module: its imports, definitions and statements.
 #[derive(Default)]
 struct Part {
     import: Option<&'static str>,
@@ -47,7 +47,7 @@ struct Function {
     /// Statements, not yet indented, each line with its end.
     body: String,
     returns: &'static str,
-    /// What the call with the parameters' values returns, as a literal.
+    /// The value of the call with the parameters' values, as a literal.
     value: String,
 }
 

@@ -1,9 +1,8 @@
-//! The project's own text: little stories in English and little modules in Python, without end.
+//! Endless deterministic text: little stories in English and little modules in Python.
 //!
-//! It feeds two things: the training of the tiny bundled language model, which is to find something in
-//! it (who is who in a story, which names a program has defined), and studies that need a great many
-//! different prompts. Every seed gives the same text on every platform. All text is ASCII, so a
-//! character is a byte.
+//! A [`Generator`] gives whole documents, to train a small language model on, and prompts cut from them. A document has structure to
+//! learn: the people of a story keep their names and roles, and a module uses the names it defines. Every seed gives the same text on
+//! every platform. All text is ASCII, so a character is a byte.
 
 mod code;
 mod random;
@@ -16,7 +15,7 @@ use std::ops::RangeInclusive;
 
 use random::Random;
 
-/// What a document is written in.
+/// The kind of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// English sentences about a few people and things.
@@ -27,8 +26,7 @@ pub enum Kind {
 
 /// An endless source of documents, and of prompts cut from them.
 ///
-/// Prompts are drawn without memory: one may come again, rarely and mostly among the shortest. Who
-/// needs them all different drops the repeated ones.
+/// Prompts are drawn independently, so one may repeat, rarely and mostly among the shortest.
 ///
 /// # Example
 ///
@@ -46,16 +44,16 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// The text of a seed, with prompts of 20 to 200 characters.
+    /// Begins the text of a seed, with prompts of 20 to 200 characters.
     pub fn new(seed: u64) -> Self {
         Self { random: Random::new(seed), prompt_lengths: 20..=200 }
     }
 
-    /// The same text, with prompts of other lengths.
+    /// Returns the same text with prompts of other lengths.
     ///
     /// # Panics
     ///
-    /// If the range holds no length, or holds zero.
+    /// Panics if the range is empty or contains zero.
     #[must_use]
     pub fn with_prompt_lengths(self, lengths: RangeInclusive<usize>) -> Self {
         assert!(!lengths.is_empty(), "prompt lengths from {lengths:?}: the range is empty");
@@ -63,7 +61,7 @@ impl Generator {
         Self { prompt_lengths: lengths, ..self }
     }
 
-    /// The next document: three in five are stories.
+    /// Returns the next document. Three in five are stories.
     pub fn document(&mut self) -> (Kind, String) {
         match self.random.chance(60) {
             true => (Kind::Story, self.story()),
@@ -71,7 +69,7 @@ impl Generator {
         }
     }
 
-    /// A story of 3 to 12 sentences in one or more paragraphs, ended by one line feed.
+    /// Returns a story of 3 to 12 sentences in one or more paragraphs, ended by one line feed.
     pub fn story(&mut self) -> String {
         let mut text = String::new();
         for sentence in story::sentences(&mut self.random) {
@@ -84,20 +82,20 @@ impl Generator {
         text
     }
 
-    /// A Python module that runs without an error, ended by one line feed.
+    /// Returns a Python module that runs without an error, ended by one line feed.
     pub fn code(&mut self) -> String {
         let mut text = code::module(&mut self.random);
         text.push('\n');
         text
     }
 
-    /// A prompt: a stretch of a document from the beginning of a word to the end of a word.
+    /// Returns a prompt: a stretch of a document from the beginning of a word to the end of a word.
     ///
-    /// A third of them begin where the document does, and longer ones are more frequent. Where the
-    /// lengths asked for are longer than a document, others of its kind follow after an empty line.
+    /// A third of the prompts begin where their document does, and longer ones are more frequent. If a
+    /// prompt is to be longer than the document, others of its kind follow after an empty line.
     pub fn prompt(&mut self) -> String {
         loop {
-            // Not every word has another one's end at a distance that is allowed.
+            // Some words have no end of another word at an allowed distance.
             if let Some(prompt) = self.stretch() {
                 return prompt;
             }
@@ -106,7 +104,7 @@ impl Generator {
 
     fn stretch(&mut self) -> Option<String> {
         let (shortest, longest) = (*self.prompt_lengths.start(), *self.prompt_lengths.end());
-        // The greater of two draws: among many prompts it is the short ones that come again.
+        // The greater of two draws, because short prompts repeat.
         let lengths = longest - shortest + 1;
         let length = shortest + self.random.below(lengths).max(self.random.below(lengths));
         let (kind, mut text) = self.document();
@@ -120,7 +118,7 @@ impl Generator {
         let starts_anywhere = self.random.below(3) > 0;
         let first = if starts_anywhere { self.random.below(text.len() - length) } else { 0 };
         let start = (first..text.len()).find(|&at| is_word_start(&text, at))?;
-        // Of the word ends that are allowed, the last within the drawn length, else the next.
+        // The last allowed end of a word within the drawn length, otherwise the next.
         let mut ends =
             (start + shortest..=text.len().min(start + longest)).filter(|&at| is_word_end(&text, at));
         let end = ends.next()?;
@@ -129,7 +127,7 @@ impl Generator {
     }
 }
 
-/// The prompts, without end.
+/// The prompts. There is always a next one.
 impl Iterator for Generator {
     type Item = String;
 
@@ -149,6 +147,11 @@ fn is_word_start(text: &str, at: usize) -> bool {
 fn is_word_end(text: &str, at: usize) -> bool {
     at > 0 && !is_space(text, at - 1) && is_space(text, at)
 }
+
+/// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@ use rand_xoshiro::{
     rand_core::{Rng, SeedableRng},
 };
 
-/// A stream of random numbers, and what the generator draws from it.
+/// A stream of random numbers, and the draws of the generator.
 #[derive(Clone, Debug)]
 pub(super) struct Random(SplitMix64);
 

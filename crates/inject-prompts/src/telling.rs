@@ -3,7 +3,7 @@
 use super::random::Random;
 use super::words;
 
-/// Everything that stays the same throughout one story, and what the reader has been told of it.
+/// The cast of one story, and what the reader has been told of it.
 pub(super) struct Telling<'r> {
     random: &'r mut Random,
     past: bool,
@@ -109,7 +109,7 @@ impl<'r> Telling<'r> {
         into.push_str(way);
     }
 
-    /// What a name in braces stands for; a name of nothing in the cast is a verb.
+    /// Returns the text for a name in braces. A name that is not in the cast is a verb.
     fn slot(&mut self, name: &'static str) -> String {
         let [weather_noun, weather_verb, weather_adjective, ground, state, feeling] = self.weather;
         let left = self.count - self.given;
@@ -240,7 +240,7 @@ impl Person {
         Self { name: random.word(if woman { words::WOMEN } else { words::MEN }), woman }
     }
 
-    /// The person's own form of "he", "him", "his" or "himself".
+    /// Returns the person's form of "he", "him", "his" or "himself".
     fn pronoun(&self, man: &'static str) -> &'static str {
         match man {
             _ if !self.woman => man,
@@ -251,7 +251,7 @@ impl Person {
     }
 }
 
-/// Who a sentence names; a pronoun for one is clear unless the other might be meant.
+/// The people whom a sentence names. A pronoun is clear if it can mean only one of them.
 #[derive(Clone, Copy, Default)]
 struct Mentions {
     hero: bool,
@@ -282,7 +282,7 @@ fn closing_brace(text: &str) -> usize {
     unreachable!("the grammar closes every brace it opens: {text}")
 }
 
-/// The parts of a choice: split at the bars that are in no inner braces.
+/// Returns the parts of a choice, split at the bars outside inner braces.
 fn choices(inside: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0;
     inside.split(move |c| {

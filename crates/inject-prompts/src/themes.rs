@@ -11,7 +11,7 @@ pub(super) struct Beat {
     pub(super) ways: &'static [&'static str],
 }
 
-/// Whether a story may leave a beat out.
+/// The condition under which a beat is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Keep {
     Always,

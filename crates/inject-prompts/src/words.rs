@@ -15,7 +15,7 @@ pub(super) const MEN: &str = "Tom|Ben|Otto|Emil|Hugo|Jonas|Karl|Leo|Max|Nils|Osc
 pub(super) const SISTERS: &str = "sister|aunt|cousin|neighbour|old friend|friend|grandmother|teacher";
 pub(super) const BROTHERS: &str = "brother|uncle|cousin|neighbour|old friend|friend|grandfather|teacher";
 
-/// What a person does for a living: name, verb, what comes of it (one, many).
+/// A trade: name, verb, its product (one, many).
 pub(super) const TRADES: &[[&str; 4]] = &[
     ["baker", "bake", "loaf", "loaves"],
     ["potter", "shape", "bowl", "bowls"],

@@ -163,12 +163,12 @@ impl Yardstick {
 
 #[cfg(test)]
 mod tests {
-    use crate::{models::Tap, states::foreign::SourceDtype};
+    use crate::models::{FloatFormat, Tap};
     use ndarray::Array2;
 
     use super::*;
 
-    fn yardstick(states: Vec<f64>, dtype: SourceDtype, acceptance: Acceptance) -> (Yardstick, Vec<f64>) {
+    fn yardstick(states: Vec<f64>, dtype: FloatFormat, acceptance: Acceptance) -> (Yardstick, Vec<f64>) {
         let width = states.len();
         let array = Array2::from_shape_vec((1, width), states.clone()).unwrap();
         let target = TargetStates::new(array, Tap::Block(1), dtype).unwrap();
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn equal_noise_is_plain_l2() {
-        let (yardstick, state) = yardstick(vec![1.0; 4], SourceDtype::BF16, Acceptance::default());
+        let (yardstick, state) = yardstick(vec![1.0; 4], FloatFormat::BF16, Acceptance::default());
         assert_eq!(yardstick.measure(&[1.0, 1.0, 1.5, 1.0], &state).distance, 0.5);
     }
 
@@ -186,7 +186,7 @@ mod tests {
         // A bf16 coordinate of 20,000 may be off by 64; the other coordinates differ by less in all.
         let mut states = vec![20_000.0];
         states.extend(vec![0.5; 63]);
-        let (yardstick, state) = yardstick(states.clone(), SourceDtype::BF16, Acceptance::default());
+        let (yardstick, state) = yardstick(states.clone(), FloatFormat::BF16, Acceptance::default());
         let mut rounded = states.clone();
         rounded[0] += 60.0;
         let mut other = states;
@@ -201,7 +201,7 @@ mod tests {
         let mut states = vec![f64::INFINITY];
         states.extend(vec![0.5; 63]);
         let array = Array2::from_shape_vec((1, 64), states.clone()).unwrap();
-        let target = TargetStates::new(array, Tap::Block(1), SourceDtype::F16).unwrap();
+        let target = TargetStates::new(array, Tap::Block(1), FloatFormat::F16).unwrap();
         let state = target.state(0);
         states[0] = 82_000.0;
         let mut others = states.clone();
@@ -223,8 +223,8 @@ mod tests {
 
     #[test]
     fn added_noise_widens_the_floor_by_its_size() {
-        let (plain, state) = yardstick(vec![3.0, 4.0], SourceDtype::F64, Acceptance::default());
-        let (noisy, _) = yardstick(vec![3.0, 4.0], SourceDtype::F64, Acceptance::NoiseFloor { added: 0.25 });
+        let (plain, state) = yardstick(vec![3.0, 4.0], FloatFormat::F64, Acceptance::default());
+        let (noisy, _) = yardstick(vec![3.0, 4.0], FloatFormat::F64, Acceptance::NoiseFloor { added: 0.25 });
         let wider = noisy.floor(&state) - plain.floor(&state);
         assert!((wider - 0.25).abs() < 1e-12, "{wider}");
     }
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn allclose_looks_at_every_coordinate() {
         let rule = Acceptance::AllClose { rtol: 1e-5, atol: 1e-5 };
-        let (yardstick, state) = yardstick(vec![1.0, 100.0], SourceDtype::F32, rule);
+        let (yardstick, state) = yardstick(vec![1.0, 100.0], FloatFormat::F32, rule);
         assert!(yardstick.measure(&[1.0, 100.000_9], &state).fits);
         assert!(!yardstick.measure(&[1.000_9, 100.0], &state).fits);
     }
@@ -241,10 +241,10 @@ mod tests {
         #[test]
         fn the_truth_stays_within_the_floor_under_any_rounding(
             values in proptest::collection::vec(-3e4_f64..3e4, 1..40),
-            dtype in proptest::sample::select(vec![SourceDtype::F16, SourceDtype::BF16]),
+            dtype in proptest::sample::select(vec![FloatFormat::F16, FloatFormat::BF16]),
         ) {
             let stored: Vec<f64> = values.iter().map(|&value| match dtype {
-                SourceDtype::F16 => half::f16::from_f64(value).to_f64(),
+                FloatFormat::F16 => half::f16::from_f64(value).to_f64(),
                 _ => half::bf16::from_f64(value).to_f64(),
             }).collect();
             let (yardstick, stored) = yardstick(stored, dtype, Acceptance::default());

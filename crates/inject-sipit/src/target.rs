@@ -4,10 +4,10 @@ use std::path::Path;
 
 use crate::{
     error::InvertError,
-    models::{Decoder, ModelError, Tap},
+    models::{Decoder, FloatFormat, ModelError, Tap},
     states::{
         Extraction,
-        foreign::{ColumnChoice, SourceDtype, StatesFile},
+        foreign::{ColumnChoice, StatesFile},
         store::Positions,
     },
 };
@@ -19,10 +19,10 @@ use ndarray::{Array2, ArrayView2};
 /// # Example
 ///
 /// ```
-/// use inject_sipit::{TargetStates, models::Tap, ndarray::array, states::foreign::SourceDtype};
+/// use inject_sipit::{TargetStates, models::{Tap, FloatFormat}, ndarray::array};
 ///
 /// let states = array![[0.5, -1.0, 2.0], [0.25, 0.0, 3.0]];
-/// let target = TargetStates::new(states, Tap::Block(3), SourceDtype::F16)?;
+/// let target = TargetStates::new(states, Tap::Block(3), FloatFormat::F16)?;
 /// assert_eq!((target.positions(), target.d_model()), (2, 3));
 /// # Ok::<(), inject_sipit::InvertError>(())
 /// ```
@@ -30,7 +30,7 @@ use ndarray::{Array2, ArrayView2};
 pub struct TargetStates {
     states: Array2<f64>,
     tap: Tap,
-    dtype: SourceDtype,
+    dtype: FloatFormat,
     /// The largest shift of each position's coordinates by rounding to even steps, in addition to that of the dtype.
     half_steps: Option<Vec<f64>>,
 }
@@ -48,7 +48,7 @@ impl TargetStates {
     ///
     /// [`InvertError`] if there is no state, a value is not finite or beyond the range of f32, or no coordinate of a state lies
     /// within the range of its format.
-    pub fn new(states: Array2<f64>, tap: Tap, dtype: SourceDtype) -> Result<Self, InvertError> {
+    pub fn new(states: Array2<f64>, tap: Tap, dtype: FloatFormat) -> Result<Self, InvertError> {
         if states.is_empty() {
             return Err(InvertError::NoStates);
         }
@@ -77,7 +77,7 @@ impl TargetStates {
     pub fn of_prompt(decoder: &Decoder, tap: Tap, ids: &[u32]) -> Result<Self, InvertError> {
         let extraction = Extraction::new(vec![tap], Positions::All)?;
         let states = extraction.run(decoder, &[ids.to_vec()], &mut |_| ())?;
-        TargetStates::new(states[&tap].mapv(f64::from), tap, SourceDtype::F32)
+        TargetStates::new(states[&tap].mapv(f64::from), tap, FloatFormat::F32)
     }
 
     /// Reads the states of one prompt from a `.safetensors` or `.npy` file.

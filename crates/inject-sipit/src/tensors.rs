@@ -1,6 +1,6 @@
 //! Tensors to the host and back.
 
-use crate::{error::InvertError, models::to_host};
+use crate::{error::InvertError, models::host::to_host};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 /// The values of a tensor on the host, in row-major order.

@@ -207,7 +207,7 @@ impl DeviceRows {
 
 #[cfg(test)]
 mod tests {
-    use crate::states::SplitMix;
+    use crate::states::random::SplitMix;
 
     use super::*;
 

@@ -217,7 +217,6 @@ fn known<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T, InvertError>) -
 
 #[cfg(test)]
 mod tests {
-    use crate::models::{Model, Origin, Precision};
     use burn::tensor::TensorData;
 
     use super::*;
@@ -240,10 +239,7 @@ mod tests {
             .into_iter()
             .flat_map(|device| FAMILIES.map(|name| (device.clone(), name)))
         {
-            let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join("../inject-models/tests/fixtures")
-                .join(name);
-            let model = Model::load(Origin::of_folder(&folder), Precision::F32, &device).unwrap();
+            let model = inject_testing::models::model(name, &device);
             let decoder = &model.decoder;
             let d_model = decoder.config().d_model;
             let embedding = host(decoder.token_embedding());

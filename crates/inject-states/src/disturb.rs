@@ -1,67 +1,70 @@
-//! States as they may leak: rounded, disturbed, incomplete.
+//! Rounding, noise and gaps, as states may have after a leak.
 //!
-//! A disturbance changes the states of one prompt (or the rows of one tap), in f64 and in place. What it does is written as one word,
-//! `int8-row` or `dropout:0.1`: the same word on a command line, in a file of results and in a table.
+//! A disturbance changes the states of one prompt (or the rows of one tap), in f64 and in place. It is written as one word,
+//! such as `int8-row` or `dropout:0.1`: the same word on a command line, in a file of results and in a table.
 
-mod format;
+mod rounding;
 
 use std::{fmt, str::FromStr};
 
 use ndarray::Array2;
 
-pub use self::format::{ScaledBy, StateFormat};
-use crate::SplitMix;
+pub use self::rounding::{Rounding, ScaledBy};
+use crate::random::SplitMix;
 
-/// Something that happened to states between their producer and whoever has them.
+/// A change of states between their producer and whoever has them.
 ///
 /// # Example
 ///
 /// ```
-/// use inject_states::{Disturbance, ScaledBy, StateFormat};
+/// use inject_states::{Disturbance, Rounding, ScaledBy, models::NumberFormat};
 ///
 /// let mut states = ndarray::arr2(&[[127.0, 3.2, -0.4], [1.0, 0.0, 0.0]]);
 /// let rounding: Disturbance = "int8-row".parse()?;
-/// assert_eq!(rounding, Disturbance::Rounded(StateFormat::Int8(ScaledBy::Row)));
+/// assert_eq!(rounding, Disturbance::Rounded(Rounding::new(NumberFormat::Int8, ScaledBy::Row)));
 /// rounding.apply(&mut states, 1);
 /// assert_eq!(states.row(0).to_vec(), [127.0, 3.0, 0.0]);
 /// # Ok::<(), inject_states::DisturbanceError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(into = "String", try_from = "String")]
+#[non_exhaustive]
 pub enum Disturbance {
-    /// Stored in a narrower number format. `f16`, `bf16`, `int8-row`, `int8-tensor`, `int4-row`, `int4-tensor`.
-    Rounded(StateFormat),
-    /// Noise of this L2 norm in a random direction, for each state: Gaussian noise, scaled to its size. `noise:NORM`.
+    /// Rounding to a narrower number format: `f16`, `bf16`, `int8-row`, `int8-tensor`, `int4-row`, `int4-tensor`.
+    Rounded(Rounding),
+    /// Noise of this L2 norm in a random direction, for each state by itself: `noise:NORM`. It is Gaussian noise, scaled to its
+    /// norm.
     Noise {
         /// The norm.
         norm: f64,
     },
-    /// This share of each state's coordinates, at random, is zero; nobody says which. `dropout:SHARE`.
+    /// Zeros in place of a random share of each state's coordinates: `dropout:SHARE`. Nothing tells which.
     Dropout {
-        /// From 0 to 1.
+        /// The share, from 0 to 1.
         share: f64,
     },
-    /// Coordinates larger than so many times the root mean square of their state are cut to that. `clip:TIMES`.
+    /// A limit on each coordinate, as a multiple of the root mean square of its state: `clip:TIMES`.
     Clip {
-        /// How many times.
+        /// The multiple.
         times: f64,
     },
 }
 
-/// Text that names no disturbance.
+/// A text that is not the word of a disturbance.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "unknown disturbance `{found}`: expected f16, bf16, int8-row, int8-tensor, int4-row, int4-tensor, noise:NORM, \
      dropout:SHARE (0 to 1) or clip:TIMES"
 )]
+#[non_exhaustive]
 pub struct DisturbanceError {
     /// The text as given.
     pub found: String,
 }
 
 impl Disturbance {
-    /// Whether it depends on the seed: equal states then do not stay equal.
-    pub fn draws_lots(self) -> bool {
+    /// Returns whether the result depends on the seed. Equal states then do not stay equal.
+    pub fn is_random(self) -> bool {
         match self {
             Disturbance::Noise { .. } | Disturbance::Dropout { .. } => true,
             Disturbance::Rounded(_) | Disturbance::Clip { .. } => false,
@@ -70,12 +73,12 @@ impl Disturbance {
 
     /// Disturbs the states, one a row. The same seed gives the same result.
     ///
-    /// A value beyond the range of `f16` becomes infinite, as it would in storage; whoever reads it refuses it.
+    /// A value beyond the range of `f16` becomes infinite, as it would in storage.
     pub fn apply(self, states: &mut Array2<f64>, seed: u64) {
         let mut numbers = SplitMix::seeded(seed);
         match self {
-            Disturbance::Rounded(format) => {
-                format.round(states);
+            Disturbance::Rounded(rounding) => {
+                rounding.round(states);
             }
             Disturbance::Noise { norm } => {
                 for mut state in states.rows_mut() {
@@ -104,7 +107,7 @@ impl Disturbance {
 impl fmt::Display for Disturbance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = match self {
-            Disturbance::Rounded(format) => format.to_string(),
+            Disturbance::Rounded(rounding) => rounding.to_string(),
             Disturbance::Noise { norm } => format!("noise:{norm}"),
             Disturbance::Dropout { share } => format!("dropout:{share}"),
             Disturbance::Clip { times } => format!("clip:{times}"),
@@ -133,7 +136,7 @@ impl FromStr for Disturbance {
     fn from_str(text: &str) -> Result<Self, DisturbanceError> {
         let unknown = || DisturbanceError { found: text.to_owned() };
         let Some((kind, number)) = text.split_once(':') else {
-            let known = StateFormat::ALL.into_iter().find(|format| format.to_string() == text);
+            let known = Rounding::ALL.into_iter().find(|rounding| rounding.to_string() == text);
             return known.map(Disturbance::Rounded).ok_or_else(unknown);
         };
         let number: f64 = number.parse().map_err(|_| unknown())?;
@@ -155,7 +158,7 @@ mod tests {
 
     #[test]
     fn every_word_comes_back() {
-        let formats = StateFormat::ALL.map(Disturbance::Rounded);
+        let formats = Rounding::ALL.map(Disturbance::Rounded);
         let others = [
             Disturbance::Noise { norm: 0.25 },
             Disturbance::Dropout { share: 0.1 },

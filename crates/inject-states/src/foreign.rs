@@ -1,8 +1,7 @@
-//! States that somebody else wrote, in `.safetensors` or `.npy`.
+//! States that another program wrote, in `.safetensors` or `.npy`.
 //!
-//! A file is described once, when it is opened, and every size in its header is checked against its length
-//! there; [`StatesFile::column`] then reads the states of one tap, exactly: each of the four [`SourceDtype`]s
-//! fits into `f64`.
+//! Opening a file checks every size in its header against the length of the file. [`StatesFile::states_at`] then reads the
+//! states of one tap exactly, because each [`FloatFormat`] fits into F64.
 //!
 //! # Layouts
 //!
@@ -12,19 +11,19 @@
 //! | `[a, b, d_model]` | `a` tokens at `b` taps (vLLM), or `a` taps of `b` tokens (stacked layers) |
 //! | `[1, b, d_model]` | the same; the second reading is also a batch of one prompt |
 //!
-//! A three-dimensional tensor is read the way that fits the number of token ids and of tap names beside it.
-//! Where both ways fit (as many tokens as taps, or nothing beside the tensor, as always in `.npy`) the file
-//! is refused, and the caller says which it is with [`StatesFile::open_as`].
+//! A three-dimensional tensor is read in the way that fits the number of token ids and of tap names beside it.
+//! If both ways fit (as many tokens as taps, or nothing beside the tensor, as always in `.npy`), the file
+//! is refused, and the caller decides with [`StatesFile::open_as`].
 //!
 //! In `.safetensors` the tensor is called `states` or `hidden_states`. Beside it may stand `token_ids`,
 //! `[token]` or `[1, token]` of any integer dtype, and in the metadata `taps` (names of [`Tap`],
-//! comma-separated, one per column) or `tap` (one name). Other tensors and other metadata are not looked at.
-//! The files of our own store are of this kind.
+//! comma-separated, one for each column) or `tap` (one name). Other tensors and other metadata are ignored.
+//! The files of a [store](crate::store) are of this kind.
 //!
 //! # Example
 //!
 //! ```
-//! use inject_states::foreign::{ColumnChoice, StatesFile, write_npy};
+//! use inject_states::{foreign::{StatesFile, write_npy}, models::Tap};
 //! use ndarray::array;
 //!
 //! let folder = tempfile::tempdir()?;
@@ -33,11 +32,13 @@
 //!
 //! let mut file = StatesFile::open(&path)?;
 //! assert_eq!((file.rows(), file.columns(), file.d_model()), (2, 1, 3));
-//! assert_eq!(file.column(ColumnChoice::Only)?[[1, 2]], 3.0);
+//! let states = file.states_at(Tap::Block(7), 3)?; // the caller knows the tap, since the file does not name it
+//! assert_eq!(states.state(1), [0.25, 0.0, 3.0]);
+//! assert!(file.states_at(Tap::Block(7), 768).is_err());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod dtype;
+mod encoding;
 mod error;
 mod layout;
 #[cfg(test)]
@@ -51,22 +52,27 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use inject_models::Tap;
+use inject_models::{FloatFormat, Tap};
 use ndarray::Array2;
 
-use dtype::Encoding;
-pub use dtype::SourceDtype;
+use crate::states::States;
+
+use encoding::Encoding;
 pub use error::{ForeignError, ForeignProblem};
 pub use layout::Axes;
 use layout::{Layout, MemoryOrder};
 pub use npy::write_npy;
+
+/// The format of the numbers in a file, under the name of an older version.
+#[doc(hidden)]
+pub type SourceDtype = FloatFormat;
 
 /// The endings [`StatesFile::open`] knows.
 const ENDINGS: &str = "`.safetensors`, `.npy`";
 
 /// A file of states whose header has been checked.
 ///
-/// It has one or more columns: the states of all its tokens at one tap each.
+/// It has one or more columns. Each holds the states of all tokens at one tap.
 #[derive(Debug)]
 pub struct StatesFile {
     path: PathBuf,
@@ -75,18 +81,18 @@ pub struct StatesFile {
     layout: Layout,
 }
 
-/// Which column of a [`StatesFile`] to read.
+/// A choice among the columns of a [`StatesFile`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColumnChoice {
-    /// The one column there is.
+    /// The only column.
     Only,
-    /// The column with this index, from 0; the caller knows which tap it is.
+    /// The column with this index, from 0.
     Index(usize),
-    /// The column that the file itself says is this tap.
+    /// The column that the file names after this tap.
     Tap(Tap),
 }
 
-/// What the readers of both formats find before the first value.
+/// The contents of a file before the first value, in either format.
 #[derive(Debug)]
 struct Header {
     /// The tensor's name, for errors.
@@ -94,7 +100,7 @@ struct Header {
     encoding: Encoding,
     order: MemoryOrder,
     shape: Vec<usize>,
-    /// Where in the file the first value lies.
+    /// The offset of the first value in the file.
     start: u64,
     taps: Option<Vec<Tap>>,
     token_ids: Option<Vec<u32>>,
@@ -105,20 +111,20 @@ impl StatesFile {
     ///
     /// # Errors
     ///
-    /// [`ForeignError`] when the file cannot be read, is malformed, or can be read in two ways. The values
-    /// are not looked at before [`StatesFile::column`].
+    /// [`ForeignError`] if the file cannot be read, is malformed, or can be read in two ways. The values
+    /// are not read yet.
     pub fn open(path: impl AsRef<Path>) -> Result<StatesFile, ForeignError> {
         StatesFile::open_with(path.as_ref(), None)
     }
 
     /// Opens a file whose three-dimensional tensor is known to have these axes.
     ///
-    /// What the file says about itself must still fit. A two-dimensional tensor has only one reading,
-    /// whatever `axes`.
+    /// The token ids and tap names in the file must still fit. A two-dimensional tensor has only one reading,
+    /// whatever `axes` is.
     ///
     /// # Errors
     ///
-    /// As [`StatesFile::open`], but no file can be read in two ways.
+    /// As [`StatesFile::open`], except that no file can be read in two ways.
     pub fn open_as(path: impl AsRef<Path>, axes: Axes) -> Result<StatesFile, ForeignError> {
         StatesFile::open_with(path.as_ref(), Some(axes))
     }
@@ -140,52 +146,76 @@ impl StatesFile {
         read().map_err(|problem| ForeignError { path: path.to_owned(), problem })
     }
 
-    /// The file's path as it was given.
+    /// Returns the path as it was given.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// How many tokens each column has states of.
+    /// Returns the number of tokens.
     pub fn rows(&self) -> usize {
         self.layout.rows.length
     }
 
-    /// How many taps the file has states at.
+    /// Returns the number of taps.
     pub fn columns(&self) -> usize {
         self.layout.columns.length
     }
 
-    /// The width of a state.
+    /// Returns the width of a state.
     pub fn d_model(&self) -> usize {
         self.layout.dimensions.length
     }
 
-    /// The dtype of the values in the file, which tells how far they were rounded.
-    pub fn dtype(&self) -> SourceDtype {
-        self.header.encoding.dtype
+    /// Returns the format of the numbers in the file, to which they were rounded.
+    pub fn dtype(&self) -> FloatFormat {
+        self.header.encoding.format
     }
 
-    /// The tap of each column, if the file says so.
+    /// Returns the tap of each column, if the file names them.
     pub fn taps(&self) -> Option<&[Tap]> {
         self.header.taps.as_deref()
     }
 
-    /// The token at each row, if the file says so.
+    /// Returns the token of each row, if the file holds them.
     pub fn token_ids(&self) -> Option<&[u32]> {
         self.header.token_ids.as_deref()
+    }
+
+    /// Reads the states at one tap of a model whose states have width `d_model`, without rounding.
+    ///
+    /// A file with one column that it does not name is taken at the caller's word.
+    ///
+    /// # Shapes
+    ///
+    /// `[row, d_model]`.
+    ///
+    /// # Errors
+    ///
+    /// [`ForeignError`] if the file names other taps, has several columns without names or states of another width, and the
+    /// errors of [`StatesFile::column`].
+    pub fn states_at(&mut self, tap: Tap, d_model: usize) -> Result<States<f64>, ForeignError> {
+        if self.d_model() != d_model {
+            let (tensor, found) = (self.header.tensor, self.d_model());
+            let problem = ForeignProblem::Width { tensor, found, expected: d_model };
+            return Err(ForeignError { path: self.path.clone(), problem });
+        }
+        match self.taps() {
+            None if self.columns() == 1 => self.column(ColumnChoice::Only),
+            _ => self.column(ColumnChoice::Tap(tap)),
+        }
     }
 
     /// Reads the states of one column, without rounding.
     ///
     /// # Shapes
     ///
-    /// Gives `[row, d_model]`.
+    /// `[row, d_model]`.
     ///
     /// # Errors
     ///
-    /// [`ForeignError`] when there is no such column, the file cannot be read, or a value is NaN or infinite. An infinity of f16 is no error:
-    /// it comes as [`SourceDtype::within_range`] has it.
-    pub fn column(&mut self, choice: ColumnChoice) -> Result<Array2<f64>, ForeignError> {
+    /// [`ForeignError`] if there is no such column, the file cannot be read, or a value is NaN or infinite. An infinity of F16 is not an
+    /// error: it is read as [`FloatFormat::within_range`] gives it.
+    pub fn column(&mut self, choice: ColumnChoice) -> Result<States<f64>, ForeignError> {
         self.index_of(choice)
             .and_then(|column| self.read(column))
             .map_err(|problem| ForeignError { path: self.path.clone(), problem })
@@ -207,12 +237,12 @@ impl StatesFile {
     }
 
     /// Reads one contiguous span of the file per row or, in Fortran order, per dimension.
-    fn read(&mut self, column: usize) -> Result<Array2<f64>, ForeignProblem> {
+    fn read(&mut self, column: usize) -> Result<States<f64>, ForeignProblem> {
         let Layout { rows, columns, dimensions } = self.layout;
         let by_row = dimensions.stride <= rows.stride;
         let (outer, inner) = if by_row { (rows, dimensions) } else { (dimensions, rows) };
         let encoding = self.header.encoding;
-        let size = encoding.dtype.bytes();
+        let size = encoding.format.bytes();
         let mut span = zeros::<u8>(((inner.length - 1) * inner.stride + 1) * size)?;
         let states = zeros::<f64>(rows.length * dimensions.length)?;
         let shape = (rows.length, dimensions.length);
@@ -229,7 +259,7 @@ impl StatesFile {
             reader.read_exact(&mut span)?;
             position = start + span.len() as u64;
             for (j, bytes) in span.chunks_exact(size).step_by(inner.stride).enumerate() {
-                let value = encoding.dtype.within_range(encoding.decode(bytes));
+                let value = encoding.format.within_range(encoding.decode(bytes));
                 let (row, dimension) = if by_row { (i, j) } else { (j, i) };
                 if !value.is_finite() {
                     let tensor = self.header.tensor;
@@ -238,11 +268,11 @@ impl StatesFile {
                 states[[row, dimension]] = value;
             }
         }
-        Ok(states)
+        Ok(states.into())
     }
 }
 
-/// As `vec![0; length]`, for lengths that a (sparse) file claims.
+/// Does what `vec![0; length]` does, for a length that a (sparse) file claims.
 fn zeros<T: Clone + Default>(length: usize) -> Result<Vec<T>, ForeignProblem> {
     let mut values = Vec::new();
     values.try_reserve_exact(length).map_err(|_| ForeignProblem::OutOfMemory)?;

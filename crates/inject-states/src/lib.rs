@@ -1,56 +1,79 @@
 //! Hidden states of transformer language models at named taps, in memory and on disk.
 //!
-//! The one idea: a state is worth nothing without its origin. Every state here knows its tap, prompt, position and token,
-//! every store on disk says which weights and which tokenizer made it, and how far apart two computations of the same
-//! state lie (the noise floor).
+//! The one idea: a state is worth nothing without its origin. Every state here knows its tap, prompt, position and token.
+//! Every store on disk names the weights and the tokenizer that made it, and the distance between two computations of the
+//! same state (the noise floor).
 //!
 //! ```
 //! use burn::tensor::Device;
-//! use inject_states::{Extraction, Model, Origin, Precision, Tap, measure_noise, store::Positions};
+//! use inject_states::{
+//!     Extraction,
+//!     models::{FloatFormat, Model, Origin, Tap, silent},
+//!     prompt_states,
+//!     store::Positions,
+//! };
 //!
-//! # let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures/gemma3");
-//! let model = Model::load(Origin::of_folder(&folder), Precision::F32, &Device::flex())?;
+//! let folder = std::path::Path::new("tests/fixtures/tiny"); // a checkpoint as the Hub has it
+//! let model = Model::load(Origin::of_folder(folder), FloatFormat::F32, &Device::flex())?;
+//!
+//! // One prompt: a state for each token.
+//! let states = prompt_states(&model.decoder, &[2, 3, 5], Tap::Block(1))?;
+//! assert_eq!(states.dim(), (3, 8));
+//!
+//! // Many prompts at many taps, here at their last positions.
 //! let prompts = [vec![2, 3, 5], vec![7, 11, 13, 17]];
-//! let extraction = Extraction::new(vec![Tap::Block(3), Tap::FinalNorm], Positions::Last)?;
-//! let states = extraction.run(&model.decoder, &prompts, &mut |_| ())?;
-//! assert_eq!(states[&Tap::FinalNorm].nrows(), 2);
-//!
-//! let noise = measure_noise(&extraction, &model.decoder, &prompts, 2)?;
-//! assert!(noise.floors[&Tap::Block(3)].is_some_and(|floor| floor < 1e-3));
+//! let extraction = Extraction::new(vec![Tap::Block(1), Tap::FinalNorm], Positions::Last)?;
+//! let last = extraction.run(&model.decoder, &prompts, &mut silent)?;
+//! let distance = (&last[&Tap::Block(1)].row(0) - &states.row(2)).mapv(f32::abs).sum();
+//! assert!(distance < 1e-5);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! - [`Extraction`]: prompts to states, in batches within a memory budget; [`extract_to_store`] the same to disk.
+//! - [`prompt_states`], [`Extraction`]: prompts to [`States`]. [`extract_to_store`] writes them to disk instead.
 //! - [`measure_noise`]: the noise floor of each tap.
-//! - [`store`]: states on disk, resumable, memory-mappable.
+//! - [`store`]: states on disk, resumable and read in place.
 //! - [`foreign`]: states that other programs wrote.
 //! - [`prompts`]: prompts from files.
-//! - [`Disturbance`]: states as they may leak, rounded ([`StateFormat`]), with noise, with gaps.
-//! - [`SplitMix`]: random numbers for whatever draws lots, the same on every platform.
+//! - [`Disturbance`]: rounding, noise and gaps, as states may have after a leak.
+//! - [`batches`]: plans of which prompts are computed together.
+//! - [`durable`]: files that survive a kill. [`random`]: random numbers that are the same on every platform.
 //!
-//! Everything of `inject-models` is re-exported, `burn` included. Beside this crate only `burn` need be a dependency, to switch on a
-//! backend. Features: `hub` (default) and `training` as there; `parquet` reads prompts from .parquet files.
+//! The crate below is re-exported as [`models`], and with it `burn` and `ndarray`. A dependency on `burn` is needed only to switch on a
+//! backend. Features: `hub` and `training` as in `inject-models`; `parquet` reads prompts from .parquet files.
 
+pub mod batches;
+pub mod durable;
 pub mod foreign;
 pub mod prompts;
+pub mod random;
 pub mod store;
 
+mod difference;
 mod disturb;
+#[cfg(test)]
+mod error_chains;
 mod extract;
-mod locked_file;
-mod split_mix;
+mod states;
 
-pub use inject_models;
-pub use inject_models::*;
+#[doc(no_inline)]
+pub use burn;
+#[doc(no_inline)]
+pub use inject_models as models;
+#[doc(no_inline)]
+pub use ndarray;
 
 pub use self::{
-    disturb::{Disturbance, DisturbanceError, ScaledBy, StateFormat},
-    extract::{ExtractError, Extraction, Progress, batches_by_length, extract_to_store, measure_noise},
-    locked_file::LockedFile,
-    split_mix::SplitMix,
+    disturb::{Disturbance, DisturbanceError, Rounding, ScaledBy},
+    extract::{ExtractError, Extraction, extract_to_store, measure_noise, prompt_states},
+    states::States,
 };
 
-/// Taps for the eye, as they are written on a command line.
-fn tap_names(taps: &[Tap]) -> String {
-    taps.iter().map(Tap::to_string).collect::<Vec<_>>().join(", ")
+/// Joins the names of taps as they are written on a command line.
+fn tap_names(taps: &[inject_models::Tap]) -> String {
+    taps.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
+
+/// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

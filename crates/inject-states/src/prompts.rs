@@ -6,9 +6,10 @@
 //! | `.jsonl` | the field `text` of the object on each line |
 //! | `.parquet` | the column `text` (feature `parquet`) |
 //!
-//! Every character of a prompt is kept, white space at its ends too: another space is another prompt. Only
-//! the line break (`\n` or `\r\n`) does not belong to a line, nor a byte order mark to the first. An empty
-//! text is no prompt and is skipped, in all formats; a missing text (no field, a null) is an error.
+//! Every character of a prompt is kept, white space at its ends too: another space makes another prompt. Only
+//! the line break (`\n` or `\r\n`) does not belong to a line, nor a byte order mark to the first line. An empty
+//! text is not a prompt and is skipped, in all formats. A missing text (no field, a null) is an error, and so is a text longer than a
+//! limit ([`Prompts::with_max_bytes`]).
 //!
 //! # Example
 //!
@@ -25,9 +26,10 @@
 //! ```
 
 mod error;
-mod files;
+mod lines;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod reader;
 
 pub use error::{PromptError, PromptProblem};
-pub use files::{Prompts, read_prompts};
+pub use reader::{MAX_FILE_BYTES, Prompts, read_prompts};

@@ -1,46 +1,43 @@
-//! A store of hidden states on disk: one folder, one memory-mappable file per tap, written in blocks.
+//! A store of hidden states on disk: one folder, one memory-mappable file for each tap, written in blocks.
 //!
 //! The length of every file is known before the first state is, because the token ids of all prompts are. So each
 //! file has its final length and header from the beginning, and a block only fills in its rows. A small journal,
-//! written after the block is durable, says how far the store has come; what lies beyond it does not count. A run
-//! that is killed at any moment is taken up by running it again: nothing is lost, and nothing is written twice.
+//! written after the block is durable, counts the finished prompts; anything beyond them does not count. A run
+//! that is killed at any moment goes on when it is run again: nothing is lost, and nothing is written twice.
+//!
+//! A checksum for each mebibyte of states finds damage. [`Store::tap`] names the damaged rows, and running the job again recomputes
+//! them.
 //!
 //! # Format
 //!
 //! | file | holds |
 //! |---|---|
-//! | `manifest.json` | the [`Manifest`]: written last, so a folder without it is no store |
-//! | `prompts.safetensors` | `offsets` I64 `[prompts + 1]`, `token_ids` I32 `[tokens]`: the prompts, whole |
-//! | `rows.safetensors` | `prompt`, `position`, `token_id`, each I32 `[rows]`: what each row of the taps belongs to |
+//! | `manifest.json` | the [`Manifest`]: written last, so a folder without it is not a store |
+//! | `prompts.safetensors` | `offsets` I64 `[prompts + 1]`, `token_ids` I32 `[tokens]`: the whole prompts |
+//! | `rows.safetensors` | `prompt`, `position`, `token_id`, each I32 `[rows]`: the origin of each row of the taps |
+//! | `checksums.jsonl` | a checksum for each mebibyte of the states at each tap |
 //! | `tap-embedding.safetensors`, `tap-block-1.safetensors`, ..., `tap-final-norm.safetensors` | `states` F32, F16 or BF16 `[rows, d_model]` |
 //!
 //! Rows are sorted by prompt, then by position. Data begins at a multiple of 64 bytes. The metadata of every
 //! safetensors file repeats the model, its revision and weight hash, the policy for BOS and the format version;
-//! that of a tap file its tap and dtype as well, so that a file alone still says what it is.
+//! that of a tap file also its tap and dtype, so that a single file still describes itself.
 //!
-//! An unfinished store has `progress.json` (the journal) and `writer.lock` instead of the manifest, and its files
-//! end in `.partial`.
+//! An unfinished store has `progress.json` (the journal), `checksums.progress.jsonl` and `writer.lock` instead of the manifest, and its
+//! files end in `.partial`. Stores of older versions have no checksums; they open as well.
 //!
 //! # Example
 //!
 //! ```
-//! use inject_models::Tap;
-//! use inject_states::store::{Block, Opened, Positions, StateDtype, Store, StoreSpec, StoreWriter};
+//! use inject_states::{
+//!     models::{FloatFormat, Tap},
+//!     store::{Block, Opened, Positions, Store, StoreSpec, StoreWriter},
+//! };
 //!
 //! # let folder = tempfile::tempdir()?;
 //! # let dir = folder.path().join("states");
-//! let spec = StoreSpec {
-//!     model_id: "openai-community/gpt2".to_owned(),
-//!     revision: None,
-//!     weight_hash: "248dfc39".to_owned(),
-//!     tokenizer_hash: None,
-//!     taps: vec![Tap::Embedding, Tap::FinalNorm],
-//!     dtype: StateDtype::F16,
-//!     bos: "never".to_owned(),
-//!     bos_added: false,
-//!     positions: Positions::Last,
-//!     d_model: 2,
-//! };
+//! let taps = vec![Tap::Embedding, Tap::FinalNorm];
+//! let spec = StoreSpec::new("openai-community/gpt2", "248dfc39", taps, Positions::Last, 2)
+//!     .with_dtype(FloatFormat::F16);
 //! let prompts = [vec![464, 3290], vec![464, 3797]];
 //!
 //! // Running this twice, or killing it in the middle and running it again, makes the same store.
@@ -59,34 +56,24 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod block;
-mod dtype;
-mod durable;
+mod checksums;
 mod error;
-mod file;
-mod journal;
-mod lengths;
-mod lock;
+mod ids;
+mod layout;
 mod manifest;
-mod mapped;
-mod noise;
-mod positions;
-mod prompt_ids;
-mod reader;
-mod row_ids;
-mod spec;
-mod tap_file;
-mod tap_states;
-mod writer;
+mod read;
+mod write;
 
-pub use block::Block;
-pub use dtype::StateDtype;
-pub use error::StoreError;
-pub use manifest::{FORMAT_VERSION, Manifest};
-pub use noise::NoiseFloors;
-pub use positions::Positions;
-pub use reader::Store;
-pub use row_ids::Rows;
-pub use spec::StoreSpec;
-pub use tap_states::TapStates;
-pub use writer::{Opened, StoreWriter};
+/// The format of the numbers in a store, under the name of an older version.
+#[doc(hidden)]
+pub type StateDtype = inject_models::FloatFormat;
+
+pub use self::{
+    error::StoreError,
+    ids::rows::RowIds,
+    manifest::{
+        FORMAT_VERSION, Manifest, bos::BosPolicy, noise::NoiseFloors, positions::Positions, spec::StoreSpec,
+    },
+    read::{Store, tap_states::TapStates},
+    write::{Opened, StoreWriter, block::Block},
+};

@@ -1,6 +1,6 @@
 //! Model against model.
 
-use inject_sipit::{collisions::Verdict, models::Tap};
+use inject_sipit::{collisions::Resolution, models::Tap};
 
 use super::{CorpusStudy, TapReport};
 
@@ -18,7 +18,7 @@ pub struct BetweenModels {
 pub struct Compared {
     /// The taps.
     pub taps: [Tap; 2],
-    /// How deep they lie, from 0 to 1.
+    /// Their relative depths, from 0 to 1.
     pub depths: [f64; 2],
     /// The smallest distances.
     pub minima: [f64; 2],
@@ -29,7 +29,7 @@ pub struct Compared {
     /// The intrinsic dimensions.
     pub dimensions: [Option<f64>; 2],
     /// The verdicts.
-    pub verdicts: [Verdict; 2],
+    pub verdicts: [Resolution; 2],
 }
 
 /// Puts each tap of the first study beside the tap of the second that is nearest to it in relative depth.
@@ -61,7 +61,7 @@ pub fn between_models(first: &CorpusStudy, second: &CorpusStudy) -> BetweenModel
     BetweenModels { models, taps: first.taps.iter().filter_map(compare).collect() }
 }
 
-/// How deep a tap lies, from 0 at the embedding to 1 at the model's last block.
+/// The relative depth of a tap, from 0 at the embedding to 1 at the last block.
 fn depth(study: &CorpusStudy, tap: Tap) -> f64 {
     match tap {
         Tap::Embedding => 0.0,

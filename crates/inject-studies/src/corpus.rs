@@ -4,14 +4,36 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Device;
 use inject_sipit::{
-    collisions::{NoiseFloor, Pair, Rows, Verdict},
+    collisions::{NoiseFloor, Pair, Resolution, StateRows},
     models::{Tap, Tokenizer},
     states::store::Store,
 };
 
-use super::{Run, StudyError, TapDistances, TapOptions};
+use crate::{Run, StudyError, TapDistances, TapOptions};
+use crate::{completeness::Completeness, journal::Description, name::StudyName, run::Finished};
 
-/// What the states of a store say about collisions.
+/// The states that [`corpus`] measures, and what is known about them.
+#[derive(Clone, Copy, Debug)]
+pub struct CorpusStates<'a> {
+    store: &'a Store,
+    n_layers: usize,
+    noise: &'a BTreeMap<Tap, NoiseFloor>,
+    tokenizer: Option<&'a Tokenizer>,
+}
+
+impl<'a> CorpusStates<'a> {
+    /// The states of a store, with the number of blocks of their model and the noise floor of each tap.
+    pub fn new(store: &'a Store, n_layers: usize, noise: &'a BTreeMap<Tap, NoiseFloor>) -> Self {
+        CorpusStates { store, n_layers, noise, tokenizer: None }
+    }
+
+    /// Adds the text of the closest prompts to the result.
+    pub fn with_tokenizer(self, tokenizer: Option<&'a Tokenizer>) -> Self {
+        CorpusStates { tokenizer, ..self }
+    }
+}
+
+/// The result of [`corpus`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct CorpusStudy {
     /// The model: a Hub id, or the name of a folder.
@@ -20,16 +42,19 @@ pub struct CorpusStudy {
     pub weight_hash: String,
     /// Blocks of the model.
     pub n_layers: usize,
-    /// What was done about BOS: without it, rotary models map repetitions of one token to one state.
+    /// The rule for BOS. Without BOS, rotary models map repetitions of one token to one state.
     pub bos: String,
     /// Whether that put BOS before each prompt.
     pub bos_added: bool,
-    /// How many prompts the store holds.
+    /// The number of prompts in the store.
     pub prompts: usize,
-    /// How many of them were there before, token by token. They never count as a pair.
+    /// The number of prompts that repeat an earlier one. They never count as a pair with it.
     pub repeated_prompts: usize,
-    /// Each tap, in the order of computation; those of other parts of the study are missing.
+    /// Each tap, in the order of computation; units that are not finished are missing.
     pub taps: Vec<TapReport>,
+    /// Which units of the study this contains.
+    #[serde(default)]
+    pub completeness: Completeness,
 }
 
 /// One tap: its distances, beside its noise.
@@ -37,10 +62,10 @@ pub struct CorpusStudy {
 pub struct TapReport {
     /// The tap.
     pub tap: Tap,
-    /// How far apart computations of one state lie.
+    /// The noise floor of the tap.
     pub noise: NoiseFloor,
-    /// What the smallest distance means beside that.
-    pub verdict: Verdict,
+    /// Whether the smallest distance exceeds the noise floor.
+    pub verdict: Resolution,
     /// The distances.
     pub distances: TapDistances,
     /// The prompts of the closest pairs, in the same order.
@@ -67,20 +92,14 @@ pub struct PromptPair {
 ///
 /// [`StudyError`]: a tap that the store lacks or whose noise floor is not given, states that are not finite, a journal of
 /// another study.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "each is one thing, and a struct of them would be made for this call only"
-)]
 pub fn corpus(
-    store: &Store,
-    n_layers: usize,
+    states: &CorpusStates<'_>,
     taps: &[Tap],
-    noise: &BTreeMap<Tap, NoiseFloor>,
-    tokenizer: Option<&Tokenizer>,
     options: &TapOptions,
     device: &Device,
     run: Run<'_>,
 ) -> Result<CorpusStudy, StudyError> {
+    let CorpusStates { store, n_layers, noise, tokenizer } = *states;
     if let Some(&tap) = taps.iter().find(|tap| !noise.contains_key(tap)) {
         return Err(StudyError::NoNoiseFloor { tap });
     }
@@ -91,15 +110,18 @@ pub fn corpus(
         let (prompt, position) = (positions.prompt[row] as usize, positions.position[row] as usize);
         &store.prompt(prompt)[..=position]
     };
-    let about =
-        serde_json::json!({ "study": "corpus", "states": manifest.without_noise(), "options": options });
-    let measured = run.complete(&about, taps.to_vec(), |&tap, done| {
-        let rows = Rows::of_store(store, tap)?;
-        let measured = TapDistances::measure(tap, &rows, prompt, options, device, done);
-        drop(rows);
-        store.tap(tap)?.release();
-        measured
-    })?;
+    let about = Description::new(
+        StudyName::Corpus,
+        serde_json::json!({ "states": manifest.without_noise(), "options": options }),
+    );
+    let Finished { results: measured, completeness } =
+        run.complete(&about, taps.to_vec(), |&tap, done| {
+            let rows = StateRows::of_store(store, tap)?;
+            let measured = TapDistances::measure(tap, &rows, prompt, options, device, done);
+            drop(rows);
+            store.tap(tap)?.release();
+            measured
+        })?;
     let pair = |pair: &Pair| {
         let token_ids = [prompt(pair.a).to_vec(), prompt(pair.b).to_vec()];
         let text = tokenizer.map(|tokenizer| {
@@ -110,7 +132,7 @@ pub fn corpus(
     };
     let report = |(tap, distances): (Tap, TapDistances)| {
         let noise = noise[&tap];
-        let verdict = options.metric.verdict(distances.minimum, noise.largest());
+        let verdict = options.metric.resolution(distances.minimum, noise.largest());
         let closest_prompts = distances.closest.iter().map(pair).collect::<Result<_, StudyError>>()?;
         Ok(TapReport { tap, noise, verdict, distances, closest_prompts })
     };
@@ -122,10 +144,11 @@ pub fn corpus(
         model_id: manifest.spec.model_id.clone(),
         weight_hash: manifest.spec.weight_hash.clone(),
         n_layers,
-        bos: manifest.spec.bos.clone(),
+        bos: manifest.spec.bos.to_string(),
         bos_added: manifest.spec.bos_added,
         prompts: manifest.prompt_count,
         repeated_prompts: manifest.prompt_count - different,
         taps: measured.into_iter().map(report).collect::<Result<_, StudyError>>()?,
+        completeness,
     })
 }

@@ -7,40 +7,59 @@ mod summary;
 use std::collections::BTreeMap;
 
 use inject_sipit::{
-    collisions::{Metric, NoiseFloor, measure_noise_floors},
+    collisions::{Metric, NoiseFloor, SearchOptions, measure_noise_floors},
     models::{Decoder, Tap},
     states::Disturbance,
 };
 
 use self::{position::Measuring, projection::Projection, summary::summarise};
 use super::{Quantile, Run, StudyError};
+use crate::{
+    completeness::Completeness, journal::Description, name::StudyName, positions::ChosenPositions,
+    run::Finished, tuning::NOISE_SAMPLE,
+};
 
-/// What is measured at each position.
+/// The options of [`decoding`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[non_exhaustive]
 pub struct DecodingOptions {
-    /// Where the states are read.
+    /// The taps at which states are read.
     pub taps: Vec<Tap>,
-    /// The first position that is measured, counted from 0.
-    pub first: usize,
-    /// Every so many positions after it are measured.
-    pub every: usize,
-    /// What may have happened to the states. Each prompt's states are disturbed together.
+    /// The positions that are measured.
+    #[serde(flatten)]
+    pub positions: ChosenPositions,
+    /// The disturbances. The states of a prompt are disturbed together.
     pub disturbances: Vec<Disturbance>,
     /// Random directions of noise at each position, along each of which the breaking point is found.
     pub directions: usize,
     /// Numbers of dimensions onto which states are projected.
     pub dimensions: Vec<usize>,
-    /// What disturbances, directions and projections depend on.
+    /// The seed of disturbances, directions and projections.
     pub seed: u64,
     /// Bytes that one batch may use.
     #[serde(skip)]
     pub memory_budget: usize,
 }
 
+impl DecodingOptions {
+    /// Nothing but margins at these taps and positions: set the other fields for more.
+    pub fn new(taps: Vec<Tap>, positions: ChosenPositions) -> Self {
+        DecodingOptions {
+            taps,
+            positions,
+            disturbances: Vec::new(),
+            directions: 0,
+            dimensions: Vec::new(),
+            seed: 0,
+            memory_budget: SearchOptions::default().memory_budget,
+        }
+    }
+}
+
 /// A model that produced states which another one, the decoder of the study, is asked about.
 #[derive(Clone, Copy, Debug)]
 pub struct Producer<'a> {
-    /// What it is called in the results.
+    /// The name in the results.
     pub name: &'a str,
     /// The model.
     pub decoder: &'a Decoder,
@@ -49,12 +68,15 @@ pub struct Producer<'a> {
 /// Which tokens nearest-state decoding gives, the prefix known, over the whole vocabulary.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct DecodingStudy {
-    /// How many tokens each true token was compared with.
+    /// The number of tokens that each true token was compared with.
     pub others: usize,
-    /// How many positions were measured at each tap.
+    /// The number of positions measured at each tap.
     pub positions: usize,
     /// Each tap, in the order of computation.
     pub taps: Vec<TapDecoding>,
+    /// Which units of the study this contains.
+    #[serde(default)]
+    pub completeness: Completeness,
 }
 
 /// One tap.
@@ -62,7 +84,7 @@ pub struct DecodingStudy {
 pub struct TapDecoding {
     /// The tap.
     pub tap: Tap,
-    /// How far apart computations of one state lie.
+    /// The noise floor of the tap.
     pub noise: NoiseFloor,
     /// Quantiles of the norms of the true states.
     pub norms: Vec<Quantile>,
@@ -74,9 +96,9 @@ pub struct TapDecoding {
     pub breaking_over_half_margin: Vec<Quantile>,
     /// The share of positions and directions that survive noise of so many margins.
     pub survival: Vec<Survival>,
-    /// What became of states that were disturbed, or produced by another model.
+    /// The states that were disturbed, or produced by another model.
     pub views: Vec<View>,
-    /// What is left of the margins in fewer dimensions.
+    /// The margins in fewer dimensions.
     pub projections: Vec<Projected>,
 }
 
@@ -89,7 +111,7 @@ pub struct Survival {
     pub recovered: f64,
 }
 
-/// States that are not those computed: at how many positions the true token is still the nearest.
+/// Changed states: the number of positions at which the true token is still the nearest.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct View {
     /// The disturbance, or the producer.
@@ -99,9 +121,9 @@ pub struct View {
     /// Positions at which no other token's state is nearer than the true one's. At the others the information is gone for
     /// any decoder that takes the nearest.
     pub recovered: usize,
-    /// How many of the positions are the first of a prompt, where rotary models without BOS have their attention sink.
+    /// The number of positions that are the first of a prompt, where rotary models without BOS have their attention sink.
     pub first: usize,
-    /// How many of those are recovered.
+    /// The number of those that are recovered.
     pub recovered_first: usize,
     /// Positions at which the state moved by less than half the margin: there Theorem 3.2 promises recovery.
     pub within_half_margin: usize,
@@ -114,12 +136,12 @@ pub struct View {
     /// Quantiles of how many tokens are nearer than the true one.
     pub nearer: Vec<Quantile>,
     /// Positions at which another token is nearer, as far as there is room for them.
-    pub lost: Vec<Lost>,
+    pub lost: Vec<LostPosition>,
 }
 
 /// A position at which another token's state is nearer.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Lost {
+pub struct LostPosition {
     /// Number of the prompt.
     pub prompt: usize,
     /// The position, counted from 0.
@@ -152,7 +174,7 @@ struct Measured {
     token: u32,
     norm: f64,
     margin: f64,
-    /// For each direction; none where no token lies ahead.
+    /// For each direction. `None` if there is no token in that direction.
     breaking: Vec<Option<f64>>,
     /// For each view.
     views: Vec<Seen>,
@@ -171,7 +193,7 @@ struct Seen {
     nearest: Option<(u32, f64)>,
 }
 
-/// Computes, at chosen positions of prompts and behind the true prefix, the states of all tokens that could stand there, and
+/// Computes, at chosen positions of prompts and after the true prefix, the states of all tokens that could stand there, and
 /// asks for each view of the true state whether any of them is nearer than the true token's own: a certificate, since no
 /// token is left out.
 ///
@@ -198,18 +220,18 @@ pub fn decoding(
     options: &DecodingOptions,
     run: Run<'_>,
 ) -> Result<DecodingStudy, StudyError> {
-    if prompts.is_empty() {
-        return Err(StudyError::TooFewPrompts { found: 0, expected: 1 });
-    }
+    options.positions.check(prompts)?;
     let d_model = decoder.config().d_model;
     if let Some(&found) = options.dimensions.iter().find(|&&found| found == 0 || found > d_model) {
         return Err(StudyError::Dimensions { found, d_model });
     }
     let names: Vec<&str> = producers.iter().map(|producer| producer.name).collect();
-    let about = serde_json::json!({
-        "study": "decoding", "model": model, "producers": names, "prompts": super::fingerprint(prompts),
-        "options": options,
-    });
+    let about = Description::new(
+        StudyName::Decoding,
+        serde_json::json!({ "model": model, "producers": names, "prompts": super::fingerprint(prompts),
+            "options": options,
+        }),
+    );
     let device = decoder.device();
     let projections: Vec<Projection> = options
         .dimensions
@@ -217,9 +239,10 @@ pub fn decoding(
         .map(|&dimensions| Projection::random(d_model, dimensions, options.seed, &device))
         .collect();
     let measuring = Measuring { decoder, producers, options, projections: &projections };
-    let measured = run.complete(&about, (0..prompts.len()).collect(), |&prompt, done| {
-        measuring.prompt(prompt, &prompts[prompt], done)
-    })?;
+    let Finished { results: measured, completeness } =
+        run.complete(&about, (0..prompts.len()).collect(), |&prompt, done| {
+            measuring.prompt(prompt, &prompts[prompt], done)
+        })?;
     let mut by_tap: BTreeMap<Tap, Vec<(usize, Measured)>> = BTreeMap::new();
     for (prompt, of_prompt) in measured {
         for (tap, of_tap) in of_prompt {
@@ -229,7 +252,7 @@ pub fn decoding(
     let taps: Vec<Tap> = by_tap.keys().copied().collect();
     let noise = match taps.is_empty() {
         true => BTreeMap::new(),
-        false => measure_noise_floors(Metric::L2, decoder, None, &taps, prompts, 8)?,
+        false => measure_noise_floors(Metric::L2, decoder, None, &taps, prompts, NOISE_SAMPLE)?,
     };
     let views: Vec<String> = options
         .disturbances
@@ -244,5 +267,6 @@ pub fn decoding(
             .into_iter()
             .map(|(tap, measured)| summarise(tap, noise[&tap], &measured, &views, &options.dimensions))
             .collect(),
+        completeness,
     })
 }

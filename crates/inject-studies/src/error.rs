@@ -1,15 +1,21 @@
 //! The errors of the studies.
 
-use std::{io, path::PathBuf};
+use std::path::PathBuf;
 
 use inject_sipit::{
     InvertError,
     collisions::CollisionError,
     models::{ModelError, Tap},
-    states::{ExtractError, store::StoreError},
+    states::{
+        ExtractError,
+        durable::{FileError, JsonLinesError},
+        store::StoreError,
+    },
 };
 
-/// Why a study cannot be done.
+use crate::name::StudyName;
+
+/// An error of a study.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StudyError {
@@ -28,37 +34,37 @@ pub enum StudyError {
     /// States could not be inverted.
     #[error(transparent)]
     Invert(Box<InvertError>),
-    /// All rows are states of one prompt.
-    #[error("all rows at {tap} belong to the same token ids: expected at least two different prompts")]
+    /// All states belong to one prompt.
+    #[error("the states at {tap} belong to 1 prompt, expected at least 2 different prompts")]
     NoPairs {
         /// The tap.
         tap: Tap,
     },
-    /// Fewer different prompts than a study compares.
-    #[error("{found} different prompts: expected at least {expected}")]
+    /// Too few different prompts for the study.
+    #[error("{found} different prompts, expected at least {expected}")]
     TooFewPrompts {
-        /// How many there are.
+        /// The number found.
         found: usize,
-        /// How many are needed.
+        /// The number needed.
         expected: usize,
     },
-    /// Two prefixes with the same token ids: their extensions would collide by construction.
-    #[error("prefixes {first} and {second} have the same token ids: expected each once")]
+    /// Two prefixes have the same token ids, so their extensions would collide by construction.
+    #[error("prefixes {first} and {second} have the same token ids, expected different ones")]
     RepeatedPrefix {
-        /// The one, counted from 0.
+        /// The first prefix, counted from 0.
         first: usize,
-        /// The other.
+        /// The second prefix.
         second: usize,
     },
-    /// A projection onto more dimensions than a state has, or none.
-    #[error("a projection onto {found} dimensions: expected 1 to d_model {d_model}")]
+    /// A projection onto no dimensions, or onto more than a state has.
+    #[error("a projection onto {found} dimensions, expected from 1 to d_model {d_model}")]
     Dimensions {
-        /// The dimensions asked for.
+        /// The number of dimensions asked for.
         found: usize,
         /// The width of a state.
         d_model: usize,
     },
-    /// A disturbance that left a state which is no state.
+    /// A disturbed state has a number that is not finite.
     #[error(
         "{tap}, position {position}, coordinate {column}: the disturbed state is {found}, expected a finite number"
     )]
@@ -73,17 +79,17 @@ pub enum StudyError {
         found: f64,
     },
     /// The noise floor of a tap was not given.
-    #[error("no noise floor is known at {tap}: measure it first")]
+    #[error("the noise floor at {tap} is missing: measure it first")]
     NoNoiseFloor {
         /// The tap.
         tap: Tap,
     },
-    /// The part's number is not below the number of parts.
-    #[error("part {part} of {parts}: expected a part below the number of parts, counted from 0")]
+    /// The number of a part is not below the number of parts.
+    #[error("part {part} of {parts}, expected a part below the number of parts, counted from 0")]
     NoSuchPart {
-        /// The part asked for.
+        /// The number of the part.
         part: usize,
-        /// How many there are.
+        /// The number found.
         parts: usize,
     },
     /// The learning rate is not positive.
@@ -92,22 +98,22 @@ pub enum StudyError {
         /// The rate.
         found: f64,
     },
-    /// The training text does not fill a batch.
+    /// A batch of no windows, or of more than there are.
     #[error("a batch of {found} windows, expected from 1 to all {windows}")]
     Batch {
-        /// Windows of a batch.
+        /// The windows of a batch.
         found: usize,
-        /// Windows of the text.
+        /// The windows of the text.
         windows: usize,
     },
-    /// Too little training text, or too few prompts, for the question.
+    /// Too few of the things that a study needs.
     #[error("{found} {what}, expected at least {expected}")]
     TooFew {
         /// The thing counted.
         what: &'static str,
-        /// How many there are.
+        /// The number found.
         found: usize,
-        /// How many are needed.
+        /// The number needed.
         expected: usize,
     },
     /// The loss became NaN or infinite.
@@ -118,45 +124,28 @@ pub enum StudyError {
         /// The loss.
         found: f32,
     },
-    /// The journal of a study cannot be read or written.
-    #[error("cannot {action} {}", path.display())]
-    Journal {
-        /// What was tried.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why it failed.
-        source: io::Error,
-    },
-    /// Another process writes the journal.
-    #[error("{} is being written by another process", path.display())]
-    JournalBusy {
+    /// The journal of a study belongs to another one, is damaged, in use, or cannot be read or written.
+    #[error(transparent)]
+    Journal(Box<JsonLinesError>),
+    /// The journal has no whole line.
+    #[error("{} is not a journal: it has no whole line", path.display())]
+    JournalEmpty {
         /// The file.
         path: PathBuf,
     },
-    /// A line of the journal that no study wrote.
-    #[error("{}, line {line}: {reason}", path.display())]
-    JournalLine {
-        /// The file.
-        path: PathBuf,
-        /// The line, counted from 1.
-        line: usize,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The journal belongs to a study of other things.
-    #[error("{} belongs to another study: {found}; expected {expected}", path.display())]
-    OtherStudy {
-        /// The file.
-        path: PathBuf,
-        /// What differs in its description, as JSON.
+    /// The name of a study is unknown.
+    #[error("unknown study `{found}`, expected one of {}", known_studies())]
+    UnknownStudy {
+        /// The name.
         found: String,
-        /// The same in the description of this study.
-        expected: String,
     },
 }
 
-// Boxed, because each of these is large and results are passed through many hands.
+fn known_studies() -> String {
+    StudyName::ALL.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+// Boxed, because each of these is large.
 
 impl From<CollisionError> for StudyError {
     fn from(error: CollisionError) -> Self {
@@ -182,8 +171,49 @@ impl From<StoreError> for StudyError {
     }
 }
 
+impl From<JsonLinesError> for StudyError {
+    fn from(error: JsonLinesError) -> Self {
+        StudyError::Journal(Box::new(error))
+    }
+}
+
+impl From<FileError> for StudyError {
+    fn from(error: FileError) -> Self {
+        JsonLinesError::from(error).into()
+    }
+}
+
 impl From<InvertError> for StudyError {
     fn from(error: InvertError) -> Self {
         StudyError::Invert(Box::new(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{error::Error, io};
+
+    use super::*;
+
+    /// One error of each kind that has a source.
+    fn with_sources() -> Vec<StudyError> {
+        let json = || serde_json::from_str::<u32>("no JSON").unwrap_err();
+        let disk = || io::Error::other("the disk is full");
+        let path = || PathBuf::from("journal.jsonl");
+        let store = || StoreError::Io { action: "read", path: path(), source: disk() };
+        vec![
+            FileError::of("write", &path())(disk()).into(),
+            JsonLinesError::Syntax { path: path(), line: 2, source: json() }.into(),
+            store().into(),
+            CollisionError::from(store()).into(),
+        ]
+    }
+
+    #[test]
+    fn the_cause_is_in_the_source_and_not_in_the_text() {
+        for error in with_sources() {
+            let source = error.source().expect("an error with a source").to_string();
+            assert!(!error.to_string().contains(&source), "{error} repeats {source}");
+        }
     }
 }

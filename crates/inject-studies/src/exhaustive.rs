@@ -1,21 +1,22 @@
 //! The exhaustive study: all one-token extensions of some prompts, all pairs of them.
 
-use std::path::Path;
+use std::{num::NonZeroUsize, path::Path};
 
 use inject_sipit::{
     collisions::{
-        Coverage, Metric, NoiseFloor, Pairs, Rows, Search, SearchOptions, Verdict, measure_noise_floors,
-        twins,
+        Coverage, Metric, NoiseFloor, Pairs, Resolution, Search, SearchOptions, StateRows,
+        measure_noise_floors, tokens_with_equal_embeddings,
     },
-    models::{Decoder, Tap},
+    models::{Decoder, Tap, silent},
     states::store::{Store, StoreSpec},
 };
 use ndarray::Array2;
 
 use super::{Quantile, Run, StudyError, tap_distances::quantiles};
 use crate::extend_to_store;
+use crate::{completeness::Completeness, journal::Description, name::StudyName, run::Finished};
 
-/// How many pairs the extensions of `prefixes` prompts make when only pairs of one prompt count: `k C(V, 2)`.
+/// The number of pairs of extensions of the same prompt, for `prefixes` prompts: `k C(V, 2)`.
 ///
 /// # Source
 ///
@@ -34,7 +35,7 @@ pub fn pairs_within(prefixes: u64, vocab_size: u64) -> u64 {
     prefixes * (vocab_size * vocab_size.saturating_sub(1) / 2)
 }
 
-/// How many pairs they make when only pairs of different prompts count. With [`pairs_within`] it adds up to `C(k V, 2)`.
+/// The number of pairs of extensions of different prompts. With [`pairs_within`] it adds up to `C(k V, 2)`.
 ///
 /// # Example
 ///
@@ -48,22 +49,37 @@ pub fn pairs_across(prefixes: u64, vocab_size: u64) -> u64 {
     prefixes * prefixes.saturating_sub(1) / 2 * vocab_size * vocab_size
 }
 
-/// What is asked about the extensions.
+/// The options of [`exhaustive`].
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[non_exhaustive]
 pub struct ExhaustiveOptions {
-    /// Where the states are read.
+    /// The taps at which states are read.
     pub tap: Tap,
-    /// What is meant by a distance.
+    /// The distance that is measured.
     pub metric: Metric,
-    /// How many of the closest pairs are reported, for each prompt and each pair of prompts.
-    pub closest: usize,
-    /// How many pairs are drawn for the quantiles, for each prompt and each pair of prompts.
+    /// The number of closest pairs to report for each prompt and each pair of prompts.
+    pub closest: NonZeroUsize,
+    /// The number of pairs drawn for the quantiles of each prompt and each pair of prompts.
     pub sampled_pairs: u64,
     /// Which pairs count.
     pub scope: Scope,
     /// Bytes that one batch or one search may use. No result depends on it.
     #[serde(skip)]
     pub memory_budget: usize,
+}
+
+impl ExhaustiveOptions {
+    /// The ten closest pairs in L2 of each prompt, and quantiles of a million pairs.
+    pub fn new(tap: Tap) -> Self {
+        ExhaustiveOptions {
+            tap,
+            metric: Metric::L2,
+            closest: const { NonZeroUsize::new(10).unwrap() },
+            sampled_pairs: 1_000_000,
+            scope: Scope::Within,
+            memory_budget: SearchOptions::default().memory_budget,
+        }
+    }
 }
 
 /// Which pairs of extensions count.
@@ -76,7 +92,7 @@ pub enum Scope {
     WithinAndAcross,
 }
 
-/// What all one-token extensions of some prompts say about collisions at one tap.
+/// The result of [`exhaustive`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ExhaustiveStudy {
     /// The tap.
@@ -87,19 +103,24 @@ pub struct ExhaustiveStudy {
     pub prefixes: Vec<Vec<u32>>,
     /// Tokens that share one embedding. The same prompt followed by one or the other has one state at every tap, whatever the
     /// rest of the model does, so these pairs are counted here and left out of all that follows.
-    pub twins: Vec<Vec<u32>>,
-    /// How many pairs of extensions that makes.
-    pub twin_pairs: u64,
+    #[serde(rename = "twins")]
+    pub tokens_with_equal_embeddings: Vec<Vec<u32>>,
+    /// The number of pairs of extensions by such tokens.
+    #[serde(rename = "twin_pairs")]
+    pub pairs_with_equal_embeddings: u64,
     /// Pairs decided on within prompts. With the pairs of twins, all parts of the study together give [`pairs_within`].
     pub pairs_within: u64,
     /// Pairs decided on across prompts.
     pub pairs_across: u64,
-    /// Each prompt, then each pair of prompts; those of other parts of the study are missing.
+    /// Each prompt, then each pair of prompts; units that are not finished are missing.
     pub extensions: Vec<Extensions>,
-    /// How far apart computations of one state lie, for the states of the closest pairs.
+    /// The noise floor at the states of the closest pairs.
     pub noise: NoiseFloor,
-    /// What the smallest distance of all means beside that; none as long as no part is done.
-    pub verdict: Option<Verdict>,
+    /// Whether the smallest distance of all exceeds the noise floor. `None` if no unit is finished.
+    pub verdict: Option<Resolution>,
+    /// Which units of the study this contains.
+    #[serde(default)]
+    pub completeness: Completeness,
 }
 
 /// The extensions of one prompt, or of two against each other.
@@ -107,17 +128,18 @@ pub struct ExhaustiveStudy {
 pub struct Extensions {
     /// The numbers of the prompts: the same twice within one.
     pub prefixes: [usize; 2],
-    /// How many pairs are of twins.
-    pub twin_pairs: u64,
-    /// How many other pairs were decided on.
+    /// The number of pairs of tokens with equal embeddings.
+    #[serde(rename = "twin_pairs")]
+    pub pairs_with_equal_embeddings: u64,
+    /// The number of other pairs. Every one of them was decided on.
     pub pairs: u64,
-    /// How many distances that took in f64; bounds excluded the other pairs.
+    /// The number of distances computed in f64. Bounds excluded the other pairs.
     pub computed: u64,
     /// The closest pairs, exact, the closest first.
     pub closest: Vec<ExtensionPair>,
-    /// How many pairs have equal states, number by number.
+    /// The number of pairs whose states are equal number by number.
     pub equal_pairs: u64,
-    /// Which pairs the quantiles are of.
+    /// The pairs that the quantiles count.
     pub coverage: Coverage,
     /// Quantiles of the distances.
     pub quantiles: Vec<Quantile>,
@@ -168,35 +190,39 @@ pub fn exhaustive(
 ) -> Result<ExhaustiveStudy, StudyError> {
     check(prefixes)?;
     let spec = StoreSpec { taps: vec![options.tap], ..spec.clone() };
-    let about = serde_json::json!({
-        "study": "exhaustive", "model": spec, "prefixes": prefixes, "options": options,
-    });
+    let about = Description::new(
+        StudyName::Exhaustive,
+        serde_json::json!({ "model": spec, "prefixes": prefixes, "options": options,
+        }),
+    );
     let store = |prefix: usize, done: &mut dyn FnMut(f64)| {
         let dir = dir.join(format!("prefix-{prefix}"));
         extend_to_store(decoder, &prefixes[prefix], spec.clone(), &dir, options.memory_budget, done)
     };
-    let twins = twins(decoder)?;
+    let equal = tokens_with_equal_embeddings(decoder)?;
     let mut embeddings: Vec<u32> = (0..decoder.config().vocab_size as u32).collect();
-    for group in &twins {
+    for group in &equal {
         group.iter().for_each(|&token| embeddings[token as usize] = group[0]);
     }
-    let extensions = run.complete(&about, units(prefixes.len(), options.scope), |unit, done| {
-        let first = store(unit.first, &mut |share| done(share / 2.0))?;
-        if unit.first == unit.second {
-            let rows = Rows::of_states(first.tap(options.tap)?)?.with_identities(embeddings.clone())?;
-            return measure(decoder, &rows, &Pairs::All, [unit.first; 2], options, done);
-        }
-        let second = store(unit.second, &mut |share| done(share / 2.0))?;
-        let states = side_by_side(&first, &second, options.tap)?;
-        let vocab_size = decoder.config().vocab_size;
-        let labels = (0..2 * vocab_size).map(|row| (row / vocab_size) as u32).collect();
-        let rows = Rows::new(states.view())?;
-        measure(decoder, &rows, &Pairs::Across(labels), [unit.first, unit.second], options, done)
-    })?;
+    let Finished { results: extensions, completeness } =
+        run.complete(&about, units(prefixes.len(), options.scope), |unit, done| {
+            let first = store(unit.first, &mut |share| done(share / 2.0))?;
+            if unit.first == unit.second {
+                let rows =
+                    StateRows::of_states(first.tap(options.tap)?)?.with_identities(embeddings.clone())?;
+                return measure(decoder, &rows, &Pairs::All, [unit.first; 2], options, done);
+            }
+            let second = store(unit.second, &mut |share| done(share / 2.0))?;
+            let states = side_by_side(&first, &second, options.tap)?;
+            let vocab_size = decoder.config().vocab_size;
+            let labels = (0..2 * vocab_size).map(|row| (row / vocab_size) as u32).collect();
+            let rows = StateRows::new(states.view())?;
+            measure(decoder, &rows, &Pairs::Across(labels), [unit.first, unit.second], options, done)
+        })?;
     let extensions: Vec<Extensions> = extensions.into_iter().map(|(_, extensions)| extensions).collect();
     let extended = closest_extensions(prefixes, &extensions);
     let floors =
-        measure_noise_floors(options.metric, decoder, None, &[options.tap], &extended, extended.len())?;
+        measure_noise_floors(options.metric, decoder, None, &[options.tap], &extended, NonZeroUsize::MAX)?;
     let decided = |within: bool| {
         let counted = extensions.iter().filter(|part| (part.prefixes[0] == part.prefixes[1]) == within);
         counted.map(|part| part.pairs).sum()
@@ -204,17 +230,18 @@ pub fn exhaustive(
     let mut study = ExhaustiveStudy {
         tap: options.tap,
         vocab_size: decoder.config().vocab_size,
-        twin_pairs: extensions.iter().map(|part| part.twin_pairs).sum(),
-        twins,
+        pairs_with_equal_embeddings: extensions.iter().map(|part| part.pairs_with_equal_embeddings).sum(),
+        tokens_with_equal_embeddings: equal,
         prefixes: prefixes.to_vec(),
         pairs_within: decided(true),
         pairs_across: decided(false),
         extensions,
         noise: floors[&options.tap],
         verdict: None,
+        completeness,
     };
     study.verdict =
-        study.minimum().map(|minimum| options.metric.verdict(minimum.distance, study.noise.largest()));
+        study.minimum().map(|minimum| options.metric.resolution(minimum.distance, study.noise.largest()));
     Ok(study)
 }
 
@@ -266,25 +293,21 @@ fn side_by_side(first: &Store, second: &Store, tap: Tap) -> Result<Array2<f32>, 
 
 fn measure(
     decoder: &Decoder,
-    rows: &Rows<'_>,
+    rows: &StateRows<'_>,
     pairs: &Pairs,
     prefixes: [usize; 2],
     options: &ExhaustiveOptions,
     done: &mut dyn FnMut(f64),
 ) -> Result<Extensions, StudyError> {
-    let search_options = SearchOptions {
-        metric: options.metric,
-        memory_budget: options.memory_budget,
-        ..SearchOptions::default()
-    };
+    let search_options =
+        SearchOptions::default().with_metric(options.metric).with_memory_budget(options.memory_budget);
     let search = Search::new(rows, pairs, search_options, &decoder.device())?;
-    let closest = search.closest_pairs(options.closest.max(1), &mut |progress| {
-        done(0.5 + 0.5 * progress.pairs_done as f64 / progress.pairs.max(1) as f64);
-    })?;
+    let closest =
+        search.closest_pairs(options.closest.get(), &mut |progress| done(0.5 + 0.5 * progress.fraction()))?;
     // The same pairs are drawn whatever else the study does.
     let seed = (prefixes[0] as u64) << 32 | prefixes[1] as u64;
     let coverage = Coverage::Sampled { pairs: options.sampled_pairs, seed };
-    let distribution = search.distribution(coverage, &mut |_| ())?;
+    let distribution = search.distribution(coverage, &mut silent)?;
     let vocab_size = decoder.config().vocab_size;
     let pair = |pair: &inject_sipit::collisions::Pair| {
         let prefix = |row: usize| if row < vocab_size { prefixes[0] } else { prefixes[1] };
@@ -298,7 +321,7 @@ fn measure(
     };
     Ok(Extensions {
         prefixes,
-        twin_pairs: pairs_of_any - search.pair_count(),
+        pairs_with_equal_embeddings: pairs_of_any - search.pair_count(),
         pairs: search.pair_count(),
         computed: closest.computed,
         closest: closest.pairs.iter().map(pair).collect(),

@@ -5,14 +5,11 @@ use std::path::Path;
 use burn::tensor::Tensor;
 use inject_sipit::{
     collisions::CollisionError,
-    models::{Decoder, Logits, PrefixCache, Tap, TokenBatch, to_host},
+    models::{Decoder, Logits, PrefixCache, Tap, TokenBatch, host::to_host},
     states::store::{Block, Opened, Store, StoreSpec, StoreWriter},
 };
 
-use crate::StudyError;
-
-/// Candidates computed together, at most: more does not make the products faster.
-const MOST: usize = 4096;
+use crate::{error::StudyError, tuning::MOST_CANDIDATES};
 
 /// Computes the states of a prompt followed by each token of the vocabulary into a store: row `i` belongs to token `i`.
 ///
@@ -61,7 +58,7 @@ pub fn extend_to_store(
     Ok(writer.finish(None)?)
 }
 
-/// A batch of tokens that could stand behind a prefix, with the one that does.
+/// A batch of tokens that could stand after a prefix, with the one that does.
 pub(crate) struct Beside<'a> {
     pub(crate) tap: Tap,
     /// The true token's state, computed in this batch, so that no rounding comes between it and the others.
@@ -74,11 +71,11 @@ pub(crate) struct Beside<'a> {
     pub(crate) tensor: &'a Tensor<2>,
 }
 
-/// Computes the states of every token of the vocabulary behind a cached prefix, and shows them batch by batch beside that of `token`.
+/// Computes the states of every token of the vocabulary after a cached prefix, and shows them batch by batch beside that of `token`.
 ///
 /// # Errors
 ///
-/// What the decoder refuses, what `look` fails with, and [`CollisionError::NotFinite`], which names the token as the row.
+/// The errors of the decoder and of `look`, and [`CollisionError::NotFinite`], whose row is the token.
 pub(crate) fn beside_all_others(
     decoder: &Decoder,
     cache: &PrefixCache,
@@ -105,7 +102,7 @@ pub(crate) fn beside_all_others(
     Ok(())
 }
 
-/// How many candidates for the last of `len` positions fit into a budget: one at least.
+/// The number of candidates for the last of `len` positions that fit into a budget, at least one.
 fn candidates_at_once(decoder: &Decoder, len: usize, taps: usize, memory_budget: usize) -> usize {
-    (memory_budget / decoder.config().bytes_per_token(len, taps).max(1)).clamp(1, MOST)
+    (memory_budget / decoder.config().bytes_per_token(len, taps).max(1)).clamp(1, MOST_CANDIDATES)
 }

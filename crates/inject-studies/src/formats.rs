@@ -1,51 +1,63 @@
-//! How close the states of different prompts come where weights or states are held in narrow formats.
+//! The distances between states of different prompts, with weights or states in narrow formats.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, num::NonZeroUsize};
 
 use burn::tensor::Device;
 use inject_sipit::{
-    collisions::{Metric, NoiseFloor, Pair, Rows, Verdict, identities, measure_noise_floors},
-    models::{Decoder, Tap, WeightFormat},
+    collisions::{Metric, NoiseFloor, Pair, Resolution, StateRows, identities, measure_noise_floors},
+    models::{Decoder, NumberFormat, Tap},
     states::{Disturbance, Extraction, store::Positions},
 };
-use ndarray::Array2;
 
-use super::{Quantile, Run, StudyError, TapDistances, TapOptions, tap_distances::Nearest};
+use super::{Quantile, Run, StudyError, TapDistances, TapOptions, tap_distances::NeighbourSearch};
+use crate::{
+    completeness::Completeness, journal::Description, name::StudyName, run::Finished, tuning::NOISE_SAMPLE,
+};
 
-/// Which formats are compared, and where.
+/// The options of [`formats`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[non_exhaustive]
 pub struct FormatOptions {
-    /// Where the states are read.
+    /// The taps at which states are read.
     pub taps: Vec<Tap>,
-    /// What is held how, each on its own.
-    pub held: Vec<Held>,
-    /// What disturbances that draw lots depend on.
+    /// The storages to compare.
+    #[serde(rename = "held")]
+    pub storages: Vec<Storage>,
+    /// The seed of random disturbances.
     pub seed: u64,
     /// Prompts computed again for the noise floor.
-    pub noise_sample: usize,
+    pub noise_sample: NonZeroUsize,
     /// Bytes that one batch or one search may use.
     #[serde(skip)]
     pub memory_budget: usize,
 }
 
-/// What is held in a narrow format, all else being exact.
+impl FormatOptions {
+    /// Each storage at each tap.
+    pub fn new(taps: Vec<Tap>, storages: Vec<Storage>) -> Self {
+        let memory_budget = TapOptions::default().memory_budget;
+        FormatOptions { taps, storages, seed: 1, noise_sample: NOISE_SAMPLE, memory_budget }
+    }
+}
+
+/// What is stored in a narrow format. Everything else is exact.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Held {
+pub enum Storage {
     /// Nothing.
     AsComputed,
     /// The weights: the states are those of another model.
-    Weights(WeightFormat),
+    Weights(NumberFormat),
     /// The states, all rows of a tap together.
     States(Disturbance),
 }
 
-impl fmt::Display for Held {
+impl fmt::Display for Storage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&match self {
-            Held::AsComputed => "as computed".to_owned(),
-            Held::Weights(format) => format!("weights {format}"),
-            Held::States(disturbance) => format!("states {disturbance}"),
+            Storage::AsComputed => "as computed".to_owned(),
+            Storage::Weights(format) => format!("weights {format}"),
+            Storage::States(disturbance) => format!("states {disturbance}"),
         })
     }
 }
@@ -53,23 +65,27 @@ impl fmt::Display for Held {
 /// The closest states of different prompts, format by format.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct FormatStudy {
-    /// How many prompts.
+    /// The number of prompts.
     pub prompts: usize,
     /// Each format at each tap.
     pub formats: Vec<InFormat>,
+    /// Which units of the study this contains.
+    #[serde(default)]
+    pub completeness: Completeness,
 }
 
 /// One format at one tap.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct InFormat {
-    /// What is held how.
-    pub held: Held,
+    /// What is stored in a narrow format.
+    #[serde(rename = "held")]
+    pub storage: Storage,
     /// The tap.
     pub tap: Tap,
-    /// How far apart computations of one state lie, with these weights.
+    /// The noise floor with these weights.
     pub noise: NoiseFloor,
-    /// What the smallest distance means beside that.
-    pub verdict: Verdict,
+    /// Whether the smallest distance exceeds the noise floor.
+    pub verdict: Resolution,
     /// The closest pair, exact.
     pub closest: Pair,
     /// Rows whose state is equal, number by number, to that of an earlier row of another prompt.
@@ -93,14 +109,16 @@ pub fn formats(
     if prompts.len() < 2 {
         return Err(StudyError::TooFewPrompts { found: prompts.len(), expected: 2 });
     }
-    let about = serde_json::json!({
-        "study": "formats", "model": model, "prompts": super::fingerprint(prompts), "options": options,
-    });
+    let about = Description::new(
+        StudyName::Formats,
+        serde_json::json!({ "model": model, "prompts": super::fingerprint(prompts), "options": options,
+        }),
+    );
     let extraction = Extraction::new(options.taps.clone(), Positions::Last)?;
     let extraction = extraction.with_memory_budget(options.memory_budget);
     let compute = |decoder: &Decoder, done: &mut dyn FnMut(f64)| {
         let states = extraction.run(decoder, prompts, &mut |progress| {
-            done(0.8 * progress.prompts_done as f64 / progress.prompts.max(1) as f64);
+            done(0.8 * progress.prompts_done as f64 / prompts.len() as f64);
         })?;
         let noise = measure_noise_floors(
             Metric::L2,
@@ -115,63 +133,64 @@ pub fn formats(
     let identities = identities(prompts.iter().map(Vec::as_slice));
     // Every format of states begins with the same ones.
     let mut exact: Option<Computed> = None;
-    let measured = run.complete(&about, options.held.clone(), |&held, done| {
-        let quantised = match held {
-            Held::AsComputed | Held::States(_) => None,
-            Held::Weights(format) => Some(compute(&decoder.clone().with_weights_in(format)?, done)?),
-        };
-        let computed = match (&quantised, &mut exact) {
-            (Some(quantised), _) => quantised,
-            (None, Some(exact)) => exact,
-            (None, exact) => exact.insert(compute(decoder, done)?),
-        };
-        computed.held(held, prompts, &identities, options, &decoder.device())
-    })?;
+    let Finished { results: measured, completeness } =
+        run.complete(&about, options.storages.clone(), |&storage, done| {
+            let quantised = match storage {
+                Storage::AsComputed | Storage::States(_) => None,
+                Storage::Weights(format) => Some(compute(&decoder.clone().with_weights_in(format)?, done)?),
+            };
+            let computed = match (&quantised, &mut exact) {
+                (Some(quantised), _) => quantised,
+                (None, Some(exact)) => exact,
+                (None, exact) => exact.insert(compute(decoder, done)?),
+            };
+            computed.stored_as(storage, prompts, &identities, options, &decoder.device())
+        })?;
     let formats = measured.into_iter().flat_map(|(_, taps)| taps).collect();
-    Ok(FormatStudy { prompts: prompts.len(), formats })
+    Ok(FormatStudy { prompts: prompts.len(), formats, completeness })
 }
 
 /// The last states of all prompts, and their noise.
 struct Computed {
-    states: BTreeMap<Tap, Array2<f32>>,
+    states: BTreeMap<Tap, States>,
     noise: BTreeMap<Tap, NoiseFloor>,
 }
 
 impl Computed {
-    fn held(
+    fn stored_as(
         &self,
-        held: Held,
+        storage: Storage,
         prompts: &[Vec<u32>],
         identities: &[u32],
         options: &FormatOptions,
         device: &Device,
     ) -> Result<Vec<InFormat>, StudyError> {
         let tap_options = TapOptions {
-            closest: 1,
-            nearest: Nearest::Skipped,
+            closest: NonZeroUsize::MIN,
+            nearest: NeighbourSearch::Skipped,
             memory_budget: options.memory_budget,
             ..TapOptions::default()
         };
         let at_tap = |(&tap, states): (&Tap, &Array2<f32>)| {
-            let disturbed = match held {
-                Held::AsComputed | Held::Weights(_) => None,
-                Held::States(disturbance) => {
+            let disturbed = match storage {
+                Storage::AsComputed | Storage::Weights(_) => None,
+                Storage::States(disturbance) => {
                     let mut disturbed = states.mapv(f64::from);
                     disturbance.apply(&mut disturbed, options.seed);
                     Some(disturbed.mapv(|value| value as f32))
                 }
             };
             let states = disturbed.as_ref().unwrap_or(states);
-            let rows = Rows::new(states.view())?.with_identities(identities.to_vec())?;
+            let rows = StateRows::new(states.view())?.with_identities(identities.to_vec())?;
             let prompt = |row: usize| prompts[row].as_slice();
             let distances = TapDistances::measure(tap, &rows, prompt, &tap_options, device, &mut |_| ())?;
             let Some(&closest) = distances.closest.first() else { return Err(StudyError::NoPairs { tap }) };
             let noise = self.noise[&tap];
             Ok(InFormat {
-                held,
+                storage,
                 tap,
                 noise,
-                verdict: Verdict::of(distances.minimum, noise.largest()),
+                verdict: Resolution::of(distances.minimum, noise.largest()),
                 closest,
                 collisions: distances.equal.iter().map(|equal| equal.rows.len() - 1).sum(),
                 quantiles: distances.quantiles,

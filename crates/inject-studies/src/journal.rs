@@ -1,29 +1,30 @@
-//! What a study has finished, on disk.
+//! The finished units of a study, on disk.
 
-mod exact;
+mod description;
 
 use std::{
-    fs::{self, File},
-    io::{self, Seek, Write},
-    path::{Path, PathBuf},
+    fs::File,
+    io::{BufRead, BufReader, Read},
+    path::Path,
 };
 
-use inject_sipit::states::LockedFile;
+use inject_sipit::states::durable::{FileError, JsonLines, JsonLinesError};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::StudyError;
+pub use self::description::Description;
+use crate::{error::StudyError, name::StudyName};
 
 /// The finished units of a study, each with its result.
 ///
-/// A study is a list of units that do not depend on each other. On disk a journal is one line of JSON that says what the study
-/// is about, and one for each finished unit, durable before the study goes on. So a study that is killed is taken up by running
-/// it again: a line that was not finished is dropped, and no finished unit is computed again. Journals of parts of a study add
-/// up to the journal of the whole by [`Journal::absorb`].
+/// A study is a list of units that do not depend on each other. On disk a journal is a file of [`JsonLines`]: a header with the
+/// [`Description`] of the study, and a line for each finished unit, durable before the study goes on. So a killed study goes on
+/// when it is run again, and no finished unit is computed twice. The journals of the parts of a study add up to the journal of
+/// the whole by [`Journal::absorb`].
 #[derive(Debug)]
 pub struct Journal<U, R> {
-    file: Option<(PathBuf, LockedFile)>,
-    about: Value,
+    file: Option<JsonLines>,
+    about: Description,
     done: Vec<(U, R)>,
 }
 
@@ -33,53 +34,69 @@ struct Line<U, R> {
     result: R,
 }
 
+/// The study that a journal belongs to, from its first line.
+///
+/// # Errors
+///
+/// [`StudyError::Journal`] if the file cannot be read or its first line is not that of a journal, [`StudyError::JournalEmpty`] if
+/// it has no whole line.
+pub fn study_of(path: &Path) -> Result<StudyName, StudyError> {
+    // The first line holds a description, which is far smaller than this.
+    const LONGEST: u64 = 64 << 20;
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(FileError::of("open", path))?;
+    BufReader::new(file.take(LONGEST)).read_until(b'\n', &mut bytes).map_err(FileError::of("read", path))?;
+    if bytes.last() != Some(&b'\n') {
+        return Err(StudyError::JournalEmpty { path: path.to_owned() });
+    }
+    let about: Description = serde_json::from_slice(&bytes).map_err(|source| JsonLinesError::Syntax {
+        path: path.to_owned(),
+        line: 1,
+        source,
+    })?;
+    Ok(about.study())
+}
+
 impl<U, R> Journal<U, R>
 where
     U: Serialize + DeserializeOwned + PartialEq,
     R: Serialize + DeserializeOwned,
 {
-    /// A journal that remembers nothing after the process.
-    pub fn in_memory(about: &impl Serialize) -> Self {
-        Journal { file: None, about: to_value(about), done: Vec::new() }
+    /// A journal without a file.
+    pub fn in_memory(about: &Description) -> Self {
+        Journal { file: None, about: about.clone(), done: Vec::new() }
     }
 
-    /// Opens the journal of a study at `path`, or begins it. `about` says everything that its results depend on.
+    /// Opens the journal of a study at `path`, or begins it. `about` must hold everything that the results depend on.
     ///
     /// # Errors
     ///
-    /// [`StudyError::OtherStudy`] when the file is about something else, [`StudyError::JournalBusy`] when another process has
-    /// it open, [`StudyError::JournalLine`] for a line that no study wrote, [`StudyError::Journal`] when it cannot be read or
-    /// written.
-    pub fn open(path: &Path, about: &impl Serialize) -> Result<Self, StudyError> {
-        let failed = |action| move |source| StudyError::Journal { action, path: path.to_owned(), source };
-        let mut options = File::options();
-        let file =
-            options.create(true).truncate(false).read(true).write(true).open(path).map_err(failed("open"))?;
-        let Some(mut file) = LockedFile::lock(file).map_err(failed("lock"))? else {
-            return Err(StudyError::JournalBusy { path: path.to_owned() });
+    /// [`StudyError::Journal`] if the file belongs to another study, is open in another process, holds a line that is damaged or
+    /// not one of this study, or cannot be read or written.
+    pub fn open(path: &Path, about: &Description) -> Result<Self, StudyError> {
+        let mut journal = Journal::in_memory(about);
+        let take = &mut |line: Value| {
+            journal.done.push(finished(line)?);
+            Ok(())
         };
-        let mut journal = Journal { file: None, about: to_value(about), done: Vec::new() };
-        let whole = journal.read(path)?;
-        // What a kill left of a line is cut off, so that the next line begins at its place.
-        file.set_len(whole).map_err(failed("shorten"))?;
-        file.seek(io::SeekFrom::End(0)).map_err(failed("read"))?;
-        journal.file = Some((path.to_owned(), file));
-        if whole == 0 {
-            let about = journal.about.clone();
-            journal.write_line(&about)?;
-        }
+        journal.file = Some(JsonLines::open(path, about, take)?);
         Ok(journal)
     }
 
-    /// Adds the units that another journal of the same study holds and this one does not.
+    /// Adds the units that another journal of the same study holds and this one lacks.
     ///
     /// # Errors
     ///
-    /// As [`Journal::open`].
+    /// As [`Journal::open`], and [`StudyError::JournalEmpty`] if the file has no whole line.
     pub fn absorb(&mut self, path: &Path) -> Result<(), StudyError> {
-        let mut other = Journal { file: None, about: self.about.clone(), done: Vec::new() };
-        other.read(path)?;
-        for (unit, result) in other.done {
+        study_of(path)?;
+        let mut found: Vec<(U, R)> = Vec::new();
+        let take = &mut |line: Value| {
+            found.push(finished(line)?);
+            Ok(())
+        };
+        JsonLines::read(path, &self.about, take)?;
+        for (unit, result) in found {
             if self.result(&unit).is_none() {
                 self.push(unit, result)?;
             }
@@ -92,88 +109,79 @@ where
         self.done.iter().find(|(done, _)| done == unit).map(|(_, result)| result)
     }
 
-    /// Takes down the result of a unit. When this returns, it is on disk.
+    /// Records the result of a unit. It is on disk when this returns.
     ///
     /// # Errors
     ///
-    /// [`StudyError::Journal`] when it cannot be written.
+    /// [`StudyError::Journal`] if the file cannot be written.
     pub fn push(&mut self, unit: U, result: R) -> Result<(), StudyError> {
         let line = Line { unit, result };
-        self.write_line(&to_value(&line))?;
+        if let Some(file) = &mut self.file {
+            file.append(&line)?;
+        }
         self.done.push((line.unit, line.result));
         Ok(())
     }
+}
 
-    fn write_line(&mut self, value: &Value) -> Result<(), StudyError> {
-        let Some((path, file)) = &mut self.file else { return Ok(()) };
-        let failed = |source| StudyError::Journal { action: "write", path: path.clone(), source };
-        let line = format!("{}\n", exact::encode(value.clone()));
-        file.write_all(line.as_bytes()).and_then(|()| file.sync_data()).map_err(failed)
-    }
+/// A finished unit from its line.
+fn finished<U: DeserializeOwned, R: DeserializeOwned>(line: Value) -> Result<(U, R), String> {
+    let Line { unit, result } = serde_json::from_value(plain_numbers(line))
+        .map_err(|error| format!("not a unit of this study: {error}"))?;
+    Ok((unit, result))
+}
 
-    /// Reads all whole lines, and says how long they are together.
-    fn read(&mut self, path: &Path) -> Result<u64, StudyError> {
-        let failed = |source| StudyError::Journal { action: "read", path: path.to_owned(), source };
-        let bytes = fs::read(path).map_err(failed)?;
-        let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
-        for (number, line) in bytes[..whole].split_inclusive(|&byte| byte == b'\n').enumerate() {
-            let bad = |error: serde_json::Error| {
-                let (path, line, reason) = (path.to_owned(), number + 1, error.to_string());
-                StudyError::JournalLine { path, line, reason }
+/// Replaces `{"f64": "0.1"}` by `0.1`. Journals hold the first form if they were written before `serde_json` read
+/// floating-point numbers exactly.
+fn plain_numbers(value: Value) -> Value {
+    match value {
+        Value::Array(values) => values.into_iter().map(plain_numbers).collect(),
+        Value::Object(fields) => {
+            let number = match fields.get("f64") {
+                Some(Value::String(digits)) if fields.len() == 1 => digits.parse::<f64>().ok(),
+                _ => None,
             };
-            let value = exact::decode(serde_json::from_slice(line).map_err(bad)?);
-            if number > 0 {
-                let Line { unit, result } = serde_json::from_value(value).map_err(bad)?;
-                self.done.push((unit, result));
-            } else if value != self.about {
-                let (found, expected) = difference("", &value, &self.about);
-                return Err(StudyError::OtherStudy { path: path.to_owned(), found, expected });
+            match number {
+                Some(number) => Value::from(number),
+                None => fields.into_iter().map(|(name, value)| (name, plain_numbers(value))).collect(),
             }
         }
-        Ok(whole as u64)
+        other => other,
     }
-}
-
-/// # Panics
-///
-/// For a value that JSON cannot hold, such as a map with keys that are no text: those of the studies can be held.
-fn to_value(value: &impl Serialize) -> Value {
-    serde_json::to_value(value).expect("results and descriptions of studies are plain data")
-}
-
-/// The first field in which two descriptions differ, as `field = value` of each.
-fn difference(name: &str, found: &Value, expected: &Value) -> (String, String) {
-    if let (Value::Object(found), Value::Object(expected)) = (found, expected)
-        && let Some(key) =
-            expected.keys().chain(found.keys()).find(|&key| found.get(key) != expected.get(key))
-    {
-        let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
-        let of = |fields: &serde_json::Map<String, Value>| fields.get(key).cloned().unwrap_or_default();
-        return difference(&name, &of(found), &of(expected));
-    }
-    let told = |value: &Value| if name.is_empty() { value.to_string() } else { format!("{name} = {value}") };
-    (told(found), told(expected))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use serde_json::json;
+
     use super::*;
 
     type Numbers = Journal<u32, f64>;
 
-    #[test]
-    fn a_line_that_was_not_finished_is_dropped_and_the_rest_is_kept() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal.jsonl");
-        let mut journal = Numbers::open(&path, &"numbers").unwrap();
+    fn numbers() -> Description {
+        Description::new(StudyName::Lengths, json!({ "count": 3 }))
+    }
+
+    /// A journal of the results 0.1 and 0.3 of the units 1 and 2.
+    fn two_units(path: &Path) -> Vec<u8> {
+        let mut journal = Numbers::open(path, &numbers()).unwrap();
         journal.push(1, 0.1).unwrap();
         journal.push(2, 0.3).unwrap();
         drop(journal);
-        let whole = fs::read(&path).unwrap();
+        fs::read(path).unwrap()
+    }
+
+    #[test]
+    fn an_unfinished_line_is_dropped_and_the_rest_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        let whole = two_units(&path);
         let second = whole[..whole.len() - 1].iter().rposition(|&byte| byte == b'\n').unwrap() + 1;
         for length in 0..=whole.len() {
             fs::write(&path, &whole[..length]).unwrap();
-            let mut journal = Numbers::open(&path, &"numbers").unwrap();
+            let mut journal = Numbers::open(&path, &numbers()).unwrap();
             assert_eq!(journal.result(&2).is_some(), length == whole.len());
             if length >= second {
                 assert_eq!(journal.result(&1), Some(&0.1));
@@ -189,39 +197,121 @@ mod tests {
     }
 
     #[test]
+    fn no_flipped_bit_changes_a_result() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        let whole = two_units(&path);
+        for (place, bit) in (0..whole.len()).flat_map(|place| (0..8).map(move |bit| (place, bit))) {
+            let mut damaged = whole.clone();
+            damaged[place] ^= 1 << bit;
+            fs::write(&path, &damaged).unwrap();
+            match Numbers::open(&path, &numbers()) {
+                Err(_) => {}
+                // A damaged end of the last line makes it unfinished. A damaged name of a checksum leaves the results right.
+                Ok(journal) => {
+                    let second = if place == whole.len() - 1 { None } else { Some(&0.3) };
+                    let found = (journal.result(&1), journal.result(&2));
+                    assert_eq!(found, (Some(&0.1), second), "bit {bit} of byte {place} was not noticed");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_damaged_line_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        let text = String::from_utf8(two_units(&path)).unwrap();
+        fs::write(&path, text.replace("0.3", "0.4")).unwrap();
+        match *journal_error(Numbers::open(&path, &numbers()).unwrap_err()) {
+            JsonLinesError::Checksum { line: 3, .. } => {}
+            other => panic!("{other}"),
+        }
+    }
+
+    fn journal_error(error: StudyError) -> Box<JsonLinesError> {
+        match error {
+            StudyError::Journal(error) => error,
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn journals_without_checksums_are_read_and_continued() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        // Floating-point numbers were once written as objects with their digits as text.
+        let old =
+            concat!("{\"count\":3,\"study\":\"lengths\"}\n", "{\"result\":{\"f64\":\"0.1\"},\"unit\":1}\n");
+        fs::write(&path, old).unwrap();
+        let mut journal = Numbers::open(&path, &numbers()).unwrap();
+        assert_eq!(journal.result(&1), Some(&0.1));
+        journal.push(2, 0.3).unwrap();
+        drop(journal);
+        let journal = Numbers::open(&path, &numbers()).unwrap();
+        assert_eq!((journal.result(&1), journal.result(&2)), (Some(&0.1), Some(&0.3)));
+        assert!(fs::read_to_string(&path).unwrap().starts_with(old));
+    }
+
+    #[test]
     fn numbers_come_back_to_the_last_bit() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.jsonl");
-        let numbers: Vec<f64> =
-            (0..2000_u64).map(|i| f64::from_bits(i.wrapping_mul(0x3ff1_2345_6789_abcd) >> 2)).collect();
-        let mut journal = Numbers::open(&path, &"numbers").unwrap();
-        numbers.iter().enumerate().for_each(|(i, &number)| journal.push(i as u32, number).unwrap());
+        let values: Vec<f64> =
+            (0..200_u64).map(|i| f64::from_bits(i.wrapping_mul(0x3ff1_2345_6789_abcd) >> 2)).collect();
+        let mut journal = Numbers::open(&path, &numbers()).unwrap();
+        values.iter().enumerate().for_each(|(i, &value)| journal.push(i as u32, value).unwrap());
         drop(journal);
-        let journal = Numbers::open(&path, &"numbers").unwrap();
-        let found: Vec<f64> = (0..2000).map(|i| *journal.result(&i).unwrap()).collect();
-        assert_eq!(found, numbers);
+        let journal = Numbers::open(&path, &numbers()).unwrap();
+        let found: Vec<f64> = (0..200).map(|i| *journal.result(&i).unwrap()).collect();
+        assert_eq!(found, values);
     }
 
     #[test]
-    fn another_study_a_second_writer_and_a_foreign_line_are_refused() {
+    fn another_study_a_second_writer_a_foreign_line_and_an_empty_file_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.jsonl");
-        let journal = Numbers::open(&path, &"numbers").unwrap();
-        assert!(matches!(Numbers::open(&path, &"numbers"), Err(StudyError::JournalBusy { .. })));
+        let journal = Numbers::open(&path, &numbers()).unwrap();
+        let refused = |about: &Description| journal_error(Numbers::open(&path, about).unwrap_err());
+        assert!(matches!(*refused(&numbers()), JsonLinesError::Busy { .. }));
         drop(journal);
-        assert!(matches!(Numbers::open(&path, &"letters"), Err(StudyError::OtherStudy { .. })));
-        fs::write(&path, "\"numbers\"\nno JSON\n").unwrap();
-        assert!(matches!(Numbers::open(&path, &"numbers"), Err(StudyError::JournalLine { line: 2, .. })));
+        let other = Description::new(StudyName::Lengths, json!({ "count": 4 }));
+        match *refused(&other) {
+            JsonLinesError::Header { field, found, expected, .. } => {
+                assert_eq!([field.as_str(), found.as_str(), expected.as_str()], ["count", "3", "4"]);
+            }
+            other => panic!("{other}"),
+        }
+        for (line, reason) in
+            [("no JSON", "a line that is not JSON"), ("{\"unit\":1}", "a line without a result")]
+        {
+            fs::write(&path, format!("{{\"count\":3,\"study\":\"lengths\"}}\n{line}\n")).unwrap();
+            let error = refused(&numbers());
+            assert!(
+                matches!(
+                    *error,
+                    JsonLinesError::Syntax { line: 2, .. } | JsonLinesError::Refused { line: 2, .. }
+                ),
+                "{reason}: {error}"
+            );
+        }
+        fs::write(&path, "{\"count\":3").unwrap();
+        let mut journal = Numbers::in_memory(&numbers());
+        assert!(matches!(journal.absorb(&path), Err(StudyError::JournalEmpty { .. })));
     }
 
     #[test]
-    fn the_refusal_of_another_study_names_what_differs() {
+    fn the_first_line_says_which_study_a_journal_belongs_to() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.jsonl");
-        let about = |taps: &str| serde_json::json!({ "study": "a", "options": { "seed": 1, "taps": taps } });
-        drop(Numbers::open(&path, &about("block-1")).unwrap());
-        let error = Numbers::open(&path, &about("block-2")).unwrap_err().to_string();
-        assert!(error.ends_with(r#"options.taps = "block-1"; expected options.taps = "block-2""#), "{error}");
+        two_units(&path);
+        assert_eq!(study_of(&path).unwrap(), StudyName::Lengths);
+        fs::write(&path, "{\"study\":\"corpus\"}\n").unwrap();
+        assert_eq!(study_of(&path).unwrap(), StudyName::Corpus);
+        fs::write(&path, "{\"study\":\"corpses\"}\n").unwrap();
+        assert!(matches!(study_of(&path), Err(StudyError::Journal(_))));
+        fs::write(&path, "").unwrap();
+        assert!(matches!(study_of(&path), Err(StudyError::JournalEmpty { .. })));
     }
 
     #[test]
@@ -229,10 +319,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let paths = ["a", "b"].map(|name| folder.path().join(name));
         for (path, units) in paths.iter().zip([[1, 2], [2, 3]]) {
-            let mut journal = Numbers::open(path, &"numbers").unwrap();
+            let mut journal = Numbers::open(path, &numbers()).unwrap();
             units.into_iter().for_each(|unit| journal.push(unit, 1.0 / f64::from(unit)).unwrap());
         }
-        let mut journal = Numbers::in_memory(&"numbers");
+        let mut journal = Numbers::in_memory(&numbers());
         paths.iter().for_each(|path| journal.absorb(path).unwrap());
         assert_eq!(journal.done, [(1, 1.0), (2, 0.5), (3, 1.0 / 3.0)]);
     }

@@ -3,19 +3,43 @@
 use std::collections::BTreeMap;
 
 use inject_sipit::{
-    collisions::{Metric, NoiseFloor, Rows, Verdict, distance, measure_noise_floors},
+    collisions::{Metric, NoiseFloor, Resolution, StateRows, distance, measure_noise_floors},
     models::{Decoder, Tap},
     states::{Extraction, store::Positions},
 };
 use rayon::prelude::*;
 
-use super::{Run, StudyError};
+use crate::tuning::NOISE_SAMPLE;
+use crate::{Run, StudyError};
+use crate::{completeness::Completeness, journal::Description, name::StudyName, run::Finished};
 
-/// How the distances between states depend on the length of their prompts.
+/// The options of [`lengths`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LengthOptions {
+    /// The taps at which states are read.
+    pub taps: Vec<Tap>,
+    /// The lengths to which prompts are cut, in tokens: at least 1 each.
+    pub lengths: Vec<usize>,
+    /// The largest number of different prompts of each length: at least 2.
+    pub count: usize,
+}
+
+impl LengthOptions {
+    /// Up to `count` prompts of each length.
+    pub fn new(taps: Vec<Tap>, lengths: Vec<usize>, count: usize) -> Self {
+        LengthOptions { taps, lengths, count }
+    }
+}
+
+/// The result of [`lengths`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct LengthStudy {
-    /// Each length; those of other parts of the study are missing.
+    /// Each length; units that are not finished are missing.
     pub lengths: Vec<AtLength>,
+    /// Which units of the study this contains.
+    #[serde(default)]
+    pub completeness: Completeness,
 }
 
 /// Prompts of one length.
@@ -23,16 +47,16 @@ pub struct LengthStudy {
 pub struct AtLength {
     /// Tokens in each prompt.
     pub length: usize,
-    /// How many different prompts.
+    /// The number of different prompts.
     pub prompts: usize,
     /// The distances between their last states at each tap.
-    pub taps: BTreeMap<Tap, Spread>,
+    pub taps: BTreeMap<Tap, DistanceSpread>,
 }
 
 /// The smallest, mean and largest distance of all pairs of some rows, each computed directly in f64.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Spread {
-    /// How many pairs.
+pub struct DistanceSpread {
+    /// The number of pairs.
     pub pairs: u64,
     /// The smallest distance.
     pub minimum: f64,
@@ -40,14 +64,11 @@ pub struct Spread {
     pub mean: f64,
     /// The largest distance.
     pub maximum: f64,
-    /// How far apart computations of one of these states lie.
+    /// The noise floor of these states.
     pub noise: NoiseFloor,
-    /// What the smallest distance means beside that.
-    pub verdict: Verdict,
+    /// Whether the smallest distance exceeds the noise floor.
+    pub verdict: Resolution,
 }
-
-/// How many prompts of a length are computed again for the noise floor.
-const NOISE_SAMPLE: usize = 8;
 
 /// Cuts prompts to each length and measures all pairs of their last states. A unit of the study is a length.
 ///
@@ -61,30 +82,43 @@ pub fn lengths(
     decoder: &Decoder,
     model: &str,
     prompts: &[Vec<u32>],
-    lengths: &[usize],
-    count: usize,
-    taps: &[Tap],
+    options: &LengthOptions,
     run: Run<'_>,
 ) -> Result<LengthStudy, StudyError> {
+    let LengthOptions { taps, lengths, count } = options;
+    let count = *count;
+    if count < 2 {
+        return Err(StudyError::TooFewPrompts { found: count, expected: 2 });
+    }
+    if let Some(&length) = lengths.iter().find(|&&length| length == 0) {
+        return Err(StudyError::TooFew { what: "tokens in each prompt", found: length, expected: 1 });
+    }
+    if lengths.is_empty() {
+        return Err(StudyError::TooFew { what: "lengths", found: 0, expected: 1 });
+    }
     let extraction = Extraction::new(taps.to_vec(), Positions::Last)?;
-    let about = serde_json::json!({
-        "study": "lengths", "model": model, "taps": extraction.taps(), "lengths": lengths, "count": count,
-        "prompts": crate::fingerprint(prompts),
-    });
-    let measured = run.complete(&about, lengths.to_vec(), |&length, _| {
-        let cut = cut(prompts, length, count);
-        if cut.len() < 2 {
-            return Err(StudyError::TooFewPrompts { found: cut.len(), expected: 2 });
-        }
-        let floors = measure_noise_floors(Metric::L2, decoder, None, extraction.taps(), &cut, NOISE_SAMPLE)?;
-        let states = extraction.run(decoder, &cut, &mut |_| ())?;
-        let spread = |(tap, states): (Tap, ndarray::Array2<f32>)| {
-            Ok((tap, spread(&Rows::new(states.view())?, floors[&tap])))
-        };
-        let taps = states.into_iter().map(spread).collect::<Result<_, StudyError>>()?;
-        Ok(AtLength { length, prompts: cut.len(), taps })
-    })?;
-    Ok(LengthStudy { lengths: measured.into_iter().map(|(_, at)| at).collect() })
+    let about = Description::new(
+        StudyName::Lengths,
+        serde_json::json!({ "model": model, "taps": extraction.taps(), "lengths": lengths, "count": count,
+            "prompts": crate::fingerprint(prompts),
+        }),
+    );
+    let Finished { results: measured, completeness } =
+        run.complete(&about, lengths.to_vec(), |&length, _| {
+            let cut = cut(prompts, length, count);
+            if cut.len() < 2 {
+                return Err(StudyError::TooFewPrompts { found: cut.len(), expected: 2 });
+            }
+            let floors =
+                measure_noise_floors(Metric::L2, decoder, None, extraction.taps(), &cut, NOISE_SAMPLE)?;
+            let states = extraction.run(decoder, &cut, &mut |_| ())?;
+            let spread = |(tap, states): (Tap, ndarray::Array2<f32>)| {
+                Ok((tap, spread(&StateRows::new(states.view())?, floors[&tap])))
+            };
+            let taps = states.into_iter().map(spread).collect::<Result<_, StudyError>>()?;
+            Ok(AtLength { length, prompts: cut.len(), taps })
+        })?;
+    Ok(LengthStudy { lengths: measured.into_iter().map(|(_, at)| at).collect(), completeness })
 }
 
 /// The first different prompts of this many tokens.
@@ -107,7 +141,7 @@ fn cut(prompts: &[Vec<u32>], length: usize, count: usize) -> Vec<Vec<u32>> {
         .collect()
 }
 
-fn spread(rows: &Rows<'_>, noise: NoiseFloor) -> Spread {
+fn spread(rows: &StateRows<'_>, noise: NoiseFloor) -> DistanceSpread {
     let n = rows.rows();
     let row = |a: usize| {
         let [mut for_a, mut for_b] = [Vec::new(), Vec::new()];
@@ -121,13 +155,13 @@ fn spread(rows: &Rows<'_>, noise: NoiseFloor) -> Spread {
     let of_rows: Vec<(f64, f64, f64)> = (0..n).into_par_iter().map(row).collect();
     let pairs = (n * (n - 1) / 2) as u64;
     let minimum = of_rows.iter().map(|row| row.0).fold(f64::INFINITY, f64::min);
-    Spread {
+    DistanceSpread {
         pairs,
         minimum,
         mean: of_rows.iter().map(|row| row.1).sum::<f64>() / pairs as f64,
         maximum: of_rows.iter().map(|row| row.2).fold(0.0, f64::max),
         noise,
-        verdict: Verdict::of(minimum, noise.largest()),
+        verdict: Resolution::of(minimum, noise.largest()),
     }
 }
 
@@ -146,8 +180,8 @@ mod tests {
     #[test]
     fn the_spread_is_that_of_the_pairs() {
         let states = ndarray::arr2(&[[0.0_f32], [1.0], [5.0]]);
-        let found = spread(&Rows::new(states.view()).unwrap(), NoiseFloor::default());
+        let found = spread(&StateRows::new(states.view()).unwrap(), NoiseFloor::default());
         assert_eq!((found.pairs, found.minimum, found.mean, found.maximum), (3, 1.0, 10.0 / 3.0, 5.0));
-        assert_eq!(found.verdict, Verdict::Separated);
+        assert_eq!(found.verdict, Resolution::Separated);
     }
 }

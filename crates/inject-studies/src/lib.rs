@@ -1,6 +1,6 @@
 //! Experiments on the hidden states of language models, each a function whose result can be written to a file.
 //!
-//! The one idea: a study is a list of units that do not depend on each other (a tap, a prefix, a length). A [`Journal`]
+//! The one idea: a study is a list of units that do not depend on each other (a tap, a prefix, a length). A [`Journal`](journal::Journal)
 //! records each finished unit. So a study that is killed goes on where it was, and parts that ran on several machines add up to
 //! the result of one run. A [`Run`] names the journal, the part of the study to do, and the receiver of progress.
 //!
@@ -23,16 +23,20 @@
 //! The last three need the feature `training`. The documents collisions.md, precision.md and training.md in the repository's
 //! docs folder describe each protocol and the meaning of its numbers.
 
+pub mod journal;
+
 mod between_models;
+mod completeness;
 mod corpus;
 mod decoding;
 mod error;
 mod exhaustive;
 mod extension;
 mod formats;
-mod journal;
 mod lengths;
 mod margins;
+mod name;
+mod positions;
 mod recovery;
 mod repeats;
 mod run;
@@ -40,6 +44,7 @@ mod stress;
 mod tap_distances;
 #[cfg(feature = "training")]
 mod training;
+mod tuning;
 
 #[doc(no_inline)]
 pub use inject_sipit;
@@ -48,9 +53,11 @@ pub use inject_sipit;
 pub use self::training::*;
 pub use self::{
     between_models::{BetweenModels, Compared, between_models},
-    corpus::{CorpusStudy, PromptPair, TapReport, corpus},
+    completeness::Completeness,
+    corpus::{CorpusStates, CorpusStudy, PromptPair, TapReport, corpus},
     decoding::{
-        DecodingOptions, DecodingStudy, Lost, Producer, Projected, Survival, TapDecoding, View, decoding,
+        DecodingOptions, DecodingStudy, LostPosition, Producer, Projected, Survival, TapDecoding, View,
+        decoding,
     },
     error::StudyError,
     exhaustive::{
@@ -58,15 +65,16 @@ pub use self::{
         pairs_within,
     },
     extension::extend_to_store,
-    formats::{FormatOptions, FormatStudy, Held, InFormat, formats},
-    journal::Journal,
-    lengths::{AtLength, LengthStudy, Spread, lengths},
+    formats::{FormatOptions, FormatStudy, InFormat, Storage, formats},
+    lengths::{AtLength, DistanceSpread, LengthOptions, LengthStudy, lengths},
     margins::{MarginOptions, MarginStudy, OneStep, TapMargins, margins},
+    name::StudyName,
+    positions::ChosenPositions,
     recovery::{Condition, Recovered, RecoveryOptions, RecoveryStudy, least_margin, recovery},
-    repeats::{RepeatOptions, RepeatStudy, Repeats, RepeatsAt, Why, repeats},
-    run::{Run, Share, StudyProgress},
-    stress::{StressKind, StressReport, StressSet, StressStudy, stress, stress_set},
-    tap_distances::{Bin, Nearest, Quantile, TapDistances, TapOptions},
+    repeats::{EqualityReason, RepeatOptions, RepeatStudy, Repeats, RepeatsAt, repeats},
+    run::{Part, Run},
+    stress::{StressKind, StressReport, StressSet, StressStudy, TextModel, stress, stress_set},
+    tap_distances::{Bin, NeighbourSearch, Quantile, TapDistances, TapOptions},
 };
 
 /// Stands for prompts in a journal: their number and a hash of their token ids.
@@ -78,3 +86,7 @@ pub fn fingerprint(prompts: &[Vec<u32>]) -> String {
     });
     format!("{} prompts, {hash:016x}", prompts.len())
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

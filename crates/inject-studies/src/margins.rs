@@ -3,34 +3,54 @@
 use std::collections::BTreeMap;
 
 use inject_sipit::{
-    collisions::{Metric, NoiseFloor, Verdict, distance, measure_noise_floors, norm},
-    models::{Decoder, Logits, PrefixCache, Tap, TokenBatch},
+    collisions::{Metric, NoiseFloor, Resolution, SearchOptions, distance, measure_noise_floors, norm},
+    models::{Decoder, PrefixCache, Tap},
 };
 
 use super::{Quantile, Run, StudyError, tap_distances::exact_quantiles};
-use crate::extension::{Beside, beside_all_others};
+use crate::{completeness::Completeness, journal::Description, name::StudyName, run::Finished};
+use crate::{
+    extension::{Beside, beside_all_others},
+    positions::ChosenPositions,
+    tuning::NOISE_SAMPLE,
+};
 
-/// Which margins are measured.
+/// The options of [`margins`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[non_exhaustive]
 pub struct MarginOptions {
-    /// Where the states are read.
+    /// The taps at which states are read.
     pub taps: Vec<Tap>,
-    /// The first position that is measured, counted from 0.
-    pub first: usize,
-    /// Every so many positions after it are measured.
-    pub every: usize,
+    /// The positions that are measured.
+    #[serde(flatten)]
+    pub positions: ChosenPositions,
     /// Bytes that one batch may use. The margins depend on it in their last digits at most.
     #[serde(skip)]
     pub memory_budget: usize,
 }
 
-/// How far the states of true tokens are from those of all other tokens.
+impl MarginOptions {
+    /// Margins at these taps and positions, with the memory budget of a search.
+    pub fn new(taps: Vec<Tap>, positions: ChosenPositions) -> Self {
+        MarginOptions { taps, positions, memory_budget: SearchOptions::default().memory_budget }
+    }
+
+    /// The same options with a memory budget in bytes.
+    pub fn with_memory_budget(self, memory_budget: usize) -> Self {
+        MarginOptions { memory_budget, ..self }
+    }
+}
+
+/// The result of [`margins`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct MarginStudy {
-    /// How many tokens each true token was compared with.
+    /// The number of tokens that each true token was compared with.
     pub others: usize,
     /// Each tap, in the order of computation.
     pub taps: Vec<TapMargins>,
+    /// Which units of the study this contains.
+    #[serde(default)]
+    pub completeness: Completeness,
 }
 
 /// The margins at one tap.
@@ -38,10 +58,10 @@ pub struct MarginStudy {
 pub struct TapMargins {
     /// The tap.
     pub tap: Tap,
-    /// How far apart computations of one state lie.
+    /// The noise floor of the tap.
     pub noise: NoiseFloor,
-    /// What the smallest margin means beside that.
-    pub verdict: Verdict,
+    /// Whether the smallest margin exceeds the noise floor.
+    pub verdict: Resolution,
     /// Quantiles of the margins, exact.
     pub margins: Vec<Quantile>,
     /// Quantiles of each margin as a share of the state's norm, exact.
@@ -67,12 +87,13 @@ pub struct OneStep {
     pub norm: f64,
 }
 
-/// Computes, at chosen positions of prompts, the states of all tokens that could stand there, and how far the nearest is from
-/// that of the true one. A unit of the study is a prompt. `model` names the weights, for the journal.
+/// Measures one-step margins: at chosen positions of prompts, the distance from the true token's state to the nearest state of all
+/// other tokens after the same prefix. A unit of the study is a prompt. `model` identifies the weights in the journal.
 ///
 /// # Errors
 ///
-/// [`StudyError`]: no prompts, what the decoder refuses, a journal of another study.
+/// [`StudyError`] without a prompt that reaches the first position, if the decoder refuses a prompt, or for the journal of another
+/// study.
 pub fn margins(
     decoder: &Decoder,
     model: &str,
@@ -80,15 +101,16 @@ pub fn margins(
     options: &MarginOptions,
     run: Run<'_>,
 ) -> Result<MarginStudy, StudyError> {
-    if prompts.is_empty() {
-        return Err(StudyError::TooFewPrompts { found: 0, expected: 1 });
-    }
-    let about = serde_json::json!({
-        "study": "margins", "model": model, "prompts": crate::fingerprint(prompts), "options": options,
-    });
-    let measured = run.complete(&about, (0..prompts.len()).collect(), |&prompt, done| {
-        margins_of(decoder, prompt, &prompts[prompt], options, done)
-    })?;
+    options.positions.check(prompts)?;
+    let about = Description::new(
+        StudyName::Margins,
+        serde_json::json!({ "model": model, "prompts": crate::fingerprint(prompts), "options": options,
+        }),
+    );
+    let Finished { results: measured, completeness } =
+        run.complete(&about, (0..prompts.len()).collect(), |&prompt, done| {
+            margins_of(decoder, prompt, &prompts[prompt], options, done)
+        })?;
     let mut steps: BTreeMap<Tap, Vec<OneStep>> = BTreeMap::new();
     for (tap, of_prompt) in measured.into_iter().flat_map(|(_, of_prompt)| of_prompt) {
         steps.entry(tap).or_default().extend(of_prompt);
@@ -96,7 +118,7 @@ pub fn margins(
     let taps: Vec<Tap> = steps.keys().copied().collect();
     let noise = match taps.is_empty() {
         true => BTreeMap::new(),
-        false => measure_noise_floors(Metric::L2, decoder, None, &taps, prompts, 8)?,
+        false => measure_noise_floors(Metric::L2, decoder, None, &taps, prompts, NOISE_SAMPLE)?,
     };
     let report = |(tap, mut steps): (Tap, Vec<OneStep>)| {
         steps.sort_by(|a, b| a.margin.total_cmp(&b.margin));
@@ -104,7 +126,7 @@ pub fn margins(
         Some(TapMargins {
             tap,
             noise: noise[&tap],
-            verdict: Verdict::of(smallest, noise[&tap].largest()),
+            verdict: Resolution::of(smallest, noise[&tap].largest()),
             margins: exact_quantiles(steps.iter().map(|step| step.margin).collect()),
             relative: exact_quantiles(
                 steps.iter().map(|step| step.margin / step.norm.max(f64::MIN_POSITIVE)).collect(),
@@ -113,7 +135,7 @@ pub fn margins(
         })
     };
     let others = decoder.config().vocab_size.saturating_sub(1);
-    Ok(MarginStudy { others, taps: steps.into_iter().filter_map(report).collect() })
+    Ok(MarginStudy { others, taps: steps.into_iter().filter_map(report).collect(), completeness })
 }
 
 fn margins_of(
@@ -123,19 +145,15 @@ fn margins_of(
     options: &MarginOptions,
     done: &mut dyn FnMut(f64),
 ) -> Result<BTreeMap<Tap, Vec<OneStep>>, StudyError> {
-    let deepest = options.taps.iter().copied().max().unwrap_or(Tap::Embedding);
-    let mut cache = decoder.prefix_cache(1, ids.len(), deepest)?;
     let mut steps: BTreeMap<Tap, Vec<OneStep>> = BTreeMap::new();
-    for (position, &token) in ids.iter().enumerate() {
-        if position >= options.first && (position - options.first).is_multiple_of(options.every.max(1)) {
-            for (tap, (nearest, margin, norm)) in step(decoder, &cache, token, options)? {
-                let step = OneStep { prompt, position, token, nearest, margin, norm };
-                steps.entry(tap).or_default().push(step);
-            }
+    let look = |cache: &PrefixCache, position: usize, token: u32| {
+        for (tap, (nearest, margin, norm)) in step(decoder, cache, token, options)? {
+            let step = OneStep { prompt, position, token, nearest, margin, norm };
+            steps.entry(tap).or_default().push(step);
         }
-        done((position + 1) as f64 / ids.len() as f64);
-        decoder.extend(&mut cache, &TokenBatch::new(&[[token]])?, &[], Logits::None)?;
-    }
+        Ok(())
+    };
+    options.positions.walk(decoder, ids, &options.taps, done, look)?;
     Ok(steps)
 }
 

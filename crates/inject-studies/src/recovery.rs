@@ -1,39 +1,56 @@
-//! Whole prompts from states that are not those computed.
+//! The recovery of whole prompts from changed states.
 
 mod condition;
 mod disturbed;
 
 use crate::{Run, StudyError, fingerprint};
+use crate::{completeness::Completeness, journal::Description, name::StudyName, run::Finished};
 use inject_sipit::{
     Inversion, InvertError, Inverter, Policy, Searcher, Settings, TargetStates,
     collisions::{Ranked, distance},
-    models::{Decoder, Logits, Tap, TokenBatch, WeightFormat, silent, to_host},
+    models::{Decoder, Logits, NumberFormat, Tap, TokenBatch, host::to_host, silent},
     settings::{Budget, OnFailure, Scan},
 };
 
 pub use self::condition::Condition;
 use self::disturbed::Disturbed;
 
-/// What is tried.
+/// The options of [`recovery`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[non_exhaustive]
 pub struct RecoveryOptions {
-    /// Where the states are read.
+    /// The taps at which states are read.
     pub taps: Vec<Tap>,
-    /// What stands between the states and the inverter.
+    /// The conditions under which prompts are inverted.
     pub conditions: Vec<Condition>,
     /// Candidates tested at each position before the nearest that fits is taken.
     pub rivals: usize,
-    /// Candidates tested at each position, at most; the whole vocabulary where it is no more.
+    /// The largest number of candidates tested at each position. If the vocabulary is not larger, all of it is tested.
     pub most_candidates: usize,
-    /// What disturbances depend on.
+    /// The seed of the disturbances.
     pub seed: u64,
 }
 
-/// Whole prompts, condition by condition.
+impl RecoveryOptions {
+    /// Each condition at each tap, with at least `rivals` and at most `most_candidates` candidates tested at each position.
+    pub fn new(taps: Vec<Tap>, conditions: Vec<Condition>, rivals: usize, most_candidates: usize) -> Self {
+        RecoveryOptions { taps, conditions, rivals, most_candidates, seed: 0 }
+    }
+
+    /// The same options with another seed of the disturbances.
+    pub fn with_seed(self, seed: u64) -> Self {
+        RecoveryOptions { seed, ..self }
+    }
+}
+
+/// The result of [`recovery`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct RecoveryStudy {
     /// Each condition at each tap.
     pub recovered: Vec<Recovered>,
+    /// Which units of the study this contains.
+    #[serde(default)]
+    pub completeness: Completeness,
 }
 
 /// One condition at one tap.
@@ -45,16 +62,16 @@ pub struct Recovered {
     pub tap: Tap,
     /// Prompts tried.
     pub prompts: usize,
-    /// Prompts that came back token for token.
+    /// The number of prompts recovered exactly.
     pub exact: usize,
     /// Tokens of all prompts.
     pub tokens: usize,
-    /// Tokens that came back, behind whatever was found before them.
+    /// The number of tokens recovered, whatever was found before them.
     pub right: usize,
-    /// Prompts whose first wrong token lies nearer to the state given than the true one: no decoder that takes the nearest can do
+    /// Prompts whose first wrong token is nearer to the given state than the true one: no decoder that takes the nearest can do
     /// better there. Certified by the two distances.
     pub gone: usize,
-    /// Prompts whose first wrong token lies farther than the true one: the search ended too early, or later positions misled it.
+    /// Prompts whose first wrong token is farther away than the true one: the search ended too early, or later positions misled it.
     pub not_found: usize,
     /// Prompts with a position that no candidate fitted.
     pub failed: usize,
@@ -70,7 +87,7 @@ pub struct Recovered {
 ///
 /// The inverter is told how far each state was moved, as an upper bound of the noise: a number format says it by itself, and for the rest it
 /// is the error itself, which in earnest has to be guessed. It takes the nearest of the candidates that fit, or where
-/// later positions rule that out, another, and goes on behind the nearest where none fits. `policy` gives the sources of
+/// later positions rule that out, another, and continues after the nearest if none fits. `policy` gives the sources of
 /// candidates for a model at a tap; `model` names the weights.
 ///
 /// # Errors
@@ -87,30 +104,36 @@ pub fn recovery(
     if prompts.is_empty() {
         return Err(StudyError::TooFewPrompts { found: 0, expected: 1 });
     }
-    let about = serde_json::json!({
-        "study": "recovery", "model": model, "prompts": fingerprint(prompts), "options": options,
-    });
+    let about = Description::new(
+        StudyName::Recovery,
+        serde_json::json!({ "model": model, "prompts": fingerprint(prompts), "options": options,
+        }),
+    );
     let units: Vec<(Condition, Tap)> = options
         .conditions
         .iter()
         .flat_map(|&condition| options.taps.iter().map(move |&tap| (condition, tap)))
         .collect();
     // Units of one format follow each other, and two decoders at a time are enough.
-    let mut quantised: Option<(WeightFormat, Decoder)> = None;
-    let recovered = run.complete(&about, units, |&(condition, tap), done| {
-        if let Some(format) = condition.producing_weights()
-            && quantised.as_ref().is_none_or(|(held, _)| *held != format)
-        {
-            quantised = Some((format, decoder.clone().with_weights_in(format)?));
-        }
-        let other = quantised.as_ref().map(|(_, other)| other);
-        let producer = condition.producing_weights().and(other).unwrap_or(decoder);
-        let inverting = condition.known_weights().and(other).unwrap_or(decoder);
-        let trial = Trial { condition, tap, producer, decoder: inverting, options };
-        let policy = policy(inverting, tap)?;
-        trial.carry_out(prompts, &policy, done)
-    })?;
-    Ok(RecoveryStudy { recovered: recovered.into_iter().map(|(_, recovered)| recovered).collect() })
+    let mut quantised: Option<(NumberFormat, Decoder)> = None;
+    let Finished { results: recovered, completeness } =
+        run.complete(&about, units, |&(condition, tap), done| {
+            if let Some(format) = condition.producing_weights()
+                && quantised.as_ref().is_none_or(|(held, _)| *held != format)
+            {
+                quantised = Some((format, decoder.clone().with_weights_in(format)?));
+            }
+            let other = quantised.as_ref().map(|(_, other)| other);
+            let producer = condition.producing_weights().and(other).unwrap_or(decoder);
+            let inverting = condition.known_weights().and(other).unwrap_or(decoder);
+            let trial = Trial { condition, tap, producer, decoder: inverting, options };
+            let policy = policy(inverting, tap)?;
+            trial.carry_out(prompts, &policy, done)
+        })?;
+    Ok(RecoveryStudy {
+        recovered: recovered.into_iter().map(|(_, recovered)| recovered).collect(),
+        completeness,
+    })
 }
 
 /// One condition at one tap.
@@ -201,7 +224,7 @@ impl Trial<'_> {
         Ok(())
     }
 
-    /// How far the states of the true and of another token lie from the one given, behind the true prefix.
+    /// The distances of the states of the true and of another token from the given one, after the true prefix.
     fn distances(
         &self,
         prompt: &[u32],

@@ -1,19 +1,21 @@
 //! Repetitions of one token, with and without BOS.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, num::NonZeroUsize};
 
 use inject_sipit::{
-    collisions::{Metric, NoiseFloor, Verdict, distance, measure_noise_floors, norm},
+    collisions::{Metric, NoiseFloor, Resolution, distance, measure_noise_floors, norm},
     models::{Decoder, DecoderConfig, Tap, config::LearnedPositions},
     states::{Extraction, store::Positions},
 };
 
-use super::{Run, StudyError};
+use crate::{Run, StudyError};
+use crate::{completeness::Completeness, journal::Description, name::StudyName, run::Finished};
 
-/// Which repetitions are compared.
+/// The options of [`repeats`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[non_exhaustive]
 pub struct RepeatOptions {
-    /// Where the states are read.
+    /// The taps at which states are read.
     pub taps: Vec<Tap>,
     /// The tokens to repeat.
     pub tokens: Vec<u32>,
@@ -23,15 +25,30 @@ pub struct RepeatOptions {
     pub bos: Option<u32>,
 }
 
-/// Which repetitions of one token have the same state.
+impl RepeatOptions {
+    /// Repeats each token once to `most` times, without BOS.
+    pub fn new(taps: Vec<Tap>, tokens: Vec<u32>, most: usize) -> Self {
+        RepeatOptions { taps, tokens, most, bos: None }
+    }
+
+    /// Repeats each token also after BOS.
+    pub fn with_bos(self, bos: Option<u32>) -> Self {
+        RepeatOptions { bos, ..self }
+    }
+}
+
+/// The result of [`repeats`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct RepeatStudy {
     /// Whether the model's computation depends on positions through a table; if not, through rotation at most.
     pub learned_positions: bool,
-    /// How often each token was repeated, at most.
+    /// The largest number of repetitions of each token.
     pub most: usize,
-    /// Each token without BOS, and each behind BOS if the model has one.
+    /// Each token without BOS, and each after BOS if the model has one.
     pub repeats: Vec<Repeats>,
+    /// Which units of the study this contains.
+    #[serde(default)]
+    pub completeness: Completeness,
 }
 
 /// The last states of `a`, `aa`, `aaa` and so on.
@@ -39,7 +56,7 @@ pub struct RepeatStudy {
 pub struct Repeats {
     /// The token `a`.
     pub token: u32,
-    /// What stands before it.
+    /// The token before it.
     pub bos: Option<u32>,
     /// Each tap.
     pub taps: Vec<RepeatsAt>,
@@ -54,24 +71,25 @@ pub struct RepeatsAt {
     pub smallest: f64,
     /// The largest distance between two repetitions.
     pub largest: f64,
-    /// How many pairs have equal states, number by number.
+    /// The number of pairs whose states are equal number by number.
     pub equal_pairs: u64,
-    /// How many pairs there are.
+    /// The number of pairs.
     pub pairs: u64,
     /// The mean norm of the states.
     pub mean_norm: f64,
-    /// How far apart computations of one of these states lie.
+    /// The noise floor of these states.
     pub noise: NoiseFloor,
-    /// What the *largest* distance means: anything but separated says that no repetition can be told from another.
-    pub verdict: Verdict,
-    /// Why they must be equal, if they must.
-    pub why: Option<Why>,
+    /// Whether the *largest* distance exceeds the noise floor. If it does not, no repetition can be told from another.
+    pub verdict: Resolution,
+    /// EqualityReason they must be equal, if they must.
+    #[serde(rename = "why")]
+    pub reason: Option<EqualityReason>,
 }
 
-/// Why repetitions of one token have the same state whatever the weights are.
+/// EqualityReason repetitions of one token have the same state whatever the weights are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Why {
+pub enum EqualityReason {
     /// The tap is the token's embedding, and there is no table of positions: it depends on the last token only.
     EmbeddingAlone,
     /// Every position holds the same token and there is no table of positions, so every position has the same value vector.
@@ -80,25 +98,25 @@ pub enum Why {
     AverageOfEqualValues,
 }
 
-impl Why {
+impl EqualityReason {
     /// The reason, if there is one, by which repetitions of a token have the same state.
     pub fn of(config: &DecoderConfig, tap: Tap, token: u32, bos: Option<u32>) -> Option<Self> {
         match (config.embedding.positions, tap) {
             (LearnedPositions::Table { .. }, _) => None,
-            (LearnedPositions::None, Tap::Embedding) => Some(Why::EmbeddingAlone),
+            (LearnedPositions::None, Tap::Embedding) => Some(EqualityReason::EmbeddingAlone),
             (LearnedPositions::None, _) if bos.is_none_or(|bos| bos == token) => {
-                Some(Why::AverageOfEqualValues)
+                Some(EqualityReason::AverageOfEqualValues)
             }
             (LearnedPositions::None, _) => None,
         }
     }
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for EqualityReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Why::EmbeddingAlone => "the embedding of the last token, and nothing of what is before it",
-            Why::AverageOfEqualValues => {
+            EqualityReason::EmbeddingAlone => "the embedding of the last token, and nothing of what is before it",
+            EqualityReason::AverageOfEqualValues => {
                 "without learned positions and without another token in front, all positions have equal value vectors; \
                  attention averages them with weights that add up to one, so every number of repetitions gives the same state"
             }
@@ -108,7 +126,7 @@ impl fmt::Display for Why {
 
 /// Compares the last states of repetitions of single tokens. A unit of the study is a token, with or without BOS.
 ///
-/// Repetitions collide exactly in exact arithmetic where [`Why::of`] says so; computed in f32 they differ by rounding, so the
+/// Repetitions collide exactly in exact arithmetic where [`EqualityReason::of`] says so; computed in f32 they differ by rounding, so the
 /// verdict is that they lie at the noise floor. Computed by a decoder in f64 they come out equal.
 ///
 /// # Errors
@@ -118,33 +136,38 @@ pub fn repeats(decoder: &Decoder, options: &RepeatOptions, run: Run<'_>) -> Resu
     if options.most < 2 {
         return Err(StudyError::TooFewPrompts { found: options.most, expected: 2 });
     }
-    let about = serde_json::json!({
-        "study": "repeats", "decoder": format!("{:?}", decoder.config()), "dtype": format!("{:?}", decoder.dtype()),
-        "options": options,
-    });
+    if options.tokens.is_empty() {
+        return Err(StudyError::TooFew { what: "tokens to repeat", found: 0, expected: 1 });
+    }
+    let about = Description::new(
+        StudyName::Repeats,
+        serde_json::json!({ "decoder": format!("{:?}", decoder.config()), "dtype": format!("{:?}", decoder.dtype()),
+            "options": options,
+        }),
+    );
     let without = options.tokens.iter().map(|&token| (token, None));
     let with =
         options.bos.into_iter().flat_map(|bos| options.tokens.iter().map(move |&token| (token, Some(bos))));
     let units: Vec<(u32, Option<u32>)> = without.chain(with).collect();
     let extraction = Extraction::new(options.taps.clone(), Positions::Last)?;
-    let measured = run.complete(&about, units, |&(token, bos), _| {
+    let Finished { results: measured, completeness } = run.complete(&about, units, |&(token, bos), _| {
         let repetition = |often: usize| bos.into_iter().chain(std::iter::repeat_n(token, often)).collect();
         let prompts: Vec<Vec<u32>> = (1..=options.most).map(repetition).collect();
         let states = extraction.run(decoder, &prompts, &mut |_| ())?;
         let floors =
-            measure_noise_floors(Metric::L2, decoder, None, extraction.taps(), &prompts, prompts.len())?;
+            measure_noise_floors(Metric::L2, decoder, None, extraction.taps(), &prompts, NonZeroUsize::MAX)?;
         let at = |(tap, states): (Tap, ndarray::Array2<f32>)| {
             let states: Vec<Vec<f32>> = states.rows().into_iter().map(|state| state.to_vec()).collect();
-            compare(tap, &states, floors[&tap], Why::of(decoder.config(), tap, token, bos))
+            compare(tap, &states, floors[&tap], EqualityReason::of(decoder.config(), tap, token, bos))
         };
         Ok::<_, StudyError>(states.into_iter().map(at).collect::<Vec<_>>())
     })?;
     let repeats = measured.into_iter().map(|((token, bos), taps)| Repeats { token, bos, taps }).collect();
     let learned_positions = decoder.config().embedding.positions != LearnedPositions::None;
-    Ok(RepeatStudy { learned_positions, most: options.most, repeats })
+    Ok(RepeatStudy { learned_positions, most: options.most, repeats, completeness })
 }
 
-fn compare(tap: Tap, states: &[Vec<f32>], noise: NoiseFloor, why: Option<Why>) -> RepeatsAt {
+fn compare(tap: Tap, states: &[Vec<f32>], noise: NoiseFloor, reason: Option<EqualityReason>) -> RepeatsAt {
     let pairs = states.iter().enumerate().flat_map(|(i, a)| states[..i].iter().map(move |b| distance(a, b)));
     let distances: Vec<f64> = pairs.collect();
     let largest = distances.iter().copied().fold(0.0, f64::max);
@@ -156,17 +179,17 @@ fn compare(tap: Tap, states: &[Vec<f32>], noise: NoiseFloor, why: Option<Why>) -
         pairs: distances.len() as u64,
         mean_norm: states.iter().map(|state| norm(state)).sum::<f64>() / states.len() as f64,
         noise,
-        verdict: Verdict::of(largest, noise.largest()),
-        why,
+        verdict: Resolution::of(largest, noise.largest()),
+        reason,
     }
 }
 
 impl RepeatStudy {
     /// At how many places (a token, a tap, BOS or not) repetitions must collide, and at how many of these they do.
     pub fn expected_and_found(&self) -> (usize, usize) {
-        let places = self.repeats.iter().flat_map(|repeats| &repeats.taps).filter(|at| at.why.is_some());
+        let places = self.repeats.iter().flat_map(|repeats| &repeats.taps).filter(|at| at.reason.is_some());
         let mut count = BTreeMap::from([(true, 0), (false, 0)]);
-        places.for_each(|at| *count.entry(at.verdict != Verdict::Separated).or_default() += 1);
+        places.for_each(|at| *count.entry(at.verdict != Resolution::Separated).or_default() += 1);
         (count[&true] + count[&false], count[&true])
     }
 }

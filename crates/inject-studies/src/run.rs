@@ -1,98 +1,126 @@
-//! How a study is carried out.
+//! The execution of a study.
 
 use std::path::PathBuf;
 
+use inject_sipit::models::{Progress, Unit};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Journal, StudyError};
+use crate::{
+    completeness::Completeness,
+    error::StudyError,
+    journal::{Description, Journal},
+};
 
-/// How a study is carried out: where it remembers, which part of it is done, and who is told.
+/// The execution of a study: the journal that records it, the part that is done, and the receiver of progress.
 ///
-/// It says nothing about what comes out: all parts together give the result of one run.
+/// It has no influence on the results: all parts together give the result of one run.
 pub struct Run<'a> {
-    /// Where finished units are taken down; without it, nothing outlives the process.
-    pub journal: Option<PathBuf>,
-    /// Journals of other parts of the study, whose units need not be done again.
-    pub others: Vec<PathBuf>,
-    /// Which part of the study to do.
-    pub share: Share,
-    /// Called before and after every unit, and during long ones.
-    pub progress: &'a mut dyn FnMut(StudyProgress),
+    journal: Option<PathBuf>,
+    others: Vec<PathBuf>,
+    part: Part,
+    progress: &'a mut dyn FnMut(Progress<'_>),
 }
 
-/// One of several parts of a study: every unit whose number leaves `part` when divided by `parts`.
+/// One of several parts of a study: the units whose number leaves the part's number when divided by the number of parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share {
-    /// Which part, counted from 0.
-    pub part: usize,
-    /// How many there are.
-    pub parts: usize,
+pub struct Part {
+    number: usize,
+    of: usize,
 }
 
-impl Share {
-    /// All of it.
-    pub const WHOLE: Share = Share { part: 0, parts: 1 };
-}
+impl Part {
+    /// The whole study.
+    pub const WHOLE: Part = Part { number: 0, of: 1 };
 
-/// How far a study has come.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StudyProgress {
-    /// Finished units of this part.
-    pub units_done: usize,
-    /// Units of this part.
-    pub units: usize,
-    /// How much of the next unit is done, from 0 to 1.
-    pub of_next: f64,
-}
-
-impl<'a> Run<'a> {
-    /// All of it at once, in memory.
-    pub fn in_memory(progress: &'a mut dyn FnMut(StudyProgress)) -> Self {
-        Run { journal: None, others: Vec::new(), share: Share::WHOLE, progress }
-    }
-
-    /// Computes the units of this part that no journal holds, and gives the results of all that are known, in the order of
-    /// `units`. `compute` may say how much of its unit is done; `about` says everything that the results depend on.
+    /// Part `number` of `of` parts, counted from 0.
     ///
     /// # Errors
     ///
-    /// Those of the journal, and what `compute` fails with. Finished units are kept.
-    pub fn complete<U, R, E>(
+    /// [`StudyError::NoSuchPart`] if the number is not below the number of parts.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use inject_studies::{Part, StudyError};
+    ///
+    /// assert_eq!(Part::new(0, 1)?, Part::WHOLE);
+    /// assert!(matches!(Part::new(3, 3), Err(StudyError::NoSuchPart { part: 3, parts: 3 })));
+    /// # Ok::<(), StudyError>(())
+    /// ```
+    pub fn new(number: usize, of: usize) -> Result<Self, StudyError> {
+        match number < of {
+            true => Ok(Part { number, of }),
+            false => Err(StudyError::NoSuchPart { part: number, parts: of }),
+        }
+    }
+}
+
+/// The results of the units that are known, in the order of the units.
+pub(crate) struct Finished<U, R> {
+    pub(crate) results: Vec<(U, R)>,
+    pub(crate) completeness: Completeness,
+}
+
+impl<'a> Run<'a> {
+    /// Runs the whole study without a journal. `progress` is called before and after every unit, and during long ones.
+    pub fn in_memory(progress: &'a mut dyn FnMut(Progress<'_>)) -> Self {
+        Run { journal: None, others: Vec::new(), part: Part::WHOLE, progress }
+    }
+
+    /// Records finished units in the file `journal`, and takes up those that it holds.
+    pub fn with_journal(self, journal: impl Into<PathBuf>) -> Self {
+        Run { journal: Some(journal.into()), ..self }
+    }
+
+    /// Takes over the units in the journals of other parts of the study.
+    pub fn with_other_journals(self, others: Vec<PathBuf>) -> Self {
+        Run { others, ..self }
+    }
+
+    /// Does only one part of the study.
+    pub fn with_part(self, part: Part) -> Self {
+        Run { part, ..self }
+    }
+
+    /// Computes the units of this part that no journal holds. Returns the results of all units that are known.
+    ///
+    /// `compute` may report the finished share of its unit. `about` must hold everything that the results depend on.
+    ///
+    /// # Errors
+    ///
+    /// Those of the journal and of `compute`. Finished units stay recorded.
+    pub(crate) fn complete<U, R>(
         self,
-        about: &impl Serialize,
+        about: &Description,
         units: Vec<U>,
-        mut compute: impl FnMut(&U, &mut dyn FnMut(f64)) -> Result<R, E>,
-    ) -> Result<Vec<(U, R)>, E>
+        mut compute: impl FnMut(&U, &mut dyn FnMut(f64)) -> Result<R, StudyError>,
+    ) -> Result<Finished<U, R>, StudyError>
     where
         U: Serialize + DeserializeOwned + PartialEq + Clone,
         R: Serialize + DeserializeOwned + Clone,
-        E: From<StudyError>,
     {
-        let Share { part, parts } = self.share;
-        if part >= parts {
-            return Err(StudyError::NoSuchPart { part, parts }.into());
-        }
         let mut journal = match &self.journal {
             None => Journal::in_memory(about),
             Some(path) => Journal::open(path, about)?,
         };
         self.others.iter().try_for_each(|path| journal.absorb(path))?;
-        let mine: Vec<U> = units.iter().skip(part).step_by(parts).cloned().collect();
-        let mut told = StudyProgress { units_done: 0, units: mine.len(), of_next: 0.0 };
-        for unit in mine {
-            (self.progress)(told);
+        let mine: Vec<U> = units.iter().skip(self.part.number).step_by(self.part.of).cloned().collect();
+        let total = mine.len() as u64;
+        let told = |done: usize| Progress::new(about.study().as_str(), Unit::Units, done as u64, total);
+        for (done, unit) in mine.into_iter().enumerate() {
+            (self.progress)(told(done));
             if journal.result(&unit).is_none() {
-                let result =
-                    compute(&unit, &mut |of_next| (self.progress)(StudyProgress { of_next, ..told }))?;
+                let result = compute(&unit, &mut |part| (self.progress)(told(done).with_part(part)))?;
                 journal.push(unit, result)?;
             }
-            told.units_done += 1;
         }
-        (self.progress)(told);
+        (self.progress)(told(total as usize));
+        let missing: Vec<U> = units.iter().filter(|unit| journal.result(unit).is_none()).cloned().collect();
+        let completeness = Completeness::of(units.len(), missing);
         let known = units.into_iter().filter_map(|unit| {
             let result = journal.result(&unit)?.clone();
             Some((unit, result))
         });
-        Ok(known.collect())
+        Ok(Finished { results: known.collect(), completeness })
     }
 }

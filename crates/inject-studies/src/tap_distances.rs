@@ -1,34 +1,37 @@
 //! The distances between the states of one tap.
 
+use std::num::NonZeroUsize;
+
 use burn::tensor::Device;
 use inject_sipit::{
     collisions::{
-        Coverage, Distribution, EqualRows, Geometry, Metric, Neighbours, Pair, Pairs, Rows, Search,
-        SearchOptions, Separation,
+        Coverage, Distribution, EqualRows, Geometry, Metric, NearestNeighbours, Pair, Pairs, Search,
+        SearchOptions, Separation, StateRows,
     },
-    models::Tap,
+    models::{Progress, Tap},
 };
 
 use super::StudyError;
 
-/// What is asked about the states of each tap.
+/// The options of a measurement of one tap.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[non_exhaustive]
 pub struct TapOptions {
-    /// What is meant by a distance.
+    /// The distance that is measured.
     pub metric: Metric,
-    /// How many of the closest pairs are reported.
-    pub closest: usize,
-    /// Up to so many pairs, their distribution is exact.
+    /// The number of closest pairs to report.
+    pub closest: NonZeroUsize,
+    /// The largest number of pairs whose distribution is computed exactly.
     pub exact_up_to: u64,
-    /// Beyond that, so many pairs are drawn for it.
+    /// The number of pairs drawn for the distribution of more pairs.
     pub sampled_pairs: u64,
-    /// What that draw depends on.
+    /// The seed of that draw.
     pub seed: u64,
     /// Whether every row's nearest neighbour is searched for.
-    pub nearest: Nearest,
-    /// Of how many rows the intrinsic dimension is estimated.
-    pub dimension_sample: usize,
-    /// Bytes that the search may use. No result depends on it.
+    pub nearest: NeighbourSearch,
+    /// The number of rows from which the intrinsic dimension is estimated.
+    pub dimension_sample: NonZeroUsize,
+    /// The memory budget of the search, in bytes. No result depends on it.
     #[serde(skip)]
     pub memory_budget: usize,
 }
@@ -36,11 +39,33 @@ pub struct TapOptions {
 /// Whether every row's nearest neighbour is searched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Nearest {
-    /// No: only the closest pairs of all.
+pub enum NeighbourSearch {
+    /// Only the closest pairs of all are searched.
     Skipped,
-    /// Yes, which takes longer and gives the distribution of margins and the co-Lipschitz constant.
+    /// Nearest neighbours are searched. This takes longer, and gives the distribution of margins and the co-Lipschitz constant.
     Searched,
+}
+
+impl TapOptions {
+    /// The same options with another metric.
+    pub fn with_metric(self, metric: Metric) -> Self {
+        TapOptions { metric, ..self }
+    }
+
+    /// The same options with another number of closest pairs.
+    pub fn with_closest(self, closest: NonZeroUsize) -> Self {
+        TapOptions { closest, ..self }
+    }
+
+    /// The same options with or without a search of nearest neighbours.
+    pub fn with_nearest(self, nearest: NeighbourSearch) -> Self {
+        TapOptions { nearest, ..self }
+    }
+
+    /// The same options with a memory budget in bytes.
+    pub fn with_memory_budget(self, memory_budget: usize) -> Self {
+        TapOptions { memory_budget, ..self }
+    }
 }
 
 impl Default for TapOptions {
@@ -48,12 +73,12 @@ impl Default for TapOptions {
     fn default() -> Self {
         TapOptions {
             metric: Metric::L2,
-            closest: 10,
+            closest: const { NonZeroUsize::new(10).unwrap() },
             exact_up_to: 1_000_000,
             sampled_pairs: 1_000_000,
             seed: 1,
-            nearest: Nearest::Searched,
-            dimension_sample: 2000,
+            nearest: NeighbourSearch::Searched,
+            dimension_sample: const { NonZeroUsize::new(2000).unwrap() },
             memory_budget: SearchOptions::default().memory_budget,
         }
     }
@@ -62,11 +87,11 @@ impl Default for TapOptions {
 /// The distances between the states of one tap.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct TapDistances {
-    /// How many states.
+    /// The number of states.
     pub rows: usize,
-    /// How many pairs of them belong to different prompts, and so were decided on.
+    /// The number of pairs of different prompts. Every one of them was decided on.
     pub pairs: u64,
-    /// How many distances the closest pairs took in f64; bounds excluded the other pairs.
+    /// The number of distances computed in f64 for the closest pairs. Bounds excluded the other pairs.
     pub computed: u64,
     /// The smallest distance of all.
     pub minimum: f64,
@@ -74,11 +99,11 @@ pub struct TapDistances {
     pub closest: Vec<Pair>,
     /// States that are equal number by number although their prompts differ.
     pub equal: Vec<EqualRows>,
-    /// Which pairs the quantiles and the histogram are of.
+    /// The pairs that the quantiles and the histogram count.
     pub coverage: Coverage,
     /// Quantiles of the distances of these pairs.
     pub quantiles: Vec<Quantile>,
-    /// How many of these pairs lie where.
+    /// The number of these pairs in each bin.
     pub histogram: Vec<Bin>,
     /// Quantiles of the distance from every row to its nearest neighbour, exact; empty if they were not searched for.
     pub nearest: Vec<Quantile>,
@@ -88,14 +113,14 @@ pub struct TapDistances {
     pub geometry: Geometry,
 }
 
-/// Where the distance lies that a share of the distances does not exceed.
+/// The distance that a share of the distances does not exceed.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Quantile {
     /// The share, from 0 to 1.
     pub share: f64,
-    /// Not below this.
+    /// A lower bound.
     pub lower: f64,
-    /// Not above this: at most 1.6 % above the lower end, and the same where it is exact.
+    /// An upper bound: at most 1.6 % above the lower one, and equal to it if the quantile is exact.
     pub upper: f64,
 }
 
@@ -103,7 +128,7 @@ impl Quantile {
     /// The shares that quantiles are given for.
     pub const SHARES: [f64; 9] = [0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0];
 
-    /// What a share of the distances does not exceed, if these quantiles have that share.
+    /// The upper bound of the quantile at a share, if these quantiles contain that share.
     ///
     /// # Example
     ///
@@ -119,14 +144,14 @@ impl Quantile {
     }
 }
 
-/// How many pairs have a distance from `lower` to below `upper`.
+/// The number of pairs with a distance in `lower..upper`.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Bin {
     /// The lower end.
     pub lower: f64,
     /// The upper end.
     pub upper: f64,
-    /// How many.
+    /// The number of pairs.
     pub pairs: u64,
 }
 
@@ -138,24 +163,21 @@ impl TapDistances {
     /// [`StudyError::NoPairs`] if all rows belong to one prompt, and what [`Search`] refuses.
     pub fn measure<'p>(
         tap: Tap,
-        rows: &Rows<'_>,
+        rows: &StateRows<'_>,
         prompt: impl Fn(usize) -> &'p [u32],
         options: &TapOptions,
         device: &Device,
         done: &mut dyn FnMut(f64),
     ) -> Result<Self, StudyError> {
-        let search_options = SearchOptions {
-            metric: options.metric,
-            memory_budget: options.memory_budget,
-            ..SearchOptions::default()
-        };
+        let search_options =
+            SearchOptions::default().with_metric(options.metric).with_memory_budget(options.memory_budget);
         let search = Search::new(rows, &Pairs::All, search_options, device)?;
         let pairs = search.pair_count();
-        let steps = if options.nearest == Nearest::Searched { 3.0 } else { 2.0 };
-        let mut step = |number: f64, progress: inject_sipit::collisions::SearchProgress| {
-            done((number + progress.pairs_done as f64 / progress.pairs.max(1) as f64) / steps);
+        let steps = if options.nearest == NeighbourSearch::Searched { 3.0 } else { 2.0 };
+        let mut step = |number: f64, progress: Progress<'_>| {
+            done((number + progress.fraction()) / steps);
         };
-        let closest = search.closest_pairs(options.closest.max(1), &mut |progress| step(0.0, progress))?;
+        let closest = search.closest_pairs(options.closest.get(), &mut |progress| step(0.0, progress))?;
         let minimum = closest.minimum().ok_or(StudyError::NoPairs { tap })?.distance;
         let coverage = match pairs <= options.exact_up_to {
             true => Coverage::Exact,
@@ -163,8 +185,10 @@ impl TapDistances {
         };
         let distribution = search.distribution(coverage, &mut |progress| step(1.0, progress))?;
         let neighbours = match options.nearest {
-            Nearest::Skipped => None,
-            Nearest::Searched => Some(search.nearest_neighbours(&mut |progress| step(2.0, progress))?),
+            NeighbourSearch::Skipped => None,
+            NeighbourSearch::Searched => {
+                Some(search.nearest_neighbours(&mut |progress| step(2.0, progress))?)
+            }
         };
         let separation = match options.metric {
             Metric::L2 => neighbours.as_ref().and_then(|neighbours| Separation::of(neighbours, prompt)),
@@ -195,7 +219,7 @@ impl TapDistances {
     }
 }
 
-fn distances(neighbours: &Neighbours) -> Vec<f64> {
+fn distances(neighbours: &NearestNeighbours) -> Vec<f64> {
     neighbours.nearest.iter().flatten().map(|neighbour| neighbour.distance).collect()
 }
 
@@ -205,7 +229,7 @@ pub(super) fn quantiles(distribution: &Distribution) -> Vec<Quantile> {
     Quantile::SHARES.into_iter().filter_map(quantile).collect()
 }
 
-/// Quantiles of numbers that are all there: each is one of them. The same rule as [`Distribution::quantile`].
+/// Quantiles of a list of numbers. Each is one of the numbers. The rule is that of [`Distribution::quantile`].
 pub(super) fn exact_quantiles(mut distances: Vec<f64>) -> Vec<Quantile> {
     distances.sort_by(f64::total_cmp);
     let Some(last) = distances.len().checked_sub(1) else { return Vec::new() };

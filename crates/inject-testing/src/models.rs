@@ -7,7 +7,7 @@ use std::{
 };
 
 use burn::tensor::Device;
-use inject_models::{Decoder, DecoderConfig, Model, Origin, Precision, Tap, config::Span};
+use inject_models::{Decoder, DecoderConfig, FloatFormat, Model, Origin, Tap, config::Span};
 use safetensors::SafeTensors;
 
 /// One fixture per family.
@@ -30,7 +30,7 @@ pub fn folder(name: &str) -> PathBuf {
 ///
 /// If there is no such fixture.
 pub fn model(name: &str, device: &Device) -> Model {
-    Model::load(Origin::of_folder(&folder(name)), Precision::F32, device).unwrap()
+    Model::load(Origin::of_folder(&folder(name)), FloatFormat::F32, device).unwrap()
 }
 
 /// A decoder with a fixture's shape and random weights of standard deviation 0.2.
@@ -75,7 +75,7 @@ pub fn with_equal_rows(from: usize, to: impl IntoIterator<Item = usize>, device:
         bytes.copy_within(begin + from * row..begin + (from + 1) * row, begin + to * row);
     }
     fs::write(copy.path().join("model.safetensors"), bytes).unwrap();
-    Model::load(Origin::of_folder(copy.path()), Precision::F32, device).unwrap().decoder
+    Model::load(Origin::of_folder(copy.path()), FloatFormat::F32, device).unwrap().decoder
 }
 
 /// How many positions back a state at `tap` can see.

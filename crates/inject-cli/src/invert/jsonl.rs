@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use inject_sipit::states::LockedFile;
+use inject_sipit::states::durable::LockedFile;
 use serde_json::Value;
 
 use crate::{Failure, options::out::check_file};

@@ -4,8 +4,8 @@ use std::{ops::Range, path::Path, time::Instant};
 
 use inject_sipit::{
     Inversion, Inverter, Searcher, Settings, TargetStates,
-    models::{Progress, Tap, Unit},
-    states::store::{Positions, StateDtype, Store, TapStates},
+    models::{FloatFormat, Progress, Tap, Unit},
+    states::store::{Positions, Store, TapStates},
 };
 
 use super::{
@@ -32,7 +32,7 @@ struct Job<'a> {
     weight_hash: &'a str,
     prompts_sha256: &'a str,
     prompts: usize,
-    dtype: StateDtype,
+    dtype: FloatFormat,
     tap: Tap,
     #[serde(flatten)]
     policy: &'a PolicyOptions,

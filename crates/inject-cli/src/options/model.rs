@@ -4,7 +4,7 @@ use std::{cell::OnceCell, num::NonZeroUsize, ops::Deref};
 
 use burn::tensor::Device;
 use clap::Args;
-use inject_sipit::models::{Decoder, Model, ModelSource, Origin, Precision};
+use inject_sipit::models::{Decoder, FloatFormat, Model, ModelSource, Origin};
 
 use crate::{Failure, bundled::Bundled, device::DeviceKind, progress::Meter};
 
@@ -81,7 +81,7 @@ impl ModelOptions {
                 (bundled.origin(), Some(bundled))
             }
         };
-        let mut model = Model::load(origin, Precision::F32, &device)?;
+        let mut model = Model::load(origin, FloatFormat::F32, &device)?;
         model.decoder = model.decoder.with_lanes(self.device.lanes());
         Ok(LoadedModel { model, weight_hash: OnceCell::new(), _bundled: bundled })
     }

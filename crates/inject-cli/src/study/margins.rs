@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use clap::Args;
-use inject_sipit::models::{Tap, WeightFormat};
+use inject_sipit::models::{NumberFormat, Tap};
 use inject_studies::{LengthStudy, MarginOptions, MarginStudy, Spread, TapMargins, lengths, margins};
 
 use super::quantile;
@@ -34,7 +34,7 @@ pub(crate) struct Options {
     taps: TapsOption,
     /// Round the weights to this format first: f16, bf16, int8, int4, nf4 or fp4
     #[arg(long, value_name = "FORMAT")]
-    weights: Option<WeightFormat>,
+    weights: Option<NumberFormat>,
     /// Measure the margin at every so many positions
     #[arg(long, value_name = "NUMBER", default_value = "4")]
     every: NonZeroUsize,

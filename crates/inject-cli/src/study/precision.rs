@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, sync::Arc};
 use clap::{Args, ValueEnum};
 use inject_sipit::{
     Lens, PolicyChoice,
-    models::{Decoder, Tap, WeightFormat},
+    models::{Decoder, NumberFormat, Tap},
     states::Disturbance,
 };
 use inject_studies::{
@@ -55,7 +55,7 @@ pub(crate) struct Options {
     taps: TapsOption,
     /// The formats of weights: f16, bf16, int8, int4, nf4, fp4
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "f16,bf16,int8,int4,nf4,fp4")]
-    weights: Vec<WeightFormat>,
+    weights: Vec<NumberFormat>,
     /// The disturbances of states: f16, bf16, int8-row, int8-tensor, int4-row, int4-tensor, dropout:SHARE, clip:TIMES, noise:NORM
     #[arg(
         long,

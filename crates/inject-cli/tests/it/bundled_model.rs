@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use inject_prompts::Generator;
 use inject_sipit::{
     burn::tensor::Device,
-    models::{Bos, Family, Logits, Model, Origin, Precision, TokenBatch},
+    models::{Bos, Family, FloatFormat, Logits, Model, Origin, TokenBatch},
 };
 
 fn folder() -> &'static Path {
@@ -13,7 +13,7 @@ fn folder() -> &'static Path {
 }
 
 pub(crate) fn load(device: &Device) -> Model {
-    Model::load(Origin::of_folder(folder()), Precision::F32, device).unwrap()
+    Model::load(Origin::of_folder(folder()), FloatFormat::F32, device).unwrap()
 }
 
 #[test]

@@ -4,10 +4,10 @@ use std::{fs, path::Path};
 
 use inject_prompts::Generator;
 use inject_sipit::{
-    models::{Bos, Tap},
+    models::{Bos, FloatFormat, Tap},
     states::{
         Extraction, extract_to_store,
-        store::{Positions, StateDtype, Store, StoreSpec},
+        store::{Positions, Store, StoreSpec},
     },
 };
 use serde_json::Value;
@@ -24,7 +24,7 @@ fn extract(
     dir: &Path,
     prompts: usize,
     positions: Positions,
-    dtype: StateDtype,
+    dtype: FloatFormat,
     weight_hash: Option<&str>,
 ) -> Store {
     let device = inject_testing::compiled().remove(0);
@@ -76,7 +76,7 @@ fn lines(out: &Path) -> Vec<Value> {
 
 #[test]
 fn every_prompt_of_a_store_comes_back() {
-    for dtype in [StateDtype::F32, StateDtype::F16] {
+    for dtype in [FloatFormat::F32, FloatFormat::F16] {
         let dir = tempfile::tempdir().unwrap();
         let (folder, out) = (dir.path().join("store"), dir.path().join("out.jsonl"));
         let store = extract(&folder, 30, Positions::All, dtype, None);
@@ -103,7 +103,7 @@ fn every_prompt_of_a_store_comes_back() {
 fn a_killed_run_goes_on_to_the_same_file() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("store");
-    extract(&folder, 12, Positions::All, StateDtype::F32, None);
+    extract(&folder, 12, Positions::All, FloatFormat::F32, None);
     let together: &[&str] = &["--policy", "prior", "--tap", "block-1"];
     // With a bound on the time of each prompt, each is a group of its own.
     let alone = [together, &["--max-seconds", "3600"]].concat();
@@ -129,7 +129,7 @@ fn a_killed_run_goes_on_to_the_same_file() {
 fn a_search_that_learns_from_prompt_to_prompt_finds_the_same_after_a_kill() {
     let dir = tempfile::tempdir().unwrap();
     let (folder, out) = (dir.path().join("store"), dir.path().join("out.jsonl"));
-    extract(&folder, 12, Positions::All, StateDtype::F32, None);
+    extract(&folder, 12, Positions::All, FloatFormat::F32, None);
     let found = |out: &Path| -> Vec<[Value; 2]> {
         lines(out)[1..]
             .iter()
@@ -150,7 +150,7 @@ fn a_store_that_cannot_be_inverted_is_refused() {
     let out = dir.path().join("out.jsonl");
     let of = |name: &str, positions, weight_hash| {
         let folder = dir.path().join(name);
-        extract(&folder, 2, positions, StateDtype::F32, weight_hash);
+        extract(&folder, 2, positions, FloatFormat::F32, weight_hash);
         folder
     };
     let no = |store: &Path, out: Option<&Path>, options: &[&str], status: i32, parts: &[&str]| {
@@ -185,7 +185,7 @@ fn a_store_that_cannot_be_inverted_is_refused() {
 fn a_file_of_another_job_is_refused_and_left_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let (folder, out) = (dir.path().join("store"), dir.path().join("out.jsonl"));
-    extract(&folder, 3, Positions::All, StateDtype::F32, None);
+    extract(&folder, 3, Positions::All, FloatFormat::F32, None);
     invert(&folder, &out, &["--tap", "block-1"]);
     let whole = fs::read_to_string(&out).unwrap();
     let first_two = whole.lines().take(2).collect::<Vec<_>>().join("\n") + "\n";
@@ -212,7 +212,7 @@ fn a_file_of_another_job_is_refused_and_left_as_it_is() {
 fn more_prompts_than_the_store_has_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (folder, out) = (dir.path().join("store"), dir.path().join("out.jsonl"));
-    extract(&folder, 2, Positions::All, StateDtype::F32, None);
+    extract(&folder, 2, Positions::All, FloatFormat::F32, None);
     invert(&folder, &out, &["--tap", "block-1"]);
     let whole = fs::read_to_string(&out).unwrap();
     let surplus = whole.lines().last().unwrap().replace("\"prompt\":1", "\"prompt\":2");
@@ -225,7 +225,7 @@ fn more_prompts_than_the_store_has_are_refused() {
 fn a_file_that_holds_no_prompt_yet_is_begun_anew_with_other_options() {
     let dir = tempfile::tempdir().unwrap();
     let (folder, out) = (dir.path().join("store"), dir.path().join("out.jsonl"));
-    extract(&folder, 2, Positions::All, StateDtype::F32, None);
+    extract(&folder, 2, Positions::All, FloatFormat::F32, None);
     // Whether the budget allows a certificate is known only when the inverter is made.
     let options = ["--tap", "block-1", "--certify", "--max-candidates", "9"];
     refused(dir.path(), &arguments(&folder, Some(&out), &options), 1, &["9 candidates"]);
@@ -238,7 +238,7 @@ fn a_file_that_holds_no_prompt_yet_is_begun_anew_with_other_options() {
 fn a_prompt_that_is_not_recovered_gives_another_status() {
     let dir = tempfile::tempdir().unwrap();
     let (folder, out) = (dir.path().join("store"), dir.path().join("out.jsonl"));
-    extract(&folder, 2, Positions::All, StateDtype::F32, None);
+    extract(&folder, 2, Positions::All, FloatFormat::F32, None);
     let options = ["--policy", "random", "--max-candidates", "1", "--json"];
     let ran = run_with(dir.path(), &arguments(&folder, Some(&out), &options));
     assert_eq!(ran.status, 3, "{}", ran.err);

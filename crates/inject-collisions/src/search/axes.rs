@@ -6,38 +6,38 @@ use nalgebra::DMatrix;
 use rayon::prelude::*;
 
 use super::bounds::{UNIT_F64, gamma};
-use crate::{distance, metric::Points};
+use crate::{
+    distance::distance,
+    metric::Points,
+    tuning::{AXES_ROUNDS, AXES_SAMPLE},
+};
 
-/// Rows that the axes are fitted to.
-const SAMPLE: usize = 2048;
-/// Rounds of the subspace iteration. Worse axes cost time, never exactness.
-const ROUNDS: usize = 3;
 /// Rows that are read at a time.
 const CHUNK: usize = 256;
 
-/// Where the rows lie: the middle of most of them and the largest distance from it.
+/// The centre of most rows, and a scale for the distances from it.
 #[derive(Clone, Debug)]
 pub(super) struct Position {
-    /// The mean of all but the twentieth of the rows that lies farthest off, rounded: any point would do.
+    /// The mean of the 95 % of rows nearest to the mean of all. Only speed depends on it.
     pub(super) centre: Vec<f64>,
-    /// A power of two that brings every row within a distance of 1 from the centre.
+    /// A power of two that puts every row within a distance of 1 from the centre.
     pub(super) scale: f64,
 }
 
 impl Position {
     pub(super) fn of(points: &Points<'_>) -> Self {
-        // Attention sinks lie so far off that a few of them draw the mean away from all others: without them, then.
+        // A few attention sinks are so far away that they move the mean away from all other rows. They are left out.
         let first = lengths(points, &mean(points, |_| true));
         let near = usual(&first);
         let centre = mean(points, |row| first[row] <= near);
         let farthest = lengths(points, &centre).into_iter().fold(0.0, f64::max);
-        // Twice as far: what rounding adds cannot bring a row beyond 1.
+        // A factor of two, so that rounding cannot move a row beyond 1.
         let exponent = (2.0 * farthest).log2().ceil();
         let scale = if farthest > 0.0 { (-exponent).exp2() } else { 1.0 };
         Position { centre, scale }
     }
 
-    /// One row, seen from the centre and scaled.
+    /// Writes one row minus the centre, scaled.
     pub(super) fn write(&self, points: &Points<'_>, row: usize, point: &mut [f64]) {
         points.write(row, point);
         point
@@ -47,7 +47,7 @@ impl Position {
     }
 }
 
-/// The mean of some rows.
+/// The mean of the rows that count.
 fn mean(points: &Points<'_>, counts: impl Fn(usize) -> bool + Sync) -> Vec<f64> {
     let d = points.rows.columns();
     let add = |(mut sum, count): (Vec<f64>, usize), (other, more): (Vec<f64>, usize)| {
@@ -67,7 +67,7 @@ fn mean(points: &Points<'_>, counts: impl Fn(usize) -> bool + Sync) -> Vec<f64> 
     sum.into_iter().map(|sum| sum / count as f64).collect()
 }
 
-/// How far every row lies from a centre.
+/// The distance of every row from a centre.
 fn lengths(points: &Points<'_>, centre: &[f64]) -> Vec<f64> {
     let lengths_of = |rows: Range<usize>| {
         let mut point = vec![0.0; centre.len()];
@@ -80,25 +80,25 @@ fn lengths(points: &Points<'_>, centre: &[f64]) -> Vec<f64> {
     chunks(points).flat_map_iter(lengths_of).collect()
 }
 
-/// The length that all but a twentieth of the rows keep within.
+/// The length that 95 % of the rows do not exceed.
 fn usual(lengths: &[f64]) -> f64 {
     let mut lengths = lengths.to_vec();
     let place = lengths.len() - 1 - lengths.len() / 20;
     *lengths.select_nth_unstable_by(place, f64::total_cmp).1
 }
 
-/// The rows, as many at a time as one thread reads.
+/// The rows in the chunks that a thread reads.
 fn chunks(points: &Points<'_>) -> impl IndexedParallelIterator<Item = Range<usize>> {
     let n = points.rows.rows();
     (0..n.div_ceil(CHUNK)).into_par_iter().map(move |chunk| chunk * CHUNK..((chunk + 1) * CHUNK).min(n))
 }
 
-/// Nearly orthonormal directions, the ones of most variance first.
+/// Nearly orthonormal directions, those of largest variance first.
 #[derive(Clone, Debug)]
 pub(super) struct Axes {
     /// [axis, column].
     pub(super) directions: DMatrix<f64>,
-    /// A bound on the operator norm of `directions * directions^T - 1`, measured.
+    /// A measured upper bound of the operator norm of `directions * directions^T - 1`.
     pub(super) skew: f64,
 }
 
@@ -110,20 +110,20 @@ impl Axes {
     /// Halko, Martinsson and Tropp, "Finding structure with randomness", SIAM Review 53 (2011), algorithm 4.4.
     pub(super) fn principal(points: &Points<'_>, position: &Position, count: usize) -> Self {
         let (n, d) = (points.rows.rows(), points.rows.columns());
-        let sampled = n.min(SAMPLE);
+        let sampled = n.min(AXES_SAMPLE);
         let mut sample = DMatrix::<f64>::zeros(d, sampled);
         let columns = sample.as_mut_slice().par_chunks_mut(d).enumerate();
         columns.for_each(|(place, column)| position.write(points, place * n / sampled, column));
         let transposed = sample.transpose();
 
-        // Any start will do that is not orthogonal to what is looked for.
+        // Any start works that is not orthogonal to the principal axes.
         let start =
             |axis: usize, column: usize| (((axis * d + column) * 7919 + 13) % 10_007) as f64 / 10_007.0 - 0.5;
         let mut directions = DMatrix::from_fn(d, count, |row, column| start(column, row));
-        for _ in 0..ROUNDS {
+        for _ in 0..AXES_ROUNDS {
             directions = (&sample * (&transposed * &directions)).qr().q();
         }
-        // Turned so that the axes are those of the ellipse in their span, the longest first.
+        // Rotated within their span, so that the axes are those of the ellipse there, the longest first.
         let within = &transposed * &directions; // [sample, axis]
         let eigen = (within.transpose() * &within).symmetric_eigen();
         let mut order: Vec<usize> = (0..count).collect();
@@ -134,13 +134,13 @@ impl Axes {
         Axes { directions, skew }
     }
 
-    /// The first of the axes. What bounds all of them bounds these.
+    /// The first axes. The bound of all of them holds for these too.
     pub(super) fn first(&self, count: usize) -> Self {
         Axes { directions: self.directions.rows(0, count).into_owned(), skew: self.skew }
     }
 }
 
-/// A bound on the operator norm of `directions * directions^T - 1`: the largest sum of a row's absolute values, with what
+/// An upper bound of the operator norm of `directions * directions^T - 1`: the largest sum of a row's absolute values, plus what
 /// rounding can hide.
 fn skew(directions: &DMatrix<f64>) -> f64 {
     let (count, d) = directions.shape();
@@ -155,7 +155,7 @@ mod tests {
     use ndarray::Array2;
 
     use super::*;
-    use crate::{Metric, Rows};
+    use crate::{Metric, StateRows};
 
     #[test]
     fn the_axes_are_nearly_orthonormal_and_the_first_is_the_longest() {
@@ -163,7 +163,7 @@ mod tests {
             ((row * 37 + column * 101) % 211) as f32 * if column == 3 { 9.0 } else { 1.0 }
         };
         let states = Array2::from_shape_fn((300, 12), value);
-        let rows = Rows::new(states.view()).unwrap();
+        let rows = StateRows::new(states.view()).unwrap();
         let points = Points::new(&rows, Metric::L2).unwrap();
         let axes = Axes::principal(&points, &Position::of(&points), 5);
         assert!(axes.skew < 1e-12, "{}", axes.skew);
@@ -174,7 +174,7 @@ mod tests {
     fn every_scaled_row_lies_within_one_of_the_centre() {
         for size in [1e-42_f32, 1.0, 1e35] {
             let states = Array2::from_shape_fn((9, 4), |(row, column)| size * (row * 4 + column) as f32);
-            let rows = Rows::new(states.view()).unwrap();
+            let rows = StateRows::new(states.view()).unwrap();
             let points = Points::new(&rows, Metric::L2).unwrap();
             let position = Position::of(&points);
             let mut point = [0.0; 4];

@@ -1,4 +1,4 @@
-//! What rounding can do: docs/distances.md derives each of these bounds.
+//! Bounds of rounding errors. docs/distances.md in the repository derives them.
 
 /// The largest relative error of one operation in f32.
 pub(super) const UNIT_F32: f64 = 1.0 / (1 << 24) as f64;
@@ -6,10 +6,10 @@ pub(super) const UNIT_F32: f64 = 1.0 / (1 << 24) as f64;
 /// The largest relative error of one operation in f64.
 pub(super) const UNIT_F64: f64 = 1.0 / (1_u64 << 53) as f64;
 
-/// More than underflow can take from a sum of products of numbers up to 1, even where tiny numbers are flushed to zero.
+/// An upper bound of the effect of underflow on a sum of products of numbers up to 1, even if tiny numbers are flushed to zero.
 pub(super) const UNDERFLOW: f64 = 1e-30;
 
-/// The relative error of `operations` operations one after the other, each off by at most `unit`.
+/// The relative error of `operations` consecutive operations, each with a relative error of at most `unit`.
 ///
 /// # Source
 ///

@@ -1,12 +1,12 @@
-//! The second look, at the pairs that the products leave.
+//! A second bound, for the pairs that the products do not exclude.
 
 use super::bounds::UNIT_F64;
-use crate::whole_numbers::Rounded;
+use crate::integer_products::Rounded;
 
-/// Coordinates that are multiplied at a time.
+/// Coordinates that are multiplied together.
 const CHUNK: usize = 32;
 
-/// Further coordinates of each row, behind those that the products are of, on a grid.
+/// The coordinates of each row after those in the products, on a grid.
 #[derive(Debug)]
 pub(super) struct Cascade {
     /// [place, coordinate].
@@ -19,7 +19,7 @@ pub(super) struct Cascade {
 }
 
 impl Cascade {
-    /// Numbers a row, for this many coordinates.
+    /// The numbers stored for a row of so many coordinates.
     pub(super) fn width(coordinates: usize) -> usize {
         coordinates.next_multiple_of(CHUNK)
     }
@@ -34,8 +34,8 @@ impl Cascade {
         Cascade { coordinates, width, units, norms }
     }
 
-    /// What the squared distance of the rows at two places, along these coordinates, is at least: sums of whole numbers are exact, so
-    /// there is nothing that cancellation could bring forth but the last digits of f64.
+    /// A lower bound of the squared distance of the rows at two places, along these coordinates. Sums of integers are exact, so
+    /// cancellation exposes only the rounding of f64.
     #[inline(always)]
     pub(super) fn squared_distance(&self, p: usize, q: usize) -> f64 {
         let row = |place: usize| &self.coordinates[place * self.width..][..self.width];
@@ -45,7 +45,7 @@ impl Cascade {
     }
 }
 
-/// The product of two rows of whole numbers.
+/// The product of two rows of integers.
 #[inline(always)]
 fn product(x: &[i16], y: &[i16]) -> i32 {
     let mut sums = [0_i32; CHUNK / 2];
@@ -63,7 +63,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::whole_numbers::round;
+    use crate::integer_products::round;
 
     proptest! {
         #[test]

@@ -1,4 +1,4 @@
-//! The distribution of all distances. A pair whose distance certainly lies in one bin is not computed.
+//! The distribution of all distances. The distance of a pair is computed only if the bounds do not decide its bin.
 
 use std::collections::BTreeMap;
 
@@ -7,15 +7,15 @@ use super::{
     products::{Tile, TileProducts},
     tile::Scan,
 };
-use crate::{CollisionError, Distribution, Metric, Pairs};
+use crate::{answers::Distribution, error::CollisionError, metric::Metric, pairs::Pairs};
 
-/// No bin: the pair is to be computed.
+/// Instead of a bin: the distance has to be computed.
 const UNDECIDED: u32 = u32::MAX;
-/// Distances below this, in the scale of the index, are computed: nothing under- or overflows above it.
+/// Distances below this, in the scale of the index, are computed. Above it nothing underflows or overflows.
 const SMALLEST: f32 = 1e-15;
-/// Room for the few roundings of one comparison.
+/// An upper bound of the roundings of one comparison.
 const ROOM: f32 = 16.0 * UNIT_F32 as f32;
-/// How far the bits of an f32 are shifted to the right to leave the number of its bin.
+/// The bits of an f32 below those that identify its bin.
 const BELOW_BIN: u32 = 17;
 
 /// Adds every pair that counts to a distribution.
@@ -44,13 +44,13 @@ pub(super) fn histogram(
         progress(done as f64 / tiles as f64);
     }
     if let Pairs::All = scan.pairs {
-        scan.take_out_repeated(distribution);
+        scan.remove_repeated(distribution);
     }
     Ok(())
 }
 
 impl Scan<'_> {
-    /// How many pairs of a tile each bin has, and how many were computed for that.
+    /// The number of pairs of a tile in each bin, and the number of distances computed.
     fn bins(&self, tile: Tile, products: TileProducts<'_>, norms: &[f32]) -> (BTreeMap<u32, u64>, u64) {
         pulp::Arch::new().dispatch(
             #[inline(always)]
@@ -87,7 +87,7 @@ impl Scan<'_> {
                 }
                 for (column, &bin) in decided[..width].iter().enumerate() {
                     let (x, y) = (index.order[place] as usize, index.order[columns.start + column] as usize);
-                    // Rows of one identity are taken out at the end where nothing else is asked for.
+                    // With `Pairs::All`, pairs with one identity are removed at the end.
                     if !matches!(self.pairs, Pairs::All) && !self.pairs.admit(self.points.rows, x, y) {
                         continue;
                     }
@@ -107,8 +107,8 @@ impl Scan<'_> {
         (counts, computed)
     }
 
-    /// Takes pairs of one identity out again.
-    fn take_out_repeated(&self, distribution: &mut Distribution) {
+    /// Removes the pairs with one identity.
+    fn remove_repeated(&self, distribution: &mut Distribution) {
         let mut buffers = [Vec::new(), Vec::new()];
         for group in self.points.rows.repeated() {
             for (place, &b) in group.iter().enumerate() {
@@ -120,14 +120,14 @@ impl Scan<'_> {
     }
 }
 
-/// What turns a product into the bin of a distance.
+/// The conversion of a product into the bin of a distance.
 struct Limits {
     metric: Metric,
-    /// The share of the sum of the squared lengths that the squared distance may be off by.
+    /// The error of the squared distance, as a share of the sum of the squared lengths.
     share: f32,
-    /// What the distance computed in f64 may be off by, scaled.
+    /// The error of the distance computed in f64, scaled.
     error: f64,
-    /// From the number of a bin in f32, scaled, to that in f64.
+    /// The number of a bin in f64 minus its number in f32, scaled.
     shift: i64,
 }
 
@@ -135,7 +135,7 @@ impl Limits {
     fn new(scan: &Scan<'_>) -> Self {
         let metric = scan.points.metric();
         let scale = scan.index.scale;
-        // The scale is a power of two: it moves the exponent of a distance, twice that of a squared one.
+        // The scale is a power of two. It changes the exponent of a distance, and that of a squared distance twice.
         let exponent = (scale.log2().round() as i64) * if metric == Metric::Cosine { 2 } else { 1 };
         let computed = if metric == Metric::Cosine { 8.0 * UNIT_F64 * scale } else { 0.0 };
         Limits {
@@ -146,7 +146,7 @@ impl Limits {
         }
     }
 
-    /// The bin in which the distance certainly lies.
+    /// The bin that certainly contains the distance, or [`UNDECIDED`].
     #[inline(always)]
     fn bin(&self, product: f32, norms: f32, error: f32) -> u32 {
         let squared = norms - 2.0 * product;

@@ -1,4 +1,4 @@
-//! The rows as the fast arithmetic sees them.
+//! The rows in the form that the fast arithmetic reads.
 
 use nalgebra::DMatrix;
 use rayon::prelude::*;
@@ -8,51 +8,51 @@ use super::{
     bounds::{UNDERFLOW, UNIT_F32, UNIT_F64, gamma, round_down},
     cascade::Cascade,
     grid::Grid,
-    order::{Enclosure, order},
     products::{DeviceProducts, Multiplier, Products},
 };
 use crate::{
-    Metric,
-    metric::Points,
-    whole_numbers::{Rounded, round},
+    distance::norm,
+    integer_products::{Rounded, round},
+    metric::{Metric, Points},
+    spatial_order::{Enclosure, order},
 };
 
-/// Rows that are projected at a time.
+/// Rows that are projected together.
 const CHUNK: usize = 256;
 
-/// The rows as the fast arithmetic sees them: centred, scaled, turned, rounded to f32, near ones together.
+/// The rows centred, scaled, rotated, rounded to f32, and ordered so that near rows share a block.
 ///
-/// A *place* is where a row stands in this order.
+/// A *place* is the position of a row in this order.
 #[derive(Debug)]
 pub(super) struct Index {
     /// The row at each place.
     pub(super) order: Vec<u32>,
-    /// Places in a block.
+    /// The number of places in a block.
     pub(super) block: usize,
     pub(super) products: Products,
-    /// What the products are of, a row at each place.
+    /// The number of coordinates in the products.
     pub(super) lead_width: usize,
-    /// How far a product may be off, as a share of half the sum of the two squared lengths.
+    /// The error of a product, as a share of half the sum of the two squared lengths.
     product_error: f64,
-    /// The second look, if there is one.
+    /// The second bound, unless the products contain all coordinates.
     pub(super) cascade: Option<Cascade>,
-    /// At each place, the last coordinate of what the products are of: the length of the rest, in whose stead the cascade has more.
+    /// The last coordinate in the products at each place: the length of the remaining coordinates. The cascade refines it.
     rests: Vec<f32>,
-    /// Half the squared length of what the products are of, less all that rounding can do to the products.
+    /// Half the squared length of the coordinates in the products, minus the effect of rounding on the products.
     pub(super) half_norms: Vec<f32>,
-    /// The squared length of what the products are of.
+    /// The squared length of the coordinates in the products.
     pub(super) norms: Vec<f64>,
-    /// How far what is stored may lie from what it stands for.
+    /// An upper bound of the distance between the stored row and the exact one.
     pub(super) errors: Vec<f64>,
     pub(super) enclosures: Vec<Enclosure>,
-    /// What the distances of points are multiplied by here.
+    /// The factor by which the distances of points are multiplied here.
     pub(super) scale: f64,
     /// The largest factor by which the axes stretch a distance.
     pub(super) stretch: f64,
 }
 
 impl Index {
-    /// The coordinates as they are.
+    /// An index of the coordinates as they are.
     pub(super) fn whole(
         points: &Points<'_>,
         position: &Position,
@@ -60,12 +60,12 @@ impl Index {
         labels: Option<&[u32]>,
         multiplier: &Multiplier,
     ) -> Self {
-        let seen = Seen::whole(points, position);
-        let order = order(&seen.lead, seen.lead_width, block, labels);
-        seen.index(order, block, position.scale, multiplier)
+        let all = Coordinates::whole(points, position);
+        let order = order(&all.lead, all.lead_width, block, labels);
+        all.index(order, block, position.scale, multiplier)
     }
 
-    /// The first `lead` coordinates along the axes in the products, then those along all axes.
+    /// An index with the first `lead` coordinates along the axes in the products, and the others in the cascade.
     pub(super) fn along(
         points: &Points<'_>,
         position: &Position,
@@ -75,16 +75,16 @@ impl Index {
         labels: Option<&[u32]>,
         multiplier: &Multiplier,
     ) -> Self {
-        let seen = Seen::along(points, position, axes, lead);
-        let order = order(&seen.lead, seen.lead_width, block, labels);
-        seen.index(order, block, position.scale, multiplier)
+        let all = Coordinates::along(points, position, axes, lead);
+        let order = order(&all.lead, all.lead_width, block, labels);
+        all.index(order, block, position.scale, multiplier)
     }
 
     pub(super) fn blocks(&self) -> usize {
         self.order.len().div_ceil(self.block)
     }
 
-    /// What the squared distance of two rows is at least along the coordinates before those of the cascade, given their product.
+    /// A lower bound of the squared distance of two rows along the coordinates before those of the cascade, given their product.
     #[inline(always)]
     pub(super) fn leading_distance(&self, p: usize, q: usize, product: f32) -> f64 {
         let norms = self.norms[p] + self.norms[q];
@@ -93,7 +93,7 @@ impl Index {
         (norms - 2.0 * f64::from(product) - off - rest * rest).max(0.0)
     }
 
-    /// How far the rows of a block may be off, at most.
+    /// The largest error of the rows of a block.
     pub(super) fn error(&self, block: usize) -> f64 {
         self.errors[self.places(block)].iter().fold(0.0, |largest: f64, error| largest.max(*error))
     }
@@ -104,11 +104,11 @@ impl Index {
     }
 }
 
-/// The coordinates of all rows, in the order of the rows.
-struct Seen {
+/// The coordinates of all rows, in their original order.
+struct Coordinates {
     lead: Vec<f32>,
     lead_width: usize,
-    /// On grids; nothing if the lead is all there is.
+    /// On grids. Empty if the lead contains all coordinates.
     cascade: Vec<i16>,
     cascade_width: usize,
     rounded: Vec<Rounded>,
@@ -116,7 +116,7 @@ struct Seen {
     stretch: f64,
 }
 
-impl Seen {
+impl Coordinates {
     fn whole(points: &Points<'_>, position: &Position) -> Self {
         let (n, d) = (points.rows.rows(), points.rows.columns());
         let mut lead = vec![0.0_f32; n * d];
@@ -127,10 +127,10 @@ impl Seen {
             |point, (row, (lead, error))| {
                 position.write(points, row, point);
                 lead.iter_mut().zip(&*point).for_each(|(value, exact)| *value = *exact as f32);
-                *error = rounding(crate::norm(point), d) + reading(points, position);
+                *error = rounding(norm(point), d) + reading(points, position);
             },
         );
-        Seen {
+        Coordinates {
             lead,
             lead_width: d,
             cascade: Vec::new(),
@@ -145,7 +145,7 @@ impl Seen {
         let (n, d) = (points.rows.rows(), points.rows.columns());
         let count = axes.directions.nrows();
         let (lead_width, cascade_width) = (lead + 1, Cascade::width(count - lead + 1));
-        let mut seen = Seen {
+        let mut all = Coordinates {
             lead: vec![0.0; n * lead_width],
             lead_width,
             cascade: vec![0; n * cascade_width],
@@ -154,11 +154,11 @@ impl Seen {
             errors: vec![0.0; n],
             stretch: (1.0 + axes.skew + axes.skew * axes.skew).sqrt(),
         };
-        // How far the squared length of a rest may be off, as a share of the squared length of the whole.
+        // The error of the squared length of a rest, as a share of the squared length of the whole.
         let off = axes.skew + 4.0 * gamma(d + count + 4, UNIT_F64);
-        let chunks = seen.lead.par_chunks_mut(CHUNK * lead_width);
-        let chunks = chunks.zip(seen.cascade.par_chunks_mut(CHUNK * cascade_width));
-        let chunks = chunks.zip(seen.errors.par_chunks_mut(CHUNK)).zip(seen.rounded.par_chunks_mut(CHUNK));
+        let chunks = all.lead.par_chunks_mut(CHUNK * lead_width);
+        let chunks = chunks.zip(all.cascade.par_chunks_mut(CHUNK * cascade_width));
+        let chunks = chunks.zip(all.errors.par_chunks_mut(CHUNK)).zip(all.rounded.par_chunks_mut(CHUNK));
         chunks.enumerate().for_each(|(chunk, (((lead_rows, cascade_rows), errors), rounded))| {
             let mut exact = DMatrix::<f64>::zeros(d, errors.len());
             let columns = exact.as_mut_slice().chunks_mut(d).enumerate();
@@ -167,9 +167,9 @@ impl Seen {
             for (place, (error, rounded)) in errors.iter_mut().zip(rounded).enumerate() {
                 let squared: f64 = exact.column(place).iter().map(|value| value * value).sum();
                 let turned = turned.column(place);
-                // The squared length of the rest behind so many axes.
-                let behind = |axes: usize| squared - turned.iter().take(axes).map(|x| x * x).sum::<f64>();
-                let (lead_rest, cascade_rest) = (behind(lead), behind(count));
+                // The squared length that is left after so many axes.
+                let rest = |axes: usize| squared - turned.iter().take(axes).map(|x| x * x).sum::<f64>();
+                let (lead_rest, cascade_rest) = (rest(lead), rest(count));
                 let lead_row = &mut lead_rows[place * lead_width..][..lead_width];
                 lead_row.iter_mut().zip(turned.iter()).for_each(|(value, &exact)| *value = exact as f32);
                 lead_row[lead] = lead_rest.max(0.0).sqrt() as f32;
@@ -189,12 +189,12 @@ impl Seen {
                 *error = rounding(norm, d) + turning + rest_error + reading(points, position);
             }
         });
-        seen
+        all
     }
 
-    /// Puts the rows into their order.
+    /// Puts the rows in their order and computes the bounds.
     fn index(self, order: Vec<u32>, block: usize, scale: f64, multiplier: &Multiplier) -> Index {
-        let Seen { lead, lead_width, cascade, cascade_width, rounded, errors, stretch } = self;
+        let Coordinates { lead, lead_width, cascade, cascade_width, rounded, errors, stretch } = self;
         let n = order.len();
         let blocks = n.div_ceil(block);
         let mut placed = vec![0.0_f32; blocks * block * lead_width];
@@ -220,7 +220,7 @@ impl Seen {
             .take(n)
             .map(|row| row.iter().map(|&value| f64::from(value).powi(2)).sum())
             .collect();
-        // The share that the products and the comparison with them may be off by: see docs/distances.md.
+        // The relative error of the products and of the comparison with them: see docs/distances.md.
         let share = 1.0 - product_error - 8.0 * UNIT_F32 - 1e-12;
         let half_norms = norms.iter().map(|norm| round_down(norm / 2.0 * share)).collect();
         let enclosure = |block_number: usize| {
@@ -250,28 +250,28 @@ impl Seen {
     }
 }
 
-/// Copies rows into another order.
+/// Copies rows in another order.
 fn gather<T: Copy + Send + Sync>(from: &[T], width: usize, order: &[u32], to: &mut [T]) {
     let rows = to.par_chunks_mut(width).zip(order);
     rows.for_each(|(to, &row)| to.copy_from_slice(&from[row as usize * width..][..width]));
 }
 
-/// How far rounding to f32 can move a vector of this length.
+/// An upper bound of the distance by which rounding to f32 moves a vector of this length.
 fn rounding(norm: f64, d: usize) -> f64 {
-    // A little more than the bound, for what rounding does to the length itself.
+    // The factor covers the rounding of the length itself.
     1.01 * UNIT_F32 * norm + (d as f64 + 1.0).sqrt() * UNDERFLOW
 }
 
-/// How far what was read may lie from the point that it stands for, scaled.
+/// An upper bound of the distance between the point that was read and the exact one, scaled.
 fn reading(points: &Points<'_>, position: &Position) -> f64 {
     match points.metric() {
-        // Centring rounds each difference, by a share that `rounding` has room for.
+        // Centring rounds each difference, which the factor in `rounding` covers.
         Metric::L2 => 0.0,
         Metric::Cosine => 2.0 * UNIT_F64 * position.scale,
     }
 }
 
-/// How far the root of `square` may lie from that of a number at most `off` from it.
+/// An upper bound of the difference of the roots of `square` and of a number within `off` of it.
 fn root_error(square: f64, off: f64) -> f64 {
     if square > off { off / square.sqrt() } else { (2.0 * off).sqrt() }
 }

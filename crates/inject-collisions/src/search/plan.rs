@@ -1,4 +1,4 @@
-//! How many coordinates to look at first.
+//! The number of coordinates that the products use.
 
 use nalgebra::DMatrix;
 use rayon::prelude::*;
@@ -8,20 +8,26 @@ use super::{
     cascade::Cascade,
     products::Multiplier,
 };
-use crate::metric::Points;
+use crate::{
+    metric::Points,
+    tuning::{
+        CASCADE, COMPARISON_F32, COMPARISON_I16, COORDINATE_F32, COORDINATE_I16, DIRECT, LEADS, PLAN_AT,
+        PLAN_FROM,
+    },
+};
 
-/// Which coordinates the fast arithmetic looks at.
+/// The coordinates that the fast arithmetic uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Plan {
-    /// The coordinates as they are. Nothing is lost but rounding.
+    /// All coordinates, in the products. Only rounding is lost.
     Whole,
-    /// The first `lead` principal coordinates and the length of the rest in the products, then the first `cascade` ones and
-    /// the length of their rest for the pairs that are left.
+    /// The first `lead` principal coordinates and the length of the rest in the products. Then, for the pairs that are left, the
+    /// first `cascade` principal coordinates and the length of their rest.
     Principal { lead: usize, cascade: usize },
 }
 
 impl Plan {
-    /// Numbers a row in the products.
+    /// The numbers for each row in the products.
     pub(super) fn lead_width(self, columns: usize) -> usize {
         match self {
             Plan::Whole => columns,
@@ -29,7 +35,7 @@ impl Plan {
         }
     }
 
-    /// Numbers a row in the cascade.
+    /// The numbers for each row in the cascade.
     pub(super) fn cascade_width(self) -> usize {
         match self {
             Plan::Whole => 0,
@@ -37,14 +43,14 @@ impl Plan {
         }
     }
 
-    /// Bytes that an index by this plan takes, at its largest: each number is held twice while it is put in order.
+    /// The largest number of bytes that an index by this plan takes: each number is held twice while rows are put in order.
     pub(super) fn bytes(self, rows: usize, columns: usize) -> usize {
         let bytes = 2 * (4 * self.lead_width(columns) + 2 * self.cascade_width()) + 64;
         rows.saturating_mul(bytes)
     }
 }
 
-/// Which pairs a question still has to look at, as far as a sample can tell.
+/// The pairs that a question has to look at, as a sample estimates them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Reach {
     /// Those closer than a row's nearest neighbour.
@@ -55,34 +61,23 @@ pub(super) enum Reach {
     Fixed(f64),
 }
 
-/// Numbers of leading coordinates that are considered.
-const LEADS: [usize; 8] = [8, 16, 32, 48, 64, 80, 96, 128];
-/// Rows of the sample that are looked from, and at.
-const FROM: usize = 192;
-const AT: usize = 4096;
-
-/// What a pair costs in one core's nanoseconds, measured on a Zen 4 core: they steer the choice and nothing else.
+/// The time that a pair takes, in nanoseconds of one core.
 #[derive(Clone, Copy, Debug)]
 struct Costs {
-    /// Of one coordinate in the products.
+    /// The time of one coordinate in the products.
     coordinate: f64,
-    /// Of comparing the product.
+    /// The time of comparing the product.
     comparison: f64,
 }
 
 impl Costs {
     fn of(multiplier: &Multiplier) -> Self {
         match multiplier.kernel {
-            Some(_) => Costs { coordinate: 0.0085, comparison: 0.2 },
-            None => Costs { coordinate: 0.018, comparison: 0.7 },
+            Some(_) => Costs { coordinate: COORDINATE_I16, comparison: COMPARISON_I16 },
+            None => Costs { coordinate: COORDINATE_F32, comparison: COMPARISON_F32 },
         }
     }
 }
-
-/// The same of the cascade, per pair of the sample that is left: of all rows, whose neighbours are nearer, a quarter of that are.
-const CASCADE: f64 = 7.0;
-/// The same of a distance computed directly.
-const DIRECT: f64 = 250.0;
 
 impl Plan {
     /// The plan that takes the least memory.
@@ -90,7 +85,7 @@ impl Plan {
         Plan::Principal { lead: columns.min(LEADS[0]), cascade: columns.min(LEADS[0]) }
     }
 
-    /// The plan that should take the least time, among those that fit into the budget.
+    /// The plan with the least estimated time among those that fit into the budget.
     pub(super) fn choose(
         points: &Points<'_>,
         position: &Position,
@@ -120,12 +115,12 @@ impl Plan {
     }
 }
 
-/// Distances of some rows to some others, coordinate by coordinate.
+/// A sample of the rows, from which the number of pairs that are left is estimated.
 struct Sample {
-    /// Principal coordinates of the rows looked from and at: [axis, row].
+    /// The principal coordinates of the rows looked from and looked at: [axis, row].
     from: DMatrix<f64>,
     at: DMatrix<f64>,
-    /// Squared lengths.
+    /// The squared lengths of the rows.
     from_norms: Vec<f64>,
     at_norms: Vec<f64>,
     /// The squared distance up to which each row looks.
@@ -136,7 +131,7 @@ impl Sample {
     fn new(points: &Points<'_>, position: &Position, axes: &Axes, reach: Reach) -> Self {
         let n = points.rows.rows();
         let rows = |count: usize| -> Vec<usize> { (0..count).map(|place| place * n / count).collect() };
-        let (from_rows, at_rows) = (rows(FROM.min(n)), rows(AT.min(n)));
+        let (from_rows, at_rows) = (rows(PLAN_FROM.min(n)), rows(PLAN_AT.min(n)));
         let read = |rows: &[usize]| {
             let mut matrix = DMatrix::zeros(points.rows.columns(), rows.len());
             for (column, &row) in matrix.as_mut_slice().chunks_mut(points.rows.columns()).zip(rows) {
@@ -168,7 +163,7 @@ impl Sample {
         Sample { from: &axes.directions * from, at: &axes.directions * at, from_norms, at_norms, reaches }
     }
 
-    /// The share of the pairs that so many leading coordinates and the length of the rest do not exclude.
+    /// The share of the pairs that `lead` leading coordinates and the length of the rest do not exclude.
     fn left(&self, lead: usize) -> f64 {
         let rest =
             |column: &[f64], norm: f64| (norm - column.iter().map(|x| x * x).sum::<f64>()).max(0.0).sqrt();
@@ -189,7 +184,7 @@ impl Sample {
             left.count()
         };
         let left: usize = from.par_iter().zip(&self.reaches).map(left_of).sum();
-        // A pair is left if either of its rows still looks that far; each row finds itself.
+        // A pair is left if either of its rows looks that far. Each row also finds itself.
         let share = left.saturating_sub(from.len()) as f64 / (from.len() * at.len()) as f64;
         (2.0 * share).min(1.0)
     }

@@ -1,4 +1,4 @@
-//! Products of blocks of rows: of the device, in f32, or of the processor, in whole numbers.
+//! Products of blocks of rows, by the device in f32 or by the processor in integers.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use rayon::prelude::*;
@@ -8,31 +8,29 @@ use super::{
     grid::Grid,
 };
 use crate::{
-    CollisionError,
-    whole_numbers::{Kernel, STRIP},
+    error::CollisionError,
+    integer_products::{Kernel, STRIP},
+    tuning::TILES_A_CALL,
 };
 
-/// Products that are asked of the device at once: a megabyte each, so that what comes back is still in a cache when it is looked at.
-const TILES_A_CALL: usize = 4;
-
-/// Two blocks of rows: the tile of their products has a row for each of the first and a column for each of the second.
+/// Two blocks of rows. Their products have a row for each row of the first and a column for each row of the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tile {
     pub(super) row_block: usize,
     pub(super) column_block: usize,
 }
 
-/// Rows in blocks of equal size, and what multiplies them.
+/// Rows in blocks of equal size, on the device or processor that multiplies them.
 #[derive(Debug)]
 pub(super) enum Products {
-    /// Any device, in f32.
+    /// On a device, in f32.
     Device(Box<DeviceProducts>),
-    /// The processor, in whole numbers.
+    /// On the processor, in integers.
     Processor(Grid),
 }
 
 impl Products {
-    /// Shows the products of every tile to `look`, on all threads. What it returns comes in the order of the tiles.
+    /// Calls `look` with the products of every tile, on all threads. Returns the results in the order of the tiles.
     ///
     /// # Errors
     ///
@@ -53,28 +51,28 @@ impl Products {
     }
 }
 
-/// What multiplies rows.
+/// The device and the kernel that multiply rows.
 #[derive(Clone, Debug)]
 pub(super) struct Multiplier {
     pub(super) device: Device,
-    /// If the processor is to do it instead.
+    /// The kernel, if the processor multiplies instead of the device.
     pub(super) kernel: Option<Kernel>,
 }
 
 /// The products of one tile.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum TileProducts<'a> {
-    /// All of them: [row of its `row_block`, row of its `column_block`].
+    /// All products: [row of the `row_block`, row of the `column_block`].
     Known(&'a [f32]),
-    /// None yet: a few rows at a time are computed when they are looked at, and never leave the nearest cache.
+    /// Products that are computed a few rows at a time when they are needed, so that they stay in the nearest cache.
     Computed(&'a Grid, Tile),
 }
 
 impl TileProducts<'_> {
-    /// Shows the products to `look`: for each row of its `row_block`, those with all rows of its `column_block`.
+    /// Calls `look` for each row of the `row_block`, with its products with all rows of the `column_block`.
     #[inline(always)]
     pub(super) fn rows(self, block: usize, mut look: impl FnMut(usize, &[f32])) {
-        // Loops and not iterators' methods: what is called from those is not compiled for the instructions of the caller.
+        // Loops instead of iterator methods: closures called from those are not compiled for the caller's instructions.
         match self {
             TileProducts::Known(products) => {
                 for (row, products) in products.chunks_exact(block).enumerate() {
@@ -111,8 +109,8 @@ impl DeviceProducts {
         DeviceProducts { blocks, device: device.clone() }
     }
 
-    /// Shows the products of every tile to `look`, [row of its `row_block`, row of its `column_block`]: while one thread looks,
-    /// another has the device multiply.
+    /// Calls `look` with the products of every tile: [row of the `row_block`, row of the `column_block`]. While one thread looks,
+    /// another one lets the device multiply.
     ///
     /// # Errors
     ///
@@ -132,7 +130,7 @@ impl DeviceProducts {
         Ok(calls?.into_iter().flatten().collect())
     }
 
-    /// The products of the rows of each tile, all on the device, then one transfer.
+    /// The products of the rows of each tile, computed on the device and read in one transfer.
     ///
     /// # Shapes
     ///
@@ -145,7 +143,7 @@ impl DeviceProducts {
         let rows: Vec<usize> = tiles.iter().map(|tile| tile.row_block).collect();
         let mut columns: Vec<usize> = tiles.iter().map(|tile| tile.column_block).collect();
         columns.dedup();
-        // One block against many is the usual case, and needs one copy of the one.
+        // One block with many others is the usual case. It needs only one copy of that block.
         if columns.len() > 1 {
             columns = tiles.iter().map(|tile| tile.column_block).collect();
         }
@@ -154,7 +152,7 @@ impl DeviceProducts {
         device_call(|| rows.matmul(columns).try_into_data())
     }
 
-    /// Some blocks: a view if they follow each other, else a copy on the device.
+    /// Selects blocks: a view if they are consecutive, otherwise a copy on the device.
     fn select(&self, blocks: &[usize]) -> Tensor<3> {
         let first = blocks[0];
         if blocks.iter().copied().eq(first..first + blocks.len()) {
@@ -172,14 +170,14 @@ fn device_call<E: std::fmt::Display>(
     call().map_err(|error| CollisionError::Device { reason: error.to_string() })
 }
 
-/// Checks that the device multiplies f32 numbers as f32 numbers: some take fewer digits unless told otherwise.
+/// Checks that the device multiplies f32 numbers in f32. Some devices use fewer digits by default.
 ///
 /// # Errors
 ///
 /// [`CollisionError::InexactDevice`], [`CollisionError::Device`].
 pub(super) fn check(device: &Device) -> Result<(), CollisionError> {
     const SIZE: usize = 64;
-    // Twelve bits after the leading one: gone in bf16, f16 and tf32.
+    // Twelve bits after the leading one, which bf16, f16 and tf32 lose.
     let value = 1.0 + 1.0 / 4096.0_f32;
     let products = DeviceProducts::new(vec![value; SIZE * SIZE], [1, SIZE, SIZE], device);
     let data = products.of(&[Tile { row_block: 0, column_block: 0 }])?;
@@ -187,11 +185,11 @@ pub(super) fn check(device: &Device) -> Result<(), CollisionError> {
     let allowed = gamma(SIZE, UNIT_F32);
     let off = |found: f32| (f64::from(found) / expected - 1.0).abs();
     let found = values(&data)?.iter().map(|&found| off(found)).fold(0.0, f64::max);
-    // A NaN is not within the bound either.
+    // Written so that NaN is an error too.
     if found <= allowed { Ok(()) } else { Err(CollisionError::InexactDevice { found, allowed }) }
 }
 
-/// The numbers that came back from a device.
+/// The numbers of a result of the device.
 fn values(data: &TensorData) -> Result<&[f32], CollisionError> {
     data.as_slice::<f32>().map_err(|error| CollisionError::Device { reason: format!("{error:?}") })
 }

@@ -1,39 +1,50 @@
-//! What the search asks of a question about small distances.
+//! The question that a search answers.
 
-use crate::{Below, ClosestPairs, Neighbour, Neighbours, Pair, PairsBelow};
+use super::plan::Reach;
+use crate::{
+    answers::{ClosestPairs, NearestNeighbours, Neighbour, Pair, ThresholdCounts},
+    metric::Metric,
+    tuning::{AXES, AXES_FOR_FEW_PAIRS},
+};
 
-/// How far a question still looks after a pair was taken into account.
+/// The effect of a pair on how far the question still looks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Radius {
-    /// As far as before.
+    /// None.
     Same,
-    /// For the two rows of the pair, no farther than their distance.
+    /// The two rows of the pair look no farther than its distance.
     Pair,
-    /// For all rows, no farther than this.
+    /// All rows look no farther than this.
     All(f64),
 }
 
 /// A question that only pairs closer than some radius matter to.
 ///
-/// Tiles of pairs are looked at side by side; each collects a part, and the parts are merged between them. A radius that is
-/// out of date is too large, which costs time and nothing else.
+/// Tiles of pairs are scanned in parallel. Each collects a part, and the parts are merged between scans. A radius that is out of
+/// date is too large, which costs time and nothing else.
 pub(super) trait Question: Sync {
-    /// What one tile collects.
+    /// The answer among the pairs of one tile.
     type Part: Send;
 
-    /// Whether a pair brings down how far its rows look. Such a question can take a pair twice: the second time changes nothing.
+    /// Whether a pair reduces how far its rows look. Such a question may be told a pair twice: the second time has no effect.
     const NARROWS: bool;
 
-    /// Farther than this, a pair does not matter to this row.
+    /// The most principal axes that pay for this question.
+    const AXES: usize;
+
+    /// The reach that is known before the search.
+    fn reach(&self, metric: Metric) -> Reach;
+
+    /// The distance beyond which a pair does not matter to this row.
     fn radius(&self, row: usize) -> f64;
 
-    /// What a tile begins with.
+    /// The part that a tile begins with.
     fn part(&self) -> Self::Part;
 
-    /// Takes a pair into account.
+    /// Adds a pair to the part of a tile.
     fn take(part: &mut Self::Part, pair: Pair) -> Radius;
 
-    /// Takes a tile into account, with the number of pairs computed in it.
+    /// Adds the part of a tile, and the number of distances computed in it.
     fn merge(&mut self, part: Self::Part, computed: u64);
 }
 
@@ -41,6 +52,11 @@ impl Question for ClosestPairs {
     type Part = ClosestPairs;
 
     const NARROWS: bool = true;
+    const AXES: usize = AXES_FOR_FEW_PAIRS;
+
+    fn reach(&self, _: Metric) -> Reach {
+        Reach::Closest
+    }
 
     fn radius(&self, _: usize) -> f64 {
         self.radius()
@@ -62,10 +78,15 @@ impl Question for ClosestPairs {
     }
 }
 
-impl Question for Neighbours {
+impl Question for NearestNeighbours {
     type Part = Vec<Pair>;
 
     const NARROWS: bool = true;
+    const AXES: usize = AXES;
+
+    fn reach(&self, _: Metric) -> Reach {
+        Reach::Neighbour
+    }
 
     fn radius(&self, row: usize) -> f64 {
         self.nearest[row].map_or(f64::INFINITY, |neighbour| neighbour.distance)
@@ -89,26 +110,31 @@ impl Question for Neighbours {
     }
 }
 
-impl Question for PairsBelow {
-    type Part = PairsBelow;
+impl Question for ThresholdCounts {
+    type Part = ThresholdCounts;
 
     const NARROWS: bool = false;
+    const AXES: usize = AXES;
+
+    fn reach(&self, metric: Metric) -> Reach {
+        let largest = self.counts.iter().map(|count| count.threshold).fold(0.0, f64::max);
+        Reach::Fixed(metric.to_points(largest))
+    }
 
     fn radius(&self, _: usize) -> f64 {
-        self.below.iter().map(|below| below.threshold).fold(f64::NEG_INFINITY, f64::max)
+        self.counts.iter().map(|count| count.threshold).fold(f64::NEG_INFINITY, f64::max)
     }
 
-    fn part(&self) -> PairsBelow {
-        let below = self.below.iter().map(|below| Below { pairs: 0, ..*below }).collect();
-        PairsBelow { below, decided: 0, computed: 0 }
+    fn part(&self) -> ThresholdCounts {
+        self.emptied()
     }
 
-    fn take(part: &mut PairsBelow, pair: Pair) -> Radius {
+    fn take(part: &mut ThresholdCounts, pair: Pair) -> Radius {
         part.push(pair.distance);
         Radius::Same
     }
 
-    fn merge(&mut self, part: PairsBelow, computed: u64) {
-        PairsBelow::merge(self, &PairsBelow { computed, ..part });
+    fn merge(&mut self, part: ThresholdCounts, computed: u64) {
+        ThresholdCounts::merge(self, &ThresholdCounts { computed, ..part });
     }
 }

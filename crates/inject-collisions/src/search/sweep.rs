@@ -1,10 +1,10 @@
-//! All pairs, block by block.
+//! The scan of all pairs, block by block.
 
 use super::{products::Tile, question::Question, tile::Scan};
-use crate::CollisionError;
+use crate::error::CollisionError;
 
-/// Asks a question of all pairs. Blocks of rows that are too far from each other are skipped as a whole. `progress` is told
-/// the share of the blocks that is done.
+/// Answers a question from all pairs. Pairs of blocks that are too far from each other are skipped. `progress` receives the finished
+/// share of the blocks.
 pub(super) fn sweep<Q: Question>(
     scan: Scan<'_>,
     question: &mut Q,
@@ -19,7 +19,7 @@ pub(super) fn sweep<Q: Question>(
         tiles_at_once,
         waiting: Vec::new(),
     };
-    // Each block with itself first: near rows share a block, so that the radii are small from then on.
+    // Each block with itself first. Near rows share a block, so the radii are small from then on.
     for block in 0..blocks {
         sweep.push(question, Tile { row_block: block, column_block: block })?;
     }
@@ -37,7 +37,7 @@ pub(super) fn sweep<Q: Question>(
 
 struct Sweep<'a> {
     scan: Scan<'a>,
-    /// How far the rows of each block look, at most.
+    /// The largest radius of the rows of each block.
     farthest: Vec<f64>,
     errors: Vec<f64>,
     tiles_at_once: usize,
@@ -52,7 +52,7 @@ impl Sweep<'_> {
         if self.waiting.len() >= self.tiles_at_once { self.flush(question) } else { Ok(()) }
     }
 
-    /// Whether any pair of the two blocks can matter.
+    /// Whether any pair of the two blocks can matter to the question.
     fn matters(&self, tile: Tile) -> bool {
         let Tile { row_block, column_block } = tile;
         let radius = self.farthest[row_block].max(self.farthest[column_block]);

@@ -1,4 +1,4 @@
-//! One tile: the pairs of two blocks, of which few are left to be computed.
+//! The scan of one tile: the pairs of two blocks, few of which have to be computed.
 
 use super::{
     bounds::{UNDERFLOW, UNIT_F32, UNIT_F64, gamma, round_up},
@@ -6,12 +6,16 @@ use super::{
     products::{Tile, TileProducts},
     question::{Question, Radius},
 };
-use crate::{Metric, Pair, Pairs, metric::Points};
+use crate::{
+    answers::Pair,
+    metric::{Metric, Points},
+    pairs::Pairs,
+};
 
-/// Columns that are compared at a time.
+/// Columns that are compared together.
 const LANES: usize = 16;
 
-/// What is needed to decide about the pairs of a tile.
+/// The data needed to decide on the pairs of a tile.
 #[derive(Clone, Copy)]
 pub(super) struct Scan<'a> {
     pub(super) points: &'a Points<'a>,
@@ -20,12 +24,12 @@ pub(super) struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    /// The squared distance, as the index has it, beyond which a pair's distance certainly exceeds `radius`; `errors` is the
-    /// sum of how far the two rows may be off.
+    /// The squared distance in the index beyond which the exact distance of a pair certainly exceeds `radius`. `errors` is the sum
+    /// of the errors of the two rows.
     pub(super) fn reach(&self, radius: f64, errors: f64) -> f64 {
         let metric = self.points.metric();
         let columns = self.points.rows.columns();
-        // What rounding does to a distance computed directly.
+        // The rounding error of a distance computed directly.
         let computed = match metric {
             Metric::L2 => 0.0,
             Metric::Cosine => 8.0 * UNIT_F64,
@@ -34,36 +38,36 @@ impl Scan<'_> {
         (self.index.stretch * points * self.index.scale + errors).powi(2) * (1.0 + 1e-12) + UNDERFLOW
     }
 
-    /// Looks at all pairs of a tile, given their products, and says how many were computed.
+    /// Scans all pairs of a tile, given their products. Returns the part of the answer and the number of distances computed.
     pub(super) fn tile<Q: Question>(
         &self,
         question: &Q,
         tile: Tile,
         products: TileProducts<'_>,
     ) -> (Q::Part, u64) {
-        let run = Run::new(*self, question, tile);
+        let scanning = TileScan::new(*self, question, tile);
         pulp::Arch::new().dispatch(
             #[inline(always)]
-            || run.all(products),
+            || scanning.all(products),
         )
     }
 }
 
-/// The rows of one side of a tile, and how far each still looks.
+/// The rows of one side of a tile, and how far each of them looks.
 struct Side {
     /// The first place.
     first: usize,
-    /// How far the rows of this side may be off, at most.
+    /// The largest error of the rows of this side.
     error: f64,
-    /// The squared distance beyond which nothing matters to a row.
+    /// The squared distance beyond which no pair matters to a row.
     reach: Vec<f64>,
-    /// Half of it, rounded up.
+    /// Half of the reach, rounded up.
     half_reach: Vec<f32>,
-    /// The half norm less the half reach.
+    /// The half norm minus the half reach.
     lower: Vec<f32>,
 }
 
-struct Run<'a, Q: Question> {
+struct TileScan<'a, Q: Question> {
     scan: Scan<'a>,
     tile: Tile,
     rows: Side,
@@ -73,7 +77,7 @@ struct Run<'a, Q: Question> {
     buffers: [Vec<f32>; 2],
 }
 
-impl<'a, Q: Question> Run<'a, Q> {
+impl<'a, Q: Question> TileScan<'a, Q> {
     fn new(scan: Scan<'a>, question: &Q, tile: Tile) -> Self {
         let side = |block: usize, other: usize| {
             let places = scan.index.places(block);
@@ -90,7 +94,7 @@ impl<'a, Q: Question> Run<'a, Q> {
             let lower = norms.iter().zip(&half_reach).map(|(norm, reach)| norm - reach).collect();
             Side { first: places.start, error: scan.index.error(block), reach, half_reach, lower }
         };
-        Run {
+        TileScan {
             rows: side(tile.row_block, tile.column_block),
             columns: side(tile.column_block, tile.row_block),
             scan,
@@ -120,18 +124,18 @@ impl<'a, Q: Question> Run<'a, Q> {
         (self.part, self.computed)
     }
 
-    /// Whether the tile is that of a block with itself.
+    /// Whether both sides are the same block.
     fn within(&self) -> bool {
         self.tile.row_block == self.tile.column_block
     }
 
-    /// Looks at the pairs of one row.
+    /// Scans the pairs of one row.
     #[inline(always)]
     fn row(&mut self, row: usize, products: &[f32], hits: &mut [u32]) {
         if row >= self.rows.reach.len() {
             return;
         }
-        // Below the diagonal of a block with itself, so that each pair comes once.
+        // ThresholdCount the diagonal of a block with itself, so that each pair comes once.
         let columns = if self.within() { row } else { self.columns.reach.len() };
         let products = &products[..columns];
         let half_norms = &self.scan.index.half_norms;
@@ -140,7 +144,7 @@ impl<'a, Q: Question> Run<'a, Q> {
         let count = find(products, norm, self.rows.lower[row], norms, &self.columns.lower[..columns], hits);
         for &hit in &hits[..count] {
             let column = hit as usize;
-            // The pairs before it may have brought the radii down.
+            // Earlier pairs may have reduced the radii.
             let lowers = (self.rows.lower[row], self.columns.lower[column]);
             if matters(products[column], norm, lowers.0, norms[column], lowers.1) {
                 self.pair(row, column, products[column]);
@@ -148,8 +152,8 @@ impl<'a, Q: Question> Run<'a, Q> {
         }
     }
 
-    /// Computes, for a row that looks at everything still, the pair that the products say is its nearest. So it need not find out
-    /// how near that is by computing one nearer pair after the other.
+    /// Computes the distance of the nearest pair by the products, for a row whose reach is still unlimited. Otherwise the row would
+    /// compute one nearer pair after the other.
     #[inline(always)]
     fn begin(&mut self, row: usize, products: &[f32]) {
         if self.rows.reach.get(row) != Some(&f64::INFINITY) {
@@ -173,7 +177,7 @@ impl<'a, Q: Question> Run<'a, Q> {
                 return;
             }
         }
-        // Asked late: the labels of a row lie anywhere in memory, and most pairs end before this.
+        // Checked late: labels are scattered in memory, and most pairs are excluded before this.
         let (x, y) = (index.order[p] as usize, index.order[q] as usize);
         let (a, b) = (x.min(y), x.max(y));
         if !self.scan.pairs.admit(self.scan.points.rows, a, b) {
@@ -227,20 +231,20 @@ impl<'a, Q: Question> Run<'a, Q> {
     }
 }
 
-/// Half the reach, with room for the rounding of the comparison.
+/// Half the reach, increased by the rounding of the comparison.
 fn half(reach: f64) -> f32 {
     round_up((reach + UNDERFLOW) / 2.0 * (1.0 + 8.0 * UNIT_F32))
 }
 
-/// Whether a product is too large for its pair to be excluded, given both half norms with and without the half reach.
+/// Whether a product is too large to exclude its pair, given both half norms with and without the half reach.
 #[inline(always)]
 fn matters(product: f32, norm: f32, lower: f32, other_norm: f32, other_lower: f32) -> bool {
     (product - norm >= other_lower) | (product - lower >= other_norm)
 }
 
-/// Finds the columns whose product with a row is too large to be excluded, and says how many there are.
+/// Writes the columns whose product with a row is too large to exclude the pair. Returns their number.
 ///
-/// A pair matters if `product >= norm + norms - reach` for the row's reach or the column's, all of them halves.
+/// A pair matters if `product >= norm + norms - reach` for the reach of the row or of the column, all of them halves.
 #[inline(always)]
 fn find(products: &[f32], norm: f32, lower: f32, norms: &[f32], lowers: &[f32], hits: &mut [u32]) -> usize {
     let mut count = 0;

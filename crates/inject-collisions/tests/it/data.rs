@@ -1,8 +1,8 @@
-//! States that are hard to measure the distances of.
+//! States whose distances are hard to measure.
 
 use ndarray::{Array2, s};
 
-/// Pseudorandom numbers, the same every time.
+/// Pseudorandom numbers.
 pub(crate) struct Draw(pub(crate) u64);
 
 impl Draw {
@@ -21,7 +21,7 @@ impl Draw {
     }
 }
 
-/// A name and states.
+/// Each case with its name.
 pub(crate) fn hard_cases() -> Vec<(&'static str, Array2<f32>)> {
     vec![
         ("isotropic", Draw(1).gaussian(700, 48)),
@@ -49,7 +49,7 @@ pub(crate) fn hard_cases() -> Vec<(&'static str, Array2<f32>)> {
     ]
 }
 
-/// Standard deviations that fall as those of real states do.
+/// Standard deviations that decrease as those of real states do.
 fn decaying(rows: usize, columns: usize) -> Array2<f32> {
     let mut states = Draw(11).gaussian(rows, columns);
     let scale = |column: usize| 30.0 / (1.0 + column as f32).sqrt();
@@ -64,7 +64,7 @@ fn clusters(rows: usize, columns: usize) -> Array2<f32> {
     states
 }
 
-/// Norms of 1e4 that three coordinates carry.
+/// Norms of 1e4, almost all of it in three coordinates.
 fn massive(rows: usize, columns: usize) -> Array2<f32> {
     let mut states = Draw(14).gaussian(rows, columns);
     for (column, offset) in [(3, 8_000.0), (50, -6_000.0), (95, 500.0)] {
@@ -95,14 +95,14 @@ fn planted(rows: usize, columns: usize) -> Array2<f32> {
         let (a, b) = (11 + 31 * place, 400 + 7 * place);
         let copy = states.row(a).to_owned();
         states.row_mut(b).assign(&copy);
-        // A coordinate near zero takes the difference whole.
+        // A coordinate near zero holds the difference without rounding.
         states[[a, 30]] = 0.0;
         states[[b, 30]] = 10_f32.powi(-exponent);
     }
     states
 }
 
-/// Regular simplices, whose distances differ in the last digits only.
+/// Regular simplices, whose distances differ only in the last digits.
 fn near_ties(rows: usize, columns: usize) -> Array2<f32> {
     let mut draw = Draw(18);
     Array2::from_shape_fn((rows, columns), |(row, column)| {

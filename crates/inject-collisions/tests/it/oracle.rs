@@ -23,7 +23,7 @@ pub(crate) fn all_pairs(
     let row = |row: usize| states.row(row).to_vec();
     let n = states.nrows();
     let all = (0..n).flat_map(|a| (a + 1..n).map(move |b| (a, b))).filter(|&(a, b)| counts(a, b));
-    all.map(|(a, b)| Pair { a, b, distance: metric.distance(&row(a), &row(b)) }).collect()
+    all.map(|(a, b)| Pair::new(a, b, metric.distance(&row(a), &row(b)))).collect()
 }
 
 pub(crate) fn closest(all: &[Pair], k: usize) -> Vec<Pair> {
@@ -34,30 +34,30 @@ pub(crate) fn closest(all: &[Pair], k: usize) -> Vec<Pair> {
 }
 
 pub(crate) fn nearest(all: &[Pair], rows: usize) -> Vec<Option<Neighbour>> {
-    let of = |row: usize| {
-        let partner = |pair: &Pair| match row {
-            _ if pair.a == row => Some(Neighbour { row: pair.b, distance: pair.distance }),
-            _ if pair.b == row => Some(Neighbour { row: pair.a, distance: pair.distance }),
-            _ => None,
-        };
-        let before = |x: &Neighbour, y: &Neighbour| x.distance.total_cmp(&y.distance).then(x.row.cmp(&y.row));
-        all.iter().filter_map(partner).min_by(before)
-    };
-    (0..rows).map(of).collect()
+    let mut nearest: Vec<Option<Neighbour>> = vec![None; rows];
+    for pair in all {
+        for (row, other) in [(pair.a, pair.b), (pair.b, pair.a)] {
+            let before =
+                |held: Neighbour| pair.distance.total_cmp(&held.distance).then(other.cmp(&held.row)).is_lt();
+            if nearest[row].is_none_or(before) {
+                nearest[row] = Some(Neighbour::new(other, pair.distance));
+            }
+        }
+    }
+    nearest
 }
 
 pub(crate) fn below(all: &[Pair], threshold: f64) -> u64 {
     all.iter().filter(|pair| pair.distance < threshold).count() as u64
 }
 
-/// Pairs in each bin, by the bin's edges as bits.
+/// The number of pairs in each bin, by the bits of its lower edge. `bins` are in ascending order.
 pub(crate) fn histogram(all: &[Pair], bins: &[(f64, f64)]) -> BTreeMap<u64, u64> {
     let mut counts = BTreeMap::new();
     for pair in all {
-        let holds = |&&(lower, upper): &&(f64, f64)| {
-            lower == pair.distance || (lower <= pair.distance && pair.distance < upper)
-        };
-        let (lower, _) = bins.iter().find(holds).expect("every distance has a bin");
+        let last = bins.partition_point(|(lower, _)| *lower <= pair.distance).checked_sub(1);
+        let (lower, upper) = bins[last.expect("every distance has a bin")];
+        assert!(pair.distance < upper || lower == pair.distance, "{} is in no bin", pair.distance);
         *counts.entry(lower.to_bits()).or_default() += 1;
     }
     counts

@@ -3,45 +3,34 @@
 use std::{borrow::Cow, collections::HashMap, io, path::Path};
 
 use burn::tensor::Tensor;
-use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensorError, View};
 
 use crate::{
-    ModelError,
+    error::ModelError,
     families::{Names, Projection, Stored},
+    format::FloatFormat,
     host::to_host,
 };
 
-/// The number format of weights on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WeightDtype {
-    /// 32 bits.
-    F32,
-    /// 16 bits, 11 of them precision; nothing beyond 65504.
-    F16,
-    /// 16 bits, 8 of them precision, with the range of 32.
-    Bf16,
-}
-
-/// Tensors on their way to a file, as [`Weights`](super::Weights) is for those that come from one: a matrix that the
-/// decoder holds in one piece is taken apart again and turned the way the family stores it.
+/// The tensors of a file that is being made: the counterpart of [`Weights`](super::Weights). It takes apart what the
+/// decoder holds in one matrix, and transposes each part to the way the family stores it.
 pub(crate) struct WeightWriter<'a> {
     names: &'static Names,
-    dtype: WeightDtype,
+    format: FloatFormat,
     path: &'a Path,
     tensors: Vec<(String, Bytes)>,
 }
 
 /// One tensor as the file holds it.
 struct Bytes {
-    dtype: WeightDtype,
+    format: FloatFormat,
     shape: Vec<usize>,
     bytes: Vec<u8>,
 }
 
 impl<'a> WeightWriter<'a> {
-    pub(crate) fn new(names: &'static Names, dtype: WeightDtype, path: &'a Path) -> Self {
-        WeightWriter { names, dtype, path, tensors: Vec::new() }
+    pub(crate) fn new(names: &'static Names, format: FloatFormat, path: &'a Path) -> Self {
+        WeightWriter { names, format, path, tensors: Vec::new() }
     }
 
     pub(crate) fn embedding(&mut self, values: Tensor<2>) -> Result<(), ModelError> {
@@ -120,34 +109,23 @@ impl<'a> WeightWriter<'a> {
                 SafeTensorError::IoError(source) => source,
                 other => io::Error::other(other),
             };
-            ModelError::Io { path: self.path.to_owned(), source }
+            ModelError::Write { path: self.path.to_owned(), source }
         })
     }
 
     fn tensor<const D: usize>(&mut self, name: String, values: Tensor<D>) -> Result<(), ModelError> {
         let shape = values.dims().to_vec();
         let values = to_host::<f32, D>(values)?;
-        let written = |value: f32| match self.dtype {
-            WeightDtype::F32 => value,
-            WeightDtype::F16 => f16::from_f32(value).to_f32(),
-            WeightDtype::Bf16 => bf16::from_f32(value).to_f32(),
-        };
-        if let Some(element) = values.iter().position(|&value| !written(value).is_finite()) {
+        let mut bytes = Vec::new();
+        if let Err(refused) = self.format.encode(&values, &mut bytes) {
             return Err(ModelError::NotFinite {
                 path: self.path.to_owned(),
                 tensor: name,
-                element,
-                found: f64::from(written(values[element])),
+                element: refused.index,
+                found: self.format.round(f64::from(refused.value)),
             });
         }
-        let bytes = match self.dtype {
-            WeightDtype::F32 => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-            WeightDtype::F16 => values.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect(),
-            WeightDtype::Bf16 => {
-                values.iter().flat_map(|&value| bf16::from_f32(value).to_le_bytes()).collect()
-            }
-        };
-        self.tensors.push((name, Bytes { dtype: self.dtype, shape, bytes }));
+        self.tensors.push((name, Bytes { format: self.format, shape, bytes }));
         Ok(())
     }
 
@@ -168,11 +146,7 @@ fn assert_named(stem: &str) {
 
 impl View for Bytes {
     fn dtype(&self) -> Dtype {
-        match self.dtype {
-            WeightDtype::F32 => Dtype::F32,
-            WeightDtype::F16 => Dtype::F16,
-            WeightDtype::Bf16 => Dtype::BF16,
-        }
+        self.format.safetensors()
     }
 
     fn shape(&self) -> &[usize] {

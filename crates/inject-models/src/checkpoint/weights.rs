@@ -4,19 +4,20 @@ use std::collections::BTreeSet;
 
 use burn::{
     module::{Param, ParamId},
-    tensor::{DType, Device, Tensor, TensorData},
+    tensor::{Device, Tensor, TensorData},
 };
 
 use super::Checkpoint;
 use crate::{
-    ModelError,
+    error::ModelError,
     families::{Family, Names, Projection, Stored},
+    format::FloatFormat,
 };
 
-/// The tensors of a checkpoint under a family's names, handed out once each.
+/// The tensors of a checkpoint under a family's names, each handed out once.
 ///
-/// A linear map leaves here as one matrix `[in, out]`, its parts side by side: the layout in which matrix products
-/// read weights in order. That is a change of place, not of value: every product sums the same numbers.
+/// A linear map becomes one matrix `[in, out]` with its parts side by side: matrix products read that layout in order.
+/// Only the places of the values change: every product still sums the same numbers.
 #[derive(Debug)]
 pub(crate) struct Weights<'a> {
     checkpoint: &'a Checkpoint,
@@ -25,16 +26,22 @@ pub(crate) struct Weights<'a> {
     prefix: &'static str,
     taken: BTreeSet<String>,
     device: &'a Device,
-    dtype: DType,
+    format: FloatFormat,
 }
 
 impl<'a> Weights<'a> {
-    pub(crate) fn new(checkpoint: &'a Checkpoint, family: Family, device: &'a Device, dtype: DType) -> Self {
+    /// The tensors of `checkpoint`, to be put on `device` in `format`.
+    pub(crate) fn new(
+        checkpoint: &'a Checkpoint,
+        family: Family,
+        device: &'a Device,
+        format: FloatFormat,
+    ) -> Self {
         let names = family.names();
         let fits = |prefix: &&&str| checkpoint.contains(&format!("{prefix}{}", names.embedding));
-        // Where none fits, the first one names what is missing.
+        // If none fits, errors about missing tensors use the first.
         let prefix = names.prefixes.iter().find(fits).unwrap_or(&names.prefixes[0]);
-        Weights { checkpoint, family, names, prefix, taken: BTreeSet::new(), device, dtype }
+        Weights { checkpoint, family, names, prefix, taken: BTreeSet::new(), device, format }
     }
 
     /// The token embedding. Shape `[vocab_size, d_model]`.
@@ -57,7 +64,7 @@ impl<'a> Weights<'a> {
         self.rows(name, [max_len, d_model])
     }
 
-    /// A head of its own. Shape `[vocab_size, d_model]`.
+    /// The head, if it is not the embedding. Shape `[vocab_size, d_model]`.
     pub(crate) fn head(&mut self, vocab_size: usize, d_model: usize) -> Result<Param<Tensor<2>>, ModelError> {
         let plain = self.names.head.to_owned();
         let nested = self.prefix.strip_suffix("model.").map(|outer| format!("{outer}{plain}"));
@@ -105,7 +112,7 @@ impl<'a> Weights<'a> {
             };
             self.checkpoint.check(name, &expected)?;
         }
-        let mut values = Buffer::zeros(d_in * d_out, self.dtype);
+        let mut values = Buffer::zeros(d_in * d_out, self.format);
         let mut column = 0;
         for (name, width) in &parts {
             let row = match projection.stored {
@@ -136,7 +143,7 @@ impl<'a> Weights<'a> {
         self.vector(&projection(self.names).tensors(widths, name))
     }
 
-    /// Says that the decoder is complete: every tensor left over must be on the family's list.
+    /// Ends the loading of a complete decoder. Every tensor left over must be on the family's list of ignored ones.
     pub(crate) fn finish(self) -> Result<(), ModelError> {
         let ignored = |name: &str| self.names.ignored.iter().any(|pattern| pattern.matches(name));
         let surplus =
@@ -158,7 +165,7 @@ impl<'a> Weights<'a> {
 
     fn rows(&mut self, name: String, shape: [usize; 2]) -> Result<Param<Tensor<2>>, ModelError> {
         self.checkpoint.check(&name, &shape)?;
-        let mut values = Buffer::zeros(shape[0] * shape[1], self.dtype);
+        let mut values = Buffer::zeros(shape[0] * shape[1], self.format);
         self.checkpoint
             .stream(&name, shape[1], |first, piece| values.place_rows(piece, piece.len(), first, 0))?;
         self.taken.insert(name);
@@ -170,7 +177,7 @@ impl<'a> Weights<'a> {
         for (name, width) in parts {
             self.checkpoint.check(name, &[*width])?;
         }
-        let mut values = Buffer::zeros(width, self.dtype);
+        let mut values = Buffer::zeros(width, self.format);
         let mut begin = 0;
         for (name, width) in parts {
             self.checkpoint.stream(name, *width, |first, piece| {
@@ -183,12 +190,12 @@ impl<'a> Weights<'a> {
     }
 
     fn parameter<const D: usize>(&self, values: Buffer, shape: [usize; D]) -> Param<Tensor<D>> {
-        let tensor = Tensor::from_data(values.into_data(&shape), (self.device, self.dtype));
+        let tensor = Tensor::from_data(values.into_data(&shape), (self.device, self.format.dtype()));
         Param::initialized(ParamId::new(), tensor)
     }
 }
 
-/// The values of one parameter, in the dtype the decoder computes in.
+/// The values of one parameter, in the format the decoder computes in.
 enum Buffer {
     F32(Vec<f32>),
     F64(Vec<f64>),
@@ -197,12 +204,12 @@ enum Buffer {
 impl Buffer {
     /// # Panics
     ///
-    /// On a dtype the loader does not offer.
-    fn zeros(len: usize, dtype: DType) -> Self {
-        match dtype {
-            DType::F32 => Buffer::F32(vec![0.0; len]),
-            DType::F64 => Buffer::F64(vec![0.0; len]),
-            other => unreachable!("the loader computes in F32 or F64, not {other:?}"),
+    /// Panics if the loader does not compute in this format.
+    fn zeros(len: usize, format: FloatFormat) -> Self {
+        match format {
+            FloatFormat::F32 => Buffer::F32(vec![0.0; len]),
+            FloatFormat::F64 => Buffer::F64(vec![0.0; len]),
+            FloatFormat::F16 | FloatFormat::Bf16 => unreachable!("a model computes in f32 or f64"),
         }
     }
 

@@ -1,17 +1,17 @@
-//! How large a decoder is, and how much work one token takes.
+//! The size of a decoder and the work of one token.
 
 use super::{Bias, BlockConfig, DecoderConfig, Head, NormConfig, Residual};
 
 impl DecoderConfig {
-    /// Floating-point operations of the matrix products that take one token from the embedding to a tap: two for each
-    /// weight. The products within the attention, which grow with the prefix, are not counted.
+    /// Counts the floating-point operations of the matrix products that take one token from the embedding to a tap: two for
+    /// each weight. The products within the attention, which grow with the prefix, are not counted.
     ///
     /// # Example
     ///
     /// ```
-    /// # use inject_models::{Model, Origin, Precision, Tap};
+    /// # use inject_models::{FloatFormat, Model, Origin, Tap};
     /// # let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gpt2");
-    /// # let model = Model::load(Origin::of_folder(&folder), Precision::F32, &burn::tensor::Device::flex())?;
+    /// # let model = Model::load(Origin::of_folder(&folder), FloatFormat::F32, &burn::tensor::Device::flex())?;
     /// let config = model.decoder.config();
     /// let d = config.d_model as f64;
     /// assert_eq!(config.flops_per_token(Tap::Block(2)), 2.0 * 2.0 * 12.0 * d * d);
@@ -27,21 +27,18 @@ impl DecoderConfig {
         2.0 * blocks.iter().map(weights).sum::<usize>() as f64
     }
 
-    /// About what one token of a batch takes while its widest block is computed: the states kept at `taps` taps, the residual
-    /// stream and its copies, the fused projections, and a row of attention scores over `len` positions for each head; f32.
-    ///
-    /// # Units
-    ///
-    /// Bytes.
-    pub fn bytes_per_token(&self, len: usize, taps: usize) -> usize {
+    /// Estimates the numbers that one token of a batch occupies while its widest block is computed: the states kept at
+    /// `taps` taps, the residual stream and its copies, the fused projections, and a row of attention scores over `len`
+    /// positions for each head.
+    pub fn numbers_per_token(&self, len: usize, taps: usize) -> usize {
         let widest = self.blocks.iter().map(|block| {
             let attention = &block.attention;
             2 * attention.qkv_width() + 3 * block.feed_forward.up_width() + attention.n_heads * len
         });
-        4 * ((taps + 6) * self.d_model + widest.max().unwrap_or(0))
+        (taps + 6) * self.d_model + widest.max().unwrap_or(0)
     }
 
-    /// Number of parameters.
+    /// Returns the number of parameters.
     pub fn n_parameters(&self) -> usize {
         let d = self.d_model;
         let norm = |config: NormConfig, width: usize| match config {

@@ -1,13 +1,15 @@
 //! One block: two residual branches.
 
-use burn::{
-    module::Module,
-    tensor::{Bool, Tensor},
-};
+use burn::{module::Module, tensor::Tensor};
 
 use super::{
-    attention::Attention, cache::KeysValues, feed_forward::FeedForward, lanes::Lanes, norm::Norm,
-    rotary::RotaryTable,
+    attention::Attention,
+    cache::{Cache, KeysValues},
+    feed_forward::FeedForward,
+    lanes::Lanes,
+    norm::Norm,
+    rows::Rows,
+    sight::Sight,
 };
 
 /// Attention, then feed-forward, each added to the residual stream.
@@ -26,72 +28,43 @@ pub(super) struct Block {
 impl Block {
     /// # Shapes
     ///
-    /// `x` is `[batch * positions, d_model]`, and so is the result.
+    /// `states` is `[rows, d_model]`, and so is the result.
     pub(super) fn forward(
         &self,
-        x: Tensor<2>,
-        batch: usize,
-        rotary: Option<&RotaryTable>,
-        hidden: Tensor<4, Bool>,
-        cache: Option<&mut KeysValues>,
+        states: Tensor<2>,
+        rows: &Rows,
+        sight: &Sight,
+        cache: Cache<'_, KeysValues>,
         lanes: Lanes,
     ) -> Tensor<2> {
-        let fused = lanes.map(x.clone(), |x| self.attention.qkv.forward(self.attention_norm.forward(x)));
-        let mixed = self.attention.mix(fused, batch, rotary, hidden, cache, lanes);
-        lanes.zip(x, mixed, |x, mixed| self.after_attention(x, mixed))
+        match cache {
+            // No row waits for the keys of another, so each lane takes its rows through the whole block.
+            Cache::Read(held) => lanes.map(states, |states| {
+                let projected = self.project(states.clone());
+                let mixed = self.attention.mix(projected, rows, sight, Cache::Read(held), lanes);
+                self.after_attention(states, mixed)
+            }),
+            Cache::None | Cache::Write(_) => {
+                let projected = lanes.map(states.clone(), |states| self.project(states));
+                let mixed = self.attention.mix(projected, rows, sight, cache, lanes);
+                lanes.zip(states, mixed, |states, mixed| self.after_attention(states, mixed))
+            }
+        }
     }
 
-    /// A run of `run` positions of one sequence, and behind them the rows of alternatives.
-    ///
-    /// `rotaries` and `hidden` are those of the run and of the alternatives.
-    ///
-    /// # Shapes
-    ///
-    /// `x` is `[run + alternatives, d_model]`, and so is the result.
-    pub(super) fn with_alternatives(
-        &self,
-        x: Tensor<2>,
-        run: usize,
-        rotaries: Option<&(RotaryTable, RotaryTable)>,
-        hidden: (Tensor<4, Bool>, Tensor<2, Bool>),
-        cache: &mut KeysValues,
-        lanes: Lanes,
-    ) -> Tensor<2> {
-        let fused = lanes.map(x.clone(), |x| self.attention.qkv.forward(self.attention_norm.forward(x)));
-        let beside = fused.clone().narrow(0, run, fused.dims()[0] - run);
-        let fused = fused.narrow(0, 0, run);
-        let (for_run, for_beside) = rotaries.map(|(run, beside)| (run, beside)).unzip();
-        let mixed = self.attention.mix(fused, 1, for_run, hidden.0, Some(cache), lanes);
-        let beside = self.attention.mix_alternatives(beside, for_beside, hidden.1, cache);
-        let mixed = Tensor::cat(vec![mixed, beside], 0);
-        lanes.zip(x, mixed, |x, mixed| self.after_attention(x, mixed))
+    /// Queries, keys and values side by side.
+    fn project(&self, states: Tensor<2>) -> Tensor<2> {
+        self.attention.qkv.forward(self.attention_norm.forward(states))
     }
 
-    /// # Shapes
-    ///
-    /// `x` is `[candidates, d_model]`, and so is the result.
-    pub(super) fn candidates(
-        &self,
-        x: Tensor<2>,
-        rotary: Option<&RotaryTable>,
-        cache: &KeysValues,
-        lanes: Lanes,
-    ) -> Tensor<2> {
-        lanes.map(x, |x| {
-            let fused = self.attention.qkv.forward(self.attention_norm.forward(x.clone()));
-            let mixed = self.attention.mix_candidates(fused, rotary, cache);
-            self.after_attention(x, mixed)
-        })
-    }
-
-    fn after_attention(&self, x: Tensor<2>, mixed: Tensor<2>) -> Tensor<2> {
-        let x = x + post(&self.post_attention_norm, self.attention.out.forward(mixed));
-        let branch = self.feed_forward.forward(self.feed_forward_norm.forward(x.clone()));
-        x + post(&self.post_feed_forward_norm, branch)
+    fn after_attention(&self, states: Tensor<2>, mixed: Tensor<2>) -> Tensor<2> {
+        let states = states + normed(&self.post_attention_norm, self.attention.out.forward(mixed));
+        let branch = self.feed_forward.forward(self.feed_forward_norm.forward(states.clone()));
+        states + normed(&self.post_feed_forward_norm, branch)
     }
 }
 
-fn post(norm: &Option<Norm>, branch: Tensor<2>) -> Tensor<2> {
+fn normed(norm: &Option<Norm>, branch: Tensor<2>) -> Tensor<2> {
     match norm {
         None => branch,
         Some(norm) => norm.forward(branch),

@@ -1,13 +1,15 @@
 //! Keys and values of positions already computed.
 
+use std::ops::Range;
+
 use burn::tensor::{DType, Device, Tensor};
 
 use super::attention::Projected;
-use crate::{Tap, config::AttentionConfig};
+use crate::{config::AttentionConfig, tap::Tap};
 
-/// The keys and values of a prefix, for every block below one tap.
+/// The keys and values of a prefix, in every block up to one tap.
 ///
-/// Made by [`Decoder::prefix_cache`](crate::Decoder::prefix_cache). A clone shares the tensors until one of the two is
+/// [`Decoder::prefix_cache`](crate::Decoder::prefix_cache) makes one. A clone shares the tensors until one of the two is
 /// extended.
 #[derive(Clone, Debug)]
 pub struct PrefixCache {
@@ -19,42 +21,65 @@ pub struct PrefixCache {
 }
 
 impl PrefixCache {
-    /// Positions held.
+    /// Returns the number of positions held.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether no position is held.
+    /// Returns whether no position is held.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Sequences computed side by side.
+    /// Returns the number of sequences computed side by side.
     pub fn batch(&self) -> usize {
         self.batch
     }
 
-    /// The length of the whole sequence the prefix belongs to: the most positions that fit, and what LongRoPE chooses
-    /// its frequencies by.
+    /// Returns the length of the whole sequence the prefix belongs to.
+    ///
+    /// At most so many positions fit, and LongRoPE chooses its frequencies by this length.
     pub fn sequence_len(&self) -> usize {
         self.sequence_len
     }
 
-    /// The deepest tap that can be read through this cache.
+    /// Returns the deepest tap that can be read through this cache.
     pub fn deepest(&self) -> Tap {
         self.deepest
     }
 
-    /// Forgets all but the first `len` positions. Free: what is forgotten is overwritten later.
+    /// Forgets all but the first `len` positions. This costs nothing: later positions overwrite the forgotten ones.
     ///
     /// # Panics
     ///
-    /// If fewer than `len` positions are held.
+    /// Panics if fewer than `len` positions are held.
     pub fn truncate(&mut self, len: usize) {
         assert!(len <= self.len, "cannot keep {len} of {} positions", self.len);
         self.len = len;
         for block in &mut self.blocks {
             block.len = len;
+        }
+    }
+}
+
+/// The use that a pass makes of cached keys and values: of all blocks, or of one.
+#[derive(Debug)]
+pub(super) enum Cache<'a, T: ?Sized> {
+    /// There is no cache: the runs are whole sequences.
+    None,
+    /// Every row sees the cached positions, and none enters the cache.
+    Read(&'a T),
+    /// Every row sees the cached positions, and the runs enter the cache.
+    Write(&'a mut T),
+}
+
+impl Cache<'_, [KeysValues]> {
+    /// The part of one block.
+    pub(super) fn block(&mut self, block: usize) -> Cache<'_, KeysValues> {
+        match self {
+            Cache::None => Cache::None,
+            Cache::Read(blocks) => Cache::Read(&blocks[block]),
+            Cache::Write(blocks) => Cache::Write(&mut blocks[block]),
         }
     }
 }
@@ -80,11 +105,7 @@ impl KeysValues {
         KeysValues { keys: zeros(), values: zeros(), len: 0 }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Takes up the keys and values of new positions, and puts those of all positions, as views, in their place.
+    /// Adds the keys and values of new positions, and replaces them by views of all positions.
     pub(super) fn extend(&mut self, parts: &mut [Projected]) {
         let mut end = self.len;
         for Projected { heads, keys, values, .. } in parts.iter() {
@@ -102,13 +123,13 @@ impl KeysValues {
         }
     }
 
-    /// The positions from `first` on, of a cache for one sequence, as views.
+    /// Views of the keys and values at some positions of a cache for one sequence.
     ///
     /// # Shapes
     ///
-    /// Two of `[n_kv_heads, len - first, d_head]`.
-    pub(super) fn shared(&self, first: usize) -> (Tensor<3>, Tensor<3>) {
-        let view = |t: &Tensor<4>| t.clone().narrow(2, first, self.len - first).squeeze_dim::<3>(0);
+    /// Two of `[n_kv_heads, positions, d_head]`.
+    pub(super) fn at(&self, positions: Range<usize>) -> (Tensor<3>, Tensor<3>) {
+        let view = |t: &Tensor<4>| t.clone().narrow(2, positions.start, positions.len()).squeeze_dim::<3>(0);
         (view(&self.keys), view(&self.values))
     }
 }

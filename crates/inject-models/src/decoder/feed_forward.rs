@@ -8,7 +8,7 @@ use burn::{
 use super::linear::Linear;
 use crate::config::{Activation, FeedForwardConfig, FeedForwardKind};
 
-/// Up, activation, down; with a gate where the family has one.
+/// The map up, the activation and the map down, with a gate if the family has one.
 #[derive(Module, Debug)]
 pub(super) struct FeedForward {
     /// `[d_model, d_ff]`, or gate and up side by side, `[d_model, 2 d_ff]`.
@@ -45,9 +45,10 @@ fn activate(x: Tensor<2>, kind: Activation) -> Tensor<2> {
     }
 }
 
-/// GELU in its tanh approximation, written as `x sigmoid(2u)`: the same function, since
-/// `(1 + tanh u) / 2 = sigmoid(2u)`, without the cancellation that `1 + tanh u` suffers for very negative `u`, and
-/// with one exponential where tanh needs more.
+/// GELU in its tanh approximation, written as `x sigmoid(2u)`.
+///
+/// The function is the same, since `(1 + tanh u) / 2 = sigmoid(2u)`. But `1 + tanh u` suffers from cancellation for very
+/// negative `u`, and tanh needs more than one exponential.
 ///
 /// # Source
 ///
@@ -59,10 +60,10 @@ fn gelu_tanh(x: Tensor<2>) -> Tensor<2> {
     times_sigmoid(x.clone(), slope * x)
 }
 
-/// `x sigmoid(y)`, given `-y`, as one quotient. A CPU backend's own sigmoid asks each value for its sign, and the processor
-/// guesses that wrong half the time.
+/// `x sigmoid(y)`, given `-y`, as one quotient. The sigmoid of a CPU backend branches on the sign of each value, which the
+/// processor predicts wrongly half the time.
 fn times_sigmoid(x: Tensor<2>, minus_y: Tensor<2>) -> Tensor<2> {
-    // Here the quotient is 1e-35 of x. Further on the exponential overflows, and its gradient would be zero times infinity.
+    // Here the quotient is 1e-35 of x. Beyond it the exponential overflows, and its gradient would be zero times infinity.
     const LARGEST: f64 = 80.0;
     x / minus_y.clamp_max(LARGEST).exp().add_scalar(1.0)
 }
@@ -75,13 +76,15 @@ mod tests {
 
     #[test]
     fn a_gradient_is_finite_where_the_exponential_overflows() {
-        let device = inject_testing::compiled().remove(0).autodiff();
-        let x = Tensor::<2>::from_data([[-1000.0_f32, -90.0, -0.5, 1000.0]], &device).require_grad();
-        for kind in [Activation::GeluTanh, Activation::Silu] {
-            let gradients = activate(x.clone(), kind).sum().backward();
-            let found = x.grad(&gradients).unwrap().into_data().try_to_vec::<f32>().unwrap();
-            assert!(found[..2].iter().all(|slope| slope.abs() < 1e-30), "{kind:?}: {found:?}");
-            assert!(found[2].is_finite() && found[3] == 1.0, "{kind:?}: {found:?}");
+        for device in inject_testing::compiled() {
+            let device = device.autodiff();
+            let x = Tensor::<2>::from_data([[-1000.0_f32, -90.0, -0.5, 1000.0]], &device).require_grad();
+            for kind in [Activation::GeluTanh, Activation::Silu] {
+                let gradients = activate(x.clone(), kind).sum().backward();
+                let found = x.grad(&gradients).unwrap().into_data().try_to_vec::<f32>().unwrap();
+                assert!(found[..2].iter().all(|slope| slope.abs() < 1e-30), "{kind:?}: {found:?}");
+                assert!(found[2].is_finite() && found[3] == 1.0, "{kind:?}: {found:?}");
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! How a decoder comes to be: from a checkpoint, or from random numbers.
+//! Decoders from a checkpoint or from random numbers.
 
 use burn::{
     module::Param,
@@ -10,12 +10,12 @@ use super::{
     norm::Norm,
 };
 use crate::{
-    ModelError,
     checkpoint::Weights,
     config::{
         AttentionConfig, Bias, BlockConfig, DecoderConfig, FeedForwardConfig, Head, LearnedPositions,
-        NormConfig, Residual,
+        NormConfig, Residual, RmsWeight,
     },
+    error::ModelError,
     families::{Names, Projection},
 };
 
@@ -116,8 +116,7 @@ fn has_bias(norm: NormConfig) -> bool {
 }
 
 impl DecoderConfig {
-    /// A decoder of this form with random parameters, for training and for tests of what holds for almost every
-    /// parameter.
+    /// Makes a decoder of this form with random parameters.
     ///
     /// Matrices are drawn from a normal distribution with standard deviation `std`, those that write to the residual
     /// stream with `std / sqrt(2 n_layers)`; norms start as the identity, biases at zero. Seed the device first
@@ -189,8 +188,8 @@ impl Init<'_> {
     fn norm(&self, config: NormConfig, width: usize) -> Norm {
         let (identity, bias) = match config {
             NormConfig::Layer { .. } => (1.0, Some(self.vector(width, 0.0))),
-            NormConfig::Rms { weight: crate::config::RmsWeight::Factor, .. } => (1.0, None),
-            NormConfig::Rms { weight: crate::config::RmsWeight::FactorLessOne, .. } => (0.0, None),
+            NormConfig::Rms { weight: RmsWeight::Factor, .. } => (1.0, None),
+            NormConfig::Rms { weight: RmsWeight::FactorLessOne, .. } => (0.0, None),
         };
         Norm { weight: self.vector(width, identity), bias, config }
     }

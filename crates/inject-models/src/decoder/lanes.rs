@@ -5,18 +5,18 @@ use std::ops::Range;
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-/// How many parts the rows of a batch are computed in at once.
+/// The number of parts in which the rows of a batch are computed at once.
 ///
 /// A CPU backend spreads a matrix product over all cores by itself, but not the elementwise work between two products,
-/// which takes as long again. Rows do not depend on each other there, so whole groups of rows go to different threads. On
-/// a GPU, where one kernel fills the device, the right number is one.
+/// which takes as long. That work treats each row by itself, so whole groups of rows go to different threads. On a GPU one
+/// kernel fills the device, and the right number is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Lanes(pub(super) usize);
 
 impl Lanes {
-    /// Fewer rows than this are not worth a thread of their own.
+    /// Fewer rows than this are not worth a thread.
     const FEWEST_ROWS: usize = 16;
-    /// The hidden layer of more rows than this leaves the cache between two elementwise passes.
+    /// The hidden layer of more rows than this does not stay in the processor's cache between two elementwise passes.
     const MOST_ROWS: usize = 256;
 
     /// Applies `f`, which must treat each row by itself, to groups of rows.
@@ -39,7 +39,7 @@ impl Lanes {
         Tensor::cat(groups.par_iter().map(part).collect(), 0)
     }
 
-    /// What `f` gives for each group of `count` things that are `rows` rows each.
+    /// Applies `f` to groups of `count` things of `rows` rows each.
     pub(super) fn each<T: Send>(
         self,
         count: usize,
@@ -52,16 +52,16 @@ impl Lanes {
         }
     }
 
-    /// What `f` gives for each of the parts that [`Lanes::each`] made, at once again.
+    /// Applies `f` to the results of [`Lanes::each`], again at once.
     pub(super) fn over<P: Send, T: Send>(parts: Vec<P>, f: impl Fn(P) -> T + Sync) -> Vec<T> {
-        // Not through the thread pool for one alone: a GPU gives each thread a stream of its own.
+        // A single part stays on this thread: a GPU gives each thread a stream of its own.
         match parts.len() {
             1 => parts.into_iter().map(f).collect(),
             _ => parts.into_par_iter().map(&f).collect(),
         }
     }
 
-    /// The groups to compute at once, of `count` things that are `rows` rows each; none where one group is best.
+    /// Divides `count` things of `rows` rows each into groups to be computed at once, unless one group is best.
     pub(super) fn groups(self, count: usize, rows: usize) -> Option<Vec<Range<usize>>> {
         if self.0 < 2 {
             return None;

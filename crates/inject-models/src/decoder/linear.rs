@@ -1,4 +1,4 @@
-//! A linear map whose matrix lies as `[in, out]`.
+//! Linear maps, with matrices of shape `[in, out]`.
 
 use burn::{
     module::{Module, Param},
@@ -8,7 +8,7 @@ use burn::{
 /// `x W + b`.
 #[derive(Module, Debug)]
 pub(super) struct Linear {
-    /// Shape `[in, out]`: read in order by the matrix product, several times faster than a transposed view.
+    /// Shape `[in, out]`: the matrix product reads it in order, several times faster than a transposed view.
     pub(super) weight: Param<Tensor<2>>,
     pub(super) bias: Option<Param<Tensor<1>>>,
 }
@@ -26,10 +26,12 @@ impl Linear {
     }
 }
 
-/// A product of few rows spends its time reading the matrix, so there the sum over `in` is taken in pieces, each summed on
-/// its own: the rounding error grows with the root of the longest run of additions. It matters at attention sinks, whose
-/// states of norm 1e4 hang on a few such sums. The pieces are a batch, which CPU backends compute on all cores, while they leave
-/// so small a product as a whole to one.
+/// Multiplies `x` by `weight`; for few rows, in pieces of the sum over `in`.
+///
+/// The rounding error grows with the root of the longest run of additions. It matters at attention sinks, whose states of
+/// norm 1e4 depend on a few such sums. A product of few rows spends its time reading the matrix, so summing the pieces costs
+/// nothing there. The pieces form a batch, which CPU backends compute on all cores, while they compute so small a product
+/// as a whole on one.
 fn product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
     const FEW_ROWS: usize = 28;
     let [rows, d_in] = x.dims();
@@ -44,8 +46,9 @@ fn product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
     x.matmul(weight).sum_dim(0).reshape([rows, d_out])
 }
 
-/// Into how many equal pieces a sum of so many products is split: as few as leave none longer than 192. One where that would take
-/// more than twice as many as unequal ones; the widths of transformers are multiples of 64, and never do.
+/// The number of equal pieces of a sum of `d_in` products: the smallest that leaves no piece longer than 192, or 1 if that
+/// would take more than twice as many as unequal pieces would. The widths of transformers are multiples of 64, for which it
+/// never does.
 fn pieces(d_in: usize) -> usize {
     const LONGEST_RUN: usize = 192;
     let fewest = d_in.div_ceil(LONGEST_RUN);

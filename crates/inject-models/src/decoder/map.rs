@@ -1,13 +1,14 @@
-//! A decoder with other matrices.
+//! Decoders with other matrices.
 
 use burn::{module::Param, tensor::Tensor};
 
 use super::{Decoder, linear::Linear};
 
-/// A matrix of a decoder, by its place. Linear maps lie as `[d_in, d_out]`, tables as `[rows, d_model]`.
+/// The place of a matrix in a decoder. Linear maps have the shape `[d_in, d_out]`, tables `[rows, d_model]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Matrix {
-    /// The token embedding, `[vocab_size, d_model]`; the head too where ends are tied.
+    /// The token embedding, `[vocab_size, d_model]`. It is the head too if the model has no head of its own.
     Embedding,
     /// The table of learned positions, `[max_len, d_model]`.
     Positions,
@@ -16,12 +17,13 @@ pub enum Matrix {
         /// The block, from 0.
         block: usize,
     },
-    /// What leads from the heads of a block back to the residual stream, `[n_heads d_head, d_model]`.
+    /// The map from the heads of a block back to the residual stream, `[n_heads d_head, d_model]`.
     AttentionOut {
         /// The block, from 0.
         block: usize,
     },
-    /// The first map of a feed-forward branch, gate and up side by side where there is a gate, `[d_model, (2) d_ff]`.
+    /// The first map of a feed-forward branch, `[d_model, d_ff]`, or gate and up side by side,
+    /// `[d_model, 2 d_ff]`.
     Up {
         /// The block, from 0.
         block: usize,
@@ -31,12 +33,12 @@ pub enum Matrix {
         /// The block, from 0.
         block: usize,
     },
-    /// The head, where it is not the embedding, `[vocab_size, d_model]`.
+    /// The head, if it is not the embedding, `[vocab_size, d_model]`.
     Head,
 }
 
 impl Matrix {
-    /// Whether it is a linear map inside a block, rather than a table of rows or the head.
+    /// Returns whether the matrix is a linear map inside a block, rather than a table of rows or the head.
     pub fn in_block(self) -> bool {
         match self {
             Matrix::QueryKeyValue { .. }
@@ -49,22 +51,22 @@ impl Matrix {
 }
 
 impl Decoder {
-    /// The same decoder with each matrix replaced by what `map` makes of it; biases and norms stay. A parameter that can be trained
-    /// still can.
+    /// Returns the same decoder with `map` applied to each matrix. Biases and norms stay, and a parameter that can be
+    /// trained still can.
     ///
     /// # Panics
     ///
-    /// If `map` changes a shape.
+    /// Panics if `map` changes a shape.
     ///
     /// # Example
     ///
     /// ```
     /// use burn::tensor::Device;
-    /// use inject_models::{Logits, Matrix, Model, Origin, Precision, Tap, TokenBatch, to_host};
+    /// use inject_models::{FloatFormat, Logits, Matrix, Model, Origin, Tap, TokenBatch, host::to_host};
     ///
     /// # let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama");
-    /// let model = Model::load(Origin::of_folder(&folder), Precision::F32, &Device::flex())?;
-    /// // Without anything from the heads, the past has no way into a state.
+    /// let model = Model::load(Origin::of_folder(&folder), FloatFormat::F32, &Device::flex())?;
+    /// // Without the heads, no earlier token can influence a state.
     /// let deaf = model.decoder.map_matrices(&mut |matrix, values| match matrix {
     ///     Matrix::AttentionOut { .. } => values.zeros_like(),
     ///     _ => values,

@@ -1,57 +1,31 @@
 //! Rotary position embedding.
 
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use std::ops::Range;
 
-use crate::config::{RotaryConfig, RotaryScaling};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
-/// Cosines and sines for a run of consecutive positions.
+use crate::{
+    config::{RotaryConfig, RotaryScaling},
+    host::indices,
+};
+
+/// Cosines and sines of the angles at some positions.
 ///
 /// A model in f32 rounds where the reference rounds: frequencies, angles and their cosines are each an f32 there. An angle
-/// of thousands of radians is then off by thousandths, the same thousandths in every state that transformers ever wrote,
-/// so being more exact would mean being farther from all of them. A model in f64 has the exact values.
+/// of thousands of radians is then off by thousandths, and by the same thousandths in every state that transformers ever
+/// wrote. A more exact angle would be farther from all of those states. A model in f64 has the exact values.
 #[derive(Clone, Debug)]
 pub(super) struct RotaryTable {
-    /// Shape `[1, 1, positions, rotary_dim / 2]`.
+    /// Shape `[1, 1, positions, rotary_dim / 2]`, or `[rows, 1, 1, rotary_dim / 2]` for rows of one position each.
     cos: Tensor<4>,
+    /// As `cos`.
     sin: Tensor<4>,
 }
 
-/// The rotary tables of one pass, one for each distinct setting among the blocks.
-pub(super) struct Rotaries {
-    begin: usize,
-    positions: usize,
-    sequence_len: usize,
-    device: Device,
-    dtype: DType,
-    tables: Vec<(RotaryConfig, RotaryTable)>,
-}
-
-impl Rotaries {
-    pub(super) fn new(
-        begin: usize,
-        positions: usize,
-        sequence_len: usize,
-        device: Device,
-        dtype: DType,
-    ) -> Self {
-        Rotaries { begin, positions, sequence_len, device, dtype, tables: Vec::new() }
-    }
-
-    pub(super) fn table(&mut self, config: &RotaryConfig) -> RotaryTable {
-        if let Some((_, table)) = self.tables.iter().find(|(known, _)| known == config) {
-            return table.clone();
-        }
-        let table =
-            RotaryTable::new(config, self.begin, self.positions, self.sequence_len, &self.device, self.dtype);
-        self.tables.push((config.clone(), table.clone()));
-        table
-    }
-}
-
-/// What happens to every intermediate result.
+/// The rounding of every intermediate result.
 type Rounding = fn(f64) -> f64;
 
-/// One operation on f32 operands, done in f64 and rounded so, is the operation of f32 arithmetic.
+/// Rounds to f32. An operation on f32 operands, computed in f64 and then rounded, equals the operation in f32.
 fn to_f32(value: f64) -> f64 {
     f64::from(value as f32)
 }
@@ -61,11 +35,10 @@ fn exact(value: f64) -> f64 {
 }
 
 impl RotaryTable {
-    /// The table for `positions` positions from `begin` on, within a sequence of `sequence_len` tokens in all.
+    /// The table of consecutive positions in a sequence of `sequence_len` tokens in all.
     pub(super) fn new(
         config: &RotaryConfig,
-        begin: usize,
-        positions: usize,
+        positions: Range<usize>,
         sequence_len: usize,
         device: &Device,
         dtype: DType,
@@ -77,11 +50,11 @@ impl RotaryTable {
             RotaryScaling::None | RotaryScaling::Linear { .. } | RotaryScaling::Llama3 { .. } => 1.0,
         };
         let table = |f: fn(f64) -> f64| {
-            let values = (begin..begin + positions).flat_map(|position| {
+            let values = positions.clone().flat_map(|position| {
                 let angles = frequencies.iter().map(move |frequency| round(position as f64 * frequency));
                 angles.map(move |angle| round(round(f(angle)) * amplitude))
             });
-            let shape = [1, 1, positions, frequencies.len()];
+            let shape = [1, 1, positions.len(), frequencies.len()];
             let data = match dtype {
                 DType::F64 => TensorData::new(values.collect::<Vec<f64>>(), shape),
                 _ => TensorData::new(values.map(|value| value as f32).collect::<Vec<f32>>(), shape),
@@ -91,12 +64,15 @@ impl RotaryTable {
         RotaryTable { cos: table(f64::cos), sin: table(f64::sin) }
     }
 
-    /// The table of some of the positions, by their place in this one.
-    pub(super) fn at(&self, places: Tensor<1, Int>) -> Self {
-        RotaryTable {
-            cos: self.cos.clone().select(2, places.clone()),
-            sin: self.sin.clone().select(2, places),
-        }
+    /// The table of rows of one position each, given by their places among the positions of this table. A single place
+    /// serves any number of rows.
+    pub(super) fn of_rows(&self, places: &[usize]) -> Self {
+        let (rows, half) = (places.len(), self.cos.dims()[3]);
+        let at = |table: &Tensor<4>| {
+            let places = indices(places, &table.device());
+            table.clone().select(2, places).reshape([rows, 1, 1, half])
+        };
+        RotaryTable { cos: at(&self.cos), sin: at(&self.sin) }
     }
 
     /// Rotates the first half of the rotating coordinates of each head against the second half.

@@ -1,30 +1,39 @@
-//! A decoder as a weight file.
+//! Weight files from a decoder.
 
 use std::path::Path;
 
 use super::{Decoder, block::Block, linear::Linear, norm::Norm};
 use crate::{
-    Family, ModelError, WeightDtype,
     checkpoint::WeightWriter,
-    families::{Names, Projection},
+    error::ModelError,
+    families::{Family, Names, Projection},
+    format::FloatFormat,
 };
 
 impl Decoder {
     /// Writes every parameter to one safetensors file, under the names and in the layout that Hugging Face transformers
-    /// has for the family. With a config.json beside it, which the caller writes, it is a checkpoint.
+    /// has for the family. Together with a `config.json`, which the caller writes, the file is a checkpoint.
     ///
-    /// The values are rounded to `dtype`. Saving as wide as the model was loaded changes no bit.
+    /// The values are rounded to `format`. F32 changes no bit of a model loaded in F32.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Io`] when the file cannot be written; [`ModelError::NotFinite`] for a parameter that is not finite
-    /// in `dtype`.
+    /// Fails with [`ModelError::Write`] if the file cannot be written, with [`ModelError::NotFinite`] for a parameter that is
+    /// not finite in `format`, and with [`ModelError::UnsupportedFormat`] for F64, which no checkpoint is stored in.
     ///
     /// # Panics
     ///
-    /// If the decoder is not of this family, as far as names can tell: it has a norm the family does not have, say.
-    pub fn save_weights(&self, family: Family, dtype: WeightDtype, path: &Path) -> Result<(), ModelError> {
-        let mut file = WeightWriter::new(family.names(), dtype, path);
+    /// Panics if the decoder visibly belongs to another family, for example if it has a norm that the family does not
+    /// have.
+    pub fn save_weights(&self, family: Family, format: FloatFormat, path: &Path) -> Result<(), ModelError> {
+        if format == FloatFormat::F64 {
+            return Err(ModelError::UnsupportedFormat {
+                purpose: "saving weights",
+                found: format.into(),
+                expected: "f32, f16 or bf16",
+            });
+        }
+        let mut file = WeightWriter::new(family.names(), format, path);
         file.embedding(self.embedding.val())?;
         if let Some(positions) = &self.positions {
             file.positions(positions.val())?;
@@ -40,7 +49,7 @@ impl Decoder {
     }
 }
 
-/// Which of a block's norms, by its place in the table of names.
+/// The place of one of a block's norms in the table of names.
 type NormName = fn(&Names) -> &'static str;
 
 fn save_block(
@@ -106,7 +115,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{Model, Origin, Precision};
+    use crate::model::{Model, Origin};
 
     const CASES: [&str; 9] = [
         "gpt2",
@@ -125,16 +134,16 @@ mod tests {
     }
 
     fn load(folder: &Path, device: &Device) -> Model {
-        Model::load(Origin::of_folder(folder), Precision::F32, device).unwrap()
+        Model::load(Origin::of_folder(folder), FloatFormat::F32, device).unwrap()
     }
 
-    /// Saves a fixture and loads it again.
-    fn through(case: &str, dtype: WeightDtype, device: &Device) -> (Model, Model) {
+    /// Loads a fixture, saves it, and loads the result.
+    fn through(case: &str, format: FloatFormat, device: &Device) -> (Model, Model) {
         let folder = tempfile::tempdir().unwrap();
         let model = load(&fixture(case), device);
         fs::copy(fixture(case).join("config.json"), folder.path().join("config.json")).unwrap();
         let path = folder.path().join("model.safetensors");
-        model.decoder.save_weights(model.family(), dtype, &path).unwrap();
+        model.decoder.save_weights(model.family(), format, &path).unwrap();
         let again = load(folder.path(), device);
         (model, again)
     }
@@ -160,7 +169,7 @@ mod tests {
     fn what_is_saved_in_f32_loads_as_the_same_bits_in_every_family() {
         for device in inject_testing::compiled() {
             for case in CASES {
-                let (model, again) = through(case, WeightDtype::F32, &device);
+                let (model, again) = through(case, FloatFormat::F32, &device);
                 assert_eq!(model.decoder.config(), again.decoder.config(), "{case}");
                 let (expected, found) = (parameters(&model), parameters(&again));
                 assert_eq!(expected.len(), found.len(), "{case}");
@@ -175,41 +184,54 @@ mod tests {
 
     #[test]
     fn narrow_formats_round_to_nearest() {
-        let device = inject_testing::compiled().remove(0);
-        // Half a unit in the last place; below 2^-14, half the smallest F16.
-        for (dtype, relative, absolute) in
-            [(WeightDtype::F16, 2_f32.powi(-11), 2_f32.powi(-25)), (WeightDtype::Bf16, 2_f32.powi(-8), 0.0)]
-        {
-            let (model, again) = through("gpt2", dtype, &device);
-            let pairs = parameters(&model).into_iter().zip(parameters(&again));
-            for (a, b) in pairs.flat_map(|((_, a), (_, b))| a.into_iter().zip(b)) {
-                assert!((a - b).abs() <= a.abs() * relative + absolute, "{dtype:?}: {a} became {b}");
+        for device in inject_testing::compiled() {
+            // Half a unit in the last place; below 2^-14, half the smallest F16.
+            for (format, relative, absolute) in [
+                (FloatFormat::F16, 2_f32.powi(-11), 2_f32.powi(-25)),
+                (FloatFormat::Bf16, 2_f32.powi(-8), 0.0),
+            ] {
+                let (model, again) = through("gpt2", format, &device);
+                let pairs = parameters(&model).into_iter().zip(parameters(&again));
+                for (a, b) in pairs.flat_map(|((_, a), (_, b))| a.into_iter().zip(b)) {
+                    assert!((a - b).abs() <= a.abs() * relative + absolute, "{format}: {a} became {b}");
+                }
             }
         }
     }
 
     #[test]
     fn a_weight_beyond_the_range_of_the_format_is_refused_by_name() {
-        let device = inject_testing::compiled().remove(0);
-        let mut model = load(&fixture("gpt2"), &device);
-        model.decoder.final_norm.weight = model.decoder.final_norm.weight.map(|weight| weight * 1e6);
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("model.safetensors");
-        let error = model.decoder.save_weights(Family::Gpt2, WeightDtype::F16, &path).unwrap_err();
-        assert!(
-            matches!(&error, ModelError::NotFinite { tensor, .. } if tensor == "transformer.ln_f.weight"),
-            "{error}"
-        );
+        for device in inject_testing::compiled() {
+            let mut model = load(&fixture("gpt2"), &device);
+            model.decoder.final_norm.weight = model.decoder.final_norm.weight.map(|weight| weight * 1e6);
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("model.safetensors");
+            let error = model.decoder.save_weights(Family::Gpt2, FloatFormat::F16, &path).unwrap_err();
+            assert!(
+                matches!(&error, ModelError::NotFinite { tensor, .. } if tensor == "transformer.ln_f.weight"),
+                "{error}"
+            );
+            assert!(!path.exists());
+        }
+    }
+
+    #[test]
+    fn a_format_that_no_checkpoint_has_is_refused() {
+        let decoder = load(&fixture("gpt2"), &inject_testing::compiled()[0]).decoder;
+        let path = Path::new("never written");
+        let error = decoder.save_weights(Family::Gpt2, FloatFormat::F64, path).unwrap_err();
+        assert!(matches!(error, ModelError::UnsupportedFormat { .. }), "{error}");
         assert!(!path.exists());
     }
 
     #[test]
     #[should_panic(expected = "not of this family")]
     fn a_decoder_of_another_family_is_refused() {
+        // The names are compared on the host.
         let device = inject_testing::compiled().remove(0);
         let model = load(&fixture("gpt2"), &device);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.safetensors");
-        let _ = model.decoder.save_weights(Family::Llama, WeightDtype::F32, &path);
+        let _ = model.decoder.save_weights(Family::Llama, FloatFormat::F32, &path);
     }
 }

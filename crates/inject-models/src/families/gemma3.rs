@@ -1,21 +1,21 @@
 //! Gemma 3: text-only checkpoints, and the text part of multimodal ones.
 
 use super::{
-    Description, Family, Ignored, Names, Projection, Stored, activation, bias, head, heads,
+    Description, Family, Ignored, Names, Projection, Stored,
     keys::Keys,
-    norm_eps,
     rotary::{self, Surroundings},
+    settings::{activation, bias, head, heads, norm_eps},
 };
 use crate::{
-    ModelError,
     config::{
         AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig,
         FeedForwardKind, LearnedPositions, NormConfig, Residual, RmsWeight, RotaryConfig, Span,
     },
+    error::ModelError,
 };
 
 pub(super) const NAMES: Names = Names {
-    // Text-only files; multimodal files as published; multimodal files as transformers 5 writes them.
+    // Text-only files, multimodal files as published, and multimodal files as transformers 5 writes them.
     prefixes: &["model.", "language_model.model.", "model.language_model.", ""],
     embedding: "embed_tokens.weight",
     positions: "",
@@ -51,7 +51,7 @@ const WITHOUT_INFLUENCE: &[&str] = &[
     "cache_implementation",
 ];
 
-/// Keys of a multimodal file beside `text_config`: they concern images, or repeat what the text part says.
+/// Keys of a multimodal file beside `text_config`. They concern images or repeat keys of the text part.
 const WITHOUT_INFLUENCE_ON_TEXT: &[&str] = &[
     "boi_token_id",
     "boi_token_index",
@@ -83,7 +83,7 @@ pub(super) fn describe(mut keys: Keys, model_type: &str) -> Result<Description, 
         return Err(keys.missing("text_config", "an object with the settings of the text part"));
     };
     keys.finish("gemma3", WITHOUT_INFLUENCE_ON_TEXT)?;
-    // Published files leave out what equals the defaults of the class, most sizes of attention included.
+    // Published files leave out values that equal the defaults of the class, among them most sizes of the attention.
     text.default_to("vocab_size", 262_208);
     text.default_to("num_attention_heads", 8);
     text.default_to("num_key_value_heads", 4);
@@ -148,7 +148,7 @@ fn describe_text(mut keys: Keys) -> Result<Description, ModelError> {
     let config = DecoderConfig {
         d_model: hidden_size,
         vocab_size,
-        // The reference rounds this factor to the dtype of the embedding; ours is rounded to the dtype computed in.
+        // The reference rounds this factor to the dtype of the embedding, this crate to the dtype it computes in.
         embedding: EmbeddingConfig {
             scale: Some((hidden_size as f64).sqrt()),
             positions: LearnedPositions::None,
@@ -160,7 +160,7 @@ fn describe_text(mut keys: Keys) -> Result<Description, ModelError> {
     Ok(Description { family: Family::Gemma3, config, bos_token_id })
 }
 
-/// Takes `layer_types`, or the older `sliding_window_pattern`: every so many layers one sees everything.
+/// Takes `layer_types`, or the older `sliding_window_pattern`, the period of the layers with full attention.
 fn layer_kinds(keys: &mut Keys, n_layers: usize) -> Result<Vec<Kind>, ModelError> {
     let pattern = keys.optional_size("sliding_window_pattern")?.unwrap_or(6);
     let kinds = keys.optional::<Vec<Kind>>("layer_types")?.unwrap_or_else(|| {
@@ -174,8 +174,8 @@ fn layer_kinds(keys: &mut Keys, n_layers: usize) -> Result<Vec<Kind>, ModelError
     }
 }
 
-/// Takes the rotary settings of the sliding and of the full layers, in either spelling. In the older one the
-/// scaling holds for the full layers alone.
+/// Takes the rotary settings of the sliding and of the full layers, in either spelling. In the older one the scaling
+/// applies to the full layers only.
 fn rotaries(
     keys: &mut Keys,
     d_head: usize,

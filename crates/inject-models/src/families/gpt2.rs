@@ -1,19 +1,20 @@
 //! GPT-2.
 
 use super::{
-    Description, Family, Ignored, Names, Projection, Stored, activation, even_split, head, keys::Keys,
-    norm_eps,
+    Description, Family, Ignored, Names, Projection, Stored,
+    keys::Keys,
+    settings::{activation, even_split, head, norm_eps},
 };
 use crate::{
-    ModelError,
     config::{
         AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig,
         FeedForwardKind, LearnedPositions, NormConfig, Residual, Span,
     },
+    error::ModelError,
 };
 
 pub(super) const NAMES: Names = Names {
-    // transformers writes the prefix; the files on the Hub do not have it.
+    // transformers writes the prefix, and the files on the Hub do not have it.
     prefixes: &["transformer.", ""],
     embedding: "wte.weight",
     positions: "wpe.weight",
@@ -30,7 +31,7 @@ pub(super) const NAMES: Names = Names {
     out: Projection { parts: &["attn.c_proj"], stored: Stored::InOut },
     up: Projection { parts: &["mlp.c_fc"], stored: Stored::InOut },
     down: Projection { parts: &["mlp.c_proj"], stored: Stored::InOut },
-    // The causal mask, stored as a tensor; the tied head, stored again.
+    // The causal mask as a tensor, and a copy of the tied head.
     ignored: &[
         Ignored::Suffix(".attn.bias"),
         Ignored::Suffix(".attn.masked_bias"),
@@ -42,7 +43,7 @@ const WITHOUT_INFLUENCE: &[&str] = &[
     "attn_pdrop",
     "embd_pdrop",
     "n_ctx",
-    // Order and precision of the products, not their value.
+    // The order and the precision of products.
     "reorder_and_upcast_attn",
     "resid_pdrop",
     "summary_activation",

@@ -1,15 +1,16 @@
-//! GPT-Neo, and so TinyStories.
+//! GPT-Neo, and TinyStories, which has its form.
 
 use super::{
-    Description, Family, Ignored, Names, Projection, Stored, activation, even_split, head, keys::Keys,
-    norm_eps,
+    Description, Family, Ignored, Names, Projection, Stored,
+    keys::Keys,
+    settings::{activation, even_split, head, norm_eps},
 };
 use crate::{
-    ModelError,
     config::{
         AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig,
         FeedForwardKind, LearnedPositions, NormConfig, Residual, Span,
     },
+    error::ModelError,
 };
 
 pub(super) const NAMES: Names = Names {
@@ -32,7 +33,7 @@ pub(super) const NAMES: Names = Names {
     out: Projection { parts: &["attn.attention.out_proj"], stored: Stored::OutIn },
     up: Projection { parts: &["mlp.c_fc"], stored: Stored::OutIn },
     down: Projection { parts: &["mlp.c_proj"], stored: Stored::OutIn },
-    // The masks, stored as tensors; the tied head, stored again.
+    // The masks as tensors, and a copy of the tied head.
     ignored: &[
         Ignored::Suffix(".attn.attention.bias"),
         Ignored::Suffix(".attn.attention.masked_bias"),
@@ -85,7 +86,7 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
             n_heads: num_heads,
             n_kv_heads: num_heads,
             d_head,
-            // Scores are not scaled: `modeling_gpt_neo.py` multiplies queries and keys and nothing else.
+            // `modeling_gpt_neo.py` does not scale the scores.
             score_scale: 1.0,
             span: match kind {
                 Kind::Global => Span::Full,
@@ -116,15 +117,15 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
     Ok(Description { family: Family::GptNeo, config, bos_token_id })
 }
 
-/// Takes `attention_types`, `[[["global", "local"], 6]]`, and `attention_layers`, the same written out.
+/// Takes `attention_types`, such as `[[["global", "local"], 6]]`, and `attention_layers`, the same list in full.
 fn attention_kinds(keys: &mut Keys, num_layers: usize) -> Result<Vec<Kind>, ModelError> {
     let types = keys.optional::<Vec<(Vec<Kind>, usize)>>("attention_types")?;
     let layers = keys.optional::<Vec<Kind>>("attention_layers")?;
     let expand = |types: Vec<(Vec<Kind>, usize)>| {
-        // No kind at all, a great many times, would keep us here forever.
+        // An empty list of kinds, repeated many times, would take forever.
         let filled = types.into_iter().filter(|(kinds, _)| !kinds.is_empty());
         let repeated = filled.flat_map(|(kinds, times)| std::iter::repeat_n(kinds, times).flatten());
-        // One more than fits is enough to see that it does not.
+        // One layer too many is enough for the error.
         repeated.take(num_layers + 1).collect()
     };
     let (key, kinds): (&str, Vec<Kind>) = match (layers, types) {

@@ -1,18 +1,18 @@
 //! Reading config.json so that nothing in it is overlooked.
 //!
-//! A family takes the keys it knows, one by one, each into a variable of the key's own name: a key that is read
-//! and not used is then an unused variable, which the lints refuse. Whatever is left at the end must be on the
-//! family's list of keys without influence on the computation, or loading stops.
+//! A family takes the keys it knows one by one, each into a variable of the key's own name. A key that is read and not
+//! used is then an unused variable, which the lints refuse. The keys left at the end must be on the family's list of keys
+//! without influence on the computation, or loading fails.
 
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::ModelError;
+use crate::error::ModelError;
 
-/// Keys of every family that do not touch the computation of hidden states: bookkeeping, training-time
-/// settings, generation defaults, and dropout, which is off outside training.
+/// Keys of every family that do not influence the computation of hidden states: bookkeeping, training-time settings,
+/// generation defaults, and dropout, which is off outside training.
 const WITHOUT_INFLUENCE: &[&str] = &[
     "_attn_implementation_autoset",
     "_name_or_path",
@@ -41,11 +41,11 @@ const WITHOUT_INFLUENCE: &[&str] = &[
     "use_cache",
 ];
 
-/// The keys of one JSON object that nobody has taken yet.
+/// The keys of a JSON object that have not been taken yet.
 #[derive(Debug)]
 pub(crate) struct Keys {
     path: PathBuf,
-    /// Dotted path of this object within the file, with a trailing dot, or empty at the top.
+    /// Path of this object within the file, with a dot after each step; empty at the top.
     prefix: String,
     left: Map<String, Value>,
 }
@@ -74,14 +74,14 @@ impl Keys {
     /// Takes a key that must be there.
     pub(crate) fn required<T: DeserializeOwned>(&mut self, key: &str) -> Result<T, ModelError> {
         self.optional(key)?.ok_or_else(|| {
-            // What the type has to say against null is what it expects.
+            // The type's complaint about null names what it expects.
             let expected = T::deserialize(Value::Null).err().map(|error| expectation(&error));
             self.missing(key, &expected.unwrap_or_default())
         })
     }
 
-    /// Takes a size: a whole number from 1 to a bound that no published model comes near, so that products of
-    /// sizes cannot overflow.
+    /// Takes a size: a whole number from 1 to a bound far above the sizes of published models, so that products of sizes
+    /// cannot overflow.
     pub(crate) fn size(&mut self, key: &str) -> Result<usize, ModelError> {
         let found = self.required::<usize>(key)?;
         self.checked_size(key, found)
@@ -112,7 +112,7 @@ impl Keys {
         }
     }
 
-    /// Takes a key that changes the computation and of which only one value is supported.
+    /// Takes a key that influences the computation and has only one supported value.
     pub(crate) fn only(&mut self, key: &str, supported: impl Into<Value>) -> Result<(), ModelError> {
         let supported = supported.into();
         match self.left.remove(key) {
@@ -122,7 +122,7 @@ impl Keys {
         }
     }
 
-    /// Fills in what a missing key means in this family; a key written as null stays so.
+    /// Sets a missing key to its default in this family. A key that is null stays null.
     pub(crate) fn default_to(&mut self, key: &str, value: impl Into<Value>) {
         self.left.entry(key).or_insert_with(|| value.into());
     }
@@ -133,22 +133,22 @@ impl Keys {
         Ok(left.map(|left| Keys { path: self.path.clone(), prefix: format!("{}{key}.", self.prefix), left }))
     }
 
-    /// An object without keys in the place of a missing one: everything in it takes its default.
+    /// An object without keys in place of a missing one, so that everything in it takes its default.
     pub(crate) fn empty(&self, key: &str) -> Keys {
         Keys { path: self.path.clone(), prefix: format!("{}{key}.", self.prefix), left: Map::new() }
     }
 
-    /// The token a prompt begins with, where the config names one.
+    /// Takes the BOS token.
     pub(crate) fn bos_token_id(&mut self) -> Result<Option<u32>, ModelError> {
         self.optional("bos_token_id")
     }
 
-    /// Whether the key is written out, even as null.
+    /// Whether the key is present, even as null.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.left.contains_key(key)
     }
 
-    /// Says that nothing more will be taken: what is left must be without influence, or null.
+    /// Ends the reading: the keys that are left must be without influence, or null.
     pub(crate) fn finish(self, family: &str, without_influence: &[&str]) -> Result<(), ModelError> {
         let known = |key: &str| WITHOUT_INFLUENCE.contains(&key) || without_influence.contains(&key);
         match self.left.iter().find(|(key, value)| !value.is_null() && !known(key)) {
@@ -162,7 +162,7 @@ impl Keys {
         }
     }
 
-    /// The error for a key that is not there.
+    /// The error for a missing key.
     pub(crate) fn missing(&self, key: &str, expected: &str) -> ModelError {
         ModelError::MissingKey {
             path: self.path.clone(),
@@ -171,7 +171,7 @@ impl Keys {
         }
     }
 
-    /// The error for a value that cannot be used.
+    /// The error for an unusable value.
     pub(crate) fn bad(&self, key: &str, found: &impl serde::Serialize, expected: &str) -> ModelError {
         ModelError::BadKey {
             path: self.path.clone(),
@@ -182,7 +182,7 @@ impl Keys {
     }
 }
 
-/// What serde would have accepted, in its own words: `invalid type: ..., expected a string`.
+/// The type that serde expected, from its message `invalid type: ..., expected a string`.
 fn expectation(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(", expected ").map_or(text.as_str(), |(_, expected)| expected) {
@@ -194,7 +194,7 @@ fn expectation(error: &serde_json::Error) -> String {
     }
 }
 
-/// A value as JSON, cut where it would flood the terminal.
+/// A value as JSON, cut to a length that fits an error message.
 fn shortened(value: &impl serde::Serialize) -> String {
     const LIMIT: usize = 120;
     let text = serde_json::to_string(value).unwrap_or_else(|_| "not representable".to_owned());

@@ -1,17 +1,17 @@
 //! Llama 3.1, 3.2 and relatives such as SmolLM2.
 
 use super::{
-    Description, Family, Ignored, Names, Projection, Stored, activation, bias, head, heads,
+    Description, Family, Ignored, Names, Projection, Stored,
     keys::Keys,
-    norm_eps,
     rotary::{self, Surroundings},
+    settings::{activation, bias, head, heads, norm_eps},
 };
 use crate::{
-    ModelError,
     config::{
         AttentionConfig, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig, FeedForwardKind,
         LearnedPositions, NormConfig, Residual, RmsWeight, Span,
     },
+    error::ModelError,
 };
 
 /// Shared with Mistral, whose checkpoints use the same names.
@@ -35,13 +35,13 @@ pub(super) const NAMES: Names = Names {
     out: Projection { parts: &["self_attn.o_proj"], stored: Stored::OutIn },
     up: Projection { parts: &["mlp.gate_proj", "mlp.up_proj"], stored: Stored::OutIn },
     down: Projection { parts: &["mlp.down_proj"], stored: Stored::OutIn },
-    // Frequencies that older checkpoints store although they follow from the config.
+    // Older checkpoints store the frequencies, which follow from the config.
     ignored: &[Ignored::Suffix(".rotary_emb.inv_freq"), Ignored::Suffix("lm_head.weight")],
 };
 
 const WITHOUT_INFLUENCE: &[&str] = &[
     "attention_dropout",
-    // How the reference splits its products, not their value.
+    // The way in which the reference splits products.
     "pretraining_tp",
 ];
 

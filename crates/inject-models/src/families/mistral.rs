@@ -1,18 +1,17 @@
 //! Mistral 7B.
 
 use super::{
-    Description, Family, activation, head, heads,
+    Description, Family,
     keys::Keys,
-    norm_eps,
     rotary::{self, Surroundings},
-    uniform_span,
+    settings::{activation, head, heads, norm_eps, uniform_span},
 };
 use crate::{
-    ModelError,
     config::{
         AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig,
         FeedForwardKind, LearnedPositions, NormConfig, Residual, RmsWeight,
     },
+    error::ModelError,
 };
 
 const WITHOUT_INFLUENCE: &[&str] = &["attention_dropout"];
@@ -23,7 +22,7 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
     let hidden_size = keys.size("hidden_size")?;
     let intermediate_size = keys.size("intermediate_size")?;
     let num_hidden_layers = keys.n_layers("num_hidden_layers")?;
-    // The only family whose grouped heads have a default.
+    // The only family with a default for the grouped heads.
     keys.default_to("num_key_value_heads", 8);
     let heads = heads(&mut keys, hidden_size)?;
     let activation = activation(&mut keys, "hidden_act", "silu")?;

@@ -1,18 +1,17 @@
 //! Phi-3 and Phi-4-mini.
 
 use super::{
-    Description, Family, Ignored, Names, Projection, Stored, activation, head, heads,
+    Description, Family, Ignored, Names, Projection, Stored,
     keys::Keys,
-    norm_eps,
     rotary::{self, Surroundings},
-    uniform_span,
+    settings::{activation, head, heads, norm_eps, uniform_span},
 };
 use crate::{
-    ModelError,
     config::{
         AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig,
         FeedForwardKind, LearnedPositions, NormConfig, Residual, RmsWeight,
     },
+    error::ModelError,
 };
 
 pub(super) const NAMES: Names = Names {
@@ -38,7 +37,7 @@ pub(super) const NAMES: Names = Names {
 const WITHOUT_INFLUENCE: &[&str] = &[
     "attention_dropout",
     "embd_pdrop",
-    // Phi-4-mini's file names what its own remote code would do; the computation is that of Phi-3.
+    // Phi-4-mini's file has settings of its remote code. The computation is that of Phi-3.
     "full_attn_mod",
     "interpolate_factor",
     "resid_pdrop",
@@ -65,7 +64,7 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
     let surroundings = Surroundings {
         d_head: heads.d_head,
         max_len: max_position_embeddings,
-        // Outside the rotary settings, and in force over the value within them, default included.
+        // This key stands outside the rotary settings. It and its default override the value within them.
         original_len: Some(original_max_position_embeddings),
         default_base: 10_000.0,
     };

@@ -1,23 +1,23 @@
 //! Rotary settings, in the two spellings that config files use.
 //!
-//! The older one has `rope_theta`, `rope_scaling` and `partial_rotary_factor` side by side; the newer one puts
-//! all of them into `rope_parameters`. Where a value stands in both places the inner one counts, as in Hugging
-//! Face transformers 5.23, `modeling_rope_utils.py` (`standardize_rope_params`).
+//! The older spelling has `rope_theta`, `rope_scaling` and `partial_rotary_factor` side by side, the newer one puts all of
+//! them into `rope_parameters`. If a value stands in both places, the inner one counts, as in Hugging Face transformers
+//! 5.23, `modeling_rope_utils.py` (`standardize_rope_params`).
 
 use super::keys::Keys;
 use crate::{
-    ModelError,
     config::{RotaryConfig, RotaryScaling},
+    error::ModelError,
 };
 
-/// What the rotary settings of a config are relative to.
+/// The settings of a model that its rotary settings depend on.
 pub(super) struct Surroundings {
     pub(super) d_head: usize,
     /// `max_position_embeddings`.
     pub(super) max_len: usize,
-    /// `original_max_position_embeddings` where a family keeps it outside the rotary settings.
+    /// `original_max_position_embeddings`, in a family that keeps it outside the rotary settings.
     pub(super) original_len: Option<usize>,
-    /// Base where the config names none.
+    /// The base if the config names none.
     pub(super) default_base: f64,
 }
 
@@ -63,7 +63,7 @@ pub(super) fn parse(
     if !(base.is_finite() && base > 0.0) {
         return Err(keys.bad("rope_theta", &base, "a positive number"));
     }
-    // The product is cut, not rounded, as in the reference.
+    // The product is truncated, not rounded, as in the reference.
     let rotary_dim = (surroundings.d_head as f64 * partial.unwrap_or(1.0)) as usize;
     if rotary_dim == 0 || rotary_dim > surroundings.d_head || !rotary_dim.is_multiple_of(2) {
         let expected = format!(
@@ -79,7 +79,7 @@ pub(super) fn parse(
             }
         }
     }
-    // transformers writes this beside every kind of scaling; only the kinds above that name it use it.
+    // transformers writes this key beside every kind of scaling. Only the kinds above that name it use it.
     keys.finish("rotary", &["original_max_position_embeddings"])?;
     Ok(RotaryConfig { rotary_dim, base, scaling })
 }
@@ -89,7 +89,7 @@ fn llama3(keys: &mut Keys, surroundings: &Surroundings) -> Result<RotaryScaling,
     let low_freq_factor = positive(keys, "low_freq_factor")?;
     let high_freq_factor = positive(keys, "high_freq_factor")?;
     let original_len = original_len(keys, surroundings)? as f64;
-    // Between the two there is a ramp, whose length is divided by.
+    // The ramp between the two is divided by its length.
     if high_freq_factor <= low_freq_factor {
         let expected = format!("more than the low_freq_factor {low_freq_factor}");
         return Err(keys.bad("high_freq_factor", &high_freq_factor, &expected));

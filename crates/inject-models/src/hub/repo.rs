@@ -2,10 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use super::HubError;
-
 const DEFAULT_REVISION: &str = "main";
 const MAX_PART: usize = 96;
+/// Longest name of a file on the usual file systems.
+const MAX_REVISION: usize = 255;
 
 /// A model repository and one of its revisions: a branch, a tag or a commit.
 ///
@@ -20,7 +20,7 @@ const MAX_PART: usize = 96;
 /// let repo: HubRepo = "roneneldan/TinyStories-1M@refs/pr/8".parse()?;
 /// assert_eq!((repo.id(), repo.revision()), ("roneneldan/TinyStories-1M", "refs/pr/8"));
 /// assert_eq!("gpt2".parse::<HubRepo>()?.to_string(), "gpt2@main");
-/// # Ok::<(), inject_models::hub::HubError>(())
+/// # Ok::<(), inject_models::hub::RepoIdError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HubRepo {
@@ -38,11 +38,17 @@ impl HubRepo {
     pub fn revision(&self) -> &str {
         &self.revision
     }
+}
 
-    /// Whether the revision is a full commit hash, which needs no resolving.
-    pub(super) fn is_commit(&self) -> bool {
-        self.revision.len() == 40 && self.revision.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    }
+/// A text that is not `name`, `owner/name` or either with `@revision`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a repository id (owner/name, optionally @revision): {problem}")]
+#[non_exhaustive]
+pub struct RepoIdError {
+    /// The text that was parsed.
+    pub text: String,
+    /// What is wrong with it.
+    pub problem: &'static str,
 }
 
 impl fmt::Display for HubRepo {
@@ -52,17 +58,17 @@ impl fmt::Display for HubRepo {
 }
 
 impl FromStr for HubRepo {
-    type Err = HubError;
+    type Err = RepoIdError;
 
     /// # Errors
     ///
-    /// [`HubError::RepoId`] for what `huggingface_hub.utils.validate_repo_id` refuses, and for a revision that is
-    /// no git ref name.
-    fn from_str(text: &str) -> Result<Self, HubError> {
+    /// Fails for an id that `huggingface_hub.utils.validate_repo_id` refuses, and for a revision that is not the name of a
+    /// git ref.
+    fn from_str(text: &str) -> Result<Self, RepoIdError> {
         let (id, revision) = text.split_once('@').unwrap_or((text, DEFAULT_REVISION));
         check_id(id)
             .and_then(|()| check_revision(revision))
-            .map_err(|problem| HubError::RepoId { text: text.to_owned(), problem })?;
+            .map_err(|problem| RepoIdError { text: text.to_owned(), problem })?;
         Ok(HubRepo { id: id.to_owned(), revision: revision.to_owned() })
     }
 }
@@ -102,6 +108,9 @@ fn check_revision(revision: &str) -> Result<(), &'static str> {
     if revision.split('/').any(|part| part.is_empty() || part.starts_with('.') || part.contains("..")) {
         return Err("a part of the revision is empty, starts with `.` or contains `..`");
     }
+    if revision.len() > MAX_REVISION {
+        return Err("the revision is longer than 255 characters");
+    }
     if !revision.bytes().all(|b| is_plain(b) || b == b'/') {
         return Err("only letters, digits and `_-.+=~/` may occur in the revision");
     }
@@ -114,7 +123,7 @@ mod tests {
 
     fn problem(text: &str) -> &'static str {
         match text.parse::<HubRepo>() {
-            Err(HubError::RepoId { problem, .. }) => problem,
+            Err(RepoIdError { problem, .. }) => problem,
             other => panic!("{text}: {other:?}"),
         }
     }
@@ -131,15 +140,6 @@ mod tests {
     fn a_bare_name_is_a_legacy_repository_at_main() {
         let repo: HubRepo = "gpt2".parse().unwrap();
         assert_eq!((repo.id(), repo.revision()), ("gpt2", "main"));
-        assert!(!repo.is_commit());
-    }
-
-    #[test]
-    fn only_a_full_lower_case_hash_is_a_commit() {
-        let is_commit = |hash: &str| format!("gpt2@{hash}").parse::<HubRepo>().unwrap().is_commit();
-        assert!(is_commit("607a30d783dfa663caf39e06633721c8d4cfcd7e"));
-        assert!(!is_commit("607a30d"));
-        assert!(!is_commit("607A30D783DFA663CAF39E06633721C8D4CFCD7E"));
     }
 
     #[test]
@@ -162,6 +162,7 @@ mod tests {
         for text in ["gpt2@", "gpt2@../../x", "gpt2@/etc", "gpt2@a//b", "gpt2@.git/x"] {
             assert!(problem(text).contains("a part of the revision"), "{text}");
         }
+        assert!(problem(&format!("gpt2@{}", "x".repeat(256))).contains("longer"));
         for text in ["gpt2@a\\b", "gpt2@a?b", "gpt2@a b", "gpt2@a%2Fb", "gpt2@a@b"] {
             assert!(problem(text).contains("may occur in the revision"), "{text}");
         }

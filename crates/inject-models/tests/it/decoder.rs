@@ -1,9 +1,8 @@
-//! What the decoder promises beside parity, for one model of each family, in every precision the device has, with one
-//! and with two lanes: however a state is computed, it is the same state.
+//! The decoder computes the same state in whatever way it is asked: for one model of each family, in every format that the
+//! device computes in, with one lane and with two.
 //!
-//! Tolerance: the parity tests hold every way of computing to the reference, within four times the larger of the
-//! reference's own noise at that tap and 2e-7 of the norm (1e-12 of it in float64). Two ways can then differ by twice that
-//! from each other. Float64 is what would show a mistake that is small, such as a key weighted e^-20 that should be hidden.
+//! Tolerance: the parity tests hold one way of computing to the reference, within [`fixture::tolerance`]. Two ways can then
+//! differ by twice that. Float64 shows mistakes that are small, such as a key of weight e^-20 that should be hidden.
 
 mod alternatives;
 mod batch;
@@ -16,10 +15,10 @@ mod refusals;
 use std::{collections::BTreeMap, num::NonZeroUsize};
 
 use burn::tensor::Device;
-use inject_models::{Decoder, Forward, Logits, Precision, Tap, TokenBatch};
+use inject_models::{Decoder, FloatFormat, Forward, Logits, Tap, TokenBatch};
 use safetensors::SafeTensors;
 
-use crate::fixture::{self, distance, golden, norm, values};
+use crate::fixture::{self, distance, golden, values};
 
 /// One length on each side of Phi's rotary switch at 32. Both are beyond the windows of 8, and within GPT-2's 48 positions.
 const LENGTHS: [usize; 2] = [24, 44];
@@ -34,7 +33,7 @@ type States = BTreeMap<Tap, Vec<Vec<Vec<f64>>>>;
 struct Subject {
     label: String,
     decoder: Decoder,
-    precision: Precision,
+    format: FloatFormat,
     /// The noise of the reference in float32, per tap.
     noise: BTreeMap<Tap, f64>,
 }
@@ -42,14 +41,14 @@ struct Subject {
 fn for_each_decoder(check: impl Fn(&Subject)) {
     for device in inject_testing::compiled() {
         for case in fixture::ONE_PER_FAMILY {
-            for precision in precisions(&device) {
-                let decoder = fixture::load(case, precision, &device).decoder;
+            for format in formats(&device) {
+                let decoder = fixture::load(case, format, &device).decoder;
                 let noise = noise_of(case, decoder.config().n_layers());
                 for lanes in [1, 2] {
                     check(&Subject {
-                        label: format!("{case} in {precision:?} on {device:?} in {lanes} lanes"),
+                        label: format!("{case} in {format} on {device:?} in {lanes} lanes"),
                         decoder: decoder.clone().with_lanes(NonZeroUsize::new(lanes).unwrap()),
-                        precision,
+                        format,
                         noise: noise.clone(),
                     });
                 }
@@ -58,10 +57,10 @@ fn for_each_decoder(check: impl Fn(&Subject)) {
     }
 }
 
-fn precisions(device: &Device) -> Vec<Precision> {
+fn formats(device: &Device) -> Vec<FloatFormat> {
     match inject_testing::computes_in_f64(device) {
-        true => vec![Precision::F32, Precision::F64],
-        false => vec![Precision::F32],
+        true => vec![FloatFormat::F32, FloatFormat::F64],
+        false => vec![FloatFormat::F32],
     }
 }
 
@@ -111,10 +110,7 @@ impl Subject {
     }
 
     fn assert_same(&self, tap: Tap, found: &[f64], expected: &[f64], what: &str) {
-        let parity = match self.precision {
-            Precision::F32 => 4.0 * self.noise[&tap].max(2e-7 * norm(expected)),
-            Precision::F64 => 1e-12 * norm(expected),
-        };
+        let parity = fixture::tolerance(self.format, self.noise[&tap], expected);
         let distance = distance(found, expected);
         assert!(distance <= 2.0 * parity, "{}, {tap}, {what}: {distance:e} > {:e}", self.label, 2.0 * parity);
     }

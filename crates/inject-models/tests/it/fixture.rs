@@ -1,16 +1,16 @@
-//! The reference models beside the tests, and the files that hold their states.
+//! The reference models and the files that hold their states.
 
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor};
-use inject_models::{Model, Origin, Precision};
+use inject_models::{FloatFormat, Model, Origin};
 use safetensors::{Dtype, SafeTensors};
 
 pub(crate) fn folder(case: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(case)
 }
 
-pub(crate) fn load(case: &str, precision: Precision, device: &Device) -> Model {
+pub(crate) fn load(case: &str, precision: FloatFormat, device: &Device) -> Model {
     Model::load(Origin::of_folder(&folder(case)), precision, device)
         .unwrap_or_else(|error| panic!("{case}: {error}"))
 }
@@ -18,7 +18,7 @@ pub(crate) fn load(case: &str, precision: Precision, device: &Device) -> Model {
 /// One small model of each family.
 pub(crate) const ONE_PER_FAMILY: [&str; 6] = ["gpt2", "gpt-neo", "llama", "mistral", "gemma3", "phi4"];
 
-/// A tensor of a golden file, as f64.
+/// A tensor of a golden file, with its values as f64.
 pub(crate) struct Golden {
     pub(crate) shape: Vec<usize>,
     pub(crate) values: Vec<f64>,
@@ -45,9 +45,22 @@ pub(crate) fn ids(golden: &Golden) -> Vec<Vec<u32>> {
     golden.values.chunks(width).map(|row| row.iter().map(|&id| id as u32).collect()).collect()
 }
 
-/// The values of a tensor, whatever it was computed in.
+/// The values of a tensor, as f64.
 pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     tensor.into_data().convert::<f64>().try_to_vec::<f64>().unwrap()
+}
+
+/// The L2 distance within which a state equals the reference.
+///
+/// In float32 it is four times the larger of two numbers: the float32 error of the reference at that tap, and 2e-7 of the
+/// norm of the state, which is a few roundings (one is 6e-8). In float64 the reference has no error that matters; there
+/// the tolerance is 1e-12 of the norm, some thousand roundings.
+pub(crate) fn tolerance(format: FloatFormat, noise: f64, expected: &[f64]) -> f64 {
+    match format {
+        FloatFormat::F32 => 4.0 * noise.max(2e-7 * norm(expected)),
+        FloatFormat::F64 => 1e-12 * norm(expected),
+        other => panic!("a model does not compute in {other}"),
+    }
 }
 
 /// L2 distance of two rows.

@@ -3,12 +3,21 @@
 // clippy.toml allows it in tests, but does not count their helper functions.
 #![allow(clippy::unwrap_used)]
 
+mod cache;
+mod hostile;
+mod parts;
+mod redirects;
 mod server;
+mod wire;
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use inject_models::hub::{HubError, HubOptions, HubRepo, Progress, Snapshot, fetch};
-use server::{COMMIT, Manner, REPO, Server};
+use inject_models::{
+    Progress, Unit,
+    hub::{HttpError, HubError, HubOptions, HubRepo, Snapshot, fetch},
+    silent,
+};
+use server::{Answer, COMMIT, Place, REPO, Reply, Server};
 use tempfile::TempDir;
 
 const INDEX: &str =
@@ -31,7 +40,7 @@ fn options(server: &Server, cache: &TempDir) -> HubOptions {
 }
 
 fn fetch_text(repo: &str, options: &HubOptions) -> Result<Snapshot, HubError> {
-    fetch(&repo.parse::<HubRepo>().unwrap(), options, &mut |_| ())
+    fetch(&repo.parse::<HubRepo>().unwrap(), options, &mut silent)
 }
 
 /// Every file below a folder with its text, by relative path.
@@ -77,7 +86,8 @@ fn only_the_branch_itself_is_ever_asked_for_by_name() {
     fetch_text(REPO, &options(&server, &cache)).unwrap();
     let requests = server.take_requests();
     assert_eq!(requests[0].path, "/owner/tiny/resolve/main/config.json");
-    assert!(requests[1..].iter().all(|request| request.path.contains(COMMIT)), "{requests:?}");
+    let mut later = requests[1..].iter().filter(|request| request.place == Place::Hub);
+    assert!(later.all(|request| request.path.contains(COMMIT)), "{requests:?}");
 }
 
 #[test]
@@ -128,14 +138,15 @@ fn the_cache_stands_in_when_the_hub_is_out_of_reach_or_refuses() {
     let options = options(&server, &cache);
     let fetched = fetch_text(REPO, &options).unwrap();
     for status in [401, 403, 503] {
-        server.state().refusal = Some(status);
+        server.refuse(status, "GatedRepo");
         assert_eq!(fetch_text(REPO, &options).unwrap(), fetched, "{status}");
     }
     drop(server);
     assert_eq!(fetch_text(REPO, &options).unwrap(), fetched);
     let error = fetch_text("owner/other", &options).unwrap_err();
-    assert!(matches!(error, HubError::Network { .. }), "{error:?}");
-    assert!(std::error::Error::source(&error).is_some());
+    assert!(matches!(&error, HubError::Http { source: HttpError::Connection(_), .. }), "{error:?}");
+    let cause = std::error::Error::source(&error).unwrap();
+    assert!(std::error::Error::source(cause).is_some());
 }
 
 #[test]
@@ -143,9 +154,11 @@ fn the_token_is_sent_as_a_bearer() {
     let (server, cache) = (Server::start(SINGLE), TempDir::new().unwrap());
     let with_token = options(&server, &cache).with_token("hf_secret").unwrap();
     fetch_text(REPO, &with_token).unwrap();
-    let requests = server.take_requests();
-    assert!(!requests.is_empty());
-    assert!(requests.iter().all(|request| request.authorization.as_deref() == Some("Bearer hf_secret")));
+    let (at_home, elsewhere): (Vec<_>, Vec<_>) =
+        server.take_requests().into_iter().partition(|request| request.place == Place::Hub);
+    assert!(!at_home.is_empty() && !elsewhere.is_empty());
+    assert!(at_home.iter().all(|request| request.authorization.as_deref() == Some("Bearer hf_secret")));
+    assert!(elsewhere.iter().all(|request| request.authorization.is_none()));
 
     fetch_text(REPO, &options(&server, &cache)).unwrap();
     assert!(server.take_requests().iter().all(|request| request.authorization.is_none()));
@@ -155,7 +168,7 @@ fn the_token_is_sent_as_a_bearer() {
 fn a_refusal_is_a_gated_error_that_names_the_token_variable() {
     for code in [401, 403] {
         let (server, cache) = (Server::start(SINGLE), TempDir::new().unwrap());
-        server.state().refusal = Some(code);
+        server.refuse(code, "GatedRepo");
         let error = fetch_text(REPO, &options(&server, &cache)).unwrap_err();
         assert!(matches!(error, HubError::Gated { status, .. } if status == code), "{error:?}");
         let text = error.to_string();
@@ -217,21 +230,42 @@ fn a_branch_that_moves_meanwhile_does_not_mix_two_commits() {
     assert_eq!(files_in(&second.folder)["model.safetensors"], "other weights");
 }
 
+/// Announces everything, sends half, hangs up.
+fn cut_in_half(request: &server::Request, reply: Reply) -> Answer {
+    if request.method == "HEAD" || !matches!(reply.status, 200 | 206) {
+        return Answer::Reply(reply);
+    }
+    let bytes = reply.bytes();
+    Answer::Reply(Reply { body: server::Body::Bytes(bytes[..bytes.len() / 2].to_vec()), ..reply })
+}
+
 #[test]
 fn a_truncated_download_is_no_cached_file() {
-    for manner in [Manner::HangUp, Manner::Lie] {
+    for lie in [false, true] {
         let (server, cache) = (Server::start(SINGLE), TempDir::new().unwrap());
         let options = options(&server, &cache);
-        server.state().manner = manner;
+        server.play(move |_, request, reply| match cut_in_half(request, reply) {
+            // Half is announced, too.
+            Answer::Reply(reply) if lie && request.method == "GET" => {
+                let half = reply.bytes();
+                Answer::Reply(reply.with_body(half))
+            }
+            answer => answer,
+        });
         let error = fetch_text(REPO, &options).unwrap_err();
-        match manner {
-            Manner::Lie => assert!(matches!(error, HubError::Truncated { .. }), "{error:?}"),
-            _ => assert!(matches!(error, HubError::Network { .. }), "{error:?}"),
+        match lie {
+            true => assert!(
+                matches!(error, HubError::Http { source: HttpError::Length { found: 1, expected: 2 }, .. }),
+                "{error:?}"
+            ),
+            false => {
+                assert!(matches!(error, HubError::Http { source: HttpError::Connection(_), .. }), "{error:?}")
+            }
         }
         let offline = fetch_text(REPO, &options.clone().with_offline(true)).unwrap_err();
         assert!(matches!(offline, HubError::OfflineMiss { .. }), "{offline:?}");
 
-        server.state().manner = Manner::Honest;
+        server.be_honest();
         let files = files_in(&fetch_text(REPO, &options).unwrap().folder);
         assert!(SINGLE.iter().all(|(name, text)| files[*name] == *text), "{files:?}");
     }
@@ -241,16 +275,21 @@ fn a_truncated_download_is_no_cached_file() {
 fn an_interrupted_download_is_resumed_where_it_stopped() {
     let (server, cache) = (Server::start(SINGLE), TempDir::new().unwrap());
     server.state().commits.get_mut(COMMIT).unwrap().insert("config.json".to_owned(), b"0123456789".to_vec());
-    server.state().manner = Manner::HangUpOnce;
+    // Answer 0 is the metadata of config.json, answer 1 its content.
+    server.play(
+        |number, request, reply| {
+            if number == 1 { cut_in_half(request, reply) } else { Answer::Reply(reply) }
+        },
+    );
     let mut received = Vec::new();
     let snapshot = fetch(&REPO.parse().unwrap(), &options(&server, &cache), &mut |progress| {
-        if let Progress::Received { file: "config.json", received: bytes, total: 10 } = progress {
-            received.push(bytes);
+        if let Progress { task: "config.json", unit: Unit::Bytes, done, total: 10, .. } = progress {
+            received.push(done);
         }
     });
     assert_eq!(files_in(&snapshot.unwrap().folder)["config.json"], "0123456789");
     assert_eq!(received, [5, 5, 10]);
-    assert!(server.take_requests().iter().any(|request| request.range == Some((5, None))));
+    assert!(server.take_requests().iter().any(|request| request.range == Some(5)));
 }
 
 #[test]
@@ -260,7 +299,7 @@ fn a_complete_part_of_a_killed_process_is_no_obstacle() {
     let snapshot = fetch_text(REPO, &options).unwrap();
     let weights = snapshot.folder.join("model.safetensors");
     let blob = fs::canonicalize(&weights).unwrap();
-    fs::rename(&blob, blob.with_extension("part")).unwrap();
+    fs::rename(&blob, blob.with_extension("incomplete")).unwrap();
     fs::remove_file(&weights).unwrap();
     assert_eq!(fetch_text(REPO, &options).unwrap(), snapshot);
     assert_eq!(fs::read_to_string(weights).unwrap(), "all the weights");
@@ -297,18 +336,31 @@ fn a_pickle_is_taken_only_where_there_are_no_safetensors() {
 }
 
 #[test]
-fn progress_reaches_the_size_of_each_file_and_then_says_ready() {
+fn progress_reaches_the_size_of_each_file_once_it_is_there() {
     let (server, cache) = (Server::start(SINGLE), TempDir::new().unwrap());
-    let mut events = Vec::new();
-    let mut record = |progress: Progress<'_>| match progress {
-        Progress::Received { file, received, total } => events.push(format!("{file} {received}/{total}")),
-        Progress::Ready { file } => events.push(format!("{file} ready")),
-        _ => unreachable!(),
-    };
-    fetch(&REPO.parse().unwrap(), &options(&server, &cache), &mut record).unwrap();
-    let expected =
-        ["config.json 2/2", "config.json ready", "model.safetensors 15/15", "model.safetensors ready"];
-    assert_eq!(events, expected);
+    let options = options(&server, &cache);
+    for _ in ["fetched", "found in the cache"] {
+        let mut events = Vec::new();
+        let mut record = |progress: Progress<'_>| {
+            assert_eq!(progress.unit, Unit::Bytes);
+            events.push(format!("{} {}/{}", progress.task, progress.done, progress.total));
+        };
+        fetch(&REPO.parse().unwrap(), &options, &mut record).unwrap();
+        assert_eq!(events, ["config.json 2/2", "model.safetensors 15/15"]);
+    }
+}
+
+#[test]
+fn each_file_is_asked_about_once_and_never_in_compressed_form() {
+    let (server, cache) = (Server::start(SHARDED), TempDir::new().unwrap());
+    fetch_text(REPO, &options(&server, &cache)).unwrap();
+    let requests = server.take_requests();
+    let mut asked: Vec<_> = requests.iter().filter(|r| r.method == "HEAD").map(|r| r.path.clone()).collect();
+    let count = asked.len();
+    asked.sort();
+    asked.dedup();
+    assert_eq!(asked.len(), count, "{requests:?}");
+    assert!(requests.iter().all(|request| request.accept_encoding.as_deref() == Some("identity")));
 }
 
 #[test]

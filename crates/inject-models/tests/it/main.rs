@@ -1,4 +1,4 @@
-//! What the crate promises, over every device compiled in.
+//! The promises of the crate, on every device compiled in.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! One test for each way in which a checkpoint can be wrong: the error has the right variant, and its message names the
-//! file, the key or tensor, what was found and what was expected.
+//! One test for each way in which a checkpoint can be wrong. The error has the right variant, and its text names the file,
+//! the key or tensor, what was found and what was expected.
 
 mod config;
 mod mutations;
@@ -9,9 +9,9 @@ mod shards;
 mod tokenizer;
 mod weights;
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, error::Error, fs, path::PathBuf};
 
-use inject_models::{Model, ModelError, Origin, Precision};
+use inject_models::{FloatFormat, Model, ModelError, Origin};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Map, Value};
 use tempfile::TempDir;
@@ -38,7 +38,7 @@ impl Stored {
 }
 
 impl Checkpoint {
-    /// Everything the model consists of, without its golden states.
+    /// Copies the files of the model, without its golden states.
     fn copy_of(case: &str) -> Self {
         let folder = TempDir::new().unwrap();
         for entry in fs::read_dir(fixture::folder(case)).unwrap().map(Result::unwrap) {
@@ -50,7 +50,7 @@ impl Checkpoint {
         Checkpoint { folder }
     }
 
-    /// A file of it, or the folder itself for an empty name.
+    /// The path of a file, or of the folder itself for an empty name.
     fn path(&self, file: &str) -> PathBuf {
         self.folder.path().join(file).components().collect()
     }
@@ -120,15 +120,16 @@ impl Checkpoint {
         })
     }
 
+    /// Loads it on the first device: files are read and checked on the host.
     fn load(&self) -> Result<Model, ModelError> {
         let origin = Origin::of_folder(self.folder.path());
-        Model::load(origin, Precision::F32, &inject_testing::compiled()[0])
+        Model::load(origin, FloatFormat::F32, &inject_testing::compiled()[0])
     }
 
-    /// Why it does not load, having checked that the message says all of this, the path of a file among it.
+    /// The error of loading it. The error and its causes together must say all of this, and the path of a file.
     fn error(&self, file: &str, says: &[&str]) -> ModelError {
         let error = self.load().map(|_| ()).expect_err("it loads");
-        let message = error.to_string();
+        let message = chain(&error);
         let path = self.path(file).display().to_string();
         for part in says.iter().copied().chain([path.as_str()]) {
             assert!(message.contains(part), "no `{part}` in: {message}");
@@ -159,6 +160,17 @@ impl Checkpoint {
 
 fn owned(view: &TensorView<'_>) -> Stored {
     Stored { dtype: view.dtype(), shape: view.shape().to_vec(), bytes: view.data().to_vec() }
+}
+
+/// An error and its causes on one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text += &format!(": {cause}");
+        source = cause.source();
+    }
+    text
 }
 
 /// Length of the header of a safetensors file.

@@ -1,14 +1,10 @@
-//! States at every tap against Hugging Face transformers, for every family.
-//!
-//! Tolerance, per tap and position, as an L2 distance: four times the larger of transformers' own float32 error at that
-//! tap (its maximum, stored in the fixture) and 2e-7 times the norm of the state. In float64 the reference has no error to
-//! speak of; there the tolerance is 1e-12 of the norm, some thousand roundings.
+//! States at every tap against Hugging Face transformers, for every family, within [`fixture::tolerance`].
 
 use burn::tensor::Device;
-use inject_models::{Logits, Precision, Tap, TokenBatch};
+use inject_models::{Decoder, FloatFormat, Forward, Logits, Tap, TokenBatch};
 use safetensors::SafeTensors;
 
-use crate::fixture::{self, distance, golden, norm, values};
+use crate::fixture::{self, Golden, distance, golden, norm, values};
 
 const CASES: [(&str, &str); 16] = [
     ("gpt2", "golden"),
@@ -33,7 +29,7 @@ const CASES: [(&str, &str); 16] = [
 fn states_at_every_tap_equal_the_reference() {
     for device in inject_testing::compiled() {
         for (case, file) in CASES {
-            let worst = check(case, file, Precision::F32, &device);
+            let worst = check(case, file, FloatFormat::F32, &device);
             println!("{case}/{file} on {device:?}: worst distance {worst:.2} of the tolerance");
         }
     }
@@ -43,24 +39,23 @@ fn states_at_every_tap_equal_the_reference() {
 fn states_in_f64_equal_the_reference_to_the_last_digits() {
     for device in inject_testing::compiled().into_iter().filter(inject_testing::computes_in_f64) {
         for (case, file) in CASES {
-            check(case, file, Precision::F64, &device);
+            check(case, file, FloatFormat::F64, &device);
         }
     }
 }
 
-/// The largest distance as a share of its tolerance.
-fn check(case: &str, file: &str, precision: Precision, device: &Device) -> f64 {
+/// Compares a fixture with its golden file and returns the largest distance as a share of its tolerance.
+fn check(case: &str, file: &str, format: FloatFormat, device: &Device) -> f64 {
     let bytes = std::fs::read(fixture::folder(case).join(format!("{file}.safetensors"))).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let (expected, noise) = (golden(&file, "states"), golden(&file, "f32_noise"));
     let prompts = fixture::ids(&golden(&file, "input_ids"));
-    let model = fixture::load(case, precision, device);
-    let n_layers = model.decoder.config().n_layers();
-    let taps = Tap::all(n_layers);
+    let decoder = fixture::load(case, format, device).decoder;
+    let taps = Tap::all(decoder.config().n_layers());
     assert_eq!(taps.len(), expected.shape[0]);
 
     let batch = TokenBatch::new(&prompts).unwrap();
-    let forward = model.decoder.forward(&batch, &taps, Logits::All).unwrap();
+    let forward = decoder.forward(&batch, &taps, Logits::All).unwrap();
     let d_model = expected.shape[3];
     let rows = prompts.len() * prompts[0].len();
     let mut worst: f64 = 0.0;
@@ -68,30 +63,43 @@ fn check(case: &str, file: &str, precision: Precision, device: &Device) -> f64 {
         let found = values(forward.states[&tap].clone());
         let expected = &expected.values[index * rows * d_model..][..rows * d_model];
         for (row, (found, expected)) in found.chunks(d_model).zip(expected.chunks(d_model)).enumerate() {
-            let tolerance = match precision {
-                Precision::F32 => 4.0 * noise.values[index].max(2e-7 * norm(expected)),
-                Precision::F64 => 1e-12 * norm(expected),
-            };
+            let tolerance = fixture::tolerance(format, noise.values[index], expected);
             let distance = distance(found, expected);
             assert!(
                 distance <= tolerance,
-                "{case} in {precision:?} on {device:?}, {tap}, row {row}: {distance:e} > {tolerance:e}"
+                "{case} in {format} on {device:?}, {tap}, row {row}: {distance:e} > {tolerance:e}"
             );
             worst = worst.max(distance / tolerance);
         }
     }
-    check_logits(case, &golden(&file, "logits"), &values(forward.logits.unwrap()), precision);
+    let expected_states = &expected.values[(expected.shape[0] - 1) * rows * d_model..];
+    check_logits(case, format, &decoder, &forward, expected_states, &golden(&file, "logits"));
     worst
 }
 
-/// Logits have no stored noise: they are the head's product of states that are within tolerance already.
-fn check_logits(case: &str, expected: &fixture::Golden, found: &[f64], precision: Precision) {
-    let vocab_size = *expected.shape.last().unwrap();
-    for (expected, found) in expected.values.chunks(vocab_size).zip(found.chunks(vocab_size)) {
-        let share = match precision {
-            Precision::F32 => 1e-4,
-            Precision::F64 => 1e-12,
-        };
-        assert!(distance(found, expected) <= share * norm(expected), "{case}: logits");
+/// The logits of a state are the head's product with it. Products with states that are `distance` apart differ by at most
+/// `|head| distance`, where `|head|` is the Frobenius norm. In whatever order a product of `d_model` terms is summed, it
+/// is rounded by at most `d_model u |row| |state|`, which makes `d_model u |head| |state|` over all rows of the head. The
+/// reference rounds so once more, in float64.
+fn check_logits(
+    case: &str,
+    format: FloatFormat,
+    decoder: &Decoder,
+    forward: &Forward,
+    expected_states: &[f64],
+    expected: &Golden,
+) {
+    let head = norm(&values(decoder.own_head().unwrap_or_else(|| decoder.token_embedding())));
+    let (d_model, vocab_size) = (decoder.config().d_model, decoder.config().vocab_size);
+    let states = values(forward.states[&Tap::FinalNorm].clone());
+    let logits = values(forward.logits.clone().unwrap());
+    let unit = format.rounding_error(1.0) + FloatFormat::F64.rounding_error(1.0);
+    for (row, expected) in expected.values.chunks(vocab_size).enumerate() {
+        let of_row = |values: &[f64], width: usize| values[row * width..][..width].to_vec();
+        let (state, expected_state) = (of_row(&states, d_model), of_row(expected_states, d_model));
+        let apart = distance(&state, &expected_state);
+        let tolerance = head * (apart + d_model as f64 * unit * norm(&state));
+        let found = distance(&of_row(&logits, vocab_size), expected);
+        assert!(found <= tolerance, "{case} in {format}: logits of row {row}: {found:e} > {tolerance:e}");
     }
 }

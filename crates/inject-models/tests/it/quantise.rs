@@ -1,18 +1,18 @@
-//! Weights in narrow formats, against the formats' own definitions.
+//! Weights in narrow formats, compared with the definitions of the formats.
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
     tensor::Tensor,
 };
 use half::{bf16, f16};
-use inject_models::{Decoder, Matrix, ModelError, Precision, WeightFormat, to_host};
+use inject_models::{Decoder, FloatFormat, Matrix, ModelError, NumberFormat, host::to_host};
 
 use crate::fixture::load;
 
-/// A matrix: its place, its shape and its values.
+/// The place, the shape and the values of a matrix.
 type Values = (Matrix, [usize; 2], Vec<f64>);
 
-/// The values of every matrix, by its place.
+/// The values of every matrix.
 fn matrices(decoder: &Decoder) -> Vec<Values> {
     let mut found = Vec::new();
     decoder.clone().map_matrices(&mut |matrix, values| {
@@ -22,7 +22,7 @@ fn matrices(decoder: &Decoder) -> Vec<Values> {
     found
 }
 
-/// All parameters, one after another.
+/// Collects all parameters, one after another.
 struct Parameters(Vec<f64>);
 
 impl ModuleVisitor for Parameters {
@@ -40,21 +40,21 @@ fn parameters(decoder: &Decoder) -> Vec<f64> {
 #[test]
 fn sixteen_bits_hold_every_parameter_rounded_to_nearest() {
     for device in inject_testing::compiled() {
-        let decoder = load("gpt2", Precision::F32, &device).decoder;
-        let found = |format| parameters(&decoder.clone().with_weights_in(format).unwrap());
+        let decoder = load("gpt2", FloatFormat::F32, &device).decoder;
+        let found = |format: FloatFormat| parameters(&decoder.clone().with_weights_in(format).unwrap());
         let exact = parameters(&decoder);
         let halves: Vec<f64> = exact.iter().map(|&value| f16::from_f64(value).to_f64()).collect();
-        assert_eq!(found(WeightFormat::F16), halves);
+        assert_eq!(found(FloatFormat::F16), halves);
         let brains: Vec<f64> = exact.iter().map(|&value| bf16::from_f64(value).to_f64()).collect();
-        assert_eq!(found(WeightFormat::Bf16), brains);
+        assert_eq!(found(FloatFormat::Bf16), brains);
     }
 }
 
 #[test]
 fn integers_scale_each_output_and_blocks_go_along_the_inputs() {
     for device in inject_testing::compiled() {
-        let decoder = load("llama", Precision::F32, &device).decoder;
-        for (format, steps) in [(WeightFormat::Int8, 127.0), (WeightFormat::Int4, 7.0)] {
+        let decoder = load("llama", FloatFormat::F32, &device).decoder;
+        for (format, steps) in [(NumberFormat::Int8, 127.0), (NumberFormat::Int4, 7.0)] {
             let quantised = decoder.clone().with_weights_in(format).unwrap();
             for ((matrix, [d_in, d_out], before), (_, _, after)) in
                 matrices(&decoder).into_iter().zip(matrices(&quantised))
@@ -65,7 +65,7 @@ fn integers_scale_each_output_and_blocks_go_along_the_inputs() {
                 }
                 // Output by output, as transformers stores it.
                 let place = |flat: usize| (flat % d_in) * d_out + flat / d_in;
-                let block = if format == WeightFormat::Int8 { d_in } else { WeightFormat::BLOCK };
+                let block = if format == NumberFormat::Int8 { d_in } else { NumberFormat::WEIGHTS_PER_SCALE };
                 for begin in (0..d_in * d_out).step_by(block) {
                     let members: Vec<usize> = (begin..(begin + block).min(d_in * d_out)).map(place).collect();
                     let largest = members.iter().map(|&at| before[at].abs()).fold(0.0, f64::max);
@@ -82,34 +82,29 @@ fn integers_scale_each_output_and_blocks_go_along_the_inputs() {
 
 #[test]
 fn four_bit_codes_have_sixteen_values_a_block_and_int8_is_closer() {
-    let device = inject_testing::compiled().remove(0);
-    let decoder = load("gemma3", Precision::F32, &device).decoder;
-    let error = |format| {
-        let quantised = decoder.clone().with_weights_in(format).unwrap();
-        let pairs = matrices(&decoder).into_iter().zip(matrices(&quantised));
-        let squares = pairs.flat_map(|((_, _, before), (_, _, after))| {
-            before.into_iter().zip(after).map(|(before, after)| (before - after).powi(2))
-        });
-        squares.sum::<f64>().sqrt()
-    };
-    let [f16, bf16, int8, int4, nf4, fp4] = WeightFormat::ALL.map(error);
-    assert!(f16 < bf16 && bf16 < int8 && int8 < nf4 && nf4 < int4 && nf4 < fp4);
-}
-
-#[test]
-fn a_name_is_read_back_and_an_unknown_one_is_refused_with_what_is_known() {
-    for format in WeightFormat::ALL {
-        assert_eq!(format.to_string().parse::<WeightFormat>().unwrap(), format);
+    for device in inject_testing::compiled() {
+        let decoder = load("gemma3", FloatFormat::F32, &device).decoder;
+        let error = |&format: &NumberFormat| {
+            let quantised = decoder.clone().with_weights_in(format).unwrap();
+            let pairs = matrices(&decoder).into_iter().zip(matrices(&quantised));
+            let squares = pairs.flat_map(|((_, _, before), (_, _, after))| {
+                before.into_iter().zip(after).map(|(before, after)| (before - after).powi(2))
+            });
+            squares.sum::<f64>().sqrt()
+        };
+        let errors: Vec<f64> = NumberFormat::narrow().iter().map(error).collect();
+        let [f16, bf16, int8, int4, nf4, fp4] = errors[..] else { panic!("{errors:?}") };
+        assert!(f16 < bf16 && bf16 < int8 && int8 < nf4 && nf4 < int4 && nf4 < fp4);
     }
-    let error = "int3".parse::<WeightFormat>().unwrap_err();
-    assert!(matches!(&error, ModelError::UnknownWeightFormat { found } if found == "int3"));
-    assert!(error.to_string().contains("`nf4`"), "{error}");
 }
 
 #[test]
 fn a_weight_that_a_format_cannot_hold_is_refused() {
-    let device = inject_testing::compiled().remove(0);
-    let loud = load("gpt2", Precision::F32, &device).decoder.map_matrices(&mut |_, values| values * 1e6);
-    let error = loud.with_weights_in(WeightFormat::F16).unwrap_err();
-    assert!(matches!(error, ModelError::BeyondFormat { format: WeightFormat::F16, .. }), "{error}");
+    for device in inject_testing::compiled() {
+        let loud =
+            load("gpt2", FloatFormat::F32, &device).decoder.map_matrices(&mut |_, values| values * 1e6);
+        let error = loud.with_weights_in(FloatFormat::F16).unwrap_err();
+        let ModelError::BeyondFormat { format, .. } = error else { panic!("{error:?}") };
+        assert_eq!(format, FloatFormat::F16.into());
+    }
 }

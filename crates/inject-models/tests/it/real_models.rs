@@ -1,22 +1,26 @@
-//! The same parity on two trained models, where they are at hand: `INJECT_REAL_MODELS` names a folder with
-//! `smollm2-135m/` and `gemma-3-270m/`, each an ordinary checkpoint with its `golden.safetensors` beside it or in the
-//! folder that `INJECT_REAL_GOLDEN` names.
+//! The same parity on two trained models.
+//!
+//! The test is ignored unless it is asked for, because the models are not part of the repository:
+//!
+//! ```text
+//! INJECT_REAL_MODELS=FOLDER cargo test --release --test it -- --ignored real_models
+//! ```
+//!
+//! The folder holds `smollm2-135m/` and `gemma-3-270m/`, each an ordinary checkpoint with its `golden.safetensors` beside it
+//! or in the folder that `INJECT_REAL_GOLDEN` names.
 
 use std::path::{Path, PathBuf};
 
-use inject_models::{Bos, Logits, Model, Origin, Precision, Tap, TokenBatch};
+use inject_models::{Bos, FloatFormat, Logits, Model, Origin, Tap, TokenBatch};
 use safetensors::SafeTensors;
 
-use crate::fixture::{self, distance, golden, norm, values};
+use crate::fixture::{self, distance, golden, values};
 
 const MODELS: [&str; 2] = ["smollm2-135m", "gemma-3-270m"];
 
-fn folder() -> Option<PathBuf> {
+fn folder() -> PathBuf {
     let folder = std::env::var_os("INJECT_REAL_MODELS").map(PathBuf::from);
-    if folder.is_none() {
-        eprintln!("skipped: INJECT_REAL_MODELS does not name a folder of real models");
-    }
-    folder
+    folder.expect("INJECT_REAL_MODELS names the folder of the real models")
 }
 
 fn golden_path(models: &Path, name: &str) -> PathBuf {
@@ -28,12 +32,13 @@ fn golden_path(models: &Path, name: &str) -> PathBuf {
 }
 
 #[test]
+#[ignore = "needs real checkpoints: set INJECT_REAL_MODELS and run with `--ignored`"]
 fn real_models_equal_the_reference_at_every_tap() {
-    let Some(models) = folder() else { return };
+    let models = folder();
     for device in inject_testing::compiled() {
         for name in MODELS {
             let origin = Origin::of_folder(&models.join(name));
-            let model = Model::load(origin, Precision::F32, &device).unwrap();
+            let model = Model::load(origin, FloatFormat::F32, &device).unwrap();
             let bytes = std::fs::read(golden_path(&models, name)).unwrap();
             let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
             let file = SafeTensors::deserialize(&bytes).unwrap();
@@ -54,7 +59,7 @@ fn real_models_equal_the_reference_at_every_tap() {
     }
 }
 
-/// transformers' own float32 error at each tap: the largest over all prompts and positions.
+/// The float32 error of transformers at each tap: the largest over all prompts and positions.
 fn noise_per_tap(file: &SafeTensors<'_>, prompts: usize) -> Vec<f64> {
     let per_prompt = (0..prompts).map(|prompt| {
         let noise = golden(file, &format!("prompt{prompt}.f32_noise"));
@@ -77,7 +82,7 @@ fn check_prompt(model: &Model, file: &SafeTensors<'_>, prompt: usize, ids: &[u32
         for position in 0..len {
             let expected = &expected.values[(index * len + position) * d_model..][..d_model];
             let distance = distance(&found[position * d_model..][..d_model], expected);
-            let tolerance = 4.0 * noise[index].max(2e-7 * norm(expected));
+            let tolerance = fixture::tolerance(FloatFormat::F32, noise[index], expected);
             assert!(distance <= tolerance, "{tap}, position {position}: {distance:e} > {tolerance:e}");
             worst = worst.max(distance / tolerance);
         }

@@ -3,7 +3,7 @@
 use super::values::{NAMES, POOLS, TOWNS, capitalised, dict, quoted, texts, truth};
 use super::{INDENT, Part, Random, article, equation, indented};
 
-/// A class and what is done with one of its instances.
+/// A class and the use of one of its instances.
 pub(super) fn class(random: &mut Random) -> Part {
     const CLASSES: &[fn(&mut Random) -> Part] = &[store, account, stack, rectangle, animal];
     random.pick(CLASSES)(random)
@@ -12,7 +12,7 @@ pub(super) fn class(random: &mut Random) -> Part {
 /// A class in the making, and its use.
 struct Class {
     text: String,
-    /// What the lines after the class do.
+    /// The lines after the class.
     statements: String,
     /// A value that all instances share, by name.
     shared: Option<(&'static str, String)>,

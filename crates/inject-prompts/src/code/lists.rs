@@ -156,7 +156,7 @@ fn keep_where(random: &mut Random) -> Function {
     }
 }
 
-/// What is done to a number: name, operator, effect.
+/// An operation on a number: name, operator, effect.
 type Change = (&'static str, &'static str, fn(i64, i64) -> i64);
 
 const CHANGES: &[Change] = &[

@@ -156,7 +156,7 @@ fn palindrome(random: &mut Random) -> Function {
     }
 }
 
-/// What is done to a word: name, expression, effect.
+/// An operation on a word: name, expression, effect.
 type Change = (&'static str, &'static str, fn(&str) -> String);
 
 const CHANGES: &[Change] = &[

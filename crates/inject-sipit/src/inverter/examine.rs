@@ -52,27 +52,27 @@ impl Inverter<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use crate::{
-        collisions::norm,
-        models::{Matrix, Model, Origin, Precision, Tap},
-        states::{Extraction, foreign::SourceDtype, store::Positions},
-    };
     use burn::tensor::Tensor;
+    use inject_testing::models::model;
 
     use super::*;
-    use crate::{NoiseModel, Policy, Settings, TargetStates, Verdict};
+    use crate::{
+        collisions::norm,
+        inversion::Verdict,
+        models::{FloatFormat, Matrix, Tap, silent},
+        noise::NoiseModel,
+        policy::Policy,
+        settings::Settings,
+        target::TargetStates,
+    };
 
     #[test]
     fn twins_within_a_floor_that_was_widened_are_both_named() {
-        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures/gpt2");
-        let prompt = vec![3, 11, 5, 12, 11, 7];
+        let prompt = [3, 11, 5, 12, 11, 7];
         let tap = Tap::Block(2);
         for device in inject_testing::compiled() {
-            let model = Model::load(Origin::of_folder(&fixture), Precision::F32, &device).unwrap();
             // Token 12 has the embedding of token 11.
-            let decoder = model.decoder.map_matrices(&mut |matrix, values| match matrix {
+            let decoder = model("gpt2", &device).decoder.map_matrices(&mut |matrix, values| match matrix {
                 Matrix::Embedding => {
                     let [rows, _] = values.dims();
                     let below = values.clone().narrow(0, 0, 12);
@@ -81,14 +81,14 @@ mod tests {
                 }
                 _ => values,
             });
-            let extraction = Extraction::new(vec![tap], Positions::All).unwrap();
-            let states = extraction.run(&decoder, std::slice::from_ref(&prompt), &mut |_| ()).unwrap();
-            let target = TargetStates::new(states[&tap].mapv(f64::from), tap, SourceDtype::F64).unwrap();
-            let mut inverter = Inverter::new(&decoder, tap, Settings::default()).unwrap();
+            let computed = TargetStates::of_prompt(&decoder, tap, &prompt).unwrap();
+            let target = TargetStates::new(computed.states().to_owned(), tap, FloatFormat::F64).unwrap();
+            let mut inverter = Inverter::new(&decoder, tap, Settings::new()).unwrap();
             // So little that hardly any state lies within it, and all right ones come near.
             let little = inverter.noise.relative() / 1000.0;
             inverter.noise = NoiseModel::exactly(little);
-            let inversion = inverter.invert(&target, &mut Policy::new(), &mut |_| ()).unwrap();
+            let scan = Policy::new();
+            let inversion = inverter.invert(&target, &mut inverter.searcher(&scan), &mut silent).unwrap();
             let mut widened = 0;
             for (position, token) in inversion.positions.iter().zip(&prompt) {
                 let named: Vec<u32> = match &position.verdict {
@@ -97,13 +97,13 @@ mod tests {
                     }
                     verdict => {
                         assert_eq!(*verdict, Verdict::Verified, "{position:?}");
-                        vec![position.token_id]
+                        vec![position.token_id().unwrap()]
                     }
                 };
                 let twins = [11, 12].contains(token);
                 assert_eq!(named, if twins { vec![11, 12] } else { vec![*token] }, "{position:?}");
                 let own = 9.0 * little * norm(target.state(position.position));
-                widened += usize::from(twins && position.noise_floor > own);
+                widened += usize::from(twins && position.noise_floor() > Some(own));
             }
             assert!(widened > 0, "{inversion:?}");
             // A look at a candidate takes its state alone, and a pass over the prompt.

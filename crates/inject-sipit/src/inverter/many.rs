@@ -7,7 +7,7 @@ use crate::{
     inversion::Inversion,
     models::{Logits, Progress, TokenBatch, Unit},
     policy::Searcher,
-    states::batches_by_length,
+    states::batches::batches_by_length,
     target::TargetStates,
     tensors::read,
     tuning::TOGETHER_FEWEST,
@@ -53,10 +53,10 @@ impl Inverter<'_> {
     /// ```no_run
     /// use burn::tensor::Device;
     /// use inject_sipit::{Inverter, Settings, TargetStates, policy::PolicyChoice};
-    /// use inject_sipit::models::{Model, Origin, Precision, Tap, silent};
+    /// use inject_sipit::models::{Model, Origin, FloatFormat, Tap, silent};
     /// use inject_sipit::states::store::Store;
     ///
-    /// let model = Model::load(Origin::of_folder("smollm2-135m".as_ref()), Precision::F32, &Device::flex())?;
+    /// let model = Model::load(Origin::of_folder("smollm2-135m".as_ref()), FloatFormat::F32, &Device::flex())?;
     /// let store = Store::open("states")?;
     /// let states = store.tap(Tap::Block(7))?;
     /// let target = |prompt: usize| {

@@ -119,7 +119,7 @@ impl Boxes {
 
 #[cfg(test)]
 mod tests {
-    use crate::states::SplitMix;
+    use crate::states::random::SplitMix;
     use proptest::prelude::*;
 
     use super::*;

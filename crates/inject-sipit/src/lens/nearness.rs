@@ -59,7 +59,7 @@ fn mean(codes: &[f16], rank: usize) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
-    use crate::states::SplitMix;
+    use crate::states::random::SplitMix;
     use burn::tensor::Tensor;
 
     use super::*;

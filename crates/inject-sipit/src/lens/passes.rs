@@ -51,21 +51,19 @@ impl Lens {
 
 #[cfg(test)]
 mod tests {
-    use std::{path::Path, sync::Arc};
-
-    use crate::models::{Model, Origin, Precision, silent};
+    use std::sync::Arc;
 
     use super::*;
     use crate::{
-        PolicyChoice,
         lens::{FirstPosition, LensBuilder},
+        models::silent,
+        policy::PolicyChoice,
     };
 
     #[test]
     fn a_lens_is_worth_as_much_as_it_was_right_on_text_it_had_not_seen() {
-        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures/gpt2");
         let device = inject_testing::compiled().remove(0);
-        let model = Model::load(Origin::of_folder(&fixture), Precision::F32, &device).unwrap();
+        let model = inject_testing::models::model("gpt2", &device);
         let (decoder, config) = (&model.decoder, model.decoder.config());
         let tap = Tap::Block(2);
         let text = (0..24).map(|i| (0..16).map(|p| (i * 31 + p * p * 7 + p) % 97).collect()).collect();

@@ -98,25 +98,25 @@ pub(super) fn slope(
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::{num::NonZeroUsize, path::Path};
+    use std::num::NonZeroUsize;
 
-    use crate::models::{Logits, Model, Origin, Precision, Tap, TokenBatch};
+    use inject_testing::models::folder;
 
     use super::*;
+    use crate::models::{FloatFormat, Logits, Model, Origin, Tap, TokenBatch};
 
     /// One small model of each form of position, norm and feed-forward there is, in f64.
-    pub(in crate::proposal) fn for_each_model(check: impl Fn(&str, &Decoder)) {
+    pub(in crate::sources) fn for_each_model(check: impl Fn(&str, &Decoder)) {
         for device in inject_testing::compiled().into_iter().filter(inject_testing::computes_in_f64) {
             for case in ["gpt2", "llama", "gemma3", "phi4"] {
-                let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures");
-                let origin = Origin::of_folder(&fixtures.join(case));
-                check(case, &Model::load(origin, Precision::F64, &device).unwrap().decoder);
+                let origin = Origin::of_folder(&folder(case));
+                check(case, &Model::load(origin, FloatFormat::F64, &device).unwrap().decoder);
             }
         }
     }
 
     /// Values without a pattern, about as large as those of an embedding.
-    pub(in crate::proposal) fn point(values: usize) -> Vec<f64> {
+    pub(in crate::sources) fn point(values: usize) -> Vec<f64> {
         (0..values).map(|i| ((i * i * 7 + i * 13 + 5) % 101) as f64 / 500.0 - 0.1).collect()
     }
 

@@ -1,6 +1,6 @@
 //! The paper's other baseline: all tokens of a prompt at once, through hard projections.
 
-use crate::{error::InvertError, inverter::watch::now, states::SplitMix, tensors::read};
+use crate::{error::InvertError, inverter::watch::now, states::random::SplitMix, tensors::read};
 
 use super::{
     Draft, OpenPosition, Prompt, Provisional, Session, Source, Turn,
@@ -186,8 +186,7 @@ mod tests {
 
     use crate::{
         collisions::{Arithmetic, distance},
-        models::{Decoder, Tap},
-        states::foreign::SourceDtype,
+        models::{Decoder, FloatFormat, Tap},
     };
     use ndarray::Array2;
 
@@ -204,7 +203,7 @@ mod tests {
     fn target(decoder: &Decoder, tap: Tap) -> TargetStates {
         let shape = (POSITIONS, decoder.config().d_model);
         let states = Array2::from_shape_fn(shape, |(row, at)| ((7 * row + 3 * at) as f64).sin());
-        TargetStates::new(states, tap, SourceDtype::F64).unwrap()
+        TargetStates::new(states, tap, FloatFormat::F64).unwrap()
     }
 
     fn searched(

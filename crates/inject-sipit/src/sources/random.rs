@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, num::NonZeroUsize};
 
-use crate::{error::InvertError, states::SplitMix};
+use crate::{error::InvertError, states::random::SplitMix};
 
 use super::{OpenPosition, Prompt, Session, Source, Turn, at_position::AtPosition};
 

@@ -142,21 +142,21 @@ fn nearest_first(a: &Ranked, b: &Ranked) -> Ordering {
 
 #[cfg(test)]
 mod tests {
-    use crate::{models::Tap, states::foreign::SourceDtype};
+    use crate::models::{FloatFormat, Tap};
     use ndarray::Array2;
 
     use super::*;
     use crate::{Acceptance, NoiseModel, TargetStates};
 
     /// The yardstick at a state, if two computations of a candidate lay this far apart.
-    fn yardstick(state: &[f64], dtype: SourceDtype, seen: f64) -> Yardstick {
+    fn yardstick(state: &[f64], dtype: FloatFormat, seen: f64) -> Yardstick {
         let states = Array2::from_shape_vec((1, state.len()), state.to_vec()).unwrap();
         let target = TargetStates::new(states, Tap::Block(1), dtype).unwrap();
         Yardstick::new(Acceptance::default(), &NoiseModel::exactly(1e-9), &target, 0, seen)
     }
 
     /// Candidates at these distances from a state along its second coordinate, tested by its own yardstick, then by a wider one.
-    fn compared_again(state: &[f64], dtype: SourceDtype, away: &[f64], seen: f64) -> (Tested, f64) {
+    fn compared_again(state: &[f64], dtype: FloatFormat, away: &[f64], seen: f64) -> (Tested, f64) {
         let mut tested = Tested::new();
         let first = yardstick(state, dtype, 0.0);
         for (id, away) in (0..).zip(away) {
@@ -178,7 +178,7 @@ mod tests {
     fn every_candidate_within_a_wider_floor_is_named() {
         // The floor becomes 8 * 0.001.
         let (tested, floor) =
-            compared_again(&[1.0, 1.0], SourceDtype::F64, &[0.007, 0.009, 0.002, 0.5, 0.003], 0.001);
+            compared_again(&[1.0, 1.0], FloatFormat::F64, &[0.007, 0.009, 0.002, 0.5, 0.003], 0.001);
         assert!((floor - 0.008).abs() < 1e-6, "{floor}");
         assert_eq!(ids(tested.fitting()), [2, 4, 0]);
         assert!(!tested.more_fit());
@@ -189,7 +189,7 @@ mod tests {
     fn more_may_fit_if_all_kept_candidates_do() {
         let away = |count: usize| -> Vec<f64> { (0..count).map(|i| 0.002 + 1e-4 * i as f64).collect() };
         let fitting = |away: &[f64]| {
-            let (tested, _) = compared_again(&[1.0, 1.0], SourceDtype::F64, away, 0.001);
+            let (tested, _) = compared_again(&[1.0, 1.0], FloatFormat::F64, away, 0.001);
             (tested.fitting().len(), tested.more_fit())
         };
         assert_eq!(fitting(&away(16)), (16, false), "these are all there are");
@@ -202,7 +202,7 @@ mod tests {
         // Little is known of a bf16 coordinate of 20,000. It counts more again under a wider floor.
         let mut state = [0.5; 8];
         state[0] = 20_000.0;
-        let (wanted, dtype) = (&state[..], SourceDtype::BF16);
+        let (wanted, dtype) = (&state[..], FloatFormat::BF16);
         let moved = |away: f64| [&[20_000.0 + away][..], &state[1..]].concat();
         let (first, wider) = (yardstick(wanted, dtype, 0.0), yardstick(wanted, dtype, 0.5));
         let (near, far) = (moved(230.0), moved(800.0));

@@ -8,10 +8,9 @@ use burn::tensor::Device;
 use inject_sipit::{
     Acceptance, Inversion, InvertError, Policy, Settings, TargetStates, Verdict,
     collisions::{distance, norm},
-    models::{Alternative, Decoder, Tap},
+    models::{Alternative, Decoder, FloatFormat, Tap},
     settings::Scan,
     sources::{Draft, OpenPosition, Provisional, Turn},
-    states::foreign::SourceDtype,
 };
 use ndarray::Array2;
 
@@ -52,8 +51,8 @@ impl Fork {
         let whole = exhaustive(&decoder, &target_of(&PROMPT)).unwrap();
         // Two positions must follow.
         let narrowest = whole.positions[..PROMPT.len() - 2].iter();
-        let narrowest = narrowest.min_by(|a, b| a.margin.unwrap().total_cmp(&b.margin.unwrap())).unwrap();
-        let (at, other) = (narrowest.position, narrowest.runner_up.unwrap().id);
+        let narrowest = narrowest.min_by(|a, b| a.margin().unwrap().total_cmp(&b.margin().unwrap())).unwrap();
+        let (at, other) = (narrowest.position, narrowest.runner_up().unwrap().id);
         let mut swapped = PROMPT;
         swapped[at] = other;
         let states = target_of(&PROMPT).states().to_owned();
@@ -78,7 +77,7 @@ impl Fork {
                 states.row_mut(position).scaled_add(by * self.apart / length, &towards);
             }
         }
-        TargetStates::new(states, self.tap, SourceDtype::F64).unwrap()
+        TargetStates::new(states, self.tap, FloatFormat::F64).unwrap()
     }
 
     /// Every candidate tested at every position, noise up to this many times `apart`.
@@ -138,8 +137,8 @@ fn a_later_position_rules_out_the_nearer_of_two_tokens_that_fit() {
                     Verdict::Verified,
                     "{case}: what was ambiguous is never certain"
                 );
-                assert_eq!(position.runner_up.unwrap().id, fork.other, "{case}");
-                assert!(position.margin.unwrap() < 0.0, "{case}: {position:?}");
+                assert_eq!(position.runner_up().unwrap().id, fork.other, "{case}");
+                assert!(position.margin().unwrap() < 0.0, "{case}: {position:?}");
                 let [ruled_out] = &position.ruled_out[..] else { panic!("{case}: {position:?}") };
                 assert_eq!((ruled_out.token_id, ruled_out.at_position), (fork.other, fork.at + 1), "{case}");
                 assert_eq!(ruled_out.candidates_tested, VOCAB, "{case}");
@@ -320,7 +319,7 @@ fn tokens_that_fit_beside_a_draft_are_followed_whichever_was_drafted() {
             for (drafted, beside) in [(50, twins), (11, [12, 50]), (12, [11, 50]), (50, [12, 11])] {
                 let label = format!("{tap}, {drafted} and {beside:?}");
                 let torn = Torn { prompt: prompt.clone(), at, drafted, beside };
-                let policy = Policy::new().then(torn);
+                let policy = Policy::new().simple(torn);
                 let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
                 assert!(inversion.first_failure().is_none(), "{label}: {inversion:?}");
                 for (position, &token) in inversion.positions.iter().zip(&prompt) {
@@ -329,8 +328,8 @@ fn tokens_that_fit_beside_a_draft_are_followed_whichever_was_drafted() {
                         assert_eq!(position.candidates_tested, 3, "{label}");
                     } else {
                         assert_eq!(
-                            (&position.verdict, position.token_id),
-                            (&Verdict::Verified, token),
+                            (&position.verdict, position.token_id()),
+                            (&Verdict::Verified, Some(token)),
                             "{label}"
                         );
                     }
@@ -357,7 +356,10 @@ fn a_list_that_does_not_hold_all_that_fit_says_so_and_holds_the_token_kept() {
                 panic!("{position:?}")
             };
             assert!(candidates.len() >= 16, "{position:?}");
-            assert!(candidates.iter().any(|candidate| candidate.id == position.token_id), "{position:?}");
+            assert!(
+                candidates.iter().any(|candidate| Some(candidate.id) == position.token_id()),
+                "{position:?}"
+            );
             assert!(candidates.iter().all(|candidate| (39..=60).contains(&candidate.id)), "{position:?}");
         }
     }

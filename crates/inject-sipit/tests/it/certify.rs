@@ -6,10 +6,9 @@ use crate::{
 };
 use inject_sipit::{
     Acceptance, Inverter, Policy, Settings, TargetStates, Verdict,
-    models::{Decoder, Logits, Model, Origin, Precision, Tap, TokenBatch, silent},
+    models::{Decoder, FloatFormat, Logits, Model, Origin, Tap, TokenBatch, silent},
     settings::Scan,
     sources::Prior,
-    states::foreign::SourceDtype,
 };
 use std::path::Path;
 
@@ -28,8 +27,8 @@ fn whole() -> Settings {
 fn widest(case: &str, device: &Device) -> Decoder {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures").join(case);
     let precision = match inject_testing::computes_in_f64(device) {
-        true => Precision::F64,
-        false => Precision::F32,
+        true => FloatFormat::F64,
+        false => FloatFormat::F32,
     };
     Model::load(Origin::of_folder(&folder), precision, device).unwrap().decoder
 }
@@ -217,7 +216,7 @@ fn a_failed_position_is_not_certified_and_the_rest_is_open() {
         let honest = target(&decoder, &PROMPT, tap);
         let mut states: Array2<f64> = honest.states().to_owned();
         states.row_mut(2).mapv_inplace(|value| value * 1.5);
-        let forged = TargetStates::new(states, tap, SourceDtype::F32).unwrap();
+        let forged = TargetStates::new(states, tap, FloatFormat::F32).unwrap();
         let told = Policy::new().simple(Told::one(&forged, &PROMPT));
         for policy in [Policy::new(), told] {
             let inversion = invert(&decoder, &forged, &policy, whole()).unwrap();

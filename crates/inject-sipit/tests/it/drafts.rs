@@ -9,7 +9,7 @@ use inject_sipit::{
     inversion::StageCost,
     models::{Alternative, Tap},
     settings::Scan,
-    sources::{Draft, OpenPosition, Provisional, Turn},
+    sources::{Draft, OpenPosition, Provisional},
 };
 use std::sync::{
     Arc,
@@ -366,8 +366,8 @@ fn same(a: &Inversion, b: &Inversion) -> Result<(), TestCaseError> {
     for (a, b) in a.positions.iter().zip(&b.positions) {
         prop_assert_eq!((a.token_id(), &a.verdict), (b.token_id(), &b.verdict));
         prop_assert_eq!(a.candidates_tested, b.candidates_tested);
-        let apart = a.margin.unwrap() - b.margin.unwrap();
-        prop_assert!(apart.abs() <= 2.0 * a.noise_floor, "{a:?} {b:?}");
+        let apart = a.margin().unwrap() - b.margin().unwrap();
+        prop_assert!(apart.abs() <= 2.0 * a.noise_floor().unwrap(), "{a:?} {b:?}");
     }
     Ok(())
 }

@@ -4,10 +4,9 @@ use crate::small::{FAMILIES, batches, exhaustive, invert, model, random, target,
 use half::f16;
 use inject_sipit::{
     InvertError, Inverter, Policy, Settings, TargetStates, Verdict,
-    models::{ModelError, Tap},
+    models::{FloatFormat, ModelError, Tap},
     settings::{Budget, Scan},
     sources::RandomOrder,
-    states::foreign::SourceDtype,
 };
 use ndarray::Array2;
 use proptest::prelude::*;
@@ -77,7 +76,7 @@ fn states_of_no_prompt_fail_by_position_and_keep_the_nearest() {
         let honest = target(&decoder, &[1, 2, 3, 4], tap);
         let mut states = honest.states().to_owned();
         states.row_mut(2).mapv_inplace(|value| value * 1.5);
-        let forged = TargetStates::new(states, tap, SourceDtype::F32).unwrap();
+        let forged = TargetStates::new(states, tap, FloatFormat::F32).unwrap();
         let inversion = exhaustive(&decoder, &forged).unwrap();
         assert_eq!(inversion.positions.len(), 4);
         assert_eq!(inversion.first_failure().unwrap().position, 2);
@@ -95,7 +94,7 @@ fn bf16_states_are_verified_within_their_rounding() {
             let tap = Tap::Block(2);
             let exact = target(&decoder, &prompt, tap);
             let rounded = exact.states().mapv(|value| half::bf16::from_f64(value).to_f64());
-            let target = TargetStates::new(rounded, tap, SourceDtype::BF16).unwrap();
+            let target = TargetStates::new(rounded, tap, FloatFormat::BF16).unwrap();
             let inversion = exhaustive(&decoder, &target).unwrap();
             assert_eq!(inversion.token_ids(), prompt, "{case}");
             assert!(inversion.is_verified(), "{case}: {inversion:?}");
@@ -109,7 +108,7 @@ fn states_that_cannot_belong_to_the_model_are_refused() {
     let decoder = model("gpt2", &device).decoder;
     let states = |rows, columns| Array2::<f64>::ones((rows, columns));
     let invert = |states, tap| {
-        let target = TargetStates::new(states, tap, SourceDtype::F32)?;
+        let target = TargetStates::new(states, tap, FloatFormat::F32)?;
         exhaustive(&decoder, &target)
     };
     let d_model = decoder.config().d_model;
@@ -151,17 +150,17 @@ fn states_that_partly_exceed_f16_give_the_prompt() {
                 states.row_mut(0)[3] = f64::INFINITY;
                 states.row_mut(2)[1] = f64::NEG_INFINITY;
                 let target = |dtype| TargetStates::new(states.clone(), tap, dtype);
-                let inversion = exhaustive(&decoder, &target(SourceDtype::F16).unwrap()).unwrap();
+                let inversion = exhaustive(&decoder, &target(FloatFormat::F16).unwrap()).unwrap();
                 assert_eq!(inversion.token_ids(), prompt, "{case}, {tap}");
                 assert!(inversion.is_certain(), "{case}, {tap}: {inversion:?}");
-                let refused = target(SourceDtype::BF16).unwrap_err();
+                let refused = target(FloatFormat::BF16).unwrap_err();
                 assert!(matches!(refused, InvertError::NotFinite { position: 0, coordinate: 3, .. }));
             }
         }
     }
     // Of such a state nothing is known.
     let unknown = Array2::from_elem((1, 8), f64::INFINITY);
-    let refused = TargetStates::new(unknown, Tap::Block(1), SourceDtype::F16).unwrap_err();
+    let refused = TargetStates::new(unknown, Tap::Block(1), FloatFormat::F16).unwrap_err();
     assert!(matches!(refused, InvertError::NotFinite { position: 0, .. }), "{refused}");
 }
 
@@ -169,7 +168,7 @@ fn states_that_partly_exceed_f16_give_the_prompt() {
 fn states_of_zeros_fail_with_a_distance_and_a_floor() {
     let device = inject_testing::compiled().remove(0);
     let decoder = model("gpt2", &device).decoder;
-    for dtype in [SourceDtype::F64, SourceDtype::F32, SourceDtype::F16] {
+    for dtype in [FloatFormat::F64, FloatFormat::F32, FloatFormat::F16] {
         let zeros = Array2::zeros((2, decoder.config().d_model));
         let inversion =
             exhaustive(&decoder, &TargetStates::new(zeros, Tap::Block(1), dtype).unwrap()).unwrap();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use inject_sipit::{
     InvertError, TargetStates,
     collisions::distance,
-    models::{Model, Origin, Precision, Tap},
+    models::{FloatFormat, Model, Origin, Tap},
     states::foreign::write_npy,
 };
 use inject_sipit::{NoiseModel, collisions::norm};
@@ -19,7 +19,7 @@ fn folder() -> PathBuf {
 #[test]
 fn the_stored_states_are_those_of_the_prompt() {
     for device in inject_testing::compiled() {
-        let model = Model::load(Origin::of_folder(&folder()), Precision::F32, &device).unwrap();
+        let model = Model::load(Origin::of_folder(&folder()), FloatFormat::F32, &device).unwrap();
         let stored = TargetStates::open(&folder().join("states.safetensors"), None).unwrap();
         assert_eq!((stored.tap(), stored.positions()), (Tap::Block(2), PROMPT.len()));
         let computed = TargetStates::of_prompt(&model.decoder, stored.tap(), &PROMPT).unwrap();

@@ -8,10 +8,9 @@ use crate::{
 use inject_sipit::{
     Inversion, Policy, Settings, TargetStates, Verdict,
     collisions::distance,
-    models::{Decoder, Tap},
+    models::{Decoder, FloatFormat, Tap},
     settings::OnFailure,
     sources::Prior,
-    states::foreign::SourceDtype,
 };
 
 /// Longer than the windows of the small models.
@@ -27,7 +26,7 @@ fn forged(honest: &TargetStates, length: f64) -> TargetStates {
     let mut states = honest.states().to_owned();
     let away = Numbers(6).direction(honest.d_model(), length);
     states.row_mut(AT).iter_mut().zip(away).for_each(|(value, away)| *value += away);
-    TargetStates::new(states, honest.tap(), SourceDtype::F32).unwrap()
+    TargetStates::new(states, honest.tap(), FloatFormat::F32).unwrap()
 }
 
 /// The token whose state is nearest to the forged one, after the true prefix.

@@ -6,13 +6,12 @@ use crate::{
 };
 use inject_sipit::{
     Inversion, InvertError, Policy, Settings, TargetStates,
-    models::{Decoder, Logits, PrefixCache, Tap, TokenBatch, to_host},
+    models::{Decoder, FloatFormat, Logits, PrefixCache, Tap, TokenBatch, host::to_host},
     settings::Budget,
     sources::{
         Draft, Gradient, HardPrompts, Objective, OpenPosition, Prompt, Provisional, Session, Source,
         StepDecay, Turn,
     },
-    states::foreign::SourceDtype,
 };
 use std::{
     collections::HashSet,
@@ -129,7 +128,7 @@ proptest! {
                     }
                 }
                 // It needs no help from the scan.
-                let found = inversion.positions.iter().all(|position| position.found_by == "gradient");
+                let found = inversion.positions.iter().all(|position| position.found_by() == Some("gradient"));
                 prop_assert!(found, "{case}");
             }
         }
@@ -207,7 +206,7 @@ fn a_bounded_search_leaves_the_rest_to_the_scan() {
             // One candidate for each step.
             assert!(here.count() <= 2);
         }
-        assert!(inversion.positions.iter().any(|position| position.found_by == "scan"));
+        assert!(inversion.positions.iter().any(|position| position.found_by() == Some("scan")));
     }
 }
 
@@ -246,7 +245,7 @@ fn hard_prompts_find_the_prompt_where_states_are_embeddings() {
         let inversion = invert(&decoder, &target, &Policy::new().then(source), Settings::new()).unwrap();
         let drafts = std::mem::take(&mut said.lock().unwrap().drafts);
         assert_eq!(drafts, [PROMPT.to_vec()], "{case}");
-        assert!(inversion.positions.iter().all(|position| position.found_by == "draft"), "{case}");
+        assert!(inversion.positions.iter().all(|position| position.found_by() == Some("draft")), "{case}");
     }
 }
 
@@ -342,7 +341,7 @@ fn the_candidates_are_those_of_the_published_algorithm_in_their_order() {
         // A state that no token has, so that none is accepted.
         let mut states = target(&decoder, &[7, 11][..=at], tap).states().to_owned();
         states.row_mut(at).iter_mut().enumerate().for_each(|(i, value)| *value += [1.5, -1.0, 0.5][i % 3]);
-        let states = TargetStates::new(states, tap, SourceDtype::F32).unwrap();
+        let states = TargetStates::new(states, tap, FloatFormat::F32).unwrap();
         let mut cache = decoder.prefix_cache(1, at + 1, tap).unwrap();
         if at > 0 {
             decoder.extend(&mut cache, &TokenBatch::new(&[&[7]]).unwrap(), &[], Logits::None).unwrap();

@@ -565,7 +565,7 @@ fn tokens_tested_after_a_prefix_point_out_others_among_the_points_of_a_lens() {
                 // A first position has points of its own.
                 assert_eq!(inversion.positions[0].found_by(), Some("scan"));
                 let pointed_out: Vec<_> =
-                    inversion.positions.iter().filter(|p| p.found_by == "lens in context").collect();
+                    inversion.positions.iter().filter(|p| p.found_by() == Some("lens in context")).collect();
                 // As many from all over the vocabulary as are pointed out, and 64 of the former at least.
                 let most = limit + limit.max(64);
                 assert!(pointed_out.iter().all(|p| p.candidates_tested <= most), "{tap}, limit {limit}");
@@ -576,7 +576,7 @@ fn tokens_tested_after_a_prefix_point_out_others_among_the_points_of_a_lens() {
         }
         let lens = one(&decoder, &builder(vec![Tap::Block(1)]).with_text(text.clone()));
         let states = target(&decoder, &prompts[0], Tap::FinalNorm);
-        let policy = Policy::new().then(LensInContext::new(lens, 8));
+        let policy = Policy::new().then_up_to(8, LensInContext::new(lens));
         let refused = invert(&decoder, &states, &policy, Settings::new()).unwrap_err();
         assert!(matches!(refused, InvertError::Lens(LensError::OtherTap { .. })), "{refused}");
     }

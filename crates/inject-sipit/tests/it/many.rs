@@ -7,10 +7,9 @@ use crate::{
 };
 use inject_sipit::{
     Inversion, InvertError, Inverter, Policy, PolicyChoice, Settings, TargetStates, Verdict,
-    models::{Decoder, Progress, Tap, Unit, silent},
+    models::{Decoder, FloatFormat, Progress, Tap, Unit, silent},
     settings::Scan,
     sources::{Draft, OpenPosition, Prior, Provisional, RandomOrder, Secant, Turn},
-    states::foreign::SourceDtype,
 };
 use std::{
     collections::BTreeSet,
@@ -258,7 +257,7 @@ fn one_target_that_cannot_be_inverted_stops_all_before_anything_is_computed() {
         let inverter = Inverter::new(&decoder, tap, Settings::new()).unwrap();
         let mut targets = targets(&decoder, tap);
         let width = decoder.config().d_model + 1;
-        let wide = TargetStates::new(Array2::ones((2, width)), tap, SourceDtype::F32).unwrap();
+        let wide = TargetStates::new(Array2::ones((2, width)), tap, FloatFormat::F32).unwrap();
         targets.push(wide);
         let asked = Arc::new(AtomicUsize::new(0));
         let policy = Policy::new().simple(Counting(asked.clone()));

@@ -8,10 +8,9 @@ use crate::{
 use half::{bf16, f16};
 use inject_sipit::{
     Acceptance, InvertError, Inverter, Policy, Settings, TargetStates, Verdict,
-    models::{Decoder, Tap},
+    models::{Decoder, FloatFormat, Tap},
     settings::{OnFailure, Scan},
     sources::Prior,
-    states::foreign::SourceDtype,
 };
 
 /// Longer than the windows of the small models.
@@ -28,9 +27,9 @@ fn whole(acceptance: Acceptance) -> Settings {
 #[test]
 fn half_precision_states_of_every_tap_give_the_prompt() {
     type Rounding = fn(f64) -> f64;
-    let formats: [(SourceDtype, Rounding); 2] = [
-        (SourceDtype::F16, |value| f16::from_f64(value).to_f64()),
-        (SourceDtype::BF16, |value| bf16::from_f64(value).to_f64()),
+    let formats: [(FloatFormat, Rounding); 2] = [
+        (FloatFormat::F16, |value| f16::from_f64(value).to_f64()),
+        (FloatFormat::BF16, |value| bf16::from_f64(value).to_f64()),
     ];
     for device in inject_testing::compiled() {
         for case in FAMILIES {
@@ -57,7 +56,7 @@ fn half_precision_states_of_every_tap_give_the_prompt() {
 fn margins(decoder: &Decoder, target: &TargetStates) -> Vec<f64> {
     let inversion = exhaustive(decoder, target).unwrap();
     assert_eq!(inversion.token_ids(), PROMPT);
-    inversion.positions.iter().map(|position| position.runner_up.unwrap().distance).collect()
+    inversion.positions.iter().map(|position| position.runner_up().unwrap().distance).collect()
 }
 
 /// The states with noise of these lengths added, position by position.
@@ -68,7 +67,7 @@ fn disturbed(target: &TargetStates, lengths: impl IntoIterator<Item = f64>, seed
         let noise = numbers.direction(state.len(), length);
         state.iter_mut().zip(noise).for_each(|(value, noise)| *value += noise);
     }
-    TargetStates::new(states, target.tap(), SourceDtype::F64).unwrap()
+    TargetStates::new(states, target.tap(), FloatFormat::F64).unwrap()
 }
 
 /// The least and the largest.
@@ -230,7 +229,7 @@ fn allclose_accepts_by_the_coordinate_that_is_farthest_off() {
         let mut states = exact.states().to_owned();
         states.column_mut(3).mapv_inplace(|value| value + away);
         let size = states.column(3).iter().map(|value| value.abs()).fold(f64::INFINITY, f64::min);
-        let moved = TargetStates::new(states, exact.tap(), SourceDtype::F64).unwrap();
+        let moved = TargetStates::new(states, exact.tap(), FloatFormat::F64).unwrap();
         // Sized by the smallest of those coordinates: as wide as it must be there, wider elsewhere.
         for (rtol, atol, accepts) in [
             (0.0, 1.01 * away, true),

@@ -4,9 +4,8 @@ use crate::small::{FAMILIES, batches, exhaustive, invert, model, of_vocabulary, 
 use inject_sipit::{
     Acceptance, Inversion, Inverter, Policy, Settings, TargetStates,
     collisions::distance,
-    models::{Decoder, Logits, Tap, TokenBatch, silent},
+    models::{Decoder, FloatFormat, Logits, Tap, TokenBatch, silent},
     sources::{Prior, PriorTiming, RandomOrder, Repeated, Secant},
-    states::foreign::SourceDtype,
 };
 use std::collections::HashSet;
 
@@ -161,14 +160,14 @@ fn a_survey_after_two_hypotheses_serves_both() {
     for device in inject_testing::compiled() {
         let decoder = of_vocabulary("llama", 8192, 5, &device);
         let whole = exhaustive(&decoder, &target(&decoder, &prompt, tap)).unwrap();
-        let other = whole.positions[0].runner_up.unwrap().id;
+        let other = whole.positions[0].runner_up().unwrap().id;
         // Between the states of two first tokens either fits, and both are followed.
         let mut states = target(&decoder, &prompt, tap).states().to_owned();
         let beside = target(&decoder, &[other], tap).states().to_owned();
         let apart = distance(states.row(0).as_slice().unwrap(), beside.row(0).as_slice().unwrap());
         let middle = (&states.row(0) + &beside.row(0)) / 2.0;
         states.row_mut(0).assign(&middle);
-        let ambiguous = TargetStates::new(states, tap, SourceDtype::F32).unwrap();
+        let ambiguous = TargetStates::new(states, tap, FloatFormat::F32).unwrap();
         let acceptance = Acceptance::NoiseFloor { added: 0.6 * apart };
         let policy = Policy::new().then_up_to(1024, Secant::new().surveying(512));
         let inversion =

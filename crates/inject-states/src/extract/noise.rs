@@ -1,16 +1,21 @@
-//! The noise floor: how far apart two computations of the same state lie.
+//! The noise floor: the distance between two computations of the same state.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroUsize, slice};
 
-use inject_models::{Decoder, Tap};
+use inject_models::{Decoder, Tap, silent};
 
 use super::{ExtractError, Extraction};
-use crate::store::NoiseFloors;
+use crate::{
+    batches::{batches_by_length, spread_evenly},
+    store::NoiseFloors,
+};
 
-/// Computes a sample of the prompts together and again each alone, and gives the largest L2 distance between the two at
-/// each tap.
+/// Computes a sample of the prompts together and again each alone. Returns the largest L2 distance between the two at each
+/// tap.
 ///
-/// The sample is spread evenly over the prompts. A floor of zero means that the two came out bitwise equal.
+/// The sample is at most `sample` prompts, spread evenly over all. A prompt that is alone in its batch is computed twice in the same
+/// way and says nothing, so it does not count. If no prompt counts, the floors are `None`. A floor of zero means that the
+/// states were bitwise equal.
 ///
 /// # Errors
 ///
@@ -21,24 +26,45 @@ pub fn measure_noise(
     prompts: &[Vec<u32>],
     sample: usize,
 ) -> Result<NoiseFloors, ExtractError> {
-    let step = prompts.len().div_ceil(sample.max(1)).max(1);
-    let sampled: Vec<Vec<u32>> = prompts.iter().step_by(step).cloned().collect();
-    let together = extraction.run(decoder, &sampled, &mut |_| ())?;
-    let mut floors: BTreeMap<Tap, Option<f64>> =
-        extraction.taps().iter().map(|&tap| (tap, Some(0.0))).collect();
+    let sampled: Vec<Vec<u32>> = match NonZeroUsize::new(sample) {
+        Some(sample) => spread_evenly(prompts.len(), sample).map(|prompt| prompts[prompt].clone()).collect(),
+        None => Vec::new(),
+    };
+    let accompanied = accompanied(extraction, decoder, &sampled);
+    let together = extraction.run(decoder, &sampled, &mut silent)?;
+    let mut floors: BTreeMap<Tap, Option<f64>> = extraction.taps().iter().map(|&tap| (tap, None)).collect();
     let mut first = 0;
-    for prompt in &sampled {
-        let alone = extraction.run(decoder, std::slice::from_ref(prompt), &mut |_| ())?;
-        for (tap, alone) in alone {
-            for (row, alone) in alone.rows().into_iter().enumerate() {
-                let beside = together[&tap].row(first + row);
-                let square: f64 =
-                    alone.iter().zip(beside).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
-                let floor = floors.entry(tap).or_insert(Some(0.0));
-                *floor = floor.map(|floor| floor.max(square.sqrt()));
+    for (number, prompt) in sampled.iter().enumerate() {
+        let rows = extraction.rows(slice::from_ref(prompt));
+        if accompanied[number] {
+            let alone = extraction.run(decoder, slice::from_ref(prompt), &mut silent)?;
+            for (tap, alone) in alone {
+                let farthest = (0..rows)
+                    .map(|row| distance(alone.state(row), together[&tap].state(first + row)))
+                    .fold(0.0, f64::max);
+                let floor = floors.entry(tap).or_default();
+                *floor = Some(floor.map_or(farthest, |floor| floor.max(farthest)));
             }
         }
-        first += extraction.rows(std::slice::from_ref(prompt));
+        first += rows;
     }
-    Ok(NoiseFloors { prompts_sampled: sampled.len(), floors })
+    let prompts_sampled = accompanied.iter().filter(|&&accompanied| accompanied).count();
+    Ok(NoiseFloors { prompts_sampled, floors })
+}
+
+/// Returns for each prompt whether it is computed in a batch with another.
+fn accompanied(extraction: &Extraction, decoder: &Decoder, prompts: &[Vec<u32>]) -> Vec<bool> {
+    let lens: Vec<usize> = prompts.iter().map(Vec::len).collect();
+    let mut accompanied = vec![false; prompts.len()];
+    for batch in batches_by_length(decoder, &lens, extraction.taps.len(), extraction.memory_budget) {
+        for &prompt in &batch {
+            accompanied[prompt] = batch.len() > 1;
+        }
+    }
+    accompanied
+}
+
+fn distance(a: &[f32], b: &[f32]) -> f64 {
+    let square: f64 = a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
+    square.sqrt()
 }

@@ -1,18 +1,18 @@
-//! Everything that can be wrong with a file of states.
+//! Errors of files of states.
 
 use std::{error::Error, fmt, io, path::PathBuf};
 
-use inject_models::{Tap, TapError};
+use inject_models::{Tap, TapError, checkpoint::HeaderError};
 
 use super::Axes;
 
-/// A file that cannot be read as states, and why.
+/// A file that cannot be read as states.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ForeignError {
     /// The file.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The problem.
     pub problem: ForeignProblem,
 }
 
@@ -23,25 +23,25 @@ impl fmt::Display for ForeignError {
 }
 
 impl Error for ForeignError {
-    /// The source of the problem: the problem itself is already part of this error's text.
+    /// Returns the source of the problem. The problem itself is part of this error's text.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.problem.source()
     }
 }
 
-/// What is wrong with a file of states.
+/// The problem with a file of states.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ForeignProblem {
-    /// The operating system says no.
-    #[error(transparent)]
+    /// The file cannot be opened, read or written.
+    #[error("input or output failed")]
     Io(#[from] io::Error),
     /// The ending of the file's name is not that of a known format.
     #[error("unknown ending `{found}`: expected one of {known}")]
     UnknownEnding {
         /// The ending, without the dot.
         found: String,
-        /// The endings there are.
+        /// The known endings.
         known: &'static str,
     },
     /// The file ends before its header does.
@@ -61,10 +61,10 @@ pub enum ForeignProblem {
         limit: u64,
     },
     /// The header of a `.safetensors` file is not what the format asks for.
-    #[error("not a safetensors header: {source}")]
+    #[error("not a safetensors header")]
     SafetensorsHeader {
-        /// What the parser of the `safetensors` crate says.
-        source: serde_json::Error,
+        /// The cause.
+        source: HeaderError,
     },
     /// The file does not begin as a `.npy` file.
     #[error("not a .npy file: it does not begin with \\x93NUMPY")]
@@ -80,11 +80,11 @@ pub enum ForeignProblem {
     /// The header of a `.npy` file is not the dictionary the format asks for.
     #[error("malformed .npy header at byte {at}: expected {expected}, found `{found}`")]
     NpyHeader {
-        /// Where in the header.
+        /// The offset in the header.
         at: usize,
-        /// What should be there.
+        /// The expected text.
         expected: &'static str,
-        /// What is there.
+        /// The text found.
         found: String,
     },
     /// The file is longer or shorter than its header says.
@@ -95,26 +95,26 @@ pub enum ForeignProblem {
         /// The length of the whole file.
         found: u64,
     },
-    /// No tensor has one of the names of states.
+    /// No tensor is named like states.
     #[error("no tensor `states` or `hidden_states`; the file has {found:?}")]
     NoStates {
-        /// The tensors there are.
+        /// The tensors of the file.
         found: Vec<String>,
     },
-    /// Two tensors have names of states.
-    #[error("both a tensor `states` and a tensor `hidden_states`: which one is meant?")]
+    /// Two tensors are named like states.
+    #[error("both a tensor `states` and a tensor `hidden_states`: expected one of them")]
     TwoStates,
-    /// A dtype that is not read here.
+    /// A dtype that is not accepted.
     #[error("`{tensor}` has dtype {found}: expected {expected}")]
     Dtype {
         /// The tensor's name.
         tensor: &'static str,
         /// The dtype as the file spells it.
         found: String,
-        /// The dtypes that are read.
+        /// The accepted dtypes.
         expected: &'static str,
     },
-    /// States with too many or too few axes.
+    /// A shape with too many or too few axes.
     #[error("`{tensor}` has shape {shape:?}: expected [token, d_model] or three axes with d_model last")]
     Dimensions {
         /// The tensor's name.
@@ -137,9 +137,9 @@ pub enum ForeignProblem {
         tensor: &'static str,
         /// Its shape.
         shape: Vec<usize>,
-        /// How many token ids stand beside it.
+        /// The number of token ids beside it.
         n_tokens: Option<usize>,
-        /// How many tap names stand beside it.
+        /// The number of tap names beside it.
         n_taps: Option<usize>,
         /// The axes the caller asked for.
         axes: Option<Axes>,
@@ -155,24 +155,24 @@ pub enum ForeignProblem {
         /// Its shape.
         shape: Vec<usize>,
     },
-    /// Token ids with other axes than one for the tokens.
+    /// Token ids of another shape.
     #[error("`token_ids` has shape {shape:?}: expected [token] or [1, token]")]
     TokenIdsShape {
         /// Its shape.
         shape: Vec<usize>,
     },
-    /// A token id that no vocabulary has.
+    /// A token id out of range.
     #[error("token id {found} at position {position} is not in 0..=4294967295")]
     TokenId {
         /// The position in the prompt, from 0.
         position: usize,
-        /// The id as it stands in the file.
+        /// The id in the file.
         found: i128,
     },
-    /// A name that is not a tap's.
-    #[error("in the metadata: {source}")]
+    /// A name in the metadata that is not that of a tap.
+    #[error("the metadata does not name a tap")]
     TapName {
-        /// The name and what is expected.
+        /// The name and the expected ones.
         #[from]
         source: TapError,
     },
@@ -182,57 +182,67 @@ pub enum ForeignProblem {
         /// The tap.
         tap: Tap,
     },
-    /// Both keys that name taps.
+    /// Two keys that name taps.
     #[error("the metadata has both `tap` and `taps`")]
     TapAndTaps,
-    /// The only column was asked for, and there are more.
+    /// The only column was requested, but there are several.
     #[error("the file has {columns} columns: the caller must say which")]
     ManyColumns {
-        /// How many there are.
+        /// The number of columns.
         columns: usize,
     },
-    /// A column beyond the last was asked for.
+    /// A column beyond the last was requested.
     #[error("no column {found}: the file has {columns}, counted from 0")]
     NoSuchColumn {
-        /// The index asked for.
+        /// The requested index.
         found: usize,
-        /// How many there are.
+        /// The number of columns.
         columns: usize,
     },
-    /// A tap was asked for, and the file does not say which tap its columns are.
+    /// A tap was requested, but the file does not name its columns.
     #[error("the file does not say which column is tap {tap}: the caller must say it by index")]
     UnnamedColumns {
-        /// The tap asked for.
+        /// The requested tap.
         tap: Tap,
     },
-    /// A tap was asked for that the file does not have.
+    /// A tap was requested that the file does not have.
     #[error("no tap {tap}: the file has {}", crate::tap_names(known))]
     NoSuchTap {
-        /// The tap asked for.
+        /// The requested tap.
         tap: Tap,
-        /// The taps there are.
+        /// The taps of the file.
         known: Vec<Tap>,
     },
-    /// A value that no forward pass gives.
+    /// States of another width than the model's.
+    #[error("`{tensor}` holds states of width {found}, expected {expected}")]
+    Width {
+        /// The tensor's name.
+        tensor: &'static str,
+        /// The width in the file.
+        found: usize,
+        /// The width asked for.
+        expected: usize,
+    },
+    /// A value that is NaN or infinite.
     #[error("`{tensor}` has {value} at row {row}, dimension {dimension} of column {column}")]
     NotFinite {
         /// The tensor's name.
         tensor: &'static str,
-        /// The column of the file, that is the tap.
+        /// The column.
         column: usize,
-        /// The row, that is the token.
+        /// The row.
         row: usize,
         /// The dimension within the state.
         dimension: usize,
         /// NaN or an infinity.
         value: f64,
     },
-    /// The states do not fit into this machine's memory.
+    /// The states do not fit into memory.
     #[error("not enough memory for the states of one column")]
     OutOfMemory,
 }
 
-/// What the shape should fit, in words.
+/// Joins the conditions that the shape should fit.
 fn beside(n_tokens: Option<usize>, n_taps: Option<usize>, axes: Option<Axes>) -> String {
     let tokens = n_tokens.map(|n| format!("{n} token ids"));
     let taps = n_taps.map(|n| format!("{n} tap names"));

@@ -1,8 +1,8 @@
-//! Which axis of a tensor counts what.
+//! The meaning of the axes of a tensor.
 
 use super::{ForeignProblem, Header};
 
-/// What the first two axes of a three-dimensional tensor count; the last is always `d_model`.
+/// The order of the first two axes of a three-dimensional tensor. The last is always `d_model`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Axes {
     /// `[token, tap, d_model]`, as vLLM writes.
@@ -12,14 +12,14 @@ pub enum Axes {
     TapToken,
 }
 
-/// Whether the last axis of a tensor varies fastest in the file, or the first.
+/// The axis of a tensor that varies fastest in the file: the last (C) or the first (Fortran).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MemoryOrder {
     C,
     Fortran,
 }
 
-/// Where each value lies: strides are in values, and no length is zero.
+/// The place of each value. Strides count values, and no length is zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
     pub(super) rows: Axis,
@@ -34,8 +34,8 @@ pub(super) struct Axis {
 }
 
 impl Layout {
-    /// The one reading of the header's shape that fits what stands beside the tensor and what the caller
-    /// knows.
+    /// Returns the only reading of the header's shape that fits the token ids and tap names beside the tensor and the
+    /// caller's `axes`.
     ///
     /// The product of the shape has been checked against the length of the file.
     pub(super) fn detect(header: &Header, axes: Option<Axes>) -> Result<Layout, ForeignProblem> {
@@ -89,9 +89,9 @@ impl Layout {
 
 #[cfg(test)]
 mod tests {
-    use inject_models::Tap;
+    use inject_models::{FloatFormat, Tap};
 
-    use super::super::dtype::{ByteOrder, Encoding, SourceDtype};
+    use super::super::encoding::{ByteOrder, Encoding};
     use super::*;
 
     /// Rows, columns and dimensions that a C-order tensor with this many token ids and tap names beside it
@@ -104,7 +104,7 @@ mod tests {
     ) -> Result<[usize; 3], ForeignProblem> {
         let header = Header {
             tensor: "states",
-            encoding: Encoding { dtype: SourceDtype::F32, byte_order: ByteOrder::Little },
+            encoding: Encoding { format: FloatFormat::F32, byte_order: ByteOrder::Little },
             order: MemoryOrder::C,
             shape: shape.to_vec(),
             start: 0,

@@ -17,7 +17,7 @@ fn file(name: &str, content: &[u8]) -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-/// What is wrong with the header of this file.
+/// Returns the problem with the header of this file.
 fn problem(name: &str, content: &[u8]) -> ForeignProblem {
     let (_folder, path) = file(name, content);
     let error = StatesFile::open(&path).unwrap_err();
@@ -26,7 +26,7 @@ fn problem(name: &str, content: &[u8]) -> ForeignProblem {
     error.problem
 }
 
-/// A `.safetensors` file with this header and as many zeros behind it.
+/// Returns a `.safetensors` file of this header and `data` zeros.
 fn safetensors(header: &str, data: usize) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &vec![0; data]].concat()
 }

@@ -1,5 +1,9 @@
 //! NumPy's `.npy`: the header, read strictly, and a writer.
 //!
+//! The crates npyz 0.9 and ndarray-npy 0.10 are not used. They allocate what a header claims as its length, up to 4 GiB, before they
+//! read it, and parse it by py_literal, whose recursion a file of opening parentheses takes beyond the stack. Here every size is
+//! compared with the length of the file first, and every error names its place.
+//!
 //! # Source
 //!
 //! NEP 1, "A Simple File Format for NumPy Arrays", and the versions 2.0 and 3.0 in
@@ -24,7 +28,7 @@ const MAGIC: &[u8; 6] = b"\x93NUMPY";
 /// The longest header that is read: the longest of version 1.0. Longer ones are for arrays of records.
 const MAX_HEADER: u64 = u16::MAX as u64;
 
-/// What errors call the array: the format gives it no name.
+/// The name of the array in errors. The format gives it none.
 const TENSOR: &str = "the array";
 
 /// Writes states as `.npy`, version 1.0, `<f4`, in C order.
@@ -35,8 +39,8 @@ const TENSOR: &str = "the array";
 ///
 /// # Errors
 ///
-/// [`ForeignError`] when the file cannot be written, and when [`StatesFile::open`](super::StatesFile::open)
-/// could not read it: an array without values, NaN or infinity. What is refused so leaves no file behind.
+/// [`ForeignError`] if the file cannot be written, or if [`StatesFile`](super::StatesFile)
+/// could not read it: an array without values, NaN or infinity. No file is created then.
 pub fn write_npy(path: impl AsRef<Path>, states: ArrayView2<'_, f32>) -> Result<(), ForeignError> {
     let path = path.as_ref();
     checked(states)
@@ -84,7 +88,7 @@ pub(super) fn read_header(file: &mut File, length: u64) -> Result<Header, Foreig
     if &magic != MAGIC {
         return Err(ForeignProblem::NpyMagic);
     }
-    // How many bytes say how long the dictionary is.
+    // The number of bytes that hold the length of the dictionary.
     let prefix = match (major, minor) {
         (1, 0) => 2,
         (2 | 3, 0) => 4,
@@ -107,7 +111,7 @@ pub(super) fn read_header(file: &mut File, length: u64) -> Result<Header, Foreig
     file.read_exact(&mut text)?;
     let Dictionary { encoding, order, shape } = Dictionary::parse(&text)?;
 
-    let size = encoding.dtype.bytes() as u128;
+    let size = encoding.format.bytes() as u128;
     // A product of 128 bits can overflow too; what does not fit is longer than any file.
     let values = shape.iter().try_fold(1u128, |product, &axis| product.checked_mul(axis as u128));
     let bytes = values.and_then(|values| values.checked_mul(size)).unwrap_or(u128::MAX);

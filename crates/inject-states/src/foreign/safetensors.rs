@@ -1,107 +1,93 @@
-//! The header of a `.safetensors` file: which tensor holds the states, and what stands beside it.
+//! The header of a `.safetensors` file: the tensor of states, and the ids and names beside it.
 
 use std::{
+    collections::HashMap,
     fs::File,
     io::{Read, Seek, SeekFrom},
 };
 
-use inject_models::Tap;
-use safetensors::{
-    Dtype,
-    tensor::{Metadata, TensorInfo},
+use inject_models::{
+    FloatFormat, Tap,
+    checkpoint::{Header as FileHeader, HeaderError, LONGEST_HEADER, StoredTensor},
 };
+use safetensors::Dtype;
 
 use super::{
-    ForeignProblem, Header, SourceDtype,
-    dtype::{ByteOrder, Encoding},
+    ForeignProblem, Header,
+    encoding::{ByteOrder, Encoding},
     layout::MemoryOrder,
     zeros,
 };
 
-/// The longest header that is read.
-///
-/// # Source
-///
-/// `MAX_HEADER_SIZE` in huggingface/safetensors, `safetensors/src/tensor.rs`, release 0.8.0.
-const MAX_HEADER: u64 = 100_000_000;
+/// The bytes before the header.
+const PREFIX: u64 = 8;
 
 pub(super) fn read_header(file: &mut File, length: u64) -> Result<Header, ForeignProblem> {
-    let (metadata, start) = read_metadata(file, length)?;
-    let (tensor, info) = match (metadata.info("states"), metadata.info("hidden_states")) {
-        (Some(info), None) => ("states", info),
-        (None, Some(info)) => ("hidden_states", info),
+    let header = FileHeader::read(file).map_err(|error| problem(length, error))?;
+    let tensors = header.tensors();
+    let (tensor, states) = match (tensors.get("states"), tensors.get("hidden_states")) {
+        (Some(states), None) => ("states", states),
+        (None, Some(states)) => ("hidden_states", states),
         (Some(_), Some(_)) => return Err(ForeignProblem::TwoStates),
-        (None, None) => return Err(ForeignProblem::NoStates { found: metadata.offset_keys() }),
+        (None, None) => return Err(ForeignProblem::NoStates { found: tensors.keys().cloned().collect() }),
     };
-    let dtype = match info.dtype {
-        Dtype::F16 => SourceDtype::F16,
-        Dtype::BF16 => SourceDtype::BF16,
-        Dtype::F32 => SourceDtype::F32,
-        Dtype::F64 => SourceDtype::F64,
-        other => return Err(unknown_dtype(tensor, other, "F16, BF16, F32 or F64")),
-    };
-    let token_ids = match metadata.info("token_ids") {
-        Some(ids) => Some(read_token_ids(file, ids, start)?),
-        None => None,
-    };
+    let format = FloatFormat::of_safetensors(states.dtype)
+        .ok_or_else(|| unknown_dtype(tensor, states.dtype, "F16, BF16, F32 or F64"))?;
+    let token_ids = tensors.get("token_ids").map(|ids| read_token_ids(file, ids)).transpose()?;
     Ok(Header {
         tensor,
-        encoding: Encoding { dtype, byte_order: ByteOrder::Little },
+        encoding: Encoding { format, byte_order: ByteOrder::Little },
         order: MemoryOrder::C,
-        shape: info.shape.clone(),
-        start: start + info.data_offsets.0 as u64,
-        taps: tap_names(&metadata)?,
+        shape: states.shape.clone(),
+        start: states.bytes.start,
+        taps: tap_names(header.metadata())?,
         token_ids,
     })
 }
 
-/// The checked header and where the data begins: every offset after it lies inside the file.
-fn read_metadata(file: &mut File, length: u64) -> Result<(Metadata, u64), ForeignProblem> {
-    if length < 8 {
-        return Err(ForeignProblem::HeaderCutOff { found: length, expected: 8 });
+/// Returns the problem of a file of states for an error of its header.
+fn problem(length: u64, error: HeaderError) -> ForeignProblem {
+    match error {
+        HeaderError::Io(source) => ForeignProblem::Io(source),
+        HeaderError::TooShort { found } => ForeignProblem::HeaderCutOff { found, expected: PREFIX },
+        HeaderError::TooLong { found, .. } if found > LONGEST_HEADER => {
+            ForeignProblem::HeaderTooLong { found, limit: LONGEST_HEADER }
+        }
+        HeaderError::TooLong { found, .. } => {
+            ForeignProblem::HeaderCutOff { found: length, expected: PREFIX + found }
+        }
+        HeaderError::Surplus { found, expected } => {
+            ForeignProblem::Length { expected: u128::from(length - expected + found), found: length }
+        }
+        // The tensor begins where it should and ends after the file.
+        HeaderError::Place { found: (first, last), begin, end, .. }
+            if first as u64 == begin && first <= last && last as u64 > end =>
+        {
+            ForeignProblem::Length { expected: u128::from(length - end) + last as u128, found: length }
+        }
+        source => ForeignProblem::SafetensorsHeader { source },
     }
-    let mut header_length = [0; 8];
-    file.read_exact(&mut header_length)?;
-    let header_length = u64::from_le_bytes(header_length);
-    if header_length > MAX_HEADER {
-        return Err(ForeignProblem::HeaderTooLong { found: header_length, limit: MAX_HEADER });
-    }
-    let start = 8 + header_length;
-    if start > length {
-        return Err(ForeignProblem::HeaderCutOff { found: length, expected: start });
-    }
-    let mut text = zeros::<u8>(header_length as usize)?;
-    file.read_exact(&mut text)?;
-    // Checks that the tensors lie one behind the other and that each is as long as its shape and dtype say.
-    let metadata: Metadata =
-        serde_json::from_slice(&text).map_err(|source| ForeignProblem::SafetensorsHeader { source })?;
-    let expected = u128::from(start) + metadata.data_len() as u128;
-    if expected != u128::from(length) {
-        return Err(ForeignProblem::Length { expected, found: length });
-    }
-    Ok((metadata, start))
 }
 
-fn read_token_ids(file: &mut File, info: &TensorInfo, start: u64) -> Result<Vec<u32>, ForeignProblem> {
-    if !matches!(info.shape[..], [_] | [1, _]) {
-        return Err(ForeignProblem::TokenIdsShape { shape: info.shape.clone() });
+fn read_token_ids(file: &mut File, ids: &StoredTensor) -> Result<Vec<u32>, ForeignProblem> {
+    if !matches!(ids.shape[..], [_] | [1, _]) {
+        return Err(ForeignProblem::TokenIdsShape { shape: ids.shape.clone() });
     }
-    let signed = match info.dtype {
+    let signed = match ids.dtype {
         Dtype::I8 | Dtype::I16 | Dtype::I32 | Dtype::I64 => true,
         Dtype::U8 | Dtype::U16 | Dtype::U32 | Dtype::U64 => false,
         other => return Err(unknown_dtype("token_ids", other, "an integer")),
     };
-    let (from, to) = info.data_offsets;
-    let mut bytes = zeros::<u8>(to - from)?;
-    file.seek(SeekFrom::Start(start + from as u64))?;
+    let mut bytes = zeros::<u8>((ids.bytes.end - ids.bytes.start) as usize)?;
+    file.seek(SeekFrom::Start(ids.bytes.start))?;
     file.read_exact(&mut bytes)?;
-    let ids = bytes.chunks_exact(info.dtype.bitsize() / 8).map(|id| integer(id, signed));
+    let ids = bytes.chunks_exact(ids.dtype.bitsize() / 8).map(|id| integer(id, signed));
     ids.enumerate()
         .map(|(position, found)| found.try_into().map_err(|_| ForeignProblem::TokenId { position, found }))
         .collect()
 }
 
-/// A little-endian integer of one to eight bytes.
+/// Returns a little-endian integer of one to eight bytes.
 fn integer(bytes: &[u8], signed: bool) -> i128 {
     let negative = signed && bytes.last().is_some_and(|&top| top >= 0x80);
     let mut wide = [if negative { 0xff } else { 0 }; 16];
@@ -109,8 +95,8 @@ fn integer(bytes: &[u8], signed: bool) -> i128 {
     i128::from_le_bytes(wide)
 }
 
-fn tap_names(metadata: &Metadata) -> Result<Option<Vec<Tap>>, ForeignProblem> {
-    let text = |key| metadata.metadata().as_ref().and_then(|map| map.get(key));
+fn tap_names(metadata: &HashMap<String, String>) -> Result<Option<Vec<Tap>>, ForeignProblem> {
+    let text = |key| metadata.get(key);
     let taps = match (text("tap"), text("taps")) {
         (None, None) => return Ok(None),
         (Some(_), Some(_)) => return Err(ForeignProblem::TapAndTaps),

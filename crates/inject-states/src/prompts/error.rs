@@ -1,14 +1,14 @@
-//! Everything that can be wrong with a file of prompts.
+//! Errors of files of prompts.
 
 use std::{error::Error, fmt, io, path::PathBuf};
 
-/// A file that cannot be read as prompts, and why.
+/// A file that cannot be read as prompts.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct PromptError {
     /// The file.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The problem.
     pub problem: PromptProblem,
 }
 
@@ -19,60 +19,86 @@ impl fmt::Display for PromptError {
 }
 
 impl Error for PromptError {
-    /// The source of the problem: the problem itself is already part of this error's text.
+    /// Returns the source of the problem. The problem itself is part of this error's text.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.problem.source()
     }
 }
 
-/// What is wrong with a file of prompts.
+/// The problem with a file of prompts.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PromptProblem {
-    /// The operating system says no.
-    #[error(transparent)]
+    /// The file cannot be opened or read.
+    #[error("cannot be read")]
     Io(#[from] io::Error),
     /// The ending of the file's name is not that of a known format.
     #[error("unknown ending `{found}`: expected one of {known}")]
     UnknownEnding {
         /// The ending, without the dot.
         found: String,
-        /// The endings there are.
+        /// The known endings.
         known: &'static str,
     },
-    /// A Parquet file, and this build cannot read it.
+    /// A Parquet file, which this build cannot read.
     #[error("built without the feature `parquet` of inject-states, which reads .parquet files")]
     NoParquet,
-    /// A line that is not text.
+    /// A line that is not UTF-8.
     #[error("line {line} is not UTF-8")]
     LineNotUtf8 {
         /// The line, from 1.
         line: usize,
     },
-    /// A line that is JSON of another kind, or none.
+    /// A line that is not a JSON object.
     #[error("line {line} is not a JSON object")]
     NotAnObject {
         /// The line, from 1.
         line: usize,
     },
     /// A line that is not JSON, or has no field `text` that is a string.
-    #[error("line {line}, column {}: {}", source.column(), without_place(source))]
+    #[error("line {line}, column {column}")]
     Json {
         /// The line, from 1.
         line: usize,
-        /// What the parser says; it counts this line as its first.
+        /// The column, from 1.
+        column: usize,
+        /// The parser's message. It counts this line as the first.
         source: serde_json::Error,
+    },
+    /// A text with more bytes than the limit.
+    #[error("line {line} has more than {most} bytes")]
+    LineTooLong {
+        /// The line, from 1.
+        line: usize,
+        /// The limit.
+        most: usize,
+    },
+    /// A text with more bytes than the limit.
+    #[error("the text of row {row} has more than {most} bytes")]
+    RowTooLong {
+        /// The row, from 0.
+        row: usize,
+        /// The limit.
+        most: usize,
+    },
+    /// More text than is read at once.
+    #[error("more than {most} bytes of text after {prompts} prompts")]
+    TooMuchText {
+        /// The number of prompts within the limit.
+        prompts: usize,
+        /// The limit.
+        most: usize,
     },
     /// A table without a column `text`.
     #[error("no column `text`; the table has {found:?}")]
     NoTextColumn {
-        /// The columns there are.
+        /// The columns of the table.
         found: Vec<String>,
     },
-    /// A column `text` that holds something else.
+    /// A column `text` that does not hold strings.
     #[error("the column `text` is {found}: expected one string per row")]
     NotAStringColumn {
-        /// The column's type in Parquet's own words.
+        /// The column's type as Parquet names it.
         found: String,
     },
     /// A row whose text is missing.
@@ -81,27 +107,21 @@ pub enum PromptProblem {
         /// The row, from 0.
         row: usize,
     },
-    /// A row whose text is not text.
+    /// A row whose text is not UTF-8.
     #[error("the text of row {row} is not UTF-8")]
     RowNotUtf8 {
         /// The row, from 0.
         row: usize,
     },
-    /// A Parquet file that its own reader refuses.
+    /// A Parquet file that the parquet crate refuses.
     #[cfg(feature = "parquet")]
-    #[error(transparent)]
+    #[error("not a valid Parquet file")]
     Parquet(#[from] parquet::errors::ParquetError),
     /// A Parquet file so damaged that its reader panicked.
     #[cfg(feature = "parquet")]
     #[error("damaged: the Parquet reader panicked with `{message}`")]
     ParquetPanic {
-        /// What the panic said.
+        /// The message of the panic.
         message: String,
     },
-}
-
-/// The parser's message without the place at its end, where the line is always 1.
-fn without_place(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message).to_owned()
 }

@@ -9,7 +9,10 @@ use std::{
 
 use parquet::{
     basic::{ConvertedType, LogicalType},
-    column::reader::{ColumnReader, ColumnReaderImpl},
+    column::{
+        page::{Page, PageMetadata, PageReader},
+        reader::{ColumnReader, ColumnReaderImpl, get_column_reader},
+    },
     data_type::{ByteArray, ByteArrayType},
     file::reader::{FileReader, SerializedFileReader},
     schema::types::{ColumnDescriptor, SchemaDescriptor},
@@ -17,7 +20,7 @@ use parquet::{
 
 use super::PromptProblem;
 
-/// How many texts are decoded at once.
+/// The number of texts that are decoded at once.
 const BATCH: usize = 256;
 
 /// The texts of a table in the order of its rows.
@@ -28,7 +31,7 @@ pub(super) struct TextColumn {
     next_group: usize,
     group: Option<ColumnReaderImpl<ByteArrayType>>,
     batch: vec::IntoIter<Option<ByteArray>>,
-    /// The row the next text is in.
+    /// The row of the next text.
     row: usize,
 }
 
@@ -51,13 +54,16 @@ impl TextColumn {
         })
     }
 
-    /// The next text; after an error there is none.
-    pub(super) fn next_text(&mut self) -> Result<Option<String>, PromptProblem> {
+    /// Returns the next text, of at most `most` bytes. After an error there is none.
+    pub(super) fn next_text(&mut self, most: usize) -> Result<Option<String>, PromptProblem> {
         loop {
             if let Some(value) = self.batch.next() {
                 let row = self.row;
                 self.row += 1;
                 let bytes = value.ok_or(PromptProblem::NullText { row })?;
+                if bytes.len() > most {
+                    return Err(PromptProblem::RowTooLong { row, most });
+                }
                 let text = bytes.as_utf8().map_err(|_| PromptProblem::RowNotUtf8 { row })?;
                 return Ok(Some(text.to_owned()));
             }
@@ -67,7 +73,7 @@ impl TextColumn {
         }
     }
 
-    /// Decodes further texts of the open row group, if there are any.
+    /// Decodes more texts of the open row group, if there are any.
     fn read_batch(&mut self) -> Result<bool, PromptProblem> {
         let Some(group) = &mut self.group else { return Ok(false) };
         let (mut levels, mut values) = (Vec::new(), Vec::new());
@@ -87,7 +93,9 @@ impl TextColumn {
         if self.next_group == self.file.num_row_groups() {
             return Ok(false);
         }
-        self.group = match self.file.get_row_group(self.next_group)?.get_column_reader(self.column)? {
+        let pages = self.file.get_row_group(self.next_group)?.get_column_page_reader(self.column)?;
+        let column = self.file.metadata().file_metadata().schema_descr().column(self.column);
+        self.group = match get_column_reader(column, Box::new(PlausiblePages(pages))) {
             ColumnReader::ByteArrayColumnReader(group) => Some(group),
             // The schema, which is one for all row groups, says otherwise.
             _ => return Err(PromptProblem::NotAStringColumn { found: "of several types".to_owned() }),
@@ -97,12 +105,47 @@ impl TextColumn {
     }
 }
 
+/// The pages of a column, without those that claim more values than their bytes can hold.
+///
+/// parquet 60.1.0 reserves 32 bytes for each value that a dictionary page claims, before it reads the first.
+struct PlausiblePages(Box<dyn PageReader>);
+
+impl PageReader for PlausiblePages {
+    fn get_next_page(&mut self) -> parquet::errors::Result<Option<Page>> {
+        let page = self.0.get_next_page()?;
+        if let Some(Page::DictionaryPage { buf, num_values, .. }) = &page {
+            // A string is stored after its length, of 4 bytes.
+            if *num_values as usize > buf.len() / 4 {
+                let found = format!("a dictionary of {num_values} texts in {} bytes", buf.len());
+                return Err(parquet::errors::ParquetError::General(found));
+            }
+        }
+        Ok(page)
+    }
+
+    fn peek_next_page(&mut self) -> parquet::errors::Result<Option<PageMetadata>> {
+        self.0.peek_next_page()
+    }
+
+    fn skip_next_page(&mut self) -> parquet::errors::Result<()> {
+        self.0.skip_next_page()
+    }
+}
+
+impl Iterator for PlausiblePages {
+    type Item = parquet::errors::Result<Page>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.get_next_page().transpose()
+    }
+}
+
 /// Turns a panic into an error.
 ///
 /// parquet 60.1.0 trusts lengths within the file: of files with a few damaged bytes, one in a thousand makes
 /// it panic.
 fn contained<T>(read: impl FnOnce() -> Result<T, PromptProblem>) -> Result<T, PromptProblem> {
-    // What the panic leaves half done is never looked at again.
+    // After a panic the reader is never used again.
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().copied();
         let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
@@ -110,7 +153,7 @@ fn contained<T>(read: impl FnOnce() -> Result<T, PromptProblem>) -> Result<T, Pr
     })
 }
 
-/// Which column is the `text` of the outermost level, and that it is one string per row.
+/// Returns the index of the outermost column `text`, which holds one string for each row.
 fn text_column(schema: &SchemaDescriptor) -> Result<usize, PromptProblem> {
     let outer = |column: &ColumnDescriptor| column.path().parts().first().cloned().unwrap_or_default();
     let position = schema.columns().iter().position(|column| outer(column) == "text");
@@ -148,5 +191,44 @@ mod tests {
         assert_eq!(problem.to_string(), "damaged: the Parquet reader panicked with `length -1`");
         let problem = contained::<()>(|| panic!("no dictionary")).unwrap_err();
         assert_eq!(problem.to_string(), "damaged: the Parquet reader panicked with `no dictionary`");
+    }
+
+    /// Pages that were given beforehand.
+    struct Given(vec::IntoIter<Page>);
+
+    impl PageReader for Given {
+        fn get_next_page(&mut self) -> parquet::errors::Result<Option<Page>> {
+            Ok(self.0.next())
+        }
+
+        fn peek_next_page(&mut self) -> parquet::errors::Result<Option<PageMetadata>> {
+            Ok(None)
+        }
+
+        fn skip_next_page(&mut self) -> parquet::errors::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Iterator for Given {
+        type Item = parquet::errors::Result<Page>;
+
+        fn next(&mut self) -> Option<Self::Item> {
+            self.get_next_page().transpose()
+        }
+    }
+
+    #[test]
+    fn a_dictionary_that_claims_more_texts_than_it_holds_is_refused() {
+        let page = |num_values| Page::DictionaryPage {
+            buf: vec![0; 12].into(),
+            num_values,
+            encoding: parquet::basic::Encoding::PLAIN,
+            is_sorted: false,
+        };
+        let mut pages = PlausiblePages(Box::new(Given(vec![page(3), page(4)].into_iter())));
+        assert!(pages.get_next_page().unwrap().is_some());
+        let error = pages.get_next_page().unwrap_err().to_string();
+        assert!(error.contains("a dictionary of 4 texts in 12 bytes"), "{error}");
     }
 }

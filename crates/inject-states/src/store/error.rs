@@ -1,96 +1,99 @@
-//! Everything that can be wrong with a store, or with what is put into one.
+//! Errors of stores.
 
 use std::{io, path::Path, path::PathBuf};
 
-use inject_models::Tap;
+use inject_models::{FloatFormat, Tap, checkpoint::HeaderError};
 
-use super::dtype::StateDtype;
-use crate::tap_names;
+use crate::{
+    difference::Difference,
+    durable::{FileError, JsonLinesError},
+    tap_names,
+};
 
-/// Why a store cannot be written, gone on with, or read.
+/// The reason why a store cannot be written, continued or read.
 ///
-/// Nothing on disk is deleted or overwritten when one of these is returned from opening a folder.
+/// Nothing on disk is deleted or overwritten if opening a folder returns one of these.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// Not the name of a dtype of states.
-    #[error("unknown dtype of states `{found}`: expected `f32`, `f16` or `bf16`")]
-    UnknownDtype {
+    /// The text does not name a policy for BOS.
+    #[error("unknown policy for BOS `{found}`: expected `auto`, `yes`, `no` or `as given`")]
+    UnknownBosPolicy {
         /// The text as given.
         found: String,
     },
-    /// Not the name of a choice of positions.
+    /// The text does not name a choice of positions.
     #[error("unknown choice of positions `{found}`: expected `last` or `all`")]
     UnknownPositions {
         /// The text as given.
         found: String,
     },
-    /// A field of a [`StoreSpec`](super::StoreSpec) that no store can have.
+    /// A field of a [`StoreSpec`](super::StoreSpec) is impossible.
     #[error("a store cannot have {field} = {found}: expected {expected}")]
     InvalidSpec {
         /// The field.
         field: &'static str,
-        /// Its value.
+        /// The value found.
         found: String,
-        /// What it may be.
+        /// The possible values.
         expected: &'static str,
     },
-    /// There is nothing to store.
-    #[error("there are no prompts to store states of")]
+    /// The list of prompts is empty.
+    #[error("no prompts: expected at least one")]
     NoPrompts,
-    /// A prompt without tokens has no hidden state.
-    #[error("prompt {prompt} has no tokens, so it has no hidden state")]
+    /// A prompt has no tokens.
+    #[error("prompt {prompt} has no tokens, expected at least one")]
     EmptyPrompt {
-        /// The prompt, counted from 0.
+        /// The prompt, from 0.
         prompt: usize,
     },
-    /// More of something than the format can count.
+    /// There is more of something than the format can count.
     #[error("{found} {what}: a store holds at most {limit}")]
     TooLarge {
-        /// What there is too much of.
+        /// The thing that is counted.
         what: &'static str,
-        /// How many there are.
+        /// The number found.
         found: u128,
-        /// How many fit.
+        /// The largest number.
         limit: u128,
     },
-    /// A token id that I32 cannot hold.
+    /// I32 cannot hold a token id.
     #[error("prompt {prompt} has the token id {found} at position {position}: ids go up to {}", i32::MAX)]
     TokenTooLarge {
-        /// The prompt, counted from 0.
+        /// The prompt, from 0.
         prompt: usize,
-        /// The position in it, counted from 0.
+        /// The position in it, from 0.
         position: usize,
         /// The id.
         found: u32,
     },
 
-    /// No manifest, and no journal of an unfinished store either.
+    /// A folder has neither a manifest nor the journal of an unfinished store.
     #[error("`{path}` is not a store of hidden states: it has no manifest.json")]
     NotAStore {
         /// The folder.
         path: PathBuf,
     },
-    /// A store whose writing was interrupted.
+    /// The writing of a store was interrupted.
     #[error(
         "`{path}` is unfinished: {prompts_done} of {prompts} prompts are written; run the same command again to go on"
     )]
     Unfinished {
         /// The folder.
         path: PathBuf,
-        /// How many prompts are on disk.
+        /// The number of prompts on disk.
         prompts_done: usize,
-        /// How many there will be.
+        /// The number of all prompts.
         prompts: usize,
     },
-    /// A folder that holds something else.
+    /// A folder holds something else.
     #[error(
-        "`{path}` is not empty and no store of hidden states (it holds `{found}`): choose another folder"
+        "`{path}` is not empty and not a store of hidden states (it holds `{found}`): choose another folder"
     )]
     AlienFolder {
         /// The folder.
         path: PathBuf,
-        /// One thing in it.
+        /// The name of a file in it.
         found: String,
     },
     /// Another process is writing this store.
@@ -99,7 +102,7 @@ pub enum StoreError {
         /// The folder.
         path: PathBuf,
     },
-    /// The folder holds the store, finished or not, of another job.
+    /// A folder holds the store of another job, finished or not.
     #[error("`{path}` holds another store: its {field} is {found}, not {expected}; choose another folder")]
     DifferentJob {
         /// The folder.
@@ -112,15 +115,15 @@ pub enum StoreError {
         expected: String,
     },
 
-    /// A block with more prompts than are still missing.
-    #[error("the block holds {found} prompts, but only {left} are still missing")]
+    /// A block has more prompts than are missing.
+    #[error("the block holds {found} prompts, expected at most the {left} that are missing")]
     BlockTooLong {
-        /// Prompts of the block.
+        /// The prompts of the block.
         found: usize,
-        /// Prompts still missing.
+        /// The missing prompts.
         left: usize,
     },
-    /// A block with other taps than the store.
+    /// A block has other taps than the store.
     #[error("the block holds the taps {}, the store {}", tap_names(found), tap_names(expected))]
     BlockTaps {
         /// The taps of the block, in its order.
@@ -128,90 +131,90 @@ pub enum StoreError {
         /// The taps of the store, in the order of computation.
         expected: Vec<Tap>,
     },
-    /// States of another size than rows x width.
+    /// A block has more or fewer numbers than rows times width.
     #[error(
         "the block holds {found} values at tap `{tap}`, expected {expected} ({rows} rows of width {d_model})"
     )]
     BlockSize {
         /// The tap.
         tap: Tap,
-        /// How many values there are.
+        /// The number of values.
         found: usize,
-        /// How many there should be.
+        /// The expected number.
         expected: usize,
         /// The rows of the block.
         rows: usize,
         /// The width of a state.
         d_model: usize,
     },
-    /// A state that is NaN or infinite.
+    /// A state is NaN or infinite.
     #[error(
         "the state of prompt {prompt} at position {position}, tap `{tap}`, is not finite: it holds {found}"
     )]
     NotFinite {
-        /// The prompt, counted from 0.
+        /// The prompt, from 0.
         prompt: usize,
-        /// The position in it, counted from 0.
+        /// The position in it, from 0.
         position: usize,
         /// The tap.
         tap: Tap,
         /// The first such value.
         found: f32,
     },
-    /// A finite state that rounds to infinity in the dtype of the store.
+    /// A finite state rounds to infinity in the format of the store.
     #[error(
         "the state of prompt {prompt} at position {position}, tap `{tap}`, holds {found}, too large for {dtype}"
     )]
     Overflow {
-        /// The prompt, counted from 0.
+        /// The prompt, from 0.
         prompt: usize,
-        /// The position in it, counted from 0.
+        /// The position in it, from 0.
         position: usize,
         /// The tap.
         tap: Tap,
         /// The first such value.
         found: f32,
-        /// The dtype of the store.
-        dtype: StateDtype,
+        /// The format of the store.
+        dtype: FloatFormat,
     },
-    /// Noise floors of other taps than the store's, or one that is no length.
+    /// Noise floors belong to other taps than the store's, or one is negative or not finite.
     #[error("the noise floor at tap `{tap}` is {found}: expected {expected}")]
     NoiseFloor {
         /// The tap.
         tap: Tap,
-        /// What is there.
+        /// The value found.
         found: String,
-        /// What should be.
+        /// The expected value.
         expected: &'static str,
     },
 
-    /// The operating system refused.
+    /// The operating system failed.
     #[error("cannot {action} `{path}`")]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
-        /// The system's own words.
+        /// The cause.
         source: io::Error,
     },
-    /// A manifest or journal that cannot be read.
+    /// A manifest or journal is not valid JSON.
     #[error("`{path}` is damaged")]
     Json {
         /// The file.
         path: PathBuf,
-        /// Where and why.
+        /// The cause.
         source: serde_json::Error,
     },
-    /// A safetensors header that cannot be read.
+    /// A safetensors header is malformed.
     #[error("the safetensors header of `{path}` is damaged")]
     Header {
         /// The file.
         path: PathBuf,
-        /// Where and why.
-        source: serde_json::Error,
+        /// The cause.
+        source: HeaderError,
     },
-    /// A store of another version of the format.
+    /// A store has another version of the format.
     #[error("`{path}` has format version {found}: this version of the crate reads {expected}")]
     FormatVersion {
         /// The file.
@@ -221,79 +224,112 @@ pub enum StoreError {
         /// The version this crate reads and writes.
         expected: u32,
     },
-    /// A field that contradicts the manifest, or itself.
+    /// A field contradicts the manifest, or itself.
     #[error("`{path}`: {field} is {found}, expected {expected}")]
     Field {
         /// The file.
         path: PathBuf,
         /// The field.
         field: String,
-        /// Its value.
+        /// The value found.
         found: String,
-        /// What it should be.
+        /// The expected value.
         expected: String,
     },
-    /// A file shorter or longer than its header says; or an unfinished one that is missing or was changed.
+    /// A file is shorter or longer than its header says, or an unfinished file is missing.
     #[error("`{path}` has {found} bytes, expected {expected}")]
     FileSize {
         /// The file.
         path: PathBuf,
         /// Its length.
         found: u64,
-        /// The length its header asks for.
+        /// The length that its header needs.
         expected: u64,
     },
-    /// Tensors of other names, dtypes or shapes than the manifest asks for.
+    /// A file has tensors of other names, dtypes or shapes than the manifest describes.
     #[error("`{path}` holds {found}, expected {expected}")]
     Tensors {
         /// The file.
         path: PathBuf,
         /// Its tensors.
         found: String,
-        /// The tensors the manifest asks for.
+        /// The tensors that the manifest describes.
         expected: String,
     },
-    /// A tensor that cannot be read in place.
-    #[error("tensor `{tensor}` of `{path}` begins at byte {found}, no multiple of {expected}")]
+    /// The checksums of the states are damaged, or belong to another store.
+    #[error(
+        "the checksums of the store cannot be read: without their file, states are not compared with them"
+    )]
+    Checksums(#[from] JsonLinesError),
+    /// States changed after they were written.
+    #[error(
+        "the states at tap `{tap}` in `{path}` are damaged: rows {first_row} to {last_row} do not agree with their \
+         checksum; run the same extraction again to recompute them"
+    )]
+    DamagedBlock {
+        /// The file.
+        path: PathBuf,
+        /// The tap.
+        tap: Tap,
+        /// The first row of the block.
+        first_row: usize,
+        /// The last row of the block.
+        last_row: usize,
+    },
+    /// A tensor cannot be read in place.
+    #[error("tensor `{tensor}` of `{path}` begins at byte {found}, expected a multiple of {expected}")]
     Misaligned {
         /// The file.
         path: PathBuf,
         /// The tensor.
         tensor: &'static str,
-        /// Where its data begins in the file.
+        /// The offset of its data in the file.
         found: usize,
         /// The size of one element.
         expected: usize,
     },
-    /// An id or offset that cannot be.
+    /// An id or offset is impossible.
     #[error("`{path}`: {tensor}[{index}] is {found}, expected {expected}")]
     Value {
         /// The file.
         path: PathBuf,
         /// The tensor.
         tensor: &'static str,
-        /// Which of its elements, counted from 0.
+        /// The index of the element, from 0.
         index: usize,
         /// The element.
         found: i64,
-        /// What it should be.
+        /// The expected value.
         expected: String,
     },
-    /// A tap that the store does not hold.
+    /// The store does not hold a tap.
     #[error("the store `{path}` has no tap `{tap}`: it holds {}", tap_names(stored))]
     NoSuchTap {
         /// The folder.
         path: PathBuf,
-        /// The tap asked for.
+        /// The requested tap.
         tap: Tap,
         /// The taps it holds.
         stored: Vec<Tap>,
     },
 }
 
+impl From<FileError> for StoreError {
+    fn from(FileError { action, path, source }: FileError) -> Self {
+        StoreError::Io { path, action, source }
+    }
+}
+
 impl StoreError {
-    /// Names what was tried, for `map_err`.
-    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    /// Makes an error of the difference between a folder's job and another.
+    pub(crate) fn different_job(dir: &Path, difference: Difference) -> StoreError {
+        let field = difference.name().to_owned();
+        let Difference { found, expected, .. } = difference;
+        StoreError::DifferentJob { path: dir.to_owned(), field, found, expected }
+    }
+
+    /// Returns a function for `map_err` that adds the action and the path.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
         let path = path.to_owned();
         move |source| StoreError::Io { path, action, source }
     }

@@ -1,20 +1,24 @@
-//! `manifest.json`: what a store holds, and the sign that it is finished.
+//! `manifest.json`: the description of a store, and the sign that it is finished.
+
+pub(crate) mod bos;
+pub(crate) mod noise;
+pub(crate) mod positions;
+pub(crate) mod spec;
 
 use std::{fs, path::Path};
 
 use serde_json::Value;
 
-use super::{
-    durable, error::StoreError, lengths::PromptLengths, noise::NoiseFloors, positions::Positions,
-    spec::StoreSpec,
-};
+use self::{noise::NoiseFloors, positions::Positions, spec::StoreSpec};
+use super::{error::StoreError, ids::lengths::PromptLengths};
+use crate::{difference::Difference, durable};
 
 /// The version of the format that this crate reads and writes.
 pub const FORMAT_VERSION: u32 = 1;
 
 const FILE: &str = "manifest.json";
 
-/// Everything about a store but its numbers.
+/// The description of a store: everything except its numbers.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -22,43 +26,27 @@ pub struct Manifest {
     pub format_version: u32,
     /// The crate and version that wrote the store.
     pub created_by: String,
-    /// Where the states come from and what is kept of them.
+    /// The origin of the states, and what is kept of them.
     pub spec: StoreSpec,
-    /// How many prompts there are.
+    /// The number of prompts.
     pub prompt_count: usize,
-    /// How many tokens they have together.
+    /// The number of tokens of all prompts.
     pub token_count: usize,
-    /// How many states each tap has.
+    /// The number of states at each tap.
     pub row_count: usize,
     /// SHA-256, in hexadecimal, of the data of `prompts.safetensors`: `offsets`, then `token_ids`.
     pub prompts_sha256: String,
-    /// The noise floors, where they were measured.
+    /// The noise floors, if they were measured.
     pub noise: Option<NoiseFloors>,
 }
 
-/// A field in which two manifests differ, and its two values as JSON.
-#[derive(Debug, PartialEq)]
-pub(super) struct Difference {
-    pub(super) field: String,
-    pub(super) found: String,
-    pub(super) expected: String,
-}
-
-impl Difference {
-    /// The difference as an error about a folder.
-    pub(super) fn in_folder(self, dir: &Path) -> StoreError {
-        let Difference { field, found, expected } = self;
-        StoreError::DifferentJob { path: dir.to_owned(), field, found, expected }
-    }
-}
-
 impl Manifest {
-    /// The manifest of a job that has not begun.
+    /// Makes the manifest of a job that has not begun.
     ///
     /// # Errors
     ///
-    /// [`StoreError::InvalidSpec`], and [`StoreError::TooLarge`] when one tap cannot be memory-mapped.
-    pub(super) fn of(
+    /// [`StoreError::InvalidSpec`], and [`StoreError::TooLarge`] if one tap cannot be memory-mapped.
+    pub(crate) fn of(
         spec: StoreSpec,
         lengths: &PromptLengths,
         prompts_sha256: String,
@@ -77,36 +65,41 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Reads the manifest of a folder; `None` if it has none.
-    pub(super) fn read(dir: &Path) -> Result<Option<Self>, StoreError> {
+    /// Reads the manifest of a folder. Returns `None` if it has none.
+    pub(crate) fn read(dir: &Path) -> Result<Option<Self>, StoreError> {
         let path = dir.join(FILE);
         let manifest: Option<Manifest> = read_versioned(&path, |json| json)?;
         manifest.map(|manifest| manifest.checked(&path)).transpose()
     }
 
-    /// Makes a finished store of the folder. Whatever it describes must be durable already.
-    pub(super) fn write(&self, dir: &Path) -> Result<(), StoreError> {
+    /// Makes a finished store of the folder, whose other files must be durable already.
+    pub(crate) fn write(&self, dir: &Path) -> Result<(), StoreError> {
         let path = dir.join(FILE);
-        durable::replace(&path, &to_json(self, &path)?)
+        Ok(durable::replace(&path, &to_json(self, &path)?)?)
     }
 
-    /// What the store holds and where it comes from, without what was measured of its noise. Nothing in it depends on that, and read
-    /// from disk again its numbers may differ in their last digits.
+    /// Makes an unfinished store of the folder, whose journal must be durable already.
+    pub(crate) fn remove(dir: &Path) -> Result<(), StoreError> {
+        durable::remove(&dir.join(FILE))?;
+        Ok(durable::sync_folder(dir)?)
+    }
+
+    /// Returns the description without the noise floors, on which nothing in the store depends.
     pub fn without_noise(&self) -> Manifest {
         Manifest { noise: None, ..self.clone() }
     }
 
-    /// The first field in which a store that was begun differs from this job. Noise floors are no part of a job.
-    pub(super) fn difference_of_job(&self, found: &Manifest) -> Option<Difference> {
-        first_difference("", &as_value(&found.without_noise()), &as_value(&self.without_noise()))
+    /// Returns the first field in which a store that was begun differs from this job. Noise floors are not part of a job.
+    pub(crate) fn difference_of_job(&self, found: &Manifest) -> Option<Difference> {
+        Difference::first(&as_value(&found.without_noise()), &as_value(&self.without_noise()))
     }
 
-    /// As [`Self::difference_of_job`], for a finished store: the version that wrote it no longer matters.
-    pub(super) fn difference_of_content(&self, found: &Manifest) -> Option<Difference> {
+    /// As [`Self::difference_of_job`], for a finished store, whose version no longer matters.
+    pub(crate) fn difference_of_content(&self, found: &Manifest) -> Option<Difference> {
         self.difference_of_job(&Manifest { created_by: self.created_by.clone(), ..found.clone() })
     }
 
-    /// A manifest from disk, if no two of its fields contradict each other.
+    /// Returns a manifest from disk if no two of its fields contradict each other.
     fn checked(self, path: &Path) -> Result<Self, StoreError> {
         let field = |field: &str, found: String, expected: &str| StoreError::Field {
             path: path.to_owned(),
@@ -143,9 +136,9 @@ impl Manifest {
 
     /// # Errors
     ///
-    /// [`StoreError::TooLarge`] when a file is too large for one memory map.
+    /// [`StoreError::TooLarge`] if a file is too large for one memory map.
     fn within_memory(&self) -> Result<(), StoreError> {
-        let states = [self.row_count, self.spec.d_model, self.spec.dtype.size()];
+        let states = [self.row_count, self.spec.d_model, self.spec.dtype.bytes()];
         let rows = [self.row_count, 3, size_of::<i32>()];
         let prompts = [self.token_count.saturating_add(self.prompt_count), 1, size_of::<i64>()];
         let limit = isize::MAX as u128;
@@ -160,8 +153,8 @@ impl Manifest {
 }
 
 /// Reads a JSON file, and checks the format version of the part that `manifest` points at before the rest.
-/// `None` if there is no such file.
-pub(super) fn read_versioned<T: serde::de::DeserializeOwned>(
+/// Returns `None` if there is no such file.
+pub(crate) fn read_versioned<T: serde::de::DeserializeOwned>(
     path: &Path,
     manifest: fn(&Value) -> &Value,
 ) -> Result<Option<T>, StoreError> {
@@ -182,8 +175,8 @@ pub(super) fn read_versioned<T: serde::de::DeserializeOwned>(
     serde_json::from_value(json).map(Some).map_err(damaged)
 }
 
-/// The pretty form, with a newline at its end.
-pub(super) fn to_json<T: serde::Serialize>(value: &T, path: &Path) -> Result<Vec<u8>, StoreError> {
+/// Returns the pretty form, with a newline at its end.
+pub(crate) fn to_json<T: serde::Serialize>(value: &T, path: &Path) -> Result<Vec<u8>, StoreError> {
     let mut json = serde_json::to_vec_pretty(value)
         .map_err(|source| StoreError::Json { path: path.to_owned(), source })?;
     json.push(b'\n');
@@ -194,20 +187,11 @@ fn as_value(manifest: &Manifest) -> Value {
     serde_json::to_value(manifest).expect("a manifest has only text keys")
 }
 
-fn first_difference(field: &str, found: &Value, expected: &Value) -> Option<Difference> {
-    if let (Value::Object(found), Value::Object(expected)) = (found, expected) {
-        return expected.iter().find_map(|(name, expected)| first_difference(name, &found[name], expected));
-    }
-    let differs =
-        || Difference { field: field.to_owned(), found: found.to_string(), expected: expected.to_string() };
-    (found != expected).then(differs)
-}
-
 #[cfg(test)]
 mod tests {
     use inject_models::Tap;
 
-    use super::{super::spec::tests::spec, *};
+    use super::{spec::tests::spec, *};
 
     fn manifest() -> Manifest {
         let lengths = PromptLengths::of(&[vec![1, 2], vec![3]], Positions::Last).unwrap();
@@ -236,18 +220,19 @@ mod tests {
                 Value::Number(number) => Value::from(number.as_u64().unwrap() + 1),
                 _ if field == "dtype" => Value::from("bf16"),
                 _ if field == "positions" => Value::from("all"),
+                _ if field == "bos" => Value::from("as given"),
                 Value::String(_) | Value::Null if field != "noise" => Value::from("other"),
                 _ => continue,
             };
             let found: Manifest = serde_json::from_value(changed).unwrap();
-            assert_eq!(job.difference_of_job(&found).unwrap().field, field);
+            assert_eq!(job.difference_of_job(&found).unwrap().name(), field);
         }
         let mut found = job.clone();
         found.spec.taps = vec![Tap::Embedding];
         assert_eq!(
             job.difference_of_job(&found),
             Some(Difference {
-                field: "taps".to_owned(),
+                field: "spec.taps".to_owned(),
                 found: r#"["embedding"]"#.to_owned(),
                 expected: r#"["embedding","block-2","final-norm"]"#.to_owned(),
             })

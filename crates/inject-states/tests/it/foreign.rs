@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use inject_models::Tap;
-use inject_states::foreign::{Axes, ColumnChoice, StatesFile, write_npy};
+use inject_states::{
+    foreign::{Axes, ColumnChoice, StatesFile, write_npy},
+    models::Tap,
+};
 use ndarray::Array2;
 use serde::Deserialize;
 
@@ -63,7 +65,7 @@ fn every_file_of_states_is_read_to_the_last_bit() {
             Some(_) => StatesFile::open_as(&path, Axes::TapToken),
         }
         .unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(file.dtype().to_string(), expected.dtype, "{name}");
+        assert_eq!(file.dtype().to_string(), expected.dtype.to_lowercase(), "{name}");
         assert_eq!((file.rows(), file.d_model()), (expected.rows, expected.d_model), "{name}");
         assert_eq!(file.columns(), expected.columns.len(), "{name}");
         assert_eq!(file.taps(), expected.taps.as_deref(), "{name}");
@@ -163,4 +165,30 @@ fn no_damaged_byte_of_a_table_makes_the_reader_panic() {
             let _ = inject_states::prompts::read_prompts(&path);
         }
     }
+}
+
+#[test]
+fn states_are_read_only_at_the_taps_and_width_of_the_file() {
+    let open = |name: &str| StatesFile::open(fixtures().join(name)).unwrap();
+    let message =
+        |name: &str, tap, d_model| open(name).states_at(tap, d_model).unwrap_err().problem.to_string();
+    let expected = &expected().states["named.safetensors"];
+    let width = expected.d_model;
+    let states = open("named.safetensors").states_at(Tap::Block(2), width).unwrap();
+    assert_eq!(bits(&states), expected.bits(1));
+    assert_eq!(
+        message("named.safetensors", Tap::Block(1), width),
+        "no tap block-1: the file has embedding, block-2, final-norm"
+    );
+    assert_eq!(
+        message("named.safetensors", Tap::Block(2), 768),
+        format!("`hidden_states` holds states of width {width}, expected 768")
+    );
+    // One column without a name: the caller's word counts.
+    let mut unnamed = open("f4-little-c.npy");
+    let width = unnamed.d_model();
+    assert!(
+        unnamed.states_at(Tap::Block(1), width).is_ok() && unnamed.states_at(Tap::FinalNorm, width).is_ok()
+    );
+    assert!(message("f4-little-c.npy", Tap::Block(1), width + 1).contains("expected"));
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy does not see that the helpers belong to tests")]
 
+mod damaged;
 mod interrupted;
 mod killed;
 mod malformed;
@@ -10,14 +11,14 @@ mod round_trip;
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use inject_models::Tap;
-use inject_states::store::{
-    Block, NoiseFloors, Opened, Positions, StateDtype, Store, StoreError, StoreSpec, StoreWriter,
+use inject_states::{
+    models::{Bos, FloatFormat, Tap},
+    store::{Block, NoiseFloors, Opened, Positions, Store, StoreError, StoreSpec, StoreWriter},
 };
 
 const TAPS: [Tap; 3] = [Tap::Embedding, Tap::Block(1), Tap::FinalNorm];
 
-/// What to write: everything but the numbers, which follow from [`value`].
+/// A store to write, except the numbers, which follow from [`value`].
 #[derive(Clone, Debug)]
 struct Job {
     spec: StoreSpec,
@@ -25,19 +26,12 @@ struct Job {
 }
 
 impl Job {
-    fn new(positions: Positions, dtype: StateDtype) -> Self {
-        let spec = StoreSpec {
-            model_id: "nobody/tiny".to_owned(),
-            revision: Some("607a30d783dfa663caf39e06633721c8d4cfcd7e".to_owned()),
-            weight_hash: "248dfc39".to_owned(),
-            tokenizer_hash: Some("3a1b".to_owned()),
-            taps: TAPS.to_vec(),
-            dtype,
-            bos: "as the tokenizer does".to_owned(),
-            bos_added: false,
-            positions,
-            d_model: 5,
-        };
+    fn new(positions: Positions, dtype: FloatFormat) -> Self {
+        let mut spec =
+            StoreSpec::new("nobody/tiny", "248dfc39", TAPS.to_vec(), positions, 5).with_dtype(dtype);
+        spec.revision = Some("607a30d783dfa663caf39e06633721c8d4cfcd7e".to_owned());
+        spec.tokenizer_hash = Some("3a1b".to_owned());
+        spec.bos = Bos::Auto.into();
         Job { spec, prompts: prompts(7) }
     }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use inject_sipit::{
     collisions::{distance, norm},
-    models::{Decoder, Logits, PrefixCache, Tap, TokenBatch, to_host},
-    states::{Extraction, SplitMix, store::Positions},
+    models::{Decoder, PrefixCache, Tap, host::to_host},
+    states::{Extraction, random::SplitMix, store::Positions},
 };
 use ndarray::Array2;
 use rayon::prelude::*;
@@ -14,9 +14,10 @@ use super::{DecodingOptions, Measured, Producer, Projection, Seen};
 use crate::{
     StudyError,
     extension::{Beside, beside_all_others},
+    tuning::CANDIDATES_A_THREAD,
 };
 
-/// What the study is carried out with.
+/// The inputs of the study.
 pub(super) struct Measuring<'a> {
     pub(super) decoder: &'a Decoder,
     pub(super) producers: &'a [Producer<'a>],
@@ -35,27 +36,20 @@ impl Measuring<'_> {
         ids: &[u32],
         done: &mut dyn FnMut(f64),
     ) -> Result<BTreeMap<Tap, Vec<Measured>>, StudyError> {
-        let deepest = self.options.taps.iter().copied().max().unwrap_or(Tap::Embedding);
         let views = self.views(number, ids)?;
-        let mut cache = self.decoder.prefix_cache(1, ids.len(), deepest)?;
         let mut measured: BTreeMap<Tap, Vec<Measured>> = BTreeMap::new();
-        for (position, &token) in ids.iter().enumerate() {
-            let DecodingOptions { first, every, .. } = *self.options;
-            if position >= first && (position - first).is_multiple_of(every.max(1)) {
-                let mut numbers = SplitMix::seeded(
-                    self.options.seed
-                        ^ ((number as u64) << 32 | position as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15),
-                );
-                let width = self.decoder.config().d_model;
-                let directions: Vec<Vec<f64>> =
-                    (0..self.options.directions).map(|_| numbers.direction(width)).collect();
-                for (tap, of_tap) in self.position(&cache, position, token, &views, &directions)? {
-                    measured.entry(tap).or_default().push(of_tap);
-                }
+        let look = |cache: &PrefixCache, position: usize, token: u32| {
+            let place = ((number as u64) << 32 | position as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let mut numbers = SplitMix::seeded(self.options.seed ^ place);
+            let width = self.decoder.config().d_model;
+            let directions: Vec<Vec<f64>> =
+                (0..self.options.directions).map(|_| numbers.direction(width)).collect();
+            for (tap, of_tap) in self.position(cache, position, token, &views, &directions)? {
+                measured.entry(tap).or_default().push(of_tap);
             }
-            done((position + 1) as f64 / ids.len() as f64);
-            self.decoder.extend(&mut cache, &TokenBatch::new(&[[token]])?, &[], Logits::None)?;
-        }
+            Ok(())
+        };
+        self.options.positions.walk(self.decoder, ids, &self.options.taps, done, look)?;
         Ok(measured)
     }
 
@@ -129,7 +123,7 @@ fn not_finite(states: &Array2<f64>) -> Option<(usize, usize, f64)> {
         .map(|((row, column), value)| (row, column, *value))
 }
 
-/// What some of the other tokens showed.
+/// The comparison with some of the other tokens.
 #[derive(Clone, Debug)]
 struct Found {
     norm: f64,
@@ -161,7 +155,7 @@ impl Found {
         // The reduction goes by halves, and equal distances by the smaller id: the result depends on no schedule.
         ids.par_iter()
             .zip(states.par_chunks(truth.len()))
-            .with_min_len(64)
+            .with_min_len(CANDIDATES_A_THREAD)
             .fold(
                 || nothing.clone(),
                 |mut found, (&id, state)| {

@@ -1,7 +1,7 @@
 //! A random subspace.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use inject_sipit::states::SplitMix;
+use inject_sipit::states::random::SplitMix;
 
 /// An orthonormal basis of a subspace drawn evenly from all of its dimension.
 #[derive(Clone, Debug)]

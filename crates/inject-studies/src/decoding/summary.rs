@@ -1,19 +1,16 @@
-//! What the positions of a tap say together.
+//! The summary of the positions of a tap.
 
 use inject_sipit::{
-    collisions::{NoiseFloor, Verdict},
+    collisions::{NoiseFloor, Resolution},
     models::Tap,
 };
 
-use super::{Lost, Measured, Projected, Survival, TapDecoding, View};
-use crate::tap_distances::exact_quantiles;
+use super::{LostPosition, Measured, Projected, Survival, TapDecoding, View};
+use crate::{tap_distances::exact_quantiles, tuning::LISTED};
 
 /// Sizes of noise for which survival is given, in margins: one half is the bound of Theorem 3.2.
 const SIZES: [f64; 16] =
     [0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0, 24.0];
-
-/// Lost positions that are listed for each view.
-const LISTED: usize = 8;
 
 pub(super) fn summarise(
     tap: Tap,
@@ -31,7 +28,7 @@ pub(super) fn summarise(
         .iter()
         .flat_map(|(_, measured)| measured.breaking.iter().flatten().map(move |norm| norm / half(measured)))
         .collect();
-    // Along a direction in which no token lies ahead, no noise breaks anything.
+    // A direction in which there is no token never breaks.
     let directions: usize = measured.iter().map(|(_, measured)| measured.breaking.len()).sum();
     let survival = |noise_over_margin: f64| {
         let broken = ratios.iter().filter(|ratio| **ratio <= 2.0 * noise_over_margin).count();
@@ -58,7 +55,7 @@ pub(super) fn summarise(
                 separated: measured
                     .iter()
                     .filter(|(_, measured)| {
-                        Verdict::of(measured.projected[number], noise.largest()) == Verdict::Separated
+                        Resolution::of(measured.projected[number], noise.largest()) == Resolution::Separated
                     })
                     .count(),
             })
@@ -74,7 +71,7 @@ fn of_view(view: usize, name: &str, measured: &[(usize, Measured)]) -> View {
         let seen = measured.views[view];
         let (nearest, distance) = seen.nearest?;
         let Measured { position, token, .. } = *measured;
-        Some(Lost { prompt: *prompt, position, token, nearest, distance, error: seen.error })
+        Some(LostPosition { prompt: *prompt, position, token, nearest, distance, error: seen.error })
     });
     View {
         name: name.to_owned(),

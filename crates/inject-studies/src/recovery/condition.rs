@@ -1,10 +1,10 @@
-//! What stands between the states and whoever inverts them.
+//! The conditions under which states are inverted.
 
 use std::fmt;
 
-use inject_sipit::{models::WeightFormat, states::Disturbance};
+use inject_sipit::{models::NumberFormat, states::Disturbance};
 
-/// What stands between the states and whoever inverts them. Four things that are easily confused are kept apart.
+/// What was done to the states, or to the weights that computed them, before they are inverted.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Condition {
@@ -13,16 +13,16 @@ pub enum Condition {
     /// Quantised weights on both sides: the states are those of another model, but a known one.
     KnownWeights {
         /// The format of the weights.
-        weights: WeightFormat,
+        weights: NumberFormat,
     },
     /// Quantised weights on the producing side, full ones on the inverting side.
     UnknownWeights {
         /// The format of the weights of the producer.
-        weights: WeightFormat,
+        weights: NumberFormat,
     },
     /// The states themselves were rounded, cut, or lost coordinates.
     States {
-        /// What happened to them.
+        /// The disturbance.
         disturbance: Disturbance,
     },
     /// Noise of a size that is measured by what it endangers.
@@ -34,7 +34,7 @@ pub enum Condition {
 
 impl Condition {
     /// Quantised weights that the inverter knows.
-    pub(super) fn known_weights(self) -> Option<WeightFormat> {
+    pub(super) fn known_weights(self) -> Option<NumberFormat> {
         match self {
             Condition::KnownWeights { weights } => Some(weights),
             _ => None,
@@ -42,7 +42,7 @@ impl Condition {
     }
 
     /// Quantised weights that produced the states.
-    pub(super) fn producing_weights(self) -> Option<WeightFormat> {
+    pub(super) fn producing_weights(self) -> Option<NumberFormat> {
         match self {
             Condition::KnownWeights { weights } | Condition::UnknownWeights { weights } => Some(weights),
             Condition::Exact | Condition::States { .. } | Condition::Noise { .. } => None,

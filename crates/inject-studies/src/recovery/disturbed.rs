@@ -3,13 +3,13 @@
 use inject_sipit::{
     Inverter, Searcher, Settings, TargetStates,
     collisions::distance,
-    models::{Decoder, Tap},
-    states::{Disturbance, Extraction, StateFormat, foreign::SourceDtype, store::Positions},
+    models::{Decoder, FloatFormat, Tap},
+    states::{Disturbance, Extraction, Rounding, store::Positions},
 };
 use ndarray::Array2;
 
 use super::{Condition, Trial, least_margin};
-use crate::StudyError;
+use crate::{StudyError, tuning::MARGIN_RIVALS};
 
 /// The states of one prompt as somebody else has them, and how far they lie from those computed.
 #[derive(Clone, Debug)]
@@ -19,9 +19,6 @@ pub(super) struct Disturbed {
     /// The largest distance of a state from that of the inverter's model.
     pub(super) largest_error: f64,
 }
-
-/// Candidates among which margins are taken where noise is measured by them.
-const MARGIN_RIVALS: usize = 256;
 
 impl Disturbed {
     pub(super) fn new(
@@ -49,7 +46,7 @@ impl Disturbed {
             }
             Condition::Noise { share_of_margin } => {
                 let inverter = inverter.with_settings(Settings::new())?;
-                let exact = TargetStates::new(clean.clone(), trial.tap, SourceDtype::F32)?;
+                let exact = TargetStates::new(clean.clone(), trial.tap, FloatFormat::F32)?;
                 let margin = least_margin(&inverter, &exact, searcher, MARGIN_RIVALS)?.unwrap_or(0.0);
                 let mut states = clean.clone();
                 Disturbance::Noise { norm: share_of_margin * margin }.apply(&mut states, seed);
@@ -59,11 +56,11 @@ impl Disturbed {
     }
 
     fn as_computed(states: Array2<f64>, tap: Tap) -> Result<Self, StudyError> {
-        let target = TargetStates::new(states, tap, SourceDtype::F32)?;
+        let target = TargetStates::new(states, tap, FloatFormat::F32)?;
         Ok(Disturbed { target, largest_error: 0.0 })
     }
 
-    fn rounded(clean: &Array2<f64>, format: StateFormat, tap: Tap) -> Result<Self, StudyError> {
+    fn rounded(clean: &Array2<f64>, format: Rounding, tap: Tap) -> Result<Self, StudyError> {
         let mut states = clean.clone();
         let half_steps = format.round(&mut states);
         let largest_error = errors(clean, &states).into_iter().fold(0.0, f64::max);
@@ -77,7 +74,7 @@ impl Disturbed {
         // So much in every coordinate is an error of that size in L2.
         let width = (states.ncols() as f64).sqrt();
         let half_steps = errors.into_iter().map(|error| error / width).collect();
-        let target = TargetStates::new(states, tap, SourceDtype::F64)?.rounded_by(half_steps)?;
+        let target = TargetStates::new(states, tap, FloatFormat::F64)?.rounded_by(half_steps)?;
         Ok(Disturbed { target, largest_error })
     }
 }
@@ -88,7 +85,7 @@ fn states(decoder: &Decoder, tap: Tap, prompt: &[u32]) -> Result<Array2<f64>, St
     Ok(states.remove(&tap).expect("the tap was asked for").mapv(f64::from))
 }
 
-/// How far each state was moved.
+/// The distance by which each state was moved.
 fn errors(clean: &Array2<f64>, states: &Array2<f64>) -> Vec<f64> {
     let of_row = |(a, b): (ndarray::ArrayView1<'_, f64>, ndarray::ArrayView1<'_, f64>)| {
         distance(&a.to_vec(), &b.to_vec())

@@ -2,7 +2,7 @@
 
 use super::StressSet;
 
-/// How the prompts of a set are alike.
+/// The similarity of the prompts of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StressKind {

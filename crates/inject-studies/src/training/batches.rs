@@ -1,6 +1,6 @@
 //! Which windows a step sees.
 
-use inject_sipit::states::SplitMix;
+use inject_sipit::states::random::SplitMix;
 
 /// Windows of one batch after another: all in order, or some drawn without repetition within a batch.
 pub(super) struct Batches<'a> {

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use inject_sipit::models::{DecoderConfig, Tap, config::LearnedPositions};
 
 use super::DegenerateStart;
-use crate::StudyError;
+use crate::{StudyError, tuning::CASE_PAIRS as PAIRS};
 
-/// What becomes of a collision.
+/// The effect of training on a collision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fate {
-    /// The states stay as close as two computations of one state.
+    /// The states stay as close to each other as two computations of one state.
     Kept,
     /// The states come apart.
     Dissolved,
@@ -20,22 +20,19 @@ pub enum Fate {
 /// Prompts that collide at a degenerate start.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct DegenerateCase {
-    /// How the weights are spoiled.
+    /// The degenerate start of the weights.
     pub start: DegenerateStart,
-    /// Which prompts are compared, in words.
+    /// A description of the prompts that are compared.
     pub prompts: String,
     /// Pairs of prompts, as token ids.
     pub pairs: Vec<[Vec<u32>; 2]>,
-    /// Where each pair collides.
+    /// The taps at which each pair collides.
     pub taps: Vec<Tap>,
-    /// What a step of gradient descent does to it, by reasoning.
+    /// The effect that a step of gradient descent should have.
     pub expected: Fate,
-    /// The reasoning.
+    /// The reason to expect it.
     pub why: String,
 }
-
-/// Pairs of each case.
-const PAIRS: usize = 8;
 
 /// Every case that this decoder and text allow. Windows are what the decoder will be trained on: their last tokens are no input.
 ///
@@ -56,7 +53,7 @@ pub fn degenerate_cases(
     Ok(cases)
 }
 
-/// What the cases draw on.
+/// The text that the cases are built from.
 struct Text<'a> {
     windows: &'a [Vec<u32>],
     n_layers: usize,
@@ -100,8 +97,8 @@ impl<'a> Text<'a> {
         Tap::all(self.n_layers)
     }
 
-    /// Every tap but the embedding, at which the last token and its position are all there is.
-    fn behind_attention(&self) -> Vec<Tap> {
+    /// Every tap but the embedding, which depends only on the last token and its position.
+    fn after_attention(&self) -> Vec<Tap> {
         self.all().into_iter().filter(|&tap| tap != Tap::Embedding).collect()
     }
 
@@ -109,9 +106,9 @@ impl<'a> Text<'a> {
         let [a, b] = self.frequent;
         let [c, d] = self.absent;
         // Prefixes of one to eight tokens, then the one token or the other, then what follows, if anything does.
-        let pairs = |[a, b]: [u32; 2], behind: &[u32]| {
+        let pairs = |[a, b]: [u32; 2], following: &[u32]| {
             let pair = |(number, ids): (usize, &[u32])| {
-                let with = |id: u32| [&ids[..=number], &[id], behind].concat();
+                let with = |id: u32| [&ids[..=number], &[id], following].concat();
                 [with(a), with(b)]
             };
             self.long().take(PAIRS).enumerate().map(pair).collect::<Vec<_>>()
@@ -133,7 +130,7 @@ impl<'a> Text<'a> {
             ),
             DegenerateCase {
                 pairs: pairs([a, b], &[self.windows[0][0]]),
-                taps: self.behind_attention(),
+                taps: self.after_attention(),
                 ..case(
                     [a, b],
                     Fate::Dissolved,
@@ -209,7 +206,7 @@ impl<'a> Text<'a> {
     }
 
     fn zeros(&self) -> Vec<DegenerateCase> {
-        // One length and one last token, behind different texts.
+        // One length and one last token, after different texts.
         let last = self.frequent[0];
         let windows: Vec<&[u32]> = self.long().collect();
         let pair = |number: usize| {
@@ -228,7 +225,7 @@ impl<'a> Text<'a> {
                 start: DegenerateStart::ZeroValues,
                 prompts: prompts.to_owned(),
                 pairs: pairs.clone(),
-                taps: self.behind_attention(),
+                taps: self.after_attention(),
                 expected: Fate::Dissolved,
                 why: "the output projection is not zero, so the gradient of the values is not zero either".to_owned(),
             },
@@ -236,7 +233,7 @@ impl<'a> Text<'a> {
                 start: DegenerateStart::ZeroValuesAndOutputs,
                 prompts: prompts.to_owned(),
                 pairs,
-                taps: self.behind_attention(),
+                taps: self.after_attention(),
                 expected: Fate::Kept,
                 why: "a saddle: the gradient of each of the two holds the other as a factor, so both are zero for ever".to_owned(),
             },

@@ -1,33 +1,33 @@
 //! The closest pair of prompts at each tap.
 
 use inject_sipit::{
-    collisions::Verdict,
-    collisions::{Metric, NoiseFloor, Pairs, Rows, Search, SearchOptions, identities, measure_noise_floors},
-    models::{Decoder, Tap},
+    collisions::{
+        Metric, NoiseFloor, Pairs, Resolution, Search, SearchOptions, StateRows, identities,
+        measure_noise_floors,
+    },
+    models::{Decoder, Tap, silent},
     states::{Extraction, store::Positions},
 };
 
 use crate::StudyError;
+use crate::tuning::NOISE_SAMPLE;
 
 /// The closest pair of prompts at one tap, by their last states.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct TapMinimum {
     /// The tap.
     pub tap: Tap,
-    /// How many pairs of different prompts were decided on.
+    /// The number of pairs of different prompts. Every one of them was decided on.
     pub pairs: u64,
-    /// The smallest distance of all, in f64.
+    /// The smallest distance of all pairs, in f64.
     pub minimum: f64,
     /// The numbers of the two prompts.
     pub closest: [usize; 2],
-    /// How far apart computations of one state lie.
+    /// The noise floor of the tap.
     pub noise: NoiseFloor,
-    /// What the smallest distance means beside that.
-    pub verdict: Verdict,
+    /// Whether the smallest distance exceeds the noise floor.
+    pub verdict: Resolution,
 }
-
-/// Prompts of which the noise floor is measured.
-const NOISE_SAMPLE: usize = 8;
 
 /// The closest pair among all of the prompts at each tap, by the states of their last tokens. Prompts with the same token ids
 /// never count as a pair.
@@ -45,9 +45,9 @@ pub fn closest_at_taps(
     let identities = identities(prompts.iter().map(Vec::as_slice));
     let different = identities.iter().max().map_or(0, |&last| last as usize + 1);
     let at_tap = |(tap, states): (Tap, ndarray::Array2<f32>)| {
-        let rows = Rows::new(states.view())?.with_identities(identities.clone())?;
+        let rows = StateRows::new(states.view())?.with_identities(identities.clone())?;
         let search = Search::new(&rows, &Pairs::All, SearchOptions::default(), &decoder.device())?;
-        let closest = search.closest_pairs(1, &mut |_| ())?;
+        let closest = search.closest_pairs(1, &mut silent)?;
         let too_few = StudyError::TooFew { what: "different prompts", found: different, expected: 2 };
         let pair = closest.minimum().ok_or(too_few)?;
         let noise = noise[&tap];
@@ -57,7 +57,7 @@ pub fn closest_at_taps(
             minimum: pair.distance,
             closest: [pair.a, pair.b],
             noise,
-            verdict: Verdict::of(pair.distance, noise.largest()),
+            verdict: Resolution::of(pair.distance, noise.largest()),
         })
     };
     states.into_iter().map(at_tap).collect()

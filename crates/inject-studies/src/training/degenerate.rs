@@ -1,32 +1,32 @@
-//! What gradient descent does to collisions that are built in.
+//! The effect of gradient descent on the collisions of a degenerate start.
 
 use std::num::NonZeroUsize;
 
 use burn::module::Module;
 use inject_sipit::{
     NoiseModel,
-    collisions::{Metric, NoiseFloor, Verdict, distance, measure_noise_floors, norm},
+    collisions::{Metric, NoiseFloor, Resolution, distance, measure_noise_floors, norm},
     models::{Decoder, Tap},
     states::{Extraction, store::Positions},
 };
 
 use super::{DegenerateCase, Fate, Optimiser, run::Steps};
-use crate::StudyError;
+use crate::{StudyError, tuning::NOISE_POSITIONS};
 
-/// How the spoiled decoders are trained.
+/// The options of [`degenerate`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct DegenerateOptions {
-    /// How the weights move.
+    /// The optimiser.
     pub optimiser: Optimiser,
     /// After how many steps the pairs are measured again, ascending; the start is measured in any case.
     pub steps: Vec<usize>,
-    /// What the draw of batches depends on.
+    /// The seed of the draw of batches.
     pub seed: u64,
     /// Parts of a batch computed side by side. The figures depend on it by rounding.
     pub threads: NonZeroUsize,
 }
 
-/// What became of the collisions of one case.
+/// The collisions of one case during training.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct DegenerateStudy {
     /// The start, the prompts, and what is expected of them.
@@ -37,7 +37,7 @@ pub struct DegenerateStudy {
     pub as_expected: bool,
 }
 
-/// What became of the collisions at one tap.
+/// The collisions at one tap during training.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct TapFate {
     /// The tap.
@@ -57,24 +57,24 @@ pub struct AtStep {
     pub smallest: f64,
     /// The largest.
     pub largest: f64,
-    /// How far apart computations of one of these states lie.
+    /// The noise floor of these states.
     pub noise: NoiseFloor,
     /// The bound on computing noise that the distances are judged by, as an inversion has it: eight times the larger of the noise
     /// measured here and the model's own at the largest state. A few states may agree to the last bit by luck, while colliding
     /// ones that add the same terms in another order do not.
     pub bound: f64,
-    /// What the smallest distance means beside that.
-    pub verdict: Verdict,
-    /// What the largest means: the pairs are separated all, some or none.
-    pub verdict_of_largest: Verdict,
+    /// Whether the smallest distance exceeds the noise floor.
+    pub verdict: Resolution,
+    /// Whether the largest distance does. Together the two say whether all, some or no pairs are separated.
+    pub verdict_of_largest: Resolution,
 }
 
 impl AtStep {
     /// Kept if not even the largest distance is one, dissolved if even the smallest is; none of both if some pairs came apart.
     pub fn fate(&self) -> Option<Fate> {
         match (self.verdict, self.verdict_of_largest) {
-            (Verdict::Separated, _) => Some(Fate::Dissolved),
-            (_, Verdict::Separated) => None,
+            (Resolution::Separated, _) => Some(Fate::Dissolved),
+            (_, Resolution::Separated) => None,
             _ => Some(Fate::Kept),
         }
     }
@@ -84,7 +84,7 @@ impl AtStep {
 ///
 /// # Errors
 ///
-/// [`StudyError`]: a learning rate or batch that cannot be, and what the decoder refuses.
+/// [`StudyError`]: an invalid learning rate or batch, and what the decoder refuses.
 pub fn degenerate(
     drawn: &Decoder,
     windows: &[Vec<u32>],
@@ -109,9 +109,6 @@ pub fn degenerate(
     Ok(DegenerateStudy { case: case.clone(), taps, as_expected })
 }
 
-/// The length of the sequence on which the model's noise is measured.
-const NOISE_POSITIONS: usize = 16;
-
 /// The pairs at each tap of the case, in its order.
 fn measure(decoder: &Decoder, case: &DegenerateCase, step: usize) -> Result<Vec<AtStep>, StudyError> {
     let prompts: Vec<Vec<u32>> = case.pairs.iter().flatten().cloned().collect();
@@ -119,7 +116,7 @@ fn measure(decoder: &Decoder, case: &DegenerateCase, step: usize) -> Result<Vec<
         return Err(StudyError::TooFew { what: "pairs of prompts", found: 0, expected: 1 });
     }
     let states = Extraction::new(case.taps.clone(), Positions::Last)?.run(decoder, &prompts, &mut |_| ())?;
-    let noise = measure_noise_floors(Metric::L2, decoder, None, &case.taps, &prompts, prompts.len())?;
+    let noise = measure_noise_floors(Metric::L2, decoder, None, &case.taps, &prompts, NonZeroUsize::MAX)?;
     let sequence_len = NOISE_POSITIONS.min(decoder.config().max_len().unwrap_or(usize::MAX));
     let at_tap = |&tap: &Tap| {
         let rows = states[&tap].as_slice().expect("states lie row by row");
@@ -138,8 +135,8 @@ fn measure(decoder: &Decoder, case: &DegenerateCase, step: usize) -> Result<Vec<
             largest,
             noise,
             bound,
-            verdict: Verdict::of(smallest, bound),
-            verdict_of_largest: Verdict::of(largest, bound),
+            verdict: Resolution::of(smallest, bound),
+            verdict_of_largest: Resolution::of(largest, bound),
         })
     };
     case.taps.iter().map(at_tap).collect()

@@ -1,4 +1,4 @@
-//! How the weights move.
+//! The optimiser.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use burn::optim::{AdamConfig, ModuleOptimizer, SgdConfig};
 
 use crate::StudyError;
 
-/// How the weights move: by which rule, how far, and on how much of the text at a time.
+/// The rule by which training changes the weights: the step, its size, and the text of a batch.
 ///
-/// The theorem covers the first two, with a learning rate in (0, 1). Adam it does not: its step is no analytic function of the
-/// weights where a gradient's second moment vanishes.
+/// The theorem covers the first two, with a learning rate in (0, 1). It does not cover Adam, whose step is not an analytic function of the
+/// weights where the second moment of a gradient vanishes.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Optimiser {
@@ -35,7 +35,7 @@ pub enum Optimiser {
 }
 
 impl Optimiser {
-    /// Factor on the gradient, or Adam's length of a step.
+    /// The factor on the gradient. For Adam, the approximate length of a step.
     pub fn learning_rate(self) -> f64 {
         match self {
             Optimiser::FullBatch { learning_rate }
@@ -44,7 +44,7 @@ impl Optimiser {
         }
     }
 
-    /// Windows of a batch, of so many there are.
+    /// The windows of a batch, given the number of all windows.
     pub fn batch(self, windows: usize) -> usize {
         match self {
             Optimiser::FullBatch { .. } => windows,

@@ -11,13 +11,13 @@ use crate::StudyError;
 /// One decoder to draw.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RandomShape {
-    /// The family it is of.
+    /// The family.
     pub family: Family,
-    /// What it is made of.
+    /// Its configuration.
     pub config: DecoderConfig,
     /// Standard deviation of the weights; those that lead back to the residual stream are drawn narrower, as GPT-2 does.
     pub std: f64,
-    /// What the draw depends on.
+    /// The seed of the draw.
     pub seed: u64,
 }
 
@@ -28,7 +28,7 @@ pub struct RandomWeights {
     pub family: String,
     /// Width of the residual stream.
     pub d_model: usize,
-    /// How many blocks.
+    /// The number of blocks.
     pub n_layers: usize,
     /// The activation of its first block, by name.
     pub activation: String,
@@ -36,7 +36,7 @@ pub struct RandomWeights {
     pub analytic: bool,
     /// Standard deviation of the weights.
     pub std: f64,
-    /// What the draw depends on.
+    /// The seed of the draw.
     pub seed: u64,
     /// Every tap but the embedding, where prompts with the same last token collide by construction.
     pub taps: Vec<TapMinimum>,

@@ -4,14 +4,15 @@ use std::num::NonZeroUsize;
 
 use burn::module::Module;
 use inject_sipit::models::{
-    Decoder, ModelError, to_host,
+    Decoder, ModelError,
+    host::to_host,
     training::{loss_and_gradients, next_token_loss, trainable},
 };
 
 use super::{Optimiser, Probes, Snapshot, batches::Batches};
-use crate::StudyError;
+use crate::{StudyError, tuning::WINDOWS_AT_ONCE};
 
-/// What a decoder is trained on, and what it is not. A window of `n` tokens has `n - 1` next tokens.
+/// The text that a decoder is trained on, and the text that its loss is measured on. A window of `n` tokens has `n - 1` next tokens.
 #[derive(Clone, Copy, Debug)]
 pub struct TrainingData<'a> {
     /// Windows of text to train on.
@@ -20,25 +21,25 @@ pub struct TrainingData<'a> {
     pub held_out: &'a [Vec<u32>],
 }
 
-/// How a decoder is trained, and when it is looked at.
+/// The options of [`training`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct TrainingOptions {
-    /// How the weights move.
+    /// The optimiser.
     pub optimiser: Optimiser,
-    /// How many steps are taken.
+    /// The number of steps.
     pub steps: usize,
     /// The steps after which a snapshot is taken; 0 is the start. Those beyond `steps` are passed over.
     pub snapshots: Vec<usize>,
-    /// What the draw of batches depends on.
+    /// The seed of the draw of batches.
     pub seed: u64,
     /// Parts of a batch computed side by side. The figures depend on it by rounding.
     pub threads: NonZeroUsize,
 }
 
-/// What was found in one training.
+/// The result of one training.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct TrainingStudy {
-    /// How it was trained.
+    /// The options.
     pub options: TrainingOptions,
     /// The loss of each step's batch, before the step, in nats a token.
     pub losses: Vec<f32>,
@@ -46,7 +47,7 @@ pub struct TrainingStudy {
     pub snapshots: Vec<Snapshot>,
 }
 
-/// What is told while a training goes on.
+/// An event of a training.
 #[derive(Clone, Copy, Debug)]
 pub enum TrainingEvent<'a> {
     /// A step was taken.
@@ -86,7 +87,7 @@ pub fn log_spaced(steps: usize) -> Vec<usize> {
 ///
 /// # Errors
 ///
-/// [`StudyError`]: a learning rate or batch that cannot be, no text, a loss that is no number any more, and what the decoder
+/// [`StudyError`]: an invalid learning rate or batch, no text, a loss that is NaN or infinite, and what the decoder
 /// refuses.
 ///
 /// # Source
@@ -173,9 +174,8 @@ impl<'a> Steps<'a> {
 
 /// The mean loss over all next tokens of some windows, a few windows at a time.
 fn loss(decoder: &Decoder, windows: &[Vec<u32>]) -> Result<f64, ModelError> {
-    const AT_ONCE: usize = 16;
     let (mut sum, mut tokens) = (0.0, 0);
-    for some in windows.chunks(AT_ONCE) {
+    for some in windows.chunks(WINDOWS_AT_ONCE) {
         let mean: Vec<f64> = to_host(next_token_loss(decoder, some)?)?;
         let next_tokens = some.iter().map(|ids| ids.len() - 1).sum::<usize>();
         sum += mean[0] * next_tokens as f64;

@@ -1,9 +1,9 @@
-//! What a decoder is like at one step of its training.
+//! A decoder at one step of its training.
 
-use crate::{MarginOptions, Quantile, Run, margins};
+use crate::{ChosenPositions, MarginOptions, Quantile, Run, margins};
 use inject_sipit::{
     Inverter, Policy, Settings, TargetStates,
-    collisions::{NoiseFloor, Verdict},
+    collisions::{NoiseFloor, Resolution},
     models::{Decoder, Tap, silent},
     settings::Scan,
 };
@@ -11,20 +11,18 @@ use inject_sipit::{
 use super::{TapMinimum, closest_at_taps};
 use crate::StudyError;
 
-/// What is measured at each snapshot, the same every time.
+/// The measurements of each snapshot.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probes {
     /// Prompts among which the closest pair is searched.
     pub prompts: Vec<Vec<u32>>,
     /// Prompts at whose positions the true token is compared with all others.
     pub margin_prompts: Vec<Vec<u32>>,
-    /// The first position that is compared, counted from 0.
-    pub margin_first: usize,
-    /// Every so many positions after it are compared.
-    pub margin_every: usize,
+    /// The positions that are compared.
+    pub margin_positions: ChosenPositions,
     /// Prompts that are inverted by scanning the whole vocabulary at every position.
     pub inverted: Vec<Vec<u32>>,
-    /// Where their states are read.
+    /// The taps at which their states are read.
     pub inversion_taps: Vec<Tap>,
 }
 
@@ -39,7 +37,7 @@ pub struct Snapshot {
     pub held_out_loss: f64,
     /// Each tap, in the order of computation.
     pub taps: Vec<TapSnapshot>,
-    /// Whether prompts come back from their states.
+    /// The result of inverting prompts.
     pub inversions: Vec<InversionTally>,
 }
 
@@ -48,19 +46,19 @@ pub struct Snapshot {
 pub struct TapSnapshot {
     /// The closest pair of prompts.
     pub closest: TapMinimum,
-    /// How far true tokens are from all others.
+    /// The margins of true tokens.
     pub margins: Margins,
 }
 
 /// One-step margins: at each position compared, the distance from the true token's state to the nearest of all other tokens.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Margins {
-    /// How many positions were compared.
+    /// The number of positions compared.
     pub positions: usize,
-    /// How far apart computations of one of these states lie.
+    /// The noise floor of these states.
     pub noise: NoiseFloor,
-    /// What the smallest margin means beside that.
-    pub verdict: Verdict,
+    /// Whether the smallest margin exceeds the noise floor.
+    pub verdict: Resolution,
     /// Quantiles of the margins, exact.
     pub quantiles: Vec<Quantile>,
     /// Quantiles of each margin as a share of the state's norm, exact.
@@ -74,18 +72,18 @@ impl Margins {
     }
 }
 
-/// How many prompts came back from their states at one tap.
+/// The number of prompts recovered from their states at one tap.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct InversionTally {
     /// The tap.
     pub tap: Tap,
-    /// How many were inverted.
+    /// The number of prompts inverted.
     pub prompts: usize,
-    /// How many of them came back token for token, every position verified.
+    /// The number of prompts recovered exactly, with every position verified.
     pub exact: usize,
-    /// Tokens in all.
+    /// The number of tokens.
     pub tokens: usize,
-    /// Tokens that came back.
+    /// The number of tokens recovered.
     pub right: usize,
 }
 
@@ -104,14 +102,9 @@ impl Snapshot {
     ) -> Result<Snapshot, StudyError> {
         let taps = Tap::all(decoder.config().n_layers());
         let closest = closest_at_taps(decoder, &probes.prompts, &taps)?;
-        let options = MarginOptions {
-            taps,
-            first: probes.margin_first,
-            every: probes.margin_every,
-            memory_budget: Settings::default().memory_budget,
-        };
-        let mut quiet = |_| ();
-        let run = Run::in_memory(&mut quiet);
+        let options = MarginOptions::new(taps, probes.margin_positions)
+            .with_memory_budget(Settings::default().memory_budget);
+        let run = Run::in_memory(&mut silent);
         let measured = margins(decoder, "training", &probes.margin_prompts, &options, run)?;
         let pair = |(closest, margins): (TapMinimum, crate::TapMargins)| TapSnapshot {
             closest,

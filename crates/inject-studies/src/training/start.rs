@@ -8,9 +8,9 @@ use burn::{
 };
 use inject_sipit::models::{Decoder, Matrix};
 
-/// A way to spoil freshly drawn weights so that some prompts collide.
+/// A change of freshly drawn weights that makes some prompts collide.
 ///
-/// Each of these sets of weights has measure zero: no start drawn from a density lies in one.
+/// Each of these sets of weights has measure zero: a start drawn from a density has none of them, almost surely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DegenerateStart {
@@ -23,20 +23,20 @@ pub enum DegenerateStart {
     },
     /// Every row of the table of positions is the first.
     EqualPositions,
-    /// No block reads anything from the positions it attends to: its value projection is zero.
+    /// Blocks read nothing from the positions they attend to: their value projections are zero.
     ZeroValues,
-    /// Neither reads a block anything from them nor would it write it anywhere: value and output projection are zero.
+    /// Blocks read nothing from other positions and write nothing: value and output projections are zero.
     ZeroValuesAndOutputs,
     /// Every parameter is zero, norms and biases too.
     AllZero,
 }
 
 impl DegenerateStart {
-    /// The decoder spoiled in this way. Biases are taken to be zero, as `DecoderConfig::init` makes them.
+    /// The decoder with this change. Biases are taken to be zero, as `DecoderConfig::init` makes them.
     ///
     /// # Panics
     ///
-    /// If a token lies outside the vocabulary.
+    /// If a token is outside the vocabulary.
     pub fn spoil(self, decoder: Decoder) -> Decoder {
         // Columns of the values within the fused projection of each block.
         let values: Vec<[usize; 3]> =

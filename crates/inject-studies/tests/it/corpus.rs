@@ -1,16 +1,13 @@
 //! The random-corpus study.
 
-use std::fs;
+use std::{fs, num::NonZeroUsize};
 
 use inject_sipit::{
-    collisions::Verdict,
-    collisions::{Metric, NoiseFloor, distance, measure_noise_floors, prompt_distance},
-    models::{Precision, Tap},
+    collisions::{Metric, NoiseFloor, Resolution, distance, geometry::prompt_distance, measure_noise_floors},
+    models::{FloatFormat, Progress, Tap, silent},
     states::store::Store,
 };
-use inject_studies::{
-    CorpusStudy, Run, Share, StudyError, StudyProgress, TapOptions, between_models, corpus,
-};
+use inject_studies::{CorpusStates, CorpusStudy, Run, StudyError, TapOptions, between_models, corpus};
 
 use super::{in_parts, model, prompts, store};
 
@@ -18,14 +15,28 @@ const LAYERS: usize = 3;
 
 #[test]
 fn every_tap_has_the_minimum_of_the_double_loop_beside_its_noise() {
-    let (model, prompts, taps) = (model("gpt2", Precision::F32), prompts(40), Tap::all(LAYERS));
+    let (model, prompts, taps) = (model("gpt2", FloatFormat::F32), prompts(40), Tap::all(LAYERS));
     let folder = tempfile::tempdir().unwrap();
     let store = store(&model, &taps, &prompts, folder.path());
     let device = model.decoder.device();
-    let noise = measure_noise_floors(Metric::L2, &model.decoder, None, &taps, &prompts, 8).unwrap();
-    let options = TapOptions { closest: 4, ..TapOptions::default() };
-    let study =
-        corpus(&store, LAYERS, &taps, &noise, None, &options, &device, Run::in_memory(&mut |_| ())).unwrap();
+    let noise = measure_noise_floors(
+        Metric::L2,
+        &model.decoder,
+        None,
+        &taps,
+        &prompts,
+        NonZeroUsize::new(8).unwrap(),
+    )
+    .unwrap();
+    let options = TapOptions::default().with_closest(NonZeroUsize::new(4).unwrap());
+    let study = corpus(
+        &CorpusStates::new(&store, LAYERS, &noise),
+        &taps,
+        &options,
+        &device,
+        Run::in_memory(&mut silent),
+    )
+    .unwrap();
     assert_eq!((study.prompts, study.repeated_prompts), (40, 3));
     assert_eq!(study.taps.iter().map(|report| report.tap).collect::<Vec<_>>(), taps);
     for report in &study.taps {
@@ -46,7 +57,7 @@ fn every_tap_has_the_minimum_of_the_double_loop_beside_its_noise() {
         let separation = found.separation.unwrap();
         assert_eq!(separation.margin, minimum);
         assert!(separation.co_lipschitz >= constant && separation.co_lipschitz <= minimum);
-        assert_eq!(report.verdict, Verdict::of(minimum, noise[&report.tap].largest()));
+        assert_eq!(report.verdict, Resolution::of(minimum, noise[&report.tap].largest()));
         let closest = &report.closest_prompts[0];
         assert_eq!(closest.token_ids, closest.prompts.map(|prompt| prompts[prompt].clone()));
         assert!(found.geometry.anisotropy.is_some() && found.geometry.intrinsic_dimension.is_some());
@@ -57,22 +68,23 @@ fn every_tap_has_the_minimum_of_the_double_loop_beside_its_noise() {
 
 #[test]
 fn a_study_goes_on_from_its_journal_whatever_the_noise_floors_of_the_store_say() {
-    let (model, prompts, taps) = (model("llama", Precision::F32), prompts(12), Tap::all(LAYERS));
+    let (model, prompts, taps) = (model("llama", FloatFormat::F32), prompts(12), Tap::all(LAYERS));
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("states");
     drop(store(&model, &taps, &prompts, &dir));
     let noise = taps.iter().map(|&tap| (tap, NoiseFloor::default())).collect();
     let study = |units: &mut Vec<f64>| -> CorpusStudy {
         let store = Store::open(&dir).unwrap();
-        let mut begun = |told: StudyProgress| units.push(told.of_next);
-        let run = Run {
-            journal: Some(folder.path().join("corpus.jsonl")),
-            others: Vec::new(),
-            share: Share::WHOLE,
-            progress: &mut begun,
-        };
-        corpus(&store, LAYERS, &taps, &noise, None, &TapOptions::default(), &model.decoder.device(), run)
-            .unwrap()
+        let mut begun = |told: Progress<'_>| units.push(told.part);
+        let run = Run::in_memory(&mut begun).with_journal(folder.path().join("corpus.jsonl"));
+        corpus(
+            &CorpusStates::new(&store, LAYERS, &noise),
+            &taps,
+            &TapOptions::default(),
+            &model.decoder.device(),
+            run,
+        )
+        .unwrap()
     };
     let (mut first, mut second) = (Vec::new(), Vec::new());
     let before = study(&mut first);
@@ -88,53 +100,104 @@ fn a_study_goes_on_from_its_journal_whatever_the_noise_floors_of_the_store_say()
 
 #[test]
 fn parts_of_a_study_add_up_to_the_whole() {
-    let (model, prompts, taps) = (model("llama", Precision::F32), prompts(30), Tap::all(LAYERS));
+    let (model, prompts, taps) = (model("llama", FloatFormat::F32), prompts(30), Tap::all(LAYERS));
     let folder = tempfile::tempdir().unwrap();
     let store = store(&model, &taps, &prompts, &folder.path().join("states"));
-    let noise =
-        taps.iter().map(|&tap| (tap, NoiseFloor { batched: 1e-5, ..NoiseFloor::default() })).collect();
+    let noise = taps.iter().map(|&tap| (tap, NoiseFloor::of_batches(1e-5))).collect();
     let device = model.decoder.device();
     let study = |run: Run<'_>| -> CorpusStudy {
-        corpus(&store, LAYERS, &taps, &noise, None, &TapOptions::default(), &device, run).unwrap()
+        corpus(&CorpusStates::new(&store, LAYERS, &noise), &taps, &TapOptions::default(), &device, run)
+            .unwrap()
     };
-    let whole = study(Run::in_memory(&mut |_| ()));
-    assert_eq!(in_parts(folder.path(), study), whole);
-    let with_itself = between_models(&whole, &whole);
-    assert!(with_itself.taps.iter().all(|tap| tap.taps[0] == tap.taps[1] && tap.minima[0] == tap.minima[1]));
-    assert_eq!(with_itself.taps.len(), taps.len());
+    let whole = study(Run::in_memory(&mut silent));
+    assert_eq!(in_parts(folder.path(), |study| &study.completeness, study), whole);
+}
+
+#[test]
+fn taps_of_two_models_are_compared_at_the_same_relative_depth() {
+    let folder = tempfile::tempdir().unwrap();
+    let study = |name: &str, layers: usize| -> CorpusStudy {
+        let (model, prompts) = (model(name, FloatFormat::F32), prompts(12));
+        let taps = Tap::all(LAYERS);
+        let store = store(&model, &taps, &prompts, &folder.path().join(name));
+        let noise = taps.iter().map(|&tap| (tap, NoiseFloor::of_batches(1e-6))).collect();
+        let states = CorpusStates::new(&store, layers, &noise);
+        let run = Run::in_memory(&mut silent);
+        corpus(&states, &taps, &TapOptions::default(), &model.decoder.device(), run).unwrap()
+    };
+    // The second is described as a model of six blocks, of which three were stored: its block 3 is half way.
+    let (first, second) = (study("llama", LAYERS), study("gpt2", 6));
+    let compared = between_models(&first, &second);
+    let pairs: Vec<[Tap; 2]> = compared.taps.iter().map(|tap| tap.taps).collect();
+    let expected = [
+        [Tap::Embedding, Tap::Embedding],
+        [Tap::Block(1), Tap::Block(2)],
+        [Tap::Block(2), Tap::Block(3)],
+        [Tap::Block(3), Tap::Block(3)],
+        [Tap::FinalNorm, Tap::FinalNorm],
+    ];
+    assert_eq!(pairs, expected);
+    assert_eq!(compared.models, [first.model_id.clone(), second.model_id.clone()]);
+    assert_eq!(compared.taps[2].depths, [2.0 / 3.0, 0.5]);
+    for tap in &compared.taps {
+        let of = |study: &CorpusStudy, at: Tap| study.taps.iter().find(|tap| tap.tap == at).unwrap().clone();
+        let both = [of(&first, tap.taps[0]), of(&second, tap.taps[1])];
+        assert_eq!(tap.minima, [both[0].distances.minimum, both[1].distances.minimum]);
+        assert_eq!(tap.verdicts, [both[0].verdict, both[1].verdict]);
+        let relative = |at: &inject_studies::TapReport| at.distances.minimum / at.distances.median().unwrap();
+        for (found, report) in tap.relative_minima.iter().zip(&both) {
+            let expected = (report.distances.median() > Some(0.0)).then(|| relative(report));
+            assert_eq!(*found, expected);
+        }
+    }
+    assert!(compared.taps.iter().any(|tap| tap.minima[0] != tap.minima[1]), "the models differ");
 }
 
 #[test]
 fn prompts_that_differ_only_before_a_repeated_token_are_told_apart_from_a_collision() {
     // The embedding of a rotary model depends on the last token only: its states are equal, whatever the noise.
-    let model = model("llama", Precision::F32);
+    let model = model("llama", FloatFormat::F32);
     let prompts = [vec![5, 9], vec![6, 9], vec![7, 8]];
     let folder = tempfile::tempdir().unwrap();
     let taps = [Tap::Embedding, Tap::Block(2)];
     let store = store(&model, &taps, &prompts, folder.path());
-    let noise = measure_noise_floors(Metric::L2, &model.decoder, None, &taps, &prompts, 3).unwrap();
+    let noise = measure_noise_floors(
+        Metric::L2,
+        &model.decoder,
+        None,
+        &taps,
+        &prompts,
+        NonZeroUsize::new(3).unwrap(),
+    )
+    .unwrap();
     let device = model.decoder.device();
-    let mut quiet = |_| ();
-    let run = Run::in_memory(&mut quiet);
-    let study = corpus(&store, LAYERS, &taps, &noise, None, &TapOptions::default(), &device, run).unwrap();
-    assert_eq!(study.taps[0].verdict, Verdict::Collision);
+    let run = Run::in_memory(&mut silent);
+    let study =
+        corpus(&CorpusStates::new(&store, LAYERS, &noise), &taps, &TapOptions::default(), &device, run)
+            .unwrap();
+    assert_eq!(study.taps[0].verdict, Resolution::Collision);
     assert_eq!(study.taps[0].distances.equal[0].rows, [0, 1]);
-    assert_eq!(study.taps[1].verdict, Verdict::Separated);
+    assert_eq!(study.taps[1].verdict, Resolution::Separated);
 }
 
 #[test]
 fn a_missing_tap_a_missing_noise_floor_and_one_prompt_only_are_refused() {
-    let model = model("gpt2", Precision::F32);
+    let model = model("gpt2", FloatFormat::F32);
     let device = model.decoder.device();
     let folder = tempfile::tempdir().unwrap();
     let taps = [Tap::Block(1)];
     let one = store(&model, &taps, &[vec![4, 5], vec![4, 5]], folder.path());
     let floors = |tap| [(tap, NoiseFloor::default())].into_iter().collect();
     let study = |tap: Tap, noise_at: Tap| {
-        let mut quiet = |_| ();
-        let run = Run::in_memory(&mut quiet);
-        corpus(&one, LAYERS, &[tap], &floors(noise_at), None, &TapOptions::default(), &device, run)
-            .unwrap_err()
+        let run = Run::in_memory(&mut silent);
+        corpus(
+            &CorpusStates::new(&one, LAYERS, &floors(noise_at)),
+            &[tap],
+            &TapOptions::default(),
+            &device,
+            run,
+        )
+        .unwrap_err()
     };
     assert!(matches!(study(taps[0], taps[0]), StudyError::NoPairs { tap: Tap::Block(1) }));
     assert!(matches!(study(taps[0], Tap::Block(2)), StudyError::NoNoiseFloor { tap: Tap::Block(1) }));

@@ -2,29 +2,26 @@
 
 use inject_sipit::{
     collisions::distance,
-    models::{Precision, Tap, WeightFormat},
+    models::{FloatFormat, NumberFormat, Tap, silent},
     states::{Disturbance, Extraction, store::Positions},
 };
 use inject_studies::{DecodingOptions, DecodingStudy, Producer, Run, StudyError, decoding};
 use ndarray::Array2;
 
-use super::{in_parts, model};
+use super::{every, in_parts, model};
 
 const TAPS: [Tap; 2] = [Tap::Block(2), Tap::FinalNorm];
 const SEED: u64 = 5;
 
 fn options() -> DecodingOptions {
     let words = ["bf16", "int4-tensor", "dropout:0.6", "clip:0.3", "noise:40"];
-    DecodingOptions {
-        taps: TAPS.to_vec(),
-        first: 1,
-        every: 2,
-        disturbances: words.map(|word| word.parse().unwrap()).to_vec(),
-        directions: 24,
-        dimensions: vec![1, 6],
-        seed: SEED,
-        memory_budget: 1 << 18,
-    }
+    let mut options = DecodingOptions::new(TAPS.to_vec(), every(1, 2));
+    options.disturbances = words.map(|word| word.parse().unwrap()).to_vec();
+    options.directions = 24;
+    options.dimensions = vec![1, 6];
+    options.seed = SEED;
+    options.memory_budget = 1 << 18;
+    options
 }
 
 fn prompts() -> Vec<Vec<u32>> {
@@ -35,16 +32,16 @@ fn prompts() -> Vec<Vec<u32>> {
 fn all_states(model: &inject_sipit::models::Model, prefix: &[u32], tap: Tap) -> Array2<f32> {
     let whole: Vec<Vec<u32>> = (0..97).map(|token| [prefix, &[token]].concat()).collect();
     let extraction = Extraction::new(vec![tap], Positions::Last).unwrap();
-    extraction.run(&model.decoder, &whole, &mut |_| ()).unwrap().remove(&tap).unwrap()
+    extraction.run(&model.decoder, &whole, &mut |_| ()).unwrap().remove(&tap).unwrap().into_array()
 }
 
 #[test]
 fn a_view_is_recovered_exactly_where_no_state_of_the_double_loop_is_nearer() {
-    let model = model("llama", Precision::F32);
-    let quantised = model.decoder.clone().with_weights_in(WeightFormat::Int4).unwrap();
+    let model = model("llama", FloatFormat::F32);
+    let quantised = model.decoder.clone().with_weights_in(NumberFormat::Int4).unwrap();
     let producers = [Producer { name: "int4", decoder: &quantised }];
     let found =
-        decoding(&model.decoder, "llama", &producers, &prompts(), &options(), Run::in_memory(&mut |_| ()))
+        decoding(&model.decoder, "llama", &producers, &prompts(), &options(), Run::in_memory(&mut silent))
             .unwrap();
     assert_eq!((found.others, found.positions), (96, 5));
     let mut lost = 0;
@@ -91,17 +88,17 @@ fn a_view_is_recovered_exactly_where_no_state_of_the_double_loop_is_nearer() {
 
 #[test]
 fn noise_along_a_direction_breaks_where_it_is_said_to_and_not_before() {
-    let model = model("gpt2", Precision::F32);
+    let model = model("gpt2", FloatFormat::F32);
     let prompt = vec![3, 9];
-    let asked =
-        DecodingOptions { taps: vec![Tap::Block(2)], directions: 1, disturbances: vec![], ..options() };
+    let mut asked = options();
+    (asked.taps, asked.directions, asked.disturbances) = (vec![Tap::Block(2)], 1, vec![]);
     let found = decoding(
         &model.decoder,
         "gpt2",
         &[],
         std::slice::from_ref(&prompt),
         &asked,
-        Run::in_memory(&mut |_| ()),
+        Run::in_memory(&mut silent),
     )
     .unwrap();
     let at_tap = &found.taps[0];
@@ -123,13 +120,13 @@ fn noise_along_a_direction_breaks_where_it_is_said_to_and_not_before() {
 
 #[test]
 fn the_same_seed_gives_the_same_and_parts_add_up() {
-    let model = model("gpt2", Precision::F32);
+    let model = model("gpt2", FloatFormat::F32);
     let folder = tempfile::tempdir().unwrap();
     let study = |run: Run<'_>| -> DecodingStudy {
         decoding(&model.decoder, "gpt2", &[], &prompts(), &options(), run).unwrap()
     };
-    let whole = study(Run::in_memory(&mut |_| ()));
-    assert_eq!(in_parts(folder.path(), study), whole);
+    let whole = study(Run::in_memory(&mut silent));
+    assert_eq!(in_parts(folder.path(), |study| &study.completeness, study), whole);
     let survival = &whole.taps[0].survival;
     assert!(survival.windows(2).all(|pair| pair[0].recovered >= pair[1].recovered));
     let certain = survival.iter().filter(|at| at.noise_over_margin <= 0.5);
@@ -138,23 +135,28 @@ fn the_same_seed_gives_the_same_and_parts_add_up() {
 
 #[test]
 fn too_many_dimensions_no_prompts_and_a_state_that_does_not_fit_a_format_are_refused() {
-    let model = model("gpt2", Precision::F32);
+    let model = model("gpt2", FloatFormat::F32);
     let study = |prompts: &[Vec<u32>], options: &DecodingOptions| {
-        decoding(&model.decoder, "gpt2", &[], prompts, options, Run::in_memory(&mut |_| ())).unwrap_err()
+        decoding(&model.decoder, "gpt2", &[], prompts, options, Run::in_memory(&mut silent)).unwrap_err()
     };
     assert!(matches!(study(&[], &options()), StudyError::TooFewPrompts { .. }));
+    let mut late = options();
+    late.positions = every(6, 1);
+    assert!(matches!(study(&prompts(), &late), StudyError::TooFew { found: 0, expected: 1, .. }));
     let d_model = model.decoder.config().d_model;
-    let wide = DecodingOptions { dimensions: vec![d_model + 1], ..options() };
+    let mut wide = options();
+    wide.dimensions = vec![d_model + 1];
     assert!(matches!(study(&prompts(), &wide), StudyError::Dimensions { found, .. } if found == d_model + 1));
     let loud = Disturbance::Noise { norm: 1e7 };
     // Noise alone fits; what follows it in storage does not.
-    let asked = DecodingOptions { disturbances: vec![loud], ..options() };
-    assert!(decoding(&model.decoder, "gpt2", &[], &prompts(), &asked, Run::in_memory(&mut |_| ())).is_ok());
+    let mut asked = options();
+    asked.disturbances = vec![loud];
+    assert!(decoding(&model.decoder, "gpt2", &[], &prompts(), &asked, Run::in_memory(&mut silent)).is_ok());
     let large = model.decoder.clone().map_matrices(&mut |matrix, values| match matrix {
         inject_sipit::models::Matrix::Embedding => values * 1e6,
         _ => values,
     });
-    let asked = DecodingOptions { disturbances: vec!["f16".parse().unwrap()], ..options() };
-    let error = decoding(&large, "gpt2", &[], &prompts(), &asked, Run::in_memory(&mut |_| ())).unwrap_err();
+    asked.disturbances = vec!["f16".parse().unwrap()];
+    let error = decoding(&large, "gpt2", &[], &prompts(), &asked, Run::in_memory(&mut silent)).unwrap_err();
     assert!(matches!(error, StudyError::View { tap: Tap::Block(2), .. }), "{error}");
 }

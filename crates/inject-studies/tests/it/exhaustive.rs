@@ -1,9 +1,10 @@
 //! All one-token extensions.
 
+use std::num::NonZeroUsize;
+
 use inject_sipit::{
-    collisions::Verdict,
-    collisions::{Metric, distance},
-    models::{Matrix, Model, Precision, Tap},
+    collisions::{Metric, Resolution, distance},
+    models::{FloatFormat, Matrix, Model, Tap, silent},
     states::{Extraction, store::Positions},
 };
 use inject_studies::{
@@ -16,15 +17,13 @@ use super::{in_parts, model, spec};
 const TAP: Tap = Tap::Block(2);
 
 fn options() -> ExhaustiveOptions {
-    ExhaustiveOptions {
-        tap: TAP,
-        metric: Metric::L2,
-        closest: 5,
-        sampled_pairs: 500,
-        scope: Scope::WithinAndAcross,
-        // Small, so that there are many batches.
-        memory_budget: 1 << 18,
-    }
+    let mut options = ExhaustiveOptions::new(TAP);
+    options.closest = NonZeroUsize::new(5).unwrap();
+    options.sampled_pairs = 500;
+    options.scope = Scope::WithinAndAcross;
+    // Small, so that there are many batches.
+    options.memory_budget = 1 << 18;
+    options
 }
 
 fn prefixes() -> Vec<Vec<u32>> {
@@ -40,17 +39,17 @@ fn states(model: &Model, prefix: &[u32]) -> Array2<f32> {
     let prompts: Vec<Vec<u32>> =
         (0..model.decoder.config().vocab_size as u32).map(|token| [prefix, &[token]].concat()).collect();
     let extraction = Extraction::new(vec![TAP], Positions::Last).unwrap();
-    extraction.run(&model.decoder, &prompts, &mut |_| ()).unwrap().remove(&TAP).unwrap()
+    extraction.run(&model.decoder, &prompts, &mut |_| ()).unwrap().remove(&TAP).unwrap().into_array()
 }
 
 #[test]
 fn all_pairs_within_and_across_are_decided_and_the_closest_is_that_of_whole_prompts() {
-    let model = model("gemma3", Precision::F32);
+    let model = model("gemma3", FloatFormat::F32);
     let folder = tempfile::tempdir().unwrap();
-    let found = study(&model, folder.path(), Run::in_memory(&mut |_| ()));
+    let found = study(&model, folder.path(), Run::in_memory(&mut silent));
     let (k, v) = (prefixes().len() as u64, model.decoder.config().vocab_size as u64);
     assert_eq!((found.pairs_within, found.pairs_across), (pairs_within(k, v), pairs_across(k, v)));
-    assert_eq!(found.verdict, Some(Verdict::Separated));
+    assert_eq!(found.verdict, Some(Resolution::Separated));
     let states: Vec<Array2<f32>> = prefixes().iter().map(|prefix| states(&model, prefix)).collect();
     for extensions in &found.extensions {
         let [first, second] = extensions.prefixes;
@@ -72,7 +71,7 @@ fn all_pairs_within_and_across_are_decided_and_the_closest_is_that_of_whole_prom
 
 #[test]
 fn pairs_of_tokens_with_one_embedding_are_counted_apart() {
-    let mut model = model("llama", Precision::F32);
+    let mut model = model("llama", FloatFormat::F32);
     // Tokens 7, 8 and 9 all read as token 7.
     model.decoder = model.decoder.map_matrices(&mut |matrix, values| match matrix {
         Matrix::Embedding => {
@@ -83,25 +82,25 @@ fn pairs_of_tokens_with_one_embedding_are_counted_apart() {
         _ => values,
     });
     let folder = tempfile::tempdir().unwrap();
-    let found = study(&model, folder.path(), Run::in_memory(&mut |_| ()));
+    let found = study(&model, folder.path(), Run::in_memory(&mut silent));
     let (k, v) = (prefixes().len() as u64, model.decoder.config().vocab_size as u64);
-    assert_eq!(found.twins, [[7, 8, 9]]);
-    assert_eq!(found.twin_pairs, k * 3);
+    assert_eq!(found.tokens_with_equal_embeddings, [[7, 8, 9]]);
+    assert_eq!(found.pairs_with_equal_embeddings, k * 3);
     // Extensions of different prompts differ in more than a twin.
     assert_eq!((found.pairs_within, found.pairs_across), (pairs_within(k, v) - k * 3, pairs_across(k, v)));
-    assert_eq!(found.verdict, Some(Verdict::Separated));
+    assert_eq!(found.verdict, Some(Resolution::Separated));
     let states = states(&model, &prefixes()[0]);
     assert_eq!(states.row(7), states.row(9), "what is left out is a collision indeed");
 }
 
 #[test]
 fn parts_of_the_study_add_up_to_the_whole() {
-    let model = model("gpt2", Precision::F32);
+    let model = model("gpt2", FloatFormat::F32);
     let folder = tempfile::tempdir().unwrap();
     let states = folder.path().join("states");
-    let whole = study(&model, &states, Run::in_memory(&mut |_| ()));
+    let whole = study(&model, &states, Run::in_memory(&mut silent));
     // The stores are shared: a part finds those of another part there.
-    let parts = in_parts(folder.path(), |run| study(&model, &states, run));
+    let parts = in_parts(folder.path(), |study| &study.completeness, |run| study(&model, &states, run));
     assert_eq!(parts.extensions, whole.extensions);
     assert_eq!((parts.pairs_within, parts.pairs_across), (whole.pairs_within, whole.pairs_across));
 }
@@ -109,10 +108,9 @@ fn parts_of_the_study_add_up_to_the_whole() {
 #[test]
 fn a_folder_with_states_of_another_model_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let [first, second] = ["gpt2", "gpt-neo"].map(|name| model(name, Precision::F32));
-    study(&first, folder.path(), Run::in_memory(&mut |_| ()));
-    let mut quiet = |_| ();
-    let run = Run::in_memory(&mut quiet);
+    let [first, second] = ["gpt2", "gpt-neo"].map(|name| model(name, FloatFormat::F32));
+    study(&first, folder.path(), Run::in_memory(&mut silent));
+    let run = Run::in_memory(&mut silent);
     let error =
         exhaustive(&second.decoder, &spec(&second, &[TAP]), &prefixes(), folder.path(), &options(), run)
             .unwrap_err();

@@ -2,10 +2,10 @@
 
 use inject_sipit::{
     collisions::distance,
-    models::{Precision, Tap},
+    models::{FloatFormat, Tap, silent},
     states::{Extraction, store::Positions},
 };
-use inject_studies::{Run, StudyError, lengths};
+use inject_studies::{LengthOptions, Run, StudyError, lengths};
 
 use super::{in_parts, model};
 
@@ -15,11 +15,17 @@ fn prompts() -> Vec<Vec<u32>> {
 
 #[test]
 fn minimum_mean_and_maximum_are_those_of_the_double_loop_at_every_length() {
-    let model = model("gpt2", Precision::F32);
+    let model = model("gpt2", FloatFormat::F32);
     let taps = [Tap::Block(1), Tap::Block(3)];
-    let mut quiet = |_| ();
-    let run = Run::in_memory(&mut quiet);
-    let found = lengths(&model.decoder, "gpt2", &prompts(), &[1, 4, 9], 10, &taps, run).unwrap();
+    let run = Run::in_memory(&mut silent);
+    let found = lengths(
+        &model.decoder,
+        "gpt2",
+        &prompts(),
+        &LengthOptions::new(taps.to_vec(), vec![1, 4, 9], 10),
+        run,
+    )
+    .unwrap();
     for at in &found.lengths {
         let cut: Vec<Vec<u32>> = prompts().iter().take(10).map(|ids| ids[..at.length].to_vec()).collect();
         assert_eq!(at.prompts, 10);
@@ -41,19 +47,32 @@ fn minimum_mean_and_maximum_are_those_of_the_double_loop_at_every_length() {
 
 #[test]
 fn lengths_of_parts_add_up() {
-    let model = model("llama", Precision::F32);
+    let model = model("llama", FloatFormat::F32);
     let folder = tempfile::tempdir().unwrap();
     let study = |run: Run<'_>| {
-        lengths(&model.decoder, "llama", &prompts(), &[2, 3, 5, 8], 12, &[Tap::Block(2)], run).unwrap()
+        lengths(
+            &model.decoder,
+            "llama",
+            &prompts(),
+            &LengthOptions::new(vec![Tap::Block(2)], vec![2, 3, 5, 8], 12),
+            run,
+        )
+        .unwrap()
     };
-    assert_eq!(in_parts(folder.path(), study), study(Run::in_memory(&mut |_| ())));
+    assert_eq!(
+        in_parts(folder.path(), |study| &study.completeness, study),
+        study(Run::in_memory(&mut silent))
+    );
 }
 
 #[test]
 fn a_length_that_no_two_prompts_have_is_refused() {
-    let model = model("gpt2", Precision::F32);
-    let mut quiet = |_| ();
-    let run = Run::in_memory(&mut quiet);
-    let error = lengths(&model.decoder, "gpt2", &prompts(), &[20], 10, &[Tap::Block(1)], run).unwrap_err();
-    assert!(matches!(error, StudyError::TooFewPrompts { found: 0, expected: 2 }));
+    let model = model("gpt2", FloatFormat::F32);
+    let error = |length: usize, count: usize| {
+        let options = LengthOptions::new(vec![Tap::Block(1)], vec![length], count);
+        lengths(&model.decoder, "gpt2", &prompts(), &options, Run::in_memory(&mut silent)).unwrap_err()
+    };
+    assert!(matches!(error(20, 10), StudyError::TooFewPrompts { found: 0, expected: 2 }));
+    assert!(matches!(error(4, 1), StudyError::TooFewPrompts { found: 1, expected: 2 }));
+    assert!(matches!(error(0, 10), StudyError::TooFew { found: 0, expected: 1, .. }));
 }

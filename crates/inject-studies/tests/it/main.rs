@@ -16,18 +16,21 @@ mod stress;
 #[cfg(feature = "training")]
 mod training;
 
-use std::path::{Path, PathBuf};
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+};
 
 use inject_sipit::{
-    models::{Model, Origin, Precision, Tap},
+    models::{FloatFormat, Model, Origin, Tap, silent},
     states::{
         Extraction, extract_to_store,
-        store::{Positions, StateDtype, Store, StoreSpec},
+        store::{Positions, Store, StoreSpec},
     },
 };
-use inject_studies::{Run, Share};
+use inject_studies::{ChosenPositions, Completeness, Part, Run};
 
-fn model(name: &str, precision: Precision) -> Model {
+fn model(name: &str, precision: FloatFormat) -> Model {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures").join(name);
     Model::load(Origin::of_folder(&folder), precision, &inject_testing::compiled().remove(0)).unwrap()
 }
@@ -39,19 +42,13 @@ fn prompts(count: u32) -> Vec<Vec<u32>> {
     (0..count).map(|number| prompt(number % (count - 3))).collect()
 }
 
+fn every(first: usize, every: usize) -> ChosenPositions {
+    ChosenPositions::new(first, NonZeroUsize::new(every).unwrap())
+}
+
 fn spec(model: &Model, taps: &[Tap]) -> StoreSpec {
-    StoreSpec {
-        model_id: model.origin().id.clone(),
-        revision: None,
-        weight_hash: model.weight_hash().unwrap(),
-        tokenizer_hash: None,
-        taps: taps.to_vec(),
-        dtype: StateDtype::F32,
-        bos: "as given".to_owned(),
-        bos_added: false,
-        positions: Positions::Last,
-        d_model: model.decoder.config().d_model,
-    }
+    let (id, weight_hash) = (&model.origin().id, model.weight_hash().unwrap());
+    StoreSpec::new(id, weight_hash, taps.to_vec(), Positions::Last, model.decoder.config().d_model)
 }
 
 fn store(model: &Model, taps: &[Tap], prompts: &[Vec<u32>], dir: &Path) -> Store {
@@ -60,25 +57,24 @@ fn store(model: &Model, taps: &[Tap], prompts: &[Vec<u32>], dir: &Path) -> Store
 }
 
 /// Runs a study in three parts, each with a journal of its own and in another order, and then puts these together.
-fn in_parts<S>(folder: &Path, study: impl Fn(Run<'_>) -> S) -> S {
+fn in_parts<S>(folder: &Path, completeness: impl Fn(&S) -> &Completeness, study: impl Fn(Run<'_>) -> S) -> S {
     const PARTS: usize = 3;
     let journal = |part: usize| -> PathBuf { folder.join(format!("part-{part}.jsonl")) };
     for part in (0..PARTS).rev() {
-        study(Run {
-            journal: Some(journal(part)),
-            others: Vec::new(),
-            share: Share { part, parts: PARTS },
-            progress: &mut |_| (),
-        });
+        let run = Run::in_memory(&mut silent);
+        let result = study(run.with_journal(journal(part)).with_part(Part::new(part, PARTS).unwrap()));
+        assert!(!completeness(&result).complete, "one part of several is not the whole");
+        let text = std::fs::read_to_string(journal(part)).unwrap();
+        assert!(text.lines().count() > 1, "every part has something to do");
     }
-    let others = (0..PARTS).map(journal).collect();
-    let mut units = None;
-    let whole = study(Run {
-        journal: None,
-        others,
-        share: Share::WHOLE,
-        progress: &mut |told| units = Some(told.units),
-    });
-    assert!(units.unwrap() >= PARTS, "every part had something to do");
+    let mut others: Vec<PathBuf> = (0..PARTS).map(journal).collect();
+    // A merge names the units of the part that it lacks; without a journal or a part of its own it computes none of them.
+    let whole = study(Run::in_memory(&mut silent).with_other_journals(others.clone()));
+    assert!(completeness(&whole).complete);
+    others.pop();
+    let two = Run::in_memory(&mut silent).with_other_journals(others).with_part(Part::new(0, PARTS).unwrap());
+    let two = study(two);
+    let lacking = std::fs::read_to_string(journal(PARTS - 1)).unwrap().lines().count() - 1;
+    assert_eq!(completeness(&two).missing.len(), lacking, "the units of the part that was left out");
     whole
 }

@@ -1,19 +1,18 @@
 //! One-step margins.
 
 use inject_sipit::{
-    collisions::Verdict,
-    collisions::distance,
-    models::{Precision, Tap},
+    collisions::{Resolution, distance},
+    models::{FloatFormat, Tap, silent},
     states::{Extraction, store::Positions},
 };
 use inject_studies::{MarginOptions, Run, StudyError, margins};
 
-use super::{in_parts, model};
+use super::{every, in_parts, model};
 
 const TAPS: [Tap; 2] = [Tap::Block(1), Tap::FinalNorm];
 
 fn options() -> MarginOptions {
-    MarginOptions { taps: TAPS.to_vec(), first: 1, every: 2, memory_budget: 1 << 18 }
+    MarginOptions::new(TAPS.to_vec(), every(1, 2)).with_memory_budget(1 << 18)
 }
 
 fn prompts() -> Vec<Vec<u32>> {
@@ -22,12 +21,12 @@ fn prompts() -> Vec<Vec<u32>> {
 
 #[test]
 fn the_margin_is_the_distance_to_the_nearest_other_token() {
-    let model = model("llama", Precision::F32);
+    let model = model("llama", FloatFormat::F32);
     let found =
-        margins(&model.decoder, "llama", &prompts(), &options(), Run::in_memory(&mut |_| ())).unwrap();
+        margins(&model.decoder, "llama", &prompts(), &options(), Run::in_memory(&mut silent)).unwrap();
     assert_eq!(found.others, 96);
     for report in &found.taps {
-        assert_eq!(report.verdict, Verdict::Separated);
+        assert_eq!(report.verdict, Resolution::Separated);
         // Positions 1, 3 and 5 of the first prompt, 1 of the second, 1 and 3 of the third.
         assert_eq!(report.steps.len(), 6);
         for step in &report.steps {
@@ -48,20 +47,20 @@ fn the_margin_is_the_distance_to_the_nearest_other_token() {
 
 #[test]
 fn margins_of_parts_add_up() {
-    let model = model("gpt2", Precision::F32);
+    let model = model("gpt2", FloatFormat::F32);
     let folder = tempfile::tempdir().unwrap();
     let study = |run: Run<'_>| margins(&model.decoder, "gpt2", &prompts(), &options(), run).unwrap();
     assert_eq!(
-        in_parts(folder.path(), study).taps[0].steps,
-        study(Run::in_memory(&mut |_| ())).taps[0].steps
+        in_parts(folder.path(), |study| &study.completeness, study).taps[0].steps,
+        study(Run::in_memory(&mut silent)).taps[0].steps
     );
 }
 
 #[test]
 fn a_prompt_outside_the_vocabulary_and_no_prompt_are_refused() {
-    let model = model("gpt2", Precision::F32);
+    let model = model("gpt2", FloatFormat::F32);
     let study = |prompts: &[Vec<u32>]| {
-        margins(&model.decoder, "gpt2", prompts, &options(), Run::in_memory(&mut |_| ())).unwrap_err()
+        margins(&model.decoder, "gpt2", prompts, &options(), Run::in_memory(&mut silent)).unwrap_err()
     };
     assert!(matches!(study(&[]), StudyError::TooFewPrompts { .. }));
     assert!(matches!(study(&[vec![3, 500]]), StudyError::Model(_)));

@@ -1,32 +1,32 @@
 //! Repetitions of one token.
 
 use inject_sipit::{
-    collisions::Verdict,
-    models::{Precision, Tap},
+    collisions::Resolution,
+    models::{FloatFormat, Tap, silent},
 };
-use inject_studies::{RepeatOptions, RepeatStudy, Run, Why, repeats};
+use inject_studies::{EqualityReason, RepeatOptions, RepeatStudy, Run, repeats};
 
 use super::{in_parts, model};
 
-fn study(name: &str, precision: Precision) -> RepeatStudy {
+fn study(name: &str, precision: FloatFormat) -> RepeatStudy {
     let model = model(name, precision);
     let taps = Tap::all(model.decoder.config().n_layers());
     let bos = model.bos_token_id();
-    let options = RepeatOptions { taps, tokens: vec![7, 40], most: 12, bos };
-    repeats(&model.decoder, &options, Run::in_memory(&mut |_| ())).unwrap()
+    let options = RepeatOptions::new(taps, vec![7, 40], 12).with_bos(bos);
+    repeats(&model.decoder, &options, Run::in_memory(&mut silent)).unwrap()
 }
 
 #[test]
 fn rotary_models_without_bos_collide_at_every_tap_and_the_study_says_why() {
     for name in ["llama", "llama3-scaling", "mistral", "gemma3", "phi3"] {
-        let found = study(name, Precision::F32);
+        let found = study(name, FloatFormat::F32);
         assert!(!found.learned_positions);
         let (expected, collisions) = found.expected_and_found();
         assert!(expected > 0 && collisions == expected, "{name}: {collisions} of {expected}");
         for repeats in found.repeats.iter().filter(|repeats| repeats.bos.is_none()) {
             for at in &repeats.taps {
-                assert_ne!(at.verdict, Verdict::Separated, "{name} {}: {at:?}", at.tap);
-                assert!(at.why.is_some_and(|why| !why.to_string().is_empty()));
+                assert_ne!(at.verdict, Resolution::Separated, "{name} {}: {at:?}", at.tap);
+                assert!(at.reason.is_some_and(|reason| !reason.to_string().is_empty()));
             }
         }
     }
@@ -35,11 +35,11 @@ fn rotary_models_without_bos_collide_at_every_tap_and_the_study_says_why() {
 #[test]
 fn in_f64_the_collisions_are_exact() {
     for name in ["llama", "gemma3", "phi3"] {
-        let found = study(name, Precision::F64);
+        let found = study(name, FloatFormat::F64);
         for at in
             found.repeats.iter().filter(|repeats| repeats.bos.is_none()).flat_map(|repeats| &repeats.taps)
         {
-            assert_eq!((at.verdict, at.equal_pairs), (Verdict::Collision, at.pairs), "{name} {}", at.tap);
+            assert_eq!((at.verdict, at.equal_pairs), (Resolution::Collision, at.pairs), "{name} {}", at.tap);
         }
     }
 }
@@ -47,15 +47,18 @@ fn in_f64_the_collisions_are_exact() {
 #[test]
 fn bos_in_front_tells_repetitions_apart() {
     for name in ["llama", "mistral"] {
-        let found = study(name, Precision::F32);
+        let found = study(name, FloatFormat::F32);
         let behind_bos: Vec<_> = found.repeats.iter().filter(|repeats| repeats.bos.is_some()).collect();
         assert_eq!(behind_bos.len(), 2);
         for at in behind_bos.iter().flat_map(|repeats| &repeats.taps) {
             match at.tap {
                 Tap::Embedding => {
-                    assert_eq!((at.verdict, at.why), (Verdict::Collision, Some(Why::EmbeddingAlone)))
+                    assert_eq!(
+                        (at.verdict, at.reason),
+                        (Resolution::Collision, Some(EqualityReason::EmbeddingAlone))
+                    )
                 }
-                _ => assert_eq!((at.verdict, at.why), (Verdict::Separated, None), "{name} {}", at.tap),
+                _ => assert_eq!((at.verdict, at.reason), (Resolution::Separated, None), "{name} {}", at.tap),
             }
         }
     }
@@ -64,26 +67,24 @@ fn bos_in_front_tells_repetitions_apart() {
 #[test]
 fn learned_positions_tell_repetitions_apart() {
     for name in ["gpt2", "gpt-neo"] {
-        let found = study(name, Precision::F32);
+        let found = study(name, FloatFormat::F32);
         assert!(found.learned_positions);
         assert_eq!(found.expected_and_found(), (0, 0));
         for at in found.repeats.iter().flat_map(|repeats| &repeats.taps) {
             assert_eq!(at.equal_pairs, 0, "{name} {}", at.tap);
-            assert_eq!(at.verdict, Verdict::Separated, "{name} {}", at.tap);
+            assert_eq!(at.verdict, Resolution::Separated, "{name} {}", at.tap);
         }
     }
 }
 
 #[test]
 fn parts_add_up_to_the_whole() {
-    let model = model("llama", Precision::F32);
+    let model = model("llama", FloatFormat::F32);
     let folder = tempfile::tempdir().unwrap();
-    let options = RepeatOptions {
-        taps: vec![Tap::Block(2)],
-        tokens: vec![7, 40, 41],
-        most: 5,
-        bos: model.bos_token_id(),
-    };
+    let options = RepeatOptions::new(vec![Tap::Block(2)], vec![7, 40, 41], 5).with_bos(model.bos_token_id());
     let study = |run: Run<'_>| repeats(&model.decoder, &options, run).unwrap();
-    assert_eq!(in_parts(folder.path(), study), study(Run::in_memory(&mut |_| ())));
+    assert_eq!(
+        in_parts(folder.path(), |study| &study.completeness, study),
+        study(Run::in_memory(&mut silent))
+    );
 }

@@ -4,10 +4,12 @@ use std::path::Path;
 
 use inject_sipit::{
     collisions::distance,
-    models::{Bos, Model, Origin, Precision, Tap},
+    models::{Bos, FloatFormat, Model, Origin, Tap, silent},
     states::{Extraction, store::Positions},
 };
-use inject_studies::{Run, StressKind, StressSet, StressStudy, StudyError, TapOptions, stress, stress_set};
+use inject_studies::{
+    Run, StressKind, StressSet, StressStudy, StudyError, TapOptions, TextModel, stress, stress_set,
+};
 
 use super::in_parts;
 
@@ -15,17 +17,16 @@ const TAPS: [Tap; 2] = [Tap::Block(1), Tap::FinalNorm];
 
 fn bundled() -> Model {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-cli/model");
-    Model::load(Origin::of_folder(&folder), Precision::F32, &inject_testing::compiled().remove(0)).unwrap()
+    Model::load(Origin::of_folder(&folder), FloatFormat::F32, &inject_testing::compiled().remove(0)).unwrap()
 }
 
 fn study(model: &Model, sets: &[StressSet]) -> Result<StressStudy, StudyError> {
-    study_as(model, sets, Run::in_memory(&mut |_| ()))
+    study_as(model, sets, Run::in_memory(&mut silent))
 }
 
 fn study_as(model: &Model, sets: &[StressSet], run: Run<'_>) -> Result<StressStudy, StudyError> {
-    let (options, device, tokenizer) =
-        (TapOptions::default(), model.decoder.device(), model.tokenizer().unwrap());
-    stress(&model.decoder, tokenizer, Bos::Auto, "bundled", sets, &TAPS, &options, &device, run)
+    let reader = TextModel::new(&model.decoder, model.tokenizer().unwrap(), Bos::Auto, "bundled");
+    stress(&reader, sets, &TAPS, &TapOptions::default(), run)
 }
 
 #[test]
@@ -34,7 +35,8 @@ fn parts_add_up_to_the_whole() {
     let texts: Vec<String> = ["Mia has a red box.", "def f(x):\n    return x"].map(str::to_owned).into();
     let sets = StressKind::ALL.map(|kind| stress_set(kind, &texts, 8));
     let folder = tempfile::tempdir().unwrap();
-    let parts = in_parts(folder.path(), |run| study_as(&model, &sets, run).unwrap());
+    let parts =
+        in_parts(folder.path(), |study| &study.completeness, |run| study_as(&model, &sets, run).unwrap());
     assert_eq!(parts, study(&model, &sets).unwrap());
 }
 

@@ -162,7 +162,11 @@ fn next_states(decoder: &Decoder, prefix: &[u32], tap: Tap) -> Vec<Vec<f32>> {
     let ids: Vec<u32> = (0..97).collect();
     let states = decoder.candidates(&cache, &ids, tap).unwrap();
     let width = decoder.config().d_model;
-    inject_sipit::to_host::<f32, 2>(states).unwrap().chunks(width).map(<[f32]>::to_vec).collect()
+    inject_sipit::models::host::to_host::<f32, 2>(states)
+        .unwrap()
+        .chunks(width)
+        .map(<[f32]>::to_vec)
+        .collect()
 }
 
 fn options(optimiser: Optimiser) -> DegenerateOptions {
@@ -221,8 +225,7 @@ fn probes() -> Probes {
     Probes {
         prompts: windows(9, 7),
         margin_prompts: windows(2, 5),
-        margin_first: 1,
-        margin_every: 2,
+        margin_positions: super::every(1, 2),
         inverted: vec![vec![3, 1, 4, 1, 5]],
         inversion_taps: vec![Tap::Block(2)],
     }

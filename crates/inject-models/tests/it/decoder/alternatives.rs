@@ -1,6 +1,6 @@
 //! Alternatives to some tokens of a run, in the pass of the run.
 
-use inject_models::{Alternative, Logits, ModelError, Precision, Tap};
+use inject_models::{Alternative, FloatFormat, Logits, ModelError, Tap};
 
 use super::{LENGTHS, VOCAB_SIZE, batch, for_each_decoder, sequence, states};
 use crate::fixture::{self, values};
@@ -65,7 +65,7 @@ fn run_and_alternatives_have_the_states_they_have_in_whole_sequences() {
 #[test]
 fn an_alternative_that_has_no_place_is_refused() {
     for device in inject_testing::compiled() {
-        let decoder = fixture::load("llama", Precision::F32, &device).decoder;
+        let decoder = fixture::load("llama", FloatFormat::F32, &device).decoder;
         let mut cache = decoder.prefix_cache(1, 8, Tap::Block(1)).unwrap();
         let tokens = batch(&[sequence(1, 3)]);
         let mut refused = |alternatives: &[Alternative], tap| {

@@ -2,7 +2,7 @@
 
 use inject_models::{Logits, Tap};
 
-use super::{LENGTHS, Precision, Subject, VOCAB_SIZE, batch, for_each_decoder, sequence, states};
+use super::{FloatFormat, LENGTHS, Subject, VOCAB_SIZE, batch, for_each_decoder, sequence, states};
 use crate::fixture::{distance, norm, values};
 
 /// Prompts of these lengths may share a batch with all families: Phi's switch is at 32.
@@ -152,9 +152,10 @@ fn logits_are_the_head_applied_to_the_final_norm() {
 /// rounding at most that of the largest partial sum, which for vectors without a common direction is `sqrt(d_model)` times
 /// the sum itself.
 fn assert_logits(subject: &Subject, found: &[f64], expected: &[f64]) {
-    let (epsilon, state) = match subject.precision {
-        Precision::F32 => (f64::from(f32::EPSILON), 4.0 * 2e-7),
-        Precision::F64 => (f64::EPSILON, 1e-12),
+    let (epsilon, state) = match subject.format {
+        FloatFormat::F32 => (f64::from(f32::EPSILON), 4.0 * 2e-7),
+        FloatFormat::F64 => (f64::EPSILON, 1e-12),
+        other => panic!("a model does not compute in {other}"),
     };
     let d_model = subject.decoder.config().d_model as f64;
     let tolerance = (2.0 * state + d_model.powf(1.5) * epsilon) * norm(expected);

@@ -1,6 +1,6 @@
 //! A sequence computed piece by piece.
 
-use inject_models::{Logits, Precision, PrefixCache, Tap};
+use inject_models::{FloatFormat, Logits, PrefixCache, Tap};
 
 use super::{LENGTHS, States, Subject, batch, for_each_decoder, sequence, states};
 
@@ -64,7 +64,7 @@ fn long_prompts_are_cut_into_pieces_without_a_trace() {
     const LEN: usize = 300;
     for_each_decoder(|subject| {
         let too_short = subject.decoder.config().max_len().is_some_and(|max_len| max_len < LEN);
-        if subject.precision != Precision::F64 || too_short {
+        if subject.format != FloatFormat::F64 || too_short {
             return;
         }
         let prompts = [sequence(7, LEN), sequence(8, LEN)];
@@ -173,7 +173,7 @@ fn a_cache_is_filled_to_its_depth_whatever_is_read_meanwhile() {
 #[should_panic(expected = "cannot keep 3 of 2 positions")]
 fn truncating_to_more_than_is_held_panics() {
     let device = &inject_testing::compiled()[0];
-    let decoder = crate::fixture::load("llama", inject_models::Precision::F32, device).decoder;
+    let decoder = crate::fixture::load("llama", inject_models::FloatFormat::F32, device).decoder;
     let mut cache = decoder.prefix_cache(1, 4, Tap::Block(1)).unwrap();
     decoder.extend(&mut cache, &batch(&[[1, 2]]), &[], Logits::None).unwrap();
     cache.truncate(3);

@@ -1,7 +1,7 @@
 //! Decoders with random parameters, and how many parameters there are.
 
 use burn::{module::Module, tensor::Device};
-use inject_models::{Decoder, DecoderConfig, Logits, Precision, Tap};
+use inject_models::{Decoder, DecoderConfig, FloatFormat, Logits, Tap};
 
 use super::{batch, sequence, states};
 use crate::fixture;
@@ -25,14 +25,14 @@ const CASES: [&str; 15] = [
 ];
 
 fn config(case: &str, device: &Device) -> DecoderConfig {
-    fixture::load(case, Precision::F32, device).decoder.config().clone()
+    fixture::load(case, FloatFormat::F32, device).decoder.config().clone()
 }
 
 #[test]
 fn the_number_of_parameters_is_that_of_the_loaded_tensors() {
     for device in inject_testing::compiled() {
         for case in CASES {
-            let decoder = fixture::load(case, Precision::F32, &device).decoder;
+            let decoder = fixture::load(case, FloatFormat::F32, &device).decoder;
             assert_eq!(decoder.config().n_parameters(), decoder.num_params(), "{case}");
         }
     }

@@ -1,13 +1,13 @@
-//! What the decoder refuses to compute, and says why.
+//! Computations that the decoder refuses, and its reasons.
 
-use inject_models::{Decoder, Logits, ModelError, Precision, Tap, TapError, TokenBatch};
+use inject_models::{Decoder, FloatFormat, Logits, ModelError, Tap, TapError, TokenBatch};
 
 use super::{VOCAB_SIZE, batch, sequence};
 use crate::fixture;
 
 fn on_every_device(case: &str, check: impl Fn(&Decoder)) {
     for device in inject_testing::compiled() {
-        check(&fixture::load(case, Precision::F32, &device).decoder);
+        check(&fixture::load(case, FloatFormat::F32, &device).decoder);
     }
 }
 

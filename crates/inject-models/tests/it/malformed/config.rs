@@ -1,4 +1,4 @@
-//! What can be wrong in config.json.
+//! Faults of config.json.
 
 use inject_models::ModelError;
 use serde_json::json;
@@ -12,7 +12,7 @@ const ABSURD: u64 = 1 << 60;
 fn a_folder_without_config_is_refused() {
     let error =
         Checkpoint::copy_of("llama").without_file("config.json").error("config.json", &["cannot read"]);
-    assert!(matches!(error, ModelError::Io { .. }), "{error:?}");
+    assert!(matches!(error, ModelError::Read { .. }), "{error:?}");
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn a_config_that_is_not_an_object_is_refused() {
 fn a_config_that_is_not_text_is_refused() {
     let checkpoint = Checkpoint::copy_of("llama").with_file("config.json", [0x80, 0xff, 0x00]);
     let error = checkpoint.error("config.json", &["UTF-8"]);
-    assert!(matches!(error, ModelError::Io { .. }), "{error:?}");
+    assert!(matches!(error, ModelError::Read { .. }), "{error:?}");
 }
 
 #[test]

@@ -1,6 +1,9 @@
-//! Whatever stands in a file, loading it gives a model or an error, and never panics.
+//! Whatever a file holds, loading it returns a model or an error and never panics.
 
-use inject_models::{Bos, Logits, Tap, TokenBatch};
+use inject_models::{
+    Bos, Logits, ModelError, Tap, TokenBatch,
+    checkpoint::{Damage, HeaderError},
+};
 use proptest::{prelude::*, sample::Index};
 use serde_json::{Value, json};
 
@@ -14,7 +17,7 @@ fn settings(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
-/// What might stand where a value stands.
+/// A value of any kind.
 fn value() -> impl Strategy<Value = Value> {
     let scalar = prop_oneof![
         Just(Value::Null),
@@ -43,7 +46,7 @@ fn value() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// Every value below one, as a JSON pointer.
+/// Collects the JSON pointers of all values below one.
 fn pointers(value: &Value, at: &str, into: &mut Vec<String>) {
     let below: Vec<(String, &Value)> = match value {
         Value::Object(map) => map.iter().map(|(key, value)| (format!("{at}/{key}"), value)).collect(),
@@ -71,7 +74,7 @@ fn with_values_replaced(text: &[u8], replaced: Vec<(Index, Value)>) -> Vec<u8> {
     serde_json::to_vec(&root).unwrap()
 }
 
-/// A tokenizer of the kind that all six families have.
+/// A tokenizer with the parts that those of the six families have.
 fn tokenizer() -> Value {
     json!({
         "version": "1.0",
@@ -106,7 +109,7 @@ fn try_out(checkpoint: &Checkpoint) {
     }
 }
 
-/// Replaces some bytes among the first `len`, and cuts the rest off where that is asked for.
+/// Replaces some bytes among the first `len`, and cuts the rest off at `cut`.
 fn scramble(bytes: &mut Vec<u8>, len: usize, edits: &[(Index, u8)], cut: Option<Index>) {
     for (at, byte) in edits {
         bytes[at.index(len)] = *byte;
@@ -117,7 +120,7 @@ fn scramble(bytes: &mut Vec<u8>, len: usize, edits: &[(Index, u8)], cut: Option<
 }
 
 fn edits() -> impl Strategy<Value = Vec<(Index, u8)>> {
-    // Half of them such bytes as mean something to a parser of JSON.
+    // Half of the bytes have a meaning in JSON.
     let byte = prop_oneof![any::<u8>(), prop::sample::select(b"\"{}[],:0129-.eE \\n".to_vec())];
     prop::collection::vec((any::<Index>(), byte), 0..6)
 }
@@ -167,7 +170,14 @@ proptest! {
             bytes[..8].copy_from_slice(&claimed.to_le_bytes());
             scramble(bytes, 8, &[], Some(kept));
         });
-        prop_assert!(checkpoint.load().is_err());
+        let error = checkpoint.load().map(|_| ()).expect_err("it loads");
+        let ModelError::Damaged { source: Damage::Header(fault), .. } = error else { panic!("{error:?}") };
+        // Too short for a length, or for the length claimed; or the header is cut off within.
+        let expected = matches!(
+            fault,
+            HeaderError::TooShort { .. } | HeaderError::TooLong { .. } | HeaderError::Json(_)
+        );
+        prop_assert!(expected, "{fault:?}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! What can be wrong in a pickled PyTorch file.
+//! Faults of a pickled PyTorch file.
 
-use inject_models::ModelError;
+use inject_models::{ModelError, checkpoint::Damage};
 
 use super::Checkpoint;
 
@@ -13,11 +13,11 @@ fn pickled() -> Checkpoint {
 /// The reader calls some damage an I/O error and some by its own names.
 fn refused(checkpoint: &Checkpoint) {
     match checkpoint.error(FILE, &[]) {
-        ModelError::Damaged { path, reason } => {
+        ModelError::Damaged { path, source } => {
             assert_eq!(path, checkpoint.path(FILE));
-            assert!(!reason.is_empty());
+            assert!(matches!(source, Damage::Pickle(_)), "{source:?}");
         }
-        ModelError::Io { path, .. } => assert_eq!(path, checkpoint.path(FILE)),
+        ModelError::Read { path, .. } => assert_eq!(path, checkpoint.path(FILE)),
         other => panic!("{other:?}"),
     }
 }

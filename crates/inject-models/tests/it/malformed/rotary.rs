@@ -1,4 +1,4 @@
-//! What can be wrong in the rotary settings of config.json.
+//! Faults of the rotary settings in config.json.
 
 use serde_json::json;
 

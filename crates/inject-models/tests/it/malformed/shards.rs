@@ -1,4 +1,4 @@
-//! What can be wrong in a checkpoint of several files.
+//! Faults of a checkpoint in several files.
 
 use inject_models::ModelError;
 use serde_json::{Value, json};
@@ -51,7 +51,9 @@ fn an_index_that_names_nothing_is_refused() {
 fn a_shard_that_is_not_there_is_named() {
     let checkpoint = sharded();
     let tensor = tensor_of_shard(&checkpoint);
-    let error = checkpoint.without_file(SHARD).error(INDEX, &[&tensor, SHARD, "which is not there"]);
+    let error = checkpoint
+        .without_file(SHARD)
+        .error(INDEX, &[&tensor, SHARD, "the index places tensor", "which does not exist"]);
     assert!(matches!(error, ModelError::MissingShard { shard, .. } if shard == SHARD));
 }
 

@@ -1,6 +1,6 @@
-//! What can be wrong in tokenizer.json.
+//! Faults of tokenizer.json, and the use of a tokenizer without faults.
 
-use inject_models::{Bos, ModelError};
+use inject_models::{Bos, Model, ModelError};
 use serde_json::{Map, Value, json};
 
 use super::Checkpoint;
@@ -75,6 +75,27 @@ fn a_tokenizer_that_fits_is_used_and_cuts_no_prompt() {
     let tokenizer = model.tokenizer().unwrap();
     assert_eq!(tokenizer.encode("one two one two", Bos::Auto).unwrap(), [3, 96, 3, 96]);
     assert_eq!(tokenizer.encode("two", Bos::Yes).unwrap(), [1, 96]);
+}
+
+#[test]
+fn the_first_token_of_every_text_is_bos_or_none() {
+    let mut tokenizer: Value = serde_json::from_str(&words(json!({"?": 0, "one": 3, "<s>": 1}))).unwrap();
+    let plain = Checkpoint::copy_of("llama").with_file(FILE, tokenizer.to_string()).load().unwrap();
+    let first = |model: &Model, bos| model.tokenizer().unwrap().first_token(bos).unwrap();
+    assert_eq!([Bos::Auto, Bos::Yes, Bos::No].map(|bos| first(&plain, bos)), [None, Some(1), None]);
+
+    let template = |token: &str, id: u32| {
+        json!({"type": "TemplateProcessing", "pair": [],
+            "single": [{"SpecialToken": {"id": token, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "special_tokens": {token: {"id": token, "ids": [id], "tokens": [token]}}})
+    };
+    for (token, id, expected) in [("<s>", 1, Some(1)), ("one", 3, None)] {
+        tokenizer["post_processor"] = template(token, id);
+        let model = Checkpoint::copy_of("llama").with_file(FILE, tokenizer.to_string()).load().unwrap();
+        assert_eq!(model.tokenizer().unwrap().encode("one", Bos::Auto).unwrap(), [id, 3]);
+        assert_eq!(first(&model, Bos::Auto), expected, "{token}");
+        assert_eq!(first(&model, Bos::No), None);
+    }
 }
 
 #[test]

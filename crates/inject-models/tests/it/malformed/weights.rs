@@ -1,4 +1,4 @@
-//! What can be wrong in one safetensors file.
+//! Faults of a safetensors file.
 
 use inject_models::ModelError;
 use safetensors::Dtype;

@@ -92,6 +92,6 @@ proptest! {
         let start = fs::metadata(&path).unwrap().len() - 4 * states.len() as u64;
         prop_assert_eq!(start % 64, 0);
         let read = StatesFile::open(&path).unwrap().column(ColumnChoice::Only).unwrap();
-        prop_assert_eq!(read, states.mapv(f64::from));
+        prop_assert_eq!(read.into_array(), states.mapv(f64::from));
     }
 }

@@ -1,9 +1,10 @@
 //! The header of a `.npy` file: the literal of a Python dictionary.
 
+use inject_models::FloatFormat;
+
 use super::{
     super::{
-        SourceDtype,
-        dtype::{ByteOrder, Encoding},
+        encoding::{ByteOrder, Encoding},
         layout::MemoryOrder,
     },
     ForeignProblem, TENSOR,
@@ -11,7 +12,7 @@ use super::{
 
 const DTYPES: &str = "<f2, >f2, <f4, >f4, <f8 or >f8";
 
-/// What `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }` says.
+/// The contents of a header such as `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Dictionary {
     pub(super) encoding: Encoding,
@@ -54,14 +55,14 @@ impl Dictionary {
     }
 }
 
-/// The Python literal of a header, and how far it has been read.
+/// The Python literal of a header, and the offset up to which it has been read.
 struct Literal<'a> {
     text: &'a [u8],
     at: usize,
 }
 
 impl<'a> Literal<'a> {
-    /// Passes the colon behind a key.
+    /// Passes the colon after a key.
     fn value(&mut self) -> Result<&mut Self, ForeignProblem> {
         self.token(b":", "`:`")?;
         Ok(self)
@@ -79,13 +80,13 @@ impl<'a> Literal<'a> {
             [b'>', dtype @ ..] => (ByteOrder::Big, dtype),
             _ => return Err(unknown(text)),
         };
-        let dtype = match dtype {
-            b"f2" => SourceDtype::F16,
-            b"f4" => SourceDtype::F32,
-            b"f8" => SourceDtype::F64,
+        let format = match dtype {
+            b"f2" => FloatFormat::F16,
+            b"f4" => FloatFormat::F32,
+            b"f8" => FloatFormat::F64,
             _ => return Err(unknown(text)),
         };
-        Ok(Encoding { dtype, byte_order })
+        Ok(Encoding { format, byte_order })
     }
 
     fn memory_order(&mut self) -> Result<MemoryOrder, ForeignProblem> {
@@ -176,25 +177,25 @@ mod tests {
     use super::*;
 
     fn dictionary(
-        dtype: SourceDtype,
+        format: FloatFormat,
         byte_order: ByteOrder,
         order: MemoryOrder,
         shape: &[usize],
     ) -> Dictionary {
-        Dictionary { encoding: Encoding { dtype, byte_order }, order, shape: shape.to_vec() }
+        Dictionary { encoding: Encoding { format, byte_order }, order, shape: shape.to_vec() }
     }
 
     #[test]
     fn the_header_numpy_writes_is_read() {
         let found =
             Dictionary::parse(b"{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }        \n");
-        assert_eq!(found.unwrap(), dictionary(SourceDtype::F32, ByteOrder::Little, MemoryOrder::C, &[3, 4]));
+        assert_eq!(found.unwrap(), dictionary(FloatFormat::F32, ByteOrder::Little, MemoryOrder::C, &[3, 4]));
     }
 
     #[test]
     fn other_spellings_of_the_same_literal_are_read() {
         let found = Dictionary::parse(b"{\"shape\":(3,),'fortran_order':True,\n\t'descr' : \">f2\"}");
-        assert_eq!(found.unwrap(), dictionary(SourceDtype::F16, ByteOrder::Big, MemoryOrder::Fortran, &[3]));
+        assert_eq!(found.unwrap(), dictionary(FloatFormat::F16, ByteOrder::Big, MemoryOrder::Fortran, &[3]));
     }
 
     #[test]

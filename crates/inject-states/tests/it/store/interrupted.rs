@@ -1,8 +1,8 @@
-//! A run that stops at any of its steps is taken up without a trace. See `killed` for the real signal.
+//! A run that stops at any of its steps goes on and leaves no trace. See `killed` for the real signal.
 
 use super::*;
 
-/// Fills what the journal does not vouch for with garbage, as a torn write would.
+/// Fills the rows after those of the journal with garbage, as a torn write would.
 fn vandalise(dir: &Path) {
     let journal: serde_json::Value =
         serde_json::from_slice(&fs::read(dir.join("progress.json")).unwrap()).unwrap();
@@ -12,7 +12,7 @@ fn vandalise(dir: &Path) {
         let path = dir.join(format!("tap-{tap}.safetensors.partial"));
         let mut bytes = fs::read(&path).unwrap();
         let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-        bytes[header + rows * spec.d_model * spec.dtype.size()..].fill(0xa5);
+        bytes[header + rows * spec.d_model * spec.dtype.bytes()..].fill(0xa5);
         fs::write(&path, bytes).unwrap();
     }
     fs::write(dir.join("progress.json.partial"), "{\"job\": {\"format_ver").unwrap();
@@ -20,7 +20,7 @@ fn vandalise(dir: &Path) {
 
 #[test]
 fn stopping_after_every_block_leaves_no_trace() {
-    for (positions, dtype) in [(Positions::Last, StateDtype::Bf16), (Positions::All, StateDtype::F32)] {
+    for (positions, dtype) in [(Positions::Last, FloatFormat::Bf16), (Positions::All, FloatFormat::F32)] {
         let job = Job::new(positions, dtype);
         let dir = tempfile::tempdir().unwrap();
         for (block, step) in [1, 2, 1, 3].into_iter().enumerate() {
@@ -41,7 +41,7 @@ fn stopping_after_every_block_leaves_no_trace() {
 
 #[test]
 fn a_block_whose_journal_was_not_written_is_written_again() {
-    let job = Job::new(Positions::All, StateDtype::F32);
+    let job = Job::new(Positions::All, FloatFormat::F32);
     let dir = tempfile::tempdir().unwrap();
     let mut writer = job.writer(dir.path()).unwrap();
     job.append(&mut writer, 3).unwrap();
@@ -56,7 +56,7 @@ fn a_block_whose_journal_was_not_written_is_written_again() {
 
 #[test]
 fn stopping_at_every_step_of_the_beginning_leaves_no_trace() {
-    let job = Job::new(Positions::All, StateDtype::F16);
+    let job = Job::new(Positions::All, FloatFormat::F16);
     let expected = job.uninterrupted();
     let dir = tempfile::tempdir().unwrap();
     drop(job.writer(dir.path()).unwrap());
@@ -98,7 +98,7 @@ fn stopping_at_every_step_of_the_beginning_leaves_no_trace() {
 
 #[test]
 fn stopping_at_every_step_of_the_end_leaves_no_trace() {
-    let job = Job::new(Positions::Last, StateDtype::F32);
+    let job = Job::new(Positions::Last, FloatFormat::F32);
     let expected = job.uninterrupted();
     let dir = tempfile::tempdir().unwrap();
     let mut writer = job.writer(dir.path()).unwrap();
@@ -127,7 +127,7 @@ fn stopping_at_every_step_of_the_end_leaves_no_trace() {
 
 #[test]
 fn an_end_that_finds_damage_makes_no_store_of_it() {
-    let job = Job::new(Positions::Last, StateDtype::F32);
+    let job = Job::new(Positions::Last, FloatFormat::F32);
     let dir = tempfile::tempdir().unwrap();
     let mut writer = job.writer(dir.path()).unwrap();
     job.append(&mut writer, 7).unwrap();
@@ -146,7 +146,7 @@ fn an_end_that_finds_damage_makes_no_store_of_it() {
 
 #[test]
 fn what_an_interrupted_end_forgot_is_cleared_away() {
-    let job = Job::new(Positions::Last, StateDtype::F32);
+    let job = Job::new(Positions::Last, FloatFormat::F32);
     let expected = job.uninterrupted();
     let dir = tempfile::tempdir().unwrap();
     drop(job.writer(dir.path()).unwrap());
@@ -164,7 +164,7 @@ fn what_an_interrupted_end_forgot_is_cleared_away() {
 
 #[test]
 fn running_a_finished_job_again_does_nothing() {
-    let job = Job::new(Positions::All, StateDtype::F32);
+    let job = Job::new(Positions::All, FloatFormat::F32);
     let expected = job.uninterrupted();
     let dir = folder(&expected);
     let Opened::Complete(store) = StoreWriter::open(dir.path(), job.spec.clone(), &job.prompts).unwrap()

@@ -1,75 +1,81 @@
-//! A process that is killed by the system, again and again, still ends with the same store.
+//! A process that the system kills at chosen points ends with the same store.
 
 use std::{
     env,
-    hash::{BuildHasher, RandomState},
+    io::{self, BufRead, BufReader, Read, Write},
     path::PathBuf,
     process::{Command, Stdio},
-    thread,
-    time::Duration,
 };
 
 use super::*;
 
-/// Names the folder to the child. Without it the child's test returns at once.
+/// The folder of the child's store. Without it the child's test returns at once.
 const FOLDER: &str = "INJECT_STATES_TEST_STORE_CHILD";
 
-/// Enough to reach the end and be killed there too; on a slow disk the last run, which nobody kills, finishes.
-const KILLS: usize = 60;
+/// The number of prompts on disk at which the child waits to be killed.
+const STOP: &str = "INJECT_STATES_TEST_STORE_STOP";
+
+/// The line by which the child says that it waits.
+const WAITING: &str = "waiting to be killed";
+
+const PROMPTS: usize = 40;
 
 fn job() -> Job {
-    let mut job = Job::new(Positions::All, StateDtype::F32);
-    job.spec.d_model = 64;
-    job.prompts = prompts(400);
+    let mut job = Job::new(Positions::All, FloatFormat::F32);
+    // A block of checksums has 64 rows, so that some are complete at each point.
+    job.spec.d_model = 4096;
+    job.prompts = prompts(PROMPTS);
     job
 }
 
-#[test]
-fn child_writes_until_it_is_killed() {
-    let Some(dir) = env::var_os(FOLDER).map(PathBuf::from) else {
-        return;
-    };
-    let job = job();
-    let mut writer = job.writer(&dir).unwrap();
-    while writer.next_prompt() < job.prompts.len() {
-        job.append(&mut writer, 1).unwrap();
-        // So that even the fastest disk leaves time to be killed in.
-        thread::sleep(Duration::from_millis(1));
-    }
-    writer.finish(Some(noise())).unwrap();
+/// Never returns: the parent neither writes nor closes the standard input.
+fn wait() {
+    writeln!(io::stdout(), "{WAITING}").unwrap();
+    io::stdout().flush().unwrap();
+    let _ = io::stdin().read(&mut [0]);
+    panic!("the parent did not kill this process");
 }
 
 #[test]
-fn being_killed_at_random_moments_leaves_no_trace() {
+fn child_writes_until_it_is_to_be_killed() {
+    let (Some(dir), Ok(stop)) = (env::var_os(FOLDER).map(PathBuf::from), env::var(STOP)) else {
+        return;
+    };
+    let stop: usize = stop.parse().unwrap();
+    let job = job();
+    let mut writer = job.writer(&dir).unwrap();
+    while writer.next_prompt() < stop {
+        job.append(&mut writer, 1).unwrap();
+    }
+    wait();
+}
+
+#[test]
+fn being_killed_at_chosen_points_leaves_no_trace() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("store");
-    let child = || {
-        let name = format!("{}::child_writes_until_it_is_killed", module_path!().split_once("::").unwrap().1);
-        let mut command = Command::new(env::current_exe().unwrap());
-        command.args(["--exact", &name]).env(FOLDER, &dir).stdout(Stdio::null()).stderr(Stdio::null());
-        command
-    };
-    let (mut killed, mut done) = (0, 0);
-    for _ in 0..KILLS {
-        let mut process = child().spawn().unwrap();
-        thread::sleep(Duration::from_micros(RandomState::new().hash_one(0) % 60_000));
-        process.kill().unwrap();
-        if process.wait().unwrap().success() {
-            break;
-        }
-        killed += 1;
-        match Store::open(&dir) {
-            Err(StoreError::Unfinished { prompts_done, prompts: 400, .. }) => {
-                assert!(prompts_done >= done, "{prompts_done} prompts after {done}");
-                done = prompts_done;
-            }
-            // Before the first journal, and after the manifest.
-            Err(StoreError::NotAStore { .. }) => assert_eq!(done, 0),
-            Ok(_) => break,
-            Err(error) => panic!("{error}"),
-        }
+    let name =
+        format!("{}::child_writes_until_it_is_to_be_killed", module_path!().split_once("::").unwrap().1);
+    for stop in [0, 1, 2, 19, 20, PROMPTS - 1, PROMPTS] {
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args(["--exact", &name, "--nocapture"])
+            .env(FOLDER, &dir)
+            .env(STOP, stop.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().ends_with(WAITING)), "the child ended before {stop} prompts");
+        child.kill().unwrap();
+        assert!(!child.wait().unwrap().success());
+        let error = Store::open(&dir).unwrap_err();
+        assert!(
+            matches!(error, StoreError::Unfinished { prompts_done, prompts: PROMPTS, .. } if prompts_done == stop),
+            "{stop}: {error}"
+        );
     }
-    assert!(killed >= 3, "killed {killed} times only");
-    assert!(child().status().unwrap().success() || Store::open(&dir).is_ok());
+    job().complete(&dir, 7);
     assert_same(&files(&dir), &job().uninterrupted());
 }

@@ -10,9 +10,9 @@ use super::*;
 
 const TAP: &str = "tap-block-1.safetensors";
 
-/// What opening says about a good store after `change`.
+/// Returns the error of opening a good store after `change`.
 fn broken(change: impl FnOnce(&mut Files)) -> StoreError {
-    let mut there = Job::new(Positions::All, StateDtype::F32).uninterrupted();
+    let mut there = Job::new(Positions::All, FloatFormat::F32).uninterrupted();
     change(&mut there);
     let error = Store::open(folder(&there).path()).unwrap_err();
     assert!(!error.to_string().is_empty());
@@ -51,7 +51,7 @@ fn with_data(name: &str, offset: usize, element: &[u8]) -> StoreError {
     })
 }
 
-/// Where the data of a safetensors file begins.
+/// Returns the offset of the data of a safetensors file.
 fn data(bytes: &[u8]) -> usize {
     8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize
 }

@@ -1,4 +1,4 @@
-//! What is written is what is read.
+//! Reading gives what was written.
 
 use half::{bf16, f16};
 use proptest::prelude::*;
@@ -7,8 +7,9 @@ use super::*;
 
 #[test]
 fn a_store_has_these_files_and_no_others() {
-    let files = Job::new(Positions::Last, StateDtype::F32).uninterrupted();
+    let files = Job::new(Positions::Last, FloatFormat::F32).uninterrupted();
     let expected = [
+        "checksums.jsonl",
         "manifest.json",
         "prompts.safetensors",
         "rows.safetensors",
@@ -22,7 +23,7 @@ fn a_store_has_these_files_and_no_others() {
 #[test]
 fn the_size_of_blocks_leaves_no_trace() {
     for positions in [Positions::Last, Positions::All] {
-        let job = Job::new(positions, StateDtype::F16);
+        let job = Job::new(positions, FloatFormat::F16);
         let expected = job.uninterrupted();
         for step in 1..job.prompts.len() {
             let dir = tempfile::tempdir().unwrap();
@@ -34,7 +35,7 @@ fn the_size_of_blocks_leaves_no_trace() {
 
 #[test]
 fn a_store_says_what_it_was_made_from() {
-    let job = Job::new(Positions::All, StateDtype::Bf16);
+    let job = Job::new(Positions::All, FloatFormat::Bf16);
     let dir = tempfile::tempdir().unwrap();
     job.complete(dir.path(), 3);
     let store = Store::open(dir.path()).unwrap();
@@ -49,7 +50,7 @@ fn a_store_says_what_it_was_made_from() {
 
 #[test]
 fn a_store_of_last_positions_keeps_the_prompts_whole() {
-    let job = Job::new(Positions::Last, StateDtype::F32);
+    let job = Job::new(Positions::Last, FloatFormat::F32);
     let dir = tempfile::tempdir().unwrap();
     let store = job.complete(dir.path(), 2);
     for (prompt, ids) in job.prompts.iter().enumerate() {
@@ -63,15 +64,15 @@ fn a_store_of_last_positions_keeps_the_prompts_whole() {
 
 #[test]
 fn every_row_is_the_state_of_its_prompt_and_position() {
-    let job = Job::new(Positions::All, StateDtype::F32);
+    let job = Job::new(Positions::All, FloatFormat::F32);
     let dir = tempfile::tempdir().unwrap();
     let store = job.complete(dir.path(), 2);
     let rows = store.rows();
     for tap in TAPS {
         let states = store.tap(tap).unwrap();
-        assert_eq!((states.rows(), states.d_model(), states.dtype()), (16, 5, StateDtype::F32));
+        assert_eq!((states.rows(), states.d_model(), states.dtype()), (16, 5, FloatFormat::F32));
         let (array, slice) = (states.to_array(), states.as_f32().unwrap());
-        // What was let go is read again.
+        // Released memory is read again.
         states.release();
         let mut state = [0.0; 5];
         for prompt in 0..job.prompts.len() {
@@ -90,7 +91,7 @@ fn every_row_is_the_state_of_its_prompt_and_position() {
 
 #[test]
 fn the_states_of_one_prompt_are_its_rows_and_no_others() {
-    for dtype in [StateDtype::F32, StateDtype::Bf16] {
+    for dtype in [FloatFormat::F32, FloatFormat::Bf16] {
         let job = Job::new(Positions::All, dtype);
         let dir = tempfile::tempdir().unwrap();
         let store = job.complete(dir.path(), 3);
@@ -108,14 +109,14 @@ fn the_states_of_one_prompt_are_its_rows_and_no_others() {
 #[test]
 fn a_tap_that_was_not_stored_is_told_which_were() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Job::new(Positions::Last, StateDtype::F32).complete(dir.path(), 7);
+    let store = Job::new(Positions::Last, FloatFormat::F32).complete(dir.path(), 7);
     let error = store.tap(Tap::Block(2)).unwrap_err();
     assert!(matches!(&error, StoreError::NoSuchTap { stored, .. } if *stored == TAPS), "{error}");
 }
 
 #[test]
 fn other_programs_read_a_tap_file_by_itself() {
-    let job = Job::new(Positions::Last, StateDtype::F32);
+    let job = Job::new(Positions::Last, FloatFormat::F32);
     let files = job.uninterrupted();
     let bytes = &files["tap-block-1.safetensors"];
     let (_, header) = safetensors::SafeTensors::read_metadata(bytes).unwrap();
@@ -165,14 +166,13 @@ fn states(limit: f32) -> impl Strategy<Value = (Vec<Vec<u32>>, usize, Vec<f32>)>
 
 /// Writes the states in blocks of `step` prompts, and reads them back.
 fn through_disk(
-    dtype: StateDtype,
+    dtype: FloatFormat,
     (prompts, d_model, states): &(Vec<Vec<u32>>, usize, Vec<f32>),
     step: usize,
 ) -> Result<Vec<f32>, StoreError> {
     let dir = tempfile::tempdir().unwrap();
-    let spec =
-        StoreSpec { taps: vec![Tap::Block(1)], d_model: *d_model, ..Job::new(Positions::All, dtype).spec };
-    let job = Job { spec, prompts: prompts.clone() };
+    let mut job = Job::new(Positions::All, dtype);
+    (job.spec.taps, job.spec.d_model, job.prompts) = (vec![Tap::Block(1)], *d_model, prompts.clone());
     let mut writer = job.writer(dir.path())?;
     let mut rest = states.as_slice();
     while writer.next_prompt() < prompts.len() {
@@ -199,28 +199,28 @@ proptest! {
 
     #[test]
     fn f32_comes_back_bit_for_bit(states in states(f32::INFINITY), step in 1usize..4) {
-        let found = through_disk(StateDtype::F32, &states, step).unwrap();
+        let found = through_disk(FloatFormat::F32, &states, step).unwrap();
         prop_assert_eq!(bits(&found), bits(&states.2));
     }
 
     #[test]
     fn f16_comes_back_as_half_rounds_it(states in states(F16_LIMIT), step in 1usize..4) {
         let expected: Vec<f32> = states.2.iter().map(|&value| f16::from_f32(value).to_f32()).collect();
-        let found = through_disk(StateDtype::F16, &states, step).unwrap();
+        let found = through_disk(FloatFormat::F16, &states, step).unwrap();
         prop_assert_eq!(bits(&found), bits(&expected));
     }
 
     #[test]
     fn bf16_comes_back_as_half_rounds_it(states in states(BF16_LIMIT), step in 1usize..4) {
         let expected: Vec<f32> = states.2.iter().map(|&value| bf16::from_f32(value).to_f32()).collect();
-        let found = through_disk(StateDtype::Bf16, &states, step).unwrap();
+        let found = through_disk(FloatFormat::Bf16, &states, step).unwrap();
         prop_assert_eq!(bits(&found), bits(&expected));
     }
 }
 
 #[test]
 fn the_limits_of_the_half_types_are_refused() {
-    for (dtype, limit) in [(StateDtype::F16, F16_LIMIT), (StateDtype::Bf16, BF16_LIMIT)] {
+    for (dtype, limit) in [(FloatFormat::F16, F16_LIMIT), (FloatFormat::Bf16, BF16_LIMIT)] {
         let error = through_disk(dtype, &(vec![vec![1]], 2, vec![0.0, limit]), 1).unwrap_err();
         assert!(matches!(error, StoreError::Overflow { found, .. } if found == limit), "{error}");
     }

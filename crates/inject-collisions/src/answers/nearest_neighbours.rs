@@ -1,0 +1,65 @@
+//! The nearest neighbour of every row.
+
+/// The nearest neighbour of a row.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub struct Neighbour {
+    /// The row of the neighbour, counted from 0.
+    pub row: usize,
+    /// The distance, computed directly in f64 from the stored rows.
+    pub distance: f64,
+}
+
+impl Neighbour {
+    /// A row and its distance.
+    pub const fn new(row: usize, distance: f64) -> Self {
+        Neighbour { row, distance }
+    }
+}
+
+/// The nearest neighbour of every row.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub struct NearestNeighbours {
+    /// The neighbour of each row, the first of equally near ones. `None` for a row that is in no pair that counts.
+    pub nearest: Vec<Option<Neighbour>>,
+    /// The number of pairs that count. Every one of them was decided on.
+    pub decided: u64,
+    /// The number of distances computed directly in f64. Bounds excluded the other pairs.
+    pub computed: u64,
+}
+
+impl NearestNeighbours {
+    pub(crate) fn of(rows: usize) -> Self {
+        NearestNeighbours { nearest: vec![None; rows], decided: 0, computed: 0 }
+    }
+
+    /// Adds the nearest neighbours in a disjoint set of pairs of the same rows.
+    ///
+    /// # Panics
+    ///
+    /// If the other has another number of rows.
+    pub fn merge(&mut self, other: &NearestNeighbours) {
+        assert_eq!(self.nearest.len(), other.nearest.len(), "neighbours of different rows");
+        for (row, neighbour) in other.nearest.iter().enumerate() {
+            if let Some(neighbour) = neighbour {
+                self.push(row, *neighbour);
+            }
+        }
+        self.decided += other.decided;
+        self.computed += other.computed;
+    }
+
+    /// The smallest distance of all: the global minimum.
+    pub fn minimum(&self) -> Option<f64> {
+        self.nearest.iter().flatten().map(|neighbour| neighbour.distance).min_by(f64::total_cmp)
+    }
+
+    pub(crate) fn push(&mut self, row: usize, neighbour: Neighbour) {
+        let held = &mut self.nearest[row];
+        let key = |neighbour: Neighbour| (neighbour.distance, neighbour.row);
+        if held.is_none_or(|held| key(neighbour) < key(held)) {
+            *held = Some(neighbour);
+        }
+    }
+}

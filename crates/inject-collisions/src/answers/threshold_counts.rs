@@ -1,0 +1,66 @@
+//! The number of pairs below thresholds.
+
+use crate::error::CollisionError;
+
+/// The number of pairs below one threshold.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub struct ThresholdCount {
+    /// The threshold.
+    pub threshold: f64,
+    /// The number of pairs whose distance is smaller.
+    pub pairs: u64,
+}
+
+/// The number of pairs below each of some thresholds.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub struct ThresholdCounts {
+    /// The count of each threshold, in the order asked.
+    #[serde(rename = "below")]
+    pub counts: Vec<ThresholdCount>,
+    /// The number of pairs that count. Every one of them was decided on.
+    pub decided: u64,
+    /// The number of distances computed directly in f64. Bounds excluded the other pairs.
+    pub computed: u64,
+}
+
+impl ThresholdCounts {
+    /// # Errors
+    ///
+    /// [`CollisionError::InvalidThreshold`] for NaN.
+    pub(crate) fn of(thresholds: &[f64]) -> Result<Self, CollisionError> {
+        if let Some(&found) = thresholds.iter().find(|threshold| threshold.is_nan()) {
+            return Err(CollisionError::InvalidThreshold { found });
+        }
+        let counts = thresholds.iter().map(|&threshold| ThresholdCount { threshold, pairs: 0 }).collect();
+        Ok(ThresholdCounts { counts, decided: 0, computed: 0 })
+    }
+
+    pub(crate) fn push(&mut self, distance: f64) {
+        for count in &mut self.counts {
+            count.pairs += u64::from(distance < count.threshold);
+        }
+    }
+
+    /// The same thresholds without any pairs.
+    pub(crate) fn emptied(&self) -> Self {
+        let counts = self.counts.iter().map(|count| ThresholdCount { pairs: 0, ..*count }).collect();
+        ThresholdCounts { counts, decided: 0, computed: 0 }
+    }
+
+    /// Adds the counts in a disjoint set of pairs.
+    ///
+    /// # Panics
+    ///
+    /// If the other has other thresholds.
+    pub fn merge(&mut self, other: &ThresholdCounts) {
+        assert_eq!(self.counts.len(), other.counts.len(), "counts below different thresholds");
+        for (count, other) in self.counts.iter_mut().zip(&other.counts) {
+            assert_eq!(count.threshold, other.threshold, "counts below different thresholds");
+            count.pairs += other.pairs;
+        }
+        self.decided += other.decided;
+        self.computed += other.computed;
+    }
+}

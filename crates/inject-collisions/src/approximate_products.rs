@@ -1,0 +1,413 @@
+//! Products of a few points with many rows, in as few digits as ranking the rows needs.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::integer_products::{
+    Bytes, ColumnGroups, Kernel, LANES, Packed, RowStrip, STRIP, Words, put_row, round,
+};
+
+/// Rows rounded to 8 or 16 bits a coordinate. A product with all of them takes a half or a quarter of the time and memory that
+/// it takes in f32.
+///
+/// The products are approximate: use them to choose a few rows, and compute the exact products of those.
+///
+/// # Example
+///
+/// ```
+/// use inject_collisions::approximate_products::{Bits, QuantisedRows};
+///
+/// let rows = [[1.0_f32, 0.0], [0.5, 0.5], [0.0, 1.0]];
+/// let read = |range: std::ops::Range<usize>| Ok::<_, std::convert::Infallible>(rows[range].as_flattened().to_vec());
+/// let rows = QuantisedRows::round_portable(3, 2, Bits::Eight, read)?;
+/// let points = rows.points(&[2.0, 4.0]);
+/// let mut products = vec![0.0; points.rows_in(0) * QuantisedRows::padded(3)];
+/// rows.multiply(&points, 0, 0..3, &mut products);
+/// for (found, expected) in products.iter().zip([2.0, 3.0, 4.0]) {
+///     assert!((found - expected).abs() < 0.01 * expected);
+/// }
+/// # Ok::<(), std::convert::Infallible>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct QuantisedRows {
+    packed: PackedRows,
+    /// The unit of each row.
+    units: Vec<f32>,
+    /// A number for each row that is added to its products.
+    addends: Option<Vec<f32>>,
+    rows: usize,
+    columns: usize,
+    kernel: Kernel,
+}
+
+/// The bits of a coordinate, including the sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Bits {
+    /// An error of at most 1/254 of the row's largest coordinate.
+    Eight,
+    /// An error of at most 1/32,766 of the row's length.
+    Sixteen,
+}
+
+/// [group of [`LANES`] rows, pair of coordinates]
+#[derive(Clone, Debug)]
+enum PackedRows {
+    Eight(Vec<Bytes>),
+    Sixteen(Vec<Words>),
+}
+
+/// Points to multiply with rows, rounded to 16 bits: each coordinate has an error of at most 1/32,766 of the point's length.
+#[derive(Clone, Debug)]
+pub struct QuantisedPoints {
+    /// [group of [`LANES`] points, pair of coordinates]
+    pairs: Vec<Words>,
+    units: Vec<f32>,
+    count: usize,
+    width: usize,
+}
+
+/// Rows read at a time.
+const BLOCK: usize = 64 * LANES;
+
+impl QuantisedRows {
+    /// Rounds `rows` rows of `columns` coordinates each, for the processor's own instruction (AVX-512 VNNI). `None` where the
+    /// processor lacks it: products in f32 are then as fast.
+    ///
+    /// `read` returns the coordinates of consecutive rows, row after row. It is called on all threads.
+    ///
+    /// # Errors
+    ///
+    /// Those of `read`.
+    ///
+    /// # Panics
+    ///
+    /// If `read` returns another number of coordinates than it was asked for.
+    pub fn round<E: Send>(
+        rows: usize,
+        columns: usize,
+        bits: Bits,
+        read: impl Fn(Range<usize>) -> Result<Vec<f32>, E> + Sync,
+    ) -> Result<Option<Self>, E> {
+        let round = |kernel| QuantisedRows::round_for(kernel, rows, columns, bits, read);
+        Kernel::accelerated().map(round).transpose()
+    }
+
+    /// As [`QuantisedRows::round`], for any processor. The products have the same bits.
+    ///
+    /// # Errors
+    ///
+    /// Those of `read`.
+    ///
+    /// # Panics
+    ///
+    /// If `read` returns another number of coordinates than it was asked for.
+    pub fn round_portable<E: Send>(
+        rows: usize,
+        columns: usize,
+        bits: Bits,
+        read: impl Fn(Range<usize>) -> Result<Vec<f32>, E> + Sync,
+    ) -> Result<Self, E> {
+        QuantisedRows::round_for(Kernel::Portable, rows, columns, bits, read)
+    }
+
+    fn round_for<E: Send>(
+        kernel: Kernel,
+        rows: usize,
+        columns: usize,
+        bits: Bits,
+        read: impl Fn(Range<usize>) -> Result<Vec<f32>, E> + Sync,
+    ) -> Result<Self, E> {
+        let width = columns.div_ceil(2);
+        let groups = rows.div_ceil(LANES);
+        let mut units = vec![0.0; groups * LANES];
+        let packed = match bits {
+            Bits::Eight => {
+                let mut packed = vec![[[0; 2]; LANES]; groups * width];
+                pack(rows, columns, (&mut packed, &mut units), &read, round_to_bytes)?;
+                PackedRows::Eight(packed)
+            }
+            Bits::Sixteen => {
+                let mut packed = vec![Words::ZERO; groups * width];
+                pack(rows, columns, (&mut packed, &mut units), &read, round_to_words)?;
+                PackedRows::Sixteen(packed)
+            }
+        };
+        Ok(QuantisedRows { packed, units, addends: None, rows, columns, kernel })
+    }
+
+    /// The same rows, with a number for each that is added to its products.
+    ///
+    /// # Panics
+    ///
+    /// If there are not as many numbers as rows.
+    pub fn plus(self, mut addends: Vec<f32>) -> Self {
+        assert_eq!(addends.len(), self.rows, "one addend for each row");
+        addends.resize(self.units.len(), 0.0);
+        QuantisedRows { addends: Some(addends), ..self }
+    }
+
+    /// The number of products to make room for when `rows` rows are multiplied: `rows` rounded up to whole groups.
+    pub const fn padded(rows: usize) -> usize {
+        rows.div_ceil(LANES) * LANES
+    }
+
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Rounds points for products with these rows. `values` holds the points one after the other.
+    ///
+    /// # Panics
+    ///
+    /// If the points do not have as many coordinates as the rows.
+    pub fn points(&self, values: &[f32]) -> QuantisedPoints {
+        let width = self.columns.div_ceil(2);
+        assert_eq!(values.len() % self.columns.max(1), 0, "points of {} coordinates", self.columns);
+        let count = values.len() / self.columns.max(1);
+        let groups = count.div_ceil(LANES);
+        let (mut pairs, mut units) = (vec![Words::ZERO; groups * width], vec![0.0; groups * LANES]);
+        let mut coordinates = vec![0; 2 * width];
+        for (place, (point, unit)) in values.chunks(self.columns).zip(&mut units).enumerate() {
+            let group = &mut pairs[place / LANES * width..][..width];
+            *unit = round_to_words(point, &mut coordinates[..self.columns]);
+            put_row(group, place % LANES, &coordinates);
+        }
+        QuantisedPoints { pairs, units, count, width }
+    }
+
+    /// Computes the products of one strip of points with consecutive rows. The first row must be the first of a group of 16.
+    ///
+    /// # Shapes
+    ///
+    /// `products`: [[`QuantisedPoints::rows_in`] the strip, [`QuantisedRows::padded`] number of rows]. The products after the
+    /// last point and the last row are meaningless.
+    ///
+    /// # Panics
+    ///
+    /// If the points were rounded for rows of another width, or the lengths do not fit together.
+    pub fn multiply(&self, points: &QuantisedPoints, strip: usize, rows: Range<usize>, products: &mut [f32]) {
+        assert!(rows.start.is_multiple_of(LANES) && rows.end <= self.rows, "rows {rows:?} of {}", self.rows);
+        assert_eq!(points.width, self.columns.div_ceil(2), "points as wide as the rows");
+        let groups = rows.start / LANES..rows.end.div_ceil(LANES);
+        let places = groups.start * LANES..groups.end * LANES;
+        let units = &self.units[places.clone()];
+        let addends = self.addends.as_ref().map(|addends| &addends[places]);
+        let part = groups.start * points.width..groups.end * points.width;
+        let points = points.strip(strip);
+        match &self.packed {
+            PackedRows::Eight(pairs) => {
+                self.kernel.strip(points, ColumnGroups { pairs: &pairs[part], units, addends }, products);
+            }
+            PackedRows::Sixteen(pairs) => {
+                self.kernel.strip(points, ColumnGroups { pairs: &pairs[part], units, addends }, products);
+            }
+        }
+    }
+}
+
+impl QuantisedPoints {
+    /// The number of strips: eight points each, the last one possibly fewer.
+    pub fn strips(&self) -> usize {
+        self.count.div_ceil(STRIP)
+    }
+
+    /// The points of one strip.
+    pub fn in_strip(&self, strip: usize) -> Range<usize> {
+        strip * STRIP..self.count.min((strip + 1) * STRIP)
+    }
+
+    /// The number of rows of products to make room for with one strip: its points, rounded up to a power of two.
+    pub fn rows_in(&self, strip: usize) -> usize {
+        self.in_strip(strip).len().next_power_of_two()
+    }
+
+    fn strip(&self, strip: usize) -> RowStrip<'_> {
+        RowStrip {
+            pairs: &self.pairs[strip * STRIP / LANES * self.width..][..self.width],
+            half: strip % (LANES / STRIP),
+            units: &self.units[strip * STRIP..][..self.rows_in(strip)],
+        }
+    }
+}
+
+/// Reads rows block by block, rounds them and stores them in their groups.
+fn pack<P: Packed + Send, E: Send>(
+    rows: usize,
+    columns: usize,
+    (packed, units): (&mut [P], &mut [f32]),
+    read: &(impl Fn(Range<usize>) -> Result<Vec<f32>, E> + Sync),
+    round: impl Fn(&[f32], &mut [i16]) -> f32 + Sync,
+) -> Result<(), E> {
+    let width = columns.div_ceil(2);
+    let blocks = packed.par_chunks_mut((BLOCK / LANES * width).max(1)).zip(units.par_chunks_mut(BLOCK));
+    blocks.enumerate().try_for_each(|(block, (packed, units))| {
+        let range = block * BLOCK..rows.min((block + 1) * BLOCK);
+        let values = read(range.clone())?;
+        assert_eq!(values.len(), range.len() * columns, "rows {range:?} of {columns} coordinates");
+        // An odd number of coordinates is followed by a zero.
+        let mut coordinates = vec![0; 2 * width];
+        for (place, (row, unit)) in values.chunks(columns).zip(units).enumerate() {
+            *unit = round(row, &mut coordinates[..columns]);
+            put_row(&mut packed[place / LANES * width..][..width], place % LANES, &coordinates);
+        }
+        Ok(())
+    })
+}
+
+/// Rounds a row to 16 bits, with a length of at most 32,766 units. A product of two such rows fits into 31 bits, and one with a
+/// row of bytes into 32 bits for up to 266,000 coordinates.
+fn round_to_words(row: &[f32], coordinates: &mut [i16]) -> f32 {
+    let mut places = coordinates.iter_mut();
+    let take = |coordinate| places.next().into_iter().for_each(|place| *place = coordinate);
+    round(row.iter().map(|&value| f64::from(value)), take).unit as f32
+}
+
+/// Rounds a row to bytes, with a largest coordinate of 127 or -127.
+fn round_to_bytes(row: &[f32], coordinates: &mut [i16]) -> f32 {
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            let mut largest = 0.0_f32;
+            for value in row {
+                largest = largest.max(value.abs());
+            }
+            let unit = largest / f32::from(i8::MAX);
+            // A row of zeros, or of numbers so small that a product would be zero.
+            let factor = if unit.is_normal() { unit.recip() } else { 0.0 };
+            // Adding this rounds a small number to an integer, which the low bits of the sum then hold.
+            const ROUNDS: f32 = 1.5 * (1 << 23) as f32;
+            for (coordinate, value) in coordinates.iter_mut().zip(row) {
+                *coordinate = (value * factor + ROUNDS).to_bits() as i16;
+            }
+            unit
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use inject_states::random::SplitMix;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn draw(count: usize, numbers: &mut SplitMix) -> Vec<f32> {
+        (0..count).map(|_| (numbers.below(2_000_001) as f32 - 1e6) / 1e6).collect()
+    }
+
+    /// Compares the products of every kernel with those in f64, and the kernels with each other bit by bit.
+    fn check(rows: usize, columns: usize, points: usize, bits: Bits, scale: f32) {
+        let all =
+            Kernel::all().into_iter().map(|kernel| products(kernel, rows, columns, points, bits, scale));
+        let all: Vec<Vec<u32>> = all.collect();
+        assert!(all.iter().all(|products| *products == all[0]), "the kernels differ");
+    }
+
+    /// The bits of the products of one kernel, each checked against the error that its bits allow.
+    fn products(
+        kernel: Kernel,
+        rows: usize,
+        columns: usize,
+        points: usize,
+        bits: Bits,
+        scale: f32,
+    ) -> Vec<u32> {
+        let mut numbers = SplitMix::seeded((rows * columns + points) as u64);
+        let values = draw(rows * columns, &mut numbers);
+        let values: Vec<f32> = values.iter().map(|value| value * scale).collect();
+        let read = |range: Range<usize>| {
+            Ok::<_, Infallible>(values[range.start * columns..range.end * columns].to_vec())
+        };
+        let Ok(coarse) = QuantisedRows::round_for(kernel, rows, columns, bits, read);
+        let exact = draw(points * columns, &mut numbers);
+        let added = draw(rows, &mut numbers);
+        let coarse = coarse.plus(added.clone());
+        let placed = coarse.points(&exact);
+        let mut seen = Vec::new();
+        for strip in 0..placed.strips() {
+            // From the second group on, where there is one.
+            let part = LANES.min(rows - 1) / LANES * LANES..rows;
+            let room = QuantisedRows::padded(part.len());
+            let mut products = vec![f32::NAN; placed.rows_in(strip) * room];
+            coarse.multiply(&placed, strip, part.clone(), &mut products);
+            for (place, point) in placed.in_strip(strip).enumerate() {
+                let point = &exact[point * columns..][..columns];
+                for (row, &found) in part.clone().zip(&products[place * room..]) {
+                    let added = f64::from(added[row]);
+                    let row = &values[row * columns..][..columns];
+                    let product: f64 =
+                        row.iter().zip(point).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+                    let of_row = match bits {
+                        Bits::Eight => row.iter().fold(0.0, |most, value| value.abs().max(most)) / 254.0,
+                        Bits::Sixteen => crate::norm(row) as f32 / 32_766.0,
+                    };
+                    // Each factor has its error in every coordinate, and the product is rounded three times.
+                    let root = (columns as f64).sqrt();
+                    let (of_row, of_point) = (f64::from(of_row) * root, crate::norm(point) / 32_766.0 * root);
+                    let bound = of_row * (crate::norm(point) + of_point) + crate::norm(row) * of_point;
+                    let rounding = (product.abs() + added.abs()) * 3e-7;
+                    assert!(
+                        (f64::from(found) - product - added).abs() <= bound * 1.001 + rounding,
+                        "{kernel:?}, {rows} rows of {columns}, {points} points, {bits:?}: {found}, expected \
+                         {product} + {added} within {bound}"
+                    );
+                    seen.push(found.to_bits());
+                }
+            }
+        }
+        assert_eq!(seen.len(), points * (rows - LANES.min(rows - 1) / LANES * LANES));
+        seen
+    }
+
+    proptest! {
+        #[test]
+        fn products_are_as_good_as_their_bits_and_the_same_in_every_kernel(
+            rows in 1_usize..80, columns in 1_usize..70, points in 1_usize..20, exponent in -20_i32..20,
+        ) {
+            for bits in [Bits::Eight, Bits::Sixteen] {
+                check(rows, columns, points, bits, 2_f32.powi(exponent));
+            }
+        }
+    }
+
+    #[test]
+    fn many_rows_are_read_in_several_blocks() {
+        check(3 * BLOCK - 5, 3, 9, Bits::Eight, 1.0);
+        check(3 * BLOCK - 5, 3, 9, Bits::Sixteen, 1.0);
+    }
+
+    #[test]
+    fn rows_of_zeros_have_products_of_zero() {
+        for (bits, kernel) in [Bits::Eight, Bits::Sixteen].into_iter().zip(Kernel::all().into_iter().cycle())
+        {
+            let read = |range: Range<usize>| Ok::<_, Infallible>(vec![0.0; 3 * range.len()]);
+            let Ok(rows) = QuantisedRows::round_for(kernel, 2, 3, bits, read);
+            let points = rows.points(&[1.0, 2.0, 3.0]);
+            let mut products = vec![f32::NAN; LANES];
+            rows.multiply(&points, 0, 0..2, &mut products);
+            assert_eq!(products[..2], [0.0; 2]);
+        }
+    }
+
+    #[test]
+    fn an_error_of_reading_is_passed_on() {
+        let read = |range: Range<usize>| {
+            if range.contains(&2000) { Err("gone") } else { Ok(vec![0.0; range.len()]) }
+        };
+        for bits in [Bits::Eight, Bits::Sixteen] {
+            assert_eq!(QuantisedRows::round_portable(5000, 1, bits, read).unwrap_err(), "gone");
+        }
+    }
+
+    #[test]
+    fn the_accelerated_rows_exist_where_the_kernel_does() {
+        let read = |range: Range<usize>| Ok::<_, Infallible>(vec![1.0; range.len()]);
+        let Ok(rows) = QuantisedRows::round(5, 1, Bits::Eight, read);
+        assert_eq!(rows.map(|rows| rows.kernel), Kernel::accelerated());
+    }
+}

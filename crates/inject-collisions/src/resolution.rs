@@ -1,0 +1,67 @@
+//! Whether a smallest distance is more than rounding.
+
+/// Whether the smallest distance between the states of different prompts is more than rounding.
+///
+/// # Example
+///
+/// ```
+/// use inject_collisions::Resolution;
+///
+/// assert_eq!(Resolution::of(0.1, 1e-4), Resolution::Separated);
+/// assert_eq!(Resolution::of(1e-4, 1e-4), Resolution::AtTheNoiseFloor);
+/// assert_eq!(Resolution::of(0.0, 1e-4), Resolution::Collision);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Resolution {
+    /// The smallest distance is more than rounding can explain.
+    Separated,
+    /// The smallest distance is within the difference of two computations of the same state. It says nothing about the model.
+    AtTheNoiseFloor,
+    /// States of different token ids are equal, number by number.
+    Collision,
+}
+
+impl Resolution {
+    /// Compares the smallest distance with the noise floor: the largest distance seen between two computations of one state.
+    ///
+    /// Both states of a pair may have an error of the floor, so a distance must exceed twice the floor to be resolved. A distance
+    /// of zero is a collision whatever the noise: [`distance`](crate::distance) is zero for equal states only, because the square
+    /// of the smallest difference of two f32 numbers is not zero in f64.
+    pub fn of(minimum: f64, noise_floor: f64) -> Self {
+        match minimum {
+            0.0 => Resolution::Collision,
+            _ if minimum > 2.0 * noise_floor => Resolution::Separated,
+            _ => Resolution::AtTheNoiseFloor,
+        }
+    }
+}
+
+impl std::fmt::Display for Resolution {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Resolution::Separated => "separated",
+            Resolution::AtTheNoiseFloor => "at the noise floor",
+            Resolution::Collision => "collision",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::distance;
+
+    #[test]
+    fn both_states_of_a_pair_may_have_the_error_of_the_floor() {
+        assert_eq!(Resolution::of(2.0, 1.0), Resolution::AtTheNoiseFloor);
+        assert_eq!(Resolution::of(2.1, 1.0), Resolution::Separated);
+    }
+
+    #[test]
+    fn the_smallest_possible_difference_is_not_a_collision() {
+        let (a, b) = ([f32::from_bits(1)], [0.0_f32]);
+        assert_eq!(Resolution::of(distance(&a, &b), 0.0), Resolution::Separated);
+    }
+}

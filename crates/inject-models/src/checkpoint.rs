@@ -1,0 +1,227 @@
+//! The weight files of a checkpoint folder.
+//!
+//! The public part reads what stands in such files beside the values: the [`Header`] of a safetensors file and the
+//! [`ShardIndex`] of several.
+
+// Inside the crate, a checkpoint is a table of tensors whose values are streamed: they are read in pieces and converted on the
+// way, so that a tensor exists in memory once, in the form the decoder uses, however it is stored. The files are read
+// and not mapped, because mapped pages would count as memory used.
+
+mod damage;
+mod header;
+mod pytorch;
+mod safetensors;
+mod save;
+mod shard_index;
+mod weights;
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+
+pub use self::{
+    damage::Damage,
+    header::{Header, HeaderError, LONGEST_HEADER, StoredTensor},
+    shard_index::{ShardIndex, ShardIndexError},
+};
+pub(crate) use self::{save::WeightWriter, weights::Weights};
+use crate::{error::ModelError, format::FloatFormat};
+
+/// The weight files of a folder, opened, and every tensor in them.
+#[derive(Debug)]
+pub(crate) struct Checkpoint {
+    /// The path that errors about the whole name: the one file, or the index.
+    path: PathBuf,
+    files: Vec<WeightFile>,
+    tensors: BTreeMap<String, Entry>,
+}
+
+/// One file that holds tensors.
+#[derive(Debug)]
+struct WeightFile {
+    path: PathBuf,
+    values: Values,
+}
+
+/// The source of a file's values.
+#[derive(Debug)]
+enum Values {
+    Safetensors(File),
+    Pytorch(burn_store::pytorch_reader::PytorchReader),
+}
+
+/// One tensor as its file describes it.
+#[derive(Clone, Debug)]
+struct Entry {
+    file: usize,
+    stored: StoredAs,
+    shape: Vec<usize>,
+    /// Position of the first byte within a safetensors file.
+    begin: u64,
+}
+
+/// The number format of a stored tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum StoredAs {
+    /// F32, F16 or BF16.
+    Float(FloatFormat),
+    /// Another format, by its name in the file. It is accepted as long as the decoder does not need the tensor.
+    Other(String),
+}
+
+/// Values in one piece of a stream: enough to read fast, and few beside any weight matrix.
+const PIECE: usize = 1 << 18;
+
+impl Checkpoint {
+    /// Opens the weights in a folder: `model.safetensors`, or else the shards of `model.safetensors.index.json`, or else
+    /// `pytorch_model.bin`. Other files are ignored.
+    pub(crate) fn open(folder: &Path) -> Result<Self, ModelError> {
+        let single = folder.join("model.safetensors");
+        let index = folder.join("model.safetensors.index.json");
+        let pickled = folder.join("pytorch_model.bin");
+        if single.is_file() {
+            safetensors::open_single(single)
+        } else if index.is_file() {
+            safetensors::open_shards(folder, index)
+        } else if pickled.is_file() {
+            pytorch::open(pickled)
+        } else {
+            Err(ModelError::NoWeights { folder: folder.to_owned() })
+        }
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// Checks that a tensor exists and has the shape that the family expects.
+    fn check(&self, name: &str, expected: &[usize]) -> Result<(), ModelError> {
+        let entry = self.entry(name, expected)?;
+        if entry.shape == expected {
+            return Ok(());
+        }
+        Err(ModelError::TensorShape {
+            path: self.files[entry.file].path.clone(),
+            tensor: name.to_owned(),
+            found: entry.shape.clone(),
+            expected: expected.to_owned(),
+        })
+    }
+
+    fn entry(&self, name: &str, expected: &[usize]) -> Result<&Entry, ModelError> {
+        self.tensors.get(name).ok_or_else(|| ModelError::MissingTensor {
+            path: self.path.clone(),
+            tensor: name.to_owned(),
+            expected: expected.to_owned(),
+        })
+    }
+
+    /// Passes all values of a tensor to `sink`, in row-major order, in pieces of whole rows of `row` values, each
+    /// with the number of its first value.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the tensor is not in the checkpoint: check it first.
+    fn stream(&self, name: &str, row: usize, mut sink: impl FnMut(usize, &[f32])) -> Result<(), ModelError> {
+        let entry = &self.tensors[name];
+        let file = &self.files[entry.file];
+        let float = match &entry.stored {
+            StoredAs::Float(float) => *float,
+            StoredAs::Other(found) => {
+                return Err(ModelError::TensorDtype {
+                    path: file.path.clone(),
+                    tensor: name.to_owned(),
+                    found: found.clone(),
+                });
+            }
+        };
+        let size = float.bytes();
+        let len = entry.shape.iter().product::<usize>();
+        let piece = PIECE.next_multiple_of(row);
+        let mut converted = vec![0_f32; piece.min(len)];
+        let mut pass_on = |first: usize, bytes: &[u8]| {
+            let values = &mut converted[..bytes.len() / size];
+            float.decode(bytes, values);
+            if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+                return Err(ModelError::NotFinite {
+                    path: file.path.clone(),
+                    tensor: name.to_owned(),
+                    element: first + at,
+                    found: f64::from(values[at]),
+                });
+            }
+            sink(first, values);
+            Ok(())
+        };
+        let io_error = |source| ModelError::Read { path: file.path.clone(), source };
+        match &file.values {
+            Values::Safetensors(handle) => {
+                let mut bytes = vec![0_u8; piece.min(len) * size];
+                for first in (0..len).step_by(piece) {
+                    let bytes = &mut bytes[..piece.min(len - first) * size];
+                    header::read_at(handle, bytes, entry.begin + (first * size) as u64).map_err(io_error)?;
+                    pass_on(first, bytes)?;
+                }
+                Ok(())
+            }
+            Values::Pytorch(reader) => {
+                let tensor = reader.get(name).ok_or_else(|| ModelError::Damaged {
+                    path: file.path.clone(),
+                    source: Damage::Lost { tensor: name.to_owned() },
+                })?;
+                let bytes = tensor.read().map_err(io_error)?;
+                if bytes.len() != len * size {
+                    return Err(ModelError::Damaged {
+                        path: file.path.clone(),
+                        source: Damage::Size {
+                            tensor: name.to_owned(),
+                            found: bytes.len(),
+                            expected: len * size,
+                        },
+                    });
+                }
+                bytes.chunks(piece * size).enumerate().try_for_each(|(i, bytes)| pass_on(i * piece, bytes))
+            }
+        }
+    }
+}
+
+/// Computes the SHA-256 of the weights in a folder, in hexadecimal: of the one weight file itself (so it equals the
+/// checksum that the Hub shows), or, for several shards, of their sorted `name:checksum` lines.
+pub(crate) fn weight_hash(folder: &Path) -> Result<String, ModelError> {
+    let mut paths: Vec<PathBuf> = Checkpoint::open(folder)?.files.into_iter().map(|file| file.path).collect();
+    paths.sort();
+    if let [path] = paths.as_slice() {
+        return file_hash(path);
+    }
+    let mut lines = String::new();
+    for path in &paths {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        lines += &format!("{name}:{}\n", file_hash(path)?);
+    }
+    Ok(hex::encode(Sha256::digest(lines.as_bytes())))
+}
+
+/// Computes the SHA-256 of a file, in hexadecimal.
+pub(crate) fn file_hash(path: &Path) -> Result<String, ModelError> {
+    let io_error = |source| ModelError::Read { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(io_error)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0_u8; 1 << 20];
+    loop {
+        match file.read(&mut buffer).map_err(io_error)? {
+            0 => return Ok(hex::encode(hasher.finalize())),
+            read => hasher.update(&buffer[..read]),
+        }
+    }
+}
+
+/// Reads a file as text.
+pub(crate) fn read_text(path: &Path) -> Result<String, ModelError> {
+    fs::read_to_string(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })
+}

@@ -1,0 +1,301 @@
+//! One repository's folder in the cache, as Python's `huggingface_hub` lays it out.
+//!
+//! ```text
+//! .locks/models--owner--name/<etag>.lock   held while a blob is downloaded
+//! models--owner--name/
+//!   blobs/<etag>                           the contents, named by their hash
+//!   snapshots/<commit>/<file>              links into blobs
+//!   refs/<revision>                        the commit that a branch or tag stands for
+//!   .no_exist/<commit>/<file>              empty: the commit has no such file
+//!   .verified/<etag>                       ours: the length and time of a large blob whose hash was compared
+//! ```
+//!
+//! A blob's name is the hash of its content, and what is found in the cache is compared with it.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use super::{
+    HubRepo,
+    below::{Below, Trouble},
+    commit::Commit,
+    identity::Identity,
+    verified::Verified,
+};
+
+/// Longest file under `refs/` that is read. A commit has 40 characters.
+const MAX_REF: u64 = 64;
+
+pub(super) struct RepoCache {
+    below: Below,
+    /// The repository's folder in the cache.
+    name: PathBuf,
+}
+
+/// What the cache has under a file's name.
+#[derive(Debug, PartialEq)]
+pub(super) enum Cached {
+    /// Nothing.
+    Absent,
+    /// The file, whole as far as can be told.
+    Whole(PathBuf),
+    /// A file that is not what its blob's name says.
+    Damaged { expected: String, found: String },
+}
+
+impl RepoCache {
+    pub(super) fn new(cache_dir: &Path, repo: &HubRepo) -> Self {
+        let name = format!("models--{}", repo.id().replace('/', "--")).into();
+        RepoCache { below: Below::new(cache_dir.to_owned()), name }
+    }
+
+    /// The commit that a revision stood for when it was last fetched.
+    pub(super) fn commit_of(&self, repo: &HubRepo) -> Result<Option<Commit>, Trouble> {
+        if let Some(commit) = Commit::parse(repo.revision()) {
+            return Ok(Some(commit));
+        }
+        let Some(path) = self.below.file(&self.reference(repo))? else { return Ok(None) };
+        let mut text = String::new();
+        // The file may be the work of another program: it must not lead out of the snapshots.
+        let read = File::open(path).and_then(|file| file.take(MAX_REF).read_to_string(&mut text));
+        Ok(read.ok().and_then(|_| Commit::parse(text.trim())))
+    }
+
+    /// Lets a branch or tag stand for a commit. A commit stands for itself.
+    pub(super) fn point(&self, repo: &HubRepo, commit: &Commit) -> Result<(), Trouble> {
+        if self.commit_of(repo)?.as_ref() == Some(commit) {
+            return Ok(());
+        }
+        self.below.write(&self.reference(repo), commit.as_str())
+    }
+
+    /// The folder of a commit's files.
+    pub(super) fn snapshot(&self, commit: &Commit) -> PathBuf {
+        self.below.join(&self.name.join("snapshots").join(commit.as_str()))
+    }
+
+    /// A file of a commit.
+    pub(super) fn file(&self, commit: &Commit, file: &str) -> Result<Cached, Trouble> {
+        let path = self.link_path(commit, file);
+        let Some(real) = self.below.file(&path)? else { return Ok(Cached::Absent) };
+        let path = self.below.join(&path);
+        // A copy, where links are not possible, does not say which blob it is one of.
+        let blob = fs::read_link(&path).ok().and_then(|blob| Some(blob.file_name()?.to_str()?.to_owned()));
+        Ok(match self.verified().damage(&Identity::of(&blob.unwrap_or_default()), &real)? {
+            None => Cached::Whole(path),
+            Some((expected, found)) => Cached::Damaged { expected, found },
+        })
+    }
+
+    /// Removes a file of a commit, and the blob that it is a link to.
+    pub(super) fn forget(&self, commit: &Commit, file: &str) -> Result<(), Trouble> {
+        let path = self.link_path(commit, file);
+        if self.below.resolve(&path)?.is_some()
+            && let Ok(blob) = fs::read_link(self.below.join(&path))
+            && let Some(name) = blob.file_name()
+        {
+            self.below.remove(&self.name.join("blobs").join(name))?;
+        }
+        self.below.remove(&path)
+    }
+
+    /// Makes the blob of an identity a file of the snapshot, if it is there whole. Otherwise it is removed.
+    pub(super) fn link_if_whole(
+        &self,
+        identity: &Identity,
+        size: u64,
+        commit: &Commit,
+        file: &str,
+    ) -> Result<Option<PathBuf>, Trouble> {
+        let Some(name) = identity.hash() else { return Ok(None) };
+        let blob = self.name.join("blobs").join(name);
+        if let Some(real) = self.below.file(&blob)? {
+            let length = fs::metadata(&real).map_err(Trouble::at(&real))?.len();
+            if length == size && self.verified().damage(identity, &real)?.is_none() {
+                return self.link(name, commit, file).map(Some);
+            }
+        }
+        self.below.remove(&blob).map(|()| None)
+    }
+
+    /// Gives a complete download its name, and makes it a file of the snapshot.
+    pub(super) fn keep(
+        &self,
+        part: &Path,
+        name: &str,
+        commit: &Commit,
+        file: &str,
+    ) -> Result<PathBuf, Trouble> {
+        let [part, blob] = [part, &self.name.join("blobs").join(name)].map(|path| self.below.join(path));
+        fs::rename(part, &blob).map_err(Trouble::at(&blob))?;
+        self.verified().note(name, &blob);
+        self.link(name, commit, file)
+    }
+
+    pub(super) fn is_known_absent(&self, commit: &Commit, file: &str) -> bool {
+        self.below.resolve(&self.absence(commit, file)).is_ok_and(|path| path.is_some())
+    }
+
+    /// Remembers that a commit, which never changes, has no such file.
+    pub(super) fn note_absent(&self, commit: &Commit, file: &str) -> Result<(), Trouble> {
+        self.below.write(&self.absence(commit, file), "")
+    }
+
+    /// Waits until no other process downloads the blob. It is this one's turn until the file is dropped.
+    pub(super) fn turn(&self, key: &str) -> Result<File, Trouble> {
+        let lock = self.below.open(&Path::new(".locks").join(&self.name).join(format!("{key}.lock")))?;
+        // On a file system without locks two processes may spoil each other's download, which the hash shows.
+        let _ = lock.lock();
+        Ok(lock)
+    }
+
+    /// The file of an unfinished download, and its path in the cache.
+    pub(super) fn part(&self, key: &str) -> Result<(File, PathBuf), Trouble> {
+        let path = self.name.join("blobs").join(format!("{key}.incomplete"));
+        Ok((self.below.open(&path)?, path))
+    }
+
+    pub(super) fn remove_part(&self, part: &Path) -> Result<(), Trouble> {
+        self.below.remove(part)
+    }
+
+    fn reference(&self, repo: &HubRepo) -> PathBuf {
+        self.name.join("refs").join(repo.revision())
+    }
+
+    fn link_path(&self, commit: &Commit, file: &str) -> PathBuf {
+        self.name.join("snapshots").join(commit.as_str()).join(file)
+    }
+
+    fn absence(&self, commit: &Commit, file: &str) -> PathBuf {
+        self.name.join(".no_exist").join(commit.as_str()).join(file)
+    }
+
+    fn link(&self, name: &str, commit: &Commit, file: &str) -> Result<PathBuf, Trouble> {
+        let path = self.link_path(commit, file);
+        self.below.make_folder(path.parent().unwrap_or(Path::new("")))?;
+        // Up from the file's folder to `snapshots/`, and once more; relative, so that the cache can be moved.
+        let blob = PathBuf::from(format!("{}blobs/{name}", "../".repeat(file.split('/').count() + 1)));
+        let link = self.below.join(&path);
+        match link_or_copy(&blob, &link) {
+            Ok(()) => Ok(link),
+            // Another process was faster, or the link leads to a blob that is gone.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.below.remove(&path)?;
+                link_or_copy(&blob, &link).map(|()| link.clone()).map_err(Trouble::at(&link))
+            }
+            Err(error) => Err(Trouble::at(&link)(error)),
+        }
+    }
+
+    fn verified(&self) -> Verified<'_> {
+        Verified::new(&self.below, &self.name)
+    }
+}
+
+#[cfg(unix)]
+fn link_or_copy(blob: &Path, path: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(blob, path)
+}
+
+/// Elsewhere links need a privilege; the blob's path is given relative to the new file.
+#[cfg(not(unix))]
+fn link_or_copy(blob: &Path, path: &Path) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    fs::copy(folder.join(blob), path).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BLOB: &str = "6b584e8ece562ebffc15d38808cd6b98fc3d97ea"; // printf content | git hash-object --stdin
+
+    fn commit(digit: &str) -> Commit {
+        Commit::parse(&digit.repeat(40)).unwrap()
+    }
+
+    fn cache(folder: &tempfile::TempDir) -> RepoCache {
+        RepoCache::new(folder.path(), &"gpt2".parse().unwrap())
+    }
+
+    /// Puts `content` into the cache as the blob of that name.
+    fn put(cache: &RepoCache, name: &str, content: &str) -> PathBuf {
+        let blob = cache.name.join("blobs").join(name);
+        cache.below.write(&blob, content).unwrap();
+        cache.below.join(&blob)
+    }
+
+    #[test]
+    fn a_branch_stands_for_the_commit_it_was_pointed_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let repo: HubRepo = "owner/name@refs/pr/1".parse().unwrap();
+        let cache = RepoCache::new(folder.path(), &repo);
+        assert_eq!(cache.commit_of(&repo).unwrap(), None);
+        cache.point(&repo, &commit("c")).unwrap();
+        assert_eq!(cache.commit_of(&repo).unwrap(), Some(commit("c")));
+        assert!(folder.path().join("models--owner--name/refs/refs/pr/1").is_file());
+    }
+
+    #[test]
+    fn a_ref_that_leads_out_of_the_snapshots_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let repo: HubRepo = "gpt2".parse().unwrap();
+        let cache = cache(&folder);
+        for text in ["../..", "", "/etc", "a/b", &"c".repeat(100), "c0ffee"] {
+            cache.below.write(&cache.reference(&repo), text).unwrap();
+            assert_eq!(cache.commit_of(&repo).unwrap(), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_linked_blob_is_read_through_the_snapshot() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cache, commit, identity) = (cache(&folder), commit("c"), Identity::of(BLOB));
+        put(&cache, BLOB, "content");
+        for file in ["a.json", "sub/folder/b.json"] {
+            assert_eq!(cache.file(&commit, file).unwrap(), Cached::Absent);
+            let path = cache.link_if_whole(&identity, 7, &commit, file).unwrap().unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), "content");
+            assert_eq!(cache.file(&commit, file).unwrap(), Cached::Whole(path));
+        }
+    }
+
+    #[test]
+    fn a_blob_of_another_length_or_content_is_removed_and_not_linked() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cache, commit, identity) = (cache(&folder), commit("c"), Identity::of(BLOB));
+        for content in ["contenu", "content and more"] {
+            let blob = put(&cache, BLOB, content);
+            assert_eq!(cache.link_if_whole(&identity, 7, &commit, "a.json").unwrap(), None);
+            assert!(!blob.exists());
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_is_seen_and_forgotten_with_its_blob() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cache, commit) = (cache(&folder), commit("c"));
+        put(&cache, BLOB, "content");
+        cache.link_if_whole(&Identity::of(BLOB), 7, &commit, "a.json").unwrap().unwrap();
+        let blob = put(&cache, BLOB, "contenu");
+        assert!(
+            matches!(cache.file(&commit, "a.json").unwrap(), Cached::Damaged { expected, .. } if expected == BLOB)
+        );
+        cache.forget(&commit, "a.json").unwrap();
+        assert!(!blob.exists());
+        assert_eq!(cache.file(&commit, "a.json").unwrap(), Cached::Absent);
+    }
+
+    #[test]
+    fn an_absent_file_is_remembered_for_its_commit_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache(&folder);
+        cache.note_absent(&commit("1"), "x.json").unwrap();
+        assert!(cache.is_known_absent(&commit("1"), "x.json"));
+        assert!(!cache.is_known_absent(&commit("2"), "x.json"));
+    }
+}

@@ -1,0 +1,216 @@
+//! The way of one file into the cache.
+
+use std::{
+    io::Read,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Answer, HttpError, HubError, Trouble,
+    answer::{check_coding, found},
+    http::{Reply, SLOWEST, broken_off},
+    http_error::shown,
+    identity::{Identity, sha256},
+    part::Part,
+    remote::Remote,
+    verified::BUFFER,
+};
+use crate::{Progress, Unit};
+
+/// How often a download is taken up again, as in `huggingface_hub`.
+const ATTEMPTS: usize = 5;
+
+/// One file of a commit, and what the Hub said about it.
+pub(super) struct Download<'a> {
+    pub(super) remote: &'a Remote<'a>,
+    pub(super) file: &'a str,
+    pub(super) answer: &'a Answer,
+}
+
+/// Why an attempt ended without the whole file.
+enum Stop {
+    /// The server's fault, with the host.
+    Server(String, HttpError),
+    /// Anything else.
+    Other(HubError),
+}
+
+impl Download<'_> {
+    /// Makes the file part of the snapshot: from a blob that is in the cache already, from what an interrupted download left,
+    /// or by asking for it. It gets its name when it is whole and right.
+    pub(super) fn bring(&self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathBuf, HubError> {
+        let Answer { commit, identity, size } = self.answer;
+        let cache = &self.remote.site.cache;
+        let key = match identity.hash() {
+            Some(hash) => hash.to_owned(),
+            None => sha256(&format!("{commit}/{}", self.file)),
+        };
+        let _turn = self.local(cache.turn(&key))?;
+        if let Some(path) = self.local(cache.link_if_whole(identity, *size, commit, self.file))? {
+            return Ok(path);
+        }
+        let mut attempt = 1;
+        loop {
+            let mut part = self.local(Part::open(cache, &key, self.answer))?;
+            let before = part.length;
+            if before > 0 {
+                self.report(before, progress);
+            }
+            let outcome = self.complete(&mut part, progress);
+            let (path, length) = (part.path.clone(), part.length);
+            let stop = match outcome.and_then(|()| self.checked(part)) {
+                Ok(name) => return self.local(cache.keep(&path, &name, commit, self.file)),
+                Err(stop) => stop,
+            };
+            let again = match &stop {
+                Stop::Server(_, error) if error.is_cut() => length > before,
+                // The bytes of an earlier download may have been the wrong ones.
+                Stop::Server(_, HttpError::Content { .. } | HttpError::Status(416)) => before > 0,
+                _ => false,
+            };
+            if matches!(&stop, Stop::Server(_, error) if !error.is_cut()) || *identity == Identity::Opaque {
+                self.local(cache.remove_part(&path))?;
+            }
+            match stop {
+                _ if again && attempt < ATTEMPTS => attempt += 1,
+                Stop::Server(host, error) => return Err(self.remote.site.http(self.file, host, error)),
+                Stop::Other(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Receives the bytes that are missing.
+    fn complete(&self, part: &mut Part<'_>, progress: &mut dyn FnMut(Progress<'_>)) -> Result<(), Stop> {
+        if part.length > 0 && part.missing() == 0 {
+            return Ok(());
+        }
+        let http = &self.remote.http;
+        let url = self.remote.site.url(self.answer.commit.as_str(), self.file);
+        let reply = http
+            .content(&url, part.length, self.answer.size)
+            .map_err(|failure| Stop::Server(failure.host, failure.error))?;
+        if !matches!(reply.status, 200 | 206) {
+            return Err(match self.remote.site.refusal(self.file, &reply).filter(|_| reply.is_home) {
+                Some(error) => Stop::Other(error),
+                None => Stop::Server(reply.host, HttpError::Status(reply.status)),
+            });
+        }
+        let host = reply.host.clone();
+        let server = |error| Stop::Server(host.clone(), error);
+        if reply.status == 200 && part.length > 0 {
+            self.own(part.restart())?;
+        }
+        self.check_head(&reply, part).map_err(server)?;
+
+        // One byte more than is missing shows that there are too many.
+        let missing = part.missing();
+        let mut body = reply.into_body(missing + 1);
+        let mut buffer = vec![0; BUFFER];
+        let mut pace = Pace::new(http.idle());
+        loop {
+            let read = body.read(&mut buffer).map_err(|error| server(broken_off(error)))?;
+            if read as u64 > part.missing() {
+                self.own(part.restart())?;
+                return Err(server(HttpError::Length {
+                    found: self.answer.size + 1,
+                    expected: self.answer.size,
+                }));
+            }
+            if read == 0 {
+                break;
+            }
+            self.own(part.append(&buffer[..read]))?;
+            if part.missing() > 0 {
+                self.report(part.length, progress);
+                pace.note(read as u64).map_err(server)?;
+            }
+        }
+        match part.missing() {
+            0 => Ok(()),
+            _ => Err(server(HttpError::Length { found: part.length, expected: self.answer.size })),
+        }
+    }
+
+    /// Whether an answer with status 200 or 206 brings the missing bytes as they are.
+    fn check_head(&self, reply: &Reply, part: &Part<'_>) -> Result<(), HttpError> {
+        check_coding(reply)?;
+        let size = self.answer.size;
+        if reply.status == 206 {
+            let range = reply.header("content-range")?;
+            let expected = format!("bytes {}-{}/{size}", part.length, size.saturating_sub(1));
+            if range != Some(&expected) || part.length == 0 {
+                return Err(HttpError::Header {
+                    name: "Content-Range",
+                    found: found(range),
+                    expected: "the bytes that were asked for",
+                });
+            }
+        }
+        match reply.header("content-length")? {
+            Some(length) if length.parse() != Ok(part.missing()) => match length.parse::<u64>() {
+                Ok(length) => {
+                    Err(HttpError::Length { found: part.length.saturating_add(length), expected: size })
+                }
+                Err(_) => Err(HttpError::Header {
+                    name: "Content-Length",
+                    found: shown(length),
+                    expected: "a decimal number of bytes",
+                }),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// The name of the blob, if the content is the one that was announced.
+    fn checked(&self, part: Part<'_>) -> Result<String, Stop> {
+        let path = part.path.clone();
+        let found = self.own(part.finish().map_err(Trouble::at(&path)))?;
+        match self.answer.identity.hash() {
+            Some(expected) if expected != found => {
+                let error = HttpError::Content { found, expected: expected.to_owned() };
+                Err(Stop::Server(self.remote.http.host(), error))
+            }
+            _ => Ok(found),
+        }
+    }
+
+    fn report(&self, received: u64, progress: &mut dyn FnMut(Progress<'_>)) {
+        progress(Progress::new(self.file, Unit::Bytes, received, self.answer.size));
+    }
+
+    fn local<T>(&self, outcome: Result<T, Trouble>) -> Result<T, HubError> {
+        outcome.map_err(|trouble| self.remote.site.trouble(self.file, trouble))
+    }
+
+    fn own<T>(&self, outcome: Result<T, Trouble>) -> Result<T, Stop> {
+        self.local(outcome).map_err(Stop::Other)
+    }
+}
+
+/// Watches that bytes come faster than a stuck server sends them.
+struct Pace {
+    window: Duration,
+    since: Instant,
+    received: u64,
+}
+
+impl Pace {
+    fn new(window: Duration) -> Self {
+        Pace { window, since: Instant::now(), received: 0 }
+    }
+
+    fn note(&mut self, read: u64) -> Result<(), HttpError> {
+        self.received += read;
+        let within = self.since.elapsed();
+        if within < self.window {
+            return Ok(());
+        }
+        let expected = (within.as_secs_f64() * SLOWEST as f64) as u64;
+        if self.received < expected {
+            return Err(HttpError::TooSlow { received: self.received, expected, within });
+        }
+        *self = Pace::new(self.window);
+        Ok(())
+    }
+}

@@ -1,0 +1,213 @@
+//! Requests to the Hub, over ureq: who sees the token, which redirects are followed, how long anything may take.
+
+use std::{io::Read, time::Duration};
+
+use ureq::{
+    Agent, Body,
+    http::{HeaderMap, Response, Uri, header},
+};
+
+use super::{
+    HttpError, HubOptions, TimeoutPhase,
+    http_error::shown,
+    origin::{self, Origin},
+};
+
+/// As many redirects as curl's and Python's clients follow, in the order of magnitude.
+const MAX_REDIRECTS: usize = 10;
+/// Longest head of an answer. The Hub's own take some 4 KiB, with a signed URL and its security policy.
+const MAX_HEADER: usize = 64 << 10;
+/// Slowest acceptable connection, in bytes a second: slower than any modem, so only a stuck server is below it.
+pub(super) const SLOWEST: u64 = 1 << 10;
+
+/// The connections to one Hub.
+pub(super) struct Http {
+    agent: Agent,
+    /// The only origin that sees the token.
+    home: Origin,
+    token: Option<String>,
+    idle: Duration,
+}
+
+/// The question a request asks.
+#[derive(Clone, Copy)]
+enum Ask<'a> {
+    /// Only the headers of this file.
+    Head { file: &'a str },
+    /// The bytes of a file of `size` bytes, starting with byte `from`.
+    Content { from: u64, size: u64 },
+}
+
+/// An answer, of any status but a redirect that was followed.
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    /// The host that answered.
+    pub(super) host: String,
+    /// Whether it is the Hub itself, reached without a detour.
+    pub(super) is_home: bool,
+    body: Body,
+}
+
+/// A request without an answer.
+pub(super) struct Failure {
+    /// The host that failed, or that redirected to nowhere.
+    pub(super) host: String,
+    pub(super) error: HttpError,
+}
+
+impl Http {
+    /// `None` if the endpoint is not a URL, which [`HubOptions`] rules out.
+    pub(super) fn new(options: &HubOptions) -> Option<Self> {
+        let home = Origin::of(&options.endpoint().parse().ok()?)?;
+        let idle = options.idle_timeout();
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_response_header_size(MAX_HEADER)
+            .user_agent(concat!("inject/", env!("CARGO_PKG_VERSION")))
+            .accept_encoding("identity")
+            .timeout_resolve(Some(options.connect_timeout()))
+            .timeout_connect(Some(options.connect_timeout()))
+            .timeout_send_request(Some(idle))
+            .timeout_recv_response(Some(idle))
+            .timeout_per_read(Some(idle))
+            .build();
+        Some(Http { agent: config.into(), home, token: options.token().map(str::to_owned), idle })
+    }
+
+    /// Asks for the headers of a file. A redirect to another origin is an answer: its headers
+    /// describe the file that it leads to. Others are followed, to the same file of a repository that was renamed.
+    ///
+    /// # Source
+    ///
+    /// huggingface/huggingface_hub, `file_download.py` (`get_hf_file_metadata`) and `utils/_http.py`
+    /// (`_httpx2_follow_hub_redirects_with_backoff`).
+    pub(super) fn head(&self, url: &str, file: &str) -> Result<Reply, Failure> {
+        self.follow(Ask::Head { file }, url)
+    }
+
+    /// Asks for a file of `size` bytes from byte `from` on.
+    pub(super) fn content(&self, url: &str, from: u64, size: u64) -> Result<Reply, Failure> {
+        self.follow(Ask::Content { from, size }, url)
+    }
+
+    /// The Hub's own host.
+    pub(super) fn host(&self) -> String {
+        self.home.host().to_owned()
+    }
+
+    /// The longest time without a byte.
+    pub(super) fn idle(&self) -> Duration {
+        self.idle
+    }
+
+    fn follow(&self, ask: Ask<'_>, url: &str) -> Result<Reply, Failure> {
+        let fail = |host: &str, error| Failure { host: host.to_owned(), error };
+        let mut host = self.host();
+        let unusable = || HttpError::Location { found: shown(url) };
+        let mut uri: Uri = url.parse().map_err(|_| fail(&host, unusable()))?;
+        let mut origin = Origin::of(&uri).ok_or_else(|| fail(&host, unusable()))?;
+        // What a foreign server leads to is asked without the token, even if it is at home.
+        let mut at_home = true;
+        for _ in 0..=MAX_REDIRECTS {
+            at_home &= origin == self.home;
+            host = origin.host().to_owned();
+            let response = self
+                .request(ask, &uri, &origin, at_home)
+                .map_err(|error| fail(&host, HttpError::of(error, TimeoutPhase::Waiting, MAX_HEADER)))?;
+            let reply = Reply::of(response, host.clone(), at_home);
+            if !matches!(reply.status, 301 | 302 | 303 | 307 | 308) {
+                return Ok(reply);
+            }
+            let (next, next_origin) = reply.location(&uri).map_err(|error| fail(&host, error))?;
+            if let Ask::Head { file } = ask {
+                if next_origin != origin {
+                    return Ok(reply);
+                }
+                // Otherwise the answer would be about another file.
+                if !next.path().ends_with(&format!("/{file}")) {
+                    return Err(fail(&host, HttpError::OtherFile { found: shown(next.path()) }));
+                }
+            }
+            if origin.is_downgraded_by(&next_origin) {
+                return Err(fail(&host, HttpError::Downgrade { host: next_origin.host().to_owned() }));
+            }
+            (uri, origin) = (next, next_origin);
+        }
+        Err(fail(&host, HttpError::TooManyRedirects { limit: MAX_REDIRECTS }))
+    }
+
+    /// One request. It carries the token if it is `at_home`.
+    fn request(
+        &self,
+        ask: Ask<'_>,
+        uri: &Uri,
+        origin: &Origin,
+        at_home: bool,
+    ) -> Result<Response<Body>, ureq::Error> {
+        let mut request = match ask {
+            Ask::Head { .. } => self.agent.head(uri),
+            Ask::Content { .. } => self.agent.get(uri),
+        };
+        if let Some(token) = self.token.as_ref().filter(|_| at_home) {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        if let Ask::Content { from: from @ 1.., .. } = ask {
+            request = request.header(header::RANGE, format!("bytes={from}-"));
+        }
+        let mut config = request.config();
+        if let Ask::Content { from, size } = ask {
+            let slowest = Duration::from_secs(size.saturating_sub(from) / SLOWEST);
+            config = config.timeout_recv_body(Some(self.idle.saturating_add(slowest)));
+        }
+        // A proxy is for the world outside.
+        if origin.is_loopback() {
+            config = config.proxy(None);
+        }
+        config.build().call()
+    }
+}
+
+impl Reply {
+    fn of(response: Response<Body>, host: String, is_home: bool) -> Self {
+        let (parts, body) = response.into_parts();
+        Reply { status: parts.status.as_u16(), headers: parts.headers, host, is_home, body }
+    }
+
+    /// The value of a header that occurs at most once.
+    ///
+    /// # Errors
+    ///
+    /// [`HttpError::Header`] if it is repeated, or holds anything but visible ASCII and spaces.
+    pub(super) fn header(&self, name: &'static str) -> Result<Option<&str>, HttpError> {
+        let mut values = self.headers.get_all(name).iter();
+        let malformed = |found: &[u8], expected| {
+            let found = format!("\"{}\"", shown(&String::from_utf8_lossy(found)));
+            HttpError::Header { name, found, expected }
+        };
+        let Some(value) = values.next() else { return Ok(None) };
+        if let Some(second) = values.next() {
+            return Err(malformed(second.as_bytes(), "one value only"));
+        }
+        value.to_str().map(Some).map_err(|_| malformed(value.as_bytes(), "visible ASCII"))
+    }
+
+    /// The place that a redirect names.
+    fn location(&self, base: &Uri) -> Result<(Uri, Origin), HttpError> {
+        match self.header("location")? {
+            Some(location) => origin::target(base, location),
+            None => Err(HttpError::NoLocation { status: self.status }),
+        }
+    }
+
+    /// The body, of at most `limit` bytes.
+    pub(super) fn into_body(self, limit: u64) -> impl Read {
+        self.body.into_reader().take(limit)
+    }
+}
+
+/// The meaning of an error while a body is read.
+pub(super) fn broken_off(error: std::io::Error) -> HttpError {
+    HttpError::of(error.into(), TimeoutPhase::Receiving, MAX_HEADER)
+}

@@ -1,0 +1,262 @@
+//! A Hub that is honest but for some of its answers: it cannot write, leak, hang or mislead.
+
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use inject_models::hub::{HubError, HubOptions, Snapshot};
+use tempfile::TempDir;
+
+use super::{
+    INDEX, fetch_text,
+    parts::{Expected, Scene, all},
+    server::{Place, REPO, Server},
+};
+
+const FILES: &[(&str, &str)] = &[
+    ("config.json", "{\"model_type\": \"gpt2\"}"),
+    ("model.safetensors.index.json", INDEX),
+    ("one.safetensors", "the first shard"),
+    ("sub/two.safetensors", "the second shard"),
+    ("tokenizer.json", "{\"model\": {}}"),
+];
+/// Answers of an honest fetch of [`FILES`]: two for each small file, one for the missing one, three for each shard.
+const ANSWERS: usize = 13;
+/// How long the client waits for a byte from a server that is late on purpose, and from others.
+const IDLE: Duration = Duration::from_millis(250);
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest fetch: every answer late, and every download taken up five times.
+const LONGEST: Duration = Duration::from_secs(20);
+/// More than a server gets rid of before it notices that nobody listens: buffers of the operating system.
+const MOST_SENT: u64 = 64 << 20;
+
+/// Which answers are hostile. The others are honest.
+#[derive(Clone, Copy, Debug)]
+enum When {
+    Only(usize),
+    From(usize),
+}
+
+impl When {
+    /// Each single answer of an honest fetch; all; all but the first; all but the first two.
+    fn all() -> Vec<When> {
+        (0..ANSWERS).map(When::Only).chain((0..3).map(When::From)).collect()
+    }
+
+    fn includes(self, number: usize) -> bool {
+        match self {
+            When::Only(one) => number == one,
+            When::From(first) => number >= first,
+        }
+    }
+}
+
+/// A server that nothing may reach with a token.
+struct Spy {
+    address: String,
+    heads: Arc<Mutex<Vec<String>>>,
+}
+
+impl Spy {
+    fn start() -> Spy {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let shared = Arc::clone(&heads);
+        // The thread ends with the process.
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                let lines = BufReader::new(&stream).lines().map_while(Result::ok);
+                let head: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+                shared.lock().unwrap().push(head.join("\n"));
+                let _ =
+                    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nspy");
+            }
+        });
+        Spy { address, heads }
+    }
+
+    fn saw_a_secret(&self) -> bool {
+        self.heads.lock().unwrap().iter().any(|head| {
+            let head = head.to_ascii_lowercase();
+            head.contains("authorization") || head.contains("hf_secret")
+        })
+    }
+}
+
+/// A folder that holds the cache, and beside it files that must stay as they are.
+struct Sandbox {
+    folder: TempDir,
+    before: BTreeMap<PathBuf, Vec<u8>>,
+}
+
+impl Sandbox {
+    fn new() -> Self {
+        // In memory where that is easy: the cases make a hundred thousand files.
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| TempDir::new()).unwrap();
+        for file in ["canary", "home/canary", "home/cache-beside/canary"] {
+            let path = folder.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "untouched").unwrap();
+        }
+        let mut sandbox = Sandbox { folder, before: BTreeMap::new() };
+        sandbox.before = sandbox.outside();
+        sandbox
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.folder.path().join("home/cache")
+    }
+
+    fn canary(&self) -> PathBuf {
+        self.folder.path().join("canary")
+    }
+
+    /// Every file outside the cache with its content, and every folder.
+    fn outside(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut found = BTreeMap::new();
+        walk(self.folder.path(), &mut |path, content| {
+            if !path.starts_with(self.cache()) {
+                found.insert(path.to_owned(), content);
+            }
+        });
+        found
+    }
+
+    fn largest_in_cache(&self) -> usize {
+        let mut largest = 0;
+        walk(&self.cache(), &mut |_, content| largest = largest.max(content.len()));
+        largest
+    }
+}
+
+fn walk(folder: &Path, visit: &mut dyn FnMut(&Path, Vec<u8>)) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for path in entries.map(|entry| entry.unwrap().path()) {
+        let kind = fs::symlink_metadata(&path).unwrap();
+        visit(&path, if kind.is_file() { fs::read(&path).unwrap() } else { Vec::new() });
+        if kind.is_dir() {
+            walk(&path, visit);
+        }
+    }
+}
+
+/// Whether a snapshot holds nothing but right files; with `whole`, all of them.
+fn is_right(snapshot: &Snapshot, whole: bool) -> bool {
+    let files = super::files_in(&snapshot.folder);
+    let needed = FILES.iter().filter(|(name, _)| whole || *name != "tokenizer.json");
+    files.iter().all(|(name, text)| FILES.contains(&(name, text)))
+        && needed.into_iter().all(|(name, _)| files.contains_key(*name))
+}
+
+fn chain(error: &HubError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Plays the part with this number at that time, and says what went wrong.
+fn case(number: usize, when: When) -> Result<(), String> {
+    let (server, spy, sandbox) = (Server::start(FILES), Spy::start(), Sandbox::new());
+    let canary = sandbox.canary();
+    let scene = Scene { spy: &spy.address, canary: &canary };
+    let part = all(&scene).swap_remove(number);
+    let fail = |problem: &str| Err(format!("{} at {when:?}: {problem}", part.name));
+
+    let patient = HubOptions::new(sandbox.cache()).with_endpoint(&server.endpoint()).unwrap();
+    let patient = patient.with_token("hf_secret").unwrap();
+    let idle = if part.expected == Expected::Late { IDLE } else { PATIENCE };
+    let hasty = patient.clone().with_timeouts(PATIENCE, idle).unwrap();
+    let play = part.play;
+    server.play(move |number, request, reply| match when.includes(number) {
+        true => play(request, reply),
+        false => super::server::Answer::Reply(reply),
+    });
+    let begun = Instant::now();
+    let outcome = fetch_text(REPO, &hasty);
+    let took = begun.elapsed();
+    if took > LONGEST {
+        return fail(&format!("took {took:?}"));
+    }
+    match &outcome {
+        Ok(snapshot) if !is_right(snapshot, false) => return fail("gave wrong files"),
+        Err(error) if chain(error).chars().any(char::is_control) => {
+            return fail("printed control characters");
+        }
+        _ => {}
+    }
+    if matches!(when, When::From(0)) && !part.expected.is_met(&outcome) {
+        return fail(&format!("unexpectedly {:?}", outcome.map_err(|error| chain(&error))));
+    }
+    if sandbox.outside() != sandbox.before {
+        return fail("wrote outside the cache");
+    }
+    if sandbox.largest_in_cache() > 4096 {
+        return fail("kept more than was announced");
+    }
+    if server.sent() > MOST_SENT {
+        return fail(&format!("took {} bytes", server.sent()));
+    }
+    let leaked = server.take_requests().iter().any(|r| r.place == Place::Store && r.authorization.is_some());
+    if leaked || spy.saw_a_secret() {
+        return fail("leaked the token");
+    }
+
+    server.be_honest();
+    for options in [patient.clone(), patient.with_offline(true)] {
+        match fetch_text(REPO, &options) {
+            Ok(snapshot) if is_right(&snapshot, true) => {}
+            Ok(_) => return fail("spoilt a later fetch"),
+            Err(error) => return fail(&format!("spoilt a later fetch: {}", chain(&error))),
+        }
+    }
+    if sandbox.outside() != sandbox.before {
+        return fail("made an honest fetch write outside the cache");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_hostile_hub_cannot_write_leak_hang_or_mislead() {
+    let count = all(&Scene { spy: "127.0.0.1:1", canary: Path::new("/canary") }).len();
+    let cases: Vec<_> =
+        (0..count).flat_map(|part| When::all().into_iter().map(move |when| (part, when))).collect();
+    let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    // Most of the time is spent waiting.
+    std::thread::scope(|scope| {
+        for _ in 0..24 {
+            scope.spawn(|| {
+                while let Some(&(part, when)) = cases.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    if let Err(problem) = case(part, when) {
+                        failures.lock().unwrap().push(problem);
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "{} of {} cases:\n{}", failures.len(), cases.len(), failures.join("\n"));
+    eprintln!("{count} parts, {} cases", cases.len());
+}
+
+#[test]
+fn an_honest_fetch_takes_the_answers_that_the_cases_count_with() {
+    let (server, sandbox) = (Server::start(FILES), Sandbox::new());
+    let options = HubOptions::new(sandbox.cache()).with_endpoint(&server.endpoint()).unwrap();
+    assert!(is_right(&fetch_text(REPO, &options).unwrap(), true));
+    assert_eq!(server.take_requests().len(), ANSWERS);
+}

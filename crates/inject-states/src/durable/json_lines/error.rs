@@ -1,0 +1,76 @@
+//! Errors of journals.
+
+use std::path::PathBuf;
+
+use super::FileError;
+
+/// The reason why a journal cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum JsonLinesError {
+    /// The operating system failed.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Another process has the file open.
+    #[error("`{path}` is being written by another process")]
+    Busy {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The first line is not a header.
+    #[error("`{path}` was not written by this program: choose another file")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file was begun with another header.
+    #[error(
+        "`{path}` was begun with {}, now {expected}: choose another file, or the first options",
+        told(field, found)
+    )]
+    Header {
+        /// The file.
+        path: PathBuf,
+        /// The path of the first field that differs, or nothing if the headers are not objects.
+        field: String,
+        /// Its value in the file, as JSON.
+        found: String,
+        /// Its value now, as JSON.
+        expected: String,
+        /// Whether the file has a header of the same fields and nothing else, as a run with a wrong option leaves it. It may then be
+        /// removed without a loss.
+        unused: bool,
+    },
+    /// A line that is not the JSON of a result.
+    #[error("`{path}`, line {line} cannot be read")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The cause.
+        source: serde_json::Error,
+    },
+    /// A line that changed after it was written.
+    #[error("`{path}`, line {line} does not agree with its checksum")]
+    Checksum {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// A line that contradicts the work.
+    #[error("`{path}`, line {line}: {reason}")]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The contradiction.
+        reason: String,
+    },
+}
+
+/// Joins a field with its value.
+fn told(field: &str, value: &str) -> String {
+    if field.is_empty() { value.to_owned() } else { format!("{field} = {value}") }
+}

@@ -1,0 +1,143 @@
+//! Journals cut, damaged, locked and begun by others.
+
+use std::fs;
+
+use super::*;
+
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+struct Line {
+    unit: u32,
+    result: f64,
+}
+
+fn open(path: &Path, header: &impl Serialize) -> Result<(JsonLines, Vec<Line>), JsonLinesError> {
+    let mut lines = Vec::new();
+    let journal = JsonLines::open(path, header, &mut |line| {
+        lines.push(line);
+        Ok(())
+    })?;
+    Ok((journal, lines))
+}
+
+const LINES: [Line; 2] = [Line { unit: 1, result: 0.1 }, Line { unit: 2, result: 0.3 }];
+
+/// A folder with a journal of two lines, and its path.
+fn journal() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.jsonl");
+    let (mut journal, _) = open(&path, &"numbers").unwrap();
+    LINES.iter().for_each(|line| journal.append(line).unwrap());
+    (folder, path)
+}
+
+#[test]
+fn a_file_cut_anywhere_is_completed_to_the_same_bytes() {
+    let (_folder, path) = journal();
+    let whole = fs::read(&path).unwrap();
+    for length in 0..=whole.len() {
+        fs::write(&path, &whole[..length]).unwrap();
+        let (mut journal, found) = open(&path, &"numbers").unwrap();
+        assert_eq!(found, LINES[..found.len()]);
+        let ends = whole[..length].iter().filter(|&&byte| byte == b'\n').count();
+        assert_eq!(found.len(), ends.saturating_sub(1));
+        LINES[found.len()..].iter().for_each(|line| journal.append(line).unwrap());
+        drop(journal);
+        assert_eq!(fs::read(&path).unwrap(), whole);
+    }
+}
+
+#[test]
+fn every_flipped_bit_of_a_line_is_found() {
+    let (_folder, path) = journal();
+    let whole = fs::read(&path).unwrap();
+    let first = whole.iter().position(|&byte| byte == b'\n').unwrap() + 1;
+    let sum = whole.windows(6).position(|window| window == b"\"xxh3\"").unwrap();
+    for place in first..sum - 1 {
+        for bit in 0..8 {
+            let mut damaged = whole.clone();
+            damaged[place] ^= 1 << bit;
+            fs::write(&path, &damaged).unwrap();
+            let error = open(&path, &"numbers").unwrap_err();
+            assert!(
+                matches!(
+                    error,
+                    JsonLinesError::Checksum { line: 2 | 3, .. } | JsonLinesError::Syntax { line: 2, .. }
+                ),
+                "{place} {bit}: {error}"
+            );
+            assert_eq!(fs::read(&path).unwrap(), damaged, "a damaged file is left alone");
+        }
+    }
+}
+
+#[test]
+fn lines_of_older_versions_have_no_checksum() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.jsonl");
+    fs::write(&path, "\"numbers\"\n{\"unit\":1,\"result\":0.1}\n").unwrap();
+    assert_eq!(open(&path, &"numbers").unwrap().1, LINES[..1]);
+}
+
+#[test]
+fn another_header_a_second_writer_and_a_foreign_file_are_refused() {
+    let (_folder, path) = journal();
+    let (held, _) = open(&path, &"numbers").unwrap();
+    assert!(matches!(open(&path, &"numbers"), Err(JsonLinesError::Busy { .. })));
+    drop(held);
+    let error = open(&path, &"letters").unwrap_err();
+    assert!(matches!(error, JsonLinesError::Header { .. }), "{error}");
+    for foreign in ["years of work", "years of work\n", "\"num\nbers\"\n"] {
+        fs::write(&path, foreign).unwrap();
+        let error = open(&path, &"numbers").unwrap_err();
+        assert!(matches!(error, JsonLinesError::Foreign { .. }), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), foreign);
+    }
+}
+
+#[test]
+fn a_line_that_the_caller_refuses_is_named() {
+    let (_folder, path) = journal();
+    let refuse = &mut |line: Line| if line.unit == 2 { Err("no unit 2".to_owned()) } else { Ok(()) };
+    let error = JsonLines::open(&path, &"numbers", refuse).unwrap_err();
+    assert_eq!(error.to_string(), format!("`{}`, line 3: no unit 2", path.display()));
+}
+
+#[test]
+fn a_header_without_lines_is_told_from_lost_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.jsonl");
+    let header = |width: u32| serde_json::json!({ "model": "gpt2", "width": width });
+    drop(open(&path, &header(1)).unwrap());
+    let refused = |header: &Value, expected: bool| match open(&path, header).unwrap_err() {
+        JsonLinesError::Header { field, unused, .. } => {
+            assert_eq!(unused, expected);
+            field
+        }
+        other => panic!("{other}"),
+    };
+    assert_eq!(refused(&header(2), true), "width");
+    assert_eq!(refused(&serde_json::json!({ "model": "gpt2" }), false), "width");
+    let (mut journal, _) = open(&path, &header(1)).unwrap();
+    journal.append(&LINES[0]).unwrap();
+    drop(journal);
+    assert_eq!(refused(&header(2), false), "width");
+    let error = open(&path, &header(2)).unwrap_err().to_string();
+    assert!(error.contains("begun with width = 1, now 2:"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_cannot_be_written_opens_and_refuses_new_lines() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let (_folder, path) = journal();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
+    if File::options().write(true).open(&path).is_ok() {
+        // The superuser may write everywhere; the decision is tested by itself.
+        assert!(denied(io::ErrorKind::PermissionDenied) && denied(io::ErrorKind::ReadOnlyFilesystem));
+        return;
+    }
+    let (mut journal, lines) = open(&path, &"numbers").unwrap();
+    assert_eq!(lines, LINES);
+    assert_eq!(journal.append(&LINES[0]).unwrap_err().action, "write");
+}

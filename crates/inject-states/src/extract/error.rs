@@ -1,0 +1,51 @@
+//! Errors of extraction.
+
+use inject_models::{ModelError, Tap};
+
+use crate::store::StoreError;
+
+/// The reason why states could not be extracted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExtractError {
+    /// The list of taps is empty.
+    #[error("no taps: expected at least one")]
+    NoTaps,
+    /// The decoder refused a prompt or a tap.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The store could not be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A state is NaN or infinite.
+    #[error("prompt {prompt}, position {position}: the state at {tap} holds {found}, expected finite values")]
+    NotFinite {
+        /// The number of the prompt.
+        prompt: usize,
+        /// The position in it.
+        position: usize,
+        /// The tap.
+        tap: Tap,
+        /// The value.
+        found: f32,
+    },
+}
+
+impl ExtractError {
+    /// Replaces the number of a prompt within a part by its number among all prompts.
+    pub(super) fn renumbered(self, number: impl Fn(usize) -> usize) -> Self {
+        match self {
+            ExtractError::Model(ModelError::EmptyPrompt { prompt }) => {
+                ExtractError::Model(ModelError::EmptyPrompt { prompt: number(prompt) })
+            }
+            ExtractError::Model(ModelError::TokenId { prompt, position, found, vocab_size }) => {
+                let prompt = number(prompt);
+                ExtractError::Model(ModelError::TokenId { prompt, position, found, vocab_size })
+            }
+            ExtractError::NotFinite { prompt, position, tap, found } => {
+                ExtractError::NotFinite { prompt: number(prompt), position, tap, found }
+            }
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The lines of a file, and the texts in them.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Read},
+    path::Path,
+};
+
+use super::PromptProblem;
+
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// The bytes of a line that may stand around its text: a byte order mark and a line break.
+const AROUND: usize = BYTE_ORDER_MARK.len() + 2;
+
+/// The longest line of a `.jsonl` file whose texts may have one byte: an escaped byte takes up to six, and other fields take more.
+const JSON_AROUND: usize = 1 << 20;
+
+/// The lines of a file without their line breaks.
+#[derive(Debug)]
+pub(super) struct Lines {
+    reader: BufReader<File>,
+    /// The number of the line read last, from 1.
+    line: usize,
+}
+
+#[derive(serde::Deserialize)]
+struct JsonLine {
+    text: String,
+}
+
+impl Lines {
+    pub(super) fn open(path: &Path) -> Result<Lines, PromptProblem> {
+        Ok(Lines { reader: BufReader::new(File::open(path)?), line: 0 })
+    }
+
+    /// Returns the next line, of at most `most` bytes.
+    pub(super) fn next_line(&mut self, most: usize) -> Result<Option<String>, PromptProblem> {
+        let text = self.next_bytes(most.saturating_add(AROUND))?;
+        match text {
+            Some(text) if text.len() > most => Err(PromptProblem::LineTooLong { line: self.line, most }),
+            other => Ok(other),
+        }
+    }
+
+    /// Returns the field `text` of the object on the next line, of at most `most` bytes. It is empty on a line of white space.
+    pub(super) fn next_json(&mut self, most: usize) -> Result<Option<String>, PromptProblem> {
+        let Some(text) = self.next_bytes(most.saturating_mul(6).saturating_add(JSON_AROUND))? else {
+            return Ok(None);
+        };
+        let text = text_of_json(self.line, &text)?;
+        if text.len() > most {
+            return Err(PromptProblem::LineTooLong { line: self.line, most });
+        }
+        Ok(Some(text))
+    }
+
+    /// Returns the next line if it has at most `most` bytes, its line break included.
+    fn next_bytes(&mut self, most: usize) -> Result<Option<String>, PromptProblem> {
+        let mut line = Vec::new();
+        // One byte more tells a line that is too long.
+        let mut bounded = (&mut self.reader).take((most as u64).saturating_add(1));
+        if bounded.read_until(b'\n', &mut line)? == 0 {
+            return Ok(None);
+        }
+        self.line += 1;
+        if line.len() > most {
+            return Err(PromptProblem::LineTooLong { line: self.line, most });
+        }
+        if line.ends_with(b"\n") {
+            line.pop();
+            if line.ends_with(b"\r") {
+                line.pop();
+            }
+        }
+        if self.line == 1 && line.starts_with(BYTE_ORDER_MARK) {
+            line.drain(..BYTE_ORDER_MARK.len());
+        }
+        String::from_utf8(line).map(Some).map_err(|_| PromptProblem::LineNotUtf8 { line: self.line })
+    }
+}
+
+/// Returns the field `text`, or nothing for white space.
+fn text_of_json(line: usize, text: &str) -> Result<String, PromptProblem> {
+    // serde would also take an array of one string for the object.
+    match text.trim_ascii_start().bytes().next() {
+        None => Ok(String::new()),
+        Some(b'{') => serde_json::from_str(text)
+            .map(|JsonLine { text }| text)
+            .map_err(|source| PromptProblem::Json { line, column: source.column(), source }),
+        Some(_) => Err(PromptProblem::NotAnObject { line }),
+    }
+}

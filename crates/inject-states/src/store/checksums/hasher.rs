@@ -1,0 +1,113 @@
+//! The checksums of the blocks of one tap.
+
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    path::Path,
+};
+
+use xxhash_rust::xxh3::Xxh3;
+
+/// The bytes that are read from a file at a time.
+const PIECE: usize = 1 << 20;
+
+/// A checksum for each block of a stream of bytes.
+#[derive(Clone)]
+pub(crate) struct BlockHasher {
+    block_bytes: usize,
+    /// The bytes of the block that is not complete yet.
+    filled: usize,
+    state: Xxh3,
+    sums: Vec<u64>,
+}
+
+impl BlockHasher {
+    pub(crate) fn new(block_bytes: usize) -> Self {
+        BlockHasher { block_bytes, filled: 0, state: Xxh3::new(), sums: Vec::new() }
+    }
+
+    pub(crate) fn update(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let (block, rest) = bytes.split_at(bytes.len().min(self.block_bytes - self.filled));
+            self.state.update(block);
+            self.filled += block.len();
+            bytes = rest;
+            if self.filled == self.block_bytes {
+                self.end_block();
+            }
+        }
+    }
+
+    /// Reads `bytes` bytes of a file from `begin` on.
+    pub(crate) fn update_from(&mut self, path: &Path, begin: u64, bytes: u64) -> io::Result<()> {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(begin))?;
+        let mut piece = vec![0; PIECE.min(bytes as usize)];
+        let mut left = bytes;
+        while left > 0 {
+            let piece = &mut piece[..PIECE.min(left as usize)];
+            file.read_exact(piece)?;
+            self.update(piece);
+            left -= piece.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Returns the checksums of the complete blocks.
+    pub(crate) fn complete(&self) -> &[u64] {
+        &self.sums
+    }
+
+    /// Returns all checksums. The last block may be shorter than the others.
+    pub(crate) fn finish(mut self) -> Vec<u64> {
+        if self.filled > 0 {
+            self.end_block();
+        }
+        self.sums
+    }
+
+    fn end_block(&mut self) {
+        self.sums.push(self.state.digest());
+        self.state.reset();
+        self.filled = 0;
+    }
+}
+
+impl fmt::Debug for BlockHasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockHasher").field("filled", &self.filled).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use xxhash_rust::xxh3::xxh3_64;
+
+    use super::*;
+
+    #[test]
+    fn blocks_do_not_depend_on_the_pieces_they_came_in() {
+        let bytes: Vec<u8> = (0..1000_u32).map(|i| (i * i >> 3) as u8).collect();
+        let expected: Vec<u64> = bytes.chunks(64).map(xxh3_64).collect();
+        for piece in [1, 7, 64, 65, 1000] {
+            let mut hasher = BlockHasher::new(64);
+            bytes.chunks(piece).for_each(|piece| hasher.update(piece));
+            assert_eq!(hasher.complete(), &expected[..15]);
+            assert_eq!(hasher.finish(), expected);
+        }
+    }
+
+    #[test]
+    fn a_file_gives_the_same_blocks_as_its_bytes() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let bytes = vec![3; 3 * PIECE / 2];
+        std::fs::write(file.path(), &bytes).unwrap();
+        let (mut from_file, mut from_bytes) = (BlockHasher::new(PIECE), BlockHasher::new(PIECE));
+        from_file.update_from(file.path(), 5, bytes.len() as u64 - 5).unwrap();
+        from_bytes.update(&bytes[5..]);
+        assert_eq!(from_file.finish(), from_bytes.finish());
+        let beyond = BlockHasher::new(PIECE).update_from(file.path(), 5, bytes.len() as u64);
+        assert_eq!(beyond.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

@@ -1,0 +1,180 @@
+//! A finished store.
+
+pub(crate) mod mapped;
+pub(crate) mod tap_states;
+
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+use inject_models::Tap;
+
+use self::tap_states::TapStates;
+use super::{
+    checksums::{self, Sums},
+    error::StoreError,
+    ids::{
+        prompts::PromptIds,
+        rows::{RowIds, StoredRowIds},
+    },
+    manifest::{Manifest, positions::Positions},
+    write::progress::Journal,
+};
+
+/// A finished store, checked as a whole when it is opened and then read in place.
+///
+/// Opening maps every file and reads the ids, not the states, so it is quick for any size. The states of a tap are compared with
+/// their checksums when [`Store::tap`] first returns them. No other program may truncate or rewrite the files while the store is
+/// open; this crate never changes a finished store. A store on a read-only medium opens as well.
+#[derive(Debug)]
+pub struct Store {
+    dir: PathBuf,
+    manifest: Manifest,
+    prompts: PromptIds,
+    rows: StoredRowIds,
+    taps: Vec<TapStates>,
+    /// The checksums to compare the states with, if there are any.
+    sums: Option<Sums>,
+    /// Set for each tap whose states agreed with their checksums.
+    verified: Vec<OnceLock<()>>,
+}
+
+impl Store {
+    /// Opens a finished store.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unfinished`] if its writing was interrupted, [`StoreError::NotAStore`] if there is no
+    /// manifest, and a [`StoreError`] that names the file, what was found and what was expected if anything
+    /// in it contradicts the manifest.
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let dir = dir.as_ref();
+        let mut store = Store::open_unverified(dir)?;
+        store.sums = checksums::read(dir, &store.manifest)?;
+        Ok(store)
+    }
+
+    /// As [`Store::open`], but never compares states with their checksums.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`].
+    pub fn open_unverified(dir: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let dir = dir.as_ref();
+        if let Some(manifest) = Manifest::read(dir)? {
+            return Store::check(dir, manifest);
+        }
+        let path = dir.to_owned();
+        match Journal::read(dir)? {
+            Some(Journal { job, prompts_done, .. }) => {
+                Err(StoreError::Unfinished { path, prompts_done, prompts: job.prompt_count })
+            }
+            None => Err(StoreError::NotAStore { path }),
+        }
+    }
+
+    /// Checks every file of a folder, except the states, against a manifest that need not be on disk yet.
+    pub(crate) fn check(dir: &Path, manifest: Manifest) -> Result<Self, StoreError> {
+        let prompts = PromptIds::open(dir, &manifest)?;
+        let rows = StoredRowIds::open(dir, &manifest, &prompts)?;
+        let taps = manifest
+            .spec
+            .taps
+            .iter()
+            .map(|&tap| TapStates::open(dir, &manifest, tap))
+            .collect::<Result<Vec<_>, _>>()?;
+        let verified = vec![OnceLock::new(); taps.len()];
+        Ok(Store { dir: dir.to_owned(), manifest, prompts, rows, taps, sums: None, verified })
+    }
+
+    /// Returns the folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Returns the description of the store.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Returns the prompt, position and token of each row of the taps.
+    pub fn rows(&self) -> RowIds<'_> {
+        self.rows.rows()
+    }
+
+    /// Returns the rows of one prompt.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no such prompt.
+    pub fn rows_of(&self, prompt: usize) -> Range<usize> {
+        let offsets = &self.prompts.offsets()[prompt..prompt + 2];
+        match self.manifest.spec.positions {
+            Positions::Last => prompt..prompt + 1,
+            Positions::All => offsets[0] as usize..offsets[1] as usize,
+        }
+    }
+
+    /// Returns all token ids of one prompt, whichever of its positions are stored.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no such prompt.
+    pub fn prompt(&self, prompt: usize) -> &[u32] {
+        self.prompts.prompt(prompt)
+    }
+
+    /// Returns the token ids of every prompt.
+    pub fn prompts(&self) -> impl ExactSizeIterator<Item = &[u32]> {
+        (0..self.manifest.prompt_count).map(|prompt| self.prompt(prompt))
+    }
+
+    /// Returns the states at every tap, in the order of computation, without comparing them with their checksums.
+    pub fn taps(&self) -> &[TapStates] {
+        &self.taps
+    }
+
+    /// Returns the states at one tap. The first time, all of them are read and compared with their checksums.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NoSuchTap`] if the store does not hold it, [`StoreError::DamagedBlock`] if states changed after they
+    /// were written.
+    pub fn tap(&self, tap: Tap) -> Result<&TapStates, StoreError> {
+        let index = self.taps.iter().position(|states| states.tap() == tap);
+        let index = index.ok_or_else(|| StoreError::NoSuchTap {
+            path: self.dir.clone(),
+            tap,
+            stored: self.manifest.spec.taps.clone(),
+        })?;
+        if let (Some(sums), None) = (&self.sums, self.verified[index].get()) {
+            self.taps[index].verify(&self.manifest, &sums[index])?;
+            let _ = self.verified[index].set(());
+        }
+        Ok(&self.taps[index])
+    }
+
+    /// Compares the states at every tap with their checksums. A store without checksums passes.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::DamagedBlock`] with the first damaged row.
+    pub fn verify(&self) -> Result<(), StoreError> {
+        let Some(sums) = &self.sums else { return Ok(()) };
+        let mut first: Option<(usize, StoreError)> = None;
+        for (states, sums) in self.taps.iter().zip(sums) {
+            match states.verify(&self.manifest, sums) {
+                Err(StoreError::DamagedBlock { path, tap, first_row, last_row }) => {
+                    if first.as_ref().is_none_or(|(row, _)| first_row < *row) {
+                        first =
+                            Some((first_row, StoreError::DamagedBlock { path, tap, first_row, last_row }));
+                    }
+                }
+                other => other?,
+            }
+        }
+        first.map_or(Ok(()), |(_, error)| Err(error))
+    }
+}

@@ -1,0 +1,248 @@
+//! Writing a store, block by block, through any number of interruptions.
+
+pub(crate) mod block;
+mod folder;
+mod lock;
+pub(crate) mod progress;
+mod resume;
+mod tap_file;
+
+use std::path::{Path, PathBuf};
+
+use inject_models::{Tap, format::Unrepresentable};
+
+use self::{block::Block, lock::WriterLock, progress::Journal, tap_file::TapFile};
+use super::{
+    checksums::{self, BlockHasher},
+    error::StoreError,
+    ids::{self, lengths::PromptLengths},
+    layout::FileSpec,
+    manifest::{Manifest, noise::NoiseFloors, spec::StoreSpec},
+    read::Store,
+};
+use crate::durable::{self, JsonLines};
+
+/// The numbers that are converted at a time.
+const CHUNK: usize = 1 << 18;
+
+/// The state of a folder that is opened for writing.
+#[derive(Debug)]
+pub enum Opened {
+    /// Nothing yet, or a part of the job. The rest is to be written.
+    Writing(StoreWriter),
+    /// All of the job.
+    Complete(Store),
+}
+
+/// Writes the store of one job.
+///
+/// The writer may be dropped, or its process killed, at any moment. Opened again, it goes on after the last
+/// block whose [`append`](StoreWriter::append) returned. It remembers 4 bytes for each prompt and 8 for each mebibyte of states, and
+/// converts a block in small pieces, so its memory hardly grows with what is stored.
+#[derive(Debug)]
+pub struct StoreWriter {
+    dir: PathBuf,
+    journal: Journal,
+    lengths: PromptLengths,
+    taps: Vec<TapFile>,
+    /// The checksums of each tap, up to the last durable block.
+    hashers: Vec<BlockHasher>,
+    /// The checksums on disk, once there are any.
+    record: Option<JsonLines>,
+    /// The converted numbers of one chunk.
+    bytes: Vec<u8>,
+    _lock: WriterLock,
+}
+
+impl StoreWriter {
+    /// Begins a store in a folder that is empty or does not exist, or goes on with one that was begun there.
+    ///
+    /// What is on disk is compared with its checksums. If a block of states is damaged, the prompts from there on are to be
+    /// written again, in a finished store too.
+    ///
+    /// # Errors
+    ///
+    /// - [`StoreError::InvalidSpec`], [`StoreError::NoPrompts`], [`StoreError::EmptyPrompt`],
+    ///   [`StoreError::TokenTooLarge`] and [`StoreError::TooLarge`] for what no store can hold.
+    /// - [`StoreError::AlienFolder`] and [`StoreError::DifferentJob`] if the folder holds something else, and
+    ///   [`StoreError::Busy`] if another process is writing there. Nothing in the folder is changed then.
+    /// - A [`StoreError`] that names the file if something in the folder is damaged or cannot be written.
+    pub fn open(dir: impl AsRef<Path>, spec: StoreSpec, prompts: &[Vec<u32>]) -> Result<Opened, StoreError> {
+        let dir = dir.as_ref();
+        let lengths = PromptLengths::of(prompts, spec.positions)?;
+        let job = Manifest::of(spec, &lengths, ids::prompts::sha256(prompts))?;
+        match folder::finished(dir, &job)? {
+            Some((store, None)) => return Ok(Opened::Complete(store)),
+            Some((_, Some(_))) => {}
+            None => folder::refuse_alien(dir)?,
+        }
+        durable::create_folder(dir)?;
+        let lock = WriterLock::acquire(dir)?;
+        // The process that had the lock until now may have finished.
+        match folder::finished(dir, &job)? {
+            Some((store, None)) => return Ok(Opened::Complete(store)),
+            Some((_, Some(row))) => resume::reopen(dir, &job, &lengths, row)?,
+            None => {}
+        }
+        let mut journal = match Journal::read(dir)? {
+            Some(journal) => {
+                journal.check(dir, &job, &lengths)?;
+                journal
+            }
+            None => {
+                let journal = Journal::begin(job);
+                journal.write(dir)?;
+                journal
+            }
+        };
+        let mut hashers = checksums::hashers(&journal.job);
+        if journal.prompts_done > 0 {
+            if journal.prompts_done < lengths.prompts() {
+                folder::check_files(dir, &journal.job)?;
+            }
+            hashers = resume::verify(dir, &mut journal, &lengths)?;
+        }
+        let taps = match journal.prompts_done {
+            0 => folder::create_files(dir, &journal.job, prompts)?,
+            done if done < lengths.prompts() => folder::reopen_files(dir, &journal.job)?,
+            // Some files may have their final names already.
+            _ => Vec::new(),
+        };
+        let dir = dir.to_owned();
+        let (record, bytes) = (None, Vec::new());
+        Ok(Opened::Writing(StoreWriter { dir, journal, lengths, taps, hashers, record, bytes, _lock: lock }))
+    }
+
+    /// Returns the number of prompts on disk, which is that of the next prompt.
+    pub fn next_prompt(&self) -> usize {
+        self.journal.prompts_done
+    }
+
+    /// Returns the number of rows that the next `prompts` prompts have.
+    ///
+    /// # Panics
+    ///
+    /// Panics if fewer prompts are left.
+    pub fn rows_of_next(&self, prompts: usize) -> usize {
+        self.lengths.rows(self.next_prompt()..self.next_prompt() + prompts)
+    }
+
+    /// Writes the states of the next prompts. When this returns, they are durable.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::BlockTooLong`], [`StoreError::BlockTaps`] and [`StoreError::BlockSize`] if the block is
+    /// not that of the next prompts; [`StoreError::NotFinite`] and [`StoreError::Overflow`] for states that
+    /// cannot be stored; [`StoreError::Io`]. The store is then as if the block had not been given, and
+    /// another may be.
+    pub fn append(&mut self, block: &Block<'_>) -> Result<(), StoreError> {
+        let left = self.lengths.prompts() - self.next_prompt();
+        if block.prompts > left {
+            return Err(StoreError::BlockTooLong { found: block.prompts, left });
+        }
+        let rows = self.rows_of_next(block.prompts);
+        let spec = &self.journal.job.spec;
+        let states = block.in_order_of(&spec.taps, rows, spec.d_model)?;
+        if block.prompts == 0 {
+            return Ok(());
+        }
+        let mut hashers = self.hashers.clone();
+        for (index, values) in states.into_iter().enumerate() {
+            self.write(index, values, &mut hashers[index])?;
+        }
+        for tap in &self.taps {
+            tap.sync()?;
+        }
+        let journal = Journal {
+            job: self.journal.job.clone(),
+            prompts_done: self.journal.prompts_done + block.prompts,
+            rows_done: self.journal.rows_done + rows,
+        };
+        journal.write(&self.dir)?;
+        self.journal = journal;
+        // After the journal, so that no checksum is recorded of what does not count. One that is missing is computed again.
+        let recorded = self.hashers[0].complete().len();
+        self.hashers = hashers;
+        self.record(recorded)
+    }
+
+    /// Writes down the checksums of the blocks that are complete, from number `first` on.
+    fn record(&mut self, first: usize) -> Result<(), StoreError> {
+        let sums: Vec<&[u64]> = self.hashers.iter().map(BlockHasher::complete).collect();
+        if sums[0].len() == first {
+            return Ok(());
+        }
+        let job = &self.journal.job;
+        let file = match &mut self.record {
+            Some(file) => file,
+            none => none.insert(checksums::append_to(&self.dir, job)?),
+        };
+        checksums::append(file, &job.spec.taps, &sums, first)
+    }
+
+    /// Makes a finished store of what was written, and opens it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unfinished`] if prompts are missing, [`StoreError::NoiseFloor`] if the floors are not
+    /// those of the store's taps, and the errors of [`Store::open`]. The folder can then still be opened
+    /// by [`StoreWriter::open`].
+    pub fn finish(self, noise: Option<NoiseFloors>) -> Result<Store, StoreError> {
+        let dir = &self.dir;
+        let Journal { job, prompts_done, .. } = self.journal;
+        if prompts_done < job.prompt_count {
+            let (path, prompts) = (dir.clone(), job.prompt_count);
+            return Err(StoreError::Unfinished { path, prompts_done, prompts });
+        }
+        if let Some(noise) = &noise {
+            noise.check(&job.spec.taps)?;
+        }
+        for file in FileSpec::all(&job) {
+            let path = file.path(dir);
+            let partial = durable::partial(&path);
+            // An interrupted `finish` has renamed some of them.
+            if partial.exists() {
+                durable::rename(&partial, &path)?;
+            }
+        }
+        durable::sync_folder(dir)?;
+        let sums: Vec<Vec<u64>> = self.hashers.into_iter().map(BlockHasher::finish).collect();
+        let sums: Vec<&[u64]> = sums.iter().map(Vec::as_slice).collect();
+        durable::replace(&dir.join(checksums::FILE), &checksums::to_text(&job, &sums))?;
+        // Its states were hashed as they were written.
+        let store = Store::check(dir, Manifest { noise, ..job })?;
+        store.manifest().write(dir)?;
+        folder::remove_leftovers(dir)?;
+        Ok(store)
+    }
+
+    /// Writes the states of one tap after those that are durable.
+    fn write(&mut self, index: usize, values: &[f32], hasher: &mut BlockHasher) -> Result<(), StoreError> {
+        let spec = &self.journal.job.spec;
+        let file = &mut self.taps[index];
+        file.seek(self.journal.rows_done)?;
+        for (chunk, values) in values.chunks(CHUNK).enumerate() {
+            if let Err(Unrepresentable { index: in_chunk, value, .. }) =
+                spec.dtype.encode(values, &mut self.bytes)
+            {
+                let row = (chunk * CHUNK + in_chunk) / spec.d_model;
+                return Err(self.unstorable(spec.taps[index], row, value));
+            }
+            hasher.update(&self.bytes);
+            file.write(&self.bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the error for a value in a row of the next block.
+    fn unstorable(&self, tap: Tap, row: usize, found: f32) -> StoreError {
+        let (prompt, position) = self.lengths.locate(self.next_prompt(), row);
+        match found.is_finite() {
+            true => {
+                let dtype = self.journal.job.spec.dtype;
+                StoreError::Overflow { prompt, position, tap, found, dtype }
+            }
+            false => StoreError::NotFinite { prompt, position, tap, found },
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! `progress.json`: the job of an unfinished store and the number of prompts on disk.
+
+use std::path::Path;
+
+use crate::{
+    durable,
+    store::{
+        error::StoreError,
+        ids::lengths::PromptLengths,
+        manifest::{self, Manifest},
+    },
+};
+
+pub(crate) const FILE: &str = "progress.json";
+
+/// The durable part of an unfinished store. Anything beyond it in the files does not count.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Journal {
+    /// The manifest of the store to be.
+    pub(crate) job: Manifest,
+    /// The number of whole prompts on disk. While it is 0, the other files may be missing or half-written.
+    pub(crate) prompts_done: usize,
+    /// The number of their rows.
+    pub(crate) rows_done: usize,
+}
+
+impl Journal {
+    pub(crate) fn begin(job: Manifest) -> Self {
+        Journal { job, prompts_done: 0, rows_done: 0 }
+    }
+
+    /// Reads the journal of a folder. Returns `None` if it has none.
+    pub(crate) fn read(dir: &Path) -> Result<Option<Self>, StoreError> {
+        manifest::read_versioned(&dir.join(FILE), |json| &json["job"])
+    }
+
+    pub(crate) fn write(&self, dir: &Path) -> Result<(), StoreError> {
+        let path = dir.join(FILE);
+        Ok(durable::replace(&path, &manifest::to_json(self, &path)?)?)
+    }
+
+    /// Goes back to the prompt that a row belongs to.
+    pub(crate) fn go_back(&mut self, lengths: &PromptLengths, row: usize) {
+        (self.prompts_done, _) = lengths.locate(0, row);
+        self.rows_done = lengths.rows(0..self.prompts_done);
+    }
+
+    /// Removes the journal, and what an interrupted attempt to write it may have left.
+    pub(crate) fn remove(dir: &Path) -> Result<(), StoreError> {
+        let path = dir.join(FILE);
+        durable::remove(&path)?;
+        Ok(durable::remove(&durable::partial(&path))?)
+    }
+
+    /// Checks that this is the journal of `job`, with possible counts.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::DifferentJob`] with the first field that differs; [`StoreError::Field`].
+    pub(crate) fn check(
+        &self,
+        dir: &Path,
+        job: &Manifest,
+        lengths: &PromptLengths,
+    ) -> Result<(), StoreError> {
+        if let Some(difference) = job.difference_of_job(&self.job) {
+            return Err(StoreError::different_job(dir, difference));
+        }
+        let wrong = |field: &str, found: usize, expected: String| StoreError::Field {
+            path: dir.join(FILE),
+            field: field.to_owned(),
+            found: found.to_string(),
+            expected,
+        };
+        if self.prompts_done > lengths.prompts() {
+            let expected = format!("at most {}", lengths.prompts());
+            return Err(wrong("prompts_done", self.prompts_done, expected));
+        }
+        let rows = lengths.rows(0..self.prompts_done);
+        if self.rows_done != rows {
+            return Err(wrong("rows_done", self.rows_done, rows.to_string()));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,112 @@
+//! Going on with an unfinished store, and with a finished one that was damaged.
+
+use std::path::{Path, PathBuf};
+
+use super::progress::Journal;
+use crate::{
+    durable,
+    store::{
+        checksums::{self, BlockHasher},
+        error::StoreError,
+        ids::lengths::PromptLengths,
+        layout::FileSpec,
+        manifest::Manifest,
+        read::Store,
+    },
+};
+
+/// Hashes what the journal vouches for. If a block of it is damaged, the journal goes back to the first prompt of that block.
+///
+/// # Errors
+///
+/// [`StoreError::Io`].
+pub(super) fn verify(
+    dir: &Path,
+    journal: &mut Journal,
+    lengths: &PromptLengths,
+) -> Result<Vec<BlockHasher>, StoreError> {
+    let recorded = checksums::read_in_progress(dir, &journal.job);
+    let mut hashers = hash(dir, &journal.job, journal.rows_done)?;
+    let damaged = hashers.iter().zip(&recorded).filter_map(|(hasher, recorded)| {
+        hasher.complete().iter().zip(recorded).position(|(found, expected)| found != expected)
+    });
+    if let Some(block) = damaged.min() {
+        journal.go_back(lengths, block * checksums::block_rows(&journal.job));
+        journal.write(dir)?;
+        hashers = hash(dir, &journal.job, journal.rows_done)?;
+    }
+    let sums: Vec<&[u64]> = hashers.iter().map(BlockHasher::complete).collect();
+    let path = dir.join(checksums::IN_PROGRESS);
+    match sums[0].is_empty() {
+        true => durable::remove(&path)?,
+        false => durable::replace(&path, &checksums::to_text(&journal.job, &sums))?,
+    }
+    Ok(hashers)
+}
+
+fn hash(dir: &Path, job: &Manifest, rows: usize) -> Result<Vec<BlockHasher>, StoreError> {
+    let mut hashers = checksums::hashers(job);
+    for (hasher, &tap) in hashers.iter_mut().zip(&job.spec.taps) {
+        let spec = FileSpec::tap(job, tap);
+        let path = present(&spec, dir);
+        let bytes = (rows * checksums::row_bytes(job)) as u64;
+        hasher
+            .update_from(&path, spec.header().len() as u64, bytes)
+            .map_err(StoreError::io("read", &path))?;
+    }
+    Ok(hashers)
+}
+
+/// Returns the path at which a file lies: its own name after an interrupted end, else that of a file being written.
+fn present(spec: &FileSpec, dir: &Path) -> PathBuf {
+    let path = spec.path(dir);
+    let partial = durable::partial(&path);
+    if path.exists() && !partial.exists() { path } else { partial }
+}
+
+/// Makes an unfinished store of a finished one whose states are damaged from a row on.
+///
+/// # Errors
+///
+/// [`StoreError::Io`].
+pub(super) fn reopen(
+    dir: &Path,
+    job: &Manifest,
+    lengths: &PromptLengths,
+    row: usize,
+) -> Result<(), StoreError> {
+    let mut journal = Journal::begin(job.clone());
+    (journal.prompts_done, journal.rows_done) = (lengths.prompts(), job.row_count);
+    journal.go_back(lengths, row);
+    journal.write(dir)?;
+    Manifest::remove(dir)?;
+    name_partial(dir, job)
+}
+
+/// Gives the files of an unfinished store the names of files being written, where they have their final names.
+///
+/// # Errors
+///
+/// [`StoreError::Io`].
+pub(super) fn name_partial(dir: &Path, job: &Manifest) -> Result<(), StoreError> {
+    for spec in FileSpec::all(job) {
+        let path = spec.path(dir);
+        if present(&spec, dir) == path {
+            durable::rename(&path, &durable::partial(&path))?;
+        }
+    }
+    Ok(durable::sync_folder(dir)?)
+}
+
+/// Returns the first row of the first damaged block of a store.
+///
+/// # Errors
+///
+/// [`StoreError`] if the states cannot be read.
+pub(super) fn first_damaged_row(store: &Store) -> Result<Option<usize>, StoreError> {
+    match store.verify() {
+        Ok(()) => Ok(None),
+        Err(StoreError::DamagedBlock { first_row, .. }) => Ok(Some(first_row)),
+        Err(other) => Err(other),
+    }
+}

@@ -1,0 +1,140 @@
+//! States that changed on disk after they were written.
+
+use super::*;
+
+/// A job whose states fill three blocks of checksums at each tap, the last of them in part.
+fn job() -> Job {
+    let mut job = Job::new(Positions::Last, FloatFormat::F32);
+    // 1 MiB is 64 rows.
+    job.spec.d_model = 4096;
+    job.prompts = prompts(150);
+    job
+}
+
+/// Flips one bit of a row at one tap.
+fn flip(path: &Path, row: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    let begin = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    bytes[begin + row * 4096 * 4 + 77] ^= 4;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_flipped_bit_is_found_named_and_computed_again() {
+    let job = job();
+    let expected = job.uninterrupted();
+    for (row, first, last) in [(0, 0, 63), (127, 64, 127), (149, 128, 149)] {
+        let dir = folder(&expected);
+        let path = dir.path().join("tap-block-1.safetensors");
+        flip(&path, row);
+        let store = Store::open(dir.path()).unwrap();
+        assert!(store.tap(Tap::Embedding).is_ok());
+        for error in [store.tap(Tap::Block(1)).unwrap_err(), store.verify().unwrap_err()] {
+            match error {
+                StoreError::DamagedBlock { path: found, tap: Tap::Block(1), first_row, last_row } => {
+                    assert_eq!((found, first_row, last_row), (path.clone(), first, last));
+                }
+                other => panic!("{other}"),
+            }
+        }
+        assert!(Store::open_unverified(dir.path()).unwrap().tap(Tap::Block(1)).is_ok());
+        drop(store);
+        assert_eq!(job.writer(dir.path()).unwrap().next_prompt(), first);
+        job.complete(dir.path(), 40);
+        assert_same(&files(dir.path()), &expected);
+    }
+}
+
+#[test]
+fn damage_of_an_unfinished_store_is_computed_again() {
+    let job = job();
+    let dir = tempfile::tempdir().unwrap();
+    job.append(&mut job.writer(dir.path()).unwrap(), 140).unwrap();
+    flip(&dir.path().join("tap-final-norm.safetensors.partial"), 70);
+    assert_eq!(job.writer(dir.path()).unwrap().next_prompt(), 64);
+    job.complete(dir.path(), 11);
+    assert_same(&files(dir.path()), &job.uninterrupted());
+}
+
+#[test]
+fn a_finished_store_is_not_taken_back_twice() {
+    // As if the process had been killed between the steps of taking a damaged store back.
+    let job = job();
+    let expected = job.uninterrupted();
+    let dir = folder(&expected);
+    flip(&dir.path().join("tap-block-1.safetensors"), 100);
+    drop(job.writer(dir.path()).unwrap());
+    let there = files(dir.path());
+    let partial: Vec<_> =
+        there.keys().filter(|name| name.ends_with(".safetensors.partial")).cloned().collect();
+    assert_eq!(partial.len(), 5);
+    for renamed in 0..=partial.len() {
+        let mut there = there.clone();
+        for name in &partial[renamed..] {
+            let bytes = there.remove(name).unwrap();
+            there.insert(name.trim_end_matches(".partial").to_owned(), bytes);
+        }
+        let dir = folder(&there);
+        assert!(matches!(Store::open(dir.path()), Err(StoreError::Unfinished { prompts_done: 64, .. })));
+        job.complete(dir.path(), 50);
+        assert_same(&files(dir.path()), &expected);
+    }
+}
+
+#[test]
+fn a_store_without_checksums_opens_and_is_complete() {
+    let job = job();
+    let mut there = job.uninterrupted();
+    there.remove("checksums.jsonl").unwrap();
+    let dir = folder(&there);
+    flip(&dir.path().join("tap-block-1.safetensors"), 3);
+    let store = Store::open(dir.path()).unwrap();
+    assert!(store.tap(Tap::Block(1)).is_ok() && store.verify().is_ok());
+    let opened = StoreWriter::open(dir.path(), job.spec.clone(), &job.prompts).unwrap();
+    assert!(matches!(opened, Opened::Complete(_)));
+}
+
+#[test]
+fn an_unfinished_store_without_checksums_goes_on() {
+    let job = job();
+    let dir = tempfile::tempdir().unwrap();
+    job.append(&mut job.writer(dir.path()).unwrap(), 130).unwrap();
+    fs::remove_file(dir.path().join("checksums.progress.jsonl")).unwrap();
+    assert_eq!(job.writer(dir.path()).unwrap().next_prompt(), 130);
+    job.complete(dir.path(), 20);
+    assert_same(&files(dir.path()), &job.uninterrupted());
+}
+
+#[test]
+fn damaged_checksums_are_refused_and_those_of_an_unfinished_store_are_not_trusted() {
+    let job = job();
+    let mut there = job.uninterrupted();
+    let sums = there.get_mut("checksums.jsonl").unwrap();
+    let place = sums.iter().rposition(|&byte| byte == b'{').unwrap();
+    sums[place + 20] ^= 1;
+    let error = Store::open(folder(&there).path()).unwrap_err();
+    assert!(matches!(error, StoreError::Checksums(_)), "{error}");
+
+    let dir = tempfile::tempdir().unwrap();
+    job.append(&mut job.writer(dir.path()).unwrap(), 140).unwrap();
+    let path = dir.path().join("checksums.progress.jsonl");
+    let mut sums = fs::read(&path).unwrap();
+    let place = sums.iter().rposition(|&byte| byte == b'{').unwrap();
+    sums[place + 20] ^= 1;
+    fs::write(path, sums).unwrap();
+    job.complete(dir.path(), 11);
+    assert_same(&files(dir.path()), &job.uninterrupted());
+}
+
+#[test]
+fn a_finished_store_opens_where_nothing_can_be_removed() {
+    let job = job();
+    let dir = folder(&job.uninterrupted());
+    // A folder cannot be removed as a file, as nothing can on a read-only medium.
+    for left in ["progress.json.partial", "writer.lock"] {
+        fs::create_dir(dir.path().join(left)).unwrap();
+    }
+    Store::open(dir.path()).unwrap().verify().unwrap();
+    let opened = StoreWriter::open(dir.path(), job.spec.clone(), &job.prompts).unwrap();
+    assert!(matches!(opened, Opened::Complete(_)));
+}

@@ -1,0 +1,95 @@
+//! The names of the studies.
+
+use std::{fmt, str::FromStr};
+
+use crate::error::StudyError;
+
+/// A study that records its units in a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum StudyName {
+    /// [`corpus`](crate::corpus).
+    Corpus,
+    /// [`decoding`](crate::decoding).
+    Decoding,
+    /// [`exhaustive`](crate::exhaustive).
+    Exhaustive,
+    /// [`formats`](crate::formats).
+    Formats,
+    /// [`lengths`](crate::lengths).
+    Lengths,
+    /// [`margins`](crate::margins).
+    Margins,
+    /// [`recovery`](crate::recovery).
+    Recovery,
+    /// [`repeats`](crate::repeats).
+    Repeats,
+    /// [`stress`](crate::stress).
+    Stress,
+}
+
+impl StudyName {
+    /// All names.
+    pub const ALL: &'static [StudyName] = &[
+        StudyName::Corpus,
+        StudyName::Decoding,
+        StudyName::Exhaustive,
+        StudyName::Formats,
+        StudyName::Lengths,
+        StudyName::Margins,
+        StudyName::Recovery,
+        StudyName::Repeats,
+        StudyName::Stress,
+    ];
+
+    /// The name as it is written in journals and file names.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            StudyName::Corpus => "corpus",
+            StudyName::Decoding => "decoding",
+            StudyName::Exhaustive => "exhaustive",
+            StudyName::Formats => "formats",
+            StudyName::Lengths => "lengths",
+            StudyName::Margins => "margins",
+            StudyName::Recovery => "recovery",
+            StudyName::Repeats => "repeats",
+            StudyName::Stress => "stress",
+        }
+    }
+}
+
+impl fmt::Display for StudyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for StudyName {
+    type Err = StudyError;
+
+    /// # Errors
+    ///
+    /// [`StudyError::UnknownStudy`].
+    fn from_str(text: &str) -> Result<Self, StudyError> {
+        let known = StudyName::ALL.iter().find(|name| name.as_str() == text);
+        known.copied().ok_or_else(|| StudyError::UnknownStudy { found: text.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_read_as_it_is_written() {
+        for name in StudyName::ALL {
+            assert_eq!(name.to_string().parse::<StudyName>().unwrap(), *name);
+            assert_eq!(serde_json::to_string(name).unwrap(), format!("\"{name}\""));
+        }
+        let error = "margin".parse::<StudyName>().unwrap_err().to_string();
+        assert!(
+            error.contains("`margin`") && error.contains("corpus, decoding") && error.contains("margins")
+        );
+    }
+}

@@ -1,0 +1,68 @@
+//! Chosen positions of prompts.
+
+use std::num::NonZeroUsize;
+
+use inject_sipit::models::{Decoder, Logits, PrefixCache, Tap, TokenBatch};
+
+use crate::error::StudyError;
+
+/// The positions of a prompt that are measured: the first, and every so many after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub struct ChosenPositions {
+    /// The first position, counted from 0.
+    pub first: usize,
+    /// The distance of consecutive positions.
+    pub every: NonZeroUsize,
+}
+
+impl ChosenPositions {
+    /// Position `first`, and every `every`-th after it.
+    pub const fn new(first: usize, every: NonZeroUsize) -> Self {
+        ChosenPositions { first, every }
+    }
+
+    /// Whether a position is measured.
+    fn contain(self, position: usize) -> bool {
+        position >= self.first && (position - self.first).is_multiple_of(self.every.get())
+    }
+
+    /// # Errors
+    ///
+    /// [`StudyError::TooFewPrompts`] without prompts, [`StudyError::TooFew`] if no prompt has such a position.
+    pub(crate) fn check(self, prompts: &[Vec<u32>]) -> Result<(), StudyError> {
+        if prompts.is_empty() {
+            return Err(StudyError::TooFewPrompts { found: 0, expected: 1 });
+        }
+        match prompts.iter().any(|prompt| prompt.len() > self.first) {
+            true => Ok(()),
+            false => Err(StudyError::TooFew {
+                what: "prompts that reach the first position",
+                found: 0,
+                expected: 1,
+            }),
+        }
+    }
+
+    /// Calls `look` at each chosen position of a prompt, with the cache of the tokens before it and its token. `done` receives the
+    /// finished share of the prompt.
+    pub(crate) fn walk(
+        self,
+        decoder: &Decoder,
+        ids: &[u32],
+        taps: &[Tap],
+        done: &mut dyn FnMut(f64),
+        mut look: impl FnMut(&PrefixCache, usize, u32) -> Result<(), StudyError>,
+    ) -> Result<(), StudyError> {
+        let deepest = taps.iter().copied().max().unwrap_or(Tap::Embedding);
+        let mut cache = decoder.prefix_cache(1, ids.len(), deepest)?;
+        for (position, &token) in ids.iter().enumerate() {
+            if self.contain(position) {
+                look(&cache, position, token)?;
+            }
+            done((position + 1) as f64 / ids.len() as f64);
+            decoder.extend(&mut cache, &TokenBatch::new(&[[token]])?, &[], Logits::None)?;
+        }
+        Ok(())
+    }
+}
