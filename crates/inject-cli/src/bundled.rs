@@ -36,6 +36,6 @@ impl Bundled {
     }
 
     pub(crate) fn origin(&self) -> Origin {
-        Origin { id: "bundled".to_owned(), revision: None, folder: self.folder.path().to_owned() }
+        Origin::of_folder(self.folder.path()).with_id("bundled")
     }
 }

@@ -8,8 +8,8 @@ mod report;
 use std::{num::NonZeroUsize, path::PathBuf, time::Instant};
 
 use clap::Args;
-use inject_sipit::{Inverter, TargetStates};
-use inject_studies::fingerprint;
+use inject_sipit::{Inverter, TargetStates, models::Progress};
+use inject_studies::{StudyName, fingerprint, journal::Description};
 
 use crate::{
     Failure, Outcome,
@@ -98,7 +98,7 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
         contender.settings(&terms)?;
         contender.choice(&terms, 0)?;
     }
-    let study = options.study.begin("compare-policies", &["compare-policies"])?;
+    let study = options.study.begin("compare-policies", &[StudyName::ComparePolicies])?;
     let about = About {
         model: model.id().to_owned(),
         device: options.model.device.device.to_string(),
@@ -112,19 +112,20 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
     };
     note(&about.heading(&prompts, contenders.len()));
     let ids: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.token_ids.clone()).collect();
-    let journal = serde_json::json!({
-        "study": "compare-policies", "version": env!("CARGO_PKG_VERSION"), "model": model.weight_hash()?,
+    let dependencies = serde_json::json!({
+        "version": env!("CARGO_PKG_VERSION"), "model": model.weight_hash()?,
         "device": about.device, "tap": tap, "prompts": fingerprint(&ids), "max_seconds": options.max_seconds,
         "seed": options.seed, "lens": options.lens,
     });
-    let comparison = study.carry_out("compare-policies", |run| {
+    let journal = Description::new(StudyName::ComparePolicies, dependencies);
+    let comparison = study.carry_out(StudyName::ComparePolicies, |run| {
         let compute =
             |&contender: &Contender, done: &mut dyn FnMut(f64)| measure(&terms, contender, &targets, done);
-        let measured = run.complete::<Contender, Measured, Failure>(&journal, contenders, compute)?;
-        Ok::<_, Failure>(Comparison::new(about, prompts, &measured))
+        let measured = run.complete(&journal, contenders, compute)?;
+        Ok::<_, Failure>(Comparison::new(about, prompts, measured))
     })?;
     study.show(&comparison.text());
-    comparison.report(model.weight_hash()?).write(study.folder())?;
+    study.write(&comparison.report(model.weight_hash()?))?;
     study.finish();
     Ok(Outcome::Complete)
 }
@@ -173,22 +174,25 @@ fn measure(
 ) -> Result<Measured, Failure> {
     let start = Instant::now();
     let inverter = Inverter::new(&terms.model.decoder, terms.tap, contender.settings(terms)?)?;
-    let mut choice = contender.choice(terms, 0)?;
-    let learned = choice.clone();
-    let mut learning = inverter.searcher(&learned.policy);
+    let first = contender.choice(terms, 0)?;
+    let mut learning = inverter.searcher(&first.policy);
     let ready_seconds = start.elapsed().as_secs_f64();
     let mut inversions: Vec<Found> = Vec::with_capacity(targets.len());
     for (number, target) in targets.iter().enumerate() {
         done(number as f64 / targets.len() as f64);
-        if number > 0 && !contender.learns_between_prompts() {
-            choice = contender.choice(terms, number)?;
-        }
-        let start = Instant::now();
-        let mut anew = inverter.searcher(&choice.policy);
-        let searcher = if contender.learns_between_prompts() { &mut learning } else { &mut anew };
-        let inversion = inverter.invert(target, searcher, &mut |_| interrupt::check())?;
-        inversions.push(Found::new(&inversion, start.elapsed().as_secs_f64()));
+        let stop = &mut |_: Progress<'_>| interrupt::check();
+        let found = if contender.learns_between_prompts() {
+            let start = Instant::now();
+            let inversion = inverter.invert(target, &mut learning, stop)?;
+            Found::new(&inversion, start.elapsed().as_secs_f64())
+        } else {
+            let choice = contender.choice(terms, number)?;
+            let start = Instant::now();
+            let inversion = inverter.invert(target, &mut inverter.searcher(&choice.policy), stop)?;
+            Found::new(&inversion, start.elapsed().as_secs_f64())
+        };
+        inversions.push(found);
     }
-    let policy = choice.policy.to_string();
-    Ok(Measured { policy, reason: choice.reason, ready_seconds, inversions })
+    let policy = first.policy.to_string();
+    Ok(Measured { policy, reason: first.reason.clone(), ready_seconds, inversions })
 }

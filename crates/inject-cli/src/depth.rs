@@ -10,9 +10,9 @@ use clap::Args;
 use inject_sipit::{
     Inverter, TargetStates,
     models::{FloatFormat, Tap},
-    states::{Disturbance, Extraction, Rounding, store::Positions},
+    states::{Disturbance, Rounding, States, prompt_states},
 };
-use inject_studies::{fingerprint, least_margin};
+use inject_studies::{Completeness, StudyName, fingerprint, journal::Description, least_margin};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
@@ -92,6 +92,9 @@ pub(crate) struct Depth {
     pub(crate) model: String,
     /// Every inversion.
     pub(crate) records: Vec<Record>,
+    /// Which units these are: all prompts of one length at one tap.
+    #[cfg_attr(test, schemars(with = "crate::schema::Completeness"))]
+    pub(crate) completeness: Completeness,
 }
 
 /// A unit of the measurement: all prompts of one length at one tap.
@@ -121,17 +124,18 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
     check_lenses(options.policy.lens.as_deref(), &taps)?;
     let prompts = options.lengths.iter().map(|&length| Ok((length.get(), options.prompts(&model, length)?)));
     let prompts = prompts.collect::<Result<BTreeMap<usize, Prompts>, Failure>>()?;
-    let study = options.study.begin("depth", &["depth"])?;
+    let study = options.study.begin("depth", &[StudyName::Depth])?;
     let lengths = options.lengths.iter().map(|length| length.get());
     let units = lengths.flat_map(|length| taps.iter().map(move |&tap| Unit { length, tap })).collect();
     let about = options.about(&model, &prompts)?;
-    let depth = study.carry_out("depth", |run| {
+    let depth = study.carry_out(StudyName::Depth, |run| {
         let compute = |unit: &Unit, done: &mut dyn FnMut(f64)| {
             at_tap(options, &model, unit.tap, &prompts[&unit.length], done)
         };
-        let measured: Vec<(Unit, Vec<Record>)> = run.complete::<_, _, Failure>(&about, units, compute)?;
-        let records = measured.into_iter().flat_map(|(_, records)| records).collect();
-        Ok::<_, Failure>(Depth { model: model.id().to_owned(), records })
+        let finished = run.complete(&about, units, compute)?;
+        let records = finished.results.into_iter().flat_map(|(_, records)| records).collect();
+        let completeness = finished.completeness;
+        Ok::<_, Failure>(Depth { model: model.id().to_owned(), records, completeness })
     })?;
 
     let mut report = Report::new("Inversion against tap and prompt length");
@@ -144,7 +148,7 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
     for (name, figure) in figures::figures(model.id(), &depth.records) {
         report.figure(&name, figure);
     }
-    report.write(study.folder())?;
+    study.write(&report)?;
     study.finish();
     Ok(Outcome::Complete)
 }
@@ -163,17 +167,14 @@ impl Options {
     }
 
     /// Everything that the results depend on.
-    fn about(
-        &self,
-        model: &LoadedModel,
-        prompts: &BTreeMap<usize, Prompts>,
-    ) -> Result<serde_json::Value, Failure> {
+    fn about(&self, model: &LoadedModel, prompts: &BTreeMap<usize, Prompts>) -> Result<Description, Failure> {
         let ids: Vec<Vec<u32>> = prompts.values().flatten().map(|(_, ids)| ids.clone()).collect();
-        Ok(serde_json::json!({
-            "study": "depth", "version": env!("CARGO_PKG_VERSION"), "model": model.weight_hash()?,
+        let dependencies = serde_json::json!({
+            "version": env!("CARGO_PKG_VERSION"), "model": model.weight_hash()?,
             "device": self.model.device.device.to_string(), "prompts": fingerprint(&ids), "policy": self.policy,
             "format": self.format, "noise_share": self.noise_share, "margin_rivals": self.margin_rivals,
-        }))
+        });
+        Ok(Description::new(StudyName::Depth, dependencies))
     }
 }
 
@@ -192,10 +193,7 @@ fn at_tap(
     let mut records = Vec::with_capacity(prompts.len());
     for (number, (kind, prompt)) in prompts.iter().enumerate() {
         done(number as f64 / prompts.len() as f64);
-        let extraction = Extraction::new(vec![tap], Positions::All)?;
-        let mut states = extraction.run(&model.decoder, std::slice::from_ref(prompt), &mut |_| ())?;
-        let states = states.remove(&tap).ok_or_else(|| Failure::new(format!("no states at {tap}")))?;
-        let (mut states, dtype) = options.format.stored(&states);
+        let (mut states, dtype) = options.format.stored(&prompt_states(&model.decoder, prompt, tap)?);
         let mut noise = 0.0;
         let mut noisy = None;
         if let Some(share) = options.noise_share {
@@ -219,14 +217,14 @@ fn at_tap(
 
 impl Format {
     /// States as this format holds them.
-    fn stored(self, states: &Array2<f32>) -> (Array2<f64>, FloatFormat) {
-        let mut states = states.mapv(f64::from);
+    fn stored(self, states: &States) -> (Array2<f64>, FloatFormat) {
+        let mut states = states.to_f64().into_array();
         let format = match self {
             Format::F32 => return (states, FloatFormat::F32),
-            Format::F16 => StateFormat::F16,
-            Format::Bf16 => StateFormat::Bf16,
+            Format::F16 => FloatFormat::F16,
+            Format::Bf16 => FloatFormat::Bf16,
         };
-        format.round(&mut states);
-        (states, format.dtype())
+        Rounding::from(format).round(&mut states);
+        (states, format)
     }
 }

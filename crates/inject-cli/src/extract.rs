@@ -9,7 +9,7 @@ use inject_sipit::{
     states::{
         Extraction, extract_to_store,
         prompts::read_prompts,
-        store::{Positions, Store, StoreSpec},
+        store::{BosPolicy, Positions, Store, StoreSpec},
     },
 };
 
@@ -100,26 +100,21 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
         "{}, {}, {} of states",
         counted(prompts.ids.len(), "prompt"),
         counted(extraction.taps().len(), "tap"),
-        number::bytes((values * options.dtype.size()) as u64)
+        number::bytes((values * options.dtype.bytes()) as u64)
     ));
-    let spec = StoreSpec {
-        model_id: model.id().to_owned(),
-        revision: model.origin().revision.clone(),
-        weight_hash: model.weight_hash()?.to_owned(),
-        tokenizer_hash: model.tokenizer().ok().map(|tokenizer| tokenizer.hash().to_owned()),
-        taps: extraction.taps().to_vec(),
-        dtype: options.dtype,
-        bos: prompts.bos,
-        bos_added: prompts.bos_added,
-        positions: options.positions,
-        d_model: config.d_model,
-    };
+    let taps = extraction.taps().to_vec();
+    let mut spec = StoreSpec::new(model.id(), model.weight_hash()?, taps, options.positions, config.d_model)
+        .with_dtype(options.dtype);
+    spec.revision.clone_from(&model.origin().revision);
+    spec.tokenizer_hash = model.tokenizer().ok().map(|tokenizer| tokenizer.hash().to_owned());
+    spec.bos = prompts.bos;
+    spec.bos_added = prompts.bos_added;
     let folder = OutputFolder::open(&options.out)?;
     interrupt::advise("the same command goes on where this one stopped");
     let mut meter = Meter::new();
     let store =
         extract_to_store(&extraction, &model.decoder, &prompts.ids, folder.path(), spec, &mut |progress| {
-            meter.show_extraction(progress);
+            meter.show(progress);
         })?;
     drop(meter);
     say(&summary(&store));
@@ -129,7 +124,7 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
 /// The prompts as ids, and what was done about BOS.
 struct Prompts {
     ids: Vec<Vec<u32>>,
-    bos: String,
+    bos: BosPolicy,
     bos_added: bool,
 }
 
@@ -138,7 +133,7 @@ impl Prompts {
         let Source { prompts, text, ids, generate, prompt_seed } = &options.source;
         if !ids.is_empty() {
             let ids = ids.iter().map(|ids| ids.0.clone()).collect();
-            return Ok(Prompts { ids, bos: "as given".to_owned(), bos_added: false });
+            return Ok(Prompts { ids, bos: BosPolicy::AsGiven, bos_added: false });
         }
         let texts = match (prompts, generate) {
             (Some(path), _) => read_prompts(path)?,
@@ -155,7 +150,7 @@ impl Prompts {
             }
             _ => false,
         };
-        Ok(Prompts { ids, bos: options.bos.to_string(), bos_added })
+        Ok(Prompts { ids, bos: options.bos.into(), bos_added })
     }
 }
 

@@ -75,30 +75,6 @@ impl Meter {
         }
     }
 
-    /// Shows the download of a file.
-    #[cfg(feature = "hub")]
-    pub(crate) fn show_download(&mut self, progress: inject_sipit::models::hub::Progress<'_>) {
-        if let inject_sipit::models::hub::Progress::Received { file, received, total } = progress {
-            self.show(Progress::new(file, Unit::Bytes, received, total));
-        }
-    }
-
-    /// Shows an extraction.
-    pub(crate) fn show_extraction(&mut self, progress: inject_sipit::states::Progress) {
-        self.show(Progress::new(
-            "extract",
-            Unit::Prompts,
-            progress.prompts_done as u64,
-            progress.prompts as u64,
-        ));
-    }
-
-    /// Shows a study.
-    pub(crate) fn show_study(&mut self, name: &str, progress: inject_studies::StudyProgress) {
-        let report = Progress::new(name, Unit::Units, progress.units_done as u64, progress.units as u64);
-        self.show(report.with_part(progress.of_next));
-    }
-
     /// Writes a line without disturbing the bar.
     pub(crate) fn suspend(&self, write: impl FnOnce()) {
         match &self.display {

@@ -8,6 +8,19 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 
 use crate::{compare_policies, depth, invert};
 
+/// Which units of a study the results contain. Those of one part of it, or of a merge that lacks a part, are incomplete.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "stands for the type of inject-studies, which has no schema")]
+pub(crate) struct Completeness {
+    /// Whether the results contain every unit.
+    complete: bool,
+    /// The number of units of the whole study.
+    units: usize,
+    /// The missing units, as the journal names them.
+    missing: Vec<serde_json::Value>,
+}
+
 fn check<T: JsonSchema>(name: &str, title: &str) {
     let generator = SchemaSettings::draft2020_12().into_generator();
     let mut schema = generator.into_root_schema_for::<T>();

@@ -9,7 +9,7 @@ mod training;
 
 use clap::Subcommand;
 use inject_sipit::{
-    models::{FloatFormat, Tap},
+    models::Tap,
     states::store::{Positions, StoreSpec},
 };
 use inject_studies::Quantile;
@@ -26,7 +26,7 @@ pub(crate) enum Command {
     Margins(Box<margins::Options>),
     Exhaustive(Box<exhaustive::Options>),
     Stress(Box<stress::Options>),
-    FloatFormat(Box<precision::Options>),
+    Precision(Box<precision::Options>),
     Training(Box<training::Options>),
 }
 
@@ -41,7 +41,7 @@ pub(crate) fn run(study: &Command) -> Result<Outcome, Failure> {
         Command::Margins(options) => margins::run(options)?,
         Command::Exhaustive(options) => exhaustive::run(options)?,
         Command::Stress(options) => stress::run(options)?,
-        Command::FloatFormat(options) => precision::run(options)?,
+        Command::Precision(options) => precision::run(options)?,
         Command::Training(options) => training::run(options)?,
     }
     Ok(Outcome::Complete)
@@ -53,18 +53,11 @@ pub(crate) fn run(study: &Command) -> Result<Outcome, Failure> {
 ///
 /// [`Failure`] if the weights cannot be read for their hash, or the model has no tokenizer.
 fn spec_of(model: &LoadedModel, prompts: &PromptOptions, taps: Vec<Tap>) -> Result<StoreSpec, Failure> {
-    Ok(StoreSpec {
-        model_id: model.id().to_owned(),
-        revision: model.origin().revision.clone(),
-        weight_hash: model.weight_hash()?.to_owned(),
-        tokenizer_hash: Some(model.tokenizer()?.hash().to_owned()),
-        taps,
-        dtype: FloatFormat::F32,
-        bos: prompts.bos.to_string(),
-        bos_added: prompts.adds_bos(model)?,
-        positions: Positions::Last,
-        d_model: model.decoder.config().d_model,
-    })
+    let (tokenizer, d_model) = (model.tokenizer()?, model.decoder.config().d_model);
+    let mut spec = StoreSpec::new(model.id(), model.weight_hash()?, taps, Positions::Last, d_model)
+        .with_tokenizer(tokenizer, prompts.bos, prompts.adds_bos(model)?);
+    spec.revision.clone_from(&model.origin().revision);
+    Ok(spec)
 }
 
 /// What a share of some values does not exceed, if it is known.

@@ -72,7 +72,7 @@ pub use self::{
     positions::ChosenPositions,
     recovery::{Condition, Recovered, RecoveryOptions, RecoveryStudy, least_margin, recovery},
     repeats::{EqualityReason, RepeatOptions, RepeatStudy, Repeats, RepeatsAt, repeats},
-    run::{Part, Run},
+    run::{Finished, Part, Run},
     stress::{StressKind, StressReport, StressSet, StressStudy, TextModel, stress, stress_set},
     tap_distances::{Bin, NeighbourSearch, Quantile, TapDistances, TapOptions},
 };

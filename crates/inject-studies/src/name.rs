@@ -9,10 +9,14 @@ use crate::error::StudyError;
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum StudyName {
+    /// The comparison of policies by the program `inject`.
+    ComparePolicies,
     /// [`corpus`](crate::corpus).
     Corpus,
     /// [`decoding`](crate::decoding).
     Decoding,
+    /// The measurement of inversion against tap and prompt length by the program `inject`.
+    Depth,
     /// [`exhaustive`](crate::exhaustive).
     Exhaustive,
     /// [`formats`](crate::formats).
@@ -32,8 +36,10 @@ pub enum StudyName {
 impl StudyName {
     /// All names.
     pub const ALL: &'static [StudyName] = &[
+        StudyName::ComparePolicies,
         StudyName::Corpus,
         StudyName::Decoding,
+        StudyName::Depth,
         StudyName::Exhaustive,
         StudyName::Formats,
         StudyName::Lengths,
@@ -46,8 +52,10 @@ impl StudyName {
     /// The name as it is written in journals and file names.
     pub const fn as_str(self) -> &'static str {
         match self {
+            StudyName::ComparePolicies => "compare-policies",
             StudyName::Corpus => "corpus",
             StudyName::Decoding => "decoding",
+            StudyName::Depth => "depth",
             StudyName::Exhaustive => "exhaustive",
             StudyName::Formats => "formats",
             StudyName::Lengths => "lengths",
@@ -89,7 +97,9 @@ mod tests {
         }
         let error = "margin".parse::<StudyName>().unwrap_err().to_string();
         assert!(
-            error.contains("`margin`") && error.contains("corpus, decoding") && error.contains("margins")
+            error.contains("`margin`")
+                && error.contains("corpus, decoding, depth")
+                && error.contains("margins")
         );
     }
 }

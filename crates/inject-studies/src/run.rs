@@ -53,12 +53,26 @@ impl Part {
             false => Err(StudyError::NoSuchPart { part: number, parts: of }),
         }
     }
+
+    /// The number of the part, counted from 0.
+    pub fn number(self) -> usize {
+        self.number
+    }
+
+    /// The number of parts.
+    pub fn of(self) -> usize {
+        self.of
+    }
 }
 
-/// The results of the units that are known, in the order of the units.
-pub(crate) struct Finished<U, R> {
-    pub(crate) results: Vec<(U, R)>,
-    pub(crate) completeness: Completeness,
+/// The result of [`Run::complete`].
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Finished<U, R> {
+    /// The units that are known, in their order, each with its result.
+    pub results: Vec<(U, R)>,
+    /// Which units these are.
+    pub completeness: Completeness,
 }
 
 impl<'a> Run<'a> {
@@ -90,20 +104,34 @@ impl<'a> Run<'a> {
 
     /// Computes the units of this part that no journal holds. Returns the results of all units that are known.
     ///
-    /// `compute` may report the finished share of its unit. `about` must hold everything that the results depend on.
+    /// Every study of this crate does its work here, and so can a study of another crate. `about` must hold everything that the
+    /// results depend on. `compute` may report the finished share of its unit.
     ///
     /// # Errors
     ///
     /// Those of the journal and of `compute`. Finished units stay recorded.
-    pub(crate) fn complete<U, R>(
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use inject_studies::{Run, StudyError, StudyName, journal::Description};
+    ///
+    /// let about = Description::new(StudyName::Lengths, serde_json::json!({ "largest": 3 }));
+    /// let squares = Run::silent().complete(&about, vec![1, 2, 3], |&number: &u32, _| Ok::<_, StudyError>(number * number))?;
+    /// assert_eq!(squares.results, [(1, 1), (2, 4), (3, 9)]);
+    /// assert!(squares.completeness.complete);
+    /// # Ok::<(), StudyError>(())
+    /// ```
+    pub fn complete<U, R, E>(
         self,
         about: &Description,
         units: Vec<U>,
-        mut compute: impl FnMut(&U, &mut dyn FnMut(f64)) -> Result<R, StudyError>,
-    ) -> Result<Finished<U, R>, StudyError>
+        mut compute: impl FnMut(&U, &mut dyn FnMut(f64)) -> Result<R, E>,
+    ) -> Result<Finished<U, R>, E>
     where
         U: Serialize + DeserializeOwned + PartialEq + Clone,
         R: Serialize + DeserializeOwned + Clone,
+        E: From<StudyError>,
     {
         let mut journal = match &self.journal {
             None => Journal::in_memory(about),

@@ -1,5 +1,6 @@
 //! The comparison as text, tables and a figure.
 
+use inject_studies::{Completeness, Finished};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -51,6 +52,9 @@ pub(crate) struct Comparison {
     prompts: Vec<Prompt>,
     /// Each policy.
     policies: Vec<Summary>,
+    /// Which policies these are.
+    #[cfg_attr(test, schemars(with = "crate::schema::Completeness"))]
+    pub(crate) completeness: Completeness,
 }
 
 const LEGEND: &str = "\
@@ -78,12 +82,12 @@ impl About {
 
 impl Comparison {
     /// Compares what was found with the prompts.
-    pub(crate) fn new(about: About, prompts: Vec<Prompt>, measured: &[(Contender, Measured)]) -> Self {
+    pub(crate) fn new(about: About, prompts: Vec<Prompt>, measured: Finished<Contender, Measured>) -> Self {
         let summary = |(contender, measured): &(Contender, Measured)| {
             Summary::new(*contender, measured, &prompts, about.max_seconds, about.vocab_size)
         };
-        let policies = measured.iter().map(summary).collect();
-        Comparison { about, prompts, policies }
+        let policies = measured.results.iter().map(summary).collect();
+        Comparison { about, prompts, policies, completeness: measured.completeness }
     }
 
     /// The table and its legend.

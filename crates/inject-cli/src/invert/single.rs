@@ -79,5 +79,5 @@ fn from_file(options: &Options, path: &Path) -> Result<(TargetStates, Option<Vec
         }
     };
     let states = file.column(column)?;
-    Ok((TargetStates::new(states, tap, file.dtype())?, file.token_ids().map(<[u32]>::to_vec)))
+    Ok((TargetStates::new(states.into_array(), tap, file.dtype())?, file.token_ids().map(<[u32]>::to_vec)))
 }

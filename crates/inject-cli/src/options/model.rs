@@ -118,11 +118,11 @@ fn resolve(name: &str) -> Result<Origin, Failure> {
     let mut meter = Meter::new();
     meter.about("download");
     let options = inject_sipit::models::hub::HubOptions::from_env()?;
-    Ok(source.resolve(&options, &mut |progress| meter.show_download(progress))?)
+    Ok(source.fetch(&options, &mut |progress| meter.show(progress))?)
 }
 
 #[cfg(not(feature = "hub"))]
 fn resolve(name: &str) -> Result<Origin, Failure> {
     let source: ModelSource = name.parse()?;
-    Ok(source.resolve()?)
+    Ok(source.origin()?)
 }

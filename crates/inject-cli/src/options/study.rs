@@ -1,20 +1,25 @@
 //! What every study has: a folder, a journal, parts.
 
 use std::{
-    fs::File,
-    io::{BufRead, BufReader},
+    cell::RefCell,
     path::{Path, PathBuf},
 };
 
 use clap::Args;
-use inject_studies::{Run, Share};
+use inject_sipit::models::Progress;
+use inject_studies::{
+    Completeness, CorpusStudy, DecodingStudy, ExhaustiveStudy, FormatStudy, LengthStudy, MarginStudy, Part,
+    RecoveryStudy, RepeatStudy, Run, StressStudy, StudyName, journal::study_of,
+};
 use serde::Serialize;
 
 use crate::{
-    Failure, interrupt,
+    Failure, compare_policies, depth, interrupt,
     options::OutputFolder,
+    outcome::chain,
     output::{note, say},
     progress::Meter,
+    report::Report,
 };
 
 /// Where a study's results go, and which part of it is done.
@@ -29,7 +34,7 @@ pub(crate) struct StudyOptions {
     pub(crate) json: bool,
     /// Do one part of the work, such as 1/3 for the first of three. Each part needs a folder of its own
     #[arg(long, value_name = "PART/PARTS", value_parser = parse_share)]
-    pub(crate) share: Option<Share>,
+    pub(crate) share: Option<Part>,
     /// Take over the results in the journal of another part (a .jsonl file); may be repeated
     #[arg(long, value_name = "FILE")]
     pub(crate) merge: Vec<PathBuf>,
@@ -40,18 +45,47 @@ pub(crate) struct Study {
     options: StudyOptions,
     folder: OutputFolder,
     /// The journals to take over, each with the name of the study that it belongs to.
-    merge: Vec<(String, PathBuf)>,
+    merge: Vec<(StudyName, PathBuf)>,
+    /// The studies carried out so far.
+    done: RefCell<Vec<(StudyName, Completeness)>>,
 }
 
-fn parse_share(text: &str) -> Result<Share, String> {
+/// The result of a study.
+pub(crate) trait StudyResult: Serialize {
+    /// The units that it contains.
+    fn completeness(&self) -> &Completeness;
+}
+
+macro_rules! study_results {
+    ($($result:ty),* $(,)?) => {
+        $(impl StudyResult for $result {
+            fn completeness(&self) -> &Completeness {
+                &self.completeness
+            }
+        })*
+    };
+}
+
+study_results!(
+    CorpusStudy,
+    DecodingStudy,
+    ExhaustiveStudy,
+    FormatStudy,
+    LengthStudy,
+    MarginStudy,
+    RecoveryStudy,
+    RepeatStudy,
+    StressStudy,
+    compare_policies::Comparison,
+    depth::Depth,
+);
+
+fn parse_share(text: &str) -> Result<Part, String> {
     let wrong = || "expected PART/PARTS, such as 1/3 for the first of three parts".to_owned();
     let (part, parts) = text.split_once('/').ok_or_else(wrong)?;
     let number = |text: &str| text.parse::<usize>().map_err(|_| wrong());
-    let (part, parts) = (number(part)?, number(parts)?);
-    match part.checked_sub(1) {
-        Some(part) if part < parts => Ok(Share { part, parts }),
-        _ => Err(wrong()),
-    }
+    let part = number(part)?.checked_sub(1).ok_or_else(wrong)?;
+    Part::new(part, number(parts)?).map_err(|_| wrong())
 }
 
 impl StudyOptions {
@@ -60,23 +94,26 @@ impl StudyOptions {
     /// # Errors
     ///
     /// [`Failure`] if the folder cannot be written to, or a journal belongs to none of the studies.
-    pub(crate) fn begin(&self, command: &str, names: &[&str]) -> Result<Study, Failure> {
+    pub(crate) fn begin(&self, command: &str, names: &[StudyName]) -> Result<Study, Failure> {
         let merge = self.merge.iter().map(|path| {
-            let name = study_of(path)?;
-            if names.contains(&name.as_str()) {
-                Ok((name, path.clone()))
-            } else {
-                let (path, expected) = (path.display(), names.join(" or "));
-                Err(Failure::usage(format!(
-                    "--merge {path}: the journal of the study {name}, expected {expected}"
-                )))
+            let shown = path.display();
+            let name = study_of(path).map_err(|error| {
+                let reason = chain(&error);
+                Failure::usage(format!("--merge {shown}: expected the journal of a study: {reason}"))
+            })?;
+            if names.contains(&name) {
+                return Ok((name, path.clone()));
             }
+            let expected = names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" or ");
+            Err(Failure::usage(format!(
+                "--merge {shown}: the journal of the study {name}, expected {expected}"
+            )))
         });
         let merge = merge.collect::<Result<Vec<_>, Failure>>()?;
         let folder = self.out.clone().unwrap_or_else(|| Path::new("studies").join(command));
         let folder = OutputFolder::open(&folder)?;
         interrupt::advise("what is finished is in the journal; the same command goes on from there");
-        Ok(Study { options: self.clone(), folder, merge })
+        Ok(Study { options: self.clone(), folder, merge, done: RefCell::default() })
     }
 }
 
@@ -90,30 +127,42 @@ impl Study {
     /// # Errors
     ///
     /// [`Failure`] if the study fails or the result cannot be written.
-    pub(crate) fn carry_out<S: Serialize, E: Into<Failure>>(
+    pub(crate) fn carry_out<S: StudyResult, E: Into<Failure>>(
         &self,
-        name: &str,
+        name: StudyName,
         study: impl FnOnce(Run<'_>) -> Result<S, E>,
     ) -> Result<S, Failure> {
         let mut meter = Meter::new();
-        let mut progress = |report: inject_studies::StudyProgress| meter.show_study(name, report);
         let journal = format!("{name}.jsonl");
-        let others = self.merge.iter().filter(|(of, _)| of == name).map(|(_, path)| path.clone());
-        let run = Run {
-            journal: Some(self.folder.path().join(&journal)),
-            others: others.collect(),
-            share: self.options.share.unwrap_or(Share::WHOLE),
-            progress: &mut progress,
-        };
+        let others = self.merge.iter().filter(|(of, _)| *of == name).map(|(_, path)| path.clone());
+        let mut progress = |progress: Progress<'_>| meter.show(progress);
+        let run = Run::in_memory(&mut progress)
+            .with_journal(self.folder.path().join(&journal))
+            .with_other_journals(others.collect())
+            .with_part(self.options.share.unwrap_or(Part::WHOLE));
         let result = study(run).map_err(Into::into)?;
         drop(meter);
         self.folder.record(&journal);
+        self.done.borrow_mut().push((name, result.completeness().clone()));
         let json = serde_json::to_string_pretty(&result)?;
         self.folder.write(&format!("{name}.json"), &json)?;
         if self.options.json {
             say(&json);
         }
         Ok(result)
+    }
+
+    /// Writes a report into the folder. It says which results are incomplete.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] if a file cannot be written.
+    pub(crate) fn write(&self, report: &Report) -> Result<(), Failure> {
+        let mut report = report.clone();
+        for (name, completeness) in self.done.borrow().iter().filter(|(_, units)| !units.complete) {
+            report.fact("Completeness", format!("{name} is {completeness}"));
+        }
+        report.write(&self.folder)
     }
 
     /// Shows a text, unless JSON goes to standard output.
@@ -123,12 +172,18 @@ impl Study {
         }
     }
 
-    /// Ends the study: names what was written.
+    /// Ends the study: says what of it is done where that is not plain, and names the files written.
     pub(crate) fn finish(self) {
-        if let Some(Share { part, parts }) = self.options.share {
+        let in_parts = self.options.share.is_some() || !self.merge.is_empty();
+        for (name, completeness) in self.done.borrow().iter() {
+            if in_parts || !completeness.complete {
+                self.end_line(&format!("{name} is {completeness}"));
+            }
+        }
+        if let Some(part) = self.options.share {
+            let (number, of) = (part.number() + 1, part.of());
             self.end_line(&format!(
-                "this run did part {} of {parts}; --merge takes over the results of the others",
-                part + 1
+                "this run did part {number} of {of}; --merge takes over the results of the others"
             ));
         }
         self.end_line(&self.folder.summary());
@@ -139,50 +194,38 @@ impl Study {
     }
 }
 
-/// The name of the study that a journal belongs to, from its first line.
-fn study_of(path: &Path) -> Result<String, Failure> {
-    /// Longer than the description of any study of a million prompts.
-    const LONGEST: u64 = 1 << 28;
-    let file = File::open(path).map_err(Failure::io("open", path))?;
-    let mut line = String::new();
-    let reader = BufReader::new(std::io::Read::take(file, LONGEST)).read_line(&mut line);
-    reader.map_err(Failure::io("read", path))?;
-    let about: Option<serde_json::Value> = serde_json::from_str(&line).ok();
-    let name = about.as_ref().and_then(|about| about["study"].as_str());
-    name.map(str::to_owned)
-        .ok_or_else(|| Failure::usage(format!("--merge {}: expected the journal of a study", path.display())))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn parts_are_counted_from_one() {
-        assert_eq!(parse_share("1/3"), Ok(Share { part: 0, parts: 3 }));
-        assert_eq!(parse_share("3/3"), Ok(Share { part: 2, parts: 3 }));
+        assert_eq!(parse_share("1/3"), Ok(Part::new(0, 3).unwrap()));
+        assert_eq!(parse_share("3/3"), Ok(Part::new(2, 3).unwrap()));
         for text in ["", "3", "0/3", "4/3", "a/b", "1/3/5", "-1/3"] {
             assert!(parse_share(text).unwrap_err().contains("PART/PARTS"), "{text}");
         }
     }
 
     #[test]
-    fn a_journal_says_which_study_it_belongs_to() {
+    fn a_journal_of_another_study_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal.jsonl");
-        std::fs::write(&path, "{\"study\":\"margins\",\"model\":\"a\"}\n{\"unit\":0}\n").unwrap();
-        assert_eq!(study_of(&path).unwrap(), "margins");
         let options = StudyOptions {
             out: Some(dir.path().join("out")),
             json: false,
             share: None,
             merge: vec![path.clone()],
         };
-        let error = options.begin("stress", &["stress", "repeats"]).map(|_| ()).unwrap_err().to_string();
-        assert!(error.contains("study margins, expected stress or repeats"), "{error}");
-        assert!(!dir.path().join("out").exists());
+        let refused = || {
+            let begun = options.begin("stress", &[StudyName::Stress, StudyName::Repeats]);
+            begun.map(|_| ()).unwrap_err().to_string()
+        };
+        assert!(refused().contains("cannot open"), "{}", refused());
+        std::fs::write(&path, "{\"study\":\"margins\",\"model\":\"a\"}\n{\"unit\":0}\n").unwrap();
+        assert!(refused().contains("study margins, expected stress or repeats"), "{}", refused());
         std::fs::write(&path, "Dear diary\n").unwrap();
-        assert!(study_of(&path).unwrap_err().to_string().contains("expected the journal of a study"));
-        assert!(study_of(&dir.path().join("none")).unwrap_err().to_string().contains("cannot open"));
+        assert!(refused().contains("expected the journal of a study"), "{}", refused());
+        assert!(!dir.path().join("out").exists());
     }
 }

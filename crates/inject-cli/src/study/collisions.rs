@@ -9,7 +9,9 @@ use inject_sipit::{
     collisions::{Metric, measure_noise_floors},
     states::{Extraction, extract_to_store, store::Positions},
 };
-use inject_studies::{CorpusStudy, Nearest, TapOptions, between_models, corpus};
+use inject_studies::{
+    CorpusStates, CorpusStudy, NeighbourSearch, StudyName, TapOptions, between_models, corpus,
+};
 
 use super::spec_of;
 use crate::{
@@ -91,14 +93,14 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     }
     note(&format!("{}, {}", counted(prompts.len(), "different prompt"), counted(taps.len(), "tap")));
 
-    let study = options.study.begin("collisions", &["corpus"])?;
+    let study = options.study.begin("collisions", &[StudyName::Corpus])?;
     let memory_budget = options.memory.bytes();
     let extraction = Extraction::new(taps.clone(), Positions::Last)?.with_memory_budget(memory_budget);
     let states = options.states.clone().unwrap_or_else(|| study.folder().path().join("states"));
     let spec = spec_of(&model, &options.prompts, taps.clone())?;
     let mut meter = Meter::new();
     let store = extract_to_store(&extraction, decoder, &prompts, &states, spec, &mut |progress| {
-        meter.show_extraction(progress);
+        meter.show(progress);
     })?;
     drop(meter);
     if options.states.is_none() {
@@ -109,22 +111,19 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         device.map(|device| ModelOptions { device, ..options.model.clone() }.load()).transpose()?;
     let elsewhere = elsewhere.as_ref().map(|model| &model.decoder);
     let metric = if options.cosine { Metric::Cosine } else { Metric::L2 };
-    let noise =
-        measure_noise_floors(metric, decoder, elsewhere, &taps, &prompts, options.noise_sample.get())?;
-    let tap_options = TapOptions {
-        metric,
-        closest: options.closest.get(),
-        nearest: if options.minima_only { Nearest::Skipped } else { Nearest::Searched },
-        memory_budget,
-        ..TapOptions::default()
-    };
-    let tokenizer = model.tokenizer().ok();
-    let found = study.carry_out("corpus", |run| {
-        corpus(&store, n_layers, &taps, &noise, tokenizer, &tap_options, &decoder.device(), run)
-    })?;
+    let noise = measure_noise_floors(metric, decoder, elsewhere, &taps, &prompts, options.noise_sample)?;
+    let nearest = if options.minima_only { NeighbourSearch::Skipped } else { NeighbourSearch::Searched };
+    let tap_options = TapOptions::default()
+        .with_metric(metric)
+        .with_closest(options.closest)
+        .with_nearest(nearest)
+        .with_memory_budget(memory_budget);
+    let states = CorpusStates::new(&store, n_layers, &noise).with_tokenizer(model.tokenizer().ok());
+    let found = study
+        .carry_out(StudyName::Corpus, |run| corpus(&states, &taps, &tap_options, &decoder.device(), run))?;
     let name = if options.cosine { "cosine distance" } else { "L2 distance" };
     study.show(&report::table(&found, name).text());
-    report::report(&found, name).write(study.folder())?;
+    study.write(&report::report(&found, name))?;
     if let Some(other) = other {
         let compared = between_models(&found, &other);
         study.folder().write("between_models.json", serde_json::to_string_pretty(&compared)?)?;

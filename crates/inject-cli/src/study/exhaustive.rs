@@ -4,11 +4,13 @@ use std::num::NonZeroUsize;
 
 use clap::Args;
 use inject_sipit::{
-    collisions::{Metric, Pairs, Search, SearchOptions, StateRows},
+    collisions::{Pairs, Search, SearchOptions, StateRows},
     models::{Decoder, Tap},
     states::{Extraction, store::Positions},
 };
-use inject_studies::{ExhaustiveOptions, ExhaustiveStudy, Scope, exhaustive, pairs_across, pairs_within};
+use inject_studies::{
+    ExhaustiveOptions, ExhaustiveStudy, Scope, StudyName, exhaustive, pairs_across, pairs_within,
+};
 
 use super::{quantile, spec_of};
 use crate::{
@@ -72,7 +74,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let most = decoder.config().max_len().and_then(|max_len| NonZeroUsize::new(max_len - 1));
     let longest = most.map_or(options.longest, |most| most.min(options.longest));
     let prompts = options.prompts.different(&model, options.count.get(), longest)?;
-    let study = options.study.begin("exhaustive", &["exhaustive"])?;
+    let study = options.study.begin("exhaustive", &[StudyName::Exhaustive])?;
     let prefixes = closest(decoder, &prompts, tap, options.closest.get())?;
     let (k, v) = (prefixes.len() as u64, decoder.config().vocab_size as u64);
     let across = match options.across {
@@ -86,17 +88,13 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         number::count(pairs_within(k, v))
     ));
     let spec = spec_of(&model, &options.prompts, vec![tap])?;
-    let asked = ExhaustiveOptions {
-        tap,
-        metric: Metric::L2,
-        closest: 10,
-        sampled_pairs: 1_000_000,
-        scope: if options.across { Scope::WithinAndAcross } else { Scope::Within },
-        memory_budget: options.memory.bytes(),
-    };
+    let mut asked = ExhaustiveOptions::new(tap);
+    asked.scope = if options.across { Scope::WithinAndAcross } else { Scope::Within };
+    asked.memory_budget = options.memory.bytes();
     let states = study.folder().path().join("extensions");
-    let found =
-        study.carry_out("exhaustive", |run| exhaustive(decoder, &spec, &prefixes, &states, &asked, run))?;
+    let found = study.carry_out(StudyName::Exhaustive, |run| {
+        exhaustive(decoder, &spec, &prefixes, &states, &asked, run)
+    })?;
     study.folder().record("extensions/");
     let mut report = Report::new("How close do one-token extensions come?");
     report.fact("Model", model.id());
@@ -106,7 +104,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     lines.iter().for_each(|line| study.show(line));
     report.table("exhaustive", table);
     lines.into_iter().for_each(|line| report.paragraph(line));
-    report.write(study.folder())?;
+    study.write(&report)?;
     study.finish();
     Ok(())
 }
@@ -120,13 +118,13 @@ fn closest(
 ) -> Result<Vec<Vec<u32>>, Failure> {
     let extraction = Extraction::new(vec![tap], Positions::Last)?;
     let mut meter = Meter::new();
-    let states = extraction.run(decoder, prompts, &mut |progress| meter.show_extraction(progress))?;
-    drop(meter);
-    let states = states.into_values().next().unwrap_or_default();
-    let rows = Rows::new(states.view())?;
+    let states = extraction.run(decoder, prompts, &mut |progress| meter.show(progress))?;
+    let states = states.get(&tap).ok_or_else(|| Failure::new(format!("no states at {tap}")))?;
+    let rows = StateRows::new(states.view())?;
     let search = Search::new(&rows, &Pairs::All, SearchOptions::default(), &decoder.device())?;
     // Fewer than `count` rows make fewer pairs than this, so these pairs have as many rows as asked for.
-    let pairs = search.closest_pairs(count * count.saturating_sub(1) / 2 + 1, &mut |_| ())?;
+    let pairs = search
+        .closest_pairs(count * count.saturating_sub(1) / 2 + 1, &mut |progress| meter.show(progress))?;
     let mut found: Vec<usize> = Vec::new();
     for row in pairs.pairs.iter().flat_map(|pair| [pair.a, pair.b]) {
         if found.len() < count && !found.contains(&row) {
@@ -174,15 +172,15 @@ fn lines(study: &ExhaustiveStudy, model: &LoadedModel) -> Vec<String> {
         let (minimum, noise) = (measured(minimum.distance), measured(study.noise.largest()));
         lines.push(format!("smallest distance {minimum}, noise floor {noise}: {verdict}"));
     }
-    if !study.twins.is_empty() {
+    if !study.tokens_with_equal_embeddings.is_empty() {
         lines.push(format!(
             "left out: {} pairs of tokens that share one embedding, which collide by construction at every tap:",
-            number::count(study.twin_pairs)
+            number::count(study.pairs_with_equal_embeddings)
         ));
         let group = |group: &Vec<u32>| {
             group.iter().map(|&id| format!("{:?}", token(model, id))).collect::<Vec<_>>().join(" ")
         };
-        lines.extend(study.twins.iter().map(group));
+        lines.extend(study.tokens_with_equal_embeddings.iter().map(group));
     }
     lines
 }

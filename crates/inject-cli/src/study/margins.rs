@@ -4,7 +4,10 @@ use std::num::NonZeroUsize;
 
 use clap::Args;
 use inject_sipit::models::{NumberFormat, Tap};
-use inject_studies::{LengthStudy, MarginOptions, MarginStudy, Spread, TapMargins, lengths, margins};
+use inject_studies::{
+    ChosenPositions, DistanceSpread, LengthOptions, LengthStudy, MarginOptions, MarginStudy, StudyName,
+    TapMargins, lengths, margins,
+};
 
 use super::quantile;
 use crate::{
@@ -84,28 +87,25 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let lens: Vec<usize> = options.lengths.iter().map(|length| length.get()).collect();
     let longest = options.lengths.iter().copied().max().unwrap_or(NonZeroUsize::MIN);
     let long = options.prompts.text(&model, options.per_length.get(), longest)?;
-    let asked = MarginOptions {
-        taps: taps.clone(),
-        first: 1,
-        every: options.every.get(),
-        memory_budget: options.memory.bytes(),
-    };
-    let study = options.study.begin("margins", &["margins", "lengths"])?;
+    let positions = ChosenPositions::new(1, options.every);
+    let asked = MarginOptions::new(taps.clone(), positions).with_memory_budget(options.memory.bytes());
+    let study = options.study.begin("margins", &[StudyName::Margins, StudyName::Lengths])?;
     let mut report = Report::new("One-step margins, and distances against length");
     report.fact("Model", model.id());
     report.fact("Weights", &hash);
 
-    let found = study.carry_out("margins", |run| margins(&model.decoder, &hash, &prompts, &asked, run))?;
+    let found =
+        study.carry_out(StudyName::Margins, |run| margins(&model.decoder, &hash, &prompts, &asked, run))?;
     let table = margin_table(&found);
     study.show(&table.text());
     report.heading("One-step margins");
     report.table("margins", table);
     report.figure("margins", margin_figure(&found));
-    report.write(study.folder())?;
+    study.write(&report)?;
 
-    let by_length = study.carry_out("lengths", |run| {
-        lengths(&model.decoder, &hash, &long, &lens, options.per_length.get(), &taps, run)
-    })?;
+    let asked = LengthOptions::new(taps.clone(), lens, options.per_length.get());
+    let by_length =
+        study.carry_out(StudyName::Lengths, |run| lengths(&model.decoder, &hash, &long, &asked, run))?;
     let table = length_table(&by_length);
     study.show("");
     study.show(&table.text());
@@ -114,7 +114,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     if let Some(&tap) = taps.last() {
         report.figure("lengths", length_figure(&by_length, tap));
     }
-    report.write(study.folder())?;
+    study.write(&report)?;
     study.finish();
     Ok(())
 }
@@ -139,7 +139,7 @@ fn margin_figure(study: &MarginStudy) -> Figure {
 }
 
 fn length_figure(study: &LengthStudy, tap: Tap) -> Figure {
-    let points = |value: fn(&Spread) -> f64| {
+    let points = |value: fn(&DistanceSpread) -> f64| {
         study.lengths.iter().filter_map(move |at| Some((at.length as f64, value(at.taps.get(&tap)?))))
     };
     Figure::new(

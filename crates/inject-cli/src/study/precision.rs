@@ -12,7 +12,8 @@ use inject_sipit::{
     states::Disturbance,
 };
 use inject_studies::{
-    Condition, DecodingOptions, FormatOptions, Held, Producer, RecoveryOptions, decoding, formats, recovery,
+    ChosenPositions, Condition, DecodingOptions, FormatOptions, Producer, RecoveryOptions, Storage,
+    StudyName, decoding, formats, recovery,
 };
 
 use crate::{
@@ -98,6 +99,16 @@ enum Part {
     Recovery,
 }
 
+impl Part {
+    fn study(self) -> StudyName {
+        match self {
+            Part::Formats => StudyName::Formats,
+            Part::Decoding => StudyName::Decoding,
+            Part::Recovery => StudyName::Recovery,
+        }
+    }
+}
+
 #[derive(Args, Debug)]
 #[command(next_help_heading = "The part formats")]
 struct FormatPart {
@@ -160,7 +171,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     };
     let asked = |part: Part| options.parts.contains(&part);
     let lenses = if asked(Part::Recovery) { options.lenses(&model, &whole_taps)? } else { BTreeMap::new() };
-    let study = options.study.begin("precision", &["formats", "decoding", "recovery"])?;
+    let names: Vec<StudyName> = options.parts.iter().map(|part| part.study()).collect();
+    let study = options.study.begin("precision", &names)?;
     let mut report = Report::new("What narrow formats and noise leave of a prompt");
     report.fact("Model", model.id());
     report.fact("Weights", model.weight_hash()?);
@@ -211,43 +223,36 @@ impl Experiment<'_> {
         let Options { prompts, weights, disturbances, formats: part, .. } = self.options;
         let prompts = prompts.different(&self.model, part.pairs_of.get(), self.options.length)?;
         // A random disturbance of each state says nothing about how close two of them were.
-        let states = disturbances.iter().filter(|disturbance| !disturbance.draws_lots());
-        let held = [Held::AsComputed]
+        let states = disturbances.iter().filter(|disturbance| !disturbance.is_random());
+        let storages = [Storage::AsComputed]
             .into_iter()
-            .chain(weights.iter().map(|&format| Held::Weights(format)))
-            .chain(states.map(|&disturbance| Held::States(disturbance)));
-        let asked = FormatOptions {
-            taps: self.taps.clone(),
-            held: held.collect(),
-            seed: self.options.seed,
-            noise_sample: 8,
-            memory_budget: self.options.memory.bytes(),
-        };
+            .chain(weights.iter().map(|&format| Storage::Weights(format)))
+            .chain(states.map(|&disturbance| Storage::States(disturbance)));
+        let mut asked = FormatOptions::new(self.taps.clone(), storages.collect());
+        asked.seed = self.options.seed;
+        asked.memory_budget = self.options.memory.bytes();
         let hash = self.model.weight_hash()?;
         let found = self
             .study
-            .carry_out("formats", |run| formats(&self.model.decoder, hash, &prompts, &asked, run))?;
+            .carry_out(StudyName::Formats, |run| formats(&self.model.decoder, hash, &prompts, &asked, run))?;
         self.report.heading("Closest pairs");
         self.show("formats", tables::formats(&found));
         for (name, figure) in figures::formats(&found, self.model.id()) {
             self.report.figure(name, figure);
         }
-        self.report.write(self.study.folder())
+        self.study.write(&self.report)
     }
 
     fn decoding(&mut self) -> Result<(), Failure> {
         let Options { prompts, weights, disturbances, decoding: part, .. } = self.options;
         let prompts = prompts.text(&self.model, part.count.get(), self.options.length)?;
-        let asked = DecodingOptions {
-            taps: self.taps.clone(),
-            first: 0,
-            every: part.every.get(),
-            disturbances: disturbances.clone(),
-            directions: part.directions,
-            dimensions: part.dimensions.clone(),
-            seed: self.options.seed,
-            memory_budget: self.options.memory.bytes(),
-        };
+        let positions = ChosenPositions::new(0, part.every);
+        let mut asked = DecodingOptions::new(self.taps.clone(), positions);
+        asked.disturbances.clone_from(disturbances);
+        asked.directions = part.directions;
+        asked.dimensions.clone_from(&part.dimensions);
+        asked.seed = self.options.seed;
+        asked.memory_budget = self.options.memory.bytes();
         let quantised = weights.iter().map(|&format| {
             let decoder = self.model.decoder.clone().with_weights_in(format)?;
             Ok((Condition::UnknownWeights { weights: format }.to_string(), decoder))
@@ -256,7 +261,7 @@ impl Experiment<'_> {
         let producers: Vec<Producer<'_>> =
             quantised.iter().map(|(name, decoder)| Producer { name, decoder }).collect();
         let hash = self.model.weight_hash()?;
-        let found = self.study.carry_out("decoding", |run| {
+        let found = self.study.carry_out(StudyName::Decoding, |run| {
             decoding(&self.model.decoder, hash, &producers, &prompts, &asked, run)
         })?;
         self.report.heading("One-step decoding");
@@ -267,7 +272,7 @@ impl Experiment<'_> {
         for (name, figure) in figures::decoding(&found, self.model.id()) {
             self.report.figure(name, figure);
         }
-        self.report.write(self.study.folder())
+        self.study.write(&self.report)
     }
 
     fn recovery(&mut self, taps: Vec<Tap>, lenses: &BTreeMap<Tap, Arc<Lens>>) -> Result<(), Failure> {
@@ -281,25 +286,21 @@ impl Experiment<'_> {
             }))
             .chain(disturbances.iter().map(|&disturbance| Condition::States { disturbance }))
             .chain(part.noise.iter().map(|&share_of_margin| Condition::Noise { share_of_margin }));
-        let asked = RecoveryOptions {
-            taps,
-            conditions: conditions.collect(),
-            rivals: part.rivals,
-            most_candidates: part.max_candidates.get(),
-            seed: self.options.seed,
-        };
+        let most = part.max_candidates.get();
+        let asked =
+            RecoveryOptions::new(taps, conditions.collect(), part.rivals, most).with_seed(self.options.seed);
         let bos = beginning(&self.model);
         let mut policy = |decoder: &Decoder, tap: Tap| {
             Ok(PolicyChoice::auto(decoder, tap, length.get(), lenses.get(&tap).cloned(), bos).policy)
         };
         let hash = self.model.weight_hash()?;
-        let found = self.study.carry_out("recovery", |run| {
+        let found = self.study.carry_out(StudyName::Recovery, |run| {
             recovery(&self.model.decoder, hash, &prompts, &asked, &mut policy, run)
         })?;
         self.report.heading("Whole prompts");
         self.show("recovery", tables::recovery(&found));
         self.report.figure("recovery", figures::recovery(&found, self.model.id()));
-        self.report.write(self.study.folder())
+        self.study.write(&self.report)
     }
 
     /// Shows a table, and adds it to the report.

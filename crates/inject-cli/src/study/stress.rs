@@ -5,7 +5,8 @@ use std::num::NonZeroUsize;
 use clap::Args;
 use inject_sipit::models::Bos;
 use inject_studies::{
-    RepeatOptions, RepeatStudy, StressKind, StressStudy, TapOptions, Why, repeats, stress, stress_set,
+    EqualityReason, RepeatOptions, RepeatStudy, StressKind, StressStudy, StudyName, TapOptions, TextModel,
+    repeats, stress, stress_set,
 };
 
 use crate::{
@@ -68,27 +69,24 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let most = options.count.get();
     let texts = options.prompts.texts(most)?;
     let sets = StressKind::ALL.map(|kind| stress_set(kind, &texts, most));
-    let bos = options.prompts.bos;
-    let device = model.decoder.device();
-    let tap_options = TapOptions { memory_budget: options.memory.bytes(), ..TapOptions::default() };
+    let tap_options = TapOptions::default().with_memory_budget(options.memory.bytes());
     let tokens = options.repeated(&model)?;
-    let study = options.study.begin("stress", &["stress", "repeats"])?;
+    let study = options.study.begin("stress", &[StudyName::Stress, StudyName::Repeats])?;
     let mut report = Report::new("Prompts that were made to be alike");
     report.fact("Model", model.id());
     report.fact("Weights", hash);
 
-    let found = study.carry_out("stress", |run| {
-        stress(&model.decoder, tokenizer, bos, hash, &sets, &taps, &tap_options, &device, run)
-    })?;
+    let reader = TextModel::new(&model.decoder, tokenizer, options.prompts.bos, hash);
+    let found = study.carry_out(StudyName::Stress, |run| stress(&reader, &sets, &taps, &tap_options, run))?;
     let table = set_table(&found);
     study.show(&table.text());
     report.heading("Sets of prompts");
     report.table("stress", table);
     report.figure("stress", figure(&found));
-    report.write(study.folder())?;
+    study.write(&report)?;
 
-    let asked = RepeatOptions { taps, tokens, most: options.repeats, bos: model.bos_token_id() };
-    let repeated = study.carry_out("repeats", |run| repeats(&model.decoder, &asked, run))?;
+    let asked = RepeatOptions::new(taps, tokens, options.repeats).with_bos(model.bos_token_id());
+    let repeated = study.carry_out(StudyName::Repeats, |run| repeats(&model.decoder, &asked, run))?;
     let (table, lines) = (repeat_table(&repeated), conclusion(&repeated));
     study.show("");
     study.show(&table.text());
@@ -96,7 +94,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     report.heading("Repetitions of one token");
     report.table("repeats", table);
     lines.into_iter().for_each(|line| report.paragraph(line));
-    report.write(study.folder())?;
+    study.write(&report)?;
     study.finish();
     Ok(())
 }
@@ -198,7 +196,7 @@ fn conclusion(study: &RepeatStudy) -> Vec<String> {
             count(found)
         ),
     }];
-    let reasons = study.repeats.iter().flat_map(|repeats| &repeats.taps).filter_map(|at| at.why);
-    lines.extend(distinct(reasons).iter().map(|why: &Why| format!("because: {why}")));
+    let reasons = study.repeats.iter().flat_map(|repeats| &repeats.taps).filter_map(|at| at.reason);
+    lines.extend(distinct(reasons).iter().map(|reason: &EqualityReason| format!("because: {reason}")));
     lines
 }

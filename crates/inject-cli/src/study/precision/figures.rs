@@ -1,7 +1,7 @@
 //! The results as figures.
 
 use inject_sipit::{models::Tap, states::Disturbance};
-use inject_studies::{Condition, DecodingStudy, FormatStudy, Held, RecoveryStudy, TapDecoding};
+use inject_studies::{Condition, DecodingStudy, FormatStudy, RecoveryStudy, Storage, TapDecoding};
 
 use crate::{
     number::count,
@@ -15,31 +15,32 @@ const LINES: usize = 6;
 /// Closest pairs by tap: one figure for formats of weights, one for states.
 pub(crate) fn formats(study: &FormatStudy, model: &str) -> [(&'static str, Figure); 2] {
     let taps = distinct(study.formats.iter().map(|found| found.tap));
-    let held = distinct(study.formats.iter().map(|found| found.held));
-    let points = |held: Held| {
-        let of_held = study.formats.iter().filter(move |found| found.held == held);
-        of_held.map(|found| (place(&taps, found.tap), found.closest.distance))
+    let storages = distinct(study.formats.iter().map(|found| found.storage));
+    let points = |storage: Storage| {
+        let with_it = study.formats.iter().filter(move |found| found.storage == storage);
+        with_it.map(|found| (place(&taps, found.tap), found.closest.distance))
     };
-    let figure = |what: &str, wanted: fn(Held) -> bool| {
+    let figure = |what: &str, wanted: fn(Storage) -> bool| {
         let title = format!("Closest of {} prompts of {model}, {what}", count(study.prompts));
         let mut figure = Figure::new(title, Axis::columns("tap", names(&taps)), Axis::log("L2 distance"));
-        for &held in held.iter().filter(|held| wanted(**held)) {
-            let name = match held {
-                Held::AsComputed => held.to_string(),
-                Held::Weights(format) => format.to_string(),
-                Held::States(disturbance) => disturbance.to_string(),
+        for &storage in storages.iter().filter(|storage| wanted(**storage)) {
+            let name = match storage {
+                Storage::AsComputed => storage.to_string(),
+                Storage::Weights(format) => format.to_string(),
+                Storage::States(disturbance) => disturbance.to_string(),
             };
-            figure = figure.with(name, Mark::Line, points(held));
+            figure = figure.with(name, Mark::Line, points(storage));
         }
-        let noise = study.formats.iter().filter(|found| found.held == Held::AsComputed);
+        let noise = study.formats.iter().filter(|found| found.storage == Storage::AsComputed);
         figure.with(
             "noise floor",
             Mark::Strokes,
             noise.map(|found| (place(&taps, found.tap), found.noise.largest())),
         )
     };
-    let of_weights = |held| !matches!(held, Held::States(_));
-    let of_states = |held| matches!(held, Held::AsComputed | Held::States(Disturbance::Rounded(_)));
+    let of_weights = |storage| !matches!(storage, Storage::States(_));
+    let of_states =
+        |storage| matches!(storage, Storage::AsComputed | Storage::States(Disturbance::Rounded(_)));
     [
         ("closest-weights", figure("weights in narrow formats", of_weights)),
         ("closest-states", figure("states in narrow formats", of_states)),

@@ -15,7 +15,7 @@ pub(crate) fn formats(study: &FormatStudy) -> Table {
     let mut table = Table::new(title, &headings);
     for found in &study.formats {
         table.push([
-            Cell::of(found.held),
+            Cell::of(found.storage),
             Cell::of(found.tap),
             found.closest.distance.into(),
             quantile(&found.quantiles, 0.5).into(),

@@ -26,7 +26,7 @@ pub(crate) fn carry_out(lab: &mut Lab<'_>) -> Result<(), Failure> {
     let (options, text) = (lab.options, &lab.text);
     let mut shapes = Vec::new();
     // From one seed and without a window, llama, mistral and phi3 would be the same decoder.
-    for (family, seed) in Family::ALL.into_iter().zip(options.seed..) {
+    for (family, seed) in Family::all().iter().copied().zip(options.seed..) {
         for &d_model in &options.widths {
             for n_layers in options.depths.iter().map(|depth| depth.get()) {
                 let config = config(family, d_model, n_layers, text.about.vocab_size)?;
@@ -128,7 +128,7 @@ fn every_tap(decoders: &[RandomWeights]) -> Table {
 
 /// Each decoder at its tightest tap, by family.
 fn figure(drawn: &Drawn) -> Figure {
-    let names = Family::ALL.map(|family| family.to_string());
+    let names: Vec<String> = Family::all().iter().map(Family::to_string).collect();
     // Analytic a little to the left, ReLU a little to the right.
     let points = |analytic: bool, shift: f64| {
         let decoders = drawn.decoders.iter().filter(move |decoder| decoder.analytic == analytic);

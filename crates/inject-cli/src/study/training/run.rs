@@ -1,8 +1,11 @@
 //! Trainings of two families by three rules, and of one with an activation that is not analytic.
 
+use std::num::NonZeroUsize;
+
 use inject_sipit::models::{DecoderConfig, Family, Progress, Tap, Unit, config::Activation};
 use inject_studies::{
-    Optimiser, Probes, TrainingData, TrainingEvent, TrainingOptions, TrainingStudy, log_spaced, training,
+    ChosenPositions, Optimiser, Probes, TrainingData, TrainingEvent, TrainingOptions, TrainingStudy,
+    log_spaced, training,
 };
 use serde::Serialize;
 
@@ -18,6 +21,8 @@ const BATCH: usize = 4;
 /// In (0, 1), as the theorem asks.
 const STEP: f64 = 0.5;
 const ADAM_STEP: f64 = 3e-3;
+/// Margins are measured at every so many positions.
+const MARGIN_EVERY: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 
 /// All trainings.
 #[derive(Debug, Serialize)]
@@ -84,8 +89,7 @@ fn one(
     let probes = Probes {
         prompts: text.prompts.clone(),
         margin_prompts: text.margin_prompts.clone(),
-        margin_first: 1,
-        margin_every: 2,
+        margin_positions: ChosenPositions::new(1, MARGIN_EVERY),
         inverted: text.inverted.clone(),
         inversion_taps: if last == Tap::Block(1) { vec![last] } else { vec![Tap::Block(1), last] },
     };

@@ -1,7 +1,9 @@
 //! Small decoders of every family.
 
-use inject_sipit::models::{DecoderConfig, Family, ModelError};
+use inject_sipit::models::{DecoderConfig, Family};
 use serde_json::{Value, json};
+
+use crate::Failure;
 
 /// The longest sequence of the families that have a limit.
 pub(crate) const POSITIONS: usize = 128;
@@ -24,12 +26,15 @@ pub(crate) fn config(
     d_model: usize,
     n_layers: usize,
     vocab_size: usize,
-) -> Result<DecoderConfig, ModelError> {
-    DecoderConfig::parse(&config_json(family, d_model, n_layers, vocab_size).to_string())
+) -> Result<DecoderConfig, Failure> {
+    match config_json(family, d_model, n_layers, vocab_size) {
+        Some(json) => Ok(DecoderConfig::parse(&json.to_string())?),
+        None => Err(Failure::new(format!("this study has no small decoder of the family {family}"))),
+    }
 }
 
-/// As transformers writes it.
-fn config_json(family: Family, d_model: usize, n_layers: usize, vocab_size: usize) -> Value {
+/// The config of a family as transformers writes it.
+fn config_json(family: Family, d_model: usize, n_layers: usize, vocab_size: usize) -> Option<Value> {
     let rotary = |model_type: &str, more: Value| {
         let mut keys = json!({
             "model_type": model_type,
@@ -49,7 +54,7 @@ fn config_json(family: Family, d_model: usize, n_layers: usize, vocab_size: usiz
         }
         keys
     };
-    match family {
+    Some(match family {
         Family::Gpt2 => json!({
             "model_type": "gpt2",
             "n_embd": d_model,
@@ -84,7 +89,8 @@ fn config_json(family: Family, d_model: usize, n_layers: usize, vocab_size: usiz
         Family::Phi3 => {
             rotary("phi3", json!({ "original_max_position_embeddings": POSITIONS, "sliding_window": WINDOW }))
         }
-    }
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -93,7 +99,7 @@ mod tests {
 
     #[test]
     fn every_family_has_a_small_form() {
-        for family in Family::ALL {
+        for &family in Family::all() {
             let config = config(family, 32, 4, 100).unwrap();
             assert_eq!((config.d_model, config.n_layers(), config.vocab_size), (32, 4, 100));
         }
