@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum};
 use inject_sipit::{
     Acceptance, Policy, PolicyChoice, Settings,
-    models::{Model, Tap},
+    models::{Bos, Model, Tap},
     settings::{Budget, OnFailure, Scan},
     sources::{Gradient, HardPrompts, LensProposals, Prior, RandomOrder, Secant},
 };
@@ -234,9 +234,7 @@ impl PolicyOptions {
 
 /// The token that texts begin with, if the tokenizer puts one there.
 pub(crate) fn beginning(model: &Model) -> Option<u32> {
-    let tokenizer = model.tokenizer().ok()?;
-    let ids = tokenizer.encode("a", inject_sipit::models::Bos::Auto).ok()?;
-    tokenizer.begins_with_bos(&ids).then(|| ids[0])
+    model.tokenizer().ok()?.first_token(Bos::Auto).ok()?
 }
 
 #[cfg(test)]

@@ -146,8 +146,7 @@ impl PromptOptions {
     /// [`Failure`] if the model has no tokenizer.
     pub(crate) fn adds_bos(&self, model: &Model) -> Result<bool, Failure> {
         let tokenizer = model.tokenizer()?;
-        let ids = tokenizer.encode("a", self.bos)?;
-        Ok(tokenizer.begins_with_bos(&ids) && tokenizer.encode("a", Bos::No)? != ids)
+        Ok(tokenizer.first_token(self.bos)?.is_some())
     }
 
     /// `count` prompts of `length` tokens drawn uniformly from the vocabulary, after BOS where text stands after it.
@@ -162,8 +161,7 @@ impl PromptOptions {
         length: NonZeroUsize,
     ) -> Result<Vec<Vec<u32>>, Failure> {
         let tokenizer = model.tokenizer()?;
-        let begins = tokenizer.encode("a", self.bos)?;
-        let bos = begins.first().copied().filter(|_| tokenizer.begins_with_bos(&begins));
+        let bos = tokenizer.first_token(self.bos)?;
         let mut tokens = RandomTokens::seeded(self.prompt_seed, model.decoder.config().vocab_size);
         let prompt = |_| bos.into_iter().chain(&mut tokens).take(length.get()).collect();
         Ok((0..count).map(prompt).collect())

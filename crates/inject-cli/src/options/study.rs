@@ -98,8 +98,7 @@ impl StudyOptions {
         let merge = self.merge.iter().map(|path| {
             let shown = path.display();
             let name = study_of(path).map_err(|error| {
-                let reason = chain(&error);
-                Failure::usage(format!("--merge {shown}: expected the journal of a study: {reason}"))
+                Failure::new(format!("--merge takes the journal of a study: {}", chain(&error)))
             })?;
             if names.contains(&name) {
                 return Ok((name, path.clone()));
@@ -225,7 +224,7 @@ mod tests {
         std::fs::write(&path, "{\"study\":\"margins\",\"model\":\"a\"}\n{\"unit\":0}\n").unwrap();
         assert!(refused().contains("study margins, expected stress or repeats"), "{}", refused());
         std::fs::write(&path, "Dear diary\n").unwrap();
-        assert!(refused().contains("expected the journal of a study"), "{}", refused());
+        assert!(refused().contains("--merge takes the journal of a study"), "{}", refused());
         assert!(!dir.path().join("out").exists());
     }
 }

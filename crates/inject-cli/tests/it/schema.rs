@@ -133,7 +133,7 @@ fn what_a_schema_does_not_allow_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
     let schema = schema("invert");
     let mut value: Value = serde_json::from_str(&run(dir.path(), "invert --json").out).unwrap();
-    let mut broken = |change: &dyn Fn(&mut Value)| {
+    let broken = |change: &dyn Fn(&mut Value)| {
         let mut value = value.clone();
         change(&mut value);
         assert!(validate(&value, &schema, &schema).is_err(), "{value}");

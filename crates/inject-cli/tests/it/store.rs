@@ -37,18 +37,11 @@ fn extract(
     };
     let prompts: Vec<Vec<u32>> = Generator::new(21).take(prompts).map(encode).collect();
     let extraction = Extraction::new(TAPS.to_vec(), positions).unwrap();
-    let spec = StoreSpec {
-        model_id: "bundled".to_owned(),
-        revision: None,
-        weight_hash: weight_hash.map_or_else(|| model.weight_hash().unwrap(), str::to_owned),
-        tokenizer_hash: Some(tokenizer.hash().to_owned()),
-        taps: TAPS.to_vec(),
-        dtype,
-        bos: "auto".to_owned(),
-        bos_added: false,
-        positions,
-        d_model: model.decoder.config().d_model,
-    };
+    let weight_hash = weight_hash.map_or_else(|| model.weight_hash().unwrap(), str::to_owned);
+    let d_model = model.decoder.config().d_model;
+    let spec = StoreSpec::new("bundled", weight_hash, TAPS.to_vec(), positions, d_model)
+        .with_tokenizer(tokenizer, Bos::Auto, false)
+        .with_dtype(dtype);
     extract_to_store(&extraction, &model.decoder, &prompts, dir, spec, &mut |_| ()).unwrap()
 }
 
