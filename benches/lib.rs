@@ -24,7 +24,7 @@ use std::{
 };
 
 use burn::tensor::Device;
-use inject_devices::DeviceKind;
+use inject_testing::DeviceKind;
 use inject_sipit::{
     Decoder, DecoderConfig, Extraction, Logits, Model, Origin, Precision, PrefixCache, Tap, TargetStates,
     TokenBatch, foreign::SourceDtype, store::Positions,

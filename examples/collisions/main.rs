@@ -13,7 +13,7 @@ mod report;
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
-use inject_devices::DeviceKind;
+use inject_testing::DeviceKind;
 use inject_examples::{Failure, ModelArgs, PromptArgs, StudyArgs, finish, note, say, spec_of};
 use inject_sipit::{
     Extraction, Metric, Tap, extract_to_store, measure_noise_floors,

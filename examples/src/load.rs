@@ -8,7 +8,7 @@ use std::{
 
 use clap::Args;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use inject_devices::DeviceKind;
+use inject_testing::DeviceKind;
 use inject_sipit::{Model, ModelSource, Origin, Precision, Progress, hub::HubOptions};
 
 use crate::Failure;

@@ -19,14 +19,14 @@ fn the_folder_is_an_ordinary_checkpoint_of_at_most_3_megabytes() {
     let files = fs::read_dir(bundled_model()).unwrap().map(Result::unwrap);
     let sizes = files.map(|file| file.metadata().unwrap().len());
     assert!(sizes.sum::<u64>() <= 3_000_000);
-    let model = load(&inject_devices::compiled().remove(0));
+    let model = load(&inject_testing::compiled().remove(0));
     assert_eq!(model.family(), Family::Gpt2);
     assert_eq!(model.decoder.config().vocab_size, model.tokenizer().unwrap().vocab_size());
 }
 
 #[test]
 fn every_text_encodes_and_decodes_to_itself() {
-    let model = load(&inject_devices::compiled().remove(0));
+    let model = load(&inject_testing::compiled().remove(0));
     let tokenizer = model.tokenizer().unwrap();
     let every_character: String = ('\0'..='\u{3000}').chain('\u{1f300}'..='\u{1f6ff}').collect();
     let generated = Generator::new(11).take(200);
@@ -40,7 +40,7 @@ fn every_text_encodes_and_decodes_to_itself() {
 
 #[test]
 fn it_has_learned_what_the_generator_writes() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         let model = load(&device);
         let tokenizer = model.tokenizer().unwrap();
         let mut generator = Generator::new(12);

@@ -26,7 +26,7 @@ fn extract(
     dtype: StateDtype,
     weight_hash: Option<&str>,
 ) -> Store {
-    let device = inject_devices::compiled().remove(0);
+    let device = inject_testing::compiled().remove(0);
     let model = Model::load(Origin::of_folder(&bundled_model()), Precision::F32, &device).unwrap();
     let tokenizer = model.tokenizer().unwrap();
     let encode = |text: String| {

@@ -21,7 +21,7 @@ mod training;
 use std::{fs, path::PathBuf, process::ExitCode, time::Instant};
 
 use clap::Parser;
-use inject_devices::DeviceKind;
+use inject_testing::DeviceKind;
 use inject_examples::{Failure, finish};
 use inject_sipit::{DecoderConfig, Family, Model, Origin, Precision, WeightDtype};
 

@@ -19,7 +19,7 @@ use std::{fs, num::NonZeroUsize, path::PathBuf, process::ExitCode};
 
 use burn::tensor::Device;
 use clap::{Parser, ValueEnum};
-use inject_devices::DeviceKind;
+use inject_testing::DeviceKind;
 use inject_examples::{Failure, finish, say};
 use serde::Serialize;
 

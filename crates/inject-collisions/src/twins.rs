@@ -22,7 +22,7 @@ use crate::{Pairs, Rows, equal::equal_rows, studies::StudyError, tensor::read_f3
 /// use inject_collisions::{Matrix, Model, Origin, Precision, twins};
 ///
 /// # let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures/llama");
-/// # let model = Model::load(Origin::of_folder(&folder), Precision::F32, &inject_devices::compiled().remove(0))?;
+/// # let model = Model::load(Origin::of_folder(&folder), Precision::F32, &inject_testing::compiled().remove(0))?;
 /// assert!(twins(&model.decoder)?.is_empty());
 /// let last_like_first = model.decoder.map_matrices(&mut |matrix, values| match matrix {
 ///     Matrix::Embedding => {

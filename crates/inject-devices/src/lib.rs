@@ -3,10 +3,10 @@
 //! The library crates take whatever [`Device`] they are given; this crate is where the ones compiled in have names.
 //!
 //! ```
-//! let kind: inject_devices::DeviceKind = "flex".parse()?;
+//! let kind: inject_testing::DeviceKind = "flex".parse()?;
 //! let device = kind.open()?;
 //! assert_eq!(device, burn::tensor::Device::flex());
-//! # Ok::<(), inject_devices::DeviceError>(())
+//! # Ok::<(), inject_testing::DeviceError>(())
 //! ```
 
 #[cfg(any(feature = "wgpu", feature = "cuda"))]

@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn the_loss_of_windows_of_several_lengths_is_the_mean_over_their_tokens() {
-        for device in inject_devices::compiled() {
+        for device in inject_testing::compiled() {
             let decoder = decoder(&device);
             let windows = [vec![1, 2, 3, 4, 5], vec![9, 8], vec![7, 7, 7]];
             let alone = windows.each_ref().map(|ids| value(next_token_loss(&decoder, &[ids]).unwrap()));
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_loss_is_the_cross_entropy_of_the_logits() {
-        for device in inject_devices::compiled() {
+        for device in inject_testing::compiled() {
             let decoder = decoder(&device);
             let ids = vec![1, 2, 3];
             let batch = TokenBatch::new(&[&ids[..2]]).unwrap();
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn parts_change_a_gradient_by_rounding_only() {
-        for device in inject_devices::compiled() {
+        for device in inject_testing::compiled() {
             let decoder = decoder(&device);
             let windows = [vec![1, 2, 3, 4], vec![4, 3, 2], vec![5, 6, 7, 8, 9]].to_vec();
             let of_embedding = |parts: usize| {
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_window_without_a_next_token_is_refused() {
-        let decoder = decoder(&inject_devices::compiled().remove(0));
+        let decoder = decoder(&inject_testing::compiled().remove(0));
         let error = next_token_loss(&decoder, &[vec![1, 2], vec![3]]).unwrap_err();
         assert!(matches!(error, ModelError::ShortWindow { window: 1, found: 1 }), "{error}");
         let error = next_token_loss(&decoder, &[vec![1, 97]]).unwrap_err();

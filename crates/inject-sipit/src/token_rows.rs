@@ -221,7 +221,7 @@ mod tests {
             (0..count).map(|_| numbers.below(2001) as f32 / 1e3 - 1.0).collect()
         };
         let (rows, points, added) = (draw(vocab_size * width), draw(11 * width), draw(vocab_size));
-        for device in inject_devices::compiled() {
+        for device in inject_testing::compiled() {
             let on_device = |values: &[f32]| {
                 let shape = [values.len() / width, width];
                 Tensor::<2>::from_data(TensorData::new(values.to_vec(), shape), &device)

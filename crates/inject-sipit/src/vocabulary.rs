@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn logits_and_directions_are_those_of_plain_sums_but_for_digits() {
-        for (device, name) in inject_devices::compiled()
+        for (device, name) in inject_testing::compiled()
             .into_iter()
             .flat_map(|device| FAMILIES.map(|name| (device.clone(), name)))
         {

@@ -206,7 +206,7 @@ mod tests {
         let rows: Vec<f32> = (0..blocks * size * width).map(|value| (value * value % 17) as f32).collect();
         let row = |block: usize, row: usize| &rows[(block * size + row) * width..][..width];
         let tile = |(row_block, column_block)| Tile { row_block, column_block };
-        for device in inject_devices::compiled() {
+        for device in inject_testing::compiled() {
             check(&device).unwrap();
             let products = DeviceProducts::new(rows.clone(), [blocks, size, width], &device);
             for tiles in [

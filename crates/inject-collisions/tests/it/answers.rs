@@ -54,7 +54,7 @@ fn check(name: &str, states: &Array2<f32>, identities: Option<Vec<u32>>, pairs: 
 /// Every device in f32, and the processor in whole numbers.
 fn arithmetics() -> Vec<(Device, Arithmetic)> {
     let mut all: Vec<(Device, Arithmetic)> =
-        inject_devices::compiled().into_iter().map(|device| (device, Arithmetic::F32OnDevice)).collect();
+        inject_testing::compiled().into_iter().map(|device| (device, Arithmetic::F32OnDevice)).collect();
     all.push((all[0].0.clone(), Arithmetic::I16OnProcessor));
     all
 }
@@ -90,7 +90,7 @@ fn so_they_are_among_some_of_the_pairs() {
 fn a_sample_says_so_and_repeats() {
     let states = data::Draw(3).gaussian(50, 6);
     let rows = Rows::new(states.view()).unwrap();
-    let device = inject_devices::compiled().remove(0);
+    let device = inject_testing::compiled().remove(0);
     let search = Search::new(&rows, &Pairs::All, SearchOptions::default(), &device).unwrap();
     let coverage = Coverage::Sampled { pairs: 20_000, seed: 7 };
     let sample = search.distribution(coverage, &mut |_| ()).unwrap();
@@ -108,7 +108,7 @@ fn a_sample_says_so_and_repeats() {
 fn where_no_pair_counts_there_is_no_answer() {
     let states = data::Draw(3).gaussian(4, 6);
     let rows = Rows::new(states.view()).unwrap().with_identities(vec![2; 4]).unwrap();
-    let device = inject_devices::compiled().remove(0);
+    let device = inject_testing::compiled().remove(0);
     let search = Search::new(&rows, &Pairs::All, SearchOptions::default(), &device).unwrap();
     assert_eq!(search.closest_pairs(3, &mut |_| ()).unwrap().minimum(), None);
     assert_eq!(search.nearest_neighbours(&mut |_| ()).unwrap().nearest, [None; 4]);
@@ -120,7 +120,7 @@ fn where_no_pair_counts_there_is_no_answer() {
 fn equal_rows_are_found_and_are_the_pairs_at_distance_zero() {
     let (_, states) = data::hard_cases().into_iter().find(|(name, _)| *name == "duplicates").unwrap();
     let rows = Rows::new(states.view()).unwrap();
-    let device = inject_devices::compiled().remove(0);
+    let device = inject_testing::compiled().remove(0);
     let search = Search::new(&rows, &Pairs::All, SearchOptions::default(), &device).unwrap();
     let equal = search.equal_rows();
     assert_eq!(equal.len(), 100);
@@ -134,7 +134,7 @@ fn answers_survive_json() {
     // Whole distances: JSON as serde_json reads it may be off in the last digit.
     let states = Array2::from_shape_fn((30, 1), |(row, _)| (row * row) as f32);
     let rows = Rows::new(states.view()).unwrap();
-    let device = inject_devices::compiled().remove(0);
+    let device = inject_testing::compiled().remove(0);
     let search = Search::new(&rows, &Pairs::All, SearchOptions::default(), &device).unwrap();
     fn round_trip<T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug>(
         answer: T,
@@ -152,7 +152,7 @@ fn answers_survive_json() {
 fn progress_ends_with_all_pairs() {
     let states = data::Draw(3).gaussian(600, 6);
     let rows = Rows::new(states.view()).unwrap();
-    let device = inject_devices::compiled().remove(0);
+    let device = inject_testing::compiled().remove(0);
     let search = Search::new(&rows, &Pairs::All, SearchOptions::default(), &device).unwrap();
     let mut last = None;
     search.nearest_neighbours(&mut |progress| last = Some(progress)).unwrap();

@@ -44,7 +44,7 @@ fn rows_of_a_store_answer_as_their_copies_in_memory_do() {
         let states = store.tap(Tap::Block(1)).unwrap().to_array();
         let (mapped, copied) =
             (Rows::of_store(&store, Tap::Block(1)).unwrap(), Rows::new(states.view()).unwrap());
-        let device = inject_devices::compiled().remove(0);
+        let device = inject_testing::compiled().remove(0);
         let search = |rows| Search::new(rows, &Pairs::All, SearchOptions::default(), &device).unwrap();
         let (mapped, copied) = (search(&mapped), search(&copied));
         let neighbours = |search: &Search<'_>| search.nearest_neighbours(&mut |_| ()).unwrap();

@@ -20,7 +20,7 @@ use inject_collisions::{
 
 fn model(name: &str, precision: Precision) -> Model {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures").join(name);
-    Model::load(Origin::of_folder(&folder), precision, &inject_devices::compiled().remove(0)).unwrap()
+    Model::load(Origin::of_folder(&folder), precision, &inject_testing::compiled().remove(0)).unwrap()
 }
 
 /// Prompts of different lengths over the tiny vocabulary; some come twice.

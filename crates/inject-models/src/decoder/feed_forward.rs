@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_gradient_is_finite_where_the_exponential_overflows() {
-        let device = inject_devices::compiled().remove(0).autodiff();
+        let device = inject_testing::compiled().remove(0).autodiff();
         let x = Tensor::<2>::from_data([[-1000.0_f32, -90.0, -0.5, 1000.0]], &device).require_grad();
         for kind in [Activation::GeluTanh, Activation::Silu] {
             let gradients = activate(x.clone(), kind).sum().backward();
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn silu_equals_its_published_formula() {
-        for device in inject_devices::compiled() {
+        for device in inject_testing::compiled() {
             let xs: Vec<f32> = (-1200..=1200).map(|i| i as f32 * 0.1).collect();
             let tensor = Tensor::<2>::from_data(TensorData::new(xs.clone(), [1, xs.len()]), &device);
             let found = activate(tensor, Activation::Silu).into_data().try_to_vec::<f32>().unwrap();
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn gelu_equals_its_published_formula() {
-        for device in inject_devices::compiled() {
+        for device in inject_testing::compiled() {
             let xs: Vec<f32> = (-120..=120).map(|i| i as f32 * 0.1).collect();
             let tensor = Tensor::<2>::from_data(TensorData::new(xs.clone(), [1, xs.len()]), &device);
             let found = gelu_tanh(tensor).into_data().try_to_vec::<f32>().unwrap();

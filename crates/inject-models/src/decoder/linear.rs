@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn few_and_many_rows_give_the_same_product_but_for_rounding() {
-        for device in inject_devices::compiled() {
+        for device in inject_testing::compiled() {
             device.seed(7);
             let x = Tensor::<2>::random([40, 1000], Distribution::Normal(0.0, 1.0), (&device, DType::F32));
             let weight =

@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn what_is_saved_in_f32_loads_as_the_same_bits_in_every_family() {
-        for device in inject_devices::compiled() {
+        for device in inject_testing::compiled() {
             for case in CASES {
                 let (model, again) = through(case, WeightDtype::F32, &device);
                 assert_eq!(model.decoder.config(), again.decoder.config(), "{case}");
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn narrow_formats_round_to_nearest() {
-        let device = inject_devices::compiled().remove(0);
+        let device = inject_testing::compiled().remove(0);
         // Half a unit in the last place; below 2^-14, half the smallest F16.
         for (dtype, relative, absolute) in
             [(WeightDtype::F16, 2_f32.powi(-11), 2_f32.powi(-25)), (WeightDtype::Bf16, 2_f32.powi(-8), 0.0)]
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_weight_beyond_the_range_of_the_format_is_refused_by_name() {
-        let device = inject_devices::compiled().remove(0);
+        let device = inject_testing::compiled().remove(0);
         let mut model = load(&fixture("gpt2"), &device);
         model.decoder.final_norm.weight = model.decoder.final_norm.weight.map(|weight| weight * 1e6);
         let folder = tempfile::tempdir().unwrap();
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "not of this family")]
     fn a_decoder_of_another_family_is_refused() {
-        let device = inject_devices::compiled().remove(0);
+        let device = inject_testing::compiled().remove(0);
         let model = load(&fixture("gpt2"), &device);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.safetensors");

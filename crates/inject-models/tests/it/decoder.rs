@@ -40,7 +40,7 @@ struct Subject {
 }
 
 fn for_each_decoder(check: impl Fn(&Subject)) {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in fixture::ONE_PER_FAMILY {
             for precision in precisions(&device) {
                 let decoder = fixture::load(case, precision, &device).decoder;
@@ -59,7 +59,7 @@ fn for_each_decoder(check: impl Fn(&Subject)) {
 }
 
 fn precisions(device: &Device) -> Vec<Precision> {
-    match inject_devices::computes_in_f64(device) {
+    match inject_testing::computes_in_f64(device) {
         true => vec![Precision::F32, Precision::F64],
         false => vec![Precision::F32],
     }

@@ -122,7 +122,7 @@ impl Checkpoint {
 
     fn load(&self) -> Result<Model, ModelError> {
         let origin = Origin::of_folder(self.folder.path());
-        Model::load(origin, Precision::F32, &inject_devices::compiled()[0])
+        Model::load(origin, Precision::F32, &inject_testing::compiled()[0])
     }
 
     /// Why it does not load, having checked that the message says all of this, the path of a file among it.

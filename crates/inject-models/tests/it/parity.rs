@@ -31,7 +31,7 @@ const CASES: [(&str, &str); 16] = [
 
 #[test]
 fn states_at_every_tap_equal_the_reference() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for (case, file) in CASES {
             let worst = check(case, file, Precision::F32, &device);
             println!("{case}/{file} on {device:?}: worst distance {worst:.2} of the tolerance");
@@ -41,7 +41,7 @@ fn states_at_every_tap_equal_the_reference() {
 
 #[test]
 fn states_in_f64_equal_the_reference_to_the_last_digits() {
-    for device in inject_devices::compiled().into_iter().filter(inject_devices::computes_in_f64) {
+    for device in inject_testing::compiled().into_iter().filter(inject_testing::computes_in_f64) {
         for (case, file) in CASES {
             check(case, file, Precision::F64, &device);
         }

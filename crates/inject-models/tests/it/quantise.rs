@@ -39,7 +39,7 @@ fn parameters(decoder: &Decoder) -> Vec<f64> {
 
 #[test]
 fn sixteen_bits_hold_every_parameter_rounded_to_nearest() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         let decoder = load("gpt2", Precision::F32, &device).decoder;
         let found = |format| parameters(&decoder.clone().with_weights_in(format).unwrap());
         let exact = parameters(&decoder);
@@ -52,7 +52,7 @@ fn sixteen_bits_hold_every_parameter_rounded_to_nearest() {
 
 #[test]
 fn integers_scale_each_output_and_blocks_go_along_the_inputs() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         let decoder = load("llama", Precision::F32, &device).decoder;
         for (format, steps) in [(WeightFormat::Int8, 127.0), (WeightFormat::Int4, 7.0)] {
             let quantised = decoder.clone().with_weights_in(format).unwrap();
@@ -82,7 +82,7 @@ fn integers_scale_each_output_and_blocks_go_along_the_inputs() {
 
 #[test]
 fn four_bit_codes_have_sixteen_values_a_block_and_int8_is_closer() {
-    let device = inject_devices::compiled().remove(0);
+    let device = inject_testing::compiled().remove(0);
     let decoder = load("gemma3", Precision::F32, &device).decoder;
     let error = |format| {
         let quantised = decoder.clone().with_weights_in(format).unwrap();
@@ -108,7 +108,7 @@ fn a_name_is_read_back_and_an_unknown_one_is_refused_with_what_is_known() {
 
 #[test]
 fn a_weight_that_a_format_cannot_hold_is_refused() {
-    let device = inject_devices::compiled().remove(0);
+    let device = inject_testing::compiled().remove(0);
     let loud = load("gpt2", Precision::F32, &device).decoder.map_matrices(&mut |_, values| values * 1e6);
     let error = loud.with_weights_in(WeightFormat::F16).unwrap_err();
     assert!(matches!(error, ModelError::BeyondFormat { format: WeightFormat::F16, .. }), "{error}");

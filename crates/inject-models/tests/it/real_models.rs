@@ -30,7 +30,7 @@ fn golden_path(models: &Path, name: &str) -> PathBuf {
 #[test]
 fn real_models_equal_the_reference_at_every_tap() {
     let Some(models) = folder() else { return };
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for name in MODELS {
             let origin = Origin::of_folder(&models.join(name));
             let model = Model::load(origin, Precision::F32, &device).unwrap();

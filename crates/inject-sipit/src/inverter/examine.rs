@@ -66,7 +66,7 @@ mod tests {
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures/gpt2");
         let prompt = vec![3, 11, 5, 12, 11, 7];
         let tap = Tap::Block(2);
-        for device in inject_devices::compiled() {
+        for device in inject_testing::compiled() {
             let model = Model::load(Origin::of_folder(&fixture), Precision::F32, &device).unwrap();
             // Token 12 has the embedding of token 11.
             let decoder = model.decoder.map_matrices(&mut |matrix, values| match matrix {

@@ -245,7 +245,7 @@ mod tests {
     fn a_samples_own_state_is_not_in_its_tokens_mean() {
         let tokens = [1, 0, 1, 1];
         let rest = [5.0_f32, 100.0, 7.0, -3.0];
-        for device in inject_devices::compiled() {
+        for device in inject_testing::compiled() {
             let means = tensor(vec![20.0, 10.0, 20.0, 20.0], [4, 1], &device);
             let found =
                 read_f32(means_without_own(means, tensor(rest.to_vec(), [4, 1], &device), &tokens)).unwrap();

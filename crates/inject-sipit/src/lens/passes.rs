@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn a_lens_is_worth_as_much_as_it_was_right_on_text_it_had_not_seen() {
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures/gpt2");
-        let device = inject_devices::compiled().remove(0);
+        let device = inject_testing::compiled().remove(0);
         let model = Model::load(Origin::of_folder(&fixture), Precision::F32, &device).unwrap();
         let (decoder, config) = (&model.decoder, model.decoder.config());
         let tap = Tap::Block(2);

@@ -104,7 +104,7 @@ pub(super) mod tests {
 
     /// One small model of each form of position, norm and feed-forward there is, in f64.
     pub(in crate::proposal) fn for_each_model(check: impl Fn(&str, &Decoder)) {
-        for device in inject_devices::compiled().into_iter().filter(inject_devices::computes_in_f64) {
+        for device in inject_testing::compiled().into_iter().filter(inject_testing::computes_in_f64) {
             for case in ["gpt2", "llama", "gemma3", "phi4"] {
                 let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures");
                 let origin = Origin::of_folder(&fixtures.join(case));

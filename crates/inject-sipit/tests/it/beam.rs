@@ -119,7 +119,7 @@ fn sorted(mut ids: Vec<u32>) -> Vec<u32> {
 
 #[test]
 fn a_later_position_rules_out_the_nearer_of_two_tokens_that_fit() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in FAMILIES {
             let fork = Fork::new(case, 21, &device);
             // The wrong token lies nearer; the next state tells, because noise moved it away from the wrong prompt's.
@@ -153,7 +153,7 @@ fn a_later_position_rules_out_the_nearer_of_two_tokens_that_fit() {
 
 #[test]
 fn both_tokens_are_followed_until_something_tells() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in FAMILIES {
             let fork = Fork::closed(case, &device);
             // Half-way between the two prompts at the next position too; both fit there.
@@ -170,7 +170,7 @@ fn both_tokens_are_followed_until_something_tells() {
 
 #[test]
 fn what_nothing_tells_apart_stays_ambiguous() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = random(case, 21, &device);
             // No later state depends on an embedding.
@@ -195,7 +195,7 @@ fn what_nothing_tells_apart_stays_ambiguous() {
 
 #[test]
 fn a_token_dropped_for_want_of_room_is_not_ruled_out() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in FAMILIES {
             let fork = Fork::new(case, 21, &device);
             let both = sorted(vec![PROMPT[fork.at], fork.other]);
@@ -242,7 +242,7 @@ impl Proposer for Misleading {
 
 #[test]
 fn a_prompt_is_not_given_up_because_its_next_token_was_not_tested_yet() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in FAMILIES {
             let fork = Fork::closed(case, &device);
             // Every position from the fork on fits both prompts.
@@ -262,7 +262,7 @@ fn a_prompt_is_not_given_up_because_its_next_token_was_not_tested_yet() {
 fn equal_rows_stay_ambiguous_wherever_they_stand_however_wide_the_beam() {
     let prompt = [3, 11, 5, 12, 11, 7, 12, 11];
     let twins = [11, 12];
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         let decoder = with_equal_rows(11, [12], &device);
         let target = target(&decoder, &prompt, Tap::Block(2));
         // 2^5 prompts have these states.
@@ -313,7 +313,7 @@ impl Proposer for Torn {
 fn what_fits_beside_a_draft_is_followed_whichever_token_was_drafted() {
     let (prompt, at) = (vec![3, 41, 5, 12, 30, 7, 63, 9], 3);
     let twins = [11, 12];
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         let decoder = with_equal_rows(11, [12], &device);
         for tap in [Tap::Embedding, Tap::Block(1), Tap::Block(2)] {
             let target = target(&decoder, &prompt, tap);
@@ -344,7 +344,7 @@ fn what_fits_beside_a_draft_is_followed_whichever_token_was_drafted() {
 #[test]
 fn a_list_that_does_not_hold_all_that_fit_says_so_and_holds_the_token_kept() {
     let prompt = [3, 41, 60, 7];
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         // Twenty-two tokens with one embedding, the last of which is drafted.
         let decoder = with_equal_rows(39, 40..=60, &device);
         let target = target(&decoder, &prompt, Tap::Block(2));

@@ -28,7 +28,7 @@ fn whole() -> Settings {
 /// A reference model in the widest format the device computes in.
 fn widest(case: &str, device: &Device) -> Decoder {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures").join(case);
-    let precision = match inject_devices::computes_in_f64(device) {
+    let precision = match inject_testing::computes_in_f64(device) {
         true => Precision::F64,
         false => Precision::F32,
     };
@@ -55,7 +55,7 @@ fn naive(decoder: &Decoder, prompt: &[u32], target: &TargetStates, at: usize) ->
 
 #[test]
 fn margins_and_runners_up_are_those_of_a_naive_computation() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in FAMILIES {
             let (decoder, wide) = (model(case, &device).decoder, widest(case, &device));
             let tap = Tap::Block(decoder.config().n_layers());
@@ -87,7 +87,7 @@ fn margins_and_runners_up_are_those_of_a_naive_computation() {
 
 #[test]
 fn what_a_certificate_costs_is_known_before() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = model(case, &device).decoder;
             for tap in Tap::all(decoder.config().n_layers()) {
@@ -118,7 +118,7 @@ fn what_a_certificate_costs_is_known_before() {
 
 #[test]
 fn a_position_is_certain_just_where_its_margin_exceeds_twice_the_floor() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = random(case, 4, &device);
             let target = target(&decoder, &PROMPT, Tap::Block(2));
@@ -150,7 +150,7 @@ fn a_position_is_certain_just_where_its_margin_exceeds_twice_the_floor() {
 
 #[test]
 fn a_certificate_withdraws_what_a_draft_took_too_soon() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         let decoder = with_equal_rows(11, [12], &device);
         let prompt = [3, 11, 5, 12];
         let target = target(&decoder, &prompt, Tap::Block(2));
@@ -174,7 +174,7 @@ fn a_certificate_withdraws_what_a_draft_took_too_soon() {
 
 #[test]
 fn a_certificate_goes_by_the_same_rule_as_the_search() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = random(case, 4, &device);
             let target = target(&decoder, &PROMPT, Tap::Block(2));
@@ -209,7 +209,7 @@ fn least_of_largest(decoder: &Decoder, target: &TargetStates) -> f64 {
 
 #[test]
 fn what_failed_is_not_certified_and_what_follows_rests_on_it() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         let decoder = model("llama", &device).decoder;
         let tap = Tap::Block(2);
         let honest = target(&decoder, &PROMPT, tap);
@@ -230,7 +230,7 @@ fn what_failed_is_not_certified_and_what_follows_rests_on_it() {
 
 #[test]
 fn when_the_time_is_up_what_is_verified_stays_verified() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         let decoder = model("llama", &device).decoder;
         let target = target(&decoder, &PROMPT, Tap::Block(2));
         let told = || Policy::new().then(Told::one(&target, &PROMPT));

@@ -47,7 +47,7 @@ fn for_every_tap(device: &Device, vocab_size: usize, test: impl Fn(&Decoder, Tap
 
 #[test]
 fn a_small_vocabulary_is_scanned() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for_every_tap(&device, SMALL, |decoder, tap| {
             let (sources, reason) = chosen(decoder, tap, None);
             assert_eq!(sources, ["scan"], "{tap}");
@@ -59,7 +59,7 @@ fn a_small_vocabulary_is_scanned() {
 
 #[test]
 fn a_large_vocabulary_is_searched_by_prior_and_secant() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for_every_tap(&device, LARGE, |decoder, tap| {
             let (sources, reason) = chosen(decoder, tap, None);
             assert!(has(&sources, "prior") && has(&sources, "secant"), "{tap}: {sources:?}");
@@ -74,7 +74,7 @@ fn a_large_vocabulary_is_searched_by_prior_and_secant() {
 
 #[test]
 fn a_good_lens_is_asked_before_everything_else_whatever_the_vocabulary() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for vocab_size in [SMALL, LARGE] {
             for_every_tap(&device, vocab_size, |decoder, tap| {
                 let lens = lens(decoder, tap);

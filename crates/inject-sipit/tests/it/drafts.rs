@@ -34,7 +34,7 @@ fn stage(inversion: &Inversion, name: &str) -> StageCost {
 
 #[test]
 fn a_true_draft_costs_one_test_a_position_and_nothing_else() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = model(case, &device).decoder;
             for tap in Tap::all(decoder.config().n_layers()) {
@@ -60,7 +60,7 @@ fn a_true_draft_costs_one_test_a_position_and_nothing_else() {
 #[test]
 fn wrong_tokens_in_a_draft_are_repaired_and_counted() {
     let last = PROMPT.len() - 1;
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = model(case, &device).decoder;
             let tap = Tap::Block(decoder.config().n_layers());
@@ -96,7 +96,7 @@ fn wrong_tokens_in_a_draft_are_repaired_and_counted() {
 
 #[test]
 fn keys_and_values_that_no_draft_computed_are_counted_too() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = model(case, &device).decoder;
             for tap in [Tap::Embedding, Tap::Block(decoder.config().n_layers())] {
@@ -117,7 +117,7 @@ fn keys_and_values_that_no_draft_computed_are_counted_too() {
 
 #[test]
 fn a_length_for_which_noise_is_measured_again_says_what_that_cost() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         // LongRoPE's other frequencies begin behind 32 positions.
         let decoder = model("phi4", &device).decoder;
         for (len, measured) in [(12, 0), (40, 40 + 8 * (1 + 63 + 1))] {
@@ -167,7 +167,7 @@ impl Proposer for Doubtful {
 #[test]
 fn an_alternative_spares_the_search_for_the_token() {
     let last = PROMPT.len() - 1;
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = model(case, &device).decoder;
             let target = target(&decoder, &PROMPT, Tap::Block(2));
@@ -196,7 +196,7 @@ fn an_alternative_spares_the_search_for_the_token() {
 
 #[test]
 fn alternatives_that_do_not_fit_are_counted_and_no_more() {
-    let device = inject_devices::compiled().remove(0);
+    let device = inject_testing::compiled().remove(0);
     for case in FAMILIES {
         let decoder = model(case, &device).decoder;
         let target = target(&decoder, &PROMPT, Tap::Block(2));
@@ -228,7 +228,7 @@ impl Proposer for Asked {
 
 #[test]
 fn a_draft_is_computed_in_parts_that_memory_has_room_for() {
-    let device = inject_devices::compiled().remove(0);
+    let device = inject_testing::compiled().remove(0);
     for case in FAMILIES {
         let decoder = model(case, &device).decoder;
         let target = target(&decoder, &PROMPT, Tap::Block(2));
@@ -280,7 +280,7 @@ impl Proposer for SecondThoughts {
 #[test]
 fn a_second_draft_corrects_the_first() {
     let at = 4;
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = model(case, &device).decoder;
             let target = target(&decoder, &PROMPT, Tap::Block(2));
@@ -330,7 +330,7 @@ impl Proposer for Attentive {
 #[test]
 fn what_a_pass_shows_behind_a_wrong_token_corrects_the_next_draft() {
     let wrong = vec![2, 8];
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         let mut mended = 0;
         for case in FAMILIES {
             let decoder = model(case, &device).decoder;
@@ -349,7 +349,7 @@ fn what_a_pass_shows_behind_a_wrong_token_corrects_the_next_draft() {
 
 #[test]
 fn no_lie_prevents_recovery() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = model(case, &device).decoder;
             for (seed, tap) in Tap::all(decoder.config().n_layers()).into_iter().enumerate() {
@@ -392,7 +392,7 @@ proptest! {
         let truth = prompt.iter().copied().map(Some).chain(std::iter::repeat(None));
         let draft: Vec<u32> =
             noise.iter().zip(truth).map(|(noise, truth)| noise.or(truth).unwrap_or(0)).collect();
-        for device in inject_devices::compiled() {
+        for device in inject_testing::compiled() {
             for case in FAMILIES {
                 let decoder = random(case, seed, &device);
                 let taps = Tap::all(decoder.config().n_layers());

@@ -19,7 +19,7 @@ proptest! {
         prompt in prop::collection::vec(0_u32..97, 1..14),
         tap in any::<prop::sample::Index>(),
     ) {
-        for device in inject_devices::compiled() {
+        for device in inject_testing::compiled() {
             for case in FAMILIES {
                 let decoder = random(case, seed, &device);
                 let taps = Tap::all(decoder.config().n_layers());
@@ -34,7 +34,7 @@ proptest! {
 
 #[test]
 fn every_tap_of_every_family_inverts_beyond_windows_and_rotary_switches() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = model(case, &device).decoder;
             let len = decoder.config().max_len().unwrap_or(40).min(40);
@@ -52,7 +52,7 @@ fn every_tap_of_every_family_inverts_beyond_windows_and_rotary_switches() {
 
 #[test]
 fn two_equal_embedding_rows_are_ambiguous_and_both_named() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         let twin = with_equal_rows(11, [12], &device);
         let prompt = [3, 11, 5];
         let tap = Tap::Block(1);
@@ -69,7 +69,7 @@ fn two_equal_embedding_rows_are_ambiguous_and_both_named() {
 
 #[test]
 fn states_of_no_prompt_fail_by_position_and_keep_the_nearest() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         let decoder = model("llama", &device).decoder;
         let tap = Tap::Block(2);
         let honest = target(&decoder, &[1, 2, 3, 4], tap);
@@ -86,7 +86,7 @@ fn states_of_no_prompt_fail_by_position_and_keep_the_nearest() {
 
 #[test]
 fn bf16_states_are_verified_within_their_rounding() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = model(case, &device).decoder;
             let prompt = [9, 8, 7, 6, 5];
@@ -103,7 +103,7 @@ fn bf16_states_are_verified_within_their_rounding() {
 
 #[test]
 fn states_that_cannot_belong_to_the_model_are_refused() {
-    let device = inject_devices::compiled().remove(0);
+    let device = inject_testing::compiled().remove(0);
     let decoder = model("gpt2", &device).decoder;
     let states = |rows, columns| Array2::<f64>::ones((rows, columns));
     let invert = |states, tap| {
@@ -140,7 +140,7 @@ fn states_that_cannot_belong_to_the_model_are_refused() {
 #[test]
 fn states_that_partly_exceed_f16_give_the_prompt() {
     let prompt = [5, 96, 0, 41, 41];
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = model(case, &device).decoder;
             for tap in [Tap::Block(1), Tap::FinalNorm] {
@@ -165,7 +165,7 @@ fn states_that_partly_exceed_f16_give_the_prompt() {
 
 #[test]
 fn states_of_zeros_fail_with_a_distance_and_a_floor() {
-    let device = inject_devices::compiled().remove(0);
+    let device = inject_testing::compiled().remove(0);
     let decoder = model("gpt2", &device).decoder;
     for dtype in [SourceDtype::F64, SourceDtype::F32, SourceDtype::F16] {
         let zeros = Array2::zeros((2, decoder.config().d_model));
@@ -180,7 +180,7 @@ fn states_of_zeros_fail_with_a_distance_and_a_floor() {
 
 #[test]
 fn no_more_candidates_are_tested_than_may_be() {
-    let device = inject_devices::compiled().remove(0);
+    let device = inject_testing::compiled().remove(0);
     let decoder = model("gpt2", &device).decoder;
     let prompt = [0, 96, 50];
     let target = target(&decoder, &prompt, Tap::Block(1));

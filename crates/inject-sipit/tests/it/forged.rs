@@ -65,7 +65,7 @@ fn each_way(
 
 /// Models with states forged by less than half their margin, so that the truth is still the nearest; and beyond all margins.
 fn for_every_family(test: impl Fn(&Decoder, &TargetStates, bool, &str)) {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = random(case, 4, &device);
             for tap in [Tap::Embedding, Tap::Block(2)] {

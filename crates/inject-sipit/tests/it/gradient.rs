@@ -60,7 +60,7 @@ fn observe(case: &str, weights: u64, source: impl Proposer + 'static) -> Vec<(In
         let target = target(&decoder, &PROMPT, Tap::Block(decoder.config().n_layers()));
         (decoder, target)
     };
-    let mut devices = inject_devices::compiled();
+    let mut devices = inject_testing::compiled();
     let said = Arc::new(Mutex::new(Said::default()));
     let mut policy = Policy::new().then(Observed { source, said: said.clone() });
     let mut results = Vec::new();
@@ -135,7 +135,7 @@ fn the_same_seed_gives_the_same_candidates() {
 
 #[test]
 fn a_source_that_served_before_gives_what_a_new_one_gives() {
-    let device = inject_devices::compiled().remove(0);
+    let device = inject_testing::compiled().remove(0);
     let decoder = random("gpt2", 7, &device);
     let tap = Tap::Block(2);
     let other = target(&decoder, &[9, 9, 1], tap);
@@ -205,7 +205,7 @@ fn hard_prompts_draft_one_valid_prompt_and_the_scan_repairs_it() {
 
 #[test]
 fn hard_prompts_find_the_prompt_where_states_are_embeddings() {
-    let device = inject_devices::compiled().remove(0);
+    let device = inject_testing::compiled().remove(0);
     for case in FAMILIES {
         let decoder = random(case, 17, &device);
         // There the loss is the distance between the points and the rows wanted, which has no other minimum.
@@ -306,7 +306,7 @@ fn falling_once(step: usize, window: usize) -> f64 {
 fn the_candidates_are_those_of_the_published_algorithm_in_their_order() {
     // Five windows or more behind a token; and at the first position, whose window this vocabulary doubles in the released code.
     for (vocab_size, at, first_window, most) in [(331, 1, 50, 331), (25_000, 0, 100, 410)] {
-        let device = inject_devices::compiled().remove(0);
+        let device = inject_testing::compiled().remove(0);
         let decoder = of_vocabulary("llama", vocab_size, 3, &device);
         let tap = Tap::Block(decoder.config().n_layers());
         // A state that no token has, so that none is accepted.
@@ -374,7 +374,7 @@ fn the_candidates_are_those_of_the_published_algorithm_in_their_order() {
 
 #[test]
 fn hard_prompts_end_when_the_time_of_the_prompt_is_up() {
-    let device = inject_devices::compiled().remove(0);
+    let device = inject_testing::compiled().remove(0);
     // As published, it would take 98,304 steps.
     let decoder = of_vocabulary("llama", 16_384, 3, &device);
     let prompt: Vec<u32> = (0..24).map(|i| i * 601).collect();
@@ -408,7 +408,7 @@ impl Proposer for Hurried {
 
 #[test]
 fn a_source_is_told_when_the_time_of_the_prompt_is_up() {
-    let device = inject_devices::compiled().remove(0);
+    let device = inject_testing::compiled().remove(0);
     let decoder = random("gpt2", 7, &device);
     let target = target(&decoder, &PROMPT, Tap::Block(1));
     let deadlines = |time| {

@@ -26,7 +26,7 @@ proptest! {
         let mut b = a.clone();
         let at = change.index(b.len());
         b[at] = (b[at] + by) % 97;
-        for device in inject_devices::compiled() {
+        for device in inject_testing::compiled() {
             for case in FAMILIES {
                 let decoder = random(case, seed, &device);
                 let window_hides_it = at + 1 < a.len();
@@ -60,7 +60,7 @@ pub(crate) fn reach(decoder: &Decoder, tap: Tap) -> usize {
 
 #[test]
 fn rotary_models_without_bos_give_one_state_for_a_token_repeated() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in ROTARY {
             let decoder = random(case, 3, &device);
             let prompts = [vec![5], vec![5; 2], vec![5; 3], vec![5; 7]];
@@ -79,7 +79,7 @@ fn rotary_models_without_bos_give_one_state_for_a_token_repeated() {
 
 #[test]
 fn a_first_token_of_another_kind_tells_the_repetitions_apart() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in ROTARY {
             let decoder = random(case, 3, &device);
             let prompts = [vec![2, 5], vec![2, 5, 5], vec![2, 5, 5, 5]];
@@ -97,7 +97,7 @@ fn a_first_token_of_another_kind_tells_the_repetitions_apart() {
 
 #[test]
 fn learned_positions_tell_repetitions_apart_without_bos() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in ["gpt2", "gpt-neo"] {
             let decoder = random(case, 3, &device);
             for (tap, states) in last_states(&decoder, &[vec![5], vec![5; 2], vec![5; 3]]) {

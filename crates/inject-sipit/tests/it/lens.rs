@@ -64,7 +64,7 @@ fn by_lens(decoder: &Decoder, target: &TargetStates, lens: &Arc<Lens>) -> Result
 
 #[test]
 fn a_lens_made_from_other_text_still_gives_the_exact_prompt() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = model(case, &device).decoder;
             let tap = Tap::Block(decoder.config().n_layers());
@@ -86,7 +86,7 @@ fn a_lens_made_from_other_text_still_gives_the_exact_prompt() {
 
 #[test]
 fn text_that_says_nothing_gives_no_lens_or_a_harmless_one() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = model(case, &device).decoder;
             let taps = Tap::all(decoder.config().n_layers());
@@ -186,7 +186,7 @@ impl Written {
 
 #[test]
 fn a_file_that_is_no_lens_is_refused() {
-    let device = inject_devices::compiled().remove(0);
+    let device = inject_testing::compiled().remove(0);
     let written = Written::new(&device);
     written.load().unwrap();
 
@@ -213,7 +213,7 @@ fn a_file_that_is_no_lens_is_refused() {
 
 #[test]
 fn a_damaged_lens_is_refused_and_the_message_names_the_part() {
-    let device = inject_devices::compiled().remove(0);
+    let device = inject_testing::compiled().remove(0);
     let written = Written::new(&device);
     for name in ["projection", "offset", "codes", "first.projection", "first.offset", "first.codes"] {
         let removed = written.changed(|c| drop(c.tensors.remove(name)));
@@ -263,7 +263,7 @@ fn with_prior(contents: &mut Contents, d_model: usize) {
 
 #[test]
 fn a_damaged_prior_of_a_lens_is_refused() {
-    let device = inject_devices::compiled().remove(0);
+    let device = inject_testing::compiled().remove(0);
     let written = Written::new(&device);
     let d_model = written.load().unwrap().about().d_model;
     let changed = |change: &dyn Fn(&mut Contents)| {
@@ -323,7 +323,7 @@ fn a_damaged_prior_of_a_lens_is_refused() {
 
 #[test]
 fn a_lens_for_something_else_is_refused() {
-    let device = inject_devices::compiled().remove(0);
+    let device = inject_testing::compiled().remove(0);
     let written = Written::new(&device);
     let other = "0".repeat(64);
     let refused = Lens::load(written.folder.path(), written.tap, &other, &device).unwrap_err();
@@ -365,7 +365,7 @@ fn a_lens_for_something_else_is_refused() {
 
 #[test]
 fn what_gives_no_lens_is_refused_before_anything_long_is_computed() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         let decoder = model("gpt2", &device).decoder;
         let max_len = decoder.config().max_len().unwrap();
         let good = builder(vec![Tap::Block(1)]);
@@ -412,7 +412,7 @@ fn what_gives_no_lens_is_refused_before_anything_long_is_computed() {
 
 #[test]
 fn a_lens_read_back_drafts_what_it_drafted_before() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for first in [FirstPosition::Any, FirstPosition::Bos(5)] {
             let decoder = model("llama", &device).decoder;
             let taps = Tap::all(decoder.config().n_layers());
@@ -442,7 +442,7 @@ fn a_lens_read_back_drafts_what_it_drafted_before() {
 
 #[test]
 fn what_a_lens_costs_is_known_before() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         let decoder = model("gemma3", &device).decoder;
         // Taps may come in any order, and twice.
         let builder = builder(vec![Tap::Block(7), Tap::Block(2), Tap::Block(7)]);
@@ -481,7 +481,7 @@ fn what_a_lens_costs_is_known_before() {
 
 #[test]
 fn a_lens_of_other_weights_that_slips_through_only_proposes_worse() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = model(case, &device).decoder;
             let tap = Tap::Block(2);
@@ -500,7 +500,7 @@ fn a_lens_of_other_weights_that_slips_through_only_proposes_worse() {
 
 #[test]
 fn the_processor_and_the_device_read_a_lens_alike() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for first in [FirstPosition::Any, FirstPosition::Bos(5)] {
             let decoder = model("llama", &device).decoder;
             let mut text = text(48, 16, 1);
@@ -546,7 +546,7 @@ fn tokens_tested_behind_a_prefix_point_out_others_among_the_points_of_a_lens() {
         (0..prompts).map(|_| (0..len).map(|_| numbers.below(VOCAB as usize) as u32).collect()).collect()
     };
     let (text, prompts) = (random_prompts(64, 16), random_prompts(2, 10));
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         let decoder = of_vocabulary("llama", VOCAB as usize, 5, &device);
         for tap in [Tap::Block(1), Tap::FinalNorm] {
             let lens = one(&decoder, &LensBuilder { text: text.clone(), ..builder(vec![tap]) });

@@ -65,7 +65,7 @@ fn found(inversion: &Inversion) -> Vec<(u32, &Verdict, &str, usize)> {
 
 #[test]
 fn many_prompts_are_inverted_as_each_alone() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = model(case, &device).decoder;
             let tap = Tap::Block(decoder.config().n_layers());
@@ -96,7 +96,7 @@ fn many_prompts_are_inverted_as_each_alone() {
 
 #[test]
 fn many_prompts_with_a_lens_cost_no_more_than_each_alone() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in ["gpt2", "llama"] {
             let decoder = of_vocabulary(case, 1024, 5, &device);
             // At the last block the small lens is wrong at many tokens.
@@ -159,7 +159,7 @@ impl Proposer for Corrected {
 fn a_round_of_drafts_for_many_prompts_is_one_forward_pass() {
     const LEN: usize = 12;
     const PROMPTS: usize = 7;
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = model(case, &device).decoder;
             let tap = Tap::Block(2);
@@ -190,7 +190,7 @@ fn a_round_of_drafts_for_many_prompts_is_one_forward_pass() {
 
 #[test]
 fn certificates_of_many_prompts_are_those_of_each_alone() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in ["gpt2", "phi4"] {
             let decoder = model(case, &device).decoder;
             let targets = targets(&decoder, Tap::Block(2));
@@ -208,7 +208,7 @@ fn certificates_of_many_prompts_are_those_of_each_alone() {
 
 #[test]
 fn progress_tells_which_prompt_it_is_about() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         let decoder = model("phi4", &device).decoder;
         let targets = targets(&decoder, Tap::Block(2));
         let inverter = Inverter::new(&decoder, Tap::Block(2), Settings::default()).unwrap();
@@ -244,7 +244,7 @@ impl Proposer for Counting {
 
 #[test]
 fn one_target_that_cannot_be_inverted_stops_all_before_anything_is_computed() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         let decoder = model("gpt2", &device).decoder;
         let tap = Tap::Block(2);
         let inverter = Inverter::new(&decoder, tap, Settings::default()).unwrap();
@@ -277,7 +277,7 @@ impl Proposer for Slow {
 
 #[test]
 fn a_prompt_does_not_spend_the_time_of_another() {
-    let device = inject_devices::compiled().remove(0);
+    let device = inject_testing::compiled().remove(0);
     let decoder = model("gpt2", &device).decoder;
     let tap = Tap::Block(1);
     let targets: Vec<TargetStates> = (0..6).map(|id| target(&decoder, &[id], tap)).collect();
@@ -316,7 +316,7 @@ impl Proposer for Late {
 
 #[test]
 fn a_draft_that_took_all_the_time_of_a_prompt_is_made_once() {
-    let device = inject_devices::compiled().remove(0);
+    let device = inject_testing::compiled().remove(0);
     let decoder = model("gpt2", &device).decoder;
     let tap = Tap::Block(1);
     let prompts = [vec![5, 9, 41], vec![8], vec![96, 0]];
@@ -360,7 +360,7 @@ impl Proposer for Endless {
 
 #[test]
 fn the_time_of_a_prompt_does_not_grow_by_that_of_others() {
-    let device = inject_devices::compiled().remove(0);
+    let device = inject_testing::compiled().remove(0);
     let decoder = model("gpt2", &device).decoder;
     let tap = Tap::Block(1);
     // Each begins with the one token that is never proposed.
@@ -382,7 +382,7 @@ fn the_time_of_a_prompt_does_not_grow_by_that_of_others() {
 
 #[test]
 fn sources_that_served_one_model_serve_another() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         let mut policies = [
             Policy::new().then(Prior::up_to(8)).then(Secant::up_to(24)),
             Policy::new().then(RandomOrder::seeded(5).in_batches(7)),

@@ -30,7 +30,7 @@ fn half_precision_states_of_every_tap_give_the_prompt() {
         (SourceDtype::F16, |value| f16::from_f64(value).to_f64()),
         (SourceDtype::BF16, |value| bf16::from_f64(value).to_f64()),
     ];
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = model(case, &device).decoder;
             for tap in Tap::all(decoder.config().n_layers()) {
@@ -76,7 +76,7 @@ fn range(values: &[f64]) -> (f64, f64) {
 
 /// Random models, the last block and what the final norm makes of it.
 fn for_every_family(mut test: impl FnMut(&str, &Decoder, &TargetStates)) {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = random(case, 31, &device);
             for tap in [Tap::Block(decoder.config().n_layers()), Tap::FinalNorm] {
@@ -202,7 +202,7 @@ fn a_ball_accepts_within_its_radius_and_nothing_beyond() {
 
 #[test]
 fn a_ball_of_radius_zero_accepts_the_very_same_state() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = random(case, 31, &device);
             let target = target(&decoder, &PROMPT, Tap::Embedding);
@@ -242,7 +242,7 @@ fn allclose_accepts_by_the_coordinate_that_is_farthest_off() {
 
 #[test]
 fn tolerances_that_no_distance_satisfies_are_refused() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         let decoder = model("gpt2", &device).decoder;
         for wrong in [-1e-9, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             for acceptance in [

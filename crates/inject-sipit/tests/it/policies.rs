@@ -12,7 +12,7 @@ use crate::small::{FAMILIES, exhaustive, invert, model, of_vocabulary, target};
 #[test]
 fn every_policy_recovers_the_same_prompt() {
     let prompt = [5, 96, 5, 0, 41, 41, 7];
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = model(case, &device).decoder;
             for tap in Tap::all(decoder.config().n_layers()) {
@@ -35,7 +35,7 @@ fn every_policy_recovers_the_same_prompt() {
 #[test]
 fn what_stood_before_is_found_among_the_tokens_of_the_prompt() {
     let prompt = [5, 96, 5, 41, 41, 96, 5, 7];
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = model(case, &device).decoder;
             let target = target(&decoder, &prompt, Tap::Block(1));
@@ -68,7 +68,7 @@ fn a_survey_of_the_vocabulary_drafts_the_positions_behind_it() {
     let drafted = |inversion: &Inversion| {
         inversion.positions[2..].iter().filter(|position| position.found_by == "draft").count()
     };
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         let decoder = of_vocabulary("llama", VOCAB as usize, 5, &device);
         let target = target(&decoder, &prompt, Tap::Block(1));
         let mut plain = Policy::new().then(Secant::up_to(1024));
@@ -103,7 +103,7 @@ fn a_search_that_expects_finds_what_the_model_expects_and_what_it_does_not() {
     const VOCAB: usize = 1024;
     // A draft, the first round, and what is tested before the tested ones point anywhere.
     let asked = [(Asked::AtOnce, 1 + 16), (Asked::WhereMemoryFails, 64)];
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         let decoder = of_vocabulary("llama", VOCAB, 5, &device);
         let last_block = Tap::Block(decoder.config().n_layers());
         // At the last block the model's expectation is read from the states given, below it from a pass of the model.
@@ -151,7 +151,7 @@ fn greedy(decoder: &Decoder, first: u32, len: usize) -> Vec<u32> {
 fn a_survey_behind_two_hypotheses_serves_both() {
     let prompt = [4000, 17, 5000, 321];
     let tap = Tap::Block(1);
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         let decoder = of_vocabulary("llama", 8192, 5, &device);
         let whole = exhaustive(&decoder, &target(&decoder, &prompt, tap)).unwrap();
         let other = whole.positions[0].runner_up.unwrap().id;

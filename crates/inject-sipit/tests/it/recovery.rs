@@ -31,7 +31,7 @@ fn what_the_theorem_promises_comes_back_in_every_family() {
         .map(|format| Condition::States { disturbance: Disturbance::Rounded(format) });
     let conditions = [Condition::Exact, Condition::Noise { share_of_margin: 0.45 }];
     let asked = options(conditions.into_iter().chain(known).chain(rounded).collect());
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = random(case, 11, &device);
             let found = study(&decoder, &asked, Run::in_memory(&mut |_| ())).unwrap();
@@ -47,7 +47,7 @@ fn what_the_theorem_promises_comes_back_in_every_family() {
 
 #[test]
 fn a_lost_prompt_is_said_to_be_gone_only_where_another_token_is_nearer() {
-    let device = inject_devices::compiled().remove(0);
+    let device = inject_testing::compiled().remove(0);
     let conditions = ["dropout:0.9", "noise:1000", "int4-tensor"]
         .map(|word| Condition::States { disturbance: word.parse().unwrap() });
     let found =
@@ -63,7 +63,7 @@ fn a_lost_prompt_is_said_to_be_gone_only_where_another_token_is_nearer() {
 
 #[test]
 fn the_same_seed_gives_the_same() {
-    let device = inject_devices::compiled().remove(0);
+    let device = inject_testing::compiled().remove(0);
     let decoder = random("llama", 4, &device);
     let asked = options(vec![
         Condition::Noise { share_of_margin: 2.0 },
@@ -75,7 +75,7 @@ fn the_same_seed_gives_the_same() {
 
 #[test]
 fn no_prompts_and_half_steps_that_do_not_match_are_refused() {
-    let device = inject_devices::compiled().remove(0);
+    let device = inject_testing::compiled().remove(0);
     let decoder = model("gpt2", &device).decoder;
     let mut policy = |_: &Decoder, _: Tap| Ok(Policy::new());
     let asked = options(vec![Condition::Exact]);

@@ -35,7 +35,7 @@ fn after_a_step(decoder: &Decoder, windows: &[Vec<u32>], rate: f64) -> Decoder {
 }
 
 fn first_device() -> Device {
-    inject_devices::compiled().remove(0)
+    inject_testing::compiled().remove(0)
 }
 
 proptest! {
@@ -164,7 +164,7 @@ fn options(optimiser: Optimiser) -> DegenerateOptions {
 #[test]
 fn a_step_dissolves_or_keeps_each_built_in_collision_as_reasoned() {
     let windows = windows(12, 14);
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in ["gpt2", "llama"] {
             let drawn = random(case, 4, &device);
             let cases = degenerate_cases(drawn.config(), &windows).unwrap();

@@ -37,7 +37,7 @@ fn close(a: &[f32], b: &[f32]) -> bool {
 
 #[test]
 fn every_row_is_the_state_of_its_prompt_computed_alone() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in FAMILIES {
             let model = model(case, &device);
             let d_model = model.decoder.config().d_model;
@@ -71,7 +71,7 @@ fn every_row_is_the_state_of_its_prompt_computed_alone() {
 
 #[test]
 fn progress_counts_every_prompt_once() {
-    let model = model("gpt2", &inject_devices::compiled()[0]);
+    let model = model("gpt2", &inject_testing::compiled()[0]);
     let extraction =
         Extraction::new(vec![Tap::Block(1)], Positions::Last).unwrap().with_memory_budget(1 << 16);
     let mut seen = Vec::new();
@@ -82,7 +82,7 @@ fn progress_counts_every_prompt_once() {
 
 #[test]
 fn the_noise_floor_bounds_what_batching_does_to_a_state() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         let model = model("llama", &device);
         let prompts = prompts(24);
         let extraction = Extraction::new(Tap::all(3), Positions::Last).unwrap();
@@ -120,7 +120,7 @@ fn spec(model: &Model, extraction: &Extraction) -> StoreSpec {
 
 #[test]
 fn a_store_holds_what_extraction_in_memory_gives() {
-    let model = model("gemma3", &inject_devices::compiled()[0]);
+    let model = model("gemma3", &inject_testing::compiled()[0]);
     let prompts = prompts(50);
     let extraction = Extraction::new(Tap::all(7), Positions::All).unwrap().with_memory_budget(1 << 17);
     let folder = tempfile::tempdir().unwrap();
@@ -151,7 +151,7 @@ fn a_store_holds_what_extraction_in_memory_gives() {
 
 #[test]
 fn a_bad_prompt_is_named_by_its_own_number_before_anything_is_written() {
-    let model = model("gpt2", &inject_devices::compiled()[0]);
+    let model = model("gpt2", &inject_testing::compiled()[0]);
     let extraction = Extraction::new(vec![Tap::Block(1)], Positions::Last).unwrap();
     let mut bad = prompts(20);
     bad[13] = vec![1, 97];

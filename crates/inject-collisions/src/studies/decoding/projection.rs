@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn the_basis_is_orthonormal_and_both_ways_agree() {
-        for device in inject_devices::compiled() {
+        for device in inject_testing::compiled() {
             for dimensions in [1, 5, 12] {
                 let projection = Projection::random(12, dimensions, 7, &device);
                 for (i, a) in projection.basis.iter().enumerate() {

@@ -14,7 +14,7 @@ const TAPS: [Tap; 2] = [Tap::Block(1), Tap::FinalNorm];
 
 fn bundled() -> Model {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/model");
-    Model::load(Origin::of_folder(&folder), Precision::F32, &inject_devices::compiled().remove(0)).unwrap()
+    Model::load(Origin::of_folder(&folder), Precision::F32, &inject_testing::compiled().remove(0)).unwrap()
 }
 
 fn study(model: &Model, sets: &[StressSet]) -> Result<StressStudy, StudyError> {

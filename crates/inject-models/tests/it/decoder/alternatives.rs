@@ -64,7 +64,7 @@ fn run_and_alternatives_have_the_states_they_have_in_whole_sequences() {
 
 #[test]
 fn an_alternative_that_has_no_place_is_refused() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         let decoder = fixture::load("llama", Precision::F32, &device).decoder;
         let mut cache = decoder.prefix_cache(1, 8, Tap::Block(1)).unwrap();
         let tokens = batch(&[sequence(1, 3)]);

@@ -30,7 +30,7 @@ fn config(case: &str, device: &Device) -> DecoderConfig {
 
 #[test]
 fn the_number_of_parameters_is_that_of_the_loaded_tensors() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in CASES {
             let decoder = fixture::load(case, Precision::F32, &device).decoder;
             assert_eq!(decoder.config().n_parameters(), decoder.num_params(), "{case}");
@@ -40,7 +40,7 @@ fn the_number_of_parameters_is_that_of_the_loaded_tensors() {
 
 #[test]
 fn a_random_decoder_has_the_form_of_its_config_and_finite_states() {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         for case in CASES {
             let config = config(case, &device);
             for std in [0.02, 1.0] {

@@ -6,7 +6,7 @@ use super::{VOCAB_SIZE, batch, sequence};
 use crate::fixture;
 
 fn on_every_device(case: &str, check: impl Fn(&Decoder)) {
-    for device in inject_devices::compiled() {
+    for device in inject_testing::compiled() {
         check(&fixture::load(case, Precision::F32, &device).decoder);
     }
 }
