@@ -13,7 +13,7 @@ use std::time::Duration;
 use burn::tensor::{DType, Distribution, Tensor};
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use inject_benches::{Shape, bundled, device, ids, prefix, random, states_of, wait};
-use inject_sipit::{Inverter, Policy, Scan, Settings, Tap};
+use inject_sipit::{Inverter, Policy, Scan, Settings, models::Tap};
 
 const PREFIX: usize = 16;
 /// From what repairs one position to what scans the vocabulary.

@@ -15,7 +15,9 @@ use std::{env, error::Error, time::Instant};
 use burn::tensor::Device;
 use inject_benches::device;
 use inject_sipit::{
-    ClosestPairs, CollisionError, Coverage, Neighbours, Pairs, Rows, Search, SearchOptions, Tap, store::Store,
+    collisions::{ClosestPairs, CollisionError, Coverage, Neighbours, Pairs, Rows, Search, SearchOptions},
+    models::Tap,
+    states::store::Store,
 };
 use ndarray::{Array2, s};
 
@@ -46,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let prefixes = prefixes.prompt.iter().zip(prefixes.position).take(most);
         let prefixes =
             prefixes.map(|(&prompt, &position)| &store.prompt(prompt as usize)[..=position as usize]);
-        let identities = inject_sipit::identities(prefixes);
+        let identities = inject_sipit::collisions::identities(prefixes);
         for &count in rows.iter().filter(|count| **count <= most) {
             let label = format!("distances/states-{tap}/{count}x{}", states.ncols());
             let rows =

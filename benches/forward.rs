@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use inject_benches::{Shape, device, ids, wait};
-use inject_sipit::{Logits, Tap, TokenBatch};
+use inject_sipit::models::{Logits, Tap, TokenBatch};
 
 const SIZES: [(usize, usize); 3] = [(1, 64), (8, 64), (1, 512)];
 

@@ -12,8 +12,8 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use inject_benches::{Shape, device, ids, states_of, wait};
 use inject_sipit::{
-    Decoder, Draft, InvertError, Inverter, Logits, Open, Place, Policy, Proposer, Settings, Tap,
-    TargetStates, TokenBatch,
+    Draft, InvertError, Inverter, Open, Place, Policy, Proposer, Settings, TargetStates,
+    models::{Decoder, Logits, Tap, TokenBatch},
 };
 
 const POSITIONS: usize = 64;

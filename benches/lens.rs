@@ -10,7 +10,11 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use inject_benches::{Shape, bundled, device, ids, random, states_of};
-use inject_sipit::{Arithmetic, Decoder, FirstPosition, Lens, LensBuilder, Tap, Vocabulary};
+use inject_sipit::{
+    FirstPosition, Lens, LensBuilder, Vocabulary,
+    collisions::Arithmetic,
+    models::{Decoder, Tap},
+};
 
 const LENGTHS: [usize; 2] = [64, 512];
 const LIKELIEST: usize = 8;

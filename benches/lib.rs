@@ -24,11 +24,12 @@ use std::{
 };
 
 use burn::tensor::Device;
-use inject_testing::DeviceKind;
 use inject_sipit::{
-    Decoder, DecoderConfig, Extraction, Logits, Model, Origin, Precision, PrefixCache, Tap, TargetStates,
-    TokenBatch, foreign::SourceDtype, store::Positions,
+    TargetStates,
+    models::{Decoder, DecoderConfig, Logits, Model, Origin, Precision, PrefixCache, Tap, TokenBatch},
+    states::{Extraction, foreign::SourceDtype, store::Positions},
 };
+use inject_testing::DeviceKind;
 
 /// A model shape that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

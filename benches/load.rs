@@ -16,7 +16,7 @@ use std::{
 };
 
 use inject_benches::{Shape, device, random, real_models};
-use inject_sipit::{Family, Model, Origin, Precision, WeightDtype};
+use inject_sipit::models::{Family, Model, Origin, Precision, WeightDtype};
 use serde_json::{Value, json};
 
 const LOADS: usize = 3;

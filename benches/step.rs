@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use inject_benches::{Shape, device, prefix, wait};
-use inject_sipit::{Logits, Tap, TokenBatch};
+use inject_sipit::models::{Logits, Tap, TokenBatch};
 
 const PREFIXES: [usize; 2] = [64, 512];
 

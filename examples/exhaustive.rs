@@ -12,9 +12,12 @@ use std::process::ExitCode;
 use clap::Parser;
 use inject_examples::{Failure, ModelArgs, PromptArgs, StudyArgs, finish, note, say, spec_of};
 use inject_sipit::{
-    Extraction, Metric, Pairs, Rows, Search, SearchOptions, Tap,
-    store::Positions,
-    studies::{ExhaustiveOptions, ExhaustiveStudy, Quantile, Scope, exhaustive, pairs_across, pairs_within},
+    collisions::{Metric, Pairs, Rows, Search, SearchOptions},
+    models::Tap,
+    states::{Extraction, store::Positions},
+};
+use inject_studies::{
+    ExhaustiveOptions, ExhaustiveStudy, Quantile, Scope, exhaustive, pairs_across, pairs_within,
 };
 
 /// Measures the distances between all one-token extensions of a few prompts.
@@ -83,7 +86,7 @@ fn run(options: &Options) -> Result<(), Failure> {
 
 /// The first prompts of the closest pairs.
 fn closest(
-    decoder: &inject_sipit::Decoder,
+    decoder: &inject_sipit::models::Decoder,
     prompts: &[Vec<u32>],
     tap: Tap,
     count: usize,
@@ -103,7 +106,7 @@ fn closest(
     Ok(found.into_iter().map(|row| prompts[row].clone()).collect())
 }
 
-fn table(study: &ExhaustiveStudy, model: &inject_sipit::Model) -> String {
+fn table(study: &ExhaustiveStudy, model: &inject_sipit::models::Model) -> String {
     let mut lines = vec![format!(
         "{} prompts, {} tokens, {}: {} pairs within, {} across",
         study.prefixes.len(),

@@ -15,9 +15,12 @@ use clap::{Args, Parser};
 use indicatif::{ProgressBar, ProgressStyle};
 use inject_examples::{Failure, ModelArgs, finish, say};
 use inject_sipit::{
-    Bos, Extraction, Model, Tap, extract_to_store,
-    prompts::read_prompts,
-    store::{Positions, StateDtype, Store, StoreSpec},
+    models::{Bos, Model, Tap},
+    states::{
+        Extraction, extract_to_store,
+        prompts::read_prompts,
+        store::{Positions, StateDtype, Store, StoreSpec},
+    },
 };
 
 /// Writes the hidden states of prompts into a store on disk.

@@ -13,9 +13,11 @@ use std::{path::PathBuf, process::ExitCode, time::Instant};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use inject_examples::{Failure, ModelArgs, RandomTokens, finish, say};
+use inject_prompts::Generator;
 use inject_sipit::{
-    Bos, FirstPosition, LensBuilder, LensProgress, Model, Tap, Tokenizer,
-    prompts::{generate::Generator, read_prompts},
+    FirstPosition, LensBuilder, LensProgress,
+    models::{Bos, Model, Tap, Tokenizer},
+    states::prompts::read_prompts,
 };
 
 /// Makes the lenses of a model.

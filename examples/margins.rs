@@ -11,10 +11,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use inject_examples::{Axis, Failure, Figure, Mark, ModelArgs, PromptArgs, StudyArgs, finish, say};
-use inject_sipit::{
-    Tap, WeightFormat,
-    studies::{LengthStudy, MarginOptions, MarginStudy, Quantile, lengths, margins},
-};
+use inject_sipit::models::{Tap, WeightFormat};
+use inject_studies::{LengthStudy, MarginOptions, MarginStudy, Quantile, lengths, margins};
 
 /// Measures one-step margins, and distances against length.
 #[derive(Parser, Debug)]
@@ -75,7 +73,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     };
     let found =
         options.study.carry_out("margins", |run| margins(&model.decoder, &hash, &prompts, &asked, run))?;
-    let by_tap = |value: fn(&inject_sipit::studies::TapMargins) -> f64| {
+    let by_tap = |value: fn(&inject_studies::TapMargins) -> f64| {
         found.taps.iter().enumerate().map(move |(i, tap)| (i as f64, value(tap)))
     };
     let names = found.taps.iter().map(|tap| tap.tap.to_string());
@@ -105,7 +103,7 @@ fn median(quantiles: &[Quantile]) -> f64 {
 }
 
 fn figure(study: &LengthStudy, tap: Tap) -> Figure {
-    let points = |value: fn(&inject_sipit::studies::Spread) -> f64| {
+    let points = |value: fn(&inject_studies::Spread) -> f64| {
         study.lengths.iter().filter_map(move |at| Some((at.length as f64, value(at.taps.get(&tap)?))))
     };
     Figure::new(

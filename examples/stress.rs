@@ -11,9 +11,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use inject_examples::{Failure, ModelArgs, PromptArgs, StudyArgs, finish, say};
-use inject_sipit::{
-    Bos, Tap,
-    studies::{RepeatOptions, RepeatStudy, StressKind, StressStudy, TapOptions, repeats, stress, stress_set},
+use inject_sipit::models::{Bos, Tap};
+use inject_studies::{
+    RepeatOptions, RepeatStudy, StressKind, StressStudy, TapOptions, repeats, stress, stress_set,
 };
 
 /// Measures prompts that were made to be alike.

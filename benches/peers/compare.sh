@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Measures this project and PyTorch in turn, question by question, so that both see the same machine.
+# Measures this project and PyTorch in turn, question by question, so that both run under the same conditions.
 #
 #   benches/peers/compare.sh OUT                          # python3 must have torch and transformers
 #   PYTHON=~/venv/bin/python ROUNDS=3 benches/peers/compare.sh OUT
 #
-# Leaves in the folder OUT: ours-ROUND-QUESTION.txt (criterion's own output), peer-ROUND-QUESTION.md, load.md, and
-# table.md, which compares them. INJECT_REAL_MODELS and RAYON_NUM_THREADS hold for both sides.
+# Writes to the folder OUT: ours-ROUND-QUESTION.txt (criterion's own output), peer-ROUND-QUESTION.md, load.md, and
+# table.md, which compares them. INJECT_REAL_MODELS and RAYON_NUM_THREADS apply to both sides.
 set -euo pipefail
 if [ $# -ne 1 ]; then
     echo "usage: $0 OUT" >&2

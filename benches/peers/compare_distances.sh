@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Measures exact nearest neighbours of this project and of FAISS in turn, on the same states, so that both see the same machine.
+# Measures exact nearest neighbours of this project and of FAISS in turn, on the same states and under the same conditions.
 #
 #   benches/peers/compare_distances.sh OUT STORE [TAP]        # python3 must have faiss-cpu, numpy and safetensors
 #   PYTHON=~/venv/bin/python ROWS="100000" benches/peers/compare_distances.sh OUT STORE block-15
 #
-# Leaves in the folder OUT: ours.md, states.md and gaussian.md. RAYON_NUM_THREADS holds for both sides.
+# Writes to the folder OUT: ours.md, states.md and gaussian.md. RAYON_NUM_THREADS applies to both sides.
 set -euo pipefail
 if [ $# -lt 2 ]; then
     echo "usage: $0 OUT STORE [TAP]" >&2

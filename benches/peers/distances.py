@@ -4,12 +4,12 @@
     python3 benches/peers/distances.py --states STORE/tap-block-15.safetensors --rows 100000
     python3 benches/peers/distances.py --gaussian --rows 100000 --ours OUT/ours.md
 
-Needs faiss-cpu, numpy and safetensors. `search` is asked for two neighbours, because a row finds itself; FAISS has no question
-about the closest pair, so the same search stands for it. The columns behind the time say what the distances are worth: each
-is compared with the one computed directly in float64 from the same two rows. With --ours, the output of benches/distances.rs,
-the times stand side by side.
+Needs faiss-cpu, numpy and safetensors. `search` is asked for two neighbours, because a row finds itself. FAISS has no
+function for the closest pair, so the time of the same search is compared with it. The columns after the times show how
+accurate the distances are: each is compared with the one computed directly in float64 from the same two rows. With --ours,
+the output of benches/distances.rs, both times are printed.
 
-Threads: RAYON_NUM_THREADS if set, else the cores this process may use, as rayon has it.
+Threads: RAYON_NUM_THREADS if set, otherwise as many as the cores that this process may use, as rayon does.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def nearest(states):
     index.add(states)
     squared, found = index.search(states, 2)
     seconds = time.perf_counter() - begin
-    # Among equal rows, or where rounding has it so, a row need not come first in its own list.
+    # With equal rows, or by rounding, a row need not come first in its own list.
     other = (found[:, 0] == np.arange(len(states))).astype(int)
     rows = np.arange(len(states))
     return seconds, found[rows, other], np.sqrt(np.maximum(squared[rows, other], 0))
@@ -58,8 +58,8 @@ def main():
     data.add_argument("--states", type=Path, metavar="FILE", help="a tap file of a store")
     data.add_argument("--gaussian", action="store_true", help="independent normal numbers")
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000])
-    parser.add_argument("--width", type=int, default=576, help="of the normal numbers")
-    parser.add_argument("--ours", type=Path, metavar="FILE", help="what benches/distances.rs printed")
+    parser.add_argument("--width", type=int, default=576, help="width of the normal numbers")
+    parser.add_argument("--ours", type=Path, metavar="FILE", help="the output of benches/distances.rs")
     options = parser.parse_args()
 
     threads = int(os.environ.get("RAYON_NUM_THREADS") or len(os.sched_getaffinity(0)))

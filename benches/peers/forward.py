@@ -4,14 +4,14 @@
     python benches/peers/forward.py > peer.md
     python benches/peers/forward.py --only step --smollm2 FOLDER      # one question; real SmolLM2-135M weights
 
-Prints a Markdown table with the labels of the Rust benchmarks: forward.rs, step.rs and candidates.rs say what a row is.
+Prints a Markdown table with the labels of the Rust benchmarks. forward.rs, step.rs and candidates.rs explain the rows.
 GFLOP/s counts the same products, by the median. Differences that cannot be avoided:
 
 - `candidates`: the cache of the prefix is repeated for every candidate, as transformers' own beam search does, and the
   model cut off after a block still applies its final norm.
 - `step`: a `DynamicCache` grows by concatenation.
 
-Threads: RAYON_NUM_THREADS if set, else the cores this process may use, as rayon has it.
+Threads: RAYON_NUM_THREADS if set, otherwise as many as the cores that this process may use, as rayon does.
 """
 
 import argparse
@@ -92,7 +92,7 @@ class Table:
         print("| row | min, ms | median, ms | GFLOP/s | calls |\n|---|---|---|---|---|", flush=True)
 
     def row(self, label, flop, call):
-        """Times a call once and again, after one that warms up, until rounds and seconds are both full."""
+        """Times a call repeatedly, after one to warm up, until both the rounds and the seconds are reached."""
         call()
         times = []
         while len(times) < self.rounds or sum(times) < self.seconds:
@@ -135,7 +135,7 @@ def gemm(table):
 
 
 def candidates(table, name, model):
-    """Shortens the model: to be measured last."""
+    """Shortens the model, so it has to be measured last."""
     n_layers = len(blocks(model))
     for n_blocks in (n_layers, n_layers // 2):
         cut_off(model, n_blocks)
@@ -156,8 +156,8 @@ def candidates(table, name, model):
 
 def main():
     parser = argparse.ArgumentParser(description="The PyTorch side of the benchmarks.")
-    parser.add_argument("--rounds", type=int, default=10, help="calls a row, at least")
-    parser.add_argument("--seconds", type=float, default=8.0, help="time a row, at least")
+    parser.add_argument("--rounds", type=int, default=10, help="least number of calls for a row")
+    parser.add_argument("--seconds", type=float, default=8.0, help="least time for a row")
     parser.add_argument("--only", choices=["forward", "step", "candidates"], help="one question")
     parser.add_argument("--smollm2", metavar="FOLDER", help="checkpoint of SmolLM2-135M instead of random weights")
     options = parser.parse_args()

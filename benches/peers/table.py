@@ -1,7 +1,7 @@
 """Compares the two sides that compare.sh has measured: python benches/peers/table.py OUT
 
-Milliseconds are the median of a round, and of several rounds the best. `times as fast` is PyTorch's time over ours of the
-best rounds, with the range of the single rounds in brackets; `of GEMM` is our rate as a share of our best product.
+Milliseconds are the median of a round, and the best of several rounds. `times as fast` is PyTorch's time divided by ours,
+of the best rounds, with the range of the single rounds in brackets. `of GEMM` is our rate as a share of our best product.
 """
 
 import json

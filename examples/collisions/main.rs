@@ -13,13 +13,14 @@ mod report;
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
-use inject_testing::DeviceKind;
 use inject_examples::{Failure, ModelArgs, PromptArgs, StudyArgs, finish, note, say, spec_of};
 use inject_sipit::{
-    Extraction, Metric, Tap, extract_to_store, measure_noise_floors,
-    store::Positions,
-    studies::{CorpusStudy, Nearest, TapOptions, between_models, corpus},
+    collisions::{Metric, measure_noise_floors},
+    models::Tap,
+    states::{Extraction, extract_to_store, store::Positions},
 };
+use inject_studies::{CorpusStudy, Nearest, TapOptions, between_models, corpus};
+use inject_testing::DeviceKind;
 
 /// Measures the distances between the states of all pairs of many prompts.
 #[derive(Parser, Debug)]

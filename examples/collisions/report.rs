@@ -3,7 +3,7 @@
 use std::{fmt::Write, fs, path::Path};
 
 use inject_examples::{Axis, Failure, Figure, Mark};
-use inject_sipit::studies::{Bin, CorpusStudy, PromptPair, Quantile, TapReport};
+use inject_studies::{Bin, CorpusStudy, PromptPair, Quantile, TapReport};
 
 /// Writes minima.csv, the figures and report.html.
 pub(crate) fn write(study: &CorpusStudy, out: &Path) -> Result<(), Failure> {

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use clap::ValueEnum;
 use inject_examples::{Failure, PolicyArgs, PolicyKind};
-use inject_sipit::{Choice, Model, Scan, Settings, Tap};
+use inject_sipit::{
+    Choice, Scan, Settings,
+    models::{Model, Tap},
+};
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize)]

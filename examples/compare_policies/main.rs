@@ -20,7 +20,9 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use inject_examples::{Failure, ModelArgs, PromptArgs, finish, forward_seconds, say};
 use inject_sipit::{
-    Extraction, Inversion, Inverter, Model, Tap, TargetStates, foreign::SourceDtype, store::Positions,
+    Inversion, Inverter, TargetStates,
+    models::{Model, Tap},
+    states::{Extraction, foreign::SourceDtype, store::Positions},
 };
 
 use contender::{Contender, Terms};

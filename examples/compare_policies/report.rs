@@ -3,7 +3,7 @@
 use std::{fs::File, io::Write, path::Path};
 
 use inject_examples::{Axis, Failure, Figure, Mark};
-use inject_sipit::Tap;
+use inject_sipit::models::Tap;
 
 use crate::record::{Kind, Measured, Prompt, Record, Spread, Summary};
 

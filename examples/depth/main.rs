@@ -22,9 +22,11 @@ use clap::Parser;
 use indicatif::ProgressBar;
 use inject_examples::{Failure, ModelArgs, PolicyArgs, PromptArgs, finish, forward_seconds, say};
 use inject_sipit::{
-    Disturbance, Extraction, Inverter, Model, StateFormat, Tap, TargetStates, foreign::SourceDtype,
-    store::Positions, studies::least_margin,
+    Inverter, TargetStates,
+    models::{Model, Tap},
+    states::{Disturbance, Extraction, StateFormat, foreign::SourceDtype, store::Positions},
 };
+use inject_studies::least_margin;
 use ndarray::Array2;
 
 use report::{Kind, Record};

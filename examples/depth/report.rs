@@ -3,7 +3,7 @@
 use std::{fs::File, io::Write, path::Path};
 
 use inject_examples::Failure;
-use inject_sipit::{Cost, Inversion, Tap};
+use inject_sipit::{Cost, Inversion, models::Tap};
 
 use super::figures::figures;
 

@@ -1,7 +1,7 @@
-"""Writes the hidden states of one prompt, computed by transformers, to a file that the invert program reads.
+"""Writes the hidden states of one prompt, computed by transformers, to a file that `inject invert` reads.
 
     python dump_states.py --model FOLDER_OR_HUB_ID --text "The cat sat on the mat." --tap block-7 --out states.safetensors
-    cargo run --release --example invert -- --model FOLDER_OR_HUB_ID --states states.safetensors --tap block-7
+    cargo run --release -- invert --model FOLDER_OR_HUB_ID --states states.safetensors --tap block-7
 
 Needs torch, transformers and, for .safetensors, safetensors; for .npy, numpy.
 """

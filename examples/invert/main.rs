@@ -23,7 +23,10 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use inject_examples::{Failure, ModelArgs, PolicyArgs, finish, note};
-use inject_sipit::{Bos, Inverter, Scan, Tap};
+use inject_sipit::{
+    Inverter, Scan,
+    models::{Bos, Tap},
+};
 
 /// Recovers prompts from hidden states alone.
 #[derive(Parser, Debug)]

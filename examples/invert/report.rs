@@ -1,7 +1,10 @@
 //! What is reported of a prompt: one JSON object.
 
 use inject_examples::{Failure, forward_seconds};
-use inject_sipit::{Choice, Cost, Inversion, Model, Position, RuledOut, Tap, Verdict};
+use inject_sipit::{
+    Choice, Cost, Inversion, Position, RuledOut, Verdict,
+    models::{Model, Tap},
+};
 
 /// A prompt as it was recovered.
 #[derive(serde::Serialize)]

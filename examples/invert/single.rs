@@ -5,9 +5,13 @@ use std::{path::Path, time::Instant};
 use indicatif::ProgressBar;
 use inject_examples::{Failure, say};
 use inject_sipit::{
-    Extraction, InvertProgress, Inverter, Model, Phase, Tap, TargetStates,
-    foreign::{ColumnChoice, SourceDtype, StatesFile},
-    store::Positions,
+    InvertProgress, Inverter, Phase, TargetStates,
+    models::{Model, Tap},
+    states::{
+        Extraction,
+        foreign::{ColumnChoice, SourceDtype, StatesFile},
+        store::Positions,
+    },
 };
 
 use super::{Options, announce_scan, bar, report::Report};

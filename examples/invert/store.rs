@@ -5,8 +5,9 @@ use std::{ops::Range, path::Path, time::Instant};
 use indicatif::ProgressBar;
 use inject_examples::{Failure, PolicyArgs, note, say};
 use inject_sipit::{
-    Choice, Inversion, InvertProgress, Inverter, Model, Settings, Tap, TargetStates,
-    store::{Positions, StateDtype, Store, TapStates},
+    Choice, Inversion, InvertProgress, Inverter, Settings, TargetStates,
+    models::{Model, Tap},
+    states::store::{Positions, StateDtype, Store, TapStates},
 };
 
 use super::{

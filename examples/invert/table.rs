@@ -1,6 +1,6 @@
 //! The report for a person.
 
-use inject_sipit::{Model, Verdict};
+use inject_sipit::{Verdict, models::Model};
 
 use super::report::{Report, Row};
 

@@ -3,10 +3,8 @@
 use std::path::Path;
 
 use inject_examples::{Axis, Failure, Figure, Mark, distinct};
-use inject_sipit::{
-    Disturbance, Tap,
-    studies::{Condition, DecodingStudy, FormatStudy, Held, RecoveryStudy, TapDecoding},
-};
+use inject_sipit::{models::Tap, states::Disturbance};
+use inject_studies::{Condition, DecodingStudy, FormatStudy, Held, RecoveryStudy, TapDecoding};
 
 use crate::tables::quantile;
 

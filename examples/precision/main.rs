@@ -17,11 +17,12 @@ use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, sync::Arc};
 use clap::{Parser, ValueEnum};
 use inject_examples::{Failure, ModelArgs, PromptArgs, StudyArgs, beginning, finish, lens_for, note, say};
 use inject_sipit::{
-    Choice, Decoder, Disturbance, Lens, Model, Tap, WeightFormat,
-    studies::{
-        Condition, DecodingOptions, FormatOptions, Held, Producer, RecoveryOptions, decoding, formats,
-        recovery,
-    },
+    Choice, Lens,
+    models::{Decoder, Model, Tap, WeightFormat},
+    states::Disturbance,
+};
+use inject_studies::{
+    Condition, DecodingOptions, FormatOptions, Held, Producer, RecoveryOptions, decoding, formats, recovery,
 };
 
 /// Measures what narrow formats and noise leave of a prompt.

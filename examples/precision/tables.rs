@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use inject_examples::Failure;
-use inject_sipit::studies::{DecodingStudy, FormatStudy, Quantile, RecoveryStudy};
+use inject_studies::{DecodingStudy, FormatStudy, Quantile, RecoveryStudy};
 
 /// Rows under headings.
 pub(crate) struct Table {

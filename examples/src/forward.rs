@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use inject_sipit::{Decoder, Logits, Tap, TokenBatch};
+use inject_sipit::models::{Decoder, Logits, Tap, TokenBatch};
 
 use crate::Failure;
 

@@ -8,8 +8,8 @@ use std::{
 
 use clap::Args;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use inject_sipit::models::{Model, ModelSource, Origin, Precision, Progress, hub::HubOptions};
 use inject_testing::DeviceKind;
-use inject_sipit::{Model, ModelSource, Origin, Precision, Progress, hub::HubOptions};
 
 use crate::Failure;
 

@@ -8,8 +8,9 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use inject_sipit::{
-    Acceptance, Budget, Choice, Gradient, HardPrompts, InvertError, Lens, LensError, LensProposals, Model,
-    OnFailure, Policy, Prior, RandomOrder, Scan, Secant, Settings, Tap,
+    Acceptance, Budget, Choice, Gradient, HardPrompts, InvertError, Lens, LensError, LensProposals,
+    OnFailure, Policy, Prior, RandomOrder, Scan, Secant, Settings,
+    models::{Model, Tap},
 };
 
 use crate::Failure;
@@ -166,7 +167,7 @@ impl PolicyArgs {
 /// The token that texts begin with, if the tokenizer puts one there.
 pub fn beginning(model: &Model) -> Option<u32> {
     let tokenizer = model.tokenizer().ok()?;
-    let ids = tokenizer.encode("a", inject_sipit::Bos::Auto).ok()?;
+    let ids = tokenizer.encode("a", inject_sipit::models::Bos::Auto).ok()?;
     tokenizer.begins_with_bos(&ids).then(|| ids[0])
 }
 

@@ -3,9 +3,10 @@
 use std::{collections::HashSet, path::PathBuf};
 
 use clap::Args;
+use inject_prompts::Generator;
 use inject_sipit::{
-    Bos, Model,
-    prompts::{PromptError, Prompts, generate::Generator, read_prompts},
+    models::{Bos, Model},
+    states::prompts::{PromptError, Prompts, read_prompts},
 };
 
 use crate::{Failure, RandomTokens};

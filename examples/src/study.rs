@@ -5,10 +5,10 @@ use std::{fs, path::PathBuf};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use inject_sipit::{
-    Model, Tap,
-    store::{Positions, StateDtype, StoreSpec},
-    studies::{Run, Share, StudyProgress},
+    models::{Model, Tap},
+    states::store::{Positions, StateDtype, StoreSpec},
 };
+use inject_studies::{Run, Share, StudyProgress};
 use serde::Serialize;
 
 use crate::{Failure, PromptArgs, say};

@@ -5,9 +5,10 @@
 use std::fs;
 
 use inject_examples::bundled_model;
+use inject_prompts::Generator;
 use inject_sipit::{
-    Bos, Family, Logits, Model, Origin, Precision, TokenBatch, burn::tensor::Device,
-    prompts::generate::Generator,
+    burn::tensor::Device,
+    models::{Bos, Family, Logits, Model, Origin, Precision, TokenBatch},
 };
 
 fn load(device: &Device) -> Model {

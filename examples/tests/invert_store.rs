@@ -9,10 +9,13 @@ use std::{fs, path::Path};
 
 use clap::Parser;
 use inject_examples::bundled_model;
+use inject_prompts::Generator;
 use inject_sipit::{
-    Bos, Extraction, Model, Origin, Precision, Tap, extract_to_store,
-    prompts::generate::Generator,
-    store::{Positions, StateDtype, Store, StoreSpec},
+    models::{Bos, Model, Origin, Precision, Tap},
+    states::{
+        Extraction, extract_to_store,
+        store::{Positions, StateDtype, Store, StoreSpec},
+    },
 };
 use serde_json::Value;
 

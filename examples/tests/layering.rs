@@ -6,7 +6,8 @@ use std::{collections::BTreeSet, process::Command};
 
 use serde_json::Value;
 
-const LAYERS: [&str; 4] = ["inject-models", "inject-states", "inject-collisions", "inject-sipit"];
+const LAYERS: [&str; 5] =
+    ["inject-models", "inject-states", "inject-collisions", "inject-sipit", "inject-studies"];
 
 fn metadata() -> Value {
     let output = Command::new(env!("CARGO"))
@@ -72,6 +73,8 @@ fn every_crate_takes_its_versions_from_the_workspace() {
         "crates/inject-states",
         "crates/inject-collisions",
         "crates/inject-sipit",
+        "crates/inject-prompts",
+        "crates/inject-studies",
         "examples",
         "benches",
     ] {

@@ -21,9 +21,9 @@ mod training;
 use std::{fs, path::PathBuf, process::ExitCode, time::Instant};
 
 use clap::Parser;
-use inject_testing::DeviceKind;
 use inject_examples::{Failure, finish};
-use inject_sipit::{DecoderConfig, Family, Model, Origin, Precision, WeightDtype};
+use inject_sipit::models::{DecoderConfig, Family, Model, Origin, Precision, WeightDtype};
+use inject_testing::DeviceKind;
 
 use crate::{
     measure::{continuation, held_out_losses},

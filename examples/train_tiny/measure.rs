@@ -3,9 +3,9 @@
 use std::fmt;
 
 use inject_examples::Failure;
-use inject_sipit::{
-    Bos, Decoder, Logits, Model, ModelError, Tap, TokenBatch, prompts::generate::Kind,
-    training::next_token_loss,
+use inject_prompts::Kind;
+use inject_sipit::models::{
+    Bos, Decoder, Logits, Model, ModelError, Tap, TokenBatch, training::next_token_loss,
 };
 use tokenizers::Tokenizer;
 

@@ -1,7 +1,7 @@
 //! Generated documents as tokens.
 
 use inject_examples::Failure;
-use inject_sipit::prompts::generate::{Generator, Kind};
+use inject_prompts::{Generator, Kind};
 use tokenizers::{
     AddedToken, Tokenizer,
     models::{

@@ -10,7 +10,7 @@ use burn::{
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use inject_examples::Failure;
-use inject_sipit::{Decoder, DecoderConfig, training::loss_and_gradients};
+use inject_sipit::models::{Decoder, DecoderConfig, training::loss_and_gradients};
 
 use crate::{Options, shape::INIT_STD, text::Text};
 

@@ -5,10 +5,8 @@ use std::{fs::File, io::Write};
 use burn::tensor::Device;
 use indicatif::ProgressBar;
 use inject_examples::Failure;
-use inject_sipit::{
-    Family,
-    studies::{DegenerateOptions, DegenerateStudy, Fate, Optimiser, degenerate, degenerate_cases},
-};
+use inject_sipit::models::Family;
+use inject_studies::{DegenerateOptions, DegenerateStudy, Fate, Optimiser, degenerate, degenerate_cases};
 use serde::Serialize;
 
 use super::{

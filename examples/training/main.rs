@@ -19,8 +19,8 @@ use std::{fs, num::NonZeroUsize, path::PathBuf, process::ExitCode};
 
 use burn::tensor::Device;
 use clap::{Parser, ValueEnum};
-use inject_testing::DeviceKind;
 use inject_examples::{Failure, finish, say};
+use inject_testing::DeviceKind;
 use serde::Serialize;
 
 use text::Text;

@@ -5,11 +5,8 @@ use std::{fs::File, io::Write};
 use burn::tensor::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 use inject_examples::{Axis, Failure, Figure, Mark};
-use inject_sipit::{
-    Family,
-    config::Activation,
-    studies::{RandomShape, RandomWeights, random_weights},
-};
+use inject_sipit::models::{Family, config::Activation};
+use inject_studies::{RandomShape, RandomWeights, random_weights};
 use serde::Serialize;
 
 use super::{

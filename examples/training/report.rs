@@ -3,10 +3,8 @@
 use std::{fs::File, io::Write, path::Path};
 
 use inject_examples::{Axis, Failure, Figure, Mark};
-use inject_sipit::{
-    Tap,
-    studies::{Optimiser, Snapshot, TapSnapshot},
-};
+use inject_sipit::models::Tap;
+use inject_studies::{Optimiser, Snapshot, TapSnapshot};
 
 use super::run::{Training, Trainings};
 

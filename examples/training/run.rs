@@ -3,12 +3,9 @@
 use burn::tensor::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 use inject_examples::Failure;
-use inject_sipit::{
-    DecoderConfig, Family, Tap,
-    config::Activation,
-    studies::{
-        Optimiser, Probes, TrainingData, TrainingEvent, TrainingOptions, TrainingStudy, log_spaced, training,
-    },
+use inject_sipit::models::{DecoderConfig, Family, Tap, config::Activation};
+use inject_studies::{
+    Optimiser, Probes, TrainingData, TrainingEvent, TrainingOptions, TrainingStudy, log_spaced, training,
 };
 use serde::Serialize;
 

@@ -1,6 +1,6 @@
 //! Small decoders of every family.
 
-use inject_sipit::{DecoderConfig, Family, ModelError};
+use inject_sipit::models::{DecoderConfig, Family, ModelError};
 use serde_json::{Value, json};
 
 /// The longest sequence of those that have a longest.

@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use inject_examples::{Failure, PromptArgs, bundled_model};
-use inject_sipit::{Bos, Model, Origin, Precision};
+use inject_sipit::models::{Bos, Model, Origin, Precision};
 use serde::Serialize;
 
 use super::Options;

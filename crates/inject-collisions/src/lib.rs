@@ -20,7 +20,6 @@
 //! - [`Search`]: questions about all [`Pairs`] of them: [`ClosestPairs`], [`Neighbours`], [`PairsBelow`],
 //!   [`Distribution`], [`EqualRows`].
 //! - [`measure_noise_floors`], [`Verdict`]: what a smallest distance means. [`Geometry`], [`Separation`]: the cloud as a whole.
-//! - [`studies`]: whole questions, resumable and divisible.
 //! - [`twins`]: tokens that no state can tell apart.
 //! - [`CoarseRows`]: products of a few points with many rows, in as few digits as their order needs.
 //! - [`Ranking`]: the nearest candidates, their margin, and how many were tested.
@@ -35,7 +34,6 @@ mod distance;
 mod distribution;
 mod equal;
 mod error;
-mod extension;
 mod geometry;
 mod metric;
 mod neighbours;
@@ -45,8 +43,6 @@ mod prompt_distance;
 mod ranking;
 mod rows;
 mod search;
-pub mod studies;
-mod tensor;
 mod twins;
 mod verdict;
 mod whole_numbers;
@@ -62,7 +58,6 @@ pub use self::{
     distribution::{Bracket, Coverage, Distribution},
     equal::EqualRows,
     error::CollisionError,
-    extension::extend_to_store,
     geometry::{Geometry, anisotropy, intrinsic_dimension},
     metric::Metric,
     neighbours::{Neighbour, Neighbours},

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use inject_states::{Decoder, ExtractError, Extraction, Logits, Tap, TokenBatch, store::Positions};
+use inject_states::{Decoder, ExtractError, Extraction, Logits, Tap, TokenBatch, store::Positions, to_host};
 
-use crate::{Metric, tensor::read_f32};
+use crate::Metric;
 
 /// The largest distances seen at one tap between a prompt's state, computed alone by one forward pass, and the same state
 /// computed in another way.
@@ -90,5 +90,5 @@ fn last_state_as_candidate(
     let others = (0..decoder.config().vocab_size as u32).take(OTHERS);
     let candidates: Vec<u32> = std::iter::once(last).chain(others).collect();
     let states = decoder.candidates_at(&cache, &candidates, taps)?;
-    states.into_iter().map(|(tap, states)| Ok((tap, read_f32(states.narrow(0, 0, 1))?))).collect()
+    states.into_iter().map(|(tap, states)| Ok((tap, to_host(states.narrow(0, 0, 1))?))).collect()
 }

@@ -1,9 +1,9 @@
 //! Tokens that share one embedding.
 
-use inject_states::Decoder;
+use inject_states::{Decoder, to_host};
 use ndarray::ArrayView2;
 
-use crate::{Pairs, Rows, equal::equal_rows, studies::StudyError, tensor::read_f32};
+use crate::{CollisionError, Pairs, Rows, equal::equal_rows};
 
 /// The groups of tokens whose rows of the token embedding are equal number by number, each group and the groups ascending.
 ///
@@ -13,7 +13,7 @@ use crate::{Pairs, Rows, equal::equal_rows, studies::StudyError, tensor::read_f3
 ///
 /// # Errors
 ///
-/// [`StudyError`] if the embedding cannot be read from the device, has fewer than two rows, or holds what is not a number.
+/// [`CollisionError`] if the embedding cannot be read from the device, has fewer than two rows, or holds what is not a number.
 ///
 /// # Example
 ///
@@ -35,10 +35,11 @@ use crate::{Pairs, Rows, equal::equal_rows, studies::StudyError, tensor::read_f3
 /// assert_eq!(twins(&last_like_first)?, [[0, vocab_size - 1]]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn twins(decoder: &Decoder) -> Result<Vec<Vec<u32>>, StudyError> {
+pub fn twins(decoder: &Decoder) -> Result<Vec<Vec<u32>>, CollisionError> {
     let embedding = decoder.token_embedding();
     let shape = embedding.dims();
-    let values = read_f32(embedding)?;
+    let values: Vec<f32> =
+        to_host(embedding).map_err(|error| CollisionError::Device { reason: error.to_string() })?;
     let values = ArrayView2::from_shape(shape, &values).expect("read from a tensor of this shape");
     let groups = equal_rows(&Rows::new(values)?, &Pairs::All);
     Ok(groups.into_iter().map(|group| group.rows.into_iter().map(|row| row as u32).collect()).collect())

@@ -75,9 +75,6 @@ pub enum InvertError {
     /// The lens was made for something else, or cannot be made.
     #[error(transparent)]
     Lens(#[from] crate::LensError),
-    /// A study could not be carried out.
-    #[error(transparent)]
-    Study(#[from] inject_collisions::studies::StudyError),
     /// States of text could not be computed.
     #[error(transparent)]
     Extract(#[from] ExtractError),

@@ -32,13 +32,11 @@
 //! - [`LensBuilder`] and [`Lens`]: what drafts a whole prompt from its states at once.
 //! - [`Acceptance`] and [`NoiseModel`]: when a candidate counts as the token.
 //! - [`Inversion`], [`Position`], [`Verdict`], [`Cost`]: what was found, and what it took.
-//! - [`studies`]: those of `inject-collisions`, those that recover prompts, and, behind the feature `training`, those that train.
 //!
 //! Everything of `inject-collisions`, and so of the crates below it, is re-exported, `burn` included. Beside this crate only `burn` need be
 //! a dependency, to switch on a backend.
 //!
-//! Features: `hub` compiles the client for the Hugging Face Hub; `parquet` reads prompts from .parquet files; `training` adds
-//! the studies that train.
+//! Features: `hub` compiles the client for the Hugging Face Hub; `parquet` reads prompts from .parquet files.
 
 mod acceptance;
 mod auto;
@@ -54,14 +52,14 @@ mod noise;
 mod policy;
 mod proposal;
 mod settings;
-pub mod studies;
 mod target;
 mod token_rows;
 mod vocabulary;
 
 use burn::tensor::{Int, Tensor, TensorData};
-pub use inject_collisions;
+pub use inject_collisions as collisions;
 pub use inject_collisions::*;
+pub use inject_collisions::{inject_states as states, inject_states::inject_models as models};
 
 pub use self::{
     acceptance::Acceptance,

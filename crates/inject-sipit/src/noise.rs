@@ -86,9 +86,9 @@ impl NoiseModel {
         NoiseModel { relative }
     }
 
-    /// The bound on the noise of computing a state, in L2: the safety factor times the larger of the noise of the model and
+    /// An upper bound of the noise of computing a state, in L2: the safety factor times the larger of the model's noise and
     /// the noise `seen` at this very state.
-    pub(crate) fn bound(&self, state_norm: f64, seen: f64) -> f64 {
+    pub fn bound(&self, state_norm: f64, seen: f64) -> f64 {
         SAFETY * seen.max(self.relative * state_norm)
     }
 }

@@ -97,8 +97,12 @@ impl TargetStates {
         self.id
     }
 
-    /// The state of one position.
-    pub(crate) fn state(&self, position: usize) -> &[f64] {
+    /// The state of one position, `d_model` numbers.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such position.
+    pub fn state(&self, position: usize) -> &[f64] {
         let d_model = self.d_model();
         let values = self.states.as_slice().expect("made contiguous when the target was made");
         &values[position * d_model..][..d_model]

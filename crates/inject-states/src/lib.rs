@@ -24,7 +24,7 @@
 //! - [`measure_noise`]: the noise floor of each tap.
 //! - [`store`]: states on disk, resumable, memory-mappable.
 //! - [`foreign`]: states that other programs wrote.
-//! - [`prompts`]: prompts from files, and from the project's own generator.
+//! - [`prompts`]: prompts from files.
 //! - [`Disturbance`]: states as they may leak, rounded ([`StateFormat`]), with noise, with gaps.
 //! - [`SplitMix`]: random numbers for whatever draws lots, the same on every platform.
 //!

@@ -1,6 +1,4 @@
-//! Prompts: read from files, or made up.
-//!
-//! # Files
+//! Prompts read from files.
 //!
 //! | ending | prompts |
 //! |---|---|
@@ -28,7 +26,6 @@
 
 mod error;
 mod files;
-pub mod generate;
 #[cfg(feature = "parquet")]
 mod parquet;
 

@@ -8,4 +8,3 @@ mod data;
 mod oracle;
 mod refusals;
 mod stored;
-mod studies;

@@ -1,6 +1,7 @@
 //! What the theory says of almost every model: different prompts, different states - and the one exception.
 
 use inject_sipit::{Decoder, Extraction, Tap, distance, norm, store::Positions};
+use inject_testing::models::reach;
 use proptest::prelude::*;
 
 use crate::small::{FAMILIES, ROTARY, random};
@@ -47,15 +48,6 @@ proptest! {
             }
         }
     }
-}
-
-/// How many positions back a state at this tap can see.
-pub(crate) fn reach(decoder: &Decoder, tap: Tap) -> usize {
-    let blocks = tap.blocks_needed(decoder.config().n_layers());
-    decoder.config().blocks[..blocks].iter().fold(0_usize, |reach, block| match block.attention.span {
-        inject_sipit::config::Span::Full => usize::MAX / 2,
-        inject_sipit::config::Span::Window(n) => reach.saturating_add(n - 1),
-    })
 }
 
 #[test]

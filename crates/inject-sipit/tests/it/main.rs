@@ -20,8 +20,5 @@ mod many;
 mod noise;
 mod numbers;
 mod policies;
-mod recovery;
 mod small;
 mod sources;
-#[cfg(feature = "training")]
-mod training;

@@ -1,0 +1,264 @@
+//! The project's own text: little stories in English and little modules in Python, without end.
+//!
+//! It feeds two things: the training of the tiny bundled language model, which is to find something in
+//! it (who is who in a story, which names a program has defined), and studies that need a great many
+//! different prompts. Every seed gives the same text on every platform. All text is ASCII, so a
+//! character is a byte.
+
+mod code;
+mod random;
+mod story;
+mod telling;
+mod themes;
+mod words;
+
+use std::ops::RangeInclusive;
+
+use random::Random;
+
+/// What a document is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// English sentences about a few people and things.
+    Story,
+    /// A Python module.
+    Code,
+}
+
+/// An endless source of documents, and of prompts cut from them.
+///
+/// Prompts are drawn without memory: one may come again, rarely and mostly among the shortest. Who
+/// needs them all different drops the repeated ones.
+///
+/// # Example
+///
+/// ```
+/// use inject_prompts::Generator;
+///
+/// let prompts: Vec<String> = Generator::new(7).take(3).collect();
+/// assert!(prompts.iter().all(|prompt| (20..=200).contains(&prompt.len())));
+/// assert_eq!(prompts, Generator::new(7).take(3).collect::<Vec<_>>());
+/// ```
+#[derive(Clone, Debug)]
+pub struct Generator {
+    random: Random,
+    prompt_lengths: RangeInclusive<usize>,
+}
+
+impl Generator {
+    /// The text of a seed, with prompts of 20 to 200 characters.
+    pub fn new(seed: u64) -> Self {
+        Self { random: Random::new(seed), prompt_lengths: 20..=200 }
+    }
+
+    /// The same text, with prompts of other lengths.
+    ///
+    /// # Panics
+    ///
+    /// If the range holds no length, or holds zero.
+    #[must_use]
+    pub fn with_prompt_lengths(self, lengths: RangeInclusive<usize>) -> Self {
+        assert!(!lengths.is_empty(), "prompt lengths from {lengths:?}: the range is empty");
+        assert!(*lengths.start() > 0, "prompt lengths from {lengths:?}: a prompt has characters");
+        Self { prompt_lengths: lengths, ..self }
+    }
+
+    /// The next document: three in five are stories.
+    pub fn document(&mut self) -> (Kind, String) {
+        match self.random.chance(60) {
+            true => (Kind::Story, self.story()),
+            false => (Kind::Code, self.code()),
+        }
+    }
+
+    /// A story of 3 to 12 sentences in one or more paragraphs, ended by one line feed.
+    pub fn story(&mut self) -> String {
+        let mut text = String::new();
+        for sentence in story::sentences(&mut self.random) {
+            if !text.is_empty() {
+                text.push_str(if self.random.chance(6) { "\n\n" } else { " " });
+            }
+            text.push_str(&sentence);
+        }
+        text.push('\n');
+        text
+    }
+
+    /// A Python module that runs without an error, ended by one line feed.
+    pub fn code(&mut self) -> String {
+        let mut text = code::module(&mut self.random);
+        text.push('\n');
+        text
+    }
+
+    /// A prompt: a stretch of a document from the beginning of a word to the end of a word.
+    ///
+    /// A third of them begin where the document does, and longer ones are more frequent. Where the
+    /// lengths asked for are longer than a document, others of its kind follow after an empty line.
+    pub fn prompt(&mut self) -> String {
+        loop {
+            // Not every word has another one's end at a distance that is allowed.
+            if let Some(prompt) = self.stretch() {
+                return prompt;
+            }
+        }
+    }
+
+    fn stretch(&mut self) -> Option<String> {
+        let (shortest, longest) = (*self.prompt_lengths.start(), *self.prompt_lengths.end());
+        // The greater of two draws: among many prompts it is the short ones that come again.
+        let lengths = longest - shortest + 1;
+        let length = shortest + self.random.below(lengths).max(self.random.below(lengths));
+        let (kind, mut text) = self.document();
+        while text.len() <= length {
+            text.push('\n');
+            text += &match kind {
+                Kind::Story => self.story(),
+                Kind::Code => self.code(),
+            };
+        }
+        let starts_anywhere = self.random.below(3) > 0;
+        let first = if starts_anywhere { self.random.below(text.len() - length) } else { 0 };
+        let start = (first..text.len()).find(|&at| is_word_start(&text, at))?;
+        // Of the word ends that are allowed, the last within the drawn length, else the next.
+        let mut ends =
+            (start + shortest..=text.len().min(start + longest)).filter(|&at| is_word_end(&text, at));
+        let end = ends.next()?;
+        let end = ends.take_while(|&at| at <= start + length).last().unwrap_or(end);
+        Some(text[start..end].to_owned())
+    }
+}
+
+/// The prompts, without end.
+impl Iterator for Generator {
+    type Item = String;
+
+    fn next(&mut self) -> Option<String> {
+        Some(self.prompt())
+    }
+}
+
+fn is_space(text: &str, at: usize) -> bool {
+    text.as_bytes().get(at).is_none_or(u8::is_ascii_whitespace)
+}
+
+fn is_word_start(text: &str, at: usize) -> bool {
+    !is_space(text, at) && (at == 0 || is_space(text, at - 1))
+}
+
+fn is_word_end(text: &str, at: usize) -> bool {
+    at > 0 && !is_space(text, at - 1) && is_space(text, at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    fn codes(seed: u64, count: usize) -> Vec<String> {
+        let mut generator = Generator::new(seed);
+        (0..count).map(|_| generator.code()).collect()
+    }
+
+    #[test]
+    fn same_seed_gives_the_same_text_and_another_seed_another() {
+        let texts = |seed| -> Vec<(Kind, String)> {
+            let mut generator = Generator::new(seed);
+            (0..50).map(|_| generator.document()).collect()
+        };
+        assert_eq!(texts(3), texts(3));
+        assert_ne!(texts(3), texts(4));
+    }
+
+    #[test]
+    fn text_of_a_seed_is_the_same_on_every_platform() {
+        // FNV-1a of the first documents. Any change of the grammar changes it, and with it the text
+        // that a model was trained on.
+        let mut generator = Generator::new(0);
+        let text: String = (0..1000).map(|_| generator.document().1).collect();
+        let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        assert_eq!(hash, 0x9acc_40b2_0883_1157, "{hash:#x}");
+    }
+
+    #[test]
+    fn three_documents_in_five_are_stories() {
+        let mut generator = Generator::new(5);
+        let stories = (0..10_000).filter(|_| generator.document().0 == Kind::Story).count();
+        assert!((5800..6200).contains(&stories), "{stories} of 10000");
+    }
+
+    #[test]
+    fn of_twenty_thousand_prompts_99_in_100_are_distinct() {
+        let prompts: HashSet<String> = Generator::new(0).take(20_000).collect();
+        assert!(prompts.len() >= 19_800, "{} of 20000", prompts.len());
+    }
+
+    #[test]
+    fn prompts_keep_their_lengths_and_whole_words() {
+        for lengths in [20..=200, 1..=1, 7..=7, 30..=60, 3000..=3100] {
+            for prompt in Generator::new(6).with_prompt_lengths(lengths.clone()).take(500) {
+                assert!(lengths.contains(&prompt.len()), "{lengths:?}: {prompt:?}");
+                assert_eq!(prompt.trim(), prompt);
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "the range is empty")]
+    fn no_prompt_length_is_refused() {
+        let lengths = RangeInclusive::new(9, 8);
+        let _ = Generator::new(0).with_prompt_lengths(lengths);
+    }
+
+    #[test]
+    fn all_text_is_ascii_and_ends_with_one_line_feed() {
+        let mut generator = Generator::new(7);
+        for (_, text) in (0..4000).map(|_| generator.document()) {
+            assert!(text.is_ascii(), "{text}");
+            assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{text}");
+        }
+    }
+
+    #[test]
+    fn stories_end_in_the_punctuation_of_a_sentence_and_close_their_quotes() {
+        let mut generator = Generator::new(8);
+        for story in (0..4000).map(|_| generator.story()) {
+            let end = story.trim_end().trim_end_matches('"');
+            assert!(end.ends_with(['.', '!', '?']), "{story}");
+            assert_eq!(story.matches('"').count() % 2, 0, "{story}");
+        }
+    }
+
+    #[test]
+    fn brackets_of_code_balance() {
+        for code in codes(9, 4000) {
+            let mut open = Vec::new();
+            for bracket in code.bytes() {
+                match bracket {
+                    b'(' | b'[' | b'{' => open.push(bracket),
+                    b')' => assert_eq!(open.pop(), Some(b'('), "{code}"),
+                    b']' => assert_eq!(open.pop(), Some(b'['), "{code}"),
+                    b'}' => assert_eq!(open.pop(), Some(b'{'), "{code}"),
+                    _ => {}
+                }
+            }
+            assert!(open.is_empty(), "{code}");
+        }
+    }
+
+    #[test]
+    fn code_indents_in_fours_and_only_after_a_colon() {
+        for code in codes(10, 4000) {
+            let mut before = ("", 0);
+            for line in code.lines().filter(|line| !line.is_empty()) {
+                let indent = line.len() - line.trim_start().len();
+                assert_eq!(indent % 4, 0, "{code}");
+                let step = if before.0.ends_with(':') { before.1 + 4 } else { before.1 };
+                assert!(indent == step || indent < before.1, "{line:?} in\n{code}");
+                before = (line, indent);
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Model against model.
+
+use inject_sipit::{collisions::Verdict, models::Tap};
+
+use super::{CorpusStudy, TapReport};
+
+/// Two corpus studies, tap beside tap.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct BetweenModels {
+    /// The two models.
+    pub models: [String; 2],
+    /// Each tap of the first, beside the tap of the second at the same share of the depth.
+    pub taps: Vec<Compared>,
+}
+
+/// Two taps at the same share of their models' depths. Each pair of numbers belongs to the first and the second model.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Compared {
+    /// The taps.
+    pub taps: [Tap; 2],
+    /// How deep they lie, from 0 to 1.
+    pub depths: [f64; 2],
+    /// The smallest distances.
+    pub minima: [f64; 2],
+    /// The smallest distances as shares of the median distance: numbers that models of other widths and scales share.
+    pub relative_minima: [Option<f64>; 2],
+    /// The anisotropies.
+    pub anisotropies: [Option<f64>; 2],
+    /// The intrinsic dimensions.
+    pub dimensions: [Option<f64>; 2],
+    /// The verdicts.
+    pub verdicts: [Verdict; 2],
+}
+
+/// Puts each tap of the first study beside the tap of the second that is nearest to it in relative depth.
+///
+/// The final norm is compared with the final norm only: it is another space.
+pub fn between_models(first: &CorpusStudy, second: &CorpusStudy) -> BetweenModels {
+    let compare = |tap: &TapReport| {
+        let depth = depth(first, tap.tap);
+        let alike =
+            second.taps.iter().filter(|other| (other.tap == Tap::FinalNorm) == (tap.tap == Tap::FinalNorm));
+        let off = |other: &&TapReport| (self::depth(second, other.tap) - depth).abs();
+        let other = alike.min_by(|a, b| off(a).total_cmp(&off(b)))?;
+        let both = [tap, other];
+        let relative = |tap: &TapReport| {
+            let median = tap.distances.median().filter(|&median| median > 0.0)?;
+            Some(tap.distances.minimum / median)
+        };
+        Some(Compared {
+            taps: both.map(|tap| tap.tap),
+            depths: [depth, self::depth(second, other.tap)],
+            minima: both.map(|tap| tap.distances.minimum),
+            relative_minima: both.map(relative),
+            anisotropies: both.map(|tap| tap.distances.geometry.anisotropy),
+            dimensions: both.map(|tap| tap.distances.geometry.intrinsic_dimension),
+            verdicts: both.map(|tap| tap.verdict),
+        })
+    };
+    let models = [first.model_id.clone(), second.model_id.clone()];
+    BetweenModels { models, taps: first.taps.iter().filter_map(compare).collect() }
+}
+
+/// How deep a tap lies, from 0 at the embedding to 1 at the model's last block.
+fn depth(study: &CorpusStudy, tap: Tap) -> f64 {
+    match tap {
+        Tap::Embedding => 0.0,
+        Tap::Block(block) => block as f64 / study.n_layers.max(1) as f64,
+        Tap::FinalNorm => 1.0,
+    }
+}

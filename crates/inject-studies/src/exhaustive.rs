@@ -1,0 +1,345 @@
+//! The exhaustive study: all one-token extensions of some prompts, all pairs of them.
+
+use std::path::Path;
+
+use inject_sipit::{
+    collisions::{
+        Coverage, Metric, NoiseFloor, Pairs, Rows, Search, SearchOptions, Verdict, measure_noise_floors,
+        twins,
+    },
+    models::{Decoder, Tap},
+    states::store::{Store, StoreSpec},
+};
+use ndarray::Array2;
+
+use super::{Quantile, Run, StudyError, tap_distances::quantiles};
+use crate::extend_to_store;
+
+/// How many pairs the extensions of `prefixes` prompts make when only pairs of one prompt count: `k C(V, 2)`.
+///
+/// # Source
+///
+/// arXiv 2510.15511, section 4.1: with 10 prompts 343.6e9 for Gemma-3's vocabulary of 262,144; for GPT-2's of 50,257 the same
+/// protocol gives 12.6e9.
+///
+/// # Example
+///
+/// ```
+/// use inject_studies::pairs_within;
+///
+/// assert_eq!(pairs_within(10, 262_144), 343_596_072_960);
+/// assert_eq!(pairs_within(10, 50_257), 12_628_578_960);
+/// ```
+pub fn pairs_within(prefixes: u64, vocab_size: u64) -> u64 {
+    prefixes * (vocab_size * vocab_size.saturating_sub(1) / 2)
+}
+
+/// How many pairs they make when only pairs of different prompts count. With [`pairs_within`] it adds up to `C(k V, 2)`.
+///
+/// # Example
+///
+/// ```
+/// use inject_studies::{pairs_across, pairs_within};
+///
+/// let (k, v) = (10, 50_257);
+/// assert_eq!(pairs_within(k, v) + pairs_across(k, v), k * v * (k * v - 1) / 2);
+/// ```
+pub fn pairs_across(prefixes: u64, vocab_size: u64) -> u64 {
+    prefixes * prefixes.saturating_sub(1) / 2 * vocab_size * vocab_size
+}
+
+/// What is asked about the extensions.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct ExhaustiveOptions {
+    /// Where the states are read.
+    pub tap: Tap,
+    /// What is meant by a distance.
+    pub metric: Metric,
+    /// How many of the closest pairs are reported, for each prompt and each pair of prompts.
+    pub closest: usize,
+    /// How many pairs are drawn for the quantiles, for each prompt and each pair of prompts.
+    pub sampled_pairs: u64,
+    /// Which pairs count.
+    pub scope: Scope,
+    /// Bytes that one batch or one search may use. No result depends on it.
+    #[serde(skip)]
+    pub memory_budget: usize,
+}
+
+/// Which pairs of extensions count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// Those of one prompt, as in the paper.
+    Within,
+    /// Those of different prompts as well.
+    WithinAndAcross,
+}
+
+/// What all one-token extensions of some prompts say about collisions at one tap.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct ExhaustiveStudy {
+    /// The tap.
+    pub tap: Tap,
+    /// Tokens in the vocabulary: extensions of each prompt.
+    pub vocab_size: usize,
+    /// The prompts.
+    pub prefixes: Vec<Vec<u32>>,
+    /// Tokens that share one embedding. The same prompt followed by one or the other has one state at every tap, whatever the
+    /// rest of the model does, so these pairs are counted here and left out of all that follows.
+    pub twins: Vec<Vec<u32>>,
+    /// How many pairs of extensions that makes.
+    pub twin_pairs: u64,
+    /// Pairs decided on within prompts. With the pairs of twins, all parts of the study together give [`pairs_within`].
+    pub pairs_within: u64,
+    /// Pairs decided on across prompts.
+    pub pairs_across: u64,
+    /// Each prompt, then each pair of prompts; those of other parts of the study are missing.
+    pub extensions: Vec<Extensions>,
+    /// How far apart computations of one state lie, for the states of the closest pairs.
+    pub noise: NoiseFloor,
+    /// What the smallest distance of all means beside that; none as long as no part is done.
+    pub verdict: Option<Verdict>,
+}
+
+/// The extensions of one prompt, or of two against each other.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Extensions {
+    /// The numbers of the prompts: the same twice within one.
+    pub prefixes: [usize; 2],
+    /// How many pairs are of twins.
+    pub twin_pairs: u64,
+    /// How many other pairs were decided on.
+    pub pairs: u64,
+    /// How many distances that took in f64; bounds excluded the other pairs.
+    pub computed: u64,
+    /// The closest pairs, exact, the closest first.
+    pub closest: Vec<ExtensionPair>,
+    /// How many pairs have equal states, number by number.
+    pub equal_pairs: u64,
+    /// Which pairs the quantiles are of.
+    pub coverage: Coverage,
+    /// Quantiles of the distances.
+    pub quantiles: Vec<Quantile>,
+}
+
+/// Two extensions whose states are close.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct ExtensionPair {
+    /// The distance of their states.
+    pub distance: f64,
+    /// The numbers of the prompts that were extended.
+    pub prefixes: [usize; 2],
+    /// The tokens they were extended by.
+    pub tokens: [u32; 2],
+}
+
+impl ExhaustiveStudy {
+    /// The smallest distance of all.
+    pub fn minimum(&self) -> Option<ExtensionPair> {
+        let closest = self.extensions.iter().filter_map(|extensions| extensions.closest.first().copied());
+        closest.min_by(|a, b| a.distance.total_cmp(&b.distance))
+    }
+}
+
+/// A unit of the study: one prompt, or two.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+struct Unit {
+    first: usize,
+    second: usize,
+}
+
+/// Extends every prompt by every token and measures all pairs. A unit of the study is a prompt or a pair of prompts.
+///
+/// The states of each prompt's extensions are kept in a store of their own below `dir`, so at most two of them are in memory at a
+/// time. `spec` says which model computes; its taps are replaced by the one of the options.
+///
+/// # Errors
+///
+/// [`StudyError`]: no prompts, the same one twice, what the decoder refuses, a folder with other states, a journal of another
+/// study.
+pub fn exhaustive(
+    decoder: &Decoder,
+    spec: &StoreSpec,
+    prefixes: &[Vec<u32>],
+    dir: &Path,
+    options: &ExhaustiveOptions,
+    run: Run<'_>,
+) -> Result<ExhaustiveStudy, StudyError> {
+    check(prefixes)?;
+    let spec = StoreSpec { taps: vec![options.tap], ..spec.clone() };
+    let about = serde_json::json!({
+        "study": "exhaustive", "model": spec, "prefixes": prefixes, "options": options,
+    });
+    let store = |prefix: usize, done: &mut dyn FnMut(f64)| {
+        let dir = dir.join(format!("prefix-{prefix}"));
+        extend_to_store(decoder, &prefixes[prefix], spec.clone(), &dir, options.memory_budget, done)
+    };
+    let twins = twins(decoder)?;
+    let mut embeddings: Vec<u32> = (0..decoder.config().vocab_size as u32).collect();
+    for group in &twins {
+        group.iter().for_each(|&token| embeddings[token as usize] = group[0]);
+    }
+    let extensions = run.complete(&about, units(prefixes.len(), options.scope), |unit, done| {
+        let first = store(unit.first, &mut |share| done(share / 2.0))?;
+        if unit.first == unit.second {
+            let rows = Rows::of_states(first.tap(options.tap)?)?.with_identities(embeddings.clone())?;
+            return measure(decoder, &rows, &Pairs::All, [unit.first; 2], options, done);
+        }
+        let second = store(unit.second, &mut |share| done(share / 2.0))?;
+        let states = side_by_side(&first, &second, options.tap)?;
+        let vocab_size = decoder.config().vocab_size;
+        let labels = (0..2 * vocab_size).map(|row| (row / vocab_size) as u32).collect();
+        let rows = Rows::new(states.view())?;
+        measure(decoder, &rows, &Pairs::Across(labels), [unit.first, unit.second], options, done)
+    })?;
+    let extensions: Vec<Extensions> = extensions.into_iter().map(|(_, extensions)| extensions).collect();
+    let extended = closest_extensions(prefixes, &extensions);
+    let floors =
+        measure_noise_floors(options.metric, decoder, None, &[options.tap], &extended, extended.len())?;
+    let decided = |within: bool| {
+        let counted = extensions.iter().filter(|part| (part.prefixes[0] == part.prefixes[1]) == within);
+        counted.map(|part| part.pairs).sum()
+    };
+    let mut study = ExhaustiveStudy {
+        tap: options.tap,
+        vocab_size: decoder.config().vocab_size,
+        twin_pairs: extensions.iter().map(|part| part.twin_pairs).sum(),
+        twins,
+        prefixes: prefixes.to_vec(),
+        pairs_within: decided(true),
+        pairs_across: decided(false),
+        extensions,
+        noise: floors[&options.tap],
+        verdict: None,
+    };
+    study.verdict =
+        study.minimum().map(|minimum| options.metric.verdict(minimum.distance, study.noise.largest()));
+    Ok(study)
+}
+
+/// The prompts of the closest pair of each part. Noise grows with the norm of a state, and some tokens, such as attention sinks, have
+/// states a hundred times as long as others, so the floor of any other extension would say nothing about these.
+fn closest_extensions(prefixes: &[Vec<u32>], extensions: &[Extensions]) -> Vec<Vec<u32>> {
+    let extended = |prefix: usize, token: u32| [prefixes[prefix].as_slice(), &[token]].concat();
+    let pairs = extensions.iter().filter_map(|part| part.closest.first());
+    let found: Vec<Vec<u32>> =
+        pairs.flat_map(|pair| [0, 1].map(|side| extended(pair.prefixes[side], pair.tokens[side]))).collect();
+    // No part of the study is done yet: its floor is beside nothing.
+    if found.is_empty() { vec![extended(0, 0)] } else { found }
+}
+
+/// Extensions of different prompts, or of one by different tokens, are different prompts; so only this can go wrong.
+fn check(prefixes: &[Vec<u32>]) -> Result<(), StudyError> {
+    if prefixes.is_empty() {
+        return Err(StudyError::TooFewPrompts { found: 0, expected: 1 });
+    }
+    let identities = inject_sipit::collisions::identities(prefixes.iter().map(Vec::as_slice));
+    for (second, identity) in identities.iter().enumerate() {
+        let first = identities.iter().position(|other| other == identity).unwrap_or(second);
+        if first < second {
+            return Err(StudyError::RepeatedPrefix { first, second });
+        }
+    }
+    Ok(())
+}
+
+fn units(prefixes: usize, scope: Scope) -> Vec<Unit> {
+    let within = (0..prefixes).map(|prefix| Unit { first: prefix, second: prefix });
+    let across =
+        (0..prefixes).flat_map(|first| (first + 1..prefixes).map(move |second| Unit { first, second }));
+    match scope {
+        Scope::Within => within.collect(),
+        Scope::WithinAndAcross => within.chain(across).collect(),
+    }
+}
+
+fn side_by_side(first: &Store, second: &Store, tap: Tap) -> Result<Array2<f32>, StudyError> {
+    let [first, second] = [first.tap(tap)?, second.tap(tap)?];
+    let mut states = vec![0.0; (first.rows() + second.rows()) * first.d_model()];
+    let (above, below) = states.split_at_mut(first.rows() * first.d_model());
+    first.rows_f32(0..first.rows(), above);
+    second.rows_f32(0..second.rows(), below);
+    let shape = (first.rows() + second.rows(), first.d_model());
+    Ok(Array2::from_shape_vec(shape, states).expect("made with rows times d_model values above"))
+}
+
+fn measure(
+    decoder: &Decoder,
+    rows: &Rows<'_>,
+    pairs: &Pairs,
+    prefixes: [usize; 2],
+    options: &ExhaustiveOptions,
+    done: &mut dyn FnMut(f64),
+) -> Result<Extensions, StudyError> {
+    let search_options = SearchOptions {
+        metric: options.metric,
+        memory_budget: options.memory_budget,
+        ..SearchOptions::default()
+    };
+    let search = Search::new(rows, pairs, search_options, &decoder.device())?;
+    let closest = search.closest_pairs(options.closest.max(1), &mut |progress| {
+        done(0.5 + 0.5 * progress.pairs_done as f64 / progress.pairs.max(1) as f64);
+    })?;
+    // The same pairs are drawn whatever else the study does.
+    let seed = (prefixes[0] as u64) << 32 | prefixes[1] as u64;
+    let coverage = Coverage::Sampled { pairs: options.sampled_pairs, seed };
+    let distribution = search.distribution(coverage, &mut |_| ())?;
+    let vocab_size = decoder.config().vocab_size;
+    let pair = |pair: &inject_sipit::collisions::Pair| {
+        let prefix = |row: usize| if row < vocab_size { prefixes[0] } else { prefixes[1] };
+        let rows = [pair.a, pair.b];
+        let tokens = rows.map(|row| (row % vocab_size) as u32);
+        ExtensionPair { distance: pair.distance, prefixes: rows.map(prefix), tokens }
+    };
+    let pairs_of_any = match pairs {
+        Pairs::Across(_) => pairs_across(2, vocab_size as u64),
+        Pairs::All | Pairs::Within(_) => pairs_within(1, vocab_size as u64),
+    };
+    Ok(Extensions {
+        prefixes,
+        twin_pairs: pairs_of_any - search.pair_count(),
+        pairs: search.pair_count(),
+        computed: closest.computed,
+        closest: closest.pairs.iter().map(pair).collect(),
+        equal_pairs: search.equal_rows().iter().map(|equal| equal.pairs).sum(),
+        coverage,
+        quantiles: quantiles(&distribution),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_units_make_as_many_pairs_as_the_formula() {
+        for (prefixes, vocab_size) in [(1, 7), (4, 5), (10, 97)] {
+            let units = units(prefixes, Scope::WithinAndAcross);
+            let all = |unit: &Unit| match unit.first == unit.second {
+                true => vocab_size * (vocab_size - 1) / 2,
+                false => vocab_size * vocab_size,
+            };
+            let rows = prefixes as u64 * vocab_size;
+            assert_eq!(units.iter().map(all).sum::<u64>(), rows * (rows - 1) / 2);
+            let expected =
+                pairs_within(prefixes as u64, vocab_size) + pairs_across(prefixes as u64, vocab_size);
+            assert_eq!(expected, rows * (rows - 1) / 2);
+        }
+    }
+
+    #[test]
+    fn the_counts_are_those_of_the_paper() {
+        assert_eq!(pairs_within(10, 50_257), 12_628_578_960);
+        assert_eq!(pairs_within(10, 262_144), 343_596_072_960);
+        // The largest vocabulary of all prompts of a million still fits.
+        assert!(pairs_across(100, 1 << 20) < u64::MAX / 1000);
+    }
+
+    #[test]
+    fn a_prompt_given_twice_is_refused() {
+        let error = check(&[vec![1], vec![2], vec![1]]).unwrap_err();
+        assert!(matches!(error, StudyError::RepeatedPrefix { first: 0, second: 2 }));
+        assert!(matches!(check(&[]), Err(StudyError::TooFewPrompts { .. })));
+    }
+}

@@ -1,0 +1,111 @@
+//! All one-token extensions of a prompt.
+
+use std::path::Path;
+
+use burn::tensor::Tensor;
+use inject_sipit::{
+    collisions::CollisionError,
+    models::{Decoder, Logits, PrefixCache, Tap, TokenBatch, to_host},
+    states::store::{Block, Opened, Store, StoreSpec, StoreWriter},
+};
+
+use crate::StudyError;
+
+/// Candidates computed together, at most: more does not make the products faster.
+const MOST: usize = 4096;
+
+/// Computes the states of a prompt followed by each token of the vocabulary into a store: row `i` belongs to token `i`.
+///
+/// The extensions share the keys and values of the prompt, and are computed batch by batch, so that memory does not grow with
+/// the vocabulary. Killed and called again with the same arguments, it goes on after the last batch on disk; called again after
+/// the end, it does nothing. The spec says at which taps; its positions must be the last ones.
+///
+/// # Errors
+///
+/// [`StudyError`]: what the decoder refuses, or a store of another job in the folder.
+pub fn extend_to_store(
+    decoder: &Decoder,
+    prefix: &[u32],
+    spec: StoreSpec,
+    dir: &Path,
+    memory_budget: usize,
+    done: &mut dyn FnMut(f64),
+) -> Result<Store, StudyError> {
+    let config = decoder.config();
+    let taps = spec.taps.clone();
+    let prompts: Vec<Vec<u32>> =
+        (0..config.vocab_size as u32).map(|token| [prefix, &[token]].concat()).collect();
+    let mut writer = match StoreWriter::open(dir, spec, &prompts)? {
+        Opened::Complete(store) => return Ok(store),
+        Opened::Writing(writer) => writer,
+    };
+    let deepest = taps.iter().copied().max().unwrap_or(Tap::Embedding);
+    let mut cache = decoder.prefix_cache(1, prefix.len() + 1, deepest)?;
+    if !prefix.is_empty() {
+        decoder.extend(&mut cache, &TokenBatch::new(&[prefix])?, &[], Logits::None)?;
+    }
+    let batch = candidates_at_once(decoder, prefix.len() + 1, taps.len(), memory_budget);
+    while writer.next_prompt() < prompts.len() {
+        let begin = writer.next_prompt();
+        let ids: Vec<u32> = (begin as u32..config.vocab_size as u32).take(batch).collect();
+        let states = decoder.candidates_at(&cache, &ids, &taps)?;
+        let states: Vec<(Tap, Vec<f32>)> = states
+            .into_iter()
+            .map(|(tap, states)| Ok((tap, to_host(states)?)))
+            .collect::<Result<_, StudyError>>()?;
+        let views: Vec<(Tap, &[f32])> =
+            states.iter().map(|(tap, values)| (*tap, values.as_slice())).collect();
+        writer.append(&Block { prompts: ids.len(), states: &views })?;
+        done(writer.next_prompt() as f64 / prompts.len() as f64);
+    }
+    Ok(writer.finish(None)?)
+}
+
+/// A batch of tokens that could stand behind a prefix, with the one that does.
+pub(crate) struct Beside<'a> {
+    pub(crate) tap: Tap,
+    /// The true token's state, computed in this batch, so that no rounding comes between it and the others.
+    pub(crate) truth: &'a [f32],
+    /// The other tokens.
+    pub(crate) others: &'a [u32],
+    /// Their states, row by row.
+    pub(crate) states: &'a [f32],
+    /// All of these states on the device, the true token's first.
+    pub(crate) tensor: &'a Tensor<2>,
+}
+
+/// Computes the states of every token of the vocabulary behind a cached prefix, and shows them batch by batch beside that of `token`.
+///
+/// # Errors
+///
+/// What the decoder refuses, what `look` fails with, and [`CollisionError::NotFinite`], which names the token as the row.
+pub(crate) fn beside_all_others(
+    decoder: &Decoder,
+    cache: &PrefixCache,
+    token: u32,
+    taps: &[Tap],
+    memory_budget: usize,
+    look: &mut dyn FnMut(Beside<'_>) -> Result<(), StudyError>,
+) -> Result<(), StudyError> {
+    let (vocab_size, d_model) = (decoder.config().vocab_size as u32, decoder.config().d_model);
+    let others: Vec<u32> = (0..vocab_size).filter(|&other| other != token).collect();
+    let at_once = candidates_at_once(decoder, cache.len() + 1, taps.len(), memory_budget);
+    for others in others.chunks(at_once) {
+        let ids: Vec<u32> = std::iter::once(token).chain(others.iter().copied()).collect();
+        for (tap, tensor) in decoder.candidates_at(cache, &ids, taps)? {
+            let states: Vec<f32> = to_host(tensor.clone())?;
+            if let Some(at) = states.iter().position(|value| !value.is_finite()) {
+                let (row, column) = (ids[at / d_model] as usize, at % d_model);
+                return Err(CollisionError::NotFinite { row, column, found: states[at] }.into());
+            }
+            let (truth, states) = states.split_at(d_model);
+            look(Beside { tap, truth, others, states, tensor: &tensor })?;
+        }
+    }
+    Ok(())
+}
+
+/// How many candidates for the last of `len` positions fit into a budget: one at least.
+fn candidates_at_once(decoder: &Decoder, len: usize, taps: usize, memory_budget: usize) -> usize {
+    (memory_budget / decoder.config().bytes_per_token(len, taps).max(1)).clamp(1, MOST)
+}

@@ -1,0 +1,80 @@
+//! Experiments on the hidden states of language models, each a function whose result can be written to a file.
+//!
+//! The one idea: a study is a list of units that do not depend on each other (a tap, a prefix, a length). A [`Journal`]
+//! records each finished unit. So a study that is killed goes on where it was, and parts that ran on several machines add up to
+//! the result of one run. A [`Run`] names the journal, the part of the study to do, and the receiver of progress.
+//!
+//! | function | question |
+//! |---|---|
+//! | [`corpus`] | how close do the states of many different prompts come, at each tap? |
+//! | [`formats`] | how close do they come where weights or states are held in narrow formats? |
+//! | [`lengths`] | how do their distances depend on the length of the prompts? |
+//! | [`exhaustive`] | how close do all one-token extensions of some prompts come? |
+//! | [`margins`] | how far is the true token's state from that of every other token? |
+//! | [`decoding`] | is it still the nearest once the state is rounded, disturbed, or from other weights? |
+//! | [`stress`] | how close do prompts come that were made to be alike? |
+//! | [`repeats`] | which repetitions of one token have the same state? |
+//! | [`between_models`] | how do two models compare? |
+//! | [`recovery`] | which prompts come back from states that are rounded, noisy, or of quantised weights? |
+//! | `training` | do states stay apart while a decoder trains? |
+//! | `degenerate` | which collisions of a degenerate start does gradient descent dissolve? |
+//! | `random_weights` | how close do prompts come under weights drawn at random? |
+//!
+//! The last three need the feature `training`. The documents collisions.md, precision.md and training.md in the repository's
+//! docs folder describe each protocol and the meaning of its numbers.
+
+mod between_models;
+mod corpus;
+mod decoding;
+mod error;
+mod exhaustive;
+mod extension;
+mod formats;
+mod journal;
+mod lengths;
+mod margins;
+mod recovery;
+mod repeats;
+mod run;
+mod stress;
+mod tap_distances;
+#[cfg(feature = "training")]
+mod training;
+
+#[doc(no_inline)]
+pub use inject_sipit;
+
+#[cfg(feature = "training")]
+pub use self::training::*;
+pub use self::{
+    between_models::{BetweenModels, Compared, between_models},
+    corpus::{CorpusStudy, PromptPair, TapReport, corpus},
+    decoding::{
+        DecodingOptions, DecodingStudy, Lost, Producer, Projected, Survival, TapDecoding, View, decoding,
+    },
+    error::StudyError,
+    exhaustive::{
+        ExhaustiveOptions, ExhaustiveStudy, ExtensionPair, Extensions, Scope, exhaustive, pairs_across,
+        pairs_within,
+    },
+    extension::extend_to_store,
+    formats::{FormatOptions, FormatStudy, Held, InFormat, formats},
+    journal::Journal,
+    lengths::{AtLength, LengthStudy, Spread, lengths},
+    margins::{MarginOptions, MarginStudy, OneStep, TapMargins, margins},
+    recovery::{Condition, Recovered, RecoveryOptions, RecoveryStudy, least_margin, recovery},
+    repeats::{RepeatOptions, RepeatStudy, Repeats, RepeatsAt, Why, repeats},
+    run::{Run, Share, StudyProgress},
+    stress::{StressKind, StressReport, StressSet, StressStudy, stress, stress_set},
+    tap_distances::{Bin, Nearest, Quantile, TapDistances, TapOptions},
+};
+
+/// Stands for prompts in a journal: their number and a hash of their token ids.
+pub fn fingerprint(prompts: &[Vec<u32>]) -> String {
+    // FNV-1a: guards against mistakes, not attacks.
+    let mix = |hash: u64, number: u64| (hash ^ number).wrapping_mul(0x0000_0100_0000_01b3);
+    let hash = prompts.iter().fold(0xcbf2_9ce4_8422_2325, |hash, ids| {
+        ids.iter().fold(mix(hash, ids.len() as u64), |hash, &id| mix(hash, u64::from(id)))
+    });
+    format!("{} prompts, {hash:016x}", prompts.len())
+}

@@ -1,0 +1,64 @@
+//! What stands between the states and whoever inverts them.
+
+use std::fmt;
+
+use inject_sipit::{models::WeightFormat, states::Disturbance};
+
+/// What stands between the states and whoever inverts them. Four things that are easily confused are kept apart.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Condition {
+    /// Nothing: the states as computed.
+    Exact,
+    /// Quantised weights on both sides: the states are those of another model, but a known one.
+    KnownWeights {
+        /// The format of the weights.
+        weights: WeightFormat,
+    },
+    /// Quantised weights on the producing side, full ones on the inverting side.
+    UnknownWeights {
+        /// The format of the weights of the producer.
+        weights: WeightFormat,
+    },
+    /// The states themselves were rounded, cut, or lost coordinates.
+    States {
+        /// What happened to them.
+        disturbance: Disturbance,
+    },
+    /// Noise of a size that is measured by what it endangers.
+    Noise {
+        /// The L2 norm of the noise, as a share of the least margin of the prompt.
+        share_of_margin: f64,
+    },
+}
+
+impl Condition {
+    /// Quantised weights that the inverter knows.
+    pub(super) fn known_weights(self) -> Option<WeightFormat> {
+        match self {
+            Condition::KnownWeights { weights } => Some(weights),
+            _ => None,
+        }
+    }
+
+    /// Quantised weights that produced the states.
+    pub(super) fn producing_weights(self) -> Option<WeightFormat> {
+        match self {
+            Condition::KnownWeights { weights } | Condition::UnknownWeights { weights } => Some(weights),
+            Condition::Exact | Condition::States { .. } | Condition::Noise { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            Condition::Exact => "exact".to_owned(),
+            Condition::KnownWeights { weights } => format!("weights {weights}, known"),
+            Condition::UnknownWeights { weights } => format!("weights {weights}, unknown"),
+            Condition::States { disturbance } => format!("states {disturbance}"),
+            Condition::Noise { share_of_margin } => format!("noise of {share_of_margin} margins"),
+        };
+        f.pad(&text)
+    }
+}

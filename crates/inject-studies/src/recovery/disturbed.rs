@@ -1,0 +1,96 @@
+//! The states of one prompt under one condition.
+
+use inject_sipit::{
+    Inverter, Policy, Settings, TargetStates,
+    collisions::distance,
+    models::{Decoder, Tap},
+    states::{Disturbance, Extraction, StateFormat, foreign::SourceDtype, store::Positions},
+};
+use ndarray::Array2;
+
+use super::{Condition, Trial, least_margin};
+use crate::StudyError;
+
+/// The states of one prompt as somebody else has them, and how far they lie from those computed.
+#[derive(Clone, Debug)]
+pub(super) struct Disturbed {
+    /// The states.
+    pub(super) target: TargetStates,
+    /// The largest distance of a state from that of the inverter's model.
+    pub(super) largest_error: f64,
+}
+
+/// Candidates among which margins are taken where noise is measured by them.
+const MARGIN_RIVALS: usize = 256;
+
+impl Disturbed {
+    pub(super) fn new(
+        trial: &Trial<'_>,
+        number: usize,
+        prompt: &[u32],
+        policy: &mut Policy,
+    ) -> Result<Self, StudyError> {
+        let seed = trial.options.seed ^ (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let clean = states(trial.decoder, trial.tap, prompt)?;
+        match trial.condition {
+            Condition::Exact | Condition::KnownWeights { .. } => Disturbed::as_computed(clean, trial.tap),
+            Condition::UnknownWeights { .. } => {
+                let produced = states(trial.producer, trial.tap, prompt)?;
+                Disturbed::moved(&clean, produced, trial.tap)
+            }
+            Condition::States { disturbance: Disturbance::Rounded(format) } => {
+                Disturbed::rounded(&clean, format, trial.tap)
+            }
+            Condition::States { disturbance } => {
+                let mut states = clean.clone();
+                disturbance.apply(&mut states, seed);
+                Disturbed::moved(&clean, states, trial.tap)
+            }
+            Condition::Noise { share_of_margin } => {
+                let inverter = Inverter::new(trial.decoder, trial.tap, Settings::default())?;
+                let exact = TargetStates::new(clean.clone(), trial.tap, SourceDtype::F32)?;
+                let margin = least_margin(&inverter, &exact, policy, MARGIN_RIVALS)?.unwrap_or(0.0);
+                let mut states = clean.clone();
+                Disturbance::Noise { norm: share_of_margin * margin }.apply(&mut states, seed);
+                Disturbed::moved(&clean, states, trial.tap)
+            }
+        }
+    }
+
+    fn as_computed(states: Array2<f64>, tap: Tap) -> Result<Self, StudyError> {
+        let target = TargetStates::new(states, tap, SourceDtype::F32)?;
+        Ok(Disturbed { target, largest_error: 0.0 })
+    }
+
+    fn rounded(clean: &Array2<f64>, format: StateFormat, tap: Tap) -> Result<Self, StudyError> {
+        let mut states = clean.clone();
+        let half_steps = format.round(&mut states);
+        let largest_error = errors(clean, &states).into_iter().fold(0.0, f64::max);
+        let target = TargetStates::new(states, tap, format.dtype())?.rounded_by(half_steps)?;
+        Ok(Disturbed { target, largest_error })
+    }
+
+    fn moved(clean: &Array2<f64>, states: Array2<f64>, tap: Tap) -> Result<Self, StudyError> {
+        let errors = errors(clean, &states);
+        let largest_error = errors.iter().copied().fold(0.0, f64::max);
+        // So much in every coordinate is an error of that size in L2.
+        let width = (states.ncols() as f64).sqrt();
+        let half_steps = errors.into_iter().map(|error| error / width).collect();
+        let target = TargetStates::new(states, tap, SourceDtype::F64)?.rounded_by(half_steps)?;
+        Ok(Disturbed { target, largest_error })
+    }
+}
+
+fn states(decoder: &Decoder, tap: Tap, prompt: &[u32]) -> Result<Array2<f64>, StudyError> {
+    let mut states =
+        Extraction::new(vec![tap], Positions::All)?.run(decoder, &[prompt.to_vec()], &mut |_| ())?;
+    Ok(states.remove(&tap).expect("the tap was asked for").mapv(f64::from))
+}
+
+/// How far each state was moved.
+fn errors(clean: &Array2<f64>, states: &Array2<f64>) -> Vec<f64> {
+    let of_row = |(a, b): (ndarray::ArrayView1<'_, f64>, ndarray::ArrayView1<'_, f64>)| {
+        distance(&a.to_vec(), &b.to_vec())
+    };
+    clean.outer_iter().zip(states.outer_iter()).map(of_row).collect()
+}

@@ -1,0 +1,172 @@
+//! Repetitions of one token, with and without BOS.
+
+use std::{collections::BTreeMap, fmt};
+
+use inject_sipit::{
+    collisions::{Metric, NoiseFloor, Verdict, distance, measure_noise_floors, norm},
+    models::{Decoder, DecoderConfig, Tap, config::LearnedPositions},
+    states::{Extraction, store::Positions},
+};
+
+use super::{Run, StudyError};
+
+/// Which repetitions are compared.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct RepeatOptions {
+    /// Where the states are read.
+    pub taps: Vec<Tap>,
+    /// The tokens to repeat.
+    pub tokens: Vec<u32>,
+    /// Each is repeated once, twice and so on, up to this often: two at least.
+    pub most: usize,
+    /// The token that begins a sequence, if the model has one.
+    pub bos: Option<u32>,
+}
+
+/// Which repetitions of one token have the same state.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct RepeatStudy {
+    /// Whether the model's computation depends on positions through a table; if not, through rotation at most.
+    pub learned_positions: bool,
+    /// How often each token was repeated, at most.
+    pub most: usize,
+    /// Each token without BOS, and each behind BOS if the model has one.
+    pub repeats: Vec<Repeats>,
+}
+
+/// The last states of `a`, `aa`, `aaa` and so on.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Repeats {
+    /// The token `a`.
+    pub token: u32,
+    /// What stands before it.
+    pub bos: Option<u32>,
+    /// Each tap.
+    pub taps: Vec<RepeatsAt>,
+}
+
+/// The same at one tap.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct RepeatsAt {
+    /// The tap.
+    pub tap: Tap,
+    /// The smallest distance between two repetitions.
+    pub smallest: f64,
+    /// The largest distance between two repetitions.
+    pub largest: f64,
+    /// How many pairs have equal states, number by number.
+    pub equal_pairs: u64,
+    /// How many pairs there are.
+    pub pairs: u64,
+    /// The mean norm of the states.
+    pub mean_norm: f64,
+    /// How far apart computations of one of these states lie.
+    pub noise: NoiseFloor,
+    /// What the *largest* distance means: anything but separated says that no repetition can be told from another.
+    pub verdict: Verdict,
+    /// Why they must be equal, if they must.
+    pub why: Option<Why>,
+}
+
+/// Why repetitions of one token have the same state whatever the weights are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    /// The tap is the token's embedding, and there is no table of positions: it depends on the last token only.
+    EmbeddingAlone,
+    /// Every position holds the same token and there is no table of positions, so every position has the same value vector.
+    /// Rotation changes the attention's weights, but these add up to one, and an average of equal vectors is that vector. By
+    /// induction over the blocks every position has the same state, however many there are.
+    AverageOfEqualValues,
+}
+
+impl Why {
+    /// The reason, if there is one, by which repetitions of a token have the same state.
+    pub fn of(config: &DecoderConfig, tap: Tap, token: u32, bos: Option<u32>) -> Option<Self> {
+        match (config.embedding.positions, tap) {
+            (LearnedPositions::Table { .. }, _) => None,
+            (LearnedPositions::None, Tap::Embedding) => Some(Why::EmbeddingAlone),
+            (LearnedPositions::None, _) if bos.is_none_or(|bos| bos == token) => {
+                Some(Why::AverageOfEqualValues)
+            }
+            (LearnedPositions::None, _) => None,
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Why::EmbeddingAlone => "the embedding of the last token, and nothing of what is before it",
+            Why::AverageOfEqualValues => {
+                "without learned positions and without another token in front, all positions have equal value vectors; \
+                 attention averages them with weights that add up to one, so every number of repetitions gives the same state"
+            }
+        })
+    }
+}
+
+/// Compares the last states of repetitions of single tokens. A unit of the study is a token, with or without BOS.
+///
+/// Repetitions collide exactly in exact arithmetic where [`Why::of`] says so; computed in f32 they differ by rounding, so the
+/// verdict is that they lie at the noise floor. Computed by a decoder in f64 they come out equal.
+///
+/// # Errors
+///
+/// [`StudyError`]: what the decoder refuses, fewer than two repetitions, a journal of another study.
+pub fn repeats(decoder: &Decoder, options: &RepeatOptions, run: Run<'_>) -> Result<RepeatStudy, StudyError> {
+    if options.most < 2 {
+        return Err(StudyError::TooFewPrompts { found: options.most, expected: 2 });
+    }
+    let about = serde_json::json!({
+        "study": "repeats", "decoder": format!("{:?}", decoder.config()), "dtype": format!("{:?}", decoder.dtype()),
+        "options": options,
+    });
+    let without = options.tokens.iter().map(|&token| (token, None));
+    let with =
+        options.bos.into_iter().flat_map(|bos| options.tokens.iter().map(move |&token| (token, Some(bos))));
+    let units: Vec<(u32, Option<u32>)> = without.chain(with).collect();
+    let extraction = Extraction::new(options.taps.clone(), Positions::Last)?;
+    let measured = run.complete(&about, units, |&(token, bos), _| {
+        let repetition = |often: usize| bos.into_iter().chain(std::iter::repeat_n(token, often)).collect();
+        let prompts: Vec<Vec<u32>> = (1..=options.most).map(repetition).collect();
+        let states = extraction.run(decoder, &prompts, &mut |_| ())?;
+        let floors =
+            measure_noise_floors(Metric::L2, decoder, None, extraction.taps(), &prompts, prompts.len())?;
+        let at = |(tap, states): (Tap, ndarray::Array2<f32>)| {
+            let states: Vec<Vec<f32>> = states.rows().into_iter().map(|state| state.to_vec()).collect();
+            compare(tap, &states, floors[&tap], Why::of(decoder.config(), tap, token, bos))
+        };
+        Ok::<_, StudyError>(states.into_iter().map(at).collect::<Vec<_>>())
+    })?;
+    let repeats = measured.into_iter().map(|((token, bos), taps)| Repeats { token, bos, taps }).collect();
+    let learned_positions = decoder.config().embedding.positions != LearnedPositions::None;
+    Ok(RepeatStudy { learned_positions, most: options.most, repeats })
+}
+
+fn compare(tap: Tap, states: &[Vec<f32>], noise: NoiseFloor, why: Option<Why>) -> RepeatsAt {
+    let pairs = states.iter().enumerate().flat_map(|(i, a)| states[..i].iter().map(move |b| distance(a, b)));
+    let distances: Vec<f64> = pairs.collect();
+    let largest = distances.iter().copied().fold(0.0, f64::max);
+    RepeatsAt {
+        tap,
+        smallest: distances.iter().copied().fold(f64::INFINITY, f64::min),
+        largest,
+        equal_pairs: distances.iter().filter(|&&distance| distance == 0.0).count() as u64,
+        pairs: distances.len() as u64,
+        mean_norm: states.iter().map(|state| norm(state)).sum::<f64>() / states.len() as f64,
+        noise,
+        verdict: Verdict::of(largest, noise.largest()),
+        why,
+    }
+}
+
+impl RepeatStudy {
+    /// At how many places (a token, a tap, BOS or not) repetitions must collide, and at how many of these they do.
+    pub fn expected_and_found(&self) -> (usize, usize) {
+        let places = self.repeats.iter().flat_map(|repeats| &repeats.taps).filter(|at| at.why.is_some());
+        let mut count = BTreeMap::from([(true, 0), (false, 0)]);
+        places.for_each(|at| *count.entry(at.verdict != Verdict::Separated).or_default() += 1);
+        (count[&true] + count[&false], count[&true])
+    }
+}

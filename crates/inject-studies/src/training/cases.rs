@@ -1,0 +1,254 @@
+//! Which prompts collide at a degenerate start, and what becomes of that.
+
+use std::collections::BTreeMap;
+
+use inject_sipit::models::{DecoderConfig, Tap, config::LearnedPositions};
+
+use super::DegenerateStart;
+use crate::StudyError;
+
+/// What becomes of a collision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fate {
+    /// The states stay as close as two computations of one state.
+    Kept,
+    /// The states come apart.
+    Dissolved,
+}
+
+/// Prompts that collide at a degenerate start.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct DegenerateCase {
+    /// How the weights are spoiled.
+    pub start: DegenerateStart,
+    /// Which prompts are compared, in words.
+    pub prompts: String,
+    /// Pairs of prompts, as token ids.
+    pub pairs: Vec<[Vec<u32>; 2]>,
+    /// Where each pair collides.
+    pub taps: Vec<Tap>,
+    /// What a step of gradient descent does to it, by reasoning.
+    pub expected: Fate,
+    /// The reasoning.
+    pub why: String,
+}
+
+/// Pairs of each case.
+const PAIRS: usize = 8;
+
+/// Every case that this decoder and text allow. Windows are what the decoder will be trained on: their last tokens are no input.
+///
+/// # Errors
+///
+/// [`StudyError::TooFew`] where the text does not hold two frequent tokens or enough different windows, or the vocabulary not
+/// two tokens that never occur.
+pub fn degenerate_cases(
+    config: &DecoderConfig,
+    windows: &[Vec<u32>],
+) -> Result<Vec<DegenerateCase>, StudyError> {
+    let text = Text::new(config, windows)?;
+    let mut cases = text.equal_embeddings();
+    if let LearnedPositions::Table { max_len } = config.embedding.positions {
+        cases.extend(text.equal_positions(max_len));
+    }
+    cases.extend(text.zeros());
+    Ok(cases)
+}
+
+/// What the cases draw on.
+struct Text<'a> {
+    windows: &'a [Vec<u32>],
+    n_layers: usize,
+    /// The two most frequent tokens.
+    frequent: [u32; 2],
+    /// The first two tokens of the vocabulary that never occur.
+    absent: [u32; 2],
+}
+
+impl<'a> Text<'a> {
+    fn new(config: &DecoderConfig, windows: &'a [Vec<u32>]) -> Result<Self, StudyError> {
+        let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+        windows.iter().flatten().for_each(|&id| *counts.entry(id).or_default() += 1);
+        let mut by_count: Vec<(u32, usize)> = counts.iter().map(|(&id, &count)| (id, count)).collect();
+        by_count.sort_by_key(|&(id, count)| (std::cmp::Reverse(count), id));
+        let too_few = |what, found, expected| StudyError::TooFew { what, found, expected };
+        let [(a, _), (b, _)] = by_count[..by_count.len().min(2)] else {
+            return Err(too_few("different tokens in the training windows", by_count.len(), 2));
+        };
+        let mut absent = (0..config.vocab_size as u32).filter(|id| !counts.contains_key(id));
+        let (Some(c), Some(d)) = (absent.next(), absent.next()) else {
+            return Err(too_few(
+                "tokens that the training windows lack",
+                config.vocab_size - counts.len(),
+                2,
+            ));
+        };
+        let long = windows.iter().filter(|ids| ids.len() > PAIRS + 2).count();
+        if long < PAIRS + 1 {
+            return Err(too_few("training windows of 11 tokens and more", long, PAIRS + 1));
+        }
+        Ok(Text { windows, n_layers: config.n_layers(), frequent: [a, b], absent: [c, d] })
+    }
+
+    fn long(&self) -> impl Iterator<Item = &'a [u32]> {
+        self.windows.iter().filter(|ids| ids.len() > PAIRS + 2).map(Vec::as_slice)
+    }
+
+    /// Every tap.
+    fn all(&self) -> Vec<Tap> {
+        Tap::all(self.n_layers)
+    }
+
+    /// Every tap but the embedding, at which the last token and its position are all there is.
+    fn behind_attention(&self) -> Vec<Tap> {
+        self.all().into_iter().filter(|&tap| tap != Tap::Embedding).collect()
+    }
+
+    fn equal_embeddings(&self) -> Vec<DegenerateCase> {
+        let [a, b] = self.frequent;
+        let [c, d] = self.absent;
+        // Prefixes of one to eight tokens, then the one token or the other, then what follows, if anything does.
+        let pairs = |[a, b]: [u32; 2], behind: &[u32]| {
+            let pair = |(number, ids): (usize, &[u32])| {
+                let with = |id: u32| [&ids[..=number], &[id], behind].concat();
+                [with(a), with(b)]
+            };
+            self.long().take(PAIRS).enumerate().map(pair).collect::<Vec<_>>()
+        };
+        let case = |ids: [u32; 2], expected: Fate, prompts: &str, why: &str| DegenerateCase {
+            start: DegenerateStart::EqualEmbeddings { a: ids[0], b: ids[1] },
+            prompts: prompts.to_owned(),
+            pairs: pairs(ids, &[]),
+            taps: self.all(),
+            expected,
+            why: why.to_owned(),
+        };
+        vec![
+            case(
+                [a, b],
+                Fate::Dissolved,
+                "end in one or the other, both frequent in the training text",
+                "the tokens stand in different places of the text, so the gradients of their rows differ",
+            ),
+            DegenerateCase {
+                pairs: pairs([a, b], &[self.windows[0][0]]),
+                taps: self.behind_attention(),
+                ..case(
+                    [a, b],
+                    Fate::Dissolved,
+                    "hold one or the other before the last token, both frequent",
+                    "as before: what differs reaches the last token through attention",
+                )
+            },
+            case(
+                [a, d],
+                Fate::Dissolved,
+                "end in one or the other, of which the text holds only one",
+                "the row of the one that occurs has a gradient as an input, the other has none; a tied head adds different \
+                 gradients too",
+            ),
+            case(
+                [c, d],
+                Fate::Kept,
+                "end in one or the other, of which the text holds neither",
+                "as inputs the rows have no gradient; as rows of a tied head they are equally improbable everywhere and never \
+                 right, so their gradients are equal",
+            ),
+        ]
+    }
+
+    fn equal_positions(&self, max_len: usize) -> Vec<DegenerateCase> {
+        let repeated = |ids: &[u32]| {
+            let times = |count: usize| vec![ids[0]; count];
+            [[times(1), times(2)], [times(1), times(3)]]
+        };
+        // Swaps the two tokens before the last.
+        let swapped = |mut ids: Vec<u32>| {
+            let other = ids.clone();
+            let len = ids.len();
+            ids.swap(len - 3, len - 2);
+            [other, ids]
+        };
+        let differ = |ids: &&[u32]| ids[0] != ids[1];
+        let start = DegenerateStart::EqualPositions;
+        let reached = self.windows.iter().map(|ids| ids.len() - 1).max().unwrap_or(0);
+        let mut cases = vec![
+            DegenerateCase {
+                start,
+                prompts: "are one token, the same twice, and three times".to_owned(),
+                pairs: self.long().take(PAIRS / 2).flat_map(repeated).collect(),
+                taps: self.all(),
+                expected: Fate::Dissolved,
+                why: "each position sees other tokens in the text, so each row of positions has another gradient".to_owned(),
+            },
+            DegenerateCase {
+                start,
+                prompts: "have two tokens swapped before the last".to_owned(),
+                pairs: self.long().filter(differ).take(PAIRS).map(|ids| swapped(ids[..3].to_vec())).collect(),
+                taps: vec![Tap::Block(1)],
+                expected: Fate::Dissolved,
+                why: "as before; deeper taps see the order even at the start, because causal attention does".to_owned(),
+            },
+        ];
+        if reached + 3 <= max_len {
+            let beyond = |ids: &[u32]| {
+                let filled = ids.iter().cycle().skip(3).take(reached).chain(&ids[..3]).copied();
+                swapped(filled.collect())
+            };
+            cases.push(DegenerateCase {
+                start,
+                prompts: "have two tokens swapped before the last, beyond every trained position".to_owned(),
+                pairs: self.long().filter(differ).take(PAIRS).map(beyond).collect(),
+                taps: vec![Tap::Block(1)],
+                expected: Fate::Kept,
+                why: "no training window reaches these positions, so their rows have no gradient and stay equal".to_owned(),
+            });
+        }
+        cases
+    }
+
+    fn zeros(&self) -> Vec<DegenerateCase> {
+        // One length and one last token, behind different texts.
+        let last = self.frequent[0];
+        let windows: Vec<&[u32]> = self.long().collect();
+        let pair = |number: usize| {
+            let with = |ids: &[u32]| [&ids[..number + 2], &[last]].concat();
+            let first = with(windows[number]);
+            let other = windows.iter().map(|ids| with(ids)).find(|other| *other != first);
+            other.map(|other| [first, other])
+        };
+        let pairs: Vec<_> = (0..PAIRS).filter_map(pair).collect();
+        let different = windows.windows(2).take(PAIRS).enumerate();
+        let any =
+            different.map(|(number, two)| [two[0][..number + 1].to_vec(), two[1][..number + 2].to_vec()]);
+        let prompts = "have the same length and the same last token, and nothing else in common";
+        vec![
+            DegenerateCase {
+                start: DegenerateStart::ZeroValues,
+                prompts: prompts.to_owned(),
+                pairs: pairs.clone(),
+                taps: self.behind_attention(),
+                expected: Fate::Dissolved,
+                why: "the output projection is not zero, so the gradient of the values is not zero either".to_owned(),
+            },
+            DegenerateCase {
+                start: DegenerateStart::ZeroValuesAndOutputs,
+                prompts: prompts.to_owned(),
+                pairs,
+                taps: self.behind_attention(),
+                expected: Fate::Kept,
+                why: "a saddle: the gradient of each of the two holds the other as a factor, so both are zero for ever".to_owned(),
+            },
+            DegenerateCase {
+                start: DegenerateStart::AllZero,
+                prompts: "are any two".to_owned(),
+                pairs: any.collect(),
+                taps: self.all(),
+                expected: Fate::Kept,
+                why: "every gradient holds a zero factor: the loss does not depend on any one weight, so none moves, by any rule"
+                    .to_owned(),
+            },
+        ]
+    }
+}

@@ -1,0 +1,64 @@
+//! The closest pair of prompts at each tap.
+
+use inject_sipit::{
+    collisions::Verdict,
+    collisions::{Metric, NoiseFloor, Pairs, Rows, Search, SearchOptions, identities, measure_noise_floors},
+    models::{Decoder, Tap},
+    states::{Extraction, store::Positions},
+};
+
+use crate::StudyError;
+
+/// The closest pair of prompts at one tap, by their last states.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct TapMinimum {
+    /// The tap.
+    pub tap: Tap,
+    /// How many pairs of different prompts were decided on.
+    pub pairs: u64,
+    /// The smallest distance of all, in f64.
+    pub minimum: f64,
+    /// The numbers of the two prompts.
+    pub closest: [usize; 2],
+    /// How far apart computations of one state lie.
+    pub noise: NoiseFloor,
+    /// What the smallest distance means beside that.
+    pub verdict: Verdict,
+}
+
+/// Prompts of which the noise floor is measured.
+const NOISE_SAMPLE: usize = 8;
+
+/// The closest pair among all of the prompts at each tap, by the states of their last tokens. Prompts with the same token ids
+/// never count as a pair.
+///
+/// # Errors
+///
+/// [`StudyError::TooFew`] without two different prompts, and what the decoder refuses.
+pub fn closest_at_taps(
+    decoder: &Decoder,
+    prompts: &[Vec<u32>],
+    taps: &[Tap],
+) -> Result<Vec<TapMinimum>, StudyError> {
+    let states = Extraction::new(taps.to_vec(), Positions::Last)?.run(decoder, prompts, &mut |_| ())?;
+    let noise = measure_noise_floors(Metric::L2, decoder, None, taps, prompts, NOISE_SAMPLE)?;
+    let identities = identities(prompts.iter().map(Vec::as_slice));
+    let different = identities.iter().max().map_or(0, |&last| last as usize + 1);
+    let at_tap = |(tap, states): (Tap, ndarray::Array2<f32>)| {
+        let rows = Rows::new(states.view())?.with_identities(identities.clone())?;
+        let search = Search::new(&rows, &Pairs::All, SearchOptions::default(), &decoder.device())?;
+        let closest = search.closest_pairs(1, &mut |_| ())?;
+        let too_few = StudyError::TooFew { what: "different prompts", found: different, expected: 2 };
+        let pair = closest.minimum().ok_or(too_few)?;
+        let noise = noise[&tap];
+        Ok(TapMinimum {
+            tap,
+            pairs: closest.decided,
+            minimum: pair.distance,
+            closest: [pair.a, pair.b],
+            noise,
+            verdict: Verdict::of(pair.distance, noise.largest()),
+        })
+    };
+    states.into_iter().map(at_tap).collect()
+}

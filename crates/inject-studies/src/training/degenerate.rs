@@ -1,0 +1,146 @@
+//! What gradient descent does to collisions that are built in.
+
+use std::num::NonZeroUsize;
+
+use burn::module::Module;
+use inject_sipit::{
+    NoiseModel,
+    collisions::{Metric, NoiseFloor, Verdict, distance, measure_noise_floors, norm},
+    models::{Decoder, Tap},
+    states::{Extraction, store::Positions},
+};
+
+use super::{DegenerateCase, Fate, Optimiser, run::Steps};
+use crate::StudyError;
+
+/// How the spoiled decoders are trained.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct DegenerateOptions {
+    /// How the weights move.
+    pub optimiser: Optimiser,
+    /// After how many steps the pairs are measured again, ascending; the start is measured in any case.
+    pub steps: Vec<usize>,
+    /// What the draw of batches depends on.
+    pub seed: u64,
+    /// Parts of a batch computed side by side. The figures depend on it by rounding.
+    pub threads: NonZeroUsize,
+}
+
+/// What became of the collisions of one case.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct DegenerateStudy {
+    /// The start, the prompts, and what is expected of them.
+    pub case: DegenerateCase,
+    /// Each tap of the case.
+    pub taps: Vec<TapFate>,
+    /// Whether every pair collides at the start, and every tap then has the fate expected, at every step measured.
+    pub as_expected: bool,
+}
+
+/// What became of the collisions at one tap.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct TapFate {
+    /// The tap.
+    pub tap: Tap,
+    /// The start, then each number of steps asked for.
+    pub steps: Vec<AtStep>,
+}
+
+/// The pairs of a case at one tap, after some steps.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct AtStep {
+    /// Steps taken so far.
+    pub step: usize,
+    /// Pairs whose states are equal number by number.
+    pub equal: usize,
+    /// The smallest distance of a pair.
+    pub smallest: f64,
+    /// The largest.
+    pub largest: f64,
+    /// How far apart computations of one of these states lie.
+    pub noise: NoiseFloor,
+    /// The bound on computing noise that the distances are judged by, as an inversion has it: eight times the larger of the noise
+    /// measured here and the model's own at the largest state. A few states may agree to the last bit by luck, while colliding
+    /// ones that add the same terms in another order do not.
+    pub bound: f64,
+    /// What the smallest distance means beside that.
+    pub verdict: Verdict,
+    /// What the largest means: the pairs are separated all, some or none.
+    pub verdict_of_largest: Verdict,
+}
+
+impl AtStep {
+    /// Kept if not even the largest distance is one, dissolved if even the smallest is; none of both if some pairs came apart.
+    pub fn fate(&self) -> Option<Fate> {
+        match (self.verdict, self.verdict_of_largest) {
+            (Verdict::Separated, _) => Some(Fate::Dissolved),
+            (_, Verdict::Separated) => None,
+            _ => Some(Fate::Kept),
+        }
+    }
+}
+
+/// Spoils a freshly drawn decoder, and measures the pairs of a case at the start and on the way.
+///
+/// # Errors
+///
+/// [`StudyError`]: a learning rate or batch that cannot be, and what the decoder refuses.
+pub fn degenerate(
+    drawn: &Decoder,
+    windows: &[Vec<u32>],
+    case: &DegenerateCase,
+    options: &DegenerateOptions,
+) -> Result<DegenerateStudy, StudyError> {
+    options.optimiser.check(windows.len())?;
+    let start = case.start.spoil(drawn.clone());
+    let mut steps = Steps::new(&start, windows, options.optimiser, options.seed, options.threads);
+    let mut taps: Vec<TapFate> = case.taps.iter().map(|&tap| TapFate { tap, steps: Vec::new() }).collect();
+    let mut taken = 0;
+    for &step in std::iter::once(&0).chain(&options.steps) {
+        while taken < step {
+            steps.step()?;
+            taken += 1;
+        }
+        let measured = measure(&steps.decoder.valid().with_lanes(options.threads), case, step)?;
+        taps.iter_mut().zip(measured).for_each(|(tap, at_step)| tap.steps.push(at_step));
+    }
+    let holds = |at: &AtStep| at.fate() == Some(if at.step == 0 { Fate::Kept } else { case.expected });
+    let as_expected = taps.iter().all(|tap| tap.steps.iter().all(holds));
+    Ok(DegenerateStudy { case: case.clone(), taps, as_expected })
+}
+
+/// The length of the sequence on which the model's noise is measured.
+const NOISE_POSITIONS: usize = 16;
+
+/// The pairs at each tap of the case, in its order.
+fn measure(decoder: &Decoder, case: &DegenerateCase, step: usize) -> Result<Vec<AtStep>, StudyError> {
+    let prompts: Vec<Vec<u32>> = case.pairs.iter().flatten().cloned().collect();
+    if prompts.is_empty() {
+        return Err(StudyError::TooFew { what: "pairs of prompts", found: 0, expected: 1 });
+    }
+    let states = Extraction::new(case.taps.clone(), Positions::Last)?.run(decoder, &prompts, &mut |_| ())?;
+    let noise = measure_noise_floors(Metric::L2, decoder, None, &case.taps, &prompts, prompts.len())?;
+    let sequence_len = NOISE_POSITIONS.min(decoder.config().max_len().unwrap_or(usize::MAX));
+    let at_tap = |&tap: &Tap| {
+        let rows = states[&tap].as_slice().expect("states lie row by row");
+        let width = decoder.config().d_model;
+        let pairs = rows.chunks(2 * width).map(|pair| distance(&pair[..width], &pair[width..]));
+        let distances: Vec<f64> = pairs.collect();
+        let smallest = distances.iter().copied().fold(f64::INFINITY, f64::min);
+        let largest = distances.iter().copied().fold(0.0, f64::max);
+        let largest_norm = rows.chunks(width).map(norm).fold(0.0, f64::max);
+        let noise = noise[&tap];
+        let bound = NoiseModel::measure(decoder, tap, sequence_len)?.bound(largest_norm, noise.largest());
+        Ok(AtStep {
+            step,
+            equal: distances.iter().filter(|&&distance| distance == 0.0).count(),
+            smallest,
+            largest,
+            noise,
+            bound,
+            verdict: Verdict::of(smallest, bound),
+            verdict_of_largest: Verdict::of(largest, bound),
+        })
+    };
+    case.taps.iter().map(at_tap).collect()
+}

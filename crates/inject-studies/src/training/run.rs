@@ -1,0 +1,185 @@
+//! One training, with snapshots on the way.
+
+use std::num::NonZeroUsize;
+
+use burn::module::Module;
+use inject_sipit::models::{
+    Decoder, ModelError, to_host,
+    training::{loss_and_gradients, next_token_loss, trainable},
+};
+
+use super::{Optimiser, Probes, Snapshot, batches::Batches};
+use crate::StudyError;
+
+/// What a decoder is trained on, and what it is not. A window of `n` tokens has `n - 1` next tokens.
+#[derive(Clone, Copy, Debug)]
+pub struct TrainingData<'a> {
+    /// Windows of text to train on.
+    pub windows: &'a [Vec<u32>],
+    /// Windows of other text, to measure the loss on.
+    pub held_out: &'a [Vec<u32>],
+}
+
+/// How a decoder is trained, and when it is looked at.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct TrainingOptions {
+    /// How the weights move.
+    pub optimiser: Optimiser,
+    /// How many steps are taken.
+    pub steps: usize,
+    /// The steps after which a snapshot is taken; 0 is the start. Those beyond `steps` are passed over.
+    pub snapshots: Vec<usize>,
+    /// What the draw of batches depends on.
+    pub seed: u64,
+    /// Parts of a batch computed side by side. The figures depend on it by rounding.
+    pub threads: NonZeroUsize,
+}
+
+/// What was found in one training.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct TrainingStudy {
+    /// How it was trained.
+    pub options: TrainingOptions,
+    /// The loss of each step's batch, before the step, in nats a token.
+    pub losses: Vec<f32>,
+    /// The snapshots, in order.
+    pub snapshots: Vec<Snapshot>,
+}
+
+/// What is told while a training goes on.
+#[derive(Clone, Copy, Debug)]
+pub enum TrainingEvent<'a> {
+    /// A step was taken.
+    Step {
+        /// Steps taken so far.
+        step: usize,
+        /// The loss of its batch before it, in nats a token.
+        loss: f32,
+    },
+    /// A snapshot was taken.
+    Snapshot(&'a Snapshot),
+}
+
+/// The start, then about three steps a decade, then the last: `[0, 1, 2, 5, 10, 20, ...]`.
+///
+/// # Example
+///
+/// ```
+/// use inject_studies::log_spaced;
+///
+/// assert_eq!(log_spaced(30), [0, 1, 2, 5, 10, 20, 30]);
+/// assert_eq!(log_spaced(0), [0]);
+/// ```
+pub fn log_spaced(steps: usize) -> Vec<usize> {
+    let decades = (0_u32..).map_while(|decade| 10_usize.checked_pow(decade));
+    let marks = decades.flat_map(|ten| [1, 2, 5].map(|digit| ten.saturating_mul(digit)));
+    let mut spaced: Vec<usize> = std::iter::once(0).chain(marks.take_while(|&step| step < steps)).collect();
+    if steps > 0 {
+        spaced.push(steps);
+    }
+    spaced
+}
+
+/// Trains a decoder from `start`, and measures it on the way. Gives what was found, and the decoder as it was left.
+///
+/// The same start, text, probes and options give the same numbers, on the same machine and device.
+///
+/// # Errors
+///
+/// [`StudyError`]: a learning rate or batch that cannot be, no text, a loss that is no number any more, and what the decoder
+/// refuses.
+///
+/// # Source
+///
+/// arXiv 2510.15511, theorem 2.3 and corollary 2.3.1.
+pub fn training(
+    start: &Decoder,
+    data: TrainingData<'_>,
+    probes: &Probes,
+    options: &TrainingOptions,
+    told: &mut dyn FnMut(TrainingEvent<'_>),
+) -> Result<(TrainingStudy, Decoder), StudyError> {
+    for (what, windows) in [("training windows", data.windows), ("held-out windows", data.held_out)] {
+        if windows.is_empty() {
+            return Err(StudyError::TooFew { what, found: 0, expected: 1 });
+        }
+    }
+    options.optimiser.check(data.windows.len())?;
+    let mut study = TrainingStudy { options: options.clone(), losses: Vec::new(), snapshots: Vec::new() };
+    let mut snapshot = |decoder: &Decoder, step: usize, told: &mut dyn FnMut(TrainingEvent<'_>)| {
+        let decoder = decoder.valid().with_lanes(options.threads);
+        let losses = [loss(&decoder, data.windows)?, loss(&decoder, data.held_out)?];
+        let taken = Snapshot::measure(&decoder, probes, step, losses)?;
+        told(TrainingEvent::Snapshot(&taken));
+        study.snapshots.push(taken);
+        Ok::<(), StudyError>(())
+    };
+    let mut steps = Steps::new(start, data.windows, options.optimiser, options.seed, options.threads);
+    for step in 0..=options.steps {
+        if options.snapshots.contains(&step) {
+            snapshot(&steps.decoder, step, told)?;
+        }
+        if step < options.steps {
+            let loss = steps.step()?;
+            study.losses.push(loss);
+            told(TrainingEvent::Step { step: step + 1, loss });
+        }
+    }
+    Ok((study, steps.decoder.valid()))
+}
+
+/// A decoder in training.
+pub(super) struct Steps<'a> {
+    /// As it is now, tracked for gradients.
+    pub(super) decoder: Decoder,
+    optimiser: Optimiser,
+    state: burn::optim::ModuleOptimizer,
+    batches: Batches<'a>,
+    threads: NonZeroUsize,
+    taken: usize,
+}
+
+impl<'a> Steps<'a> {
+    /// The options are checked.
+    pub(super) fn new(
+        start: &Decoder,
+        windows: &'a [Vec<u32>],
+        optimiser: Optimiser,
+        seed: u64,
+        threads: NonZeroUsize,
+    ) -> Self {
+        Steps {
+            decoder: trainable(start.clone()),
+            optimiser,
+            state: optimiser.init(),
+            batches: Batches::new(windows, optimiser.batch(windows.len()), seed),
+            threads,
+            taken: 0,
+        }
+    }
+
+    /// Takes one step, and gives the loss before it.
+    pub(super) fn step(&mut self) -> Result<f32, StudyError> {
+        let batch = self.batches.draw();
+        let (loss, gradients) = loss_and_gradients(&self.decoder, &batch, self.threads)?;
+        if !loss.is_finite() {
+            return Err(StudyError::Diverged { step: self.taken, found: loss });
+        }
+        self.taken += 1;
+        self.decoder = self.state.step(self.optimiser.learning_rate(), self.decoder.clone(), gradients);
+        Ok(loss)
+    }
+}
+
+/// The mean loss over all next tokens of some windows, a few windows at a time.
+fn loss(decoder: &Decoder, windows: &[Vec<u32>]) -> Result<f64, ModelError> {
+    const AT_ONCE: usize = 16;
+    let (mut sum, mut tokens) = (0.0, 0);
+    for some in windows.chunks(AT_ONCE) {
+        let mean: Vec<f64> = to_host(next_token_loss(decoder, some)?)?;
+        let next_tokens = some.iter().map(|ids| ids.len() - 1).sum::<usize>();
+        sum += mean[0] * next_tokens as f64;
+        tokens += next_tokens;
+    }
+    Ok(sum / tokens as f64)
+}

@@ -1,0 +1,103 @@
+//! Starts at which collisions are built in.
+
+use std::fmt;
+
+use burn::{
+    module::{Module, ModuleMapper, Param},
+    tensor::Tensor,
+};
+use inject_sipit::models::{Decoder, Matrix};
+
+/// A way to spoil freshly drawn weights so that some prompts collide.
+///
+/// Each of these sets of weights has measure zero: no start drawn from a density lies in one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DegenerateStart {
+    /// The embedding row of `b` is that of `a`.
+    EqualEmbeddings {
+        /// The token that is copied.
+        a: u32,
+        /// The token that is overwritten.
+        b: u32,
+    },
+    /// Every row of the table of positions is the first.
+    EqualPositions,
+    /// No block reads anything from the positions it attends to: its value projection is zero.
+    ZeroValues,
+    /// Neither reads a block anything from them nor would it write it anywhere: value and output projection are zero.
+    ZeroValuesAndOutputs,
+    /// Every parameter is zero, norms and biases too.
+    AllZero,
+}
+
+impl DegenerateStart {
+    /// The decoder spoiled in this way. Biases are taken to be zero, as `DecoderConfig::init` makes them.
+    ///
+    /// # Panics
+    ///
+    /// If a token lies outside the vocabulary.
+    pub fn spoil(self, decoder: Decoder) -> Decoder {
+        // Columns of the values within the fused projection of each block.
+        let values: Vec<[usize; 3]> =
+            decoder.config().blocks.iter().map(|block| block.attention.qkv_widths()).collect();
+        let without_values = |block: usize, qkv: Tensor<2>| {
+            let [queries, keys, _] = values[block];
+            let [rows, columns] = qkv.dims();
+            qkv.slice_fill([0..rows, queries + keys..columns], 0.0)
+        };
+        match self {
+            DegenerateStart::EqualEmbeddings { a, b } => {
+                decoder.map_matrices(&mut |matrix, values| match matrix {
+                    Matrix::Embedding => {
+                        let (a, b) = (a as usize, b as usize);
+                        let [_, width] = values.dims();
+                        let row = values.clone().narrow(0, a, 1);
+                        values.slice_assign([b..b + 1, 0..width], row)
+                    }
+                    _ => values,
+                })
+            }
+            DegenerateStart::EqualPositions => decoder.map_matrices(&mut |matrix, values| match matrix {
+                Matrix::Positions => {
+                    let [rows, _] = values.dims();
+                    values.narrow(0, 0, 1).repeat_dim(0, rows)
+                }
+                _ => values,
+            }),
+            DegenerateStart::ZeroValues => decoder.map_matrices(&mut |matrix, values| match matrix {
+                Matrix::QueryKeyValue { block } => without_values(block, values),
+                _ => values,
+            }),
+            DegenerateStart::ZeroValuesAndOutputs => {
+                decoder.map_matrices(&mut |matrix, values| match matrix {
+                    Matrix::QueryKeyValue { block } => without_values(block, values),
+                    Matrix::AttentionOut { .. } => values.zeros_like(),
+                    _ => values,
+                })
+            }
+            DegenerateStart::AllZero => decoder.map(&mut Zero),
+        }
+    }
+}
+
+/// Zero for every parameter.
+struct Zero;
+
+impl ModuleMapper for Zero {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|values| values.zeros_like())
+    }
+}
+
+impl fmt::Display for DegenerateStart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DegenerateStart::EqualEmbeddings { .. } => "two equal embedding rows",
+            DegenerateStart::EqualPositions => "equal position rows",
+            DegenerateStart::ZeroValues => "zero value projections",
+            DegenerateStart::ZeroValuesAndOutputs => "zero value and output projections",
+            DegenerateStart::AllZero => "all weights zero",
+        })
+    }
+}

@@ -1,0 +1,142 @@
+//! The random-corpus study.
+
+use std::fs;
+
+use inject_sipit::{
+    collisions::Verdict,
+    collisions::{Metric, NoiseFloor, distance, measure_noise_floors, prompt_distance},
+    models::{Precision, Tap},
+    states::store::Store,
+};
+use inject_studies::{
+    CorpusStudy, Run, Share, StudyError, StudyProgress, TapOptions, between_models, corpus,
+};
+
+use super::{in_parts, model, prompts, store};
+
+const LAYERS: usize = 3;
+
+#[test]
+fn every_tap_has_the_minimum_of_the_double_loop_beside_its_noise() {
+    let (model, prompts, taps) = (model("gpt2", Precision::F32), prompts(40), Tap::all(LAYERS));
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&model, &taps, &prompts, folder.path());
+    let device = model.decoder.device();
+    let noise = measure_noise_floors(Metric::L2, &model.decoder, None, &taps, &prompts, 8).unwrap();
+    let options = TapOptions { closest: 4, ..TapOptions::default() };
+    let study =
+        corpus(&store, LAYERS, &taps, &noise, None, &options, &device, Run::in_memory(&mut |_| ())).unwrap();
+    assert_eq!((study.prompts, study.repeated_prompts), (40, 3));
+    assert_eq!(study.taps.iter().map(|report| report.tap).collect::<Vec<_>>(), taps);
+    for report in &study.taps {
+        let states = store.tap(report.tap).unwrap().to_array();
+        let mut naive = Vec::new();
+        for a in 0..prompts.len() {
+            for b in a + 1..prompts.len() {
+                if prompts[a] != prompts[b] {
+                    let between = distance(&states.row(a).to_vec(), &states.row(b).to_vec());
+                    naive.push((between, between / prompt_distance(&prompts[a], &prompts[b]) as f64));
+                }
+            }
+        }
+        let minimum = naive.iter().map(|pair| pair.0).fold(f64::INFINITY, f64::min);
+        let constant = naive.iter().map(|pair| pair.1).fold(f64::INFINITY, f64::min);
+        let found = &report.distances;
+        assert_eq!((found.pairs, found.minimum), (naive.len() as u64, minimum));
+        let separation = found.separation.unwrap();
+        assert_eq!(separation.margin, minimum);
+        assert!(separation.co_lipschitz >= constant && separation.co_lipschitz <= minimum);
+        assert_eq!(report.verdict, Verdict::of(minimum, noise[&report.tap].largest()));
+        let closest = &report.closest_prompts[0];
+        assert_eq!(closest.token_ids, closest.prompts.map(|prompt| prompts[prompt].clone()));
+        assert!(found.geometry.anisotropy.is_some() && found.geometry.intrinsic_dimension.is_some());
+        let json = serde_json::to_string(report).unwrap();
+        assert!(json.contains("noise") && json.contains("verdict"));
+    }
+}
+
+#[test]
+fn a_study_goes_on_from_its_journal_whatever_the_noise_floors_of_the_store_say() {
+    let (model, prompts, taps) = (model("llama", Precision::F32), prompts(12), Tap::all(LAYERS));
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("states");
+    drop(store(&model, &taps, &prompts, &dir));
+    let noise = taps.iter().map(|&tap| (tap, NoiseFloor::default())).collect();
+    let study = |units: &mut Vec<f64>| -> CorpusStudy {
+        let store = Store::open(&dir).unwrap();
+        let mut begun = |told: StudyProgress| units.push(told.of_next);
+        let run = Run {
+            journal: Some(folder.path().join("corpus.jsonl")),
+            others: Vec::new(),
+            share: Share::WHOLE,
+            progress: &mut begun,
+        };
+        corpus(&store, LAYERS, &taps, &noise, None, &TapOptions::default(), &model.decoder.device(), run)
+            .unwrap()
+    };
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    let before = study(&mut first);
+    let path = dir.join("manifest.json");
+    let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let floors = taps.iter().map(|tap| (tap.to_string(), 0.0123.into())).collect::<serde_json::Map<_, _>>();
+    manifest["noise"] = serde_json::json!({ "prompts_sampled": 2, "floors": floors });
+    fs::write(&path, serde_json::to_vec_pretty(&manifest).unwrap()).unwrap();
+    assert_eq!(study(&mut second), before);
+    let computed = |of_next: &[f64]| of_next.iter().any(|&share| share > 0.0);
+    assert!(computed(&first) && !computed(&second), "the second run takes everything from the journal");
+}
+
+#[test]
+fn parts_of_a_study_add_up_to_the_whole() {
+    let (model, prompts, taps) = (model("llama", Precision::F32), prompts(30), Tap::all(LAYERS));
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&model, &taps, &prompts, &folder.path().join("states"));
+    let noise =
+        taps.iter().map(|&tap| (tap, NoiseFloor { batched: 1e-5, ..NoiseFloor::default() })).collect();
+    let device = model.decoder.device();
+    let study = |run: Run<'_>| -> CorpusStudy {
+        corpus(&store, LAYERS, &taps, &noise, None, &TapOptions::default(), &device, run).unwrap()
+    };
+    let whole = study(Run::in_memory(&mut |_| ()));
+    assert_eq!(in_parts(folder.path(), study), whole);
+    let with_itself = between_models(&whole, &whole);
+    assert!(with_itself.taps.iter().all(|tap| tap.taps[0] == tap.taps[1] && tap.minima[0] == tap.minima[1]));
+    assert_eq!(with_itself.taps.len(), taps.len());
+}
+
+#[test]
+fn prompts_that_differ_only_before_a_repeated_token_are_told_apart_from_a_collision() {
+    // The embedding of a rotary model depends on the last token only: its states are equal, whatever the noise.
+    let model = model("llama", Precision::F32);
+    let prompts = [vec![5, 9], vec![6, 9], vec![7, 8]];
+    let folder = tempfile::tempdir().unwrap();
+    let taps = [Tap::Embedding, Tap::Block(2)];
+    let store = store(&model, &taps, &prompts, folder.path());
+    let noise = measure_noise_floors(Metric::L2, &model.decoder, None, &taps, &prompts, 3).unwrap();
+    let device = model.decoder.device();
+    let mut quiet = |_| ();
+    let run = Run::in_memory(&mut quiet);
+    let study = corpus(&store, LAYERS, &taps, &noise, None, &TapOptions::default(), &device, run).unwrap();
+    assert_eq!(study.taps[0].verdict, Verdict::Collision);
+    assert_eq!(study.taps[0].distances.equal[0].rows, [0, 1]);
+    assert_eq!(study.taps[1].verdict, Verdict::Separated);
+}
+
+#[test]
+fn a_missing_tap_a_missing_noise_floor_and_one_prompt_only_are_refused() {
+    let model = model("gpt2", Precision::F32);
+    let device = model.decoder.device();
+    let folder = tempfile::tempdir().unwrap();
+    let taps = [Tap::Block(1)];
+    let one = store(&model, &taps, &[vec![4, 5], vec![4, 5]], folder.path());
+    let floors = |tap| [(tap, NoiseFloor::default())].into_iter().collect();
+    let study = |tap: Tap, noise_at: Tap| {
+        let mut quiet = |_| ();
+        let run = Run::in_memory(&mut quiet);
+        corpus(&one, LAYERS, &[tap], &floors(noise_at), None, &TapOptions::default(), &device, run)
+            .unwrap_err()
+    };
+    assert!(matches!(study(taps[0], taps[0]), StudyError::NoPairs { tap: Tap::Block(1) }));
+    assert!(matches!(study(taps[0], Tap::Block(2)), StudyError::NoNoiseFloor { tap: Tap::Block(1) }));
+    assert!(matches!(study(Tap::Block(2), Tap::Block(2)), StudyError::Store(_)));
+}

@@ -1,0 +1,120 @@
+//! All one-token extensions.
+
+use inject_sipit::{
+    collisions::Verdict,
+    collisions::{Metric, distance},
+    models::{Matrix, Model, Precision, Tap},
+    states::{Extraction, store::Positions},
+};
+use inject_studies::{
+    ExhaustiveOptions, ExhaustiveStudy, Run, Scope, exhaustive, pairs_across, pairs_within,
+};
+use ndarray::Array2;
+
+use super::{in_parts, model, spec};
+
+const TAP: Tap = Tap::Block(2);
+
+fn options() -> ExhaustiveOptions {
+    ExhaustiveOptions {
+        tap: TAP,
+        metric: Metric::L2,
+        closest: 5,
+        sampled_pairs: 500,
+        scope: Scope::WithinAndAcross,
+        // Small, so that there are many batches.
+        memory_budget: 1 << 18,
+    }
+}
+
+fn prefixes() -> Vec<Vec<u32>> {
+    vec![vec![3, 4, 5], vec![6], vec![9, 8]]
+}
+
+fn study(model: &Model, dir: &std::path::Path, run: Run<'_>) -> ExhaustiveStudy {
+    exhaustive(&model.decoder, &spec(model, &[TAP]), &prefixes(), dir, &options(), run).unwrap()
+}
+
+/// The states of all extensions, each prompt computed as a whole.
+fn states(model: &Model, prefix: &[u32]) -> Array2<f32> {
+    let prompts: Vec<Vec<u32>> =
+        (0..model.decoder.config().vocab_size as u32).map(|token| [prefix, &[token]].concat()).collect();
+    let extraction = Extraction::new(vec![TAP], Positions::Last).unwrap();
+    extraction.run(&model.decoder, &prompts, &mut |_| ()).unwrap().remove(&TAP).unwrap()
+}
+
+#[test]
+fn all_pairs_within_and_across_are_decided_and_the_closest_is_that_of_whole_prompts() {
+    let model = model("gemma3", Precision::F32);
+    let folder = tempfile::tempdir().unwrap();
+    let found = study(&model, folder.path(), Run::in_memory(&mut |_| ()));
+    let (k, v) = (prefixes().len() as u64, model.decoder.config().vocab_size as u64);
+    assert_eq!((found.pairs_within, found.pairs_across), (pairs_within(k, v), pairs_across(k, v)));
+    assert_eq!(found.verdict, Some(Verdict::Separated));
+    let states: Vec<Array2<f32>> = prefixes().iter().map(|prefix| states(&model, prefix)).collect();
+    for extensions in &found.extensions {
+        let [first, second] = extensions.prefixes;
+        let mut naive = f64::INFINITY;
+        for (a, state) in states[first].rows().into_iter().enumerate() {
+            for (b, other) in states[second].rows().into_iter().enumerate() {
+                if first != second || a < b {
+                    naive = naive.min(distance(&state.to_vec(), &other.to_vec()));
+                }
+            }
+        }
+        let closest = extensions.closest[0];
+        // Candidates behind a cache and whole prompts differ by rounding.
+        assert!((closest.distance - naive).abs() <= 1e-4 * naive, "{} for {naive}", closest.distance);
+        let [a, b] = [0, 1].map(|i| states[closest.prefixes[i]].row(closest.tokens[i] as usize).to_vec());
+        assert!((distance(&a, &b) - closest.distance).abs() <= 1e-4 * naive);
+    }
+}
+
+#[test]
+fn pairs_of_tokens_with_one_embedding_are_counted_apart() {
+    let mut model = model("llama", Precision::F32);
+    // Tokens 7, 8 and 9 all read as token 7.
+    model.decoder = model.decoder.map_matrices(&mut |matrix, values| match matrix {
+        Matrix::Embedding => {
+            let d_model = values.dims()[1];
+            let twin = values.clone().narrow(0, 7, 1);
+            values.slice_assign([8..10, 0..d_model], twin.repeat_dim(0, 2))
+        }
+        _ => values,
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let found = study(&model, folder.path(), Run::in_memory(&mut |_| ()));
+    let (k, v) = (prefixes().len() as u64, model.decoder.config().vocab_size as u64);
+    assert_eq!(found.twins, [[7, 8, 9]]);
+    assert_eq!(found.twin_pairs, k * 3);
+    // Extensions of different prompts differ in more than a twin.
+    assert_eq!((found.pairs_within, found.pairs_across), (pairs_within(k, v) - k * 3, pairs_across(k, v)));
+    assert_eq!(found.verdict, Some(Verdict::Separated));
+    let states = states(&model, &prefixes()[0]);
+    assert_eq!(states.row(7), states.row(9), "what is left out is a collision indeed");
+}
+
+#[test]
+fn parts_of_the_study_add_up_to_the_whole() {
+    let model = model("gpt2", Precision::F32);
+    let folder = tempfile::tempdir().unwrap();
+    let states = folder.path().join("states");
+    let whole = study(&model, &states, Run::in_memory(&mut |_| ()));
+    // The stores are shared: a part finds those of another part there.
+    let parts = in_parts(folder.path(), |run| study(&model, &states, run));
+    assert_eq!(parts.extensions, whole.extensions);
+    assert_eq!((parts.pairs_within, parts.pairs_across), (whole.pairs_within, whole.pairs_across));
+}
+
+#[test]
+fn a_folder_with_states_of_another_model_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let [first, second] = ["gpt2", "gpt-neo"].map(|name| model(name, Precision::F32));
+    study(&first, folder.path(), Run::in_memory(&mut |_| ()));
+    let mut quiet = |_| ();
+    let run = Run::in_memory(&mut quiet);
+    let error =
+        exhaustive(&second.decoder, &spec(&second, &[TAP]), &prefixes(), folder.path(), &options(), run)
+            .unwrap_err();
+    assert!(matches!(error, inject_studies::StudyError::Store(_)), "{error}");
+}

@@ -1,0 +1,81 @@
+//! Prompts that were made to be alike, on the model that ships with the project: it has a tokenizer.
+
+use std::path::Path;
+
+use inject_sipit::{
+    collisions::distance,
+    models::{Bos, Model, Origin, Precision, Tap},
+    states::{Extraction, store::Positions},
+};
+use inject_studies::{Run, StressKind, StressSet, StressStudy, StudyError, TapOptions, stress, stress_set};
+
+use super::in_parts;
+
+const TAPS: [Tap; 2] = [Tap::Block(1), Tap::FinalNorm];
+
+fn bundled() -> Model {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/model");
+    Model::load(Origin::of_folder(&folder), Precision::F32, &inject_testing::compiled().remove(0)).unwrap()
+}
+
+fn study(model: &Model, sets: &[StressSet]) -> Result<StressStudy, StudyError> {
+    study_as(model, sets, Run::in_memory(&mut |_| ()))
+}
+
+fn study_as(model: &Model, sets: &[StressSet], run: Run<'_>) -> Result<StressStudy, StudyError> {
+    let (options, device, tokenizer) =
+        (TapOptions::default(), model.decoder.device(), model.tokenizer().unwrap());
+    stress(&model.decoder, tokenizer, Bos::Auto, "bundled", sets, &TAPS, &options, &device, run)
+}
+
+#[test]
+fn parts_add_up_to_the_whole() {
+    let model = bundled();
+    let texts: Vec<String> = ["Mia has a red box.", "def f(x):\n    return x"].map(str::to_owned).into();
+    let sets = StressKind::ALL.map(|kind| stress_set(kind, &texts, 8));
+    let folder = tempfile::tempdir().unwrap();
+    let parts = in_parts(folder.path(), |run| study_as(&model, &sets, run).unwrap());
+    assert_eq!(parts, study(&model, &sets).unwrap());
+}
+
+#[test]
+fn every_set_has_the_minimum_of_the_double_loop_and_prompts_of_the_same_tokens_are_counted_apart() {
+    let model = bundled();
+    let texts: Vec<String> =
+        ["Mia has a red box. It is new, too.", "def f(x):\n    return x"].map(str::to_owned).into();
+    let sets = StressKind::ALL.map(|kind| {
+        let mut set = stress_set(kind, &texts, 20);
+        set.texts.push(set.texts[0].clone());
+        set
+    });
+    let found = study(&model, &sets).unwrap();
+    for (set, report) in sets.iter().zip(&found.sets) {
+        assert_eq!(set.kind, report.kind);
+        assert!(report.same_tokens >= 1 && report.prompts + report.same_tokens == set.texts.len());
+        let tokenizer = model.tokenizer().unwrap();
+        let prompts: Vec<Vec<u32>> =
+            set.texts.iter().map(|text| tokenizer.encode(text, Bos::Auto).unwrap()).collect();
+        let extraction = Extraction::new(TAPS.to_vec(), Positions::Last).unwrap();
+        let states = extraction.run(&model.decoder, &prompts, &mut |_| ()).unwrap();
+        for at in &report.taps {
+            let mut naive = f64::INFINITY;
+            for (a, b) in (0..prompts.len()).flat_map(|a| (0..a).map(move |b| (a, b))) {
+                if prompts[a] != prompts[b] {
+                    let [a, b] = [a, b].map(|row| states[&at.tap].row(row).to_vec());
+                    naive = naive.min(distance(&a, &b));
+                }
+            }
+            // Other batches: the two differ by rounding.
+            assert!((at.distances.minimum - naive).abs() <= 1e-3 * naive, "{} {}", set.kind, at.tap);
+            assert_eq!(at.closest_prompts[0].distance, at.distances.minimum);
+            assert!(at.closest_prompts[0].text.is_some());
+        }
+    }
+}
+
+#[test]
+fn a_set_of_one_prompt_is_refused() {
+    let set = StressSet { kind: StressKind::NearDuplicates, texts: vec!["a".to_owned(), "a".to_owned()] };
+    let error = study(&bundled(), &[set]).unwrap_err();
+    assert!(matches!(error, StudyError::TooFewPrompts { found: 1, expected: 2 }));
+}

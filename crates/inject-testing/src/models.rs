@@ -1,0 +1,88 @@
+//! Small models of every family: the checkpoints beside the tests of inject-models, and random weights of the same shapes.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use burn::tensor::Device;
+use inject_models::{Decoder, DecoderConfig, Model, Origin, Precision, Tap, config::Span};
+use safetensors::SafeTensors;
+
+/// One fixture per family.
+pub const FAMILIES: [&str; 6] = ["gpt2", "gpt-neo", "llama", "mistral", "gemma3", "phi4"];
+
+/// The families whose positions enter by rotation alone.
+pub const ROTARY: [&str; 4] = ["llama", "mistral", "gemma3", "phi4"];
+
+/// Tokens of each fixture's vocabulary.
+pub const VOCAB_SIZE: u32 = 97;
+
+/// The folder of a fixture.
+pub fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures").join(name)
+}
+
+/// Loads a fixture in f32.
+///
+/// # Panics
+///
+/// If there is no such fixture.
+pub fn model(name: &str, device: &Device) -> Model {
+    Model::load(Origin::of_folder(&folder(name)), Precision::F32, device).unwrap()
+}
+
+/// A decoder with a fixture's shape and random weights of standard deviation 0.2.
+pub fn random(name: &str, seed: u64, device: &Device) -> Decoder {
+    drawn(name, 0.2, seed, device)
+}
+
+/// A decoder with a fixture's shape and random weights of standard deviation `std`.
+pub fn drawn(name: &str, std: f64, seed: u64, device: &Device) -> Decoder {
+    of_config(model(name, device).decoder.config(), std, seed, device)
+}
+
+/// As [`random`], with a vocabulary of `vocab_size` tokens.
+pub fn of_vocabulary(name: &str, vocab_size: usize, seed: u64, device: &Device) -> Decoder {
+    let config = model(name, device).decoder.config().clone();
+    of_config(&DecoderConfig { vocab_size, ..config }, 0.2, seed, device)
+}
+
+fn of_config(config: &DecoderConfig, std: f64, seed: u64, device: &Device) -> Decoder {
+    // The random state of a device belongs to the whole process, so concurrent tests take turns.
+    static DRAWING: Mutex<()> = Mutex::new(());
+    let _turn = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
+    device.seed(seed);
+    config.init(std, device)
+}
+
+/// The `gpt2` fixture with row `from` of its embedding copied over the rows `to`: a model outside the theorems.
+///
+/// # Panics
+///
+/// If the temporary copy cannot be written.
+pub fn with_equal_rows(from: usize, to: impl IntoIterator<Item = usize>, device: &Device) -> Decoder {
+    let source = folder("gpt2");
+    let copy = tempfile::tempdir().unwrap();
+    fs::copy(source.join("config.json"), copy.path().join("config.json")).unwrap();
+    let mut bytes = fs::read(source.join("model.safetensors")).unwrap();
+    let (header, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+    let info = metadata.info("transformer.wte.weight").unwrap();
+    let row = 4 * info.shape[1];
+    let begin = 8 + header + info.data_offsets.0;
+    for to in to {
+        bytes.copy_within(begin + from * row..begin + (from + 1) * row, begin + to * row);
+    }
+    fs::write(copy.path().join("model.safetensors"), bytes).unwrap();
+    Model::load(Origin::of_folder(copy.path()), Precision::F32, device).unwrap().decoder
+}
+
+/// How many positions back a state at `tap` can see.
+pub fn reach(decoder: &Decoder, tap: Tap) -> usize {
+    let blocks = tap.blocks_needed(decoder.config().n_layers());
+    decoder.config().blocks[..blocks].iter().fold(0_usize, |reach, block| match block.attention.span {
+        Span::Full => usize::MAX / 2,
+        Span::Window(n) => reach.saturating_add(n - 1),
+    })
+}
