@@ -34,7 +34,7 @@ const FILES: &[(&str, &str)] = &[
 const ANSWERS: usize = 13;
 /// How long the client waits for a byte from a server that is late on purpose, and from others.
 const IDLE: Duration = Duration::from_millis(250);
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(3);
 /// The longest fetch: every answer late, and every download taken up five times.
 const LONGEST: Duration = Duration::from_secs(20);
 /// More than a server gets rid of before it notices that nobody listens: buffers of the operating system.
