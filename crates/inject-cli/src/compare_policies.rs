@@ -82,9 +82,8 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
     let tap = options.tap.or_middle(&model)?;
     check_lenses(options.lens.as_deref(), &[tap])?;
     let prompts = options.prompts(&model)?;
-    let targets =
-        prompts.iter().map(|prompt| TargetStates::of_prompt(&model.decoder, tap, &prompt.token_ids));
-    let targets = targets.collect::<Result<Vec<TargetStates>, _>>()?;
+    let target = |prompt: &Prompt| Ok(TargetStates::of_prompt(&model.decoder, tap, &prompt.token_ids)?);
+    let targets = prompts.iter().map(target).collect::<Result<Vec<TargetStates>, Failure>>()?;
     let terms = Terms {
         model: &model,
         tap,

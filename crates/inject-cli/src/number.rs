@@ -27,7 +27,7 @@ pub(crate) fn measured(value: f64) -> String {
     match size {
         0.0 => "0".to_owned(),
         _ if !value.is_finite() => "-".to_owned(),
-        _ if size < 0.001 || size >= 1e7 => format!("{value:.2e}"),
+        _ if !(0.001..1e7).contains(&size) => format!("{value:.2e}"),
         _ if size < 0.01 => format!("{value:.5}"),
         _ if size < 0.1 => format!("{value:.4}"),
         _ if size < 1.0 => format!("{value:.3}"),

@@ -197,7 +197,7 @@ impl Run<'_> {
 
     fn target(&self, prompt: usize) -> Result<TargetStates, Failure> {
         let states = self.states.rows_to_array(self.store.rows_of(prompt));
-        Ok(TargetStates::new(states.mapv(f64::from), self.states.tap(), self.states.dtype().into())?)
+        Ok(TargetStates::new(states.mapv(f64::from), self.states.tap(), self.states.dtype())?)
     }
 }
 
