@@ -78,6 +78,7 @@ pub(crate) struct Options {
 /// [`Failure`] if there are too few prompts, or something cannot be computed or written.
 pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
     let contenders = options.contenders()?;
+    let study = options.study.begin("compare-policies", &[StudyName::ComparePolicies])?;
     let model = options.model.load()?;
     let tap = options.tap.or_middle(&model)?;
     check_lenses(options.lens.as_deref(), &[tap])?;
@@ -97,7 +98,6 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
         contender.settings(&terms)?;
         contender.choice(&terms, 0)?;
     }
-    let study = options.study.begin("compare-policies", &[StudyName::ComparePolicies])?;
     let about = About {
         model: model.id().to_owned(),
         device: options.model.device.device.to_string(),

@@ -119,12 +119,12 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
             "--noise-share {share}: expected a finite number that is not negative"
         )));
     }
+    let study = options.study.begin("depth", &[StudyName::Depth])?;
     let model = options.model.load()?;
     let taps = options.taps.of(&model)?;
     check_lenses(options.policy.lens.as_deref(), &taps)?;
     let prompts = options.lengths.iter().map(|&length| Ok((length.get(), options.prompts(&model, length)?)));
     let prompts = prompts.collect::<Result<BTreeMap<usize, Prompts>, Failure>>()?;
-    let study = options.study.begin("depth", &[StudyName::Depth])?;
     let lengths = options.lengths.iter().map(|length| length.get());
     let units = lengths.flat_map(|length| taps.iter().map(move |&tap| Unit { length, tap })).collect();
     let about = options.about(&model, &prompts)?;

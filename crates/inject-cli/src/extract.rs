@@ -28,7 +28,7 @@ Examples:
   inject extract --text \"One prompt.\" --text \"Another.\" --out states
   inject extract --prompts prompts.jsonl --taps block-2 --positions all --out states
 
-A run that was stopped goes on where it was when the same command is given again.")]
+To continue a stopped run, give the same command again.")]
 pub(crate) struct Options {
     #[command(flatten)]
     taps: TapsOption,
@@ -68,11 +68,11 @@ struct Source {
     /// A prompt as token ids 1,2,3, exactly as given (no BOS is added); may be repeated
     #[arg(long, value_name = "IDS", value_parser = parse_ids)]
     ids: Vec<Ids>,
-    /// So many generated prompts
+    /// The number of prompts to generate
     #[arg(long, value_name = "COUNT")]
     generate: Option<usize>,
     /// The seed of generated prompts
-    #[arg(long, value_name = "SEED", default_value_t = 0xc0de, requires = "generate")]
+    #[arg(long, value_name = "SEED", default_value_t = 0xc0de, conflicts_with_all = ["prompts", "text", "ids"])]
     prompt_seed: u64,
 }
 
@@ -110,7 +110,7 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
     spec.bos = prompts.bos;
     spec.bos_added = prompts.bos_added;
     let folder = OutputFolder::open(&options.out)?;
-    interrupt::advise("the same command goes on where this one stopped");
+    interrupt::advise("the same command continues where this one stopped");
     let mut meter = Meter::new();
     let store =
         extract_to_store(&extraction, &model.decoder, &prompts.ids, folder.path(), spec, &mut |progress| {
@@ -157,9 +157,9 @@ impl Prompts {
 fn summary(store: &Store) -> String {
     let manifest = store.manifest();
     let mut lines = Vec::new();
-    if let Some(noise) = &manifest.noise {
+    if let Some(noise) = manifest.noise.as_ref().filter(|noise| noise.prompts_sampled > 0) {
         let sampled = counted(noise.prompts_sampled, "prompt");
-        lines.push(format!("noise floor over {sampled}: the largest L2 distance between a state computed in a batch and alone"));
+        lines.push(format!("noise floor over {sampled}: the largest L2 distance between a state computed in a batch and the same state computed alone"));
         let floors = noise.floors.iter().filter_map(|(tap, floor)| Some((tap.to_string(), (*floor)?)));
         lines.extend(floors.map(|(tap, floor)| format!("  {tap:<12} {}", number::measured(floor))));
     }

@@ -55,7 +55,7 @@ pub(crate) struct Options {
     /// Write one JSON object to standard output instead of a table
     #[arg(long, help_heading = "Output")]
     json: bool,
-    /// With a store: the file for one JSON object a prompt. The same command goes on where an earlier one stopped
+    /// With a store: the file for one JSON object a prompt. The same command continues where an earlier one stopped
     #[arg(long, value_name = "FILE", requires = "states", help_heading = "Output")]
     out: Option<PathBuf>,
     #[command(flatten)]

@@ -47,7 +47,7 @@ pub(crate) struct Recovered {
     pub(super) certain: bool,
     /// Whether the tokens equal those of the prompt that was given; null if none was given.
     pub(super) equals_prompt: Option<bool>,
-    /// The tokens by id; null where nothing is known.
+    /// The tokens by id; null at open positions.
     pub(super) token_ids: Vec<Option<u32>>,
     /// The text of the tokens before the first position that failed or is open; null if the model has no tokenizer.
     pub(super) text: Option<String>,
@@ -72,7 +72,7 @@ pub(crate) struct PositionReport {
     pub(super) position: usize,
     /// Whether it is settled.
     pub(super) verdict: VerdictName,
-    /// The token; null where nothing is known. At a failed position it is the nearest of all.
+    /// The token; null at an open position. At a failed position it is the nearest of all.
     pub(super) token_id: Option<u32>,
     /// Tokens that fit an ambiguous position, the nearest first.
     pub(super) candidates: Vec<Candidate>,
@@ -88,7 +88,7 @@ pub(crate) struct PositionReport {
     pub(super) margin: Option<f64>,
     /// Candidates tested at this position.
     pub(super) candidates_tested: usize,
-    /// The source of the token; null where nothing is known.
+    /// The source of the token; null at an open position.
     pub(super) found_by: Option<String>,
     /// Tokens that fitted too, until a later position excluded them.
     pub(super) ruled_out: Vec<RuledOutReport>,
@@ -244,7 +244,8 @@ impl Recovered {
         prompt: Option<&[u32]>,
         seconds: f64,
     ) -> Result<Self, Failure> {
-        let token_ids: Vec<Option<u32>> = inversion.kept_ids();
+        let positions: Vec<PositionReport> = inversion.positions.iter().map(PositionReport::new).collect();
+        let token_ids: Vec<Option<u32>> = positions.iter().map(|row| row.token_id).collect();
         let leading = inversion.token_ids();
         let whole = leading.len() == token_ids.len();
         let (text, text_encodes_back) = match model.tokenizer() {
@@ -263,7 +264,7 @@ impl Recovered {
             token_ids,
             text,
             text_encodes_back,
-            positions: inversion.positions.iter().map(PositionReport::new).collect(),
+            positions,
             seconds,
             candidates_tested: inversion.candidates_tested(),
             cost: stages(inversion),
@@ -297,18 +298,20 @@ impl PositionReport {
             nearest: token.nearest,
             candidates_tested: token.candidates_tested,
         });
+        // The nearest candidate tested at an open position is not its token.
+        let kept = position.kept.as_ref().filter(|_| !position.verdict.is_open());
         PositionReport {
             position: position.position,
             verdict: VerdictName::from(&position.verdict),
-            token_id: position.token_id(),
+            token_id: kept.map(|kept| kept.token_id),
             candidates: candidates.iter().copied().map(Candidate::from).collect(),
             more_candidates,
-            distance: position.distance(),
-            tolerance: position.noise_floor(),
-            runner_up: position.runner_up().map(Candidate::from),
-            margin: position.margin(),
+            distance: kept.map(|kept| kept.distance),
+            tolerance: kept.map(|kept| kept.noise_floor),
+            runner_up: kept.and_then(|kept| kept.runner_up).map(Candidate::from),
+            margin: kept.and_then(|kept| kept.margin),
             candidates_tested: position.candidates_tested,
-            found_by: position.found_by().map(str::to_owned),
+            found_by: kept.map(|kept| kept.found_by.to_owned()),
             ruled_out: ruled_out.collect(),
         }
     }

@@ -59,7 +59,7 @@ pub(super) fn run(options: &Options, folder: &Path) -> Result<Outcome, Failure> 
             "{out} holds {found} prompts, expected the {all} of the store at most"
         )));
     }
-    interrupt::advise("the prompts done are in the file; the same command goes on from there");
+    interrupt::advise("finished prompts are in the file; the same command continues from there");
     if tally.prompts < all {
         let mut run = Run { options, settings, store: &store, states, model: &model, output: &mut output };
         run.go_on(&mut tally)?;

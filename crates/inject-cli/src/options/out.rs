@@ -10,11 +10,12 @@ use crate::{Failure, number};
 
 /// A folder for results that is known to be writable. It is opened before the work, so that a wrong name costs nothing.
 ///
-/// If this made the folder and nothing was written to it, it goes again with this value.
+/// Folders that this made and nothing was written to are removed with this value.
 #[derive(Debug)]
 pub(crate) struct OutputFolder {
     path: PathBuf,
-    made: bool,
+    /// The folders that were made, the innermost first.
+    made: Vec<PathBuf>,
     written: RefCell<Vec<String>>,
 }
 
@@ -26,7 +27,7 @@ impl OutputFolder {
     /// [`Failure`] if something else has this name, or the folder cannot be made or written to.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let made = match fs::metadata(path) {
-            Ok(found) if found.is_dir() => false,
+            Ok(found) if found.is_dir() => Vec::new(),
             Ok(_) => {
                 return Err(Failure::usage(format!(
                     "--out {}: expected a folder, found a file",
@@ -34,8 +35,10 @@ impl OutputFolder {
                 )));
             }
             Err(_) => {
+                let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+                let missing = path.ancestors().take_while(missing).map(Path::to_owned).collect();
                 fs::create_dir_all(path).map_err(Failure::io("make the folder", path))?;
-                true
+                missing
             }
         };
         let folder = OutputFolder { path: path.to_owned(), made, written: RefCell::default() };
@@ -85,9 +88,9 @@ impl OutputFolder {
 
 impl Drop for OutputFolder {
     fn drop(&mut self) {
-        if self.made {
+        for folder in &self.made {
             // Fails where something is in the folder, as it should.
-            let _ = fs::remove_dir(&self.path);
+            let _ = fs::remove_dir(folder);
         }
     }
 }
@@ -119,7 +122,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/b");
         drop(OutputFolder::open(&path).unwrap());
-        assert!(!path.exists());
+        assert!(!dir.path().join("a").exists());
         let folder = OutputFolder::open(&path).unwrap();
         for name in ["a.csv", "a.svg", "a.png"] {
             folder.write(name, "1").unwrap();

@@ -26,7 +26,7 @@ use crate::{
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct StudyOptions {
-    /// The folder for results [default: studies/ and the name of the study]. A study that was stopped goes on from what is there
+    /// The folder for results [default: studies/ and the name of the study]. A stopped study continues from what is there
     #[arg(long, value_name = "FOLDER")]
     pub(crate) out: Option<PathBuf>,
     /// Write the results to standard output as JSON, one object for each part of the study, instead of tables
@@ -35,7 +35,7 @@ pub(crate) struct StudyOptions {
     /// Do one part of the work, such as 1/3 for the first of three. Each part needs a folder of its own
     #[arg(long, value_name = "PART/PARTS", value_parser = parse_share)]
     pub(crate) share: Option<Part>,
-    /// Take over the results in the journal of another part (a .jsonl file); may be repeated
+    /// Add the results of another part from its journal (a .jsonl file); may be repeated
     #[arg(long, value_name = "FILE")]
     pub(crate) merge: Vec<PathBuf>,
 }
@@ -111,7 +111,7 @@ impl StudyOptions {
         let merge = merge.collect::<Result<Vec<_>, Failure>>()?;
         let folder = self.out.clone().unwrap_or_else(|| Path::new("studies").join(command));
         let folder = OutputFolder::open(&folder)?;
-        interrupt::advise("what is finished is in the journal; the same command goes on from there");
+        interrupt::advise("finished parts are in the journal; the same command continues from there");
         Ok(Study { options: self.clone(), folder, merge, done: RefCell::default() })
     }
 }
@@ -182,7 +182,7 @@ impl Study {
         if let Some(part) = self.options.share {
             let (number, of) = (part.number() + 1, part.of());
             self.end_line(&format!(
-                "this run did part {number} of {of}; --merge takes over the results of the others"
+                "this run did part {number} of {of}; --merge adds the results of the others"
             ));
         }
         self.end_line(&self.folder.summary());

@@ -31,7 +31,7 @@ Examples:
   inject study collisions --count 2000 --taps block-1,block-5
   inject study collisions --model FOLDER --prompts prompts.jsonl --count 100000 --out collisions
 
-A run that was stopped goes on where it was when the same command is given again.")]
+To continue a stopped run, give the same command again.")]
 pub(crate) struct Options {
     #[command(flatten)]
     taps: TapsOption,
@@ -80,6 +80,7 @@ pub(crate) struct Options {
 /// [`Failure`] if there are fewer than two prompts, or something cannot be computed or written.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let other = options.other()?;
+    let study = options.study.begin("collisions", &[StudyName::Corpus])?;
     let model = options.model.load()?;
     let decoder = &model.decoder;
     let n_layers = decoder.config().n_layers();
@@ -93,7 +94,6 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     }
     note(&format!("{}, {}", counted(prompts.len(), "different prompt"), counted(taps.len(), "tap")));
 
-    let study = options.study.begin("collisions", &[StudyName::Corpus])?;
     let memory_budget = options.memory.bytes();
     let extraction = Extraction::new(taps.clone(), Positions::Last)?.with_memory_budget(memory_budget);
     let states = options.states.clone().unwrap_or_else(|| study.folder().path().join("states"));

@@ -33,7 +33,7 @@ Examples:
   inject study exhaustive --closest 3 --count 500
   inject study exhaustive --model FOLDER --prompts prompts.jsonl --tap block-15 --out exhaustive
 
-A run that was stopped goes on where it was when the same command is given again."
+To continue a stopped run, give the same command again."
 )]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -67,6 +67,7 @@ pub(crate) struct Options {
 ///
 /// [`Failure`] if something cannot be computed or written.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    let study = options.study.begin("exhaustive", &[StudyName::Exhaustive])?;
     let model = options.model.load()?;
     let decoder = &model.decoder;
     let tap = options.tap.or_last(&model)?;
@@ -74,7 +75,6 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let most = decoder.config().max_len().and_then(|max_len| NonZeroUsize::new(max_len - 1));
     let longest = most.map_or(options.longest, |most| most.min(options.longest));
     let prompts = options.prompts.different(&model, options.count.get(), longest)?;
-    let study = options.study.begin("exhaustive", &[StudyName::Exhaustive])?;
     let prefixes = closest(decoder, &prompts, tap, options.closest.get())?;
     let (k, v) = (prefixes.len() as u64, decoder.config().vocab_size as u64);
     let across = match options.across {
@@ -139,13 +139,16 @@ fn token(model: &LoadedModel, id: u32) -> String {
 }
 
 fn table(study: &ExhaustiveStudy, model: &LoadedModel) -> Table {
+    let across = match study.pairs_across {
+        0 => String::new(),
+        pairs => format!(" and {} across them", number::count(pairs)),
+    };
     let title = format!(
-        "{} times {} tokens at {}: {} pairs within, {} across",
+        "{} times {} tokens at {}: {} pairs within prompts{across}",
         counted(study.prefixes.len(), "prompt"),
         number::count(study.vocab_size),
         study.tap,
         number::count(study.pairs_within),
-        number::count(study.pairs_across)
     );
     let headings = ["prompts", "minimum", "first token", "second token", "median", "equal pairs"];
     let mut table = Table::new(title, &headings);

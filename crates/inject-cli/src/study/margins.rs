@@ -30,7 +30,7 @@ Examples:
   inject study margins --count 5 --taps block-1,block-5
   inject study margins --model FOLDER --prompts prompts.jsonl --lengths 2,8,32 --out margins
 
-A run that was stopped goes on where it was when the same command is given again."
+To continue a stopped run, give the same command again."
 )]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -38,12 +38,12 @@ pub(crate) struct Options {
     /// Round the weights to this format first: f16, bf16, int8, int4, nf4 or fp4
     #[arg(long, value_name = "FORMAT")]
     weights: Option<NumberFormat>,
-    /// Measure the margin at every so many positions
+    /// Measure the margin at one position in this many
     #[arg(long, value_name = "NUMBER", default_value = "4")]
     every: NonZeroUsize,
     #[command(flatten)]
     study: StudyOptions,
-    /// How many prompts margins are measured of
+    /// How many prompts to measure margins on
     #[arg(long, value_name = "COUNT", default_value = "20", help_heading = "Prompts")]
     count: NonZeroUsize,
     /// The most tokens to keep of each of them
@@ -76,6 +76,7 @@ pub(crate) struct Options {
 ///
 /// [`Failure`] if there are too few prompts, or something cannot be computed or written.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    let study = options.study.begin("margins", &[StudyName::Margins, StudyName::Lengths])?;
     let mut model = options.model.load()?;
     let mut hash = model.weight_hash()?.to_owned();
     if let Some(format) = options.weights {
@@ -87,9 +88,12 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let lens: Vec<usize> = options.lengths.iter().map(|length| length.get()).collect();
     let longest = options.lengths.iter().copied().max().unwrap_or(NonZeroUsize::MIN);
     let long = options.prompts.text(&model, options.per_length.get(), longest)?;
+    if long.len() < 2 {
+        let found = counted(long.len(), "different prompt");
+        return Err(Failure::new(format!("{found} of {longest} tokens, expected at least 2")));
+    }
     let positions = ChosenPositions::new(1, options.every);
     let asked = MarginOptions::new(taps.clone(), positions).with_memory_budget(options.memory.bytes());
-    let study = options.study.begin("margins", &[StudyName::Margins, StudyName::Lengths])?;
     let mut report = Report::new("One-step margins, and distances against length");
     report.fact("Model", model.id());
     report.fact("Weights", &hash);

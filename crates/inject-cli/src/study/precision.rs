@@ -38,9 +38,9 @@ producing side alone, rounded or damaged states, and added noise. docs/guide/6-p
     after_help = "\
 Examples:
   inject study precision --parts formats --pairs-of 200
-  inject study precision --model FOLDER --prompts prompts.jsonl --lens LENSES --taps block-1,block-15
+  inject study precision --model FOLDER --prompts prompts.jsonl --lens LENSES --taps block-1
 
-A run that was stopped goes on where it was when the same command is given again."
+To continue a stopped run, give the same command again."
 )]
 pub(crate) struct Options {
     /// The parts to carry out
@@ -112,7 +112,7 @@ impl Part {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "The part formats")]
 struct FormatPart {
-    /// How many different prompts the closest pair is looked for among
+    /// The number of different prompts among which the closest pair is searched
     #[arg(long, value_name = "COUNT", default_value = "2000")]
     pairs_of: NonZeroUsize,
 }
@@ -120,10 +120,10 @@ struct FormatPart {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "The part decoding")]
 struct DecodingPart {
-    /// How many prompts are decoded
+    /// The number of prompts that are decoded
     #[arg(long, value_name = "COUNT", default_value = "8")]
     count: NonZeroUsize,
-    /// Decode every so many positions of them
+    /// Decode one position in this many
     #[arg(long, value_name = "NUMBER", default_value = "4")]
     every: NonZeroUsize,
     /// Random directions of noise at each of these positions
@@ -163,6 +163,8 @@ struct RecoveryPart {
 ///
 /// [`Failure`] if something cannot be computed or written.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    let names: Vec<StudyName> = options.parts.iter().map(|part| part.study()).collect();
+    let study = options.study.begin("precision", &names)?;
     let model = options.model.load()?;
     let taps = options.taps.of(&model)?;
     let whole_taps = match &options.recovery.whole_taps {
@@ -171,8 +173,6 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     };
     let asked = |part: Part| options.parts.contains(&part);
     let lenses = if asked(Part::Recovery) { options.lenses(&model, &whole_taps)? } else { BTreeMap::new() };
-    let names: Vec<StudyName> = options.parts.iter().map(|part| part.study()).collect();
-    let study = options.study.begin("precision", &names)?;
     let mut report = Report::new("What narrow formats and noise leave of a prompt");
     report.fact("Model", model.id());
     report.fact("Weights", model.weight_hash()?);

@@ -25,14 +25,14 @@ Examples:
   inject study stress --count 50 --taps block-1,block-5
   inject study stress --model FOLDER --prompts prompts.jsonl --tokens a,the --out stress
 
-A run that was stopped goes on where it was when the same command is given again.")]
+To continue a stopped run, give the same command again.")]
 pub(crate) struct Options {
     #[command(flatten)]
     taps: TapsOption,
     /// The words whose first token is repeated
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "a,the,x,0")]
     tokens: Vec<String>,
-    /// How often a token is repeated at most
+    /// The most repetitions of a token
     #[arg(long, value_name = "NUMBER", default_value_t = 16, value_parser = at_least_two)]
     repeats: usize,
     #[command(flatten)]
@@ -62,6 +62,7 @@ fn at_least_two(text: &str) -> Result<usize, String> {
 ///
 /// [`Failure`] if something cannot be computed or written.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    let study = options.study.begin("stress", &[StudyName::Stress, StudyName::Repeats])?;
     let model = options.model.load()?;
     let tokenizer = model.tokenizer()?;
     let taps = options.taps.of(&model)?;
@@ -71,7 +72,6 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let sets = StressKind::ALL.map(|kind| stress_set(kind, &texts, most));
     let tap_options = TapOptions::default().with_memory_budget(options.memory.bytes());
     let tokens = options.repeated(&model)?;
-    let study = options.study.begin("stress", &[StudyName::Stress, StudyName::Repeats])?;
     let mut report = Report::new("Prompts that were made to be alike");
     report.fact("Model", model.id());
     report.fact("Weights", hash);

@@ -62,10 +62,10 @@ pub(crate) struct Options {
     /// How many windows of 64 next tokens to train on
     #[arg(long, value_name = "COUNT", default_value = "24", help_heading = "Prompts")]
     windows: NonZeroUsize,
-    /// How many prompts the closest pair is looked for among
+    /// The number of prompts among which the closest pair is searched
     #[arg(long, value_name = "COUNT", default_value = "1000", help_heading = "Prompts")]
     count: NonZeroUsize,
-    /// How many prompts margins are measured of at each snapshot, and how many others are inverted
+    /// How many prompts to measure margins on at each snapshot; as many others are inverted
     #[arg(long, value_name = "COUNT", default_value = "4", help_heading = "Prompts")]
     probes: NonZeroUsize,
     /// The folder for results

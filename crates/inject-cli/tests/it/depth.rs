@@ -73,7 +73,12 @@ fn a_stopped_run_goes_on_from_its_journal() {
         "times included: not measured again"
     );
     assert_ne!(before, after, "the second tap is measured again");
-    refused(dir.path(), &["depth", "--taps", "block-2", "--out", "."], 1, &["another study"]);
+    refused(
+        dir.path(),
+        &["depth", "--taps", "block-2", "--out", "."],
+        1,
+        &["was begun with policy.policy = \"prior\", now \"auto\""],
+    );
 }
 
 #[test]

@@ -84,7 +84,7 @@ fn a_signal_ends_between_two_lines_and_says_how_to_go_on() {
         let output = child.wait_with_output().unwrap();
         let err = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(status), "{err}");
-        assert!(err.contains("interrupted: the prompts done are in the file"), "{err}");
+        assert!(err.contains("interrupted: finished prompts are in the file"), "{err}");
         assert!(!err.contains("panicked") && !err.contains("error"), "{err}");
         let text = fs::read_to_string(&out).unwrap();
         assert!(text.ends_with('\n'));

@@ -44,7 +44,8 @@ fn more_prompts_than_there_are_end_with_a_word_and_not_never() {
     fs::write(dir.path().join("three.txt"), "One.\nTwo.\nThree.\n").unwrap();
     let ran = succeed(dir.path(), "study collisions --prompts three.txt --count 5000 --taps block-1");
     assert!(ran.err.contains("only 3 different prompts in three.txt, asked for 5,000"), "{}", ran.err);
-    let arguments = ["study", "margins", "--prompts", "three.txt", "--skip", "2", "--lengths", "2"];
+    let arguments =
+        ["study", "margins", "--prompts", "three.txt", "--skip", "2", "--lengths", "2", "--out", "other"];
     refused(dir.path(), &arguments, 1, &["only", "expected at least 2"]);
 }
 

@@ -132,7 +132,7 @@ fn measurements_have_the_documented_fields() {
 fn what_a_schema_does_not_allow_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
     let schema = schema("invert");
-    let mut value: Value = serde_json::from_str(&run(dir.path(), "invert --json").out).unwrap();
+    let value: Value = serde_json::from_str(&run(dir.path(), "invert --json").out).unwrap();
     let broken = |change: &dyn Fn(&mut Value)| {
         let mut value = value.clone();
         change(&mut value);
@@ -142,5 +142,5 @@ fn what_a_schema_does_not_allow_is_noticed() {
     broken(&|value| value["recovered"]["positions"][0]["verdict"] = "perhaps".into());
     broken(&|value| value["more"] = 1.into());
     broken(&|value| drop(value.as_object_mut().unwrap().remove("tap")));
-    validate(&value.take(), &schema, &schema).unwrap_err();
+    validate(&value, &schema, &schema).unwrap();
 }

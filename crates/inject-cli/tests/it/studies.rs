@@ -31,7 +31,7 @@ fn the_parts_of_every_study_add_up_to_the_whole() {
         let dir = dir.path();
         let ran = succeed(dir, &format!("{study} --out whole"));
         assert!(ran.out.trim_end().lines().last().unwrap().starts_with("wrote "), "{}", ran.out);
-        succeed(dir, &format!("{study} --share 1/2 --out first"));
+        let half = succeed(dir, &format!("{study} --share 1/2 --out first"));
         let mut merged = format!("{study} --share 2/2 --out second");
         for name in names {
             merged += &format!(" --merge first/{name}.jsonl");
@@ -39,6 +39,17 @@ fn the_parts_of_every_study_add_up_to_the_whole() {
         let ran = succeed(dir, &merged);
         assert!(ran.out.contains("part 2 of 2"), "{}", ran.out);
         for name in names {
+            let json: serde_json::Value =
+                serde_json::from_str(&read(&dir.join("first"), name, "json")).unwrap();
+            let missing = json["completeness"]["missing"].as_array().unwrap().len();
+            let said = match missing {
+                0 => format!("{name} is complete\n"),
+                _ => format!("{name} is incomplete: {missing} of "),
+            };
+            assert!(half.out.contains(&said), "{study}: `{said}` is not in {}", half.out);
+            let page = read(&dir.join("first"), "report", "html");
+            assert_eq!(page.contains(&format!("{name} is incomplete")), missing > 0, "{study}");
+            assert!(ran.out.contains(&format!("{name} is complete\n")), "{}", ran.out);
             assert_eq!(
                 read(&dir.join("second"), name, "json"),
                 read(&dir.join("whole"), name, "json"),

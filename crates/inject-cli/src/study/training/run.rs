@@ -21,7 +21,7 @@ const BATCH: usize = 4;
 /// In (0, 1), as the theorem asks.
 const STEP: f64 = 0.5;
 const ADAM_STEP: f64 = 3e-3;
-/// Margins are measured at every so many positions.
+/// Margins are measured at one position in this many.
 const MARGIN_EVERY: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 
 /// All trainings.
