@@ -1,7 +1,7 @@
 //! The program `inject`, as a library for its own tests.
 //!
 //! The one idea: a subcommand is a struct of checked options and a function that returns an [`Outcome`] or a [`Failure`].
-//! Everything else is shared: the groups of [`options`], the [`plot`]s, the [`report`]s, the reports of progress, and the way
+//! Everything else is shared: the groups of options, the [`plot`]s, the [`report`]s, the reports of progress, and the way
 //! a run ends.
 //!
 //! This library has no stable interface. To build on the project, use its library crates.

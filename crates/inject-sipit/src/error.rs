@@ -123,7 +123,7 @@ pub enum InvertError {
     Lens(#[from] LensError),
     /// A file of states cannot be read.
     #[error(transparent)]
-    File(#[from] ForeignError),
+    File(Box<ForeignError>),
     /// The states of text cannot be computed.
     #[error(transparent)]
     Extract(#[from] ExtractError),
@@ -134,6 +134,13 @@ pub enum InvertError {
 
 fn names(taps: &[Tap]) -> String {
     taps.iter().map(Tap::to_string).collect::<Vec<_>>().join(", ")
+}
+
+// Boxed, because it is larger than the others.
+impl From<ForeignError> for InvertError {
+    fn from(error: ForeignError) -> Self {
+        InvertError::File(Box::new(error))
+    }
 }
 
 #[cfg(test)]

@@ -129,6 +129,7 @@ impl Packed for Words {
         self.0[lane] = pair;
     }
 
+    #[allow(clippy::needless_range_loop, reason = "closures are not compiled for the caller's instructions")]
     #[inline(always)]
     fn coordinates(&self) -> [[i32; LANES]; 2] {
         let mut sides = [[0; LANES]; 2];
@@ -155,6 +156,7 @@ impl Packed for Bytes {
         self[lane] = pair.map(|coordinate| coordinate as i8);
     }
 
+    #[allow(clippy::needless_range_loop, reason = "closures are not compiled for the caller's instructions")]
     #[inline(always)]
     fn coordinates(&self) -> [[i32; LANES]; 2] {
         let mut sides = [[0; LANES]; 2];

@@ -60,9 +60,9 @@ fn some_rows<const ROWS: usize, P: Packed>(
 }
 
 /// The integer products of `ROWS` rows, from `lane` of their group on, with one group of columns.
+#[allow(clippy::needless_range_loop, reason = "closures are not compiled for the caller's instructions")]
 #[inline(always)]
 fn sums<const ROWS: usize, P: Packed>(rows: &[Words], lane: usize, columns: &[P]) -> [[i32; LANES]; ROWS] {
-    // Loops instead of iterator methods: closures called from those are not compiled for the caller's instructions.
     let mut sums = [[0_i32; LANES]; ROWS];
     for (row_pairs, column_pairs) in rows.iter().zip(columns) {
         let [first, second] = column_pairs.coordinates();

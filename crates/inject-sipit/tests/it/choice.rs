@@ -25,11 +25,11 @@ pub(crate) fn lens(decoder: &Decoder, tap: Tap) -> Arc<Lens> {
 
 /// The sources of the policy chosen, in the order in which they are asked, and the reason.
 fn chosen(decoder: &Decoder, tap: Tap, lens: Option<Arc<Lens>>) -> (Vec<String>, String) {
-    let mut choice = PolicyChoice::auto(decoder, tap, 12, lens, Some(5));
+    let choice = PolicyChoice::auto(decoder, tap, 12, lens, Some(5));
     let sources = choice.policy.to_string().split(", ").map(str::to_owned).collect();
     let prompt: Vec<u32> = (0..12).map(|p| (5 + p * 29) % SMALL as u32).collect();
     let states = target(decoder, &prompt, tap);
-    let inversion = invert(decoder, &states, &mut choice.policy, Settings::new()).unwrap();
+    let inversion = invert(decoder, &states, &choice.policy, Settings::new()).unwrap();
     assert!(inversion.token_ids() == prompt && inversion.is_verified(), "{tap}, {choice:?}");
     (sources, choice.reason)
 }

@@ -172,7 +172,7 @@ fn a_source_that_served_before_answers_like_a_new_one() {
     let wanted = target(&decoder, &PROMPT, tap);
     let said = Arc::new(Mutex::new(Said::default()));
     let policy = Policy::new().then(Observed { source: Gradient::printed(3), said: said.clone() });
-    let mut inverted = |target| {
+    let inverted = |target| {
         invert(&decoder, target, &policy, Settings::new()).unwrap();
         std::mem::take(&mut *said.lock().unwrap())
     };

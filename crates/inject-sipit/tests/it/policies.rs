@@ -122,7 +122,7 @@ fn a_search_that_expects_finds_expected_and_unexpected_tokens() {
             };
             let expected = greedy(&decoder, 700, 12);
             let states = target(&decoder, &expected, tap);
-            let inversion = invert(&decoder, &states, &mut expecting(Some(700)), Settings::new()).unwrap();
+            let inversion = invert(&decoder, &states, &expecting(Some(700)), Settings::new()).unwrap();
             assert_eq!(inversion.token_ids(), expected, "{tap}");
             for position in &inversion.positions {
                 let tested = position.candidates_tested;
@@ -132,7 +132,7 @@ fn a_search_that_expects_finds_expected_and_unexpected_tokens() {
 
             let unexpected: Vec<u32> = (0..12).map(|i| (i * i * 331 + 7 * i + 400) % VOCAB as u32).collect();
             let states = target(&decoder, &unexpected, tap);
-            let inversion = invert(&decoder, &states, &mut expecting(None), Settings::new()).unwrap();
+            let inversion = invert(&decoder, &states, &expecting(None), Settings::new()).unwrap();
             assert_eq!(inversion.token_ids(), unexpected, "{tap}");
             // The search goes on to the end of the vocabulary, so nothing is left to the scan.
             assert!(inversion.positions.iter().all(|position| position.found_by() != Some("scan")), "{tap}");

@@ -28,11 +28,6 @@ pub(crate) fn invert(
     inverter.invert(target, &mut inverter.searcher(policy), &mut silent)
 }
 
-/// The kept tokens of some positions.
-pub(crate) fn kept<'a>(positions: impl IntoIterator<Item = &'a inject_sipit::Position>) -> Vec<Option<u32>> {
-    positions.into_iter().map(inject_sipit::Position::token_id).collect()
-}
-
 /// A size of batches.
 pub(crate) fn batches(size: usize) -> std::num::NonZeroUsize {
     std::num::NonZeroUsize::new(size).unwrap()

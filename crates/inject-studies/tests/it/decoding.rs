@@ -96,8 +96,9 @@ fn noise_along_a_direction_breaks_where_it_is_said_to_and_not_before() {
     let (breaking, margin) = (at_tap.breaking[0].lower, at_tap.margins[0].lower);
     assert!(breaking >= margin / 2.0);
     // The direction of the one position of the one prompt, as docs/guide/6-precision.md says it is drawn.
-    let direction = inject_sipit::states::SplitMix::seeded(SEED ^ 1_u64.wrapping_mul(0x9e37_79b9_7f4a_7c15))
-        .direction(all_states(&model, &[], Tap::Block(2)).ncols());
+    let direction =
+        inject_sipit::states::random::SplitMix::seeded(SEED ^ 1_u64.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+            .direction(all_states(&model, &[], Tap::Block(2)).ncols());
     let all = all_states(&model, &prompt[..1], Tap::Block(2));
     let nearest = |norm: f64| {
         let truth = all.row(9);

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use inject_sipit::{
-    collisions::{Metric, Resolution, distance},
+    collisions::{Resolution, distance},
     models::{FloatFormat, Matrix, Model, Tap},
     states::{Extraction, store::Positions},
 };
@@ -100,7 +100,11 @@ fn parts_of_the_study_add_up_to_the_whole() {
     let states = folder.path().join("states");
     let whole = study(&model, &states, Run::silent());
     // The stores are shared: a part finds those of another part there.
-    let parts = in_parts(folder.path(), |study| &study.completeness, |run| study(&model, &states, run));
+    let parts = in_parts(
+        folder.path(),
+        |study: &ExhaustiveStudy| &study.completeness,
+        |run| study(&model, &states, run),
+    );
     assert_eq!(parts.extensions, whole.extensions);
     assert_eq!((parts.pairs_within, parts.pairs_across), (whole.pairs_within, whole.pairs_across));
 }

@@ -4,7 +4,7 @@ use inject_sipit::{
     Policy, TargetStates,
     models::{Decoder, FloatFormat, NumberFormat, Tap},
     sources::Prior,
-    states::{Disturbance, Rounding},
+    states::Disturbance,
 };
 use inject_studies::{Condition, RecoveryOptions, RecoveryStudy, Run, StudyError, recovery};
 use ndarray::Array2;

@@ -35,8 +35,11 @@ fn parts_add_up_to_the_whole() {
     let texts: Vec<String> = ["Mia has a red box.", "def f(x):\n    return x"].map(str::to_owned).into();
     let sets = StressKind::ALL.map(|kind| stress_set(kind, &texts, 8));
     let folder = tempfile::tempdir().unwrap();
-    let parts =
-        in_parts(folder.path(), |study| &study.completeness, |run| study_as(&model, &sets, run).unwrap());
+    let parts = in_parts(
+        folder.path(),
+        |study: &StressStudy| &study.completeness,
+        |run| study_as(&model, &sets, run).unwrap(),
+    );
     assert_eq!(parts, study(&model, &sets).unwrap());
 }
 

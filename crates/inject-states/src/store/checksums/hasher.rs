@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn blocks_do_not_depend_on_the_pieces_they_came_in() {
-        let bytes: Vec<u8> = (0..1000_u32).map(|i| (i * i >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..1000_u32).map(|i| ((i * i) >> 3) as u8).collect();
         let expected: Vec<u64> = bytes.chunks(64).map(xxh3_64).collect();
         for piece in [1, 7, 64, 65, 1000] {
             let mut hasher = BlockHasher::new(64);

@@ -17,10 +17,10 @@ pub(super) fn all(add: Add<'_>) {
     );
     add(
         "head: endless early hints",
-        Late,
+        Refused,
         raw(Body::Endless(b"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(200))),
     );
-    add("head: endless continue", Late, raw(Body::Endless(b"HTTP/1.1 100 Continue\r\n\r\n".repeat(200))));
+    add("head: endless continue", Refused, raw(Body::Endless(b"HTTP/1.1 100 Continue\r\n\r\n".repeat(200))));
     add("head: zeros without end", Refused, raw(Body::Endless(vec![0; 1 << 12])));
     add("head: another protocol", Refused, raw(Body::Bytes(b"SSH-2.0-OpenSSH_9.6\r\n".to_vec())));
     add("head: HTTP/2", Refused, raw(Body::Bytes(b"\0\0\x12\x04\0\0\0\0\0".to_vec())));
