@@ -87,7 +87,7 @@ impl Meter {
         let names = [self.about.as_str(), progress.task].map(str::trim);
         let name = names.into_iter().filter(|name| !name.is_empty()).collect::<Vec<_>>().join(", ");
         let left = self.task.as_ref().and_then(|task| task.seconds_left(progress.fraction()));
-        let left = left.map_or_else(String::new, |left| format!(", about {} left", number::seconds(left)));
+        let left = left.map_or_else(String::new, |left| format!(", about {} left", whole_seconds(left)));
         format!("{name}: {}{left}", amount(progress))
     }
 }
@@ -109,6 +109,11 @@ impl Task {
         (done >= ENOUGH && seconds >= 1.0 && fraction < 1.0)
             .then(|| (seconds * (1.0 - fraction) / done).ceil())
     }
+}
+
+/// An estimate of a time, without decimals.
+fn whole_seconds(left: f64) -> String {
+    if left < 10.0 { format!("{left:.0} s") } else { number::seconds(left) }
 }
 
 /// Finished and all units of a report.
@@ -137,6 +142,7 @@ mod tests {
         meter.about("block-3");
         let line = meter.line(Progress::new("recover", Unit::Positions, 3, 1200));
         assert_eq!(line, "block-3, recover: 3 of 1,200 positions");
+        assert_eq!([4.0, 12.0, 200.0].map(whole_seconds), ["4 s", "12 s", "3 min 20 s"]);
         assert_eq!(amount(Progress::new("a", Unit::Bytes, 0, 2_500_000)), "0 B of 2.5 MB");
     }
 

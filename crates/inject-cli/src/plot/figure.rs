@@ -124,8 +124,9 @@ impl Figure {
     pub(super) fn notes(&self) -> Vec<String> {
         let missing: usize =
             self.series.iter().map(|series| series.points.len() - self.places(series).len()).sum();
+        let empty = self.series.iter().all(|series| series.points.is_empty());
         let missing = match missing {
-            0 => None,
+            0 => empty.then(|| "there is nothing to draw".to_owned()),
             1 => Some("1 point has no place on these axes and is not drawn".to_owned()),
             count => Some(format!("{count} points have no place on these axes and are not drawn")),
         };
@@ -157,6 +158,7 @@ mod tests {
         let figure = figure(&[(1.0, f64::NAN), (2.0, -1.0), (3.0, 1.0)]);
         assert_eq!(figure.notes(), ["2 points have no place on these axes and are not drawn"]);
         assert!(figure.svg().unwrap().contains("2 points have no place"));
+        assert_eq!(self::figure(&[]).notes(), ["there is nothing to draw"]);
     }
 
     #[test]
