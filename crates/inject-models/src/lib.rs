@@ -84,9 +84,6 @@ pub use self::{
     tokens::TokenBatch,
 };
 
-#[doc(hidden)]
-pub use self::format::FloatFormat as Precision;
-
 /// Compiles the example of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -31,7 +31,5 @@ pub fn recover(
 
 /// The token that texts begin with, if the tokenizer puts one there.
 fn beginning(model: &Model) -> Option<u32> {
-    let tokenizer = model.tokenizer().ok()?;
-    let ids = tokenizer.encode("a", Bos::Auto).ok()?;
-    tokenizer.begins_with_bos(&ids).then(|| ids[0])
+    model.tokenizer().ok()?.first_token(Bos::Auto).ok()?
 }

@@ -63,10 +63,6 @@ pub use layout::Axes;
 use layout::{Layout, MemoryOrder};
 pub use npy::write_npy;
 
-/// The format of the numbers in a file, under the name of an older version.
-#[doc(hidden)]
-pub type SourceDtype = FloatFormat;
-
 /// The endings [`StatesFile::open`] knows.
 const ENDINGS: &str = "`.safetensors`, `.npy`";
 

@@ -64,10 +64,6 @@ mod manifest;
 mod read;
 mod write;
 
-/// The format of the numbers in a store, under the name of an older version.
-#[doc(hidden)]
-pub type StateDtype = inject_models::FloatFormat;
-
 pub use self::{
     error::StoreError,
     ids::rows::RowIds,

@@ -41,7 +41,7 @@ impl fmt::Display for Completeness {
         if self.complete {
             return f.write_str("complete");
         }
-        write!(f, "incomplete: {} of {} units are missing: ", self.missing.len(), self.units)?;
+        write!(f, "incomplete: {} of {} units missing: ", self.missing.len(), self.units)?;
         let listed: Vec<String> = self.missing.iter().take(LISTED).map(Value::to_string).collect();
         f.write_str(&listed.join(", "))?;
         if self.missing.len() > LISTED { f.write_str(", ...") } else { Ok(()) }
@@ -56,8 +56,8 @@ mod tests {
     fn missing_units_are_named() {
         assert_eq!(Completeness::of::<u32>(4, []).to_string(), "complete");
         let some = Completeness::of(4, [1, 3]);
-        assert_eq!(some.to_string(), "incomplete: 2 of 4 units are missing: 1, 3");
+        assert_eq!(some.to_string(), "incomplete: 2 of 4 units missing: 1, 3");
         let many = Completeness::of(9, 0..7).to_string();
-        assert_eq!(many, "incomplete: 7 of 9 units are missing: 0, 1, 2, 3, 4, ...");
+        assert_eq!(many, "incomplete: 7 of 9 units missing: 0, 1, 2, 3, 4, ...");
     }
 }

@@ -81,12 +81,12 @@ pub struct RepeatsAt {
     pub noise: NoiseFloor,
     /// Whether the *largest* distance exceeds the noise floor. If it does not, no repetition can be told from another.
     pub verdict: Resolution,
-    /// EqualityReason they must be equal, if they must.
+    /// The reason why they must be equal, if there is one.
     #[serde(rename = "why")]
     pub reason: Option<EqualityReason>,
 }
 
-/// EqualityReason repetitions of one token have the same state whatever the weights are.
+/// A reason why repetitions of one token have the same state, whatever the weights are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EqualityReason {

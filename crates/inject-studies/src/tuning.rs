@@ -11,7 +11,7 @@ pub(crate) const MOST_CANDIDATES: usize = 4096;
 pub(crate) const CANDIDATES_A_THREAD: usize = 64;
 /// Candidates among which margins are taken where noise is measured by them. Not measured.
 pub(crate) const MARGIN_RIVALS: usize = 256;
-/// LostPosition positions that are listed for each view. Not measured: enough to look at, few enough to read.
+/// Lost positions that are listed for each view. Not measured: enough to look at, few enough to read.
 pub(crate) const LISTED: usize = 8;
 /// The length of the sequence on which a model's noise is measured. Not measured.
 #[cfg(feature = "training")]
