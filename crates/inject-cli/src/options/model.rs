@@ -6,7 +6,9 @@ use burn::tensor::Device;
 use clap::Args;
 use inject_sipit::models::{Decoder, FloatFormat, Model, ModelSource, Origin};
 
-use crate::{Failure, bundled::Bundled, device::DeviceKind, progress::Meter};
+#[cfg(feature = "hub")]
+use crate::progress::Meter;
+use crate::{Failure, bundled::Bundled, device::DeviceKind};
 
 /// The device.
 #[derive(Args, Clone, Copy, Debug)]
