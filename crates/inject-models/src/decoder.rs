@@ -6,6 +6,7 @@
 
 mod attention;
 mod block;
+mod by_head;
 mod cache;
 mod check;
 mod extend;
@@ -21,6 +22,7 @@ mod rotary;
 mod rows;
 mod save;
 mod sight;
+mod soft_cap;
 
 use std::{collections::BTreeMap, num::NonZeroUsize, ops::Range};
 
@@ -37,6 +39,7 @@ use self::{
     norm::Norm,
     rows::Rows,
     sight::Sights,
+    soft_cap::capped,
 };
 pub use self::{
     cache::PrefixCache,
@@ -315,6 +318,7 @@ impl Decoder {
         let head = self.own_head().unwrap_or_else(|| self.token_embedding());
         // The large matrix stays on the left, in the order in which it is stored: a transposed view of it would be read
         // out of order.
-        head.narrow(0, tokens.start, tokens.len()).matmul(states.transpose()).transpose()
+        let logits = head.narrow(0, tokens.start, tokens.len()).matmul(states.transpose()).transpose();
+        capped(logits, self.config.logit_cap)
     }
 }

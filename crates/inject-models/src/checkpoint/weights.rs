@@ -44,6 +44,11 @@ impl<'a> Weights<'a> {
         Weights { checkpoint, family, names, prefix, taken: BTreeSet::new(), device, format }
     }
 
+    /// The family's names.
+    pub(crate) fn names(&self) -> &'static Names {
+        self.names
+    }
+
     /// The token embedding. Shape `[vocab_size, d_model]`.
     pub(crate) fn embedding(
         &mut self,
@@ -108,7 +113,7 @@ impl<'a> Weights<'a> {
         for (name, width) in &parts {
             let expected = match projection.stored {
                 Stored::InOut => [d_in, *width],
-                Stored::OutIn => [*width, d_in],
+                Stored::OutIn | Stored::OutInByHead => [*width, d_in],
             };
             self.checkpoint.check(name, &expected)?;
         }
@@ -117,13 +122,15 @@ impl<'a> Weights<'a> {
         for (name, width) in &parts {
             let row = match projection.stored {
                 Stored::InOut => *width,
-                Stored::OutIn => d_in,
+                Stored::OutIn | Stored::OutInByHead => d_in,
             };
             self.checkpoint.stream(name, row, |first, piece| {
                 let first_row = first / row;
                 match projection.stored {
                     Stored::InOut => values.place_rows(piece, row, first_row * d_out + column, d_out),
-                    Stored::OutIn => values.place_columns(piece, row, column + first_row, d_out),
+                    Stored::OutIn | Stored::OutInByHead => {
+                        values.place_columns(piece, row, column + first_row, d_out)
+                    }
                 }
             })?;
             column += width;
