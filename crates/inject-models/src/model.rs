@@ -8,8 +8,9 @@ use crate::{
     checkpoint::{self, Checkpoint, Weights, read_text},
     decoder::Decoder,
     error::ModelError,
-    families::{self, Family},
+    families::{self, Described, Family},
     format::FloatFormat,
+    note::Note,
     tokenizer::Tokenizer,
 };
 
@@ -23,6 +24,7 @@ pub struct Model {
     family: Family,
     bos_token_id: Option<u32>,
     origin: Origin,
+    notes: Vec<Note>,
 }
 
 /// Where a model came from.
@@ -94,7 +96,8 @@ impl Model {
             });
         }
         let config_path = origin.folder.join("config.json");
-        let description = families::describe(&config_path, &read_text(&config_path)?)?;
+        let Described { description, quantisation, notes } =
+            families::describe(&config_path, &read_text(&config_path)?)?;
         // Before the weights: reading a large tokenizer.json takes as much memory again as keeping it, and that memory is
         // then free for the weights.
         let tokenizer_path = origin.folder.join("tokenizer.json");
@@ -106,7 +109,7 @@ impl Model {
         let checkpoint = Checkpoint::open(&origin.folder)?;
         let weights = Weights::new(&checkpoint, description.family, device, format);
         let decoder = Decoder::load(description.config, weights)?;
-        Ok(Model { decoder, tokenizer, family: description.family, bos_token_id, origin })
+        Ok(Model { decoder, tokenizer, family: description.family, bos_token_id, origin, notes })
     }
 
     /// Returns the tokenizer.
@@ -126,6 +129,11 @@ impl Model {
     /// Returns the BOS token, if `config.json` names one.
     pub fn bos_token_id(&self) -> Option<u32> {
         self.bos_token_id
+    }
+
+    /// Returns what a user should know about the checkpoint.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
     }
 
     /// Returns where the model came from.

@@ -114,7 +114,6 @@ fn describe_text(mut keys: Keys) -> Result<Description, ModelError> {
     let head = head(&mut keys, true)?;
     keys.only("attn_logit_softcapping", serde_json::Value::Null)?;
     keys.only("final_logit_softcapping", serde_json::Value::Null)?;
-    keys.only("use_bidirectional_attention", false)?;
     let (local, global) = rotaries(&mut keys, heads.d_head, max_position_embeddings)?;
     keys.finish("gemma3", WITHOUT_INFLUENCE)?;
 
@@ -172,7 +171,7 @@ fn layer_kinds(keys: &mut Keys, n_layers: usize) -> Result<Vec<Kind>, ModelError
     if kinds.len() == n_layers {
         Ok(kinds)
     } else {
-        Err(keys.bad("layer_types", &kinds, &format!("one kind for each of the {n_layers} layers")))
+        Err(keys.misfit("layer_types", &kinds, &format!("one kind for each of the {n_layers} layers")))
     }
 }
 
@@ -185,10 +184,10 @@ fn rotaries(
 ) -> Result<(RotaryConfig, RotaryConfig), ModelError> {
     let rope_theta = keys.optional::<f64>("rope_theta")?;
     let rope_local_base_freq = keys.optional::<f64>("rope_local_base_freq")?;
-    let (sliding, full) = match (keys.nested("rope_scaling")?, keys.nested("rope_parameters")?) {
-        (Some(_), Some(_)) => return Err(rotary::both_spellings(keys)),
-        (older, None) => (None, older),
-        (None, Some(mut newer)) => {
+    let older = keys.nested("rope_scaling")?;
+    let (sliding, full) = match keys.nested("rope_parameters")? {
+        None => (None, None),
+        Some(mut newer) => {
             let kinds = (newer.nested("sliding_attention")?, newer.nested("full_attention")?);
             newer.finish("gemma3", &[])?;
             kinds
@@ -198,5 +197,10 @@ fn rotaries(
         let surroundings = Surroundings { d_head, max_len, original_len: None, default_base };
         rotary::parse(found.unwrap_or_else(|| keys.empty("rope_parameters")), outer_base, None, &surroundings)
     };
-    Ok((read(sliding, rope_local_base_freq, 10_000.0)?, read(full, rope_theta, 1_000_000.0)?))
+    let read_full = |found: Option<Keys>| read(found, rope_theta, 1_000_000.0);
+    let full = match (older, full) {
+        (Some(older), Some(newer)) => rotary::both(keys, older, newer, |found| read_full(Some(found)))?,
+        (older, newer) => read_full(older.or(newer))?,
+    };
+    Ok((read(sliding, rope_local_base_freq, 10_000.0)?, full))
 }

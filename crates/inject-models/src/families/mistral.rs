@@ -14,7 +14,11 @@ use crate::{
     error::ModelError,
 };
 
-const WITHOUT_INFLUENCE: &[&str] = &["attention_dropout"];
+const WITHOUT_INFLUENCE: &[&str] = &[
+    "attention_dropout",
+    // transformers warns of it and gives every layer the same attention.
+    "layer_types",
+];
 
 pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
     let bos_token_id = keys.bos_token_id()?;
