@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 
 use crate::{
-    checkpoint::{self, Checkpoint, Weights, read_text},
+    checkpoint::{self, Checkpoint, Gguf, Weights, read_text},
     decoder::Decoder,
     error::ModelError,
     families::{self, Described, Family},
@@ -35,7 +35,7 @@ pub struct Origin {
     pub id: String,
     /// The commit, if the model came from the Hub.
     pub revision: Option<String>,
-    /// The checkpoint folder.
+    /// The checkpoint folder, or the GGUF file.
     pub folder: PathBuf,
 }
 
@@ -62,6 +62,9 @@ impl Origin {
 impl Model {
     /// Loads a checkpoint folder: `config.json`, the weights, and `tokenizer.json` if there is one. This never uses the
     /// network.
+    ///
+    /// A GGUF file holds all three, and is loaded in place of a folder. So is the only one in a folder without `config.json`.
+    /// It must not change while it is loaded, because it is mapped into memory.
     ///
     /// The model computes in `format`, which is F32 or F64. F32 is the ordinary choice. F64 gives reference values, and
     /// not every device has it. Weights stored as F16 or BF16 are widened, which is exact.
@@ -95,6 +98,9 @@ impl Model {
                 expected: "f32 or f64",
             });
         }
+        if let Some(path) = Gguf::find(&origin.folder) {
+            return Self::load_gguf(Gguf::open(path.clone())?, &path, origin, format, device);
+        }
         let config_path = origin.folder.join("config.json");
         let Described { description, quantisation, notes } =
             families::describe(&config_path, &read_text(&config_path)?)?;
@@ -110,6 +116,26 @@ impl Model {
         let weights = Weights::new(&checkpoint, description.family, device, format);
         let decoder = Decoder::load(description.config, weights)?;
         Ok(Model { decoder, tokenizer, family: description.family, bos_token_id, origin, notes })
+    }
+
+    /// Loads a GGUF file: its metadata take the place of `config.json` and `tokenizer.json`.
+    fn load_gguf(
+        file: Gguf,
+        path: &Path,
+        origin: Origin,
+        format: FloatFormat,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let description = families::describe(path, &file.config()?)?;
+        let (vocab_size, bos_token_id) = (description.config.vocab_size, description.bos_token_id);
+        let tokenizer = file
+            .tokenizer()?
+            .map(|built| Tokenizer::new(built.tokenizer, built.hash, path, vocab_size, bos_token_id, path))
+            .transpose()?;
+        let checkpoint = file.checkpoint()?;
+        let weights = Weights::new(&checkpoint, description.family, device, format);
+        let decoder = Decoder::load(description.config, weights)?;
+        Ok(Model { decoder, tokenizer, family: description.family, bos_token_id, origin })
     }
 
     /// Returns the tokenizer.
