@@ -30,7 +30,7 @@ pub fn measure_noise(
         Some(sample) => spread_evenly(prompts.len(), sample).map(|prompt| prompts[prompt].clone()).collect(),
         None => Vec::new(),
     };
-    let accompanied = accompanied(extraction, decoder, &sampled);
+    let accompanied = extraction.accompanied(decoder, &sampled);
     let together = extraction.run(decoder, &sampled, &mut silent)?;
     let mut floors: BTreeMap<Tap, Option<f64>> = extraction.taps().iter().map(|&tap| (tap, None)).collect();
     let mut first = 0;
@@ -52,16 +52,18 @@ pub fn measure_noise(
     Ok(NoiseFloors { prompts_sampled, floors })
 }
 
-/// Returns for each prompt whether it is computed in a batch with another.
-fn accompanied(extraction: &Extraction, decoder: &Decoder, prompts: &[Vec<u32>]) -> Vec<bool> {
-    let lens: Vec<usize> = prompts.iter().map(Vec::len).collect();
-    let mut accompanied = vec![false; prompts.len()];
-    for batch in batches_by_length(decoder, &lens, extraction.taps.len(), extraction.memory_budget) {
-        for &prompt in &batch {
-            accompanied[prompt] = batch.len() > 1;
+impl Extraction {
+    /// Returns for each prompt whether it is computed in a batch with another.
+    pub fn accompanied(&self, decoder: &Decoder, prompts: &[Vec<u32>]) -> Vec<bool> {
+        let lens: Vec<usize> = prompts.iter().map(Vec::len).collect();
+        let mut accompanied = vec![false; prompts.len()];
+        for batch in batches_by_length(decoder, &lens, self.taps.len(), self.memory_budget) {
+            for &prompt in &batch {
+                accompanied[prompt] = batch.len() > 1;
+            }
         }
+        accompanied
     }
-    accompanied
 }
 
 fn distance(a: &[f32], b: &[f32]) -> f64 {
