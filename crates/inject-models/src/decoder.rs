@@ -269,6 +269,18 @@ impl Decoder {
         Decoder { lanes: Lanes(lanes.get()), ..self }
     }
 
+    /// Returns the number of parts in which the rows of a batch are computed at once. States computed with another number differ
+    /// from these by rounding.
+    pub fn lanes(&self) -> usize {
+        self.lanes.0
+    }
+
+    /// Returns the prompts of a batch that are computed together, part by part. A prompt that is alone in its part is computed as
+    /// it would be in a batch of its own.
+    pub fn parts(&self, prompts: usize, width: usize) -> Vec<Range<usize>> {
+        self.lanes.groups(prompts, width).unwrap_or_else(|| std::iter::once(0..prompts).collect())
+    }
+
     /// Returns the token embedding as stored: without positions and without the family's scale.
     ///
     /// # Shapes
