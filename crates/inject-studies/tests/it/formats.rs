@@ -39,10 +39,10 @@ fn narrow_formats_move_the_minimum_little_and_collisions_are_counted() {
     let exact = of(&study, Storage::AsComputed);
     for found in &study.formats {
         match found.tap {
-            Tap::Embedding => assert_eq!((found.verdict, found.collisions), (Resolution::Collision, 1)),
+            Tap::Embedding => assert_eq!((found.resolution, found.collisions), (Resolution::Collision, 1)),
             _ => {
                 assert_eq!(
-                    (found.verdict, found.collisions),
+                    (found.resolution, found.collisions),
                     (Resolution::Separated, 0),
                     "{}",
                     found.storage

@@ -25,7 +25,7 @@ fn the_margin_is_the_distance_to_the_nearest_other_token() {
     let found = margins(&model.decoder, "llama", &prompts(), &options(), Run::silent()).unwrap();
     assert_eq!(found.others, 96);
     for report in &found.taps {
-        assert_eq!(report.verdict, Resolution::Separated);
+        assert_eq!(report.resolution, Resolution::Separated);
         // Positions 1, 3 and 5 of the first prompt, 1 of the second, 1 and 3 of the third.
         assert_eq!(report.steps.len(), 6);
         for step in &report.steps {
