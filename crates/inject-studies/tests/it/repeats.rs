@@ -39,7 +39,12 @@ fn in_f64_the_collisions_are_exact() {
         for at in
             found.repeats.iter().filter(|repeats| repeats.bos.is_none()).flat_map(|repeats| &repeats.taps)
         {
-            assert_eq!((at.resolution, at.equal_pairs), (Resolution::Collision, at.pairs), "{name} {}", at.tap);
+            assert_eq!(
+                (at.resolution, at.equal_pairs),
+                (Resolution::Collision, at.pairs),
+                "{name} {}",
+                at.tap
+            );
         }
     }
 }
@@ -58,7 +63,9 @@ fn bos_in_front_tells_repetitions_apart() {
                         (Resolution::Collision, Some(EqualityReason::EmbeddingAlone))
                     )
                 }
-                _ => assert_eq!((at.resolution, at.reason), (Resolution::Separated, None), "{name} {}", at.tap),
+                _ => {
+                    assert_eq!((at.resolution, at.reason), (Resolution::Separated, None), "{name} {}", at.tap)
+                }
             }
         }
     }
