@@ -1,6 +1,9 @@
 //! The errors of loading a model and of asking it for something.
 
-use std::{error::Error, path::PathBuf};
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     checkpoint::Damage,
@@ -370,6 +373,21 @@ impl ConfigProblem {
             | ConfigProblem::Value { key, .. }
             | ConfigProblem::Contradiction { key, .. } => key,
         }
+    }
+}
+
+impl ModelError {
+    /// A key of a file of settings is missing.
+    pub(crate) fn missing_key(path: &Path, key: &str, expected: &str) -> Self {
+        let problem = ConfigProblem::Missing { key: key.to_owned(), expected: expected.to_owned() };
+        ModelError::Config { path: path.to_owned(), problems: vec![problem] }
+    }
+
+    /// A key of a file of settings has a value that is not supported.
+    pub(crate) fn bad_key(path: &Path, key: &str, found: &str, expected: &str) -> Self {
+        let (key, found, expected) = (key.to_owned(), found.to_owned(), expected.to_owned());
+        let problem = ConfigProblem::Value { key, found, expected };
+        ModelError::Config { path: path.to_owned(), problems: vec![problem] }
     }
 }
 

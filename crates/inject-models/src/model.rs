@@ -126,7 +126,7 @@ impl Model {
         format: FloatFormat,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        let description = families::describe(path, &file.config()?)?;
+        let Described { description, notes, .. } = families::describe(path, &file.config()?)?;
         let (vocab_size, bos_token_id) = (description.config.vocab_size, description.bos_token_id);
         let tokenizer = file
             .tokenizer()?
@@ -135,7 +135,7 @@ impl Model {
         let checkpoint = file.checkpoint()?;
         let weights = Weights::new(&checkpoint, description.family, device, format);
         let decoder = Decoder::load(description.config, weights)?;
-        Ok(Model { decoder, tokenizer, family: description.family, bos_token_id, origin })
+        Ok(Model { decoder, tokenizer, family: description.family, bos_token_id, origin, notes })
     }
 
     /// Returns the tokenizer.
