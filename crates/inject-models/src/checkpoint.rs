@@ -9,11 +9,16 @@
 
 mod damage;
 mod header;
+mod instead;
+mod lfs;
 mod pytorch;
+mod quantised;
 mod safetensors;
 mod save;
 mod shard_index;
+mod shards;
 mod weights;
+mod wrappers;
 
 use std::{
     collections::BTreeMap,
@@ -27,9 +32,16 @@ use sha2::{Digest, Sha256};
 pub use self::{
     damage::Damage,
     header::{Header, HeaderError, LONGEST_HEADER, StoredTensor},
+    instead::Instead,
     shard_index::{ShardIndex, ShardIndexError},
 };
-pub(crate) use self::{save::WeightWriter, weights::Weights};
+pub(crate) use self::{
+    instead::{HubSnapshot, base_of_adapter, hub_snapshot},
+    lfs::refuse_pointer,
+    quantised::dequantised,
+    save::WeightWriter,
+    weights::Weights,
+};
 use crate::{error::ModelError, format::FloatFormat};
 
 /// The weight files of a folder, opened, and every tensor in them.
@@ -52,7 +64,7 @@ struct WeightFile {
 #[derive(Debug)]
 enum Values {
     Safetensors(File),
-    Pytorch(burn_store::pytorch_reader::PytorchReader),
+    Pytorch(BTreeMap<String, burn_store::pytorch_reader::Tensor>),
 }
 
 /// One tensor as its file describes it.
@@ -68,7 +80,7 @@ struct Entry {
 /// The number format of a stored tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum StoredAs {
-    /// F32, F16 or BF16.
+    /// F32, F16, BF16 or F64.
     Float(FloatFormat),
     /// Another format, by its name in the file. It is accepted as long as the decoder does not need the tensor.
     Other(String),
@@ -79,19 +91,47 @@ const PIECE: usize = 1 << 18;
 
 impl Checkpoint {
     /// Opens the weights in a folder: `model.safetensors`, or else the shards of `model.safetensors.index.json`, or else
-    /// `pytorch_model.bin`. Other files are ignored.
+    /// `pytorch_model.bin`, or else the shards of `pytorch_model.bin.index.json`. Other files are ignored.
     pub(crate) fn open(folder: &Path) -> Result<Self, ModelError> {
         let single = folder.join("model.safetensors");
         let index = folder.join("model.safetensors.index.json");
         let pickled = folder.join("pytorch_model.bin");
+        let pickled_index = folder.join("pytorch_model.bin.index.json");
         if single.is_file() {
             safetensors::open_single(single)
         } else if index.is_file() {
-            safetensors::open_shards(folder, index)
+            shards::open(folder, &index, safetensors::open_file)
         } else if pickled.is_file() {
             pytorch::open(pickled)
+        } else if pickled_index.is_file() {
+            shards::open(folder, &pickled_index, pytorch::open_file)
         } else {
-            Err(ModelError::NoWeights { folder: folder.to_owned() })
+            let folder = folder.to_owned();
+            Err(match Instead::look(&folder) {
+                Some(found) => ModelError::Instead { folder, found },
+                None => ModelError::NoWeights { folder },
+            })
+        }
+    }
+
+    /// Takes the names of wrappers off the names of tensors, and returns these wrappers.
+    pub(crate) fn unwrapped(self) -> (Self, Vec<&'static str>) {
+        let (tensors, wrappers) = wrappers::unwrap(self.tensors);
+        let files = match wrappers.as_slice() {
+            [] => self.files,
+            _ => self.files.into_iter().map(WeightFile::unwrapped).collect(),
+        };
+        (Checkpoint { tensors, files, ..self }, wrappers)
+    }
+
+    /// Checks that no tensor belongs to an adapter that is to be added to the others.
+    pub(crate) fn refuse_unmerged(&self) -> Result<(), ModelError> {
+        match self.tensors.iter().find(|(name, _)| name.contains(".lora_A.")) {
+            None => Ok(()),
+            Some((tensor, entry)) => Err(ModelError::Unmerged {
+                path: self.files[entry.file].path.clone(),
+                tensor: tensor.clone(),
+            }),
         }
     }
 
@@ -111,6 +151,41 @@ impl Checkpoint {
             found: entry.shape.clone(),
             expected: expected.to_owned(),
         })
+    }
+
+    /// Checks that a table of tokens has no more rows than the vocabulary.
+    fn refuse_padding(&self, name: &str, [vocab_size, d_model]: [usize; 2]) -> Result<(), ModelError> {
+        let Some(entry) = self.tensors.get(name) else { return Ok(()) };
+        match entry.shape[..] {
+            [rows, width] if width == d_model && rows > vocab_size => Err(ModelError::PaddedVocabulary {
+                path: self.files[entry.file].path.clone(),
+                tensor: name.to_owned(),
+                found: rows,
+                vocab_size,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns whether two tensors have other shapes or values.
+    ///
+    /// # Panics
+    ///
+    /// Panics if one of them is not in the checkpoint.
+    fn differ(&self, a: &str, b: &str) -> Result<bool, ModelError> {
+        if self.tensors[a].shape != self.tensors[b].shape {
+            return Ok(true);
+        }
+        let sums = |name: &str| {
+            let mut hasher = Sha256::new();
+            self.stream(name, 1, |_, piece| {
+                for value in piece {
+                    hasher.update(value.to_le_bytes());
+                }
+            })?;
+            Ok::<_, ModelError>(hasher.finalize())
+        };
+        Ok(sums(a)? != sums(b)?)
     }
 
     fn entry(&self, name: &str, expected: &[usize]) -> Result<&Entry, ModelError> {
@@ -187,6 +262,18 @@ impl Checkpoint {
                 }
                 bytes.chunks(piece * size).enumerate().try_for_each(|(i, bytes)| pass_on(i * piece, bytes))
             }
+        }
+    }
+}
+
+impl WeightFile {
+    /// The same file with the names of wrappers taken off.
+    fn unwrapped(self) -> Self {
+        match self.values {
+            Values::Pytorch(tensors) => {
+                WeightFile { values: Values::Pytorch(wrappers::unwrap(tensors).0), ..self }
+            }
+            values @ Values::Safetensors(_) => WeightFile { values, ..self },
         }
     }
 }
