@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 
 use crate::{
-    checkpoint::{self, Checkpoint, Weights, read_text},
+    checkpoint::{self, Checkpoint, Gguf, Weights, read_text},
     decoder::Decoder,
     error::ModelError,
-    families::{self, Family},
+    families::{self, Described, Family},
     format::FloatFormat,
+    note::Note,
     tokenizer::Tokenizer,
 };
 
@@ -23,6 +24,7 @@ pub struct Model {
     family: Family,
     bos_token_id: Option<u32>,
     origin: Origin,
+    notes: Vec<Note>,
 }
 
 /// Where a model came from.
@@ -33,7 +35,7 @@ pub struct Origin {
     pub id: String,
     /// The commit, if the model came from the Hub.
     pub revision: Option<String>,
-    /// The checkpoint folder.
+    /// The checkpoint folder, or the GGUF file.
     pub folder: PathBuf,
 }
 
@@ -60,6 +62,9 @@ impl Origin {
 impl Model {
     /// Loads a checkpoint folder: `config.json`, the weights, and `tokenizer.json` if there is one. This never uses the
     /// network.
+    ///
+    /// A GGUF file holds all three, and is loaded in place of a folder. So is the only one in a folder without `config.json`.
+    /// It must not change while it is loaded, because it is mapped into memory.
     ///
     /// The model computes in `format`, which is F32 or F64. F32 is the ordinary choice. F64 gives reference values, and
     /// not every device has it. Weights stored as F16 or BF16 are widened, which is exact.
@@ -93,8 +98,12 @@ impl Model {
                 expected: "f32 or f64",
             });
         }
+        if let Some(path) = Gguf::find(&origin.folder) {
+            return Self::load_gguf(Gguf::open(path.clone())?, &path, origin, format, device);
+        }
         let config_path = origin.folder.join("config.json");
-        let description = families::describe(&config_path, &read_text(&config_path)?)?;
+        let Described { description, quantisation, notes } =
+            families::describe(&config_path, &read_text(&config_path)?)?;
         // Before the weights: reading a large tokenizer.json takes as much memory again as keeping it, and that memory is
         // then free for the weights.
         let tokenizer_path = origin.folder.join("tokenizer.json");
@@ -106,7 +115,27 @@ impl Model {
         let checkpoint = Checkpoint::open(&origin.folder)?;
         let weights = Weights::new(&checkpoint, description.family, device, format);
         let decoder = Decoder::load(description.config, weights)?;
-        Ok(Model { decoder, tokenizer, family: description.family, bos_token_id, origin })
+        Ok(Model { decoder, tokenizer, family: description.family, bos_token_id, origin, notes })
+    }
+
+    /// Loads a GGUF file: its metadata take the place of `config.json` and `tokenizer.json`.
+    fn load_gguf(
+        file: Gguf,
+        path: &Path,
+        origin: Origin,
+        format: FloatFormat,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let Described { description, notes, .. } = families::describe(path, &file.config()?)?;
+        let (vocab_size, bos_token_id) = (description.config.vocab_size, description.bos_token_id);
+        let tokenizer = file
+            .tokenizer()?
+            .map(|built| Tokenizer::new(built.tokenizer, built.hash, path, vocab_size, bos_token_id, path))
+            .transpose()?;
+        let checkpoint = file.checkpoint()?;
+        let weights = Weights::new(&checkpoint, description.family, device, format);
+        let decoder = Decoder::load(description.config, weights)?;
+        Ok(Model { decoder, tokenizer, family: description.family, bos_token_id, origin, notes })
     }
 
     /// Returns the tokenizer.
@@ -126,6 +155,11 @@ impl Model {
     /// Returns the BOS token, if `config.json` names one.
     pub fn bos_token_id(&self) -> Option<u32> {
         self.bos_token_id
+    }
+
+    /// Returns what a user should know about the checkpoint.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
     }
 
     /// Returns where the model came from.

@@ -66,6 +66,19 @@ impl Tokenizer {
             Ok(inner)
         })
         .map_err(|source| ModelError::Tokenizer { path: path.to_owned(), source })?;
+        let hash = crate::checkpoint::file_hash(path)?;
+        Self::new(inner, hash, path, vocab_size, bos_token_id, config_path)
+    }
+
+    /// Checks a tokenizer from the file at `path`.
+    pub(crate) fn new(
+        inner: tokenizers::Tokenizer,
+        hash: String,
+        path: &Path,
+        vocab_size: usize,
+        bos_token_id: Option<u32>,
+        config_path: &Path,
+    ) -> Result<Self, ModelError> {
         let largest = inner.get_vocab(true).into_iter().max_by_key(|(_, id)| *id);
         if let Some((token, found)) = largest.filter(|(_, id)| *id as usize >= vocab_size) {
             return Err(ModelError::TokenizerVocabulary {
@@ -75,7 +88,6 @@ impl Tokenizer {
                 expected: vocab_size,
             });
         }
-        let hash = crate::checkpoint::file_hash(path)?;
         Ok(Tokenizer { inner, hash, bos_token_id, config_path: config_path.to_owned() })
     }
 

@@ -209,7 +209,8 @@ pub fn exhaustive(
         StudyName::Exhaustive,
         serde_json::json!({ "model": spec, "prefixes": prefixes, "options": options,
         }),
-    );
+    )
+    .computed_by(decoder);
     let store = |prefix: usize, done: &mut dyn FnMut(f64)| {
         let dir = dir.join(format!("prefix-{prefix}"));
         extend_to_store(decoder, &prefixes[prefix], spec.clone(), &dir, options.memory_budget, done)

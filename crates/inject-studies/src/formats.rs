@@ -126,7 +126,8 @@ pub fn formats(
         StudyName::Formats,
         serde_json::json!({ "model": model, "prompts": super::fingerprint(prompts), "options": options,
         }),
-    );
+    )
+    .computed_by(decoder);
     let extraction = Extraction::new(options.taps.clone(), Positions::Last)?;
     let extraction = extraction.with_memory_budget(options.memory_budget);
     let compute = |decoder: &Decoder, done: &mut dyn FnMut(f64)| {

@@ -118,7 +118,8 @@ pub fn lengths(
         serde_json::json!({ "model": model, "taps": extraction.taps(), "lengths": lengths, "count": count,
             "prompts": crate::fingerprint(prompts),
         }),
-    );
+    )
+    .computed_by(decoder);
     let Finished { results: measured, completeness } =
         run.complete(&about, lengths.to_vec(), |&length, _| {
             let cut = cut(prompts, length, count);

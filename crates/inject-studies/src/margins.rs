@@ -119,7 +119,8 @@ pub fn margins(
         StudyName::Margins,
         serde_json::json!({ "model": model, "prompts": crate::fingerprint(prompts), "options": options,
         }),
-    );
+    )
+    .computed_by(decoder);
     let Finished { results: measured, completeness } =
         run.complete(&about, (0..prompts.len()).collect(), |&prompt, done| {
             margins_of(decoder, prompt, &prompts[prompt], options, done)

@@ -159,7 +159,8 @@ pub fn repeats(decoder: &Decoder, options: &RepeatOptions, run: Run<'_>) -> Resu
         serde_json::json!({ "decoder": format!("{:?}", decoder.config()), "dtype": format!("{:?}", decoder.dtype()),
             "options": options,
         }),
-    );
+    )
+    .computed_by(decoder);
     let without = options.tokens.iter().map(|&token| (token, None));
     let with =
         options.bos.into_iter().flat_map(|bos| options.tokens.iter().map(move |&token| (token, Some(bos))));

@@ -96,7 +96,8 @@ pub fn stress(
         serde_json::json!({ "model": name, "bos": bos.to_string(), "sets": sets, "taps": extraction.taps(),
             "options": options,
         }),
-    );
+    )
+    .computed_by(decoder);
     let Finished { results: measured, completeness } =
         run.complete(&about, (0..sets.len()).collect(), |&set, done| {
             let StressSet { kind, texts } = &sets[set];

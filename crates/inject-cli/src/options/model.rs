@@ -58,7 +58,7 @@ impl DeviceOptions {
     }
 
     /// On a CPU as many lanes as cores, on a GPU one.
-    fn lanes(self) -> NonZeroUsize {
+    pub(crate) fn lanes(self) -> NonZeroUsize {
         match self.device {
             DeviceKind::Flex | DeviceKind::NdArray => {
                 std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)

@@ -172,7 +172,8 @@ fn table(study: &ExhaustiveStudy, model: &LoadedModel) -> Table {
 fn lines(study: &ExhaustiveStudy, model: &LoadedModel) -> Vec<String> {
     let mut lines = Vec::new();
     if let (Some(minimum), Some(resolution)) = (study.minimum(), study.resolution) {
-        let (minimum, noise) = (measured(minimum.distance), measured(study.noise.largest()));
+        let minimum = measured(minimum.distance);
+        let noise = study.noise.largest().map_or_else(|| "not measured".to_owned(), measured);
         lines.push(format!("smallest distance {minimum}, noise floor {noise}: {resolution}"));
     }
     if !study.tokens_with_equal_embeddings.is_empty() {

@@ -139,21 +139,21 @@ fn margin_figure(study: &MarginStudy) -> Figure {
     Figure::new("One-step margins", Axis::columns("tap", names), Axis::log("L2 distance"))
         .with("smallest", Mark::Line, by_tap(least))
         .with("median", Mark::Line, by_tap(median))
-        .with("noise floor", Mark::Line, by_tap(|tap| Some(tap.noise.largest())))
+        .with("noise floor", Mark::Line, by_tap(|tap| tap.noise.largest()))
 }
 
 fn length_figure(study: &LengthStudy, tap: Tap) -> Figure {
-    let points = |value: fn(&DistanceSpread) -> f64| {
-        study.lengths.iter().filter_map(move |at| Some((at.length as f64, value(at.taps.get(&tap)?))))
+    let points = |value: fn(&DistanceSpread) -> Option<f64>| {
+        study.lengths.iter().filter_map(move |at| Some((at.length as f64, value(at.taps.get(&tap)?)?)))
     };
     Figure::new(
         format!("Distances against length, {tap}"),
         Axis::log("prompt length (tokens)"),
         Axis::log("L2 distance"),
     )
-    .with("minimum", Mark::Line, points(|spread| spread.minimum))
-    .with("mean", Mark::Line, points(|spread| spread.mean))
-    .with("maximum", Mark::Line, points(|spread| spread.maximum))
+    .with("minimum", Mark::Line, points(|spread| Some(spread.minimum)))
+    .with("mean", Mark::Line, points(|spread| Some(spread.mean)))
+    .with("maximum", Mark::Line, points(|spread| Some(spread.maximum)))
     .with("noise floor", Mark::Line, points(|spread| spread.noise.largest()))
 }
 

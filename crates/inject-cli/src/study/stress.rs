@@ -129,7 +129,7 @@ fn figure(study: &StressStudy) -> Figure {
     }
     let floors = taps.iter().enumerate().filter_map(|(column, tap)| {
         let reports = study.sets.iter().flat_map(|set| &set.taps).filter(|report| report.tap == *tap);
-        Some((column as f64, reports.map(|report| report.noise.largest()).max_by(f64::total_cmp)?))
+        Some((column as f64, reports.filter_map(|report| report.noise.largest()).max_by(f64::total_cmp)?))
     });
     figure.with("noise floor, largest", Mark::Strokes, floors)
 }

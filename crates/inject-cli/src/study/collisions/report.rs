@@ -148,7 +148,7 @@ fn by_tap(study: &CorpusStudy, value: impl Fn(&TapReport) -> Option<f64>) -> Vec
 fn minima(study: &CorpusStudy, distance: &str) -> Figure {
     Figure::new("Smallest distance of all pairs", columns(study), Axis::log(distance))
         .with("minimum", Mark::Line, by_tap(study, |report| Some(report.distances.minimum)))
-        .with("noise floor", Mark::Line, by_tap(study, |report| Some(report.noise.largest())))
+        .with("noise floor", Mark::Line, by_tap(study, |report| report.noise.largest()))
         .with("median of all pairs", Mark::Dots, by_tap(study, |report| report.distances.median()))
 }
 

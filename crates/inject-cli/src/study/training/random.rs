@@ -55,7 +55,7 @@ pub(crate) fn carry_out(lab: &mut Lab<'_>) -> Result<(), Failure> {
 
 /// The minimum divided by the noise floor, at the tap where that is least.
 fn ratio(decoder: &RandomWeights) -> Option<f64> {
-    decoder.tightest().map(|tap| tap.minimum / tap.noise.largest())
+    decoder.tightest().and_then(|tap| Some(tap.minimum / tap.noise.largest()?))
 }
 
 /// A line for each decoder, at its tightest tap.
@@ -82,7 +82,7 @@ fn summary(decoders: &[RandomWeights]) -> Table {
             decoder.n_layers.into(),
             text(tap.map(|tap| tap.tap.to_string())),
             tap.map(|tap| tap.minimum).into(),
-            tap.map(|tap| tap.noise.largest()).into(),
+            tap.and_then(|tap| tap.noise.largest()).into(),
             ratio(decoder).into(),
             text(tap.map(|tap| tap.resolution.to_string())),
         ]);

@@ -41,7 +41,7 @@ pub(crate) fn snapshots(training: &Training) -> Table {
             snapshot.loss.into(),
             snapshot.held_out_loss.into(),
             tap.map(|tap| tap.closest.minimum).into(),
-            tap.map(|tap| tap.closest.noise.largest()).into(),
+            tap.and_then(|tap| tap.closest.noise.largest()).into(),
             tap.and_then(|tap| tap.margins.quantile(0.0)).into(),
             tap.and_then(|tap| tap.margins.quantile(0.5)).into(),
             exact.into(),
@@ -144,11 +144,11 @@ fn minimum(tap: &TapSnapshot) -> Option<f64> {
 }
 
 fn closest_noise(tap: &TapSnapshot) -> Option<f64> {
-    Some(tap.closest.noise.largest())
+    tap.closest.noise.largest()
 }
 
 fn margin_noise(tap: &TapSnapshot) -> Option<f64> {
-    Some(tap.margins.noise.largest())
+    tap.margins.noise.largest()
 }
 
 fn steps() -> Axis {
