@@ -34,6 +34,9 @@ impl LengthOptions {
 
 /// The result of [`lengths`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct LengthStudy {
     /// Each length; units that are not finished are missing.
     pub lengths: Vec<AtLength>,
@@ -44,30 +47,42 @@ pub struct LengthStudy {
 
 /// Prompts of one length.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct AtLength {
     /// Tokens in each prompt.
     pub length: usize,
     /// The number of different prompts.
     pub prompts: usize,
     /// The distances between their last states at each tap.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "std::collections::BTreeMap<crate::schema::Tap, DistanceSpread>")
+    )]
     pub taps: BTreeMap<Tap, DistanceSpread>,
 }
 
 /// The smallest, mean and largest distance of all pairs of some rows, each computed directly in f64.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct DistanceSpread {
     /// The number of pairs.
     pub pairs: u64,
-    /// The smallest distance.
+    /// The smallest distance of a pair, in L2.
     pub minimum: f64,
-    /// The mean distance.
+    /// The mean distance of all pairs, in L2.
     pub mean: f64,
-    /// The largest distance.
+    /// The largest distance of a pair, in L2.
     pub maximum: f64,
     /// The noise floor of these states.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::NoiseFloor"))]
     pub noise: NoiseFloor,
     /// Whether the smallest distance exceeds the noise floor.
     #[serde(alias = "verdict")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Resolution"))]
     pub resolution: Resolution,
 }
 

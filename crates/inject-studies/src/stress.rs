@@ -31,15 +31,26 @@ impl<'a> TextModel<'a> {
 
 /// Prompts of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct StressSet {
-    /// The similarity.
+    /// The way in which the prompts are alike.
     pub kind: StressKind,
-    /// The prompts.
+    /// The prompts as text.
     pub texts: Vec<String>,
+}
+
+impl StressSet {
+    /// A set of prompts that are alike in one way.
+    pub fn new(kind: StressKind, texts: Vec<String>) -> Self {
+        StressSet { kind, texts }
+    }
 }
 
 /// The result of [`stress`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct StressStudy {
     /// Each set; units that are not finished are missing.
     pub sets: Vec<StressReport>,
@@ -50,6 +61,9 @@ pub struct StressStudy {
 
 /// One set of prompts.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct StressReport {
     /// The similarity of the prompts.
     pub kind: StressKind,

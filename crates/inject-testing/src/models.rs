@@ -79,7 +79,7 @@ pub fn with_equal_rows(from: usize, to: impl IntoIterator<Item = usize>, device:
     Model::load(Origin::of_folder(copy.path()), FloatFormat::F32, device).unwrap().decoder
 }
 
-/// How many positions back a state at `tap` can see.
+/// The number of positions back that a state at `tap` can see.
 pub fn reach(decoder: &Decoder, tap: Tap) -> usize {
     let blocks = tap.blocks_needed(decoder.config().n_layers());
     decoder.config().blocks[..blocks].iter().fold(0_usize, |reach, block| match block.attention.span {

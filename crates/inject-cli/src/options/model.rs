@@ -10,7 +10,7 @@ use inject_sipit::models::{Decoder, FloatFormat, Model, ModelSource, Origin};
 use crate::progress::Meter;
 use crate::{Failure, bundled::Bundled, device::DeviceKind};
 
-/// The device.
+/// The device that a command computes on.
 #[derive(Args, Clone, Copy, Debug)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct DeviceOptions {

@@ -38,7 +38,7 @@ To continue a stopped run, give the same command again."
 pub(crate) struct Options {
     #[command(flatten)]
     tap: TapOption,
-    /// How many prompts are extended
+    /// The number of prompts to extend
     #[arg(long, value_name = "COUNT", default_value = "10")]
     closest: NonZeroUsize,
     /// Compare extensions of different prompts as well
@@ -46,7 +46,7 @@ pub(crate) struct Options {
     across: bool,
     #[command(flatten)]
     study: StudyOptions,
-    /// How many prompts the closest are chosen from
+    /// The number of prompts that the closest are chosen from
     #[arg(long, value_name = "COUNT", default_value = "2000", help_heading = "Prompts")]
     count: NonZeroUsize,
     /// The most tokens to keep of each prompt

@@ -43,7 +43,7 @@ pub(crate) struct Options {
     every: NonZeroUsize,
     #[command(flatten)]
     study: StudyOptions,
-    /// How many prompts to measure margins on
+    /// The number of prompts to measure margins on
     #[arg(long, value_name = "COUNT", default_value = "20", help_heading = "Prompts")]
     count: NonZeroUsize,
     /// The most tokens to keep of each of them
@@ -58,7 +58,7 @@ pub(crate) struct Options {
         help_heading = "Prompts"
     )]
     lengths: Vec<NonZeroUsize>,
-    /// How many prompts of each length
+    /// The number of prompts of each length
     #[arg(long, value_name = "COUNT", default_value = "300", help_heading = "Prompts")]
     per_length: NonZeroUsize,
     #[command(flatten)]

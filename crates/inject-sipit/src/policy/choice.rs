@@ -15,7 +15,7 @@ use super::Policy;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PolicyChoice {
-    /// The policy.
+    /// The policy that was chosen.
     pub policy: Policy,
     /// The reason in words, with the alternatives in forward passes of the prompt.
     pub reason: String,
@@ -54,7 +54,7 @@ impl PolicyChoice {
         let has_head = decoder.has_head();
         let prior = if needs_model && has_head { to_head / to_tap } else { 0.0 };
         let prior_cost = if prior > AUTO_FAR { PriorCost::Far } else { PriorCost::Near };
-        let searching = AUTO_UNCALIBRATED + prior;
+        let searching = AUTO_UNCALIBRATED + prior + survey(config.vocab_size, positions);
         // On average a scan finds the token half-way through the vocabulary.
         let scanning = config.vocab_size as f64 / 2.0;
         let drafting = lens.as_ref().map_or(f64::INFINITY, |lens| lens.passes(config, positions));
@@ -83,6 +83,14 @@ impl PolicyChoice {
                 reason: format!("{search} forward passes; {with_lens}; {scan}"),
             },
         }
+    }
+}
+
+/// The cost of the survey of a search, in forward passes of a prompt. It is made after the first position, once for all prompts.
+fn survey(vocab_size: usize, positions: usize) -> f64 {
+    match positions {
+        0 | 1 => 0.0,
+        _ => Secant::new().surveying(AUTO_SURVEY).surveyed(vocab_size) as f64 / positions as f64,
     }
 }
 

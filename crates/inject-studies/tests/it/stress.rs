@@ -83,7 +83,7 @@ fn every_set_has_the_minimum_of_the_double_loop_and_prompts_of_the_same_tokens_a
 
 #[test]
 fn a_set_of_one_prompt_is_refused() {
-    let set = StressSet { kind: StressKind::NearDuplicates, texts: vec!["a".to_owned(), "a".to_owned()] };
+    let set = StressSet::new(StressKind::NearDuplicates, vec!["a".to_owned(), "a".to_owned()]);
     let error = study(&bundled(), &[set]).unwrap_err();
     assert!(matches!(error, StudyError::TooFewPrompts { found: 1, expected: 2 }));
 }

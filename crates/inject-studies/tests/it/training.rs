@@ -15,7 +15,7 @@ use inject_sipit::{
 };
 use inject_studies::{
     AtStep, DegenerateOptions, DegenerateStart, Fate, Optimiser, Probes, StudyError, TrainingData,
-    TrainingOptions, degenerate, degenerate_cases, log_spaced, training,
+    TrainingOptions, degenerate, degenerate_cases, training,
 };
 use proptest::prelude::*;
 
@@ -159,7 +159,7 @@ proptest! {
     }
 }
 
-/// The state of every token of the vocabulary behind a prefix.
+/// The state of every token of the vocabulary after a prefix.
 fn next_states(decoder: &Decoder, prefix: &[u32], tap: Tap) -> Vec<Vec<f32>> {
     let mut cache = decoder.prefix_cache(1, prefix.len() + 1, tap).unwrap();
     if !prefix.is_empty() {
@@ -176,7 +176,7 @@ fn next_states(decoder: &Decoder, prefix: &[u32], tap: Tap) -> Vec<Vec<f32>> {
 }
 
 fn options(optimiser: Optimiser) -> DegenerateOptions {
-    DegenerateOptions { optimiser, steps: vec![1, 4], seed: 5, threads: ONE }
+    DegenerateOptions::new(optimiser, vec![1, 4], 5, ONE)
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn the_same_training_gives_the_same_figures_and_every_prompt_comes_back() {
             Optimiser::Adam { learning_rate: 3e-3, batch: 2 },
         ] {
             let threads = NonZeroUsize::new(2).unwrap();
-            let how = TrainingOptions { optimiser, steps: 6, snapshots: log_spaced(6), seed: 3, threads };
+            let how = TrainingOptions::new(optimiser, 6, 3, threads);
             let data = TrainingData { windows: &windows, held_out: &windows[..2] };
             let run = || training(&start, data, &probes(), &how, &mut |_| ()).unwrap().0;
             let (first, second) = (run(), run());
@@ -265,7 +265,7 @@ fn the_same_training_gives_the_same_figures_and_every_prompt_comes_back() {
 fn a_training_that_cannot_be_is_refused() {
     let (start, windows) = (random("gpt2", 9, &first_device()), windows(6, 12));
     let refused = |optimiser: Optimiser, windows: &[Vec<u32>]| {
-        let how = TrainingOptions { optimiser, steps: 1, snapshots: vec![], seed: 3, threads: ONE };
+        let how = TrainingOptions::new(optimiser, 1, 3, ONE);
         let data = TrainingData { windows, held_out: windows };
         training(&start, data, &probes(), &how, &mut |_| ()).unwrap_err()
     };

@@ -27,7 +27,7 @@ pub(crate) fn formats(study: &FormatStudy) -> Table {
     table
 }
 
-/// What became of each view of the states.
+/// The number of positions recovered in each view of the states.
 pub(crate) fn decoding(study: &DecodingStudy) -> Table {
     let title = format!(
         "Is the true token the nearest of all {}? At {}, with the true prefix known (certified)",

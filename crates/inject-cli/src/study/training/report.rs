@@ -92,7 +92,7 @@ fn every_tap(trainings: &Trainings) -> Table {
     for run in &trainings.runs {
         let optimiser = run.study.options.optimiser;
         for snapshot in &run.study.snapshots {
-            for TapSnapshot { closest, margins } in &snapshot.taps {
+            for TapSnapshot { closest, margins, .. } in &snapshot.taps {
                 let tally = snapshot.inversions.iter().find(|tally| tally.tap == closest.tap);
                 table.push([
                     Cell::of(&run.model),
@@ -228,5 +228,6 @@ fn rule(run: &Training) -> &'static str {
         Optimiser::FullBatch { .. } => "full batch",
         Optimiser::Sgd { .. } => "SGD",
         Optimiser::Adam { .. } => "Adam",
+        _ => "another rule",
     }
 }
