@@ -138,6 +138,8 @@ pub enum Head {
     Tied,
     /// The product with a matrix of its own.
     Untied,
+    /// There is none: the checkpoint has states and no logits, as those of base models and classifiers.
+    Absent,
 }
 
 impl DecoderConfig {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    checkpoint::Damage,
+    checkpoint::{Damage, Instead},
     format::{NumberFormat, UnknownFormat},
     tap::TapError,
 };
@@ -52,13 +52,68 @@ pub enum ModelError {
     },
     /// The folder holds no weight file of a known name.
     #[error(
-        "{} holds no weights: expected model.safetensors, model.safetensors.index.json or pytorch_model.bin",
+        "{} holds no weights: expected model.safetensors or pytorch_model.bin, or the index of one of them",
         folder.display()
     )]
     NoWeights {
         /// The folder.
         folder: PathBuf,
     },
+    /// The folder holds something else than a checkpoint.
+    #[error("{} holds {found}", folder.display())]
+    Instead {
+        /// The folder.
+        folder: PathBuf,
+        /// What it holds.
+        found: Instead,
+    },
+    /// A clone without Git LFS has a pointer in the place of the file.
+    #[error("{} is a Git LFS pointer and not the file itself: run `git lfs pull` in its folder", path.display())]
+    LfsPointer {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The weights are quantised in a way that is not read.
+    #[error(
+        "{}: the weights are quantised ({method}), which is not read: give the unquantised checkpoint",
+        path.display()
+    )]
+    Quantised {
+        /// The weight file or index.
+        path: PathBuf,
+        /// The method and the bits.
+        method: String,
+    },
+    /// The checkpoint holds the weights of an adapter beside those it is to be added to.
+    #[error(
+        "{}: tensor `{tensor}` belongs to an adapter that is not merged: merge it first, with PEFT's `merge_and_unload`",
+        path.display()
+    )]
+    Unmerged {
+        /// The weight file.
+        path: PathBuf,
+        /// A tensor of the adapter.
+        tensor: String,
+    },
+    /// The embedding or the head has more rows than the config says.
+    #[error(
+        "{}: tensor `{tensor}` has {found} rows, and vocab_size is {vocab_size}: if the rest are padding, set vocab_size to {found} \
+         in config.json",
+        path.display()
+    )]
+    PaddedVocabulary {
+        /// The weight file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its rows.
+        found: usize,
+        /// The config's `vocab_size`.
+        vocab_size: usize,
+    },
+    /// Logits are asked for, and the checkpoint has no head.
+    #[error("the model has no head: it has states and no logits")]
+    NoHead,
     /// The contents of a weight file contradict its own table of contents or the index.
     #[error("{} is damaged", path.display())]
     Damaged {
@@ -122,7 +177,7 @@ pub enum ModelError {
         expected: Vec<usize>,
     },
     /// A tensor is stored in a number format that is not supported.
-    #[error("{}: tensor `{tensor}` is stored as {found}, expected F32, F16 or BF16", path.display())]
+    #[error("{}: tensor `{tensor}` is stored as {found}, expected F32, F16, BF16 or F64", path.display())]
     TensorDtype {
         /// The weight file.
         path: PathBuf,

@@ -199,7 +199,7 @@ pub(crate) fn describe(path: &Path, text: &str) -> Result<Described, ModelError>
             Ok(mut described) if problems.is_empty() => {
                 let keys = findings.unread();
                 if !keys.is_empty() {
-                    described.notes.push(Note::UnreadKeys { path: path.to_owned(), keys });
+                    described.notes.push(Note::UnreadKeys { keys });
                 }
                 return Ok(described);
             }
@@ -229,7 +229,7 @@ fn describe_once(mut keys: Keys) -> Result<Described, ModelError> {
                     format!("one of {}: add a line such as \"model_type\": \"llama\"", known_types());
                 keys.missing("model_type", &expected)
             })?;
-            notes.push(Note::FamilyGuessed { path: keys.path().to_owned(), model_type, evidence });
+            notes.push(Note::FamilyGuessed { model_type, evidence });
             model_type.to_owned()
         }
     };

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 
 use crate::{
-    checkpoint::{self, Checkpoint, Gguf, Weights, read_text},
+    checkpoint::{self, Checkpoint, Gguf, Instead, Weights, read_text},
+    config::Head,
     decoder::Decoder,
     error::ModelError,
     families::{self, Described, Family},
@@ -41,7 +42,13 @@ pub struct Origin {
 
 impl Origin {
     /// Makes the origin of a model in a folder. Its id is the name of the folder.
+    ///
+    /// A folder of the Hub's cache, such as `models--openai-community--gpt2`, stands for its snapshot of `main`, or for its only
+    /// one. The origin is then that of the repository.
     pub fn of_folder(folder: &Path) -> Self {
+        if let Some(checkpoint::HubSnapshot { id, commit, folder }) = checkpoint::hub_snapshot(folder) {
+            return Origin { id, revision: Some(commit), folder };
+        }
         let name = folder
             .canonicalize()
             .ok()
@@ -102,7 +109,15 @@ impl Model {
             return Self::load_gguf(Gguf::open(path.clone())?, &path, origin, format, device);
         }
         let config_path = origin.folder.join("config.json");
-        let Described { description, quantisation, notes } =
+        if !config_path.is_file() {
+            // Weights under whatever name are not what is missing.
+            let found =
+                Instead::look(&origin.folder).filter(|found| !matches!(found, Instead::OtherNames { .. }));
+            if let Some(found) = found {
+                return Err(ModelError::Instead { folder: origin.folder, found });
+            }
+        }
+        let Described { mut description, quantisation, mut notes } =
             families::describe(&config_path, &read_text(&config_path)?)?;
         // Before the weights: reading a large tokenizer.json takes as much memory again as keeping it, and that memory is
         // then free for the weights.
@@ -112,8 +127,24 @@ impl Model {
             .is_file()
             .then(|| Tokenizer::load(&tokenizer_path, vocab_size, bos_token_id, &config_path))
             .transpose()?;
-        let checkpoint = Checkpoint::open(&origin.folder)?;
+        let (checkpoint, wrappers) = Checkpoint::open(&origin.folder)?.unwrapped();
+        checkpoint.refuse_unmerged()?;
+        let checkpoint = checkpoint::dequantised(checkpoint, quantisation.as_ref())?;
+        if !wrappers.is_empty() {
+            notes.push(Note::Unwrapped { wrappers });
+        }
+        if origin.folder.join("adapter_config.json").is_file() {
+            notes.push(Note::AdapterBeside { base: checkpoint::base_of_adapter(&origin.folder) });
+        }
         let weights = Weights::new(&checkpoint, description.family, device, format);
+        match (description.config.head, weights.stored_head()) {
+            (Head::Untied, None) => {
+                description.config.head = Head::Absent;
+                notes.push(Note::NoHead);
+            }
+            (Head::Tied, Some(tensor)) if weights.head_differs()? => notes.push(Note::OtherHead { tensor }),
+            _ => {}
+        }
         let decoder = Decoder::load(description.config, weights)?;
         Ok(Model { decoder, tokenizer, family: description.family, bos_token_id, origin, notes })
     }

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use crate::{
     collisions::{Arithmetic, approximate_products::Bits},
     error::InvertError,
-    models::{Decoder, Logits, TokenBatch},
+    models::{Decoder, Logits, ModelError, TokenBatch},
     noise::spread,
     tensors::{read, read_f32},
     token_rows::{Largest, TokenRows, Wanted},
@@ -177,6 +177,7 @@ impl<'a> Vocabulary<'a> {
 
     fn head(&self) -> Result<&TokenRows, InvertError> {
         match self.decoder.own_head() {
+            None if !self.decoder.has_head() => Err(ModelError::NoHead.into()),
             None => self.embedding(),
             Some(head) => known(&self.head, || TokenRows::of(head, None, Bits::Eight, self.arithmetic)),
         }

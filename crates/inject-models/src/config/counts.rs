@@ -70,7 +70,7 @@ impl DecoderConfig {
                 + bias(f.bias, d)
         });
         let head = match self.head {
-            Head::Tied => 0,
+            Head::Tied | Head::Absent => 0,
             Head::Untied => self.vocab_size * d,
         };
         self.vocab_size * d

@@ -40,7 +40,7 @@ impl Decoder {
             config: config.final_norm,
         };
         let head = match config.head {
-            Head::Tied => None,
+            Head::Tied | Head::Absent => None,
             Head::Untied => Some(weights.head(config.vocab_size, d_model)?),
         };
         weights.finish()?;
@@ -140,7 +140,7 @@ impl DecoderConfig {
             blocks: self.blocks.iter().map(|block| init.block(block, self.d_model)).collect(),
             final_norm: init.norm(self.final_norm, self.d_model),
             head: match self.head {
-                Head::Tied => None,
+                Head::Tied | Head::Absent => None,
                 Head::Untied => Some(init.normal([self.vocab_size, self.d_model], std)),
             },
             config: self.clone(),

@@ -183,11 +183,6 @@ impl Keys {
         self
     }
 
-    /// Returns the file.
-    pub(super) fn path(&self) -> &Path {
-        &self.shared.path
-    }
-
     /// Returns the `model_type` that the other keys leave no doubt about, and the evidence.
     pub(super) fn guess_model_type(&self) -> Option<(&'static str, Evidence)> {
         recognise::guess(&self.left)

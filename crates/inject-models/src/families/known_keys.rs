@@ -45,7 +45,7 @@ fn strings(list: &Value) -> impl Iterator<Item = &str> {
 
 fn unread(notes: &[Note]) -> BTreeSet<&str> {
     let lists = notes.iter().filter_map(|note| match note {
-        Note::UnreadKeys { keys, .. } => Some(keys),
+        Note::UnreadKeys { keys } => Some(keys),
         _ => None,
     });
     lists.flatten().map(String::as_str).collect()

@@ -85,6 +85,16 @@ pub(crate) enum Ignored {
 }
 
 impl Ignored {
+    /// The heads of tasks, whose states are the decoder's, and buffers that follow from the config.
+    pub(crate) const IN_EVERY_FAMILY: &[Ignored] = &[
+        Ignored::Prefix("score."),
+        Ignored::Prefix("classifier."),
+        Ignored::Prefix("qa_outputs."),
+        Ignored::Prefix("v_head."),
+        Ignored::Prefix("multiple_choice_head."),
+        Ignored::Suffix(".position_ids"),
+    ];
+
     pub(crate) fn matches(&self, name: &str) -> bool {
         match self {
             Ignored::Prefix(prefix) => name.starts_with(prefix),
