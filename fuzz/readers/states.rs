@@ -143,7 +143,7 @@ fn append_one(writer: &mut StoreWriter) {
     let states = vec![0.5; 3 * writer.rows_of_next(1)];
     let states = TAPS.map(|tap| (tap, &states[..]));
     // Another file may stand where one of the store's belongs.
-    let _ = writer.append(&Block { prompts: 1, states: &states });
+    let _ = writer.append(&Block::new(1, &states));
 }
 
 fn append(writer: &mut StoreWriter) {

@@ -201,7 +201,7 @@ fn compare(tap: Tap, states: &[Vec<f32>], noise: NoiseFloor, reason: Option<Equa
 }
 
 impl RepeatStudy {
-    /// At how many places (a token, a tap, BOS or not) repetitions must collide, and at how many of these they do.
+    /// Returns the number of places (a token, a tap, BOS or not) at which repetitions must collide, and the number of those at which they do.
     pub fn expected_and_found(&self) -> (usize, usize) {
         let places = self.repeats.iter().flat_map(|repeats| &repeats.taps).filter(|at| at.reason.is_some());
         let mut count = BTreeMap::from([(true, 0), (false, 0)]);

@@ -20,8 +20,9 @@ pub(crate) struct Disturbance(String);
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct NoiseFloor {
-    /// Computed in a batch with other prompts.
-    batched: f64,
+    /// Computed in a batch with other prompts. Null if every prompt was alone in its batch.
+    #[schemars(required)]
+    batched: Option<f64>,
     /// Computed as one of many candidates after a cached prefix.
     #[schemars(required)]
     cached: Option<f64>,
@@ -34,6 +35,8 @@ pub(crate) struct NoiseFloor {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case")]
 pub(crate) enum Resolution {
+    /// The noise was not measured, and the smallest distance is not zero.
+    NoiseUnknown,
     /// The smallest distance is more than twice the noise floor.
     Separated,
     /// The smallest distance is no more than that: rounding could explain it.

@@ -175,7 +175,7 @@ pub struct Bin {
 }
 
 impl TapDistances {
-    /// Measures the rows. `prompt` gives the token ids of a row; `done` is told how much is done.
+    /// Measures the rows. `prompt` returns the token ids of a row. `done` receives the finished share.
     ///
     /// # Errors
     ///

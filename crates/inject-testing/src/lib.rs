@@ -20,7 +20,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 ///
 /// A GPU that the machine lacks panics in its runtime when it is first used: a test must not pass by not running.
 pub fn named() -> Vec<(&'static str, Device)> {
-    vec![
+    Vec::from([
         #[cfg(feature = "flex")]
         ("flex", Device::flex()),
         #[cfg(feature = "ndarray")]
@@ -30,7 +30,7 @@ pub fn named() -> Vec<(&'static str, Device)> {
         ("cuda", Device::cuda(0)),
         #[cfg(feature = "wgpu")]
         ("wgpu", Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
-    ]
+    ])
 }
 
 /// The devices that the tests run on: every one that this build contains.

@@ -36,7 +36,7 @@ pub(crate) struct Report {
     pub(super) gflop_per_second: f64,
 }
 
-/// A prompt as far as it was recovered.
+/// A prompt, completely or partly recovered.
 #[derive(Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]

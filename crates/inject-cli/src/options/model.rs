@@ -104,6 +104,13 @@ impl LoadedModel {
         &self.model.origin().id
     }
 
+    /// The most tokens to keep of a prompt: `wanted`, or fewer if the model has no positions for these and `room` more.
+    pub(crate) fn longest(&self, wanted: NonZeroUsize, room: usize) -> NonZeroUsize {
+        let max_len = self.model.decoder.config().max_len();
+        let fits = max_len.and_then(|max_len| NonZeroUsize::new(max_len.saturating_sub(room)));
+        fits.map_or(wanted, |fits| fits.min(wanted))
+    }
+
     /// The same model with another decoder made from its own.
     pub(crate) fn map_decoder(
         mut self,

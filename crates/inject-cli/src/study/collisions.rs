@@ -85,8 +85,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let decoder = &model.decoder;
     let n_layers = decoder.config().n_layers();
     let taps = options.taps.of(&model)?;
-    let longest = decoder.config().max_len().and_then(NonZeroUsize::new);
-    let longest = longest.map_or(options.longest, |most| most.min(options.longest));
+    let longest = model.longest(options.longest, 0);
     let prompts = options.prompts.different(&model, options.count.get(), longest)?;
     if prompts.len() < 2 {
         let found = counted(prompts.len(), "different prompt");

@@ -72,8 +72,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let decoder = &model.decoder;
     let tap = options.tap.or_last(&model)?;
     // One position is left for the token that is added.
-    let most = decoder.config().max_len().and_then(|max_len| NonZeroUsize::new(max_len - 1));
-    let longest = most.map_or(options.longest, |most| most.min(options.longest));
+    let longest = model.longest(options.longest, 1);
     let prompts = options.prompts.different(&model, options.count.get(), longest)?;
     let prefixes = closest(decoder, &prompts, tap, options.closest.get())?;
     let (k, v) = (prefixes.len() as u64, decoder.config().vocab_size as u64);

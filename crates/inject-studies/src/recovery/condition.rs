@@ -10,7 +10,7 @@ use inject_sipit::{models::NumberFormat, states::Disturbance};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum Condition {
-    /// Nothing: the states as computed.
+    /// The states as computed.
     Exact,
     /// Quantised weights on both sides: the states are those of another model, but a known one.
     KnownWeights {
@@ -24,13 +24,13 @@ pub enum Condition {
         #[cfg_attr(feature = "schema", schemars(with = "crate::schema::NumberFormat"))]
         weights: NumberFormat,
     },
-    /// The states themselves were rounded, cut, or lost coordinates.
+    /// Rounded, clipped or otherwise disturbed states.
     States {
         /// The disturbance of the states.
         #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Disturbance"))]
         disturbance: Disturbance,
     },
-    /// Noise of a size that is measured by what it endangers.
+    /// Random noise, relative to the margin of the prompt.
     Noise {
         /// The L2 norm of the noise, as a share of the least margin of the prompt.
         share_of_margin: f64,

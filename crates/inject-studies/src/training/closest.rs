@@ -36,7 +36,7 @@ pub struct TapMinimum {
     pub resolution: Resolution,
 }
 
-/// The closest pair among all of the prompts at each tap, by the states of their last tokens. Prompts with the same token ids
+/// Returns the closest pair of prompts at each tap, by the states of their last tokens. Prompts with the same token ids
 /// never count as a pair.
 ///
 /// # Errors

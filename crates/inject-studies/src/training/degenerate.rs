@@ -21,11 +21,11 @@ use crate::{StudyError, tuning::NOISE_POSITIONS};
 pub struct DegenerateOptions {
     /// The rule of each step.
     pub optimiser: Optimiser,
-    /// After how many steps the pairs are measured again, ascending; the start is measured in any case.
+    /// The numbers of steps after which the pairs are measured again, ascending. The start is always measured.
     pub steps: Vec<usize>,
     /// The seed of the draw of batches.
     pub seed: u64,
-    /// Parts of a batch computed side by side. The figures depend on it by rounding.
+    /// The number of parts of a batch that are computed side by side. The figures depend on it by rounding.
     pub threads: NonZeroUsize,
 }
 
@@ -45,7 +45,7 @@ pub struct DegenerateStudy {
     pub case: DegenerateCase,
     /// Each tap of the case.
     pub taps: Vec<TapFate>,
-    /// Whether every pair collides at the start, and every tap then has the fate expected, at every step measured.
+    /// Whether every pair collides at the start, and each tap has the expected fate at every later step measured.
     pub as_expected: bool,
 }
 
@@ -79,22 +79,22 @@ pub struct AtStep {
     /// The noise floor of these states.
     #[cfg_attr(feature = "schema", schemars(with = "crate::schema::NoiseFloor"))]
     pub noise: NoiseFloor,
-    /// The bound on computing noise that the distances are judged by, as an inversion has it: eight times the larger of the noise
+    /// The bound of the noise that the distances are compared with. As in an inversion, it is eight times the larger of the noise
     /// measured here and the model's own at the largest state. A few states may agree to the last bit by luck, while colliding
     /// ones that add the same terms in another order do not.
     pub bound: f64,
-    /// Whether the smallest distance exceeds the noise floor.
+    /// Whether the smallest distance exceeds the bound.
     #[serde(alias = "verdict")]
     #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Resolution"))]
     pub resolution: Resolution,
-    /// Whether the largest distance does. Together the two say whether all, some or no pairs are separated.
+    /// Whether the largest distance exceeds the bound. Together the two tell whether all, some or no pairs are separated.
     #[serde(alias = "verdict_of_largest")]
     #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Resolution"))]
     pub resolution_of_largest: Resolution,
 }
 
 impl AtStep {
-    /// Kept if not even the largest distance is one, dissolved if even the smallest is; none of both if some pairs came apart.
+    /// Returns *kept* if no distance exceeds the bound, *dissolved* if every distance does, and `None` if only some do.
     pub fn fate(&self) -> Option<Fate> {
         match (self.resolution, self.resolution_of_largest) {
             (Resolution::Separated, _) => Some(Fate::Dissolved),

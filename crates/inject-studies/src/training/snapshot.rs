@@ -104,12 +104,12 @@ pub struct InversionTally {
 }
 
 impl Snapshot {
-    /// Whether every prompt came back from every tap.
+    /// Whether every prompt was recovered from every tap.
     pub fn all_exact(&self) -> bool {
         self.inversions.iter().all(|tally| tally.exact == tally.prompts)
     }
 
-    /// Measures a decoder. The losses are the caller's.
+    /// Measures a decoder. The caller has computed the losses.
     pub(super) fn measure(
         decoder: &Decoder,
         probes: &Probes,
@@ -147,7 +147,7 @@ impl Snapshot {
     }
 }
 
-/// Inverts each prompt from its states at a tap, every token tested at every position.
+/// Inverts each prompt from its states at a tap. Every token is tested at every position.
 fn invert(decoder: &Decoder, prompts: &[Vec<u32>], tap: Tap) -> Result<InversionTally, StudyError> {
     let inverter = Inverter::new(decoder, tap, Settings::new().with_scan(Scan::Whole))?;
     let policy = Policy::new();

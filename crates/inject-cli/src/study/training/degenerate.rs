@@ -18,7 +18,7 @@ use crate::{
     table::{Cell, Table},
 };
 
-/// The pairs are looked at after so many steps.
+/// The numbers of steps after which the pairs are measured.
 const STEPS: [usize; 2] = [1, 10];
 
 /// Every start of every family.
