@@ -7,6 +7,7 @@
 // way, so that a tensor exists in memory once, in the form the decoder uses, however it is stored. The files are read
 // and not mapped, because mapped pages would count as memory used.
 
+mod adapter;
 mod damage;
 mod gguf;
 mod header;
@@ -32,6 +33,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 pub use self::{
+    adapter::AdapterError,
     damage::Damage,
     gguf::GgufError,
     header::{Header, HeaderError, LONGEST_HEADER, StoredTensor},
@@ -39,6 +41,7 @@ pub use self::{
     shard_index::{ShardIndex, ShardIndexError},
 };
 pub(crate) use self::{
+    adapter::{Adapter, Factors, Module, hash_with_adapter},
     gguf::Gguf,
     instead::{HubSnapshot, base_of_adapter, hub_snapshot},
     lfs::refuse_pointer,

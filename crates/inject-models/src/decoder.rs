@@ -16,6 +16,7 @@ mod init;
 mod lanes;
 mod linear;
 mod map;
+mod merge;
 mod norm;
 mod quantise;
 mod rotary;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    checkpoint::{Damage, Instead},
+    checkpoint::{AdapterError, Damage, Instead},
     format::{NumberFormat, UnknownFormat},
     tap::TapError,
 };
@@ -110,6 +110,14 @@ pub enum ModelError {
         found: usize,
         /// The config's `vocab_size`.
         vocab_size: usize,
+    },
+    /// An adapter cannot be merged.
+    #[error("the adapter {} cannot be merged", folder.display())]
+    Adapter {
+        /// Its folder.
+        folder: PathBuf,
+        /// The reason.
+        source: AdapterError,
     },
     /// Logits are asked for, and the checkpoint has no head.
     #[error("the model has no head: it has states and no logits")]

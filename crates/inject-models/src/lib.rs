@@ -1,7 +1,7 @@
 //! Transformer language models that load real checkpoints and stop at any named tap.
 //!
-//! The one idea: there is a single [`Decoder`], and a family of models is data. GPT-2, GPT-Neo, Llama, Mistral, Gemma 3
-//! and Phi-3 differ in their [`config`] and in nothing else, so a state read at a [`Tap`] means the same thing in all of
+//! The one idea: there is a single [`Decoder`], and a family of models is data. GPT-2, GPT-NeoX, Llama, Mistral, Qwen3,
+//! Gemma 3 and other families differ in their [`config`] and in nothing else, so a state read at a [`Tap`] means the same thing in all of
 //! them.
 //!
 //! ```

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 
 use crate::{
-    checkpoint::{self, Checkpoint, Gguf, Instead, Weights, read_text},
+    checkpoint::{self, Adapter, Checkpoint, Gguf, Instead, Weights, read_text},
     config::Head,
     decoder::Decoder,
     error::ModelError,
@@ -38,6 +38,8 @@ pub struct Origin {
     pub revision: Option<String>,
     /// The checkpoint folder, or the GGUF file.
     pub folder: PathBuf,
+    /// The folder of a LoRA adapter that is merged into the weights.
+    pub adapter: Option<PathBuf>,
 }
 
 impl Origin {
@@ -47,7 +49,7 @@ impl Origin {
     /// one. The origin is then that of the repository.
     pub fn of_folder(folder: &Path) -> Self {
         if let Some(checkpoint::HubSnapshot { id, commit, folder }) = checkpoint::hub_snapshot(folder) {
-            return Origin { id, revision: Some(commit), folder };
+            return Origin { id, revision: Some(commit), folder, adapter: None };
         }
         let name = folder
             .canonicalize()
@@ -57,12 +59,20 @@ impl Origin {
             id: name.unwrap_or_else(|| folder.display().to_string()),
             revision: None,
             folder: folder.to_owned(),
+            adapter: None,
         }
     }
 
     /// Returns the same origin with another id.
     pub fn with_id(self, id: &str) -> Self {
         Origin { id: id.to_owned(), ..self }
+    }
+
+    /// Returns the origin of the same model, merged with the LoRA adapter in a folder: `adapter_config.json` and
+    /// `adapter_model.safetensors`, as PEFT writes them. The id names both.
+    pub fn with_adapter(self, folder: &Path) -> Self {
+        let id = format!("{} + {}", self.id, Origin::of_folder(folder).id);
+        Origin { id, adapter: Some(folder.to_owned()), ..self }
     }
 }
 
@@ -75,6 +85,8 @@ impl Model {
     ///
     /// The model computes in `format`, which is F32 or F64. F32 is the ordinary choice. F64 gives reference values, and
     /// not every device has it. Weights stored as F16 or BF16 are widened, which is exact.
+    ///
+    /// An adapter ([`Origin::with_adapter`]) is merged into the weights, as PEFT's `merge_and_unload` does.
     ///
     /// The peak of memory is little more than the parameters take in `format`, whatever the file holds. A pickled
     /// `pytorch_model.bin` adds its largest tensor.
@@ -98,6 +110,16 @@ impl Model {
     /// # Ok::<(), inject_models::ModelError>(())
     /// ```
     pub fn load(origin: Origin, format: FloatFormat, device: &Device) -> Result<Self, ModelError> {
+        // Before the model, which takes longer.
+        let adapter = origin.adapter.as_deref().map(Adapter::open).transpose()?;
+        let mut model = Self::load_base(origin, format, device)?;
+        if let Some(adapter) = adapter {
+            model.decoder = model.decoder.merged(&adapter, model.family)?;
+        }
+        Ok(model)
+    }
+
+    fn load_base(origin: Origin, format: FloatFormat, device: &Device) -> Result<Self, ModelError> {
         if !matches!(format, FloatFormat::F32 | FloatFormat::F64) {
             return Err(ModelError::UnsupportedFormat {
                 purpose: "computing",
@@ -133,7 +155,8 @@ impl Model {
         if !wrappers.is_empty() {
             notes.push(Note::Unwrapped { wrappers });
         }
-        if origin.folder.join("adapter_config.json").is_file() {
+        let applied = origin.adapter.as_deref() == Some(&origin.folder);
+        if !applied && origin.folder.join("adapter_config.json").is_file() {
             notes.push(Note::AdapterBeside { base: checkpoint::base_of_adapter(&origin.folder) });
         }
         let weights = Weights::new(&checkpoint, description.family, device, format);
@@ -199,12 +222,17 @@ impl Model {
     }
 
     /// Computes the SHA-256 of the weights, in hexadecimal: of the one weight file (the checksum that the Hub shows), or of the
-    /// sorted `name:checksum` lines of several shards. This reads the files once more.
+    /// sorted `name:checksum` lines of several shards. With an adapter, it is that of the model's checksum and the `name:checksum`
+    /// lines of the adapter's two files. This reads the files once more.
     ///
     /// # Errors
     ///
     /// Fails if a file can no longer be read.
     pub fn weight_hash(&self) -> Result<String, ModelError> {
-        checkpoint::weight_hash(&self.origin.folder)
+        let model = checkpoint::weight_hash(&self.origin.folder)?;
+        match &self.origin.adapter {
+            None => Ok(model),
+            Some(folder) => checkpoint::hash_with_adapter(&model, folder),
+        }
     }
 }

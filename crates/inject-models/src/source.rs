@@ -101,7 +101,12 @@ impl ModelSource {
     ) -> Result<Origin, ModelError> {
         let ModelSource::Hub(repo) = self else { return self.origin() };
         let snapshot = crate::hub::fetch(repo, options, progress)?;
-        Ok(Origin { id: repo.id().to_owned(), revision: Some(snapshot.commit), folder: snapshot.folder })
+        Ok(Origin {
+            id: repo.id().to_owned(),
+            revision: Some(snapshot.commit),
+            folder: snapshot.folder,
+            adapter: None,
+        })
     }
 }
 

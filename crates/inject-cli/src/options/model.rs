@@ -1,6 +1,6 @@
 //! The model, and the device it computes on.
 
-use std::{cell::OnceCell, num::NonZeroUsize, ops::Deref};
+use std::{cell::OnceCell, num::NonZeroUsize, ops::Deref, path::PathBuf};
 
 use burn::tensor::Device;
 use clap::Args;
@@ -26,6 +26,9 @@ pub(crate) struct ModelOptions {
     /// A checkpoint folder, or a Hub id owner/name[@revision] [default: the small model in the program]
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: Option<String>,
+    /// A folder with a LoRA adapter of PEFT, to be merged into the model
+    #[arg(long, value_name = "DIR")]
+    pub(crate) adapter: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) device: DeviceOptions,
 }
@@ -54,7 +57,7 @@ impl DeviceOptions {
 
     /// Loads the small model in the program.
     pub(crate) fn load_bundled(self) -> Result<LoadedModel, Failure> {
-        ModelOptions { model: None, device: self }.load()
+        ModelOptions { model: None, adapter: None, device: self }.load()
     }
 
     /// On a CPU as many lanes as cores, on a GPU one.
@@ -82,6 +85,10 @@ impl ModelOptions {
                 let bundled = Bundled::unpack()?;
                 (bundled.origin(), Some(bundled))
             }
+        };
+        let origin = match &self.adapter {
+            Some(folder) => origin.with_adapter(folder),
+            None => origin,
         };
         let mut model = Model::load(origin, FloatFormat::F32, &device)?;
         model.decoder = model.decoder.with_lanes(self.device.lanes());

@@ -24,16 +24,24 @@ pub(super) fn stored(linear: Linear, n_heads: usize) -> Linear {
     reordered(linear, [PARTS, n_heads])
 }
 
-/// Exchanges the two outer ones of three nested counts of columns.
-fn reordered(linear: Linear, [outer, inner]: [usize; 2]) -> Linear {
-    let columns = |t: Tensor<2>| {
-        let [rows, width] = t.dims();
-        t.reshape([rows, outer, inner, width / (outer * inner)])
-            .swap_dims(1, 2) // [rows, inner, outer, d_head]
-            .reshape([rows, width])
-    };
+/// Orders the columns of a matrix for a stored projection as the decoder has them.
+pub(super) fn loaded_matrix(matrix: Tensor<2>, n_heads: usize) -> Tensor<2> {
+    exchanged(matrix, [n_heads, PARTS])
+}
+
+fn reordered(linear: Linear, counts: [usize; 2]) -> Linear {
+    let columns = |t: Tensor<2>| exchanged(t, counts);
     let weight = linear.weight.map(columns);
     let bias =
         linear.bias.map(|bias: Param<Tensor<1>>| bias.map(|bias| columns(bias.unsqueeze()).squeeze_dim(0)));
     Linear { weight, bias }
+}
+
+/// Exchanges the two outer ones of three nested counts of columns.
+fn exchanged(matrix: Tensor<2>, [outer, inner]: [usize; 2]) -> Tensor<2> {
+    let [rows, width] = matrix.dims();
+    matrix
+        .reshape([rows, outer, inner, width / (outer * inner)])
+        .swap_dims(1, 2) // [rows, inner, outer, d_head]
+        .reshape([rows, width])
 }

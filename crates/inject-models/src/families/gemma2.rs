@@ -55,7 +55,6 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
     let attn_logit_softcapping = cap(&mut keys, "attn_logit_softcapping", 50.0)?;
     let final_logit_softcapping = cap(&mut keys, "final_logit_softcapping", 30.0)?;
     let head = head(&mut keys, true)?;
-    keys.only("use_bidirectional_attention", false)?;
     let surroundings = Surroundings {
         d_head: heads.d_head,
         max_len: max_position_embeddings,

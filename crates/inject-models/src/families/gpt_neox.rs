@@ -60,6 +60,10 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
     let use_parallel_residual = keys.or("use_parallel_residual", true)?;
     let head = head(&mut keys, false)?;
     let d_head = even_split(&keys, "hidden_size", hidden_size, num_attention_heads)?;
+    // The rotary part of the reference reads this key, and its attention does not.
+    if let Some(head_dim) = keys.optional_size("head_dim")?.filter(|&head_dim| head_dim != d_head) {
+        return Err(keys.bad("head_dim", &head_dim, &format!("{d_head}, the width shared by the heads")));
+    }
     let rotary_emb_base = own_name(&mut keys, "rotary_emb_base", "rope_theta", 10_000.0)?;
     let rotary_pct = own_name(&mut keys, "rotary_pct", "partial_rotary_factor", 0.25)?;
     keys.default_to("partial_rotary_factor", rotary_pct);

@@ -21,6 +21,10 @@ const CASES: &[(&str, &str)] = &[
     ("gemma3_text", "gemma3-old"),
     ("gemma3", "gemma3-multimodal"),
     ("phi3", "phi3"),
+    ("qwen2", "qwen2"),
+    ("qwen3", "qwen3"),
+    ("gemma2", "gemma2"),
+    ("gpt_neox", "gpt-neox"),
 ];
 
 fn fixtures() -> &'static Path {

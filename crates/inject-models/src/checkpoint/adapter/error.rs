@@ -1,0 +1,62 @@
+//! Reasons for which an adapter cannot be merged.
+
+/// A fault of an adapter, or a kind of adapter that is not merged.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdapterError {
+    /// A setting asks for something else than a plain LoRA.
+    #[error("adapter_config.json: `{key}` is {found}, expected {expected}")]
+    Setting {
+        /// The key.
+        key: String,
+        /// Its value.
+        found: String,
+        /// The values that are understood.
+        expected: &'static str,
+    },
+    /// A key of `rank_pattern` or `alpha_pattern` is not a regular expression.
+    #[error("adapter_config.json: `{key}` has the pattern `{pattern}`, expected a regular expression")]
+    Pattern {
+        /// The key.
+        key: &'static str,
+        /// The pattern.
+        pattern: String,
+        /// The parser's error.
+        source: Box<regex::Error>,
+    },
+    /// There is no file of weights under its usual name.
+    #[error("adapter_model.safetensors is missing")]
+    NoWeights,
+    /// The file of weights is empty.
+    #[error("it changes nothing: there is no tensor in adapter_model.safetensors")]
+    Empty,
+    /// A tensor is not a LoRA factor: a bias, a magnitude of DoRA, or a whole module.
+    #[error(
+        "tensor `{tensor}` is not `base_model.model.MODULE.lora_A.weight` or another factor of a LoRA: merge the adapter with \
+         PEFT's `merge_and_unload`"
+    )]
+    UnknownTensor {
+        /// The tensor.
+        tensor: String,
+    },
+    /// One of the two factors of a module is missing.
+    #[error("tensor `{tensor}` is missing, and the other factor is there")]
+    Unpaired {
+        /// The missing tensor.
+        tensor: String,
+    },
+    /// The adapter belongs to another model.
+    #[error("it changes the module `{module}`, and this `{family}` model has no such map")]
+    UnknownModule {
+        /// The module.
+        module: String,
+        /// The family of the model.
+        family: String,
+    },
+    /// The change would reach the embedding and the head at once, while PEFT changes one of them.
+    #[error("it changes `{module}`, which is both embedding and head of this model, in one of the two roles")]
+    Tied {
+        /// The module.
+        module: String,
+    },
+}

@@ -1,0 +1,282 @@
+//! The settings of an adapter.
+
+use regex::Regex;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{AdapterError, patterns::Patterns};
+
+/// Keys without influence on the merged weights: bookkeeping, training, the choice of the modules (the tensors tell), and the
+/// layout of weights in memory. `fan_in_fan_out` says that the weight is stored transposed, which the model's family knows.
+const WITHOUT_INFLUENCE: &[&str] = &[
+    "auto_mapping",
+    "base_model_name_or_path",
+    "corda_config",
+    "eva_config",
+    "exclude_modules",
+    "fan_in_fan_out",
+    "inference_mode",
+    "layers_pattern",
+    "layers_to_transform",
+    "loftq_config",
+    "lora_dropout",
+    "lora_ga_config",
+    "megatron_core",
+    "peft_version",
+    "qalora_group_size",
+    "revision",
+    "runtime_config",
+    "target_modules",
+    "task_type",
+];
+
+/// Keys that ask for a computation that is not merged if they are set, and the only value that is understood.
+const REFUSED: &[(&str, &str)] = &[
+    ("alora_invocation_tokens", "null (an activated LoRA changes some positions and not others)"),
+    ("arrow_config", "null (a routed LoRA chooses among adapters by token)"),
+    ("kasa_config", "null (KaSA is not merged)"),
+    ("layer_replication", "null (layers are not repeated)"),
+    ("lora_bias", "false (a bias of the second factor is not merged)"),
+    ("megatron_config", "null (parallel layers of Megatron are not read)"),
+    ("modules_to_save", "null (whole modules are not replaced)"),
+    ("monteclora_config", "null (MonteCLoRA is not merged)"),
+    ("target_parameters", "null (parameters outside of modules are not changed)"),
+    ("trainable_token_indices", "null (single rows of the embedding are not replaced)"),
+    ("use_bdlora", "null (BD-LoRA is not merged)"),
+    ("use_dora", "false (DoRA scales each output by a learned magnitude)"),
+    ("use_qalora", "false (QA-LoRA is not merged)"),
+    ("velora_config", "null (VeLoRA is not merged)"),
+];
+
+/// The contents of adapter_config.json.
+#[derive(Debug, Deserialize)]
+pub(super) struct File {
+    #[serde(default)]
+    rank_pattern: Patterns,
+    #[serde(default)]
+    alpha_pattern: Patterns,
+    #[serde(flatten)]
+    others: Map<String, Value>,
+}
+
+/// The ranks and scales of an adapter.
+#[derive(Debug)]
+pub(super) struct Settings {
+    rank: usize,
+    alpha: f64,
+    ranks: Vec<(Regex, usize)>,
+    alphas: Vec<(Regex, f64)>,
+    scaling: Scaling,
+}
+
+/// The divisor of alpha.
+#[derive(Clone, Copy, Debug)]
+enum Scaling {
+    /// The rank.
+    Rank,
+    /// Its root (rank-stabilised LoRA).
+    RootOfRank,
+}
+
+impl Settings {
+    /// Checks the settings.
+    ///
+    /// # Source
+    ///
+    /// PEFT 0.21.2, `tuners/lora/config.py`.
+    pub(super) fn new(file: File) -> Result<Self, AdapterError> {
+        let File { rank_pattern, alpha_pattern, others: mut map } = file;
+        let kind = map.remove("peft_type").unwrap_or_default();
+        if kind != "LORA" {
+            return Err(setting("peft_type", &kind, "`LORA`: other kinds of adapters are not merged"));
+        }
+        let bias = map.remove("bias").unwrap_or_else(|| "none".into());
+        if bias != "none" {
+            return Err(setting("bias", &bias, "`none`: an adapter with biases of its own is not merged"));
+        }
+        initialisation(&map.remove("init_lora_weights").unwrap_or(Value::Bool(true)))?;
+        let scaling = match map.remove("use_rslora") {
+            None | Some(Value::Null | Value::Bool(false)) => Scaling::Rank,
+            Some(Value::Bool(true)) => Scaling::RootOfRank,
+            Some(other) => return Err(setting("use_rslora", &other, "true or false")),
+        };
+        let settings = Settings {
+            rank: map.remove("r").map_or(Ok(8), |value| rank("r", &value))?,
+            alpha: map.remove("lora_alpha").map_or(Ok(8.0), |value| alpha("lora_alpha", &value))?,
+            ranks: compiled("rank_pattern", rank_pattern, rank)?,
+            alphas: compiled("alpha_pattern", alpha_pattern, alpha)?,
+            scaling,
+        };
+        for (key, value) in map.iter().filter(|(_, value)| !is_unset(value)) {
+            match REFUSED.iter().find(|(refused, _)| refused == key) {
+                Some((_, expected)) => return Err(setting(key, value, expected)),
+                None if WITHOUT_INFLUENCE.contains(&key.as_str()) => {}
+                None => {
+                    return Err(setting(key, value, "no such key, or one that is not set: it is not known"));
+                }
+            }
+        }
+        Ok(settings)
+    }
+
+    /// The rank of the change to a module.
+    pub(super) fn rank(&self, module: &str) -> usize {
+        first_match(&self.ranks, module).unwrap_or(self.rank)
+    }
+
+    /// The factor on the change to a module.
+    ///
+    /// # Source
+    ///
+    /// PEFT 0.21.2, `tuners/lora/layer.py` (`update_layer`).
+    pub(super) fn scale(&self, module: &str) -> f64 {
+        let alpha = first_match(&self.alphas, module).unwrap_or(self.alpha);
+        let rank = self.rank(module) as f64;
+        match self.scaling {
+            Scaling::Rank => alpha / rank,
+            Scaling::RootOfRank => alpha / rank.sqrt(),
+        }
+    }
+}
+
+fn first_match<T: Copy>(patterns: &[(Regex, T)], module: &str) -> Option<T> {
+    patterns.iter().find(|(pattern, _)| pattern.is_match(module)).map(|&(_, value)| value)
+}
+
+/// Refuses initialisations that change the weights of the model itself when the adapter is attached.
+fn initialisation(value: &Value) -> Result<(), AdapterError> {
+    let harmless = match value {
+        Value::Null | Value::Bool(_) => true,
+        Value::String(name) => ["gaussian", "eva", "orthogonal"].contains(&name.as_str()),
+        _ => false,
+    };
+    if harmless {
+        return Ok(());
+    }
+    let expected = "true, false, `gaussian`, `eva` or `orthogonal`: others change the weights of the model too. Convert the \
+                    adapter to a plain LoRA with PEFT";
+    Err(setting("init_lora_weights", value, expected))
+}
+
+/// Compiles regular expressions over the paths of modules. The first that fits counts, as in PEFT 0.21.2,
+/// `utils/other.py` (`get_pattern_key`): it fits if it is the whole path, or the end of it after a dot.
+fn compiled<T>(
+    key: &'static str,
+    patterns: Patterns,
+    parse: fn(&str, &Value) -> Result<T, AdapterError>,
+) -> Result<Vec<(Regex, T)>, AdapterError> {
+    let compiled = patterns.0.into_iter().map(|(pattern, value)| {
+        let value = parse(&format!("{key}.{pattern}"), &value)?;
+        match Regex::new(&format!(r"^(?:.*\.)?(?:{pattern})$")) {
+            Ok(regex) => Ok((regex, value)),
+            Err(error) => Err(AdapterError::Pattern { key, pattern, source: Box::new(error) }),
+        }
+    });
+    compiled.collect()
+}
+
+fn rank(key: &str, value: &Value) -> Result<usize, AdapterError> {
+    const LIMIT: u64 = 1 << 24;
+    match value.as_u64() {
+        Some(rank @ 1..=LIMIT) => Ok(rank as usize),
+        _ => Err(setting(key, value, "a rank from 1 on")),
+    }
+}
+
+fn alpha(key: &str, value: &Value) -> Result<f64, AdapterError> {
+    value.as_f64().filter(|alpha| alpha.is_finite()).ok_or_else(|| setting(key, value, "a number"))
+}
+
+fn is_unset(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(values) => values.is_empty(),
+        Value::Object(values) => values.is_empty(),
+        Value::Bool(true) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+fn setting(key: &str, found: &Value, expected: &'static str) -> AdapterError {
+    const LIMIT: usize = 120;
+    let mut found = found.to_string();
+    if let Some((end, _)) = found.char_indices().nth(LIMIT) {
+        found.truncate(end);
+        found.push_str("...");
+    }
+    AdapterError::Setting { key: key.to_owned(), found, expected }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn parse(more: Value) -> Result<Settings, AdapterError> {
+        let mut map = json!({ "peft_type": "LORA", "r": 4, "lora_alpha": 8 });
+        map.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        Settings::new(serde_json::from_value(map).unwrap())
+    }
+
+    #[test]
+    fn patterns_fit_whole_paths_and_their_ends_and_the_first_counts() {
+        // The order of the file, which is not that of the alphabet.
+        let text = r#"{
+            "peft_type": "LORA", "r": 4, "lora_alpha": 8,
+            "rank_pattern": { "q_proj": 2, "^model.layers.1.mlp.up_proj": 16 },
+            "alpha_pattern": { "self_attn.[qk]_proj": 3, "q_proj": 7 }
+        }"#;
+        let settings = Settings::new(serde_json::from_str(text).unwrap()).unwrap();
+        let of = |module: &str| (settings.rank(module), settings.scale(module));
+        assert_eq!(of("model.layers.0.self_attn.q_proj"), (2, 1.5));
+        assert_eq!(of("model.layers.0.self_attn.xq_proj"), (4, 2.0));
+        assert_eq!(of("other.q_proj"), (2, 3.5));
+        assert_eq!(of("model.layers.1.mlp.up_proj"), (16, 0.5));
+        assert_eq!(of("other.model.layers.1.mlp.up_proj"), (4, 2.0));
+    }
+
+    #[test]
+    fn rank_stabilised_lora_divides_by_the_root() {
+        let settings = parse(json!({ "use_rslora": true })).unwrap();
+        assert_eq!(settings.scale("any"), 4.0);
+    }
+
+    #[test]
+    fn everything_beyond_a_plain_lora_is_refused_by_name() {
+        let refused = [
+            ("peft_type", json!("IA3")),
+            ("peft_type", json!(null)),
+            ("bias", json!("all")),
+            ("bias", json!("lora_only")),
+            ("use_dora", json!(true)),
+            ("use_qalora", json!(true)),
+            ("lora_bias", json!(true)),
+            ("modules_to_save", json!(["lm_head"])),
+            ("trainable_token_indices", json!([3])),
+            ("target_parameters", json!(["experts.down_proj"])),
+            ("layer_replication", json!([[0, 2], [1, 3]])),
+            ("alora_invocation_tokens", json!([1, 2])),
+            ("megatron_config", json!({ "a": 1 })),
+            ("init_lora_weights", json!("pissa_niter_4")),
+            ("init_lora_weights", json!("loftq")),
+            ("use_rslora", json!("yes")),
+            ("r", json!(0)),
+            ("lora_alpha", json!("8")),
+            ("a_key_of_tomorrow", json!(true)),
+        ];
+        for (key, value) in refused {
+            let error = parse(json!({ key: value })).unwrap_err();
+            assert!(
+                matches!(&error, AdapterError::Setting { key: found, .. } if found == key),
+                "{key}: {error}"
+            );
+        }
+        let error = parse(json!({ "alpha_pattern": { "q_proj(": 2 } })).unwrap_err();
+        assert!(matches!(&error, AdapterError::Pattern { key: "alpha_pattern", .. }), "{error}");
+        let error = parse(json!({ "rank_pattern": { "q_proj": -2 } })).unwrap_err();
+        assert!(
+            matches!(&error, AdapterError::Setting { key, .. } if key == "rank_pattern.q_proj"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,201 @@
+//! Decoders merged with an adapter.
+
+use std::ops::Range;
+
+use burn::{
+    module::Param,
+    tensor::{Tensor, TensorData},
+};
+
+use super::{Decoder, by_head, linear::Linear};
+use crate::{
+    checkpoint::{Adapter, AdapterError, Factors, Module},
+    config::Head,
+    error::ModelError,
+    families::{Family, Names, Projection, Stored},
+};
+
+/// A map of the decoder that an adapter can change.
+enum Target {
+    Embedding,
+    Head,
+    InBlock { block: usize, map: Map, part: usize },
+}
+
+/// A linear map of a block.
+#[derive(Clone, Copy, Debug)]
+enum Map {
+    QueryKeyValue,
+    Out,
+    Up,
+    Down,
+}
+
+impl Decoder {
+    /// Adds the changes of an adapter to the weights. They are computed in the dtype of the weights.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the adapter changes a module that this decoder does not have, or one of another shape.
+    pub(crate) fn merged(mut self, adapter: &Adapter, family: Family) -> Result<Self, ModelError> {
+        for (path, &module) in adapter.modules() {
+            if ignored(family.names(), path) {
+                continue;
+            }
+            let target = self.target(family.names(), path, module).ok_or_else(|| {
+                adapter
+                    .error(AdapterError::UnknownModule { module: path.clone(), family: family.to_string() })
+            })?;
+            self.merge(adapter, family.names(), path, target)?;
+        }
+        Ok(self)
+    }
+
+    /// The map that a module is, if the decoder has it.
+    fn target(&self, names: &Names, path: &str, module: Module) -> Option<Target> {
+        let weight = format!("{path}.weight");
+        let stems = names.prefixes.iter().filter_map(|prefix| path.strip_prefix(prefix));
+        match module {
+            Module::Embedding => {
+                let is_embedding =
+                    names.prefixes.iter().any(|prefix| weight == format!("{prefix}{}", names.embedding));
+                is_embedding.then_some(Target::Embedding)
+            }
+            // transformers 5 calls every family's head `lm_head`, whatever it is in the checkpoint.
+            Module::Linear if weight == names.head || path == "lm_head" => Some(Target::Head),
+            Module::Linear => stems.filter_map(|stem| in_block(names, stem)).find(|target| match target {
+                Target::InBlock { block, .. } => *block < self.blocks.len(),
+                Target::Embedding | Target::Head => true,
+            }),
+        }
+    }
+
+    fn merge(
+        &mut self,
+        adapter: &Adapter,
+        names: &'static Names,
+        path: &str,
+        target: Target,
+    ) -> Result<(), ModelError> {
+        let (d_model, vocab_size) = (self.config.d_model, self.config.vocab_size);
+        match target {
+            Target::Embedding | Target::Head if self.config.head == Head::Tied => {
+                Err(adapter.error(AdapterError::Tied { module: path.to_owned() }))
+            }
+            Target::Embedding => {
+                let factors = adapter.factors(path, vocab_size, d_model)?;
+                add(&mut self.embedding, &factors, [vocab_size, d_model], |change| change);
+                Ok(())
+            }
+            Target::Head => {
+                let factors = adapter.factors(path, d_model, vocab_size)?;
+                // Without a head there is nothing that the change could reach.
+                if let Some(head) = &mut self.head {
+                    add(head, &factors, [d_model, vocab_size], Tensor::transpose);
+                }
+                Ok(())
+            }
+            Target::InBlock { block, map, part } => {
+                let block = &mut self.blocks[block];
+                let attention = &block.attention.config;
+                let n_heads = attention.n_heads;
+                let (projection, linear, widths) = match map {
+                    Map::QueryKeyValue => {
+                        (&names.qkv, &mut block.attention.qkv, attention.qkv_widths().to_vec())
+                    }
+                    Map::Out => (&names.out, &mut block.attention.out, vec![d_model]),
+                    Map::Up => {
+                        let widths = block.feed_forward.config.up_widths();
+                        (&names.up, &mut block.feed_forward.up, widths)
+                    }
+                    Map::Down => (&names.down, &mut block.feed_forward.down, vec![d_model]),
+                };
+                let columns = columns(projection, &widths, part);
+                let [d_in, _] = linear.weight.dims();
+                let factors = adapter.factors(path, d_in, columns.len())?;
+                let stored = projection.stored;
+                add_to_columns(linear, &factors, columns, |change| match stored {
+                    Stored::InOut | Stored::OutIn => change,
+                    Stored::OutInByHead => by_head::loaded_matrix(change, n_heads),
+                });
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Whether a module is outside of the decoder: a part for images, for example.
+fn ignored(names: &Names, path: &str) -> bool {
+    let weight = format!("{path}.weight");
+    weight != names.head && path != "lm_head" && names.ignored.iter().any(|pattern| pattern.matches(&weight))
+}
+
+/// The linear map that has this name without the prefix of all names.
+fn in_block(names: &Names, stem: &str) -> Option<Target> {
+    let (block, stem) = stem.strip_prefix(names.block)?.split_once('.')?;
+    let block = block.parse().ok()?;
+    let maps = [
+        (Map::QueryKeyValue, &names.qkv),
+        (Map::Out, &names.out),
+        (Map::Up, &names.up),
+        (Map::Down, &names.down),
+    ];
+    maps.into_iter().find_map(|(map, projection)| {
+        let part = projection.parts.iter().position(|part| *part == stem)?;
+        Some(Target::InBlock { block, map, part })
+    })
+}
+
+/// The columns of a part in the matrix of the decoder.
+fn columns(projection: &Projection, widths: &[usize], part: usize) -> Range<usize> {
+    let tensors = projection.tensors(widths, str::to_owned);
+    let begin = tensors[..part].iter().map(|(_, width)| width).sum();
+    begin..begin + tensors[part].1
+}
+
+/// Adds a change to some columns of a linear map, in the order that `arrange` gives to the columns.
+fn add_to_columns(
+    linear: &mut Linear,
+    factors: &Factors,
+    columns: Range<usize>,
+    arrange: impl FnOnce(Tensor<2>) -> Tensor<2>,
+) {
+    let [d_in, _] = linear.weight.dims();
+    let change = arrange(change(&linear.weight, factors, [d_in, columns.len()]));
+    linear.weight = linear.weight.clone().map(|weight| {
+        let sum = weight.clone().narrow(1, columns.start, columns.len()) + change;
+        weight.slice_assign([0..d_in, columns], sum)
+    });
+}
+
+/// Adds a change of shape `[d_in, d_out]` to a matrix, in the shape that `arrange` gives to it.
+fn add(
+    matrix: &mut Param<Tensor<2>>,
+    factors: &Factors,
+    shape: [usize; 2],
+    arrange: impl FnOnce(Tensor<2>) -> Tensor<2>,
+) {
+    let change = arrange(change(matrix, factors, shape));
+    *matrix = matrix.clone().map(|values| values + change);
+}
+
+/// The change that two factors make.
+///
+/// # Shapes
+///
+/// `[d_in, d_out]`.
+///
+/// # Source
+///
+/// PEFT 0.21.2, `tuners/lora/layer.py` (`get_delta_weight`), transposed.
+fn change(like: &Param<Tensor<2>>, factors: &Factors, [d_in, d_out]: [usize; 2]) -> Tensor<2> {
+    let like = like.val();
+    let (device, dtype) = (like.device(), like.dtype());
+    let tensor = |values: &[f32], shape: [usize; 2]| {
+        let data = TensorData::new(values.to_vec(), shape).convert_dtype(dtype);
+        Tensor::<2>::from_data(data, (&device, dtype))
+    };
+    let a = tensor(&factors.a, [factors.rank, d_in]);
+    let b = tensor(&factors.b, [d_out, factors.rank]);
+    a.transpose().matmul(b.transpose()).mul_scalar(factors.scale)
+}

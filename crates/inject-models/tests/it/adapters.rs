@@ -1,0 +1,215 @@
+//! LoRA adapters: states of merged models against PEFT's `merge_and_unload`, and the adapters that are refused.
+
+use std::{error::Error, fs, path::Path};
+
+use burn::tensor::Device;
+use inject_models::{
+    FloatFormat, Logits, Model, ModelError, Origin, Tap, TokenBatch, checkpoint::AdapterError,
+};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde_json::{Value, json};
+
+use crate::fixture::{self, distance, golden, values};
+
+/// Folders of adapters, each named after its model.
+const CASES: [&str; 4] = ["llama", "gpt2", "gpt-neox", "phi4"];
+
+fn origin(case: &str) -> Origin {
+    Origin::of_folder(&fixture::folder(case)).with_adapter(&fixture::folder("adapters").join(case))
+}
+
+fn device() -> Device {
+    inject_testing::compiled().remove(0)
+}
+
+#[test]
+fn merged_states_and_logits_equal_those_of_peft() {
+    for device in inject_testing::compiled() {
+        for case in CASES {
+            check(case, FloatFormat::F32, &device);
+            if inject_testing::computes_in_f64(&device) {
+                check(case, FloatFormat::F64, &device);
+            }
+        }
+    }
+}
+
+fn check(case: &str, format: FloatFormat, device: &Device) {
+    let bytes = fs::read(fixture::folder("adapters").join(case).join("golden.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let (expected, noise) = (golden(&file, "states"), golden(&file, "f32_noise"));
+    let prompts = fixture::ids(&golden(&file, "input_ids"));
+    let decoder = Model::load(origin(case), format, device).unwrap().decoder;
+    let taps = Tap::all(decoder.config().n_layers());
+    let forward = decoder.forward(&TokenBatch::new(&prompts).unwrap(), &taps, Logits::All).unwrap();
+    let d_model = expected.shape[3];
+    let states = taps.iter().flat_map(|tap| values(forward.states[tap].clone())).collect::<Vec<_>>();
+    let per_tap = expected.values.len() / taps.len() / d_model;
+    let rows = states.chunks(d_model).zip(expected.values.chunks(d_model));
+    for (row, (found, expected)) in rows.enumerate() {
+        let tap = row / per_tap;
+        let tolerance = fixture::tolerance(format, noise.values[tap], expected);
+        let apart = distance(found, expected);
+        assert!(apart <= tolerance, "{case} in {format}, {}, row {row}: {apart:e} > {tolerance:e}", taps[tap]);
+    }
+    // Products with states that are `apart`, and the roundings of these products: see the parity tests.
+    let expected = golden(&file, "logits").values;
+    let head = values(decoder.own_head().unwrap_or_else(|| decoder.token_embedding()));
+    let last = &states[states.len() - per_tap * d_model..];
+    let noise = noise.values[taps.len() - 1];
+    for (row, (found, expected)) in
+        values(forward.logits.unwrap()).chunks(97).zip(expected.chunks(97)).enumerate()
+    {
+        let state = &last[row * d_model..][..d_model];
+        let rounding = 2.0 * d_model as f64 * format.rounding_error(1.0) * fixture::norm(state);
+        let tolerance = fixture::norm(&head) * (fixture::tolerance(format, noise, state) + rounding);
+        assert!(distance(found, expected) <= tolerance, "{case} in {format}: logits of row {row}");
+    }
+}
+
+#[test]
+fn an_adapter_has_a_part_in_the_hash_and_in_the_id() {
+    let plain = fixture::load("gpt2", FloatFormat::F32, &device());
+    let merged = Model::load(origin("gpt2"), FloatFormat::F32, &device()).unwrap();
+    assert_eq!(merged.origin().id, "gpt2 + gpt2");
+    assert_ne!(merged.weight_hash().unwrap(), plain.weight_hash().unwrap());
+    let again = Model::load(origin("gpt2"), FloatFormat::F32, &device()).unwrap();
+    assert_eq!(merged.weight_hash().unwrap(), again.weight_hash().unwrap());
+}
+
+/// A copy of the adapter of `llama` with other settings and tensors.
+struct Copy(tempfile::TempDir);
+
+/// A tensor of f32 values.
+type Tensor = (String, Vec<usize>, Vec<u8>);
+
+impl Copy {
+    fn new() -> Self {
+        let copy = Copy(tempfile::tempdir().unwrap());
+        for name in ["adapter_config.json", "adapter_model.safetensors"] {
+            fs::copy(fixture::folder("adapters/llama").join(name), copy.path(name)).unwrap();
+        }
+        copy
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn with(self, key: &str, value: Value) -> Self {
+        let mut config: Value =
+            serde_json::from_slice(&fs::read(self.path("adapter_config.json")).unwrap()).unwrap();
+        config[key] = value;
+        fs::write(self.path("adapter_config.json"), config.to_string()).unwrap();
+        self
+    }
+
+    fn with_tensors(self, change: impl FnOnce(&mut Vec<Tensor>)) -> Self {
+        let bytes = fs::read(self.path("adapter_model.safetensors")).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let mut tensors: Vec<Tensor> = file
+            .iter()
+            .map(|(name, view)| (name.to_owned(), view.shape().to_vec(), view.data().to_vec()))
+            .collect();
+        change(&mut tensors);
+        let views = tensors.iter().map(|(name, shape, bytes)| {
+            (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
+        });
+        fs::write(self.path("adapter_model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
+        self
+    }
+
+    fn error_on(&self, model: &Path) -> ModelError {
+        let origin = Origin::of_folder(model).with_adapter(self.0.path());
+        Model::load(origin, FloatFormat::F32, &device()).map(|_| ()).unwrap_err()
+    }
+
+    fn error(&self) -> ModelError {
+        self.error_on(&fixture::folder("llama"))
+    }
+
+    /// The error of the adapter itself, which is the cause of the one that is reported.
+    fn refused(&self, check: impl Fn(&AdapterError) -> bool) {
+        let error = self.error();
+        let ModelError::Adapter { folder, source } = &error else { panic!("{error:?}") };
+        assert_eq!(folder, self.0.path());
+        assert!(check(source), "{source:?}");
+        assert!(!error.to_string().contains(&source.to_string()) && error.source().is_some());
+    }
+}
+
+#[test]
+fn other_kinds_of_adapters_are_refused_by_name() {
+    let refused = [
+        ("peft_type", json!("LOHA")),
+        ("use_dora", json!(true)),
+        ("bias", json!("all")),
+        ("modules_to_save", json!(["embed_tokens"])),
+        ("init_lora_weights", json!("pissa")),
+        ("unheard_of", json!({ "a": 1 })),
+    ];
+    for (key, value) in refused {
+        Copy::new().with(key, value).refused(
+            |error| matches!(error, AdapterError::Setting { key: found, .. } if found == key),
+        );
+    }
+}
+
+#[test]
+fn tensors_that_are_not_pairs_of_factors_are_refused() {
+    let q_proj = "base_model.model.model.layers.0.self_attn.q_proj";
+    for extra in ["lora_magnitude_vector", "lora_B.bias", "bias", "weight"] {
+        let name = format!("{q_proj}.{extra}");
+        Copy::new().with_tensors(|tensors| tensors.push((name.clone(), vec![1], vec![0; 4]))).refused(
+            |error| matches!(error, AdapterError::UnknownTensor { tensor } if *tensor == name),
+        );
+    }
+    let missing = format!("{q_proj}.lora_B.weight");
+    Copy::new().with_tensors(|tensors| tensors.retain(|(name, ..)| *name != missing)).refused(
+        |error| matches!(error, AdapterError::Unpaired { tensor } if *tensor == missing),
+    );
+    Copy::new().with_tensors(Vec::clear).refused(|error| matches!(error, AdapterError::Empty));
+    let copy = Copy::new();
+    fs::remove_file(copy.path("adapter_model.safetensors")).unwrap();
+    copy.refused(|error| matches!(error, AdapterError::NoWeights));
+}
+
+#[test]
+fn modules_that_the_model_does_not_have_are_named() {
+    for module in ["model.layers.7.self_attn.q_proj", "model.layers.0.self_attn.c_attn", "score"] {
+        let rename = |tensors: &mut Vec<Tensor>| {
+            for (name, ..) in tensors.iter_mut() {
+                *name = name.replace("model.layers.0.self_attn.q_proj", module);
+            }
+        };
+        Copy::new().with_tensors(rename).refused(
+            |error| matches!(error, AdapterError::UnknownModule { module: found, .. } if found == module),
+        );
+    }
+}
+
+#[test]
+fn shapes_follow_from_the_rank_and_the_model() {
+    let shape = |copy: Copy| match copy.error() {
+        ModelError::TensorShape { tensor, found, expected, .. } => (tensor, found, expected),
+        other => panic!("{other:?}"),
+    };
+    let (tensor, found, expected) = shape(Copy::new().with("r", json!(5)));
+    assert!(tensor.ends_with("lm_head.lora_A.weight"), "{tensor}");
+    assert_eq!((found, expected), (vec![4, 32], vec![5, 32]));
+    let error = Copy::new().error_on(&fixture::folder("qwen2"));
+    assert!(matches!(&error, ModelError::Adapter { source: AdapterError::Tied { .. }, .. }), "{error:?}");
+    let error = Copy::new().error_on(&fixture::folder("gpt2"));
+    assert!(
+        matches!(&error, ModelError::Adapter { source: AdapterError::UnknownModule { .. }, .. }),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn a_factor_that_is_not_finite_is_refused() {
+    let copy = Copy::new().with_tensors(|tensors| {
+        tensors[0].2[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    });
+    assert!(matches!(copy.error(), ModelError::NotFinite { element: 0, .. }));
+}
