@@ -1,6 +1,6 @@
 """Writes the seeds that stand for a kind of file or of attack: python3 seeds.py. Needs torch for the pickles.
 
-The seeds of stores, lenses and journals are written by the ignored tests `corpus::write_seeds` of their crates."""
+The seeds of stores, lenses and journals are written by the ignored tests `hostile_files::write_seeds` of their crates."""
 
 import json
 import pathlib

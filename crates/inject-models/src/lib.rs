@@ -80,7 +80,7 @@ pub use self::{
     progress::{Progress, Unit, silent},
     source::{ModelSource, SourceError},
     tap::{Tap, TapError},
-    tokenizer::{Bos, Tokenizer},
+    tokenizer::{Bos, Tokenizer, TokenizerLimit},
     tokens::TokenBatch,
 };
 

@@ -1,10 +1,17 @@
 //! Text to token ids and back.
 
+mod limits;
+
 use std::{
+    fs::File,
+    io::Read,
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
 };
 
+use sha2::{Digest, Sha256};
+
+pub use self::limits::TokenizerLimit;
 use crate::error::ModelError;
 
 /// Whether a prompt begins with the model's BOS token.
@@ -59,13 +66,24 @@ impl Tokenizer {
         bos_token_id: Option<u32>,
         config_path: &Path,
     ) -> Result<Self, ModelError> {
+        let refused =
+            |source: TokenizerLimit| ModelError::Tokenizer { path: path.to_owned(), source: source.into() };
+        let read_error = |source| ModelError::Read { path: path.to_owned(), source };
+        let mut file = File::open(path).map_err(read_error)?;
+        let length = file.metadata().map_err(read_error)?.len();
+        limits::check_length(length, vocab_size).map_err(refused)?;
+        let mut text = Vec::with_capacity(length as usize);
+        (&mut file).take(length).read_to_end(&mut text).map_err(read_error)?;
+        limits::check(&text).map_err(refused)?;
+        let hash = hex::encode(Sha256::digest(&text));
         let inner = guarded(|| {
-            let mut inner = tokenizers::Tokenizer::from_file(path)?;
+            let mut inner = tokenizers::Tokenizer::from_bytes(&text)?;
             // Some files carry settings for training batches, which would cut or pad prompts.
             inner.with_padding(None).with_truncation(None)?;
             Ok(inner)
         })
         .map_err(|source| ModelError::Tokenizer { path: path.to_owned(), source })?;
+        drop(text);
         let largest = inner.get_vocab(true).into_iter().max_by_key(|(_, id)| *id);
         if let Some((token, found)) = largest.filter(|(_, id)| *id as usize >= vocab_size) {
             return Err(ModelError::TokenizerVocabulary {
@@ -75,7 +93,6 @@ impl Tokenizer {
                 expected: vocab_size,
             });
         }
-        let hash = crate::checkpoint::file_hash(path)?;
         Ok(Tokenizer { inner, hash, bos_token_id, config_path: config_path.to_owned() })
     }
 

@@ -9,6 +9,7 @@
 
 mod decoder;
 mod fixture;
+mod hostile_files;
 #[cfg(feature = "hub")]
 mod hub;
 mod malformed;

@@ -176,3 +176,34 @@ fn a_survey_after_two_hypotheses_serves_both() {
         assert!(inversion.positions[1].candidates_tested >= 512);
     }
 }
+
+#[test]
+fn copies_of_a_searcher_search_alike_and_learn_apart() {
+    let device = inject_testing::compiled().remove(0);
+    let decoder = model(FAMILIES[0], &device).decoder;
+    let targets = [[5, 96, 5, 0, 41, 41, 7], [3, 1, 4, 1, 5, 9, 2], [88, 2, 71, 2, 8, 1, 3]]
+        .map(|prompt| target(&decoder, &prompt, Tap::Block(1)));
+    let inverter = Inverter::new(&decoder, Tap::Block(1), Settings::new()).unwrap();
+    let policy = Policy::new().then_up_to(96, Secant::new());
+    let mut taught = inverter.searcher(&policy);
+    assert!(taught.learns() && !inverter.searcher(&Policy::new().then(Repeated)).learns());
+    inverter.invert_many(&targets[..1], &mut taught, &mut silent).unwrap();
+    let search = |target: usize| {
+        let found =
+            inverter.invert_many(&targets[target..=target], &mut taught.copy(target), &mut silent).unwrap();
+        let positions = &found[0].positions;
+        positions
+            .iter()
+            .map(|position| (position.candidates_tested, position.kept.clone()))
+            .collect::<Vec<_>>()
+    };
+    // As in an uninterrupted run, and as in one that went on at the last prompt.
+    let (second, third) = (search(1), search(2));
+    assert_eq!(search(2), third);
+    assert_eq!(search(1), second);
+    // One searcher for all would know more of the third.
+    let mut all = taught.copy(1);
+    let found = inverter.invert_many(&targets[1..], &mut all, &mut silent).unwrap();
+    let tested = found[1].positions.iter().map(|position| position.candidates_tested).sum::<usize>();
+    assert_ne!(tested, third.iter().map(|(tested, _)| tested).sum::<usize>());
+}

@@ -9,4 +9,5 @@
 
 mod extract;
 mod foreign;
+mod hostile_files;
 mod store;
