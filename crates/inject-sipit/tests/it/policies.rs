@@ -2,10 +2,12 @@
 
 use crate::small::{FAMILIES, batches, exhaustive, invert, model, of_vocabulary, target};
 use inject_sipit::{
-    Acceptance, Inversion, Inverter, Policy, Settings, TargetStates,
+    Acceptance, Inversion, InvertError, Inverter, Policy, Searcher, Settings, TargetStates,
     collisions::distance,
     models::{Decoder, FloatFormat, Logits, Tap, TokenBatch, silent},
-    sources::{Prior, PriorTiming, RandomOrder, Repeated, Secant},
+    sources::{
+        OpenPosition, Prior, PriorTiming, Prompt, RandomOrder, Repeated, Secant, Session, Source, Turn,
+    },
 };
 use std::collections::HashSet;
 
@@ -177,6 +179,35 @@ fn a_survey_after_two_hypotheses_serves_both() {
     }
 }
 
+/// A source that proposes other tokens each time it is asked.
+struct Rising;
+
+impl Source for Rising {
+    type Memory = usize;
+
+    fn name(&self) -> &'static str {
+        "rising"
+    }
+
+    fn begin<'a>(&'a self, _: &Prompt<'_>) -> Result<Box<dyn Session<usize> + 'a>, InvertError> {
+        Ok(Box::new(self))
+    }
+}
+
+impl Session<usize> for &Rising {
+    fn propose(
+        &mut self,
+        at: &OpenPosition<'_>,
+        _: &Turn<'_>,
+        asked: &mut usize,
+    ) -> Result<Vec<u32>, InvertError> {
+        *asked += 1;
+        let first = 7 * *asked;
+        let ids = (first..first + 8).map(|id| (id % at.vocab_size()) as u32);
+        Ok(ids.filter(|&id| !at.tested.contains(id)).collect())
+    }
+}
+
 #[test]
 fn copies_of_a_searcher_search_alike_and_learn_apart() {
     let device = inject_testing::compiled().remove(0);
@@ -184,26 +215,22 @@ fn copies_of_a_searcher_search_alike_and_learn_apart() {
     let targets = [[5, 96, 5, 0, 41, 41, 7], [3, 1, 4, 1, 5, 9, 2], [88, 2, 71, 2, 8, 1, 3]]
         .map(|prompt| target(&decoder, &prompt, Tap::Block(1)));
     let inverter = Inverter::new(&decoder, Tap::Block(1), Settings::new()).unwrap();
-    let policy = Policy::new().then_up_to(96, Secant::new());
+    let policy = Policy::new().then(Rising);
     let mut taught = inverter.searcher(&policy);
     assert!(taught.learns() && !inverter.searcher(&Policy::new().then(Repeated)).learns());
-    inverter.invert_many(&targets[..1], &mut taught, &mut silent).unwrap();
-    let search = |target: usize| {
-        let found =
-            inverter.invert_many(&targets[target..=target], &mut taught.copy(target), &mut silent).unwrap();
-        let positions = &found[0].positions;
-        positions
-            .iter()
-            .map(|position| (position.candidates_tested, position.kept.clone()))
-            .collect::<Vec<_>>()
+    let search = |target: usize, searcher: &mut Searcher<'_>| {
+        let found = inverter.invert_many(&targets[target..=target], searcher, &mut silent).unwrap();
+        let positions = found[0].positions.iter();
+        positions.map(|position| (position.candidates_tested, position.kept.clone())).collect::<Vec<_>>()
     };
+    search(0, &mut taught);
     // As in an uninterrupted run, and as in one that went on at the last prompt.
-    let (second, third) = (search(1), search(2));
-    assert_eq!(search(2), third);
-    assert_eq!(search(1), second);
-    // One searcher for all would know more of the third.
-    let mut all = taught.copy(1);
-    let found = inverter.invert_many(&targets[1..], &mut all, &mut silent).unwrap();
-    let tested = found[1].positions.iter().map(|position| position.candidates_tested).sum::<usize>();
-    assert_ne!(tested, third.iter().map(|(tested, _)| tested).sum::<usize>());
+    let (second, third) = (search(1, &mut taught.copy(1)), search(2, &mut taught.copy(2)));
+    assert_eq!(search(2, &mut taught.copy(2)), third);
+    assert_eq!(search(1, &mut taught.copy(1)), second);
+    // One searcher for both would know more of the third, and one that was not taught less.
+    let mut both = taught.copy(1);
+    search(1, &mut both);
+    assert_ne!(search(2, &mut both), third);
+    assert_ne!(search(2, &mut inverter.searcher(&policy)), third);
 }
