@@ -151,6 +151,32 @@ seed("pytorch_weights", "long-list.bin", b"\x80\x02(" + b"N" * 10_000 + b"t.")
 seed("pytorch_weights", "deep.bin", b"\x80\x02" + b"]" * 10_000 + b"a" * 9_999 + b".")
 
 
+# GGUF: counts and lengths that lie. An entry is a key, a type and a value; type 8 is a text, 9 a list, 4 a number.
+def gguf(tensors=0, entries=(), count=None, rest=b"", version=3):
+    head = b"GGUF" + struct.pack("<IQQ", version, tensors, len(entries) if count is None else count)
+    return head + b"".join(text(key) + struct.pack("<I", kind) + value for key, kind, value in entries) + rest
+
+
+def text(value, length=None):
+    return struct.pack("<Q", len(value) if length is None else length) + value.encode()
+
+
+architecture = ("general.architecture", 8, text("llama"))
+seed("gguf", "empty.gguf", gguf())
+seed("gguf", "version.gguf", gguf(version=99))
+seed("gguf", "architecture.gguf", gguf(entries=[architecture]))
+seed("gguf", "entries-huge.gguf", gguf(count=2**64 - 1))
+seed("gguf", "tensors-huge.gguf", gguf(tensors=2**63, entries=[architecture]))
+seed("gguf", "text-huge.gguf", gguf(entries=[("general.name", 8, struct.pack("<Q", 2**63))]))
+seed("gguf", "list-huge.gguf", gguf(entries=[("tokenizer.ggml.tokens", 9, struct.pack("<IQ", 8, 2**40))]))
+nested = b"".join(struct.pack("<IQ", 9, 1) for _ in range(10_000))
+seed("gguf", "nested.gguf", gguf(entries=[("a", 9, nested)]))
+seed("gguf", "sizes-huge.gguf", gguf(entries=[architecture, ("llama.block_count", 4, struct.pack("<I", 2**32 - 1)),
+                                               ("llama.embedding_length", 4, struct.pack("<I", 2**32 - 1))]))
+tensor_info = text("token_embd.weight") + struct.pack("<IQQIQ", 2, 2**40, 2**40, 0, 0)
+seed("gguf", "tensor-overflow.gguf", gguf(tensors=1, entries=[architecture], rest=tensor_info))
+
+
 # The Hub. The first answers are the metadata of config.json for the branch and for its commit, then its content.
 def answer(status, *headers, body=b""):
     return "\r\n".join([f"HTTP/1.1 {status}", *headers, "", ""]).encode() + body

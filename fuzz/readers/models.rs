@@ -26,6 +26,7 @@ use inject_models::{
 /// The readers, each with the name of its target and of its folder of seeds.
 pub const READERS: &[(&str, fn(&[u8]))] = &[
     ("config", config),
+    ("gguf", gguf),
     #[cfg(feature = "hub")]
     ("hub_answers", hub_answers),
     ("pytorch_weights", pytorch_weights),
@@ -63,12 +64,17 @@ pub fn safetensors_header(bytes: &[u8]) {
 
 /// `model.safetensors` of a known config.
 pub fn safetensors_weights(bytes: &[u8]) {
-    let _ = load(&[("config.json", CONFIG), ("model.safetensors", bytes)], |_| ());
+    load(&[("config.json", CONFIG), ("model.safetensors", bytes)], |_| ());
 }
 
 /// `pytorch_model.bin` of a known config.
 pub fn pytorch_weights(bytes: &[u8]) {
-    let _ = load(&[("config.json", CONFIG), ("pytorch_model.bin", bytes)], |_| ());
+    load(&[("config.json", CONFIG), ("pytorch_model.bin", bytes)], |_| ());
+}
+
+/// A model in one GGUF file.
+pub fn gguf(bytes: &[u8]) {
+    load(&[("model.gguf", bytes)], |_| ());
 }
 
 /// `tokenizer.json` of a known model, and texts.

@@ -12,7 +12,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 pub use self::limits::TokenizerLimit;
-use crate::error::ModelError;
+use crate::{checkpoint::refuse_pointer, error::ModelError};
 
 /// Whether a prompt begins with the model's BOS token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -66,6 +66,7 @@ impl Tokenizer {
         bos_token_id: Option<u32>,
         config_path: &Path,
     ) -> Result<Self, ModelError> {
+        refuse_pointer(path)?;
         let refused =
             |source: TokenizerLimit| ModelError::Tokenizer { path: path.to_owned(), source: source.into() };
         let read_error = |source| ModelError::Read { path: path.to_owned(), source };
@@ -84,6 +85,18 @@ impl Tokenizer {
         })
         .map_err(|source| ModelError::Tokenizer { path: path.to_owned(), source })?;
         drop(text);
+        Self::new(inner, hash, path, vocab_size, bos_token_id, config_path)
+    }
+
+    /// Checks a tokenizer from the file at `path`.
+    pub(crate) fn new(
+        inner: tokenizers::Tokenizer,
+        hash: String,
+        path: &Path,
+        vocab_size: usize,
+        bos_token_id: Option<u32>,
+        config_path: &Path,
+    ) -> Result<Self, ModelError> {
         let largest = inner.get_vocab(true).into_iter().max_by_key(|(_, id)| *id);
         if let Some((token, found)) = largest.filter(|(_, id)| *id as usize >= vocab_size) {
             return Err(ModelError::TokenizerVocabulary {
