@@ -135,6 +135,12 @@ objects = {"plain": '{"text": "a"}\n{"id": 1, "text": "b\\n"}\n', "half": '{"tex
 for name, content in objects.items():
     seed("prompts_jsonl", f"{name}.jsonl", content)
 
+# Parquet: footers that lie. Whole files are among the fixtures.
+for name, content in {"empty": b"", "marks": b"PAR1PAR1", "footer-huge": b"PAR1" + struct.pack("<I", 2**32 - 1) + b"PAR1",
+                      "footer-list-huge": b"PAR1\x15\x02\x19\xfc\xff\xff\xff\xff\x0f" + struct.pack("<I", 9) + b"PAR1",
+                      "encrypted": b"PARE" + bytes(8) + b"PARE"}.items():
+    seed("prompts_parquet", f"{name}.parquet", content)
+
 # Journals.
 for target, header in {"json_lines": '"a study"', "journal": '{"study":"lengths","count":3}'}.items():
     for name, content in {"empty": "", "no-end": header, "header": header + "\n", "other": '{"study":"corpus"}\n', "diary": "Dear diary\n",
