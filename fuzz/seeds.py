@@ -1,6 +1,6 @@
 """Writes the seeds that stand for a kind of file or of attack: python3 seeds.py. Needs torch for the pickles.
 
-The seeds of stores, lenses and journals are written by the ignored tests `corpus::write_seeds` of their crates."""
+The seeds of stores, lenses and journals are written by the ignored tests `hostile_files::write_seeds` of their crates."""
 
 import json
 import pathlib
@@ -135,6 +135,12 @@ objects = {"plain": '{"text": "a"}\n{"id": 1, "text": "b\\n"}\n', "half": '{"tex
 for name, content in objects.items():
     seed("prompts_jsonl", f"{name}.jsonl", content)
 
+# Parquet: footers that lie. Whole files are among the fixtures.
+for name, content in {"empty": b"", "marks": b"PAR1PAR1", "footer-huge": b"PAR1" + struct.pack("<I", 2**32 - 1) + b"PAR1",
+                      "footer-list-huge": b"PAR1\x15\x02\x19\xfc\xff\xff\xff\xff\x0f" + struct.pack("<I", 9) + b"PAR1",
+                      "encrypted": b"PARE" + bytes(8) + b"PARE"}.items():
+    seed("prompts_parquet", f"{name}.parquet", content)
+
 # Journals.
 for target, header in {"json_lines": '"a study"', "journal": '{"study":"lengths","count":3}'}.items():
     for name, content in {"empty": "", "no-end": header, "header": header + "\n", "other": '{"study":"corpus"}\n', "diary": "Dear diary\n",
@@ -149,6 +155,32 @@ seed("pytorch_weights", "memo.bin", b"\x80\x02]q\x00h\x00h\x00h\x00e.")
 seed("pytorch_weights", "long-text.bin", b"\x80\x04X\xff\xff\xff\xffa.")
 seed("pytorch_weights", "long-list.bin", b"\x80\x02(" + b"N" * 10_000 + b"t.")
 seed("pytorch_weights", "deep.bin", b"\x80\x02" + b"]" * 10_000 + b"a" * 9_999 + b".")
+
+
+# GGUF: counts and lengths that lie. An entry is a key, a type and a value; type 8 is a text, 9 a list, 4 a number.
+def gguf(tensors=0, entries=(), count=None, rest=b"", version=3):
+    head = b"GGUF" + struct.pack("<IQQ", version, tensors, len(entries) if count is None else count)
+    return head + b"".join(text(key) + struct.pack("<I", kind) + value for key, kind, value in entries) + rest
+
+
+def text(value, length=None):
+    return struct.pack("<Q", len(value) if length is None else length) + value.encode()
+
+
+architecture = ("general.architecture", 8, text("llama"))
+seed("gguf", "empty.gguf", gguf())
+seed("gguf", "version.gguf", gguf(version=99))
+seed("gguf", "architecture.gguf", gguf(entries=[architecture]))
+seed("gguf", "entries-huge.gguf", gguf(count=2**64 - 1))
+seed("gguf", "tensors-huge.gguf", gguf(tensors=2**63, entries=[architecture]))
+seed("gguf", "text-huge.gguf", gguf(entries=[("general.name", 8, struct.pack("<Q", 2**63))]))
+seed("gguf", "list-huge.gguf", gguf(entries=[("tokenizer.ggml.tokens", 9, struct.pack("<IQ", 8, 2**40))]))
+nested = b"".join(struct.pack("<IQ", 9, 1) for _ in range(10_000))
+seed("gguf", "nested.gguf", gguf(entries=[("a", 9, nested)]))
+seed("gguf", "sizes-huge.gguf", gguf(entries=[architecture, ("llama.block_count", 4, struct.pack("<I", 2**32 - 1)),
+                                               ("llama.embedding_length", 4, struct.pack("<I", 2**32 - 1))]))
+tensor_info = text("token_embd.weight") + struct.pack("<IQQIQ", 2, 2**40, 2**40, 0, 0)
+seed("gguf", "tensor-overflow.gguf", gguf(tensors=1, entries=[architecture], rest=tensor_info))
 
 
 # The Hub. The first answers are the metadata of config.json for the branch and for its commit, then its content.

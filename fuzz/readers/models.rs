@@ -2,10 +2,13 @@
 
 use std::{
     fs::{self, File},
+    path::Path,
+};
+#[cfg(feature = "hub")]
+use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
-    path::Path,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -13,6 +16,9 @@ use burn::tensor::Device;
 use inject_models::{
     Bos, DecoderConfig, FloatFormat, Model, Origin,
     checkpoint::{Header, ShardIndex},
+};
+#[cfg(feature = "hub")]
+use inject_models::{
     hub::{HubOptions, HubRepo, fetch},
     silent,
 };
@@ -20,6 +26,8 @@ use inject_models::{
 /// The readers, each with the name of its target and of its folder of seeds.
 pub const READERS: &[(&str, fn(&[u8]))] = &[
     ("config", config),
+    ("gguf", gguf),
+    #[cfg(feature = "hub")]
     ("hub_answers", hub_answers),
     ("pytorch_weights", pytorch_weights),
     ("safetensors_header", safetensors_header),
@@ -56,12 +64,17 @@ pub fn safetensors_header(bytes: &[u8]) {
 
 /// `model.safetensors` of a known config.
 pub fn safetensors_weights(bytes: &[u8]) {
-    let _ = load(&[("config.json", CONFIG), ("model.safetensors", bytes)], |_| ());
+    load(&[("config.json", CONFIG), ("model.safetensors", bytes)], |_| ());
 }
 
 /// `pytorch_model.bin` of a known config.
 pub fn pytorch_weights(bytes: &[u8]) {
-    let _ = load(&[("config.json", CONFIG), ("pytorch_model.bin", bytes)], |_| ());
+    load(&[("config.json", CONFIG), ("pytorch_model.bin", bytes)], |_| ());
+}
+
+/// A model in one GGUF file.
+pub fn gguf(bytes: &[u8]) {
+    load(&[("model.gguf", bytes)], |_| ());
 }
 
 /// `tokenizer.json` of a known model, and texts.
@@ -97,15 +110,17 @@ fn load(files: &[(&str, &[u8])], then: impl FnOnce(Model)) {
     }
 }
 
-/// What separates two answers of a Hub.
+/// Separates two answers of a Hub.
+#[cfg(feature = "hub")]
 const NEXT: &[u8] = b"\n--next--\n";
 
 /// Answers of a Hub, as they come from the network.
+#[cfg(feature = "hub")]
 pub fn hub_answers(bytes: &[u8]) {
     static HUB: OnceLock<(String, Arc<Mutex<Vec<Vec<u8>>>>)> = OnceLock::new();
     /// One fetch at a time has the server.
     static TURN: Mutex<()> = Mutex::new(());
-    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let (endpoint, answers) = HUB.get_or_init(serve);
     let mut left = bytes;
     let mut parts = Vec::new();
@@ -132,6 +147,7 @@ pub fn hub_answers(bytes: &[u8]) {
 }
 
 /// A server that gives each connection the next answer, whatever it asks for.
+#[cfg(feature = "hub")]
 fn serve() -> (String, Arc<Mutex<Vec<Vec<u8>>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -146,6 +162,7 @@ fn serve() -> (String, Arc<Mutex<Vec<Vec<u8>>>>) {
     (endpoint, answers)
 }
 
+#[cfg(feature = "hub")]
 fn answer_one(mut stream: TcpStream, answer: &[u8]) {
     let mut request = Vec::new();
     let mut piece = [0; 1024];

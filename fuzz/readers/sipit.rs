@@ -29,7 +29,7 @@ pub fn lens(bytes: &[u8]) {
 
 /// A lens of a small model, as a file.
 pub fn made() -> Vec<u8> {
-    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/inject-states/tests/fixtures/tiny");
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../inject-states/tests/fixtures/tiny");
     let model = Model::load(Origin::of_folder(model.as_ref()), FloatFormat::F32, &Device::flex()).unwrap();
     let text = (0..24).map(|prompt| (0..12).map(|at| (prompt * 31 + at * 17 + 2) % 97).collect());
     let builder = LensBuilder::new(vec![TAP], vec![vec![5, 6, 7]], text.collect(), FirstPosition::Any);

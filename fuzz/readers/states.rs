@@ -46,7 +46,11 @@ pub fn foreign_safetensors(bytes: &[u8]) {
 }
 
 fn foreign(path: &Path) {
-    let files = [StatesFile::open(path), StatesFile::open_as(path, Axes::TokenTap), StatesFile::open_as(path, Axes::TapToken)];
+    let files = [
+        StatesFile::open(path),
+        StatesFile::open_as(path, Axes::TokenTap),
+        StatesFile::open_as(path, Axes::TapToken),
+    ];
     for mut file in files.into_iter().flatten() {
         assert!(file.rows() <= MOST_ROWS || file.d_model() > 0);
         let _ = file.states_at(Tap::Block(1), file.d_model());

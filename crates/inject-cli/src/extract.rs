@@ -109,7 +109,7 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
     spec.tokenizer_hash = model.tokenizer().ok().map(|tokenizer| tokenizer.hash().to_owned());
     spec.bos = prompts.bos;
     spec.bos_added = prompts.bos_added;
-    let folder = OutputFolder::open(&options.out)?;
+    let folder = OutputFolder::open_or_read(&options.out)?;
     interrupt::advise("the same command continues where this one stopped");
     let mut meter = Meter::new();
     let store =

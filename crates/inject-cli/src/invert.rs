@@ -78,6 +78,9 @@ struct Input {
     /// The file of states or the store to recover prompts from
     #[arg(long, value_name = "FILE_OR_FOLDER")]
     states: Option<PathBuf>,
+    /// Do not compare the states of a store with their checksums
+    #[arg(long, requires = "states")]
+    skip_checksums: bool,
     /// The column of a file that holds several taps without naming them, from 0
     #[arg(long, value_name = "NUMBER", requires = "states")]
     column: Option<usize>,

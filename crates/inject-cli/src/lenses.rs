@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, sync::Arc};
 
-use inject_sipit::{InvertError, Lens, LensError, models::Tap};
+use inject_sipit::{InvertError, Lens, LensError, models::Tap, states::durable};
 
 use crate::{Failure, options::LoadedModel};
 
@@ -50,6 +50,16 @@ pub(crate) fn find_lens(folder: &Path, model: &LoadedModel, tap: Tap) -> Result<
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The identity of the lens for a tap, if a folder is given and has one.
+///
+/// # Errors
+///
+/// [`Failure`] if the file cannot be read.
+pub(crate) fn fingerprint_at(folder: Option<&Path>, tap: Tap) -> Result<Option<String>, Failure> {
+    let path = folder.map(|folder| folder.join(Lens::file_name(tap)));
+    Ok(path.filter(|path| path.is_file()).map(|path| durable::fingerprint(&path)).transpose()?)
 }
 
 /// Checks that a folder, if one is given, has a file for each tap. So a missing lens is noticed before the work.

@@ -102,6 +102,8 @@ from_errors!(
     crate::device::DeviceError,
     inject_sipit::collisions::CollisionError,
     inject_sipit::states::ExtractError,
+    inject_sipit::states::durable::FileError,
+    inject_sipit::states::durable::JsonLinesError,
     inject_sipit::InvertError,
     inject_sipit::models::ModelError,
     inject_sipit::models::TapError,

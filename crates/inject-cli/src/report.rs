@@ -90,7 +90,7 @@ impl Report {
                 Part::Table { file: Some(file), table } => {
                     folder.write(&format!("{file}.csv"), table.csv())?
                 }
-                Part::Figure { file, figure } => {
+                Part::Figure { file, figure } if folder.is_writable() => {
                     folder.write(&format!("{file}.svg"), figure.svg()?)?;
                     let name = format!("{file}.png");
                     figure.write_png(&folder.path().join(&name))?;

@@ -25,8 +25,8 @@ mod wrappers;
 use std::{
     collections::BTreeMap,
     fmt,
-    fs::{self, File},
-    io::Read,
+    fs::File,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -348,7 +348,18 @@ pub(crate) fn file_hash(path: &Path) -> Result<String, ModelError> {
     }
 }
 
-/// Reads a file as text.
+/// The longest `config.json` or index of shards that is read, in bytes. The index of 60 thousand tensors has some 6 MB.
+const LONGEST_TEXT: u64 = 32 << 20;
+
+/// Reads a file as text, if it is not longer than [`LONGEST_TEXT`].
 pub(crate) fn read_text(path: &Path) -> Result<String, ModelError> {
-    fs::read_to_string(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })
+    let read_error = |source| ModelError::Read { path: path.to_owned(), source };
+    let mut text = String::new();
+    let mut file = File::open(path).map_err(read_error)?.take(LONGEST_TEXT + 1);
+    file.read_to_string(&mut text).map_err(read_error)?;
+    if text.len() as u64 > LONGEST_TEXT {
+        let reason = format!("more than {LONGEST_TEXT} bytes");
+        return Err(read_error(io::Error::new(io::ErrorKind::FileTooLarge, reason)));
+    }
+    Ok(text)
 }

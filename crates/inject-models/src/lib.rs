@@ -83,7 +83,7 @@ pub use self::{
     progress::{Progress, Unit, silent},
     source::{ModelSource, SourceError},
     tap::{Tap, TapError},
-    tokenizer::{Bos, Tokenizer},
+    tokenizer::{Bos, Tokenizer, TokenizerLimit},
     tokens::TokenBatch,
 };
 

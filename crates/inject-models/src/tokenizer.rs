@@ -1,10 +1,17 @@
 //! Text to token ids and back.
 
+mod limits;
+
 use std::{
+    fs::File,
+    io::Read,
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
 };
 
+use sha2::{Digest, Sha256};
+
+pub use self::limits::TokenizerLimit;
 use crate::{checkpoint::refuse_pointer, error::ModelError};
 
 /// Whether a prompt begins with the model's BOS token.
@@ -60,14 +67,24 @@ impl Tokenizer {
         config_path: &Path,
     ) -> Result<Self, ModelError> {
         refuse_pointer(path)?;
+        let refused =
+            |source: TokenizerLimit| ModelError::Tokenizer { path: path.to_owned(), source: source.into() };
+        let read_error = |source| ModelError::Read { path: path.to_owned(), source };
+        let mut file = File::open(path).map_err(read_error)?;
+        let length = file.metadata().map_err(read_error)?.len();
+        limits::check_length(length, vocab_size).map_err(refused)?;
+        let mut text = Vec::with_capacity(length as usize);
+        (&mut file).take(length).read_to_end(&mut text).map_err(read_error)?;
+        limits::check(&text).map_err(refused)?;
+        let hash = hex::encode(Sha256::digest(&text));
         let inner = guarded(|| {
-            let mut inner = tokenizers::Tokenizer::from_file(path)?;
+            let mut inner = tokenizers::Tokenizer::from_bytes(&text)?;
             // Some files carry settings for training batches, which would cut or pad prompts.
             inner.with_padding(None).with_truncation(None)?;
             Ok(inner)
         })
         .map_err(|source| ModelError::Tokenizer { path: path.to_owned(), source })?;
-        let hash = crate::checkpoint::file_hash(path)?;
+        drop(text);
         Self::new(inner, hash, path, vocab_size, bos_token_id, config_path)
     }
 

@@ -87,8 +87,8 @@ pub use crate::vocabulary::Vocabulary;
 /// ```
 pub trait Source: Send + Sync {
     /// The knowledge carried from prompt to prompt: `()` for a source that learns nothing. It starts as its default for each
-    /// [`Searcher`](crate::policy::Searcher).
-    type Memory: Default;
+    /// [`Searcher`](crate::policy::Searcher), and is copied by [`Searcher::copy`](crate::policy::Searcher::copy).
+    type Memory: Clone + Default;
 
     /// The name of the source in reports.
     fn name(&self) -> &'static str;

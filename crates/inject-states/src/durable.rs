@@ -1,6 +1,7 @@
 //! Files that survive a kill, a second process and a loss of power.
 //!
 //! - [`replace`] and [`replace_with`] write a file whole or not at all.
+//! - [`fingerprint`] tells one file from another.
 //! - [`JsonLines`] is a journal: one line of JSON for each finished piece of work.
 //! - [`LockedFile`] keeps a second process out.
 //!
@@ -16,6 +17,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod fingerprint;
 mod json_lines;
 mod locked_file;
 
@@ -27,6 +29,7 @@ use std::{
 };
 
 pub use self::{
+    fingerprint::fingerprint,
     json_lines::{JsonLines, JsonLinesError},
     locked_file::LockedFile,
 };
@@ -62,11 +65,11 @@ pub fn partial(path: &Path) -> PathBuf {
 /// Writes `bytes` as the contents of a file.
 ///
 /// At every moment the file holds its old contents or the new ones, whole. When this returns, the new contents and the name
-/// are durable.
+/// are durable. One process at a time writes the file.
 ///
 /// # Errors
 ///
-/// [`FileError`]. The old contents remain.
+/// [`FileError`], also if another process is writing the file. The old contents remain.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     replace_with(path, |out| out.write_all(bytes).map_err(FileError::of("write", path)))
 }
@@ -81,7 +84,8 @@ pub fn replace_with<E: From<FileError>>(
     write: impl FnOnce(&mut BufWriter<File>) -> Result<(), E>,
 ) -> Result<(), E> {
     let temporary = partial(path);
-    let file = File::create(&temporary).map_err(FileError::of("create", &temporary))?;
+    let lock = lock_alone(&temporary)?;
+    let file = lock.try_clone().map_err(FileError::of("create", &temporary))?;
     let mut out = BufWriter::new(file);
     write(&mut out)?;
     out.flush().map_err(FileError::of("write", &temporary))?;
@@ -89,6 +93,40 @@ pub fn replace_with<E: From<FileError>>(
     drop(out);
     rename(&temporary, path)?;
     Ok(sync_folder(parent(path))?)
+}
+
+/// Opens a file to write it anew, and locks it.
+fn lock_alone(path: &Path) -> Result<LockedFile, FileError> {
+    let busy = || {
+        let reason = "another process is writing this file";
+        FileError::of("lock", path)(io::Error::new(io::ErrorKind::ResourceBusy, reason))
+    };
+    let file = File::options().create(true).truncate(false).write(true).open(path);
+    let file = file.map_err(FileError::of("create", path))?;
+    let locked = LockedFile::lock(file).map_err(FileError::of("lock", path))?.ok_or_else(busy)?;
+    // The process that had the lock until now has given the file its final name, and its contents are not to be touched.
+    if !is_at(&locked, path) {
+        return Err(busy());
+    }
+    locked.set_len(0).map_err(FileError::of("shorten", path))?;
+    Ok(locked)
+}
+
+/// Whether an open file is still the one at a path.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(open), Ok(there)) => (open.dev(), open.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
+}
+
+/// Elsewhere an open file cannot be renamed.
+#[cfg(not(unix))]
+fn is_at(_: &File, _: &Path) -> bool {
+    true
 }
 
 /// Makes a folder and its parents, unless they exist.
@@ -171,6 +209,48 @@ mod tests {
         .unwrap_err();
         assert_eq!(error.to_string(), format!("cannot write `{}`", path.display()));
         assert_eq!(fs::read(&path).unwrap(), b"old");
+    }
+
+    #[test]
+    fn a_second_writer_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lens");
+        replace(&path, b"old").unwrap();
+        replace_with(&path, |out| {
+            let error = replace(&path, b"of the second").unwrap_err();
+            assert_eq!((error.action, error.source.kind()), ("lock", io::ErrorKind::ResourceBusy));
+            assert_eq!(fs::read(&path).unwrap(), b"old");
+            out.write_all(b"new").map_err(FileError::of("write", &path))
+        })
+        .unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_got_its_final_name_meanwhile_is_not_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        let [path, temporary] = ["a", "b"].map(|name| dir.path().join(name));
+        fs::write(&temporary, "whole").unwrap();
+        let open = File::options().write(true).open(&temporary).unwrap();
+        assert!(is_at(&open, &temporary));
+        fs::rename(&temporary, &path).unwrap();
+        assert!(!is_at(&open, &temporary));
+        fs::write(&temporary, "another").unwrap();
+        assert!(!is_at(&open, &temporary) && is_at(&open, &path));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_new_file_has_the_permissions_of_any_other() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let dir = tempfile::tempdir().unwrap();
+        let [path, other] = ["a", "b"].map(|name| dir.path().join(name));
+        replace(&path, b"a").unwrap();
+        fs::write(&other, b"b").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&path), mode(&other));
     }
 
     #[test]

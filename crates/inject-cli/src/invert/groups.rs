@@ -21,6 +21,10 @@ const WITH_LENS: f64 = 4.0;
 /// States computed for each position by a search without calibration, after the first prompts, which it learns from.
 const WITHOUT_LENS: f64 = 16.0;
 
+/// The tokens of the first prompts, in groups, from which sources learn for all others. A run that goes on recovers these
+/// prompts again for it, so that it finds what an uninterrupted one finds.
+const TEACHING: usize = 4;
+
 /// The limits of one group.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct GroupLimits {
@@ -44,6 +48,11 @@ impl GroupLimits {
             prompts: if alone { 1 } else { MOST_PROMPTS },
             tokens: (tokens as usize).min(MOST_TOKENS),
         }
+    }
+
+    /// Whether sources learn from a group that begins after this many tokens.
+    pub(super) fn teaches(self, tokens_before: usize) -> bool {
+        tokens_before < TEACHING * self.tokens.max(1)
     }
 
     /// Prompts of these lengths as groups of neighbours, each of at least one prompt. They depend on nothing else, so a run that
@@ -75,6 +84,13 @@ mod tests {
         let groups = limits.groups([4, 6, 1, 50, 2, 2, 2, 2].into_iter());
         assert_eq!(groups, [0..2, 2..3, 3..4, 4..7, 7..8]);
         assert!(limits.groups(std::iter::empty()).is_empty());
+    }
+
+    #[test]
+    fn the_first_groups_teach() {
+        let limits = GroupLimits { prompts: 3, tokens: 10 };
+        assert_eq!([0, 39, 40].map(|before| limits.teaches(before)), [true, true, false]);
+        assert!(GroupLimits { prompts: 1, tokens: 0 }.teaches(0));
     }
 
     #[test]

@@ -5,18 +5,21 @@ use std::{ops::Range, path::Path, time::Instant};
 use inject_sipit::{
     Inversion, Inverter, Searcher, Settings, TargetStates,
     models::{FloatFormat, Progress, Tap, Unit},
-    states::store::{Positions, Store, TapStates},
+    states::{
+        durable::JsonLines,
+        store::{Positions, Store, TapStates},
+    },
 };
 
 use super::{
     Options, announce_scan,
     groups::GroupLimits,
-    jsonl::Output,
+    jsonl,
     report::Recovered,
     tally::{Record, Tally},
 };
 use crate::{
-    Failure, Outcome, interrupt, number,
+    Failure, Outcome, interrupt, lenses, number,
     number::counted,
     options::{LoadedModel, PolicyOptions},
     output::{note, say},
@@ -35,6 +38,10 @@ struct Job<'a> {
     prompts: usize,
     dtype: FloatFormat,
     tap: Tap,
+    /// The identity of the states.
+    states: String,
+    /// The identity of the lens, if there is one.
+    lens: Option<String>,
     #[serde(flatten)]
     policy: &'a PolicyOptions,
 }
@@ -51,8 +58,7 @@ pub(super) fn run(options: &Options, folder: &Path) -> Result<Outcome, Failure> 
     check_weights(&store, &model)?;
 
     let mut tally = Tally::default();
-    let job = job(options, &store, states.tap());
-    let mut output = Output::open(out, &job, &mut |line| tally.take(line))?;
+    let mut output = jsonl::open(out, &job(options, &store, states.tap())?, &mut tally)?;
     let all = store.manifest().prompt_count;
     if tally.prompts > all {
         let (out, found) = (out.display(), tally.prompts);
@@ -81,7 +87,10 @@ fn open(options: &Options, folder: &Path) -> Result<Store, Failure> {
     if options.input.column.is_some() {
         return Err(Failure::usage("a store names its taps: choose one by --tap instead of --column"));
     }
-    let store = Store::open(folder)?;
+    let store = match options.input.skip_checksums {
+        true => Store::open_unverified(folder)?,
+        false => Store::open(folder)?,
+    };
     match store.manifest().spec.positions {
         Positions::All => Ok(store),
         Positions::Last => Err(Failure::new(format!(
@@ -105,9 +114,9 @@ fn check_weights(store: &Store, model: &LoadedModel) -> Result<(), Failure> {
     )))
 }
 
-fn job<'a>(options: &'a Options, store: &'a Store, tap: Tap) -> Job<'a> {
+fn job<'a>(options: &'a Options, store: &'a Store, tap: Tap) -> Result<Job<'a>, Failure> {
     let manifest = store.manifest();
-    Job {
+    Ok(Job {
         version: env!("CARGO_PKG_VERSION"),
         model: &manifest.spec.model_id,
         device: options.model.device.device.to_string(),
@@ -117,8 +126,10 @@ fn job<'a>(options: &'a Options, store: &'a Store, tap: Tap) -> Job<'a> {
         prompts: manifest.prompt_count,
         dtype: manifest.spec.dtype,
         tap,
+        states: store.fingerprint(tap)?,
+        lens: lenses::fingerprint_at(options.policy.lens.as_deref(), tap)?,
         policy: &options.policy,
-    }
+    })
 }
 
 /// One run over a store.
@@ -128,7 +139,7 @@ struct Run<'a> {
     store: &'a Store,
     states: &'a TapStates,
     model: &'a LoadedModel,
-    output: &'a mut Output,
+    output: &'a mut JsonLines,
 }
 
 impl Run<'_> {
@@ -149,18 +160,25 @@ impl Run<'_> {
             choice.reason
         ));
         announce_scan(&inverter, left);
-        let mut searcher = inverter.searcher(&choice.policy);
+        let mut taught = inverter.searcher(&choice.policy);
         let mut meter = Meter::new();
         let lens = self.store.prompts().map(<[u32]>::len);
-        for group in GroupLimits::of(&inverter, &self.options.policy).groups(lens) {
-            if group.end > tally.prompts {
+        let limits = GroupLimits::of(&inverter, &self.options.policy);
+        for group in limits.groups(lens) {
+            let is_missing = group.end > tally.prompts;
+            if limits.teaches(self.store.rows_of(group.start).start) {
+                if is_missing || taught.learns() {
+                    self.invert(group, &inverter, &mut taught, tally, &mut meter)?;
+                }
+            } else if is_missing {
+                let mut searcher = taught.copy(group.start);
                 self.invert(group, &inverter, &mut searcher, tally, &mut meter)?;
             }
         }
         Ok(())
     }
 
-    /// Recovers one group whole, even if some of it is in the file: what is computed together is computed alike.
+    /// Recovers one group whole, even if some or all of it is in the file: what is computed together is computed alike.
     fn invert(
         &mut self,
         group: Range<usize>,
@@ -181,18 +199,17 @@ impl Run<'_> {
         let seconds = start.elapsed().as_secs_f64();
         let own: Vec<f64> = inversions.iter().map(own_seconds).collect();
         let sum = own.iter().sum::<f64>().max(f64::MIN_POSITIVE);
-        let mut lines = String::new();
-        let known = tally.prompts.saturating_sub(group.start);
+        let mut records = Vec::new();
+        let known = tally.prompts.saturating_sub(group.start).min(group.len());
         for (prompt, (inversion, own)) in group.zip(inversions.iter().zip(&own)).skip(known) {
             let ids = self.store.prompt(prompt);
             // Each prompt's share of the group's time, so that the seconds of all prompts add up to those of the run.
             let recovered = Recovered::new(self.model, inversion, Some(ids), seconds * own / sum)?;
-            let line = serde_json::to_string(&Record { prompt, recovered })?;
-            tally.take(&line)?;
-            lines += &line;
-            lines.push('\n');
+            let record = Record::new(prompt, recovered);
+            tally.take(&record).map_err(Failure::new)?;
+            records.push(record);
         }
-        self.output.append(&lines)?;
+        self.output.append_all(&records)?;
         meter.show(Progress::new("recover", Unit::Prompts, tally.prompts as u64, all));
         Ok(())
     }

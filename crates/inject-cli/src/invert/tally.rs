@@ -4,9 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::report::{Recovered, VerdictName};
 use crate::{
-    Failure, Outcome,
+    Outcome,
     number::{count, counted, measured, seconds},
-    outcome::chain,
 };
 
 /// One line of the file of results: a prompt of the store. Each line after the first is one.
@@ -18,6 +17,16 @@ pub(crate) struct Record {
     pub(super) prompt: usize,
     /// The numbers of prompts and positions recovered.
     pub(super) recovered: Recovered,
+    /// The XXH3 of the line without this member, which is its last one.
+    #[serde(rename = "xxh3", default, skip_serializing)]
+    _xxh3: Option<String>,
+}
+
+impl Record {
+    pub(super) fn new(prompt: usize, recovered: Recovered) -> Self {
+        // The file adds the checksum.
+        Record { prompt, recovered, _xxh3: None }
+    }
 }
 
 /// Counts over the lines of a file of results, those of earlier runs included. `inject invert --json` writes this for a store.
@@ -58,17 +67,16 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Counts the next prompt, given as its line.
+    /// Counts the next prompt.
     ///
     /// # Errors
     ///
-    /// [`Failure`] if the line is not that of the next prompt.
-    pub(super) fn take(&mut self, line: &str) -> Result<(), Failure> {
-        let Record { prompt, recovered } =
-            serde_json::from_str(line).map_err(|error| Failure::new(chain(&error)))?;
-        if prompt != self.prompts {
-            let expected = self.prompts;
-            return Err(Failure::new(format!("holds prompt {prompt}, expected prompt {expected}")));
+    /// The reason if it is not the next one.
+    pub(super) fn take(&mut self, record: &Record) -> Result<(), String> {
+        let Record { prompt, recovered, .. } = record;
+        let (prompt, expected) = (*prompt, self.prompts);
+        if prompt != expected {
+            return Err(format!("holds prompt {prompt}, expected prompt {expected}"));
         }
         self.prompts += 1;
         self.verified += usize::from(recovered.verified);
@@ -77,7 +85,7 @@ impl Tally {
             self.not_recovered.push(prompt);
         }
         self.positions += recovered.positions.len();
-        for row in recovered.positions {
+        for row in &recovered.positions {
             *match row.verdict {
                 VerdictName::Certain => &mut self.certain_positions,
                 VerdictName::Verified => &mut self.verified_positions,
@@ -157,10 +165,14 @@ mod tests {
         serde_json::json!({ "prompt": prompt, "recovered": recovered }).to_string()
     }
 
+    fn record(prompt: usize, verified: bool, equal: Option<bool>, verdicts: &[&str]) -> Record {
+        serde_json::from_str(&line(prompt, verified, equal, verdicts)).unwrap()
+    }
+
     #[test]
     fn every_verdict_is_counted_under_its_name() {
         let mut tally = Tally::default();
-        tally.take(&line(0, false, Some(false), &["verified", "ambiguous", "open"])).unwrap();
+        tally.take(&record(0, false, Some(false), &["verified", "ambiguous", "open"])).unwrap();
         let expected = Tally {
             prompts: 1,
             not_recovered: vec![0],
@@ -183,7 +195,7 @@ mod tests {
         let mut tally = Tally::default();
         let cases = [(true, Some(true)), (true, Some(false)), (false, Some(true)), (true, None)];
         for (prompt, (verified, equal)) in cases.into_iter().enumerate() {
-            tally.take(&line(prompt, verified, equal, &["verified"])).unwrap();
+            tally.take(&record(prompt, verified, equal, &["verified"])).unwrap();
         }
         assert_eq!(tally.not_recovered, [1, 2]);
         assert_eq!(tally.outcome(), Outcome::NotRecovered);
@@ -198,11 +210,11 @@ mod tests {
     #[test]
     fn a_prompt_out_of_turn_and_an_unknown_field_are_refused() {
         let mut tally = Tally::default();
-        tally.take(&line(0, true, None, &[])).unwrap();
-        let error = tally.take(&line(0, true, None, &[])).unwrap_err().to_string();
+        tally.take(&record(0, true, None, &[])).unwrap();
+        let error = tally.take(&record(0, true, None, &[])).unwrap_err();
         assert_eq!(error, "holds prompt 0, expected prompt 1");
-        let error =
-            tally.take(&line(1, true, None, &[]).replace("\"text\"", "\"txt\"")).unwrap_err().to_string();
+        let unknown = line(1, true, None, &[]).replace("\"text\"", "\"txt\"");
+        let error = serde_json::from_str::<Record>(&unknown).unwrap_err().to_string();
         assert!(error.contains("txt"), "{error}");
     }
 }

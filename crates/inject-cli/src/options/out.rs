@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -16,7 +16,16 @@ pub(crate) struct OutputFolder {
     path: PathBuf,
     /// The folders that were made, the innermost first.
     made: Vec<PathBuf>,
+    access: Access,
     written: RefCell<Vec<String>>,
+}
+
+/// What can be done with the files of a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    Write,
+    /// The folder is on a read-only medium, or somebody else's.
+    Read,
 }
 
 impl OutputFolder {
@@ -41,17 +50,45 @@ impl OutputFolder {
                 missing
             }
         };
-        let folder = OutputFolder { path: path.to_owned(), made, written: RefCell::default() };
+        let folder =
+            OutputFolder { path: path.to_owned(), made, access: Access::Write, written: RefCell::default() };
         tempfile::tempfile_in(path).map_err(Failure::io("write to the folder", path))?;
         Ok(folder)
+    }
+
+    /// As [`OutputFolder::open`]. A folder with files that cannot be written to opens too: what is finished in it can be shown,
+    /// and nothing is written.
+    ///
+    /// # Errors
+    ///
+    /// As [`OutputFolder::open`], except for such a folder.
+    pub(crate) fn open_or_read(path: &Path) -> Result<Self, Failure> {
+        use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+
+        let holds_files = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+        match tempfile::tempfile_in(path) {
+            Err(error) if holds_files && matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem) => {
+                let (path, made, written) = (path.to_owned(), Vec::new(), RefCell::default());
+                Ok(OutputFolder { path, made, access: Access::Read, written })
+            }
+            _ => OutputFolder::open(path),
+        }
+    }
+
+    /// Whether files can be written.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.access == Access::Write
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Writes a file into the folder.
+    /// Writes a file into the folder, if that is possible.
     pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> Result<(), Failure> {
+        if !self.is_writable() {
+            return Ok(());
+        }
         let path = self.path.join(name);
         fs::write(&path, bytes).map_err(Failure::io("write", &path))?;
         self.record(name);
@@ -68,6 +105,9 @@ impl OutputFolder {
 
     /// The last line of a run: the files written, and where they are. Pictures are named once for both formats.
     pub(crate) fn summary(&self) -> String {
+        if !self.is_writable() {
+            return format!("wrote nothing: {} is read-only", self.path.display());
+        }
         let written = self.written.borrow();
         let mut names: Vec<String> = Vec::new();
         for name in written.iter() {

@@ -25,6 +25,8 @@ pub(crate) struct PolicyOptions {
     pub(crate) policy: PolicyKind,
     /// The folder of the model's lenses, as `inject lens` writes them
     #[arg(long, value_name = "FOLDER")]
+    // A file of results names the lens by its content.
+    #[serde(skip)]
     pub(crate) lens: Option<PathBuf>,
     /// Test the whole vocabulary at every position: exact margins, and certainty instead of verification
     #[arg(long)]

@@ -119,7 +119,7 @@ impl StudyOptions {
         });
         let merge = merge.collect::<Result<Vec<_>, Failure>>()?;
         let folder = self.out.clone().unwrap_or_else(|| Path::new("studies").join(command));
-        let folder = OutputFolder::open(&folder)?;
+        let folder = OutputFolder::open_or_read(&folder)?;
         interrupt::advise("finished parts are in the journal; the same command continues from there");
         Ok(Study { options: self.clone(), folder, merge, done: RefCell::default() })
     }

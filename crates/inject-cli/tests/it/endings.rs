@@ -97,3 +97,54 @@ fn a_signal_ends_between_two_lines_and_says_how_to_go_on() {
         before = lines();
     }
 }
+
+#[test]
+fn a_signal_ends_an_extraction_after_a_block_and_the_same_command_continues() {
+    let dir = tempfile::tempdir().unwrap();
+    let extract = "extract --generate 3000 --taps block-3 --positions all --memory 1 --out";
+    for (signal, status) in [("INT", 130), ("TERM", 143)] {
+        let mut child = program(dir.path());
+        child.args(extract.split(' ')).arg("killed").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = child.spawn().unwrap();
+        let journal = dir.path().join("killed/progress.json");
+        while !journal.exists() {
+            sleep(Duration::from_millis(5));
+        }
+        let killed = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        let output = child.wait_with_output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(status), "{err}");
+        assert!(err.contains("interrupted: the same command continues where this one stopped"), "{err}");
+        assert!(!err.contains("panicked") && !err.contains("error"), "{err}");
+        assert!(journal.exists(), "the work is not finished");
+    }
+    succeed(dir.path(), &format!("{extract} killed"));
+    succeed(dir.path(), &format!("{extract} whole"));
+    for name in ["tap-block-3.safetensors", "checksums.jsonl", "rows.safetensors"] {
+        let [killed, whole] =
+            ["killed", "whole"].map(|folder| fs::read(dir.path().join(folder).join(name)).unwrap());
+        assert!(killed == whole, "{name} differs");
+    }
+}
+
+#[test]
+fn a_contained_panic_prints_no_backtrace_and_every_cause_is_in_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    succeed(dir.path(), "train-tiny --steps 1 --batch 1 --layers 1 --width 16 --out model");
+    // The tokenizers library panics at a prefix that is longer than the second part of a merge.
+    let tokenizer = r#"{"model": {"type": "BPE", "continuing_subword_prefix": "longer than any part",
+        "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}}"#;
+    fs::write(dir.path().join("model/tokenizer.json"), tokenizer).unwrap();
+    for trace in ["0", "1", "full"] {
+        let mut command = program(dir.path());
+        command.env("RUST_BACKTRACE", trace).args(["invert", "--model", "model", "--text", "a"]);
+        let output = command.output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{err}");
+        assert_eq!(err.trim_end().lines().count(), 1, "{err}");
+        let parts = ["error: ", "tokenizer.json", "the tokenizers library failed: "];
+        assert!(parts.iter().all(|part| err.contains(part)), "{err}");
+        assert!(!err.contains("panicked at") && !err.contains("stack backtrace"), "{err}");
+    }
+}

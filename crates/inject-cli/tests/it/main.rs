@@ -7,6 +7,8 @@ mod depth;
 mod endings;
 mod golden;
 mod layering;
+#[cfg(unix)]
+mod read_only;
 mod refusals;
 mod schema;
 mod store;

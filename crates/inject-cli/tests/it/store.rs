@@ -7,14 +7,14 @@ use inject_sipit::{
     models::{Bos, FloatFormat, Tap},
     states::{
         Extraction, extract_to_store,
-        store::{Positions, Store, StoreSpec},
+        store::{Block, Opened, Positions, Store, StoreSpec, StoreWriter},
     },
 };
 use serde_json::Value;
 
 use super::{
     bundled_model,
-    support::{refused, run_with, without_times},
+    support::{refused, run_with, succeed, without_times},
 };
 
 const TAPS: [Tap; 2] = [Tap::Block(1), Tap::Block(3)];
@@ -64,7 +64,13 @@ fn invert(store: &Path, out: &Path, options: &[&str]) {
 fn lines(out: &Path) -> Vec<Value> {
     let text = fs::read_to_string(out).unwrap();
     assert!(text.ends_with('\n'));
-    text.lines().map(|line| without_times(serde_json::from_str(line).unwrap())).collect()
+    let without = |line: &str| {
+        let mut line = without_times(serde_json::from_str(line).unwrap());
+        // It is that of the times too.
+        line.as_object_mut().unwrap().remove("xxh3");
+        line
+    };
+    text.lines().map(without).collect()
 }
 
 #[test]
@@ -123,18 +129,16 @@ fn a_search_that_learns_from_prompt_to_prompt_finds_the_same_after_a_kill() {
     let dir = tempfile::tempdir().unwrap();
     let (folder, out) = (dir.path().join("store"), dir.path().join("out.jsonl"));
     extract(&folder, 12, Positions::All, FloatFormat::F32, None);
-    let found = |out: &Path| -> Vec<[Value; 2]> {
-        lines(out)[1..]
-            .iter()
-            .map(|line| [line["recovered"]["token_ids"].clone(), line["recovered"]["verified"].clone()])
-            .collect()
-    };
-    invert(&folder, &out, &["--policy", "secant"]);
-    let expected = found(&out);
+    // With a bound on the time of each prompt, each is a group of its own.
+    let options = ["--policy", "secant", "--max-seconds", "3600"];
+    invert(&folder, &out, &options);
+    let expected = lines(&out);
     let whole = fs::read(&out).unwrap();
-    fs::write(&out, &whole[..whole.len() / 2]).unwrap();
-    invert(&folder, &out, &["--policy", "secant"]);
-    assert_eq!(found(&out), expected);
+    for cut in [whole.len() / 2, whole.len() - 1] {
+        fs::write(&out, &whole[..cut]).unwrap();
+        invert(&folder, &out, &options);
+        assert_eq!(lines(&out), expected, "candidates and margins included");
+    }
 }
 
 #[test]
@@ -184,14 +188,20 @@ fn a_file_of_another_job_is_refused_and_left_as_it_is() {
     let first_two = whole.lines().take(2).collect::<Vec<_>>().join("\n") + "\n";
     let swapped = first_two + whole.lines().nth(3).unwrap() + "\n";
     let damaged = whole.replace("\"verified\":true", "\"verfied\":true");
-    let cases: [(&str, &str, &[&str]); 7] = [
+    let unknown = without_checksums(&damaged);
+    let cases: [(&str, &str, &[&str]); 8] = [
         (&whole, "", &["tap = \"block-1\", now \"block-3\""]),
         (&whole, "--tap block-1 --policy prior", &["policy = \"auto\", now \"prior\""]),
         (&whole, "--tap block-1 --max-candidates 9", &["max_candidates = null, now 9"]),
-        ("Dear diary", "--tap block-1", &["not a file of recovered prompts"]),
-        ("Dear diary,\n", "--tap block-1", &["not a file of recovered prompts"]),
+        ("Dear diary", "--tap block-1", &["was not written by this program"]),
+        ("Dear diary,\n", "--tap block-1", &["was not written by this program"]),
         (&swapped, "--tap block-1", &["line 3", "prompt 2, expected prompt 1"]),
-        (&damaged, "--tap block-1", &["line 2", "verfied"]),
+        (
+            &damaged,
+            "--tap block-1",
+            &["line 2 does not agree with its checksum", "remove the file from this line on"],
+        ),
+        (&unknown, "--tap block-1", &["line 2", "verfied"]),
     ];
     for (content, options, parts) in cases {
         fs::write(&out, content).unwrap();
@@ -208,10 +218,105 @@ fn more_prompts_than_the_store_has_are_refused() {
     extract(&folder, 2, Positions::All, FloatFormat::F32, None);
     invert(&folder, &out, &["--tap", "block-1"]);
     let whole = fs::read_to_string(&out).unwrap();
-    let surplus = whole.lines().last().unwrap().replace("\"prompt\":1", "\"prompt\":2");
+    let surplus = without_checksums(whole.lines().last().unwrap()).replace("\"prompt\":1", "\"prompt\":2");
     fs::write(&out, format!("{whole}{surplus}\n")).unwrap();
     let arguments = arguments(&folder, Some(&out), &["--tap", "block-1"]);
     refused(dir.path(), &arguments, 1, &["holds 3 prompts", "the 2 of the store"]);
+    let repeated = format!("{whole}{}\n", whole.lines().last().unwrap());
+    fs::write(&out, repeated).unwrap();
+    refused(dir.path(), &arguments, 1, &["line 4: holds prompt 1, expected prompt 2"]);
+}
+
+#[test]
+fn no_changed_digit_of_a_result_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, out) = (dir.path().join("store"), dir.path().join("out.jsonl"));
+    extract(&folder, 2, Positions::All, FloatFormat::F32, None);
+    invert(&folder, &out, &["--tap", "block-1"]);
+    let whole = fs::read(&out).unwrap();
+    let first_result = whole.iter().position(|&byte| byte == b'\n').unwrap() + 1;
+    let digits = (first_result..whole.len()).filter(|&at| whole[at].is_ascii_digit());
+    for at in digits.step_by(97) {
+        let mut damaged = whole.clone();
+        damaged[at] = if damaged[at] == b'9' { b'8' } else { damaged[at] + 1 };
+        fs::write(&out, &damaged).unwrap();
+        refused(dir.path(), &arguments(&folder, Some(&out), &["--tap", "block-1"]), 1, &["its checksum"]);
+    }
+}
+
+#[test]
+fn exchanged_states_and_an_exchanged_lens_are_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, out) = (dir.path().join("store"), dir.path().join("out.jsonl"));
+    extract(&folder, 3, Positions::All, FloatFormat::F32, None);
+    let lens = |count: &str, out: &str| {
+        succeed(
+            dir.path(),
+            &format!("lens --taps block-1 --count {count} --prefixes 1 --word-prefixes 0 --out {out}"),
+        );
+    };
+    lens("40", "lenses");
+    lens("44", "others");
+    let options = ["--tap", "block-1", "--lens", "lenses"];
+    invert(&folder, &out, &options);
+    let lines = fs::read_to_string(&out).unwrap();
+    // Moved to another place, the lens is the same.
+    fs::rename(dir.path().join("lenses"), dir.path().join("moved")).unwrap();
+    invert(&folder, &out, &["--tap", "block-1", "--lens", "moved"]);
+    assert_eq!(fs::read_to_string(&out).unwrap(), lines);
+    let refused = |options: &[&str], part: &str| {
+        refused(dir.path(), &arguments(&folder, Some(&out), options), 1, &["begun with job.", part]);
+    };
+    refused(&["--tap", "block-1", "--lens", "others"], "lens = ");
+    refused(&["--tap", "block-1"], "lens = ");
+
+    // States of the same prompts, disturbed in one bit, with the checksums that they have then.
+    let other = dir.path().join("other");
+    let store = Store::open(&folder).unwrap();
+    let mut spec = store.manifest().spec.clone();
+    spec.taps = TAPS.to_vec();
+    let prompts: Vec<Vec<u32>> = store.prompts().map(<[u32]>::to_vec).collect();
+    let Opened::Writing(mut writer) = StoreWriter::open(&other, spec, &prompts).unwrap() else { panic!() };
+    let mut states = TAPS.map(|tap| store.tap(tap).unwrap().to_array().into_raw_vec_and_offset().0);
+    states[0][5] = f32::from_bits(states[0][5].to_bits() ^ 1);
+    let views = [(TAPS[0], &states[0][..]), (TAPS[1], &states[1][..])];
+    writer.append(&Block { prompts: prompts.len(), states: &views }).unwrap();
+    writer.finish(None).unwrap();
+    drop(store);
+    fs::remove_dir_all(&folder).unwrap();
+    fs::rename(&other, &folder).unwrap();
+    refused(&["--tap", "block-1", "--lens", "moved"], "states = ");
+}
+
+#[test]
+fn a_flipped_bit_of_a_state_is_noticed_unless_nobody_looks() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, out) = (dir.path().join("store"), dir.path().join("out.jsonl"));
+    extract(&folder, 2, Positions::All, FloatFormat::F32, None);
+    let path = folder.join("tap-block-1.safetensors");
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.len() - 4;
+    bytes[last] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let damaged = arguments(&folder, Some(&out), &["--tap", "block-1"]);
+    refused(dir.path(), &damaged, 1, &["tap-block-1.safetensors", "rows"]);
+    assert!(!out.exists());
+    invert(&folder, &out, &["--tap", "block-1", "--skip-checksums"]);
+}
+
+/// Lines as an older version wrote them.
+fn without_checksums(lines: &str) -> String {
+    let mut without: String = lines
+        .lines()
+        .map(|line| match line.split_once(",\"xxh3\":") {
+            Some((line, _)) => format!("{line}}}\n"),
+            None => format!("{line}\n"),
+        })
+        .collect();
+    if !lines.ends_with('\n') {
+        without.pop();
+    }
+    without
 }
 
 #[test]

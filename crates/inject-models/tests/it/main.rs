@@ -10,6 +10,7 @@
 mod adapters;
 mod decoder;
 mod fixture;
+mod hostile_files;
 #[cfg(feature = "hub")]
 mod hub;
 mod lying_there;

@@ -1,16 +1,24 @@
 //! Lenses on disk: one safetensors file for each tap, with points in f16.
 
 use std::{
-    collections::HashMap,
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
     fs::File,
-    io::Read,
+    io::{self, Read, Write},
+    iter,
     path::{Path, PathBuf},
 };
 
-use crate::{error::InvertError, models::Tap, tensors::read_f32};
+use crate::{
+    error::InvertError,
+    models::Tap,
+    states::durable::{self, FileError},
+    tensors::read_f32,
+};
 use burn::tensor::{Device, Tensor};
 use half::f16;
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::{Dtype, SafeTensors, tensor::TensorInfo};
+use serde_json::{Map, Value};
 
 use super::{Codebook, CodebookKind, First, Lens, LensError, LensInfo, PriorMap, tensor};
 
@@ -34,11 +42,12 @@ impl Lens {
         format!("lens-{tap}.safetensors")
     }
 
-    /// Writes the lens into a folder, under [`Lens::file_name`]. An existing file is replaced in one step.
+    /// Writes the lens into a folder, under [`Lens::file_name`]. An existing file is replaced in one step. The same lens gives the
+    /// same bytes.
     ///
     /// # Errors
     ///
-    /// [`LensError::File`] if the file cannot be written.
+    /// [`LensError::File`] if the file cannot be written, or another process is writing it.
     pub fn save(&self, folder: &Path) -> Result<PathBuf, InvertError> {
         let path = folder.join(Self::file_name(self.info.tap));
         let mut stored = vec![];
@@ -51,29 +60,25 @@ impl Lens {
             stored.push(float("prior.offset", prior.offset.clone())?);
         }
         let about = serde_json::to_string(&self.info).map_err(|error| malformed(&path, error.to_string()))?;
-        let mut metadata: HashMap<String, String> =
-            [("inject.lens", VERSION.to_owned()), ("about", about)].map(|(k, v)| (k.to_owned(), v)).into();
+        let mut metadata: BTreeMap<&str, String> =
+            [("inject.lens", VERSION.to_owned()), ("about", about)].into();
         if let Some(prior) = &self.prior {
-            metadata.insert("prior.weight".to_owned(), prior.weight.to_string());
+            metadata.insert("prior.weight", prior.weight.to_string());
         }
         if let First::Bos(id) = self.first {
-            metadata.insert("first.bos".to_owned(), id.to_string());
+            metadata.insert("first.bos", id.to_string());
         }
-        let views = stored.iter().map(|stored| {
-            let view = TensorView::new(stored.dtype, stored.shape.clone(), &stored.bytes)?;
-            Ok((stored.name, view))
+        // Wide numbers first, so that all are aligned.
+        stored.sort_by_key(|stored| Reverse(stored.dtype));
+        let header = header(&metadata, &stored);
+        let written = durable::replace_with(&path, |out| {
+            let pieces = iter::once(&header).chain(stored.iter().map(|stored| &stored.bytes));
+            pieces
+                .map(|bytes| out.write_all(bytes))
+                .collect::<io::Result<()>>()
+                .map_err(FileError::of("write", &path))
         });
-        let views = views.collect::<Result<Vec<_>, safetensors::SafeTensorError>>();
-        let views = views.map_err(|error| malformed(&path, error.to_string()))?;
-        let fresh = path.with_extension("new");
-        safetensors::serialize_to_file(views, Some(metadata), &fresh).map_err(|error| match error {
-            safetensors::SafeTensorError::IoError(source) => LensError::File { path: fresh.clone(), source },
-            other => malformed(&fresh, other.to_string()),
-        })?;
-        // The file of this name is always complete, even if the machine stops.
-        let synced = File::open(&fresh).and_then(|file| file.sync_all());
-        synced.map_err(|source| LensError::File { path: fresh.clone(), source })?;
-        std::fs::rename(&fresh, &path).map_err(|source| LensError::File { path: path.clone(), source })?;
+        written.map_err(|FileError { path, source, .. }| LensError::File { path, source })?;
         Ok(path)
     }
 
@@ -147,6 +152,24 @@ fn read_file(path: &Path) -> Result<Vec<u8>, LensError> {
         }
         _ => Err(malformed(path, format!("the header is longer than the file of {len} bytes"))),
     }
+}
+
+/// The bytes before the tensors: the length of the JSON header, and the header. The crate's own serializer writes the metadata in
+/// another order each time.
+fn header(metadata: &BTreeMap<&str, String>, stored: &[Stored]) -> Vec<u8> {
+    let json = |value: serde_json::Result<Value>| value.expect("JSON can hold names and numbers");
+    let mut header = Map::new();
+    header.insert("__metadata__".to_owned(), json(serde_json::to_value(metadata)));
+    let mut begin = 0;
+    for Stored { name, shape, dtype, bytes } in stored {
+        let end = begin + bytes.len();
+        let info = TensorInfo { dtype: *dtype, shape: shape.clone(), data_offsets: (begin, end) };
+        header.insert((*name).to_owned(), json(serde_json::to_value(info)));
+        begin = end;
+    }
+    let mut text = Value::Object(header).to_string().into_bytes();
+    text.resize(text.len().next_multiple_of(HEADER_LEN as usize), b' ');
+    [(text.len() as u64).to_le_bytes().as_slice(), &text].concat()
 }
 
 fn codebook_tensors(codebook: &Codebook, names: [&'static str; 3]) -> Result<[Stored; 3], InvertError> {

@@ -26,7 +26,7 @@ pub struct Searcher<'a> {
     vocabulary: Arc<Vocabulary<'a>>,
     tap: Tap,
     policy: &'a Policy,
-    learners: Vec<Box<dyn Learner + 'a>>,
+    learners: Vec<Box<dyn Learner<'a> + 'a>>,
     begun: Cell<usize>,
 }
 
@@ -46,6 +46,26 @@ impl<'a> Searcher<'a> {
     /// The policy.
     pub fn policy(&self) -> &'a Policy {
         self.policy
+    }
+
+    /// Returns a searcher that knows what this one knows. Neither learns from the other after that. The copy counts its prompts
+    /// from `begun` on.
+    ///
+    /// Prompts that are searched by copies of one searcher are searched alike in any order, and after any interruption.
+    pub fn copy(&self, begun: usize) -> Self {
+        let learners = self.learners.iter().map(|learner| learner.copy()).collect();
+        Searcher {
+            vocabulary: self.vocabulary.clone(),
+            tap: self.tap,
+            policy: self.policy,
+            learners,
+            begun: Cell::new(begun),
+        }
+    }
+
+    /// Returns whether a source carries knowledge from prompt to prompt.
+    pub fn learns(&self) -> bool {
+        self.learners.iter().any(|learner| learner.learns())
     }
 
     /// Whether it works on this model at this tap.
@@ -128,11 +148,13 @@ impl<'a> Open<'a> {
 /// A source whatever its memory.
 pub(super) trait AnySource: Send + Sync {
     fn name(&self) -> &'static str;
-    fn learner(&self) -> Box<dyn Learner + '_>;
+    fn learner(&self) -> Box<dyn Learner<'_> + '_>;
 }
 
 /// A source with its memory.
-pub(super) trait Learner {
+pub(super) trait Learner<'s> {
+    fn copy(&self) -> Box<dyn Learner<'s> + 's>;
+    fn learns(&self) -> bool;
     fn begin<'a>(&'a self, prompt: &Prompt<'_>) -> Result<Box<dyn Asked + 'a>, InvertError>;
 }
 
@@ -157,12 +179,20 @@ impl<S: Source> AnySource for S {
         Source::name(self)
     }
 
-    fn learner(&self) -> Box<dyn Learner + '_> {
+    fn learner(&self) -> Box<dyn Learner<'_> + '_> {
         Box::new(Learning { source: self, memory: RefCell::default() })
     }
 }
 
-impl<S: Source> Learner for Learning<'_, S> {
+impl<'s, S: Source> Learner<'s> for Learning<'s, S> {
+    fn copy(&self) -> Box<dyn Learner<'s> + 's> {
+        Box::new(Learning { source: self.source, memory: self.memory.clone() })
+    }
+
+    fn learns(&self) -> bool {
+        size_of::<S::Memory>() > 0
+    }
+
     fn begin<'a>(&'a self, prompt: &Prompt<'_>) -> Result<Box<dyn Asked + 'a>, InvertError> {
         Ok(Box::new(Remembering { session: self.source.begin(prompt)?, memory: &self.memory }))
     }

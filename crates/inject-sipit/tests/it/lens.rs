@@ -527,3 +527,33 @@ fn tokens_tested_after_a_prefix_point_out_others_among_the_points_of_a_lens() {
         assert!(matches!(refused, InvertError::Lens(LensError::OtherTap { .. })), "{refused}");
     }
 }
+
+#[test]
+fn a_lens_is_written_alike_each_time_by_one_writer_for_every_reader() {
+    let device = inject_testing::compiled().remove(0);
+    let written = Written::new(&device);
+    let (lens, folder) = (written.load().unwrap(), tempfile::tempdir().unwrap());
+    for _ in 0..8 {
+        let path = lens.save(folder.path()).unwrap();
+        assert!(std::fs::read(&path).unwrap() == written.bytes, "the bytes differ");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let plain = folder.path().join("plain");
+            std::fs::write(&plain, "").unwrap();
+            let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode();
+            assert_eq!(mode(&path), mode(&plain));
+        }
+    }
+    let partial = folder.path().join(format!("{}.partial", Lens::file_name(lens.info().tap)));
+    let other = std::fs::File::create(&partial).unwrap();
+    other.lock().unwrap();
+    let error = lens.save(folder.path()).unwrap_err();
+    let busy = |source: &std::io::Error| source.to_string().contains("another process is writing");
+    assert!(
+        matches!(&error, InvertError::Lens(LensError::File { path, source }) if *path == partial && busy(source)),
+        "{error:?}"
+    );
+    drop(other);
+    lens.save(folder.path()).unwrap();
+}

@@ -16,6 +16,7 @@ mod fixture;
 mod forged;
 #[cfg(feature = "gradient")]
 mod gradient;
+mod hostile_files;
 mod injectivity;
 mod lens;
 mod many;

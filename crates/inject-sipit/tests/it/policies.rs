@@ -2,10 +2,12 @@
 
 use crate::small::{FAMILIES, batches, exhaustive, invert, model, of_vocabulary, target};
 use inject_sipit::{
-    Acceptance, Inversion, Inverter, Policy, Settings, TargetStates,
+    Acceptance, Inversion, InvertError, Inverter, Policy, Searcher, Settings, TargetStates,
     collisions::distance,
     models::{Decoder, FloatFormat, Logits, Tap, TokenBatch, silent},
-    sources::{Prior, PriorTiming, RandomOrder, Repeated, Secant},
+    sources::{
+        OpenPosition, Prior, PriorTiming, Prompt, RandomOrder, Repeated, Secant, Session, Source, Turn,
+    },
 };
 use std::collections::HashSet;
 
@@ -175,4 +177,60 @@ fn a_survey_after_two_hypotheses_serves_both() {
         assert_eq!(inversion.token_ids(), prompt);
         assert!(inversion.positions[1].candidates_tested >= 512);
     }
+}
+
+/// A source that proposes other tokens each time it is asked.
+struct Rising;
+
+impl Source for Rising {
+    type Memory = usize;
+
+    fn name(&self) -> &'static str {
+        "rising"
+    }
+
+    fn begin<'a>(&'a self, _: &Prompt<'_>) -> Result<Box<dyn Session<usize> + 'a>, InvertError> {
+        Ok(Box::new(self))
+    }
+}
+
+impl Session<usize> for &Rising {
+    fn propose(
+        &mut self,
+        at: &OpenPosition<'_>,
+        _: &Turn<'_>,
+        asked: &mut usize,
+    ) -> Result<Vec<u32>, InvertError> {
+        *asked += 1;
+        let first = 7 * *asked;
+        let ids = (first..first + 8).map(|id| (id % at.vocab_size()) as u32);
+        Ok(ids.filter(|&id| !at.tested.contains(id)).collect())
+    }
+}
+
+#[test]
+fn copies_of_a_searcher_search_alike_and_learn_apart() {
+    let device = inject_testing::compiled().remove(0);
+    let decoder = model(FAMILIES[0], &device).decoder;
+    let targets = [[5, 96, 5, 0, 41, 41, 7], [3, 1, 4, 1, 5, 9, 2], [88, 2, 71, 2, 8, 1, 3]]
+        .map(|prompt| target(&decoder, &prompt, Tap::Block(1)));
+    let inverter = Inverter::new(&decoder, Tap::Block(1), Settings::new()).unwrap();
+    let policy = Policy::new().then(Rising);
+    let mut taught = inverter.searcher(&policy);
+    assert!(taught.learns() && !inverter.searcher(&Policy::new().then(Repeated)).learns());
+    let search = |target: usize, searcher: &mut Searcher<'_>| {
+        let found = inverter.invert_many(&targets[target..=target], searcher, &mut silent).unwrap();
+        let positions = found[0].positions.iter();
+        positions.map(|position| (position.candidates_tested, position.kept.clone())).collect::<Vec<_>>()
+    };
+    search(0, &mut taught);
+    // As in an uninterrupted run, and as in one that went on at the last prompt.
+    let (second, third) = (search(1, &mut taught.copy(1)), search(2, &mut taught.copy(2)));
+    assert_eq!(search(2, &mut taught.copy(2)), third);
+    assert_eq!(search(1, &mut taught.copy(1)), second);
+    // One searcher for both would know more of the third, and one that was not taught less.
+    let mut both = taught.copy(1);
+    search(1, &mut both);
+    assert_ne!(search(2, &mut both), third);
+    assert_ne!(search(2, &mut inverter.searcher(&policy)), third);
 }

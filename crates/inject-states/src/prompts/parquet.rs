@@ -1,5 +1,7 @@
 //! The column `text` of a Parquet table.
 
+mod pages;
+
 use std::{
     fs::File,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -9,12 +11,9 @@ use std::{
 
 use parquet::{
     basic::{ConvertedType, LogicalType},
-    column::{
-        page::{Page, PageMetadata, PageReader},
-        reader::{ColumnReader, ColumnReaderImpl, get_column_reader},
-    },
+    column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader},
     data_type::{ByteArray, ByteArrayType},
-    file::reader::{FileReader, SerializedFileReader},
+    file::metadata::{ParquetMetaData, ParquetMetaDataReader},
     schema::types::{ColumnDescriptor, SchemaDescriptor},
 };
 
@@ -25,7 +24,8 @@ const BATCH: usize = 256;
 
 /// The texts of a table in the order of its rows.
 pub(super) struct TextColumn {
-    file: SerializedFileReader<File>,
+    file: File,
+    about: ParquetMetaData,
     column: usize,
     /// The row group to open next.
     next_group: usize,
@@ -48,9 +48,17 @@ impl TextColumn {
     pub(super) fn open(path: &Path) -> Result<TextColumn, PromptProblem> {
         let file = File::open(path)?;
         contained(|| {
-            let file = SerializedFileReader::new(file)?;
-            let column = text_column(file.metadata().file_metadata().schema_descr())?;
-            Ok(TextColumn { file, column, next_group: 0, group: None, batch: Vec::new().into_iter(), row: 0 })
+            let about = ParquetMetaDataReader::new().parse_and_finish(&file)?;
+            let column = text_column(about.file_metadata().schema_descr())?;
+            Ok(TextColumn {
+                file,
+                about,
+                column,
+                next_group: 0,
+                group: None,
+                batch: Vec::new().into_iter(),
+                row: 0,
+            })
         })
     }
 
@@ -90,53 +98,18 @@ impl TextColumn {
     }
 
     fn open_group(&mut self) -> Result<bool, PromptProblem> {
-        if self.next_group == self.file.num_row_groups() {
+        if self.next_group == self.about.num_row_groups() {
             return Ok(false);
         }
-        let pages = self.file.get_row_group(self.next_group)?.get_column_page_reader(self.column)?;
-        let column = self.file.metadata().file_metadata().schema_descr().column(self.column);
-        self.group = match get_column_reader(column, Box::new(PlausiblePages(pages))) {
+        let pages = pages::open(&self.file, self.about.row_group(self.next_group), self.column)?;
+        let column = self.about.file_metadata().schema_descr().column(self.column);
+        self.group = match get_column_reader(column, pages) {
             ColumnReader::ByteArrayColumnReader(group) => Some(group),
             // The schema, which is one for all row groups, says otherwise.
             _ => return Err(PromptProblem::NotAStringColumn { found: "of several types".to_owned() }),
         };
         self.next_group += 1;
         Ok(true)
-    }
-}
-
-/// The pages of a column, without those that claim more values than their bytes can hold.
-///
-/// parquet 60.1.0 reserves 32 bytes for each value that a dictionary page claims, before it reads the first.
-struct PlausiblePages(Box<dyn PageReader>);
-
-impl PageReader for PlausiblePages {
-    fn get_next_page(&mut self) -> parquet::errors::Result<Option<Page>> {
-        let page = self.0.get_next_page()?;
-        if let Some(Page::DictionaryPage { buf, num_values, .. }) = &page {
-            // A string is stored after its length, of 4 bytes.
-            if *num_values as usize > buf.len() / 4 {
-                let found = format!("a dictionary of {num_values} texts in {} bytes", buf.len());
-                return Err(parquet::errors::ParquetError::General(found));
-            }
-        }
-        Ok(page)
-    }
-
-    fn peek_next_page(&mut self) -> parquet::errors::Result<Option<PageMetadata>> {
-        self.0.peek_next_page()
-    }
-
-    fn skip_next_page(&mut self) -> parquet::errors::Result<()> {
-        self.0.skip_next_page()
-    }
-}
-
-impl Iterator for PlausiblePages {
-    type Item = parquet::errors::Result<Page>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.get_next_page().transpose()
     }
 }
 
@@ -191,44 +164,5 @@ mod tests {
         assert_eq!(problem.to_string(), "damaged: the Parquet reader panicked with `length -1`");
         let problem = contained::<()>(|| panic!("no dictionary")).unwrap_err();
         assert_eq!(problem.to_string(), "damaged: the Parquet reader panicked with `no dictionary`");
-    }
-
-    /// Pages that were given beforehand.
-    struct Given(vec::IntoIter<Page>);
-
-    impl PageReader for Given {
-        fn get_next_page(&mut self) -> parquet::errors::Result<Option<Page>> {
-            Ok(self.0.next())
-        }
-
-        fn peek_next_page(&mut self) -> parquet::errors::Result<Option<PageMetadata>> {
-            Ok(None)
-        }
-
-        fn skip_next_page(&mut self) -> parquet::errors::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl Iterator for Given {
-        type Item = parquet::errors::Result<Page>;
-
-        fn next(&mut self) -> Option<Self::Item> {
-            self.get_next_page().transpose()
-        }
-    }
-
-    #[test]
-    fn a_dictionary_that_claims_more_texts_than_it_holds_is_refused() {
-        let page = |num_values| Page::DictionaryPage {
-            buf: vec![0; 12].into(),
-            num_values,
-            encoding: parquet::basic::Encoding::PLAIN,
-            is_sorted: false,
-        };
-        let mut pages = PlausiblePages(Box::new(Given(vec![page(3), page(4)].into_iter())));
-        assert!(pages.get_next_page().unwrap().is_some());
-        let error = pages.get_next_page().unwrap_err().to_string();
-        assert!(error.contains("a dictionary of 4 texts in 12 bytes"), "{error}");
     }
 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use inject_models::Tap;
+use xxhash_rust::xxh3::xxh3_64;
 
 use self::tap_states::TapStates;
 use super::{
@@ -136,6 +137,22 @@ impl Store {
         &self.taps
     }
 
+    /// Returns the identity of the states at one tap: the XXH3 of the checksums of their blocks, in hexadecimal. A store without
+    /// checksums is read for it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NoSuchTap`], and [`StoreError::Io`] if a store without checksums cannot be read.
+    pub fn fingerprint(&self, tap: Tap) -> Result<String, StoreError> {
+        let index = self.index_of(tap)?;
+        let sums = match &self.sums {
+            Some(sums) => sums[index].clone(),
+            None => self.taps[index].sums(&self.manifest)?,
+        };
+        let bytes: Vec<u8> = sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
+        Ok(format!("{:016x}", xxh3_64(&bytes)))
+    }
+
     /// Returns the states at one tap. The first time, all of them are read and compared with their checksums.
     ///
     /// # Errors
@@ -143,17 +160,21 @@ impl Store {
     /// [`StoreError::NoSuchTap`] if the store does not hold it, [`StoreError::DamagedBlock`] if states changed after they
     /// were written.
     pub fn tap(&self, tap: Tap) -> Result<&TapStates, StoreError> {
-        let index = self.taps.iter().position(|states| states.tap() == tap);
-        let index = index.ok_or_else(|| StoreError::NoSuchTap {
-            path: self.dir.clone(),
-            tap,
-            stored: self.manifest.spec.taps.clone(),
-        })?;
+        let index = self.index_of(tap)?;
         if let (Some(sums), None) = (&self.sums, self.verified[index].get()) {
             self.taps[index].verify(&self.manifest, &sums[index])?;
             let _ = self.verified[index].set(());
         }
         Ok(&self.taps[index])
+    }
+
+    fn index_of(&self, tap: Tap) -> Result<usize, StoreError> {
+        let index = self.taps.iter().position(|states| states.tap() == tap);
+        index.ok_or_else(|| StoreError::NoSuchTap {
+            path: self.dir.clone(),
+            tap,
+            stored: self.manifest.spec.taps.clone(),
+        })
     }
 
     /// Compares the states at every tap with their checksums. A store without checksums passes.

@@ -10,4 +10,5 @@
 mod dumps;
 mod extract;
 mod foreign;
+mod hostile_files;
 mod store;

@@ -7,6 +7,7 @@ mod corpus;
 mod decoding;
 mod exhaustive;
 mod formats;
+mod hostile_files;
 mod killed;
 mod lengths;
 mod margins;

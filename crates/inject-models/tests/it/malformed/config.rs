@@ -366,3 +366,14 @@ fn a_norm_or_scale_that_is_not_positive_is_refused() {
     let scale = Checkpoint::copy_of("gemma3").with_key("query_pre_attn_scalar", -3.0);
     scale.bad_key("query_pre_attn_scalar", "-3.0", "a positive number");
 }
+
+#[test]
+fn a_config_longer_than_any_is_refused_unread() {
+    let checkpoint = Checkpoint::copy_of("gpt2").with_file("config.json", "");
+    // A sparse file: reading it whole would take a terabyte.
+    let file = std::fs::File::options().write(true).open(checkpoint.path("config.json")).unwrap();
+    if file.set_len(1 << 40).is_err() {
+        file.set_len(1 << 26).unwrap();
+    }
+    checkpoint.error("config.json", &["more than 33554432 bytes"]);
+}

@@ -256,3 +256,15 @@ fn a_half_precision_weight_that_is_not_finite_is_refused() {
         assert!(matches!(error, ModelError::NotFinite { element: 0, .. }), "{error:?}");
     }
 }
+
+/// Reading it whole and parsing it would take gigabytes.
+#[test]
+fn a_header_longer_than_any_model_needs_is_refused_unread() {
+    let long = (16 << 20) + 1;
+    let checkpoint = Checkpoint::copy_of("gpt2").with_bytes("model.safetensors", |bytes| {
+        *bytes = u64::to_le_bytes(long).to_vec();
+    });
+    let file = std::fs::File::options().write(true).open(checkpoint.path("model.safetensors")).unwrap();
+    file.set_len(67 << 20).unwrap();
+    checkpoint.error("model.safetensors", &["said to have 16777217 bytes", "expected at most 16777216"]);
+}

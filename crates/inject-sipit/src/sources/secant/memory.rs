@@ -15,7 +15,7 @@ use super::blend::Blends;
 
 /// The knowledge of a [`Secant`](super::Secant) search: pairs of states and tokens, the ridge regression from states to embeddings,
 /// and the trust in each kind of guess.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct SecantMemory {
     /// Whether the vocabulary was surveyed after a first position.
     surveyed: bool,
@@ -41,7 +41,7 @@ pub(super) struct Settled {
 }
 
 /// The predictions of one fit for all positions of one prompt.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Prediction {
     prompt: usize,
     /// The number of pairs the map was fitted to.

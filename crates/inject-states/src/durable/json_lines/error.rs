@@ -51,7 +51,10 @@ pub enum JsonLinesError {
         source: serde_json::Error,
     },
     /// A line that changed after it was written.
-    #[error("`{path}`, line {line} does not agree with its checksum")]
+    #[error(
+        "`{path}`, line {line} does not agree with its checksum: remove the file from this line on, and the same command \
+         computes the rest again"
+    )]
     Checksum {
         /// The file of JSON lines.
         path: PathBuf,

@@ -31,17 +31,22 @@ impl TapStates {
         Ok(TapStates { tap, dtype, rows: manifest.row_count, d_model, mapped })
     }
 
-    /// Compares the states on disk with the checksums of their blocks.
+    /// Computes the checksums of the blocks on disk.
     ///
     /// The file is read beside the map, so that the process does not grow.
-    pub(crate) fn verify(&self, manifest: &Manifest, sums: &[u64]) -> Result<(), StoreError> {
+    pub(crate) fn sums(&self, manifest: &Manifest) -> Result<Vec<u64>, StoreError> {
         let path = self.mapped.path();
-        let block_rows = checksums::block_rows(manifest);
-        let mut hasher = BlockHasher::new(block_rows * checksums::row_bytes(manifest));
+        let mut hasher = BlockHasher::new(checksums::block_rows(manifest) * checksums::row_bytes(manifest));
         hasher
             .update_from(path, self.mapped.begin(0) as u64, self.mapped.bytes(0).len() as u64)
             .map_err(StoreError::io("read", path))?;
-        match hasher.finish().iter().zip(sums).position(|(found, expected)| found != expected) {
+        Ok(hasher.finish())
+    }
+
+    /// Compares the states on disk with the checksums of their blocks.
+    pub(crate) fn verify(&self, manifest: &Manifest, sums: &[u64]) -> Result<(), StoreError> {
+        let (path, block_rows) = (self.mapped.path(), checksums::block_rows(manifest));
+        match self.sums(manifest)?.iter().zip(sums).position(|(found, expected)| found != expected) {
             None => Ok(()),
             Some(block) => Err(StoreError::DamagedBlock {
                 path: path.to_owned(),

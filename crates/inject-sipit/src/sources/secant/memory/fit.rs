@@ -11,7 +11,7 @@ use burn::tensor::{DType, Tensor, TensorData};
 use nalgebra::{Cholesky, DMatrix, Dyn};
 
 /// The regression on the first pairs of a memory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Fit {
     pairs: usize,
     mean: Tensor<2>,

@@ -1,0 +1,56 @@
+//! What do the checksums of a store cost beside writing it?
+//!
+//! `checksums` is an upper bound: it reads the file, from the system's cache, and hashes it.
+
+use std::fs;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use inject_sipit::{
+    models::Tap,
+    states::{
+        durable,
+        store::{Block, Opened, Positions, StoreSpec, StoreWriter},
+    },
+};
+
+const TAP: Tap = Tap::FinalNorm;
+const D_MODEL: usize = 1024;
+
+/// The prompts of one block. Their states take 64 MiB.
+const PROMPTS: usize = 1 << 14;
+
+fn checksums(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let prompts: Vec<Vec<u32>> = (0..PROMPTS as u32).map(|prompt| vec![prompt]).collect();
+    let states: Vec<f32> = (0..PROMPTS * D_MODEL).map(|place| (place as f32).sin()).collect();
+    let mut number = 0;
+    let mut begin = || {
+        number += 1;
+        let path = folder.path().join(number.to_string());
+        let spec = StoreSpec::new("bench", "0", vec![TAP], Positions::Last, D_MODEL);
+        match StoreWriter::open(&path, spec, &prompts).expect("a new folder") {
+            Opened::Writing(writer) => (path, writer),
+            Opened::Complete(_) => unreachable!("the folder is new"),
+        }
+    };
+    let mut group = criterion.benchmark_group("64 MiB of states");
+    group.throughput(Throughput::Bytes((4 * states.len()) as u64)).sample_size(10);
+    group.bench_function("write", |bencher| {
+        let write = |(path, mut writer): (_, StoreWriter)| {
+            writer.append(&Block { prompts: PROMPTS, states: &[(TAP, &states)] }).expect("space on disk");
+            drop(writer);
+            fs::remove_dir_all(path).expect("the folder");
+        };
+        bencher.iter_batched(&mut begin, write, BatchSize::PerIteration);
+    });
+    let path = folder.path().join("states");
+    let bytes: Vec<u8> = states.iter().flat_map(|value| value.to_le_bytes()).collect();
+    fs::write(&path, bytes).expect("space on disk");
+    group.bench_function("checksums", |bencher| {
+        bencher.iter(|| durable::fingerprint(&path).expect("the file"))
+    });
+    group.finish();
+}
+
+criterion_group!(benches, checksums);
+criterion_main!(benches);

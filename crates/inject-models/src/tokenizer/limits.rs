@@ -1,0 +1,228 @@
+//! The limits of what a `tokenizer.json` can ask for, checked before the tokenizers library reads it.
+//!
+//! A few bytes can ask the library (0.23.2) for gigabytes: a pattern with nested counts, patterns that replace a character by
+//! many, one after another, a template that repeats long special tokens, a table whose length is only announced. Each limit is
+//! several times what the tokenizers of published models need.
+
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::Value;
+
+/// Largest file: what a token may take, and what stands beside the vocabulary. Gemma 3 takes 128 bytes a token, merges included.
+const BYTES_PER_TOKEN: u64 = 1 << 10;
+const BYTES_BESIDE: u64 = 1 << 20;
+const MOST_BYTES: u64 = 256 << 20;
+
+/// Values in the parts beside the vocabulary. Known tokenizers have less than a hundred.
+const MOST_VALUES: usize = 4096;
+
+/// Longest text in these parts, in bytes. Patterns have up to some hundred.
+const LONGEST_TEXT: usize = 4096;
+
+/// Most patterns. Known tokenizers have up to ten.
+const MOST_PATTERNS: usize = 64;
+
+/// Largest sum, over all patterns, of the length times the counts such as those of `{1,3}`. A compiled pattern may repeat its
+/// parts as often.
+const LARGEST_PATTERNS: usize = 1 << 16;
+
+/// Most bytes that the replacements make of one. Llama and Gemma put 3 bytes for a space.
+const LARGEST_GROWTH: usize = 64;
+
+/// Most tokens that a template adds to a text. Known ones add up to three.
+const MOST_SPECIAL: usize = 256;
+
+/// Longest text that the model puts before, after or in place of a token, in bytes.
+const LONGEST_MARK: usize = 64;
+
+/// Longest added token, and all of them together, in bytes. Gemma 3 has 80 KB of them.
+const LONGEST_ADDED: usize = 1024;
+const MOST_ADDED: usize = 16 << 20;
+
+/// The only text that may be longer: a table of normalisations, in base64.
+const TABLE: &str = "precompiled_charsmap";
+
+/// The reason why a `tokenizer.json` is not given to the tokenizers library.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenizerLimit {
+    /// It is not JSON, or its parts are not those of a tokenizer.
+    #[error("expected a tokenizer")]
+    Json(#[from] serde_json::Error),
+    /// A part asks for more than a tokenizer needs.
+    #[error("{asked} is {found}, expected at most {most}")]
+    Exceeded {
+        /// The quantity.
+        asked: &'static str,
+        /// Its value.
+        found: u64,
+        /// The limit.
+        most: u64,
+    },
+    /// A table of normalisations that ends before its announced length.
+    #[error("`precompiled_charsmap` announces a trie of {found} bytes in a text of {text} characters")]
+    Table {
+        /// The announced length.
+        found: u32,
+        /// The length of the text.
+        text: usize,
+    },
+}
+
+/// The parts of a `tokenizer.json` that are looked at.
+#[derive(Deserialize)]
+struct Outline {
+    #[serde(default)]
+    added_tokens: Vec<AddedToken>,
+    normalizer: Option<Value>,
+    pre_tokenizer: Option<Value>,
+    post_processor: Option<Value>,
+    decoder: Option<Value>,
+    model: Option<Marks>,
+}
+
+#[derive(Deserialize)]
+struct AddedToken {
+    content: Option<String>,
+}
+
+/// The texts that a model puts beside or in place of tokens, and its vocabulary, of which only the form is looked at.
+#[derive(Deserialize)]
+struct Marks {
+    unk_token: Option<String>,
+    continuing_subword_prefix: Option<String>,
+    end_of_word_suffix: Option<String>,
+    #[serde(rename = "vocab")]
+    _vocab: Option<IgnoredAny>,
+    #[serde(rename = "merges")]
+    _merges: Option<IgnoredAny>,
+}
+
+/// What the parts of a tokenizer ask for, summed up.
+struct Asked {
+    values: usize,
+    patterns: usize,
+    pattern_size: usize,
+    growth: usize,
+    special: usize,
+    copies: usize,
+}
+
+/// Checks the length of a file for a vocabulary of `vocab_size` tokens.
+pub(super) fn check_length(length: u64, vocab_size: usize) -> Result<(), TokenizerLimit> {
+    let most = (vocab_size as u64).saturating_mul(BYTES_PER_TOKEN).saturating_add(BYTES_BESIDE);
+    at_most("the length of the file in bytes", length, most.min(MOST_BYTES))
+}
+
+/// Checks everything else.
+pub(super) fn check(text: &[u8]) -> Result<(), TokenizerLimit> {
+    let outline: Outline = serde_json::from_slice(text)?;
+    let mut all = 0;
+    for content in outline.added_tokens.iter().filter_map(|token| token.content.as_ref()) {
+        size("the length of an added token", content.len(), LONGEST_ADDED)?;
+        all += content.len();
+    }
+    size("the length of all added tokens", all, MOST_ADDED)?;
+    if let Some(Marks { unk_token, continuing_subword_prefix, end_of_word_suffix, .. }) = &outline.model {
+        let marks = [
+            ("the length of `unk_token`", unk_token),
+            ("the length of `continuing_subword_prefix`", continuing_subword_prefix),
+            ("the length of `end_of_word_suffix`", end_of_word_suffix),
+        ];
+        marks
+            .iter()
+            .try_for_each(|(name, mark)| size(name, mark.as_ref().map_or(0, String::len), LONGEST_MARK))?;
+    }
+    let mut asked = Asked { values: 0, patterns: 0, pattern_size: 0, growth: 1, special: 0, copies: 1 };
+    let parts = [outline.normalizer, outline.pre_tokenizer, outline.post_processor, outline.decoder];
+    parts.iter().flatten().try_for_each(|part| asked.add("", part))
+}
+
+impl Asked {
+    /// Adds what stands under a key.
+    fn add(&mut self, key: &str, value: &Value) -> Result<(), TokenizerLimit> {
+        self.values += 1;
+        size("the number of values beside the vocabulary", self.values, MOST_VALUES)?;
+        match value {
+            Value::String(text) if key == TABLE => check_table(text),
+            Value::String(text) => self.add_text(key, text),
+            Value::Array(values) => values.iter().try_for_each(|value| self.add("", value)),
+            Value::Object(object) => {
+                if let Some(Value::Array(template)) = object.get("single") {
+                    self.add_template(template, object.get("special_tokens"))?;
+                }
+                object.iter().try_for_each(|(key, value)| {
+                    size("the length of a key", key.len(), LONGEST_TEXT)?;
+                    self.add(key, value)
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn add_text(&mut self, key: &str, text: &str) -> Result<(), TokenizerLimit> {
+        size("the length of a text beside the vocabulary", text.len(), LONGEST_TEXT)?;
+        match key {
+            "Regex" | "String" => {
+                self.patterns += 1;
+                size("the number of patterns", self.patterns, MOST_PATTERNS)?;
+                let counts = if key == "Regex" { counts(text) } else { 1 };
+                self.pattern_size = self.pattern_size.saturating_add(text.len().saturating_mul(counts));
+                size("the size of all patterns with their counts", self.pattern_size, LARGEST_PATTERNS)
+            }
+            "content" | "prepend" => {
+                self.growth = self.growth.saturating_mul(text.len().max(1));
+                size("the growth of a text by replacements", self.growth, LARGEST_GROWTH)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds a template. One after another, each takes the tokens of the one before.
+    fn add_template(&mut self, template: &[Value], special: Option<&Value>) -> Result<(), TokenizerLimit> {
+        let ids = |piece: &Value| {
+            let id = piece.get("SpecialToken")?.get("id")?.as_str()?;
+            Some(special?.get(id)?.get("ids")?.as_array()?.len())
+        };
+        self.special = template.iter().filter_map(ids).fold(self.special, usize::saturating_add);
+        size("the number of tokens that templates add", self.special, MOST_SPECIAL)?;
+        let texts = template.iter().filter(|piece| piece.get("Sequence").is_some()).count();
+        self.copies = self.copies.saturating_mul(texts.max(1));
+        size("the number of copies of a text that templates make", self.copies, 2)
+    }
+}
+
+/// The product of all counts of a pattern. Text in braces that is not a count may raise it.
+fn counts(pattern: &str) -> usize {
+    let braces = pattern.split('{').skip(1).filter_map(|rest| rest.split_once('}'));
+    let count = |(inside, _): (&str, &str)| {
+        inside.split(',').filter_map(|number| number.trim().parse::<usize>().ok()).max()
+    };
+    braces.filter_map(count).fold(1, |product, count| product.saturating_mul(count.max(1)))
+}
+
+/// Compares the length that a table announces for its trie with the table. The library reserves twice the announced length.
+fn check_table(text: &str) -> Result<(), TokenizerLimit> {
+    size("the length of `precompiled_charsmap`", text.len(), BYTES_BESIDE as usize)?;
+    // The announced length is the first 32 bits, in the first six digits.
+    let digits = text.bytes().take(6).map(|digit| match digit {
+        b'A'..=b'Z' => digit - b'A',
+        b'a'..=b'z' => digit - b'a' + 26,
+        b'0'..=b'9' => digit - b'0' + 52,
+        b'+' => 62,
+        _ => 63,
+    });
+    let bits = digits.fold(0_u64, |bits, digit| bits << 6 | u64::from(digit));
+    let found = ((bits >> 4) as u32).swap_bytes();
+    match text.len() / 4 * 3 {
+        bytes if found as usize <= bytes => Ok(()),
+        _ => Err(TokenizerLimit::Table { found, text: text.len() }),
+    }
+}
+
+fn size(asked: &'static str, found: usize, most: usize) -> Result<(), TokenizerLimit> {
+    at_most(asked, found as u64, most as u64)
+}
+
+fn at_most(asked: &'static str, found: u64, most: u64) -> Result<(), TokenizerLimit> {
+    if found <= most { Ok(()) } else { Err(TokenizerLimit::Exceeded { asked, found, most }) }
+}
