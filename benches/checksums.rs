@@ -37,7 +37,7 @@ fn checksums(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes((4 * states.len()) as u64)).sample_size(10);
     group.bench_function("write", |bencher| {
         let write = |(path, mut writer): (_, StoreWriter)| {
-            writer.append(&Block { prompts: PROMPTS, states: &[(TAP, &states)] }).expect("space on disk");
+            writer.append(&Block::new(PROMPTS, &[(TAP, &states)])).expect("space on disk");
             drop(writer);
             fs::remove_dir_all(path).expect("the folder");
         };

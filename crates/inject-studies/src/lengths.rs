@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn the_spread_is_that_of_the_pairs() {
         let states = ndarray::arr2(&[[0.0_f32], [1.0], [5.0]]);
-        let found = spread(&StateRows::new(states.view()).unwrap(), NoiseFloor::default());
+        let found = spread(&StateRows::new(states.view()).unwrap(), NoiseFloor::of_batches(1e-6));
         assert_eq!((found.pairs, found.minimum, found.mean, found.maximum), (3, 1.0, 10.0 / 3.0, 5.0));
         assert_eq!(found.resolution, Resolution::Separated);
     }
