@@ -280,7 +280,7 @@ fn exchanged_states_and_an_exchanged_lens_are_noticed() {
     let mut states = TAPS.map(|tap| store.tap(tap).unwrap().to_array().into_raw_vec_and_offset().0);
     states[0][5] = f32::from_bits(states[0][5].to_bits() ^ 1);
     let views = [(TAPS[0], &states[0][..]), (TAPS[1], &states[1][..])];
-    writer.append(&Block { prompts: prompts.len(), states: &views }).unwrap();
+    writer.append(&Block::new(prompts.len(), &views)).unwrap();
     writer.finish(None).unwrap();
     drop(store);
     fs::remove_dir_all(&folder).unwrap();
