@@ -9,8 +9,10 @@ STATES = HERE / "../crates/inject-states/tests/fixtures"
 
 FIXTURES = {
     "config": list(MODELS.glob("*/config.json")),
-    "foreign_npy": list(STATES.glob("foreign/*.npy")),
-    "foreign_safetensors": list(STATES.glob("foreign/*.safetensors")),
+    "foreign_npy": list(STATES.glob("*/*.npy")),
+    "foreign_npz": list(STATES.glob("*/*.npz")),
+    "foreign_safetensors": [*STATES.glob("foreign/*.safetensors"), *STATES.glob("dumps/*.safetensors")],
+    "foreign_torch": list(STATES.glob("dumps/*.pt")),
     "prompts_parquet": list(STATES.glob("foreign/*.parquet")),
     "safetensors_header": list(STATES.glob("foreign/*.safetensors")),
     "safetensors_weights": [STATES / "tiny/model.safetensors"],

@@ -2,10 +2,12 @@
 
 The seeds of stores, lenses and journals are written by the ignored tests `hostile_files::write_seeds` of their crates."""
 
+import io
 import json
 import pathlib
 import pickle
 import struct
+import zipfile
 
 HERE = pathlib.Path(__file__).parent / "seeds"
 
@@ -126,6 +128,24 @@ arrays = {
 for name, content in arrays.items():
     seed("foreign_npy", f"{name}.npy", content)
 
+
+# Archives of them: one bad member each, members of one name, a member that unpacks to far more than its size.
+def npz(*members):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, content in members:
+            packed.writestr(name, content)
+    return archive.getvalue()
+
+
+for name, content in arrays.items():
+    seed("foreign_npz", f"{name}.npz", npz(("states.npy", content)))
+seed("foreign_npz", "no-members.npz", npz())
+seed("foreign_npz", "upwards.npz", npz(("../states.npy", npy(good, bytes(4)))))
+seed("foreign_npz", "two-of-a-name.npz", npz(("states.npy", npy(good, bytes(4))), ("states.npy", npy(good, bytes(4)))))
+seed("foreign_npz", "bomb.npz", npz(("states.npy", bytes(64 << 20))))
+seed("foreign_npz", "marks.npz", b"PK\x03\x04" + b"\xff" * 26 + b"PK\x05\x06" + b"\xff" * 18)
+
 # Prompts.
 lines = {"plain": "The cat\n\nsat\r\n", "no-utf8": b"a\n\xff\n", "marks": "\ufeff\ufeffa\n", "zero": b"\0\0\n\0", "long": "x" * 70_000}
 for name, content in lines.items():
@@ -148,13 +168,19 @@ for target, header in {"json_lines": '"a study"', "journal": '{"study":"lengths"
                           "deep": header + "\n" + '{"unit":' * 10_000 + "\n", "half": header + '\n{"unit":1,"res'}.items():
         seed(target, f"{name}.jsonl", content)
 
-# Pickles of PyTorch.
-seed("pytorch_weights", "plain-pickle.bin", pickle.dumps({"a": [1, 2, 3]}))
-seed("pytorch_weights", "calls.bin", b"cos\nsystem\n(S'true'\ntR.")
-seed("pytorch_weights", "memo.bin", b"\x80\x02]q\x00h\x00h\x00h\x00e.")
-seed("pytorch_weights", "long-text.bin", b"\x80\x04X\xff\xff\xff\xffa.")
-seed("pytorch_weights", "long-list.bin", b"\x80\x02(" + b"N" * 10_000 + b"t.")
-seed("pytorch_weights", "deep.bin", b"\x80\x02" + b"]" * 10_000 + b"a" * 9_999 + b".")
+# Pickles of PyTorch, of weights and of states.
+pickles = {
+    "plain-pickle": pickle.dumps({"a": [1, 2, 3]}),
+    "calls": b"cos\nsystem\n(S'true'\ntR.",
+    "memo": b"\x80\x02]q\x00h\x00h\x00h\x00e.",
+    "long-text": b"\x80\x04X\xff\xff\xff\xffa.",
+    "long-list": b"\x80\x02(" + b"N" * 10_000 + b"t.",
+    "deep": b"\x80\x02" + b"]" * 10_000 + b"a" * 9_999 + b".",
+}
+for name, content in pickles.items():
+    seed("pytorch_weights", f"{name}.bin", content)
+    seed("foreign_torch", f"{name}.pt", content)
+seed("foreign_torch", "archive.pt", npz(("archive/data.pkl", pickles["calls"]), ("archive/version", b"3")))
 
 
 # GGUF: counts and lengths that lie. An entry is a key, a type and a value; type 8 is a text, 9 a list, 4 a number.

@@ -8,7 +8,7 @@ use std::{
 
 use inject_states::{
     durable::JsonLines,
-    foreign::{Axes, ColumnChoice, StatesFile},
+    foreign::{Axes, ColumnChoice, ReadOptions, StatesFile},
     models::Tap,
     prompts::Prompts,
     store::{Block, Opened, Positions, Store, StoreSpec, StoreWriter},
@@ -17,7 +17,9 @@ use inject_states::{
 /// The readers, each with the name of its target and of its folder of seeds.
 pub const READERS: &[(&str, fn(&[u8]))] = &[
     ("foreign_npy", foreign_npy),
+    ("foreign_npz", foreign_npz),
     ("foreign_safetensors", foreign_safetensors),
+    ("foreign_torch", foreign_torch),
     ("json_lines", json_lines),
     ("prompts_jsonl", prompts_jsonl),
     ("prompts_parquet", prompts_parquet),
@@ -45,12 +47,19 @@ pub fn foreign_safetensors(bytes: &[u8]) {
     in_file("states.safetensors", bytes, foreign);
 }
 
+/// States in a `.npz` archive.
+pub fn foreign_npz(bytes: &[u8]) {
+    in_file("states.npz", bytes, foreign);
+}
+
+/// States in a file that `torch.save` wrote.
+pub fn foreign_torch(bytes: &[u8]) {
+    in_file("states.pt", bytes, foreign);
+}
+
 fn foreign(path: &Path) {
-    let files = [
-        StatesFile::open(path),
-        StatesFile::open_as(path, Axes::TokenTap),
-        StatesFile::open_as(path, Axes::TapToken),
-    ];
+    let opened_as = |axes| StatesFile::open_with(path, &ReadOptions::new().axes(axes));
+    let files = [StatesFile::open(path), opened_as(Axes::TokenTap), opened_as(Axes::BatchToken)];
     for mut file in files.into_iter().flatten() {
         assert!(file.rows() <= MOST_ROWS || file.d_model() > 0);
         let _ = file.states_at(Tap::Block(1), file.d_model());
