@@ -50,7 +50,11 @@ fn check(case: &str, format: FloatFormat, device: &Device) {
         let tap = row / per_tap;
         let tolerance = fixture::tolerance(format, noise.values[tap], expected);
         let apart = distance(found, expected);
-        assert!(apart <= tolerance, "{case} in {format}, {}, row {row}: {apart:e} > {tolerance:e}", taps[tap]);
+        assert!(
+            apart <= tolerance,
+            "{case} in {format}, {}, row {row}: {apart:e} > {tolerance:e}",
+            taps[tap]
+        );
     }
     // Products with states that are `apart`, and the roundings of these products: see the parity tests.
     let expected = golden(&file, "logits").values;
@@ -115,7 +119,8 @@ impl Copy {
         let views = tensors.iter().map(|(name, shape, bytes)| {
             (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
         });
-        fs::write(self.path("adapter_model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
+        fs::write(self.path("adapter_model.safetensors"), safetensors::serialize(views, None).unwrap())
+            .unwrap();
         self
     }
 
@@ -149,9 +154,9 @@ fn other_kinds_of_adapters_are_refused_by_name() {
         ("unheard_of", json!({ "a": 1 })),
     ];
     for (key, value) in refused {
-        Copy::new().with(key, value).refused(
-            |error| matches!(error, AdapterError::Setting { key: found, .. } if found == key),
-        );
+        Copy::new()
+            .with(key, value)
+            .refused(|error| matches!(error, AdapterError::Setting { key: found, .. } if found == key));
     }
 }
 
@@ -160,14 +165,14 @@ fn tensors_that_are_not_pairs_of_factors_are_refused() {
     let q_proj = "base_model.model.model.layers.0.self_attn.q_proj";
     for extra in ["lora_magnitude_vector", "lora_B.bias", "bias", "weight"] {
         let name = format!("{q_proj}.{extra}");
-        Copy::new().with_tensors(|tensors| tensors.push((name.clone(), vec![1], vec![0; 4]))).refused(
-            |error| matches!(error, AdapterError::UnknownTensor { tensor } if *tensor == name),
-        );
+        Copy::new()
+            .with_tensors(|tensors| tensors.push((name.clone(), vec![1], vec![0; 4])))
+            .refused(|error| matches!(error, AdapterError::UnknownTensor { tensor } if *tensor == name));
     }
     let missing = format!("{q_proj}.lora_B.weight");
-    Copy::new().with_tensors(|tensors| tensors.retain(|(name, ..)| *name != missing)).refused(
-        |error| matches!(error, AdapterError::Unpaired { tensor } if *tensor == missing),
-    );
+    Copy::new()
+        .with_tensors(|tensors| tensors.retain(|(name, ..)| *name != missing))
+        .refused(|error| matches!(error, AdapterError::Unpaired { tensor } if *tensor == missing));
     Copy::new().with_tensors(Vec::clear).refused(|error| matches!(error, AdapterError::Empty));
     let copy = Copy::new();
     fs::remove_file(copy.path("adapter_model.safetensors")).unwrap();
@@ -189,7 +194,7 @@ fn modules_that_the_model_does_not_have_are_named() {
 }
 
 #[test]
-fn shapes_follow_from_the_rank_and_the_model() {
+fn shapes_follow_from_the_rank_and_the_modules_from_the_model() {
     let shape = |copy: Copy| match copy.error() {
         ModelError::TensorShape { tensor, found, expected, .. } => (tensor, found, expected),
         other => panic!("{other:?}"),
@@ -199,7 +204,7 @@ fn shapes_follow_from_the_rank_and_the_model() {
     assert_eq!((found, expected), (vec![4, 32], vec![5, 32]));
     let error = Copy::new().error_on(&fixture::folder("qwen2"));
     assert!(matches!(&error, ModelError::Adapter { source: AdapterError::Tied { .. }, .. }), "{error:?}");
-    let error = Copy::new().error_on(&fixture::folder("gpt2"));
+    let error = Copy::new().error_on(&fixture::folder("gpt-neox"));
     assert!(
         matches!(&error, ModelError::Adapter { source: AdapterError::UnknownModule { .. }, .. }),
         "{error:?}"
