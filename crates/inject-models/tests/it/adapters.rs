@@ -194,7 +194,7 @@ fn modules_that_the_model_does_not_have_are_named() {
 }
 
 #[test]
-fn shapes_follow_from_the_rank_and_the_model() {
+fn shapes_follow_from_the_rank_and_the_modules_from_the_model() {
     let shape = |copy: Copy| match copy.error() {
         ModelError::TensorShape { tensor, found, expected, .. } => (tensor, found, expected),
         other => panic!("{other:?}"),
@@ -204,7 +204,7 @@ fn shapes_follow_from_the_rank_and_the_model() {
     assert_eq!((found, expected), (vec![4, 32], vec![5, 32]));
     let error = Copy::new().error_on(&fixture::folder("qwen2"));
     assert!(matches!(&error, ModelError::Adapter { source: AdapterError::Tied { .. }, .. }), "{error:?}");
-    let error = Copy::new().error_on(&fixture::folder("gpt2"));
+    let error = Copy::new().error_on(&fixture::folder("gpt-neox"));
     assert!(
         matches!(&error, ModelError::Adapter { source: AdapterError::UnknownModule { .. }, .. }),
         "{error:?}"
