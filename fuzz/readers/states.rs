@@ -8,7 +8,7 @@ use std::{
 
 use inject_states::{
     durable::JsonLines,
-    foreign::{Axes, ColumnChoice, StatesFile},
+    foreign::{Axes, ColumnChoice, ReadOptions, StatesFile},
     models::Tap,
     prompts::Prompts,
     store::{Block, Opened, Positions, Store, StoreSpec, StoreWriter},
@@ -46,8 +46,8 @@ pub fn foreign_safetensors(bytes: &[u8]) {
 }
 
 fn foreign(path: &Path) {
-    let files = [StatesFile::open(path), StatesFile::open_as(path, Axes::TokenTap), StatesFile::open_as(path, Axes::TapToken)];
-    for mut file in files.into_iter().flatten() {
+    let files = [ReadOptions::new(), ReadOptions::new().axes(Axes::TokenTap), ReadOptions::new().axes(Axes::TapToken)];
+    for mut file in files.iter().flat_map(|options| StatesFile::open_with(path, options)) {
         assert!(file.rows() <= MOST_ROWS || file.d_model() > 0);
         let _ = file.states_at(Tap::Block(1), file.d_model());
         for column in 0..file.columns().min(3) {
