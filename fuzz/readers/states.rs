@@ -58,9 +58,12 @@ pub fn foreign_torch(bytes: &[u8]) {
 }
 
 fn foreign(path: &Path) {
-    let opened_as = |axes| StatesFile::open_with(path, &ReadOptions::new().axes(axes));
-    let files = [StatesFile::open(path), opened_as(Axes::TokenTap), opened_as(Axes::BatchToken)];
-    for mut file in files.into_iter().flatten() {
+    let files = [
+        ReadOptions::new(),
+        ReadOptions::new().axes(Axes::TokenTap),
+        ReadOptions::new().axes(Axes::TapToken),
+    ];
+    for mut file in files.iter().flat_map(|options| StatesFile::open_with(path, options)) {
         assert!(file.rows() <= MOST_ROWS || file.d_model() > 0);
         let _ = file.states_at(Tap::Block(1), file.d_model());
         for column in 0..file.columns().min(3) {

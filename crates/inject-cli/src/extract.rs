@@ -8,7 +8,6 @@ use inject_sipit::{
     models::{Bos, FloatFormat},
     states::{
         Extraction, extract_to_store,
-        prompts::read_prompts,
         store::{BosPolicy, Positions, Store, StoreSpec},
     },
 };
@@ -16,7 +15,7 @@ use inject_sipit::{
 use crate::{
     Failure, Outcome, interrupt,
     number::{self, counted},
-    options::{LoadedModel, Megabytes, ModelOptions, OutputFolder, TapsOption},
+    options::{LoadedModel, Megabytes, ModelOptions, OutputFolder, TapsOption, prompts::open_prompts},
     output::{note, say},
     progress::Meter,
 };
@@ -59,9 +58,12 @@ pub(crate) struct Options {
 #[group(skip)]
 #[command(group = ArgGroup::new("source").required(true).args(["prompts", "text", "ids", "generate"]))]
 struct Source {
-    /// A file of prompts: .txt (one a line), .jsonl (field `text`) or .parquet (column `text`)
+    /// A file of prompts: .txt (one a line), .jsonl, .json, .csv or .parquet (each with the field `text`)
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
+    /// The field or column of the prompts. Dots lead deeper: messages.0.content; a whole conversation is its texts [default: text]
+    #[arg(long, value_name = "NAME", requires = "prompts")]
+    field: Option<String>,
     /// A prompt; may be repeated
     #[arg(long, value_name = "TEXT")]
     text: Vec<String>,
@@ -130,13 +132,13 @@ struct Prompts {
 
 impl Prompts {
     fn read(options: &Options, model: &LoadedModel) -> Result<Self, Failure> {
-        let Source { prompts, text, ids, generate, prompt_seed } = &options.source;
+        let Source { prompts, field, text, ids, generate, prompt_seed } = &options.source;
         if !ids.is_empty() {
             let ids = ids.iter().map(|ids| ids.0.clone()).collect();
             return Ok(Prompts { ids, bos: BosPolicy::AsGiven, bos_added: false });
         }
         let texts = match (prompts, generate) {
-            (Some(path), _) => read_prompts(path)?,
+            (Some(path), _) => open_prompts(path, field.as_deref())?.read_all()?,
             (None, Some(count)) => Generator::new(*prompt_seed).take(*count).collect(),
             (None, None) => text.clone(),
         };

@@ -1,7 +1,9 @@
 //! `inject invert`: prompts from hidden states alone.
 
+mod files;
 mod groups;
 mod jsonl;
+mod likely_cause;
 mod report;
 mod single;
 mod store;
@@ -11,7 +13,12 @@ mod tally;
 use std::path::PathBuf;
 
 use clap::Args;
-use inject_sipit::{Inverter, models::Bos, settings::Scan, states::foreign::Axes};
+use inject_sipit::{
+    Inverter,
+    models::{Bos, Model},
+    settings::Scan,
+    states::foreign::Axes,
+};
 
 use crate::{
     Failure, Outcome,
@@ -35,7 +42,7 @@ pub(crate) use self::{
 Without --states, the program computes the states of a prompt, forgets the prompt, recovers it from the states, and \
 only then compares. With --states FILE it recovers the prompt of a file of states, as transformers, vLLM, TransformerLens \
 and others write them in .safetensors, .npy, .npz or .pt (docs/interop.md lists the layouts). With --states FOLDER it \
-recovers every prompt of a store that `inject extract --positions all` wrote.\n\n\
+recovers every prompt of a store that `inject extract --positions all` wrote, or of the files of states in the folder.\n\n\
 The tap is by default the one that the file names, the deepest of a store, or the middle block.",
     after_help = format!("\
 Examples:
@@ -56,7 +63,7 @@ pub(crate) struct Options {
     /// Write one JSON object to standard output instead of a table
     #[arg(long, help_heading = "Output")]
     json: bool,
-    /// With a store: the file for one JSON object a prompt. The same command continues where an earlier one stopped
+    /// With a store, a batch or a folder of files: the file for one JSON object a prompt. The same command continues where an earlier one stopped
     #[arg(long, value_name = "FILE", requires = "states", help_heading = "Output")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -94,9 +101,26 @@ struct Input {
     /// The prompt of a file that holds a batch, from 0
     #[arg(long, value_name = "NUMBER", requires = "states")]
     row: Option<usize>,
+    /// The token ids 1,2,3 before the first row of a file, which are taken as given and not searched
+    #[arg(long, value_name = "IDS", value_parser = parse_ids, requires = "states", conflicts_with = "prefix")]
+    prefix_ids: Option<Ids>,
+    /// The same as text, with BOS before it if the tokenizer puts it there
+    #[arg(long, value_name = "TEXT", requires = "states")]
+    prefix: Option<String>,
     /// Whether the BOS token begins the text: auto (as the tokenizer does), yes or no
     #[arg(long, value_name = "WHEN", default_value_t = Bos::Auto, conflicts_with_all = ["ids", "states"])]
     bos: Bos,
+}
+
+impl Input {
+    /// The tokens before the first row, if they are known.
+    fn given(&self, model: &Model) -> Result<Option<Vec<u32>>, Failure> {
+        match (&self.prefix_ids, &self.prefix) {
+            (Some(ids), _) => Ok(Some(ids.0.clone())),
+            (None, Some(text)) => Ok(Some(model.tokenizer()?.encode(text, self.bos)?)),
+            (None, None) => Ok(None),
+        }
+    }
 }
 
 /// Recovers one prompt, or those of a store.
@@ -105,13 +129,12 @@ struct Input {
 ///
 /// [`Failure`] if there are no states to invert, or they cannot belong to the model. States that do not fit are an outcome.
 pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
-    match &options.input.states {
-        Some(folder) if folder.is_dir() => store::run(options, folder),
-        _ if options.out.is_some() => Err(Failure::usage(
-            "--out is for the prompts of a store; a single prompt goes to standard output",
-        )),
-        _ => single::run(options),
+    let Some(path) = &options.input.states else { return single::run(options) };
+    if path.is_dir() {
+        let files = if path.join("manifest.json").exists() { Vec::new() } else { files::in_folder(path)? };
+        return if files.is_empty() { store::run(options, path) } else { files::run(options, &files) };
     }
+    if options.out.is_some() { files::run(options, &[path.clone()]) } else { single::run(options) }
 }
 
 /// Says what a scan of the whole vocabulary costs before it begins, as it may take hours.

@@ -12,7 +12,7 @@ use inject_sipit::{
 use crate::{
     Failure, Outcome,
     number::{self, counted},
-    options::{LoadedModel, ModelOptions, OutputFolder, TapsOption},
+    options::{LoadedModel, ModelOptions, OutputFolder, TapsOption, prompts::open_prompts},
     output::{note, say},
     progress::Meter,
     random_tokens::RandomTokens,
@@ -43,9 +43,12 @@ pub(crate) struct Options {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Prompts")]
 struct TextOptions {
-    /// A file of prompts: .txt (one a line), .jsonl (field `text`) or .parquet (column `text`) [default: generated text]
+    /// A file of prompts: .txt (one a line), .jsonl, .json, .csv or .parquet (each with the field `text`) [default: generated text]
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
+    /// The field or column of the prompts. Dots lead deeper: messages.0.content; a whole conversation is its texts [default: text]
+    #[arg(long, value_name = "NAME", requires = "prompts")]
+    field: Option<String>,
     /// The number of prompts to fit to
     #[arg(long, value_name = "COUNT", default_value = "600")]
     count: NonZeroUsize,
@@ -117,9 +120,7 @@ fn builder(options: &Options, model: &LoadedModel) -> Result<LensBuilder, Failur
     let count = asked.count.get();
     let texts: Vec<String> = match &asked.prompts {
         None => Generator::new(0x1e45).take(count).collect(),
-        Some(path) => {
-            inject_sipit::states::prompts::Prompts::open(path)?.take(count).collect::<Result<_, _>>()?
-        }
+        Some(path) => open_prompts(path, asked.field.as_deref())?.take(count).collect::<Result<_, _>>()?,
     };
     let text = texts.iter().map(|text| {
         let mut ids = tokenizer.encode(text, asked.bos)?;

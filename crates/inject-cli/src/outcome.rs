@@ -7,6 +7,8 @@ use std::{
     process::ExitCode,
 };
 
+use inject_sipit::states::prompts::PromptError;
+
 /// The exit statuses, as `--help` lists them.
 pub(crate) const STATUSES: &str = "\
 Exit status:
@@ -14,7 +16,8 @@ Exit status:
        at each position, and equal to the prompt where that is known
   1    an error
   2    wrong usage: an unknown, contradictory or useless option
-  3    the work is done, but some prompt is not recovered
+  3    the work is done, but some position of a prompt is open, ambiguous or failed
+  4    the work is done, but a token that fits differs from that of the prompt given
   130  interrupted (SIGINT, Ctrl-C)
   143  terminated (SIGTERM)";
 
@@ -25,6 +28,8 @@ pub enum Outcome {
     Complete,
     /// The work is done, but some prompt is not recovered.
     NotRecovered,
+    /// The work is done, but a settled token differs from that of the prompt it was compared with.
+    Contradicted,
 }
 
 impl From<Outcome> for ExitCode {
@@ -32,6 +37,7 @@ impl From<Outcome> for ExitCode {
         match outcome {
             Outcome::Complete => ExitCode::SUCCESS,
             Outcome::NotRecovered => ExitCode::from(3),
+            Outcome::Contradicted => ExitCode::from(4),
         }
     }
 }
@@ -108,11 +114,16 @@ from_errors!(
     inject_sipit::models::ModelError,
     inject_sipit::models::TapError,
     inject_sipit::states::foreign::ForeignError,
-    inject_sipit::states::prompts::PromptError,
     inject_sipit::states::store::StoreError,
     inject_studies::StudyError,
     serde_json::Error,
 );
+
+impl From<PromptError> for Failure {
+    fn from(error: PromptError) -> Self {
+        Failure::new(chain(&error)).rephrased(&[("by `field`", "by --field")])
+    }
+}
 
 #[cfg(feature = "hub")]
 from_errors!(inject_sipit::models::hub::HubError);

@@ -30,6 +30,19 @@ pub(crate) struct Settled {
 }
 
 impl Settled {
+    /// A position whose token the caller knows.
+    pub(crate) fn given(token_id: u32) -> Self {
+        let kept = Kept {
+            token_id,
+            distance: 0.0,
+            runner_up: None,
+            margin: None,
+            noise_floor: 0.0,
+            found_by: "given",
+        };
+        Settled { verdict: Verdict::Given, kept, candidates_tested: 0, ruled_out: Vec::new() }
+    }
+
     /// The position as a result.
     pub(crate) fn at(self, position: usize) -> Position {
         let Settled { verdict, kept, candidates_tested, ruled_out } = self;
@@ -48,7 +61,9 @@ impl Hypothesis {
 
     /// The first position from which on the whole vocabulary was tested everywhere.
     pub(crate) fn whole_from(&self, vocab_size: usize) -> usize {
-        let in_part = |position: &Settled| position.candidates_tested < vocab_size;
+        let in_part = |position: &Settled| {
+            position.candidates_tested < vocab_size && position.verdict != Verdict::Given
+        };
         self.positions.iter().rposition(in_part).map_or(0, |last| last + 1)
     }
 

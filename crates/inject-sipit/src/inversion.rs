@@ -32,6 +32,8 @@ pub enum Verdict {
     /// No candidate of the whole vocabulary lies within the noise floor: these are not states of this model at this tap, or
     /// an earlier position is wrong. The nearest candidate is kept.
     Failed,
+    /// The caller gave the token, and nothing was tested.
+    Given,
     /// Not settled: the budget was spent, or an earlier position failed.
     Open {
         /// The nearest token of a draft, if one reached the position. It verifies nothing.
@@ -104,38 +106,43 @@ pub struct Position {
 }
 
 impl Position {
-    /// The kept token.
+    /// The kept candidate, unless the position is open: the nearest candidate tested there is not its token.
+    fn settled(&self) -> Option<&Kept> {
+        self.kept.as_ref().filter(|_| !self.verdict.is_open())
+    }
+
+    /// The kept token. None at an open position.
     pub fn token_id(&self) -> Option<u32> {
-        Some(self.kept.as_ref()?.token_id)
+        Some(self.settled()?.token_id)
     }
 
-    /// The distance of the kept token.
+    /// The distance of the kept token. None at an open position.
     pub fn distance(&self) -> Option<f64> {
-        Some(self.kept.as_ref()?.distance)
+        Some(self.settled()?.distance)
     }
 
-    /// The nearest token beside the kept one.
+    /// The nearest token beside the kept one. None at an open position.
     pub fn runner_up(&self) -> Option<Ranked> {
-        self.kept.as_ref()?.runner_up
+        self.settled()?.runner_up
     }
 
-    /// The margin of the kept token.
+    /// The margin of the kept token. None at an open position.
     pub fn margin(&self) -> Option<f64> {
-        self.kept.as_ref()?.margin
+        self.settled()?.margin
     }
 
-    /// The noise floor at the position.
+    /// The noise floor at the position. None at an open position.
     pub fn noise_floor(&self) -> Option<f64> {
-        Some(self.kept.as_ref()?.noise_floor)
+        Some(self.settled()?.noise_floor)
     }
 
-    /// The origin of the kept token.
+    /// The origin of the kept token. None at an open position.
     pub fn found_by(&self) -> Option<&'static str> {
-        Some(self.kept.as_ref()?.found_by)
+        Some(self.settled()?.found_by)
     }
 }
 
-/// A position as JSON: flat, with null for everything that an untested position does not have.
+/// A position as JSON: flat, with null for everything that an open position does not have.
 #[derive(serde::Serialize)]
 struct Row {
     position: usize,
@@ -186,19 +193,21 @@ impl Inversion {
         self.positions.iter().take_while(settled).filter_map(Position::token_id).collect()
     }
 
-    /// The kept token of every position, also of failed ones. None where nothing was tested.
+    /// The kept token of every position, also of failed ones. None at open positions.
     pub fn kept_ids(&self) -> Vec<Option<u32>> {
         self.positions.iter().map(Position::token_id).collect()
     }
 
-    /// Whether every position is verified or certain.
+    /// Whether every position is verified or certain, apart from those that were given.
     pub fn is_verified(&self) -> bool {
-        self.positions.iter().all(|position| position.verdict.is_verified())
+        let settled = |verdict: &Verdict| verdict.is_verified() || *verdict == Verdict::Given;
+        self.positions.iter().all(|position| settled(&position.verdict))
     }
 
-    /// Whether every position is certain, and so the prompt: no other of this length has states within the floors.
+    /// Whether every position is certain, and so the prompt: no other of this length has states within the floors. Positions that were
+    /// given are taken as right.
     pub fn is_certain(&self) -> bool {
-        self.positions.iter().all(|position| position.verdict == Verdict::Certain)
+        self.positions.iter().all(|position| matches!(position.verdict, Verdict::Certain | Verdict::Given))
     }
 
     /// The first position that no candidate fitted. The positions after it are open, or rest on a wrong prefix.

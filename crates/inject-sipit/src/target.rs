@@ -11,7 +11,7 @@ use crate::{
     },
 };
 use burn::tensor::{Tensor, TensorData};
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, Axis};
 
 /// The states of one prompt at one tap, position by position: the input of an inversion.
 ///
@@ -32,6 +32,8 @@ pub struct TargetStates {
     dtype: FloatFormat,
     /// The largest shift of each position's coordinates by rounding to even steps, in addition to that of the dtype.
     half_steps: Option<Vec<f64>>,
+    /// The tokens of the first positions, which are known.
+    given: Vec<u32>,
 }
 
 impl TargetStates {
@@ -65,7 +67,7 @@ impl TargetStates {
         if let Some(position) = states.outer_iter().position(|state| state.iter().all(unknown)) {
             return Err(InvertError::NotFinite { position, coordinate: 0, found: f64::INFINITY });
         }
-        Ok(TargetStates { states, tap, dtype, half_steps: None })
+        Ok(TargetStates { states, tap, dtype, half_steps: None, given: Vec::new() })
     }
 
     /// The states of a prompt, as `decoder` computes them in f32.
@@ -121,6 +123,51 @@ impl TargetStates {
             None => Ok(TargetStates { half_steps: Some(half_steps), ..self }),
             Some(&found) => Err(InvertError::Tolerance { found }),
         }
+    }
+
+    /// Puts known tokens before these states, such as a system prompt whose states a server did not compute again. They are taken as given
+    /// and not searched. Their states are those that `decoder` computes.
+    ///
+    /// # Errors
+    ///
+    /// [`InvertError::Extract`] if the decoder cannot compute the tokens, [`InvertError::Width`] if the states have another width than
+    /// the model's, and [`InvertError::HalfSteps`] if the states are marked as rounded already.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use inject_sipit::{TargetStates, models::{FloatFormat, Model, Origin, Tap}, ndarray::s};
+    /// use burn::tensor::Device;
+    ///
+    /// # let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny");
+    /// let model = Model::load(Origin::of_folder(&folder), FloatFormat::F32, &Device::flex())?;
+    /// let whole = TargetStates::of_prompt(&model.decoder, Tap::Block(2), &[31, 41, 59])?;
+    /// let last = whole.states().slice(s![1.., ..]).to_owned();
+    /// let target = TargetStates::new(last, Tap::Block(2), FloatFormat::F32)?.after(&model.decoder, &[31])?;
+    /// assert_eq!((target.positions(), target.given()), (3, &[31][..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn after(self, decoder: &Decoder, given: &[u32]) -> Result<Self, InvertError> {
+        if given.is_empty() {
+            return Ok(self);
+        }
+        if let Some(half_steps) = &self.half_steps {
+            let (found, expected) = (half_steps.len(), given.len() + self.positions());
+            return Err(InvertError::HalfSteps { found, expected });
+        }
+        let (found, expected) = (self.d_model(), decoder.config().d_model);
+        if found != expected {
+            return Err(InvertError::Width { found, expected });
+        }
+        let before = prompt_states(decoder, given, self.tap)?.to_f64().into_array();
+        let joined = ndarray::concatenate(Axis(0), &[before.view(), self.states.view()]);
+        let states = joined.map_err(|_| InvertError::Width { found, expected })?;
+        Ok(TargetStates { states, given: [given, &self.given].concat(), ..self })
+    }
+
+    /// The tokens of the first positions, as far as they were given.
+    pub fn given(&self) -> &[u32] {
+        &self.given
     }
 
     /// The number of positions.

@@ -3,8 +3,14 @@
 //! | ending | prompts |
 //! |---|---|
 //! | `.txt` | the lines |
-//! | `.jsonl` | the field `text` of the object on each line |
+//! | `.jsonl`, `.ndjson` | the field `text` of the object on each line |
+//! | `.json` | the same of each object of an array, or the texts of an array |
+//! | `.csv`, `.tsv` | the column `text` |
 //! | `.parquet` | the column `text` (feature `parquet`) |
+//! | `.gz` after any of them but the last | the same |
+//!
+//! [`Prompts::open_field`] reads another field or column than `text`. In JSON it may lie deeper (`prompt.text`) and hold the messages of a
+//! conversation, whose texts are then joined by line breaks.
 //!
 //! Every character of a prompt is kept, white space at its ends too: another space makes another prompt. Only
 //! the line break (`\n` or `\r\n`) does not belong to a line, nor a byte order mark to the first line. An empty
@@ -26,10 +32,14 @@
 //! ```
 
 mod error;
+mod field;
+mod input;
 mod lines;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod reader;
+mod table;
+mod values;
 
 pub use error::{PromptError, PromptProblem};
 pub use reader::{MAX_FILE_BYTES, Prompts, read_prompts};

@@ -41,11 +41,12 @@ pub(crate) struct Report {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Recovered {
-    /// Whether every position is verified or certain.
+    /// Whether every position is verified or certain, apart from those that were given.
     pub(super) verified: bool,
     /// Whether every position is certain: no other prompt of this length has these states.
     pub(super) certain: bool,
-    /// Whether the tokens equal those of the prompt that was given; null if none was given.
+    /// Whether the tokens equal those of the prompt that was given: false if a settled one differs, null if no prompt was given, or
+    /// if positions that are not settled leave it unknown.
     pub(super) equals_prompt: Option<bool>,
     /// The tokens by id; null at open positions.
     pub(super) token_ids: Vec<Option<u32>>,
@@ -107,6 +108,8 @@ pub(crate) enum VerdictName {
     Ambiguous,
     /// No candidate of the whole vocabulary fits.
     Failed,
+    /// The token was given, and nothing was tested.
+    Given,
     /// Not settled: the budget was spent, or an earlier position failed.
     Open,
 }
@@ -187,6 +190,7 @@ impl From<&Verdict> for VerdictName {
             Verdict::Verified => VerdictName::Verified,
             Verdict::Ambiguous { .. } => VerdictName::Ambiguous,
             Verdict::Failed => VerdictName::Failed,
+            Verdict::Given => VerdictName::Given,
             _ => VerdictName::Open,
         }
     }
@@ -256,11 +260,11 @@ impl Recovered {
             }
             Ok(tokenizer) => (Some(tokenizer.decode(&leading)?), None),
         };
-        let equal = |prompt: &[u32]| prompt.iter().copied().map(Some).eq(token_ids.iter().copied());
+        let equals_prompt = prompt.and_then(|prompt| equals(&positions, prompt));
         Ok(Recovered {
             verified: inversion.is_verified(),
             certain: inversion.is_certain(),
-            equals_prompt: prompt.map(equal),
+            equals_prompt,
             token_ids,
             text,
             text_encodes_back,
@@ -273,9 +277,10 @@ impl Recovered {
 
     /// Recovered is what is verified, and equal to the prompt where that is known.
     pub(super) fn outcome(&self) -> Outcome {
-        match self.verified && self.equals_prompt != Some(false) {
-            true => Outcome::Complete,
-            false => Outcome::NotRecovered,
+        match (self.equals_prompt, self.verified) {
+            (Some(false), _) => Outcome::Contradicted,
+            (_, true) => Outcome::Complete,
+            (_, false) => Outcome::NotRecovered,
         }
     }
 
@@ -283,6 +288,21 @@ impl Recovered {
     fn states(&self) -> usize {
         self.cost.values().map(|stage| stage.states).sum()
     }
+}
+
+/// Whether settled tokens equal those of a prompt. A single one that differs decides; one that is not settled leaves it unknown.
+fn equals(positions: &[PositionReport], prompt: &[u32]) -> Option<bool> {
+    let settled = |row: &PositionReport| !matches!(row.verdict, VerdictName::Failed | VerdictName::Open);
+    let differs = |(row, id): (&PositionReport, &u32)| row.verdict.is_verified() && row.token_id != Some(*id);
+    if positions.len() != prompt.len() || positions.iter().zip(prompt).any(differs) {
+        return Some(false);
+    }
+    if !positions.iter().all(settled) {
+        return None;
+    }
+    // Of an ambiguous position the other token may be right.
+    let all = positions.iter().zip(prompt).all(|(row, id)| row.token_id == Some(*id));
+    all.then_some(true)
 }
 
 impl PositionReport {
@@ -300,10 +320,12 @@ impl PositionReport {
         });
         // The nearest candidate tested at an open position is not its token.
         let kept = position.kept.as_ref().filter(|_| !position.verdict.is_open());
+        let token_id = kept.map(|kept| kept.token_id);
+        let kept = kept.filter(|_| position.verdict != Verdict::Given);
         PositionReport {
             position: position.position,
             verdict: VerdictName::from(&position.verdict),
-            token_id: kept.map(|kept| kept.token_id),
+            token_id,
             candidates: candidates.iter().copied().map(Candidate::from).collect(),
             more_candidates,
             distance: kept.map(|kept| kept.distance),

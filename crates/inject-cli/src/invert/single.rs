@@ -5,7 +5,11 @@ use std::{path::Path, time::Instant};
 use inject_sipit::{
     Inverter, TargetStates,
     models::{Model, Tap},
-    states::foreign::{ColumnChoice, ModelShape, ReadOptions, StatesFile},
+    ndarray::ArrayView1,
+    states::{
+        foreign::{ColumnChoice, ModelShape, ReadOptions, StatesFile},
+        prompt_states,
+    },
 };
 
 use super::{
@@ -71,11 +75,53 @@ fn from_file(
             "{path} holds {prompts} prompts: give --row I for one of them, or --out FILE for all"
         )));
     }
-    let (column, tap) = column(options, &file)?;
-    let states = file.column(column)?;
+    let found = target_of(options, model, &mut file)?;
     tell(&file);
+    Ok(found)
+}
+
+/// The states of the chosen prompt of a file, and its tokens if the file holds them.
+pub(super) fn target_of(
+    options: &Options,
+    model: &Model,
+    file: &mut StatesFile,
+) -> Result<(TargetStates, Option<Vec<u32>>), Failure> {
+    let (column, tap) = column(options, file)?;
+    let tap = tap.checked(model.decoder.config().n_layers())?;
+    let states = file.column(column)?.into_array();
+    let known = options.input.given(model)?;
     let ids = file.token_ids().map(<[u32]>::to_vec);
-    Ok((TargetStates::new(states.into_array(), tap, file.dtype())?, ids))
+    let rows = states.nrows();
+    let (given, ids) = match (known, ids) {
+        (Some(given), ids) => (given, ids),
+        (None, Some(ids)) if ids.len() > rows && states.ncols() == model.decoder.config().d_model => {
+            let first = first_with_states(model, tap, states.row(0), &ids, ids.len() - rows)?;
+            note(&match first {
+                0 => format!("the rows are those of the first {rows} tokens"),
+                _ => format!(
+                    "the rows are those of the tokens after the first {first}, which are taken from the file as given"
+                ),
+            });
+            (ids[..first].to_vec(), Some(ids[..first + rows].to_vec()))
+        }
+        (None, ids) => (Vec::new(), ids),
+    };
+    let target = TargetStates::new(states, tap, file.dtype())?.after(&model.decoder, &given)?;
+    Ok((target, ids))
+}
+
+/// Returns the token whose state the first row is, if some at the beginning or the end have none: the one whose state is nearest.
+fn first_with_states(
+    model: &Model,
+    tap: Tap,
+    row: ArrayView1<'_, f64>,
+    ids: &[u32],
+    missing: usize,
+) -> Result<usize, Failure> {
+    let states = prompt_states(&model.decoder, ids, tap)?.to_f64();
+    let away = |at: usize| states.row(at).iter().zip(row).map(|(a, b)| (a - b) * (a - b)).sum::<f64>();
+    let nearest = (0..=missing).min_by(|&a, &b| away(a).total_cmp(&away(b)));
+    Ok(nearest.unwrap_or(0))
 }
 
 /// Opens a file of states of this model.

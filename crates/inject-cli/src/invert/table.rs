@@ -15,6 +15,7 @@ impl Report {
         let mut lines = vec![self.table(model).text(), String::new()];
         lines.extend(explanation(self.acceptance));
         lines.extend(recovered.lines());
+        lines.extend(super::likely_cause::likely_cause(self));
         lines.push(format!("states: {} of {}", self.tap, self.model));
         lines.push(format!("policy: {}; {}", self.policy, self.reason));
         lines.push(format!(
@@ -74,22 +75,27 @@ impl Recovered {
             );
         }
         let verified = self.positions.iter().filter(|row| row.verdict.is_verified());
-        let (count, all) = (verified.count(), self.positions.len());
+        let given = self.positions.iter().filter(|row| row.verdict == VerdictName::Given).count();
+        let (count, all) = (verified.count(), self.positions.len() - given);
         let certain = if self.certain { ", and certain" } else { "" };
         lines.push(match self.verified {
+            true if given > 0 => {
+                format!(
+                    "verified: yes, {}{certain}, after {} given",
+                    all_positions(all),
+                    counted(given, "token")
+                )
+            }
             true => format!("verified: yes, {}{certain}", all_positions(all)),
             false => format!("verified: no, {count} of {}", counted(all, "position")),
         });
-        if let Some(row) = self.positions.iter().find(|row| row.verdict == VerdictName::Failed) {
-            lines.push(format!(
-                "no token of the vocabulary fits position {}: the states belong to another model or tap, or an earlier token is wrong",
-                row.position
-            ));
-        }
         lines.push(match self.equals_prompt {
             Some(true) => "equal to the prompt: yes".to_owned(),
             Some(false) => "equal to the prompt: no".to_owned(),
-            None => "equal to the prompt: unknown, as no prompt was given to compare with".to_owned(),
+            None if self.verified => {
+                "equal to the prompt: unknown, as no prompt was given to compare with".to_owned()
+            }
+            None => "equal to the prompt: unknown".to_owned(),
         });
         lines
     }
@@ -122,6 +128,7 @@ fn verdict(row: &PositionReport) -> String {
         VerdictName::Ambiguous if row.more_candidates => format!("1 of > {}", row.candidates.len()),
         VerdictName::Ambiguous => format!("1 of {}", row.candidates.len()),
         VerdictName::Failed => "failed".to_owned(),
+        VerdictName::Given => "given".to_owned(),
         VerdictName::Open => "open".to_owned(),
     }
 }
@@ -192,7 +199,6 @@ mod tests {
         let lines = recovered(&[Verified, Failed, Open], Some(false)).lines();
         assert_eq!(lines[0], "recovered up to position 0: Once");
         assert_eq!(lines[1], "verified: no, 1 of 3 positions");
-        assert!(lines[2].starts_with("no token of the vocabulary fits position 1"));
         assert_eq!(recovered(&[Failed, Open], None).lines()[0], "recovered: nothing");
     }
 }

@@ -40,8 +40,10 @@ pub(crate) struct Tally {
     verified: usize,
     /// Prompts whose tokens equal those in the store.
     equal: usize,
-    /// The numbers of the prompts that are not both.
+    /// The numbers of the prompts that are not verified at every position, or that contradict the store.
     not_recovered: Vec<usize>,
+    /// The numbers of the prompts of which a settled token differs from that in the store.
+    contradicted: Vec<usize>,
     /// The number of positions of all prompts.
     positions: usize,
     /// Positions with the verdict certain.
@@ -81,8 +83,12 @@ impl Tally {
         self.prompts += 1;
         self.verified += usize::from(recovered.verified);
         self.equal += usize::from(recovered.equals_prompt == Some(true));
-        if recovered.outcome() == Outcome::NotRecovered {
+        let outcome = recovered.outcome();
+        if outcome != Outcome::Complete {
             self.not_recovered.push(prompt);
+        }
+        if outcome == Outcome::Contradicted {
+            self.contradicted.push(prompt);
         }
         self.positions += recovered.positions.len();
         for row in &recovered.positions {
@@ -92,6 +98,7 @@ impl Tally {
                 VerdictName::Ambiguous => &mut self.ambiguous_positions,
                 VerdictName::Failed => &mut self.failed_positions,
                 VerdictName::Open => &mut self.open_positions,
+                VerdictName::Given => continue,
             } += 1;
         }
         self.candidates_tested += recovered.candidates_tested;
@@ -104,7 +111,11 @@ impl Tally {
 
     /// Whether every prompt is recovered.
     pub(super) fn outcome(&self) -> Outcome {
-        if self.not_recovered.is_empty() { Outcome::Complete } else { Outcome::NotRecovered }
+        match (self.contradicted.is_empty(), self.not_recovered.is_empty()) {
+            (false, _) => Outcome::Contradicted,
+            (true, false) => Outcome::NotRecovered,
+            (true, true) => Outcome::Complete,
+        }
     }
 
     /// The counts for a person.
@@ -117,11 +128,15 @@ impl Tally {
             count(self.verified),
             count(self.equal)
         )];
-        if !self.not_recovered.is_empty() {
-            let named: Vec<String> = self.not_recovered.iter().take(NAMED).map(usize::to_string).collect();
-            let rest = self.not_recovered.len() - named.len();
-            let rest = if rest > 0 { format!(" and {} more", count(rest)) } else { String::new() };
-            lines.push(format!("not recovered: prompt {}{rest}", named.join(", ")));
+        for (what, prompts) in
+            [("not recovered", &self.not_recovered), ("contradicting the store", &self.contradicted)]
+        {
+            if !prompts.is_empty() {
+                let named: Vec<String> = prompts.iter().take(NAMED).map(usize::to_string).collect();
+                let rest = prompts.len() - named.len();
+                let rest = if rest > 0 { format!(" and {} more", count(rest)) } else { String::new() };
+                lines.push(format!("{what}: prompt {}{rest}", named.join(", ")));
+            }
         }
         lines.push(format!(
             "{}: {} certain, {} verified, {} ambiguous, {} failed, {} open",
@@ -172,7 +187,8 @@ mod tests {
     #[test]
     fn every_verdict_is_counted_under_its_name() {
         let mut tally = Tally::default();
-        tally.take(&record(0, false, Some(false), &["verified", "ambiguous", "open"])).unwrap();
+        tally.take(&record(0, false, None, &["verified", "ambiguous", "open"])).unwrap();
+        assert_eq!(tally.outcome(), Outcome::NotRecovered);
         let expected = Tally {
             prompts: 1,
             not_recovered: vec![0],
@@ -191,14 +207,14 @@ mod tests {
     }
 
     #[test]
-    fn recovered_is_what_is_verified_and_equal() {
+    fn a_prompt_that_contradicts_the_store_decides_the_outcome() {
         let mut tally = Tally::default();
         let cases = [(true, Some(true)), (true, Some(false)), (false, Some(true)), (true, None)];
         for (prompt, (verified, equal)) in cases.into_iter().enumerate() {
             tally.take(&record(prompt, verified, equal, &["verified"])).unwrap();
         }
-        assert_eq!(tally.not_recovered, [1, 2]);
-        assert_eq!(tally.outcome(), Outcome::NotRecovered);
+        assert_eq!((&tally.not_recovered[..], &tally.contradicted[..]), (&[1, 2][..], &[1][..]));
+        assert_eq!(tally.outcome(), Outcome::Contradicted);
         assert!(
             tally.text().contains("4 prompts: 3 verified at every position, 2 equal"),
             "{}",

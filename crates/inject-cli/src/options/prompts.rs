@@ -1,6 +1,10 @@
 //! The prompts of measurements.
 
-use std::{collections::HashSet, num::NonZeroUsize, path::PathBuf};
+use std::{
+    collections::HashSet,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use inject_prompts::Generator;
@@ -15,9 +19,12 @@ use crate::{Failure, number, output::note, random_tokens::RandomTokens};
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Prompts")]
 pub(crate) struct PromptOptions {
-    /// A file of prompts: .txt (one a line), .jsonl (field `text`) or .parquet (column `text`) [default: generated text]
+    /// A file of prompts: .txt (one a line), .jsonl, .json, .csv or .parquet (each with the field `text`) [default: generated text]
     #[arg(long, value_name = "FILE")]
     pub(crate) prompts: Option<PathBuf>,
+    /// The field or column of the prompts. Dots lead deeper: messages.0.content; a whole conversation is its texts [default: text]
+    #[arg(long, value_name = "NAME", requires = "prompts")]
+    pub(crate) field: Option<String>,
     /// The number of prompts at the beginning of the file to skip, such as those a lens was made from
     #[arg(long, value_name = "COUNT", default_value_t = 0, requires = "prompts")]
     pub(crate) skip: usize,
@@ -32,10 +39,18 @@ pub(crate) struct PromptOptions {
 /// Generated texts that are tried for each prompt asked for. Cut short enough, texts have only so many different beginnings.
 const TRIES: usize = 20;
 
+/// Opens a file of prompts.
+pub(crate) fn open_prompts(path: &Path, field: Option<&str>) -> Result<Prompts, PromptError> {
+    match field {
+        Some(field) => Prompts::open_field(path, field),
+        None => Prompts::open(path),
+    }
+}
+
 impl PromptOptions {
     /// Generated text of a seed.
     pub(crate) fn generated(seed: u64) -> Self {
-        PromptOptions { prompts: None, skip: 0, bos: Bos::Auto, prompt_seed: seed }
+        PromptOptions { prompts: None, field: None, skip: 0, bos: Bos::Auto, prompt_seed: seed }
     }
 
     /// Up to `count` different prompts of exactly `length` tokens of text. A text that is too short is continued by the next. With
@@ -135,7 +150,7 @@ impl PromptOptions {
     ) -> Result<Box<dyn Iterator<Item = Result<String, PromptError>>>, Failure> {
         Ok(match &self.prompts {
             None => Box::new(Generator::new(self.prompt_seed).take(most).map(Ok)),
-            Some(path) => Box::new(Prompts::open(path)?.skip(self.skip)),
+            Some(path) => Box::new(open_prompts(path, self.field.as_deref())?.skip(self.skip)),
         })
     }
 

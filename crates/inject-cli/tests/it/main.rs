@@ -4,6 +4,7 @@
 
 mod bundled_model;
 mod depth;
+mod dumps;
 mod endings;
 mod golden;
 mod layering;

@@ -118,7 +118,7 @@ fn a_wrong_prompt_is_not_called_equal_and_the_status_says_so() {
     // Everything fits, so the first candidate tested is accepted: it is another token.
     let arguments = "invert --epsilon 100000 --policy random --tap block-1 --json";
     let ran = run(dir.path(), arguments);
-    assert_eq!(ran.status, 3, "{}{}", ran.out, ran.err);
+    assert_eq!(ran.status, 4, "{}{}", ran.out, ran.err);
     let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!(json["recovered"]["equals_prompt"], false);
     let ran = run(dir.path(), "invert --epsilon 100000 --policy random --tap block-1");
@@ -133,6 +133,7 @@ fn open_positions_carry_no_token() {
     let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     let recovered = &json["recovered"];
     assert_eq!(recovered["verified"], false);
+    assert!(recovered["equals_prompt"].is_null(), "nothing contradicts the prompt: {recovered}");
     let positions = recovered["positions"].as_array().unwrap();
     let open: Vec<_> = positions.iter().filter(|row| row["verdict"] == "open").collect();
     assert!(!open.is_empty());

@@ -43,7 +43,7 @@ pub(super) fn certify(
     let decoder = comparison.inverter.decoder;
     let whole = hypothesis.cache(decoder, comparison.target, &mut comparison.cost)?.clone();
     for (at, position) in hypothesis.positions.iter_mut().enumerate() {
-        if position.verdict == Verdict::Failed {
+        if matches!(position.verdict, Verdict::Failed | Verdict::Given) {
             continue;
         }
         if position.candidates_tested < comparison.vocab_size() {

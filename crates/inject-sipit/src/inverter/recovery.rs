@@ -41,10 +41,12 @@ impl<'r> Recovery<'r> {
         target: &'r TargetStates,
         searcher: &'r Searcher<'_>,
     ) -> Result<Self, InvertError> {
+        let mut hypothesis = Hypothesis::default();
+        target.given().iter().for_each(|&token| hypothesis.push(Settled::given(token)));
         Ok(Recovery {
             comparison: Comparison::begin(inverter, target)?,
             search: searcher.begin(target)?,
-            beam: vec![Hypothesis::default()],
+            beam: vec![hypothesis],
             abandoned: Abandoned::default(),
             seen: Provisional::default(),
             tested: Tested::new(),

@@ -49,8 +49,35 @@ pub enum PromptProblem {
         /// The line, from 1.
         line: usize,
     },
+    /// An object or table without the field.
+    #[error("{place} has no text `{field}`; it has {}: choose one by `field`", found.join(", "))]
+    NoField {
+        /// The line, value or row.
+        place: String,
+        /// The name of the field.
+        field: String,
+        /// The names that are there.
+        found: Vec<String>,
+    },
+    /// A file that is read at once and has more bytes than the limit.
+    #[error("the file has more than {most} bytes: write one object a line, in .jsonl")]
+    FileTooLong {
+        /// The limit.
+        most: u64,
+    },
+    /// A text with more bytes than the limit.
+    #[error("the text of value {value} has more than {most} bytes")]
+    ValueTooLong {
+        /// The value, from 1.
+        value: usize,
+        /// The limit.
+        most: usize,
+    },
+    /// A table that is not CSV.
+    #[error("not a table")]
+    Csv(#[from] csv::Error),
     /// A line that is not a JSON object.
-    #[error("line {line} is not a JSON object")]
+    #[error("line {line} is not a JSON object: expected one a line, with the field of its text")]
     NotAnObject {
         /// The line, from 1.
         line: usize,
@@ -89,14 +116,16 @@ pub enum PromptProblem {
         /// The limit.
         most: usize,
     },
-    /// A table without a column `text`.
-    #[error("no column `text`; the table has {found:?}")]
+    /// A table without the column of texts.
+    #[error("no column `{name}`; the table has {found:?}: choose one by `field`")]
     NoTextColumn {
+        /// The name of the column.
+        name: String,
         /// The columns of the table.
         found: Vec<String>,
     },
-    /// A column `text` that does not hold strings.
-    #[error("the column `text` is {found}: expected one string per row")]
+    /// A column that does not hold strings.
+    #[error("the column is {found}: expected one string per row")]
     NotAStringColumn {
         /// The column's type as Parquet names it.
         found: String,

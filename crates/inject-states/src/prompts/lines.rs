@@ -1,12 +1,17 @@
 //! The lines of a file, and the texts in them.
 
 use std::{
-    fs::File,
     io::{BufRead, BufReader, Read},
     path::Path,
 };
 
-use super::PromptProblem;
+use serde_json::Value;
+
+use super::{
+    PromptProblem,
+    field::{Field, Missing},
+    input::Input,
+};
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
@@ -19,7 +24,7 @@ const JSON_AROUND: usize = 1 << 20;
 /// The lines of a file without their line breaks.
 #[derive(Debug)]
 pub(super) struct Lines {
-    reader: BufReader<File>,
+    reader: BufReader<Input>,
     /// The number of the line read last, from 1.
     line: usize,
 }
@@ -31,7 +36,7 @@ struct JsonLine {
 
 impl Lines {
     pub(super) fn open(path: &Path) -> Result<Lines, PromptProblem> {
-        Ok(Lines { reader: BufReader::new(File::open(path)?), line: 0 })
+        Ok(Lines { reader: BufReader::new(Input::open(path)?), line: 0 })
     }
 
     /// Returns the next line, of at most `most` bytes.
@@ -43,12 +48,12 @@ impl Lines {
         }
     }
 
-    /// Returns the field `text` of the object on the next line, of at most `most` bytes. It is empty on a line of white space.
-    pub(super) fn next_json(&mut self, most: usize) -> Result<Option<String>, PromptProblem> {
+    /// Returns a field of the object on the next line, of at most `most` bytes. It is empty on a line of white space.
+    pub(super) fn next_json(&mut self, most: usize, field: &Field) -> Result<Option<String>, PromptProblem> {
         let Some(text) = self.next_bytes(most.saturating_mul(6).saturating_add(JSON_AROUND))? else {
             return Ok(None);
         };
-        let text = text_of_json(self.line, &text)?;
+        let text = text_of_json(self.line, &text, field)?;
         if text.len() > most {
             return Err(PromptProblem::LineTooLong { line: self.line, most });
         }
@@ -80,14 +85,29 @@ impl Lines {
     }
 }
 
-/// Returns the field `text`, or nothing for white space.
-fn text_of_json(line: usize, text: &str) -> Result<String, PromptProblem> {
+/// Returns the text of a field, or nothing for white space.
+fn text_of_json(line: usize, text: &str, field: &Field) -> Result<String, PromptProblem> {
+    let malformed = |source: serde_json::Error| PromptProblem::Json { line, column: source.column(), source };
     // serde would also take an array of one string for the object.
     match text.trim_ascii_start().bytes().next() {
-        None => Ok(String::new()),
-        Some(b'{') => serde_json::from_str(text)
-            .map(|JsonLine { text }| text)
-            .map_err(|source| PromptProblem::Json { line, column: source.column(), source }),
-        Some(_) => Err(PromptProblem::NotAnObject { line }),
+        None => return Ok(String::new()),
+        Some(b'{') => {}
+        Some(_) => return Err(PromptProblem::NotAnObject { line }),
     }
+    let value: Value = match field == &Field::default() {
+        // Skips the other fields, and names the place of what is wrong.
+        true => match serde_json::from_str(text) {
+            Ok(JsonLine { text }) => return Ok(text),
+            Err(error) => match serde_json::from_str::<Value>(text) {
+                Ok(value) if value.get("text").is_none() => value,
+                _ => return Err(malformed(error)),
+            },
+        },
+        false => serde_json::from_str(text).map_err(malformed)?,
+    };
+    field.text_of(&value).map_err(|Missing { found }| PromptProblem::NoField {
+        place: format!("line {line}"),
+        field: field.name().to_owned(),
+        found,
+    })
 }

@@ -1,4 +1,4 @@
-//! The column `text` of a Parquet table.
+//! A column of texts of a Parquet table.
 
 mod pages;
 
@@ -45,11 +45,11 @@ impl std::fmt::Debug for TextColumn {
 }
 
 impl TextColumn {
-    pub(super) fn open(path: &Path) -> Result<TextColumn, PromptProblem> {
+    pub(super) fn open(path: &Path, name: &str) -> Result<TextColumn, PromptProblem> {
         let file = File::open(path)?;
         contained(|| {
             let about = ParquetMetaDataReader::new().parse_and_finish(&file)?;
-            let column = text_column(about.file_metadata().schema_descr())?;
+            let column = text_column(about.file_metadata().schema_descr(), name)?;
             Ok(TextColumn {
                 file,
                 about,
@@ -127,12 +127,12 @@ fn contained<T>(read: impl FnOnce() -> Result<T, PromptProblem>) -> Result<T, Pr
 }
 
 /// Returns the index of the outermost column `text`, which holds one string for each row.
-fn text_column(schema: &SchemaDescriptor) -> Result<usize, PromptProblem> {
+fn text_column(schema: &SchemaDescriptor, name: &str) -> Result<usize, PromptProblem> {
     let outer = |column: &ColumnDescriptor| column.path().parts().first().cloned().unwrap_or_default();
-    let position = schema.columns().iter().position(|column| outer(column) == "text");
+    let position = schema.columns().iter().position(|column| outer(column) == name);
     let Some(index) = position else {
         let found = schema.root_schema().get_fields().iter().map(|field| field.name().to_owned()).collect();
-        return Err(PromptProblem::NoTextColumn { found });
+        return Err(PromptProblem::NoTextColumn { name: name.to_owned(), found });
     };
     let column = schema.column(index);
     let flat = column.path().parts().len() == 1 && column.max_rep_level() == 0;

@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{PromptError, PromptProblem, lines::Lines};
+use super::{
+    PromptError, PromptProblem, field::Field, input::ending, lines::Lines, table::Table, values::Values,
+};
 
 /// The endings [`Prompts::open`] knows.
-const ENDINGS: &str = "`.txt`, `.jsonl`, `.parquet`";
+const ENDINGS: &str =
+    "`.txt`, `.jsonl`, `.ndjson`, `.json`, `.csv`, `.tsv`, `.parquet`, and `.gz` after all but the last";
 
 /// The prompts of a file, read one by one.
 ///
@@ -22,7 +25,9 @@ pub struct Prompts {
 #[derive(Debug)]
 enum Texts {
     Lines(Lines),
-    JsonLines(Lines),
+    JsonLines(Lines, Field),
+    Values(Values),
+    Table(Table),
     #[cfg(feature = "parquet")]
     Parquet(Box<super::parquet::TextColumn>),
 }
@@ -33,19 +38,7 @@ enum Texts {
 ///
 /// As [`Prompts::open`] and each item of [`Prompts`], and [`PromptProblem::TooMuchText`].
 pub fn read_prompts(path: impl AsRef<Path>) -> Result<Vec<String>, PromptError> {
-    let path = path.as_ref();
-    let mut bytes = 0;
-    let mut prompts = Vec::new();
-    for prompt in Prompts::open(path)? {
-        let prompt = prompt?;
-        bytes += prompt.len();
-        if bytes > MAX_FILE_BYTES {
-            let problem = PromptProblem::TooMuchText { prompts: prompts.len(), most: MAX_FILE_BYTES };
-            return Err(PromptError { path: path.to_owned(), problem });
-        }
-        prompts.push(prompt);
-    }
-    Ok(prompts)
+    Prompts::open(path)?.read_all()
 }
 
 /// The text that [`read_prompts`] reads at most, in bytes. A small file can stand for much text, in a format that compresses.
@@ -55,20 +48,69 @@ impl Prompts {
     /// The default limit of one prompt, in bytes: several times the longest context of today's models.
     pub const DEFAULT_MAX_BYTES: usize = 4 << 20;
 
-    /// Opens a `.txt`, `.jsonl` or `.parquet` file.
+    /// Opens a file of texts, or of the fields `text` of a table or of JSON objects.
     ///
     /// # Errors
     ///
     /// [`PromptError`] if the name has another ending, or the file cannot be opened or has no texts. An
     /// item is an error if a text is missing, malformed or too long.
     pub fn open(path: impl AsRef<Path>) -> Result<Prompts, PromptError> {
-        let path = path.as_ref();
-        match Texts::open(path) {
+        Prompts::open_with(path.as_ref(), Field::default())
+    }
+
+    /// Opens a file of which another field or column than `text` has the prompts. A dotted name leads deeper.
+    ///
+    /// # Errors
+    ///
+    /// As [`Prompts::open`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use inject_states::prompts::Prompts;
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("chats.jsonl");
+    /// std::fs::write(&path, r#"{"messages": [{"role": "user", "content": "Hello."}]}"#)?;
+    ///
+    /// let mut prompts = Prompts::open_field(&path, "messages.0.content")?;
+    /// assert_eq!(prompts.next().transpose()?.as_deref(), Some("Hello."));
+    /// let error = Prompts::open(&path)?.next().unwrap().unwrap_err();
+    /// assert!(error.to_string().contains("no text `text`; it has messages"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn open_field(path: impl AsRef<Path>, field: &str) -> Result<Prompts, PromptError> {
+        Prompts::open_with(path.as_ref(), Field::new(field))
+    }
+
+    fn open_with(path: &Path, field: Field) -> Result<Prompts, PromptError> {
+        match Texts::open(path, field) {
             Ok(texts) => {
                 Ok(Prompts { path: path.to_owned(), most: Self::DEFAULT_MAX_BYTES, texts: Some(texts) })
             }
             Err(problem) => Err(PromptError { path: path.to_owned(), problem }),
         }
+    }
+
+    /// Reads all prompts, at most [`MAX_FILE_BYTES`] of text.
+    ///
+    /// # Errors
+    ///
+    /// Those of each item, and [`PromptProblem::TooMuchText`].
+    pub fn read_all(self) -> Result<Vec<String>, PromptError> {
+        let path = self.path.clone();
+        let mut bytes = 0;
+        let mut prompts = Vec::new();
+        for prompt in self {
+            let prompt = prompt?;
+            bytes += prompt.len();
+            if bytes > MAX_FILE_BYTES {
+                let problem = PromptProblem::TooMuchText { prompts: prompts.len(), most: MAX_FILE_BYTES };
+                return Err(PromptError { path, problem });
+            }
+            prompts.push(prompt);
+        }
+        Ok(prompts)
     }
 
     /// Returns the same prompts with another limit on the bytes of each.
@@ -101,16 +143,24 @@ impl Iterator for Prompts {
 impl std::iter::FusedIterator for Prompts {}
 
 impl Texts {
-    fn open(path: &Path) -> Result<Texts, PromptProblem> {
-        let ending = path.extension().unwrap_or_default().to_string_lossy().into_owned();
-        match ending.to_ascii_lowercase().as_str() {
+    fn open(path: &Path, field: Field) -> Result<Texts, PromptProblem> {
+        let (ending, packed) = ending(path);
+        match ending.as_str() {
             "txt" => Ok(Texts::Lines(Lines::open(path)?)),
-            "jsonl" => Ok(Texts::JsonLines(Lines::open(path)?)),
+            "jsonl" | "ndjson" => Ok(Texts::JsonLines(Lines::open(path)?, field)),
+            "json" => Ok(Texts::Values(Values::open(path, field)?)),
+            "csv" => Ok(Texts::Table(Table::open(path, b',', &field)?)),
+            "tsv" => Ok(Texts::Table(Table::open(path, b'\t', &field)?)),
             #[cfg(feature = "parquet")]
-            "parquet" => Ok(Texts::Parquet(Box::new(super::parquet::TextColumn::open(path)?))),
+            "parquet" if !packed => {
+                Ok(Texts::Parquet(Box::new(super::parquet::TextColumn::open(path, field.name())?)))
+            }
             #[cfg(not(feature = "parquet"))]
-            "parquet" => Err(PromptProblem::NoParquet),
-            _ => Err(PromptProblem::UnknownEnding { found: ending, known: ENDINGS }),
+            "parquet" if !packed => Err(PromptProblem::NoParquet),
+            _ => {
+                let found = if packed { format!("{ending}.gz") } else { ending };
+                Err(PromptProblem::UnknownEnding { found, known: ENDINGS })
+            }
         }
     }
 
@@ -118,7 +168,9 @@ impl Texts {
     fn next_text(&mut self, most: usize) -> Result<Option<String>, PromptProblem> {
         match self {
             Texts::Lines(lines) => lines.next_line(most),
-            Texts::JsonLines(lines) => lines.next_json(most),
+            Texts::JsonLines(lines, field) => lines.next_json(most, field),
+            Texts::Values(values) => values.next_text(most),
+            Texts::Table(table) => table.next_text(most),
             #[cfg(feature = "parquet")]
             Texts::Parquet(column) => column.next_text(most),
         }
@@ -196,7 +248,6 @@ mod tests {
     #[test]
     fn a_malformed_object_is_named_with_its_place() {
         for (line, message) in [
-            ("{\"id\": 1}", "line 2, column 9: missing field `text`"),
             ("{\"text\": 1}", "line 2, column 10: invalid type: integer `1`, expected a string"),
             ("{\"text\": null}", "line 2, column 13: invalid type: null, expected a string"),
             ("{\"text\": \"a\", \"text\": \"b\"}", "line 2, column 20: duplicate field `text`"),
@@ -208,6 +259,49 @@ mod tests {
             let source = std::error::Error::source(&problem).unwrap().to_string();
             assert_eq!(format!("{problem}: {}", source.rsplit_once(" at line ").unwrap().0), message);
         }
+    }
+
+    #[test]
+    fn a_missing_field_lists_the_ones_that_are_there() {
+        for (name, content) in [
+            ("a.jsonl", "\n{\"id\": 1, \"prompt\": {\"en\": \"a\"}}"),
+            ("a.json", "[{\"text\": \"b\"}, {\"id\": 1, \"prompt\": {\"en\": \"a\"}}]"),
+            ("a.csv", "id,prompt.en\n1,a\n"),
+        ] {
+            let problem = read(name, content.as_bytes()).unwrap_err();
+            assert!(
+                problem.to_string().contains("no text `text`; it has id, prompt.en"),
+                "{name}: {problem}"
+            );
+        }
+    }
+
+    #[test]
+    fn other_formats_of_the_same_texts_are_read() {
+        for (name, content) in [
+            ("a.ndjson", "{\"text\": \"a\"}\n{\"text\": \"b, c\"}\n"),
+            ("a.json", "[{\"text\": \"a\"}, {\"text\": \"b, c\"}]"),
+            ("a.json", "[\"a\", \"b, c\"]"),
+            ("a.json", "{\"text\": \"a\"}\n{\"text\": \"b, c\"}\n"),
+            ("a.csv", "\u{feff}text,id\na,1\n\"b, c\",2\n"),
+            ("a.tsv", "id\ttext\n1\ta\n2\tb, c\n"),
+        ] {
+            assert_eq!(read(name, content.as_bytes()).unwrap(), ["a", "b, c"], "{name}: {content}");
+        }
+    }
+
+    #[test]
+    fn a_compressed_file_is_read_as_what_it_unpacks_to() {
+        use std::io::Write;
+        for (name, content) in
+            [("a.txt.gz", "a\nb\n"), ("a.JSONL.GZ", "{\"text\": \"a\"}\n{\"text\": \"b\"}")]
+        {
+            let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            packed.write_all(content.as_bytes()).unwrap();
+            assert_eq!(read(name, &packed.finish().unwrap()).unwrap(), ["a", "b"]);
+        }
+        let problem = read("a.txt.gz", b"a\n").unwrap_err();
+        assert!(matches!(problem, PromptProblem::Io(_)), "{problem}");
     }
 
     #[test]
@@ -257,10 +351,10 @@ mod tests {
 
     #[test]
     fn an_unknown_ending_lists_the_known_ones() {
-        for name in ["a.csv", "a"] {
+        for name in ["a.md", "a", "a.parquet.gz"] {
             let problem = read(name, b"a").unwrap_err();
             assert!(matches!(problem, PromptProblem::UnknownEnding { .. }), "{problem}");
-            assert!(problem.to_string().contains("`.txt`, `.jsonl`, `.parquet`"), "{problem}");
+            assert!(problem.to_string().contains("`.txt`, `.jsonl`, `.ndjson`"), "{problem}");
         }
     }
 

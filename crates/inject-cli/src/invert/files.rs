@@ -1,0 +1,156 @@
+//! Every prompt of a batch, or of a folder of files, into a file of results that an interrupted run goes on with.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use inject_sipit::{
+    Inverter,
+    models::{FloatFormat, Tap},
+    states::foreign::StatesFile,
+};
+
+use super::{
+    Options, announce_scan, jsonl,
+    report::Recovered,
+    single,
+    tally::{Record, Tally},
+};
+use crate::{
+    Failure, Outcome, interrupt,
+    number::counted,
+    options::{LoadedModel, PolicyOptions},
+    output::{note, say},
+    progress::Meter,
+};
+
+/// The description of a file of results. A run goes on with a file only if all of this is the same.
+#[derive(serde::Serialize)]
+struct Job<'a> {
+    version: &'static str,
+    model: &'a str,
+    device: String,
+    weight_hash: &'a str,
+    files: Vec<String>,
+    prompts: usize,
+    dtype: FloatFormat,
+    tap: Tap,
+    #[serde(flatten)]
+    policy: &'a PolicyOptions,
+}
+
+/// The place of a prompt: a file, and the prompt's number there.
+struct Place<'a> {
+    path: &'a Path,
+    row: usize,
+}
+
+/// The files of states in a folder that is not a store, by name.
+pub(super) fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(Failure::io("read", folder))? {
+        let path = entry.map_err(Failure::io("read", folder))?.path();
+        if path.is_file() && StatesFile::is_named(&path) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failure> {
+    let settings = options.policy.settings()?;
+    let Some(out) = &options.out else {
+        return Err(Failure::usage(format!(
+            "{} to invert: give --out FILE for their prompts",
+            counted(files.len(), "file of states")
+        )));
+    };
+    if options.input.row.is_some() {
+        return Err(Failure::usage("--row chooses one prompt, and --out is for all: give one of them"));
+    }
+    let model = options.model.load()?;
+    let mut places = Vec::new();
+    let mut first = None;
+    for path in files {
+        let file = single::open(options, &model, path)?;
+        places.extend((0..file.prompts()).map(|row| Place { path, row }));
+        if first.is_none() {
+            first = Some((single::column(options, &file)?.1, file.dtype(), file.rows()));
+        }
+    }
+    let Some((tap, dtype, rows)) = first else {
+        return Err(Failure::new("there are no files of states"));
+    };
+    if let [_] = places[..] {
+        return Err(Failure::usage(
+            "--out is for the prompts of a store, a batch or a folder; a single prompt goes to standard output",
+        ));
+    }
+    let job = job(options, files, &model, places.len(), dtype, tap)?;
+    let mut tally = Tally::default();
+    let mut output = jsonl::open(out, &job, &mut tally)?;
+    interrupt::advise("finished prompts are in the file; the same command continues from there");
+    let choice = options.policy.choose(&model, tap, rows)?;
+    let inverter = Inverter::new(&model.decoder, tap, settings)?;
+    note(&format!(
+        "{} at {tap}, policy: {}; {}",
+        counted(places.len(), "prompt"),
+        choice.policy,
+        choice.reason
+    ));
+    announce_scan(&inverter, rows * places.len());
+    let mut searcher = inverter.searcher(&choice.policy);
+    let mut meter = Meter::new();
+    for (prompt, place) in places.iter().enumerate().skip(tally.prompts) {
+        let mut file = single::open(options, &model, place.path)?;
+        file.choose(place.row)?;
+        let (target, ids) = single::target_of(options, &model, &mut file)?;
+        if target.tap() != tap {
+            return Err(Failure::new(format!(
+                "{} holds {}, and the files before it {tap}: give --tap",
+                place.path.display(),
+                target.tap()
+            )));
+        }
+        let start = Instant::now();
+        let inversion = inverter.invert(&target, &mut searcher, &mut |progress| meter.show(progress))?;
+        let recovered = Recovered::new(&model, &inversion, ids.as_deref(), start.elapsed().as_secs_f64())?;
+        let record = Record::new(prompt, recovered);
+        tally.take(&record).map_err(Failure::new)?;
+        output.append(&record)?;
+    }
+    drop(meter);
+    let wrote = format!("wrote {} to {}", counted(places.len(), "prompt"), out.display());
+    if options.json {
+        say(&serde_json::to_string(&tally)?);
+        note(&wrote);
+    } else {
+        say(&tally.text());
+        say(&wrote);
+    }
+    Ok(tally.outcome())
+}
+
+fn job<'a>(
+    options: &'a Options,
+    files: &[PathBuf],
+    model: &'a LoadedModel,
+    prompts: usize,
+    dtype: FloatFormat,
+    tap: Tap,
+) -> Result<Job<'a>, Failure> {
+    let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Job {
+        version: env!("CARGO_PKG_VERSION"),
+        model: model.id(),
+        device: options.model.device.device.to_string(),
+        weight_hash: model.weight_hash()?,
+        files: files.iter().map(name).collect(),
+        prompts,
+        dtype,
+        tap,
+        policy: &options.policy,
+    })
+}

@@ -1,0 +1,159 @@
+//! `inject invert` on the files that other programs write; `inject-states/tests/fixtures/dumps/generate.py` says how they were made.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::support::{Ran, run_with};
+
+const FIRST: [u32; 8] = [31, 41, 59, 26, 53, 58, 9, 79];
+const SECOND: [u32; 5] = [27, 18, 28, 18, 2];
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-states/tests/fixtures/dumps")
+}
+
+/// Inverts a file of the model that made the fixtures.
+fn invert(file: &str, options: &str) -> Ran {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures/llama");
+    let model = model.to_str().unwrap();
+    let mut arguments = vec!["invert", "--model", model, "--states", file];
+    arguments.extend(options.split_whitespace());
+    run_with(&fixtures(), &arguments)
+}
+
+#[track_caller]
+fn recovered(file: &str, options: &str, status: i32) -> Value {
+    let ran = invert(file, &format!("{options} --json"));
+    assert_eq!(ran.status, status, "{file} {options}: {}{}", ran.out, ran.err);
+    let json: Value = serde_json::from_str(&ran.out).unwrap();
+    json["recovered"].clone()
+}
+
+#[test]
+fn every_layout_gives_its_prompt_back() {
+    let first = [
+        ("any-name.safetensors", ""),
+        ("batch-of-one.safetensors", ""),
+        ("batch-of-one.npy", ""),
+        ("vllm.safetensors", ""),
+        ("stack.safetensors", ""),
+        ("side-by-side.safetensors", "--column 1"),
+        ("rows-of-zeros.safetensors", ""),
+        ("layers.safetensors", ""),
+        ("modules.safetensors", ""),
+        ("modules.safetensors", "--tensor model.layers.1"),
+        ("hooks.safetensors", ""),
+        ("batch-mask.safetensors", "--row 0"),
+        ("batch-lengths.safetensors", "--row 0"),
+        ("vllm-hook.safetensors", "--row 0"),
+        ("stored.npz", ""),
+        ("deflated.npz", ""),
+        ("tensor.pt", ""),
+        ("view.bin", ""),
+        ("tuple.pt", ""),
+        ("list.pth", ""),
+        ("output.pt", ""),
+        ("specforge.ckpt", "--column 1"),
+        ("specforge.ckpt.gz", "--column 1"),
+    ];
+    for (file, options) in first {
+        let recovered = recovered(file, &format!("--tap block-2 {options}"), 0);
+        assert_eq!(recovered["token_ids"], Value::from(&FIRST[..]), "{file} {options}");
+    }
+    for file in [
+        "batch-mask.safetensors",
+        "batch-lengths.safetensors",
+        "vllm-hook.safetensors",
+        "left-padded.safetensors",
+    ] {
+        let recovered = recovered(file, "--tap block-2 --row 1", 0);
+        assert_eq!(recovered["token_ids"], Value::from(&SECOND[..]), "{file}");
+    }
+    let generated = recovered("generated.pt", "--tap block-2", 0);
+    assert_eq!(
+        generated["token_ids"].as_array().unwrap()[..5],
+        Value::from(&FIRST[..5]).as_array().unwrap()[..]
+    );
+}
+
+#[test]
+fn a_choice_that_is_missing_is_asked_for() {
+    for (file, options, parts) in [
+        ("two.safetensors", "--tap block-2", &["2 prompts of 8 tokens (batch-token)", "by --axes"][..]),
+        ("batch-mask.safetensors", "--tap block-2", &["2 prompts", "--row"]),
+        ("side-by-side.safetensors", "--tap block-2", &["3 taps", "2: `hidden_states`, tap 2", "--column"]),
+        ("vllm.safetensors", "", &["block-1", "--tap"]),
+        ("any-name.safetensors", "--tensor states --tap block-2", &["`activations` [8, 32]"]),
+        ("command.pt", "--tap block-2", &["posix.system"]),
+        ("other.bin", "--tap block-2", &["AMLL"]),
+    ] {
+        let ran = invert(file, options);
+        assert!(ran.status == 1 || ran.status == 2, "{file}: {}{}", ran.out, ran.err);
+        for part in parts {
+            assert!(ran.err.contains(part), "{file}: `{part}` is not in {}", ran.err);
+        }
+    }
+    assert!(!Path::new("/tmp/run-by-a-pickle").exists(), "nothing in a pickle is run");
+}
+
+#[test]
+fn missing_rows_are_said_and_known_ones_are_given() {
+    let ran = invert("vllm-prefix.safetensors", "--tap block-2");
+    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("3 rows of states for 8 token ids: 5 have none"), "{}", ran.err);
+    assert!(ran.err.contains("after the first 5"), "{}", ran.err);
+    let prefix = recovered("vllm-prefix.safetensors", "--tap block-2", 0);
+    assert_eq!(prefix["token_ids"], Value::from(&FIRST[..]));
+    let verdicts: Vec<&str> =
+        prefix["positions"].as_array().unwrap().iter().map(|row| row["verdict"].as_str().unwrap()).collect();
+    assert_eq!(verdicts, [&["given"; 5][..], &["verified"; 3]].concat());
+    assert_eq!(prefix["equals_prompt"], true);
+    let cut = recovered("vllm-last-missing.safetensors", "--tap block-2", 0);
+    assert_eq!(cut["token_ids"], Value::from(&FIRST[..7]));
+    // The wrong beginning: the rows are not those of any tokens after it.
+    let wrong = recovered("vllm-prefix.safetensors", "--tap block-2 --prefix-ids 1,2,3,4,5", 3);
+    assert_eq!(wrong["verified"], false);
+}
+
+#[test]
+fn a_batch_and_a_folder_of_files_are_inverted_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out.jsonl");
+    let lines = |out: &Path| -> Vec<Value> {
+        std::fs::read_to_string(out)
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    };
+    let options = format!("--tap block-2 --out {}", out.display());
+    let ran = invert("batch-mask.safetensors", &options);
+    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+    let batch = lines(&out);
+    assert_eq!(batch[1]["recovered"]["token_ids"], Value::from(&FIRST[..]));
+    assert_eq!(batch[2]["recovered"]["token_ids"], Value::from(&SECOND[..]));
+    // The same command finds the work done.
+    assert_eq!(invert("batch-mask.safetensors", &options).status, 0);
+    assert_eq!(lines(&out), batch);
+
+    let folder = dir.path().join("folder");
+    std::fs::create_dir(&folder).unwrap();
+    for file in ["any-name.safetensors", "batch-mask.safetensors", "tensor.pt"] {
+        std::fs::copy(fixtures().join(file), folder.join(file)).unwrap();
+    }
+    let folder_out = dir.path().join("folder.jsonl");
+    let options = format!("--tap block-2 --out {}", folder_out.display());
+    let ran = invert(folder.to_str().unwrap(), &options);
+    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+    assert_eq!(lines(&folder_out).len(), 1 + 4);
+}
+
+#[test]
+fn a_failure_says_the_likeliest_cause_and_what_to_try() {
+    let ran = invert("any-name.safetensors", "--tap block-1");
+    assert_eq!(ran.status, 3, "{}{}", ran.out, ran.err);
+    for part in ["no token of the vocabulary fits position 0", "another tap", "try --tap"] {
+        assert!(ran.out.contains(part), "`{part}` is not in {}", ran.out);
+    }
+}
