@@ -89,6 +89,12 @@ pub enum PromptProblem {
         /// The limit.
         most: usize,
     },
+    /// More empty texts one after another than are skipped.
+    #[error("more than {most} empty texts one after another")]
+    TooManyEmpty {
+        /// The limit.
+        most: usize,
+    },
     /// A table without a column `text`.
     #[error("no column `text`; the table has {found:?}")]
     NoTextColumn {
