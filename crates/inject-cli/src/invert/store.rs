@@ -38,8 +38,8 @@ struct Job<'a> {
     prompts: usize,
     dtype: FloatFormat,
     tap: Tap,
-    /// The identity of the states.
-    states: String,
+    /// The identity of the states. It differs with the tap, which is named first.
+    tap_states: String,
     /// The identity of the lens, if there is one.
     lens: Option<String>,
     #[serde(flatten)]
@@ -126,7 +126,7 @@ fn job<'a>(options: &'a Options, store: &'a Store, tap: Tap) -> Result<Job<'a>, 
         prompts: manifest.prompt_count,
         dtype: manifest.spec.dtype,
         tap,
-        states: store.fingerprint(tap)?,
+        tap_states: store.fingerprint(tap)?,
         lens: lenses::fingerprint_at(options.policy.lens.as_deref(), tap)?,
         policy: &options.policy,
     })

@@ -18,7 +18,7 @@ pub(crate) struct Record {
     /// The numbers of prompts and positions recovered.
     pub(super) recovered: Recovered,
     /// The XXH3 of the line without this member, which is its last one.
-    #[serde(rename = "xxh3", default, skip_serializing)]
+    #[serde(rename = "xxh3", default, skip_serializing_if = "Option::is_none")]
     _xxh3: Option<String>,
 }
 

@@ -116,6 +116,12 @@ pub enum PromptProblem {
         /// The limit.
         most: usize,
     },
+    /// More empty texts one after another than are skipped.
+    #[error("more than {most} empty texts one after another")]
+    TooManyEmpty {
+        /// The limit.
+        most: usize,
+    },
     /// A table without the column of texts.
     #[error("no column `{name}`; the table has {found:?}: choose one by `field`")]
     NoTextColumn {

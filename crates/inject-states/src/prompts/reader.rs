@@ -41,8 +41,12 @@ pub fn read_prompts(path: impl AsRef<Path>) -> Result<Vec<String>, PromptError> 
     Prompts::open(path)?.read_all()
 }
 
-/// The text that [`read_prompts`] reads at most, in bytes. A small file can stand for much text, in a format that compresses.
+/// The text that [`read_prompts`] reads at most, in bytes, and what it takes to keep each prompt. A small file can stand for much
+/// text, in a format that compresses.
 pub const MAX_FILE_BYTES: usize = 1 << 30;
+
+/// The empty texts that are skipped one after another. A small Parquet file can stand for billions.
+const MOST_EMPTY: usize = 1 << 22;
 
 impl Prompts {
     /// The default limit of one prompt, in bytes: several times the longest context of today's models.
@@ -103,7 +107,7 @@ impl Prompts {
         let mut prompts = Vec::new();
         for prompt in self {
             let prompt = prompt?;
-            bytes += prompt.len();
+            bytes += prompt.len() + size_of::<String>();
             if bytes > MAX_FILE_BYTES {
                 let problem = PromptProblem::TooMuchText { prompts: prompts.len(), most: MAX_FILE_BYTES };
                 return Err(PromptError { path, problem });
@@ -126,17 +130,18 @@ impl Iterator for Prompts {
     type Item = Result<String, PromptError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
+        let mut empty = 0;
+        let problem = loop {
             match self.texts.as_mut()?.next_text(self.most) {
-                Ok(Some(text)) if text.is_empty() => {}
-                Ok(Some(text)) => return Some(Ok(text)),
+                Ok(Some(text)) if !text.is_empty() => return Some(Ok(text)),
+                Ok(Some(_)) if empty == MOST_EMPTY => break PromptProblem::TooManyEmpty { most: MOST_EMPTY },
+                Ok(Some(_)) => empty += 1,
                 Ok(None) => self.texts = None,
-                Err(problem) => {
-                    self.texts = None;
-                    return Some(Err(PromptError { path: self.path.clone(), problem }));
-                }
+                Err(problem) => break problem,
             }
-        }
+        };
+        self.texts = None;
+        Some(Err(PromptError { path: self.path.clone(), problem }))
     }
 }
 
@@ -337,6 +342,21 @@ mod tests {
             }
             let error = Prompts::open(&path).unwrap().with_max_bytes(1000).next().unwrap().unwrap_err();
             assert!(matches!(error.problem, PromptProblem::LineTooLong { line: 1, .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn empty_texts_without_end_are_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        let most = "\n".repeat(MOST_EMPTY);
+        for (text, is_read) in [(format!("{most}a\n{most}b"), true), (format!("{most}\na"), false)] {
+            std::fs::write(&path, text).unwrap();
+            match read_prompts(&path).map_err(|error| error.problem) {
+                Ok(prompts) if is_read => assert_eq!(prompts, ["a", "b"]),
+                Err(PromptProblem::TooManyEmpty { most: MOST_EMPTY }) if !is_read => {}
+                other => panic!("{other:?}"),
+            }
         }
     }
 
