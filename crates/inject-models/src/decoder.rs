@@ -15,6 +15,7 @@ mod init;
 mod lanes;
 mod linear;
 mod map;
+mod narrow;
 mod norm;
 mod quantise;
 mod rotary;

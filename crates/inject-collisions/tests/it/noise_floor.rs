@@ -11,7 +11,8 @@ fn the_noise_of_batches_is_absent_where_every_prompt_is_alone() {
         let decoder = model("llama", &device).decoder;
         let tap = Tap::Block(2);
         let of = |prompts: &[Vec<u32>]| {
-            measure_noise_floors(Metric::L2, &decoder, None, &[tap], prompts, NonZeroUsize::MAX).unwrap()[&tap]
+            measure_noise_floors(Metric::L2, &decoder, None, &[tap], prompts, NonZeroUsize::MAX).unwrap()
+                [&tap]
         };
         let alone = of(&[vec![3, 1, 4]]);
         assert_eq!(alone.batched, None);

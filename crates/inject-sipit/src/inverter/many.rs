@@ -1,6 +1,9 @@
 //! Many prompts drafted and verified together.
 
-use std::time::{Duration, Instant};
+use std::{
+    cell::OnceCell,
+    time::{Duration, Instant},
+};
 
 use crate::{
     error::InvertError,
@@ -90,13 +93,14 @@ impl Inverter<'_> {
         let mut inversions: Vec<(usize, Inversion)> = Vec::with_capacity(targets.len());
         let mut finished = 0;
         for batch in batches_by_length(self.decoder, &lens, 1, self.settings.memory_budget) {
-            let begin = |&prompt: &usize| {
-                let recovery = Recovery::begin(self, &targets[prompt], searcher)?;
+            let quiet: Vec<OnceCell<TargetStates>> = batch.iter().map(|_| OnceCell::new()).collect();
+            let begin = |(&prompt, quiet)| {
+                let recovery = Recovery::begin(self, &targets[prompt], searcher, quiet)?;
                 // Measuring the noise for a prompt of this length is part of its time.
                 let spent = recovery.comparison.watch.elapsed();
                 Ok(Job { prompt, recovery, draft: Vec::new(), together: true, spent })
             };
-            let mut jobs = batch.iter().map(begin).collect::<Result<Vec<_>, InvertError>>()?;
+            let mut jobs = batch.iter().zip(&quiet).map(begin).collect::<Result<Vec<_>, InvertError>>()?;
             self.draft_together(&mut jobs, &mut |settled| {
                 progress(Progress::new("recover", Unit::Positions, finished + settled, total));
             })?;
@@ -165,7 +169,7 @@ impl Inverter<'_> {
             let draft = std::mem::take(&mut job.draft);
             let begin = job.recovery.settled();
             let states = &states[begin * config.d_model..][..draft.len() * config.d_model];
-            job.recovery.take_over(&draft, states, &[]);
+            job.recovery.take_over(&draft, states, &[])?;
             // A common pass begins at the first token. A prompt of which it settles less than half of the open part is better off
             // with a cache of its own.
             let settled = job.recovery.settled() - begin;

@@ -127,7 +127,8 @@ fn measure(decoder: &Decoder, case: &DegenerateCase, step: usize) -> Result<Vec<
         let largest = distances.iter().copied().fold(0.0, f64::max);
         let largest_norm = rows.chunks(width).map(norm).fold(0.0, f64::max);
         let noise = noise[&tap];
-        let bound = NoiseModel::measure(decoder, tap, sequence_len)?.bound(largest_norm, noise.largest().unwrap_or(0.0));
+        let bound = NoiseModel::measure(decoder, tap, sequence_len)?
+            .bound(largest_norm, noise.largest().unwrap_or(0.0));
         Ok(AtStep {
             step,
             equal: distances.iter().filter(|&&distance| distance == 0.0).count(),
