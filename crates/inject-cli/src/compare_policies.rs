@@ -56,10 +56,10 @@ pub(crate) struct Options {
     seed: u64,
     #[command(flatten)]
     study: StudyOptions,
-    /// How many prompts
+    /// The number of prompts
     #[arg(long, value_name = "COUNT", default_value = "20", help_heading = "Prompts")]
     count: NonZeroUsize,
-    /// How many of them are random tokens [default: a tenth, rounded]
+    /// The number of them that are random tokens [default: a tenth, rounded]
     #[arg(long, value_name = "COUNT", help_heading = "Prompts")]
     random: Option<usize>,
     /// The tokens of each prompt

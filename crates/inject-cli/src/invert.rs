@@ -11,7 +11,7 @@ mod tally;
 use std::path::PathBuf;
 
 use clap::Args;
-use inject_sipit::{Inverter, models::Bos, settings::Scan};
+use inject_sipit::{Inverter, models::Bos, settings::Scan, states::foreign::Axes};
 
 use crate::{
     Failure, Outcome,
@@ -33,8 +33,9 @@ pub(crate) use self::{
 #[command(
     long_about = "Recover prompts from hidden states alone.\n\n\
 Without --states, the program computes the states of a prompt, forgets the prompt, recovers it from the states, and \
-only then compares. With --states FILE it recovers the prompt of a .safetensors or .npy file, one row a position. With \
---states FOLDER it recovers every prompt of a store that `inject extract --positions all` wrote.\n\n\
+only then compares. With --states FILE it recovers the prompt of a file of states, as transformers, vLLM, TransformerLens \
+and others write them in .safetensors, .npy, .npz or .pt (docs/interop.md lists the layouts). With --states FOLDER it \
+recovers every prompt of a store that `inject extract --positions all` wrote.\n\n\
 The tap is by default the one that the file names, the deepest of a store, or the middle block.",
     after_help = format!("\
 Examples:
@@ -80,6 +81,16 @@ struct Input {
     /// The column of a file that holds several taps without naming them, from 0
     #[arg(long, value_name = "NUMBER", requires = "states")]
     column: Option<usize>,
+    /// The tensor of states in a file of several
+    #[arg(long, value_name = "NAME", requires = "states")]
+    tensor: Option<String>,
+    /// The axes of a tensor that can be read in several ways: token-tap, tap-token, batch-token, tap-batch-token,
+    /// batch-tap-token or batch-token-tap, each with the width of a state after them
+    #[arg(long, value_name = "AXES", requires = "states")]
+    axes: Option<Axes>,
+    /// The prompt of a file that holds a batch, from 0
+    #[arg(long, value_name = "NUMBER", requires = "states")]
+    row: Option<usize>,
     /// Whether the BOS token begins the text: auto (as the tokenizer does), yes or no
     #[arg(long, value_name = "WHEN", default_value_t = Bos::Auto, conflicts_with_all = ["ids", "states"])]
     bos: Bos,

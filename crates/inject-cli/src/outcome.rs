@@ -66,6 +66,12 @@ impl Failure {
         move |error| Failure::new(format!("cannot {action} {}: {}", path.display(), chain(&error)))
     }
 
+    /// The same failure with some words replaced: a library names its arguments, and the program its options.
+    pub(crate) fn rephrased(self, words: &[(&str, &str)]) -> Self {
+        let message = words.iter().fold(self.message, |text, (from, to)| text.replace(from, to));
+        Failure { message, ..self }
+    }
+
     /// The exit status: 1, or 2 for wrong usage.
     pub fn status(&self) -> u8 {
         match self.kind {

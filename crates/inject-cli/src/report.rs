@@ -11,7 +11,7 @@ use crate::{
 
 pub use crate::table::Cell;
 
-/// What a command found, in the order in which it is read.
+/// The results of a command, in the order in which they are read.
 #[derive(Clone, Debug)]
 pub struct Report {
     title: String,
@@ -122,7 +122,7 @@ impl Report {
                 Part::Table { table, .. } => table.html(),
                 Part::Figure { figure, .. } => {
                     let svg = figure.svg()?;
-                    // The declaration of an XML file has no place inside a page, and a fixed size none on a narrow screen.
+                    // Inside a page, an XML declaration is not allowed, and a fixed size does not fit a narrow screen.
                     let svg = svg.find("<svg").map_or("", |begin| &svg[begin..]);
                     format!("{}\n", svg.replacen("<svg ", "<svg role=img ", 1))
                 }

@@ -4,27 +4,23 @@
 
 use std::{fs, path::Path};
 
-use schemars::{JsonSchema, generate::SchemaSettings};
+use inject_studies::{
+    BetweenModels, CorpusStudy, DecodingStudy, ExhaustiveStudy, FormatStudy, LengthStudy, MarginStudy,
+    RecoveryStudy, RepeatStudy, StressStudy,
+};
+use schemars::{JsonSchema, Schema, generate::SchemaSettings};
+use serde_json::Value;
 
-use crate::{compare_policies, depth, invert};
-
-/// Which units of a study the results contain. Those of one part of it, or of a merge that lacks a part, are incomplete.
-#[derive(JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "stands for the type of inject-studies, which has no schema")]
-pub(crate) struct Completeness {
-    /// Whether the results contain every unit.
-    complete: bool,
-    /// The number of units of the whole study.
-    units: usize,
-    /// The missing units, as the journal names them.
-    missing: Vec<serde_json::Value>,
-}
+use crate::{compare_policies, depth, invert, study};
 
 fn check<T: JsonSchema>(name: &str, title: &str) {
     let generator = SchemaSettings::draft2020_12().into_generator();
     let mut schema = generator.into_root_schema_for::<T>();
     schema.insert("title".to_owned(), title.into());
+    let mut value = schema.to_value();
+    without_links(&mut value);
+    // The type writes its keys in the usual order.
+    let schema = Schema::try_from(value).unwrap();
     let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/schema");
     let path = folder.join(name).with_extension("schema.json");
@@ -33,6 +29,38 @@ fn check<T: JsonSchema>(name: &str, title: &str) {
         fs::write(&path, &text).unwrap();
     }
     assert!(fs::read_to_string(&path).is_ok_and(|found| found == text), "{} is out of date", path.display());
+}
+
+/// Removes the targets of links in descriptions: they are those of rustdoc.
+fn without_links(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value {
+                    Value::String(text) if name == "description" => *text = without_targets(text),
+                    other => without_links(other),
+                }
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(without_links),
+        _ => {}
+    }
+}
+
+/// A text with [`name`] and [`name`](target) as `name`.
+fn without_targets(text: &str) -> String {
+    let Some((before, rest)) = text.split_once("[`") else { return text.to_owned() };
+    let Some((name, after)) = rest.split_once("`]") else { return text.to_owned() };
+    let target = after.strip_prefix('(').and_then(|after| after.split_once(')'));
+    // A target such as `name()` holds a pair of parentheses itself.
+    let after = target.map_or(after, |(_, after)| after.strip_prefix(')').unwrap_or(after));
+    format!("{before}`{name}`{}", without_targets(after))
+}
+
+#[test]
+fn links_become_names() {
+    let text = "The result of [`a`](super::a()). See [`b`] and [`c`](d), (or not).";
+    assert_eq!(without_targets(text), "The result of `a`. See `b` and `c`, (or not).");
 }
 
 #[test]
@@ -45,4 +73,17 @@ fn the_schemas_in_docs_are_up_to_date() {
     );
     check::<depth::Depth>("depth", "inject depth --json");
     check::<compare_policies::Comparison>("compare-policies", "inject compare-policies --json");
+    check::<CorpusStudy>("corpus", "corpus.json of inject study collisions");
+    check::<BetweenModels>("between-models", "between_models.json of inject study collisions --against");
+    check::<MarginStudy>("margins", "margins.json of inject study margins");
+    check::<LengthStudy>("lengths", "lengths.json of inject study margins");
+    check::<ExhaustiveStudy>("exhaustive", "exhaustive.json of inject study exhaustive");
+    check::<StressStudy>("stress", "stress.json of inject study stress");
+    check::<RepeatStudy>("repeats", "repeats.json of inject study stress");
+    check::<FormatStudy>("formats", "formats.json of inject study precision");
+    check::<DecodingStudy>("decoding", "decoding.json of inject study precision");
+    check::<RecoveryStudy>("recovery", "recovery.json of inject study precision");
+    check::<study::Trainings>("training", "training.json of inject study training");
+    check::<study::Starts>("degenerate", "degenerate.json of inject study training");
+    check::<study::Drawn>("random-weights", "random-weights.json of inject study training");
 }

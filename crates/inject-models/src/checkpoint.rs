@@ -8,15 +8,22 @@
 // and not mapped, because mapped pages would count as memory used.
 
 mod damage;
+mod gguf;
 mod header;
+mod instead;
+mod lfs;
 mod pytorch;
+mod quantised;
 mod safetensors;
 mod save;
 mod shard_index;
+mod shards;
 mod weights;
+mod wrappers;
 
 use std::{
     collections::BTreeMap,
+    fmt,
     fs::{self, File},
     io::Read,
     path::{Path, PathBuf},
@@ -26,11 +33,20 @@ use sha2::{Digest, Sha256};
 
 pub use self::{
     damage::Damage,
+    gguf::GgufError,
     header::{Header, HeaderError, LONGEST_HEADER, StoredTensor},
+    instead::Instead,
     shard_index::{ShardIndex, ShardIndexError},
 };
-pub(crate) use self::{save::WeightWriter, weights::Weights};
-use crate::{error::ModelError, format::FloatFormat};
+pub(crate) use self::{
+    gguf::Gguf,
+    instead::{HubSnapshot, base_of_adapter, hub_snapshot},
+    lfs::refuse_pointer,
+    quantised::dequantised,
+    save::WeightWriter,
+    weights::Weights,
+};
+use crate::{error::ModelError, families::Stored, format::FloatFormat};
 
 /// The weight files of a folder, opened, and every tensor in them.
 #[derive(Debug)]
@@ -52,7 +68,8 @@ struct WeightFile {
 #[derive(Debug)]
 enum Values {
     Safetensors(File),
-    Pytorch(burn_store::pytorch_reader::PytorchReader),
+    Pytorch(BTreeMap<String, burn_store::pytorch_reader::Tensor>),
+    Gguf(memmap2::Mmap),
 }
 
 /// One tensor as its file describes it.
@@ -66,32 +83,77 @@ struct Entry {
 }
 
 /// The number format of a stored tensor.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum StoredAs {
-    /// F32, F16 or BF16.
+    /// F32, F16, BF16 or F64.
     Float(FloatFormat),
+    /// The blocks of a GGUF file.
+    Gguf(gguf::Stored),
     /// Another format, by its name in the file. It is accepted as long as the decoder does not need the tensor.
     Other(String),
+}
+
+impl fmt::Display for StoredAs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoredAs::Float(float) => write!(f, "{float}"),
+            StoredAs::Gguf(stored) => f.write_str(stored.format()),
+            StoredAs::Other(name) => f.write_str(name),
+        }
+    }
 }
 
 /// Values in one piece of a stream: enough to read fast, and few beside any weight matrix.
 const PIECE: usize = 1 << 18;
 
 impl Checkpoint {
-    /// Opens the weights in a folder: `model.safetensors`, or else the shards of `model.safetensors.index.json`, or else
-    /// `pytorch_model.bin`. Other files are ignored.
+    /// Opens the weights in a folder, or in a GGUF file.
+    ///
+    /// In a folder these are `model.safetensors`, or else the shards of `model.safetensors.index.json`, or else
+    /// `pytorch_model.bin`, or else the shards of `pytorch_model.bin.index.json`. Other files are ignored.
     pub(crate) fn open(folder: &Path) -> Result<Self, ModelError> {
+        if let Some(path) = Gguf::find(folder) {
+            return Gguf::open(path)?.checkpoint();
+        }
         let single = folder.join("model.safetensors");
         let index = folder.join("model.safetensors.index.json");
         let pickled = folder.join("pytorch_model.bin");
+        let pickled_index = folder.join("pytorch_model.bin.index.json");
         if single.is_file() {
             safetensors::open_single(single)
         } else if index.is_file() {
-            safetensors::open_shards(folder, index)
+            shards::open(folder, &index, safetensors::open_file)
         } else if pickled.is_file() {
             pytorch::open(pickled)
+        } else if pickled_index.is_file() {
+            shards::open(folder, &pickled_index, pytorch::open_file)
         } else {
-            Err(ModelError::NoWeights { folder: folder.to_owned() })
+            let folder = folder.to_owned();
+            Err(match Instead::look(&folder) {
+                Some(found) => ModelError::Instead { folder, found },
+                None => ModelError::NoWeights { folder },
+            })
+        }
+    }
+
+    /// Takes the names of wrappers off the names of tensors, and returns these wrappers.
+    pub(crate) fn unwrapped(self) -> (Self, Vec<&'static str>) {
+        let (tensors, wrappers) = wrappers::unwrap(self.tensors);
+        let files = match wrappers.as_slice() {
+            [] => self.files,
+            _ => self.files.into_iter().map(WeightFile::unwrapped).collect(),
+        };
+        (Checkpoint { tensors, files, ..self }, wrappers)
+    }
+
+    /// Checks that no tensor belongs to an adapter that is to be added to the others.
+    pub(crate) fn refuse_unmerged(&self) -> Result<(), ModelError> {
+        match self.tensors.iter().find(|(name, _)| name.contains(".lora_A.")) {
+            None => Ok(()),
+            Some((tensor, entry)) => Err(ModelError::Unmerged {
+                path: self.files[entry.file].path.clone(),
+                tensor: tensor.clone(),
+            }),
         }
     }
 
@@ -113,6 +175,41 @@ impl Checkpoint {
         })
     }
 
+    /// Checks that a table of tokens has no more rows than the vocabulary.
+    fn refuse_padding(&self, name: &str, [vocab_size, d_model]: [usize; 2]) -> Result<(), ModelError> {
+        let Some(entry) = self.tensors.get(name) else { return Ok(()) };
+        match entry.shape[..] {
+            [rows, width] if width == d_model && rows > vocab_size => Err(ModelError::PaddedVocabulary {
+                path: self.files[entry.file].path.clone(),
+                tensor: name.to_owned(),
+                found: rows,
+                vocab_size,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns whether two tensors have other shapes or values.
+    ///
+    /// # Panics
+    ///
+    /// Panics if one of them is not in the checkpoint.
+    fn differ(&self, a: &str, b: &str) -> Result<bool, ModelError> {
+        if self.tensors[a].shape != self.tensors[b].shape {
+            return Ok(true);
+        }
+        let sums = |name: &str| {
+            let mut hasher = Sha256::new();
+            self.stream(name, 1, |_, piece| {
+                for value in piece {
+                    hasher.update(value.to_le_bytes());
+                }
+            })?;
+            Ok::<_, ModelError>(hasher.finalize())
+        };
+        Ok(sums(a)? != sums(b)?)
+    }
+
     fn entry(&self, name: &str, expected: &[usize]) -> Result<&Entry, ModelError> {
         self.tensors.get(name).ok_or_else(|| ModelError::MissingTensor {
             path: self.path.clone(),
@@ -130,23 +227,8 @@ impl Checkpoint {
     fn stream(&self, name: &str, row: usize, mut sink: impl FnMut(usize, &[f32])) -> Result<(), ModelError> {
         let entry = &self.tensors[name];
         let file = &self.files[entry.file];
-        let float = match &entry.stored {
-            StoredAs::Float(float) => *float,
-            StoredAs::Other(found) => {
-                return Err(ModelError::TensorDtype {
-                    path: file.path.clone(),
-                    tensor: name.to_owned(),
-                    found: found.clone(),
-                });
-            }
-        };
-        let size = float.bytes();
-        let len = entry.shape.iter().product::<usize>();
-        let piece = PIECE.next_multiple_of(row);
-        let mut converted = vec![0_f32; piece.min(len)];
-        let mut pass_on = |first: usize, bytes: &[u8]| {
-            let values = &mut converted[..bytes.len() / size];
-            float.decode(bytes, values);
+        let io_error = |source| ModelError::Read { path: file.path.clone(), source };
+        let mut checked = |first: usize, values: &[f32]| {
             if let Some(at) = values.iter().position(|value| !value.is_finite()) {
                 return Err(ModelError::NotFinite {
                     path: file.path.clone(),
@@ -158,7 +240,28 @@ impl Checkpoint {
             sink(first, values);
             Ok(())
         };
-        let io_error = |source| ModelError::Read { path: file.path.clone(), source };
+        let float = match (&entry.stored, &file.values) {
+            (StoredAs::Gguf(stored), Values::Gguf(map)) => {
+                return stored.stream(map, &entry.shape, PIECE, checked);
+            }
+            (StoredAs::Float(float), _) => *float,
+            (StoredAs::Other(_) | StoredAs::Gguf(_), _) => {
+                return Err(ModelError::TensorDtype {
+                    path: file.path.clone(),
+                    tensor: name.to_owned(),
+                    found: entry.stored.to_string(),
+                });
+            }
+        };
+        let size = float.bytes();
+        let len = entry.shape.iter().product::<usize>();
+        let piece = PIECE.next_multiple_of(row);
+        let mut converted = vec![0_f32; piece.min(len)];
+        let mut pass_on = |first: usize, bytes: &[u8]| {
+            let values = &mut converted[..bytes.len() / size];
+            float.decode(bytes, values);
+            checked(first, values)
+        };
         match &file.values {
             Values::Safetensors(handle) => {
                 let mut bytes = vec![0_u8; piece.min(len) * size];
@@ -187,6 +290,27 @@ impl Checkpoint {
                 }
                 bytes.chunks(piece * size).enumerate().try_for_each(|(i, bytes)| pass_on(i * piece, bytes))
             }
+            Values::Gguf(_) => unreachable!("no other tensors are in a GGUF file"),
+        }
+    }
+
+    /// Returns the layout of the matrix of a linear map: that of the family, unless the file has its own.
+    fn layout(&self, name: &str, of_family: Stored) -> Stored {
+        match self.tensors.get(name).map(|entry| &entry.stored) {
+            Some(StoredAs::Gguf(_)) => Stored::OutIn,
+            _ => of_family,
+        }
+    }
+}
+
+impl WeightFile {
+    /// The same file with the names of wrappers taken off.
+    fn unwrapped(self) -> Self {
+        match self.values {
+            Values::Pytorch(tensors) => {
+                WeightFile { values: Values::Pytorch(wrappers::unwrap(tensors).0), ..self }
+            }
+            values @ (Values::Safetensors(_) | Values::Gguf(_)) => WeightFile { values, ..self },
         }
     }
 }

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 
 use crate::{
-    checkpoint::{self, Checkpoint, Weights, read_text},
+    checkpoint::{self, Checkpoint, Gguf, Instead, Weights, read_text},
+    config::Head,
     decoder::Decoder,
     error::ModelError,
-    families::{self, Family},
+    families::{self, Described, Family},
     format::FloatFormat,
+    note::Note,
     tokenizer::Tokenizer,
 };
 
@@ -23,6 +25,7 @@ pub struct Model {
     family: Family,
     bos_token_id: Option<u32>,
     origin: Origin,
+    notes: Vec<Note>,
 }
 
 /// Where a model came from.
@@ -33,13 +36,19 @@ pub struct Origin {
     pub id: String,
     /// The commit, if the model came from the Hub.
     pub revision: Option<String>,
-    /// The checkpoint folder.
+    /// The checkpoint folder, or the GGUF file.
     pub folder: PathBuf,
 }
 
 impl Origin {
     /// Makes the origin of a model in a folder. Its id is the name of the folder.
+    ///
+    /// A folder of the Hub's cache, such as `models--openai-community--gpt2`, stands for its snapshot of `main`, or for its only
+    /// one. The origin is then that of the repository.
     pub fn of_folder(folder: &Path) -> Self {
+        if let Some(checkpoint::HubSnapshot { id, commit, folder }) = checkpoint::hub_snapshot(folder) {
+            return Origin { id, revision: Some(commit), folder };
+        }
         let name = folder
             .canonicalize()
             .ok()
@@ -60,6 +69,9 @@ impl Origin {
 impl Model {
     /// Loads a checkpoint folder: `config.json`, the weights, and `tokenizer.json` if there is one. This never uses the
     /// network.
+    ///
+    /// A GGUF file holds all three, and is loaded in place of a folder. So is the only one in a folder without `config.json`.
+    /// It must not change while it is loaded, because it is mapped into memory.
     ///
     /// The model computes in `format`, which is F32 or F64. F32 is the ordinary choice. F64 gives reference values, and
     /// not every device has it. Weights stored as F16 or BF16 are widened, which is exact.
@@ -93,8 +105,20 @@ impl Model {
                 expected: "f32 or f64",
             });
         }
+        if let Some(path) = Gguf::find(&origin.folder) {
+            return Self::load_gguf(Gguf::open(path.clone())?, &path, origin, format, device);
+        }
         let config_path = origin.folder.join("config.json");
-        let description = families::describe(&config_path, &read_text(&config_path)?)?;
+        if !config_path.is_file() {
+            // Weights under whatever name are not what is missing.
+            let found =
+                Instead::look(&origin.folder).filter(|found| !matches!(found, Instead::OtherNames { .. }));
+            if let Some(found) = found {
+                return Err(ModelError::Instead { folder: origin.folder, found });
+            }
+        }
+        let Described { mut description, quantisation, mut notes } =
+            families::describe(&config_path, &read_text(&config_path)?)?;
         // Before the weights: reading a large tokenizer.json takes as much memory again as keeping it, and that memory is
         // then free for the weights.
         let tokenizer_path = origin.folder.join("tokenizer.json");
@@ -103,10 +127,46 @@ impl Model {
             .is_file()
             .then(|| Tokenizer::load(&tokenizer_path, vocab_size, bos_token_id, &config_path))
             .transpose()?;
-        let checkpoint = Checkpoint::open(&origin.folder)?;
+        let (checkpoint, wrappers) = Checkpoint::open(&origin.folder)?.unwrapped();
+        checkpoint.refuse_unmerged()?;
+        let checkpoint = checkpoint::dequantised(checkpoint, quantisation.as_ref())?;
+        if !wrappers.is_empty() {
+            notes.push(Note::Unwrapped { wrappers });
+        }
+        if origin.folder.join("adapter_config.json").is_file() {
+            notes.push(Note::AdapterBeside { base: checkpoint::base_of_adapter(&origin.folder) });
+        }
+        let weights = Weights::new(&checkpoint, description.family, device, format);
+        match (description.config.head, weights.stored_head()) {
+            (Head::Untied, None) => {
+                description.config.head = Head::Absent;
+                notes.push(Note::NoHead);
+            }
+            (Head::Tied, Some(tensor)) if weights.head_differs()? => notes.push(Note::OtherHead { tensor }),
+            _ => {}
+        }
+        let decoder = Decoder::load(description.config, weights)?;
+        Ok(Model { decoder, tokenizer, family: description.family, bos_token_id, origin, notes })
+    }
+
+    /// Loads a GGUF file: its metadata take the place of `config.json` and `tokenizer.json`.
+    fn load_gguf(
+        file: Gguf,
+        path: &Path,
+        origin: Origin,
+        format: FloatFormat,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let Described { description, notes, .. } = families::describe(path, &file.config()?)?;
+        let (vocab_size, bos_token_id) = (description.config.vocab_size, description.bos_token_id);
+        let tokenizer = file
+            .tokenizer()?
+            .map(|built| Tokenizer::new(built.tokenizer, built.hash, path, vocab_size, bos_token_id, path))
+            .transpose()?;
+        let checkpoint = file.checkpoint()?;
         let weights = Weights::new(&checkpoint, description.family, device, format);
         let decoder = Decoder::load(description.config, weights)?;
-        Ok(Model { decoder, tokenizer, family: description.family, bos_token_id, origin })
+        Ok(Model { decoder, tokenizer, family: description.family, bos_token_id, origin, notes })
     }
 
     /// Returns the tokenizer.
@@ -126,6 +186,11 @@ impl Model {
     /// Returns the BOS token, if `config.json` names one.
     pub fn bos_token_id(&self) -> Option<u32> {
         self.bos_token_id
+    }
+
+    /// Returns what a user should know about the checkpoint.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
     }
 
     /// Returns where the model came from.

@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     ModelError, Origin,
+    checkpoint::Gguf,
     hub::{HubRepo, RepoIdError},
 };
 
@@ -28,7 +29,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ModelSource {
-    /// A checkpoint folder.
+    /// A checkpoint folder, or a GGUF file.
     Folder(PathBuf),
     /// A repository and its revision.
     Hub(HubRepo),
@@ -112,7 +113,7 @@ impl FromStr for ModelSource {
     /// [`ModelError::Source`].
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let folder = PathBuf::from(text);
-        if folder.is_dir() {
+        if folder.is_dir() || Gguf::find(&folder).is_some() {
             return Ok(ModelSource::Folder(folder));
         }
         Ok(repository(text).map(ModelSource::Hub)?)

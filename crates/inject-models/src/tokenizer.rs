@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::error::ModelError;
+use crate::{checkpoint::refuse_pointer, error::ModelError};
 
 /// Whether a prompt begins with the model's BOS token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -59,6 +59,7 @@ impl Tokenizer {
         bos_token_id: Option<u32>,
         config_path: &Path,
     ) -> Result<Self, ModelError> {
+        refuse_pointer(path)?;
         let inner = guarded(|| {
             let mut inner = tokenizers::Tokenizer::from_file(path)?;
             // Some files carry settings for training batches, which would cut or pad prompts.
@@ -66,6 +67,19 @@ impl Tokenizer {
             Ok(inner)
         })
         .map_err(|source| ModelError::Tokenizer { path: path.to_owned(), source })?;
+        let hash = crate::checkpoint::file_hash(path)?;
+        Self::new(inner, hash, path, vocab_size, bos_token_id, config_path)
+    }
+
+    /// Checks a tokenizer from the file at `path`.
+    pub(crate) fn new(
+        inner: tokenizers::Tokenizer,
+        hash: String,
+        path: &Path,
+        vocab_size: usize,
+        bos_token_id: Option<u32>,
+        config_path: &Path,
+    ) -> Result<Self, ModelError> {
         let largest = inner.get_vocab(true).into_iter().max_by_key(|(_, id)| *id);
         if let Some((token, found)) = largest.filter(|(_, id)| *id as usize >= vocab_size) {
             return Err(ModelError::TokenizerVocabulary {
@@ -75,7 +89,6 @@ impl Tokenizer {
                 expected: vocab_size,
             });
         }
-        let hash = crate::checkpoint::file_hash(path)?;
         Ok(Tokenizer { inner, hash, bos_token_id, config_path: config_path.to_owned() })
     }
 

@@ -17,7 +17,7 @@ use values::quoted;
 
 const INDENT: &str = "    ";
 
-/// A module, without its last line's end.
+/// A module without its final line feed.
 pub(super) fn module(random: &mut Random) -> String {
     let mut module = Module::default();
     match random.below(20) {

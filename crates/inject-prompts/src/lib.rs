@@ -15,9 +15,10 @@ use std::ops::RangeInclusive;
 
 use random::Random;
 
-/// The kind of a document.
+/// The language of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+#[non_exhaustive]
+pub enum DocumentKind {
     /// English sentences about a few people and things.
     Story,
     /// A Python module.
@@ -62,10 +63,10 @@ impl Generator {
     }
 
     /// Returns the next document. Three in five are stories.
-    pub fn document(&mut self) -> (Kind, String) {
+    pub fn document(&mut self) -> (DocumentKind, String) {
         match self.random.chance(60) {
-            true => (Kind::Story, self.story()),
-            false => (Kind::Code, self.code()),
+            true => (DocumentKind::Story, self.story()),
+            false => (DocumentKind::Code, self.code()),
         }
     }
 
@@ -111,8 +112,8 @@ impl Generator {
         while text.len() <= length {
             text.push('\n');
             text += &match kind {
-                Kind::Story => self.story(),
-                Kind::Code => self.code(),
+                DocumentKind::Story => self.story(),
+                DocumentKind::Code => self.code(),
             };
         }
         let starts_anywhere = self.random.below(3) > 0;
@@ -165,7 +166,7 @@ mod tests {
 
     #[test]
     fn same_seed_gives_the_same_text_and_another_seed_another() {
-        let texts = |seed| -> Vec<(Kind, String)> {
+        let texts = |seed| -> Vec<(DocumentKind, String)> {
             let mut generator = Generator::new(seed);
             (0..50).map(|_| generator.document()).collect()
         };
@@ -188,7 +189,7 @@ mod tests {
     #[test]
     fn three_documents_in_five_are_stories() {
         let mut generator = Generator::new(5);
-        let stories = (0..10_000).filter(|_| generator.document().0 == Kind::Story).count();
+        let stories = (0..10_000).filter(|_| generator.document().0 == DocumentKind::Story).count();
         assert!((5800..6200).contains(&stories), "{stories} of 10000");
     }
 

@@ -1,4 +1,4 @@
-//! The generator's random numbers: integers only, so every platform draws the same text.
+//! The random numbers of the generator. They are integers, so every platform draws the same text.
 
 use rand_xoshiro::{
     SplitMix64,

@@ -211,7 +211,7 @@ impl<'r> Telling<'r> {
         person.name.into()
     }
 
-    /// The story's thing: with "a" and in full when it is new, with "the" ever after.
+    /// The thing of the story: with "a" and in full when it is new, with "the" after that.
     fn thing(&mut self, definite: bool) -> String {
         let full = format!("{} {}", self.look, self.thing);
         if !self.thing_known && !definite {

@@ -425,7 +425,7 @@ pub(super) const BETWEEN: &[&str] = &[
     "{a {animal}} {run} {across the road|past {H!}|by}.",
 ];
 
-/// Last sentences.
+/// Sentences that can end any story.
 pub(super) const CLOSING: &[&str] = &[
     "{H} {go} home and {sleep} well.",
     "That {be} the end of {a {wadj}} {day}.",

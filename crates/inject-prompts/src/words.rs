@@ -95,7 +95,7 @@ pub(super) fn third_person(base: &str) -> String {
     }
 }
 
-/// Spellings of the ending -s that are not the bare letter.
+/// Endings that take more than the letter s.
 fn with_s(base: &str) -> Option<String> {
     if let Some(stem) = before_consonant_y(base) {
         return Some(format!("{stem}ies"));
@@ -152,7 +152,7 @@ pub(super) fn plural(base: &str, past_tense: bool) -> String {
     }
 }
 
-/// "an" before a vowel: the lists hold no word whose sound differs from its first letter.
+/// "an" before a vowel, otherwise "a". In these lists the first letter of a word always tells its sound.
 pub(super) fn article(word: &str) -> &'static str {
     if word.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
 }

@@ -169,7 +169,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// No bound.
+    /// A budget without a bound.
     pub fn unlimited() -> Self {
         Budget::default()
     }

@@ -1,24 +1,37 @@
-//! States that another program wrote, in `.safetensors` or `.npy`.
+//! States that another program wrote, in safetensors, NumPy's or PyTorch's files.
 //!
-//! Opening a file checks every size in its header against the length of the file. [`StatesFile::states_at`] then reads the
-//! states of one tap exactly, because each [`FloatFormat`] fits into F64.
+//! A file is named arrays: a header gives their names, shapes and places, and every size in it is checked against the length of the
+//! file. One layer then reads these arrays as prompts, tokens and taps. If they can be read in two ways, the error lists the
+//! readings, and [`ReadOptions`] decides. [`StatesFile::states_at`] reads the states of one tap exactly, because each
+//! [`FloatFormat`] fits into F64.
+//!
+//! # Files
+//!
+//! | ending | arrays |
+//! |---|---|
+//! | `.safetensors` | its tensors |
+//! | `.npy` | one without a name |
+//! | `.npz` | its entries |
+//! | `.pt`, `.pth`, `.bin`, `.ckpt` | the tensors in what `torch.save` wrote: a tensor, or lists, tuples and dictionaries of them, named by their path. Nothing in the file is run |
+//! | `.gz` after any of them but the first | the same |
 //!
 //! # Layouts
 //!
 //! | shape | read as |
 //! |---|---|
 //! | `[a, d_model]` | `a` tokens at one tap |
-//! | `[a, b, d_model]` | `a` tokens at `b` taps (vLLM), or `a` taps of `b` tokens (stacked layers) |
-//! | `[1, b, d_model]` | the same; the second reading is also a batch of one prompt |
+//! | `[1, a, d_model]` | the same, with a batch axis |
+//! | `[a, b, d_model]` | `a` tokens at `b` taps (vLLM), `a` taps of `b` tokens (stacked layers), or a batch of `a` prompts |
+//! | four axes | the same with both an axis of prompts and one of taps |
+//! | `[.., k * d_model]` | `k` taps side by side, if the width of the model is known (SpecForge) |
 //!
-//! A three-dimensional tensor is read in the way that fits the number of token ids and of tap names beside it.
-//! If both ways fit (as many tokens as taps, or nothing beside the tensor, as always in `.npy`), the file
-//! is refused, and the caller decides with [`StatesFile::open_as`].
+//! The states are the tensor that [`ReadOptions::tensor`] names, or `states` or `hidden_states`, or a tensor for each layer
+//! (`layer_0`, `model.layers.0`, `blocks.0.hook_resid_post`, entries of a list), or the only tensor of floats. A list of lists is what
+//! `generate(output_hidden_states=True)` returns: the rows of its steps follow each other.
 //!
-//! In `.safetensors` the tensor is called `states` or `hidden_states`. Beside it may stand `token_ids`,
-//! `[token]` or `[1, token]` of any integer dtype, and in the metadata `taps` (names of [`Tap`],
-//! comma-separated, one for each column) or `tap` (one name). Other tensors and other metadata are ignored.
-//! The files of a [store](crate::store) are of this kind.
+//! Beside them may stand token ids (`token_ids`, `input_ids`, `prompt_token_ids`), an `attention_mask` or `seq_lens`, the sidecar
+//! `.json` of vLLM-Hook, and in the metadata `taps` (names of [`Tap`], comma-separated, one for each column) or `tap` (one name).
+//! Rows of zeros at the end of a prompt are padding. The files of a [store](crate::store) are of this kind.
 //!
 //! # Example
 //!
@@ -38,16 +51,25 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod arrays;
+mod beside;
+mod container;
 mod encoding;
 mod error;
 mod layout;
 #[cfg(test)]
 mod malformed;
+mod names;
 mod npy;
+mod npz;
+mod options;
+mod reading;
 mod safetensors;
+mod sidecar;
+mod torch;
+mod zip_entries;
 
 use std::{
-    fs::File,
     io::{BufReader, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
@@ -57,24 +79,28 @@ use ndarray::Array2;
 
 use crate::states::States;
 
+use arrays::Archive;
+use beside::Beside;
 use encoding::Encoding;
 pub use error::{ForeignError, ForeignProblem};
-pub use layout::Axes;
-use layout::{Layout, MemoryOrder};
+pub use layout::{Axes, UnknownAxes};
 pub use npy::write_npy;
-
-/// The endings [`StatesFile::open`] knows.
-const ENDINGS: &str = "`.safetensors`, `.npy`";
+pub use options::{ModelShape, ReadOptions};
+use reading::{Piece, Prompt, Reading};
+use sidecar::Sidecar;
+pub use torch::PickleProblem;
 
 /// A file of states whose header has been checked.
 ///
-/// It has one or more columns. Each holds the states of all tokens at one tap.
+/// It has one or more columns. Each holds the states of all tokens of a prompt at one tap.
 #[derive(Debug)]
 pub struct StatesFile {
     path: PathBuf,
-    file: File,
-    header: Header,
-    layout: Layout,
+    archive: Archive,
+    reading: Reading,
+    /// The prompt whose states are read.
+    prompt: usize,
+    chosen: bool,
 }
 
 /// A choice among the columns of a [`StatesFile`].
@@ -88,58 +114,44 @@ pub enum ColumnChoice {
     Tap(Tap),
 }
 
-/// The contents of a file before the first value, in either format.
-#[derive(Debug)]
-struct Header {
-    /// The tensor's name, for errors.
-    tensor: &'static str,
-    encoding: Encoding,
-    order: MemoryOrder,
-    shape: Vec<usize>,
-    /// The offset of the first value in the file.
-    start: u64,
-    taps: Option<Vec<Tap>>,
-    token_ids: Option<Vec<u32>>,
-}
-
 impl StatesFile {
     /// Opens a file and reads its header, its taps and its token ids.
     ///
     /// # Errors
     ///
-    /// [`ForeignError`] if the file cannot be read, is malformed, or can be read in two ways. The values
-    /// are not read yet.
+    /// [`ForeignError`] if the file cannot be read, is malformed, or can be read in two ways. Of the values only those at the end of each
+    /// prompt are read, which tell padding.
     pub fn open(path: impl AsRef<Path>) -> Result<StatesFile, ForeignError> {
-        StatesFile::open_with(path.as_ref(), None)
+        StatesFile::open_with(path, &ReadOptions::new())
     }
 
-    /// Opens a file whose three-dimensional tensor is known to have these axes.
-    ///
-    /// The token ids and tap names in the file must still fit. A two-dimensional tensor has only one reading,
-    /// whatever `axes` is.
+    /// Opens a file of which something is known that it does not say.
     ///
     /// # Errors
     ///
-    /// As [`StatesFile::open`], except that no file can be read in two ways.
-    pub fn open_as(path: impl AsRef<Path>, axes: Axes) -> Result<StatesFile, ForeignError> {
-        StatesFile::open_with(path.as_ref(), Some(axes))
-    }
-
-    fn open_with(path: &Path, axes: Option<Axes>) -> Result<StatesFile, ForeignError> {
+    /// As [`StatesFile::open`], and if the file contradicts the options.
+    pub fn open_with(path: impl AsRef<Path>, options: &ReadOptions) -> Result<StatesFile, ForeignError> {
+        let path = path.as_ref();
         let read = || -> Result<StatesFile, ForeignProblem> {
-            let ending = path.extension().unwrap_or_default().to_string_lossy().into_owned();
-            let read_header = match ending.to_ascii_lowercase().as_str() {
-                "npy" => npy::read_header,
-                "safetensors" => safetensors::read_header,
-                _ => return Err(ForeignProblem::UnknownEnding { found: ending, known: ENDINGS }),
-            };
-            let mut file = File::open(path)?;
-            let length = file.metadata()?.len();
-            let header = read_header(&mut file, length)?;
-            let layout = Layout::detect(&header, axes)?;
-            Ok(StatesFile { path: path.to_owned(), file, header, layout })
+            let mut archive = container::open(path)?;
+            let sidecar = Sidecar::beside(path)?;
+            let beside = Beside::read(&mut archive, sidecar.as_ref())?;
+            let reading = Reading::of(&archive, beside, options)?;
+            let (prompt, prompts) = (options.row.unwrap_or(0), reading.prompts.len());
+            if prompt >= prompts {
+                return Err(ForeignProblem::NoSuchPrompt { found: prompt, prompts });
+            }
+            let chosen = options.row.is_some() || prompts == 1;
+            let mut file = StatesFile { path: path.to_owned(), archive, reading, prompt, chosen };
+            (0..prompts).try_for_each(|prompt| file.cut_padding(prompt))?;
+            Ok(file)
         };
         read().map_err(|problem| ForeignError { path: path.to_owned(), problem })
+    }
+
+    /// Whether the name of a file has an ending that is read.
+    pub fn is_named(path: &Path) -> bool {
+        container::is_known(path)
     }
 
     /// Returns the path as it was given.
@@ -147,34 +159,66 @@ impl StatesFile {
         &self.path
     }
 
-    /// Returns the number of tokens.
+    /// Returns the number of prompts.
+    pub fn prompts(&self) -> usize {
+        self.reading.prompts.len()
+    }
+
+    /// Chooses the prompt whose states are read.
+    ///
+    /// # Errors
+    ///
+    /// [`ForeignError`] if there is no such prompt.
+    pub fn choose(&mut self, prompt: usize) -> Result<(), ForeignError> {
+        let prompts = self.prompts();
+        if prompt >= prompts {
+            let problem = ForeignProblem::NoSuchPrompt { found: prompt, prompts };
+            return Err(ForeignError { path: self.path.clone(), problem });
+        }
+        (self.prompt, self.chosen) = (prompt, true);
+        Ok(())
+    }
+
+    /// Returns the number of rows of the prompt, without padding.
     pub fn rows(&self) -> usize {
-        self.layout.rows.length
+        self.chosen_prompt().rows.len()
     }
 
     /// Returns the number of taps.
     pub fn columns(&self) -> usize {
-        self.layout.columns.length
+        self.reading.columns.len()
+    }
+
+    /// Returns the tensor of each column, in words.
+    pub fn origins(&self) -> Vec<String> {
+        self.reading.columns.iter().map(|column| column.origin.clone()).collect()
     }
 
     /// Returns the width of a state.
     pub fn d_model(&self) -> usize {
-        self.layout.dimensions.length
+        self.reading.d_model
     }
 
-    /// Returns the format of the numbers in the file, to which they were rounded.
+    /// Returns the format of the numbers in the file, to which they were rounded. Of several formats it is that of the first column.
     pub fn dtype(&self) -> FloatFormat {
-        self.header.encoding.format
+        self.encoding(self.reading.columns[0].pieces[0]).format
     }
 
-    /// Returns the tap of each column, if the file names them.
+    /// Returns the tap of each column, if the file names them, or if the number of columns tells.
     pub fn taps(&self) -> Option<&[Tap]> {
-        self.header.taps.as_deref()
+        self.reading.taps.as_deref()
     }
 
-    /// Returns the token of each row, if the file holds them.
+    /// Returns the tokens of the prompt, if the file holds them.
+    ///
+    /// There may be more of them than rows: a server that has a prefix in its cache does not compute its states again.
     pub fn token_ids(&self) -> Option<&[u32]> {
-        self.header.token_ids.as_deref()
+        self.chosen_prompt().token_ids.as_deref()
+    }
+
+    /// Returns the way the file was read in words, if there was something to decide.
+    pub fn taken(&self) -> Option<&str> {
+        self.reading.taken.as_deref()
     }
 
     /// Reads the states at one tap of a model whose states have width `d_model`, without rounding.
@@ -191,7 +235,7 @@ impl StatesFile {
     /// errors of [`StatesFile::column`].
     pub fn states_at(&mut self, tap: Tap, d_model: usize) -> Result<States<f64>, ForeignError> {
         if self.d_model() != d_model {
-            let (tensor, found) = (self.header.tensor, self.d_model());
+            let (tensor, found) = (self.tensor(0).to_owned(), self.d_model());
             let problem = ForeignProblem::Width { tensor, found, expected: d_model };
             return Err(ForeignError { path: self.path.clone(), problem });
         }
@@ -209,19 +253,34 @@ impl StatesFile {
     ///
     /// # Errors
     ///
-    /// [`ForeignError`] if there is no such column, the file cannot be read, or a value is NaN or infinite. An infinity of F16 is not an
-    /// error: it is read as [`FloatFormat::within_range`] gives it.
+    /// [`ForeignError`] if there is no such column, it was not said which of several prompts is meant, the file cannot be read, or a
+    /// value is NaN or infinite. An infinity of F16 is not an error: it is read as [`FloatFormat::within_range`] gives it.
     pub fn column(&mut self, choice: ColumnChoice) -> Result<States<f64>, ForeignError> {
         self.index_of(choice)
             .and_then(|column| self.read(column))
             .map_err(|problem| ForeignError { path: self.path.clone(), problem })
     }
 
+    fn chosen_prompt(&self) -> &Prompt {
+        &self.reading.prompts[self.prompt]
+    }
+
+    /// The name of the first tensor of a column.
+    fn tensor(&self, column: usize) -> &str {
+        &self.archive.arrays[self.reading.columns[column].pieces[0].array].name
+    }
+
+    fn encoding(&self, piece: Piece) -> Encoding {
+        let encoding = self.archive.arrays[piece.array].encoding();
+        encoding.expect("only floats are read as states")
+    }
+
     fn index_of(&self, choice: ColumnChoice) -> Result<usize, ForeignProblem> {
         let columns = self.columns();
         match choice {
+            _ if !self.chosen => Err(ForeignProblem::ManyPrompts { prompts: self.prompts() }),
             ColumnChoice::Only if columns == 1 => Ok(0),
-            ColumnChoice::Only => Err(ForeignProblem::ManyColumns { columns }),
+            ColumnChoice::Only => Err(ForeignProblem::ManyColumns { columns, origins: self.origins() }),
             ColumnChoice::Index(index) if index < columns => Ok(index),
             ColumnChoice::Index(found) => Err(ForeignProblem::NoSuchColumn { found, columns }),
             ColumnChoice::Tap(tap) => {
@@ -232,20 +291,50 @@ impl StatesFile {
         }
     }
 
-    /// Reads one contiguous span of the file per row or, in Fortran order, per dimension.
     fn read(&mut self, column: usize) -> Result<States<f64>, ForeignProblem> {
-        let Layout { rows, columns, dimensions } = self.layout;
+        let prompt = self.chosen_prompt().clone();
+        let shape = (prompt.rows.len(), self.d_model());
+        let values = zeros::<f64>(shape.0.checked_mul(shape.1).ok_or(ForeignProblem::OutOfMemory)?)?;
+        let mut states = Array2::from_shape_vec(shape, values).map_err(|_| ForeignProblem::OutOfMemory)?;
+        let mut begin = 0;
+        for piece in self.reading.columns[column].pieces.clone() {
+            let end = begin + piece.rows.length;
+            let wanted = prompt.rows.start.max(begin)..prompt.rows.end.min(end);
+            if !wanted.is_empty() {
+                let into = wanted.start - prompt.rows.start;
+                let within = wanted.start - begin..wanted.end - begin;
+                self.read_piece(column, piece, prompt.batch, within, &mut |row, dimension, value| {
+                    states[[into + row, dimension]] = value;
+                })?;
+            }
+            begin = end;
+        }
+        Ok(states.into())
+    }
+
+    /// Reads some rows of a piece: one contiguous span of the file per row or, where dimensions lie farther apart, per dimension.
+    fn read_piece(
+        &mut self,
+        column: usize,
+        piece: Piece,
+        batch: usize,
+        wanted: std::ops::Range<usize>,
+        take: &mut dyn FnMut(usize, usize, f64),
+    ) -> Result<(), ForeignProblem> {
+        let (start, content) = {
+            let array = &self.archive.arrays[piece.array];
+            (array.start, array.content)
+        };
+        let encoding = self.encoding(piece);
+        let size = encoding.format.bytes();
+        let rows = arrays::Axis { length: wanted.len(), ..piece.rows };
+        let dimensions = piece.dimensions;
         let by_row = dimensions.stride <= rows.stride;
         let (outer, inner) = if by_row { (rows, dimensions) } else { (dimensions, rows) };
-        let encoding = self.header.encoding;
-        let size = encoding.format.bytes();
         let mut span = zeros::<u8>(((inner.length - 1) * inner.stride + 1) * size)?;
-        let states = zeros::<f64>(rows.length * dimensions.length)?;
-        let shape = (rows.length, dimensions.length);
-        let mut states = Array2::from_shape_vec(shape, states).map_err(|_| ForeignProblem::OutOfMemory)?;
-
-        let base = self.header.start + (column * columns.stride * size) as u64;
-        let mut reader = BufReader::with_capacity(1 << 16, &mut self.file);
+        let first = piece.offset + batch * piece.batch.stride + wanted.start * piece.rows.stride;
+        let base = start + (first * size) as u64;
+        let mut reader = BufReader::with_capacity(1 << 16, &mut self.archive.contents[content]);
         let mut position = reader.seek(SeekFrom::Start(base))?;
         for i in 0..outer.length {
             let start = base + (i * outer.stride * size) as u64;
@@ -254,17 +343,55 @@ impl StatesFile {
             reader.seek_relative(start as i64 - position as i64)?;
             reader.read_exact(&mut span)?;
             position = start + span.len() as u64;
-            for (j, bytes) in span.chunks_exact(size).step_by(inner.stride).enumerate() {
+            let values = span.chunks_exact(size).step_by(inner.stride.max(1)).take(inner.length);
+            for (j, bytes) in values.enumerate() {
                 let value = encoding.format.within_range(encoding.decode(bytes));
                 let (row, dimension) = if by_row { (i, j) } else { (j, i) };
                 if !value.is_finite() {
-                    let tensor = self.header.tensor;
+                    let (tensor, row) = (self.archive.arrays[piece.array].name.clone(), wanted.start + row);
                     return Err(ForeignProblem::NotFinite { tensor, column, row, dimension, value });
                 }
-                states[[row, dimension]] = value;
+                take(row, dimension, value);
             }
         }
-        Ok(states.into())
+        Ok(())
+    }
+
+    /// Leaves out the rows of zeros at the end of a prompt, unless all are zeros, and compares the rest with its ids.
+    fn cut_padding(&mut self, prompt: usize) -> Result<(), ForeignProblem> {
+        let Prompt { batch, rows, token_ids } = self.reading.prompts[prompt].clone();
+        let mut end = rows.end;
+        while end > rows.start && self.is_zero(batch, end - 1)? {
+            end -= 1;
+        }
+        if end > rows.start {
+            self.reading.prompts[prompt].rows.end = end;
+        }
+        let found = self.reading.prompts[prompt].rows.len();
+        match token_ids.map(|ids| ids.len()) {
+            Some(ids) if found > ids => Err(ForeignProblem::MoreRows { rows: found, ids }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a row of the first column is zero. NaN is not.
+    fn is_zero(&mut self, batch: usize, row: usize) -> Result<bool, ForeignProblem> {
+        let mut begin = 0;
+        for piece in self.reading.columns[0].pieces.clone() {
+            if row < begin + piece.rows.length {
+                let mut zero = true;
+                let row = row - begin;
+                let read = self.read_piece(0, piece, batch, row..row + 1, &mut |_, _, value| {
+                    zero &= value == 0.0;
+                });
+                return match read {
+                    Err(ForeignProblem::NotFinite { .. }) => Ok(false),
+                    other => other.map(|()| zero),
+                };
+            }
+            begin += piece.rows.length;
+        }
+        Ok(false)
     }
 }
 

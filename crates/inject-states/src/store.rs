@@ -44,7 +44,7 @@
 //! if let Opened::Writing(mut writer) = StoreWriter::open(&dir, spec, &prompts)? {
 //!     for _ in writer.next_prompt()..prompts.len() {
 //!         let states = [(Tap::Embedding, &[0.5, -1.0][..]), (Tap::FinalNorm, &[2.0, 0.25])];
-//!         writer.append(&Block { prompts: 1, states: &states })?;
+//!         writer.append(&Block::new(1, &states))?;
 //!     }
 //!     writer.finish(None)?;
 //! }

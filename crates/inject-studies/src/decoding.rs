@@ -30,9 +30,9 @@ pub struct DecodingOptions {
     pub positions: ChosenPositions,
     /// The disturbances. The states of a prompt are disturbed together.
     pub disturbances: Vec<Disturbance>,
-    /// Random directions of noise at each position, along each of which the breaking point is found.
+    /// The number of random directions of noise at each position. The breaking point is found along each.
     pub directions: usize,
-    /// Numbers of dimensions onto which states are projected.
+    /// The numbers of dimensions onto which states are projected.
     pub dimensions: Vec<usize>,
     /// The seed of disturbances, directions and projections.
     pub seed: u64,
@@ -42,7 +42,7 @@ pub struct DecodingOptions {
 }
 
 impl DecodingOptions {
-    /// Nothing but margins at these taps and positions: set the other fields for more.
+    /// Measures margins only, at these taps and positions. The other fields add more.
     pub fn new(taps: Vec<Tap>, positions: ChosenPositions) -> Self {
         DecodingOptions {
             taps,
@@ -56,17 +56,20 @@ impl DecodingOptions {
     }
 }
 
-/// A model that produced states which another one, the decoder of the study, is asked about.
+/// A model whose states are compared with those of the decoder of the study.
 #[derive(Clone, Copy, Debug)]
 pub struct Producer<'a> {
     /// The name in the results.
     pub name: &'a str,
-    /// The model.
+    /// The decoder that produces the states.
     pub decoder: &'a Decoder,
 }
 
-/// Which tokens nearest-state decoding gives, the prefix known, over the whole vocabulary.
+/// The result of [`decoding`]: the tokens that nearest-state decoding gives over the whole vocabulary, after the true prefix.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct DecodingStudy {
     /// The number of tokens that each true token was compared with.
     pub others: usize,
@@ -79,12 +82,17 @@ pub struct DecodingStudy {
     pub completeness: Completeness,
 }
 
-/// One tap.
+/// The states at one tap, with every change that was tried.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct TapDecoding {
-    /// The tap.
+    /// The tap at which the states were read.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Tap"))]
     pub tap: Tap,
     /// The noise floor of the tap.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::NoiseFloor"))]
     pub noise: NoiseFloor,
     /// Quantiles of the norms of the true states.
     pub norms: Vec<Quantile>,
@@ -94,7 +102,7 @@ pub struct TapDecoding {
     pub breaking: Vec<Quantile>,
     /// The same as multiples of half of the position's own margin, which by Theorem 3.2 no direction falls below.
     pub breaking_over_half_margin: Vec<Quantile>,
-    /// The share of positions and directions that survive noise of so many margins.
+    /// The share of positions and directions that survive noise of each size.
     pub survival: Vec<Survival>,
     /// The states that were disturbed, or produced by another model.
     pub views: Vec<View>,
@@ -104,6 +112,9 @@ pub struct TapDecoding {
 
 /// A point of the curve of recovery against noise.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct Survival {
     /// The norm of the noise as a share of the position's own margin; one half is the bound of Theorem 3.2.
     pub noise_over_margin: f64,
@@ -113,10 +124,13 @@ pub struct Survival {
 
 /// Changed states: the number of positions at which the true token is still the nearest.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct View {
     /// The disturbance, or the producer.
     pub name: String,
-    /// Positions measured.
+    /// The number of positions measured.
     pub positions: usize,
     /// Positions at which no other token's state is nearer than the true one's. At the others the information is gone for
     /// any decoder that takes the nearest.
@@ -127,7 +141,7 @@ pub struct View {
     pub recovered_first: usize,
     /// Positions at which the state moved by less than half the margin: there Theorem 3.2 promises recovery.
     pub within_half_margin: usize,
-    /// Positions at which no bound promised recovery, and the true token was the nearest all the same.
+    /// Positions at which no bound promised recovery, and yet the true token was the nearest.
     pub recovered_beyond: usize,
     /// Quantiles of how far the states moved.
     pub errors: Vec<Quantile>,
@@ -135,12 +149,15 @@ pub struct View {
     pub errors_over_half_margin: Vec<Quantile>,
     /// Quantiles of how many tokens are nearer than the true one.
     pub nearer: Vec<Quantile>,
-    /// Positions at which another token is nearer, as far as there is room for them.
+    /// The first positions at which another token is nearer, at most eight.
     pub lost: Vec<LostPosition>,
 }
 
 /// A position at which another token's state is nearer.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct LostPosition {
     /// Number of the prompt.
     pub prompt: usize,
@@ -150,14 +167,17 @@ pub struct LostPosition {
     pub token: u32,
     /// The token whose state is the nearest.
     pub nearest: u32,
-    /// Its distance.
+    /// Its distance from the changed state.
     pub distance: f64,
-    /// The distance of the true token's state.
+    /// The distance of the true token's state from the changed state.
     pub error: f64,
 }
 
 /// States of which only a projection onto a random subspace is known.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct Projected {
     /// Dimensions of the subspace.
     pub dimensions: usize,
@@ -167,29 +187,29 @@ pub struct Projected {
     pub separated: usize,
 }
 
-/// One position at one tap, as it is taken down.
+/// One position at one tap, as the journal records it.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 struct Measured {
     position: usize,
     token: u32,
     norm: f64,
     margin: f64,
-    /// For each direction. `None` if there is no token in that direction.
+    /// The breaking point along each direction. `None` if no token lies in that direction.
     breaking: Vec<Option<f64>>,
-    /// For each view.
+    /// One entry for each view.
     views: Vec<Seen>,
-    /// For each number of dimensions.
+    /// The margin in each number of dimensions.
     projected: Vec<f64>,
 }
 
 /// One view of one position.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 struct Seen {
-    /// Distance of the true token's state.
+    /// The distance of the true token's state.
     error: f64,
-    /// Tokens that are nearer.
+    /// The number of tokens that are nearer.
     nearer: usize,
-    /// The nearest of those.
+    /// The nearest of those tokens, and its distance.
     nearest: Option<(u32, f64)>,
 }
 

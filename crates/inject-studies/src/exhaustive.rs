@@ -1,59 +1,33 @@
 //! The exhaustive study: all one-token extensions of some prompts, all pairs of them.
 
+mod counts;
+mod result;
+
 use std::{num::NonZeroUsize, path::Path};
 
 use inject_sipit::{
     collisions::{
-        Coverage, Metric, NoiseFloor, Pairs, Resolution, Search, SearchOptions, StateRows,
-        measure_noise_floors, tokens_with_equal_embeddings,
+        Coverage, Metric, Pairs, Search, SearchOptions, StateRows, measure_noise_floors,
+        tokens_with_equal_embeddings,
     },
     models::{Decoder, Tap, silent},
     states::store::{Store, StoreSpec},
 };
 use ndarray::Array2;
 
-use super::{Quantile, Run, StudyError, tap_distances::quantiles};
+pub use self::{
+    counts::{pairs_across, pairs_within},
+    result::{ExhaustiveStudy, ExtensionPair, Extensions},
+};
+use super::{Run, StudyError, tap_distances::quantiles};
 use crate::extend_to_store;
-use crate::{completeness::Completeness, journal::Description, name::StudyName, run::Finished};
-
-/// The number of pairs of extensions of the same prompt, for `prefixes` prompts: `k C(V, 2)`.
-///
-/// # Source
-///
-/// arXiv 2510.15511, section 4.1: with 10 prompts 343.6e9 for Gemma-3's vocabulary of 262,144; for GPT-2's of 50,257 the same
-/// protocol gives 12.6e9.
-///
-/// # Example
-///
-/// ```
-/// use inject_studies::pairs_within;
-///
-/// assert_eq!(pairs_within(10, 262_144), 343_596_072_960);
-/// assert_eq!(pairs_within(10, 50_257), 12_628_578_960);
-/// ```
-pub fn pairs_within(prefixes: u64, vocab_size: u64) -> u64 {
-    prefixes * (vocab_size * vocab_size.saturating_sub(1) / 2)
-}
-
-/// The number of pairs of extensions of different prompts. With [`pairs_within`] it adds up to `C(k V, 2)`.
-///
-/// # Example
-///
-/// ```
-/// use inject_studies::{pairs_across, pairs_within};
-///
-/// let (k, v) = (10, 50_257);
-/// assert_eq!(pairs_within(k, v) + pairs_across(k, v), k * v * (k * v - 1) / 2);
-/// ```
-pub fn pairs_across(prefixes: u64, vocab_size: u64) -> u64 {
-    prefixes * prefixes.saturating_sub(1) / 2 * vocab_size * vocab_size
-}
+use crate::{journal::Description, name::StudyName, run::Finished};
 
 /// The options of [`exhaustive`].
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct ExhaustiveOptions {
-    /// The taps at which states are read.
+    /// The tap at which states are read.
     pub tap: Tap,
     /// The distance that is measured.
     pub metric: Metric,
@@ -61,7 +35,7 @@ pub struct ExhaustiveOptions {
     pub closest: NonZeroUsize,
     /// The number of pairs drawn for the quantiles of each prompt and each pair of prompts.
     pub sampled_pairs: u64,
-    /// Which pairs count.
+    /// Whether extensions of different prompts are compared too.
     pub scope: Scope,
     /// Bytes that one batch or one search may use. No result depends on it.
     #[serde(skip)]
@@ -90,78 +64,6 @@ pub enum Scope {
     Within,
     /// Those of different prompts as well.
     WithinAndAcross,
-}
-
-/// The result of [`exhaustive`].
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct ExhaustiveStudy {
-    /// The tap.
-    pub tap: Tap,
-    /// Tokens in the vocabulary: extensions of each prompt.
-    pub vocab_size: usize,
-    /// The prompts.
-    pub prefixes: Vec<Vec<u32>>,
-    /// Tokens that share one embedding. The same prompt followed by one or the other has one state at every tap, whatever the
-    /// rest of the model does, so these pairs are counted here and left out of all that follows.
-    #[serde(rename = "twins")]
-    pub tokens_with_equal_embeddings: Vec<Vec<u32>>,
-    /// The number of pairs of extensions by such tokens.
-    #[serde(rename = "twin_pairs")]
-    pub pairs_with_equal_embeddings: u64,
-    /// Pairs decided on within prompts. With the pairs of twins, all parts of the study together give [`pairs_within`].
-    pub pairs_within: u64,
-    /// Pairs decided on across prompts.
-    pub pairs_across: u64,
-    /// Each prompt, then each pair of prompts; units that are not finished are missing.
-    pub extensions: Vec<Extensions>,
-    /// The noise floor at the states of the closest pairs.
-    pub noise: NoiseFloor,
-    /// Whether the smallest distance of all exceeds the noise floor. `None` if no unit is finished.
-    pub verdict: Option<Resolution>,
-    /// Which units of the study this contains.
-    #[serde(default)]
-    pub completeness: Completeness,
-}
-
-/// The extensions of one prompt, or of two against each other.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Extensions {
-    /// The numbers of the prompts: the same twice within one.
-    pub prefixes: [usize; 2],
-    /// The number of pairs of tokens with equal embeddings.
-    #[serde(rename = "twin_pairs")]
-    pub pairs_with_equal_embeddings: u64,
-    /// The number of other pairs. Every one of them was decided on.
-    pub pairs: u64,
-    /// The number of distances computed in f64. Bounds excluded the other pairs.
-    pub computed: u64,
-    /// The closest pairs, exact, the closest first.
-    pub closest: Vec<ExtensionPair>,
-    /// The number of pairs whose states are equal number by number.
-    pub equal_pairs: u64,
-    /// The pairs that the quantiles count.
-    pub coverage: Coverage,
-    /// Quantiles of the distances.
-    pub quantiles: Vec<Quantile>,
-}
-
-/// Two extensions whose states are close.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct ExtensionPair {
-    /// The distance of their states.
-    pub distance: f64,
-    /// The numbers of the prompts that were extended.
-    pub prefixes: [usize; 2],
-    /// The tokens they were extended by.
-    pub tokens: [u32; 2],
-}
-
-impl ExhaustiveStudy {
-    /// The smallest distance of all.
-    pub fn minimum(&self) -> Option<ExtensionPair> {
-        let closest = self.extensions.iter().filter_map(|extensions| extensions.closest.first().copied());
-        closest.min_by(|a, b| a.distance.total_cmp(&b.distance))
-    }
 }
 
 /// A unit of the study: one prompt, or two.
@@ -239,10 +141,10 @@ pub fn exhaustive(
         pairs_across: decided(false),
         extensions,
         noise: floors[&options.tap],
-        verdict: None,
+        resolution: None,
         completeness,
     };
-    study.verdict =
+    study.resolution =
         study.minimum().map(|minimum| options.metric.resolution(minimum.distance, study.noise.largest()));
     Ok(study)
 }
@@ -254,11 +156,11 @@ fn closest_extensions(prefixes: &[Vec<u32>], extensions: &[Extensions]) -> Vec<V
     let pairs = extensions.iter().filter_map(|part| part.closest.first());
     let found: Vec<Vec<u32>> =
         pairs.flat_map(|pair| [0, 1].map(|side| extended(pair.prefixes[side], pair.tokens[side]))).collect();
-    // No part of the study is done yet: its floor is beside nothing.
+    // No part of the study is done yet, so the floor is compared with nothing.
     if found.is_empty() { vec![extended(0, 0)] } else { found }
 }
 
-/// Extensions of different prompts, or of one by different tokens, are different prompts; so only this can go wrong.
+/// Fails for no prompts, and for a prompt that occurs twice. Extensions of different prompts always differ.
 fn check(prefixes: &[Vec<u32>]) -> Result<(), StudyError> {
     if prefixes.is_empty() {
         return Err(StudyError::TooFewPrompts { found: 0, expected: 1 });

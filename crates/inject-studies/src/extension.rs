@@ -52,18 +52,18 @@ pub fn extend_to_store(
             .collect::<Result<_, StudyError>>()?;
         let views: Vec<(Tap, &[f32])> =
             states.iter().map(|(tap, values)| (*tap, values.as_slice())).collect();
-        writer.append(&Block { prompts: ids.len(), states: &views })?;
+        writer.append(&Block::new(ids.len(), &views))?;
         done(writer.next_prompt() as f64 / prompts.len() as f64);
     }
     Ok(writer.finish(None)?)
 }
 
-/// A batch of tokens that could stand after a prefix, with the one that does.
+/// A batch of tokens that could follow a prefix, with the true one.
 pub(crate) struct Beside<'a> {
     pub(crate) tap: Tap,
     /// The true token's state, computed in this batch, so that no rounding comes between it and the others.
     pub(crate) truth: &'a [f32],
-    /// The other tokens.
+    /// Ids of other tokens of the vocabulary.
     pub(crate) others: &'a [u32],
     /// Their states, row by row.
     pub(crate) states: &'a [f32],

@@ -6,13 +6,13 @@ use inject_sipit::models::{Decoder, Logits, PrefixCache, Tap, TokenBatch};
 
 use crate::error::StudyError;
 
-/// The positions of a prompt that are measured: the first, and every so many after it.
+/// The positions of a prompt that are measured: a first one, and others at even distances after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct ChosenPositions {
     /// The first position, counted from 0.
     pub first: usize,
-    /// The distance of consecutive positions.
+    /// The distance between two measured positions.
     pub every: NonZeroUsize,
 }
 

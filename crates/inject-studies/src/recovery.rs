@@ -45,6 +45,9 @@ impl RecoveryOptions {
 
 /// The result of [`recovery`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct RecoveryStudy {
     /// Each condition at each tap.
     pub recovered: Vec<Recovered>,
@@ -55,23 +58,27 @@ pub struct RecoveryStudy {
 
 /// One condition at one tap.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct Recovered {
-    /// The condition.
+    /// The change made to the states or weights.
     pub condition: Condition,
-    /// The tap.
+    /// The tap at which the states were read.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Tap"))]
     pub tap: Tap,
-    /// Prompts tried.
+    /// The number of prompts inverted.
     pub prompts: usize,
     /// The number of prompts recovered exactly.
     pub exact: usize,
-    /// Tokens of all prompts.
+    /// The number of tokens of all prompts together.
     pub tokens: usize,
     /// The number of tokens recovered, whatever was found before them.
     pub right: usize,
     /// Prompts whose first wrong token is nearer to the given state than the true one: no decoder that takes the nearest can do
     /// better there. Certified by the two distances.
     pub gone: usize,
-    /// Prompts whose first wrong token is farther away than the true one: the search ended too early, or later positions misled it.
+    /// Prompts whose first wrong token is farther than the true one: the search ended too early, or later positions misled it.
     pub not_found: usize,
     /// Prompts with a position that no candidate fitted.
     pub failed: usize,
@@ -83,12 +90,12 @@ pub struct Recovered {
     pub least_margin_over_floor: Option<f64>,
 }
 
-/// Inverts prompts under each condition at each tap. A unit of the study is a condition at a tap.
+/// Inverts prompts under each condition, at each tap. A unit of the study is a condition at a tap.
 ///
-/// The inverter is told how far each state was moved, as an upper bound of the noise: a number format says it by itself, and for the rest it
-/// is the error itself, which in earnest has to be guessed. It takes the nearest of the candidates that fit, or where
-/// later positions rule that out, another, and continues after the nearest if none fits. `policy` gives the sources of
-/// candidates for a model at a tap; `model` names the weights.
+/// The inverter is told an upper bound of the distance by which each state was moved. A number format implies that bound. For other
+/// conditions it is the true error, which has to be guessed outside a study. At each position the inverter takes the nearest
+/// candidate that fits. It takes another one if later positions exclude that, and continues after the nearest one if none fits.
+/// `policy` returns the sources of candidates for a model at a tap, and `model` identifies the weights.
 ///
 /// # Errors
 ///

@@ -26,7 +26,7 @@ pub(super) struct Output {
 impl Output {
     /// Begins a file, or goes on with one that was begun with the same job. Each line that is there already is given to `take`.
     /// A half-written line at the end, as a killed run leaves it, is cut off. A file of another job without any prompt, as a run
-    /// with a wrong option leaves it, is begun anew.
+    /// with a wrong option leaves it, is begun again.
     ///
     /// # Errors
     ///

@@ -116,7 +116,7 @@ fn estimated(rows: &[PositionReport]) -> Option<String> {
     })
 }
 
-/// What the column of tolerances holds where that is not the noise floor.
+/// The content of the column of tolerances, if that is not the noise floor.
 fn explanation(rule: AcceptanceRule) -> Option<String> {
     match rule {
         AcceptanceRule::NoiseFloor { .. } => None,

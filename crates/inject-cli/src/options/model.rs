@@ -10,7 +10,7 @@ use inject_sipit::models::{Decoder, FloatFormat, Model, ModelSource, Origin};
 use crate::progress::Meter;
 use crate::{Failure, bundled::Bundled, device::DeviceKind};
 
-/// The device.
+/// The device that a command computes on.
 #[derive(Args, Clone, Copy, Debug)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct DeviceOptions {
@@ -102,6 +102,13 @@ impl LoadedModel {
     /// The name for reports.
     pub(crate) fn id(&self) -> &str {
         &self.model.origin().id
+    }
+
+    /// The most tokens to keep of a prompt: `wanted`, or fewer if the model has no positions for these and `room` more.
+    pub(crate) fn longest(&self, wanted: NonZeroUsize, room: usize) -> NonZeroUsize {
+        let max_len = self.model.decoder.config().max_len();
+        let fits = max_len.and_then(|max_len| NonZeroUsize::new(max_len.saturating_sub(room)));
+        fits.map_or(wanted, |fits| fits.min(wanted))
     }
 
     /// The same model with another decoder made from its own.

@@ -190,7 +190,7 @@ where
     let colour = colour(series);
     if series.mark == Mark::Line {
         // Piece by piece: where a line turns sharply, its two edges would meet far beyond the point. No piece leads to a
-        // zero, since there is no slope to it.
+        // zero: a slope towards zero has no place on a logarithmic axis.
         let pieces = points.windows(2).filter(|ends| ends[0].zero.is_none() && ends[1].zero.is_none());
         let piece = |ends: &[Point]| PathElement::new([ends[0].at, ends[1].at], colour.stroke_width(2));
         chart.draw_series(pieces.map(piece))?;

@@ -38,7 +38,7 @@ To continue a stopped run, give the same command again."
 pub(crate) struct Options {
     #[command(flatten)]
     tap: TapOption,
-    /// How many prompts are extended
+    /// The number of prompts to extend
     #[arg(long, value_name = "COUNT", default_value = "10")]
     closest: NonZeroUsize,
     /// Compare extensions of different prompts as well
@@ -46,7 +46,7 @@ pub(crate) struct Options {
     across: bool,
     #[command(flatten)]
     study: StudyOptions,
-    /// How many prompts the closest are chosen from
+    /// The number of prompts that the closest are chosen from
     #[arg(long, value_name = "COUNT", default_value = "2000", help_heading = "Prompts")]
     count: NonZeroUsize,
     /// The most tokens to keep of each prompt
@@ -72,8 +72,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let decoder = &model.decoder;
     let tap = options.tap.or_last(&model)?;
     // One position is left for the token that is added.
-    let most = decoder.config().max_len().and_then(|max_len| NonZeroUsize::new(max_len - 1));
-    let longest = most.map_or(options.longest, |most| most.min(options.longest));
+    let longest = model.longest(options.longest, 1);
     let prompts = options.prompts.different(&model, options.count.get(), longest)?;
     let prefixes = closest(decoder, &prompts, tap, options.closest.get())?;
     let (k, v) = (prefixes.len() as u64, decoder.config().vocab_size as u64);
@@ -171,10 +170,10 @@ fn table(study: &ExhaustiveStudy, model: &LoadedModel) -> Table {
 /// The conclusion, and the pairs that are left out.
 fn lines(study: &ExhaustiveStudy, model: &LoadedModel) -> Vec<String> {
     let mut lines = Vec::new();
-    if let (Some(minimum), Some(verdict)) = (study.minimum(), study.verdict) {
+    if let (Some(minimum), Some(resolution)) = (study.minimum(), study.resolution) {
         let minimum = measured(minimum.distance);
         let noise = study.noise.largest().map_or_else(|| "not measured".to_owned(), measured);
-        lines.push(format!("smallest distance {minimum}, noise floor {noise}: {verdict}"));
+        lines.push(format!("smallest distance {minimum}, noise floor {noise}: {resolution}"));
     }
     if !study.tokens_with_equal_embeddings.is_empty() {
         lines.push(format!(

@@ -43,7 +43,7 @@ pub(crate) struct Options {
     every: NonZeroUsize,
     #[command(flatten)]
     study: StudyOptions,
-    /// How many prompts to measure margins on
+    /// The number of prompts to measure margins on
     #[arg(long, value_name = "COUNT", default_value = "20", help_heading = "Prompts")]
     count: NonZeroUsize,
     /// The most tokens to keep of each of them
@@ -58,7 +58,7 @@ pub(crate) struct Options {
         help_heading = "Prompts"
     )]
     lengths: Vec<NonZeroUsize>,
-    /// How many prompts of each length
+    /// The number of prompts of each length
     #[arg(long, value_name = "COUNT", default_value = "300", help_heading = "Prompts")]
     per_length: NonZeroUsize,
     #[command(flatten)]
@@ -159,7 +159,7 @@ fn length_figure(study: &LengthStudy, tap: Tap) -> Figure {
 
 fn margin_table(study: &MarginStudy) -> Table {
     let title = format!("One-step margins against {} other tokens (L2)", number::count(study.others));
-    let headings = ["tap", "positions", "smallest", "median", "median of norm", "noise floor", "verdict"];
+    let headings = ["tap", "positions", "smallest", "median", "median of norm", "noise floor", "resolution"];
     let mut table = Table::new(title, &headings);
     for tap in &study.taps {
         table.push([
@@ -169,7 +169,7 @@ fn margin_table(study: &MarginStudy) -> Table {
             median(tap).into(),
             quantile(&tap.relative, 0.5).map_or(Cell::Missing, Cell::Share),
             tap.noise.largest().into(),
-            Cell::of(tap.verdict),
+            Cell::of(tap.resolution),
         ]);
     }
     table
@@ -177,7 +177,7 @@ fn margin_table(study: &MarginStudy) -> Table {
 
 fn length_table(study: &LengthStudy) -> Table {
     let lengths = counted(study.lengths.len(), "length");
-    let headings = ["tokens", "prompts", "tap", "minimum", "mean", "maximum", "noise floor", "verdict"];
+    let headings = ["tokens", "prompts", "tap", "minimum", "mean", "maximum", "noise floor", "resolution"];
     let mut table = Table::new(format!("Distances of all pairs of prompts of {lengths} (L2)"), &headings);
     for at in &study.lengths {
         for (tap, spread) in &at.taps {
@@ -189,7 +189,7 @@ fn length_table(study: &LengthStudy) -> Table {
                 spread.mean.into(),
                 spread.maximum.into(),
                 spread.noise.largest().into(),
-                Cell::of(spread.verdict),
+                Cell::of(spread.resolution),
             ]);
         }
     }

@@ -135,7 +135,7 @@ fn figure(study: &StressStudy) -> Figure {
 }
 
 fn set_table(study: &StressStudy) -> Table {
-    let headings = ["set", "prompts", "tap", "minimum", "median", "noise floor", "verdict"];
+    let headings = ["set", "prompts", "tap", "minimum", "median", "noise floor", "resolution"];
     let mut table = Table::new("Closest pair of each set (L2)", &headings);
     for set in &study.sets {
         for report in &set.taps {
@@ -146,7 +146,7 @@ fn set_table(study: &StressStudy) -> Table {
                 report.distances.minimum.into(),
                 report.distances.median().into(),
                 report.noise.largest().into(),
-                Cell::of(report.verdict),
+                Cell::of(report.resolution),
             ]);
         }
     }
@@ -179,7 +179,7 @@ fn repeat_table(study: &RepeatStudy) -> Table {
                 at.noise.largest().into(),
                 at.equal_pairs.into(),
                 at.pairs.into(),
-                Cell::of(at.verdict),
+                Cell::of(at.resolution),
             ]);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use inject_prompts::Kind;
+use inject_prompts::DocumentKind;
 use inject_sipit::models::{
     Bos, Decoder, Logits, Model, ModelError, Tap, TokenBatch, training::next_token_loss,
 };
@@ -48,8 +48,8 @@ pub(crate) fn held_out_losses(
     };
     Ok(HeldOut {
         all: mean(text())?,
-        stories: mean(text().only(Kind::Story))?,
-        code: mean(text().only(Kind::Code))?,
+        stories: mean(text().only(DocumentKind::Story))?,
+        code: mean(text().only(DocumentKind::Code))?,
     })
 }
 

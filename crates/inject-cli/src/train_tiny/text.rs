@@ -1,6 +1,6 @@
 //! Generated documents as tokens.
 
-use inject_prompts::{Generator, Kind};
+use inject_prompts::{DocumentKind, Generator};
 use tokenizers::{
     AddedToken, Tokenizer,
     models::{
@@ -45,7 +45,7 @@ pub(crate) struct Text {
     generator: Generator,
     tokenizer: Tokenizer,
     /// Only this kind of document, or both.
-    kind: Option<Kind>,
+    kind: Option<DocumentKind>,
     /// Tokens not yet handed out.
     ids: Vec<u32>,
 }
@@ -55,18 +55,18 @@ impl Text {
         Text { generator: Generator::new(seed), tokenizer, kind: None, ids: Vec::new() }
     }
 
-    pub(crate) fn only(self, kind: Kind) -> Self {
+    pub(crate) fn only(self, kind: DocumentKind) -> Self {
         Text { kind: Some(kind), ..self }
     }
 
-    /// The next windows: [`POSITIONS`] tokens and the one after them, with which the next window begins.
+    /// The next windows: [`POSITIONS`] tokens and the one after them, which begins the next window.
     pub(crate) fn windows(&mut self, count: usize) -> Result<Vec<Vec<u32>>, Failure> {
         let len = count * POSITIONS;
         while self.ids.len() <= len {
             let document = match self.kind {
-                None => self.generator.document().1,
-                Some(Kind::Story) => self.generator.story(),
-                Some(Kind::Code) => self.generator.code(),
+                Some(DocumentKind::Story) => self.generator.story(),
+                Some(DocumentKind::Code) => self.generator.code(),
+                _ => self.generator.document().1,
             };
             let encoding = self.tokenizer.encode_fast(document, false).map_err(failure)?;
             self.ids.push(END_OF_TEXT_ID);

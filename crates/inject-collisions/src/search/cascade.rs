@@ -19,7 +19,7 @@ pub(super) struct Cascade {
 }
 
 impl Cascade {
-    /// The numbers stored for a row of so many coordinates.
+    /// The count of numbers stored for a row, whose coordinates are filled up to whole chunks.
     pub(super) fn width(coordinates: usize) -> usize {
         coordinates.next_multiple_of(CHUNK)
     }

@@ -117,7 +117,7 @@ impl Plan {
 
 /// A sample of the rows, from which the number of pairs that are left is estimated.
 struct Sample {
-    /// The principal coordinates of the rows looked from and looked at: [axis, row].
+    /// The principal coordinates of the rows on both sides of the search: [axis, row].
     from: DMatrix<f64>,
     at: DMatrix<f64>,
     /// The squared lengths of the rows.

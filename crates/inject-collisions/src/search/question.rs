@@ -10,7 +10,7 @@ use crate::{
 /// The effect of a pair on how far the question still looks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Radius {
-    /// None.
+    /// The same prompt: the pair does not count.
     Same,
     /// The two rows of the pair look no farther than its distance.
     Pair,
@@ -26,7 +26,7 @@ pub(super) trait Question: Sync {
     /// The answer among the pairs of one tile.
     type Part: Send;
 
-    /// Whether a pair reduces how far its rows look. Such a question may be told a pair twice: the second time has no effect.
+    /// Whether a pair reduces the distance within which its rows search. Then a pair may be reported twice: the second report has no effect.
     const NARROWS: bool;
 
     /// The most principal axes that pay for this question.

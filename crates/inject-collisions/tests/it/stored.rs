@@ -19,7 +19,7 @@ fn write(dir: &Path, dtype: FloatFormat, prompts: &[Vec<u32>]) -> Store {
     let Opened::Writing(mut writer) = StoreWriter::open(dir, spec, prompts).unwrap() else { panic!() };
     for prompt in prompts {
         let states: Vec<f32> = (0..prompt.len() * D_MODEL).map(|_| draw.normal() as f32).collect();
-        writer.append(&Block { prompts: 1, states: &[(Tap::Block(1), &states)] }).unwrap();
+        writer.append(&Block::new(1, &[(Tap::Block(1), &states)])).unwrap();
     }
     writer.finish(None).unwrap();
     Store::open(dir).unwrap()

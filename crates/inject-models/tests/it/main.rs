@@ -11,6 +11,7 @@ mod decoder;
 mod fixture;
 #[cfg(feature = "hub")]
 mod hub;
+mod lying_there;
 mod malformed;
 mod parity;
 mod quantise;

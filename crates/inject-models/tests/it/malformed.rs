@@ -11,7 +11,7 @@ mod weights;
 
 use std::{collections::BTreeMap, error::Error, fs, path::PathBuf};
 
-use inject_models::{FloatFormat, Model, ModelError, Origin};
+use inject_models::{ConfigProblem, FloatFormat, Model, ModelError, Origin};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Map, Value};
 use tempfile::TempDir;
@@ -19,19 +19,19 @@ use tempfile::TempDir;
 use crate::fixture;
 
 /// A copy of a fixture, to be broken in one way.
-struct Checkpoint {
+pub(crate) struct Checkpoint {
     folder: TempDir,
 }
 
 /// A tensor as a safetensors file holds it.
-struct Stored {
-    dtype: Dtype,
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
+pub(crate) struct Stored {
+    pub(crate) dtype: Dtype,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Stored {
-    fn f32(shape: &[usize], value: f32) -> Self {
+    pub(crate) fn f32(shape: &[usize], value: f32) -> Self {
         let bytes = value.to_le_bytes().repeat(shape.iter().product());
         Stored { dtype: Dtype::F32, shape: shape.to_vec(), bytes }
     }
@@ -39,7 +39,7 @@ impl Stored {
 
 impl Checkpoint {
     /// Copies the files of the model, without its golden states.
-    fn copy_of(case: &str) -> Self {
+    pub(crate) fn copy_of(case: &str) -> Self {
         let folder = TempDir::new().unwrap();
         for entry in fs::read_dir(fixture::folder(case)).unwrap().map(Result::unwrap) {
             let name = entry.file_name().into_string().unwrap();
@@ -55,12 +55,12 @@ impl Checkpoint {
         self.folder.path().join(file).components().collect()
     }
 
-    fn with_file(self, file: &str, bytes: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn with_file(self, file: &str, bytes: impl AsRef<[u8]>) -> Self {
         fs::write(self.path(file), bytes).unwrap();
         self
     }
 
-    fn without_file(self, file: &str) -> Self {
+    pub(crate) fn without_file(self, file: &str) -> Self {
         fs::remove_file(self.path(file)).unwrap();
         self
     }
@@ -80,7 +80,7 @@ impl Checkpoint {
     }
 
     /// Sets a key of config.json; dots lead into nested objects.
-    fn with_key(self, key: &str, value: impl Into<Value>) -> Self {
+    pub(crate) fn with_key(self, key: &str, value: impl Into<Value>) -> Self {
         self.with_json("config.json", |config| {
             let (outer, last) = key.rsplit_once('.').unwrap_or(("", key));
             let outer = outer.split('.').filter(|step| !step.is_empty());
@@ -89,7 +89,7 @@ impl Checkpoint {
         })
     }
 
-    fn without_key(self, key: &str) -> Self {
+    pub(crate) fn without_key(self, key: &str) -> Self {
         self.with_json("config.json", |config| {
             config.remove(key).unwrap();
         })
@@ -108,7 +108,7 @@ impl Checkpoint {
     }
 
     /// Edits the tensors of model.safetensors and writes it anew.
-    fn with_tensors(self, edit: impl FnOnce(&mut BTreeMap<String, Stored>)) -> Self {
+    pub(crate) fn with_tensors(self, edit: impl FnOnce(&mut BTreeMap<String, Stored>)) -> Self {
         self.with_bytes("model.safetensors", |bytes| {
             let file = SafeTensors::deserialize(bytes).unwrap();
             let mut tensors = file.iter().map(|(name, view)| (name.to_owned(), owned(&view))).collect();
@@ -121,13 +121,13 @@ impl Checkpoint {
     }
 
     /// Loads it on the first device: files are read and checked on the host.
-    fn load(&self) -> Result<Model, ModelError> {
+    pub(crate) fn load(&self) -> Result<Model, ModelError> {
         let origin = Origin::of_folder(self.folder.path());
         Model::load(origin, FloatFormat::F32, &inject_testing::compiled()[0])
     }
 
     /// The error of loading it. The error and its causes together must say all of this, and the path of a file.
-    fn error(&self, file: &str, says: &[&str]) -> ModelError {
+    pub(crate) fn error(&self, file: &str, says: &[&str]) -> ModelError {
         let error = self.load().map(|_| ()).expect_err("it loads");
         let message = chain(&error);
         let path = self.path(file).display().to_string();
@@ -137,16 +137,44 @@ impl Checkpoint {
         error
     }
 
+    /// The only problem of config.json. The error must say all of this.
+    fn problem(&self, says: &[&str]) -> ConfigProblem {
+        match self.problems(says).as_slice() {
+            [problem] => problem.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The problems of config.json. The error must say all of this.
+    fn problems(&self, says: &[&str]) -> Vec<ConfigProblem> {
+        match self.error("config.json", says) {
+            ModelError::Config { path, problems } => {
+                assert_eq!(path, self.path("config.json"));
+                problems
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// Checks that config.json is refused for the value of one key.
     fn bad_key(&self, name: &str, value: &str, wanted: &str) {
-        match self.error("config.json", &[&format!("`{name}`"), value, wanted]) {
-            ModelError::BadKey { path, key, found, expected } => {
-                assert_eq!(path, self.path("config.json"));
+        match self.problem(&[&format!("`{name}`"), value, wanted]) {
+            ConfigProblem::Value { key, found, expected } => {
                 assert_eq!((key.as_str(), found.as_str()), (name, value));
                 assert!(expected.contains(wanted), "{expected}");
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Checks that config.json is refused because two keys contradict each other.
+    fn contradiction(&self, names: [&str; 2], values: [&str; 2]) {
+        let problem = self.problem(&[]);
+        let ConfigProblem::Contradiction { key, found, other, other_found } = problem else {
+            panic!("{problem:?}")
+        };
+        assert_eq!([key.as_str(), other.as_str()], names);
+        assert_eq!([found.as_str(), other_found.as_str()], values);
     }
 
     /// Checks that a weight file is refused as damaged, for a reason that says all of this.

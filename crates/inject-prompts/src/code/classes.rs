@@ -78,7 +78,7 @@ fn shared_value(random: &mut Random) -> (&'static str, String) {
     (name, value)
 }
 
-/// Amounts by name.
+/// A class that holds an amount for each name.
 fn store(random: &mut Random) -> Part {
     let name = random.word("Basket|Store|Shop|Cart|Warehouse|Pantry|Inventory|Ledger");
     let (_, pool) = random.pick(POOLS);

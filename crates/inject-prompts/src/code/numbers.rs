@@ -1,4 +1,4 @@
-//! Functions of single numbers.
+//! Functions of one number.
 
 use super::values::{list, quoted, truth};
 use super::{Function, Parameter, Random};

@@ -61,7 +61,7 @@ fn arithmetic(random: &mut Random) -> Part {
     part(&format!("Work out the {name}."), lines)
 }
 
-/// A dict of prices, gone through.
+/// A loop over a dict of prices.
 fn price_list(random: &mut Random) -> Part {
     let drawn = Texts::draw(random);
     let (one, many) = (drawn.one, &drawn.many);
@@ -198,7 +198,7 @@ fn nested(random: &mut Random) -> Part {
     part(&format!("Go through {rows} rows and {columns} columns."), lines)
 }
 
-/// A list in order, cut and looked at.
+/// A list that is sorted, sliced and printed.
 fn ordered(random: &mut Random) -> Part {
     let Numbers { one, many, values } = Numbers::draw(random);
     let mut sorted = values.clone();

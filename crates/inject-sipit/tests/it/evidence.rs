@@ -13,7 +13,7 @@ use inject_sipit::{
     sources::Prior,
 };
 
-const PROMPT: [u32; 6] = [5, 1096, 5, 0, 417, 63];
+const PROMPT: [u32; 6] = [5, 596, 5, 0, 417, 63];
 
 /// The states with noise of this share of each one's length, of which so many coordinates are known.
 fn disturbed(exact: &TargetStates, share: f64, known: usize, seed: u64) -> (TargetStates, f64) {
@@ -57,7 +57,7 @@ fn nothing_wrong_is_verified_on_little_evidence() {
     let mut easy = Counts::default();
     for device in inject_testing::compiled() {
         for (number, case) in FAMILIES.into_iter().enumerate() {
-            let decoder = of_vocabulary(case, 1200, 31, &device);
+            let decoder = of_vocabulary(case, 600, 31, &device);
             for tap in [Tap::Block(1), Tap::FinalNorm] {
                 let exact = target(&decoder, &PROMPT, tap);
                 let width = exact.d_model();

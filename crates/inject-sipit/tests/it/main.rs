@@ -10,6 +10,7 @@
 mod beam;
 mod certify;
 mod choice;
+mod computed_in;
 mod drafts;
 mod evidence;
 mod exhaustive;

@@ -58,7 +58,7 @@ pub fn extract_to_store(
             .run(decoder, block, &mut silent)
             .map_err(|error| error.renumbered(|prompt| begin + prompt))?;
         let views: Vec<(Tap, &[f32])> = states.iter().map(|(&tap, states)| (tap, states.values())).collect();
-        writer.append(&Block { prompts: block.len(), states: &views })?;
+        writer.append(&Block::new(block.len(), &views))?;
         report(writer.next_prompt());
     }
     let noise = measure_noise(extraction, decoder, prompts, NOISE_SAMPLE)?;

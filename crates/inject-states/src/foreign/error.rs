@@ -4,7 +4,7 @@ use std::{error::Error, fmt, io, path::PathBuf};
 
 use inject_models::{Tap, TapError, checkpoint::HeaderError};
 
-use super::Axes;
+use super::{Axes, PickleProblem, layout::in_words};
 
 /// A file that cannot be read as states.
 #[derive(Debug)]
@@ -95,10 +95,68 @@ pub enum ForeignProblem {
         /// The length of the whole file.
         found: u64,
     },
+    /// A compressed file that unpacks to more than is read.
+    #[error("it unpacks to more than {most} bytes")]
+    UnpacksToTooMuch {
+        /// The limit.
+        most: u64,
+    },
+    /// A ZIP file that cannot be read.
+    #[error("not a ZIP file that can be read")]
+    Zip(#[from] zip::result::ZipError),
+    /// A ZIP file with more entries than any program writes.
+    #[error("the ZIP file has {found} entries, expected at most {most}")]
+    TooManyEntries {
+        /// The number of entries.
+        found: usize,
+        /// The limit.
+        most: usize,
+    },
+    /// An entry of a ZIP file that does not lie within it.
+    #[error("the entry `{name}` does not lie within the ZIP file")]
+    Entry {
+        /// The entry.
+        name: String,
+    },
+    /// A file named as PyTorch's that is not one.
+    #[error("not a file of torch.save: it begins with `{found}`")]
+    NotTorch {
+        /// Its first bytes.
+        found: String,
+    },
+    /// A file of PyTorch before 1.6.
+    #[error("written by PyTorch before 1.6: torch.save(torch.load(FILE), FILE) in a newer one converts it")]
+    TorchBefore16,
+    /// A file of a machine whose numbers begin with the highest byte.
+    #[error("written by PyTorch on a big-endian machine")]
+    TorchBigEndian,
+    /// A ZIP file without the pickle of `torch.save`.
+    #[error("no `data.pkl`: not a file of torch.save")]
+    NoPickle,
+    /// A pickle that is not read.
+    #[error("its pickle is not read")]
+    Pickle(#[source] PickleProblem),
+    /// A tensor that reaches beyond its storage, or repeats it.
+    #[error("`{tensor}` does not lie within its storage")]
+    Storage {
+        /// The tensor's name.
+        tensor: String,
+    },
     /// No tensor is named like states.
-    #[error("no tensor `states` or `hidden_states`; the file has {found:?}")]
+    #[error(
+        "no tensor `states` or `hidden_states`, and no single tensor or list of layers that could be states; the file has {}: name one of them by `tensor`",
+        listed(found)
+    )]
     NoStates {
-        /// The tensors of the file.
+        /// The tensors of the file, with their shapes.
+        found: Vec<String>,
+    },
+    /// The caller's tensor is not there.
+    #[error("no tensor `{name}`; the file has {}", listed(found))]
+    NoTensor {
+        /// The name.
+        name: String,
+        /// The tensors of the file, with their shapes.
         found: Vec<String>,
     },
     /// Two tensors are named like states.
@@ -108,17 +166,17 @@ pub enum ForeignProblem {
     #[error("`{tensor}` has dtype {found}: expected {expected}")]
     Dtype {
         /// The tensor's name.
-        tensor: &'static str,
+        tensor: String,
         /// The dtype as the file spells it.
         found: String,
         /// The accepted dtypes.
         expected: &'static str,
     },
     /// A shape with too many or too few axes.
-    #[error("`{tensor}` has shape {shape:?}: expected [token, d_model] or three axes with d_model last")]
+    #[error("`{tensor}` has shape {shape:?}: expected two to four axes, with d_model last")]
     Dimensions {
         /// The tensor's name.
-        tensor: &'static str,
+        tensor: String,
         /// Its shape.
         shape: Vec<usize>,
     },
@@ -126,38 +184,136 @@ pub enum ForeignProblem {
     #[error("`{tensor}` of shape {shape:?} is empty")]
     Empty {
         /// The tensor's name.
-        tensor: &'static str,
+        tensor: String,
         /// Its shape.
         shape: Vec<usize>,
     },
     /// The shape fits neither reading.
-    #[error("`{tensor}` has shape {shape:?}, which does not fit {}", beside(*n_tokens, *n_taps, *axes))]
+    #[error(
+        "`{tensor}` has shape {shape:?} before d_model, which does not fit {}",
+        beside(*n_tokens, *n_taps, *n_prompts, *axes)
+    )]
     Mismatch {
         /// The tensor's name.
-        tensor: &'static str,
+        tensor: String,
         /// Its shape.
         shape: Vec<usize>,
         /// The number of token ids beside it.
         n_tokens: Option<usize>,
         /// The number of tap names beside it.
         n_taps: Option<usize>,
+        /// The number of prompts by the ids or lengths beside it.
+        n_prompts: Option<usize>,
         /// The axes the caller asked for.
         axes: Option<Axes>,
     },
-    /// The shape fits both readings.
+    /// The shape fits several readings.
     #[error(
-        "`{tensor}` of shape {shape:?} can be read as [token, tap, d_model] and as [tap, token, d_model] (a \
-         batch of one prompt is the latter), and nothing in the file decides: the caller must say which"
+        "`{tensor}` of shape {shape:?} before d_model can be read as {}, and nothing in the file decides: say which by `axes`",
+        readings_of(readings, shape)
     )]
     Ambiguous {
         /// The tensor's name.
-        tensor: &'static str,
-        /// Its shape.
+        tensor: String,
+        /// Its shape without the last axis.
         shape: Vec<usize>,
+        /// The readings.
+        readings: Vec<Axes>,
+    },
+    /// The pieces of a column differ in more than their rows.
+    #[error("{tensor} has other prompts or taps than the step before it")]
+    Steps {
+        /// The tensor in words.
+        tensor: String,
+    },
+    /// Two columns have different numbers of rows.
+    #[error("{tensor} has {found} rows, expected the {expected} of the first tap")]
+    UnequalRows {
+        /// The tensor in words.
+        tensor: String,
+        /// Its rows.
+        found: usize,
+        /// The rows of the first column.
+        expected: usize,
+    },
+    /// As many names of taps as there are not columns.
+    #[error("{taps} names of taps for {columns} columns")]
+    TapCount {
+        /// The number of columns.
+        columns: usize,
+        /// The number of names.
+        taps: usize,
+    },
+    /// Ids and lengths of different numbers of prompts.
+    #[error("token ids of {ids} prompts beside lengths of {rows}")]
+    Prompts {
+        /// The prompts that have ids.
+        ids: usize,
+        /// The prompts that have a length or a mask.
+        rows: usize,
+    },
+    /// A length that no prompt can have.
+    #[error("`{tensor}` gives a prompt the length {found}")]
+    PromptLength {
+        /// The tensor of lengths.
+        tensor: String,
+        /// The length.
+        found: i128,
+    },
+    /// A mask whose ones are not neighbours.
+    #[error("the attention mask of prompt {prompt} is not one span of ones: packed prompts cannot be read")]
+    Mask {
+        /// The prompt, from 0.
+        prompt: usize,
+    },
+    /// A prompt longer than the rows of the batch.
+    #[error("prompt {prompt} ends at row {found}, but the batch has {rows} rows")]
+    PromptTooLong {
+        /// The prompt, from 0.
+        prompt: usize,
+        /// The end of the prompt.
+        found: usize,
+        /// The rows of each prompt of the batch.
+        rows: usize,
+    },
+    /// Padding before a prompt of a model whose positions are learned.
+    #[error(
+        "prompt {prompt} stands after {rows} rows of padding on the left: this model learns a vector for each position, so its states \
+         are those of tokens moved by {rows}, and no prompt has them; pad on the right"
+    )]
+    LeftPadding {
+        /// The prompt, from 0.
+        prompt: usize,
+        /// The rows of padding.
+        rows: usize,
+    },
+    /// More rows than token ids.
+    #[error("{rows} rows of states for {ids} token ids, and the last rows are not zeros")]
+    MoreRows {
+        /// The number of rows.
+        rows: usize,
+        /// The number of ids.
+        ids: usize,
+    },
+    /// One prompt of several was requested, and it was not said which.
+    #[error("the file holds {prompts} prompts: say which by `row`, from 0")]
+    ManyPrompts {
+        /// The number of prompts.
+        prompts: usize,
+    },
+    /// A prompt beyond the last was requested.
+    #[error("no prompt {found}: the file has {prompts}, counted from 0")]
+    NoSuchPrompt {
+        /// The requested index.
+        found: usize,
+        /// The number of prompts.
+        prompts: usize,
     },
     /// Token ids of another shape.
-    #[error("`token_ids` has shape {shape:?}: expected [token] or [1, token]")]
+    #[error("`{tensor}` has shape {shape:?}: expected [token] or [prompt, token]")]
     TokenIdsShape {
+        /// The tensor's name.
+        tensor: String,
         /// Its shape.
         shape: Vec<usize>,
     },
@@ -186,8 +342,10 @@ pub enum ForeignProblem {
     #[error("the metadata has both `tap` and `taps`")]
     TapAndTaps,
     /// The only column was requested, but there are several.
-    #[error("the file has {columns} columns: the caller must say which")]
+    #[error("the file has {columns} columns: the caller must say which ({})", listed(origins))]
     ManyColumns {
+        /// The tensors of the columns, in words.
+        origins: Vec<String>,
         /// The number of columns.
         columns: usize,
     },
@@ -217,7 +375,7 @@ pub enum ForeignProblem {
     #[error("`{tensor}` holds states of width {found}, expected {expected}")]
     Width {
         /// The tensor's name.
-        tensor: &'static str,
+        tensor: String,
         /// The width in the file.
         found: usize,
         /// The width asked for.
@@ -227,7 +385,7 @@ pub enum ForeignProblem {
     #[error("`{tensor}` has {value} at row {row}, dimension {dimension} of column {column}")]
     NotFinite {
         /// The tensor's name.
-        tensor: &'static str,
+        tensor: String,
         /// The column.
         column: usize,
         /// The row.
@@ -242,10 +400,33 @@ pub enum ForeignProblem {
     OutOfMemory,
 }
 
+/// Joins what a file has. A file of weights has hundreds of tensors.
+fn listed(found: &[String]) -> String {
+    const MOST: usize = 12;
+    let shown = found[..found.len().min(MOST)].join(", ");
+    match found.len().checked_sub(MOST) {
+        _ if found.is_empty() => "nothing".to_owned(),
+        Some(more @ 1..) => format!("{shown} and {more} more"),
+        _ => shown,
+    }
+}
+
+fn readings_of(readings: &[Axes], shape: &[usize]) -> String {
+    let words = readings.iter().map(|&axes| format!("{} ({axes})", in_words(axes, shape)));
+    words.collect::<Vec<_>>().join(" or as ")
+}
+
 /// Joins the conditions that the shape should fit.
-fn beside(n_tokens: Option<usize>, n_taps: Option<usize>, axes: Option<Axes>) -> String {
+fn beside(
+    n_tokens: Option<usize>,
+    n_taps: Option<usize>,
+    n_prompts: Option<usize>,
+    axes: Option<Axes>,
+) -> String {
     let tokens = n_tokens.map(|n| format!("{n} token ids"));
     let taps = n_taps.map(|n| format!("{n} tap names"));
-    let axes = axes.map(|axes| format!("the axes {axes:?}"));
-    [tokens, taps, axes].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    let prompts = n_prompts.filter(|&n| n != 1).map(|n| format!("{n} prompts"));
+    let axes = axes.map(|axes| format!("the axes {axes}"));
+    let all = [tokens, taps, prompts, axes].into_iter().flatten().collect::<Vec<_>>().join(", ");
+    if all.is_empty() { "a model of so few taps".to_owned() } else { all }
 }

@@ -60,8 +60,12 @@ fn a_missing_file_is_refused() {
 
 #[test]
 fn an_unknown_ending_lists_the_known_ones() {
-    for name in ["a.pt", "npy", "a"] {
-        refused!(name, b"", ForeignProblem::UnknownEnding { known: "`.safetensors`, `.npy`", .. });
+    for name in ["a.txt", "npy", "a", "a.safetensors.gz"] {
+        let known = "`.safetensors`, `.npy`, `.npz`, `.pt`";
+        match problem(name, b"") {
+            ForeignProblem::UnknownEnding { known: found, .. } => assert!(found.starts_with(known)),
+            other => panic!("{other}"),
+        }
     }
 }
 
@@ -162,12 +166,28 @@ fn a_malformed_npy_header_is_refused() {
 
 #[test]
 fn a_file_without_states_lists_its_tensors() {
-    let header = format!("{{{}}}", STATES.replace("states", "activations"));
     refused!("a.safetensors", &safetensors("{}", 0), ForeignProblem::NoStates { .. });
-    match problem("a.safetensors", &safetensors(&header, 24)) {
-        ForeignProblem::NoStates { found } => assert_eq!(found, ["activations"]),
+    let two = format!("{{{},{}}}", STATES.replace("states", "a"), STATES.replace("states", "b"));
+    let two = two.replace(
+        r#""b":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]"#,
+        r#""b":{"dtype":"F32","shape":[2,3],"data_offsets":[24,48]"#,
+    );
+    let content = safetensors(&two, 48);
+    match problem("a.safetensors", &content) {
+        ForeignProblem::NoStates { found } => assert_eq!(found, ["`a` [2, 3]", "`b` [2, 3]"]),
         other => panic!("{other}"),
     }
+    let (_folder, path) = file("a.safetensors", &content);
+    assert_eq!(StatesFile::open_with(&path, &ReadOptions::new().tensor("b")).unwrap().rows(), 2);
+    let problem = StatesFile::open_with(&path, &ReadOptions::new().tensor("c")).unwrap_err().problem;
+    assert!(problem.to_string().ends_with("the file has `a` [2, 3], `b` [2, 3]"), "{problem}");
+}
+
+#[test]
+fn the_only_tensor_of_floats_is_the_states_whatever_its_name() {
+    let header = format!("{{{}}}", STATES.replace("states", "activations"));
+    let (_folder, path) = file("a.safetensors", &safetensors(&header, 24));
+    assert_eq!(StatesFile::open(path).unwrap().rows(), 2);
 }
 
 #[test]
@@ -195,15 +215,31 @@ fn token_ids_of_a_dtype_that_is_no_integer_are_refused() {
 
 #[test]
 fn token_ids_of_another_shape_are_refused() {
-    for shape in ["[2,1]", "[1,1,2]"] {
-        let content = safetensors(&with_ids("I32", shape, 32), 32);
-        refused!("a.safetensors", &content, ForeignProblem::TokenIdsShape { .. });
-    }
-    refused!(
-        "a.safetensors",
-        &safetensors(&with_ids("I32", "[3]", 36), 36),
-        ForeignProblem::Mismatch { n_tokens: Some(3), .. }
-    );
+    let content = safetensors(&with_ids("I32", "[1,1,2]", 32), 32);
+    refused!("a.safetensors", &content, ForeignProblem::TokenIdsShape { .. });
+    // Two prompts of one token, beside states of one prompt.
+    let content = safetensors(&with_ids("I32", "[2,1]", 32), 32);
+    refused!("a.safetensors", &content, ForeignProblem::Mismatch { n_prompts: Some(2), .. });
+}
+
+#[test]
+fn more_rows_than_ids_are_refused_and_fewer_are_not() {
+    let mut content = safetensors(&with_ids("I32", "[1]", 28), 28);
+    let last = content.len() - 8;
+    content[last] = 1;
+    refused!("a.safetensors", &content, ForeignProblem::MoreRows { rows: 2, ids: 1 });
+    let (_folder, path) = file("a.safetensors", &safetensors(&with_ids("I32", "[3]", 36), 36));
+    let states = StatesFile::open(path).unwrap();
+    assert_eq!((states.rows(), states.token_ids().unwrap().len()), (2, 3));
+}
+
+#[test]
+fn rows_of_zeros_at_the_end_are_padding() {
+    let mut content = safetensors(&with_ids("I32", "[1]", 28), 28);
+    let first = content.len() - 28;
+    content[first] = 1;
+    let (_folder, path) = file("a.safetensors", &content);
+    assert_eq!(StatesFile::open(path).unwrap().rows(), 1);
 }
 
 #[test]

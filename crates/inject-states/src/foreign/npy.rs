@@ -12,16 +12,20 @@
 mod dictionary;
 
 use std::{
+    collections::HashMap,
     fs::File,
-    io::{BufWriter, Read, Write},
+    io::{BufWriter, Read, Seek, SeekFrom, Write},
     path::Path,
 };
 
 use ndarray::ArrayView2;
 
-use dictionary::Dictionary;
+use dictionary::{Dictionary, MemoryOrder};
 
-use super::{ForeignError, ForeignProblem, Header};
+use super::{
+    ForeignError, ForeignProblem,
+    arrays::{Archive, Array, Content},
+};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
@@ -29,7 +33,7 @@ const MAGIC: &[u8; 6] = b"\x93NUMPY";
 const MAX_HEADER: u64 = u16::MAX as u64;
 
 /// The name of the array in errors. The format gives it none.
-const TENSOR: &str = "the array";
+pub(super) const TENSOR: &str = "the array";
 
 /// Writes states as `.npy`, version 1.0, `<f4`, in C order.
 ///
@@ -50,12 +54,12 @@ pub fn write_npy(path: impl AsRef<Path>, states: ArrayView2<'_, f32>) -> Result<
 
 fn checked(states: ArrayView2<'_, f32>) -> Result<(), ForeignProblem> {
     if states.is_empty() {
-        return Err(ForeignProblem::Empty { tensor: TENSOR, shape: states.shape().to_vec() });
+        return Err(ForeignProblem::Empty { tensor: TENSOR.to_owned(), shape: states.shape().to_vec() });
     }
     match states.indexed_iter().find(|(_, value)| !value.is_finite()) {
         Some(((row, dimension), &value)) => {
             let value = f64::from(value);
-            Err(ForeignProblem::NotFinite { tensor: TENSOR, column: 0, row, dimension, value })
+            Err(ForeignProblem::NotFinite { tensor: TENSOR.to_owned(), column: 0, row, dimension, value })
         }
         None => Ok(()),
     }
@@ -77,13 +81,21 @@ fn write(file: File, states: ArrayView2<'_, f32>) -> std::io::Result<()> {
     writer.flush()
 }
 
-pub(super) fn read_header(file: &mut File, length: u64) -> Result<Header, ForeignProblem> {
+/// Reads the header at the beginning of `length` bytes that begin at `start` of a content.
+pub(super) fn read_array(
+    content: &mut Content,
+    index: usize,
+    name: &str,
+    start: u64,
+    length: u64,
+) -> Result<Array, ForeignProblem> {
+    content.seek(SeekFrom::Start(start))?;
     let cut_off = |expected| ForeignProblem::HeaderCutOff { found: length, expected };
     let mut magic = [0; 8];
     if length < 8 {
         return Err(cut_off(8));
     }
-    file.read_exact(&mut magic)?;
+    content.read_exact(&mut magic)?;
     let [magic @ .., major, minor] = magic;
     if &magic != MAGIC {
         return Err(ForeignProblem::NpyMagic);
@@ -98,26 +110,38 @@ pub(super) fn read_header(file: &mut File, length: u64) -> Result<Header, Foreig
         return Err(cut_off(8 + prefix));
     }
     let mut header_length = [0; 4];
-    file.read_exact(&mut header_length[..prefix as usize])?;
+    content.read_exact(&mut header_length[..prefix as usize])?;
     let header_length = u64::from(u32::from_le_bytes(header_length));
     if header_length > MAX_HEADER {
         return Err(ForeignProblem::HeaderTooLong { found: header_length, limit: MAX_HEADER });
     }
-    let start = 8 + prefix + header_length;
-    if length < start {
-        return Err(cut_off(start));
+    let header = 8 + prefix + header_length;
+    if length < header {
+        return Err(cut_off(header));
     }
     let mut text = vec![0; header_length as usize];
-    file.read_exact(&mut text)?;
-    let Dictionary { encoding, order, shape } = Dictionary::parse(&text)?;
+    content.read_exact(&mut text)?;
+    let Dictionary { elements, order, shape } = Dictionary::parse(&text)?;
 
-    let size = encoding.format.bytes() as u128;
-    // A product of 128 bits can overflow too; what does not fit is longer than any file.
-    let values = shape.iter().try_fold(1u128, |product, &axis| product.checked_mul(axis as u128));
-    let bytes = values.and_then(|values| values.checked_mul(size)).unwrap_or(u128::MAX);
-    let expected = bytes.saturating_add(u128::from(start));
-    if expected != u128::from(length) {
-        return Err(ForeignProblem::Length { expected, found: length });
+    // Only the values of numbers that can be read have a known size.
+    if let Some(size) = elements.bytes() {
+        // A product of 128 bits can overflow too; what does not fit is longer than any file.
+        let values = shape.iter().try_fold(1u128, |product, &axis| product.checked_mul(axis as u128));
+        let bytes = values.and_then(|values| values.checked_mul(size as u128)).unwrap_or(u128::MAX);
+        let expected = bytes.saturating_add(u128::from(header));
+        if expected != u128::from(length) {
+            return Err(ForeignProblem::Length { expected, found: length });
+        }
     }
-    Ok(Header { tensor: TENSOR, encoding, order, shape, start, taps: None, token_ids: None })
+    let array = Array::contiguous(name, elements, &shape, index, start + header);
+    Ok(match order {
+        MemoryOrder::C => array,
+        MemoryOrder::Fortran => array.in_fortran_order(),
+    })
+}
+
+pub(super) fn read(mut content: Content) -> Result<Archive, ForeignProblem> {
+    let length = content.length()?;
+    let array = read_array(&mut content, 0, TENSOR, 0, length)?;
+    Ok(Archive { contents: vec![content], arrays: vec![array], metadata: HashMap::new() })
 }

@@ -21,6 +21,7 @@ const FILE: &str = "manifest.json";
 /// The description of a store: everything except its numbers.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Manifest {
     /// The version of the format: [`FORMAT_VERSION`].
     pub format_version: u32,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use inject_states::{
-    foreign::{Axes, ColumnChoice, StatesFile, write_npy},
+    foreign::{Axes, ColumnChoice, ReadOptions, StatesFile, write_npy},
     models::Tap,
 };
 use ndarray::Array2;
@@ -61,8 +61,8 @@ fn every_file_of_states_is_read_to_the_last_bit() {
         let path = fixtures().join(&name);
         let mut file = match expected.axes.as_deref() {
             None => StatesFile::open(&path),
-            Some("TokenTap") => StatesFile::open_as(&path, Axes::TokenTap),
-            Some(_) => StatesFile::open_as(&path, Axes::TapToken),
+            Some("TokenTap") => StatesFile::open_with(&path, &ReadOptions::new().axes(Axes::TokenTap)),
+            Some(_) => StatesFile::open_with(&path, &ReadOptions::new().axes(Axes::TapToken)),
         }
         .unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(file.dtype().to_string(), expected.dtype.to_lowercase(), "{name}");
@@ -104,7 +104,8 @@ fn a_column_that_is_not_there_is_refused() {
     );
     assert_eq!(
         message("vllm.safetensors", ColumnChoice::Only),
-        "the file has 3 columns: the caller must say which"
+        "the file has 3 columns: the caller must say which (`hidden_states`, tap 0, `hidden_states`, tap 1, \
+         `hidden_states`, tap 2)"
     );
     assert_eq!(
         message("vllm.safetensors", ColumnChoice::Index(3)),

@@ -61,7 +61,7 @@ impl Job {
         let states: Vec<_> =
             self.spec.taps.iter().map(|&tap| (tap, self.states(next.clone(), tap))).collect();
         let states: Vec<_> = states.iter().map(|(tap, states)| (*tap, states.as_slice())).collect();
-        writer.append(&Block { prompts, states: &states })
+        writer.append(&Block::new(prompts, &states))
     }
 
     /// Writes what is missing, at most `step` prompts at a time.
@@ -96,7 +96,7 @@ fn value(tap: Tap, prompt: usize, position: usize, column: usize) -> f32 {
 }
 
 fn noise() -> NoiseFloors {
-    NoiseFloors { prompts_sampled: 4, floors: TAPS.map(|tap| (tap, Some(0.125))).into() }
+    NoiseFloors::new(4, TAPS.map(|tap| (tap, Some(0.125))).into())
 }
 
 type Files = BTreeMap<String, Vec<u8>>;

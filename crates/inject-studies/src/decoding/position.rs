@@ -1,4 +1,4 @@
-//! All tokens at one position, against every view of the true state.
+//! All tokens at one position, compared with every view of the true state.
 
 use std::collections::BTreeMap;
 
@@ -170,7 +170,7 @@ impl Found {
         let apart = distance(state, truth);
         self.margin = self.margin.min(apart);
         for (breaking, direction) in self.breaking.iter_mut().zip(directions) {
-            // The product is at most the distance: nothing nearer than twice the breaking point can lower it.
+            // The product is at most the distance, so only a state nearer than twice the breaking point can lower it.
             if apart < 2.0 * *breaking {
                 let along = along(state, truth, direction);
                 if along > 0.0 {
@@ -179,7 +179,7 @@ impl Found {
             }
         }
         for (seen, view) in self.views.iter_mut().zip(wanted) {
-            // By the triangle inequality, what is farther from the truth than that is farther from the view.
+            // By the triangle inequality, a state farther from the truth than that is farther from the view too.
             if apart <= 2.0 * seen.error * (1.0 + 1e-9) {
                 let distance = distance(state, view);
                 if distance < seen.error {

@@ -3,10 +3,10 @@
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use inject_sipit::states::random::SplitMix;
 
-/// An orthonormal basis of a subspace drawn evenly from all of its dimension.
+/// An orthonormal basis of a subspace, drawn evenly from all subspaces of its dimension.
 #[derive(Clone, Debug)]
 pub(super) struct Projection {
-    /// One vector after another.
+    /// The vectors, each with `d_model` coordinates.
     basis: Vec<Vec<f64>>,
     /// The same as f32 columns, `[d_model, dimensions]`.
     columns: Tensor<2>,
@@ -18,7 +18,7 @@ impl Projection {
         let mut basis: Vec<Vec<f64>> = Vec::with_capacity(dimensions);
         while basis.len() < dimensions {
             let mut vector = numbers.direction(d_model);
-            // Twice, or what rounding leaves of the others after the first time stays.
+            // Twice, because rounding leaves a little of the others after the first time.
             for _ in 0..2 {
                 for other in &basis {
                     let along = dot(&vector, other);
@@ -26,7 +26,7 @@ impl Projection {
                 }
             }
             let length = dot(&vector, &vector).sqrt();
-            // As good as in the span of the others: it happens only where almost every dimension is taken.
+            // Almost in the span of the others. It happens only if almost every dimension is taken.
             if length > 1e-6 {
                 vector.iter_mut().for_each(|value| *value /= length);
                 basis.push(vector);

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::name::StudyName;
 
-/// The description of a study: its name, and everything that its results depend on.
+/// The name of a study, and everything that its results depend on.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Description {
     study: StudyName,

@@ -11,10 +11,10 @@ use ndarray::Array2;
 use super::{Condition, Trial, least_margin};
 use crate::{StudyError, tuning::MARGIN_RIVALS};
 
-/// The states of one prompt as somebody else has them, and how far they lie from those computed.
+/// The disturbed states of one prompt, and their distance from those computed.
 #[derive(Clone, Debug)]
 pub(super) struct Disturbed {
-    /// The states.
+    /// The states as the inverter is given them.
     pub(super) target: TargetStates,
     /// The largest distance of a state from that of the inverter's model.
     pub(super) largest_error: f64,
@@ -71,7 +71,7 @@ impl Disturbed {
     fn moved(clean: &Array2<f64>, states: Array2<f64>, tap: Tap) -> Result<Self, StudyError> {
         let errors = errors(clean, &states);
         let largest_error = errors.iter().copied().fold(0.0, f64::max);
-        // So much in every coordinate is an error of that size in L2.
+        // This error in every coordinate is an error of that size in L2.
         let width = (states.ncols() as f64).sqrt();
         let half_steps = errors.into_iter().map(|error| error / width).collect();
         let target = TargetStates::new(states, tap, FloatFormat::F64)?.rounded_by(half_steps)?;

@@ -1,8 +1,8 @@
-//! Which windows a step sees.
+//! The windows of each step.
 
 use inject_sipit::states::random::SplitMix;
 
-/// Windows of one batch after another: all in order, or some drawn without repetition within a batch.
+/// A sequence of batches. A batch holds all windows in order, or some, drawn without repetition.
 pub(super) struct Batches<'a> {
     windows: &'a [Vec<u32>],
     size: usize,

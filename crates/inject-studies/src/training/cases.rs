@@ -1,4 +1,4 @@
-//! Which prompts collide at a degenerate start, and what becomes of that.
+//! Prompts that collide at a degenerate start, and the expected effect of training.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,7 @@ use crate::{StudyError, tuning::CASE_PAIRS as PAIRS};
 /// The effect of training on a collision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Fate {
     /// The states stay as close to each other as two computations of one state.
     Kept,
@@ -19,6 +20,9 @@ pub enum Fate {
 
 /// Prompts that collide at a degenerate start.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct DegenerateCase {
     /// The degenerate start of the weights.
     pub start: DegenerateStart,
@@ -27,6 +31,7 @@ pub struct DegenerateCase {
     /// Pairs of prompts, as token ids.
     pub pairs: Vec<[Vec<u32>; 2]>,
     /// The taps at which each pair collides.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Tap>"))]
     pub taps: Vec<Tap>,
     /// The effect that a step of gradient descent should have.
     pub expected: Fate,
@@ -34,7 +39,7 @@ pub struct DegenerateCase {
     pub why: String,
 }
 
-/// Every case that this decoder and text allow. Windows are what the decoder will be trained on: their last tokens are no input.
+/// Returns every case that this decoder and text allow. `windows` are the training text. Their last tokens are not inputs.
 ///
 /// # Errors
 ///
@@ -92,7 +97,7 @@ impl<'a> Text<'a> {
         self.windows.iter().filter(|ids| ids.len() > PAIRS + 2).map(Vec::as_slice)
     }
 
-    /// Every tap.
+    /// Every tap of the decoder.
     fn all(&self) -> Vec<Tap> {
         Tap::all(self.n_layers)
     }
@@ -105,7 +110,7 @@ impl<'a> Text<'a> {
     fn equal_embeddings(&self) -> Vec<DegenerateCase> {
         let [a, b] = self.frequent;
         let [c, d] = self.absent;
-        // Prefixes of one to eight tokens, then the one token or the other, then what follows, if anything does.
+        // Prefixes of one to eight tokens, then one token or the other, then the following tokens, if any.
         let pairs = |[a, b]: [u32; 2], following: &[u32]| {
             let pair = |(number, ids): (usize, &[u32])| {
                 let with = |id: u32| [&ids[..=number], &[id], following].concat();

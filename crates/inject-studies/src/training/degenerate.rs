@@ -15,32 +15,48 @@ use crate::{StudyError, tuning::NOISE_POSITIONS};
 
 /// The options of [`degenerate`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct DegenerateOptions {
-    /// The optimiser.
+    /// The rule of each step.
     pub optimiser: Optimiser,
-    /// After how many steps the pairs are measured again, ascending; the start is measured in any case.
+    /// The numbers of steps after which the pairs are measured again, ascending. The start is always measured.
     pub steps: Vec<usize>,
     /// The seed of the draw of batches.
     pub seed: u64,
-    /// Parts of a batch computed side by side. The figures depend on it by rounding.
+    /// The number of parts of a batch that are computed side by side. The figures depend on it by rounding.
     pub threads: NonZeroUsize,
+}
+
+impl DegenerateOptions {
+    /// Trains by `optimiser` and measures after each number of `steps`.
+    pub fn new(optimiser: Optimiser, steps: Vec<usize>, seed: u64, threads: NonZeroUsize) -> Self {
+        DegenerateOptions { optimiser, steps, seed, threads }
+    }
 }
 
 /// The collisions of one case during training.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct DegenerateStudy {
     /// The start, the prompts, and what is expected of them.
     pub case: DegenerateCase,
     /// Each tap of the case.
     pub taps: Vec<TapFate>,
-    /// Whether every pair collides at the start, and every tap then has the fate expected, at every step measured.
+    /// Whether every pair collides at the start, and each tap has the expected fate at every later step measured.
     pub as_expected: bool,
 }
 
 /// The collisions at one tap during training.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct TapFate {
-    /// The tap.
+    /// The tap at which the states were read.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Tap"))]
     pub tap: Tap,
     /// The start, then each number of steps asked for.
     pub steps: Vec<AtStep>,
@@ -48,6 +64,9 @@ pub struct TapFate {
 
 /// The pairs of a case at one tap, after some steps.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct AtStep {
     /// Steps taken so far.
     pub step: usize,
@@ -55,24 +74,29 @@ pub struct AtStep {
     pub equal: usize,
     /// The smallest distance of a pair.
     pub smallest: f64,
-    /// The largest.
+    /// The largest distance of a pair.
     pub largest: f64,
     /// The noise floor of these states.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::NoiseFloor"))]
     pub noise: NoiseFloor,
-    /// The bound on computing noise that the distances are judged by, as an inversion has it: eight times the larger of the noise
+    /// The bound of the noise that the distances are compared with. As in an inversion, it is eight times the larger of the noise
     /// measured here and the model's own at the largest state. A few states may agree to the last bit by luck, while colliding
     /// ones that add the same terms in another order do not.
     pub bound: f64,
-    /// Whether the smallest distance exceeds the noise floor.
-    pub verdict: Resolution,
-    /// Whether the largest distance does. Together the two say whether all, some or no pairs are separated.
-    pub verdict_of_largest: Resolution,
+    /// Whether the smallest distance exceeds the bound.
+    #[serde(alias = "verdict")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Resolution"))]
+    pub resolution: Resolution,
+    /// Whether the largest distance exceeds the bound. Together the two tell whether all, some or no pairs are separated.
+    #[serde(alias = "verdict_of_largest")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Resolution"))]
+    pub resolution_of_largest: Resolution,
 }
 
 impl AtStep {
-    /// Kept if not even the largest distance is one, dissolved if even the smallest is; none of both if some pairs came apart.
+    /// Returns *kept* if no distance exceeds the bound, *dissolved* if every distance does, and `None` if only some do.
     pub fn fate(&self) -> Option<Fate> {
-        match (self.verdict, self.verdict_of_largest) {
+        match (self.resolution, self.resolution_of_largest) {
             (Resolution::Separated, _) => Some(Fate::Dissolved),
             (_, Resolution::Separated) => None,
             _ => Some(Fate::Kept),
@@ -136,8 +160,8 @@ fn measure(decoder: &Decoder, case: &DegenerateCase, step: usize) -> Result<Vec<
             largest,
             noise,
             bound,
-            verdict: Resolution::of(smallest, bound),
-            verdict_of_largest: Resolution::of(largest, bound),
+            resolution: Resolution::of(smallest, bound),
+            resolution_of_largest: Resolution::of(largest, bound),
         })
     };
     case.taps.iter().map(at_tap).collect()

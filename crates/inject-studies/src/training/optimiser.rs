@@ -6,30 +6,32 @@ use burn::optim::{AdamConfig, ModuleOptimizer, SgdConfig};
 
 use crate::StudyError;
 
-/// The rule by which training changes the weights: the step, its size, and the text of a batch.
+/// The rule of a training step: its direction, its size, and the text of a batch.
 ///
 /// The theorem covers the first two, with a learning rate in (0, 1). It does not cover Adam, whose step is not an analytic function of the
 /// weights where the second moment of a gradient vanishes.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub enum Optimiser {
     /// Plain gradient descent on the whole text.
     FullBatch {
-        /// Factor on the gradient.
+        /// The factor on the gradient.
         learning_rate: f64,
     },
     /// Plain gradient descent on some windows at a time, without momentum.
     Sgd {
-        /// Factor on the gradient.
+        /// The factor on the gradient.
         learning_rate: f64,
-        /// Windows of a batch.
+        /// The number of windows of a batch.
         batch: usize,
     },
     /// Adam, with its usual moments 0.9 and 0.999 and an epsilon of 1e-8.
     Adam {
-        /// Length of a step, about, in each coordinate.
+        /// The approximate length of a step in each coordinate.
         learning_rate: f64,
-        /// Windows of a batch.
+        /// The number of windows of a batch.
         batch: usize,
     },
 }

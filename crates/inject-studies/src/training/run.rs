@@ -23,23 +23,35 @@ pub struct TrainingData<'a> {
 
 /// The options of [`training`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct TrainingOptions {
-    /// The optimiser.
+    /// The rule of each step.
     pub optimiser: Optimiser,
     /// The number of steps.
     pub steps: usize,
-    /// The steps after which a snapshot is taken; 0 is the start. Those beyond `steps` are passed over.
+    /// The numbers of steps after which a snapshot is taken. 0 is the start, and numbers above `steps` are ignored.
     pub snapshots: Vec<usize>,
     /// The seed of the draw of batches.
     pub seed: u64,
-    /// Parts of a batch computed side by side. The figures depend on it by rounding.
+    /// The number of parts of a batch that are computed side by side. The figures depend on it by rounding.
     pub threads: NonZeroUsize,
+}
+
+impl TrainingOptions {
+    /// Takes `steps` steps by `optimiser`, with the snapshots of [`log_spaced`].
+    pub fn new(optimiser: Optimiser, steps: usize, seed: u64, threads: NonZeroUsize) -> Self {
+        TrainingOptions { optimiser, steps, snapshots: log_spaced(steps), seed, threads }
+    }
 }
 
 /// The result of one training.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct TrainingStudy {
-    /// The options.
+    /// The options that it was trained by.
     pub options: TrainingOptions,
     /// The loss of each step's batch, before the step, in nats a token.
     pub losses: Vec<f32>,
@@ -61,7 +73,7 @@ pub enum TrainingEvent<'a> {
     Snapshot(&'a Snapshot),
 }
 
-/// The start, then about three steps a decade, then the last: `[0, 1, 2, 5, 10, 20, ...]`.
+/// Returns the start, about three steps a decade, and the last step: `[0, 1, 2, 5, 10, 20, ...]`.
 ///
 /// # Example
 ///
@@ -81,7 +93,7 @@ pub fn log_spaced(steps: usize) -> Vec<usize> {
     spaced
 }
 
-/// Trains a decoder from `start`, and measures it on the way. Gives what was found, and the decoder as it was left.
+/// Trains a decoder from `start` and measures it on the way. Returns the measurements and the trained decoder.
 ///
 /// The same start, text, probes and options give the same numbers, on the same machine and device.
 ///
@@ -131,7 +143,7 @@ pub fn training(
 
 /// A decoder in training.
 pub(super) struct Steps<'a> {
-    /// As it is now, tracked for gradients.
+    /// The decoder as it is now, tracked for gradients.
     pub(super) decoder: Decoder,
     optimiser: Optimiser,
     state: burn::optim::ModuleOptimizer,
@@ -141,7 +153,7 @@ pub(super) struct Steps<'a> {
 }
 
 impl<'a> Steps<'a> {
-    /// The options are checked.
+    /// Begins a training. The options must have been checked.
     pub(super) fn new(
         start: &Decoder,
         windows: &'a [Vec<u32>],
@@ -159,7 +171,7 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// Takes one step, and gives the loss before it.
+    /// Takes one step and returns the loss before it.
     pub(super) fn step(&mut self) -> Result<f32, StudyError> {
         let batch = self.batches.draw();
         let (loss, gradients) = loss_and_gradients(&self.decoder, &batch, self.threads)?;

@@ -25,9 +25,9 @@ pub(crate) fn formats(study: &FormatStudy, model: &str) -> [(&'static str, Figur
         let mut figure = Figure::new(title, Axis::columns("tap", names(&taps)), Axis::log("L2 distance"));
         for &storage in storages.iter().filter(|storage| wanted(**storage)) {
             let name = match storage {
-                Storage::AsComputed => storage.to_string(),
                 Storage::Weights(format) => format.to_string(),
                 Storage::States(disturbance) => disturbance.to_string(),
+                _ => storage.to_string(),
             };
             figure = figure.with(name, Mark::Line, points(storage));
         }

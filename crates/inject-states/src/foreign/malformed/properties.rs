@@ -6,7 +6,7 @@ use ndarray::Array2;
 use proptest::prelude::*;
 
 use super::{
-    super::{Axes, ColumnChoice, StatesFile, write_npy},
+    super::{Axes, ColumnChoice, ReadOptions, StatesFile, write_npy},
     file, npy, safetensors, with_ids,
 };
 
@@ -15,8 +15,8 @@ fn read_all(name: &str, content: &[u8]) {
     let (_folder, path) = file(name, content);
     let openings = [
         StatesFile::open(&path),
-        StatesFile::open_as(&path, Axes::TokenTap),
-        StatesFile::open_as(&path, Axes::TapToken),
+        StatesFile::open_with(&path, &ReadOptions::new().axes(Axes::TokenTap)),
+        StatesFile::open_with(&path, &ReadOptions::new().axes(Axes::TapToken)),
     ];
     for mut states in openings.into_iter().flatten() {
         for column in 0..states.columns().min(8) {

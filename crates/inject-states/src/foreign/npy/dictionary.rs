@@ -4,18 +4,23 @@ use inject_models::FloatFormat;
 
 use super::{
     super::{
+        arrays::Elements,
         encoding::{ByteOrder, Encoding},
-        layout::MemoryOrder,
     },
-    ForeignProblem, TENSOR,
+    ForeignProblem,
 };
 
-const DTYPES: &str = "<f2, >f2, <f4, >f4, <f8 or >f8";
+/// The axis of an array that varies fastest in the file: the last (C) or the first (Fortran).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MemoryOrder {
+    C,
+    Fortran,
+}
 
 /// The contents of a header such as `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Dictionary {
-    pub(super) encoding: Encoding,
+    pub(super) elements: Elements,
     pub(super) order: MemoryOrder,
     pub(super) shape: Vec<usize>,
 }
@@ -25,13 +30,13 @@ impl Dictionary {
     pub(super) fn parse(text: &[u8]) -> Result<Dictionary, ForeignProblem> {
         const KEYS: &str = "one each of the keys 'descr', 'fortran_order' and 'shape'";
         let mut literal = Literal { text, at: 0 };
-        let (mut encoding, mut order, mut shape) = (None, None, None);
+        let (mut elements, mut order, mut shape) = (None, None, None);
         literal.token(b"{", "`{`")?;
         while !literal.accept(b"}") {
             literal.skip_spaces();
             let key_at = literal.at;
             match literal.string(KEYS)? {
-                "descr" if encoding.is_none() => encoding = Some(literal.value()?.descr()?),
+                "descr" if elements.is_none() => elements = Some(literal.value()?.descr()?),
                 "fortran_order" if order.is_none() => order = Some(literal.value()?.memory_order()?),
                 "shape" if shape.is_none() => shape = Some(literal.value()?.tuple()?),
                 _ => {
@@ -48,8 +53,8 @@ impl Dictionary {
         if literal.at < literal.text.len() {
             return Err(literal.expected("spaces up to the end of the header"));
         }
-        match (encoding, order, shape) {
-            (Some(encoding), Some(order), Some(shape)) => Ok(Dictionary { encoding, order, shape }),
+        match (elements, order, shape) {
+            (Some(elements), Some(order), Some(shape)) => Ok(Dictionary { elements, order, shape }),
             _ => Err(literal.expected(KEYS)),
         }
     }
@@ -68,25 +73,33 @@ impl<'a> Literal<'a> {
         Ok(self)
     }
 
-    fn descr(&mut self) -> Result<Encoding, ForeignProblem> {
-        let unknown =
-            |found: &str| ForeignProblem::Dtype { tensor: TENSOR, found: found.to_owned(), expected: DTYPES };
-        if self.accept(b"[") || self.accept(b"(") {
-            return Err(unknown("of a record"));
+    fn descr(&mut self) -> Result<Elements, ForeignProblem> {
+        if self.at_record() {
+            return Ok(Elements::Other("of a record".to_owned()));
         }
         let text = self.string("a dtype in quotes")?;
-        let (byte_order, dtype) = match text.as_bytes() {
-            [b'<', dtype @ ..] => (ByteOrder::Little, dtype),
-            [b'>', dtype @ ..] => (ByteOrder::Big, dtype),
-            _ => return Err(unknown(text)),
-        };
-        let format = match dtype {
-            b"f2" => FloatFormat::F16,
-            b"f4" => FloatFormat::F32,
-            b"f8" => FloatFormat::F64,
-            _ => return Err(unknown(text)),
-        };
-        Ok(Encoding { format, byte_order })
+        Ok(elements(text).unwrap_or_else(|| Elements::Other(text.to_owned())))
+    }
+
+    /// Passes a list of fields, whatever it holds, up to the bracket that closes it.
+    fn at_record(&mut self) -> bool {
+        self.skip_spaces();
+        if !matches!(self.text.get(self.at), Some(b'[' | b'(')) {
+            return false;
+        }
+        let mut depth = 0_usize;
+        while let Some(byte) = self.text.get(self.at) {
+            self.at += 1;
+            match byte {
+                b'[' | b'(' => depth += 1,
+                b']' | b')' => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+        true
     }
 
     fn memory_order(&mut self) -> Result<MemoryOrder, ForeignProblem> {
@@ -172,6 +185,27 @@ impl<'a> Literal<'a> {
     }
 }
 
+/// Returns the numbers that a dtype stands for, if they can be read.
+fn elements(dtype: &str) -> Option<Elements> {
+    let (byte_order, kind) = match dtype.as_bytes() {
+        [b'<' | b'|', kind @ ..] => (ByteOrder::Little, kind),
+        [b'>', kind @ ..] => (ByteOrder::Big, kind),
+        _ => return None,
+    };
+    let format = match kind {
+        b"f2" => FloatFormat::F16,
+        b"f4" => FloatFormat::F32,
+        b"f8" => FloatFormat::F64,
+        [b'i' | b'u', size @ (b'1' | b'2' | b'4' | b'8')] => {
+            let bytes = usize::from(size - b'0');
+            return Some(Elements::Integer { bytes, signed: kind[0] == b'i', byte_order });
+        }
+        b"b1" => return Some(Elements::Truth),
+        _ => return None,
+    };
+    Some(Elements::Float(Encoding { format, byte_order }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,7 +216,11 @@ mod tests {
         order: MemoryOrder,
         shape: &[usize],
     ) -> Dictionary {
-        Dictionary { encoding: Encoding { format, byte_order }, order, shape: shape.to_vec() }
+        Dictionary {
+            elements: Elements::Float(Encoding { format, byte_order }),
+            order,
+            shape: shape.to_vec(),
+        }
     }
 
     #[test]
@@ -205,21 +243,24 @@ mod tests {
     }
 
     #[test]
-    fn dtypes_that_hold_no_states_are_named() {
-        for descr in ["|O", "<i4", "<c8", "<f16", "=f4", "f4", "|V2", "", "<"] {
+    fn integers_are_read_and_other_dtypes_are_kept_by_name() {
+        let elements = |descr: &str| {
             let text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': (3, 4), }}");
-            match Dictionary::parse(text.as_bytes()).unwrap_err() {
-                ForeignProblem::Dtype { found, .. } => assert_eq!(found, descr),
-                other => panic!("{descr}: {other}"),
-            }
+            Dictionary::parse(text.as_bytes()).unwrap().elements
+        };
+        let integer = |bytes, signed, byte_order| Elements::Integer { bytes, signed, byte_order };
+        assert_eq!(elements("<i8"), integer(8, true, ByteOrder::Little));
+        assert_eq!(elements(">u2"), integer(2, false, ByteOrder::Big));
+        assert_eq!(elements("|b1"), Elements::Truth);
+        for descr in ["|O", "<c8", "<f16", "=f4", "f4", "|V2", "", "<"] {
+            assert_eq!(elements(descr), Elements::Other(descr.to_owned()));
         }
     }
 
     #[test]
-    fn records_are_refused() {
+    fn records_are_kept_by_name() {
         let text = b"{'descr': [('states', '<f4', (8,))], 'fortran_order': False, 'shape': (3,), }";
-        let problem = Dictionary::parse(text).unwrap_err();
-        assert!(matches!(problem, ForeignProblem::Dtype { .. }), "{problem}");
+        assert_eq!(Dictionary::parse(text).unwrap().elements, Elements::Other("of a record".to_owned()));
     }
 
     #[test]

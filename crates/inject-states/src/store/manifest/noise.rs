@@ -11,6 +11,7 @@ use crate::store::error::StoreError;
 /// A distance at or below the floor of its tap is not evidence about the model.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct NoiseFloors {
     /// The number of prompts that were computed in two ways.
     pub prompts_sampled: usize,
@@ -23,6 +24,11 @@ pub struct NoiseFloors {
 }
 
 impl NoiseFloors {
+    /// The floor of each tap, measured on `prompts_sampled` prompts.
+    pub fn new(prompts_sampled: usize, floors: BTreeMap<Tap, Option<f64>>) -> Self {
+        NoiseFloors { prompts_sampled, floors }
+    }
+
     /// # Errors
     ///
     /// [`StoreError::NoiseFloor`] if the taps are not those of the store, or a floor is negative or not finite.

@@ -12,6 +12,7 @@ use crate::store::error::StoreError;
 /// prompt with [`Positions::Last`](crate::store::Positions::Last), one for each token with
 /// [`Positions::All`](crate::store::Positions::All).
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Block<'a> {
     /// The number of prompts in the block.
     pub prompts: usize,
@@ -20,6 +21,11 @@ pub struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
+    /// The states of `prompts` prompts: a slice for each tap, in any order.
+    pub fn new(prompts: usize, states: &'a [(Tap, &'a [f32])]) -> Self {
+        Block { prompts, states }
+    }
+
     /// Returns the slices in the order of `taps`, if there is one for each tap and each holds `rows` states.
     ///
     /// # Errors

@@ -122,7 +122,7 @@ fn states_that_are_not_finite_are_named_and_the_block_can_be_given_again() {
         let mut states = TAPS.map(|tap| (tap, job.states(1..3, tap)));
         states[1].1[3 * 5 + 4] = bad;
         let states: Vec<_> = states.iter().map(|(tap, states)| (*tap, states.as_slice())).collect();
-        let error = writer.append(&Block { prompts: 2, states: &states }).unwrap_err();
+        let error = writer.append(&Block::new(2, &states)).unwrap_err();
         assert!(
             matches!(error, StoreError::NotFinite { prompt: 2, position: 1, tap: Tap::Block(1), .. }),
             "{error}"
@@ -142,7 +142,7 @@ fn states_too_large_for_the_dtype_are_named() {
     let mut states = TAPS.map(|tap| (tap, job.states(0..7, tap)));
     states[2].1[6 * 5] = -7e4;
     let states: Vec<_> = states.iter().map(|(tap, states)| (*tap, states.as_slice())).collect();
-    let error = writer.append(&Block { prompts: 7, states: &states }).unwrap_err();
+    let error = writer.append(&Block::new(7, &states)).unwrap_err();
     let position = job.prompts[6].len() - 1;
     assert!(
         matches!(
@@ -164,7 +164,7 @@ fn a_value_deep_in_a_large_block_is_located() {
     let mut writer = job.writer(dir.path()).unwrap();
     let mut states = vec![0.5; 700_000];
     states[600_001] = f32::NAN;
-    let error = writer.append(&Block { prompts: 7, states: &[(Tap::Block(1), &states)] }).unwrap_err();
+    let error = writer.append(&Block::new(7, &[(Tap::Block(1), &states)])).unwrap_err();
     assert!(matches!(error, StoreError::NotFinite { prompt: 6, .. }), "{error}");
 }
 
@@ -174,7 +174,7 @@ fn more_prompts_than_are_missing_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = job.writer(dir.path()).unwrap();
     job.append(&mut writer, 5).unwrap();
-    let error = writer.append(&Block { prompts: 3, states: &[] }).unwrap_err();
+    let error = writer.append(&Block::new(3, &[])).unwrap_err();
     assert!(matches!(error, StoreError::BlockTooLong { found: 3, left: 2 }), "{error}");
 }
 
@@ -196,7 +196,7 @@ fn noise_floors_of_other_taps_are_refused_and_the_store_can_still_be_finished() 
     let dir = tempfile::tempdir().unwrap();
     let mut writer = job.writer(dir.path()).unwrap();
     job.append(&mut writer, 7).unwrap();
-    let other = NoiseFloors { prompts_sampled: 1, floors: [(Tap::Block(9), Some(0.0))].into() };
+    let other = NoiseFloors::new(1, [(Tap::Block(9), Some(0.0))].into());
     assert!(matches!(writer.finish(Some(other)), Err(StoreError::NoiseFloor { .. })));
     job.complete(dir.path(), 1);
     assert_same(&files(dir.path()), &job.uninterrupted());

@@ -178,7 +178,7 @@ fn through_disk(
     while writer.next_prompt() < prompts.len() {
         let block = step.min(prompts.len() - writer.next_prompt());
         let (now, later) = rest.split_at(writer.rows_of_next(block) * d_model);
-        writer.append(&Block { prompts: block, states: &[(Tap::Block(1), now)] })?;
+        writer.append(&Block::new(block, &[(Tap::Block(1), now)]))?;
         rest = later;
     }
     let store = writer.finish(None)?;

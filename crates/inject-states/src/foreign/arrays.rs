@@ -1,0 +1,238 @@
+//! The named arrays of a file, before anything is known of their meaning.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{self, Cursor, Read, Seek, SeekFrom},
+    sync::Arc,
+};
+
+use super::{
+    ForeignProblem,
+    encoding::{ByteOrder, Encoding},
+    zeros,
+};
+
+/// Everything a file holds that could be states, ids or names.
+#[derive(Debug)]
+pub(super) struct Archive {
+    /// The places of the bytes. The first is the file itself, or what it unpacks to.
+    pub(super) contents: Vec<Content>,
+    pub(super) arrays: Vec<Array>,
+    /// Texts by name, such as the metadata of a `.safetensors` file.
+    pub(super) metadata: HashMap<String, String>,
+}
+
+/// Bytes that can be read from any place.
+#[derive(Debug)]
+pub(super) enum Content {
+    File(File),
+    Memory(Cursor<Arc<[u8]>>),
+}
+
+/// A named array whose values have not been read.
+#[derive(Clone, Debug)]
+pub(super) struct Array {
+    pub(super) name: String,
+    pub(super) elements: Elements,
+    pub(super) axes: Vec<Axis>,
+    /// The index of its bytes in [`Archive::contents`].
+    pub(super) content: usize,
+    /// The offset of the first value there.
+    pub(super) start: u64,
+}
+
+/// The numbers of an array.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Elements {
+    Float(Encoding),
+    Integer {
+        bytes: usize,
+        signed: bool,
+        byte_order: ByteOrder,
+    },
+    /// One byte each, 0 or 1.
+    Truth,
+    /// Numbers that are neither states nor ids, by the name the file gives them.
+    Other(String),
+}
+
+/// The length of an axis, and the distance of its neighbours in values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Axis {
+    pub(super) length: usize,
+    pub(super) stride: usize,
+}
+
+impl Archive {
+    /// Returns the index of the array of this name.
+    pub(super) fn position(&self, name: &str) -> Option<usize> {
+        self.arrays.iter().position(|array| array.name == name)
+    }
+
+    /// Whether the arrays are named as vLLM names them.
+    pub(super) fn is_of_vllm(&self) -> bool {
+        self.position("hidden_states").is_some() && self.position("token_ids").is_some()
+    }
+
+    /// Reads the integers of an array in the order of its axes.
+    pub(super) fn integers(&mut self, index: usize) -> Result<Vec<i128>, ForeignProblem> {
+        let array = &self.arrays[index];
+        let (bytes, signed, byte_order) = match array.elements {
+            Elements::Integer { bytes, signed, byte_order } => (bytes, signed, byte_order),
+            Elements::Truth => (1, false, ByteOrder::Little),
+            _ => return Err(array.unknown_dtype("an integer")),
+        };
+        let values = array.values()?;
+        let mut raw = zeros::<u8>(values * bytes)?;
+        let mut position = 0;
+        let content = &mut self.contents[array.content];
+        for offset in array.offsets() {
+            content.seek(SeekFrom::Start(array.start + (offset * bytes) as u64))?;
+            content.read_exact(&mut raw[position..position + bytes])?;
+            position += bytes;
+        }
+        Ok(raw.chunks_exact(bytes).map(|number| integer(number, signed, byte_order)).collect())
+    }
+}
+
+impl Array {
+    /// An array in the order of C, whose last axis varies fastest.
+    pub(super) fn contiguous(
+        name: impl Into<String>,
+        elements: Elements,
+        shape: &[usize],
+        content: usize,
+        start: u64,
+    ) -> Self {
+        let mut stride = 1_usize;
+        let mut axes: Vec<Axis> = Vec::with_capacity(shape.len());
+        for &length in shape.iter().rev() {
+            axes.push(Axis { length, stride });
+            stride = stride.saturating_mul(length);
+        }
+        axes.reverse();
+        Array { name: name.into(), elements, axes, content, start }
+    }
+
+    /// The same array in Fortran's order, whose first axis varies fastest.
+    pub(super) fn in_fortran_order(mut self) -> Self {
+        let mut stride = 1_usize;
+        for axis in &mut self.axes {
+            axis.stride = stride;
+            stride = stride.saturating_mul(axis.length);
+        }
+        self
+    }
+
+    pub(super) fn shape(&self) -> Vec<usize> {
+        self.axes.iter().map(|axis| axis.length).collect()
+    }
+
+    /// The encoding of its floats, if it holds floats.
+    pub(super) fn encoding(&self) -> Option<Encoding> {
+        match self.elements {
+            Elements::Float(encoding) => Some(encoding),
+            _ => None,
+        }
+    }
+
+    /// Its name and shape, for people who choose among arrays.
+    pub(super) fn described(&self) -> String {
+        format!("`{}` {:?}", self.name, self.shape())
+    }
+
+    pub(super) fn unknown_dtype(&self, expected: &'static str) -> ForeignProblem {
+        ForeignProblem::Dtype { tensor: self.name.clone(), found: self.elements.to_string(), expected }
+    }
+
+    /// The number of its values.
+    fn values(&self) -> Result<usize, ForeignProblem> {
+        let product = self.axes.iter().try_fold(1_usize, |product, axis| product.checked_mul(axis.length));
+        product.filter(|&values| values <= usize::MAX / 8).ok_or(ForeignProblem::OutOfMemory)
+    }
+
+    /// The offsets of its values in the order of its axes.
+    fn offsets(&self) -> impl Iterator<Item = usize> {
+        let axes = &self.axes;
+        let values = axes.iter().map(|axis| axis.length).product();
+        (0..values).map(move |index| {
+            let mut rest: usize = index;
+            let mut offset = 0;
+            for axis in axes.iter().rev() {
+                offset += rest % axis.length * axis.stride;
+                rest /= axis.length;
+            }
+            offset
+        })
+    }
+}
+
+impl Elements {
+    /// The bytes of one number, if these are numbers that can be read.
+    pub(super) fn bytes(&self) -> Option<usize> {
+        match self {
+            Elements::Float(encoding) => Some(encoding.format.bytes()),
+            Elements::Integer { bytes, .. } => Some(*bytes),
+            Elements::Truth => Some(1),
+            Elements::Other(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Elements {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Elements::Float(encoding) => write!(f, "{}", encoding.format.to_string().to_uppercase()),
+            Elements::Integer { bytes, signed, .. } => {
+                write!(f, "{}{}", if *signed { 'I' } else { 'U' }, 8 * bytes)
+            }
+            Elements::Truth => f.write_str("BOOL"),
+            Elements::Other(name) => f.write_str(name),
+        }
+    }
+}
+
+impl Content {
+    pub(super) fn memory(bytes: Vec<u8>) -> Self {
+        Content::Memory(Cursor::new(bytes.into()))
+    }
+
+    pub(super) fn length(&self) -> io::Result<u64> {
+        match self {
+            Content::File(file) => Ok(file.metadata()?.len()),
+            Content::Memory(bytes) => Ok(bytes.get_ref().len() as u64),
+        }
+    }
+}
+
+impl Read for Content {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Content::File(file) => file.read(buffer),
+            Content::Memory(bytes) => bytes.read(buffer),
+        }
+    }
+}
+
+impl Seek for Content {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        match self {
+            Content::File(file) => file.seek(to),
+            Content::Memory(bytes) => bytes.seek(to),
+        }
+    }
+}
+
+/// Returns an integer of one to eight bytes.
+fn integer(bytes: &[u8], signed: bool, byte_order: ByteOrder) -> i128 {
+    let mut little = [0; 8];
+    little[..bytes.len()].copy_from_slice(bytes);
+    if byte_order == ByteOrder::Big {
+        little[..bytes.len()].reverse();
+    }
+    let negative = signed && little[bytes.len() - 1] >= 0x80;
+    let mut wide = [if negative { 0xff } else { 0 }; 16];
+    wide[..bytes.len()].copy_from_slice(&little[..bytes.len()]);
+    i128::from_le_bytes(wide)
+}

@@ -1,0 +1,73 @@
+//! What the caller knows of a file of states.
+
+use inject_models::{DecoderConfig, config::LearnedPositions};
+
+use super::Axes;
+
+/// What the caller knows of a file of states that the file may not say.
+///
+/// # Example
+///
+/// ```
+/// use inject_states::foreign::{Axes, ReadOptions};
+///
+/// let options = ReadOptions::new().tensor("activations").axes(Axes::BatchToken).row(2);
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct ReadOptions {
+    pub(super) tensor: Option<String>,
+    pub(super) axes: Option<Axes>,
+    pub(super) row: Option<usize>,
+    pub(super) model: Option<ModelShape>,
+}
+
+/// The sizes of the model that computed the states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ModelShape {
+    /// The width of a state.
+    pub d_model: usize,
+    /// The number of blocks.
+    pub n_layers: usize,
+    /// Whether a vector of each position is learned, so that a prompt cannot be moved.
+    pub learned_positions: bool,
+}
+
+impl ReadOptions {
+    /// Nothing is known.
+    pub fn new() -> Self {
+        ReadOptions::default()
+    }
+
+    /// The name of the tensor of states.
+    pub fn tensor(self, name: impl Into<String>) -> Self {
+        ReadOptions { tensor: Some(name.into()), ..self }
+    }
+
+    /// The order of the axes. The ids and names in the file must still fit. A tensor of two axes has only one reading.
+    pub fn axes(self, axes: Axes) -> Self {
+        ReadOptions { axes: Some(axes), ..self }
+    }
+
+    /// The prompt of a batch, from 0.
+    pub fn row(self, prompt: usize) -> Self {
+        ReadOptions { row: Some(prompt), ..self }
+    }
+
+    /// The model. Its width tells taps that lie side by side, and its depth excludes readings.
+    pub fn model(self, model: ModelShape) -> Self {
+        ReadOptions { model: Some(model), ..self }
+    }
+}
+
+impl ModelShape {
+    /// The sizes of a model.
+    pub fn of(config: &DecoderConfig) -> Self {
+        ModelShape {
+            d_model: config.d_model,
+            n_layers: config.n_layers(),
+            learned_positions: !matches!(config.embedding.positions, LearnedPositions::None),
+        }
+    }
+}

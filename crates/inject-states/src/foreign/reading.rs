@@ -1,0 +1,363 @@
+//! From named arrays to the states of prompts at taps.
+
+use std::ops::Range;
+
+use inject_models::Tap;
+
+use super::{
+    Axes, ForeignProblem, ModelShape, ReadOptions,
+    arrays::{Archive, Array, Axis},
+    beside::Beside,
+    layout::{Evidence, Role},
+    names::{TapName, of_list},
+};
+
+/// The meaning of the arrays of a file.
+#[derive(Debug)]
+pub(super) struct Reading {
+    /// The states of all prompts, one entry for each tap.
+    pub(super) columns: Vec<Column>,
+    pub(super) d_model: usize,
+    pub(super) prompts: Vec<Prompt>,
+    pub(super) taps: Option<Vec<Tap>>,
+    /// The reading in words, if it is not the only possible one or combines several tensors.
+    pub(super) taken: Option<String>,
+}
+
+/// The states at one tap. The rows of the pieces follow each other.
+#[derive(Clone, Debug)]
+pub(super) struct Column {
+    pub(super) pieces: Vec<Piece>,
+    /// The tensor in words, for people who choose among columns.
+    pub(super) origin: String,
+}
+
+/// The place of states in an array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    /// The index of the array.
+    pub(super) array: usize,
+    /// The offset of the first value, in values.
+    pub(super) offset: usize,
+    pub(super) batch: Axis,
+    pub(super) rows: Axis,
+    pub(super) dimensions: Axis,
+}
+
+/// The rows of one prompt.
+#[derive(Clone, Debug)]
+pub(super) struct Prompt {
+    pub(super) batch: usize,
+    pub(super) rows: Range<usize>,
+    pub(super) token_ids: Option<Vec<u32>>,
+}
+
+/// Arrays whose rows follow each other, and what their names say.
+struct Source {
+    arrays: Vec<usize>,
+    name: Option<TapName>,
+}
+
+const FLOATS: &str = "F16, BF16, F32 or F64";
+
+impl Reading {
+    pub(super) fn of(
+        archive: &Archive,
+        beside: Beside,
+        options: &ReadOptions,
+    ) -> Result<Self, ForeignProblem> {
+        let sources = sources(archive, options)?;
+        for array in sources.iter().flat_map(|source| &source.arrays).map(|&index| &archive.arrays[index]) {
+            if array.encoding().is_none() {
+                return Err(array.unknown_dtype(FLOATS));
+            }
+            if array.axes.iter().any(|axis| axis.length == 0) {
+                return Err(ForeignProblem::Empty { tensor: array.name.clone(), shape: array.shape() });
+            }
+            if !(2..=4).contains(&array.axes.len()) {
+                return Err(ForeignProblem::Dimensions { tensor: array.name.clone(), shape: array.shape() });
+            }
+        }
+        let d_model = width(archive, &sources, options)?;
+        let metadata = metadata_taps(archive)?;
+        let prompts = beside.prompts()?;
+        let several = sources.len() > 1;
+        let mut columns: Vec<Column> = Vec::new();
+        let mut axes_of_first = None;
+        for source in &sources {
+            let mut of_source: Vec<Column> = Vec::new();
+            for &index in &source.arrays {
+                let array = &archive.arrays[index];
+                let width = array.axes[array.axes.len() - 1].length;
+                let evidence = Evidence {
+                    // A step of a generation has fewer tokens than the prompt.
+                    tokens: beside
+                        .ids
+                        .as_ref()
+                        .and_then(|ids| ids.first())
+                        .map(Vec::len)
+                        .filter(|_| source.arrays.len() == 1),
+                    masked: beside.masked.filter(|_| source.arrays.len() == 1),
+                    prompts,
+                    taps: match &metadata {
+                        Some(taps) if !several => Some(taps.len()),
+                        _ if several && width == d_model => Some(1),
+                        _ => None,
+                    }
+                    .map(|taps| taps / (width / d_model).max(1)),
+                    most_taps: options.model.map(|model| model.n_layers.saturating_add(2)),
+                    taps_side_by_side: width > d_model,
+                    axes: options.axes,
+                    of_vllm: archive.is_of_vllm(),
+                };
+                let shape = array.shape();
+                let axes = evidence.axes_of(&array.name, &shape[..shape.len() - 1])?;
+                axes_of_first.get_or_insert(axes);
+                append(&mut of_source, columns_of(index, array, axes, d_model))?;
+            }
+            columns.extend(of_source);
+        }
+        let taps = match metadata {
+            Some(taps) => Some(taps),
+            None => named(&sources, &columns, axes_of_first, options.model),
+        };
+        if let Some(taps) = taps.as_ref().filter(|taps| taps.len() != columns.len()) {
+            let (columns, taps) = (columns.len(), taps.len());
+            return Err(ForeignProblem::TapCount { columns, taps });
+        }
+        let taken = taken(archive, &sources, &columns, axes_of_first, taps.is_some());
+        let prompts = prompts_of(&columns, beside, options)?;
+        Ok(Reading { columns, d_model, prompts, taps, taken })
+    }
+}
+
+/// Chooses the arrays of states, column by column.
+fn sources(archive: &Archive, options: &ReadOptions) -> Result<Vec<Source>, ForeignProblem> {
+    let one = |index| vec![Source { arrays: vec![index], name: None }];
+    let list = || archive.arrays.iter().map(Array::described).collect();
+    if let Some(name) = &options.tensor {
+        if let Some(index) = archive.position(name) {
+            let name = TapName::parse(name);
+            return Ok(vec![Source { arrays: vec![index], name }]);
+        }
+        return Err(ForeignProblem::NoTensor { name: name.clone(), found: list() });
+    }
+    match (archive.position("states"), archive.position("hidden_states")) {
+        (Some(_), Some(_)) => return Err(ForeignProblem::TwoStates),
+        (Some(index), None) | (None, Some(index)) => return Ok(one(index)),
+        (None, None) => {}
+    }
+    if let (Some(last), Some(aux)) = (archive.position("hidden_state"), archive.position("aux_hidden_state"))
+    {
+        // SpecForge: some taps side by side, and the last.
+        return Ok([aux, last].map(|index| Source { arrays: vec![index], name: None }).into());
+    }
+    if archive.arrays.len() == 1 {
+        return Ok(one(0));
+    }
+    let floats: Vec<usize> =
+        (0..archive.arrays.len()).filter(|&index| may_be_states(&archive.arrays[index], options)).collect();
+    let layers = layers(archive, &floats);
+    if !layers.is_empty() {
+        return Ok(layers);
+    }
+    match floats[..] {
+        [only] => Ok(one(only)),
+        _ => Err(ForeignProblem::NoStates { found: list() }),
+    }
+}
+
+/// Whether an array could be states: floats of the right width, and not what a model returns beside them.
+fn may_be_states(array: &Array, options: &ReadOptions) -> bool {
+    const OTHERS: [&str; 5] = ["logits", "scores", "loss", "attentions", "past_key_values"];
+    let name = array.name.split('.').next().unwrap_or_default();
+    let fits = |width: usize| options.model.is_none_or(|model| width.is_multiple_of(model.d_model.max(1)));
+    let width = array.axes.last().filter(|_| array.axes.len() >= 2).map(|axis| axis.length);
+    array.encoding().is_some() && !OTHERS.contains(&name) && width.is_some_and(fits)
+}
+
+/// One source for each layer, if every array of floats is named after one.
+fn layers(archive: &Archive, floats: &[usize]) -> Vec<Source> {
+    let mut named: Vec<(TapName, usize)> = Vec::new();
+    for &index in floats {
+        match TapName::parse(&archive.arrays[index].name) {
+            Some(name) => named.push((name, index)),
+            None => return Vec::new(),
+        }
+    }
+    named.sort_unstable();
+    let mut layers: Vec<Source> = Vec::new();
+    for &(name, index) in &named {
+        match name {
+            TapName::Step(_, layer) => {
+                let listed = Some(TapName::Listed(layer));
+                match layers.iter_mut().find(|source| source.name == listed) {
+                    Some(source) => source.arrays.push(index),
+                    None => layers.push(Source { arrays: vec![index], name: listed }),
+                }
+            }
+            name => layers.push(Source { arrays: vec![index], name: Some(name) }),
+        }
+    }
+    layers
+}
+
+/// Returns the width of a state: the model's if it is known, else that of the narrowest array.
+fn width(archive: &Archive, sources: &[Source], options: &ReadOptions) -> Result<usize, ForeignProblem> {
+    let widths = sources.iter().flat_map(|source| &source.arrays).map(|&index| {
+        let array = &archive.arrays[index];
+        (array, array.axes[array.axes.len() - 1].length)
+    });
+    let widths: Vec<(&Array, usize)> = widths.collect();
+    let narrowest = widths.iter().map(|(_, width)| *width).min().unwrap_or(1);
+    let d_model = options.model.map_or(narrowest, |model| model.d_model);
+    match widths.iter().find(|(_, width)| !width.is_multiple_of(d_model)) {
+        Some(&(array, found)) => {
+            Err(ForeignProblem::Width { tensor: array.name.clone(), found, expected: d_model })
+        }
+        None => Ok(d_model),
+    }
+}
+
+/// Returns the columns of one array.
+fn columns_of(index: usize, array: &Array, axes: Axes, d_model: usize) -> Vec<Column> {
+    let width = array.axes[array.axes.len() - 1];
+    let one = Axis { length: 1, stride: 0 };
+    let axis = |role| axes.place(role).map_or(one, |place| array.axes[place]);
+    let taps = match axes.place(Role::Tap) {
+        Some(place) => array.axes[place],
+        None => Axis { length: width.length / d_model, stride: width.stride * d_model },
+    };
+    let dimensions = Axis { length: d_model, ..width };
+    let columns = (0..taps.length).map(|tap| {
+        let offset = tap * taps.stride;
+        let (batch, rows) = (axis(Role::Batch), axis(Role::Token));
+        let name = &array.name;
+        let origin = if taps.length == 1 { format!("`{name}`") } else { format!("`{name}`, tap {tap}") };
+        Column { pieces: vec![Piece { array: index, offset, batch, rows, dimensions }], origin }
+    });
+    columns.collect()
+}
+
+/// Lets the rows of further columns follow those of the first.
+fn append(columns: &mut Vec<Column>, more: Vec<Column>) -> Result<(), ForeignProblem> {
+    if columns.is_empty() {
+        *columns = more;
+        return Ok(());
+    }
+    let same = columns.len() == more.len()
+        && columns
+            .iter()
+            .zip(&more)
+            .all(|(column, more)| column.pieces[0].batch.length == more.pieces[0].batch.length);
+    if !same {
+        return Err(ForeignProblem::Steps { tensor: more[0].origin.clone() });
+    }
+    columns.iter_mut().zip(more).for_each(|(column, more)| column.pieces.extend(more.pieces));
+    Ok(())
+}
+
+/// Returns the taps that the names of tensors, or the number of layers, give.
+fn named(
+    sources: &[Source],
+    columns: &[Column],
+    axes: Option<Axes>,
+    model: Option<ModelShape>,
+) -> Option<Vec<Tap>> {
+    if sources.len() == columns.len() && sources.iter().all(|source| source.name.is_some()) {
+        let known = sources.iter().map(|source| match source.name {
+            Some(TapName::Known(tap)) => Some(tap),
+            _ => None,
+        });
+        if let Some(taps) = known.collect() {
+            return Some(taps);
+        }
+        let whole = sources.iter().enumerate().all(|(at, source)| source.name == Some(TapName::Listed(at)));
+        return if whole && sources.len() > 1 { of_list(columns.len(), model?.n_layers) } else { None };
+    }
+    let n_layers = model?.n_layers;
+    let stacked = axes?.place(Role::Tap).is_some() && sources.len() == 1;
+    // Elsewhere than in a stack of hidden_states one tap fewer than all can mean any.
+    let stack = matches!(axes?, Axes::TapToken | Axes::TapBatchToken | Axes::BatchTapToken);
+    let whole = stacked && columns.len() > 1 && (stack || columns.len() == n_layers + 2);
+    if whole { of_list(columns.len(), n_layers) } else { None }
+}
+
+fn metadata_taps(archive: &Archive) -> Result<Option<Vec<Tap>>, ForeignProblem> {
+    let text = |key| archive.metadata.get(key);
+    let taps: Vec<Tap> = match (text("tap"), text("taps")) {
+        (None, None) => return Ok(None),
+        (Some(_), Some(_)) => return Err(ForeignProblem::TapAndTaps),
+        // Another program's name of a layer says too little, so the tap is not known.
+        (Some(name), None) if name.contains(['.', '_']) && TapName::parse(name).is_some() => {
+            match name.parse() {
+                Ok(tap) => vec![tap],
+                Err(_) => return Ok(None),
+            }
+        }
+        (Some(name), None) => vec![name.parse::<Tap>()?],
+        (None, Some(list)) => list.split(',').map(|name| name.trim().parse()).collect::<Result<_, _>>()?,
+    };
+    let mut seen = std::collections::HashSet::new();
+    match taps.iter().find(|&&tap| !seen.insert(tap)) {
+        Some(&tap) => Err(ForeignProblem::RepeatedTap { tap }),
+        None => Ok(Some(taps)),
+    }
+}
+
+fn taken(
+    archive: &Archive,
+    sources: &[Source],
+    columns: &[Column],
+    axes: Option<Axes>,
+    named: bool,
+) -> Option<String> {
+    let array = &archive.arrays[sources.first()?.arrays[0]];
+    if sources.len() == 1 && array.axes.len() == 2 && columns.len() == 1 {
+        return None;
+    }
+    let shape = array.shape();
+    let words = super::layout::in_words(axes?, &shape[..shape.len() - 1]);
+    let tensors = match sources.len() {
+        1 => format!("`{}` of shape {shape:?}", array.name),
+        count => format!("{count} tensors such as `{}` of shape {shape:?}", array.name),
+    };
+    let beside = match columns.len() {
+        1 => String::new(),
+        count if named => format!(", {count} named taps"),
+        count => format!(", {count} taps without names"),
+    };
+    Some(format!("{tensors} read as {words}{beside}"))
+}
+
+/// Returns the rows of each prompt.
+fn prompts_of(
+    columns: &[Column],
+    beside: Beside,
+    options: &ReadOptions,
+) -> Result<Vec<Prompt>, ForeignProblem> {
+    let Some(first) = columns.first() else { return Ok(Vec::new()) };
+    let length = |column: &Column| column.pieces.iter().map(|piece| piece.rows.length).sum::<usize>();
+    let (prompts, rows) = (first.pieces[0].batch.length, length(first));
+    if let Some(other) = columns.iter().find(|column| length(column) != rows) {
+        let found = length(other);
+        return Err(ForeignProblem::UnequalRows { tensor: other.origin.clone(), found, expected: rows });
+    }
+    let mut found = Vec::with_capacity(prompts);
+    for batch in 0..prompts {
+        let span = beside.rows.as_ref().and_then(|spans| spans.get(batch)).cloned().unwrap_or(0..rows);
+        if span.end > rows {
+            return Err(ForeignProblem::PromptTooLong { prompt: batch, found: span.end, rows });
+        }
+        if span.start > 0 && options.model.is_some_and(|model| model.learned_positions) {
+            return Err(ForeignProblem::LeftPadding { prompt: batch, rows: span.start });
+        }
+        let ids = beside.ids.as_ref().and_then(|ids| ids.get(batch)).map(|ids| {
+            // The ids of a padded batch are padded too.
+            let padded = beside.rows.is_some() && ids.len() == rows;
+            if padded { ids[span.clone()].to_vec() } else { ids.clone() }
+        });
+        found.push(Prompt { batch, rows: span, token_ids: ids });
+    }
+    Ok(found)
+}

@@ -1,0 +1,31 @@
+//! The file that vLLM-Hook writes beside its states.
+
+use std::{fs::File, io::Read, path::Path};
+
+use serde::Deserialize;
+
+use super::ForeignProblem;
+
+/// The longest sidecar that is read, in bytes.
+const LONGEST: u64 = 16 << 20;
+
+/// `hidden_states.json` beside `hidden_states.safetensors`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Sidecar {
+    /// The length of each prompt of the batch.
+    pub(super) seq_lens: Vec<usize>,
+}
+
+impl Sidecar {
+    /// Reads the sidecar of a file of states, if there is one.
+    pub(super) fn beside(path: &Path) -> Result<Option<Self>, ForeignProblem> {
+        let path = path.with_extension("json");
+        let Ok(file) = File::open(&path) else { return Ok(None) };
+        let mut text = Vec::new();
+        if file.take(LONGEST + 1).read_to_end(&mut text)? as u64 > LONGEST {
+            return Ok(None);
+        }
+        // Another JSON of that name is none of ours.
+        Ok(serde_json::from_slice(&text).ok())
+    }
+}

@@ -1,0 +1,498 @@
+//! A machine for the pickles that `torch.save` writes. It knows tensors and containers, and can run nothing.
+//!
+//! # Source
+//!
+//! The opcodes are those of CPython's `Lib/pickletools.py`; the forms of tensors are those of PyTorch's
+//! `torch/_utils.py` and `torch/serialization.py`.
+
+use std::collections::HashMap;
+
+use inject_models::FloatFormat;
+
+use super::super::{
+    arrays::Elements,
+    encoding::{ByteOrder, Encoding},
+};
+
+/// The most values that are kept. A tensor takes some twenty.
+const MOST_VALUES: usize = 1 << 22;
+
+/// The reason why a pickle is not read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PickleProblem {
+    /// The pickle names a function or class that is not one of those known.
+    #[error(
+        "it would run or make `{name}`, which is not among the tensors and containers that are read: save the tensors alone"
+    )]
+    Global {
+        /// Its module and name.
+        name: String,
+    },
+    /// An opcode that `torch.save` does not write.
+    #[error("opcode {code:#04x} at byte {at} is not among those that are read")]
+    Opcode {
+        /// The opcode.
+        code: u8,
+        /// Its offset.
+        at: usize,
+    },
+    /// The pickle ends within an instruction.
+    #[error("it ends at byte {at}, within an instruction")]
+    CutOff {
+        /// The length of what is there.
+        at: usize,
+    },
+    /// An instruction that does not fit what stands before it.
+    #[error("the instruction at byte {at} does not fit what stands before it")]
+    Malformed {
+        /// Its offset.
+        at: usize,
+    },
+    /// More values than any file of states has.
+    #[error("it has more than {MOST_VALUES} values")]
+    TooManyValues,
+    /// Containers within containers, deeper than any program nests states.
+    #[error("its containers are nested too deep, or within themselves")]
+    Nested,
+}
+
+/// A pickle as a graph of values.
+#[derive(Debug)]
+pub(super) struct Pickle {
+    pub(super) nodes: Vec<Node>,
+    /// The index of the value that was saved.
+    pub(super) root: usize,
+}
+
+/// A value. Others are named by their index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Node {
+    /// None, a truth value, a float, bytes: nothing that matters here.
+    Other,
+    Int(i64),
+    Text(String),
+    /// A list or a tuple.
+    List(Vec<usize>),
+    Dict(Vec<(usize, usize)>),
+    Global(Global),
+    Storage(Box<Storage>),
+    Tensor(Box<Tensor>),
+    Mark,
+}
+
+/// A function or class that is known. None of them is run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Global {
+    /// `torch._utils._rebuild_tensor_v2`.
+    Tensor,
+    /// `torch._utils._rebuild_parameter`: its first argument is the tensor.
+    Parameter,
+    /// A class whose instances are dictionaries.
+    Dict,
+    /// `torch.Size` and the like: a tuple.
+    Tuple,
+    Storage(Elements),
+}
+
+/// The values of tensors, by the name of their entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Storage {
+    key: String,
+    elements: Elements,
+}
+
+/// A tensor whose values lie in a storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Tensor {
+    pub(super) storage: String,
+    pub(super) elements: Elements,
+    /// The offset of the first value, in values.
+    pub(super) offset: usize,
+    pub(super) shape: Vec<usize>,
+    pub(super) strides: Vec<usize>,
+}
+
+impl Pickle {
+    pub(super) fn read(bytes: &[u8]) -> Result<Pickle, PickleProblem> {
+        Machine { bytes, at: 0, nodes: Vec::new(), stack: Vec::new(), memo: HashMap::new() }.run()
+    }
+
+    /// Returns a key of a dictionary as text.
+    pub(super) fn key(&self, node: usize) -> Option<String> {
+        match &self.nodes[node] {
+            Node::Text(text) => Some(text.clone()),
+            Node::Int(number) => Some(number.to_string()),
+            _ => None,
+        }
+    }
+}
+
+struct Machine<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    nodes: Vec<Node>,
+    stack: Vec<usize>,
+    memo: HashMap<u32, usize>,
+}
+
+impl Machine<'_> {
+    fn run(mut self) -> Result<Pickle, PickleProblem> {
+        loop {
+            let at = self.at;
+            let code = self.number::<1>()?[0];
+            if code == b'.' {
+                let root = self.pop(at)?;
+                return Ok(Pickle { nodes: self.nodes, root });
+            }
+            self.step(code, at)?;
+        }
+    }
+
+    fn step(&mut self, code: u8, at: usize) -> Result<(), PickleProblem> {
+        match code {
+            // PROTO and FRAME.
+            0x80 => drop(self.number::<1>()?),
+            0x95 => drop(self.number::<8>()?),
+            b'(' => self.push(Node::Mark)?,
+            b'0' => drop(self.pop(at)?),
+            b'N' | 0x88 | 0x89 => self.push(Node::Other)?,
+            b'J' => {
+                let number = i32::from_le_bytes(self.number()?);
+                self.push(Node::Int(number.into()))?;
+            }
+            b'K' => {
+                let [number] = self.number()?;
+                self.push(Node::Int(number.into()))?;
+            }
+            b'M' => {
+                let number = u16::from_le_bytes(self.number()?);
+                self.push(Node::Int(number.into()))?;
+            }
+            0x8a => self.long(at)?,
+            b'G' => {
+                self.number::<8>()?;
+                self.push(Node::Other)?;
+            }
+            b'X' | b'T' | b'B' => {
+                let length = u32::from_le_bytes(self.number()?) as usize;
+                self.text(length, code == b'B', at)?;
+            }
+            0x8c | b'U' | b'C' => {
+                let [length] = self.number()?;
+                self.text(length.into(), code == b'C', at)?;
+            }
+            b'q' => {
+                let [key] = self.number()?;
+                self.remember(key.into(), at)?;
+            }
+            b'r' => {
+                let key = u32::from_le_bytes(self.number()?);
+                self.remember(key, at)?;
+            }
+            0x94 => self.remember(self.memo.len() as u32, at)?,
+            b'h' => {
+                let [key] = self.number()?;
+                self.recall(key.into(), at)?;
+            }
+            b'j' => {
+                let key = u32::from_le_bytes(self.number()?);
+                self.recall(key, at)?;
+            }
+            b']' | b')' => self.push(Node::List(Vec::new()))?,
+            b'}' => self.push(Node::Dict(Vec::new()))?,
+            0x85..=0x87 => {
+                let count = usize::from(code - 0x84);
+                let split = self.stack.len().checked_sub(count).ok_or(PickleProblem::Malformed { at })?;
+                let items = self.stack.split_off(split);
+                self.push(Node::List(items))?;
+            }
+            b't' | b'l' => {
+                let items = self.pop_to_mark(at)?;
+                self.push(Node::List(items))?;
+            }
+            b'a' => {
+                let item = self.pop(at)?;
+                self.extend_list(&[item], at)?;
+            }
+            b'e' => {
+                let items = self.pop_to_mark(at)?;
+                self.extend_list(&items, at)?;
+            }
+            b's' => {
+                let value = self.pop(at)?;
+                let key = self.pop(at)?;
+                self.extend_dict(&[key, value], at)?;
+            }
+            b'u' => {
+                let items = self.pop_to_mark(at)?;
+                self.extend_dict(&items, at)?;
+            }
+            b'c' => {
+                let (module, name) = (self.line(at)?, self.line(at)?);
+                self.global(&module, &name)?;
+            }
+            0x93 => {
+                let (name, module) = (self.pop(at)?, self.pop(at)?);
+                let (Node::Text(module), Node::Text(name)) = (&self.nodes[module], &self.nodes[name]) else {
+                    return Err(PickleProblem::Malformed { at });
+                };
+                let (module, name) = (module.clone(), name.clone());
+                self.global(&module, &name)?;
+            }
+            b'Q' => self.storage(at)?,
+            b'R' | 0x81 => self.reduce(at)?,
+            // The attributes of an object, such as the hooks of a dictionary of weights, hold no states.
+            b'b' => drop(self.pop(at)?),
+            _ => return Err(PickleProblem::Opcode { code, at }),
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, node: Node) -> Result<(), PickleProblem> {
+        if self.nodes.len() == MOST_VALUES {
+            return Err(PickleProblem::TooManyValues);
+        }
+        self.stack.push(self.nodes.len());
+        self.nodes.push(node);
+        Ok(())
+    }
+
+    fn pop(&mut self, at: usize) -> Result<usize, PickleProblem> {
+        self.stack.pop().ok_or(PickleProblem::Malformed { at })
+    }
+
+    fn pop_to_mark(&mut self, at: usize) -> Result<Vec<usize>, PickleProblem> {
+        let mark = self.stack.iter().rposition(|&node| self.nodes[node] == Node::Mark);
+        let items = self.stack.split_off(mark.ok_or(PickleProblem::Malformed { at })? + 1);
+        self.stack.pop();
+        Ok(items)
+    }
+
+    /// Returns the next `N` bytes.
+    fn number<const N: usize>(&mut self) -> Result<[u8; N], PickleProblem> {
+        let rest = &self.bytes[self.at..];
+        let number = rest.first_chunk::<N>().ok_or(PickleProblem::CutOff { at: self.bytes.len() })?;
+        self.at += N;
+        Ok(*number)
+    }
+
+    fn long(&mut self, at: usize) -> Result<(), PickleProblem> {
+        let [length] = self.number()?;
+        let mut number = [0; 8];
+        let length = usize::from(length);
+        let rest = &self.bytes[self.at..];
+        if length > number.len() || rest.len() < length {
+            return Err(PickleProblem::Malformed { at });
+        }
+        let negative = length > 0 && rest[length - 1] >= 0x80;
+        number.fill(if negative { 0xff } else { 0 });
+        number[..length].copy_from_slice(&rest[..length]);
+        self.at += length;
+        self.push(Node::Int(i64::from_le_bytes(number)))
+    }
+
+    fn text(&mut self, length: usize, opaque: bool, at: usize) -> Result<(), PickleProblem> {
+        let rest = &self.bytes[self.at..];
+        let text = rest.get(..length).ok_or(PickleProblem::CutOff { at: self.bytes.len() })?;
+        let node = match std::str::from_utf8(text) {
+            _ if opaque => Node::Other,
+            Ok(text) => Node::Text(text.to_owned()),
+            Err(_) => return Err(PickleProblem::Malformed { at }),
+        };
+        self.at += length;
+        self.push(node)
+    }
+
+    fn line(&mut self, at: usize) -> Result<String, PickleProblem> {
+        let rest = &self.bytes[self.at..];
+        let length = rest.iter().position(|&byte| byte == b'\n');
+        let length = length.ok_or(PickleProblem::CutOff { at: self.bytes.len() })?;
+        let line = std::str::from_utf8(&rest[..length]).map_err(|_| PickleProblem::Malformed { at })?;
+        self.at += length + 1;
+        Ok(line.to_owned())
+    }
+
+    fn remember(&mut self, key: u32, at: usize) -> Result<(), PickleProblem> {
+        let &top = self.stack.last().ok_or(PickleProblem::Malformed { at })?;
+        self.memo.insert(key, top);
+        Ok(())
+    }
+
+    fn recall(&mut self, key: u32, at: usize) -> Result<(), PickleProblem> {
+        let &node = self.memo.get(&key).ok_or(PickleProblem::Malformed { at })?;
+        self.stack.push(node);
+        Ok(())
+    }
+
+    fn extend_list(&mut self, items: &[usize], at: usize) -> Result<(), PickleProblem> {
+        match self.stack.last().map(|&top| &mut self.nodes[top]) {
+            Some(Node::List(list)) => list.extend(items),
+            _ => return Err(PickleProblem::Malformed { at }),
+        }
+        Ok(())
+    }
+
+    fn extend_dict(&mut self, items: &[usize], at: usize) -> Result<(), PickleProblem> {
+        let (pairs, rest) = items.as_chunks::<2>();
+        match self.stack.last().map(|&top| &mut self.nodes[top]) {
+            Some(Node::Dict(dict)) if rest.is_empty() => {
+                dict.extend(pairs.iter().map(|&[key, value]| (key, value)));
+            }
+            _ => return Err(PickleProblem::Malformed { at }),
+        }
+        Ok(())
+    }
+
+    fn global(&mut self, module: &str, name: &str) -> Result<(), PickleProblem> {
+        let global = known(module, name);
+        let global = global.ok_or_else(|| PickleProblem::Global { name: format!("{module}.{name}") })?;
+        self.push(Node::Global(global))
+    }
+
+    /// A persistent id: `("storage", class, key, device, length)`.
+    fn storage(&mut self, at: usize) -> Result<(), PickleProblem> {
+        let malformed = PickleProblem::Malformed { at };
+        let id = self.pop(at)?;
+        let Node::List(parts) = &self.nodes[id] else { return Err(malformed) };
+        let [_, class, key, ..] = parts[..] else { return Err(malformed) };
+        let (Node::Global(Global::Storage(elements)), Node::Text(key)) =
+            (&self.nodes[class], &self.nodes[key])
+        else {
+            return Err(malformed);
+        };
+        let storage = Storage { key: key.clone(), elements: elements.clone() };
+        self.push(Node::Storage(storage.into()))
+    }
+
+    /// What a known function or class makes of its arguments.
+    fn reduce(&mut self, at: usize) -> Result<(), PickleProblem> {
+        let malformed = PickleProblem::Malformed { at };
+        let (arguments, function) = (self.pop(at)?, self.pop(at)?);
+        let (Node::List(arguments), Node::Global(function)) = (&self.nodes[arguments], &self.nodes[function])
+        else {
+            return Err(malformed);
+        };
+        match (function, &arguments[..]) {
+            (Global::Tensor, _) => {
+                let tensor = self.tensor(arguments).ok_or(malformed)?;
+                self.push(Node::Tensor(tensor.into()))?;
+            }
+            (Global::Parameter, &[tensor, ..]) => self.stack.push(tensor),
+            // The entries follow, each set by its key.
+            (Global::Dict, _) => self.push(Node::Dict(Vec::new()))?,
+            (Global::Tuple, &[items]) => self.stack.push(items),
+            _ => return Err(malformed),
+        }
+        Ok(())
+    }
+
+    /// A tensor from `(storage, offset, shape, strides, ...)`.
+    fn tensor(&self, arguments: &[usize]) -> Option<Tensor> {
+        let [storage, offset, shape, strides, ..] = *arguments else { return None };
+        let Node::Storage(storage) = &self.nodes[storage] else { return None };
+        let number = |node: usize| match self.nodes[node] {
+            Node::Int(number) => usize::try_from(number).ok(),
+            _ => None,
+        };
+        let numbers = |node: usize| match &self.nodes[node] {
+            Node::List(items) => items.iter().map(|&item| number(item)).collect::<Option<Vec<usize>>>(),
+            _ => None,
+        };
+        let (shape, strides) = (numbers(shape)?, numbers(strides)?);
+        let tensor = Tensor {
+            storage: storage.key.clone(),
+            elements: storage.elements.clone(),
+            offset: number(offset)?,
+            shape,
+            strides,
+        };
+        (tensor.shape.len() == tensor.strides.len()).then_some(tensor)
+    }
+}
+
+/// The functions and classes that are known.
+fn known(module: &str, name: &str) -> Option<Global> {
+    Some(match (module, name) {
+        ("torch._utils", "_rebuild_tensor_v2") => Global::Tensor,
+        ("torch._utils", "_rebuild_parameter") => Global::Parameter,
+        ("collections", "OrderedDict") => Global::Dict,
+        ("torch", "Size") => Global::Tuple,
+        ("torch", storage) => Global::Storage(elements(storage.strip_suffix("Storage")?)?),
+        // What a model of transformers returns is a dictionary of its results.
+        (module, class)
+            if module.starts_with("transformers.") && class.contains("Output") && !class.contains('.') =>
+        {
+            Global::Dict
+        }
+        _ => return None,
+    })
+}
+
+fn elements(storage: &str) -> Option<Elements> {
+    let byte_order = ByteOrder::Little;
+    let float = |format| Elements::Float(Encoding { format, byte_order });
+    let integer = |bytes, signed| Elements::Integer { bytes, signed, byte_order };
+    Some(match storage {
+        "Float" => float(FloatFormat::F32),
+        "Double" => float(FloatFormat::F64),
+        "Half" => float(FloatFormat::F16),
+        "BFloat16" => float(FloatFormat::Bf16),
+        "Long" => integer(8, true),
+        "Int" => integer(4, true),
+        "Short" => integer(2, true),
+        "Char" => integer(1, true),
+        "Byte" => integer(1, false),
+        "Bool" => Elements::Truth,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_but_tensors_and_containers_is_made() {
+        let name = |pickle: &[u8]| Pickle::read(pickle).map(drop).unwrap_err();
+        let system = PickleProblem::Global { name: "posix.system".to_owned() };
+        assert_eq!(name(b"\x80\x02cposix\nsystem\nX\x02\0\0\0ls\x85R."), system);
+        assert_eq!(name(b"\x80\x04\x8c\x05posix\x8c\x06system\x93."), system);
+        let evaluated = PickleProblem::Global { name: "builtins.eval".to_owned() };
+        assert_eq!(name(b"\x80\x02cbuiltins\neval\nX\x01\0\0\x001\x85R."), evaluated);
+        // INST and OBJ make instances in another way.
+        assert_eq!(name(b"(iposix\nsystem\n."), PickleProblem::Opcode { code: b'i', at: 1 });
+        assert_eq!(name(b"(o."), PickleProblem::Opcode { code: b'o', at: 1 });
+    }
+
+    #[test]
+    fn containers_are_kept_in_their_order() {
+        let pickle = Pickle::read(b"\x80\x02}q\0(X\x01\0\0\0aK\x01X\x01\0\0\0b](K\x02K\x03eu.").unwrap();
+        let Node::Dict(items) = &pickle.nodes[pickle.root] else { panic!("{pickle:?}") };
+        let keys: Vec<_> = items.iter().map(|&(key, _)| pickle.key(key).unwrap()).collect();
+        assert_eq!(keys, ["a", "b"]);
+        let Node::List(list) = &pickle.nodes[items[1].1] else { panic!("{pickle:?}") };
+        assert_eq!(
+            list.iter().map(|&item| pickle.nodes[item].clone()).collect::<Vec<_>>(),
+            [Node::Int(2), Node::Int(3)]
+        );
+    }
+
+    #[test]
+    fn what_is_cut_off_or_out_of_place_is_refused() {
+        for (pickle, problem) in [
+            (&b""[..], PickleProblem::CutOff { at: 0 }),
+            (b"\x80", PickleProblem::CutOff { at: 1 }),
+            (b"X\xff\xff\xff\xffab", PickleProblem::CutOff { at: 7 }),
+            (b".", PickleProblem::Malformed { at: 0 }),
+            (b"t.", PickleProblem::Malformed { at: 0 }),
+            (b"\x87.", PickleProblem::Malformed { at: 0 }),
+            (b"h\0.", PickleProblem::Malformed { at: 0 }),
+            (b"](u.", PickleProblem::Malformed { at: 2 }),
+            (b"}(K\x01u.", PickleProblem::Malformed { at: 4 }),
+            (b"K\x01Q.", PickleProblem::Malformed { at: 2 }),
+        ] {
+            assert_eq!(Pickle::read(pickle).map(drop), Err(problem), "{}", pickle.escape_ascii());
+        }
+    }
+}

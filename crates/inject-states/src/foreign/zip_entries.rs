@@ -1,0 +1,58 @@
+//! The entries of a ZIP file: those stored as they are stay in the file, compressed ones are unpacked.
+
+use std::io::Read;
+
+use zip::{CompressionMethod, ZipArchive};
+
+use super::{ForeignProblem, arrays::Content, container::MOST_UNPACKED};
+
+/// The most entries that are read. A generation has one for each layer and step.
+const MOST_ENTRIES: usize = 1 << 20;
+
+/// The bytes of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    /// The index of its bytes among the contents.
+    pub(super) content: usize,
+    pub(super) start: u64,
+    pub(super) length: u64,
+}
+
+/// Lists the entries of a ZIP file, which is the first of `contents`. Compressed entries are added to the contents.
+pub(super) fn entries(contents: &mut Vec<Content>) -> Result<Vec<Entry>, ForeignProblem> {
+    let whole = contents[0].length()?;
+    let mut unpacked: Vec<Content> = Vec::new();
+    let mut entries = Vec::new();
+    let mut left = MOST_UNPACKED;
+    let mut archive = ZipArchive::new(&mut contents[0])?;
+    if archive.len() > MOST_ENTRIES {
+        return Err(ForeignProblem::TooManyEntries { found: archive.len(), most: MOST_ENTRIES });
+    }
+    for index in 0..archive.len() {
+        let mut entry = archive.by_index(index)?;
+        let name = entry.name().map_err(ForeignProblem::Zip)?.into_owned();
+        let length = entry.size();
+        if entry.compression() == CompressionMethod::Stored {
+            let start = entry.data_start().unwrap_or(u64::MAX);
+            let end = start.checked_add(length).filter(|&end| end <= whole);
+            if end.is_none() || entry.compressed_size() != length {
+                return Err(ForeignProblem::Entry { name });
+            }
+            entries.push(Entry { name, content: 0, start, length });
+            continue;
+        }
+        let mut bytes = Vec::new();
+        (&mut entry).take(left + 1).read_to_end(&mut bytes)?;
+        let Some(rest) = left.checked_sub(bytes.len() as u64) else {
+            return Err(ForeignProblem::UnpacksToTooMuch { most: MOST_UNPACKED });
+        };
+        left = rest;
+        let length = bytes.len() as u64;
+        unpacked.push(Content::memory(bytes));
+        entries.push(Entry { name, content: unpacked.len(), start: 0, length });
+    }
+    drop(archive);
+    contents.extend(unpacked);
+    Ok(entries)
+}

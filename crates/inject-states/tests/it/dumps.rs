@@ -1,0 +1,153 @@
+//! Files of states as other programs lay them out; `fixtures/dumps/generate.py` says how.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use inject_states::{
+    foreign::{ColumnChoice, ForeignProblem, ModelShape, ReadOptions, StatesFile},
+    models::{DecoderConfig, Tap},
+};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Expected {
+    read: BTreeMap<String, Vec<Prompt>>,
+    refused: BTreeMap<String, String>,
+}
+
+/// A prompt in a file.
+#[derive(Deserialize)]
+struct Prompt {
+    prompt: Vec<u32>,
+    /// The tap of each column.
+    taps: Vec<Tap>,
+    /// The prompt's place in a batch.
+    row: Option<usize>,
+    /// Whether the file holds the ids.
+    ids: bool,
+    /// The column to ask for, if the file does not name its taps.
+    column: Option<usize>,
+}
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/dumps")
+}
+
+fn expected() -> Expected {
+    let text = std::fs::read_to_string(fixtures().join("expected.json")).expect("the fixture is readable");
+    serde_json::from_str(&text).expect("the fixture has this form")
+}
+
+/// The options of someone who knows the model.
+fn with_model() -> ReadOptions {
+    let folder =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures/llama/config.json");
+    let config = DecoderConfig::read(&folder).expect("the model is readable");
+    ReadOptions::new().model(ModelShape::of(&config))
+}
+
+fn open(name: &str, row: Option<usize>) -> StatesFile {
+    let options = row.map_or_else(with_model, |row| with_model().row(row));
+    StatesFile::open_with(fixtures().join(name), &options).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn every_layout_gives_the_rows_ids_and_taps_of_its_prompt() {
+    let expected = expected().read;
+    assert_eq!(expected.len(), 26);
+    for (name, prompts) in expected {
+        for Prompt { prompt, taps, row, ids, column } in prompts {
+            let file = open(&name, row);
+            assert_eq!((file.rows(), file.d_model()), (prompt.len(), 32), "{name}");
+            assert_eq!(file.columns(), taps.len(), "{name}: {:?}", file.origins());
+            assert_eq!(file.token_ids(), ids.then_some(&prompt[..]), "{name}");
+            assert_eq!(file.taps(), column.is_none().then_some(&taps[..]), "{name}");
+        }
+    }
+}
+
+#[test]
+fn every_layout_of_the_first_prompt_gives_its_states_to_the_last_bit() {
+    let mut reference = StatesFile::open(fixtures().join("reference.safetensors")).unwrap();
+    let first = [31, 41, 59, 26, 53, 58, 9, 79];
+    for (name, prompts) in expected().read {
+        // A batch is another computation.
+        for Prompt { taps, .. } in prompts.into_iter().filter(|of| of.row.is_none() && of.prompt == first) {
+            let mut file = open(&name, None);
+            let rounding = file.dtype().to_string() == "bf16";
+            for (column, tap) in taps.into_iter().enumerate() {
+                let found = file.column(ColumnChoice::Index(column)).unwrap();
+                let states = reference.column(ColumnChoice::Tap(tap)).unwrap();
+                let stored = |value: f64| {
+                    if rounding { half::bf16::from_f64(value).to_f64() } else { value }
+                };
+                assert_eq!(found.into_array(), states.mapv(stored), "{name}, {tap}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_refused_file_says_why() {
+    let refused = expected().refused;
+    assert_eq!(refused.len(), 8);
+    for (name, expected) in refused {
+        let problem = StatesFile::open_with(fixtures().join(&name), &with_model()).unwrap_err().problem;
+        let problem = format!("{problem:?}");
+        assert!(problem.starts_with(&expected), "{name}: {problem}");
+    }
+}
+
+#[test]
+fn rows_that_are_missing_leave_the_ids_whole() {
+    for (name, rows) in [("vllm-prefix.safetensors", 3), ("vllm-last-missing.safetensors", 7)] {
+        let file = open(name, None);
+        assert_eq!((file.rows(), file.columns()), (rows, 5), "{name}");
+        assert_eq!(file.token_ids().unwrap().len(), 8, "{name}");
+    }
+}
+
+#[test]
+fn left_padding_is_cut_off_unless_positions_are_learned() {
+    let path = fixtures().join("left-padded.safetensors");
+    let learned =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures/gpt2/config.json");
+    let mut model = ModelShape::of(&DecoderConfig::read(&learned).unwrap());
+    model.d_model = 32;
+    let error = StatesFile::open_with(path, &ReadOptions::new().model(model)).unwrap_err();
+    assert!(matches!(error.problem, ForeignProblem::LeftPadding { prompt: 1, rows: 3 }), "{error}");
+}
+
+#[test]
+fn a_batch_needs_a_choice_and_has_no_other_prompts() {
+    let mut file = open("batch-mask.safetensors", None);
+    assert_eq!(file.prompts(), 2);
+    let problem = file.column(ColumnChoice::Only).unwrap_err().problem;
+    assert!(matches!(problem, ForeignProblem::ManyPrompts { prompts: 2 }), "{problem}");
+    assert!(file.choose(2).is_err());
+    file.choose(1).unwrap();
+    assert_eq!(file.column(ColumnChoice::Only).unwrap().nrows(), 5);
+}
+
+#[test]
+fn no_damaged_byte_of_a_file_of_pytorch_or_numpy_makes_the_reader_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["generated.pt", "view.bin", "deflated.npz", "specforge.ckpt.gz"] {
+        let content = std::fs::read(fixtures().join(name)).unwrap();
+        let path = folder.path().join(name);
+        // The pickle and the directory of a ZIP file lie at its ends.
+        let ends = (0..content.len().min(1200)).chain(content.len().saturating_sub(1500)..content.len());
+        for place in ends {
+            for byte in [0x00, 0x7f, 0xff] {
+                let mut damaged = content.clone();
+                damaged[place] = byte;
+                std::fs::write(&path, damaged).unwrap();
+                if let Ok(mut file) = StatesFile::open_with(&path, &with_model()) {
+                    let _ = file.column(ColumnChoice::Index(0));
+                }
+            }
+        }
+    }
+}
