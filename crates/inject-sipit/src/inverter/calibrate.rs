@@ -7,7 +7,7 @@ use crate::{
     calibration::Calibration,
     error::InvertError,
     hypothesis::{Hypothesis, Settled},
-    models::{FloatFormat, NumberFormat},
+    models::{FloatFormat, NumberFormat, Tap},
     settings::{ComputedIn, Settings},
     target::TargetStates,
     tuning::{CALIBRATION_COUNTS, CALIBRATION_LEN, CALIBRATION_SEQUENCES},
@@ -96,7 +96,9 @@ impl Recovery<'_> {
         if self.calibration_tried || self.comparison.inverter.settings.computed_in != ComputedIn::Auto {
             return Ok(false);
         }
-        match self.comparison.target.grid() {
+        // Embeddings are as exact as the weights, which lie on such a grid in most models.
+        let target = self.comparison.target;
+        match target.grid().filter(|_| target.tap() != Tap::Embedding) {
             Some(format) => self.calibrate(format.into()),
             None => Ok(false),
         }
