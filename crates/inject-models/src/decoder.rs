@@ -17,6 +17,7 @@ mod lanes;
 mod linear;
 mod map;
 mod merge;
+mod narrow;
 mod norm;
 mod quantise;
 mod rotary;

@@ -1,10 +1,15 @@
 //! The rule by which a candidate counts as the token.
 
+use std::sync::Arc;
+
 use crate::{
+    calibration::PlaceNoise,
+    chance::Basis,
     collisions::{distance, norm, weighted_distance},
     error::InvertError,
     noise::NoiseModel,
     target::TargetStates,
+    tuning::{MARGIN_DEVIATIONS, NOISE_DEVIATIONS, SEPARATED},
 };
 
 /// The rule by which a candidate's state counts as the state given.
@@ -67,14 +72,47 @@ impl Acceptance {
 /// distance is at most `C + sqrt(sum (w_i r_i)^2)`: the floor. Equal noise gives equal weights of 1, plain L2.
 #[derive(Clone, Debug)]
 pub(crate) struct Yardstick {
-    weights: Option<Vec<f64>>,
+    metric: Metric,
     rule: Rule,
+    origin: NoiseOrigin,
+}
+
+/// The measure of a difference between two states.
+#[derive(Clone, Debug)]
+enum Metric {
+    /// L2.
+    Plain,
+    /// A weight for each coordinate.
+    Weighted(Vec<f64>),
+    /// The directions of a producer's noise count less, and coordinates that exceeded the format not at all.
+    Damped { place: Arc<PlaceNoise>, unknown: Vec<usize> },
+}
+
+/// The origin of the bound within which a candidate fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum NoiseOrigin {
+    /// The measured noise of computing, the known rounding, and noise that the user bounded.
+    Computing,
+    /// The noise of a producer that computes in another format: estimated from the model, and from the positions settled before.
+    Producer,
+    /// A rule of the user's own.
+    Rule,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Rule {
     Within(f64),
-    AllClose { rtol: f64, atol: f64 },
+    /// Within a distance, and within so many times the distance of the nearest.
+    Nearest {
+        floor: f64,
+        ratio: f64,
+    },
+    AllClose {
+        rtol: f64,
+        atol: f64,
+    },
 }
 
 /// The distance of one candidate's state from the state given.
@@ -112,35 +150,89 @@ impl Yardstick {
         // Weights within a hundredth of each other are equal for every purpose, and plain L2 is easier to read. The weights of a state
         // of zeros are equal too: no coordinate has noise.
         if quietest >= 0.99 * loudest {
-            return Yardstick { weights: None, rule: Rule::Within(bound + norm(&rounding)) };
+            let rule = Rule::Within(bound + norm(&rounding));
+            return Yardstick { metric: Metric::Plain, rule, origin: NoiseOrigin::Computing };
         }
         let weights: Vec<f64> = rounding.iter().map(|r| quietest / scale(r)).collect();
         // A coordinate that exceeded its format has no weight and adds nothing.
         let known = rounding.iter().zip(&weights).filter(|(_, weight)| **weight > 0.0);
         let rounded = known.map(|(r, w)| (r * w).powi(2)).sum::<f64>().sqrt();
-        Yardstick { weights: Some(weights), rule: Rule::Within(bound + rounded) }
+        let rule = Rule::Within(bound + rounded);
+        Yardstick { metric: Metric::Weighted(weights), rule, origin: NoiseOrigin::Computing }
+    }
+
+    /// The yardstick of one position under the noise of a producer. `shift` is the logarithm by which the noise of this prompt
+    /// exceeds that of the calibration.
+    ///
+    /// The floor lies [`NOISE_DEVIATIONS`] standard deviations above the typical noise; higher, half-way to the nearest wrong
+    /// tokens, where those are far away.
+    pub(crate) fn of_producer(
+        place: &Arc<PlaceNoise>,
+        shift: f64,
+        target: &TargetStates,
+        position: usize,
+    ) -> Self {
+        let state = target.state(position);
+        let noise = place.noise.above(NOISE_DEVIATIONS) * shift.exp();
+        let wrong = place.margin.above(-MARGIN_DEVIATIONS);
+        let floor = norm(state) * if noise < wrong { (noise * wrong).sqrt() } else { noise };
+        let unknown = target.roundings(position).enumerate().filter(|(_, r)| r.is_infinite()).map(|(i, _)| i);
+        let metric = Metric::Damped { place: place.clone(), unknown: unknown.collect() };
+        Yardstick { metric, rule: Rule::Nearest { floor, ratio: SEPARATED }, origin: NoiseOrigin::Producer }
+    }
+
+    /// The same yardstick with a floor that just admits this distance.
+    pub(crate) fn admitting(mut self, distance: f64) -> Self {
+        self.rule = Rule::Nearest { floor: distance, ratio: SEPARATED };
+        self
+    }
+
+    /// The origin of its bound.
+    pub(crate) fn origin(&self) -> NoiseOrigin {
+        self.origin
+    }
+
+    /// How many times farther than the nearest a candidate still fits, if that matters.
+    pub(crate) fn ratio(&self) -> Option<f64> {
+        match self.rule {
+            Rule::Nearest { ratio, .. } => Some(ratio),
+            Rule::Within(_) | Rule::AllClose { .. } => None,
+        }
     }
 
     /// A rule that does not depend on noise. A coordinate that exceeded its format is left out, because nothing is known of it.
     fn fixed(rule: Rule, rounding: &[f64]) -> Self {
         let weight = |r: &f64| if r.is_finite() { 1.0 } else { 0.0 };
         let all_known = rounding.iter().all(|r| r.is_finite());
-        Yardstick { weights: (!all_known).then(|| rounding.iter().map(weight).collect()), rule }
+        let metric = match all_known {
+            true => Metric::Plain,
+            false => Metric::Weighted(rounding.iter().map(weight).collect()),
+        };
+        Yardstick { metric, rule, origin: NoiseOrigin::Rule }
     }
 
     /// Whether a coordinate is known.
     fn knows(&self, coordinate: usize) -> bool {
-        self.weights.as_ref().is_none_or(|weights| weights[coordinate] > 0.0)
+        match &self.metric {
+            Metric::Plain => true,
+            Metric::Weighted(weights) => weights[coordinate] > 0.0,
+            Metric::Damped { unknown, .. } => !unknown.contains(&coordinate),
+        }
     }
 
     /// Measures a candidate's state.
     pub(crate) fn measure(&self, candidate: &[f64], state: &[f64]) -> Measured {
-        let distance = match &self.weights {
-            None => distance(candidate, state),
-            Some(weights) => weighted_distance(candidate, state, weights),
+        let distance = match &self.metric {
+            Metric::Plain => distance(candidate, state),
+            Metric::Weighted(weights) => weighted_distance(candidate, state, weights),
+            Metric::Damped { place, unknown } => {
+                let mut difference: Vec<f64> = candidate.iter().zip(state).map(|(c, s)| c - s).collect();
+                unknown.iter().for_each(|&coordinate| difference[coordinate] = 0.0);
+                place.length(&difference)
+            }
         };
         let fits = match self.rule {
-            Rule::Within(floor) => distance <= floor,
+            Rule::Within(floor) | Rule::Nearest { floor, .. } => distance <= floor,
             Rule::AllClose { rtol, atol } => {
                 let close = |(c, s): (&f64, &f64)| (c - s).abs() <= atol + rtol * s.abs();
                 candidate.iter().zip(state).enumerate().all(|(i, pair)| !self.knows(i) || close(pair))
@@ -149,10 +241,27 @@ impl Yardstick {
         Measured { distance, fits }
     }
 
+    /// The quantities that the chance of another fit depends on. None for a rule of the user's own: it asks for no more than a fit.
+    pub(crate) fn basis(&self, state: &[f64]) -> Option<Basis> {
+        if self.origin == NoiseOrigin::Rule {
+            return None;
+        }
+        let floor = self.floor(state);
+        Some(match &self.metric {
+            Metric::Plain => Basis::Volume { floor, length: norm(state), known: state.len() },
+            Metric::Weighted(weights) => {
+                let squares = state.iter().zip(weights).map(|(value, weight)| (value * weight).powi(2));
+                let known = weights.iter().filter(|weight| **weight > 0.0).count();
+                Basis::Volume { floor, length: squares.sum::<f64>().sqrt(), known }
+            }
+            Metric::Damped { place, .. } => Basis::Twins { floor, length: norm(state), margin: place.margin },
+        })
+    }
+
     /// The distance beyond which no candidate fits.
     pub(crate) fn floor(&self, state: &[f64]) -> f64 {
         match self.rule {
-            Rule::Within(floor) => floor,
+            Rule::Within(floor) | Rule::Nearest { floor, .. } => floor,
             Rule::AllClose { rtol, atol } => {
                 let known = state.iter().enumerate().filter(|(i, _)| self.knows(*i));
                 known.map(|(_, s)| (atol + rtol * s.abs()).powi(2)).sum::<f64>().sqrt()

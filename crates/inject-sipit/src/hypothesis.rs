@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::{
+    acceptance::NoiseOrigin,
     cost::Cost,
     error::InvertError,
     inversion::{Kept, Position, RuledOut, Verdict},
@@ -26,6 +27,8 @@ pub(crate) struct Settled {
     pub(crate) verdict: Verdict,
     pub(crate) kept: Kept,
     pub(crate) candidates_tested: usize,
+    /// Whether some token may fit here by chance.
+    pub(crate) weak: bool,
     pub(crate) ruled_out: Vec<RuledOut>,
 }
 
@@ -38,14 +41,15 @@ impl Settled {
             runner_up: None,
             margin: None,
             noise_floor: 0.0,
+            noise: NoiseOrigin::Computing,
             found_by: "given",
         };
-        Settled { verdict: Verdict::Given, kept, candidates_tested: 0, ruled_out: Vec::new() }
+        Settled { verdict: Verdict::Given, kept, candidates_tested: 0, weak: false, ruled_out: Vec::new() }
     }
 
     /// The position as a result.
     pub(crate) fn at(self, position: usize) -> Position {
-        let Settled { verdict, kept, candidates_tested, ruled_out } = self;
+        let Settled { verdict, kept, candidates_tested, weak: _, ruled_out } = self;
         Position { position, verdict, kept: Some(kept), candidates_tested, ruled_out }
     }
 }
@@ -208,9 +212,10 @@ mod tests {
             runner_up: None,
             margin: None,
             noise_floor: 1.0,
+            noise: crate::acceptance::NoiseOrigin::Computing,
             found_by: "scan",
         };
-        Settled { verdict, kept, candidates_tested: 10, ruled_out: Vec::new() }
+        Settled { verdict, kept, candidates_tested: 10, weak: false, ruled_out: Vec::new() }
     }
 
     /// The verdict on the second position, which tokens 4 and 5 fitted, if `dead` were abandoned.

@@ -1,6 +1,7 @@
 //! The result of an inversion, position by position.
 
 use crate::{
+    acceptance::NoiseOrigin,
     collisions::Ranked,
     models::{Bos, ModelError, Tokenizer},
 };
@@ -84,6 +85,8 @@ pub struct Kept {
     pub margin: Option<f64>,
     /// The distance within which a candidate counts as the state.
     pub noise_floor: f64,
+    /// The origin of that distance.
+    pub noise: NoiseOrigin,
     /// The origin of the candidate: `draft`, the name of a source, or `scan`.
     pub found_by: &'static str,
 }
@@ -136,6 +139,17 @@ impl Position {
         Some(self.settled()?.noise_floor)
     }
 
+    /// The origin of the noise floor. None at an open position.
+    pub fn noise(&self) -> Option<NoiseOrigin> {
+        Some(self.settled()?.noise)
+    }
+
+    /// How many times farther than the kept token the nearest other one lies. None at an open position.
+    pub fn ratio(&self) -> Option<f64> {
+        let kept = self.settled()?;
+        Some(kept.runner_up?.distance / kept.distance).filter(|ratio| ratio.is_finite())
+    }
+
     /// The origin of the kept token. None at an open position.
     pub fn found_by(&self) -> Option<&'static str> {
         Some(self.settled()?.found_by)
@@ -153,6 +167,8 @@ struct Row {
     runner_up: Option<Ranked>,
     margin: Option<f64>,
     noise_floor: Option<f64>,
+    noise: Option<NoiseOrigin>,
+    ratio: Option<f64>,
     candidates_tested: usize,
     found_by: Option<&'static str>,
     ruled_out: Vec<RuledOut>,
@@ -166,6 +182,8 @@ impl From<Position> for Row {
             runner_up: position.runner_up(),
             margin: position.margin(),
             noise_floor: position.noise_floor(),
+            noise: position.noise(),
+            ratio: position.ratio(),
             found_by: position.found_by(),
             position: position.position,
             verdict: position.verdict,

@@ -1,5 +1,6 @@
 //! Draft, verify, repair, certify: the prompt back from its states.
 
+mod calibrate;
 mod certify;
 mod comparison;
 mod draft;
@@ -12,7 +13,10 @@ mod timed;
 mod trial;
 pub(crate) mod watch;
 
-use std::sync::Arc;
+use std::{
+    cell::OnceCell,
+    sync::{Arc, Mutex},
+};
 
 use crate::{
     error::InvertError,
@@ -27,7 +31,7 @@ use crate::{
 };
 
 pub use self::certify::ScanCost;
-use self::recovery::Recovery;
+use self::{calibrate::Calibrations, recovery::Recovery};
 
 /// Recovers prompts from their states at one tap of one model.
 ///
@@ -67,6 +71,7 @@ pub struct Inverter<'a> {
     settings: Settings,
     noise: NoiseModel,
     vocabulary: Arc<Vocabulary<'a>>,
+    calibrations: Arc<Mutex<Calibrations>>,
 }
 
 impl<'a> Inverter<'a> {
@@ -82,7 +87,7 @@ impl<'a> Inverter<'a> {
         let len = NOISE_SEQUENCE.min(decoder.config().max_len().unwrap_or(usize::MAX));
         let noise = NoiseModel::measure(decoder, tap, len)?;
         let vocabulary = Arc::new(Vocabulary::new(decoder, settings.arithmetic));
-        Ok(Inverter { decoder, tap, settings, noise, vocabulary })
+        Ok(Inverter { decoder, tap, settings, noise, vocabulary, calibrations: Arc::default() })
     }
 
     /// The same inverter with other settings. The noise is not measured again. [`Settings::arithmetic`] stays as it was.
@@ -142,7 +147,8 @@ impl<'a> Inverter<'a> {
     ) -> Result<Inversion, InvertError> {
         self.check(target)?;
         self.check_searcher(searcher)?;
-        complete(Recovery::begin(self, target, searcher)?, progress)
+        let quiet = OnceCell::new();
+        complete(Recovery::begin(self, target, searcher, &quiet)?, progress)
     }
 
     /// Checks that states can be inverted here.
@@ -170,7 +176,7 @@ impl<'a> Inverter<'a> {
 
 /// Carries a recovery on to the end of the prompt.
 fn complete(
-    mut recovery: Recovery<'_>,
+    mut recovery: Recovery<'_, '_>,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Inversion, InvertError> {
     while !recovery.is_complete() {

@@ -34,6 +34,8 @@
 //! `gradient` adds the two published searches that descend by gradients, and with them automatic differentiation.
 
 mod acceptance;
+mod calibration;
+mod chance;
 mod cost;
 mod error;
 mod hypothesis;
@@ -62,7 +64,8 @@ pub use inject_collisions::{models, states};
 pub use ndarray;
 
 pub use self::{
-    acceptance::Acceptance,
+    acceptance::{Acceptance, NoiseOrigin},
+    calibration::Calibration,
     error::InvertError,
     inversion::{Inversion, Position, Verdict},
     inverter::{Inverter, ScanCost},

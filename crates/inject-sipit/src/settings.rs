@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{acceptance::Acceptance, collisions::Arithmetic, error::InvertError};
+use crate::{acceptance::Acceptance, collisions::Arithmetic, error::InvertError, models::NumberFormat};
 
 /// The settings of an inversion, whatever proposes the candidates.
 ///
@@ -20,6 +20,8 @@ use crate::{acceptance::Acceptance, collisions::Arithmetic, error::InvertError};
 pub struct Settings {
     /// The rule by which a candidate counts as the token.
     pub acceptance: Acceptance,
+    /// The format that the producer of the states computed in.
+    pub computed_in: ComputedIn,
     /// The part of the vocabulary that is tested.
     pub scan: Scan,
     /// Candidates tested at each position beside one that fits, before it is accepted. States as they were computed need none.
@@ -43,6 +45,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             acceptance: Acceptance::default(),
+            computed_in: ComputedIn::default(),
             scan: Scan::AsNeeded,
             rivals: 0,
             beam: 8,
@@ -63,6 +66,11 @@ impl Settings {
     /// Sets [`Settings::acceptance`].
     pub fn with_acceptance(self, acceptance: Acceptance) -> Self {
         Settings { acceptance, ..self }
+    }
+
+    /// Sets [`Settings::computed_in`].
+    pub fn with_computed_in(self, computed_in: ComputedIn) -> Self {
+        Settings { computed_in, ..self }
     }
 
     /// Sets [`Settings::scan`].
@@ -114,6 +122,20 @@ impl Settings {
             _ => Ok(()),
         }
     }
+}
+
+/// The format that the producer of the states computed in: it decides how far they lie from states computed in f32.
+///
+/// It matters under the default [`Acceptance`] only. Any other one is a bound of the user's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ComputedIn {
+    /// In f32, until no candidate fits. Then in 16 bits, if the states lie on the grid of such a format; and, if the whole vocabulary
+    /// fails at the first or second position, in bf16 whatever they are stored in.
+    #[default]
+    Auto,
+    /// In this format: 16 bits for everything, or weights of 8 or 4 bits. F32 and F64 mean that nothing is estimated.
+    Format(NumberFormat),
 }
 
 /// The part of the vocabulary that is tested at each position.

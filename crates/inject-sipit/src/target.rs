@@ -201,6 +201,20 @@ impl TargetStates {
         &values[position * d_model..][..d_model]
     }
 
+    /// The 16-bit format on whose grid all states lie, if there is one: the format they were probably computed in, whatever they are
+    /// stored in.
+    pub(crate) fn grid(&self) -> Option<FloatFormat> {
+        let on_grid = |format: &FloatFormat| self.states.iter().all(|&value| format.round(value) == value);
+        [FloatFormat::Bf16, FloatFormat::F16].into_iter().find(on_grid)
+    }
+
+    /// The same states with another one at the first position.
+    pub(crate) fn with_first(&self, state: &[f64]) -> Self {
+        let mut changed = self.clone();
+        changed.states.row_mut(0).iter_mut().zip(state).for_each(|(value, state)| *value = *state);
+        changed
+    }
+
     /// The largest shift of each coordinate by storing the state in its number format.
     pub(crate) fn roundings(&self, position: usize) -> impl Iterator<Item = f64> {
         let half_step = self.half_steps.as_ref().map_or(0.0, |half_steps| half_steps[position]);

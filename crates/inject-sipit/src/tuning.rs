@@ -18,6 +18,48 @@ pub(crate) const NOISE_CANDIDATES: u32 = 63;
 /// Distance, in floors, within which a candidate has its own noise measured. Measured: depth with `--format bf16`.
 pub(crate) const EXAMINED_WITHIN: f64 = 256.0;
 
+// The noise of a producer.
+
+/// Sequences computed for a calibration. Measured: docs/laboratory/results/producers.md.
+pub(crate) const CALIBRATION_SEQUENCES: usize = 64;
+/// Tokens of each. Measured: docs/laboratory/results/producers.md.
+pub(crate) const CALIBRATION_LEN: usize = 5;
+/// Tokens of each kind of position whose twin is computed too. Measured: docs/laboratory/results/producers.md.
+pub(crate) const CALIBRATION_TWINS: usize = 64;
+/// Sequences computed together. Measured: bench forward.
+pub(crate) const CALIBRATION_BATCH: usize = 64;
+/// Share of the median variance of a coordinate added to every direction. Measured: docs/laboratory/results/producers.md.
+pub(crate) const CALIBRATION_RIDGE: f64 = 0.1;
+/// Least standard deviation of the logarithm of a length, because few hundred tokens say little of others.
+pub(crate) const CALIBRATION_LEAST_SPREAD: f64 = 0.15;
+/// The norm of an attention sink, in norms of ordinary states, from which on it is told by its norm.
+pub(crate) const SINK_NORM: f64 = 4.0;
+
+/// Standard deviations of the noise's logarithm up to which a candidate fits. Measured: docs/laboratory/results/producers.md.
+pub(crate) const NOISE_DEVIATIONS: f64 = 5.0;
+/// Standard deviations below the typical margin from which on wrong tokens are expected. Measured: the same.
+pub(crate) const MARGIN_DEVIATIONS: f64 = 3.0;
+/// How many times farther than the nearest candidate another one is ruled out. Derived in docs/numerics.md, section 7.
+pub(crate) const SEPARATED: f64 = 2.0;
+/// How many times nearer than any other the nearest of the whole vocabulary is accepted beyond the floor. Derived: the same.
+pub(crate) const SEPARATED_ALONE: f64 = 3.0;
+/// Settled positions that the calibration counts for beside those of the prompt.
+pub(crate) const CALIBRATION_COUNTS: f64 = 4.0;
+
+// Evidence that no untested token fits.
+
+/// Chance that a wrong token lies as near as the accepted one, up to which the others need no test. Derived: the same.
+pub(crate) const CHANCE_OF_TWIN: f64 = 1e-3;
+
+/// Dimensions in which the states of different tokens spread, at most. Derived in docs/numerics.md, section 6.
+pub(crate) const CHANCE_DIMENSIONS: usize = 12;
+/// Distance of the nearest wrong token, as a share of the state's length. Measured: depth, `margin`.
+pub(crate) const CHANCE_MARGIN: f64 = 0.1;
+/// Tested candidates from which on the nearest of them that does not fit stands for the untested ones.
+pub(crate) const CHANCE_SAMPLE: usize = 16;
+/// Expected number of untested tokens that fit, up to which they need no test. Measured: the sweep in docs/numerics.md, section 6.
+pub(crate) const CHANCE_MOST: f64 = 1e-4;
+
 // Testing.
 
 /// Candidates of one batch at most: larger ones are no faster on a CPU. Measured: bench candidates.

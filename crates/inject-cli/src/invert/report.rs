@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use inject_sipit::{
-    Acceptance, Inversion, PolicyChoice, Position, Verdict,
+    Acceptance, Inversion, NoiseOrigin, PolicyChoice, Position, Verdict,
     collisions::Ranked,
     models::{Model, Tap},
 };
@@ -83,10 +83,14 @@ pub(crate) struct PositionReport {
     pub(super) distance: Option<f64>,
     /// The largest distance that an accepted candidate can have: the noise floor, or what another rule allows.
     pub(super) tolerance: Option<f64>,
+    /// The origin of the tolerance: the noise of computing, an estimate of the producer's noise, or a rule of the user's.
+    pub(super) noise: Option<NoiseName>,
     /// The nearest other token tested.
     pub(super) runner_up: Option<Candidate>,
     /// The runner-up's distance minus the token's: exact if the whole vocabulary was tested, otherwise an upper bound.
     pub(super) margin: Option<f64>,
+    /// How many times farther the runner-up lies.
+    pub(super) ratio: Option<f64>,
     /// Candidates tested at this position.
     pub(super) candidates_tested: usize,
     /// The source of the token; null at an open position.
@@ -112,6 +116,29 @@ pub(crate) enum VerdictName {
     Given,
     /// Not settled: the budget was spent, or an earlier position failed.
     Open,
+}
+
+/// The origin of the distance within which a candidate fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum NoiseName {
+    /// The noise of computing in f32, rounding, and noise that was bounded by an option.
+    Computing,
+    /// The noise of a producer that computes in a narrow format, estimated.
+    Producer,
+    /// A rule of the user's.
+    Rule,
+}
+
+impl From<NoiseOrigin> for NoiseName {
+    fn from(origin: NoiseOrigin) -> Self {
+        match origin {
+            NoiseOrigin::Computing => NoiseName::Computing,
+            NoiseOrigin::Producer => NoiseName::Producer,
+            _ => NoiseName::Rule,
+        }
+    }
 }
 
 /// A token and the distance of its state.
@@ -330,8 +357,10 @@ impl PositionReport {
             more_candidates,
             distance: kept.map(|kept| kept.distance),
             tolerance: kept.map(|kept| kept.noise_floor),
+            noise: kept.map(|kept| NoiseName::from(kept.noise)),
             runner_up: kept.and_then(|kept| kept.runner_up).map(Candidate::from),
             margin: kept.and_then(|kept| kept.margin),
+            ratio: kept.and_then(|_| position.ratio()),
             candidates_tested: position.candidates_tested,
             found_by: kept.map(|kept| kept.found_by.to_owned()),
             ruled_out: ruled_out.collect(),

@@ -2,7 +2,7 @@
 
 use inject_sipit::models::Model;
 
-use super::report::{AcceptanceRule, PositionReport, Recovered, Report, VerdictName};
+use super::report::{AcceptanceRule, NoiseName, PositionReport, Recovered, Report, VerdictName};
 use crate::{
     number::{self, counted, measured},
     table::{Cell, Table},
@@ -18,6 +18,7 @@ impl Report {
         lines.extend(super::likely_cause::likely_cause(self));
         lines.push(format!("states: {} of {}", self.tap, self.model));
         lines.push(format!("policy: {}; {}", self.policy, self.reason));
+        lines.extend(estimated(&recovered.positions));
         lines.push(format!(
             "cost: {}, {} forward passes of the prompt, {}, {:.0} GFLOP/s in matrix products",
             number::seconds(recovered.seconds),
@@ -105,6 +106,22 @@ fn all_positions(all: usize) -> String {
     if all == 1 { "at its only position".to_owned() } else { format!("at all {}", counted(all, "position")) }
 }
 
+/// Says that the noise of a producer was estimated, and how far the truth stands out.
+fn estimated(rows: &[PositionReport]) -> Option<String> {
+    let estimated = || rows.iter().filter(|row| row.noise == Some(NoiseName::Producer));
+    let least = estimated().filter_map(|row| row.ratio).reduce(f64::min);
+    let count = estimated().count();
+    let apart = least.map_or_else(String::new, |least| {
+        format!("; the nearest other token tested lies at least {} times farther", measured(least))
+    });
+    (count > 0).then(|| {
+        format!(
+            "noise floor: estimated at {}, as of a program that computes in a narrower format{apart}",
+            counted(count, "position")
+        )
+    })
+}
+
 /// The content of the column of tolerances, if that is not the noise floor.
 fn explanation(rule: AcceptanceRule) -> Option<String> {
     match rule {
@@ -162,8 +179,10 @@ mod tests {
             more_candidates: false,
             distance: None,
             tolerance: None,
+            noise: None,
             runner_up: None,
             margin: None,
+            ratio: None,
             candidates_tested: 0,
             found_by: None,
             ruled_out: Vec::new(),

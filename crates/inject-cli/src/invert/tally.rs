@@ -166,7 +166,7 @@ mod tests {
         let position = |(position, verdict): (usize, &&str)| {
             serde_json::json!({
                 "position": position, "verdict": verdict, "token_id": null, "candidates": [], "more_candidates": false,
-                "distance": null, "tolerance": null, "runner_up": null, "margin": null, "candidates_tested": 0,
+                "distance": null, "tolerance": null, "noise": null, "runner_up": null, "margin": null, "ratio": null, "candidates_tested": 0,
                 "found_by": null, "ruled_out": [],
             })
         };

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use inject_sipit::{
     Acceptance, Policy, PolicyChoice, Settings,
     models::{Bos, Model, Tap},
-    settings::{Budget, OnFailure, Scan},
+    settings::{Budget, ComputedIn, OnFailure, Scan},
     sources::{Gradient, HardPrompts, LensProposals, Prior, RandomOrder, Secant},
 };
 
@@ -40,6 +40,11 @@ pub(crate) struct PolicyOptions {
     /// An upper bound on the L2 norm of the noise that was added to every state
     #[arg(long, value_name = "NORM", default_value_t = 0.0)]
     pub(crate) noise: f64,
+    /// The format that the producer of the states computed in: auto, f32, bf16, f16, or int8, int4, nf4, fp4 for its weights. auto
+    /// estimates the noise of a narrow format where no candidate fits as computed in f32
+    #[arg(long, value_name = "FORMAT", value_parser = parse_computed_in, default_value = "auto", conflicts_with_all = ["epsilon", "allclose"])]
+    #[serde(serialize_with = "name_of_format")]
+    pub(crate) computed_in: ComputedIn,
     /// Candidates to test besides one that fits, before it is accepted [default: 0, or 64 with --noise]
     #[arg(long, value_name = "COUNT")]
     pub(crate) rivals: Option<usize>,
@@ -104,6 +109,7 @@ impl Default for PolicyOptions {
             epsilon: None,
             allclose: None,
             noise: 0.0,
+            computed_in: ComputedIn::Auto,
             rivals: None,
             beam: settings.beam,
             go_on: false,
@@ -141,6 +147,7 @@ impl PolicyOptions {
         };
         Ok(Settings::new()
             .with_acceptance(acceptance)
+            .with_computed_in(self.computed_in)
             .with_scan(if whole { Scan::Whole } else { Scan::AsNeeded })
             .with_rivals(self.rivals.unwrap_or(if self.noise > 0.0 { 64 } else { 0 }))
             .with_beam(self.beam)
@@ -184,6 +191,11 @@ impl PolicyOptions {
         }
         if self.seed.is_some() && !matches!(self.policy, Random | Gradient | GradientReleased | HardPrompts) {
             return needs("--seed", "random, gradient, gradient-released or hard-prompts");
+        }
+        if self.noise > 0.0 && self.computed_in != ComputedIn::Auto {
+            return Err(Failure::usage(
+                "--computed-in estimates the noise that --noise states: give one of them",
+            ));
         }
         match (self.rivals, self.max_candidates) {
             (Some(rivals), Some(most)) if rivals >= most => Err(Failure::usage(format!(
@@ -231,6 +243,24 @@ impl PolicyOptions {
             PolicyKind::HardPrompts => named(Policy::new().then(HardPrompts::seeded(seed))),
             PolicyKind::Exhaustive => named(Policy::new()),
         })
+    }
+}
+
+/// Reads the value of `--computed-in`.
+fn parse_computed_in(text: &str) -> Result<ComputedIn, String> {
+    match text {
+        "auto" => Ok(ComputedIn::Auto),
+        _ => text
+            .parse()
+            .map(ComputedIn::Format)
+            .map_err(|error: inject_sipit::models::format::UnknownFormat| format!("{error}, or `auto`")),
+    }
+}
+
+fn name_of_format<S: serde::Serializer>(computed_in: &ComputedIn, serializer: S) -> Result<S::Ok, S::Error> {
+    match computed_in {
+        ComputedIn::Format(format) => serializer.collect_str(format),
+        _ => serializer.serialize_str("auto"),
     }
 }
 

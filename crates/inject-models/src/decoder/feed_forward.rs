@@ -5,7 +5,7 @@ use burn::{
     tensor::{Tensor, activation},
 };
 
-use super::linear::Linear;
+use super::{linear::Linear, narrow::in_f32};
 use crate::config::{Activation, FeedForwardConfig, FeedForwardKind};
 
 /// The map up, the activation and the map down, with a gate if the family has one.
@@ -37,12 +37,12 @@ impl FeedForward {
 }
 
 fn activate(x: Tensor<2>, kind: Activation) -> Tensor<2> {
-    match kind {
+    in_f32(x, |x| match kind {
         Activation::GeluTanh => gelu_tanh(x),
         Activation::GeluErf => activation::gelu(x),
         Activation::Silu => times_sigmoid(x.clone(), -x),
         Activation::Relu => activation::relu(x),
-    }
+    })
 }
 
 /// GELU in its tanh approximation, written as `x sigmoid(2u)`.

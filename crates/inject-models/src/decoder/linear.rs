@@ -5,6 +5,8 @@ use burn::{
     tensor::Tensor,
 };
 
+use super::narrow::is_narrow;
+
 /// `x W + b`.
 #[derive(Module, Debug)]
 pub(super) struct Linear {
@@ -37,7 +39,8 @@ fn product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
     let [rows, d_in] = x.dims();
     let [_, d_out] = weight.dims();
     let pieces = pieces(d_in);
-    if rows > FEW_ROWS || pieces == 1 {
+    // A 16-bit format would round each piece.
+    if rows > FEW_ROWS || pieces == 1 || is_narrow(x.dtype()) {
         return x.matmul(weight);
     }
     let run = d_in / pieces;

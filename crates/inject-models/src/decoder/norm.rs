@@ -2,9 +2,10 @@
 
 use burn::{
     module::{Module, Param},
-    tensor::{Tensor, module::layer_norm},
+    tensor::{DType, Tensor, module::layer_norm},
 };
 
+use super::narrow::{in_f32, is_narrow};
 use crate::config::{NormConfig, RmsWeight};
 
 /// A normalisation over the last dimension.
@@ -22,15 +23,22 @@ impl Norm {
     ///
     /// `[..., width]` to the same.
     pub(super) fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        in_f32(x, |x| self.normed(x))
+    }
+
+    fn normed<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        // Only a parameter of a 16-bit format has another one than the states here.
+        let of = |param: &Param<Tensor<1>>| match param.val() {
+            value if is_narrow(value.dtype()) => value.cast(DType::F32),
+            value => value,
+        };
         match self.config {
-            NormConfig::Layer { eps } => {
-                layer_norm(x, self.weight.val(), self.bias.as_ref().map(Param::val), eps)
-            }
+            NormConfig::Layer { eps } => layer_norm(x, of(&self.weight), self.bias.as_ref().map(of), eps),
             NormConfig::Rms { eps, weight } => {
                 let rms = (x.clone() * x.clone()).mean_dim(D - 1).add_scalar(eps).sqrt(); // [..., 1]
                 let factor = match weight {
-                    RmsWeight::Factor => self.weight.val(),
-                    RmsWeight::FactorLessOne => self.weight.val().add_scalar(1.0),
+                    RmsWeight::Factor => of(&self.weight),
+                    RmsWeight::FactorLessOne => of(&self.weight).add_scalar(1.0),
                 };
                 x / rms * factor.unsqueeze::<D>()
             }

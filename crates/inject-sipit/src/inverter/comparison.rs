@@ -10,13 +10,15 @@ use crate::{
     tuning::{LARGEST_BATCH, NOISE_SEQUENCE},
 };
 
-use super::{Inverter, watch::Watch};
+use super::{Inverter, calibrate::ProducerNoise, watch::Watch};
 
 /// The states of one prompt, the rule for comparing candidates with them, and the cost so far.
 pub(super) struct Comparison<'r> {
     pub(super) inverter: &'r Inverter<'r>,
     pub(super) target: &'r TargetStates,
     noise: NoiseModel,
+    /// The noise of the producer, once it is estimated.
+    pub(super) producer: Option<ProducerNoise>,
     pub(super) cost: Cost,
     pub(super) watch: Watch,
 }
@@ -40,7 +42,7 @@ impl<'r> Comparison<'r> {
             let cost = cost.stage("noise");
             NoiseModel::measure_counting(decoder, inverter.tap, target.positions(), cost)?
         };
-        Ok(Comparison { inverter, target, noise, cost, watch })
+        Ok(Comparison { inverter, target, noise, producer: None, cost, watch })
     }
 
     pub(super) fn vocab_size(&self) -> usize {
@@ -49,6 +51,12 @@ impl<'r> Comparison<'r> {
 
     /// The yardstick of one position. `seen` is the distance between two computations of the nearest candidate, or 0.
     pub(super) fn yardstick(&self, position: usize, seen: f64) -> Yardstick {
+        if let Some(producer) = &self.producer {
+            let (calibration, state) = (&producer.calibration, self.target.state(position));
+            let ordinary = calibration.is_ordinary(position, state);
+            let shift = if ordinary { producer.shift() } else { 0.0 };
+            return Yardstick::of_producer(calibration.of(position, state), shift, self.target, position);
+        }
         Yardstick::new(self.inverter.settings.acceptance, &self.noise, self.target, position, seen)
     }
 

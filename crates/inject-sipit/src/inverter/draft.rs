@@ -30,7 +30,7 @@ fn drafts_may_settle(settings: &Settings) -> bool {
     settings.rivals == 0 && !(users && settings.scan == Scan::Whole)
 }
 
-impl Recovery<'_> {
+impl Recovery<'_, '_> {
     /// Whether another pass over a draft may be worth its cost. Once several tokens fit a position, they are followed as
     /// hypotheses instead.
     pub(super) fn may_draft(&self) -> bool {
@@ -94,7 +94,7 @@ impl Recovery<'_> {
         let beside = alternatives.iter().zip(beside.chunks(d_model));
         let beside: Vec<Beside<'_>> =
             beside.map(|(&alternative, state)| Beside { alternative, state }).collect();
-        self.take_over(ids, &states, &beside);
+        self.take_over(ids, &states, &beside)?;
         let seconds = start.elapsed().as_secs_f64();
         self.comparison.cost.stage("draft").add_states(computed + alternatives.len(), 1.0, seconds);
         self.comparison.report(progress, Phase::Recover, self.settled(), self.tested.len());
@@ -103,7 +103,12 @@ impl Recovery<'_> {
 
     /// Compares the states of a draft and of its alternatives, position by position, up to the first at which the drafted token is
     /// not the one that fits. The distances after that are kept as provisional.
-    pub(super) fn take_over(&mut self, draft: &[u32], states: &[f64], beside: &[Beside<'_>]) {
+    pub(super) fn take_over(
+        &mut self,
+        draft: &[u32],
+        states: &[f64],
+        beside: &[Beside<'_>],
+    ) -> Result<(), InvertError> {
         let target = self.comparison.target;
         let begin = self.settled();
         let drafted: Vec<(u32, &[f64])> =
@@ -123,8 +128,11 @@ impl Recovery<'_> {
                     self.comparison.cost.stage("draft").candidates += 1;
                 }
             }
+            if trial.tested.fitting().is_empty() && self.calibrate_for_grid()? {
+                trial.begin_anew(&self.comparison);
+            }
             let only = match trial.tested.fitting() {
-                [only] => Some(*only),
+                [only] if trial.is_enough(&self.comparison) => Some(*only),
                 _ => None,
             };
             if only.is_none_or(|only| only.id != id) {
@@ -135,7 +143,10 @@ impl Recovery<'_> {
                 break;
             };
             let kept = trial.kept(taken, trial.floor(&self.comparison), "draft");
-            self.beam[0].push(trial.settled(kept, Verdict::Verified));
+            self.beam[0].push(trial.settled(kept, Verdict::Verified, &self.comparison));
+            if let (Some(producer), Some((at, last))) = (&mut self.comparison.producer, self.beam[0].last()) {
+                producer.learn(at, last, target);
+            }
             if taken.id != id {
                 break;
             }
@@ -148,5 +159,6 @@ impl Recovery<'_> {
                 self.seen.record(position, Ranked { id, distance });
             }
         }
+        Ok(())
     }
 }

@@ -17,6 +17,9 @@ impl Branch {
     /// one pass over a whole prompt, as the states given probably were. The larger distance between two computations is noise,
     /// whatever the states given.
     pub(super) fn examine(&mut self, comparison: &mut Comparison<'_>) -> Result<(), InvertError> {
+        if comparison.producer.is_some() {
+            return Ok(());
+        }
         let at = self.trial.at;
         let (inverter, target) = (comparison.inverter, comparison.target);
         let Some((nearest, beside)) = self.trial.tested.nearest() else { return Ok(()) };

@@ -1,6 +1,9 @@
 //! Many prompts drafted and verified together.
 
-use std::time::{Duration, Instant};
+use std::{
+    cell::OnceCell,
+    time::{Duration, Instant},
+};
 
 use crate::{
     error::InvertError,
@@ -16,9 +19,9 @@ use crate::{
 use super::{Inverter, complete, recovery::Recovery};
 
 /// A prompt on its way, and the tokens tried after its settled ones.
-struct Job<'r> {
+struct Job<'r, 'p> {
     prompt: usize,
-    recovery: Recovery<'r>,
+    recovery: Recovery<'r, 'p>,
     draft: Vec<u32>,
     /// Whether common passes settle much of it.
     together: bool,
@@ -26,7 +29,7 @@ struct Job<'r> {
     spent: Duration,
 }
 
-impl Job<'_> {
+impl Job<'_, '_> {
     /// Lets the time of the prompt go on. The time spent on other prompts does not count.
     fn go_on(&mut self) {
         self.recovery.comparison.watch.set_elapsed(self.spent);
@@ -90,13 +93,14 @@ impl Inverter<'_> {
         let mut inversions: Vec<(usize, Inversion)> = Vec::with_capacity(targets.len());
         let mut finished = 0;
         for batch in batches_by_length(self.decoder, &lens, 1, self.settings.memory_budget) {
-            let begin = |&prompt: &usize| {
-                let recovery = Recovery::begin(self, &targets[prompt], searcher)?;
+            let quiet: Vec<OnceCell<TargetStates>> = batch.iter().map(|_| OnceCell::new()).collect();
+            let begin = |(&prompt, quiet)| {
+                let recovery = Recovery::begin(self, &targets[prompt], searcher, quiet)?;
                 // Measuring the noise for a prompt of this length is part of its time.
                 let spent = recovery.comparison.watch.elapsed();
                 Ok(Job { prompt, recovery, draft: Vec::new(), together: true, spent })
             };
-            let mut jobs = batch.iter().map(begin).collect::<Result<Vec<_>, InvertError>>()?;
+            let mut jobs = batch.iter().zip(&quiet).map(begin).collect::<Result<Vec<_>, InvertError>>()?;
             self.draft_together(&mut jobs, &mut |settled| {
                 progress(Progress::new("recover", Unit::Positions, finished + settled, total));
             })?;
@@ -120,9 +124,13 @@ impl Inverter<'_> {
 
     /// Rounds of one draft for every open prompt and one forward pass over all of them, while that settles much. `progress`
     /// gets the number of settled positions.
-    fn draft_together(&self, jobs: &mut [Job<'_>], progress: &mut dyn FnMut(u64)) -> Result<(), InvertError> {
+    fn draft_together(
+        &self,
+        jobs: &mut [Job<'_, '_>],
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(), InvertError> {
         loop {
-            let mut active: Vec<&mut Job<'_>> =
+            let mut active: Vec<&mut Job<'_, '_>> =
                 jobs.iter_mut().filter_map(|job| job.may_draft_together().then_some(job)).collect();
             if active.len() < TOGETHER_FEWEST {
                 return Ok(());
@@ -142,7 +150,7 @@ impl Inverter<'_> {
         }
     }
 
-    fn verify_together(&self, jobs: &mut [&mut Job<'_>]) -> Result<(), InvertError> {
+    fn verify_together(&self, jobs: &mut [&mut Job<'_, '_>]) -> Result<(), InvertError> {
         let start = Instant::now();
         let config = self.decoder.config();
         let prompts = jobs.iter().map(|job| {
@@ -165,7 +173,7 @@ impl Inverter<'_> {
             let draft = std::mem::take(&mut job.draft);
             let begin = job.recovery.settled();
             let states = &states[begin * config.d_model..][..draft.len() * config.d_model];
-            job.recovery.take_over(&draft, states, &[]);
+            job.recovery.take_over(&draft, states, &[])?;
             // A common pass begins at the first token. A prompt of which it settles less than half of the open part is better off
             // with a cache of its own.
             let settled = job.recovery.settled() - begin;

@@ -1,6 +1,9 @@
 //! One prompt on its way from states to tokens.
 
+use std::cell::OnceCell;
+
 use crate::{
+    collisions::Ranked,
     error::InvertError,
     hypothesis::{Abandoned, Hypothesis, Settled},
     inversion::{Inversion, Kept, Position, Verdict},
@@ -14,9 +17,14 @@ use crate::{
 use super::{Inverter, certify::certify, comparison::Comparison};
 
 /// One prompt on its way from states to tokens.
-pub(super) struct Recovery<'r> {
+pub(super) struct Recovery<'r, 'p> {
     pub(super) comparison: Comparison<'r>,
     pub(super) search: PromptSearch<'r>,
+    pub(super) searcher: &'r Searcher<'p>,
+    /// The states that sources see once the noise of the producer is known.
+    pub(super) quiet: &'r OnceCell<TargetStates>,
+    /// Whether the noise of the producer was asked for.
+    pub(super) calibration_tried: bool,
     /// The hypotheses that stand, all of one length. There is always one at least.
     pub(super) beam: Vec<Hypothesis>,
     pub(super) abandoned: Abandoned,
@@ -35,23 +43,29 @@ pub(super) struct Stopped {
     pub(super) candidates_tested: usize,
 }
 
-impl<'r> Recovery<'r> {
+impl<'r, 'p> Recovery<'r, 'p> {
     pub(super) fn begin(
         inverter: &'r Inverter<'r>,
         target: &'r TargetStates,
-        searcher: &'r Searcher<'_>,
+        searcher: &'r Searcher<'p>,
+        quiet: &'r OnceCell<TargetStates>,
     ) -> Result<Self, InvertError> {
         let mut hypothesis = Hypothesis::default();
         target.given().iter().for_each(|&token| hypothesis.push(Settled::given(token)));
-        Ok(Recovery {
+        let mut recovery = Recovery {
             comparison: Comparison::begin(inverter, target)?,
             search: searcher.begin(target)?,
+            searcher,
+            quiet,
+            calibration_tried: false,
             beam: vec![hypothesis],
             abandoned: Abandoned::default(),
             seen: Provisional::default(),
             tested: Tested::new(),
             stopped: None,
-        })
+        };
+        recovery.calibrate_if_stated()?;
+        Ok(recovery)
     }
 
     /// The number of positions settled so far.
@@ -81,6 +95,7 @@ impl<'r> Recovery<'r> {
         if self.comparison.inverter.settings.scan == Scan::Whole {
             certify(&mut best, &mut self.comparison, progress)?;
         }
+        withdraw_chance(&mut best.positions);
         let settled = best.positions.into_iter().enumerate();
         let mut positions: Vec<Position> =
             settled.map(|(at, position): (usize, Settled)| position.at(at)).collect();
@@ -94,6 +109,19 @@ impl<'r> Recovery<'r> {
             positions.push(Position { position, verdict, kept: None, candidates_tested, ruled_out });
         }
         Ok(Inversion { positions, cost: self.comparison.cost })
+    }
+}
+
+/// Withdraws what chance may have verified. After a token that is not settled, the prefix may be wrong; where the evidence is weak,
+/// some token fits after a wrong prefix too.
+fn withdraw_chance(positions: &mut [Settled]) {
+    let mut doubtful = false;
+    for position in positions {
+        if doubtful && position.weak && position.verdict.is_verified() {
+            let Kept { token_id: id, distance, .. } = position.kept;
+            position.verdict = Verdict::Ambiguous { candidates: vec![Ranked { id, distance }], more: true };
+        }
+        doubtful |= !position.verdict.is_verified();
     }
 }
 

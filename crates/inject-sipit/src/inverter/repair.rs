@@ -30,10 +30,10 @@ pub(super) struct Branch {
     /// The origin of the candidates, batch by batch.
     origins: Vec<(&'static str, usize)>,
     /// Whether the whole vocabulary was tested.
-    spent: bool,
+    pub(super) spent: bool,
 }
 
-impl Recovery<'_> {
+impl Recovery<'_, '_> {
     /// Tests candidates at the first open position until some fit, and follows those.
     pub(super) fn repair(&mut self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<(), InvertError> {
         let mut branches = self.branches();
@@ -41,6 +41,9 @@ impl Recovery<'_> {
         loop {
             for branch in &mut branches {
                 branch.examine(&mut self.comparison)?;
+            }
+            if self.compare_anew(&mut branches)? {
+                continue;
             }
             // A hypothesis that nothing fitted yet is followed to the end of the vocabulary, even if something fits after another.
             // Only then is the failure evidence against its tokens.
@@ -56,6 +59,7 @@ impl Recovery<'_> {
                 }
             }
         }
+        branches.iter_mut().for_each(|branch| branch.trial.accept_separated(&self.comparison));
         // Out of budget, the best hypothesis that nothing excludes may be one that nothing fitted yet. It is kept all the same: what
         // fits after a worse one is no evidence against it.
         branches.sort_by(|a, b| a.is_excluded().cmp(&b.is_excluded()).then(by_strain(a, b)));
@@ -109,14 +113,18 @@ impl Recovery<'_> {
                 self.abandoned.add(ids, Evidence::NoRoom);
             }
             let floor = branch.trial.floor(&self.comparison);
+            let enough = branch.trial.is_enough(&self.comparison);
             for &candidate in tested.fitting() {
                 let verdict = match tested.fitting() {
-                    [_] => Verdict::Verified,
-                    all => Verdict::Ambiguous { candidates: all.to_vec(), more: tested.more_fit() },
+                    [_] if enough => Verdict::Verified,
+                    all => {
+                        let more = tested.more_fit() || !enough;
+                        Verdict::Ambiguous { candidates: all.to_vec(), more }
+                    }
                 };
                 let mut child = branch.hypothesis.clone();
                 let kept = branch.trial.kept(candidate, floor, branch.origin(candidate));
-                child.push(branch.trial.settled(kept, verdict));
+                child.push(branch.trial.settled(kept, verdict, &self.comparison));
                 beam.push(child);
             }
         }
@@ -126,6 +134,7 @@ impl Recovery<'_> {
             self.abandoned.add(child.ids(), Evidence::NoRoom);
         }
         self.beam = beam;
+        self.learn_from_best();
     }
 
     /// Keeps the first hypothesis, which is the best, and goes on with the nearest candidate or stops.
@@ -140,7 +149,7 @@ impl Recovery<'_> {
             trial.tested.ranking().nearest().map(|nearest| trial.kept(nearest, floor, best.origin(nearest)));
         let go_on = self.comparison.inverter.settings.on_failure == OnFailure::GoOn && !out_of_budget;
         match nearest.filter(|_| go_on) {
-            Some(kept) => best.hypothesis.push(trial.settled(kept, Verdict::Failed)),
+            Some(kept) => best.hypothesis.push(trial.settled(kept, Verdict::Failed, &self.comparison)),
             None => {
                 let verdict = if out_of_budget { open(&self.seen, trial.at) } else { Verdict::Failed };
                 let candidates_tested = trial.tested.len();
@@ -168,7 +177,11 @@ impl Branch {
 
     fn is_satisfied(&self, comparison: &Comparison<'_>) -> bool {
         let (tested, settings) = (&self.trial.tested, comparison.inverter.settings());
-        !tested.fitting().is_empty() && tested.len() > settings.rivals && settings.scan == Scan::AsNeeded
+        // Where more fit than are followed, the rest of the vocabulary changes nothing.
+        !tested.fitting().is_empty()
+            && tested.len() > settings.rivals
+            && settings.scan == Scan::AsNeeded
+            && (tested.more_fit() || self.trial.is_enough(comparison))
     }
 
     /// Tests the next candidates of the policy, or the next batch of the scan.

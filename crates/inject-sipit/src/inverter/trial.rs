@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crate::{
     acceptance::Yardstick,
+    chance::{is_enough, is_enough_alone},
     collisions::Ranked,
     error::InvertError,
     hypothesis::Settled,
@@ -11,6 +12,7 @@ use crate::{
     models::{PrefixCache, Progress},
     sources::Tested,
     tensors::read,
+    tuning::SEPARATED_ALONE,
 };
 
 use super::comparison::{Comparison, Phase};
@@ -28,6 +30,26 @@ impl Trial {
     /// A test at a position that some candidates have already passed through.
     pub(super) fn at(at: usize, tested: Tested, comparison: &Comparison<'_>) -> Self {
         Trial { at, tested, yardstick: comparison.yardstick(at, 0.0), next: 0 }
+    }
+
+    /// Compares the candidates so far by another yardstick.
+    pub(super) fn begin_anew(&mut self, comparison: &Comparison<'_>) {
+        self.yardstick = comparison.yardstick(self.at, 0.0);
+        self.tested = self.tested.again(&self.yardstick, comparison.target.state(self.at));
+        self.next = 0;
+    }
+
+    /// Accepts the nearest of the whole vocabulary beyond the floor if every other token lies several times farther: the noise of
+    /// the producer is estimated, and this position has more.
+    pub(super) fn accept_separated(&mut self, comparison: &Comparison<'_>) {
+        let ranking = self.tested.ranking();
+        let (Some(nearest), Some(other)) = (ranking.nearest(), ranking.runner_up()) else { return };
+        let whole = self.tested.len() >= comparison.vocab_size();
+        let alone = self.tested.fitting().is_empty() && other.distance >= SEPARATED_ALONE * nearest.distance;
+        if comparison.producer.is_some() && whole && alone {
+            self.yardstick = self.yardstick.clone().admitting(nearest.distance);
+            self.tested.remeasure(&self.yardstick, comparison.target.state(self.at));
+        }
     }
 
     /// The untested tokens of the next batch of the scan, in the order of their ids. Empty at the end of the vocabulary.
@@ -65,6 +87,12 @@ impl Trial {
         Ok(())
     }
 
+    /// Whether one fit is enough to settle the position: the untested tokens do not fit by chance.
+    pub(super) fn is_enough(&self, comparison: &Comparison<'_>) -> bool {
+        let state = comparison.target.state(self.at);
+        is_enough(&self.yardstick, state, &self.tested, comparison.vocab_size())
+    }
+
     /// The distance beyond which no candidate fits.
     pub(super) fn floor(&self, comparison: &Comparison<'_>) -> f64 {
         self.yardstick.floor(comparison.target.state(self.at))
@@ -79,13 +107,16 @@ impl Trial {
             runner_up,
             margin: runner_up.map(|other| other.distance - taken.distance),
             noise_floor,
+            noise: self.yardstick.origin(),
             found_by,
         }
     }
 
     /// The position, with a tested candidate taken.
-    pub(super) fn settled(&self, kept: Kept, verdict: Verdict) -> Settled {
-        Settled { verdict, kept, candidates_tested: self.tested.len(), ruled_out: Vec::new() }
+    pub(super) fn settled(&self, kept: Kept, verdict: Verdict, comparison: &Comparison<'_>) -> Settled {
+        let (state, candidates_tested) = (comparison.target.state(self.at), self.tested.len());
+        let weak = !is_enough_alone(&self.yardstick, state, kept.distance, comparison.vocab_size());
+        Settled { verdict, kept, candidates_tested, weak, ruled_out: Vec::new() }
     }
 }
 

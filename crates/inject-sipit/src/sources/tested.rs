@@ -51,6 +51,7 @@ impl Tested {
         if fits {
             self.fitting.push(Ranked { id, distance });
             self.fitting.sort_by(nearest_first);
+            self.drop_far(yardstick);
             self.more_fit |= self.fitting.len() > NEAREST_KEPT;
             self.fitting.truncate(NEAREST_KEPT);
         }
@@ -69,8 +70,31 @@ impl Tested {
             })
             .collect();
         self.fitting.sort_by(nearest_first);
+        self.drop_far(yardstick);
         // A wider floor lowers no weight of a coordinate, so a candidate that is not kept lies no nearer than the last kept one.
         self.more_fit |= !self.fitting.is_empty() && self.others_within(yardstick.floor(wanted));
+    }
+
+    /// Drops candidates that fit, but lie too far beyond the nearest.
+    fn drop_far(&mut self, yardstick: &Yardstick) {
+        let nearest = self.fitting.first().map(|nearest| nearest.distance);
+        if let (Some(ratio), Some(nearest)) = (yardstick.ratio(), nearest) {
+            self.fitting.retain(|ranked| ranked.distance <= ratio * nearest);
+        }
+    }
+
+    /// The same candidates, as far as their states are kept, compared by a yardstick that measures otherwise. The others count as not
+    /// tested.
+    pub(crate) fn again(&self, yardstick: &Yardstick, wanted: &[f64]) -> Self {
+        let mut again = Tested::new();
+        let mut near: Vec<(u32, Vec<f64>)> = self.near_states.clone().into_iter().collect();
+        near.sort_by_key(|(id, _)| *id);
+        for (id, state) in self.sample.iter().chain(&near) {
+            if !again.contains(*id) {
+                again.compare(*id, state, yardstick, wanted);
+            }
+        }
+        again
     }
 
     /// Whether candidates outside the ranking may lie within a radius, because all kept ones do.

@@ -10,7 +10,9 @@
 mod beam;
 mod certify;
 mod choice;
+mod computed_in;
 mod drafts;
+mod evidence;
 mod exhaustive;
 mod fixture;
 mod forged;
@@ -23,5 +25,6 @@ mod many;
 mod noise;
 mod numbers;
 mod policies;
+mod producers;
 mod small;
 mod sources;

@@ -1,0 +1,90 @@
+//! The measurement: a few hundred tokens, computed by the decoder as it is and as the producer computes.
+
+use std::sync::Arc;
+
+use crate::{
+    error::InvertError,
+    models::{Decoder, FloatFormat, Logits, NumberFormat, Tap, TokenBatch},
+    noise::spread,
+    sources::most_likely,
+    tensors::{indices, read},
+    tuning::{CALIBRATION_BATCH, CALIBRATION_LEN, CALIBRATION_SEQUENCES, CALIBRATION_TWINS},
+    vocabulary::Vocabulary,
+};
+
+use super::{Calibration, PlaceNoise};
+
+impl Calibration {
+    /// Measures the noise of a producer that computes in `format`: 16 bits, or weights in 8 or 4 bits. None if the model overflows
+    /// in that format.
+    ///
+    /// It takes about as long as 1,500 tokens of forward passes to the tap, and a copy of the model in the format for that time.
+    ///
+    /// # Errors
+    ///
+    /// [`InvertError`] if the model has no such tap, or the device fails.
+    pub fn measure(
+        vocabulary: &Vocabulary<'_>,
+        tap: Tap,
+        format: NumberFormat,
+    ) -> Result<Option<Self>, InvertError> {
+        let decoder = vocabulary.decoder();
+        let producer = match format {
+            NumberFormat::Float(float @ (FloatFormat::F16 | FloatFormat::Bf16)) => {
+                decoder.clone().computing_in(float)
+            }
+            weights => decoder.clone().with_weights_in(weights)?,
+        };
+        let len = CALIBRATION_LEN.min(decoder.config().max_len().unwrap_or(usize::MAX));
+        let vocab_size = decoder.config().vocab_size as u32;
+        let ids: Vec<u32> = spread(vocab_size).take(CALIBRATION_SEQUENCES * len).collect();
+        let firsts = in_prompts(&ids, 1);
+        let sequences = in_prompts(&ids, len);
+        let states = |decoder: &Decoder, prompts: &[Vec<u32>]| states_of(decoder, prompts, tap);
+        let place = |prompts: &[Vec<u32>], from: usize| -> Result<Option<PlaceNoise>, InvertError> {
+            let len = prompts[0].len();
+            let (exact, produced) = (states(decoder, prompts)?, states(&producer, prompts)?);
+            let twins = prompts.iter().take(CALIBRATION_TWINS).map(|prompt| with_twin(vocabulary, prompt));
+            let twins = states(decoder, &twins.collect::<Result<Vec<_>, _>>()?)?;
+            let last = |states: &[Vec<f64>]| -> Vec<Vec<f64>> {
+                states.iter().skip(len - 1).step_by(len).cloned().collect()
+            };
+            let pairs: Vec<_> = last(&exact).into_iter().zip(last(&twins)).collect();
+            let wanted = |states: Vec<Vec<f64>>| -> Vec<Vec<f64>> {
+                states.chunks(len).flat_map(|prompt| prompt[from..].to_vec()).collect()
+            };
+            Ok(PlaceNoise::of(&wanted(exact), &wanted(produced), &pairs))
+        };
+        let Some(first) = place(&firsts, 0)? else { return Ok(None) };
+        // A model of one position has no later ones.
+        let later = if len == 1 { Some(first.clone()) } else { place(&sequences, 1)? };
+        Ok(later.map(|later| Calibration { tap, format, first: Arc::new(first), later: Arc::new(later) }))
+    }
+}
+
+fn in_prompts(ids: &[u32], len: usize) -> Vec<Vec<u32>> {
+    ids.chunks(len).map(<[u32]>::to_vec).collect()
+}
+
+/// The states of every position of some prompts of one length.
+fn states_of(decoder: &Decoder, prompts: &[Vec<u32>], tap: Tap) -> Result<Vec<Vec<f64>>, InvertError> {
+    let d_model = decoder.config().d_model;
+    let mut all = Vec::new();
+    for batch in prompts.chunks(CALIBRATION_BATCH) {
+        let forward = decoder.forward(&TokenBatch::new(batch)?, &[tap], Logits::None)?;
+        all.extend(read(forward.states[&tap].clone())?.chunks(d_model).map(<[f64]>::to_vec));
+    }
+    Ok(all)
+}
+
+/// A prompt with its last token replaced by the one whose embedding is nearest.
+fn with_twin(vocabulary: &Vocabulary<'_>, prompt: &[u32]) -> Result<Vec<u32>, InvertError> {
+    let embedding = vocabulary.decoder().token_embedding();
+    let mut twin = prompt.to_vec();
+    if let Some(last) = twin.last_mut() {
+        let row = embedding.clone().select(0, indices([*last as usize], &embedding.device()));
+        let nearness: Vec<f64> = vocabulary.nearness(row)?.into_iter().map(f64::from).collect();
+        *last = most_likely(&nearness, 2).into_iter().find(|other| other != last).unwrap_or(*last);
+    }
+    Ok(twin)
+}

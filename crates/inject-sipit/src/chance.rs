@@ -1,0 +1,79 @@
+//! The number of untested tokens that fit by chance.
+
+use crate::{
+    acceptance::Yardstick,
+    calibration::LogNormal,
+    sources::Tested,
+    tuning::{CHANCE_DIMENSIONS, CHANCE_MARGIN, CHANCE_MOST, CHANCE_OF_TWIN, CHANCE_SAMPLE},
+};
+
+/// The quantities that chance depends on.
+pub(crate) enum Basis {
+    /// Wrong tokens are as likely as the volume around a state is large.
+    ///
+    /// Within a radius `r` there are at most `(r / R)^k` as many as within `R`, in `k` dimensions. So of `V` tokens `V (F / R)^k` lie
+    /// within the floor `F`, where `R` is the distance of the nearest wrong token: a tenth of the state's length, or, once enough
+    /// candidates are tested, the nearest of these that does not fit; it then stands for all that were not tested. `k` is the
+    /// number of known coordinates, at most 12.
+    Volume {
+        /// The distance within which a candidate fits.
+        floor: f64,
+        /// The length of the state, measured as distances are.
+        length: f64,
+        /// The number of coordinates that are known.
+        known: usize,
+    },
+    /// The distance to the nearest wrong tokens was measured, with the noise of the producer.
+    Twins {
+        /// The distance within which a candidate fits.
+        floor: f64,
+        /// The norm of the state.
+        length: f64,
+        /// The distance to the token with the nearest embedding, relative to the norm.
+        margin: LogNormal,
+    },
+}
+
+/// Whether one fit at this distance is enough evidence by itself. After a wrong prefix all tokens are wrong, whether they were tested
+/// or not.
+pub(crate) fn is_enough_alone(
+    yardstick: &Yardstick,
+    state: &[f64],
+    distance: f64,
+    vocab_size: usize,
+) -> bool {
+    match yardstick.basis(state) {
+        None => true,
+        Some(Basis::Twins { length, margin, .. }) => {
+            margin.chance_within(distance / length) <= CHANCE_OF_TWIN
+        }
+        Some(Basis::Volume { length, known, .. }) => {
+            let power = known.min(CHANCE_DIMENSIONS) as i32;
+            vocab_size as f64 * (distance / (CHANCE_MARGIN * length)).powi(power) <= CHANCE_MOST
+        }
+    }
+}
+
+/// Whether the fit of one token is enough evidence that no untested token fits.
+pub(crate) fn is_enough(yardstick: &Yardstick, state: &[f64], tested: &Tested, vocab_size: usize) -> bool {
+    if tested.len() >= vocab_size {
+        return true;
+    }
+    match yardstick.basis(state) {
+        None => true,
+        Some(Basis::Twins { floor, length, margin }) => {
+            // A wrong token in place of the right one is at least as far from it as from the state given, but for the noise.
+            let nearest = tested.fitting().first().map_or(floor, |nearest| nearest.distance);
+            margin.chance_within(nearest / length) <= CHANCE_OF_TWIN
+        }
+        Some(Basis::Volume { floor, length, known }) => {
+            let untested = (vocab_size - tested.len()) as f64;
+            let power = known.min(CHANCE_DIMENSIONS) as i32;
+            let within = |radius: f64, tokens: f64| tokens * (floor / radius).powi(power);
+            let wrong = tested.ranking().kept().iter().find(|ranked| ranked.distance > floor);
+            let by_sample = wrong.filter(|_| tested.len() >= CHANCE_SAMPLE);
+            let sampled = by_sample.map(|wrong| within(wrong.distance, untested / tested.len() as f64));
+            within(CHANCE_MARGIN * length, untested).min(sampled.unwrap_or(f64::INFINITY)) <= CHANCE_MOST
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The noise of the producer: when it is asked for, and how the settled positions sharpen it.
+
+use std::{collections::HashMap, sync::Arc, time::Instant};
+
+use crate::{
+    acceptance::{Acceptance, NoiseOrigin},
+    calibration::Calibration,
+    error::InvertError,
+    hypothesis::{Hypothesis, Settled},
+    models::{FloatFormat, NumberFormat, Tap},
+    settings::{ComputedIn, Settings},
+    target::TargetStates,
+    tuning::{CALIBRATION_COUNTS, CALIBRATION_LEN, CALIBRATION_SEQUENCES},
+};
+
+use super::{Inverter, recovery::Recovery, repair::Branch};
+
+/// The calibrations made so far, by format. None where the model overflows in the format.
+pub(super) type Calibrations = HashMap<NumberFormat, Option<Arc<Calibration>>>;
+
+/// The noise of the states at hand.
+#[derive(Clone, Debug)]
+pub(super) struct ProducerNoise {
+    pub(super) calibration: Arc<Calibration>,
+    /// For each settled position the logarithm of its noise over the typical one, where it says something about others.
+    residuals: Vec<Option<f64>>,
+}
+
+impl ProducerNoise {
+    /// The logarithm by which the noise of this prompt exceeds that of the calibration, which counts for a few positions itself.
+    pub(super) fn shift(&self) -> f64 {
+        let seen = self.residuals.iter().flatten();
+        seen.clone().sum::<f64>() / (seen.count() as f64 + CALIBRATION_COUNTS)
+    }
+
+    /// Takes in a settled position.
+    pub(super) fn learn(&mut self, position: usize, settled: &Settled, target: &TargetStates) {
+        let state = target.state(position);
+        let place = self.calibration.of(position, state);
+        let relative = settled.kept.distance / crate::collisions::norm(state);
+        let says = settled.verdict.is_verified()
+            && settled.kept.noise == NoiseOrigin::Producer
+            && relative > 0.0
+            && self.calibration.is_ordinary(position, state);
+        self.residuals.truncate(position);
+        self.residuals.resize(position, None);
+        self.residuals.push(says.then(|| relative.ln() - place.noise.mean));
+    }
+}
+
+/// The format of the producer, from the beginning on.
+fn stated(settings: &Settings) -> Option<NumberFormat> {
+    match settings.computed_in {
+        ComputedIn::Format(NumberFormat::Float(FloatFormat::F32 | FloatFormat::F64)) | ComputedIn::Auto => {
+            None
+        }
+        ComputedIn::Format(format) => Some(format),
+    }
+}
+
+/// Whether the noise of the producer may be estimated.
+fn may_estimate(settings: &Settings) -> bool {
+    settings.acceptance == Acceptance::default()
+}
+
+impl Inverter<'_> {
+    /// The noise of a producer that computes in `format`, measured on the first call. None if the model overflows in the format.
+    ///
+    /// # Errors
+    ///
+    /// [`InvertError`] if the device fails.
+    pub fn calibration(&self, format: NumberFormat) -> Result<Option<Arc<Calibration>>, InvertError> {
+        let mut known = self.calibrations.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(made) = known.get(&format) {
+            return Ok(made.clone());
+        }
+        let made = Calibration::measure(&self.vocabulary, self.tap, format)?.map(Arc::new);
+        known.insert(format, made.clone());
+        Ok(made)
+    }
+}
+
+impl Recovery<'_, '_> {
+    /// Begins with the noise of a producer that the settings name.
+    pub(super) fn calibrate_if_stated(&mut self) -> Result<(), InvertError> {
+        let settings = &self.comparison.inverter.settings;
+        match stated(settings).filter(|_| may_estimate(settings)) {
+            Some(format) => self.calibrate(format).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    /// Estimates the noise of the producer after candidates were tested and none fitted, if the states are of the kind that such a
+    /// producer writes. Returns whether it did.
+    pub(super) fn calibrate_for_grid(&mut self) -> Result<bool, InvertError> {
+        if self.calibration_tried || self.comparison.inverter.settings.computed_in != ComputedIn::Auto {
+            return Ok(false);
+        }
+        // Embeddings are as exact as the weights, which lie on such a grid in most models.
+        let target = self.comparison.target;
+        match target.grid().filter(|_| target.tap() != Tap::Embedding) {
+            Some(format) => self.calibrate(format.into()),
+            None => Ok(false),
+        }
+    }
+
+    /// Estimates the noise of the producer after the whole vocabulary failed at a first or second position.
+    fn calibrate_as_last_resort(&mut self, position: usize) -> Result<bool, InvertError> {
+        let auto = self.comparison.inverter.settings.computed_in == ComputedIn::Auto;
+        match auto && !self.calibration_tried && position < 2 {
+            true => self.calibrate(FloatFormat::Bf16.into()),
+            false => Ok(false),
+        }
+    }
+
+    fn calibrate(&mut self, format: NumberFormat) -> Result<bool, InvertError> {
+        self.calibration_tried = true;
+        let (inverter, target) = (self.comparison.inverter, self.comparison.target);
+        if !may_estimate(&inverter.settings) {
+            return Ok(false);
+        }
+        let start = Instant::now();
+        let made = inverter.calibration(format)?;
+        let states = 5 * CALIBRATION_SEQUENCES * CALIBRATION_LEN;
+        self.comparison.cost.stage("calibration").add_states(states, 0.0, start.elapsed().as_secs_f64());
+        let Some(calibration) = made else { return Ok(false) };
+        let quiet = self.quiet.get_or_init(|| target.with_first(&calibration.quietened(target.state(0))));
+        self.search = self.searcher.begin(quiet)?;
+        self.comparison.producer = Some(ProducerNoise { calibration, residuals: Vec::new() });
+        Ok(true)
+    }
+
+    /// Learns from a hypothesis that took the place of another.
+    pub(super) fn learn_from_best(&mut self) {
+        let (Some(producer), Some(best)) = (&mut self.comparison.producer, self.beam.first()) else { return };
+        for (position, settled) in best.positions.iter().enumerate() {
+            producer.learn(position, settled, self.comparison.target);
+        }
+    }
+
+    /// Estimates the noise of the producer if nothing fits after any hypothesis. Returns whether the candidates were compared
+    /// anew.
+    pub(super) fn compare_anew(&mut self, branches: &mut [Branch]) -> Result<bool, InvertError> {
+        let nothing =
+            |branch: &Branch| branch.trial.tested.fitting().is_empty() && !branch.trial.tested.is_empty();
+        if !branches.iter().all(nothing) {
+            return Ok(false);
+        }
+        let at = branches.first().map_or(0, |branch| branch.trial.at);
+        let made = self.calibrate_for_grid()?
+            || (branches.iter().all(|branch| branch.spent) && self.calibrate_as_last_resort(at)?);
+        if made {
+            branches.iter_mut().for_each(|branch| branch.trial.begin_anew(&self.comparison));
+            branches.iter_mut().for_each(|branch| branch.spent = false);
+        }
+        Ok(made)
+    }
+}
+
+impl Hypothesis {
+    /// The position settled last.
+    pub(super) fn last(&self) -> Option<(usize, &Settled)> {
+        self.positions.last().map(|last| (self.positions.len() - 1, last))
+    }
+}

@@ -1,0 +1,90 @@
+//! Little evidence: few known coordinates, or noise as large as the states.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    numbers::Numbers,
+    small::{FAMILIES, invert, of_vocabulary, target},
+};
+use inject_sipit::{
+    Acceptance, Policy, Settings, TargetStates, Verdict,
+    models::{Decoder, FloatFormat, Tap},
+    settings::Budget,
+    sources::Prior,
+};
+
+const PROMPT: [u32; 6] = [5, 596, 5, 0, 417, 63];
+
+/// The states with noise of this share of each one's length, of which so many coordinates are known.
+fn disturbed(exact: &TargetStates, share: f64, known: usize, seed: u64) -> (TargetStates, f64) {
+    let (mut states, mut numbers, mut largest) = (exact.states().to_owned(), Numbers(seed), 0.0_f64);
+    for mut state in states.rows_mut() {
+        let length = share * inject_sipit::collisions::norm(state.as_slice().unwrap());
+        largest = largest.max(length);
+        let noise = numbers.direction(state.len(), length);
+        state.iter_mut().zip(noise).for_each(|(value, noise)| *value += noise);
+        // The others exceed f16.
+        let mut hidden = state.len() - known;
+        while hidden > 0 {
+            let coordinate = numbers.below(state.len());
+            if state[coordinate].is_finite() {
+                state[coordinate] = f64::INFINITY;
+                hidden -= 1;
+            }
+        }
+    }
+    let format = if known == exact.d_model() { FloatFormat::F64 } else { FloatFormat::F16 };
+    (TargetStates::new(states, exact.tap(), format).unwrap(), largest)
+}
+
+/// Verified and right, verified and wrong, not verified.
+type Counts = [usize; 3];
+
+fn count(decoder: &Decoder, target: &TargetStates, added: f64, budget: Budget, counts: &mut Counts) {
+    let settings =
+        Settings::new().with_acceptance(Acceptance::NoiseFloor { added }).with_budget(budget).with_beam(2);
+    let inversion = invert(decoder, target, &Policy::new().then_up_to(16, Prior::new()), settings).unwrap();
+    for (position, truth) in inversion.positions.iter().zip(PROMPT) {
+        let verified = matches!(position.verdict, Verdict::Verified | Verdict::Certain);
+        let place = if !verified { 2 } else { usize::from(position.token_id() != Some(truth)) };
+        counts[place] += 1;
+    }
+}
+
+#[test]
+fn nothing_wrong_is_verified_on_little_evidence() {
+    let mut table: BTreeMap<(usize, u32), Counts> = BTreeMap::new();
+    let mut easy = Counts::default();
+    for device in inject_testing::compiled() {
+        for (number, case) in FAMILIES.into_iter().enumerate() {
+            let decoder = of_vocabulary(case, 600, 31, &device);
+            for tap in [Tap::Block(1), Tap::FinalNorm] {
+                let exact = target(&decoder, &PROMPT, tap);
+                let width = exact.d_model();
+                for known in [1, 2, 4, 8, 16, width] {
+                    for thousandths in [0, 3, 30, 300, 1000] {
+                        let share = f64::from(thousandths) / 1000.0;
+                        let (target, added) = disturbed(&exact, share, known, number as u64);
+                        for budget in [Budget::unlimited(), Budget::unlimited().with_candidates(200)] {
+                            let counts = table.entry((known, thousandths)).or_default();
+                            count(&decoder, &target, added, budget, counts);
+                            if (known, thousandths) == (width, 0) && budget == Budget::unlimited() {
+                                count(&decoder, &target, added, budget, &mut easy);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    println!("| known | noise | verified, right | verified, wrong | not verified |");
+    for ((known, thousandths), [right, wrong, open]) in &table {
+        println!("| {known} | {} | {right} | {wrong} | {open} |", f64::from(*thousandths) / 1000.0);
+    }
+    for ((known, thousandths), [_, wrong, _]) in &table {
+        assert_eq!(*wrong, 0, "{known} coordinates, noise {thousandths} thousandths of the state");
+    }
+    // Exact states are as easy as ever.
+    assert_eq!(easy[1..], [0, 0]);
+    assert!(easy[0] > 0);
+}
