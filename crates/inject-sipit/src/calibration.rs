@@ -68,82 +68,57 @@ impl Calibration {
 }
 
 #[cfg(test)]
-mod lab {
+mod tests {
+    use std::path::PathBuf;
+
+    use burn::tensor::Device;
+
     use super::*;
     use crate::{
         TargetStates,
         collisions::Arithmetic,
         models::{FloatFormat, Model, Origin},
         states::foreign::{ColumnChoice, StatesFile},
+        tuning::NOISE_DEVIATIONS,
         vocabulary::Vocabulary,
     };
-    use burn::tensor::Device;
 
+    /// The files that docs/laboratory/producer_states.py writes, against a calibration in bf16. Prints for each tap the errors of first
+    /// and of later positions, in standard deviations.
     #[test]
-    #[ignore]
-    fn look() {
-        let folder = std::path::PathBuf::from(std::env::var("LAB_MODEL").unwrap());
-        let states = std::env::var("LAB_STATES").unwrap();
-        let model = Model::load(Origin::of_folder(&folder), FloatFormat::F32, &Device::flex()).unwrap();
-        let vocabulary = Vocabulary::new(&model.decoder, Arithmetic::I16OnProcessor);
-        let mut files: Vec<_> = std::fs::read_dir(states).unwrap().map(|f| f.unwrap().path()).collect();
-        files.sort();
-        let taps = StatesFile::open(&files[0]).unwrap().taps().unwrap().to_vec();
-        for tap in taps {
-            let start = std::time::Instant::now();
-            let cal = Calibration::measure(&vocabulary, tap, FloatFormat::Bf16.into()).unwrap().unwrap();
-            println!(
-                "{tap}: {:.1} s; first norm {:.1} noise {:?} margin {:?}; later norm {:.1} noise {:?} margin {:?}",
-                start.elapsed().as_secs_f64(),
-                cal.first.typical_norm,
-                cal.first.noise,
-                cal.first.margin,
-                cal.later.typical_norm,
-                cal.later.noise,
-                cal.later.margin
-            );
-            let mut z = [Vec::new(), Vec::new(), Vec::new()];
+    #[ignore = "needs a real checkpoint and states: set INJECT_REAL_MODEL and INJECT_PRODUCER_STATES"]
+    fn the_noise_of_a_producer_lies_within_that_of_the_calibration() {
+        let folder = |name: &str| PathBuf::from(std::env::var_os(name).expect(name));
+        let model = Origin::of_folder(&folder("INJECT_REAL_MODEL"));
+        let decoder = Model::load(model, FloatFormat::F32, &Device::flex()).unwrap().decoder;
+        let vocabulary = Vocabulary::new(&decoder, Arithmetic::I16OnProcessor);
+        let files = folder("INJECT_PRODUCER_STATES").read_dir().unwrap().map(|file| file.unwrap().path());
+        let files: Vec<PathBuf> = files.collect();
+        for tap in StatesFile::open(&files[0]).unwrap().taps().unwrap().to_vec() {
+            let calibration =
+                Calibration::measure(&vocabulary, tap, FloatFormat::Bf16.into()).unwrap().unwrap();
+            let (mut first, mut later) = (Vec::new(), Vec::new());
             for path in &files {
                 let mut file = StatesFile::open(path).unwrap();
                 let ids = file.token_ids().unwrap().to_vec();
-                let column = file.column(ColumnChoice::Tap(tap)).unwrap().into_array();
-                let exact = TargetStates::of_prompt(&model.decoder, tap, &ids).unwrap();
-                for p in 0..ids.len() {
-                    let h = column.row(p).to_vec();
-                    let place = cal.of(p, &h);
-                    let diff: Vec<f64> = h.iter().zip(exact.state(p)).map(|(a, b)| a - b).collect();
-                    let l = place.length(&diff) / norm(&h);
-                    let zz = (l.ln() - place.noise.mean) / place.noise.spread;
-                    let kind =
-                        if p == 0 { if path.to_string_lossy().contains("-bos-") { 1 } else { 0 } } else { 2 };
-                    if zz > 4.0 {
-                        println!(
-                            "  {} pos {p} id {} norm {:.0} z {zz:.1} rel {l:.4} plain {:.4} first? {}",
-                            path.file_name().unwrap().to_string_lossy(),
-                            ids[p],
-                            norm(&h),
-                            norm(&diff) / norm(&h),
-                            !cal.is_ordinary(p, &h)
-                        );
-                    }
-                    z[kind].push(zz);
+                let given = file.column(ColumnChoice::Tap(tap)).unwrap().into_array();
+                let exact = TargetStates::of_prompt(&decoder, tap, &ids).unwrap();
+                for (position, state) in given.rows().into_iter().enumerate() {
+                    let state = state.to_vec();
+                    let place = calibration.of(position, &state);
+                    let error: Vec<f64> =
+                        state.iter().zip(exact.state(position)).map(|(a, b)| a - b).collect();
+                    let relative = place.length(&error) / norm(&state);
+                    let deviations = (relative.ln() - place.noise.mean) / place.noise.spread;
+                    if position == 0 { &mut first } else { &mut later }.push(deviations);
                 }
             }
-            for (name, z) in ["first", "bos", "later"].iter().zip(&mut z) {
-                z.sort_by(f64::total_cmp);
-                if z.is_empty() {
-                    continue;
-                }
-                println!(
-                    "  {name}: n {} z min {:.1} q25 {:.1} med {:.1} q75 {:.1} q95 {:.1} max {:.1}",
-                    z.len(),
-                    z[0],
-                    z[z.len() / 4],
-                    z[z.len() / 2],
-                    z[3 * z.len() / 4],
-                    z[95 * z.len() / 100],
-                    z[z.len() - 1]
-                );
+            for (name, errors) in [("first", &mut first), ("later", &mut later)] {
+                errors.sort_by(f64::total_cmp);
+                let (least, median) = (errors[0], errors[errors.len() / 2]);
+                let largest = errors[errors.len() - 1];
+                println!("{tap}, {name}: {least:.1} {median:.1} {largest:.1} of {}", errors.len());
+                assert!(largest <= NOISE_DEVIATIONS, "{tap}, {name}: {largest}");
             }
         }
     }
