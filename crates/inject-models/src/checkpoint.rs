@@ -11,6 +11,7 @@ mod damage;
 mod gguf;
 mod header;
 mod pytorch;
+mod restored;
 mod safetensors;
 mod save;
 mod shard_index;
@@ -76,6 +77,8 @@ enum StoredAs {
     Float(FloatFormat),
     /// The blocks of a GGUF file.
     Gguf(gguf::Stored),
+    /// Codes with scales beside them.
+    Restored(Box<restored::Restored>),
     /// Another format, by its name in the file. It is accepted as long as the decoder does not need the tensor.
     Other(String),
 }
@@ -85,6 +88,7 @@ impl fmt::Display for StoredAs {
         match self {
             StoredAs::Float(float) => write!(f, "{float}"),
             StoredAs::Gguf(stored) => f.write_str(stored.format()),
+            StoredAs::Restored(stored) => f.write_str(stored.format()),
             StoredAs::Other(name) => f.write_str(name),
         }
     }
@@ -103,10 +107,14 @@ impl Checkpoint {
         let single = folder.join("model.safetensors");
         let index = folder.join("model.safetensors.index.json");
         let pickled = folder.join("pytorch_model.bin");
+        let restored = |mut checkpoint: Checkpoint| {
+            restored::restore(&mut checkpoint)?;
+            Ok(checkpoint)
+        };
         if single.is_file() {
-            safetensors::open_single(single)
+            restored(safetensors::open_single(single)?)
         } else if index.is_file() {
-            safetensors::open_shards(folder, index)
+            restored(safetensors::open_shards(folder, index)?)
         } else if pickled.is_file() {
             pytorch::open(pickled)
         } else {
@@ -166,6 +174,9 @@ impl Checkpoint {
             (StoredAs::Gguf(stored), Values::Gguf(map)) => {
                 return stored.stream(map, &entry.shape, PIECE, checked);
             }
+            (StoredAs::Restored(stored), _) => {
+                return stored.stream(self, &entry.shape, PIECE.next_multiple_of(row), checked);
+            }
             (StoredAs::Float(float), _) => *float,
             (StoredAs::Other(_) | StoredAs::Gguf(_), _) => {
                 return Err(ModelError::TensorDtype {
@@ -219,7 +230,8 @@ impl Checkpoint {
     /// Returns the layout of the matrix of a linear map: that of the family, unless the file has its own.
     fn layout(&self, name: &str, of_family: Stored) -> Stored {
         match self.tensors.get(name).map(|entry| &entry.stored) {
-            Some(StoredAs::Gguf(_)) => Stored::OutIn,
+            // Both transpose the matrices of GPT-2.
+            Some(StoredAs::Gguf(_) | StoredAs::Restored(_)) => Stored::OutIn,
             _ => of_family,
         }
     }

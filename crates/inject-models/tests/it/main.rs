@@ -9,9 +9,11 @@
 
 mod decoder;
 mod fixture;
+mod gguf;
 #[cfg(feature = "hub")]
 mod hub;
 mod malformed;
 mod parity;
 mod quantise;
+mod quantised;
 mod real_models;

@@ -2,6 +2,7 @@
 //! the key or tensor, what was found and what was expected.
 
 mod config;
+mod gguf;
 mod mutations;
 mod pickle;
 mod rotary;
@@ -19,19 +20,19 @@ use tempfile::TempDir;
 use crate::fixture;
 
 /// A copy of a fixture, to be broken in one way.
-struct Checkpoint {
+pub(crate) struct Checkpoint {
     folder: TempDir,
 }
 
 /// A tensor as a safetensors file holds it.
-struct Stored {
-    dtype: Dtype,
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
+pub(crate) struct Stored {
+    pub(crate) dtype: Dtype,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Stored {
-    fn f32(shape: &[usize], value: f32) -> Self {
+    pub(crate) fn f32(shape: &[usize], value: f32) -> Self {
         let bytes = value.to_le_bytes().repeat(shape.iter().product());
         Stored { dtype: Dtype::F32, shape: shape.to_vec(), bytes }
     }
@@ -39,7 +40,7 @@ impl Stored {
 
 impl Checkpoint {
     /// Copies the files of the model, without its golden states.
-    fn copy_of(case: &str) -> Self {
+    pub(crate) fn copy_of(case: &str) -> Self {
         let folder = TempDir::new().unwrap();
         for entry in fs::read_dir(fixture::folder(case)).unwrap().map(Result::unwrap) {
             let name = entry.file_name().into_string().unwrap();
@@ -51,16 +52,16 @@ impl Checkpoint {
     }
 
     /// The path of a file, or of the folder itself for an empty name.
-    fn path(&self, file: &str) -> PathBuf {
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
         self.folder.path().join(file).components().collect()
     }
 
-    fn with_file(self, file: &str, bytes: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn with_file(self, file: &str, bytes: impl AsRef<[u8]>) -> Self {
         fs::write(self.path(file), bytes).unwrap();
         self
     }
 
-    fn without_file(self, file: &str) -> Self {
+    pub(crate) fn without_file(self, file: &str) -> Self {
         fs::remove_file(self.path(file)).unwrap();
         self
     }
@@ -80,7 +81,7 @@ impl Checkpoint {
     }
 
     /// Sets a key of config.json; dots lead into nested objects.
-    fn with_key(self, key: &str, value: impl Into<Value>) -> Self {
+    pub(crate) fn with_key(self, key: &str, value: impl Into<Value>) -> Self {
         self.with_json("config.json", |config| {
             let (outer, last) = key.rsplit_once('.').unwrap_or(("", key));
             let outer = outer.split('.').filter(|step| !step.is_empty());
@@ -89,7 +90,7 @@ impl Checkpoint {
         })
     }
 
-    fn without_key(self, key: &str) -> Self {
+    pub(crate) fn without_key(self, key: &str) -> Self {
         self.with_json("config.json", |config| {
             config.remove(key).unwrap();
         })
@@ -108,7 +109,7 @@ impl Checkpoint {
     }
 
     /// Edits the tensors of model.safetensors and writes it anew.
-    fn with_tensors(self, edit: impl FnOnce(&mut BTreeMap<String, Stored>)) -> Self {
+    pub(crate) fn with_tensors(self, edit: impl FnOnce(&mut BTreeMap<String, Stored>)) -> Self {
         self.with_bytes("model.safetensors", |bytes| {
             let file = SafeTensors::deserialize(bytes).unwrap();
             let mut tensors = file.iter().map(|(name, view)| (name.to_owned(), owned(&view))).collect();
@@ -121,13 +122,13 @@ impl Checkpoint {
     }
 
     /// Loads it on the first device: files are read and checked on the host.
-    fn load(&self) -> Result<Model, ModelError> {
+    pub(crate) fn load(&self) -> Result<Model, ModelError> {
         let origin = Origin::of_folder(self.folder.path());
         Model::load(origin, FloatFormat::F32, &inject_testing::compiled()[0])
     }
 
     /// The error of loading it. The error and its causes together must say all of this, and the path of a file.
-    fn error(&self, file: &str, says: &[&str]) -> ModelError {
+    pub(crate) fn error(&self, file: &str, says: &[&str]) -> ModelError {
         let error = self.load().map(|_| ()).expect_err("it loads");
         let message = chain(&error);
         let path = self.path(file).display().to_string();
@@ -150,7 +151,7 @@ impl Checkpoint {
     }
 
     /// Checks that a weight file is refused as damaged, for a reason that says all of this.
-    fn damaged(&self, file: &str, says: &[&str]) {
+    pub(crate) fn damaged(&self, file: &str, says: &[&str]) {
         match self.error(file, says) {
             ModelError::Damaged { path, .. } => assert_eq!(path, self.path(file)),
             other => panic!("{other:?}"),
