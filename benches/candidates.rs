@@ -1,4 +1,4 @@
-//! How long do the states of many candidates for one next token take, and what share of the machine's GEMM rate is that?
+//! The time of the states of many candidates for one next token, as a share of the machine's GEMM rate.
 //!
 //! - `gemm`: what the machine can do, `rows x in x out` in f32, by the same backend in the same run.
 //! - `candidates`: `model/tap/candidates` after a prefix of 16 tokens. The peer is a transformers model cut off after the

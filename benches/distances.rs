@@ -1,4 +1,4 @@
-//! How long do exact nearest neighbours and the closest pair take, against the number of rows and their width?
+//! The time of exact nearest neighbours and of the closest pair, against the number of rows and their width.
 //!
 //! A label reads `distances/data/rows x width/question`; arguments select the labels that contain one of them. Each question
 //! is asked once: it takes seconds. `computed` is the share of the pairs that were computed directly in f64.

@@ -1,4 +1,4 @@
-//! How long does a forward pass of whole prompts to the final norm take?
+//! The time of a forward pass of whole prompts to the final norm.
 //!
 //! Sizes are `batch x positions`. No head and no cache. The peer is transformers' `model.model` (or `.transformer`) with
 //! `use_cache=False`.

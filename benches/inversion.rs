@@ -1,4 +1,4 @@
-//! How long does the inverter take, beside the forward pass that it cannot do without?
+//! The time of an inversion, beside that of the forward pass that it cannot do without.
 //!
 //! - `draft`: `model/tap/positions`, a prompt drafted rightly: one forward pass, states read back, every position compared in
 //!   f64. `forward` is the pass alone; `noise` is what making an inverter costs before that.

@@ -1,4 +1,4 @@
-//! How long does a lens take to make, and to read a prompt?
+//! The time to make a lens, and to read a prompt by it.
 //!
 //! - `build`: both prefixes and the first position, every tap of a small model of 2,048 tokens at once.
 //! - `read`: `model/tap/positions`, the 8 likeliest of the whole vocabulary at every position, with random weights: a lens of as

@@ -1,4 +1,4 @@
-//! What the benchmarks share: the model shapes they compare, and the device they run on.
+//! Shared by the benchmarks: the model shapes they compare, and the device they run on.
 //!
 //! ```text
 //! cargo bench                           # everything
@@ -28,7 +28,6 @@ use inject_sipit::{
     TargetStates,
     models::{Decoder, DecoderConfig, FloatFormat, Logits, Model, Origin, PrefixCache, Tap, TokenBatch},
 };
-use inject_testing::DeviceKind;
 
 /// A model shape that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +51,7 @@ impl Shape {
         Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("shapes/{self}.json"))
     }
 
-    /// What it is made of.
+    /// The layers and widths.
     pub fn config(self) -> DecoderConfig {
         config(&self.config_path())
     }
@@ -100,11 +99,9 @@ pub fn random(config: &DecoderConfig, device: &Device) -> Decoder {
 
 /// On a CPU as many lanes as cores, on a GPU one: what the programs do too.
 fn with_lanes(decoder: Decoder) -> Decoder {
-    let lanes = match device_kind() {
-        DeviceKind::Flex | DeviceKind::NdArray => {
-            std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
-        }
-        DeviceKind::Cuda | DeviceKind::Wgpu => NonZeroUsize::MIN,
+    let lanes = match named_device().0 {
+        "flex" | "ndarray" => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        _ => NonZeroUsize::MIN,
     };
     decoder.with_lanes(lanes)
 }
@@ -120,15 +117,16 @@ pub fn real_models() -> Option<PathBuf> {
 ///
 /// If the one asked for is unknown, not compiled in or not there.
 pub fn device() -> Device {
-    device_kind().open().unwrap_or_else(|error| panic!("{error}"))
+    named_device().1
 }
 
-fn device_kind() -> DeviceKind {
-    let first = || DeviceKind::ALL.into_iter().find(|kind| kind.is_compiled());
-    match env::var("INJECT_DEVICE") {
-        Ok(name) => name.parse().unwrap_or_else(|error| panic!("INJECT_DEVICE: {error}")),
-        Err(_) => first().expect("no device is compiled in"),
-    }
+/// The device that INJECT_DEVICE names, or the first that is compiled in.
+fn named_device() -> (&'static str, Device) {
+    let wanted = env::var("INJECT_DEVICE").ok();
+    let found = inject_testing::named()
+        .into_iter()
+        .find(|(name, _)| wanted.as_deref().is_none_or(|wanted| wanted == *name));
+    found.unwrap_or_else(|| panic!("INJECT_DEVICE {wanted:?} is not compiled in"))
 }
 
 /// Waits until everything asked of the device is computed.

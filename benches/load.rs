@@ -1,4 +1,4 @@
-//! How long does loading a checkpoint take, and how much memory at its peak?
+//! The time of loading a checkpoint, and its peak memory.
 //!
 //! Every folder of `INJECT_REAL_MODELS`, or without it a GPT-2 small of random weights, stored as F32 and as BF16. Each load
 //! runs in a process of its own, since a process has one peak. The peak is `VmHWM` of /proc/self/status at the end less

@@ -1,4 +1,4 @@
-//! How long does one more token with its logits take, when a prefix is cached?
+//! The time of one more token with its logits, when a prefix is cached.
 //!
 //! The size is the length of the prefix. Each weight is read once for two operations: GFLOP/s times two is the rate in GB/s
 //! at which weights come from memory, which is what bounds a step. The peer is a transformers model with a `DynamicCache`.

@@ -1,4 +1,4 @@
-//! What the examples share: the folder of the small model that ships with the project.
+//! Shared by the examples: the folder of the small model that ships with the project.
 
 use std::path::Path;
 

@@ -56,10 +56,10 @@ pub(crate) struct Options {
     seed: u64,
     #[command(flatten)]
     study: StudyOptions,
-    /// How many prompts
+    /// The number of prompts
     #[arg(long, value_name = "COUNT", default_value = "20", help_heading = "Prompts")]
     count: NonZeroUsize,
-    /// How many of them are random tokens [default: a tenth, rounded]
+    /// The number of them that are random tokens [default: a tenth, rounded]
     #[arg(long, value_name = "COUNT", help_heading = "Prompts")]
     random: Option<usize>,
     /// The tokens of each prompt
@@ -116,7 +116,7 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
         "device": about.device, "tap": tap, "prompts": fingerprint(&ids), "max_seconds": options.max_seconds,
         "seed": options.seed, "lens": options.lens,
     });
-    let journal = Description::new(StudyName::ComparePolicies, dependencies);
+    let journal = Description::new(StudyName::ComparePolicies, dependencies).computed_by(&model.decoder);
     let comparison = study.carry_out(StudyName::ComparePolicies, |run| {
         let compute =
             |&contender: &Contender, done: &mut dyn FnMut(f64)| measure(&terms, contender, &targets, done);

@@ -57,10 +57,10 @@ pub(crate) struct Options {
     margin_rivals: usize,
     #[command(flatten)]
     study: StudyOptions,
-    /// How many prompts of text at each tap and length
+    /// The number of prompts of text at each tap and length
     #[arg(long, value_name = "COUNT", default_value = "10", help_heading = "Prompts")]
     count: NonZeroUsize,
-    /// How many prompts of random tokens [default: as many]
+    /// The number of prompts of random tokens [default: as many]
     #[arg(long, value_name = "COUNT", help_heading = "Prompts")]
     random: Option<usize>,
     #[command(flatten)]
@@ -90,10 +90,9 @@ enum Format {
 pub(crate) struct Depth {
     /// The model: a Hub id, the name of a folder, or `bundled`.
     pub(crate) model: String,
-    /// Every inversion.
+    /// The inversion of each prompt at each tap and length.
     pub(crate) records: Vec<Record>,
     /// Which units these are: all prompts of one length at one tap.
-    #[cfg_attr(test, schemars(with = "crate::schema::Completeness"))]
     pub(crate) completeness: Completeness,
 }
 
@@ -174,7 +173,7 @@ impl Options {
             "device": self.model.device.device.to_string(), "prompts": fingerprint(&ids), "policy": self.policy,
             "format": self.format, "noise_share": self.noise_share, "margin_rivals": self.margin_rivals,
         });
-        Ok(Description::new(StudyName::Depth, dependencies))
+        Ok(Description::new(StudyName::Depth, dependencies).computed_by(&model.decoder))
     }
 }
 

@@ -153,15 +153,15 @@ pub enum DeviceError {
     /// This build does not contain it.
     #[error("this build has no device `{kind}`: build with `--features {kind}`")]
     NotCompiled {
-        /// The device.
+        /// The name of the device.
         kind: DeviceKind,
     },
     /// This machine does not have it.
     #[error("no device `{kind}` on this machine: {reason}")]
     NotThere {
-        /// The device.
+        /// The name of the device.
         kind: DeviceKind,
-        /// What its runtime said.
+        /// The message of its runtime.
         reason: String,
     },
 }

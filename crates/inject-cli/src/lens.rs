@@ -46,13 +46,13 @@ struct TextOptions {
     /// A file of prompts: .txt (one a line), .jsonl (field `text`) or .parquet (column `text`) [default: generated text]
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
-    /// How many prompts to fit to
+    /// The number of prompts to fit to
     #[arg(long, value_name = "COUNT", default_value = "600")]
     count: NonZeroUsize,
     /// The most tokens to keep of each prompt
     #[arg(long, value_name = "TOKENS", default_value = "64")]
     longest: NonZeroUsize,
-    /// How many beginnings of prompts are followed by every token of the vocabulary
+    /// The number of prefixes after which every token of the vocabulary is computed
     #[arg(long, value_name = "COUNT", default_value_t = 2)]
     prefixes: usize,
     /// As many more beginnings that end inside a word, where a token continues the word

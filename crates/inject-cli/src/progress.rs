@@ -16,7 +16,7 @@ const EVERY: Duration = Duration::from_secs(10);
 /// Shows the reports of long computations on standard error, and ends them when a signal asks for it.
 pub(crate) struct Meter {
     display: Display,
-    /// What the lines begin with, if anything.
+    /// The text that each line begins with, if any.
     about: String,
     task: Option<Task>,
 }
@@ -53,7 +53,7 @@ impl Meter {
         self.about = name.into();
     }
 
-    /// Shows a report.
+    /// Shows a report: at once on a terminal, every ten seconds elsewhere.
     pub(crate) fn show(&mut self, progress: Progress<'_>) {
         interrupt::check();
         let fraction = progress.fraction();

@@ -11,7 +11,7 @@ use crate::{
 
 pub use crate::table::Cell;
 
-/// What a command found, in the order in which it is read.
+/// The results of a command, in the order in which they are read.
 #[derive(Clone, Debug)]
 pub struct Report {
     title: String,

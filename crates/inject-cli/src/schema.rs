@@ -6,20 +6,12 @@ use std::{fs, path::Path};
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 
-use crate::{compare_policies, depth, invert};
+use inject_studies::{
+    BetweenModels, CorpusStudy, DecodingStudy, ExhaustiveStudy, FormatStudy, LengthStudy, MarginStudy,
+    RecoveryStudy, RepeatStudy, StressStudy,
+};
 
-/// Which units of a study the results contain. Those of one part of it, or of a merge that lacks a part, are incomplete.
-#[derive(JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "stands for the type of inject-studies, which has no schema")]
-pub(crate) struct Completeness {
-    /// Whether the results contain every unit.
-    complete: bool,
-    /// The number of units of the whole study.
-    units: usize,
-    /// The missing units, as the journal names them.
-    missing: Vec<serde_json::Value>,
-}
+use crate::{compare_policies, depth, invert, study};
 
 fn check<T: JsonSchema>(name: &str, title: &str) {
     let generator = SchemaSettings::draft2020_12().into_generator();
@@ -45,4 +37,17 @@ fn the_schemas_in_docs_are_up_to_date() {
     );
     check::<depth::Depth>("depth", "inject depth --json");
     check::<compare_policies::Comparison>("compare-policies", "inject compare-policies --json");
+    check::<CorpusStudy>("corpus", "corpus.json of inject study collisions");
+    check::<BetweenModels>("between-models", "between_models.json of inject study collisions --against");
+    check::<MarginStudy>("margins", "margins.json of inject study margins");
+    check::<LengthStudy>("lengths", "lengths.json of inject study margins");
+    check::<ExhaustiveStudy>("exhaustive", "exhaustive.json of inject study exhaustive");
+    check::<StressStudy>("stress", "stress.json of inject study stress");
+    check::<RepeatStudy>("repeats", "repeats.json of inject study stress");
+    check::<FormatStudy>("formats", "formats.json of inject study precision");
+    check::<DecodingStudy>("decoding", "decoding.json of inject study precision");
+    check::<RecoveryStudy>("recovery", "recovery.json of inject study precision");
+    check::<study::Trainings>("training", "training.json of inject study training");
+    check::<study::Starts>("degenerate", "degenerate.json of inject study training");
+    check::<study::Drawn>("random-weights", "random-weights.json of inject study training");
 }

@@ -7,6 +7,8 @@ mod precision;
 mod stress;
 mod training;
 
+pub(crate) use self::training::{Drawn, Starts, Trainings};
+
 use clap::Subcommand;
 use inject_sipit::{
     models::Tap,
@@ -60,7 +62,7 @@ fn spec_of(model: &LoadedModel, prompts: &PromptOptions, taps: Vec<Tap>) -> Resu
     Ok(spec)
 }
 
-/// What a share of some values does not exceed, if it is known.
+/// The value that a share of some values does not exceed, if it is known.
 fn quantile(quantiles: &[Quantile], share: f64) -> Option<f64> {
     Quantile::upper_at(quantiles, share)
 }

@@ -13,11 +13,11 @@ pub struct Table {
 /// One cell of a table.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cell {
-    /// A text.
+    /// A text, flush left.
     Text(String),
-    /// A count.
+    /// A whole number, with separators for people.
     Count(u64),
-    /// A measured number.
+    /// A measured number, with three digits for people.
     Number(f64),
     /// A share, from 0 to 1.
     Share(f64),

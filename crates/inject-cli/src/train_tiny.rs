@@ -40,28 +40,28 @@ pub(crate) struct Options {
     /// The folder for the checkpoint
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
-    /// How many steps the optimiser takes
+    /// The number of steps that the optimiser takes
     #[arg(long, value_name = "COUNT", default_value = "3000")]
     steps: NonZeroUsize,
-    /// How many windows of 256 tokens one step sees
+    /// The number of windows of 256 tokens in one step
     #[arg(long, value_name = "COUNT", default_value = "4")]
     batch: NonZeroUsize,
     /// The seed of the text and of the first weights; the text to measure on has the next one
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     seed: u64,
-    /// How many blocks the model has
+    /// The number of blocks
     #[arg(long, value_name = "COUNT", default_value = "5")]
     layers: NonZeroUsize,
     /// The width of the residual stream, a multiple of the heads
     #[arg(long, value_name = "WIDTH", default_value = "128")]
     width: NonZeroUsize,
-    /// How many attention heads each block has
+    /// The number of attention heads of each block
     #[arg(long, value_name = "COUNT", default_value = "4")]
     heads: NonZeroUsize,
     /// The learning rate after the warm-up
     #[arg(long, value_name = "RATE", default_value_t = 3e-3)]
     learning_rate: f64,
-    /// How many parts of a batch are computed at once, each on a thread of its own. The weights depend on it by rounding
+    /// The number of parts of a batch that are computed at once, each on a thread of its own. The weights depend on it by rounding
     #[arg(long, value_name = "COUNT", default_value = "2")]
     threads: NonZeroUsize,
     #[command(flatten)]

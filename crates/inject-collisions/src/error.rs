@@ -18,7 +18,7 @@ pub enum CollisionError {
         /// The largest number supported.
         limit: usize,
     },
-    /// Rows without coordinates.
+    /// The rows have no coordinates.
     #[error("rows of 0 coordinates, expected at least one")]
     NoColumns,
     /// A number that is NaN or infinite.
@@ -28,7 +28,7 @@ pub enum CollisionError {
         row: usize,
         /// The column, counted from 0.
         column: usize,
-        /// The number.
+        /// The value of the coordinate.
         found: f32,
     },
     /// A row of zeros has no direction, so no cosine.
@@ -50,7 +50,7 @@ pub enum CollisionError {
     /// A threshold that is NaN.
     #[error("a threshold of {found}, expected a number")]
     InvalidThreshold {
-        /// The threshold.
+        /// The threshold that was given.
         found: f64,
     },
     /// The memory budget is too small for the search.
@@ -60,7 +60,7 @@ pub enum CollisionError {
     BudgetTooSmall {
         /// The budget in bytes.
         found: usize,
-        /// The bytes needed.
+        /// The bytes that the search needs.
         needed: usize,
         /// The number of rows.
         rows: usize,

@@ -16,7 +16,7 @@ use crate::{error::CollisionError, rows::StateRows};
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Pairs {
-    /// All pairs.
+    /// Every pair of rows of different prompts.
     #[default]
     All,
     /// Pairs whose rows have the same label. The vector holds a label for each row.

@@ -3,7 +3,7 @@
 /// A candidate and the distance of its state from the target.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Ranked {
-    /// The candidate.
+    /// The token id of the candidate.
     pub id: u32,
     /// The L2 distance, in f64.
     pub distance: f64,
@@ -66,7 +66,7 @@ impl Ranking {
         &self.kept
     }
 
-    /// The nearest candidate.
+    /// Returns the nearest candidate, if any was tested.
     pub fn nearest(&self) -> Option<Ranked> {
         self.kept.first().copied()
     }

@@ -33,7 +33,7 @@ pub struct StateRows<'a> {
     identities: Option<Vec<u32>>,
 }
 
-/// The stored numbers.
+/// The rows in the format they are stored in.
 #[derive(Clone, Debug)]
 enum States<'a> {
     /// f32 numbers in memory, row after row.

@@ -10,12 +10,17 @@
 mod damage;
 mod gguf;
 mod header;
+mod instead;
+mod lfs;
 mod pytorch;
+mod quantised;
 mod restored;
 mod safetensors;
 mod save;
 mod shard_index;
+mod shards;
 mod weights;
+mod wrappers;
 
 use std::{
     collections::BTreeMap,
@@ -31,9 +36,17 @@ pub use self::{
     damage::Damage,
     gguf::GgufError,
     header::{Header, HeaderError, LONGEST_HEADER, StoredTensor},
+    instead::Instead,
     shard_index::{ShardIndex, ShardIndexError},
 };
-pub(crate) use self::{gguf::Gguf, save::WeightWriter, weights::Weights};
+pub(crate) use self::{
+    gguf::Gguf,
+    instead::{HubSnapshot, base_of_adapter, hub_snapshot},
+    lfs::refuse_pointer,
+    quantised::dequantised,
+    save::WeightWriter,
+    weights::Weights,
+};
 use crate::{error::ModelError, families::Stored, format::FloatFormat};
 
 /// The weight files of a folder, opened, and every tensor in them.
@@ -56,7 +69,7 @@ struct WeightFile {
 #[derive(Debug)]
 enum Values {
     Safetensors(File),
-    Pytorch(burn_store::pytorch_reader::PytorchReader),
+    Pytorch(BTreeMap<String, burn_store::pytorch_reader::Tensor>),
     Gguf(memmap2::Mmap),
 }
 
@@ -73,7 +86,7 @@ struct Entry {
 /// The number format of a stored tensor.
 #[derive(Clone, Debug)]
 enum StoredAs {
-    /// F32, F16 or BF16.
+    /// F32, F16, BF16 or F64.
     Float(FloatFormat),
     /// The blocks of a GGUF file.
     Gguf(gguf::Stored),
@@ -98,8 +111,10 @@ impl fmt::Display for StoredAs {
 const PIECE: usize = 1 << 18;
 
 impl Checkpoint {
-    /// Opens the weights in a folder, or in a GGUF file. In a folder these are `model.safetensors`, or else the shards of `model.safetensors.index.json`, or else
-    /// `pytorch_model.bin`. Other files are ignored.
+    /// Opens the weights in a folder, or in a GGUF file.
+    ///
+    /// In a folder these are `model.safetensors`, or else the shards of `model.safetensors.index.json`, or else
+    /// `pytorch_model.bin`, or else the shards of `pytorch_model.bin.index.json`. Other files are ignored.
     pub(crate) fn open(folder: &Path) -> Result<Self, ModelError> {
         if let Some(path) = Gguf::find(folder) {
             return Gguf::open(path)?.checkpoint();
@@ -107,18 +122,42 @@ impl Checkpoint {
         let single = folder.join("model.safetensors");
         let index = folder.join("model.safetensors.index.json");
         let pickled = folder.join("pytorch_model.bin");
-        let restored = |mut checkpoint: Checkpoint| {
-            restored::restore(&mut checkpoint)?;
-            Ok(checkpoint)
-        };
+        let pickled_index = folder.join("pytorch_model.bin.index.json");
         if single.is_file() {
-            restored(safetensors::open_single(single)?)
+            safetensors::open_single(single)
         } else if index.is_file() {
-            restored(safetensors::open_shards(folder, index)?)
+            shards::open(folder, &index, safetensors::open_file)
         } else if pickled.is_file() {
             pytorch::open(pickled)
+        } else if pickled_index.is_file() {
+            shards::open(folder, &pickled_index, pytorch::open_file)
         } else {
-            Err(ModelError::NoWeights { folder: folder.to_owned() })
+            let folder = folder.to_owned();
+            Err(match Instead::look(&folder) {
+                Some(found) => ModelError::Instead { folder, found },
+                None => ModelError::NoWeights { folder },
+            })
+        }
+    }
+
+    /// Takes the names of wrappers off the names of tensors, and returns these wrappers.
+    pub(crate) fn unwrapped(self) -> (Self, Vec<&'static str>) {
+        let (tensors, wrappers) = wrappers::unwrap(self.tensors);
+        let files = match wrappers.as_slice() {
+            [] => self.files,
+            _ => self.files.into_iter().map(WeightFile::unwrapped).collect(),
+        };
+        (Checkpoint { tensors, files, ..self }, wrappers)
+    }
+
+    /// Checks that no tensor belongs to an adapter that is to be added to the others.
+    pub(crate) fn refuse_unmerged(&self) -> Result<(), ModelError> {
+        match self.tensors.iter().find(|(name, _)| name.contains(".lora_A.")) {
+            None => Ok(()),
+            Some((tensor, entry)) => Err(ModelError::Unmerged {
+                path: self.files[entry.file].path.clone(),
+                tensor: tensor.clone(),
+            }),
         }
     }
 
@@ -138,6 +177,41 @@ impl Checkpoint {
             found: entry.shape.clone(),
             expected: expected.to_owned(),
         })
+    }
+
+    /// Checks that a table of tokens has no more rows than the vocabulary.
+    fn refuse_padding(&self, name: &str, [vocab_size, d_model]: [usize; 2]) -> Result<(), ModelError> {
+        let Some(entry) = self.tensors.get(name) else { return Ok(()) };
+        match entry.shape[..] {
+            [rows, width] if width == d_model && rows > vocab_size => Err(ModelError::PaddedVocabulary {
+                path: self.files[entry.file].path.clone(),
+                tensor: name.to_owned(),
+                found: rows,
+                vocab_size,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns whether two tensors have other shapes or values.
+    ///
+    /// # Panics
+    ///
+    /// Panics if one of them is not in the checkpoint.
+    fn differ(&self, a: &str, b: &str) -> Result<bool, ModelError> {
+        if self.tensors[a].shape != self.tensors[b].shape {
+            return Ok(true);
+        }
+        let sums = |name: &str| {
+            let mut hasher = Sha256::new();
+            self.stream(name, 1, |_, piece| {
+                for value in piece {
+                    hasher.update(value.to_le_bytes());
+                }
+            })?;
+            Ok::<_, ModelError>(hasher.finalize())
+        };
+        Ok(sums(a)? != sums(b)?)
     }
 
     fn entry(&self, name: &str, expected: &[usize]) -> Result<&Entry, ModelError> {
@@ -233,6 +307,18 @@ impl Checkpoint {
             // Both transpose the matrices of GPT-2.
             Some(StoredAs::Gguf(_) | StoredAs::Restored(_)) => Stored::OutIn,
             _ => of_family,
+        }
+    }
+}
+
+impl WeightFile {
+    /// The same file with the names of wrappers taken off.
+    fn unwrapped(self) -> Self {
+        match self.values {
+            Values::Pytorch(tensors) => {
+                WeightFile { values: Values::Pytorch(wrappers::unwrap(tensors).0), ..self }
+            }
+            values @ (Values::Safetensors(_) | Values::Gguf(_)) => WeightFile { values, ..self },
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod attention;
 mod block;
+mod by_head;
 mod cache;
 mod check;
 mod extend;
@@ -21,6 +22,7 @@ mod rotary;
 mod rows;
 mod save;
 mod sight;
+mod soft_cap;
 
 use std::{collections::BTreeMap, num::NonZeroUsize, ops::Range};
 
@@ -37,6 +39,7 @@ use self::{
     norm::Norm,
     rows::Rows,
     sight::Sights,
+    soft_cap::capped,
 };
 pub use self::{
     cache::PrefixCache,
@@ -45,7 +48,7 @@ pub use self::{
     map::Matrix,
 };
 use crate::{
-    config::DecoderConfig,
+    config::{DecoderConfig, Head},
     error::ModelError,
     host::indices,
     tap::Tap,
@@ -82,6 +85,7 @@ impl Decoder {
     /// positions, or prompts that may not share a batch.
     pub fn forward(&self, tokens: &TokenBatch, taps: &[Tap], logits: Logits) -> Result<Forward, ModelError> {
         self.check_taps(taps)?;
+        self.check_logits(logits)?;
         tokens.check(&self.config, 0)?;
         let part = |tokens: &TokenBatch| {
             let rows = Rows::runs(tokens.rows(), 0, tokens.width(), tokens.width());
@@ -266,6 +270,18 @@ impl Decoder {
         Decoder { lanes: Lanes(lanes.get()), ..self }
     }
 
+    /// Returns the number of parts in which the rows of a batch are computed at once. States computed with another number differ
+    /// from these by rounding.
+    pub fn lanes(&self) -> usize {
+        self.lanes.0
+    }
+
+    /// Returns the prompts of a batch that are computed together, part by part. A prompt that is alone in its part is computed as
+    /// it would be in a batch of its own.
+    pub fn parts(&self, prompts: usize, width: usize) -> Vec<Range<usize>> {
+        self.lanes.groups(prompts, width).unwrap_or_else(|| std::iter::once(0..prompts).collect())
+    }
+
     /// Returns the token embedding as stored: without positions and without the family's scale.
     ///
     /// # Shapes
@@ -293,11 +309,20 @@ impl Decoder {
         self.final_norm.forward(states)
     }
 
+    /// Returns whether the model has a head, its own or the token embedding.
+    pub fn has_head(&self) -> bool {
+        self.config.head != Head::Absent
+    }
+
     /// Computes the logits of states after the final norm.
     ///
     /// # Shapes
     ///
     /// `[rows, d_model]` to `[rows, vocab_size]`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the model [has no head](Self::has_head).
     pub fn logits(&self, states: Tensor<2>) -> Tensor<2> {
         self.logits_of(states, 0..self.config.vocab_size)
     }
@@ -310,11 +335,13 @@ impl Decoder {
     ///
     /// # Panics
     ///
-    /// Panics if `tokens` lies outside the vocabulary.
+    /// Panics if `tokens` lies outside the vocabulary, or if the model [has no head](Self::has_head).
     pub fn logits_of(&self, states: Tensor<2>, tokens: Range<usize>) -> Tensor<2> {
+        assert!(self.has_head(), "the model has no head");
         let head = self.own_head().unwrap_or_else(|| self.token_embedding());
         // The large matrix stays on the left, in the order in which it is stored: a transposed view of it would be read
         // out of order.
-        head.narrow(0, tokens.start, tokens.len()).matmul(states.transpose()).transpose()
+        let logits = head.narrow(0, tokens.start, tokens.len()).matmul(states.transpose()).transpose();
+        capped(logits, self.config.logit_cap)
     }
 }

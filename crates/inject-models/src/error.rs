@@ -1,9 +1,12 @@
 //! The errors of loading a model and of asking it for something.
 
-use std::{error::Error, path::PathBuf};
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+};
 
 use crate::{
-    checkpoint::Damage,
+    checkpoint::{Damage, Instead},
     format::{NumberFormat, UnknownFormat},
     tap::TapError,
 };
@@ -39,63 +42,78 @@ pub enum ModelError {
         /// The parser's error.
         source: serde_json::Error,
     },
-    /// The checkpoint belongs to no known family.
-    #[error("{}: `model_type` is `{found}`, expected one of {expected}", path.display())]
-    UnknownFamily {
+    /// A config file does not describe a model that this crate computes.
+    #[error("{}: {}", path.display(), listed(problems))]
+    Config {
         /// The config file.
         path: PathBuf,
-        /// Its `model_type`.
-        found: String,
-        /// The known ones.
-        expected: String,
-    },
-    /// A key that the computation needs is missing.
-    #[error("{}: key `{key}` is missing, expected {expected}", path.display())]
-    MissingKey {
-        /// The config file.
-        path: PathBuf,
-        /// The key, with dots for nesting.
-        key: String,
-        /// The expected value.
-        expected: String,
-    },
-    /// A value is malformed or asks for a computation that this crate does not have.
-    #[error("{}: key `{key}` is {found}, expected {expected}", path.display())]
-    BadKey {
-        /// The config file.
-        path: PathBuf,
-        /// The key, with dots for nesting.
-        key: String,
-        /// Its value.
-        found: String,
-        /// The supported values.
-        expected: String,
-    },
-    /// A key is neither read nor known to be without influence. Ignoring it could change the function computed, so loading
-    /// stops.
-    #[error(
-        "{}: unknown key `{key}` = {found}; expected only keys known for `{family}` (a key set to null is ignored)",
-        path.display()
-    )]
-    UnknownKey {
-        /// The config file.
-        path: PathBuf,
-        /// The key, with dots for nesting.
-        key: String,
-        /// Its value.
-        found: String,
-        /// The family whose keys are known.
-        family: String,
+        /// All its problems.
+        problems: Vec<ConfigProblem>,
     },
     /// The folder holds no weight file of a known name.
     #[error(
-        "{} holds no weights: expected model.safetensors, model.safetensors.index.json or pytorch_model.bin",
+        "{} holds no weights: expected model.safetensors or pytorch_model.bin, or the index of one of them",
         folder.display()
     )]
     NoWeights {
         /// The folder.
         folder: PathBuf,
     },
+    /// The folder holds something else than a checkpoint.
+    #[error("{} holds {found}", folder.display())]
+    Instead {
+        /// The folder.
+        folder: PathBuf,
+        /// What it holds.
+        found: Instead,
+    },
+    /// A clone without Git LFS has a pointer in the place of the file.
+    #[error("{} is a Git LFS pointer and not the file itself: run `git lfs pull` in its folder", path.display())]
+    LfsPointer {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The weights are quantised in a way that is not read.
+    #[error(
+        "{}: the weights are quantised ({method}), which is not read: give the unquantised checkpoint",
+        path.display()
+    )]
+    Quantised {
+        /// The weight file or index.
+        path: PathBuf,
+        /// The method and the bits.
+        method: String,
+    },
+    /// The checkpoint holds the weights of an adapter beside those it is to be added to.
+    #[error(
+        "{}: tensor `{tensor}` belongs to an adapter that is not merged: merge it first, with PEFT's `merge_and_unload`",
+        path.display()
+    )]
+    Unmerged {
+        /// The weight file.
+        path: PathBuf,
+        /// A tensor of the adapter.
+        tensor: String,
+    },
+    /// The embedding or the head has more rows than the config says.
+    #[error(
+        "{}: tensor `{tensor}` has {found} rows, and vocab_size is {vocab_size}: if the rest are padding, set vocab_size to {found} \
+         in config.json",
+        path.display()
+    )]
+    PaddedVocabulary {
+        /// The weight file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its rows.
+        found: usize,
+        /// The config's `vocab_size`.
+        vocab_size: usize,
+    },
+    /// Logits are asked for, and the checkpoint has no head.
+    #[error("the model has no head: it has states and no logits")]
+    NoHead,
     /// The contents of a weight file contradict its own table of contents or the index.
     #[error("{} is damaged", path.display())]
     Damaged {
@@ -159,7 +177,7 @@ pub enum ModelError {
         expected: Vec<usize>,
     },
     /// A tensor is stored in a number format that is not supported.
-    #[error("{}: tensor `{tensor}` is stored as {found}, expected F32, F16 or BF16", path.display())]
+    #[error("{}: tensor `{tensor}` is stored as {found}, expected F32, F16, BF16 or F64", path.display())]
     TensorDtype {
         /// The weight file.
         path: PathBuf,
@@ -355,6 +373,86 @@ pub enum ModelError {
     #[cfg(feature = "hub")]
     #[error(transparent)]
     Hub(#[from] crate::hub::HubError),
+}
+
+/// A problem of a config file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigProblem {
+    /// The checkpoint belongs to no known family.
+    #[error("`model_type` is `{found}`, expected one of {expected}")]
+    UnknownFamily {
+        /// Its `model_type`.
+        found: String,
+        /// The known ones.
+        expected: String,
+    },
+    /// A key that the computation needs is missing.
+    #[error("key `{key}` is missing, expected {expected}")]
+    Missing {
+        /// The key, with dots for nesting.
+        key: String,
+        /// The expected value.
+        expected: String,
+    },
+    /// A value is malformed or asks for a computation that this crate does not have.
+    #[error("key `{key}` is {found}, expected {expected}")]
+    Value {
+        /// The key, with dots for nesting.
+        key: String,
+        /// Its value.
+        found: String,
+        /// The supported values.
+        expected: String,
+    },
+    /// Two keys that mean the same have different values.
+    #[error("key `{key}` is {found} and key `{other}` is {other_found}, expected the same value")]
+    Contradiction {
+        /// The first key, with dots for nesting.
+        key: String,
+        /// Its value.
+        found: String,
+        /// The other key.
+        other: String,
+        /// Its value.
+        other_found: String,
+    },
+}
+
+impl ConfigProblem {
+    /// Returns the key, with dots for nesting.
+    pub fn key(&self) -> &str {
+        match self {
+            ConfigProblem::UnknownFamily { .. } => "model_type",
+            ConfigProblem::Missing { key, .. }
+            | ConfigProblem::Value { key, .. }
+            | ConfigProblem::Contradiction { key, .. } => key,
+        }
+    }
+}
+
+impl ModelError {
+    /// A key of a file of settings is missing.
+    pub(crate) fn missing_key(path: &Path, key: &str, expected: &str) -> Self {
+        let problem = ConfigProblem::Missing { key: key.to_owned(), expected: expected.to_owned() };
+        ModelError::Config { path: path.to_owned(), problems: vec![problem] }
+    }
+
+    /// A key of a file of settings has a value that is not supported.
+    pub(crate) fn bad_key(path: &Path, key: &str, found: &str, expected: &str) -> Self {
+        let (key, found, expected) = (key.to_owned(), found.to_owned(), expected.to_owned());
+        let problem = ConfigProblem::Value { key, found, expected };
+        ModelError::Config { path: path.to_owned(), problems: vec![problem] }
+    }
+}
+
+/// The problems of a file on one line.
+fn listed(problems: &[ConfigProblem]) -> String {
+    let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    match texts.as_slice() {
+        [text] => text.clone(),
+        texts => format!("{} problems: {}", texts.len(), texts.join("; ")),
+    }
 }
 
 #[cfg(test)]

@@ -1,24 +1,39 @@
-//! The six families, each as data: a translation of its config keys into a [`DecoderConfig`], and the names of the
+//! The families, each as data: a translation of its config keys into a [`DecoderConfig`], and the names of the
 //! decoder's tensors in its checkpoints.
 
+mod announced;
+mod gemma2;
 mod gemma3;
 mod gpt2;
 mod gpt_neo;
+mod gpt_neox;
+mod json;
 mod keys;
+#[cfg(test)]
+mod known_keys;
 mod llama;
 mod mistral;
 mod names;
 mod phi3;
+mod qwen2;
+mod qwen3;
+mod recognise;
 mod rotary;
 mod settings;
+mod without_influence;
 
-use std::{fmt, path::Path};
+use std::{collections::BTreeSet, fmt, path::Path};
 
 use serde_json::{Map, Value};
 
 use self::keys::Keys;
 pub(crate) use self::names::{Ignored, Names, Projection, Stored};
-use crate::{checkpoint::read_text, config::DecoderConfig, error::ModelError};
+use crate::{
+    checkpoint::read_text,
+    config::DecoderConfig,
+    error::{ConfigProblem, ModelError},
+    note::Note,
+};
 
 /// A family of checkpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,12 +51,31 @@ pub enum Family {
     Gemma3,
     /// Phi-3 and Phi-4-mini.
     Phi3,
+    /// Qwen2 and Qwen2.5.
+    Qwen2,
+    /// Qwen3, the dense models.
+    Qwen3,
+    /// Gemma 2.
+    Gemma2,
+    /// GPT-NeoX and Pythia.
+    GptNeoX,
 }
 
 impl Family {
     /// Returns every family, in the order of the documentation.
     pub fn all() -> &'static [Family] {
-        &[Family::Gpt2, Family::GptNeo, Family::Llama, Family::Mistral, Family::Gemma3, Family::Phi3]
+        &[
+            Family::Gpt2,
+            Family::GptNeo,
+            Family::Llama,
+            Family::Mistral,
+            Family::Gemma3,
+            Family::Phi3,
+            Family::Qwen2,
+            Family::Qwen3,
+            Family::Gemma2,
+            Family::GptNeoX,
+        ]
     }
 
     /// The values of `model_type` that mean this family.
@@ -53,6 +87,10 @@ impl Family {
             Family::Mistral => &["mistral"],
             Family::Gemma3 => &["gemma3_text", "gemma3"],
             Family::Phi3 => &["phi3"],
+            Family::Qwen2 => &["qwen2"],
+            Family::Qwen3 => &["qwen3"],
+            Family::Gemma2 => &["gemma2"],
+            Family::GptNeoX => &["gpt_neox"],
         }
     }
 
@@ -61,10 +99,13 @@ impl Family {
         match self {
             Family::Gpt2 => &gpt2::NAMES,
             Family::GptNeo => &gpt_neo::NAMES,
-            // Mistral's files use Llama's names.
-            Family::Llama | Family::Mistral => &llama::NAMES,
+            // Files of Mistral and Qwen2 use Llama's names.
+            Family::Llama | Family::Mistral | Family::Qwen2 => &llama::NAMES,
             Family::Gemma3 => &gemma3::NAMES,
             Family::Phi3 => &phi3::NAMES,
+            Family::Qwen3 => &qwen3::NAMES,
+            Family::Gemma2 => &gemma2::NAMES,
+            Family::GptNeoX => &gpt_neox::NAMES,
         }
     }
 }
@@ -78,6 +119,10 @@ impl fmt::Display for Family {
             Family::Mistral => "mistral",
             Family::Gemma3 => "gemma3",
             Family::Phi3 => "phi3",
+            Family::Qwen2 => "qwen2",
+            Family::Qwen3 => "qwen3",
+            Family::Gemma2 => "gemma2",
+            Family::GptNeoX => "gpt_neox",
         })
     }
 }
@@ -90,13 +135,22 @@ pub(crate) struct Description {
     pub(crate) bos_token_id: Option<u32>,
 }
 
+/// A description, and what its file says beside it.
+#[derive(Clone, Debug)]
+pub(crate) struct Described {
+    pub(crate) description: Description,
+    /// The `quantization_config`, if there is one.
+    pub(crate) quantisation: Option<Map<String, Value>>,
+    pub(crate) notes: Vec<Note>,
+}
+
 impl DecoderConfig {
     /// Reads the description of a decoder from the `config.json` of a checkpoint.
     ///
     /// # Errors
     ///
-    /// Fails for every key that is missing, malformed or unknown, or asks for a computation that this crate does not have.
-    /// The error names the key.
+    /// Fails for keys that are missing or malformed or ask for a computation that this crate does not have. The error names
+    /// them all. Keys that neither this crate nor Hugging Face transformers reads are ignored.
     ///
     /// # Example
     ///
@@ -109,7 +163,7 @@ impl DecoderConfig {
     /// # Ok::<(), inject_models::ModelError>(())
     /// ```
     pub fn read(path: &Path) -> Result<Self, ModelError> {
-        Ok(describe(path, &read_text(path)?)?.config)
+        Ok(describe(path, &read_text(path)?)?.description.config)
     }
 
     /// Parses the text of a `config.json`.
@@ -128,38 +182,82 @@ impl DecoderConfig {
     /// # Ok::<(), inject_models::ModelError>(())
     /// ```
     pub fn parse(text: &str) -> Result<Self, ModelError> {
-        Ok(describe(Path::new("config.json"), text)?.config)
+        Ok(describe(Path::new("config.json"), text)?.description.config)
     }
 }
 
 /// Translates the text of a config.json.
-pub(crate) fn describe(path: &Path, text: &str) -> Result<Description, ModelError> {
-    let map: Map<String, Value> =
-        serde_json::from_str(text).map_err(|source| ModelError::Json { path: path.to_owned(), source })?;
-    let mut keys = Keys::new(path, map);
-    let known = || {
-        let names: Vec<&str> =
-            Family::all().iter().flat_map(|family| family.model_types()).copied().collect();
-        names.join(", ")
+pub(crate) fn describe(path: &Path, text: &str) -> Result<Described, ModelError> {
+    let map = json::parse(path, text)?;
+    let mut excused = BTreeSet::new();
+    let mut problems: Vec<ConfigProblem> = Vec::new();
+    // Each reading stops at the first problem. The next one overlooks it, so that all are found.
+    loop {
+        let keys = Keys::new(path, map.clone(), excused.clone());
+        let findings = keys.findings();
+        let found = match describe_once(keys) {
+            Ok(mut described) if problems.is_empty() => {
+                let keys = findings.unread();
+                if !keys.is_empty() {
+                    described.notes.push(Note::UnreadKeys { keys });
+                }
+                return Ok(described);
+            }
+            Ok(_) => Vec::new(),
+            Err(ModelError::Config { problems, .. }) => problems,
+            Err(other) => return Err(other),
+        };
+        let known = excused.len();
+        excused.extend(found.iter().map(|problem| problem.key().to_owned()));
+        let new = excused.len() > known;
+        if problems.is_empty() || (new && !findings.doubtful()) {
+            problems.extend(found);
+        }
+        if !new {
+            return Err(ModelError::Config { path: path.to_owned(), problems });
+        }
+    }
+}
+
+fn describe_once(mut keys: Keys) -> Result<Described, ModelError> {
+    let mut notes = Vec::new();
+    let model_type = match keys.optional::<String>("model_type")? {
+        Some(model_type) => model_type,
+        None => {
+            let (model_type, evidence) = keys.guess_model_type().ok_or_else(|| {
+                let expected =
+                    format!("one of {}: add a line such as \"model_type\": \"llama\"", known_types());
+                keys.missing("model_type", &expected)
+            })?;
+            notes.push(Note::FamilyGuessed { model_type, evidence });
+            model_type.to_owned()
+        }
     };
-    let model_type = keys
-        .optional::<String>("model_type")?
-        .ok_or_else(|| keys.missing("model_type", &format!("one of {}", known())))?;
     let family = Family::all()
         .iter()
         .copied()
         .find(|family| family.model_types().contains(&model_type.as_str()))
-        .ok_or_else(|| ModelError::UnknownFamily {
-            path: path.to_owned(),
-            found: model_type.clone(),
-            expected: known(),
-        })?;
-    match family {
+        .ok_or_else(|| keys.unknown_family(&model_type, known_types()))?;
+    keys.own_code(family)?;
+    keys.alias("compression_config", "quantization_config")?;
+    let quantisation = keys.optional::<Map<String, Value>>("quantization_config")?;
+    let description = match family {
         Family::Gpt2 => gpt2::describe(keys),
         Family::GptNeo => gpt_neo::describe(keys),
         Family::Llama => llama::describe(keys),
         Family::Mistral => mistral::describe(keys),
         Family::Gemma3 => gemma3::describe(keys, &model_type),
         Family::Phi3 => phi3::describe(keys),
-    }
+        Family::Qwen2 => qwen2::describe(keys),
+        Family::Qwen3 => qwen3::describe(keys),
+        Family::Gemma2 => gemma2::describe(keys),
+        Family::GptNeoX => gpt_neox::describe(keys),
+    }?;
+    Ok(Described { description, quantisation, notes })
+}
+
+/// The values of `model_type` that are known.
+fn known_types() -> String {
+    let names: Vec<&str> = Family::all().iter().flat_map(|family| family.model_types()).copied().collect();
+    names.join(", ")
 }

@@ -21,6 +21,7 @@
 //! # Loading
 //!
 //! - [`Model`]: a loaded checkpoint folder. [`Origin`] says where it came from, and [`Family`] which description it has.
+//! - [`Note`]: what a user should know about a model that loads all the same.
 //! - [`ModelSource`]: a model as the user names it, a folder or a Hub id.
 //! - [`Tokenizer`]: text to token ids and back; [`Bos`] says whether prompts begin with the BOS token.
 //! - [`checkpoint`]: the headers and indices of weight files.
@@ -61,6 +62,7 @@ mod decoder;
 mod error;
 mod families;
 mod model;
+mod note;
 mod progress;
 mod source;
 mod tap;
@@ -73,10 +75,11 @@ pub use burn;
 pub use self::{
     config::DecoderConfig,
     decoder::{Alternative, Decoder, Forward, Logits, Matrix, PrefixCache},
-    error::ModelError,
+    error::{ConfigProblem, ModelError},
     families::Family,
     format::{FloatFormat, NumberFormat},
     model::{Model, Origin},
+    note::{Evidence, Note},
     progress::{Progress, Unit, silent},
     source::{ModelSource, SourceError},
     tap::{Tap, TapError},

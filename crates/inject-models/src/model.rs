@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 
 use crate::{
-    checkpoint::{self, Checkpoint, Gguf, Weights, read_text},
+    checkpoint::{self, Checkpoint, Gguf, Instead, Weights, read_text},
+    config::Head,
     decoder::Decoder,
     error::ModelError,
-    families::{self, Family},
+    families::{self, Described, Family},
     format::FloatFormat,
+    note::Note,
     tokenizer::Tokenizer,
 };
 
@@ -23,6 +25,7 @@ pub struct Model {
     family: Family,
     bos_token_id: Option<u32>,
     origin: Origin,
+    notes: Vec<Note>,
 }
 
 /// Where a model came from.
@@ -39,7 +42,13 @@ pub struct Origin {
 
 impl Origin {
     /// Makes the origin of a model in a folder. Its id is the name of the folder.
+    ///
+    /// A folder of the Hub's cache, such as `models--openai-community--gpt2`, stands for its snapshot of `main`, or for its only
+    /// one. The origin is then that of the repository.
     pub fn of_folder(folder: &Path) -> Self {
+        if let Some(checkpoint::HubSnapshot { id, commit, folder }) = checkpoint::hub_snapshot(folder) {
+            return Origin { id, revision: Some(commit), folder };
+        }
         let name = folder
             .canonicalize()
             .ok()
@@ -100,7 +109,16 @@ impl Model {
             return Self::load_gguf(Gguf::open(path.clone())?, &path, origin, format, device);
         }
         let config_path = origin.folder.join("config.json");
-        let description = families::describe(&config_path, &read_text(&config_path)?)?;
+        if !config_path.is_file() {
+            // Weights under whatever name are not what is missing.
+            let found =
+                Instead::look(&origin.folder).filter(|found| !matches!(found, Instead::OtherNames { .. }));
+            if let Some(found) = found {
+                return Err(ModelError::Instead { folder: origin.folder, found });
+            }
+        }
+        let Described { mut description, quantisation, mut notes } =
+            families::describe(&config_path, &read_text(&config_path)?)?;
         // Before the weights: reading a large tokenizer.json takes as much memory again as keeping it, and that memory is
         // then free for the weights.
         let tokenizer_path = origin.folder.join("tokenizer.json");
@@ -109,10 +127,26 @@ impl Model {
             .is_file()
             .then(|| Tokenizer::load(&tokenizer_path, vocab_size, bos_token_id, &config_path))
             .transpose()?;
-        let checkpoint = Checkpoint::open(&origin.folder)?;
+        let (checkpoint, wrappers) = Checkpoint::open(&origin.folder)?.unwrapped();
+        checkpoint.refuse_unmerged()?;
+        let checkpoint = checkpoint::dequantised(checkpoint, quantisation.as_ref())?;
+        if !wrappers.is_empty() {
+            notes.push(Note::Unwrapped { wrappers });
+        }
+        if origin.folder.join("adapter_config.json").is_file() {
+            notes.push(Note::AdapterBeside { base: checkpoint::base_of_adapter(&origin.folder) });
+        }
         let weights = Weights::new(&checkpoint, description.family, device, format);
+        match (description.config.head, weights.stored_head()) {
+            (Head::Untied, None) => {
+                description.config.head = Head::Absent;
+                notes.push(Note::NoHead);
+            }
+            (Head::Tied, Some(tensor)) if weights.head_differs()? => notes.push(Note::OtherHead { tensor }),
+            _ => {}
+        }
         let decoder = Decoder::load(description.config, weights)?;
-        Ok(Model { decoder, tokenizer, family: description.family, bos_token_id, origin })
+        Ok(Model { decoder, tokenizer, family: description.family, bos_token_id, origin, notes })
     }
 
     /// Loads a GGUF file: its metadata take the place of `config.json` and `tokenizer.json`.
@@ -123,7 +157,7 @@ impl Model {
         format: FloatFormat,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        let description = families::describe(path, &file.config()?)?;
+        let Described { description, notes, .. } = families::describe(path, &file.config()?)?;
         let (vocab_size, bos_token_id) = (description.config.vocab_size, description.bos_token_id);
         let tokenizer = file
             .tokenizer()?
@@ -132,7 +166,7 @@ impl Model {
         let checkpoint = file.checkpoint()?;
         let weights = Weights::new(&checkpoint, description.family, device, format);
         let decoder = Decoder::load(description.config, weights)?;
-        Ok(Model { decoder, tokenizer, family: description.family, bos_token_id, origin })
+        Ok(Model { decoder, tokenizer, family: description.family, bos_token_id, origin, notes })
     }
 
     /// Returns the tokenizer.
@@ -152,6 +186,11 @@ impl Model {
     /// Returns the BOS token, if `config.json` names one.
     pub fn bos_token_id(&self) -> Option<u32> {
         self.bos_token_id
+    }
+
+    /// Returns what a user should know about the checkpoint.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
     }
 
     /// Returns where the model came from.

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::error::ModelError;
+use crate::{checkpoint::refuse_pointer, error::ModelError};
 
 /// Whether a prompt begins with the model's BOS token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -59,6 +59,7 @@ impl Tokenizer {
         bos_token_id: Option<u32>,
         config_path: &Path,
     ) -> Result<Self, ModelError> {
+        refuse_pointer(path)?;
         let inner = guarded(|| {
             let mut inner = tokenizers::Tokenizer::from_file(path)?;
             // Some files carry settings for training batches, which would cut or pad prompts.

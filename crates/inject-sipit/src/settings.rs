@@ -147,7 +147,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// No bound.
+    /// A budget without a bound.
     pub fn unlimited() -> Self {
         Budget::default()
     }

@@ -35,7 +35,7 @@ pub enum Disturbance {
     /// Noise of this L2 norm in a random direction, for each state by itself: `noise:NORM`. It is Gaussian noise, scaled to its
     /// norm.
     Noise {
-        /// The norm.
+        /// The L2 norm of the noise.
         norm: f64,
     },
     /// Zeros in place of a random share of each state's coordinates: `dropout:SHARE`. Nothing tells which.
@@ -45,7 +45,7 @@ pub enum Disturbance {
     },
     /// A limit on each coordinate, as a multiple of the root mean square of its state: `clip:TIMES`.
     Clip {
-        /// The multiple.
+        /// The limit in root mean squares of the state.
         times: f64,
     },
 }

@@ -40,7 +40,7 @@ pub struct FileError {
     pub action: &'static str,
     /// The file or folder.
     pub path: PathBuf,
-    /// The cause.
+    /// The error of the operating system.
     pub source: io::Error,
 }
 

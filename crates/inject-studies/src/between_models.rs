@@ -6,8 +6,11 @@ use super::{CorpusStudy, TapReport};
 
 /// Two corpus studies, tap beside tap.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct BetweenModels {
-    /// The two models.
+    /// Names of the models, the first study's first.
     pub models: [String; 2],
     /// Each tap of the first, beside the tap of the second at the same share of the depth.
     pub taps: Vec<Compared>,
@@ -15,21 +18,27 @@ pub struct BetweenModels {
 
 /// Two taps at the same share of their models' depths. Each pair of numbers belongs to the first and the second model.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct Compared {
-    /// The taps.
+    /// The tap of each model.
+    #[cfg_attr(feature = "schema", schemars(with = "[crate::schema::Tap; 2]"))]
     pub taps: [Tap; 2],
-    /// Their relative depths, from 0 to 1.
+    /// The depth of each tap as a share of its model's blocks, from 0 to 1.
     pub depths: [f64; 2],
-    /// The smallest distances.
+    /// The smallest distance at each tap, in L2.
     pub minima: [f64; 2],
     /// The smallest distances as shares of the median distance: numbers that models of other widths and scales share.
     pub relative_minima: [Option<f64>; 2],
-    /// The anisotropies.
+    /// The mean cosine between two states of each tap, from -1 to 1.
     pub anisotropies: [Option<f64>; 2],
-    /// The intrinsic dimensions.
+    /// The intrinsic dimension of each tap's states.
     pub dimensions: [Option<f64>; 2],
-    /// The verdicts.
-    pub verdicts: [Resolution; 2],
+    /// Whether each smallest distance exceeds its noise floor.
+    #[serde(alias = "verdicts")]
+    #[cfg_attr(feature = "schema", schemars(with = "[crate::schema::Resolution; 2]"))]
+    pub resolutions: [Resolution; 2],
 }
 
 /// Puts each tap of the first study beside the tap of the second that is nearest to it in relative depth.
@@ -54,7 +63,7 @@ pub fn between_models(first: &CorpusStudy, second: &CorpusStudy) -> BetweenModel
             relative_minima: both.map(relative),
             anisotropies: both.map(|tap| tap.distances.geometry.anisotropy),
             dimensions: both.map(|tap| tap.distances.geometry.intrinsic_dimension),
-            verdicts: both.map(|tap| tap.verdict),
+            resolutions: both.map(|tap| tap.resolution),
         })
     };
     let models = [first.model_id.clone(), second.model_id.clone()];

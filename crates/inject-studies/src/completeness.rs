@@ -8,6 +8,8 @@ use serde_json::Value;
 /// Which units of a study a result contains. A result of one part of a study, or of a merge that lacks a part, is incomplete.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
 pub struct Completeness {
     /// Whether the result contains every unit.
     pub complete: bool,

@@ -35,6 +35,9 @@ impl<'a> CorpusStates<'a> {
 
 /// The result of [`corpus`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct CorpusStudy {
     /// The model: a Hub id, or the name of a folder.
     pub model_id: String,
@@ -59,14 +62,21 @@ pub struct CorpusStudy {
 
 /// One tap: its distances, beside its noise.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct TapReport {
-    /// The tap.
+    /// The tap at which the states were read.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Tap"))]
     pub tap: Tap,
     /// The noise floor of the tap.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::NoiseFloor"))]
     pub noise: NoiseFloor,
     /// Whether the smallest distance exceeds the noise floor.
-    pub verdict: Resolution,
-    /// The distances.
+    #[serde(alias = "verdict")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Resolution"))]
+    pub resolution: Resolution,
+    /// The distances of all pairs of prompts.
     pub distances: TapDistances,
     /// The prompts of the closest pairs, in the same order.
     pub closest_prompts: Vec<PromptPair>,
@@ -74,6 +84,9 @@ pub struct TapReport {
 
 /// Two prompts whose states are close.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct PromptPair {
     /// The distance of their states.
     pub distance: f64,
@@ -132,9 +145,9 @@ pub fn corpus(
     };
     let report = |(tap, distances): (Tap, TapDistances)| {
         let noise = noise[&tap];
-        let verdict = options.metric.resolution(distances.minimum, noise.largest());
+        let resolution = options.metric.resolution(distances.minimum, noise.largest());
         let closest_prompts = distances.closest.iter().map(pair).collect::<Result<_, StudyError>>()?;
-        Ok(TapReport { tap, noise, verdict, distances, closest_prompts })
+        Ok(TapReport { tap, noise, resolution, distances, closest_prompts })
     };
     let different = inject_sipit::collisions::identities(store.prompts())
         .into_iter()

@@ -61,12 +61,15 @@ impl DecodingOptions {
 pub struct Producer<'a> {
     /// The name in the results.
     pub name: &'a str,
-    /// The model.
+    /// The decoder that produces the states.
     pub decoder: &'a Decoder,
 }
 
 /// Which tokens nearest-state decoding gives, the prefix known, over the whole vocabulary.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct DecodingStudy {
     /// The number of tokens that each true token was compared with.
     pub others: usize,
@@ -79,12 +82,17 @@ pub struct DecodingStudy {
     pub completeness: Completeness,
 }
 
-/// One tap.
+/// The states at one tap, with every change that was tried.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct TapDecoding {
-    /// The tap.
+    /// The tap at which the states were read.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Tap"))]
     pub tap: Tap,
     /// The noise floor of the tap.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::NoiseFloor"))]
     pub noise: NoiseFloor,
     /// Quantiles of the norms of the true states.
     pub norms: Vec<Quantile>,
@@ -104,6 +112,9 @@ pub struct TapDecoding {
 
 /// A point of the curve of recovery against noise.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct Survival {
     /// The norm of the noise as a share of the position's own margin; one half is the bound of Theorem 3.2.
     pub noise_over_margin: f64,
@@ -113,10 +124,13 @@ pub struct Survival {
 
 /// Changed states: the number of positions at which the true token is still the nearest.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct View {
     /// The disturbance, or the producer.
     pub name: String,
-    /// Positions measured.
+    /// The number of positions measured.
     pub positions: usize,
     /// Positions at which no other token's state is nearer than the true one's. At the others the information is gone for
     /// any decoder that takes the nearest.
@@ -141,6 +155,9 @@ pub struct View {
 
 /// A position at which another token's state is nearer.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct LostPosition {
     /// Number of the prompt.
     pub prompt: usize,
@@ -150,14 +167,17 @@ pub struct LostPosition {
     pub token: u32,
     /// The token whose state is the nearest.
     pub nearest: u32,
-    /// Its distance.
+    /// Its distance from the changed state.
     pub distance: f64,
-    /// The distance of the true token's state.
+    /// The distance of the true token's state from the changed state.
     pub error: f64,
 }
 
 /// States of which only a projection onto a random subspace is known.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct Projected {
     /// Dimensions of the subspace.
     pub dimensions: usize,
@@ -176,9 +196,9 @@ struct Measured {
     margin: f64,
     /// For each direction. `None` if there is no token in that direction.
     breaking: Vec<Option<f64>>,
-    /// For each view.
+    /// One entry for each view.
     views: Vec<Seen>,
-    /// For each number of dimensions.
+    /// The margin in each number of dimensions.
     projected: Vec<f64>,
 }
 
@@ -231,7 +251,8 @@ pub fn decoding(
         serde_json::json!({ "model": model, "producers": names, "prompts": super::fingerprint(prompts),
             "options": options,
         }),
-    );
+    )
+    .computed_by(decoder);
     let device = decoder.device();
     let projections: Vec<Projection> = options
         .dimensions

@@ -37,15 +37,15 @@ pub enum StudyError {
     /// All states belong to one prompt.
     #[error("the states at {tap} belong to 1 prompt, expected at least 2 different prompts")]
     NoPairs {
-        /// The tap.
+        /// The tap at fault.
         tap: Tap,
     },
     /// Too few different prompts for the study.
     #[error("{found} different prompts, expected at least {expected}")]
     TooFewPrompts {
-        /// The number found.
+        /// The number there is.
         found: usize,
-        /// The number needed.
+        /// The least number that the study needs.
         expected: usize,
     },
     /// Two prefixes have the same token ids, so their extensions would collide by construction.
@@ -53,7 +53,7 @@ pub enum StudyError {
     RepeatedPrefix {
         /// The first prefix, counted from 0.
         first: usize,
-        /// The second prefix.
+        /// The second prefix, counted from 0.
         second: usize,
     },
     /// A projection onto no dimensions, or onto more than a state has.
@@ -69,19 +69,19 @@ pub enum StudyError {
         "{tap}, position {position}, coordinate {column}: the disturbed state is {found}, expected a finite number"
     )]
     View {
-        /// The tap.
+        /// The tap at fault.
         tap: Tap,
         /// Position within the prompt.
         position: usize,
-        /// The coordinate.
+        /// The coordinate, counted from 0.
         column: usize,
-        /// Its value.
+        /// The value of the coordinate.
         found: f64,
     },
     /// The noise floor of a tap was not given.
     #[error("the noise floor at {tap} is missing: measure it first")]
     NoNoiseFloor {
-        /// The tap.
+        /// The tap at fault.
         tap: Tap,
     },
     /// The number of a part is not below the number of parts.
@@ -89,13 +89,13 @@ pub enum StudyError {
     NoSuchPart {
         /// The number of the part.
         part: usize,
-        /// The number found.
+        /// The number of parts.
         parts: usize,
     },
     /// The learning rate is not positive.
     #[error("a learning rate of {found}, expected a positive number")]
     LearningRate {
-        /// The rate.
+        /// The learning rate that was given.
         found: f64,
     },
     /// A batch of no windows, or of more than there are.
@@ -109,11 +109,11 @@ pub enum StudyError {
     /// Too few of the things that a study needs.
     #[error("{found} {what}, expected at least {expected}")]
     TooFew {
-        /// The thing counted.
+        /// The plural noun of what is counted.
         what: &'static str,
-        /// The number found.
+        /// The number there is.
         found: usize,
-        /// The number needed.
+        /// The least number that the study needs.
         expected: usize,
     },
     /// The loss became NaN or infinite.
@@ -121,7 +121,7 @@ pub enum StudyError {
     Diverged {
         /// The step, counted from 0.
         step: usize,
-        /// The loss.
+        /// The loss, in nats a token.
         found: f32,
     },
     /// The journal of a study belongs to another one, is damaged, in use, or cannot be read or written.
@@ -130,13 +130,13 @@ pub enum StudyError {
     /// The journal has no whole line.
     #[error("{} is not a journal: it has no whole line", path.display())]
     JournalEmpty {
-        /// The file.
+        /// The journal.
         path: PathBuf,
     },
     /// The name of a study is unknown.
     #[error("unknown study `{found}`, expected one of {}", known_studies())]
     UnknownStudy {
-        /// The name.
+        /// The text that was given as a name.
         found: String,
     },
 }

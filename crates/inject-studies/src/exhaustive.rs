@@ -53,7 +53,7 @@ pub fn pairs_across(prefixes: u64, vocab_size: u64) -> u64 {
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct ExhaustiveOptions {
-    /// The taps at which states are read.
+    /// The tap at which states are read.
     pub tap: Tap,
     /// The distance that is measured.
     pub metric: Metric,
@@ -61,7 +61,7 @@ pub struct ExhaustiveOptions {
     pub closest: NonZeroUsize,
     /// The number of pairs drawn for the quantiles of each prompt and each pair of prompts.
     pub sampled_pairs: u64,
-    /// Which pairs count.
+    /// Whether extensions of different prompts are compared too.
     pub scope: Scope,
     /// Bytes that one batch or one search may use. No result depends on it.
     #[serde(skip)]
@@ -94,12 +94,16 @@ pub enum Scope {
 
 /// The result of [`exhaustive`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct ExhaustiveStudy {
-    /// The tap.
+    /// The tap at which the states were read.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Tap"))]
     pub tap: Tap,
     /// Tokens in the vocabulary: extensions of each prompt.
     pub vocab_size: usize,
-    /// The prompts.
+    /// The prompts that were extended, as token ids.
     pub prefixes: Vec<Vec<u32>>,
     /// Tokens that share one embedding. The same prompt followed by one or the other has one state at every tap, whatever the
     /// rest of the model does, so these pairs are counted here and left out of all that follows.
@@ -115,9 +119,12 @@ pub struct ExhaustiveStudy {
     /// Each prompt, then each pair of prompts; units that are not finished are missing.
     pub extensions: Vec<Extensions>,
     /// The noise floor at the states of the closest pairs.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::NoiseFloor"))]
     pub noise: NoiseFloor,
     /// Whether the smallest distance of all exceeds the noise floor. `None` if no unit is finished.
-    pub verdict: Option<Resolution>,
+    #[serde(alias = "verdict")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Resolution>"))]
+    pub resolution: Option<Resolution>,
     /// Which units of the study this contains.
     #[serde(default)]
     pub completeness: Completeness,
@@ -125,6 +132,9 @@ pub struct ExhaustiveStudy {
 
 /// The extensions of one prompt, or of two against each other.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct Extensions {
     /// The numbers of the prompts: the same twice within one.
     pub prefixes: [usize; 2],
@@ -140,6 +150,7 @@ pub struct Extensions {
     /// The number of pairs whose states are equal number by number.
     pub equal_pairs: u64,
     /// The pairs that the quantiles count.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Coverage"))]
     pub coverage: Coverage,
     /// Quantiles of the distances.
     pub quantiles: Vec<Quantile>,
@@ -147,6 +158,9 @@ pub struct Extensions {
 
 /// Two extensions whose states are close.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct ExtensionPair {
     /// The distance of their states.
     pub distance: f64,
@@ -195,7 +209,8 @@ pub fn exhaustive(
         StudyName::Exhaustive,
         serde_json::json!({ "model": spec, "prefixes": prefixes, "options": options,
         }),
-    );
+    )
+    .computed_by(decoder);
     let store = |prefix: usize, done: &mut dyn FnMut(f64)| {
         let dir = dir.join(format!("prefix-{prefix}"));
         extend_to_store(decoder, &prefixes[prefix], spec.clone(), &dir, options.memory_budget, done)
@@ -238,10 +253,10 @@ pub fn exhaustive(
         pairs_across: decided(false),
         extensions,
         noise: floors[&options.tap],
-        verdict: None,
+        resolution: None,
         completeness,
     };
-    study.verdict =
+    study.resolution =
         study.minimum().map(|minimum| options.metric.resolution(minimum.distance, study.noise.largest()));
     Ok(study)
 }

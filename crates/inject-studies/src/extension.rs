@@ -63,7 +63,7 @@ pub(crate) struct Beside<'a> {
     pub(crate) tap: Tap,
     /// The true token's state, computed in this batch, so that no rounding comes between it and the others.
     pub(crate) truth: &'a [f32],
-    /// The other tokens.
+    /// Ids of other tokens of the vocabulary.
     pub(crate) others: &'a [u32],
     /// Their states, row by row.
     pub(crate) states: &'a [f32],

@@ -40,16 +40,18 @@ impl FormatOptions {
     }
 }
 
-/// What is stored in a narrow format. Everything else is exact.
+/// The numbers that are stored in a narrow format. All others are exact.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub enum Storage {
-    /// Nothing.
+    /// Neither weights nor states: the states as computed.
     AsComputed,
     /// The weights: the states are those of another model.
-    Weights(NumberFormat),
+    Weights(#[cfg_attr(feature = "schema", schemars(with = "crate::schema::NumberFormat"))] NumberFormat),
     /// The states, all rows of a tap together.
-    States(Disturbance),
+    States(#[cfg_attr(feature = "schema", schemars(with = "crate::schema::Disturbance"))] Disturbance),
 }
 
 impl fmt::Display for Storage {
@@ -64,6 +66,9 @@ impl fmt::Display for Storage {
 
 /// The closest states of different prompts, format by format.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct FormatStudy {
     /// The number of prompts.
     pub prompts: usize,
@@ -76,17 +81,25 @@ pub struct FormatStudy {
 
 /// One format at one tap.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct InFormat {
-    /// What is stored in a narrow format.
+    /// The numbers that are stored in a narrow format.
     #[serde(rename = "held")]
     pub storage: Storage,
-    /// The tap.
+    /// The tap at which the states were read.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Tap"))]
     pub tap: Tap,
     /// The noise floor with these weights.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::NoiseFloor"))]
     pub noise: NoiseFloor,
     /// Whether the smallest distance exceeds the noise floor.
-    pub verdict: Resolution,
+    #[serde(alias = "verdict")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Resolution"))]
+    pub resolution: Resolution,
     /// The closest pair, exact.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Pair"))]
     pub closest: Pair,
     /// Rows whose state is equal, number by number, to that of an earlier row of another prompt.
     pub collisions: usize,
@@ -113,7 +126,8 @@ pub fn formats(
         StudyName::Formats,
         serde_json::json!({ "model": model, "prompts": super::fingerprint(prompts), "options": options,
         }),
-    );
+    )
+    .computed_by(decoder);
     let extraction = Extraction::new(options.taps.clone(), Positions::Last)?;
     let extraction = extraction.with_memory_budget(options.memory_budget);
     let compute = |decoder: &Decoder, done: &mut dyn FnMut(f64)| {
@@ -190,7 +204,7 @@ impl Computed {
                 storage,
                 tap,
                 noise,
-                verdict: Resolution::of(distances.minimum, noise.largest()),
+                resolution: Resolution::of(distances.minimum, noise.largest()),
                 closest,
                 collisions: distances.equal.iter().map(|equal| equal.rows.len() - 1).sum(),
                 quantiles: distances.quantiles,

@@ -34,6 +34,9 @@ impl LengthOptions {
 
 /// The result of [`lengths`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct LengthStudy {
     /// Each length; units that are not finished are missing.
     pub lengths: Vec<AtLength>,
@@ -44,30 +47,43 @@ pub struct LengthStudy {
 
 /// Prompts of one length.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct AtLength {
     /// Tokens in each prompt.
     pub length: usize,
     /// The number of different prompts.
     pub prompts: usize,
     /// The distances between their last states at each tap.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "std::collections::BTreeMap<crate::schema::Tap, DistanceSpread>")
+    )]
     pub taps: BTreeMap<Tap, DistanceSpread>,
 }
 
 /// The smallest, mean and largest distance of all pairs of some rows, each computed directly in f64.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct DistanceSpread {
     /// The number of pairs.
     pub pairs: u64,
-    /// The smallest distance.
+    /// The smallest distance of a pair, in L2.
     pub minimum: f64,
-    /// The mean distance.
+    /// The mean distance of all pairs, in L2.
     pub mean: f64,
-    /// The largest distance.
+    /// The largest distance of a pair, in L2.
     pub maximum: f64,
     /// The noise floor of these states.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::NoiseFloor"))]
     pub noise: NoiseFloor,
     /// Whether the smallest distance exceeds the noise floor.
-    pub verdict: Resolution,
+    #[serde(alias = "verdict")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Resolution"))]
+    pub resolution: Resolution,
 }
 
 /// Cuts prompts to each length and measures all pairs of their last states. A unit of the study is a length.
@@ -102,7 +118,8 @@ pub fn lengths(
         serde_json::json!({ "model": model, "taps": extraction.taps(), "lengths": lengths, "count": count,
             "prompts": crate::fingerprint(prompts),
         }),
-    );
+    )
+    .computed_by(decoder);
     let Finished { results: measured, completeness } =
         run.complete(&about, lengths.to_vec(), |&length, _| {
             let cut = cut(prompts, length, count);
@@ -161,7 +178,7 @@ fn spread(rows: &StateRows<'_>, noise: NoiseFloor) -> DistanceSpread {
         mean: of_rows.iter().map(|row| row.1).sum::<f64>() / pairs as f64,
         maximum: of_rows.iter().map(|row| row.2).fold(0.0, f64::max),
         noise,
-        verdict: Resolution::of(minimum, noise.largest()),
+        resolution: Resolution::of(minimum, noise.largest()),
     }
 }
 
@@ -182,6 +199,6 @@ mod tests {
         let states = ndarray::arr2(&[[0.0_f32], [1.0], [5.0]]);
         let found = spread(&StateRows::new(states.view()).unwrap(), NoiseFloor::default());
         assert_eq!((found.pairs, found.minimum, found.mean, found.maximum), (3, 1.0, 10.0 / 3.0, 5.0));
-        assert_eq!(found.verdict, Resolution::Separated);
+        assert_eq!(found.resolution, Resolution::Separated);
     }
 }

@@ -40,6 +40,8 @@ mod positions;
 mod recovery;
 mod repeats;
 mod run;
+#[cfg(feature = "schema")]
+mod schema;
 mod stress;
 mod tap_distances;
 #[cfg(feature = "training")]

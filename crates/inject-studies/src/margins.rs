@@ -43,6 +43,9 @@ impl MarginOptions {
 
 /// The result of [`margins`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct MarginStudy {
     /// The number of tokens that each true token was compared with.
     pub others: usize,
@@ -55,13 +58,20 @@ pub struct MarginStudy {
 
 /// The margins at one tap.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct TapMargins {
-    /// The tap.
+    /// The tap at which the states were read.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Tap"))]
     pub tap: Tap,
     /// The noise floor of the tap.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::NoiseFloor"))]
     pub noise: NoiseFloor,
     /// Whether the smallest margin exceeds the noise floor.
-    pub verdict: Resolution,
+    #[serde(alias = "verdict")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Resolution"))]
+    pub resolution: Resolution,
     /// Quantiles of the margins, exact.
     pub margins: Vec<Quantile>,
     /// Quantiles of each margin as a share of the state's norm, exact.
@@ -72,6 +82,9 @@ pub struct TapMargins {
 
 /// One position: the nearest other token.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct OneStep {
     /// Number of the prompt.
     pub prompt: usize,
@@ -106,7 +119,8 @@ pub fn margins(
         StudyName::Margins,
         serde_json::json!({ "model": model, "prompts": crate::fingerprint(prompts), "options": options,
         }),
-    );
+    )
+    .computed_by(decoder);
     let Finished { results: measured, completeness } =
         run.complete(&about, (0..prompts.len()).collect(), |&prompt, done| {
             margins_of(decoder, prompt, &prompts[prompt], options, done)
@@ -126,7 +140,7 @@ pub fn margins(
         Some(TapMargins {
             tap,
             noise: noise[&tap],
-            verdict: Resolution::of(smallest, noise[&tap].largest()),
+            resolution: Resolution::of(smallest, noise[&tap].largest()),
             margins: exact_quantiles(steps.iter().map(|step| step.margin).collect()),
             relative: exact_quantiles(
                 steps.iter().map(|step| step.margin / step.norm.max(f64::MIN_POSITIVE)).collect(),

@@ -15,6 +15,8 @@ pub enum StudyName {
     Corpus,
     /// [`decoding`](crate::decoding).
     Decoding,
+    /// `degenerate`, case by case, by the program `inject`.
+    Degenerate,
     /// The measurement of inversion against tap and prompt length by the program `inject`.
     Depth,
     /// [`exhaustive`](crate::exhaustive).
@@ -25,28 +27,35 @@ pub enum StudyName {
     Lengths,
     /// [`margins`](crate::margins).
     Margins,
+    /// `random_weights`.
+    RandomWeights,
     /// [`recovery`](crate::recovery).
     Recovery,
     /// [`repeats`](crate::repeats).
     Repeats,
     /// [`stress`](crate::stress).
     Stress,
+    /// `training`, one decoder and optimiser after the other, by the program `inject`.
+    Training,
 }
 
 impl StudyName {
-    /// All names.
+    /// Every name, in alphabetical order.
     pub const ALL: &'static [StudyName] = &[
         StudyName::ComparePolicies,
         StudyName::Corpus,
         StudyName::Decoding,
+        StudyName::Degenerate,
         StudyName::Depth,
         StudyName::Exhaustive,
         StudyName::Formats,
         StudyName::Lengths,
         StudyName::Margins,
+        StudyName::RandomWeights,
         StudyName::Recovery,
         StudyName::Repeats,
         StudyName::Stress,
+        StudyName::Training,
     ];
 
     /// The name as it is written in journals and file names.
@@ -55,14 +64,17 @@ impl StudyName {
             StudyName::ComparePolicies => "compare-policies",
             StudyName::Corpus => "corpus",
             StudyName::Decoding => "decoding",
+            StudyName::Degenerate => "degenerate",
             StudyName::Depth => "depth",
             StudyName::Exhaustive => "exhaustive",
             StudyName::Formats => "formats",
             StudyName::Lengths => "lengths",
             StudyName::Margins => "margins",
+            StudyName::RandomWeights => "random-weights",
             StudyName::Recovery => "recovery",
             StudyName::Repeats => "repeats",
             StudyName::Stress => "stress",
+            StudyName::Training => "training",
         }
     }
 }
@@ -98,7 +110,7 @@ mod tests {
         let error = "margin".parse::<StudyName>().unwrap_err().to_string();
         assert!(
             error.contains("`margin`")
-                && error.contains("corpus, decoding, depth")
+                && error.contains("corpus, decoding, degenerate, depth")
                 && error.contains("margins")
         );
     }

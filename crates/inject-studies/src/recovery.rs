@@ -45,6 +45,9 @@ impl RecoveryOptions {
 
 /// The result of [`recovery`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct RecoveryStudy {
     /// Each condition at each tap.
     pub recovered: Vec<Recovered>,
@@ -55,16 +58,20 @@ pub struct RecoveryStudy {
 
 /// One condition at one tap.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct Recovered {
-    /// The condition.
+    /// The change made to the states or weights.
     pub condition: Condition,
-    /// The tap.
+    /// The tap at which the states were read.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Tap"))]
     pub tap: Tap,
-    /// Prompts tried.
+    /// The number of prompts inverted.
     pub prompts: usize,
     /// The number of prompts recovered exactly.
     pub exact: usize,
-    /// Tokens of all prompts.
+    /// The number of tokens of all prompts together.
     pub tokens: usize,
     /// The number of tokens recovered, whatever was found before them.
     pub right: usize,
@@ -108,7 +115,8 @@ pub fn recovery(
         StudyName::Recovery,
         serde_json::json!({ "model": model, "prompts": fingerprint(prompts), "options": options,
         }),
-    );
+    )
+    .computed_by(decoder);
     let units: Vec<(Condition, Tap)> = options
         .conditions
         .iter()

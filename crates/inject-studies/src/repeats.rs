@@ -39,6 +39,9 @@ impl RepeatOptions {
 
 /// The result of [`repeats`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct RepeatStudy {
     /// Whether the model's computation depends on positions through a table; if not, through rotation at most.
     pub learned_positions: bool,
@@ -53,19 +56,26 @@ pub struct RepeatStudy {
 
 /// The last states of `a`, `aa`, `aaa` and so on.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct Repeats {
-    /// The token `a`.
+    /// The id of the token `a`.
     pub token: u32,
-    /// The token before it.
+    /// The token before the repetitions, if there is one.
     pub bos: Option<u32>,
-    /// Each tap.
+    /// The distances at each tap.
     pub taps: Vec<RepeatsAt>,
 }
 
-/// The same at one tap.
+/// The distances between repetitions of one token at one tap.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct RepeatsAt {
-    /// The tap.
+    /// The tap at which the states were read.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Tap"))]
     pub tap: Tap,
     /// The smallest distance between two repetitions.
     pub smallest: f64,
@@ -73,14 +83,17 @@ pub struct RepeatsAt {
     pub largest: f64,
     /// The number of pairs whose states are equal number by number.
     pub equal_pairs: u64,
-    /// The number of pairs.
+    /// The number of pairs of repetitions.
     pub pairs: u64,
     /// The mean norm of the states.
     pub mean_norm: f64,
     /// The noise floor of these states.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::NoiseFloor"))]
     pub noise: NoiseFloor,
     /// Whether the *largest* distance exceeds the noise floor. If it does not, no repetition can be told from another.
-    pub verdict: Resolution,
+    #[serde(alias = "verdict")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Resolution"))]
+    pub resolution: Resolution,
     /// The reason why they must be equal, if there is one.
     #[serde(rename = "why")]
     pub reason: Option<EqualityReason>,
@@ -89,6 +102,8 @@ pub struct RepeatsAt {
 /// A reason why repetitions of one token have the same state, whatever the weights are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub enum EqualityReason {
     /// The tap is the token's embedding, and there is no table of positions: it depends on the last token only.
     EmbeddingAlone,
@@ -127,7 +142,7 @@ impl fmt::Display for EqualityReason {
 /// Compares the last states of repetitions of single tokens. A unit of the study is a token, with or without BOS.
 ///
 /// Repetitions collide exactly in exact arithmetic where [`EqualityReason::of`] says so; computed in f32 they differ by rounding, so the
-/// verdict is that they lie at the noise floor. Computed by a decoder in f64 they come out equal.
+/// resolution is that they lie at the noise floor. Computed by a decoder in f64 they come out equal.
 ///
 /// # Errors
 ///
@@ -144,7 +159,8 @@ pub fn repeats(decoder: &Decoder, options: &RepeatOptions, run: Run<'_>) -> Resu
         serde_json::json!({ "decoder": format!("{:?}", decoder.config()), "dtype": format!("{:?}", decoder.dtype()),
             "options": options,
         }),
-    );
+    )
+    .computed_by(decoder);
     let without = options.tokens.iter().map(|&token| (token, None));
     let with =
         options.bos.into_iter().flat_map(|bos| options.tokens.iter().map(move |&token| (token, Some(bos))));
@@ -179,7 +195,7 @@ fn compare(tap: Tap, states: &[Vec<f32>], noise: NoiseFloor, reason: Option<Equa
         pairs: distances.len() as u64,
         mean_norm: states.iter().map(|state| norm(state)).sum::<f64>() / states.len() as f64,
         noise,
-        verdict: Resolution::of(largest, noise.largest()),
+        resolution: Resolution::of(largest, noise.largest()),
         reason,
     }
 }
@@ -189,7 +205,7 @@ impl RepeatStudy {
     pub fn expected_and_found(&self) -> (usize, usize) {
         let places = self.repeats.iter().flat_map(|repeats| &repeats.taps).filter(|at| at.reason.is_some());
         let mut count = BTreeMap::from([(true, 0), (false, 0)]);
-        places.for_each(|at| *count.entry(at.verdict != Resolution::Separated).or_default() += 1);
+        places.for_each(|at| *count.entry(at.resolution != Resolution::Separated).or_default() += 1);
         (count[&true] + count[&false], count[&true])
     }
 }

@@ -29,7 +29,7 @@ pub struct Part {
 }
 
 impl Part {
-    /// The whole study.
+    /// The only part of a study that is not divided.
     pub const WHOLE: Part = Part { number: 0, of: 1 };
 
     /// Part `number` of `of` parts, counted from 0.

@@ -31,15 +31,26 @@ impl<'a> TextModel<'a> {
 
 /// Prompts of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct StressSet {
-    /// The similarity.
+    /// The way in which the prompts are alike.
     pub kind: StressKind,
-    /// The prompts.
+    /// The prompts as text.
     pub texts: Vec<String>,
+}
+
+impl StressSet {
+    /// A set of prompts that are alike in one way.
+    pub fn new(kind: StressKind, texts: Vec<String>) -> Self {
+        StressSet { kind, texts }
+    }
 }
 
 /// The result of [`stress`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct StressStudy {
     /// Each set; units that are not finished are missing.
     pub sets: Vec<StressReport>,
@@ -50,6 +61,9 @@ pub struct StressStudy {
 
 /// One set of prompts.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct StressReport {
     /// The similarity of the prompts.
     pub kind: StressKind,
@@ -57,7 +71,7 @@ pub struct StressReport {
     pub prompts: usize,
     /// The number of prompts left out because they have the token ids of another one.
     pub same_tokens: usize,
-    /// Each tap. The noise floor and the verdict are those of this set.
+    /// Each tap. The noise floor and the resolution are those of this set.
     pub taps: Vec<TapReport>,
 }
 
@@ -82,7 +96,8 @@ pub fn stress(
         serde_json::json!({ "model": name, "bos": bos.to_string(), "sets": sets, "taps": extraction.taps(),
             "options": options,
         }),
-    );
+    )
+    .computed_by(decoder);
     let Finished { results: measured, completeness } =
         run.complete(&about, (0..sets.len()).collect(), |&set, done| {
             let StressSet { kind, texts } = &sets[set];
@@ -116,8 +131,8 @@ pub fn stress(
                 let closest_prompts =
                     distances.closest.iter().map(pair).collect::<Result<_, StudyError>>()?;
                 let noise = floors[&tap];
-                let verdict = options.metric.resolution(distances.minimum, noise.largest());
-                reports.push(TapReport { tap, noise, verdict, distances, closest_prompts });
+                let resolution = options.metric.resolution(distances.minimum, noise.largest());
+                reports.push(TapReport { tap, noise, resolution, distances, closest_prompts });
             }
             let same_tokens = texts.len() - prompts.len();
             Ok(StressReport { kind: *kind, prompts: prompts.len(), same_tokens, taps: reports })

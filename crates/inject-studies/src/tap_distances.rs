@@ -86,6 +86,9 @@ impl Default for TapOptions {
 
 /// The distances between the states of one tap.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct TapDistances {
     /// The number of states.
     pub rows: usize,
@@ -96,10 +99,13 @@ pub struct TapDistances {
     /// The smallest distance of all.
     pub minimum: f64,
     /// The closest pairs, exact, the closest first: one at least.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Pair>"))]
     pub closest: Vec<Pair>,
     /// States that are equal number by number although their prompts differ.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::EqualRows>"))]
     pub equal: Vec<EqualRows>,
     /// The pairs that the quantiles and the histogram count.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Coverage"))]
     pub coverage: Coverage,
     /// Quantiles of the distances of these pairs.
     pub quantiles: Vec<Quantile>,
@@ -108,25 +114,35 @@ pub struct TapDistances {
     /// Quantiles of the distance from every row to its nearest neighbour, exact; empty if they were not searched for.
     pub nearest: Vec<Quantile>,
     /// Separation margin and co-Lipschitz constant, if nearest neighbours were searched for.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Separation>"))]
     pub separation: Option<Separation>,
     /// Norms, anisotropy and intrinsic dimension.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Geometry"))]
     pub geometry: Geometry,
 }
 
 /// The distance that a share of the distances does not exceed.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct Quantile {
     /// The share, from 0 to 1.
     pub share: f64,
-    /// A lower bound.
+    /// A lower bound of the quantile.
     pub lower: f64,
-    /// An upper bound: at most 1.6 % above the lower one, and equal to it if the quantile is exact.
+    /// An upper bound of the quantile: at most 1.6 % above the lower one, and equal to it if the quantile is exact.
     pub upper: f64,
 }
 
 impl Quantile {
     /// The shares that quantiles are given for.
     pub const SHARES: [f64; 9] = [0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0];
+
+    /// A quantile that is known exactly.
+    pub const fn exact(share: f64, value: f64) -> Self {
+        Quantile { share, lower: value, upper: value }
+    }
 
     /// The upper bound of the quantile at a share, if these quantiles contain that share.
     ///
@@ -135,7 +151,7 @@ impl Quantile {
     /// ```
     /// use inject_studies::Quantile;
     ///
-    /// let quantiles = [Quantile { share: 0.0, lower: 1.0, upper: 1.0 }, Quantile { share: 0.5, lower: 3.0, upper: 3.1 }];
+    /// let quantiles = [Quantile::exact(0.0, 1.0), Quantile::exact(0.5, 3.1)];
     /// assert_eq!(Quantile::upper_at(&quantiles, 0.5), Some(3.1));
     /// assert_eq!(Quantile::upper_at(&quantiles, 0.99), None);
     /// ```
@@ -146,10 +162,13 @@ impl Quantile {
 
 /// The number of pairs with a distance in `lower..upper`.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct Bin {
-    /// The lower end.
+    /// The smallest distance in the bin.
     pub lower: f64,
-    /// The upper end.
+    /// The smallest distance above the bin.
     pub upper: f64,
     /// The number of pairs.
     pub pairs: u64,

@@ -19,7 +19,7 @@ pub use self::{
     closest::{TapMinimum, closest_at_taps},
     degenerate::{AtStep, DegenerateOptions, DegenerateStudy, TapFate, degenerate},
     optimiser::Optimiser,
-    random_weights::{RandomShape, RandomWeights, random_weights},
+    random_weights::{RandomShape, RandomWeights, RandomWeightsStudy, random_weights},
     run::{TrainingData, TrainingEvent, TrainingOptions, TrainingStudy, log_spaced, training},
     snapshot::{InversionTally, Margins, Probes, Snapshot, TapSnapshot},
     start::DegenerateStart,

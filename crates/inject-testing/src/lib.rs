@@ -1,19 +1,13 @@
 //! Shared by the tests and benchmarks of the workspace, and not published: devices and small models.
 //!
 //! ```
-//! let kind: inject_testing::DeviceKind = "flex".parse()?;
-//! let device = kind.open()?;
-//! assert_eq!(device, burn::tensor::Device::flex());
-//! # Ok::<(), inject_testing::DeviceError>(())
+//! let (name, device) = inject_testing::named().remove(0);
+//! assert_eq!((name, device), ("flex", burn::tensor::Device::flex()));
 //! ```
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 pub mod models;
-
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
-use std::sync::{Arc, Mutex, PoisonError};
-use std::{fmt, str::FromStr};
 
 use burn::tensor::{DType, Device, Tensor, TensorData, activation};
 
@@ -22,77 +16,32 @@ use burn::tensor::{DType, Device, Tensor, TensorData, activation};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A backend by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum DeviceKind {
-    /// burn's CPU backend.
-    Flex,
-    /// burn's former CPU backend.
-    NdArray,
-    /// An NVIDIA GPU.
-    Cuda,
-    /// A GPU through Vulkan, Metal or DirectX 12.
-    Wgpu,
+/// Every device that this build contains, by the name that the program `inject` gives it.
+///
+/// A GPU that the machine lacks panics in its runtime when it is first used: a test must not pass by not running.
+pub fn named() -> Vec<(&'static str, Device)> {
+    vec![
+        #[cfg(feature = "flex")]
+        ("flex", Device::flex()),
+        #[cfg(feature = "ndarray")]
+        #[allow(deprecated, reason = "kept as the second opinion on every result")]
+        ("ndarray", Device::ndarray()),
+        #[cfg(feature = "cuda")]
+        ("cuda", Device::cuda(0)),
+        #[cfg(feature = "wgpu")]
+        ("wgpu", Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
+    ]
 }
 
-impl DeviceKind {
-    /// Every kind, compiled in or not.
-    pub const ALL: [DeviceKind; 4] =
-        [DeviceKind::Flex, DeviceKind::NdArray, DeviceKind::Cuda, DeviceKind::Wgpu];
-
-    /// Whether this build contains it.
-    pub fn is_compiled(self) -> bool {
-        match self {
-            DeviceKind::Flex => cfg!(feature = "flex"),
-            DeviceKind::NdArray => cfg!(feature = "ndarray"),
-            DeviceKind::Cuda => cfg!(feature = "cuda"),
-            DeviceKind::Wgpu => cfg!(feature = "wgpu"),
-        }
-    }
-
-    /// The device itself, if it is compiled in and the machine has it.
-    ///
-    /// # Errors
-    ///
-    /// [`DeviceError`] saying which of the two is missing. GPU runtimes report a missing driver by a panic; the driver is
-    /// looked for first, and a first computation is tried, so that this is an error here.
-    pub fn open(self) -> Result<Device, DeviceError> {
-        if !self.is_compiled() {
-            return Err(DeviceError::NotCompiled { kind: self });
-        }
-        match self {
-            #[cfg(feature = "flex")]
-            DeviceKind::Flex => Ok(Device::flex()),
-            #[cfg(feature = "ndarray")]
-            #[allow(deprecated, reason = "kept as the second opinion on every result")]
-            DeviceKind::NdArray => Ok(Device::ndarray()),
-            #[cfg(feature = "cuda")]
-            DeviceKind::Cuda => {
-                look_for_library(self, &["libcuda.so.1", "libcuda.so", "nvcuda.dll"])?;
-                tried(self, || Device::cuda(0))
-            }
-            #[cfg(feature = "wgpu")]
-            DeviceKind::Wgpu => tried(self, || Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
-            #[allow(unreachable_patterns, reason = "which kinds remain depends on the features")]
-            _ => Err(DeviceError::NotCompiled { kind: self }),
-        }
-    }
-}
-
-/// The devices the tests run on: every one compiled in.
-///
-/// # Panics
-///
-/// If a device is compiled in and the machine does not have it: a test must not pass by not running.
+/// The devices that the tests run on: every one that this build contains.
 pub fn compiled() -> Vec<Device> {
-    let kinds = DeviceKind::ALL.into_iter().filter(|kind| kind.is_compiled());
-    kinds.map(|kind| kind.open().unwrap_or_else(|error| panic!("{error}"))).collect()
+    named().into_iter().map(|(_, device)| device).collect()
 }
 
 /// Whether a device computes in f64 throughout.
 ///
 /// Holding f64 tensors is not enough: `ndarray` takes them and evaluates the logistic function in f32. So one value is
-/// computed and looked at.
+/// computed and compared.
 pub fn computes_in_f64(device: &Device) -> bool {
     let x = 0.3_f64;
     let expected = 1.0 / (1.0 + (-x).exp());
@@ -101,120 +50,5 @@ pub fn computes_in_f64(device: &Device) -> bool {
         let found =
             activation::sigmoid(tensor).try_into_data().ok().and_then(|data| data.iter::<f64>().next());
         found.is_some_and(|found| (found - expected).abs() < 1e-15)
-    }
-}
-
-#[cfg(feature = "cuda")]
-fn look_for_library(kind: DeviceKind, names: &[&str]) -> Result<(), DeviceError> {
-    // SAFETY: the driver's own library, whose initialisers are what any CUDA program runs first.
-    let found = names.iter().any(|name| unsafe { libloading::Library::new(*name) }.is_ok());
-    if found {
-        Ok(())
-    } else {
-        Err(DeviceError::NotThere { kind, reason: format!("no driver library {}", names[0]) })
-    }
-}
-
-/// Opens a GPU and computes one sum on it.
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
-fn tried(
-    kind: DeviceKind,
-    open: impl FnOnce() -> Device + std::panic::UnwindSafe,
-) -> Result<Device, DeviceError> {
-    // A runtime may fail on a thread of its own, and what arrives here is only that this thread is gone: the first failure tells why.
-    let first: Arc<Mutex<Option<String>>> = Arc::default();
-    let told = Arc::clone(&first);
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        let reason = first_line(panic.payload());
-        told.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
-    }));
-    let outcome = std::panic::catch_unwind(|| {
-        let device = open();
-        let sum = Tensor::<1>::ones([2], &device).sum().try_into_data();
-        sum.map(|_| device).map_err(|error| error.to_string())
-    });
-    std::panic::set_hook(hook);
-    let last = match outcome {
-        Ok(Ok(device)) => return Ok(device),
-        Ok(Err(reason)) => reason,
-        Err(panic) => first_line(panic.as_ref()),
-    };
-    let reason = first.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or(last);
-    Err(DeviceError::NotThere { kind, reason })
-}
-
-/// The first line of what a panic says.
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
-fn first_line(panic: &(dyn std::any::Any + Send)) -> String {
-    let text =
-        panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    text.and_then(|text| text.lines().next()).unwrap_or("the runtime could not be started").to_owned()
-}
-
-impl fmt::Display for DeviceKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            DeviceKind::Flex => "flex",
-            DeviceKind::NdArray => "ndarray",
-            DeviceKind::Cuda => "cuda",
-            DeviceKind::Wgpu => "wgpu",
-        })
-    }
-}
-
-impl FromStr for DeviceKind {
-    type Err = DeviceError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        DeviceKind::ALL
-            .into_iter()
-            .find(|kind| kind.to_string() == text)
-            .ok_or_else(|| DeviceError::Unknown { found: text.to_owned() })
-    }
-}
-
-/// Why a device cannot be had.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum DeviceError {
-    /// Not the name of any.
-    #[error("unknown device `{found}`: expected `flex`, `ndarray`, `cuda` or `wgpu`")]
-    Unknown {
-        /// The text as given.
-        found: String,
-    },
-    /// This build does not contain it.
-    #[error("this build has no device `{kind}`: build with `--features {kind}`")]
-    NotCompiled {
-        /// The device.
-        kind: DeviceKind,
-    },
-    /// This machine does not have it.
-    #[error("no device `{kind}` on this machine: {reason}")]
-    NotThere {
-        /// The device.
-        kind: DeviceKind,
-        /// What its runtime said.
-        reason: String,
-    },
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_device_that_is_not_compiled_in_is_an_error_that_says_how_to_get_it() {
-        for kind in DeviceKind::ALL.into_iter().filter(|kind| !kind.is_compiled()) {
-            let error = kind.open().unwrap_err();
-            assert_eq!(error, DeviceError::NotCompiled { kind });
-            assert!(error.to_string().contains(&format!("--features {kind}")));
-        }
-    }
-
-    #[test]
-    fn an_unknown_name_lists_the_known_ones() {
-        assert!("gpu".parse::<DeviceKind>().unwrap_err().to_string().contains("wgpu"));
     }
 }

@@ -35,7 +35,7 @@ pub(crate) enum Contender {
     Lens,
 }
 
-/// What is the same for all policies.
+/// The settings that all policies share.
 pub(crate) struct Terms<'a> {
     pub(crate) model: &'a LoadedModel,
     pub(crate) tap: Tap,

@@ -1,4 +1,4 @@
-//! What one policy did to each prompt, and to all of them.
+//! The results of one policy: for each prompt, and for all of them.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::{
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Prompt {
-    /// The tokens.
+    /// The origin of the tokens.
     pub(crate) kind: Kind,
     /// The tokens by id.
     pub(crate) token_ids: Vec<u32>,
@@ -91,7 +91,7 @@ impl Record {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Summary {
-    /// The policy.
+    /// The policy by name.
     pub(crate) contender: Contender,
     /// Its sources of candidates, in order.
     pub(crate) policy: String,
@@ -113,7 +113,7 @@ pub(crate) struct Summary {
     pub(crate) out_of_budget: usize,
     /// Verified positions whose token is not the prompt's.
     pub(crate) verified_wrongly: usize,
-    /// Every prompt.
+    /// The inversion of each prompt.
     pub(crate) records: Vec<Record>,
 }
 
@@ -153,13 +153,13 @@ impl Summary {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Spread {
-    /// The mean.
+    /// The mean over all prompts.
     pub(crate) mean: f64,
     /// The standard deviation of the sample, with one less than the count in the denominator. Zero for a single number.
     pub(crate) standard_deviation: f64,
-    /// The median.
+    /// The median over all prompts.
     pub(crate) median: f64,
-    /// The largest.
+    /// The largest of all prompts.
     pub(crate) largest: f64,
 }
 

@@ -23,7 +23,7 @@ use crate::{
 pub(crate) struct About {
     /// The model: a Hub id, the name of a folder, or `bundled`.
     pub(crate) model: String,
-    /// The device.
+    /// The name of the device that computed.
     pub(crate) device: String,
     /// The tap of the states.
     pub(crate) tap: String,
@@ -46,14 +46,13 @@ pub(crate) struct About {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Comparison {
-    /// The conditions.
+    /// The conditions under which the policies were compared.
     about: About,
-    /// The prompts.
+    /// The prompts that every policy recovers.
     prompts: Vec<Prompt>,
-    /// Each policy.
+    /// The results of each policy.
     policies: Vec<Summary>,
     /// Which policies these are.
-    #[cfg_attr(test, schemars(with = "crate::schema::Completeness"))]
     pub(crate) completeness: Completeness,
 }
 
@@ -64,7 +63,7 @@ vocabulary (hard prompts test none in a step: only their last draft is compared)
 times and counts are those until then.";
 
 impl About {
-    /// What is about to happen.
+    /// The line that announces the work.
     pub(crate) fn heading(&self, prompts: &[Prompt], policies: usize) -> String {
         let text = prompts.iter().filter(|prompt| prompt.kind == Kind::Text).count();
         format!(

@@ -38,12 +38,12 @@ const QUANTITIES: [Quantity; 3] = [
     },
 ];
 
-/// What the quantities are drawn against.
+/// The axis that the quantities are drawn against.
 struct Against<'a> {
     file: &'static str,
     axis: Axis,
     place: &'a dyn Fn(&Record) -> f64,
-    /// What else distinguishes records. Each value has series of its own.
+    /// The quantity that divides the records into series.
     other: &'a dyn Fn(&Record) -> String,
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct Report {
     pub(super) reason: String,
     /// The rule by which a candidate counts as the token.
     pub(super) acceptance: AcceptanceRule,
-    /// What was recovered.
+    /// The recovered prompt, position by position.
     pub(super) recovered: Recovered,
     /// Seconds of one forward pass of a prompt of this length to the tap.
     pub(super) forward_seconds: f64,
@@ -84,7 +84,7 @@ pub(crate) struct PositionReport {
     pub(super) tolerance: Option<f64>,
     /// The nearest other token tested.
     pub(super) runner_up: Option<Candidate>,
-    /// How much farther the runner-up lies: exact where the whole vocabulary was tested, otherwise an upper bound.
+    /// The runner-up's distance minus the token's: exact if the whole vocabulary was tested, otherwise an upper bound.
     pub(super) margin: Option<f64>,
     /// Candidates tested at this position.
     pub(super) candidates_tested: usize,
@@ -116,7 +116,7 @@ pub(crate) enum VerdictName {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Candidate {
-    /// The token.
+    /// The id of the token.
     pub(super) token_id: u32,
     /// The distance of its state from the one given.
     pub(super) distance: f64,
@@ -127,7 +127,7 @@ pub(crate) struct Candidate {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RuledOutReport {
-    /// The token.
+    /// The id of the token.
     token_id: u32,
     /// Its distance at its own position.
     distance: f64,
@@ -135,7 +135,7 @@ pub(crate) struct RuledOutReport {
     at_position: usize,
     /// The distance of the nearest candidate tested there.
     nearest: f64,
-    /// Candidates tested there.
+    /// The number of candidates tested at that position.
     candidates_tested: usize,
 }
 
@@ -168,14 +168,14 @@ pub(crate) enum AcceptanceRule {
     },
     /// Within a fixed L2 distance.
     Ball {
-        /// The distance.
+        /// The L2 distance within which a candidate fits.
         epsilon: f64,
     },
     /// Each coordinate within `atol + rtol * |x|`.
     Allclose {
-        /// The relative tolerance.
+        /// The tolerance as a share of each coordinate.
         rtol: f64,
-        /// The absolute tolerance.
+        /// The tolerance that is the same for each coordinate.
         atol: f64,
     },
 }

@@ -99,7 +99,7 @@ fn all_positions(all: usize) -> String {
     if all == 1 { "at its only position".to_owned() } else { format!("at all {}", counted(all, "position")) }
 }
 
-/// What the column of tolerances holds where that is not the noise floor.
+/// The content of the column of tolerances, if that is not the noise floor.
 fn explanation(rule: AcceptanceRule) -> Option<String> {
     match rule {
         AcceptanceRule::NoiseFloor { .. } => None,

@@ -16,7 +16,7 @@ use crate::{
 pub(crate) struct Record {
     /// The number of the prompt in the store, from 0.
     pub(super) prompt: usize,
-    /// What was recovered.
+    /// The numbers of prompts and positions recovered.
     pub(super) recovered: Recovered,
 }
 
@@ -25,7 +25,7 @@ pub(crate) struct Record {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Tally {
-    /// All prompts.
+    /// The number of prompts in the store.
     pub(super) prompts: usize,
     /// Prompts that are verified at every position.
     verified: usize,
@@ -33,7 +33,7 @@ pub(crate) struct Tally {
     equal: usize,
     /// The numbers of the prompts that are not both.
     not_recovered: Vec<usize>,
-    /// All positions.
+    /// The number of positions of all prompts.
     positions: usize,
     /// Positions with the verdict certain.
     certain_positions: usize,

@@ -10,7 +10,7 @@ use inject_sipit::models::{Decoder, FloatFormat, Model, ModelSource, Origin};
 use crate::progress::Meter;
 use crate::{Failure, bundled::Bundled, device::DeviceKind};
 
-/// The device.
+/// The device that a command computes on.
 #[derive(Args, Clone, Copy, Debug)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct DeviceOptions {
@@ -58,7 +58,7 @@ impl DeviceOptions {
     }
 
     /// On a CPU as many lanes as cores, on a GPU one.
-    fn lanes(self) -> NonZeroUsize {
+    pub(crate) fn lanes(self) -> NonZeroUsize {
         match self.device {
             DeviceKind::Flex | DeviceKind::NdArray => {
                 std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)

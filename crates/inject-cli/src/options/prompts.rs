@@ -18,7 +18,7 @@ pub(crate) struct PromptOptions {
     /// A file of prompts: .txt (one a line), .jsonl (field `text`) or .parquet (column `text`) [default: generated text]
     #[arg(long, value_name = "FILE")]
     pub(crate) prompts: Option<PathBuf>,
-    /// How many prompts at the beginning of the file to skip, such as those a lens was made from
+    /// The number of prompts at the beginning of the file to skip, such as those a lens was made from
     #[arg(long, value_name = "COUNT", default_value_t = 0, requires = "prompts")]
     pub(crate) skip: usize,
     /// Whether the BOS token begins each prompt: auto (as the tokenizer does), yes or no

@@ -1,4 +1,4 @@
-//! What every study has: a folder, a journal, parts.
+//! The folder, the journal and the parts that every study has.
 
 use std::{
     cell::RefCell,
@@ -20,6 +20,7 @@ use crate::{
     output::{note, say},
     progress::Meter,
     report::Report,
+    study,
 };
 
 /// Where a study's results go, and which part of it is done.
@@ -78,7 +79,15 @@ study_results!(
     StressStudy,
     compare_policies::Comparison,
     depth::Depth,
+    study::Starts,
+    study::Trainings,
 );
+
+impl StudyResult for study::Drawn {
+    fn completeness(&self) -> &Completeness {
+        &self.found.completeness
+    }
+}
 
 fn parse_share(text: &str) -> Result<Part, String> {
     let wrong = || "expected PART/PARTS, such as 1/3 for the first of three parts".to_owned();

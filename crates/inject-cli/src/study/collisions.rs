@@ -35,7 +35,7 @@ To continue a stopped run, give the same command again.")]
 pub(crate) struct Options {
     #[command(flatten)]
     taps: TapsOption,
-    /// How many of the closest pairs are listed for each tap
+    /// The number of closest pairs to list for each tap
     #[arg(long, value_name = "COUNT", default_value = "10")]
     closest: NonZeroUsize,
     /// Search for the closest pairs of all, not for the nearest neighbour of every prompt
@@ -44,7 +44,7 @@ pub(crate) struct Options {
     /// Measure the cosine distance instead of L2
     #[arg(long)]
     cosine: bool,
-    /// How many prompts are computed again for the noise floor
+    /// The number of prompts computed again for the noise floor
     #[arg(long, value_name = "COUNT", default_value = "16")]
     noise_sample: NonZeroUsize,
     /// Measure the noise floor against this device too
@@ -58,7 +58,7 @@ pub(crate) struct Options {
     /// The store for the states [default: states in the folder for results]
     #[arg(long, value_name = "FOLDER", help_heading = "Output")]
     states: Option<PathBuf>,
-    /// How many different prompts
+    /// The number of different prompts
     #[arg(long, value_name = "COUNT", default_value = "20000", help_heading = "Prompts")]
     count: NonZeroUsize,
     /// The most tokens to keep of each prompt

@@ -38,7 +38,7 @@ To continue a stopped run, give the same command again."
 pub(crate) struct Options {
     #[command(flatten)]
     tap: TapOption,
-    /// How many prompts are extended
+    /// The number of prompts to extend
     #[arg(long, value_name = "COUNT", default_value = "10")]
     closest: NonZeroUsize,
     /// Compare extensions of different prompts as well
@@ -46,7 +46,7 @@ pub(crate) struct Options {
     across: bool,
     #[command(flatten)]
     study: StudyOptions,
-    /// How many prompts the closest are chosen from
+    /// The number of prompts that the closest are chosen from
     #[arg(long, value_name = "COUNT", default_value = "2000", help_heading = "Prompts")]
     count: NonZeroUsize,
     /// The most tokens to keep of each prompt
@@ -171,9 +171,10 @@ fn table(study: &ExhaustiveStudy, model: &LoadedModel) -> Table {
 /// The conclusion, and the pairs that are left out.
 fn lines(study: &ExhaustiveStudy, model: &LoadedModel) -> Vec<String> {
     let mut lines = Vec::new();
-    if let (Some(minimum), Some(verdict)) = (study.minimum(), study.verdict) {
-        let (minimum, noise) = (measured(minimum.distance), measured(study.noise.largest()));
-        lines.push(format!("smallest distance {minimum}, noise floor {noise}: {verdict}"));
+    if let (Some(minimum), Some(resolution)) = (study.minimum(), study.resolution) {
+        let minimum = measured(minimum.distance);
+        let noise = study.noise.largest().map_or_else(|| "not measured".to_owned(), measured);
+        lines.push(format!("smallest distance {minimum}, noise floor {noise}: {resolution}"));
     }
     if !study.tokens_with_equal_embeddings.is_empty() {
         lines.push(format!(

@@ -137,7 +137,7 @@ struct DecodingPart {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "The part recovery")]
 struct RecoveryPart {
-    /// How many whole prompts are recovered under each condition
+    /// The number of whole prompts to recover under each condition
     #[arg(long, value_name = "COUNT", default_value = "2")]
     whole: NonZeroUsize,
     /// The taps of the whole prompts [default: three of --taps, evenly spread]

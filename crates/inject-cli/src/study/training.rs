@@ -8,16 +8,17 @@ mod run;
 mod shape;
 mod text;
 
-use std::{num::NonZeroUsize, path::Path};
+use std::num::NonZeroUsize;
 
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
-use serde::Serialize;
+use inject_studies::{StudyName, fingerprint, journal::Description};
+use serde_json::{Value, json};
 
+pub(crate) use self::{degenerate::Starts, random::Drawn, run::Trainings};
 use crate::{
-    Failure, interrupt,
-    options::{DeviceOptions, OutputFolder},
-    output::{note, say},
+    Failure,
+    options::{DeviceOptions, StudyOptions, study::Study},
     report::Report,
     table::Table,
 };
@@ -32,7 +33,9 @@ and device.",
     after_help = "\
 Examples:
   inject study training --parts random --widths 32 --depths 1,2
-  inject study training --parts degenerate --seed 7 --out training"
+  inject study training --parts degenerate --seed 7 --out training
+
+To continue a stopped run, give the same command again."
 )]
 pub(crate) struct Options {
     /// The parts to carry out
@@ -47,7 +50,7 @@ pub(crate) struct Options {
     /// The number of their blocks
     #[arg(long, value_name = "COUNT", default_value = "2")]
     layers: NonZeroUsize,
-    /// How many steps each training takes
+    /// The number of steps of each training
     #[arg(long, value_name = "COUNT", default_value_t = 200)]
     steps: usize,
     /// The widths of the decoders that are only drawn, multiples of 8
@@ -56,24 +59,20 @@ pub(crate) struct Options {
     /// The numbers of their blocks
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1,2,4")]
     depths: Vec<NonZeroUsize>,
-    /// How many parts of a batch are computed at once, each on a thread of its own. The figures depend on it by rounding
+    /// The number of parts of a batch that are computed at once, each on a thread of its own. The figures depend on it by rounding
     #[arg(long, value_name = "COUNT", default_value = "2")]
     threads: NonZeroUsize,
-    /// How many windows of 64 next tokens to train on
+    /// The number of windows of 64 next tokens to train on
     #[arg(long, value_name = "COUNT", default_value = "24", help_heading = "Prompts")]
     windows: NonZeroUsize,
     /// The number of prompts among which the closest pair is searched
     #[arg(long, value_name = "COUNT", default_value = "1000", help_heading = "Prompts")]
     count: NonZeroUsize,
-    /// How many prompts to measure margins on at each snapshot; as many others are inverted
+    /// The number of prompts to measure margins on at each snapshot; as many others are inverted
     #[arg(long, value_name = "COUNT", default_value = "4", help_heading = "Prompts")]
     probes: NonZeroUsize,
-    /// The folder for results
-    #[arg(long, value_name = "FOLDER", default_value = "studies/training", help_heading = "Output")]
-    out: std::path::PathBuf,
-    /// Write the results to standard output as JSON instead of tables
-    #[arg(long, help_heading = "Output")]
-    json: bool,
+    #[command(flatten)]
+    study: StudyOptions,
     #[command(flatten)]
     device: DeviceOptions,
 }
@@ -100,12 +99,12 @@ fn width(text: &str) -> Result<usize, String> {
 ///
 /// [`Failure`] if something cannot be computed or written.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    let names: Vec<StudyName> = options.parts.iter().map(|part| part.name()).collect();
+    let study = options.study.begin("training", &names)?;
     let device: Device = options.device.open()?;
-    let folder = OutputFolder::open(&options.out)?;
-    interrupt::advise("the parts that were finished are in the folder");
     let text = Text::new(options)?;
     let mut lab =
-        Lab { options, text, device, folder, report: Report::new("Does training keep states apart?") };
+        Lab { options, text, device, study, report: Report::new("Does training keep states apart?") };
     let chosen = |part: Part| options.parts.contains(&part);
     if chosen(Part::Training) {
         run::carry_out(&mut lab)?;
@@ -116,13 +115,18 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     if chosen(Part::Random) {
         random::carry_out(&mut lab)?;
     }
-    let summary = lab.folder.summary();
-    if options.json {
-        note(&summary)
-    } else {
-        say(&summary)
-    }
+    lab.study.finish();
     Ok(())
+}
+
+impl Part {
+    fn name(self) -> StudyName {
+        match self {
+            Part::Training => StudyName::Training,
+            Part::Degenerate => StudyName::Degenerate,
+            Part::Random => StudyName::RandomWeights,
+        }
+    }
 }
 
 /// Everything that the parts share.
@@ -130,25 +134,30 @@ struct Lab<'a> {
     options: &'a Options,
     text: Text,
     device: Device,
-    folder: OutputFolder,
+    study: Study,
     report: Report,
 }
 
 impl Lab<'_> {
     /// Shows a table, unless JSON goes to standard output.
     fn show(&self, table: &Table) {
-        if !self.options.json {
-            say(&format!("{}\n", table.text()));
-        }
+        self.study.show(&format!("{}\n", table.text()));
     }
 
-    /// Writes the result to `name.json`, and if asked for to standard output; writes the report so far.
-    fn keep(&self, name: &str, result: &impl Serialize) -> Result<(), Failure> {
-        let json = serde_json::to_string_pretty(result)?;
-        self.folder.write(&Path::new(name).with_extension("json").to_string_lossy(), &json)?;
-        if self.options.json {
-            say(&json);
-        }
-        self.report.write(&self.folder)
+    /// Writes the report so far.
+    fn report(&self) -> Result<(), Failure> {
+        self.study.write(&self.report)
+    }
+
+    /// The description of a part for its journal: the text, the size of the decoders, and everything else that its results depend
+    /// on.
+    fn describe(&self, part: Part, more: Value) -> Result<Description, Failure> {
+        let text = &self.text;
+        let texts = [&text.windows, &text.held_out, &text.prompts, &text.margin_prompts, &text.inverted];
+        Ok(Description::new(
+            part.name(),
+            json!({ "about": serde_json::to_value(&text.about)?, "texts": texts.map(|texts| fingerprint(texts)),
+                "d_model": self.options.width, "n_layers": self.options.layers, "more": more }),
+        ))
     }
 }

@@ -1,4 +1,4 @@
-//! How the program ends when its output is closed or full, and when a signal stops it.
+//! Ends of the program: a closed or full output, and a signal.
 #![cfg(unix)]
 
 use std::{

@@ -4,7 +4,10 @@ use std::{fs, path::Path};
 
 use serde_json::Value;
 
-use super::support::{run, succeed};
+use super::{
+    studies::STUDIES,
+    support::{run, succeed},
+};
 
 fn schema(name: &str) -> Value {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/schema");
@@ -20,7 +23,7 @@ fn validate(value: &Value, schema: &Value, root: &Value) -> Result<(), String> {
     };
     for (keyword, rule) in keywords {
         let holds = match keyword.as_str() {
-            "$schema" | "$defs" | "title" | "description" | "format" => true,
+            "$schema" | "$defs" | "title" | "description" | "format" | "default" => true,
             "$ref" => {
                 let pointer = rule.as_str().unwrap().strip_prefix('#').unwrap();
                 validate(value, root.pointer(pointer).unwrap(), root)?;
@@ -53,6 +56,8 @@ fn validate(value: &Value, schema: &Value, root: &Value) -> Result<(), String> {
                 }
                 true
             }
+            "minItems" => value.as_array().is_none_or(|items| items.len() as u64 >= rule.as_u64().unwrap()),
+            "maxItems" => value.as_array().is_none_or(|items| items.len() as u64 <= rule.as_u64().unwrap()),
             "items" => {
                 value.as_array().into_iter().flatten().try_for_each(|item| validate(item, rule, root))?;
                 true
@@ -126,6 +131,21 @@ fn measurements_have_the_documented_fields() {
     let compare =
         "compare-policies --json --policies scan,hard-prompts --count 2 --length 4 --max-seconds 0.2";
     check("compare-policies", &succeed(dir.path(), compare).out);
+}
+
+#[test]
+fn every_file_of_every_study_has_the_documented_fields() {
+    let dir = tempfile::tempdir().unwrap();
+    for (study, names) in STUDIES {
+        let out = dir.path().join(names[0]);
+        succeed(dir.path(), &format!("{study} --out {}", out.display()));
+        for name in names {
+            check(name, &fs::read_to_string(out.join(name).with_extension("json")).unwrap());
+        }
+    }
+    let (study, _) = STUDIES[0];
+    succeed(dir.path(), &format!("{study} --against corpus/corpus.json --out second"));
+    check("between-models", &fs::read_to_string(dir.path().join("second/between_models.json")).unwrap());
 }
 
 #[test]

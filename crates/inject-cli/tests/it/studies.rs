@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use super::support::{refused, run, succeed};
 
 /// Every study, on a size that takes a second, and the results it writes.
-const STUDIES: [(&str, &[&str]); 5] = [
+pub(crate) const STUDIES: [(&str, &[&str]); 6] = [
     ("study collisions --count 20 --taps block-1,block-2", &["corpus"]),
     (
         "study margins --count 2 --longest 5 --lengths 2,3 --per-length 4 --taps block-1",
@@ -17,6 +17,10 @@ const STUDIES: [(&str, &[&str]); 5] = [
         "study precision --taps block-1 --weights int8 --disturbances f16 --noise 0.5 --dimensions 4 --pairs-of 10 --count 2 \
          --directions 2 --whole 1 --length 4",
         &["formats", "decoding", "recovery"],
+    ),
+    (
+        "study training --width 16 --layers 1 --steps 1 --windows 10 --count 10 --probes 1 --widths 16 --depths 1",
+        &["training", "degenerate", "random-weights"],
     ),
 ];
 

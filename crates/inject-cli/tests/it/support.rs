@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-/// What a run left behind.
+/// The status and output of a run.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) status: i32,

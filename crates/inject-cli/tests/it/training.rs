@@ -18,7 +18,7 @@ fn a_rerun_gives_the_same_figures_and_they_are_those_the_theory_predicts() {
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     folders.iter().for_each(|folder| run(folder.path()));
     let [first, second] = folders.each_ref().map(|folder| folder.path());
-    for name in ["training", "degenerate", "random"] {
+    for name in ["training", "degenerate", "random-weights"] {
         for kind in ["json", "csv"] {
             let read = |folder: &Path| fs::read_to_string(folder.join(name).with_extension(kind)).unwrap();
             assert_eq!(read(first), read(second), "{name}.{kind}");
@@ -35,11 +35,11 @@ fn a_rerun_gives_the_same_figures_and_they_are_those_the_theory_predicts() {
     for run in runs["runs"].as_array().unwrap() {
         for tap in run["snapshots"].as_array().unwrap().iter().flat_map(|s| s["taps"].as_array().unwrap()) {
             let expected = if tap["closest"]["tap"] == "embedding" { "collision" } else { "separated" };
-            assert_eq!(tap["closest"]["verdict"], expected, "{tap}");
-            assert_eq!(tap["margins"]["verdict"], "separated", "{tap}");
+            assert_eq!(tap["closest"]["resolution"], expected, "{tap}");
+            assert_eq!(tap["margins"]["resolution"], "separated", "{tap}");
         }
     }
-    for plot in ["gpt2-loss", "gpt2-closest", "llama-margins", "gpt2-relu-taps", "random"] {
+    for plot in ["gpt2-loss", "gpt2-closest", "llama-margins", "gpt2-relu-taps", "random-weights"] {
         assert!(first.join(plot).with_extension("png").is_file(), "{plot}");
     }
 }

@@ -22,7 +22,7 @@ pub enum Coverage {
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct Interval {
-    /// The lower end.
+    /// The smallest number in the interval.
     pub lower: f64,
     /// The upper end, at most 1.6 % above the lower.
     pub upper: f64,

@@ -6,7 +6,7 @@ use crate::error::CollisionError;
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct ThresholdCount {
-    /// The threshold.
+    /// The distance below which pairs are counted.
     pub threshold: f64,
     /// The number of pairs whose distance is smaller.
     pub pairs: u64,

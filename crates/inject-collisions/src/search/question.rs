@@ -10,7 +10,7 @@ use crate::{
 /// The effect of a pair on how far the question still looks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Radius {
-    /// None.
+    /// The same prompt: the pair does not count.
     Same,
     /// The two rows of the pair look no farther than its distance.
     Pair,

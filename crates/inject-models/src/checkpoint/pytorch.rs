@@ -1,27 +1,35 @@
-//! Weights in a pickled PyTorch file, read by burn-store's reader: no Python code in the file is run.
+//! Weights in pickled PyTorch files, read by burn-store's reader: no Python code in the file is run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn_store::pytorch_reader::{DType, PytorchError, PytorchReader, Tensor};
 
-use super::{Checkpoint, Damage, Entry, StoredAs, Values, WeightFile};
+use super::{Checkpoint, Damage, Entry, StoredAs, Values, WeightFile, lfs, shards::Opened};
 use crate::{error::ModelError, format::FloatFormat};
 
 /// Opens `pytorch_model.bin`.
 pub(super) fn open(path: PathBuf) -> Result<Checkpoint, ModelError> {
-    let reader = PytorchReader::new(&path).map_err(|error| match error {
-        PytorchError::Io(source) => ModelError::Read { path: path.clone(), source },
-        other => ModelError::Damaged { path: path.clone(), source: Damage::Pickle(other.into()) },
-    })?;
-    let tensors = reader.tensors().iter().map(|(name, tensor)| (name.clone(), entry(tensor))).collect();
-    let file = WeightFile { path: path.clone(), values: Values::Pytorch(reader) };
+    let (file, tensors) = open_file(&path)?;
     Ok(Checkpoint { path, files: vec![file], tensors })
+}
+
+/// Opens one file.
+pub(super) fn open_file(path: &Path) -> Result<Opened, ModelError> {
+    lfs::refuse_pointer(path)?;
+    let reader = PytorchReader::new(path).map_err(|error| match error {
+        PytorchError::Io(source) => ModelError::Read { path: path.to_owned(), source },
+        other => ModelError::Damaged { path: path.to_owned(), source: Damage::Pickle(other.into()) },
+    })?;
+    let values: std::collections::BTreeMap<String, Tensor> = reader.into_tensors().into_iter().collect();
+    let tensors = values.iter().map(|(name, tensor)| (name.clone(), entry(tensor))).collect();
+    Ok((WeightFile { path: path.to_owned(), values: Values::Pytorch(values) }, tensors))
 }
 
 fn entry(tensor: &Tensor) -> Entry {
     let stored = match tensor.dtype() {
         DType::F32 => StoredAs::Float(FloatFormat::F32),
         DType::F16 => StoredAs::Float(FloatFormat::F16),
+        DType::F64 => StoredAs::Float(FloatFormat::F64),
         DType::BF16 => StoredAs::Float(FloatFormat::Bf16),
         other => StoredAs::Other(format!("{other:?}")),
     };

@@ -32,19 +32,15 @@ enum Method {
     Float8(Float8),
 }
 
-/// Replaces every quantised weight that can be restored, together with the tensors beside it, by one entry. Returns the names of
-/// the methods found.
+/// Replaces every quantised weight that can be restored, together with the tensors beside it, by one entry. Returns the number
+/// of such weights.
 ///
 /// # Errors
 ///
 /// Fails if a tensor beside a weight is missing or does not fit it.
-pub(super) fn restore(checkpoint: &mut Checkpoint) -> Result<Vec<&'static str>, ModelError> {
-    let methods = [
-        ("bitsandbytes, 4 bits", bitsandbytes::four_bits(checkpoint)?),
-        ("bitsandbytes, 8 bits", bitsandbytes::eight_bits(checkpoint)?),
-        ("FP8", float8::float8(checkpoint)?),
-    ];
-    Ok(methods.into_iter().filter(|(_, count)| *count > 0).map(|(name, _)| name).collect())
+pub(super) fn restore(checkpoint: &mut Checkpoint) -> Result<usize, ModelError> {
+    let bits = bitsandbytes::four_bits(checkpoint)? + bitsandbytes::eight_bits(checkpoint)?;
+    Ok(bits + float8::float8(checkpoint)?)
 }
 
 impl Restored {

@@ -10,7 +10,7 @@ use burn::{
 use super::Checkpoint;
 use crate::{
     error::ModelError,
-    families::{Family, Names, Projection, Stored},
+    families::{Family, Ignored, Names, Projection, Stored},
     format::FloatFormat,
 };
 
@@ -44,6 +44,11 @@ impl<'a> Weights<'a> {
         Weights { checkpoint, family, names, prefix, taken: BTreeSet::new(), device, format }
     }
 
+    /// The family's names.
+    pub(crate) fn names(&self) -> &'static Names {
+        self.names
+    }
+
     /// The token embedding. Shape `[vocab_size, d_model]`.
     pub(crate) fn embedding(
         &mut self,
@@ -51,6 +56,7 @@ impl<'a> Weights<'a> {
         d_model: usize,
     ) -> Result<Param<Tensor<2>>, ModelError> {
         let name = format!("{}{}", self.prefix, self.names.embedding);
+        self.checkpoint.refuse_padding(&name, [vocab_size, d_model])?;
         self.rows(name, [vocab_size, d_model])
     }
 
@@ -64,11 +70,29 @@ impl<'a> Weights<'a> {
         self.rows(name, [max_len, d_model])
     }
 
-    /// The head, if it is not the embedding. Shape `[vocab_size, d_model]`.
-    pub(crate) fn head(&mut self, vocab_size: usize, d_model: usize) -> Result<Param<Tensor<2>>, ModelError> {
+    /// Returns the name of the stored head, if there is one.
+    pub(crate) fn stored_head(&self) -> Option<String> {
+        let name = self.head_name();
+        self.checkpoint.contains(&name).then_some(name)
+    }
+
+    /// Returns whether a tied head is stored beside the embedding and differs from it.
+    pub(crate) fn head_differs(&self) -> Result<bool, ModelError> {
+        let Some(head) = self.stored_head() else { return Ok(false) };
+        let embedding = format!("{}{}", self.prefix, self.names.embedding);
+        Ok(!self.checkpoint.contains(&embedding) || self.checkpoint.differ(&head, &embedding)?)
+    }
+
+    fn head_name(&self) -> String {
         let plain = self.names.head.to_owned();
         let nested = self.prefix.strip_suffix("model.").map(|outer| format!("{outer}{plain}"));
-        let name = nested.filter(|nested| self.checkpoint.contains(nested)).unwrap_or(plain);
+        nested.filter(|nested| self.checkpoint.contains(nested)).unwrap_or(plain)
+    }
+
+    /// The head, if it is not the embedding. Shape `[vocab_size, d_model]`.
+    pub(crate) fn head(&mut self, vocab_size: usize, d_model: usize) -> Result<Param<Tensor<2>>, ModelError> {
+        let name = self.head_name();
+        self.checkpoint.refuse_padding(&name, [vocab_size, d_model])?;
         self.rows(name, [vocab_size, d_model])
     }
 
@@ -109,7 +133,7 @@ impl<'a> Weights<'a> {
         for (name, width) in &parts {
             let expected = match layout(name) {
                 Stored::InOut => [d_in, *width],
-                Stored::OutIn => [*width, d_in],
+                Stored::OutIn | Stored::OutInByHead => [*width, d_in],
             };
             self.checkpoint.check(name, &expected)?;
         }
@@ -119,13 +143,15 @@ impl<'a> Weights<'a> {
             let layout = layout(name);
             let row = match layout {
                 Stored::InOut => *width,
-                Stored::OutIn => d_in,
+                Stored::OutIn | Stored::OutInByHead => d_in,
             };
             self.checkpoint.stream(name, row, |first, piece| {
                 let first_row = first / row;
                 match layout {
                     Stored::InOut => values.place_rows(piece, row, first_row * d_out + column, d_out),
-                    Stored::OutIn => values.place_columns(piece, row, column + first_row, d_out),
+                    Stored::OutIn | Stored::OutInByHead => {
+                        values.place_columns(piece, row, column + first_row, d_out)
+                    }
                 }
             })?;
             column += width;
@@ -147,7 +173,10 @@ impl<'a> Weights<'a> {
 
     /// Ends the loading of a complete decoder. Every tensor left over must be on the family's list of ignored ones.
     pub(crate) fn finish(self) -> Result<(), ModelError> {
-        let ignored = |name: &str| self.names.ignored.iter().any(|pattern| pattern.matches(name));
+        let ignored = |name: &str| {
+            let patterns = self.names.ignored.iter().chain(Ignored::IN_EVERY_FAMILY);
+            patterns.into_iter().any(|pattern| pattern.matches(name))
+        };
         let surplus =
             self.checkpoint.tensors.iter().find(|(name, _)| !self.taken.contains(*name) && !ignored(name));
         match surplus {

@@ -8,6 +8,11 @@ use crate::{
 };
 
 impl Decoder {
+    /// Checks that there is a head if it is to be applied.
+    pub(super) fn check_logits(&self, logits: Logits) -> Result<(), ModelError> {
+        if logits == Logits::None || self.has_head() { Ok(()) } else { Err(ModelError::NoHead) }
+    }
+
     pub(super) fn check_taps(&self, taps: &[Tap]) -> Result<(), ModelError> {
         let n_layers = self.config.n_layers();
         taps.iter().try_for_each(|tap| tap.checked(n_layers).map(|_| ()).map_err(ModelError::from))
@@ -33,6 +38,7 @@ impl Decoder {
         logits: Logits,
     ) -> Result<(), ModelError> {
         self.check_taps(taps)?;
+        self.check_logits(logits)?;
         self.check_depth(cache, taps.iter().copied().chain(logits.tap()))?;
         tokens.check(&self.config, cache.len)?;
         if tokens.rows() != cache.batch {

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     config::{
         AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig,
-        FeedForwardKind, LearnedPositions, NormConfig, Residual, RmsWeight, RotaryConfig, Span,
+        FeedForwardKind, LearnedPositions, NormConfig, QkNorm, Residual, RmsWeight, RotaryConfig, Span,
     },
     error::ModelError,
 };
@@ -114,7 +114,6 @@ fn describe_text(mut keys: Keys) -> Result<Description, ModelError> {
     let head = head(&mut keys, true)?;
     keys.only("attn_logit_softcapping", serde_json::Value::Null)?;
     keys.only("final_logit_softcapping", serde_json::Value::Null)?;
-    keys.only("use_bidirectional_attention", false)?;
     let (local, global) = rotaries(&mut keys, heads.d_head, max_position_embeddings)?;
     keys.finish("gemma3", WITHOUT_INFLUENCE)?;
 
@@ -127,6 +126,7 @@ fn describe_text(mut keys: Keys) -> Result<Description, ModelError> {
             n_kv_heads: heads.n_kv_heads,
             d_head: heads.d_head,
             score_scale: query_pre_attn_scalar.powf(-0.5),
+            score_cap: None,
             span: match kind {
                 Kind::Sliding => Span::Window(sliding_window),
                 Kind::Full => Span::Full,
@@ -135,7 +135,7 @@ fn describe_text(mut keys: Keys) -> Result<Description, ModelError> {
                 Kind::Sliding => local.clone(),
                 Kind::Full => global.clone(),
             }),
-            qk_norm: Some(norm),
+            qk_norm: Some(QkNorm::PerHead(norm)),
             qkv_bias: attention_bias,
             out_bias: attention_bias,
         },
@@ -156,6 +156,7 @@ fn describe_text(mut keys: Keys) -> Result<Description, ModelError> {
         blocks: kinds.into_iter().map(block).collect(),
         final_norm: norm,
         head,
+        logit_cap: None,
     };
     Ok(Description { family: Family::Gemma3, config, bos_token_id })
 }
@@ -170,7 +171,7 @@ fn layer_kinds(keys: &mut Keys, n_layers: usize) -> Result<Vec<Kind>, ModelError
     if kinds.len() == n_layers {
         Ok(kinds)
     } else {
-        Err(keys.bad("layer_types", &kinds, &format!("one kind for each of the {n_layers} layers")))
+        Err(keys.misfit("layer_types", &kinds, &format!("one kind for each of the {n_layers} layers")))
     }
 }
 
@@ -183,10 +184,10 @@ fn rotaries(
 ) -> Result<(RotaryConfig, RotaryConfig), ModelError> {
     let rope_theta = keys.optional::<f64>("rope_theta")?;
     let rope_local_base_freq = keys.optional::<f64>("rope_local_base_freq")?;
-    let (sliding, full) = match (keys.nested("rope_scaling")?, keys.nested("rope_parameters")?) {
-        (Some(_), Some(_)) => return Err(rotary::both_spellings(keys)),
-        (older, None) => (None, older),
-        (None, Some(mut newer)) => {
+    let older = keys.nested("rope_scaling")?;
+    let (sliding, full) = match keys.nested("rope_parameters")? {
+        None => (None, None),
+        Some(mut newer) => {
             let kinds = (newer.nested("sliding_attention")?, newer.nested("full_attention")?);
             newer.finish("gemma3", &[])?;
             kinds
@@ -196,5 +197,10 @@ fn rotaries(
         let surroundings = Surroundings { d_head, max_len, original_len: None, default_base };
         rotary::parse(found.unwrap_or_else(|| keys.empty("rope_parameters")), outer_base, None, &surroundings)
     };
-    Ok((read(sliding, rope_local_base_freq, 10_000.0)?, read(full, rope_theta, 1_000_000.0)?))
+    let read_full = |found: Option<Keys>| read(found, rope_theta, 1_000_000.0);
+    let full = match (older, full) {
+        (Some(older), Some(newer)) => rotary::both(keys, older, newer, |found| read_full(Some(found)))?,
+        (older, newer) => read_full(older.or(newer))?,
+    };
+    Ok((read(sliding, rope_local_base_freq, 10_000.0)?, full))
 }

@@ -48,12 +48,18 @@ const WITHOUT_INFLUENCE: &[&str] = &[
     "resid_pdrop",
     "summary_activation",
     "summary_first_dropout",
+    "summary_last_dropout",
     "summary_proj_to_labels",
     "summary_type",
     "summary_use_proj",
 ];
 
 pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
+    // The names that transformers accepts for these keys in every family.
+    keys.alias("hidden_size", "n_embd")?;
+    keys.alias("max_position_embeddings", "n_positions")?;
+    keys.alias("num_attention_heads", "n_head")?;
+    keys.alias("num_hidden_layers", "n_layer")?;
     let bos_token_id = keys.bos_token_id()?;
     let vocab_size = keys.size("vocab_size")?;
     let n_positions = keys.size("n_positions")?;
@@ -66,7 +72,6 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
     let scale_attn_weights = keys.or("scale_attn_weights", true)?;
     let scale_attn_by_inverse_layer_idx = keys.or("scale_attn_by_inverse_layer_idx", false)?;
     let head = head(&mut keys, true)?;
-    keys.only("add_cross_attention", false)?;
     let d_head = even_split(&keys, "n_embd", n_embd, n_head)?;
     keys.finish("gpt2", WITHOUT_INFLUENCE)?;
 
@@ -82,6 +87,7 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
                 n_kv_heads: n_head,
                 d_head,
                 score_scale: by_width * by_depth,
+                score_cap: None,
                 span: Span::Full,
                 rotary: None,
                 qk_norm: None,
@@ -105,6 +111,7 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
         blocks: (0..n_layer).map(block).collect(),
         final_norm: norm,
         head,
+        logit_cap: None,
     };
     Ok(Description { family: Family::Gpt2, config, bos_token_id })
 }

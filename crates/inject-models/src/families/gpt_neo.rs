@@ -63,6 +63,9 @@ enum Kind {
 }
 
 pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
+    // The names that transformers accepts for these keys in every family.
+    keys.alias("num_attention_heads", "num_heads")?;
+    keys.alias("num_hidden_layers", "num_layers")?;
     let bos_token_id = keys.bos_token_id()?;
     let vocab_size = keys.size("vocab_size")?;
     let max_position_embeddings = keys.size("max_position_embeddings")?;
@@ -88,6 +91,7 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
             d_head,
             // `modeling_gpt_neo.py` does not scale the scores.
             score_scale: 1.0,
+            score_cap: None,
             span: match kind {
                 Kind::Global => Span::Full,
                 Kind::Local => Span::Window(window_size),
@@ -113,6 +117,7 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
         blocks: kinds.into_iter().map(block).collect(),
         final_norm: norm,
         head,
+        logit_cap: None,
     };
     Ok(Description { family: Family::GptNeo, config, bos_token_id })
 }
@@ -139,6 +144,6 @@ fn attention_kinds(keys: &mut Keys, num_layers: usize) -> Result<Vec<Kind>, Mode
     if kinds.len() == num_layers {
         Ok(kinds)
     } else {
-        Err(keys.bad(key, &kinds, &format!("one kind for each of the {num_layers} layers")))
+        Err(keys.misfit(key, &kinds, &format!("one kind for each of the {num_layers} layers")))
     }
 }

@@ -71,6 +71,8 @@ pub(crate) enum Stored {
     InOut,
     /// `[out, in]`, as in PyTorch's `Linear`.
     OutIn,
+    /// `[out, in]`, the query, key and value of each head side by side, one head after another (GPT-NeoX).
+    OutInByHead,
 }
 
 /// Tensors that are known and not used, by their names.
@@ -83,6 +85,16 @@ pub(crate) enum Ignored {
 }
 
 impl Ignored {
+    /// The heads of tasks, whose states are the decoder's, and buffers that follow from the config.
+    pub(crate) const IN_EVERY_FAMILY: &[Ignored] = &[
+        Ignored::Prefix("score."),
+        Ignored::Prefix("classifier."),
+        Ignored::Prefix("qa_outputs."),
+        Ignored::Prefix("v_head."),
+        Ignored::Prefix("multiple_choice_head."),
+        Ignored::Suffix(".position_ids"),
+    ];
+
     pub(crate) fn matches(&self, name: &str) -> bool {
         match self {
             Ignored::Prefix(prefix) => name.starts_with(prefix),

@@ -1,5 +1,7 @@
 //! Rotary settings, in the two spellings that config files use.
 //!
+//! An empty object counts as absent. Both spellings side by side are read if they mean the same.
+//!
 //! The older spelling has `rope_theta`, `rope_scaling` and `partial_rotary_factor` side by side, the newer one puts all of
 //! them into `rope_parameters`. If a value stands in both places, the inner one counts, as in Hugging Face transformers
 //! 5.23, `modeling_rope_utils.py` (`standardize_rope_params`).
@@ -25,15 +27,30 @@ pub(super) struct Surroundings {
 pub(super) fn take(keys: &mut Keys, surroundings: &Surroundings) -> Result<RotaryConfig, ModelError> {
     let outer_base = keys.optional::<f64>("rope_theta")?;
     let outer_partial = keys.optional::<f64>("partial_rotary_factor")?;
-    let inner = match (keys.nested("rope_scaling")?, keys.nested("rope_parameters")?) {
-        (Some(_), Some(_)) => return Err(both_spellings(keys)),
-        (older, newer) => older.or(newer).unwrap_or_else(|| keys.empty("rope_parameters")),
-    };
-    parse(inner, outer_base, outer_partial, surroundings)
+    let read = |inner: Keys| parse(inner, outer_base, outer_partial, surroundings);
+    match (keys.nested("rope_scaling")?, keys.nested("rope_parameters")?) {
+        (Some(older), Some(newer)) => both(keys, older, newer, read),
+        (older, newer) => read(older.or(newer).unwrap_or_else(|| keys.empty("rope_parameters"))),
+    }
 }
 
-pub(super) fn both_spellings(keys: &Keys) -> ModelError {
-    keys.bad("rope_scaling", &"present", "one spelling only: `rope_parameters` is there too")
+/// Reads the same settings from both spellings. transformers reads the older one alone.
+pub(super) fn both(
+    keys: &Keys,
+    mut older: Keys,
+    mut newer: Keys,
+    read: impl Fn(Keys) -> Result<RotaryConfig, ModelError>,
+) -> Result<RotaryConfig, ModelError> {
+    older.alias("type", "rope_type")?;
+    newer.alias("type", "rope_type")?;
+    older.agree(&newer)?;
+    let texts = (older.value(), newer.value());
+    let (older, newer) = (read(older)?, read(newer)?);
+    if older == newer || keys.is_excused_within("rope_scaling") {
+        Ok(older)
+    } else {
+        Err(keys.contradiction("rope_scaling", &texts.0, "rope_parameters", &texts.1))
+    }
 }
 
 /// Reads one object of rotary settings, of either spelling.
@@ -43,21 +60,38 @@ pub(super) fn parse(
     outer_partial: Option<f64>,
     surroundings: &Surroundings,
 ) -> Result<RotaryConfig, ModelError> {
+    // transformers reads the older `type` only where there is no `rope_type`. Some Phi-3 files have both, with an old name
+    // for the same kind, so a difference is judged by the meaning.
     let older_kind = keys.optional::<String>("type")?;
-    let kind = keys.optional::<String>("rope_type")?.or(older_kind).unwrap_or_else(|| "default".to_owned());
+    let newer_kind = keys.optional::<String>("rope_type")?;
+    let kind_of = |name: &str| {
+        match name {
+            "su" => "longrope",
+            // Only Phi-3 keeps this length outside the rotary settings, and its first configs call longrope `yarn` too.
+            "yarn" if surroundings.original_len.is_some() => "longrope",
+            other => other,
+        }
+        .to_owned()
+    };
+    let kinds = (older_kind.as_deref().map(kind_of), newer_kind.as_deref().map(kind_of));
+    let kind = match kinds {
+        (Some(older), Some(newer)) if older != newer => {
+            return Err(keys.contradiction("type", &older.into(), &keys.full("rope_type"), &newer.into()));
+        }
+        (older, newer) => newer.or(older).unwrap_or_else(|| "default".to_owned()),
+    };
     let base = keys.optional::<f64>("rope_theta")?.or(outer_base).unwrap_or(surroundings.default_base);
     let partial = keys.optional::<f64>("partial_rotary_factor")?.or(outer_partial);
     let scaling = match kind.as_str() {
         "default" => {
             keys.optional::<f64>("factor")?.filter(|&factor| factor != 1.0).map_or(Ok(()), |factor| {
-                Err(keys.bad("factor", &factor, "no factor beside rope_type `default`"))
+                Err(keys.misfit("factor", &factor, "no factor beside rope_type `default`"))
             })?;
             RotaryScaling::None
         }
         "linear" => RotaryScaling::Linear { factor: positive(&mut keys, "factor")? },
         "llama3" => llama3(&mut keys, surroundings)?,
-        // Phi-3's first configs call longrope `su`, and transformers reads their `yarn` the same way.
-        "longrope" | "su" => long_rope(&mut keys, surroundings)?,
+        "longrope" => long_rope(&mut keys, surroundings)?,
         _ => return Err(keys.bad("rope_type", &kind, "`default`, `linear`, `llama3` or `longrope`")),
     };
     if !(base.is_finite() && base > 0.0) {
@@ -70,12 +104,12 @@ pub(super) fn parse(
             "a share of the {} coordinates of a head that is an even number from 2 on; this one is {rotary_dim}",
             surroundings.d_head
         );
-        return Err(keys.bad("partial_rotary_factor", &partial.unwrap_or(1.0), &expected));
+        return Err(keys.misfit("partial_rotary_factor", &partial.unwrap_or(1.0), &expected));
     }
     if let RotaryScaling::LongRope { short_factor, long_factor, .. } = &scaling {
         for (key, factors) in [("short_factor", short_factor), ("long_factor", long_factor)] {
             if factors.len() != rotary_dim / 2 {
-                return Err(keys.bad(key, factors, &format!("{} factors", rotary_dim / 2)));
+                return Err(keys.misfit(key, factors, &format!("{} factors", rotary_dim / 2)));
             }
         }
     }

@@ -33,7 +33,7 @@ pub(super) fn heads(keys: &mut Keys, d_model: usize) -> Result<Heads, ModelError
     let n_heads = keys.size("num_attention_heads")?;
     let n_kv_heads = keys.optional_size("num_key_value_heads")?.unwrap_or(n_heads);
     if !n_heads.is_multiple_of(n_kv_heads) {
-        return Err(keys.bad(
+        return Err(keys.misfit(
             "num_key_value_heads",
             &n_kv_heads,
             &format!("a divisor of the {n_heads} heads"),
@@ -62,7 +62,7 @@ pub(super) fn even_split(
     if d_model.is_multiple_of(n_heads) {
         Ok(d_model / n_heads)
     } else {
-        Err(keys.bad(key, &d_model, &format!("a multiple of the {n_heads} heads")))
+        Err(keys.misfit(key, &d_model, &format!("a multiple of the {n_heads} heads")))
     }
 }
 

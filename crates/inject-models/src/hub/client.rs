@@ -75,7 +75,8 @@ pub struct Snapshot {
 ///   its name when it is whole and right. An etag that is not a hash, as some mirrors have it, leaves only the length.
 /// - A file in the cache whose blob is named by a hash is compared with it: a small one (16 MiB) each time, a large one when it
 ///   is first used and after each change of its length or time. A damaged one is fetched again; offline it is an error.
-/// - Every request ends: see [`HubOptions::with_timeouts`].
+/// - Every request ends, and so does the wait for another process that downloads the same file: see
+///   [`HubOptions::with_timeouts`].
 ///
 /// A Hub can still give wrong files under the right names if all its answers agree. Nothing here proves which files a commit has.
 ///
@@ -155,6 +156,7 @@ impl Site<'_> {
         match trouble {
             Trouble::Io { path, source } => HubError::Cache { at, path, source },
             Trouble::LeadsOut { path, target } => HubError::LeadsOut { at, path, target },
+            Trouble::Busy { path, waited } => HubError::Busy { at, path, waited },
         }
     }
 

@@ -9,13 +9,14 @@ use serde_json::Value;
 use crate::{fixture, malformed::Checkpoint, parity};
 
 /// Each file, the fixture that it was made from, and the golden files of that.
-const FILES: [(&str, &str, &[&str]); 6] = [
+const FILES: [(&str, &str, &[&str]); 7] = [
     ("llama", "llama-bf16-shards", &["golden"]),
     ("llama-linear", "llama-linear", &["golden"]),
     ("llama3-scaling", "llama3-scaling", &["golden"]),
     ("gpt2", "gpt2-hub-names", &["golden"]),
     ("phi3", "phi3", &["golden"]),
     ("phi4", "phi4", &["golden", "golden-long"]),
+    ("qwen3", "qwen3", &["golden"]),
 ];
 
 fn path(file: &str) -> std::path::PathBuf {
@@ -82,6 +83,18 @@ fn a_gemma_file_equals_its_checkpoint_with_the_usual_scale_of_scores() {
     }
 }
 
+/// A GGUF file has no key for Qwen's windows, which no published model switches on.
+#[test]
+fn a_qwen2_file_equals_its_checkpoint_without_windows() {
+    let found = load("qwen2");
+    let checkpoint = Checkpoint::copy_of("qwen2")
+        .with_key("use_sliding_window", false)
+        .with_key("rms_norm_eps", f64::from(1e-3_f32));
+    let expected = checkpoint.load().unwrap();
+    assert_eq!(found.decoder.config(), expected.decoder.config());
+    assert!(parameters(&found) == parameters(&expected));
+}
+
 #[test]
 fn the_settings_of_a_file_are_those_of_its_checkpoint() {
     for (file, case, key) in [
@@ -89,6 +102,7 @@ fn the_settings_of_a_file_are_those_of_its_checkpoint() {
         ("llama-linear", "llama-linear", "rms_norm_eps"),
         ("gpt2", "gpt2-hub-names", "layer_norm_epsilon"),
         ("phi3", "phi3", "rms_norm_eps"),
+        ("qwen3", "qwen3", "rms_norm_eps"),
     ] {
         let checkpoint = Checkpoint::copy_of(case).with_key(key, f64::from(1e-3_f32));
         assert_eq!(load(file).decoder.config(), checkpoint.load().unwrap().decoder.config(), "{file}");

@@ -12,6 +12,7 @@ mod fixture;
 mod gguf;
 #[cfg(feature = "hub")]
 mod hub;
+mod lying_there;
 mod malformed;
 mod parity;
 mod quantise;

@@ -12,7 +12,7 @@ mod weights;
 
 use std::{collections::BTreeMap, error::Error, fs, path::PathBuf};
 
-use inject_models::{FloatFormat, Model, ModelError, Origin};
+use inject_models::{ConfigProblem, FloatFormat, Model, ModelError, Origin};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Map, Value};
 use tempfile::TempDir;
@@ -138,16 +138,44 @@ impl Checkpoint {
         error
     }
 
+    /// The only problem of config.json. The error must say all of this.
+    fn problem(&self, says: &[&str]) -> ConfigProblem {
+        match self.problems(says).as_slice() {
+            [problem] => problem.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The problems of config.json. The error must say all of this.
+    fn problems(&self, says: &[&str]) -> Vec<ConfigProblem> {
+        match self.error("config.json", says) {
+            ModelError::Config { path, problems } => {
+                assert_eq!(path, self.path("config.json"));
+                problems
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// Checks that config.json is refused for the value of one key.
     fn bad_key(&self, name: &str, value: &str, wanted: &str) {
-        match self.error("config.json", &[&format!("`{name}`"), value, wanted]) {
-            ModelError::BadKey { path, key, found, expected } => {
-                assert_eq!(path, self.path("config.json"));
+        match self.problem(&[&format!("`{name}`"), value, wanted]) {
+            ConfigProblem::Value { key, found, expected } => {
                 assert_eq!((key.as_str(), found.as_str()), (name, value));
                 assert!(expected.contains(wanted), "{expected}");
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Checks that config.json is refused because two keys contradict each other.
+    fn contradiction(&self, names: [&str; 2], values: [&str; 2]) {
+        let problem = self.problem(&[]);
+        let ConfigProblem::Contradiction { key, found, other, other_found } = problem else {
+            panic!("{problem:?}")
+        };
+        assert_eq!([key.as_str(), other.as_str()], names);
+        assert_eq!([found.as_str(), other_found.as_str()], values);
     }
 
     /// Checks that a weight file is refused as damaged, for a reason that says all of this.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use inject_models::{FloatFormat, Model};
 use safetensors::{Dtype, SafeTensors};
+use serde_json::json;
 
 use crate::{
     fixture,
@@ -15,7 +16,7 @@ const CASES: [&str; 7] = ["nf4", "nf4-nested", "fp4", "int8", "fp8-channel", "fp
 const WEIGHT: &str = "model.layers.0.mlp.up_proj.weight";
 
 fn copy_of(case: &str) -> Checkpoint {
-    Checkpoint::copy_of(&format!("quantised/{case}")).without_key("quantization_config")
+    Checkpoint::copy_of(&format!("quantised/{case}"))
 }
 
 /// The F32 tensors of a safetensors file, by name.
@@ -36,6 +37,9 @@ fn parameters(model: &Model) -> BTreeMap<String, Vec<f32>> {
 fn weights_are_those_that_the_library_restores_bit_for_bit() {
     for case in CASES {
         let found = parameters(&copy_of(case).load().unwrap());
+        // The tensors tell the method without the config.
+        let untold = copy_of(case).without_key("quantization_config").load().unwrap();
+        assert!(parameters(&untold) == found, "{case}");
         let path = fixture::folder("quantised").join(case).join("expected.safetensors");
         let expected = values(&std::fs::read(path).unwrap());
         assert_eq!(expected.len(), 7, "{case}");
@@ -43,6 +47,20 @@ fn weights_are_those_that_the_library_restores_bit_for_bit() {
             assert!(&found[name] == expected, "{case}: {name}");
         }
     }
+}
+
+#[test]
+fn a_method_that_the_config_announces_and_no_tensor_shows_is_refused() {
+    for config in
+        [json!({"quant_method": "bitsandbytes", "load_in_4bit": true}), json!({"quant_method": "fp8"})]
+    {
+        let checkpoint = Checkpoint::copy_of("llama").with_key("quantization_config", config);
+        checkpoint.error("model.safetensors", &["give the unquantised checkpoint"]);
+    }
+    // What was read is not what was announced.
+    let checkpoint =
+        copy_of("nf4").with_key("quantization_config", json!({"quant_method": "gptq", "bits": 4}));
+    checkpoint.error("model.safetensors", &["GPTQ, 4 bits"]);
 }
 
 #[test]

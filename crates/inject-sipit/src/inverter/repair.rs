@@ -1,5 +1,7 @@
 //! Batches of candidates at the first open position, after every hypothesis that stands.
 
+use std::cmp::Ordering;
+
 use crate::{
     collisions::Ranked,
     error::InvertError,
@@ -54,7 +56,11 @@ impl Recovery<'_> {
                 }
             }
         }
-        match branches.iter().all(|branch| branch.trial.tested.fitting().is_empty()) {
+        // Out of budget, the best hypothesis that nothing excludes may be one that nothing fitted yet. It is kept all the same: what
+        // fits after a worse one is no evidence against it.
+        branches.sort_by(|a, b| a.is_excluded().cmp(&b.is_excluded()).then(by_strain(a, b)));
+        let undecided = out_of_budget && branches[0].trial.tested.fitting().is_empty();
+        match undecided || branches.iter().all(|branch| branch.trial.tested.fitting().is_empty()) {
             true => self.fail(branches, out_of_budget),
             false => self.follow(branches),
         }
@@ -122,9 +128,8 @@ impl Recovery<'_> {
         self.beam = beam;
     }
 
-    /// Keeps the best hypothesis, and goes on with the nearest candidate or stops.
+    /// Keeps the first hypothesis, which is the best, and goes on with the nearest candidate or stops.
     fn fail(&mut self, mut branches: Vec<Branch>, out_of_budget: bool) {
-        branches.sort_by(|a, b| a.hypothesis.strain().total_cmp(&b.hypothesis.strain()));
         let mut best = branches.remove(0);
         for branch in branches {
             self.abandoned.add(branch.hypothesis.ids(), Evidence::NoRoom);
@@ -146,7 +151,16 @@ impl Recovery<'_> {
     }
 }
 
+fn by_strain(a: &Branch, b: &Branch) -> Ordering {
+    a.hypothesis.strain().total_cmp(&b.hypothesis.strain())
+}
+
 impl Branch {
+    /// Whether no token of the vocabulary fits after this hypothesis.
+    fn is_excluded(&self) -> bool {
+        self.spent && self.trial.tested.fitting().is_empty()
+    }
+
     /// Whether nothing more is tested here: the vocabulary is spent, or enough was tested and something fits.
     fn is_done(&self, comparison: &Comparison<'_>) -> bool {
         self.spent || self.is_satisfied(comparison)

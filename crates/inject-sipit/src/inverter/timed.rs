@@ -14,6 +14,8 @@ use super::{
     watch::{move_on, now},
 };
 use crate::{
+    acceptance::Acceptance,
+    collisions::distance,
     error::InvertError,
     inversion::Inversion,
     models::{Decoder, Progress, Tap, silent},
@@ -172,4 +174,42 @@ fn when_the_time_is_up_what_is_verified_stays_verified() {
     assert_eq!(inversion.token_ids(), prompt);
     assert!(inversion.is_verified() && !inversion.is_certain(), "{inversion:?}");
     assert!(inversion.candidates_tested() < prompt.len() + 3, "{inversion:?}");
+}
+
+#[test]
+fn when_the_time_is_up_the_nearest_token_is_kept_though_nothing_was_found_after_it_yet() {
+    let prompt = vec![5, 9];
+    let (decoder, targets) = setting(std::slice::from_ref(&prompt));
+    let apart = |prompt: &[u32]| {
+        let states = TargetStates::of_prompt(&decoder, Tap::Block(1), prompt).unwrap();
+        let last = prompt.len() - 1;
+        distance(states.state(last), targets[0].state(last))
+    };
+    let nearest = |prefix: &[u32], excluded: u32| {
+        let ids = (0..97).filter(|&id| id != excluded);
+        let all = ids.map(|id| (id, apart(&[prefix, &[id]].concat())));
+        all.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap()
+    };
+    // A rival of the first token, and what comes nearest after it. Both are to fit, and one token after the true one is not.
+    let (rival, at_first) = nearest(&[], 5);
+    let (after_rival, at_second) = nearest(&[rival], 97);
+    let added = 1.1 * at_first.max(at_second);
+    let far = (0..97).find(|&id| apart(&[5, id]) > 1.1 * added).unwrap();
+    let source = Scripted::proposing(move |at| match *at.prefix {
+        [] if at.tested.is_empty() => vec![5, rival],
+        [5] if at.tested.is_empty() => {
+            move_on(2 * HOUR);
+            vec![far]
+        }
+        [_] if at.tested.is_empty() => vec![after_rival],
+        _ => Vec::new(),
+    });
+    let settings = Settings::new()
+        .with_budget(Budget::unlimited().with_time(HOUR))
+        .with_acceptance(Acceptance::NoiseFloor { added });
+    let inverter = Inverter::new(&decoder, Tap::Block(1), settings).unwrap();
+    let policy = Policy::new().then(source);
+    let inversion = inverter.invert(&targets[0], &mut inverter.searcher(&policy), &mut silent).unwrap();
+    assert_eq!(inversion.positions[0].token_id(), Some(5), "{inversion:?}");
+    assert!(inversion.positions[1].verdict.is_open(), "{inversion:?}");
 }

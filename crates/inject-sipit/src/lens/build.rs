@@ -77,7 +77,7 @@ pub struct LensBuilder {
 pub struct LensCost {
     /// Tokens computed after a prefix: the vocabulary and, before it, the distinct tokens of the text, after each prefix.
     pub candidates: u64,
-    /// Tokens of text.
+    /// The number of tokens of text.
     pub text: u64,
     /// Floating-point operations of the matrix products, two for each weight.
     pub flop: f64,

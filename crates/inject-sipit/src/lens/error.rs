@@ -11,15 +11,15 @@ pub enum LensError {
     /// A file cannot be read or written.
     #[error("cannot read or write {}", path.display())]
     File {
-        /// The file.
+        /// The lens file.
         path: PathBuf,
-        /// The I/O error.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// A file is not a lens, or is damaged.
     #[error("{}: {reason}", path.display())]
     Malformed {
-        /// The file.
+        /// The lens file.
         path: PathBuf,
         /// The content found, and the content expected.
         reason: String,
@@ -45,15 +45,15 @@ pub enum LensError {
     OtherShape {
         /// The unit: coordinates or tokens.
         what: &'static str,
-        /// In the lens.
+        /// The size that the lens has.
         found: usize,
-        /// In the model.
+        /// The size that the model has.
         expected: usize,
     },
     /// The text is too short to fit a lens to.
     #[error("the text has {found} positions after a first one, expected at least {expected}")]
     TooLittleText {
-        /// Positions given.
+        /// The number of positions with another before them.
         found: usize,
         /// Fewest that give a lens.
         expected: usize,
@@ -67,7 +67,7 @@ pub enum LensError {
     /// The text does not determine the lens: a state is not finite, or does not vary at all.
     #[error("the states at {tap} do not determine a lens: {reason}")]
     Degenerate {
-        /// The tap.
+        /// The tap of the lens.
         tap: Tap,
         /// The fault of the states.
         reason: &'static str,

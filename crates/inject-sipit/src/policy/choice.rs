@@ -15,7 +15,7 @@ use super::Policy;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PolicyChoice {
-    /// The policy.
+    /// The policy that was chosen.
     pub policy: Policy,
     /// The reason in words, with the alternatives in forward passes of the prompt.
     pub reason: String,
@@ -51,9 +51,10 @@ impl PolicyChoice {
         let to_head =
             config.flops_per_token(Tap::FinalNorm) + 2.0 * (config.d_model * config.vocab_size) as f64;
         let needs_model = tap < Tap::Block(config.n_layers());
-        let prior = if needs_model { to_head / to_tap } else { 0.0 };
+        let has_head = decoder.has_head();
+        let prior = if needs_model && has_head { to_head / to_tap } else { 0.0 };
         let prior_cost = if prior > AUTO_FAR { PriorCost::Far } else { PriorCost::Near };
-        let searching = AUTO_UNCALIBRATED + prior;
+        let searching = AUTO_UNCALIBRATED + prior + survey(config.vocab_size, positions);
         // On average a scan finds the token half-way through the vocabulary.
         let scanning = config.vocab_size as f64 / 2.0;
         let drafting = lens.as_ref().map_or(f64::INFINITY, |lens| lens.passes(config, positions));
@@ -64,12 +65,13 @@ impl PolicyChoice {
                 format!("lens (right at {right:.1} % of positions): about {drafting:.1} forward passes")
             },
         );
-        let [search, scan] = [("prior and secant", searching), ("scan", scanning)]
+        let searched_by = if has_head { "prior and secant" } else { "secant, as the model has no head" };
+        let [search, scan] = [(searched_by, searching), ("scan", scanning)]
             .map(|(name, passes)| format!("{name}: about {passes:.0}"));
-        let prior = Prior::new().beginning_with(bos);
+        let prior = has_head.then(|| Prior::new().beginning_with(bos));
         match lens {
             Some(lens) if drafting <= searching.min(scanning) => PolicyChoice {
-                policy: drafted(config.vocab_size, &lens, &prior, prior_cost),
+                policy: drafted(config.vocab_size, &lens, prior.as_ref(), prior_cost),
                 reason: format!("{with_lens}; {search}; {scan}"),
             },
             _ if scanning <= searching => PolicyChoice {
@@ -84,52 +86,76 @@ impl PolicyChoice {
     }
 }
 
-/// The secant search alone, with the model's expectation.
-fn searched(vocab_size: usize, prior: Prior, prior_cost: PriorCost) -> Policy {
+/// The cost of the survey of a search, in forward passes of a prompt. It is made after the first position, once for all prompts.
+fn survey(vocab_size: usize, positions: usize) -> f64 {
+    match positions {
+        0 | 1 => 0.0,
+        _ => Secant::new().surveying(AUTO_SURVEY).surveyed(vocab_size) as f64 / positions as f64,
+    }
+}
+
+/// The secant search alone, with the model's expectation if it has a head.
+fn searched(vocab_size: usize, prior: Option<Prior>, prior_cost: PriorCost) -> Policy {
     let timing = match prior_cost {
         PriorCost::Near => PriorTiming::First,
         PriorCost::Far => PriorTiming::Fallback,
     };
-    Policy::new().then_up_to(vocab_size, Secant::new().surveying(AUTO_SURVEY).expecting(prior, timing))
+    let secant = Secant::new().surveying(AUTO_SURVEY);
+    Policy::new().then_up_to(
+        vocab_size,
+        match prior {
+            Some(prior) => secant.expecting(prior, timing),
+            None => secant,
+        },
+    )
 }
 
 /// Drafts by the lens, and repairs by turns of lens and prior, as [`ladder`] explains. A token that none of them knows after such
 /// a prefix is found by tested candidates, which point to it among the lens's points or among embeddings.
-fn drafted(vocab_size: usize, lens: &Arc<Lens>, prior: &Prior, prior_cost: PriorCost) -> Policy {
+///
+/// Without a head there is no prior, and its turns are left out.
+fn drafted(vocab_size: usize, lens: &Arc<Lens>, prior: Option<&Prior>, prior_cost: PriorCost) -> Policy {
     let mut policy = Policy::new();
     let drafts = policy.add(LensProposals::new(lens.clone()));
     let repeated = policy.add(Repeated);
-    let expected = policy.add(prior.clone());
+    let expected = prior.map(|prior| policy.add(prior.clone()));
     let in_context = policy.add(LensInContext::new(lens.clone()));
     let secant = policy.add(Secant::new());
     let in_context_again = policy.add(LensInContext::new(lens.clone()));
-    let expecting = policy.add(Secant::new().expecting(prior.clone(), PriorTiming::First));
+    let expecting = policy.add(match prior {
+        Some(prior) => Secant::new().expecting(prior.clone(), PriorTiming::First),
+        None => Secant::new(),
+    });
     let deep = (vocab_size / ladder::DEEPEST_SHARE).min(ladder::DEEPEST);
 
-    let first = [(drafts, ladder::LENS_FIRST), (repeated, ladder::REPEATED)];
+    let first = [(Some(drafts), ladder::LENS_FIRST), (Some(repeated), ladder::REPEATED)];
     let by_cost: &[_] = match prior_cost {
-        PriorCost::Far => {
-            &[(in_context, ladder::FAR_CONTEXT), (drafts, ladder::FAR_LENS), (expected, ladder::FAR_PRIOR)]
-        }
+        PriorCost::Far => &[
+            (Some(in_context), ladder::FAR_CONTEXT),
+            (Some(drafts), ladder::FAR_LENS),
+            (expected, ladder::FAR_PRIOR),
+        ],
         PriorCost::Near => &[
             (expected, ladder::NEAR_PRIOR),
-            (in_context, ladder::NEAR_CONTEXT),
-            (drafts, ladder::NEAR_LENS),
+            (Some(in_context), ladder::NEAR_CONTEXT),
+            (Some(drafts), ladder::NEAR_LENS),
             (expected, ladder::NEAR_PRIOR_AGAIN),
-            (drafts, ladder::NEAR_LENS_AGAIN),
+            (Some(drafts), ladder::NEAR_LENS_AGAIN),
         ],
     };
     let deeper = [
-        (secant, ladder::SECANT),
+        (Some(secant), ladder::SECANT),
         (expected, deep / ladder::PRIOR_SHARE),
-        (in_context_again, ladder::CONTEXT_AGAIN),
-        (drafts, deep / ladder::LENS_SHARE),
+        (Some(in_context_again), ladder::CONTEXT_AGAIN),
+        (Some(drafts), deep / ladder::LENS_SHARE),
         (expected, deep / ladder::PRIOR_SHARE_AGAIN),
-        (drafts, deep),
-        (expecting, vocab_size),
+        (Some(drafts), deep),
+        (Some(expecting), vocab_size),
     ];
     for &(source, limit) in first.iter().chain(by_cost).chain(&deeper) {
-        policy.turn(source, limit);
+        if let Some(source) = source {
+            policy.turn(source, limit);
+        }
     }
     policy
 }

@@ -62,6 +62,12 @@ impl Secant {
         Secant { survey: tokens, ..self }
     }
 
+    /// The tokens of the survey in a vocabulary of this size: none where it would be too small to pay.
+    pub(crate) fn surveyed(&self, vocab_size: usize) -> usize {
+        let tokens = self.survey.min(vocab_size / SAMPLED_SHARE);
+        if tokens < SECANT_SURVEY_FEWEST { 0 } else { tokens }
+    }
+
     /// Weighs the directions of tested candidates against the model's expectation, and learns from the tokens found how much
     /// each is worth.
     pub fn expecting(self, prior: Prior, timing: PriorTiming) -> Self {
@@ -125,7 +131,7 @@ impl Here {
     ) -> Self {
         weighing.learn(at.prefix, &mut memory.blends);
         // Too few tokens would make no map.
-        let worthwhile = secant.survey.min(at.vocab_size() / SAMPLED_SHARE) >= SECANT_SURVEY_FEWEST;
+        let worthwhile = secant.surveyed(at.vocab_size()) > 0;
         let surveying = worthwhile && at.position() > 0 && memory.begin_survey();
         Here { surveying, ..Here::default() }
     }

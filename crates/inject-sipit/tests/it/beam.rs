@@ -28,7 +28,7 @@ struct Fork {
     other: u32,
     /// The states of the same prompt with the other token there.
     other_states: Array2<f64>,
-    /// How far apart the two tokens' states lie at the position itself.
+    /// The distance of the two tokens' states at the position itself.
     apart: f64,
 }
 
@@ -62,7 +62,7 @@ impl Fork {
         fork
     }
 
-    /// How far apart the two prompts' states lie at a position.
+    /// The distance of the two prompts' states at a position.
     fn apart_at(&self, position: usize) -> f64 {
         norm(&(&self.other_states.row(position) - &self.states.row(position)).to_vec())
     }

@@ -76,6 +76,23 @@ fn a_large_vocabulary_is_searched_by_prior_and_secant() {
 }
 
 #[test]
+fn the_survey_of_a_search_is_counted_once_over_the_positions_of_the_prompt() {
+    let device = inject_testing::compiled().remove(0);
+    const VOCAB_SIZE: usize = 16_384;
+    let decoder = of_vocabulary("gpt2", VOCAB_SIZE, 5, &device);
+    let passes = |positions: usize| -> f64 {
+        let reason = PolicyChoice::auto(&decoder, Tap::Block(1), positions, None, None).reason;
+        let number = reason.strip_prefix("prior and secant: about ").unwrap().split(' ').next().unwrap();
+        number.parse().unwrap()
+    };
+    // A sixteenth of the vocabulary, after the first position. Both numbers are rounded.
+    let survey = VOCAB_SIZE as f64 / 16.0;
+    let expected = survey / 2.0 - survey / 16.0;
+    assert!((passes(2) - passes(16) - expected).abs() <= 1.0, "{} {}", passes(2), passes(16));
+    assert!(passes(1) < passes(16), "a prompt of one token has no survey");
+}
+
+#[test]
 fn a_good_lens_is_asked_before_everything_else_whatever_the_vocabulary() {
     for device in inject_testing::compiled() {
         for vocab_size in [SMALL, LARGE] {

@@ -24,9 +24,9 @@ pub enum ExtractError {
         prompt: usize,
         /// The position in it.
         position: usize,
-        /// The tap.
+        /// The tap at which the state was read.
         tap: Tap,
-        /// The value.
+        /// The value of the coordinate: NaN or infinite.
         found: f32,
     },
 }

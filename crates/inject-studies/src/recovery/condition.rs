@@ -4,25 +4,30 @@ use std::fmt;
 
 use inject_sipit::{models::NumberFormat, states::Disturbance};
 
-/// What was done to the states, or to the weights that computed them, before they are inverted.
+/// A change of the states, or of the weights that computed them, before they are inverted.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub enum Condition {
     /// Nothing: the states as computed.
     Exact,
     /// Quantised weights on both sides: the states are those of another model, but a known one.
     KnownWeights {
         /// The format of the weights.
+        #[cfg_attr(feature = "schema", schemars(with = "crate::schema::NumberFormat"))]
         weights: NumberFormat,
     },
     /// Quantised weights on the producing side, full ones on the inverting side.
     UnknownWeights {
         /// The format of the weights of the producer.
+        #[cfg_attr(feature = "schema", schemars(with = "crate::schema::NumberFormat"))]
         weights: NumberFormat,
     },
     /// The states themselves were rounded, cut, or lost coordinates.
     States {
-        /// The disturbance.
+        /// The disturbance of the states.
+        #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Disturbance"))]
         disturbance: Disturbance,
     },
     /// Noise of a size that is measured by what it endangers.

@@ -14,7 +14,7 @@ use crate::{StudyError, tuning::MARGIN_RIVALS};
 /// The states of one prompt as somebody else has them, and how far they lie from those computed.
 #[derive(Clone, Debug)]
 pub(super) struct Disturbed {
-    /// The states.
+    /// The states as the inverter is given them.
     pub(super) target: TargetStates,
     /// The largest distance of a state from that of the inverter's model.
     pub(super) largest_error: f64,

@@ -5,6 +5,8 @@ use super::StressSet;
 /// The similarity of the prompts of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub enum StressKind {
     /// Prompts that differ in an earlier example and ask for the same next token.
     SameNextToken,
@@ -19,7 +21,7 @@ pub enum StressKind {
 }
 
 impl StressKind {
-    /// All kinds.
+    /// Every kind, in the order of the results.
     pub const ALL: [StressKind; 5] = [
         StressKind::SameNextToken,
         StressKind::Separators,

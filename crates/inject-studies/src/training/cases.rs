@@ -10,6 +10,7 @@ use crate::{StudyError, tuning::CASE_PAIRS as PAIRS};
 /// The effect of training on a collision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Fate {
     /// The states stay as close to each other as two computations of one state.
     Kept,
@@ -19,6 +20,9 @@ pub enum Fate {
 
 /// Prompts that collide at a degenerate start.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct DegenerateCase {
     /// The degenerate start of the weights.
     pub start: DegenerateStart,
@@ -27,6 +31,7 @@ pub struct DegenerateCase {
     /// Pairs of prompts, as token ids.
     pub pairs: Vec<[Vec<u32>; 2]>,
     /// The taps at which each pair collides.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Tap>"))]
     pub taps: Vec<Tap>,
     /// The effect that a step of gradient descent should have.
     pub expected: Fate,

@@ -14,8 +14,12 @@ use crate::tuning::NOISE_SAMPLE;
 
 /// The closest pair of prompts at one tap, by their last states.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct TapMinimum {
-    /// The tap.
+    /// The tap at which the states were read.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Tap"))]
     pub tap: Tap,
     /// The number of pairs of different prompts. Every one of them was decided on.
     pub pairs: u64,
@@ -24,9 +28,12 @@ pub struct TapMinimum {
     /// The numbers of the two prompts.
     pub closest: [usize; 2],
     /// The noise floor of the tap.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::NoiseFloor"))]
     pub noise: NoiseFloor,
     /// Whether the smallest distance exceeds the noise floor.
-    pub verdict: Resolution,
+    #[serde(alias = "verdict")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Resolution"))]
+    pub resolution: Resolution,
 }
 
 /// The closest pair among all of the prompts at each tap, by the states of their last tokens. Prompts with the same token ids
@@ -57,7 +64,7 @@ pub fn closest_at_taps(
             minimum: pair.distance,
             closest: [pair.a, pair.b],
             noise,
-            verdict: Resolution::of(pair.distance, noise.largest()),
+            resolution: Resolution::of(pair.distance, noise.largest()),
         })
     };
     states.into_iter().map(at_tap).collect()

@@ -15,8 +15,11 @@ use crate::{StudyError, tuning::NOISE_POSITIONS};
 
 /// The options of [`degenerate`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct DegenerateOptions {
-    /// The optimiser.
+    /// The rule of each step.
     pub optimiser: Optimiser,
     /// After how many steps the pairs are measured again, ascending; the start is measured in any case.
     pub steps: Vec<usize>,
@@ -26,8 +29,17 @@ pub struct DegenerateOptions {
     pub threads: NonZeroUsize,
 }
 
+impl DegenerateOptions {
+    /// Trains by `optimiser` and measures after each number of `steps`.
+    pub fn new(optimiser: Optimiser, steps: Vec<usize>, seed: u64, threads: NonZeroUsize) -> Self {
+        DegenerateOptions { optimiser, steps, seed, threads }
+    }
+}
+
 /// The collisions of one case during training.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct DegenerateStudy {
     /// The start, the prompts, and what is expected of them.
     pub case: DegenerateCase,
@@ -39,8 +51,12 @@ pub struct DegenerateStudy {
 
 /// The collisions at one tap during training.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct TapFate {
-    /// The tap.
+    /// The tap at which the states were read.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Tap"))]
     pub tap: Tap,
     /// The start, then each number of steps asked for.
     pub steps: Vec<AtStep>,
@@ -48,6 +64,9 @@ pub struct TapFate {
 
 /// The pairs of a case at one tap, after some steps.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct AtStep {
     /// Steps taken so far.
     pub step: usize,
@@ -55,24 +74,29 @@ pub struct AtStep {
     pub equal: usize,
     /// The smallest distance of a pair.
     pub smallest: f64,
-    /// The largest.
+    /// The largest distance of a pair.
     pub largest: f64,
     /// The noise floor of these states.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::NoiseFloor"))]
     pub noise: NoiseFloor,
     /// The bound on computing noise that the distances are judged by, as an inversion has it: eight times the larger of the noise
     /// measured here and the model's own at the largest state. A few states may agree to the last bit by luck, while colliding
     /// ones that add the same terms in another order do not.
     pub bound: f64,
     /// Whether the smallest distance exceeds the noise floor.
-    pub verdict: Resolution,
+    #[serde(alias = "verdict")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Resolution"))]
+    pub resolution: Resolution,
     /// Whether the largest distance does. Together the two say whether all, some or no pairs are separated.
-    pub verdict_of_largest: Resolution,
+    #[serde(alias = "verdict_of_largest")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Resolution"))]
+    pub resolution_of_largest: Resolution,
 }
 
 impl AtStep {
     /// Kept if not even the largest distance is one, dissolved if even the smallest is; none of both if some pairs came apart.
     pub fn fate(&self) -> Option<Fate> {
-        match (self.verdict, self.verdict_of_largest) {
+        match (self.resolution, self.resolution_of_largest) {
             (Resolution::Separated, _) => Some(Fate::Dissolved),
             (_, Resolution::Separated) => None,
             _ => Some(Fate::Kept),
@@ -127,7 +151,8 @@ fn measure(decoder: &Decoder, case: &DegenerateCase, step: usize) -> Result<Vec<
         let largest = distances.iter().copied().fold(0.0, f64::max);
         let largest_norm = rows.chunks(width).map(norm).fold(0.0, f64::max);
         let noise = noise[&tap];
-        let bound = NoiseModel::measure(decoder, tap, sequence_len)?.bound(largest_norm, noise.largest());
+        let bound = NoiseModel::measure(decoder, tap, sequence_len)?
+            .bound(largest_norm, noise.largest().unwrap_or(0.0));
         Ok(AtStep {
             step,
             equal: distances.iter().filter(|&&distance| distance == 0.0).count(),
@@ -135,8 +160,8 @@ fn measure(decoder: &Decoder, case: &DegenerateCase, step: usize) -> Result<Vec<
             largest,
             noise,
             bound,
-            verdict: Resolution::of(smallest, bound),
-            verdict_of_largest: Resolution::of(largest, bound),
+            resolution: Resolution::of(smallest, bound),
+            resolution_of_largest: Resolution::of(largest, bound),
         })
     };
     case.taps.iter().map(at_tap).collect()

@@ -12,6 +12,8 @@ use crate::StudyError;
 /// weights where the second moment of a gradient vanishes.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub enum Optimiser {
     /// Plain gradient descent on the whole text.
     FullBatch {

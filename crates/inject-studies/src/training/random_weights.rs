@@ -6,14 +6,17 @@ use burn::tensor::Device;
 use inject_sipit::models::{DecoderConfig, Family, Tap, config::Activation};
 
 use super::{TapMinimum, closest_at_taps};
-use crate::StudyError;
+use crate::{
+    Run, StudyError, completeness::Completeness, journal::Description, name::StudyName, run::Finished,
+};
 
 /// One decoder to draw.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct RandomShape {
-    /// The family.
+    /// The family of the decoder.
     pub family: Family,
-    /// Its configuration.
+    /// The configuration of its layers.
     pub config: DecoderConfig,
     /// Standard deviation of the weights; those that lead back to the residual stream are drawn narrower, as GPT-2 does.
     pub std: f64,
@@ -21,8 +24,18 @@ pub struct RandomShape {
     pub seed: u64,
 }
 
+impl RandomShape {
+    /// A decoder of a family, with weights of standard deviation `std` drawn from `seed`.
+    pub fn new(family: Family, config: DecoderConfig, std: f64, seed: u64) -> Self {
+        RandomShape { family, config, std, seed }
+    }
+}
+
 /// The closest prompts of one decoder.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct RandomWeights {
     /// The family, by name.
     pub family: String,
@@ -45,17 +58,30 @@ pub struct RandomWeights {
 impl RandomWeights {
     /// The tap whose minimum is smallest in units of its noise floor.
     pub fn tightest(&self) -> Option<&TapMinimum> {
-        let ratio = |tap: &TapMinimum| tap.minimum / tap.noise.largest().max(f64::MIN_POSITIVE);
+        let ratio =
+            |tap: &TapMinimum| tap.minimum / tap.noise.largest().unwrap_or(0.0).max(f64::MIN_POSITIVE);
         self.taps.iter().min_by(|a, b| ratio(a).total_cmp(&ratio(b)))
     }
 }
 
-/// Draws each decoder from its seed, and searches the closest pair of prompts at each of its taps. `told` is called with
-/// each result.
+/// The result of [`random_weights`].
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct RandomWeightsStudy {
+    /// Each decoder; units that are not finished are missing.
+    pub decoders: Vec<RandomWeights>,
+    /// Which units of the study this contains.
+    #[serde(default)]
+    pub completeness: Completeness,
+}
+
+/// Draws each decoder from its seed, and searches the closest pair of prompts at each of its taps. A unit of the study is a decoder.
+/// Up to `threads` parts of a batch are computed side by side.
 ///
 /// # Errors
 ///
-/// [`StudyError`]: fewer than two different prompts, and what a decoder refuses.
+/// [`StudyError`]: fewer than two different prompts, what a decoder refuses, a journal of another study.
 ///
 /// # Source
 ///
@@ -65,26 +91,42 @@ pub fn random_weights(
     prompts: &[Vec<u32>],
     threads: NonZeroUsize,
     device: &Device,
-    told: &mut dyn FnMut(&RandomWeights),
-) -> Result<Vec<RandomWeights>, StudyError> {
-    let measure = |shape: &RandomShape| {
-        device.seed(shape.seed);
-        let decoder = shape.config.init(shape.std, device).with_lanes(threads);
-        let n_layers = shape.config.n_layers();
-        let taps: Vec<Tap> = Tap::all(n_layers).into_iter().filter(|&tap| tap != Tap::Embedding).collect();
-        let activation = shape.config.blocks.first().map(|block| block.feed_forward.kind.activation());
-        let found = RandomWeights {
-            family: shape.family.to_string(),
-            d_model: shape.config.d_model,
-            n_layers,
-            activation: activation.map_or_else(String::new, |activation| activation.to_string()),
-            analytic: activation.is_none_or(Activation::is_analytic),
-            std: shape.std,
-            seed: shape.seed,
-            taps: closest_at_taps(&decoder, prompts, &taps)?,
-        };
-        told(&found);
-        Ok(found)
-    };
-    shapes.iter().map(measure).collect()
+    run: Run<'_>,
+) -> Result<RandomWeightsStudy, StudyError> {
+    let described: Vec<String> = shapes.iter().map(|shape| format!("{shape:?}")).collect();
+    let about = Description::new(
+        StudyName::RandomWeights,
+        serde_json::json!({ "decoders": described, "prompts": crate::fingerprint(prompts), "threads": threads,
+            "device": format!("{device:?}"),
+        }),
+    );
+    let Finished { results, completeness } =
+        run.complete(&about, (0..shapes.len()).collect(), |&number: &usize, _| {
+            measure(&shapes[number], prompts, threads, device)
+        })?;
+    let decoders = results.into_iter().map(|(_, decoder)| decoder).collect();
+    Ok(RandomWeightsStudy { decoders, completeness })
+}
+
+fn measure(
+    shape: &RandomShape,
+    prompts: &[Vec<u32>],
+    threads: NonZeroUsize,
+    device: &Device,
+) -> Result<RandomWeights, StudyError> {
+    device.seed(shape.seed);
+    let decoder = shape.config.init(shape.std, device).with_lanes(threads);
+    let n_layers = shape.config.n_layers();
+    let taps: Vec<Tap> = Tap::all(n_layers).into_iter().filter(|&tap| tap != Tap::Embedding).collect();
+    let activation = shape.config.blocks.first().map(|block| block.feed_forward.kind.activation());
+    Ok(RandomWeights {
+        family: shape.family.to_string(),
+        d_model: shape.config.d_model,
+        n_layers,
+        activation: activation.map_or_else(String::new, |activation| activation.to_string()),
+        analytic: activation.is_none_or(Activation::is_analytic),
+        std: shape.std,
+        seed: shape.seed,
+        taps: closest_at_taps(&decoder, prompts, &taps)?,
+    })
 }

@@ -23,8 +23,11 @@ pub struct TrainingData<'a> {
 
 /// The options of [`training`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct TrainingOptions {
-    /// The optimiser.
+    /// The rule of each step.
     pub optimiser: Optimiser,
     /// The number of steps.
     pub steps: usize,
@@ -36,10 +39,19 @@ pub struct TrainingOptions {
     pub threads: NonZeroUsize,
 }
 
+impl TrainingOptions {
+    /// Takes `steps` steps by `optimiser`, with the snapshots of [`log_spaced`].
+    pub fn new(optimiser: Optimiser, steps: usize, seed: u64, threads: NonZeroUsize) -> Self {
+        TrainingOptions { optimiser, steps, snapshots: log_spaced(steps), seed, threads }
+    }
+}
+
 /// The result of one training.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct TrainingStudy {
-    /// The options.
+    /// The options that it was trained by.
     pub options: TrainingOptions,
     /// The loss of each step's batch, before the step, in nats a token.
     pub losses: Vec<f32>,

@@ -28,6 +28,9 @@ pub struct Probes {
 
 /// A decoder at one step.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct Snapshot {
     /// Steps taken so far.
     pub step: usize,
@@ -43,6 +46,9 @@ pub struct Snapshot {
 
 /// The states of one tap.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct TapSnapshot {
     /// The closest pair of prompts.
     pub closest: TapMinimum,
@@ -52,13 +58,19 @@ pub struct TapSnapshot {
 
 /// One-step margins: at each position compared, the distance from the true token's state to the nearest of all other tokens.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct Margins {
     /// The number of positions compared.
     pub positions: usize,
     /// The noise floor of these states.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::NoiseFloor"))]
     pub noise: NoiseFloor,
     /// Whether the smallest margin exceeds the noise floor.
-    pub verdict: Resolution,
+    #[serde(alias = "verdict")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Resolution"))]
+    pub resolution: Resolution,
     /// Quantiles of the margins, exact.
     pub quantiles: Vec<Quantile>,
     /// Quantiles of each margin as a share of the state's norm, exact.
@@ -74,8 +86,12 @@ impl Margins {
 
 /// The number of prompts recovered from their states at one tap.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct InversionTally {
-    /// The tap.
+    /// The tap at which the states were read.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Tap"))]
     pub tap: Tap,
     /// The number of prompts inverted.
     pub prompts: usize,
@@ -111,7 +127,7 @@ impl Snapshot {
             margins: Margins {
                 positions: margins.steps.len(),
                 noise: margins.noise,
-                verdict: margins.verdict,
+                resolution: margins.resolution,
                 quantiles: margins.margins,
                 relative: margins.relative,
             },

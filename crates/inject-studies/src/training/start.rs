@@ -13,6 +13,8 @@ use inject_sipit::models::{Decoder, Matrix};
 /// Each of these sets of weights has measure zero: a start drawn from a density has none of them, almost surely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub enum DegenerateStart {
     /// The embedding row of `b` is that of `a`.
     EqualEmbeddings {

@@ -1,17 +1,20 @@
 //! Starts with collisions built in.
 
-use inject_sipit::models::{Family, Progress, Unit};
-use inject_studies::{DegenerateOptions, DegenerateStudy, Fate, Optimiser, degenerate, degenerate_cases};
-use serde::Serialize;
+use inject_sipit::models::{DecoderConfig, Family};
+use inject_studies::{
+    Completeness, DegenerateCase, DegenerateOptions, DegenerateStudy, Fate, Finished, Optimiser, StudyError,
+    StudyName, degenerate, degenerate_cases,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::{
-    Lab,
+    Lab, Part,
     shape::{config, init_std},
     text::About,
 };
 use crate::{
     Failure,
-    progress::Meter,
     table::{Cell, Table},
 };
 
@@ -20,45 +23,58 @@ const STEPS: [usize; 2] = [1, 10];
 
 /// Every start of every family.
 #[derive(Debug, Serialize)]
-struct Starts {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Starts {
+    /// The origin of the text, and the seeds.
     about: About,
+    /// The options of the descent.
     options: DegenerateOptions,
+    /// Width of the residual stream.
     d_model: usize,
+    /// The number of blocks.
     n_layers: usize,
+    /// The starts, family by family; units that are not finished are missing.
     starts: Vec<Start>,
+    /// Which starts these are.
+    pub(crate) completeness: Completeness,
 }
 
-#[derive(Debug, Serialize)]
+/// One start of one family.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Start {
+    /// The family of models.
     family: String,
+    /// The case, and the distances at each step.
     #[serde(flatten)]
     study: DegenerateStudy,
 }
 
 pub(crate) fn carry_out(lab: &mut Lab<'_>) -> Result<(), Failure> {
     let (options, text) = (lab.options, &lab.text);
-    let how = DegenerateOptions {
-        optimiser: Optimiser::FullBatch { learning_rate: 0.5 },
-        steps: STEPS.to_vec(),
-        seed: options.seed,
-        threads: options.threads,
-    };
+    let optimiser = Optimiser::FullBatch { learning_rate: 0.5 };
+    let how = DegenerateOptions::new(optimiser, STEPS.to_vec(), options.seed, options.threads);
     let (d_model, n_layers) = (options.width, options.layers.get());
-    let mut found = Starts { about: text.about.clone(), options: how, d_model, n_layers, starts: Vec::new() };
-    let mut meter = Meter::new();
+    let mut cases: Vec<(Family, DecoderConfig, DegenerateCase)> = Vec::new();
     for family in [Family::Gpt2, Family::Llama] {
         let config = config(family, d_model, n_layers, text.about.vocab_size)?;
-        let cases = degenerate_cases(&config, &text.windows)?;
-        meter.about(format!("degenerate starts of {family}"));
-        for (number, case) in cases.iter().enumerate() {
-            meter.show(Progress::new("", Unit::Units, number as u64, cases.len() as u64));
+        let of_family = degenerate_cases(&config, &text.windows)?;
+        cases.extend(of_family.into_iter().map(|case| (family, config.clone(), case)));
+    }
+    let about = lab.describe(Part::Degenerate, json!({ "options": &how, "cases": cases.len() }))?;
+    let found = lab.study.carry_out(StudyName::Degenerate, |run| {
+        let units = (0..cases.len()).collect();
+        let Finished { results, completeness, .. } = run.complete(&about, units, |&number: &usize, _| {
+            let (family, config, case) = &cases[number];
             lab.device.seed(options.seed);
             let drawn = config.init(init_std(d_model), &lab.device);
-            let study = degenerate(&drawn, &text.windows, case, &found.options)?;
-            found.starts.push(Start { family: family.to_string(), study });
-        }
-    }
-    drop(meter);
+            let study = degenerate(&drawn, &text.windows, case, &how)?;
+            Ok::<_, StudyError>(Start { family: family.to_string(), study })
+        })?;
+        let starts = results.into_iter().map(|(_, start)| start).collect();
+        let about = text.about.clone();
+        Ok::<_, StudyError>(Starts { about, options: how.clone(), d_model, n_layers, starts, completeness })
+    })?;
     let summary = summary(&found);
     lab.show(&summary);
     lab.report.heading("Degenerate starts");
@@ -67,7 +83,7 @@ pub(crate) fn carry_out(lab: &mut Lab<'_>) -> Result<(), Failure> {
         lab.report.paragraph(reason);
     }
     lab.report.table("degenerate", every_step(&found));
-    lab.keep("degenerate", &found)
+    lab.report()
 }
 
 /// A line for each start, at its deepest tap.

@@ -1,7 +1,7 @@
 //! Every family at several widths and depths, with its own activation and with ReLU.
 
-use inject_sipit::models::{Family, Progress, Unit, config::Activation};
-use inject_studies::{RandomShape, RandomWeights, random_weights};
+use inject_sipit::models::{Family, config::Activation};
+use inject_studies::{RandomShape, RandomWeights, RandomWeightsStudy, StudyName, random_weights};
 use serde::Serialize;
 
 use super::{
@@ -12,14 +12,18 @@ use super::{
 use crate::{
     Failure, number,
     plot::{Axis, Figure, Mark},
-    progress::Meter,
     table::{Cell, Table},
 };
 
+/// All decoders that were drawn.
 #[derive(Serialize)]
-struct Drawn {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Drawn {
+    /// The origin of the text, and the seeds.
     about: About,
-    decoders: Vec<RandomWeights>,
+    /// The decoders.
+    #[serde(flatten)]
+    pub(crate) found: RandomWeightsStudy,
 }
 
 pub(crate) fn carry_out(lab: &mut Lab<'_>) -> Result<(), Failure> {
@@ -32,32 +36,26 @@ pub(crate) fn carry_out(lab: &mut Lab<'_>) -> Result<(), Failure> {
                 let config = config(family, d_model, n_layers, text.about.vocab_size)?;
                 let relu = config.clone().with_activation(Activation::Relu);
                 let std = init_std(d_model);
-                shapes.extend([config, relu].map(|config| RandomShape { family, config, std, seed }));
+                shapes.extend([config, relu].map(|config| RandomShape::new(family, config, std, seed)));
             }
         }
     }
-    let mut meter = Meter::new();
-    meter.about("random weights");
-    let (mut done, all) = (0, shapes.len() as u64);
-    let told = &mut |_: &RandomWeights| {
-        done += 1;
-        meter.show(Progress::new("", Unit::Units, done, all));
-    };
-    let decoders = random_weights(&shapes, &text.prompts, options.threads, &lab.device, told)?;
-    drop(meter);
-    let drawn = Drawn { about: text.about.clone(), decoders };
-    let summary = summary(&drawn.decoders);
+    let drawn = lab.study.carry_out(StudyName::RandomWeights, |run| {
+        random_weights(&shapes, &text.prompts, options.threads, &lab.device, run)
+            .map(|found| Drawn { about: text.about.clone(), found })
+    })?;
+    let summary = summary(&drawn.found.decoders);
     lab.show(&summary);
     lab.report.heading("Random weights");
     lab.report.table_on_page(summary);
-    lab.report.figure("random", figure(&drawn));
-    lab.report.table("random", every_tap(&drawn.decoders));
-    lab.keep("random", &drawn)
+    lab.report.figure("random-weights", figure(&drawn));
+    lab.report.table("random-weights", every_tap(&drawn.found.decoders));
+    lab.report()
 }
 
 /// The minimum divided by the noise floor, at the tap where that is least.
 fn ratio(decoder: &RandomWeights) -> Option<f64> {
-    decoder.tightest().map(|tap| tap.minimum / tap.noise.largest())
+    decoder.tightest().and_then(|tap| Some(tap.minimum / tap.noise.largest()?))
 }
 
 /// A line for each decoder, at its tightest tap.
@@ -71,7 +69,7 @@ fn summary(decoders: &[RandomWeights]) -> Table {
         "minimum",
         "noise floor",
         "ratio",
-        "verdict",
+        "resolution",
     ];
     let mut table = Table::new("Random weights, at the tightest tap of each decoder", &headings);
     for decoder in decoders {
@@ -84,9 +82,9 @@ fn summary(decoders: &[RandomWeights]) -> Table {
             decoder.n_layers.into(),
             text(tap.map(|tap| tap.tap.to_string())),
             tap.map(|tap| tap.minimum).into(),
-            tap.map(|tap| tap.noise.largest()).into(),
+            tap.and_then(|tap| tap.noise.largest()).into(),
             ratio(decoder).into(),
-            text(tap.map(|tap| tap.verdict.to_string())),
+            text(tap.map(|tap| tap.resolution.to_string())),
         ]);
     }
     table
@@ -104,7 +102,7 @@ fn every_tap(decoders: &[RandomWeights]) -> Table {
         "pairs",
         "minimum",
         "noise",
-        "verdict",
+        "resolution",
     ];
     let mut table = Table::new("Every tap", &headings);
     for decoder in decoders {
@@ -119,7 +117,7 @@ fn every_tap(decoders: &[RandomWeights]) -> Table {
                 tap.pairs.into(),
                 tap.minimum.into(),
                 tap.noise.largest().into(),
-                Cell::of(tap.verdict),
+                Cell::of(tap.resolution),
             ]);
         }
     }
@@ -131,7 +129,7 @@ fn figure(drawn: &Drawn) -> Figure {
     let names: Vec<String> = Family::all().iter().map(Family::to_string).collect();
     // Analytic a little to the left, ReLU a little to the right.
     let points = |analytic: bool, shift: f64| {
-        let decoders = drawn.decoders.iter().filter(move |decoder| decoder.analytic == analytic);
+        let decoders = drawn.found.decoders.iter().filter(move |decoder| decoder.analytic == analytic);
         let names = &names;
         decoders.filter_map(move |decoder| {
             let column = names.iter().position(|name| *name == decoder.family)?;
@@ -146,5 +144,5 @@ fn figure(drawn: &Drawn) -> Figure {
     )
     .with("the family's own activation, analytic", Mark::Dots, points(true, -0.12))
     .with("ReLU", Mark::Rings, points(false, 0.12))
-    .with("verdict: separated above this", Mark::Line, [(-0.4, 2.0), (names.len() as f64 - 0.6, 2.0)])
+    .with("resolution: separated above this", Mark::Line, [(-0.4, 2.0), (names.len() as f64 - 0.6, 2.0)])
 }

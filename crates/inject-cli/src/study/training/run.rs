@@ -2,19 +2,20 @@
 
 use std::num::NonZeroUsize;
 
-use inject_sipit::models::{DecoderConfig, Family, Progress, Tap, Unit, config::Activation};
+use inject_sipit::models::{DecoderConfig, Family, Tap, config::Activation};
 use inject_studies::{
-    ChosenPositions, Optimiser, Probes, TrainingData, TrainingEvent, TrainingOptions, TrainingStudy,
-    log_spaced, training,
+    ChosenPositions, Completeness, Finished, Optimiser, Probes, StudyName, TrainingData, TrainingEvent,
+    TrainingOptions, TrainingStudy, training,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::{
-    Lab, report,
+    Lab, Part, report,
     shape::{config, init_std},
     text::About,
 };
-use crate::{Failure, progress::Meter};
+use crate::Failure;
 
 /// Windows of a batch that is not the whole text.
 const BATCH: usize = 4;
@@ -26,23 +27,42 @@ const MARGIN_EVERY: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 
 /// All trainings.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Trainings {
+    /// The origin of the text, and the seeds.
     pub(crate) about: About,
+    /// The trainings, one after the other; units that are not finished are missing.
     pub(crate) runs: Vec<Training>,
+    /// Which trainings these are.
+    pub(crate) completeness: Completeness,
 }
 
 /// One training.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Training {
     /// The family, and the activation if it is not the family's own.
     pub(crate) model: String,
+    /// The activation of the feed-forward branches.
     pub(crate) activation: String,
+    /// Whether that is analytic, as the theorem assumes.
     pub(crate) analytic: bool,
+    /// Width of the residual stream.
     pub(crate) d_model: usize,
+    /// The number of blocks.
     pub(crate) n_layers: usize,
+    /// Standard deviation of the first weights.
     pub(crate) init_std: f64,
+    /// The options, losses and snapshots.
     #[serde(flatten)]
     pub(crate) study: TrainingStudy,
+}
+
+/// A unit of the study: one decoder, trained by one rule.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Plan {
+    model: String,
+    optimiser: Optimiser,
 }
 
 pub(crate) fn carry_out(lab: &mut Lab<'_>) -> Result<(), Failure> {
@@ -57,22 +77,29 @@ pub(crate) fn carry_out(lab: &mut Lab<'_>) -> Result<(), Failure> {
     let shape = |family| config(family, options.width, options.layers.get(), text.about.vocab_size);
     let (gpt2, llama) = (shape(Family::Gpt2)?, shape(Family::Llama)?);
     let relu = gpt2.clone().with_activation(Activation::Relu);
-    let mut planned: Vec<(&str, &DecoderConfig, Optimiser)> = Vec::new();
-    for (model, config) in [("gpt2", &gpt2), ("llama", &llama)] {
-        planned.extend(rules.map(|rule| (model, config, rule)));
-    }
-    planned.push(("gpt2-relu", &relu, descent));
-    let mut trainings = Trainings { about: text.about.clone(), runs: Vec::new() };
+    let models = [("gpt2", &gpt2), ("llama", &llama), ("gpt2-relu", &relu)];
+    let plan = |model: &str, optimiser| Plan { model: model.to_owned(), optimiser };
+    let mut plans: Vec<Plan> =
+        ["gpt2", "llama"].iter().flat_map(|model| rules.map(|rule| plan(model, rule))).collect();
+    plans.push(plan("gpt2-relu", descent));
+    let about = lab.describe(Part::Training, json!({ "steps": options.steps, "plans": &plans }))?;
+    let trainings = lab.study.carry_out(StudyName::Training, |run| {
+        let Finished { results, completeness, .. } = run.complete(&about, plans, |plan: &Plan, done| {
+            let config = models.iter().find(|(name, _)| *name == plan.model);
+            let (model, config) = config.ok_or_else(|| Failure::new(format!("no model {}", plan.model)))?;
+            one(lab, model, config, plan.optimiser, done)
+        })?;
+        let runs = results.into_iter().map(|(_, training)| training).collect();
+        Ok::<_, Failure>(Trainings { about: text.about.clone(), runs, completeness })
+    })?;
     lab.report.heading("Trainings");
-    for (model, config, optimiser) in planned {
-        let training = one(lab, model, config, optimiser)?;
-        let table = report::snapshots(&training);
+    for training in &trainings.runs {
+        let table = report::snapshots(training);
         lab.show(&table);
         lab.report.table_on_page(table);
-        trainings.runs.push(training);
     }
     report::add(&mut lab.report, &trainings);
-    lab.keep("training", &trainings)
+    lab.report()
 }
 
 fn one(
@@ -80,6 +107,7 @@ fn one(
     model: &str,
     config: &DecoderConfig,
     optimiser: Optimiser,
+    done: &mut dyn FnMut(f64),
 ) -> Result<Training, Failure> {
     let (options, text) = (lab.options, &lab.text);
     let std = init_std(config.d_model);
@@ -93,19 +121,11 @@ fn one(
         inverted: text.inverted.clone(),
         inversion_taps: if last == Tap::Block(1) { vec![last] } else { vec![Tap::Block(1), last] },
     };
-    let how = TrainingOptions {
-        optimiser,
-        steps: options.steps,
-        snapshots: log_spaced(options.steps),
-        seed: options.seed,
-        threads: options.threads,
-    };
-    let mut meter = Meter::new();
-    meter.about(format!("{model}, {optimiser}"));
+    let how = TrainingOptions::new(optimiser, options.steps, options.seed, options.threads);
     let data = TrainingData { windows: &text.windows, held_out: &text.held_out };
     let (study, _) = training(&start, data, &probes, &how, &mut |event| {
         if let TrainingEvent::Step { step, .. } = event {
-            meter.show(Progress::new("", Unit::Steps, step as u64, options.steps as u64));
+            done(step as f64 / options.steps.max(1) as f64);
         }
     })?;
     let activation = config.blocks[0].feed_forward.kind.activation();

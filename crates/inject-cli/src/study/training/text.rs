@@ -19,7 +19,7 @@ pub(crate) struct Text {
     pub(crate) about: About,
     pub(crate) windows: Vec<Vec<u32>>,
     pub(crate) held_out: Vec<Vec<u32>>,
-    /// All different.
+    /// Prompts among which the closest pair is searched, all different.
     pub(crate) prompts: Vec<Vec<u32>>,
     pub(crate) margin_prompts: Vec<Vec<u32>>,
     pub(crate) inverted: Vec<Vec<u32>>,
@@ -27,21 +27,31 @@ pub(crate) struct Text {
 
 /// The origin of the text, for the files.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct About {
-    /// Of weights, batches and training text.
+    /// The seed of weights, batches and training text.
     pub(crate) seed: u64,
+    /// The seed of the text that is not trained on.
     held_out_seed: u64,
+    /// The seed of the prompts among which the closest pair is searched.
     prompt_seed: u64,
+    /// The seed of the prompts whose margins are measured, and of those that are inverted.
     probe_seed: u64,
-    /// The tokenizer is that of the small bundled model.
+    /// Tokens of the vocabulary. The tokenizer is that of the bundled model.
     pub(crate) vocab_size: usize,
     /// Whether BOS stands before each prompt. Without it, rotary models give one state to repetitions of a token.
     bos_added: bool,
+    /// Windows of text to train on.
     windows: usize,
+    /// Next tokens in each window.
     window_next_tokens: usize,
+    /// The number of prompts among which the closest pair is searched.
     pub(crate) prompts: usize,
+    /// Tokens of the longest of them, at most.
     longest_prompt: usize,
+    /// Parts of a batch computed side by side.
     threads: usize,
+    /// The name of the device.
     device: String,
 }
 

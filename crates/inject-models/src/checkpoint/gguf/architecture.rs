@@ -72,11 +72,7 @@ impl Architecture {
     /// Reads the architecture of a file.
     pub(super) fn of(path: &Path, bytes: &[u8], head: &Head) -> Result<Self, ModelError> {
         const KEY: &str = "general.architecture";
-        let missing = || ModelError::MissingKey {
-            path: path.to_owned(),
-            key: KEY.to_owned(),
-            expected: KNOWN.to_owned(),
-        };
+        let missing = || ModelError::missing_key(path, KEY, KNOWN);
         let value = head.metadata.get(KEY).ok_or_else(missing)?;
         let name = match value {
             Value::Text(place) => cursor::text(bytes, place),
@@ -100,12 +96,7 @@ impl Architecture {
             "qwen2" => Architecture::Qwen2,
             "qwen3" => Architecture::Qwen3,
             _ => {
-                return Err(ModelError::BadKey {
-                    path: path.to_owned(),
-                    key: KEY.to_owned(),
-                    found: shown(bytes, value),
-                    expected: KNOWN.to_owned(),
-                });
+                return Err(ModelError::bad_key(path, KEY, &shown(bytes, value), KNOWN));
             }
         })
     }

@@ -32,12 +32,12 @@ impl Gguf {
         let only = "one file: join the parts with `llama-gguf-split --merge`";
         let parts = self.head.metadata.get("split.count");
         if let Some(parts) = parts.filter(|parts| !matches!(parts, Value::Unsigned(0 | 1))) {
-            return Err(ModelError::BadKey {
-                path: self.path.clone(),
-                key: "split.count".to_owned(),
-                found: super::settings::shown(&self.map, parts),
-                expected: only.to_owned(),
-            });
+            return Err(ModelError::bad_key(
+                &self.path,
+                "split.count",
+                &super::settings::shown(&self.map, parts),
+                only,
+            ));
         }
         // The number of rows, because files may have more tokens than rows or fewer.
         if let Some(embedding) = self.head.tensors.get("token_embd.weight") {

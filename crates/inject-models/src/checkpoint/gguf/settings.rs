@@ -114,20 +114,11 @@ impl<'a> Settings<'a> {
     }
 
     pub(super) fn missing(&self, key: &str, expected: &str) -> ModelError {
-        ModelError::MissingKey {
-            path: self.path.to_owned(),
-            key: self.full(key),
-            expected: expected.to_owned(),
-        }
+        ModelError::missing_key(self.path, &self.full(key), expected)
     }
 
     pub(super) fn bad(&self, key: &str, found: &str, expected: &str) -> ModelError {
-        ModelError::BadKey {
-            path: self.path.to_owned(),
-            key: self.full(key),
-            found: found.to_owned(),
-            expected: expected.to_owned(),
-        }
+        ModelError::bad_key(self.path, &self.full(key), found, expected)
     }
 
     fn full(&self, key: &str) -> String {

@@ -99,11 +99,7 @@ impl Gguf {
         match self.head.metadata.get(key) {
             Some(Value::List(list)) => Ok(list),
             Some(other) => Err(self.bad(key, &shown(&self.map, other), expected)),
-            None => Err(ModelError::MissingKey {
-                path: self.path.clone(),
-                key: key.to_owned(),
-                expected: expected.to_owned(),
-            }),
+            None => Err(ModelError::missing_key(&self.path, key, expected)),
         }
     }
 
@@ -136,12 +132,7 @@ impl Gguf {
     }
 
     fn bad(&self, key: &str, found: &str, expected: &str) -> ModelError {
-        ModelError::BadKey {
-            path: self.path.clone(),
-            key: key.to_owned(),
-            found: found.to_owned(),
-            expected: expected.to_owned(),
-        }
+        ModelError::bad_key(&self.path, key, found, expected)
     }
 
     fn refused(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ModelError {
@@ -231,11 +222,7 @@ impl<'a> Vocabulary<'a> {
     fn special(&self, key: &str) -> Result<(u32, &str), ModelError> {
         let expected = format!("the id of one of {} tokens", self.tokens.len());
         let Some(value) = self.gguf.head.metadata.get(key) else {
-            return Err(ModelError::MissingKey {
-                path: self.gguf.path.clone(),
-                key: key.to_owned(),
-                expected,
-            });
+            return Err(ModelError::missing_key(&self.gguf.path, key, &expected));
         };
         let id = if let Value::Unsigned(id) = value { usize::try_from(*id).ok() } else { None };
         let token = id.and_then(|id| Some((id as u32, self.tokens.get(id)?.as_str())));

@@ -1,6 +1,6 @@
 //! What can go wrong on the way to a model's files.
 
-use std::{fmt, io, path::PathBuf};
+use std::{fmt, io, path::PathBuf, time::Duration};
 
 use super::{HttpError, HubRepo};
 
@@ -124,6 +124,19 @@ pub enum HubError {
         path: PathBuf,
         /// Where it leads.
         target: PathBuf,
+    },
+    /// Another process holds the lock of a file, and its download does not grow.
+    #[error(
+        "{at}: another process has held the lock {} for {} s without any progress: end it, or try again later",
+        .path.display(), .waited.as_secs()
+    )]
+    Busy {
+        /// The file that was asked for.
+        at: Box<HubFile>,
+        /// The lock.
+        path: PathBuf,
+        /// The time without progress.
+        waited: Duration,
     },
     /// The cache cannot be read or written.
     #[error("{at}: the cache at {} cannot be used", .path.display())]

@@ -1,6 +1,6 @@
 //! Faults of config.json.
 
-use inject_models::ModelError;
+use inject_models::{ConfigProblem, ModelError, Note};
 use serde_json::json;
 
 use super::Checkpoint;
@@ -17,11 +17,27 @@ fn a_folder_without_config_is_refused() {
 
 #[test]
 fn a_config_that_is_not_json_is_refused() {
-    for text in ["", "{\"model_type\": \"llama\",", "model_type: llama", "{\"rms_norm_eps\": NaN}"] {
+    for text in ["", "{\"model_type\": \"llama\",", "model_type: llama", "{,}"] {
         let error =
             Checkpoint::copy_of("llama").with_file("config.json", text).error("config.json", &["line 1"]);
         assert!(matches!(error, ModelError::Json { .. }), "{text}: {error:?}");
     }
+}
+
+#[test]
+fn constants_that_are_not_json_are_refused_where_they_are_read() {
+    let config = |key: &str| {
+        Checkpoint::copy_of("llama").with_bytes("config.json", |bytes| {
+            let text = String::from_utf8(std::mem::take(bytes)).unwrap();
+            *bytes = text.replacen('{', &format!("{{\"{key}\": NaN, "), 1).into_bytes();
+        })
+    };
+    Checkpoint::copy_of("llama").with_key("rms_norm_eps", "NaN").bad_key(
+        "rms_norm_eps",
+        "\"NaN\"",
+        "a number",
+    );
+    assert!(matches!(config("neftune").load().unwrap().notes(), [Note::UnreadKeys { .. }]));
 }
 
 #[test]
@@ -41,19 +57,19 @@ fn a_config_that_is_not_text_is_refused() {
 #[test]
 fn an_unknown_model_type_is_refused() {
     let checkpoint = Checkpoint::copy_of("llama").with_key("model_type", "mamba");
-    let error = checkpoint.error(
-        "config.json",
-        &["`model_type`", "`mamba`", "gpt2, gpt_neo, llama, mistral, gemma3_text, gemma3, phi3"],
-    );
-    assert!(matches!(error, ModelError::UnknownFamily { found, .. } if found == "mamba"));
+    let problem = checkpoint.problem(&["`model_type`", "`mamba`", "gpt2, gpt_neo, llama", "phi3"]);
+    assert!(matches!(problem, ConfigProblem::UnknownFamily { found, .. } if found == "mamba"));
 }
 
 #[test]
-fn a_config_without_model_type_is_refused() {
-    let error = Checkpoint::copy_of("llama")
-        .without_key("model_type")
-        .error("config.json", &["`model_type` is missing", "expected one of gpt2, gpt_neo, llama"]);
-    assert!(matches!(error, ModelError::MissingKey { .. }), "{error:?}");
+fn a_config_without_model_type_is_refused_where_it_leaves_doubt() {
+    let problem =
+        Checkpoint::copy_of("llama").without_key("model_type").without_key("architectures").problem(&[
+            "`model_type` is missing",
+            "expected one of gpt2, gpt_neo, llama",
+            r#"add a line such as "model_type": "llama""#,
+        ]);
+    assert!(matches!(problem, ConfigProblem::Missing { .. }), "{problem:?}");
 }
 
 #[test]
@@ -66,24 +82,24 @@ fn a_missing_key_is_named() {
         ("gemma3", "intermediate_size"),
         ("phi4", "vocab_size"),
     ] {
-        let error = Checkpoint::copy_of(case)
+        let problem = Checkpoint::copy_of(case)
             .without_key(name)
-            .error("config.json", &[&format!("`{name}` is missing"), "expected a whole number"]);
-        assert!(matches!(error, ModelError::MissingKey { key, .. } if key == name), "{case}");
+            .problem(&[&format!("`{name}` is missing"), "expected a whole number"]);
+        assert!(matches!(problem, ConfigProblem::Missing { key, .. } if key == name), "{case}");
     }
 }
 
 #[test]
 fn a_missing_key_of_a_nested_object_is_named_with_its_path() {
-    let error = Checkpoint::copy_of("llama")
+    let problem = Checkpoint::copy_of("llama")
         .with_key("rope_parameters", json!({"rope_type": "linear"}))
-        .error("config.json", &["`rope_parameters.factor` is missing", "expected a number"]);
-    assert!(matches!(error, ModelError::MissingKey { key, .. } if key == "rope_parameters.factor"));
+        .problem(&["`rope_parameters.factor` is missing", "expected a number"]);
+    assert!(matches!(problem, ConfigProblem::Missing { key, .. } if key == "rope_parameters.factor"));
 
-    let error = Checkpoint::copy_of("gemma3-multimodal")
+    let problem = Checkpoint::copy_of("gemma3-multimodal")
         .without_key("text_config")
-        .error("config.json", &["`text_config` is missing", "expected an object"]);
-    assert!(matches!(error, ModelError::MissingKey { key, .. } if key == "text_config"));
+        .problem(&["`text_config` is missing", "expected an object"]);
+    assert!(matches!(problem, ConfigProblem::Missing { key, .. } if key == "text_config"));
 }
 
 #[test]
@@ -150,29 +166,102 @@ fn the_largest_sizes_let_through_are_compared_with_the_weights_before_anything_i
 }
 
 #[test]
-fn an_unknown_key_is_refused() {
-    let checkpoint = Checkpoint::copy_of("llama").with_key("residual_multiplier", 0.22);
-    let error = checkpoint.error("config.json", &["`residual_multiplier` = 0.22", "known for `llama`"]);
-    assert!(matches!(error, ModelError::UnknownKey { key, .. } if key == "residual_multiplier"));
-
-    let checkpoint = Checkpoint::copy_of("llama").with_key("rope_parameters.mscale", 0.7);
-    let error = checkpoint.error("config.json", &["`rope_parameters.mscale` = 0.7", "known for"]);
-    assert!(matches!(error, ModelError::UnknownKey { key, .. } if key == "rope_parameters.mscale"));
+fn a_key_that_announces_another_computation_is_refused_with_its_reason() {
+    for (case, key, value, reason) in [
+        (
+            "llama",
+            "rope_interleaved",
+            json!(true),
+            "false: other values mean a rotation of neighbouring coordinates",
+        ),
+        ("llama", "residual_multiplier", json!(0.22), "1: other values mean a factor on each branch"),
+        ("mistral", "embedding_multiplier", json!(12.0), "1: other values mean a factor on the embeddings"),
+        ("phi3", "logits_scaling", json!(8), "1: other values mean a factor on the logits"),
+        ("llama", "use_bidirectional_attention", json!(true), "attention to later tokens"),
+        ("gpt2", "is_causal", json!(false), "true: other values mean attention to later tokens"),
+        ("gpt-neo", "is_encoder_decoder", json!(true), "an encoder beside the decoder"),
+        ("llama", "per_layer_config", json!({"0": {"num_attention_heads": 2}}), "layers of different shapes"),
+        ("gpt2", "pruned_heads", json!({"1": [0]}), "layers with fewer heads"),
+    ] {
+        Checkpoint::copy_of(case).with_key(key, value.clone()).bad_key(key, &value.to_string(), reason);
+    }
+    let axes = Checkpoint::copy_of("llama").with_key("rope_parameters.mrope_section", json!([2, 1, 1]));
+    axes.bad_key("rope_parameters.mrope_section", "[2,1,1]", "rotary positions of several axes");
 }
 
 #[test]
-fn an_unknown_key_that_is_null_is_ignored() {
-    Checkpoint::copy_of("llama")
-        .with_key("residual_multiplier", json!(null))
-        .with_key("rope_parameters.mscale", json!(null))
+fn a_key_that_announces_nothing_loads_without_a_note() {
+    let model = Checkpoint::copy_of("llama")
+        .with_key("rope_interleaved", false)
+        .with_key("residual_multiplier", 1)
+        .with_key("pruned_heads", json!({}))
+        .with_key("temperature", 1.0)
+        .with_key("per_layer_config", json!(null))
+        .with_key("rope_parameters.mrope_section", json!(null))
         .load()
         .unwrap();
+    assert_eq!(model.notes(), []);
+}
+
+#[test]
+fn modelling_code_of_the_checkpoints_own_is_refused() {
+    let own = |class: &str| {
+        let map = json!({"AutoConfig": "configuration_phi3.Phi3Config", "AutoModelForCausalLM": class});
+        Checkpoint::copy_of("phi3").with_key("auto_map", map)
+    };
+    // Code that has become a class of transformers.
+    own("modeling_phi3.Phi3ForCausalLM").load().unwrap();
+    own("microsoft/Phi-3--modeling_phi3.Phi3ForCausalLM").load().unwrap();
+    let wanted = "a class of transformers' own `phi3`: other code computes other states";
+    for class in ["modeling_mine.MyPhi3ForCausalLM", "modeling_llama.LlamaForCausalLM"] {
+        own(class).bad_key("auto_map.AutoModelForCausalLM", &format!("\"{class}\""), wanted);
+    }
+}
+
+#[test]
+fn all_problems_of_a_file_are_named_at_once() {
+    let problems = Checkpoint::copy_of("llama")
+        .with_key("rope_interleaved", true)
+        .with_key("residual_multiplier", 0.22)
+        .with_key("rope_parameters.rope_type", "yarn")
+        .with_key("hidden_act", "quick_gelu")
+        .with_key("auto_map", json!({"AutoModel": "mine.Mine"}))
+        .without_key("intermediate_size")
+        .without_key("hidden_size")
+        .problems(&["7 problems: key `", "; key `"]);
+    let mut keys: Vec<&str> = problems.iter().map(ConfigProblem::key).collect();
+    keys.sort_unstable();
+    let expected = [
+        "auto_map.AutoModel",
+        "hidden_act",
+        "hidden_size",
+        "intermediate_size",
+        "residual_multiplier",
+        "rope_interleaved",
+        "rope_parameters.rope_type",
+    ];
+    assert_eq!(keys, expected);
+}
+
+#[test]
+fn what_follows_from_another_problem_is_not_a_problem() {
+    // With a stand-in for the number of layers, the seven kinds would be too many.
+    let problem = Checkpoint::copy_of("gemma3").without_key("num_hidden_layers").problem(&[]);
+    assert_eq!(problem.key(), "num_hidden_layers");
+}
+
+#[test]
+fn two_spellings_of_a_key_must_agree() {
+    let spelt = |width: u64| Checkpoint::copy_of("gpt2").with_key("hidden_size", width);
+    spelt(24).load().unwrap();
+    spelt(24).without_key("n_embd").load().unwrap();
+    spelt(32).contradiction(["hidden_size", "n_embd"], ["32", "24"]);
 }
 
 #[test]
 fn a_long_value_is_cut_in_the_message() {
-    let checkpoint = Checkpoint::copy_of("llama").with_key("surprise", "x".repeat(10_000));
-    assert!(checkpoint.error("config.json", &["`surprise`", "xxx..."]).to_string().len() < 1000);
+    let checkpoint = Checkpoint::copy_of("llama").with_key("hidden_size", "x".repeat(10_000));
+    assert!(checkpoint.error("config.json", &["`hidden_size`", "xxx..."]).to_string().len() < 1000);
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn bad_key(file: &str, edit: impl FnOnce(&mut Vec<u8>), says: &[&str]) {
     edit(&mut bytes);
     let (_folder, path, error) = load(&bytes);
     says_all(&error, &path, says);
-    assert!(matches!(error, ModelError::BadKey { .. } | ModelError::MissingKey { .. }), "{error:?}");
+    assert!(matches!(error, ModelError::Config { .. }), "{error:?}");
 }
 
 /// The place after the first occurrence of a text.

@@ -1,6 +1,7 @@
 //! Faults of the rotary settings in config.json.
 
-use serde_json::json;
+use inject_models::ConfigProblem;
+use serde_json::{Value, json};
 
 use super::Checkpoint;
 
@@ -19,12 +20,56 @@ fn an_unknown_kind_of_rotary_scaling_is_refused() {
     );
 }
 
+/// Linear scaling in the newer spelling, and the older spelling beside it.
+fn both(older: Value) -> Checkpoint {
+    let newer = json!({"rope_type": "linear", "factor": 4, "rope_theta": 500000});
+    Checkpoint::copy_of("llama").with_key("rope_parameters", newer).with_key("rope_scaling", older)
+}
+
 #[test]
-fn both_rotary_spellings_at_once_are_refused() {
-    for case in ["llama", "gemma3"] {
-        let scaling = json!({"rope_type": "linear", "factor": 2.0});
-        let checkpoint = Checkpoint::copy_of(case).with_key("rope_scaling", scaling);
-        checkpoint.bad_key("rope_scaling", "\"present\"", "`rope_parameters` is there too");
+fn both_rotary_spellings_are_accepted_where_they_agree() {
+    let older = json!({"type": "linear", "factor": 4.0});
+    let config = |checkpoint: Checkpoint| checkpoint.load().unwrap().decoder.config().clone();
+    let expected = config(both(json!(null)));
+    assert_eq!(config(both(older.clone()).with_key("rope_theta", 500_000.0)), expected);
+    assert_eq!(config(both(json!({}))), expected);
+    assert_eq!(config(both(older).without_key("rope_parameters").with_key("rope_theta", 500_000)), expected);
+
+    let gemma3 = || Checkpoint::copy_of("gemma3");
+    let beside = gemma3().with_key("rope_scaling", json!({"type": "linear", "factor": 4}));
+    assert_eq!(config(beside.with_key("rope_theta", 20_000)), config(gemma3()));
+}
+
+#[test]
+fn rotary_spellings_that_contradict_each_other_are_refused_with_both_values() {
+    both(json!({"type": "linear", "factor": 8.0}))
+        .contradiction(["rope_scaling.factor", "rope_parameters.factor"], ["8.0", "4"]);
+    both(json!({"type": "default"})).contradiction(
+        ["rope_scaling.rope_type", "rope_parameters.rope_type"],
+        ["\"default\"", "\"linear\""],
+    );
+    let other_base = both(json!({"type": "linear", "factor": 4.0})).problem(&["`rope_scaling`", "500000"]);
+    assert!(matches!(other_base, ConfigProblem::Contradiction { .. }), "{other_base:?}");
+    Checkpoint::copy_of("gemma3")
+        .with_key("rope_scaling", json!({"rope_type": "linear", "factor": 2.0}))
+        .contradiction(["rope_scaling.factor", "rope_parameters.full_attention.factor"], ["2.0", "4.0"]);
+    Checkpoint::copy_of("llama-linear")
+        .with_key("rope_scaling.rope_type", "default")
+        .contradiction(["rope_scaling.type", "rope_scaling.rope_type"], ["\"linear\"", "\"default\""]);
+}
+
+#[test]
+fn old_names_of_longrope_are_read_in_phi3_alone() {
+    let phi4 = |key: &str, kind: &str| Checkpoint::copy_of("phi4").with_key(key, kind);
+    let config = |checkpoint: Checkpoint| checkpoint.load().unwrap().decoder.config().clone();
+    let expected = config(Checkpoint::copy_of("phi4"));
+    for kind in ["su", "yarn"] {
+        assert_eq!(config(phi4("rope_scaling.type", kind)), expected);
+        // transformers keeps the old name when it writes the new one.
+        assert_eq!(
+            config(phi4("rope_scaling.type", kind).with_key("rope_scaling.rope_type", "longrope")),
+            expected
+        );
     }
 }
 

@@ -18,7 +18,7 @@ fn llama() -> Checkpoint {
 fn a_folder_without_weights_is_refused() {
     let error = llama().without_file(FILE).error(
         "",
-        &["holds no weights", "model.safetensors, model.safetensors.index.json or pytorch_model.bin"],
+        &["holds no weights", "model.safetensors or pytorch_model.bin, or the index of one of them"],
     );
     assert!(matches!(error, ModelError::NoWeights { .. }), "{error:?}");
 }
@@ -167,7 +167,6 @@ fn a_missing_tensor_is_named_with_its_shape() {
     for (tensor, shape) in [
         (NORM, "[32]"),
         ("model.embed_tokens.weight", "[97, 32]"),
-        ("lm_head.weight", "[97, 32]"),
         ("model.layers.2.self_attn.k_proj.weight", "[16, 32]"),
     ] {
         let checkpoint = llama().with_tensors(|tensors| {
@@ -221,15 +220,13 @@ fn a_misshapen_tensor_is_named_with_both_shapes() {
 
 #[test]
 fn a_tensor_in_an_unsupported_number_format_is_refused() {
-    for (dtype, size) in
-        [(Dtype::I8, 1), (Dtype::F64, 8), (Dtype::F8_E4M3, 1), (Dtype::I64, 8), (Dtype::BOOL, 1)]
-    {
+    for (dtype, size) in [(Dtype::I8, 1), (Dtype::I64, 8), (Dtype::BOOL, 1)] {
         let checkpoint = llama().with_tensors(|tensors| {
             let bytes = vec![0; 32 * size];
             tensors.insert(NORM.to_owned(), Stored { dtype, shape: vec![32], bytes });
         });
         let stored_as = format!("`{NORM}` is stored as {dtype}");
-        let error = checkpoint.error(FILE, &[&stored_as, "expected F32, F16 or BF16"]);
+        let error = checkpoint.error(FILE, &[&stored_as, "expected F32, F16, BF16 or F64"]);
         assert!(matches!(error, ModelError::TensorDtype { .. }), "{error:?}");
     }
 }

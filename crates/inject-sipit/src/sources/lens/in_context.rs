@@ -55,9 +55,9 @@ struct InContextSession<'a> {
 /// Tokens that were proposed at one position.
 #[derive(Clone, Copy, Default)]
 struct Counts {
-    /// From the whole vocabulary.
+    /// Tokens drawn from the whole vocabulary.
     sampled: usize,
-    /// By a guess.
+    /// Tokens near a guessed point.
     guessed: usize,
 }
 

@@ -13,13 +13,13 @@ pub enum JsonLinesError {
     /// Another process has the file open.
     #[error("`{path}` is being written by another process")]
     Busy {
-        /// The file.
+        /// The file of JSON lines.
         path: PathBuf,
     },
     /// The first line is not a header.
     #[error("`{path}` was not written by this program: choose another file")]
     Foreign {
-        /// The file.
+        /// The file of JSON lines.
         path: PathBuf,
     },
     /// The file was begun with another header.
@@ -28,7 +28,7 @@ pub enum JsonLinesError {
         told(field, found)
     )]
     Header {
-        /// The file.
+        /// The file of JSON lines.
         path: PathBuf,
         /// The path of the first field that differs, or nothing if the headers are not objects.
         field: String,
@@ -43,17 +43,17 @@ pub enum JsonLinesError {
     /// A line that is not the JSON of a result.
     #[error("`{path}`, line {line} cannot be read")]
     Syntax {
-        /// The file.
+        /// The file of JSON lines.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// The cause.
+        /// The error of the JSON parser.
         source: serde_json::Error,
     },
     /// A line that changed after it was written.
     #[error("`{path}`, line {line} does not agree with its checksum")]
     Checksum {
-        /// The file.
+        /// The file of JSON lines.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
@@ -61,11 +61,11 @@ pub enum JsonLinesError {
     /// A line that contradicts the work.
     #[error("`{path}`, line {line}: {reason}")]
     Refused {
-        /// The file.
+        /// The file of JSON lines.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// The contradiction.
+        /// The way in which the line contradicts the file's purpose.
         reason: String,
     },
 }

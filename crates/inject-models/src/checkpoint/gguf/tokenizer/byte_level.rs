@@ -79,11 +79,7 @@ pub(super) fn parts(vocabulary: &Vocabulary<'_>) -> Result<Parts, ModelError> {
     let gguf = vocabulary.gguf;
     let known = || CUTTINGS.iter().flat_map(|cutting| cutting.names).copied().collect::<Vec<_>>().join(", ");
     let Some(name) = gguf.text(KEY)? else {
-        return Err(ModelError::MissingKey {
-            path: gguf.path.clone(),
-            key: KEY.to_owned(),
-            expected: known(),
-        });
+        return Err(ModelError::missing_key(&gguf.path, KEY, &known()));
     };
     let Some(cutting) = CUTTINGS.iter().find(|cutting| cutting.names.contains(&name)) else {
         return Err(gguf.bad(KEY, &format!("{name:?}"), &format!("one of {}", known())));

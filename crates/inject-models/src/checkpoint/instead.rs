@@ -1,0 +1,145 @@
+//! What lies in a folder in the place of a checkpoint.
+
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+/// What a folder holds in the place of a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Instead {
+    /// An adapter without its model.
+    Adapter {
+        /// The model that it was made for, if the adapter names it.
+        base: Option<String>,
+    },
+    /// Files in the GGUF format.
+    Gguf {
+        /// Their names.
+        files: Vec<String>,
+    },
+    /// A repository of the Hub's cache without one snapshot that stands for all.
+    HubCache {
+        /// The names of its snapshots.
+        snapshots: Vec<String>,
+    },
+    /// The files of Meta's own releases, or of Mistral's.
+    Original {
+        /// One of them.
+        file: String,
+    },
+    /// Weights under names that are not looked for.
+    OtherNames {
+        /// Their names.
+        files: Vec<String>,
+    },
+}
+
+impl Instead {
+    /// Looks into a folder that lacks a config or weights.
+    pub(crate) fn look(folder: &Path) -> Option<Self> {
+        let names = names(folder);
+        let ending = |ends: &[&str]| -> Vec<String> {
+            names.iter().filter(|name| ends.iter().any(|end| name.ends_with(end))).cloned().collect()
+        };
+        if names.iter().any(|name| name == "adapter_config.json") {
+            return Some(Instead::Adapter { base: base_of_adapter(folder) });
+        }
+        let files = ending(&[".gguf"]);
+        if !files.is_empty() {
+            return Some(Instead::Gguf { files });
+        }
+        if folder.join("snapshots").is_dir() {
+            return Some(Instead::HubCache { snapshots: self::names(&folder.join("snapshots")) });
+        }
+        let original = names.iter().find(|name| *name == "params.json" || name.starts_with("consolidated."));
+        if let Some(file) = original {
+            return Some(Instead::Original { file: file.clone() });
+        }
+        let files = ending(&[".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack", ".ckpt"]);
+        (!files.is_empty()).then_some(Instead::OtherNames { files })
+    }
+}
+
+impl fmt::Display for Instead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Instead::Adapter { base: Some(base) } => {
+                write!(
+                    f,
+                    "an adapter for `{base}` and no model: give that model, and this folder as its adapter"
+                )
+            }
+            Instead::Adapter { base: None } => f.write_str(
+                "an adapter and no model: give the model it was made for, and this folder as its adapter",
+            ),
+            Instead::Gguf { files } => write!(f, "GGUF files: give the path of one: {}", files.join(", ")),
+            Instead::HubCache { snapshots } if snapshots.is_empty() => {
+                f.write_str("an empty folder of the Hub's cache: download the model again")
+            }
+            Instead::HubCache { snapshots } => {
+                write!(
+                    f,
+                    "a folder of the Hub's cache: give the path of one of its snapshots: {}",
+                    snapshots.join(", ")
+                )
+            }
+            Instead::Original { file } => write!(
+                f,
+                "{file}, the format of the original release: give the checkpoint in the format of Hugging Face transformers"
+            ),
+            Instead::OtherNames { files } => write!(
+                f,
+                "weights under other names: rename the one to load, or leave out its variant: {}",
+                files.join(", ")
+            ),
+        }
+    }
+}
+
+/// Returns the snapshot that a folder of the Hub's cache stands for: that of `main`, or the only one.
+pub(crate) fn hub_snapshot(folder: &Path) -> Option<HubSnapshot> {
+    let name = folder.canonicalize().ok()?.file_name()?.to_string_lossy().into_owned();
+    let id = name.strip_prefix("models--")?.replace("--", "/");
+    let snapshots = folder.join("snapshots");
+    let main = fs::read_to_string(folder.join("refs/main")).ok();
+    let named = main.map(|commit| commit.trim().to_owned());
+    // A commit is a name, never a path.
+    let named =
+        named.filter(|commit| commit.chars().all(|c| c.is_ascii_alphanumeric()) && !commit.is_empty());
+    let commit = match named.filter(|commit| snapshots.join(commit).is_dir()) {
+        Some(commit) => commit,
+        None => match names(&snapshots).as_slice() {
+            [only] => only.clone(),
+            _ => return None,
+        },
+    };
+    Some(HubSnapshot { id, folder: snapshots.join(&commit), commit })
+}
+
+/// A snapshot in the Hub's cache.
+#[derive(Clone, Debug)]
+pub(crate) struct HubSnapshot {
+    pub(crate) id: String,
+    pub(crate) commit: String,
+    pub(crate) folder: PathBuf,
+}
+
+/// Returns the names in a folder, in order.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// Returns the model that an adapter was made for.
+pub(crate) fn base_of_adapter(folder: &Path) -> Option<String> {
+    let text = fs::read_to_string(folder.join("adapter_config.json")).ok()?;
+    let config: Value = serde_json::from_str(&text).ok()?;
+    config.get("base_model_name_or_path")?.as_str().map(str::to_owned)
+}

@@ -1,0 +1,69 @@
+//! The names that wrappers of training add to the names of tensors.
+
+use std::collections::BTreeMap;
+
+/// Steps of a name that stand for a wrapper, wherever they are: `torch.compile`, FSDP and activation checkpointing.
+const ANYWHERE: &[&str] = &["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"];
+
+/// Beginnings of a name that stand for a wrapper: data parallel training, PEFT, and dictionaries in a pickle.
+const AT_THE_BEGINNING: &[&str] = &["module.", "base_model.model.", "state_dict.", "model_state_dict."];
+
+/// Returns the tables of tensors under their own names, and the wrappers that the names had.
+///
+/// Nothing changes if two tensors would get the same name.
+pub(super) fn unwrap<T>(tensors: BTreeMap<String, T>) -> (BTreeMap<String, T>, Vec<&'static str>) {
+    let mut wrappers = Vec::new();
+    let names: Vec<String> = tensors.keys().map(|name| own_name(name, &mut wrappers)).collect();
+    let mut distinct = names.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    if wrappers.is_empty() || distinct.len() < names.len() {
+        return (tensors, Vec::new());
+    }
+    (names.into_iter().zip(tensors.into_values()).collect(), wrappers)
+}
+
+/// Returns a name without wrappers, and lists those that it had.
+fn own_name(name: &str, wrappers: &mut Vec<&'static str>) -> String {
+    let mut note = |wrapper: &'static str| {
+        if !wrappers.contains(&wrapper) {
+            wrappers.push(wrapper);
+        }
+    };
+    let steps = name.split('.').filter(|step| match ANYWHERE.iter().find(|wrapper| *wrapper == step) {
+        None => true,
+        Some(wrapper) => {
+            note(wrapper);
+            false
+        }
+    });
+    let mut name = steps.collect::<Vec<_>>().join(".");
+    while let Some(wrapper) = AT_THE_BEGINNING.iter().find(|wrapper| name.starts_with(**wrapper)) {
+        note(wrapper.trim_end_matches('.'));
+        name.drain(..wrapper.len());
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> (Vec<String>, Vec<&'static str>) {
+        let (tensors, wrappers) = unwrap(names.iter().map(|name| ((*name).to_owned(), ())).collect());
+        (tensors.into_keys().collect(), wrappers)
+    }
+
+    #[test]
+    fn wrappers_are_taken_off_at_the_beginning_and_within() {
+        let (found, wrappers) =
+            names(&["module._orig_mod.a.w", "base_model.model.b.0._orig_mod.w", "c.module.w"]);
+        assert_eq!(found, ["a.w", "b.0.w", "c.module.w"]);
+        assert_eq!(wrappers, ["_orig_mod", "base_model.model", "module"]);
+    }
+
+    #[test]
+    fn names_stay_where_two_would_become_one() {
+        assert_eq!(names(&["module.a", "a"]), (vec!["a".to_owned(), "module.a".to_owned()], Vec::new()));
+    }
+}

@@ -1,0 +1,79 @@
+//! What a user should know about a model that loads all the same.
+
+use std::fmt;
+
+/// A fact about a checkpoint that does not prevent its use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Note {
+    /// Keys of the config that neither this crate nor Hugging Face transformers reads.
+    UnreadKeys {
+        /// The keys, with dots for nesting.
+        keys: Vec<String>,
+    },
+    /// The config has no `model_type`, and the family follows from something else.
+    FamilyGuessed {
+        /// The `model_type` that it is taken to have.
+        model_type: &'static str,
+        /// The reason.
+        evidence: Evidence,
+    },
+    /// The names of the tensors had those of wrappers in them.
+    Unwrapped {
+        /// The names of the wrappers.
+        wrappers: Vec<&'static str>,
+    },
+    /// The checkpoint has no head.
+    NoHead,
+    /// The config ties the head to the embedding, and another head is stored.
+    OtherHead {
+        /// The stored head.
+        tensor: String,
+    },
+    /// An adapter lies beside the model and is not applied.
+    AdapterBeside {
+        /// The model that it was made for, if it names one.
+        base: Option<String>,
+    },
+}
+
+/// Why a config without `model_type` belongs to a family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Evidence {
+    /// A name among its `architectures`.
+    Architecture(String),
+    /// Keys that no other family has.
+    Keys,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Note::UnreadKeys { keys } => {
+                write!(f, "config.json: keys that transformers does not read either: {}", keys.join(", "))
+            }
+            Note::Unwrapped { wrappers } => {
+                write!(f, "tensors are read without the names of wrappers: {}", wrappers.join(", "))
+            }
+            Note::NoHead => {
+                f.write_str("the checkpoint has no head: states are computed, the model's expectation of the next token is not")
+            }
+            Note::OtherHead { tensor } => write!(
+                f,
+                "`{tensor}` is not the embedding, but config.json ties the head to it (tie_word_embeddings): it is not used"
+            ),
+            Note::AdapterBeside { base } => {
+                f.write_str("an adapter lies in the folder and is not applied")?;
+                base.as_ref().map_or(Ok(()), |base| write!(f, " (it was made for `{base}`)"))
+            }
+            Note::FamilyGuessed { model_type, evidence } => {
+                write!(f, "config.json has no model_type, taken for `{model_type}` because of its ")?;
+                match evidence {
+                    Evidence::Architecture(class) => write!(f, "architecture {class}"),
+                    Evidence::Keys => f.write_str("keys"),
+                }
+            }
+        }
+    }
+}

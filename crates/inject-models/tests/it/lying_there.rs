@@ -1,0 +1,271 @@
+//! Checkpoints as they lie in folders: what loads, with which notes, and what is named in one line.
+
+use std::fs;
+
+use inject_models::{
+    Evidence, FloatFormat, Logits, Model, ModelError, Note, Origin, Tap, TokenBatch, checkpoint::Instead,
+};
+use safetensors::Dtype;
+use serde_json::json;
+
+use crate::{
+    fixture::{self, values},
+    malformed::{Checkpoint, Stored},
+};
+
+const FILE: &str = "model.safetensors";
+
+/// The state of a few tokens after the final norm.
+fn state(model: &Model) -> Vec<f64> {
+    let prompt = TokenBatch::new(&[[1, 5, 9, 5]]).unwrap();
+    let mut forward = model.decoder.forward(&prompt, &[Tap::FinalNorm], Logits::None).unwrap();
+    values(forward.states.remove(&Tap::FinalNorm).unwrap())
+}
+
+fn llama() -> Checkpoint {
+    Checkpoint::copy_of("llama")
+}
+
+/// The fixture with other names of tensors.
+fn renamed(name: impl Fn(&str) -> String) -> Checkpoint {
+    llama().with_tensors(|tensors| {
+        *tensors = std::mem::take(tensors).into_iter().map(|(old, stored)| (name(&old), stored)).collect();
+    })
+}
+
+/// Checks that a checkpoint has the states of the fixture, and these notes.
+fn equals_llama(checkpoint: &Checkpoint, notes: &[Note]) {
+    let model = checkpoint.load().unwrap();
+    assert_eq!(state(&model), state(&llama().load().unwrap()));
+    assert_eq!(model.notes(), notes);
+}
+
+#[test]
+fn pickled_shards_load_by_their_index() {
+    let checkpoint = Checkpoint::copy_of("llama-bin-shards");
+    equals_llama(&checkpoint, &[]);
+    let shard = "pytorch_model-00002-of-00002.bin";
+    let error = checkpoint.without_file(shard).error("pytorch_model.bin.index.json", &[shard]);
+    assert!(matches!(error, ModelError::MissingShard { .. }), "{error:?}");
+}
+
+#[test]
+fn tensors_within_a_training_checkpoint_load() {
+    let note = Note::Unwrapped { wrappers: vec!["state_dict"] };
+    equals_llama(&Checkpoint::copy_of("llama-nested-bin"), &[note]);
+}
+
+#[test]
+fn weights_in_double_precision_load() {
+    let checkpoint = llama().with_tensors(|tensors| {
+        for stored in tensors.values_mut() {
+            let widened = stored.bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
+            stored.bytes = widened.flat_map(|value| f64::from(value).to_le_bytes()).collect();
+            stored.dtype = Dtype::F64;
+        }
+    });
+    equals_llama(&checkpoint, &[]);
+}
+
+#[test]
+fn the_names_of_wrappers_are_taken_off() {
+    for (wrapper, name) in
+        [("module", "module.{}"), ("_orig_mod", "_orig_mod.{}"), ("base_model.model", "base_model.model.{}")]
+    {
+        let checkpoint = renamed(|old| name.replace("{}", old));
+        equals_llama(&checkpoint, &[Note::Unwrapped { wrappers: vec![wrapper] }]);
+    }
+    let within = renamed(|old| old.replace("self_attn.", "self_attn._orig_mod."));
+    equals_llama(&within, &[Note::Unwrapped { wrappers: vec!["_orig_mod"] }]);
+}
+
+#[test]
+fn adapter_weights_among_the_others_are_refused() {
+    let name = "model.layers.0.self_attn.q_proj.lora_A.default.weight";
+    let checkpoint = llama().with_tensors(|tensors| {
+        tensors.insert(name.to_owned(), Stored::f32(&[2, 32], 0.5));
+    });
+    let error = checkpoint.error(FILE, &[name, "merge it first"]);
+    assert!(matches!(error, ModelError::Unmerged { .. }), "{error:?}");
+}
+
+#[test]
+fn a_base_model_or_a_classifier_loads_without_a_head() {
+    let base = renamed(|old| old.trim_start_matches("model.").to_owned()).with_tensors(|tensors| {
+        tensors.remove("lm_head.weight").unwrap();
+    });
+    equals_llama(&base, &[Note::NoHead]);
+    let classifier = llama().with_tensors(|tensors| {
+        tensors.remove("lm_head.weight").unwrap();
+        tensors.insert("score.weight".to_owned(), Stored::f32(&[2, 32], 0.5));
+        let bytes = vec![0; 40];
+        let ids = Stored { dtype: Dtype::I64, shape: vec![5], bytes };
+        tensors.insert("model.embed_positions.position_ids".to_owned(), ids);
+    });
+    equals_llama(&classifier, &[Note::NoHead]);
+
+    let model = classifier.load().unwrap();
+    assert!(!model.decoder.has_head());
+    let prompt = TokenBatch::new(&[[1, 5]]).unwrap();
+    let error = model.decoder.forward(&prompt, &[], Logits::Last).unwrap_err();
+    assert!(matches!(error, ModelError::NoHead), "{error:?}");
+}
+
+#[test]
+fn a_stored_head_that_is_not_the_embedding_it_is_tied_to_is_noted() {
+    let tied = || llama().with_key("tie_word_embeddings", true);
+    equals_llama(&tied(), &[Note::OtherHead { tensor: "lm_head.weight".to_owned() }]);
+    let same = tied().with_tensors(|tensors| {
+        let embedding = &tensors["model.embed_tokens.weight"];
+        let copy =
+            Stored { dtype: embedding.dtype, shape: embedding.shape.clone(), bytes: embedding.bytes.clone() };
+        tensors.insert("lm_head.weight".to_owned(), copy);
+    });
+    equals_llama(&same, &[]);
+}
+
+#[test]
+fn rows_beyond_the_vocabulary_are_named_as_such() {
+    for name in ["model.embed_tokens.weight", "lm_head.weight"] {
+        let checkpoint = llama().with_tensors(|tensors| {
+            tensors.insert(name.to_owned(), Stored::f32(&[128, 32], 0.5));
+        });
+        let error =
+            checkpoint.error(FILE, &[name, "has 128 rows", "vocab_size is 97", "set vocab_size to 128"]);
+        assert!(
+            matches!(error, ModelError::PaddedVocabulary { found: 128, vocab_size: 97, .. }),
+            "{error:?}"
+        );
+    }
+}
+
+#[test]
+fn a_git_lfs_pointer_is_named() {
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 5\n";
+    for file in [FILE, "tokenizer.json"] {
+        let error = llama().with_file(file, pointer).error(file, &["Git LFS pointer", "git lfs pull"]);
+        assert!(matches!(error, ModelError::LfsPointer { .. }), "{error:?}");
+    }
+}
+
+/// A folder with these files and nothing else.
+fn only(files: &[(&str, &str)]) -> ModelError {
+    let mut checkpoint = llama().without_file("config.json").without_file(FILE);
+    for (name, text) in files {
+        checkpoint = checkpoint.with_file(name, text);
+    }
+    checkpoint.error("", &[])
+}
+
+#[test]
+fn what_a_folder_holds_in_the_place_of_a_checkpoint_is_named() {
+    let adapter = r#"{"peft_type": "LORA", "base_model_name_or_path": "owner/base"}"#;
+    for (files, says) in [
+        (
+            &[("adapter_config.json", adapter), ("adapter_model.safetensors", "")][..],
+            "an adapter for `owner/base`",
+        ),
+        (&[("params.json", "{}"), ("consolidated.00.pth", "")], "the format of the original release"),
+    ] {
+        let error = only(files);
+        assert!(matches!(error, ModelError::Instead { .. }), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains(says) && !text.contains('\n'), "{text}");
+    }
+    let other = llama().without_file(FILE).with_file("model.fp16.safetensors", "");
+    let error = other.error("", &["model.fp16.safetensors"]);
+    assert!(matches!(error, ModelError::Instead { found: Instead::OtherNames { .. }, .. }), "{error:?}");
+}
+
+#[test]
+fn an_adapter_beside_the_model_is_noted() {
+    let beside = llama().with_file("adapter_config.json", r#"{"base_model_name_or_path": "owner/base"}"#);
+    equals_llama(&beside, &[Note::AdapterBeside { base: Some("owner/base".to_owned()) }]);
+}
+
+#[test]
+fn a_folder_of_the_hubs_cache_stands_for_its_snapshot() {
+    let cache = tempfile::tempdir().unwrap();
+    let repo = cache.path().join("models--owner--name");
+    let snapshot = |commit: &str| {
+        let folder = repo.join("snapshots").join(commit);
+        fs::create_dir_all(&folder).unwrap();
+        for file in ["config.json", FILE] {
+            fs::copy(fixture::folder("llama").join(file), folder.join(file)).unwrap();
+        }
+        folder
+    };
+    let first = snapshot("0123");
+    // The only snapshot stands for all.
+    assert_eq!(Origin::of_folder(&repo).folder, first);
+    let second = snapshot("4567");
+    assert_eq!(Origin::of_folder(&repo).folder, repo);
+    fs::create_dir(repo.join("refs")).unwrap();
+    fs::write(repo.join("refs/main"), "4567").unwrap();
+    let origin = Origin::of_folder(&repo);
+    assert_eq!((origin.id.as_str(), origin.revision.as_deref()), ("owner/name", Some("4567")));
+    assert_eq!(origin.folder, second);
+    Model::load(origin, FloatFormat::F32, &inject_testing::compiled()[0]).unwrap();
+
+    // A ref that leads out of the folder is not followed.
+    fs::write(repo.join("refs/main"), "../../..").unwrap();
+    assert_eq!(Origin::of_folder(&repo).folder, repo);
+    let error = Model::load(Origin::of_folder(&repo), FloatFormat::F32, &inject_testing::compiled()[0]);
+    let text = error.map(|_| ()).unwrap_err().to_string();
+    assert!(text.contains("give the path of one of its snapshots: 0123, 4567"), "{text}");
+}
+
+/// The fixture with one matrix in another form.
+fn quantised(parts: &[(&str, Dtype, &[usize])]) -> Checkpoint {
+    let stem = "model.layers.0.self_attn.q_proj";
+    llama().with_tensors(|tensors| {
+        let size = |dtype| match dtype {
+            Dtype::I32 | Dtype::U32 | Dtype::F32 => 4,
+            _ => 1,
+        };
+        tensors.remove(&format!("{stem}.weight")).unwrap();
+        for (part, dtype, shape) in parts {
+            let bytes = vec![1; shape.iter().product::<usize>() * size(*dtype)];
+            let stored = Stored { dtype: *dtype, shape: shape.to_vec(), bytes };
+            tensors.insert(format!("{stem}.{part}"), stored);
+        }
+    })
+}
+
+#[test]
+fn quantised_weights_are_named_by_method_and_bits() {
+    let gptq: &[(&str, Dtype, &[usize])] = &[
+        ("qweight", Dtype::I32, &[2, 32]),
+        ("qzeros", Dtype::I32, &[1, 2]),
+        ("scales", Dtype::F32, &[1, 32]),
+        ("g_idx", Dtype::I32, &[32]),
+    ];
+    let mlx: &[(&str, Dtype, &[usize])] = &[
+        ("weight", Dtype::U32, &[32, 4]),
+        ("scales", Dtype::F32, &[32, 1]),
+        ("biases", Dtype::F32, &[32, 1]),
+    ];
+    for (parts, config, says) in [
+        (gptq, json!(null), "GPTQ, 2 bits"),
+        (gptq, json!({"quant_method": "gptq", "bits": 2}), "GPTQ, 2 bits"),
+        (mlx, json!(null), "MLX"),
+        (mlx, json!({"group_size": 64, "bits": 4}), "MLX, 4 bits"),
+        (mlx, json!({"quant_method": "quanto", "bits": 8}), "quanto, 8 bits"),
+    ] {
+        let error = quantised(parts)
+            .with_key("quantization_config", config)
+            .error(FILE, &[says, "give the unquantised checkpoint"]);
+        assert!(matches!(error, ModelError::Quantised { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn an_old_config_without_model_type_is_recognised() {
+    let note = |model_type, evidence| Note::FamilyGuessed { model_type, evidence };
+    let architecture = |class: &str| Evidence::Architecture(class.to_owned());
+    let by_class = llama().without_key("model_type").with_key("architectures", json!(["LlamaForCausalLM"]));
+    equals_llama(&by_class, &[note("llama", architecture("LlamaForCausalLM"))]);
+
+    let by_keys = Checkpoint::copy_of("gpt2").without_key("model_type").without_key("architectures");
+    assert_eq!(by_keys.load().unwrap().notes(), [note("gpt2", Evidence::Keys)]);
+}

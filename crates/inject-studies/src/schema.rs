@@ -1,0 +1,107 @@
+//! The JSON of types of the crates below, for the schemas of the results that contain them.
+#![expect(dead_code, reason = "these types stand for others in a schema and have no values")]
+
+use schemars::JsonSchema;
+
+/// A tap: `embedding`, `block-N` or `final-norm`.
+#[derive(JsonSchema)]
+pub(crate) struct Tap(String);
+
+/// A number format by name, such as `bf16`, `int8` or `nf4`.
+#[derive(JsonSchema)]
+pub(crate) struct NumberFormat(String);
+
+/// A disturbance of states, such as `bf16`, `int8-row`, `noise:0.5`, `dropout:0.1` or `clip:3`.
+#[derive(JsonSchema)]
+pub(crate) struct Disturbance(String);
+
+/// The largest distances seen between two computations of the same state: of the study's own prompts, computed alone and in
+/// another way.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct NoiseFloor {
+    /// Computed in a batch with other prompts.
+    batched: f64,
+    /// Computed as one of many candidates after a cached prefix.
+    #[schemars(required)]
+    cached: Option<f64>,
+    /// Computed on another device.
+    #[schemars(required)]
+    other_device: Option<f64>,
+}
+
+/// Whether the smallest distance between the states of different prompts is more than rounding.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+pub(crate) enum Resolution {
+    /// The smallest distance is more than twice the noise floor.
+    Separated,
+    /// The smallest distance is no more than that: rounding could explain it.
+    AtTheNoiseFloor,
+    /// States of different token ids are equal, number by number.
+    Collision,
+}
+
+/// Two states and their distance.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct Pair {
+    /// The first row, counted from 0.
+    a: usize,
+    /// The second row, which comes after the first.
+    b: usize,
+    /// The distance in f64.
+    distance: f64,
+}
+
+/// States of different prompts that are equal number by number.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct EqualRows {
+    /// The rows in ascending order, counted from 0.
+    rows: Vec<usize>,
+    /// The number of pairs among them that count.
+    pairs: u64,
+}
+
+/// The pairs that a distribution counts.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+pub(crate) enum Coverage {
+    /// Every pair.
+    Exact,
+    /// Pairs drawn evenly, with replacement.
+    Sampled {
+        /// The number of pairs drawn.
+        pairs: u64,
+        /// The seed of the draw.
+        seed: u64,
+    },
+}
+
+/// The separation of different prompts at a tap.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct Separation {
+    /// The smallest distance between the states of two different prompts.
+    margin: f64,
+    /// An upper bound of the co-Lipschitz constant: the smallest ratio of the distance of two states to the number of positions at
+    /// which their prompts differ.
+    co_lipschitz: f64,
+}
+
+/// The shape of the cloud of states of one tap.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct Geometry {
+    /// The mean L2 norm of a state.
+    mean_norm: f64,
+    /// The mean cosine of the angle between two different states.
+    #[schemars(required)]
+    anisotropy: Option<f64>,
+    /// The intrinsic dimension of a sample of the states.
+    #[schemars(required)]
+    intrinsic_dimension: Option<f64>,
+    /// The number of states in the sample.
+    dimension_sample: usize,
+}
