@@ -15,6 +15,7 @@ mod instead;
 mod lfs;
 mod pytorch;
 mod quantised;
+mod restored;
 mod safetensors;
 mod save;
 mod shard_index;
@@ -92,6 +93,8 @@ enum StoredAs {
     Float(FloatFormat),
     /// The blocks of a GGUF file.
     Gguf(gguf::Stored),
+    /// Codes with scales beside them.
+    Restored(Box<restored::Restored>),
     /// Another format, by its name in the file. It is accepted as long as the decoder does not need the tensor.
     Other(String),
 }
@@ -101,6 +104,7 @@ impl fmt::Display for StoredAs {
         match self {
             StoredAs::Float(float) => write!(f, "{float}"),
             StoredAs::Gguf(stored) => f.write_str(stored.format()),
+            StoredAs::Restored(stored) => f.write_str(stored.format()),
             StoredAs::Other(name) => f.write_str(name),
         }
     }
@@ -247,6 +251,9 @@ impl Checkpoint {
             (StoredAs::Gguf(stored), Values::Gguf(map)) => {
                 return stored.stream(map, &entry.shape, PIECE, checked);
             }
+            (StoredAs::Restored(stored), _) => {
+                return stored.stream(self, &entry.shape, PIECE.next_multiple_of(row), checked);
+            }
             (StoredAs::Float(float), _) => *float,
             (StoredAs::Other(_) | StoredAs::Gguf(_), _) => {
                 return Err(ModelError::TensorDtype {
@@ -300,7 +307,8 @@ impl Checkpoint {
     /// Returns the layout of the matrix of a linear map: that of the family, unless the file has its own.
     fn layout(&self, name: &str, of_family: Stored) -> Stored {
         match self.tensors.get(name).map(|entry| &entry.stored) {
-            Some(StoredAs::Gguf(_)) => Stored::OutIn,
+            // Both transpose the matrices of GPT-2.
+            Some(StoredAs::Gguf(_) | StoredAs::Restored(_)) => Stored::OutIn,
             _ => of_family,
         }
     }

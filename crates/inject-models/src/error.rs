@@ -468,7 +468,7 @@ mod tests {
     use std::io;
 
     use super::*;
-    use crate::checkpoint::{HeaderError, ShardIndexError};
+    use crate::checkpoint::{GgufError, HeaderError, ShardIndexError};
 
     fn path() -> PathBuf {
         PathBuf::from("folder/file")
@@ -499,6 +499,8 @@ mod tests {
             Box::new(header(HeaderError::Entry { tensor: "t".to_owned(), source: json_error() })),
             Box::new(damaged(Damage::Pickle("no archive".into()))),
             Box::new(damaged(Damage::Lost { tensor: "t".to_owned() })),
+            Box::new(damaged(Damage::Gguf(GgufError::BigEndian))),
+            Box::new(damaged(Damage::QuantState { tensor: "t".to_owned(), source: json_error() })),
             Box::new(ShardIndexError::Json(json_error())),
         ]
     }

@@ -23,6 +23,24 @@ pub enum Damage {
         /// The tensor.
         tensor: String,
     },
+    /// A tensor beside a quantised weight does not fit it, or the weight itself is not what they say.
+    #[error("tensor `{tensor}` is {found}, expected {expected}")]
+    Companion {
+        /// The tensor.
+        tensor: String,
+        /// Its format and shape.
+        found: String,
+        /// The expected ones.
+        expected: String,
+    },
+    /// The description of a quantised weight is not what bitsandbytes writes.
+    #[error("tensor `{tensor}` does not describe a quantised weight")]
+    QuantState {
+        /// The tensor.
+        tensor: String,
+        /// The parser's error.
+        source: serde_json::Error,
+    },
     /// A pickled tensor is listed and cannot be found.
     #[error("tensor `{tensor}` is listed and cannot be found")]
     Lost {

@@ -5,7 +5,7 @@ use std::fmt;
 use safetensors::Dtype;
 use serde_json::{Map, Value};
 
-use super::{Checkpoint, Entry, StoredAs};
+use super::{Checkpoint, Entry, StoredAs, restored};
 use crate::error::ModelError;
 
 /// A way in which weights are quantised.
@@ -14,6 +14,13 @@ pub(crate) struct Method {
     /// The name, as people use it.
     name: String,
     bits: Option<u64>,
+}
+
+impl Method {
+    /// Whether weights of this method can be restored.
+    fn is_restored(&self) -> bool {
+        matches!(self.name.as_str(), "bitsandbytes" | "FP8" | "FP8 as compressed-tensors")
+    }
 }
 
 impl fmt::Display for Method {
@@ -33,10 +40,12 @@ impl fmt::Display for Method {
 ///
 /// Fails for a method that has no reader.
 pub(crate) fn dequantised(
-    checkpoint: Checkpoint,
+    mut checkpoint: Checkpoint,
     announced: Option<&Map<String, Value>>,
 ) -> Result<Checkpoint, ModelError> {
-    match announced.and_then(of_config).or_else(|| of_tensors(&checkpoint)) {
+    let restored = restored::restore(&mut checkpoint)? > 0;
+    let announced = announced.and_then(of_config).filter(|method| !(restored && method.is_restored()));
+    match announced.or_else(|| of_tensors(&checkpoint)) {
         None => Ok(checkpoint),
         Some(method) => {
             Err(ModelError::Quantised { path: checkpoint.path.clone(), method: method.to_string() })

@@ -11,10 +11,12 @@ mod adapters;
 mod decoder;
 mod fixture;
 mod hostile_files;
+mod gguf;
 #[cfg(feature = "hub")]
 mod hub;
 mod lying_there;
 mod malformed;
 mod parity;
 mod quantise;
+mod quantised;
 mod real_models;

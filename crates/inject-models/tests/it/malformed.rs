@@ -2,6 +2,7 @@
 //! the key or tensor, what was found and what was expected.
 
 mod config;
+mod gguf;
 mod mutations;
 mod pickle;
 mod rotary;
@@ -51,7 +52,7 @@ impl Checkpoint {
     }
 
     /// The path of a file, or of the folder itself for an empty name.
-    fn path(&self, file: &str) -> PathBuf {
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
         self.folder.path().join(file).components().collect()
     }
 
@@ -178,7 +179,7 @@ impl Checkpoint {
     }
 
     /// Checks that a weight file is refused as damaged, for a reason that says all of this.
-    fn damaged(&self, file: &str, says: &[&str]) {
+    pub(crate) fn damaged(&self, file: &str, says: &[&str]) {
         match self.error(file, says) {
             ModelError::Damaged { path, .. } => assert_eq!(path, self.path(file)),
             other => panic!("{other:?}"),

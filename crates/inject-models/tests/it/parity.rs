@@ -51,11 +51,21 @@ fn states_in_f64_equal_the_reference_to_the_last_digits() {
 
 /// Compares a fixture with its golden file and returns the largest distance as a share of its tolerance.
 fn check(case: &str, file: &str, format: FloatFormat, device: &Device) -> f64 {
+    check_decoder(case, file, format, device, &fixture::load(case, format, device).decoder)
+}
+
+/// Compares a decoder with the golden file of a fixture, and returns the largest distance as a share of its tolerance.
+pub(crate) fn check_decoder(
+    case: &str,
+    file: &str,
+    format: FloatFormat,
+    device: &Device,
+    decoder: &Decoder,
+) -> f64 {
     let bytes = std::fs::read(fixture::folder(case).join(format!("{file}.safetensors"))).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let (expected, noise) = (golden(&file, "states"), golden(&file, "f32_noise"));
     let prompts = fixture::ids(&golden(&file, "input_ids"));
-    let decoder = fixture::load(case, format, device).decoder;
     let taps = Tap::all(decoder.config().n_layers());
     assert_eq!(taps.len(), expected.shape[0]);
 
@@ -78,7 +88,7 @@ fn check(case: &str, file: &str, format: FloatFormat, device: &Device) -> f64 {
         }
     }
     let expected_states = &expected.values[(expected.shape[0] - 1) * rows * d_model..];
-    check_logits(case, format, &decoder, &forward, expected_states, &golden(&file, "logits"));
+    check_logits(case, format, decoder, &forward, expected_states, &golden(&file, "logits"));
     worst
 }
 

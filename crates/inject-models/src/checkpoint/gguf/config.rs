@@ -56,6 +56,10 @@ impl Gguf {
         whole_head_rotates(settings, &shape)?;
         config.insert("hidden_act".to_owned(), json!("silu"));
         config.insert("head_dim".to_owned(), json!(shape.d_head));
+        // The tensors say which biases there are.
+        let has = |name: &str| self.head.tensors.contains_key(name);
+        config.insert("attention_bias".to_owned(), json!(has("blk.0.attn_q.bias")));
+        config.insert("mlp_bias".to_owned(), json!(has("blk.0.ffn_up.bias")));
         let base = base(settings, 10_000.0)?;
         let rotary = match self.factors("rope_freqs.weight")? {
             // The wavelengths of Llama 3 as the converter computed them. No length changes them.
@@ -72,6 +76,7 @@ impl Gguf {
         if let Some(window) = settings.optional_size("attention.sliding_window")?.filter(|&window| window > 0)
         {
             config.insert("model_type".to_owned(), json!("mistral"));
+            config.retain(|key, _| !matches!(key.as_str(), "attention_bias" | "mlp_bias"));
             config.insert("sliding_window".to_owned(), json!(window));
         }
         config.insert("rope_parameters".to_owned(), rotary);

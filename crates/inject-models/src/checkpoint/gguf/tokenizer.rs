@@ -6,14 +6,17 @@ mod sentence_piece;
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
-use tokenizers::{AddedToken, DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper};
+use tokenizers::{
+    AddedToken, DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,
+    models::bpe::BpeBuilder,
+};
 
 use super::{
     Gguf, cursor,
     settings::shown,
     value::{List, Value},
 };
-use crate::error::ModelError;
+use crate::{error::ModelError, tokenizer::guarded};
 
 /// The kinds of tokens that text is searched for before anything else.
 ///
@@ -33,7 +36,7 @@ pub(crate) struct Built {
 
 /// The parts of a tokenizer apart from its tokens.
 struct Parts {
-    model: tokenizers::models::bpe::BPE,
+    model: BpeBuilder,
     normalizer: Option<Json>,
     pre_tokenizer: Option<Json>,
     decoder: Json,
@@ -169,15 +172,13 @@ impl<'a> Vocabulary<'a> {
     }
 
     fn assemble(&self, parts: Parts) -> Result<tokenizers::Tokenizer, ModelError> {
-        let mut tokenizer = tokenizers::Tokenizer::new(parts.model);
-        let failed = |error| self.gguf.refused(error);
-        tokenizer.with_normalizer(self.part::<NormalizerWrapper>(parts.normalizer)?).map_err(failed)?;
-        tokenizer.with_pre_tokenizer(self.part::<PreTokenizerWrapper>(parts.pre_tokenizer)?);
-        tokenizer.with_decoder(self.part::<DecoderWrapper>(Some(parts.decoder))?);
+        let normalizer = self.part::<NormalizerWrapper>(parts.normalizer)?;
+        let pre_tokenizer = self.part::<PreTokenizerWrapper>(parts.pre_tokenizer)?;
+        let decoder = self.part::<DecoderWrapper>(Some(parts.decoder))?;
         let template = self.template(parts.begins_with_bos)?;
-        tokenizer.with_post_processor(self.part::<PostProcessorWrapper>(Some(template))?);
+        let template = self.part::<PostProcessorWrapper>(Some(template))?;
         let added = self.kinds.iter().zip(&self.tokens).filter_map(|(kind, token)| match *kind {
-            // SentencePiece finds runs of its own space sign in the text by merging them.
+            // SentencePiece finds runs of its own sign for spaces in the text by merging them.
             USER_DEFINED if token.chars().all(|sign| sign == sentence_piece::SPACE) => None,
             CONTROL | USER_DEFINED => {
                 Some(AddedToken::from(token.as_str(), *kind == CONTROL).normalized(false))
@@ -185,9 +186,17 @@ impl<'a> Vocabulary<'a> {
             _ => None,
         });
         let (special, plain): (Vec<AddedToken>, Vec<AddedToken>) = added.partition(|token| token.special);
-        tokenizer.add_special_tokens(special).map_err(failed)?;
-        tokenizer.add_tokens(plain).map_err(failed)?;
-        Ok(tokenizer)
+        guarded(|| {
+            let mut tokenizer = tokenizers::Tokenizer::new(parts.model.build()?);
+            tokenizer.with_normalizer(normalizer)?;
+            tokenizer.with_pre_tokenizer(pre_tokenizer);
+            tokenizer.with_decoder(decoder);
+            tokenizer.with_post_processor(template);
+            tokenizer.add_special_tokens(special)?;
+            tokenizer.add_tokens(plain)?;
+            Ok(tokenizer)
+        })
+        .map_err(|error| self.gguf.refused(error))
     }
 
     /// The tokens around every text.

@@ -1,14 +1,14 @@
 //! Whatever a file holds, loading it returns a model or an error and never panics.
 
 use inject_models::{
-    Bos, Logits, ModelError, Tap, TokenBatch,
+    Bos, FloatFormat, Logits, Model, ModelError, Origin, Tap, TokenBatch,
     checkpoint::{Damage, HeaderError},
 };
 use proptest::{prelude::*, sample::Index};
 use serde_json::{Value, json};
 
 use super::{Checkpoint, header_len};
-use crate::fixture::ONE_PER_FAMILY;
+use crate::fixture::{self, ONE_PER_FAMILY};
 
 /// Beside the families, the spellings they do not use.
 const CONFIGS: [&str; 5] = ["gemma3-old", "gemma3-multimodal", "llama3-scaling", "llama-linear", "phi3"];
@@ -126,6 +126,17 @@ fn edits() -> impl Strategy<Value = Vec<(Index, u8)>> {
     prop::collection::vec((any::<Index>(), byte), 0..6)
 }
 
+/// A byte that means something in a GGUF file, or any.
+fn gguf_byte() -> impl Strategy<Value = u8> {
+    prop_oneof![any::<u8>(), 0..16_u8]
+}
+
+/// The length of everything before the data: the names of tensors stand last.
+fn gguf_head_len(bytes: &[u8]) -> usize {
+    let last = bytes.windows(4).rposition(|window| window == b"blk." || window == b"outp").unwrap();
+    last + 64
+}
+
 proptest! {
     #![proptest_config(settings(400))]
 
@@ -190,6 +201,43 @@ proptest! {
             let len = bytes.len();
             scramble(bytes, len, &edits, cut);
         });
+        try_out(&checkpoint);
+    }
+
+    #[test]
+    fn any_bytes_in_the_head_of_a_gguf_file_are_an_error_or_a_model(
+        file in prop::sample::select(vec!["gpt2", "llama", "llama3-scaling", "gemma3", "phi4"]),
+        edits in prop::collection::vec((any::<Index>(), gguf_byte()), 0..6),
+        cut in prop::option::weighted(0.1, any::<Index>()),
+        text in "[abc0 ]{0,12}",
+    ) {
+        let folder = tempfile::TempDir::new().unwrap();
+        let mut bytes = std::fs::read(fixture::folder("gguf").join(file).with_extension("gguf")).unwrap();
+        let len = gguf_head_len(&bytes);
+        scramble(&mut bytes, len, &edits, cut);
+        let path = folder.path().join("model.gguf");
+        std::fs::write(&path, bytes).unwrap();
+        let device = &inject_testing::compiled()[0];
+        if let Ok(model) = Model::load(Origin::of_folder(&path), FloatFormat::F32, device) {
+            let prompt = TokenBatch::new(&[[1, 2, 3]]).unwrap();
+            model.decoder.forward(&prompt, &[Tap::FinalNorm], Logits::Last).unwrap();
+            if let Ok(tokenizer) = model.tokenizer() {
+                let _ = tokenizer.encode(&text, Bos::Auto).and_then(|ids| tokenizer.decode(&ids));
+            }
+        }
+    }
+
+    #[test]
+    fn any_bytes_in_the_header_of_quantised_weights_are_an_error_or_a_model(
+        case in prop::sample::select(vec!["nf4-nested", "int8", "fp8-channel", "fp8-block"]),
+        edits in edits(),
+    ) {
+        let case = format!("quantised/{case}");
+        let checkpoint =
+            Checkpoint::copy_of(&case).with_bytes("model.safetensors", |bytes| {
+                let len = 8 + header_len(bytes);
+                scramble(bytes, len, &edits, None);
+            });
         try_out(&checkpoint);
     }
 

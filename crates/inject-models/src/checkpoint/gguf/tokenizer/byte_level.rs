@@ -85,11 +85,8 @@ pub(super) fn parts(vocabulary: &Vocabulary<'_>) -> Result<Parts, ModelError> {
         return Err(gguf.bad(KEY, &format!("{name:?}"), &format!("one of {}", known())));
     };
     let merges = merges(vocabulary)?;
-    let model = BPE::builder()
-        .vocab_and_merges(vocabulary.table()?, merges)
-        .ignore_merges(cutting.ignore_merges)
-        .build()
-        .map_err(|error| gguf.refused(error))?;
+    let model =
+        BPE::builder().vocab_and_merges(vocabulary.table()?, merges).ignore_merges(cutting.ignore_merges);
     let (normalizer, pre_tokenizer) = cutting.cuts.describe();
     Ok(Parts {
         model,

@@ -17,13 +17,8 @@ pub(super) fn parts(vocabulary: &Vocabulary<'_>) -> Result<Parts, ModelError> {
     let table = vocabulary.table()?;
     let merges = merges(vocabulary, &table)?;
     let unknown = vocabulary.special("tokenizer.ggml.unknown_token_id")?.1.to_owned();
-    let model = BPE::builder()
-        .vocab_and_merges(table, merges)
-        .unk_token(unknown)
-        .fuse_unk(true)
-        .byte_fallback(true)
-        .build()
-        .map_err(|error| gguf.refused(error))?;
+    let model =
+        BPE::builder().vocab_and_merges(table, merges).unk_token(unknown).fuse_unk(true).byte_fallback(true);
     let replaced = json!({ "type": "Replace", "pattern": { "String": " " }, "content": SPACE });
     let mut decoders = vec![
         json!({ "type": "Replace", "pattern": { "String": SPACE }, "content": " " }),

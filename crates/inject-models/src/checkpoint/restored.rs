@@ -1,0 +1,169 @@
+//! Quantised weights in safetensors files, restored while they are read.
+//!
+//! Such a weight has other tensors beside it: scales, a table, a description. All of them become one entry of the checkpoint, with the
+//! shape of the weight that was quantised. The numbers are those that the library itself restores, roundings included.
+
+mod bitsandbytes;
+mod float8;
+
+use std::ops::Range;
+
+use safetensors::Dtype;
+
+use self::{
+    bitsandbytes::{EightBits, FourBits},
+    float8::Float8,
+};
+use super::{Checkpoint, Damage, Entry, StoredAs, Values, header};
+use crate::{error::ModelError, format::FloatFormat};
+
+/// A quantised weight.
+#[derive(Clone, Debug)]
+pub(super) struct Restored {
+    codes: Entry,
+    method: Method,
+}
+
+/// The way from codes to numbers.
+#[derive(Clone, Debug)]
+enum Method {
+    FourBits(FourBits),
+    EightBits(EightBits),
+    Float8(Float8),
+}
+
+/// Replaces every quantised weight that can be restored, together with the tensors beside it, by one entry. Returns the number
+/// of such weights.
+///
+/// # Errors
+///
+/// Fails if a tensor beside a weight is missing or does not fit it.
+pub(super) fn restore(checkpoint: &mut Checkpoint) -> Result<usize, ModelError> {
+    let bits = bitsandbytes::four_bits(checkpoint)? + bitsandbytes::eight_bits(checkpoint)?;
+    Ok(bits + float8::float8(checkpoint)?)
+}
+
+impl Restored {
+    /// The name of the method.
+    pub(super) fn format(&self) -> &'static str {
+        match self.method {
+            Method::FourBits(_) => "bitsandbytes, 4 bits",
+            Method::EightBits(_) => "bitsandbytes, 8 bits",
+            Method::Float8(_) => "FP8",
+        }
+    }
+
+    /// Passes the values to `sink` in pieces of `piece` values, each with the number of its first value.
+    pub(super) fn stream(
+        &self,
+        checkpoint: &Checkpoint,
+        shape: &[usize],
+        piece: usize,
+        mut sink: impl FnMut(usize, &[f32]) -> Result<(), ModelError>,
+    ) -> Result<(), ModelError> {
+        let len: usize = shape.iter().product();
+        let mut values = vec![0_f32; piece.min(len)];
+        let width = shape.last().copied().unwrap_or(1);
+        match &self.method {
+            Method::FourBits(method) => {
+                let scales = method.scales(checkpoint)?;
+                for first in (0..len).step_by(piece) {
+                    let values = &mut values[..piece.min(len - first)];
+                    let codes = first / 2..(first + values.len()).div_ceil(2);
+                    method.restore(&scales, &checkpoint.bytes(&self.codes, codes)?, first, values);
+                    sink(first, values)?;
+                }
+            }
+            Method::EightBits(method) => {
+                let scales = checkpoint.floats(&method.scales)?;
+                for first in (0..len).step_by(piece) {
+                    let values = &mut values[..piece.min(len - first)];
+                    let codes = checkpoint.bytes(&self.codes, first..first + values.len())?;
+                    bitsandbytes::restore_eight(&scales, &codes, first, width, values);
+                    sink(first, values)?;
+                }
+            }
+            Method::Float8(method) => {
+                let scales = checkpoint.floats(&method.scales)?;
+                for first in (0..len).step_by(piece) {
+                    let values = &mut values[..piece.min(len - first)];
+                    let codes = checkpoint.bytes(&self.codes, first..first + values.len())?;
+                    method.restore(&scales, &codes, first, width, values);
+                    sink(first, values)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Checkpoint {
+    /// Reads some bytes of a tensor in a safetensors file.
+    fn bytes(&self, entry: &Entry, place: Range<usize>) -> Result<Vec<u8>, ModelError> {
+        let file = &self.files[entry.file];
+        let mut bytes = vec![0; place.len()];
+        let read = match &file.values {
+            Values::Safetensors(handle) => {
+                header::read_at(handle, &mut bytes, entry.begin + place.start as u64)
+            }
+            _ => unreachable!("only tensors of safetensors files are restored"),
+        };
+        read.map(|()| bytes).map_err(|source| ModelError::Read { path: file.path.clone(), source })
+    }
+
+    /// Reads all numbers of a tensor of floats.
+    fn floats(&self, entry: &Entry) -> Result<Vec<f32>, ModelError> {
+        let StoredAs::Float(format) = entry.stored else { return Ok(Vec::new()) };
+        let len = entry.shape.iter().product::<usize>();
+        let mut values = vec![0.0; len];
+        format.decode(&self.bytes(entry, 0..len * format.bytes())?, &mut values);
+        Ok(values)
+    }
+
+    /// Takes a tensor that stands beside a weight out of the table.
+    fn beside(&mut self, name: &str, expected: &[usize]) -> Result<Entry, ModelError> {
+        self.tensors.remove(name).ok_or_else(|| ModelError::MissingTensor {
+            path: self.path.clone(),
+            tensor: name.to_owned(),
+            expected: expected.to_vec(),
+        })
+    }
+
+    /// Takes a tensor of so many floats that stands beside a weight out of the table.
+    fn floats_beside(&mut self, name: &str, len: usize) -> Result<Entry, ModelError> {
+        let entry = self.beside(name, &[len])?;
+        if matches!(entry.stored, StoredAs::Float(_)) && entry.shape.iter().product::<usize>() == len {
+            return Ok(entry);
+        }
+        Err(self.unfit(&entry, name, &format!("{len} floating-point numbers")))
+    }
+
+    /// The error for a tensor that does not fit the weight beside it.
+    fn unfit(&self, entry: &Entry, name: &str, expected: &str) -> ModelError {
+        ModelError::Damaged {
+            path: self.files[entry.file].path.clone(),
+            source: Damage::Companion {
+                tensor: name.to_owned(),
+                found: format!("{} {:?}", entry.stored, entry.shape),
+                expected: expected.to_owned(),
+            },
+        }
+    }
+
+    fn is_safetensors(&self, entry: &Entry) -> bool {
+        matches!(self.files[entry.file].values, Values::Safetensors(_))
+    }
+}
+
+/// Whether a tensor has a format that only quantised weights have.
+fn is_stored_as(entry: &Entry, dtype: Dtype) -> bool {
+    matches!(&entry.stored, StoredAs::Other(name) if *name == dtype.to_string())
+}
+
+/// Rounds numbers to the format in which the library computes them.
+fn round(values: &mut [f32], format: FloatFormat) {
+    if matches!(format, FloatFormat::F16 | FloatFormat::Bf16) {
+        // The product of two numbers in f32 is already rounded once, as in the library.
+        values.iter_mut().for_each(|value| *value = format.round(f64::from(*value)) as f32);
+    }
+}

@@ -1,0 +1,161 @@
+//! GGUF files against the checkpoints that they were made from: the same settings, weights, states and tokens.
+
+use std::collections::BTreeMap;
+
+use inject_models::{Bos, FloatFormat, Model, ModelSource, Origin};
+use safetensors::SafeTensors;
+use serde_json::Value;
+
+use crate::{fixture, malformed::Checkpoint, parity};
+
+/// Each file, the fixture that it was made from, and the golden files of that.
+const FILES: [(&str, &str, &[&str]); 7] = [
+    ("llama", "llama-bf16-shards", &["golden"]),
+    ("llama-linear", "llama-linear", &["golden"]),
+    ("llama3-scaling", "llama3-scaling", &["golden"]),
+    ("gpt2", "gpt2-hub-names", &["golden"]),
+    ("phi3", "phi3", &["golden"]),
+    ("phi4", "phi4", &["golden", "golden-long"]),
+    ("qwen3", "qwen3", &["golden"]),
+];
+
+fn path(file: &str) -> std::path::PathBuf {
+    fixture::folder("gguf").join(file).with_extension("gguf")
+}
+
+fn load(file: &str) -> Model {
+    let origin = Origin::of_folder(&path(file));
+    Model::load(origin, FloatFormat::F32, &inject_testing::compiled()[0])
+        .unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// The parameters in F32, by name.
+fn parameters(model: &Model) -> BTreeMap<String, Vec<f32>> {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("model.safetensors");
+    model.decoder.save_weights(model.family(), FloatFormat::F32, &path).unwrap();
+    let bytes = std::fs::read(path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let values = |data: &[u8]| data.as_chunks::<4>().0.iter().map(|raw| f32::from_le_bytes(*raw)).collect();
+    file.iter().map(|(name, view)| (name.to_owned(), values(view.data()))).collect()
+}
+
+#[test]
+fn the_weights_of_a_file_are_those_of_its_checkpoint() {
+    for (file, case, _) in FILES {
+        let found = parameters(&load(file));
+        let expected = parameters(&fixture::load(case, FloatFormat::F32, &inject_testing::compiled()[0]));
+        assert!(found == expected, "{file}");
+    }
+}
+
+#[test]
+fn the_states_of_a_file_equal_the_reference() {
+    for device in inject_testing::compiled() {
+        for (file, case, goldens) in FILES {
+            let model = Model::load(Origin::of_folder(&path(file)), FloatFormat::F32, &device).unwrap();
+            for golden in goldens {
+                let worst = parity::check_decoder(case, golden, FloatFormat::F32, &device, &model.decoder);
+                println!("{file}.gguf on {device:?}: worst distance {worst:.2} of the tolerance");
+            }
+        }
+    }
+}
+
+/// A GGUF file has no key for Gemma's `query_pre_attn_scalar`: it is the width of a head in all models but the largest. Nor
+/// does it hold the weights of norms, but their sums with 1, rounded to 24 bits.
+#[test]
+fn a_gemma_file_equals_its_checkpoint_with_the_usual_scale_of_scores() {
+    let found = load("gemma3");
+    let checkpoint = Checkpoint::copy_of("gemma3")
+        .with_key("query_pre_attn_scalar", 8)
+        .with_key("rms_norm_eps", f64::from(1e-3_f32));
+    let expected = checkpoint.load().unwrap();
+    assert_eq!(found.decoder.config(), expected.decoder.config());
+    let (found, expected) = (parameters(&found), parameters(&expected));
+    assert_eq!(found.len(), expected.len());
+    for (name, expected) in &expected {
+        // Half the distance of two numbers between 1 and 2, and none for what is not a norm.
+        let most = if name.ends_with("norm.weight") { f32::EPSILON / 2.0 } else { 0.0 };
+        for (a, b) in found[name].iter().zip(expected) {
+            assert!((a - b).abs() <= most, "{name}: {a} and {b}");
+        }
+    }
+}
+
+/// A GGUF file has no key for Qwen's windows, which no published model switches on.
+#[test]
+fn a_qwen2_file_equals_its_checkpoint_without_windows() {
+    let found = load("qwen2");
+    let checkpoint = Checkpoint::copy_of("qwen2")
+        .with_key("use_sliding_window", false)
+        .with_key("rms_norm_eps", f64::from(1e-3_f32));
+    let expected = checkpoint.load().unwrap();
+    assert_eq!(found.decoder.config(), expected.decoder.config());
+    assert!(parameters(&found) == parameters(&expected));
+}
+
+#[test]
+fn the_settings_of_a_file_are_those_of_its_checkpoint() {
+    for (file, case, key) in [
+        ("llama", "llama-bf16-shards", "rms_norm_eps"),
+        ("llama-linear", "llama-linear", "rms_norm_eps"),
+        ("gpt2", "gpt2-hub-names", "layer_norm_epsilon"),
+        ("phi3", "phi3", "rms_norm_eps"),
+        ("qwen3", "qwen3", "rms_norm_eps"),
+    ] {
+        let checkpoint = Checkpoint::copy_of(case).with_key(key, f64::from(1e-3_f32));
+        assert_eq!(load(file).decoder.config(), checkpoint.load().unwrap().decoder.config(), "{file}");
+    }
+}
+
+#[test]
+fn the_tokenizer_of_a_file_gives_the_ids_of_the_library() {
+    let tokens: Value =
+        serde_json::from_slice(&std::fs::read(fixture::folder("gguf").join("tokens.json")).unwrap()).unwrap();
+    for file in ["gpt2", "llama"] {
+        let model = load(file);
+        let tokenizer = model.tokenizer().unwrap();
+        let texts = tokens["texts"].as_array().unwrap().iter().map(|text| text.as_str().unwrap());
+        for (text, expected) in texts.zip(tokens[file].as_array().unwrap()) {
+            let found = tokenizer.encode(text, Bos::Auto).unwrap();
+            assert_eq!(&serde_json::to_value(&found).unwrap(), expected, "{file}: {text:?}");
+            let whole = found.iter().all(|&id| tokenizer.token(id).as_deref() != Some("<unk>"));
+            if whole && !text.contains(['<', '5']) {
+                assert_eq!(tokenizer.decode(&found).unwrap(), text, "{file}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_begin_of_a_text_is_what_the_file_says() {
+    let first = |file: &str, bos| load(file).tokenizer().unwrap().first_token(bos).unwrap();
+    assert_eq!(
+        (first("llama", Bos::Auto), first("llama", Bos::Yes), first("llama", Bos::No)),
+        (Some(1), Some(1), None)
+    );
+    assert_eq!((first("gpt2", Bos::Auto), first("gpt2", Bos::Yes)), (None, Some(0)));
+}
+
+#[test]
+fn a_file_is_named_by_itself_or_by_a_folder_with_nothing_else_to_load() {
+    let file = path("llama");
+    assert_eq!(file.display().to_string().parse::<ModelSource>().unwrap(), ModelSource::Folder(file.clone()));
+    assert_eq!(Origin::of_folder(&file).id, "llama.gguf");
+    let folder = tempfile::TempDir::new().unwrap();
+    std::fs::copy(&file, folder.path().join("llama.gguf")).unwrap();
+    let device = &inject_testing::compiled()[0];
+    let model = Model::load(Origin::of_folder(folder.path()), FloatFormat::F32, device).unwrap();
+    assert_eq!(model.weight_hash().unwrap(), load("llama").weight_hash().unwrap());
+    std::fs::copy(&file, folder.path().join("other.gguf")).unwrap();
+    assert!(Model::load(Origin::of_folder(folder.path()), FloatFormat::F32, device).is_err());
+}
+
+#[test]
+fn the_hash_of_a_tokenizer_is_that_of_its_metadata() {
+    let hash = |file: &str| load(file).tokenizer().unwrap().hash().to_owned();
+    assert_eq!(hash("llama"), hash("llama"));
+    assert_ne!(hash("llama"), hash("gpt2"));
+    assert!(load("phi3").tokenizer().is_err());
+}

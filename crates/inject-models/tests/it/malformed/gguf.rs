@@ -1,0 +1,456 @@
+//! Faults of a GGUF file.
+
+use std::path::PathBuf;
+
+use inject_models::{FloatFormat, Model, ModelError, Origin, checkpoint::Damage};
+use tempfile::TempDir;
+
+use super::chain;
+use crate::fixture;
+
+const U32: u32 = 4;
+const FLAG: u32 = 7;
+const TEXT: u32 = 8;
+const LIST: u32 = 9;
+
+const F32: u32 = 0;
+const Q8_0: u32 = 8;
+const IQ2_XXS: u32 = 16;
+
+/// A file that is written as it is described, faults included.
+struct File {
+    begin: Vec<u8>,
+    counts: Option<(u64, u64)>,
+    keys: Vec<(Vec<u8>, u32, Vec<u8>)>,
+    tensors: Vec<(&'static str, Vec<u64>, u32, u64)>,
+    data: usize,
+}
+
+impl File {
+    /// Two tensors of 32 and 8 numbers.
+    fn sound() -> Self {
+        File {
+            begin: b"GGUF\x03\0\0\0".to_vec(),
+            counts: None,
+            keys: vec![(b"general.architecture".to_vec(), TEXT, text("llama"))],
+            tensors: vec![("a", vec![8, 4], F32, 0), ("b", vec![8], F32, 128)],
+            data: 160,
+        }
+    }
+
+    fn with_key(mut self, key: &str, kind: u32, value: impl Into<Vec<u8>>) -> Self {
+        self.keys.push((key.into(), kind, value.into()));
+        self
+    }
+
+    fn with_tensors(mut self, tensors: &[(&'static str, &[u64], u32, u64)]) -> Self {
+        self.tensors = tensors
+            .iter()
+            .map(|(name, shape, kind, offset)| (*name, shape.to_vec(), *kind, *offset))
+            .collect();
+        self
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = self.begin.clone();
+        let (tensors, keys) = self.counts.unwrap_or((self.tensors.len() as u64, self.keys.len() as u64));
+        bytes.extend(tensors.to_le_bytes());
+        bytes.extend(keys.to_le_bytes());
+        for (key, kind, value) in &self.keys {
+            bytes.extend((key.len() as u64).to_le_bytes());
+            bytes.extend(key);
+            bytes.extend(kind.to_le_bytes());
+            bytes.extend(value);
+        }
+        for (name, shape, kind, offset) in &self.tensors {
+            bytes.extend(text(name));
+            bytes.extend((shape.len() as u32).to_le_bytes());
+            shape.iter().for_each(|size| bytes.extend(size.to_le_bytes()));
+            bytes.extend(kind.to_le_bytes());
+            bytes.extend(offset.to_le_bytes());
+        }
+        bytes.resize(bytes.len().next_multiple_of(32) + self.data, 0);
+        bytes
+    }
+
+    fn damaged(&self, says: &[&str]) {
+        damaged(&self.bytes(), says);
+    }
+}
+
+fn text(text: &str) -> Vec<u8> {
+    [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat()
+}
+
+fn load(bytes: &[u8]) -> (TempDir, PathBuf, ModelError) {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("model.gguf");
+    std::fs::write(&path, bytes).unwrap();
+    let loaded = Model::load(Origin::of_folder(&path), FloatFormat::F32, &inject_testing::compiled()[0]);
+    (folder, path, loaded.map(|_| ()).expect_err("it loads"))
+}
+
+fn says_all(error: &ModelError, path: &PathBuf, says: &[&str]) {
+    let message = chain(error);
+    for part in says.iter().copied().chain([path.display().to_string().as_str()]) {
+        assert!(message.contains(part), "no `{part}` in: {message}");
+    }
+}
+
+/// Checks that the bytes are refused as damaged, for a reason that says all of this.
+fn damaged(bytes: &[u8], says: &[&str]) {
+    let (_folder, path, error) = load(bytes);
+    says_all(&error, &path, says);
+    assert!(matches!(&error, ModelError::Damaged { source: Damage::Gguf(_), .. }), "{error:?}");
+}
+
+/// Checks that a fixture is refused for a key after its bytes are edited.
+fn bad_key(file: &str, edit: impl FnOnce(&mut Vec<u8>), says: &[&str]) {
+    let mut bytes = std::fs::read(fixture::folder("gguf").join(file)).unwrap();
+    edit(&mut bytes);
+    let (_folder, path, error) = load(&bytes);
+    says_all(&error, &path, says);
+    assert!(matches!(error, ModelError::Config { .. }), "{error:?}");
+}
+
+/// The place after the first occurrence of a text.
+fn after(bytes: &[u8], text: &str) -> usize {
+    bytes.windows(text.len()).position(|window| window == text.as_bytes()).unwrap() + text.len()
+}
+
+/// Gives a key another last letter, so that it is another key.
+fn rename(bytes: &mut [u8], key: &str) {
+    let end = after(bytes, key);
+    bytes[end - 1] = b'~';
+}
+
+fn set(bytes: &mut [u8], key: &str, value: &[u8]) {
+    // The type of the value stands before it.
+    let begin = after(bytes, key) + 4;
+    bytes[begin..begin + value.len()].copy_from_slice(value);
+}
+
+#[test]
+fn the_file_that_the_faults_are_made_from_is_sound() {
+    let (_folder, path, error) = load(&File::sound().bytes());
+    says_all(&error, &path, &["key `llama.block_count` is missing"]);
+}
+
+#[test]
+fn a_file_of_another_kind_is_refused() {
+    damaged(b"PK\x03\x04 and more bytes than a head", &["[80, 75, 3, 4]", "expected the letters `GGUF`"]);
+    damaged(b"", &["it ends after 0 bytes, expected 4 more at byte 0"]);
+    damaged(b"GGU", &["it ends after 3 bytes"]);
+}
+
+#[test]
+fn another_version_is_refused() {
+    for version in [0_u32, 1, 4] {
+        let begin = [b"GGUF".as_slice(), &version.to_le_bytes()].concat();
+        File { begin, ..File::sound() }.damaged(&[&format!("GGUF version {version}, expected 2 or 3")]);
+    }
+}
+
+#[test]
+fn big_endian_numbers_are_refused() {
+    File { begin: b"GGUF\0\0\0\x03".to_vec(), ..File::sound() }.damaged(&["big-endian"]);
+}
+
+#[test]
+fn a_file_cut_off_anywhere_is_refused() {
+    let whole = File::sound().bytes();
+    for length in 0..whole.len() {
+        let (_folder, path, error) = load(&whole[..length]);
+        says_all(&error, &path, &["is damaged"]);
+    }
+}
+
+#[test]
+fn counts_beyond_the_file_are_refused() {
+    for huge in [100, 1 << 40, u64::MAX] {
+        File { counts: Some((huge, 1)), ..File::sound() }
+            .damaged(&[&format!("said to have {huge} tensors, expected at most")]);
+        File { counts: Some((0, huge)), ..File::sound() }
+            .damaged(&[&format!("said to have {huge} keys, expected at most")]);
+    }
+}
+
+#[test]
+fn a_text_beyond_the_file_is_refused() {
+    for huge in [1_000, 1 << 40, u64::MAX] {
+        File::sound()
+            .with_key("general.name", TEXT, huge.to_le_bytes())
+            .damaged(&[&format!("expected {huge} more at byte")]);
+    }
+}
+
+#[test]
+fn a_list_beyond_the_file_is_refused() {
+    for huge in [1_000, 1 << 40, u64::MAX] {
+        let list = [&U32.to_le_bytes(), huge.to_le_bytes().as_slice()].concat();
+        File::sound()
+            .with_key("tokenizer.ggml.token_type", LIST, list)
+            .damaged(&[&format!("said to have {huge} items in a list")]);
+    }
+}
+
+#[test]
+fn text_that_is_not_utf8_is_refused() {
+    let broken = [&2_u64.to_le_bytes(), [0xff, 0xfe].as_slice()].concat();
+    File::sound().with_key("general.name", TEXT, broken).damaged(&["the text at byte", "is not UTF-8"]);
+    let mut file = File::sound();
+    file.keys[0].0 = vec![b'k', 0xff];
+    file.damaged(&["is not UTF-8"]);
+}
+
+#[test]
+fn unknown_types_of_values_are_refused() {
+    for kind in [13, 255, u32::MAX] {
+        File::sound()
+            .with_key("general.name", kind, [0; 8])
+            .damaged(&[&format!("key `general.name` has the value type {kind}")]);
+        let list = [&kind.to_le_bytes(), 0_u64.to_le_bytes().as_slice()].concat();
+        File::sound().with_key("k", LIST, list).damaged(&[&format!("key `k` has the value type {kind}")]);
+    }
+}
+
+#[test]
+fn lists_of_lists_are_refused() {
+    let list = [&LIST.to_le_bytes(), 1_u64.to_le_bytes().as_slice()].concat();
+    File::sound().with_key("k", LIST, list).damaged(&["key `k` is a list of lists"]);
+}
+
+#[test]
+fn a_flag_is_zero_or_one() {
+    File::sound().with_key("k", FLAG, [2]).damaged(&["key `k` holds the flag 2"]);
+}
+
+#[test]
+fn a_key_stands_once() {
+    File::sound()
+        .with_key("general.architecture", U32, [0; 4])
+        .damaged(&["`general.architecture` stands twice"]);
+}
+
+#[test]
+fn the_alignment_is_a_power_of_two() {
+    for found in [0_u32, 48, u32::MAX] {
+        File::sound()
+            .with_key("general.alignment", U32, found.to_le_bytes())
+            .damaged(&[&format!("`general.alignment` is {found}, expected a power of two")]);
+    }
+    File::sound().with_key("general.alignment", TEXT, text("32")).damaged(&["`general.alignment` is"]);
+}
+
+#[test]
+fn a_tensor_stands_once() {
+    File::sound()
+        .with_tensors(&[("a", &[8, 4], F32, 0), ("a", &[8], F32, 128)])
+        .damaged(&["tensor `a` stands twice"]);
+}
+
+#[test]
+fn a_tensor_has_one_to_four_dimensions() {
+    File::sound().with_tensors(&[("a", &[], F32, 0)]).damaged(&["tensor `a` has 0 dimensions"]);
+    File::sound().with_tensors(&[("a", &[2, 2, 2, 2, 2], F32, 0)]).damaged(&["tensor `a` has 5 dimensions"]);
+}
+
+#[test]
+fn shapes_without_extent_or_beyond_all_counting_are_refused() {
+    for shape in [&[0_u64, 4][..], &[8, 0], &[1 << 32, 1 << 32], &[u64::MAX], &[1 << 47, 2]] {
+        File::sound()
+            .with_tensors(&[("a", shape, F32, 0)])
+            .damaged(&["tensor `a` has the shape", &format!("{shape:?}")]);
+    }
+}
+
+#[test]
+fn formats_that_are_not_read_are_named() {
+    File::sound()
+        .with_tensors(&[("a", &[256], IQ2_XXS, 0)])
+        .damaged(&["tensor `a` is stored as IQ2_XXS, expected one of F32, F16", "Q6_K, IQ4_NL, IQ4_XS"]);
+    File::sound().with_tensors(&[("a", &[256], 99, 0)]).damaged(&["stored as format number 99"]);
+}
+
+#[test]
+fn rows_consist_of_whole_blocks() {
+    File::sound()
+        .with_tensors(&[("a", &[40, 4], Q8_0, 0)])
+        .damaged(&["tensor `a` has rows of 40 numbers, expected a multiple of 32, the block of Q8_0"]);
+}
+
+#[test]
+fn tensors_that_overlap_leave_gaps_or_are_not_aligned_are_refused() {
+    for offset in [0, 96, 124, 132, 160, u64::MAX] {
+        let says = format!("tensor `b` begins at byte {offset} of the data, expected 128");
+        File::sound().with_tensors(&[("a", &[8, 4], F32, 0), ("b", &[8], F32, offset)]).damaged(&[&says]);
+    }
+    File::sound().with_tensors(&[("a", &[8], F32, 32)]).damaged(&["begins at byte 32", "expected 0"]);
+}
+
+#[test]
+fn a_tensor_beyond_the_end_of_the_file_is_refused() {
+    File { data: 159, ..File::sound() }
+        .damaged(&["tensor `b` ends at byte", "of the file, expected at most"]);
+    File::sound().with_tensors(&[("a", &[1 << 40], F32, 0)]).damaged(&["tensor `a` ends at byte"]);
+}
+
+#[test]
+fn an_architecture_that_is_not_known_is_named() {
+    let mut file = File::sound();
+    file.keys[0].2 = text("rwkv6");
+    let (_folder, path, error) = load(&file.bytes());
+    says_all(
+        &error,
+        &path,
+        &["`general.architecture` is \"rwkv6\"", "llama, gemma3, gpt2, phi3, qwen2 or qwen3"],
+    );
+    file.keys.clear();
+    let (_folder, path, error) = load(&file.bytes());
+    says_all(&error, &path, &["key `general.architecture` is missing"]);
+}
+
+#[test]
+fn a_missing_setting_is_named_by_its_key() {
+    for key in ["llama.block_count", "llama.embedding_length", "llama.attention.layer_norm_rms_epsilon"] {
+        bad_key("llama.gguf", |bytes| rename(bytes, key), &[&format!("key `{key}` is missing")]);
+    }
+}
+
+#[test]
+fn a_setting_that_is_not_known_is_refused() {
+    bad_key(
+        "llama.gguf",
+        |bytes| rename(bytes, "llama.attention.head_count_kv"),
+        &["key `llama.attention.head_count_k~` is 4", "only keys known for the architecture `llama`"],
+    );
+}
+
+#[test]
+fn a_setting_of_another_type_is_refused() {
+    bad_key(
+        "llama.gguf",
+        |bytes| {
+            // From U32 to F32.
+            let kind = after(bytes, "llama.block_count");
+            bytes[kind] = 6;
+        },
+        &["key `llama.block_count` is", "expected a whole number"],
+    );
+}
+
+#[test]
+fn a_rotation_of_another_kind_is_refused() {
+    bad_key(
+        "llama.gguf",
+        |bytes| set(bytes, "llama.rope.dimension_count", &4_u32.to_le_bytes()),
+        &["key `llama.rope.dimension_count` is 4, expected the width of a head, 8"],
+    );
+    bad_key(
+        "llama-linear.gguf",
+        |bytes| {
+            let begin = after(bytes, "llama.rope.scaling.type") + 4 + 8;
+            bytes[begin..begin + 6].copy_from_slice(b"yarnny");
+        },
+        &["key `llama.rope.scaling.type` is \"yarnny\", expected `none` or `linear`"],
+    );
+}
+
+#[test]
+fn a_tokenizer_that_is_not_known_is_named() {
+    bad_key(
+        "gpt2.gguf",
+        |bytes| set(bytes, "tokenizer.ggml.model", &[&4_u64.to_le_bytes(), b"bert".as_slice()].concat()),
+        &["key `tokenizer.ggml.model` is \"bert\", expected `gpt2` or `llama`"],
+    );
+    bad_key(
+        "gpt2.gguf",
+        |bytes| set(bytes, "tokenizer.ggml.pre", &[&6_u64.to_le_bytes(), b"poncho".as_slice()].concat()),
+        &["key `tokenizer.ggml.pre` is \"poncho\", expected one of gpt-2,", "llama-bpe"],
+    );
+}
+
+#[test]
+fn a_tokenizer_without_one_of_its_lists_is_refused() {
+    for (file, key) in [
+        ("gpt2.gguf", "tokenizer.ggml.tokens"),
+        ("gpt2.gguf", "tokenizer.ggml.token_type"),
+        ("gpt2.gguf", "tokenizer.ggml.merges"),
+        ("gpt2.gguf", "tokenizer.ggml.pre"),
+        ("llama.gguf", "tokenizer.ggml.scores"),
+        ("llama.gguf", "tokenizer.ggml.unknown_token_id"),
+        ("llama.gguf", "tokenizer.ggml.bos_token_id"),
+    ] {
+        bad_key(file, |bytes| rename(bytes, key), &[&format!("key `{key}` is missing")]);
+    }
+}
+
+#[test]
+fn a_token_that_stands_twice_is_refused() {
+    bad_key(
+        "gpt2.gguf",
+        |bytes| {
+            let begin = after(bytes, "[unused1");
+            bytes[begin - 1] = b'0';
+        },
+        &["key `tokenizer.ggml.tokens` is \"[unused0]\" at", "expected every token once"],
+    );
+}
+
+#[test]
+fn a_special_token_beyond_the_vocabulary_is_refused() {
+    bad_key(
+        "llama.gguf",
+        |bytes| set(bytes, "tokenizer.ggml.bos_token_id", &97_u32.to_le_bytes()),
+        &["key `tokenizer.ggml.bos_token_id` is 97, expected the id of one of 97 tokens"],
+    );
+}
+
+#[test]
+fn a_merge_of_one_part_is_refused() {
+    bad_key(
+        "gpt2.gguf",
+        |bytes| {
+            let begin = after(bytes, "tokenizer.ggml.merges") + 4 + 4 + 8 + 8;
+            assert_eq!(&bytes[begin..begin + 3], b"a b");
+            bytes[begin + 1] = b'_';
+        },
+        &["key `tokenizer.ggml.merges` is \"a_b\", expected two tokens"],
+    );
+}
+
+#[test]
+fn a_part_of_several_files_is_refused() {
+    let mut file = std::fs::read(fixture::folder("gguf/llama.gguf")).unwrap();
+    // The name of the model is a text of the same length as the new key and value.
+    let begin = after(&file, "general.name") - "general.name".len() - 8;
+    let name = "llama-bf16-shards";
+    let end = after(&file, name);
+    let key = [&11_u64.to_le_bytes(), b"split.count".as_slice(), &2_u32.to_le_bytes(), &3_u16.to_le_bytes()]
+        .concat();
+    let filler = (end - begin - key.len()).checked_sub(8 + 4 + 8).unwrap();
+    let filler = [text(&"x".repeat(filler)), TEXT.to_le_bytes().to_vec(), text("")].concat();
+    file.splice(begin..end, [key, filler].concat());
+    let keys = u64::from_le_bytes(file[16..24].try_into().unwrap()) + 1;
+    file[16..24].copy_from_slice(&keys.to_le_bytes());
+    let (_folder, path, error) = load(&file);
+    says_all(&error, &path, &["key `split.count` is 3", "llama-gguf-split --merge"]);
+}
+
+#[test]
+fn weights_that_are_missing_surplus_or_not_finite_are_named() {
+    let edited = |edit: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = std::fs::read(fixture::folder("gguf/phi3.gguf")).unwrap();
+        edit(&mut bytes);
+        load(&bytes)
+    };
+    let (_folder, path, error) = edited(&|bytes| rename(bytes, "blk.1.ffn_norm"));
+    says_all(&error, &path, &["tensor `model.layers.1.post_attention_layernorm.weight` is missing"]);
+    let (_folder, path, error) = edited(&|bytes| {
+        let end = bytes.len();
+        bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    });
+    says_all(&error, &path, &["holds NaN at element"]);
+    let (_folder, path, error) = edited(&|bytes| set(bytes, "phi3.block_count", &2_u32.to_le_bytes()));
+    says_all(&error, &path, &["is not part of a `phi3` model"]);
+}
