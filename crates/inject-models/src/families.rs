@@ -14,12 +14,14 @@ mod known_keys;
 mod llama;
 mod mistral;
 mod names;
+mod olmo2;
 mod phi3;
 mod qwen2;
 mod qwen3;
 mod recognise;
 mod rotary;
 mod settings;
+mod smollm3;
 mod without_influence;
 
 use std::{collections::BTreeSet, fmt, path::Path};
@@ -59,6 +61,10 @@ pub enum Family {
     Gemma2,
     /// GPT-NeoX and Pythia.
     GptNeoX,
+    /// SmolLM3.
+    SmolLm3,
+    /// OLMo 2.
+    Olmo2,
 }
 
 impl Family {
@@ -75,6 +81,8 @@ impl Family {
             Family::Qwen3,
             Family::Gemma2,
             Family::GptNeoX,
+            Family::SmolLm3,
+            Family::Olmo2,
         ]
     }
 
@@ -91,6 +99,8 @@ impl Family {
             Family::Qwen3 => &["qwen3"],
             Family::Gemma2 => &["gemma2"],
             Family::GptNeoX => &["gpt_neox"],
+            Family::SmolLm3 => &["smollm3"],
+            Family::Olmo2 => &["olmo2"],
         }
     }
 
@@ -99,13 +109,14 @@ impl Family {
         match self {
             Family::Gpt2 => &gpt2::NAMES,
             Family::GptNeo => &gpt_neo::NAMES,
-            // Files of Mistral and Qwen2 use Llama's names.
-            Family::Llama | Family::Mistral | Family::Qwen2 => &llama::NAMES,
+            // Files of Mistral, Qwen2 and SmolLM3 use Llama's names.
+            Family::Llama | Family::Mistral | Family::Qwen2 | Family::SmolLm3 => &llama::NAMES,
             Family::Gemma3 => &gemma3::NAMES,
             Family::Phi3 => &phi3::NAMES,
             Family::Qwen3 => &qwen3::NAMES,
             Family::Gemma2 => &gemma2::NAMES,
             Family::GptNeoX => &gpt_neox::NAMES,
+            Family::Olmo2 => &olmo2::NAMES,
         }
     }
 }
@@ -123,6 +134,8 @@ impl fmt::Display for Family {
             Family::Qwen3 => "qwen3",
             Family::Gemma2 => "gemma2",
             Family::GptNeoX => "gpt_neox",
+            Family::SmolLm3 => "smollm3",
+            Family::Olmo2 => "olmo2",
         })
     }
 }
@@ -252,6 +265,8 @@ fn describe_once(mut keys: Keys) -> Result<Described, ModelError> {
         Family::Qwen3 => qwen3::describe(keys),
         Family::Gemma2 => gemma2::describe(keys),
         Family::GptNeoX => gpt_neox::describe(keys),
+        Family::SmolLm3 => smollm3::describe(keys),
+        Family::Olmo2 => olmo2::describe(keys),
     }?;
     Ok(Described { description, quantisation, notes })
 }

@@ -1,8 +1,8 @@
 //! Transformer language models that load real checkpoints and stop at any named tap.
 //!
-//! The one idea: there is a single [`Decoder`], and a family of models is data. GPT-2, GPT-NeoX, Llama, Mistral, Qwen3,
-//! Gemma 3 and other families differ in their [`config`] and in nothing else, so a state read at a [`Tap`] means the same thing in all of
-//! them.
+//! The one idea: there is a single [`Decoder`], and a family of models is data. GPT-2, Llama, Gemma 3, Qwen3, GPT-NeoX and
+//! the other families differ in their [`config`] and in nothing else, so a state read at a [`Tap`] means the same thing in
+//! all of them.
 //!
 //! ```
 //! use burn::tensor::Device;

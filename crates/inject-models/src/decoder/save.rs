@@ -122,7 +122,7 @@ mod tests {
     use super::*;
     use crate::model::{Model, Origin};
 
-    const CASES: [&str; 14] = [
+    const CASES: [&str; 16] = [
         "gpt2",
         "gpt2-hub-names",
         "gpt-neo",
@@ -137,6 +137,8 @@ mod tests {
         "gemma2",
         "gpt-neox",
         "gpt-neox-sequential",
+        "smollm3",
+        "olmo2",
     ];
 
     fn fixture(case: &str) -> PathBuf {

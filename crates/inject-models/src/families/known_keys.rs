@@ -25,6 +25,8 @@ const CASES: &[(&str, &str)] = &[
     ("qwen3", "qwen3"),
     ("gemma2", "gemma2"),
     ("gpt_neox", "gpt-neox"),
+    ("smollm3", "smollm3"),
+    ("olmo2", "olmo2"),
 ];
 
 fn fixtures() -> &'static Path {

@@ -17,6 +17,8 @@ const CLASSES: &[(&str, &str)] = &[
     ("Phi3", "phi3"),
     ("Qwen2", "qwen2"),
     ("Qwen3", "qwen3"),
+    ("SmolLM3", "smollm3"),
+    ("Olmo2", "olmo2"),
 ];
 
 /// The ends of the names of transformers' classes.

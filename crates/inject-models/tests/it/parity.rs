@@ -6,7 +6,7 @@ use safetensors::SafeTensors;
 
 use crate::fixture::{self, Golden, distance, golden, norm, values};
 
-const CASES: [(&str, &str); 21] = [
+const CASES: [(&str, &str); 23] = [
     ("gpt2", "golden"),
     ("gpt2-hub-names", "golden"),
     ("gpt-neo", "golden"),
@@ -28,6 +28,8 @@ const CASES: [(&str, &str); 21] = [
     ("gemma2", "golden"),
     ("gpt-neox", "golden"),
     ("gpt-neox-sequential", "golden"),
+    ("smollm3", "golden"),
+    ("olmo2", "golden"),
 ];
 
 #[test]

@@ -97,6 +97,8 @@ fn config_json(family: Family, d_model: usize, n_layers: usize, vocab_size: usiz
                 "tie_word_embeddings": true,
             }),
         ),
+        Family::SmolLm3 => rotary("smollm3", json!({ "no_rope_layer_interval": 2 })),
+        Family::Olmo2 => rotary("olmo2", json!({})),
         Family::GptNeoX => json!({
             "model_type": "gpt_neox",
             "hidden_size": d_model,

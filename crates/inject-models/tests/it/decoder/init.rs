@@ -6,7 +6,7 @@ use inject_models::{Decoder, DecoderConfig, FloatFormat, Logits, Tap};
 use super::{batch, sequence, states};
 use crate::fixture;
 
-const CASES: [&str; 20] = [
+const CASES: [&str; 22] = [
     "gpt2",
     "gpt2-hub-names",
     "gpt-neo",
@@ -27,6 +27,8 @@ const CASES: [&str; 20] = [
     "gemma2",
     "gpt-neox",
     "gpt-neox-sequential",
+    "smollm3",
+    "olmo2",
 ];
 
 fn config(case: &str, device: &Device) -> DecoderConfig {

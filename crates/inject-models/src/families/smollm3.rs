@@ -1,0 +1,110 @@
+//! SmolLM3.
+
+use super::{
+    Description, Family,
+    keys::Keys,
+    qwen2::{Kind, layer_types, spans_of},
+    rotary::{self, Surroundings},
+    settings::{activation, bias, head, heads, norm_eps},
+};
+use crate::{
+    config::{
+        AttentionConfig, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig, FeedForwardKind,
+        LearnedPositions, NormConfig, Residual, RmsWeight, Span,
+    },
+    error::ModelError,
+};
+
+const WITHOUT_INFLUENCE: &[&str] = &["attention_dropout"];
+
+/// # Source
+///
+/// Hugging Face transformers 5.23, `modeling_smollm3.py` and `configuration_smollm3.py`.
+pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
+    let bos_token_id = keys.bos_token_id()?;
+    let vocab_size = keys.size("vocab_size")?;
+    let hidden_size = keys.size("hidden_size")?;
+    let intermediate_size = keys.size("intermediate_size")?;
+    let num_hidden_layers = keys.n_layers("num_hidden_layers")?;
+    // A missing key has a default, and null means as many as there are query heads.
+    keys.default_to("num_key_value_heads", 4);
+    let heads = heads(&mut keys, hidden_size)?;
+    let activation = activation(&mut keys, "hidden_act", "silu")?;
+    let max_position_embeddings = keys.optional_size("max_position_embeddings")?.unwrap_or(32_768);
+    let eps = norm_eps(&mut keys, "rms_norm_eps", 1e-6)?;
+    let attention_bias = bias(&mut keys, "attention_bias")?;
+    let mlp_bias = bias(&mut keys, "mlp_bias")?;
+    let rotates = rotating_layers(&mut keys, num_hidden_layers)?;
+    let spans = spans(&mut keys, &rotates)?;
+    let head = head(&mut keys, true)?;
+    let surroundings = Surroundings {
+        d_head: heads.d_head,
+        max_len: max_position_embeddings,
+        original_len: None,
+        default_base: 2_000_000.0,
+    };
+    let rotary = rotary::take(&mut keys, &surroundings)?;
+    keys.finish("smollm3", WITHOUT_INFLUENCE)?;
+
+    let norm = NormConfig::Rms { eps, weight: RmsWeight::Factor };
+    let block = |(span, rotates): (Span, bool)| BlockConfig {
+        norm,
+        residual: Residual::Pre,
+        attention: AttentionConfig {
+            n_heads: heads.n_heads,
+            n_kv_heads: heads.n_kv_heads,
+            d_head: heads.d_head,
+            score_scale: (heads.d_head as f64).powf(-0.5),
+            score_cap: None,
+            span,
+            rotary: rotates.then(|| rotary.clone()),
+            qk_norm: None,
+            qkv_bias: attention_bias,
+            out_bias: attention_bias,
+        },
+        feed_forward: FeedForwardConfig {
+            d_ff: intermediate_size,
+            kind: FeedForwardKind::Gated(activation),
+            bias: mlp_bias,
+        },
+    };
+    let config = DecoderConfig {
+        d_model: hidden_size,
+        vocab_size,
+        embedding: EmbeddingConfig { scale: None, positions: LearnedPositions::None },
+        blocks: spans.into_iter().zip(rotates).map(block).collect(),
+        final_norm: norm,
+        head,
+        logit_cap: None,
+    };
+    Ok(Description { family: Family::SmolLm3, config, bos_token_id })
+}
+
+/// Takes `no_rope_layers`, which has a 1 for each layer that rotates, or the period of the layers that do not.
+fn rotating_layers(keys: &mut Keys, n_layers: usize) -> Result<Vec<bool>, ModelError> {
+    let interval = keys.optional_size("no_rope_layer_interval")?.unwrap_or(4);
+    match keys.optional::<Vec<u32>>("no_rope_layers")? {
+        None => Ok((0..n_layers).map(|layer| !(layer + 1).is_multiple_of(interval)).collect()),
+        Some(flags) if flags.len() >= n_layers => {
+            Ok(flags[..n_layers].iter().map(|&flag| flag != 0).collect())
+        }
+        Some(flags) => {
+            Err(keys.bad("no_rope_layers", &flags, &format!("a flag for each of the {n_layers} layers")))
+        }
+    }
+}
+
+/// Takes the keys that give each layer its span. By default only layers that do not rotate have a window.
+fn spans(keys: &mut Keys, rotates: &[bool]) -> Result<Vec<Span>, ModelError> {
+    let use_sliding_window = keys.or("use_sliding_window", false)?;
+    let sliding_window = keys.optional_size("sliding_window")?;
+    let windowed = use_sliding_window && sliding_window.is_some();
+    let kinds = layer_types(keys, rotates.len())?.unwrap_or_else(|| {
+        let kind = |&rotates: &bool| match windowed && !rotates {
+            true => Kind::SlidingAttention,
+            false => Kind::FullAttention,
+        };
+        rotates.iter().map(kind).collect()
+    });
+    spans_of(keys, &kinds, sliding_window)
+}
