@@ -116,7 +116,7 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
         "device": about.device, "tap": tap, "prompts": fingerprint(&ids), "max_seconds": options.max_seconds,
         "seed": options.seed, "lens": options.lens,
     });
-    let journal = Description::new(StudyName::ComparePolicies, dependencies);
+    let journal = Description::new(StudyName::ComparePolicies, dependencies).computed_by(&model.decoder);
     let comparison = study.carry_out(StudyName::ComparePolicies, |run| {
         let compute =
             |&contender: &Contender, done: &mut dyn FnMut(f64)| measure(&terms, contender, &targets, done);

@@ -174,7 +174,7 @@ impl Options {
             "device": self.model.device.device.to_string(), "prompts": fingerprint(&ids), "policy": self.policy,
             "format": self.format, "noise_share": self.noise_share, "margin_rivals": self.margin_rivals,
         });
-        Ok(Description::new(StudyName::Depth, dependencies))
+        Ok(Description::new(StudyName::Depth, dependencies).computed_by(&model.decoder))
     }
 }
 

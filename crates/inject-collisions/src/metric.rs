@@ -59,8 +59,9 @@ impl Metric {
     /// assert_eq!(Metric::Cosine.resolution(3e-9, 1e-9), Resolution::AtTheNoiseFloor);
     /// assert_eq!(Metric::Cosine.resolution(5e-9, 1e-9), Resolution::Separated);
     /// ```
-    pub fn resolution(self, minimum: f64, noise_floor: f64) -> Resolution {
-        Resolution::of(self.to_points(minimum), self.to_points(noise_floor))
+    pub fn resolution(self, minimum: f64, noise_floor: impl Into<Option<f64>>) -> Resolution {
+        let noise_floor = noise_floor.into().map(|floor| self.to_points(floor));
+        Resolution::of(self.to_points(minimum), noise_floor)
     }
 
     /// The L2 distance of [`Points`] that corresponds to a distance in this metric.

@@ -13,7 +13,7 @@ use inject_states::{
 use crate::metric::Metric;
 
 /// The largest distances seen at one tap between a prompt's state, computed alone by one forward pass, and the same state
-/// computed in another way.
+/// computed in another way. A noise that could not be measured is absent.
 ///
 /// # Units
 ///
@@ -21,8 +21,8 @@ use crate::metric::Metric;
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct NoiseFloor {
-    /// Computed in a batch with other prompts.
-    pub batched: f64,
+    /// Computed in a batch with other prompts. Absent if every prompt was alone in its batch.
+    pub batched: Option<f64>,
     /// Computed as one of many candidates after a cached prefix.
     pub cached: Option<f64>,
     /// Computed on another device.
@@ -32,12 +32,12 @@ pub struct NoiseFloor {
 impl NoiseFloor {
     /// A floor of which only the noise of batches is known.
     pub fn of_batches(batched: f64) -> Self {
-        NoiseFloor { batched, cached: None, other_device: None }
+        NoiseFloor { batched: Some(batched), cached: None, other_device: None }
     }
 
-    /// The largest of all: the noise floor of the tap.
-    pub fn largest(&self) -> f64 {
-        [self.cached, self.other_device].into_iter().flatten().fold(self.batched, f64::max)
+    /// The largest of all: the noise floor of the tap. Absent if none was measured.
+    pub fn largest(&self) -> Option<f64> {
+        [self.batched, self.cached, self.other_device].into_iter().flatten().reduce(f64::max)
     }
 }
 
@@ -47,7 +47,8 @@ const OTHERS: usize = 63;
 /// Measures the noise floor of each tap on up to `sample` of the prompts, spread evenly, at their last positions. A floor must be
 /// measured in the metric of the distances that it is compared with.
 ///
-/// `other` is the same model on another device.
+/// `other` is the same model on another device. A prompt that is alone in its batch is computed twice in the same way and says
+/// nothing about batches.
 ///
 /// # Errors
 ///
@@ -63,6 +64,7 @@ pub fn measure_noise_floors(
     let extraction = Extraction::new(taps.to_vec(), Positions::Last)?;
     let sampled: Vec<Vec<u32>> =
         spread_evenly(prompts.len(), sample).map(|prompt| prompts[prompt].clone()).collect();
+    let accompanied = extraction.accompanied(decoder, &sampled);
     let together = extraction.run(decoder, &sampled, &mut |_| ())?;
     let mut floors: BTreeMap<Tap, NoiseFloor> =
         extraction.taps().iter().map(|&tap| (tap, NoiseFloor::default())).collect();
@@ -76,7 +78,10 @@ pub fn measure_noise_floors(
             let alone = alone[tap].as_slice().expect("states are row-major");
             let from_alone = |state: &[f32]| metric.distance(alone, state);
             let beside = together[tap].row(row);
-            floor.batched = floor.batched.max(from_alone(beside.as_slice().expect("states are row-major")));
+            if accompanied[row] {
+                let beside = from_alone(beside.as_slice().expect("states are row-major"));
+                floor.batched = Some(floor.batched.unwrap_or(0.0).max(beside));
+            }
             floor.cached = Some(floor.cached.unwrap_or(0.0).max(from_alone(&cached[tap])));
             if let Some(elsewhere) = &elsewhere {
                 let elsewhere = elsewhere[tap].as_slice().expect("states are row-major");
@@ -127,7 +132,8 @@ mod tests {
 
     #[test]
     fn the_largest_noise_is_the_floor() {
-        let floor = NoiseFloor { batched: 1.0, cached: Some(3.0), other_device: Some(2.0) };
-        assert_eq!((floor.largest(), NoiseFloor::of_batches(0.5).largest()), (3.0, 0.5));
+        let floor = NoiseFloor { batched: Some(1.0), cached: Some(3.0), other_device: Some(2.0) };
+        assert_eq!((floor.largest(), NoiseFloor::of_batches(0.5).largest()), (Some(3.0), Some(0.5)));
+        assert_eq!(NoiseFloor::default().largest(), None);
     }
 }

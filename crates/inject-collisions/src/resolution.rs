@@ -21,6 +21,8 @@ pub enum Resolution {
     AtTheNoiseFloor,
     /// States of different token ids are equal, number by number.
     Collision,
+    /// The noise was not measured, so nothing is known of the smallest distance but that it is not zero.
+    NoiseUnknown,
 }
 
 impl Resolution {
@@ -29,11 +31,12 @@ impl Resolution {
     /// Both states of a pair may have an error of the floor, so a distance must exceed twice the floor to be resolved. A distance
     /// of zero is a collision whatever the noise: [`distance`](crate::distance) is zero for equal states only, because the square
     /// of the smallest difference of two f32 numbers is not zero in f64.
-    pub fn of(minimum: f64, noise_floor: f64) -> Self {
-        match minimum {
-            0.0 => Resolution::Collision,
-            _ if minimum > 2.0 * noise_floor => Resolution::Separated,
-            _ => Resolution::AtTheNoiseFloor,
+    pub fn of(minimum: f64, noise_floor: impl Into<Option<f64>>) -> Self {
+        match noise_floor.into() {
+            _ if minimum == 0.0 => Resolution::Collision,
+            None => Resolution::NoiseUnknown,
+            Some(floor) if minimum > 2.0 * floor => Resolution::Separated,
+            Some(_) => Resolution::AtTheNoiseFloor,
         }
     }
 }
@@ -44,6 +47,7 @@ impl std::fmt::Display for Resolution {
             Resolution::Separated => "separated",
             Resolution::AtTheNoiseFloor => "at the noise floor",
             Resolution::Collision => "collision",
+            Resolution::NoiseUnknown => "noise unknown",
         })
     }
 }
@@ -52,6 +56,12 @@ impl std::fmt::Display for Resolution {
 mod tests {
     use super::*;
     use crate::distance;
+
+    #[test]
+    fn without_a_measured_floor_nothing_is_separated() {
+        assert_eq!(Resolution::of(2.0, None), Resolution::NoiseUnknown);
+        assert_eq!(Resolution::of(0.0, None), Resolution::Collision);
+    }
 
     #[test]
     fn both_states_of_a_pair_may_have_the_error_of_the_floor() {

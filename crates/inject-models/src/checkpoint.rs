@@ -8,6 +8,7 @@
 // and not mapped, because mapped pages would count as memory used.
 
 mod damage;
+mod gguf;
 mod header;
 mod instead;
 mod lfs;
@@ -22,6 +23,7 @@ mod wrappers;
 
 use std::{
     collections::BTreeMap,
+    fmt,
     fs::{self, File},
     io::Read,
     path::{Path, PathBuf},
@@ -31,18 +33,20 @@ use sha2::{Digest, Sha256};
 
 pub use self::{
     damage::Damage,
+    gguf::GgufError,
     header::{Header, HeaderError, LONGEST_HEADER, StoredTensor},
     instead::Instead,
     shard_index::{ShardIndex, ShardIndexError},
 };
 pub(crate) use self::{
+    gguf::Gguf,
     instead::{HubSnapshot, base_of_adapter, hub_snapshot},
     lfs::refuse_pointer,
     quantised::dequantised,
     save::WeightWriter,
     weights::Weights,
 };
-use crate::{error::ModelError, format::FloatFormat};
+use crate::{error::ModelError, families::Stored, format::FloatFormat};
 
 /// The weight files of a folder, opened, and every tensor in them.
 #[derive(Debug)]
@@ -65,6 +69,7 @@ struct WeightFile {
 enum Values {
     Safetensors(File),
     Pytorch(BTreeMap<String, burn_store::pytorch_reader::Tensor>),
+    Gguf(memmap2::Mmap),
 }
 
 /// One tensor as its file describes it.
@@ -78,21 +83,37 @@ struct Entry {
 }
 
 /// The number format of a stored tensor.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum StoredAs {
     /// F32, F16, BF16 or F64.
     Float(FloatFormat),
+    /// The blocks of a GGUF file.
+    Gguf(gguf::Stored),
     /// Another format, by its name in the file. It is accepted as long as the decoder does not need the tensor.
     Other(String),
+}
+
+impl fmt::Display for StoredAs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoredAs::Float(float) => write!(f, "{float}"),
+            StoredAs::Gguf(stored) => f.write_str(stored.format()),
+            StoredAs::Other(name) => f.write_str(name),
+        }
+    }
 }
 
 /// Values in one piece of a stream: enough to read fast, and few beside any weight matrix.
 const PIECE: usize = 1 << 18;
 
 impl Checkpoint {
-    /// Opens the weights in a folder: `model.safetensors`, or else the shards of `model.safetensors.index.json`, or else
-    /// `pytorch_model.bin`, or else the shards of `pytorch_model.bin.index.json`. Other files are ignored.
+    /// Opens the weights in a folder, or in a GGUF file. In a folder these are `model.safetensors`, or else the shards of
+    /// `model.safetensors.index.json`, or else `pytorch_model.bin`, or else the shards of `pytorch_model.bin.index.json`.
+    /// Other files are ignored.
     pub(crate) fn open(folder: &Path) -> Result<Self, ModelError> {
+        if let Some(path) = Gguf::find(folder) {
+            return Gguf::open(path)?.checkpoint();
+        }
         let single = folder.join("model.safetensors");
         let index = folder.join("model.safetensors.index.json");
         let pickled = folder.join("pytorch_model.bin");
@@ -205,23 +226,8 @@ impl Checkpoint {
     fn stream(&self, name: &str, row: usize, mut sink: impl FnMut(usize, &[f32])) -> Result<(), ModelError> {
         let entry = &self.tensors[name];
         let file = &self.files[entry.file];
-        let float = match &entry.stored {
-            StoredAs::Float(float) => *float,
-            StoredAs::Other(found) => {
-                return Err(ModelError::TensorDtype {
-                    path: file.path.clone(),
-                    tensor: name.to_owned(),
-                    found: found.clone(),
-                });
-            }
-        };
-        let size = float.bytes();
-        let len = entry.shape.iter().product::<usize>();
-        let piece = PIECE.next_multiple_of(row);
-        let mut converted = vec![0_f32; piece.min(len)];
-        let mut pass_on = |first: usize, bytes: &[u8]| {
-            let values = &mut converted[..bytes.len() / size];
-            float.decode(bytes, values);
+        let io_error = |source| ModelError::Read { path: file.path.clone(), source };
+        let mut checked = |first: usize, values: &[f32]| {
             if let Some(at) = values.iter().position(|value| !value.is_finite()) {
                 return Err(ModelError::NotFinite {
                     path: file.path.clone(),
@@ -233,7 +239,28 @@ impl Checkpoint {
             sink(first, values);
             Ok(())
         };
-        let io_error = |source| ModelError::Read { path: file.path.clone(), source };
+        let float = match (&entry.stored, &file.values) {
+            (StoredAs::Gguf(stored), Values::Gguf(map)) => {
+                return stored.stream(map, &entry.shape, PIECE, checked);
+            }
+            (StoredAs::Float(float), _) => *float,
+            (StoredAs::Other(_) | StoredAs::Gguf(_), _) => {
+                return Err(ModelError::TensorDtype {
+                    path: file.path.clone(),
+                    tensor: name.to_owned(),
+                    found: entry.stored.to_string(),
+                });
+            }
+        };
+        let size = float.bytes();
+        let len = entry.shape.iter().product::<usize>();
+        let piece = PIECE.next_multiple_of(row);
+        let mut converted = vec![0_f32; piece.min(len)];
+        let mut pass_on = |first: usize, bytes: &[u8]| {
+            let values = &mut converted[..bytes.len() / size];
+            float.decode(bytes, values);
+            checked(first, values)
+        };
         match &file.values {
             Values::Safetensors(handle) => {
                 let mut bytes = vec![0_u8; piece.min(len) * size];
@@ -262,6 +289,15 @@ impl Checkpoint {
                 }
                 bytes.chunks(piece * size).enumerate().try_for_each(|(i, bytes)| pass_on(i * piece, bytes))
             }
+            Values::Gguf(_) => unreachable!("no other tensors are in a GGUF file"),
+        }
+    }
+
+    /// Returns the layout of the matrix of a linear map: that of the family, unless the file has its own.
+    fn layout(&self, name: &str, of_family: Stored) -> Stored {
+        match self.tensors.get(name).map(|entry| &entry.stored) {
+            Some(StoredAs::Gguf(_)) => Stored::OutIn,
+            _ => of_family,
         }
     }
 }
@@ -273,7 +309,7 @@ impl WeightFile {
             Values::Pytorch(tensors) => {
                 WeightFile { values: Values::Pytorch(wrappers::unwrap(tensors).0), ..self }
             }
-            values @ Values::Safetensors(_) => WeightFile { values, ..self },
+            values @ (Values::Safetensors(_) | Values::Gguf(_)) => WeightFile { values, ..self },
         }
     }
 }

@@ -8,11 +8,11 @@ mod counts;
 mod feed_forward;
 
 pub use self::{
-    attention::{AttentionConfig, RotaryConfig, RotaryScaling, Span},
+    attention::{AttentionConfig, QkNorm, RotaryConfig, RotaryScaling, Span},
     feed_forward::{Activation, FeedForwardConfig, FeedForwardKind},
 };
 
-/// A sequential pre-norm decoder. The description is complete: the computation depends on nothing else.
+/// A decoder with residual branches. The description is complete: the computation depends on nothing else.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecoderConfig {
     /// Width of the residual stream.
@@ -27,6 +27,8 @@ pub struct DecoderConfig {
     pub final_norm: NormConfig,
     /// The step from states to logits.
     pub head: Head,
+    /// The bound `c` of logits, which become `c tanh(logit / c)` (Gemma 2), or none.
+    pub logit_cap: Option<f64>,
 }
 
 /// The step from token ids to the input of the first block.
@@ -63,13 +65,35 @@ pub struct BlockConfig {
     pub feed_forward: FeedForwardConfig,
 }
 
-/// The places of a block's norms relative to its two branches.
+/// The places of a block's norms relative to its two branches, and the order of the branches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Residual {
-    /// `x + f(norm(x))`.
+    /// `x + f(norm(x))`, one branch after the other.
     Pre,
-    /// `x + norm(f(norm(x)))`, which makes four norms in a block of Gemma.
+    /// `x + norm(f(x))`, one branch after the other (OLMo 2).
+    Post,
+    /// `x + norm(f(norm(x)))`, one branch after the other, which makes four norms in a block of Gemma.
     Sandwich,
+    /// `x + f(norm(x)) + g(norm(x))`: both branches, each with a norm of its own, read the same stream (GPT-NeoX).
+    Parallel,
+}
+
+impl Residual {
+    /// Returns whether a norm stands before each branch.
+    pub fn norms_before(self) -> bool {
+        match self {
+            Residual::Pre | Residual::Sandwich | Residual::Parallel => true,
+            Residual::Post => false,
+        }
+    }
+
+    /// Returns whether a norm stands after each branch.
+    pub fn norms_after(self) -> bool {
+        match self {
+            Residual::Post | Residual::Sandwich => true,
+            Residual::Pre | Residual::Parallel => false,
+        }
+    }
 }
 
 /// A normalisation over the last dimension.

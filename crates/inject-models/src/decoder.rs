@@ -6,6 +6,7 @@
 
 mod attention;
 mod block;
+mod by_head;
 mod cache;
 mod check;
 mod extend;
@@ -21,6 +22,7 @@ mod rotary;
 mod rows;
 mod save;
 mod sight;
+mod soft_cap;
 
 use std::{collections::BTreeMap, num::NonZeroUsize, ops::Range};
 
@@ -37,6 +39,7 @@ use self::{
     norm::Norm,
     rows::Rows,
     sight::Sights,
+    soft_cap::capped,
 };
 pub use self::{
     cache::PrefixCache,
@@ -267,6 +270,18 @@ impl Decoder {
         Decoder { lanes: Lanes(lanes.get()), ..self }
     }
 
+    /// Returns the number of parts in which the rows of a batch are computed at once. States computed with another number differ
+    /// from these by rounding.
+    pub fn lanes(&self) -> usize {
+        self.lanes.0
+    }
+
+    /// Returns the prompts of a batch that are computed together, part by part. A prompt that is alone in its part is computed as
+    /// it would be in a batch of its own.
+    pub fn parts(&self, prompts: usize, width: usize) -> Vec<Range<usize>> {
+        self.lanes.groups(prompts, width).unwrap_or_else(|| std::iter::once(0..prompts).collect())
+    }
+
     /// Returns the token embedding as stored: without positions and without the family's scale.
     ///
     /// # Shapes
@@ -326,6 +341,7 @@ impl Decoder {
         let head = self.own_head().unwrap_or_else(|| self.token_embedding());
         // The large matrix stays on the left, in the order in which it is stored: a transposed view of it would be read
         // out of order.
-        head.narrow(0, tokens.start, tokens.len()).matmul(states.transpose()).transpose()
+        let logits = head.narrow(0, tokens.start, tokens.len()).matmul(states.transpose()).transpose();
+        capped(logits, self.config.logit_cap)
     }
 }

@@ -1,10 +1,12 @@
-//! The six families, each as data: a translation of its config keys into a [`DecoderConfig`], and the names of the
+//! The families, each as data: a translation of its config keys into a [`DecoderConfig`], and the names of the
 //! decoder's tensors in its checkpoints.
 
 mod announced;
+mod gemma2;
 mod gemma3;
 mod gpt2;
 mod gpt_neo;
+mod gpt_neox;
 mod json;
 mod keys;
 #[cfg(test)]
@@ -13,6 +15,10 @@ mod llama;
 mod mistral;
 mod names;
 mod phi3;
+#[cfg(test)]
+mod published;
+mod qwen2;
+mod qwen3;
 mod recognise;
 mod rotary;
 mod settings;
@@ -47,12 +53,31 @@ pub enum Family {
     Gemma3,
     /// Phi-3 and Phi-4-mini.
     Phi3,
+    /// Qwen2 and Qwen2.5.
+    Qwen2,
+    /// Qwen3, the dense models.
+    Qwen3,
+    /// Gemma 2.
+    Gemma2,
+    /// GPT-NeoX and Pythia.
+    GptNeoX,
 }
 
 impl Family {
     /// Returns every family, in the order of the documentation.
     pub fn all() -> &'static [Family] {
-        &[Family::Gpt2, Family::GptNeo, Family::Llama, Family::Mistral, Family::Gemma3, Family::Phi3]
+        &[
+            Family::Gpt2,
+            Family::GptNeo,
+            Family::Llama,
+            Family::Mistral,
+            Family::Gemma3,
+            Family::Phi3,
+            Family::Qwen2,
+            Family::Qwen3,
+            Family::Gemma2,
+            Family::GptNeoX,
+        ]
     }
 
     /// The values of `model_type` that mean this family.
@@ -64,6 +89,10 @@ impl Family {
             Family::Mistral => &["mistral"],
             Family::Gemma3 => &["gemma3_text", "gemma3"],
             Family::Phi3 => &["phi3"],
+            Family::Qwen2 => &["qwen2"],
+            Family::Qwen3 => &["qwen3"],
+            Family::Gemma2 => &["gemma2"],
+            Family::GptNeoX => &["gpt_neox"],
         }
     }
 
@@ -72,10 +101,13 @@ impl Family {
         match self {
             Family::Gpt2 => &gpt2::NAMES,
             Family::GptNeo => &gpt_neo::NAMES,
-            // Mistral's files use Llama's names.
-            Family::Llama | Family::Mistral => &llama::NAMES,
+            // Files of Mistral and Qwen2 use Llama's names.
+            Family::Llama | Family::Mistral | Family::Qwen2 => &llama::NAMES,
             Family::Gemma3 => &gemma3::NAMES,
             Family::Phi3 => &phi3::NAMES,
+            Family::Qwen3 => &qwen3::NAMES,
+            Family::Gemma2 => &gemma2::NAMES,
+            Family::GptNeoX => &gpt_neox::NAMES,
         }
     }
 }
@@ -89,6 +121,10 @@ impl fmt::Display for Family {
             Family::Mistral => "mistral",
             Family::Gemma3 => "gemma3",
             Family::Phi3 => "phi3",
+            Family::Qwen2 => "qwen2",
+            Family::Qwen3 => "qwen3",
+            Family::Gemma2 => "gemma2",
+            Family::GptNeoX => "gpt_neox",
         })
     }
 }
@@ -214,6 +250,10 @@ fn describe_once(mut keys: Keys) -> Result<Described, ModelError> {
         Family::Mistral => mistral::describe(keys),
         Family::Gemma3 => gemma3::describe(keys, &model_type),
         Family::Phi3 => phi3::describe(keys),
+        Family::Qwen2 => qwen2::describe(keys),
+        Family::Qwen3 => qwen3::describe(keys),
+        Family::Gemma2 => gemma2::describe(keys),
+        Family::GptNeoX => gpt_neox::describe(keys),
     }?;
     Ok(Described { description, quantisation, notes })
 }

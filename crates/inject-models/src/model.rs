@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 
 use crate::{
-    checkpoint::{self, Checkpoint, Instead, Weights, read_text},
-    config::Head,
+    checkpoint::{self, Checkpoint, Gguf, Instead, Weights, read_text},
+    config::{DecoderConfig, Head},
     decoder::Decoder,
     error::ModelError,
     families::{self, Described, Family},
@@ -36,7 +36,7 @@ pub struct Origin {
     pub id: String,
     /// The commit, if the model came from the Hub.
     pub revision: Option<String>,
-    /// The checkpoint folder.
+    /// The checkpoint folder, or the GGUF file.
     pub folder: PathBuf,
 }
 
@@ -70,6 +70,9 @@ impl Model {
     /// Loads a checkpoint folder: `config.json`, the weights, and `tokenizer.json` if there is one. This never uses the
     /// network.
     ///
+    /// A GGUF file holds all three, and is loaded in place of a folder. So is the only one in a folder without `config.json`.
+    /// It must not change while it is loaded, because it is mapped into memory.
+    ///
     /// The model computes in `format`, which is F32 or F64. F32 is the ordinary choice. F64 gives reference values, and
     /// not every device has it. Weights stored as F16 or BF16 are widened, which is exact.
     ///
@@ -102,6 +105,9 @@ impl Model {
                 expected: "f32 or f64",
             });
         }
+        if let Some(path) = Gguf::find(&origin.folder) {
+            return Self::load_gguf(Gguf::open(path.clone())?, &path, origin, format, device);
+        }
         let config_path = origin.folder.join("config.json");
         if !config_path.is_file() {
             // Weights under whatever name are not what is missing.
@@ -115,32 +121,64 @@ impl Model {
             families::describe(&config_path, &read_text(&config_path)?)?;
         // Before the weights: reading a large tokenizer.json takes as much memory again as keeping it, and that memory is
         // then free for the weights.
-        let tokenizer_path = origin.folder.join("tokenizer.json");
         let (vocab_size, bos_token_id) = (description.config.vocab_size, description.bos_token_id);
-        let tokenizer = tokenizer_path
-            .is_file()
-            .then(|| Tokenizer::load(&tokenizer_path, vocab_size, bos_token_id, &config_path))
-            .transpose()?;
+        let tokenizer = Tokenizer::open(&origin.folder, vocab_size, bos_token_id, &config_path)?;
         let (checkpoint, wrappers) = Checkpoint::open(&origin.folder)?.unwrapped();
         checkpoint.refuse_unmerged()?;
         let checkpoint = checkpoint::dequantised(checkpoint, quantisation.as_ref())?;
         if !wrappers.is_empty() {
             notes.push(Note::Unwrapped { wrappers });
         }
+        if let Some(tokenizer) = &tokenizer {
+            notes.extend(tokenizer.notes()?);
+        }
         if origin.folder.join("adapter_config.json").is_file() {
             notes.push(Note::AdapterBeside { base: checkpoint::base_of_adapter(&origin.folder) });
         }
         let weights = Weights::new(&checkpoint, description.family, device, format);
-        match (description.config.head, weights.stored_head()) {
-            (Head::Untied, None) => {
-                description.config.head = Head::Absent;
-                notes.push(Note::NoHead);
-            }
-            (Head::Tied, Some(tensor)) if weights.head_differs()? => notes.push(Note::OtherHead { tensor }),
-            _ => {}
-        }
+        judge_head(&mut description.config, &weights, &mut notes)?;
         let decoder = Decoder::load(description.config, weights)?;
         Ok(Model { decoder, tokenizer, family: description.family, bos_token_id, origin, notes })
+    }
+
+    /// Loads a GGUF file: its metadata take the place of `config.json` and `tokenizer.json`.
+    fn load_gguf(
+        file: Gguf,
+        path: &Path,
+        origin: Origin,
+        format: FloatFormat,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let Described { mut description, mut notes, .. } = families::describe(path, &file.config()?)?;
+        let (vocab_size, bos_token_id) = (description.config.vocab_size, description.bos_token_id);
+        let tokenizer = file
+            .tokenizer()?
+            .map(|built| Tokenizer::new(built.tokenizer, built.hash, path, vocab_size, bos_token_id, path))
+            .transpose()?;
+        if let Some(tokenizer) = &tokenizer {
+            notes.extend(tokenizer.notes()?);
+        }
+        let checkpoint = file.checkpoint()?;
+        let weights = Weights::new(&checkpoint, description.family, device, format);
+        judge_head(&mut description.config, &weights, &mut notes)?;
+        let decoder = Decoder::load(description.config, weights)?;
+        Ok(Model { decoder, tokenizer, family: description.family, bos_token_id, origin, notes })
+    }
+
+    /// Returns the same model with a tokenizer from another place: a folder, a `tokenizer.json`, a `vocab.json` beside its
+    /// `merges.txt`, or a GGUF file.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`ModelError::NoTokenizer`] if there is none, and as [`Model::load`] does if it cannot be used.
+    pub fn with_tokenizer(mut self, place: &Path) -> Result<Self, ModelError> {
+        let vocab_size = self.decoder.config().vocab_size;
+        let config_path = self.origin.folder.join("config.json");
+        let tokenizer = Tokenizer::open(place, vocab_size, self.bos_token_id, &config_path)?
+            .ok_or_else(|| no_tokenizer(place))?;
+        self.notes.retain(|note| !matches!(note, Note::TokensBeyond { .. } | Note::OtherBos { .. }));
+        self.notes.extend(tokenizer.notes()?);
+        Ok(Model { tokenizer: Some(tokenizer), ..self })
     }
 
     /// Returns the tokenizer.
@@ -149,7 +187,7 @@ impl Model {
     ///
     /// Fails with [`ModelError::NoTokenizer`] if the folder has none.
     pub fn tokenizer(&self) -> Result<&Tokenizer, ModelError> {
-        self.tokenizer.as_ref().ok_or_else(|| ModelError::NoTokenizer { folder: self.origin.folder.clone() })
+        self.tokenizer.as_ref().ok_or_else(|| no_tokenizer(&self.origin.folder))
     }
 
     /// Returns the family that the model belongs to.
@@ -181,4 +219,27 @@ impl Model {
     pub fn weight_hash(&self) -> Result<String, ModelError> {
         checkpoint::weight_hash(&self.origin.folder)
     }
+}
+
+/// Compares the head that the config describes with the one in the checkpoint. One that is missing is not an error: states
+/// need none.
+fn judge_head(
+    config: &mut DecoderConfig,
+    weights: &Weights<'_>,
+    notes: &mut Vec<Note>,
+) -> Result<(), ModelError> {
+    match (config.head, weights.stored_head()) {
+        (Head::Untied, None) => {
+            config.head = Head::Absent;
+            notes.push(Note::NoHead);
+        }
+        (Head::Tied, Some(tensor)) if weights.head_differs()? => notes.push(Note::OtherHead { tensor }),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn no_tokenizer(place: &Path) -> ModelError {
+    let sentencepiece = place.is_file() || place.join("tokenizer.model").is_file();
+    ModelError::NoTokenizer { folder: place.to_owned(), sentencepiece }
 }

@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     ModelError, Origin,
+    checkpoint::Gguf,
     hub::{HubRepo, RepoIdError},
 };
 
@@ -28,7 +29,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ModelSource {
-    /// A checkpoint folder.
+    /// A checkpoint folder, or a GGUF file.
     Folder(PathBuf),
     /// A repository and its revision.
     Hub(HubRepo),
@@ -102,6 +103,22 @@ impl ModelSource {
         let snapshot = crate::hub::fetch(repo, options, progress)?;
         Ok(Origin { id: repo.id().to_owned(), revision: Some(snapshot.commit), folder: snapshot.folder })
     }
+
+    /// Makes the files of the tokenizer present on this machine, as [`ModelSource::fetch`] does those of the model, and returns their
+    /// folder.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Hub`] when the files cannot be had.
+    #[cfg(feature = "hub")]
+    pub fn fetch_tokenizer(
+        &self,
+        options: &crate::hub::HubOptions,
+        progress: &mut dyn FnMut(crate::Progress<'_>),
+    ) -> Result<PathBuf, ModelError> {
+        let ModelSource::Hub(repo) = self else { return Ok(self.origin()?.folder) };
+        Ok(crate::hub::fetch_tokenizer(repo, options, progress)?.folder)
+    }
 }
 
 impl FromStr for ModelSource {
@@ -112,7 +129,7 @@ impl FromStr for ModelSource {
     /// [`ModelError::Source`].
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let folder = PathBuf::from(text);
-        if folder.is_dir() {
+        if folder.is_dir() || Gguf::find(&folder).is_some() {
             return Ok(ModelSource::Folder(folder));
         }
         Ok(repository(text).map(ModelSource::Hub)?)

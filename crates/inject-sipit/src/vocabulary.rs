@@ -140,7 +140,11 @@ impl<'a> Vocabulary<'a> {
 
     /// The logits of states after the final norm: `[states, d_model]` to `[states, tokens]` for each chunk of tokens.
     pub(crate) fn logits_by_chunk(&self, states: Tensor<2>) -> Result<Vec<Vec<f32>>, InvertError> {
-        self.head()?.products(states)
+        let mut logits = self.head()?.products(states)?;
+        if let Some(cap) = self.decoder.config().logit_cap {
+            logits.iter_mut().flatten().for_each(|logit| *logit = cap as f32 * (*logit / cap as f32).tanh());
+        }
+        Ok(logits)
     }
 
     /// The logarithm of every token's probability after a single token, averaged over tokens of the whole vocabulary: roughly its
@@ -223,7 +227,7 @@ mod tests {
     use super::*;
 
     /// Every family's way to a head: its own, or the embedding.
-    const FAMILIES: [&str; 3] = ["gpt2", "llama", "gemma3"];
+    const FAMILIES: [&str; 4] = ["gpt2", "llama", "gemma3", "gemma2"];
 
     fn host(tensor: Tensor<2>) -> Vec<Vec<f64>> {
         let [_, width] = tensor.dims();
@@ -273,7 +277,12 @@ mod tests {
                     let nearness = vocabulary.nearness(tensor(std::slice::from_ref(point))).unwrap();
                     assert_eq!((logits.len(), nearness.len()), (head.len(), head.len()));
                     for (id, (logit, near)) in logits.iter().zip(nearness).enumerate() {
-                        let expected = product(&head[id], point);
+                        // A cap brings two numbers no farther apart than they are.
+                        let cap = |logit: f64| match decoder.config().logit_cap {
+                            None => logit,
+                            Some(cap) => cap * (logit / cap).tanh(),
+                        };
+                        let expected = cap(product(&head[id], point));
                         assert!(
                             (f64::from(*logit) - expected).abs() <= off(&head[id], point),
                             "{name}, {arithmetic:?}, token {id}: {logit}, expected {expected}"

@@ -28,8 +28,9 @@ pub struct Compared {
     pub anisotropies: [Option<f64>; 2],
     /// The intrinsic dimensions.
     pub dimensions: [Option<f64>; 2],
-    /// The verdicts.
-    pub verdicts: [Resolution; 2],
+    /// The resolutions.
+    #[serde(alias = "verdicts")]
+    pub resolutions: [Resolution; 2],
 }
 
 /// Puts each tap of the first study beside the tap of the second that is nearest to it in relative depth.
@@ -54,7 +55,7 @@ pub fn between_models(first: &CorpusStudy, second: &CorpusStudy) -> BetweenModel
             relative_minima: both.map(relative),
             anisotropies: both.map(|tap| tap.distances.geometry.anisotropy),
             dimensions: both.map(|tap| tap.distances.geometry.intrinsic_dimension),
-            verdicts: both.map(|tap| tap.verdict),
+            resolutions: both.map(|tap| tap.resolution),
         })
     };
     let models = [first.model_id.clone(), second.model_id.clone()];

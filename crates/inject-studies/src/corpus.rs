@@ -65,7 +65,8 @@ pub struct TapReport {
     /// The noise floor of the tap.
     pub noise: NoiseFloor,
     /// Whether the smallest distance exceeds the noise floor.
-    pub verdict: Resolution,
+    #[serde(alias = "verdict")]
+    pub resolution: Resolution,
     /// The distances.
     pub distances: TapDistances,
     /// The prompts of the closest pairs, in the same order.
@@ -132,9 +133,9 @@ pub fn corpus(
     };
     let report = |(tap, distances): (Tap, TapDistances)| {
         let noise = noise[&tap];
-        let verdict = options.metric.resolution(distances.minimum, noise.largest());
+        let resolution = options.metric.resolution(distances.minimum, noise.largest());
         let closest_prompts = distances.closest.iter().map(pair).collect::<Result<_, StudyError>>()?;
-        Ok(TapReport { tap, noise, verdict, distances, closest_prompts })
+        Ok(TapReport { tap, noise, resolution, distances, closest_prompts })
     };
     let different = inject_sipit::collisions::identities(store.prompts())
         .into_iter()

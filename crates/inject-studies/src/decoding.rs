@@ -231,7 +231,8 @@ pub fn decoding(
         serde_json::json!({ "model": model, "producers": names, "prompts": super::fingerprint(prompts),
             "options": options,
         }),
-    );
+    )
+    .computed_by(decoder);
     let device = decoder.device();
     let projections: Vec<Projection> = options
         .dimensions

@@ -117,7 +117,8 @@ pub struct ExhaustiveStudy {
     /// The noise floor at the states of the closest pairs.
     pub noise: NoiseFloor,
     /// Whether the smallest distance of all exceeds the noise floor. `None` if no unit is finished.
-    pub verdict: Option<Resolution>,
+    #[serde(alias = "verdict")]
+    pub resolution: Option<Resolution>,
     /// Which units of the study this contains.
     #[serde(default)]
     pub completeness: Completeness,
@@ -195,7 +196,8 @@ pub fn exhaustive(
         StudyName::Exhaustive,
         serde_json::json!({ "model": spec, "prefixes": prefixes, "options": options,
         }),
-    );
+    )
+    .computed_by(decoder);
     let store = |prefix: usize, done: &mut dyn FnMut(f64)| {
         let dir = dir.join(format!("prefix-{prefix}"));
         extend_to_store(decoder, &prefixes[prefix], spec.clone(), &dir, options.memory_budget, done)
@@ -238,10 +240,10 @@ pub fn exhaustive(
         pairs_across: decided(false),
         extensions,
         noise: floors[&options.tap],
-        verdict: None,
+        resolution: None,
         completeness,
     };
-    study.verdict =
+    study.resolution =
         study.minimum().map(|minimum| options.metric.resolution(minimum.distance, study.noise.largest()));
     Ok(study)
 }

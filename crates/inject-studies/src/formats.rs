@@ -85,7 +85,8 @@ pub struct InFormat {
     /// The noise floor with these weights.
     pub noise: NoiseFloor,
     /// Whether the smallest distance exceeds the noise floor.
-    pub verdict: Resolution,
+    #[serde(alias = "verdict")]
+    pub resolution: Resolution,
     /// The closest pair, exact.
     pub closest: Pair,
     /// Rows whose state is equal, number by number, to that of an earlier row of another prompt.
@@ -113,7 +114,8 @@ pub fn formats(
         StudyName::Formats,
         serde_json::json!({ "model": model, "prompts": super::fingerprint(prompts), "options": options,
         }),
-    );
+    )
+    .computed_by(decoder);
     let extraction = Extraction::new(options.taps.clone(), Positions::Last)?;
     let extraction = extraction.with_memory_budget(options.memory_budget);
     let compute = |decoder: &Decoder, done: &mut dyn FnMut(f64)| {
@@ -190,7 +192,7 @@ impl Computed {
                 storage,
                 tap,
                 noise,
-                verdict: Resolution::of(distances.minimum, noise.largest()),
+                resolution: Resolution::of(distances.minimum, noise.largest()),
                 closest,
                 collisions: distances.equal.iter().map(|equal| equal.rows.len() - 1).sum(),
                 quantiles: distances.quantiles,

@@ -67,7 +67,8 @@ pub struct DistanceSpread {
     /// The noise floor of these states.
     pub noise: NoiseFloor,
     /// Whether the smallest distance exceeds the noise floor.
-    pub verdict: Resolution,
+    #[serde(alias = "verdict")]
+    pub resolution: Resolution,
 }
 
 /// Cuts prompts to each length and measures all pairs of their last states. A unit of the study is a length.
@@ -102,7 +103,8 @@ pub fn lengths(
         serde_json::json!({ "model": model, "taps": extraction.taps(), "lengths": lengths, "count": count,
             "prompts": crate::fingerprint(prompts),
         }),
-    );
+    )
+    .computed_by(decoder);
     let Finished { results: measured, completeness } =
         run.complete(&about, lengths.to_vec(), |&length, _| {
             let cut = cut(prompts, length, count);
@@ -161,7 +163,7 @@ fn spread(rows: &StateRows<'_>, noise: NoiseFloor) -> DistanceSpread {
         mean: of_rows.iter().map(|row| row.1).sum::<f64>() / pairs as f64,
         maximum: of_rows.iter().map(|row| row.2).fold(0.0, f64::max),
         noise,
-        verdict: Resolution::of(minimum, noise.largest()),
+        resolution: Resolution::of(minimum, noise.largest()),
     }
 }
 
@@ -182,6 +184,6 @@ mod tests {
         let states = ndarray::arr2(&[[0.0_f32], [1.0], [5.0]]);
         let found = spread(&StateRows::new(states.view()).unwrap(), NoiseFloor::default());
         assert_eq!((found.pairs, found.minimum, found.mean, found.maximum), (3, 1.0, 10.0 / 3.0, 5.0));
-        assert_eq!(found.verdict, Resolution::Separated);
+        assert_eq!(found.resolution, Resolution::Separated);
     }
 }

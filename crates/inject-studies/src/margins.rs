@@ -61,7 +61,8 @@ pub struct TapMargins {
     /// The noise floor of the tap.
     pub noise: NoiseFloor,
     /// Whether the smallest margin exceeds the noise floor.
-    pub verdict: Resolution,
+    #[serde(alias = "verdict")]
+    pub resolution: Resolution,
     /// Quantiles of the margins, exact.
     pub margins: Vec<Quantile>,
     /// Quantiles of each margin as a share of the state's norm, exact.
@@ -106,7 +107,8 @@ pub fn margins(
         StudyName::Margins,
         serde_json::json!({ "model": model, "prompts": crate::fingerprint(prompts), "options": options,
         }),
-    );
+    )
+    .computed_by(decoder);
     let Finished { results: measured, completeness } =
         run.complete(&about, (0..prompts.len()).collect(), |&prompt, done| {
             margins_of(decoder, prompt, &prompts[prompt], options, done)
@@ -126,7 +128,7 @@ pub fn margins(
         Some(TapMargins {
             tap,
             noise: noise[&tap],
-            verdict: Resolution::of(smallest, noise[&tap].largest()),
+            resolution: Resolution::of(smallest, noise[&tap].largest()),
             margins: exact_quantiles(steps.iter().map(|step| step.margin).collect()),
             relative: exact_quantiles(
                 steps.iter().map(|step| step.margin / step.norm.max(f64::MIN_POSITIVE)).collect(),

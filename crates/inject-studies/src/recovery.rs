@@ -108,7 +108,8 @@ pub fn recovery(
         StudyName::Recovery,
         serde_json::json!({ "model": model, "prompts": fingerprint(prompts), "options": options,
         }),
-    );
+    )
+    .computed_by(decoder);
     let units: Vec<(Condition, Tap)> = options
         .conditions
         .iter()

@@ -80,7 +80,8 @@ pub struct RepeatsAt {
     /// The noise floor of these states.
     pub noise: NoiseFloor,
     /// Whether the *largest* distance exceeds the noise floor. If it does not, no repetition can be told from another.
-    pub verdict: Resolution,
+    #[serde(alias = "verdict")]
+    pub resolution: Resolution,
     /// The reason why they must be equal, if there is one.
     #[serde(rename = "why")]
     pub reason: Option<EqualityReason>,
@@ -127,7 +128,7 @@ impl fmt::Display for EqualityReason {
 /// Compares the last states of repetitions of single tokens. A unit of the study is a token, with or without BOS.
 ///
 /// Repetitions collide exactly in exact arithmetic where [`EqualityReason::of`] says so; computed in f32 they differ by rounding, so the
-/// verdict is that they lie at the noise floor. Computed by a decoder in f64 they come out equal.
+/// resolution is that they lie at the noise floor. Computed by a decoder in f64 they come out equal.
 ///
 /// # Errors
 ///
@@ -144,7 +145,8 @@ pub fn repeats(decoder: &Decoder, options: &RepeatOptions, run: Run<'_>) -> Resu
         serde_json::json!({ "decoder": format!("{:?}", decoder.config()), "dtype": format!("{:?}", decoder.dtype()),
             "options": options,
         }),
-    );
+    )
+    .computed_by(decoder);
     let without = options.tokens.iter().map(|&token| (token, None));
     let with =
         options.bos.into_iter().flat_map(|bos| options.tokens.iter().map(move |&token| (token, Some(bos))));
@@ -179,7 +181,7 @@ fn compare(tap: Tap, states: &[Vec<f32>], noise: NoiseFloor, reason: Option<Equa
         pairs: distances.len() as u64,
         mean_norm: states.iter().map(|state| norm(state)).sum::<f64>() / states.len() as f64,
         noise,
-        verdict: Resolution::of(largest, noise.largest()),
+        resolution: Resolution::of(largest, noise.largest()),
         reason,
     }
 }
@@ -189,7 +191,7 @@ impl RepeatStudy {
     pub fn expected_and_found(&self) -> (usize, usize) {
         let places = self.repeats.iter().flat_map(|repeats| &repeats.taps).filter(|at| at.reason.is_some());
         let mut count = BTreeMap::from([(true, 0), (false, 0)]);
-        places.for_each(|at| *count.entry(at.verdict != Resolution::Separated).or_default() += 1);
+        places.for_each(|at| *count.entry(at.resolution != Resolution::Separated).or_default() += 1);
         (count[&true] + count[&false], count[&true])
     }
 }

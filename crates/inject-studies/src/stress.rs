@@ -57,7 +57,7 @@ pub struct StressReport {
     pub prompts: usize,
     /// The number of prompts left out because they have the token ids of another one.
     pub same_tokens: usize,
-    /// Each tap. The noise floor and the verdict are those of this set.
+    /// Each tap. The noise floor and the resolution are those of this set.
     pub taps: Vec<TapReport>,
 }
 
@@ -82,7 +82,8 @@ pub fn stress(
         serde_json::json!({ "model": name, "bos": bos.to_string(), "sets": sets, "taps": extraction.taps(),
             "options": options,
         }),
-    );
+    )
+    .computed_by(decoder);
     let Finished { results: measured, completeness } =
         run.complete(&about, (0..sets.len()).collect(), |&set, done| {
             let StressSet { kind, texts } = &sets[set];
@@ -116,8 +117,8 @@ pub fn stress(
                 let closest_prompts =
                     distances.closest.iter().map(pair).collect::<Result<_, StudyError>>()?;
                 let noise = floors[&tap];
-                let verdict = options.metric.resolution(distances.minimum, noise.largest());
-                reports.push(TapReport { tap, noise, verdict, distances, closest_prompts });
+                let resolution = options.metric.resolution(distances.minimum, noise.largest());
+                reports.push(TapReport { tap, noise, resolution, distances, closest_prompts });
             }
             let same_tokens = texts.len() - prompts.len();
             Ok(StressReport { kind: *kind, prompts: prompts.len(), same_tokens, taps: reports })

@@ -11,10 +11,11 @@ use inject_models::{Decoder, DecoderConfig, FloatFormat, Model, Origin, Tap, con
 use safetensors::SafeTensors;
 
 /// One fixture per family.
-pub const FAMILIES: [&str; 6] = ["gpt2", "gpt-neo", "llama", "mistral", "gemma3", "phi4"];
+pub const FAMILIES: [&str; 10] =
+    ["gpt2", "gpt-neo", "llama", "mistral", "gemma3", "phi4", "qwen2", "qwen3", "gemma2", "gpt-neox"];
 
 /// The families whose positions enter by rotation alone.
-pub const ROTARY: [&str; 4] = ["llama", "mistral", "gemma3", "phi4"];
+pub const ROTARY: [&str; 8] = ["llama", "mistral", "gemma3", "phi4", "qwen2", "qwen3", "gemma2", "gpt-neox"];
 
 /// Tokens of each fixture's vocabulary.
 pub const VOCAB_SIZE: u32 = 97;

@@ -1,6 +1,11 @@
 //! The model, and the device it computes on.
 
-use std::{cell::OnceCell, num::NonZeroUsize, ops::Deref};
+use std::{
+    cell::OnceCell,
+    num::NonZeroUsize,
+    ops::Deref,
+    path::{Path, PathBuf},
+};
 
 use burn::tensor::Device;
 use clap::Args;
@@ -8,7 +13,7 @@ use inject_sipit::models::{Decoder, FloatFormat, Model, ModelSource, Origin};
 
 #[cfg(feature = "hub")]
 use crate::progress::Meter;
-use crate::{Failure, bundled::Bundled, device::DeviceKind};
+use crate::{Failure, bundled::Bundled, device::DeviceKind, output::note};
 
 /// The device.
 #[derive(Args, Clone, Copy, Debug)]
@@ -26,6 +31,9 @@ pub(crate) struct ModelOptions {
     /// A checkpoint folder, or a Hub id owner/name[@revision] [default: the small model in the program]
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: Option<String>,
+    /// A tokenizer in place of the model's own: a folder, a file or a Hub id
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) tokenizer: Option<String>,
     #[command(flatten)]
     pub(crate) device: DeviceOptions,
 }
@@ -54,11 +62,11 @@ impl DeviceOptions {
 
     /// Loads the small model in the program.
     pub(crate) fn load_bundled(self) -> Result<LoadedModel, Failure> {
-        ModelOptions { model: None, device: self }.load()
+        ModelOptions { model: None, tokenizer: None, device: self }.load()
     }
 
     /// On a CPU as many lanes as cores, on a GPU one.
-    fn lanes(self) -> NonZeroUsize {
+    pub(crate) fn lanes(self) -> NonZeroUsize {
         match self.device {
             DeviceKind::Flex | DeviceKind::NdArray => {
                 std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
@@ -84,6 +92,10 @@ impl ModelOptions {
             }
         };
         let mut model = Model::load(origin, FloatFormat::F32, &device)?;
+        if let Some(place) = &self.tokenizer {
+            model = model.with_tokenizer(&resolve_tokenizer(place)?)?;
+        }
+        tell(&model);
         model.decoder = model.decoder.with_lanes(self.device.lanes());
         Ok(LoadedModel { model, weight_hash: OnceCell::new(), _bundled: bundled })
     }
@@ -127,4 +139,33 @@ fn resolve(name: &str) -> Result<Origin, Failure> {
 fn resolve(name: &str) -> Result<Origin, Failure> {
     let source: ModelSource = name.parse()?;
     Ok(source.origin()?)
+}
+
+/// Says what the user should know about the model, on one line.
+fn tell(model: &Model) {
+    if !model.notes().is_empty() {
+        let notes: Vec<String> = model.notes().iter().map(ToString::to_string).collect();
+        note(&format!("{}: {}", model.origin().id, notes.join("; ")));
+    }
+}
+
+/// The folder or file of a tokenizer.
+fn resolve_tokenizer(place: &str) -> Result<PathBuf, Failure> {
+    let path = Path::new(place);
+    if path.exists() { Ok(Origin::of_folder(path).folder) } else { fetch_tokenizer(place) }
+}
+
+#[cfg(feature = "hub")]
+fn fetch_tokenizer(name: &str) -> Result<PathBuf, Failure> {
+    let source: ModelSource = name.parse()?;
+    let mut meter = Meter::new();
+    meter.about("download");
+    let options = inject_sipit::models::hub::HubOptions::from_env()?;
+    Ok(source.fetch_tokenizer(&options, &mut |progress| meter.show(progress))?)
+}
+
+#[cfg(not(feature = "hub"))]
+fn fetch_tokenizer(name: &str) -> Result<PathBuf, Failure> {
+    let source: ModelSource = name.parse()?;
+    Ok(source.origin()?.folder)
 }

@@ -171,9 +171,10 @@ fn table(study: &ExhaustiveStudy, model: &LoadedModel) -> Table {
 /// The conclusion, and the pairs that are left out.
 fn lines(study: &ExhaustiveStudy, model: &LoadedModel) -> Vec<String> {
     let mut lines = Vec::new();
-    if let (Some(minimum), Some(verdict)) = (study.minimum(), study.verdict) {
-        let (minimum, noise) = (measured(minimum.distance), measured(study.noise.largest()));
-        lines.push(format!("smallest distance {minimum}, noise floor {noise}: {verdict}"));
+    if let (Some(minimum), Some(resolution)) = (study.minimum(), study.resolution) {
+        let minimum = measured(minimum.distance);
+        let noise = study.noise.largest().map_or_else(|| "not measured".to_owned(), measured);
+        lines.push(format!("smallest distance {minimum}, noise floor {noise}: {resolution}"));
     }
     if !study.tokens_with_equal_embeddings.is_empty() {
         lines.push(format!(

@@ -139,27 +139,27 @@ fn margin_figure(study: &MarginStudy) -> Figure {
     Figure::new("One-step margins", Axis::columns("tap", names), Axis::log("L2 distance"))
         .with("smallest", Mark::Line, by_tap(least))
         .with("median", Mark::Line, by_tap(median))
-        .with("noise floor", Mark::Line, by_tap(|tap| Some(tap.noise.largest())))
+        .with("noise floor", Mark::Line, by_tap(|tap| tap.noise.largest()))
 }
 
 fn length_figure(study: &LengthStudy, tap: Tap) -> Figure {
-    let points = |value: fn(&DistanceSpread) -> f64| {
-        study.lengths.iter().filter_map(move |at| Some((at.length as f64, value(at.taps.get(&tap)?))))
+    let points = |value: fn(&DistanceSpread) -> Option<f64>| {
+        study.lengths.iter().filter_map(move |at| Some((at.length as f64, value(at.taps.get(&tap)?)?)))
     };
     Figure::new(
         format!("Distances against length, {tap}"),
         Axis::log("prompt length (tokens)"),
         Axis::log("L2 distance"),
     )
-    .with("minimum", Mark::Line, points(|spread| spread.minimum))
-    .with("mean", Mark::Line, points(|spread| spread.mean))
-    .with("maximum", Mark::Line, points(|spread| spread.maximum))
+    .with("minimum", Mark::Line, points(|spread| Some(spread.minimum)))
+    .with("mean", Mark::Line, points(|spread| Some(spread.mean)))
+    .with("maximum", Mark::Line, points(|spread| Some(spread.maximum)))
     .with("noise floor", Mark::Line, points(|spread| spread.noise.largest()))
 }
 
 fn margin_table(study: &MarginStudy) -> Table {
     let title = format!("One-step margins against {} other tokens (L2)", number::count(study.others));
-    let headings = ["tap", "positions", "smallest", "median", "median of norm", "noise floor", "verdict"];
+    let headings = ["tap", "positions", "smallest", "median", "median of norm", "noise floor", "resolution"];
     let mut table = Table::new(title, &headings);
     for tap in &study.taps {
         table.push([
@@ -169,7 +169,7 @@ fn margin_table(study: &MarginStudy) -> Table {
             median(tap).into(),
             quantile(&tap.relative, 0.5).map_or(Cell::Missing, Cell::Share),
             tap.noise.largest().into(),
-            Cell::of(tap.verdict),
+            Cell::of(tap.resolution),
         ]);
     }
     table
@@ -177,7 +177,7 @@ fn margin_table(study: &MarginStudy) -> Table {
 
 fn length_table(study: &LengthStudy) -> Table {
     let lengths = counted(study.lengths.len(), "length");
-    let headings = ["tokens", "prompts", "tap", "minimum", "mean", "maximum", "noise floor", "verdict"];
+    let headings = ["tokens", "prompts", "tap", "minimum", "mean", "maximum", "noise floor", "resolution"];
     let mut table = Table::new(format!("Distances of all pairs of prompts of {lengths} (L2)"), &headings);
     for at in &study.lengths {
         for (tap, spread) in &at.taps {
@@ -189,7 +189,7 @@ fn length_table(study: &LengthStudy) -> Table {
                 spread.mean.into(),
                 spread.maximum.into(),
                 spread.noise.largest().into(),
-                Cell::of(spread.verdict),
+                Cell::of(spread.resolution),
             ]);
         }
     }

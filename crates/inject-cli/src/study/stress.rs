@@ -129,13 +129,13 @@ fn figure(study: &StressStudy) -> Figure {
     }
     let floors = taps.iter().enumerate().filter_map(|(column, tap)| {
         let reports = study.sets.iter().flat_map(|set| &set.taps).filter(|report| report.tap == *tap);
-        Some((column as f64, reports.map(|report| report.noise.largest()).max_by(f64::total_cmp)?))
+        Some((column as f64, reports.filter_map(|report| report.noise.largest()).max_by(f64::total_cmp)?))
     });
     figure.with("noise floor, largest", Mark::Strokes, floors)
 }
 
 fn set_table(study: &StressStudy) -> Table {
-    let headings = ["set", "prompts", "tap", "minimum", "median", "noise floor", "verdict"];
+    let headings = ["set", "prompts", "tap", "minimum", "median", "noise floor", "resolution"];
     let mut table = Table::new("Closest pair of each set (L2)", &headings);
     for set in &study.sets {
         for report in &set.taps {
@@ -146,7 +146,7 @@ fn set_table(study: &StressStudy) -> Table {
                 report.distances.minimum.into(),
                 report.distances.median().into(),
                 report.noise.largest().into(),
-                Cell::of(report.verdict),
+                Cell::of(report.resolution),
             ]);
         }
     }
@@ -179,7 +179,7 @@ fn repeat_table(study: &RepeatStudy) -> Table {
                 at.noise.largest().into(),
                 at.equal_pairs.into(),
                 at.pairs.into(),
-                Cell::of(at.verdict),
+                Cell::of(at.resolution),
             ]);
         }
     }

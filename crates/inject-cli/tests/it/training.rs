@@ -35,8 +35,8 @@ fn a_rerun_gives_the_same_figures_and_they_are_those_the_theory_predicts() {
     for run in runs["runs"].as_array().unwrap() {
         for tap in run["snapshots"].as_array().unwrap().iter().flat_map(|s| s["taps"].as_array().unwrap()) {
             let expected = if tap["closest"]["tap"] == "embedding" { "collision" } else { "separated" };
-            assert_eq!(tap["closest"]["verdict"], expected, "{tap}");
-            assert_eq!(tap["margins"]["verdict"], "separated", "{tap}");
+            assert_eq!(tap["closest"]["resolution"], expected, "{tap}");
+            assert_eq!(tap["margins"]["resolution"], "separated", "{tap}");
         }
     }
     for plot in ["gpt2-loss", "gpt2-closest", "llama-margins", "gpt2-relu-taps", "random"] {

@@ -5,6 +5,7 @@
 
 mod answers;
 mod data;
+mod noise_floor;
 mod oracle;
 mod refusals;
 mod stored;

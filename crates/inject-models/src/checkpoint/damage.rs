@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use super::HeaderError;
+use super::{GgufError, HeaderError};
 
 /// A contradiction in a weight file.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +11,9 @@ pub enum Damage {
     /// The header of a safetensors file is wrong.
     #[error(transparent)]
     Header(#[from] HeaderError),
+    /// A GGUF file is wrong.
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
     /// A pickled file cannot be understood.
     #[error("its pickle cannot be read")]
     Pickle(#[source] Box<dyn Error + Send + Sync>),

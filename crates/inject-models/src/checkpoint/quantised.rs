@@ -98,7 +98,7 @@ fn of_tensors(checkpoint: &Checkpoint) -> Option<Method> {
     if ends(".SCB").is_some() {
         return method("bitsandbytes", Some(8));
     }
-    let stored = |entry: &Entry, dtype: Dtype| entry.stored == StoredAs::Other(dtype.to_string());
+    let stored = |entry: &Entry, dtype: Dtype| matches!(&entry.stored, StoredAs::Other(stored) if *stored == dtype.to_string());
     let of_weights =
         |dtype| tensors.iter().any(|(name, entry)| name.ends_with(".weight") && stored(entry, dtype));
     if of_weights(Dtype::F8_E4M3) || of_weights(Dtype::F8_E5M2) {

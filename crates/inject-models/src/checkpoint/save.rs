@@ -76,7 +76,7 @@ impl<'a> WeightWriter<'a> {
                 name,
                 match projection.stored {
                     Stored::InOut => part,
-                    Stored::OutIn => part.transpose(),
+                    Stored::OutIn | Stored::OutInByHead => part.transpose(),
                 },
             )?;
         }

@@ -44,6 +44,11 @@ impl<'a> Weights<'a> {
         Weights { checkpoint, family, names, prefix, taken: BTreeSet::new(), device, format }
     }
 
+    /// The family's names.
+    pub(crate) fn names(&self) -> &'static Names {
+        self.names
+    }
+
     /// The token embedding. Shape `[vocab_size, d_model]`.
     pub(crate) fn embedding(
         &mut self,
@@ -124,25 +129,29 @@ impl<'a> Weights<'a> {
         let projection = projection(self.names);
         let parts = projection.tensors(widths, |stem| format!("{}.weight", self.in_block(block, stem)));
         let d_out: usize = widths.iter().sum();
+        let layout = |name: &str| self.checkpoint.layout(name, projection.stored);
         for (name, width) in &parts {
-            let expected = match projection.stored {
+            let expected = match layout(name) {
                 Stored::InOut => [d_in, *width],
-                Stored::OutIn => [*width, d_in],
+                Stored::OutIn | Stored::OutInByHead => [*width, d_in],
             };
             self.checkpoint.check(name, &expected)?;
         }
         let mut values = Buffer::zeros(d_in * d_out, self.format);
         let mut column = 0;
         for (name, width) in &parts {
-            let row = match projection.stored {
+            let layout = layout(name);
+            let row = match layout {
                 Stored::InOut => *width,
-                Stored::OutIn => d_in,
+                Stored::OutIn | Stored::OutInByHead => d_in,
             };
             self.checkpoint.stream(name, row, |first, piece| {
                 let first_row = first / row;
-                match projection.stored {
+                match layout {
                     Stored::InOut => values.place_rows(piece, row, first_row * d_out + column, d_out),
-                    Stored::OutIn => values.place_columns(piece, row, column + first_row, d_out),
+                    Stored::OutIn | Stored::OutInByHead => {
+                        values.place_columns(piece, row, column + first_row, d_out)
+                    }
                 }
             })?;
             column += width;

@@ -15,12 +15,14 @@ pub struct AttentionConfig {
     pub d_head: usize,
     /// Factor on the scores before the softmax.
     pub score_scale: f64,
+    /// The bound `c` of scaled scores, which become `c tanh(score / c)` before the softmax (Gemma 2), or none.
+    pub score_cap: Option<f64>,
     /// The keys that a query sees.
     pub span: Span,
     /// Rotation of queries and keys by position, or none.
     pub rotary: Option<RotaryConfig>,
-    /// Norm of each head's query and key before the rotation, or none.
-    pub qk_norm: Option<NormConfig>,
+    /// Norm of queries and keys before the rotation, or none.
+    pub qk_norm: Option<QkNorm>,
     /// Bias on the query, key and value projections.
     pub qkv_bias: Bias,
     /// Bias on the output projection.
@@ -42,6 +44,24 @@ impl AttentionConfig {
     pub fn group(&self) -> usize {
         self.n_heads / self.n_kv_heads
     }
+
+    /// Returns the form of the norms of queries and keys, and the widths of the two.
+    pub fn qk_norms(&self) -> Option<(NormConfig, [usize; 2])> {
+        let [queries, keys, _] = self.qkv_widths();
+        self.qk_norm.map(|norm| match norm {
+            QkNorm::PerHead(norm) => (norm, [self.d_head; 2]),
+            QkNorm::AllHeads(norm) => (norm, [queries, keys]),
+        })
+    }
+}
+
+/// The numbers over which queries and keys are normalised.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum QkNorm {
+    /// Those of one head (Gemma 3, Qwen3). All heads share the weight.
+    PerHead(NormConfig),
+    /// Those of all heads together (OLMo 2).
+    AllHeads(NormConfig),
 }
 
 /// The keys that a query sees.

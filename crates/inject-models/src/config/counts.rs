@@ -55,7 +55,7 @@ impl DecoderConfig {
             let out = a.n_heads * a.d_head;
             let up = f.up_width();
             let norms = match block.residual {
-                Residual::Pre => 2,
+                Residual::Pre | Residual::Post | Residual::Parallel => 2,
                 Residual::Sandwich => 4,
             };
             norms * norm(block.norm, d)
@@ -63,7 +63,7 @@ impl DecoderConfig {
                 + bias(a.qkv_bias, qkv)
                 + out * d
                 + bias(a.out_bias, d)
-                + a.qk_norm.map_or(0, |config| 2 * norm(config, a.d_head))
+                + a.qk_norms().map_or(0, |(config, [q, k])| norm(config, q) + norm(config, k))
                 + d * up
                 + bias(f.bias, up)
                 + f.d_ff * d

@@ -15,8 +15,9 @@ use super::{
     rotary::RotaryTable,
     rows::{Rows, concatenate},
     sight::{Sight, SightBeside},
+    soft_cap::capped,
 };
-use crate::config::AttentionConfig;
+use crate::config::{AttentionConfig, QkNorm};
 
 /// Queries, keys and values of one fused projection, and the projection back.
 #[derive(Module, Debug)]
@@ -43,11 +44,30 @@ pub(super) struct Projected {
 }
 
 impl Attention {
+    /// Queries, keys and values side by side. A norm over all heads together is applied here, that of each head in
+    /// [`Attention::split`].
+    ///
+    /// # Shapes
+    ///
+    /// `[rows, d_model]` to `[rows, width]`.
+    pub(super) fn project(&self, x: Tensor<2>) -> Tensor<2> {
+        let projected = self.qkv.forward(x);
+        let Some(QkNorm::AllHeads(_)) = self.config.qk_norm else { return projected };
+        let [queries, keys, values] = self.config.qkv_widths();
+        let part = |first: usize, width: usize| projected.clone().narrow(1, first, width);
+        let parts = vec![
+            normed(&self.q_norm, part(0, queries)),
+            normed(&self.k_norm, part(queries, keys)),
+            part(queries + keys, values),
+        ];
+        Tensor::cat(parts, 1)
+    }
+
     /// Mixes the values that each row sees. A cache to be written takes up the keys and values of the runs.
     ///
     /// # Shapes
     ///
-    /// From `[rows, width]`, the result of [`Attention::qkv`], to `[rows, n_heads * d_head]` for [`Attention::out`].
+    /// From `[rows, width]`, the result of [`Attention::project`], to `[rows, n_heads * d_head]` for [`Attention::out`].
     pub(super) fn mix(
         &self,
         projected: Tensor<2>,
@@ -103,7 +123,7 @@ impl Attention {
     /// `hidden` is `[1, 1, run, keys]`, and the result `[batch * run, heads * group * d_head]`.
     fn many_queries(&self, part: Projected, hidden: &Tensor<4, Bool>) -> Tensor<2> {
         const PIECE: usize = 128;
-        let AttentionConfig { d_head, score_scale, span, .. } = self.config;
+        let AttentionConfig { d_head, score_scale, score_cap, span, .. } = self.config;
         let Projected { heads, queries, keys, values } = part;
         let group = self.config.group();
         let [batch, n_queries, positions, _] = queries.dims();
@@ -123,7 +143,7 @@ impl Attention {
                 _ => hidden.repeat_dim(2, group),
             };
             let options =
-                AttentionModuleOptions { scale: Some(score_scale), softcap: None, is_causal: false };
+                AttentionModuleOptions { scale: Some(score_scale), softcap: score_cap, is_causal: false };
             attention(queries, in_sight(&keys), in_sight(&values), Some(hidden), None, options)
                 .reshape([batch, n_queries, len, d_head])
                 .swap_dims(1, 2) // [batch, len, n_queries, d_head]
@@ -140,7 +160,7 @@ impl Attention {
     ///
     /// `[batch, heads * group * d_head]`.
     fn one_query(&self, part: Projected) -> Tensor<2> {
-        let AttentionConfig { d_head, score_scale, span, .. } = self.config;
+        let AttentionConfig { d_head, score_scale, score_cap, span, .. } = self.config;
         let Projected { heads, queries, keys, values } = part;
         let (group, [batch, _, positions, _]) = (self.config.group(), keys.dims());
         let first = span.keys(positions - 1).start;
@@ -148,7 +168,7 @@ impl Attention {
         let values = values.narrow(2, first, positions - first);
         let queries = queries.reshape([batch, heads.len(), group, d_head]) * score_scale;
         let scores = queries.matmul(keys.swap_dims(2, 3)); // [batch, heads, group, seen]
-        softmax(scores, 3).matmul(values).reshape([batch, heads.len() * group * d_head])
+        softmax(capped(scores, score_cap), 3).matmul(values).reshape([batch, heads.len() * group * d_head])
     }
 
     /// Attention of rows beside a run: each sees cached positions and itself.
@@ -161,7 +181,7 @@ impl Attention {
     /// `[rows, width]` to `[rows, n_heads * d_head]`.
     fn mix_beside(&self, projected: &Tensor<2>, sight: &SightBeside, cache: &KeysValues) -> Tensor<2> {
         let rows = projected.dims()[0];
-        let AttentionConfig { n_heads, n_kv_heads, d_head, score_scale, .. } = self.config;
+        let AttentionConfig { n_heads, n_kv_heads, d_head, score_scale, score_cap, .. } = self.config;
         let group = self.config.group();
         // As many sequences of one position.
         let Projected { queries, keys, values, .. } =
@@ -176,7 +196,7 @@ impl Attention {
             own_values.repeat_dim(2, group)
         } else {
             let cached = cache.at(sight.keys.clone());
-            over_cached_and_own(queries, own_keys, own_values, cached, sight.hidden.clone())
+            over_cached_and_own(queries, own_keys, own_values, cached, sight.hidden.clone(), score_cap)
         };
         mixed
             .swap_dims(0, 1) // [rows, n_kv_heads, group, d_head]
@@ -201,9 +221,9 @@ impl Attention {
                 .reshape([batch, positions, count, d_head])
                 .swap_dims(1, 2) // [batch, count, positions, d_head]
         };
-        let normed = |t: Tensor<4>, norm: &Option<Norm>| match norm {
-            None => t,
-            Some(norm) => norm.forward(t),
+        let normed = |t: Tensor<4>, norm: &Option<Norm>| match self.config.qk_norm {
+            None | Some(QkNorm::AllHeads(_)) => t,
+            Some(QkNorm::PerHead(_)) => normed(norm, t),
         };
         let rotated = |t: Tensor<4>| match rotary {
             None => t,
@@ -215,6 +235,13 @@ impl Attention {
             values: columns(n_heads + n_kv_heads + heads.start, heads.len()),
             heads,
         }
+    }
+}
+
+fn normed<const D: usize>(norm: &Option<Norm>, x: Tensor<D>) -> Tensor<D> {
+    match norm {
+        None => x,
+        Some(norm) => norm.forward(x),
     }
 }
 
@@ -230,6 +257,7 @@ fn over_cached_and_own(
     own_values: Tensor<4>,
     (keys, values): (Tensor<3>, Tensor<3>),
     hidden: Option<Tensor<2, Bool>>,
+    score_cap: Option<f64>,
 ) -> Tensor<4> {
     let [n_kv_heads, rows, group, d_head] = queries.dims();
     let cached = keys.dims()[1];
@@ -237,14 +265,14 @@ fn over_cached_and_own(
         .sum_dim(3) // [n_kv_heads, rows, group, 1]
         .reshape([n_kv_heads, rows * group, 1]);
     let queries = queries.reshape([n_kv_heads, rows * group, d_head]);
-    let mut scores = queries.matmul(keys.swap_dims(1, 2)); // [n_kv_heads, rows * group, cached]
+    let mut scores = capped(queries.matmul(keys.swap_dims(1, 2)), score_cap); // [n_kv_heads, rows * group, cached]
     if let Some(hidden) = hidden {
         // The heads of a group are neighbouring rows.
         let hidden =
             hidden.reshape([rows, 1, cached]).repeat_dim(1, group).reshape([1, rows * group, cached]);
         scores = scores.mask_fill(hidden.repeat_dim(0, n_kv_heads), f32::NEG_INFINITY);
     }
-    let weights = softmax(Tensor::cat(vec![scores, own_scores], 2), 2);
+    let weights = softmax(Tensor::cat(vec![scores, capped(own_scores, score_cap)], 2), 2);
     let from_cached = weights.clone().narrow(2, 0, cached).matmul(values);
     let own_weight = weights.narrow(2, cached, 1).reshape([n_kv_heads, rows, group, 1]);
     from_cached.reshape([n_kv_heads, rows, group, d_head]) + own_values * own_weight

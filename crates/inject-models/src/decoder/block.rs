@@ -11,18 +11,21 @@ use super::{
     rows::Rows,
     sight::Sight,
 };
+use crate::config::Residual;
 
-/// Attention, then feed-forward, each added to the residual stream.
+/// Attention and feed-forward, each added to the residual stream.
 #[derive(Module, Debug)]
 pub(super) struct Block {
-    pub(super) attention_norm: Norm,
+    /// The norms before the branches, as [`Residual::norms_before`] says.
+    pub(super) attention_norm: Option<Norm>,
     pub(super) attention: Attention,
-    /// Sandwich norms only.
+    /// The norms after the branches, as [`Residual::norms_after`] says.
     pub(super) post_attention_norm: Option<Norm>,
-    pub(super) feed_forward_norm: Norm,
+    pub(super) feed_forward_norm: Option<Norm>,
     pub(super) feed_forward: FeedForward,
-    /// Sandwich norms only.
     pub(super) post_feed_forward_norm: Option<Norm>,
+    #[module(skip)]
+    pub(super) residual: Residual,
 }
 
 impl Block {
@@ -54,19 +57,29 @@ impl Block {
 
     /// Queries, keys and values side by side.
     fn project(&self, states: Tensor<2>) -> Tensor<2> {
-        self.attention.qkv.forward(self.attention_norm.forward(states))
+        self.attention.project(normed(&self.attention_norm, states))
     }
 
     fn after_attention(&self, states: Tensor<2>, mixed: Tensor<2>) -> Tensor<2> {
-        let states = states + normed(&self.post_attention_norm, self.attention.out.forward(mixed));
-        let branch = self.feed_forward.forward(self.feed_forward_norm.forward(states.clone()));
-        states + normed(&self.post_feed_forward_norm, branch)
+        let attention = normed(&self.post_attention_norm, self.attention.out.forward(mixed));
+        let feed_forward = |states: Tensor<2>| {
+            let branch = self.feed_forward.forward(normed(&self.feed_forward_norm, states));
+            normed(&self.post_feed_forward_norm, branch)
+        };
+        match self.residual {
+            Residual::Pre | Residual::Post | Residual::Sandwich => {
+                let states = states + attention;
+                states.clone() + feed_forward(states)
+            }
+            // The order of the two additions is that of transformers 5.23, `modeling_gpt_neox.py`.
+            Residual::Parallel => feed_forward(states.clone()) + attention + states,
+        }
     }
 }
 
-fn normed(norm: &Option<Norm>, branch: Tensor<2>) -> Tensor<2> {
+fn normed(norm: &Option<Norm>, x: Tensor<2>) -> Tensor<2> {
     match norm {
-        None => branch,
-        Some(norm) => norm.forward(branch),
+        None => x,
+        Some(norm) => norm.forward(x),
     }
 }

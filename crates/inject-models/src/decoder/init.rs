@@ -6,17 +6,17 @@ use burn::{
 };
 
 use super::{
-    Decoder, attention::Attention, block::Block, feed_forward::FeedForward, lanes::Lanes, linear::Linear,
-    norm::Norm,
+    Decoder, attention::Attention, block::Block, by_head, feed_forward::FeedForward, lanes::Lanes,
+    linear::Linear, norm::Norm,
 };
 use crate::{
     checkpoint::Weights,
     config::{
         AttentionConfig, Bias, BlockConfig, DecoderConfig, FeedForwardConfig, Head, LearnedPositions,
-        NormConfig, Residual, RmsWeight,
+        NormConfig, RmsWeight,
     },
     error::ModelError,
-    families::{Names, Projection},
+    families::{Names, Projection, Stored},
 };
 
 impl Decoder {
@@ -61,19 +61,20 @@ fn load_block(
             config,
         })
     };
-    let sandwich = config.residual == Residual::Sandwich;
+    let mut norm_if = |there: bool, name: fn(&Names) -> &'static str| {
+        there.then(|| norm(name, d_model, config.norm)).transpose()
+    };
+    let (before, after) = (config.residual.norms_before(), config.residual.norms_after());
     let attention = &config.attention;
-    let attention_norm = norm(|names| names.attention_norm, d_model, config.norm)?;
-    let post_attention_norm =
-        sandwich.then(|| norm(|names| names.post_attention_norm, d_model, config.norm)).transpose()?;
-    let feed_forward_norm = norm(|names| names.feed_forward_norm, d_model, config.norm)?;
-    let post_feed_forward_norm =
-        sandwich.then(|| norm(|names| names.post_feed_forward_norm, d_model, config.norm)).transpose()?;
-    let q_norm =
-        attention.qk_norm.map(|kind| norm(|names| names.q_norm, attention.d_head, kind)).transpose()?;
-    let k_norm =
-        attention.qk_norm.map(|kind| norm(|names| names.k_norm, attention.d_head, kind)).transpose()?;
+    let attention_norm = norm_if(before, |names| names.attention_norm)?;
+    let post_attention_norm = norm_if(after, |names| names.post_attention_norm)?;
+    let feed_forward_norm = norm_if(before, |names| names.feed_forward_norm)?;
+    let post_feed_forward_norm = norm_if(after, |names| names.post_feed_forward_norm)?;
+    let qk_norms = attention.qk_norms();
+    let q_norm = qk_norms.map(|(kind, [width, _])| norm(|names| names.q_norm, width, kind)).transpose()?;
+    let k_norm = qk_norms.map(|(kind, [_, width])| norm(|names| names.k_norm, width, kind)).transpose()?;
 
+    let stored_qkv = weights.names().qkv.stored;
     let mut linear =
         |projection: fn(&'static Names) -> &'static Projection, d_in: usize, widths: &[usize], bias: Bias| {
             Ok::<_, ModelError>(Linear {
@@ -86,8 +87,12 @@ fn load_block(
         };
     let AttentionConfig { n_heads, d_head, qkv_bias, out_bias, .. } = *attention;
     let FeedForwardConfig { d_ff, bias, .. } = config.feed_forward;
+    let qkv = linear(|names| &names.qkv, d_model, &attention.qkv_widths(), qkv_bias)?;
     let attention = Attention {
-        qkv: linear(|names| &names.qkv, d_model, &attention.qkv_widths(), qkv_bias)?,
+        qkv: match stored_qkv {
+            Stored::OutInByHead => by_head::loaded(qkv, n_heads),
+            Stored::InOut | Stored::OutIn => qkv,
+        },
         out: linear(|names| &names.out, n_heads * d_head, &[d_model], out_bias)?,
         q_norm,
         k_norm,
@@ -105,6 +110,7 @@ fn load_block(
         feed_forward_norm,
         feed_forward,
         post_feed_forward_norm,
+        residual: config.residual,
     })
 }
 
@@ -154,26 +160,28 @@ impl Init<'_> {
         let attention = &config.attention;
         let width = attention.n_heads * attention.d_head;
         let feed_forward = config.feed_forward;
-        let sandwich = config.residual == Residual::Sandwich;
-        let post = || sandwich.then(|| self.norm(config.norm, d_model));
-        let head_norm = || attention.qk_norm.map(|kind| self.norm(kind, attention.d_head));
+        let norm_if = |there: bool| there.then(|| self.norm(config.norm, d_model));
+        let pre = || norm_if(config.residual.norms_before());
+        let post = || norm_if(config.residual.norms_after());
+        let qk_norms = attention.qk_norms();
         Block {
-            attention_norm: self.norm(config.norm, d_model),
+            attention_norm: pre(),
             attention: Attention {
                 qkv: self.linear(d_model, attention.qkv_width(), attention.qkv_bias, self.std),
                 out: self.linear(width, d_model, attention.out_bias, self.residual_std),
-                q_norm: head_norm(),
-                k_norm: head_norm(),
+                q_norm: qk_norms.map(|(kind, [width, _])| self.norm(kind, width)),
+                k_norm: qk_norms.map(|(kind, [_, width])| self.norm(kind, width)),
                 config: attention.clone(),
             },
             post_attention_norm: post(),
-            feed_forward_norm: self.norm(config.norm, d_model),
+            feed_forward_norm: pre(),
             feed_forward: FeedForward {
                 up: self.linear(d_model, feed_forward.up_width(), feed_forward.bias, self.std),
                 down: self.linear(feed_forward.d_ff, d_model, feed_forward.bias, self.residual_std),
                 config: feed_forward,
             },
             post_feed_forward_norm: post(),
+            residual: config.residual,
         }
     }
 

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::{Decoder, block::Block, linear::Linear, norm::Norm};
+use super::{Decoder, block::Block, by_head, linear::Linear, norm::Norm};
 use crate::{
     checkpoint::WeightWriter,
     error::ModelError,
-    families::{Family, Names, Projection},
+    families::{Family, Names, Projection, Stored},
     format::FloatFormat,
 };
 
@@ -65,11 +65,12 @@ fn save_block(
         feed_forward_norm,
         feed_forward,
         post_feed_forward_norm,
+        residual: _,
     } = block;
     let norms: [(NormName, Option<&Norm>); 6] = [
-        (|names| names.attention_norm, Some(attention_norm)),
+        (|names| names.attention_norm, attention_norm.as_ref()),
         (|names| names.post_attention_norm, post_attention_norm.as_ref()),
-        (|names| names.feed_forward_norm, Some(feed_forward_norm)),
+        (|names| names.feed_forward_norm, feed_forward_norm.as_ref()),
         (|names| names.post_feed_forward_norm, post_feed_forward_norm.as_ref()),
         (|names| names.q_norm, attention.q_norm.as_ref()),
         (|names| names.k_norm, attention.k_norm.as_ref()),
@@ -87,7 +88,11 @@ fn save_block(
             Some(bias) => file.bias(i, projection, widths, bias.val()),
         }
     };
-    save(&names.qkv, &attention.qkv, &attention.config.qkv_widths())?;
+    let qkv = match names.qkv.stored {
+        Stored::OutInByHead => &by_head::stored(attention.qkv.clone(), attention.config.n_heads),
+        Stored::InOut | Stored::OutIn => &attention.qkv,
+    };
+    save(&names.qkv, qkv, &attention.config.qkv_widths())?;
     save(&names.out, &attention.out, &[d_model])?;
     save(&names.up, &feed_forward.up, &feed_forward.config.up_widths())?;
     save(&names.down, &feed_forward.down, &[d_model])
@@ -117,7 +122,7 @@ mod tests {
     use super::*;
     use crate::model::{Model, Origin};
 
-    const CASES: [&str; 9] = [
+    const CASES: [&str; 14] = [
         "gpt2",
         "gpt2-hub-names",
         "gpt-neo",
@@ -127,6 +132,11 @@ mod tests {
         "gemma3",
         "gemma3-multimodal",
         "phi4",
+        "qwen2",
+        "qwen3",
+        "gemma2",
+        "gpt-neox",
+        "gpt-neox-sequential",
     ];
 
     fn fixture(case: &str) -> PathBuf {

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     config::{
         AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig,
-        FeedForwardKind, LearnedPositions, NormConfig, Residual, RmsWeight, RotaryConfig, Span,
+        FeedForwardKind, LearnedPositions, NormConfig, QkNorm, Residual, RmsWeight, RotaryConfig, Span,
     },
     error::ModelError,
 };
@@ -126,6 +126,7 @@ fn describe_text(mut keys: Keys) -> Result<Description, ModelError> {
             n_kv_heads: heads.n_kv_heads,
             d_head: heads.d_head,
             score_scale: query_pre_attn_scalar.powf(-0.5),
+            score_cap: None,
             span: match kind {
                 Kind::Sliding => Span::Window(sliding_window),
                 Kind::Full => Span::Full,
@@ -134,7 +135,7 @@ fn describe_text(mut keys: Keys) -> Result<Description, ModelError> {
                 Kind::Sliding => local.clone(),
                 Kind::Full => global.clone(),
             }),
-            qk_norm: Some(norm),
+            qk_norm: Some(QkNorm::PerHead(norm)),
             qkv_bias: attention_bias,
             out_bias: attention_bias,
         },
@@ -155,6 +156,7 @@ fn describe_text(mut keys: Keys) -> Result<Description, ModelError> {
         blocks: kinds.into_iter().map(block).collect(),
         final_norm: norm,
         head,
+        logit_cap: None,
     };
     Ok(Description { family: Family::Gemma3, config, bos_token_id })
 }

@@ -87,6 +87,7 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
                 n_kv_heads: n_head,
                 d_head,
                 score_scale: by_width * by_depth,
+                score_cap: None,
                 span: Span::Full,
                 rotary: None,
                 qk_norm: None,
@@ -110,6 +111,7 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
         blocks: (0..n_layer).map(block).collect(),
         final_norm: norm,
         head,
+        logit_cap: None,
     };
     Ok(Description { family: Family::Gpt2, config, bos_token_id })
 }

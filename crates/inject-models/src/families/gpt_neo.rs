@@ -91,6 +91,7 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
             d_head,
             // `modeling_gpt_neo.py` does not scale the scores.
             score_scale: 1.0,
+            score_cap: None,
             span: match kind {
                 Kind::Global => Span::Full,
                 Kind::Local => Span::Window(window_size),
@@ -116,6 +117,7 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
         blocks: kinds.into_iter().map(block).collect(),
         final_norm: norm,
         head,
+        logit_cap: None,
     };
     Ok(Description { family: Family::GptNeo, config, bos_token_id })
 }

@@ -21,6 +21,10 @@ const CASES: &[(&str, &str)] = &[
     ("gemma3_text", "gemma3-old"),
     ("gemma3", "gemma3-multimodal"),
     ("phi3", "phi3"),
+    ("qwen2", "qwen2"),
+    ("qwen3", "qwen3"),
+    ("gemma2", "gemma2"),
+    ("gpt_neox", "gpt-neox"),
 ];
 
 fn fixtures() -> &'static Path {
@@ -91,6 +95,18 @@ fn a_missing_key_has_the_default_of_its_class() {
         }
     }
     assert!(compared > 80, "{compared}");
+}
+
+#[test]
+fn what_transformers_saves_for_the_defaults_of_a_class_loads_without_a_note() {
+    let table = read(&fixtures().join("known_keys.json"));
+    let classes = table["classes"].as_object().unwrap();
+    assert!(classes.len() >= CASES.len());
+    for (class, entry) in classes {
+        let saved = entry["saved"].as_object().unwrap();
+        let described = described(saved).unwrap_or_else(|error| panic!("{class}: {error}"));
+        assert_eq!(described.notes, [], "{class}");
+    }
 }
 
 #[test]

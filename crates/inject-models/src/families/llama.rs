@@ -77,6 +77,7 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
             n_kv_heads: heads.n_kv_heads,
             d_head: heads.d_head,
             score_scale: (heads.d_head as f64).powf(-0.5),
+            score_cap: None,
             span: Span::Full,
             rotary: Some(rotary),
             qk_norm: None,
@@ -96,6 +97,7 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
         blocks: vec![block; num_hidden_layers],
         final_norm: norm,
         head,
+        logit_cap: None,
     };
     Ok(Description { family: Family::Llama, config, bos_token_id })
 }

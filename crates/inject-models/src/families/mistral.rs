@@ -52,6 +52,7 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
             n_kv_heads: heads.n_kv_heads,
             d_head: heads.d_head,
             score_scale: (heads.d_head as f64).powf(-0.5),
+            score_cap: None,
             span,
             rotary: Some(rotary),
             qk_norm: None,
@@ -71,6 +72,7 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
         blocks: vec![block; num_hidden_layers],
         final_norm: norm,
         head,
+        logit_cap: None,
     };
     Ok(Description { family: Family::Mistral, config, bos_token_id })
 }

@@ -71,6 +71,8 @@ pub(crate) enum Stored {
     InOut,
     /// `[out, in]`, as in PyTorch's `Linear`.
     OutIn,
+    /// `[out, in]`, the query, key and value of each head side by side, one head after another (GPT-NeoX).
+    OutInByHead,
 }
 
 /// Tensors that are known and not used, by their names.

@@ -16,7 +16,8 @@ pub(crate) fn load(case: &str, precision: FloatFormat, device: &Device) -> Model
 }
 
 /// One small model of each family.
-pub(crate) const ONE_PER_FAMILY: [&str; 6] = ["gpt2", "gpt-neo", "llama", "mistral", "gemma3", "phi4"];
+pub(crate) const ONE_PER_FAMILY: [&str; 10] =
+    ["gpt2", "gpt-neo", "llama", "mistral", "gemma3", "phi4", "qwen2", "qwen3", "gemma2", "gpt-neox"];
 
 /// A tensor of a golden file, with its values as f64.
 pub(crate) struct Golden {

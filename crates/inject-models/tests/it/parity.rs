@@ -6,7 +6,7 @@ use safetensors::SafeTensors;
 
 use crate::fixture::{self, Golden, distance, golden, norm, values};
 
-const CASES: [(&str, &str); 16] = [
+const CASES: [(&str, &str); 21] = [
     ("gpt2", "golden"),
     ("gpt2-hub-names", "golden"),
     ("gpt-neo", "golden"),
@@ -23,6 +23,11 @@ const CASES: [(&str, &str); 16] = [
     ("phi3", "golden"),
     ("phi4", "golden"),
     ("phi4", "golden-long"),
+    ("qwen2", "golden"),
+    ("qwen3", "golden"),
+    ("gemma2", "golden"),
+    ("gpt-neox", "golden"),
+    ("gpt-neox-sequential", "golden"),
 ];
 
 #[test]

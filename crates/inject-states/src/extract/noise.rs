@@ -13,7 +13,7 @@ use crate::{
 /// Computes a sample of the prompts together and again each alone. Returns the largest L2 distance between the two at each
 /// tap.
 ///
-/// The sample is at most `sample` prompts, spread evenly over all. A prompt that is alone in its batch is computed twice in the same
+/// The sample is at most `sample` prompts, spread evenly over all. A prompt that is computed alone is computed twice in the same
 /// way and says nothing, so it does not count. If no prompt counts, the floors are `None`. A floor of zero means that the
 /// states were bitwise equal.
 ///
@@ -30,7 +30,7 @@ pub fn measure_noise(
         Some(sample) => spread_evenly(prompts.len(), sample).map(|prompt| prompts[prompt].clone()).collect(),
         None => Vec::new(),
     };
-    let accompanied = accompanied(extraction, decoder, &sampled);
+    let accompanied = extraction.accompanied(decoder, &sampled);
     let together = extraction.run(decoder, &sampled, &mut silent)?;
     let mut floors: BTreeMap<Tap, Option<f64>> = extraction.taps().iter().map(|&tap| (tap, None)).collect();
     let mut first = 0;
@@ -52,16 +52,19 @@ pub fn measure_noise(
     Ok(NoiseFloors { prompts_sampled, floors })
 }
 
-/// Returns for each prompt whether it is computed in a batch with another.
-fn accompanied(extraction: &Extraction, decoder: &Decoder, prompts: &[Vec<u32>]) -> Vec<bool> {
-    let lens: Vec<usize> = prompts.iter().map(Vec::len).collect();
-    let mut accompanied = vec![false; prompts.len()];
-    for batch in batches_by_length(decoder, &lens, extraction.taps.len(), extraction.memory_budget) {
-        for &prompt in &batch {
-            accompanied[prompt] = batch.len() > 1;
+impl Extraction {
+    /// Returns for each prompt whether it is computed together with another: in one batch, and in one part of it.
+    pub fn accompanied(&self, decoder: &Decoder, prompts: &[Vec<u32>]) -> Vec<bool> {
+        let lens: Vec<usize> = prompts.iter().map(Vec::len).collect();
+        let mut accompanied = vec![false; prompts.len()];
+        for batch in batches_by_length(decoder, &lens, self.taps.len(), self.memory_budget) {
+            let width = batch.iter().map(|&prompt| lens[prompt]).max().unwrap_or(0);
+            for part in decoder.parts(batch.len(), width) {
+                batch[part.clone()].iter().for_each(|&prompt| accompanied[prompt] = part.len() > 1);
+            }
         }
+        accompanied
     }
-    accompanied
 }
 
 fn distance(a: &[f32], b: &[f32]) -> f64 {

@@ -1,5 +1,6 @@
 //! The description of a study.
 
+use inject_sipit::models::Decoder;
 use serde_json::{Map, Value};
 
 use crate::name::StudyName;
@@ -25,8 +26,33 @@ impl Description {
         }
     }
 
+    /// The same description of a study that computes with `decoder`. Its lanes follow the number of cores and change states by
+    /// rounding, so results of another number of lanes are not mixed with these.
+    pub fn computed_by(mut self, decoder: &Decoder) -> Self {
+        self.dependencies.insert("lanes".to_owned(), decoder.lanes().into());
+        self
+    }
+
     /// The name of the study.
     pub fn study(&self) -> StudyName {
         self.study
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use super::*;
+
+    #[test]
+    fn results_of_other_lanes_belong_to_another_study() {
+        let decoder = inject_testing::models::model("gpt2", &inject_testing::compiled()[0]).decoder;
+        let of = |lanes| {
+            let decoder = decoder.clone().with_lanes(NonZeroUsize::new(lanes).unwrap());
+            Description::new(StudyName::Lengths, serde_json::json!({})).computed_by(&decoder)
+        };
+        assert_eq!(of(2), of(2));
+        assert_ne!(of(2), of(3));
     }
 }

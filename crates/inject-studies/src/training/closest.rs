@@ -26,7 +26,8 @@ pub struct TapMinimum {
     /// The noise floor of the tap.
     pub noise: NoiseFloor,
     /// Whether the smallest distance exceeds the noise floor.
-    pub verdict: Resolution,
+    #[serde(alias = "verdict")]
+    pub resolution: Resolution,
 }
 
 /// The closest pair among all of the prompts at each tap, by the states of their last tokens. Prompts with the same token ids
@@ -57,7 +58,7 @@ pub fn closest_at_taps(
             minimum: pair.distance,
             closest: [pair.a, pair.b],
             noise,
-            verdict: Resolution::of(pair.distance, noise.largest()),
+            resolution: Resolution::of(pair.distance, noise.largest()),
         })
     };
     states.into_iter().map(at_tap).collect()

@@ -64,15 +64,17 @@ pub struct AtStep {
     /// ones that add the same terms in another order do not.
     pub bound: f64,
     /// Whether the smallest distance exceeds the noise floor.
-    pub verdict: Resolution,
+    #[serde(alias = "verdict")]
+    pub resolution: Resolution,
     /// Whether the largest distance does. Together the two say whether all, some or no pairs are separated.
-    pub verdict_of_largest: Resolution,
+    #[serde(alias = "verdict_of_largest")]
+    pub resolution_of_largest: Resolution,
 }
 
 impl AtStep {
     /// Kept if not even the largest distance is one, dissolved if even the smallest is; none of both if some pairs came apart.
     pub fn fate(&self) -> Option<Fate> {
-        match (self.verdict, self.verdict_of_largest) {
+        match (self.resolution, self.resolution_of_largest) {
             (Resolution::Separated, _) => Some(Fate::Dissolved),
             (_, Resolution::Separated) => None,
             _ => Some(Fate::Kept),
@@ -127,7 +129,8 @@ fn measure(decoder: &Decoder, case: &DegenerateCase, step: usize) -> Result<Vec<
         let largest = distances.iter().copied().fold(0.0, f64::max);
         let largest_norm = rows.chunks(width).map(norm).fold(0.0, f64::max);
         let noise = noise[&tap];
-        let bound = NoiseModel::measure(decoder, tap, sequence_len)?.bound(largest_norm, noise.largest());
+        let bound = NoiseModel::measure(decoder, tap, sequence_len)?
+            .bound(largest_norm, noise.largest().unwrap_or(0.0));
         Ok(AtStep {
             step,
             equal: distances.iter().filter(|&&distance| distance == 0.0).count(),
@@ -135,8 +138,8 @@ fn measure(decoder: &Decoder, case: &DegenerateCase, step: usize) -> Result<Vec<
             largest,
             noise,
             bound,
-            verdict: Resolution::of(smallest, bound),
-            verdict_of_largest: Resolution::of(largest, bound),
+            resolution: Resolution::of(smallest, bound),
+            resolution_of_largest: Resolution::of(largest, bound),
         })
     };
     case.taps.iter().map(at_tap).collect()

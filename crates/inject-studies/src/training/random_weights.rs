@@ -45,7 +45,8 @@ pub struct RandomWeights {
 impl RandomWeights {
     /// The tap whose minimum is smallest in units of its noise floor.
     pub fn tightest(&self) -> Option<&TapMinimum> {
-        let ratio = |tap: &TapMinimum| tap.minimum / tap.noise.largest().max(f64::MIN_POSITIVE);
+        let ratio =
+            |tap: &TapMinimum| tap.minimum / tap.noise.largest().unwrap_or(0.0).max(f64::MIN_POSITIVE);
         self.taps.iter().min_by(|a, b| ratio(a).total_cmp(&ratio(b)))
     }
 }

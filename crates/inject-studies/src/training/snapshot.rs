@@ -58,7 +58,8 @@ pub struct Margins {
     /// The noise floor of these states.
     pub noise: NoiseFloor,
     /// Whether the smallest margin exceeds the noise floor.
-    pub verdict: Resolution,
+    #[serde(alias = "verdict")]
+    pub resolution: Resolution,
     /// Quantiles of the margins, exact.
     pub quantiles: Vec<Quantile>,
     /// Quantiles of each margin as a share of the state's norm, exact.
@@ -111,7 +112,7 @@ impl Snapshot {
             margins: Margins {
                 positions: margins.steps.len(),
                 noise: margins.noise,
-                verdict: margins.verdict,
+                resolution: margins.resolution,
                 quantiles: margins.margins,
                 relative: margins.relative,
             },

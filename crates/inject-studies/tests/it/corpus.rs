@@ -51,12 +51,12 @@ fn every_tap_has_the_minimum_of_the_double_loop_beside_its_noise() {
         let separation = found.separation.unwrap();
         assert_eq!(separation.margin, minimum);
         assert!(separation.co_lipschitz >= constant && separation.co_lipschitz <= minimum);
-        assert_eq!(report.verdict, Resolution::of(minimum, noise[&report.tap].largest()));
+        assert_eq!(report.resolution, Resolution::of(minimum, noise[&report.tap].largest()));
         let closest = &report.closest_prompts[0];
         assert_eq!(closest.token_ids, closest.prompts.map(|prompt| prompts[prompt].clone()));
         assert!(found.geometry.anisotropy.is_some() && found.geometry.intrinsic_dimension.is_some());
         let json = serde_json::to_string(report).unwrap();
-        assert!(json.contains("noise") && json.contains("verdict"));
+        assert!(json.contains("noise") && json.contains("resolution"));
     }
 }
 
@@ -137,7 +137,7 @@ fn taps_of_two_models_are_compared_at_the_same_relative_depth() {
         let of = |study: &CorpusStudy, at: Tap| study.taps.iter().find(|tap| tap.tap == at).unwrap().clone();
         let both = [of(&first, tap.taps[0]), of(&second, tap.taps[1])];
         assert_eq!(tap.minima, [both[0].distances.minimum, both[1].distances.minimum]);
-        assert_eq!(tap.verdicts, [both[0].verdict, both[1].verdict]);
+        assert_eq!(tap.resolutions, [both[0].resolution, both[1].resolution]);
         let relative = |at: &inject_studies::TapReport| at.distances.minimum / at.distances.median().unwrap();
         for (found, report) in tap.relative_minima.iter().zip(&both) {
             let expected = (report.distances.median() > Some(0.0)).then(|| relative(report));
@@ -169,9 +169,9 @@ fn prompts_that_differ_only_before_a_repeated_token_are_told_apart_from_a_collis
     let study =
         corpus(&CorpusStates::new(&store, LAYERS, &noise), &taps, &TapOptions::default(), &device, run)
             .unwrap();
-    assert_eq!(study.taps[0].verdict, Resolution::Collision);
+    assert_eq!(study.taps[0].resolution, Resolution::Collision);
     assert_eq!(study.taps[0].distances.equal[0].rows, [0, 1]);
-    assert_eq!(study.taps[1].verdict, Resolution::Separated);
+    assert_eq!(study.taps[1].resolution, Resolution::Separated);
 }
 
 #[test]

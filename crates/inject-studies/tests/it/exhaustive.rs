@@ -49,7 +49,7 @@ fn all_pairs_within_and_across_are_decided_and_the_closest_is_that_of_whole_prom
     let found = study(&model, folder.path(), Run::silent());
     let (k, v) = (prefixes().len() as u64, model.decoder.config().vocab_size as u64);
     assert_eq!((found.pairs_within, found.pairs_across), (pairs_within(k, v), pairs_across(k, v)));
-    assert_eq!(found.verdict, Some(Resolution::Separated));
+    assert_eq!(found.resolution, Some(Resolution::Separated));
     let states: Vec<Array2<f32>> = prefixes().iter().map(|prefix| states(&model, prefix)).collect();
     for extensions in &found.extensions {
         let [first, second] = extensions.prefixes;
@@ -88,7 +88,7 @@ fn pairs_of_tokens_with_one_embedding_are_counted_apart() {
     assert_eq!(found.pairs_with_equal_embeddings, k * 3);
     // Extensions of different prompts differ in more than a twin.
     assert_eq!((found.pairs_within, found.pairs_across), (pairs_within(k, v) - k * 3, pairs_across(k, v)));
-    assert_eq!(found.verdict, Some(Resolution::Separated));
+    assert_eq!(found.resolution, Some(Resolution::Separated));
     let states = states(&model, &prefixes()[0]);
     assert_eq!(states.row(7), states.row(9), "what is left out is a collision indeed");
 }

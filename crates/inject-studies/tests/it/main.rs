@@ -22,7 +22,9 @@ use std::{
 };
 
 use inject_sipit::{
-    models::{FloatFormat, Model, Origin, Tap},
+    NoiseModel,
+    collisions::norm,
+    models::{Decoder, FloatFormat, Model, Origin, Tap},
     states::{
         Extraction, extract_to_store,
         store::{Positions, Store, StoreSpec},
@@ -54,6 +56,13 @@ fn spec(model: &Model, taps: &[Tap]) -> StoreSpec {
 fn store(model: &Model, taps: &[Tap], prompts: &[Vec<u32>], dir: &Path) -> Store {
     let extraction = Extraction::new(taps.to_vec(), Positions::Last).unwrap();
     extract_to_store(&extraction, &model.decoder, prompts, dir, spec(model, taps), &mut |_| ()).unwrap()
+}
+
+/// The largest difference between two computations of the distance of two states: each of the two was computed twice, and two
+/// computations of one state lie within the bound of the model's noise.
+fn noise_of_a_distance(decoder: &Decoder, tap: Tap, sequence_len: usize, [a, b]: [&[f32]; 2]) -> f64 {
+    let noise = NoiseModel::measure(decoder, tap, sequence_len).unwrap();
+    noise.bound(norm(a), 0.0) + noise.bound(norm(b), 0.0)
 }
 
 /// Runs a study in three parts, each with a journal of its own and in another order, and then puts these together.

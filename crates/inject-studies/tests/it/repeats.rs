@@ -25,7 +25,7 @@ fn rotary_models_without_bos_collide_at_every_tap_and_the_study_says_why() {
         assert!(expected > 0 && collisions == expected, "{name}: {collisions} of {expected}");
         for repeats in found.repeats.iter().filter(|repeats| repeats.bos.is_none()) {
             for at in &repeats.taps {
-                assert_ne!(at.verdict, Resolution::Separated, "{name} {}: {at:?}", at.tap);
+                assert_ne!(at.resolution, Resolution::Separated, "{name} {}: {at:?}", at.tap);
                 assert!(at.reason.is_some_and(|reason| !reason.to_string().is_empty()));
             }
         }
@@ -39,7 +39,12 @@ fn in_f64_the_collisions_are_exact() {
         for at in
             found.repeats.iter().filter(|repeats| repeats.bos.is_none()).flat_map(|repeats| &repeats.taps)
         {
-            assert_eq!((at.verdict, at.equal_pairs), (Resolution::Collision, at.pairs), "{name} {}", at.tap);
+            assert_eq!(
+                (at.resolution, at.equal_pairs),
+                (Resolution::Collision, at.pairs),
+                "{name} {}",
+                at.tap
+            );
         }
     }
 }
@@ -54,11 +59,13 @@ fn bos_in_front_tells_repetitions_apart() {
             match at.tap {
                 Tap::Embedding => {
                     assert_eq!(
-                        (at.verdict, at.reason),
+                        (at.resolution, at.reason),
                         (Resolution::Collision, Some(EqualityReason::EmbeddingAlone))
                     )
                 }
-                _ => assert_eq!((at.verdict, at.reason), (Resolution::Separated, None), "{name} {}", at.tap),
+                _ => {
+                    assert_eq!((at.resolution, at.reason), (Resolution::Separated, None), "{name} {}", at.tap)
+                }
             }
         }
     }
@@ -72,7 +79,7 @@ fn learned_positions_tell_repetitions_apart() {
         assert_eq!(found.expected_and_found(), (0, 0));
         for at in found.repeats.iter().flat_map(|repeats| &repeats.taps) {
             assert_eq!(at.equal_pairs, 0, "{name} {}", at.tap);
-            assert_eq!(at.verdict, Resolution::Separated, "{name} {}", at.tap);
+            assert_eq!(at.resolution, Resolution::Separated, "{name} {}", at.tap);
         }
     }
 }

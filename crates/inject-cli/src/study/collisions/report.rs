@@ -52,7 +52,7 @@ pub(crate) fn table(study: &CorpusStudy, distance: &str) -> Table {
         "pairs",
         "minimum",
         "noise floor",
-        "verdict",
+        "resolution",
         "median",
         "co-Lipschitz",
         "anisotropy",
@@ -66,7 +66,7 @@ pub(crate) fn table(study: &CorpusStudy, distance: &str) -> Table {
             distances.pairs.into(),
             distances.minimum.into(),
             report.noise.largest().into(),
-            Cell::Text(verdict(report)),
+            Cell::Text(resolution(report)),
             distances.median().into(),
             distances.separation.map(|separation| separation.co_lipschitz).into(),
             distances.geometry.anisotropy.into(),
@@ -76,11 +76,11 @@ pub(crate) fn table(study: &CorpusStudy, distance: &str) -> Table {
     table
 }
 
-/// The verdict, with the reason for a collision that says nothing about the model.
-fn verdict(report: &TapReport) -> String {
+/// The resolution, with the reason for a collision that says nothing about the model.
+fn resolution(report: &TapReport) -> String {
     let by_construction = report.tap == Tap::Embedding && report.distances.minimum == 0.0;
     let reason = if by_construction { " by construction" } else { "" };
-    format!("{}{reason}", report.verdict)
+    format!("{}{reason}", report.resolution)
 }
 
 fn heading(study: &CorpusStudy) -> String {
@@ -102,7 +102,7 @@ fn all_numbers(study: &CorpusStudy) -> Table {
         "noise batched",
         "noise cached",
         "noise floor",
-        "verdict",
+        "resolution",
         "equal groups",
         "median",
         "nearest median",
@@ -124,7 +124,7 @@ fn all_numbers(study: &CorpusStudy) -> Table {
             report.noise.batched.into(),
             report.noise.cached.into(),
             report.noise.largest().into(),
-            Cell::Text(verdict(report)),
+            Cell::Text(resolution(report)),
             distances.equal.len().into(),
             distances.median().into(),
             Quantile::upper_at(&distances.nearest, 0.5).into(),
@@ -148,7 +148,7 @@ fn by_tap(study: &CorpusStudy, value: impl Fn(&TapReport) -> Option<f64>) -> Vec
 fn minima(study: &CorpusStudy, distance: &str) -> Figure {
     Figure::new("Smallest distance of all pairs", columns(study), Axis::log(distance))
         .with("minimum", Mark::Line, by_tap(study, |report| Some(report.distances.minimum)))
-        .with("noise floor", Mark::Line, by_tap(study, |report| Some(report.noise.largest())))
+        .with("noise floor", Mark::Line, by_tap(study, |report| report.noise.largest()))
         .with("median of all pairs", Mark::Dots, by_tap(study, |report| report.distances.median()))
 }
 

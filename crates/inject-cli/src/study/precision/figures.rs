@@ -35,7 +35,7 @@ pub(crate) fn formats(study: &FormatStudy, model: &str) -> [(&'static str, Figur
         figure.with(
             "noise floor",
             Mark::Strokes,
-            noise.map(|found| (place(&taps, found.tap), found.noise.largest())),
+            noise.filter_map(|found| Some((place(&taps, found.tap), found.noise.largest()?))),
         )
     };
     let of_weights = |storage| !matches!(storage, Storage::States(_));
@@ -79,7 +79,7 @@ pub(crate) fn decoding(study: &DecodingStudy, model: &str) -> [(&'static str, Fi
         Mark::Line,
         by_tap(|tap| quantile(&tap.margins, 0.0).map(|least| least / 2.0)),
     )
-    .with("noise floor of computing", Mark::Line, by_tap(|tap| Some(tap.noise.largest())));
+    .with("noise floor of computing", Mark::Line, by_tap(|tap| tap.noise.largest()));
 
     let views: Vec<String> = study
         .taps

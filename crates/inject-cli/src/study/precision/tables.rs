@@ -11,7 +11,7 @@ use crate::{
 /// The closest pairs in each format.
 pub(crate) fn formats(study: &FormatStudy) -> Table {
     let title = format!("Closest pair of {} (L2)", counted(study.prompts, "prompt"));
-    let headings = ["storage", "tap", "closest", "median", "noise floor", "collisions", "verdict"];
+    let headings = ["storage", "tap", "closest", "median", "noise floor", "collisions", "resolution"];
     let mut table = Table::new(title, &headings);
     for found in &study.formats {
         table.push([
@@ -21,7 +21,7 @@ pub(crate) fn formats(study: &FormatStudy) -> Table {
             quantile(&found.quantiles, 0.5).into(),
             found.noise.largest().into(),
             found.collisions.into(),
-            Cell::of(found.verdict),
+            Cell::of(found.resolution),
         ]);
     }
     table

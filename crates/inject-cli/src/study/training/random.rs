@@ -57,7 +57,7 @@ pub(crate) fn carry_out(lab: &mut Lab<'_>) -> Result<(), Failure> {
 
 /// The minimum divided by the noise floor, at the tap where that is least.
 fn ratio(decoder: &RandomWeights) -> Option<f64> {
-    decoder.tightest().map(|tap| tap.minimum / tap.noise.largest())
+    decoder.tightest().and_then(|tap| Some(tap.minimum / tap.noise.largest()?))
 }
 
 /// A line for each decoder, at its tightest tap.
@@ -71,7 +71,7 @@ fn summary(decoders: &[RandomWeights]) -> Table {
         "minimum",
         "noise floor",
         "ratio",
-        "verdict",
+        "resolution",
     ];
     let mut table = Table::new("Random weights, at the tightest tap of each decoder", &headings);
     for decoder in decoders {
@@ -84,9 +84,9 @@ fn summary(decoders: &[RandomWeights]) -> Table {
             decoder.n_layers.into(),
             text(tap.map(|tap| tap.tap.to_string())),
             tap.map(|tap| tap.minimum).into(),
-            tap.map(|tap| tap.noise.largest()).into(),
+            tap.and_then(|tap| tap.noise.largest()).into(),
             ratio(decoder).into(),
-            text(tap.map(|tap| tap.verdict.to_string())),
+            text(tap.map(|tap| tap.resolution.to_string())),
         ]);
     }
     table
@@ -104,7 +104,7 @@ fn every_tap(decoders: &[RandomWeights]) -> Table {
         "pairs",
         "minimum",
         "noise",
-        "verdict",
+        "resolution",
     ];
     let mut table = Table::new("Every tap", &headings);
     for decoder in decoders {
@@ -119,7 +119,7 @@ fn every_tap(decoders: &[RandomWeights]) -> Table {
                 tap.pairs.into(),
                 tap.minimum.into(),
                 tap.noise.largest().into(),
-                Cell::of(tap.verdict),
+                Cell::of(tap.resolution),
             ]);
         }
     }
@@ -146,5 +146,5 @@ fn figure(drawn: &Drawn) -> Figure {
     )
     .with("the family's own activation, analytic", Mark::Dots, points(true, -0.12))
     .with("ReLU", Mark::Rings, points(false, 0.12))
-    .with("verdict: separated above this", Mark::Line, [(-0.4, 2.0), (names.len() as f64 - 0.6, 2.0)])
+    .with("resolution: separated above this", Mark::Line, [(-0.4, 2.0), (names.len() as f64 - 0.6, 2.0)])
 }

@@ -41,7 +41,7 @@ pub(crate) fn snapshots(training: &Training) -> Table {
             snapshot.loss.into(),
             snapshot.held_out_loss.into(),
             tap.map(|tap| tap.closest.minimum).into(),
-            tap.map(|tap| tap.closest.noise.largest()).into(),
+            tap.and_then(|tap| tap.closest.noise.largest()).into(),
             tap.and_then(|tap| tap.margins.quantile(0.0)).into(),
             tap.and_then(|tap| tap.margins.quantile(0.5)).into(),
             exact.into(),
@@ -78,13 +78,13 @@ fn every_tap(trainings: &Trainings) -> Table {
         "tap",
         "closest pair",
         "noise",
-        "verdict",
+        "resolution",
         "least margin",
         "margin 05",
         "median margin",
         "largest margin",
         "margin noise",
-        "margin verdict",
+        "margin resolution",
         "inverted",
         "recovered",
     ];
@@ -105,13 +105,13 @@ fn every_tap(trainings: &Trainings) -> Table {
                     Cell::of(closest.tap),
                     closest.minimum.into(),
                     closest.noise.largest().into(),
-                    Cell::of(closest.verdict),
+                    Cell::of(closest.resolution),
                     margins.quantile(0.0).into(),
                     margins.quantile(0.05).into(),
                     margins.quantile(0.5).into(),
                     margins.quantile(1.0).into(),
                     margins.noise.largest().into(),
-                    Cell::of(margins.verdict),
+                    Cell::of(margins.resolution),
                     tally.map_or(Cell::Missing, |tally| tally.prompts.into()),
                     tally.map_or(Cell::Missing, |tally| tally.exact.into()),
                 ]);
@@ -144,11 +144,11 @@ fn minimum(tap: &TapSnapshot) -> Option<f64> {
 }
 
 fn closest_noise(tap: &TapSnapshot) -> Option<f64> {
-    Some(tap.closest.noise.largest())
+    tap.closest.noise.largest()
 }
 
 fn margin_noise(tap: &TapSnapshot) -> Option<f64> {
-    Some(tap.margins.noise.largest())
+    tap.margins.noise.largest()
 }
 
 fn steps() -> Axis {

@@ -86,6 +86,28 @@ fn config_json(family: Family, d_model: usize, n_layers: usize, vocab_size: usiz
                 "tie_word_embeddings": true,
             }),
         ),
+        Family::Qwen2 => rotary("qwen2", json!({})),
+        Family::Qwen3 => rotary("qwen3", json!({ "head_dim": d_model / HEADS })),
+        Family::Gemma2 => rotary(
+            "gemma2",
+            json!({
+                "head_dim": d_model / HEADS,
+                "query_pre_attn_scalar": d_model / HEADS,
+                "sliding_window": WINDOW,
+                "tie_word_embeddings": true,
+            }),
+        ),
+        Family::GptNeoX => json!({
+            "model_type": "gpt_neox",
+            "hidden_size": d_model,
+            "intermediate_size": 4 * d_model,
+            "max_position_embeddings": POSITIONS,
+            "num_attention_heads": HEADS,
+            "num_hidden_layers": n_layers,
+            "vocab_size": vocab_size,
+            // The narrowest heads of this study have two coordinates, and fewer cannot rotate.
+            "rotary_pct": 1.0,
+        }),
         Family::Phi3 => {
             rotary("phi3", json!({ "original_max_position_embeddings": POSITIONS, "sliding_window": WINDOW }))
         }

@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
     process,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 /// Why something in the folder cannot be used.
@@ -19,6 +20,8 @@ pub(super) enum Trouble {
     Io { path: PathBuf, source: io::Error },
     /// A link leads out of the folder.
     LeadsOut { path: PathBuf, target: PathBuf },
+    /// Another process holds a lock and makes no progress.
+    Busy { path: PathBuf, waited: Duration },
 }
 
 impl Trouble {

@@ -13,9 +13,11 @@
 //! A blob's name is the hash of its content, and what is found in the cache is compared with it.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io::{self, Read},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -28,6 +30,9 @@ use super::{
 
 /// Longest file under `refs/` that is read. A commit has 40 characters.
 const MAX_REF: u64 = 64;
+
+/// The time between two looks at a lock that another process holds.
+const PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) struct RepoCache {
     below: Below,
@@ -145,17 +150,37 @@ impl RepoCache {
     }
 
     /// Waits until no other process downloads the blob. It is this one's turn until the file is dropped.
-    pub(super) fn turn(&self, key: &str) -> Result<File, Trouble> {
-        let lock = self.below.open(&Path::new(".locks").join(&self.name).join(format!("{key}.lock")))?;
+    ///
+    /// Fails with [`Trouble::Busy`] if the lock is held for `patience` while the unfinished download does not grow.
+    pub(super) fn turn(&self, key: &str, patience: Duration) -> Result<File, Trouble> {
+        let path = Path::new(".locks").join(&self.name).join(format!("{key}.lock"));
+        let lock = self.below.open(&path)?;
+        let part = self.below.join(&self.part_path(key));
+        let length = || fs::symlink_metadata(&part).map_or(0, |part| part.len());
+        let (mut known, mut since) = (length(), Instant::now());
         // On a file system without locks two processes may spoil each other's download, which the hash shows.
-        let _ = lock.lock();
+        while let Err(TryLockError::WouldBlock) = lock.try_lock() {
+            let found = length();
+            if found != known {
+                (known, since) = (found, Instant::now());
+            }
+            let waited = since.elapsed();
+            if waited >= patience {
+                return Err(Trouble::Busy { path: self.below.join(&path), waited });
+            }
+            thread::sleep(PAUSE.min(patience - waited));
+        }
         Ok(lock)
     }
 
     /// The file of an unfinished download, and its path in the cache.
     pub(super) fn part(&self, key: &str) -> Result<(File, PathBuf), Trouble> {
-        let path = self.name.join("blobs").join(format!("{key}.incomplete"));
+        let path = self.part_path(key);
         Ok((self.below.open(&path)?, path))
+    }
+
+    fn part_path(&self, key: &str) -> PathBuf {
+        self.name.join("blobs").join(format!("{key}.incomplete"))
     }
 
     pub(super) fn remove_part(&self, part: &Path) -> Result<(), Trouble> {

@@ -46,7 +46,7 @@ impl Download<'_> {
             Some(hash) => hash.to_owned(),
             None => sha256(&format!("{commit}/{}", self.file)),
         };
-        let _turn = self.local(cache.turn(&key))?;
+        let _turn = self.local(cache.turn(&key, self.remote.site.options.patience()))?;
         if let Some(path) = self.local(cache.link_if_whole(identity, *size, commit, self.file))? {
             return Ok(path);
         }

@@ -1,6 +1,6 @@
 //! What can go wrong on the way to a model's files.
 
-use std::{fmt, io, path::PathBuf};
+use std::{fmt, io, path::PathBuf, time::Duration};
 
 use super::{HttpError, HubRepo};
 
@@ -87,12 +87,6 @@ pub enum HubError {
         /// What was found in it.
         source: serde_json::Error,
     },
-    /// The weights exist only as a sharded `pytorch_model.bin`.
-    #[error("{at}: a sharded pytorch_model.bin is not supported; convert the weights to safetensors")]
-    ShardedPickle {
-        /// The index of the shards.
-        at: Box<HubFile>,
-    },
     /// The Hub, or a server it redirects to, is out of reach or gave an answer that is of no use.
     #[error("{at}: no usable answer from {host}")]
     Http {
@@ -124,6 +118,19 @@ pub enum HubError {
         path: PathBuf,
         /// Where it leads.
         target: PathBuf,
+    },
+    /// Another process holds the lock of a file, and its download does not grow.
+    #[error(
+        "{at}: another process has held the lock {} for {} s without any progress: end it, or try again later",
+        .path.display(), .waited.as_secs()
+    )]
+    Busy {
+        /// The file that was asked for.
+        at: Box<HubFile>,
+        /// The lock.
+        path: PathBuf,
+        /// The time without progress.
+        waited: Duration,
     },
     /// The cache cannot be read or written.
     #[error("{at}: the cache at {} cannot be used", .path.display())]

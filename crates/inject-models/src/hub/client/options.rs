@@ -118,7 +118,8 @@ impl HubOptions {
     /// Sets the longest time to connect to a server, and the longest time without a byte from it (10 s and 30 s by default).
     ///
     /// An answer's head must be complete within the idle time. A body must also bring 1 KiB a second: over each idle time, and
-    /// as a whole.
+    /// as a whole. Another process that downloads the same file is waited for until its download has not grown for ten idle
+    /// times.
     ///
     /// # Errors
     ///
@@ -154,6 +155,11 @@ impl HubOptions {
     /// The longest time without a byte from a server.
     pub fn idle_timeout(&self) -> Duration {
         self.idle_timeout
+    }
+
+    /// The longest wait for another process whose download does not grow. It may be comparing the hash of a large file.
+    pub(super) fn patience(&self) -> Duration {
+        self.idle_timeout.saturating_mul(10)
     }
 
     pub(super) fn token(&self) -> Option<&str> {

@@ -1,6 +1,6 @@
 //! Many prompts at once, some taps or all, some logits or all.
 
-use inject_models::{Logits, Tap};
+use inject_models::{Logits, Tap, config::Span};
 
 use super::{FloatFormat, LENGTHS, Subject, VOCAB_SIZE, batch, for_each_decoder, sequence, states};
 use crate::fixture::{distance, norm, values};
@@ -72,7 +72,7 @@ fn a_token_changes_its_own_state_and_no_earlier_one() {
 fn a_window_bounds_what_one_block_sees() {
     for_each_decoder(|subject| {
         // The first block's state hangs on its own input and on the keys in its span, of which eight here.
-        let windowed = subject.label.starts_with("mistral") || subject.label.starts_with("gemma3");
+        let windowed = subject.decoder.config().blocks[0].attention.span == Span::Window(8);
         let prompt = sequence(2, 24);
         let mut changed = prompt.clone();
         changed[5] = (changed[5] + 1) % VOCAB_SIZE;

@@ -6,7 +6,7 @@ use inject_models::{Decoder, DecoderConfig, FloatFormat, Logits, Tap};
 use super::{batch, sequence, states};
 use crate::fixture;
 
-const CASES: [&str; 15] = [
+const CASES: [&str; 20] = [
     "gpt2",
     "gpt2-hub-names",
     "gpt-neo",
@@ -22,6 +22,11 @@ const CASES: [&str; 15] = [
     "gemma3-multimodal",
     "phi3",
     "phi4",
+    "qwen2",
+    "qwen3",
+    "gemma2",
+    "gpt-neox",
+    "gpt-neox-sequential",
 ];
 
 fn config(case: &str, device: &Device) -> DecoderConfig {

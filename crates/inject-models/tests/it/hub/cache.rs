@@ -7,6 +7,8 @@ use std::{
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
+    thread,
+    time::{Duration, Instant},
 };
 
 use inject_models::hub::{HubError, HubOptions, Snapshot};
@@ -202,4 +204,34 @@ fn a_file_that_a_model_needs_is_asked_for_whatever_is_noted() {
     fs::create_dir_all(&notes).unwrap();
     fs::write(notes.join("config.json"), "").unwrap();
     fetch_text(REPO, &options(&server, &cache)).unwrap();
+}
+
+#[test]
+fn a_lock_that_another_process_never_gives_back_is_named() {
+    let (server, cache) = (Server::start(SINGLE), TempDir::new().unwrap());
+    let path = cache.path().join(".locks").join(FOLDER).join(format!("{}.lock", git_blob(b"{}")));
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let lock = fs::File::create(&path).unwrap();
+    lock.lock().unwrap();
+    let short = Duration::from_millis(50);
+    let options = options(&server, &cache).with_timeouts(Duration::from_secs(10), short).unwrap();
+    let error = fetch_text(REPO, &options).unwrap_err();
+    assert!(matches!(&error, HubError::Busy { path: found, .. } if *found == path), "{error:?}");
+    assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+
+    // While the other process's download grows, it is waited for, however long it takes.
+    let part = cache.path().join(FOLDER).join("blobs").join(format!("{}.incomplete", git_blob(b"{}")));
+    fs::create_dir_all(part.parent().unwrap()).unwrap();
+    let (begin, patience) = (Instant::now(), 10 * short);
+    let other = thread::spawn(move || {
+        for length in 1..=10 {
+            fs::write(&part, vec![b' '; length]).unwrap();
+            thread::sleep(patience / 4);
+        }
+        fs::remove_file(&part).unwrap();
+        drop(lock);
+    });
+    fetch_text(REPO, &options).unwrap();
+    assert!(begin.elapsed() > 2 * patience);
+    other.join().unwrap();
 }

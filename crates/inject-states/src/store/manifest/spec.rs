@@ -32,6 +32,10 @@ pub struct StoreSpec {
     pub positions: Positions,
     /// The width of a state.
     pub d_model: usize,
+    /// The number of lanes in which the states were computed, if it is known. It follows the number of cores and changes states by
+    /// rounding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lanes: Option<usize>,
 }
 
 impl StoreSpec {
@@ -54,6 +58,7 @@ impl StoreSpec {
             bos_added: false,
             positions,
             d_model,
+            lanes: None,
         }
     }
 
@@ -66,7 +71,8 @@ impl StoreSpec {
         let (taps, positions) = (extraction.taps().to_vec(), extraction.positions());
         let d_model = model.decoder.config().d_model;
         let spec = StoreSpec::new(&model.origin().id, model.weight_hash()?, taps, positions, d_model);
-        Ok(StoreSpec { revision: model.origin().revision.clone(), ..spec })
+        let (revision, lanes) = (model.origin().revision.clone(), Some(model.decoder.lanes()));
+        Ok(StoreSpec { revision, lanes, ..spec })
     }
 
     /// Returns the description of a store of prompts encoded by a tokenizer. `added` says whether `bos` put the token that begins

@@ -1,0 +1,198 @@
+//! Models in one GGUF file: settings, tokenizer and weights.
+//!
+//! The file is translated and not interpreted: its metadata become the `config.json` that the family publishes, and its tensors
+//! get the names and the order of rows that they have there. Everything after that is the same as for a folder.
+
+// The file is mapped. What has been read is released at once, because mapped pages count as memory used.
+
+mod architecture;
+mod blocks;
+mod config;
+mod cursor;
+mod error;
+mod head;
+mod settings;
+mod tokenizer;
+mod value;
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use memmap2::Mmap;
+
+pub use self::error::GgufError;
+use self::{architecture::Architecture, blocks::Blocks, head::Head};
+use super::{Checkpoint, Damage, Entry, StoredAs, Values, WeightFile};
+use crate::error::ModelError;
+
+/// A GGUF file whose head is checked.
+#[derive(Debug)]
+pub(crate) struct Gguf {
+    path: PathBuf,
+    map: Mmap,
+    head: Head,
+    architecture: Architecture,
+}
+
+/// The values of a tensor within the file.
+#[derive(Clone, Debug)]
+pub(super) struct Stored {
+    blocks: Blocks,
+    place: Range<usize>,
+    change: Change,
+}
+
+/// The change that undoes what the converter of llama.cpp did to a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    None,
+    /// The two halves of each of so many heads are interleaved row by row.
+    Interleaved {
+        heads: usize,
+    },
+    /// One was added to every number.
+    PlusOne,
+}
+
+impl Gguf {
+    /// Returns the GGUF file that a path means: the file itself, or the only one in a folder without `config.json`.
+    pub(crate) fn find(path: &Path) -> Option<PathBuf> {
+        let is_gguf = |path: &Path| {
+            path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf")) && path.is_file()
+        };
+        if is_gguf(path) {
+            return Some(path.to_owned());
+        }
+        if path.join("config.json").exists() {
+            return None;
+        }
+        let mut files =
+            fs::read_dir(path).ok()?.flatten().map(|entry| entry.path()).filter(|path| is_gguf(path));
+        files.next().filter(|_| files.next().is_none())
+    }
+
+    /// Opens a file and checks its head.
+    pub(crate) fn open(path: PathBuf) -> Result<Self, ModelError> {
+        let io_error = |source| ModelError::Read { path: path.clone(), source };
+        let file = File::open(&path).map_err(io_error)?;
+        // SAFETY: the map is only read. That no other program truncates or rewrites the file while it is loaded is the
+        // documented condition of `Model::load`.
+        let map = unsafe { Mmap::map(&file) }.map_err(io_error)?;
+        let head = Head::parse(&map)
+            .map_err(|fault| ModelError::Damaged { path: path.clone(), source: Damage::Gguf(fault) })?;
+        let architecture = Architecture::of(&path, &map, &head)?;
+        Ok(Gguf { path, map, head, architecture })
+    }
+
+    /// Returns the tensors under the names of the family.
+    pub(crate) fn checkpoint(self) -> Result<Checkpoint, ModelError> {
+        let mut tensors = BTreeMap::new();
+        for (name, placed) in &self.head.tensors {
+            if self.architecture.is_setting(name) {
+                continue;
+            }
+            let published = self.architecture.published_name(name);
+            let change = self.architecture.change(name);
+            let stored = Stored { blocks: placed.blocks, place: placed.place.clone(), change };
+            let stored = StoredAs::Gguf(stored);
+            let entry = Entry { file: 0, stored, shape: placed.shape.clone(), begin: 0 };
+            if tensors.insert(published, entry).is_some() {
+                let source = Damage::Gguf(GgufError::TensorTwice { tensor: name.clone() });
+                return Err(ModelError::Damaged { path: self.path, source });
+            }
+        }
+        let file = WeightFile { path: self.path.clone(), values: Values::Gguf(self.map) };
+        Ok(Checkpoint { path: self.path, files: vec![file], tensors })
+    }
+}
+
+impl Stored {
+    /// The name of the format.
+    pub(super) fn format(&self) -> &'static str {
+        self.blocks.name()
+    }
+
+    /// Passes the values to `sink` in pieces of whole rows, of about `piece` values, each with the number of its first value.
+    pub(super) fn stream(
+        &self,
+        map: &Mmap,
+        shape: &[usize],
+        piece: usize,
+        mut sink: impl FnMut(usize, &[f32]) -> Result<(), ModelError>,
+    ) -> Result<(), ModelError> {
+        let width = shape.last().copied().unwrap_or(1);
+        let rows: usize = shape[..shape.len() - 1].iter().product();
+        let rows_at_once = (piece / width).clamp(1, rows);
+        let mut values = vec![0_f32; rows_at_once * width];
+        for first in (0..rows).step_by(rows_at_once) {
+            let count = rows_at_once.min(rows - first);
+            let values = &mut values[..count * width];
+            for (row, values) in (first..).zip(values.chunks_exact_mut(width)) {
+                self.row(map, row, rows, values);
+            }
+            sink(first * width, values)?;
+        }
+        self.release(map);
+        Ok(())
+    }
+
+    /// Restores one row of the published tensor.
+    fn row(&self, map: &Mmap, row: usize, rows: usize, values: &mut [f32]) {
+        let bytes = &map[self.place.clone()];
+        let row_bytes = values.len() / self.blocks.numbers() * self.blocks.bytes();
+        match self.change {
+            Change::Interleaved { heads } if rows > 1 => {
+                let stored = interleaved(row, rows, heads);
+                self.blocks.decode(&bytes[stored * row_bytes..][..row_bytes], values);
+            }
+            Change::Interleaved { heads } => {
+                let mut stored = vec![0.0; values.len()];
+                self.blocks.decode(bytes, &mut stored);
+                for (i, value) in values.iter_mut().enumerate() {
+                    *value = stored[interleaved(i, stored.len(), heads)];
+                }
+            }
+            Change::None => self.blocks.decode(&bytes[row * row_bytes..][..row_bytes], values),
+            Change::PlusOne => {
+                self.blocks.decode(&bytes[row * row_bytes..][..row_bytes], values);
+                values.iter_mut().for_each(|value| *value -= 1.0);
+            }
+        }
+    }
+
+    /// Releases the memory that reading has filled.
+    fn release(&self, map: &Mmap) {
+        #[cfg(unix)]
+        {
+            // SAFETY: the map is read-only and backed by a file, so a page that is dropped comes back as it was.
+            let advised = unsafe {
+                map.unchecked_advise_range(
+                    memmap2::UncheckedAdvice::DontNeed,
+                    self.place.start,
+                    self.place.len(),
+                )
+            };
+            // A system that ignores the advice keeps the pages longer. Nothing depends on it.
+            drop(advised);
+        }
+        #[cfg(not(unix))]
+        drop(map);
+    }
+}
+
+/// The place of a row within the file. Each head holds the rows of its first half at even places, and those of its second half
+/// at odd ones.
+///
+/// # Source
+///
+/// github.com/ggml-org/llama.cpp, `convert_hf_to_gguf.py` (`LlamaModel.permute`).
+fn interleaved(row: usize, rows: usize, heads: usize) -> usize {
+    let d_head = rows / heads;
+    let (head, within) = (row / d_head, row % d_head);
+    let half = d_head / 2;
+    head * d_head + 2 * (within % half) + within / half
+}

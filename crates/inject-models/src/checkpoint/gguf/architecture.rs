@@ -1,0 +1,167 @@
+//! The architectures: the published names of their tensors, and what the converter changes in them.
+
+use std::path::Path;
+
+use super::{Change, cursor, head::Head, settings::shown, value::Value};
+use crate::error::ModelError;
+
+/// An architecture, with the numbers that its tensors depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Architecture {
+    Llama { n_heads: usize, n_kv_heads: usize },
+    Gemma3,
+    Gpt2,
+    Phi3,
+    Qwen2,
+    Qwen3,
+}
+
+/// The names by which files call the architectures.
+const KNOWN: &str = "llama, gemma3, gpt2, phi3, qwen2 or qwen3";
+
+/// The parts of names that differ, in the file and as published.
+type Renamed = &'static [(&'static str, &'static str)];
+
+const OUTSIDE_BLOCKS: Renamed =
+    &[("token_embd", "model.embed_tokens"), ("output_norm", "model.norm"), ("output", "lm_head")];
+
+/// # Source
+///
+/// github.com/ggml-org/llama.cpp, `gguf-py/gguf/tensor_mapping.py`.
+const IN_BLOCKS: Renamed = &[
+    ("attn_norm", "input_layernorm"),
+    ("attn_q", "self_attn.q_proj"),
+    ("attn_k", "self_attn.k_proj"),
+    ("attn_v", "self_attn.v_proj"),
+    ("attn_output", "self_attn.o_proj"),
+    ("attn_q_norm", "self_attn.q_norm"),
+    ("attn_k_norm", "self_attn.k_norm"),
+    ("ffn_norm", "post_attention_layernorm"),
+    ("ffn_gate", "mlp.gate_proj"),
+    ("ffn_up", "mlp.up_proj"),
+    ("ffn_down", "mlp.down_proj"),
+];
+
+/// The names that Gemma 3 has in place of those above.
+const IN_BLOCKS_OF_GEMMA: Renamed = &[
+    ("post_attention_norm", "post_attention_layernorm"),
+    ("ffn_norm", "pre_feedforward_layernorm"),
+    ("post_ffw_norm", "post_feedforward_layernorm"),
+];
+
+/// The names that Phi-3 has in place of those above: its maps are fused.
+const IN_BLOCKS_OF_PHI: Renamed = &[("attn_qkv", "self_attn.qkv_proj"), ("ffn_up", "mlp.gate_up_proj")];
+
+const OUTSIDE_BLOCKS_OF_GPT2: Renamed = &[
+    ("token_embd", "transformer.wte"),
+    ("position_embd", "transformer.wpe"),
+    ("output_norm", "transformer.ln_f"),
+    ("output", "lm_head"),
+];
+
+const IN_BLOCKS_OF_GPT2: Renamed = &[
+    ("attn_norm", "ln_1"),
+    ("attn_qkv", "attn.c_attn"),
+    ("attn_output", "attn.c_proj"),
+    ("ffn_norm", "ln_2"),
+    ("ffn_up", "mlp.c_fc"),
+    ("ffn_down", "mlp.c_proj"),
+];
+
+impl Architecture {
+    /// Reads the architecture of a file.
+    pub(super) fn of(path: &Path, bytes: &[u8], head: &Head) -> Result<Self, ModelError> {
+        const KEY: &str = "general.architecture";
+        let missing = || ModelError::missing_key(path, KEY, KNOWN);
+        let value = head.metadata.get(KEY).ok_or_else(missing)?;
+        let name = match value {
+            Value::Text(place) => cursor::text(bytes, place),
+            _ => "",
+        };
+        let heads = |key: &str| match head.metadata.get(&format!("llama.attention.{key}")) {
+            // A head of one row has no halves to put in order. Other values are refused with the rest of the settings.
+            Some(Value::Unsigned(heads)) => usize::try_from(*heads).unwrap_or(1).max(1),
+            _ => 1,
+        };
+        Ok(match name {
+            "llama" => {
+                let n_heads = heads("head_count");
+                let is_there = head.metadata.contains_key("llama.attention.head_count_kv");
+                let n_kv_heads = if is_there { heads("head_count_kv") } else { n_heads };
+                Architecture::Llama { n_heads, n_kv_heads }
+            }
+            "gemma3" => Architecture::Gemma3,
+            "gpt2" => Architecture::Gpt2,
+            "phi3" => Architecture::Phi3,
+            "qwen2" => Architecture::Qwen2,
+            "qwen3" => Architecture::Qwen3,
+            _ => {
+                return Err(ModelError::bad_key(path, KEY, &shown(bytes, value), KNOWN));
+            }
+        })
+    }
+
+    /// The beginning of the keys of this architecture.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Architecture::Llama { .. } => "llama",
+            Architecture::Gemma3 => "gemma3",
+            Architecture::Gpt2 => "gpt2",
+            Architecture::Phi3 => "phi3",
+            Architecture::Qwen2 => "qwen2",
+            Architecture::Qwen3 => "qwen3",
+        }
+    }
+
+    /// Whether a tensor holds settings of the rotation and no weights.
+    pub(super) fn is_setting(self, name: &str) -> bool {
+        match self {
+            Architecture::Llama { .. } => name == "rope_freqs.weight",
+            Architecture::Phi3 => {
+                matches!(name, "rope_factors_long.weight" | "rope_factors_short.weight")
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns the published name of a tensor. A name that the architecture does not have stays as it is, and is refused
+    /// with the other surplus tensors.
+    pub(super) fn published_name(self, name: &str) -> String {
+        self.renamed(name).unwrap_or_else(|| name.to_owned())
+    }
+
+    fn renamed(self, name: &str) -> Option<String> {
+        let (stem, part) = name.rsplit_once('.')?;
+        let (outside, inside): (Renamed, [Renamed; 2]) = match self {
+            Architecture::Llama { .. } | Architecture::Qwen2 | Architecture::Qwen3 => {
+                (OUTSIDE_BLOCKS, [&[], IN_BLOCKS])
+            }
+            Architecture::Gemma3 => (OUTSIDE_BLOCKS, [IN_BLOCKS_OF_GEMMA, IN_BLOCKS]),
+            Architecture::Phi3 => (OUTSIDE_BLOCKS, [IN_BLOCKS_OF_PHI, IN_BLOCKS]),
+            Architecture::Gpt2 => (OUTSIDE_BLOCKS_OF_GPT2, [&[], IN_BLOCKS_OF_GPT2]),
+        };
+        let find =
+            |names: Renamed, stem: &str| names.iter().find(|(known, _)| *known == stem).map(|(_, new)| *new);
+        let Some((block, stem)) = stem.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) else {
+            return Some(format!("{}.{part}", find(outside, stem)?));
+        };
+        let blocks = if self == Architecture::Gpt2 { "transformer.h" } else { "model.layers" };
+        let new = inside.iter().find_map(|names| find(names, stem))?;
+        Some(format!("{blocks}.{block}.{new}.{part}"))
+    }
+
+    /// Returns what the converter changed in a tensor.
+    pub(super) fn change(self, name: &str) -> Change {
+        let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+        match self {
+            Architecture::Llama { n_heads, .. } if stem.ends_with(".attn_q") => {
+                Change::Interleaved { heads: n_heads }
+            }
+            Architecture::Llama { n_kv_heads, .. } if stem.ends_with(".attn_k") => {
+                Change::Interleaved { heads: n_kv_heads }
+            }
+            Architecture::Gemma3 if stem.ends_with("norm") => Change::PlusOne,
+            _ => Change::None,
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The ways in which a GGUF file can be malformed.
+
+/// A fault in a GGUF file.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GgufError {
+    /// The file does not begin as a GGUF file does.
+    #[error("it begins with the bytes {found:?}, expected the letters `GGUF`")]
+    Magic {
+        /// The first four bytes.
+        found: [u8; 4],
+    },
+    /// The version of the container is not supported.
+    #[error("it is GGUF version {found}, expected 2 or 3")]
+    Version {
+        /// The version.
+        found: u32,
+    },
+    /// The numbers are stored with the most significant byte first.
+    #[error("its numbers are big-endian, expected little-endian ones")]
+    BigEndian,
+    /// The file ends too early.
+    #[error("it ends after {length} bytes, expected {wanted} more at byte {at}")]
+    CutOff {
+        /// The place.
+        at: usize,
+        /// The bytes that should follow.
+        wanted: u64,
+        /// The length of the file.
+        length: usize,
+    },
+    /// A count is larger than the rest of the file can hold.
+    #[error("it is said to have {found} {items}, expected at most the {most} that its length can hold")]
+    Count {
+        /// The things counted.
+        items: &'static str,
+        /// The count.
+        found: u64,
+        /// The largest possible count.
+        most: u64,
+    },
+    /// A text is not UTF-8.
+    #[error("the text at byte {at} is not UTF-8")]
+    Text {
+        /// The place.
+        at: usize,
+    },
+    /// A value has a type that the format does not know.
+    #[error("key `{key}` has the value type {found}, expected one from 0 to 12")]
+    ValueType {
+        /// The key.
+        key: String,
+        /// The number of the type.
+        found: u32,
+    },
+    /// A list holds lists.
+    #[error("key `{key}` is a list of lists, expected a list of numbers, flags or texts")]
+    NestedList {
+        /// The key.
+        key: String,
+    },
+    /// A flag is neither true nor false.
+    #[error("key `{key}` holds the flag {found}, expected 0 or 1")]
+    Flag {
+        /// The key.
+        key: String,
+        /// The byte.
+        found: u8,
+    },
+    /// A key stands twice.
+    #[error("key `{key}` stands twice")]
+    KeyTwice {
+        /// The key.
+        key: String,
+    },
+    /// The alignment of the data is not a power of two.
+    #[error("key `general.alignment` is {found}, expected a power of two")]
+    Alignment {
+        /// The value.
+        found: String,
+    },
+    /// A name stands twice.
+    #[error("tensor `{tensor}` stands twice")]
+    TensorTwice {
+        /// The name.
+        tensor: String,
+    },
+    /// A tensor has too many dimensions, or none.
+    #[error("tensor `{tensor}` has {found} dimensions, expected 1 to 4")]
+    Dimensions {
+        /// The tensor.
+        tensor: String,
+        /// Their number.
+        found: u32,
+    },
+    /// A tensor has a dimension without extent, or more numbers than can be counted.
+    #[error("tensor `{tensor}` has the shape {found:?}, expected sizes from 1 on with a product below 2^48")]
+    Shape {
+        /// The tensor.
+        tensor: String,
+        /// Its shape, the innermost dimension first, as the file has it.
+        found: Vec<u64>,
+    },
+    /// A tensor is stored in a format that is not read.
+    #[error("tensor `{tensor}` is stored as {found}, expected one of {expected}")]
+    Format {
+        /// The tensor.
+        tensor: String,
+        /// The name or the number of the format.
+        found: String,
+        /// The names of the formats that are read.
+        expected: String,
+    },
+    /// The rows of a tensor do not consist of whole blocks.
+    #[error(
+        "tensor `{tensor}` has rows of {found} numbers, expected a multiple of {block}, the block of {format}"
+    )]
+    Row {
+        /// The tensor.
+        tensor: String,
+        /// Numbers in a row.
+        found: u64,
+        /// Numbers in a block.
+        block: usize,
+        /// The name of the format.
+        format: &'static str,
+    },
+    /// A tensor overlaps another, leaves a gap or is not aligned.
+    #[error(
+        "tensor `{tensor}` begins at byte {found} of the data, expected {expected}, where the one before it ends"
+    )]
+    Place {
+        /// The tensor.
+        tensor: String,
+        /// Its first byte.
+        found: u64,
+        /// The end of the tensor before it, aligned.
+        expected: u64,
+    },
+    /// A tensor ends after the end of the file.
+    #[error("tensor `{tensor}` ends at byte {found} of the file, expected at most {length}")]
+    Beyond {
+        /// The tensor.
+        tensor: String,
+        /// The byte after its last.
+        found: u64,
+        /// The length of the file.
+        length: usize,
+    },
+}

@@ -1,0 +1,140 @@
+//! Byte-level BPE: the tokenizers of GPT-2, Llama 3, SmolLM2, Qwen and Phi-4.
+
+use serde_json::{Value as Json, json};
+use tokenizers::models::bpe::BPE;
+
+use super::{Parts, Vocabulary};
+use crate::error::ModelError;
+
+/// The way in which text is cut before merging.
+///
+/// # Source
+///
+/// The `tokenizer.json` of the models. github.com/ggml-org/llama.cpp, `src/llama-vocab.cpp`
+/// (`llm_tokenizer_bpe`), lists the same expressions by the names below.
+struct Cutting {
+    /// The values of `tokenizer.ggml.pre`.
+    names: &'static [&'static str],
+    cuts: Cuts,
+    begins_with_bos: bool,
+    /// Whether a piece that is a token is not merged.
+    ignore_merges: bool,
+}
+
+enum Cuts {
+    /// The expression of GPT-2.
+    Gpt2,
+    /// Each digit by itself, and then the expression of GPT-2.
+    DigitsThenGpt2,
+    /// Another expression, after a normalisation if the model has one.
+    Expression { normal: Option<&'static str>, expression: &'static str },
+}
+
+const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const GPT4O: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+const CUTTINGS: [Cutting; 6] = [
+    Cutting {
+        names: &["gpt-2", "phi-2", "jina-es", "jina-de", "gigachat", "jais", "olmo", "roberta-bpe"],
+        cuts: Cuts::Gpt2,
+        begins_with_bos: false,
+        ignore_merges: false,
+    },
+    Cutting {
+        names: &["smollm", "starcoder", "refact", "command-r", "codeshell"],
+        cuts: Cuts::DigitsThenGpt2,
+        begins_with_bos: false,
+        ignore_merges: false,
+    },
+    Cutting {
+        names: &["llama-bpe", "llama3", "llama-v3", "falcon3", "dbrx", "smaug-bpe"],
+        cuts: Cuts::Expression { normal: None, expression: LLAMA3 },
+        begins_with_bos: true,
+        ignore_merges: true,
+    },
+    Cutting {
+        names: &["qwen2", "stablelm2", "megrez", "deepseek-r1-qwen"],
+        cuts: Cuts::Expression { normal: Some("NFC"), expression: QWEN2 },
+        begins_with_bos: false,
+        ignore_merges: false,
+    },
+    Cutting {
+        names: &["gpt-4o"],
+        cuts: Cuts::Expression { normal: None, expression: GPT4O },
+        begins_with_bos: false,
+        ignore_merges: false,
+    },
+    Cutting {
+        names: &["tekken"],
+        cuts: Cuts::Expression { normal: None, expression: TEKKEN },
+        begins_with_bos: true,
+        ignore_merges: true,
+    },
+];
+
+pub(super) fn parts(vocabulary: &Vocabulary<'_>) -> Result<Parts, ModelError> {
+    const KEY: &str = "tokenizer.ggml.pre";
+    let gguf = vocabulary.gguf;
+    let known = || CUTTINGS.iter().flat_map(|cutting| cutting.names).copied().collect::<Vec<_>>().join(", ");
+    let Some(name) = gguf.text(KEY)? else {
+        return Err(ModelError::missing_key(&gguf.path, KEY, &known()));
+    };
+    let Some(cutting) = CUTTINGS.iter().find(|cutting| cutting.names.contains(&name)) else {
+        return Err(gguf.bad(KEY, &format!("{name:?}"), &format!("one of {}", known())));
+    };
+    let merges = merges(vocabulary)?;
+    let model = BPE::builder()
+        .vocab_and_merges(vocabulary.table()?, merges)
+        .ignore_merges(cutting.ignore_merges)
+        .build()
+        .map_err(|error| gguf.refused(error))?;
+    let (normalizer, pre_tokenizer) = cutting.cuts.describe();
+    Ok(Parts {
+        model,
+        normalizer,
+        pre_tokenizer: Some(pre_tokenizer),
+        decoder: json!({ "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true }),
+        begins_with_bos: cutting.begins_with_bos,
+    })
+}
+
+impl Cuts {
+    /// The normaliser and the pre-tokeniser, as `tokenizer.json` describes them.
+    fn describe(&self) -> (Option<Json>, Json) {
+        let bytes = |use_regex: bool| json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex });
+        let both =
+            |first: Json, second: Json| json!({ "type": "Sequence", "pretokenizers": [first, second] });
+        match self {
+            Cuts::Gpt2 => (None, bytes(true)),
+            Cuts::DigitsThenGpt2 => {
+                (None, both(json!({ "type": "Digits", "individual_digits": true }), bytes(true)))
+            }
+            Cuts::Expression { normal, expression } => {
+                let split = json!({
+                    "type": "Split",
+                    "pattern": { "Regex": expression },
+                    "behavior": "Isolated",
+                    "invert": false,
+                });
+                (normal.map(|normal| json!({ "type": normal })), both(split, bytes(false)))
+            }
+        }
+    }
+}
+
+/// The merges, each as its two parts.
+fn merges(vocabulary: &Vocabulary<'_>) -> Result<Vec<(String, String)>, ModelError> {
+    const KEY: &str = "tokenizer.ggml.merges";
+    let gguf = vocabulary.gguf;
+    gguf.texts(KEY)?
+        .map(|merge| {
+            // A part may begin with a space, but is never empty.
+            let begin = merge.char_indices().nth(1).map_or(0, |(begin, _)| begin);
+            let space = merge[begin..].find(' ').map(|space| begin + space);
+            let parts = space.map(|space| (merge[..space].to_owned(), merge[space + 1..].to_owned()));
+            parts.ok_or_else(|| gguf.bad(KEY, &format!("{merge:?}"), "two tokens with a space between"))
+        })
+        .collect()
+}

@@ -1,0 +1,115 @@
+//! Gemma 2.
+
+use super::{
+    Description, Family, Names, gemma3,
+    keys::Keys,
+    qwen2::{Kind, layer_types, spans_of},
+    rotary::{self, Surroundings},
+    settings::{activation, bias, head, heads, norm_eps},
+};
+use crate::{
+    config::{
+        AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig,
+        FeedForwardKind, LearnedPositions, NormConfig, Residual, RmsWeight, Span,
+    },
+    error::ModelError,
+};
+
+pub(super) const NAMES: Names = Names { prefixes: &["model.", ""], q_norm: "", k_norm: "", ..gemma3::NAMES };
+
+const WITHOUT_INFLUENCE: &[&str] = &[
+    "attention_dropout",
+    "cache_implementation",
+    // Published files have it beside `hidden_activation`, and transformers reads the latter.
+    "hidden_act",
+];
+
+/// # Source
+///
+/// Hugging Face transformers 5.23, `modeling_gemma2.py` and `configuration_gemma2.py`.
+pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
+    let bos_token_id = keys.bos_token_id()?;
+    let vocab_size = keys.size("vocab_size")?;
+    let hidden_size = keys.size("hidden_size")?;
+    let intermediate_size = keys.size("intermediate_size")?;
+    let num_hidden_layers = keys.n_layers("num_hidden_layers")?;
+    keys.default_to("num_attention_heads", 8);
+    keys.default_to("num_key_value_heads", 4);
+    keys.default_to("head_dim", 256);
+    let heads = heads(&mut keys, hidden_size)?;
+    let activation = activation(&mut keys, "hidden_activation", "gelu_pytorch_tanh")?;
+    let max_position_embeddings = keys.optional_size("max_position_embeddings")?.unwrap_or(8192);
+    let eps = norm_eps(&mut keys, "rms_norm_eps", 1e-6)?;
+    let attention_bias = bias(&mut keys, "attention_bias")?;
+    let query_pre_attn_scalar = keys.or::<f64>("query_pre_attn_scalar", 256.0)?;
+    if !(query_pre_attn_scalar.is_finite() && query_pre_attn_scalar > 0.0) {
+        return Err(keys.bad("query_pre_attn_scalar", &query_pre_attn_scalar, "a positive number"));
+    }
+    keys.default_to("sliding_window", 4096);
+    let sliding_window = keys.optional_size("sliding_window")?;
+    let layer_types = layer_types(&mut keys, num_hidden_layers)?.unwrap_or_else(|| {
+        let kind = |layer: usize| if layer % 2 == 0 { Kind::SlidingAttention } else { Kind::FullAttention };
+        (0..num_hidden_layers).map(kind).collect()
+    });
+    let spans = spans_of(&keys, &layer_types, sliding_window)?;
+    let attn_logit_softcapping = cap(&mut keys, "attn_logit_softcapping", 50.0)?;
+    let final_logit_softcapping = cap(&mut keys, "final_logit_softcapping", 30.0)?;
+    let head = head(&mut keys, true)?;
+    keys.only("use_bidirectional_attention", false)?;
+    let surroundings = Surroundings {
+        d_head: heads.d_head,
+        max_len: max_position_embeddings,
+        original_len: None,
+        default_base: 10_000.0,
+    };
+    let rotary = rotary::take(&mut keys, &surroundings)?;
+    keys.finish("gemma2", WITHOUT_INFLUENCE)?;
+
+    let norm = NormConfig::Rms { eps, weight: RmsWeight::FactorLessOne };
+    let block = |span: Span| BlockConfig {
+        norm,
+        residual: Residual::Sandwich,
+        attention: AttentionConfig {
+            n_heads: heads.n_heads,
+            n_kv_heads: heads.n_kv_heads,
+            d_head: heads.d_head,
+            score_scale: query_pre_attn_scalar.powf(-0.5),
+            score_cap: attn_logit_softcapping,
+            span,
+            rotary: Some(rotary.clone()),
+            qk_norm: None,
+            qkv_bias: attention_bias,
+            out_bias: attention_bias,
+        },
+        feed_forward: FeedForwardConfig {
+            d_ff: intermediate_size,
+            kind: FeedForwardKind::Gated(activation),
+            bias: Bias::Without,
+        },
+    };
+    let config = DecoderConfig {
+        d_model: hidden_size,
+        vocab_size,
+        // The reference rounds this factor to the dtype of the embedding, this crate to the dtype it computes in.
+        embedding: EmbeddingConfig {
+            scale: Some((hidden_size as f64).sqrt()),
+            positions: LearnedPositions::None,
+        },
+        blocks: spans.into_iter().map(block).collect(),
+        final_norm: norm,
+        head,
+        logit_cap: final_logit_softcapping,
+    };
+    Ok(Description { family: Family::Gemma2, config, bos_token_id })
+}
+
+/// Takes a soft cap. Null means none, and only a missing key takes the default.
+fn cap(keys: &mut Keys, key: &str, default: f64) -> Result<Option<f64>, ModelError> {
+    keys.default_to(key, default);
+    match keys.optional::<f64>(key)? {
+        Some(found) if !(found.is_finite() && found > 0.0) => {
+            Err(keys.bad(key, &found, "a positive number or null"))
+        }
+        cap => Ok(cap),
+    }
+}

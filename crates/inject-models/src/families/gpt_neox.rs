@@ -1,0 +1,118 @@
+//! GPT-NeoX and Pythia.
+
+use super::{
+    Description, Family, Ignored, Names, Projection, Stored,
+    keys::Keys,
+    rotary::{self, Surroundings},
+    settings::{activation, even_split, head, norm_eps},
+};
+use crate::{
+    config::{
+        AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig,
+        FeedForwardKind, LearnedPositions, NormConfig, Residual, Span,
+    },
+    error::ModelError,
+};
+
+pub(super) const NAMES: Names = Names {
+    prefixes: &["gpt_neox.", ""],
+    embedding: "embed_in.weight",
+    positions: "",
+    final_norm: "final_layer_norm",
+    head: "embed_out.weight",
+    block: "layers.",
+    attention_norm: "input_layernorm",
+    post_attention_norm: "",
+    feed_forward_norm: "post_attention_layernorm",
+    post_feed_forward_norm: "",
+    qkv: Projection { parts: &["attention.query_key_value"], stored: Stored::OutInByHead },
+    q_norm: "",
+    k_norm: "",
+    out: Projection { parts: &["attention.dense"], stored: Stored::OutIn },
+    up: Projection { parts: &["mlp.dense_h_to_4h"], stored: Stored::OutIn },
+    down: Projection { parts: &["mlp.dense_4h_to_h"], stored: Stored::OutIn },
+    // The masks and the rotary frequencies as tensors, and a copy of the tied head.
+    ignored: &[
+        Ignored::Suffix(".attention.bias"),
+        Ignored::Suffix(".attention.masked_bias"),
+        Ignored::Suffix(".rotary_emb.inv_freq"),
+        Ignored::Suffix("embed_out.weight"),
+    ],
+};
+
+const WITHOUT_INFLUENCE: &[&str] = &["attention_dropout", "classifier_dropout", "hidden_dropout"];
+
+/// # Source
+///
+/// Hugging Face transformers 5.23, `modeling_gpt_neox.py` and `configuration_gpt_neox.py`.
+pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
+    let bos_token_id = keys.bos_token_id()?;
+    let vocab_size = keys.size("vocab_size")?;
+    let hidden_size = keys.size("hidden_size")?;
+    let intermediate_size = keys.size("intermediate_size")?;
+    let num_hidden_layers = keys.n_layers("num_hidden_layers")?;
+    let num_attention_heads = keys.size("num_attention_heads")?;
+    let activation = activation(&mut keys, "hidden_act", "gelu")?;
+    let max_position_embeddings = keys.optional_size("max_position_embeddings")?.unwrap_or(2048);
+    let eps = norm_eps(&mut keys, "layer_norm_eps", 1e-5)?;
+    // Both projections of the attention. Those of the feed-forward branch always have biases.
+    let attention_bias = if keys.or("attention_bias", true)? { Bias::With } else { Bias::Without };
+    let use_parallel_residual = keys.or("use_parallel_residual", true)?;
+    let head = head(&mut keys, false)?;
+    let d_head = even_split(&keys, "hidden_size", hidden_size, num_attention_heads)?;
+    let rotary_emb_base = own_name(&mut keys, "rotary_emb_base", "rope_theta", 10_000.0)?;
+    let rotary_pct = own_name(&mut keys, "rotary_pct", "partial_rotary_factor", 0.25)?;
+    keys.default_to("partial_rotary_factor", rotary_pct);
+    let surroundings = Surroundings {
+        d_head,
+        max_len: max_position_embeddings,
+        original_len: None,
+        default_base: rotary_emb_base,
+    };
+    let rotary = rotary::take(&mut keys, &surroundings)?;
+    keys.finish("gpt_neox", WITHOUT_INFLUENCE)?;
+
+    let norm = NormConfig::Layer { eps };
+    let block = BlockConfig {
+        norm,
+        residual: if use_parallel_residual { Residual::Parallel } else { Residual::Pre },
+        attention: AttentionConfig {
+            n_heads: num_attention_heads,
+            n_kv_heads: num_attention_heads,
+            d_head,
+            score_scale: (d_head as f64).powf(-0.5),
+            score_cap: None,
+            span: Span::Full,
+            rotary: Some(rotary),
+            qk_norm: None,
+            qkv_bias: attention_bias,
+            out_bias: attention_bias,
+        },
+        feed_forward: FeedForwardConfig {
+            d_ff: intermediate_size,
+            kind: FeedForwardKind::Plain(activation),
+            bias: Bias::With,
+        },
+    };
+    let config = DecoderConfig {
+        d_model: hidden_size,
+        vocab_size,
+        embedding: EmbeddingConfig { scale: None, positions: LearnedPositions::None },
+        blocks: vec![block; num_hidden_layers],
+        final_norm: norm,
+        head,
+        logit_cap: None,
+    };
+    Ok(Description { family: Family::GptNeoX, config, bos_token_id })
+}
+
+/// Takes a rotary setting under the name that this family alone has. It counts where `rope_parameters` lacks the value.
+///
+/// transformers does not read the common name outside `rope_parameters`. Its older releases wrote both.
+fn own_name(keys: &mut Keys, key: &str, common: &str, default: f64) -> Result<f64, ModelError> {
+    let value = keys.or(key, default)?;
+    match keys.optional::<f64>(common)? {
+        Some(found) if found != value => Err(keys.bad(common, &found, &format!("{value}, as `{key}` says"))),
+        _ => Ok(value),
+    }
+}

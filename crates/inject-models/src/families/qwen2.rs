@@ -1,0 +1,132 @@
+//! Qwen2 and Qwen2.5.
+
+use serde_json::Value;
+
+use super::{
+    Description, Family,
+    keys::Keys,
+    rotary::{self, Surroundings},
+    settings::{activation, head, heads, norm_eps},
+};
+use crate::{
+    config::{
+        AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig,
+        FeedForwardKind, LearnedPositions, NormConfig, Residual, RmsWeight, Span,
+    },
+    error::ModelError,
+};
+
+const WITHOUT_INFLUENCE: &[&str] = &["attention_dropout"];
+
+/// # Source
+///
+/// Hugging Face transformers 5.23, `modeling_qwen2.py` and `configuration_qwen2.py`.
+pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
+    let bos_token_id = keys.bos_token_id()?;
+    let vocab_size = keys.size("vocab_size")?;
+    let hidden_size = keys.size("hidden_size")?;
+    let intermediate_size = keys.size("intermediate_size")?;
+    let num_hidden_layers = keys.n_layers("num_hidden_layers")?;
+    // A missing key has a default, and null means as many as there are query heads.
+    keys.default_to("num_key_value_heads", 32);
+    let heads = heads(&mut keys, hidden_size)?;
+    let activation = activation(&mut keys, "hidden_act", "silu")?;
+    let max_position_embeddings = keys.optional_size("max_position_embeddings")?.unwrap_or(32_768);
+    let eps = norm_eps(&mut keys, "rms_norm_eps", 1e-6)?;
+    let spans = spans(&mut keys, num_hidden_layers)?;
+    let head = head(&mut keys, false)?;
+    let surroundings = Surroundings {
+        d_head: heads.d_head,
+        max_len: max_position_embeddings,
+        original_len: None,
+        default_base: 10_000.0,
+    };
+    let rotary = rotary::take(&mut keys, &surroundings)?;
+    keys.finish("qwen2", WITHOUT_INFLUENCE)?;
+
+    let norm = NormConfig::Rms { eps, weight: RmsWeight::Factor };
+    let block = |span: Span| BlockConfig {
+        norm,
+        residual: Residual::Pre,
+        attention: AttentionConfig {
+            n_heads: heads.n_heads,
+            n_kv_heads: heads.n_kv_heads,
+            d_head: heads.d_head,
+            score_scale: (heads.d_head as f64).powf(-0.5),
+            score_cap: None,
+            span,
+            rotary: Some(rotary.clone()),
+            qk_norm: None,
+            // Of the four projections, the output alone is without a bias.
+            qkv_bias: Bias::With,
+            out_bias: Bias::Without,
+        },
+        feed_forward: FeedForwardConfig {
+            d_ff: intermediate_size,
+            kind: FeedForwardKind::Gated(activation),
+            bias: Bias::Without,
+        },
+    };
+    let config = DecoderConfig {
+        d_model: hidden_size,
+        vocab_size,
+        embedding: EmbeddingConfig { scale: None, positions: LearnedPositions::None },
+        blocks: spans.into_iter().map(block).collect(),
+        final_norm: norm,
+        head,
+        logit_cap: None,
+    };
+    Ok(Description { family: Family::Qwen2, config, bos_token_id })
+}
+
+/// The kind of attention of one layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Kind {
+    /// `sliding_attention`.
+    SlidingAttention,
+    /// `full_attention`.
+    FullAttention,
+}
+
+/// Takes the keys that give each layer its span, of Qwen2 and Qwen3: `layer_types`, or the older `max_window_layers`, the
+/// number of layers with full attention before those with a window. There is a window only if `use_sliding_window` is set.
+pub(super) fn spans(keys: &mut Keys, n_layers: usize) -> Result<Vec<Span>, ModelError> {
+    let use_sliding_window = keys.or("use_sliding_window", false)?;
+    keys.default_to("sliding_window", 4096);
+    let sliding_window = keys.optional_size("sliding_window")?.filter(|_| use_sliding_window);
+    let max_window_layers = keys.or("max_window_layers", 28_usize)?;
+    let layer_types = layer_types(keys, n_layers)?.unwrap_or_else(|| {
+        let kind = |layer: usize| match sliding_window.is_some() && layer >= max_window_layers {
+            true => Kind::SlidingAttention,
+            false => Kind::FullAttention,
+        };
+        (0..n_layers).map(kind).collect()
+    });
+    spans_of(keys, &layer_types, sliding_window)
+}
+
+/// Takes `layer_types`.
+pub(super) fn layer_types(keys: &mut Keys, n_layers: usize) -> Result<Option<Vec<Kind>>, ModelError> {
+    match keys.optional::<Vec<Kind>>("layer_types")? {
+        Some(kinds) if kinds.len() != n_layers => {
+            Err(keys.bad("layer_types", &kinds, &format!("one kind for each of the {n_layers} layers")))
+        }
+        kinds => Ok(kinds),
+    }
+}
+
+/// The spans of layers of these kinds.
+pub(super) fn spans_of(keys: &Keys, kinds: &[Kind], window: Option<usize>) -> Result<Vec<Span>, ModelError> {
+    let span = |kind: &Kind| match (kind, window) {
+        (Kind::FullAttention, _) => Ok(Span::Full),
+        (Kind::SlidingAttention, Some(window)) => Ok(Span::Window(window)),
+        // transformers cannot make the mask of such a layer.
+        (Kind::SlidingAttention, None) => {
+            let expected =
+                "a number of keys, with `use_sliding_window` set: `layer_types` has sliding layers";
+            Err(keys.bad("sliding_window", &Value::Null, expected))
+        }
+    };
+    kinds.iter().map(span).collect()
+}

@@ -1,0 +1,203 @@
+//! Readers of states, stores, journals and prompts.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+use inject_states::{
+    durable::JsonLines,
+    foreign::{Axes, ColumnChoice, StatesFile},
+    models::Tap,
+    prompts::Prompts,
+    store::{Block, Opened, Positions, Store, StoreSpec, StoreWriter},
+};
+
+/// The readers, each with the name of its target and of its folder of seeds.
+pub const READERS: &[(&str, fn(&[u8]))] = &[
+    ("foreign_npy", foreign_npy),
+    ("foreign_safetensors", foreign_safetensors),
+    ("json_lines", json_lines),
+    ("prompts_jsonl", prompts_jsonl),
+    ("prompts_parquet", prompts_parquet),
+    ("prompts_text", prompts_text),
+    ("store", store),
+];
+
+/// Most values that are read of one file: a header can announce that rows of no numbers fill any number of rows.
+const MOST_ROWS: usize = 1 << 20;
+
+fn in_file(name: &str, bytes: &[u8], read: impl FnOnce(&Path)) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    fs::write(&path, bytes).unwrap();
+    read(&path);
+}
+
+/// States in a `.npy` file.
+pub fn foreign_npy(bytes: &[u8]) {
+    in_file("states.npy", bytes, foreign);
+}
+
+/// States in a `.safetensors` file.
+pub fn foreign_safetensors(bytes: &[u8]) {
+    in_file("states.safetensors", bytes, foreign);
+}
+
+fn foreign(path: &Path) {
+    let files = [StatesFile::open(path), StatesFile::open_as(path, Axes::TokenTap), StatesFile::open_as(path, Axes::TapToken)];
+    for mut file in files.into_iter().flatten() {
+        assert!(file.rows() <= MOST_ROWS || file.d_model() > 0);
+        let _ = file.states_at(Tap::Block(1), file.d_model());
+        for column in 0..file.columns().min(3) {
+            let _ = file.column(ColumnChoice::Index(column));
+        }
+    }
+}
+
+/// A prompt a line.
+pub fn prompts_text(bytes: &[u8]) {
+    prompts("prompts.txt", bytes);
+}
+
+/// A JSON object a line.
+pub fn prompts_jsonl(bytes: &[u8]) {
+    prompts("prompts.jsonl", bytes);
+}
+
+/// A column of a Parquet table.
+pub fn prompts_parquet(bytes: &[u8]) {
+    prompts("prompts.parquet", bytes);
+}
+
+fn prompts(name: &str, bytes: &[u8]) {
+    /// A small file can stand for any number of prompts.
+    const MOST: usize = 1 << 16;
+    in_file(name, bytes, |path| {
+        if let Ok(prompts) = Prompts::open(path) {
+            for prompt in prompts.with_max_bytes(1 << 16).take(MOST).map_while(Result::ok) {
+                assert!(!prompt.is_empty() && prompt.len() <= 1 << 16);
+            }
+        }
+    });
+}
+
+/// A journal, read and then continued.
+pub fn json_lines(bytes: &[u8]) {
+    in_file("journal.jsonl", bytes, |path| {
+        let mut known = Vec::new();
+        let opened = JsonLines::open(path, &JOURNAL, &mut |line: serde_json::Value| {
+            known.push(line);
+            Ok(())
+        });
+        let Ok(mut journal) = opened else {
+            assert_eq!(fs::read(path).unwrap(), bytes, "a journal that is refused stays as it is");
+            return;
+        };
+        let added = serde_json::json!({ "unit": 3, "result": 0.1 });
+        journal.append(&added).unwrap();
+        drop(journal);
+        let mut found = Vec::new();
+        JsonLines::read(path, &JOURNAL, &mut |line: serde_json::Value| {
+            found.push(line);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(found.len(), known.len() + 1, "what was appended is read back");
+    });
+}
+
+/// The header of the journals of [`json_lines`].
+pub const JOURNAL: &str = "a study";
+
+const TAPS: [Tap; 2] = [Tap::Embedding, Tap::FinalNorm];
+
+/// The files of a small finished store, sorted by name.
+pub fn finished_store() -> Vec<(String, Vec<u8>)> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = writer(folder.path()).unwrap();
+    append(&mut writer);
+    writer.finish(None).unwrap();
+    files(folder.path())
+}
+
+/// The files of an unfinished store.
+pub fn unfinished_store() -> Vec<(String, Vec<u8>)> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = writer(folder.path()).unwrap();
+    append_one(&mut writer);
+    drop(writer);
+    files(folder.path())
+}
+
+fn writer(folder: &Path) -> Option<StoreWriter> {
+    let spec = StoreSpec::new("tiny", "248dfc39", TAPS.to_vec(), Positions::All, 3);
+    match StoreWriter::open(folder, spec, &[vec![1, 2], vec![3]]) {
+        Ok(Opened::Writing(writer)) => Some(writer),
+        _ => None,
+    }
+}
+
+fn append_one(writer: &mut StoreWriter) {
+    let states = vec![0.5; 3 * writer.rows_of_next(1)];
+    let states = TAPS.map(|tap| (tap, &states[..]));
+    // Another file may stand where one of the store's belongs.
+    let _ = writer.append(&Block { prompts: 1, states: &states });
+}
+
+fn append(writer: &mut StoreWriter) {
+    while writer.next_prompt() < 2 {
+        let before = writer.next_prompt();
+        append_one(writer);
+        if writer.next_prompt() == before {
+            return;
+        }
+    }
+}
+
+fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut paths: Vec<PathBuf> = entries.collect();
+    paths.sort();
+    let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
+    paths.iter().map(|path| (name(path), fs::read(path).unwrap())).collect()
+}
+
+/// A store of which one file is replaced. The first byte chooses the file.
+pub fn store(bytes: &[u8]) {
+    static STORES: OnceLock<Vec<Vec<(String, Vec<u8>)>>> = OnceLock::new();
+    let stores = STORES.get_or_init(|| vec![finished_store(), unfinished_store()]);
+    let Some((&choice, replacement)) = bytes.split_first() else { return };
+    let choices: usize = stores.iter().map(Vec::len).sum();
+    let mut choice = usize::from(choice) % choices;
+    let Some(files) = stores.iter().find(|files| match choice.checked_sub(files.len()) {
+        None => true,
+        Some(rest) => {
+            choice = rest;
+            false
+        }
+    }) else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    for (number, (name, content)) in files.iter().enumerate() {
+        let content = if number == choice { replacement } else { content };
+        fs::write(folder.path().join(name), content).unwrap();
+    }
+    if let Ok(store) = Store::open(folder.path()) {
+        let rows = store.rows();
+        assert_eq!(rows.prompt.len(), rows.position.len());
+        for prompt in 0..store.manifest().prompt_count {
+            assert!(!store.prompt(prompt).is_empty());
+            let _ = store.rows_of(prompt);
+        }
+        for tap in store.manifest().spec.taps.clone() {
+            let _ = store.tap(tap).map(|states| states.to_array());
+        }
+    }
+    if let Some(mut writer) = writer(folder.path()) {
+        append(&mut writer);
+        let _ = writer.finish(None);
+    }
+}
