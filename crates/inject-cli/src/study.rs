@@ -55,9 +55,11 @@ pub(crate) fn run(study: &Command) -> Result<Outcome, Failure> {
 ///
 /// [`Failure`] if the weights cannot be read for their hash, or the model has no tokenizer.
 fn spec_of(model: &LoadedModel, prompts: &PromptOptions, taps: Vec<Tap>) -> Result<StoreSpec, Failure> {
-    let (tokenizer, d_model) = (model.tokenizer()?, model.decoder.config().d_model);
-    let mut spec = StoreSpec::new(model.id(), model.weight_hash()?, taps, Positions::Last, d_model)
-        .with_tokenizer(tokenizer, prompts.bos, prompts.adds_bos(model)?);
+    let d_model = model.decoder.config().d_model;
+    let mut spec = StoreSpec::new(model.id(), model.weight_hash()?, taps, Positions::Last, d_model);
+    if prompts.prompt_ids.is_none() {
+        spec = spec.with_tokenizer(model.tokenizer()?, prompts.bos, prompts.adds_bos(model)?);
+    }
     spec.revision.clone_from(&model.origin().revision);
     Ok(spec)
 }

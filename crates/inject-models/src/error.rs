@@ -222,26 +222,32 @@ pub enum ModelError {
         /// The library's error.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The tokenizer has a token whose id exceeds the model's vocabulary.
+    /// A text has a token whose id exceeds the model's vocabulary.
     #[error(
-        "{}: token `{token}` has id {found}, expected ids below the model's vocab_size {expected}",
+        "{}: the text has token `{token}` with id {found}, expected ids below the model's vocab_size {expected}",
         path.display()
     )]
     TokenizerVocabulary {
         /// The tokenizer file.
         path: PathBuf,
-        /// The token with the largest id.
+        /// The token.
         token: String,
-        /// That id.
+        /// Its id.
         found: u32,
         /// The model's vocabulary.
         expected: usize,
     },
     /// A text is to be encoded for a model without a tokenizer.
-    #[error("{} holds no tokenizer.json: give token ids instead of text", folder.display())]
+    #[error(
+        "{} holds no tokenizer.json{}: give token ids instead of text, or another tokenizer (`--tokenizer`)",
+        folder.display(),
+        if *sentencepiece { ", and tokenizer.model is not read" } else { "" }
+    )]
     NoTokenizer {
         /// The model's folder.
         folder: PathBuf,
+        /// Whether there is a tokenizer in a format that is not read.
+        sentencepiece: bool,
     },
     /// Prompts are to begin with BOS, but the config does not say which token that is.
     #[error("{} names no bos_token_id: use `auto` or `no`, or give token ids", path.display())]

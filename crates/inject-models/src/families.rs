@@ -16,6 +16,8 @@ mod mistral;
 mod names;
 mod olmo2;
 mod phi3;
+#[cfg(test)]
+mod published;
 mod qwen2;
 mod qwen3;
 mod recognise;

@@ -19,5 +19,5 @@ mod client;
 mod repo;
 
 #[cfg(feature = "hub")]
-pub use client::{HttpError, HubError, HubFile, HubOptions, Snapshot, TimeoutPhase, fetch};
+pub use client::{HttpError, HubError, HubFile, HubOptions, Snapshot, TimeoutPhase, fetch, fetch_tokenizer};
 pub use repo::{HubRepo, RepoIdError};

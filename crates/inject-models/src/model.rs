@@ -6,7 +6,7 @@ use burn::tensor::Device;
 
 use crate::{
     checkpoint::{self, Adapter, Checkpoint, Gguf, Instead, Weights, read_text},
-    config::Head,
+    config::{DecoderConfig, Head},
     decoder::Decoder,
     error::ModelError,
     families::{self, Described, Family},
@@ -143,31 +143,23 @@ impl Model {
             families::describe(&config_path, &read_text(&config_path)?)?;
         // Before the weights: reading a large tokenizer.json takes as much memory again as keeping it, and that memory is
         // then free for the weights.
-        let tokenizer_path = origin.folder.join("tokenizer.json");
         let (vocab_size, bos_token_id) = (description.config.vocab_size, description.bos_token_id);
-        let tokenizer = tokenizer_path
-            .is_file()
-            .then(|| Tokenizer::load(&tokenizer_path, vocab_size, bos_token_id, &config_path))
-            .transpose()?;
+        let tokenizer = Tokenizer::open(&origin.folder, vocab_size, bos_token_id, &config_path)?;
         let (checkpoint, wrappers) = Checkpoint::open(&origin.folder)?.unwrapped();
         checkpoint.refuse_unmerged()?;
         let checkpoint = checkpoint::dequantised(checkpoint, quantisation.as_ref())?;
         if !wrappers.is_empty() {
             notes.push(Note::Unwrapped { wrappers });
         }
+        if let Some(tokenizer) = &tokenizer {
+            notes.extend(tokenizer.notes()?);
+        }
         let applied = origin.adapter.as_deref() == Some(&origin.folder);
         if !applied && origin.folder.join("adapter_config.json").is_file() {
             notes.push(Note::AdapterBeside { base: checkpoint::base_of_adapter(&origin.folder) });
         }
         let weights = Weights::new(&checkpoint, description.family, device, format);
-        match (description.config.head, weights.stored_head()) {
-            (Head::Untied, None) => {
-                description.config.head = Head::Absent;
-                notes.push(Note::NoHead);
-            }
-            (Head::Tied, Some(tensor)) if weights.head_differs()? => notes.push(Note::OtherHead { tensor }),
-            _ => {}
-        }
+        judge_head(&mut description.config, &weights, &mut notes)?;
         let decoder = Decoder::load(description.config, weights)?;
         Ok(Model { decoder, tokenizer, family: description.family, bos_token_id, origin, notes })
     }
@@ -180,16 +172,36 @@ impl Model {
         format: FloatFormat,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        let Described { description, notes, .. } = families::describe(path, &file.config()?)?;
+        let Described { mut description, mut notes, .. } = families::describe(path, &file.config()?)?;
         let (vocab_size, bos_token_id) = (description.config.vocab_size, description.bos_token_id);
         let tokenizer = file
             .tokenizer()?
             .map(|built| Tokenizer::new(built.tokenizer, built.hash, path, vocab_size, bos_token_id, path))
             .transpose()?;
+        if let Some(tokenizer) = &tokenizer {
+            notes.extend(tokenizer.notes()?);
+        }
         let checkpoint = file.checkpoint()?;
         let weights = Weights::new(&checkpoint, description.family, device, format);
+        judge_head(&mut description.config, &weights, &mut notes)?;
         let decoder = Decoder::load(description.config, weights)?;
         Ok(Model { decoder, tokenizer, family: description.family, bos_token_id, origin, notes })
+    }
+
+    /// Returns the same model with a tokenizer from another place: a folder, a `tokenizer.json`, a `vocab.json` beside its
+    /// `merges.txt`, or a GGUF file.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`ModelError::NoTokenizer`] if there is none, and as [`Model::load`] does if it cannot be used.
+    pub fn with_tokenizer(mut self, place: &Path) -> Result<Self, ModelError> {
+        let vocab_size = self.decoder.config().vocab_size;
+        let config_path = self.origin.folder.join("config.json");
+        let tokenizer = Tokenizer::open(place, vocab_size, self.bos_token_id, &config_path)?
+            .ok_or_else(|| no_tokenizer(place))?;
+        self.notes.retain(|note| !matches!(note, Note::TokensBeyond { .. } | Note::OtherBos { .. }));
+        self.notes.extend(tokenizer.notes()?);
+        Ok(Model { tokenizer: Some(tokenizer), ..self })
     }
 
     /// Returns the tokenizer.
@@ -198,7 +210,7 @@ impl Model {
     ///
     /// Fails with [`ModelError::NoTokenizer`] if the folder has none.
     pub fn tokenizer(&self) -> Result<&Tokenizer, ModelError> {
-        self.tokenizer.as_ref().ok_or_else(|| ModelError::NoTokenizer { folder: self.origin.folder.clone() })
+        self.tokenizer.as_ref().ok_or_else(|| no_tokenizer(&self.origin.folder))
     }
 
     /// Returns the family that the model belongs to.
@@ -235,4 +247,27 @@ impl Model {
             Some(folder) => checkpoint::hash_with_adapter(&model, folder),
         }
     }
+}
+
+/// Compares the head that the config describes with the one in the checkpoint. One that is missing is not an error: states
+/// need none.
+fn judge_head(
+    config: &mut DecoderConfig,
+    weights: &Weights<'_>,
+    notes: &mut Vec<Note>,
+) -> Result<(), ModelError> {
+    match (config.head, weights.stored_head()) {
+        (Head::Untied, None) => {
+            config.head = Head::Absent;
+            notes.push(Note::NoHead);
+        }
+        (Head::Tied, Some(tensor)) if weights.head_differs()? => notes.push(Note::OtherHead { tensor }),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn no_tokenizer(place: &Path) -> ModelError {
+    let sentencepiece = place.is_file() || place.join("tokenizer.model").is_file();
+    ModelError::NoTokenizer { folder: place.to_owned(), sentencepiece }
 }

@@ -30,6 +30,22 @@ pub enum Note {
         /// The stored head.
         tensor: String,
     },
+    /// The tokenizer has tokens that the model does not have. A text with one of them cannot be encoded.
+    TokensBeyond {
+        /// The number of these tokens.
+        count: usize,
+        /// The first of them.
+        token: String,
+        /// Its id.
+        id: u32,
+        /// The rows of the embedding.
+        vocab_size: usize,
+    },
+    /// `tokenizer_config.json` and the tokenizer differ about BOS. The tokenizer is followed.
+    OtherBos {
+        /// Whether the tokenizer puts BOS before a text.
+        added: bool,
+    },
     /// An adapter lies beside the model and is not applied.
     AdapterBeside {
         /// The model that it was made for, if it names one.
@@ -63,6 +79,21 @@ impl fmt::Display for Note {
                 f,
                 "`{tensor}` is not the embedding, but config.json ties the head to it (tie_word_embeddings): it is not used"
             ),
+            Note::TokensBeyond { count, token, id, vocab_size } => {
+                let s = if *count == 1 { "" } else { "s" };
+                write!(
+                    f,
+                    "the tokenizer has {count} token{s} beyond the model's {vocab_size}, from `{token}` (id {id}) on: a text \
+                     cannot have them"
+                )
+            }
+            Note::OtherBos { added } => {
+                let (does, says) = if *added { ("begin", "false") } else { ("do not begin", "true") };
+                write!(
+                    f,
+                    "texts {does} with BOS, as the tokenizer itself says, although tokenizer_config.json has add_bos_token {says}"
+                )
+            }
             Note::AdapterBeside { base } => {
                 f.write_str("an adapter lies in the folder and is not applied")?;
                 base.as_ref().map_or(Ok(()), |base| write!(f, " (it was made for `{base}`)"))

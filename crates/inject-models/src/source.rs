@@ -108,6 +108,22 @@ impl ModelSource {
             adapter: None,
         })
     }
+
+    /// Makes the files of the tokenizer present on this machine, as [`ModelSource::fetch`] does those of the model, and returns their
+    /// folder.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Hub`] when the files cannot be had.
+    #[cfg(feature = "hub")]
+    pub fn fetch_tokenizer(
+        &self,
+        options: &crate::hub::HubOptions,
+        progress: &mut dyn FnMut(crate::Progress<'_>),
+    ) -> Result<PathBuf, ModelError> {
+        let ModelSource::Hub(repo) = self else { return Ok(self.origin()?.folder) };
+        Ok(crate::hub::fetch_tokenizer(repo, options, progress)?.folder)
+    }
 }
 
 impl FromStr for ModelSource {

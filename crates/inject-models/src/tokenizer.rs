@@ -1,9 +1,11 @@
 //! Text to token ids and back.
 
+mod byte_level;
+mod files;
 mod limits;
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::Read,
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
@@ -11,14 +13,20 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
+use self::files::TokenizerFiles;
 pub use self::limits::TokenizerLimit;
-use crate::{checkpoint::refuse_pointer, error::ModelError};
+use crate::{
+    checkpoint::{Gguf, refuse_pointer},
+    error::ModelError,
+    note::Note,
+};
 
 /// Whether a prompt begins with the model's BOS token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Bos {
-    /// The tokenizer's own post-processor decides, as in Hugging Face's `tokenizer(text)`.
+    /// The tokenizer's own post-processor decides, which is that of `tokenizer.json`, as in Hugging Face transformers 5. What
+    /// `tokenizer_config.json` says about BOS is not followed; the model [notes](crate::Model::notes) a difference.
     #[default]
     Auto,
     /// The prompt is BOS and the text, without other special tokens.
@@ -50,45 +58,46 @@ impl std::str::FromStr for Bos {
     }
 }
 
-/// A `tokenizer.json` whose ids fit the vocabulary of its model.
+/// A tokenizer and what its model makes of it.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     hash: String,
+    /// The file that errors name.
+    path: PathBuf,
+    vocab_size: usize,
     bos_token_id: Option<u32>,
     config_path: PathBuf,
 }
 
 impl Tokenizer {
-    pub(crate) fn load(
-        path: &Path,
+    /// Opens the tokenizer of a model with this vocabulary, from a folder or file. Returns `None` if there is none.
+    pub(crate) fn open(
+        place: &Path,
         vocab_size: usize,
         bos_token_id: Option<u32>,
         config_path: &Path,
-    ) -> Result<Self, ModelError> {
-        refuse_pointer(path)?;
-        let refused =
-            |source: TokenizerLimit| ModelError::Tokenizer { path: path.to_owned(), source: source.into() };
-        let read_error = |source| ModelError::Read { path: path.to_owned(), source };
-        let mut file = File::open(path).map_err(read_error)?;
-        let length = file.metadata().map_err(read_error)?.len();
-        limits::check_length(length, vocab_size).map_err(refused)?;
-        let mut text = Vec::with_capacity(length as usize);
-        (&mut file).take(length).read_to_end(&mut text).map_err(read_error)?;
-        limits::check(&text).map_err(refused)?;
-        let hash = hex::encode(Sha256::digest(&text));
-        let inner = guarded(|| {
-            let mut inner = tokenizers::Tokenizer::from_bytes(&text)?;
-            // Some files carry settings for training batches, which would cut or pad prompts.
-            inner.with_padding(None).with_truncation(None)?;
-            Ok(inner)
-        })
-        .map_err(|source| ModelError::Tokenizer { path: path.to_owned(), source })?;
-        drop(text);
-        Self::new(inner, hash, path, vocab_size, bos_token_id, config_path)
+    ) -> Result<Option<Self>, ModelError> {
+        let Some(files) = TokenizerFiles::find(place) else { return Ok(None) };
+        let path = files.path().to_owned();
+        let Built { mut tokenizer, hash } = match files {
+            TokenizerFiles::Gguf(path) => match Gguf::open(path)?.tokenizer()? {
+                Some(built) => Built { tokenizer: built.tokenizer, hash: built.hash },
+                None => return Ok(None),
+            },
+            TokenizerFiles::Json(path) => {
+                refuse_pointer(&path)?;
+                read_json(&path, vocab_size)?
+            }
+            TokenizerFiles::ByteLevel { vocab, merges } => byte_level::build(&vocab, &merges)?,
+        };
+        // Some files carry settings for training batches, which would cut or pad prompts.
+        guarded(|| tokenizer.with_padding(None).with_truncation(None).map(drop))
+            .map_err(|source| ModelError::Tokenizer { path: path.clone(), source })?;
+        Self::new(tokenizer, hash, &path, vocab_size, bos_token_id, config_path).map(Some)
     }
 
-    /// Checks a tokenizer from the file at `path`.
+    /// Puts a tokenizer from the file at `path` beside a model.
     pub(crate) fn new(
         inner: tokenizers::Tokenizer,
         hash: String,
@@ -97,19 +106,27 @@ impl Tokenizer {
         bos_token_id: Option<u32>,
         config_path: &Path,
     ) -> Result<Self, ModelError> {
-        let largest = inner.get_vocab(true).into_iter().max_by_key(|(_, id)| *id);
-        if let Some((token, found)) = largest.filter(|(_, id)| *id as usize >= vocab_size) {
-            return Err(ModelError::TokenizerVocabulary {
-                path: path.to_owned(),
-                token,
-                found,
-                expected: vocab_size,
-            });
-        }
-        Ok(Tokenizer { inner, hash, bos_token_id, config_path: config_path.to_owned() })
+        let (path, config_path) = (path.to_owned(), config_path.to_owned());
+        Ok(Tokenizer { inner, hash, path, vocab_size, bos_token_id, config_path })
     }
 
-    /// Returns the SHA-256 of the file, in hexadecimal.
+    /// What a user should know about the tokenizer.
+    pub(crate) fn notes(&self) -> Result<Vec<Note>, ModelError> {
+        let vocab_size = self.vocab_size;
+        let vocabulary = self.inner.get_vocab(true);
+        let beyond: Vec<(String, u32)> =
+            vocabulary.into_iter().filter(|(_, id)| *id as usize >= vocab_size).collect();
+        let count = beyond.len();
+        let first = beyond.into_iter().min_by_key(|(_, id)| *id);
+        let beyond = first.map(|(token, id)| Note::TokensBeyond { count, token, id, vocab_size });
+
+        let says = add_bos_token(&self.path.with_file_name("tokenizer_config.json"));
+        let added = self.first_token(Bos::Auto).ok().flatten().is_some();
+        let other = says.filter(|says| *says != added).map(|_| Note::OtherBos { added });
+        Ok(beyond.into_iter().chain(other).collect())
+    }
+
+    /// Returns the SHA-256 of the file, in hexadecimal; of `vocab.json` and `merges.txt` together, that of their sums.
     pub fn hash(&self) -> &str {
         &self.hash
     }
@@ -118,8 +135,8 @@ impl Tokenizer {
     ///
     /// # Errors
     ///
-    /// Fails with [`ModelError::NoBos`] if BOS is wanted and the config names none, and with [`ModelError::Tokenize`] if the
-    /// library refuses the text.
+    /// Fails with [`ModelError::NoBos`] if BOS is wanted and the config names none, with [`ModelError::Tokenize`] if the library
+    /// refuses the text, and with [`ModelError::TokenizerVocabulary`] if it has a token that the model does not have.
     pub fn encode(&self, text: &str, bos: Bos) -> Result<Vec<u32>, ModelError> {
         let begin = match bos {
             Bos::Auto | Bos::No => None,
@@ -128,7 +145,16 @@ impl Tokenizer {
             }
         };
         let encoding = self.call(|inner| inner.encode_fast(text, bos == Bos::Auto))?;
-        Ok(begin.into_iter().chain(encoding.get_ids().iter().copied()).collect())
+        let ids: Vec<u32> = begin.into_iter().chain(encoding.get_ids().iter().copied()).collect();
+        match ids.iter().find(|id| **id as usize >= self.vocab_size) {
+            None => Ok(ids),
+            Some(&found) => Err(ModelError::TokenizerVocabulary {
+                path: self.path.clone(),
+                token: self.token(found).unwrap_or_default(),
+                found,
+                expected: self.vocab_size,
+            }),
+        }
     }
 
     /// Returns the BOS token if the ids of every text begin with it.
@@ -170,9 +196,37 @@ impl Tokenizer {
         &self,
         call: impl FnOnce(&tokenizers::Tokenizer) -> tokenizers::Result<T>,
     ) -> Result<T, ModelError> {
-        let path = || self.config_path.with_file_name("tokenizer.json");
-        guarded(|| call(&self.inner)).map_err(|source| ModelError::Tokenize { path: path(), source })
+        guarded(|| call(&self.inner))
+            .map_err(|source| ModelError::Tokenize { path: self.path.clone(), source })
     }
+}
+
+/// A tokenizer of the library, and the hash of its files.
+struct Built {
+    tokenizer: tokenizers::Tokenizer,
+    hash: String,
+}
+
+/// Reads a `tokenizer.json`, and hands it to the library only if what it asks for is bounded.
+fn read_json(path: &Path, vocab_size: usize) -> Result<Built, ModelError> {
+    let refused =
+        |source: TokenizerLimit| ModelError::Tokenizer { path: path.to_owned(), source: source.into() };
+    let read_error = |source| ModelError::Read { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(read_error)?;
+    let length = file.metadata().map_err(read_error)?.len();
+    limits::check_length(length, vocab_size).map_err(refused)?;
+    let mut text = Vec::with_capacity(length as usize);
+    (&mut file).take(length).read_to_end(&mut text).map_err(read_error)?;
+    limits::check(&text).map_err(refused)?;
+    let tokenizer = guarded(|| tokenizers::Tokenizer::from_bytes(&text))
+        .map_err(|source| ModelError::Tokenizer { path: path.to_owned(), source })?;
+    Ok(Built { tokenizer, hash: hex::encode(Sha256::digest(&text)) })
+}
+
+/// Returns what a `tokenizer_config.json` says about BOS, if it says something.
+fn add_bos_token(path: &Path) -> Option<bool> {
+    let config: serde_json::Value = serde_json::from_str(&fs::read_to_string(path).ok()?).ok()?;
+    config.get("add_bos_token")?.as_bool()
 }
 
 /// Calls the tokenizers library and turns a panic into an error.

@@ -1,6 +1,11 @@
 //! The model, and the device it computes on.
 
-use std::{cell::OnceCell, num::NonZeroUsize, ops::Deref, path::PathBuf};
+use std::{
+    cell::OnceCell,
+    num::NonZeroUsize,
+    ops::Deref,
+    path::{Path, PathBuf},
+};
 
 use burn::tensor::Device;
 use clap::Args;
@@ -8,7 +13,7 @@ use inject_sipit::models::{Decoder, FloatFormat, Model, ModelSource, Origin};
 
 #[cfg(feature = "hub")]
 use crate::progress::Meter;
-use crate::{Failure, bundled::Bundled, device::DeviceKind};
+use crate::{Failure, bundled::Bundled, device::DeviceKind, output::note};
 
 /// The device that a command computes on.
 #[derive(Args, Clone, Copy, Debug)]
@@ -29,6 +34,9 @@ pub(crate) struct ModelOptions {
     /// A folder with a LoRA adapter of PEFT, to be merged into the model
     #[arg(long, value_name = "DIR")]
     pub(crate) adapter: Option<PathBuf>,
+    /// A tokenizer in place of the model's own: a folder, a file or a Hub id
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) tokenizer: Option<String>,
     #[command(flatten)]
     pub(crate) device: DeviceOptions,
 }
@@ -57,7 +65,7 @@ impl DeviceOptions {
 
     /// Loads the small model in the program.
     pub(crate) fn load_bundled(self) -> Result<LoadedModel, Failure> {
-        ModelOptions { model: None, adapter: None, device: self }.load()
+        ModelOptions { model: None, adapter: None, tokenizer: None, device: self }.load()
     }
 
     /// On a CPU as many lanes as cores, on a GPU one.
@@ -91,6 +99,10 @@ impl ModelOptions {
             None => origin,
         };
         let mut model = Model::load(origin, FloatFormat::F32, &device)?;
+        if let Some(place) = &self.tokenizer {
+            model = model.with_tokenizer(&resolve_tokenizer(place)?)?;
+        }
+        tell(&model);
         model.decoder = model.decoder.with_lanes(self.device.lanes());
         Ok(LoadedModel { model, weight_hash: OnceCell::new(), _bundled: bundled })
     }
@@ -141,4 +153,33 @@ fn resolve(name: &str) -> Result<Origin, Failure> {
 fn resolve(name: &str) -> Result<Origin, Failure> {
     let source: ModelSource = name.parse()?;
     Ok(source.origin()?)
+}
+
+/// Says what the user should know about the model, on one line.
+fn tell(model: &Model) {
+    if !model.notes().is_empty() {
+        let notes: Vec<String> = model.notes().iter().map(ToString::to_string).collect();
+        note(&format!("{}: {}", model.origin().id, notes.join("; ")));
+    }
+}
+
+/// The folder or file of a tokenizer.
+fn resolve_tokenizer(place: &str) -> Result<PathBuf, Failure> {
+    let path = Path::new(place);
+    if path.exists() { Ok(Origin::of_folder(path).folder) } else { fetch_tokenizer(place) }
+}
+
+#[cfg(feature = "hub")]
+fn fetch_tokenizer(name: &str) -> Result<PathBuf, Failure> {
+    let source: ModelSource = name.parse()?;
+    let mut meter = Meter::new();
+    meter.about("download");
+    let options = inject_sipit::models::hub::HubOptions::from_env()?;
+    Ok(source.fetch_tokenizer(&options, &mut |progress| meter.show(progress))?)
+}
+
+#[cfg(not(feature = "hub"))]
+fn fetch_tokenizer(name: &str) -> Result<PathBuf, Failure> {
+    let source: ModelSource = name.parse()?;
+    Ok(source.origin()?.folder)
 }

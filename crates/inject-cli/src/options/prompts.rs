@@ -13,7 +13,7 @@ use inject_sipit::{
     states::prompts::{PromptError, Prompts},
 };
 
-use crate::{Failure, number, output::note, random_tokens::RandomTokens};
+use crate::{Failure, extract::parse_ids, number, output::note, random_tokens::RandomTokens};
 
 /// Where the text of prompts comes from.
 #[derive(Args, Clone, Debug)]
@@ -25,6 +25,9 @@ pub(crate) struct PromptOptions {
     /// The field or column of the prompts. Dots lead deeper: messages.0.content; a whole conversation is its texts [default: text]
     #[arg(long, value_name = "NAME", requires = "prompts")]
     pub(crate) field: Option<String>,
+    /// A file of prompts as token ids 1,2,3 (one prompt a line), for which the model needs no tokenizer
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompts", "bos"])]
+    pub(crate) prompt_ids: Option<PathBuf>,
     /// The number of prompts at the beginning of the file to skip, such as those a lens was made from
     #[arg(long, value_name = "COUNT", default_value_t = 0, requires = "prompts")]
     pub(crate) skip: usize,
@@ -50,7 +53,14 @@ pub(crate) fn open_prompts(path: &Path, field: Option<&str>) -> Result<Prompts, 
 impl PromptOptions {
     /// Generated text of a seed.
     pub(crate) fn generated(seed: u64) -> Self {
-        PromptOptions { prompts: None, field: None, skip: 0, bos: Bos::Auto, prompt_seed: seed }
+        PromptOptions {
+            prompts: None,
+            field: None,
+            prompt_ids: None,
+            skip: 0,
+            bos: Bos::Auto,
+            prompt_seed: seed,
+        }
     }
 
     /// Up to `count` different prompts of exactly `length` tokens of text. A text that is too short is continued by the next. With
@@ -65,6 +75,10 @@ impl PromptOptions {
         count: usize,
         length: NonZeroUsize,
     ) -> Result<Vec<Vec<u32>>, Failure> {
+        if let Some(ids) = self.ids()? {
+            let long = ids.into_iter().filter(|ids| ids.len() >= length.get());
+            return Ok(self.different_ids(long, count, length, "different prompts as long"));
+        }
         let (tokenizer, length) = (model.tokenizer()?, length.get());
         // Several texts may go into one prompt, each of at least one token.
         let texts = self.texts_or_generated(count.saturating_mul(length.max(TRIES)))?;
@@ -101,6 +115,9 @@ impl PromptOptions {
     ///
     /// [`Failure`] if the file cannot be read.
     pub(crate) fn texts(&self, count: usize) -> Result<Vec<String>, Failure> {
+        if self.prompt_ids.is_some() {
+            return Err(Failure::usage("--prompt-ids: this study needs texts"));
+        }
         Ok(self.texts_or_generated(count)?.take(count).collect::<Result<_, _>>()?)
     }
 
@@ -115,6 +132,9 @@ impl PromptOptions {
         count: usize,
         longest: NonZeroUsize,
     ) -> Result<Vec<Vec<u32>>, Failure> {
+        if let Some(ids) = self.ids()? {
+            return Ok(self.different_ids(ids.into_iter(), count, longest, "different prompts"));
+        }
         let tokenizer = model.tokenizer()?;
         let mut seen = HashSet::new();
         let mut prompts = Vec::new();
@@ -132,12 +152,44 @@ impl PromptOptions {
         Ok(prompts)
     }
 
+    /// The prompts that are given as ids.
+    fn ids(&self) -> Result<Option<Vec<Vec<u32>>>, Failure> {
+        let Some(path) = &self.prompt_ids else { return Ok(None) };
+        let text = std::fs::read_to_string(path).map_err(Failure::io("read", path))?;
+        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+        let parse = |(i, line): (usize, &str)| {
+            parse_ids(line)
+                .map(|ids| ids.0)
+                .map_err(|error| Failure::new(format!("{}, line {}: {error}", path.display(), i + 1)))
+        };
+        lines.map(parse).collect::<Result<_, _>>().map(Some)
+    }
+
+    /// Up to `count` different prompts of up to `longest` ids.
+    fn different_ids(
+        &self,
+        prompts: impl Iterator<Item = Vec<u32>>,
+        count: usize,
+        longest: NonZeroUsize,
+        noun: &str,
+    ) -> Vec<Vec<u32>> {
+        let mut seen = HashSet::new();
+        let cut = prompts.map(|mut ids| {
+            ids.truncate(longest.get());
+            ids
+        });
+        let prompts: Vec<Vec<u32>> = cut.filter(|ids| seen.insert(ids.clone())).take(count).collect();
+        self.tell_if_fewer(prompts.len(), count, noun);
+        prompts
+    }
+
     /// Says that there are fewer prompts than asked for.
     fn tell_if_fewer(&self, found: usize, count: usize, noun: &str) {
         if found < count {
             let source = self
                 .prompts
                 .as_ref()
+                .or(self.prompt_ids.as_ref())
                 .map_or_else(|| "generated text".to_owned(), |path| path.display().to_string());
             let (found, count) = (number::count(found), number::count(count));
             note(&format!("only {found} {noun} in {source}, asked for {count}"));
@@ -160,8 +212,15 @@ impl PromptOptions {
     ///
     /// [`Failure`] if the model has no tokenizer.
     pub(crate) fn adds_bos(&self, model: &Model) -> Result<bool, Failure> {
-        let tokenizer = model.tokenizer()?;
-        Ok(tokenizer.first_token(self.bos)?.is_some())
+        Ok(self.first_token(model)?.is_some())
+    }
+
+    /// The token that stands before each text. Prompts given as ids have none but their own.
+    fn first_token(&self, model: &Model) -> Result<Option<u32>, Failure> {
+        Ok(match self.prompt_ids {
+            Some(_) => None,
+            None => model.tokenizer()?.first_token(self.bos)?,
+        })
     }
 
     /// `count` prompts of `length` tokens drawn uniformly from the vocabulary, after BOS where text stands after it.
@@ -175,8 +234,7 @@ impl PromptOptions {
         count: usize,
         length: NonZeroUsize,
     ) -> Result<Vec<Vec<u32>>, Failure> {
-        let tokenizer = model.tokenizer()?;
-        let bos = tokenizer.first_token(self.bos)?;
+        let bos = self.first_token(model)?;
         let mut tokens = RandomTokens::seeded(self.prompt_seed, model.decoder.config().vocab_size);
         let prompt = |_| bos.into_iter().chain(&mut tokens).take(length.get()).collect();
         Ok((0..count).map(prompt).collect())

@@ -100,6 +100,18 @@ fn a_missing_key_has_the_default_of_its_class() {
 }
 
 #[test]
+fn what_transformers_saves_for_the_defaults_of_a_class_loads_without_a_note() {
+    let table = read(&fixtures().join("known_keys.json"));
+    let classes = table["classes"].as_object().unwrap();
+    assert!(classes.len() >= CASES.len());
+    for (class, entry) in classes {
+        let saved = entry["saved"].as_object().unwrap();
+        let described = described(saved).unwrap_or_else(|error| panic!("{class}: {error}"));
+        assert_eq!(described.notes, [], "{class}");
+    }
+}
+
+#[test]
 fn a_key_that_nobody_reads_is_noted_at_every_level() {
     for (_, case) in CASES {
         let mut config = config(case);

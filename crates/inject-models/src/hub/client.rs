@@ -30,7 +30,10 @@ use self::{
     cache::{Cached, RepoCache},
     commit::Commit,
     http::Reply,
-    limits::{CONFIG, PICKLE, PICKLE_INDEX, SAFETENSORS, SAFETENSORS_INDEX, TOKENIZER, TOKENIZER_CONFIG},
+    limits::{
+        CONFIG, MERGES, PICKLE, PICKLE_INDEX, SAFETENSORS, SAFETENSORS_INDEX, TOKENIZER, TOKENIZER_CONFIG,
+        VOCABULARY,
+    },
     remote::Remote,
 };
 use super::HubRepo;
@@ -48,9 +51,10 @@ pub struct Snapshot {
 
 /// Makes a repository's model files present in the cache, and returns their folder.
 ///
-/// The files are `config.json`, `tokenizer.json` and `tokenizer_config.json` (where the repository has them), and
-/// the weights: the shards named by `model.safetensors.index.json`, else `model.safetensors`, else
-/// `pytorch_model.bin`. No other file of the repository is asked for.
+/// The files are `config.json`, `tokenizer.json`, or else `vocab.json` and `merges.txt`, and `tokenizer_config.json` (where
+/// the repository has them), and the weights: the shards named by `model.safetensors.index.json`, else
+/// `model.safetensors`, else `pytorch_model.bin`, else the shards named by `pytorch_model.bin.index.json`. No other file
+/// of the repository is asked for.
 ///
 /// `progress` is told the bytes of each file that have arrived, with those of an interrupted download that is resumed. Once a
 /// file is in the snapshot folder, fetched now or found in the cache, it gets one report in which `done` is `total`.
@@ -100,13 +104,48 @@ pub fn fetch(
     options: &HubOptions,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Snapshot, HubError> {
+    fetch_files(repo, options, Wanted::Model, progress)
+}
+
+/// Makes the files of a repository's tokenizer present in the cache, and returns their folder: `tokenizer.json`, or else
+/// `vocab.json` and `merges.txt`, and `tokenizer_config.json` where there is one.
+///
+/// Everything that [`fetch`] promises holds. A ref of the cache is written only where there was none, because the snapshot may
+/// lack the files of the model.
+///
+/// # Errors
+///
+/// See [`HubError`].
+pub fn fetch_tokenizer(
+    repo: &HubRepo,
+    options: &HubOptions,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Snapshot, HubError> {
+    fetch_files(repo, options, Wanted::Tokenizer, progress)
+}
+
+/// The part of a repository that is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Model,
+    Tokenizer,
+}
+
+fn fetch_files(
+    repo: &HubRepo,
+    options: &HubOptions,
+    wanted: Wanted,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Snapshot, HubError> {
     let site = Site { repo, options, cache: RepoCache::new(options.cache_dir(), repo) };
     if options.is_offline() {
         let commit = site.cached_commit()?.ok_or_else(|| site.offline_miss(CONFIG))?;
-        return gather(&FromCache { site: &site, commit }, progress);
+        return gather(&FromCache { site: &site, commit }, wanted, progress);
     }
     let (commit, error) = match Remote::resolve(&site) {
-        Ok(remote) => match gather(&remote, progress).and_then(|snapshot| site.keep_ref(&remote, snapshot)) {
+        Ok(remote) => match gather(&remote, wanted, progress)
+            .and_then(|snapshot| site.keep_ref(&remote, wanted, snapshot))
+        {
             Ok(snapshot) => return Ok(snapshot),
             Err(error) => (Some(remote.commit), error),
         },
@@ -114,7 +153,7 @@ pub fn fetch(
     };
     match commit {
         Some(commit) if error.leaves_the_cache_valid() => {
-            gather(&FromCache { site: &site, commit }, progress).map_err(|_| error)
+            gather(&FromCache { site: &site, commit }, wanted, progress).map_err(|_| error)
         }
         _ => Err(error),
     }
@@ -178,7 +217,15 @@ impl Site<'_> {
     }
 
     /// Lets the branch or tag stand for the snapshot's commit from now on.
-    fn keep_ref(&self, remote: &Remote<'_>, snapshot: Snapshot) -> Result<Snapshot, HubError> {
+    fn keep_ref(
+        &self,
+        remote: &Remote<'_>,
+        wanted: Wanted,
+        snapshot: Snapshot,
+    ) -> Result<Snapshot, HubError> {
+        if wanted == Wanted::Tokenizer && self.cached_commit()?.is_some() {
+            return Ok(snapshot);
+        }
         self.cache.point(self.repo, &remote.commit).map_err(|trouble| self.trouble(CONFIG, trouble))?;
         Ok(snapshot)
     }
@@ -232,7 +279,11 @@ impl Files for FromCache<'_> {
 }
 
 /// Finds every file of the model. The weights come last, so a snapshot that has them has everything.
-fn gather(files: &dyn Files, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Snapshot, HubError> {
+fn gather(
+    files: &dyn Files,
+    wanted: Wanted,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Snapshot, HubError> {
     let mut find = |file: &str| -> Result<Option<PathBuf>, HubError> {
         let path = files.find(file, progress)?;
         if let Some(path) = &path {
@@ -242,21 +293,36 @@ fn gather(files: &dyn Files, progress: &mut dyn FnMut(Progress<'_>)) -> Result<S
         Ok(path)
     };
 
-    find(CONFIG)?.ok_or_else(|| files.missing(CONFIG))?;
-    find(TOKENIZER)?;
+    if wanted == Wanted::Model {
+        find(CONFIG)?.ok_or_else(|| files.missing(CONFIG))?;
+    }
+    let tokenizer = find(TOKENIZER)?.is_some() || (find(VOCABULARY)?.is_some() && find(MERGES)?.is_some());
     find(TOKENIZER_CONFIG)?;
-    if let Some(path) = find(SAFETENSORS_INDEX)? {
-        let shards = index::shards(&path, files.site().at(SAFETENSORS_INDEX));
-        for shard in shards.inspect_err(|_| files.reject(SAFETENSORS_INDEX))? {
-            find(&shard)?.ok_or_else(|| files.missing(&shard))?;
-        }
-    } else if find(SAFETENSORS)?.is_none() && find(PICKLE)?.is_none() {
-        return Err(match find(PICKLE_INDEX)? {
-            Some(_) => HubError::ShardedPickle { at: files.site().at(PICKLE_INDEX) },
-            None => files.missing(SAFETENSORS),
-        });
+    match wanted {
+        Wanted::Tokenizer if tokenizer => {}
+        Wanted::Tokenizer => return Err(files.missing(TOKENIZER)),
+        Wanted::Model => weights(files, &mut find)?,
     }
 
     let commit = files.commit();
     Ok(Snapshot { folder: files.site().cache.snapshot(commit), commit: commit.to_string() })
+}
+
+/// Finds the weights of the model.
+fn weights(
+    files: &dyn Files,
+    find: &mut dyn FnMut(&str) -> Result<Option<PathBuf>, HubError>,
+) -> Result<(), HubError> {
+    let (path, index) = if let Some(path) = find(SAFETENSORS_INDEX)? {
+        (path, SAFETENSORS_INDEX)
+    } else if find(SAFETENSORS)?.is_some() || find(PICKLE)?.is_some() {
+        return Ok(());
+    } else {
+        (find(PICKLE_INDEX)?.ok_or_else(|| files.missing(SAFETENSORS))?, PICKLE_INDEX)
+    };
+    let shards = index::shards(&path, files.site().at(index));
+    for shard in shards.inspect_err(|_| files.reject(index))? {
+        find(&shard)?.ok_or_else(|| files.missing(&shard))?;
+    }
+    Ok(())
 }

@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use inject_models::{
     Progress, Unit,
-    hub::{HttpError, HubError, HubOptions, HubRepo, Snapshot, fetch},
+    hub::{HttpError, HubError, HubOptions, HubRepo, Snapshot, fetch, fetch_tokenizer},
     silent,
 };
 use server::{Answer, COMMIT, Place, REPO, Reply, Server};
@@ -329,10 +329,33 @@ fn a_pickle_is_taken_only_where_there_are_no_safetensors() {
     fetch_text(REPO, &options(&server, &cache)).unwrap();
     assert_eq!(server.take_contents(), ["config.json", "pytorch_model.bin"]);
 
-    let sharded = ("pytorch_model.bin.index.json", "{}");
-    let (server, cache) = (Server::start(&[SINGLE[0], sharded]), TempDir::new().unwrap());
-    let error = fetch_text(REPO, &options(&server, &cache)).unwrap_err();
-    assert!(matches!(error, HubError::ShardedPickle { .. }), "{error:?}");
+    let index = ("pytorch_model.bin.index.json", r#"{"weight_map": {"a": "one.bin", "b": "two.bin"}}"#);
+    let sharded = [SINGLE[0], index, ("one.bin", "the first shard"), ("two.bin", "the second shard")];
+    let (server, cache) = (Server::start(&sharded), TempDir::new().unwrap());
+    fetch_text(REPO, &options(&server, &cache)).unwrap();
+    let expected = ["config.json", "pytorch_model.bin.index.json", "one.bin", "two.bin"];
+    assert_eq!(server.take_contents(), expected);
+}
+
+#[test]
+fn a_tokenizer_alone_is_fetched_without_the_model() {
+    let older = [SINGLE[0], SINGLE[1], ("vocab.json", "{}"), ("merges.txt", "#version: 0.2")];
+    let cases: [(&[(&str, &str)], &[&str]); 2] =
+        [(SHARDED, &["tokenizer.json"]), (&older, &["vocab.json", "merges.txt"])];
+    for (files, expected) in cases {
+        let (server, cache) = (Server::start(files), TempDir::new().unwrap());
+        let (repo, options) = (REPO.parse().unwrap(), options(&server, &cache));
+        let snapshot = fetch_tokenizer(&repo, &options, &mut silent).unwrap();
+        assert_eq!(server.take_contents(), expected);
+        assert!(snapshot.folder.join(expected[0]).is_file());
+        // What is there is not the whole model.
+        let offline = options.clone().with_offline(true);
+        assert_eq!(fetch_tokenizer(&repo, &offline, &mut silent).unwrap(), snapshot);
+        assert!(matches!(fetch_text(REPO, &offline), Err(HubError::OfflineMiss { .. })));
+    }
+    let (server, cache) = (Server::start(SINGLE), TempDir::new().unwrap());
+    let error = fetch_tokenizer(&REPO.parse().unwrap(), &options(&server, &cache), &mut silent).unwrap_err();
+    assert!(error.to_string().contains("tokenizer.json"), "{error}");
 }
 
 #[test]

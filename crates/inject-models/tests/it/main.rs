@@ -10,8 +10,8 @@
 mod adapters;
 mod decoder;
 mod fixture;
-mod hostile_files;
 mod gguf;
+mod hostile_files;
 #[cfg(feature = "hub")]
 mod hub;
 mod lying_there;

@@ -87,12 +87,6 @@ pub enum HubError {
         /// What was found in it.
         source: serde_json::Error,
     },
-    /// The weights exist only as a sharded `pytorch_model.bin`.
-    #[error("{at}: a sharded pytorch_model.bin is not supported; convert the weights to safetensors")]
-    ShardedPickle {
-        /// The index of the shards.
-        at: Box<HubFile>,
-    },
     /// The Hub, or a server it redirects to, is out of reach or gave an answer that is of no use.
     #[error("{at}: no usable answer from {host}")]
     Http {

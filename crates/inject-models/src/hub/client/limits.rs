@@ -6,6 +6,8 @@
 pub(super) const CONFIG: &str = "config.json";
 pub(super) const TOKENIZER: &str = "tokenizer.json";
 pub(super) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+pub(super) const VOCABULARY: &str = "vocab.json";
+pub(super) const MERGES: &str = "merges.txt";
 pub(super) const SAFETENSORS: &str = "model.safetensors";
 pub(super) const SAFETENSORS_INDEX: &str = "model.safetensors.index.json";
 pub(super) const PICKLE: &str = "pytorch_model.bin";
@@ -24,14 +26,24 @@ pub(super) const MAX_SHARDS: usize = 10_000;
 
 /// Whether a model can do without a file of this name.
 pub(super) fn is_optional(file: &str) -> bool {
-    matches!(file, TOKENIZER | TOKENIZER_CONFIG | SAFETENSORS | SAFETENSORS_INDEX | PICKLE | PICKLE_INDEX)
+    matches!(
+        file,
+        TOKENIZER
+            | TOKENIZER_CONFIG
+            | VOCABULARY
+            | MERGES
+            | SAFETENSORS
+            | SAFETENSORS_INDEX
+            | PICKLE
+            | PICKLE_INDEX
+    )
 }
 
 /// The largest size in bytes that a file of this name may have. Any name that is not listed is one of a shard.
 pub(super) fn limit(file: &str) -> u64 {
     match file {
         CONFIG | TOKENIZER_CONFIG => MAX_CONFIG,
-        TOKENIZER => MAX_TOKENIZER,
+        TOKENIZER | VOCABULARY | MERGES => MAX_TOKENIZER,
         SAFETENSORS_INDEX | PICKLE_INDEX => MAX_INDEX,
         _ => MAX_WEIGHTS,
     }

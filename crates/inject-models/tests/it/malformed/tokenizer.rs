@@ -1,9 +1,12 @@
 //! Faults of tokenizer.json, and the use of a tokenizer without faults.
 
-use inject_models::{Bos, Model, ModelError, TokenizerLimit};
+use std::fs;
+
+use inject_models::{Bos, Model, ModelError, Note, TokenizerLimit};
 use serde_json::{Map, Value, json};
 
 use super::Checkpoint;
+use crate::fixture;
 
 const FILE: &str = "tokenizer.json";
 
@@ -40,31 +43,91 @@ fn a_tokenizer_without_a_model_is_refused() {
 }
 
 #[test]
-fn a_tokenizer_whose_vocabulary_exceeds_the_model_is_refused() {
-    let text = words(json!({"?": 0, "one": 96, "two": 97}));
-    let error = Checkpoint::copy_of("llama")
-        .with_file(FILE, text)
-        .error(FILE, &["`two` has id 97", "expected ids below the model's vocab_size 97"]);
-    assert!(matches!(error, ModelError::TokenizerVocabulary { found: 97, expected: 97, .. }), "{error:?}");
+fn tokens_beyond_the_model_are_noted_and_refused_only_in_a_text() {
+    let text = words(json!({"?": 0, "one": 96, "two": 98, "three": 97}));
+    let checkpoint = Checkpoint::copy_of("llama").with_file(FILE, text);
+    let model = checkpoint.load().unwrap();
+    let expected = Note::TokensBeyond { count: 2, token: "three".to_owned(), id: 97, vocab_size: 97 };
+    assert_eq!(model.notes(), [expected]);
+    let tokenizer = model.tokenizer().unwrap();
+    assert_eq!(tokenizer.encode("one four", Bos::Auto).unwrap(), [96, 0]);
+    let error = tokenizer.encode("one two", Bos::Auto).unwrap_err();
+    let message = error.to_string();
+    assert!(matches!(error, ModelError::TokenizerVocabulary { found: 98, expected: 97, .. }), "{error:?}");
+    assert!(message.contains("`two` with id 98") && message.contains(FILE), "{message}");
 }
 
 #[test]
-fn an_added_token_outside_the_model_is_refused() {
+fn an_added_token_outside_the_model_is_noted() {
     let vocabulary: Map<String, Value> = (0..97).map(|id| (format!("word{id}"), Value::from(id))).collect();
     let mut tokenizer: Value = serde_json::from_str(&words(Value::from(vocabulary))).unwrap();
     tokenizer["added_tokens"] = json!([{
         "id": 97,
-        "content": "<new>",
+        "content": "<image_soft_token>",
         "single_word": false,
         "lstrip": false,
         "rstrip": false,
         "normalized": false,
         "special": true
     }]);
-    let error = Checkpoint::copy_of("llama")
-        .with_file(FILE, tokenizer.to_string())
-        .error(FILE, &["`<new>` has id 97", "expected ids below"]);
-    assert!(matches!(error, ModelError::TokenizerVocabulary { .. }), "{error:?}");
+    let model = Checkpoint::copy_of("llama").with_file(FILE, tokenizer.to_string()).load().unwrap();
+    assert!(matches!(model.notes(), [Note::TokensBeyond { count: 1, id: 97, .. }]), "{:?}", model.notes());
+    let text = model.notes()[0].to_string();
+    assert!(text.contains("1 token beyond the model's 97, from `<image_soft_token>`"), "{text}");
+}
+
+#[test]
+fn vocab_json_and_merges_txt_give_the_ids_of_gpt2s_tokenizer() {
+    let folder = fixture::folder("byte-level");
+    let cases: Vec<Value> = serde_json::from_slice(&fs::read(folder.join("ids.json")).unwrap()).unwrap();
+    let model = || Checkpoint::copy_of("llama").with_key("vocab_size", 300).with_rows(300).load().unwrap();
+    let older = tempfile::tempdir().unwrap();
+    for file in ["vocab.json", "merges.txt"] {
+        fs::copy(folder.join(file), older.path().join(file)).unwrap();
+    }
+    let places = [folder.join("tokenizer.json"), older.path().to_owned(), older.path().join("vocab.json")];
+    for place in places {
+        let model = model().with_tokenizer(&place).unwrap();
+        let tokenizer = model.tokenizer().unwrap();
+        for case in &cases {
+            let (text, ids): (String, Vec<u32>) = (
+                case["text"].as_str().unwrap().to_owned(),
+                serde_json::from_value(case["ids"].clone()).unwrap(),
+            );
+            assert_eq!(tokenizer.encode(&text, Bos::Auto).unwrap(), ids, "{text:?}");
+            assert_eq!(tokenizer.decode(&ids).unwrap(), text.replace("<|endoftext|>", ""));
+        }
+    }
+}
+
+#[test]
+fn added_tokens_beside_merges_must_follow_the_vocabulary() {
+    let folder = fixture::folder("byte-level");
+    let beside = |id: u32| {
+        let copy = |file: &str| fs::read(folder.join(file)).unwrap();
+        Checkpoint::copy_of("llama")
+            .with_file("vocab.json", copy("vocab.json"))
+            .with_file("merges.txt", copy("merges.txt"))
+            .with_file("added_tokens.json", json!({"<new>": id}).to_string())
+    };
+    let model = beside(300).load().unwrap();
+    assert_eq!(model.tokenizer().unwrap().vocab_size(), 301);
+    beside(310).error("vocab.json", &["token `<new>` has id 310, expected id 300"]);
+}
+
+#[test]
+fn a_tokenizer_config_that_says_otherwise_about_bos_is_noted() {
+    let with = |says: bool| {
+        Checkpoint::copy_of("llama")
+            .with_file(FILE, words(json!({"?": 0, "one": 3})))
+            .with_file("tokenizer_config.json", json!({"add_bos_token": says}).to_string())
+            .load()
+            .unwrap()
+    };
+    assert_eq!(with(false).notes(), []);
+    let model = with(true);
+    assert_eq!(model.notes(), [Note::OtherBos { added: false }]);
+    assert_eq!(model.tokenizer().unwrap().encode("one", Bos::Auto).unwrap(), [3]);
 }
 
 #[test]
@@ -103,10 +166,16 @@ fn text_for_a_model_without_a_tokenizer_is_refused() {
     let checkpoint = Checkpoint::copy_of("llama");
     let model = checkpoint.load().unwrap();
     let error = model.tokenizer().unwrap_err();
-    assert!(matches!(&error, ModelError::NoTokenizer { folder } if folder == checkpoint.folder.path()));
+    assert!(
+        matches!(&error, ModelError::NoTokenizer { folder, sentencepiece: false } if folder == checkpoint.folder.path())
+    );
     let message = error.to_string();
     assert!(message.contains(&checkpoint.folder.path().display().to_string()), "{message}");
     assert!(message.contains("no tokenizer.json: give token ids"), "{message}");
+
+    let error = checkpoint.with_file("tokenizer.model", "x").load().unwrap();
+    let message = error.tokenizer().unwrap_err().to_string();
+    assert!(message.contains("tokenizer.model is not read"), "{message}");
 }
 
 #[test]
