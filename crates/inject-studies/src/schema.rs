@@ -1,7 +1,12 @@
 //! The JSON of types of the crates below, for the schemas of the results that contain them.
 #![expect(dead_code, reason = "these types stand for others in a schema and have no values")]
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+/// A member that is always there, and null where nothing was measured.
+fn number_or_null(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["number", "null"], "format": "double" })
+}
 
 /// A tap: `embedding`, `block-N` or `final-norm`.
 #[derive(JsonSchema)]
@@ -21,13 +26,13 @@ pub(crate) struct Disturbance(String);
 #[schemars(deny_unknown_fields)]
 pub(crate) struct NoiseFloor {
     /// Computed in a batch with other prompts. Null if every prompt was alone in its batch.
-    #[schemars(required)]
+    #[schemars(schema_with = "number_or_null")]
     batched: Option<f64>,
     /// Computed as one of many candidates after a cached prefix.
-    #[schemars(required)]
+    #[schemars(schema_with = "number_or_null")]
     cached: Option<f64>,
     /// Computed on another device.
-    #[schemars(required)]
+    #[schemars(schema_with = "number_or_null")]
     other_device: Option<f64>,
 }
 
@@ -100,10 +105,10 @@ pub(crate) struct Geometry {
     /// The mean L2 norm of a state.
     mean_norm: f64,
     /// The mean cosine of the angle between two different states.
-    #[schemars(required)]
+    #[schemars(schema_with = "number_or_null")]
     anisotropy: Option<f64>,
     /// The intrinsic dimension of a sample of the states.
-    #[schemars(required)]
+    #[schemars(schema_with = "number_or_null")]
     intrinsic_dimension: Option<f64>,
     /// The number of states in the sample.
     dimension_sample: usize,

@@ -105,9 +105,12 @@ fn a_signal_ends_an_extraction_after_a_block_and_the_same_command_continues() {
     for (signal, status) in [("INT", 130), ("TERM", 143)] {
         let mut child = program(dir.path());
         child.args(extract.split(' ')).arg("killed").stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = child.spawn().unwrap();
         let journal = dir.path().join("killed/progress.json");
-        while !journal.exists() {
+        let progress = || fs::read(&journal).ok();
+        let before = progress();
+        let child = child.spawn().unwrap();
+        // Until it has added a block of its own.
+        while progress() == before {
             sleep(Duration::from_millis(5));
         }
         let killed = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();

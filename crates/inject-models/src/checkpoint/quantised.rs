@@ -45,7 +45,9 @@ pub(crate) fn dequantised(
 ) -> Result<Checkpoint, ModelError> {
     let restored = restored::restore(&mut checkpoint)? > 0;
     let announced = announced.and_then(of_config).filter(|method| !(restored && method.is_restored()));
-    match announced.or_else(|| of_tensors(&checkpoint)) {
+    // Where a part that restoring needs is missing, loading names the tensor that is left.
+    let found = || of_tensors(&checkpoint).filter(|method| !method.is_restored());
+    match announced.or_else(found) {
         None => Ok(checkpoint),
         Some(method) => {
             Err(ModelError::Quantised { path: checkpoint.path.clone(), method: method.to_string() })

@@ -173,8 +173,8 @@ fn text_for_a_model_without_a_tokenizer_is_refused() {
     assert!(message.contains(&checkpoint.folder.path().display().to_string()), "{message}");
     assert!(message.contains("no tokenizer.json: give token ids"), "{message}");
 
-    let error = checkpoint.with_file("tokenizer.model", "x").load().unwrap();
-    let message = error.tokenizer().unwrap_err().to_string();
+    let checkpoint = checkpoint.with_file("tokenizer.model", "x");
+    let message = checkpoint.load().unwrap().tokenizer().unwrap_err().to_string();
     assert!(message.contains("tokenizer.model is not read"), "{message}");
 }
 
