@@ -10,6 +10,7 @@ use std::{
 const LONGEST: Duration = Duration::from_secs(20);
 
 /// Gives each reader the files in the folder of its name.
+#[allow(clippy::print_stdout, reason = "the last name is shown if the test fails")]
 pub fn run(readers: &[(&str, fn(&[u8]))]) {
     for (name, read) in readers {
         let folder = folder(name);
@@ -18,7 +19,6 @@ pub fn run(readers: &[(&str, fn(&[u8]))]) {
         paths.sort();
         assert!(!paths.is_empty(), "no seeds for {name}");
         for path in paths {
-            // Shown if the test fails.
             println!("{}", path.display());
             let (bytes, begin) = (fs::read(&path).unwrap(), Instant::now());
             read(&bytes);

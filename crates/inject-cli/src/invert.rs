@@ -134,7 +134,7 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
         let files = if path.join("manifest.json").exists() { Vec::new() } else { files::in_folder(path)? };
         return if files.is_empty() { store::run(options, path) } else { files::run(options, &files) };
     }
-    if options.out.is_some() { files::run(options, &[path.clone()]) } else { single::run(options) }
+    if options.out.is_some() { files::run(options, std::slice::from_ref(path)) } else { single::run(options) }
 }
 
 /// Says what a scan of the whole vocabulary costs before it begins, as it may take hours.

@@ -27,7 +27,7 @@ pub(super) struct Restored {
 /// The way from codes to numbers.
 #[derive(Clone, Debug)]
 enum Method {
-    FourBits(FourBits),
+    FourBits(Box<FourBits>),
     EightBits(EightBits),
     Float8(Float8),
 }

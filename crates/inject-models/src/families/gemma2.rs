@@ -48,7 +48,8 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
     keys.default_to("sliding_window", 4096);
     let sliding_window = keys.optional_size("sliding_window")?;
     let layer_types = layer_types(&mut keys, num_hidden_layers)?.unwrap_or_else(|| {
-        let kind = |layer: usize| if layer % 2 == 0 { Kind::SlidingAttention } else { Kind::FullAttention };
+        let kind =
+            |layer: usize| if layer.is_multiple_of(2) { Kind::SlidingAttention } else { Kind::FullAttention };
         (0..num_hidden_layers).map(kind).collect()
     });
     let spans = spans_of(&keys, &layer_types, sliding_window)?;

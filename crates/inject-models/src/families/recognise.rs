@@ -87,7 +87,7 @@ mod tests {
             let known = |model_type: &&str| {
                 CLASSES.iter().any(|(_, of_class)| of_class == model_type) || *model_type == "gemma3_text"
             };
-            assert!(family.model_types().iter().all(|model_type| known(&model_type)), "{family}");
+            assert!(family.model_types().iter().all(known), "{family}");
         }
     }
 

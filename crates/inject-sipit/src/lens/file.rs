@@ -4,7 +4,7 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap},
     fs::File,
-    io::{self, Read, Write},
+    io::{Read, Write},
     iter,
     path::{Path, PathBuf},
 };
@@ -72,11 +72,8 @@ impl Lens {
         stored.sort_by_key(|stored| Reverse(stored.dtype));
         let header = header(&metadata, &stored);
         let written = durable::replace_with(&path, |out| {
-            let pieces = iter::once(&header).chain(stored.iter().map(|stored| &stored.bytes));
-            pieces
-                .map(|bytes| out.write_all(bytes))
-                .collect::<io::Result<()>>()
-                .map_err(FileError::of("write", &path))
+            let mut pieces = iter::once(&header).chain(stored.iter().map(|stored| &stored.bytes));
+            pieces.try_for_each(|bytes| out.write_all(bytes)).map_err(FileError::of("write", &path))
         });
         written.map_err(|FileError { path, source, .. }| LensError::File { path, source })?;
         Ok(path)

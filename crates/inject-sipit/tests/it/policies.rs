@@ -221,7 +221,7 @@ fn copies_of_a_searcher_search_alike_and_learn_apart() {
     let search = |target: usize, searcher: &mut Searcher<'_>| {
         let found = inverter.invert_many(&targets[target..=target], searcher, &mut silent).unwrap();
         let positions = found[0].positions.iter();
-        positions.map(|position| (position.candidates_tested, position.kept.clone())).collect::<Vec<_>>()
+        positions.map(|position| (position.candidates_tested, position.kept)).collect::<Vec<_>>()
     };
     search(0, &mut taught);
     // As in an uninterrupted run, and as in one that went on at the last prompt.

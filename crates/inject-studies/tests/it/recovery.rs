@@ -77,7 +77,7 @@ fn prompts_whose_states_moved_by_less_than_half_the_margin_come_back_in_every_fa
             let decoder = random(case, 11, &device);
             // One prompt at a time: noise is a share of the prompt's own margin.
             for prompt in prompts() {
-                let found = study_of(&decoder, &[prompt.clone()], &asked, Run::silent()).unwrap();
+                let found = study_of(&decoder, std::slice::from_ref(&prompt), &asked, Run::silent()).unwrap();
                 assert_eq!(found.recovered.len(), 2 * asked.conditions.len());
                 for at in &found.recovered {
                     let inverting = match at.condition {

@@ -93,7 +93,8 @@ pub(super) fn four_bits(checkpoint: &mut Checkpoint) -> Result<usize, ModelError
         let table: [f32; 16] = checkpoint.floats(&table)?.try_into().unwrap_or([0.0; 16]);
         let blocks = numbers.div_ceil(description.blocksize);
         let scales = scales(checkpoint, &weight, blocks, &description)?;
-        let method = Method::FourBits(FourBits { table, scales, block: description.blocksize, format });
+        let method =
+            Method::FourBits(Box::new(FourBits { table, scales, block: description.blocksize, format }));
         insert(checkpoint, weight, codes, description.shape, method);
     }
     Ok(described.len())
@@ -187,7 +188,7 @@ impl FourBits {
 /// Restores numbers of rows of `width`. The first has the number `first`.
 pub(super) fn restore_eight(scales: &[f32], codes: &[u8], first: usize, width: usize, values: &mut [f32]) {
     /// 1/127, as the library writes it.
-    const STEP: f32 = 7.874_015_718_698_502e-3;
+    const STEP: f32 = 7.874_016e-3;
     for ((number, value), code) in (first..).zip(values.iter_mut()).zip(codes) {
         *value = f32::from(code.cast_signed()) * scales[number / width] * STEP;
     }

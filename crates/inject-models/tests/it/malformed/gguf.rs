@@ -1,6 +1,6 @@
 //! Faults of a GGUF file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use inject_models::{FloatFormat, Model, ModelError, Origin, checkpoint::Damage};
 use tempfile::TempDir;
@@ -90,7 +90,7 @@ fn load(bytes: &[u8]) -> (TempDir, PathBuf, ModelError) {
     (folder, path, loaded.map(|_| ()).expect_err("it loads"))
 }
 
-fn says_all(error: &ModelError, path: &PathBuf, says: &[&str]) {
+fn says_all(error: &ModelError, path: &Path, says: &[&str]) {
     let message = chain(error);
     for part in says.iter().copied().chain([path.display().to_string().as_str()]) {
         assert!(message.contains(part), "no `{part}` in: {message}");
