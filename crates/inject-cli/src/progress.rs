@@ -49,6 +49,7 @@ impl Meter {
     }
 
     /// Puts a name before everything shown from now on.
+    #[cfg(any(feature = "hub", test))]
     pub(crate) fn about(&mut self, name: impl Into<String>) {
         self.about = name.into();
     }
