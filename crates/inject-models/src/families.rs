@@ -2,6 +2,7 @@
 //! decoder's tensors in its checkpoints.
 
 mod announced;
+mod gated;
 mod gemma2;
 mod gemma3;
 mod gpt2;

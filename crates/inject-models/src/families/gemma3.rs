@@ -2,9 +2,10 @@
 
 use super::{
     Description, Family, Ignored, Names, Projection, Stored,
+    gated::Sizes,
     keys::Keys,
     rotary::{self, Surroundings},
-    settings::{activation, bias, head, heads, norm_eps},
+    settings::{activation, bias, head, heads, positive},
 };
 use crate::{
     config::{
@@ -94,21 +95,15 @@ pub(super) fn describe(mut keys: Keys, model_type: &str) -> Result<Description, 
 }
 
 fn describe_text(mut keys: Keys) -> Result<Description, ModelError> {
-    let bos_token_id = keys.bos_token_id()?;
-    let vocab_size = keys.size("vocab_size")?;
-    let hidden_size = keys.size("hidden_size")?;
-    let intermediate_size = keys.size("intermediate_size")?;
-    let num_hidden_layers = keys.n_layers("num_hidden_layers")?;
+    let Sizes { bos_token_id, vocab_size, hidden_size, intermediate_size, num_hidden_layers } =
+        Sizes::take(&mut keys)?;
     keys.default_to("head_dim", 256);
     let heads = heads(&mut keys, hidden_size)?;
     let activation = activation(&mut keys, "hidden_activation", "gelu_pytorch_tanh")?;
     let max_position_embeddings = keys.optional_size("max_position_embeddings")?.unwrap_or(131_072);
-    let eps = norm_eps(&mut keys, "rms_norm_eps", 1e-6)?;
+    let eps = positive(&mut keys, "rms_norm_eps", 1e-6)?;
     let attention_bias = bias(&mut keys, "attention_bias")?;
-    let query_pre_attn_scalar = keys.or::<f64>("query_pre_attn_scalar", 256.0)?;
-    if !(query_pre_attn_scalar.is_finite() && query_pre_attn_scalar > 0.0) {
-        return Err(keys.bad("query_pre_attn_scalar", &query_pre_attn_scalar, "a positive number"));
-    }
+    let query_pre_attn_scalar = positive(&mut keys, "query_pre_attn_scalar", 256.0)?;
     let sliding_window = keys.optional_size("sliding_window")?.unwrap_or(4096);
     let kinds = layer_kinds(&mut keys, num_hidden_layers)?;
     let head = head(&mut keys, true)?;

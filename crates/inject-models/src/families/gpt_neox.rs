@@ -2,9 +2,10 @@
 
 use super::{
     Description, Family, Ignored, Names, Projection, Stored,
+    gated::Sizes,
     keys::Keys,
     rotary::{self, Surroundings},
-    settings::{activation, even_split, head, norm_eps},
+    settings::{activation, even_split, head, positive},
 };
 use crate::{
     config::{
@@ -46,15 +47,12 @@ const WITHOUT_INFLUENCE: &[&str] = &["attention_dropout", "classifier_dropout", 
 ///
 /// Hugging Face transformers 5.23, `modeling_gpt_neox.py` and `configuration_gpt_neox.py`.
 pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
-    let bos_token_id = keys.bos_token_id()?;
-    let vocab_size = keys.size("vocab_size")?;
-    let hidden_size = keys.size("hidden_size")?;
-    let intermediate_size = keys.size("intermediate_size")?;
-    let num_hidden_layers = keys.n_layers("num_hidden_layers")?;
+    let Sizes { bos_token_id, vocab_size, hidden_size, intermediate_size, num_hidden_layers } =
+        Sizes::take(&mut keys)?;
     let num_attention_heads = keys.size("num_attention_heads")?;
     let activation = activation(&mut keys, "hidden_act", "gelu")?;
     let max_position_embeddings = keys.optional_size("max_position_embeddings")?.unwrap_or(2048);
-    let eps = norm_eps(&mut keys, "layer_norm_eps", 1e-5)?;
+    let eps = positive(&mut keys, "layer_norm_eps", 1e-5)?;
     // Both projections of the attention. Those of the feed-forward branch always have biases.
     let attention_bias = if keys.or("attention_bias", true)? { Bias::With } else { Bias::Without };
     let use_parallel_residual = keys.or("use_parallel_residual", true)?;

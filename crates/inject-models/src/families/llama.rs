@@ -2,15 +2,13 @@
 
 use super::{
     Description, Family, Ignored, Names, Projection, Stored,
+    gated::{Gated, Sizes},
     keys::Keys,
     rotary::{self, Surroundings},
-    settings::{activation, bias, head, heads, norm_eps},
+    settings::{activation, bias, head, heads, positive},
 };
 use crate::{
-    config::{
-        AttentionConfig, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig, FeedForwardKind,
-        LearnedPositions, NormConfig, Residual, RmsWeight, Span,
-    },
+    config::{Residual, Span},
     error::ModelError,
 };
 
@@ -46,15 +44,11 @@ const WITHOUT_INFLUENCE: &[&str] = &[
 ];
 
 pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
-    let bos_token_id = keys.bos_token_id()?;
-    let vocab_size = keys.size("vocab_size")?;
-    let hidden_size = keys.size("hidden_size")?;
-    let intermediate_size = keys.size("intermediate_size")?;
-    let num_hidden_layers = keys.n_layers("num_hidden_layers")?;
-    let heads = heads(&mut keys, hidden_size)?;
+    let sizes = Sizes::take(&mut keys)?;
+    let heads = heads(&mut keys, sizes.hidden_size)?;
     let activation = activation(&mut keys, "hidden_act", "silu")?;
     let max_position_embeddings = keys.size("max_position_embeddings")?;
-    let eps = norm_eps(&mut keys, "rms_norm_eps", 1e-6)?;
+    let eps = positive(&mut keys, "rms_norm_eps", 1e-6)?;
     // One flag for all four projections of the attention.
     let attention_bias = bias(&mut keys, "attention_bias")?;
     let mlp_bias = bias(&mut keys, "mlp_bias")?;
@@ -68,36 +62,19 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
     let rotary = rotary::take(&mut keys, &surroundings)?;
     keys.finish("llama", WITHOUT_INFLUENCE)?;
 
-    let norm = NormConfig::Rms { eps, weight: RmsWeight::Factor };
-    let block = BlockConfig {
-        norm,
+    let gated = Gated {
+        family: Family::Llama,
+        sizes,
+        heads,
+        activation,
+        eps,
         residual: Residual::Pre,
-        attention: AttentionConfig {
-            n_heads: heads.n_heads,
-            n_kv_heads: heads.n_kv_heads,
-            d_head: heads.d_head,
-            score_scale: (heads.d_head as f64).powf(-0.5),
-            score_cap: None,
-            span: Span::Full,
-            rotary: Some(rotary),
-            qk_norm: None,
-            qkv_bias: attention_bias,
-            out_bias: attention_bias,
-        },
-        feed_forward: FeedForwardConfig {
-            d_ff: intermediate_size,
-            kind: FeedForwardKind::Gated(activation),
-            bias: mlp_bias,
-        },
-    };
-    let config = DecoderConfig {
-        d_model: hidden_size,
-        vocab_size,
-        embedding: EmbeddingConfig { scale: None, positions: LearnedPositions::None },
-        blocks: vec![block; num_hidden_layers],
-        final_norm: norm,
+        qk_norm: None,
+        qkv_bias: attention_bias,
+        out_bias: attention_bias,
+        feed_forward_bias: mlp_bias,
         head,
-        logit_cap: None,
+        layers: vec![(Span::Full, Some(rotary)); sizes.num_hidden_layers],
     };
-    Ok(Description { family: Family::Llama, config, bos_token_id })
+    Ok(gated.describe())
 }

@@ -4,15 +4,13 @@ use serde_json::Value;
 
 use super::{
     Description, Family,
+    gated::{Gated, Sizes},
     keys::Keys,
     rotary::{self, Surroundings},
-    settings::{activation, head, heads, norm_eps},
+    settings::{activation, head, heads, positive},
 };
 use crate::{
-    config::{
-        AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig,
-        FeedForwardKind, LearnedPositions, NormConfig, Residual, RmsWeight, Span,
-    },
+    config::{Bias, Residual, Span},
     error::ModelError,
 };
 
@@ -22,18 +20,14 @@ const WITHOUT_INFLUENCE: &[&str] = &["attention_dropout"];
 ///
 /// Hugging Face transformers 5.23, `modeling_qwen2.py` and `configuration_qwen2.py`.
 pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
-    let bos_token_id = keys.bos_token_id()?;
-    let vocab_size = keys.size("vocab_size")?;
-    let hidden_size = keys.size("hidden_size")?;
-    let intermediate_size = keys.size("intermediate_size")?;
-    let num_hidden_layers = keys.n_layers("num_hidden_layers")?;
+    let sizes = Sizes::take(&mut keys)?;
     // A missing key has a default, and null means as many as there are query heads.
     keys.default_to("num_key_value_heads", 32);
-    let heads = heads(&mut keys, hidden_size)?;
+    let heads = heads(&mut keys, sizes.hidden_size)?;
     let activation = activation(&mut keys, "hidden_act", "silu")?;
     let max_position_embeddings = keys.optional_size("max_position_embeddings")?.unwrap_or(32_768);
-    let eps = norm_eps(&mut keys, "rms_norm_eps", 1e-6)?;
-    let spans = spans(&mut keys, num_hidden_layers)?;
+    let eps = positive(&mut keys, "rms_norm_eps", 1e-6)?;
+    let spans = spans(&mut keys, sizes.num_hidden_layers)?;
     let head = head(&mut keys, false)?;
     let surroundings = Surroundings {
         d_head: heads.d_head,
@@ -44,39 +38,22 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
     let rotary = rotary::take(&mut keys, &surroundings)?;
     keys.finish("qwen2", WITHOUT_INFLUENCE)?;
 
-    let norm = NormConfig::Rms { eps, weight: RmsWeight::Factor };
-    let block = |span: Span| BlockConfig {
-        norm,
+    let gated = Gated {
+        family: Family::Qwen2,
+        sizes,
+        heads,
+        activation,
+        eps,
         residual: Residual::Pre,
-        attention: AttentionConfig {
-            n_heads: heads.n_heads,
-            n_kv_heads: heads.n_kv_heads,
-            d_head: heads.d_head,
-            score_scale: (heads.d_head as f64).powf(-0.5),
-            score_cap: None,
-            span,
-            rotary: Some(rotary.clone()),
-            qk_norm: None,
-            // Of the four projections, the output alone is without a bias.
-            qkv_bias: Bias::With,
-            out_bias: Bias::Without,
-        },
-        feed_forward: FeedForwardConfig {
-            d_ff: intermediate_size,
-            kind: FeedForwardKind::Gated(activation),
-            bias: Bias::Without,
-        },
-    };
-    let config = DecoderConfig {
-        d_model: hidden_size,
-        vocab_size,
-        embedding: EmbeddingConfig { scale: None, positions: LearnedPositions::None },
-        blocks: spans.into_iter().map(block).collect(),
-        final_norm: norm,
+        qk_norm: None,
+        // Of the four projections, the output alone is without a bias.
+        qkv_bias: Bias::With,
+        out_bias: Bias::Without,
+        feed_forward_bias: Bias::Without,
         head,
-        logit_cap: None,
+        layers: spans.into_iter().map(|span| (span, Some(rotary.clone()))).collect(),
     };
-    Ok(Description { family: Family::Qwen2, config, bos_token_id })
+    Ok(gated.describe())
 }
 
 /// The kind of attention of one layer.

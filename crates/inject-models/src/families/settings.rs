@@ -22,10 +22,10 @@ pub(super) fn activation(keys: &mut Keys, key: &str, default: &str) -> Result<Ac
     }
 }
 
-/// Takes the number that a norm adds to the variance or mean square.
-pub(super) fn norm_eps(keys: &mut Keys, key: &str, default: f64) -> Result<f64, ModelError> {
-    let eps = keys.or(key, default)?;
-    if eps.is_finite() && eps > 0.0 { Ok(eps) } else { Err(keys.bad(key, &eps, "a positive number")) }
+/// Takes a positive number, such as the one that a norm adds to the variance or mean square.
+pub(super) fn positive(keys: &mut Keys, key: &str, default: f64) -> Result<f64, ModelError> {
+    let found = keys.or(key, default)?;
+    if found.is_finite() && found > 0.0 { Ok(found) } else { Err(keys.bad(key, &found, "a positive number")) }
 }
 
 /// Takes the number of heads, key and value heads, and the width of a head, and checks that they fit together.

@@ -2,16 +2,14 @@
 
 use super::{
     Description, Family,
+    gated::{Gated, Sizes},
     keys::Keys,
     qwen2::{Kind, layer_types, spans_of},
     rotary::{self, Surroundings},
-    settings::{activation, bias, head, heads, norm_eps},
+    settings::{activation, bias, head, heads, positive},
 };
 use crate::{
-    config::{
-        AttentionConfig, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig, FeedForwardKind,
-        LearnedPositions, NormConfig, Residual, RmsWeight, Span,
-    },
+    config::{Residual, Span},
     error::ModelError,
 };
 
@@ -21,20 +19,16 @@ const WITHOUT_INFLUENCE: &[&str] = &["attention_dropout"];
 ///
 /// Hugging Face transformers 5.23, `modeling_smollm3.py` and `configuration_smollm3.py`.
 pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
-    let bos_token_id = keys.bos_token_id()?;
-    let vocab_size = keys.size("vocab_size")?;
-    let hidden_size = keys.size("hidden_size")?;
-    let intermediate_size = keys.size("intermediate_size")?;
-    let num_hidden_layers = keys.n_layers("num_hidden_layers")?;
+    let sizes = Sizes::take(&mut keys)?;
     // A missing key has a default, and null means as many as there are query heads.
     keys.default_to("num_key_value_heads", 4);
-    let heads = heads(&mut keys, hidden_size)?;
+    let heads = heads(&mut keys, sizes.hidden_size)?;
     let activation = activation(&mut keys, "hidden_act", "silu")?;
     let max_position_embeddings = keys.optional_size("max_position_embeddings")?.unwrap_or(32_768);
-    let eps = norm_eps(&mut keys, "rms_norm_eps", 1e-6)?;
+    let eps = positive(&mut keys, "rms_norm_eps", 1e-6)?;
     let attention_bias = bias(&mut keys, "attention_bias")?;
     let mlp_bias = bias(&mut keys, "mlp_bias")?;
-    let rotates = rotating_layers(&mut keys, num_hidden_layers)?;
+    let rotates = rotating_layers(&mut keys, sizes.num_hidden_layers)?;
     let spans = spans(&mut keys, &rotates)?;
     let head = head(&mut keys, true)?;
     let surroundings = Surroundings {
@@ -46,38 +40,25 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
     let rotary = rotary::take(&mut keys, &surroundings)?;
     keys.finish("smollm3", WITHOUT_INFLUENCE)?;
 
-    let norm = NormConfig::Rms { eps, weight: RmsWeight::Factor };
-    let block = |(span, rotates): (Span, bool)| BlockConfig {
-        norm,
+    let gated = Gated {
+        family: Family::SmolLm3,
+        sizes,
+        heads,
+        activation,
+        eps,
         residual: Residual::Pre,
-        attention: AttentionConfig {
-            n_heads: heads.n_heads,
-            n_kv_heads: heads.n_kv_heads,
-            d_head: heads.d_head,
-            score_scale: (heads.d_head as f64).powf(-0.5),
-            score_cap: None,
-            span,
-            rotary: rotates.then(|| rotary.clone()),
-            qk_norm: None,
-            qkv_bias: attention_bias,
-            out_bias: attention_bias,
-        },
-        feed_forward: FeedForwardConfig {
-            d_ff: intermediate_size,
-            kind: FeedForwardKind::Gated(activation),
-            bias: mlp_bias,
-        },
-    };
-    let config = DecoderConfig {
-        d_model: hidden_size,
-        vocab_size,
-        embedding: EmbeddingConfig { scale: None, positions: LearnedPositions::None },
-        blocks: spans.into_iter().zip(rotates).map(block).collect(),
-        final_norm: norm,
+        qk_norm: None,
+        qkv_bias: attention_bias,
+        out_bias: attention_bias,
+        feed_forward_bias: mlp_bias,
         head,
-        logit_cap: None,
+        layers: spans
+            .into_iter()
+            .zip(rotates)
+            .map(|(span, rotates)| (span, rotates.then(|| rotary.clone())))
+            .collect(),
     };
-    Ok(Description { family: Family::SmolLm3, config, bos_token_id })
+    Ok(gated.describe())
 }
 
 /// Takes `no_rope_layers`, which has a 1 for each layer that rotates, or the period of the layers that do not.
