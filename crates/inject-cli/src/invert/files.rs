@@ -11,17 +11,12 @@ use inject_sipit::{
     states::foreign::StatesFile,
 };
 
-use super::{
-    Options, announce_scan, jsonl,
-    report::Recovered,
-    single,
-    tally::{Record, Tally},
-};
+use super::{Options, announce_scan, jsonl, report::Recovered, single, tally::Record};
 use crate::{
-    Failure, Outcome, interrupt,
+    Failure, Outcome,
     number::counted,
     options::{LoadedModel, PolicyOptions},
-    output::{note, say},
+    output::note,
     progress::Meter,
 };
 
@@ -89,9 +84,7 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
         ));
     }
     let job = job(options, files, &model, places.len(), dtype, tap)?;
-    let mut tally = Tally::default();
-    let mut output = jsonl::open(out, &job, &mut tally)?;
-    interrupt::advise("finished prompts are in the file; the same command continues from there");
+    let (mut output, mut tally) = jsonl::open(out, &job, places.len(), "files")?;
     let choice = options.policy.choose(&model, tap, rows)?;
     let inverter = Inverter::new(&model.decoder, tap, settings)?;
     note(&format!(
@@ -122,15 +115,7 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
         output.append(&record)?;
     }
     drop(meter);
-    let wrote = format!("wrote {} to {}", counted(places.len(), "prompt"), out.display());
-    if options.json {
-        say(&serde_json::to_string(&tally)?);
-        note(&wrote);
-    } else {
-        say(&tally.text());
-        say(&wrote);
-    }
-    Ok(tally.outcome())
+    tally.tell(options.json, out)
 }
 
 fn job<'a>(

@@ -5,28 +5,38 @@ use std::path::Path;
 use inject_sipit::states::durable::{self, JsonLines, JsonLinesError};
 
 use super::tally::{Record, Tally};
-use crate::{Failure, options::out::check_file};
+use crate::{Failure, interrupt, options::out::check_file};
 
 /// Begins a file of results, or goes on with one that was begun with the same job. The prompts that are there already are
-/// counted in `tally`. A file of another job without any prompt, as a run with a wrong option leaves it, is begun again.
+/// counted in the tally. There are `all` prompts in `whole`, the store or the files. A file of another job without any prompt, as a run with a wrong option leaves it, is begun again.
 ///
 /// # Errors
 ///
-/// [`Failure`] if the file belongs to another job or to none, if another process is writing it, or if a line is damaged or not
-/// that of the next prompt. The file is then as it was.
+/// [`Failure`] if the file belongs to another job or to none, if another process is writing it, or if a line is damaged, not
+/// that of the next prompt, or one too many. The file is then as it was.
 pub(super) fn open(
     path: &Path,
     job: &impl serde::Serialize,
-    tally: &mut Tally,
-) -> Result<JsonLines, Failure> {
+    all: usize,
+    whole: &str,
+) -> Result<(JsonLines, Tally), Failure> {
     check_file(path)?;
     let header = serde_json::json!({ "job": job });
+    let mut tally = Tally::default();
     let mut open = || JsonLines::open(path, &header, &mut |record: Record| tally.take(&record));
-    match open() {
+    let output = match open() {
         Err(JsonLinesError::Header { unused: true, .. }) => {
             durable::remove(path)?;
-            Ok(open()?)
+            open()?
         }
-        other => Ok(other?),
+        other => other?,
+    };
+    if tally.prompts > all {
+        let (path, found) = (path.display(), tally.prompts);
+        return Err(Failure::new(format!(
+            "{path} holds {found} prompts, expected the {all} of the {whole} at most"
+        )));
     }
+    interrupt::advise("finished prompts are in the file; the same command continues from there");
+    Ok((output, tally))
 }

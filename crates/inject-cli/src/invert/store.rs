@@ -19,10 +19,10 @@ use super::{
     tally::{Record, Tally},
 };
 use crate::{
-    Failure, Outcome, interrupt, lenses, number,
+    Failure, Outcome, lenses, number,
     number::counted,
     options::{LoadedModel, PolicyOptions},
-    output::{note, say},
+    output::note,
     progress::Meter,
 };
 
@@ -57,29 +57,14 @@ pub(super) fn run(options: &Options, folder: &Path) -> Result<Outcome, Failure> 
     let model = options.model.load()?;
     check_weights(&store, &model)?;
 
-    let mut tally = Tally::default();
-    let mut output = jsonl::open(out, &job(options, &store, states.tap())?, &mut tally)?;
     let all = store.manifest().prompt_count;
-    if tally.prompts > all {
-        let (out, found) = (out.display(), tally.prompts);
-        return Err(Failure::new(format!(
-            "{out} holds {found} prompts, expected the {all} of the store at most"
-        )));
-    }
-    interrupt::advise("finished prompts are in the file; the same command continues from there");
+    let job = job(options, &store, states.tap())?;
+    let (mut output, mut tally) = jsonl::open(out, &job, all, "store")?;
     if tally.prompts < all {
         let mut run = Run { options, settings, store: &store, states, model: &model, output: &mut output };
         run.go_on(&mut tally)?;
     }
-    let wrote = format!("wrote {} to {}", counted(all, "prompt"), out.display());
-    if options.json {
-        say(&serde_json::to_string(&tally)?);
-        note(&wrote);
-    } else {
-        say(&tally.text());
-        say(&wrote);
-    }
-    Ok(tally.outcome())
+    tally.tell(options.json, out)
 }
 
 /// Opens the store if its prompts can be recovered from it.

@@ -1,11 +1,14 @@
 //! Counts over all prompts of a store.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use super::report::{Recovered, VerdictName};
 use crate::{
-    Outcome,
+    Failure, Outcome,
     number::{count, counted, measured, seconds},
+    output::{note, say},
 };
 
 /// One line of the file of results: a prompt of the store. Each line after the first is one.
@@ -69,6 +72,19 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// Prints the counts and the name of the file that holds the prompts.
+    pub(super) fn tell(&self, json: bool, out: &Path) -> Result<Outcome, Failure> {
+        let wrote = format!("wrote {} to {}", counted(self.prompts, "prompt"), out.display());
+        if json {
+            say(&serde_json::to_string(self)?);
+            note(&wrote);
+        } else {
+            say(&self.text());
+            say(&wrote);
+        }
+        Ok(self.outcome())
+    }
+
     /// Counts the next prompt.
     ///
     /// # Errors
