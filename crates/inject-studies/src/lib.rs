@@ -20,8 +20,8 @@
 //! | `degenerate` | which collisions of a degenerate start does gradient descent dissolve? |
 //! | `random_weights` | how close do prompts come under weights drawn at random? |
 //!
-//! The last three need the feature `training`. The documents collisions.md, precision.md and training.md in the repository's
-//! docs folder describe each protocol and the meaning of its numbers.
+//! The last three need the feature `training`. The documents 5-collisions.md, 6-precision.md and 7-training.md in the
+//! repository's docs/guide describe each protocol and the meaning of its numbers.
 
 pub mod journal;
 
@@ -52,7 +52,12 @@ mod tuning;
 pub use inject_sipit;
 
 #[cfg(feature = "training")]
-pub use self::training::*;
+pub use self::training::{
+    AtStep, DegenerateCase, DegenerateOptions, DegenerateStart, DegenerateStudy, Fate, InversionTally,
+    Margins, Optimiser, Probes, RandomShape, RandomWeights, RandomWeightsStudy, Snapshot, TapFate,
+    TapMinimum, TapSnapshot, TrainingData, TrainingEvent, TrainingOptions, TrainingStudy, closest_at_taps,
+    degenerate, degenerate_cases, log_spaced, random_weights, training,
+};
 pub use self::{
     between_models::{BetweenModels, Compared, between_models},
     completeness::Completeness,

@@ -62,7 +62,7 @@ fn push(table: &mut Table, records: &[Record], tokens: usize, tap: Tap, kind: Ki
         rows.len().into(),
         mean(&|row| 1e3 * row.seconds).into(),
         mean(&|row| 1e3 * row.forward_seconds).into(),
-        passes[passes.len() / 2].into(),
+        ((passes[(passes.len() - 1) / 2] + passes[passes.len() / 2]) / 2.0).into(),
         mean(&|row| row.forward_pass_equivalents).into(),
         passes[passes.len() - 1].into(),
         margin.into(),

@@ -68,10 +68,14 @@ pub fn anisotropy(rows: &StateRows<'_>) -> Option<f64> {
     (count > 1.0).then(|| (all - squares) / (count * (count - 1.0)))
 }
 
+/// The fewest rows from which a dimension is estimated.
+const FEWEST_RATIOS: usize = 25;
+
 /// The intrinsic dimension of some rows, estimated from the ratio of the distances to their second nearest and nearest neighbours.
 ///
 /// With `n` ratios `m` it is `(n - 1) / sum ln m`, the unbiased form of the maximum likelihood estimate. The distances are exact.
-/// A row that equals another one has no ratio and is skipped. `None` if fewer than three rows are left, or all ratios are one.
+/// A row that equals another one has no ratio and is skipped. `None` if fewer than 25 rows are left, or all ratios are one:
+/// the relative standard error is `1 / sqrt(n)`, so that of fewer rows is above 20 %.
 ///
 /// # Source
 ///
@@ -96,7 +100,7 @@ pub fn intrinsic_dimension(rows: &StateRows<'_>, sample: &[usize]) -> Option<f64
     // Collected first, so that the order of the sum does not depend on the threads.
     let logarithms: Vec<f64> = sample.par_iter().filter_map(log_ratio).collect();
     let sum: f64 = logarithms.iter().sum();
-    (logarithms.len() > 2 && sum > 0.0).then(|| (logarithms.len() as f64 - 1.0) / sum)
+    (logarithms.len() >= FEWEST_RATIOS && sum > 0.0).then(|| (logarithms.len() as f64 - 1.0) / sum)
 }
 
 #[cfg(test)]
@@ -132,6 +136,15 @@ mod tests {
         let rows = StateRows::new(states.view()).unwrap();
         assert_eq!(intrinsic_dimension(&rows, &[0, 3, 5, 7]), None);
         assert!((anisotropy(&rows).unwrap() - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_dimension_needs_25_rows() {
+        let mut seed = 4;
+        let states = Array2::from_shape_simple_fn((25, 3), || uniform(&mut seed));
+        let rows = StateRows::new(states.view()).unwrap();
+        assert!(intrinsic_dimension(&rows, &(0..25).collect::<Vec<_>>()).is_some());
+        assert_eq!(intrinsic_dimension(&rows, &(0..24).collect::<Vec<_>>()), None);
     }
 
     #[test]

@@ -175,6 +175,13 @@ fn histogram(study: &CorpusStudy, distance: &str) -> Figure {
     let Some(last) = study.taps.len().checked_sub(1) else { return figure };
     let mut chosen = vec![0, last / 2, last];
     chosen.dedup();
+    if chosen.len() < study.taps.len() {
+        figure = figure.note(format!(
+            "{} of {} taps: the first, the middle and the last",
+            chosen.len(),
+            study.taps.len()
+        ));
+    }
     for report in chosen.into_iter().map(|tap| &study.taps[tap]) {
         let all: u64 = report.distances.histogram.iter().map(|bin| bin.pairs).sum();
         let bins = || report.distances.histogram.iter();
