@@ -21,7 +21,7 @@ use crate::{error::StudyError, name::StudyName};
 ///
 /// A study is a list of units that do not depend on each other. On disk a journal is a file of [`JsonLines`]: a header with the
 /// [`Description`] of the study, and a line for each finished unit, durable before the study goes on. So a killed study goes on
-/// when it is run again, and no finished unit is computed twice. The journals of the parts of a study add up to the journal of
+/// when it is run again, and no finished unit is computed twice. The journals of the shares of a study add up to the journal of
 /// the whole by [`Journal::absorb`].
 #[derive(Debug)]
 pub struct Journal<U, R> {

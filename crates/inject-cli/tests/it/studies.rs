@@ -1,4 +1,4 @@
-//! The studies: parts add up to the whole, and every study has a report.
+//! The studies: shares add up to the whole, and every study has a report.
 
 use std::{fs, path::Path};
 
@@ -29,7 +29,7 @@ fn read(folder: &Path, name: &str, extension: &str) -> String {
 }
 
 #[test]
-fn the_parts_of_every_study_add_up_to_the_whole() {
+fn the_shares_of_every_study_add_up_to_the_whole() {
     for (study, names) in STUDIES {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
@@ -41,7 +41,7 @@ fn the_parts_of_every_study_add_up_to_the_whole() {
             merged += &format!(" --merge first/{name}.jsonl");
         }
         let ran = succeed(dir, &merged);
-        assert!(ran.out.contains("part 2 of 2"), "{}", ran.out);
+        assert!(ran.out.contains("this run did share 2/2"), "{}", ran.out);
         for name in names {
             let json: serde_json::Value =
                 serde_json::from_str(&read(&dir.join("first"), name, "json")).unwrap();

@@ -7,6 +7,7 @@ use inject_models::{FloatFormat, Tap, checkpoint::HeaderError};
 use crate::{
     difference::Difference,
     durable::{FileError, JsonLinesError},
+    share::Share,
     tap_names,
 };
 
@@ -302,6 +303,56 @@ pub enum StoreError {
         /// The expected value.
         expected: String,
     },
+    /// A merge was given no stores.
+    #[error("no stores: expected the stores of all shares of a job")]
+    NoShares,
+    /// A store that is to be merged holds all of its job.
+    #[error("`{path}` is not a share: it holds all prompts of its job")]
+    NotAShare {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Two stores are shares of different jobs.
+    #[error(
+        "`{path}` and `{other}` are not shares of one job: {field} is {found} in the first and {expected} in the second"
+    )]
+    DifferentShare {
+        /// The folder of one store.
+        path: PathBuf,
+        /// The folder of the other.
+        other: PathBuf,
+        /// The first field that differs.
+        field: String,
+        /// Its value in the one store, as JSON.
+        found: String,
+        /// Its value in the other store, as JSON.
+        expected: String,
+    },
+    /// Two stores hold the same share.
+    #[error("share {share} is there twice: in `{path}` and `{other}`")]
+    DoubledShare {
+        /// The share.
+        share: Share,
+        /// The folder of one store.
+        path: PathBuf,
+        /// The folder of the other.
+        other: PathBuf,
+    },
+    /// Shares are missing.
+    #[error(
+        "no store holds prompts {first_prompt} to {last_prompt} of {prompts}: expected share {}",
+        share_names(missing)
+    )]
+    MissingShares {
+        /// The shares that may hold these prompts. Some of them may be empty.
+        missing: Vec<Share>,
+        /// The first missing prompt, from 0.
+        first_prompt: usize,
+        /// The last of the missing prompts after it.
+        last_prompt: usize,
+        /// The number of prompts of all shares.
+        prompts: usize,
+    },
     /// The store does not hold a tap.
     #[error("the store `{path}` has no tap `{tap}`: it holds {}", tap_names(stored))]
     NoSuchTap {
@@ -328,9 +379,25 @@ impl StoreError {
         StoreError::DifferentJob { path: dir.to_owned(), field, found, expected }
     }
 
+    /// Makes an error of the difference between two stores that should be shares of one job.
+    pub(crate) fn different_share(path: &Path, other: &Path, difference: Difference) -> StoreError {
+        let field = difference.name().to_owned();
+        let Difference { found, expected, .. } = difference;
+        StoreError::DifferentShare { path: path.to_owned(), other: other.to_owned(), field, found, expected }
+    }
+
     /// Returns a function for `map_err` that adds the action and the path.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
         let path = path.to_owned();
         move |source| StoreError::Io { path, action, source }
+    }
+}
+
+/// Names consecutive shares: `2/7`, or `2/7 to 6/7`.
+fn share_names(shares: &[Share]) -> String {
+    match shares {
+        [] => "none".to_owned(),
+        [one] => one.to_string(),
+        [first, .., last] => format!("{first} to {last}"),
     }
 }
