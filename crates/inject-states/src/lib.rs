@@ -69,7 +69,7 @@ pub use self::{
     extract::{
         ExtractError, Extraction, extract_share_to_store, extract_to_store, measure_noise, prompt_states,
     },
-    share::{Share, ShareError},
+    share::{CoverError, Share, ShareError, ShareResult},
     states::States,
 };
 

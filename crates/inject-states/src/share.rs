@@ -1,6 +1,10 @@
 //! One of several shares of a piece of work.
 
+mod cover;
+
 use std::{fmt, ops::Range, str::FromStr};
+
+pub use self::cover::{CoverError, ShareResult};
 
 /// One of several shares of a list of independent pieces of work.
 ///

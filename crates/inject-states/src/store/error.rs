@@ -7,7 +7,7 @@ use inject_models::{FloatFormat, Tap, checkpoint::HeaderError};
 use crate::{
     difference::Difference,
     durable::{FileError, JsonLinesError},
-    share::Share,
+    share::CoverError,
     tap_names,
 };
 
@@ -303,9 +303,9 @@ pub enum StoreError {
         /// The expected value.
         expected: String,
     },
-    /// A merge was given no stores.
-    #[error("no stores: expected the stores of all shares of a job")]
-    NoShares,
+    /// Stores are not those of all shares of a job, each once.
+    #[error(transparent)]
+    Shares(#[from] CoverError),
     /// A store that is to be merged holds all of its job.
     #[error("`{path}` is not a share: it holds all prompts of its job")]
     NotAShare {
@@ -327,31 +327,6 @@ pub enum StoreError {
         found: String,
         /// Its value in the other store, as JSON.
         expected: String,
-    },
-    /// Two stores hold the same share.
-    #[error("share {share} is there twice: in `{path}` and `{other}`")]
-    DoubledShare {
-        /// The share.
-        share: Share,
-        /// The folder of one store.
-        path: PathBuf,
-        /// The folder of the other.
-        other: PathBuf,
-    },
-    /// Shares are missing.
-    #[error(
-        "no store holds prompts {first_prompt} to {last_prompt} of {prompts}: expected share {}",
-        share_names(missing)
-    )]
-    MissingShares {
-        /// The shares that may hold these prompts. Some of them may be empty.
-        missing: Vec<Share>,
-        /// The first missing prompt, from 0.
-        first_prompt: usize,
-        /// The last of the missing prompts after it.
-        last_prompt: usize,
-        /// The number of prompts of all shares.
-        prompts: usize,
     },
     /// The store does not hold a tap.
     #[error("the store `{path}` has no tap `{tap}`: it holds {}", tap_names(stored))]
@@ -390,14 +365,5 @@ impl StoreError {
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
         let path = path.to_owned();
         move |source| StoreError::Io { path, action, source }
-    }
-}
-
-/// Names consecutive shares: `2/7`, or `2/7 to 6/7`.
-fn share_names(shares: &[Share]) -> String {
-    match shares {
-        [] => "none".to_owned(),
-        [one] => one.to_string(),
-        [first, .., last] => format!("{first} to {last}"),
     }
 }

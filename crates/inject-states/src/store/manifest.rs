@@ -112,10 +112,9 @@ impl Manifest {
         for field in ["prompt_count", "token_count", "row_count", "prompts_sha256"] {
             common[field] = Value::Null;
         }
-        if let Some(about) = &self.spec.share {
+        if self.spec.share.is_some() {
             common["spec"]["share"]["share"] = Value::Null;
             common["spec"]["share"]["first_prompt"] = Value::Null;
-            common["shares"] = about.share.of().into();
         }
         common
     }

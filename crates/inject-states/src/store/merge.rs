@@ -11,7 +11,7 @@ use super::{
     read::Store,
     write::{Opened, StoreWriter, block::Block},
 };
-use crate::share::Share;
+use crate::share::{CoverError, ShareResult};
 
 /// The name of the work in reports of progress.
 const TASK: &str = "merge";
@@ -28,8 +28,8 @@ const COPIED: usize = 64 << 20;
 ///
 /// # Errors
 ///
-/// - [`StoreError::NoShares`], [`StoreError::NotAShare`] and [`StoreError::DifferentShare`] if the stores are not shares of one job.
-/// - [`StoreError::DoubledShare`] and [`StoreError::MissingShares`] if they are not all of its shares, each once.
+/// - [`StoreError::NotAShare`] and [`StoreError::DifferentShare`] if the stores are not shares of one job.
+/// - [`StoreError::Shares`] if they are not all of its shares, each once.
 /// - The errors of [`StoreWriter::open`] and [`Store::tap`].
 ///
 /// # Example
@@ -101,45 +101,20 @@ pub fn merge(
 /// Returns the stores in the order of their prompts, each with its share, if they are all shares of one job.
 fn in_order(stores: &[Store]) -> Result<Vec<(&Store, &StoreShare)>, StoreError> {
     let with_share = |store| Ok((store, share_of(store)?));
-    let mut shares = stores.iter().map(with_share).collect::<Result<Vec<_>, StoreError>>()?;
-    let Some(&(first, about)) = shares.first() else { return Err(StoreError::NoShares) };
+    let shares = stores.iter().map(with_share).collect::<Result<Vec<_>, StoreError>>()?;
+    let Some(&(first, about)) = shares.first() else { return Err(CoverError::Nothing.into()) };
     for (store, _) in &shares[1..] {
         if let Some(difference) = first.manifest().difference_of_share(store.manifest()) {
             return Err(StoreError::different_share(store.dir(), first.dir(), difference));
         }
     }
-    let (of, all) = (about.share.of(), about.prompt_count);
-    shares.sort_by_key(|(_, about)| about.share.number());
-    if let Some(pair) = shares.windows(2).find(|pair| pair[0].1.share == pair[1].1.share) {
-        let [path, other] = [pair[0].0, pair[1].0].map(|store| store.dir().to_owned());
-        return Err(StoreError::DoubledShare { share: pair[0].1.share, path, other });
-    }
-    let missing = |shares: Range<usize>, prompts: Range<usize>| StoreError::MissingShares {
-        missing: shares.filter_map(|number| Share::new(number, of).ok()).collect(),
-        first_prompt: prompts.start,
-        last_prompt: prompts.end.saturating_sub(1),
-        prompts: all,
+    let result = |(store, about): &(&Store, &StoreShare)| {
+        let prompts = about.first_prompt..about.first_prompt + store.manifest().prompt_count;
+        ShareResult::new(store.dir().to_owned(), about.share, prompts)
     };
-    let (mut next_share, mut next_prompt) = (0, 0);
-    for (store, about) in &shares {
-        let number = about.share.number();
-        if about.first_prompt > next_prompt && number > next_share {
-            return Err(missing(next_share..number, next_prompt..about.first_prompt));
-        }
-        if about.first_prompt != next_prompt {
-            return Err(StoreError::Field {
-                path: store.dir().to_owned(),
-                field: "share.first_prompt".to_owned(),
-                found: about.first_prompt.to_string(),
-                expected: format!("{next_prompt}, after the shares before it"),
-            });
-        }
-        (next_share, next_prompt) = (number + 1, next_prompt + store.manifest().prompt_count);
-    }
-    if next_prompt < all {
-        return Err(missing(next_share..of, next_prompt..all));
-    }
-    Ok(shares)
+    let results: Vec<ShareResult> = shares.iter().map(result).collect();
+    let order = ShareResult::cover(&results, about.prompt_count, "prompts")?;
+    Ok(order.into_iter().map(|at| shares[at]).collect())
 }
 
 fn share_of(store: &Store) -> Result<&StoreShare, StoreError> {

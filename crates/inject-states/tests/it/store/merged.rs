@@ -181,14 +181,14 @@ fn what_are_not_all_shares_of_one_job_is_refused_by_name() {
         let error = message(names);
         parts.iter().for_each(|part| assert!(error.contains(part), "{names:?}: {error}"));
     };
-    has(&[], &["no stores"]);
+    has(&[], &["no shares"]);
     has(&["0", "whole"], &["whole", "not a share"]);
-    has(&["0", "2"], &["expected share 2/3", "no store holds prompts"]);
+    has(&["0", "2"], &["expected share 2/3", "prompts"]);
     has(&["1", "2"], &["expected share 1/3", "prompts 0 to"]);
     has(&["1", "0"], &["expected share 3/3", "to 59 of 60"]);
     has(&["0"], &["expected share 2/3 to 3/3"]);
     has(&["0", "1", "2", "1"], &["share 2/3 is there twice"]);
-    has(&["0", "of 4", "2"], &["of 4", "shares", "3", "4"]);
+    has(&["0", "of 4", "2"], &["of 4", "share 2/4", "share 1/3"]);
     has(&["0", "f16", "2"], &["dtype", "\"f16\"", "\"f32\""]);
     has(&["0", "lanes", "2"], &["lanes is 9"]);
     has(&["0", "weights", "2"], &["weight_hash is \"other\""]);
