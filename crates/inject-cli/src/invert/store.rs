@@ -175,7 +175,8 @@ impl Run<'_> {
         let mut meter = Meter::new();
         let lens = self.store.prompts().map(<[u32]>::len);
         let limits = GroupLimits::of(&inverter, &self.options.policy);
-        for group in limits.groups(lens).into_iter().take_while(|group| group.start < self.own.end) {
+        let end = self.own.end;
+        for group in limits.groups(lens).into_iter().take_while(|group| group.start < end) {
             let is_missing = group.end > tally.next_prompt() && group.start >= self.own.start;
             if limits.teaches(self.store.rows_of(group.start).start) {
                 if is_missing || taught.learns() {
