@@ -5,8 +5,9 @@ use std::{fs, path::Path};
 use super::support::{refused, run, succeed};
 
 /// Every study, on a size that takes a second, and the results it writes.
-pub(crate) const STUDIES: [(&str, &[&str]); 6] = [
+pub(crate) const STUDIES: [(&str, &[&str]); 7] = [
     ("study collisions --count 20 --taps block-1,block-2", &["corpus"]),
+    ("study collisions --count 20 --taps block-1,block-2 --minima-only --tiles 3", &["corpus"]),
     (
         "study margins --count 2 --longest 5 --lengths 2,3 --per-length 4 --taps block-1",
         &["margins", "lengths"],

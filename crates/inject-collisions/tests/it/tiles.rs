@@ -16,7 +16,8 @@ fn check(name: &str, states: &Array2<f32>, identities: Option<Vec<u32>>, bands: 
         rows = rows.with_identities(identities).unwrap();
     }
     let (options, device) = (SearchOptions::default(), Device::flex());
-    let whole = Search::new(&rows, &Pairs::All, options, &device).unwrap().closest_pairs(7, &mut silent).unwrap();
+    let whole =
+        Search::new(&rows, &Pairs::All, options, &device).unwrap().closest_pairs(7, &mut silent).unwrap();
     let mut tiles = PairTile::triangle(Tap::Block(1), bands);
     assert_eq!(tiles.len(), bands * (bands + 1) / 2);
     let turned = turned % tiles.len();
