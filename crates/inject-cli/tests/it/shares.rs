@@ -139,8 +139,61 @@ fn shares_of_an_inversion_are_merged_into_the_results_of_one_process() {
     let unfinished = share.lines().take(4).map(|line| format!("{line}\n")).collect::<String>();
     fs::write(dir.join("unfinished.jsonl"), unfinished).unwrap();
     no("2-1.jsonl unfinished.jsonl", &["unfinished.jsonl is unfinished", "3 of the 12 prompts of share 2/2"]);
-    succeed(dir, "invert --states states --policy prior --share 2/2 --out prior.jsonl");
+    succeed(dir, "invert --states states --policy prior --max-seconds 3600 --share 2/2 --out prior.jsonl");
     no("2-1.jsonl prior.jsonl", &["not shares of one job", "policy is \"prior\""]);
     refused(dir, &["invert", "--merge", "2-1.jsonl", "--seed", "3", "--out", "o"], 2, &["--seed"]);
     refused(dir, &["invert", "--share", "1/2"], 2, &["--states"]);
+}
+
+#[test]
+fn shares_of_a_folder_of_files_are_merged_into_the_results_of_one_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    fs::create_dir(dir.join("files")).unwrap();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-states/tests/fixtures/dumps");
+    for file in ["any-name.safetensors", "batch-mask.safetensors", "tensor.pt"] {
+        fs::copy(fixtures.join(file), dir.join("files").join(file)).unwrap();
+    }
+    let model = fixtures.join("../../../../inject-models/tests/fixtures/llama");
+    let invert =
+        format!("invert --model {} --states files --tap block-2 --policy secant --out", model.display());
+    succeed(dir, &format!("{invert} whole.jsonl"));
+    for of in [1, 2, 7] {
+        for number in (1..=of).rev() {
+            succeed(dir, &format!("{invert} {of}-{number}.jsonl --share {number}/{of}"));
+        }
+        // There are fewer prompts than seven, so some shares are empty and have no file.
+        let shares: Vec<String> = (1..=of)
+            .map(|number| format!("{of}-{number}.jsonl"))
+            .filter(|name| dir.join(name).exists())
+            .collect();
+        succeed(dir, &format!("invert --merge {} --out merged-{of}.jsonl", shares.join(" ")));
+        assert_eq!(lines(&dir.join(format!("merged-{of}.jsonl"))), lines(&dir.join("whole.jsonl")));
+    }
+}
+
+#[test]
+fn shares_of_the_vocabulary_are_merged_into_the_lenses_of_one_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let lens = "lens --taps block-1,block-3 --count 40 --out";
+    succeed(dir, &format!("{lens} whole"));
+    for of in [1, 2, 7] {
+        // All shares go into one folder, each under a name of its own. A killed one leaves nothing or all.
+        let begun = |number: usize| {
+            dir.join(format!("{of}/lens-share-{number}-of-{of}.safetensors.partial")).exists()
+        };
+        run_shares(dir, of, &format!("{lens} {of}"), &begun);
+        let shares = backwards(of, &format!("{of}/lens-share-{{}}-of-{of}.safetensors"));
+        succeed(dir, &format!("{lens} merged-{of} --merge {shares}"));
+        assert_same_store(dir, &format!("merged-{of}"), "whole");
+    }
+    let no = |command: &str, parts: &[&str]| refused(dir, &command.split(' ').collect::<Vec<_>>(), 1, parts);
+    no(&format!("{lens} other --merge 2/lens-share-2-of-2.safetensors"), &["tokens 0 to", "share 1/2"]);
+    let both = "2/lens-share-2-of-2.safetensors 2/lens-share-1-of-2.safetensors";
+    let twice = format!("{lens} other --merge {both} 2/lens-share-1-of-2.safetensors");
+    no(&twice, &["share 1/2 is there twice"]);
+    let other_text = format!("lens --taps block-1,block-3 --count 44 --out other --merge {both}");
+    no(&other_text, &["made for other weights, text, taps or prefixes"]);
+    no(&format!("{lens} other --merge whole/lens-block-1.safetensors"), &["inject.lens-share is none"]);
 }

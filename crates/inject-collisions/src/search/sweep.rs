@@ -24,8 +24,9 @@ pub(super) fn sweep<Q: Question>(
     for block in 0..blocks {
         sweep.push(question, Tile { row_block: block, column_block: block })?;
     }
-    // Between two bands no such tile has a pair. There each block with the nearest one of the other band comes first.
-    for block in 0..blocks {
+    // Between two bands no such tile has a pair. There each block with the nearest one of the other band comes first. These tiles come
+    // again below, which a question that counts pairs cannot have.
+    for block in (0..blocks).filter(|_| Q::NARROWS) {
         if let Some(other) = sweep.nearest(block) {
             let (row_block, column_block) = (block.max(other), block.min(other));
             sweep.push(question, Tile { row_block, column_block })?;
