@@ -116,8 +116,8 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
     for (prompt, place) in places.iter().enumerate().take(own.end) {
         let is_missing = (tally.next_prompt()..own.end).contains(&prompt);
         // The first prompts teach, whichever share they belong to. What they teach is needed only if prompts are missing after them.
-        let teaches = limits.teaches(place.before);
-        if !is_missing && !(teaches && taught.learns() && tally.next_prompt() < own.end) {
+        let teaches = taught.learns() && limits.teaches(place.before);
+        if !is_missing && !(teaches && tally.next_prompt() < own.end) {
             continue;
         }
         let mut file = single::open(options, &model, place.path)?;

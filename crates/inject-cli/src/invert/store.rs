@@ -178,11 +178,10 @@ impl Run<'_> {
         let end = self.own.end;
         for group in limits.groups(lens).into_iter().take_while(|group| group.start < end) {
             let is_missing = group.end > tally.next_prompt() && group.start >= self.own.start;
-            if limits.teaches(self.store.rows_of(group.start).start) {
-                if is_missing || taught.learns() {
-                    self.invert(group, &inverter, &mut taught, tally, &mut meter)?;
-                }
+            if taught.learns() && limits.teaches(self.store.rows_of(group.start).start) {
+                self.invert(group, &inverter, &mut taught, tally, &mut meter)?;
             } else if is_missing {
+                // A copy counts its prompts from this group on, as in a run of all groups.
                 let mut searcher = taught.copy(group.start);
                 self.invert(group, &inverter, &mut searcher, tally, &mut meter)?;
             }

@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Child, thread::sleep, time::Duration};
 
 use serde_json::Value;
 
-use super::support::{program, refused, succeed, without_times};
+use super::support::{program, refused, run, succeed, without_times};
 
 /// Starts the program in the background.
 fn start(dir: &Path, arguments: &str) -> Child {
@@ -139,6 +139,13 @@ fn shares_of_an_inversion_are_merged_into_the_results_of_one_process() {
     let unfinished = share.lines().take(4).map(|line| format!("{line}\n")).collect::<String>();
     fs::write(dir.join("unfinished.jsonl"), unfinished).unwrap();
     no("2-1.jsonl unfinished.jsonl", &["unfinished.jsonl is unfinished", "3 of the 12 prompts of share 2/2"]);
+    // A policy that draws by the number of the prompt.
+    let random = "invert --states states --policy random --max-candidates 50 --out";
+    run(dir, &format!("{random} random.jsonl"));
+    run(dir, &format!("{random} random-1.jsonl --share 1/2"));
+    run(dir, &format!("{random} random-2.jsonl --share 2/2"));
+    run(dir, "invert --merge random-1.jsonl random-2.jsonl --out random-merged.jsonl");
+    assert_eq!(lines(&dir.join("random-merged.jsonl")), lines(&dir.join("random.jsonl")));
     succeed(dir, "invert --states states --policy prior --max-seconds 3600 --share 2/2 --out prior.jsonl");
     no("2-1.jsonl prior.jsonl", &["not shares of one job", "policy is \"prior\""]);
     refused(dir, &["invert", "--merge", "2-1.jsonl", "--seed", "3", "--out", "o"], 2, &["--seed"]);
