@@ -5,6 +5,7 @@
 //!
 //! - `gaussian`: independent normal numbers, where no bound can exclude a pair cheaply.
 //! - `states`: rows of one tap of a store, if `INJECT_STORE` names one; `INJECT_TAP` is the tap, `block-15` without it.
+//!   `INJECT_ROWS` adds a number of rows.
 //!
 //! `peers/distances.py` measures FAISS on the same states and on numbers of the same distribution.
 
@@ -44,17 +45,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Some(dir) = env::var_os("INJECT_STORE") {
         let store = Store::open(dir)?;
         let tap: Tap = env::var("INJECT_TAP").unwrap_or_else(|_| "block-15".to_owned()).parse()?;
-        let most = rows[rows.len() - 1].min(store.manifest().row_count);
-        let states = store.tap(tap)?.rows_to_array(0..most);
-        let prefixes = store.rows();
-        let prefixes = prefixes.prompt.iter().zip(prefixes.position).take(most);
-        let prefixes =
-            prefixes.map(|(&prompt, &position)| &store.prompt(prompt as usize)[..=position as usize]);
-        let identities = inject_sipit::collisions::identities(prefixes);
-        for &count in rows.iter().filter(|count| **count <= most) {
-            let label = format!("distances/states-{tap}/{count}x{}", states.ncols());
-            let rows = StateRows::new(states.slice(s![..count, ..]))?
-                .with_identities(identities[..count].to_vec())?;
+        let most = store.manifest().row_count;
+        let more = env::var("INJECT_ROWS").ok().map(|rows| rows.parse::<usize>()).transpose()?;
+        for count in rows.iter().copied().chain(more).filter(|&count| count <= most) {
+            // Read in place: the rows need not fit into memory.
+            let rows = StateRows::of_store_bands(&store, tap, 0..count, None)?;
+            let label = format!("distances/states-{tap}/{count}x{}", rows.columns());
             measure(&label, &wanted, &rows, &device)?;
         }
     }

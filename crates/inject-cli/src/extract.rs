@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args};
 use inject_prompts::Generator;
 use inject_sipit::{
-    models::{Bos, FloatFormat},
+    models::{Bos, FloatFormat, Progress},
     states::{
-        Extraction, extract_to_store,
-        store::{BosPolicy, Positions, Store, StoreSpec},
+        Extraction, Share, extract_share_to_store, extract_to_store,
+        store::{self, BosPolicy, Positions, Store, StoreSpec},
     },
 };
 
@@ -26,6 +26,8 @@ use crate::{
 Examples:
   inject extract --text \"One prompt.\" --text \"Another.\" --out states
   inject extract --prompts prompts.jsonl --taps block-2 --positions all --out states
+  inject extract --prompts prompts.jsonl --share 2/7 --out share-2
+  inject extract --merge share-1 share-2 share-3 --out states
 
 To continue a stopped run, give the same command again.")]
 pub(crate) struct Options {
@@ -40,6 +42,12 @@ pub(crate) struct Options {
     /// The folder for the store
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
+    /// Do one share of the prompts, such as 1/3 for the first of three. Each share needs a folder of its own
+    #[arg(long, value_name = "SHARE/SHARES", conflicts_with = "merge")]
+    share: Option<Share>,
+    /// Put the stores of all shares together instead
+    #[arg(long, value_name = "FOLDER", num_args = 1.., conflicts_with_all = MADE_BEFORE)]
+    merge: Vec<PathBuf>,
     #[command(flatten)]
     source: Source,
     /// Whether the BOS token begins each text: auto (as the tokenizer does), yes or no
@@ -52,11 +60,15 @@ pub(crate) struct Options {
     memory: Megabytes,
 }
 
+/// The options of an extraction, without effect on what is merged.
+const MADE_BEFORE: [&str; 9] =
+    ["taps", "positions", "dtype", "bos", "model", "adapter", "tokenizer", "device", "memory"];
+
 /// Where the prompts come from.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Prompts")]
 #[group(skip)]
-#[command(group = ArgGroup::new("source").required(true).args(["prompts", "text", "ids", "generate"]))]
+#[command(group = ArgGroup::new("source").required(true).args(["prompts", "text", "ids", "generate", "merge"]))]
 struct Source {
     /// A file of prompts: .txt (one a line), .jsonl, .json, .csv or .parquet (each with the field `text`)
     #[arg(long, value_name = "FILE")]
@@ -74,7 +86,7 @@ struct Source {
     #[arg(long, value_name = "COUNT")]
     generate: Option<usize>,
     /// The seed of generated prompts
-    #[arg(long, value_name = "SEED", default_value_t = 0xc0de, conflicts_with_all = ["prompts", "text", "ids"])]
+    #[arg(long, value_name = "SEED", default_value_t = 0xc0de, conflicts_with_all = ["prompts", "text", "ids", "merge"])]
     prompt_seed: u64,
 }
 
@@ -89,6 +101,21 @@ pub(crate) fn parse_ids(text: &str) -> Result<Ids, String> {
 }
 
 pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
+    if options.merge.is_empty() { extract(options) } else { merge(options) }
+}
+
+fn merge(options: &Options) -> Result<Outcome, Failure> {
+    let shares = options.merge.iter().map(Store::open).collect::<Result<Vec<_>, _>>()?;
+    let folder = OutputFolder::open_or_read(&options.out)?;
+    interrupt::advise(CONTINUE);
+    let mut meter = Meter::new();
+    let store = store::merge(&shares, folder.path(), &mut |progress| meter.show(progress))?;
+    drop(meter);
+    say(&summary(&store));
+    Ok(Outcome::Complete)
+}
+
+fn extract(options: &Options) -> Result<Outcome, Failure> {
     let model = options.model.load()?;
     let config = model.decoder.config();
     let taps = options.taps.of(&model)?;
@@ -111,17 +138,29 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
     spec.tokenizer_hash = model.tokenizer().ok().map(|tokenizer| tokenizer.hash().to_owned());
     spec.bos = prompts.bos;
     spec.bos_added = prompts.bos_added;
+    spec.lanes = Some(model.decoder.lanes());
     let folder = OutputFolder::open_or_read(&options.out)?;
-    interrupt::advise("the same command continues where this one stopped");
+    interrupt::advise(CONTINUE);
     let mut meter = Meter::new();
-    let store =
-        extract_to_store(&extraction, &model.decoder, &prompts.ids, folder.path(), spec, &mut |progress| {
-            meter.show(progress);
-        })?;
+    let mut show = |progress: Progress<'_>| meter.show(progress);
+    let (decoder, ids, dir) = (&model.decoder, &prompts.ids, folder.path());
+    let store = match options.share {
+        None => Some(extract_to_store(&extraction, decoder, ids, dir, spec, &mut show)?),
+        Some(share) => extract_share_to_store(share, &extraction, decoder, ids, dir, spec, &mut show)?,
+    };
     drop(meter);
-    say(&summary(&store));
+    match (store, options.share) {
+        (Some(store), _) => say(&summary(&store)),
+        (None, share) => {
+            let share = share.unwrap_or(Share::WHOLE);
+            say(&format!("share {share} is empty: there are fewer blocks of prompts than shares"));
+        }
+    }
     Ok(Outcome::Complete)
 }
+
+/// The advice to an interrupted run.
+const CONTINUE: &str = "the same command continues where this one stopped";
 
 /// The prompts as ids, and what was done about BOS.
 struct Prompts {
@@ -165,8 +204,12 @@ fn summary(store: &Store) -> String {
         let floors = noise.floors.iter().filter_map(|(tap, floor)| Some((tap.to_string(), (*floor)?)));
         lines.extend(floors.map(|(tap, floor)| format!("  {tap:<12} {}", number::measured(floor))));
     }
+    let what = match &manifest.spec.share {
+        None => "a store".to_owned(),
+        Some(about) => format!("share {} of a store, to be merged with the others,", about.share),
+    };
     lines.push(format!(
-        "wrote a store to {}: {}, {} at {}",
+        "wrote {what} to {}: {}, {} at {}",
         store.dir().display(),
         counted(manifest.prompt_count, "prompt"),
         counted(manifest.row_count, "state"),

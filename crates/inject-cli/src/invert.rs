@@ -4,7 +4,9 @@ mod files;
 mod groups;
 mod jsonl;
 mod likely_cause;
+mod merge;
 mod report;
+mod share;
 mod single;
 mod store;
 mod table;
@@ -17,7 +19,7 @@ use inject_sipit::{
     Inverter,
     models::{Bos, Model},
     settings::Scan,
-    states::foreign::Axes,
+    states::{Share, foreign::Axes},
 };
 
 use crate::{
@@ -50,6 +52,8 @@ Examples:
   inject invert --text \"Any sentence.\" --tap block-2
   inject invert --model FOLDER --states states.safetensors --json
   inject invert --model FOLDER --states STORE --out recovered.jsonl
+  inject invert --model FOLDER --states STORE --share 2/7 --out share-2.jsonl
+  inject invert --merge share-1.jsonl share-2.jsonl share-3.jsonl --out recovered.jsonl
 
 docs/schema/ describes the JSON.
 
@@ -64,13 +68,47 @@ pub(crate) struct Options {
     #[arg(long, help_heading = "Output")]
     json: bool,
     /// With a store, a batch or a folder of files: the file for one JSON object a prompt. The same command continues where an earlier one stopped
-    #[arg(long, value_name = "FILE", requires = "states", help_heading = "Output")]
+    #[arg(long, value_name = "FILE", requires = "results", help_heading = "Output")]
     out: Option<PathBuf>,
+    /// Recover one share of the prompts, such as 1/3 for the first of three. Each share needs a file of its own
+    #[arg(long, value_name = "SHARE/SHARES", requires = "states", help_heading = "Output")]
+    share: Option<Share>,
+    /// Put the files of results of all shares together instead
+    #[arg(long, value_name = "FILE", num_args = 1.., group = "results", conflicts_with_all = MADE_BEFORE, help_heading = "Output")]
+    merge: Vec<PathBuf>,
     #[command(flatten)]
     policy: PolicyOptions,
     #[command(flatten)]
     model: ModelOptions,
 }
+
+/// The options of an inversion, without effect on what is merged.
+const MADE_BEFORE: [&str; 24] = [
+    "tap",
+    "text",
+    "ids",
+    "states",
+    "bos",
+    "policy",
+    "lens",
+    "certify",
+    "epsilon",
+    "allclose",
+    "noise",
+    "computed_in",
+    "rivals",
+    "beam",
+    "go_on",
+    "max_candidates",
+    "max_seconds",
+    "memory",
+    "snap",
+    "seed",
+    "model",
+    "adapter",
+    "tokenizer",
+    "device",
+];
 
 /// Where the states come from.
 #[derive(Args, Debug)]
@@ -83,7 +121,7 @@ struct Input {
     #[arg(long, value_name = "IDS", value_parser = parse_ids, conflicts_with = "states")]
     ids: Option<Ids>,
     /// The file of states or the store to recover prompts from
-    #[arg(long, value_name = "FILE_OR_FOLDER")]
+    #[arg(long, value_name = "FILE_OR_FOLDER", group = "results")]
     states: Option<PathBuf>,
     /// Do not compare the states of a store with their checksums
     #[arg(long, requires = "states")]
@@ -129,10 +167,18 @@ impl Input {
 ///
 /// [`Failure`] if there are no states to invert, or they cannot belong to the model. States that do not fit are an outcome.
 pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
+    if !options.merge.is_empty() {
+        return merge::run(options, &options.merge);
+    }
     let Some(path) = &options.input.states else { return single::run(options) };
     if path.is_dir() {
         let files = if path.join("manifest.json").exists() { Vec::new() } else { files::in_folder(path)? };
         return if files.is_empty() { store::run(options, path) } else { files::run(options, &files) };
+    }
+    if options.share.is_some() && options.out.is_none() {
+        return Err(Failure::usage(
+            "--share is for the prompts of a store, a batch or a folder: give --out FILE",
+        ));
     }
     if options.out.is_some() { files::run(options, std::slice::from_ref(path)) } else { single::run(options) }
 }

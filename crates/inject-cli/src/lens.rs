@@ -5,8 +5,9 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Instant};
 use clap::Args;
 use inject_prompts::Generator;
 use inject_sipit::{
-    lens::{FirstPosition, Lens, LensBuilder},
-    models::{Bos, Tokenizer},
+    lens::{FirstPosition, Lens, LensBuilder, LensShare},
+    models::{Bos, Progress, Tokenizer},
+    states::Share,
 };
 
 use crate::{
@@ -26,6 +27,8 @@ A lens belongs to one model and tap: its file holds the hash of the weights.
 
 Examples:
   inject lens --taps block-2,block-3 --out lenses
+  inject lens --taps block-2,block-3 --share 2/3 --out shares
+  inject lens --taps block-2,block-3 --merge shares/*.safetensors --out lenses
   inject invert --lens lenses --tap block-2 --text \"Any sentence.\"")]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -33,6 +36,12 @@ pub(crate) struct Options {
     /// The folder for the lenses
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
+    /// Do one share of the passes over the vocabulary, such as 1/3 for the first of three. The text is computed by every share
+    #[arg(long, value_name = "SHARE/SHARES", conflicts_with = "merge")]
+    share: Option<Share>,
+    /// Take the passes over the vocabulary from the files of all shares of this command
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    merge: Vec<PathBuf>,
     #[command(flatten)]
     text: TextOptions,
     #[command(flatten)]
@@ -75,6 +84,8 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
             "--prefixes 0 and --word-prefixes 0: expected at least one of them above 0",
         ));
     }
+    let load = |path: &PathBuf| LensShare::load(path);
+    let shares = options.merge.iter().map(load).collect::<Result<Vec<_>, _>>()?;
     let model = options.model.load()?;
     let builder = builder(options, &model)?;
     let folder = OutputFolder::open(&options.out)?;
@@ -89,7 +100,21 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
     ));
     let start = Instant::now();
     let mut meter = Meter::new();
-    let lenses = builder.build(&model.decoder, model.weight_hash()?, &mut |step| meter.show(step))?;
+    let (decoder, weight_hash) = (&model.decoder, model.weight_hash()?);
+    let mut show = |step: Progress<'_>| meter.show(step);
+    if let Some(share) = options.share {
+        let made = builder.build_share(share, decoder, weight_hash, &mut show)?;
+        drop(meter);
+        made.save(folder.path())?;
+        folder.record(&LensShare::file_name(share));
+        say(&format!("this run did share {share} of the vocabulary; --merge makes lenses of all shares"));
+        say(&folder.summary());
+        return Ok(Outcome::Complete);
+    }
+    let lenses = match shares.is_empty() {
+        true => builder.build(decoder, weight_hash, &mut show)?,
+        false => builder.build_from(&shares, decoder, weight_hash, &mut show)?,
+    };
     drop(meter);
     for lens in &lenses {
         lens.save(folder.path())?;

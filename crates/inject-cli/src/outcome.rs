@@ -105,6 +105,7 @@ macro_rules! from_errors {
 }
 
 from_errors!(
+    inject_sipit::states::CoverError,
     crate::device::DeviceError,
     inject_sipit::collisions::CollisionError,
     inject_sipit::states::ExtractError,

@@ -19,6 +19,7 @@
 //! - [`StateRows`]: the states of one tap, in memory or in a store, each with the identity of its prompt.
 //! - [`Search`]: questions about all [`Pairs`] of them. The answers are [`ClosestPairs`], [`NearestNeighbours`],
 //!   [`ThresholdCounts`], a [`Distribution`] and [`EqualRows`].
+//! - [`PairTile`]: a piece of the search for the closest pairs, for another process.
 //! - [`measure_noise_floors`], [`NoiseFloor`], [`Resolution`]: whether a smallest distance is more than rounding.
 //! - [`geometry`]: the shape of the whole cloud of states.
 //! - [`Ranking`]: the nearest candidates, their margin, and how many were tested.
@@ -48,6 +49,7 @@ mod ranking;
 mod resolution;
 mod rows;
 mod search;
+mod tiles;
 mod tuning;
 
 #[doc(no_inline)]
@@ -74,6 +76,7 @@ pub use self::{
     resolution::Resolution,
     rows::{StateRows, identities},
     search::{Arithmetic, Search, SearchOptions},
+    tiles::PairTile,
 };
 
 #[cfg(doctest)]

@@ -23,6 +23,8 @@ pub enum Pairs {
     Within(Vec<u32>),
     /// Pairs whose rows have different labels. The vector holds a label for each row.
     Across(Vec<u32>),
+    /// Pairs of one of the first rows, of which there are so many, with one of the others.
+    Between(usize),
 }
 
 impl Pairs {
@@ -47,6 +49,7 @@ impl Pairs {
                 Pairs::All => true,
                 Pairs::Within(labels) => labels[a] == labels[b],
                 Pairs::Across(labels) => labels[a] != labels[b],
+                Pairs::Between(first) => (a < *first) != (b < *first),
             }
     }
 
@@ -64,13 +67,13 @@ impl Pairs {
             Some(identities) => pairs_of_equal(these().map(|row| (label(row), identities[row]))),
         };
         let all = || pairs_of(these().len() as u64) - repeated_within(&|_| 0);
-        let within = |labels: &[u32]| {
-            pairs_of_equal(these().map(|row| labels[row])) - repeated_within(&|row| labels[row])
-        };
+        let within =
+            |label: &dyn Fn(usize) -> u32| pairs_of_equal(these().map(label)) - repeated_within(label);
         match self {
             Pairs::All => all(),
-            Pairs::Within(labels) => within(labels),
-            Pairs::Across(labels) => all() - within(labels),
+            Pairs::Within(labels) => within(&|row| labels[row]),
+            Pairs::Across(labels) => all() - within(&|row| labels[row]),
+            Pairs::Between(first) => all() - within(&|row| u32::from(row >= *first)),
         }
     }
 }
@@ -105,7 +108,8 @@ mod tests {
             if with_identities {
                 rows = rows.with_identities(identities).unwrap();
             }
-            for pairs in [Pairs::All, Pairs::Within(labels.clone()), Pairs::Across(labels.clone())] {
+            let first = labels.len() / 3;
+            for pairs in [Pairs::All, Pairs::Within(labels.clone()), Pairs::Across(labels.clone()), Pairs::Between(first)] {
                 let all = (0..labels.len()).flat_map(|a| (a + 1..labels.len()).map(move |b| (a, b)));
                 let admitted = all.filter(|&(a, b)| pairs.admit(&rows, a, b)).count();
                 prop_assert_eq!(pairs.count(&rows), admitted as u64);

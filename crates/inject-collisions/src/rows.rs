@@ -1,6 +1,6 @@
 //! The rows whose distances are asked for.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, collections::HashMap, ops::Range};
 
 use inject_states::{
     models::Tap,
@@ -31,6 +31,26 @@ pub struct StateRows<'a> {
     rows: usize,
     columns: usize,
     identities: Option<Vec<u32>>,
+    bands: Bands,
+}
+
+/// Where the rows lie among the states: the first of them from one place on, and the others from another.
+#[derive(Clone, Copy, Debug)]
+struct Bands {
+    /// The number of rows in the first band.
+    first_rows: usize,
+    first: usize,
+    second: usize,
+}
+
+impl Bands {
+    /// All states.
+    const ALL: Bands = Bands { first_rows: usize::MAX, first: 0, second: 0 };
+
+    #[inline(always)]
+    fn place(self, row: usize) -> usize {
+        if row < self.first_rows { self.first + row } else { self.second + (row - self.first_rows) }
+    }
 }
 
 /// The rows in the format they are stored in.
@@ -62,7 +82,8 @@ impl<'a> StateRows<'a> {
             Some(slice) => Cow::Borrowed(slice),
             None => Cow::Owned(states.iter().copied().collect()),
         };
-        StateRows { states: States::Plain(states), rows, columns, identities: None }.checked()
+        StateRows { states: States::Plain(states), rows, columns, identities: None, bands: Bands::ALL }
+            .checked()
     }
 
     /// Rows read in place from one tap of a store. f16 and bf16 are widened as they are read.
@@ -71,12 +92,16 @@ impl<'a> StateRows<'a> {
     ///
     /// As [`StateRows::new`].
     pub fn of_states(states: &'a TapStates) -> Result<Self, CollisionError> {
+        StateRows::unchecked(states).checked()
+    }
+
+    fn unchecked(states: &'a TapStates) -> Self {
         let (rows, columns) = (states.rows(), states.d_model());
         let states = match states.as_f32() {
             Some(slice) => States::Plain(Cow::Borrowed(slice)),
             None => States::Stored(states),
         };
-        StateRows { states, rows, columns, identities: None }.checked()
+        StateRows { states, rows, columns, identities: None, bands: Bands::ALL }
     }
 
     /// The rows of one tap of a store. Rows have the same identity if their tokens and all tokens before them are equal.
@@ -85,11 +110,61 @@ impl<'a> StateRows<'a> {
     ///
     /// As [`StateRows::new`], and [`CollisionError::Store`] if the store does not hold the tap.
     pub fn of_store(store: &'a Store, tap: Tap) -> Result<Self, CollisionError> {
+        let all = 0..store.manifest().row_count;
+        StateRows::of_store_bands(store, tap, all, None)
+    }
+
+    /// As [`StateRows::of_store`], of one band of rows, or of two bands one after the other. Only these rows are looked at, except for
+    /// the checksums of a store that was opened with them.
+    ///
+    /// # Errors
+    ///
+    /// As [`StateRows::of_store`].
+    ///
+    /// # Panics
+    ///
+    /// Panics if the store has no such rows.
+    pub fn of_store_bands(
+        store: &'a Store,
+        tap: Tap,
+        first: Range<usize>,
+        second: Option<Range<usize>>,
+    ) -> Result<Self, CollisionError> {
         let positions = store.rows();
-        let prefixes = positions.prompt.iter().zip(positions.position);
-        let prefixes =
-            prefixes.map(|(&prompt, &position)| &store.prompt(prompt as usize)[..=position as usize]);
-        StateRows::of_states(store.tap(tap)?)?.with_identities(identities(prefixes))
+        let prefix =
+            |row: usize| &store.prompt(positions.prompt[row] as usize)[..=positions.position[row] as usize];
+        let places = first.clone().chain(second.clone().into_iter().flatten());
+        let identities = identities(places.map(prefix));
+        StateRows::unchecked(store.tap(tap)?).in_bands(first, second).checked()?.with_identities(identities)
+    }
+
+    /// Some of these rows: one band, or two bands one after the other.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there are no such rows, or fewer than two of them.
+    pub fn bands(&self, first: Range<usize>, second: Option<Range<usize>>) -> StateRows<'_> {
+        let states = match &self.states {
+            States::Plain(states) => States::Plain(Cow::Borrowed(&**states)),
+            States::Stored(states) => States::Stored(states),
+        };
+        let places = first.clone().chain(second.clone().into_iter().flatten());
+        let identities = self.identities.as_ref().map(|all| places.map(|row| all[row]).collect());
+        let whole = StateRows { states, identities: None, ..*self };
+        let some = whole.in_bands(first, second);
+        assert!(some.rows >= 2, "{} rows, expected at least two", some.rows);
+        StateRows { identities, ..some }
+    }
+
+    /// # Panics
+    ///
+    /// Panics if there are no such rows, or these are bands already.
+    fn in_bands(self, first: Range<usize>, second: Option<Range<usize>>) -> Self {
+        let second = second.unwrap_or(first.end..first.end);
+        assert!(self.bands.first_rows == usize::MAX, "bands of bands");
+        assert!(first.end <= self.rows && second.end <= self.rows, "there are only {} rows", self.rows);
+        let bands = Bands { first_rows: first.len(), first: first.start, second: second.start };
+        StateRows { rows: first.len() + second.len(), bands, ..self }
     }
 
     fn checked(self) -> Result<Self, CollisionError> {
@@ -151,11 +226,12 @@ impl<'a> StateRows<'a> {
     /// If the row is out of range.
     #[inline]
     pub fn row<'b>(&'b self, row: usize, buffer: &'b mut Vec<f32>) -> &'b [f32] {
+        assert!(row < self.rows, "there are only {} rows", self.rows);
         match &self.states {
-            States::Plain(states) => &states[row * self.columns..(row + 1) * self.columns],
+            States::Plain(states) => &states[self.bands.place(row) * self.columns..][..self.columns],
             States::Stored(states) => {
                 buffer.resize(self.columns, 0.0);
-                states.row_f32(row, buffer);
+                states.row_f32(self.bands.place(row), buffer);
                 buffer
             }
         }

@@ -13,6 +13,8 @@ mod question;
 mod sweep;
 mod tile;
 
+use std::borrow::Cow;
+
 use burn::tensor::Device;
 use inject_states::{
     models::{Progress, Unit},
@@ -220,13 +222,14 @@ impl<'a> Search<'a> {
             Plan::Whole => self.whole(&position, &self.multiplier),
             Plan::Principal { lead, cascade } => {
                 let axes = axes.first(cascade);
+                let labels = self.labels();
                 Index::along(
                     &self.points,
                     &position,
                     &axes,
                     lead,
                     self.block(),
-                    self.labels(),
+                    labels.as_deref(),
                     &self.multiplier,
                 )
             }
@@ -264,7 +267,7 @@ impl<'a> Search<'a> {
     }
 
     fn whole(&self, position: &Position, multiplier: &Multiplier) -> Index {
-        Index::whole(&self.points, position, self.block(), self.labels(), multiplier)
+        Index::whole(&self.points, position, self.block(), self.labels().as_deref(), multiplier)
     }
 
     /// The number of rows of a block.
@@ -273,9 +276,12 @@ impl<'a> Search<'a> {
     }
 
     /// The labels by which the rows are sorted first, so that most pairs of blocks hold no pair that counts.
-    fn labels(&self) -> Option<&[u32]> {
+    fn labels(&self) -> Option<Cow<'_, [u32]>> {
         match self.pairs {
-            Pairs::Within(labels) => Some(labels),
+            Pairs::Within(labels) => Some(labels.into()),
+            Pairs::Between(first) => {
+                Some((0..self.points.rows.rows()).map(|row| u32::from(row >= *first)).collect())
+            }
             Pairs::All | Pairs::Across(_) => None,
         }
     }

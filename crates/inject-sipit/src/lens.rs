@@ -25,11 +25,13 @@ mod fit;
 mod nearness;
 mod passes;
 mod score;
+mod share;
 
 use self::boxes::Boxes;
 pub use self::{
     build::{FirstPosition, LensBuilder, LensCost},
     error::LensError,
+    share::LensShare,
 };
 pub(crate) use self::{
     passes::flop_of_candidate,

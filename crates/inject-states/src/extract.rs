@@ -9,7 +9,11 @@ use std::collections::BTreeMap;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use inject_models::{Decoder, Forward, Logits, Progress, Tap, TokenBatch, Unit, host::to_host, silent};
 
-pub use self::{error::ExtractError, noise::measure_noise, to_store::extract_to_store};
+pub use self::{
+    error::ExtractError,
+    noise::measure_noise,
+    to_store::{extract_share_to_store, extract_to_store},
+};
 use crate::{batches::batches_by_length, states::States, store::Positions};
 
 /// The name of the work in reports of progress.

@@ -29,7 +29,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! - [`prompt_states`], [`Extraction`]: prompts to [`States`]. [`extract_to_store`] writes them to disk instead.
+//! - [`prompt_states`], [`Extraction`]: prompts to [`States`]. [`extract_to_store`] writes them to disk instead, and
+//!   [`extract_share_to_store`] one [`Share`] of them.
 //! - [`measure_noise`]: the noise floor of each tap.
 //! - [`store`]: states on disk, resumable and read in place.
 //! - [`foreign`]: states that other programs wrote.
@@ -53,6 +54,7 @@ mod disturb;
 #[cfg(test)]
 mod error_chains;
 mod extract;
+mod share;
 mod states;
 
 #[doc(no_inline)]
@@ -64,7 +66,10 @@ pub use ndarray;
 
 pub use self::{
     disturb::{Disturbance, DisturbanceError, Rounding, ScaledBy},
-    extract::{ExtractError, Extraction, extract_to_store, measure_noise, prompt_states},
+    extract::{
+        ExtractError, Extraction, extract_share_to_store, extract_to_store, measure_noise, prompt_states,
+    },
+    share::{CoverError, Share, ShareError, ShareResult},
     states::States,
 };
 

@@ -25,6 +25,9 @@
 //! An unfinished store has `progress.json` (the journal), `checksums.progress.jsonl` and `writer.lock` instead of the manifest, and its
 //! files end in `.partial`. Stores of older versions have no checksums; they open as well.
 //!
+//! A store may hold one [`Share`](crate::Share) of the prompts of a job. Its manifest says so ([`StoreShare`]), and [`merge()`] puts
+//! the stores of all shares together.
+//!
 //! # Example
 //!
 //! ```
@@ -61,15 +64,19 @@ mod error;
 mod ids;
 mod layout;
 mod manifest;
+mod merge;
 mod read;
 mod write;
 
+pub(crate) use self::ids::prompts::sha256;
 pub use self::{
     error::StoreError,
     ids::rows::RowIds,
     manifest::{
-        FORMAT_VERSION, Manifest, bos::BosPolicy, noise::NoiseFloors, positions::Positions, spec::StoreSpec,
+        FORMAT_VERSION, Manifest, bos::BosPolicy, noise::NoiseFloors, positions::Positions,
+        share::StoreShare, spec::StoreSpec,
     },
+    merge::merge,
     read::{Store, tap_states::TapStates},
     write::{Opened, StoreWriter, block::Block},
 };

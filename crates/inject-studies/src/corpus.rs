@@ -1,5 +1,7 @@
 //! The random-corpus study: all pairs of many different prompts, at every tap.
 
+mod tiles;
+
 use std::collections::BTreeMap;
 
 use burn::tensor::Device;
@@ -98,7 +100,8 @@ pub struct PromptPair {
     pub text: Option<[String; 2]>,
 }
 
-/// Measures the distances between all states of a store, tap by tap. A unit of the study is a tap. `n_layers` is the number of
+/// Measures the distances between all states of a store, tap by tap. A unit of the study is a tap, or a piece of one with
+/// [`TapOptions::with_tiles`]. `n_layers` is the number of
 /// blocks of the model, which the store does not know.
 ///
 /// # Errors
@@ -127,14 +130,16 @@ pub fn corpus(
         StudyName::Corpus,
         serde_json::json!({ "states": manifest.without_noise(), "options": options }),
     );
-    let Finished { results: measured, completeness } =
-        run.complete(&about, taps.to_vec(), |&tap, done| {
+    let Finished { results: measured, completeness } = match options.tiles {
+        Some(bands) => tiles::measure(store, taps, bands.get(), options, device, &about, run)?,
+        None => run.complete(&about, taps.to_vec(), |&tap, done| {
             let rows = StateRows::of_store(store, tap)?;
             let measured = TapDistances::measure(tap, &rows, prompt, options, device, done);
             drop(rows);
             store.tap(tap)?.release();
             measured
-        })?;
+        })?,
+    };
     let pair = |pair: &Pair| {
         let token_ids = [prompt(pair.a).to_vec(), prompt(pair.b).to_vec()];
         let text = tokenizer.map(|tokenizer| {

@@ -84,14 +84,6 @@ pub enum StudyError {
         /// The tap at fault.
         tap: Tap,
     },
-    /// The number of a part is not below the number of parts.
-    #[error("part {part} of {parts}, expected a part below the number of parts, counted from 0")]
-    NoSuchPart {
-        /// The number of the part.
-        part: usize,
-        /// The number of parts.
-        parts: usize,
-    },
     /// The learning rate is not positive.
     #[error("a learning rate of {found}, expected a positive number")]
     LearningRate {

@@ -220,7 +220,7 @@ fn measure(
         ExtensionPair { distance: pair.distance, prefixes: rows.map(prefix), tokens }
     };
     let pairs_of_any = match pairs {
-        Pairs::Across(_) => pairs_across(2, vocab_size as u64),
+        Pairs::Across(_) | Pairs::Between(_) => pairs_across(2, vocab_size as u64),
         Pairs::All | Pairs::Within(_) => pairs_within(1, vocab_size as u64),
     };
     Ok(Extensions {

@@ -4,13 +4,9 @@ mod description;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    fs::File,
-    io::{BufRead, BufReader, Read},
-    path::Path,
-};
+use std::path::Path;
 
-use inject_sipit::states::durable::{FileError, JsonLines, JsonLinesError};
+use inject_sipit::states::durable::JsonLines;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -21,7 +17,7 @@ use crate::{error::StudyError, name::StudyName};
 ///
 /// A study is a list of units that do not depend on each other. On disk a journal is a file of [`JsonLines`]: a header with the
 /// [`Description`] of the study, and a line for each finished unit, durable before the study goes on. So a killed study goes on
-/// when it is run again, and no finished unit is computed twice. The journals of the parts of a study add up to the journal of
+/// when it is run again, and no finished unit is computed twice. The journals of the shares of a study add up to the journal of
 /// the whole by [`Journal::absorb`].
 #[derive(Debug)]
 pub struct Journal<U, R> {
@@ -43,20 +39,8 @@ struct Line<U, R> {
 /// [`StudyError::Journal`] if the file cannot be read or its first line is not that of a journal, [`StudyError::JournalEmpty`] if
 /// it has no whole line.
 pub fn study_of(path: &Path) -> Result<StudyName, StudyError> {
-    // The first line holds a description, which is far smaller than this.
-    const LONGEST: u64 = 64 << 20;
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(FileError::of("open", path))?;
-    BufReader::new(file.take(LONGEST)).read_until(b'\n', &mut bytes).map_err(FileError::of("read", path))?;
-    if bytes.last() != Some(&b'\n') {
-        return Err(StudyError::JournalEmpty { path: path.to_owned() });
-    }
-    let about: Description = serde_json::from_slice(&bytes).map_err(|source| JsonLinesError::Syntax {
-        path: path.to_owned(),
-        line: 1,
-        source,
-    })?;
-    Ok(about.study())
+    let about: Option<Description> = JsonLines::header(path)?;
+    about.map(|about| about.study()).ok_or_else(|| StudyError::JournalEmpty { path: path.to_owned() })
 }
 
 impl<U, R> Journal<U, R>

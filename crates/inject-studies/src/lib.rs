@@ -1,8 +1,8 @@
 //! Experiments on the hidden states of language models, each a function whose result can be written to a file.
 //!
 //! The one idea: a study is a list of units that do not depend on each other (a tap, a prefix, a length). A [`Journal`](journal::Journal)
-//! records each finished unit. So a study that is killed goes on where it was, and parts that ran on several machines add up to
-//! the result of one run. A [`Run`] names the journal, the part of the study to do, and the receiver of progress.
+//! records each finished unit. So a study that is killed goes on where it was, and shares that ran on several machines add up to
+//! the result of one run. A [`Run`] names the journal, the share of the study to do, and the receiver of progress.
 //!
 //! | function | question |
 //! |---|---|
@@ -79,7 +79,7 @@ pub use self::{
     positions::ChosenPositions,
     recovery::{Condition, Recovered, RecoveryOptions, RecoveryStudy, least_margin, recovery},
     repeats::{EqualityReason, RepeatOptions, RepeatStudy, Repeats, RepeatsAt, repeats},
-    run::{Finished, Part, Run},
+    run::{Finished, Run},
     stress::{StressKind, StressReport, StressSet, StressStudy, TextModel, stress, stress_set},
     tap_distances::{Bin, NeighbourSearch, Quantile, TapDistances, TapOptions},
 };

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use inject_sipit::models::{Progress, Unit, silent};
+use inject_sipit::{
+    models::{Progress, Unit, silent},
+    states::Share,
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -11,58 +14,14 @@ use crate::{
     journal::{Description, Journal},
 };
 
-/// The execution of a study: the journal that records it, the part that is done, and the receiver of progress.
+/// The execution of a study: the journal that records it, the share that is done, and the receiver of progress.
 ///
-/// It has no influence on the results: all parts together give the result of one run.
+/// It has no influence on the results: all shares together give the result of one run.
 pub struct Run<'a> {
     journal: Option<PathBuf>,
     others: Vec<PathBuf>,
-    part: Part,
+    share: Share,
     progress: &'a mut dyn FnMut(Progress<'_>),
-}
-
-/// One of several parts of a study: the units whose number leaves the part's number when divided by the number of parts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
-    number: usize,
-    of: usize,
-}
-
-impl Part {
-    /// The only part of a study that is not divided.
-    pub const WHOLE: Part = Part { number: 0, of: 1 };
-
-    /// Part `number` of `of` parts, counted from 0.
-    ///
-    /// # Errors
-    ///
-    /// [`StudyError::NoSuchPart`] if the number is not below the number of parts.
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// use inject_studies::{Part, StudyError};
-    ///
-    /// assert_eq!(Part::new(0, 1)?, Part::WHOLE);
-    /// assert!(matches!(Part::new(3, 3), Err(StudyError::NoSuchPart { part: 3, parts: 3 })));
-    /// # Ok::<(), StudyError>(())
-    /// ```
-    pub fn new(number: usize, of: usize) -> Result<Self, StudyError> {
-        match number < of {
-            true => Ok(Part { number, of }),
-            false => Err(StudyError::NoSuchPart { part: number, parts: of }),
-        }
-    }
-
-    /// The number of the part, counted from 0.
-    pub fn number(self) -> usize {
-        self.number
-    }
-
-    /// The number of parts.
-    pub fn of(self) -> usize {
-        self.of
-    }
 }
 
 /// The result of [`Run::complete`].
@@ -78,7 +37,7 @@ pub struct Finished<U, R> {
 impl<'a> Run<'a> {
     /// Runs the whole study without a journal. `progress` is called before and after every unit, and during long ones.
     pub fn in_memory(progress: &'a mut dyn FnMut(Progress<'_>)) -> Self {
-        Run { journal: None, others: Vec::new(), part: Part::WHOLE, progress }
+        Run { journal: None, others: Vec::new(), share: Share::WHOLE, progress }
     }
 
     /// Runs the whole study without a journal and without reports of progress.
@@ -92,17 +51,17 @@ impl<'a> Run<'a> {
         Run { journal: Some(journal.into()), ..self }
     }
 
-    /// Takes over the units in the journals of other parts of the study.
+    /// Takes over the units in the journals of other shares of the study.
     pub fn with_other_journals(self, others: Vec<PathBuf>) -> Self {
         Run { others, ..self }
     }
 
-    /// Does only one part of the study.
-    pub fn with_part(self, part: Part) -> Self {
-        Run { part, ..self }
+    /// Does only one share of the study: every unit whose number leaves the share's number when divided by the number of shares.
+    pub fn with_share(self, share: Share) -> Self {
+        Run { share, ..self }
     }
 
-    /// Computes the units of this part that no journal holds. Returns the results of all units that are known.
+    /// Computes the units of this share that no journal holds. Returns the results of all units that are known.
     ///
     /// Every study of this crate does its work here, and so can a study of another crate. `about` must hold everything that the
     /// results depend on. `compute` may report the finished share of its unit.
@@ -138,7 +97,7 @@ impl<'a> Run<'a> {
             Some(path) => Journal::open(path, about)?,
         };
         self.others.iter().try_for_each(|path| journal.absorb(path))?;
-        let mine: Vec<U> = units.iter().skip(self.part.number).step_by(self.part.of).cloned().collect();
+        let mine: Vec<U> = self.share.every(units.len()).map(|number| units[number].clone()).collect();
         let total = mine.len() as u64;
         let told = |done: usize| Progress::new(about.study().as_str(), Unit::Units, done as u64, total);
         for (done, unit) in mine.into_iter().enumerate() {

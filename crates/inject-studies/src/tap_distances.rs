@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 use burn::tensor::Device;
 use inject_sipit::{
     collisions::{
-        Coverage, Distribution, EqualRows, Geometry, Metric, NearestNeighbours, Pair, Pairs, Search,
-        SearchOptions, Separation, StateRows,
+        ClosestPairs, Coverage, Distribution, EqualRows, Geometry, Metric, NearestNeighbours, Pair, Pairs,
+        Search, SearchOptions, Separation, StateRows,
     },
     models::{Progress, Tap},
 };
@@ -31,6 +31,9 @@ pub struct TapOptions {
     pub nearest: NeighbourSearch,
     /// The number of rows from which the intrinsic dimension is estimated.
     pub dimension_sample: NonZeroUsize,
+    /// The number of bands of rows whose tiles are searched one by one for the closest pairs, if they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tiles: Option<NonZeroUsize>,
     /// The memory budget of the search, in bytes. No result depends on it.
     #[serde(skip)]
     pub memory_budget: usize,
@@ -62,6 +65,17 @@ impl TapOptions {
         TapOptions { nearest, ..self }
     }
 
+    /// The same options with a search for the closest pairs in the tiles of so many bands of rows: `bands (bands + 1) / 2` units of
+    /// the study for each tap. Nearest neighbours are not searched then. The closest pairs are the same as without tiles.
+    pub fn with_tiles(self, bands: NonZeroUsize) -> Self {
+        TapOptions { tiles: Some(bands), nearest: NeighbourSearch::Skipped, ..self }
+    }
+
+    /// The options of a search.
+    pub(crate) fn search(&self) -> SearchOptions {
+        SearchOptions::default().with_metric(self.metric).with_memory_budget(self.memory_budget)
+    }
+
     /// The same options with a memory budget in bytes.
     pub fn with_memory_budget(self, memory_budget: usize) -> Self {
         TapOptions { memory_budget, ..self }
@@ -79,6 +93,7 @@ impl Default for TapOptions {
             seed: 1,
             nearest: NeighbourSearch::Searched,
             dimension_sample: const { NonZeroUsize::new(2000).unwrap() },
+            tiles: None,
             memory_budget: SearchOptions::default().memory_budget,
         }
     }
@@ -188,21 +203,16 @@ impl TapDistances {
         device: &Device,
         done: &mut dyn FnMut(f64),
     ) -> Result<Self, StudyError> {
-        let search_options =
-            SearchOptions::default().with_metric(options.metric).with_memory_budget(options.memory_budget);
-        let search = Search::new(rows, &Pairs::All, search_options, device)?;
-        let pairs = search.pair_count();
+        let search = Search::new(rows, &Pairs::All, options.search(), device)?;
         let steps = if options.nearest == NeighbourSearch::Searched { 3.0 } else { 2.0 };
         let mut step = |number: f64, progress: Progress<'_>| {
             done((number + progress.fraction()) / steps);
         };
         let closest = search.closest_pairs(options.closest.get(), &mut |progress| step(0.0, progress))?;
-        let minimum = closest.minimum().ok_or(StudyError::NoPairs { tap })?.distance;
-        let coverage = match pairs <= options.exact_up_to {
-            true => Coverage::Exact,
-            false => Coverage::Sampled { pairs: options.sampled_pairs, seed: options.seed },
-        };
-        let distribution = search.distribution(coverage, &mut |progress| step(1.0, progress))?;
+        if closest.minimum().is_none() {
+            return Err(StudyError::NoPairs { tap });
+        }
+        let others = Others::of(&search, rows, options, &mut |progress| step(1.0, progress))?;
         let neighbours = match options.nearest {
             NeighbourSearch::Skipped => None,
             NeighbourSearch::Searched => {
@@ -213,12 +223,61 @@ impl TapDistances {
             Metric::L2 => neighbours.as_ref().and_then(|neighbours| Separation::of(neighbours, prompt)),
             _ => None,
         };
-        Ok(TapDistances {
+        let nearest =
+            neighbours.map(|neighbours| exact_quantiles(distances(&neighbours))).unwrap_or_default();
+        Ok(TapDistances { nearest, separation, ..others.with_closest(tap, closest)? })
+    }
+
+    /// The median of the distances, as its upper bound. `None` if none was counted.
+    pub fn median(&self) -> Option<f64> {
+        Quantile::upper_at(&self.quantiles, 0.5)
+    }
+}
+
+/// Everything about a tap except its closest pairs and nearest neighbours. It takes time in proportion to the rows.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Others {
+    rows: usize,
+    pairs: u64,
+    equal: Vec<EqualRows>,
+    coverage: Coverage,
+    quantiles: Vec<Quantile>,
+    histogram: Vec<Bin>,
+    geometry: Geometry,
+}
+
+impl Others {
+    /// Measures the rows.
+    ///
+    /// # Errors
+    ///
+    /// What [`Search`] refuses.
+    pub(crate) fn measure(
+        rows: &StateRows<'_>,
+        options: &TapOptions,
+        device: &Device,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Self, StudyError> {
+        let search = Search::new(rows, &Pairs::All, options.search(), device)?;
+        Others::of(&search, rows, options, progress)
+    }
+
+    fn of(
+        search: &Search<'_>,
+        rows: &StateRows<'_>,
+        options: &TapOptions,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Self, StudyError> {
+        let pairs = search.pair_count();
+        let coverage = match pairs <= options.exact_up_to {
+            true => Coverage::Exact,
+            false => Coverage::Sampled { pairs: options.sampled_pairs, seed: options.seed },
+        };
+        let distribution = search.distribution(coverage, progress)?;
+        Ok(Others {
             rows: rows.rows(),
             pairs,
-            computed: closest.computed,
-            minimum,
-            closest: closest.pairs,
             equal: search.equal_rows(),
             coverage,
             quantiles: quantiles(&distribution),
@@ -226,15 +285,32 @@ impl TapDistances {
                 .bins()
                 .map(|(bin, pairs)| Bin { lower: bin.lower, upper: bin.upper, pairs })
                 .collect(),
-            nearest: neighbours.map(|neighbours| exact_quantiles(distances(&neighbours))).unwrap_or_default(),
-            separation,
             geometry: Geometry::of(rows, options.dimension_sample),
         })
     }
 
-    /// The median of the distances, as its upper bound. `None` if none was counted.
-    pub fn median(&self) -> Option<f64> {
-        Quantile::upper_at(&self.quantiles, 0.5)
+    /// The distances of the tap, given its closest pairs.
+    ///
+    /// # Errors
+    ///
+    /// [`StudyError::NoPairs`] if there are none.
+    pub(crate) fn with_closest(self, tap: Tap, closest: ClosestPairs) -> Result<TapDistances, StudyError> {
+        let minimum = closest.minimum().ok_or(StudyError::NoPairs { tap })?.distance;
+        let Others { rows, pairs, equal, coverage, quantiles, histogram, geometry } = self;
+        Ok(TapDistances {
+            rows,
+            pairs,
+            computed: closest.computed,
+            minimum,
+            closest: closest.pairs,
+            equal,
+            coverage,
+            quantiles,
+            histogram,
+            nearest: Vec::new(),
+            separation: None,
+            geometry,
+        })
     }
 }
 

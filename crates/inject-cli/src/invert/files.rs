@@ -11,7 +11,10 @@ use inject_sipit::{
     states::foreign::StatesFile,
 };
 
-use super::{Options, announce_scan, jsonl, report::Recovered, single, tally::Record};
+use super::{
+    Options, announce_scan, groups::GroupLimits, jsonl, report::Recovered, share::ResultShare, single,
+    tally::Record,
+};
 use crate::{
     Failure, Outcome,
     number::counted,
@@ -26,11 +29,15 @@ struct Job<'a> {
     version: &'static str,
     model: &'a str,
     device: String,
+    lanes: usize,
     weight_hash: &'a str,
     files: Vec<String>,
     prompts: usize,
     dtype: FloatFormat,
     tap: Tap,
+    /// The share of the prompts, unless it is all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    share: Option<ResultShare>,
     #[serde(flatten)]
     policy: &'a PolicyOptions,
 }
@@ -39,6 +46,8 @@ struct Job<'a> {
 struct Place<'a> {
     path: &'a Path,
     row: usize,
+    /// The number of states in the prompts before it.
+    before: usize,
 }
 
 /// The files of states in a folder that is not a store, by name.
@@ -68,9 +77,13 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
     let model = options.model.load()?;
     let mut places = Vec::new();
     let mut first = None;
+    let mut before = 0;
     for path in files {
         let file = single::open(options, &model, path)?;
-        places.extend((0..file.prompts()).map(|row| Place { path, row }));
+        for row in 0..file.prompts() {
+            places.push(Place { path, row, before });
+            before += file.rows();
+        }
         if first.is_none() {
             first = Some((single::column(options, &file)?.1, file.dtype(), file.rows()));
         }
@@ -83,20 +96,30 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
             "--out is for the prompts of a store, a batch or a folder; a single prompt goes to standard output",
         ));
     }
-    let job = job(options, files, &model, places.len(), dtype, tap)?;
-    let (mut output, mut tally) = jsonl::open(out, &job, places.len(), "files")?;
+    let share = options.share.map(|share| {
+        let alone: Vec<_> = (0..places.len()).map(|place| place..place + 1).collect();
+        ResultShare::of(share, &alone)
+    });
+    if share.as_ref().is_some_and(ResultShare::tell_if_empty) {
+        return Ok(Outcome::Complete);
+    }
+    let own = share.as_ref().map_or(0..places.len(), ResultShare::range);
+    let job = job(options, files, &model, places.len(), dtype, tap, share)?;
+    let (mut output, mut tally) = jsonl::open(out, &job, own.clone(), "files")?;
     let choice = options.policy.choose(&model, tap, rows)?;
     let inverter = Inverter::new(&model.decoder, tap, settings)?;
-    note(&format!(
-        "{} at {tap}, policy: {}; {}",
-        counted(places.len(), "prompt"),
-        choice.policy,
-        choice.reason
-    ));
-    announce_scan(&inverter, rows * places.len());
-    let mut searcher = inverter.searcher(&choice.policy);
+    note(&format!("{} at {tap}, policy: {}; {}", counted(own.len(), "prompt"), choice.policy, choice.reason));
+    announce_scan(&inverter, rows * own.len());
+    let limits = GroupLimits::of(&inverter, &options.policy);
+    let mut taught = inverter.searcher(&choice.policy);
     let mut meter = Meter::new();
-    for (prompt, place) in places.iter().enumerate().skip(tally.prompts) {
+    for (prompt, place) in places.iter().enumerate().take(own.end) {
+        let is_missing = (tally.next_prompt()..own.end).contains(&prompt);
+        // The first prompts teach, whichever share they belong to. What they teach is needed only if prompts are missing after them.
+        let teaches = taught.learns() && limits.teaches(place.before);
+        if !is_missing && !(teaches && tally.next_prompt() < own.end) {
+            continue;
+        }
         let mut file = single::open(options, &model, place.path)?;
         file.choose(place.row)?;
         let (target, ids) = single::target_of(options, &model, &mut file)?;
@@ -108,7 +131,12 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
             )));
         }
         let start = Instant::now();
-        let inversion = inverter.invert(&target, &mut searcher, &mut |progress| meter.show(progress))?;
+        let mut copied = (!teaches).then(|| taught.copy(prompt));
+        let searcher = copied.as_mut().unwrap_or(&mut taught);
+        let inversion = inverter.invert(&target, searcher, &mut |progress| meter.show(progress))?;
+        if !is_missing {
+            continue;
+        }
         let recovered = Recovered::new(&model, &inversion, ids.as_deref(), start.elapsed().as_secs_f64())?;
         let record = Record::new(prompt, recovered);
         tally.take(&record).map_err(Failure::new)?;
@@ -125,17 +153,20 @@ fn job<'a>(
     prompts: usize,
     dtype: FloatFormat,
     tap: Tap,
+    share: Option<ResultShare>,
 ) -> Result<Job<'a>, Failure> {
     let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(Job {
         version: env!("CARGO_PKG_VERSION"),
         model: model.id(),
         device: options.model.device.device.to_string(),
+        lanes: options.model.device.lanes().get(),
         weight_hash: model.weight_hash()?,
         files: files.iter().map(name).collect(),
         prompts,
         dtype,
         tap,
+        share,
         policy: &options.policy,
     })
 }

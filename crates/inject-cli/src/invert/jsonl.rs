@@ -1,6 +1,6 @@
 //! The file of results: its first line describes the job, and each further line holds one prompt, in the order of the store.
 
-use std::path::Path;
+use std::{ops::Range, path::Path};
 
 use inject_sipit::states::durable::{self, JsonLines, JsonLinesError};
 
@@ -8,7 +8,7 @@ use super::tally::{Record, Tally};
 use crate::{Failure, interrupt, options::out::check_file};
 
 /// Begins a file of results, or goes on with one that was begun with the same job. The prompts that are there already are
-/// counted in the tally. There are `all` prompts in `whole`, the store or the files. A file of another job without any prompt, as a run with a wrong option leaves it, is begun again.
+/// counted in the tally. `all` are the prompts that the file is for, of `whole`, the store or the files. A file of another job without any prompt, as a run with a wrong option leaves it, is begun again.
 ///
 /// # Errors
 ///
@@ -17,12 +17,12 @@ use crate::{Failure, interrupt, options::out::check_file};
 pub(super) fn open(
     path: &Path,
     job: &impl serde::Serialize,
-    all: usize,
+    all: Range<usize>,
     whole: &str,
 ) -> Result<(JsonLines, Tally), Failure> {
     check_file(path)?;
     let header = serde_json::json!({ "job": job });
-    let mut tally = Tally::default();
+    let mut tally = Tally::beginning_with(all.start);
     let mut open = || JsonLines::open(path, &header, &mut |record: Record| tally.take(&record));
     let output = match open() {
         Err(JsonLinesError::Header { unused: true, .. }) => {
@@ -31,6 +31,7 @@ pub(super) fn open(
         }
         other => other?,
     };
+    let all = all.len();
     if tally.prompts > all {
         let (path, found) = (path.display(), tally.prompts);
         return Err(Failure::new(format!(

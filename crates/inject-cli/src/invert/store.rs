@@ -16,6 +16,7 @@ use super::{
     groups::GroupLimits,
     jsonl,
     report::Recovered,
+    share::ResultShare,
     tally::{Record, Tally},
 };
 use crate::{
@@ -42,6 +43,9 @@ struct Job<'a> {
     tap_states: String,
     /// The identity of the lens, if there is one.
     lens: Option<String>,
+    /// The share of the prompts, unless it is all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    share: Option<ResultShare>,
     #[serde(flatten)]
     policy: &'a PolicyOptions,
 }
@@ -57,11 +61,24 @@ pub(super) fn run(options: &Options, folder: &Path) -> Result<Outcome, Failure> 
     let model = options.model.load()?;
     check_weights(&store, &model)?;
 
-    let all = store.manifest().prompt_count;
-    let job = job(options, &store, states.tap())?;
-    let (mut output, mut tally) = jsonl::open(out, &job, all, "store")?;
-    if tally.prompts < all {
-        let mut run = Run { options, settings, store: &store, states, model: &model, output: &mut output };
+    let share = match options.share {
+        None => None,
+        Some(share) => {
+            let inverter = Inverter::new(&model.decoder, states.tap(), settings.clone())?;
+            let groups =
+                GroupLimits::of(&inverter, &options.policy).groups(store.prompts().map(<[u32]>::len));
+            Some(ResultShare::of(share, &groups))
+        }
+    };
+    if share.as_ref().is_some_and(ResultShare::tell_if_empty) {
+        return Ok(Outcome::Complete);
+    }
+    let own = share.as_ref().map_or(0..store.manifest().prompt_count, ResultShare::range);
+    let job = job(options, &store, states.tap(), share)?;
+    let (mut output, mut tally) = jsonl::open(out, &job, own.clone(), "store")?;
+    if tally.next_prompt() < own.end {
+        let mut run =
+            Run { options, settings, store: &store, states, model: &model, output: &mut output, own };
         run.go_on(&mut tally)?;
     }
     tally.tell(options.json, out)
@@ -99,7 +116,12 @@ fn check_weights(store: &Store, model: &LoadedModel) -> Result<(), Failure> {
     )))
 }
 
-fn job<'a>(options: &'a Options, store: &'a Store, tap: Tap) -> Result<Job<'a>, Failure> {
+fn job<'a>(
+    options: &'a Options,
+    store: &'a Store,
+    tap: Tap,
+    share: Option<ResultShare>,
+) -> Result<Job<'a>, Failure> {
     let manifest = store.manifest();
     Ok(Job {
         version: env!("CARGO_PKG_VERSION"),
@@ -113,6 +135,7 @@ fn job<'a>(options: &'a Options, store: &'a Store, tap: Tap) -> Result<Job<'a>, 
         tap,
         tap_states: store.fingerprint(tap)?,
         lens: lenses::fingerprint_at(options.policy.lens.as_deref(), tap)?,
+        share,
         policy: &options.policy,
     })
 }
@@ -125,6 +148,8 @@ struct Run<'a> {
     states: &'a TapStates,
     model: &'a LoadedModel,
     output: &'a mut JsonLines,
+    /// The prompts to recover.
+    own: Range<usize>,
 }
 
 impl Run<'_> {
@@ -135,10 +160,11 @@ impl Run<'_> {
         let mean_len = manifest.token_count / manifest.prompt_count;
         let choice = self.options.policy.choose(self.model, tap, mean_len)?;
         let inverter = Inverter::new(&self.model.decoder, tap, self.settings.clone())?;
-        let left: usize = self.store.prompts().skip(tally.prompts).map(<[u32]>::len).sum();
+        let missing = tally.next_prompt()..self.own.end;
+        let left: usize = missing.clone().map(|prompt| self.store.prompt(prompt).len()).sum();
         note(&format!(
             "{} of {} prompts to recover at {tap}, {}; policy: {}; {}",
-            number::count(manifest.prompt_count - tally.prompts),
+            number::count(missing.len()),
             number::count(manifest.prompt_count),
             counted(left, "token"),
             choice.policy,
@@ -149,13 +175,13 @@ impl Run<'_> {
         let mut meter = Meter::new();
         let lens = self.store.prompts().map(<[u32]>::len);
         let limits = GroupLimits::of(&inverter, &self.options.policy);
-        for group in limits.groups(lens) {
-            let is_missing = group.end > tally.prompts;
-            if limits.teaches(self.store.rows_of(group.start).start) {
-                if is_missing || taught.learns() {
-                    self.invert(group, &inverter, &mut taught, tally, &mut meter)?;
-                }
+        let end = self.own.end;
+        for group in limits.groups(lens).into_iter().take_while(|group| group.start < end) {
+            let is_missing = group.end > tally.next_prompt() && group.start >= self.own.start;
+            if taught.learns() && limits.teaches(self.store.rows_of(group.start).start) {
+                self.invert(group, &inverter, &mut taught, tally, &mut meter)?;
             } else if is_missing {
+                // A copy counts its prompts from this group on, as in a run of all groups.
                 let mut searcher = taught.copy(group.start);
                 self.invert(group, &inverter, &mut searcher, tally, &mut meter)?;
             }
@@ -185,7 +211,7 @@ impl Run<'_> {
         let own: Vec<f64> = inversions.iter().map(own_seconds).collect();
         let sum = own.iter().sum::<f64>().max(f64::MIN_POSITIVE);
         let mut records = Vec::new();
-        let known = tally.prompts.saturating_sub(group.start).min(group.len());
+        let known = tally.next_prompt().saturating_sub(group.start).min(group.len());
         for (prompt, (inversion, own)) in group.zip(inversions.iter().zip(&own)).skip(known) {
             let ids = self.store.prompt(prompt);
             // Each prompt's share of the group's time, so that the seconds of all prompts add up to those of the run.
@@ -195,7 +221,7 @@ impl Run<'_> {
             records.push(record);
         }
         self.output.append_all(&records)?;
-        meter.show(Progress::new("recover", Unit::Prompts, tally.prompts as u64, all));
+        meter.show(Progress::new("recover", Unit::Prompts, tally.next_prompt() as u64, all));
         Ok(())
     }
 

@@ -30,6 +30,11 @@ impl Record {
         // The file adds the checksum.
         Record { prompt, recovered, _xxh3: None }
     }
+
+    /// The record as it was before it was written.
+    pub(super) fn without_checksum(self) -> Self {
+        Record { _xxh3: None, ..self }
+    }
 }
 
 /// Counts over the lines of a file of results, those of earlier runs included. `inject invert --json` writes this for a store.
@@ -39,6 +44,9 @@ impl Record {
 pub(crate) struct Tally {
     /// The number of prompts in the store.
     pub(super) prompts: usize,
+    /// The prompts before the first one, which belong to other shares.
+    #[serde(skip)]
+    first: usize,
     /// Prompts that are verified at every position.
     verified: usize,
     /// Prompts whose tokens equal those in the store.
@@ -85,6 +93,16 @@ impl Tally {
         Ok(self.outcome())
     }
 
+    /// An empty count of prompts from this one on.
+    pub(super) fn beginning_with(first: usize) -> Self {
+        Tally { first, ..Tally::default() }
+    }
+
+    /// The number of the prompt that comes next.
+    pub(super) fn next_prompt(&self) -> usize {
+        self.first + self.prompts
+    }
+
     /// Counts the next prompt.
     ///
     /// # Errors
@@ -92,7 +110,7 @@ impl Tally {
     /// The reason if it is not the next one.
     pub(super) fn take(&mut self, record: &Record) -> Result<(), String> {
         let Record { prompt, recovered, .. } = record;
-        let (prompt, expected) = (*prompt, self.prompts);
+        let (prompt, expected) = (*prompt, self.next_prompt());
         if prompt != expected {
             return Err(format!("holds prompt {prompt}, expected prompt {expected}"));
         }

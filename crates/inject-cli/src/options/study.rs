@@ -1,4 +1,4 @@
-//! The folder, the journal and the parts that every study has.
+//! The folder, the journal and the shares that every study has.
 
 use std::{
     cell::RefCell,
@@ -6,9 +6,9 @@ use std::{
 };
 
 use clap::Args;
-use inject_sipit::models::Progress;
+use inject_sipit::{models::Progress, states::Share};
 use inject_studies::{
-    Completeness, CorpusStudy, DecodingStudy, ExhaustiveStudy, FormatStudy, LengthStudy, MarginStudy, Part,
+    Completeness, CorpusStudy, DecodingStudy, ExhaustiveStudy, FormatStudy, LengthStudy, MarginStudy,
     RecoveryStudy, RepeatStudy, Run, StressStudy, StudyName, journal::study_of,
 };
 use serde::Serialize;
@@ -23,7 +23,7 @@ use crate::{
     study,
 };
 
-/// Where a study's results go, and which part of it is done.
+/// Where a study's results go, and which share of it is done.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct StudyOptions {
@@ -33,11 +33,11 @@ pub(crate) struct StudyOptions {
     /// Write the results to standard output as JSON, one object for each part of the study, instead of tables
     #[arg(long)]
     pub(crate) json: bool,
-    /// Do one part of the work, such as 1/3 for the first of three. Each part needs a folder of its own
-    #[arg(long, value_name = "PART/PARTS", value_parser = parse_share)]
-    pub(crate) share: Option<Part>,
-    /// Add the results of another part from its journal (a .jsonl file); may be repeated
-    #[arg(long, value_name = "FILE")]
+    /// Do one share of the work, such as 1/3 for the first of three. Each share needs a folder of its own
+    #[arg(long, value_name = "SHARE/SHARES")]
+    pub(crate) share: Option<Share>,
+    /// Add the results of other shares from their journals (.jsonl files)
+    #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) merge: Vec<PathBuf>,
 }
 
@@ -87,14 +87,6 @@ impl StudyResult for study::Drawn {
     fn completeness(&self) -> &Completeness {
         &self.found.completeness
     }
-}
-
-fn parse_share(text: &str) -> Result<Part, String> {
-    let wrong = || "expected PART/PARTS, such as 1/3 for the first of three parts".to_owned();
-    let (part, parts) = text.split_once('/').ok_or_else(wrong)?;
-    let number = |text: &str| text.parse::<usize>().map_err(|_| wrong());
-    let part = number(part)?.checked_sub(1).ok_or_else(wrong)?;
-    Part::new(part, number(parts)?).map_err(|_| wrong())
 }
 
 impl StudyOptions {
@@ -147,7 +139,7 @@ impl Study {
         let run = Run::in_memory(&mut progress)
             .with_journal(self.folder.path().join(&journal))
             .with_other_journals(others.collect())
-            .with_part(self.options.share.unwrap_or(Part::WHOLE));
+            .with_share(self.options.share.unwrap_or(Share::WHOLE));
         let result = study(run).map_err(Into::into)?;
         drop(meter);
         self.folder.record(&journal);
@@ -188,11 +180,8 @@ impl Study {
                 self.end_line(&format!("{name} is {completeness}"));
             }
         }
-        if let Some(part) = self.options.share {
-            let (number, of) = (part.number() + 1, part.of());
-            self.end_line(&format!(
-                "this run did part {number} of {of}; --merge adds the results of the others"
-            ));
+        if let Some(share) = self.options.share {
+            self.end_line(&format!("this run did share {share}; --merge adds the results of the others"));
         }
         self.end_line(&self.folder.summary());
     }
@@ -205,15 +194,6 @@ impl Study {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn parts_are_counted_from_one() {
-        assert_eq!(parse_share("1/3"), Ok(Part::new(0, 3).unwrap()));
-        assert_eq!(parse_share("3/3"), Ok(Part::new(2, 3).unwrap()));
-        for text in ["", "3", "0/3", "4/3", "a/b", "1/3/5", "-1/3"] {
-            assert!(parse_share(text).unwrap_err().contains("PART/PARTS"), "{text}");
-        }
-    }
 
     #[test]
     fn a_journal_of_another_study_is_refused() {

@@ -30,6 +30,7 @@ use crate::{
 Examples:
   inject study collisions --count 2000 --taps block-1,block-5
   inject study collisions --model FOLDER --prompts prompts.jsonl --count 100000 --out collisions
+  inject study collisions --count 100000 --minima-only --tiles 8 --share 2/7 --states states --out share-2
 
 To continue a stopped run, give the same command again.")]
 pub(crate) struct Options {
@@ -41,6 +42,9 @@ pub(crate) struct Options {
     /// Search for the closest pairs of all, not for the nearest neighbour of every prompt
     #[arg(long)]
     minima_only: bool,
+    /// Search for the closest pairs in the tiles of so many bands of prompts, which shares divide: 8 bands make 36 tiles a tap
+    #[arg(long, value_name = "BANDS", requires = "minima_only")]
+    tiles: Option<NonZeroUsize>,
     /// Measure the cosine distance instead of L2
     #[arg(long)]
     cosine: bool,
@@ -112,11 +116,14 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let metric = if options.cosine { Metric::Cosine } else { Metric::L2 };
     let noise = measure_noise_floors(metric, decoder, elsewhere, &taps, &prompts, options.noise_sample)?;
     let nearest = if options.minima_only { NeighbourSearch::Skipped } else { NeighbourSearch::Searched };
-    let tap_options = TapOptions::default()
+    let mut tap_options = TapOptions::default()
         .with_metric(metric)
         .with_closest(options.closest)
         .with_nearest(nearest)
         .with_memory_budget(memory_budget);
+    if let Some(bands) = options.tiles {
+        tap_options = tap_options.with_tiles(bands);
+    }
     let states = CorpusStates::new(&store, n_layers, &noise).with_tokenizer(model.tokenizer().ok());
     let found = study
         .carry_out(StudyName::Corpus, |run| corpus(&states, &taps, &tap_options, &decoder.device(), run))?;

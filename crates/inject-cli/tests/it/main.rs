@@ -12,6 +12,7 @@ mod layering;
 mod read_only;
 mod refusals;
 mod schema;
+mod shares;
 mod store;
 mod studies;
 mod support;

@@ -1,12 +1,13 @@
-//! The studies: parts add up to the whole, and every study has a report.
+//! The studies: shares add up to the whole, and every study has a report.
 
 use std::{fs, path::Path};
 
 use super::support::{refused, run, succeed};
 
 /// Every study, on a size that takes a second, and the results it writes.
-pub(crate) const STUDIES: [(&str, &[&str]); 6] = [
+pub(crate) const STUDIES: [(&str, &[&str]); 7] = [
     ("study collisions --count 20 --taps block-1,block-2", &["corpus"]),
+    ("study collisions --count 20 --taps block-1,block-2 --minima-only --tiles 3", &["corpus"]),
     (
         "study margins --count 2 --longest 5 --lengths 2,3 --per-length 4 --taps block-1",
         &["margins", "lengths"],
@@ -29,7 +30,7 @@ fn read(folder: &Path, name: &str, extension: &str) -> String {
 }
 
 #[test]
-fn the_parts_of_every_study_add_up_to_the_whole() {
+fn the_shares_of_every_study_add_up_to_the_whole() {
     for (study, names) in STUDIES {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
@@ -41,7 +42,7 @@ fn the_parts_of_every_study_add_up_to_the_whole() {
             merged += &format!(" --merge first/{name}.jsonl");
         }
         let ran = succeed(dir, &merged);
-        assert!(ran.out.contains("part 2 of 2"), "{}", ran.out);
+        assert!(ran.out.contains("this run did share 2/2"), "{}", ran.out);
         for name in names {
             let json: serde_json::Value =
                 serde_json::from_str(&read(&dir.join("first"), name, "json")).unwrap();

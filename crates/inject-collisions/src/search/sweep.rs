@@ -1,7 +1,7 @@
 //! The scan of all pairs, block by block.
 
 use super::{products::Tile, question::Question, tile::Scan};
-use crate::error::CollisionError;
+use crate::{error::CollisionError, pairs::Pairs};
 
 /// Answers a question from all pairs. Pairs of blocks that are too far from each other are skipped. `progress` receives the finished
 /// share of the blocks.
@@ -15,6 +15,7 @@ pub(super) fn sweep<Q: Question>(
     let mut sweep = Sweep {
         farthest: vec![f64::INFINITY; blocks],
         errors: (0..blocks).map(|block| scan.index.error(block)).collect(),
+        sides: (0..blocks).map(|block| side(scan, block)).collect(),
         scan,
         tiles_at_once,
         waiting: Vec::new(),
@@ -22,6 +23,14 @@ pub(super) fn sweep<Q: Question>(
     // Each block with itself first. Near rows share a block, so the radii are small from then on.
     for block in 0..blocks {
         sweep.push(question, Tile { row_block: block, column_block: block })?;
+    }
+    // Between two bands no such tile has a pair. There each block with the nearest one of the other band comes first. These tiles come
+    // again below, which a question that counts pairs cannot have.
+    for block in (0..blocks).filter(|_| Q::NARROWS) {
+        if let Some(other) = sweep.nearest(block) {
+            let (row_block, column_block) = (block.max(other), block.min(other));
+            sweep.push(question, Tile { row_block, column_block })?;
+        }
     }
     sweep.flush(question)?;
     for column_block in 0..blocks {
@@ -35,11 +44,29 @@ pub(super) fn sweep<Q: Question>(
     sweep.flush(question)
 }
 
+/// One of two bands of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    First,
+    Second,
+}
+
+/// The band of all rows of a block.
+fn side(scan: Scan<'_>, block: usize) -> Option<Side> {
+    let Pairs::Between(first) = scan.pairs else { return None };
+    let mut rows = scan.index.order[scan.index.places(block)].iter();
+    let of = |row: &u32| if (*row as usize) < *first { Side::First } else { Side::Second };
+    let side = of(rows.next()?);
+    rows.all(|row| of(row) == side).then_some(side)
+}
+
 struct Sweep<'a> {
     scan: Scan<'a>,
     /// The largest radius of the rows of each block.
     farthest: Vec<f64>,
     errors: Vec<f64>,
+    /// The band that all rows of each block are of, if the pairs are those between two bands.
+    sides: Vec<Option<Side>>,
     tiles_at_once: usize,
     waiting: Vec<Tile>,
 }
@@ -52,9 +79,26 @@ impl Sweep<'_> {
         if self.waiting.len() >= self.tiles_at_once { self.flush(question) } else { Ok(()) }
     }
 
+    /// Whether all pairs of the two blocks are within one band, and do not count.
+    fn within_a_band(&self, a: usize, b: usize) -> bool {
+        self.sides[a].is_some() && self.sides[a] == self.sides[b]
+    }
+
+    /// The block of the other band that is nearest to this one, if the pairs are those between two bands.
+    fn nearest(&self, block: usize) -> Option<usize> {
+        self.sides[block]?;
+        let enclosures = &self.scan.index.enclosures;
+        let others = (0..self.sides.len()).filter(|&other| !self.within_a_band(block, other));
+        let gap = |other: &usize| enclosures[block].gap(&enclosures[*other]);
+        others.min_by(|a, b| gap(a).total_cmp(&gap(b)))
+    }
+
     /// Whether any pair of the two blocks can matter to the question.
     fn matters(&self, tile: Tile) -> bool {
         let Tile { row_block, column_block } = tile;
+        if self.within_a_band(row_block, column_block) {
+            return false;
+        }
         let radius = self.farthest[row_block].max(self.farthest[column_block]);
         let reach = self.scan.reach(radius, self.errors[row_block] + self.errors[column_block]);
         let enclosures = &self.scan.index.enclosures;

@@ -85,6 +85,7 @@ fn the_answers_among_some_of_the_pairs_equal_those_of_the_double_loop() {
         let identities: Vec<u32> = (0..states.nrows()).map(|row| (row / 3 % 50) as u32).collect();
         check(name, &states, None, &Pairs::Within(labels(4)), Metric::L2);
         check(name, &states, Some(identities.clone()), &Pairs::Across(labels(3)), Metric::L2);
+        check(name, &states, Some(identities.clone()), &Pairs::Between(states.nrows() / 3), Metric::L2);
         check(name, &states, Some(identities), &Pairs::All, Metric::L2);
     }
 }

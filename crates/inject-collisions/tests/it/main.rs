@@ -9,3 +9,4 @@ mod noise_floor;
 mod oracle;
 mod refusals;
 mod stored;
+mod tiles;

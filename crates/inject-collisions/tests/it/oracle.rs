@@ -18,6 +18,7 @@ pub(crate) fn all_pairs(
                 Pairs::All => true,
                 Pairs::Within(labels) => labels[a] == labels[b],
                 Pairs::Across(labels) => labels[a] != labels[b],
+                Pairs::Between(first) => a < *first && b >= *first,
             }
     };
     let row = |row: usize| states.row(row).to_vec();

@@ -9,17 +9,20 @@ use crate::{
     collisions::Arithmetic,
     error::InvertError,
     models::{Decoder, ModelError, Progress, Tap, Unit},
-    states::{Extraction, States, store::Positions},
+    states::{Extraction, Share, States, store::Positions},
+    tensors::read_f32,
     tuning::{LENS_FEWEST_SAMPLES, LENS_FIRST_RANK, LENS_MOST_RANK, PROJECTED_TOGETHER},
     vocabulary::Vocabulary,
 };
 use burn::tensor::{Device, Tensor};
 use ndarray::Array2;
+use xxhash_rust::xxh3::Xxh3;
 
 use self::codebooks::Codebooks;
 use super::{
-    Lens, LensError,
+    Lens, LensError, LensShare,
     fit::{Fitted, Samples, fit, gather, projected, refine_points},
+    share::TokenPoints,
 };
 
 /// The assumption of a lens about the first position of a prompt.
@@ -151,6 +154,63 @@ impl LensBuilder {
         weight_hash: &str,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Vec<Lens>, InvertError> {
+        let mut prepared = self.prepare(decoder, Share::WHOLE, progress)?;
+        let batches = 0..prepared.codebooks.batches();
+        let points = prepared.codebooks.points(&prepared.fitted, batches, progress)?;
+        self.finish(prepared, points, decoder, weight_hash, progress)
+    }
+
+    /// Computes one share of the passes over the vocabulary, which take most of the time. The text is computed by every share.
+    ///
+    /// # Errors
+    ///
+    /// As [`LensBuilder::build`].
+    pub fn build_share(
+        &self,
+        share: Share,
+        decoder: &Decoder,
+        weight_hash: &str,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<LensShare, InvertError> {
+        let mut prepared = self.prepare(decoder, share, progress)?;
+        let batches = share.range(prepared.codebooks.batches());
+        let tokens = prepared.codebooks.tokens(batches.clone());
+        let points = prepared.codebooks.points(&prepared.fitted, batches, progress)?;
+        Ok(LensShare::new(share, tokens, prepared.job(weight_hash)?, points))
+    }
+
+    /// Makes the lenses of [`LensBuilder::build`], bit for bit, of all shares of the passes over the vocabulary, in whatever order they
+    /// are given.
+    ///
+    /// # Errors
+    ///
+    /// As [`LensBuilder::build`], [`LensError::OtherJob`] for a share of other lenses, and [`LensError::Shares`] if a share is missing
+    /// or there twice.
+    pub fn build_from(
+        &self,
+        shares: &[LensShare],
+        decoder: &Decoder,
+        weight_hash: &str,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Vec<Lens>, InvertError> {
+        let prepared = self.prepare(decoder, Share::WHOLE, progress)?;
+        let job = prepared.job(weight_hash)?;
+        let rank = |(&tap, fitted): (&Tap, &Fitted)| {
+            let first = prepared.codebooks.table(tap).map(|[_, offset]| offset.dims()[1]);
+            (tap, (fitted.offset.dims()[1], first))
+        };
+        let ranks = prepared.fitted.iter().map(rank).collect();
+        let points = LensShare::merged(shares, &job, decoder.config().vocab_size, &ranks)?;
+        self.finish(prepared, points, decoder, weight_hash, progress)
+    }
+
+    /// Computes the text and fits the maps to it.
+    fn prepare<'a>(
+        &self,
+        decoder: &'a Decoder,
+        share: Share,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Prepared<'a>, InvertError> {
         let taps = self.checked_taps(decoder)?;
         if let FirstPosition::Bos(bos) = self.first {
             decoder.config().check_prompt(0, &[bos])?;
@@ -164,13 +224,13 @@ impl LensBuilder {
         if self.prefixes.is_empty() || self.prefixes.iter().any(Vec::is_empty) {
             return Err(LensError::NoPrefix.into());
         }
-        let (fitted_on, held_out) = fitted_on_and_held_out(&samples);
+        let (fitted_on, _) = fitted_on_and_held_out(&samples);
 
         // The cheap part comes first: a prefix that the model cannot compute is refused before the text is computed.
         let mut codebooks = Codebooks::new(decoder, &taps, &self.prefixes, self.first)?;
         let text = self.text_states(decoder, &taps, progress)?;
         let distinct = distinct(fitted_on);
-        codebooks.expect(&distinct);
+        codebooks.expect(share.range(codebooks.batches()), &distinct);
         let classes = codebooks.mean_states(&distinct, progress)?;
         let final_states = &text[&Tap::FinalNorm];
         let device = decoder.device();
@@ -181,12 +241,26 @@ impl LensBuilder {
             fitted.insert(tap, fit(tap, &samples, classes[&tap].clone(), rank)?);
             progress(Progress::new("fit", Unit::Taps, done as u64 + 1, taps.len() as u64));
         }
-        drop(classes);
-        let mut points = codebooks.points(&fitted, &distinct, progress)?;
+        codebooks.fit_first(&distinct, progress)?;
+        Ok(Prepared { taps, samples, text, fitted, codebooks })
+    }
+
+    /// Makes lenses of the points of all tokens.
+    fn finish(
+        &self,
+        prepared: Prepared<'_>,
+        mut points: BTreeMap<Tap, TokenPoints>,
+        decoder: &Decoder,
+        weight_hash: &str,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Vec<Lens>, InvertError> {
+        let Prepared { taps, samples, text, fitted, mut codebooks } = prepared;
+        let (fitted_on, held_out) = fitted_on_and_held_out(&samples);
+        let device = decoder.device();
         let ids: Vec<u32> = fitted_on.iter().map(|sample| sample.token).collect();
         for (tap, points) in &mut points {
             let seen = places(&fitted[tap], &text[tap], fitted_on, &device)?;
-            refine_points(points, fitted[tap].offset.dims()[1], &ids, &seen);
+            refine_points(&mut points.later, fitted[tap].offset.dims()[1], &ids, &seen);
         }
         let vocabulary = Vocabulary::new(decoder, Arithmetic::I16OnProcessor);
         let mut lenses = Vec::with_capacity(taps.len());
@@ -200,7 +274,8 @@ impl LensBuilder {
                 prefixes: self.prefixes.len(),
                 weight_hash,
             };
-            lenses.push(trial.select(&fitted[&tap], &points[&tap], codebooks.first(tap)?)?);
+            let TokenPoints { later, first } = points.remove(&tap).unwrap_or_default();
+            lenses.push(trial.select(&fitted[&tap], &later, codebooks.first(tap, first)?)?);
             progress(Progress::new("measure", Unit::Taps, done as u64 + 1, taps.len() as u64));
         }
         Ok(lenses)
@@ -240,6 +315,33 @@ impl LensBuilder {
             progress(Progress::new("text", Unit::Prompts, step.done, step.total));
         })?;
         Ok(states)
+    }
+}
+
+/// What the text determines, before the passes over the vocabulary.
+struct Prepared<'a> {
+    taps: Vec<Tap>,
+    samples: Vec<Sample>,
+    text: BTreeMap<Tap, States>,
+    fitted: BTreeMap<Tap, Fitted>,
+    codebooks: Codebooks<'a>,
+}
+
+impl Prepared<'_> {
+    /// The identity of everything that the points of tokens depend on: an XXH3, in hexadecimal.
+    fn job(&self, weight_hash: &str) -> Result<String, InvertError> {
+        let mut hash = Xxh3::new();
+        hash.update(concat!(env!("CARGO_PKG_VERSION"), " ").as_bytes());
+        hash.update(weight_hash.as_bytes());
+        for (tap, fitted) in &self.fitted {
+            hash.update(format!(" {tap} ").as_bytes());
+            let maps = [&fitted.token_projection, &fitted.token_offset, &fitted.projection, &fitted.offset];
+            let tables = self.codebooks.table(*tap);
+            for map in maps.into_iter().chain(tables.into_iter().flatten()) {
+                read_f32(map.clone())?.iter().for_each(|value| hash.update(&value.to_le_bytes()));
+            }
+        }
+        Ok(format!("{:016x}", hash.digest()))
     }
 }
 

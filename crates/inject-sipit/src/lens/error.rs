@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::models::Tap;
+use crate::{models::Tap, states::CoverError};
 
 /// The fault of a lens, of its file, or of the text for it.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +64,18 @@ pub enum LensError {
     /// No prefix was given, or an empty one.
     #[error("no prefix was given: expected at least one, of one token or more")]
     NoPrefix,
+    /// A share of lenses was made for other weights, text, taps or prefixes, or was computed otherwise.
+    #[error(
+        "{} was made for other weights, text, taps or prefixes, or on another kind of machine",
+        path.display()
+    )]
+    OtherJob {
+        /// The file of the share.
+        path: PathBuf,
+    },
+    /// Shares are not those of the whole vocabulary, each once.
+    #[error(transparent)]
+    Shares(#[from] CoverError),
     /// The text does not determine the lens: a state is not finite, or does not vary at all.
     #[error("the states at {tap} do not determine a lens: {reason}")]
     Degenerate {

@@ -29,11 +29,11 @@ const VERSION: &str = "1";
 const HEADER_LEN: u64 = 8;
 
 /// A tensor on its way to a file.
-struct Stored {
-    name: &'static str,
-    shape: Vec<usize>,
-    dtype: Dtype,
-    bytes: Vec<u8>,
+pub(super) struct Stored {
+    pub(super) name: String,
+    pub(super) shape: Vec<usize>,
+    pub(super) dtype: Dtype,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl Lens {
@@ -70,12 +70,7 @@ impl Lens {
         }
         // Wide numbers first, so that all are aligned.
         stored.sort_by_key(|stored| Reverse(stored.dtype));
-        let header = header(&metadata, &stored);
-        let written = durable::replace_with(&path, |out| {
-            let mut pieces = iter::once(&header).chain(stored.iter().map(|stored| &stored.bytes));
-            pieces.try_for_each(|bytes| out.write_all(bytes)).map_err(FileError::of("write", &path))
-        });
-        written.map_err(|FileError { path, source, .. }| LensError::File { path, source })?;
+        write(&path, &metadata, &stored)?;
         Ok(path)
     }
 
@@ -134,8 +129,22 @@ impl Lens {
     }
 }
 
+/// Writes a file in one step.
+pub(super) fn write(
+    path: &Path,
+    metadata: &BTreeMap<&str, String>,
+    stored: &[Stored],
+) -> Result<(), LensError> {
+    let header = header(metadata, stored);
+    let written = durable::replace_with(path, |out| {
+        let mut pieces = iter::once(&header).chain(stored.iter().map(|stored| &stored.bytes));
+        pieces.try_for_each(|bytes| out.write_all(bytes)).map_err(FileError::of("write", path))
+    });
+    written.map_err(|FileError { path, source, .. }| LensError::File { path, source })
+}
+
 /// The content of a file, whose header must fit into it.
-fn read_file(path: &Path) -> Result<Vec<u8>, LensError> {
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, LensError> {
     let failed = |source| LensError::File { path: path.to_owned(), source };
     let mut file = File::open(path).map_err(failed)?;
     let len = file.metadata().map_err(failed)?.len();
@@ -161,7 +170,7 @@ fn header(metadata: &BTreeMap<&str, String>, stored: &[Stored]) -> Vec<u8> {
     for Stored { name, shape, dtype, bytes } in stored {
         let end = begin + bytes.len();
         let info = TensorInfo { dtype: *dtype, shape: shape.clone(), data_offsets: (begin, end) };
-        header.insert((*name).to_owned(), json(serde_json::to_value(info)));
+        header.insert(name.clone(), json(serde_json::to_value(info)));
         begin = end;
     }
     let mut text = Value::Object(header).to_string().into_bytes();
@@ -176,37 +185,42 @@ fn codebook_tensors(codebook: &Codebook, names: [&'static str; 3]) -> Result<[St
     Ok([
         float(names[0], projection)?,
         float(names[1], offset)?,
-        Stored { name: names[2], shape, dtype: Dtype::F16, bytes },
+        Stored { name: names[2].to_owned(), shape, dtype: Dtype::F16, bytes },
     ])
 }
 
 fn float(name: &'static str, values: Tensor<2>) -> Result<Stored, InvertError> {
     let shape = values.dims().to_vec();
     let bytes = read_f32(values)?.into_iter().flat_map(f32::to_le_bytes).collect();
-    Ok(Stored { name, shape, dtype: Dtype::F32, bytes })
+    Ok(Stored { name: name.to_owned(), shape, dtype: Dtype::F32, bytes })
 }
 
-fn malformed(path: &Path, reason: String) -> LensError {
+pub(super) fn malformed(path: &Path, reason: String) -> LensError {
     LensError::Malformed { path: path.to_owned(), reason }
 }
 
 /// A lens file whose header was read.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     path: &'a Path,
-    tensors: SafeTensors<'a>,
-    metadata: HashMap<String, String>,
+    pub(super) tensors: SafeTensors<'a>,
+    pub(super) metadata: HashMap<String, String>,
 }
 
 impl<'a> Reader<'a> {
     fn new(path: &'a Path, bytes: &'a [u8]) -> Result<Self, LensError> {
+        Reader::of(path, bytes, "inject.lens", VERSION)
+    }
+
+    /// A reader of a file whose kind is of this version.
+    pub(super) fn of(path: &'a Path, bytes: &'a [u8], kind: &str, expected: &str) -> Result<Self, LensError> {
         let wrong = |error: safetensors::SafeTensorError| malformed(path, error.to_string());
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(wrong)?;
         let metadata = header.metadata().clone().unwrap_or_default();
-        match metadata.get("inject.lens") {
-            Some(version) if version == VERSION => {}
+        match metadata.get(kind) {
+            Some(version) if version == expected => {}
             found => {
                 let found = found.map_or("none", String::as_str);
-                return Err(malformed(path, format!("inject.lens is {found}, expected version {VERSION}")));
+                return Err(malformed(path, format!("{kind} is {found}, expected version {expected}")));
             }
         }
         Ok(Reader { path, tensors: SafeTensors::deserialize(bytes).map_err(wrong)?, metadata })
@@ -248,6 +262,11 @@ impl<'a> Reader<'a> {
                     .wrong(format!("{name} is {found_dtype:?} {found}, expected {dtype:?} with {rows} rows")))
             }
         }
+    }
+
+    /// The values of a tensor of f32 with `rows` rows.
+    pub(super) fn floats(&self, name: &str, rows: usize) -> Result<Vec<f32>, LensError> {
+        Ok(self.values(name, Dtype::F32, rows)?.0)
     }
 
     fn matrix(&self, name: &str, shape: [usize; 2], device: &Device) -> Result<Tensor<2>, LensError> {

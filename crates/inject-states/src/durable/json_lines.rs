@@ -7,7 +7,7 @@ mod tests;
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
@@ -89,6 +89,26 @@ impl JsonLines {
             journal.write(&format!("{header}\n"))?;
         }
         Ok(journal)
+    }
+
+    /// Reads the header of a file. Returns `None` if the file has no whole line.
+    ///
+    /// # Errors
+    ///
+    /// [`JsonLinesError`] if the file cannot be read, or its first line is not of this type.
+    pub fn header<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, JsonLinesError> {
+        // A header is a description, which is far smaller than this.
+        const LONGEST: u64 = 64 << 20;
+        let mut bytes = Vec::new();
+        let file = File::open(path).map_err(FileError::of("open", path))?;
+        BufReader::new(file.take(LONGEST))
+            .read_until(b'\n', &mut bytes)
+            .map_err(FileError::of("read", path))?;
+        if bytes.last() != Some(&b'\n') {
+            return Ok(None);
+        }
+        let header = serde_json::from_slice(&bytes);
+        header.map(Some).map_err(|source| JsonLinesError::Syntax { path: path.to_owned(), line: 1, source })
     }
 
     /// Gives every whole line after the header to `take`, without locking or changing the file.

@@ -45,6 +45,10 @@ impl ExtractError {
             ExtractError::NotFinite { prompt, position, tap, found } => {
                 ExtractError::NotFinite { prompt: number(prompt), position, tap, found }
             }
+            ExtractError::Store(StoreError::Overflow { prompt, position, tap, found, dtype }) => {
+                let prompt = number(prompt);
+                ExtractError::Store(StoreError::Overflow { prompt, position, tap, found, dtype })
+            }
             other => other,
         }
     }

@@ -7,6 +7,7 @@ use inject_models::{FloatFormat, Tap, checkpoint::HeaderError};
 use crate::{
     difference::Difference,
     durable::{FileError, JsonLinesError},
+    share::CoverError,
     tap_names,
 };
 
@@ -302,6 +303,31 @@ pub enum StoreError {
         /// The expected value.
         expected: String,
     },
+    /// Stores are not those of all shares of a job, each once.
+    #[error(transparent)]
+    Shares(#[from] CoverError),
+    /// A store that is to be merged holds all of its job.
+    #[error("`{path}` is not a share: it holds all prompts of its job")]
+    NotAShare {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Two stores are shares of different jobs.
+    #[error(
+        "`{path}` and `{other}` are not shares of one job: {field} is {found} in the first and {expected} in the second"
+    )]
+    DifferentShare {
+        /// The folder of one store.
+        path: PathBuf,
+        /// The folder of the other.
+        other: PathBuf,
+        /// The first field that differs.
+        field: String,
+        /// Its value in the one store, as JSON.
+        found: String,
+        /// Its value in the other store, as JSON.
+        expected: String,
+    },
     /// The store does not hold a tap.
     #[error("the store `{path}` has no tap `{tap}`: it holds {}", tap_names(stored))]
     NoSuchTap {
@@ -326,6 +352,13 @@ impl StoreError {
         let field = difference.name().to_owned();
         let Difference { found, expected, .. } = difference;
         StoreError::DifferentJob { path: dir.to_owned(), field, found, expected }
+    }
+
+    /// Makes an error of the difference between two stores that should be shares of one job.
+    pub(crate) fn different_share(path: &Path, other: &Path, difference: Difference) -> StoreError {
+        let field = difference.name().to_owned();
+        let Difference { found, expected, .. } = difference;
+        StoreError::DifferentShare { path: path.to_owned(), other: other.to_owned(), field, found, expected }
     }
 
     /// Returns a function for `map_err` that adds the action and the path.

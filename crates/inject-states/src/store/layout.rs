@@ -79,6 +79,7 @@ impl FileSpec {
             ("bos_added", text(&spec.bos_added.to_string())),
             ("positions", text(&spec.positions.to_string())),
             ("prompts_sha256", text(&manifest.prompts_sha256)),
+            ("share", spec.share.as_ref().map(|about| about.share.to_string())),
         ];
         let known = fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
         FileSpec { name: format!("{stem}.safetensors"), metadata: known.collect(), tensors }

@@ -3,6 +3,7 @@
 pub(crate) mod bos;
 pub(crate) mod noise;
 pub(crate) mod positions;
+pub(crate) mod share;
 pub(crate) mod spec;
 
 use std::{fs, path::Path};
@@ -90,9 +91,32 @@ impl Manifest {
         Manifest { noise: None, ..self.clone() }
     }
 
-    /// Returns the first field in which a store that was begun differs from this job. Noise floors are not part of a job.
+    /// Returns the first field in which a store that was begun differs from this job. Noise floors are not part of a job. A store
+    /// of an older version may not know its lanes.
     pub(crate) fn difference_of_job(&self, found: &Manifest) -> Option<Difference> {
-        Difference::first(&as_value(&found.without_noise()), &as_value(&self.without_noise()))
+        let mut job = self.without_noise();
+        if found.spec.lanes.is_none() {
+            job.spec.lanes = None;
+        }
+        Difference::first(&as_value(&found.without_noise()), &as_value(&job))
+    }
+
+    /// Returns the first field in which another share of this job contradicts this one.
+    pub(crate) fn difference_of_share(&self, found: &Manifest) -> Option<Difference> {
+        Difference::first(&found.common(), &self.common())
+    }
+
+    /// Returns what all shares of a job have in common.
+    fn common(&self) -> Value {
+        let mut common = as_value(&self.without_noise());
+        for field in ["prompt_count", "token_count", "row_count", "prompts_sha256"] {
+            common[field] = Value::Null;
+        }
+        if self.spec.share.is_some() {
+            common["spec"]["share"]["share"] = Value::Null;
+            common["spec"]["share"]["first_prompt"] = Value::Null;
+        }
+        common
     }
 
     /// As [`Self::difference_of_job`], for a finished store, whose version no longer matters.
@@ -127,6 +151,13 @@ impl Manifest {
         };
         if self.row_count != rows {
             return Err(field("row_count", self.row_count.to_string(), &rows.to_string()));
+        }
+        if let Some(about) = &spec.share
+            && about.first_prompt.checked_add(self.prompt_count).is_none_or(|end| end > about.prompt_count)
+        {
+            let found = format!("{} prompts from {} on", self.prompt_count, about.first_prompt);
+            let expected = format!("a share of {} prompts", about.prompt_count);
+            return Err(field("share", found, &expected));
         }
         if let Some(noise) = &self.noise {
             noise.check(&spec.taps)?;

@@ -6,6 +6,7 @@ mod damaged;
 mod interrupted;
 mod killed;
 mod malformed;
+mod merged;
 mod refused;
 mod round_trip;
 

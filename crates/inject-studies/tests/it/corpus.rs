@@ -7,7 +7,9 @@ use inject_sipit::{
     models::{FloatFormat, Progress, Tap},
     states::store::Store,
 };
-use inject_studies::{CorpusStates, CorpusStudy, Run, StudyError, TapOptions, between_models, corpus};
+use inject_studies::{
+    CorpusStates, CorpusStudy, NeighbourSearch, Run, StudyError, TapOptions, between_models, corpus,
+};
 
 use super::{in_parts, model, prompts, store};
 
@@ -196,4 +198,24 @@ fn a_missing_tap_a_missing_noise_floor_and_one_prompt_only_are_refused() {
     assert!(matches!(study(taps[0], taps[0]), StudyError::NoPairs { tap: Tap::Block(1) }));
     assert!(matches!(study(taps[0], Tap::Block(2)), StudyError::NoNoiseFloor { tap: Tap::Block(1) }));
     assert!(matches!(study(Tap::Block(2), Tap::Block(2)), StudyError::Store(_)));
+}
+
+#[test]
+fn tiles_in_any_shares_give_the_closest_pairs_of_the_whole_search() {
+    let (model, prompts, taps) = (model("gpt2", FloatFormat::F32), prompts(60), Tap::all(LAYERS));
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&model, &taps, &prompts, &folder.path().join("states"));
+    let noise = taps.iter().map(|&tap| (tap, NoiseFloor::default())).collect();
+    let device = model.decoder.device();
+    let states = CorpusStates::new(&store, LAYERS, &noise);
+    let whole = TapOptions::default().with_nearest(NeighbourSearch::Skipped);
+    let tiled = whole.with_tiles(NonZeroUsize::new(3).unwrap());
+    let study = |options: &TapOptions, run: Run<'_>| corpus(&states, &taps, options, &device, run).unwrap();
+    let mut whole = study(&whole, Run::silent());
+    let alone = study(&tiled, Run::silent());
+    // Each tile begins without knowledge of the others, so more distances are computed.
+    whole.taps.iter_mut().zip(&alone.taps).for_each(|(a, b)| a.distances.computed = b.distances.computed);
+    assert_eq!(whole.taps, alone.taps);
+    let shared = in_parts(folder.path(), |study: &CorpusStudy| &study.completeness, |run| study(&tiled, run));
+    assert_eq!(shared, alone);
 }

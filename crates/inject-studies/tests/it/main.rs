@@ -27,11 +27,11 @@ use inject_sipit::{
     collisions::norm,
     models::{Decoder, FloatFormat, Model, Origin, Tap},
     states::{
-        Extraction, extract_to_store,
+        Extraction, Share, extract_to_store,
         store::{Positions, Store, StoreSpec},
     },
 };
-use inject_studies::{ChosenPositions, Completeness, Part, Run};
+use inject_studies::{ChosenPositions, Completeness, Run};
 
 fn model(name: &str, precision: FloatFormat) -> Model {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures").join(name);
@@ -72,7 +72,7 @@ fn in_parts<S>(folder: &Path, completeness: impl Fn(&S) -> &Completeness, study:
     let journal = |part: usize| -> PathBuf { folder.join(format!("part-{part}.jsonl")) };
     for part in (0..PARTS).rev() {
         let run = Run::silent();
-        let result = study(run.with_journal(journal(part)).with_part(Part::new(part, PARTS).unwrap()));
+        let result = study(run.with_journal(journal(part)).with_share(Share::new(part, PARTS).unwrap()));
         assert!(!completeness(&result).complete, "one part of several is not the whole");
         let text = std::fs::read_to_string(journal(part)).unwrap();
         assert!(text.lines().count() > 1, "every part has something to do");
@@ -82,7 +82,7 @@ fn in_parts<S>(folder: &Path, completeness: impl Fn(&S) -> &Completeness, study:
     let whole = study(Run::silent().with_other_journals(others.clone()));
     assert!(completeness(&whole).complete);
     others.pop();
-    let two = Run::silent().with_other_journals(others).with_part(Part::new(0, PARTS).unwrap());
+    let two = Run::silent().with_other_journals(others).with_share(Share::new(0, PARTS).unwrap());
     let two = study(two);
     let lacking = std::fs::read_to_string(journal(PARTS - 1)).unwrap().lines().count() - 1;
     assert_eq!(completeness(&two).missing.len(), lacking, "the units of the part that was left out");

@@ -1,12 +1,13 @@
 //! The states of the vocabulary after fixed prefixes, at all taps in one pass.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use crate::{
     error::InvertError,
     lens::{
         Codebook, CodebookKind, First,
         fit::{Fitted, fit_first, projected},
+        share::TokenPoints,
     },
     models::{Decoder, Logits, PrefixCache, Progress, Tap, TokenBatch, Unit},
     tuning::{LENS_BATCH, LENS_FIRST_RANK},
@@ -18,27 +19,26 @@ use super::FirstPosition;
 /// The passes over the vocabulary. States are projected as they come, so the memory is that of the lens and not of the states.
 pub(super) struct Codebooks<'a> {
     decoder: &'a Decoder,
-    taps: &'a [Tap],
+    taps: Vec<Tap>,
     /// One for each prefix.
     caches: Vec<PrefixCache>,
     first: FirstPosition,
     /// Tokens computed, and tokens to compute.
     done: usize,
     total: usize,
-    /// For the first position, where any token may stand: projection, offset and points of each tap.
+    /// For the first position, where any token may stand: the maps of each tap.
     tables: BTreeMap<Tap, Table>,
 }
 
 struct Table {
     projection: Tensor<2>,
     offset: Tensor<2>,
-    points: Vec<f32>,
 }
 
 impl<'a> Codebooks<'a> {
     pub(super) fn new(
         decoder: &'a Decoder,
-        taps: &'a [Tap],
+        taps: &[Tap],
         prefixes: &[Vec<u32>],
         first: FirstPosition,
     ) -> Result<Self, InvertError> {
@@ -49,7 +49,15 @@ impl<'a> Codebooks<'a> {
             Ok(cache)
         });
         let caches = caches.collect::<Result<_, InvertError>>()?;
-        Ok(Codebooks { decoder, taps, caches, first, done: 0, total: 0, tables: BTreeMap::new() })
+        Ok(Codebooks {
+            decoder,
+            taps: taps.to_vec(),
+            caches,
+            first,
+            done: 0,
+            total: 0,
+            tables: BTreeMap::new(),
+        })
     }
 
     fn empty(&self) -> Result<PrefixCache, InvertError> {
@@ -57,10 +65,10 @@ impl<'a> Codebooks<'a> {
         Ok(self.decoder.prefix_cache(1, 1, deepest)?)
     }
 
-    /// Counts the tokens to compute for a text with these distinct tokens.
-    pub(super) fn expect(&mut self, of_text: &[u32]) {
+    /// Counts the tokens to compute: those of some batches, and the distinct ones of the text.
+    pub(super) fn expect(&mut self, batches: Range<usize>, of_text: &[u32]) {
         let passes = self.caches.len() + usize::from(self.first == FirstPosition::Any);
-        self.total = passes * (self.decoder.config().vocab_size + of_text.len());
+        self.total = passes * (self.tokens(batches).len() + of_text.len());
     }
 
     fn report(&mut self, computed: usize, progress: &mut dyn FnMut(Progress<'_>)) {
@@ -87,7 +95,7 @@ impl<'a> Codebooks<'a> {
     fn mean(&self, batch: &[u32]) -> Result<BTreeMap<Tap, Tensor<2>>, InvertError> {
         let mut sums: BTreeMap<Tap, Tensor<2>> = BTreeMap::new();
         for cache in &self.caches {
-            for (tap, states) in self.decoder.candidates_at(cache, batch, self.taps)? {
+            for (tap, states) in self.decoder.candidates_at(cache, batch, &self.taps)? {
                 let states = states.cast(DType::F32);
                 let sum = match sums.remove(&tap) {
                     None => states,
@@ -100,76 +108,92 @@ impl<'a> Codebooks<'a> {
         Ok(sums.into_iter().map(|(tap, sum)| (tap, sum.mul_scalar(share))).collect())
     }
 
-    /// Every token's point at every tap, `[vocab_size, rank]` row-major; and the tables of first positions, fitted to `sample`.
-    pub(super) fn points(
+    /// Fits the tables of first positions to a sample of tokens, unless every prompt begins with one token.
+    pub(super) fn fit_first(
         &mut self,
-        fitted: &BTreeMap<Tap, Fitted>,
-        sample: &[u32],
-        progress: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<BTreeMap<Tap, Vec<f32>>, InvertError> {
-        let vocab_size = self.decoder.config().vocab_size;
-        let vocabulary: Vec<u32> = (0..vocab_size as u32).collect();
-        let mut points: BTreeMap<Tap, Vec<f32>> = self.taps.iter().map(|&tap| (tap, Vec::new())).collect();
-        for batch in vocabulary.chunks(LENS_BATCH) {
-            for (tap, mean) in self.mean(batch)? {
-                let maps = &fitted[&tap];
-                let values = projected(mean, &maps.token_projection, &maps.token_offset)?;
-                points.entry(tap).or_default().extend(values);
-            }
-            self.report(batch.len() * self.caches.len(), progress);
-        }
-        if self.first == FirstPosition::Any {
-            self.tabulate_first(&vocabulary, sample, progress)?;
-        }
-        Ok(points)
-    }
-
-    fn tabulate_first(
-        &mut self,
-        vocabulary: &[u32],
         sample: &[u32],
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<(), InvertError> {
+        if let FirstPosition::Bos(_) = self.first {
+            return Ok(());
+        }
         let cache = self.empty()?;
-        let (decoder, taps) = (self.decoder, self.taps);
-        let states_of = |tokens: &[u32]| decoder.candidates_at(&cache, tokens, taps);
         let mut sampled: BTreeMap<Tap, Vec<Tensor<2>>> = BTreeMap::new();
         for batch in sample.chunks(LENS_BATCH) {
-            for (tap, states) in states_of(batch)? {
+            for (tap, states) in self.decoder.candidates_at(&cache, batch, &self.taps)? {
                 sampled.entry(tap).or_default().push(states.cast(DType::F32));
             }
             self.report(batch.len(), progress);
         }
-        let mut tables: BTreeMap<Tap, Table> = BTreeMap::new();
         for (tap, parts) in sampled {
             let rank = LENS_FIRST_RANK.min(self.decoder.config().d_model);
             let (projection, offset) = fit_first(Tensor::cat(parts, 0), rank)?;
-            tables.insert(tap, Table { projection, offset, points: Vec::new() });
+            self.tables.insert(tap, Table { projection, offset });
         }
-        for batch in vocabulary.chunks(LENS_BATCH) {
-            for (tap, states) in states_of(batch)? {
-                if let Some(table) = tables.get_mut(&tap) {
-                    table.points.extend(projected(states, &table.projection, &table.offset)?);
-                }
-            }
-            self.report(batch.len(), progress);
-        }
-        self.tables = tables;
         Ok(())
     }
 
-    /// The knowledge of the first position at one tap.
+    /// The number of batches of the vocabulary. The tokens of a batch are computed together.
+    pub(super) fn batches(&self) -> usize {
+        self.decoder.config().vocab_size.div_ceil(LENS_BATCH)
+    }
+
+    /// The tokens of some batches.
+    pub(super) fn tokens(&self, batches: Range<usize>) -> Range<usize> {
+        let end = |batch: usize| (batch * LENS_BATCH).min(self.decoder.config().vocab_size);
+        end(batches.start)..end(batches.end)
+    }
+
+    /// The points of the tokens of some batches at every tap.
+    pub(super) fn points(
+        &mut self,
+        fitted: &BTreeMap<Tap, Fitted>,
+        batches: Range<usize>,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<BTreeMap<Tap, TokenPoints>, InvertError> {
+        let tokens: Vec<u32> = self.tokens(batches).map(|token| token as u32).collect();
+        let mut points: BTreeMap<Tap, TokenPoints> =
+            self.taps.iter().map(|&tap| (tap, TokenPoints::default())).collect();
+        for batch in tokens.chunks(LENS_BATCH) {
+            for (tap, mean) in self.mean(batch)? {
+                let maps = &fitted[&tap];
+                let later = projected(mean, &maps.token_projection, &maps.token_offset)?;
+                points.entry(tap).or_default().extend(TokenPoints { later, first: None });
+            }
+            self.report(batch.len() * self.caches.len(), progress);
+        }
+        if self.tables.is_empty() {
+            return Ok(points);
+        }
+        let cache = self.empty()?;
+        for batch in tokens.chunks(LENS_BATCH) {
+            for (tap, states) in self.decoder.candidates_at(&cache, batch, &self.taps)? {
+                let table = &self.tables[&tap];
+                let first = Some(projected(states, &table.projection, &table.offset)?);
+                points.entry(tap).or_default().extend(TokenPoints { later: Vec::new(), first });
+            }
+            self.report(batch.len(), progress);
+        }
+        Ok(points)
+    }
+
+    /// The maps of the table of first positions at a tap.
+    pub(super) fn table(&self, tap: Tap) -> Option<[&Tensor<2>; 2]> {
+        self.tables.get(&tap).map(|table| [&table.projection, &table.offset])
+    }
+
+    /// The knowledge of the first position at one tap, given the points of all tokens.
     ///
     /// # Panics
     ///
-    /// If the points of this tap were not computed.
-    pub(super) fn first(&mut self, tap: Tap) -> Result<First, InvertError> {
+    /// If the table of this tap was not fitted.
+    pub(super) fn first(&mut self, tap: Tap, points: Option<Vec<f32>>) -> Result<First, InvertError> {
         if let FirstPosition::Bos(id) = self.first {
             return Ok(First::Bos(id));
         }
-        let Table { projection, offset, points } =
-            self.tables.remove(&tap).expect("the points of every tap were computed");
-        let codebook = Codebook::new(projection, offset, &points, CodebookKind::First)?;
+        let Table { projection, offset } =
+            self.tables.remove(&tap).expect("the table of every tap was fitted");
+        let codebook = Codebook::new(projection, offset, &points.unwrap_or_default(), CodebookKind::First)?;
         Ok(First::Any(Box::new(codebook)))
     }
 }

@@ -29,6 +29,18 @@ impl NoiseFloors {
         NoiseFloors { prompts_sampled, floors }
     }
 
+    /// The larger floor of each tap, of two stores with the same taps.
+    pub(crate) fn largest(mut self, other: NoiseFloors) -> NoiseFloors {
+        for (tap, floor) in other.floors {
+            let own = self.floors.entry(tap).or_default();
+            *own = match (*own, floor) {
+                (Some(own), Some(floor)) => Some(own.max(floor)),
+                (own, floor) => own.or(floor),
+            };
+        }
+        NoiseFloors { prompts_sampled: self.prompts_sampled.max(other.prompts_sampled), ..self }
+    }
+
     /// # Errors
     ///
     /// [`StoreError::NoiseFloor`] if the taps are not those of the store, or a floor is negative or not finite.

@@ -2,7 +2,7 @@
 
 use inject_models::{Bos, FloatFormat, Model, ModelError, Tap, Tokenizer};
 
-use super::{bos::BosPolicy, positions::Positions};
+use super::{bos::BosPolicy, positions::Positions, share::StoreShare};
 use crate::{extract::Extraction, store::error::StoreError};
 
 /// The contents of a store and the origin of its states: everything about a job except its prompts.
@@ -36,6 +36,9 @@ pub struct StoreSpec {
     /// rounding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lanes: Option<usize>,
+    /// The share of a larger job that the store holds, unless it holds all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<StoreShare>,
 }
 
 impl StoreSpec {
@@ -59,6 +62,7 @@ impl StoreSpec {
             positions,
             d_model,
             lanes: None,
+            share: None,
         }
     }
 

@@ -1,0 +1,58 @@
+//! The share of a file of results.
+
+use std::ops::Range;
+
+use inject_sipit::states::Share;
+use serde::{Deserialize, Serialize};
+
+use crate::output::say;
+
+/// The share of the prompts that a file of results is for, as its header says it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ResultShare {
+    /// The number of the share, and the number of shares.
+    pub(super) share: Share,
+    /// The first prompt, from 0.
+    pub(super) first_prompt: usize,
+    /// The number of prompts of this share.
+    pub(super) prompts: usize,
+}
+
+impl ResultShare {
+    /// The share of prompts that are inverted in groups.
+    pub(super) fn of(share: Share, groups: &[Range<usize>]) -> Self {
+        let own = &groups[share.range(groups.len())];
+        let first_prompt = own.first().map_or(0, |group| group.start);
+        let end = own.last().map_or(0, |group| group.end);
+        ResultShare { share, first_prompt, prompts: end - first_prompt }
+    }
+
+    /// The numbers of the prompts.
+    pub(super) fn range(&self) -> Range<usize> {
+        self.first_prompt..self.first_prompt + self.prompts
+    }
+
+    /// Says that there is nothing to do, if that is so.
+    pub(super) fn tell_if_empty(&self) -> bool {
+        if self.prompts == 0 {
+            say(&format!("share {} is empty: there are fewer groups of prompts than shares", self.share));
+        }
+        self.prompts == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_whole_groups_and_all_of_them() {
+        let groups = [0..2, 2..5, 5..6, 6..10];
+        for of in 1..7 {
+            let shares = (0..of).map(|number| ResultShare::of(Share::new(number, of).unwrap(), &groups));
+            let prompts: Vec<usize> = shares.flat_map(|share| share.range()).collect();
+            assert_eq!(prompts, (0..10).collect::<Vec<_>>(), "{of}");
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Work divided among processes: whatever the division, the merged result is that of one process.
+
+use std::{fs, path::Path, process::Child, thread::sleep, time::Duration};
+
+use serde_json::Value;
+
+use super::support::{program, refused, run, succeed, without_times};
+
+/// Starts the program in the background.
+fn start(dir: &Path, arguments: &str) -> Child {
+    let mut command = program(dir);
+    command.args(arguments.split_whitespace());
+    command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    command.spawn().unwrap()
+}
+
+/// Runs all shares of a command at once, in processes of their own. One of them is killed as soon as `begun` sees results of it and
+/// is run again, and one is run twice. `{}` stands for the number of the share.
+fn run_shares(dir: &Path, of: usize, command: &str, begun: &dyn Fn(usize) -> bool) {
+    let of_share = |number: usize| command.replace("{}", &number.to_string());
+    let arguments = |number: usize| format!("{} --share {number}/{of}", of_share(number));
+    let mut children: Vec<(usize, Child)> =
+        (1..=of).map(|number| (number, start(dir, &arguments(number)))).collect();
+    let (killed, mut child) = children.swap_remove(of / 2);
+    while !begun(killed) && child.try_wait().unwrap().is_none() {
+        sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    children.push((killed, start(dir, &arguments(killed))));
+    for (number, mut child) in children {
+        assert!(child.wait().unwrap().success(), "share {number} of {of}");
+    }
+    succeed(dir, &arguments(1));
+}
+
+/// The names of the results of all shares, the last first.
+fn backwards(of: usize, name: &str) -> String {
+    (1..=of).rev().map(|number| name.replace("{}", &number.to_string())).collect::<Vec<_>>().join(" ")
+}
+
+#[track_caller]
+fn assert_same_store(dir: &Path, found: &str, expected: &str) {
+    let names = |store: &str| {
+        let entries = fs::read_dir(dir.join(store)).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = entries.collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(found), names(expected));
+    for name in names(expected) {
+        let [found, expected] = [found, expected].map(|store| fs::read(dir.join(store).join(&name)).unwrap());
+        assert!(found == expected, "{name:?} differs");
+    }
+}
+
+/// The lines of a file of results, what was timed left out.
+fn lines(path: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(path).unwrap();
+    let mut lines: Vec<Value> =
+        text.lines().map(|line| without_times(serde_json::from_str(line).unwrap())).collect();
+    for line in &mut lines {
+        // It is that of the times too.
+        line.as_object_mut().unwrap().remove("xxh3");
+    }
+    lines
+}
+
+#[test]
+fn shares_of_an_extraction_are_merged_into_the_store_of_one_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let extract = "extract --generate 900 --taps block-2,final-norm --positions all --memory 1 --out";
+    succeed(dir, &format!("{extract} whole"));
+    for of in [1, 2, 7] {
+        let begun = |number: usize| dir.join(format!("{of}-{number}/checksums.progress.jsonl")).exists();
+        run_shares(dir, of, &format!("{extract} {of}-{{}}"), &begun);
+        let shares = backwards(of, &format!("{of}-{{}}"));
+        succeed(dir, &format!("extract --merge {shares} --out merged-{of}"));
+        assert_same_store(dir, &format!("merged-{of}"), "whole");
+    }
+    let merge = |shares: &str| format!("extract --merge {shares} --out other");
+    let no =
+        |shares: &str, parts: &[&str]| refused(dir, &merge(shares).split(' ').collect::<Vec<_>>(), 1, parts);
+    no("7-1 7-2 7-4 7-5 7-6 7-7", &["expected share 3/7"]);
+    no("2-1 2-2 2-1", &["share 1/2 is there twice", "2-1"]);
+    no("2-1 7-2", &["share 2/7", "share 1/2"]);
+    no("2-1 whole", &["whole", "not a share"]);
+    assert!(!dir.join("other/manifest.json").exists());
+    refused(dir, &["extract", "--merge", "2-1", "--text", "a", "--out", "other"], 2, &["--text"]);
+    refused(dir, &["extract", "--merge", "2-1", "--taps", "all", "--out", "other"], 2, &["--taps"]);
+    let ran = succeed(dir, &format!("{extract} again --share 1/3"));
+    assert!(ran.out.contains("share 1/3 of a store"), "{}", ran.out);
+}
+
+#[test]
+fn shares_of_an_inversion_are_merged_into_the_results_of_one_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    succeed(dir, "extract --generate 24 --positions all --taps block-1 --out states");
+    // A source that learns from prompt to prompt, and groups of one prompt.
+    let invert = "invert --states states --policy secant --max-seconds 3600 --out";
+    succeed(dir, &format!("{invert} whole.jsonl"));
+    for of in [1, 2, 7] {
+        let begun = |number: usize| {
+            fs::read_to_string(dir.join(format!("{of}-{number}.jsonl")))
+                .is_ok_and(|text| text.lines().count() > 1)
+        };
+        run_shares(dir, of, &format!("{invert} {of}-{{}}.jsonl"), &begun);
+        let shares = backwards(of, &format!("{of}-{{}}.jsonl"));
+        let merge = format!("invert --merge {shares} --out merged-{of}.jsonl");
+        let ran = succeed(dir, &merge);
+        assert!(ran.out.contains("24 prompts: 24 verified"), "{}", ran.out);
+        let merged = dir.join(format!("merged-{of}.jsonl"));
+        assert_eq!(lines(&merged), lines(&dir.join("whole.jsonl")));
+        // The lines themselves are those of the shares.
+        let bytes = fs::read_to_string(&merged).unwrap();
+        let of_shares: String = (1..=of)
+            .flat_map(|number| {
+                let text = fs::read_to_string(dir.join(format!("{of}-{number}.jsonl"))).unwrap();
+                text.lines().skip(1).map(|line| format!("{line}\n")).collect::<Vec<_>>()
+            })
+            .collect();
+        assert_eq!(bytes.split_once('\n').unwrap().1, of_shares);
+        // Cut anywhere and merged again, it is the same.
+        fs::write(&merged, &bytes[..bytes.len() / 2]).unwrap();
+        succeed(dir, &merge);
+        assert_eq!(fs::read_to_string(&merged).unwrap(), bytes);
+    }
+    let no = |shares: &str, parts: &[&str]| {
+        let arguments = format!("invert --merge {shares} --out other.jsonl");
+        refused(dir, &arguments.split(' ').collect::<Vec<_>>(), 1, parts);
+    };
+    no("7-1.jsonl 7-2.jsonl 7-4.jsonl 7-5.jsonl 7-6.jsonl 7-7.jsonl", &["expected share 3/7"]);
+    no("2-1.jsonl 2-2.jsonl 2-1.jsonl", &["share 1/2 is there twice"]);
+    no("whole.jsonl 2-1.jsonl", &["whole.jsonl is not a share"]);
+    no("states/manifest.json", &["not a file of results"]);
+    let share = fs::read_to_string(dir.join("2-2.jsonl")).unwrap();
+    let unfinished = share.lines().take(4).map(|line| format!("{line}\n")).collect::<String>();
+    fs::write(dir.join("unfinished.jsonl"), unfinished).unwrap();
+    no("2-1.jsonl unfinished.jsonl", &["unfinished.jsonl is unfinished", "3 of the 12 prompts of share 2/2"]);
+    // A policy that draws by the number of the prompt.
+    let random = "invert --states states --policy random --max-candidates 50 --out";
+    run(dir, &format!("{random} random.jsonl"));
+    run(dir, &format!("{random} random-1.jsonl --share 1/2"));
+    run(dir, &format!("{random} random-2.jsonl --share 2/2"));
+    run(dir, "invert --merge random-1.jsonl random-2.jsonl --out random-merged.jsonl");
+    assert_eq!(lines(&dir.join("random-merged.jsonl")), lines(&dir.join("random.jsonl")));
+    succeed(dir, "invert --states states --policy prior --max-seconds 3600 --share 2/2 --out prior.jsonl");
+    no("2-1.jsonl prior.jsonl", &["not shares of one job", "policy is \"prior\""]);
+    refused(dir, &["invert", "--merge", "2-1.jsonl", "--seed", "3", "--out", "o"], 2, &["--seed"]);
+    refused(dir, &["invert", "--share", "1/2"], 2, &["--states"]);
+}
+
+#[test]
+fn shares_of_a_folder_of_files_are_merged_into_the_results_of_one_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    fs::create_dir(dir.join("files")).unwrap();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-states/tests/fixtures/dumps");
+    for file in ["any-name.safetensors", "batch-mask.safetensors", "tensor.pt"] {
+        fs::copy(fixtures.join(file), dir.join("files").join(file)).unwrap();
+    }
+    let model = fixtures.join("../../../../inject-models/tests/fixtures/llama");
+    let invert =
+        format!("invert --model {} --states files --tap block-2 --policy secant --out", model.display());
+    succeed(dir, &format!("{invert} whole.jsonl"));
+    for of in [1, 2, 7] {
+        for number in (1..=of).rev() {
+            succeed(dir, &format!("{invert} {of}-{number}.jsonl --share {number}/{of}"));
+        }
+        // There are fewer prompts than seven, so some shares are empty and have no file.
+        let shares: Vec<String> = (1..=of)
+            .map(|number| format!("{of}-{number}.jsonl"))
+            .filter(|name| dir.join(name).exists())
+            .collect();
+        succeed(dir, &format!("invert --merge {} --out merged-{of}.jsonl", shares.join(" ")));
+        assert_eq!(lines(&dir.join(format!("merged-{of}.jsonl"))), lines(&dir.join("whole.jsonl")));
+    }
+}
+
+#[test]
+fn shares_of_the_vocabulary_are_merged_into_the_lenses_of_one_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let lens = "lens --taps block-1,block-3 --count 40 --out";
+    succeed(dir, &format!("{lens} whole"));
+    for of in [1, 2, 7] {
+        // All shares go into one folder, each under a name of its own. A killed one leaves nothing or all.
+        let begun = |number: usize| {
+            dir.join(format!("{of}/lens-share-{number}-of-{of}.safetensors.partial")).exists()
+        };
+        run_shares(dir, of, &format!("{lens} {of}"), &begun);
+        let shares = backwards(of, &format!("{of}/lens-share-{{}}-of-{of}.safetensors"));
+        succeed(dir, &format!("{lens} merged-{of} --merge {shares}"));
+        assert_same_store(dir, &format!("merged-{of}"), "whole");
+    }
+    let no = |command: &str, parts: &[&str]| refused(dir, &command.split(' ').collect::<Vec<_>>(), 1, parts);
+    no(&format!("{lens} other --merge 2/lens-share-2-of-2.safetensors"), &["tokens 0 to", "share 1/2"]);
+    let both = "2/lens-share-2-of-2.safetensors 2/lens-share-1-of-2.safetensors";
+    let twice = format!("{lens} other --merge {both} 2/lens-share-1-of-2.safetensors");
+    no(&twice, &["share 1/2 is there twice"]);
+    let other_text = format!("lens --taps block-1,block-3 --count 44 --out other --merge {both}");
+    no(&other_text, &["made for other weights, text, taps or prefixes"]);
+    no(&format!("{lens} other --merge whole/lens-block-1.safetensors"), &["inject.lens-share is none"]);
+}

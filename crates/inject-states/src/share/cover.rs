@@ -1,0 +1,144 @@
+//! Whether some shares are all shares of one piece of work.
+
+use std::{ops::Range, path::PathBuf};
+
+use super::Share;
+
+/// The result of one share: its place, and the pieces that it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShareResult {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// The share.
+    pub share: Share,
+    /// The numbers of its pieces, which are neighbours.
+    pub pieces: Range<usize>,
+}
+
+/// The reason why results are not those of all shares, each once.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CoverError {
+    /// There are no results.
+    #[error("no shares: expected the results of all shares of a piece of work")]
+    Nothing,
+    /// The work was divided in two ways.
+    #[error("`{path}` is share {found} and `{other}` is share {expected}: expected shares of one division")]
+    OtherDivision {
+        /// The place of one share.
+        path: PathBuf,
+        /// The place of the other.
+        other: PathBuf,
+        /// The one share.
+        found: Share,
+        /// The other share.
+        expected: Share,
+    },
+    /// One share is there twice.
+    #[error("share {share} is there twice: in `{path}` and `{other}`")]
+    Doubled {
+        /// The share.
+        share: Share,
+        /// One place.
+        path: PathBuf,
+        /// The other place.
+        other: PathBuf,
+    },
+    /// Some pieces are in no share.
+    #[error("{what} {first} to {last} of {count} are missing: expected share {}", names(missing))]
+    Missing {
+        /// The plural noun of the pieces.
+        what: &'static str,
+        /// The shares that hold these pieces. Some of them may be empty.
+        missing: Vec<Share>,
+        /// The first missing piece, from 0.
+        first: usize,
+        /// The last one of those that follow it.
+        last: usize,
+        /// The number of pieces of all shares.
+        count: usize,
+    },
+    /// A share holds pieces of another.
+    #[error("`{path}`: share {share} begins with number {found} of the {what}, expected {expected}")]
+    Displaced {
+        /// The plural noun of the pieces.
+        what: &'static str,
+        /// The place of the share.
+        path: PathBuf,
+        /// The share.
+        share: Share,
+        /// The number of its first piece.
+        found: usize,
+        /// The number after the shares before it.
+        expected: usize,
+    },
+}
+
+impl ShareResult {
+    /// The result of a share at a place.
+    pub fn new(path: PathBuf, share: Share, pieces: Range<usize>) -> Self {
+        ShareResult { path, share, pieces }
+    }
+
+    /// Returns the order of the results, as their numbers in the list, if they are those of all shares of `count` pieces of work,
+    /// each once. Empty shares may be missing. `what` is the plural noun of the pieces.
+    ///
+    /// # Errors
+    ///
+    /// [`CoverError`].
+    pub fn cover(
+        results: &[ShareResult],
+        count: usize,
+        what: &'static str,
+    ) -> Result<Vec<usize>, CoverError> {
+        let first = results.first().ok_or(CoverError::Nothing)?;
+        let of = first.share.of();
+        if let Some(result) = results.iter().find(|result| result.share.of() != of) {
+            let (path, other) = (result.path.clone(), first.path.clone());
+            return Err(CoverError::OtherDivision {
+                path,
+                other,
+                found: result.share,
+                expected: first.share,
+            });
+        }
+        let mut order: Vec<usize> = (0..results.len()).collect();
+        order.sort_by_key(|&at| results[at].share.number());
+        for pair in order.windows(2).map(|pair| [&results[pair[0]], &results[pair[1]]]) {
+            if pair[0].share == pair[1].share {
+                let [path, other] = pair.map(|result| result.path.clone());
+                return Err(CoverError::Doubled { share: pair[0].share, path, other });
+            }
+        }
+        let missing = |shares: Range<usize>, pieces: Range<usize>| CoverError::Missing {
+            what,
+            missing: shares.filter_map(|number| Share::new(number, of).ok()).collect(),
+            first: pieces.start,
+            last: pieces.end.saturating_sub(1),
+            count,
+        };
+        let (mut next_share, mut next) = (0, 0);
+        for result in order.iter().map(|&at| &results[at]) {
+            let ShareResult { path, share, pieces } = result;
+            if pieces.start > next && share.number() > next_share {
+                return Err(missing(next_share..share.number(), next..pieces.start));
+            }
+            if pieces.start != next {
+                let (path, share, found, expected) = (path.clone(), *share, pieces.start, next);
+                return Err(CoverError::Displaced { what, path, share, found, expected });
+            }
+            (next_share, next) = (share.number() + 1, pieces.end);
+        }
+        if next < count { Err(missing(next_share..of, next..count)) } else { Ok(order) }
+    }
+}
+
+/// Names consecutive shares: `2/7`, or `2/7 to 6/7`.
+fn names(shares: &[Share]) -> String {
+    match shares {
+        [] => "none".to_owned(),
+        [one] => one.to_string(),
+        [first, .., last] => format!("{first} to {last}"),
+    }
+}

@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""The cost of the closest pairs of 1e6, 1e8 and 1e9 prompts, for the ten models of the paper (arXiv 2510.15511).
+
+    python3 docs/laboratory/scale_costs.py            prints the tables in Markdown
+    python3 docs/laboratory/scale_costs.py --write    writes them into docs/scale.md, between its marks
+
+Everything is computed from the shapes of the models and the measured rates below.
+"""
+
+import pathlib
+import sys
+
+# d_model, layers, heads, key and value heads, width of a head, feed-forward width, matrices of the feed-forward.
+# From the config.json of each model as it was published.
+MODELS = {
+    "TinyStories-33M": (768, 4, 16, 16, 48, 3072, 2),
+    "GPT-2 Small": (768, 12, 12, 12, 64, 3072, 2),
+    "GPT-2 Medium": (1024, 24, 16, 16, 64, 4096, 2),
+    "GPT-2 Large": (1280, 36, 20, 20, 64, 5120, 2),
+    "Gemma-3-1B": (1152, 26, 4, 1, 256, 6912, 3),
+    "Gemma-3-4B": (2560, 34, 8, 4, 256, 10240, 3),
+    "Gemma-3-12B": (3840, 48, 16, 8, 256, 15360, 3),
+    "Phi-4-mini": (3072, 32, 24, 8, 128, 8192, 3),
+    "Mistral-7B": (4096, 32, 32, 8, 128, 14336, 3),
+    "Llama-3.1-8B": (4096, 32, 32, 8, 128, 14336, 3),
+}
+PROMPTS = [1e6, 1e8, 1e9]
+
+# Tokens of a prompt. The cost of extraction is in proportion to it.
+TOKENS = 64
+# Bytes of a number on disk: f32.
+BYTES = 4
+
+# laboratory/results/models.md: matrix products run at 199 to 203 GFLOP/s on two cores of a Zen 4, and a forward pass of 8 prompts
+# of 64 tokens at 75 to 82 % of that.
+CORE = 0.75 * 201e9 / 2
+# A node of a cluster.
+CORES = 64
+# Not measured here: the peak of an H100 (SXM) in f32 outside its tensor cores, by the maker's data sheet, at the same 75 %.
+H100 = 0.75 * 67e12
+
+# crates/inject-collisions/src/tuning.rs: seconds of one core for a pair in the products of 32 leading coordinates and for one distance
+# computed directly. `cargo bench -p inject-benches --bench distances` measures them.
+PAIR = (33 * 0.0085 + 0.2) * 1e-9
+DIRECT = 250e-9
+# docs/laboratory/pruning.py: the share of pairs left for a direct distance, c n^b, at block 3 of the bundled model.
+LEFT = (SHARE_C, SHARE_B)
+
+
+def flop_per_token(shape):
+    """Two operations for each weight of a matrix. Attention's own products are left out: under 3 % at 64 tokens."""
+    d, layers, heads, kv_heads, d_head, d_ff, ff_matrices = shape
+    attention = d * d_head * (heads + 2 * kv_heads) + heads * d_head * d
+    return 2 * layers * (attention + ff_matrices * d * d_ff)
+
+
+def size(number, units):
+    """A number with a unit: sizes(2.3e12, ["B", "kB", ...]) is `2.3 TB`."""
+    step = 0
+    while number >= 999.5 and step + 1 < len(units):
+        number, step = number / 1000, step + 1
+    digits = f"{number:.1f}" if number < 9.95 else f"{number:,.0f}"
+    return f"{digits} {units[step]}".strip()
+
+
+def hours(number):
+    if number < 0.0995:
+        return f"{number * 60:.1f} min" if number * 60 >= 0.1 else f"{number * 3600:.1g} s"
+    return f"{number:.1f} h" if number < 9.95 else f"{number:,.0f} h"
+
+
+def table(count):
+    pairs = count * (count - 1) / 2
+    left = pairs * LEFT[0] * count ** LEFT[1]
+    search = (pairs * PAIR + left * DIRECT) / 3600
+    lines = [
+        f"**{count:.0e} prompts**: {pairs:.1e} pairs at a tap, about {left:.0e} of them after pruning; the search takes "
+        f"{hours(search / CORES)} of one node at each tap.",
+        "",
+        "| model | states of one tap | FLOP of extraction | on one CPU node | on one H100 |",
+        "|---|---|---|---|---|",
+    ]
+    for name, shape in MODELS.items():
+        states = count * shape[0] * BYTES
+        flop = count * TOKENS * flop_per_token(shape)
+        cells = [name, size(states, ["B", "kB", "MB", "GB", "TB", "PB"]), f"{flop:.1e}"]
+        cells += [hours(flop / (CORE * CORES) / 3600), hours(flop / H100 / 3600)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main():
+    text = "\n\n".join(table(count) for count in PROMPTS)
+    if sys.argv[1:] != ["--write"]:
+        print(text)
+        return
+    path = pathlib.Path(__file__).parent.parent / "scale.md"
+    begin, end = "<!-- costs: begin -->\n", "<!-- costs: end -->"
+    page = path.read_text()
+    before, rest = page.split(begin)
+    path.write_text(before + begin + text + "\n" + end + rest.split(end)[1])
+
+
+if __name__ == "__main__":
+    main()
