@@ -20,7 +20,7 @@ Examples:
   inject random-model --like gpt2 --out gpt2-random
   inject extract --model gpt2-random --ids 11,22,33 --taps block-6 --positions all --out states
   inject invert --model gpt2-random --ids 11,22,33 --tap block-6
-  inject depth --model gpt2-random --prompt-ids prompts.txt
+  inject depth --model gpt2-random --prompt-ids ids.txt
 
 inject sizes lists the shapes."
 )]
