@@ -23,7 +23,9 @@ fn states_of_random_weights_are_extracted_and_inverted_by_ids() {
         assert!(made.out.contains("there is no tokenizer"), "{}", made.out);
         succeed(
             dir,
-            &format!("extract --model {format} --ids 7,8,9,250 --taps block-2 --positions all --out {format}-states"),
+            &format!(
+                "extract --model {format} --ids 7,8,9,250 --taps block-2 --positions all --out {format}-states"
+            ),
         );
         succeed(dir, &format!("invert --model {format} --ids 7,8,9,250 --tap block-2"));
     }
