@@ -8,7 +8,7 @@ use clap_complete::Shell;
 use crate::{
     Failure, Outcome, compare_policies, depth, extract, interrupt, invert, lens, outcome,
     output::{self, note},
-    panics, study, train_tiny,
+    panics, random_model, sizes, study, train_tiny,
 };
 
 /// Recovers prompts from the hidden states of language models, and studies how far apart states lie.
@@ -38,6 +38,8 @@ enum Command {
     #[command(subcommand)]
     Study(study::Command),
     TrainTiny(Box<train_tiny::Options>),
+    RandomModel(Box<random_model::Options>),
+    Sizes(sizes::Options),
     /// Write the completions of a shell to standard output
     Completions {
         /// The shell
@@ -94,6 +96,8 @@ pub fn run(cli: &Cli) -> Result<Outcome, Failure> {
         Command::ComparePolicies(options) => compare_policies::run(options),
         Command::Study(study) => study::run(study),
         Command::TrainTiny(options) => train_tiny::run(options),
+        Command::RandomModel(options) => random_model::run(options),
+        Command::Sizes(options) => sizes::run(options),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "inject", &mut script);

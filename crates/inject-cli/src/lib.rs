@@ -23,9 +23,11 @@ mod outcome;
 mod output;
 mod panics;
 mod progress;
+mod random_model;
 mod random_tokens;
 #[cfg(test)]
 mod schema;
+mod sizes;
 mod study;
 mod table;
 mod train_tiny;

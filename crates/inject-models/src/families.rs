@@ -2,6 +2,7 @@
 //! decoder's tensors in its checkpoints.
 
 mod announced;
+mod first_weights;
 mod gated;
 mod gemma2;
 mod gemma3;
@@ -32,7 +33,10 @@ use std::{collections::BTreeSet, fmt, path::Path};
 use serde_json::{Map, Value};
 
 use self::keys::Keys;
-pub(crate) use self::names::{Ignored, Names, Projection, Stored};
+pub(crate) use self::{
+    first_weights::{FirstWeights, settings_in},
+    names::{Ignored, Names, Projection, Stored},
+};
 use crate::{
     checkpoint::read_text,
     config::DecoderConfig,

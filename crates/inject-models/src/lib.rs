@@ -39,6 +39,7 @@
 //!
 //! - [`FloatFormat`] and [`NumberFormat`]: number formats of weights and states. [`Decoder::with_weights_in`] rounds the
 //!   weights to one, and [`Decoder::save_weights`] writes a checkpoint.
+//! - [`RandomCheckpoint`]: a checkpoint of random weights, at a [`PublishedShape`] or any other.
 //! - [`Matrix`]: the place of a matrix in a decoder, for experiments that change one.
 //! - [`Progress`]: the reports of long computations.
 //!
@@ -64,6 +65,7 @@ mod families;
 mod model;
 mod note;
 mod progress;
+mod random_checkpoint;
 mod source;
 mod tap;
 mod tokenizer;
@@ -81,6 +83,7 @@ pub use self::{
     model::{Model, Origin},
     note::{Evidence, Note},
     progress::{Progress, Unit, silent},
+    random_checkpoint::{PublishedShape, RandomCheckpoint, RandomFile, UnknownShape},
     source::{ModelSource, SourceError},
     tap::{Tap, TapError},
     tokenizer::{Bos, Tokenizer, TokenizerLimit},

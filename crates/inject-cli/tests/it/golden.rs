@@ -78,6 +78,8 @@ fn every_help_reads_as_it_should() {
         "study precision",
         "study training",
         "train-tiny",
+        "random-model",
+        "sizes",
         "completions",
     ];
     for command in commands {
@@ -120,6 +122,8 @@ fn one_run_of_every_subcommand_says_what_it_should() {
             0,
         ),
         ("train-tiny", "train-tiny --steps 1 --batch 1 --layers 1 --width 16 --out tiny", 0),
+        ("random-model", "random-model --like tiny/config.json --seed 7 --out random", 0),
+        ("sizes", "sizes tiny", 0),
     ];
     for (name, arguments, status) in runs {
         let ran = run(folder, arguments);

@@ -8,6 +8,7 @@ mod dumps;
 mod endings;
 mod golden;
 mod layering;
+mod random_model;
 #[cfg(unix)]
 mod read_only;
 mod refusals;

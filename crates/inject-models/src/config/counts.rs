@@ -38,6 +38,21 @@ impl DecoderConfig {
         (taps + 6) * self.d_model + widest.max().unwrap_or(0)
     }
 
+    /// Returns the numbers that a prefix cache holds for one token: a key and a value for each key and value head of each block.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use inject_models::PublishedShape;
+    ///
+    /// // 32 blocks with 8 heads of width 128.
+    /// assert_eq!(PublishedShape::Llama3_1_8b.config().cached_numbers_per_token(), 2 * 32 * 8 * 128);
+    /// ```
+    pub fn cached_numbers_per_token(&self) -> usize {
+        let of_block = |block: &BlockConfig| 2 * block.attention.n_kv_heads * block.attention.d_head;
+        self.blocks.iter().map(of_block).sum()
+    }
+
     /// Returns the number of parameters.
     pub fn n_parameters(&self) -> usize {
         let d = self.d_model;

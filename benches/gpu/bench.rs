@@ -1,0 +1,183 @@
+//! The rows that `gpu/run.sh` measures: one program, because each one carried to the machine weighs 13 MB.
+//!
+//! ```text
+//! gpu --shapes gpt2,gemma-3-1b --formats f32,bf16 --questions forward,step,candidates
+//! gpu --questions neighbours --rows 100000 --width 768
+//! ```
+//!
+//! Weights are random, drawn on the device. A shape is a name of `PublishedShape` or the path of a config.json. Each row is one
+//! line of JSON: its label, the median time of a call in milliseconds, the calls, and the floating-point operations of one.
+//! `peers/gpu.py` measures PyTorch under the same labels.
+
+#![allow(clippy::print_stdout, reason = "a program speaks to its user")]
+
+use std::{error::Error, path::Path, time::Instant};
+
+use burn::tensor::{Device, Distribution, Tensor};
+use inject_benches::{device, ids, prefix, random, wait};
+use inject_sipit::{
+    collisions::{Pairs, Search, SearchOptions, StateRows},
+    models::{
+        Decoder, DecoderConfig, FloatFormat, Logits, ModelError, PublishedShape, Tap, TokenBatch,
+        host::to_host,
+    },
+};
+use ndarray::Array2;
+
+/// Tokens of a prompt, and of the prefix of a step.
+const PROMPT: usize = 512;
+/// Tokens of the prefix of candidates.
+const PREFIX: usize = 16;
+
+/// What is asked for, all of it small unless told otherwise.
+struct Options {
+    shapes: Vec<String>,
+    formats: Vec<FloatFormat>,
+    questions: Vec<String>,
+    /// Calls are repeated for this time.
+    seconds: f64,
+    candidates: usize,
+    rows: usize,
+    width: usize,
+}
+
+impl Options {
+    fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, Box<dyn Error>> {
+        let mut options = Options {
+            shapes: vec!["gpt2".to_owned()],
+            formats: vec![FloatFormat::F32],
+            questions: vec!["forward".to_owned(), "step".to_owned(), "candidates".to_owned()],
+            seconds: 1.0,
+            candidates: 4096,
+            rows: 1000,
+            width: 768,
+        };
+        let list = |text: String| text.split(',').map(str::to_owned).collect::<Vec<_>>();
+        while let Some(name) = arguments.next() {
+            // cargo bench adds this one.
+            if name == "--bench" {
+                continue;
+            }
+            let value = arguments.next().ok_or_else(|| format!("{name}: expected a value"))?;
+            match name.as_str() {
+                "--shapes" => options.shapes = list(value),
+                "--formats" => {
+                    options.formats = list(value).iter().map(|text| text.parse()).collect::<Result<_, _>>()?
+                }
+                "--questions" => options.questions = list(value),
+                "--seconds" => options.seconds = value.parse()?,
+                "--candidates" => options.candidates = value.parse()?,
+                "--rows" => options.rows = value.parse()?,
+                "--width" => options.width = value.parse()?,
+                _ => return Err(format!("unknown option {name}").into()),
+            }
+        }
+        Ok(options)
+    }
+
+    fn asks(&self, question: &str) -> bool {
+        self.questions.iter().any(|asked| asked == question)
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let options = Options::parse(std::env::args().skip(1))?;
+    let device = device();
+    if options.asks("neighbours") {
+        neighbours(&options, &device)?;
+    }
+    if !["forward", "step", "candidates"].iter().any(|question| options.asks(question)) {
+        return Ok(());
+    }
+    for shape in &options.shapes {
+        let config = match shape.parse::<PublishedShape>() {
+            Ok(shape) => shape.config(),
+            Err(_) if Path::new(shape).is_file() => DecoderConfig::read(Path::new(shape))?,
+            Err(unknown) => return Err(unknown.into()),
+        };
+        for &format in &options.formats {
+            let decoder = random(&config, &device).computing_in(format);
+            let name = Path::new(shape).file_stem().filter(|_| shape.ends_with(".json"));
+            let name = name.map_or(shape.as_str().into(), |stem| stem.to_string_lossy());
+            measure(&options, &decoder, &format!("{name}/{format}"), &device)?;
+        }
+    }
+    Ok(())
+}
+
+/// The questions about one decoder.
+fn measure(options: &Options, decoder: &Decoder, label: &str, device: &Device) -> Result<(), ModelError> {
+    let config = decoder.config();
+    let prompt = PROMPT.min(config.max_len().unwrap_or(PROMPT) - 1);
+    let per_token = config.flops_per_token(Tap::FinalNorm);
+    if options.asks("forward") {
+        let tokens = TokenBatch::new(&[ids(prompt, config.vocab_size)])?;
+        row(&format!("forward/{label}/1x{prompt}"), prompt as f64 * per_token, options.seconds, || {
+            let forward = decoder.forward(&tokens, &[Tap::FinalNorm], Logits::None)?;
+            wait(device);
+            Ok(drop(forward))
+        })?;
+    }
+    if options.asks("step") {
+        let head = (2 * config.vocab_size * config.d_model) as f64;
+        let mut cache = prefix(decoder, prompt, Tap::FinalNorm);
+        let token = TokenBatch::new(&[[11]])?;
+        row(&format!("step/{label}/{prompt}"), per_token + head, options.seconds, || {
+            cache.truncate(prompt);
+            let forward = decoder.extend(&mut cache, &token, &[], Logits::Last)?;
+            wait(device);
+            Ok(drop(forward))
+        })?;
+    }
+    if options.asks("candidates") {
+        let tap = Tap::Block(config.n_layers() / 2);
+        let cache = prefix(decoder, PREFIX, tap);
+        let ids = ids(options.candidates, config.vocab_size);
+        let flop = options.candidates as f64 * config.flops_per_token(tap);
+        row(&format!("candidates/{label}/{tap}/{}", options.candidates), flop, options.seconds, || {
+            let states = decoder.candidates(&cache, &ids, tap)?;
+            wait(device);
+            Ok(drop(states))
+        })?;
+    }
+    Ok(())
+}
+
+/// The nearest neighbour of every row, and the closest pair, of independent normal numbers.
+fn neighbours(options: &Options, device: &Device) -> Result<(), Box<dyn Error>> {
+    let Options { rows, width, .. } = *options;
+    device.seed(1);
+    let values = Tensor::<2>::random([rows, width], Distribution::Normal(0.0, 1.0), device);
+    let states = Array2::from_shape_vec((rows, width), to_host(values)?)?;
+    let states = StateRows::new(states.view())?;
+    let flop = 2.0 * (rows as f64).powi(2) * width as f64;
+    for question in ["nearest", "closest"] {
+        row(&format!("neighbours/{rows}x{width}/{question}"), flop, 0.0, || {
+            let search = Search::new(&states, &Pairs::All, SearchOptions::default(), device)?;
+            match question {
+                "nearest" => drop(search.nearest_neighbours(&mut |_| ())?),
+                _ => drop(search.closest_pairs(1, &mut |_| ())?),
+            }
+            Ok::<_, Box<dyn Error>>(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Times a call until some time has passed, after two calls that compile and tune kernels. With no time given it is called once.
+fn row<E>(label: &str, flop: f64, seconds: f64, mut call: impl FnMut() -> Result<(), E>) -> Result<(), E> {
+    if seconds > 0.0 {
+        call()?;
+        call()?;
+    }
+    let mut times = Vec::new();
+    while times.is_empty() || times.iter().sum::<f64>() < seconds {
+        let begin = Instant::now();
+        call()?;
+        times.push(begin.elapsed().as_secs_f64());
+    }
+    times.sort_by(f64::total_cmp);
+    let ms = 1e3 * times[times.len() / 2];
+    println!("{}", serde_json::json!({ "row": label, "ms": ms, "calls": times.len(), "flop": flop }));
+    Ok(())
+}

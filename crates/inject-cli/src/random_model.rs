@@ -1,0 +1,122 @@
+//! `inject random-model`: a checkpoint of random weights at the shape of a published model.
+
+mod folder;
+
+use std::{fmt, path::PathBuf, str::FromStr, time::Instant};
+
+use clap::Args;
+use inject_sipit::models::{FloatFormat, PublishedShape, RandomCheckpoint, UnknownShape};
+
+use crate::{Failure, Outcome, interrupt, number, options::OutputFolder, output::say, progress::Meter};
+
+/// Write a checkpoint of random weights at the shape of a published model
+#[derive(Args, Debug)]
+#[command(
+    long_about = "Write a checkpoint of random weights at the shape of a published model, to measure time and memory without a download.\n\n\
+The weights are drawn as the training of the model's family begins. The same seed gives the same bytes on any number of threads. \
+The checkpoint has no tokenizer: prompts are given as token ids.",
+    after_help = "\
+Examples:
+  inject random-model --like gpt2 --out gpt2-random
+  inject extract --model gpt2-random --ids 11,22,33 --taps block-6 --positions all --out states
+  inject invert --model gpt2-random --ids 11,22,33 --tap block-6
+  inject depth --model gpt2-random --prompt-ids ids.txt
+
+inject sizes lists the shapes."
+)]
+pub(crate) struct Options {
+    /// The shape: one of those that `inject sizes` lists, or the path of a text model's config.json
+    #[arg(long, value_name = "NAME")]
+    like: Shape,
+    /// The seed of the weights
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    seed: u64,
+    /// The number format of the weights: bf16, f16 or f32
+    #[arg(long, value_name = "FORMAT", default_value_t = FloatFormat::Bf16)]
+    format: FloatFormat,
+    /// The folder for the checkpoint: new, empty, or what a killed run of this command left
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+}
+
+/// The shape of a model, as the user names it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Shape {
+    Published(PublishedShape),
+    /// The path of a config.json.
+    File(PathBuf),
+}
+
+impl Shape {
+    fn checkpoint(&self, format: FloatFormat, seed: u64) -> Result<RandomCheckpoint, Failure> {
+        match self {
+            Shape::Published(shape) => Ok(RandomCheckpoint::like(*shape, format, seed)?),
+            Shape::File(path) => {
+                let text = std::fs::read_to_string(path).map_err(Failure::io("read", path))?;
+                let named =
+                    |failure: Failure| failure.rephrased(&[("config.json", &path.display().to_string())]);
+                RandomCheckpoint::of_config(&text, format, seed).map_err(|error| named(error.into()))
+            }
+        }
+    }
+}
+
+impl FromStr for Shape {
+    type Err = UnknownShape;
+
+    fn from_str(text: &str) -> Result<Self, UnknownShape> {
+        text.parse().map(Shape::Published).or_else(|unknown| {
+            let is_path = text.ends_with(".json") || text.contains(['/', '\\']);
+            if is_path { Ok(Shape::File(text.into())) } else { Err(unknown) }
+        })
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Shape::Published(shape) => shape.fmt(f),
+            Shape::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// Writes the checkpoint.
+///
+/// # Errors
+///
+/// [`Failure`] if the options do not fit together, or the folder holds something else or cannot be written to.
+pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
+    let Options { like, seed, format, out } = options;
+    if *format == FloatFormat::F64 {
+        return Err(Failure::usage("--format f64: expected bf16, f16 or f32"));
+    }
+    let checkpoint = like.checkpoint(*format, *seed)?;
+    let folder = OutputFolder::open(out)?;
+    let begin = Instant::now();
+    interrupt::advise("the unfinished checkpoint was removed");
+    let mut meter = Meter::new();
+    folder::write(&checkpoint, &folder, &mut |progress| meter.show(progress))?;
+    drop(meter);
+    say(&format!(
+        "{like} with random weights: {} parameters, {} in {format}, seed {seed}; took {}",
+        number::count(checkpoint.config().n_parameters()),
+        number::bytes(checkpoint.bytes()),
+        number::seconds(begin.elapsed().as_secs_f64())
+    ));
+    say("there is no tokenizer: give prompts as token ids, with --ids or --prompt-ids");
+    say(&folder.summary());
+    Ok(Outcome::Complete)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shape_is_a_name_or_a_path() {
+        assert_eq!("gpt2".parse(), Ok(Shape::Published(PublishedShape::Gpt2)));
+        assert_eq!("config.json".parse(), Ok(Shape::File("config.json".into())));
+        assert!("gpt3".parse::<Shape>().is_err());
+    }
+}
