@@ -185,6 +185,11 @@ impl TargetStates {
         self.tap
     }
 
+    /// The number format in which the states were stored.
+    pub(crate) fn dtype(&self) -> FloatFormat {
+        self.dtype
+    }
+
     /// The states, `[positions, d_model]`. An f16 infinity is given as +-65,520, the least magnitude that f16 rounds to infinity.
     pub fn states(&self) -> ArrayView2<'_, f64> {
         self.states.view()

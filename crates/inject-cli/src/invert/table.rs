@@ -15,6 +15,7 @@ impl Report {
         let mut lines = vec![self.table(model).text(), String::new()];
         lines.extend(explanation(self.acceptance));
         lines.extend(recovered.lines());
+        lines.extend(bos_twice(recovered, model));
         lines.extend(super::likely_cause::likely_cause(self));
         lines.push(format!("states: {} of {}", self.tap, self.model));
         lines.push(format!("policy: {}; {}", self.policy, self.reason));
@@ -100,6 +101,14 @@ impl Recovered {
         });
         lines
     }
+}
+
+/// Says that BOS was put before a text that had one: the text does not show it.
+fn bos_twice(recovered: &Recovered, model: &Model) -> Option<String> {
+    let ids: Vec<u32> = recovered.token_ids.iter().take(2).map_while(|id| *id).collect();
+    let tokenizer = model.tokenizer().ok()?;
+    let twice = ids.len() == 2 && ids[0] == ids[1] && tokenizer.begins_with_bos(&ids);
+    twice.then(|| "note: the prompt begins with BOS twice; the text shows neither".to_owned())
 }
 
 fn all_positions(all: usize) -> String {
