@@ -9,6 +9,7 @@ mod single;
 mod store;
 mod table;
 mod tally;
+mod tap;
 
 use std::path::PathBuf;
 
@@ -24,7 +25,7 @@ use crate::{
     Failure, Outcome,
     extract::{Ids, parse_ids},
     number,
-    options::{ModelOptions, PolicyOptions, TapOption},
+    options::{ModelOptions, PolicyOptions, TapOrAutoOption},
     output::note,
 };
 
@@ -43,7 +44,8 @@ Without --states, the program computes the states of a prompt, forgets the promp
 only then compares. With --states FILE it recovers the prompt of a file of states, as transformers, vLLM, TransformerLens \
 and others write them in .safetensors, .npy, .npz or .pt (docs/interop.md lists the layouts). With --states FOLDER it \
 recovers every prompt of a store that `inject extract --positions all` wrote, or of the files of states in the folder.\n\n\
-The tap is by default the one that the file names, the deepest of a store, or the middle block.",
+The tap is by default the one that the file names, else the one at which a token has the first state of the file; the deepest of a \
+store; or the middle block.",
     after_help = format!("\
 Examples:
   inject invert
@@ -57,7 +59,7 @@ docs/schema/ describes the JSON.
 )]
 pub(crate) struct Options {
     #[command(flatten)]
-    tap: TapOption,
+    tap: TapOrAutoOption,
     #[command(flatten)]
     input: Input,
     /// Write one JSON object to standard output instead of a table

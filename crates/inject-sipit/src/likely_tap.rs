@@ -131,7 +131,7 @@ fn fits_at(
     taps: impl Iterator<Item = Tap>,
 ) -> Result<FoundTap, InvertError> {
     let candidates = TAP_CANDIDATES.min(decoder.config().vocab_size);
-    let mut nowhere = None;
+    let mut nowhere: Option<(f64, Tap, f64, f64)> = None;
     for tap in taps {
         let settings = settings
             .clone()
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn the_states_of_another_model_fit_nowhere() {
-        let device = inject_testing::compiled().next().unwrap();
+        let device = inject_testing::compiled().swap_remove(0);
         let (decoder, other) = (random("llama", 31, &device), random("llama", 32, &device));
         let states = TargetStates::of_prompt(&other, Tap::Block(2), &[5, 41, 7]).unwrap();
         let most = decoder.config().n_layers() + 2;

@@ -11,7 +11,7 @@ use inject_sipit::{
     states::foreign::StatesFile,
 };
 
-use super::{Options, announce_scan, jsonl, report::Recovered, single, tally::Record};
+use super::{Options, announce_scan, jsonl, report::Recovered, single, tally::Record, tap};
 use crate::{
     Failure, Outcome,
     number::counted,
@@ -69,13 +69,14 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
     let mut places = Vec::new();
     let mut first = None;
     for path in files {
-        let file = single::open(options, &model, path)?;
+        let mut file = single::open(options, &model, path)?;
         places.extend((0..file.prompts()).map(|row| Place { path, row }));
         if first.is_none() {
-            first = Some((single::column(options, &file)?.1, file.dtype(), file.rows()));
+            file.choose(0)?;
+            first = Some((tap::choose(options, &model, &mut file)?, file.dtype(), file.rows()));
         }
     }
-    let Some((tap, dtype, rows)) = first else {
+    let Some(((column, tap), dtype, rows)) = first else {
         return Err(Failure::new("there are no files of states"));
     };
     if let [_] = places[..] {
@@ -86,6 +87,7 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
     let job = job(options, files, &model, places.len(), dtype, tap)?;
     let (mut output, mut tally) = jsonl::open(out, &job, places.len(), "files")?;
     let choice = options.policy.choose(&model, tap, rows)?;
+    let settings = tap::doubting(options, &model, settings);
     let inverter = Inverter::new(&model.decoder, tap, settings)?;
     note(&format!(
         "{} at {tap}, policy: {}; {}",
@@ -99,7 +101,12 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
     for (prompt, place) in places.iter().enumerate().skip(tally.prompts) {
         let mut file = single::open(options, &model, place.path)?;
         file.choose(place.row)?;
-        let (target, ids) = single::target_of(options, &model, &mut file)?;
+        // What was found from the first states holds for all.
+        let chosen = match tap::is_unknown(options, &file) {
+            true => (column, tap),
+            false => tap::choose(options, &model, &mut file)?,
+        };
+        let (target, ids) = single::target_of(options, &model, &mut file, chosen)?;
         if target.tap() != tap {
             return Err(Failure::new(format!(
                 "{} holds {}, and the files before it {tap}: give --tap",
@@ -108,7 +115,8 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
             )));
         }
         let start = Instant::now();
-        let inversion = inverter.invert(&target, &mut searcher, &mut |progress| meter.show(progress))?;
+        let inversion =
+            inverter.invert(&target, &mut searcher, &mut |progress| meter.show(progress)).map_err(tap::failure)?;
         let recovered = Recovered::new(&model, &inversion, ids.as_deref(), start.elapsed().as_secs_f64())?;
         let record = Record::new(prompt, recovered);
         tally.take(&record).map_err(Failure::new)?;

@@ -15,6 +15,7 @@ use inject_sipit::{
 use super::{
     Options, announce_scan,
     report::{Recovered, Report},
+    tap,
 };
 use crate::{
     Failure, Outcome,
@@ -29,6 +30,7 @@ pub(super) fn run(options: &Options) -> Result<Outcome, Failure> {
     let settings = options.policy.settings()?;
     let acceptance = settings.acceptance;
     let model = options.model.load()?;
+    let settings = tap::doubting(options, &model, settings);
     let (target, prompt) = target(options, &model)?;
     let tap = target.tap();
     let choice = options.policy.choose(&model, tap, target.positions())?;
@@ -37,7 +39,8 @@ pub(super) fn run(options: &Options) -> Result<Outcome, Failure> {
     let mut meter = Meter::new();
     let start = Instant::now();
     let mut searcher = inverter.searcher(&choice.policy);
-    let inversion = inverter.invert(&target, &mut searcher, &mut |progress| meter.show(progress))?;
+    let inversion =
+        inverter.invert(&target, &mut searcher, &mut |progress| meter.show(progress)).map_err(tap::failure)?;
     let seconds = start.elapsed().as_secs_f64();
     drop(meter);
 
@@ -75,18 +78,20 @@ fn from_file(
             "{path} holds {prompts} prompts: give --row I for one of them, or --out FILE for all"
         )));
     }
-    let found = target_of(options, model, &mut file)?;
+    let chosen = tap::choose(options, model, &mut file)?;
+    let found = target_of(options, model, &mut file, chosen)?;
     tell(&file);
     Ok(found)
 }
 
-/// The states of the chosen prompt of a file, and its tokens if the file holds them.
+/// The states of the chosen prompt and column of a file, and its tokens if the file holds them.
 pub(super) fn target_of(
     options: &Options,
     model: &Model,
     file: &mut StatesFile,
+    chosen: (ColumnChoice, Tap),
 ) -> Result<(TargetStates, Option<Vec<u32>>), Failure> {
-    let (column, tap) = column(options, file)?;
+    let (column, tap) = chosen;
     let tap = tap.checked(model.decoder.config().n_layers())?;
     let states = file.column(column)?.into_array();
     let known = options.input.given(model)?;
@@ -153,33 +158,5 @@ fn tell(file: &StatesFile) {
             counted(file.rows(), "row"),
             counted(file.rows() + missing, "token id")
         ));
-    }
-}
-
-/// Chooses the column and its tap.
-pub(super) fn column(options: &Options, file: &StatesFile) -> Result<(ColumnChoice, Tap), Failure> {
-    let (path, named) = (file.path().display(), file.taps());
-    if file.columns() > 1 && named.is_none() && options.input.column.is_none() {
-        let origins: Vec<String> =
-            file.origins().into_iter().enumerate().map(|(at, origin)| format!("{at}: {origin}")).collect();
-        return Err(Failure::usage(format!(
-            "{path} holds {} taps without naming them ({}): give --column and --tap",
-            file.columns(),
-            origins.join("; ")
-        )));
-    }
-    match (options.input.column, options.tap.tap, named) {
-        (Some(column), Some(tap), _) => Ok((ColumnChoice::Index(column), tap)),
-        (None, Some(tap), Some([_, ..])) => Ok((ColumnChoice::Tap(tap), tap)),
-        (None, Some(tap), _) => Ok((ColumnChoice::Only, tap)),
-        (None, None, Some([tap])) => Ok((ColumnChoice::Only, *tap)),
-        (Some(column), None, Some(taps)) if column < taps.len() => {
-            Ok((ColumnChoice::Index(column), taps[column]))
-        }
-        (_, None, Some(taps)) => {
-            let taps: Vec<String> = taps.iter().map(Tap::to_string).collect();
-            Err(Failure::usage(format!("{path} holds the taps {}: give --tap", taps.join(", "))))
-        }
-        (_, None, None) => Err(Failure::usage(format!("{path} does not say which tap it holds: give --tap"))),
     }
 }

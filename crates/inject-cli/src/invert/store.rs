@@ -53,7 +53,7 @@ pub(super) fn run(options: &Options, folder: &Path) -> Result<Outcome, Failure> 
         return Err(Failure::usage(format!("{folder} is a store: give --out FILE for its prompts")));
     };
     let deepest = store.taps().last().map(TapStates::tap);
-    let states = store.tap(options.tap.tap.or(deepest).unwrap_or(Tap::FinalNorm))?;
+    let states = store.tap(options.tap.named().or(deepest).unwrap_or(Tap::FinalNorm))?;
     let model = options.model.load()?;
     check_weights(&store, &model)?;
 
