@@ -44,7 +44,7 @@ pub(super) fn run(options: &Options) -> Result<Outcome, Failure> {
     let seconds = start.elapsed().as_secs_f64();
     drop(meter);
 
-    let recovered = Recovered::new(&model, &inversion, prompt.as_deref(), seconds)?;
+    let recovered = Recovered::new(&model, &inversion, prompt.as_deref(), seconds)?.with_likely_cause(acceptance, tap);
     let outcome = recovered.outcome();
     let report = Report::new(&model, &choice, acceptance, tap, recovered)?;
     say(&if options.json { serde_json::to_string(&report)? } else { report.text(&model) });

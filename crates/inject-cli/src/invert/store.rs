@@ -189,7 +189,8 @@ impl Run<'_> {
         for (prompt, (inversion, own)) in group.zip(inversions.iter().zip(&own)).skip(known) {
             let ids = self.store.prompt(prompt);
             // Each prompt's share of the group's time, so that the seconds of all prompts add up to those of the run.
-            let recovered = Recovered::new(self.model, inversion, Some(ids), seconds * own / sum)?;
+            let recovered = Recovered::new(self.model, inversion, Some(ids), seconds * own / sum)?
+                .with_likely_cause(inverter.settings().acceptance, inverter.tap());
             let record = Record::new(prompt, recovered);
             tally.take(&record).map_err(Failure::new)?;
             records.push(record);

@@ -16,7 +16,7 @@ impl Report {
         lines.extend(explanation(self.acceptance));
         lines.extend(recovered.lines());
         lines.extend(bos_twice(recovered, model));
-        lines.extend(super::likely_cause::likely_cause(self));
+        lines.extend(recovered.likely_cause.as_ref().map(|cause| cause.text.clone()));
         lines.push(format!("states: {} of {}", self.tap, self.model));
         lines.push(format!("policy: {}; {}", self.policy, self.reason));
         lines.extend(estimated(&recovered.positions));
@@ -204,6 +204,7 @@ mod tests {
             token_ids: positions.iter().map(|row| row.token_id).collect(),
             text: Some("Once".to_owned()),
             text_encodes_back: None,
+            likely_cause: None,
             positions,
             seconds: 1.0,
             candidates_tested: 0,
