@@ -1,5 +1,6 @@
 //! `inject invert`: prompts from hidden states alone.
 
+mod chat_template;
 mod files;
 mod groups;
 mod jsonl;
@@ -109,12 +110,24 @@ struct Input {
     /// The same as text, with BOS before it if the tokenizer puts it there
     #[arg(long, value_name = "TEXT", requires = "states")]
     prefix: Option<String>,
+    /// A chat template, or a tokenizer_config.json that holds one: the tokens before the text of the user are taken as given
+    #[arg(long, value_name = "FILE", requires = "states", conflicts_with_all = ["prefix", "prefix_ids"])]
+    chat_template: Option<PathBuf>,
+    /// The system prompt before the text of the user
+    #[arg(long, value_name = "TEXT", requires = "chat_template")]
+    system: Option<String>,
     /// Whether the BOS token begins the text: auto (as the tokenizer does), yes or no
     #[arg(long, value_name = "WHEN", default_value_t = Bos::Auto, conflicts_with_all = ["ids", "states"])]
     bos: Bos,
 }
 
 impl Input {
+    /// The tokens of a chat template before the text of the user, if one is given.
+    fn templated(&self, model: &Model) -> Result<Option<Vec<u32>>, Failure> {
+        let template = self.chat_template.as_deref();
+        template.map(|path| chat_template::tokens_before(model, path, self.system.as_deref())).transpose()
+    }
+
     /// The tokens before the first row, if they are known.
     fn given(&self, model: &Model) -> Result<Option<Vec<u32>>, Failure> {
         match (&self.prefix_ids, &self.prefix) {

@@ -91,6 +91,14 @@ pub enum InvertError {
         /// The positions.
         expected: usize,
     },
+    /// As many tokens are given as there are states, or more.
+    #[error("{found} tokens are given for {positions} states: expected fewer tokens than states")]
+    MoreGiven {
+        /// The tokens given.
+        found: usize,
+        /// The states.
+        positions: usize,
+    },
     /// A bound on distances that is negative or not finite.
     #[error("the tolerance is {found}, expected a finite number that is not negative")]
     Tolerance {
@@ -186,6 +194,7 @@ mod tests {
             InvertError::TapNotInFile { path: path(), found: vec![Tap::Block(1)], expected: Tap::Block(2) },
             InvertError::UnknownTap { path: path(), columns: 2, named: 0 },
             InvertError::HalfSteps { found: 1, expected: 2 },
+            InvertError::MoreGiven { found: 3, positions: 3 },
             InvertError::Tolerance { found: -1.0 },
             InvertError::NoWholeScan { found: 1, vocab_size: 2 },
             InvertError::NoBeam,

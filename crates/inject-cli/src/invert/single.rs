@@ -111,9 +111,38 @@ pub(super) fn target_of(
         }
         (None, ids) => (Vec::new(), ids),
     };
-    let target = TargetStates::new(states, tap, file.dtype())?.after(&model.decoder, &given)?;
+    let target = TargetStates::new(states, tap, file.dtype())?;
+    let target = match options.input.templated(model)? {
+        Some(template) => after_template(model, target, &template, ids.as_deref())?,
+        None => target.after(&model.decoder, &given)?,
+    };
     Ok((target, ids))
 }
+
+/// States after the tokens of a template. The rows of these tokens may be among them: then the first row is the state of the first token.
+fn after_template(
+    model: &Model,
+    target: TargetStates,
+    template: &[u32],
+    ids: Option<&[u32]>,
+) -> Result<TargetStates, Failure> {
+    let Some(&first) = template.first() else { return Ok(target) };
+    let whole = match ids {
+        Some(ids) => ids.len() == target.positions(),
+        None => {
+            let state = prompt_states(&model.decoder, &[first], target.tap())?.to_f64();
+            let (own, row) = (state.row(0), target.state(0));
+            let away: f64 = own.iter().zip(row).map(|(a, b)| (a - b) * (a - b)).sum();
+            away < SAME_STATE * SAME_STATE * row.iter().map(|value| value * value).sum::<f64>()
+        }
+    };
+    note(&format!("{} of the template are taken as given", counted(template.len(), "token")));
+    Ok(if whole { target.beginning_with(template)? } else { target.after(&model.decoder, template)? })
+}
+
+/// The distance between two computations of one state, as a share of its norm, is less than this, and that between the states of two
+/// tokens is not.
+const SAME_STATE: f64 = 0.3;
 
 /// Returns the token whose state the first row is, if some at the beginning or the end have none: the one whose state is nearest.
 fn first_with_states(

@@ -55,8 +55,8 @@ pub(super) fn choose(options: &Options, model: &Model, file: &mut StatesFile) ->
             FoundTap::Nowhere { tap, distance, floor } => {
                 nowhere = format!(
                     "no token tested has the first state of {} at any likely tap. The nearest lies {} away at {tap}, {} times the noise \
-                     floor. Most likely the states are those of another model, or do not begin with the first token (then give --prefix-ids \
-                     or --prefix)",
+                     floor. Most likely the states are those of another model, do not begin with the first token (then give --prefix-ids or \
+                     --prefix), or are those of the last token of each prompt alone, which determine no prompt",
                     file.path().display(),
                     measured(distance),
                     measured(distance / floor)
@@ -74,6 +74,7 @@ pub(super) fn choose(options: &Options, model: &Model, file: &mut StatesFile) ->
 /// Finds the tap of one column.
 fn find(options: &Options, model: &Model, file: &mut StatesFile, column: usize) -> Result<FoundTap, Failure> {
     let states = file.column(ColumnChoice::Index(column))?.into_array();
+    // The rows of a template may be there or not; its first token tells the tap where they are.
     let given = options.input.given(model)?;
     let ids = file.token_ids().map(<[u32]>::to_vec);
     if let (None, Some(ids)) = (&given, ids)
