@@ -56,7 +56,9 @@ pub enum InvertError {
         expected: Tap,
     },
     /// A token fits the first state at another tap, and none at the tap given.
-    #[error("these look like states of {likely}, not {given}: a token fits the first of them at {likely}, and none of those tested at {given}")]
+    #[error(
+        "these look like states of {likely}, not {given}: a token fits the first of them at {likely}, and none of those tested at {given}"
+    )]
     OtherTap {
         /// The tap given.
         given: Tap,

@@ -80,7 +80,8 @@ pub fn likely_taps(
         let typical = median(&mut distances).max(f64::MIN_POSITIVE);
         // The token that prompts begin with is not typical of the others.
         let others = &samples[usize::from(begins.is_some())..];
-        let log_likelihood = Normal::of(others).map_or(f64::NEG_INFINITY, |normal| normal.log_likelihood(state));
+        let log_likelihood =
+            Normal::of(others).map_or(f64::NEG_INFINITY, |normal| normal.log_likelihood(state));
         ranked.push(LikelyTap { tap, nearest: nearest / typical, log_likelihood });
     }
     ranked.sort_by(|a, b| order(a).total_cmp(&order(b)).then(b.log_likelihood.total_cmp(&a.log_likelihood)));
@@ -216,7 +217,8 @@ impl Normal {
         let along = &self.sample * &off;
         let explained = along.dot(&self.factor.solve(&along));
         let quadratic = (off.norm_squared() - explained) / self.ridge;
-        let log_determinant = (width - size) * self.ridge.ln() + self.factor.l_dirty().diagonal().map(f64::ln).sum() * 2.0;
+        let log_determinant =
+            (width - size) * self.ridge.ln() + self.factor.l_dirty().diagonal().map(f64::ln).sum() * 2.0;
         -0.5 * (quadratic + log_determinant)
     }
 }
@@ -235,7 +237,8 @@ mod tests {
         let covariance = normal.sample.transpose() * &normal.sample + DMatrix::identity(3, 3) * normal.ridge;
         let state = [0.3, 0.7, -0.2];
         let off = DVector::from_column_slice(&state) - &normal.mean;
-        let expected = -0.5 * (off.dot(&(covariance.clone().try_inverse().unwrap() * &off)) + covariance.determinant().ln());
+        let expected = -0.5
+            * (off.dot(&(covariance.clone().try_inverse().unwrap() * &off)) + covariance.determinant().ln());
         assert!((normal.log_likelihood(&state) - expected).abs() < 1e-9 * expected.abs());
     }
 
@@ -270,7 +273,11 @@ mod tests {
         let (decoder, other) = (random("llama", 31, &device), random("llama", 32, &device));
         let states = TargetStates::of_prompt(&other, Tap::Block(2), &[5, 41, 7]).unwrap();
         let most = decoder.config().n_layers() + 2;
-        let found = find_tap(&decoder, states.states(), FloatFormat::F32, &[], None, &Settings::new(), most).unwrap();
-        assert!(matches!(found, FoundTap::Nowhere { distance, floor, .. } if distance > 100.0 * floor), "{found:?}");
+        let found =
+            find_tap(&decoder, states.states(), FloatFormat::F32, &[], None, &Settings::new(), most).unwrap();
+        assert!(
+            matches!(found, FoundTap::Nowhere { distance, floor, .. } if distance > 100.0 * floor),
+            "{found:?}"
+        );
     }
 }

@@ -22,17 +22,27 @@ pub(super) fn tokens_before(model: &Model, path: &Path, system: Option<&str>) ->
     let before = render(&text, system, &spelled(beginning(model)))
         .map_err(|error| Failure::new(format!("{}: {}", path.display(), chain(&error))))?;
     let before = before.ok_or_else(|| {
-        Failure::new(format!("{}: the text of the user does not occur in what the template gives", path.display()))
+        Failure::new(format!(
+            "{}: the text of the user does not occur in what the template gives",
+            path.display()
+        ))
     })?;
     // The template writes BOS itself.
-    Ok(model.tokenizer()?.encode(&before, Bos::No).or_else(|_| model.tokenizer()?.encode(&before, Bos::Auto))?)
+    Ok(model
+        .tokenizer()?
+        .encode(&before, Bos::No)
+        .or_else(|_| model.tokenizer()?.encode(&before, Bos::Auto))?)
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
     let failed = Failure::io("read", path);
     let text = match fs::metadata(path) {
         Ok(found) if found.len() > LONGEST => {
-            return Err(Failure::new(format!("{} has {} bytes, expected at most {LONGEST}", path.display(), found.len())));
+            return Err(Failure::new(format!(
+                "{} has {} bytes, expected at most {LONGEST}",
+                path.display(),
+                found.len()
+            )));
         }
         _ => fs::read_to_string(path).map_err(failed)?,
     };
@@ -71,7 +81,10 @@ mod tests {
     fn the_text_before_the_user_is_what_transformers_writes() {
         let before = |system| render(CHATML, system, "<s>").unwrap().unwrap();
         assert_eq!(before(None), "<|im_start|>user\n");
-        assert_eq!(before(Some(" Be brief. ")), "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n");
+        assert_eq!(
+            before(Some(" Be brief. ")),
+            "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n"
+        );
         let with_bos = render("{{ bos_token }}{{ messages[0].content }}", None, "<s>").unwrap();
         assert_eq!(with_bos.as_deref(), Some("<s>"));
     }

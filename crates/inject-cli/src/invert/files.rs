@@ -115,8 +115,9 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
             )));
         }
         let start = Instant::now();
-        let inversion =
-            inverter.invert(&target, &mut searcher, &mut |progress| meter.show(progress)).map_err(tap::failure)?;
+        let inversion = inverter
+            .invert(&target, &mut searcher, &mut |progress| meter.show(progress))
+            .map_err(tap::failure)?;
         let recovered = Recovered::new(&model, &inversion, ids.as_deref(), start.elapsed().as_secs_f64())?
             .with_likely_cause(inverter.settings().acceptance, tap);
         let record = Record::new(prompt, recovered);

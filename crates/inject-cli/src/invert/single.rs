@@ -39,12 +39,14 @@ pub(super) fn run(options: &Options) -> Result<Outcome, Failure> {
     let mut meter = Meter::new();
     let start = Instant::now();
     let mut searcher = inverter.searcher(&choice.policy);
-    let inversion =
-        inverter.invert(&target, &mut searcher, &mut |progress| meter.show(progress)).map_err(tap::failure)?;
+    let inversion = inverter
+        .invert(&target, &mut searcher, &mut |progress| meter.show(progress))
+        .map_err(tap::failure)?;
     let seconds = start.elapsed().as_secs_f64();
     drop(meter);
 
-    let recovered = Recovered::new(&model, &inversion, prompt.as_deref(), seconds)?.with_likely_cause(acceptance, tap);
+    let recovered =
+        Recovered::new(&model, &inversion, prompt.as_deref(), seconds)?.with_likely_cause(acceptance, tap);
     let outcome = recovered.outcome();
     let report = Report::new(&model, &choice, acceptance, tap, recovered)?;
     say(&if options.json { serde_json::to_string(&report)? } else { report.text(&model) });

@@ -163,7 +163,9 @@ impl Tally {
             }
         }
         lines.extend(
-            self.likely_causes.iter().map(|(cause, prompts)| format!("likely cause: {cause}: {}", counted(*prompts, "prompt"))),
+            self.likely_causes
+                .iter()
+                .map(|(cause, prompts)| format!("likely cause: {cause}: {}", counted(*prompts, "prompt"))),
         );
         lines.push(format!(
             "{}: {} certain, {} verified, {} ambiguous, {} failed, {} open",
@@ -198,7 +200,8 @@ mod tests {
             })
         };
         let positions: Vec<_> = verdicts.iter().enumerate().map(position).collect();
-        let cause = (!verified).then(|| serde_json::json!({"kind": "budget", "text": "the budget was spent"}));
+        let cause =
+            (!verified).then(|| serde_json::json!({"kind": "budget", "text": "the budget was spent"}));
         let stage = |states: usize| serde_json::json!({"candidates": 1, "states": states, "batches": 1.0, "choosing_seconds": 0.0, "testing_seconds": 0.0});
         let recovered = serde_json::json!({
             "verified": verified, "certain": false, "equals_prompt": equal, "token_ids": [], "text": null,

@@ -35,7 +35,11 @@ pub(super) fn failure(error: InvertError) -> Failure {
 }
 
 /// Chooses the column and its tap.
-pub(super) fn choose(options: &Options, model: &Model, file: &mut StatesFile) -> Result<(ColumnChoice, Tap), Failure> {
+pub(super) fn choose(
+    options: &Options,
+    model: &Model,
+    file: &mut StatesFile,
+) -> Result<(ColumnChoice, Tap), Failure> {
     if !is_unknown(options, file) {
         return named(options, file);
     }
@@ -96,9 +100,10 @@ fn nearest_of(model: &Model, ids: &[u32], state: &[f64]) -> Result<Tap, Failure>
     for tap in taps {
         let computed: Vec<f64> = to_host(forward.states[&tap].clone())?;
         for row in computed.chunks(state.len()) {
-            let (away, length) = row.iter().zip(state).fold((0.0, 0.0), |(away, length), (a, b)| {
-                (away + (a - b) * (a - b), length + a * a)
-            });
+            let (away, length) = row
+                .iter()
+                .zip(state)
+                .fold((0.0, 0.0), |(away, length), (a, b)| (away + (a - b) * (a - b), length + a * a));
             if away / length < best.0 {
                 best = (away / length, tap);
             }
