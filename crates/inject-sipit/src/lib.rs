@@ -67,7 +67,7 @@ pub use ndarray;
 
 pub use self::{
     acceptance::{Acceptance, NoiseOrigin},
-    calibration::Calibration,
+    calibration::{Calibration, CalibrationError},
     error::InvertError,
     inversion::{Inversion, Position, Verdict},
     inverter::{Inverter, ScanCost},
