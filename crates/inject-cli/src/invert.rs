@@ -1,5 +1,6 @@
 //! `inject invert`: prompts from hidden states alone.
 
+mod chat_template;
 mod files;
 mod groups;
 mod jsonl;
@@ -11,6 +12,7 @@ mod single;
 mod store;
 mod table;
 mod tally;
+mod tap;
 
 use std::path::PathBuf;
 
@@ -26,7 +28,7 @@ use crate::{
     Failure, Outcome,
     extract::{Ids, parse_ids},
     number,
-    options::{ModelOptions, PolicyOptions, TapOption},
+    options::{ModelOptions, PolicyOptions, TapOrAutoOption},
     output::note,
 };
 
@@ -45,7 +47,8 @@ Without --states, the program computes the states of a prompt, forgets the promp
 only then compares. With --states FILE it recovers the prompt of a file of states, as transformers, vLLM, TransformerLens \
 and others write them in .safetensors, .npy, .npz or .pt (docs/interop.md lists the layouts). With --states FOLDER it \
 recovers every prompt of a store that `inject extract --positions all` wrote, or of the files of states in the folder.\n\n\
-The tap is by default the one that the file names, the deepest of a store, or the middle block.",
+The tap is by default the one that the file names, else the one at which a token has the first state of the file; the deepest of a \
+store; or the middle block.",
     after_help = format!("\
 Examples:
   inject invert
@@ -61,7 +64,7 @@ docs/schema/ describes the JSON.
 )]
 pub(crate) struct Options {
     #[command(flatten)]
-    tap: TapOption,
+    tap: TapOrAutoOption,
     #[command(flatten)]
     input: Input,
     /// Write one JSON object to standard output instead of a table
@@ -145,12 +148,24 @@ struct Input {
     /// The same as text, with BOS before it if the tokenizer puts it there
     #[arg(long, value_name = "TEXT", requires = "states")]
     prefix: Option<String>,
+    /// A chat template, or a tokenizer_config.json that holds one: the tokens before the text of the user are taken as given
+    #[arg(long, value_name = "FILE", requires = "states", conflicts_with_all = ["prefix", "prefix_ids"])]
+    chat_template: Option<PathBuf>,
+    /// The system prompt before the text of the user
+    #[arg(long, value_name = "TEXT", requires = "chat_template")]
+    system: Option<String>,
     /// Whether the BOS token begins the text: auto (as the tokenizer does), yes or no
     #[arg(long, value_name = "WHEN", default_value_t = Bos::Auto, conflicts_with_all = ["ids", "states"])]
     bos: Bos,
 }
 
 impl Input {
+    /// The tokens of a chat template before the text of the user, if one is given.
+    fn templated(&self, model: &Model) -> Result<Option<Vec<u32>>, Failure> {
+        let template = self.chat_template.as_deref();
+        template.map(|path| chat_template::tokens_before(model, path, self.system.as_deref())).transpose()
+    }
+
     /// The tokens before the first row, if they are known.
     fn given(&self, model: &Model) -> Result<Option<Vec<u32>>, Failure> {
         match (&self.prefix_ids, &self.prefix) {

@@ -15,5 +15,5 @@ pub(crate) use self::{
     policy::{PolicyKind, PolicyOptions},
     prompts::PromptOptions,
     study::StudyOptions,
-    taps::{TapOption, TapsOption},
+    taps::{TapOption, TapOrAutoOption, TapsOption},
 };

@@ -10,9 +10,11 @@
 //! difference counts by `d / (v + d)`, and where there is no error it counts whole. So all weights are at most 1, as those of the
 //! [rounding](crate::Acceptance::NoiseFloor) are.
 
+mod file;
 mod measure;
 mod place;
 
+pub use self::file::CalibrationError;
 pub(crate) use self::place::{LogNormal, PlaceNoise};
 use std::sync::Arc;
 

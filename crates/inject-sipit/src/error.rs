@@ -55,6 +55,16 @@ pub enum InvertError {
         /// Tap of the inverter.
         expected: Tap,
     },
+    /// A token fits the first state at another tap, and none at the tap given.
+    #[error(
+        "these look like states of {likely}, not {given}: a token fits the first of them at {likely}, and none of those tested at {given}"
+    )]
+    OtherTap {
+        /// The tap given.
+        given: Tap,
+        /// The tap at which a token fits.
+        likely: Tap,
+    },
     /// A file of states holds other taps.
     #[error("{} holds the taps {}, expected {expected} among them", path.display(), names(found))]
     TapNotInFile {
@@ -82,6 +92,14 @@ pub enum InvertError {
         found: usize,
         /// The positions.
         expected: usize,
+    },
+    /// As many tokens are given as there are states, or more.
+    #[error("{found} tokens are given for {positions} states: expected fewer tokens than states")]
+    MoreGiven {
+        /// The tokens given.
+        found: usize,
+        /// The states.
+        positions: usize,
     },
     /// A bound on distances that is negative or not finite.
     #[error("the tolerance is {found}, expected a finite number that is not negative")]
@@ -174,9 +192,11 @@ mod tests {
             InvertError::OutOfRange { position: 0, coordinate: 1, found: 1e300 },
             InvertError::Width { found: 1, expected: 2 },
             InvertError::Tap { found: Tap::Block(1), expected: Tap::Block(2) },
+            InvertError::OtherTap { given: Tap::Block(1), likely: Tap::Block(2) },
             InvertError::TapNotInFile { path: path(), found: vec![Tap::Block(1)], expected: Tap::Block(2) },
             InvertError::UnknownTap { path: path(), columns: 2, named: 0 },
             InvertError::HalfSteps { found: 1, expected: 2 },
+            InvertError::MoreGiven { found: 3, positions: 3 },
             InvertError::Tolerance { found: -1.0 },
             InvertError::NoWholeScan { found: 1, vocab_size: 2 },
             InvertError::NoBeam,

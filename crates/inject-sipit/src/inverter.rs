@@ -3,6 +3,7 @@
 mod calibrate;
 mod certify;
 mod comparison;
+mod doubt;
 mod draft;
 mod examine;
 mod many;
@@ -135,6 +136,8 @@ impl<'a> Inverter<'a> {
     /// The result has as many positions as there are states. Its verdicts tell which of them are settled.
     ///
     /// # Errors
+    ///
+    /// [`InvertError::OtherTap`] if [`Settings::tap_check`] asks for it and the states are those of another tap.
     ///
     /// [`InvertError`] if the states cannot belong to this model: another width, another tap than this inverter's, more
     /// positions than the model can compute. Also if the memory budget has no room for one position, if the searcher or one of its

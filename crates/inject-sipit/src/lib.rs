@@ -25,6 +25,7 @@
 //! - [`sources`]: the sources of candidates and the trait for your own.
 //! - [`lens`]: lenses draft a whole prompt from its states at once.
 //! - [`Acceptance`] and [`NoiseModel`]: the rule by which a candidate counts as the token.
+//! - [`find_tap`]: the tap of states that do not say it.
 //! - [`Inversion`], [`Position`], [`Verdict`] and [`inversion`]: the result and its cost.
 //!
 //! [`collisions`], [`states`] and [`models`] are the crates below this one. `burn` and `ndarray` are re-exported too, because
@@ -42,6 +43,7 @@ mod hypothesis;
 pub mod inversion;
 mod inverter;
 pub mod lens;
+mod likely_tap;
 mod median;
 mod noise;
 pub mod policy;
@@ -65,11 +67,12 @@ pub use ndarray;
 
 pub use self::{
     acceptance::{Acceptance, NoiseOrigin},
-    calibration::Calibration,
+    calibration::{Calibration, CalibrationError},
     error::InvertError,
     inversion::{Inversion, Position, Verdict},
     inverter::{Inverter, ScanCost},
     lens::{Lens, LensError},
+    likely_tap::{FoundTap, LikelyTap, find_tap, likely_taps},
     noise::NoiseModel,
     policy::{Policy, PolicyChoice, Searcher},
     recover::recover,

@@ -22,6 +22,8 @@ pub struct Settings {
     pub acceptance: Acceptance,
     /// The format that the producer of the states computed in.
     pub computed_in: ComputedIn,
+    /// Whether the tap is doubted where nothing fits.
+    pub tap_check: TapCheck,
     /// The part of the vocabulary that is tested.
     pub scan: Scan,
     /// Candidates tested at each position beside one that fits, before it is accepted. States as they were computed need none.
@@ -46,6 +48,7 @@ impl Default for Settings {
         Settings {
             acceptance: Acceptance::default(),
             computed_in: ComputedIn::default(),
+            tap_check: TapCheck::default(),
             scan: Scan::AsNeeded,
             rivals: 0,
             beam: 8,
@@ -71,6 +74,11 @@ impl Settings {
     /// Sets [`Settings::computed_in`].
     pub fn with_computed_in(self, computed_in: ComputedIn) -> Self {
         Settings { computed_in, ..self }
+    }
+
+    /// Sets [`Settings::tap_check`].
+    pub fn with_tap_check(self, tap_check: TapCheck) -> Self {
+        Settings { tap_check, ..self }
     }
 
     /// Sets [`Settings::scan`].
@@ -136,6 +144,21 @@ pub enum ComputedIn {
     Auto,
     /// In this format: 16 bits for everything, or weights of 8 or 4 bits. F32 and F64 mean that nothing is estimated.
     Format(NumberFormat),
+}
+
+/// Whether the tap of the states is doubted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TapCheck {
+    /// The tap is taken at the caller's word.
+    #[default]
+    Never,
+    /// If thousands of candidates were tested at the first position and none fits, the likelier taps are tried. If a token fits at one
+    /// of them, the inversion ends with [`InvertError::OtherTap`].
+    WhereNothingFits {
+        /// A token that prompts often begin with, such as BOS.
+        begins: Option<u32>,
+    },
 }
 
 /// The part of the vocabulary that is tested at each position.

@@ -165,6 +165,19 @@ impl TargetStates {
         Ok(TargetStates { states, given: [given, &self.given].concat(), ..self })
     }
 
+    /// Names the tokens of the first of these states. They are taken as given and not searched.
+    ///
+    /// # Errors
+    ///
+    /// [`InvertError::MoreGiven`] unless there are more states than tokens.
+    pub fn beginning_with(self, tokens: &[u32]) -> Result<Self, InvertError> {
+        let (found, positions) = (tokens.len(), self.positions());
+        if found >= positions {
+            return Err(InvertError::MoreGiven { found, positions });
+        }
+        Ok(TargetStates { given: tokens.to_vec(), ..self })
+    }
+
     /// The tokens of the first positions, as far as they were given.
     pub fn given(&self) -> &[u32] {
         &self.given
@@ -183,6 +196,11 @@ impl TargetStates {
     /// The tap at which the states were read.
     pub fn tap(&self) -> Tap {
         self.tap
+    }
+
+    /// The number format in which the states were stored.
+    pub(crate) fn dtype(&self) -> FloatFormat {
+        self.dtype
     }
 
     /// The states, `[positions, d_model]`. An f16 infinity is given as +-65,520, the least magnitude that f16 rounds to infinity.

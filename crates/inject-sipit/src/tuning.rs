@@ -46,6 +46,21 @@ pub(crate) const SEPARATED_ALONE: f64 = 3.0;
 /// Settled positions that the calibration counts for beside those of the prompt.
 pub(crate) const CALIBRATION_COUNTS: f64 = 4.0;
 
+// The tap of states that do not say it.
+
+/// Tokens whose states at every tap are compared with a state.
+pub(crate) const TAP_SAMPLE: usize = 192;
+/// The distance of the nearest sample, in median distances, below which the state is its own.
+pub(crate) const TAP_NEXT_TO: f64 = 0.2;
+/// Share of the mean variance added to every direction of a sample.
+pub(crate) const TAP_RIDGE: f64 = 0.1;
+/// Candidates tested at a tap before the next one is tried.
+pub(crate) const TAP_CANDIDATES: usize = 4096;
+/// Candidates of a first position after which the tap is doubted, if none fitted. The doubt costs a tenth of them.
+pub(crate) const TAP_DOUBTED: usize = 2048;
+/// Taps tried when the one given is doubted.
+pub(crate) const TAP_OTHERS: usize = 3;
+
 // Evidence that no untested token fits.
 
 /// Chance that a wrong token lies as near as the accepted one, up to which the others need no test. Derived: the same.

@@ -13,7 +13,7 @@ use inject_sipit::{
 
 use super::{
     Options, announce_scan, groups::GroupLimits, jsonl, report::Recovered, share::ResultShare, single,
-    tally::Record,
+    tally::Record, tap,
 };
 use crate::{
     Failure, Outcome,
@@ -79,16 +79,17 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
     let mut first = None;
     let mut before = 0;
     for path in files {
-        let file = single::open(options, &model, path)?;
+        let mut file = single::open(options, &model, path)?;
         for row in 0..file.prompts() {
             places.push(Place { path, row, before });
             before += file.rows();
         }
         if first.is_none() {
-            first = Some((single::column(options, &file)?.1, file.dtype(), file.rows()));
+            file.choose(0)?;
+            first = Some((tap::choose(options, &model, &mut file)?, file.dtype(), file.rows()));
         }
     }
-    let Some((tap, dtype, rows)) = first else {
+    let Some(((column, tap), dtype, rows)) = first else {
         return Err(Failure::new("there are no files of states"));
     };
     if let [_] = places[..] {
@@ -107,6 +108,7 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
     let job = job(options, files, &model, places.len(), dtype, tap, share)?;
     let (mut output, mut tally) = jsonl::open(out, &job, own.clone(), "files")?;
     let choice = options.policy.choose(&model, tap, rows)?;
+    let settings = tap::doubting(options, &model, settings);
     let inverter = Inverter::new(&model.decoder, tap, settings)?;
     note(&format!("{} at {tap}, policy: {}; {}", counted(own.len(), "prompt"), choice.policy, choice.reason));
     announce_scan(&inverter, rows * own.len());
@@ -122,7 +124,12 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
         }
         let mut file = single::open(options, &model, place.path)?;
         file.choose(place.row)?;
-        let (target, ids) = single::target_of(options, &model, &mut file)?;
+        // What was found from the first states holds for all.
+        let chosen = match tap::is_unknown(options, &file) {
+            true => (column, tap),
+            false => tap::choose(options, &model, &mut file)?,
+        };
+        let (target, ids) = single::target_of(options, &model, &mut file, chosen)?;
         if target.tap() != tap {
             return Err(Failure::new(format!(
                 "{} holds {}, and the files before it {tap}: give --tap",
@@ -133,11 +140,14 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
         let start = Instant::now();
         let mut copied = (!teaches).then(|| taught.copy(prompt));
         let searcher = copied.as_mut().unwrap_or(&mut taught);
-        let inversion = inverter.invert(&target, searcher, &mut |progress| meter.show(progress))?;
+        let inversion = inverter
+            .invert(&target, searcher, &mut |progress| meter.show(progress))
+            .map_err(tap::failure)?;
         if !is_missing {
             continue;
         }
-        let recovered = Recovered::new(&model, &inversion, ids.as_deref(), start.elapsed().as_secs_f64())?;
+        let recovered = Recovered::new(&model, &inversion, ids.as_deref(), start.elapsed().as_secs_f64())?
+            .with_likely_cause(inverter.settings().acceptance, tap);
         let record = Record::new(prompt, recovered);
         tally.take(&record).map_err(Failure::new)?;
         output.append(&record)?;

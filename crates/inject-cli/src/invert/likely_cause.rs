@@ -1,42 +1,97 @@
 //! The likeliest cause where a prompt is not recovered, and the command to try next.
 
-use super::report::{AcceptanceRule, Recovered, Report, VerdictName};
+use std::fmt;
+
+use inject_sipit::{Acceptance, models::Tap};
+use serde::{Deserialize, Serialize};
+
+use super::report::{Recovered, VerdictName};
 use crate::number::measured;
 
 /// A nearest candidate that lies nearer than this share of the runner-up stands out: its state is the one given, but for noise.
 const STANDS_OUT: f64 = 0.5;
 
-/// Says in one paragraph what was seen at the first position that is not settled, what that most likely means, and what to try.
-pub(super) fn likely_cause(report: &Report) -> Option<String> {
-    let recovered = &report.recovered;
-    if recovered.equals_prompt == Some(false) && recovered.verified {
-        return Some(
-            "the states are those of the tokens recovered, at every position, and not of the prompt given beside them: most likely the \
-             ids belong to another prompt"
-                .to_owned(),
-        );
+/// The likeliest cause of a prompt that is not recovered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LikelyCause {
+    /// The kind of cause.
+    pub(super) kind: CauseKind,
+    /// One paragraph: the facts, what they most likely mean, and what to try.
+    pub(super) text: String,
+}
+
+/// The kind of a cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum CauseKind {
+    /// The prompt given beside the states is another one.
+    OtherPrompt,
+    /// Several tokens have the state given, within the tolerance.
+    SeveralFit,
+    /// The budget was spent.
+    Budget,
+    /// The states hold more noise than was allowed.
+    Noise,
+    /// The states are those of another tap or of other weights, or the first rows are missing.
+    TapOrWeights,
+    /// A later row is padding, belongs to another prompt, or one before it is missing.
+    Rows,
+}
+
+impl fmt::Display for CauseKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CauseKind::OtherPrompt => "the ids belong to another prompt",
+            CauseKind::SeveralFit => "several tokens fit",
+            CauseKind::Budget => "the budget was spent",
+            CauseKind::Noise => "more noise than was allowed",
+            CauseKind::TapOrWeights => "another tap, other weights, or missing first rows",
+            CauseKind::Rows => "padding, rows of another prompt, or a missing row",
+        })
     }
-    let settled = |verdict: VerdictName| verdict.is_verified() || verdict == VerdictName::Given;
-    let row = recovered.positions.iter().find(|row| !settled(row.verdict))?;
-    let at = row.position;
-    Some(match row.verdict {
-        VerdictName::Ambiguous => format!(
-            "several tokens fit position {at}: they have the same state there, or the tolerance is too wide; --certify tests the whole \
-             vocabulary, and a narrower --noise or --epsilon excludes more"
-        ),
-        VerdictName::Open => format!(
-            "position {at} is open: the budget was spent before a token that fits was found; try a larger --max-candidates or \
-             --max-seconds, or a lens (`inject lens`, then --lens FOLDER)"
-        ),
-        _ => failed(report, recovered, at),
-    })
+}
+
+impl LikelyCause {
+    /// Judges by the first position that is not settled. None if the prompt is recovered.
+    pub(super) fn of(recovered: &Recovered, acceptance: Acceptance, tap: Tap) -> Option<Self> {
+        if recovered.equals_prompt == Some(false) && recovered.verified {
+            let text = "the states are those of the tokens recovered, at every position, and not of the prompt given beside them: most \
+                        likely the ids belong to another prompt";
+            return Some(LikelyCause { kind: CauseKind::OtherPrompt, text: text.to_owned() });
+        }
+        let settled = |verdict: VerdictName| verdict.is_verified() || verdict == VerdictName::Given;
+        let row = recovered.positions.iter().find(|row| !settled(row.verdict))?;
+        let at = row.position;
+        Some(match row.verdict {
+            VerdictName::Ambiguous => LikelyCause {
+                kind: CauseKind::SeveralFit,
+                text: format!(
+                    "several tokens fit position {at}: they have the same state there, or the tolerance is too wide; --certify tests the \
+                     whole vocabulary, and a narrower --noise or --epsilon excludes more"
+                ),
+            },
+            VerdictName::Open => LikelyCause {
+                kind: CauseKind::Budget,
+                text: format!(
+                    "position {at} is open: the budget was spent before a token that fits was found; try a larger --max-candidates or \
+                     --max-seconds, or a lens (`inject lens`, then --lens FOLDER)"
+                ),
+            },
+            _ => failed(recovered, acceptance, tap, at),
+        })
+    }
 }
 
 /// The cause of a position that no token fits.
-fn failed(report: &Report, recovered: &Recovered, at: usize) -> String {
+fn failed(recovered: &Recovered, acceptance: Acceptance, tap: Tap, at: usize) -> LikelyCause {
+    let given = recovered.positions.iter().take_while(|row| row.verdict == VerdictName::Given).count();
     let row = &recovered.positions[at];
+    let kind = if at == given { CauseKind::TapOrWeights } else { CauseKind::Rows };
     let (Some(distance), Some(tolerance)) = (row.distance, row.tolerance) else {
-        return format!("no token of the vocabulary fits position {at}");
+        return LikelyCause { kind, text: format!("no token of the vocabulary fits position {at}") };
     };
     let seen = format!(
         "no token of the vocabulary fits position {at}: the nearest lies {} away, and {} is allowed",
@@ -44,22 +99,24 @@ fn failed(report: &Report, recovered: &Recovered, at: usize) -> String {
         measured(tolerance)
     );
     let alone = row.runner_up.is_some_and(|other| distance < STANDS_OUT * other.distance);
-    let noise = matches!(report.acceptance, AcceptanceRule::NoiseFloor { .. });
-    match (at, alone) {
-        (_, true) if noise => format!(
+    if alone && matches!(acceptance, Acceptance::NoiseFloor { .. }) {
+        let text = format!(
             "{seen}. It is much nearer than any other, so most likely it is the token, and the states were computed in bf16, f16 or by \
              quantised weights: try --noise {}",
             measured(2.0 * distance)
-        ),
-        (0, _) => format!(
-            "{seen}, as far as others are. Most likely the states are those of another tap ({} was taken: `hidden_states[-1]` of \
+        );
+        return LikelyCause { kind: CauseKind::Noise, text };
+    }
+    let text = match kind {
+        CauseKind::TapOrWeights => format!(
+            "{seen}, as far as others are. Most likely the states are those of another tap ({tap} was taken: `hidden_states[-1]` of \
              transformers is final-norm, and the output of module `layers.N` is block-N+1) or of other weights, or the first rows are \
-             missing (BOS cut off, a prefix cache, rows in another order): try --tap with each neighbouring tap",
-            report.tap
+             missing (BOS cut off, a prefix cache, rows in another order, or the last token of each prompt alone): try --tap auto"
         ),
         _ => format!(
             "{seen}, as far as others are, though the positions before it fit. Most likely this row is padding, belongs to another prompt, \
              or one before it is missing: compare the number of rows with that of the tokens"
         ),
-    }
+    };
+    LikelyCause { kind, text }
 }

@@ -9,6 +9,7 @@ use inject_sipit::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::likely_cause::LikelyCause;
 use crate::{Failure, Outcome, forward::forward_seconds, options::LoadedModel};
 
 /// A recovered prompt, and what its recovery is measured by. `inject invert --json` writes one.
@@ -54,6 +55,8 @@ pub(crate) struct Recovered {
     pub(super) text: Option<String>,
     /// Whether the text encodes to the recovered tokens again; null if it is not the whole prompt.
     pub(super) text_encodes_back: Option<bool>,
+    /// The likeliest cause if the prompt is not recovered; null if it is.
+    pub(super) likely_cause: Option<LikelyCause>,
     /// Every position, in order.
     pub(super) positions: Vec<PositionReport>,
     /// Seconds that the inversion took.
@@ -295,11 +298,18 @@ impl Recovered {
             token_ids,
             text,
             text_encodes_back,
+            likely_cause: None,
             positions,
             seconds,
             candidates_tested: inversion.candidates_tested(),
             cost: stages(inversion),
         })
+    }
+
+    /// Adds the likeliest cause, if the prompt is not recovered from these states at `tap`.
+    pub(super) fn with_likely_cause(self, acceptance: Acceptance, tap: Tap) -> Self {
+        let likely_cause = LikelyCause::of(&self, acceptance, tap);
+        Recovered { likely_cause, ..self }
     }
 
     /// Recovered is what is verified, and equal to the prompt where that is known.

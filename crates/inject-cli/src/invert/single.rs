@@ -15,6 +15,7 @@ use inject_sipit::{
 use super::{
     Options, announce_scan,
     report::{Recovered, Report},
+    tap,
 };
 use crate::{
     Failure, Outcome,
@@ -29,6 +30,7 @@ pub(super) fn run(options: &Options) -> Result<Outcome, Failure> {
     let settings = options.policy.settings()?;
     let acceptance = settings.acceptance;
     let model = options.model.load()?;
+    let settings = tap::doubting(options, &model, settings);
     let (target, prompt) = target(options, &model)?;
     let tap = target.tap();
     let choice = options.policy.choose(&model, tap, target.positions())?;
@@ -37,11 +39,14 @@ pub(super) fn run(options: &Options) -> Result<Outcome, Failure> {
     let mut meter = Meter::new();
     let start = Instant::now();
     let mut searcher = inverter.searcher(&choice.policy);
-    let inversion = inverter.invert(&target, &mut searcher, &mut |progress| meter.show(progress))?;
+    let inversion = inverter
+        .invert(&target, &mut searcher, &mut |progress| meter.show(progress))
+        .map_err(tap::failure)?;
     let seconds = start.elapsed().as_secs_f64();
     drop(meter);
 
-    let recovered = Recovered::new(&model, &inversion, prompt.as_deref(), seconds)?;
+    let recovered =
+        Recovered::new(&model, &inversion, prompt.as_deref(), seconds)?.with_likely_cause(acceptance, tap);
     let outcome = recovered.outcome();
     let report = Report::new(&model, &choice, acceptance, tap, recovered)?;
     say(&if options.json { serde_json::to_string(&report)? } else { report.text(&model) });
@@ -75,18 +80,20 @@ fn from_file(
             "{path} holds {prompts} prompts: give --row I for one of them, or --out FILE for all"
         )));
     }
-    let found = target_of(options, model, &mut file)?;
+    let chosen = tap::choose(options, model, &mut file)?;
+    let found = target_of(options, model, &mut file, chosen)?;
     tell(&file);
     Ok(found)
 }
 
-/// The states of the chosen prompt of a file, and its tokens if the file holds them.
+/// The states of the chosen prompt and column of a file, and its tokens if the file holds them.
 pub(super) fn target_of(
     options: &Options,
     model: &Model,
     file: &mut StatesFile,
+    chosen: (ColumnChoice, Tap),
 ) -> Result<(TargetStates, Option<Vec<u32>>), Failure> {
-    let (column, tap) = column(options, file)?;
+    let (column, tap) = chosen;
     let tap = tap.checked(model.decoder.config().n_layers())?;
     let states = file.column(column)?.into_array();
     let known = options.input.given(model)?;
@@ -106,9 +113,38 @@ pub(super) fn target_of(
         }
         (None, ids) => (Vec::new(), ids),
     };
-    let target = TargetStates::new(states, tap, file.dtype())?.after(&model.decoder, &given)?;
+    let target = TargetStates::new(states, tap, file.dtype())?;
+    let target = match options.input.templated(model)? {
+        Some(template) => after_template(model, target, &template, ids.as_deref())?,
+        None => target.after(&model.decoder, &given)?,
+    };
     Ok((target, ids))
 }
+
+/// States after the tokens of a template. The rows of these tokens may be among them: then the first row is the state of the first token.
+fn after_template(
+    model: &Model,
+    target: TargetStates,
+    template: &[u32],
+    ids: Option<&[u32]>,
+) -> Result<TargetStates, Failure> {
+    let Some(&first) = template.first() else { return Ok(target) };
+    let whole = match ids {
+        Some(ids) => ids.len() == target.positions(),
+        None => {
+            let state = prompt_states(&model.decoder, &[first], target.tap())?.to_f64();
+            let (own, row) = (state.row(0), target.state(0));
+            let away: f64 = own.iter().zip(row).map(|(a, b)| (a - b) * (a - b)).sum();
+            away < SAME_STATE * SAME_STATE * row.iter().map(|value| value * value).sum::<f64>()
+        }
+    };
+    note(&format!("{} of the template are taken as given", counted(template.len(), "token")));
+    Ok(if whole { target.beginning_with(template)? } else { target.after(&model.decoder, template)? })
+}
+
+/// The distance between two computations of one state, as a share of its norm, is less than this, and that between the states of two
+/// tokens is not.
+const SAME_STATE: f64 = 0.3;
 
 /// Returns the token whose state the first row is, if some at the beginning or the end have none: the one whose state is nearest.
 fn first_with_states(
@@ -153,33 +189,5 @@ fn tell(file: &StatesFile) {
             counted(file.rows(), "row"),
             counted(file.rows() + missing, "token id")
         ));
-    }
-}
-
-/// Chooses the column and its tap.
-pub(super) fn column(options: &Options, file: &StatesFile) -> Result<(ColumnChoice, Tap), Failure> {
-    let (path, named) = (file.path().display(), file.taps());
-    if file.columns() > 1 && named.is_none() && options.input.column.is_none() {
-        let origins: Vec<String> =
-            file.origins().into_iter().enumerate().map(|(at, origin)| format!("{at}: {origin}")).collect();
-        return Err(Failure::usage(format!(
-            "{path} holds {} taps without naming them ({}): give --column and --tap",
-            file.columns(),
-            origins.join("; ")
-        )));
-    }
-    match (options.input.column, options.tap.tap, named) {
-        (Some(column), Some(tap), _) => Ok((ColumnChoice::Index(column), tap)),
-        (None, Some(tap), Some([_, ..])) => Ok((ColumnChoice::Tap(tap), tap)),
-        (None, Some(tap), _) => Ok((ColumnChoice::Only, tap)),
-        (None, None, Some([tap])) => Ok((ColumnChoice::Only, *tap)),
-        (Some(column), None, Some(taps)) if column < taps.len() => {
-            Ok((ColumnChoice::Index(column), taps[column]))
-        }
-        (_, None, Some(taps)) => {
-            let taps: Vec<String> = taps.iter().map(Tap::to_string).collect();
-            Err(Failure::usage(format!("{path} holds the taps {}: give --tap", taps.join(", "))))
-        }
-        (_, None, None) => Err(Failure::usage(format!("{path} does not say which tap it holds: give --tap"))),
     }
 }

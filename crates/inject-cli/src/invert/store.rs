@@ -57,7 +57,7 @@ pub(super) fn run(options: &Options, folder: &Path) -> Result<Outcome, Failure> 
         return Err(Failure::usage(format!("{folder} is a store: give --out FILE for its prompts")));
     };
     let deepest = store.taps().last().map(TapStates::tap);
-    let states = store.tap(options.tap.tap.or(deepest).unwrap_or(Tap::FinalNorm))?;
+    let states = store.tap(options.tap.named().or(deepest).unwrap_or(Tap::FinalNorm))?;
     let model = options.model.load()?;
     check_weights(&store, &model)?;
 
@@ -215,7 +215,8 @@ impl Run<'_> {
         for (prompt, (inversion, own)) in group.zip(inversions.iter().zip(&own)).skip(known) {
             let ids = self.store.prompt(prompt);
             // Each prompt's share of the group's time, so that the seconds of all prompts add up to those of the run.
-            let recovered = Recovered::new(self.model, inversion, Some(ids), seconds * own / sum)?;
+            let recovered = Recovered::new(self.model, inversion, Some(ids), seconds * own / sum)?
+                .with_likely_cause(inverter.settings().acceptance, inverter.tap());
             let record = Record::new(prompt, recovered);
             tally.take(&record).map_err(Failure::new)?;
             records.push(record);

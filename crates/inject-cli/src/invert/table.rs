@@ -15,7 +15,8 @@ impl Report {
         let mut lines = vec![self.table(model).text(), String::new()];
         lines.extend(explanation(self.acceptance));
         lines.extend(recovered.lines());
-        lines.extend(super::likely_cause::likely_cause(self));
+        lines.extend(bos_twice(recovered, model));
+        lines.extend(recovered.likely_cause.as_ref().map(|cause| cause.text.clone()));
         lines.push(format!("states: {} of {}", self.tap, self.model));
         lines.push(format!("policy: {}; {}", self.policy, self.reason));
         lines.extend(estimated(&recovered.positions));
@@ -100,6 +101,14 @@ impl Recovered {
         });
         lines
     }
+}
+
+/// Says that BOS was put before a text that had one: the text does not show it.
+fn bos_twice(recovered: &Recovered, model: &Model) -> Option<String> {
+    let ids: Vec<u32> = recovered.token_ids.iter().take(2).map_while(|id| *id).collect();
+    let tokenizer = model.tokenizer().ok()?;
+    let twice = ids.len() == 2 && ids[0] == ids[1] && tokenizer.begins_with_bos(&ids);
+    twice.then(|| "note: the prompt begins with BOS twice; the text shows neither".to_owned())
 }
 
 fn all_positions(all: usize) -> String {
@@ -195,6 +204,7 @@ mod tests {
             token_ids: positions.iter().map(|row| row.token_id).collect(),
             text: Some("Once".to_owned()),
             text_encodes_back: None,
+            likely_cause: None,
             positions,
             seconds: 1.0,
             candidates_tested: 0,

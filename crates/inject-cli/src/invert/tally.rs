@@ -1,10 +1,13 @@
 //! Counts over all prompts of a store.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::report::{Recovered, VerdictName};
+use super::{
+    likely_cause::CauseKind,
+    report::{Recovered, VerdictName},
+};
 use crate::{
     Failure, Outcome,
     number::{count, counted, measured, seconds},
@@ -55,6 +58,8 @@ pub(crate) struct Tally {
     not_recovered: Vec<usize>,
     /// The numbers of the prompts of which a settled token differs from that in the store.
     contradicted: Vec<usize>,
+    /// The likeliest causes of those, each with the number of prompts.
+    likely_causes: BTreeMap<CauseKind, usize>,
     /// The number of positions of all prompts.
     positions: usize,
     /// Positions with the verdict certain.
@@ -124,6 +129,9 @@ impl Tally {
         if outcome == Outcome::Contradicted {
             self.contradicted.push(prompt);
         }
+        if let Some(cause) = &recovered.likely_cause {
+            *self.likely_causes.entry(cause.kind).or_default() += 1;
+        }
         self.positions += recovered.positions.len();
         for row in &recovered.positions {
             *match row.verdict {
@@ -172,6 +180,11 @@ impl Tally {
                 lines.push(format!("{what}: prompt {}{rest}", named.join(", ")));
             }
         }
+        lines.extend(
+            self.likely_causes
+                .iter()
+                .map(|(cause, prompts)| format!("likely cause: {cause}: {}", counted(*prompts, "prompt"))),
+        );
         lines.push(format!(
             "{}: {} certain, {} verified, {} ambiguous, {} failed, {} open",
             counted(self.positions, "position"),
@@ -205,10 +218,12 @@ mod tests {
             })
         };
         let positions: Vec<_> = verdicts.iter().enumerate().map(position).collect();
+        let cause =
+            (!verified).then(|| serde_json::json!({"kind": "budget", "text": "the budget was spent"}));
         let stage = |states: usize| serde_json::json!({"candidates": 1, "states": states, "batches": 1.0, "choosing_seconds": 0.0, "testing_seconds": 0.0});
         let recovered = serde_json::json!({
             "verified": verified, "certain": false, "equals_prompt": equal, "token_ids": [], "text": null,
-            "text_encodes_back": null, "positions": positions, "seconds": 0.5, "candidates_tested": 3,
+            "text_encodes_back": null, "likely_cause": cause, "positions": positions, "seconds": 0.5, "candidates_tested": 3,
             "cost": {"draft": stage(4), "scan": stage(2)},
         });
         serde_json::json!({ "prompt": prompt, "recovered": recovered }).to_string()
@@ -226,6 +241,7 @@ mod tests {
         let expected = Tally {
             prompts: 1,
             not_recovered: vec![0],
+            likely_causes: [(CauseKind::Budget, 1)].into(),
             positions: 3,
             verified_positions: 1,
             ambiguous_positions: 1,
@@ -255,6 +271,7 @@ mod tests {
             tally.text()
         );
         assert!(tally.text().contains("not recovered: prompt 1, 2\n"));
+        assert!(tally.text().contains("likely cause: the budget was spent: 1 prompt\n"), "{}", tally.text());
     }
 
     #[test]

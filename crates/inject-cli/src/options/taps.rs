@@ -1,7 +1,7 @@
 //! Where states are read.
 
 use clap::Args;
-use inject_sipit::models::{Model, Tap};
+use inject_sipit::models::{Model, Tap, TapError};
 
 use crate::Failure;
 
@@ -11,6 +11,48 @@ pub(crate) struct TapOption {
     /// The tap at which states are read: embedding, block-N or final-norm [default: see the description]
     #[arg(long, value_name = "TAP")]
     pub(crate) tap: Option<Tap>,
+}
+
+/// One tap, or the one that the states tell.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct TapOrAutoOption {
+    /// The tap at which states are read: embedding, block-N, final-norm, or auto to find the tap of a file from its states [default: see the description]
+    #[arg(long, value_name = "TAP", value_parser = parse_tap_or_auto)]
+    tap: Option<TapOrAuto>,
+}
+
+/// A tap, or the one that the states tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TapOrAuto {
+    Auto,
+    Tap(Tap),
+}
+
+fn parse_tap_or_auto(text: &str) -> Result<TapOrAuto, String> {
+    match text {
+        "auto" => Ok(TapOrAuto::Auto),
+        _ => text.parse().map(TapOrAuto::Tap).map_err(|error: TapError| format!("{error}, or `auto`")),
+    }
+}
+
+impl TapOrAutoOption {
+    /// The tap, if it was named.
+    pub(crate) fn named(self) -> Option<Tap> {
+        match self.tap {
+            Some(TapOrAuto::Tap(tap)) => Some(tap),
+            Some(TapOrAuto::Auto) | None => None,
+        }
+    }
+
+    /// Whether the tap is to be found even if a file names it.
+    pub(crate) fn is_auto(self) -> bool {
+        self.tap == Some(TapOrAuto::Auto)
+    }
+
+    /// The tap, or the block in the middle.
+    pub(crate) fn or_middle(self, model: &Model) -> Result<Tap, Failure> {
+        TapOption { tap: self.named() }.or_middle(model)
+    }
 }
 
 /// Several taps.

@@ -150,10 +150,98 @@ fn a_batch_and_a_folder_of_files_are_inverted_whole() {
 }
 
 #[test]
-fn a_failure_says_the_likeliest_cause_and_what_to_try() {
+fn the_tap_is_found_where_the_file_does_not_name_it() {
+    for (file, options, said) in [
+        ("any-name.safetensors", "", "block-2, as the first state tells"),
+        ("any-name.safetensors", "--tap auto", "block-2"),
+        ("side-by-side.safetensors", "--tap auto", "column 1: block-2"),
+        ("side-by-side.safetensors", "--tap auto --column 1", "block-2"),
+    ] {
+        let ran = invert(file, &format!("{options} --json"));
+        assert_eq!(ran.status, 0, "{file} {options}: {}{}", ran.out, ran.err);
+        assert!(ran.err.contains(said), "{file} {options}: {}", ran.err);
+        let json: Value = serde_json::from_str(&ran.out).unwrap();
+        assert_eq!(json["recovered"]["token_ids"], Value::from(&FIRST[..]), "{file} {options}");
+    }
+}
+
+#[test]
+fn a_wrong_tap_ends_in_a_line_that_names_the_right_one() {
     let ran = invert("any-name.safetensors", "--tap block-1");
+    assert_eq!(ran.status, 1, "{}{}", ran.out, ran.err);
+    let last = ran.err.trim_end().lines().last().unwrap();
+    for part in ["these look like states of block-2, not block-1", "give --tap block-2"] {
+        assert!(last.contains(part), "`{part}` is not in {last}");
+    }
+}
+
+#[test]
+fn states_of_another_model_fit_at_no_tap() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("noise.npy");
+    let noise = ndarray::Array2::from_shape_fn((3, 32), |(i, j)| ((i * 32 + j) as f32 * 0.7).sin());
+    inject_sipit::states::foreign::write_npy(&path, noise.view()).unwrap();
+    let ran = invert(path.to_str().unwrap(), "");
+    assert_eq!(ran.status, 1, "{}{}", ran.out, ran.err);
+    for part in ["at any likely tap", "times the noise floor", "another model"] {
+        assert!(ran.err.contains(part), "`{part}` is not in {}", ran.err);
+    }
+}
+
+#[test]
+fn a_failure_says_the_likeliest_cause_and_what_to_try() {
+    // The rows of a prompt whose first tokens are missing.
+    let options = "--tap block-2 --prefix-ids 1,2,3,4,5";
+    let ran = invert("vllm-prefix.safetensors", options);
     assert_eq!(ran.status, 3, "{}{}", ran.out, ran.err);
-    for part in ["no token of the vocabulary fits position 0", "another tap", "try --tap"] {
+    for part in ["no token of the vocabulary fits position 5", "another tap", "try --tap"] {
         assert!(ran.out.contains(part), "`{part}` is not in {}", ran.out);
+    }
+    let cause = &recovered("vllm-prefix.safetensors", options, 3)["likely_cause"];
+    assert_eq!(cause["kind"], "tap-or-weights");
+    assert!(cause["text"].as_str().unwrap().contains("try --tap"), "{cause}");
+    assert_eq!(recovered("vllm-prefix.safetensors", "--tap block-2", 0)["likely_cause"], Value::Null);
+}
+
+#[test]
+fn the_tokens_of_a_chat_template_are_taken_as_given() {
+    use inject_sipit::{
+        TargetStates,
+        models::{Bos, FloatFormat, Model, Origin, Tap},
+        ndarray::s,
+        states::foreign::write_npy,
+    };
+
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("model");
+    let model =
+        Model::load(Origin::of_folder(&folder), FloatFormat::F32, &inject_testing::compiled().swap_remove(0))
+            .unwrap();
+    let encode = |text: &str| model.tokenizer().unwrap().encode(text, Bos::No).unwrap();
+    let (before, own) = (encode("system: Be kind. user: "), encode("Once upon a time"));
+    let ids = [&before[..], &own].concat();
+    let states = TargetStates::of_prompt(&model.decoder, Tap::Block(2), &ids).unwrap();
+    let states = states.states().mapv(|value| value as f32);
+    let dir = tempfile::tempdir().unwrap();
+    let template = dir.path().join("template.jinja");
+    std::fs::write(
+        &template,
+        "{% for m in messages %}{{ m.role }}: {{ m.content }}{% if not loop.last %} {% endif %}{% endfor %}",
+    )
+    .unwrap();
+    for (name, from) in [("whole.npy", 0), ("own.npy", before.len())] {
+        let path = dir.path().join(name);
+        write_npy(&path, states.slice(s![from.., ..])).unwrap();
+        let mut arguments =
+            vec!["invert", "--model", folder.to_str().unwrap(), "--states", path.to_str().unwrap()];
+        arguments.extend(["--tap", "block-2", "--system", "Be kind.", "--json"]);
+        arguments.extend(["--chat-template", template.to_str().unwrap()]);
+        let ran = run_with(&fixtures(), &arguments);
+        assert_eq!(ran.status, 0, "{name}: {}{}", ran.out, ran.err);
+        let json: Value = serde_json::from_str(&ran.out).unwrap();
+        let recovered = &json["recovered"];
+        assert_eq!(recovered["token_ids"], Value::from(&ids[..]), "{name}");
+        let positions = recovered["positions"].as_array().unwrap();
+        let given = positions.iter().filter(|row| row["verdict"] == "given").count();
+        assert_eq!((given, positions.len()), (before.len(), ids.len()), "{name}");
     }
 }

@@ -13,9 +13,9 @@ use crate::{
 pub(crate) struct PlaceNoise {
     /// The median norm of its states.
     pub(super) typical_norm: f64,
-    loud: Loud,
+    pub(super) loud: Loud,
     /// For each loud direction the mean of the f32 states along it, and the share of their variance in that with noise.
-    states_along: Vec<(f64, f64)>,
+    pub(super) states_along: Vec<(f64, f64)>,
     /// The length of the noise.
     pub(crate) noise: LogNormal,
     /// The distance from the state of a token to that of the token with the nearest embedding.
@@ -24,17 +24,18 @@ pub(crate) struct PlaceNoise {
 
 /// The directions of the noise.
 #[derive(Clone, Debug)]
-struct Loud {
+pub(super) struct Loud {
     /// Orthonormal, `[directions, d_model]` row-major.
-    directions: Vec<f64>,
+    pub(super) directions: Vec<f64>,
     /// The variance along each, relative to the norm of the state.
-    variances: Vec<f64>,
+    pub(super) variances: Vec<f64>,
     /// The share of the square along each that does not count.
-    damped: Vec<f64>,
+    pub(super) damped: Vec<f64>,
 }
 
 /// A length whose logarithm is normally distributed.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct LogNormal {
     /// The mean of the logarithm.
     pub(crate) mean: f64,

@@ -80,6 +80,22 @@ impl Inverter<'_> {
     }
 }
 
+impl Inverter<'_> {
+    /// Takes a calibration that was measured before, so that it is not measured again. One for another tap is left out.
+    pub fn know(&self, calibration: Calibration) {
+        if calibration.tap() == self.tap {
+            let mut known = self.calibrations.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            known.insert(calibration.format(), Some(Arc::new(calibration)));
+        }
+    }
+
+    /// The calibrations known so far, in no order.
+    pub fn known_calibrations(&self) -> Vec<Arc<Calibration>> {
+        let known = self.calibrations.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        known.values().flatten().cloned().collect()
+    }
+}
+
 impl Recovery<'_, '_> {
     /// Begins with the noise of a producer that the settings name.
     pub(super) fn calibrate_if_stated(&mut self) -> Result<(), InvertError> {

@@ -25,6 +25,8 @@ pub(super) struct Recovery<'r, 'p> {
     pub(super) quiet: &'r OnceCell<TargetStates>,
     /// Whether the noise of the producer was asked for.
     pub(super) calibration_tried: bool,
+    /// Whether the tap was doubted.
+    pub(super) tap_doubted: bool,
     /// The hypotheses that stand, all of one length. There is always one at least.
     pub(super) beam: Vec<Hypothesis>,
     pub(super) abandoned: Abandoned,
@@ -58,6 +60,7 @@ impl<'r, 'p> Recovery<'r, 'p> {
             searcher,
             quiet,
             calibration_tried: false,
+            tap_doubted: false,
             beam: vec![hypothesis],
             abandoned: Abandoned::default(),
             seen: Provisional::default(),

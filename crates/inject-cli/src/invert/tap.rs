@@ -1,0 +1,142 @@
+//! The tap of a file of states: named by an option, by the file, or found from the states.
+
+use inject_sipit::{
+    FoundTap, InvertError, Settings, find_tap,
+    models::{Logits, Model, Tap, TokenBatch, host::to_host},
+    settings::TapCheck,
+    states::foreign::{ColumnChoice, StatesFile},
+};
+
+use super::Options;
+use crate::{Failure, number::measured, options::policy::beginning, output::note};
+
+/// Taps that are tried before the program gives up.
+const TRIED: usize = 6;
+
+/// Whether neither an option nor the file names the tap.
+pub(super) fn is_unknown(options: &Options, file: &StatesFile) -> bool {
+    options.tap.is_auto() || (options.tap.named().is_none() && file.taps().is_none())
+}
+
+/// The settings for a file: its tap is doubted if nothing fits, unless it was found from the states.
+pub(super) fn doubting(options: &Options, model: &Model, settings: Settings) -> Settings {
+    match options.input.states.is_some() && !options.tap.is_auto() {
+        true => settings.with_tap_check(TapCheck::WhereNothingFits { begins: beginning(model) }),
+        false => settings,
+    }
+}
+
+/// The failure of an inversion, with the option to try.
+pub(super) fn failure(error: InvertError) -> Failure {
+    match error {
+        InvertError::OtherTap { likely, .. } => Failure::new(format!("{error}; give --tap {likely}")),
+        error => error.into(),
+    }
+}
+
+/// Chooses the column and its tap.
+pub(super) fn choose(
+    options: &Options,
+    model: &Model,
+    file: &mut StatesFile,
+) -> Result<(ColumnChoice, Tap), Failure> {
+    if !is_unknown(options, file) {
+        return named(options, file);
+    }
+    let columns = match options.input.column {
+        Some(column) => vec![column],
+        None => (0..file.columns()).collect(),
+    };
+    let several = columns.len() > 1;
+    let (mut found, mut nowhere) = (Vec::new(), String::new());
+    for column in columns {
+        match find(options, model, file, column)? {
+            FoundTap::Fits(tap) => {
+                let name = if several { format!("column {column}: ") } else { String::new() };
+                note(&format!("{name}{tap}, as the first state tells"));
+                found.push((column, tap));
+            }
+            FoundTap::Nowhere { tap, distance, floor } => {
+                nowhere = format!(
+                    "no token tested has the first state of {} at any likely tap. The nearest lies {} away at {tap}, {} times the noise \
+                     floor. Most likely the states are those of another model, do not begin with the first token (then give --prefix-ids or \
+                     --prefix), or are those of the last token of each prompt alone, which determine no prompt",
+                    file.path().display(),
+                    measured(distance),
+                    measured(distance / floor)
+                );
+            }
+            _ => {}
+        }
+    }
+    // The shallowest block costs least.
+    found.sort_by_key(|&(column, tap)| (tap == Tap::Embedding, tap, column));
+    let chosen = found.first().map(|&(column, tap)| (ColumnChoice::Index(column), tap));
+    chosen.ok_or_else(|| Failure::new(nowhere))
+}
+
+/// Finds the tap of one column.
+fn find(options: &Options, model: &Model, file: &mut StatesFile, column: usize) -> Result<FoundTap, Failure> {
+    let states = file.column(ColumnChoice::Index(column))?.into_array();
+    // The rows of a template may be there or not; its first token tells the tap where they are.
+    let given = options.input.given(model)?;
+    let ids = file.token_ids().map(<[u32]>::to_vec);
+    if let (None, Some(ids)) = (&given, ids)
+        && ids.len() > states.nrows()
+    {
+        let first: Vec<f64> = states.row(0).to_vec();
+        return Ok(FoundTap::Fits(nearest_of(model, &ids, &first)?));
+    }
+    let (begins, settings) = (beginning(model), options.policy.settings()?);
+    let given = given.unwrap_or_default();
+    Ok(find_tap(&model.decoder, states.view(), file.dtype(), &given, begins, &settings, TRIED)?)
+}
+
+/// The tap at which some token of known ids has a state nearest to this one, relative to its length.
+fn nearest_of(model: &Model, ids: &[u32], state: &[f64]) -> Result<Tap, Failure> {
+    let taps = Tap::all(model.decoder.config().n_layers());
+    let forward = model.decoder.forward(&TokenBatch::new(&[ids])?, &taps, Logits::None)?;
+    let mut best = (f64::INFINITY, Tap::Embedding);
+    for tap in taps {
+        let computed: Vec<f64> = to_host(forward.states[&tap].clone())?;
+        for row in computed.chunks(state.len()) {
+            let (away, length) = row
+                .iter()
+                .zip(state)
+                .fold((0.0, 0.0), |(away, length), (a, b)| (away + (a - b) * (a - b), length + a * a));
+            if away / length < best.0 {
+                best = (away / length, tap);
+            }
+        }
+    }
+    Ok(best.1)
+}
+
+/// Chooses the column and its tap by their names.
+fn named(options: &Options, file: &StatesFile) -> Result<(ColumnChoice, Tap), Failure> {
+    let (path, named) = (file.path().display(), file.taps());
+    if file.columns() > 1 && named.is_none() && options.input.column.is_none() {
+        let origins: Vec<String> =
+            file.origins().into_iter().enumerate().map(|(at, origin)| format!("{at}: {origin}")).collect();
+        return Err(Failure::usage(format!(
+            "{path} holds {} taps without naming them ({}): give --column and --tap, or --tap auto",
+            file.columns(),
+            origins.join("; ")
+        )));
+    }
+    match (options.input.column, options.tap.named(), named) {
+        (Some(column), Some(tap), _) => Ok((ColumnChoice::Index(column), tap)),
+        (None, Some(tap), Some([_, ..])) => Ok((ColumnChoice::Tap(tap), tap)),
+        (None, Some(tap), None) => Ok((ColumnChoice::Only, tap)),
+        (None, None, Some([tap])) => Ok((ColumnChoice::Only, *tap)),
+        (Some(column), None, Some(taps)) if column < taps.len() => {
+            Ok((ColumnChoice::Index(column), taps[column]))
+        }
+        (_, None, Some(taps)) => {
+            let taps: Vec<String> = taps.iter().map(Tap::to_string).collect();
+            Err(Failure::usage(format!("{path} holds the taps {}: give --tap", taps.join(", "))))
+        }
+        (None, Some(tap), Some([])) => Ok((ColumnChoice::Only, tap)),
+        (_, None, None) => Err(Failure::usage(format!("{path} does not say which tap it holds: give --tap"))),
+    }
+}
