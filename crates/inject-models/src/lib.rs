@@ -37,6 +37,7 @@
 //!
 //! # Changing
 //!
+//! - [`Precision`]: how weights are held, and what is computed in.
 //! - [`FloatFormat`] and [`NumberFormat`]: number formats of weights and states. [`Decoder::with_weights_in`] rounds the
 //!   weights to one, and [`Decoder::save_weights`] writes a checkpoint.
 //! - [`Matrix`]: the place of a matrix in a decoder, for experiments that change one.
@@ -63,6 +64,7 @@ mod error;
 mod families;
 mod model;
 mod note;
+mod precision;
 mod progress;
 mod source;
 mod tap;
@@ -80,6 +82,7 @@ pub use self::{
     format::{FloatFormat, NumberFormat},
     model::{Model, Origin},
     note::{Evidence, Note},
+    precision::{Hold, Precision},
     progress::{Progress, Unit, silent},
     source::{ModelSource, SourceError},
     tap::{Tap, TapError},

@@ -18,9 +18,10 @@ use crate::{
     tokens::{TokenBatch, check_ids},
 };
 
-/// Returns the same decoder with every parameter tracked for gradients, even if it came from a checkpoint.
+/// Returns the same decoder with every parameter tracked for gradients, even if it came from a checkpoint. Weights that are held in
+/// another format than is computed in are widened.
 pub fn trainable(decoder: Decoder) -> Decoder {
-    decoder.unfreeze().train()
+    decoder.widened().unfreeze().train()
 }
 
 /// Computes the mean cross-entropy of the next token. Every token of every window counts once, except the first.
