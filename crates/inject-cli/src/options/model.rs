@@ -8,8 +8,8 @@ use std::{
 };
 
 use burn::tensor::Device;
-use clap::Args;
-use inject_sipit::models::{Decoder, FloatFormat, Model, ModelSource, Origin};
+use clap::{Args, ValueEnum};
+use inject_sipit::models::{Decoder, FloatFormat, Hold, Model, ModelSource, Origin, Precision};
 
 #[cfg(feature = "hub")]
 use crate::progress::Meter;
@@ -37,8 +37,20 @@ pub(crate) struct ModelOptions {
     /// A tokenizer in place of the model's own: a folder, a file or a Hub id
     #[arg(long, value_name = "PLACE")]
     pub(crate) tokenizer: Option<String>,
+    /// How weights are held: stored, as the checkpoint has them, or f32. Both are computed in f32
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = HoldKind::Stored)]
+    pub(crate) hold: HoldKind,
     #[command(flatten)]
     pub(crate) device: DeviceOptions,
+}
+
+/// How weights are held, by the name of the option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HoldKind {
+    /// In the format of the checkpoint: on a CPU in its files, on a GPU in the GPU's memory.
+    Stored,
+    /// Widened to f32 when the model is loaded.
+    F32,
 }
 
 /// A loaded model, and what the program needs to know of it more than once.
@@ -65,7 +77,16 @@ impl DeviceOptions {
 
     /// Loads the small model in the program.
     pub(crate) fn load_bundled(self) -> Result<LoadedModel, Failure> {
-        ModelOptions { model: None, adapter: None, tokenizer: None, device: self }.load()
+        ModelOptions { model: None, adapter: None, tokenizer: None, hold: HoldKind::F32, device: self }.load()
+    }
+
+    /// How weights are held on this device.
+    fn hold(self, kind: HoldKind) -> Hold {
+        match (kind, self.device) {
+            (HoldKind::F32, _) => Hold::Computed,
+            (HoldKind::Stored, DeviceKind::Flex | DeviceKind::NdArray) => Hold::Mapped,
+            (HoldKind::Stored, DeviceKind::Cuda | DeviceKind::Wgpu) => Hold::Stored,
+        }
     }
 
     /// On a CPU as many lanes as cores, on a GPU one.
@@ -94,11 +115,12 @@ impl ModelOptions {
                 (bundled.origin(), Some(bundled))
             }
         };
+        let precision = Precision::new(self.device.hold(self.hold), FloatFormat::F32);
         let origin = match &self.adapter {
             Some(folder) => origin.with_adapter(folder),
             None => origin,
         };
-        let mut model = Model::load(origin, FloatFormat::F32, &device)?;
+        let mut model = Model::load(origin, precision, &device)?;
         if let Some(place) = &self.tokenizer {
             model = model.with_tokenizer(&resolve_tokenizer(place)?)?;
         }
