@@ -28,7 +28,8 @@ use burn::tensor::Device;
 use inject_sipit::{
     TargetStates,
     models::{
-        Decoder, DecoderConfig, FloatFormat, Hold, Logits, Model, Origin, Precision, PrefixCache, Tap, TokenBatch,
+        Decoder, DecoderConfig, FloatFormat, Hold, Logits, Model, Origin, Precision, PrefixCache, Tap,
+        TokenBatch,
     },
 };
 

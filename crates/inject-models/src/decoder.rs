@@ -204,12 +204,16 @@ impl Decoder {
         collected
     }
 
-    /// Looks up the embeddings of tokens.
+    /// Returns the embeddings of some tokens as stored, as [`Decoder::token_embedding`] does for all.
     ///
     /// # Shapes
     ///
     /// `[ids, d_model]`.
-    fn embeddings_of(&self, ids: &[u32]) -> Tensor<2> {
+    ///
+    /// # Panics
+    ///
+    /// Panics if an id is not in the vocabulary.
+    pub fn embeddings_of(&self, ids: &[u32]) -> Tensor<2> {
         self.embedding.select(ids, &self.device(), self.dtype())
     }
 

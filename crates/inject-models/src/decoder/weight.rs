@@ -165,9 +165,7 @@ impl Table {
     pub(super) fn into_param(self, device: &Device, dtype: DType) -> Param<Tensor<2>> {
         match self {
             Table::Tensor(table) if table.val().dtype() == dtype => table,
-            table => {
-                Param::initialized(ParamId::new(), table.tensor(device, dtype))
-            }
+            table => Param::initialized(ParamId::new(), table.tensor(device, dtype)),
         }
     }
 }

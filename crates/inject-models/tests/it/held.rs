@@ -65,7 +65,8 @@ fn states_of_narrow_weights_equal_those_in_f64_however_they_are_held() {
                     let found = decoder.forward(&batch, &taps, Logits::None).unwrap();
                     for (tap, noise) in taps.iter().zip(&noise.values) {
                         let d_model = oracle.config().d_model;
-                        let (a, b) = (values(found.states[tap].clone()), values(expected.states[tap].clone()));
+                        let (a, b) =
+                            (values(found.states[tap].clone()), values(expected.states[tap].clone()));
                         for (found, expected) in a.chunks(d_model).zip(b.chunks(d_model)) {
                             // The noise is that of the weights before they were rounded: a change of 2^-8 of them does not
                             // change its size by more than the factor of four in the tolerance.
@@ -87,7 +88,8 @@ fn states_of_narrow_weights_equal_those_in_f64_however_they_are_held() {
 fn f64_is_computed_of_mapped_weights_too() {
     for device in inject_testing::compiled().into_iter().filter(inject_testing::computes_in_f64) {
         for case in ["llama", "gpt-neox", "phi4"] {
-            let decoder = load(&fixture::folder(case), Precision::new(Hold::Mapped, FloatFormat::F64), &device);
+            let decoder =
+                load(&fixture::folder(case), Precision::new(Hold::Mapped, FloatFormat::F64), &device);
             assert!(decoder.held_in_files() > 0);
             check_decoder(case, "golden", FloatFormat::F64, &device, &decoder);
         }
@@ -155,7 +157,8 @@ fn what_changes_weights_widens_them_first() {
                     let computing = |decoder: &Decoder| state(&decoder.clone().computing_in(format));
                     assert_eq!(computing(&held), computing(&plain), "{case} {hold:?} computing in {format}");
                 }
-                let rounded = |decoder: &Decoder| state(&decoder.clone().with_weights_in(FloatFormat::F16).unwrap());
+                let rounded =
+                    |decoder: &Decoder| state(&decoder.clone().with_weights_in(FloatFormat::F16).unwrap());
                 assert_eq!(rounded(&held), rounded(&plain), "{case} {hold:?}");
                 let int4 = inject_models::NumberFormat::Int4;
                 let quantised = |decoder: &Decoder| state(&decoder.clone().with_weights_in(int4).unwrap());
@@ -170,7 +173,8 @@ fn held_weights_are_saved_as_they_are() {
     let device = inject_testing::compiled().remove(0);
     for case in ["llama-bf16-shards", "gpt-neox", "phi4"] {
         let written = |hold: Hold| {
-            let model = Model::load(Origin::of_folder(&fixture::folder(case)), precision(hold), &device).unwrap();
+            let model =
+                Model::load(Origin::of_folder(&fixture::folder(case)), precision(hold), &device).unwrap();
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("model.safetensors");
             model.decoder.save_weights(model.family(), FloatFormat::F32, &path).unwrap();
@@ -190,7 +194,10 @@ fn an_adapter_is_merged_into_held_weights() {
         let batch = TokenBatch::new(&[[3, 1, 4, 1, 5]]).unwrap();
         let state = |precision: Precision| {
             let decoder = Model::load(origin.clone(), precision, &device).unwrap().decoder.widened();
-            values(decoder.forward(&batch, &[Tap::FinalNorm], Logits::None).unwrap().states[&Tap::FinalNorm].clone())
+            values(
+                decoder.forward(&batch, &[Tap::FinalNorm], Logits::None).unwrap().states[&Tap::FinalNorm]
+                    .clone(),
+            )
         };
         assert_eq!(state(MAPPED), state(FloatFormat::F32.into()), "{case}");
     }
@@ -202,7 +209,9 @@ fn a_model_can_be_loaded_to_compute_in_16_bits() {
     let folder = fixture::folder("llama-bf16-shards");
     let batch = TokenBatch::new(&[[3, 1, 4, 1, 5]]).unwrap();
     let state = |decoder: Decoder| {
-        values(decoder.forward(&batch, &[Tap::FinalNorm], Logits::None).unwrap().states[&Tap::FinalNorm].clone())
+        values(
+            decoder.forward(&batch, &[Tap::FinalNorm], Logits::None).unwrap().states[&Tap::FinalNorm].clone(),
+        )
     };
     let expected = state(load(&folder, FloatFormat::F32, &device).computing_in(FloatFormat::Bf16));
     assert_eq!(state(load(&folder, FloatFormat::Bf16, &device)), expected);

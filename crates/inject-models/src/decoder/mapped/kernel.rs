@@ -172,7 +172,8 @@ mod tests {
     #[test]
     fn every_kernel_equals_the_sums_in_f64() {
         for format in [FloatFormat::Bf16, FloatFormat::F16, FloatFormat::F32] {
-            for (rows, width) in [(1, 5), (2, 32), (3, 64), (4, 100), (5, 129), (6, 576), (7, 31), (8, 1000)] {
+            for (rows, width) in [(1, 5), (2, 32), (3, 64), (4, 100), (5, 129), (6, 576), (7, 31), (8, 1000)]
+            {
                 let x: Vec<Vec<f32>> =
                     (0..rows).map(|row| numbers(FloatFormat::F32, row as u32, width)).collect();
                 let values = packed(&x, Order::of(format));
@@ -195,8 +196,7 @@ mod tests {
                         for (place, &found) in sums.iter().enumerate() {
                             let (x, w) = (&x[place / outputs], &weights[place % outputs]);
                             let terms = || x.iter().zip(w).map(|(x, w)| f64::from(*x) * f64::from(*w));
-                            let (sum, magnitude) =
-                                (terms().sum::<f64>(), terms().map(f64::abs).sum::<f64>());
+                            let (sum, magnitude) = (terms().sum::<f64>(), terms().map(f64::abs).sum::<f64>());
                             // One rounding of each product, and of each partial sum that it is part of: the longest
                             // chain has width / 16 additions, and five more add up the sixteen sums.
                             let roundings = 2.0 + width.div_ceil(16) as f64 + 5.0;
@@ -218,7 +218,8 @@ mod tests {
             Kernel::all().into_iter().filter(|kernel| *kernel != Kernel::Portable).collect();
         for format in [FloatFormat::Bf16, FloatFormat::F16, FloatFormat::F32] {
             let width = 300;
-            let x: Vec<Vec<f32>> = (0..GROUP as u32).map(|row| numbers(FloatFormat::F32, row, width)).collect();
+            let x: Vec<Vec<f32>> =
+                (0..GROUP as u32).map(|row| numbers(FloatFormat::F32, row, width)).collect();
             let mut bytes = Vec::new();
             format.encode(&numbers(format, 9, width), &mut bytes).unwrap();
             let mut known: Option<Vec<u32>> = None;

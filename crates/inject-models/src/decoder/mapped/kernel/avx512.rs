@@ -46,7 +46,8 @@ impl Vectors for F16 {
     #[target_feature(enable = "avx512f")]
     unsafe fn load(bytes: *const u8) -> [__m512; 2] {
         // SAFETY: the caller's.
-        let halves = unsafe { [_mm256_loadu_si256(bytes.cast()), _mm256_loadu_si256(bytes.add(BLOCK).cast())] };
+        let halves =
+            unsafe { [_mm256_loadu_si256(bytes.cast()), _mm256_loadu_si256(bytes.add(BLOCK).cast())] };
         [_mm512_cvtph_ps(halves[0]), _mm512_cvtph_ps(halves[1])]
     }
 }
@@ -186,10 +187,7 @@ fn added_up(of: [__m512; 8]) -> [f32; 8] {
     // In every quarter a0 + a2, b0 + b2, a1 + a3, b1 + b3.
     let four = |a, b| {
         let (a, b) = (_mm512_castps_pd(a), _mm512_castps_pd(b));
-        _mm512_add_ps(
-            _mm512_castpd_ps(_mm512_unpacklo_pd(a, b)),
-            _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)),
-        )
+        _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)))
     };
     let low = four(pair(of[0], of[1]), pair(of[2], of[3]));
     let high = four(pair(of[4], of[5]), pair(of[6], of[7]));
