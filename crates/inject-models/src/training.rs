@@ -148,6 +148,28 @@ mod tests {
     }
 
     #[test]
+    fn a_decoder_whose_weights_are_in_files_can_be_trained() {
+        use crate::{Hold, Model, Origin, Precision};
+
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/llama-bf16-shards");
+        let load = |hold: Hold| {
+            let precision = Precision::new(hold, crate::FloatFormat::F32);
+            let device = inject_testing::compiled().remove(0);
+            trainable(Model::load(Origin::of_folder(folder.as_ref()), precision, &device).unwrap().decoder)
+        };
+        let windows = [vec![1, 2, 3, 4]];
+        let of_embedding = |decoder: Decoder| {
+            let (_, gradients) = loss_and_gradients(&decoder, &windows, NonZeroUsize::MIN).unwrap();
+            let mut embedding = Of([97, 32], &gradients, Vec::new());
+            decoder.visit(&mut embedding);
+            embedding.2
+        };
+        let expected = of_embedding(load(Hold::Computed));
+        assert!(expected.iter().any(|slope| *slope != 0.0));
+        assert_eq!(of_embedding(load(Hold::Mapped)), expected);
+    }
+
+    #[test]
     fn the_loss_is_the_cross_entropy_of_the_logits() {
         for device in inject_testing::compiled() {
             let decoder = decoder(&device);

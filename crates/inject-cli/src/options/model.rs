@@ -2,13 +2,15 @@
 
 use std::{
     cell::OnceCell,
+    fmt,
     num::NonZeroUsize,
     ops::Deref,
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use burn::tensor::Device;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use inject_sipit::models::{Decoder, FloatFormat, Hold, Model, ModelSource, Origin, Precision};
 
 #[cfg(feature = "hub")]
@@ -37,20 +39,40 @@ pub(crate) struct ModelOptions {
     /// A tokenizer in place of the model's own: a folder, a file or a Hub id
     #[arg(long, value_name = "PLACE")]
     pub(crate) tokenizer: Option<String>,
-    /// How weights are held: stored, as the checkpoint has them, or f32. Both are computed in f32
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = HoldKind::Stored)]
+    /// How weights are held: as stored, or in f32
+    // The small model in the program is held in f32: its files are there only for as long as it is loaded.
+    #[arg(long, value_name = "FORMAT", default_value_t = HoldKind::Stored)]
     pub(crate) hold: HoldKind,
     #[command(flatten)]
     pub(crate) device: DeviceOptions,
 }
 
 /// How weights are held, by the name of the option.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HoldKind {
     /// In the format of the checkpoint: on a CPU in its files, on a GPU in the GPU's memory.
     Stored,
     /// Widened to f32 when the model is loaded.
     F32,
+}
+
+impl fmt::Display for HoldKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            HoldKind::Stored => "stored",
+            HoldKind::F32 => "f32",
+        })
+    }
+}
+
+impl FromStr for HoldKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let known = [HoldKind::Stored, HoldKind::F32];
+        let found = known.into_iter().find(|kind| kind.to_string() == text);
+        found.ok_or_else(|| "expected `stored` or `f32`".to_owned())
+    }
 }
 
 /// A loaded model, and what the program needs to know of it more than once.
@@ -115,7 +137,8 @@ impl ModelOptions {
                 (bundled.origin(), Some(bundled))
             }
         };
-        let precision = Precision::new(self.device.hold(self.hold), FloatFormat::F32);
+        let hold = if bundled.is_some() { HoldKind::F32 } else { self.hold };
+        let precision = Precision::new(self.device.hold(hold), FloatFormat::F32);
         let origin = match &self.adapter {
             Some(folder) => origin.with_adapter(folder),
             None => origin,
