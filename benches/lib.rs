@@ -13,6 +13,7 @@
 //! |---|---|
 //! | `INJECT_DEVICE` | `flex`, `ndarray`, `cuda` or `wgpu`, as far as compiled in; without it, the first of them that is |
 //! | `INJECT_REAL_MODELS` | a folder of checkpoints; its `smollm2-135m` and `gemma-3-270m` then replace the random weights |
+//! | `INJECT_HOLD` | `stored`: these checkpoints stay in their files, in the format that they are stored in |
 //! | `RAYON_NUM_THREADS` | CPU threads, all cores by default |
 //!
 //! `peers/` measures PyTorch at the same sizes.
@@ -26,7 +27,10 @@ use std::{
 use burn::tensor::Device;
 use inject_sipit::{
     TargetStates,
-    models::{Decoder, DecoderConfig, FloatFormat, Logits, Model, Origin, PrefixCache, Tap, TokenBatch},
+    models::{
+        Decoder, DecoderConfig, FloatFormat, Hold, Logits, Model, Origin, Precision, PrefixCache, Tap,
+        TokenBatch,
+    },
 };
 
 /// A model shape that is measured.
@@ -65,7 +69,12 @@ impl Shape {
         match real_models().map(|folder| folder.join(self.to_string())).filter(|folder| folder.is_dir()) {
             None => random(&self.config(), device),
             Some(folder) => {
-                let model = Model::load(Origin::of_folder(&folder), FloatFormat::F32, device);
+                let hold = match env::var("INJECT_HOLD").as_deref() {
+                    Ok("stored") => Hold::Mapped,
+                    _ => Hold::Computed,
+                };
+                let precision = Precision::new(hold, FloatFormat::F32);
+                let model = Model::load(Origin::of_folder(&folder), precision, device);
                 with_lanes(model.unwrap_or_else(|error| panic!("{error}")).decoder)
             }
         }

@@ -29,8 +29,10 @@ use std::{
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
 };
 
+use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 
 pub use self::{
@@ -66,6 +68,17 @@ pub(crate) struct Checkpoint {
 struct WeightFile {
     path: PathBuf,
     values: Values,
+    /// The whole file in memory, if a part of it was asked for.
+    map: OnceLock<Arc<Mmap>>,
+}
+
+/// A matrix of plain numbers where it is in its file.
+struct Place {
+    format: FloatFormat,
+    shape: [usize; 2],
+    map: Arc<Mmap>,
+    /// The first byte.
+    begin: usize,
 }
 
 /// The source of a file's values.
@@ -73,7 +86,7 @@ struct WeightFile {
 enum Values {
     Safetensors(File),
     Pytorch(BTreeMap<String, burn_store::pytorch_reader::Tensor>),
-    Gguf(memmap2::Mmap),
+    Gguf(Mmap),
 }
 
 /// One tensor as its file describes it.
@@ -304,6 +317,46 @@ impl Checkpoint {
         }
     }
 
+    /// Returns the format of a tensor of plain numbers.
+    fn float_format(&self, name: &str) -> Option<FloatFormat> {
+        match self.tensors.get(name)?.stored {
+            StoredAs::Float(format) => Some(format),
+            StoredAs::Gguf(_) | StoredAs::Restored(_) | StoredAs::Other(_) => None,
+        }
+    }
+
+    /// Maps the file of a matrix and returns the place of its numbers, if they are plain numbers in a safetensors file.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be mapped.
+    fn mapped(&self, name: &str) -> Result<Option<Place>, ModelError> {
+        let (Some(entry), Some(format)) = (self.tensors.get(name), self.float_format(name)) else {
+            return Ok(None);
+        };
+        let file = &self.files[entry.file];
+        let (Values::Safetensors(handle), [rows, width]) = (&file.values, &entry.shape[..]) else {
+            return Ok(None);
+        };
+        let map = match file.map.get() {
+            Some(map) => Arc::clone(map),
+            None => {
+                // SAFETY: the map is only read. That no other program truncates or rewrites the file as long as the model exists
+                // is the documented condition of `Hold::Mapped`.
+                let map = unsafe { Mmap::map(handle) }
+                    .map_err(|source| ModelError::Read { path: file.path.clone(), source })?;
+                Arc::clone(file.map.get_or_init(|| Arc::new(map)))
+            }
+        };
+        // The header was checked against the length of the file as it was then.
+        let end = entry.begin + (rows * width * format.bytes()) as u64;
+        if end > map.len() as u64 {
+            let source = io::Error::new(io::ErrorKind::UnexpectedEof, "it has become shorter");
+            return Err(ModelError::Read { path: file.path.clone(), source });
+        }
+        Ok(Some(Place { format, shape: [*rows, *width], map, begin: entry.begin as usize }))
+    }
+
     /// Returns the layout of the matrix of a linear map: that of the family, unless the file has its own.
     fn layout(&self, name: &str, of_family: Stored) -> Stored {
         match self.tensors.get(name).map(|entry| &entry.stored) {
@@ -315,13 +368,20 @@ impl Checkpoint {
 }
 
 impl WeightFile {
+    fn new(path: PathBuf, values: Values) -> Self {
+        WeightFile { path, values, map: OnceLock::new() }
+    }
+
     /// The same file with the names of wrappers taken off.
     fn unwrapped(self) -> Self {
         match self.values {
             Values::Pytorch(tensors) => {
-                WeightFile { values: Values::Pytorch(wrappers::unwrap(tensors).0), ..self }
+                let values = Values::Pytorch(wrappers::unwrap(tensors).0);
+                WeightFile { path: self.path, values, map: self.map }
             }
-            values @ (Values::Safetensors(_) | Values::Gguf(_)) => WeightFile { values, ..self },
+            values @ (Values::Safetensors(_) | Values::Gguf(_)) => {
+                WeightFile { path: self.path, values, map: self.map }
+            }
         }
     }
 }

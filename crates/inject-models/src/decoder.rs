@@ -16,6 +16,7 @@ mod init;
 mod lanes;
 mod linear;
 mod map;
+mod mapped;
 mod merge;
 mod narrow;
 mod norm;
@@ -25,6 +26,8 @@ mod rows;
 mod save;
 mod sight;
 mod soft_cap;
+mod weight;
+mod widen;
 
 use std::{collections::BTreeMap, num::NonZeroUsize, ops::Range};
 
@@ -42,6 +45,7 @@ use self::{
     rows::Rows,
     sight::Sights,
     soft_cap::capped,
+    weight::Table,
 };
 pub use self::{
     cache::PrefixCache,
@@ -49,12 +53,16 @@ pub use self::{
     forward::{Forward, Logits},
     map::Matrix,
 };
+pub(crate) use self::{
+    mapped::{Mapped, Segment},
+    weight::{Table as HeldTable, Weight as HeldWeight},
+};
 use crate::{
     config::{DecoderConfig, Head},
     error::ModelError,
     host::indices,
     tap::Tap,
-    tokens::{TokenBatch, check_len, ids_tensor},
+    tokens::{TokenBatch, check_len},
 };
 
 /// A decoder-only transformer: embeddings, blocks, final norm, head.
@@ -64,13 +72,13 @@ use crate::{
 #[derive(Module, Debug)]
 pub struct Decoder {
     /// Shape `[vocab_size, d_model]`.
-    embedding: Param<Tensor<2>>,
+    embedding: Table,
     /// Shape `[max_len, d_model]`.
     positions: Option<Param<Tensor<2>>>,
     blocks: Vec<Block>,
     final_norm: Norm,
     /// Shape `[vocab_size, d_model]`, unless the embedding is the head.
-    head: Option<Param<Tensor<2>>>,
+    head: Option<Table>,
     #[module(skip)]
     config: DecoderConfig,
     #[module(skip)]
@@ -196,13 +204,17 @@ impl Decoder {
         collected
     }
 
-    /// Looks up the embeddings of tokens.
+    /// Returns the embeddings of some tokens as stored, as [`Decoder::token_embedding`] does for all.
     ///
     /// # Shapes
     ///
     /// `[ids, d_model]`.
-    fn embeddings_of(&self, ids: &[u32]) -> Tensor<2> {
-        self.embedding.val().select(0, ids_tensor(ids, &self.device()))
+    ///
+    /// # Panics
+    ///
+    /// Panics if an id is not in the vocabulary.
+    pub fn embeddings_of(&self, ids: &[u32]) -> Tensor<2> {
+        self.embedding.select(ids, &self.device(), self.dtype())
     }
 
     /// Turns embeddings into the input of the first block: scales them and adds the learned positions.
@@ -245,12 +257,12 @@ impl Decoder {
 
     /// Returns the device that holds the parameters and computes.
     pub fn device(&self) -> Device {
-        self.embedding.val().device()
+        self.final_norm.weight.val().device()
     }
 
-    /// Returns the number format of the parameters and of the computation.
+    /// Returns the number format of the computation, and of all parameters that are not matrices.
     pub fn dtype(&self) -> DType {
-        self.embedding.val().dtype()
+        self.final_norm.weight.val().dtype()
     }
 
     /// Estimates the memory that one token of a batch occupies while its widest block is computed: see
@@ -290,7 +302,16 @@ impl Decoder {
     ///
     /// `[vocab_size, d_model]`.
     pub fn token_embedding(&self) -> Tensor<2> {
-        self.embedding.val()
+        self.embedding.tensor(&self.device(), self.dtype())
+    }
+
+    /// Returns consecutive rows of [`Decoder::token_embedding`], without making the others.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `tokens` lies outside the vocabulary.
+    pub fn token_embeddings(&self, tokens: Range<usize>) -> Tensor<2> {
+        self.embedding.rows(tokens, &self.device(), self.dtype())
     }
 
     /// Returns the matrix that turns states after the final norm into logits, unless it is the token embedding.
@@ -299,7 +320,7 @@ impl Decoder {
     ///
     /// `[vocab_size, d_model]`.
     pub fn own_head(&self) -> Option<Tensor<2>> {
-        self.head.as_ref().map(Param::val)
+        self.head.as_ref().map(|head| head.tensor(&self.device(), self.dtype()))
     }
 
     /// Applies the final norm to states at the last block. The result is the input of [`Decoder::logits`].
@@ -340,10 +361,7 @@ impl Decoder {
     /// Panics if `tokens` lies outside the vocabulary, or if the model [has no head](Self::has_head).
     pub fn logits_of(&self, states: Tensor<2>, tokens: Range<usize>) -> Tensor<2> {
         assert!(self.has_head(), "the model has no head");
-        let head = self.own_head().unwrap_or_else(|| self.token_embedding());
-        // The large matrix stays on the left, in the order in which it is stored: a transposed view of it would be read
-        // out of order.
-        let logits = head.narrow(0, tokens.start, tokens.len()).matmul(states.transpose()).transpose();
+        let logits = self.head.as_ref().unwrap_or(&self.embedding).product(states, tokens);
         capped(logits, self.config.logit_cap)
     }
 }

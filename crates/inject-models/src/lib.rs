@@ -37,6 +37,7 @@
 //!
 //! # Changing
 //!
+//! - [`Precision`]: how weights are held, and what is computed in.
 //! - [`FloatFormat`] and [`NumberFormat`]: number formats of weights and states. [`Decoder::with_weights_in`] rounds the
 //!   weights to one, and [`Decoder::save_weights`] writes a checkpoint.
 //! - [`RandomCheckpoint`]: a checkpoint of random weights, at a [`PublishedShape`] or any other.
@@ -64,6 +65,7 @@ mod error;
 mod families;
 mod model;
 mod note;
+mod precision;
 mod progress;
 mod random_checkpoint;
 mod source;
@@ -82,6 +84,7 @@ pub use self::{
     format::{FloatFormat, NumberFormat},
     model::{Model, Origin},
     note::{Evidence, Note},
+    precision::{Hold, Precision},
     progress::{Progress, Unit, silent},
     random_checkpoint::{PublishedShape, RandomCheckpoint, RandomFile, UnknownShape},
     source::{ModelSource, SourceError},

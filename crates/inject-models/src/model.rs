@@ -12,6 +12,7 @@ use crate::{
     families::{self, Described, Family},
     format::FloatFormat,
     note::Note,
+    precision::Precision,
     tokenizer::Tokenizer,
 };
 
@@ -83,17 +84,18 @@ impl Model {
     /// A GGUF file holds all three, and is loaded in place of a folder. So is the only one in a folder without `config.json`.
     /// It must not change while it is loaded, because it is mapped into memory.
     ///
-    /// The model computes in `format`, which is F32 or F64. F32 is the ordinary choice. F64 gives reference values, and
-    /// not every device has it. Weights stored as F16 or BF16 are widened, which is exact.
+    /// The [`Precision`] says how the weights are held and what the model computes in. F32 is the ordinary choice. F64 gives
+    /// reference values, and not every device has it. F16 and BF16 round every result, as [`Decoder::computing_in`] does. Widening
+    /// stored weights to F32 is exact.
     ///
     /// An adapter ([`Origin::with_adapter`]) is merged into the weights, as PEFT's `merge_and_unload` does.
     ///
-    /// The peak of memory is little more than the parameters take in `format`, whatever the file holds. A pickled
+    /// The peak of memory is little more than the parameters take as they are held, whatever the file holds. A pickled
     /// `pytorch_model.bin` adds its largest tensor.
     ///
     /// # Errors
     ///
-    /// Fails for any other format, and for a folder that is not a complete checkpoint of a known family. The error names
+    /// Fails for a folder that is not a complete checkpoint of a known family. The error names
     /// the file and the key or tensor.
     ///
     /// # Example
@@ -109,26 +111,31 @@ impl Model {
     /// assert_eq!(states[&Tap::Block(2)].dims(), [1, 5, 32]);
     /// # Ok::<(), inject_models::ModelError>(())
     /// ```
-    pub fn load(origin: Origin, format: FloatFormat, device: &Device) -> Result<Self, ModelError> {
+    pub fn load(
+        origin: Origin,
+        precision: impl Into<Precision>,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let mut precision = precision.into();
+        let wanted = precision.compute;
+        if wanted != FloatFormat::F64 {
+            precision.compute = FloatFormat::F32;
+        }
         // Before the model, which takes longer.
         let adapter = origin.adapter.as_deref().map(Adapter::open).transpose()?;
-        let mut model = Self::load_base(origin, format, device)?;
+        let mut model = Self::load_base(origin, precision, device)?;
         if let Some(adapter) = adapter {
             model.decoder = model.decoder.merged(&adapter, model.family)?;
+        }
+        if wanted != precision.compute {
+            model.decoder = model.decoder.computing_in(wanted);
         }
         Ok(model)
     }
 
-    fn load_base(origin: Origin, format: FloatFormat, device: &Device) -> Result<Self, ModelError> {
-        if !matches!(format, FloatFormat::F32 | FloatFormat::F64) {
-            return Err(ModelError::UnsupportedFormat {
-                purpose: "computing",
-                found: format.into(),
-                expected: "f32 or f64",
-            });
-        }
+    fn load_base(origin: Origin, precision: Precision, device: &Device) -> Result<Self, ModelError> {
         if let Some(path) = Gguf::find(&origin.folder) {
-            return Self::load_gguf(Gguf::open(path.clone())?, &path, origin, format, device);
+            return Self::load_gguf(Gguf::open(path.clone())?, &path, origin, precision, device);
         }
         let config_path = origin.folder.join("config.json");
         if !config_path.is_file() {
@@ -158,7 +165,7 @@ impl Model {
         if !applied && origin.folder.join("adapter_config.json").is_file() {
             notes.push(Note::AdapterBeside { base: checkpoint::base_of_adapter(&origin.folder) });
         }
-        let weights = Weights::new(&checkpoint, description.family, device, format);
+        let weights = Weights::new(&checkpoint, description.family, device, precision);
         judge_head(&mut description.config, &weights, &mut notes)?;
         let decoder = Decoder::load(description.config, weights)?;
         Ok(Model { decoder, tokenizer, family: description.family, bos_token_id, origin, notes })
@@ -169,7 +176,7 @@ impl Model {
         file: Gguf,
         path: &Path,
         origin: Origin,
-        format: FloatFormat,
+        precision: Precision,
         device: &Device,
     ) -> Result<Self, ModelError> {
         let Described { mut description, mut notes, .. } = families::describe(path, &file.config()?)?;
@@ -182,7 +189,7 @@ impl Model {
             notes.extend(tokenizer.notes()?);
         }
         let checkpoint = file.checkpoint()?;
-        let weights = Weights::new(&checkpoint, description.family, device, format);
+        let weights = Weights::new(&checkpoint, description.family, device, precision);
         judge_head(&mut description.config, &weights, &mut notes)?;
         let decoder = Decoder::load(description.config, weights)?;
         Ok(Model { decoder, tokenizer, family: description.family, bos_token_id, origin, notes })

@@ -18,9 +18,10 @@ use crate::{
     tokens::{TokenBatch, check_ids},
 };
 
-/// Returns the same decoder with every parameter tracked for gradients, even if it came from a checkpoint.
+/// Returns the same decoder with every parameter tracked for gradients, even if it came from a checkpoint. Weights that are held in
+/// another format than is computed in are widened.
 pub fn trainable(decoder: Decoder) -> Decoder {
-    decoder.unfreeze().train()
+    decoder.widened().unfreeze().train()
 }
 
 /// Computes the mean cross-entropy of the next token. Every token of every window counts once, except the first.
@@ -144,6 +145,28 @@ mod tests {
             let together = value(next_token_loss(&decoder, &windows).unwrap());
             assert!((together - expected).abs() < 1e-5 * expected, "{together} {expected}");
         }
+    }
+
+    #[test]
+    fn a_decoder_whose_weights_are_in_files_can_be_trained() {
+        use crate::{Hold, Model, Origin, Precision};
+
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/llama-bf16-shards");
+        let load = |hold: Hold| {
+            let precision = Precision::new(hold, crate::FloatFormat::F32);
+            let device = inject_testing::compiled().remove(0);
+            trainable(Model::load(Origin::of_folder(folder.as_ref()), precision, &device).unwrap().decoder)
+        };
+        let windows = [vec![1, 2, 3, 4]];
+        let of_embedding = |decoder: Decoder| {
+            let (_, gradients) = loss_and_gradients(&decoder, &windows, NonZeroUsize::MIN).unwrap();
+            let mut embedding = Of([97, 32], &gradients, Vec::new());
+            decoder.visit(&mut embedding);
+            embedding.2
+        };
+        let expected = of_embedding(load(Hold::Computed));
+        assert!(expected.iter().any(|slope| *slope != 0.0));
+        assert_eq!(of_embedding(load(Hold::Mapped)), expected);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use crate::{
     collisions::{Arithmetic, approximate_products::Bits},
     error::InvertError,
-    models::{Decoder, Logits, ModelError, TokenBatch},
+    models::{Decoder, Logits, ModelError, TokenBatch, config::Head},
     noise::spread,
     tensors::{read, read_f32},
     token_rows::{Largest, TokenRows, Wanted},
@@ -176,10 +176,13 @@ impl<'a> Vocabulary<'a> {
     }
 
     fn head(&self) -> Result<&TokenRows, InvertError> {
-        match self.decoder.own_head() {
-            None if !self.decoder.has_head() => Err(ModelError::NoHead.into()),
-            None => self.embedding(),
-            Some(head) => known(&self.head, || TokenRows::of(head, None, Bits::Eight, self.arithmetic)),
+        match self.decoder.config().head {
+            Head::Absent => Err(ModelError::NoHead.into()),
+            Head::Tied => self.embedding(),
+            Head::Untied => known(&self.head, || {
+                let head = self.decoder.own_head().unwrap_or_else(|| self.decoder.token_embedding());
+                TokenRows::of(head, None, Bits::Eight, self.arithmetic)
+            }),
         }
     }
 

@@ -2,14 +2,16 @@
 
 use std::{
     cell::OnceCell,
+    fmt,
     num::NonZeroUsize,
     ops::Deref,
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use burn::tensor::Device;
 use clap::Args;
-use inject_sipit::models::{Decoder, FloatFormat, Model, ModelSource, Origin};
+use inject_sipit::models::{Decoder, FloatFormat, Hold, Model, ModelSource, Origin, Precision};
 
 #[cfg(feature = "hub")]
 use crate::progress::Meter;
@@ -37,8 +39,40 @@ pub(crate) struct ModelOptions {
     /// A tokenizer in place of the model's own: a folder, a file or a Hub id
     #[arg(long, value_name = "PLACE")]
     pub(crate) tokenizer: Option<String>,
+    /// How weights are held: as stored, or in f32
+    // The small model in the program is held in f32: its files are there only for as long as it is loaded.
+    #[arg(long, value_name = "FORMAT", default_value_t = HoldKind::Stored)]
+    pub(crate) hold: HoldKind,
     #[command(flatten)]
     pub(crate) device: DeviceOptions,
+}
+
+/// How weights are held, by the name of the option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HoldKind {
+    /// In the format of the checkpoint: on a CPU in its files, on a GPU in the GPU's memory.
+    Stored,
+    /// Widened to f32 when the model is loaded.
+    F32,
+}
+
+impl fmt::Display for HoldKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            HoldKind::Stored => "stored",
+            HoldKind::F32 => "f32",
+        })
+    }
+}
+
+impl FromStr for HoldKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let known = [HoldKind::Stored, HoldKind::F32];
+        let found = known.into_iter().find(|kind| kind.to_string() == text);
+        found.ok_or_else(|| "expected `stored` or `f32`".to_owned())
+    }
 }
 
 /// A loaded model, and what the program needs to know of it more than once.
@@ -65,7 +99,16 @@ impl DeviceOptions {
 
     /// Loads the small model in the program.
     pub(crate) fn load_bundled(self) -> Result<LoadedModel, Failure> {
-        ModelOptions { model: None, adapter: None, tokenizer: None, device: self }.load()
+        ModelOptions { model: None, adapter: None, tokenizer: None, hold: HoldKind::F32, device: self }.load()
+    }
+
+    /// How weights are held on this device.
+    fn hold(self, kind: HoldKind) -> Hold {
+        match (kind, self.device) {
+            (HoldKind::F32, _) => Hold::Computed,
+            (HoldKind::Stored, DeviceKind::Flex | DeviceKind::NdArray) => Hold::Mapped,
+            (HoldKind::Stored, DeviceKind::Cuda | DeviceKind::Wgpu) => Hold::Stored,
+        }
     }
 
     /// On a CPU as many lanes as cores, on a GPU one.
@@ -94,11 +137,13 @@ impl ModelOptions {
                 (bundled.origin(), Some(bundled))
             }
         };
+        let hold = if bundled.is_some() { HoldKind::F32 } else { self.hold };
+        let precision = Precision::new(self.device.hold(hold), FloatFormat::F32);
         let origin = match &self.adapter {
             Some(folder) => origin.with_adapter(folder),
             None => origin,
         };
-        let mut model = Model::load(origin, FloatFormat::F32, &device)?;
+        let mut model = Model::load(origin, precision, &device)?;
         if let Some(place) = &self.tokenizer {
             model = model.with_tokenizer(&resolve_tokenizer(place)?)?;
         }

@@ -105,7 +105,7 @@ impl Gguf {
                 return Err(ModelError::Damaged { path: self.path, source });
             }
         }
-        let file = WeightFile { path: self.path.clone(), values: Values::Gguf(self.map) };
+        let file = WeightFile::new(self.path.clone(), Values::Gguf(self.map));
         Ok(Checkpoint { path: self.path, files: vec![file], tensors })
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn open_file(path: &Path) -> Result<Opened, ModelError> {
     })?;
     let values: std::collections::BTreeMap<String, Tensor> = reader.into_tensors().into_iter().collect();
     let tensors = values.iter().map(|(name, tensor)| (name.clone(), entry(tensor))).collect();
-    Ok((WeightFile { path: path.to_owned(), values: Values::Pytorch(values) }, tensors))
+    Ok((WeightFile::new(path.to_owned(), Values::Pytorch(values)), tensors))
 }
 
 fn entry(tensor: &Tensor) -> Entry {

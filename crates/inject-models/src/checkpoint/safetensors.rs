@@ -25,7 +25,7 @@ pub(super) fn open_file(path: &Path) -> Result<Opened, ModelError> {
     let header = Header::read(&file)
         .map_err(|error| ModelError::Damaged { path: path.to_owned(), source: Damage::Header(error) })?;
     let tensors = header.tensors().iter().map(|(name, tensor)| (name.clone(), entry(tensor))).collect();
-    Ok((WeightFile { path: path.to_owned(), values: Values::Safetensors(file) }, tensors))
+    Ok((WeightFile::new(path.to_owned(), Values::Safetensors(file)), tensors))
 }
 
 fn entry(tensor: &StoredTensor) -> Entry {

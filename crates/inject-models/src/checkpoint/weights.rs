@@ -9,9 +9,11 @@ use burn::{
 
 use super::Checkpoint;
 use crate::{
+    decoder::{HeldTable, HeldWeight, Mapped, Segment},
     error::ModelError,
     families::{Family, Ignored, Names, Projection, Stored},
     format::FloatFormat,
+    precision::{Hold, Precision},
 };
 
 /// The tensors of a checkpoint under a family's names, each handed out once.
@@ -26,22 +28,28 @@ pub(crate) struct Weights<'a> {
     prefix: &'static str,
     taken: BTreeSet<String>,
     device: &'a Device,
+    hold: Hold,
     format: FloatFormat,
 }
 
 impl<'a> Weights<'a> {
-    /// The tensors of `checkpoint`, to be put on `device` in `format`.
+    /// The tensors of `checkpoint`, to be used on `device`.
+    ///
+    /// # Panics
+    ///
+    /// Loading panics if the precision computes in another format than F32 and F64.
     pub(crate) fn new(
         checkpoint: &'a Checkpoint,
         family: Family,
         device: &'a Device,
-        format: FloatFormat,
+        precision: Precision,
     ) -> Self {
+        let Precision { hold, compute: format } = precision;
         let names = family.names();
         let fits = |prefix: &&&str| checkpoint.contains(&format!("{prefix}{}", names.embedding));
         // If none fits, errors about missing tensors use the first.
         let prefix = names.prefixes.iter().find(fits).unwrap_or(&names.prefixes[0]);
-        Weights { checkpoint, family, names, prefix, taken: BTreeSet::new(), device, format }
+        Weights { checkpoint, family, names, prefix, taken: BTreeSet::new(), device, hold, format }
     }
 
     /// The family's names.
@@ -50,14 +58,10 @@ impl<'a> Weights<'a> {
     }
 
     /// The token embedding. Shape `[vocab_size, d_model]`.
-    pub(crate) fn embedding(
-        &mut self,
-        vocab_size: usize,
-        d_model: usize,
-    ) -> Result<Param<Tensor<2>>, ModelError> {
+    pub(crate) fn embedding(&mut self, vocab_size: usize, d_model: usize) -> Result<HeldTable, ModelError> {
         let name = format!("{}{}", self.prefix, self.names.embedding);
         self.checkpoint.refuse_padding(&name, [vocab_size, d_model])?;
-        self.rows(name, [vocab_size, d_model])
+        self.table(name, [vocab_size, d_model])
     }
 
     /// The learned positions. Shape `[max_len, d_model]`.
@@ -67,7 +71,7 @@ impl<'a> Weights<'a> {
         d_model: usize,
     ) -> Result<Param<Tensor<2>>, ModelError> {
         let name = format!("{}{}", self.prefix, self.names.positions);
-        self.rows(name, [max_len, d_model])
+        self.rows(name, [max_len, d_model], self.format)
     }
 
     /// Returns the name of the stored head, if there is one.
@@ -90,10 +94,10 @@ impl<'a> Weights<'a> {
     }
 
     /// The head, if it is not the embedding. Shape `[vocab_size, d_model]`.
-    pub(crate) fn head(&mut self, vocab_size: usize, d_model: usize) -> Result<Param<Tensor<2>>, ModelError> {
+    pub(crate) fn head(&mut self, vocab_size: usize, d_model: usize) -> Result<HeldTable, ModelError> {
         let name = self.head_name();
         self.checkpoint.refuse_padding(&name, [vocab_size, d_model])?;
-        self.rows(name, [vocab_size, d_model])
+        self.table(name, [vocab_size, d_model])
     }
 
     /// A vector of the final norm, `weight` or `bias`.
@@ -125,7 +129,7 @@ impl<'a> Weights<'a> {
         projection: fn(&'static Names) -> &'static Projection,
         d_in: usize,
         widths: &[usize],
-    ) -> Result<Param<Tensor<2>>, ModelError> {
+    ) -> Result<HeldWeight, ModelError> {
         let projection = projection(self.names);
         let parts = projection.tensors(widths, |stem| format!("{}.weight", self.in_block(block, stem)));
         let d_out: usize = widths.iter().sum();
@@ -137,6 +141,13 @@ impl<'a> Weights<'a> {
             };
             self.checkpoint.check(name, &expected)?;
         }
+        let names = || parts.iter().map(|(name, _)| name.as_str());
+        let by_output = names().all(|name| layout(name) != Stored::InOut);
+        if let Some(mapped) = by_output.then(|| self.mapped(names())).transpose()?.flatten() {
+            self.taken.extend(parts.into_iter().map(|(name, _)| name));
+            return Ok(HeldWeight::Mapped(mapped));
+        }
+        let held = self.held(names());
         let mut values = Buffer::zeros(d_in * d_out, self.format);
         let mut column = 0;
         for (name, width) in &parts {
@@ -157,7 +168,7 @@ impl<'a> Weights<'a> {
             column += width;
         }
         self.taken.extend(parts.into_iter().map(|(name, _)| name));
-        Ok(self.parameter(values, [d_in, d_out]))
+        Ok(HeldWeight::Tensor(self.parameter(values, [d_in, d_out], held)))
     }
 
     /// The bias of a linear map inside a block, its parts side by side.
@@ -194,13 +205,59 @@ impl<'a> Weights<'a> {
         self.names.in_block(self.prefix, block, stem)
     }
 
-    fn rows(&mut self, name: String, shape: [usize; 2]) -> Result<Param<Tensor<2>>, ModelError> {
+    fn table(&mut self, name: String, shape: [usize; 2]) -> Result<HeldTable, ModelError> {
+        self.checkpoint.check(&name, &shape)?;
+        if let Some(mapped) = self.mapped([name.as_str()].into_iter())? {
+            self.taken.insert(name);
+            return Ok(HeldTable::Mapped(mapped));
+        }
+        let held = self.held([name.as_str()].into_iter());
+        Ok(HeldTable::Tensor(self.rows(name, shape, held)?))
+    }
+
+    /// The rows of some tensors where they are in their files, if the model is to hold them there and can.
+    fn mapped<'n>(&self, names: impl Iterator<Item = &'n str>) -> Result<Option<Mapped>, ModelError> {
+        if self.hold != Hold::Mapped {
+            return Ok(None);
+        }
+        let mut segments = Vec::new();
+        let mut formats = BTreeSet::new();
+        let mut d_in = 0;
+        for name in names {
+            let Some(place) = self.checkpoint.mapped(name)? else { return Ok(None) };
+            formats.insert(place.format.name());
+            segments.push(Segment { map: place.map, begin: place.begin, rows: place.shape[0] });
+            d_in = place.shape[1];
+        }
+        let format = formats.pop_first().and_then(|name| name.parse().ok());
+        // Formats that differ are widened.
+        Ok(format.filter(|_| formats.is_empty()).and_then(|format| Mapped::new(format, d_in, segments)))
+    }
+
+    /// The format in which the parameter of some tensors is held.
+    fn held<'n>(&self, names: impl Iterator<Item = &'n str>) -> FloatFormat {
+        match self.hold {
+            Hold::Computed | Hold::Mapped => self.format,
+            Hold::Stored => {
+                let formats = names.map(|name| self.checkpoint.float_format(name).unwrap_or(self.format));
+                let widest = formats.max_by_key(|format| format.bytes()).unwrap_or(self.format);
+                if widest.bytes() < self.format.bytes() { widest } else { self.format }
+            }
+        }
+    }
+
+    fn rows(
+        &mut self,
+        name: String,
+        shape: [usize; 2],
+        held: FloatFormat,
+    ) -> Result<Param<Tensor<2>>, ModelError> {
         self.checkpoint.check(&name, &shape)?;
         let mut values = Buffer::zeros(shape[0] * shape[1], self.format);
         self.checkpoint
             .stream(&name, shape[1], |first, piece| values.place_rows(piece, piece.len(), first, 0))?;
         self.taken.insert(name);
-        Ok(self.parameter(values, shape))
+        Ok(self.parameter(values, shape, held))
     }
 
     fn vector(&mut self, parts: &[(String, usize)]) -> Result<Param<Tensor<1>>, ModelError> {
@@ -217,11 +274,19 @@ impl<'a> Weights<'a> {
             begin += width;
             self.taken.insert(name.clone());
         }
-        Ok(self.parameter(values, [width]))
+        Ok(self.parameter(values, [width], self.format))
     }
 
-    fn parameter<const D: usize>(&self, values: Buffer, shape: [usize; D]) -> Param<Tensor<D>> {
-        let tensor = Tensor::from_data(values.into_data(&shape), (self.device, self.format.dtype()));
+    fn parameter<const D: usize>(
+        &self,
+        values: Buffer,
+        shape: [usize; D],
+        held: FloatFormat,
+    ) -> Param<Tensor<D>> {
+        let data = values.into_data(&shape);
+        // On the host, so that the device never has both.
+        let data = if held == self.format { data } else { data.convert_dtype(held.dtype()) };
+        let tensor = Tensor::from_data(data, (self.device, held.dtype()));
         Param::initialized(ParamId::new(), tensor)
     }
 }

@@ -9,7 +9,7 @@
 
 use burn::{module::Param, tensor::Tensor};
 
-use super::linear::Linear;
+use super::{linear::Linear, weight::Weight};
 
 /// Query, key and value.
 const PARTS: usize = 3;
@@ -31,7 +31,10 @@ pub(super) fn loaded_matrix(matrix: Tensor<2>, n_heads: usize) -> Tensor<2> {
 
 fn reordered(linear: Linear, counts: [usize; 2]) -> Linear {
     let columns = |t: Tensor<2>| exchanged(t, counts);
-    let weight = linear.weight.map(columns);
+    let weight = match linear.weight {
+        Weight::Tensor(weight) => Weight::Tensor(weight.map(columns)),
+        Weight::Mapped(mapped) => Weight::Mapped(mapped.exchanged(counts)),
+    };
     let bias =
         linear.bias.map(|bias: Param<Tensor<1>>| bias.map(|bias| columns(bias.unsqueeze()).squeeze_dim(0)));
     Linear { weight, bias }

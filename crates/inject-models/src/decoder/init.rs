@@ -6,8 +6,15 @@ use burn::{
 };
 
 use super::{
-    Decoder, attention::Attention, block::Block, by_head, feed_forward::FeedForward, lanes::Lanes,
-    linear::Linear, norm::Norm,
+    Decoder,
+    attention::Attention,
+    block::Block,
+    by_head,
+    feed_forward::FeedForward,
+    lanes::Lanes,
+    linear::Linear,
+    norm::Norm,
+    weight::{Table, Weight},
 };
 use crate::{
     checkpoint::Weights,
@@ -135,13 +142,13 @@ impl DecoderConfig {
     pub fn init(&self, std: f64, device: &Device) -> Decoder {
         let init = Init { std, residual_std: std / (2.0 * self.n_layers() as f64).sqrt(), device };
         Decoder {
-            embedding: init.normal([self.vocab_size, self.d_model], std),
+            embedding: Table::Tensor(init.normal([self.vocab_size, self.d_model], std)),
             positions: self.max_len().map(|max_len| init.normal([max_len, self.d_model], std)),
             blocks: self.blocks.iter().map(|block| init.block(block, self.d_model)).collect(),
             final_norm: init.norm(self.final_norm, self.d_model),
             head: match self.head {
                 Head::Tied | Head::Absent => None,
-                Head::Untied => Some(init.normal([self.vocab_size, self.d_model], std)),
+                Head::Untied => Some(Table::Tensor(init.normal([self.vocab_size, self.d_model], std))),
             },
             config: self.clone(),
             lanes: Lanes(1),
@@ -190,7 +197,7 @@ impl Init<'_> {
             Bias::Without => None,
             Bias::With => Some(self.vector(d_out, 0.0)),
         };
-        Linear { weight: self.normal([d_in, d_out], std), bias }
+        Linear { weight: Weight::Tensor(self.normal([d_in, d_out], std)), bias }
     }
 
     fn norm(&self, config: NormConfig, width: usize) -> Norm {

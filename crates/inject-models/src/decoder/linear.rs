@@ -1,17 +1,19 @@
-//! Linear maps, with matrices of shape `[in, out]`.
+//! Linear maps.
 
 use burn::{
     module::{Module, Param},
     tensor::Tensor,
 };
 
-use super::narrow::is_narrow;
+use super::{
+    narrow::is_narrow,
+    weight::{Weight, in_dtype},
+};
 
 /// `x W + b`.
 #[derive(Module, Debug)]
 pub(super) struct Linear {
-    /// Shape `[in, out]`: the matrix product reads it in order, several times faster than a transposed view.
-    pub(super) weight: Param<Tensor<2>>,
+    pub(super) weight: Weight,
     pub(super) bias: Option<Param<Tensor<1>>>,
 }
 
@@ -20,7 +22,13 @@ impl Linear {
     ///
     /// `[rows, in]` to `[rows, out]`.
     pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let product = product(x, self.weight.val());
+        let product = match &self.weight {
+            Weight::Tensor(weight) => {
+                let weight = in_dtype(weight.val(), x.dtype());
+                product(x, weight)
+            }
+            Weight::Mapped(mapped) => mapped.product(x, 0..mapped.dims()[0]),
+        };
         match &self.bias {
             None => product,
             Some(bias) => product + bias.val().unsqueeze::<2>(),

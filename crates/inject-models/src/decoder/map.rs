@@ -2,7 +2,11 @@
 
 use burn::{module::Param, tensor::Tensor};
 
-use super::{Decoder, linear::Linear};
+use super::{
+    Decoder,
+    linear::Linear,
+    weight::{Table, Weight},
+};
 
 /// The place of a matrix in a decoder. Linear maps have the shape `[d_in, d_out]`, tables `[rows, d_model]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -52,7 +56,7 @@ impl Matrix {
 
 impl Decoder {
     /// Returns the same decoder with `map` applied to each matrix. Biases and norms stay, and a parameter that can be
-    /// trained still can.
+    /// trained still can. Matrices that are held in another format than is computed in are widened first, and stay so.
     ///
     /// # Panics
     ///
@@ -79,6 +83,7 @@ impl Decoder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn map_matrices(mut self, map: &mut dyn FnMut(Matrix, Tensor<2>) -> Tensor<2>) -> Self {
+        let (device, dtype) = (self.device(), self.dtype());
         let mut mapped = |matrix: Matrix, param: Param<Tensor<2>>| {
             let shape = param.dims();
             // The graph of gradients begins anew at the result.
@@ -89,18 +94,21 @@ impl Decoder {
                 values.set_require_grad(trainable)
             })
         };
-        self.embedding = mapped(Matrix::Embedding, self.embedding);
+        let embedding = self.embedding.into_param(&device, dtype);
+        self.embedding = Table::Tensor(mapped(Matrix::Embedding, embedding));
         self.positions = self.positions.map(|positions| mapped(Matrix::Positions, positions));
         for (block, parts) in self.blocks.iter_mut().enumerate() {
             let mut linear = |matrix: Matrix, linear: &mut Linear| {
-                linear.weight = mapped(matrix, linear.weight.clone());
+                let weight = linear.weight.clone().into_param(&device, dtype);
+                linear.weight = Weight::Tensor(mapped(matrix, weight));
             };
             linear(Matrix::QueryKeyValue { block }, &mut parts.attention.qkv);
             linear(Matrix::AttentionOut { block }, &mut parts.attention.out);
             linear(Matrix::Up { block }, &mut parts.feed_forward.up);
             linear(Matrix::Down { block }, &mut parts.feed_forward.down);
         }
-        self.head = self.head.map(|head| mapped(Matrix::Head, head));
+        self.head =
+            self.head.map(|head| Table::Tensor(mapped(Matrix::Head, head.into_param(&device, dtype))));
         self
     }
 }

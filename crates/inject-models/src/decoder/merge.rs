@@ -7,7 +7,7 @@ use burn::{
     tensor::{Tensor, TensorData},
 };
 
-use super::{Decoder, by_head, linear::Linear};
+use super::{Decoder, by_head};
 use crate::{
     checkpoint::{Adapter, AdapterError, Factors, Module},
     config::Head,
@@ -32,7 +32,8 @@ enum Map {
 }
 
 impl Decoder {
-    /// Adds the changes of an adapter to the weights. They are computed in the dtype of the weights.
+    /// Adds the changes of an adapter to the weights, in the dtype that is computed in. The matrices that the adapter changes are
+    /// widened to it.
     ///
     /// # Errors
     ///
@@ -78,19 +79,22 @@ impl Decoder {
         target: Target,
     ) -> Result<(), ModelError> {
         let (d_model, vocab_size) = (self.config.d_model, self.config.vocab_size);
+        let (device, dtype) = (self.device(), self.dtype());
         match target {
             Target::Embedding | Target::Head if self.config.head == Head::Tied => {
                 Err(adapter.error(AdapterError::Tied { module: path.to_owned() }))
             }
             Target::Embedding => {
                 let factors = adapter.factors(path, vocab_size, d_model)?;
-                add(&mut self.embedding, &factors, [vocab_size, d_model], |change| change);
+                let embedding = self.embedding.param(&device, dtype);
+                add(embedding, &factors, [vocab_size, d_model], |change| change);
                 Ok(())
             }
             Target::Head => {
                 let factors = adapter.factors(path, d_model, vocab_size)?;
                 // Without a head there is nothing that the change could reach.
                 if let Some(head) = &mut self.head {
+                    let head = head.param(&device, dtype);
                     add(head, &factors, [d_model, vocab_size], Tensor::transpose);
                 }
                 Ok(())
@@ -114,7 +118,8 @@ impl Decoder {
                 let [d_in, _] = linear.weight.dims();
                 let factors = adapter.factors(path, d_in, columns.len())?;
                 let stored = projection.stored;
-                add_to_columns(linear, &factors, columns, |change| match stored {
+                let weight = linear.weight.param(&device, dtype);
+                add_to_columns(weight, &factors, columns, |change| match stored {
                     Stored::InOut | Stored::OutIn => change,
                     Stored::OutInByHead => by_head::loaded_matrix(change, n_heads),
                 });
@@ -155,14 +160,14 @@ fn columns(projection: &Projection, widths: &[usize], part: usize) -> Range<usiz
 
 /// Adds a change to some columns of a linear map, in the order that `arrange` gives to the columns.
 fn add_to_columns(
-    linear: &mut Linear,
+    weight: &mut Param<Tensor<2>>,
     factors: &Factors,
     columns: Range<usize>,
     arrange: impl FnOnce(Tensor<2>) -> Tensor<2>,
 ) {
-    let [d_in, _] = linear.weight.dims();
-    let change = arrange(change(&linear.weight, factors, [d_in, columns.len()]));
-    linear.weight = linear.weight.clone().map(|weight| {
+    let [d_in, _] = weight.dims();
+    let change = arrange(change(weight, factors, [d_in, columns.len()]));
+    *weight = weight.clone().map(|weight| {
         let sum = weight.clone().narrow(1, columns.start, columns.len()) + change;
         weight.slice_assign([0..d_in, columns], sum)
     });

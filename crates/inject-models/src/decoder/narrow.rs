@@ -16,7 +16,7 @@ impl Decoder {
     /// of an F32 decoder as states of a program differ that computes in 16 bits. They are not its states number by number, because
     /// each kernel adds in its own order.
     pub fn computing_in(self, format: FloatFormat) -> Self {
-        let mut decoder = self.map(&mut Cast(format.dtype()));
+        let mut decoder = self.widened().map(&mut Cast(format.dtype()));
         let scale = decoder.config.embedding.scale;
         decoder.config.embedding.scale = scale.map(|scale| format.round(scale));
         decoder

@@ -65,7 +65,7 @@ impl Decoder {
 
     fn round_parameters(self, format: FloatFormat) -> Result<Self, ModelError> {
         let mut rounding = Rounding { format, failure: None };
-        let rounded = self.map(&mut rounding);
+        let rounded = self.widened().map(&mut rounding);
         rounding.failure.map_or(Ok(rounded), Err)
     }
 

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use burn::tensor::{DType, Device};
+
 use super::{Decoder, block::Block, by_head, linear::Linear, norm::Norm};
 use crate::{
     checkpoint::WeightWriter,
@@ -34,16 +36,17 @@ impl Decoder {
             });
         }
         let mut file = WeightWriter::new(family.names(), format, path);
-        file.embedding(self.embedding.val())?;
+        let (device, dtype) = (self.device(), self.dtype());
+        file.embedding(self.embedding.tensor(&device, dtype))?;
         if let Some(positions) = &self.positions {
             file.positions(positions.val())?;
         }
         for (i, block) in self.blocks.iter().enumerate() {
-            save_block(&mut file, family.names(), i, block)?;
+            save_block(&mut file, family.names(), i, block, &device, dtype)?;
         }
         each_vector(&self.final_norm, |part, values| file.final_norm(part, values))?;
         if let Some(head) = &self.head {
-            file.head(head.val())?;
+            file.head(head.tensor(&device, dtype))?;
         }
         file.finish()
     }
@@ -57,6 +60,8 @@ fn save_block(
     names: &'static Names,
     i: usize,
     block: &Block,
+    device: &Device,
+    dtype: DType,
 ) -> Result<(), ModelError> {
     let Block {
         attention_norm,
@@ -82,7 +87,7 @@ fn save_block(
     }
     let d_model = feed_forward.down.weight.dims()[1];
     let mut save = |projection: &Projection, linear: &Linear, widths: &[usize]| {
-        file.matrix(i, projection, widths, linear.weight.val())?;
+        file.matrix(i, projection, widths, linear.weight.tensor(device, dtype))?;
         match &linear.bias {
             None => Ok(()),
             Some(bias) => file.bias(i, projection, widths, bias.val()),

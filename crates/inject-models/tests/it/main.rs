@@ -11,6 +11,7 @@ mod adapters;
 mod decoder;
 mod fixture;
 mod gguf;
+mod held;
 mod hostile_files;
 #[cfg(feature = "hub")]
 mod hub;

@@ -6,7 +6,7 @@ use safetensors::SafeTensors;
 
 use crate::fixture::{self, Golden, distance, golden, norm, values};
 
-const CASES: [(&str, &str); 23] = [
+pub(crate) const CASES: [(&str, &str); 23] = [
     ("gpt2", "golden"),
     ("gpt2-hub-names", "golden"),
     ("gpt-neo", "golden"),

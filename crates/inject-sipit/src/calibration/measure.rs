@@ -7,7 +7,7 @@ use crate::{
     models::{Decoder, FloatFormat, Logits, NumberFormat, Tap, TokenBatch},
     noise::spread,
     sources::most_likely,
-    tensors::{indices, read},
+    tensors::read,
     tuning::{CALIBRATION_BATCH, CALIBRATION_LEN, CALIBRATION_SEQUENCES, CALIBRATION_TWINS},
     vocabulary::Vocabulary,
 };
@@ -79,10 +79,9 @@ fn states_of(decoder: &Decoder, prompts: &[Vec<u32>], tap: Tap) -> Result<Vec<Ve
 
 /// A prompt with its last token replaced by the one whose embedding is nearest.
 fn with_twin(vocabulary: &Vocabulary<'_>, prompt: &[u32]) -> Result<Vec<u32>, InvertError> {
-    let embedding = vocabulary.decoder().token_embedding();
     let mut twin = prompt.to_vec();
     if let Some(last) = twin.last_mut() {
-        let row = embedding.clone().select(0, indices([*last as usize], &embedding.device()));
+        let row = vocabulary.decoder().embeddings_of(&[*last]);
         let nearness: Vec<f64> = vocabulary.nearness(row)?.into_iter().map(f64::from).collect();
         *last = most_likely(&nearness, 2).into_iter().find(|other| other != last).unwrap_or(*last);
     }

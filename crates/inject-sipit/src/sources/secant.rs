@@ -261,8 +261,8 @@ fn point(
         Guess::Everywhere => Basis::Everywhere,
     };
     let guessed = guess(at, basis, memory)?;
-    let embedding = at.decoder().token_embedding();
+    let (device, dtype) = (at.decoder().device(), at.decoder().dtype());
     let shape = [1, guessed.len()];
-    let data = TensorData::new(guessed, shape).convert_dtype(embedding.dtype());
-    Ok(Some(Tensor::from_data(data, (&embedding.device(), embedding.dtype()))))
+    let data = TensorData::new(guessed, shape).convert_dtype(dtype);
+    Ok(Some(Tensor::from_data(data, (&device, dtype))))
 }

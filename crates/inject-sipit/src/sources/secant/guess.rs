@@ -7,7 +7,7 @@ use crate::{
         OpenPosition,
         combination::{Basis, Combination},
     },
-    tensors::{indices, read},
+    tensors::read,
 };
 use burn::tensor::Tensor;
 
@@ -34,6 +34,5 @@ pub(super) fn guess(
 
 /// The embeddings of some tokens, `[tokens, d_model]`.
 pub(super) fn embeddings(decoder: &Decoder, ids: &[u32]) -> Tensor<2> {
-    let rows = indices(ids.iter().map(|&id| id as usize), &decoder.device());
-    decoder.token_embedding().select(0, rows)
+    decoder.embeddings_of(ids)
 }

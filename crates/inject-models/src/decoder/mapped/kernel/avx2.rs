@@ -1,0 +1,33 @@
+//! The portable products, compiled for AVX2 and FMA.
+
+use super::{super::stored::Stored, Group, portable};
+
+/// The proof that the processor has AVX2 and FMA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct Detected(());
+
+impl Detected {
+    pub(super) fn new() -> Option<Self> {
+        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Detected(()))
+    }
+}
+
+pub(super) fn products<S: Stored>(_: Detected, group: Group<'_>, weights: &[&[u8]], sums: &mut [f32]) {
+    // SAFETY: `Detected` exists only where the instructions do.
+    unsafe { compiled::<S>(group, weights, sums) }
+}
+
+pub(super) fn widen<S: Stored>(_: Detected, bytes: &[u8], to: &mut [f32]) {
+    // SAFETY: `Detected` exists only where the instructions do.
+    unsafe { widened::<S>(bytes, to) }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn compiled<S: Stored>(group: Group<'_>, weights: &[&[u8]], sums: &mut [f32]) {
+    portable::each::<S, true>(group, weights, sums);
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn widened<S: Stored>(bytes: &[u8], to: &mut [f32]) {
+    portable::widen::<S>(bytes, to);
+}

@@ -1,0 +1,202 @@
+//! Products by AVX-512.
+
+use std::arch::x86_64::{
+    __m512, _mm256_loadu_si256, _mm512_add_ps, _mm512_and_si512, _mm512_castpd_ps, _mm512_castps_pd,
+    _mm512_castsi512_ps, _mm512_cvtph_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
+    _mm512_set1_epi32, _mm512_setzero_ps, _mm512_shuffle_f32x4, _mm512_slli_epi32, _mm512_storeu_ps,
+    _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
+};
+
+use super::{
+    super::stored::{BLOCK, Bf16, F16, F32, Stored},
+    GROUP, Group, portable,
+};
+
+/// The proof that the processor has AVX-512 F.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct Detected(());
+
+impl Detected {
+    pub(super) fn new() -> Option<Self> {
+        is_x86_feature_detected!("avx512f").then_some(Detected(()))
+    }
+}
+
+/// A format whose blocks are widened into two registers.
+pub(super) trait Vectors: Stored {
+    /// # Safety
+    ///
+    /// A whole block can be read at `bytes`, and the processor has AVX-512 F.
+    unsafe fn load(bytes: *const u8) -> [__m512; 2];
+}
+
+impl Vectors for Bf16 {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn load(bytes: *const u8) -> [__m512; 2] {
+        // SAFETY: the caller's.
+        let pairs = unsafe { _mm512_loadu_si512(bytes.cast()) };
+        let odd = _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff_0000_u32 as i32));
+        [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs)), _mm512_castsi512_ps(odd)]
+    }
+}
+
+impl Vectors for F16 {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn load(bytes: *const u8) -> [__m512; 2] {
+        // SAFETY: the caller's.
+        let halves =
+            unsafe { [_mm256_loadu_si256(bytes.cast()), _mm256_loadu_si256(bytes.add(BLOCK).cast())] };
+        [_mm512_cvtph_ps(halves[0]), _mm512_cvtph_ps(halves[1])]
+    }
+}
+
+impl Vectors for F32 {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn load(bytes: *const u8) -> [__m512; 2] {
+        // SAFETY: the caller's.
+        unsafe { [_mm512_loadu_ps(bytes.cast()), _mm512_loadu_ps(bytes.add(2 * BLOCK).cast())] }
+    }
+}
+
+/// The outputs whose sums, with those of so many rows, fit into 24 of the 32 registers.
+pub(super) fn outputs(rows: usize) -> usize {
+    [8, 8, 8, 6, 4, 4, 3, 3][rows - 1]
+}
+
+pub(super) fn widen<S: Stored>(_: Detected, bytes: &[u8], to: &mut [f32]) {
+    // SAFETY: `Detected` exists only where the instructions do.
+    unsafe { widened::<S>(bytes, to) }
+}
+
+#[target_feature(enable = "avx512f,avx2,fma")]
+fn widened<S: Stored>(bytes: &[u8], to: &mut [f32]) {
+    portable::widen::<S>(bytes, to);
+}
+
+/// The lengths were checked.
+pub(super) fn products<S: Vectors>(_: Detected, group: Group<'_>, weights: &[&[u8]], sums: &mut [f32]) {
+    macro_rules! of {
+        ($rows:literal, $outputs:literal) => {{
+            if let Some(weights) = weights.first_chunk::<$outputs>().filter(|_| weights.len() == $outputs) {
+                // SAFETY: `Detected` exists only where the instructions do; the lengths were checked.
+                return unsafe { tile::<S, $rows, $outputs>(group.values, weights, sums) };
+            }
+            for (output, bytes) in weights.iter().enumerate() {
+                let mut column = [0.0; $rows];
+                // SAFETY: as above.
+                unsafe { tile::<S, $rows, 1>(group.values, &[bytes], &mut column) };
+                for (row, sum) in column.into_iter().enumerate() {
+                    sums[row * weights.len() + output] = sum;
+                }
+            }
+        }};
+    }
+    match group.rows {
+        1 => of!(1, 8),
+        2 => of!(2, 8),
+        3 => of!(3, 8),
+        4 => of!(4, 6),
+        5 => of!(5, 4),
+        6 => of!(6, 4),
+        7 => of!(7, 3),
+        _ => of!(8, 3),
+    }
+}
+
+/// # Safety
+///
+/// `values` holds whole blocks of the rows, each row of `weights` that many blocks, the last of which may be incomplete, and `sums`
+/// one number for each row and output.
+#[target_feature(enable = "avx512f")]
+unsafe fn tile<S: Vectors, const ROWS: usize, const OUTPUTS: usize>(
+    values: &[f32],
+    weights: &[&[u8]; OUTPUTS],
+    sums: &mut [f32],
+) {
+    let block_bytes = BLOCK * S::BYTES;
+    let whole = weights[0].len() / block_bytes;
+    let mut partial = [[_mm512_setzero_ps(); OUTPUTS]; ROWS];
+    let mut starts: [*const u8; OUTPUTS] = weights.map(<[u8]>::as_ptr);
+    let mut at = values.as_ptr();
+    for _ in 0..whole {
+        // SAFETY: the block is one of `whole` in every row of weights and in `values`. The last addition ends at most one byte
+        // after the row.
+        unsafe {
+            step::<S, ROWS, OUTPUTS>(at, starts, &mut partial);
+            starts = starts.map(|start| start.add(block_bytes));
+            at = at.add(ROWS * BLOCK);
+        }
+    }
+    let rest = weights[0].len() - whole * block_bytes;
+    if rest > 0 {
+        let mut last = [[0_u8; 4 * BLOCK]; OUTPUTS];
+        for (last, bytes) in last.iter_mut().zip(weights) {
+            last[..rest].copy_from_slice(&bytes[whole * block_bytes..]);
+        }
+        // SAFETY: `values` has one more block, and `last` is as long as a block of any format.
+        unsafe { step::<S, ROWS, OUTPUTS>(at, last.each_ref().map(|last| last.as_ptr()), &mut partial) };
+    }
+    let mut first = 0;
+    while first < ROWS * OUTPUTS {
+        let mut of = [_mm512_setzero_ps(); GROUP];
+        for (place, of) in (first..ROWS * OUTPUTS).zip(&mut of) {
+            *of = partial[place / OUTPUTS][place % OUTPUTS];
+        }
+        let eight = added_up(of);
+        let len = GROUP.min(ROWS * OUTPUTS - first);
+        sums[first..first + len].copy_from_slice(&eight[..len]);
+        first += GROUP;
+    }
+}
+
+/// # Safety
+///
+/// A block of each row can be read at `values`, and a block of weights at each of `weights`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn step<S: Vectors, const ROWS: usize, const OUTPUTS: usize>(
+    values: *const f32,
+    weights: [*const u8; OUTPUTS],
+    partial: &mut [[__m512; OUTPUTS]; ROWS],
+) {
+    // Loops, because a closure would be called across a boundary that keeps nothing in registers.
+    let mut widened = [[_mm512_setzero_ps(); 2]; OUTPUTS];
+    for (widened, bytes) in widened.iter_mut().zip(weights) {
+        // SAFETY: the caller's.
+        *widened = unsafe { S::load(bytes) };
+    }
+    for half in 0..2 {
+        for (row, partial) in partial.iter_mut().enumerate() {
+            // SAFETY: the caller's.
+            let value = unsafe { _mm512_loadu_ps(values.add(row * BLOCK + half * BLOCK / 2)) };
+            for (partial, weights) in partial.iter_mut().zip(&widened) {
+                *partial = _mm512_fmadd_ps(value, weights[half], *partial);
+            }
+        }
+    }
+}
+
+/// The sums of the numbers in each of eight registers. The order of the additions is that of the portable kernel.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn added_up(of: [__m512; 8]) -> [f32; 8] {
+    let pair = |a, b| _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    // In every quarter a0 + a2, b0 + b2, a1 + a3, b1 + b3.
+    let four = |a, b| {
+        let (a, b) = (_mm512_castps_pd(a), _mm512_castps_pd(b));
+        _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)))
+    };
+    let low = four(pair(of[0], of[1]), pair(of[2], of[3]));
+    let high = four(pair(of[4], of[5]), pair(of[6], of[7]));
+    // Quarters 0 + 1 and 2 + 3, of the first four registers and of the last four.
+    let halves =
+        _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(low, high), _mm512_shuffle_f32x4::<0xdd>(low, high));
+    let all = _mm512_add_ps(halves, _mm512_shuffle_f32x4::<0xb1>(halves, halves));
+    let mut numbers = [0.0; 16];
+    // SAFETY: sixteen numbers.
+    unsafe { _mm512_storeu_ps(numbers.as_mut_ptr(), all) };
+    std::array::from_fn(|place| numbers[place % 4 + place / 4 * 8])
+}

@@ -1,0 +1,41 @@
+//! A decoder whose weights are all held in the format that is computed in.
+
+use super::{
+    Decoder,
+    weight::{Table, Weight},
+};
+
+impl Decoder {
+    /// Returns the size of the weights that are held in mapped files.
+    ///
+    /// # Units
+    ///
+    /// Bytes.
+    pub fn held_in_files(&self) -> usize {
+        let tables = [Some(&self.embedding), self.head.as_ref()].into_iter().flatten();
+        let maps = self.blocks.iter().flat_map(|block| {
+            let (attention, feed_forward) = (&block.attention, &block.feed_forward);
+            [&attention.qkv, &attention.out, &feed_forward.up, &feed_forward.down]
+        });
+        tables.map(Table::held_in_files).chain(maps.map(|linear| linear.weight.held_in_files())).sum()
+    }
+
+    /// Returns the same decoder with every weight as a tensor of the format that is computed in, on the device that computes.
+    ///
+    /// That is what training needs, and what the methods that change weights do by themselves. Nothing is copied of a decoder
+    /// that holds its weights so.
+    pub fn widened(mut self) -> Self {
+        let (device, dtype) = (self.device(), self.dtype());
+        self.embedding = Table::Tensor(self.embedding.into_param(&device, dtype));
+        self.head = self.head.map(|head| Table::Tensor(head.into_param(&device, dtype)));
+        for block in &mut self.blocks {
+            let (attention, feed_forward) = (&mut block.attention, &mut block.feed_forward);
+            for linear in
+                [&mut attention.qkv, &mut attention.out, &mut feed_forward.up, &mut feed_forward.down]
+            {
+                linear.weight = Weight::Tensor(linear.weight.clone().into_param(&device, dtype));
+            }
+        }
+        self
+    }
+}

@@ -1,0 +1,67 @@
+//! The format in which weights are held, and the format that is computed in.
+
+use crate::format::FloatFormat;
+
+/// How a model keeps its weights, and what it computes in. These are two questions: a model that holds its matrices in BF16 and
+/// computes in F32 gives the states of one that holds them in F32, but for the order of additions.
+///
+/// A [`FloatFormat`] alone is the format of both.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::Device;
+/// use inject_models::{FloatFormat, Hold, Model, Origin, Precision};
+///
+/// # let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama-bf16-shards");
+/// let precision = Precision::new(Hold::Mapped, FloatFormat::F32);
+/// let model = Model::load(Origin::of_folder(&folder), precision, &Device::flex())?;
+/// assert_eq!(model.decoder.held_in_files(), 60_032); // 30,016 numbers of two bytes
+/// # Ok::<(), inject_models::ModelError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Precision {
+    /// How the matrices are held.
+    pub hold: Hold,
+    /// The format of states, of vectors, and of the result of every operation.
+    pub compute: FloatFormat,
+}
+
+/// How the matrices of a model are held: the linear maps, the token embedding and the head. Everything else is small and in the
+/// format that is computed in.
+///
+/// The caller chooses, because only the caller knows the kind of device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Hold {
+    /// As tensors in the format that is computed in.
+    Computed,
+    /// As tensors in the format of the checkpoint, if it is narrower. A matrix is widened on the device each time it is used. This
+    /// is for GPUs.
+    Stored,
+    /// In the mapped files of the checkpoint, if these are safetensors files and hold a matrix as F32, F16 or BF16 and output by
+    /// output, as all families do except GPT-2. Other matrices are held as [`Hold::Computed`]. This is for CPUs: the products are
+    /// computed there, whatever the device, and widen the numbers on the way.
+    ///
+    /// Loading takes no longer for a larger model, and the system keeps as many pages in memory as it has room for. The files must
+    /// not change as long as the model exists. Their numbers are not looked at in advance: one that is not finite gives states
+    /// that are not finite.
+    Mapped,
+}
+
+impl Precision {
+    /// Weights that are held in F32 and computed in F32.
+    pub const F32: Precision = Precision { hold: Hold::Computed, compute: FloatFormat::F32 };
+
+    /// Makes a precision of its two parts.
+    pub fn new(hold: Hold, compute: FloatFormat) -> Self {
+        Precision { hold, compute }
+    }
+}
+
+impl From<FloatFormat> for Precision {
+    fn from(compute: FloatFormat) -> Self {
+        Precision { hold: Hold::Computed, compute }
+    }
+}

@@ -1,0 +1,228 @@
+//! Weights that are held in another format, or in another place, than is computed in.
+
+use std::{fs, path::Path};
+
+use burn::tensor::Device;
+use inject_models::{
+    Alternative, Decoder, FloatFormat, Hold, Logits, Model, Origin, Precision, Tap, TokenBatch,
+};
+use safetensors::SafeTensors;
+
+use crate::{
+    fixture::{self, ONE_PER_FAMILY, distance, golden, values},
+    parity::{CASES, check_decoder},
+};
+
+const MAPPED: Precision = precision(Hold::Mapped);
+
+const fn precision(hold: Hold) -> Precision {
+    let mut precision = Precision::F32;
+    precision.hold = hold;
+    precision
+}
+
+fn load(folder: &Path, precision: impl Into<Precision>, device: &Device) -> Decoder {
+    Model::load(Origin::of_folder(folder), precision, device).unwrap().decoder
+}
+
+/// A copy of a reference model whose weights are rounded to a format.
+fn stored_in(case: &str, format: FloatFormat, device: &Device) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let model = fixture::load(case, FloatFormat::F32, device);
+    fs::copy(fixture::folder(case).join("config.json"), folder.path().join("config.json")).unwrap();
+    let path = folder.path().join("model.safetensors");
+    model.decoder.save_weights(model.family(), format, &path).unwrap();
+    folder
+}
+
+#[test]
+fn states_of_mapped_weights_equal_the_reference() {
+    for device in inject_testing::compiled() {
+        for (case, file) in CASES {
+            let decoder = load(&fixture::folder(case), MAPPED, &device);
+            let worst = check_decoder(case, file, FloatFormat::F32, &device, &decoder);
+            println!("{case}/{file} mapped: worst distance {worst:.2} of the tolerance");
+        }
+    }
+}
+
+#[test]
+fn states_of_narrow_weights_equal_those_in_f64_however_they_are_held() {
+    for device in inject_testing::compiled().into_iter().filter(inject_testing::computes_in_f64) {
+        for case in ONE_PER_FAMILY {
+            let bytes = fs::read(fixture::folder(case).join("golden.safetensors")).unwrap();
+            let file = SafeTensors::deserialize(&bytes).unwrap();
+            let (noise, ids) = (golden(&file, "f32_noise"), fixture::ids(&golden(&file, "input_ids")));
+            let batch = TokenBatch::new(&ids).unwrap();
+            for format in [FloatFormat::Bf16, FloatFormat::F16] {
+                let folder = stored_in(case, format, &device);
+                let oracle = load(folder.path(), FloatFormat::F64, &device);
+                let taps = Tap::all(oracle.config().n_layers());
+                let expected = oracle.forward(&batch, &taps, Logits::None).unwrap();
+                for hold in [Hold::Computed, Hold::Stored, Hold::Mapped] {
+                    let decoder = load(folder.path(), precision(hold), &device);
+                    assert_eq!(decoder.held_in_files() > 0, hold == Hold::Mapped, "{case}");
+                    let found = decoder.forward(&batch, &taps, Logits::None).unwrap();
+                    for (tap, noise) in taps.iter().zip(&noise.values) {
+                        let d_model = oracle.config().d_model;
+                        let (a, b) =
+                            (values(found.states[tap].clone()), values(expected.states[tap].clone()));
+                        for (found, expected) in a.chunks(d_model).zip(b.chunks(d_model)) {
+                            // The noise is that of the weights before they were rounded: a change of 2^-8 of them does not
+                            // change its size by more than the factor of four in the tolerance.
+                            let tolerance = fixture::tolerance(FloatFormat::F32, *noise, expected);
+                            let apart = distance(found, expected);
+                            assert!(
+                                apart <= tolerance,
+                                "{case} {format} {hold:?} {tap}: {apart:e} > {tolerance:e}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn f64_is_computed_of_mapped_weights_too() {
+    for device in inject_testing::compiled().into_iter().filter(inject_testing::computes_in_f64) {
+        for case in ["llama", "gpt-neox", "phi4"] {
+            let decoder =
+                load(&fixture::folder(case), Precision::new(Hold::Mapped, FloatFormat::F64), &device);
+            assert!(decoder.held_in_files() > 0);
+            check_decoder(case, "golden", FloatFormat::F64, &device, &decoder);
+        }
+    }
+}
+
+/// The projections of a row are the same bits in every batch. What remains is the attention, which is summed in another order.
+#[test]
+fn candidates_and_alternatives_of_mapped_weights_are_the_states_of_a_pass() {
+    for device in inject_testing::compiled() {
+        let folder = fixture::folder("llama-bf16-shards");
+        let decoder = load(&folder, MAPPED, &device);
+        let tap = Tap::Block(decoder.config().n_layers());
+        let mut cache = decoder.prefix_cache(1, 4, tap).unwrap();
+        let run = TokenBatch::new(&[[3, 1, 4]]).unwrap();
+        let alternative = [Alternative { place: 2, id: 9 }];
+        let (run, beside) = decoder.extend_with_alternatives(&mut cache, &run, &alternative, tap).unwrap();
+        let candidates = decoder.candidates(&cache, &[5, 6], tap).unwrap();
+        let whole = TokenBatch::new(&[[3, 1, 4, 5], [3, 1, 9, 6]]).unwrap();
+        let expected = decoder.forward(&whole, &[tap], Logits::None).unwrap().states.remove(&tap).unwrap();
+        let row = |batch: usize, at: usize| values(expected.clone().narrow(0, batch, 1).narrow(1, at, 1));
+        let d_model = decoder.config().d_model;
+        for (found, expected) in [
+            (values(run)[2 * d_model..].to_vec(), row(0, 2)),
+            (values(beside), row(1, 2)),
+            (values(candidates)[..d_model].to_vec(), row(0, 3)),
+        ] {
+            let tolerance = fixture::tolerance(FloatFormat::F32, 0.0, &expected);
+            assert!(distance(&found, &expected) <= tolerance);
+        }
+    }
+}
+
+#[test]
+fn logits_and_embeddings_of_some_tokens_are_those_of_all() {
+    for device in inject_testing::compiled() {
+        let decoder = load(&fixture::folder("llama-bf16-shards"), MAPPED, &device);
+        let table = decoder.token_embedding();
+        let rows = decoder.token_embeddings(20..50);
+        assert_eq!(values(rows), values(table.clone().narrow(0, 20, 30)));
+        let states = table.narrow(0, 0, 3);
+        let all = decoder.logits(states.clone()).narrow(1, 20, 30);
+        assert_eq!(values(decoder.logits_of(states, 20..50)), values(all));
+    }
+}
+
+#[test]
+fn what_changes_weights_widens_them_first() {
+    for device in inject_testing::compiled() {
+        for case in ["llama-bf16-shards", "llama", "gpt-neox"] {
+            let folder = fixture::folder(case);
+            let batch = TokenBatch::new(&[[3, 1, 4, 1, 5]]).unwrap();
+            let state = |decoder: &Decoder| {
+                let tap = Tap::FinalNorm;
+                values(decoder.forward(&batch, &[tap], Logits::None).unwrap().states[&tap].clone())
+            };
+            let plain = load(&folder, FloatFormat::F32, &device);
+            for hold in [Hold::Stored, Hold::Mapped] {
+                let held = load(&folder, precision(hold), &device);
+                // The same tensors, so the same bits.
+                let widened = held.clone().widened();
+                assert_eq!(widened.held_in_files(), 0);
+                assert_eq!(state(&widened), state(&plain), "{case} {hold:?}");
+                for format in [FloatFormat::Bf16, FloatFormat::F16] {
+                    let computing = |decoder: &Decoder| state(&decoder.clone().computing_in(format));
+                    assert_eq!(computing(&held), computing(&plain), "{case} {hold:?} computing in {format}");
+                }
+                let rounded =
+                    |decoder: &Decoder| state(&decoder.clone().with_weights_in(FloatFormat::F16).unwrap());
+                assert_eq!(rounded(&held), rounded(&plain), "{case} {hold:?}");
+                let int4 = inject_models::NumberFormat::Int4;
+                let quantised = |decoder: &Decoder| state(&decoder.clone().with_weights_in(int4).unwrap());
+                assert_eq!(quantised(&held), quantised(&plain), "{case} {hold:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn held_weights_are_saved_as_they_are() {
+    let device = inject_testing::compiled().remove(0);
+    for case in ["llama-bf16-shards", "gpt-neox", "phi4"] {
+        let written = |hold: Hold| {
+            let model =
+                Model::load(Origin::of_folder(&fixture::folder(case)), precision(hold), &device).unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("model.safetensors");
+            model.decoder.save_weights(model.family(), FloatFormat::F32, &path).unwrap();
+            fs::read(path).unwrap()
+        };
+        let expected = written(Hold::Computed);
+        assert!(written(Hold::Mapped) == expected && written(Hold::Stored) == expected, "{case}");
+    }
+}
+
+#[test]
+fn an_adapter_is_merged_into_held_weights() {
+    let device = inject_testing::compiled().remove(0);
+    for case in ["llama", "gpt-neox", "phi4"] {
+        let adapter = fixture::folder("adapters").join(case);
+        let origin = Origin::of_folder(&fixture::folder(case)).with_adapter(&adapter);
+        let batch = TokenBatch::new(&[[3, 1, 4, 1, 5]]).unwrap();
+        let state = |precision: Precision| {
+            let decoder = Model::load(origin.clone(), precision, &device).unwrap().decoder.widened();
+            values(
+                decoder.forward(&batch, &[Tap::FinalNorm], Logits::None).unwrap().states[&Tap::FinalNorm]
+                    .clone(),
+            )
+        };
+        assert_eq!(state(MAPPED), state(FloatFormat::F32.into()), "{case}");
+    }
+}
+
+#[test]
+fn a_model_can_be_loaded_to_compute_in_16_bits() {
+    let device = inject_testing::compiled().remove(0);
+    let folder = fixture::folder("llama-bf16-shards");
+    let batch = TokenBatch::new(&[[3, 1, 4, 1, 5]]).unwrap();
+    let state = |decoder: Decoder| {
+        values(
+            decoder.forward(&batch, &[Tap::FinalNorm], Logits::None).unwrap().states[&Tap::FinalNorm].clone(),
+        )
+    };
+    let expected = state(load(&folder, FloatFormat::F32, &device).computing_in(FloatFormat::Bf16));
+    assert_eq!(state(load(&folder, FloatFormat::Bf16, &device)), expected);
+}
+
+#[test]
+fn weights_that_are_not_plain_numbers_are_held_as_computed() {
+    let device = inject_testing::compiled().remove(0);
+    for case in ["gpt2", "gpt-neo-bin"] {
+        let decoder = load(&fixture::folder(case), MAPPED, &device);
+        let tables = if case == "gpt2" { 97 * decoder.config().d_model * 4 } else { 0 };
+        assert_eq!(decoder.held_in_files(), tables, "{case}");
+    }
+}
