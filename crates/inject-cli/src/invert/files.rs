@@ -140,9 +140,8 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
         let start = Instant::now();
         let mut copied = (!teaches).then(|| taught.copy(prompt));
         let searcher = copied.as_mut().unwrap_or(&mut taught);
-        let inversion = inverter
-            .invert(&target, searcher, &mut |progress| meter.show(progress))
-            .map_err(tap::failure)?;
+        let inversion =
+            inverter.invert(&target, searcher, &mut |progress| meter.show(progress)).map_err(tap::failure)?;
         if !is_missing {
             continue;
         }
