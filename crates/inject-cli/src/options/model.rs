@@ -13,6 +13,7 @@ use burn::tensor::Device;
 use clap::Args;
 use inject_sipit::models::{Decoder, FloatFormat, Hold, Model, ModelSource, Origin, Precision};
 
+use super::room;
 #[cfg(feature = "hub")]
 use crate::progress::Meter;
 use crate::{Failure, bundled::Bundled, device::DeviceKind, output::note};
@@ -39,10 +40,9 @@ pub(crate) struct ModelOptions {
     /// A tokenizer in place of the model's own: a folder, a file or a Hub id
     #[arg(long, value_name = "PLACE")]
     pub(crate) tokenizer: Option<String>,
-    /// How weights are held: as stored, or in f32
-    // The small model in the program is held in f32: its files are there only for as long as it is loaded.
-    #[arg(long, value_name = "FORMAT", default_value_t = HoldKind::Stored)]
-    pub(crate) hold: HoldKind,
+    /// How weights are held: stored or f32 [default: f32 where that fits]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) hold: Option<HoldKind>,
     #[command(flatten)]
     pub(crate) device: DeviceOptions,
 }
@@ -99,15 +99,24 @@ impl DeviceOptions {
 
     /// Loads the small model in the program.
     pub(crate) fn load_bundled(self) -> Result<LoadedModel, Failure> {
-        ModelOptions { model: None, adapter: None, tokenizer: None, hold: HoldKind::F32, device: self }.load()
+        ModelOptions { model: None, adapter: None, tokenizer: None, hold: Some(HoldKind::F32), device: self }
+            .load()
     }
 
     /// How weights are held on this device.
     fn hold(self, kind: HoldKind) -> Hold {
-        match (kind, self.device) {
+        match (kind, self.computes_in_main_memory()) {
             (HoldKind::F32, _) => Hold::Computed,
-            (HoldKind::Stored, DeviceKind::Flex | DeviceKind::NdArray) => Hold::Mapped,
-            (HoldKind::Stored, DeviceKind::Cuda | DeviceKind::Wgpu) => Hold::Stored,
+            (HoldKind::Stored, true) => Hold::Mapped,
+            (HoldKind::Stored, false) => Hold::Stored,
+        }
+    }
+
+    /// Whether tensors are in the memory of the machine, rather than of a GPU.
+    fn computes_in_main_memory(self) -> bool {
+        match self.device {
+            DeviceKind::Flex | DeviceKind::NdArray => true,
+            DeviceKind::Cuda | DeviceKind::Wgpu => false,
         }
     }
 
@@ -137,17 +146,27 @@ impl ModelOptions {
                 (bundled.origin(), Some(bundled))
             }
         };
-        let hold = if bundled.is_some() { HoldKind::F32 } else { self.hold };
+        let hold = match (&bundled, self.hold) {
+            // Its files are there only for as long as it is loaded.
+            (Some(_), _) => HoldKind::F32,
+            (None, Some(hold)) => hold,
+            (None, None) if room::is_ample(&origin.folder) => HoldKind::F32,
+            (None, None) => HoldKind::Stored,
+        };
         let precision = Precision::new(self.device.hold(hold), FloatFormat::F32);
         let origin = match &self.adapter {
             Some(folder) => origin.with_adapter(folder),
             None => origin,
         };
+        if precision.hold == Hold::Computed && self.device.computes_in_main_memory() {
+            room::check_widened(&origin.folder)?;
+        }
         let mut model = Model::load(origin, precision, &device)?;
         if let Some(place) = &self.tokenizer {
             model = model.with_tokenizer(&resolve_tokenizer(place)?)?;
         }
         tell(&model);
+        room::tell_of_disk(&model.decoder);
         model.decoder = model.decoder.with_lanes(self.device.lanes());
         Ok(LoadedModel { model, weight_hash: OnceCell::new(), _bundled: bundled })
     }

@@ -1,0 +1,97 @@
+//! Whether a model fits into memory.
+
+use std::{fs, path::Path};
+
+use inject_sipit::models::{Decoder, DecoderConfig};
+
+use crate::{Failure, output::note};
+
+/// The memory that is free or can be freed, in bytes, if the system tells.
+fn available() -> Option<u64> {
+    in_meminfo(&fs::read_to_string("/proc/meminfo").ok()?)
+}
+
+fn in_meminfo(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kilobytes.checked_mul(1024)
+}
+
+/// Whether the weights of a folder take less than half of the memory as F32, or neither size can be found out.
+pub(super) fn is_ample(folder: &Path) -> bool {
+    let sizes = widened(folder).zip(available());
+    sizes.is_none_or(|(weights, available)| weights <= available / 2)
+}
+
+/// The size of the weights of a folder as F32, in bytes.
+fn widened(folder: &Path) -> Option<u64> {
+    let config = DecoderConfig::read(&folder.join("config.json")).ok()?;
+    Some(4 * config.n_parameters() as u64)
+}
+
+/// Checks that the weights of a folder fit into memory as F32. What cannot be found out is left to the loader.
+///
+/// # Errors
+///
+/// [`Failure`] with both sizes and the option that helps.
+pub(super) fn check_widened(folder: &Path) -> Result<(), Failure> {
+    match widened(folder).zip(available()) {
+        Some((weights, available)) => fits(weights, available),
+        None => Ok(()),
+    }
+}
+
+fn fits(weights: u64, available: u64) -> Result<(), Failure> {
+    match weights > available {
+        false => Ok(()),
+        true => Err(Failure::new(format!(
+            "the weights take {} in f32, and {} of memory are available: `--hold stored` leaves them in their files",
+            gigabytes(weights),
+            gigabytes(available)
+        ))),
+    }
+}
+
+/// Says so if the weights that stay in their files are larger than the memory that is left for them.
+pub(super) fn tell_of_disk(decoder: &Decoder) {
+    if let Some(text) = available().and_then(|available| of_disk(decoder.held_in_files() as u64, available)) {
+        note(&text);
+    }
+}
+
+fn of_disk(in_files: u64, available: u64) -> Option<String> {
+    (in_files > available).then(|| {
+        format!(
+            "the weights take {} and {} of memory are available: each pass reads the rest from the disk again",
+            gigabytes(in_files),
+            gigabytes(available)
+        )
+    })
+}
+
+fn gigabytes(bytes: u64) -> String {
+    format!("{:.1} GB", bytes as f64 / 1e9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn available_memory_is_that_of_the_system() {
+        assert_eq!(in_meminfo("MemTotal:  9 kB\nMemAvailable:   2048 kB\n"), Some(2 << 20));
+        assert_eq!(in_meminfo("MemTotal:  9 kB\n"), None);
+    }
+
+    #[test]
+    fn weights_that_do_not_fit_are_named_with_the_option_that_helps() {
+        assert!(fits(8, 8).is_ok());
+        let text = fits(32_100_000_000, 24_000_000_000).unwrap_err().to_string();
+        assert!(
+            text.contains("32.1 GB") && text.contains("24.0 GB") && text.contains("--hold stored"),
+            "{text}"
+        );
+        assert_eq!(of_disk(8, 8), None);
+        assert!(of_disk(24_400_000_000, 20_000_000_000).unwrap().contains("24.4 GB"));
+    }
+}
