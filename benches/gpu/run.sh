@@ -146,5 +146,5 @@ run neighbours 60 ours
 run neighbours_theirs 30 peer
 run sipit 150 ours
 run scan_large 150 ours
-cat "$out/results.md"
+"$python" benches/gpu/table.py write "$out" $device
 ! grep -q '"status": [1-9]\|not begun' "$out/steps.jsonl"
