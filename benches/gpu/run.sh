@@ -96,7 +96,7 @@ scan_large() { scan $large $short $large_tap; }
 ours() { bench --shapes $shapes --formats $formats; }
 ours_large() { bench --shapes $large --formats $large_formats; }
 theirs() { peers --shapes $shapes --formats $peer_formats --questions gemm,forward,step --product $product; }
-theirs_large() { peers --shapes $large --formats ${large_formats//bf16/bf16}; }
+theirs_large() { peers --shapes $large --formats $large_formats; }
 neighbours() { bench --questions neighbours --rows $rows --width $width; }
 neighbours_theirs() { peers --questions neighbours --formats f32,tf32 --rows $rows --width $width; }
 # Tests of files and of the network compute nothing on a device.
@@ -118,13 +118,12 @@ run() {
     set -m
     ($step) > "$out/$step.log" 2>&1 &
     local job=$!
-    set +m
     (sleep "$most"; kill -TERM -- -$job; sleep 3; kill -KILL -- -$job) 2> /dev/null &
     local watch=$!
+    set +m
     wait $job 2> /dev/null
     status=$?
-    pkill -P $watch 2> /dev/null
-    kill $watch 2> /dev/null
+    kill -TERM -- -$watch 2> /dev/null
     wait $watch 2> /dev/null
     grep '^{"row"' "$out/$step.log" >> "$out/rows-$side.jsonl"
     echo "{\"step\": \"$step\", \"status\": $status, \"seconds\": $((SECONDS - begin)), \"most\": $most}" >> "$out/steps.jsonl"
@@ -147,5 +146,5 @@ run neighbours 60 ours
 run neighbours_theirs 30 peer
 run sipit 150 ours
 run scan_large 150 ours
-cat "$out/results.md"
+"$python" benches/gpu/table.py write "$out" $device
 ! grep -q '"status": [1-9]\|not begun' "$out/steps.jsonl"

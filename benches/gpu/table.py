@@ -15,14 +15,14 @@ def lines(path):
 
 def scan(label, path):
     inversion = json.loads(Path(path).read_text())
-    cost = inversion["cost"]
-    positions = inversion["positions"]
+    recovered = inversion["recovered"]
+    positions, seconds = recovered["positions"], recovered["seconds"]
     certain = sum(position["verdict"] == "certain" for position in positions)
     row = {
         "row": f"exhaustive/{label}/{len(positions)} tokens, {certain} certain",
-        "ms": 1e3 * cost["seconds"],
+        "ms": 1e3 * seconds,
         "calls": 1,
-        "flop": cost["flop"],
+        "flop": 1e9 * inversion["gflop_per_second"] * seconds,
     }
     print(json.dumps(row))
 
