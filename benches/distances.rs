@@ -22,7 +22,7 @@ use inject_sipit::{
     models::Tap,
     states::store::Store,
 };
-use ndarray::{Array2, s};
+use ndarray::Array2;
 
 /// Rows, for the width of SmolLM2-135M.
 const ROWS: [usize; 4] = [12_500, 25_000, 50_000, 100_000];

@@ -44,7 +44,7 @@ H100 = 0.75 * 67e12
 PAIR = (33 * 0.0085 + 0.2) * 1e-9
 DIRECT = 250e-9
 # docs/laboratory/pruning.py: the share of pairs left for a direct distance, c n^b, at block 3 of the bundled model.
-LEFT = (SHARE_C, SHARE_B)
+LEFT = (11, -1.50)
 
 
 def flop_per_token(shape):

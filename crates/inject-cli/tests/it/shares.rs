@@ -140,7 +140,7 @@ fn shares_of_an_inversion_are_merged_into_the_results_of_one_process() {
     fs::write(dir.join("unfinished.jsonl"), unfinished).unwrap();
     no("2-1.jsonl unfinished.jsonl", &["unfinished.jsonl is unfinished", "3 of the 12 prompts of share 2/2"]);
     // A policy that draws by the number of the prompt.
-    let random = "invert --states states --policy random --max-candidates 50 --out";
+    let random = "invert --states states --policy random --max-candidates 50 --max-seconds 3600 --out";
     run(dir, &format!("{random} random.jsonl"));
     run(dir, &format!("{random} random-1.jsonl --share 1/2"));
     run(dir, &format!("{random} random-2.jsonl --share 2/2"));

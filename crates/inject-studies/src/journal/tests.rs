@@ -4,6 +4,8 @@ use std::fs;
 
 use serde_json::json;
 
+use inject_sipit::states::durable::JsonLinesError;
+
 use super::*;
 
 type Numbers = Journal<u32, f64>;
