@@ -11,7 +11,7 @@ use inject_sipit::{
     states::foreign::StatesFile,
 };
 
-use super::{Options, announce_scan, jsonl, report::Recovered, single, tally::Record, tap};
+use super::{Options, announce_scan, calibrations, jsonl, report::Recovered, single, tally::Record, tap};
 use crate::{
     Failure, Outcome,
     number::counted,
@@ -96,6 +96,7 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
         choice.reason
     ));
     announce_scan(&inverter, rows * places.len());
+    calibrations::read(options, &model, &inverter)?;
     let mut searcher = inverter.searcher(&choice.policy);
     let mut meter = Meter::new();
     for (prompt, place) in places.iter().enumerate().skip(tally.prompts) {
@@ -125,6 +126,7 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
         output.append(&record)?;
     }
     drop(meter);
+    calibrations::write(options, &model, &inverter)?;
     tally.tell(options.json, out)
 }
 
