@@ -1,5 +1,6 @@
 //! `inject invert`: prompts from hidden states alone.
 
+mod calibrations;
 mod chat_template;
 mod files;
 mod groups;
@@ -81,6 +82,9 @@ pub(crate) struct Options {
     merge: Vec<PathBuf>,
     #[command(flatten)]
     policy: PolicyOptions,
+    /// A folder for the measured noise of producers that compute in narrow formats: it is read if it is there, and written if not
+    #[arg(long, value_name = "FOLDER", help_heading = "Recovery")]
+    calibrations: Option<PathBuf>,
     #[command(flatten)]
     model: ModelOptions,
 }

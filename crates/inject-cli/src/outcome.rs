@@ -111,6 +111,7 @@ from_errors!(
     inject_sipit::states::ExtractError,
     inject_sipit::states::durable::FileError,
     inject_sipit::states::durable::JsonLinesError,
+    inject_sipit::CalibrationError,
     inject_sipit::InvertError,
     inject_sipit::models::ModelError,
     inject_sipit::models::TapError,

@@ -12,7 +12,7 @@ use inject_sipit::{
 };
 
 use super::{
-    Options, announce_scan, groups::GroupLimits, jsonl, report::Recovered, share::ResultShare, single,
+    Options, announce_scan, calibrations, groups::GroupLimits, jsonl, report::Recovered, share::ResultShare, single,
     tally::Record, tap,
 };
 use crate::{
@@ -112,6 +112,7 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
     let inverter = Inverter::new(&model.decoder, tap, settings)?;
     note(&format!("{} at {tap}, policy: {}; {}", counted(own.len(), "prompt"), choice.policy, choice.reason));
     announce_scan(&inverter, rows * own.len());
+    calibrations::read(options, &model, &inverter)?;
     let limits = GroupLimits::of(&inverter, &options.policy);
     let mut taught = inverter.searcher(&choice.policy);
     let mut meter = Meter::new();
@@ -152,6 +153,7 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
         output.append(&record)?;
     }
     drop(meter);
+    calibrations::write(options, &model, &inverter)?;
     tally.tell(options.json, out)
 }
 

@@ -13,7 +13,7 @@ use inject_sipit::{
 };
 
 use super::{
-    Options, announce_scan,
+    Options, announce_scan, calibrations,
     report::{Recovered, Report},
     tap,
 };
@@ -35,6 +35,7 @@ pub(super) fn run(options: &Options) -> Result<Outcome, Failure> {
     let tap = target.tap();
     let choice = options.policy.choose(&model, tap, target.positions())?;
     let inverter = Inverter::new(&model.decoder, tap, settings)?;
+    calibrations::read(options, &model, &inverter)?;
     announce_scan(&inverter, target.positions());
     let mut meter = Meter::new();
     let start = Instant::now();
@@ -44,6 +45,7 @@ pub(super) fn run(options: &Options) -> Result<Outcome, Failure> {
         .map_err(tap::failure)?;
     let seconds = start.elapsed().as_secs_f64();
     drop(meter);
+    calibrations::write(options, &model, &inverter)?;
 
     let recovered =
         Recovered::new(&model, &inversion, prompt.as_deref(), seconds)?.with_likely_cause(acceptance, tap);

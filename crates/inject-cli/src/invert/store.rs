@@ -12,7 +12,7 @@ use inject_sipit::{
 };
 
 use super::{
-    Options, announce_scan,
+    Options, announce_scan, calibrations,
     groups::GroupLimits,
     jsonl,
     report::Recovered,
@@ -170,6 +170,7 @@ impl Run<'_> {
             choice.policy,
             choice.reason
         ));
+        calibrations::read(self.options, self.model, &inverter)?;
         announce_scan(&inverter, left);
         let mut taught = inverter.searcher(&choice.policy);
         let mut meter = Meter::new();
@@ -186,7 +187,7 @@ impl Run<'_> {
                 self.invert(group, &inverter, &mut searcher, tally, &mut meter)?;
             }
         }
-        Ok(())
+        calibrations::write(self.options, self.model, &inverter)
     }
 
     /// Recovers one group whole, even if some or all of it is in the file: what is computed together is computed alike.

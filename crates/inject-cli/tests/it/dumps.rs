@@ -245,3 +245,25 @@ fn the_tokens_of_a_chat_template_are_taken_as_given() {
         assert_eq!((given, positions.len()), (before.len(), ids.len()), "{name}");
     }
 }
+
+#[test]
+fn a_calibration_is_kept_and_never_used_for_other_weights() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("calibrations");
+    let options = format!("--tap block-2 --computed-in bf16 --calibrations {}", folder.display());
+    let first = recovered("any-name.safetensors", &options, 0);
+    let file = folder.join("calibration-block-2-bf16.safetensors");
+    let written = std::fs::read(&file).unwrap();
+    let again = recovered("any-name.safetensors", &options, 0);
+    assert_eq!(again["positions"], first["positions"]);
+    assert_eq!(std::fs::read(&file).unwrap(), written);
+    // The same file, measured with other weights.
+    let text = String::from_utf8_lossy(&written).into_owned();
+    let at = text.find("weight_hash").unwrap() + "weight_hash\\\":\\\"".len();
+    let mut other = written;
+    other[at] = if other[at] == b'0' { b'1' } else { b'0' };
+    std::fs::write(&file, other).unwrap();
+    let ran = invert("any-name.safetensors", &options);
+    assert_eq!(ran.status, 1, "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("was measured for weights"), "{}", ran.err);
+}
