@@ -4,8 +4,12 @@
 //! many, one after another, a template that repeats long special tokens, a table whose length is only announced. Each limit is
 //! several times what the tokenizers of published models need.
 
+mod vocabulary;
+
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
+
+pub(crate) use self::vocabulary::{Merges, check_added, check_tokens, check_unknown};
 
 /// Largest file: what a token may take, and what stands beside the vocabulary. Gemma 3 takes 128 bytes a token, merges included.
 const BYTES_PER_TOKEN: u64 = 1 << 10;

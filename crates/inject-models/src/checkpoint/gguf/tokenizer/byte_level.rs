@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 use tokenizers::models::bpe::BPE;
 
 use super::{Parts, Vocabulary};
-use crate::error::ModelError;
+use crate::{error::ModelError, tokenizer::limits::Merges};
 
 /// The way in which text is cut before merging.
 ///
@@ -37,7 +37,7 @@ const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}
 
 const CUTTINGS: [Cutting; 6] = [
     Cutting {
-        names: &["gpt-2", "phi-2", "jina-es", "jina-de", "gigachat", "jais", "olmo", "roberta-bpe"],
+        names: &["gpt-2", "phi-2", "jina-es", "jina-de", "gigachat", "jais", "olmo", "mpt"],
         cuts: Cuts::Gpt2,
         begins_with_bos: false,
         ignore_merges: false,
@@ -125,13 +125,15 @@ impl Cuts {
 fn merges(vocabulary: &Vocabulary<'_>) -> Result<Vec<(String, String)>, ModelError> {
     const KEY: &str = "tokenizer.ggml.merges";
     let gguf = vocabulary.gguf;
-    gguf.texts(KEY)?
-        .map(|merge| {
-            // A part may begin with a space, but is never empty.
-            let begin = merge.char_indices().nth(1).map_or(0, |(begin, _)| begin);
-            let space = merge[begin..].find(' ').map(|space| begin + space);
-            let parts = space.map(|space| (merge[..space].to_owned(), merge[space + 1..].to_owned()));
-            parts.ok_or_else(|| gguf.bad(KEY, &format!("{merge:?}"), "two tokens with a space between"))
-        })
-        .collect()
+    let mut merges = Merges::default();
+    for merge in gguf.texts(KEY)? {
+        // A part may begin with a space, but is never empty.
+        let begin = merge.char_indices().nth(1).map_or(0, |(begin, _)| begin);
+        let Some(space) = merge[begin..].find(' ') else {
+            return Err(gguf.bad(KEY, &format!("{merge:?}"), "two tokens with a space between"));
+        };
+        let (first, second) = merge.split_at(begin + space);
+        merges.push(first, &second[1..]).map_err(|limit| gguf.refused(limit))?;
+    }
+    Ok(merges.into_pairs())
 }
