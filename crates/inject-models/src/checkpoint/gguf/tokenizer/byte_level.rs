@@ -137,3 +137,35 @@ fn merges(vocabulary: &Vocabulary<'_>) -> Result<Vec<(String, String)>, ModelErr
     }
     Ok(merges.into_pairs())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, PreTokenizerWrapper};
+
+    use super::*;
+
+    /// The expected pieces are those of another engine of expressions.
+    #[test]
+    fn texts_are_cut_as_the_published_expressions_cut_them() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gguf/cuts.json");
+        let mut cuts: BTreeMap<String, Json> = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+        let texts: Vec<String> = serde_json::from_value(cuts.remove("texts").unwrap()).unwrap();
+        assert_eq!(cuts.len(), CUTTINGS.len());
+        for (name, expected) in cuts {
+            let expected: Vec<Vec<String>> = serde_json::from_value(expected).unwrap();
+            let cutting = CUTTINGS.iter().find(|cutting| cutting.names.contains(&name.as_str())).unwrap();
+            let (_, description) = cutting.cuts.describe();
+            let pre_tokenizer: PreTokenizerWrapper = serde_json::from_value(description).unwrap();
+            for (text, expected) in texts.iter().zip(expected) {
+                let mut string = PreTokenizedString::from(text.as_str());
+                pre_tokenizer.pre_tokenize(&mut string).unwrap();
+                let pieces = string.get_splits(OffsetReferential::Original, OffsetType::Byte);
+                let found: Vec<&str> =
+                    pieces.iter().map(|(_, (begin, end), _)| &text[*begin..*end]).collect();
+                assert_eq!(found, expected, "{name}");
+            }
+        }
+    }
+}
