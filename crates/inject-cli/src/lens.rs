@@ -7,13 +7,16 @@ use inject_prompts::Generator;
 use inject_sipit::{
     lens::{FirstPosition, Lens, LensBuilder, LensShare},
     models::{Bos, Progress, Tokenizer},
-    states::Share,
+    states::{Share, prompts::PromptError},
 };
 
 use crate::{
     Failure, Outcome,
     number::{self, counted},
-    options::{LoadedModel, ModelOptions, OutputFolder, TapsOption, prompts::open_prompts},
+    options::{
+        LoadedModel, ModelOptions, OutputFolder, TapsOption,
+        prompts::{open_prompts, read_ids},
+    },
     output::{note, say},
     progress::Meter,
     random_tokens::RandomTokens,
@@ -58,6 +61,9 @@ struct TextOptions {
     /// The field or column of the prompts. Dots lead deeper: messages.0.content; a whole conversation is its texts [default: text]
     #[arg(long, value_name = "NAME", requires = "prompts")]
     field: Option<String>,
+    /// A file of prompts as token ids 1,2,3 (one prompt a line), for which the model needs no tokenizer
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompts", "bos"])]
+    prompt_ids: Option<PathBuf>,
     /// The number of prompts to fit to
     #[arg(long, value_name = "COUNT", default_value = "600")]
     count: NonZeroUsize,
@@ -141,21 +147,18 @@ fn table(lenses: &[Lens]) -> Table {
 }
 
 fn builder(options: &Options, model: &LoadedModel) -> Result<LensBuilder, Failure> {
-    let (tokenizer, asked) = (model.tokenizer()?, &options.text);
-    let count = asked.count.get();
-    let texts: Vec<String> = match &asked.prompts {
-        None => Generator::new(0x1e45).take(count).collect(),
-        Some(path) => open_prompts(path, asked.field.as_deref())?.take(count).collect::<Result<_, _>>()?,
-    };
-    let text = texts.iter().map(|text| {
-        let mut ids = tokenizer.encode(text, asked.bos)?;
-        ids.truncate(asked.longest.get());
-        Ok(ids)
-    });
-    let mut text = text.collect::<Result<Vec<Vec<u32>>, Failure>>()?;
-    let begins = text.iter().filter(|ids| ids.len() >= PREFIX).map(|ids| ids[..PREFIX].to_vec());
-    let inside = text.iter().filter_map(|ids| cut_inside_a_word(tokenizer, ids));
-    let prefixes = begins.take(asked.prefixes).chain(inside.take(asked.word_prefixes)).collect();
+    let asked = &options.text;
+    let mut text = asked.prompts(model)?;
+    let mut begins = text.iter().filter(|ids| ids.len() >= PREFIX).map(|ids| ids[..PREFIX].to_vec());
+    let mut prefixes: Vec<Vec<u32>> = begins.by_ref().take(asked.prefixes).collect();
+    match model.tokenizer() {
+        Ok(tokenizer) => {
+            let inside = text.iter().filter_map(|ids| cut_inside_a_word(tokenizer, ids));
+            prefixes.extend(inside.take(asked.word_prefixes));
+        }
+        // Where words begin is not known.
+        Err(_) => prefixes.extend(begins.take(asked.word_prefixes)),
+    }
     let first = match model.bos_token_id() {
         Some(bos) if text.iter().all(|ids| ids.first() == Some(&bos)) => FirstPosition::Bos(bos),
         _ => FirstPosition::Any,
@@ -164,6 +167,31 @@ fn builder(options: &Options, model: &LoadedModel) -> Result<LensBuilder, Failur
     // Before the text, the end of which is held out to measure the lens on.
     text.splice(0..0, random);
     Ok(LensBuilder::new(options.taps.of(model)?, prefixes, text, first))
+}
+
+impl TextOptions {
+    /// The prompts as ids, cut to the longest length.
+    fn prompts(&self, model: &LoadedModel) -> Result<Vec<Vec<u32>>, Failure> {
+        let count = self.count.get();
+        let mut prompts: Vec<Vec<u32>> = match (&self.prompt_ids, &self.prompts) {
+            (Some(path), _) => read_ids(path)?.into_iter().take(count).collect(),
+            (None, None) => self.encoded(model, Generator::new(0x1e45).take(count).map(Ok))?,
+            (None, Some(path)) => {
+                self.encoded(model, open_prompts(path, self.field.as_deref())?.take(count))?
+            }
+        };
+        prompts.iter_mut().for_each(|ids| ids.truncate(self.longest.get()));
+        Ok(prompts)
+    }
+
+    fn encoded(
+        &self,
+        model: &LoadedModel,
+        texts: impl Iterator<Item = Result<String, PromptError>>,
+    ) -> Result<Vec<Vec<u32>>, Failure> {
+        let tokenizer = model.tokenizer()?;
+        texts.map(|text| Ok(tokenizer.encode(&text?, self.bos)?)).collect()
+    }
 }
 
 /// The beginning of a prompt up to the first token of a word that has more tokens, if there is such a word near.

@@ -69,8 +69,8 @@ impl Origin {
         Origin { id: id.to_owned(), ..self }
     }
 
-    /// Returns the origin of the same model, merged with the LoRA adapter in a folder: `adapter_config.json` and
-    /// `adapter_model.safetensors`, as PEFT writes them. The id names both.
+    /// Returns the origin of the same model, merged with the LoRA adapter in a folder: `adapter_config.json`, and
+    /// `adapter_model.safetensors` or `adapter_model.bin`, as PEFT writes them. The id names both.
     pub fn with_adapter(self, folder: &Path) -> Self {
         let id = format!("{} + {}", self.id, Origin::of_folder(folder).id);
         Origin { id, adapter: Some(folder.to_owned()), ..self }

@@ -2,7 +2,7 @@
 
 mod byte_level;
 mod files;
-mod limits;
+pub(crate) mod limits;
 
 use std::{
     fs::{self, File},
@@ -89,7 +89,7 @@ impl Tokenizer {
                 refuse_pointer(&path)?;
                 read_json(&path, vocab_size)?
             }
-            TokenizerFiles::ByteLevel { vocab, merges } => byte_level::build(&vocab, &merges)?,
+            TokenizerFiles::ByteLevel { vocab, merges } => byte_level::build(&vocab, &merges, vocab_size)?,
         };
         // Some files carry settings for training batches, which would cut or pad prompts.
         guarded(|| tokenizer.with_padding(None).with_truncation(None).map(drop))

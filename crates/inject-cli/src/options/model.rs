@@ -31,7 +31,7 @@ pub(crate) struct DeviceOptions {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct ModelOptions {
-    /// A checkpoint folder, or a Hub id owner/name[@revision] [default: the small model in the program]
+    /// A checkpoint folder, a GGUF file, or a Hub id owner/name[@revision] [default: the small model in the program]
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: Option<String>,
     /// A folder with a LoRA adapter of PEFT, to be merged into the model

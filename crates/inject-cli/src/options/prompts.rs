@@ -50,6 +50,18 @@ pub(crate) fn open_prompts(path: &Path, field: Option<&str>) -> Result<Prompts, 
     }
 }
 
+/// Reads a file of prompts as ids.
+pub(crate) fn read_ids(path: &Path) -> Result<Vec<Vec<u32>>, Failure> {
+    let text = std::fs::read_to_string(path).map_err(Failure::io("read", path))?;
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let parse = |(i, line): (usize, &str)| {
+        parse_ids(line)
+            .map(|ids| ids.0)
+            .map_err(|error| Failure::new(format!("{}, line {}: {error}", path.display(), i + 1)))
+    };
+    lines.map(parse).collect()
+}
+
 impl PromptOptions {
     /// Generated text of a seed.
     pub(crate) fn generated(seed: u64) -> Self {
@@ -116,7 +128,7 @@ impl PromptOptions {
     /// [`Failure`] if the file cannot be read.
     pub(crate) fn texts(&self, count: usize) -> Result<Vec<String>, Failure> {
         if self.prompt_ids.is_some() {
-            return Err(Failure::usage("--prompt-ids: this study needs texts"));
+            return Err(Failure::usage("--prompt-ids: this study makes its prompts from texts"));
         }
         Ok(self.texts_or_generated(count)?.take(count).collect::<Result<_, _>>()?)
     }
@@ -154,15 +166,7 @@ impl PromptOptions {
 
     /// The prompts that are given as ids.
     fn ids(&self) -> Result<Option<Vec<Vec<u32>>>, Failure> {
-        let Some(path) = &self.prompt_ids else { return Ok(None) };
-        let text = std::fs::read_to_string(path).map_err(Failure::io("read", path))?;
-        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-        let parse = |(i, line): (usize, &str)| {
-            parse_ids(line)
-                .map(|ids| ids.0)
-                .map_err(|error| Failure::new(format!("{}, line {}: {error}", path.display(), i + 1)))
-        };
-        lines.map(parse).collect::<Result<_, _>>().map(Some)
+        self.prompt_ids.as_deref().map(read_ids).transpose()
     }
 
     /// Up to `count` different prompts of up to `longest` ids.

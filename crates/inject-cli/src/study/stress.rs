@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use clap::Args;
-use inject_sipit::models::Bos;
+use inject_sipit::models::{Bos, ModelError};
 use inject_studies::{
     EqualityReason, RepeatOptions, RepeatStudy, StressKind, StressStudy, StudyName, TapOptions, TextModel,
     repeats, stress, stress_set,
@@ -63,12 +63,18 @@ fn at_least_two(text: &str) -> Result<usize, String> {
 /// [`Failure`] if something cannot be computed or written.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let study = options.study.begin("stress", &[StudyName::Stress, StudyName::Repeats])?;
-    let model = options.model.load()?;
-    let tokenizer = model.tokenizer()?;
-    let taps = options.taps.of(&model)?;
-    let hash = model.weight_hash()?;
     let most = options.count.get();
     let texts = options.prompts.texts(most)?;
+    let model = options.model.load()?;
+    let tokenizer = model.tokenizer().map_err(|error| match error {
+        ModelError::NoTokenizer { folder, .. } => Failure::new(format!(
+            "{} has no tokenizer that is read, and this study makes its prompts from texts: give another tokenizer (`--tokenizer`)",
+            folder.display()
+        )),
+        other => other.into(),
+    })?;
+    let taps = options.taps.of(&model)?;
+    let hash = model.weight_hash()?;
     let sets = StressKind::ALL.map(|kind| stress_set(kind, &texts, most));
     let tap_options = TapOptions::default().with_memory_budget(options.memory.bytes());
     let tokens = options.repeated(&model)?;

@@ -18,3 +18,4 @@ mod store;
 mod studies;
 mod support;
 mod training;
+mod without_tokenizer;

@@ -1,4 +1,4 @@
-//! LoRA adapters as PEFT writes them: `adapter_config.json` and `adapter_model.safetensors`.
+//! LoRA adapters as PEFT writes them: `adapter_config.json`, and `adapter_model.safetensors` or `adapter_model.bin`.
 //!
 //! The tensors of the file say which modules change; the settings say by how much. PEFT chooses modules by settings instead
 //! (`target_modules`, `layers_to_transform` and others), but a chosen module without tensors does not change there either.
@@ -16,8 +16,11 @@ use sha2::{Digest, Sha256};
 
 pub use self::error::AdapterError;
 use self::settings::Settings;
-use super::{Checkpoint, file_hash, read_text, safetensors};
+use super::{Checkpoint, file_hash, pytorch, read_text, safetensors};
 use crate::error::ModelError;
+
+/// The names of the file of weights, the first that exists.
+const WEIGHT_FILES: [&str; 2] = ["adapter_model.safetensors", "adapter_model.bin"];
 
 /// The part of a tensor's name before the path of its module.
 const ROOT: &str = "base_model.model.";
@@ -70,11 +73,14 @@ impl Adapter {
         let file =
             serde_json::from_str(&read_text(&path)?).map_err(|source| ModelError::Json { path, source })?;
         let settings = Settings::new(file).map_err(failed)?;
-        let weights = folder.join("adapter_model.safetensors");
-        if !weights.is_file() {
+        let [single, pickled] = WEIGHT_FILES.map(|name| folder.join(name));
+        let checkpoint = if single.is_file() {
+            safetensors::open_single(single)?
+        } else if pickled.is_file() {
+            pytorch::open(pickled)?
+        } else {
             return Err(failed(AdapterError::NoWeights));
-        }
-        let checkpoint = safetensors::open_single(weights)?;
+        };
         let modules = modules(checkpoint.tensors.keys()).map_err(failed)?;
         Ok(Adapter { folder: folder.to_owned(), settings, checkpoint, modules })
     }
@@ -121,7 +127,8 @@ impl Adapter {
 /// adapter.
 pub(crate) fn hash_with_adapter(model: &str, folder: &Path) -> Result<String, ModelError> {
     let mut lines = format!("{model}\n");
-    for name in ["adapter_config.json", "adapter_model.safetensors"] {
+    let weights = WEIGHT_FILES.into_iter().find(|name| folder.join(name).is_file());
+    for name in [Some("adapter_config.json"), weights].into_iter().flatten() {
         lines += &format!("{name}:{}\n", file_hash(&folder.join(name))?);
     }
     Ok(hex::encode(Sha256::digest(lines.as_bytes())))

@@ -50,12 +50,19 @@ pub(super) struct Stored {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
     None,
-    /// The two halves of each of so many heads are interleaved row by row.
-    Interleaved {
-        heads: usize,
-    },
+    /// The rows stand in another order.
+    Reordered(Order),
     /// One was added to every number.
     PlusOne,
+}
+
+/// The order of the rows of a tensor in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// The two halves of each of so many heads are interleaved row by row.
+    Interleaved { heads: usize },
+    /// The queries of so many heads, then their keys, then their values. As published, each head has the three together.
+    QueriesKeysValues { heads: usize },
 }
 
 impl Gguf {
@@ -145,15 +152,15 @@ impl Stored {
         let bytes = &map[self.place.clone()];
         let row_bytes = values.len() / self.blocks.numbers() * self.blocks.bytes();
         match self.change {
-            Change::Interleaved { heads } if rows > 1 => {
-                let stored = interleaved(row, rows, heads);
+            Change::Reordered(order) if rows > 1 => {
+                let stored = order.place(row, rows);
                 self.blocks.decode(&bytes[stored * row_bytes..][..row_bytes], values);
             }
-            Change::Interleaved { heads } => {
+            Change::Reordered(order) => {
                 let mut stored = vec![0.0; values.len()];
                 self.blocks.decode(bytes, &mut stored);
                 for (i, value) in values.iter_mut().enumerate() {
-                    *value = stored[interleaved(i, stored.len(), heads)];
+                    *value = stored[order.place(i, stored.len())];
                 }
             }
             Change::None => self.blocks.decode(&bytes[row * row_bytes..][..row_bytes], values),
@@ -184,15 +191,27 @@ impl Stored {
     }
 }
 
-/// The place of a row within the file. Each head holds the rows of its first half at even places, and those of its second half
-/// at odd ones.
-///
-/// # Source
-///
-/// github.com/ggml-org/llama.cpp, `convert_hf_to_gguf.py` (`LlamaModel.permute`).
-fn interleaved(row: usize, rows: usize, heads: usize) -> usize {
-    let d_head = rows / heads;
-    let (head, within) = (row / d_head, row % d_head);
-    let half = d_head / 2;
-    head * d_head + 2 * (within % half) + within / half
+impl Order {
+    /// The place within the file of a row as published, of so many rows.
+    ///
+    /// # Source
+    ///
+    /// github.com/ggml-org/llama.cpp, `conversion/llama.py` (`LlamaModel.permute`) and `conversion/gpt_neox.py`
+    /// (`modify_tensors`).
+    fn place(self, row: usize, rows: usize) -> usize {
+        match self {
+            // Each head holds the rows of its first half at even places, and those of its second half at odd ones.
+            Order::Interleaved { heads } => {
+                let d_head = rows / heads;
+                let (head, within) = (row / d_head, row % d_head);
+                let half = d_head / 2;
+                head * d_head + 2 * (within % half) + within / half
+            }
+            Order::QueriesKeysValues { heads } => {
+                let d_head = rows / heads / 3;
+                let (head, part, within) = (row / d_head / 3, row / d_head % 3, row % d_head);
+                (part * heads + head) * d_head + within
+            }
+        }
+    }
 }

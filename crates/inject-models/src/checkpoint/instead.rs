@@ -26,6 +26,11 @@ pub enum Instead {
         /// The names of its snapshots.
         snapshots: Vec<String>,
     },
+    /// The Hub's cache itself: folders of repositories.
+    HubRepositories {
+        /// Their names.
+        folders: Vec<String>,
+    },
     /// The files of Meta's own releases, or of Mistral's.
     Original {
         /// One of them.
@@ -54,6 +59,11 @@ impl Instead {
         }
         if folder.join("snapshots").is_dir() {
             return Some(Instead::HubCache { snapshots: self::names(&folder.join("snapshots")) });
+        }
+        let folders: Vec<String> =
+            names.iter().filter(|name| name.starts_with("models--")).cloned().collect();
+        if !folders.is_empty() {
+            return Some(Instead::HubRepositories { folders });
         }
         let original = names.iter().find(|name| *name == "params.json" || name.starts_with("consolidated."));
         if let Some(file) = original {
@@ -86,6 +96,9 @@ impl fmt::Display for Instead {
                     "a folder of the Hub's cache: give the path of one of its snapshots: {}",
                     snapshots.join(", ")
                 )
+            }
+            Instead::HubRepositories { folders } => {
+                write!(f, "the Hub's cache: give the path of one of its models: {}", folders.join(", "))
             }
             Instead::Original { file } => write!(
                 f,

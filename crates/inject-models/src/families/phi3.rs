@@ -45,7 +45,7 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
     let sizes = Sizes::take(&mut keys)?;
     let heads = heads(&mut keys, sizes.hidden_size)?;
     let activation = activation(&mut keys, "hidden_act", "silu")?;
-    let max_position_embeddings = keys.size("max_position_embeddings")?;
+    let max_position_embeddings = keys.optional_size("max_position_embeddings")?.unwrap_or(4096);
     let original_max_position_embeddings =
         keys.optional_size("original_max_position_embeddings")?.unwrap_or(4096);
     let eps = positive(&mut keys, "rms_norm_eps", 1e-5)?;

@@ -10,12 +10,15 @@ use crate::{
 ///
 /// # Source
 ///
-/// Hugging Face transformers 5.23, `activations.py`: `gelu_new` and `gelu_pytorch_tanh` are the same formula.
+/// Hugging Face transformers 5.23, `activations.py`: the names of one line here are the same formula. The constant of
+/// `gelu_fast` is cut after ten digits, which are more than an f32 has.
 pub(super) fn activation(keys: &mut Keys, key: &str, default: &str) -> Result<Activation, ModelError> {
     let name = keys.or(key, default.to_owned())?;
     match name.as_str() {
-        "gelu_new" | "gelu_pytorch_tanh" => Ok(Activation::GeluTanh),
-        "gelu" => Ok(Activation::GeluErf),
+        "gelu_new" | "gelu_pytorch_tanh" | "gelu_python_tanh" | "gelu_accurate" | "gelu_fast" => {
+            Ok(Activation::GeluTanh)
+        }
+        "gelu" | "gelu_python" => Ok(Activation::GeluErf),
         "silu" | "swish" => Ok(Activation::Silu),
         "relu" => Ok(Activation::Relu),
         _ => Err(keys.bad(key, &name, "`gelu_new`, `gelu_pytorch_tanh`, `gelu`, `silu` or `relu`")),

@@ -6,7 +6,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokenizers::{AddedToken, models::bpe::BPE, pre_tokenizers::byte_level::ByteLevel};
 
-use super::{Built, guarded};
+use super::{Built, guarded, limits};
 use crate::{
     checkpoint::{file_hash, refuse_pointer},
     error::ModelError,
@@ -18,10 +18,11 @@ use crate::{
 ///
 /// Hugging Face transformers 5.24, `models/gpt2/tokenization_gpt2.py`: no normaliser, no space before the text, and
 /// `<|endoftext|>` among the special tokens.
-pub(super) fn build(vocab: &Path, merges: &Path) -> Result<Built, ModelError> {
+pub(super) fn build(vocab: &Path, merges: &Path, vocab_size: usize) -> Result<Built, ModelError> {
     let mut sums = String::new();
     for path in [vocab, merges] {
         refuse_pointer(path)?;
+        refuse_long(path, vocab_size)?;
         sums += &file_hash(path)?;
         sums.push('\n');
     }
@@ -36,6 +37,14 @@ pub(super) fn build(vocab: &Path, merges: &Path) -> Result<Built, ModelError> {
     })
     .map_err(|source| ModelError::Tokenizer { path: vocab.to_owned(), source })?;
     Ok(Built { tokenizer, hash: hex::encode(Sha256::digest(sums.as_bytes())) })
+}
+
+/// Refuses a file that is longer than the vocabulary of the model gives reason for.
+fn refuse_long(path: &Path, vocab_size: usize) -> Result<(), ModelError> {
+    let length =
+        fs::metadata(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?.len();
+    limits::check_length(length, vocab_size)
+        .map_err(|limit| ModelError::Tokenizer { path: path.to_owned(), source: limit.into() })
 }
 
 /// Adds the tokens of `added_tokens.json`, and makes those that the files beside it call special so.

@@ -4,8 +4,12 @@
 //! many, one after another, a template that repeats long special tokens, a table whose length is only announced. Each limit is
 //! several times what the tokenizers of published models need.
 
+mod vocabulary;
+
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
+
+pub(crate) use self::vocabulary::{Merges, check_added, check_tokens, check_unknown};
 
 /// Largest file: what a token may take, and what stands beside the vocabulary. Gemma 3 takes 128 bytes a token, merges included.
 const BYTES_PER_TOKEN: u64 = 1 << 10;
@@ -34,9 +38,10 @@ const MOST_SPECIAL: usize = 256;
 /// Longest text that the model puts before, after or in place of a token, in bytes.
 const LONGEST_MARK: usize = 64;
 
-/// Longest added token, and all of them together, in bytes. Gemma 3 has 80 KB of them.
+/// Longest added token, and all of them together, in bytes. Gemma 3 has 80 KB of them, and models of speech have up to 1 MB. The
+/// library takes some hundred times as much memory to search for them.
 const LONGEST_ADDED: usize = 1024;
-const MOST_ADDED: usize = 16 << 20;
+const MOST_ADDED: usize = 4 << 20;
 
 /// The only text that may be longer: a table of normalisations, in base64.
 const TABLE: &str = "precompiled_charsmap";

@@ -81,6 +81,25 @@ fn an_adapter_has_a_part_in_the_hash_and_in_the_id() {
     assert_eq!(merged.weight_hash().unwrap(), again.weight_hash().unwrap());
 }
 
+/// `adapter_model.bin` is what older releases of PEFT wrote.
+#[test]
+fn a_pickled_adapter_gives_the_states_of_the_same_adapter_in_safetensors() {
+    let load = |adapter: &Path| {
+        let origin = Origin::of_folder(&fixture::folder("llama")).with_adapter(adapter);
+        Model::load(origin, FloatFormat::F32, &device()).unwrap()
+    };
+    let pickled = fixture::folder("adapters/llama-bin");
+    assert!(!pickled.join("adapter_model.safetensors").exists());
+    let [expected, found] = [fixture::folder("adapters/llama"), pickled].map(|folder| load(&folder));
+    let states = |model: &Model| {
+        let batch = TokenBatch::new(&[[5, 6, 7, 8]]).unwrap();
+        let forward = model.decoder.forward(&batch, &[Tap::FinalNorm], Logits::None).unwrap();
+        values(forward.states[&Tap::FinalNorm].clone())
+    };
+    assert_eq!(states(&found), states(&expected));
+    assert_ne!(found.weight_hash().unwrap(), expected.weight_hash().unwrap());
+}
+
 /// A copy of the adapter of `llama` with other settings and tensors.
 struct Copy(tempfile::TempDir);
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{fixture, malformed::Checkpoint, parity};
 
 /// Each file, the fixture that it was made from, and the golden files of that.
-const FILES: [(&str, &str, &[&str]); 7] = [
+const FILES: [(&str, &str, &[&str]); 11] = [
     ("llama", "llama-bf16-shards", &["golden"]),
     ("llama-linear", "llama-linear", &["golden"]),
     ("llama3-scaling", "llama3-scaling", &["golden"]),
@@ -17,6 +17,10 @@ const FILES: [(&str, &str, &[&str]); 7] = [
     ("phi3", "phi3", &["golden"]),
     ("phi4", "phi4", &["golden", "golden-long"]),
     ("qwen3", "qwen3", &["golden"]),
+    ("gpt-neox", "gpt-neox", &["golden"]),
+    ("gpt-neox-sequential", "gpt-neox-sequential", &["golden"]),
+    ("olmo2", "olmo2", &["golden"]),
+    ("smollm3", "smollm3", &["golden"]),
 ];
 
 fn path(file: &str) -> std::path::PathBuf {
@@ -66,19 +70,21 @@ fn the_states_of_a_file_equal_the_reference() {
 /// does it hold the weights of norms, but their sums with 1, rounded to 24 bits.
 #[test]
 fn a_gemma_file_equals_its_checkpoint_with_the_usual_scale_of_scores() {
-    let found = load("gemma3");
-    let checkpoint = Checkpoint::copy_of("gemma3")
-        .with_key("query_pre_attn_scalar", 8)
-        .with_key("rms_norm_eps", f64::from(1e-3_f32));
-    let expected = checkpoint.load().unwrap();
-    assert_eq!(found.decoder.config(), expected.decoder.config());
-    let (found, expected) = (parameters(&found), parameters(&expected));
-    assert_eq!(found.len(), expected.len());
-    for (name, expected) in &expected {
-        // Half the distance of two numbers between 1 and 2, and none for what is not a norm.
-        let most = if name.ends_with("norm.weight") { f32::EPSILON / 2.0 } else { 0.0 };
-        for (a, b) in found[name].iter().zip(expected) {
-            assert!((a - b).abs() <= most, "{name}: {a} and {b}");
+    for case in ["gemma3", "gemma2"] {
+        let found = load(case);
+        let checkpoint = Checkpoint::copy_of(case)
+            .with_key("query_pre_attn_scalar", 8)
+            .with_key("rms_norm_eps", f64::from(1e-3_f32));
+        let expected = checkpoint.load().unwrap();
+        assert_eq!(found.decoder.config(), expected.decoder.config(), "{case}");
+        let (found, expected) = (parameters(&found), parameters(&expected));
+        assert_eq!(found.len(), expected.len(), "{case}");
+        for (name, expected) in &expected {
+            // Half the distance of two numbers between 1 and 2, and none for what is not a norm.
+            let most = if name.ends_with("norm.weight") { f32::EPSILON / 2.0 } else { 0.0 };
+            for (a, b) in found[name].iter().zip(expected) {
+                assert!((a - b).abs() <= most, "{case}: {name}: {a} and {b}");
+            }
         }
     }
 }
@@ -103,6 +109,10 @@ fn the_settings_of_a_file_are_those_of_its_checkpoint() {
         ("gpt2", "gpt2-hub-names", "layer_norm_epsilon"),
         ("phi3", "phi3", "rms_norm_eps"),
         ("qwen3", "qwen3", "rms_norm_eps"),
+        ("gpt-neox", "gpt-neox", "layer_norm_eps"),
+        ("gpt-neox-sequential", "gpt-neox-sequential", "layer_norm_eps"),
+        ("olmo2", "olmo2", "rms_norm_eps"),
+        ("smollm3", "smollm3", "rms_norm_eps"),
     ] {
         let checkpoint = Checkpoint::copy_of(case).with_key(key, f64::from(1e-3_f32));
         assert_eq!(load(file).decoder.config(), checkpoint.load().unwrap().decoder.config(), "{file}");

@@ -25,10 +25,10 @@ pub enum AdapterError {
         source: Box<regex::Error>,
     },
     /// There is no file of weights under its usual name.
-    #[error("adapter_model.safetensors is missing")]
+    #[error("it holds no weights: expected adapter_model.safetensors or adapter_model.bin")]
     NoWeights,
     /// The file of weights is empty.
-    #[error("it changes nothing: there is no tensor in adapter_model.safetensors")]
+    #[error("it changes nothing: there is no tensor in its file of weights")]
     Empty,
     /// A tensor is not a LoRA factor: a bias, a magnitude of DoRA, or a whole module.
     #[error(

@@ -2,22 +2,33 @@
 
 use std::path::Path;
 
-use super::{Change, cursor, head::Head, settings::shown, value::Value};
+use super::{Change, Order, cursor, head::Head, settings::shown, value::Value};
 use crate::error::ModelError;
 
 /// An architecture, with the numbers that its tensors depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Architecture {
-    Llama { n_heads: usize, n_kv_heads: usize },
+    Llama(Heads),
+    SmolLm3(Heads),
+    Gemma2,
     Gemma3,
     Gpt2,
+    GptNeoX(Heads),
+    Olmo2,
     Phi3,
     Qwen2,
     Qwen3,
 }
 
+/// The heads of every layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Heads {
+    query: usize,
+    key: usize,
+}
+
 /// The names by which files call the architectures.
-const KNOWN: &str = "llama, gemma3, gpt2, phi3, qwen2 or qwen3";
+const KNOWN: &str = "llama, gemma2, gemma3, gpt2, gptneox, olmo2, phi3, qwen2, qwen3 or smollm3";
 
 /// The parts of names that differ, in the file and as published.
 type Renamed = &'static [(&'static str, &'static str)];
@@ -42,12 +53,16 @@ const IN_BLOCKS: Renamed = &[
     ("ffn_down", "mlp.down_proj"),
 ];
 
-/// The names that Gemma 3 has in place of those above.
+/// The names that Gemma has in place of those above.
 const IN_BLOCKS_OF_GEMMA: Renamed = &[
     ("post_attention_norm", "post_attention_layernorm"),
     ("ffn_norm", "pre_feedforward_layernorm"),
     ("post_ffw_norm", "post_feedforward_layernorm"),
 ];
+
+/// The names that OLMo 2 has in place of those above.
+const IN_BLOCKS_OF_OLMO2: Renamed =
+    &[("post_attention_norm", "post_attention_layernorm"), ("post_ffw_norm", "post_feedforward_layernorm")];
 
 /// The names that Phi-3 has in place of those above: its maps are fused.
 const IN_BLOCKS_OF_PHI: Renamed = &[("attn_qkv", "self_attn.qkv_proj"), ("ffn_up", "mlp.gate_up_proj")];
@@ -68,6 +83,21 @@ const IN_BLOCKS_OF_GPT2: Renamed = &[
     ("ffn_down", "mlp.c_proj"),
 ];
 
+const OUTSIDE_BLOCKS_OF_GPT_NEOX: Renamed = &[
+    ("token_embd", "gpt_neox.embed_in"),
+    ("output_norm", "gpt_neox.final_layer_norm"),
+    ("output", "embed_out"),
+];
+
+const IN_BLOCKS_OF_GPT_NEOX: Renamed = &[
+    ("attn_norm", "input_layernorm"),
+    ("attn_qkv", "attention.query_key_value"),
+    ("attn_output", "attention.dense"),
+    ("ffn_norm", "post_attention_layernorm"),
+    ("ffn_up", "mlp.dense_h_to_4h"),
+    ("ffn_down", "mlp.dense_4h_to_h"),
+];
+
 impl Architecture {
     /// Reads the architecture of a file.
     pub(super) fn of(path: &Path, bytes: &[u8], head: &Head) -> Result<Self, ModelError> {
@@ -78,20 +108,14 @@ impl Architecture {
             Value::Text(place) => cursor::text(bytes, place),
             _ => "",
         };
-        let heads = |key: &str| match head.metadata.get(&format!("llama.attention.{key}")) {
-            // A head of one row has no halves to put in order. Other values are refused with the rest of the settings.
-            Some(Value::Unsigned(heads)) => usize::try_from(*heads).unwrap_or(1).max(1),
-            _ => 1,
-        };
         Ok(match name {
-            "llama" => {
-                let n_heads = heads("head_count");
-                let is_there = head.metadata.contains_key("llama.attention.head_count_kv");
-                let n_kv_heads = if is_there { heads("head_count_kv") } else { n_heads };
-                Architecture::Llama { n_heads, n_kv_heads }
-            }
+            "llama" => Architecture::Llama(Heads::of(head, name)),
+            "smollm3" => Architecture::SmolLm3(Heads::of(head, name)),
+            "gemma2" => Architecture::Gemma2,
             "gemma3" => Architecture::Gemma3,
             "gpt2" => Architecture::Gpt2,
+            "gptneox" => Architecture::GptNeoX(Heads::of(head, name)),
+            "olmo2" => Architecture::Olmo2,
             "phi3" => Architecture::Phi3,
             "qwen2" => Architecture::Qwen2,
             "qwen3" => Architecture::Qwen3,
@@ -104,9 +128,13 @@ impl Architecture {
     /// The beginning of the keys of this architecture.
     pub(super) fn name(self) -> &'static str {
         match self {
-            Architecture::Llama { .. } => "llama",
+            Architecture::Llama(_) => "llama",
+            Architecture::SmolLm3(_) => "smollm3",
+            Architecture::Gemma2 => "gemma2",
             Architecture::Gemma3 => "gemma3",
             Architecture::Gpt2 => "gpt2",
+            Architecture::GptNeoX(_) => "gptneox",
+            Architecture::Olmo2 => "olmo2",
             Architecture::Phi3 => "phi3",
             Architecture::Qwen2 => "qwen2",
             Architecture::Qwen3 => "qwen3",
@@ -116,7 +144,7 @@ impl Architecture {
     /// Whether a tensor holds settings of the rotation and no weights.
     pub(super) fn is_setting(self, name: &str) -> bool {
         match self {
-            Architecture::Llama { .. } => name == "rope_freqs.weight",
+            Architecture::Llama(_) => name == "rope_freqs.weight",
             Architecture::Phi3 => {
                 matches!(name, "rope_factors_long.weight" | "rope_factors_short.weight")
             }
@@ -133,19 +161,25 @@ impl Architecture {
     fn renamed(self, name: &str) -> Option<String> {
         let (stem, part) = name.rsplit_once('.')?;
         let (outside, inside): (Renamed, [Renamed; 2]) = match self {
-            Architecture::Llama { .. } | Architecture::Qwen2 | Architecture::Qwen3 => {
+            Architecture::Llama(_) | Architecture::SmolLm3(_) | Architecture::Qwen2 | Architecture::Qwen3 => {
                 (OUTSIDE_BLOCKS, [&[], IN_BLOCKS])
             }
-            Architecture::Gemma3 => (OUTSIDE_BLOCKS, [IN_BLOCKS_OF_GEMMA, IN_BLOCKS]),
+            Architecture::Olmo2 => (OUTSIDE_BLOCKS, [IN_BLOCKS_OF_OLMO2, IN_BLOCKS]),
+            Architecture::Gemma2 | Architecture::Gemma3 => (OUTSIDE_BLOCKS, [IN_BLOCKS_OF_GEMMA, IN_BLOCKS]),
             Architecture::Phi3 => (OUTSIDE_BLOCKS, [IN_BLOCKS_OF_PHI, IN_BLOCKS]),
             Architecture::Gpt2 => (OUTSIDE_BLOCKS_OF_GPT2, [&[], IN_BLOCKS_OF_GPT2]),
+            Architecture::GptNeoX(_) => (OUTSIDE_BLOCKS_OF_GPT_NEOX, [&[], IN_BLOCKS_OF_GPT_NEOX]),
         };
         let find =
             |names: Renamed, stem: &str| names.iter().find(|(known, _)| *known == stem).map(|(_, new)| *new);
         let Some((block, stem)) = stem.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) else {
             return Some(format!("{}.{part}", find(outside, stem)?));
         };
-        let blocks = if self == Architecture::Gpt2 { "transformer.h" } else { "model.layers" };
+        let blocks = match self {
+            Architecture::Gpt2 => "transformer.h",
+            Architecture::GptNeoX(_) => "gpt_neox.layers",
+            _ => "model.layers",
+        };
         let new = inside.iter().find_map(|names| find(names, stem))?;
         Some(format!("{blocks}.{block}.{new}.{part}"))
     }
@@ -154,14 +188,31 @@ impl Architecture {
     pub(super) fn change(self, name: &str) -> Change {
         let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
         match self {
-            Architecture::Llama { n_heads, .. } if stem.ends_with(".attn_q") => {
-                Change::Interleaved { heads: n_heads }
+            Architecture::Llama(heads) | Architecture::SmolLm3(heads) => {
+                let of = |heads| Change::Reordered(Order::Interleaved { heads });
+                match stem {
+                    _ if stem.ends_with(".attn_q") => of(heads.query),
+                    _ if stem.ends_with(".attn_k") => of(heads.key),
+                    _ => Change::None,
+                }
             }
-            Architecture::Llama { n_kv_heads, .. } if stem.ends_with(".attn_k") => {
-                Change::Interleaved { heads: n_kv_heads }
+            Architecture::GptNeoX(heads) if stem.ends_with(".attn_qkv") => {
+                Change::Reordered(Order::QueriesKeysValues { heads: heads.query })
             }
-            Architecture::Gemma3 if stem.ends_with("norm") => Change::PlusOne,
+            Architecture::Gemma2 | Architecture::Gemma3 if stem.ends_with("norm") => Change::PlusOne,
             _ => Change::None,
         }
+    }
+}
+
+impl Heads {
+    fn of(head: &Head, architecture: &str) -> Self {
+        let heads = |key: &str| match head.metadata.get(&format!("{architecture}.attention.{key}"))? {
+            // A head of one row has no rows to put in order. Other values are refused with the rest of the settings.
+            Value::Unsigned(heads) => Some(usize::try_from(*heads).unwrap_or(1).max(1)),
+            _ => Some(1),
+        };
+        let query = heads("head_count").unwrap_or(1);
+        Heads { query, key: heads("head_count_kv").unwrap_or(query) }
     }
 }

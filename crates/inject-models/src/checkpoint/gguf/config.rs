@@ -19,9 +19,13 @@ impl Gguf {
     pub(crate) fn config(&self) -> Result<String, ModelError> {
         let mut settings = Settings::new(&self.path, &self.map, &self.head, self.architecture.name());
         let mut config = match self.architecture {
-            Architecture::Llama { .. } => self.llama(&mut settings)?,
+            Architecture::Llama(_) => self.llama(&mut settings)?,
+            Architecture::SmolLm3(_) => self.smollm3(&mut settings)?,
+            Architecture::Gemma2 => self.gemma2(&mut settings)?,
             Architecture::Gemma3 => self.gemma3(&mut settings)?,
             Architecture::Gpt2 => self.gpt2(&mut settings)?,
+            Architecture::GptNeoX(_) => self.gpt_neox(&mut settings)?,
+            Architecture::Olmo2 => self.olmo2(&mut settings)?,
             Architecture::Phi3 => self.phi3(&mut settings)?,
             Architecture::Qwen2 => self.qwen(&mut settings, "qwen2")?,
             Architecture::Qwen3 => self.qwen(&mut settings, "qwen3")?,
@@ -111,17 +115,7 @@ impl Gguf {
         config.insert("head_dim".to_owned(), json!(shape.d_head));
         config.insert("hidden_activation".to_owned(), json!("gelu_pytorch_tanh"));
         config.insert("sliding_window".to_owned(), json!(settings.size("attention.sliding_window")?));
-        let sliding = match settings.optional_flags("attention.sliding_window_pattern")? {
-            Some(sliding) => sliding,
-            None => {
-                let pattern = settings.optional_size("attention.sliding_window_pattern")?.unwrap_or(6).max(1);
-                // The loop ends with the file: every layer has tensors in it.
-                let n_layers = shape.n_layers.min(self.head.tensors.len() as u64);
-                (1..=n_layers).map(|layer| !layer.is_multiple_of(pattern)).collect()
-            }
-        };
-        let kind = |sliding: &bool| if *sliding { "sliding_attention" } else { "full_attention" };
-        config.insert("layer_types".to_owned(), sliding.iter().map(kind).collect());
+        config.insert("layer_types".to_owned(), self.layer_types(settings, &shape, 6)?);
         let local = settings.optional_number("rope.freq_base_swa")?.unwrap_or(10_000.0);
         let base = base(settings, 1_000_000.0)?;
         let full = linear_or_none(settings, base)?;
@@ -134,6 +128,100 @@ impl Gguf {
             settings.only(key, &Value::Float(0.0), "0: Gemma 3 has no soft caps")?;
         }
         Ok(config)
+    }
+
+    fn gemma2(&self, settings: &mut Settings<'_>) -> Result<Map<String, Json>, ModelError> {
+        let (mut config, shape) = decoder(settings, "gemma2")?;
+        whole_head_rotates(settings, &shape)?;
+        // The largest model scales its scores by the share of a head in the width, the others by the width of a head.
+        let scalar = if shape.n_layers == 46 { shape.d_model / shape.n_heads } else { shape.d_head };
+        let window = settings.optional_size("attention.sliding_window")?.unwrap_or(4096);
+        let score_cap = settings.optional_number("attn_logit_softcapping")?.unwrap_or(50.0);
+        let logit_cap = settings.optional_number("final_logit_softcapping")?.unwrap_or(30.0);
+        let base = base(settings, 10_000.0)?;
+        settings.only("rope.freq_base_swa", &Value::Float(base), "the value of `rope.freq_base`")?;
+        let rotary = linear_or_none(settings, base)?;
+        config.insert("layer_types".to_owned(), self.layer_types(settings, &shape, 2)?);
+        config.extend(object(json!({
+            "head_dim": shape.d_head,
+            "hidden_activation": "gelu_pytorch_tanh",
+            "query_pre_attn_scalar": scalar,
+            "sliding_window": window,
+            "attn_logit_softcapping": score_cap,
+            "final_logit_softcapping": logit_cap,
+            "rope_parameters": rotary,
+        })));
+        Ok(config)
+    }
+
+    /// Takes the layers that have a window: the file lists them, or all have one but the last of so many in a row.
+    fn layer_types(
+        &self,
+        settings: &mut Settings<'_>,
+        shape: &Shape,
+        in_a_row: u64,
+    ) -> Result<Json, ModelError> {
+        let sliding = match settings.optional_flags("attention.sliding_window_pattern")? {
+            Some(sliding) => sliding,
+            None => {
+                let pattern = settings.optional_size("attention.sliding_window_pattern")?;
+                let pattern = pattern.unwrap_or(in_a_row).max(1);
+                // The loop ends with the file: every layer has tensors in it.
+                let n_layers = shape.n_layers.min(self.head.tensors.len() as u64);
+                (1..=n_layers).map(|layer| !layer.is_multiple_of(pattern)).collect()
+            }
+        };
+        let kind = |sliding: &bool| if *sliding { "sliding_attention" } else { "full_attention" };
+        Ok(sliding.iter().map(kind).collect())
+    }
+
+    fn olmo2(&self, settings: &mut Settings<'_>) -> Result<Map<String, Json>, ModelError> {
+        let (mut config, shape) = decoder(settings, "olmo2")?;
+        whole_head_rotates(settings, &shape)?;
+        // OLMo 3 has the same architecture, and windows.
+        settings.only("attention.sliding_window", &Value::Unsigned(0), "0: OLMo 2 has no windows")?;
+        let base = base(settings, 10_000.0)?;
+        config.insert("hidden_act".to_owned(), json!("silu"));
+        config.insert("head_dim".to_owned(), json!(shape.d_head));
+        config.insert("rope_parameters".to_owned(), linear_or_none(settings, base)?);
+        Ok(config)
+    }
+
+    fn smollm3(&self, settings: &mut Settings<'_>) -> Result<Map<String, Json>, ModelError> {
+        let (mut config, shape) = decoder(settings, "smollm3")?;
+        whole_head_rotates(settings, &shape)?;
+        let has = |name: &str| self.head.tensors.contains_key(name);
+        let base = base(settings, 10_000.0)?;
+        config.extend(object(json!({
+            "hidden_act": "silu",
+            "head_dim": shape.d_head,
+            "attention_bias": has("blk.0.attn_q.bias"),
+            "mlp_bias": has("blk.0.ffn_up.bias"),
+            // llama.cpp knows the period and no other.
+            "no_rope_layer_interval": 4,
+            "rope_parameters": linear_or_none(settings, base)?,
+        })));
+        Ok(config)
+    }
+
+    fn gpt_neox(&self, settings: &mut Settings<'_>) -> Result<Map<String, Json>, ModelError> {
+        let d_model = settings.size("embedding_length")?;
+        let n_heads = settings.size("attention.head_count")?.max(1);
+        let rotary_dim = settings.size("rope.dimension_count")?;
+        Ok(object(json!({
+            "model_type": "gpt_neox",
+            "hidden_act": "gelu",
+            "hidden_size": d_model,
+            "intermediate_size": settings.size("feed_forward_length")?,
+            "num_hidden_layers": settings.size("block_count")?,
+            "num_attention_heads": n_heads,
+            "max_position_embeddings": settings.size("context_length")?,
+            "layer_norm_eps": settings.number("attention.layer_norm_epsilon")?,
+            "use_parallel_residual": settings.optional_flag("use_parallel_residual")?.unwrap_or(true),
+            "attention_bias": self.head.tensors.contains_key("blk.0.attn_qkv.bias"),
+            "rotary_pct": share(rotary_dim, d_model / n_heads),
+            "rotary_emb_base": base(settings, 10_000.0)?,
+        })))
     }
 
     fn phi3(&self, settings: &mut Settings<'_>) -> Result<Map<String, Json>, ModelError> {
@@ -170,7 +258,7 @@ impl Gguf {
     }
 
     fn gpt2(&self, settings: &mut Settings<'_>) -> Result<Map<String, Json>, ModelError> {
-        let keys = json!({
+        Ok(object(json!({
             "model_type": "gpt2",
             "activation_function": "gelu_new",
             "n_positions": settings.size("context_length")?,
@@ -179,11 +267,7 @@ impl Gguf {
             "n_head": settings.size("attention.head_count")?,
             "n_inner": settings.size("feed_forward_length")?,
             "layer_norm_epsilon": settings.number("attention.layer_norm_epsilon")?,
-        });
-        match keys {
-            Json::Object(config) => Ok(config),
-            _ => unreachable!("an object was made"),
-        }
+        })))
     }
 
     /// Returns the numbers of a small tensor that holds settings.
@@ -214,6 +298,14 @@ struct Shape {
     max_len: u64,
 }
 
+/// The members of an object that was just made.
+fn object(value: Json) -> Map<String, Json> {
+    match value {
+        Json::Object(members) => members,
+        _ => unreachable!("an object was made"),
+    }
+}
+
 fn base(settings: &mut Settings<'_>, default: f64) -> Result<f64, ModelError> {
     Ok(settings.optional_number("rope.freq_base")?.unwrap_or(default))
 }
@@ -235,7 +327,7 @@ fn decoder(settings: &mut Settings<'_>, model_type: &str) -> Result<(Map<String,
             &format!("the key_length {d_head}"),
         ));
     }
-    let config = json!({
+    let config = object(json!({
         "model_type": model_type,
         "hidden_size": d_model,
         "intermediate_size": d_ff,
@@ -244,8 +336,7 @@ fn decoder(settings: &mut Settings<'_>, model_type: &str) -> Result<(Map<String,
         "num_key_value_heads": n_kv_heads,
         "max_position_embeddings": max_len,
         "rms_norm_eps": settings.number("attention.layer_norm_rms_epsilon")?,
-    });
-    let Json::Object(config) = config else { unreachable!("an object was made") };
+    }));
     Ok((config, Shape { d_model, d_head, n_heads, n_layers, max_len }))
 }
 

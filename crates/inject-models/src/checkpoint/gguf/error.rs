@@ -39,6 +39,16 @@ pub enum GgufError {
         /// The largest possible count.
         most: u64,
     },
+    /// A count is larger than any model needs.
+    #[error("it has {found} {items}, expected at most {most}")]
+    TooMany {
+        /// The things counted.
+        items: &'static str,
+        /// The count.
+        found: u64,
+        /// The largest count that is read.
+        most: u64,
+    },
     /// A text is not UTF-8.
     #[error("the text at byte {at} is not UTF-8")]
     Text {

@@ -42,6 +42,11 @@ const SHORTEST_ENTRY: u64 = 8 + 4 + 8 + 4 + 8;
 
 const DEFAULT_ALIGNMENT: u64 = 32;
 
+/// Most keys and most tensors. Each takes several times as much memory as space in the file. Known files have less than a
+/// hundred keys, and some thousand tensors.
+const MOST_KEYS: u64 = 1 << 14;
+const MOST_TENSORS: u64 = 1 << 18;
+
 /// More numbers than any file holds, and few enough that no size overflows.
 const MOST_NUMBERS: u64 = 1 << 48;
 
@@ -57,8 +62,8 @@ impl Head {
             found if found.swap_bytes() < 1 << 16 && found >= 1 << 16 => return Err(GgufError::BigEndian),
             found => return Err(GgufError::Version { found }),
         }
-        let tensors = cursor.count("tensors", SHORTEST_ENTRY)?;
-        let keys = cursor.count("keys", SHORTEST_KEY)?;
+        let tensors = at_most(MOST_TENSORS, "tensors", cursor.count("tensors", SHORTEST_ENTRY)?)?;
+        let keys = at_most(MOST_KEYS, "keys", cursor.count("keys", SHORTEST_KEY)?)?;
         let (mut metadata, mut tokenizer) = (BTreeMap::new(), Vec::new());
         for _ in 0..keys {
             let begin = cursor.position();
@@ -80,6 +85,10 @@ impl Head {
         let tensors = places(listed, data, alignment, bytes.len())?;
         Ok(Head { metadata, tensors, tokenizer })
     }
+}
+
+fn at_most(most: u64, items: &'static str, found: u64) -> Result<u64, GgufError> {
+    if found <= most { Ok(found) } else { Err(GgufError::TooMany { items, found, most }) }
 }
 
 fn alignment(metadata: &BTreeMap<String, Value>) -> Result<u64, GgufError> {

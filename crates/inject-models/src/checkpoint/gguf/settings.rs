@@ -79,6 +79,14 @@ impl<'a> Settings<'a> {
         }
     }
 
+    pub(super) fn optional_flag(&mut self, key: &str) -> Result<Option<bool>, ModelError> {
+        match self.left.remove(key) {
+            None => Ok(None),
+            Some(Value::Flag(flag)) => Ok(Some(*flag)),
+            Some(other) => Err(self.bad(key, &self.shown(other), "true or false")),
+        }
+    }
+
     /// Takes a list of flags, one for each layer.
     pub(super) fn optional_flags(&mut self, key: &str) -> Result<Option<Vec<bool>>, ModelError> {
         let expected = "a list of flags";

@@ -16,7 +16,10 @@ use super::{
     settings::shown,
     value::{List, Value},
 };
-use crate::{error::ModelError, tokenizer::guarded};
+use crate::{
+    error::ModelError,
+    tokenizer::{guarded, limits},
+};
 
 /// The kinds of tokens that text is searched for before anything else.
 ///
@@ -143,10 +146,8 @@ impl Gguf {
 impl<'a> Vocabulary<'a> {
     fn of(gguf: &'a Gguf) -> Result<Self, ModelError> {
         const KEY: &str = "tokenizer.ggml.tokens";
+        limits::check_tokens(gguf.texts(KEY)?).map_err(|limit| gguf.refused(limit))?;
         let tokens: Vec<String> = gguf.texts(KEY)?.map(str::to_owned).collect();
-        if u32::try_from(tokens.len()).is_err() {
-            return Err(gguf.bad(KEY, &format!("a list of {}", tokens.len()), "fewer than 2^32 tokens"));
-        }
         let kinds = gguf.numbers("tokenizer.ggml.token_type", tokens.len(), |value| match value {
             Value::Signed(kind) => Some(kind),
             Value::Unsigned(kind) => i64::try_from(kind).ok(),
@@ -177,14 +178,10 @@ impl<'a> Vocabulary<'a> {
         let decoder = self.part::<DecoderWrapper>(Some(parts.decoder))?;
         let template = self.template(parts.begins_with_bos)?;
         let template = self.part::<PostProcessorWrapper>(Some(template))?;
-        let added = self.kinds.iter().zip(&self.tokens).filter_map(|(kind, token)| match *kind {
-            // SentencePiece finds runs of its own sign for spaces in the text by merging them.
-            USER_DEFINED if token.chars().all(|sign| sign == sentence_piece::SPACE) => None,
-            CONTROL | USER_DEFINED => {
-                Some(AddedToken::from(token.as_str(), *kind == CONTROL).normalized(false))
-            }
-            _ => None,
-        });
+        limits::check_added(self.added().map(|(_, token)| token))
+            .map_err(|limit| self.gguf.refused(limit))?;
+        let added =
+            self.added().map(|(kind, token)| AddedToken::from(token, kind == CONTROL).normalized(false));
         let (special, plain): (Vec<AddedToken>, Vec<AddedToken>) = added.partition(|token| token.special);
         guarded(|| {
             let mut tokenizer = tokenizers::Tokenizer::new(parts.model.build()?);
@@ -197,6 +194,18 @@ impl<'a> Vocabulary<'a> {
             Ok(tokenizer)
         })
         .map_err(|error| self.gguf.refused(error))
+    }
+
+    /// The tokens that text is searched for before anything else, each after its kind.
+    fn added(&self) -> impl Iterator<Item = (i64, &str)> {
+        // SentencePiece finds runs of its own sign for spaces in the text by merging them.
+        let is_spaces = |token: &str| token.chars().all(|sign| sign == sentence_piece::SPACE);
+        let tokens = self.kinds.iter().copied().zip(self.tokens.iter().map(String::as_str));
+        tokens.filter(move |(kind, token)| match *kind {
+            CONTROL => true,
+            USER_DEFINED => !is_spaces(token),
+            _ => false,
+        })
     }
 
     /// The tokens around every text.

@@ -265,6 +265,31 @@ fn a_long_value_is_cut_in_the_message() {
 }
 
 #[test]
+fn other_names_of_an_activation_are_understood() {
+    for (case, key, names) in [
+        ("gpt2", "activation_function", &["gelu_fast", "gelu_accurate", "gelu_python_tanh"][..]),
+        ("gpt-neox", "hidden_act", &["gelu_python"]),
+        ("llama", "hidden_act", &["swish"]),
+    ] {
+        let expected = Checkpoint::copy_of(case).load().unwrap();
+        for name in names {
+            let found = Checkpoint::copy_of(case).with_key(key, *name).load().unwrap();
+            assert_eq!(found.decoder.config(), expected.decoder.config(), "{case}: {name}");
+        }
+    }
+}
+
+/// The first Llama has `max_sequence_length` in its place, which nobody reads.
+#[test]
+fn a_missing_length_is_that_of_the_reference() {
+    for case in ["llama", "mistral", "phi3"] {
+        let expected = Checkpoint::copy_of(case).load().unwrap();
+        let found = Checkpoint::copy_of(case).without_key("max_position_embeddings").load().unwrap();
+        assert_eq!(found.decoder.config(), expected.decoder.config(), "{case}");
+    }
+}
+
+#[test]
 fn an_unknown_activation_is_refused() {
     for (case, key) in
         [("gpt2", "activation_function"), ("llama", "hidden_act"), ("gemma3", "hidden_activation")]

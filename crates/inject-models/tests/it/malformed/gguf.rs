@@ -176,6 +176,15 @@ fn counts_beyond_the_file_are_refused() {
 }
 
 #[test]
+fn more_keys_or_tensors_than_any_model_has_are_refused() {
+    let mut file = File::sound();
+    for i in 0..1 << 14 {
+        file = file.with_key(&format!("k{i}"), FLAG, [0]);
+    }
+    file.damaged(&["it has 16385 keys, expected at most 16384"]);
+}
+
+#[test]
 fn a_text_beyond_the_file_is_refused() {
     for huge in [1_000, 1 << 40, u64::MAX] {
         File::sound()
@@ -303,7 +312,10 @@ fn an_architecture_that_is_not_known_is_named() {
     says_all(
         &error,
         &path,
-        &["`general.architecture` is \"rwkv6\"", "llama, gemma3, gpt2, phi3, qwen2 or qwen3"],
+        &[
+            "`general.architecture` is \"rwkv6\"",
+            "llama, gemma2, gemma3, gpt2, gptneox, olmo2, phi3, qwen2, qwen3 or smollm3",
+        ],
     );
     file.keys.clear();
     let (_folder, path, error) = load(&file.bytes());
@@ -395,6 +407,56 @@ fn a_token_that_stands_twice_is_refused() {
         },
         &["key `tokenizer.ggml.tokens` is \"[unused0]\" at", "expected every token once"],
     );
+}
+
+/// A file with a SentencePiece vocabulary of these tokens, and its own scores and kinds for them.
+fn sentence_piece(tokens: &[String]) -> File {
+    const I32: u32 = 5;
+    const F32: u32 = 6;
+    let list = |kind: u32, items: Vec<u8>| {
+        [&kind.to_le_bytes(), (tokens.len() as u64).to_le_bytes().as_slice(), &items].concat()
+    };
+    let kinds = tokens.iter().flat_map(|_| 1_i32.to_le_bytes()).collect();
+    let scores = (0..tokens.len()).flat_map(|i| (-(i as f32)).to_le_bytes()).collect();
+    File::sound()
+        .with_key("tokenizer.ggml.model", TEXT, text("llama"))
+        .with_key(
+            "tokenizer.ggml.tokens",
+            LIST,
+            list(TEXT, tokens.iter().flat_map(|token| text(token)).collect()),
+        )
+        .with_key("tokenizer.ggml.token_type", LIST, list(I32, kinds))
+        .with_key("tokenizer.ggml.scores", LIST, list(F32, scores))
+        .with_key("tokenizer.ggml.unknown_token_id", U32, 0_u32.to_le_bytes())
+        .with_key("tokenizer.ggml.add_bos_token", FLAG, [0])
+}
+
+/// Gives a model the tokenizer of a file, and returns the refusal, if it is one.
+fn refused_tokenizer(file: &File) -> Option<String> {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("tokenizer.gguf");
+    std::fs::write(&path, file.bytes()).unwrap();
+    let model = fixture::load("llama", FloatFormat::F32, &inject_testing::compiled()[0]);
+    model.with_tokenizer(&path).err().map(|error| chain(&error))
+}
+
+/// Each prefix of a long token is a token, so that there are as many merges to it as it has letters. All of them together would
+/// take the cube of that number.
+#[test]
+fn tokens_with_very_many_merges_are_refused() {
+    let prefixes = |longest: usize| (1..=longest).map(|length| "a".repeat(length)).collect::<Vec<_>>();
+    assert_eq!(refused_tokenizer(&sentence_piece(&prefixes(64))), None);
+    let refused = refused_tokenizer(&sentence_piece(&prefixes(1000))).unwrap();
+    assert!(refused.contains("the length of all merges is"), "{refused}");
+}
+
+#[test]
+fn tokens_that_are_too_long_are_refused() {
+    let tokens = ["<unk>".to_owned(), "a".repeat(1025)];
+    let refused = refused_tokenizer(&sentence_piece(&tokens)).unwrap();
+    assert!(refused.contains("the length of a token is 1025, expected at most 1024"), "{refused}");
+    let refused = refused_tokenizer(&sentence_piece(&["?".repeat(65)])).unwrap();
+    assert!(refused.contains("the length of the unknown token is 65, expected at most 64"), "{refused}");
 }
 
 #[test]

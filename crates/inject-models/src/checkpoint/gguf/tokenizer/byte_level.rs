@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 use tokenizers::models::bpe::BPE;
 
 use super::{Parts, Vocabulary};
-use crate::error::ModelError;
+use crate::{error::ModelError, tokenizer::limits::Merges};
 
 /// The way in which text is cut before merging.
 ///
@@ -37,7 +37,7 @@ const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}
 
 const CUTTINGS: [Cutting; 6] = [
     Cutting {
-        names: &["gpt-2", "phi-2", "jina-es", "jina-de", "gigachat", "jais", "olmo", "roberta-bpe"],
+        names: &["gpt-2", "phi-2", "jina-es", "jina-de", "gigachat", "jais", "olmo", "mpt"],
         cuts: Cuts::Gpt2,
         begins_with_bos: false,
         ignore_merges: false,
@@ -125,13 +125,47 @@ impl Cuts {
 fn merges(vocabulary: &Vocabulary<'_>) -> Result<Vec<(String, String)>, ModelError> {
     const KEY: &str = "tokenizer.ggml.merges";
     let gguf = vocabulary.gguf;
-    gguf.texts(KEY)?
-        .map(|merge| {
-            // A part may begin with a space, but is never empty.
-            let begin = merge.char_indices().nth(1).map_or(0, |(begin, _)| begin);
-            let space = merge[begin..].find(' ').map(|space| begin + space);
-            let parts = space.map(|space| (merge[..space].to_owned(), merge[space + 1..].to_owned()));
-            parts.ok_or_else(|| gguf.bad(KEY, &format!("{merge:?}"), "two tokens with a space between"))
-        })
-        .collect()
+    let mut merges = Merges::default();
+    for merge in gguf.texts(KEY)? {
+        // A part may begin with a space, but is never empty.
+        let begin = merge.char_indices().nth(1).map_or(0, |(begin, _)| begin);
+        let Some(space) = merge[begin..].find(' ') else {
+            return Err(gguf.bad(KEY, &format!("{merge:?}"), "two tokens with a space between"));
+        };
+        let (first, second) = merge.split_at(begin + space);
+        merges.push(first, &second[1..]).map_err(|limit| gguf.refused(limit))?;
+    }
+    Ok(merges.into_pairs())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, PreTokenizerWrapper};
+
+    use super::*;
+
+    /// The expected pieces are those of another engine of expressions.
+    #[test]
+    fn texts_are_cut_as_the_published_expressions_cut_them() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gguf/cuts.json");
+        let mut cuts: BTreeMap<String, Json> = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+        let texts: Vec<String> = serde_json::from_value(cuts.remove("texts").unwrap()).unwrap();
+        assert_eq!(cuts.len(), CUTTINGS.len());
+        for (name, expected) in cuts {
+            let expected: Vec<Vec<String>> = serde_json::from_value(expected).unwrap();
+            let cutting = CUTTINGS.iter().find(|cutting| cutting.names.contains(&name.as_str())).unwrap();
+            let (_, description) = cutting.cuts.describe();
+            let pre_tokenizer: PreTokenizerWrapper = serde_json::from_value(description).unwrap();
+            for (text, expected) in texts.iter().zip(expected) {
+                let mut string = PreTokenizedString::from(text.as_str());
+                pre_tokenizer.pre_tokenize(&mut string).unwrap();
+                let pieces = string.get_splits(OffsetReferential::Original, OffsetType::Byte);
+                let found: Vec<&str> =
+                    pieces.iter().map(|(_, (begin, end), _)| &text[*begin..*end]).collect();
+                assert_eq!(found, expected, "{name}");
+            }
+        }
+    }
 }

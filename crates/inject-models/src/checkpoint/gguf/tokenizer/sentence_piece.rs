@@ -7,7 +7,10 @@ use serde_json::json;
 use tokenizers::models::bpe::{BPE, Vocab};
 
 use super::{Parts, USER_DEFINED, Value, Vocabulary};
-use crate::error::ModelError;
+use crate::{
+    error::ModelError,
+    tokenizer::limits::{self, Merges},
+};
 
 /// The sign that stands for a space in tokens.
 pub(super) const SPACE: char = '\u{2581}';
@@ -17,6 +20,7 @@ pub(super) fn parts(vocabulary: &Vocabulary<'_>) -> Result<Parts, ModelError> {
     let table = vocabulary.table()?;
     let merges = merges(vocabulary, &table)?;
     let unknown = vocabulary.special("tokenizer.ggml.unknown_token_id")?.1.to_owned();
+    limits::check_unknown(&unknown).map_err(|limit| gguf.refused(limit))?;
     let model =
         BPE::builder().vocab_and_merges(table, merges).unk_token(unknown).fuse_unk(true).byte_fallback(true);
     let replaced = json!({ "type": "Replace", "pattern": { "String": " " }, "content": SPACE });
@@ -71,15 +75,15 @@ fn merges(vocabulary: &Vocabulary<'_>, table: &Vocab) -> Result<Vec<(String, Str
     };
     let mut order: Vec<u32> = vocabulary.ids().map(|(id, _)| id).collect();
     order.sort_by(|&a, &b| rank(b).partial_cmp(&rank(a)).unwrap_or(Ordering::Equal));
-    let mut merges = Vec::new();
+    let mut merges = Merges::default();
     for id in order {
         let token = vocabulary.tokens[id as usize].as_str();
         for (cut, _) in token.char_indices().skip(1).collect::<Vec<_>>().into_iter().rev() {
             let (first, second) = token.split_at(cut);
             if table.contains_key(first) && table.contains_key(second) {
-                merges.push((first.to_owned(), second.to_owned()));
+                merges.push(first, second).map_err(|limit| vocabulary.gguf.refused(limit))?;
             }
         }
     }
-    Ok(merges)
+    Ok(merges.into_pairs())
 }

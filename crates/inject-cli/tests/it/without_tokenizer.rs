@@ -1,0 +1,31 @@
+//! Models without a tokenizer.
+
+use std::fs;
+
+use crate::support::{refused, succeed};
+
+#[test]
+fn a_lens_is_made_from_prompts_of_ids_and_used() {
+    let dir = tempfile::tempdir().unwrap();
+    succeed(dir.path(), "train-tiny --steps 1 --batch 1 --layers 1 --width 16 --out model");
+    fs::remove_file(dir.path().join("model/tokenizer.json")).unwrap();
+    let prompt =
+        |i: u32| (0..16).map(|p| ((i * 31 + p * p * 7 + p) % 97).to_string()).collect::<Vec<_>>().join(",");
+    let prompts: Vec<String> = (0..24).map(prompt).collect();
+    fs::write(dir.path().join("ids.txt"), prompts.join("\n")).unwrap();
+    succeed(dir.path(), "lens --model model --prompt-ids ids.txt --taps block-1 --out lenses");
+    let ran =
+        succeed(dir.path(), "invert --model model --lens lenses --tap block-1 --policy lens --ids 1,38,5,6");
+    assert!(ran.out.contains("recovered: token ids [1, 38, 5, 6]"), "{}", ran.out);
+    let arguments = ["lens", "--model", "model", "--out", "other"];
+    refused(dir.path(), &arguments, 1, &["holds no tokenizer.json", "give token ids instead of text"]);
+}
+
+#[test]
+fn a_study_of_texts_says_that_it_needs_a_tokenizer() {
+    let dir = tempfile::tempdir().unwrap();
+    succeed(dir.path(), "train-tiny --steps 1 --batch 1 --layers 1 --width 16 --out model");
+    fs::remove_file(dir.path().join("model/tokenizer.json")).unwrap();
+    let arguments = ["study", "stress", "--model", "model", "--count", "4"];
+    refused(dir.path(), &arguments, 1, &["this study makes its prompts from texts", "`--tokenizer`"]);
+}
