@@ -17,10 +17,7 @@ use burn::tensor::{Device, Distribution, Tensor};
 use inject_benches::{device, ids, prefix, random, wait};
 use inject_sipit::{
     collisions::{Pairs, Search, SearchOptions, StateRows},
-    models::{
-        Decoder, DecoderConfig, FloatFormat, Logits, ModelError, PublishedShape, Tap, TokenBatch,
-        host::to_host,
-    },
+    models::{Decoder, DecoderConfig, FloatFormat, Logits, PublishedShape, Tap, TokenBatch, host::to_host},
 };
 use ndarray::Array2;
 
@@ -80,7 +77,9 @@ impl Options {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+type Ran = Result<(), Box<dyn Error>>;
+
+fn main() -> Ran {
     let options = Options::parse(std::env::args().skip(1))?;
     let device = device();
     if options.asks("neighbours") {
@@ -106,7 +105,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// The questions about one decoder.
-fn measure(options: &Options, decoder: &Decoder, label: &str, device: &Device) -> Result<(), ModelError> {
+fn measure(options: &Options, decoder: &Decoder, label: &str, device: &Device) -> Ran {
     let config = decoder.config();
     let prompt = PROMPT.min(config.max_len().unwrap_or(PROMPT) - 1);
     let per_token = config.flops_per_token(Tap::FinalNorm);
@@ -115,7 +114,8 @@ fn measure(options: &Options, decoder: &Decoder, label: &str, device: &Device) -
         row(&format!("forward/{label}/1x{prompt}"), prompt as f64 * per_token, options.seconds, || {
             let forward = decoder.forward(&tokens, &[Tap::FinalNorm], Logits::None)?;
             wait(device);
-            Ok(drop(forward))
+            drop(forward);
+            Ok(())
         })?;
     }
     if options.asks("step") {
@@ -126,7 +126,8 @@ fn measure(options: &Options, decoder: &Decoder, label: &str, device: &Device) -
             cache.truncate(prompt);
             let forward = decoder.extend(&mut cache, &token, &[], Logits::Last)?;
             wait(device);
-            Ok(drop(forward))
+            drop(forward);
+            Ok(())
         })?;
     }
     if options.asks("candidates") {
@@ -137,14 +138,15 @@ fn measure(options: &Options, decoder: &Decoder, label: &str, device: &Device) -
         row(&format!("candidates/{label}/{tap}/{}", options.candidates), flop, options.seconds, || {
             let states = decoder.candidates(&cache, &ids, tap)?;
             wait(device);
-            Ok(drop(states))
+            drop(states);
+            Ok(())
         })?;
     }
     Ok(())
 }
 
 /// The nearest neighbour of every row, and the closest pair, of independent normal numbers.
-fn neighbours(options: &Options, device: &Device) -> Result<(), Box<dyn Error>> {
+fn neighbours(options: &Options, device: &Device) -> Ran {
     let Options { rows, width, .. } = *options;
     device.seed(1);
     let values = Tensor::<2>::random([rows, width], Distribution::Normal(0.0, 1.0), device);
@@ -158,14 +160,14 @@ fn neighbours(options: &Options, device: &Device) -> Result<(), Box<dyn Error>> 
                 "nearest" => drop(search.nearest_neighbours(&mut |_| ())?),
                 _ => drop(search.closest_pairs(1, &mut |_| ())?),
             }
-            Ok::<_, Box<dyn Error>>(())
+            Ok(())
         })?;
     }
     Ok(())
 }
 
 /// Times a call until some time has passed, after two calls that compile and tune kernels. With no time given it is called once.
-fn row<E>(label: &str, flop: f64, seconds: f64, mut call: impl FnMut() -> Result<(), E>) -> Result<(), E> {
+fn row(label: &str, flop: f64, seconds: f64, mut call: impl FnMut() -> Ran) -> Ran {
     if seconds > 0.0 {
         call()?;
         call()?;
