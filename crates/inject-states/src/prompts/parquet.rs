@@ -1,6 +1,8 @@
 //! A column of texts of a Parquet table.
 
+mod footer;
 mod pages;
+mod thrift;
 
 use std::{
     fs::File,
@@ -13,7 +15,7 @@ use parquet::{
     basic::{ConvertedType, LogicalType},
     column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader},
     data_type::{ByteArray, ByteArrayType},
-    file::metadata::{ParquetMetaData, ParquetMetaDataReader},
+    file::metadata::ParquetMetaData,
     schema::types::{ColumnDescriptor, SchemaDescriptor},
 };
 
@@ -48,7 +50,7 @@ impl TextColumn {
     pub(super) fn open(path: &Path, name: &str) -> Result<TextColumn, PromptProblem> {
         let file = File::open(path)?;
         contained(|| {
-            let about = ParquetMetaDataReader::new().parse_and_finish(&file)?;
+            let about = footer::read(&file)?;
             let column = text_column(about.file_metadata().schema_descr(), name)?;
             Ok(TextColumn {
                 file,

@@ -22,6 +22,8 @@ use parquet::{
     },
 };
 
+use super::thrift::refuse_booleans;
+
 /// The largest page, decompressed, in bytes. Writers end a page after a megabyte, unless a single text is longer.
 const MOST_PAGE: u64 = 256 << 20;
 
@@ -65,7 +67,10 @@ impl ChunkReader for Bounded {
         let announced = announced_size(&head)
             .ok_or_else(|| ParquetError::General("a page without its sizes first".to_owned()))?;
         match u64::try_from(announced) {
-            Ok(size) if size <= MOST_PAGE => self.file.get_read(start),
+            Ok(size) if size <= MOST_PAGE => {
+                refuse_booleans(self.file.get_read(start)?)?;
+                self.file.get_read(start)
+            }
             _ => Err(ParquetError::General(format!(
                 "a page announces {announced} bytes, expected at most {MOST_PAGE}"
             ))),
@@ -174,7 +179,7 @@ impl Iterator for Plausible {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::{io::Write, vec};
 
     use flate2::{Compression as Level, write::GzEncoder};
@@ -189,7 +194,7 @@ mod tests {
     use crate::prompts::{PromptProblem, Prompts};
 
     /// A file with one text of `length` zeros.
-    fn zeros(compression: Compression, length: usize) -> tempfile::NamedTempFile {
+    pub(in super::super) fn zeros(compression: Compression, length: usize) -> tempfile::NamedTempFile {
         let file = tempfile::NamedTempFile::with_suffix(".parquet").unwrap();
         let schema = Arc::new(parse_message_type("message m { required binary text (STRING); }").unwrap());
         let properties =
@@ -261,6 +266,18 @@ mod tests {
         ] {
             assert_eq!(announced_size(head), None);
         }
+    }
+
+    #[test]
+    fn a_header_with_a_long_list_of_booleans_is_refused() {
+        let read = |field: &[u8]| {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&[&[0x15, 0, 0x15, 20, 0x15, 20][..], field, &[0]].concat()).unwrap();
+            Bounded { file, gzip: false }.get_read(0).map(drop).map_err(|error| error.to_string())
+        };
+        read(&[0x19, 0x25, 2, 2]).unwrap();
+        let error = read(&[0x19, 0xf1, 0xff, 0xff, 0xff, 0xff, 0x07]).unwrap_err();
+        assert!(error.contains("2147483647 booleans"), "{error}");
     }
 
     /// Pages that were given beforehand.
