@@ -46,12 +46,12 @@ impl Shape {
     /// Those that PyTorch is measured on too.
     pub const COMPARED: [Shape; 2] = [Shape::Gpt2Small, Shape::SmolLm2];
 
-    /// The config.json that this package holds for it.
+    /// Returns the config.json that this package holds for it.
     pub fn config_path(self) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("shapes/{self}.json"))
     }
 
-    /// The layers and widths.
+    /// Returns the layers and widths.
     pub fn config(self) -> DecoderConfig {
         config(&self.config_path())
     }
@@ -82,7 +82,7 @@ impl fmt::Display for Shape {
     }
 }
 
-/// The model that ships with the project.
+/// Returns the model that ships with the project.
 pub fn bundled() -> DecoderConfig {
     config(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/inject-cli/model/config.json"))
 }
@@ -91,7 +91,7 @@ fn config(path: &Path) -> DecoderConfig {
     DecoderConfig::read(path).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A decoder of random weights, the same every time.
+/// Returns a decoder of random weights, the same every time.
 pub fn random(config: &DecoderConfig, device: &Device) -> Decoder {
     device.seed(1);
     with_lanes(config.init(0.02, device))
@@ -106,12 +106,12 @@ fn with_lanes(decoder: Decoder) -> Decoder {
     decoder.with_lanes(lanes)
 }
 
-/// The folder of real checkpoints, if there is one.
+/// Returns the folder of real checkpoints, if there is one.
 pub fn real_models() -> Option<PathBuf> {
     env::var_os("INJECT_REAL_MODELS").map(PathBuf::from)
 }
 
-/// The device the benchmarks run on.
+/// Returns the device the benchmarks run on.
 ///
 /// # Panics
 ///
@@ -120,7 +120,7 @@ pub fn device() -> Device {
     named_device().1
 }
 
-/// The device that INJECT_DEVICE names, or the first that is compiled in.
+/// Returns the device that INJECT_DEVICE names, or the first that is compiled in.
 fn named_device() -> (&'static str, Device) {
     let wanted = env::var("INJECT_DEVICE").ok();
     let found = inject_testing::named()
@@ -143,7 +143,7 @@ pub fn ids(count: usize, vocab_size: usize) -> Vec<u32> {
     (0..count).map(|i| (i * 7919 % vocab_size) as u32).collect()
 }
 
-/// A cache that holds `len` tokens of one sequence and has room for one more.
+/// Returns a cache that holds `len` tokens of one sequence and has room for one more.
 ///
 /// # Panics
 ///
@@ -156,7 +156,7 @@ pub fn prefix(decoder: &Decoder, len: usize, deepest: Tap) -> PrefixCache {
     cache
 }
 
-/// The states of one prompt at one tap, as somebody else would have them.
+/// Returns the states of one prompt at one tap, as somebody else would have them.
 ///
 /// # Panics
 ///

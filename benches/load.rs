@@ -48,7 +48,7 @@ fn main() -> io::Result<()> {
     }
 }
 
-/// The checkpoint folders in a folder, by name.
+/// Returns the checkpoint folders in a folder, by name.
 fn folders(parent: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = fs::read_dir(parent)?.map(|entry| entry.map(|entry| entry.path()));
     let mut folders = entries.collect::<io::Result<Vec<_>>>()?;
@@ -109,7 +109,7 @@ fn load(folder: &Path) -> io::Result<Value> {
     Ok(json!({ "seconds": seconds, "parameters": parameters, "baseline": baseline, "peak": peak }))
 }
 
-/// A line of /proc/self/status, in bytes.
+/// Returns a line of /proc/self/status, in bytes.
 fn resident(key: &str) -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(key))?;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// The small model: an ordinary checkpoint folder. Any other works too.
+/// Returns the small model: an ordinary checkpoint folder. Any other works too.
 pub fn model_folder() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/inject-cli/model"))
 }

@@ -140,7 +140,7 @@ impl QuantisedRows {
         Ok(QuantisedRows { packed, units, addends: None, rows, columns, kernel })
     }
 
-    /// The same rows, with a number for each that is added to its products.
+    /// Returns the same rows, with a number for each that is added to its products.
     ///
     /// # Panics
     ///
@@ -151,12 +151,12 @@ impl QuantisedRows {
         QuantisedRows { addends: Some(addends), ..self }
     }
 
-    /// The number of products to make room for when `rows` rows are multiplied: `rows` rounded up to whole groups.
+    /// Returns the number of products to make room for when `rows` rows are multiplied: `rows` rounded up to whole groups.
     pub const fn padded(rows: usize) -> usize {
         rows.div_ceil(LANES) * LANES
     }
 
-    /// The number of rows.
+    /// Returns the number of rows.
     pub fn rows(&self) -> usize {
         self.rows
     }
@@ -212,17 +212,17 @@ impl QuantisedRows {
 }
 
 impl QuantisedPoints {
-    /// The number of strips: eight points each, the last one possibly fewer.
+    /// Returns the number of strips: eight points each, the last one possibly fewer.
     pub fn strips(&self) -> usize {
         self.count.div_ceil(STRIP)
     }
 
-    /// The points of one strip.
+    /// Returns the points of one strip.
     pub fn in_strip(&self, strip: usize) -> Range<usize> {
         strip * STRIP..self.count.min((strip + 1) * STRIP)
     }
 
-    /// The number of rows of products to make room for with one strip: its points, rounded up to a power of two.
+    /// Returns the number of rows of products to make room for with one strip: its points, rounded up to a power of two.
     pub fn rows_in(&self, strip: usize) -> usize {
         self.in_strip(strip).len().next_power_of_two()
     }

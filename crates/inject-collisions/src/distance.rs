@@ -28,7 +28,7 @@ pub fn distance<A: Copy + Into<f64>, B: Copy + Into<f64>>(a: &[A], b: &[B]) -> f
     .sqrt()
 }
 
-/// The sum of the squares of `difference` over the coordinates of two states.
+/// Returns the sum of the squares of `difference` over the coordinates of two states.
 #[inline(always)]
 pub(crate) fn sum_of_squares<A: Copy, B: Copy>(a: &[A], b: &[B], difference: impl Fn(A, B) -> f64) -> f64 {
     assert_eq!(a.len(), b.len(), "states of different widths");
@@ -49,7 +49,7 @@ pub(crate) fn sum_of_squares<A: Copy, B: Copy>(a: &[A], b: &[B], difference: imp
     sums.iter().sum::<f64>()
 }
 
-/// The L2 distance of two states, with each difference multiplied by the weight of its coordinate, in f64.
+/// Returns the L2 distance of two states, with each difference multiplied by the weight of its coordinate, in f64.
 ///
 /// With weights of one it equals [`distance`] up to rounding. Weights that decrease with the noise of a coordinate let
 /// inaccurate coordinates count little.
@@ -71,7 +71,7 @@ pub fn weighted_distance<A: Copy + Into<f64>, B: Copy + Into<f64>>(a: &[A], b: &
     a.iter().zip(b).zip(weights).map(square).sum::<f64>().sqrt()
 }
 
-/// The L2 norm of a state, in f64.
+/// Returns the L2 norm of a state, in f64.
 ///
 /// # Example
 ///

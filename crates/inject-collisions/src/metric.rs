@@ -23,7 +23,7 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// The distance of two states, in f64.
+    /// Returns the distance of two states, in f64.
     ///
     /// # Panics
     ///
@@ -64,7 +64,7 @@ impl Metric {
         Resolution::of(self.to_points(minimum), noise_floor)
     }
 
-    /// The L2 distance of [`Points`] that corresponds to a distance in this metric.
+    /// Returns the L2 distance of [`Points`] that corresponds to a distance in this metric.
     pub(crate) fn to_points(self, distance: f64) -> f64 {
         match self {
             Metric::L2 => distance,
@@ -73,7 +73,7 @@ impl Metric {
     }
 }
 
-/// The cosine distance, given the factor that gives each row length one.
+/// Returns the cosine distance, given the factor that gives each row length one.
 #[inline(always)]
 fn cosine(a: &[f32], a_scale: f64, b: &[f32], b_scale: f64) -> f64 {
     let squares = sum_of_squares(
@@ -123,7 +123,7 @@ impl<'a> Points<'a> {
         point.iter_mut().zip(state).for_each(|(value, state)| *value = f64::from(*state) * scale);
     }
 
-    /// The distance of two rows, computed directly in f64 from the stored numbers. It equals [`Metric::distance`].
+    /// Returns the distance of two rows, computed directly in f64 from the stored numbers. It equals [`Metric::distance`].
     #[inline(always)]
     pub(crate) fn distance(&self, a: usize, b: usize, buffers: &mut [Vec<f32>; 2]) -> f64 {
         let [for_a, for_b] = buffers;

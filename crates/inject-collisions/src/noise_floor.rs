@@ -30,12 +30,12 @@ pub struct NoiseFloor {
 }
 
 impl NoiseFloor {
-    /// A floor of which only the noise of batches is known.
+    /// Creates a floor of which only the noise of batches is known.
     pub fn of_batches(batched: f64) -> Self {
         NoiseFloor { batched: Some(batched), cached: None, other_device: None }
     }
 
-    /// The largest of all: the noise floor of the tap. Absent if none was measured.
+    /// Returns the largest of all: the noise floor of the tap. Absent if none was measured.
     pub fn largest(&self) -> Option<f64> {
         [self.batched, self.cached, self.other_device].into_iter().flatten().reduce(f64::max)
     }
@@ -92,7 +92,7 @@ pub fn measure_noise_floors(
     Ok(floors)
 }
 
-/// The last state of a prompt, computed as one of many candidates after the cached tokens before it.
+/// Returns the last state of a prompt, computed as one of many candidates after the cached tokens before it.
 fn last_state_as_candidate(
     decoder: &Decoder,
     taps: &[Tap],
@@ -108,8 +108,8 @@ fn last_state_as_candidate(
     Ok(state_among_candidates(decoder, &cache, last, others, taps)?)
 }
 
-/// The state of a token after a cached prefix at each tap, computed in one batch with other candidates. The distance to the state
-/// of a forward pass is the noise of batching.
+/// Returns the state of a token after a cached prefix at each tap, computed in one batch with other candidates. The distance to
+/// the state of a forward pass is the noise of batching.
 ///
 /// # Errors
 ///

@@ -39,7 +39,7 @@ impl Pairs {
         }
     }
 
-    /// Whether two different rows count as a pair.
+    /// Returns whether two different rows count as a pair.
     pub(crate) fn admit(&self, rows: &StateRows<'_>, a: usize, b: usize) -> bool {
         let same_prompt = rows.identities().is_some_and(|identities| identities[a] == identities[b]);
         !same_prompt
@@ -50,12 +50,12 @@ impl Pairs {
             }
     }
 
-    /// The number of pairs that count.
+    /// Returns the number of pairs that count.
     pub(crate) fn count(&self, rows: &StateRows<'_>) -> u64 {
         self.among(rows, &(0..rows.rows()).collect::<Vec<_>>())
     }
 
-    /// The number of pairs among these rows that count.
+    /// Returns the number of pairs among these rows that count.
     pub(crate) fn among(&self, rows: &StateRows<'_>, these: &[usize]) -> u64 {
         let these = || these.iter().copied();
         // Pairs with one identity are subtracted.
@@ -75,12 +75,12 @@ impl Pairs {
     }
 }
 
-/// The number of pairs of `n` things.
+/// Returns the number of pairs of `n` things.
 fn pairs_of(n: u64) -> u64 {
     n * n.saturating_sub(1) / 2
 }
 
-/// The number of pairs with equal keys.
+/// Returns the number of pairs with equal keys.
 fn pairs_of_equal<K: Hash + Eq>(keys: impl Iterator<Item = K>) -> u64 {
     let mut sizes: HashMap<K, u64> = HashMap::new();
     keys.for_each(|key| *sizes.entry(key).or_default() += 1);

@@ -79,7 +79,7 @@ impl<'a> StateRows<'a> {
         StateRows { states, rows, columns, identities: None }.checked()
     }
 
-    /// The rows of one tap of a store. Rows have the same identity if their tokens and all tokens before them are equal.
+    /// Returns the rows of one tap of a store. Rows have the same identity if their tokens and all tokens before them are equal.
     ///
     /// # Errors
     ///
@@ -114,7 +114,7 @@ impl<'a> StateRows<'a> {
         first_bad.map_or(Ok(self), Err)
     }
 
-    /// The same rows, each with an identity. Rows with the same identity never count as a pair.
+    /// Returns the same rows, each with an identity. Rows with the same identity never count as a pair.
     ///
     /// # Errors
     ///
@@ -129,22 +129,22 @@ impl<'a> StateRows<'a> {
         }
     }
 
-    /// The number of rows.
+    /// Returns the number of rows.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// The number of coordinates of a row.
+    /// Returns the number of coordinates of a row.
     pub fn columns(&self) -> usize {
         self.columns
     }
 
-    /// The identity of each row, if the rows have identities.
+    /// Returns the identity of each row, if the rows have identities.
     pub fn identities(&self) -> Option<&[u32]> {
         self.identities.as_deref()
     }
 
-    /// One row. `buffer` holds the row if it has to be widened.
+    /// Returns one row. `buffer` holds the row if it has to be widened.
     ///
     /// # Panics
     ///
@@ -161,15 +161,16 @@ impl<'a> StateRows<'a> {
         }
     }
 
-    /// The groups of two or more rows with the same identity: prompts that occur more than once. Each group is in ascending
-    /// order, and so are the groups.
+    /// Returns the groups of two or more rows with the same identity: prompts that occur more than once. Each group is in
+    /// ascending order, and so are the groups.
     pub fn repeated(&self) -> Vec<Vec<usize>> {
         let identities = self.identities.as_deref().unwrap_or_default();
         groups(identities.iter().enumerate().map(|(row, &identity)| (identity, row)))
     }
 }
 
-/// A number for each sequence of token ids. Two numbers are equal exactly if the sequences are. New numbers count up from 0.
+/// Returns a number for each sequence of token ids. Two numbers are equal exactly if the sequences are. New numbers count up from
+/// 0.
 ///
 /// # Example
 ///
@@ -186,7 +187,7 @@ pub fn identities<'a>(sequences: impl IntoIterator<Item = &'a [u32]>) -> Vec<u32
     sequences.into_iter().map(&mut number).collect()
 }
 
-/// The members of each key that has at least two.
+/// Returns the members of each key that has at least two.
 pub(crate) fn groups<K: std::hash::Hash + Eq>(
     members: impl IntoIterator<Item = (K, usize)>,
 ) -> Vec<Vec<usize>> {

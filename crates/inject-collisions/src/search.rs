@@ -99,12 +99,12 @@ impl<'a> Search<'a> {
         Ok(search)
     }
 
-    /// The number of pairs that count.
+    /// Returns the number of pairs that count.
     pub fn pair_count(&self) -> u64 {
         self.pair_count
     }
 
-    /// The `k` closest pairs. The first of them has the global minimum.
+    /// Returns the `k` closest pairs. The first of them has the global minimum.
     ///
     /// # Errors
     ///
@@ -122,7 +122,7 @@ impl<'a> Search<'a> {
         Ok(closest)
     }
 
-    /// The nearest neighbour of every row.
+    /// Returns the nearest neighbour of every row.
     ///
     /// # Errors
     ///
@@ -137,7 +137,7 @@ impl<'a> Search<'a> {
         Ok(neighbours)
     }
 
-    /// The number of pairs below each threshold.
+    /// Returns the number of pairs below each threshold.
     ///
     /// This is fast for thresholds among the smallest distances. For a threshold among the bulk of them, use
     /// [`Search::distribution`].
@@ -156,7 +156,7 @@ impl<'a> Search<'a> {
         Ok(counts)
     }
 
-    /// The distribution of all distances, or of a sample of them.
+    /// Returns the distribution of all distances, or of a sample of them.
     ///
     /// # Errors
     ///
@@ -185,7 +185,7 @@ impl<'a> Search<'a> {
         Ok(distribution)
     }
 
-    /// The groups of rows of different prompts that are equal number by number.
+    /// Returns the groups of rows of different prompts that are equal number by number.
     pub fn equal_rows(&self) -> Vec<EqualRows> {
         equal_rows(self.points.rows, self.pairs)
     }
@@ -236,7 +236,7 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    /// The bytes that an index by this plan and its tiles take.
+    /// Returns the bytes that an index by this plan and its tiles take.
     fn needed(&self, plan: Plan) -> usize {
         let tiles = TILES_AT_ONCE * self.block() * self.block() * 4 * 2;
         plan.bytes(self.points.rows.rows(), self.points.rows.columns()).saturating_add(tiles)
@@ -267,12 +267,12 @@ impl<'a> Search<'a> {
         Index::whole(&self.points, position, self.block(), self.labels(), multiplier)
     }
 
-    /// The number of rows of a block.
+    /// Returns the number of rows of a block.
     fn block(&self) -> usize {
         (self.points.rows.rows() / 8).next_power_of_two().clamp(SMALLEST_BLOCK, LARGEST_BLOCK)
     }
 
-    /// The labels by which the rows are sorted first, so that most pairs of blocks hold no pair that counts.
+    /// Returns the labels by which the rows are sorted first, so that most pairs of blocks hold no pair that counts.
     fn labels(&self) -> Option<&[u32]> {
         match self.pairs {
             Pairs::Within(labels) => Some(labels),

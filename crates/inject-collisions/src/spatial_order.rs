@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use crate::tuning::SPATIAL_AXES;
 
-/// An order of rows in which each block of `block` consecutive rows holds rows that are near to each other. The last block may be
-/// smaller.
+/// Returns an order of rows in which each block of `block` consecutive rows holds rows that are near to each other. The last
+/// block may be smaller.
 ///
 /// The rows are split recursively in the middle of the axis with the widest range. Only the first 16 coordinates are considered.
 ///
@@ -84,7 +84,7 @@ pub(crate) struct Enclosure {
 }
 
 impl Enclosure {
-    /// The box of the rows in this range.
+    /// Returns the box of the rows in this range.
     pub(crate) fn of(coordinates: &[f32], width: usize, rows: Range<usize>) -> Self {
         let mut ends = vec![(f32::MAX, f32::MIN); width.min(SPATIAL_AXES)];
         for row in rows {
@@ -96,7 +96,7 @@ impl Enclosure {
         Enclosure { ends }
     }
 
-    /// A lower bound of the distance of any two rows of the two boxes.
+    /// Returns a lower bound of the distance of any two rows of the two boxes.
     pub(crate) fn gap(&self, other: &Enclosure) -> f64 {
         let along = |(a, b): (&(f32, f32), &(f32, f32))| {
             let gap = (f64::from(a.0) - f64::from(b.1)).max(f64::from(b.0) - f64::from(a.1));

@@ -17,7 +17,7 @@ use values::quoted;
 
 const INDENT: &str = "    ";
 
-/// A module without its final line feed.
+/// Returns a module without its final line feed.
 pub(super) fn module(random: &mut Random) -> String {
     let mut module = Module::default();
     match random.below(20) {
@@ -131,7 +131,7 @@ impl Function {
         format!("print({}){note}\n", self.call_with_values())
     }
 
-    /// The arguments in variables named after the parameters, the call, and a use of its result.
+    /// Returns the arguments in variables named after the parameters, the call, and a use of its result.
     fn with_variables(&self, random: &mut Random) -> String {
         let mut lines = String::new();
         for parameter in &self.parameters {
@@ -218,7 +218,7 @@ fn title(random: &mut Random) -> String {
     format!("# {part} {}, by {author}.", random.between(1, 999))
 }
 
-/// A condition that holds if and only if `left`, of literal value `value`, has that value.
+/// Returns a condition that holds if and only if `left`, of literal value `value`, has that value.
 fn equation(left: &str, value: &str) -> String {
     match value {
         "True" => left.into(),
@@ -228,7 +228,7 @@ fn equation(left: &str, value: &str) -> String {
     }
 }
 
-/// Every line one step further to the right, empty lines left empty.
+/// Returns every line one step further to the right, empty lines left empty.
 fn indented(lines: &str) -> String {
     let mut out = String::with_capacity(lines.len() + 40);
     for line in lines.lines() {

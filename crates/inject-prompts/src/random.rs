@@ -14,13 +14,13 @@ impl Random {
         Self(SplitMix64::seed_from_u64(seed))
     }
 
-    /// A number in `0..n`.
+    /// Returns a number in `0..n`.
     pub(super) fn below(&mut self, n: usize) -> usize {
         // The high half of a product: the bias is below n / 2^64.
         ((u128::from(self.0.next_u64()) * n as u128) >> 64) as usize
     }
 
-    /// A number in `low..=high`.
+    /// Returns a number in `low..=high`.
     pub(super) fn between(&mut self, low: i64, high: i64) -> i64 {
         low + self.below((high - low + 1) as usize) as i64
     }
@@ -33,7 +33,7 @@ impl Random {
         &items[self.below(items.len())]
     }
 
-    /// One word of a list written as `"red|green|blue"`.
+    /// Returns one word of a list written as `"red|green|blue"`.
     pub(super) fn word<'a>(&mut self, list: &'a str) -> &'a str {
         let bars = list.bytes().filter(|&byte| byte == b'|').count();
         let chosen = self.below(bars + 1);

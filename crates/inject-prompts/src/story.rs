@@ -7,7 +7,7 @@ use super::themes::{BETWEEN, Beat, CLOSING, Keep, OPENING, THEMES};
 /// The fewest and the most sentences of a story.
 const SENTENCES: (usize, usize) = (3, 12);
 
-/// A story, sentence by sentence.
+/// Returns a story, sentence by sentence.
 pub(super) fn sentences(random: &mut Random) -> Vec<String> {
     let theme = *random.pick(THEMES);
     let plan = plan(random, theme);
@@ -15,7 +15,7 @@ pub(super) fn sentences(random: &mut Random) -> Vec<String> {
     plan.into_iter().map(|way| telling.tell(way)).collect()
 }
 
-/// The grammar of each sentence to tell: all that the theme needs, and as much of the rest as fits a
+/// Returns the grammar of each sentence to tell: all that the theme needs, and as much of the rest as fits a
 /// drawn length.
 fn plan(random: &mut Random, theme: &'static [Beat]) -> Vec<&'static str> {
     let needed = theme.iter().filter(|beat| beat.keep == Keep::Always).count();

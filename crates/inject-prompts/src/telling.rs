@@ -76,7 +76,7 @@ impl<'r> Telling<'r> {
         }
     }
 
-    /// One sentence, begun with a capital letter.
+    /// Returns one sentence, begun with a capital letter.
     pub(super) fn tell(&mut self, way: &'static str) -> String {
         self.before = std::mem::take(&mut self.now);
         let mut sentence = String::new();
@@ -185,7 +185,7 @@ impl<'r> Telling<'r> {
         if self.past { words::past(base) } else { words::third_person(base) }
     }
 
-    /// A person by name, or by pronoun where that is clear and allowed; the friend's first mention
+    /// Returns a person by name, or by pronoun where that is clear and allowed; the friend's first mention
     /// says who the friend is.
     fn person(&mut self, who: Who, may_be_pronoun: bool) -> String {
         let alike = self.hero.woman == self.friend.woman;
@@ -211,7 +211,7 @@ impl<'r> Telling<'r> {
         person.name.into()
     }
 
-    /// The thing of the story: with "a" and in full when it is new, with "the" after that.
+    /// Returns the thing of the story: with "a" and in full when it is new, with "the" after that.
     fn thing(&mut self, definite: bool) -> String {
         let full = format!("{} {}", self.look, self.thing);
         if !self.thing_known && !definite {
@@ -266,7 +266,7 @@ fn counted(n: i64, (one, many): (&str, &str)) -> String {
     format!("{} {}", words::count(n), if n == 1 { one } else { many })
 }
 
-/// The position of the brace that closes the one `text` begins with.
+/// Returns the position of the brace that closes the one `text` begins with.
 fn closing_brace(text: &str) -> usize {
     let mut depth = 0;
     for (at, byte) in text.bytes().enumerate() {
@@ -295,7 +295,7 @@ fn choices(inside: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The sentence with its first letter, and the first of its opening speech, in capitals.
+/// Returns the sentence with its first letter, and the first of its opening speech, in capitals.
 fn capitalise(mut sentence: String) -> String {
     let letter = usize::from(sentence.starts_with('"'));
     if let Some(first) = sentence.get_mut(letter..letter + 1) {

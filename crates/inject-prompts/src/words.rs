@@ -81,7 +81,7 @@ pub(super) const WEATHERS: &[[&str; 6]] = &[
     ["mist", "rise", "misty", "field", "damp", "sleepy"],
 ];
 
-/// A verb in the third person, from its base form.
+/// Returns a verb in the third person, from its base form.
 pub(super) fn third_person(base: &str) -> String {
     match base {
         "be" => "is".into(),
@@ -109,7 +109,7 @@ fn before_consonant_y(base: &str) -> Option<&str> {
     (!stem.ends_with(['a', 'e', 'o', 'u'])).then_some(stem)
 }
 
-/// A verb in the past tense, from its base form.
+/// Returns a verb in the past tense, from its base form.
 pub(super) fn past(base: &str) -> String {
     if let Some(at) = IRREGULAR.iter().position(|[present, _]| *present == base) {
         return IRREGULAR[at][1].into();
@@ -142,7 +142,7 @@ const IRREGULAR: &[[&str; 2]] = &[
     ["cost", "cost"],
 ];
 
-/// The verb after "they", where the story's other forms follow "she".
+/// Returns the verb after "they", where the story's other forms follow "she".
 pub(super) fn plural(base: &str, past_tense: bool) -> String {
     match (base, past_tense) {
         ("be", true) => "were".into(),
@@ -157,7 +157,7 @@ pub(super) fn article(word: &str) -> &'static str {
     if word.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
 }
 
-/// A count as stories write it: words up to twelve, then figures.
+/// Returns a count as stories write it: words up to twelve, then figures.
 pub(super) fn count(n: i64) -> String {
     const WORDS: [&str; 13] = [
         "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",

@@ -70,7 +70,7 @@ pub fn between_models(first: &CorpusStudy, second: &CorpusStudy) -> BetweenModel
     BetweenModels { models, taps: first.taps.iter().filter_map(compare).collect() }
 }
 
-/// The relative depth of a tap, from 0 at the embedding to 1 at the last block.
+/// Returns the relative depth of a tap, from 0 at the embedding to 1 at the last block.
 fn depth(study: &CorpusStudy, tap: Tap) -> f64 {
     match tap {
         Tap::Embedding => 0.0,

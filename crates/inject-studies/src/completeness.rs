@@ -31,7 +31,7 @@ impl Completeness {
 }
 
 impl Default for Completeness {
-    /// The value for results that were written before it was recorded: complete, with an unknown number of units.
+    /// Returns the value for results that were written before it was recorded: complete, with an unknown number of units.
     fn default() -> Self {
         Completeness { complete: true, units: 0, missing: Vec::new() }
     }

@@ -22,7 +22,7 @@ pub struct CorpusStates<'a> {
 }
 
 impl<'a> CorpusStates<'a> {
-    /// The states of a store, with the number of blocks of their model and the noise floor of each tap.
+    /// Returns the states of a store, with the number of blocks of their model and the noise floor of each tap.
     pub fn new(store: &'a Store, n_layers: usize, noise: &'a BTreeMap<Tap, NoiseFloor>) -> Self {
         CorpusStates { store, n_layers, noise, tokenizer: None }
     }

@@ -195,7 +195,7 @@ mod tests {
 
     use super::*;
 
-    /// One error of each kind that has a source.
+    /// Returns one error of each kind that has a source.
     fn with_sources() -> Vec<StudyError> {
         let json = || serde_json::from_str::<u32>("no JSON").unwrap_err();
         let disk = || io::Error::other("the disk is full");

@@ -43,7 +43,7 @@ pub struct ExhaustiveOptions {
 }
 
 impl ExhaustiveOptions {
-    /// The ten closest pairs in L2 of each prompt, and quantiles of a million pairs.
+    /// Returns the ten closest pairs in L2 of each prompt, and quantiles of a million pairs.
     pub fn new(tap: Tap) -> Self {
         ExhaustiveOptions {
             tap,
@@ -149,8 +149,8 @@ pub fn exhaustive(
     Ok(study)
 }
 
-/// The prompts of the closest pair of each part. Noise grows with the norm of a state, and some tokens, such as attention sinks, have
-/// states a hundred times as long as others, so the floor of any other extension would say nothing about these.
+/// Returns the prompts of the closest pair of each part. Noise grows with the norm of a state, and some tokens, such as attention
+/// sinks, have states a hundred times as long as others, so the floor of any other extension would say nothing about these.
 fn closest_extensions(prefixes: &[Vec<u32>], extensions: &[Extensions]) -> Vec<Vec<u32>> {
     let extended = |prefix: usize, token: u32| [prefixes[prefix].as_slice(), &[token]].concat();
     let pairs = extensions.iter().filter_map(|part| part.closest.first());

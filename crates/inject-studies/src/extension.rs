@@ -102,7 +102,7 @@ pub(crate) fn beside_all_others(
     Ok(())
 }
 
-/// The number of candidates for the last of `len` positions that fit into a budget, at least one.
+/// Returns the number of candidates for the last of `len` positions that fit into a budget, at least one.
 fn candidates_at_once(decoder: &Decoder, len: usize, taps: usize, memory_budget: usize) -> usize {
     (memory_budget / decoder.bytes_per_token(len, taps).max(1)).clamp(1, MOST_CANDIDATES)
 }

@@ -33,7 +33,7 @@ pub struct FormatOptions {
 }
 
 impl FormatOptions {
-    /// Each storage at each tap.
+    /// Returns each storage at each tap.
     pub fn new(taps: Vec<Tap>, storages: Vec<Storage>) -> Self {
         let memory_budget = TapOptions::default().memory_budget;
         FormatOptions { taps, storages, seed: 1, noise_sample: NOISE_SAMPLE, memory_budget }

@@ -36,7 +36,7 @@ struct Line<U, R> {
     result: R,
 }
 
-/// The study that a journal belongs to, from its first line.
+/// Returns the study that a journal belongs to, from its first line.
 ///
 /// # Errors
 ///
@@ -64,7 +64,7 @@ where
     U: Serialize + DeserializeOwned + PartialEq,
     R: Serialize + DeserializeOwned,
 {
-    /// A journal without a file.
+    /// Creates a journal without a file.
     pub fn in_memory(about: &Description) -> Self {
         Journal { file: None, about: about.clone(), done: Vec::new() }
     }
@@ -106,7 +106,7 @@ where
         Ok(())
     }
 
-    /// The result of a unit, if it is finished.
+    /// Returns the result of a unit, if it is finished.
     pub fn result(&self, unit: &U) -> Option<&R> {
         self.done.iter().find(|(done, _)| done == unit).map(|(_, result)| result)
     }
@@ -126,7 +126,7 @@ where
     }
 }
 
-/// A finished unit from its line.
+/// Returns a finished unit from its line.
 fn finished<U: DeserializeOwned, R: DeserializeOwned>(line: Value) -> Result<(U, R), String> {
     let Line { unit, result } = serde_json::from_value(plain_numbers(line))
         .map_err(|error| format!("not a unit of this study: {error}"))?;

@@ -26,7 +26,7 @@ pub struct LengthOptions {
 }
 
 impl LengthOptions {
-    /// Up to `count` prompts of each length.
+    /// Returns up to `count` prompts of each length.
     pub fn new(taps: Vec<Tap>, lengths: Vec<usize>, count: usize) -> Self {
         LengthOptions { taps, lengths, count }
     }
@@ -138,7 +138,7 @@ pub fn lengths(
     Ok(LengthStudy { lengths: measured.into_iter().map(|(_, at)| at).collect(), completeness })
 }
 
-/// The first different prompts, cut to `length` tokens.
+/// Returns the first different prompts, cut to `length` tokens.
 fn cut(prompts: &[Vec<u32>], length: usize, count: usize) -> Vec<Vec<u32>> {
     let long: Vec<&[u32]> = prompts.iter().filter_map(|prompt| prompt.get(..length)).collect();
     let identities = inject_sipit::collisions::identities(long.iter().copied());

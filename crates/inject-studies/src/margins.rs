@@ -35,7 +35,7 @@ impl MarginOptions {
         MarginOptions { taps, positions, memory_budget: SearchOptions::default().memory_budget }
     }
 
-    /// The same options with a memory budget in bytes.
+    /// Returns the same options with a memory budget in bytes.
     pub fn with_memory_budget(self, memory_budget: usize) -> Self {
         MarginOptions { memory_budget, ..self }
     }
@@ -171,7 +171,7 @@ fn margins_of(
     Ok(steps)
 }
 
-/// The nearest other token at each tap, its distance, and the norm of the true token's state.
+/// Returns the nearest other token at each tap, its distance, and the norm of the true token's state.
 ///
 /// # Errors
 ///

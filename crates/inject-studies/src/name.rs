@@ -58,7 +58,7 @@ impl StudyName {
         StudyName::Training,
     ];
 
-    /// The name as it is written in journals and file names.
+    /// Returns the name as it is written in journals and file names.
     pub const fn as_str(self) -> &'static str {
         match self {
             StudyName::ComparePolicies => "compare-policies",

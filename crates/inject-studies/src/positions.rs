@@ -22,7 +22,7 @@ impl ChosenPositions {
         ChosenPositions { first, every }
     }
 
-    /// Whether a position is measured.
+    /// Returns whether a position is measured.
     fn contain(self, position: usize) -> bool {
         position >= self.first && (position - self.first).is_multiple_of(self.every.get())
     }

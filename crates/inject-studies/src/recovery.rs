@@ -32,12 +32,13 @@ pub struct RecoveryOptions {
 }
 
 impl RecoveryOptions {
-    /// Each condition at each tap, with at least `rivals` and at most `most_candidates` candidates tested at each position.
+    /// Returns each condition at each tap, with at least `rivals` and at most `most_candidates` candidates tested at each
+    /// position.
     pub fn new(taps: Vec<Tap>, conditions: Vec<Condition>, rivals: usize, most_candidates: usize) -> Self {
         RecoveryOptions { taps, conditions, rivals, most_candidates, seed: 0 }
     }
 
-    /// The same options with another seed of the disturbances.
+    /// Returns the same options with another seed of the disturbances.
     pub fn with_seed(self, seed: u64) -> Self {
         RecoveryOptions { seed, ..self }
     }
@@ -232,7 +233,7 @@ impl Trial<'_> {
         Ok(())
     }
 
-    /// The distances of the states of the true and of another token from the given one, after the true prefix.
+    /// Returns the distances of the states of the true and of another token from the given one, after the true prefix.
     fn distances(
         &self,
         prompt: &[u32],
@@ -250,7 +251,7 @@ impl Trial<'_> {
     }
 }
 
-/// The least margin over the positions of a prompt, among `rivals` candidates at each: from the state given to the second
+/// Returns the least margin over the positions of a prompt, among `rivals` candidates at each: from the state given to the second
 /// nearest, less that to the nearest. An upper bound of the margin over the whole vocabulary; none where nothing was tested.
 ///
 /// # Errors

@@ -114,7 +114,7 @@ pub enum EqualityReason {
 }
 
 impl EqualityReason {
-    /// The reason, if there is one, by which repetitions of a token have the same state.
+    /// Returns the reason, if there is one, by which repetitions of a token have the same state.
     pub fn of(config: &DecoderConfig, tap: Tap, token: u32, bos: Option<u32>) -> Option<Self> {
         match (config.embedding.positions, tap) {
             (LearnedPositions::Table { .. }, _) => None,

@@ -54,12 +54,12 @@ impl Part {
         }
     }
 
-    /// The number of the part, counted from 0.
+    /// Returns the number of the part, counted from 0.
     pub fn number(self) -> usize {
         self.number
     }
 
-    /// The number of parts.
+    /// Returns the number of parts.
     pub fn of(self) -> usize {
         self.of
     }

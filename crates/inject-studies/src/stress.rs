@@ -23,7 +23,7 @@ pub struct TextModel<'a> {
 }
 
 impl<'a> TextModel<'a> {
-    /// A decoder with its tokenizer and its rule for BOS. `name` identifies the weights in the journal.
+    /// Creates a decoder with its tokenizer and its rule for BOS. `name` identifies the weights in the journal.
     pub fn new(decoder: &'a Decoder, tokenizer: &'a Tokenizer, bos: Bos, name: &'a str) -> Self {
         TextModel { decoder, tokenizer, bos, name }
     }
@@ -40,7 +40,7 @@ pub struct StressSet {
 }
 
 impl StressSet {
-    /// A set of prompts that are alike in one way.
+    /// Creates a set of prompts that are alike in one way.
     pub fn new(kind: StressKind, texts: Vec<String>) -> Self {
         StressSet { kind, texts }
     }

@@ -47,22 +47,22 @@ pub enum NeighbourSearch {
 }
 
 impl TapOptions {
-    /// The same options with another metric.
+    /// Returns the same options with another metric.
     pub fn with_metric(self, metric: Metric) -> Self {
         TapOptions { metric, ..self }
     }
 
-    /// The same options with another number of closest pairs.
+    /// Returns the same options with another number of closest pairs.
     pub fn with_closest(self, closest: NonZeroUsize) -> Self {
         TapOptions { closest, ..self }
     }
 
-    /// The same options with or without a search of nearest neighbours.
+    /// Returns the same options with or without a search of nearest neighbours.
     pub fn with_nearest(self, nearest: NeighbourSearch) -> Self {
         TapOptions { nearest, ..self }
     }
 
-    /// The same options with a memory budget in bytes.
+    /// Returns the same options with a memory budget in bytes.
     pub fn with_memory_budget(self, memory_budget: usize) -> Self {
         TapOptions { memory_budget, ..self }
     }
@@ -139,12 +139,12 @@ impl Quantile {
     /// The shares that quantiles are given for.
     pub const SHARES: [f64; 9] = [0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0];
 
-    /// A quantile that is known exactly.
+    /// Creates a quantile that is known exactly.
     pub const fn exact(share: f64, value: f64) -> Self {
         Quantile { share, lower: value, upper: value }
     }
 
-    /// The upper bound of the quantile at a share, if these quantiles contain that share.
+    /// Returns the upper bound of the quantile at a share, if these quantiles contain that share.
     ///
     /// # Example
     ///
@@ -232,7 +232,7 @@ impl TapDistances {
         })
     }
 
-    /// The median of the distances, as its upper bound. `None` if none was counted.
+    /// Returns the median of the distances, as its upper bound. `None` if none was counted.
     pub fn median(&self) -> Option<f64> {
         Quantile::upper_at(&self.quantiles, 0.5)
     }

@@ -16,7 +16,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData, activation};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Every device that this build contains, by the name that the program `inject` gives it.
+/// Returns every device that this build contains, by the name that the program `inject` gives it.
 ///
 /// A GPU that the machine lacks panics in its runtime when it is first used: a test must not pass by not running.
 pub fn named() -> Vec<(&'static str, Device)> {
@@ -33,12 +33,12 @@ pub fn named() -> Vec<(&'static str, Device)> {
     ])
 }
 
-/// The devices that the tests run on: every one that this build contains.
+/// Returns the devices that the tests run on: every one that this build contains.
 pub fn compiled() -> Vec<Device> {
     named().into_iter().map(|(_, device)| device).collect()
 }
 
-/// Whether a device computes in f64 throughout.
+/// Returns whether a device computes in f64 throughout.
 ///
 /// Holding f64 tensors is not enough: `ndarray` takes them and evaluates the logistic function in f32. So one value is
 /// computed and compared.

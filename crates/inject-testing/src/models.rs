@@ -20,7 +20,7 @@ pub const ROTARY: [&str; 8] = ["llama", "mistral", "gemma3", "phi4", "qwen2", "q
 /// Tokens of each fixture's vocabulary.
 pub const VOCAB_SIZE: u32 = 97;
 
-/// The folder of a fixture.
+/// Returns the folder of a fixture.
 pub fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures").join(name)
 }
@@ -34,12 +34,12 @@ pub fn model(name: &str, device: &Device) -> Model {
     Model::load(Origin::of_folder(&folder(name)), FloatFormat::F32, device).unwrap()
 }
 
-/// A decoder with a fixture's shape and random weights of standard deviation 0.2.
+/// Returns a decoder with a fixture's shape and random weights of standard deviation 0.2.
 pub fn random(name: &str, seed: u64, device: &Device) -> Decoder {
     drawn(name, 0.2, seed, device)
 }
 
-/// A decoder with a fixture's shape and random weights of standard deviation `std`.
+/// Returns a decoder with a fixture's shape and random weights of standard deviation `std`.
 pub fn drawn(name: &str, std: f64, seed: u64, device: &Device) -> Decoder {
     of_config(model(name, device).decoder.config(), std, seed, device)
 }
@@ -58,7 +58,7 @@ fn of_config(config: &DecoderConfig, std: f64, seed: u64, device: &Device) -> De
     config.init(std, device)
 }
 
-/// The `gpt2` fixture with row `from` of its embedding copied over the rows `to`: a model outside the theorems.
+/// Returns the `gpt2` fixture with row `from` of its embedding copied over the rows `to`: a model outside the theorems.
 ///
 /// # Panics
 ///
@@ -79,7 +79,7 @@ pub fn with_equal_rows(from: usize, to: impl IntoIterator<Item = usize>, device:
     Model::load(Origin::of_folder(copy.path()), FloatFormat::F32, device).unwrap().decoder
 }
 
-/// The number of positions back that a state at `tap` can see.
+/// Returns the number of positions back that a state at `tap` can see.
 pub fn reach(decoder: &Decoder, tap: Tap) -> usize {
     let blocks = tap.blocks_needed(decoder.config().n_layers());
     decoder.config().blocks[..blocks].iter().fold(0_usize, |reach, block| match block.attention.span {

@@ -41,12 +41,12 @@ pub struct ClosestPairs {
 }
 
 impl ClosestPairs {
-    /// An empty list that keeps the `k` closest of the pairs to come.
+    /// Creates an empty list that keeps the `k` closest of the pairs to come.
     pub fn keeping(k: usize) -> Self {
         ClosestPairs { pairs: Vec::new(), k, decided: 0, computed: 0 }
     }
 
-    /// The closest pair, whose distance is the global minimum.
+    /// Returns the closest pair, whose distance is the global minimum.
     pub fn minimum(&self) -> Option<Pair> {
         self.pairs.first().copied()
     }
@@ -68,7 +68,7 @@ impl ClosestPairs {
         }
     }
 
-    /// The distance beyond which a pair cannot be among the closest.
+    /// Returns the distance beyond which a pair cannot be among the closest.
     pub(crate) fn radius(&self) -> f64 {
         match self.k.checked_sub(1).map(|last| self.pairs.get(last)) {
             Some(Some(last)) => last.distance,

@@ -53,7 +53,7 @@ impl Distribution {
         Distribution { coverage, pairs: 0, computed: 0, counts: BTreeMap::new() }
     }
 
-    /// The bin of a distance. It never decreases as the distance grows.
+    /// Returns the bin of a distance. It never decreases as the distance grows.
     pub(crate) fn bin(distance: f64) -> u32 {
         // The bits of non-negative numbers have the same order as the numbers.
         (distance.to_bits() >> BELOW_BIN) as u32
@@ -77,12 +77,12 @@ impl Distribution {
         }
     }
 
-    /// The bins that are not empty, in ascending order, and the number of pairs in each.
+    /// Returns the bins that are not empty, in ascending order, and the number of pairs in each.
     pub fn bins(&self) -> impl Iterator<Item = (Interval, u64)> {
         self.counts.iter().map(|(&bin, &pairs)| (edges(bin), pairs))
     }
 
-    /// The interval of the distance that this share of the pairs does not exceed. `None` without pairs.
+    /// Returns the interval of the distance that this share of the pairs does not exceed. `None` without pairs.
     ///
     /// # Panics
     ///

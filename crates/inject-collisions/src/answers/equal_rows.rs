@@ -18,7 +18,7 @@ pub struct EqualRows {
     pub pairs: u64,
 }
 
-/// The groups of equal rows that contain a pair that counts, in the order of their first rows.
+/// Returns the groups of equal rows that contain a pair that counts, in the order of their first rows.
 pub(crate) fn equal_rows(rows: &StateRows<'_>, pairs: &Pairs) -> Vec<EqualRows> {
     let hashes: Vec<u64> =
         (0..rows.rows()).into_par_iter().map(|row| hash(rows.row(row, &mut Vec::new()))).collect();
@@ -32,7 +32,7 @@ pub(crate) fn equal_rows(rows: &StateRows<'_>, pairs: &Pairs) -> Vec<EqualRows> 
     found
 }
 
-/// The groups of equal rows among rows with the same hash.
+/// Returns the groups of equal rows among rows with the same hash.
 fn split(rows: &StateRows<'_>, pairs: &Pairs, mut alike: Vec<usize>) -> Vec<EqualRows> {
     let mut groups = Vec::new();
     let [mut for_a, mut for_b] = [Vec::new(), Vec::new()];
@@ -49,7 +49,7 @@ fn split(rows: &StateRows<'_>, pairs: &Pairs, mut alike: Vec<usize>) -> Vec<Equa
     groups
 }
 
-/// A hash of the numbers of a row, the same for `-0` and `0`.
+/// Returns a hash of the numbers of a row, the same for `-0` and `0`.
 fn hash(state: &[f32]) -> u64 {
     // Four lanes, because each multiplication waits for the previous one of its lane.
     let mut lanes = [0x9e37_79b9_7f4a_7c15_u64; 4];

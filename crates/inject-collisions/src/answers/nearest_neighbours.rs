@@ -11,7 +11,7 @@ pub struct Neighbour {
 }
 
 impl Neighbour {
-    /// A row and its distance.
+    /// Creates a row and its distance.
     pub const fn new(row: usize, distance: f64) -> Self {
         Neighbour { row, distance }
     }
@@ -50,7 +50,7 @@ impl NearestNeighbours {
         self.computed += other.computed;
     }
 
-    /// The smallest distance of all: the global minimum.
+    /// Returns the smallest distance of all: the global minimum.
     pub fn minimum(&self) -> Option<f64> {
         self.nearest.iter().flatten().map(|neighbour| neighbour.distance).min_by(f64::total_cmp)
     }

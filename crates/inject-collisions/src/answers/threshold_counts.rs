@@ -43,7 +43,7 @@ impl ThresholdCounts {
         }
     }
 
-    /// The same thresholds without any pairs.
+    /// Returns the same thresholds without any pairs.
     pub(crate) fn emptied(&self) -> Self {
         let counts = self.counts.iter().map(|count| ThresholdCount { pairs: 0, ..*count }).collect();
         ThresholdCounts { counts, decided: 0, computed: 0 }

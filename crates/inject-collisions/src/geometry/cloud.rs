@@ -39,7 +39,8 @@ impl Geometry {
     }
 }
 
-/// The mean cosine of the angle between two different rows, over all pairs. `None` if fewer than two rows have a direction.
+/// Returns the mean cosine of the angle between two different rows, over all pairs. `None` if fewer than two rows have a
+/// direction.
 ///
 /// With unit vectors `u` it is `(|sum u|^2 - n) / (n (n - 1))`, which takes time proportional to the number of rows.
 ///
@@ -68,7 +69,8 @@ pub fn anisotropy(rows: &StateRows<'_>) -> Option<f64> {
     (count > 1.0).then(|| (all - squares) / (count * (count - 1.0)))
 }
 
-/// The intrinsic dimension of some rows, estimated from the ratio of the distances to their second nearest and nearest neighbours.
+/// Returns the intrinsic dimension of some rows, estimated from the ratio of the distances to their second nearest and nearest
+/// neighbours.
 ///
 /// With `n` ratios `m` it is `(n - 1) / sum ln m`, the unbiased form of the maximum likelihood estimate. The distances are exact.
 /// A row that equals another one has no ratio and is skipped. `None` if fewer than three rows are left, or all ratios are one.

@@ -2,8 +2,8 @@
 
 use crate::answers::NearestNeighbours;
 
-/// The number of positions at which two prompts differ, counted from the front. Each position that only the longer prompt has
-/// counts too.
+/// Returns the number of positions at which two prompts differ, counted from the front. Each position that only the longer prompt
+/// has counts too.
 ///
 /// For prompts of the same length it is the Hamming distance. It is zero only for equal prompts.
 ///

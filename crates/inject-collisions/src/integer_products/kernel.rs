@@ -33,7 +33,7 @@ pub(crate) enum Kernel {
 }
 
 impl Kernel {
-    /// The kernel with an instruction of its own, where the processor has it.
+    /// Returns the kernel with an instruction of its own, where the processor has it.
     pub(crate) fn accelerated() -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
         return vnni::Detected::new().map(Kernel::Vnni);
@@ -41,7 +41,7 @@ impl Kernel {
         None
     }
 
-    /// Every kernel that runs on this processor.
+    /// Returns every kernel that runs on this processor.
     #[cfg(test)]
     pub(crate) fn all() -> Vec<Self> {
         std::iter::once(Kernel::Portable).chain(Kernel::accelerated()).collect()
@@ -105,7 +105,7 @@ pub(crate) trait Packed: Copy + Sync {
     /// Stores two coordinates of one row, in as many bits as the layout has.
     fn put(&mut self, lane: usize, pair: [i16; 2]);
 
-    /// The first and the second coordinate of every row of the group.
+    /// Returns the first and the second coordinate of every row of the group.
     fn coordinates(&self) -> [[i32; LANES]; 2];
 
     /// The products by AVX-512 VNNI. The lengths were checked.
@@ -184,7 +184,7 @@ mod tests {
 
     use super::*;
 
-    /// The products one after the other, summed in 64 bits, where nothing can overflow.
+    /// Returns the products one after the other, summed in 64 bits, where nothing can overflow.
     fn oracle<P: Packed>(rows: RowStrip<'_>, columns: ColumnGroups<'_, P>) -> Vec<f32> {
         let (width, stride) = (rows.pairs.len(), columns.units.len());
         let product = |place: usize| {

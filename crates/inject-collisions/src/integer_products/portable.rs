@@ -59,7 +59,7 @@ fn some_rows<const ROWS: usize, P: Packed>(
     }
 }
 
-/// The integer products of `ROWS` rows, from `lane` of their group on, with one group of columns.
+/// Returns the integer products of `ROWS` rows, from `lane` of their group on, with one group of columns.
 #[allow(clippy::needless_range_loop, reason = "closures are not compiled for the caller's instructions")]
 #[inline(always)]
 fn sums<const ROWS: usize, P: Packed>(rows: &[Words], lane: usize, columns: &[P]) -> [[i32; LANES]; ROWS] {

@@ -47,7 +47,7 @@ impl Position {
     }
 }
 
-/// The mean of the rows that count.
+/// Returns the mean of the rows that count.
 fn mean(points: &Points<'_>, counts: impl Fn(usize) -> bool + Sync) -> Vec<f64> {
     let d = points.rows.columns();
     let add = |(mut sum, count): (Vec<f64>, usize), (other, more): (Vec<f64>, usize)| {
@@ -67,7 +67,7 @@ fn mean(points: &Points<'_>, counts: impl Fn(usize) -> bool + Sync) -> Vec<f64> 
     sum.into_iter().map(|sum| sum / count as f64).collect()
 }
 
-/// The distance of every row from a centre.
+/// Returns the distance of every row from a centre.
 fn lengths(points: &Points<'_>, centre: &[f64]) -> Vec<f64> {
     let lengths_of = |rows: Range<usize>| {
         let mut point = vec![0.0; centre.len()];
@@ -80,14 +80,14 @@ fn lengths(points: &Points<'_>, centre: &[f64]) -> Vec<f64> {
     chunks(points).flat_map_iter(lengths_of).collect()
 }
 
-/// The length that 95 % of the rows do not exceed.
+/// Returns the length that 95 % of the rows do not exceed.
 fn usual(lengths: &[f64]) -> f64 {
     let mut lengths = lengths.to_vec();
     let place = lengths.len() - 1 - lengths.len() / 20;
     *lengths.select_nth_unstable_by(place, f64::total_cmp).1
 }
 
-/// The rows in the chunks that a thread reads.
+/// Returns the rows in the chunks that a thread reads.
 fn chunks(points: &Points<'_>) -> impl IndexedParallelIterator<Item = Range<usize>> {
     let n = points.rows.rows();
     (0..n.div_ceil(CHUNK)).into_par_iter().map(move |chunk| chunk * CHUNK..((chunk + 1) * CHUNK).min(n))
@@ -103,7 +103,7 @@ pub(super) struct Axes {
 }
 
 impl Axes {
-    /// The principal axes of a sample of the rows, by subspace iteration.
+    /// Returns the principal axes of a sample of the rows, by subspace iteration.
     ///
     /// # Source
     ///
@@ -134,14 +134,14 @@ impl Axes {
         Axes { directions, skew }
     }
 
-    /// The first axes. The bound of all of them holds for these too.
+    /// Returns the first axes. The bound of all of them holds for these too.
     pub(super) fn first(&self, count: usize) -> Self {
         Axes { directions: self.directions.rows(0, count).into_owned(), skew: self.skew }
     }
 }
 
-/// An upper bound of the operator norm of `directions * directions^T - 1`: the largest sum of a row's absolute values, plus what
-/// rounding can hide.
+/// Returns an upper bound of the operator norm of `directions * directions^T - 1`: the largest sum of a row's absolute values,
+/// plus what rounding can hide.
 fn skew(directions: &DMatrix<f64>) -> f64 {
     let (count, d) = directions.shape();
     let gram = directions * directions.transpose() - DMatrix::identity(count, count);

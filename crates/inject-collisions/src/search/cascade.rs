@@ -19,7 +19,7 @@ pub(super) struct Cascade {
 }
 
 impl Cascade {
-    /// The count of numbers stored for a row, whose coordinates are filled up to whole chunks.
+    /// Returns the count of numbers stored for a row, whose coordinates are filled up to whole chunks.
     pub(super) fn width(coordinates: usize) -> usize {
         coordinates.next_multiple_of(CHUNK)
     }
@@ -34,8 +34,8 @@ impl Cascade {
         Cascade { coordinates, width, units, norms }
     }
 
-    /// A lower bound of the squared distance of the rows at two places, along these coordinates. Sums of integers are exact, so
-    /// cancellation exposes only the rounding of f64.
+    /// Returns a lower bound of the squared distance of the rows at two places, along these coordinates. Sums of integers are
+    /// exact, so cancellation exposes only the rounding of f64.
     #[inline(always)]
     pub(super) fn squared_distance(&self, p: usize, q: usize) -> f64 {
         let row = |place: usize| &self.coordinates[place * self.width..][..self.width];
@@ -45,7 +45,7 @@ impl Cascade {
     }
 }
 
-/// The product of two rows of integers.
+/// Returns the product of two rows of integers.
 #[inline(always)]
 fn product(x: &[i16], y: &[i16]) -> i32 {
     let mut sums = [0_i32; CHUNK / 2];

@@ -50,7 +50,7 @@ pub(super) fn histogram(
 }
 
 impl Scan<'_> {
-    /// The number of pairs of a tile in each bin, and the number of distances computed.
+    /// Returns the number of pairs of a tile in each bin, and the number of distances computed.
     fn bins(&self, tile: Tile, products: TileProducts<'_>, norms: &[f32]) -> (BTreeMap<u32, u64>, u64) {
         pulp::Arch::new().dispatch(
             #[inline(always)]
@@ -146,7 +146,7 @@ impl Limits {
         }
     }
 
-    /// The bin that certainly contains the distance, or [`UNDECIDED`].
+    /// Returns the bin that certainly contains the distance, or [`UNDECIDED`].
     #[inline(always)]
     fn bin(&self, product: f32, norms: f32, error: f32) -> u32 {
         let squared = norms - 2.0 * product;

@@ -52,7 +52,7 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// An index of the coordinates as they are.
+    /// Creates an index of the coordinates as they are.
     pub(super) fn whole(
         points: &Points<'_>,
         position: &Position,
@@ -65,7 +65,7 @@ impl Index {
         all.index(order, block, position.scale, multiplier)
     }
 
-    /// An index with the first `lead` coordinates along the axes in the products, and the others in the cascade.
+    /// Creates an index with the first `lead` coordinates along the axes in the products, and the others in the cascade.
     pub(super) fn along(
         points: &Points<'_>,
         position: &Position,
@@ -84,7 +84,8 @@ impl Index {
         self.order.len().div_ceil(self.block)
     }
 
-    /// A lower bound of the squared distance of two rows along the coordinates before those of the cascade, given their product.
+    /// Returns a lower bound of the squared distance of two rows along the coordinates before those of the cascade, given their
+    /// product.
     #[inline(always)]
     pub(super) fn leading_distance(&self, p: usize, q: usize, product: f32) -> f64 {
         let norms = self.norms[p] + self.norms[q];
@@ -93,12 +94,12 @@ impl Index {
         (norms - 2.0 * f64::from(product) - off - rest * rest).max(0.0)
     }
 
-    /// The largest error of the rows of a block.
+    /// Returns the largest error of the rows of a block.
     pub(super) fn error(&self, block: usize) -> f64 {
         self.errors[self.places(block)].iter().fold(0.0, |largest: f64, error| largest.max(*error))
     }
 
-    /// The places of a block.
+    /// Returns the places of a block.
     pub(super) fn places(&self, block: usize) -> std::ops::Range<usize> {
         block * self.block..((block + 1) * self.block).min(self.order.len())
     }
@@ -256,13 +257,13 @@ fn gather<T: Copy + Send + Sync>(from: &[T], width: usize, order: &[u32], to: &m
     rows.for_each(|(to, &row)| to.copy_from_slice(&from[row as usize * width..][..width]));
 }
 
-/// An upper bound of the distance by which rounding to f32 moves a vector of this length.
+/// Returns an upper bound of the distance by which rounding to f32 moves a vector of this length.
 fn rounding(norm: f64, d: usize) -> f64 {
     // The factor covers the rounding of the length itself.
     1.01 * UNIT_F32 * norm + (d as f64 + 1.0).sqrt() * UNDERFLOW
 }
 
-/// An upper bound of the distance between the point that was read and the exact one, scaled.
+/// Returns an upper bound of the distance between the point that was read and the exact one, scaled.
 fn reading(points: &Points<'_>, position: &Position) -> f64 {
     match points.metric() {
         // Centring rounds each difference, which the factor in `rounding` covers.
@@ -271,7 +272,7 @@ fn reading(points: &Points<'_>, position: &Position) -> f64 {
     }
 }
 
-/// An upper bound of the difference of the roots of `square` and of a number within `off` of it.
+/// Returns an upper bound of the difference of the roots of `square` and of a number within `off` of it.
 fn root_error(square: f64, off: f64) -> f64 {
     if square > off { off / square.sqrt() } else { (2.0 * off).sqrt() }
 }

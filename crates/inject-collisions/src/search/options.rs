@@ -41,17 +41,17 @@ pub struct SearchOptions {
 }
 
 impl SearchOptions {
-    /// The same options with another metric.
+    /// Returns the same options with another metric.
     pub const fn with_metric(self, metric: Metric) -> Self {
         SearchOptions { metric, ..self }
     }
 
-    /// The same options with another arithmetic.
+    /// Returns the same options with another arithmetic.
     pub const fn with_arithmetic(self, arithmetic: Arithmetic) -> Self {
         SearchOptions { arithmetic, ..self }
     }
 
-    /// The same options with a memory budget in bytes.
+    /// Returns the same options with a memory budget in bytes.
     pub const fn with_memory_budget(self, memory_budget: usize) -> Self {
         SearchOptions { memory_budget, ..self }
     }

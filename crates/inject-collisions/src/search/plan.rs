@@ -27,7 +27,7 @@ pub(super) enum Plan {
 }
 
 impl Plan {
-    /// The numbers for each row in the products.
+    /// Returns the numbers for each row in the products.
     pub(super) fn lead_width(self, columns: usize) -> usize {
         match self {
             Plan::Whole => columns,
@@ -35,7 +35,7 @@ impl Plan {
         }
     }
 
-    /// The numbers for each row in the cascade.
+    /// Returns the numbers for each row in the cascade.
     pub(super) fn cascade_width(self) -> usize {
         match self {
             Plan::Whole => 0,
@@ -43,7 +43,8 @@ impl Plan {
         }
     }
 
-    /// The largest number of bytes that an index by this plan takes: each number is held twice while rows are put in order.
+    /// Returns the largest number of bytes that an index by this plan takes: each number is held twice while rows are put in
+    /// order.
     pub(super) fn bytes(self, rows: usize, columns: usize) -> usize {
         let bytes = 2 * (4 * self.lead_width(columns) + 2 * self.cascade_width()) + 64;
         rows.saturating_mul(bytes)
@@ -80,12 +81,12 @@ impl Costs {
 }
 
 impl Plan {
-    /// The plan that takes the least memory.
+    /// Returns the plan that takes the least memory.
     pub(super) fn smallest(columns: usize) -> Self {
         Plan::Principal { lead: columns.min(LEADS[0]), cascade: columns.min(LEADS[0]) }
     }
 
-    /// The plan with the least estimated time among those that fit into the budget.
+    /// Returns the plan with the least estimated time among those that fit into the budget.
     pub(super) fn choose(
         points: &Points<'_>,
         position: &Position,
@@ -163,7 +164,7 @@ impl Sample {
         Sample { from: &axes.directions * from, at: &axes.directions * at, from_norms, at_norms, reaches }
     }
 
-    /// The share of the pairs that `lead` leading coordinates and the length of the rest do not exclude.
+    /// Returns the share of the pairs that `lead` leading coordinates and the length of the rest do not exclude.
     fn left(&self, lead: usize) -> f64 {
         let rest =
             |column: &[f64], norm: f64| (norm - column.iter().map(|x| x * x).sum::<f64>()).max(0.0).sqrt();

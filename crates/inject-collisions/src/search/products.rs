@@ -130,7 +130,7 @@ impl DeviceProducts {
         Ok(calls?.into_iter().flatten().collect())
     }
 
-    /// The products of the rows of each tile, computed on the device and read in one transfer.
+    /// Returns the products of the rows of each tile, computed on the device and read in one transfer.
     ///
     /// # Shapes
     ///
@@ -189,7 +189,7 @@ pub(super) fn check(device: &Device) -> Result<(), CollisionError> {
     if found <= allowed { Ok(()) } else { Err(CollisionError::InexactDevice { found, allowed }) }
 }
 
-/// The numbers of a result of the device.
+/// Returns the numbers of a result of the device.
 fn values(data: &TensorData) -> Result<&[f32], CollisionError> {
     data.as_slice::<f32>().map_err(|error| CollisionError::Device { reason: format!("{error:?}") })
 }

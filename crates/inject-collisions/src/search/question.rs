@@ -32,13 +32,13 @@ pub(super) trait Question: Sync {
     /// The most principal axes that pay for this question.
     const AXES: usize;
 
-    /// The reach that is known before the search.
+    /// Returns the reach that is known before the search.
     fn reach(&self, metric: Metric) -> Reach;
 
-    /// The distance beyond which a pair does not matter to this row.
+    /// Returns the distance beyond which a pair does not matter to this row.
     fn radius(&self, row: usize) -> f64;
 
-    /// The part that a tile begins with.
+    /// Returns the part that a tile begins with.
     fn part(&self) -> Self::Part;
 
     /// Adds a pair to the part of a tile.

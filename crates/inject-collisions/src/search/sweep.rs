@@ -52,7 +52,7 @@ impl Sweep<'_> {
         if self.waiting.len() >= self.tiles_at_once { self.flush(question) } else { Ok(()) }
     }
 
-    /// Whether any pair of the two blocks can matter to the question.
+    /// Returns whether any pair of the two blocks can matter to the question.
     fn matters(&self, tile: Tile) -> bool {
         let Tile { row_block, column_block } = tile;
         let radius = self.farthest[row_block].max(self.farthest[column_block]);

@@ -24,8 +24,8 @@ pub(super) struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    /// The squared distance in the index beyond which the exact distance of a pair certainly exceeds `radius`. `errors` is the sum
-    /// of the errors of the two rows.
+    /// Returns the squared distance in the index beyond which the exact distance of a pair certainly exceeds `radius`. `errors`
+    /// is the sum of the errors of the two rows.
     pub(super) fn reach(&self, radius: f64, errors: f64) -> f64 {
         let metric = self.points.metric();
         let columns = self.points.rows.columns();
@@ -124,7 +124,7 @@ impl<'a, Q: Question> TileScan<'a, Q> {
         (self.part, self.computed)
     }
 
-    /// Whether both sides are the same block.
+    /// Returns whether both sides are the same block.
     fn within(&self) -> bool {
         self.tile.row_block == self.tile.column_block
     }
@@ -236,7 +236,7 @@ fn half(reach: f64) -> f32 {
     round_up((reach + UNDERFLOW) / 2.0 * (1.0 + 8.0 * UNIT_F32))
 }
 
-/// Whether a product is too large to exclude its pair, given both half norms with and without the half reach.
+/// Returns whether a product is too large to exclude its pair, given both half norms with and without the half reach.
 #[inline(always)]
 fn matters(product: f32, norm: f32, lower: f32, other_norm: f32, other_lower: f32) -> bool {
     (product - norm >= other_lower) | (product - lower >= other_norm)

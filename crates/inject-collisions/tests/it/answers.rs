@@ -51,7 +51,7 @@ fn check(name: &str, states: &Array2<f32>, identities: Option<Vec<u32>>, pairs: 
     }
 }
 
-/// Every device in f32, and the processor in integers, with its own instructions and without.
+/// Returns every device in f32, and the processor in integers, with its own instructions and without.
 fn arithmetics() -> Vec<(Device, Arithmetic)> {
     let mut all: Vec<(Device, Arithmetic)> =
         inject_testing::compiled().into_iter().map(|device| (device, Arithmetic::F32OnDevice)).collect();
@@ -114,7 +114,7 @@ fn a_sample_is_marked_repeatable_and_close_to_the_whole() {
     }
 }
 
-/// The share of the pairs in bins below a bin edge.
+/// Returns the share of the pairs in bins below a bin edge.
 fn share_below(distribution: &Distribution, edge: f64) -> f64 {
     let below = distribution.bins().filter(|(bin, _)| bin.upper <= edge).map(|(_, pairs)| pairs);
     below.sum::<u64>() as f64 / distribution.pairs as f64

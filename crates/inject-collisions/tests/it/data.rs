@@ -21,7 +21,7 @@ impl Draw {
     }
 }
 
-/// Each case with its name.
+/// Returns each case with its name.
 pub(crate) fn hard_cases() -> Vec<(&'static str, Array2<f32>)> {
     vec![
         ("isotropic", Draw(1).gaussian(700, 48)),
@@ -73,7 +73,7 @@ fn massive(rows: usize, columns: usize) -> Array2<f32> {
     states
 }
 
-/// Every tenth row is an attention sink of norm 2e4.
+/// Returns every tenth row is an attention sink of norm 2e4.
 fn sinks(rows: usize, columns: usize) -> Array2<f32> {
     let mut states = Draw(15).gaussian(rows, columns);
     for row in (0..rows).step_by(10) {

@@ -3,7 +3,7 @@
 use super::values::{NAMES, POOLS, TOWNS, capitalised, dict, quoted, texts, truth};
 use super::{INDENT, Part, Random, article, equation, indented};
 
-/// A class and the use of one of its instances.
+/// Returns a class and the use of one of its instances.
 pub(super) fn class(random: &mut Random) -> Part {
     const CLASSES: &[fn(&mut Random) -> Part] = &[store, account, stack, rectangle, animal];
     random.pick(CLASSES)(random)
@@ -78,7 +78,7 @@ fn shared_value(random: &mut Random) -> (&'static str, String) {
     (name, value)
 }
 
-/// A class that holds an amount for each name.
+/// Returns a class that holds an amount for each name.
 fn store(random: &mut Random) -> Part {
     let name = random.word("Basket|Store|Shop|Cart|Warehouse|Pantry|Inventory|Ledger");
     let (_, pool) = random.pick(POOLS);
@@ -133,7 +133,7 @@ fn store(random: &mut Random) -> Part {
     class.part(&about, &variable, random)
 }
 
-/// One number that goes up and down.
+/// Returns one number that goes up and down.
 fn account(random: &mut Random) -> Part {
     let (name, held) = *random.pick(&[
         ("Account", "balance"),
@@ -250,7 +250,7 @@ fn stack(random: &mut Random) -> Part {
     class.part(&about, &variable, random)
 }
 
-/// A data class of two numbers.
+/// Returns a data class of two numbers.
 fn rectangle(random: &mut Random) -> Part {
     let (name, a, b, methods) = *random.pick(&[
         ("Rectangle", "width", "height", ["area", "*", "perimeter", "+", "2 * "]),
@@ -297,7 +297,7 @@ fn rectangle(random: &mut Random) -> Part {
     Part { import, ..class.part(&about, &variable, random) }
 }
 
-/// A class and one that inherits from it.
+/// Returns a class and one that inherits from it.
 fn animal(random: &mut Random) -> Part {
     let (base, derived, says) = *random.pick(&[
         ("Animal", "Dog", "woof"),

@@ -20,7 +20,7 @@ pub(super) fn texts(values: &[impl AsRef<str>]) -> String {
     list(&values)
 }
 
-/// A dict literal from text to whatever the values are written as.
+/// Returns a dict literal from text to whatever the values are written as.
 pub(super) fn dict<T: ToString>(entries: &[(&str, T)]) -> String {
     let entries: Vec<String> =
         entries.iter().map(|(key, value)| format!("\"{key}\": {}", value.to_string())).collect();
@@ -90,7 +90,7 @@ impl Texts {
         Parameter::new(self.many.clone(), "list[str]", texts(&self.values))
     }
 
-    /// The words with a number each.
+    /// Returns the words with a number each.
     pub(super) fn entries(&self, random: &mut Random) -> Vec<(&'static str, i64)> {
         self.values.iter().map(|&word| (word, random.between(1, 30))).collect()
     }

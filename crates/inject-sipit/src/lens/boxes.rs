@@ -47,7 +47,7 @@ impl Boxes {
         self.ids.len().div_ceil(IN_A_BOX)
     }
 
-    /// The best tokens at each of some points, `[points, rank]` row-major.
+    /// Returns the best tokens at each of some points, `[points, rank]` row-major.
     pub(super) fn best(&self, points: &[f32], wanted: Wanted) -> Vec<Scored> {
         let of_point = |point: &[f32]| {
             pulp::Arch::new().dispatch(
@@ -86,7 +86,7 @@ impl Boxes {
         wanted.of(best.into_kept().into_iter().map(of_place).collect())
     }
 
-    /// The smallest squared distance that a point of each box can have.
+    /// Returns the smallest squared distance that a point of each box can have.
     #[inline(always)]
     fn bounds(&self, point: &[f32]) -> Vec<f32> {
         let count = self.count();

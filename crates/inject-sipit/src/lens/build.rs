@@ -94,7 +94,7 @@ struct Sample {
 }
 
 impl LensBuilder {
-    /// A builder of lenses for `taps`. The fields describe the parts.
+    /// Creates a builder of lenses for `taps`. The fields describe the parts.
     pub fn new(taps: Vec<Tap>, prefixes: Vec<Vec<u32>>, text: Vec<Vec<u32>>, first: FirstPosition) -> Self {
         LensBuilder { taps, prefixes, text, first }
     }
@@ -119,7 +119,7 @@ impl LensBuilder {
         LensBuilder { first, ..self }
     }
 
-    /// The cost of [`LensBuilder::build`].
+    /// Returns the cost of [`LensBuilder::build`].
     pub fn cost(&self, decoder: &Decoder) -> LensCost {
         let config = decoder.config();
         let passes = self.prefixes.len() + usize::from(self.first == FirstPosition::Any);
@@ -216,7 +216,7 @@ impl LensBuilder {
         if taps.is_empty() { Err(LensError::NoTaps.into()) } else { Ok(taps) }
     }
 
-    /// Every position of text with another before it.
+    /// Returns every position of text with another before it.
     fn samples(&self) -> Vec<Sample> {
         let mut begin = 0;
         let mut samples = Vec::new();
@@ -243,12 +243,12 @@ impl LensBuilder {
     }
 }
 
-/// A tenth is held out.
+/// Returns a tenth is held out.
 fn fitted_on_and_held_out(samples: &[Sample]) -> (&[Sample], &[Sample]) {
     samples.split_at(samples.len() - samples.len() / 10)
 }
 
-/// The tokens of some samples, in order.
+/// Returns the tokens of some samples, in order.
 fn distinct(samples: &[Sample]) -> Vec<u32> {
     let mut tokens: Vec<u32> = samples.iter().map(|sample| sample.token).collect();
     tokens.sort_unstable();
@@ -256,7 +256,7 @@ fn distinct(samples: &[Sample]) -> Vec<u32> {
     tokens
 }
 
-/// The samples of one tap as tensors.
+/// Returns the samples of one tap as tensors.
 fn gathered(
     states: &Array2<f32>,
     final_states: &Array2<f32>,
@@ -273,7 +273,7 @@ fn gathered(
     }
 }
 
-/// The points of samples by the fitted maps, `[samples, rank]` row-major.
+/// Returns the points of samples by the fitted maps, `[samples, rank]` row-major.
 fn places(
     fitted: &Fitted,
     states: &Array2<f32>,

@@ -37,7 +37,7 @@ struct Stored {
 }
 
 impl Lens {
-    /// The file name of the lens for a tap, such as `lens-block-7.safetensors`.
+    /// Returns the file name of the lens for a tap, such as `lens-block-7.safetensors`.
     pub fn file_name(tap: Tap) -> String {
         format!("lens-{tap}.safetensors")
     }
@@ -134,7 +134,7 @@ impl Lens {
     }
 }
 
-/// The content of a file, whose header must fit into it.
+/// Returns the content of a file, whose header must fit into it.
 fn read_file(path: &Path) -> Result<Vec<u8>, LensError> {
     let failed = |source| LensError::File { path: path.to_owned(), source };
     let mut file = File::open(path).map_err(failed)?;
@@ -151,8 +151,8 @@ fn read_file(path: &Path) -> Result<Vec<u8>, LensError> {
     }
 }
 
-/// The bytes before the tensors: the length of the JSON header, and the header. The crate's own serializer writes the metadata in
-/// another order each time.
+/// Returns the bytes before the tensors: the length of the JSON header, and the header. The crate's own serializer writes the
+/// metadata in another order each time.
 fn header(metadata: &BTreeMap<&str, String>, stored: &[Stored]) -> Vec<u8> {
     let json = |value: serde_json::Result<Value>| value.expect("JSON can hold names and numbers");
     let mut header = Map::new();
@@ -221,7 +221,7 @@ impl<'a> Reader<'a> {
         serde_json::from_str(text).map_err(|error| self.wrong(format!("about: {error}")))
     }
 
-    /// The values of a tensor of this type with `rows` rows, and the number of its columns.
+    /// Returns the values of a tensor of this type with `rows` rows, and the number of its columns.
     fn values(&self, name: &str, dtype: Dtype, rows: usize) -> Result<(Vec<f32>, usize), LensError> {
         let view = self.tensors.tensor(name).map_err(|_| self.wrong(format!("{name} is missing")))?;
         let shape = view.shape();

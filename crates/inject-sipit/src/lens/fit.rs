@@ -148,8 +148,8 @@ pub(super) fn refine_points(points: &mut [f32], rank: usize, ids: &[u32], seen: 
     }
 }
 
-/// The maps of a table of first positions, where a state depends on its token alone: coordinates in units of their ordinary spread,
-/// rotated onto the axes of largest variance. `[d_model, rank]` and `[1, rank]`.
+/// Returns the maps of a table of first positions, where a state depends on its token alone: coordinates in units of their
+/// ordinary spread, rotated onto the axes of largest variance. `[d_model, rank]` and `[1, rank]`.
 ///
 /// Most first tokens become attention sinks. A few do not, and these lie thousands of times farther away than the others lie from
 /// each other. So medians replace means, and the axes are those of the ordinary tokens.
@@ -176,7 +176,7 @@ pub(super) fn fit_first(classes: Tensor<2>, rank: usize) -> Result<(Tensor<2>, T
     Ok((on_device(&axes, &device), on_device(&offset, &device)))
 }
 
-/// The eigenvectors of the largest eigenvalues, as columns.
+/// Returns the eigenvectors of the largest eigenvalues, as columns.
 fn leading_axes(matrix: DMatrix<f64>, rank: usize) -> DMatrix<f64> {
     let eigen = matrix.symmetric_eigen();
     let mut order: Vec<usize> = (0..eigen.eigenvalues.len()).collect();
@@ -195,7 +195,7 @@ fn on_device(matrix: &DMatrix<f64>, device: &Device) -> Tensor<2> {
     tensor(values, [matrix.nrows(), matrix.ncols()], device)
 }
 
-/// The first `rank` columns of a matrix.
+/// Returns the first `rank` columns of a matrix.
 pub(super) fn columns(matrix: &Tensor<2>, rank: usize) -> Tensor<2> {
     matrix.clone().narrow(1, 0, rank)
 }

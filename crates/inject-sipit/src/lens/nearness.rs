@@ -7,7 +7,7 @@ use super::{Codebook, Lens};
 use crate::tuning::WIDENED_TOGETHER;
 
 impl Lens {
-    /// The points of some tokens after the first position, one after the other.
+    /// Returns the points of some tokens after the first position, one after the other.
     pub(crate) fn points(&self, ids: &[u32]) -> Vec<f64> {
         let rank = self.later.rank();
         let point =
@@ -15,8 +15,8 @@ impl Lens {
         ids.iter().flat_map(point).collect()
     }
 
-    /// The nearness of each token's point after the first position to the direction of a point, both seen from the mean of all: the
-    /// cosine, up to a factor that is the same for all tokens.
+    /// Returns the nearness of each token's point after the first position to the direction of a point, both seen from the mean
+    /// of all: the cosine, up to a factor that is the same for all tokens.
     ///
     /// A guess by ridge regression is too short; by distance the tokens in the middle would be nearest to it, whatever its direction.
     pub(crate) fn nearness(&self, point: &[f64]) -> Vec<f64> {
@@ -47,7 +47,7 @@ impl Codebook {
     }
 }
 
-/// The mean of points, `[points, rank]` row-major.
+/// Returns the mean of points, `[points, rank]` row-major.
 fn mean(codes: &[f16], rank: usize) -> Vec<f32> {
     let mut sum = vec![0.0_f64; rank];
     for point in codes.chunks(rank) {

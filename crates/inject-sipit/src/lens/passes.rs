@@ -25,8 +25,8 @@ pub(crate) fn flop_of_candidate(config: &DecoderConfig, tap: Tap) -> f64 {
 }
 
 impl Reading {
-    /// The expected forward passes to `tap` for a prompt of `positions` tokens: one over the draft, the products with all tokens, and
-    /// the repairs.
+    /// Returns the expected forward passes to `tap` for a prompt of `positions` tokens: one over the draft, the products with all
+    /// tokens, and the repairs.
     pub(super) fn passes(&self, config: &DecoderConfig, tap: Tap, positions: usize) -> f64 {
         let width = self.rank + if self.with_prior { config.d_model } else { 0 };
         let products = 2.0 * (width * config.vocab_size) as f64 / flop_of_candidate(config, tap);
@@ -36,7 +36,7 @@ impl Reading {
 }
 
 impl Lens {
-    /// The expected forward passes for a prompt of `positions` tokens with this lens.
+    /// Returns the expected forward passes for a prompt of `positions` tokens with this lens.
     pub(crate) fn passes(&self, config: &DecoderConfig, positions: usize) -> f64 {
         let info = self.info();
         let reading = Reading {

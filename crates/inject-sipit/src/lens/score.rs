@@ -35,8 +35,8 @@ impl Lens {
         }
     }
 
-    /// The `count` likeliest tokens at every position, best first, each with its score in nats: the reading of the lens alone, at the
-    /// cost of one matrix product. Nothing is verified.
+    /// Returns the `count` likeliest tokens at every position, best first, each with its score in nats: the reading of the lens
+    /// alone, at the cost of one matrix product. Nothing is verified.
     ///
     /// # Shapes
     ///
@@ -57,7 +57,7 @@ impl Lens {
         Ok(self.shortlists(vocabulary, target, 0..target.positions(), wanted, best)?.swap_remove(0))
     }
 
-    /// The kinds of evidence it can rank by, the best first.
+    /// Returns the kinds of evidence it can rank by, the best first.
     pub(crate) fn evidence(&self) -> &'static [Evidence] {
         match self.prior {
             None => &[Evidence::State],
@@ -65,7 +65,7 @@ impl Lens {
         }
     }
 
-    /// The likeliest tokens at each of some positions, for each kind of evidence. `wanted.within` is in nats.
+    /// Returns the likeliest tokens at each of some positions, for each kind of evidence. `wanted.within` is in nats.
     pub(crate) fn shortlists(
         &self,
         vocabulary: &Vocabulary<'_>,
@@ -129,7 +129,7 @@ pub(super) struct Prior {
     pub(super) weight: f64,
 }
 
-/// The logits after some states, chunk by chunk of the vocabulary.
+/// Returns the logits after some states, chunk by chunk of the vocabulary.
 pub(super) fn logits(
     prior: &PriorMap,
     before: Tensor<2>,
@@ -152,7 +152,7 @@ impl Codebook {
     }
 }
 
-/// The best tokens of each position for each kind of evidence. Without a prior, only the state is evidence.
+/// Returns the best tokens of each position for each kind of evidence. Without a prior, only the state is evidence.
 pub(super) fn best_of(
     codebook: &Codebook,
     points: Tensor<2>,
@@ -259,7 +259,7 @@ mod tests {
         within: f64,
     }
 
-    /// The product of a point with a row, and an upper bound of its error.
+    /// Returns the product of a point with a row, and an upper bound of its error.
     ///
     /// In f32 a product of `n` coordinates and one addend is rounded by `(n + 1) u` of the product of the lengths. In whole numbers
     /// each coordinate of the point is off by 1/32,766 of its length, and each of the row by 1/254 or 1/32,766 of the row's: by
@@ -274,7 +274,7 @@ mod tests {
         Expected { value, within: share * norm(point) * norm(row) }
     }
 
-    /// The score of a token by a codebook: the product of the points, less half the square of the token's.
+    /// Returns the score of a token by a codebook: the product of the points, less half the square of the token's.
     fn evidence(codebook: &Codebook, point: &[f64], id: usize, arithmetic: Arithmetic) -> Expected {
         let code: Vec<f64> =
             codebook.codes[id * codebook.rank()..][..codebook.rank()].iter().map(|x| x.to_f64()).collect();

@@ -13,7 +13,7 @@ impl<T> Default for AtPosition<T> {
 }
 
 impl<T> AtPosition<T> {
-    /// The value of this position, which `begin` makes on the first call there.
+    /// Returns the value of this position, which `begin` makes on the first call there.
     pub(super) fn get_or_begin(&mut self, position: usize, begin: impl FnOnce() -> T) -> &mut T {
         let value = match self.held.take() {
             Some((held, value)) if held == position => value,

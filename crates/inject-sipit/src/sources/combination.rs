@@ -19,7 +19,7 @@ pub(super) enum Basis {
 }
 
 impl Basis {
-    /// The most tested candidates used, the nearest first.
+    /// Returns the most tested candidates used, the nearest first.
     fn most(self) -> usize {
         match self {
             Basis::Nearby => COMBINED_NEARBY,
@@ -39,7 +39,7 @@ pub(super) struct Combination {
 }
 
 impl Combination {
-    /// The combination of the candidates tested at a position that comes closest to the state given there.
+    /// Returns the combination of the candidates tested at a position that comes closest to the state given there.
     ///
     /// With `x_i` the difference of a tested state and the one given, `G` their products and `w_i` weights that fall with distance,
     /// it is `z / sum(z)` with `(G + lambda / w) z = 1`: ridge regression's intercept at the state given.
@@ -82,7 +82,7 @@ impl Combination {
         Combination { ids: near.iter().map(|(_, tested)| tested.0).collect(), shares, rest }
     }
 
-    /// The same combination of the tokens' points, given one after the other.
+    /// Returns the same combination of the tokens' points, given one after the other.
     pub(super) fn of_points(&self, points: &[f64]) -> Vec<f64> {
         let n = self.ids.len();
         let points = DMatrix::from_column_slice(points.len() / n, n, points);

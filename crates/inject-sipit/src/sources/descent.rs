@@ -50,7 +50,7 @@ pub(super) fn descend(point: &mut [f64], gradient: &[f64], step_size: f64) {
     }
 }
 
-/// The share of the first step's size that is left after `steps` steps: linear down to a hundredth.
+/// Returns the share of the first step's size that is left after `steps` steps: linear down to a hundredth.
 ///
 /// # Source
 ///
@@ -59,7 +59,7 @@ pub(super) fn decayed(steps: usize, over: usize) -> f64 {
     1.0 - 0.99 * (steps.min(over) as f64 / over.max(1) as f64)
 }
 
-/// The number format distances and losses are computed in: the model's, and f32 at the least.
+/// Returns the number format distances and losses are computed in: the model's, and f32 at the least.
 pub(super) fn wide(decoder: &Decoder) -> DType {
     match decoder.dtype() {
         DType::F64 => DType::F64,
@@ -73,7 +73,7 @@ pub(super) fn upload(values: &[f64], shape: [usize; 2], decoder: &Decoder, dtype
     Tensor::from_data(data, (&decoder.device(), dtype))
 }
 
-/// The loss and its gradient by a point, given how the loss follows from it.
+/// Returns the loss and its gradient by a point, given how the loss follows from it.
 ///
 /// The model's parameters lie on a device without gradients: beside a tensor that has one they are constants,
 /// so the graph holds the way from the point to the loss and nothing else.

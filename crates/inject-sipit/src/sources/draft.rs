@@ -24,14 +24,15 @@ pub struct Draft {
 }
 
 impl From<Vec<u32>> for Draft {
-    /// A draft without alternatives.
+    /// Creates a draft without alternatives.
     fn from(ids: Vec<u32>) -> Self {
         Draft { ids, alternatives: Vec::new() }
     }
 }
 
 impl Draft {
-    /// The draft up to its first id outside the vocabulary, and at most `most` positions long, with every alternative once.
+    /// Returns the draft up to its first id outside the vocabulary, and at most `most` positions long, with every alternative
+    /// once.
     pub(crate) fn cut(mut self, vocab_size: usize, most: usize) -> Self {
         let known = |id: u32| (id as usize) < vocab_size;
         let end = self.ids.iter().take(most).take_while(|&&id| known(id)).count();

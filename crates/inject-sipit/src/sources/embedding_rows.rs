@@ -27,7 +27,7 @@ impl EmbeddingRows {
         EmbeddingRows { table, half_squares, dtype }
     }
 
-    /// The nearness of each row to each point: `<row, point> - |row|^2 / 2`, which falls as their distance grows.
+    /// Returns the nearness of each row to each point: `<row, point> - |row|^2 / 2`, which falls as their distance grows.
     ///
     /// # Shapes
     ///
@@ -41,12 +41,12 @@ impl EmbeddingRows {
         over_chunks(&self.table, self.dtype, |rows| rows.matmul(points.clone())) - self.half_squares.clone()
     }
 
-    /// The nearness of each row to one point, on the host.
+    /// Returns the nearness of each row to one point, on the host.
     pub(super) fn nearness_to(&self, point: &[f64]) -> Result<Vec<f64>, InvertError> {
         read(self.nearness(point))
     }
 
-    /// The row nearest to each point.
+    /// Returns the row nearest to each point.
     pub(super) fn nearest(&self, points: &[f64]) -> Result<Vec<u32>, InvertError> {
         let [_, d_model] = self.table.dims();
         let mut ids = Vec::with_capacity(points.len() / d_model);
@@ -64,7 +64,7 @@ impl EmbeddingRows {
         self.table.clone().select(0, indices(ids.iter().map(|&id| id as usize), &self.table.device()))
     }
 
-    /// One row, on the host.
+    /// Returns one row, on the host.
     pub(super) fn row(&self, id: u32) -> Result<Vec<f64>, InvertError> {
         read(self.table.clone().narrow(0, id as usize, 1))
     }

@@ -99,7 +99,7 @@ impl Gradient {
     /// Proposals between two projections.
     const WINDOW: usize = 50;
 
-    /// The search exactly as the paper prints it, one candidate a step.
+    /// Returns the search exactly as the paper prints it, one candidate a step.
     pub fn printed(seed: u64) -> Self {
         Gradient {
             seed,
@@ -113,7 +113,7 @@ impl Gradient {
         }
     }
 
-    /// The search exactly as the code released with the paper does it, except for the generator of the random token.
+    /// Returns the search exactly as the code released with the paper does it, except for the generator of the random token.
     pub fn released(seed: u64) -> Self {
         Gradient {
             objective: Objective::MeanSquaredDifference,
@@ -150,7 +150,7 @@ impl Gradient {
         Gradient { most_steps: Some(steps), ..self }
     }
 
-    /// A new search at a position.
+    /// Returns a new search at a position.
     fn search(&self, at: &OpenPosition<'_>, rows: &EmbeddingRows) -> Result<Search, InvertError> {
         let position = at.position() as u64;
         let mut numbers = SplitMix::seeded(self.seed ^ position.wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -168,7 +168,7 @@ impl Gradient {
 }
 
 impl StepDecay {
-    /// The share of the first step's size at a step, counted from 0.
+    /// Returns the share of the first step's size at a step, counted from 0.
     fn share(self, step: usize, window: usize) -> f64 {
         match self {
             StepDecay::Once => decayed(step, window),
@@ -225,7 +225,7 @@ impl Search {
         Ok(())
     }
 
-    /// The untested tokens nearest to the proxy.
+    /// Returns the untested tokens nearest to the proxy.
     fn nearest(
         &self,
         at: &OpenPosition<'_>,

@@ -60,7 +60,7 @@ struct Search {
 }
 
 impl HardPrompts {
-    /// The search with the published number of steps.
+    /// Returns the search with the published number of steps.
     pub fn seeded(seed: u64) -> Self {
         HardPrompts { seed, objective: Objective::default(), step_size: 1.0, most_steps: None }
     }
@@ -80,7 +80,7 @@ impl HardPrompts {
         HardPrompts { step_size, ..self }
     }
 
-    /// The largest number of steps: the published one, unless the bound is lower. A draft takes one step at least.
+    /// Returns the largest number of steps: the published one, unless the bound is lower. A draft takes one step at least.
     fn steps(&self, positions: usize, vocab_size: usize) -> usize {
         let published = positions * vocab_size / 4;
         self.most_steps.map_or(published, |most| most.min(published)).max(1)
@@ -122,7 +122,7 @@ impl HardPrompts {
         Ok(search)
     }
 
-    /// A search that begins at random tokens.
+    /// Returns a search that begins at random tokens.
     fn begin(
         &self,
         rows: &EmbeddingRows,
@@ -135,7 +135,7 @@ impl HardPrompts {
     }
 }
 
-/// Whether the states are the wanted ones.
+/// Returns whether the states are the wanted ones.
 ///
 /// # Source
 ///
@@ -226,7 +226,7 @@ mod tests {
     }
 
     impl Replay<'_> {
-        /// The points and the best prompt after some steps. Reports the norm of every gradient.
+        /// Returns the points and the best prompt after some steps. Reports the norm of every gradient.
         fn run(&self, steps: usize, mut norm_is: impl FnMut(f64)) -> (Vec<f64>, Vec<u32>) {
             let Replay { source, decoder, target } = *self;
             let d_model = target.d_model();

@@ -77,7 +77,7 @@ impl LensSession<'_> {
         Ok(self.shortlists.insert(read))
     }
 
-    /// The first `limit` tokens of a position by one kind of evidence.
+    /// Returns the first `limit` tokens of a position by one kind of evidence.
     fn deep(
         &mut self,
         at: &OpenPosition<'_>,

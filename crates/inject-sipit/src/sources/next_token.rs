@@ -24,7 +24,7 @@ struct Run {
 }
 
 impl NextToken {
-    /// The logarithm of every token's probability at an open position, up to a constant.
+    /// Returns the logarithm of every token's probability at an open position, up to a constant.
     pub(super) fn expectation(&mut self, at: &OpenPosition<'_>) -> Result<Vec<f64>, InvertError> {
         let Some(before) = at.position().checked_sub(1) else {
             return at.vocabulary().expected_anywhere().map(<[f64]>::to_vec);
@@ -42,7 +42,7 @@ impl NextToken {
 }
 
 impl Run {
-    /// The run along the prefix of `at`, which continues an earlier one as far as the prefixes agree.
+    /// Returns the run along the prefix of `at`, which continues an earlier one as far as the prefixes agree.
     fn along(at: &OpenPosition<'_>, known: Option<Run>) -> Result<Run, InvertError> {
         let mut cache = match known {
             Some(known) if known.prefix == at.prefix => return Ok(known),

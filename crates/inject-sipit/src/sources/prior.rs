@@ -16,7 +16,7 @@ pub struct Prior {
 }
 
 impl Prior {
-    /// A prior for prompts that may begin with any token.
+    /// Creates a prior for prompts that may begin with any token.
     pub fn new() -> Self {
         Prior::default()
     }
@@ -26,12 +26,12 @@ impl Prior {
         Prior { first }
     }
 
-    /// The token that prompts begin with, if the position is the first and there is one.
+    /// Returns the token that prompts begin with, if the position is the first and there is one.
     pub(super) fn beginning(&self, at: &OpenPosition<'_>) -> Option<u32> {
         self.first.filter(|_| at.position() == 0)
     }
 
-    /// The likeliest tokens of a position, at most `limit`, the likeliest first.
+    /// Returns the likeliest tokens of a position, at most `limit`, the likeliest first.
     fn rank(&self, at: &OpenPosition<'_>, limit: usize) -> Result<Vec<u32>, InvertError> {
         match self.beginning(at) {
             Some(first) => Ok(vec![first]),

@@ -26,22 +26,22 @@ impl<'a> Prompt<'a> {
         Prompt { vocabulary, target, number, next_token: RefCell::default() }
     }
 
-    /// The model.
+    /// Returns the model.
     pub fn decoder(&self) -> &'a Decoder {
         self.vocabulary.decoder()
     }
 
-    /// The model's embedding and head, for looking through all tokens at once.
+    /// Returns the model's embedding and head, for looking through all tokens at once.
     pub fn vocabulary(&self) -> &'a Vocabulary<'a> {
         self.vocabulary
     }
 
-    /// The states to invert.
+    /// Returns the states to invert.
     pub fn target(&self) -> &'a TargetStates {
         self.target
     }
 
-    /// The number of prompts that the same [`Searcher`](crate::policy::Searcher) began before this one.
+    /// Returns the number of prompts that the same [`Searcher`](crate::policy::Searcher) began before this one.
     pub fn number(&self) -> usize {
         self.number
     }
@@ -73,43 +73,43 @@ pub struct Turn<'a> {
 }
 
 impl<'a> OpenPosition<'a> {
-    /// The position within the prompt, from 0.
+    /// Returns the position within the prompt, from 0.
     pub fn position(&self) -> usize {
         self.prefix.len()
     }
 
-    /// The model.
+    /// Returns the model.
     pub fn decoder(&self) -> &'a Decoder {
         self.prompt.decoder()
     }
 
-    /// The model's embedding and head.
+    /// Returns the model's embedding and head.
     pub fn vocabulary(&self) -> &'a Vocabulary<'a> {
         self.prompt.vocabulary
     }
 
-    /// The states to invert.
+    /// Returns the states to invert.
     pub fn target(&self) -> &'a TargetStates {
         self.prompt.target
     }
 
-    /// The state of the position, `[d_model]`.
+    /// Returns the state of the position, `[d_model]`.
     pub fn wanted(&self) -> &'a [f64] {
         self.prompt.target.state(self.position())
     }
 
-    /// The tap at which the states were read.
+    /// Returns the tap at which the states were read.
     pub fn tap(&self) -> Tap {
         self.prompt.target.tap()
     }
 
-    /// The number of tokens in the vocabulary.
+    /// Returns the number of tokens in the vocabulary.
     pub fn vocab_size(&self) -> usize {
         self.decoder().config().vocab_size
     }
 
-    /// The model's own expectation of the token at the position: for every token the logarithm of its probability, up to a
-    /// constant.
+    /// Returns the model's own expectation of the token at the position: for every token the logarithm of its probability, up to
+    /// a constant.
     ///
     /// At the last block and after the final norm it is read from the state before the position. At other taps the model runs on
     /// to its head. At the first position it is the average over single-token prompts. All sources of a prompt share the
@@ -122,7 +122,7 @@ impl<'a> OpenPosition<'a> {
         self.prompt.next_token.borrow_mut().expectation(self)
     }
 
-    /// The `count` untested tokens with the largest scores, largest first. `scores` has one entry for each token.
+    /// Returns the `count` untested tokens with the largest scores, largest first. `scores` has one entry for each token.
     pub(super) fn likeliest_untested(&self, scores: &[f64], count: usize) -> Vec<u32> {
         let likely = most_likely(scores, count + self.tested.len());
         likely.into_iter().filter(|&id| !self.tested.contains(id)).take(count).collect()

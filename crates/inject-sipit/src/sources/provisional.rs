@@ -13,17 +13,17 @@ pub struct Provisional {
 }
 
 impl Provisional {
-    /// The tokens computed at a position, nearest first, with their distances.
+    /// Returns the tokens computed at a position, nearest first, with their distances.
     pub fn at(&self, position: usize) -> &[Ranked] {
         self.positions.get(&position).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether nothing was computed.
+    /// Returns whether nothing was computed.
     pub fn is_empty(&self) -> bool {
         self.positions.is_empty()
     }
 
-    /// The positions with computed tokens, and these tokens, nearest first.
+    /// Returns the positions with computed tokens, and these tokens, nearest first.
     pub fn iter(&self) -> impl Iterator<Item = (usize, &[Ranked])> {
         self.positions.iter().map(|(position, here)| (*position, here.as_slice()))
     }

@@ -18,7 +18,7 @@ pub struct RandomOrder {
 }
 
 impl RandomOrder {
-    /// One candidate after the other, as published.
+    /// Returns one candidate after the other, as published.
     pub fn seeded(seed: u64) -> Self {
         RandomOrder { seed, batch: NonZeroUsize::MIN }
     }

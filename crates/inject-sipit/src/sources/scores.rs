@@ -2,13 +2,13 @@
 
 use crate::tuning::{LARGEST_PROPOSAL, SMALLEST_PROPOSAL};
 
-/// The size of the next batch after `tested` candidates: small while the next few are likely, then large enough to keep the
-/// device busy.
+/// Returns the size of the next batch after `tested` candidates: small while the next few are likely, then large enough to keep
+/// the device busy.
 pub(crate) fn growing(tested: usize) -> usize {
     (4 * tested).clamp(SMALLEST_PROPOSAL, LARGEST_PROPOSAL)
 }
 
-/// The indices of the `count` largest scores, largest first. Of equal scores the lower index comes first.
+/// Returns the indices of the `count` largest scores, largest first. Of equal scores the lower index comes first.
 pub(crate) fn most_likely(scores: &[f64], count: usize) -> Vec<u32> {
     let count = count.min(scores.len());
     let by_score = |a: &u32, b: &u32| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b));

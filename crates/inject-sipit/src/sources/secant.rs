@@ -50,7 +50,7 @@ pub enum PriorTiming {
 }
 
 impl Secant {
-    /// A search without survey and without the model's expectation.
+    /// Creates a search without survey and without the model's expectation.
     pub fn new() -> Self {
         Secant::default()
     }
@@ -62,7 +62,7 @@ impl Secant {
         Secant { survey: tokens, ..self }
     }
 
-    /// The tokens of the survey in a vocabulary of this size: none where it would be too small to pay.
+    /// Returns the tokens of the survey in a vocabulary of this size: none where it would be too small to pay.
     pub(crate) fn surveyed(&self, vocab_size: usize) -> usize {
         let tokens = self.survey.min(vocab_size / SAMPLED_SHARE);
         if tokens < SECANT_SURVEY_FEWEST { 0 } else { tokens }
@@ -136,14 +136,14 @@ impl Here {
         Here { surveying, ..Here::default() }
     }
 
-    /// The number of tokens of the whole vocabulary worth testing here. Of a small vocabulary it is a share, because more would
-    /// be half a scan.
+    /// Returns the number of tokens of the whole vocabulary worth testing here. Of a small vocabulary it is a share, because more
+    /// would be half a scan.
     fn sample_wanted(&self, secant: &Secant, at: &OpenPosition<'_>) -> usize {
         let wanted = if self.surveying { secant.survey } else { SECANT_SAMPLED };
         wanted.min(at.vocab_size() / SAMPLED_SHARE).max(2)
     }
 
-    /// The next step, or none while other sources should be asked.
+    /// Returns the next step, or none while other sources should be asked.
     fn next(&self, secant: &Secant, at: &OpenPosition<'_>) -> Option<Step> {
         let (tested, expects) = (at.tested.len(), secant.expectation.is_some());
         let everywhere = at.position() == 0 || self.surveying || self.proposed >= SECANT_NEARBY;
@@ -214,7 +214,7 @@ impl Session<SecantMemory> for SecantSession<'_> {
     }
 }
 
-/// A score for every token by a guess, as far as the model expects it. None if there is nothing to guess from.
+/// Returns a score for every token by a guess, as far as the model expects it. None if there is nothing to guess from.
 fn scores(
     secant: &Secant,
     here: &mut Here,
@@ -239,7 +239,7 @@ fn scores(
     }
 }
 
-/// The nearness of each token to the guessed direction, if there is anything to guess from.
+/// Returns the nearness of each token to the guessed direction, if there is anything to guess from.
 fn nearness(
     at: &OpenPosition<'_>,
     kind: Guess,
@@ -249,7 +249,7 @@ fn nearness(
     Ok(Some(widened(at.vocabulary().nearness(point)?)))
 }
 
-/// The guessed embedding, `[1, d_model]`, if there is anything to guess from.
+/// Returns the guessed embedding, `[1, d_model]`, if there is anything to guess from.
 fn point(
     at: &OpenPosition<'_>,
     kind: Guess,

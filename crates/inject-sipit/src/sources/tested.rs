@@ -83,8 +83,8 @@ impl Tested {
         }
     }
 
-    /// The same candidates, as far as their states are kept, compared by a yardstick that measures otherwise. The others count as not
-    /// tested.
+    /// Returns the same candidates, as far as their states are kept, compared by a yardstick that measures otherwise. The others
+    /// count as not tested.
     pub(crate) fn again(&self, yardstick: &Yardstick, wanted: &[f64]) -> Self {
         let mut again = Tested::new();
         let mut near: Vec<(u32, Vec<f64>)> = self.near_states.clone().into_iter().collect();
@@ -97,54 +97,54 @@ impl Tested {
         again
     }
 
-    /// Whether candidates outside the ranking may lie within a radius, because all kept ones do.
+    /// Returns whether candidates outside the ranking may lie within a radius, because all kept ones do.
     pub(crate) fn others_within(&self, radius: f64) -> bool {
         let kept = self.ranking.kept();
         self.len() > kept.len() && kept.last().is_some_and(|last| last.distance <= radius)
     }
 
-    /// The number of candidates tested before this one.
+    /// Returns the number of candidates tested before this one.
     pub(crate) fn place(&self, id: u32) -> Option<usize> {
         self.places.get(&id).copied()
     }
 
-    /// Whether a token was tested.
+    /// Returns whether a token was tested.
     pub fn contains(&self, id: u32) -> bool {
         self.places.contains_key(&id)
     }
 
-    /// The tested tokens, in no order.
+    /// Returns the tested tokens, in no order.
     #[cfg(feature = "gradient")]
     pub(super) fn ids(&self) -> impl Iterator<Item = u32> {
         self.places.keys().copied()
     }
 
-    /// The number of tested tokens.
+    /// Returns the number of tested tokens.
     pub fn len(&self) -> usize {
         self.places.len()
     }
 
-    /// Whether nothing was tested.
+    /// Returns whether nothing was tested.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The nearest candidates.
+    /// Returns the nearest candidates.
     pub fn ranking(&self) -> &Ranking {
         &self.ranking
     }
 
-    /// The candidates that fit the state, nearest first; at most 16.
+    /// Returns the candidates that fit the state, nearest first; at most 16.
     pub fn fitting(&self) -> &[Ranked] {
         &self.fitting
     }
 
-    /// Whether more candidates fit than [`Tested::fitting`] gives.
+    /// Returns whether more candidates fit than [`Tested::fitting`] gives.
     pub(crate) fn more_fit(&self) -> bool {
         self.more_fit
     }
 
-    /// The first 2048 candidates and their states, in the order of testing.
+    /// Returns the first 2048 candidates and their states, in the order of testing.
     ///
     /// # Shapes
     ///
@@ -153,7 +153,7 @@ impl Tested {
         &self.sample
     }
 
-    /// The nearest candidate and its state.
+    /// Returns the nearest candidate and its state.
     pub(crate) fn nearest(&self) -> Option<(Ranked, &[f64])> {
         let nearest = self.ranking.nearest()?;
         Some((nearest, &self.near_states[&nearest.id]))
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
     use crate::{Acceptance, NoiseModel, TargetStates};
 
-    /// The yardstick at a state, if two computations of a candidate lay this far apart.
+    /// Returns the yardstick at a state, if two computations of a candidate lay this far apart.
     fn yardstick(state: &[f64], dtype: FloatFormat, seen: f64) -> Yardstick {
         let states = Array2::from_shape_vec((1, state.len()), state.to_vec()).unwrap();
         let target = TargetStates::new(states, Tap::Block(1), dtype).unwrap();

@@ -29,7 +29,7 @@ pub(super) struct Measuring<'a> {
 type Views = BTreeMap<Tap, Vec<Array2<f64>>>;
 
 impl Measuring<'_> {
-    /// The chosen positions of one prompt.
+    /// Returns the chosen positions of one prompt.
     pub(super) fn prompt(
         &self,
         number: usize,
@@ -53,7 +53,7 @@ impl Measuring<'_> {
         Ok(measured)
     }
 
-    /// The prompt's own states, disturbed, then those of the producers.
+    /// Returns the prompt's own states, disturbed, then those of the producers.
     fn views(&self, number: usize, ids: &[u32]) -> Result<Views, StudyError> {
         let extraction = Extraction::new(self.options.taps.clone(), Positions::All)?;
         let prompt = [ids.to_vec()];
@@ -213,7 +213,7 @@ fn nearer(a: Option<(u32, f64)>, b: Option<(u32, f64)>) -> Option<(u32, f64)> {
     [a, b].into_iter().flatten().min_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)))
 }
 
-/// The product of a difference of two states with a direction, in f64.
+/// Returns the product of a difference of two states with a direction, in f64.
 fn along(state: &[f32], truth: &[f32], direction: &[f64]) -> f64 {
     // Eight sums at once, as for distances.
     let mut sums = [0.0_f64; 8];

@@ -38,7 +38,7 @@ impl Projection {
         Projection { basis, columns: Tensor::from_data(data, (device, DType::F32)) }
     }
 
-    /// The squared norm of each difference within the subspace, in the precision of the differences.
+    /// Returns the squared norm of each difference within the subspace, in the precision of the differences.
     ///
     /// # Shapes
     ///
@@ -48,7 +48,7 @@ impl Projection {
         differences.matmul(columns).powi_scalar(2).sum_dim(1)
     }
 
-    /// The norm of one difference within the subspace, in f64.
+    /// Returns the norm of one difference within the subspace, in f64.
     pub(super) fn norm(&self, difference: &[f64]) -> f64 {
         self.basis.iter().map(|vector| dot(vector, difference).powi(2)).sum::<f64>().sqrt()
     }

@@ -1,6 +1,6 @@
 //! The numbers of pairs of extensions.
 
-/// The number of pairs of extensions of the same prompt, for `prefixes` prompts: `k C(V, 2)`.
+/// Returns the number of pairs of extensions of the same prompt, for `prefixes` prompts: `k C(V, 2)`.
 ///
 /// # Source
 ///
@@ -19,7 +19,7 @@ pub fn pairs_within(prefixes: u64, vocab_size: u64) -> u64 {
     prefixes * (vocab_size * vocab_size.saturating_sub(1) / 2)
 }
 
-/// The number of pairs of extensions of different prompts. With [`pairs_within`] it adds up to `C(k V, 2)`.
+/// Returns the number of pairs of extensions of different prompts. With [`pairs_within`] it adds up to `C(k V, 2)`.
 ///
 /// # Example
 ///

@@ -86,7 +86,7 @@ pub struct ExtensionPair {
 }
 
 impl ExhaustiveStudy {
-    /// The smallest distance of all.
+    /// Returns the smallest distance of all.
     pub fn minimum(&self) -> Option<ExtensionPair> {
         let closest = self.extensions.iter().filter_map(|extensions| extensions.closest.first().copied());
         closest.min_by(|a, b| a.distance.total_cmp(&b.distance))

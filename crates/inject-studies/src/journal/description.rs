@@ -26,14 +26,14 @@ impl Description {
         }
     }
 
-    /// The same description of a study that computes with `decoder`. Its lanes follow the number of cores and change states by
-    /// rounding, so results of another number of lanes are not mixed with these.
+    /// Returns the same description of a study that computes with `decoder`. Its lanes follow the number of cores and change
+    /// states by rounding, so results of another number of lanes are not mixed with these.
     pub fn computed_by(mut self, decoder: &Decoder) -> Self {
         self.dependencies.insert("lanes".to_owned(), decoder.lanes().into());
         self
     }
 
-    /// The name of the study.
+    /// Returns the name of the study.
     pub fn study(&self) -> StudyName {
         self.study
     }

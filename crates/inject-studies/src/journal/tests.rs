@@ -12,7 +12,7 @@ fn numbers() -> Description {
     Description::new(StudyName::Lengths, json!({ "count": 3 }))
 }
 
-/// A journal of the results 0.1 and 0.3 of the units 1 and 2.
+/// Returns a journal of the results 0.1 and 0.3 of the units 1 and 2.
 fn two_units(path: &Path) -> Vec<u8> {
     let mut journal = Numbers::open(path, &numbers()).unwrap();
     journal.push(1, 0.1).unwrap();

@@ -85,7 +85,7 @@ fn states(decoder: &Decoder, tap: Tap, prompt: &[u32]) -> Result<Array2<f64>, St
     Ok(states.remove(&tap).expect("the tap was asked for").mapv(f64::from))
 }
 
-/// The distance by which each state was moved.
+/// Returns the distance by which each state was moved.
 fn errors(clean: &Array2<f64>, states: &Array2<f64>) -> Vec<f64> {
     let of_row = |(a, b): (ndarray::ArrayView1<'_, f64>, ndarray::ArrayView1<'_, f64>)| {
         distance(&a.to_vec(), &b.to_vec())

@@ -100,7 +100,7 @@ pub fn stress_set(kind: StressKind, texts: &[String], count: usize) -> StressSet
     StressSet { kind, texts }
 }
 
-/// One example of a translation and the same question, whose answer is the same each time.
+/// Returns one example of a translation and the same question, whose answer is the same each time.
 fn by_example<'s>(separators: &'s [&'s str]) -> impl Iterator<Item = String> + 's {
     let pairs = (0..WORDS.len()).flat_map(|a| (0..WORDS.len()).map(move |b| (WORDS[a], WORDS[b])));
     let pairs = pairs.filter(|(a, b)| a != b && a.0 != "sea" && b.0 != "sea");

@@ -97,12 +97,12 @@ impl<'a> Text<'a> {
         self.windows.iter().filter(|ids| ids.len() > PAIRS + 2).map(Vec::as_slice)
     }
 
-    /// Every tap of the decoder.
+    /// Returns every tap of the decoder.
     fn all(&self) -> Vec<Tap> {
         Tap::all(self.n_layers)
     }
 
-    /// Every tap but the embedding, which depends only on the last token and its position.
+    /// Returns every tap but the embedding, which depends only on the last token and its position.
     fn after_attention(&self) -> Vec<Tap> {
         self.all().into_iter().filter(|&tap| tap != Tap::Embedding).collect()
     }

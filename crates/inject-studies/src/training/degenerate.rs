@@ -133,7 +133,7 @@ pub fn degenerate(
     Ok(DegenerateStudy { case: case.clone(), taps, as_expected })
 }
 
-/// The pairs at each tap of the case, in its order.
+/// Returns the pairs at each tap of the case, in its order.
 fn measure(decoder: &Decoder, case: &DegenerateCase, step: usize) -> Result<Vec<AtStep>, StudyError> {
     let prompts: Vec<Vec<u32>> = case.pairs.iter().flatten().cloned().collect();
     if prompts.is_empty() {

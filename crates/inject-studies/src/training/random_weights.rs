@@ -25,7 +25,7 @@ pub struct RandomShape {
 }
 
 impl RandomShape {
-    /// A decoder of a family, with weights of standard deviation `std` drawn from `seed`.
+    /// Creates a decoder of a family, with weights of standard deviation `std` drawn from `seed`.
     pub fn new(family: Family, config: DecoderConfig, std: f64, seed: u64) -> Self {
         RandomShape { family, config, std, seed }
     }
@@ -56,7 +56,7 @@ pub struct RandomWeights {
 }
 
 impl RandomWeights {
-    /// The tap whose minimum is smallest in units of its noise floor.
+    /// Returns the tap whose minimum is smallest in units of its noise floor.
     pub fn tightest(&self) -> Option<&TapMinimum> {
         let ratio =
             |tap: &TapMinimum| tap.minimum / tap.noise.largest().unwrap_or(0.0).max(f64::MIN_POSITIVE);

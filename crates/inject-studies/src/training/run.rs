@@ -184,7 +184,7 @@ impl<'a> Steps<'a> {
     }
 }
 
-/// The mean loss over all next tokens of some windows, a few windows at a time.
+/// Returns the mean loss over all next tokens of some windows, a few windows at a time.
 fn loss(decoder: &Decoder, windows: &[Vec<u32>]) -> Result<f64, ModelError> {
     let (mut sum, mut tokens) = (0.0, 0);
     for some in windows.chunks(WINDOWS_AT_ONCE) {

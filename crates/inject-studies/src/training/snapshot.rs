@@ -78,7 +78,7 @@ pub struct Margins {
 }
 
 impl Margins {
-    /// The margin that this share of the margins does not exceed, if it is one of [`Quantile::SHARES`].
+    /// Returns the margin that this share of the margins does not exceed, if it is one of [`Quantile::SHARES`].
     pub fn quantile(&self, share: f64) -> Option<f64> {
         Quantile::upper_at(&self.quantiles, share)
     }
@@ -104,7 +104,7 @@ pub struct InversionTally {
 }
 
 impl Snapshot {
-    /// Whether every prompt was recovered from every tap.
+    /// Returns whether every prompt was recovered from every tap.
     pub fn all_exact(&self) -> bool {
         self.inversions.iter().all(|tally| tally.exact == tally.prompts)
     }

@@ -34,7 +34,7 @@ pub enum DegenerateStart {
 }
 
 impl DegenerateStart {
-    /// The decoder with this change. Biases are taken to be zero, as `DecoderConfig::init` makes them.
+    /// Returns the decoder with this change. Biases are taken to be zero, as `DecoderConfig::init` makes them.
     ///
     /// # Panics
     ///

@@ -28,7 +28,7 @@ fn prompts() -> Vec<Vec<u32>> {
     vec![vec![3, 9, 14, 15, 92, 65], vec![35, 89, 79], vec![32, 38]]
 }
 
-/// The states of all 97 tokens after a prefix.
+/// Returns the states of all 97 tokens after a prefix.
 fn all_states(model: &inject_sipit::models::Model, prefix: &[u32], tap: Tap) -> Array2<f32> {
     let whole: Vec<Vec<u32>> = (0..97).map(|token| [prefix, &[token]].concat()).collect();
     let extraction = Extraction::new(vec![tap], Positions::Last).unwrap();

@@ -34,7 +34,7 @@ fn study(model: &Model, dir: &std::path::Path, run: Run<'_>) -> ExhaustiveStudy 
     exhaustive(&model.decoder, &spec(model, &[TAP]), &prefixes(), dir, &options(), run).unwrap()
 }
 
-/// The states of all extensions, each prompt computed as a whole.
+/// Returns the states of all extensions, each prompt computed as a whole.
 fn states(model: &Model, prefix: &[u32]) -> Array2<f32> {
     let prompts: Vec<Vec<u32>> =
         (0..model.decoder.config().vocab_size as u32).map(|token| [prefix, &[token]].concat()).collect();

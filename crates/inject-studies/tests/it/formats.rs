@@ -34,7 +34,7 @@ fn of(study: &FormatStudy, storage: Storage) -> Vec<&InFormat> {
     study.formats.iter().filter(|found| found.storage == storage).collect()
 }
 
-/// The last states of the prompts in a storage: each prompt by itself, so in other batches than those of the study.
+/// Returns the last states of the prompts in a storage: each prompt by itself, so in other batches than those of the study.
 fn states_in(decoder: &Decoder, storage: Storage, tap: Tap) -> Array2<f64> {
     let decoder = match storage {
         Storage::Weights(format) => decoder.clone().with_weights_in(format).unwrap(),
@@ -49,7 +49,7 @@ fn states_in(decoder: &Decoder, storage: Storage, tap: Tap) -> Array2<f64> {
     states
 }
 
-/// The noise of computing a state: no state of the prompts is computed twice with a larger distance.
+/// Returns the noise of computing a state: no state of the prompts is computed twice with a larger distance.
 fn noise(decoder: &Decoder, tap: Tap, states: &Array2<f64>) -> f64 {
     let largest = states.outer_iter().map(|state| norm(&state.to_vec())).fold(0.0, f64::max);
     NoiseModel::measure(decoder, tap, 3).unwrap().bound(largest, 0.0)

@@ -59,8 +59,8 @@ fn store(model: &Model, taps: &[Tap], prompts: &[Vec<u32>], dir: &Path) -> Store
     extract_to_store(&extraction, &model.decoder, prompts, dir, spec(model, taps), &mut |_| ()).unwrap()
 }
 
-/// The largest difference between two computations of the distance of two states: each of the two was computed twice, and two
-/// computations of one state lie within the bound of the model's noise.
+/// Returns the largest difference between two computations of the distance of two states: each of the two was computed twice, and
+/// two computations of one state lie within the bound of the model's noise.
 fn noise_of_a_distance(decoder: &Decoder, tap: Tap, sequence_len: usize, [a, b]: [&[f32]; 2]) -> f64 {
     let noise = NoiseModel::measure(decoder, tap, sequence_len).unwrap();
     noise.bound(norm(a), 0.0) + noise.bound(norm(b), 0.0)

@@ -54,7 +54,7 @@ fn alternatives(decoder: &Decoder, tap: Tap, prompt: &[u32]) -> Alternatives {
     (own, (0..prompt.len()).map(at).collect())
 }
 
-/// The least distance from a true token's state to that of another token, over the positions of a prompt.
+/// Returns the least distance from a true token's state to that of another token, over the positions of a prompt.
 fn naive_margin(prompt: &[u32], (_, others): &Alternatives) -> f64 {
     let at = |(position, of_tokens): (usize, &Vec<Vec<f64>>)| {
         let truth = prompt[position] as usize;

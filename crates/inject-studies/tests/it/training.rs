@@ -36,7 +36,7 @@ fn after_a_step(decoder: &Decoder, windows: &[Vec<u32>], rate: f64) -> Decoder {
     SgdConfig::new().init().step(rate, decoder, gradients).valid()
 }
 
-/// The last-token state of each prompt at every tap.
+/// Returns the last-token state of each prompt at every tap.
 fn last_states(decoder: &Decoder, prompts: &[Vec<u32>]) -> Vec<(Tap, Vec<Vec<f32>>)> {
     let extraction = Extraction::new(Tap::all(decoder.config().n_layers()), Positions::Last).unwrap();
     let states = extraction.run(decoder, prompts, &mut |_| ()).unwrap();
@@ -159,7 +159,7 @@ proptest! {
     }
 }
 
-/// The state of every token of the vocabulary after a prefix.
+/// Returns the state of every token of the vocabulary after a prefix.
 fn next_states(decoder: &Decoder, prefix: &[u32], tap: Tap) -> Vec<Vec<f32>> {
     let mut cache = decoder.prefix_cache(1, prefix.len() + 1, tap).unwrap();
     if !prefix.is_empty() {

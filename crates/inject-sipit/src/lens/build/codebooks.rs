@@ -68,7 +68,7 @@ impl<'a> Codebooks<'a> {
         progress(Progress::new("vocabulary", Unit::Tokens, self.done as u64, self.total as u64));
     }
 
-    /// The mean states of some tokens after the prefixes, `[tokens, d_model]` for each tap.
+    /// Returns the mean states of some tokens after the prefixes, `[tokens, d_model]` for each tap.
     pub(super) fn mean_states(
         &mut self,
         tokens: &[u32],
@@ -100,7 +100,8 @@ impl<'a> Codebooks<'a> {
         Ok(sums.into_iter().map(|(tap, sum)| (tap, sum.mul_scalar(share))).collect())
     }
 
-    /// Every token's point at every tap, `[vocab_size, rank]` row-major; and the tables of first positions, fitted to `sample`.
+    /// Returns every token's point at every tap, `[vocab_size, rank]` row-major; and the tables of first positions, fitted to
+    /// `sample`.
     pub(super) fn points(
         &mut self,
         fitted: &BTreeMap<Tap, Fitted>,
@@ -158,7 +159,7 @@ impl<'a> Codebooks<'a> {
         Ok(())
     }
 
-    /// The knowledge of the first position at one tap.
+    /// Returns the knowledge of the first position at one tap.
     ///
     /// # Panics
     ///

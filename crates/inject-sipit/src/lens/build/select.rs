@@ -39,7 +39,7 @@ struct Scored {
 }
 
 impl Trial<'_> {
-    /// The lens with the least expected cost of a prompt.
+    /// Returns the lens with the least expected cost of a prompt.
     pub(super) fn select(&self, fitted: &Fitted, points: &[f32], first: First) -> Result<Lens, InvertError> {
         let decoder = self.vocabulary.decoder();
         let device = decoder.device();
@@ -92,7 +92,7 @@ impl Trial<'_> {
         Ok(Lens { info, later, prior, first })
     }
 
-    /// The forward passes of a prompt drafted in this way.
+    /// Returns the forward passes of a prompt drafted in this way.
     fn cost(&self, rank: usize, with_prior: bool, held_out: &[Sample], lists: &[Shortlist]) -> f64 {
         let [top_1, top_16] = [1, SHORTLIST].map(|count| within(held_out, lists, count));
         let reading = Reading { rank, with_prior, top_1, top_16 };
@@ -112,14 +112,15 @@ fn codebook(
     Codebook::new(projection, offset, &kept, kind)
 }
 
-/// The share of positions whose true token is among the first `count`.
+/// Returns the share of positions whose true token is among the first `count`.
 fn within(held_out: &[Sample], lists: &[Shortlist], count: usize) -> f64 {
     let hit =
         |(sample, list): &(&Sample, &Shortlist)| list.iter().take(count).any(|(id, _)| *id == sample.token);
     held_out.iter().zip(lists).filter(hit).count() as f64 / held_out.len().max(1) as f64
 }
 
-/// The factor that makes the scores the best log-probabilities, by the mean log-share of the true token on its short list.
+/// Returns the factor that makes the scores the best log-probabilities, by the mean log-share of the true token on its short
+/// list.
 fn sharpness(held_out: &[Sample], lists: &[Shortlist]) -> f64 {
     let likelihood = |factor: f64| -> f64 {
         let of_position = |(sample, list): (&Sample, &Shortlist)| {

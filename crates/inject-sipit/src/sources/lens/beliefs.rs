@@ -29,7 +29,7 @@ pub(super) struct Shortlists {
 }
 
 impl Shortlists {
-    /// The trust in each kind of evidence, from its predictions at the positions already settled. It sums to one.
+    /// Returns the trust in each kind of evidence, from its predictions at the positions already settled. It sums to one.
     pub(super) fn trust(&self, settled: &[u32]) -> Vec<f64> {
         let mut trust = EVIDENCE_TRUST[..self.by_evidence.len()].to_vec();
         for (position, id) in settled.iter().enumerate() {
@@ -43,7 +43,7 @@ impl Shortlists {
         trust.into_iter().map(|trust| trust / all).collect()
     }
 
-    /// The belief about a position from its lists alone.
+    /// Returns the belief about a position from its lists alone.
     pub(super) fn belief(&self, position: usize, trust: &[f64]) -> Belief {
         let mut belief = Belief::new();
         for (lists, trust) in self.by_evidence.iter().zip(trust) {
@@ -55,7 +55,7 @@ impl Shortlists {
         sorted(belief)
     }
 
-    /// The belief about every open position. Tokens tested at the first of them are left out there.
+    /// Returns the belief about every open position. Tokens tested at the first of them are left out there.
     pub(super) fn beliefs(&self, at: &OpenPosition<'_>, seen: &Provisional) -> Vec<Belief> {
         let (begin, trust) = (at.position(), self.trust(at.prefix));
         let wrong = distance_of_wrong_tokens(seen);
@@ -78,7 +78,7 @@ impl Shortlists {
     }
 }
 
-/// The factor by which a distance after a draft is likelier for a right token than for a wrong one.
+/// Returns the factor by which a distance after a draft is likelier for a right token than for a wrong one.
 ///
 /// The distance is compared with those of the other tokens computed at the position, and with the distances of wrong tokens
 /// elsewhere.
@@ -90,14 +90,15 @@ fn nearness(seen: &[Ranked], place: usize, wrong: f64) -> f64 {
     if odds.is_nan() { 1.0 } else { odds.clamp(1.0 / DISTANCE_MOST_ODDS, DISTANCE_MOST_ODDS) }
 }
 
-/// The distance of a wrong token: the median of the second nearest, over the positions at which several tokens were computed.
+/// Returns the distance of a wrong token: the median of the second nearest, over the positions at which several tokens were
+/// computed.
 fn distance_of_wrong_tokens(provisional: &Provisional) -> Option<f64> {
     let mut second: Vec<f64> =
         provisional.iter().filter_map(|(_, seen)| Some(seen.get(1)?.distance)).collect();
     (!second.is_empty()).then(|| median(&mut second))
 }
 
-/// The probability of a token, which is added with `new` if it is not listed.
+/// Returns the probability of a token, which is added with `new` if it is not listed.
 fn probability_of(belief: &mut Belief, id: u32, new: f64) -> &mut f64 {
     let place = belief.iter().position(|(listed, _)| *listed == id).unwrap_or_else(|| {
         belief.push((id, new));
@@ -111,7 +112,7 @@ fn sorted(mut belief: Belief) -> Belief {
     belief
 }
 
-/// The probability of each token of a list, given that the right one is on it.
+/// Returns the probability of each token of a list, given that the right one is on it.
 fn shares(list: &Shortlist) -> Vec<f64> {
     let best = list.first().map_or(0.0, |(_, score)| *score);
     let weights: Vec<f64> = list.iter().map(|(_, score)| f64::from(score - best).exp()).collect();

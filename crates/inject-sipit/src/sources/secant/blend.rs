@@ -63,12 +63,12 @@ impl Default for Blends {
 }
 
 impl Blends {
-    /// The blend of guesses up to this kind.
+    /// Returns the blend of guesses up to this kind.
     pub(super) fn of(&self, latest: Guess) -> &Blend {
         &self.0[latest as usize]
     }
 
-    /// The same, to learn from a token found.
+    /// Returns the same, to learn from a token found.
     pub(super) fn of_mut(&mut self, latest: Guess) -> &mut Blend {
         &mut self.0[latest as usize]
     }
@@ -84,7 +84,7 @@ fn ways(latest: Guess) -> impl Iterator<Item = Way> {
 }
 
 impl Evidence {
-    /// The expectation of the model, without a guess.
+    /// Returns the expectation of the model, without a guess.
     pub(super) fn new(expectation: Vec<f64>) -> Self {
         Evidence { expectation, directions: Default::default() }
     }
@@ -99,7 +99,7 @@ impl Evidence {
             Some(nearness.into_iter().map(|near| (near - mean) * unit).collect());
     }
 
-    /// The direction in one way of weighing and its weight. None if the guess was not made.
+    /// Returns the direction in one way of weighing and its weight. None if the guess was not made.
     fn directed(&self, way: Way) -> Option<(&[f64], f64)> {
         match way.directed {
             None => Some((&[], 0.0)),
@@ -107,7 +107,7 @@ impl Evidence {
         }
     }
 
-    /// All tokens' probabilities in one way of weighing, and their scale. None if its guess was not made.
+    /// Returns all tokens' probabilities in one way of weighing, and their scale. None if its guess was not made.
     fn probabilities(&self, way: Way) -> Option<(Vec<f64>, Scale)> {
         let (direction, weight) = self.directed(way)?;
         let mut scores: Vec<f64> = self.expectation.iter().map(|score| score * way.expected).collect();
@@ -119,7 +119,7 @@ impl Evidence {
         Some((scores, Scale { largest, sum }))
     }
 
-    /// One token's probability, with the scale of all.
+    /// Returns one token's probability, with the scale of all.
     fn probability(&self, way: Way, scale: Scale, id: usize) -> f64 {
         let (direction, weight) = self.directed(way).unwrap_or_default();
         let directed = direction.get(id).map_or(0.0, |direction| weight * direction);
@@ -138,12 +138,12 @@ pub(super) struct Scale {
 pub(super) type Scales = Vec<Option<Scale>>;
 
 impl Blend {
-    /// The blend of guesses up to this kind, with equal trust.
+    /// Returns the blend of guesses up to this kind, with equal trust.
     pub(super) fn of(latest: Guess) -> Self {
         Blend { latest, trust: ways(latest).map(|_| BLEND_TRUST).collect() }
     }
 
-    /// The likelihood of each token, and the scales that [`Blend::learn`] needs.
+    /// Returns the likelihood of each token, and the scales that [`Blend::learn`] needs.
     pub(super) fn likelihoods(&self, evidence: &Evidence) -> (Vec<f64>, Scales) {
         let ways: Vec<Way> = ways(self.latest).collect();
         let said: Vec<Option<(Vec<f64>, Scale)>> =

@@ -13,7 +13,7 @@ use burn::tensor::Tensor;
 
 use super::memory::SecantMemory;
 
-/// The combination of tested candidates that comes closest to the state given, applied to their embeddings. The memory
+/// Returns the combination of tested candidates that comes closest to the state given, applied to their embeddings. The memory
 /// translates the remaining difference of states, in the neighbourhood of the state.
 pub(super) fn guess(
     at: &OpenPosition<'_>,
@@ -32,7 +32,7 @@ pub(super) fn guess(
     Ok(guess.iter().zip(rest).map(|(guess, rest)| guess + rest).collect())
 }
 
-/// The embeddings of some tokens, `[tokens, d_model]`.
+/// Returns the embeddings of some tokens, `[tokens, d_model]`.
 pub(super) fn embeddings(decoder: &Decoder, ids: &[u32]) -> Tensor<2> {
     let rows = indices(ids.iter().map(|&id| id as usize), &decoder.device());
     decoder.token_embedding().select(0, rows)

@@ -91,7 +91,7 @@ impl SecantMemory {
         }
     }
 
-    /// The tokens predicted for the next open positions, or none before enough was tested.
+    /// Returns the tokens predicted for the next open positions, or none before enough was tested.
     pub(super) fn draft(&mut self, at: &OpenPosition<'_>) -> Result<Option<Vec<u32>>, InvertError> {
         if self.ids.len() < SECANT_SURVEY_FEWEST {
             return Ok(None);
@@ -117,13 +117,13 @@ impl SecantMemory {
         Ok(Some(self.predicted.insert(prediction).ids[begin..end].to_vec()))
     }
 
-    /// The embedding predicted at one position, `[1, d_model]`, if the last draft was of this prompt.
+    /// Returns the embedding predicted at one position, `[1, d_model]`, if the last draft was of this prompt.
     pub(super) fn expected_at(&self, at: &OpenPosition<'_>) -> Option<Tensor<2>> {
         let known = self.predicted.as_ref().filter(|known| known.prompt == at.prompt.number())?;
         Some(known.points.clone().narrow(0, at.position(), 1))
     }
 
-    /// The difference of embeddings that the map makes of a difference of states, if there is a map.
+    /// Returns the difference of embeddings that the map makes of a difference of states, if there is a map.
     pub(super) fn difference(
         &self,
         decoder: &Decoder,

@@ -29,7 +29,7 @@ impl Weighing {
         }
     }
 
-    /// The likelihood of each token once this guess is made too. `nearness` is that of
+    /// Returns the likelihood of each token once this guess is made too. `nearness` is that of
     /// [`Vocabulary::nearness`](crate::sources::Vocabulary::nearness), if there is anything to guess from.
     pub(super) fn likelihoods(
         &mut self,

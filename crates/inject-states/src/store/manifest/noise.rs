@@ -24,7 +24,7 @@ pub struct NoiseFloors {
 }
 
 impl NoiseFloors {
-    /// The floor of each tap, measured on `prompts_sampled` prompts.
+    /// Returns the floor of each tap, measured on `prompts_sampled` prompts.
     pub fn new(prompts_sampled: usize, floors: BTreeMap<Tap, Option<f64>>) -> Self {
         NoiseFloors { prompts_sampled, floors }
     }

@@ -21,7 +21,7 @@ pub struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    /// The states of `prompts` prompts: a slice for each tap, in any order.
+    /// Returns the states of `prompts` prompts: a slice for each tap, in any order.
     pub fn new(prompts: usize, states: &'a [(Tap, &'a [f32])]) -> Self {
         Block { prompts, states }
     }

@@ -25,7 +25,7 @@ pub(super) struct Fit {
 }
 
 impl Fit {
-    /// The regression on tokens and their states, row after row. None if the states do not determine it.
+    /// Returns the regression on tokens and their states, row after row. None if the states do not determine it.
     pub(super) fn of(decoder: &Decoder, ids: &[u32], states: &[f32]) -> Result<Option<Self>, InvertError> {
         let (pairs, d) = (ids.len(), decoder.config().d_model);
         let data = TensorData::new(states.to_vec(), [pairs, d]);
@@ -50,12 +50,12 @@ impl Fit {
         }))
     }
 
-    /// The number of pairs fitted to.
+    /// Returns the number of pairs fitted to.
     pub(super) fn pairs(&self) -> usize {
         self.pairs
     }
 
-    /// The embeddings predicted at all positions of a prompt, `[positions, d_model]`.
+    /// Returns the embeddings predicted at all positions of a prompt, `[positions, d_model]`.
     pub(super) fn predicted(&self, at: &OpenPosition<'_>) -> Result<Tensor<2>, InvertError> {
         let (target, device) = (at.target(), at.decoder().device());
         let (positions, d) = (target.positions(), target.d_model());
@@ -67,7 +67,7 @@ impl Fit {
         Ok(guess.cast(at.decoder().dtype()))
     }
 
-    /// The difference of embeddings for one difference of states.
+    /// Returns the difference of embeddings for one difference of states.
     pub(super) fn difference(&self, decoder: &Decoder, states: &[f64]) -> Result<Vec<f64>, InvertError> {
         let states: Vec<f32> = states.iter().map(|&value| value as f32).collect();
         let data = TensorData::new(states, [1, self.mean.dims()[1]]);
@@ -75,7 +75,7 @@ impl Fit {
         read(self.differences(states / self.deviation.clone())?)
     }
 
-    /// The differences of embeddings from their mean, for standardised states: both `[positions, d_model]`.
+    /// Returns the differences of embeddings from their mean, for standardised states: both `[positions, d_model]`.
     fn differences(&self, states: Tensor<2>) -> Result<Tensor<2>, InvertError> {
         let ([positions, d], device) = (states.dims(), states.device());
         // y = (X'X + ridge)^-1 h for each position, then X y weighs the embeddings of the pairs.
