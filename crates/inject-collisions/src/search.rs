@@ -45,8 +45,8 @@ use crate::{
 /// A search over the distances of all pairs of rows.
 ///
 /// Every distance in an answer is computed directly in f64 from the rows. Faster arithmetic only excludes pairs, by bounds that
-/// hold for any data (docs/distances.md in the repository derives them). So the answers equal those of the double loop over all
-/// pairs, digit by digit, on every device.
+/// hold for any data (docs/distances.md in the repository derives them). So the answers are the same as those of a double loop
+/// over all pairs, bit by bit, on every device.
 ///
 /// # Example
 ///
@@ -71,13 +71,16 @@ pub struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// Prepares a search. `device` computes the products that the processor does not.
+    /// Prepares a search. `device` computes products that the processor does not compute itself (see
+    /// [`Arithmetic`](crate::Arithmetic)).
     ///
     /// # Errors
     ///
-    /// - [`CollisionError::LabelCount`] if the number of labels is not the number of rows.
+    /// - [`CollisionError::LabelCount`] if the number of labels differs from the number of rows.
     /// - [`CollisionError::NoDirection`] for a row of zeros under [`Metric::Cosine`](crate::Metric::Cosine).
-    /// - [`CollisionError::BudgetTooSmall`], [`CollisionError::InexactDevice`], [`CollisionError::Device`].
+    /// - [`CollisionError::BudgetTooSmall`] if the search does not fit into the memory budget.
+    /// - [`CollisionError::InexactDevice`] if the device multiplies less precisely than f32, and [`CollisionError::Device`] if it
+    ///   fails.
     pub fn new(
         rows: &'a StateRows<'a>,
         pairs: &'a Pairs,
@@ -104,7 +107,7 @@ impl<'a> Search<'a> {
         self.pair_count
     }
 
-    /// Returns the `k` closest pairs. The first of them has the global minimum.
+    /// Returns the `k` closest pairs. The distance of the first is the global minimum.
     ///
     /// # Errors
     ///
@@ -139,7 +142,7 @@ impl<'a> Search<'a> {
 
     /// Returns the number of pairs below each threshold.
     ///
-    /// This is fast for thresholds among the smallest distances. For a threshold among the bulk of them, use
+    /// This is fast for thresholds near the smallest distances. For a threshold near typical distances, use
     /// [`Search::distribution`].
     ///
     /// # Errors
@@ -160,8 +163,8 @@ impl<'a> Search<'a> {
     ///
     /// # Errors
     ///
-    /// [`CollisionError::BudgetTooSmall`] for [`Coverage::Exact`] if all coordinates of all rows in f32 do not fit, and
-    /// [`CollisionError::Device`].
+    /// [`CollisionError::BudgetTooSmall`] for [`Coverage::Exact`] if the coordinates of all rows in f32 do not fit into the memory
+    /// budget, and [`CollisionError::Device`].
     pub fn distribution(
         &self,
         coverage: Coverage,
@@ -185,12 +188,12 @@ impl<'a> Search<'a> {
         Ok(distribution)
     }
 
-    /// Returns the groups of rows of different prompts that are equal number by number.
+    /// Returns the groups of rows of different prompts that are equal in every coordinate.
     pub fn equal_rows(&self) -> Vec<EqualRows> {
         equal_rows(self.points.rows, self.pairs)
     }
 
-    /// Draws pairs evenly from those that count. Draws none if no pair counts.
+    /// Draws pairs uniformly from those that count. Draws none if no pair counts.
     fn sample(&self, pairs: u64, seed: u64, mut take: impl FnMut(f64)) {
         let n = self.points.rows.rows() as u64;
         let mut buffers = [Vec::new(), Vec::new()];
@@ -236,7 +239,7 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    /// Returns the bytes that an index by this plan and its tiles take.
+    /// Returns the size in bytes of an index by this plan and of its tiles.
     fn needed(&self, plan: Plan) -> usize {
         let tiles = TILES_AT_ONCE * self.block() * self.block() * 4 * 2;
         plan.bytes(self.points.rows.rows(), self.points.rows.columns()).saturating_add(tiles)
@@ -246,6 +249,8 @@ impl<'a> Search<'a> {
         self.needed(plan) <= self.memory_budget
     }
 
+    /// Checks that an index by this plan fits into the memory budget.
+    ///
     /// # Errors
     ///
     /// [`CollisionError::BudgetTooSmall`].
@@ -267,12 +272,12 @@ impl<'a> Search<'a> {
         Index::whole(&self.points, position, self.block(), self.labels(), multiplier)
     }
 
-    /// Returns the number of rows of a block.
+    /// Returns the number of rows in a block.
     fn block(&self) -> usize {
         (self.points.rows.rows() / 8).next_power_of_two().clamp(SMALLEST_BLOCK, LARGEST_BLOCK)
     }
 
-    /// Returns the labels by which the rows are sorted first, so that most pairs of blocks hold no pair that counts.
+    /// Returns the labels by which the rows are sorted first. Most pairs of blocks then contain no pair that counts.
     fn labels(&self) -> Option<&[u32]> {
         match self.pairs {
             Pairs::Within(labels) => Some(labels),

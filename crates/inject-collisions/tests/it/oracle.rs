@@ -1,4 +1,4 @@
-//! The double loop over all pairs, in f64.
+//! The oracle: a double loop over all pairs, in f64.
 
 use std::collections::BTreeMap;
 
