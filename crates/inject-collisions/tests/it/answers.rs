@@ -158,7 +158,10 @@ fn answers_survive_json() {
         assert_eq!(serde_json::from_str::<T>(&text).unwrap(), answer);
     }
     let closest = search.closest_pairs(3, &mut silent).unwrap();
-    assert!(closest.pairs.iter().all(|pair| pair.distance.fract() != 0.0), "every distance has a fractional part");
+    assert!(
+        closest.pairs.iter().all(|pair| pair.distance.fract() != 0.0),
+        "every distance has a fractional part"
+    );
     round_trip(closest);
     round_trip(search.nearest_neighbours(&mut silent).unwrap());
     round_trip(search.count_below(&[1.1, std::f64::consts::PI], &mut silent).unwrap());

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::models::Tap;
 
-/// The fault of a lens, of its file, or of the text for it.
+/// The reason why a lens cannot be made, stored, loaded or used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LensError {
@@ -21,26 +21,26 @@ pub enum LensError {
     Malformed {
         /// The lens file.
         path: PathBuf,
-        /// The content found, and the content expected.
+        /// The content that was found, and the content that was expected.
         reason: String,
     },
-    /// The lens was made for other weights, so its ranking would be worthless.
+    /// The lens was made for other weights, so its rankings would be meaningless.
     #[error("the lens was made for the weights {found}, expected those of the model, {expected}")]
     OtherWeights {
-        /// Hash in the lens.
+        /// The weight hash in the lens.
         found: String,
-        /// Hash of the model.
+        /// The weight hash of the model.
         expected: String,
     },
     /// The lens was made for another tap.
     #[error("the lens was made for {found}, expected {expected}")]
     OtherTap {
-        /// Tap of the lens.
+        /// The tap of the lens.
         found: Tap,
-        /// Tap of the states.
+        /// The tap of the states.
         expected: Tap,
     },
-    /// The lens was made for states or a vocabulary of another size.
+    /// The lens was made for another width of states or another vocabulary size.
     #[error("the lens was made for {found} {what}, expected {expected}")]
     OtherShape {
         /// The unit: coordinates or tokens.
@@ -53,15 +53,15 @@ pub enum LensError {
     /// The text is too short to fit a lens to.
     #[error("the text has {found} positions after a first one, expected at least {expected}")]
     TooLittleText {
-        /// The number of positions with another before them.
+        /// The number of positions that are not the first of their prompt.
         found: usize,
-        /// Fewest that give a lens.
+        /// The smallest number from which a lens can be fitted.
         expected: usize,
     },
     /// No tap was given.
     #[error("no tap was asked for: expected at least one")]
     NoTaps,
-    /// No prefix was given, or an empty one.
+    /// No prefix was given, or a prefix is empty.
     #[error("no prefix was given: expected at least one, of one token or more")]
     NoPrefix,
     /// The text does not determine the lens: a state is not finite, or does not vary at all.
@@ -69,7 +69,7 @@ pub enum LensError {
     Degenerate {
         /// The tap of the lens.
         tap: Tap,
-        /// The fault of the states.
+        /// The reason.
         reason: &'static str,
     },
 }

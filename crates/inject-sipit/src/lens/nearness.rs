@@ -72,7 +72,7 @@ mod tests {
         let mut draw = |count: usize| -> Vec<f32> {
             (0..count).map(|_| numbers.below(2001) as f32 / 1e2 + 3.0).collect()
         };
-        // More than are widened together.
+        // More tokens than are widened together.
         let tokens = 2 * WIDENED_TOGETHER + 7;
         let (codes, point) = (draw(tokens * RANK), draw(RANK));
         let device = inject_testing::compiled().remove(0);
@@ -95,7 +95,7 @@ mod tests {
         for (found, code) in found.iter().zip(&codes) {
             let code = from_mean(code);
             let cosine = product(&code, &direction) / product(&code, &code).sqrt();
-            // Rounding of the mean, of two differences and of two sums of 19 terms, relative to the lengths.
+            // The rounding errors of the mean, of two differences and of two sums of 19 terms, relative to the lengths.
             let within = 2.0 * (RANK + 4) as f64 * f64::from(f32::EPSILON) * 2.0 * length;
             assert!((found - cosine).abs() <= within, "{found}, expected {cosine} within {within}");
         }

@@ -1,4 +1,4 @@
-//! The states of the vocabulary after fixed prefixes, at all taps in one pass.
+//! The states of the vocabulary after fixed prefixes, computed at all taps in one pass.
 
 use std::collections::BTreeMap;
 
@@ -15,17 +15,18 @@ use burn::tensor::{DType, Tensor};
 
 use super::FirstPosition;
 
-/// The passes over the vocabulary. States are projected as they come, so the memory is that of the lens and not of the states.
+/// The passes over the vocabulary. States are projected as soon as they are computed, so the memory required is that of the lens
+/// and not that of the states.
 pub(super) struct Codebooks<'a> {
     decoder: &'a Decoder,
     taps: &'a [Tap],
-    /// One for each prefix.
+    /// The cache of each prefix.
     caches: Vec<PrefixCache>,
     first: FirstPosition,
-    /// Tokens computed, and tokens to compute.
+    /// The number of tokens computed so far. `total` is the number of all tokens to compute.
     done: usize,
     total: usize,
-    /// For the first position, where any token may stand: projection, offset and points of each tap.
+    /// Projection, offset and points of the first position at each tap, if any token may be first.
     tables: BTreeMap<Tap, Table>,
 }
 
@@ -68,7 +69,7 @@ impl<'a> Codebooks<'a> {
         progress(Progress::new("vocabulary", Unit::Tokens, self.done as u64, self.total as u64));
     }
 
-    /// Returns the mean states of some tokens after the prefixes, `[tokens, d_model]` for each tap.
+    /// Returns the mean states of some tokens over the prefixes, `[tokens, d_model]` for each tap.
     pub(super) fn mean_states(
         &mut self,
         tokens: &[u32],
@@ -100,8 +101,8 @@ impl<'a> Codebooks<'a> {
         Ok(sums.into_iter().map(|(tap, sum)| (tap, sum.mul_scalar(share))).collect())
     }
 
-    /// Returns every token's point at every tap, `[vocab_size, rank]` row-major; and the tables of first positions, fitted to
-    /// `sample`.
+    /// Returns every token's point at every tap, `[vocab_size, rank]` row-major. Also computes the tables of first positions, fitted
+    /// to `sample`.
     pub(super) fn points(
         &mut self,
         fitted: &BTreeMap<Tap, Fitted>,
@@ -159,11 +160,11 @@ impl<'a> Codebooks<'a> {
         Ok(())
     }
 
-    /// Returns the knowledge of the first position at one tap.
+    /// Returns the part of a lens for the first position at one tap.
     ///
     /// # Panics
     ///
-    /// If the points of this tap were not computed.
+    /// Panics if the points of this tap were not computed.
     pub(super) fn first(&mut self, tap: Tap) -> Result<First, InvertError> {
         if let FirstPosition::Bos(id) = self.first {
             return Ok(First::Bos(id));

@@ -1,4 +1,4 @@
-//! The embedding to which tested candidates point.
+//! The guess of an embedding from tested candidates.
 
 use crate::{
     error::InvertError,
@@ -23,7 +23,7 @@ pub(super) fn guess(
     let combination = Combination::of(at, basis);
     let known = read(embeddings(at.decoder(), &combination.ids))?;
     let guess = combination.of_points(&known);
-    // A combination of a vocabulary sample says more than a map fitted after other prefixes.
+    // A combination of a vocabulary sample is more accurate than a map fitted after other prefixes.
     let rest = match basis {
         Basis::Everywhere => None,
         Basis::Nearby => memory.difference(at.decoder(), combination.rest.as_slice())?,

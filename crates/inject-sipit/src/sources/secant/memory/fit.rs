@@ -16,7 +16,7 @@ pub(super) struct Fit {
     pairs: usize,
     mean: Tensor<2>,
     deviation: Tensor<2>,
-    /// Standardised states, `[pairs, d_model]`.
+    /// The standardised states, `[pairs, d_model]`.
     states: Tensor<2>,
     normal: Cholesky<f64, Dyn>,
     mean_embedding: Tensor<2>,
@@ -25,7 +25,7 @@ pub(super) struct Fit {
 }
 
 impl Fit {
-    /// Returns the regression on tokens and their states, row after row. None if the states do not determine it.
+    /// Fits the regression to tokens and their states, `[pairs, d_model]` row-major. Returns `None` if the states do not determine it.
     pub(super) fn of(decoder: &Decoder, ids: &[u32], states: &[f32]) -> Result<Option<Self>, InvertError> {
         let (pairs, d) = (ids.len(), decoder.config().d_model);
         let data = TensorData::new(states.to_vec(), [pairs, d]);
@@ -50,7 +50,7 @@ impl Fit {
         }))
     }
 
-    /// Returns the number of pairs fitted to.
+    /// Returns the number of pairs to which the regression was fitted.
     pub(super) fn pairs(&self) -> usize {
         self.pairs
     }
@@ -67,7 +67,7 @@ impl Fit {
         Ok(guess.cast(at.decoder().dtype()))
     }
 
-    /// Returns the difference of embeddings for one difference of states.
+    /// Maps one difference of states to a difference of embeddings.
     pub(super) fn difference(&self, decoder: &Decoder, states: &[f64]) -> Result<Vec<f64>, InvertError> {
         let states: Vec<f32> = states.iter().map(|&value| value as f32).collect();
         let data = TensorData::new(states, [1, self.mean.dims()[1]]);
