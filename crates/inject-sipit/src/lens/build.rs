@@ -47,7 +47,7 @@ pub enum FirstPosition {
 /// let text = (0..200).map(|i| (0..16).map(|j| (i * i * 31 + j * j * 7 + i * j) % 97).collect()).collect();
 /// let prefixes = vec![vec![5, 6, 7], vec![80, 3]];
 /// let builder = LensBuilder::new(vec![Tap::Block(1)], prefixes, text, FirstPosition::Any);
-/// // The vocabulary after two prefixes and at the first position, and the tokens of the text up to three times.
+/// // Two prefixes and the first position: the whole vocabulary and the distinct tokens of the text at each.
 /// assert!((3 * 97..=6 * 97).contains(&builder.cost(&model.decoder).candidates));
 /// let lenses = builder.build(&model.decoder, &model.weight_hash()?, &mut silent)?;
 /// // The weights are random and the text is meaningless, so one token in a hundred would be right by chance.

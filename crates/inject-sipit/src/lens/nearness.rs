@@ -7,7 +7,7 @@ use super::{Codebook, Lens};
 use crate::tuning::WIDENED_TOGETHER;
 
 impl Lens {
-    /// Returns the points of some tokens after the first position, one after the other.
+    /// Returns the points of some tokens at positions other than the first, concatenated.
     pub(crate) fn points(&self, ids: &[u32]) -> Vec<f64> {
         let rank = self.later.rank();
         let point =
@@ -15,10 +15,11 @@ impl Lens {
         ids.iter().flat_map(point).collect()
     }
 
-    /// Returns the nearness of each token's point after the first position to the direction of a point, both seen from the mean
-    /// of all: the cosine, up to a factor that is the same for all tokens.
+    /// Returns the nearness of each token to `point` at positions other than the first: the cosine of the angle between their
+    /// points, both relative to the mean of all tokens, up to a factor that is the same for all tokens.
     ///
-    /// A guess by ridge regression is too short; by distance the tokens in the middle would be nearest to it, whatever its direction.
+    /// The cosine is used because a guess by ridge regression is too short: by distance, the tokens near the mean would be nearest
+    /// to it, whatever its direction.
     pub(crate) fn nearness(&self, point: &[f64]) -> Vec<f64> {
         self.later.nearness(point)
     }

@@ -57,7 +57,7 @@ impl Lens {
         Ok(self.shortlists(vocabulary, target, 0..target.positions(), wanted, best)?.swap_remove(0))
     }
 
-    /// Returns the kinds of evidence it can rank by, the best first.
+    /// Returns the kinds of evidence by which the lens can rank, the best first.
     pub(crate) fn evidence(&self) -> &'static [Evidence] {
         match self.prior {
             None => &[Evidence::State],

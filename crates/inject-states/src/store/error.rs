@@ -10,7 +10,7 @@ use crate::{
     tap_names,
 };
 
-/// The reason why a store cannot be written, continued or read.
+/// The reason why a store cannot be written, resumed or read.
 ///
 /// Nothing on disk is deleted or overwritten if opening a folder returns one of these.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +22,7 @@ pub enum StoreError {
         /// The text as given.
         found: String,
     },
-    /// The text does not name a choice of positions.
+    /// The text is neither `last` nor `all`.
     #[error("unknown choice of positions `{found}`: expected `last` or `all`")]
     UnknownPositions {
         /// The text as given.
@@ -47,17 +47,17 @@ pub enum StoreError {
         /// The prompt, from 0.
         prompt: usize,
     },
-    /// There is more of something than the format can count.
+    /// A count exceeds the limit of the format.
     #[error("{found} {what}: a store holds at most {limit}")]
     TooLarge {
-        /// The thing that is counted.
+        /// The plural noun for the counted items.
         what: &'static str,
         /// The number found.
         found: u128,
         /// The largest number.
         limit: u128,
     },
-    /// I32 cannot hold a token id.
+    /// A token id does not fit into I32.
     #[error("prompt {prompt} has the token id {found} at position {position}: ids go up to {}", i32::MAX)]
     TokenTooLarge {
         /// The prompt, from 0.
@@ -68,7 +68,7 @@ pub enum StoreError {
         found: u32,
     },
 
-    /// A folder has neither a manifest nor the journal of an unfinished store.
+    /// A folder contains neither a manifest nor the journal of an unfinished store.
     #[error("`{path}` is not a store of hidden states: it has no manifest.json")]
     NotAStore {
         /// The folder.
@@ -76,17 +76,17 @@ pub enum StoreError {
     },
     /// The writing of a store was interrupted.
     #[error(
-        "`{path}` is unfinished: {prompts_done} of {prompts} prompts are written; run the same command again to go on"
+        "`{path}` is unfinished: {prompts_done} of {prompts} prompts are written; run the same command again to continue"
     )]
     Unfinished {
         /// The folder.
         path: PathBuf,
-        /// The number of prompts on disk.
+        /// The number of prompts that are on disk.
         prompts_done: usize,
-        /// The number of all prompts.
+        /// The number of prompts of the job.
         prompts: usize,
     },
-    /// A folder holds something else.
+    /// A folder is not empty and does not contain a store.
     #[error(
         "`{path}` is not empty and not a store of hidden states (it holds `{found}`): choose another folder"
     )]
@@ -115,15 +115,15 @@ pub enum StoreError {
         expected: String,
     },
 
-    /// A block has more prompts than are missing.
+    /// A block has more prompts than the store still needs.
     #[error("the block holds {found} prompts, expected at most the {left} that are missing")]
     BlockTooLong {
         /// The prompts of the block.
         found: usize,
-        /// The missing prompts.
+        /// The number of missing prompts.
         left: usize,
     },
-    /// A block has other taps than the store.
+    /// The taps of a block differ from those of the store.
     #[error("the block holds the taps {}, the store {}", tap_names(found), tap_names(expected))]
     BlockTaps {
         /// The taps of the block, in its order.
@@ -131,7 +131,7 @@ pub enum StoreError {
         /// The taps of the store, in the order of computation.
         expected: Vec<Tap>,
     },
-    /// A block has more or fewer numbers than rows times width.
+    /// The number of values in a block is not the number of rows times the width.
     #[error(
         "the block holds {found} values at tap `{tap}`, expected {expected} ({rows} rows of width {d_model})"
     )]
@@ -188,12 +188,12 @@ pub enum StoreError {
         expected: &'static str,
     },
 
-    /// The operating system failed.
+    /// An I/O operation failed.
     #[error("cannot {action} `{path}`")]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// The action that failed.
+        /// The operation that failed, as a verb.
         action: &'static str,
         /// The cause.
         source: io::Error,
@@ -214,7 +214,7 @@ pub enum StoreError {
         /// The cause.
         source: HeaderError,
     },
-    /// A store has another version of the format.
+    /// A store has an unsupported format version.
     #[error("`{path}` has format version {found}: this version of the crate reads {expected}")]
     FormatVersion {
         /// The file.
@@ -224,7 +224,7 @@ pub enum StoreError {
         /// The version this crate reads and writes.
         expected: u32,
     },
-    /// A field contradicts the manifest, or itself.
+    /// The value of a field is invalid or contradicts the manifest.
     #[error("`{path}`: {field} is {found}, expected {expected}")]
     Field {
         /// The file.
@@ -246,7 +246,7 @@ pub enum StoreError {
         /// The length that its header needs.
         expected: u64,
     },
-    /// A file has tensors of other names, dtypes or shapes than the manifest describes.
+    /// The names, dtypes or shapes of a file's tensors differ from those that the manifest describes.
     #[error("`{path}` holds {found}, expected {expected}")]
     Tensors {
         /// The file.
@@ -276,7 +276,7 @@ pub enum StoreError {
         /// The last row of the block.
         last_row: usize,
     },
-    /// A tensor cannot be read in place.
+    /// A tensor is not aligned, so it cannot be read in place.
     #[error("tensor `{tensor}` of `{path}` begins at byte {found}, expected a multiple of {expected}")]
     Misaligned {
         /// The file.
@@ -288,7 +288,7 @@ pub enum StoreError {
         /// The size of one element.
         expected: usize,
     },
-    /// An id or offset is impossible.
+    /// An id or offset has an invalid value.
     #[error("`{path}`: {tensor}[{index}] is {found}, expected {expected}")]
     Value {
         /// The file.
@@ -302,7 +302,7 @@ pub enum StoreError {
         /// The expected value.
         expected: String,
     },
-    /// The store does not hold a tap.
+    /// The store does not contain a tap.
     #[error("the store `{path}` has no tap `{tap}`: it holds {}", tap_names(stored))]
     NoSuchTap {
         /// The folder.
@@ -321,14 +321,14 @@ impl From<FileError> for StoreError {
 }
 
 impl StoreError {
-    /// Makes an error of the difference between a folder's job and another.
+    /// Creates the error for a difference between a folder's job and the requested one.
     pub(crate) fn different_job(dir: &Path, difference: Difference) -> StoreError {
         let field = difference.name().to_owned();
         let Difference { found, expected, .. } = difference;
         StoreError::DifferentJob { path: dir.to_owned(), field, found, expected }
     }
 
-    /// Returns a function for `map_err` that adds the action and the path.
+    /// Returns a function for `map_err` that adds the operation and the path.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
         let path = path.to_owned();
         move |source| StoreError::Io { path, action, source }
