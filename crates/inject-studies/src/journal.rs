@@ -19,10 +19,10 @@ use crate::{error::StudyError, name::StudyName};
 
 /// The finished units of a study, each with its result.
 ///
-/// A study is a list of units that do not depend on each other. On disk a journal is a file of [`JsonLines`]: a header with the
-/// [`Description`] of the study, and a line for each finished unit, durable before the study goes on. So a killed study goes on
-/// when it is run again, and no finished unit is computed twice. The journals of the parts of a study add up to the journal of
-/// the whole by [`Journal::absorb`].
+/// A study is a list of independent units. On disk a journal is a file of [`JsonLines`]: a header with the [`Description`] of the
+/// study, and a line for each finished unit, which is durable before the next unit begins. So a killed study continues when it is run
+/// again, and no finished unit is computed twice. [`Journal::absorb`] combines the journals of the parts of a study into that of the
+/// whole.
 #[derive(Debug)]
 pub struct Journal<U, R> {
     file: Option<JsonLines>,
@@ -36,14 +36,14 @@ struct Line<U, R> {
     result: R,
 }
 
-/// Returns the study that a journal belongs to, from its first line.
+/// Reads the name of the study to which a journal belongs from its first line.
 ///
 /// # Errors
 ///
-/// [`StudyError::Journal`] if the file cannot be read or its first line is not that of a journal, [`StudyError::JournalEmpty`] if
-/// it has no whole line.
+/// [`StudyError::Journal`] if the file cannot be read or its first line is not that of a journal, and [`StudyError::JournalEmpty`] if
+/// it has no complete line.
 pub fn study_of(path: &Path) -> Result<StudyName, StudyError> {
-    // The first line holds a description, which is far smaller than this.
+    // The first line contains a description, which is far shorter than this.
     const LONGEST: u64 = 64 << 20;
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(FileError::of("open", path))?;
@@ -64,17 +64,17 @@ where
     U: Serialize + DeserializeOwned + PartialEq,
     R: Serialize + DeserializeOwned,
 {
-    /// Creates a journal without a file.
+    /// Creates a journal that is not written to a file.
     pub fn in_memory(about: &Description) -> Self {
         Journal { file: None, about: about.clone(), done: Vec::new() }
     }
 
-    /// Opens the journal of a study at `path`, or begins it. `about` must hold everything that the results depend on.
+    /// Opens the journal of a study at `path`, or creates it. `about` must contain everything on which the results depend.
     ///
     /// # Errors
     ///
-    /// [`StudyError::Journal`] if the file belongs to another study, is open in another process, holds a line that is damaged or
-    /// not one of this study, or cannot be read or written.
+    /// [`StudyError::Journal`] if the file belongs to another study, is open in another process, contains a line that is damaged or
+    /// does not belong to this study, or cannot be read or written.
     pub fn open(path: &Path, about: &Description) -> Result<Self, StudyError> {
         let mut journal = Journal::in_memory(about);
         let take = &mut |line: Value| {
@@ -85,11 +85,11 @@ where
         Ok(journal)
     }
 
-    /// Adds the units that another journal of the same study holds and this one lacks.
+    /// Adds the units of another journal of the same study that this one lacks.
     ///
     /// # Errors
     ///
-    /// As [`Journal::open`], and [`StudyError::JournalEmpty`] if the file has no whole line.
+    /// The errors of [`Journal::open`], and [`StudyError::JournalEmpty`] if the file has no complete line.
     pub fn absorb(&mut self, path: &Path) -> Result<(), StudyError> {
         study_of(path)?;
         let mut found: Vec<(U, R)> = Vec::new();
@@ -111,7 +111,7 @@ where
         self.done.iter().find(|(done, _)| done == unit).map(|(_, result)| result)
     }
 
-    /// Records the result of a unit. It is on disk when this returns.
+    /// Records the result of a unit. It is on disk when this function returns.
     ///
     /// # Errors
     ///
@@ -126,15 +126,15 @@ where
     }
 }
 
-/// Returns a finished unit from its line.
+/// Parses the line of a finished unit.
 fn finished<U: DeserializeOwned, R: DeserializeOwned>(line: Value) -> Result<(U, R), String> {
     let Line { unit, result } = serde_json::from_value(plain_numbers(line))
         .map_err(|error| format!("not a unit of this study: {error}"))?;
     Ok((unit, result))
 }
 
-/// Replaces `{"f64": "0.1"}` by `0.1`. A journal holds the first form if it was written before `serde_json` read
-/// floating-point numbers exactly.
+/// Replaces `{"f64": "0.1"}` by `0.1`. Old journals contain the first form, because `serde_json` did not read floating-point numbers
+/// exactly when they were written.
 fn plain_numbers(value: Value) -> Value {
     match value {
         Value::Array(values) => values.into_iter().map(plain_numbers).collect(),

@@ -11,9 +11,9 @@ use crate::{
     journal::{Description, Journal},
 };
 
-/// The execution of a study: the journal that records it, the part that is done, and the receiver of progress.
+/// The settings with which a study is executed: its journal, the part to do, and the receiver of progress.
 ///
-/// It has no influence on the results: all parts together give the result of one run.
+/// They do not affect the results: all parts together give the result of a single run.
 pub struct Run<'a> {
     journal: Option<PathBuf>,
     others: Vec<PathBuf>,
@@ -21,7 +21,7 @@ pub struct Run<'a> {
     progress: &'a mut dyn FnMut(Progress<'_>),
 }
 
-/// One of several parts of a study: the units whose number leaves the part's number when divided by the number of parts.
+/// One of several parts of a study. It contains the units whose index modulo the number of parts is the number of the part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
     number: usize,
@@ -29,14 +29,14 @@ pub struct Part {
 }
 
 impl Part {
-    /// The only part of a study that is not divided.
+    /// The single part of an undivided study.
     pub const WHOLE: Part = Part { number: 0, of: 1 };
 
-    /// Part `number` of `of` parts, counted from 0.
+    /// Creates part `number` of `of` parts, counted from 0.
     ///
     /// # Errors
     ///
-    /// [`StudyError::NoSuchPart`] if the number is not below the number of parts.
+    /// [`StudyError::NoSuchPart`] if the number is not less than the number of parts.
     ///
     /// # Example
     ///
@@ -69,47 +69,48 @@ impl Part {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Finished<U, R> {
-    /// The units that are known, in their order, each with its result.
+    /// The finished units in the order of the study, each with its result.
     pub results: Vec<(U, R)>,
-    /// Which units these are.
+    /// The description of the finished and missing units.
     pub completeness: Completeness,
 }
 
 impl<'a> Run<'a> {
-    /// Runs the whole study without a journal. `progress` is called before and after every unit, and during long ones.
+    /// Creates settings to run the whole study without a journal. `progress` is called before and after every unit, and during long
+    /// ones.
     pub fn in_memory(progress: &'a mut dyn FnMut(Progress<'_>)) -> Self {
         Run { journal: None, others: Vec::new(), part: Part::WHOLE, progress }
     }
 
-    /// Runs the whole study without a journal and without reports of progress.
+    /// Creates settings to run the whole study without a journal and without reports of progress.
     pub fn silent() -> Run<'static> {
-        // A function has no size, so the box allocates nothing.
+        // A function item has size zero, so the box allocates nothing.
         Run::in_memory(Box::leak(Box::new(silent)))
     }
 
-    /// Records finished units in the file `journal`, and takes up those that it holds.
+    /// Sets the file in which finished units are recorded. Units that it already contains are not computed again.
     pub fn with_journal(self, journal: impl Into<PathBuf>) -> Self {
         Run { journal: Some(journal.into()), ..self }
     }
 
-    /// Takes over the units in the journals of other parts of the study.
+    /// Sets the journals of other parts of the study, whose units are included in the result.
     pub fn with_other_journals(self, others: Vec<PathBuf>) -> Self {
         Run { others, ..self }
     }
 
-    /// Does only one part of the study.
+    /// Sets the part of the study to do.
     pub fn with_part(self, part: Part) -> Self {
         Run { part, ..self }
     }
 
-    /// Computes the units of this part that no journal holds. Returns the results of all units that are known.
+    /// Computes the units of this part that are in no journal. Returns the results of all finished units.
     ///
-    /// Every study of this crate does its work here, and so can a study of another crate. `about` must hold everything that the
-    /// results depend on. `compute` may report the finished share of its unit.
+    /// Every study of this crate is executed by this function, and a study of another crate can be too. `about` must contain
+    /// everything on which the results depend. `compute` may report the finished share of its unit.
     ///
     /// # Errors
     ///
-    /// Those of the journal and of `compute`. Finished units stay recorded.
+    /// The errors of the journal and of `compute`. Finished units stay recorded.
     ///
     /// # Example
     ///

@@ -1,4 +1,4 @@
-//! The optimiser.
+//! The optimisers of training.
 
 use std::fmt;
 
@@ -46,7 +46,7 @@ impl Optimiser {
         }
     }
 
-    /// Returns the windows of a batch, given the number of all windows.
+    /// Returns the number of windows in a batch, given the number of all windows.
     pub fn batch(self, windows: usize) -> usize {
         match self {
             Optimiser::FullBatch { .. } => windows,
