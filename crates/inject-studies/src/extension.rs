@@ -15,7 +15,8 @@ use crate::{error::StudyError, tuning::MOST_CANDIDATES};
 ///
 /// The extensions share the keys and values of the prompt, and are computed in batches, so that memory does not grow with the
 /// vocabulary. If the process is killed, a call with the same arguments continues after the last batch on disk. If the store is
-/// finished, a call computes nothing. `spec` names the taps, and its positions must be [`Positions::Last`].
+/// finished, a call computes nothing. `spec` names the taps, and its positions must be
+/// [`Positions::Last`](inject_sipit::states::store::Positions::Last).
 ///
 /// # Errors
 ///
