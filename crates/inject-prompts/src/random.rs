@@ -1,11 +1,11 @@
-//! The random numbers of the generator. They are integers, so every platform draws the same text.
+//! The random numbers of the generator. They are integers, so the text is the same on every platform.
 
 use rand_xoshiro::{
     SplitMix64,
     rand_core::{Rng, SeedableRng},
 };
 
-/// A stream of random numbers, and the draws of the generator.
+/// A stream of random numbers, and the kinds of draws that the generator uses.
 #[derive(Clone, Debug)]
 pub(super) struct Random(SplitMix64);
 
@@ -16,7 +16,7 @@ impl Random {
 
     /// Returns a number in `0..n`.
     pub(super) fn below(&mut self, n: usize) -> usize {
-        // The high half of a product: the bias is below n / 2^64.
+        // The high half of a product, whose bias is below n / 2^64.
         ((u128::from(self.0.next_u64()) * n as u128) >> 64) as usize
     }
 
@@ -40,7 +40,7 @@ impl Random {
         list.split('|').nth(chosen).expect("a list of n bars has n + 1 words")
     }
 
-    /// `n` different words of a list, in random order.
+    /// Returns `n` different words of a list, in random order.
     pub(super) fn words<'a>(&mut self, list: &'a str, n: usize) -> Vec<&'a str> {
         let mut all: Vec<&str> = list.split('|').collect();
         assert!(n <= all.len(), "{n} different words asked of {}", all.len());
