@@ -86,7 +86,7 @@ impl QuantisedRows {
     ///
     /// # Panics
     ///
-    /// If `read` returns another number of coordinates than it was asked for.
+    /// Panics if `read` returns a different number of coordinates than was requested.
     pub fn round<E: Send>(
         rows: usize,
         columns: usize,
@@ -105,7 +105,7 @@ impl QuantisedRows {
     ///
     /// # Panics
     ///
-    /// If `read` returns another number of coordinates than it was asked for.
+    /// Panics if `read` returns a different number of coordinates than was requested.
     pub fn round_portable<E: Send>(
         rows: usize,
         columns: usize,

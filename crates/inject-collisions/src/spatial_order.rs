@@ -31,8 +31,8 @@ pub fn near_together(coordinates: &[f32], width: usize, block: usize) -> Vec<u32
     order(coordinates, width, block, None)
 }
 
-/// Orders rows like [`near_together`]. If labels are given, rows with the same label are consecutive, and the rows of each label are
-/// ordered separately.
+/// Orders rows like [`near_together`]. If labels are given, rows with the same label are consecutive, and the rows of each label
+/// are ordered separately.
 pub(crate) fn order(coordinates: &[f32], width: usize, block: usize, labels: Option<&[u32]>) -> Vec<u32> {
     let mut order: Vec<u32> = (0..(coordinates.len() / width) as u32).collect();
     let split = Split { coordinates, width, block };

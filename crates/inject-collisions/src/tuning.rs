@@ -1,17 +1,18 @@
 //! The constants that determine the duration of a search. They never change its answer.
 //!
-//! `cargo bench -p inject-benches --bench distances` measures the effect of each, on Gaussian rows and, with `INJECT_STORE`, on the
-//! states of a store. Times are nanoseconds of one Zen 4 core.
+//! `cargo bench -p inject-benches --bench distances` measures the effect of each, on Gaussian rows and, with `INJECT_STORE`, on
+//! the states of a store. Times are nanoseconds of one Zen 4 core.
 
-/// The largest number of rows in a block: enough for products at the full rate, and few enough that the products of two blocks stay
-/// in cache.
+/// The largest number of rows in a block: enough for products at the full rate, and few enough that the products of two blocks
+/// stay in cache.
 pub(crate) const LARGEST_BLOCK: usize = 512;
 /// The smallest number of rows in a block. It is not tuned. It makes small data form several blocks and so take the same path as
 /// large data.
 pub(crate) const SMALLEST_BLOCK: usize = 16;
 /// The number of tiles scanned between two updates of the rows' radii. Each tile has a megabyte of products.
 pub(crate) const TILES_AT_ONCE: usize = 16;
-/// The number of tiles whose products are requested from the device at once, so that they are still in cache when they are scanned.
+/// The number of tiles whose products are requested from the device at once, so that they are still in cache when they are
+/// scanned.
 pub(crate) const TILES_A_CALL: usize = 4;
 
 /// The number of principal axes for questions about each row's nearest neighbour.

@@ -1,7 +1,7 @@
 //! Python modules: definitions with their documentation, and statements that use them.
 //!
-//! For every definition, the generator computes the value for some arguments. So the assertions and comments of the modules are true,
-//! and the modules run without errors.
+//! For every definition, the generator computes the value for some arguments. So the assertions and comments of the modules are
+//! true, and the modules run without errors.
 
 mod classes;
 mod dicts;
@@ -131,7 +131,8 @@ impl Function {
         format!("print({}){note}\n", self.call_with_values())
     }
 
-    /// Returns statements that assign the arguments to variables named after the parameters, call the function, and use its result.
+    /// Returns statements that assign the arguments to variables named after the parameters, call the function, and use its
+    /// result.
     fn with_variables(&self, random: &mut Random) -> String {
         let mut lines = String::new();
         for parameter in &self.parameters {

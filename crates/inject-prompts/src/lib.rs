@@ -1,8 +1,8 @@
 //! Endless deterministic text: short stories in English and short modules in Python.
 //!
-//! A [`Generator`] produces whole documents, on which a small language model can be trained, and prompts cut from them. A document has
-//! structure that can be learned: the people of a story keep their names and roles, and a module uses the names that it defines. A seed
-//! gives the same text on every platform. All text is ASCII, so a character is a byte.
+//! A [`Generator`] produces whole documents, on which a small language model can be trained, and prompts cut from them. A
+//! document has structure that can be learned: the people of a story keep their names and roles, and a module uses the names that
+//! it defines. A seed gives the same text on every platform. All text is ASCII, so a character is a byte.
 
 mod code;
 mod random;
@@ -92,8 +92,8 @@ impl Generator {
 
     /// Returns a prompt: a part of a document from the beginning of a word to the end of a word.
     ///
-    /// A third of the prompts begin at the beginning of their document, and longer prompts are more frequent. If a prompt has to be
-    /// longer than its document, it continues with other documents of the same kind, separated by empty lines.
+    /// A third of the prompts begin at the beginning of their document, and longer prompts are more frequent. If a prompt has to
+    /// be longer than its document, it continues with other documents of the same kind, separated by empty lines.
     pub fn prompt(&mut self) -> String {
         loop {
             // After some words, no other word ends at an allowed distance.
@@ -176,8 +176,8 @@ mod tests {
 
     #[test]
     fn text_of_a_seed_is_the_same_on_every_platform() {
-        // The FNV-1a hash of the first documents. It detects any change of the grammar, which would also change the text on which the
-        // bundled model was trained.
+        // The FNV-1a hash of the first documents. It detects any change of the grammar, which would also change the text on which
+        // the bundled model was trained.
         let mut generator = Generator::new(0);
         let text: String = (0..1000).map(|_| generator.document().1).collect();
         let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {

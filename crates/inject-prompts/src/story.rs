@@ -15,8 +15,8 @@ pub(super) fn sentences(random: &mut Random) -> Vec<String> {
     plan.into_iter().map(|way| telling.tell(way)).collect()
 }
 
-/// Returns the grammar of each sentence to tell: all sentences that the theme requires, and as many of the others as fit into a drawn
-/// length.
+/// Returns the grammar of each sentence to tell: all sentences that the theme requires, and as many of the others as fit into a
+/// drawn length.
 fn plan(random: &mut Random, theme: &'static [Beat]) -> Vec<&'static str> {
     let needed = theme.iter().filter(|beat| beat.keep == Keep::Always).count();
     let (fewest, most) = SENTENCES;
@@ -49,8 +49,8 @@ fn plan(random: &mut Random, theme: &'static [Beat]) -> Vec<&'static str> {
         previous_told = tells;
     }
     gaps.push(told.len());
-    // Only a few asides are inserted, so that they do not dominate a short theme. They are inserted from the last gap to the first, so
-    // that the positions of the remaining gaps do not change.
+    // Only a few asides are inserted, so that they do not dominate a short theme. They are inserted from the last gap to the
+    // first, so that the positions of the remaining gaps do not change.
     let first = random.below(BETWEEN.len());
     let mut asides = room.min(gaps.len()).min(4);
     while let Some(gap) = gaps.pop() {

@@ -185,8 +185,8 @@ impl<'r> Telling<'r> {
         if self.past { words::past(base) } else { words::third_person(base) }
     }
 
-    /// Returns a person's name, or a pronoun if that is unambiguous and allowed. The first mention of the friend explains who the friend
-    /// is.
+    /// Returns a person's name, or a pronoun if that is unambiguous and allowed. The first mention of the friend explains who the
+    /// friend is.
     fn person(&mut self, who: Who, may_be_pronoun: bool) -> String {
         let alike = self.hero.woman == self.friend.woman;
         let (known_before, other_named) = match who {

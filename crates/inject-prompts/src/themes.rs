@@ -1,8 +1,8 @@
 //! The story grammar as data: the possible events, their order, and the sentences for each step.
 //!
-//! Each step has several alternative sentences. `{a|b}` is a choice, which may be nested. `{walk}` is a verb in the story's tense after
-//! "she", and `{+walk}` after "they". `{a ...}` inserts the article that its first word requires. All other braces name a member of the
-//! story's cast; `Telling::slot` lists these.
+//! Each step has several alternative sentences. `{a|b}` is a choice, which may be nested. `{walk}` is a verb in the story's tense
+//! after "she", and `{+walk}` after "they". `{a ...}` inserts the article that its first word requires. All other braces name a
+//! member of the story's cast; `Telling::slot` lists these.
 
 /// One step of a theme.
 #[derive(Debug)]

@@ -67,7 +67,8 @@ pub(super) const FOODS: &str = "bread|soup|cheese|porridge|cake|milk|rice|honey|
 pub(super) const TOOLS: &str =
     "saw|needle|hammer|file|chisel|drill|spade|pair of pliers|pot of glue|knife|screwdriver|axe";
 
-/// Weather: the noun, its verb, the adjective, the thing that it changes, the result of the change, and the feeling that it causes.
+/// Weather: the noun, its verb, the adjective, the thing that it changes, the result of the change, and the feeling that it
+/// causes.
 pub(super) const WEATHERS: &[[&str; 6]] = &[
     ["rain", "fall", "rainy", "path", "muddy", "wet"],
     ["snow", "fall", "snowy", "road", "white", "cold"],

@@ -216,14 +216,14 @@ struct Seen {
 /// Computes the states of all tokens at chosen positions of prompts, after the true prefix. Counts for each view of the true state
 /// how many of them are nearer than the true token's state. The result is a certificate, because no token is left out.
 ///
-/// Along a direction `u`, noise of norm `s` moves the state `h` to `h + s u`. Another token's state `c` is then nearer if
-/// `|c - h|^2 < 2 s (c - h).u`. So the breaking point along `u` is the smallest `|c - h|^2 / (2 (c - h).u)` over all tokens with a
-/// positive product. By the Cauchy-Schwarz inequality it is at least `|c - h| / 2`: half the margin, the bound of Theorem 3.2. Only
-/// noise in the direction of the nearest token reaches that bound. One pass over the vocabulary gives the breaking point exactly, so
-/// no trial with noise of some size is needed.
+/// Along a direction `u`, noise of norm `s` moves the state `h` to `h + s u`. Another token's state `c` is then nearer if `|c -
+/// h|^2 < 2 s (c - h).u`. So the breaking point along `u` is the smallest `|c - h|^2 / (2 (c - h).u)` over all tokens with a
+/// positive product. By the Cauchy-Schwarz inequality it is at least `|c - h| / 2`: half the margin, the bound of Theorem 3.2.
+/// Only noise in the direction of the nearest token reaches that bound. One pass over the vocabulary gives the breaking point
+/// exactly, so no trial with noise of some size is needed.
 ///
-/// A unit of the study is a prompt. `model` identifies the weights in the journal. `producers` are other models that produce states
-/// of the same prompts, which are compared with the states of `decoder`.
+/// A unit of the study is a prompt. `model` identifies the weights in the journal. `producers` are other models that produce
+/// states of the same prompts, which are compared with the states of `decoder`.
 ///
 /// # Errors
 ///

@@ -75,13 +75,13 @@ struct Unit {
 
 /// Extends every prompt by every token and measures all pairs. A unit of the study is a prompt or a pair of prompts.
 ///
-/// The states of each prompt's extensions are kept in a separate store in `dir`, of which at most two are in memory at a time. `spec`
-/// describes the model. Its taps are replaced by the tap of the options.
+/// The states of each prompt's extensions are kept in a separate store in `dir`, of which at most two are in memory at a time.
+/// `spec` describes the model. Its taps are replaced by the tap of the options.
 ///
 /// # Errors
 ///
-/// [`StudyError`] if there are no prompts, a prompt is repeated, the decoder refuses a prompt or the tap, the folder contains other
-/// states, or the journal belongs to another study.
+/// [`StudyError`] if there are no prompts, a prompt is repeated, the decoder refuses a prompt or the tap, the folder contains
+/// other states, or the journal belongs to another study.
 pub fn exhaustive(
     decoder: &Decoder,
     spec: &StoreSpec,
@@ -149,8 +149,8 @@ pub fn exhaustive(
     Ok(study)
 }
 
-/// Returns the prompts of the closest pair of each unit. The noise floor is measured at these, because noise grows with the norm of
-/// a state, and the states of some tokens, such as attention sinks, are a hundred times as long as others.
+/// Returns the prompts of the closest pair of each unit. The noise floor is measured at these, because noise grows with the norm
+/// of a state, and the states of some tokens, such as attention sinks, are a hundred times as long as others.
 fn closest_extensions(prefixes: &[Vec<u32>], extensions: &[Extensions]) -> Vec<Vec<u32>> {
     let extended = |prefix: usize, token: u32| [prefixes[prefix].as_slice(), &[token]].concat();
     let pairs = extensions.iter().filter_map(|part| part.closest.first());

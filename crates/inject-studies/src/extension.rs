@@ -72,8 +72,8 @@ pub(crate) struct Beside<'a> {
     pub(crate) tensor: &'a Tensor<2>,
 }
 
-/// Computes the states of every token of the vocabulary after a cached prefix. Calls `look` with each batch of them and the state of
-/// `token`.
+/// Computes the states of every token of the vocabulary after a cached prefix. Calls `look` with each batch of them and the state
+/// of `token`.
 ///
 /// # Errors
 ///

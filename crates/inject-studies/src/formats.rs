@@ -112,8 +112,8 @@ pub struct InFormat {
 ///
 /// # Errors
 ///
-/// [`StudyError`] if there are fewer than two prompts, the decoder refuses a prompt or a tap, a format cannot represent a state, or
-/// the journal belongs to another study.
+/// [`StudyError`] if there are fewer than two prompts, the decoder refuses a prompt or a tap, a format cannot represent a state,
+/// or the journal belongs to another study.
 pub fn formats(
     decoder: &Decoder,
     model: &str,

@@ -20,9 +20,9 @@ use crate::{error::StudyError, name::StudyName};
 /// The finished units of a study, each with its result.
 ///
 /// A study is a list of independent units. On disk a journal is a file of [`JsonLines`]: a header with the [`Description`] of the
-/// study, and a line for each finished unit, which is durable before the next unit begins. So a killed study continues when it is run
-/// again, and no finished unit is computed twice. [`Journal::absorb`] combines the journals of the parts of a study into that of the
-/// whole.
+/// study, and a line for each finished unit, which is durable before the next unit begins. So a killed study continues when it is
+/// run again, and no finished unit is computed twice. [`Journal::absorb`] combines the journals of the parts of a study into that
+/// of the whole.
 #[derive(Debug)]
 pub struct Journal<U, R> {
     file: Option<JsonLines>,
@@ -40,8 +40,8 @@ struct Line<U, R> {
 ///
 /// # Errors
 ///
-/// [`StudyError::Journal`] if the file cannot be read or its first line is not that of a journal, and [`StudyError::JournalEmpty`] if
-/// it has no complete line.
+/// [`StudyError::Journal`] if the file cannot be read or its first line is not that of a journal, and
+/// [`StudyError::JournalEmpty`] if it has no complete line.
 pub fn study_of(path: &Path) -> Result<StudyName, StudyError> {
     // The first line contains a description, which is far shorter than this.
     const LONGEST: u64 = 64 << 20;
@@ -73,8 +73,8 @@ where
     ///
     /// # Errors
     ///
-    /// [`StudyError::Journal`] if the file belongs to another study, is open in another process, contains a line that is damaged or
-    /// does not belong to this study, or cannot be read or written.
+    /// [`StudyError::Journal`] if the file belongs to another study, is open in another process, contains a line that is damaged
+    /// or does not belong to this study, or cannot be read or written.
     pub fn open(path: &Path, about: &Description) -> Result<Self, StudyError> {
         let mut journal = Journal::in_memory(about);
         let take = &mut |line: Value| {
@@ -133,8 +133,8 @@ fn finished<U: DeserializeOwned, R: DeserializeOwned>(line: Value) -> Result<(U,
     Ok((unit, result))
 }
 
-/// Replaces `{"f64": "0.1"}` by `0.1`. Old journals contain the first form, because `serde_json` did not read floating-point numbers
-/// exactly when they were written.
+/// Replaces `{"f64": "0.1"}` by `0.1`. Old journals contain the first form, because `serde_json` did not read floating-point
+/// numbers exactly when they were written.
 fn plain_numbers(value: Value) -> Value {
     match value {
         Value::Array(values) => values.into_iter().map(plain_numbers).collect(),

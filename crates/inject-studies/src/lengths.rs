@@ -88,13 +88,13 @@ pub struct DistanceSpread {
 
 /// Truncates prompts to each length and measures all pairs of their last states. A unit of the study is a length.
 ///
-/// The first `count` different prompts that are long enough are used at each length, so the same texts are compared at every length
-/// for which they are long enough. `model` identifies the weights in the journal.
+/// The first `count` different prompts that are long enough are used at each length, so the same texts are compared at every
+/// length for which they are long enough. `model` identifies the weights in the journal.
 ///
 /// # Errors
 ///
-/// [`StudyError`] if there are fewer than two prompts of some length, the decoder refuses a prompt or a tap, or the journal belongs to
-/// another study.
+/// [`StudyError`] if there are fewer than two prompts of some length, the decoder refuses a prompt or a tap, or the journal
+/// belongs to another study.
 pub fn lengths(
     decoder: &Decoder,
     model: &str,

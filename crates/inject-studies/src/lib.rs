@@ -1,8 +1,8 @@
 //! Experiments on the hidden states of language models. Each is a function whose result can be serialized.
 //!
-//! A study is a list of independent units, such as a tap, a prefix or a length. A [`Journal`](journal::Journal) records each finished
-//! unit. So a killed study continues where it stopped, and parts that were run on several machines can be merged into the result of a
-//! single run. A [`Run`] specifies the journal, the part of the study to do, and the receiver of progress.
+//! A study is a list of independent units, such as a tap, a prefix or a length. A [`Journal`](journal::Journal) records each
+//! finished unit. So a killed study continues where it stopped, and parts that were run on several machines can be merged into
+//! the result of a single run. A [`Run`] specifies the journal, the part of the study to do, and the receiver of progress.
 //!
 //! | function | question |
 //! |---|---|

@@ -32,8 +32,8 @@ pub struct RecoveryOptions {
 }
 
 impl RecoveryOptions {
-    /// Creates options to measure each condition at each tap. At least `rivals` and at most `most_candidates` candidates are tested at
-    /// each position.
+    /// Creates options to measure each condition at each tap. At least `rivals` and at most `most_candidates` candidates are
+    /// tested at each position.
     pub fn new(taps: Vec<Tap>, conditions: Vec<Condition>, rivals: usize, most_candidates: usize) -> Self {
         RecoveryOptions { taps, conditions, rivals, most_candidates, seed: 0 }
     }
@@ -93,10 +93,11 @@ pub struct Recovered {
 
 /// Inverts prompts under each condition, at each tap. A unit of the study is a condition at a tap.
 ///
-/// The inverter is given an upper bound of the distance by which each state was moved. A number format implies that bound. For other
-/// conditions it is the true error, which would have to be guessed outside a study. At each position the inverter accepts the nearest
-/// candidate that fits. It replaces that candidate if later positions exclude it, and continues with the nearest one if none fits.
-/// `policy` returns the sources of candidates for a model at a tap, and `model` identifies the weights in the journal.
+/// The inverter is given an upper bound of the distance by which each state was moved. A number format implies that bound. For
+/// other conditions it is the true error, which would have to be guessed outside a study. At each position the inverter accepts
+/// the nearest candidate that fits. It replaces that candidate if later positions exclude it, and continues with the nearest one
+/// if none fits. `policy` returns the sources of candidates for a model at a tap, and `model` identifies the weights in the
+/// journal.
 ///
 /// # Errors
 ///
@@ -251,9 +252,9 @@ impl Trial<'_> {
     }
 }
 
-/// Returns the smallest margin over the positions of a prompt, among `rivals` candidates at each. The margin is the distance from the
-/// given state to the second nearest candidate, minus that to the nearest. The result is an upper bound of the margin over the whole
-/// vocabulary. Returns `None` if no position has two tested candidates.
+/// Returns the smallest margin over the positions of a prompt, among `rivals` candidates at each. The margin is the distance from
+/// the given state to the second nearest candidate, minus that to the nearest. The result is an upper bound of the margin over
+/// the whole vocabulary. Returns `None` if no position has two tested candidates.
 ///
 /// # Errors
 ///

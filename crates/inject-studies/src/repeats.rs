@@ -146,8 +146,8 @@ impl fmt::Display for EqualityReason {
 ///
 /// # Errors
 ///
-/// [`StudyError`] if the decoder refuses a prompt or a tap, there are fewer than two repetitions, or the journal belongs to another
-/// study.
+/// [`StudyError`] if the decoder refuses a prompt or a tap, there are fewer than two repetitions, or the journal belongs to
+/// another study.
 pub fn repeats(decoder: &Decoder, options: &RepeatOptions, run: Run<'_>) -> Result<RepeatStudy, StudyError> {
     if options.most < 2 {
         return Err(StudyError::TooFewPrompts { found: options.most, expected: 2 });
@@ -202,8 +202,8 @@ fn compare(tap: Tap, states: &[Vec<f32>], noise: NoiseFloor, reason: Option<Equa
 }
 
 impl RepeatStudy {
-    /// Returns the number of combinations of token, tap and BOS for which repetitions must collide, and the number of those for which
-    /// they do.
+    /// Returns the number of combinations of token, tap and BOS for which repetitions must collide, and the number of those for
+    /// which they do.
     pub fn expected_and_found(&self) -> (usize, usize) {
         let places = self.repeats.iter().flat_map(|repeats| &repeats.taps).filter(|at| at.reason.is_some());
         let mut count = BTreeMap::from([(true, 0), (false, 0)]);

@@ -76,8 +76,8 @@ pub struct Finished<U, R> {
 }
 
 impl<'a> Run<'a> {
-    /// Creates settings to run the whole study without a journal. `progress` is called before and after every unit, and during long
-    /// ones.
+    /// Creates settings to run the whole study without a journal. `progress` is called before and after every unit, and during
+    /// long ones.
     pub fn in_memory(progress: &'a mut dyn FnMut(Progress<'_>)) -> Self {
         Run { journal: None, others: Vec::new(), part: Part::WHOLE, progress }
     }

@@ -79,8 +79,8 @@ pub struct StressReport {
 ///
 /// # Errors
 ///
-/// [`StudyError`] if a set has fewer than two different prompts, the decoder or the tokenizer refuses a prompt, or the journal belongs
-/// to another study.
+/// [`StudyError`] if a set has fewer than two different prompts, the decoder or the tokenizer refuses a prompt, or the journal
+/// belongs to another study.
 pub fn stress(
     model: &TextModel<'_>,
     sets: &[StressSet],

@@ -42,7 +42,8 @@ pub struct TapOptions {
 pub enum NeighbourSearch {
     /// Only the closest pairs are searched for.
     Skipped,
-    /// Nearest neighbours are searched for too. This takes longer, and gives the distribution of margins and the co-Lipschitz constant.
+    /// Nearest neighbours are searched for too. This takes longer, and gives the distribution of margins and the co-Lipschitz
+    /// constant.
     Searched,
 }
 
@@ -69,8 +70,8 @@ impl TapOptions {
 }
 
 impl Default for TapOptions {
-    /// Returns options for L2, the 10 closest pairs, the distribution of up to a million pairs, nearest neighbours, a dimension sample
-    /// of 2000 rows, and a memory budget of 2 GiB.
+    /// Returns options for L2, the 10 closest pairs, the distribution of up to a million pairs, nearest neighbours, a dimension
+    /// sample of 2000 rows, and a memory budget of 2 GiB.
     fn default() -> Self {
         TapOptions {
             metric: Metric::L2,

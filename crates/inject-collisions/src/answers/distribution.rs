@@ -82,7 +82,8 @@ impl Distribution {
         self.counts.iter().map(|(&bin, &pairs)| (edges(bin), pairs))
     }
 
-    /// Returns the bin of the smallest distance that this share of the pairs does not exceed. Returns `None` if no pair was counted.
+    /// Returns the bin of the smallest distance that this share of the pairs does not exceed. Returns `None` if no pair was
+    /// counted.
     ///
     /// # Panics
     ///

@@ -6,8 +6,8 @@ pub(super) const UNIT_F32: f64 = 1.0 / (1 << 24) as f64;
 /// The largest relative error of one operation in f64.
 pub(super) const UNIT_F64: f64 = 1.0 / (1_u64 << 53) as f64;
 
-/// An upper bound of the effect of underflow on a sum of products of numbers up to 1. It holds even if subnormal numbers are flushed
-/// to zero.
+/// An upper bound of the effect of underflow on a sum of products of numbers up to 1. It holds even if subnormal numbers are
+/// flushed to zero.
 pub(super) const UNDERFLOW: f64 = 1e-30;
 
 /// Returns an upper bound of the relative error of `operations` consecutive operations, each with a relative error of at most

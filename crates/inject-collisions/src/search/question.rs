@@ -26,7 +26,8 @@ pub(super) trait Question: Sync {
     /// The answer among the pairs of one tile.
     type Part: Send;
 
-    /// Whether a pair reduces the radius of its rows. A pair may then be reported twice, and the second report must have no effect.
+    /// Whether a pair reduces the radius of its rows. A pair may then be reported twice, and the second report must have no
+    /// effect.
     const NARROWS: bool;
 
     /// The largest number of principal axes worth computing for this question.

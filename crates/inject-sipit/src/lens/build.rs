@@ -59,9 +59,9 @@ pub enum FirstPosition {
 pub struct LensBuilder {
     /// The taps to make lenses for. The same passes serve all of them.
     pub taps: Vec<Tap>,
-    /// Beginnings of ordinary prompts as token ids. The state of every token is computed after each of them. They should be varied,
-    /// and some should end inside a word, because their mean represents all contexts of a token. `inject lens` uses four of up to
-    /// 12 tokens, two of which end inside a word.
+    /// Beginnings of ordinary prompts as token ids. The state of every token is computed after each of them. They should be
+    /// varied, and some should end inside a word, because their mean represents all contexts of a token. `inject lens` uses four
+    /// of up to 12 tokens, two of which end inside a word.
     pub prefixes: Vec<Vec<u32>>,
     /// Prompts as token ids. 600 to 2,000 prompts of 64 tokens are recommended; at least 256 positions that are not first ones are
     /// required. The last tenth of the positions is held out to choose the size of the lens, so put ordinary text last. Put some
@@ -144,8 +144,8 @@ impl LensBuilder {
     ///
     /// # Errors
     ///
-    /// [`InvertError`] if the decoder refuses the prompts, the text is too short, there is no prefix, or the states do not determine a
-    /// lens.
+    /// [`InvertError`] if the decoder refuses the prompts, the text is too short, there is no prefix, or the states do not
+    /// determine a lens.
     pub fn build(
         &self,
         decoder: &Decoder,
@@ -167,8 +167,8 @@ impl LensBuilder {
         }
         let (fitted_on, held_out) = fitted_on_and_held_out(&samples);
 
-        // The prefixes are computed first, because they are cheap: a prefix that the model cannot compute is refused before the text
-        // is computed.
+        // The prefixes are computed first, because they are cheap: a prefix that the model cannot compute is refused before the
+        // text is computed.
         let mut codebooks = Codebooks::new(decoder, &taps, &self.prefixes, self.first)?;
         let text = self.text_states(decoder, &taps, progress)?;
         let distinct = distinct(fitted_on);

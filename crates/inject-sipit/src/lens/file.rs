@@ -42,8 +42,8 @@ impl Lens {
         format!("lens-{tap}.safetensors")
     }
 
-    /// Writes the lens into a folder, under [`Lens::file_name`]. An existing file is replaced atomically. The same lens always gives
-    /// the same bytes.
+    /// Writes the lens into a folder, under [`Lens::file_name`]. An existing file is replaced atomically. The same lens always
+    /// gives the same bytes.
     ///
     /// # Errors
     ///

@@ -59,8 +59,8 @@ pub(super) fn fit(
     (0..d).for_each(|i| normal[(i, i)] += LENS_RIDGE);
     let normal = normal.cholesky().ok_or_else(|| degenerate("a state is not finite"))?;
 
-    // The difference that the context makes to a token's mean state, predicted from the previous state. Gives its mean, the map, and
-    // the residuals.
+    // The difference that the context makes to a token's mean state, predicted from the previous state. Gives its mean, the map,
+    // and the residuals.
     let context_beside = |means: Tensor<2>| -> Result<_, InvertError> {
         let added = samples.states.clone() - means;
         let added_mean = added.clone().mean_dim(0);
@@ -112,8 +112,8 @@ pub(super) fn fit(
     Ok(Fitted { projection, offset, token_projection, token_offset, prior })
 }
 
-/// Returns for each sample the mean of its token over the prefixes and the token's other occurrences in the text. The sample itself
-/// is left out, because a rare token would otherwise explain itself.
+/// Returns for each sample the mean of its token over the prefixes and the token's other occurrences in the text. The sample
+/// itself is left out, because a rare token would otherwise explain itself.
 ///
 /// `rest` is each sample minus its token's mean over the prefixes and minus the predicted context.
 fn means_without_own(after_prefixes: Tensor<2>, rest: Tensor<2>, tokens: &[usize]) -> Tensor<2> {
@@ -150,8 +150,9 @@ pub(super) fn refine_points(points: &mut [f32], rank: usize, ids: &[u32], seen: 
     }
 }
 
-/// Returns the projection, `[d_model, rank]`, and the offset, `[1, rank]`, of the table of first positions, where a state depends on
-/// its token alone. Each coordinate is divided by its typical spread, and the result is rotated onto the axes of largest variance.
+/// Returns the projection, `[d_model, rank]`, and the offset, `[1, rank]`, of the table of first positions, where a state depends
+/// on its token alone. Each coordinate is divided by its typical spread, and the result is rotated onto the axes of largest
+/// variance.
 ///
 /// Most first tokens become attention sinks. The few that do not are thousands of times farther away than the distances among the
 /// others. So medians are used instead of means, and the axes are those of the other tokens.

@@ -205,8 +205,8 @@ struct Scoring<'a> {
 }
 
 impl Scoring<'_> {
-    /// Adds the scores of one tile to `best`. All loops and closures are inlined, because a called function is not compiled for the
-    /// instructions of its caller.
+    /// Adds the scores of one tile to `best`. All loops and closures are inlined, because a called function is not compiled for
+    /// the instructions of its caller.
     #[inline(always)]
     fn look(&self, best: &mut [Largest], tile: Tile<'_>) {
         let (first, tokens) = (tile.tokens().start, tile.tokens().len());
@@ -261,10 +261,10 @@ mod tests {
 
     /// Returns the product of a point with a row, and an upper bound of its error.
     ///
-    /// In f32, the rounding error of a product of `n` coordinates and one addend is at most `(n + 1) u` of the product of the lengths.
-    /// In integers, each coordinate of the point has an error of 1/32,766 of the point's length, and each coordinate of the row one of
-    /// 1/254 or 1/32,766 of the row's length. By the Cauchy-Schwarz inequality, the error of the product is `sqrt(n)` times as large
-    /// a share of the product of the lengths.
+    /// In f32, the rounding error of a product of `n` coordinates and one addend is at most `(n + 1) u` of the product of the
+    /// lengths. In integers, each coordinate of the point has an error of 1/32,766 of the point's length, and each coordinate of
+    /// the row one of 1/254 or 1/32,766 of the row's length. By the Cauchy-Schwarz inequality, the error of the product is
+    /// `sqrt(n)` times as large a share of the product of the lengths.
     fn product(point: &[f64], row: &[f64], arithmetic: Arithmetic, bits: Bits) -> Expected {
         let width = row.len() as f64;
         let of_row = if bits == Bits::Eight { 1.0 / 254.0 } else { 1.0 / 32_766.0 };

@@ -41,14 +41,14 @@ pub(super) struct Combination {
 impl Combination {
     /// Returns the combination of the candidates tested at a position that is closest to the given state.
     ///
-    /// Let `x_i` be the difference of a tested state and the given one, `G` the products of these differences, and `w_i` weights that
-    /// decrease with distance. The combination is `z / sum(z)` with `(G + lambda / w) z = 1`: the intercept of a ridge regression at
-    /// the given state.
+    /// Let `x_i` be the difference of a tested state and the given one, `G` the products of these differences, and `w_i` weights
+    /// that decrease with distance. The combination is `z / sum(z)` with `(G + lambda / w) z = 1`: the intercept of a ridge
+    /// regression at the given state.
     pub(super) fn of(at: &OpenPosition<'_>, basis: Basis) -> Self {
         let wanted = at.wanted();
         // At an attention sink, such as the first position in most models, a few coordinates are a thousand times larger than the
-        // others and contain little information about the token. So each coordinate is measured in units of its own spread. Near one
-        // state, plain distances give better guesses.
+        // others and contain little information about the token. So each coordinate is measured in units of its own spread. Near
+        // one state, plain distances give better guesses.
         let weights: Vec<f64> = match basis {
             Basis::Everywhere => by_spread(at.tested.sample(), wanted.len()),
             Basis::Nearby => vec![1.0; wanted.len()],

@@ -12,8 +12,8 @@ use burn::tensor::{DType, Tensor, TensorData};
 /// # Source
 ///
 /// arXiv 2510.15511 prints the first (Algorithm 3). The code released with it (giorgosnikolaou/SIPIT, `src/utils/model.py`)
-/// computes the second, whose gradient is smaller by a factor of half the number of values compared. This matters if the gradient is
-/// too small to be clipped.
+/// computes the second, whose gradient is smaller by a factor of half the number of values compared. This matters if the gradient
+/// is too small to be clipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Objective {
     /// Half the squared Euclidean distance to the given states.

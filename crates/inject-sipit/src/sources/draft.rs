@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use crate::models::Alternative;
 
-/// Guessed tokens for the first open position and those after it, and alternatives for doubtful ones. One forward pass computes all
-/// of them. Each alternative costs as much as one more position.
+/// Guessed tokens for the first open position and those after it, and alternatives for doubtful ones. One forward pass computes
+/// all of them. Each alternative costs as much as one more position.
 ///
 /// # Example
 ///

@@ -29,8 +29,8 @@ use super::{
 /// | start | a random token (as released) | a random token |
 /// | size of the first step | 1 (as released) | 1 |
 ///
-/// [`Gradient::printed`] follows the code where the paper does not specify a detail. A search that reaches NaN or infinity stops, and
-/// the next source or the scan takes over. The released code abandons the whole prompt in that case.
+/// [`Gradient::printed`] follows the code where the paper does not specify a detail. A search that reaches NaN or infinity stops,
+/// and the next source or the scan takes over. The released code abandons the whole prompt in that case.
 ///
 /// # Example
 ///
@@ -51,13 +51,13 @@ use super::{
 /// # Source
 ///
 /// As printed: arXiv 2510.15511, Algorithm 3 (the loss, a step before each proposal, candidates by distance to the proxy) with
-/// remarks 18 (embeddings in place of tokens) and 19 (plain gradient descent), and appendix E.1 (projection onto the nearest untested
-/// token every 50 proposals, without a gradient through it; since version 4, gradients clipped to norm 1). No version specifies
-/// the start of the proxy, the size of a step, or a change of that size.
+/// remarks 18 (embeddings in place of tokens) and 19 (plain gradient descent), and appendix E.1 (projection onto the nearest
+/// untested token every 50 proposals, without a gradient through it; since version 4, gradients clipped to norm 1). No version
+/// specifies the start of the proxy, the size of a step, or a change of that size.
 ///
-/// As released: giorgosnikolaou/SIPIT, commit 4f343c83, `src/algorithm/SIPIT.py`, `find_token` (the start, the windows, the clipping,
-/// the order of step, candidate and projection), `src/algorithm/base.py`, `setup_optimzer_scheduler` (`LinearLR`, made once for each
-/// token and not again after a projection), `src/utils/model.py` (`mse_loss`), and the default of `--step-size`.
+/// As released: giorgosnikolaou/SIPIT, commit 4f343c83, `src/algorithm/SIPIT.py`, `find_token` (the start, the windows, the
+/// clipping, the order of step, candidate and projection), `src/algorithm/base.py`, `setup_optimzer_scheduler` (`LinearLR`, made
+/// once for each token and not again after a projection), `src/utils/model.py` (`mse_loss`), and the default of `--step-size`.
 #[derive(Clone, Debug)]
 pub struct Gradient {
     seed: u64,
@@ -145,8 +145,8 @@ impl Gradient {
         Gradient { step_size, ..self }
     }
 
-    /// Limits the number of steps at a position, after which nothing more is proposed there. A small number of tokens takes most of
-    /// the steps, and a scan of the vocabulary is cheaper for those.
+    /// Limits the number of steps at a position, after which nothing more is proposed there. A small number of tokens takes most
+    /// of the steps, and a scan of the vocabulary is cheaper for those.
     pub fn at_most(self, steps: usize) -> Self {
         Gradient { most_steps: Some(steps), ..self }
     }

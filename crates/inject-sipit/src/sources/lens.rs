@@ -27,8 +27,8 @@ use super::{
 
 /// Drafts whole prompts with a [`Lens`], and proposes each position's most likely tokens.
 ///
-/// A draft continues after tokens that may be wrong. The distances measured there, of the drafted tokens and of their alternatives,
-/// improve the next draft at many positions at once.
+/// A draft continues after tokens that may be wrong. The distances measured there, of the drafted tokens and of their
+/// alternatives, improve the next draft at many positions at once.
 #[derive(Clone, Debug)]
 pub struct LensProposals {
     lens: Arc<Lens>,

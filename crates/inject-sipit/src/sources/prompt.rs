@@ -108,7 +108,8 @@ impl<'a> OpenPosition<'a> {
         self.decoder().config().vocab_size
     }
 
-    /// Returns the model's own expectation at the position: the logarithm of every token's probability, up to an additive constant.
+    /// Returns the model's own expectation at the position: the logarithm of every token's probability, up to an additive
+    /// constant.
     ///
     /// At the last block and after the final norm it is read from the state of the previous position. At other taps the model is
     /// computed up to its head. At the first position it is the average over single-token prompts. All sources of a prompt share

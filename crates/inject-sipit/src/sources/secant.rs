@@ -55,14 +55,16 @@ impl Secant {
         Secant::default()
     }
 
-    /// Tests a sample of `tokens` tokens, but at most a sixteenth of the vocabulary, when the search is first called at a position
-    /// other than the first. The sample does not count towards the limit of the turn. It costs a few dozen forward passes of a prompt,
-    /// once for all prompts of a model at a tap. The map from states to embeddings that it determines drafts most other positions.
+    /// Tests a sample of `tokens` tokens, but at most a sixteenth of the vocabulary, when the search is first called at a
+    /// position other than the first. The sample does not count towards the limit of the turn. It costs a few dozen forward
+    /// passes of a prompt, once for all prompts of a model at a tap. The map from states to embeddings that it determines drafts
+    /// most other positions.
     pub fn surveying(self, tokens: usize) -> Self {
         Secant { survey: tokens, ..self }
     }
 
-    /// Returns the number of tokens of the survey for a vocabulary of this size, or 0 if the survey would be too small to be useful.
+    /// Returns the number of tokens of the survey for a vocabulary of this size, or 0 if the survey would be too small to be
+    /// useful.
     pub(crate) fn surveyed(&self, vocab_size: usize) -> usize {
         let tokens = self.survey.min(vocab_size / SAMPLED_SHARE);
         if tokens < SECANT_SURVEY_FEWEST { 0 } else { tokens }
@@ -135,8 +137,8 @@ impl Here {
         Here { surveying, ..Here::default() }
     }
 
-    /// Returns the number of tokens of the whole vocabulary worth testing here. It is limited to a share of a small vocabulary, because
-    /// testing more would amount to half a scan.
+    /// Returns the number of tokens of the whole vocabulary worth testing here. It is limited to a share of a small vocabulary,
+    /// because testing more would amount to half a scan.
     fn sample_wanted(&self, secant: &Secant, at: &OpenPosition<'_>) -> usize {
         let wanted = if self.surveying { secant.survey } else { SECANT_SAMPLED };
         wanted.min(at.vocab_size() / SAMPLED_SHARE).max(2)
@@ -213,7 +215,8 @@ impl Session<SecantMemory> for SecantSession<'_> {
     }
 }
 
-/// Returns a score for every token by a guess, combined with the model's expectation. Returns `None` if nothing determines a guess.
+/// Returns a score for every token by a guess, combined with the model's expectation. Returns `None` if nothing determines a
+/// guess.
 fn scores(
     secant: &Secant,
     here: &mut Here,

@@ -1,7 +1,7 @@
 //! The trust in several predictors, learned from the tokens found.
 
-/// Updates the trust in several predictors after a token was found. A total of one is added, divided in proportion to each predictor's
-/// probability of the token times its current trust. A token that no predictor expected changes nothing.
+/// Updates the trust in several predictors after a token was found. A total of one is added, divided in proportion to each
+/// predictor's probability of the token times its current trust. A token that no predictor expected changes nothing.
 pub(super) fn credit(trust: &mut [f64], likelihoods: impl IntoIterator<Item = f64>) {
     let shares: Vec<f64> =
         trust.iter().zip(likelihoods).map(|(trust, likelihood)| trust * likelihood).collect();

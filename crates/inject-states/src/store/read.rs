@@ -47,8 +47,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unfinished`] if the writing of the store was interrupted, and [`StoreError::NotAStore`] if there is no manifest.
-    /// If anything contradicts the manifest, a [`StoreError`] that names the file, the value found and the value expected.
+    /// [`StoreError::Unfinished`] if the writing of the store was interrupted, and [`StoreError::NotAStore`] if there is no
+    /// manifest. If anything contradicts the manifest, a [`StoreError`] that names the file, the value found and the value
+    /// expected.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, StoreError> {
         let dir = dir.as_ref();
         let mut store = Store::open_unverified(dir)?;
@@ -156,8 +157,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::NoSuchTap`] if the store does not contain the tap, and [`StoreError::DamagedBlock`] if states changed after they
-    /// were written.
+    /// [`StoreError::NoSuchTap`] if the store does not contain the tap, and [`StoreError::DamagedBlock`] if states changed after
+    /// they were written.
     pub fn tap(&self, tap: Tap) -> Result<&TapStates, StoreError> {
         let index = self.index_of(tap)?;
         if let (Some(sums), None) = (&self.sums, self.verified[index].get()) {

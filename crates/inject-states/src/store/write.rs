@@ -36,9 +36,9 @@ pub enum Opened {
 
 /// Writes the store of one job.
 ///
-/// The writer may be dropped, or its process killed, at any time. When it is opened again, it continues after the last block whose
-/// [`append`](StoreWriter::append) returned. It keeps 4 bytes for each prompt and 8 for each mebibyte of states, and converts a block
-/// in small pieces, so its memory grows very little with the size of the store.
+/// The writer may be dropped, or its process killed, at any time. When it is opened again, it continues after the last block
+/// whose [`append`](StoreWriter::append) returned. It keeps 4 bytes for each prompt and 8 for each mebibyte of states, and
+/// converts a block in small pieces, so its memory grows very little with the size of the store.
 #[derive(Debug)]
 pub struct StoreWriter {
     dir: PathBuf,
@@ -57,8 +57,8 @@ pub struct StoreWriter {
 impl StoreWriter {
     /// Begins a store in a folder that is empty or does not exist, or resumes one that was begun there.
     ///
-    /// The states on disk are compared with their checksums. If a block is damaged, its prompts and all later ones have to be written
-    /// again, even if the store is finished.
+    /// The states on disk are compared with their checksums. If a block is damaged, its prompts and all later ones have to be
+    /// written again, even if the store is finished.
     ///
     /// # Errors
     ///
@@ -162,8 +162,8 @@ impl StoreWriter {
         };
         journal.write(&self.dir)?;
         self.journal = journal;
-        // Checksums are recorded after the journal, so that there is none for states that do not count. A missing checksum is computed
-        // again.
+        // Checksums are recorded after the journal, so that there is none for states that do not count. A missing checksum is
+        // computed again.
         let recorded = self.hashers[0].complete().len();
         self.hashers = hashers;
         self.record(recorded)
@@ -187,8 +187,8 @@ impl StoreWriter {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unfinished`] if prompts are missing, [`StoreError::NoiseFloor`] if the floors do not match the store's taps, and
-    /// the errors of [`Store::open`]. The folder can still be opened by [`StoreWriter::open`] after an error.
+    /// [`StoreError::Unfinished`] if prompts are missing, [`StoreError::NoiseFloor`] if the floors do not match the store's taps,
+    /// and the errors of [`Store::open`]. The folder can still be opened by [`StoreWriter::open`] after an error.
     pub fn finish(self, noise: Option<NoiseFloors>) -> Result<Store, StoreError> {
         let dir = &self.dir;
         let Journal { job, prompts_done, .. } = self.journal;

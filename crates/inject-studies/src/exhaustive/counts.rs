@@ -4,7 +4,8 @@
 ///
 /// # Source
 ///
-/// arXiv 2510.15511, section 4.1. Ten prompts give 343.6e9 pairs for Gemma-3's vocabulary of 262,144 tokens. The same protocol gives
+/// arXiv 2510.15511, section 4.1. Ten prompts give 343.6e9 pairs for Gemma-3's vocabulary of 262,144 tokens. The same protocol
+/// gives
 /// 12.6e9 for GPT-2's vocabulary of 50,257 tokens.
 ///
 /// # Example

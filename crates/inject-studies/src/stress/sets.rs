@@ -81,8 +81,8 @@ const WORDS: [(&str, &str); 24] = [
     ("wood", "bois"),
 ];
 
-/// Makes a set of up to `count` prompts. Near-duplicates, trailing newlines and common endings are made from `texts`. The other kinds
-/// do not use `texts`.
+/// Makes a set of up to `count` prompts. Near-duplicates, trailing newlines and common endings are made from `texts`. The other
+/// kinds do not use `texts`.
 pub fn stress_set(kind: StressKind, texts: &[String], count: usize) -> StressSet {
     let texts: Vec<String> = match kind {
         StressKind::SameNextToken => by_example(&SEPARATORS[..1]).take(count).collect(),

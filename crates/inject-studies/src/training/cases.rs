@@ -39,12 +39,13 @@ pub struct DegenerateCase {
     pub why: String,
 }
 
-/// Returns every case that is possible with this decoder and text. `windows` are the training text. Their last tokens are not inputs.
+/// Returns every case that is possible with this decoder and text. `windows` are the training text. Their last tokens are not
+/// inputs.
 ///
 /// # Errors
 ///
-/// [`StudyError::TooFew`] if the text does not contain two frequent tokens or enough different windows, or if the vocabulary does not
-/// contain two tokens that never occur in it.
+/// [`StudyError::TooFew`] if the text does not contain two frequent tokens or enough different windows, or if the vocabulary does
+/// not contain two tokens that never occur in it.
 pub fn degenerate_cases(
     config: &DecoderConfig,
     windows: &[Vec<u32>],

@@ -104,7 +104,8 @@ impl AtStep {
     }
 }
 
-/// Makes the newly drawn weights of a decoder degenerate, trains it, and measures the pairs of a case at the start and during training.
+/// Makes the newly drawn weights of a decoder degenerate, trains it, and measures the pairs of a case at the start and during
+/// training.
 ///
 /// # Errors
 ///

@@ -81,7 +81,8 @@ pub struct RandomWeightsStudy {
 ///
 /// # Errors
 ///
-/// [`StudyError`] if there are fewer than two different prompts, a decoder refuses a prompt, or the journal belongs to another study.
+/// [`StudyError`] if there are fewer than two different prompts, a decoder refuses a prompt, or the journal belongs to another
+/// study.
 ///
 /// # Source
 ///

@@ -12,7 +12,8 @@ use inject_sipit::models::{
 use super::{Optimiser, Probes, Snapshot, batches::Batches};
 use crate::{StudyError, tuning::WINDOWS_AT_ONCE};
 
-/// The text on which a decoder is trained, and the text on which its loss is measured. A window of `n` tokens has `n - 1` next tokens.
+/// The text on which a decoder is trained, and the text on which its loss is measured. A window of `n` tokens has `n - 1` next
+/// tokens.
 #[derive(Clone, Copy, Debug)]
 pub struct TrainingData<'a> {
     /// Windows of the training text.
@@ -99,8 +100,8 @@ pub fn log_spaced(steps: usize) -> Vec<usize> {
 ///
 /// # Errors
 ///
-/// [`StudyError`] if the learning rate or batch size is invalid, there is no text, or the loss becomes NaN or infinite, and the errors
-/// of the decoder.
+/// [`StudyError`] if the learning rate or batch size is invalid, there is no text, or the loss becomes NaN or infinite, and the
+/// errors of the decoder.
 ///
 /// # Source
 ///

@@ -80,7 +80,8 @@ fn a_format_moves_the_minimum_by_no_more_than_it_moves_two_states_and_collisions
             }
         }
     }
-    // Weights stored as f32 by a program that drew them lose something in every format but change no embedding in the integer ones.
+    // Weights stored as f32 by a program that drew them lose something in every format but change no embedding in the integer
+    // ones.
     let changed = |format| of(&study, Storage::Weights(format))[1].closest != exact[1].closest;
     assert!(NumberFormat::narrow().iter().copied().all(changed));
 }

@@ -101,8 +101,8 @@ impl<'a> Codebooks<'a> {
         Ok(sums.into_iter().map(|(tap, sum)| (tap, sum.mul_scalar(share))).collect())
     }
 
-    /// Returns every token's point at every tap, `[vocab_size, rank]` row-major. Also computes the tables of first positions, fitted
-    /// to `sample`.
+    /// Returns every token's point at every tap, `[vocab_size, rank]` row-major. Also computes the tables of first positions,
+    /// fitted to `sample`.
     pub(super) fn points(
         &mut self,
         fitted: &BTreeMap<Tap, Fitted>,

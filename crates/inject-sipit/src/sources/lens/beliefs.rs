@@ -3,8 +3,9 @@
 //! A lens has up to three rankings of a position: by its state and the model's own expectation, by the state alone, and by the
 //! expectation alone. Each is the best in some cases. The state alone is best in a prompt that the model does not expect. The
 //! expectation is best if a state is far from the states of its token in other contexts, which happens to one ordinary token in
-//! fifty in the deepest blocks. So a token's probability is the mean over the rankings, weighted by how well each of them predicted
-//! the tokens settled so far. If a draft has computed the token's distance, the probability is multiplied by a factor from it.
+//! fifty in the deepest blocks. So a token's probability is the mean over the rankings, weighted by how well each of them
+//! predicted the tokens settled so far. If a draft has computed the token's distance, the probability is multiplied by a factor
+//! from it.
 
 use crate::{
     collisions::Ranked,
@@ -78,8 +79,8 @@ impl Shortlists {
     }
 }
 
-/// Returns the likelihood ratio of a token's distance after a draft: how much more likely the distance is for a right token than for
-/// a wrong one.
+/// Returns the likelihood ratio of a token's distance after a draft: how much more likely the distance is for a right token than
+/// for a wrong one.
 ///
 /// The distance is compared with those of the other tokens computed at the position, and with the distances of wrong tokens
 /// elsewhere.

@@ -16,10 +16,11 @@ use crate::{
 
 /// Guesses the point of the right token among the points of a [`Lens`] from tested tokens, and proposes the tokens near the guess.
 ///
-/// The context changes a state more than a lens can predict, most of all in the deepest blocks. But the points of a lens distinguish
-/// tokens in the same way as states of that depth do. So after a fixed prefix a state is closer to a linear function of its token's
-/// point than to one of its embedding. A few dozen tokens sampled from the whole vocabulary are tested after the current prefix, and
-/// the point of the right token is guessed from them. If the first guess fails, as many tokens again are tested for a better one.
+/// The context changes a state more than a lens can predict, most of all in the deepest blocks. But the points of a lens
+/// distinguish tokens in the same way as states of that depth do. So after a fixed prefix a state is closer to a linear function
+/// of its token's point than to one of its embedding. A few dozen tokens sampled from the whole vocabulary are tested after the
+/// current prefix, and the point of the right token is guessed from them. If the first guess fails, as many tokens again are
+/// tested for a better one.
 ///
 /// The sample does not count towards the limit of a turn.
 #[derive(Clone, Debug)]

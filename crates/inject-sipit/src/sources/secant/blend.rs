@@ -1,9 +1,9 @@
 //! The probability of a token, from the model's expectation and the direction of its embedding together.
 //!
-//! Each is better in some cases. The expectation is better if a state is far from the one that its token's embedding predicts, which
-//! happens to some ordinary tokens in the deepest blocks. The direction is better if the model does not expect the text. The quality
-//! of a direction depends on the depth and on the source of the guess. So a token's probability is the mean over several ways of
-//! weighing the two, and each way counts in proportion to its predictions of the tokens found so far.
+//! Each is better in some cases. The expectation is better if a state is far from the one that its token's embedding predicts,
+//! which happens to some ordinary tokens in the deepest blocks. The direction is better if the model does not expect the text.
+//! The quality of a direction depends on the depth and on the source of the guess. So a token's probability is the mean over
+//! several ways of weighing the two, and each way counts in proportion to its predictions of the tokens found so far.
 
 use rayon::prelude::*;
 

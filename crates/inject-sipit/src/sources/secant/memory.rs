@@ -13,8 +13,8 @@ use burn::tensor::Tensor;
 use self::fit::Fit;
 use super::blend::Blends;
 
-/// The knowledge of a [`Secant`](super::Secant) search: pairs of states and tokens, the ridge regression from states to embeddings,
-/// and the trust in each kind of guess.
+/// The knowledge of a [`Secant`](super::Secant) search: pairs of states and tokens, the ridge regression from states to
+/// embeddings, and the trust in each kind of guess.
 #[derive(Clone, Debug, Default)]
 pub struct SecantMemory {
     /// Whether the vocabulary was surveyed after a first position.
@@ -53,8 +53,8 @@ struct Prediction {
 }
 
 impl SecantMemory {
-    /// Begins a survey of the vocabulary, unless one was made, and returns whether it began. Earlier pairs are removed, because first
-    /// positions are attention sinks and unlike the others.
+    /// Begins a survey of the vocabulary, unless one was made, and returns whether it began. Earlier pairs are removed, because
+    /// first positions are attention sinks and unlike the others.
     pub(super) fn begin_survey(&mut self) -> bool {
         if self.surveyed {
             return false;

@@ -31,8 +31,8 @@ impl Mapped {
     pub(crate) fn open(dir: &Path, spec: &FileSpec) -> Result<Self, StoreError> {
         let path = spec.path(dir);
         let file = File::open(&path).map_err(StoreError::io("open", &path))?;
-        // SAFETY: this crate opens only finished stores, and never changes a finished store. `Store` documents as a condition that no
-        // other program truncates or rewrites the files while it is open.
+        // SAFETY: this crate opens only finished stores, and never changes a finished store. `Store` documents as a condition
+        // that no other program truncates or rewrites the files while it is open.
         let map = unsafe { Mmap::map(&file) }.map_err(StoreError::io("map", &path))?;
         let header = Header::read(&file).map_err(|error| header_error(&path, map.len() as u64, error))?;
         check_metadata(&path, &header, spec)?;

@@ -15,8 +15,8 @@ use crate::{
     },
 };
 
-/// Hashes the states that the journal records as durable. If a block of them is damaged, the journal is shortened to end before the
-/// first prompt of that block.
+/// Hashes the states that the journal records as durable. If a block of them is damaged, the journal is shortened to end before
+/// the first prompt of that block.
 ///
 /// # Errors
 ///

@@ -25,7 +25,8 @@ pub(super) struct Fit {
 }
 
 impl Fit {
-    /// Fits the regression to tokens and their states, `[pairs, d_model]` row-major. Returns `None` if the states do not determine it.
+    /// Fits the regression to tokens and their states, `[pairs, d_model]` row-major. Returns `None` if the states do not
+    /// determine it.
     pub(super) fn of(decoder: &Decoder, ids: &[u32], states: &[f32]) -> Result<Option<Self>, InvertError> {
         let (pairs, d) = (ids.len(), decoder.config().d_model);
         let data = TensorData::new(states.to_vec(), [pairs, d]);
