@@ -82,7 +82,7 @@ impl QuantisedRows {
     ///
     /// # Errors
     ///
-    /// Those of `read`.
+    /// The errors of `read`.
     ///
     /// # Panics
     ///
@@ -101,7 +101,7 @@ impl QuantisedRows {
     ///
     /// # Errors
     ///
-    /// Those of `read`.
+    /// The errors of `read`.
     ///
     /// # Panics
     ///

@@ -7,13 +7,13 @@ pub enum CollisionError {
     /// There are fewer than the two rows of a pair.
     #[error("{found} rows, expected at least two")]
     TooFewRows {
-        /// The number found.
+        /// The number of rows.
         found: usize,
     },
     /// There are more rows than row numbers can represent.
     #[error("{found} rows, expected at most {limit}")]
     TooManyRows {
-        /// The number found.
+        /// The number of rows.
         found: usize,
         /// The largest number supported.
         limit: usize,
@@ -42,7 +42,7 @@ pub enum CollisionError {
     LabelCount {
         /// The thing counted: labels or identities.
         what: &'static str,
-        /// The number found.
+        /// The number of labels or identities.
         found: usize,
         /// The number of rows.
         rows: usize,

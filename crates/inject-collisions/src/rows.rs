@@ -69,7 +69,7 @@ impl<'a> StateRows<'a> {
     ///
     /// # Errors
     ///
-    /// As [`StateRows::new`].
+    /// The errors of [`StateRows::new`].
     pub fn of_states(states: &'a TapStates) -> Result<Self, CollisionError> {
         let (rows, columns) = (states.rows(), states.d_model());
         let states = match states.as_f32() {
@@ -84,7 +84,7 @@ impl<'a> StateRows<'a> {
     ///
     /// # Errors
     ///
-    /// As [`StateRows::new`], and [`CollisionError::Store`] if the store does not hold the tap.
+    /// The errors of [`StateRows::new`], and [`CollisionError::Store`] if the store does not contain the tap.
     pub fn of_store(store: &'a Store, tap: Tap) -> Result<Self, CollisionError> {
         let positions = store.rows();
         let prefixes = positions.prompt.iter().zip(positions.position);

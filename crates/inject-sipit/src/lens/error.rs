@@ -11,7 +11,7 @@ pub enum LensError {
     /// A file cannot be read or written.
     #[error("cannot read or write {}", path.display())]
     File {
-        /// The lens file.
+        /// The path of the lens file.
         path: PathBuf,
         /// The error of the operating system.
         source: std::io::Error,
@@ -19,7 +19,7 @@ pub enum LensError {
     /// A file is not a lens, or is damaged.
     #[error("{}: {reason}", path.display())]
     Malformed {
-        /// The lens file.
+        /// The path of the lens file.
         path: PathBuf,
         /// The content that was found, and the content that was expected.
         reason: String,
@@ -69,7 +69,7 @@ pub enum LensError {
     Degenerate {
         /// The tap of the lens.
         tap: Tap,
-        /// The reason.
+        /// The reason why they do not determine a lens.
         reason: &'static str,
     },
 }

@@ -31,7 +31,7 @@ pub enum StoreError {
     /// A field of a [`StoreSpec`](super::StoreSpec) is impossible.
     #[error("a store cannot have {field} = {found}: expected {expected}")]
     InvalidSpec {
-        /// The field.
+        /// The name of the field.
         field: &'static str,
         /// The value found.
         found: String,
@@ -44,7 +44,7 @@ pub enum StoreError {
     /// A prompt has no tokens.
     #[error("prompt {prompt} has no tokens, expected at least one")]
     EmptyPrompt {
-        /// The prompt, from 0.
+        /// The prompt, counted from 0.
         prompt: usize,
     },
     /// A count exceeds the limit of the format.
@@ -52,26 +52,26 @@ pub enum StoreError {
     TooLarge {
         /// The plural noun for the counted items.
         what: &'static str,
-        /// The number found.
+        /// The number of items found.
         found: u128,
-        /// The largest number.
+        /// The largest number that a store supports.
         limit: u128,
     },
     /// A token id does not fit into I32.
     #[error("prompt {prompt} has the token id {found} at position {position}: ids go up to {}", i32::MAX)]
     TokenTooLarge {
-        /// The prompt, from 0.
+        /// The prompt, counted from 0.
         prompt: usize,
-        /// The position in it, from 0.
+        /// The position in it, counted from 0.
         position: usize,
-        /// The id.
+        /// The token id that does not fit.
         found: u32,
     },
 
     /// A folder contains neither a manifest nor the journal of an unfinished store.
     #[error("`{path}` is not a store of hidden states: it has no manifest.json")]
     NotAStore {
-        /// The folder.
+        /// The path of the folder.
         path: PathBuf,
     },
     /// The writing of a store was interrupted.
@@ -79,7 +79,7 @@ pub enum StoreError {
         "`{path}` is unfinished: {prompts_done} of {prompts} prompts are written; run the same command again to continue"
     )]
     Unfinished {
-        /// The folder.
+        /// The path of the folder.
         path: PathBuf,
         /// The number of prompts that are on disk.
         prompts_done: usize,
@@ -91,7 +91,7 @@ pub enum StoreError {
         "`{path}` is not empty and not a store of hidden states (it holds `{found}`): choose another folder"
     )]
     AlienFolder {
-        /// The folder.
+        /// The path of the folder.
         path: PathBuf,
         /// The name of a file in it.
         found: String,
@@ -99,13 +99,13 @@ pub enum StoreError {
     /// Another process is writing this store.
     #[error("`{path}` is being written by another process")]
     Busy {
-        /// The folder.
+        /// The path of the folder.
         path: PathBuf,
     },
     /// A folder holds the store of another job, finished or not.
     #[error("`{path}` holds another store: its {field} is {found}, not {expected}; choose another folder")]
     DifferentJob {
-        /// The folder.
+        /// The path of the folder.
         path: PathBuf,
         /// The first field that differs.
         field: String,
@@ -118,7 +118,7 @@ pub enum StoreError {
     /// A block has more prompts than the store still needs.
     #[error("the block holds {found} prompts, expected at most the {left} that are missing")]
     BlockTooLong {
-        /// The prompts of the block.
+        /// The number of prompts in the block.
         found: usize,
         /// The number of missing prompts.
         left: usize,
@@ -136,13 +136,13 @@ pub enum StoreError {
         "the block holds {found} values at tap `{tap}`, expected {expected} ({rows} rows of width {d_model})"
     )]
     BlockSize {
-        /// The tap.
+        /// The tap of the states.
         tap: Tap,
         /// The number of values.
         found: usize,
-        /// The expected number.
+        /// The number of rows times the width.
         expected: usize,
-        /// The rows of the block.
+        /// The number of rows of the block.
         rows: usize,
         /// The width of a state.
         d_model: usize,
@@ -152,11 +152,11 @@ pub enum StoreError {
         "the state of prompt {prompt} at position {position}, tap `{tap}`, is not finite: it holds {found}"
     )]
     NotFinite {
-        /// The prompt, from 0.
+        /// The prompt, counted from 0.
         prompt: usize,
-        /// The position in it, from 0.
+        /// The position in it, counted from 0.
         position: usize,
-        /// The tap.
+        /// The tap of the states.
         tap: Tap,
         /// The first such value.
         found: f32,
@@ -166,11 +166,11 @@ pub enum StoreError {
         "the state of prompt {prompt} at position {position}, tap `{tap}`, holds {found}, too large for {dtype}"
     )]
     Overflow {
-        /// The prompt, from 0.
+        /// The prompt, counted from 0.
         prompt: usize,
-        /// The position in it, from 0.
+        /// The position in it, counted from 0.
         position: usize,
-        /// The tap.
+        /// The tap of the states.
         tap: Tap,
         /// The first such value.
         found: f32,
@@ -180,7 +180,7 @@ pub enum StoreError {
     /// Noise floors belong to other taps than the store's, or one is negative or not finite.
     #[error("the noise floor at tap `{tap}` is {found}: expected {expected}")]
     NoiseFloor {
-        /// The tap.
+        /// The tap of the states.
         tap: Tap,
         /// The value found.
         found: String,
@@ -191,35 +191,35 @@ pub enum StoreError {
     /// An I/O operation failed.
     #[error("cannot {action} `{path}`")]
     Io {
-        /// The file or folder.
+        /// The path of the file or folder.
         path: PathBuf,
         /// The operation that failed, as a verb.
         action: &'static str,
-        /// The cause.
+        /// The underlying error.
         source: io::Error,
     },
     /// A manifest or journal is not valid JSON.
     #[error("`{path}` is damaged")]
     Json {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The cause.
+        /// The underlying error.
         source: serde_json::Error,
     },
     /// A safetensors header is malformed.
     #[error("the safetensors header of `{path}` is damaged")]
     Header {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The cause.
+        /// The underlying error.
         source: HeaderError,
     },
     /// A store has an unsupported format version.
     #[error("`{path}` has format version {found}: this version of the crate reads {expected}")]
     FormatVersion {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Its version, as JSON.
+        /// The format version of the store, as JSON.
         found: String,
         /// The version this crate reads and writes.
         expected: u32,
@@ -227,9 +227,9 @@ pub enum StoreError {
     /// The value of a field is invalid or contradicts the manifest.
     #[error("`{path}`: {field} is {found}, expected {expected}")]
     Field {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The field.
+        /// The name of the field.
         field: String,
         /// The value found.
         found: String,
@@ -239,19 +239,19 @@ pub enum StoreError {
     /// A file is shorter or longer than its header says, or an unfinished file is missing.
     #[error("`{path}` has {found} bytes, expected {expected}")]
     FileSize {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Its length.
+        /// The length of the file, in bytes.
         found: u64,
-        /// The length that its header needs.
+        /// The length that the header implies, in bytes.
         expected: u64,
     },
     /// The names, dtypes or shapes of a file's tensors differ from those that the manifest describes.
     #[error("`{path}` holds {found}, expected {expected}")]
     Tensors {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Its tensors.
+        /// The tensors that the file contains.
         found: String,
         /// The tensors that the manifest describes.
         expected: String,
@@ -267,9 +267,9 @@ pub enum StoreError {
          checksum; run the same extraction again to recompute them"
     )]
     DamagedBlock {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The tap.
+        /// The tap of the states.
         tap: Tap,
         /// The first row of the block.
         first_row: usize,
@@ -279,9 +279,9 @@ pub enum StoreError {
     /// A tensor is not aligned, so it cannot be read in place.
     #[error("tensor `{tensor}` of `{path}` begins at byte {found}, expected a multiple of {expected}")]
     Misaligned {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The tensor.
+        /// The name of the tensor.
         tensor: &'static str,
         /// The offset of its data in the file.
         found: usize,
@@ -291,13 +291,13 @@ pub enum StoreError {
     /// An id or offset has an invalid value.
     #[error("`{path}`: {tensor}[{index}] is {found}, expected {expected}")]
     Value {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The tensor.
+        /// The name of the tensor.
         tensor: &'static str,
-        /// The index of the element, from 0.
+        /// The index of the element, counted from 0.
         index: usize,
-        /// The element.
+        /// The value of the element.
         found: i64,
         /// The expected value.
         expected: String,
@@ -305,11 +305,11 @@ pub enum StoreError {
     /// The store does not contain a tap.
     #[error("the store `{path}` has no tap `{tap}`: it holds {}", tap_names(stored))]
     NoSuchTap {
-        /// The folder.
+        /// The path of the folder.
         path: PathBuf,
         /// The requested tap.
         tap: Tap,
-        /// The taps it holds.
+        /// The taps that the store contains.
         stored: Vec<Tap>,
     },
 }

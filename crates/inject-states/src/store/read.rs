@@ -61,7 +61,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`Store::open`].
+    /// The errors of [`Store::open`].
     pub fn open_unverified(dir: impl AsRef<Path>) -> Result<Self, StoreError> {
         let dir = dir.as_ref();
         if let Some(manifest) = Manifest::read(dir)? {
