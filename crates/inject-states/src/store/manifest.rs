@@ -155,7 +155,7 @@ impl Manifest {
     }
 }
 
-/// Reads a JSON file. Checks the format version of the part at the JSON pointer `manifest` before everything else.
+/// Reads a JSON file. Checks the format version of the part that `manifest` selects before everything else.
 /// Returns `None` if there is no such file.
 pub(crate) fn read_versioned<T: serde::de::DeserializeOwned>(
     path: &Path,

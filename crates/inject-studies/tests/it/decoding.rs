@@ -140,7 +140,7 @@ fn too_many_dimensions_no_prompts_and_a_state_that_does_not_fit_a_format_are_ref
     wide.dimensions = vec![d_model + 1];
     assert!(matches!(study(&prompts(), &wide), StudyError::Dimensions { found, .. } if found == d_model + 1));
     let loud = Disturbance::Noise { norm: 1e7 };
-    // The state with noise is finite in f64, but does not fit the storage format.
+    // Large noise is accepted, because the states stay finite. States too large for f16 are refused.
     let mut asked = options();
     asked.disturbances = vec![loud];
     assert!(decoding(&model.decoder, "gpt2", &[], &prompts(), &asked, Run::silent()).is_ok());

@@ -169,7 +169,7 @@ mod tests {
         assert!(odds(&[3.0, 3.1, 3.2, 3.3], 0) < 1.0);
         // Alone it is compared with wrong tokens elsewhere.
         assert!(odds(&[3.0], 0) > 10.0 && odds(&[12.0], 0) < 0.1);
-        // The ratio of distances is clamped if one of them is zero.
+        // If no ratio of distances can be formed, the odds are even or the largest possible.
         assert_eq!(odds(&[0.0], 0), 1e4);
         assert_eq!(nearness(&ranked(&[0.0, 0.0]), 0, 0.0), 1.0);
     }
