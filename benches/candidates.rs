@@ -1,10 +1,10 @@
 //! The time of the states of many candidates for one next token, as a share of the machine's GEMM rate.
 //!
-//! - `gemm`: what the machine can do, `rows x in x out` in f32, by the same backend in the same run.
-//! - `candidates`: `model/tap/candidates` after a prefix of 16 tokens. The peer is a transformers model cut off after the
-//!   same block, the prefix's cache repeated for every candidate.
+//! - `gemm`: the machine's rate of matrix products, `rows x in x out` in f32, by the same backend in the same run.
+//! - `candidates`: `model/tap/candidates` after a prefix of 16 tokens. The peer is a transformers model truncated after the
+//!   same block. It repeats the prefix's cache for every candidate.
 //! - `scan`: the exhaustive inverter on a small model, `positions x vocabulary`: candidates, states read back, distances
-//!   in f64. Divided by the positions it is the time of one scan of the vocabulary.
+//!   in f64. The time divided by the number of positions is that of one scan of the vocabulary.
 
 #![allow(missing_docs, reason = "the macros of criterion define public functions")]
 
@@ -20,9 +20,10 @@ use inject_sipit::{
 };
 
 const PREFIX: usize = 16;
-/// From what repairs one position to what scans the vocabulary.
+/// Numbers of candidates, from those of the repair of one position to those of a scan of the vocabulary.
 const COUNTS: [usize; 6] = [8, 16, 32, 64, 512, 2048];
-/// The first feed-forward matrix of GPT-2 small; as long a one for the width of SmolLM2-135M; gate or up of Gemma-3-270M.
+/// The first feed-forward matrix of GPT-2 small; one of the same length for the width of SmolLM2-135M; the gate or up matrix of
+/// Gemma-3-270M.
 const PRODUCTS: [[usize; 3]; 3] = [[512, 768, 3072], [512, 576, 3072], [512, 640, 2048]];
 
 fn gemm(criterion: &mut Criterion) {

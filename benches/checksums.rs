@@ -1,6 +1,6 @@
-//! What do the checksums of a store cost beside writing it?
+//! The time of a store's checksums, compared with that of writing the store.
 //!
-//! `checksums` is an upper bound: it reads the file, from the system's cache, and hashes it.
+//! `checksums` is an upper bound, because it also reads the file from the system's cache before it hashes it.
 
 use std::fs;
 

@@ -1,7 +1,7 @@
 //! The time of exact nearest neighbours and of the closest pair, against the number of rows and their width.
 //!
-//! A label reads `distances/data/rows x width/question`; arguments select the labels that contain one of them. Each question
-//! is asked once: it takes seconds. `computed` is the share of the pairs that were computed directly in f64.
+//! A label reads `distances/data/rows x width/question`. Arguments select the labels that contain one of them. Each question
+//! is asked only once, because it takes seconds. `computed` is the share of the pairs that were computed directly in f64.
 //!
 //! - `gaussian`: independent normal numbers, where no bound can exclude a pair cheaply.
 //! - `states`: rows of one tap of a store, if `INJECT_STORE` names one; `INJECT_TAP` is the tap, `block-15` without it.
@@ -24,15 +24,15 @@ use inject_sipit::{
 };
 use ndarray::Array2;
 
-/// Rows, for the width of SmolLM2-135M.
+/// The numbers of rows that are measured with the width of SmolLM2-135M.
 const ROWS: [usize; 4] = [12_500, 25_000, 50_000, 100_000];
 const WIDTH: usize = 576;
-/// Widths, for the smallest number of rows.
+/// The widths that are measured with the smallest number of rows.
 const WIDTHS: [usize; 4] = [144, 288, 1152, 2304];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    // As criterion has it: everything once and small, to see that it runs.
+    // As with criterion, `--test` runs everything once on small data, to check that it works.
     let (rows, test) = match arguments.iter().any(|argument| argument == "--test") {
         true => (&[500][..], true),
         false => (&ROWS[..], false),
@@ -102,7 +102,7 @@ fn measure(
     Ok(())
 }
 
-/// Independent normal numbers by Box and Muller, the same every time.
+/// Returns independent normal numbers by the Box-Muller transform, the same in every run.
 fn gaussian(rows: usize, width: usize) -> Array2<f32> {
     let mut state = 1_u64;
     let mut uniform = || {

@@ -1,7 +1,7 @@
 //! The time of a forward pass of whole prompts to the final norm.
 //!
-//! Sizes are `batch x positions`. No head and no cache. The peer is transformers' `model.model` (or `.transformer`) with
-//! `use_cache=False`.
+//! Sizes are `batch x positions`. Neither the head nor a cache is used. The peer is transformers' `model.model` (or
+//! `.transformer`) with `use_cache=False`.
 
 #![allow(missing_docs, reason = "the macros of criterion define public functions")]
 

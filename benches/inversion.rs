@@ -1,9 +1,9 @@
-//! The time of an inversion, beside that of the forward pass that it cannot do without.
+//! The time of an inversion, compared with that of the one forward pass that every inversion needs.
 //!
-//! - `draft`: `model/tap/positions`, a prompt drafted rightly: one forward pass, states read back, every position compared in
-//!   f64. `forward` is the pass alone; `noise` is what making an inverter costs before that.
-//! - `scan`: the first tokens of the vocabulary in batches of 512 until one fits. Its rate against that of `gemm` in the
-//!   `candidates` benchmark, run beside it, is the share of the machine that a scan uses.
+//! - `draft`: `model/tap/positions`, with a correct draft of the prompt: one forward pass, states read back, every position
+//!   compared in f64. `forward` is the time of the pass alone, and `noise` that of creating the inverter.
+//! - `scan`: the first tokens of the vocabulary in batches of 512 until one fits. Its rate divided by that of `gemm` in the
+//!   `candidates` benchmark, measured at the same time, is the share of the machine's GEMM rate that a scan reaches.
 
 #![allow(missing_docs, reason = "the macros of criterion define public functions")]
 
@@ -18,10 +18,10 @@ use inject_sipit::{
 };
 
 const POSITIONS: usize = 64;
-/// Candidates until the scan has found its token.
+/// The number of candidates that a scan tests until it finds its token.
 const SCANNED: usize = 4096;
 
-/// Drafts what it was told.
+/// A source that drafts a given prompt.
 #[derive(Clone)]
 struct Told(Vec<u32>);
 

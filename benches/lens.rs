@@ -1,8 +1,8 @@
-//! The time to make a lens, and to read a prompt by it.
+//! The time to make a lens, and to read a prompt with it.
 //!
-//! - `build`: both prefixes and the first position, every tap of a small model of 2,048 tokens at once.
-//! - `read`: `model/tap/positions`, the 8 likeliest of the whole vocabulary at every position, with random weights: a lens of as
-//!   many coordinates as such a model determines.
+//! - `build`: two prefixes and the first position, at every tap of a small model of 2,048 tokens at once.
+//! - `read`: `model/tap/positions`, the 8 most likely tokens of the whole vocabulary at every position, with random weights and a
+//!   lens of as many coordinates as such a model determines.
 
 #![allow(missing_docs, reason = "the macros of criterion define public functions")]
 

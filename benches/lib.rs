@@ -5,9 +5,9 @@
 //! cargo bench --bench step -- gpt2      # one question, the rows whose label contains `gpt2`
 //! ```
 //!
-//! A label reads `question/model/size`. Throughput is counted in floating-point operations, so criterion's `Gelem/s` is
-//! GFLOP/s; only the products with weights count ([`DecoderConfig::flops_per_token`]), so the attention scores, the norms
-//! and the activations lower the rate.
+//! A label reads `question/model/size`. Throughput is counted in floating-point operations, so criterion's `Gelem/s` means
+//! GFLOP/s. Only products with weights are counted ([`DecoderConfig::flops_per_token`]); the time of attention scores, norms and
+//! activations therefore lowers the rate.
 //!
 //! | variable | meaning |
 //! |---|---|
@@ -45,26 +45,27 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// All of them.
+    /// All shapes.
     pub const ALL: [Shape; 3] = [Shape::Gpt2Small, Shape::SmolLm2, Shape::Gemma3];
-    /// Those that PyTorch is measured on too.
+    /// The shapes on which PyTorch is measured too.
     pub const COMPARED: [Shape; 2] = [Shape::Gpt2Small, Shape::SmolLm2];
 
-    /// The config.json that this package holds for it.
+    /// Returns the path of the config.json in this package.
     pub fn config_path(self) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("shapes/{self}.json"))
     }
 
-    /// The layers and widths.
+    /// Reads the config.json of this shape.
     pub fn config(self) -> DecoderConfig {
         config(&self.config_path())
     }
 
-    /// Random weights, or those of the checkpoint where `INJECT_REAL_MODELS` has one of this shape.
+    /// Returns a decoder of this shape. Its weights are those of the checkpoint in `INJECT_REAL_MODELS` if there is one, otherwise
+    /// random.
     ///
     /// # Panics
     ///
-    /// If that checkpoint does not load.
+    /// Panics if that checkpoint does not load.
     pub fn decoder(self, device: &Device) -> Decoder {
         match real_models().map(|folder| folder.join(self.to_string())).filter(|folder| folder.is_dir()) {
             None => random(&self.config(), device),
@@ -91,7 +92,7 @@ impl fmt::Display for Shape {
     }
 }
 
-/// The model that ships with the project.
+/// Returns the config of the model that ships with the project.
 pub fn bundled() -> DecoderConfig {
     config(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/inject-cli/model/config.json"))
 }
@@ -100,13 +101,13 @@ fn config(path: &Path) -> DecoderConfig {
     DecoderConfig::read(path).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A decoder of random weights, the same every time.
+/// Returns a decoder with random weights, the same in every run.
 pub fn random(config: &DecoderConfig, device: &Device) -> Decoder {
     device.seed(1);
     with_lanes(config.init(0.02, device))
 }
 
-/// On a CPU as many lanes as cores, on a GPU one: what the programs do too.
+/// Sets the number of lanes as the program does: one per core on a CPU, and one on a GPU.
 fn with_lanes(decoder: Decoder) -> Decoder {
     let lanes = match named_device().0 {
         "flex" | "ndarray" => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
@@ -115,21 +116,21 @@ fn with_lanes(decoder: Decoder) -> Decoder {
     decoder.with_lanes(lanes)
 }
 
-/// The folder of real checkpoints, if there is one.
+/// Returns the folder of real checkpoints, if there is one.
 pub fn real_models() -> Option<PathBuf> {
     env::var_os("INJECT_REAL_MODELS").map(PathBuf::from)
 }
 
-/// The device the benchmarks run on.
+/// Returns the device on which the benchmarks run.
 ///
 /// # Panics
 ///
-/// If the one asked for is unknown, not compiled in or not there.
+/// Panics if the requested device is unknown, not compiled in or not available.
 pub fn device() -> Device {
     named_device().1
 }
 
-/// The device that INJECT_DEVICE names, or the first that is compiled in.
+/// Returns the device that INJECT_DEVICE names, or the first that is compiled in.
 fn named_device() -> (&'static str, Device) {
     let wanted = env::var("INJECT_DEVICE").ok();
     let found = inject_testing::named()
@@ -138,25 +139,25 @@ fn named_device() -> (&'static str, Device) {
     found.unwrap_or_else(|| panic!("INJECT_DEVICE {wanted:?} is not compiled in"))
 }
 
-/// Waits until everything asked of the device is computed.
+/// Waits until the device has finished all computations.
 ///
 /// # Panics
 ///
-/// If the computation failed.
+/// Panics if a computation failed.
 pub fn wait(device: &Device) {
     device.sync().expect("the device failed");
 }
 
-/// Token ids spread over the vocabulary, the same every time.
+/// Returns token ids spread over the vocabulary, the same in every run.
 pub fn ids(count: usize, vocab_size: usize) -> Vec<u32> {
     (0..count).map(|i| (i * 7919 % vocab_size) as u32).collect()
 }
 
-/// A cache that holds `len` tokens of one sequence and has room for one more.
+/// Returns a cache that holds `len` tokens of one sequence and has room for one more.
 ///
 /// # Panics
 ///
-/// If the decoder cannot compute that many.
+/// Panics if the decoder cannot compute that many.
 pub fn prefix(decoder: &Decoder, len: usize, deepest: Tap) -> PrefixCache {
     let tokens = TokenBatch::new(&[ids(len, decoder.config().vocab_size)]).expect("a prefix has tokens");
     let mut cache =
@@ -165,11 +166,11 @@ pub fn prefix(decoder: &Decoder, len: usize, deepest: Tap) -> PrefixCache {
     cache
 }
 
-/// The states of one prompt at one tap, as somebody else would have them.
+/// Computes the states of one prompt at one tap, as a target to invert.
 ///
 /// # Panics
 ///
-/// If the decoder cannot compute the prompt.
+/// Panics if the decoder cannot compute the prompt.
 pub fn states_of(decoder: &Decoder, prompt: &[u32], tap: Tap) -> TargetStates {
     TargetStates::of_prompt(decoder, tap, prompt).expect("the prompt can be computed")
 }

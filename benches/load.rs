@@ -1,9 +1,10 @@
 //! The time of loading a checkpoint, and its peak memory.
 //!
-//! Every folder of `INJECT_REAL_MODELS`, or without it a GPT-2 small of random weights, stored as F32 and as BF16. Each load
-//! runs in a process of its own, since a process has one peak. The peak is `VmHWM` of /proc/self/status at the end less
-//! `VmRSS` before the load; on systems without that file it is not measured. `parameters` are those of the model in F32, and
-//! the time is the best of three loads, so of files that the system already holds in memory. The tokenizer counts too.
+//! Loads every folder of `INJECT_REAL_MODELS`. Without that variable it loads a GPT-2 small with random weights, stored as F32 and
+//! as BF16. Each load runs in a separate process, because a process has only one peak. The peak is `VmHWM` of /proc/self/status at
+//! the end minus `VmRSS` before the load. On systems without that file it is not measured. `parameters` is the size of the model's
+//! parameters in F32. The time is the best of three loads, so the files are already in the system's cache. It includes the
+//! tokenizer.
 
 #![allow(clippy::print_stdout, reason = "a program speaks to its user")]
 
@@ -20,7 +21,7 @@ use inject_sipit::models::{Family, FloatFormat, Model, Origin};
 use serde_json::{Value, json};
 
 const LOADS: usize = 3;
-/// Makes this program load one folder and print a [`Load`] as JSON.
+/// If this variable names a folder, the program loads it and prints a [`Load`] as JSON.
 const CHILD: &str = "INJECT_BENCH_LOAD";
 
 fn main() -> io::Result<()> {
@@ -28,7 +29,7 @@ fn main() -> io::Result<()> {
         println!("{}", load(Path::new(&folder))?);
         return Ok(());
     }
-    // As criterion has it: everything once, to see that it runs.
+    // As with criterion, `--test` runs everything once, to check that it works.
     let loads = if env::args().any(|argument| argument == "--test") { 1 } else { LOADS };
     println!(
         "| model | parameters, MB | load, s | baseline, MB | peak over baseline, MB | peak / parameters |"
@@ -48,7 +49,7 @@ fn main() -> io::Result<()> {
     }
 }
 
-/// The checkpoint folders in a folder, by name.
+/// Returns the checkpoint folders in a folder, sorted by name.
 fn folders(parent: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = fs::read_dir(parent)?.map(|entry| entry.map(|entry| entry.path()));
     let mut folders = entries.collect::<io::Result<Vec<_>>>()?;
@@ -57,7 +58,7 @@ fn folders(parent: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-/// Writes a GPT-2 small of random weights.
+/// Writes a GPT-2 small with random weights.
 fn generate(folder: &Path, dtype: FloatFormat) -> io::Result<PathBuf> {
     fs::create_dir(folder)?;
     fs::copy(Shape::Gpt2Small.config_path(), folder.join("config.json"))?;
@@ -66,7 +67,7 @@ fn generate(folder: &Path, dtype: FloatFormat) -> io::Result<PathBuf> {
     Ok(folder.to_owned())
 }
 
-/// Loads a folder some times over and prints what it took.
+/// Loads a folder several times and prints the time and memory.
 fn row(folder: &Path, loads: usize) -> io::Result<()> {
     let mut seconds = f64::INFINITY;
     let mut worst = Value::Null;
@@ -97,7 +98,8 @@ fn row(folder: &Path, loads: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Loads a folder: seconds, and bytes of the parameters, before the load, and at the peak beyond those before.
+/// Loads a folder. Returns the seconds and three sizes in bytes: the parameters, the memory before the load, and the peak beyond
+/// that.
 fn load(folder: &Path) -> io::Result<Value> {
     let device = device();
     let baseline = resident("VmRSS:");
@@ -109,7 +111,7 @@ fn load(folder: &Path) -> io::Result<Value> {
     Ok(json!({ "seconds": seconds, "parameters": parameters, "baseline": baseline, "peak": peak }))
 }
 
-/// A line of /proc/self/status, in bytes.
+/// Returns the value of a line of /proc/self/status, in bytes.
 fn resident(key: &str) -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(key))?;

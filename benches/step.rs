@@ -1,7 +1,7 @@
-//! The time of one more token with its logits, when a prefix is cached.
+//! The time of computing one more token and its logits after a cached prefix.
 //!
-//! The size is the length of the prefix. Each weight is read once for two operations: GFLOP/s times two is the rate in GB/s
-//! at which weights come from memory, which is what bounds a step. The peer is a transformers model with a `DynamicCache`.
+//! The size is the length of the prefix. Each weight is read once for two operations, so twice the GFLOP/s is the rate in GB/s
+//! at which weights are read from memory. That rate limits a step. The peer is a transformers model with a `DynamicCache`.
 
 #![allow(missing_docs, reason = "the macros of criterion define public functions")]
 

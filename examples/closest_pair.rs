@@ -1,4 +1,4 @@
-//! Finds the two of many prompts whose last states are closest.
+//! Finds the two prompts of many whose last states are closest.
 #![allow(clippy::print_stdout, reason = "an example shows what it found")]
 
 use std::error::Error;

@@ -1,4 +1,4 @@
-//! Recovers a prompt from a file of states, such as another program wrote.
+//! Recovers a prompt from a file of states that another program could have written.
 #![allow(clippy::print_stdout, reason = "an example shows what it found")]
 
 use std::error::Error;
@@ -17,7 +17,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let tap = Tap::Block(2);
     let path = std::env::temp_dir().join(format!("inject-example-{}.npy", std::process::id()));
 
-    // Here this program plays the other one. docs/guide/3-your-own-states.md does it in Python.
+    // This example writes the file itself. docs/guide/3-your-own-states.md writes one in Python.
     let prompt = model.tokenizer()?.encode("def count(numbers):", Bos::Auto)?;
     let states = Extraction::new(vec![tap], Positions::All)?.run(&model.decoder, &[prompt], &mut |_| ())?;
     write_npy(&path, states[&tap].view())?;

@@ -1,8 +1,8 @@
-//! Shared by the examples: the folder of the small model that ships with the project.
+//! The folder of the small model that ships with the project, for all examples.
 
 use std::path::Path;
 
-/// The small model: an ordinary checkpoint folder. Any other works too.
+/// Returns the checkpoint folder of the small model. Any other checkpoint folder works too.
 pub fn model_folder() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/inject-cli/model"))
 }

@@ -17,7 +17,8 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let model = Model::load(Origin::of_folder(folder), FloatFormat::F32, &Device::flex())?;
     let (tokenizer, tap) = (model.tokenizer()?, Tap::Block(2));
 
-    // Ordinary text to fit to, and beginnings of prompts that every token of the vocabulary is tried after.
+    // Ordinary text, to which the lens is fitted, and beginnings of prompts, after which every token of the vocabulary is
+    // computed.
     let encode = |text: String| tokenizer.encode(&text, Bos::Auto);
     let text = Generator::new(1).take(100).map(encode).collect::<Result<Vec<_>, _>>()?;
     let prefixes = text[..2].iter().map(|ids| ids[..8].to_vec()).collect();

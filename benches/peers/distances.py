@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""FAISS at the questions of benches/distances.rs: IndexFlatL2, every row's nearest neighbour among all rows.
+"""Measures FAISS on the questions of benches/distances.rs: IndexFlatL2, every row's nearest neighbour among all rows.
 
     python3 benches/peers/distances.py --states STORE/tap-block-15.safetensors --rows 100000
     python3 benches/peers/distances.py --gaussian --rows 100000 --ours OUT/ours.md
@@ -31,20 +31,20 @@ def load(path, rows):
 
 
 def nearest(states):
-    """Seconds, and for each row its nearest other row with the distance FAISS reports."""
+    """Returns the seconds, and for each row its nearest other row with the distance that FAISS reports."""
     begin = time.perf_counter()
     index = faiss.IndexFlatL2(states.shape[1])
     index.add(states)
     squared, found = index.search(states, 2)
     seconds = time.perf_counter() - begin
-    # With equal rows, or by rounding, a row need not come first in its own list.
+    # If rows are equal, or because of rounding, a row may not be the first in its own list.
     other = (found[:, 0] == np.arange(len(states))).astype(int)
     rows = np.arange(len(states))
     return seconds, found[rows, other], np.sqrt(np.maximum(squared[rows, other], 0))
 
 
 def exact(states, neighbours, chunk=4096):
-    """The distances of the same pairs, directly in float64."""
+    """Returns the distances of the same pairs, computed directly in float64."""
     parts = []
     for begin in range(0, len(states), chunk):
         rows = states[begin : begin + chunk].astype(np.float64)

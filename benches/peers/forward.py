@@ -68,7 +68,7 @@ def blocks(model):
 
 
 def flop_per_token(some_blocks):
-    """Two for each weight of the matrix products, as `DecoderConfig::flops_per_token`."""
+    """Returns two operations for each weight of the matrix products, like `DecoderConfig::flops_per_token`."""
     return 2 * sum(p.numel() for block in some_blocks for p in block.parameters() if p.dim() == 2)
 
 
@@ -78,7 +78,7 @@ def ids(batch, positions, model):
 
 
 def cut_off(model, n_blocks):
-    """Leaves the first blocks only."""
+    """Keeps only the first blocks."""
     if hasattr(model.base_model, "h"):
         model.base_model.h = model.base_model.h[:n_blocks]
     else:
@@ -92,7 +92,7 @@ class Table:
         print("| row | min, ms | median, ms | GFLOP/s | calls |\n|---|---|---|---|---|", flush=True)
 
     def row(self, label, flop, call):
-        """Times a call repeatedly, after one to warm up, until both the rounds and the seconds are reached."""
+        """Times a call repeatedly, after a warm-up call, until both the number of rounds and the seconds are reached."""
         call()
         times = []
         while len(times) < self.rounds or sum(times) < self.seconds:
@@ -135,7 +135,7 @@ def gemm(table):
 
 
 def candidates(table, name, model):
-    """Shortens the model, so it has to be measured last."""
+    """Measures candidates. It truncates the model, so it has to be called last."""
     n_layers = len(blocks(model))
     for n_blocks in (n_layers, n_layers // 2):
         cut_off(model, n_blocks)

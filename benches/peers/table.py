@@ -14,7 +14,7 @@ PEER_ROW = re.compile(r"\| (\S+/\S+) \| [\d.]+ \| ([\d.]+) \|")
 
 
 def ours(out):
-    """Milliseconds of each round by label, and the operations of one call by label."""
+    """Returns the milliseconds of each round by label, and the operations of one call by label."""
     rounds, flop = {}, {}
     for path in sorted(out.glob("criterion-*/**/new/sample.json")):
         benchmark = json.loads(path.with_name("benchmark.json").read_text())
@@ -26,7 +26,7 @@ def ours(out):
 
 
 def peer(out):
-    """Milliseconds of each round by label."""
+    """Returns the milliseconds of each round by label."""
     rounds = {}
     for path in sorted(out.glob("peer-*.md")):
         for label, median in PEER_ROW.findall(path.read_text()):

@@ -1,4 +1,4 @@
-"""Writes states as programs that compute in 16 bits make them: the input of the measurement in results/producers.md.
+"""Writes states as programs that compute in 16 bits produce them, for the measurement in results/producers.md.
 
     python producer_states.py --model FOLDER --out STATES [--count 4] [--tokens 24] [--taps block-1,block-15,final-norm]
 
@@ -41,7 +41,7 @@ draw = random.Random(args.seed)
 
 
 def windows(pattern):
-    """Windows of the repository's files, at random places."""
+    """Returns windows of the repository's files at random positions."""
     files = sorted(str(file) for file in repository.glob(pattern))
     text = "\n".join(pathlib.Path(file).read_text() for file in draw.sample(files, min(12, len(files))))
     ids = tokenizer(text, add_special_tokens=False).input_ids
@@ -60,7 +60,7 @@ prompts = [(kind, number, next(kinds[kind])) for kind in args.kinds.split(",") f
 
 
 def states_of(model, ids, way):
-    """The states at every tap: `[tokens, d_model]` each."""
+    """Returns the states at every tap, `[tokens, d_model]` each."""
     norm = model.base_model.norm if hasattr(model.base_model, "norm") else model.base_model.ln_f
     before_norm, hidden = [], []
     hook = norm.register_forward_hook(lambda module, inputs, output: before_norm.append(inputs[0][0]))
@@ -91,7 +91,7 @@ for format in args.formats.split(","):
                 for way in args.ways.split(","):
                     found = states_of(model, ids, way)
                     name = f"{kind}-{number}-{beginning}-{format}-{kernel}-{way}.safetensors"
-                    # A coordinate beyond f16 is infinite, and everything computed from it is not a number.
+                    # A coordinate outside the range of f16 is infinite, and everything computed from it is NaN.
                     finite = [tap for tap in taps if not found[tap].isnan().any()]
                     if finite:
                         states = torch.stack([found[tap] for tap in finite], dim=1).contiguous()

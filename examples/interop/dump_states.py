@@ -25,12 +25,12 @@ args = parser.parse_args()
 try:
     tokenizer = AutoTokenizer.from_pretrained(args.model)
 except (OSError, ValueError):
-    # A folder with tokenizer.json and without tokenizer_config.json, which says the tokenizer's class.
+    # The folder has a tokenizer.json but no tokenizer_config.json, which would name the tokenizer's class.
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=os.path.join(args.model, "tokenizer.json"))
 model = AutoModelForCausalLM.from_pretrained(args.model, dtype=getattr(torch, args.compute)).eval()
 ids = tokenizer(args.text, return_tensors="pt").input_ids
 
-# The last block's output is not among hidden_states; it is what goes into the final norm.
+# The last block's output is not among hidden_states. It is the input of the final norm.
 base = model.base_model
 norm = base.norm if hasattr(base, "norm") else base.ln_f
 before_norm = []

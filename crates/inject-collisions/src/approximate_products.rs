@@ -1,4 +1,4 @@
-//! Products of a few points with many rows, in as few digits as ranking the rows needs.
+//! Dot products of a few points with many rows, only as precise as ranking the rows requires.
 
 #[cfg(test)]
 mod tests;
@@ -11,8 +11,8 @@ use crate::integer_products::{
     Bytes, ColumnGroups, Kernel, LANES, Packed, RowStrip, STRIP, Words, put_row, round,
 };
 
-/// Rows rounded to 8 or 16 bits a coordinate. A product with all of them takes a half or a quarter of the time and memory that
-/// it takes in f32.
+/// Rows rounded to 8 or 16 bits per coordinate. Multiplying all of them by a point takes a quarter or a half of the time and
+/// memory that f32 takes.
 ///
 /// The products are approximate: use them to choose a few rows, and compute the exact products of those.
 ///
@@ -35,7 +35,7 @@ use crate::integer_products::{
 #[derive(Clone, Debug)]
 pub struct QuantisedRows {
     packed: PackedRows,
-    /// The unit of each row.
+    /// The unit of each row, of which its coordinates are integer multiples.
     units: Vec<f32>,
     /// A number for each row that is added to its products.
     addends: Option<Vec<f32>>,
@@ -61,7 +61,7 @@ enum PackedRows {
     Sixteen(Vec<Words>),
 }
 
-/// Points to multiply with rows, rounded to 16 bits: each coordinate has an error of at most 1/32,766 of the point's length.
+/// Points to multiply by rows, rounded to 16 bits. Each coordinate has an error of at most 1/32,766 of the point's length.
 #[derive(Clone, Debug)]
 pub struct QuantisedPoints {
     /// [group of [`LANES`] points, pair of coordinates]
@@ -75,18 +75,18 @@ pub struct QuantisedPoints {
 const BLOCK: usize = 64 * LANES;
 
 impl QuantisedRows {
-    /// Rounds `rows` rows of `columns` coordinates each, for the processor's own instruction (AVX-512 VNNI). `None` where the
-    /// processor lacks it: products in f32 are then as fast.
+    /// Rounds `rows` rows of `columns` coordinates each, for the AVX-512 VNNI instructions. Returns `None` if the processor lacks
+    /// them; products in f32 are then as fast.
     ///
     /// `read` returns the coordinates of consecutive rows, row after row. It is called on all threads.
     ///
     /// # Errors
     ///
-    /// Those of `read`.
+    /// The errors of `read`.
     ///
     /// # Panics
     ///
-    /// If `read` returns another number of coordinates than it was asked for.
+    /// Panics if `read` returns a different number of coordinates than was requested.
     pub fn round<E: Send>(
         rows: usize,
         columns: usize,
@@ -97,15 +97,15 @@ impl QuantisedRows {
         Kernel::accelerated().map(round).transpose()
     }
 
-    /// As [`QuantisedRows::round`], for any processor. The products have the same bits.
+    /// Rounds rows like [`QuantisedRows::round`], for any processor. The products have the same bits.
     ///
     /// # Errors
     ///
-    /// Those of `read`.
+    /// The errors of `read`.
     ///
     /// # Panics
     ///
-    /// If `read` returns another number of coordinates than it was asked for.
+    /// Panics if `read` returns a different number of coordinates than was requested.
     pub fn round_portable<E: Send>(
         rows: usize,
         columns: usize,
@@ -140,23 +140,23 @@ impl QuantisedRows {
         Ok(QuantisedRows { packed, units, addends: None, rows, columns, kernel })
     }
 
-    /// The same rows, with a number for each that is added to its products.
+    /// Returns the same rows with an addend for each, which is added to its products.
     ///
     /// # Panics
     ///
-    /// If there are not as many numbers as rows.
+    /// Panics if the number of addends differs from the number of rows.
     pub fn plus(self, mut addends: Vec<f32>) -> Self {
-        assert_eq!(addends.len(), self.rows, "one addend for each row");
+        assert_eq!(addends.len(), self.rows, "expected one addend for each row");
         addends.resize(self.units.len(), 0.0);
         QuantisedRows { addends: Some(addends), ..self }
     }
 
-    /// The number of products to make room for when `rows` rows are multiplied: `rows` rounded up to whole groups.
+    /// Returns the buffer length required for the products of one point with `rows` rows: `rows` rounded up to whole groups.
     pub const fn padded(rows: usize) -> usize {
         rows.div_ceil(LANES) * LANES
     }
 
-    /// The number of rows.
+    /// Returns the number of rows.
     pub fn rows(&self) -> usize {
         self.rows
     }
@@ -165,10 +165,10 @@ impl QuantisedRows {
     ///
     /// # Panics
     ///
-    /// If the points do not have as many coordinates as the rows.
+    /// Panics if the points and the rows differ in their number of coordinates.
     pub fn points(&self, values: &[f32]) -> QuantisedPoints {
         let width = self.columns.div_ceil(2);
-        assert_eq!(values.len() % self.columns.max(1), 0, "points of {} coordinates", self.columns);
+        assert_eq!(values.len() % self.columns.max(1), 0, "expected points of {} coordinates", self.columns);
         let count = values.len() / self.columns.max(1);
         let groups = count.div_ceil(LANES);
         let (mut pairs, mut units) = (vec![Words::ZERO; groups * width], vec![0.0; groups * LANES]);
@@ -181,7 +181,7 @@ impl QuantisedRows {
         QuantisedPoints { pairs, units, count, width }
     }
 
-    /// Computes the products of one strip of points with consecutive rows. The first row must be the first of a group of 16.
+    /// Computes the products of one strip of points with consecutive rows. The first row must be a multiple of 16.
     ///
     /// # Shapes
     ///
@@ -190,10 +190,10 @@ impl QuantisedRows {
     ///
     /// # Panics
     ///
-    /// If the points were rounded for rows of another width, or the lengths do not fit together.
+    /// Panics if the points were rounded for rows of another width, or if `products` has the wrong length.
     pub fn multiply(&self, points: &QuantisedPoints, strip: usize, rows: Range<usize>, products: &mut [f32]) {
         assert!(rows.start.is_multiple_of(LANES) && rows.end <= self.rows, "rows {rows:?} of {}", self.rows);
-        assert_eq!(points.width, self.columns.div_ceil(2), "points as wide as the rows");
+        assert_eq!(points.width, self.columns.div_ceil(2), "expected points as wide as the rows");
         let groups = rows.start / LANES..rows.end.div_ceil(LANES);
         let places = groups.start * LANES..groups.end * LANES;
         let units = &self.units[places.clone()];
@@ -212,17 +212,17 @@ impl QuantisedRows {
 }
 
 impl QuantisedPoints {
-    /// The number of strips: eight points each, the last one possibly fewer.
+    /// Returns the number of strips: eight points each, the last one possibly fewer.
     pub fn strips(&self) -> usize {
         self.count.div_ceil(STRIP)
     }
 
-    /// The points of one strip.
+    /// Returns the points of one strip.
     pub fn in_strip(&self, strip: usize) -> Range<usize> {
         strip * STRIP..self.count.min((strip + 1) * STRIP)
     }
 
-    /// The number of rows of products to make room for with one strip: its points, rounded up to a power of two.
+    /// Returns the number of rows of products that a buffer needs for one strip: its points, rounded up to a power of two.
     pub fn rows_in(&self, strip: usize) -> usize {
         self.in_strip(strip).len().next_power_of_two()
     }
@@ -250,7 +250,7 @@ fn pack<P: Packed + Send, E: Send>(
         let range = block * BLOCK..rows.min((block + 1) * BLOCK);
         let values = read(range.clone())?;
         assert_eq!(values.len(), range.len() * columns, "rows {range:?} of {columns} coordinates");
-        // An odd number of coordinates is followed by a zero.
+        // A zero pads an odd number of coordinates.
         let mut coordinates = vec![0; 2 * width];
         for (place, (row, unit)) in values.chunks(columns).zip(units).enumerate() {
             *unit = round(row, &mut coordinates[..columns]);
@@ -278,9 +278,9 @@ fn round_to_bytes(row: &[f32], coordinates: &mut [i16]) -> f32 {
                 largest = largest.max(value.abs());
             }
             let unit = largest / f32::from(i8::MAX);
-            // A row of zeros, or of numbers so small that a product would be zero.
+            // The unit is not normal if the row is zero, or so small that every product would be zero.
             let factor = if unit.is_normal() { unit.recip() } else { 0.0 };
-            // Adding this rounds a small number to an integer, which the low bits of the sum then hold.
+            // Adding this constant rounds a small number to an integer, which is then in the low bits of the sum.
             const ROUNDS: f32 = 1.5 * (1 << 23) as f32;
             for (coordinate, value) in coordinates.iter_mut().zip(row) {
                 *coordinate = (value * factor + ROUNDS).to_bits() as i16;

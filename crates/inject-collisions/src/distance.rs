@@ -1,13 +1,13 @@
 //! Distances computed directly in f64.
 
-/// The L2 distance of two states, each difference squared and summed in f64.
+/// Returns the L2 distance of two states. The differences are squared and summed in f64.
 ///
-/// The values are subtracted before anything is squared. The usual shortcut through norms and products loses every digit where
-/// two long vectors lie close together. With `d` coordinates the relative error is at most about `(d / 8 + 5) * 2^-53`.
+/// The values are subtracted before they are squared. The usual shortcut through norms and products loses all digits if two
+/// long vectors are close to each other. With `d` coordinates the relative error is at most about `(d / 8 + 5) * 2^-53`.
 ///
 /// # Panics
 ///
-/// If the states have different widths.
+/// Panics if the states have different widths.
 ///
 /// # Example
 ///
@@ -28,11 +28,12 @@ pub fn distance<A: Copy + Into<f64>, B: Copy + Into<f64>>(a: &[A], b: &[B]) -> f
     .sqrt()
 }
 
-/// The sum of the squares of `difference` over the coordinates of two states.
+/// Returns the sum of the squares of `difference` over the coordinates of two states.
 #[inline(always)]
 pub(crate) fn sum_of_squares<A: Copy, B: Copy>(a: &[A], b: &[B], difference: impl Fn(A, B) -> f64) -> f64 {
     assert_eq!(a.len(), b.len(), "states of different widths");
-    // Eight sums, which the compiler turns into vector instructions. Each has an eighth of the terms, so rounding is smaller too.
+    // Eight partial sums, which the compiler turns into vector instructions. Each has an eighth of the terms, so rounding errors
+    // are smaller too.
     let mut sums = [0.0_f64; 8];
     let (a_chunks, a_rest) = a.as_chunks::<8>();
     let (b_chunks, b_rest) = b.as_chunks::<8>();
@@ -49,14 +50,13 @@ pub(crate) fn sum_of_squares<A: Copy, B: Copy>(a: &[A], b: &[B], difference: imp
     sums.iter().sum::<f64>()
 }
 
-/// The L2 distance of two states, with each difference multiplied by the weight of its coordinate, in f64.
+/// Returns the L2 distance of two states, with each difference multiplied by the weight of its coordinate, in f64.
 ///
-/// With weights of one it equals [`distance`] up to rounding. Weights that decrease with the noise of a coordinate let
-/// inaccurate coordinates count little.
+/// With weights of one it equals [`distance`] up to rounding. Smaller weights reduce the influence of noisy coordinates.
 ///
 /// # Panics
 ///
-/// If the states and the weights have different widths.
+/// Panics if the states and the weights have different widths.
 ///
 /// # Example
 ///
@@ -71,7 +71,7 @@ pub fn weighted_distance<A: Copy + Into<f64>, B: Copy + Into<f64>>(a: &[A], b: &
     a.iter().zip(b).zip(weights).map(square).sum::<f64>().sqrt()
 }
 
-/// The L2 norm of a state, in f64.
+/// Returns the L2 norm of a state, in f64.
 ///
 /// # Example
 ///

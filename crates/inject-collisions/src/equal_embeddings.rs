@@ -5,11 +5,11 @@ use ndarray::ArrayView2;
 
 use crate::{answers::equal_rows, error::CollisionError, pairs::Pairs, rows::StateRows};
 
-/// The groups of two or more tokens whose rows of the token embedding are equal number by number. Each group is in ascending
-/// order, and so are the groups.
+/// Returns the groups of two or more tokens whose embeddings are equal in every coordinate. Each group is in ascending order,
+/// and the groups are ordered by their first tokens.
 ///
-/// No state can tell such tokens apart: prompts that differ only in them have the same states at every tap, whatever the other
-/// weights are. Random rows are never equal, but trained ones can be: SmolLM2-135M has four such groups.
+/// Such tokens cannot be distinguished by any state: prompts that differ only in them have the same states at every tap, whatever
+/// the other weights are. Random embeddings are never equal, but trained ones can be: SmolLM2-135M has four such groups.
 ///
 /// # Errors
 ///

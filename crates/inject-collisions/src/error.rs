@@ -1,19 +1,19 @@
 //! The errors of this crate.
 
-/// An error of a question about distances.
+/// The reason why a search or a measurement of distances failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CollisionError {
-    /// A pair needs two rows.
+    /// There are fewer than the two rows of a pair.
     #[error("{found} rows, expected at least two")]
     TooFewRows {
-        /// The number found.
+        /// The number of rows.
         found: usize,
     },
-    /// More rows than row numbers can count.
+    /// There are more rows than row numbers can represent.
     #[error("{found} rows, expected at most {limit}")]
     TooManyRows {
-        /// The number found.
+        /// The number of rows.
         found: usize,
         /// The largest number supported.
         limit: usize,
@@ -21,7 +21,7 @@ pub enum CollisionError {
     /// The rows have no coordinates.
     #[error("rows of 0 coordinates, expected at least one")]
     NoColumns,
-    /// A number that is NaN or infinite.
+    /// A coordinate is NaN or infinite.
     #[error("row {row}, column {column}: found {found}, expected a finite number")]
     NotFinite {
         /// The row, counted from 0.
@@ -31,23 +31,23 @@ pub enum CollisionError {
         /// The value of the coordinate.
         found: f32,
     },
-    /// A row of zeros has no direction, so no cosine.
+    /// A row is zero, so it has no direction and no cosine distance.
     #[error("row {row} is zero, expected a direction: the cosine distance is undefined for it")]
     NoDirection {
         /// The row, counted from 0.
         row: usize,
     },
-    /// The number of labels or identities is not the number of rows.
+    /// The number of labels or identities differs from the number of rows.
     #[error("{found} {what} for {rows} rows, expected one for each")]
     LabelCount {
         /// The thing counted: labels or identities.
         what: &'static str,
-        /// The number found.
+        /// The number of labels or identities.
         found: usize,
         /// The number of rows.
         rows: usize,
     },
-    /// A threshold that is NaN.
+    /// A threshold is NaN.
     #[error("a threshold of {found}, expected a number")]
     InvalidThreshold {
         /// The threshold that was given.
@@ -67,7 +67,7 @@ pub enum CollisionError {
         /// The coordinates of a row.
         columns: usize,
     },
-    /// The device multiplies f32 numbers with a larger error than f32 allows.
+    /// The device multiplies f32 numbers less precisely than f32 allows, as TF32 does.
     #[error(
         "the device multiplies f32 numbers with a relative error of {found:e}, expected at most {allowed:e}: switch reduced precision off"
     )]

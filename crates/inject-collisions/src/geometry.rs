@@ -1,4 +1,4 @@
-//! The shape of a cloud of states: norms, anisotropy, intrinsic dimension, and how well it separates prompts.
+//! The geometry of a set of states: norms, anisotropy, intrinsic dimension, and the separation of prompts.
 
 mod cloud;
 mod separation;

@@ -1,7 +1,7 @@
-//! Products of rows of integers: how rows are rounded, and the kernels that multiply them.
+//! Products of rows of integers: the rounding of rows, and the kernels that multiply them.
 //!
 //! A sum of products of 16-bit integers is exact in 32 bits as long as it does not overflow, so every kernel returns the same
-//! bits. [`Kernel::Vnni`] uses an instruction for it, [`Kernel::Portable`] is written in plain Rust.
+//! bits. [`Kernel::Vnni`] uses the AVX-512 VNNI instructions, and [`Kernel::Portable`] is plain Rust.
 
 mod kernel;
 mod portable;

@@ -1,7 +1,7 @@
 //! Certified distances between hidden states: nearest, runner-up, margin.
 //!
-//! The one idea: every distance that is reported was computed directly, in f64, from the two states. The usual shortcut through
-//! norms and products returns 0 for a true distance of 0.1 on real states.
+//! Every reported distance is computed directly, in f64, from the two states. The usual shortcut through norms and products
+//! returns 0 for a true distance of 0.1 on real states.
 //!
 //! ```
 //! use inject_collisions::{Ranking, distance};
@@ -17,21 +17,21 @@
 //!
 //! - [`distance`], [`weighted_distance`], [`norm`]: L2 in f64. [`Metric`]: L2 or cosine.
 //! - [`StateRows`]: the states of one tap, in memory or in a store, each with the identity of its prompt.
-//! - [`Search`]: questions about all [`Pairs`] of them. The answers are [`ClosestPairs`], [`NearestNeighbours`],
+//! - [`Search`]: answers questions about all [`Pairs`] of rows. The answers are [`ClosestPairs`], [`NearestNeighbours`],
 //!   [`ThresholdCounts`], a [`Distribution`] and [`EqualRows`].
 //! - [`PairTile`]: a piece of the search for the closest pairs, for another process.
 //! - [`measure_noise_floors`], [`NoiseFloor`], [`Resolution`]: whether a smallest distance is more than rounding.
 //! - [`geometry`]: the shape of the whole cloud of states.
 //! - [`Ranking`]: the nearest candidates, their margin, and how many were tested.
-//! - [`tokens_with_equal_embeddings`]: tokens that no state can tell apart.
-//! - [`approximate_products`], [`spatial_order`]: fast ways to choose the few rows whose exact distances matter.
+//! - [`tokens_with_equal_embeddings`]: tokens that no state can distinguish.
+//! - [`approximate_products`], [`spatial_order`]: fast methods to choose the few rows whose exact distances matter.
 //!
-//! The crates below are the modules [`models`] and [`states`]. An application needs `burn` as a dependency of its own only to
-//! switch on a backend.
+//! The crates that this one builds on are re-exported as the modules [`models`] and [`states`]. An application has to depend on
+//! `burn` itself only to enable a backend.
 //!
 //! # Features
 //!
-//! `hub`, `training` and `parquet` switch on the features of the same names of `inject-states`.
+//! `hub`, `training` and `parquet` enable the features of the same names of `inject-states`.
 
 pub mod answers;
 pub mod approximate_products;

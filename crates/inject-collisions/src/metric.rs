@@ -15,19 +15,19 @@ pub enum Metric {
     /// The Euclidean distance.
     #[default]
     L2,
-    /// One minus the cosine of the angle between two rows: from 0 to 2.
+    /// One minus the cosine of the angle between two rows, from 0 to 2.
     ///
-    /// It is computed as `|a / |a| - b / |b||^2 / 2`. This is the same number, and keeps its digits near zero, where one minus a
-    /// cosine loses all of them.
+    /// It is computed as `|a / |a| - b / |b||^2 / 2`. This is mathematically the same, and stays accurate near zero, where one
+    /// minus a cosine loses all its digits.
     Cosine,
 }
 
 impl Metric {
-    /// The distance of two states, in f64.
+    /// Returns the distance of two states, in f64.
     ///
     /// # Panics
     ///
-    /// If the two have different widths.
+    /// Panics if the states have different widths.
     ///
     /// # Example
     ///
@@ -44,11 +44,11 @@ impl Metric {
         }
     }
 
-    /// [`Resolution::of`] for a smallest distance and a noise floor in this metric.
+    /// Compares a smallest distance with a noise floor, both in this metric, as [`Resolution::of`] does for L2.
     ///
-    /// The factor of two in it rests on the triangle inequality, which cosine distances do not obey. So both are first converted
-    /// into L2 distances of unit vectors. A cosine distance of zero means that two states have one direction, not that they are
-    /// equal.
+    /// The factor of two in that rule relies on the triangle inequality, which cosine distances do not satisfy. Therefore both are
+    /// first converted into L2 distances of unit vectors. A cosine distance of zero means that two states have the same direction,
+    /// not that they are equal.
     ///
     /// # Example
     ///
@@ -64,7 +64,7 @@ impl Metric {
         Resolution::of(self.to_points(minimum), noise_floor)
     }
 
-    /// The L2 distance of [`Points`] that corresponds to a distance in this metric.
+    /// Returns the L2 distance of [`Points`] that corresponds to a distance in this metric.
     pub(crate) fn to_points(self, distance: f64) -> f64 {
         match self {
             Metric::L2 => distance,
@@ -73,7 +73,7 @@ impl Metric {
     }
 }
 
-/// The cosine distance, given the factor that gives each row length one.
+/// Returns the cosine distance, given for each row the factor that scales it to length one.
 #[inline(always)]
 fn cosine(a: &[f32], a_scale: f64, b: &[f32], b_scale: f64) -> f64 {
     let squares = sum_of_squares(
@@ -95,6 +95,8 @@ pub(crate) struct Points<'a> {
 }
 
 impl<'a> Points<'a> {
+    /// Prepares the rows for distances in `metric`.
+    ///
     /// # Errors
     ///
     /// [`CollisionError::NoDirection`] for a row of zeros under [`Metric::Cosine`].
@@ -115,7 +117,7 @@ impl<'a> Points<'a> {
         self.metric
     }
 
-    /// Writes one point. It is exact for L2. For cosines it is the unit vector that the distance is computed from, rounded.
+    /// Writes one point. It is exact for L2. For cosines it is the rounded unit vector from which the distance is computed.
     pub(crate) fn write(&self, row: usize, point: &mut [f64]) {
         let mut buffer = Vec::new();
         let scale = self.scales.as_ref().map_or(1.0, |scales| scales[row]);
@@ -123,7 +125,7 @@ impl<'a> Points<'a> {
         point.iter_mut().zip(state).for_each(|(value, state)| *value = f64::from(*state) * scale);
     }
 
-    /// The distance of two rows, computed directly in f64 from the stored numbers. It equals [`Metric::distance`].
+    /// Returns the distance of two rows, computed directly in f64 from the stored numbers. It equals [`Metric::distance`].
     #[inline(always)]
     pub(crate) fn distance(&self, a: usize, b: usize, buffers: &mut [Vec<f32>; 2]) -> f64 {
         let [for_a, for_b] = buffers;
@@ -143,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_small_angle_keeps_its_digits() {
-        // 1 - cos(x) is x^2 / 2 - x^4 / 24. One minus a cosine in f64 would have an absolute error of 1e-16.
+        // 1 - cos(x) is x^2 / 2 - x^4 / 24 + .... Computed as one minus a cosine in f64, it would have an absolute error of 1e-16.
         let x = 2_f64.powi(-20);
         let found = Metric::Cosine.distance(&[1.0, 0.0], &[1.0, x as f32]);
         assert!((found / (x.atan().powi(2) / 2.0) - 1.0).abs() < 1e-9, "{found:e}");

@@ -1,4 +1,4 @@
-//! The noise floor: how far apart computations of the same state are.
+//! The noise floor: the distance between two computations of the same state.
 
 use std::{collections::BTreeMap, num::NonZeroUsize};
 
@@ -13,42 +13,42 @@ use inject_states::{
 use crate::metric::Metric;
 
 /// The largest distances seen at one tap between a prompt's state, computed alone by one forward pass, and the same state
-/// computed in another way. A noise that could not be measured is absent.
+/// computed in another way. A distance that could not be measured is `None`.
 ///
 /// # Units
 ///
-/// The units of the metric they were measured in. For L2, zero means that the states had the same bits.
+/// The units of the metric in which the floor was measured. For L2, zero means that the states had the same bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct NoiseFloor {
-    /// Computed in a batch with other prompts. Absent if every prompt was alone in its batch.
+    /// The distance to a state computed in a batch with other prompts. `None` if every prompt was alone in its batch.
     pub batched: Option<f64>,
-    /// Computed as one of many candidates after a cached prefix.
+    /// The distance to a state computed as one of many candidates after a cached prefix.
     pub cached: Option<f64>,
-    /// Computed on another device.
+    /// The distance to a state computed on another device.
     pub other_device: Option<f64>,
 }
 
 impl NoiseFloor {
-    /// A floor of which only the noise of batches is known.
+    /// Creates a floor for which only the noise of batching was measured.
     pub fn of_batches(batched: f64) -> Self {
         NoiseFloor { batched: Some(batched), cached: None, other_device: None }
     }
 
-    /// The largest of all: the noise floor of the tap. Absent if none was measured.
+    /// Returns the largest of the three, which is the noise floor of the tap. Returns `None` if none was measured.
     pub fn largest(&self) -> Option<f64> {
         [self.batched, self.cached, self.other_device].into_iter().flatten().reduce(f64::max)
     }
 }
 
-/// The number of candidates beside the one that is compared.
+/// The number of candidates in the batch besides the one that is compared.
 const OTHERS: usize = 63;
 
-/// Measures the noise floor of each tap on up to `sample` of the prompts, spread evenly, at their last positions. A floor must be
-/// measured in the metric of the distances that it is compared with.
+/// Measures the noise floor of each tap on up to `sample` evenly spaced prompts, at their last positions. A floor must be measured
+/// in the metric of the distances that it is compared with.
 ///
-/// `other` is the same model on another device. A prompt that is alone in its batch is computed twice in the same way and says
-/// nothing about batches.
+/// `other` is the same model on another device. A prompt that is alone in its batch is ignored in the measurement of batching,
+/// because it would be computed twice in the same way.
 ///
 /// # Errors
 ///
@@ -92,7 +92,7 @@ pub fn measure_noise_floors(
     Ok(floors)
 }
 
-/// The last state of a prompt, computed as one of many candidates after the cached tokens before it.
+/// Returns the last state of a prompt, computed as one of many candidates after the cached tokens before it.
 fn last_state_as_candidate(
     decoder: &Decoder,
     taps: &[Tap],
@@ -108,8 +108,8 @@ fn last_state_as_candidate(
     Ok(state_among_candidates(decoder, &cache, last, others, taps)?)
 }
 
-/// The state of a token after a cached prefix at each tap, computed in one batch with other candidates. The distance to the state
-/// of a forward pass is the noise of batching.
+/// Returns the state of a token after a cached prefix at each tap, computed in one batch with other candidates. The distance to
+/// the state of a forward pass is the noise of batching.
 ///
 /// # Errors
 ///

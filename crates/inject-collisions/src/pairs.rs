@@ -4,14 +4,14 @@ use std::{collections::HashMap, hash::Hash};
 
 use crate::{error::CollisionError, rows::StateRows};
 
-/// The pairs of rows that count. A row never counts as a pair with itself, nor do two rows with the same identity.
+/// The pairs of rows that count. Two rows with the same identity never count as a pair, and neither does a row with itself.
 ///
 /// # Example
 ///
 /// ```
 /// use inject_collisions::Pairs;
 ///
-/// // The extensions of two prefixes: only pairs that share the prefix.
+/// // Extensions of two prefixes, of which only pairs with the same prefix count.
 /// let pairs = Pairs::Within(vec![0, 0, 1, 1, 1]);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,9 +28,11 @@ pub enum Pairs {
 }
 
 impl Pairs {
+    /// Checks that there is one label for each row.
+    ///
     /// # Errors
     ///
-    /// [`CollisionError::LabelCount`] unless there is one label for each row.
+    /// [`CollisionError::LabelCount`] if there is not.
     pub(crate) fn check(&self, rows: &StateRows<'_>) -> Result<(), CollisionError> {
         match self {
             Pairs::Within(labels) | Pairs::Across(labels) if labels.len() != rows.rows() => {
@@ -41,7 +43,7 @@ impl Pairs {
         }
     }
 
-    /// Whether two different rows count as a pair.
+    /// Returns whether two different rows count as a pair.
     pub(crate) fn admit(&self, rows: &StateRows<'_>, a: usize, b: usize) -> bool {
         let same_prompt = rows.identities().is_some_and(|identities| identities[a] == identities[b]);
         !same_prompt
@@ -53,15 +55,15 @@ impl Pairs {
             }
     }
 
-    /// The number of pairs that count.
+    /// Returns the number of pairs that count.
     pub(crate) fn count(&self, rows: &StateRows<'_>) -> u64 {
         self.among(rows, &(0..rows.rows()).collect::<Vec<_>>())
     }
 
-    /// The number of pairs among these rows that count.
+    /// Returns the number of pairs among these rows that count.
     pub(crate) fn among(&self, rows: &StateRows<'_>, these: &[usize]) -> u64 {
         let these = || these.iter().copied();
-        // Pairs with one identity are subtracted.
+        // Pairs with the same identity are subtracted.
         let repeated_within = |label: &dyn Fn(usize) -> u32| match rows.identities() {
             None => 0,
             Some(identities) => pairs_of_equal(these().map(|row| (label(row), identities[row]))),
@@ -78,12 +80,12 @@ impl Pairs {
     }
 }
 
-/// The number of pairs of `n` things.
+/// Returns the number of pairs among `n` elements.
 fn pairs_of(n: u64) -> u64 {
     n * n.saturating_sub(1) / 2
 }
 
-/// The number of pairs with equal keys.
+/// Returns the number of pairs with equal keys.
 fn pairs_of_equal<K: Hash + Eq>(keys: impl Iterator<Item = K>) -> u64 {
     let mut sizes: HashMap<K, u64> = HashMap::new();
     keys.for_each(|key| *sizes.entry(key).or_default() += 1);

@@ -9,10 +9,10 @@ pub struct Ranked {
     pub distance: f64,
 }
 
-/// The nearest candidates so far, and how many were tested.
+/// The nearest candidates so far, and the number of candidates tested.
 ///
 /// Candidates are ordered by distance and, at equal distances, by id. So the ranking does not depend on the order of testing,
-/// and rankings of disjoint sets of candidates merge into the ranking of all.
+/// and rankings of disjoint sets of candidates merge into the ranking of their union.
 ///
 /// # Example
 ///
@@ -35,7 +35,8 @@ pub struct Ranking {
 }
 
 impl Ranking {
-    /// An empty ranking that keeps the `keep` nearest candidates. It keeps at least two, because a margin needs a runner-up.
+    /// Creates an empty ranking that keeps the `keep` nearest candidates, or two if `keep` is less than that, because a margin
+    /// needs a runner-up.
     pub fn keeping(keep: usize) -> Self {
         Ranking { kept: Vec::new(), keep: keep.max(2), tested: 0 }
     }
@@ -61,7 +62,7 @@ impl Ranking {
         self.tested = tested;
     }
 
-    /// The kept candidates, nearest first.
+    /// Returns the kept candidates, nearest first.
     pub fn kept(&self) -> &[Ranked] {
         &self.kept
     }
@@ -71,22 +72,22 @@ impl Ranking {
         self.kept.first().copied()
     }
 
-    /// The second nearest candidate.
+    /// Returns the second nearest candidate.
     pub fn runner_up(&self) -> Option<Ranked> {
         self.kept.get(1).copied()
     }
 
-    /// The distance of the runner-up minus that of the nearest candidate.
+    /// Returns the distance of the runner-up minus that of the nearest candidate.
     pub fn margin(&self) -> Option<f64> {
         Some(self.runner_up()?.distance - self.nearest()?.distance)
     }
 
-    /// The kept candidates within a radius, nearest first.
+    /// Returns the kept candidates whose distance is at most `radius`, nearest first.
     pub fn within(&self, radius: f64) -> &[Ranked] {
         &self.kept[..self.kept.partition_point(|ranked| ranked.distance <= radius)]
     }
 
-    /// The number of candidates tested.
+    /// Returns the number of candidates tested.
     pub fn tested(&self) -> usize {
         self.tested
     }

@@ -1,6 +1,6 @@
-//! Whether a smallest distance is more than rounding.
+//! The comparison of a smallest distance with rounding errors.
 
-/// Whether the smallest distance between the states of different prompts is more than rounding.
+/// The relation of the smallest distance between states of different prompts to the noise floor.
 ///
 /// # Example
 ///
@@ -15,22 +15,23 @@
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Resolution {
-    /// The smallest distance is more than rounding can explain.
+    /// The smallest distance is larger than rounding errors can explain.
     Separated,
-    /// The smallest distance is within the difference of two computations of the same state. It says nothing about the model.
+    /// The smallest distance is no larger than the distance between two computations of the same state can be. It is not evidence
+    /// about the model.
     AtTheNoiseFloor,
-    /// States of different token ids are equal, number by number.
+    /// States of different token ids are equal in every coordinate.
     Collision,
-    /// The noise was not measured, so nothing is known of the smallest distance but that it is not zero.
+    /// The noise was not measured. The smallest distance is known only to be nonzero.
     NoiseUnknown,
 }
 
 impl Resolution {
     /// Compares the smallest distance with the noise floor: the largest distance seen between two computations of one state.
     ///
-    /// Both states of a pair may have an error of the floor, so a distance must exceed twice the floor to be resolved. A distance
-    /// of zero is a collision whatever the noise: [`distance`](crate::distance) is zero for equal states only, because the square
-    /// of the smallest difference of two f32 numbers is not zero in f64.
+    /// Each state of a pair may have an error as large as the floor, so only a distance of more than twice the floor is resolved.
+    /// A distance of zero is a collision regardless of the noise: [`distance`](crate::distance) is zero for equal states only,
+    /// because the square of the smallest difference of two f32 numbers is not zero in f64.
     pub fn of(minimum: f64, noise_floor: impl Into<Option<f64>>) -> Self {
         match noise_floor.into() {
             _ if minimum == 0.0 => Resolution::Collision,

@@ -1,4 +1,4 @@
-//! The rows whose distances are asked for.
+//! The rows between which distances are measured.
 
 use std::{borrow::Cow, collections::HashMap, ops::Range};
 
@@ -11,9 +11,9 @@ use rayon::prelude::*;
 
 use crate::error::CollisionError;
 
-/// The states of one tap, one in each row. All numbers are finite, and there are at least two rows.
+/// The states of one tap, one per row. All coordinates are finite, and there are at least two rows.
 ///
-/// The states are in memory, or are read in place from a store. A row may have an *identity*, a number that stands for its token
+/// The states are in memory, or are read in place from a store. A row may have an *identity*, a number that represents its token
 /// ids. Rows with the same identity are states of the same token ids. They are equal by construction and never count as a pair.
 ///
 /// # Example
@@ -58,15 +58,15 @@ impl Bands {
 enum States<'a> {
     /// f32 numbers in memory, row after row.
     Plain(Cow<'a, [f32]>),
-    /// Numbers in a store, in a narrower type.
+    /// Numbers in a store, in a narrower format.
     Stored(&'a TapStates),
 }
 
 impl<'a> StateRows<'a> {
-    /// The largest number of rows of one search.
+    /// The largest number of rows in one search.
     pub const LIMIT: usize = u32::MAX as usize;
 
-    /// Rows in memory. They are copied only if they are not in row-major order.
+    /// Checks rows in memory. They are copied only if they are not in row-major order.
     ///
     /// # Shapes
     ///
@@ -86,11 +86,11 @@ impl<'a> StateRows<'a> {
             .checked()
     }
 
-    /// Rows read in place from one tap of a store. f16 and bf16 are widened as they are read.
+    /// Checks the states of one tap of a store, which are read in place. f16 and bf16 are widened as they are read.
     ///
     /// # Errors
     ///
-    /// As [`StateRows::new`].
+    /// The errors of [`StateRows::new`].
     pub fn of_states(states: &'a TapStates) -> Result<Self, CollisionError> {
         StateRows::unchecked(states).checked()
     }
@@ -104,11 +104,12 @@ impl<'a> StateRows<'a> {
         StateRows { states, rows, columns, identities: None, bands: Bands::ALL }
     }
 
-    /// The rows of one tap of a store. Rows have the same identity if their tokens and all tokens before them are equal.
+    /// Checks the states of one tap of a store and gives each an identity. Two rows have the same identity if their tokens and all
+    /// tokens before them are equal.
     ///
     /// # Errors
     ///
-    /// As [`StateRows::new`], and [`CollisionError::Store`] if the store does not hold the tap.
+    /// The errors of [`StateRows::new`], and [`CollisionError::Store`] if the store does not contain the tap.
     pub fn of_store(store: &'a Store, tap: Tap) -> Result<Self, CollisionError> {
         let all = 0..store.manifest().row_count;
         StateRows::of_store_bands(store, tap, all, None)
@@ -178,7 +179,7 @@ impl<'a> StateRows<'a> {
         let first_bad = (0..self.rows).into_par_iter().find_map_first(|row| {
             let mut buffer = Vec::new();
             let state = self.row(row, &mut buffer);
-            // A maximum of integers is fast. The place is looked for only once.
+            // A maximum of integers is fast. The exact column is searched for only if a number is not finite.
             let largest = state.iter().fold(0, |largest, value| value.abs().to_bits().max(largest));
             if largest < f32::INFINITY.to_bits() {
                 return None;
@@ -189,7 +190,7 @@ impl<'a> StateRows<'a> {
         first_bad.map_or(Ok(self), Err)
     }
 
-    /// The same rows, each with an identity. Rows with the same identity never count as a pair.
+    /// Returns the same rows, each with an identity. Rows with the same identity never count as a pair.
     ///
     /// # Errors
     ///
@@ -204,26 +205,26 @@ impl<'a> StateRows<'a> {
         }
     }
 
-    /// The number of rows.
+    /// Returns the number of rows.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// The number of coordinates of a row.
+    /// Returns the number of coordinates of a row.
     pub fn columns(&self) -> usize {
         self.columns
     }
 
-    /// The identity of each row, if the rows have identities.
+    /// Returns the identity of each row, if the rows have identities.
     pub fn identities(&self) -> Option<&[u32]> {
         self.identities.as_deref()
     }
 
-    /// One row. `buffer` holds the row if it has to be widened.
+    /// Returns one row. A row that has to be widened is written to `buffer`.
     ///
     /// # Panics
     ///
-    /// If the row is out of range.
+    /// Panics if the row is out of range.
     #[inline]
     pub fn row<'b>(&'b self, row: usize, buffer: &'b mut Vec<f32>) -> &'b [f32] {
         assert!(row < self.rows, "there are only {} rows", self.rows);
@@ -237,15 +238,16 @@ impl<'a> StateRows<'a> {
         }
     }
 
-    /// The groups of two or more rows with the same identity: prompts that occur more than once. Each group is in ascending
-    /// order, and so are the groups.
+    /// Returns the groups of two or more rows with the same identity: prompts that occur more than once. Each group is in
+    /// ascending order, and so are the groups.
     pub fn repeated(&self) -> Vec<Vec<usize>> {
         let identities = self.identities.as_deref().unwrap_or_default();
         groups(identities.iter().enumerate().map(|(row, &identity)| (identity, row)))
     }
 }
 
-/// A number for each sequence of token ids. Two numbers are equal exactly if the sequences are. New numbers count up from 0.
+/// Returns a number for each sequence of token ids. Two numbers are equal if and only if the sequences are. Numbers are assigned
+/// from 0 in the order of first occurrence.
 ///
 /// # Example
 ///
@@ -262,7 +264,7 @@ pub fn identities<'a>(sequences: impl IntoIterator<Item = &'a [u32]>) -> Vec<u32
     sequences.into_iter().map(&mut number).collect()
 }
 
-/// The members of each key that has at least two.
+/// Returns the groups of at least two members that have the same key.
 pub(crate) fn groups<K: std::hash::Hash + Eq>(
     members: impl IntoIterator<Item = (K, usize)>,
 ) -> Vec<Vec<usize>> {
@@ -293,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_number_that_is_not_finite_is_named() {
+    fn the_first_number_that_is_not_finite_is_reported() {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut states = ndarray::Array2::ones((9, 5));
             states[[7, 0]] = bad;

@@ -47,8 +47,8 @@ use crate::{
 /// A search over the distances of all pairs of rows.
 ///
 /// Every distance in an answer is computed directly in f64 from the rows. Faster arithmetic only excludes pairs, by bounds that
-/// hold for any data (docs/distances.md in the repository derives them). So the answers equal those of the double loop over all
-/// pairs, digit by digit, on every device.
+/// hold for any data (docs/distances.md in the repository derives them). So the answers are the same as those of a double loop
+/// over all pairs, bit by bit, on every device.
 ///
 /// # Example
 ///
@@ -73,13 +73,16 @@ pub struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// Prepares a search. `device` computes the products that the processor does not.
+    /// Prepares a search. `device` computes products that the processor does not compute itself (see
+    /// [`Arithmetic`](crate::Arithmetic)).
     ///
     /// # Errors
     ///
-    /// - [`CollisionError::LabelCount`] if the number of labels is not the number of rows.
+    /// - [`CollisionError::LabelCount`] if the number of labels differs from the number of rows.
     /// - [`CollisionError::NoDirection`] for a row of zeros under [`Metric::Cosine`](crate::Metric::Cosine).
-    /// - [`CollisionError::BudgetTooSmall`], [`CollisionError::InexactDevice`], [`CollisionError::Device`].
+    /// - [`CollisionError::BudgetTooSmall`] if the search does not fit into the memory budget.
+    /// - [`CollisionError::InexactDevice`] if the device multiplies less precisely than f32, and [`CollisionError::Device`] if it
+    ///   fails.
     pub fn new(
         rows: &'a StateRows<'a>,
         pairs: &'a Pairs,
@@ -101,12 +104,12 @@ impl<'a> Search<'a> {
         Ok(search)
     }
 
-    /// The number of pairs that count.
+    /// Returns the number of pairs that count.
     pub fn pair_count(&self) -> u64 {
         self.pair_count
     }
 
-    /// The `k` closest pairs. The first of them has the global minimum.
+    /// Returns the `k` closest pairs. The distance of the first is the global minimum.
     ///
     /// # Errors
     ///
@@ -124,7 +127,7 @@ impl<'a> Search<'a> {
         Ok(closest)
     }
 
-    /// The nearest neighbour of every row.
+    /// Returns the nearest neighbour of every row.
     ///
     /// # Errors
     ///
@@ -139,9 +142,9 @@ impl<'a> Search<'a> {
         Ok(neighbours)
     }
 
-    /// The number of pairs below each threshold.
+    /// Returns the number of pairs below each threshold.
     ///
-    /// This is fast for thresholds among the smallest distances. For a threshold among the bulk of them, use
+    /// This is fast for thresholds near the smallest distances. For a threshold near typical distances, use
     /// [`Search::distribution`].
     ///
     /// # Errors
@@ -158,12 +161,12 @@ impl<'a> Search<'a> {
         Ok(counts)
     }
 
-    /// The distribution of all distances, or of a sample of them.
+    /// Returns the distribution of all distances, or of a sample of them.
     ///
     /// # Errors
     ///
-    /// [`CollisionError::BudgetTooSmall`] for [`Coverage::Exact`] if all coordinates of all rows in f32 do not fit, and
-    /// [`CollisionError::Device`].
+    /// [`CollisionError::BudgetTooSmall`] for [`Coverage::Exact`] if the coordinates of all rows in f32 do not fit into the memory
+    /// budget, and [`CollisionError::Device`].
     pub fn distribution(
         &self,
         coverage: Coverage,
@@ -187,12 +190,12 @@ impl<'a> Search<'a> {
         Ok(distribution)
     }
 
-    /// The groups of rows of different prompts that are equal number by number.
+    /// Returns the groups of rows of different prompts that are equal in every coordinate.
     pub fn equal_rows(&self) -> Vec<EqualRows> {
         equal_rows(self.points.rows, self.pairs)
     }
 
-    /// Draws pairs evenly from those that count. Draws none if no pair counts.
+    /// Draws pairs uniformly from those that count. Draws none if no pair counts.
     fn sample(&self, pairs: u64, seed: u64, mut take: impl FnMut(f64)) {
         let n = self.points.rows.rows() as u64;
         let mut buffers = [Vec::new(), Vec::new()];
@@ -239,7 +242,7 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    /// The bytes that an index by this plan and its tiles take.
+    /// Returns the size in bytes of an index by this plan and of its tiles.
     fn needed(&self, plan: Plan) -> usize {
         let tiles = TILES_AT_ONCE * self.block() * self.block() * 4 * 2;
         plan.bytes(self.points.rows.rows(), self.points.rows.columns()).saturating_add(tiles)
@@ -249,6 +252,8 @@ impl<'a> Search<'a> {
         self.needed(plan) <= self.memory_budget
     }
 
+    /// Checks that an index by this plan fits into the memory budget.
+    ///
     /// # Errors
     ///
     /// [`CollisionError::BudgetTooSmall`].
@@ -270,7 +275,7 @@ impl<'a> Search<'a> {
         Index::whole(&self.points, position, self.block(), self.labels().as_deref(), multiplier)
     }
 
-    /// The number of rows of a block.
+    /// Returns the number of rows in a block.
     fn block(&self) -> usize {
         (self.points.rows.rows() / 8).next_power_of_two().clamp(SMALLEST_BLOCK, LARGEST_BLOCK)
     }

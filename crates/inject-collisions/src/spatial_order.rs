@@ -1,11 +1,11 @@
-//! Orders of rows in which blocks hold rows that are near to each other.
+//! Orders of rows in which each block contains rows that are near each other.
 
 use std::ops::Range;
 
 use crate::tuning::SPATIAL_AXES;
 
-/// An order of rows in which each block of `block` consecutive rows holds rows that are near to each other. The last block may be
-/// smaller.
+/// Returns an order of rows in which each block of `block` consecutive rows contains rows that are near each other. The last block
+/// may be smaller.
 ///
 /// The rows are split recursively in the middle of the axis with the widest range. Only the first 16 coordinates are considered.
 ///
@@ -15,7 +15,7 @@ use crate::tuning::SPATIAL_AXES;
 ///
 /// # Panics
 ///
-/// If `width` or `block` is zero.
+/// Panics if `width` or `block` is zero.
 ///
 /// # Example
 ///
@@ -31,7 +31,8 @@ pub fn near_together(coordinates: &[f32], width: usize, block: usize) -> Vec<u32
     order(coordinates, width, block, None)
 }
 
-/// As [`near_together`]. With labels, rows with the same label are consecutive, and each label is ordered on its own.
+/// Orders rows like [`near_together`]. If labels are given, rows with the same label are consecutive, and the rows of each label
+/// are ordered separately.
 pub(crate) fn order(coordinates: &[f32], width: usize, block: usize, labels: Option<&[u32]>) -> Vec<u32> {
     let mut order: Vec<u32> = (0..(coordinates.len() / width) as u32).collect();
     let split = Split { coordinates, width, block };
@@ -84,7 +85,7 @@ pub(crate) struct Enclosure {
 }
 
 impl Enclosure {
-    /// The box of the rows in this range.
+    /// Returns the smallest box that contains the rows in this range.
     pub(crate) fn of(coordinates: &[f32], width: usize, rows: Range<usize>) -> Self {
         let mut ends = vec![(f32::MAX, f32::MIN); width.min(SPATIAL_AXES)];
         for row in rows {
@@ -96,7 +97,7 @@ impl Enclosure {
         Enclosure { ends }
     }
 
-    /// A lower bound of the distance of any two rows of the two boxes.
+    /// Returns a lower bound of the distance of any two rows of the two boxes.
     pub(crate) fn gap(&self, other: &Enclosure) -> f64 {
         let along = |(a, b): (&(f32, f32), &(f32, f32))| {
             let gap = (f64::from(a.0) - f64::from(b.1)).max(f64::from(b.0) - f64::from(a.1));

@@ -1,7 +1,7 @@
 //! Python modules: definitions with their documentation, and statements that use them.
 //!
-//! Every definition comes with arguments and the value they give, worked out here, so that what the
-//! modules assert and the comments they make are true: they run without an error.
+//! For every definition, the generator computes the value for some arguments. So the assertions and comments of the modules are
+//! true, and the modules run without errors.
 
 mod classes;
 mod dicts;
@@ -17,7 +17,7 @@ use values::quoted;
 
 const INDENT: &str = "    ";
 
-/// A module without its final line feed.
+/// Returns a module without a final line feed.
 pub(super) fn module(random: &mut Random) -> String {
     let mut module = Module::default();
     match random.below(20) {
@@ -38,13 +38,13 @@ struct Part {
     statements: String,
 }
 
-/// A function with one call worked out.
+/// A function with one call and its computed value.
 struct Function {
     import: Option<&'static str>,
     name: String,
     parameters: Vec<Parameter>,
     about: String,
-    /// Statements, not yet indented, each line with its end.
+    /// The statements of the body, not yet indented. Each line ends with a line feed.
     body: String,
     returns: &'static str,
     /// The value of the call with the parameters' values, as a literal.
@@ -109,7 +109,7 @@ impl Function {
         match random.below(10) {
             0..3 => String::new(),
             3 => format!("# {}\n", self.about),
-            // A doctest shows strings in single quotes, and None not at all.
+            // A doctest shows strings in single quotes, and does not show None.
             4..6 if !self.value.contains('"') && self.value != "None" => {
                 format!("\"\"\"{}\n\n>>> {}\n{}\n\"\"\"\n", self.about, self.call_with_values(), self.value)
             }
@@ -131,7 +131,8 @@ impl Function {
         format!("print({}){note}\n", self.call_with_values())
     }
 
-    /// The arguments in variables named after the parameters, the call, and a use of its result.
+    /// Returns statements that assign the arguments to variables named after the parameters, call the function, and use its
+    /// result.
     fn with_variables(&self, random: &mut Random) -> String {
         let mut lines = String::new();
         for parameter in &self.parameters {
@@ -174,7 +175,7 @@ impl Module {
         let mut names: Vec<String> = Vec::new();
         while names.len() < count {
             let function = Function::draw(random);
-            // A second function of the same name would take the first one's place.
+            // A second function with the same name would replace the first.
             if !names.contains(&function.name) {
                 names.push(function.name.clone());
                 let part = function.part(random);
@@ -218,7 +219,7 @@ fn title(random: &mut Random) -> String {
     format!("# {part} {}, by {author}.", random.between(1, 999))
 }
 
-/// A condition that holds if and only if `left`, of literal value `value`, has that value.
+/// Returns a condition that is true if and only if `left` has the value of the literal `value`.
 fn equation(left: &str, value: &str) -> String {
     match value {
         "True" => left.into(),
@@ -228,7 +229,7 @@ fn equation(left: &str, value: &str) -> String {
     }
 }
 
-/// Every line one step further to the right, empty lines left empty.
+/// Indents every line by one step. Empty lines stay empty.
 fn indented(lines: &str) -> String {
     let mut out = String::with_capacity(lines.len() + 40);
     for line in lines.lines() {

@@ -1,8 +1,8 @@
-//! Endless deterministic text: little stories in English and little modules in Python.
+//! Endless deterministic text: short stories in English and short modules in Python.
 //!
-//! A [`Generator`] gives whole documents, to train a small language model on, and prompts cut from them. A document has structure to
-//! learn: the people of a story keep their names and roles, and a module uses the names it defines. Every seed gives the same text on
-//! every platform. All text is ASCII, so a character is a byte.
+//! A [`Generator`] produces whole documents, on which a small language model can be trained, and prompts cut from them. A
+//! document has structure that can be learned: the people of a story keep their names and roles, and a module uses the names that
+//! it defines. A seed gives the same text on every platform. All text is ASCII, so a character is a byte.
 
 mod code;
 mod random;
@@ -19,7 +19,7 @@ use random::Random;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DocumentKind {
-    /// English sentences about a few people and things.
+    /// A story: English sentences about a few people and things.
     Story,
     /// A Python module.
     Code,
@@ -27,7 +27,7 @@ pub enum DocumentKind {
 
 /// An endless source of documents, and of prompts cut from them.
 ///
-/// Prompts are drawn independently, so one may repeat, rarely and mostly among the shortest.
+/// Prompts are drawn independently, so a prompt may repeat. This is rare, and mostly happens among the shortest.
 ///
 /// # Example
 ///
@@ -45,12 +45,12 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// Begins the text of a seed, with prompts of 20 to 200 characters.
+    /// Creates a generator from a seed, with prompts of 20 to 200 characters.
     pub fn new(seed: u64) -> Self {
         Self { random: Random::new(seed), prompt_lengths: 20..=200 }
     }
 
-    /// Returns the same text with prompts of other lengths.
+    /// Sets the range of prompt lengths, in characters.
     ///
     /// # Panics
     ///
@@ -62,7 +62,7 @@ impl Generator {
         Self { prompt_lengths: lengths, ..self }
     }
 
-    /// Returns the next document. Three in five are stories.
+    /// Returns the next document. Three of five documents are stories.
     pub fn document(&mut self) -> (DocumentKind, String) {
         match self.random.chance(60) {
             true => (DocumentKind::Story, self.story()),
@@ -70,7 +70,7 @@ impl Generator {
         }
     }
 
-    /// Returns a story of 3 to 12 sentences in one or more paragraphs, ended by one line feed.
+    /// Returns a story of 3 to 12 sentences in one or more paragraphs, with a final line feed.
     pub fn story(&mut self) -> String {
         let mut text = String::new();
         for sentence in story::sentences(&mut self.random) {
@@ -83,20 +83,20 @@ impl Generator {
         text
     }
 
-    /// Returns a Python module that runs without an error, ended by one line feed.
+    /// Returns a Python module that runs without errors, with a final line feed.
     pub fn code(&mut self) -> String {
         let mut text = code::module(&mut self.random);
         text.push('\n');
         text
     }
 
-    /// Returns a prompt: a stretch of a document from the beginning of a word to the end of a word.
+    /// Returns a prompt: a part of a document from the beginning of a word to the end of a word.
     ///
-    /// A third of the prompts begin where their document does, and longer ones are more frequent. If a
-    /// prompt is to be longer than the document, others of its kind follow after an empty line.
+    /// A third of the prompts begin at the beginning of their document, and longer prompts are more frequent. If a prompt has to
+    /// be longer than its document, it continues with other documents of the same kind, separated by empty lines.
     pub fn prompt(&mut self) -> String {
         loop {
-            // Some words have no end of another word at an allowed distance.
+            // After some words, no other word ends at an allowed distance.
             if let Some(prompt) = self.stretch() {
                 return prompt;
             }
@@ -105,7 +105,7 @@ impl Generator {
 
     fn stretch(&mut self) -> Option<String> {
         let (shortest, longest) = (*self.prompt_lengths.start(), *self.prompt_lengths.end());
-        // The greater of two draws, because short prompts repeat.
+        // The larger of two draws, because short prompts are more likely to repeat.
         let lengths = longest - shortest + 1;
         let length = shortest + self.random.below(lengths).max(self.random.below(lengths));
         let (kind, mut text) = self.document();
@@ -119,7 +119,7 @@ impl Generator {
         let starts_anywhere = self.random.below(3) > 0;
         let first = if starts_anywhere { self.random.below(text.len() - length) } else { 0 };
         let start = (first..text.len()).find(|&at| is_word_start(&text, at))?;
-        // The last allowed end of a word within the drawn length, otherwise the next.
+        // The last allowed end of a word within the drawn length, or otherwise the next one.
         let mut ends =
             (start + shortest..=text.len().min(start + longest)).filter(|&at| is_word_end(&text, at));
         let end = ends.next()?;
@@ -128,7 +128,7 @@ impl Generator {
     }
 }
 
-/// The prompts. There is always a next one.
+/// Iterates over the prompts. The iterator never ends.
 impl Iterator for Generator {
     type Item = String;
 
@@ -176,8 +176,8 @@ mod tests {
 
     #[test]
     fn text_of_a_seed_is_the_same_on_every_platform() {
-        // FNV-1a of the first documents. Any change of the grammar changes it, and with it the text
-        // that a model was trained on.
+        // The FNV-1a hash of the first documents. It detects any change of the grammar, which would also change the text on which
+        // the bundled model was trained.
         let mut generator = Generator::new(0);
         let text: String = (0..1000).map(|_| generator.document().1).collect();
         let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {

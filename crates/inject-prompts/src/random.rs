@@ -1,11 +1,11 @@
-//! The random numbers of the generator. They are integers, so every platform draws the same text.
+//! The random numbers of the generator. They are integers, so the text is the same on every platform.
 
 use rand_xoshiro::{
     SplitMix64,
     rand_core::{Rng, SeedableRng},
 };
 
-/// A stream of random numbers, and the draws of the generator.
+/// A stream of random numbers, and the kinds of draws that the generator uses.
 #[derive(Clone, Debug)]
 pub(super) struct Random(SplitMix64);
 
@@ -14,13 +14,13 @@ impl Random {
         Self(SplitMix64::seed_from_u64(seed))
     }
 
-    /// A number in `0..n`.
+    /// Returns a number in `0..n`.
     pub(super) fn below(&mut self, n: usize) -> usize {
-        // The high half of a product: the bias is below n / 2^64.
+        // The high half of a product, whose bias is below n / 2^64.
         ((u128::from(self.0.next_u64()) * n as u128) >> 64) as usize
     }
 
-    /// A number in `low..=high`.
+    /// Returns a number in `low..=high`.
     pub(super) fn between(&mut self, low: i64, high: i64) -> i64 {
         low + self.below((high - low + 1) as usize) as i64
     }
@@ -33,14 +33,14 @@ impl Random {
         &items[self.below(items.len())]
     }
 
-    /// One word of a list written as `"red|green|blue"`.
+    /// Returns one word of a list written as `"red|green|blue"`.
     pub(super) fn word<'a>(&mut self, list: &'a str) -> &'a str {
         let bars = list.bytes().filter(|&byte| byte == b'|').count();
         let chosen = self.below(bars + 1);
         list.split('|').nth(chosen).expect("a list of n bars has n + 1 words")
     }
 
-    /// `n` different words of a list, in random order.
+    /// Returns `n` different words of a list, in random order.
     pub(super) fn words<'a>(&mut self, list: &'a str, n: usize) -> Vec<&'a str> {
         let mut all: Vec<&str> = list.split('|').collect();
         assert!(n <= all.len(), "{n} different words asked of {}", all.len());

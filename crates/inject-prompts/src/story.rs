@@ -1,13 +1,13 @@
-//! Little stories: the beats of a theme are chosen, then told one by one.
+//! Short stories: chooses the beats of a theme, then tells them one by one.
 
 use super::random::Random;
 use super::telling::Telling;
 use super::themes::{BETWEEN, Beat, CLOSING, Keep, OPENING, THEMES};
 
-/// The fewest and the most sentences of a story.
+/// The smallest and the largest number of sentences in a story.
 const SENTENCES: (usize, usize) = (3, 12);
 
-/// A story, sentence by sentence.
+/// Returns a story, sentence by sentence.
 pub(super) fn sentences(random: &mut Random) -> Vec<String> {
     let theme = *random.pick(THEMES);
     let plan = plan(random, theme);
@@ -15,7 +15,7 @@ pub(super) fn sentences(random: &mut Random) -> Vec<String> {
     plan.into_iter().map(|way| telling.tell(way)).collect()
 }
 
-/// The grammar of each sentence to tell: all that the theme needs, and as much of the rest as fits a
+/// Returns the grammar of each sentence to tell: all sentences that the theme requires, and as many of the others as fit into a
 /// drawn length.
 fn plan(random: &mut Random, theme: &'static [Beat]) -> Vec<&'static str> {
     let needed = theme.iter().filter(|beat| beat.keep == Keep::Always).count();
@@ -26,7 +26,7 @@ fn plan(random: &mut Random, theme: &'static [Beat]) -> Vec<&'static str> {
     let closing = room > 0 && random.chance(70);
     room -= usize::from(closing);
     let mut told = vec![*random.pick(OPENING.ways)];
-    // Where a sentence may be put in between: everywhere but before an answer.
+    // A sentence may be inserted everywhere except before an answer.
     let mut gaps = Vec::new();
     let mut previous_told = false;
     for (at, beat) in theme.iter().enumerate() {
@@ -49,8 +49,8 @@ fn plan(random: &mut Random, theme: &'static [Beat]) -> Vec<&'static str> {
         previous_told = tells;
     }
     gaps.push(told.len());
-    // Few asides, else a short theme drowns in weather. They are put in from the last gap to the
-    // first, so that the gaps to come keep their places.
+    // Only a few asides are inserted, so that they do not dominate a short theme. They are inserted from the last gap to the
+    // first, so that the positions of the remaining gaps do not change.
     let first = random.below(BETWEEN.len());
     let mut asides = room.min(gaps.len()).min(4);
     while let Some(gap) = gaps.pop() {

@@ -1,9 +1,9 @@
-//! One story's cast and the telling of sentences about it: the same names and things throughout.
+//! The cast of a story, and the telling of sentences about it with consistent names and things.
 
 use super::random::Random;
 use super::words;
 
-/// The cast of one story, and what the reader has been told of it.
+/// The cast of one story, and the facts that were already mentioned.
 pub(super) struct Telling<'r> {
     random: &'r mut Random,
     past: bool,
@@ -76,7 +76,7 @@ impl<'r> Telling<'r> {
         }
     }
 
-    /// One sentence, begun with a capital letter.
+    /// Returns one sentence, beginning with a capital letter.
     pub(super) fn tell(&mut self, way: &'static str) -> String {
         self.before = std::mem::take(&mut self.now);
         let mut sentence = String::new();
@@ -174,7 +174,7 @@ impl<'r> Telling<'r> {
             "cannot" => "cannot".into(),
             verb => {
                 let base = verb.trim_start_matches('+');
-                // The cast's names with a digit, a sign or a capital are all above.
+                // All slots of the cast with a digit, a sign or a capital letter are handled above.
                 debug_assert!(base.bytes().all(|b| b.is_ascii_lowercase()), "not a verb: {verb}");
                 if verb == base { self.verb(base) } else { words::plural(base, self.past) }
             }
@@ -185,8 +185,8 @@ impl<'r> Telling<'r> {
         if self.past { words::past(base) } else { words::third_person(base) }
     }
 
-    /// A person by name, or by pronoun where that is clear and allowed; the friend's first mention
-    /// says who the friend is.
+    /// Returns a person's name, or a pronoun if that is unambiguous and allowed. The first mention of the friend explains who the
+    /// friend is.
     fn person(&mut self, who: Who, may_be_pronoun: bool) -> String {
         let alike = self.hero.woman == self.friend.woman;
         let (known_before, other_named) = match who {
@@ -194,7 +194,7 @@ impl<'r> Telling<'r> {
             Who::Friend => (self.before.friend, self.before.hero || self.now.hero),
         };
         let clear = known_before && !(alike && other_named);
-        // A pronoun has the form of a subject, and a friend may be the object.
+        // The pronoun would be in the subject form, and a friend may be the object.
         let pronoun = may_be_pronoun && who == Who::Hero && clear && self.random.chance(65);
         match who {
             Who::Hero => self.now.hero = true,
@@ -211,7 +211,7 @@ impl<'r> Telling<'r> {
         person.name.into()
     }
 
-    /// The thing of the story: with "a" and in full when it is new, with "the" after that.
+    /// Returns the thing of the story: in full with "a" at the first mention, and with "the" after that.
     fn thing(&mut self, definite: bool) -> String {
         let full = format!("{} {}", self.look, self.thing);
         if !self.thing_known && !definite {
@@ -266,7 +266,7 @@ fn counted(n: i64, (one, many): (&str, &str)) -> String {
     format!("{} {}", words::count(n), if n == 1 { one } else { many })
 }
 
-/// The position of the brace that closes the one `text` begins with.
+/// Returns the position of the brace that closes the one at the beginning of `text`.
 fn closing_brace(text: &str) -> usize {
     let mut depth = 0;
     for (at, byte) in text.bytes().enumerate() {
@@ -295,7 +295,7 @@ fn choices(inside: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The sentence with its first letter, and the first of its opening speech, in capitals.
+/// Capitalises the first letter of the sentence, and that of a speech with which it begins.
 fn capitalise(mut sentence: String) -> String {
     let letter = usize::from(sentence.starts_with('"'));
     if let Some(first) = sentence.get_mut(letter..letter + 1) {

@@ -1,8 +1,8 @@
-//! The story grammar as data: what may happen, in which order, and the ways to say each step.
+//! The story grammar as data: the possible events, their order, and the sentences for each step.
 //!
-//! A way is one sentence. `{a|b}` is a choice and nests; `{walk}` is a verb in the story's tense after
-//! "she", `{+walk}` after "they"; `{a ...}` takes the article its first word needs. Every other pair of
-//! braces names a member of the story's cast, listed in `Telling::slot`.
+//! Each step has several alternative sentences. `{a|b}` is a choice, which may be nested. `{walk}` is a verb in the story's tense
+//! after "she", and `{+walk}` after "they". `{a ...}` inserts the article that its first word requires. All other braces name a
+//! member of the story's cast; `Telling::slot` lists these.
 
 /// One step of a theme.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(super) struct Beat {
 pub(super) enum Keep {
     Always,
     IfRoom,
-    /// An answer: told if and only if the beat before it is.
+    /// The beat is an answer: it is told if and only if the previous beat is.
     WithPrevious,
 }
 

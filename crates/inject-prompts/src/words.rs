@@ -1,6 +1,6 @@
-//! The story's words: lists, the forms of verbs, articles, counts.
+//! The words of stories: lists, forms of verbs, articles and counts.
 //!
-//! A list is one string with bars between its words, so that it reads as a line.
+//! A list is one string with bars between its words, so that it can be read as a line.
 
 pub(super) const WOMEN: &str = "Mara|Ada|Ines|Nora|Lucy|Clara|Edith|Rosa|Tilda|Vera|Wanda|Greta|\
     Hanna|Iris|Jana|Karla|Lena|Mina|Olga|Paula|Ruth|Sara|Thea|Una|Yara|Zoe|Anna|Berta|Celia|Dora|\
@@ -35,7 +35,7 @@ pub(super) const TRADES: &[[&str; 4]] = &[
     ["basketmaker", "plait", "basket", "baskets"],
 ];
 
-/// A place and the word that says one is there.
+/// Places, each with its preposition.
 pub(super) const PLACES: &str = "in the forest|at the harbour|in the village|on the hill|\
     in the market|at the mill|in the garden|by the river|at the station|in the library|\
     on the island|at the lighthouse|in the valley|by the lake|in the bakery|at the school|\
@@ -52,7 +52,7 @@ pub(super) const THINGS: &str = "kite|lantern|drum|whistle|scarf|map|clock|ring|
     telescope|purse|necklace|bucket|rope|brush|pipe|medal|puppet|saddle|ladder";
 pub(super) const LOOKS: &str = "red|green|blue|yellow|old|small|silver|wooden|brass|striped|heavy|\
     golden|grey|white|black|round|painted|shiny|tiny|orange|rusty|purple|plain|copper|ivory|brown";
-/// Things that come in numbers: one, many.
+/// Countable things: singular, plural.
 pub(super) const GOODS: &str = "apple apples|egg eggs|coin coins|shell shells|letter letters|\
     pear pears|button buttons|stamp stamps|candle candles|plum plums|marble marbles|nut nuts|\
     potato potatoes|biscuit biscuits|ticket tickets|feather feathers|pencil pencils|stone stones|\
@@ -67,7 +67,8 @@ pub(super) const FOODS: &str = "bread|soup|cheese|porridge|cake|milk|rice|honey|
 pub(super) const TOOLS: &str =
     "saw|needle|hammer|file|chisel|drill|spade|pair of pliers|pot of glue|knife|screwdriver|axe";
 
-/// Weather: noun, its verb, adjective, what it changes, how that then is, how one then feels.
+/// Weather: the noun, its verb, the adjective, the thing that it changes, the result of the change, and the feeling that it
+/// causes.
 pub(super) const WEATHERS: &[[&str; 6]] = &[
     ["rain", "fall", "rainy", "path", "muddy", "wet"],
     ["snow", "fall", "snowy", "road", "white", "cold"],
@@ -81,7 +82,7 @@ pub(super) const WEATHERS: &[[&str; 6]] = &[
     ["mist", "rise", "misty", "field", "damp", "sleepy"],
 ];
 
-/// A verb in the third person, from its base form.
+/// Returns the third-person form of a verb.
 pub(super) fn third_person(base: &str) -> String {
     match base {
         "be" => "is".into(),
@@ -109,7 +110,7 @@ fn before_consonant_y(base: &str) -> Option<&str> {
     (!stem.ends_with(['a', 'e', 'o', 'u'])).then_some(stem)
 }
 
-/// A verb in the past tense, from its base form.
+/// Returns the past tense of a verb.
 pub(super) fn past(base: &str) -> String {
     if let Some(at) = IRREGULAR.iter().position(|[present, _]| *present == base) {
         return IRREGULAR[at][1].into();
@@ -142,7 +143,7 @@ const IRREGULAR: &[[&str; 2]] = &[
     ["cost", "cost"],
 ];
 
-/// The verb after "they", where the story's other forms follow "she".
+/// Returns the form of a verb after "they", given its base form.
 pub(super) fn plural(base: &str, past_tense: bool) -> String {
     match (base, past_tense) {
         ("be", true) => "were".into(),
@@ -152,12 +153,12 @@ pub(super) fn plural(base: &str, past_tense: bool) -> String {
     }
 }
 
-/// "an" before a vowel, otherwise "a". In these lists the first letter of a word always tells its sound.
+/// Returns "an" before a vowel, otherwise "a". The first letter determines the sound of every word in these lists.
 pub(super) fn article(word: &str) -> &'static str {
     if word.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
 }
 
-/// A count as stories write it: words up to twelve, then figures.
+/// Returns a count as text: words up to twelve, then digits.
 pub(super) fn count(n: i64) -> String {
     const WORDS: [&str; 13] = [
         "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",

@@ -1,4 +1,4 @@
-//! Model against model.
+//! The comparison of two models.
 
 use inject_sipit::{collisions::Resolution, models::Tap};
 
@@ -41,9 +41,9 @@ pub struct Compared {
     pub resolutions: [Resolution; 2],
 }
 
-/// Puts each tap of the first study beside the tap of the second that is nearest to it in relative depth.
+/// Compares each tap of the first study with the tap of the second study that is nearest in relative depth.
 ///
-/// The final norm is compared with the final norm only: it is another space.
+/// The final norm is compared only with the final norm, because its states are in another space.
 pub fn between_models(first: &CorpusStudy, second: &CorpusStudy) -> BetweenModels {
     let compare = |tap: &TapReport| {
         let depth = depth(first, tap.tap);
@@ -70,7 +70,7 @@ pub fn between_models(first: &CorpusStudy, second: &CorpusStudy) -> BetweenModel
     BetweenModels { models, taps: first.taps.iter().filter_map(compare).collect() }
 }
 
-/// The relative depth of a tap, from 0 at the embedding to 1 at the last block.
+/// Returns the relative depth of a tap, from 0 at the embedding to 1 at the last block.
 fn depth(study: &CorpusStudy, tap: Tap) -> f64 {
     match tap {
         Tap::Embedding => 0.0,

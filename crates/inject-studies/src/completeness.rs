@@ -1,4 +1,4 @@
-//! Which units of a study a result contains.
+//! The units of a study that a result contains.
 
 use std::fmt;
 
@@ -20,9 +20,11 @@ pub struct Completeness {
 }
 
 impl Completeness {
+    /// Describes a result of a study of `units` units that lacks `missing`.
+    ///
     /// # Panics
     ///
-    /// If a unit cannot be written as JSON.
+    /// Panics if a unit cannot be written as JSON.
     pub(crate) fn of<U: Serialize>(units: usize, missing: impl IntoIterator<Item = U>) -> Self {
         let value = |unit: U| serde_json::to_value(unit).expect("units of studies are plain data");
         let missing: Vec<Value> = missing.into_iter().map(value).collect();
@@ -31,7 +33,7 @@ impl Completeness {
 }
 
 impl Default for Completeness {
-    /// The value for results that were written before it was recorded: complete, with an unknown number of units.
+    /// Returns the value for results that were written before it was recorded: complete, with an unknown number of units.
     fn default() -> Self {
         Completeness { complete: true, units: 0, missing: Vec::new() }
     }

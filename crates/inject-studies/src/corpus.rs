@@ -14,7 +14,7 @@ use inject_sipit::{
 use crate::{Run, StudyError, TapDistances, TapOptions};
 use crate::{completeness::Completeness, journal::Description, name::StudyName, run::Finished};
 
-/// The states that [`corpus`] measures, and what is known about them.
+/// The states that [`corpus`] measures, with the number of blocks of their model and their noise floors.
 #[derive(Clone, Copy, Debug)]
 pub struct CorpusStates<'a> {
     store: &'a Store,
@@ -24,12 +24,13 @@ pub struct CorpusStates<'a> {
 }
 
 impl<'a> CorpusStates<'a> {
-    /// The states of a store, with the number of blocks of their model and the noise floor of each tap.
+    /// Creates a description of the states of a store. `n_layers` is the number of blocks of their model, which the store does not
+    /// contain, and `noise` is the noise floor of each tap.
     pub fn new(store: &'a Store, n_layers: usize, noise: &'a BTreeMap<Tap, NoiseFloor>) -> Self {
         CorpusStates { store, n_layers, noise, tokenizer: None }
     }
 
-    /// Adds the text of the closest prompts to the result.
+    /// Sets the tokenizer, with which the result contains the text of the closest prompts.
     pub fn with_tokenizer(self, tokenizer: Option<&'a Tokenizer>) -> Self {
         CorpusStates { tokenizer, ..self }
     }
@@ -106,8 +107,8 @@ pub struct PromptPair {
 ///
 /// # Errors
 ///
-/// [`StudyError`]: a tap that the store lacks or whose noise floor is not given, states that are not finite, a journal of
-/// another study.
+/// [`StudyError`] if the store lacks a tap, a noise floor is missing, states are not finite, or the journal belongs to another
+/// study.
 pub fn corpus(
     states: &CorpusStates<'_>,
     taps: &[Tap],

@@ -1,4 +1,4 @@
-//! One-step decoding: is the true token's state still the nearest, once the state at hand is not the one computed?
+//! One-step decoding: is the true token's state still the nearest if the given state was disturbed or computed by another model?
 
 mod position;
 mod projection;
@@ -30,19 +30,19 @@ pub struct DecodingOptions {
     pub positions: ChosenPositions,
     /// The disturbances. The states of a prompt are disturbed together.
     pub disturbances: Vec<Disturbance>,
-    /// The number of random directions of noise at each position. The breaking point is found along each.
+    /// The number of random directions of noise at each position. The breaking point is measured along each.
     pub directions: usize,
-    /// The numbers of dimensions onto which states are projected.
+    /// The dimensions of the random subspaces onto which states are projected.
     pub dimensions: Vec<usize>,
     /// The seed of disturbances, directions and projections.
     pub seed: u64,
-    /// Bytes that one batch may use.
+    /// The memory that one batch may use, in bytes.
     #[serde(skip)]
     pub memory_budget: usize,
 }
 
 impl DecodingOptions {
-    /// Measures margins only, at these taps and positions. The other fields add more.
+    /// Creates options to measure only margins at these taps and positions. The other fields add further measurements.
     pub fn new(taps: Vec<Tap>, positions: ChosenPositions) -> Self {
         DecodingOptions {
             taps,
@@ -59,7 +59,7 @@ impl DecodingOptions {
 /// A model whose states are compared with those of the decoder of the study.
 #[derive(Clone, Copy, Debug)]
 pub struct Producer<'a> {
-    /// The name in the results.
+    /// The name of the model in the results.
     pub name: &'a str,
     /// The decoder that produces the states.
     pub decoder: &'a Decoder,
@@ -196,38 +196,39 @@ struct Measured {
     margin: f64,
     /// The breaking point along each direction. `None` if no token lies in that direction.
     breaking: Vec<Option<f64>>,
-    /// One entry for each view.
+    /// The comparison for each view.
     views: Vec<Seen>,
-    /// The margin in each number of dimensions.
+    /// The margin in a subspace of each number of dimensions.
     projected: Vec<f64>,
 }
 
 /// One view of one position.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 struct Seen {
-    /// The distance of the true token's state.
+    /// The distance of the true token's state from the view.
     error: f64,
-    /// The number of tokens that are nearer.
+    /// The number of tokens whose states are nearer.
     nearer: usize,
     /// The nearest of those tokens, and its distance.
     nearest: Option<(u32, f64)>,
 }
 
-/// Computes, at chosen positions of prompts and after the true prefix, the states of all tokens that could stand there, and
-/// asks for each view of the true state whether any of them is nearer than the true token's own: a certificate, since no
-/// token is left out.
+/// Computes the states of all tokens at chosen positions of prompts, after the true prefix. Counts for each view of the true state
+/// how many of them are nearer than the true token's state. The result is a certificate, because no token is left out.
 ///
-/// Along a direction `u` noise of norm `s` moves the state `h` to `h + s u`. Another token's state `c` is then nearer if
-/// `|c - h|^2 < 2 s (c - h).u`, so the breaking point along `u` is the least `|c - h|^2 / (2 (c - h).u)` over all tokens with a positive
-/// product. By Cauchy and Schwarz it is at least `|c - h| / 2`: half the margin, the bound of Theorem 3.2, which is reached only by
-/// noise that points at the nearest token. One pass over the vocabulary gives it exactly, so no size of noise has to be tried.
+/// Along a direction `u`, noise of norm `s` moves the state `h` to `h + s u`. Another token's state `c` is then nearer if `|c -
+/// h|^2 < 2 s (c - h).u`. So the breaking point along `u` is the smallest `|c - h|^2 / (2 (c - h).u)` over all tokens with a
+/// positive product. By the Cauchy-Schwarz inequality it is at least `|c - h| / 2`: half the margin, the bound of Theorem 3.2.
+/// Only noise in the direction of the nearest token reaches that bound. One pass over the vocabulary gives the breaking point
+/// exactly, so no trial with noise of some size is needed.
 ///
-/// A unit of the study is a prompt. `model` names the weights, and `producers` may produce states of the same prompts with others; those
-/// are compared with the states of `decoder`.
+/// A unit of the study is a prompt. `model` identifies the weights in the journal. `producers` are other models that produce
+/// states of the same prompts, which are compared with the states of `decoder`.
 ///
 /// # Errors
 ///
-/// [`StudyError`]: no prompts, more dimensions than a state has, what a decoder refuses, a journal of another study.
+/// [`StudyError`] if there are no prompts, a projection has more dimensions than a state, a decoder refuses a prompt or a tap, or
+/// the journal belongs to another study.
 ///
 /// # Source
 ///

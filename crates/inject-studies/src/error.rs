@@ -15,7 +15,7 @@ use inject_sipit::{
 
 use crate::name::StudyName;
 
-/// An error of a study.
+/// The reason why a study failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StudyError {
@@ -34,13 +34,13 @@ pub enum StudyError {
     /// States could not be inverted.
     #[error(transparent)]
     Invert(Box<InvertError>),
-    /// All states belong to one prompt.
+    /// All states belong to the same prompt, so there are no pairs.
     #[error("the states at {tap} belong to 1 prompt, expected at least 2 different prompts")]
     NoPairs {
         /// The tap at fault.
         tap: Tap,
     },
-    /// Too few different prompts for the study.
+    /// There are too few different prompts for the study.
     #[error("{found} different prompts, expected at least {expected}")]
     TooFewPrompts {
         /// The number there is.
@@ -56,22 +56,22 @@ pub enum StudyError {
         /// The second prefix, counted from 0.
         second: usize,
     },
-    /// A projection onto no dimensions, or onto more than a state has.
+    /// The number of dimensions of a projection is zero or exceeds that of a state.
     #[error("a projection onto {found} dimensions, expected from 1 to d_model {d_model}")]
     Dimensions {
-        /// The number of dimensions asked for.
+        /// The number of dimensions requested.
         found: usize,
         /// The width of a state.
         d_model: usize,
     },
-    /// A disturbed state has a number that is not finite.
+    /// A coordinate of a disturbed state is not finite.
     #[error(
         "{tap}, position {position}, coordinate {column}: the disturbed state is {found}, expected a finite number"
     )]
     View {
         /// The tap at fault.
         tap: Tap,
-        /// Position within the prompt.
+        /// The position within the prompt, counted from 0.
         position: usize,
         /// The coordinate, counted from 0.
         column: usize,
@@ -90,18 +90,18 @@ pub enum StudyError {
         /// The learning rate that was given.
         found: f64,
     },
-    /// A batch of no windows, or of more than there are.
+    /// The number of windows of a batch is zero or exceeds that of the text.
     #[error("a batch of {found} windows, expected from 1 to all {windows}")]
     Batch {
-        /// The windows of a batch.
+        /// The number of windows of a batch.
         found: usize,
-        /// The windows of the text.
+        /// The number of windows of the text.
         windows: usize,
     },
-    /// Too few of the things that a study needs.
+    /// There are too few items of some kind.
     #[error("{found} {what}, expected at least {expected}")]
     TooFew {
-        /// The plural noun of what is counted.
+        /// The plural noun for the counted items.
         what: &'static str,
         /// The number there is.
         found: usize,
@@ -111,24 +111,24 @@ pub enum StudyError {
     /// The loss became NaN or infinite.
     #[error("the loss of step {step} is {found}, expected a finite number: the learning rate is too large")]
     Diverged {
-        /// The step, counted from 0.
+        /// The index of the step, counted from 0.
         step: usize,
-        /// The loss, in nats a token.
+        /// The loss, in nats per token.
         found: f32,
     },
-    /// The journal of a study belongs to another one, is damaged, in use, or cannot be read or written.
+    /// The journal belongs to another study, is damaged, is in use, or cannot be read or written.
     #[error(transparent)]
     Journal(Box<JsonLinesError>),
-    /// The journal has no whole line.
+    /// The journal has no complete line.
     #[error("{} is not a journal: it has no whole line", path.display())]
     JournalEmpty {
-        /// The journal.
+        /// The path of the journal.
         path: PathBuf,
     },
     /// The name of a study is unknown.
     #[error("unknown study `{found}`, expected one of {}", known_studies())]
     UnknownStudy {
-        /// The text that was given as a name.
+        /// The name that was given.
         found: String,
     },
 }
@@ -137,7 +137,7 @@ fn known_studies() -> String {
     StudyName::ALL.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-// Boxed, because each of these is large.
+// These errors are boxed because they are large.
 
 impl From<CollisionError> for StudyError {
     fn from(error: CollisionError) -> Self {
@@ -187,7 +187,7 @@ mod tests {
 
     use super::*;
 
-    /// One error of each kind that has a source.
+    /// Returns one error of each kind that has a source.
     fn with_sources() -> Vec<StudyError> {
         let json = || serde_json::from_str::<u32>("no JSON").unwrap_err();
         let disk = || io::Error::other("the disk is full");

@@ -1,4 +1,4 @@
-//! The exhaustive study: all one-token extensions of some prompts, all pairs of them.
+//! The exhaustive study: all pairs of all one-token extensions of some prompts.
 
 mod counts;
 mod result;
@@ -29,7 +29,7 @@ use crate::{journal::Description, name::StudyName, run::Finished};
 pub struct ExhaustiveOptions {
     /// The tap at which states are read.
     pub tap: Tap,
-    /// The distance that is measured.
+    /// The metric in which distances are measured.
     pub metric: Metric,
     /// The number of closest pairs to report for each prompt and each pair of prompts.
     pub closest: NonZeroUsize,
@@ -37,13 +37,13 @@ pub struct ExhaustiveOptions {
     pub sampled_pairs: u64,
     /// Whether extensions of different prompts are compared too.
     pub scope: Scope,
-    /// Bytes that one batch or one search may use. No result depends on it.
+    /// The memory that one batch or one search may use, in bytes. No result depends on it.
     #[serde(skip)]
     pub memory_budget: usize,
 }
 
 impl ExhaustiveOptions {
-    /// The ten closest pairs in L2 of each prompt, and quantiles of a million pairs.
+    /// Creates options to report the ten closest pairs of each prompt in L2, and quantiles of a million pairs.
     pub fn new(tap: Tap) -> Self {
         ExhaustiveOptions {
             tap,
@@ -56,17 +56,17 @@ impl ExhaustiveOptions {
     }
 }
 
-/// Which pairs of extensions count.
+/// The pairs of extensions that are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scope {
-    /// Those of one prompt, as in the paper.
+    /// Pairs of extensions of the same prompt, as in the paper.
     Within,
-    /// Those of different prompts as well.
+    /// Pairs of extensions of the same prompt and of different prompts.
     WithinAndAcross,
 }
 
-/// A unit of the study: one prompt, or two.
+/// A unit of the study: one prompt or two prompts.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 struct Unit {
     first: usize,
@@ -75,13 +75,13 @@ struct Unit {
 
 /// Extends every prompt by every token and measures all pairs. A unit of the study is a prompt or a pair of prompts.
 ///
-/// The states of each prompt's extensions are kept in a store of their own below `dir`, so at most two of them are in memory at a
-/// time. `spec` says which model computes; its taps are replaced by the one of the options.
+/// The states of each prompt's extensions are kept in a separate store in `dir`, of which at most two are in memory at a time.
+/// `spec` describes the model. Its taps are replaced by the tap of the options.
 ///
 /// # Errors
 ///
-/// [`StudyError`]: no prompts, the same one twice, what the decoder refuses, a folder with other states, a journal of another
-/// study.
+/// [`StudyError`] if there are no prompts, a prompt is repeated, the decoder refuses a prompt or the tap, the folder contains
+/// other states, or the journal belongs to another study.
 pub fn exhaustive(
     decoder: &Decoder,
     spec: &StoreSpec,
@@ -149,18 +149,18 @@ pub fn exhaustive(
     Ok(study)
 }
 
-/// The prompts of the closest pair of each part. Noise grows with the norm of a state, and some tokens, such as attention sinks, have
-/// states a hundred times as long as others, so the floor of any other extension would say nothing about these.
+/// Returns the prompts of the closest pair of each unit. The noise floor is measured at these, because noise grows with the norm
+/// of a state, and the states of some tokens, such as attention sinks, are a hundred times as long as others.
 fn closest_extensions(prefixes: &[Vec<u32>], extensions: &[Extensions]) -> Vec<Vec<u32>> {
     let extended = |prefix: usize, token: u32| [prefixes[prefix].as_slice(), &[token]].concat();
     let pairs = extensions.iter().filter_map(|part| part.closest.first());
     let found: Vec<Vec<u32>> =
         pairs.flat_map(|pair| [0, 1].map(|side| extended(pair.prefixes[side], pair.tokens[side]))).collect();
-    // No part of the study is done yet, so the floor is compared with nothing.
+    // If no unit is done yet, the floor is not compared with anything.
     if found.is_empty() { vec![extended(0, 0)] } else { found }
 }
 
-/// Fails for no prompts, and for a prompt that occurs twice. Extensions of different prompts always differ.
+/// Fails if there are no prompts, or if a prompt occurs twice. Extensions of different prompts are always different.
 fn check(prefixes: &[Vec<u32>]) -> Result<(), StudyError> {
     if prefixes.is_empty() {
         return Err(StudyError::TooFewPrompts { found: 0, expected: 1 });
@@ -208,7 +208,7 @@ fn measure(
     let search = Search::new(rows, pairs, search_options, &decoder.device())?;
     let closest =
         search.closest_pairs(options.closest.get(), &mut |progress| done(0.5 + 0.5 * progress.fraction()))?;
-    // The same pairs are drawn whatever else the study does.
+    // The seed depends on the prompts alone, so the same pairs are drawn whatever else the study does.
     let seed = (prefixes[0] as u64) << 32 | prefixes[1] as u64;
     let coverage = Coverage::Sampled { pairs: options.sampled_pairs, seed };
     let distribution = search.distribution(coverage, &mut silent)?;
@@ -259,7 +259,7 @@ mod tests {
     fn the_counts_are_those_of_the_paper() {
         assert_eq!(pairs_within(10, 50_257), 12_628_578_960);
         assert_eq!(pairs_within(10, 262_144), 343_596_072_960);
-        // The largest vocabulary of all prompts of a million still fits.
+        // The count for 100 prompts and a vocabulary of a million is far below the largest u64.
         assert!(pairs_across(100, 1 << 20) < u64::MAX / 1000);
     }
 

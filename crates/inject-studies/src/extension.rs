@@ -11,15 +11,16 @@ use inject_sipit::{
 
 use crate::{error::StudyError, tuning::MOST_CANDIDATES};
 
-/// Computes the states of a prompt followed by each token of the vocabulary into a store: row `i` belongs to token `i`.
+/// Writes the states of a prompt followed by each token of the vocabulary into a store. Row `i` belongs to token `i`.
 ///
-/// The extensions share the keys and values of the prompt, and are computed batch by batch, so that memory does not grow with
-/// the vocabulary. Killed and called again with the same arguments, it goes on after the last batch on disk; called again after
-/// the end, it does nothing. The spec says at which taps; its positions must be the last ones.
+/// The extensions share the keys and values of the prompt, and are computed in batches, so that memory does not grow with the
+/// vocabulary. If the process is killed, a call with the same arguments continues after the last batch on disk. If the store is
+/// finished, a call computes nothing. `spec` names the taps, and its positions must be
+/// [`Positions::Last`](inject_sipit::states::store::Positions::Last).
 ///
 /// # Errors
 ///
-/// [`StudyError`]: what the decoder refuses, or a store of another job in the folder.
+/// [`StudyError`] if the decoder refuses the prompt or a tap, or if the folder contains the store of another job.
 pub fn extend_to_store(
     decoder: &Decoder,
     prefix: &[u32],
@@ -58,24 +59,25 @@ pub fn extend_to_store(
     Ok(writer.finish(None)?)
 }
 
-/// A batch of tokens that could follow a prefix, with the true one.
+/// A batch of tokens that could follow a prefix, with the true token.
 pub(crate) struct Beside<'a> {
     pub(crate) tap: Tap,
-    /// The true token's state, computed in this batch, so that no rounding comes between it and the others.
+    /// The true token's state. It is computed in this batch, so that its rounding errors are the same as those of the others.
     pub(crate) truth: &'a [f32],
-    /// Ids of other tokens of the vocabulary.
+    /// The ids of other tokens of the vocabulary.
     pub(crate) others: &'a [u32],
-    /// Their states, row by row.
+    /// The states of the other tokens, row by row.
     pub(crate) states: &'a [f32],
-    /// All of these states on the device, the true token's first.
+    /// All these states on the device, with the true token's first.
     pub(crate) tensor: &'a Tensor<2>,
 }
 
-/// Computes the states of every token of the vocabulary after a cached prefix, and shows them batch by batch beside that of `token`.
+/// Computes the states of every token of the vocabulary after a cached prefix. Calls `look` with each batch of them and the state
+/// of `token`.
 ///
 /// # Errors
 ///
-/// The errors of the decoder and of `look`, and [`CollisionError::NotFinite`], whose row is the token.
+/// The errors of the decoder and of `look`, and [`CollisionError::NotFinite`], in which the row is the token id.
 pub(crate) fn beside_all_others(
     decoder: &Decoder,
     cache: &PrefixCache,
@@ -102,7 +104,7 @@ pub(crate) fn beside_all_others(
     Ok(())
 }
 
-/// The number of candidates for the last of `len` positions that fit into a budget, at least one.
+/// Returns the number of candidates for the last of `len` positions that fit into the memory budget, but at least one.
 fn candidates_at_once(decoder: &Decoder, len: usize, taps: usize, memory_budget: usize) -> usize {
     (memory_budget / decoder.bytes_per_token(len, taps).max(1)).clamp(1, MOST_CANDIDATES)
 }

@@ -20,20 +20,20 @@ use crate::{
 pub struct FormatOptions {
     /// The taps at which states are read.
     pub taps: Vec<Tap>,
-    /// The storages to compare.
+    /// The kinds of storage to compare.
     #[serde(rename = "held")]
     pub storages: Vec<Storage>,
     /// The seed of random disturbances.
     pub seed: u64,
-    /// Prompts computed again for the noise floor.
+    /// The number of prompts that are computed again for the noise floor.
     pub noise_sample: NonZeroUsize,
-    /// Bytes that one batch or one search may use.
+    /// The memory that one batch or one search may use, in bytes.
     #[serde(skip)]
     pub memory_budget: usize,
 }
 
 impl FormatOptions {
-    /// Each storage at each tap.
+    /// Creates options to measure each kind of storage at each tap.
     pub fn new(taps: Vec<Tap>, storages: Vec<Storage>) -> Self {
         let memory_budget = TapOptions::default().memory_budget;
         FormatOptions { taps, storages, seed: 1, noise_sample: NOISE_SAMPLE, memory_budget }
@@ -107,11 +107,13 @@ pub struct InFormat {
     pub quantiles: Vec<Quantile>,
 }
 
-/// Measures the last-token states of different prompts in each format. A unit of the study is a format. `model` names the weights.
+/// Measures the last-token states of different prompts in each format. A unit of the study is a format. `model` identifies the
+/// weights in the journal.
 ///
 /// # Errors
 ///
-/// [`StudyError`]: fewer than two prompts, what the decoder or a format refuses, a journal of another study.
+/// [`StudyError`] if there are fewer than two prompts, the decoder refuses a prompt or a tap, a format cannot represent a state,
+/// or the journal belongs to another study.
 pub fn formats(
     decoder: &Decoder,
     model: &str,
@@ -145,7 +147,7 @@ pub fn formats(
         Ok::<_, StudyError>(Computed { states, noise })
     };
     let identities = identities(prompts.iter().map(Vec::as_slice));
-    // Every format of states begins with the same ones.
+    // All formats of states begin with the same computed states.
     let mut exact: Option<Computed> = None;
     let Finished { results: measured, completeness } =
         run.complete(&about, options.storages.clone(), |&storage, done| {
@@ -164,7 +166,7 @@ pub fn formats(
     Ok(FormatStudy { prompts: prompts.len(), formats, completeness })
 }
 
-/// The last states of all prompts, and their noise.
+/// The last states of all prompts, and their noise floors.
 struct Computed {
     states: BTreeMap<Tap, States>,
     noise: BTreeMap<Tap, NoiseFloor>,

@@ -32,12 +32,12 @@ struct Line<U, R> {
     result: R,
 }
 
-/// The study that a journal belongs to, from its first line.
+/// Reads the name of the study to which a journal belongs from its first line.
 ///
 /// # Errors
 ///
-/// [`StudyError::Journal`] if the file cannot be read or its first line is not that of a journal, [`StudyError::JournalEmpty`] if
-/// it has no whole line.
+/// [`StudyError::Journal`] if the file cannot be read or its first line is not that of a journal, and
+/// [`StudyError::JournalEmpty`] if it has no complete line.
 pub fn study_of(path: &Path) -> Result<StudyName, StudyError> {
     let about: Option<Description> = JsonLines::header(path)?;
     about.map(|about| about.study()).ok_or_else(|| StudyError::JournalEmpty { path: path.to_owned() })
@@ -48,17 +48,17 @@ where
     U: Serialize + DeserializeOwned + PartialEq,
     R: Serialize + DeserializeOwned,
 {
-    /// A journal without a file.
+    /// Creates a journal that is not written to a file.
     pub fn in_memory(about: &Description) -> Self {
         Journal { file: None, about: about.clone(), done: Vec::new() }
     }
 
-    /// Opens the journal of a study at `path`, or begins it. `about` must hold everything that the results depend on.
+    /// Opens the journal of a study at `path`, or creates it. `about` must contain everything on which the results depend.
     ///
     /// # Errors
     ///
-    /// [`StudyError::Journal`] if the file belongs to another study, is open in another process, holds a line that is damaged or
-    /// not one of this study, or cannot be read or written.
+    /// [`StudyError::Journal`] if the file belongs to another study, is open in another process, contains a line that is damaged
+    /// or does not belong to this study, or cannot be read or written.
     pub fn open(path: &Path, about: &Description) -> Result<Self, StudyError> {
         let mut journal = Journal::in_memory(about);
         let take = &mut |line: Value| {
@@ -69,11 +69,11 @@ where
         Ok(journal)
     }
 
-    /// Adds the units that another journal of the same study holds and this one lacks.
+    /// Adds the units of another journal of the same study that this one lacks.
     ///
     /// # Errors
     ///
-    /// As [`Journal::open`], and [`StudyError::JournalEmpty`] if the file has no whole line.
+    /// The errors of [`Journal::open`], and [`StudyError::JournalEmpty`] if the file has no complete line.
     pub fn absorb(&mut self, path: &Path) -> Result<(), StudyError> {
         study_of(path)?;
         let mut found: Vec<(U, R)> = Vec::new();
@@ -90,12 +90,12 @@ where
         Ok(())
     }
 
-    /// The result of a unit, if it is finished.
+    /// Returns the result of a unit, if it is finished.
     pub fn result(&self, unit: &U) -> Option<&R> {
         self.done.iter().find(|(done, _)| done == unit).map(|(_, result)| result)
     }
 
-    /// Records the result of a unit. It is on disk when this returns.
+    /// Records the result of a unit. It is on disk when this function returns.
     ///
     /// # Errors
     ///
@@ -110,15 +110,15 @@ where
     }
 }
 
-/// A finished unit from its line.
+/// Parses the line of a finished unit.
 fn finished<U: DeserializeOwned, R: DeserializeOwned>(line: Value) -> Result<(U, R), String> {
     let Line { unit, result } = serde_json::from_value(plain_numbers(line))
         .map_err(|error| format!("not a unit of this study: {error}"))?;
     Ok((unit, result))
 }
 
-/// Replaces `{"f64": "0.1"}` by `0.1`. A journal holds the first form if it was written before `serde_json` read
-/// floating-point numbers exactly.
+/// Replaces `{"f64": "0.1"}` by `0.1`. Old journals contain the first form, because `serde_json` did not read floating-point
+/// numbers exactly when they were written.
 fn plain_numbers(value: Value) -> Value {
     match value {
         Value::Array(values) => values.into_iter().map(plain_numbers).collect(),

@@ -1,4 +1,4 @@
-//! Distances against the length of prompts.
+//! The dependence of distances on the length of prompts.
 
 use std::collections::BTreeMap;
 
@@ -19,14 +19,14 @@ use crate::{completeness::Completeness, journal::Description, name::StudyName, r
 pub struct LengthOptions {
     /// The taps at which states are read.
     pub taps: Vec<Tap>,
-    /// The lengths to which prompts are cut, in tokens: at least 1 each.
+    /// The lengths to which prompts are truncated, in tokens, each at least 1.
     pub lengths: Vec<usize>,
-    /// The largest number of different prompts of each length: at least 2.
+    /// The largest number of different prompts of each length, at least 2.
     pub count: usize,
 }
 
 impl LengthOptions {
-    /// Up to `count` prompts of each length.
+    /// Creates options to measure up to `count` prompts of each length.
     pub fn new(taps: Vec<Tap>, lengths: Vec<usize>, count: usize) -> Self {
         LengthOptions { taps, lengths, count }
     }
@@ -86,14 +86,15 @@ pub struct DistanceSpread {
     pub resolution: Resolution,
 }
 
-/// Cuts prompts to each length and measures all pairs of their last states. A unit of the study is a length.
+/// Truncates prompts to each length and measures all pairs of their last states. A unit of the study is a length.
 ///
-/// At each length the first `count` different prompts that are long enough take part, so the same texts are compared at every
-/// length as far as they reach. `model` names the weights, for the journal.
+/// The first `count` different prompts that are long enough are used at each length, so the same texts are compared at every
+/// length for which they are long enough. `model` identifies the weights in the journal.
 ///
 /// # Errors
 ///
-/// [`StudyError`]: fewer than two prompts of some length, what the decoder refuses, a journal of another study.
+/// [`StudyError`] if there are fewer than two prompts of some length, the decoder refuses a prompt or a tap, or the journal
+/// belongs to another study.
 pub fn lengths(
     decoder: &Decoder,
     model: &str,
@@ -138,11 +139,11 @@ pub fn lengths(
     Ok(LengthStudy { lengths: measured.into_iter().map(|(_, at)| at).collect(), completeness })
 }
 
-/// The first different prompts, cut to `length` tokens.
+/// Returns the first `count` different prompts, truncated to `length` tokens.
 fn cut(prompts: &[Vec<u32>], length: usize, count: usize) -> Vec<Vec<u32>> {
     let long: Vec<&[u32]> = prompts.iter().filter_map(|prompt| prompt.get(..length)).collect();
     let identities = inject_sipit::collisions::identities(long.iter().copied());
-    // Identities are counted up as they first occur.
+    // Identities are numbered in the order of their first occurrence.
     let mut next = 0;
     let first = |identity: u32| {
         let is_next = identity == next;
@@ -168,7 +169,7 @@ fn spread(rows: &StateRows<'_>, noise: NoiseFloor) -> DistanceSpread {
             (least.min(distance), sum + distance, most.max(distance))
         })
     };
-    // Collected before the sum, so that its order does not depend on the threads.
+    // Collected before they are summed, so that the order of summation does not depend on the threads.
     let of_rows: Vec<(f64, f64, f64)> = (0..n).into_par_iter().map(row).collect();
     let pairs = (n * (n - 1) / 2) as u64;
     let minimum = of_rows.iter().map(|row| row.0).fold(f64::INFINITY, f64::min);

@@ -1,4 +1,4 @@
-//! Experiments on the hidden states of language models, each a function whose result can be written to a file.
+//! Experiments on the hidden states of language models. Each is a function whose result can be serialized.
 //!
 //! The one idea: a study is a list of units that do not depend on each other (a tap, a prefix, a length). A [`Journal`](journal::Journal)
 //! records each finished unit. So a study that is killed goes on where it was, and shares that ran on several machines add up to
@@ -6,19 +6,19 @@
 //!
 //! | function | question |
 //! |---|---|
-//! | [`corpus`] | how close do the states of many different prompts come, at each tap? |
-//! | [`formats`] | how close do they come where weights or states are held in narrow formats? |
+//! | [`corpus`] | how close are the states of many different prompts, at each tap? |
+//! | [`formats`] | how close are they if weights or states are stored in narrow formats? |
 //! | [`lengths`] | how do their distances depend on the length of the prompts? |
-//! | [`exhaustive`] | how close do all one-token extensions of some prompts come? |
+//! | [`exhaustive`] | how close are all one-token extensions of some prompts? |
 //! | [`margins`] | how far is the true token's state from that of every other token? |
-//! | [`decoding`] | is it still the nearest once the state is rounded, disturbed, or from other weights? |
-//! | [`stress`] | how close do prompts come that were made to be alike? |
+//! | [`decoding`] | is the true token's state still the nearest if the given state is rounded, disturbed, or computed with other weights? |
+//! | [`stress`] | how close are prompts that were made to be similar? |
 //! | [`repeats`] | which repetitions of one token have the same state? |
 //! | [`between_models`] | how do two models compare? |
-//! | [`recovery`] | which prompts come back from states that are rounded, noisy, or of quantised weights? |
-//! | `training` | do states stay apart while a decoder trains? |
-//! | `degenerate` | which collisions of a degenerate start does gradient descent dissolve? |
-//! | `random_weights` | how close do prompts come under weights drawn at random? |
+//! | [`recovery`] | which prompts are recovered from states that are rounded, noisy, or computed with quantised weights? |
+//! | `training` | do states stay apart while a decoder is trained? |
+//! | `degenerate` | which collisions of degenerate initial weights does gradient descent dissolve? |
+//! | `random_weights` | how close are prompts under random weights? |
 //!
 //! The last three need the feature `training`. The documents 5-collisions.md, 6-precision.md and 7-training.md in the
 //! repository's docs/guide describe each protocol and the meaning of its numbers.
@@ -84,9 +84,9 @@ pub use self::{
     tap_distances::{Bin, NeighbourSearch, Quantile, TapDistances, TapOptions},
 };
 
-/// Stands for prompts in a journal: their number and a hash of their token ids.
+/// Returns a text that identifies prompts in a journal: their number and a hash of their token ids.
 pub fn fingerprint(prompts: &[Vec<u32>]) -> String {
-    // FNV-1a: guards against mistakes, not attacks.
+    // FNV-1a protects against mistakes, not against attacks.
     let mix = |hash: u64, number: u64| (hash ^ number).wrapping_mul(0x0000_0100_0000_01b3);
     let hash = prompts.iter().fold(0xcbf2_9ce4_8422_2325, |hash, ids| {
         ids.iter().fold(mix(hash, ids.len() as u64), |hash, &id| mix(hash, u64::from(id)))

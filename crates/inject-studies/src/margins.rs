@@ -1,4 +1,4 @@
-//! One-step margins: the true token against every other.
+//! One-step margins: the distance from the true token's state to that of every other token.
 
 use std::collections::BTreeMap;
 
@@ -24,18 +24,18 @@ pub struct MarginOptions {
     /// The positions that are measured.
     #[serde(flatten)]
     pub positions: ChosenPositions,
-    /// Bytes that one batch may use. The margins depend on it in their last digits at most.
+    /// The memory that one batch may use, in bytes. It affects at most the last digits of the margins.
     #[serde(skip)]
     pub memory_budget: usize,
 }
 
 impl MarginOptions {
-    /// Margins at these taps and positions, with the memory budget of a search.
+    /// Creates options to measure margins at these taps and positions, with the default memory budget of a search.
     pub fn new(taps: Vec<Tap>, positions: ChosenPositions) -> Self {
         MarginOptions { taps, positions, memory_budget: SearchOptions::default().memory_budget }
     }
 
-    /// The same options with a memory budget in bytes.
+    /// Sets [`MarginOptions::memory_budget`], in bytes.
     pub fn with_memory_budget(self, memory_budget: usize) -> Self {
         MarginOptions { memory_budget, ..self }
     }
@@ -100,13 +100,12 @@ pub struct OneStep {
     pub norm: f64,
 }
 
-/// Measures one-step margins: at chosen positions of prompts, the distance from the true token's state to the nearest state of all
-/// other tokens after the same prefix. A unit of the study is a prompt. `model` identifies the weights in the journal.
+/// Measures one-step margins: at chosen positions of prompts, the distance from the true token's state to the nearest state of any
+/// other token after the same prefix. A unit of the study is a prompt. `model` identifies the weights in the journal.
 ///
 /// # Errors
 ///
-/// [`StudyError`] without a prompt that reaches the first position, if the decoder refuses a prompt, or for the journal of another
-/// study.
+/// [`StudyError`] if no prompt contains the first position, the decoder refuses a prompt, or the journal belongs to another study.
 pub fn margins(
     decoder: &Decoder,
     model: &str,
@@ -171,11 +170,11 @@ fn margins_of(
     Ok(steps)
 }
 
-/// The nearest other token at each tap, its distance, and the norm of the true token's state.
+/// Returns the nearest other token at each tap, its distance, and the norm of the true token's state.
 ///
 /// # Errors
 ///
-/// [`CollisionError::NotFinite`](inject_sipit::collisions::CollisionError::NotFinite) names the token as the row.
+/// [`CollisionError::NotFinite`](inject_sipit::collisions::CollisionError::NotFinite), in which the row is the token id.
 fn step(
     decoder: &Decoder,
     cache: &PrefixCache,

@@ -15,9 +15,9 @@ pub enum StudyName {
     Corpus,
     /// [`decoding`](crate::decoding).
     Decoding,
-    /// `degenerate`, case by case, by the program `inject`.
+    /// `degenerate` for each case, by the program `inject`.
     Degenerate,
-    /// The measurement of inversion against tap and prompt length by the program `inject`.
+    /// The measurement of inversions at several taps and prompt lengths by the program `inject`.
     Depth,
     /// [`exhaustive`](crate::exhaustive).
     Exhaustive,
@@ -35,7 +35,7 @@ pub enum StudyName {
     Repeats,
     /// [`stress`](crate::stress).
     Stress,
-    /// `training`, one decoder and optimiser after the other, by the program `inject`.
+    /// `training` for each decoder and optimiser, by the program `inject`.
     Training,
 }
 
@@ -58,7 +58,7 @@ impl StudyName {
         StudyName::Training,
     ];
 
-    /// The name as it is written in journals and file names.
+    /// Returns the name that is used in journals and file names.
     pub const fn as_str(self) -> &'static str {
         match self {
             StudyName::ComparePolicies => "compare-policies",
@@ -88,6 +88,8 @@ impl fmt::Display for StudyName {
 impl FromStr for StudyName {
     type Err = StudyError;
 
+    /// Parses the name that [`StudyName::as_str`] returns.
+    ///
     /// # Errors
     ///
     /// [`StudyError::UnknownStudy`].

@@ -1,4 +1,4 @@
-//! Chosen positions of prompts.
+//! The positions of prompts that a study measures.
 
 use std::num::NonZeroUsize;
 
@@ -6,7 +6,7 @@ use inject_sipit::models::{Decoder, Logits, PrefixCache, Tap, TokenBatch};
 
 use crate::error::StudyError;
 
-/// The positions of a prompt that are measured: a first one, and others at even distances after it.
+/// The positions of a prompt that are measured: a first one, and others at a constant distance after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct ChosenPositions {
@@ -17,19 +17,21 @@ pub struct ChosenPositions {
 }
 
 impl ChosenPositions {
-    /// Position `first`, and every `every`-th after it.
+    /// Selects the position `first` and every `every`-th position after it.
     pub const fn new(first: usize, every: NonZeroUsize) -> Self {
         ChosenPositions { first, every }
     }
 
-    /// Whether a position is measured.
+    /// Returns whether a position is measured.
     fn contain(self, position: usize) -> bool {
         position >= self.first && (position - self.first).is_multiple_of(self.every.get())
     }
 
+    /// Checks that some prompt has a selected position.
+    ///
     /// # Errors
     ///
-    /// [`StudyError::TooFewPrompts`] without prompts, [`StudyError::TooFew`] if no prompt has such a position.
+    /// [`StudyError::TooFewPrompts`] if there are no prompts, [`StudyError::TooFew`] if no prompt has such a position.
     pub(crate) fn check(self, prompts: &[Vec<u32>]) -> Result<(), StudyError> {
         if prompts.is_empty() {
             return Err(StudyError::TooFewPrompts { found: 0, expected: 1 });
@@ -44,8 +46,8 @@ impl ChosenPositions {
         }
     }
 
-    /// Calls `look` at each chosen position of a prompt, with the cache of the tokens before it and its token. `done` receives the
-    /// finished share of the prompt.
+    /// Calls `look` for each selected position of a prompt, with the cache of the tokens before it and the token at it. `done`
+    /// receives the finished share of the prompt.
     pub(crate) fn walk(
         self,
         decoder: &Decoder,

@@ -1,4 +1,4 @@
-//! The recovery of whole prompts from changed states.
+//! The recovery of whole prompts from disturbed states.
 
 mod condition;
 mod disturbed;
@@ -23,21 +23,22 @@ pub struct RecoveryOptions {
     pub taps: Vec<Tap>,
     /// The conditions under which prompts are inverted.
     pub conditions: Vec<Condition>,
-    /// Candidates tested at each position before the nearest that fits is taken.
+    /// The number of candidates tested at each position before the nearest that fits is accepted.
     pub rivals: usize,
-    /// The largest number of candidates tested at each position. If the vocabulary is not larger, all of it is tested.
+    /// The largest number of candidates tested at each position. A vocabulary that is not larger is tested completely.
     pub most_candidates: usize,
     /// The seed of the disturbances.
     pub seed: u64,
 }
 
 impl RecoveryOptions {
-    /// Each condition at each tap, with at least `rivals` and at most `most_candidates` candidates tested at each position.
+    /// Creates options to measure each condition at each tap. At least `rivals` and at most `most_candidates` candidates are
+    /// tested at each position.
     pub fn new(taps: Vec<Tap>, conditions: Vec<Condition>, rivals: usize, most_candidates: usize) -> Self {
         RecoveryOptions { taps, conditions, rivals, most_candidates, seed: 0 }
     }
 
-    /// The same options with another seed of the disturbances.
+    /// Sets the seed of the disturbances.
     pub fn with_seed(self, seed: u64) -> Self {
         RecoveryOptions { seed, ..self }
     }
@@ -92,14 +93,15 @@ pub struct Recovered {
 
 /// Inverts prompts under each condition, at each tap. A unit of the study is a condition at a tap.
 ///
-/// The inverter is told an upper bound of the distance by which each state was moved. A number format implies that bound. For other
-/// conditions it is the true error, which has to be guessed outside a study. At each position the inverter takes the nearest
-/// candidate that fits. It takes another one if later positions exclude that, and continues after the nearest one if none fits.
-/// `policy` returns the sources of candidates for a model at a tap, and `model` identifies the weights.
+/// The inverter is given an upper bound of the distance by which each state was moved. A number format implies that bound. For
+/// other conditions it is the true error, which would have to be guessed outside a study. At each position the inverter accepts
+/// the nearest candidate that fits. It replaces that candidate if later positions exclude it, and continues with the nearest one
+/// if none fits. `policy` returns the sources of candidates for a model at a tap, and `model` identifies the weights in the
+/// journal.
 ///
 /// # Errors
 ///
-/// [`StudyError`]: no prompts, what the model or a policy refuses, a journal of another study.
+/// [`StudyError`] if there are no prompts, the model or a policy fails, or the journal belongs to another study.
 pub fn recovery(
     decoder: &Decoder,
     model: &str,
@@ -122,7 +124,7 @@ pub fn recovery(
         .iter()
         .flat_map(|&condition| options.taps.iter().map(move |&tap| (condition, tap)))
         .collect();
-    // Units of one format follow each other, and two decoders at a time are enough.
+    // The units of one format are consecutive, so no more than two decoders are needed at a time.
     let mut quantised: Option<(NumberFormat, Decoder)> = None;
     let Finished { results: recovered, completeness } =
         run.complete(&about, units, |&(condition, tap), done| {
@@ -144,7 +146,7 @@ pub fn recovery(
     })
 }
 
-/// One condition at one tap.
+/// The inversion of prompts under one condition at one tap.
 struct Trial<'a> {
     condition: Condition,
     tap: Tap,
@@ -232,7 +234,7 @@ impl Trial<'_> {
         Ok(())
     }
 
-    /// The distances of the states of the true and of another token from the given one, after the true prefix.
+    /// Returns the distances from the given state to the states of the true token and of `other`, after the true prefix.
     fn distances(
         &self,
         prompt: &[u32],
@@ -250,12 +252,13 @@ impl Trial<'_> {
     }
 }
 
-/// The least margin over the positions of a prompt, among `rivals` candidates at each: from the state given to the second
-/// nearest, less that to the nearest. An upper bound of the margin over the whole vocabulary; none where nothing was tested.
+/// Returns the smallest margin over the positions of a prompt, among `rivals` candidates at each. The margin is the distance from
+/// the given state to the second nearest candidate, minus that to the nearest. The result is an upper bound of the margin over
+/// the whole vocabulary. Returns `None` if no position has two tested candidates.
 ///
 /// # Errors
 ///
-/// As [`Inverter::invert`].
+/// The errors of [`Inverter::invert`].
 pub fn least_margin(
     inverter: &Inverter<'_>,
     clean: &TargetStates,

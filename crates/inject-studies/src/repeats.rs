@@ -19,19 +19,19 @@ pub struct RepeatOptions {
     pub taps: Vec<Tap>,
     /// The tokens to repeat.
     pub tokens: Vec<u32>,
-    /// Each is repeated once, twice and so on, up to this often: two at least.
+    /// The largest number of repetitions, at least two. Each token is repeated once, twice and so on, up to this number.
     pub most: usize,
     /// The token that begins a sequence, if the model has one.
     pub bos: Option<u32>,
 }
 
 impl RepeatOptions {
-    /// Repeats each token once to `most` times, without BOS.
+    /// Creates options to repeat each token from once to `most` times, without BOS.
     pub fn new(taps: Vec<Tap>, tokens: Vec<u32>, most: usize) -> Self {
         RepeatOptions { taps, tokens, most, bos: None }
     }
 
-    /// Repeats each token also after BOS.
+    /// Sets the BOS token, after which each token is repeated too.
     pub fn with_bos(self, bos: Option<u32>) -> Self {
         RepeatOptions { bos, ..self }
     }
@@ -114,7 +114,7 @@ pub enum EqualityReason {
 }
 
 impl EqualityReason {
-    /// The reason, if there is one, by which repetitions of a token have the same state.
+    /// Returns the reason why repetitions of a token have the same state, if there is one.
     pub fn of(config: &DecoderConfig, tap: Tap, token: u32, bos: Option<u32>) -> Option<Self> {
         match (config.embedding.positions, tap) {
             (LearnedPositions::Table { .. }, _) => None,
@@ -130,9 +130,9 @@ impl EqualityReason {
 impl fmt::Display for EqualityReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            EqualityReason::EmbeddingAlone => "the embedding of the last token, and nothing of what is before it",
+            EqualityReason::EmbeddingAlone => "the state is the embedding of the last token and does not depend on the tokens before it",
             EqualityReason::AverageOfEqualValues => {
-                "without learned positions and without another token in front, all positions have equal value vectors; \
+                "without learned positions and without another token before them, all positions have equal value vectors; \
                  attention averages them with weights that add up to one, so every number of repetitions gives the same state"
             }
         })
@@ -141,12 +141,13 @@ impl fmt::Display for EqualityReason {
 
 /// Compares the last states of repetitions of single tokens. A unit of the study is a token, with or without BOS.
 ///
-/// Repetitions collide exactly in exact arithmetic where [`EqualityReason::of`] says so; computed in f32 they differ by rounding, so the
-/// resolution is that they lie at the noise floor. Computed by a decoder in f64 they come out equal.
+/// If [`EqualityReason::of`] returns a reason, repetitions collide in exact arithmetic. Computed in f32 they differ by rounding
+/// errors, so their resolution is [`Resolution::AtTheNoiseFloor`]. A decoder in f64 computes equal states.
 ///
 /// # Errors
 ///
-/// [`StudyError`]: what the decoder refuses, fewer than two repetitions, a journal of another study.
+/// [`StudyError`] if the decoder refuses a prompt or a tap, there are fewer than two repetitions, or the journal belongs to
+/// another study.
 pub fn repeats(decoder: &Decoder, options: &RepeatOptions, run: Run<'_>) -> Result<RepeatStudy, StudyError> {
     if options.most < 2 {
         return Err(StudyError::TooFewPrompts { found: options.most, expected: 2 });
@@ -201,7 +202,8 @@ fn compare(tap: Tap, states: &[Vec<f32>], noise: NoiseFloor, reason: Option<Equa
 }
 
 impl RepeatStudy {
-    /// Returns the number of places (a token, a tap, BOS or not) at which repetitions must collide, and the number of those at which they do.
+    /// Returns the number of combinations of token, tap and BOS for which repetitions must collide, and the number of those for
+    /// which they do.
     pub fn expected_and_found(&self) -> (usize, usize) {
         let places = self.repeats.iter().flat_map(|repeats| &repeats.taps).filter(|at| at.reason.is_some());
         let mut count = BTreeMap::from([(true, 0), (false, 0)]);

@@ -28,25 +28,26 @@ pub struct Run<'a> {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Finished<U, R> {
-    /// The units that are known, in their order, each with its result.
+    /// The finished units in the order of the study, each with its result.
     pub results: Vec<(U, R)>,
-    /// Which units these are.
+    /// The description of the finished and missing units.
     pub completeness: Completeness,
 }
 
 impl<'a> Run<'a> {
-    /// Runs the whole study without a journal. `progress` is called before and after every unit, and during long ones.
+    /// Creates settings to run the whole study without a journal. `progress` is called before and after every unit, and during
+    /// long ones.
     pub fn in_memory(progress: &'a mut dyn FnMut(Progress<'_>)) -> Self {
         Run { journal: None, others: Vec::new(), share: Share::WHOLE, progress }
     }
 
-    /// Runs the whole study without a journal and without reports of progress.
+    /// Creates settings to run the whole study without a journal and without reports of progress.
     pub fn silent() -> Run<'static> {
-        // A function has no size, so the box allocates nothing.
+        // A function item has size zero, so the box allocates nothing.
         Run::in_memory(Box::leak(Box::new(silent)))
     }
 
-    /// Records finished units in the file `journal`, and takes up those that it holds.
+    /// Sets the file in which finished units are recorded. Units that it already contains are not computed again.
     pub fn with_journal(self, journal: impl Into<PathBuf>) -> Self {
         Run { journal: Some(journal.into()), ..self }
     }
@@ -63,12 +64,12 @@ impl<'a> Run<'a> {
 
     /// Computes the units of this share that no journal holds. Returns the results of all units that are known.
     ///
-    /// Every study of this crate does its work here, and so can a study of another crate. `about` must hold everything that the
-    /// results depend on. `compute` may report the finished share of its unit.
+    /// Every study of this crate is executed by this function, and a study of another crate can be too. `about` must contain
+    /// everything on which the results depend. `compute` may report the finished share of its unit.
     ///
     /// # Errors
     ///
-    /// Those of the journal and of `compute`. Finished units stay recorded.
+    /// The errors of the journal and of `compute`. Finished units stay recorded.
     ///
     /// # Example
     ///

@@ -3,7 +3,7 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-/// A member that is always there, and null where nothing was measured.
+/// Returns a member that is always there, and null where nothing was measured.
 fn number_or_null(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": ["number", "null"], "format": "double" })
 }

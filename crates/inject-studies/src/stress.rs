@@ -13,7 +13,7 @@ use super::{PromptPair, Run, StudyError, TapDistances, TapOptions, TapReport};
 use crate::tuning::NOISE_SAMPLE;
 use crate::{completeness::Completeness, journal::Description, name::StudyName, run::Finished};
 
-/// A decoder that reads text.
+/// A decoder with its tokenizer.
 #[derive(Clone, Copy, Debug)]
 pub struct TextModel<'a> {
     decoder: &'a Decoder,
@@ -23,24 +23,24 @@ pub struct TextModel<'a> {
 }
 
 impl<'a> TextModel<'a> {
-    /// A decoder with its tokenizer and its rule for BOS. `name` identifies the weights in the journal.
+    /// Combines a decoder, its tokenizer and a setting for BOS. `name` identifies the weights in the journal.
     pub fn new(decoder: &'a Decoder, tokenizer: &'a Tokenizer, bos: Bos, name: &'a str) -> Self {
         TextModel { decoder, tokenizer, bos, name }
     }
 }
 
-/// Prompts of one kind.
+/// A set of prompts that are similar in one way.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct StressSet {
-    /// The way in which the prompts are alike.
+    /// The way in which the prompts are similar.
     pub kind: StressKind,
     /// The prompts as text.
     pub texts: Vec<String>,
 }
 
 impl StressSet {
-    /// A set of prompts that are alike in one way.
+    /// Creates a set from prompts that are similar in the way `kind`.
     pub fn new(kind: StressKind, texts: Vec<String>) -> Self {
         StressSet { kind, texts }
     }
@@ -75,13 +75,12 @@ pub struct StressReport {
     pub taps: Vec<TapReport>,
 }
 
-/// Measures the distances between the prompts of each set. A unit of the study is a set. `model` names the weights, for the
-/// journal.
+/// Measures the distances between the prompts of each set. A unit of the study is a set.
 ///
 /// # Errors
 ///
-/// [`StudyError`]: fewer than two different prompts in a set, what the decoder or the tokenizer refuses, a journal of another
-/// study.
+/// [`StudyError`] if a set has fewer than two different prompts, the decoder or the tokenizer refuses a prompt, or the journal
+/// belongs to another study.
 pub fn stress(
     model: &TextModel<'_>,
     sets: &[StressSet],

@@ -17,17 +17,17 @@ use super::StudyError;
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct TapOptions {
-    /// The distance that is measured.
+    /// The metric in which distances are measured.
     pub metric: Metric,
     /// The number of closest pairs to report.
     pub closest: NonZeroUsize,
     /// The largest number of pairs whose distribution is computed exactly.
     pub exact_up_to: u64,
-    /// The number of pairs drawn for the distribution of more pairs.
+    /// The number of pairs that are drawn if there are more than that.
     pub sampled_pairs: u64,
-    /// The seed of that draw.
+    /// The seed of the draw.
     pub seed: u64,
-    /// Whether every row's nearest neighbour is searched for.
+    /// Whether the nearest neighbour of every row is searched for.
     pub nearest: NeighbourSearch,
     /// The number of rows from which the intrinsic dimension is estimated.
     pub dimension_sample: NonZeroUsize,
@@ -39,28 +39,29 @@ pub struct TapOptions {
     pub memory_budget: usize,
 }
 
-/// Whether every row's nearest neighbour is searched for.
+/// Whether the nearest neighbour of every row is searched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NeighbourSearch {
-    /// Only the closest pairs of all are searched.
+    /// Only the closest pairs are searched for.
     Skipped,
-    /// Nearest neighbours are searched. This takes longer, and gives the distribution of margins and the co-Lipschitz constant.
+    /// Nearest neighbours are searched for too. This takes longer, and gives the distribution of margins and the co-Lipschitz
+    /// constant.
     Searched,
 }
 
 impl TapOptions {
-    /// The same options with another metric.
+    /// Sets [`TapOptions::metric`].
     pub fn with_metric(self, metric: Metric) -> Self {
         TapOptions { metric, ..self }
     }
 
-    /// The same options with another number of closest pairs.
+    /// Sets [`TapOptions::closest`].
     pub fn with_closest(self, closest: NonZeroUsize) -> Self {
         TapOptions { closest, ..self }
     }
 
-    /// The same options with or without a search of nearest neighbours.
+    /// Sets [`TapOptions::nearest`].
     pub fn with_nearest(self, nearest: NeighbourSearch) -> Self {
         TapOptions { nearest, ..self }
     }
@@ -83,7 +84,8 @@ impl TapOptions {
 }
 
 impl Default for TapOptions {
-    /// L2; 10 pairs; the distribution of up to a million pairs; nearest neighbours; 2000 rows; 2 GiB.
+    /// Returns options for L2, the 10 closest pairs, the distribution of up to a million pairs, nearest neighbours, a dimension
+    /// sample of 2000 rows, and a memory budget of 2 GiB.
     fn default() -> Self {
         TapOptions {
             metric: Metric::L2,
@@ -154,12 +156,12 @@ impl Quantile {
     /// The shares that quantiles are given for.
     pub const SHARES: [f64; 9] = [0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0];
 
-    /// A quantile that is known exactly.
+    /// Creates a quantile that is known exactly.
     pub const fn exact(share: f64, value: f64) -> Self {
         Quantile { share, lower: value, upper: value }
     }
 
-    /// The upper bound of the quantile at a share, if these quantiles contain that share.
+    /// Returns the upper bound of the quantile at a share, if `quantiles` contains that share.
     ///
     /// # Example
     ///
@@ -194,7 +196,7 @@ impl TapDistances {
     ///
     /// # Errors
     ///
-    /// [`StudyError::NoPairs`] if all rows belong to one prompt, and what [`Search`] refuses.
+    /// [`StudyError::NoPairs`] if all rows belong to one prompt, and the errors of [`Search`].
     pub fn measure<'p>(
         tap: Tap,
         rows: &StateRows<'_>,
@@ -324,7 +326,7 @@ pub(super) fn quantiles(distribution: &Distribution) -> Vec<Quantile> {
     Quantile::SHARES.into_iter().filter_map(quantile).collect()
 }
 
-/// Quantiles of a list of numbers. Each is one of the numbers. The rule is that of [`Distribution::quantile`].
+/// Returns the quantiles of a list of numbers. Each is one of the numbers, chosen as in [`Distribution::quantile`].
 pub(super) fn exact_quantiles(mut distances: Vec<f64>) -> Vec<Quantile> {
     distances.sort_by(f64::total_cmp);
     let Some(last) = distances.len().checked_sub(1) else { return Vec::new() };

@@ -1,8 +1,9 @@
-//! Studies of training: what gradient descent, its starts and the choice of an activation do to the distances between states.
+//! Studies of training: the effect of gradient descent, its initial weights and the choice of an activation on the distances
+//! between states.
 //!
-//! The theorem (arXiv 2510.15511, theorems 2.2 and 2.3, corollary 2.3.1): a decoder of analytic parts whose weights are drawn from
-//! a density is injective almost surely, and stays so after any finite number of steps of gradient descent of a size in
-//! (0, 1), on whatever batches.
+//! The theorem (arXiv 2510.15511, theorems 2.2 and 2.3, corollary 2.3.1): a decoder with analytic parts whose weights are drawn
+//! from a density is injective almost surely, and stays so after any finite number of steps of gradient descent with a learning
+//! rate in (0, 1), on any batches.
 
 mod batches;
 mod cases;

@@ -1,4 +1,4 @@
-//! Shared by the tests and benchmarks of the workspace, and not published: devices and small models.
+//! Devices and small models for the tests and benchmarks of the workspace. This crate is not published.
 //!
 //! ```
 //! let (name, device) = inject_testing::named().remove(0);
@@ -11,14 +11,14 @@ pub mod models;
 
 use burn::tensor::{DType, Device, Tensor, TensorData, activation};
 
-/// The allocator of every program, test and benchmark of the workspace. A CPU backend allocates each intermediate tensor, and
-/// where the memory goes back to the system between two operations, each one begins with page faults.
+/// The allocator of every program, test and benchmark of the workspace. A CPU backend allocates every intermediate tensor. An
+/// allocator that returns the memory to the system between two operations makes each operation begin with page faults.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Every device that this build contains, by the name that the program `inject` gives it.
+/// Returns every device compiled into this build, with its name in the program `inject`.
 ///
-/// A GPU that the machine lacks panics in its runtime when it is first used: a test must not pass by not running.
+/// If the machine lacks a GPU, its first use panics in the runtime. This is intended: a test must not pass by not running.
 pub fn named() -> Vec<(&'static str, Device)> {
     Vec::from([
         #[cfg(feature = "flex")]
@@ -33,15 +33,15 @@ pub fn named() -> Vec<(&'static str, Device)> {
     ])
 }
 
-/// The devices that the tests run on: every one that this build contains.
+/// Returns the devices on which the tests run: every device compiled into this build.
 pub fn compiled() -> Vec<Device> {
     named().into_iter().map(|(_, device)| device).collect()
 }
 
-/// Whether a device computes in f64 throughout.
+/// Returns whether a device computes in f64 throughout.
 ///
-/// Holding f64 tensors is not enough: `ndarray` takes them and evaluates the logistic function in f32. So one value is
-/// computed and compared.
+/// Support for f64 tensors is not sufficient: `ndarray` accepts them and evaluates the logistic function in f32. Therefore one
+/// value is computed and compared.
 pub fn computes_in_f64(device: &Device) -> bool {
     let x = 0.3_f64;
     let expected = 1.0 / (1.0 + (-x).exp());

@@ -14,13 +14,13 @@ use safetensors::SafeTensors;
 pub const FAMILIES: [&str; 10] =
     ["gpt2", "gpt-neo", "llama", "mistral", "gemma3", "phi4", "qwen2", "qwen3", "gemma2", "gpt-neox"];
 
-/// The families whose positions enter by rotation alone.
+/// The families that encode positions by rotation only.
 pub const ROTARY: [&str; 8] = ["llama", "mistral", "gemma3", "phi4", "qwen2", "qwen3", "gemma2", "gpt-neox"];
 
-/// Tokens of each fixture's vocabulary.
+/// The number of tokens in each fixture's vocabulary.
 pub const VOCAB_SIZE: u32 = 97;
 
-/// The folder of a fixture.
+/// Returns the path of a fixture's folder.
 pub fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures").join(name)
 }
@@ -29,40 +29,41 @@ pub fn folder(name: &str) -> PathBuf {
 ///
 /// # Panics
 ///
-/// If there is no such fixture.
+/// Panics if there is no such fixture.
 pub fn model(name: &str, device: &Device) -> Model {
     Model::load(Origin::of_folder(&folder(name)), FloatFormat::F32, device).unwrap()
 }
 
-/// A decoder with a fixture's shape and random weights of standard deviation 0.2.
+/// Returns a decoder with a fixture's shape and random weights of standard deviation 0.2.
 pub fn random(name: &str, seed: u64, device: &Device) -> Decoder {
     drawn(name, 0.2, seed, device)
 }
 
-/// A decoder with a fixture's shape and random weights of standard deviation `std`.
+/// Returns a decoder with a fixture's shape and random weights of standard deviation `std`.
 pub fn drawn(name: &str, std: f64, seed: u64, device: &Device) -> Decoder {
     of_config(model(name, device).decoder.config(), std, seed, device)
 }
 
-/// As [`random`], with a vocabulary of `vocab_size` tokens.
+/// Returns a decoder like [`random`], with a vocabulary of `vocab_size` tokens.
 pub fn of_vocabulary(name: &str, vocab_size: usize, seed: u64, device: &Device) -> Decoder {
     let config = model(name, device).decoder.config().clone();
     of_config(&DecoderConfig { vocab_size, ..config }, 0.2, seed, device)
 }
 
 fn of_config(config: &DecoderConfig, std: f64, seed: u64, device: &Device) -> Decoder {
-    // The random state of a device belongs to the whole process, so concurrent tests take turns.
+    // The random state of a device is shared by the whole process, so concurrent tests take turns.
     static DRAWING: Mutex<()> = Mutex::new(());
     let _turn = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
     device.seed(seed);
     config.init(std, device)
 }
 
-/// The `gpt2` fixture with row `from` of its embedding copied over the rows `to`: a model outside the theorems.
+/// Returns the `gpt2` fixture with row `from` of its embedding copied over the rows `to`. The theorems of injectivity do not apply
+/// to such a model.
 ///
 /// # Panics
 ///
-/// If the temporary copy cannot be written.
+/// Panics if the temporary copy cannot be written.
 pub fn with_equal_rows(from: usize, to: impl IntoIterator<Item = usize>, device: &Device) -> Decoder {
     let source = folder("gpt2");
     let copy = tempfile::tempdir().unwrap();
@@ -79,7 +80,7 @@ pub fn with_equal_rows(from: usize, to: impl IntoIterator<Item = usize>, device:
     Model::load(Origin::of_folder(copy.path()), FloatFormat::F32, device).unwrap().decoder
 }
 
-/// The number of positions back that a state at `tap` can see.
+/// Returns the number of preceding positions on which a state at `tap` can depend.
 pub fn reach(decoder: &Decoder, tap: Tap) -> usize {
     let blocks = tap.blocks_needed(decoder.config().n_layers());
     decoder.config().blocks[..blocks].iter().fold(0_usize, |reach, block| match block.attention.span {

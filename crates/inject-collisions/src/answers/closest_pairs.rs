@@ -13,7 +13,7 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Two rows, the first before the second, and their distance.
+    /// Creates a pair of row `a`, row `b` after it, and their distance.
     pub const fn new(a: usize, b: usize, distance: f64) -> Self {
         Pair { a, b, distance }
     }
@@ -32,21 +32,21 @@ impl Pair {
 pub struct ClosestPairs {
     /// The pairs, the closest first.
     pub pairs: Vec<Pair>,
-    /// The number of pairs asked for. There are fewer only if fewer pairs count.
+    /// The number of pairs requested. `pairs` is shorter only if fewer pairs count.
     pub k: usize,
-    /// The number of pairs that count. Every one of them was decided on.
+    /// The number of pairs that count. All of them were examined.
     pub decided: u64,
-    /// The number of distances computed directly in f64. Bounds excluded the other pairs.
+    /// The number of distances computed directly in f64. The remaining pairs were excluded by bounds.
     pub computed: u64,
 }
 
 impl ClosestPairs {
-    /// An empty list that keeps the `k` closest of the pairs to come.
+    /// Creates an empty list that keeps the `k` closest of the pairs added to it.
     pub fn keeping(k: usize) -> Self {
         ClosestPairs { pairs: Vec::new(), k, decided: 0, computed: 0 }
     }
 
-    /// The closest pair, whose distance is the global minimum.
+    /// Returns the closest pair, whose distance is the global minimum.
     pub fn minimum(&self) -> Option<Pair> {
         self.pairs.first().copied()
     }
@@ -59,7 +59,7 @@ impl ClosestPairs {
         self.computed += other.computed;
     }
 
-    /// Keeps the pair if it is among the closest. A pair that is already kept is not kept twice.
+    /// Adds the pair if it is among the closest and not already in the list.
     pub(crate) fn push(&mut self, pair: Pair) {
         let place = self.pairs.partition_point(|held| held.key() < pair.key());
         if place < self.k && self.pairs.get(place) != Some(&pair) {
@@ -68,7 +68,7 @@ impl ClosestPairs {
         }
     }
 
-    /// The distance beyond which a pair cannot be among the closest.
+    /// Returns the distance beyond which a pair cannot be among the closest.
     pub(crate) fn radius(&self) -> f64 {
         match self.k.checked_sub(1).map(|last| self.pairs.get(last)) {
             Some(Some(last)) => last.distance,

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 pub enum Coverage {
     /// Every pair that counts.
     Exact,
-    /// Pairs drawn evenly, with replacement, from those that count.
+    /// Pairs drawn uniformly, with replacement, from those that count.
     Sampled {
         /// The number of pairs drawn.
         pairs: u64,
@@ -39,7 +39,7 @@ pub struct Distribution {
     pub coverage: Coverage,
     /// The number of pairs counted.
     pub pairs: u64,
-    /// The number of distances computed directly in f64. For the other pairs, bounds decided the bin.
+    /// The number of distances computed directly in f64. For the remaining pairs, bounds determined the bin.
     pub computed: u64,
     /// The number of pairs in each bin that is not empty.
     counts: BTreeMap<u32, u64>,
@@ -53,7 +53,7 @@ impl Distribution {
         Distribution { coverage, pairs: 0, computed: 0, counts: BTreeMap::new() }
     }
 
-    /// The bin of a distance. It never decreases as the distance grows.
+    /// Returns the bin of a distance. It never decreases as the distance grows.
     pub(crate) fn bin(distance: f64) -> u32 {
         // The bits of non-negative numbers have the same order as the numbers.
         (distance.to_bits() >> BELOW_BIN) as u32
@@ -77,16 +77,17 @@ impl Distribution {
         }
     }
 
-    /// The bins that are not empty, in ascending order, and the number of pairs in each.
+    /// Returns the bins that are not empty, in ascending order, and the number of pairs in each.
     pub fn bins(&self) -> impl Iterator<Item = (Interval, u64)> {
         self.counts.iter().map(|(&bin, &pairs)| (edges(bin), pairs))
     }
 
-    /// The interval of the distance that this share of the pairs does not exceed. `None` without pairs.
+    /// Returns the bin of the smallest distance that this share of the pairs does not exceed. Returns `None` if no pair was
+    /// counted.
     ///
     /// # Panics
     ///
-    /// If the share is not in `0..=1`.
+    /// Panics if the share is not in `0..=1`.
     pub fn quantile(&self, share: f64) -> Option<Interval> {
         assert!((0.0..=1.0).contains(&share), "a share of {share}, expected one from 0 to 1");
         let rank = ((share * self.pairs as f64).ceil() as u64).clamp(1, self.pairs.max(1));
@@ -102,14 +103,14 @@ impl Distribution {
     ///
     /// # Panics
     ///
-    /// If one is exact and the other a sample.
+    /// Panics if one is exact and the other a sample.
     pub fn merge(&mut self, other: &Distribution) {
         self.coverage = match (self.coverage, other.coverage) {
             (Coverage::Exact, Coverage::Exact) => Coverage::Exact,
             (Coverage::Sampled { pairs, seed }, Coverage::Sampled { pairs: more, .. }) => {
                 Coverage::Sampled { pairs: pairs + more, seed }
             }
-            _ => panic!("an exact distribution and a sample do not add up"),
+            _ => panic!("an exact distribution and a sample cannot be merged"),
         };
         for (&bin, &pairs) in &other.counts {
             self.add(bin, pairs);

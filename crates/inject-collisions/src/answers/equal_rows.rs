@@ -1,4 +1,4 @@
-//! Rows that are equal number by number.
+//! Rows whose coordinates are all equal.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::{pairs::Pairs, rows::StateRows};
 
-/// Rows of different prompts that are equal number by number: a collision.
+/// Rows of different prompts whose coordinates are all equal: a collision.
 ///
 /// `-0` equals `0`, so these are exactly the rows at distance 0 from each other.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -14,11 +14,11 @@ use crate::{pairs::Pairs, rows::StateRows};
 pub struct EqualRows {
     /// The rows in ascending order, counted from 0. There are at least two.
     pub rows: Vec<usize>,
-    /// The number of pairs among them that count: at least one.
+    /// The number of pairs among them that count, at least one.
     pub pairs: u64,
 }
 
-/// The groups of equal rows that contain a pair that counts, in the order of their first rows.
+/// Returns the groups of equal rows that contain a pair that counts, in the order of their first rows.
 pub(crate) fn equal_rows(rows: &StateRows<'_>, pairs: &Pairs) -> Vec<EqualRows> {
     let hashes: Vec<u64> =
         (0..rows.rows()).into_par_iter().map(|row| hash(rows.row(row, &mut Vec::new()))).collect();
@@ -32,7 +32,7 @@ pub(crate) fn equal_rows(rows: &StateRows<'_>, pairs: &Pairs) -> Vec<EqualRows> 
     found
 }
 
-/// The groups of equal rows among rows with the same hash.
+/// Returns the groups of equal rows among rows with the same hash.
 fn split(rows: &StateRows<'_>, pairs: &Pairs, mut alike: Vec<usize>) -> Vec<EqualRows> {
     let mut groups = Vec::new();
     let [mut for_a, mut for_b] = [Vec::new(), Vec::new()];
@@ -49,7 +49,7 @@ fn split(rows: &StateRows<'_>, pairs: &Pairs, mut alike: Vec<usize>) -> Vec<Equa
     groups
 }
 
-/// A hash of the numbers of a row, the same for `-0` and `0`.
+/// Returns a hash of the coordinates of a row. `-0` and `0` hash alike.
 fn hash(state: &[f32]) -> u64 {
     // Four lanes, because each multiplication waits for the previous one of its lane.
     let mut lanes = [0x9e37_79b9_7f4a_7c15_u64; 4];
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn different_rows_with_one_hash_are_told_apart() {
+    fn different_rows_with_the_same_hash_are_not_grouped() {
         let states = arr2(&[[1.0], [2.0], [1.0], [2.0], [3.0]]);
         let rows = StateRows::new(states.view()).unwrap();
         let found = split(&rows, &Pairs::All, vec![0, 1, 2, 3, 4]);

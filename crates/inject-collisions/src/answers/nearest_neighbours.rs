@@ -11,7 +11,7 @@ pub struct Neighbour {
 }
 
 impl Neighbour {
-    /// A row and its distance.
+    /// Creates a neighbour from its row and distance.
     pub const fn new(row: usize, distance: f64) -> Self {
         Neighbour { row, distance }
     }
@@ -21,11 +21,11 @@ impl Neighbour {
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct NearestNeighbours {
-    /// The neighbour of each row, the first of equally near ones. `None` for a row that is in no pair that counts.
+    /// The neighbour of each row. Among equally near rows it is the first. `None` if no pair with the row counts.
     pub nearest: Vec<Option<Neighbour>>,
-    /// The number of pairs that count. Every one of them was decided on.
+    /// The number of pairs that count. All of them were examined.
     pub decided: u64,
-    /// The number of distances computed directly in f64. Bounds excluded the other pairs.
+    /// The number of distances computed directly in f64. The remaining pairs were excluded by bounds.
     pub computed: u64,
 }
 
@@ -38,7 +38,7 @@ impl NearestNeighbours {
     ///
     /// # Panics
     ///
-    /// If the other has another number of rows.
+    /// Panics if the numbers of rows differ.
     pub fn merge(&mut self, other: &NearestNeighbours) {
         assert_eq!(self.nearest.len(), other.nearest.len(), "neighbours of different rows");
         for (row, neighbour) in other.nearest.iter().enumerate() {
@@ -50,7 +50,7 @@ impl NearestNeighbours {
         self.computed += other.computed;
     }
 
-    /// The smallest distance of all: the global minimum.
+    /// Returns the smallest distance of all: the global minimum.
     pub fn minimum(&self) -> Option<f64> {
         self.nearest.iter().flatten().map(|neighbour| neighbour.distance).min_by(f64::total_cmp)
     }

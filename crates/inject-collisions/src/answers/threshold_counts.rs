@@ -16,16 +16,18 @@ pub struct ThresholdCount {
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct ThresholdCounts {
-    /// The count of each threshold, in the order asked.
+    /// The count of each threshold, in the order of the question.
     #[serde(rename = "below")]
     pub counts: Vec<ThresholdCount>,
-    /// The number of pairs that count. Every one of them was decided on.
+    /// The number of pairs that count. All of them were examined.
     pub decided: u64,
-    /// The number of distances computed directly in f64. Bounds excluded the other pairs.
+    /// The number of distances computed directly in f64. The remaining pairs were excluded by bounds.
     pub computed: u64,
 }
 
 impl ThresholdCounts {
+    /// Creates counts of zero pairs below each threshold.
+    ///
     /// # Errors
     ///
     /// [`CollisionError::InvalidThreshold`] for NaN.
@@ -43,17 +45,17 @@ impl ThresholdCounts {
         }
     }
 
-    /// The same thresholds without any pairs.
+    /// Returns counts of zero pairs for the same thresholds.
     pub(crate) fn emptied(&self) -> Self {
         let counts = self.counts.iter().map(|count| ThresholdCount { pairs: 0, ..*count }).collect();
         ThresholdCounts { counts, decided: 0, computed: 0 }
     }
 
-    /// Adds the counts in a disjoint set of pairs.
+    /// Adds the counts of a disjoint set of pairs.
     ///
     /// # Panics
     ///
-    /// If the other has other thresholds.
+    /// Panics if the thresholds differ.
     pub fn merge(&mut self, other: &ThresholdCounts) {
         assert_eq!(self.counts.len(), other.counts.len(), "counts below different thresholds");
         for (count, other) in self.counts.iter_mut().zip(&other.counts) {

@@ -18,7 +18,7 @@ fn check(rows: usize, columns: usize, points: usize, bits: Bits, scale: f32) {
     assert!(all.iter().all(|products| *products == all[0]), "the kernels differ");
 }
 
-/// The bits of the products of one kernel, each checked against the error that its bits allow.
+/// Returns the bits of the products of one kernel, each checked against the error that its bits allow.
 fn products(kernel: Kernel, rows: usize, columns: usize, points: usize, bits: Bits, scale: f32) -> Vec<u32> {
     let mut numbers = SplitMix::seeded((rows * columns + points) as u64);
     let values = draw(rows * columns, &mut numbers);

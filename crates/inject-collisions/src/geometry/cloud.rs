@@ -10,7 +10,7 @@ use crate::{
     rows::StateRows,
 };
 
-/// The shape of the cloud of states of one tap.
+/// The geometry of the states at one tap.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct Geometry {
@@ -25,7 +25,7 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// Measures all rows, and the intrinsic dimension of up to `sample` of them, spread evenly.
+    /// Measures all rows. The intrinsic dimension is measured on up to `sample` evenly spaced rows.
     pub fn of(rows: &StateRows<'_>, sample: NonZeroUsize) -> Self {
         let mut buffer = Vec::new();
         let norms = (0..rows.rows()).map(|row| norm(rows.row(row, &mut buffer)));
@@ -39,7 +39,8 @@ impl Geometry {
     }
 }
 
-/// The mean cosine of the angle between two different rows, over all pairs. `None` if fewer than two rows have a direction.
+/// Returns the mean cosine of the angle between two different rows, over all pairs. Returns `None` if fewer than two rows are
+/// nonzero.
 ///
 /// With unit vectors `u` it is `(|sum u|^2 - n) / (n (n - 1))`, which takes time proportional to the number of rows.
 ///
@@ -97,7 +98,7 @@ pub fn intrinsic_dimension(rows: &StateRows<'_>, sample: &[usize]) -> Option<f64
         }
         (nearest > 0.0 && second < f64::INFINITY).then(|| (second / nearest).ln())
     };
-    // Collected first, so that the order of the sum does not depend on the threads.
+    // Collected before they are summed, so that the order of summation does not depend on the threads.
     let logarithms: Vec<f64> = sample.par_iter().filter_map(log_ratio).collect();
     let sum: f64 = logarithms.iter().sum();
     (logarithms.len() >= FEWEST_RATIOS && sum > 0.0).then(|| (logarithms.len() as f64 - 1.0) / sum)

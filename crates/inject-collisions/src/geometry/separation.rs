@@ -1,9 +1,9 @@
-//! The distance of prompts, compared with the distance of their states.
+//! The distances between prompts, compared with those between their states.
 
 use crate::answers::NearestNeighbours;
 
-/// The number of positions at which two prompts differ, counted from the front. Each position that only the longer prompt has
-/// counts too.
+/// Returns the number of positions at which two prompts differ, counted from the front. Each position that only the longer prompt
+/// has counts too.
 ///
 /// For prompts of the same length it is the Hamming distance. It is zero only for equal prompts.
 ///
@@ -19,19 +19,20 @@ pub fn prompt_distance(a: &[u32], b: &[u32]) -> usize {
     differing + a.len().abs_diff(b.len())
 }
 
-/// The separation of different prompts at a tap.
+/// A measure of how well the states at a tap separate different prompts.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct Separation {
     /// The separation margin: the smallest distance between the states of two different prompts.
     pub margin: f64,
-    /// An upper bound of the co-Lipschitz constant: the smallest ratio of the distance of two states to the [`prompt_distance`],
-    /// over every prompt and the prompt whose state is nearest.
+    /// An upper bound of the co-Lipschitz constant: the smallest ratio of the distance of two states to the [`prompt_distance`].
+    /// Only pairs of a prompt and the prompt with the nearest state are considered.
     pub co_lipschitz: f64,
 }
 
 impl Separation {
-    /// Computes both from the nearest neighbour of every row. `prompt` returns the token ids of a row. `None` if no pair counts.
+    /// Computes both from the nearest neighbour of every row. `prompt` returns the token ids of a row. Returns `None` if no pair
+    /// counts.
     ///
     /// # Source
     ///

@@ -1,12 +1,12 @@
-//! The kernels and the layout of what they multiply.
+//! The kernels and the memory layout of their operands.
 
 use super::portable;
 #[cfg(target_arch = "x86_64")]
 use super::vnni;
 
-/// Rows that lie side by side in memory: one group.
+/// The number of rows in a group. Their coordinates are interleaved in memory.
 pub(crate) const LANES: usize = 16;
-/// Rows that are multiplied with all columns at a time: as many as there are registers for their sums.
+/// The number of rows that are multiplied with all columns at a time. Their sums fill the registers.
 pub(crate) const STRIP: usize = 8;
 
 /// Two 16-bit coordinates of each row of a group, aligned to the 64 bytes of one vector.
@@ -18,8 +18,8 @@ impl Words {
     pub(crate) const ZERO: Words = Words([[0; 2]; LANES]);
 }
 
-/// Two 8-bit coordinates of each row of a group. A plain array, so that allocating zeros takes no time: tables of a whole
-/// vocabulary are large.
+/// Two 8-bit coordinates of each row of a group. A plain array, because zeroed memory for plain arrays is allocated without
+/// being written, and tables of a whole vocabulary are large.
 pub(crate) type Bytes = [[i8; 2]; LANES];
 
 /// An implementation of products of integer rows. All of them return the same bits.
@@ -33,7 +33,7 @@ pub(crate) enum Kernel {
 }
 
 impl Kernel {
-    /// The kernel with an instruction of its own, where the processor has it.
+    /// Returns the kernel that uses special instructions, if the processor has them.
     pub(crate) fn accelerated() -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
         return vnni::Detected::new().map(Kernel::Vnni);
@@ -41,7 +41,7 @@ impl Kernel {
         None
     }
 
-    /// Every kernel that runs on this processor.
+    /// Returns every kernel that runs on this processor.
     #[cfg(test)]
     pub(crate) fn all() -> Vec<Self> {
         std::iter::once(Kernel::Portable).chain(Kernel::accelerated()).collect()
@@ -55,7 +55,7 @@ impl Kernel {
     ///
     /// # Panics
     ///
-    /// If the lengths do not fit together.
+    /// Panics if the lengths are inconsistent.
     pub(crate) fn strip<P: Packed>(
         self,
         rows: RowStrip<'_>,
@@ -105,10 +105,10 @@ pub(crate) trait Packed: Copy + Sync {
     /// Stores two coordinates of one row, in as many bits as the layout has.
     fn put(&mut self, lane: usize, pair: [i16; 2]);
 
-    /// The first and the second coordinate of every row of the group.
+    /// Returns the first and the second coordinate of every row of the group.
     fn coordinates(&self) -> [[i32; LANES]; 2];
 
-    /// The products by AVX-512 VNNI. The lengths were checked.
+    /// Computes the products by AVX-512 VNNI. The caller has checked the lengths.
     #[cfg(target_arch = "x86_64")]
     fn strip_vnni(
         detected: vnni::Detected,
@@ -184,7 +184,7 @@ mod tests {
 
     use super::*;
 
-    /// The products one after the other, summed in 64 bits, where nothing can overflow.
+    /// Returns the products, each summed in 64 bits, where nothing can overflow.
     fn oracle<P: Packed>(rows: RowStrip<'_>, columns: ColumnGroups<'_, P>) -> Vec<f32> {
         let (width, stride) = (rows.pairs.len(), columns.units.len());
         let product = |place: usize| {
@@ -206,7 +206,7 @@ mod tests {
     fn check<P: Packed>(largest_column: i64, pack: impl Fn([[i16; 2]; LANES]) -> P) {
         let mut numbers = SplitMix::seeded(1);
         for (width, groups) in [(1, 1), (3, 2), (33, 5), (288, 4)] {
-            // The largest coordinates whose sum of so many products still fits into 32 bits.
+            // The largest coordinates for which a sum of that many products fits into 32 bits.
             let largest = ((1 << 30) as f64 / (2 * width) as f64).sqrt().min(32_767.0) as i64;
             let mut draw = |largest: i64| -> [[i16; 2]; LANES] {
                 let mut number = || (numbers.below(2 * largest as u64 + 1) as i64 - largest) as i16;
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn the_largest_products_that_rounding_allows_do_not_overflow() {
-        // Two rows of length 32,767 with all of it in one coordinate, and of opposite sign.
+        // Two rows of length 32,767 with a single nonzero coordinate, of equal and of opposite sign.
         for sign in [1, -1] {
             let mut row = Words::ZERO;
             let mut column = Words::ZERO;

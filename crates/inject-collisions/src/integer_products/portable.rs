@@ -2,10 +2,10 @@
 
 use super::kernel::{ColumnGroups, LANES, Packed, RowStrip, STRIP, Words};
 
-/// Rows whose sums are kept at once: with 256-bit vectors they take half of the registers.
+/// The number of rows whose sums are kept at once. With 256-bit vectors the sums take half of the registers.
 const ROWS_AT_ONCE: usize = 4;
 
-/// Multiplies the rows of a strip with groups of columns. The lengths were checked.
+/// Multiplies the rows of a strip with groups of columns. The caller has checked the lengths.
 pub(super) fn strip<P: Packed>(rows: RowStrip<'_>, columns: ColumnGroups<'_, P>, products: &mut [f32]) {
     pulp::Arch::new().dispatch(
         #[inline(always)]
@@ -24,7 +24,7 @@ pub(super) fn strip<P: Packed>(rows: RowStrip<'_>, columns: ColumnGroups<'_, P>,
     );
 }
 
-/// Multiplies `ROWS` rows of the strip from `first` on.
+/// Multiplies `ROWS` rows of the strip, starting at `first`.
 #[inline(always)]
 fn some_rows<const ROWS: usize, P: Packed>(
     rows: RowStrip<'_>,
@@ -42,7 +42,7 @@ fn some_rows<const ROWS: usize, P: Packed>(
             let (sums, row_unit) = (&sums[row], rows.units[first + row]);
             let products = &mut products[row * stride..][places.clone()];
             match columns.addends {
-                // Adding zero changes no product: a sum of zero is converted to positive zero.
+                // Adding zero would change no product, because a sum of zero is converted to positive zero.
                 None => {
                     for lane in 0..LANES {
                         products[lane] = sums[lane] as f32 * (row_unit * units[lane]);
@@ -59,7 +59,7 @@ fn some_rows<const ROWS: usize, P: Packed>(
     }
 }
 
-/// The integer products of `ROWS` rows, from `lane` of their group on, with one group of columns.
+/// Returns the integer products of `ROWS` rows, starting at `lane` of their group, with one group of columns.
 #[allow(clippy::needless_range_loop, reason = "closures are not compiled for the caller's instructions")]
 #[inline(always)]
 fn sums<const ROWS: usize, P: Packed>(rows: &[Words], lane: usize, columns: &[P]) -> [[i32; LANES]; ROWS] {

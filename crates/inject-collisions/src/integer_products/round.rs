@@ -1,7 +1,7 @@
 //! Rows rounded to integer multiples of a unit.
 
-/// The largest length of a row, in units. Its coordinates then fit into 16 bits, and a product of two rows into 31, even after
-/// rounding.
+/// The largest length of a row, in units. It ensures that coordinates fit into 16 bits and products of two rows into 31 bits,
+/// even after rounding.
 const LARGEST: f64 = 32_766.0;
 /// The smallest unit. With a smaller one, products would underflow in f32.
 const SMALLEST_UNIT: f64 = 1.0 / (1_u64 << 48) as f64;
@@ -11,11 +11,11 @@ const SMALLEST_UNIT: f64 = 1.0 / (1_u64 << 48) as f64;
 pub(crate) struct Rounded {
     /// The unit: a power of two, so that f32 holds the rounded coordinates exactly.
     pub(crate) unit: f64,
-    /// An upper bound of the distance between the row and the rounded row.
+    /// An upper bound of the distance between the row and its rounded form.
     pub(crate) moved: f64,
 }
 
-/// Passes each coordinate of a row to `take`, in the smallest unit in which the row is not too long.
+/// Passes each coordinate of a row to `take`, in the smallest unit in which the row is at most [`LARGEST`] long.
 pub(crate) fn round(row: impl Iterator<Item = f64> + Clone, mut take: impl FnMut(i16)) -> Rounded {
     let length = row.clone().map(|value| value * value).sum::<f64>().sqrt();
     let unit = (length / LARGEST).log2().ceil().exp2().max(SMALLEST_UNIT);
@@ -26,7 +26,7 @@ pub(crate) fn round(row: impl Iterator<Item = f64> + Clone, mut take: impl FnMut
         moved += (rounded - exact).powi(2);
         take(rounded as i16);
     }
-    // The factor covers the rounding of the sum.
+    // The last factor covers the rounding of the sum.
     Rounded { unit, moved: moved.sqrt() * unit * (1.0 + 1e-9) }
 }
 

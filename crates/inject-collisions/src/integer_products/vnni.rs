@@ -8,7 +8,7 @@ use std::arch::x86_64::{
 
 use super::kernel::{Bytes, ColumnGroups, LANES, RowStrip, STRIP, Words};
 
-/// The proof that the processor has AVX-512 F, BW and VNNI.
+/// Proof that the processor has AVX-512 F, BW and VNNI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Detected(());
 
@@ -27,7 +27,7 @@ pub(super) fn of_words(
     columns: ColumnGroups<'_, Words>,
     products: &mut [f32],
 ) {
-    // SAFETY: `Detected` exists only where the instructions do.
+    // SAFETY: a `Detected` exists only if the processor has the instructions.
     unsafe { words(rows, columns, products) }
 }
 
@@ -37,7 +37,7 @@ pub(super) fn of_bytes(
     columns: ColumnGroups<'_, Bytes>,
     products: &mut [f32],
 ) {
-    // SAFETY: `Detected` exists only where the instructions do.
+    // SAFETY: a `Detected` exists only if the processor has the instructions.
     unsafe { bytes(rows, columns, products) }
 }
 
@@ -71,7 +71,7 @@ fn strip<P>(
     }
 }
 
-/// Two groups of columns at a time, then the remaining one.
+/// Multiplies two groups of columns at a time, then the remaining one.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 fn some_rows<const ROWS: usize, P>(

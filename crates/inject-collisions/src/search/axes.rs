@@ -12,13 +12,13 @@ use crate::{
     tuning::{AXES_ROUNDS, AXES_SAMPLE},
 };
 
-/// Rows that are read at a time.
+/// The number of rows read at a time.
 const CHUNK: usize = 256;
 
-/// The centre of most rows, and a scale for the distances from it.
+/// The centre of most rows, and a scale for distances from it.
 #[derive(Clone, Debug)]
 pub(super) struct Position {
-    /// The mean of the 95 % of rows nearest to the mean of all. Only speed depends on it.
+    /// The mean of the 95 % of rows nearest to the mean of all rows. Only speed depends on it.
     pub(super) centre: Vec<f64>,
     /// A power of two that puts every row within a distance of 1 from the centre.
     pub(super) scale: f64,
@@ -26,12 +26,12 @@ pub(super) struct Position {
 
 impl Position {
     pub(super) fn of(points: &Points<'_>) -> Self {
-        // A few attention sinks are so far away that they move the mean away from all other rows. They are left out.
+        // A few attention sinks may be so far away that they would move the mean away from all other rows. They are left out.
         let first = lengths(points, &mean(points, |_| true));
         let near = usual(&first);
         let centre = mean(points, |row| first[row] <= near);
         let farthest = lengths(points, &centre).into_iter().fold(0.0, f64::max);
-        // A factor of two, so that rounding cannot move a row beyond 1.
+        // The factor of two ensures that rounding cannot move a row beyond 1.
         let exponent = (2.0 * farthest).log2().ceil();
         let scale = if farthest > 0.0 { (-exponent).exp2() } else { 1.0 };
         Position { centre, scale }
@@ -47,7 +47,7 @@ impl Position {
     }
 }
 
-/// The mean of the rows that count.
+/// Returns the mean of the rows for which `counts` returns `true`.
 fn mean(points: &Points<'_>, counts: impl Fn(usize) -> bool + Sync) -> Vec<f64> {
     let d = points.rows.columns();
     let add = |(mut sum, count): (Vec<f64>, usize), (other, more): (Vec<f64>, usize)| {
@@ -67,7 +67,7 @@ fn mean(points: &Points<'_>, counts: impl Fn(usize) -> bool + Sync) -> Vec<f64> 
     sum.into_iter().map(|sum| sum / count as f64).collect()
 }
 
-/// The distance of every row from a centre.
+/// Returns the distance of every row from a centre.
 fn lengths(points: &Points<'_>, centre: &[f64]) -> Vec<f64> {
     let lengths_of = |rows: Range<usize>| {
         let mut point = vec![0.0; centre.len()];
@@ -80,14 +80,14 @@ fn lengths(points: &Points<'_>, centre: &[f64]) -> Vec<f64> {
     chunks(points).flat_map_iter(lengths_of).collect()
 }
 
-/// The length that 95 % of the rows do not exceed.
+/// Returns the length that 95 % of the rows do not exceed.
 fn usual(lengths: &[f64]) -> f64 {
     let mut lengths = lengths.to_vec();
     let place = lengths.len() - 1 - lengths.len() / 20;
     *lengths.select_nth_unstable_by(place, f64::total_cmp).1
 }
 
-/// The rows in the chunks that a thread reads.
+/// Returns the rows in chunks, each of which one thread reads.
 fn chunks(points: &Points<'_>) -> impl IndexedParallelIterator<Item = Range<usize>> {
     let n = points.rows.rows();
     (0..n.div_ceil(CHUNK)).into_par_iter().map(move |chunk| chunk * CHUNK..((chunk + 1) * CHUNK).min(n))
@@ -103,7 +103,7 @@ pub(super) struct Axes {
 }
 
 impl Axes {
-    /// The principal axes of a sample of the rows, by subspace iteration.
+    /// Returns the principal axes of a sample of the rows, by subspace iteration.
     ///
     /// # Source
     ///
@@ -116,14 +116,14 @@ impl Axes {
         columns.for_each(|(place, column)| position.write(points, place * n / sampled, column));
         let transposed = sample.transpose();
 
-        // Any start works that is not orthogonal to the principal axes.
+        // Any start that is not orthogonal to the principal axes works.
         let start =
             |axis: usize, column: usize| (((axis * d + column) * 7919 + 13) % 10_007) as f64 / 10_007.0 - 0.5;
         let mut directions = DMatrix::from_fn(d, count, |row, column| start(column, row));
         for _ in 0..AXES_ROUNDS {
             directions = (&sample * (&transposed * &directions)).qr().q();
         }
-        // Rotated within their span, so that the axes are those of the ellipse there, the longest first.
+        // The directions are rotated within their span onto the principal axes of the sample there, the longest first.
         let within = &transposed * &directions; // [sample, axis]
         let eigen = (within.transpose() * &within).symmetric_eigen();
         let mut order: Vec<usize> = (0..count).collect();
@@ -134,14 +134,14 @@ impl Axes {
         Axes { directions, skew }
     }
 
-    /// The first axes. The bound of all of them holds for these too.
+    /// Returns the first `count` axes. The bound on `skew` holds for them too.
     pub(super) fn first(&self, count: usize) -> Self {
         Axes { directions: self.directions.rows(0, count).into_owned(), skew: self.skew }
     }
 }
 
-/// An upper bound of the operator norm of `directions * directions^T - 1`: the largest sum of a row's absolute values, plus what
-/// rounding can hide.
+/// Returns an upper bound of the operator norm of `directions * directions^T - 1`: the largest sum of a row's absolute values,
+/// plus the largest possible rounding error.
 fn skew(directions: &DMatrix<f64>) -> f64 {
     let (count, d) = directions.shape();
     let gram = directions * directions.transpose() - DMatrix::identity(count, count);

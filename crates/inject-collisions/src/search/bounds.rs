@@ -6,10 +6,12 @@ pub(super) const UNIT_F32: f64 = 1.0 / (1 << 24) as f64;
 /// The largest relative error of one operation in f64.
 pub(super) const UNIT_F64: f64 = 1.0 / (1_u64 << 53) as f64;
 
-/// An upper bound of the effect of underflow on a sum of products of numbers up to 1, even if tiny numbers are flushed to zero.
+/// An upper bound of the effect of underflow on a sum of products of numbers up to 1. It holds even if subnormal numbers are
+/// flushed to zero.
 pub(super) const UNDERFLOW: f64 = 1e-30;
 
-/// The relative error of `operations` consecutive operations, each with a relative error of at most `unit`.
+/// Returns an upper bound of the relative error of `operations` consecutive operations, each with a relative error of at most
+/// `unit`.
 ///
 /// # Source
 ///
@@ -19,13 +21,13 @@ pub(super) fn gamma(operations: usize, unit: f64) -> f64 {
     sum / (1.0 - sum)
 }
 
-/// The smallest f32 that is not below a number.
+/// Returns the smallest f32 that is not below a number.
 pub(super) fn round_up(value: f64) -> f32 {
     let near = value as f32;
     if f64::from(near) < value { near.next_up() } else { near }
 }
 
-/// The largest f32 that is not above a number.
+/// Returns the largest f32 that is not above a number.
 pub(super) fn round_down(value: f64) -> f32 {
     -round_up(-value)
 }

@@ -1,12 +1,12 @@
-//! A second bound, for the pairs that the products do not exclude.
+//! A second, tighter bound for the pairs that the products do not exclude.
 
 use super::bounds::UNIT_F64;
 use crate::integer_products::Rounded;
 
-/// Coordinates that are multiplied together.
+/// The number of coordinates that are multiplied together.
 const CHUNK: usize = 32;
 
-/// The coordinates of each row after those in the products, on a grid.
+/// The coordinates of each row that are not in the products, rounded to a grid.
 #[derive(Debug)]
 pub(super) struct Cascade {
     /// [place, coordinate].
@@ -19,14 +19,14 @@ pub(super) struct Cascade {
 }
 
 impl Cascade {
-    /// The count of numbers stored for a row, whose coordinates are filled up to whole chunks.
+    /// Returns the number of integers stored for a row: its coordinates, padded to whole chunks.
     pub(super) fn width(coordinates: usize) -> usize {
         coordinates.next_multiple_of(CHUNK)
     }
 
     /// # Shapes
     ///
-    /// `coordinates`: [place, coordinate], `width` a place; `rounded`: \[place\].
+    /// `coordinates`: [place, `width`]; `rounded`: \[place\].
     pub(super) fn new(coordinates: Vec<i16>, width: usize, rounded: &[Rounded]) -> Self {
         let units: Vec<f64> = rounded.iter().map(|rounded| rounded.unit).collect();
         let rows = coordinates.chunks(width).zip(&units);
@@ -34,8 +34,8 @@ impl Cascade {
         Cascade { coordinates, width, units, norms }
     }
 
-    /// A lower bound of the squared distance of the rows at two places, along these coordinates. Sums of integers are exact, so
-    /// cancellation exposes only the rounding of f64.
+    /// Returns a lower bound of the squared distance of the rows at two places, along these coordinates. Sums of integers are
+    /// exact, so cancellation amplifies only the rounding errors of f64.
     #[inline(always)]
     pub(super) fn squared_distance(&self, p: usize, q: usize) -> f64 {
         let row = |place: usize| &self.coordinates[place * self.width..][..self.width];
@@ -45,7 +45,7 @@ impl Cascade {
     }
 }
 
-/// The product of two rows of integers.
+/// Returns the product of two rows of integers.
 #[inline(always)]
 fn product(x: &[i16], y: &[i16]) -> i32 {
     let mut sums = [0_i32; CHUNK / 2];
@@ -67,7 +67,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_distance_is_said_to_be_larger_than_it_is(
+        fn the_bound_never_exceeds_the_distance(
             values in prop::collection::vec(-1_f64..1.0, 2 * 40), exponent in -30_i32..0, mix in 0_f64..1.0,
         ) {
             let width = Cascade::width(40);

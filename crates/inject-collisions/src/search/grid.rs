@@ -23,14 +23,14 @@ pub(super) struct Grid {
 }
 
 impl Grid {
-    /// The relative error of a product, as a share of the product of the two lengths. It is exact but for one rounding to f32.
+    /// The error of a product, as a share of the product of the two lengths. The only rounding is one to f32.
     pub(super) const PRODUCT_ERROR: f64 = UNIT_F32 + UNIT_F64;
 
-    /// Moves every row to its grid. Returns an upper bound of how far each was moved.
+    /// Rounds every row to its grid. Returns an upper bound of the distance by which each was moved.
     ///
     /// # Shapes
     ///
-    /// `rows`: [row, coordinate], of which there are a multiple of `block`, itself a multiple of [`LANES`].
+    /// `rows`: [row, coordinate]. The number of rows is a multiple of `block`, which is a multiple of [`LANES`].
     pub(super) fn round(rows: &mut [f32], columns: usize, block: usize, kernel: Kernel) -> (Self, Vec<f64>) {
         let width = columns.div_ceil(2);
         let mut pairs = vec![Words::ZERO; rows.len() / columns / LANES * width];
@@ -54,7 +54,7 @@ impl Grid {
         (Grid { pairs, units, block, width, kernel }, moved)
     }
 
-    /// The products of [`STRIP`] rows of a tile with all its columns.
+    /// Computes the products of [`STRIP`] rows of a tile with all its columns.
     ///
     /// # Shapes
     ///

@@ -9,11 +9,11 @@ use super::{
 };
 use crate::{answers::Distribution, error::CollisionError, metric::Metric, pairs::Pairs};
 
-/// Instead of a bin: the distance has to be computed.
+/// The value returned instead of a bin if the distance has to be computed.
 const UNDECIDED: u32 = u32::MAX;
-/// Distances below this, in the scale of the index, are computed. Above it nothing underflows or overflows.
+/// Distances below this, in the scale of the index, are always computed. Above it nothing underflows or overflows.
 const SMALLEST: f32 = 1e-15;
-/// An upper bound of the roundings of one comparison.
+/// An upper bound of the relative rounding error of one comparison.
 const ROOM: f32 = 16.0 * UNIT_F32 as f32;
 /// The bits of an f32 below those that identify its bin.
 const BELOW_BIN: u32 = 17;
@@ -50,7 +50,7 @@ pub(super) fn histogram(
 }
 
 impl Scan<'_> {
-    /// The number of pairs of a tile in each bin, and the number of distances computed.
+    /// Returns the number of pairs of a tile in each bin, and the number of distances computed.
     fn bins(&self, tile: Tile, products: TileProducts<'_>, norms: &[f32]) -> (BTreeMap<u32, u64>, u64) {
         pulp::Arch::new().dispatch(
             #[inline(always)]
@@ -87,7 +87,7 @@ impl Scan<'_> {
                 }
                 for (column, &bin) in decided[..width].iter().enumerate() {
                     let (x, y) = (index.order[place] as usize, index.order[columns.start + column] as usize);
-                    // With `Pairs::All`, pairs with one identity are removed at the end.
+                    // With `Pairs::All`, pairs with the same identity are removed at the end.
                     if !matches!(self.pairs, Pairs::All) && !self.pairs.admit(self.points.rows, x, y) {
                         continue;
                     }
@@ -107,7 +107,7 @@ impl Scan<'_> {
         (counts, computed)
     }
 
-    /// Removes the pairs with one identity.
+    /// Removes the pairs of rows with the same identity.
     fn remove_repeated(&self, distribution: &mut Distribution) {
         let mut buffers = [Vec::new(), Vec::new()];
         for group in self.points.rows.repeated() {
@@ -135,7 +135,7 @@ impl Limits {
     fn new(scan: &Scan<'_>) -> Self {
         let metric = scan.points.metric();
         let scale = scan.index.scale;
-        // The scale is a power of two. It changes the exponent of a distance, and that of a squared distance twice.
+        // The scale is a power of two. It shifts the exponent of a distance, and twice as far that of a squared distance.
         let exponent = (scale.log2().round() as i64) * if metric == Metric::Cosine { 2 } else { 1 };
         let computed = if metric == Metric::Cosine { 8.0 * UNIT_F64 * scale } else { 0.0 };
         Limits {
@@ -146,7 +146,7 @@ impl Limits {
         }
     }
 
-    /// The bin that certainly contains the distance, or [`UNDECIDED`].
+    /// Returns the bin that certainly contains the distance, or [`UNDECIDED`].
     #[inline(always)]
     fn bin(&self, product: f32, norms: f32, error: f32) -> u32 {
         let squared = norms - 2.0 * product;

@@ -1,4 +1,4 @@
-//! The rows in the form that the fast arithmetic reads.
+//! The rows, prepared for the fast arithmetic.
 
 use nalgebra::DMatrix;
 use rayon::prelude::*;
@@ -17,7 +17,7 @@ use crate::{
     spatial_order::{Enclosure, order},
 };
 
-/// Rows that are projected together.
+/// The number of rows that are projected together.
 const CHUNK: usize = 256;
 
 /// The rows centred, scaled, rotated, rounded to f32, and ordered so that near rows share a block.
@@ -34,25 +34,25 @@ pub(super) struct Index {
     pub(super) lead_width: usize,
     /// The error of a product, as a share of half the sum of the two squared lengths.
     product_error: f64,
-    /// The second bound, unless the products contain all coordinates.
+    /// The second bound. `None` if the products contain all coordinates.
     pub(super) cascade: Option<Cascade>,
-    /// The last coordinate in the products at each place: the length of the remaining coordinates. The cascade refines it.
+    /// The last coordinate of each place in the products: the length of the remaining coordinates, which the cascade refines.
     rests: Vec<f32>,
     /// Half the squared length of the coordinates in the products, minus the effect of rounding on the products.
     pub(super) half_norms: Vec<f32>,
     /// The squared length of the coordinates in the products.
     pub(super) norms: Vec<f64>,
-    /// An upper bound of the distance between the stored row and the exact one.
+    /// An upper bound of the distance between each indexed row and the exact one.
     pub(super) errors: Vec<f64>,
     pub(super) enclosures: Vec<Enclosure>,
-    /// The factor by which the distances of points are multiplied here.
+    /// The factor by which the index multiplies the distances of points.
     pub(super) scale: f64,
     /// The largest factor by which the axes stretch a distance.
     pub(super) stretch: f64,
 }
 
 impl Index {
-    /// An index of the coordinates as they are.
+    /// Creates an index of all coordinates, without rotation.
     pub(super) fn whole(
         points: &Points<'_>,
         position: &Position,
@@ -65,7 +65,7 @@ impl Index {
         all.index(order, block, position.scale, multiplier)
     }
 
-    /// An index with the first `lead` coordinates along the axes in the products, and the others in the cascade.
+    /// Creates an index with the first `lead` coordinates along the axes in the products, and the others in the cascade.
     pub(super) fn along(
         points: &Points<'_>,
         position: &Position,
@@ -84,7 +84,8 @@ impl Index {
         self.order.len().div_ceil(self.block)
     }
 
-    /// A lower bound of the squared distance of two rows along the coordinates before those of the cascade, given their product.
+    /// Returns a lower bound of the squared distance of two rows along the coordinates before those of the cascade, given their
+    /// product.
     #[inline(always)]
     pub(super) fn leading_distance(&self, p: usize, q: usize, product: f32) -> f64 {
         let norms = self.norms[p] + self.norms[q];
@@ -93,12 +94,12 @@ impl Index {
         (norms - 2.0 * f64::from(product) - off - rest * rest).max(0.0)
     }
 
-    /// The largest error of the rows of a block.
+    /// Returns the largest error of the rows of a block.
     pub(super) fn error(&self, block: usize) -> f64 {
         self.errors[self.places(block)].iter().fold(0.0, |largest: f64, error| largest.max(*error))
     }
 
-    /// The places of a block.
+    /// Returns the places of a block.
     pub(super) fn places(&self, block: usize) -> std::ops::Range<usize> {
         block * self.block..((block + 1) * self.block).min(self.order.len())
     }
@@ -108,7 +109,7 @@ impl Index {
 struct Coordinates {
     lead: Vec<f32>,
     lead_width: usize,
-    /// On grids. Empty if the lead contains all coordinates.
+    /// The coordinates for the cascade, on grids. Empty if the lead contains all coordinates.
     cascade: Vec<i16>,
     cascade_width: usize,
     rounded: Vec<Rounded>,
@@ -167,7 +168,7 @@ impl Coordinates {
             for (place, (error, rounded)) in errors.iter_mut().zip(rounded).enumerate() {
                 let squared: f64 = exact.column(place).iter().map(|value| value * value).sum();
                 let turned = turned.column(place);
-                // The squared length that is left after so many axes.
+                // The squared length that remains after the first `axes` axes.
                 let rest = |axes: usize| squared - turned.iter().take(axes).map(|x| x * x).sum::<f64>();
                 let (lead_rest, cascade_rest) = (rest(lead), rest(count));
                 let lead_row = &mut lead_rows[place * lead_width..][..lead_width];
@@ -192,7 +193,7 @@ impl Coordinates {
         all
     }
 
-    /// Puts the rows in their order and computes the bounds.
+    /// Reorders the rows and computes the bounds.
     fn index(self, order: Vec<u32>, block: usize, scale: f64, multiplier: &Multiplier) -> Index {
         let Coordinates { lead, lead_width, cascade, cascade_width, rounded, errors, stretch } = self;
         let n = order.len();
@@ -220,7 +221,7 @@ impl Coordinates {
             .take(n)
             .map(|row| row.iter().map(|&value| f64::from(value).powi(2)).sum())
             .collect();
-        // The relative error of the products and of the comparison with them: see docs/distances.md.
+        // One minus the relative errors of the products and of the comparison (see docs/distances.md).
         let share = 1.0 - product_error - 8.0 * UNIT_F32 - 1e-12;
         let half_norms = norms.iter().map(|norm| round_down(norm / 2.0 * share)).collect();
         let enclosure = |block_number: usize| {
@@ -256,13 +257,13 @@ fn gather<T: Copy + Send + Sync>(from: &[T], width: usize, order: &[u32], to: &m
     rows.for_each(|(to, &row)| to.copy_from_slice(&from[row as usize * width..][..width]));
 }
 
-/// An upper bound of the distance by which rounding to f32 moves a vector of this length.
+/// Returns an upper bound of the distance by which rounding to f32 moves a vector of this length.
 fn rounding(norm: f64, d: usize) -> f64 {
-    // The factor covers the rounding of the length itself.
+    // The factor 1.01 covers the rounding of the length itself.
     1.01 * UNIT_F32 * norm + (d as f64 + 1.0).sqrt() * UNDERFLOW
 }
 
-/// An upper bound of the distance between the point that was read and the exact one, scaled.
+/// Returns an upper bound of the scaled distance between a point as it was read and the exact point.
 fn reading(points: &Points<'_>, position: &Position) -> f64 {
     match points.metric() {
         // Centring rounds each difference, which the factor in `rounding` covers.
@@ -271,7 +272,7 @@ fn reading(points: &Points<'_>, position: &Position) -> f64 {
     }
 }
 
-/// An upper bound of the difference of the roots of `square` and of a number within `off` of it.
+/// Returns an upper bound of the difference between the square root of `square` and that of a number within `off` of it.
 fn root_error(square: f64, off: f64) -> f64 {
     if square > off { off / square.sqrt() } else { (2.0 * off).sqrt() }
 }

@@ -2,16 +2,16 @@
 
 use crate::metric::Metric;
 
-/// The arithmetic that multiplies the rows with each other. It decides how long a search takes, never what it answers.
+/// The arithmetic that multiplies the rows with each other. It affects the duration of a search, but never its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Arithmetic {
     /// f32 on the device.
     F32OnDevice,
-    /// 16-bit integers on the processor, which takes half the time. It needs AVX-512 VNNI. Without that, and for
-    /// [`Search::distribution`](crate::Search::distribution), which needs more digits, the device multiplies.
+    /// 16-bit integers on the processor, which takes half the time. It requires AVX-512 VNNI. On other processors, and for
+    /// [`Search::distribution`](crate::Search::distribution), which requires more precision, the device multiplies in f32.
     I16OnProcessor,
-    /// The same integers on any processor, with the same bits in every product.
+    /// 16-bit integers on any processor. The products have the same bits as those by AVX-512 VNNI.
     I16Portable,
 }
 
@@ -28,11 +28,11 @@ pub enum Arithmetic {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SearchOptions {
-    /// The distance that is measured.
+    /// The metric in which distances are measured.
     pub metric: Metric,
     /// The arithmetic that multiplies the rows with each other.
     pub arithmetic: Arithmetic,
-    /// The memory for everything but the rows themselves.
+    /// The memory for everything except the rows themselves.
     ///
     /// # Units
     ///
@@ -41,24 +41,24 @@ pub struct SearchOptions {
 }
 
 impl SearchOptions {
-    /// The same options with another metric.
+    /// Sets [`SearchOptions::metric`].
     pub const fn with_metric(self, metric: Metric) -> Self {
         SearchOptions { metric, ..self }
     }
 
-    /// The same options with another arithmetic.
+    /// Sets [`SearchOptions::arithmetic`].
     pub const fn with_arithmetic(self, arithmetic: Arithmetic) -> Self {
         SearchOptions { arithmetic, ..self }
     }
 
-    /// The same options with a memory budget in bytes.
+    /// Sets [`SearchOptions::memory_budget`], in bytes.
     pub const fn with_memory_budget(self, memory_budget: usize) -> Self {
         SearchOptions { memory_budget, ..self }
     }
 }
 
 impl Default for SearchOptions {
-    /// L2, integers on the processor, and 2 GiB.
+    /// Returns the options for L2, integers on the processor, and a memory budget of 2 GiB.
     fn default() -> Self {
         SearchOptions { metric: Metric::L2, arithmetic: Arithmetic::I16OnProcessor, memory_budget: 2 << 30 }
     }

@@ -1,4 +1,4 @@
-//! The number of coordinates that the products use.
+//! The choice of the number of coordinates in the products.
 
 use nalgebra::DMatrix;
 use rayon::prelude::*;
@@ -19,15 +19,15 @@ use crate::{
 /// The coordinates that the fast arithmetic uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Plan {
-    /// All coordinates, in the products. Only rounding is lost.
+    /// All coordinates, in the products. Only rounding makes the bound inexact.
     Whole,
-    /// The first `lead` principal coordinates and the length of the rest in the products. Then, for the pairs that are left, the
-    /// first `cascade` principal coordinates and the length of their rest.
+    /// The products contain the first `lead` principal coordinates and the length of the rest. The pairs that remain are then
+    /// compared by the first `cascade` principal coordinates and the length of the rest.
     Principal { lead: usize, cascade: usize },
 }
 
 impl Plan {
-    /// The numbers for each row in the products.
+    /// Returns the number of coordinates of each row in the products.
     pub(super) fn lead_width(self, columns: usize) -> usize {
         match self {
             Plan::Whole => columns,
@@ -35,7 +35,7 @@ impl Plan {
         }
     }
 
-    /// The numbers for each row in the cascade.
+    /// Returns the number of coordinates of each row in the cascade.
     pub(super) fn cascade_width(self) -> usize {
         match self {
             Plan::Whole => 0,
@@ -43,30 +43,30 @@ impl Plan {
         }
     }
 
-    /// The largest number of bytes that an index by this plan takes: each number is held twice while rows are put in order.
+    /// Returns the peak size in bytes of an index by this plan. Each number is in memory twice while the rows are reordered.
     pub(super) fn bytes(self, rows: usize, columns: usize) -> usize {
         let bytes = 2 * (4 * self.lead_width(columns) + 2 * self.cascade_width()) + 64;
         rows.saturating_mul(bytes)
     }
 }
 
-/// The pairs that a question has to look at, as a sample estimates them.
+/// The pairs that a question has to examine, estimated from a sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Reach {
-    /// Those closer than a row's nearest neighbour.
+    /// Pairs closer than a row's nearest neighbour.
     Neighbour,
-    /// Those closer than the closest pair.
+    /// Pairs closer than the closest pair.
     Closest,
-    /// Those closer than this, as an L2 distance of points.
+    /// Pairs closer than this L2 distance of points.
     Fixed(f64),
 }
 
-/// The time that a pair takes, in nanoseconds of one core.
+/// The time spent on one pair, in nanoseconds of one core.
 #[derive(Clone, Copy, Debug)]
 struct Costs {
-    /// The time of one coordinate in the products.
+    /// The time per coordinate of the product.
     coordinate: f64,
-    /// The time of comparing the product.
+    /// The time of comparing the product with the bounds.
     comparison: f64,
 }
 
@@ -80,12 +80,12 @@ impl Costs {
 }
 
 impl Plan {
-    /// The plan that takes the least memory.
+    /// Returns the plan that uses the least memory.
     pub(super) fn smallest(columns: usize) -> Self {
         Plan::Principal { lead: columns.min(LEADS[0]), cascade: columns.min(LEADS[0]) }
     }
 
-    /// The plan with the least estimated time among those that fit into the budget.
+    /// Returns the plan with the least estimated time among those that fit into the budget.
     pub(super) fn choose(
         points: &Points<'_>,
         position: &Position,
@@ -115,15 +115,15 @@ impl Plan {
     }
 }
 
-/// A sample of the rows, from which the number of pairs that are left is estimated.
+/// A sample of the rows, from which the number of pairs that a plan does not exclude is estimated.
 struct Sample {
-    /// The principal coordinates of the rows on both sides of the search: [axis, row].
+    /// The principal coordinates of the rows on both sides of the pairs: [axis, row].
     from: DMatrix<f64>,
     at: DMatrix<f64>,
     /// The squared lengths of the rows.
     from_norms: Vec<f64>,
     at_norms: Vec<f64>,
-    /// The squared distance up to which each row looks.
+    /// The squared distance within which pairs of each row matter.
     reaches: Vec<f64>,
 }
 
@@ -163,7 +163,7 @@ impl Sample {
         Sample { from: &axes.directions * from, at: &axes.directions * at, from_norms, at_norms, reaches }
     }
 
-    /// The share of the pairs that `lead` leading coordinates and the length of the rest do not exclude.
+    /// Returns the share of the pairs that the first `lead` coordinates and the length of the rest do not exclude.
     fn left(&self, lead: usize) -> f64 {
         let rest =
             |column: &[f64], norm: f64| (norm - column.iter().map(|x| x * x).sum::<f64>()).max(0.0).sqrt();
@@ -184,7 +184,7 @@ impl Sample {
             left.count()
         };
         let left: usize = from.par_iter().zip(&self.reaches).map(left_of).sum();
-        // A pair is left if either of its rows looks that far. Each row also finds itself.
+        // A pair remains if it is within the reach of either row. Each row also finds itself, which is subtracted.
         let share = left.saturating_sub(from.len()) as f64 / (from.len() * at.len()) as f64;
         (2.0 * share).min(1.0)
     }

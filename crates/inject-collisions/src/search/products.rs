@@ -13,7 +13,7 @@ use crate::{
     tuning::TILES_A_CALL,
 };
 
-/// Two blocks of rows. Their products have a row for each row of the first and a column for each row of the second.
+/// Two blocks of rows. The matrix of their products has a row for each row of the first and a column for each row of the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tile {
     pub(super) row_block: usize,
@@ -64,7 +64,7 @@ pub(super) struct Multiplier {
 pub(super) enum TileProducts<'a> {
     /// All products: [row of the `row_block`, row of the `column_block`].
     Known(&'a [f32]),
-    /// Products that are computed a few rows at a time when they are needed, so that they stay in the nearest cache.
+    /// Products that are computed a few rows at a time when they are needed, so that they stay in the L1 cache.
     Computed(&'a Grid, Tile),
 }
 
@@ -72,7 +72,7 @@ impl TileProducts<'_> {
     /// Calls `look` for each row of the `row_block`, with its products with all rows of the `column_block`.
     #[inline(always)]
     pub(super) fn rows(self, block: usize, mut look: impl FnMut(usize, &[f32])) {
-        // Loops instead of iterator methods: closures called from those are not compiled for the caller's instructions.
+        // Loops instead of iterator methods, because closures passed to those are not compiled for the caller's instructions.
         match self {
             TileProducts::Known(products) => {
                 for (row, products) in products.chunks_exact(block).enumerate() {
@@ -101,6 +101,8 @@ pub(super) struct DeviceProducts {
 }
 
 impl DeviceProducts {
+    /// Copies rows to the device.
+    ///
     /// # Shapes
     ///
     /// `values`: [block, row, coordinate].
@@ -109,8 +111,8 @@ impl DeviceProducts {
         DeviceProducts { blocks, device: device.clone() }
     }
 
-    /// Calls `look` with the products of every tile: [row of the `row_block`, row of the `column_block`]. While one thread looks,
-    /// another one lets the device multiply.
+    /// Calls `look` with the products of every tile: [row of the `row_block`, row of the `column_block`]. While one thread runs
+    /// `look`, another has the device multiply.
     ///
     /// # Errors
     ///
@@ -130,7 +132,7 @@ impl DeviceProducts {
         Ok(calls?.into_iter().flatten().collect())
     }
 
-    /// The products of the rows of each tile, computed on the device and read in one transfer.
+    /// Returns the products of the rows of each tile, computed on the device and read in one transfer.
     ///
     /// # Shapes
     ///
@@ -143,7 +145,7 @@ impl DeviceProducts {
         let rows: Vec<usize> = tiles.iter().map(|tile| tile.row_block).collect();
         let mut columns: Vec<usize> = tiles.iter().map(|tile| tile.column_block).collect();
         columns.dedup();
-        // One block with many others is the usual case. It needs only one copy of that block.
+        // The usual case is one block with many others, which needs only one copy of that block.
         if columns.len() > 1 {
             columns = tiles.iter().map(|tile| tile.column_block).collect();
         }
@@ -177,7 +179,7 @@ fn device_call<E: std::fmt::Display>(
 /// [`CollisionError::InexactDevice`], [`CollisionError::Device`].
 pub(super) fn check(device: &Device) -> Result<(), CollisionError> {
     const SIZE: usize = 64;
-    // Twelve bits after the leading one, which bf16, f16 and tf32 lose.
+    // A value with twelve bits after the leading one, which bf16, f16 and TF32 cannot represent.
     let value = 1.0 + 1.0 / 4096.0_f32;
     let products = DeviceProducts::new(vec![value; SIZE * SIZE], [1, SIZE, SIZE], device);
     let data = products.of(&[Tile { row_block: 0, column_block: 0 }])?;
@@ -185,11 +187,11 @@ pub(super) fn check(device: &Device) -> Result<(), CollisionError> {
     let allowed = gamma(SIZE, UNIT_F32);
     let off = |found: f32| (f64::from(found) / expected - 1.0).abs();
     let found = values(&data)?.iter().map(|&found| off(found)).fold(0.0, f64::max);
-    // Written so that NaN is an error too.
+    // The comparison is written so that NaN is an error too.
     if found <= allowed { Ok(()) } else { Err(CollisionError::InexactDevice { found, allowed }) }
 }
 
-/// The numbers of a result of the device.
+/// Returns the values of a tensor that was read from the device.
 fn values(data: &TensorData) -> Result<&[f32], CollisionError> {
     data.as_slice::<f32>().map_err(|error| CollisionError::Device { reason: format!("{error:?}") })
 }

@@ -7,44 +7,45 @@ use crate::{
     tuning::{AXES, AXES_FOR_FEW_PAIRS},
 };
 
-/// The effect of a pair on how far the question still looks.
+/// The effect of a pair on the radius within which the question still searches.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Radius {
-    /// The same prompt: the pair does not count.
+    /// The radii do not change.
     Same,
-    /// The two rows of the pair look no farther than its distance.
+    /// The radius of the two rows is at most the distance of the pair.
     Pair,
-    /// All rows look no farther than this.
+    /// The radius of all rows is at most this.
     All(f64),
 }
 
-/// A question that only pairs closer than some radius matter to.
+/// A question for which only pairs closer than some radius matter.
 ///
-/// Tiles of pairs are scanned in parallel. Each collects a part, and the parts are merged between scans. A radius that is out of
-/// date is too large, which costs time and nothing else.
+/// Tiles of pairs are scanned in parallel. Each collects a part of the answer, and the parts are merged between scans. An outdated
+/// radius is too large, which costs only time.
 pub(super) trait Question: Sync {
     /// The answer among the pairs of one tile.
     type Part: Send;
 
-    /// Whether a pair reduces the distance within which its rows search. Then a pair may be reported twice: the second report has no effect.
+    /// Whether a pair reduces the radius of its rows. A pair may then be reported twice, and the second report must have no
+    /// effect.
     const NARROWS: bool;
 
-    /// The most principal axes that pay for this question.
+    /// The largest number of principal axes worth computing for this question.
     const AXES: usize;
 
-    /// The reach that is known before the search.
+    /// Returns the pairs that have to be examined, as far as this is known before the search.
     fn reach(&self, metric: Metric) -> Reach;
 
-    /// The distance beyond which a pair does not matter to this row.
+    /// Returns the distance beyond which a pair does not matter to this row.
     fn radius(&self, row: usize) -> f64;
 
-    /// The part that a tile begins with.
+    /// Returns the part with which the scan of a tile begins.
     fn part(&self) -> Self::Part;
 
     /// Adds a pair to the part of a tile.
     fn take(part: &mut Self::Part, pair: Pair) -> Radius;
 
-    /// Adds the part of a tile, and the number of distances computed in it.
+    /// Adds the part of a tile and the number of distances computed for it.
     fn merge(&mut self, part: Self::Part, computed: u64);
 }
 
@@ -72,7 +73,7 @@ impl Question for ClosestPairs {
     }
 
     fn merge(&mut self, part: ClosestPairs, computed: u64) {
-        // The part began with pairs of the whole, which are not kept twice.
+        // The part began with pairs of the whole answer, which `push` does not add again.
         part.pairs.into_iter().for_each(|pair| self.push(pair));
         self.computed += computed;
     }

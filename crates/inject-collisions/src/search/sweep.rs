@@ -3,8 +3,8 @@
 use super::{products::Tile, question::Question, tile::Scan};
 use crate::{error::CollisionError, pairs::Pairs};
 
-/// Answers a question from all pairs. Pairs of blocks that are too far from each other are skipped. `progress` receives the finished
-/// share of the blocks.
+/// Answers a question about all pairs. Pairs of blocks that are too far from each other are skipped. `progress` receives the
+/// finished share of the blocks.
 pub(super) fn sweep<Q: Question>(
     scan: Scan<'_>,
     question: &mut Q,
@@ -20,7 +20,7 @@ pub(super) fn sweep<Q: Question>(
         tiles_at_once,
         waiting: Vec::new(),
     };
-    // Each block with itself first. Near rows share a block, so the radii are small from then on.
+    // Each block is first compared with itself. Near rows share a block, so the radii are small from then on.
     for block in 0..blocks {
         sweep.push(question, Tile { row_block: block, column_block: block })?;
     }

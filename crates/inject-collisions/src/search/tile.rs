@@ -1,4 +1,4 @@
-//! The scan of one tile: the pairs of two blocks, few of which have to be computed.
+//! The scan of one tile: the pairs of two blocks, few of whose distances have to be computed.
 
 use super::{
     bounds::{UNDERFLOW, UNIT_F32, UNIT_F64, gamma, round_up},
@@ -12,7 +12,7 @@ use crate::{
     pairs::Pairs,
 };
 
-/// Columns that are compared together.
+/// The number of columns that are compared together.
 const LANES: usize = 16;
 
 /// The data needed to decide on the pairs of a tile.
@@ -24,12 +24,12 @@ pub(super) struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    /// The squared distance in the index beyond which the exact distance of a pair certainly exceeds `radius`. `errors` is the sum
-    /// of the errors of the two rows.
+    /// Returns the squared distance in the index beyond which the exact distance of a pair certainly exceeds `radius`. `errors`
+    /// is the sum of the errors of the two rows.
     pub(super) fn reach(&self, radius: f64, errors: f64) -> f64 {
         let metric = self.points.metric();
         let columns = self.points.rows.columns();
-        // The rounding error of a distance computed directly.
+        // The rounding error of a directly computed distance.
         let computed = match metric {
             Metric::L2 => 0.0,
             Metric::Cosine => 8.0 * UNIT_F64,
@@ -53,13 +53,13 @@ impl Scan<'_> {
     }
 }
 
-/// The rows of one side of a tile, and how far each of them looks.
+/// The rows of one side of a tile, and the distance within which each searches.
 struct Side {
     /// The first place.
     first: usize,
     /// The largest error of the rows of this side.
     error: f64,
-    /// The squared distance beyond which no pair matters to a row.
+    /// The squared distance beyond which no pair of a row matters.
     reach: Vec<f64>,
     /// Half of the reach, rounded up.
     half_reach: Vec<f32>,
@@ -124,7 +124,7 @@ impl<'a, Q: Question> TileScan<'a, Q> {
         (self.part, self.computed)
     }
 
-    /// Whether both sides are the same block.
+    /// Returns whether both sides are the same block.
     fn within(&self) -> bool {
         self.tile.row_block == self.tile.column_block
     }
@@ -135,7 +135,7 @@ impl<'a, Q: Question> TileScan<'a, Q> {
         if row >= self.rows.reach.len() {
             return;
         }
-        // ThresholdCount the diagonal of a block with itself, so that each pair comes once.
+        // A block is compared with itself only below the diagonal, so that each pair occurs once.
         let columns = if self.within() { row } else { self.columns.reach.len() };
         let products = &products[..columns];
         let half_norms = &self.scan.index.half_norms;
@@ -152,8 +152,8 @@ impl<'a, Q: Question> TileScan<'a, Q> {
         }
     }
 
-    /// Computes the distance of the nearest pair by the products, for a row whose reach is still unlimited. Otherwise the row would
-    /// compute one nearer pair after the other.
+    /// Computes the distance of the pair that is nearest by the products, for a row whose reach is still unlimited. Otherwise many
+    /// distances would be computed before the reach becomes small.
     #[inline(always)]
     fn begin(&mut self, row: usize, products: &[f32]) {
         if self.rows.reach.get(row) != Some(&f64::INFINITY) {
@@ -177,7 +177,7 @@ impl<'a, Q: Question> TileScan<'a, Q> {
                 return;
             }
         }
-        // Checked late: labels are scattered in memory, and most pairs are excluded before this.
+        // This is checked late, because labels are scattered in memory and most pairs are excluded before.
         let (x, y) = (index.order[p] as usize, index.order[q] as usize);
         let (a, b) = (x.min(y), x.max(y));
         if !self.scan.pairs.admit(self.scan.points.rows, a, b) {
@@ -231,12 +231,13 @@ impl<'a, Q: Question> TileScan<'a, Q> {
     }
 }
 
-/// Half the reach, increased by the rounding of the comparison.
+/// Returns half the reach, increased by the rounding error of the comparison.
 fn half(reach: f64) -> f32 {
     round_up((reach + UNDERFLOW) / 2.0 * (1.0 + 8.0 * UNIT_F32))
 }
 
-/// Whether a product is too large to exclude its pair, given both half norms with and without the half reach.
+/// Returns whether a product is too large to exclude its pair. Both half norms are given with and without the half reach
+/// subtracted.
 #[inline(always)]
 fn matters(product: f32, norm: f32, lower: f32, other_norm: f32, other_lower: f32) -> bool {
     (product - norm >= other_lower) | (product - lower >= other_norm)
@@ -244,7 +245,7 @@ fn matters(product: f32, norm: f32, lower: f32, other_norm: f32, other_lower: f3
 
 /// Writes the columns whose product with a row is too large to exclude the pair. Returns their number.
 ///
-/// A pair matters if `product >= norm + norms - reach` for the reach of the row or of the column, all of them halves.
+/// A pair matters if `product >= norm + norms - reach` for the reach of the row or of the column. Norms and reaches are halved.
 #[inline(always)]
 fn find(products: &[f32], norm: f32, lower: f32, norms: &[f32], lowers: &[f32], hits: &mut [u32]) -> usize {
     let mut count = 0;

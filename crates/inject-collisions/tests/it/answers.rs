@@ -1,4 +1,4 @@
-//! Every answer equals that of the double loop, on every device and in every arithmetic.
+//! Every answer equals that of a double loop over all pairs, on every device and in every arithmetic.
 
 use burn::tensor::Device;
 use inject_collisions::{
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use crate::{data, oracle};
 
-/// Asks every question and compares with the oracle, digit by digit.
+/// Asks every question and compares each answer with the oracle's, bit by bit.
 fn check(name: &str, states: &Array2<f32>, identities: Option<Vec<u32>>, pairs: &Pairs, metric: Metric) {
     let all = oracle::all_pairs(states, identities.as_deref(), pairs, metric);
     let mut rows = StateRows::new(states.view()).unwrap();
@@ -51,7 +51,7 @@ fn check(name: &str, states: &Array2<f32>, identities: Option<Vec<u32>>, pairs: 
     }
 }
 
-/// Every device in f32, and the processor in integers, with its own instructions and without.
+/// Returns every device in f32, and the processor in integers with and without VNNI instructions.
 fn arithmetics() -> Vec<(Device, Arithmetic)> {
     let mut all: Vec<(Device, Arithmetic)> =
         inject_testing::compiled().into_iter().map(|device| (device, Arithmetic::F32OnDevice)).collect();
@@ -72,7 +72,7 @@ fn the_answers_equal_those_of_the_double_loop() {
 #[test]
 fn the_answers_for_cosines_equal_those_of_the_double_loop() {
     for (name, mut states) in data::hard_cases() {
-        // A row of zeros has no direction.
+        // Zeros are replaced, because a row of zeros has no direction.
         states.column_mut(0).mapv_inplace(|value| if value == 0.0 { 1.0 } else { value });
         check(name, &states, None, &Pairs::All, Metric::Cosine);
     }
@@ -103,8 +103,8 @@ fn a_sample_is_marked_repeatable_and_close_to_the_whole() {
 
     let exact = search.distribution(Coverage::Exact, &mut silent).unwrap();
     for share in [0.1, 0.5, 0.9] {
-        // The share of the drawn pairs below a distance has this standard deviation. Five of them are exceeded once in 1.7
-        // million draws, and the draw is always the same.
+        // The standard deviation of the share of the drawn pairs below a distance. A deviation of five times that occurs once in
+        // 1.7 million draws, and the draw is always the same.
         let deviation = (share * (1.0 - share) / 20_000.0_f64).sqrt();
         let found = sample.quantile(share).unwrap();
         let (low, high) = (share_below(&exact, found.lower), share_below(&exact, found.upper));
@@ -115,14 +115,14 @@ fn a_sample_is_marked_repeatable_and_close_to_the_whole() {
     }
 }
 
-/// The share of the pairs in bins below a bin edge.
+/// Returns the share of the pairs in bins below a bin edge.
 fn share_below(distribution: &Distribution, edge: f64) -> f64 {
     let below = distribution.bins().filter(|(bin, _)| bin.upper <= edge).map(|(_, pairs)| pairs);
     below.sum::<u64>() as f64 / distribution.pairs as f64
 }
 
 #[test]
-fn where_no_pair_counts_there_is_no_answer() {
+fn if_no_pair_counts_there_is_no_answer() {
     let states = data::Draw(3).gaussian(4, 6);
     let rows = StateRows::new(states.view()).unwrap().with_identities(vec![2; 4]).unwrap();
     let device = inject_testing::compiled().remove(0);
@@ -159,7 +159,10 @@ fn answers_survive_json() {
         assert_eq!(serde_json::from_str::<T>(&text).unwrap(), answer);
     }
     let closest = search.closest_pairs(3, &mut silent).unwrap();
-    assert!(closest.pairs.iter().all(|pair| pair.distance.fract() != 0.0), "fractions with all their digits");
+    assert!(
+        closest.pairs.iter().all(|pair| pair.distance.fract() != 0.0),
+        "every distance has a fractional part"
+    );
     round_trip(closest);
     round_trip(search.nearest_neighbours(&mut silent).unwrap());
     round_trip(search.count_below(&[1.1, std::f64::consts::PI], &mut silent).unwrap());
@@ -191,7 +194,7 @@ proptest! {
         scale in -12_i32..12,
         metric in prop_oneof![Just(Metric::L2), Just(Metric::Cosine)],
     ) {
-        // Few levels make ties and duplicates; the offset keeps rows from being zero.
+        // The small number of levels causes ties and duplicates. The offset prevents rows of zeros.
         let mut draw = data::Draw(seed);
         let mut level = || (draw.uniform() * f64::from(levels)).floor() as f32 + 0.5;
         let states = Array2::from_shape_simple_fn((rows, columns), || level() * 2_f32.powi(scale));

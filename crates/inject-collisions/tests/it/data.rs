@@ -1,8 +1,8 @@
-//! States whose distances are hard to measure.
+//! States whose distances are difficult to compute.
 
 use ndarray::{Array2, s};
 
-/// Pseudorandom numbers.
+/// A pseudorandom number generator with this state.
 pub(crate) struct Draw(pub(crate) u64);
 
 impl Draw {
@@ -11,7 +11,7 @@ impl Draw {
         ((self.0 >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
     }
 
-    /// Box and Muller.
+    /// Draws a standard normal number by the Box-Muller transform.
     pub(crate) fn normal(&mut self) -> f64 {
         (-2.0 * self.uniform().ln()).sqrt() * (std::f64::consts::TAU * self.uniform()).cos()
     }
@@ -21,7 +21,7 @@ impl Draw {
     }
 }
 
-/// Each case with its name.
+/// Returns each case with its name.
 pub(crate) fn hard_cases() -> Vec<(&'static str, Array2<f32>)> {
     vec![
         ("isotropic", Draw(1).gaussian(700, 48)),
@@ -49,7 +49,7 @@ pub(crate) fn hard_cases() -> Vec<(&'static str, Array2<f32>)> {
     ]
 }
 
-/// Standard deviations that decrease as those of real states do.
+/// Returns Gaussian rows whose standard deviations decrease from column to column, like those of real states.
 fn decaying(rows: usize, columns: usize) -> Array2<f32> {
     let mut states = Draw(11).gaussian(rows, columns);
     let scale = |column: usize| 30.0 / (1.0 + column as f32).sqrt();
@@ -64,7 +64,7 @@ fn clusters(rows: usize, columns: usize) -> Array2<f32> {
     states
 }
 
-/// Norms of 1e4, almost all of it in three coordinates.
+/// Returns rows with norms of 1e4, almost entirely due to three coordinates.
 fn massive(rows: usize, columns: usize) -> Array2<f32> {
     let mut states = Draw(14).gaussian(rows, columns);
     for (column, offset) in [(3, 8_000.0), (50, -6_000.0), (95, 500.0)] {
@@ -73,7 +73,7 @@ fn massive(rows: usize, columns: usize) -> Array2<f32> {
     states
 }
 
-/// Every tenth row is an attention sink of norm 2e4.
+/// Returns Gaussian rows of which every tenth is an attention sink of norm 2e4.
 fn sinks(rows: usize, columns: usize) -> Array2<f32> {
     let mut states = Draw(15).gaussian(rows, columns);
     for row in (0..rows).step_by(10) {
@@ -87,7 +87,7 @@ fn far(rows: usize, columns: usize) -> Array2<f32> {
     Draw(16).gaussian(rows, columns) + 3_000.0
 }
 
-/// Pairs at distances 1 to 1e-6, among rows of norm 1e4 that are otherwise far apart.
+/// Returns rows of norm 1e4 that are far apart, except for pairs at distances from 1 to 1e-6.
 fn planted(rows: usize, columns: usize) -> Array2<f32> {
     let mut states = Draw(17).gaussian(rows, columns) * 20.0;
     states.column_mut(5).mapv_inplace(|value| value + 10_000.0);
@@ -95,14 +95,14 @@ fn planted(rows: usize, columns: usize) -> Array2<f32> {
         let (a, b) = (11 + 31 * place, 400 + 7 * place);
         let copy = states.row(a).to_owned();
         states.row_mut(b).assign(&copy);
-        // A coordinate near zero holds the difference without rounding.
+        // A coordinate near zero represents the difference without rounding.
         states[[a, 30]] = 0.0;
         states[[b, 30]] = 10_f32.powi(-exponent);
     }
     states
 }
 
-/// Regular simplices, whose distances differ only in the last digits.
+/// Returns regular simplices, whose distances differ only in the last digits.
 fn near_ties(rows: usize, columns: usize) -> Array2<f32> {
     let mut draw = Draw(18);
     Array2::from_shape_fn((rows, columns), |(row, column)| {

@@ -1,4 +1,4 @@
-//! Questions about all pairs, against the double loop over them.
+//! Answers about all pairs, compared with those of a double loop.
 
 #![allow(missing_docs, reason = "tests are named as sentences")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]

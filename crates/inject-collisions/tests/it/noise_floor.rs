@@ -18,7 +18,7 @@ fn the_noise_of_batches_is_absent_where_every_prompt_is_alone() {
         assert_eq!(alone.batched, None);
         assert_eq!(alone.largest(), alone.cached);
         assert!(of(&[vec![3, 1, 4], vec![1, 5, 9]]).batched.is_some());
-        // Nothing was measured: no distance is resolved.
+        // Nothing was measured, so no distance is resolved.
         assert_eq!(Resolution::of(1.0, of(&[]).largest()), Resolution::NoiseUnknown);
     }
 }

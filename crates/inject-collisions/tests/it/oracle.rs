@@ -1,11 +1,11 @@
-//! The double loop over all pairs, in f64.
+//! The oracle: a double loop over all pairs, in f64.
 
 use std::collections::BTreeMap;
 
 use inject_collisions::{Metric, Neighbour, Pair, Pairs};
 use ndarray::Array2;
 
-/// Every pair that counts, with its distance.
+/// Returns every pair that counts, with its distance.
 pub(crate) fn all_pairs(
     states: &Array2<f32>,
     identities: Option<&[u32]>,
@@ -52,7 +52,7 @@ pub(crate) fn below(all: &[Pair], threshold: f64) -> u64 {
     all.iter().filter(|pair| pair.distance < threshold).count() as u64
 }
 
-/// The number of pairs in each bin, by the bits of its lower edge. `bins` are in ascending order.
+/// Returns the number of pairs in each bin, by the bits of its lower edge. `bins` are in ascending order.
 pub(crate) fn histogram(all: &[Pair], bins: &[(f64, f64)]) -> BTreeMap<u64, u64> {
     let mut counts = BTreeMap::new();
     for pair in all {

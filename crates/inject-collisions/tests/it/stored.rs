@@ -12,7 +12,7 @@ use crate::data::Draw;
 
 const D_MODEL: usize = 12;
 
-/// A store of all positions of these prompts.
+/// Writes a store with the states of all positions of these prompts.
 fn write(dir: &Path, dtype: FloatFormat, prompts: &[Vec<u32>]) -> Store {
     let spec = StoreSpec::new("none", "0", vec![Tap::Block(1)], Positions::All, D_MODEL).with_dtype(dtype);
     let mut draw = Draw(5);

@@ -1,20 +1,20 @@
-//! Classes, each with an instance that is used.
+//! Classes, each with an instance and a use of it.
 
 use super::values::{NAMES, POOLS, TOWNS, capitalised, dict, quoted, texts, truth};
 use super::{INDENT, Part, Random, article, equation, indented};
 
-/// A class and the use of one of its instances.
+/// Returns a class and the use of one of its instances.
 pub(super) fn class(random: &mut Random) -> Part {
     const CLASSES: &[fn(&mut Random) -> Part] = &[store, account, stack, rectangle, animal];
     random.pick(CLASSES)(random)
 }
 
-/// A class in the making, and its use.
+/// A class that is being built, and its use.
 struct Class {
     text: String,
-    /// The lines after the class.
+    /// The lines after the class definition.
     statements: String,
-    /// A value that all instances share, by name.
+    /// The name and value of an attribute that all instances share.
     shared: Option<(&'static str, String)>,
 }
 
@@ -48,7 +48,7 @@ impl Class {
         self.statements.push('\n');
     }
 
-    /// Checks or shows what an expression gives.
+    /// Adds a line that asserts or prints the value of an expression.
     fn expect(&mut self, expression: &str, value: &str, random: &mut Random) {
         self.then(&match random.below(3) {
             0 => format!("print({expression})  # {value}"),
@@ -78,7 +78,7 @@ fn shared_value(random: &mut Random) -> (&'static str, String) {
     (name, value)
 }
 
-/// A class that holds an amount for each name.
+/// Returns a class that stores an amount for each name.
 fn store(random: &mut Random) -> Part {
     let name = random.word("Basket|Store|Shop|Cart|Warehouse|Pantry|Inventory|Ledger");
     let (_, pool) = random.pick(POOLS);
@@ -133,7 +133,7 @@ fn store(random: &mut Random) -> Part {
     class.part(&about, &variable, random)
 }
 
-/// One number that goes up and down.
+/// Returns a class with one number that increases and decreases.
 fn account(random: &mut Random) -> Part {
     let (name, held) = *random.pick(&[
         ("Account", "balance"),
@@ -201,7 +201,7 @@ fn account(random: &mut Random) -> Part {
     class.part(&about, &variable, random)
 }
 
-/// Things put in and taken out in order.
+/// Returns a class of which items are added and removed in order.
 fn stack(random: &mut Random) -> Part {
     let (name, take, at, first) = *random.pick(&[
         ("Stack", "pop", "", false),
@@ -250,7 +250,7 @@ fn stack(random: &mut Random) -> Part {
     class.part(&about, &variable, random)
 }
 
-/// A data class of two numbers.
+/// Returns a data class of two numbers.
 fn rectangle(random: &mut Random) -> Part {
     let (name, a, b, methods) = *random.pick(&[
         ("Rectangle", "width", "height", ["area", "*", "perimeter", "+", "2 * "]),
@@ -297,7 +297,7 @@ fn rectangle(random: &mut Random) -> Part {
     Part { import, ..class.part(&about, &variable, random) }
 }
 
-/// A class and one that inherits from it.
+/// Returns a class and a subclass of it.
 fn animal(random: &mut Random) -> Part {
     let (base, derived, says) = *random.pick(&[
         ("Animal", "Dog", "woof"),

@@ -1,4 +1,4 @@
-//! Functions that make or read a dict with words for keys.
+//! Functions that make or read a dict whose keys are words.
 
 use super::values::{Texts, dict, texts};
 use super::{Function, Parameter, Random};

@@ -22,7 +22,7 @@ pub(super) const FUNCTIONS: &[fn(&mut Random) -> Function] = &[
 struct Test {
     kind: usize,
     bound: i64,
-    /// The bound as the code writes it: the literal, or a parameter.
+    /// The bound in the source code: a literal or a parameter.
     right: String,
 }
 
@@ -174,7 +174,7 @@ fn change_all(random: &mut Random) -> Function {
     let (name, sign, apply) = *random.pick(CHANGES);
     let named = random.word("factor|amount|other|step|");
     let right = if named.is_empty() { by.to_string() } else { named.to_owned() };
-    // Of the two, the item keeps its name.
+    // If both have the same name, the item keeps it.
     let right = if right == *one { by.to_string() } else { right };
     let mut parameters = vec![numbers.parameter()];
     if right != by.to_string() {

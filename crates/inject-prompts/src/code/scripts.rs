@@ -1,9 +1,9 @@
-//! Modules that define nothing: statements one after the other.
+//! Modules without definitions, which consist only of statements.
 
 use super::values::{Numbers, Texts, dict, list, texts};
 use super::{Part, Random, equation};
 
-/// Statements at the top level.
+/// Returns the statements of a module without definitions.
 pub(super) fn script(random: &mut Random) -> Part {
     const SCRIPTS: &[fn(&mut Random) -> Part] =
         &[arithmetic, price_list, numbered, search, yielding, nested, ordered];
@@ -14,7 +14,7 @@ fn part(about: &str, statements: String) -> Part {
     Part { import: None, about: about.into(), definition: String::new(), statements }
 }
 
-/// Variables worked out from the ones before.
+/// Returns assignments of variables, each computed from earlier ones.
 fn arithmetic(random: &mut Random) -> Part {
     let names = random.words(
         "a|b|c|x|y|z|width|height|price|count|left|right|first|second|third|total|start|end|speed|\
@@ -39,7 +39,7 @@ fn arithmetic(random: &mut Random) -> Part {
             2 => (format!("{} * {by}", left.0), left.1 * by),
             3 => (format!("{by} * ({} + {})", left.0, right.0), by * (left.1 + right.1)),
             4 => (format!("max({}, {})", left.0, right.0), left.1.max(right.1)),
-            // Python rounds down, also below zero.
+            // Python rounds towards negative infinity.
             _ => (format!("{} // {by}", left.0), left.1.div_euclid(by)),
         };
         lines += &format!("{name} = {text}\n");
@@ -61,7 +61,7 @@ fn arithmetic(random: &mut Random) -> Part {
     part(&format!("Work out the {name}."), lines)
 }
 
-/// A loop over a dict of prices.
+/// Returns a loop over a dict of prices.
 fn price_list(random: &mut Random) -> Part {
     let drawn = Texts::draw(random);
     let (one, many) = (drawn.one, &drawn.many);
@@ -95,7 +95,7 @@ fn price_list(random: &mut Random) -> Part {
     part(&format!("The {values} of some {many}."), lines)
 }
 
-/// A list shown with numbers.
+/// Returns a loop that prints the items of a list with their numbers.
 fn numbered(random: &mut Random) -> Part {
     let Texts { one, many, values } = Texts::draw(random);
     let first = random.between(0, 1);
@@ -115,7 +115,7 @@ fn numbered(random: &mut Random) -> Part {
     part(&format!("Show some {many}."), lines)
 }
 
-/// A loop that is left early.
+/// Returns a loop that ends early with `break`.
 fn search(random: &mut Random) -> Part {
     let (step, limit) = (random.between(2, 19), random.between(20, 120));
     let number = random.word("number|value|x|n|candidate");
@@ -137,7 +137,7 @@ fn search(random: &mut Random) -> Part {
     part(&format!("Find the first multiple of {step} above {limit}."), lines)
 }
 
-/// A generator function.
+/// Returns a generator function.
 fn yielding(random: &mut Random) -> Part {
     let (names, step, words) = *random.pick(&[
         ("count_up|climb|numbers_from|stairs", "+= 1", "one more"),
@@ -175,7 +175,7 @@ fn yielding(random: &mut Random) -> Part {
     Part { import: None, about, definition, statements }
 }
 
-/// A loop within a loop.
+/// Returns a nested loop.
 fn nested(random: &mut Random) -> Part {
     let (rows, columns) = (random.between(2, 9), random.between(2, 9));
     let (i, j) = *random.pick(&[("i", "j"), ("row", "column"), ("x", "y"), ("a", "b")]);
@@ -198,7 +198,7 @@ fn nested(random: &mut Random) -> Part {
     part(&format!("Go through {rows} rows and {columns} columns."), lines)
 }
 
-/// A list that is sorted, sliced and printed.
+/// Returns a list that is sorted, sliced and printed.
 fn ordered(random: &mut Random) -> Part {
     let Numbers { one, many, values } = Numbers::draw(random);
     let mut sorted = values.clone();

@@ -22,7 +22,7 @@ pub(super) const FUNCTIONS: &[fn(&mut Random) -> Function] = &[
 fn longest(random: &mut Random) -> Function {
     let drawn = Texts::draw(random);
     let Texts { one, many, values } = &drawn;
-    // As in Python, the first of several equally long ones.
+    // As in Python, the first of several words of equal length.
     let value = values.iter().rev().max_by_key(|word| word.len()).expect("a list has a word");
     let body = match random.chance(40) {
         true => format!("return max({many}, key=len)\n"),

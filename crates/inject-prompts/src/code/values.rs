@@ -1,4 +1,4 @@
-//! Python literals, and lists of values under a name for functions to work on.
+//! Python literals, and named lists of values that functions process.
 
 use super::{Parameter, Random};
 
@@ -20,7 +20,7 @@ pub(super) fn texts(values: &[impl AsRef<str>]) -> String {
     list(&values)
 }
 
-/// A dict literal from text to whatever the values are written as.
+/// Returns a dict literal whose keys are text. The values are given as source code.
 pub(super) fn dict<T: ToString>(entries: &[(&str, T)]) -> String {
     let entries: Vec<String> =
         entries.iter().map(|(key, value)| format!("\"{key}\": {}", value.to_string())).collect();
@@ -32,7 +32,7 @@ pub(super) fn capitalised(word: &str) -> String {
     first.to_ascii_uppercase() + rest
 }
 
-/// A list of numbers under a name: each is a `one`, all are the `many`.
+/// A named list of numbers. `one` is the name of an item and `many` that of the list.
 pub(super) struct Numbers {
     pub(super) one: &'static str,
     pub(super) many: String,
@@ -41,7 +41,7 @@ pub(super) struct Numbers {
 
 impl Numbers {
     pub(super) fn draw(random: &mut Random) -> Self {
-        // None of these is a name that the functions use for something else.
+        // None of these names is used for something else in the functions.
         let one = random.word(
             "price|score|number|age|weight|length|distance|point|value|level|mark|step|speed|size|\
              cost|amount|width|grade|height|depth|reading|delay|rate|item|offset|reward",
@@ -56,7 +56,7 @@ impl Numbers {
     }
 }
 
-/// A list of words under a name.
+/// A named list of words.
 pub(super) struct Texts {
     pub(super) one: &'static str,
     pub(super) many: String,
@@ -90,7 +90,7 @@ impl Texts {
         Parameter::new(self.many.clone(), "list[str]", texts(&self.values))
     }
 
-    /// The words with a number each.
+    /// Returns the words, each with a number.
     pub(super) fn entries(&self, random: &mut Random) -> Vec<(&'static str, i64)> {
         self.values.iter().map(|&word| (word, random.between(1, 30))).collect()
     }

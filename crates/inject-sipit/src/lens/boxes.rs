@@ -1,4 +1,4 @@
-//! Tokens' points in boxes. In few dimensions, few boxes hold all tokens that matter.
+//! Boxes of tokens' points. In few dimensions, few boxes contain all tokens that matter.
 
 use crate::{
     collisions::spatial_order::near_together,
@@ -12,18 +12,18 @@ use rayon::prelude::*;
 #[derive(Debug)]
 pub(super) struct Boxes {
     rank: usize,
-    /// Box after box, with [`IN_A_BOX`] tokens in each but the last.
+    /// The token ids, box by box. Each box but the last contains [`IN_A_BOX`] tokens.
     ids: Vec<u32>,
     /// The smallest coordinates in each box: [axis, box].
     low: Vec<f32>,
     /// The largest coordinates in each box: [axis, box].
     high: Vec<f32>,
-    /// For each box: [axis, token].
+    /// The points: [box, axis, token].
     points: Vec<f32>,
 }
 
 impl Boxes {
-    /// Divides tokens, whose points are `codes`, `[vocab_size, rank]` row-major.
+    /// Divides the tokens whose points are `codes`, `[vocab_size, rank]` row-major, into boxes.
     pub(super) fn of(codes: &[f16], rank: usize) -> Self {
         let values: Vec<f32> = codes.iter().map(|value| value.to_f32()).collect();
         let ids = near_together(&values, rank, IN_A_BOX);
@@ -47,7 +47,7 @@ impl Boxes {
         self.ids.len().div_ceil(IN_A_BOX)
     }
 
-    /// The best tokens at each of some points, `[points, rank]` row-major.
+    /// Returns the best tokens for each of `points`, `[points, rank]` row-major.
     pub(super) fn best(&self, points: &[f32], wanted: Wanted) -> Vec<Scored> {
         let of_point = |point: &[f32]| {
             pulp::Arch::new().dispatch(
@@ -80,13 +80,13 @@ impl Boxes {
                 self.search_box(number, point, &mut scores, &mut best);
             }
         }
-        // The score is the product with the token's point minus half the square of that.
+        // The score is the product with the token's point minus half the squared length of the token's point.
         let half_square = 0.5 * point.iter().map(|value| value * value).sum::<f32>();
         let of_place = |(place, score): (u32, f32)| (self.ids[place as usize], score + half_square);
         wanted.of(best.into_kept().into_iter().map(of_place).collect())
     }
 
-    /// The smallest squared distance that a point of each box can have.
+    /// Returns a lower bound of the squared distance from `point` to the points of each box.
     #[inline(always)]
     fn bounds(&self, point: &[f32]) -> Vec<f32> {
         let count = self.count();
@@ -101,7 +101,7 @@ impl Boxes {
         bounds
     }
 
-    /// Takes in the tokens of one box by their places. A score is minus half the squared distance.
+    /// Adds the tokens of one box to `best`, by their places. The score is minus half the squared distance.
     #[inline(always)]
     fn search_box(&self, number: usize, point: &[f32], scores: &mut [f32; IN_A_BOX], best: &mut Largest) {
         let start = number * IN_A_BOX;
@@ -130,7 +130,7 @@ mod tests {
             seed in 0_u64..1000, tokens in 1_usize..3000, rank in 1_usize..7, count in 1_usize..30, within in 0.1_f32..40.0,
         ) {
             let mut numbers = SplitMix::seeded(seed);
-            // Whole numbers: exact distances, with many ties.
+            // Integer coordinates give exact distances with many ties.
             let mut draw = |count: usize| -> Vec<f32> {
                 (0..count).map(|_| numbers.below(21) as f32 - 10.0).collect()
             };

@@ -1,4 +1,4 @@
-//! Lenses for many taps in one pass over the vocabulary.
+//! Makes lenses for many taps in one pass over the vocabulary.
 
 mod codebooks;
 mod select;
@@ -25,12 +25,12 @@ use super::{
     share::TokenPoints,
 };
 
-/// The assumption of a lens about the first position of a prompt.
+/// The assumption that a lens makes about the first position of a prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FirstPosition {
-    /// Every prompt begins with this token. A prompt that does not is still recovered: its first position by other sources or the
-    /// scan.
+    /// Every prompt begins with this token. A prompt that does not is still recovered, because other sources or the scan find its
+    /// first token.
     Bos(u32),
     /// Prompts begin with any token. The states of first positions are tabulated by one more pass over the vocabulary.
     Any,
@@ -50,54 +50,55 @@ pub enum FirstPosition {
 /// let text = (0..200).map(|i| (0..16).map(|j| (i * i * 31 + j * j * 7 + i * j) % 97).collect()).collect();
 /// let prefixes = vec![vec![5, 6, 7], vec![80, 3]];
 /// let builder = LensBuilder::new(vec![Tap::Block(1)], prefixes, text, FirstPosition::Any);
-/// // The vocabulary after each prefix and at the first position, and the text's own tokens twice.
+/// // Two prefixes and the first position: the whole vocabulary and the distinct tokens of the text at each.
 /// assert!((3 * 97..=6 * 97).contains(&builder.cost(&model.decoder).candidates));
 /// let lenses = builder.build(&model.decoder, &model.weight_hash()?, &mut silent)?;
-/// // A model of random weights and meaningless text: one token in a hundred would be right by chance.
+/// // The weights are random and the text is meaningless, so one token in a hundred would be right by chance.
 /// assert!(lenses[0].info().held_out_top_1 > 0.3);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct LensBuilder {
-    /// The wanted taps. All of them are made by the same passes.
+    /// The taps to make lenses for. The same passes serve all of them.
     pub taps: Vec<Tap>,
-    /// Beginnings of ordinary prompts as token ids. Every token's state is computed after each of them. They should be of different
-    /// kinds, some ending inside a word, because their mean represents all places of a token. The `lens` program uses four of up to
-    /// 12 tokens, two of them ending inside a word.
+    /// Beginnings of ordinary prompts as token ids. The state of every token is computed after each of them. They should be
+    /// varied, and some should end inside a word, because their mean represents all contexts of a token. `inject lens` uses four
+    /// of up to 12 tokens, two of which end inside a word.
     pub prefixes: Vec<Vec<u32>>,
-    /// Prompts as token ids: 600 to 2,000 of 64 tokens, and at least 256 positions beyond first ones. The last tenth of the positions
-    /// is held out to choose the lens's size, so put ordinary text last. Put some prompts of random tokens before it: without them a
-    /// lens is worse on random prompts in deep layers.
+    /// Prompts as token ids. 600 to 2,000 prompts of 64 tokens are recommended; at least 256 positions that are not first ones are
+    /// required. The last tenth of the positions is held out to choose the size of the lens, so put ordinary text last. Put some
+    /// prompts of random tokens before it: without them a lens is worse on random prompts in deep layers.
     pub text: Vec<Vec<u32>>,
-    /// The first token of prompts.
+    /// The assumption about the first position of prompts.
     pub first: FirstPosition,
 }
 
-/// The cost of making lenses.
+/// The cost of [`LensBuilder::build`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct LensCost {
-    /// Tokens computed after a prefix: the vocabulary and, before it, the distinct tokens of the text, after each prefix.
+    /// The number of token states computed after a prefix. After each prefix these are the distinct tokens of the text, and then
+    /// the whole vocabulary.
     pub candidates: u64,
     /// The number of tokens of text.
     pub text: u64,
     /// Floating-point operations of the matrix products, two for each weight.
     pub flop: f64,
-    /// Bytes held at the end of the passes, beside the model.
+    /// The memory in bytes at the end of the passes, in addition to the model.
     pub bytes: u64,
 }
 
-/// One position of text with another before it.
+/// A position of the text that is not the first of its prompt.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
-    /// The row among all states of the text. The position before is the row before.
+    /// The row among all states of the text. The previous position is the previous row.
     row: usize,
     token: u32,
 }
 
 impl LensBuilder {
-    /// A builder of lenses for `taps`. The fields describe the parts.
+    /// Creates a builder. The fields of the same names describe the arguments.
     pub fn new(taps: Vec<Tap>, prefixes: Vec<Vec<u32>>, text: Vec<Vec<u32>>, first: FirstPosition) -> Self {
         LensBuilder { taps, prefixes, text, first }
     }
@@ -122,7 +123,7 @@ impl LensBuilder {
         LensBuilder { first, ..self }
     }
 
-    /// The cost of [`LensBuilder::build`].
+    /// Returns the cost of [`LensBuilder::build`].
     pub fn cost(&self, decoder: &Decoder) -> LensCost {
         let config = decoder.config();
         let passes = self.prefixes.len() + usize::from(self.first == FirstPosition::Any);
@@ -141,13 +142,13 @@ impl LensBuilder {
         LensCost { candidates, text, flop, bytes }
     }
 
-    /// Makes one lens for each distinct tap, sorted by depth, which need not be the order of `taps`. `weight_hash` is
-    /// [`Model::weight_hash`](crate::models::Model::weight_hash). It is stored, and [`Lens::load`] compares it.
+    /// Makes one lens for each distinct tap, sorted by depth. `weight_hash` is
+    /// [`Model::weight_hash`](crate::models::Model::weight_hash). It is stored in the lens, and [`Lens::load`] compares it.
     ///
     /// # Errors
     ///
-    /// [`InvertError`] if the decoder refuses the prompts, the text is too short, there is no prefix, or the states do not determine a
-    /// lens.
+    /// [`InvertError`] if the decoder refuses the prompts, the text is too short, there is no prefix, or the states do not
+    /// determine a lens.
     pub fn build(
         &self,
         decoder: &Decoder,
@@ -226,7 +227,8 @@ impl LensBuilder {
         }
         let (fitted_on, _) = fitted_on_and_held_out(&samples);
 
-        // The cheap part comes first: a prefix that the model cannot compute is refused before the text is computed.
+        // The prefixes are computed first, because they are cheap: a prefix that the model cannot compute is refused before the
+        // text is computed.
         let mut codebooks = Codebooks::new(decoder, &taps, &self.prefixes, self.first)?;
         let text = self.text_states(decoder, &taps, progress)?;
         let distinct = distinct(fitted_on);
@@ -291,7 +293,7 @@ impl LensBuilder {
         if taps.is_empty() { Err(LensError::NoTaps.into()) } else { Ok(taps) }
     }
 
-    /// Every position of text with another before it.
+    /// Returns every position of the text that is not the first of its prompt.
     fn samples(&self) -> Vec<Sample> {
         let mut begin = 0;
         let mut samples = Vec::new();
@@ -350,7 +352,7 @@ fn fitted_on_and_held_out(samples: &[Sample]) -> (&[Sample], &[Sample]) {
     samples.split_at(samples.len() - samples.len() / 10)
 }
 
-/// The tokens of some samples, in order.
+/// Returns the distinct tokens of the samples, in ascending order.
 fn distinct(samples: &[Sample]) -> Vec<u32> {
     let mut tokens: Vec<u32> = samples.iter().map(|sample| sample.token).collect();
     tokens.sort_unstable();
@@ -358,7 +360,7 @@ fn distinct(samples: &[Sample]) -> Vec<u32> {
     tokens
 }
 
-/// The samples of one tap as tensors.
+/// Returns the samples of one tap as tensors.
 fn gathered(
     states: &Array2<f32>,
     final_states: &Array2<f32>,
@@ -375,7 +377,7 @@ fn gathered(
     }
 }
 
-/// The points of samples by the fitted maps, `[samples, rank]` row-major.
+/// Returns the points of the samples under the fitted maps, `[samples, rank]` row-major.
 fn places(
     fitted: &Fitted,
     states: &Array2<f32>,

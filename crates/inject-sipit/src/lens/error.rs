@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use crate::{models::Tap, states::CoverError};
 
-/// The fault of a lens, of its file, or of the text for it.
+/// The reason why a lens cannot be made, stored, loaded or used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LensError {
     /// A file cannot be read or written.
     #[error("cannot read or write {}", path.display())]
     File {
-        /// The lens file.
+        /// The path of the lens file.
         path: PathBuf,
         /// The error of the operating system.
         source: std::io::Error,
@@ -19,28 +19,28 @@ pub enum LensError {
     /// A file is not a lens, or is damaged.
     #[error("{}: {reason}", path.display())]
     Malformed {
-        /// The lens file.
+        /// The path of the lens file.
         path: PathBuf,
-        /// The content found, and the content expected.
+        /// The content that was found, and the content that was expected.
         reason: String,
     },
-    /// The lens was made for other weights, so its ranking would be worthless.
+    /// The lens was made for other weights, so its rankings would be meaningless.
     #[error("the lens was made for the weights {found}, expected those of the model, {expected}")]
     OtherWeights {
-        /// Hash in the lens.
+        /// The weight hash in the lens.
         found: String,
-        /// Hash of the model.
+        /// The weight hash of the model.
         expected: String,
     },
     /// The lens was made for another tap.
     #[error("the lens was made for {found}, expected {expected}")]
     OtherTap {
-        /// Tap of the lens.
+        /// The tap of the lens.
         found: Tap,
-        /// Tap of the states.
+        /// The tap of the states.
         expected: Tap,
     },
-    /// The lens was made for states or a vocabulary of another size.
+    /// The lens was made for another width of states or another vocabulary size.
     #[error("the lens was made for {found} {what}, expected {expected}")]
     OtherShape {
         /// The unit: coordinates or tokens.
@@ -53,15 +53,15 @@ pub enum LensError {
     /// The text is too short to fit a lens to.
     #[error("the text has {found} positions after a first one, expected at least {expected}")]
     TooLittleText {
-        /// The number of positions with another before them.
+        /// The number of positions that are not the first of their prompt.
         found: usize,
-        /// Fewest that give a lens.
+        /// The smallest number from which a lens can be fitted.
         expected: usize,
     },
     /// No tap was given.
     #[error("no tap was asked for: expected at least one")]
     NoTaps,
-    /// No prefix was given, or an empty one.
+    /// No prefix was given, or a prefix is empty.
     #[error("no prefix was given: expected at least one, of one token or more")]
     NoPrefix,
     /// A share of lenses was made for other weights, text, taps or prefixes, or was computed otherwise.
@@ -81,7 +81,7 @@ pub enum LensError {
     Degenerate {
         /// The tap of the lens.
         tap: Tap,
-        /// The fault of the states.
+        /// The reason why they do not determine a lens.
         reason: &'static str,
     },
 }

@@ -22,10 +22,10 @@ use serde_json::{Map, Value};
 
 use super::{Codebook, CodebookKind, First, Lens, LensError, LensInfo, PriorMap, tensor};
 
-/// The version of the layout.
+/// The version of the file format.
 const VERSION: &str = "1";
 
-/// Bytes of the number that gives the length of a safetensors header.
+/// The size in bytes of the number that gives the length of a safetensors header.
 const HEADER_LEN: u64 = 8;
 
 /// A tensor on its way to a file.
@@ -37,13 +37,13 @@ pub(super) struct Stored {
 }
 
 impl Lens {
-    /// The file name of the lens for a tap, such as `lens-block-7.safetensors`.
+    /// Returns the file name of the lens for a tap, such as `lens-block-7.safetensors`.
     pub fn file_name(tap: Tap) -> String {
         format!("lens-{tap}.safetensors")
     }
 
-    /// Writes the lens into a folder, under [`Lens::file_name`]. An existing file is replaced in one step. The same lens gives the
-    /// same bytes.
+    /// Writes the lens into a folder, under [`Lens::file_name`]. An existing file is replaced atomically. The same lens always
+    /// gives the same bytes.
     ///
     /// # Errors
     ///
@@ -68,7 +68,7 @@ impl Lens {
         if let First::Bos(id) = self.first {
             metadata.insert("first.bos", id.to_string());
         }
-        // Wide numbers first, so that all are aligned.
+        // Wide numbers come first, so that all tensors are aligned.
         stored.sort_by_key(|stored| Reverse(stored.dtype));
         write(&path, &metadata, &stored)?;
         Ok(path)
@@ -78,7 +78,7 @@ impl Lens {
     ///
     /// # Errors
     ///
-    /// [`LensError`] if there is no such file, it is damaged, or the lens was made for other weights.
+    /// [`LensError`] if the file does not exist or is damaged, or if the lens was made for other weights.
     pub fn load(folder: &Path, tap: Tap, weight_hash: &str, device: &Device) -> Result<Self, InvertError> {
         let path = folder.join(Self::file_name(tap));
         let bytes = read_file(&path)?;
@@ -160,8 +160,8 @@ pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, LensError> {
     }
 }
 
-/// The bytes before the tensors: the length of the JSON header, and the header. The crate's own serializer writes the metadata in
-/// another order each time.
+/// Returns the bytes before the tensors: the length of the JSON header, and the header. The serializer of the safetensors crate is
+/// not used, because it writes the metadata in a different order each time.
 fn header(metadata: &BTreeMap<&str, String>, stored: &[Stored]) -> Vec<u8> {
     let json = |value: serde_json::Result<Value>| value.expect("JSON can hold names and numbers");
     let mut header = Map::new();
@@ -235,7 +235,7 @@ impl<'a> Reader<'a> {
         serde_json::from_str(text).map_err(|error| self.wrong(format!("about: {error}")))
     }
 
-    /// The values of a tensor of this type with `rows` rows, and the number of its columns.
+    /// Returns the values of a tensor of type `dtype` with `rows` rows, and the number of its columns.
     fn values(&self, name: &str, dtype: Dtype, rows: usize) -> Result<(Vec<f32>, usize), LensError> {
         let view = self.tensors.tensor(name).map_err(|_| self.wrong(format!("{name} is missing")))?;
         let shape = view.shape();

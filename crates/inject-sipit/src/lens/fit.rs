@@ -1,4 +1,4 @@
-//! The maps of a lens, from states of ordinary text.
+//! Fits the maps of a lens to the states of ordinary text.
 
 use std::collections::BTreeMap;
 
@@ -14,33 +14,33 @@ use nalgebra::DMatrix;
 
 use super::{LensError, PriorMap, tensor};
 
-/// States of text at one tap, row by row.
+/// States of text at one tap, one row per sample.
 pub(super) struct Samples {
-    /// `[samples, d_model]`
+    /// The state of each sample, `[samples, d_model]`.
     pub(super) states: Tensor<2>,
-    /// The state of the position before each. `[samples, d_model]`
+    /// The state of the previous position of each sample, `[samples, d_model]`.
     pub(super) before: Tensor<2>,
-    /// The place of each sample's token among the distinct ones.
+    /// The index of each sample's token among the distinct tokens.
     pub(super) tokens: Vec<usize>,
-    /// The state after the final norm of the position before each. `[samples, d_model]`
+    /// The state of the previous position of each sample after the final norm, `[samples, d_model]`.
     pub(super) final_before: Tensor<2>,
 }
 
-/// The maps that the text determines. The codebook's points are filled in afterwards.
+/// The maps that are fitted to the text. The codebook's points are computed afterwards.
 pub(super) struct Fitted {
-    /// `[2 d_model, rank]`: a state and the one before it to a point.
+    /// The map from a state and the previous one to a point, `[2 d_model, rank]`.
     pub(super) projection: Tensor<2>,
-    /// `[1, rank]`
+    /// The constant that is added to such a point, `[1, rank]`.
     pub(super) offset: Tensor<2>,
-    /// `[d_model, rank]`: a token's mean state to its point.
+    /// The map from a token's mean state to its point, `[d_model, rank]`.
     pub(super) token_projection: Tensor<2>,
-    /// `[1, rank]`
+    /// The constant that is added to a token's point, `[1, rank]`.
     pub(super) token_offset: Tensor<2>,
-    /// The prior's map, its weight still open.
+    /// The map of the prior. Its weight is chosen later.
     pub(super) prior: PriorMap,
 }
 
-/// Fits a lens of `rank` coordinates to samples. `classes` are the mean states of the distinct tokens after the prefixes.
+/// Fits a lens of `rank` coordinates to samples. `classes` are the mean states of the distinct tokens over the prefixes.
 pub(super) fn fit(
     tap: Tap,
     samples: &Samples,
@@ -51,7 +51,7 @@ pub(super) fn fit(
     let degenerate = |reason| InvertError::Lens(LensError::Degenerate { tap, reason });
     let [count, d] = samples.states.dims();
 
-    // The previous state, standardised: coordinates differ by orders of magnitude.
+    // The previous state is standardised, because its coordinates differ by orders of magnitude.
     let mean = samples.before.clone().mean_dim(0); // [1, d]
     let deviation = ((samples.before.clone() - mean.clone()).powi_scalar(2).mean_dim(0)).sqrt() + 1e-6; // [1, d]
     let features = (samples.before.clone() - mean.clone()) / deviation.clone();
@@ -59,7 +59,8 @@ pub(super) fn fit(
     (0..d).for_each(|i| normal[(i, i)] += LENS_RIDGE);
     let normal = normal.cholesky().ok_or_else(|| degenerate("a state is not finite"))?;
 
-    // The contribution of the context to a token's mean state, predicted from the previous state: its mean, the map, the remainder.
+    // The difference that the context makes to a token's mean state, predicted from the previous state. Gives its mean, the map,
+    // and the residuals.
     let context_beside = |means: Tensor<2>| -> Result<_, InvertError> {
         let added = samples.states.clone() - means;
         let added_mean = added.clone().mean_dim(0);
@@ -69,21 +70,22 @@ pub(super) fn fit(
         let rest = added - features.clone().matmul(context_map.clone());
         Ok((added_mean, context_map, rest))
     };
-    // First for the means after the prefixes, then for those improved by the occurrences in the text minus their context.
+    // The map is fitted twice: first with the means over the prefixes, then with means that include the token's occurrences in the
+    // text, less their predicted context.
     let after_prefixes = classes.clone().select(0, indices(samples.tokens.iter().copied(), &device));
     let (.., rest) = context_beside(after_prefixes.clone())?;
     let (added_mean, context_map, rest) =
         context_beside(means_without_own(after_prefixes, rest, &samples.tokens))?;
 
-    // The next token's distribution, predicted from the previous state.
+    // The map that predicts the final state, and so the distribution of the next token, from the previous state.
     let final_mean = samples.final_before.clone().mean_dim(0);
     let final_centred = samples.final_before.clone() - final_mean.clone();
     let expected = on_device(&normal.solve(&host(features.transpose().matmul(final_centred))?), &device);
-    let scaled = expected / deviation.clone().transpose(); // [d, d]: from the previous state itself
+    let scaled = expected / deviation.clone().transpose(); // [d, d], for the previous state without standardisation
     let prior =
         PriorMap { offset: final_mean - mean.clone().matmul(scaled.clone()), map: scaled, weight: 0.0 };
 
-    // Whitening by the remainder, then the axes along which the tokens differ most.
+    // Whitens by the residuals, then chooses the axes along which the tokens differ most.
     let mut covariance = host(rest.clone().transpose().matmul(rest))? / count as f64;
     let spread = classes.clone() - classes.clone().mean_dim(0);
     let spread = read(spread.powi_scalar(2).mean())?[0];
@@ -110,10 +112,10 @@ pub(super) fn fit(
     Ok(Fitted { projection, offset, token_projection, token_offset, prior })
 }
 
-/// For each sample the mean of its token over the prefixes and the token's other occurrences in the text. The sample itself is left
-/// out, because a rare token would explain itself.
+/// Returns for each sample the mean of its token over the prefixes and the token's other occurrences in the text. The sample
+/// itself is left out, because a rare token would otherwise explain itself.
 ///
-/// `rest` is each sample minus the mean after the prefixes and the context.
+/// `rest` is each sample minus its token's mean over the prefixes and minus the predicted context.
 fn means_without_own(after_prefixes: Tensor<2>, rest: Tensor<2>, tokens: &[usize]) -> Tensor<2> {
     let device = rest.device();
     let distinct = tokens.iter().max().map_or(0, |&last| last + 1);
@@ -128,11 +130,11 @@ fn means_without_own(after_prefixes: Tensor<2>, rest: Tensor<2>, tokens: &[usize
     after_prefixes + others * shares
 }
 
-/// Moves the points of tokens towards where their occurrences in the text lie.
+/// Moves the points of tokens towards the points of their occurrences in the text.
 ///
 /// # Shapes
 ///
-/// `points` is `[vocab_size, rank]` row-major, and so are `seen`, one row for each sample, whose tokens are `ids`.
+/// `points`: `[vocab_size, rank]`; `seen`: `[samples, rank]`; both row-major. `ids` are the tokens of the samples.
 pub(super) fn refine_points(points: &mut [f32], rank: usize, ids: &[u32], seen: &[f32]) {
     let mut sums: BTreeMap<u32, (f64, Vec<f64>)> = BTreeMap::new();
     for (&id, point) in ids.iter().zip(seen.chunks(rank)) {
@@ -148,11 +150,12 @@ pub(super) fn refine_points(points: &mut [f32], rank: usize, ids: &[u32], seen: 
     }
 }
 
-/// The maps of a table of first positions, where a state depends on its token alone: coordinates in units of their ordinary spread,
-/// rotated onto the axes of largest variance. `[d_model, rank]` and `[1, rank]`.
+/// Returns the projection, `[d_model, rank]`, and the offset, `[1, rank]`, of the table of first positions, where a state depends
+/// on its token alone. Each coordinate is divided by its typical spread, and the result is rotated onto the axes of largest
+/// variance.
 ///
-/// Most first tokens become attention sinks. A few do not, and these lie thousands of times farther away than the others lie from
-/// each other. So medians replace means, and the axes are those of the ordinary tokens.
+/// Most first tokens become attention sinks. The few that do not are thousands of times farther away than the distances among the
+/// others. So medians are used instead of means, and the axes are those of the other tokens.
 pub(super) fn fit_first(classes: Tensor<2>, rank: usize) -> Result<(Tensor<2>, Tensor<2>), InvertError> {
     let device = classes.device();
     let states = host(classes)?;
@@ -176,7 +179,7 @@ pub(super) fn fit_first(classes: Tensor<2>, rank: usize) -> Result<(Tensor<2>, T
     Ok((on_device(&axes, &device), on_device(&offset, &device)))
 }
 
-/// The eigenvectors of the largest eigenvalues, as columns.
+/// Returns the eigenvectors of the largest eigenvalues, as columns.
 fn leading_axes(matrix: DMatrix<f64>, rank: usize) -> DMatrix<f64> {
     let eigen = matrix.symmetric_eigen();
     let mut order: Vec<usize> = (0..eigen.eigenvalues.len()).collect();
@@ -190,17 +193,17 @@ fn host(matrix: Tensor<2>) -> Result<DMatrix<f64>, InvertError> {
 }
 
 fn on_device(matrix: &DMatrix<f64>, device: &Device) -> Tensor<2> {
-    // nalgebra keeps columns together, so the transposed matrix's memory is this one's rows.
+    // nalgebra stores matrices by columns, so the memory of the transposed matrix contains the rows of this one.
     let values = matrix.transpose().iter().map(|&value| value as f32).collect();
     tensor(values, [matrix.nrows(), matrix.ncols()], device)
 }
 
-/// The first `rank` columns of a matrix.
+/// Returns the first `rank` columns of a matrix.
 pub(super) fn columns(matrix: &Tensor<2>, rank: usize) -> Tensor<2> {
     matrix.clone().narrow(1, 0, rank)
 }
 
-/// Rows of a host matrix on the device.
+/// Copies rows of a host matrix to the device.
 pub(super) fn gather(
     rows: &ndarray::Array2<f32>,
     which: impl Iterator<Item = usize>,
@@ -212,7 +215,7 @@ pub(super) fn gather(
     tensor(values, [count, width], device)
 }
 
-/// Values of a projected batch, row after row.
+/// Returns the values of a projected batch, row by row.
 pub(super) fn projected(
     states: Tensor<2>,
     projection: &Tensor<2>,
@@ -248,7 +251,7 @@ mod tests {
     fn a_point_moves_towards_where_its_token_occurs() {
         let mut points = vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
         refine_points(&mut points, 2, &[2, 0, 2], &[10.0, 0.0, 1.0, 2.0, 20.0, 0.0]);
-        // Seen at its place, never seen, and seen twice elsewhere.
+        // The first token is seen at its own point, the second is never seen, and the third is seen twice elsewhere.
         assert_eq!(points[..4], [1.0, 2.0, 3.0, 4.0]);
         let mean =
             |own: f64, sum: f64| ((LENS_PREFIXES_COUNT * own + sum) / (LENS_PREFIXES_COUNT + 2.0)) as f32;

@@ -7,7 +7,7 @@ use super::{Codebook, Lens};
 use crate::tuning::WIDENED_TOGETHER;
 
 impl Lens {
-    /// The points of some tokens after the first position, one after the other.
+    /// Returns the points of some tokens at positions other than the first, concatenated.
     pub(crate) fn points(&self, ids: &[u32]) -> Vec<f64> {
         let rank = self.later.rank();
         let point =
@@ -15,10 +15,11 @@ impl Lens {
         ids.iter().flat_map(point).collect()
     }
 
-    /// The nearness of each token's point after the first position to the direction of a point, both seen from the mean of all: the
-    /// cosine, up to a factor that is the same for all tokens.
+    /// Returns the nearness of each token to `point` at positions other than the first: the cosine of the angle between their
+    /// points, both relative to the mean of all tokens, up to a factor that is the same for all tokens.
     ///
-    /// A guess by ridge regression is too short; by distance the tokens in the middle would be nearest to it, whatever its direction.
+    /// The cosine is used because a guess by ridge regression is too short: by distance, the tokens near the mean would be nearest
+    /// to it, whatever its direction.
     pub(crate) fn nearness(&self, point: &[f64]) -> Vec<f64> {
         self.later.nearness(point)
     }
@@ -47,7 +48,7 @@ impl Codebook {
     }
 }
 
-/// The mean of points, `[points, rank]` row-major.
+/// Returns the mean of points, `[points, rank]` row-major.
 fn mean(codes: &[f16], rank: usize) -> Vec<f32> {
     let mut sum = vec![0.0_f64; rank];
     for point in codes.chunks(rank) {
@@ -72,7 +73,7 @@ mod tests {
         let mut draw = |count: usize| -> Vec<f32> {
             (0..count).map(|_| numbers.below(2001) as f32 / 1e2 + 3.0).collect()
         };
-        // More than are widened together.
+        // More tokens than are widened together.
         let tokens = 2 * WIDENED_TOGETHER + 7;
         let (codes, point) = (draw(tokens * RANK), draw(RANK));
         let device = inject_testing::compiled().remove(0);
@@ -95,7 +96,7 @@ mod tests {
         for (found, code) in found.iter().zip(&codes) {
             let code = from_mean(code);
             let cosine = product(&code, &direction) / product(&code, &code).sqrt();
-            // Rounding of the mean, of two differences and of two sums of 19 terms, relative to the lengths.
+            // The rounding errors of the mean, of two differences and of two sums of 19 terms, relative to the lengths.
             let within = 2.0 * (RANK + 4) as f64 * f64::from(f32::EPSILON) * 2.0 * length;
             assert!((found - cosine).abs() <= within, "{found}, expected {cosine} within {within}");
         }

@@ -1,4 +1,4 @@
-//! The cost of a prompt that a lens drafts.
+//! The expected cost of a prompt that a lens drafts.
 
 use crate::{
     models::{DecoderConfig, Tap},
@@ -7,26 +7,26 @@ use crate::{
 
 use super::Lens;
 
-/// The figures that determine the cost of drafts.
+/// The properties of a lens that determine the cost of its drafts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reading {
     pub(super) rank: usize,
-    /// Whether the prior's product with all tokens is added to the codebook's.
+    /// Whether the prior is used, which requires one more product with all tokens.
     pub(super) with_prior: bool,
-    /// Share of positions at which the true token ranks first.
+    /// The share of positions at which the true token ranks first.
     pub(super) top_1: f64,
-    /// Share of positions at which it is on the short list.
+    /// The share of positions at which the true token is on the short list.
     pub(super) top_16: f64,
 }
 
-/// Floating-point operations of one candidate, up to the tap and with the comparison of its state.
+/// Returns the floating-point operations of computing one candidate up to the tap and of comparing its state.
 pub(crate) fn flop_of_candidate(config: &DecoderConfig, tap: Tap) -> f64 {
     config.flops_per_token(tap) + FLOP_OF_COMPARING * config.d_model as f64
 }
 
 impl Reading {
-    /// The expected forward passes to `tap` for a prompt of `positions` tokens: one over the draft, the products with all tokens, and
-    /// the repairs.
+    /// Returns the expected forward passes to `tap` for a prompt of `positions` tokens: one over the draft, the products with all
+    /// tokens, and the repairs.
     pub(super) fn passes(&self, config: &DecoderConfig, tap: Tap, positions: usize) -> f64 {
         let width = self.rank + if self.with_prior { config.d_model } else { 0 };
         let products = 2.0 * (width * config.vocab_size) as f64 / flop_of_candidate(config, tap);
@@ -36,7 +36,7 @@ impl Reading {
 }
 
 impl Lens {
-    /// The expected forward passes for a prompt of `positions` tokens with this lens.
+    /// Returns the expected forward passes for a prompt of `positions` tokens with this lens.
     pub(crate) fn passes(&self, config: &DecoderConfig, positions: usize) -> f64 {
         let info = self.info();
         let reading = Reading {
@@ -82,14 +82,14 @@ mod tests {
         let width = built.info.rank + if built.prior.is_some() { config.d_model } else { 0 };
         let products = 2.0 * (width * 97) as f64 / flop_of_candidate(config, tap);
         assert!((one_pass - (1.0 + products)).abs() < 1e-12, "{one_pass}");
-        // Half of 64 wrong, each half a pass; a quarter to be searched for, each two passes.
+        // Half of 64 tokens are wrong and cost half a pass each. A quarter has to be searched for, which costs two passes each.
         let (repaired, _) = after(0.5, 0.75);
         assert!((repaired - one_pass - (16.0 + 32.0)).abs() < 1e-12, "{repaired}");
 
-        // To scan 97 tokens is cheaper than to follow such a lens, and the user is told.
+        // Scanning 97 tokens is cheaper than following such a lens, and the description of the policy says so.
         let (_, chosen) = after(0.0, 0.0);
         assert_eq!(chosen.policy.to_string(), "scan");
-        let said = ["scan: about 48", "lens (right at 0.0 % of positions): about", "prior and secant"];
-        assert!(said.iter().all(|part| chosen.reason.contains(part)), "{chosen:?}");
+        let expected = ["scan: about 48", "lens (right at 0.0 % of positions): about", "prior and secant"];
+        assert!(expected.iter().all(|part| chosen.reason.contains(part)), "{chosen:?}");
     }
 }

@@ -19,7 +19,7 @@ use super::{Codebook, First, Lens, LensError, PriorMap, Tokens};
 pub(crate) type Shortlist = Scored;
 
 impl Lens {
-    /// Checks the lens against the model and states it is to be used with.
+    /// Checks that the lens fits the model and the states.
     pub(crate) fn check(&self, decoder: &Decoder, target: &TargetStates) -> Result<(), LensError> {
         let config = decoder.config();
         if self.info.tap != target.tap() {
@@ -35,8 +35,8 @@ impl Lens {
         }
     }
 
-    /// The `count` likeliest tokens at every position, best first, each with its score in nats: the reading of the lens alone, at the
-    /// cost of one matrix product. Nothing is verified.
+    /// Returns the `count` likeliest tokens at every position, best first, each with its score in nats: the reading of the lens
+    /// alone, at the cost of one matrix product. Nothing is verified.
     ///
     /// # Shapes
     ///
@@ -57,7 +57,7 @@ impl Lens {
         Ok(self.shortlists(vocabulary, target, 0..target.positions(), wanted, best)?.swap_remove(0))
     }
 
-    /// The kinds of evidence it can rank by, the best first.
+    /// Returns the kinds of evidence by which the lens can rank, the best first.
     pub(crate) fn evidence(&self) -> &'static [Evidence] {
         match self.prior {
             None => &[Evidence::State],
@@ -65,7 +65,7 @@ impl Lens {
         }
     }
 
-    /// The likeliest tokens at each of some positions, for each kind of evidence. `wanted.within` is in nats.
+    /// Returns the likeliest tokens at each of some positions, for each kind of evidence. `wanted.within` is in nats.
     pub(crate) fn shortlists(
         &self,
         vocabulary: &Vocabulary<'_>,
@@ -87,7 +87,7 @@ impl Lens {
                         .swap_remove(0)
                 }
             };
-            // There is no state before the first position to read a prior from.
+            // The first position has no previous state from which a prior could be read.
             lists.iter_mut().for_each(|lists| lists.push(first.clone()));
         }
         let mut begin = positions.start.max(1);
@@ -110,26 +110,26 @@ impl Lens {
     }
 }
 
-/// The evidence of a ranking.
+/// The evidence on which a ranking is based.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Evidence {
-    /// The state, and the model's own expectation if the lens weighs that too.
+    /// The state and, if the lens has a prior, the model's own expectation.
     StateAndPrior,
-    /// The state alone: better in prompts that the model does not expect.
+    /// The state alone. It is better in prompts that the model does not expect.
     State,
-    /// The model's own expectation alone: better if a state is far from all states its token has elsewhere.
+    /// The model's own expectation alone. It is better if a state is far from the states of its token in other contexts.
     Prior,
 }
 
-/// The model's expectation, and the weight of the codebook beside it.
+/// The model's expectation, and the weight of the codebook relative to it.
 pub(super) struct Prior {
-    /// Logits on the host: for each chunk of the codebook, `[positions, tokens]`.
+    /// The logits on the host: for each chunk of the codebook, `[positions, tokens]`.
     pub(super) logits: Vec<Vec<f32>>,
     /// The factor on the codebook's scores before the logits are added.
     pub(super) weight: f64,
 }
 
-/// The logits after some states, chunk by chunk of the vocabulary.
+/// Returns the logits after some states, chunk by chunk of the vocabulary.
 pub(super) fn logits(
     prior: &PriorMap,
     before: Tensor<2>,
@@ -138,7 +138,7 @@ pub(super) fn logits(
     vocabulary.logits_by_chunk(before.matmul(prior.map.clone()) + prior.offset.clone())
 }
 
-/// States of consecutive positions as f32 on the decoder's device, `[positions, d_model]`.
+/// Copies the states of consecutive positions to the decoder's device in f32, `[positions, d_model]`.
 fn rows(target: &TargetStates, positions: Range<usize>, decoder: &Decoder) -> Tensor<2> {
     let shape = [positions.len(), target.d_model()];
     let values = positions.flat_map(|p| target.state(p).iter().map(|&v| v as f32)).collect();
@@ -146,13 +146,13 @@ fn rows(target: &TargetStates, positions: Range<usize>, decoder: &Decoder) -> Te
 }
 
 impl Codebook {
-    /// Points of states: `[positions, inputs]` to `[positions, rank]`.
+    /// Returns the points of states: `[positions, inputs]` to `[positions, rank]`.
     pub(super) fn place(&self, states: Tensor<2>) -> Tensor<2> {
         states.cast(DType::F32).matmul(self.projection.clone()) + self.offset.clone()
     }
 }
 
-/// The best tokens of each position for each kind of evidence. Without a prior, only the state is evidence.
+/// Returns the best tokens of each position for each kind of evidence. Without a prior, only the state is evidence.
 pub(super) fn best_of(
     codebook: &Codebook,
     points: Tensor<2>,
@@ -177,7 +177,7 @@ pub(super) fn best_of(
             return Ok(vec![lists; evidence.len()]);
         }
     };
-    // Kind after kind for each position.
+    // For each position, one list for each kind of evidence.
     let begin = || {
         let kinds = (0..positions).flat_map(|_| 0..evidence.len());
         kinds.map(|kind| Largest::keeping(wanted_of(kind))).collect()
@@ -198,15 +198,15 @@ pub(super) fn best_of(
     Ok((0..evidence.len()).map(of_kind).collect())
 }
 
-/// The way from products to scores, up to the factor to nats.
+/// The conversion of products to scores, except for the factor to nats.
 struct Scoring<'a> {
     prior: Option<&'a Prior>,
     evidence: &'a [Evidence],
 }
 
 impl Scoring<'_> {
-    /// Takes in the scores of one tile. All loops and closures are inlined, because a called function is not compiled for the
-    /// instructions of its caller.
+    /// Adds the scores of one tile to `best`. All loops and closures are inlined, because a called function is not compiled for
+    /// the instructions of its caller.
     #[inline(always)]
     fn look(&self, best: &mut [Largest], tile: Tile<'_>) {
         let (first, tokens) = (tile.tokens().start, tile.tokens().len());
@@ -252,18 +252,19 @@ mod tests {
     /// Half the spacing of f32 numbers at 1, which is the relative error of a rounding.
     const U: f64 = f32::EPSILON as f64 / 2.0;
 
-    /// A number, and the largest error that an arithmetic may add to it.
+    /// A number, and the largest error with which an arithmetic may compute it.
     #[derive(Clone, Copy)]
     struct Expected {
         value: f64,
         within: f64,
     }
 
-    /// The product of a point with a row, and an upper bound of its error.
+    /// Returns the product of a point with a row, and an upper bound of its error.
     ///
-    /// In f32 a product of `n` coordinates and one addend is rounded by `(n + 1) u` of the product of the lengths. In whole numbers
-    /// each coordinate of the point is off by 1/32,766 of its length, and each of the row by 1/254 or 1/32,766 of the row's: by
-    /// Cauchy and Schwarz, `sqrt(n)` times as much of the product of the lengths.
+    /// In f32, the rounding error of a product of `n` coordinates and one addend is at most `(n + 1) u` of the product of the
+    /// lengths. In integers, each coordinate of the point has an error of 1/32,766 of the point's length, and each coordinate of
+    /// the row one of 1/254 or 1/32,766 of the row's length. By the Cauchy-Schwarz inequality, the error of the product is
+    /// `sqrt(n)` times as large a share of the product of the lengths.
     fn product(point: &[f64], row: &[f64], arithmetic: Arithmetic, bits: Bits) -> Expected {
         let width = row.len() as f64;
         let of_row = if bits == Bits::Eight { 1.0 / 254.0 } else { 1.0 / 32_766.0 };
@@ -274,14 +275,14 @@ mod tests {
         Expected { value, within: share * norm(point) * norm(row) }
     }
 
-    /// The score of a token by a codebook: the product of the points, less half the square of the token's.
+    /// Returns the score of a token by a codebook: the product of the points, minus half the squared length of the token's point.
     fn evidence(codebook: &Codebook, point: &[f64], id: usize, arithmetic: Arithmetic) -> Expected {
         let code: Vec<f64> =
             codebook.codes[id * codebook.rank()..][..codebook.rank()].iter().map(|x| x.to_f64()).collect();
         let bits = if codebook.kind == CodebookKind::First { Bits::Eight } else { Bits::Sixteen };
         let half_square = 0.5 * norm(&code).powi(2);
         let product = product(point, &code, arithmetic, bits);
-        // The half square is rounded to f32, and so is the sum; boxes sum squares of differences instead.
+        // Half the squared length is rounded to f32, and so is the sum. Boxes sum squared differences instead.
         let rounding = (code.len() as f64 + 2.0) * U * (norm(point) + norm(&code)).powi(2);
         Expected { value: product.value - half_square, within: product.within + rounding }
     }
@@ -324,7 +325,11 @@ mod tests {
                     let found = lens.read(&vocabulary, &target, usize::MAX).unwrap();
                     assert_eq!(found.len(), last);
                     for (position, scores) in found.into_iter().enumerate() {
-                        assert_eq!(scores.len(), VOCAB_SIZE as usize, "no more than there are");
+                        assert_eq!(
+                            scores.len(),
+                            VOCAB_SIZE as usize,
+                            "no more tokens than the vocabulary has"
+                        );
                         for (id, score) in scores {
                             let id = id as usize;
                             let expected = match position.checked_sub(1) {

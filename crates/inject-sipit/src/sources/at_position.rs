@@ -1,4 +1,4 @@
-//! State that lasts for one position of a prompt.
+//! A value that is kept for one position of a prompt.
 
 /// A value that belongs to one position and is replaced at the next.
 #[derive(Clone, Debug)]
@@ -13,7 +13,7 @@ impl<T> Default for AtPosition<T> {
 }
 
 impl<T> AtPosition<T> {
-    /// The value of this position, which `begin` makes on the first call there.
+    /// Returns the value of this position. The first call for a position creates it with `begin`.
     pub(super) fn get_or_begin(&mut self, position: usize, begin: impl FnOnce() -> T) -> &mut T {
         let value = match self.held.take() {
             Some((held, value)) if held == position => value,

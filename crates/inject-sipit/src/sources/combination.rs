@@ -1,4 +1,4 @@
-//! The affine combination of tested states that comes closest to a state.
+//! The affine combination of tested states that is closest to a given state.
 
 use crate::{
     collisions::weighted_distance,
@@ -12,14 +12,14 @@ use super::OpenPosition;
 /// The tested candidates from which a combination is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Basis {
-    /// Those around the state looked for, nearer ones with more weight.
+    /// The candidates near the given state. Nearer ones have more weight.
     Nearby,
     /// A sample of the vocabulary, with equal weights.
     Everywhere,
 }
 
 impl Basis {
-    /// The most tested candidates used, the nearest first.
+    /// Returns the largest number of candidates used. The nearest are used first.
     fn most(self) -> usize {
         match self {
             Basis::Nearby => COMBINED_NEARBY,
@@ -28,26 +28,27 @@ impl Basis {
     }
 }
 
-/// Tested tokens and the share of each; the shares sum to one. Around the state looked for, a token's state is roughly a linear
-/// function of any points that tell tokens apart. So the same combination of their points is a guess of the point looked for.
+/// Tested tokens and the share of each. The shares sum to one. Near the given state, a token's state is roughly a linear function
+/// of any points that distinguish tokens. So the same combination of the tokens' points is a guess of the right token's point.
 #[derive(Clone, Debug)]
 pub(super) struct Combination {
     pub(super) ids: Vec<u32>,
     pub(super) shares: DVector<f64>,
-    /// The state looked for minus the combination of the tested ones, in the unit that [`Basis`] gives each coordinate.
+    /// The given state minus the combination of the tested ones, in the unit that [`Basis`] gives each coordinate.
     pub(super) rest: DVector<f64>,
 }
 
 impl Combination {
-    /// The combination of the candidates tested at a position that comes closest to the state given there.
+    /// Returns the combination of the candidates tested at a position that is closest to the given state.
     ///
-    /// With `x_i` the difference of a tested state and the one given, `G` their products and `w_i` weights that fall with distance,
-    /// it is `z / sum(z)` with `(G + lambda / w) z = 1`: ridge regression's intercept at the state given.
+    /// Let `x_i` be the difference of a tested state and the given one, `G` the products of these differences, and `w_i` weights
+    /// that decrease with distance. The combination is `z / sum(z)` with `(G + lambda / w) z = 1`: the intercept of a ridge
+    /// regression at the given state.
     pub(super) fn of(at: &OpenPosition<'_>, basis: Basis) -> Self {
         let wanted = at.wanted();
         // At an attention sink, such as the first position in most models, a few coordinates are a thousand times larger than the
-        // others and say little about the token. So each coordinate counts in units of its own spread. Around one state plain
-        // distances point better.
+        // others and contain little information about the token. So each coordinate is measured in units of its own spread. Near
+        // one state, plain distances give better guesses.
         let weights: Vec<f64> = match basis {
             Basis::Everywhere => by_spread(at.tested.sample(), wanted.len()),
             Basis::Nearby => vec![1.0; wanted.len()],
@@ -82,7 +83,7 @@ impl Combination {
         Combination { ids: near.iter().map(|(_, tested)| tested.0).collect(), shares, rest }
     }
 
-    /// The same combination of the tokens' points, given one after the other.
+    /// Returns the same combination of the tokens' points. `points` is their concatenation.
     pub(super) fn of_points(&self, points: &[f64]) -> Vec<f64> {
         let n = self.ids.len();
         let points = DMatrix::from_column_slice(points.len() / n, n, points);
@@ -90,7 +91,8 @@ impl Combination {
     }
 }
 
-/// Weights that measure each coordinate in units of its spread over some states. A coordinate that does not vary has no weight.
+/// Returns weights that measure each coordinate in units of its spread over some states. The weight of a coordinate that does not
+/// vary is zero.
 fn by_spread(sample: &[(u32, Vec<f64>)], d_model: usize) -> Vec<f64> {
     let spread = |i: usize| centre_and_spread(sample.iter().map(|(_, state)| state[i]).collect()).1;
     (0..d_model).map(spread).map(|spread| if spread > 0.0 { 1.0 / spread } else { 0.0 }).collect()

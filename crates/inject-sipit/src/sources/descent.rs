@@ -1,4 +1,4 @@
-//! Descent by gradients, for both published searches.
+//! Gradient descent, for both published searches.
 
 use crate::{
     error::InvertError,
@@ -11,12 +11,12 @@ use burn::tensor::{DType, Tensor, TensorData};
 ///
 /// # Source
 ///
-/// arXiv 2510.15511 writes the first (Algorithm 3), the code released with it (giorgosnikolaou/SIPIT,
-/// `src/utils/model.py`) computes the second. The gradient of the second is the smaller one by half the
-/// number of values compared, which matters where it is too small to be clipped.
+/// arXiv 2510.15511 prints the first (Algorithm 3). The code released with it (giorgosnikolaou/SIPIT, `src/utils/model.py`)
+/// computes the second, whose gradient is smaller by a factor of half the number of values compared. This matters if the gradient
+/// is too small to be clipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Objective {
-    /// Half the squared Euclidean distance to the states given.
+    /// Half the squared Euclidean distance to the given states.
     #[default]
     HalfSquaredDistance,
     /// The mean of the squared differences between all coordinates.
@@ -24,9 +24,11 @@ pub enum Objective {
 }
 
 impl Objective {
+    /// Returns the loss of `states`.
+    ///
     /// # Shapes
     ///
-    /// Both `[positions, d_model]`; the states are brought to the number format of those wanted.
+    /// Both tensors are `[positions, d_model]`. The states are converted to the number format of `wanted`.
     pub(super) fn of(self, states: Tensor<2>, wanted: Tensor<2>) -> Tensor<1> {
         let difference = states.cast(wanted.dtype()) - wanted;
         let squares = difference.clone() * difference;
@@ -37,7 +39,7 @@ impl Objective {
     }
 }
 
-/// One step downhill, its gradient clipped to norm 1.
+/// Takes one step of gradient descent, with the gradient clipped to norm 1.
 ///
 /// # Source
 ///
@@ -50,7 +52,7 @@ pub(super) fn descend(point: &mut [f64], gradient: &[f64], step_size: f64) {
     }
 }
 
-/// The share of the first step's size that is left after `steps` steps: linear down to a hundredth.
+/// Returns the size of a step relative to the first, after `steps` steps. It decreases linearly to a hundredth.
 ///
 /// # Source
 ///
@@ -59,7 +61,7 @@ pub(super) fn decayed(steps: usize, over: usize) -> f64 {
     1.0 - 0.99 * (steps.min(over) as f64 / over.max(1) as f64)
 }
 
-/// The number format distances and losses are computed in: the model's, and f32 at the least.
+/// Returns the number format in which distances and losses are computed: the model's, or f32 if that is wider.
 pub(super) fn wide(decoder: &Decoder) -> DType {
     match decoder.dtype() {
         DType::F64 => DType::F64,
@@ -67,16 +69,16 @@ pub(super) fn wide(decoder: &Decoder) -> DType {
     }
 }
 
-/// Values on the model's device.
+/// Copies values to the model's device.
 pub(super) fn upload(values: &[f64], shape: [usize; 2], decoder: &Decoder, dtype: DType) -> Tensor<2> {
     let data = TensorData::new(values.to_vec(), shape).convert_dtype(dtype);
     Tensor::from_data(data, (&decoder.device(), dtype))
 }
 
-/// The loss and its gradient by a point, given how the loss follows from it.
+/// Returns the loss at a point and its gradient with respect to the point. The closure computes the loss.
 ///
-/// The model's parameters lie on a device without gradients: beside a tensor that has one they are constants,
-/// so the graph holds the way from the point to the loss and nothing else.
+/// The model's parameters have no gradients. Next to a tensor that has one they are constants, so the graph contains only the
+/// operations from the point to the loss.
 ///
 /// # Shapes
 ///
@@ -105,7 +107,7 @@ pub(super) mod tests {
     use super::*;
     use crate::models::{FloatFormat, Logits, Model, Origin, Tap, TokenBatch};
 
-    /// One small model of each form of position, norm and feed-forward there is, in f64.
+    /// Runs `check` on small models in f64 that together have every kind of position encoding, norm and feed-forward layer.
     pub(in crate::sources) fn for_each_model(check: impl Fn(&str, &Decoder)) {
         for device in inject_testing::compiled().into_iter().filter(inject_testing::computes_in_f64) {
             for case in ["gpt2", "llama", "gemma3", "phi4"] {
@@ -115,15 +117,15 @@ pub(super) mod tests {
         }
     }
 
-    /// Values without a pattern, about as large as those of an embedding.
+    /// Returns values without a pattern, about as large as those of an embedding.
     pub(in crate::sources) fn point(values: usize) -> Vec<f64> {
         (0..values).map(|i| ((i * i * 7 + i * 13 + 5) % 101) as f64 / 500.0 - 0.1).collect()
     }
 
-    /// Holds a gradient against difference quotients in some directions.
+    /// Compares a gradient with difference quotients in several directions.
     ///
-    /// A quotient over `2h` is off by `h^2 / 6` third derivatives and by the rounding of the loss over `2h`:
-    /// at `h = 1e-5` and losses of up to 1e3, both are below 1e-6 of the gradients here.
+    /// The error of a quotient over `2h` is `h^2 / 6` times the third derivative, plus the rounding error of the loss divided by
+    /// `2h`. At `h = 1e-5` and losses of up to 1e3, both are below 1e-6 of the gradients here.
     fn assert_slope(
         label: &str,
         at: &[f64],
@@ -153,7 +155,7 @@ pub(super) mod tests {
     const OBJECTIVES: [Objective; 2] = [Objective::HalfSquaredDistance, Objective::MeanSquaredDifference];
 
     #[test]
-    fn the_gradient_behind_a_prefix_is_that_of_finite_differences() {
+    fn the_gradient_after_a_prefix_is_that_of_finite_differences() {
         for_each_model(|case, decoder| {
             let d_model = decoder.config().d_model;
             let prefix: Vec<u32> = (0..11).map(|i| i * 31 % 97).collect();
@@ -181,7 +183,7 @@ pub(super) mod tests {
     #[test]
     fn the_gradient_over_a_whole_prompt_is_that_of_finite_differences() {
         for_each_model(|case, decoder| {
-            // Long enough for the windows, for the rotary switch, and to be computed in two lanes.
+            // Long enough for the attention windows, for the switch of rotary frequencies, and for two lanes.
             let shape = [40, decoder.config().d_model];
             let decoder = &decoder.clone().with_lanes(NonZeroUsize::MIN.saturating_add(1));
             for tap in Tap::all(decoder.config().n_layers()) {

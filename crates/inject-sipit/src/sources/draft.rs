@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use crate::models::Alternative;
 
-/// Tokens guessed for the positions from the first open one on, and alternatives for the doubtful ones among them. One pass
-/// computes all of it, and each alternative costs as much as one more position.
+/// Guessed tokens for the first open position and those after it, and alternatives for doubtful ones. One forward pass computes
+/// all of them. Each alternative costs as much as one more position.
 ///
 /// # Example
 ///
@@ -17,21 +17,21 @@ use crate::models::Alternative;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Draft {
-    /// Tokens for the positions from the first open one on.
+    /// The tokens for consecutive positions, starting at the first open one.
     pub ids: Vec<u32>,
     /// Other tokens for some of these positions.
     pub alternatives: Vec<Alternative>,
 }
 
 impl From<Vec<u32>> for Draft {
-    /// A draft without alternatives.
+    /// Creates a draft without alternatives.
     fn from(ids: Vec<u32>) -> Self {
         Draft { ids, alternatives: Vec::new() }
     }
 }
 
 impl Draft {
-    /// The draft up to its first id outside the vocabulary, and at most `most` positions long, with every alternative once.
+    /// Cuts the draft before its first id outside the vocabulary and to at most `most` positions. Removes repeated alternatives.
     pub(crate) fn cut(mut self, vocab_size: usize, most: usize) -> Self {
         let known = |id: u32| (id as usize) < vocab_size;
         let end = self.ids.iter().take(most).take_while(|&&id| known(id)).count();

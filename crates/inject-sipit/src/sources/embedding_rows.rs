@@ -1,4 +1,4 @@
-//! The rows of the embedding that are near a point.
+//! The search for the embedding rows nearest to a point.
 
 use crate::{
     error::InvertError,
@@ -14,7 +14,7 @@ use super::descent::wide;
 #[derive(Clone, Debug)]
 pub(super) struct EmbeddingRows {
     table: Tensor<2>,
-    /// Half the squared norm of each, `[vocab_size, 1]`.
+    /// Half the squared norm of each row, `[vocab_size, 1]`.
     half_squares: Tensor<2>,
     dtype: DType,
 }
@@ -27,7 +27,7 @@ impl EmbeddingRows {
         EmbeddingRows { table, half_squares, dtype }
     }
 
-    /// The nearness of each row to each point: `<row, point> - |row|^2 / 2`, which falls as their distance grows.
+    /// Returns the nearness of each row to each point: `<row, point> - |row|^2 / 2`, which decreases as their distance grows.
     ///
     /// # Shapes
     ///
@@ -41,16 +41,16 @@ impl EmbeddingRows {
         over_chunks(&self.table, self.dtype, |rows| rows.matmul(points.clone())) - self.half_squares.clone()
     }
 
-    /// The nearness of each row to one point, on the host.
+    /// Returns the nearness of each row to one point, on the host.
     pub(super) fn nearness_to(&self, point: &[f64]) -> Result<Vec<f64>, InvertError> {
         read(self.nearness(point))
     }
 
-    /// The row nearest to each point.
+    /// Returns the row nearest to each point.
     pub(super) fn nearest(&self, points: &[f64]) -> Result<Vec<u32>, InvertError> {
         let [_, d_model] = self.table.dims();
         let mut ids = Vec::with_capacity(points.len() / d_model);
-        // One column for each point and row: a few points at a time.
+        // The result has an entry for each row and point, so only a few points are compared at a time.
         for points in points.chunks(POINTS_TOGETHER * d_model) {
             let nearest = self.nearness(points).argmax(0).try_into_data(); // [1, points]
             let nearest = nearest.map_err(|error| ModelError::Device { reason: error.to_string() })?;
@@ -59,12 +59,12 @@ impl EmbeddingRows {
         Ok(ids)
     }
 
-    /// Some rows, `[ids, d_model]`, in the model's own number format.
+    /// Returns some rows, `[ids, d_model]`, in the model's own number format.
     pub(super) fn rows(&self, ids: &[u32]) -> Tensor<2> {
         self.table.clone().select(0, indices(ids.iter().map(|&id| id as usize), &self.table.device()))
     }
 
-    /// One row, on the host.
+    /// Returns one row, on the host.
     pub(super) fn row(&self, id: u32) -> Result<Vec<f64>, InvertError> {
         read(self.table.clone().narrow(0, id as usize, 1))
     }

@@ -1,4 +1,4 @@
-//! The paper's search: downhill through the space of embeddings, from one nearest token to the next.
+//! The paper's search: gradient descent in the space of embeddings that proposes the nearest tokens on the way.
 
 use std::{collections::HashMap, num::NonZeroUsize};
 
@@ -12,25 +12,25 @@ use super::{
     most_likely,
 };
 
-/// The published policy. A proxy of the unknown embedding starts at a random token; each step moves it
-/// against the gradient of the distance between its state and the one given, and the untested token nearest
-/// to it is proposed. After every window of steps the proxy is put onto that token.
+/// The published policy. A proxy of the unknown embedding starts at a random token. Each step moves it against the gradient of the
+/// distance between its state and the given one, and proposes the untested token nearest to it. After every window of steps the
+/// proxy is moved onto that token.
 ///
 /// The paper and the code released with it differ, and each has its constructor:
 ///
 /// | | [`Gradient::printed`] | [`Gradient::released`] |
 /// |---|---|---|
 /// | loss | half the squared distance | the mean of the squared differences |
-/// | steps after the first | of one size | falling to a hundredth over one window, and then staying there |
+/// | size of later steps | constant | decreases to a hundredth over one window, then constant |
 /// | window at the first position | 50 steps | `50 (1 + vocab_size / 25000)` steps |
 /// | windows at the others | 50 steps | 50 steps |
 /// | gradients | clipped to norm 1 | clipped to norm 1 |
-/// | first candidate | the nearest after a step | the random token itself |
+/// | first candidate | the token nearest after a step | the random token itself |
 /// | start | a random token (as released) | a random token |
 /// | size of the first step | 1 (as released) | 1 |
 ///
-/// Where the paper is silent, [`Gradient::printed`] follows the code. A search that reaches NaN or infinity stops, and the next
-/// source or the scan takes over; the released code abandons the whole prompt.
+/// [`Gradient::printed`] follows the code where the paper does not specify a detail. A search that reaches NaN or infinity stops,
+/// and the next source or the scan takes over. The released code abandons the whole prompt in that case.
 ///
 /// # Example
 ///
@@ -41,7 +41,7 @@ use super::{
 ///
 /// let printed = Policy::new().then(Gradient::printed(8));
 /// let released = Policy::new().then(Gradient::released(8));
-/// // Sixteen candidates a step, steps that shrink in every window, and after 200 steps the scan:
+/// // Sixteen candidates a step, step sizes that decrease in every window, and the scan after 200 steps:
 /// let sixteen = NonZeroUsize::MIN.saturating_add(15);
 /// let source = Gradient::released(8).decaying(StepDecay::EveryWindow).snapping(sixteen).at_most(200);
 /// let batched = Policy::new().then(source);
@@ -51,13 +51,13 @@ use super::{
 /// # Source
 ///
 /// As printed: arXiv 2510.15511, Algorithm 3 (the loss, a step before each proposal, candidates by distance to the proxy) with
-/// remarks 18 (embeddings in place of tokens) and 19 (plain gradient descent), and appendix E.1 (projection onto the nearest untested
-/// token every 50 proposals, without a gradient through it; from version 4 on, gradients clipped to norm 1). No version says how
-/// the proxy begins, how long a step is, or that its size changes.
+/// remarks 18 (embeddings in place of tokens) and 19 (plain gradient descent), and appendix E.1 (projection onto the nearest
+/// untested token every 50 proposals, without a gradient through it; since version 4, gradients clipped to norm 1). No version
+/// specifies the start of the proxy, the size of a step, or a change of that size.
 ///
-/// As released: giorgosnikolaou/SIPIT, commit 4f343c83, `src/algorithm/SIPIT.py`, `find_token` (the start, the windows, the clipping,
-/// the order of step, candidate and projection), `src/algorithm/base.py`, `setup_optimzer_scheduler` (`LinearLR`, made once for each
-/// token and not again after a projection), `src/utils/model.py` (`mse_loss`), and the default of `--step-size`.
+/// As released: giorgosnikolaou/SIPIT, commit 4f343c83, `src/algorithm/SIPIT.py`, `find_token` (the start, the windows, the
+/// clipping, the order of step, candidate and projection), `src/algorithm/base.py`, `setup_optimzer_scheduler` (`LinearLR`, made
+/// once for each token and not again after a projection), `src/utils/model.py` (`mse_loss`), and the default of `--step-size`.
 #[derive(Clone, Debug)]
 pub struct Gradient {
     seed: u64,
@@ -65,22 +65,23 @@ pub struct Gradient {
     decay: StepDecay,
     step_size: f64,
     snapping: NonZeroUsize,
-    /// The first position's window grows by one window for each multiple of this many tokens in the vocabulary.
+    /// The window at the first position is longer by one window for each multiple of this number of tokens in the vocabulary.
     lengthening: Option<usize>,
     most_steps: Option<usize>,
     /// The first action of a search.
     begin: Stage,
 }
 
-/// The sizes of the steps of a search after the first.
+/// The decrease of the step size during a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StepDecay {
-    /// They shrink to a hundredth over the first window and stay so: the released code never restarts its scheduler.
+    /// The size decreases to a hundredth over the first window and then stays constant. The released code does this, because it
+    /// never restarts its scheduler.
     Once,
-    /// They shrink to a hundredth over every window.
+    /// The size decreases to a hundredth over every window.
     EveryWindow,
-    /// They are all the same: the paper's text mentions no decay.
+    /// The size is constant. The paper's text mentions no decay.
     Never,
 }
 
@@ -89,7 +90,7 @@ pub enum StepDecay {
 enum Stage {
     /// Propose the tokens nearest to the random token.
     Begin,
-    /// Take a step first.
+    /// Take a step, then propose.
     Step,
     /// Propose nothing: the descent reached NaN or infinity.
     Diverged,
@@ -99,7 +100,7 @@ impl Gradient {
     /// Proposals between two projections.
     const WINDOW: usize = 50;
 
-    /// The search exactly as the paper prints it, one candidate a step.
+    /// Creates the search exactly as the paper prints it, with one candidate a step.
     pub fn printed(seed: u64) -> Self {
         Gradient {
             seed,
@@ -113,7 +114,7 @@ impl Gradient {
         }
     }
 
-    /// The search exactly as the code released with the paper does it, except for the generator of the random token.
+    /// Creates the search exactly as the code released with the paper does it, except for the generator of the random token.
     pub fn released(seed: u64) -> Self {
         Gradient {
             objective: Objective::MeanSquaredDifference,
@@ -129,28 +130,28 @@ impl Gradient {
         Gradient { snapping: count, ..self }
     }
 
-    /// Minimises another loss.
+    /// Sets the loss to minimise.
     pub fn minimising(self, objective: Objective) -> Self {
         Gradient { objective, ..self }
     }
 
-    /// Sets another course of step sizes.
+    /// Sets the decrease of the step size.
     pub fn decaying(self, decay: StepDecay) -> Self {
         Gradient { decay, ..self }
     }
 
-    /// Sets another size of the first step.
+    /// Sets the size of the first step.
     pub fn with_step_size(self, step_size: f64) -> Self {
         Gradient { step_size, ..self }
     }
 
-    /// Proposes nothing more at a position after this many steps. Few tokens take most of the steps, and a scan of the
-    /// vocabulary is cheaper for those.
+    /// Limits the number of steps at a position, after which nothing more is proposed there. A small number of tokens takes most
+    /// of the steps, and a scan of the vocabulary is cheaper for those.
     pub fn at_most(self, steps: usize) -> Self {
         Gradient { most_steps: Some(steps), ..self }
     }
 
-    /// A new search at a position.
+    /// Returns a new search at a position.
     fn search(&self, at: &OpenPosition<'_>, rows: &EmbeddingRows) -> Result<Search, InvertError> {
         let position = at.position() as u64;
         let mut numbers = SplitMix::seeded(self.seed ^ position.wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -168,7 +169,7 @@ impl Gradient {
 }
 
 impl StepDecay {
-    /// The share of the first step's size at a step, counted from 0.
+    /// Returns the size of a step, counted from 0, relative to the first step.
     fn share(self, step: usize, window: usize) -> f64 {
         match self {
             StepDecay::Once => decayed(step, window),
@@ -192,13 +193,13 @@ impl Source for Gradient {
 
 struct GradientSession<'a> {
     source: &'a Gradient,
-    /// The rows of the embedding, once they are needed.
+    /// The rows of the embedding, prepared at the first use.
     rows: Option<EmbeddingRows>,
     /// One search for each prefix of the position.
     searches: AtPosition<HashMap<Vec<u32>, Search>>,
 }
 
-/// The search after one prefix.
+/// The state of the search after one prefix.
 #[derive(Debug)]
 struct Search {
     proxy: Vec<f64>,
@@ -208,7 +209,7 @@ struct Search {
 }
 
 impl Search {
-    /// Moves the proxy.
+    /// Moves the proxy by one step.
     fn step(&mut self, at: &OpenPosition<'_>, turn: &Turn<'_>, source: &Gradient) -> Result<(), InvertError> {
         let (decoder, d_model) = (at.decoder(), self.proxy.len());
         let step_size = source.step_size * source.decay.share(self.steps, self.window);
@@ -225,7 +226,7 @@ impl Search {
         Ok(())
     }
 
-    /// The untested tokens nearest to the proxy.
+    /// Returns the untested tokens nearest to the proxy.
     fn nearest(
         &self,
         at: &OpenPosition<'_>,

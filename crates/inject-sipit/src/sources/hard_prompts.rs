@@ -1,4 +1,4 @@
-//! The paper's other baseline: all tokens of a prompt at once, through hard projections.
+//! The paper's other baseline: gradient descent over all tokens of a prompt at once, with hard projections.
 
 use crate::{error::InvertError, inverter::watch::now, states::random::SplitMix, tensors::read};
 
@@ -8,11 +8,11 @@ use super::{
     embedding_rows::EmbeddingRows,
 };
 
-/// PEZ with hidden states as the target: the embeddings of all positions move together against the gradient at the tokens
+/// PEZ with hidden states as the target. The points of all positions move together against the gradient taken at the tokens
 /// nearest to them. It drafts a whole prompt, and proposes nothing for single positions.
 ///
-/// The published number of steps, a quarter of the vocabulary for every token of the prompt, takes hours. Bound it, or the
-/// [time](crate::settings::Budget) of a prompt, which is checked after every step.
+/// The published number of steps, a quarter of the vocabulary for every token of the prompt, takes hours. Limit it with
+/// [`HardPrompts::at_most`], or limit the [time](crate::settings::Budget) of a prompt, which is checked after every step.
 ///
 /// # Example
 ///
@@ -31,17 +31,17 @@ use super::{
 /// whole gradient to norm 1, a decay to a hundredth and the tolerance of a match are those of its code,
 /// giorgosnikolaou/SIPIT, commit 4f343c83.
 ///
-/// That code (`src/algorithm/HardPrompts.py`) is not PEZ, and this is not that code:
+/// That code (`src/algorithm/HardPrompts.py`) differs from PEZ, and this source differs from that code:
 ///
 /// | | the code | here | why |
 /// |---|---|---|---|
 /// | gradient | at the unprojected points | at the projected ones | PEZ |
-/// | projection | of the points themselves, at the end of every window (of `(1 + vocab_size / 25000) / 200` of all steps), unless onto a prompt they were put on before | at every step, for the gradient only: the points stay where they are | PEZ |
-/// | decay | over every window, whose first step is 0.9 of the last window's, or 0.8 where nothing was projected | once, over all steps | without windows there is nothing to begin anew |
+/// | projection | of the points themselves, at the end of every window (of `(1 + vocab_size / 25000) / 200` of all steps), except onto a prompt on which they were before | at every step, for the gradient only; the points are not moved by it | PEZ |
+/// | decay | over every window, whose first step is 0.9 of the last window's, or 0.8 if nothing was projected | once, over all steps | without windows nothing restarts |
 /// | loss | the mean of the squared differences | half the squared distance, or [as there](HardPrompts::minimising) | the paper's loss, as for [`Gradient::printed`](super::Gradient::printed) |
 /// | match | of the states at the unprojected points | of the states of tokens | a draft consists of tokens |
 /// | result | the last projection | the projection of least loss | the loss does not fall at every step |
-/// | points that became NaN or infinite | no result | the best until then | a draft need not be right |
+/// | points that became NaN or infinite | no result | the best prompt until then | a draft need not be right |
 #[derive(Clone, Debug)]
 pub struct HardPrompts {
     seed: u64,
@@ -50,7 +50,7 @@ pub struct HardPrompts {
     most_steps: Option<usize>,
 }
 
-/// The moving points, and the best prompt they passed.
+/// The moving points, and the best prompt so far.
 struct Search {
     points: Vec<f64>,
     best: Vec<u32>,
@@ -60,27 +60,27 @@ struct Search {
 }
 
 impl HardPrompts {
-    /// The search with the published number of steps.
+    /// Creates the search with the published number of steps.
     pub fn seeded(seed: u64) -> Self {
         HardPrompts { seed, objective: Objective::default(), step_size: 1.0, most_steps: None }
     }
 
-    /// Bounds the number of steps.
+    /// Limits the number of steps.
     pub fn at_most(self, steps: usize) -> Self {
         HardPrompts { most_steps: Some(steps), ..self }
     }
 
-    /// Minimises another loss.
+    /// Sets the loss to minimise.
     pub fn minimising(self, objective: Objective) -> Self {
         HardPrompts { objective, ..self }
     }
 
-    /// Sets another size of the first step.
+    /// Sets the size of the first step.
     pub fn with_step_size(self, step_size: f64) -> Self {
         HardPrompts { step_size, ..self }
     }
 
-    /// The largest number of steps: the published one, unless the bound is lower. A draft takes one step at least.
+    /// Returns the number of steps: the published one or the limit, whichever is smaller, but at least one.
     fn steps(&self, positions: usize, vocab_size: usize) -> usize {
         let published = positions * vocab_size / 4;
         self.most_steps.map_or(published, |most| most.min(published)).max(1)
@@ -122,7 +122,7 @@ impl HardPrompts {
         Ok(search)
     }
 
-    /// A search that begins at random tokens.
+    /// Begins a search at random tokens.
     fn begin(
         &self,
         rows: &EmbeddingRows,
@@ -135,7 +135,7 @@ impl HardPrompts {
     }
 }
 
-/// Whether the states are the wanted ones.
+/// Returns whether the states match the given ones.
 ///
 /// # Source
 ///
@@ -165,7 +165,7 @@ impl Session<()> for &HardPrompts {
         seen: &Provisional,
         _: &mut (),
     ) -> Result<Option<Draft>, InvertError> {
-        // The search knows no prefix. Once anything is settled or tried, it has nothing to add.
+        // The search takes no prefix into account. It drafts only before anything else was settled or tried.
         if !at.prefix.is_empty() || !seen.is_empty() || !at.tested.is_empty() {
             return Ok(None);
         }
@@ -199,7 +199,7 @@ mod tests {
     const POSITIONS: usize = 3;
     const VOCAB: usize = 97;
 
-    /// States that no prompt has, so that no search ends before its last step.
+    /// Returns states that no prompt has, so that no search ends before its last step.
     fn target(decoder: &Decoder, tap: Tap) -> TargetStates {
         let shape = (POSITIONS, decoder.config().d_model);
         let states = Array2::from_shape_fn(shape, |(row, at)| ((7 * row + 3 * at) as f64).sin());
@@ -218,7 +218,7 @@ mod tests {
         source.search(&at).unwrap()
     }
 
-    /// The search in plain loops: a projection, a step from the point with the gradient there, one decay.
+    /// The search in plain loops: a projection, a step of the points against the gradient there, one decay.
     struct Replay<'a> {
         source: &'a HardPrompts,
         decoder: &'a Decoder,
@@ -226,7 +226,7 @@ mod tests {
     }
 
     impl Replay<'_> {
-        /// The points and the best prompt after some steps. Reports the norm of every gradient.
+        /// Returns the points and the best prompt after `steps` steps. Passes the norm of every gradient to `norm_is`.
         fn run(&self, steps: usize, mut norm_is: impl FnMut(f64)) -> (Vec<f64>, Vec<u32>) {
             let Replay { source, decoder, target } = *self;
             let d_model = target.d_model();
@@ -283,7 +283,7 @@ mod tests {
                 [(last, Objective::HalfSquaredDistance), (Tap::Embedding, Objective::MeanSquaredDifference)];
             for (tap, objective) in taps {
                 let (target, source) = (target(decoder, tap), HardPrompts::seeded(5).minimising(objective));
-                // As many as published, and fewer: the decay is over however many there are.
+                // The published number of steps, and a smaller one. The decay is over the actual number.
                 for (source, steps) in [(source.clone(), POSITIONS * VOCAB / 4), (source.at_most(10), 10)] {
                     let label = format!("{case}, {tap}, {steps} steps");
                     let found = searched(&source, decoder, &target, None);
@@ -293,7 +293,7 @@ mod tests {
                         seen.set(seen.get() + 1);
                     });
                     assert_eq!((found.steps, found.best), (steps, best), "{label}");
-                    // In f64 rounding moves them by less than 1e-12.
+                    // In f64, rounding moves the points by less than 1e-12.
                     let apart = distance(&found.points, &points);
                     assert!(apart < 1e-9, "{label}: {apart}");
                 }
@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(source.steps(20, 50_257), 251_285);
         assert_eq!(source.clone().at_most(500).steps(20, 50_257), 500);
         assert_eq!(source.clone().at_most(500).steps(1, 97), 24);
-        // A draft is made in any case.
+        // A draft takes at least one step.
         assert_eq!(source.clone().at_most(0).steps(1, 97), 1);
         assert_eq!(source.steps(1, 3), 1);
     }

@@ -1,4 +1,4 @@
-//! Drafts and candidates by a lens.
+//! Drafts and candidates from a lens.
 
 mod beliefs;
 mod in_context;
@@ -25,17 +25,17 @@ use super::{
     Draft, OpenPosition, Prompt, Provisional, Session, Source, Turn, at_position::AtPosition, growing,
 };
 
-/// Drafts whole prompts by a [`Lens`], and proposes each position's likeliest tokens.
+/// Drafts whole prompts with a [`Lens`], and proposes each position's most likely tokens.
 ///
-/// A draft goes on after tokens that may be wrong. The distances that a pass shows there, of the drafted tokens and of the
-/// alternatives beside them, improve the next draft at many positions at once.
+/// A draft continues after tokens that may be wrong. The distances measured there, of the drafted tokens and of their
+/// alternatives, improve the next draft at many positions at once.
 #[derive(Clone, Debug)]
 pub struct LensProposals {
     lens: Arc<Lens>,
 }
 
 impl LensProposals {
-    /// Proposes by this lens.
+    /// Creates a source that proposes with this lens.
     pub fn new(lens: Arc<Lens>) -> Self {
         LensProposals { lens }
     }
@@ -56,9 +56,9 @@ impl Source for LensProposals {
 
 struct LensSession<'a> {
     lens: &'a Lens,
-    /// The short lists of all positions, once they are needed.
+    /// The short lists of all positions, computed at the first use.
     shortlists: Option<Shortlists>,
-    /// Long lists of one position, by their length and the evidence they rank by.
+    /// The long lists of one position, by their length and the kind of evidence.
     deep: AtPosition<BTreeMap<(usize, Evidence), Shortlist>>,
 }
 
@@ -77,7 +77,7 @@ impl LensSession<'_> {
         Ok(self.shortlists.insert(read))
     }
 
-    /// The first `limit` tokens of a position by one kind of evidence.
+    /// Returns the `limit` best tokens of a position by one kind of evidence.
     fn deep(
         &mut self,
         at: &OpenPosition<'_>,
@@ -144,7 +144,7 @@ impl Session<()> for LensSession<'_> {
                 return Ok(fresh);
             }
         }
-        // Far down a list only the state tells: the expectation alone is another source's.
+        // Far down a list only the state is informative. Proposing by the expectation alone is the task of another source.
         let evidence = match trust[..] {
             [with_prior, state, ..] if state > with_prior => Evidence::State,
             _ => self.lens.evidence()[0],

@@ -1,4 +1,4 @@
-//! The model's own next-token prediction along one prompt.
+//! The model's own next-token predictions for one prompt.
 
 use crate::{
     error::InvertError,
@@ -14,7 +14,7 @@ pub(super) struct NextToken {
     run: Option<Run>,
 }
 
-/// The whole model after a prefix.
+/// The cache and the logits of the whole model after a prefix.
 #[derive(Debug)]
 struct Run {
     prefix: Vec<u32>,
@@ -24,7 +24,7 @@ struct Run {
 }
 
 impl NextToken {
-    /// The logarithm of every token's probability at an open position, up to a constant.
+    /// Returns the logarithm of every token's probability at an open position, up to an additive constant.
     pub(super) fn expectation(&mut self, at: &OpenPosition<'_>) -> Result<Vec<f64>, InvertError> {
         let Some(before) = at.position().checked_sub(1) else {
             return at.vocabulary().expected_anywhere().map(<[f64]>::to_vec);
@@ -42,12 +42,12 @@ impl NextToken {
 }
 
 impl Run {
-    /// The run along the prefix of `at`, which continues an earlier one as far as the prefixes agree.
+    /// Runs the model along the prefix of `at`. Continues an earlier run as far as the prefixes agree.
     fn along(at: &OpenPosition<'_>, known: Option<Run>) -> Result<Run, InvertError> {
         let mut cache = match known {
             Some(known) if known.prefix == at.prefix => return Ok(known),
             Some(Run { prefix, mut cache, .. }) => {
-                // At least one token is computed again, because its logits are wanted.
+                // At least one token is computed again, because its logits are needed.
                 let same = prefix.iter().zip(at.prefix).take_while(|(a, b)| a == b).count();
                 cache.truncate(same.min(at.prefix.len() - 1).min(cache.len()));
                 cache

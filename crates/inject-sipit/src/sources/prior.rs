@@ -3,35 +3,35 @@
 use super::{OpenPosition, Prompt, Session, Source, Turn, at_position::AtPosition, growing, most_likely};
 use crate::error::InvertError;
 
-/// Proposes the tokens that the model itself finds likeliest, in batches that grow.
+/// Proposes the tokens that the model itself considers most likely, in growing batches.
 ///
-/// At the last block and after the final norm the states given are enough: the state before the open position determines the
-/// expectation. At other taps the model runs on to its head, one position at a time.
+/// At the last block and after the final norm, the given states suffice, because the previous position's state determines the
+/// expectation. At other taps the model has to be computed up to its head, one position at a time.
 ///
-/// At the first position the prior proposes the token that prompts begin with, if there is one. Otherwise it uses the model's
-/// average expectation after any single token.
+/// At the first position the prior proposes the token with which prompts begin, if there is one. Otherwise it uses the model's
+/// average expectation after single tokens.
 #[derive(Clone, Debug, Default)]
 pub struct Prior {
     first: Option<u32>,
 }
 
 impl Prior {
-    /// A prior for prompts that may begin with any token.
+    /// Creates a prior for prompts that may begin with any token.
     pub fn new() -> Self {
         Prior::default()
     }
 
-    /// Sets the token at the first position: BOS, if prompts begin with it.
+    /// Sets the token with which prompts begin, such as BOS.
     pub fn beginning_with(self, first: Option<u32>) -> Self {
         Prior { first }
     }
 
-    /// The token that prompts begin with, if the position is the first and there is one.
+    /// Returns the token with which prompts begin, if there is one and the position is the first.
     pub(super) fn beginning(&self, at: &OpenPosition<'_>) -> Option<u32> {
         self.first.filter(|_| at.position() == 0)
     }
 
-    /// The likeliest tokens of a position, at most `limit`, the likeliest first.
+    /// Returns up to `limit` of the most likely tokens of a position, most likely first.
     fn rank(&self, at: &OpenPosition<'_>, limit: usize) -> Result<Vec<u32>, InvertError> {
         match self.beginning(at) {
             Some(first) => Ok(vec![first]),
@@ -57,11 +57,11 @@ struct PriorSession<'a> {
     here: AtPosition<Ranked>,
 }
 
-/// The likeliest tokens after one prefix.
+/// The most likely tokens after one prefix.
 #[derive(Default)]
 struct Ranked {
     prefix: Vec<u32>,
-    /// The number of tokens that were asked for.
+    /// The number of tokens requested.
     limit: usize,
     ids: Vec<u32>,
 }

@@ -1,4 +1,4 @@
-//! A prompt under recovery, as its sources of candidates see it.
+//! The prompt under recovery, as sources of candidates see it.
 
 use std::{cell::RefCell, collections::HashSet, time::Instant};
 
@@ -26,22 +26,22 @@ impl<'a> Prompt<'a> {
         Prompt { vocabulary, target, number, next_token: RefCell::default() }
     }
 
-    /// The model.
+    /// Returns the model.
     pub fn decoder(&self) -> &'a Decoder {
         self.vocabulary.decoder()
     }
 
-    /// The model's embedding and head, for looking through all tokens at once.
+    /// Returns the model's embedding and head, for scoring all tokens at once.
     pub fn vocabulary(&self) -> &'a Vocabulary<'a> {
         self.vocabulary
     }
 
-    /// The states to invert.
+    /// Returns the states to invert.
     pub fn target(&self) -> &'a TargetStates {
         self.target
     }
 
-    /// The number of prompts that the same [`Searcher`](crate::policy::Searcher) began before this one.
+    /// Returns the index of this prompt among those of the same [`Searcher`](crate::policy::Searcher), counted from 0.
     pub fn number(&self) -> usize {
         self.number
     }
@@ -51,13 +51,13 @@ impl<'a> Prompt<'a> {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct OpenPosition<'a> {
-    /// The prompt that is searched.
+    /// The prompt under recovery.
     pub prompt: &'a Prompt<'a>,
     /// The token ids before the position.
     pub prefix: &'a [u32],
-    /// The candidates tested at the position, after this very prefix.
+    /// The candidates tested at the position after this prefix.
     pub tested: &'a Tested,
-    /// The end of the prompt's time, if that is bounded. A slow source should return its draft by then.
+    /// The deadline of the prompt, if there is one. A slow source should return its draft before it.
     pub deadline: Option<Instant>,
 }
 
@@ -68,52 +68,52 @@ pub struct Turn<'a> {
     /// The upper bound on the candidates of this turn at a position, as [`Policy::then_up_to`](crate::Policy::then_up_to) set
     /// it, or `usize::MAX`.
     pub limit: usize,
-    /// Keys and values of the prefix, up to the tap.
+    /// The keys and values of the prefix, up to the tap.
     pub cache: &'a PrefixCache,
 }
 
 impl<'a> OpenPosition<'a> {
-    /// The position within the prompt, from 0.
+    /// Returns the position within the prompt, counted from 0.
     pub fn position(&self) -> usize {
         self.prefix.len()
     }
 
-    /// The model.
+    /// Returns the model.
     pub fn decoder(&self) -> &'a Decoder {
         self.prompt.decoder()
     }
 
-    /// The model's embedding and head.
+    /// Returns the model's embedding and head.
     pub fn vocabulary(&self) -> &'a Vocabulary<'a> {
         self.prompt.vocabulary
     }
 
-    /// The states to invert.
+    /// Returns the states to invert.
     pub fn target(&self) -> &'a TargetStates {
         self.prompt.target
     }
 
-    /// The state of the position, `[d_model]`.
+    /// Returns the state of the position, `[d_model]`.
     pub fn wanted(&self) -> &'a [f64] {
         self.prompt.target.state(self.position())
     }
 
-    /// The tap at which the states were read.
+    /// Returns the tap at which the states were read.
     pub fn tap(&self) -> Tap {
         self.prompt.target.tap()
     }
 
-    /// The number of tokens in the vocabulary.
+    /// Returns the number of tokens in the vocabulary.
     pub fn vocab_size(&self) -> usize {
         self.decoder().config().vocab_size
     }
 
-    /// The model's own expectation of the token at the position: for every token the logarithm of its probability, up to a
+    /// Returns the model's own expectation at the position: the logarithm of every token's probability, up to an additive
     /// constant.
     ///
-    /// At the last block and after the final norm it is read from the state before the position. At other taps the model runs on
-    /// to its head. At the first position it is the average over single-token prompts. All sources of a prompt share the
-    /// computation.
+    /// At the last block and after the final norm it is read from the state of the previous position. At other taps the model is
+    /// computed up to its head. At the first position it is the average over single-token prompts. All sources of a prompt share
+    /// the computation.
     ///
     /// # Errors
     ///
@@ -122,14 +122,14 @@ impl<'a> OpenPosition<'a> {
         self.prompt.next_token.borrow_mut().expectation(self)
     }
 
-    /// The `count` untested tokens with the largest scores, largest first. `scores` has one entry for each token.
+    /// Returns the `count` untested tokens with the largest scores, largest first. `scores` has one entry for each token.
     pub(super) fn likeliest_untested(&self, scores: &[f64], count: usize) -> Vec<u32> {
         let likely = most_likely(scores, count + self.tested.len());
         likely.into_iter().filter(|&id| !self.tested.contains(id)).take(count).collect()
     }
 
-    /// `count` untested tokens from the whole vocabulary, more of them with low ids. Tokenizers number their tokens by merges or
-    /// by probability, so low ids are common tokens.
+    /// Samples `count` untested tokens from the whole vocabulary, with a preference for low ids. Tokenizers number their tokens by
+    /// merges or by probability, so low ids are common tokens.
     pub(super) fn sample_of_vocabulary(&self, count: usize) -> Vec<u32> {
         let vocab_size = self.vocab_size();
         let common_first = |id: u32| (u64::from(id) * u64::from(id) / vocab_size as u64) as u32;

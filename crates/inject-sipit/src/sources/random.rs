@@ -6,7 +6,7 @@ use crate::{error::InvertError, states::random::SplitMix};
 
 use super::{OpenPosition, Prompt, Session, Source, Turn, at_position::AtPosition};
 
-/// Proposes every token once, in a uniformly random order that depends on the seed and the position alone.
+/// Proposes every token once, in a uniformly random order. The order depends only on the seed and the position.
 ///
 /// # Source
 ///
@@ -18,17 +18,17 @@ pub struct RandomOrder {
 }
 
 impl RandomOrder {
-    /// One candidate after the other, as published.
+    /// Creates a source that proposes one candidate at a time, as published.
     pub fn seeded(seed: u64) -> Self {
         RandomOrder { seed, batch: NonZeroUsize::MIN }
     }
 
-    /// Proposes `batch` candidates at once.
+    /// Sets the number of candidates that are proposed at once.
     pub fn in_batches(self, batch: NonZeroUsize) -> Self {
         RandomOrder { batch, ..self }
     }
 
-    /// Fisher and Yates' shuffle of all ids.
+    /// Returns all ids, shuffled by the Fisher-Yates algorithm.
     fn shuffled(&self, position: usize, vocab_size: usize) -> Vec<u32> {
         let mut numbers = SplitMix::seeded(self.seed ^ (position as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let mut ids: Vec<u32> = (0..vocab_size as u32).collect();
@@ -58,7 +58,7 @@ struct RandomSession<'a> {
 
 struct Order {
     ids: Vec<u32>,
-    /// The number of tested ids at the start of the order, for each prefix.
+    /// For each prefix, the number of ids at the start of the order that were tested.
     passed: HashMap<Vec<u32>, usize>,
 }
 

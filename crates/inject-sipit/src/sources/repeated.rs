@@ -1,4 +1,4 @@
-//! Tokens that the prompt already has.
+//! Tokens that occurred earlier in the prompt.
 
 use std::collections::HashSet;
 
@@ -6,10 +6,10 @@ use crate::{collisions::distance, error::InvertError};
 
 use super::{OpenPosition, Prompt, Session, Source, Turn};
 
-/// Proposes the tokens before the open position, those whose states are nearest to the state looked for first.
+/// Proposes the tokens before the open position. Those whose states are nearest to the given state come first.
 ///
-/// Texts repeat themselves, and a token's state earlier in the same text resembles the state looked for more than anything a
-/// lens knows of it. The same holds for attention sinks: two of them in a row hardly differ, and resemble nothing else.
+/// Texts repeat their tokens, and the state of an earlier occurrence in the same text is more similar to the given state than a
+/// lens's prediction is. The same holds for attention sinks: consecutive ones are almost equal, and unlike all other states.
 #[derive(Clone, Copy, Debug)]
 pub struct Repeated;
 

@@ -1,14 +1,14 @@
-//! Scores of all tokens, in order.
+//! The selection of the best tokens by their scores.
 
 use crate::tuning::{LARGEST_PROPOSAL, SMALLEST_PROPOSAL};
 
-/// The size of the next batch after `tested` candidates: small while the next few are likely, then large enough to keep the
-/// device busy.
+/// Returns the size of the next batch after `tested` candidates. The first batches are small, because the first candidates are the
+/// most likely ones. Later batches are large enough to keep the device busy.
 pub(crate) fn growing(tested: usize) -> usize {
     (4 * tested).clamp(SMALLEST_PROPOSAL, LARGEST_PROPOSAL)
 }
 
-/// The indices of the `count` largest scores, largest first. Of equal scores the lower index comes first.
+/// Returns the indices of the `count` largest scores, largest first. Of equal scores the lower index comes first.
 pub(crate) fn most_likely(scores: &[f64], count: usize) -> Vec<u32> {
     let count = count.min(scores.len());
     let by_score = |a: &u32, b: &u32| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b));
@@ -18,7 +18,7 @@ pub(crate) fn most_likely(scores: &[f64], count: usize) -> Vec<u32> {
         if least.is_none_or(|least| *score > least) {
             kept.push(place as u32);
             if kept.len() > 2 * count {
-                // A later score matters only if it exceeds all of these.
+                // A later score matters only if it exceeds the smallest of these.
                 kept.select_nth_unstable_by(count, by_score);
                 kept.truncate(count);
                 let last = kept.iter().copied().max_by(by_score);
@@ -44,7 +44,7 @@ mod tests {
         ) {
             let scores: Vec<f64> = scores.into_iter().map(f64::from).collect();
             let mut all: Vec<u32> = (0..scores.len() as u32).collect();
-            // A stable sort keeps the lower of equal ones first.
+            // A stable sort keeps the lower index of equal scores first.
             all.sort_by(|&a, &b| scores[b as usize].total_cmp(&scores[a as usize]));
             all.truncate(count);
             prop_assert_eq!(most_likely(&scores, count), all);

@@ -1,4 +1,4 @@
-//! The secant search: tested candidates point to the next ones.
+//! The secant search: guesses the right token's embedding from tested candidates.
 
 mod blend;
 mod guess;
@@ -22,54 +22,55 @@ use crate::{
     },
 };
 
-/// Guesses the embedding of the token looked for from the candidates tested so far, and proposes the tokens in its direction.
+/// Guesses the embedding of the right token from the candidates tested so far, and proposes the tokens in its direction.
 ///
-/// Around the state looked for, a token's state is roughly a linear function of its embedding. So the affine combination of
-/// tested states that comes closest to the state given, applied to their embeddings, is a guess of the embedding. The tokens
-/// in its direction are tested, and make the next guess better. Where the neighbourhood says little, and at the first position,
-/// tokens from the whole vocabulary are tested first. The search needs no calibration to a model, prefix or depth.
+/// Near the given state, a token's state is roughly a linear function of its embedding. So the affine combination of tested states
+/// that is closest to the given state, applied to their embeddings, is a guess of the right token's embedding. The tokens in its
+/// direction are tested, and improve the next guess. If few tested states are near, and at the first position, tokens from the
+/// whole vocabulary are tested first. The search needs no calibration to a model, prefix or depth.
 ///
-/// Candidates tested at earlier positions are remembered as a [`SecantMemory`], also from prompt to prompt: one linear map from
-/// states to embeddings, fitted to all of them, drafts the positions to come. [`Secant::surveying`] makes the map good from the
-/// start, and [`Secant::expecting`] weighs it against the model's expectation.
+/// Candidates tested at earlier positions, also of earlier prompts, are kept in a [`SecantMemory`]. A linear map from states to
+/// embeddings is fitted to all of them, and drafts the next positions. [`Secant::surveying`] makes this map accurate from the
+/// start, and [`Secant::expecting`] combines it with the model's expectation.
 #[derive(Clone, Debug, Default)]
 pub struct Secant {
     survey: usize,
     expectation: Option<(Prior, PriorTiming)>,
 }
 
-/// The moment at which a search asks for the model's expectation.
+/// The time at which a search computes the model's expectation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PriorTiming {
     /// At every position, before anything is tested.
     First,
     /// Only after the tokens predicted from earlier positions have failed. This is cheaper at shallow taps, because the
-    /// expectation needs a full pass to the head.
+    /// expectation requires a full pass up to the head.
     Fallback,
 }
 
 impl Secant {
-    /// A search without survey and without the model's expectation.
+    /// Creates a search without a survey and without the model's expectation.
     pub fn new() -> Self {
         Secant::default()
     }
 
-    /// Tests `tokens` tokens of the whole vocabulary, beyond the limit of the turn, the first time the search is asked after
-    /// the first position; at most a sixteenth of the vocabulary. They cost a few dozen forward passes of a prompt, once for all
-    /// prompts of a model at a tap. The map from states to embeddings that they determine drafts most other positions.
+    /// Tests a sample of `tokens` tokens, but at most a sixteenth of the vocabulary, when the search is first called at a
+    /// position other than the first. The sample does not count towards the limit of the turn. It costs a few dozen forward
+    /// passes of a prompt, once for all prompts of a model at a tap. The map from states to embeddings that it determines drafts
+    /// most other positions.
     pub fn surveying(self, tokens: usize) -> Self {
         Secant { survey: tokens, ..self }
     }
 
-    /// The tokens of the survey in a vocabulary of this size: none where it would be too small to pay.
+    /// Returns the number of tokens of the survey for a vocabulary of this size, or 0 if the survey would be too small to be
+    /// useful.
     pub(crate) fn surveyed(&self, vocab_size: usize) -> usize {
         let tokens = self.survey.min(vocab_size / SAMPLED_SHARE);
         if tokens < SECANT_SURVEY_FEWEST { 0 } else { tokens }
     }
 
-    /// Weighs the directions of tested candidates against the model's expectation, and learns from the tokens found how much
-    /// each is worth.
+    /// Combines the guesses with the model's expectation. The weight of each is learned from the tokens found.
     pub fn expecting(self, prior: Prior, timing: PriorTiming) -> Self {
         Secant { expectation: Some((prior, timing)), ..self }
     }
@@ -98,27 +99,27 @@ struct SecantSession<'a> {
     weighing: Weighing,
 }
 
-/// The search at one position.
+/// The state of the search at one position.
 #[derive(Default)]
 struct Here {
-    /// Candidates proposed, without those of a survey.
+    /// The number of candidates proposed, without those of a survey.
     proposed: usize,
-    /// Tokens sampled from the whole vocabulary.
+    /// The number of tokens sampled from the whole vocabulary.
     sampled: usize,
-    /// Whether the survey is made here.
+    /// Whether the survey is made at this position.
     surveying: bool,
-    /// Tested candidates that the memory has taken in.
+    /// The number of tested candidates that were added to the memory.
     taken_in: usize,
-    /// The nearness of each token to the remembered direction, while it may be asked for again.
+    /// The nearness of each token to the remembered direction, while it may be needed again.
     remembered: Option<Vec<f64>>,
 }
 
 /// The next action of the search at a position.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// Tests tokens of the whole vocabulary.
+    /// Test a sample of the whole vocabulary.
     Sample,
-    /// Tests this many tokens by a guess.
+    /// Test this number of tokens by a guess.
     Guess(Guess, usize),
 }
 
@@ -130,20 +131,20 @@ impl Here {
         memory: &mut SecantMemory,
     ) -> Self {
         weighing.learn(at.prefix, &mut memory.blends);
-        // Too few tokens would make no map.
+        // Too few tokens do not determine a map.
         let worthwhile = secant.surveyed(at.vocab_size()) > 0;
         let surveying = worthwhile && at.position() > 0 && memory.begin_survey();
         Here { surveying, ..Here::default() }
     }
 
-    /// The number of tokens of the whole vocabulary worth testing here. Of a small vocabulary it is a share, because more would
-    /// be half a scan.
+    /// Returns the number of tokens of the whole vocabulary worth testing here. It is limited to a share of a small vocabulary,
+    /// because testing more would amount to half a scan.
     fn sample_wanted(&self, secant: &Secant, at: &OpenPosition<'_>) -> usize {
         let wanted = if self.surveying { secant.survey } else { SECANT_SAMPLED };
         wanted.min(at.vocab_size() / SAMPLED_SHARE).max(2)
     }
 
-    /// The next step, or none while other sources should be asked.
+    /// Returns the next step, or `None` while it is the turn of other sources.
     fn next(&self, secant: &Secant, at: &OpenPosition<'_>) -> Option<Step> {
         let (tested, expects) = (at.tested.len(), secant.expectation.is_some());
         let everywhere = at.position() == 0 || self.surveying || self.proposed >= SECANT_NEARBY;
@@ -214,7 +215,8 @@ impl Session<SecantMemory> for SecantSession<'_> {
     }
 }
 
-/// A score for every token by a guess, as far as the model expects it. None if there is nothing to guess from.
+/// Returns a score for every token by a guess, combined with the model's expectation. Returns `None` if nothing determines a
+/// guess.
 fn scores(
     secant: &Secant,
     here: &mut Here,
@@ -239,7 +241,7 @@ fn scores(
     }
 }
 
-/// The nearness of each token to the guessed direction, if there is anything to guess from.
+/// Returns the nearness of each token to the guessed direction, or `None` if nothing determines a guess.
 fn nearness(
     at: &OpenPosition<'_>,
     kind: Guess,
@@ -249,7 +251,7 @@ fn nearness(
     Ok(Some(widened(at.vocabulary().nearness(point)?)))
 }
 
-/// The guessed embedding, `[1, d_model]`, if there is anything to guess from.
+/// Returns the guessed embedding, `[1, d_model]`, or `None` if nothing determines a guess.
 fn point(
     at: &OpenPosition<'_>,
     kind: Guess,

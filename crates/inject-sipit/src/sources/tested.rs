@@ -13,9 +13,9 @@ use crate::{
 pub struct Tested {
     ranking: Ranking,
     fitting: Vec<Ranked>,
-    /// Whether more fit than are kept.
+    /// Whether more candidates fit than are kept.
     more_fit: bool,
-    /// For each tested token the number of tokens tested before it.
+    /// For each tested token, the number of tokens tested before it.
     places: HashMap<u32, usize>,
     /// The states of the candidates that the ranking keeps.
     near_states: HashMap<u32, Vec<f64>>,
@@ -23,7 +23,7 @@ pub struct Tested {
 }
 
 impl Tested {
-    /// No candidate yet.
+    /// Creates an empty set of candidates.
     pub(crate) fn new() -> Self {
         Tested {
             ranking: Ranking::keeping(NEAREST_KEPT),
@@ -35,7 +35,7 @@ impl Tested {
         }
     }
 
-    /// Records a candidate that was not tested yet: its distance from the state given, and whether it fits.
+    /// Records a candidate that was not tested before: its distance from the given state, and whether it fits.
     pub(crate) fn compare(&mut self, id: u32, state: &[f64], yardstick: &Yardstick, wanted: &[f64]) {
         let Measured { distance, fits } = yardstick.measure(state, wanted);
         self.places.entry(id).or_insert(self.ranking.tested());
@@ -71,11 +71,11 @@ impl Tested {
             .collect();
         self.fitting.sort_by(nearest_first);
         self.drop_far(yardstick);
-        // A wider floor lowers no weight of a coordinate, so a candidate that is not kept lies no nearer than the last kept one.
+        // A wider floor reduces no coordinate's weight, so a candidate that is not kept is no nearer than the last kept one.
         self.more_fit |= !self.fitting.is_empty() && self.others_within(yardstick.floor(wanted));
     }
 
-    /// Drops candidates that fit, but lie too far beyond the nearest.
+    /// Removes candidates that fit, but are much farther away than the nearest.
     fn drop_far(&mut self, yardstick: &Yardstick) {
         let nearest = self.fitting.first().map(|nearest| nearest.distance);
         if let (Some(ratio), Some(nearest)) = (yardstick.ratio(), nearest) {
@@ -83,8 +83,7 @@ impl Tested {
         }
     }
 
-    /// The same candidates, as far as their states are kept, compared by a yardstick that measures otherwise. The others count as not
-    /// tested.
+    /// Compares the candidates whose states are kept again by another yardstick. The other candidates count as not tested.
     pub(crate) fn again(&self, yardstick: &Yardstick, wanted: &[f64]) -> Self {
         let mut again = Tested::new();
         let mut near: Vec<(u32, Vec<f64>)> = self.near_states.clone().into_iter().collect();
@@ -97,54 +96,54 @@ impl Tested {
         again
     }
 
-    /// Whether candidates outside the ranking may lie within a radius, because all kept ones do.
+    /// Returns whether candidates that were not kept may be within a radius. This is possible if all kept ones are.
     pub(crate) fn others_within(&self, radius: f64) -> bool {
         let kept = self.ranking.kept();
         self.len() > kept.len() && kept.last().is_some_and(|last| last.distance <= radius)
     }
 
-    /// The number of candidates tested before this one.
+    /// Returns the number of candidates tested before this one.
     pub(crate) fn place(&self, id: u32) -> Option<usize> {
         self.places.get(&id).copied()
     }
 
-    /// Whether a token was tested.
+    /// Returns whether a token was tested.
     pub fn contains(&self, id: u32) -> bool {
         self.places.contains_key(&id)
     }
 
-    /// The tested tokens, in no order.
+    /// Returns the tested tokens, in arbitrary order.
     #[cfg(feature = "gradient")]
     pub(super) fn ids(&self) -> impl Iterator<Item = u32> {
         self.places.keys().copied()
     }
 
-    /// The number of tested tokens.
+    /// Returns the number of tested tokens.
     pub fn len(&self) -> usize {
         self.places.len()
     }
 
-    /// Whether nothing was tested.
+    /// Returns `true` if no candidate was tested.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The nearest candidates.
+    /// Returns the ranking of the candidates by distance.
     pub fn ranking(&self) -> &Ranking {
         &self.ranking
     }
 
-    /// The candidates that fit the state, nearest first; at most 16.
+    /// Returns the candidates that fit the state, nearest first, at most 16.
     pub fn fitting(&self) -> &[Ranked] {
         &self.fitting
     }
 
-    /// Whether more candidates fit than [`Tested::fitting`] gives.
+    /// Returns whether more candidates fit than [`Tested::fitting`] returns.
     pub(crate) fn more_fit(&self) -> bool {
         self.more_fit
     }
 
-    /// The first 2048 candidates and their states, in the order of testing.
+    /// Returns the first 2048 candidates and their states, in the order of testing.
     ///
     /// # Shapes
     ///
@@ -153,7 +152,7 @@ impl Tested {
         &self.sample
     }
 
-    /// The nearest candidate and its state.
+    /// Returns the nearest candidate and its state.
     pub(crate) fn nearest(&self) -> Option<(Ranked, &[f64])> {
         let nearest = self.ranking.nearest()?;
         Some((nearest, &self.near_states[&nearest.id]))
@@ -172,14 +171,15 @@ mod tests {
     use super::*;
     use crate::{Acceptance, NoiseModel, TargetStates};
 
-    /// The yardstick at a state, if two computations of a candidate lay this far apart.
+    /// Returns the yardstick at a state, if two computations of a candidate were `seen` apart.
     fn yardstick(state: &[f64], dtype: FloatFormat, seen: f64) -> Yardstick {
         let states = Array2::from_shape_vec((1, state.len()), state.to_vec()).unwrap();
         let target = TargetStates::new(states, Tap::Block(1), dtype).unwrap();
         Yardstick::new(Acceptance::default(), &NoiseModel::exactly(1e-9), &target, 0, seen)
     }
 
-    /// Candidates at these distances from a state along its second coordinate, tested by its own yardstick, then by a wider one.
+    /// Tests candidates at these distances from a state along its second coordinate, first by the state's own yardstick, then by a
+    /// wider one.
     fn compared_again(state: &[f64], dtype: FloatFormat, away: &[f64], seen: f64) -> (Tested, f64) {
         let mut tested = Tested::new();
         let first = yardstick(state, dtype, 0.0);
@@ -216,14 +216,14 @@ mod tests {
             let (tested, _) = compared_again(&[1.0, 1.0], FloatFormat::F64, away, 0.001);
             (tested.fitting().len(), tested.more_fit())
         };
-        assert_eq!(fitting(&away(16)), (16, false), "these are all there are");
+        assert_eq!(fitting(&away(16)), (16, false), "there are no other candidates");
         assert_eq!(fitting(&away(17)), (16, true));
         assert_eq!(fitting(&[away(15), vec![0.5; 9]].concat()), (15, false));
     }
 
     #[test]
     fn a_candidate_within_the_floor_by_the_old_weights_alone_does_not_fit() {
-        // Little is known of a bf16 coordinate of 20,000. It counts more again under a wider floor.
+        // A bf16 coordinate of 20,000 is imprecise and counts little. Under a wider floor it counts more again.
         let mut state = [0.5; 8];
         state[0] = 20_000.0;
         let (wanted, dtype) = (&state[..], FloatFormat::Bf16);

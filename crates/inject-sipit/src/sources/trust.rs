@@ -1,7 +1,7 @@
-//! Trust in several predictors, learned from the tokens found.
+//! The trust in several predictors, learned from the tokens found.
 
-/// Adds one found token to the trust in several predictors, divided in proportion to each one's probability of the token times its
-/// trust so far. A token that none of them expected changes nothing.
+/// Updates the trust in several predictors after a token was found. A total of one is added, divided in proportion to each
+/// predictor's probability of the token times its current trust. A token that no predictor expected changes nothing.
 pub(super) fn credit(trust: &mut [f64], likelihoods: impl IntoIterator<Item = f64>) {
     let shares: Vec<f64> =
         trust.iter().zip(likelihoods).map(|(trust, likelihood)| trust * likelihood).collect();

@@ -1,6 +1,6 @@
 //! `checksums.jsonl`: a checksum for each block of states, so that damage is found and named.
 //!
-//! A block is a fixed number of rows, about a mebibyte, however the writer was called. The checksums therefore do not depend on
+//! A block is a fixed number of rows, about a mebibyte, independent of the calls of the writer. So the checksums do not depend on
 //! interruptions.
 
 mod hasher;
@@ -13,13 +13,13 @@ pub(crate) use self::hasher::BlockHasher;
 use super::{error::StoreError, manifest::Manifest};
 use crate::durable::JsonLines;
 
-/// The file of a finished store.
+/// The name of the file in a finished store.
 pub(crate) const FILE: &str = "checksums.jsonl";
 
-/// The file of an unfinished store.
+/// The name of the file in an unfinished store.
 pub(crate) const IN_PROGRESS: &str = "checksums.progress.jsonl";
 
-/// The size of a block, unless a row is larger.
+/// The size of a block in bytes, unless a row is larger.
 const BLOCK_BYTES: usize = 1 << 20;
 
 /// The checksums of the blocks of each tap, in the order of the taps.
@@ -72,7 +72,7 @@ pub(crate) fn hashers(manifest: &Manifest) -> Vec<BlockHasher> {
     manifest.spec.taps.iter().map(|_| BlockHasher::new(block_bytes)).collect()
 }
 
-/// Reads the checksums of a finished store. Returns `None` if it has none, as the stores of older versions.
+/// Reads the checksums of a finished store. Returns `None` if it has none, like the stores of older versions.
 ///
 /// # Errors
 ///
@@ -95,24 +95,24 @@ pub(crate) fn read(dir: &Path, manifest: &Manifest) -> Result<Option<Sums>, Stor
 /// Reads the checksums of an unfinished store, up to the first line that cannot be trusted.
 pub(crate) fn read_in_progress(dir: &Path, job: &Manifest) -> Sums {
     let mut sums = vec![Vec::new(); job.spec.taps.len()];
-    // The blocks of the rest of the file are hashed again.
+    // An error ends the reading. The blocks of the remaining lines are hashed again.
     let _ = JsonLines::read(&dir.join(IN_PROGRESS), &Header::of(job), &mut |line| {
         add(&mut sums, &job.spec.taps, line)
     });
     sums
 }
 
-/// Returns the contents of a file of checksums.
+/// Returns the contents of the file with these checksums.
 pub(crate) fn to_text(manifest: &Manifest, sums: &[&[u64]]) -> Vec<u8> {
     JsonLines::text(&Header::of(manifest), &lines(&manifest.spec.taps, sums, 0))
 }
 
-/// Opens the checksums of an unfinished store to add to them.
+/// Opens the checksums of an unfinished store for appending.
 pub(crate) fn append_to(dir: &Path, job: &Manifest) -> Result<JsonLines, StoreError> {
     Ok(JsonLines::open(&dir.join(IN_PROGRESS), &Header::of(job), &mut |_: Line| Ok(()))?)
 }
 
-/// Adds the blocks from number `first` on.
+/// Appends the checksums of block `first` and those after it.
 pub(crate) fn append(
     file: &mut JsonLines,
     taps: &[Tap],

@@ -11,7 +11,7 @@ use crate::{
     tap_names,
 };
 
-/// The reason why a store cannot be written, continued or read.
+/// The reason why a store cannot be written, resumed or read.
 ///
 /// Nothing on disk is deleted or overwritten if opening a folder returns one of these.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +23,7 @@ pub enum StoreError {
         /// The text as given.
         found: String,
     },
-    /// The text does not name a choice of positions.
+    /// The text is neither `last` nor `all`.
     #[error("unknown choice of positions `{found}`: expected `last` or `all`")]
     UnknownPositions {
         /// The text as given.
@@ -32,7 +32,7 @@ pub enum StoreError {
     /// A field of a [`StoreSpec`](super::StoreSpec) is impossible.
     #[error("a store cannot have {field} = {found}: expected {expected}")]
     InvalidSpec {
-        /// The field.
+        /// The name of the field.
         field: &'static str,
         /// The value found.
         found: String,
@@ -45,54 +45,54 @@ pub enum StoreError {
     /// A prompt has no tokens.
     #[error("prompt {prompt} has no tokens, expected at least one")]
     EmptyPrompt {
-        /// The prompt, from 0.
+        /// The prompt, counted from 0.
         prompt: usize,
     },
-    /// There is more of something than the format can count.
+    /// A count exceeds the limit of the format.
     #[error("{found} {what}: a store holds at most {limit}")]
     TooLarge {
-        /// The thing that is counted.
+        /// The plural noun for the counted items.
         what: &'static str,
-        /// The number found.
+        /// The number of items found.
         found: u128,
-        /// The largest number.
+        /// The largest number that a store supports.
         limit: u128,
     },
-    /// I32 cannot hold a token id.
+    /// A token id does not fit into I32.
     #[error("prompt {prompt} has the token id {found} at position {position}: ids go up to {}", i32::MAX)]
     TokenTooLarge {
-        /// The prompt, from 0.
+        /// The prompt, counted from 0.
         prompt: usize,
-        /// The position in it, from 0.
+        /// The position in it, counted from 0.
         position: usize,
-        /// The id.
+        /// The token id that does not fit.
         found: u32,
     },
 
-    /// A folder has neither a manifest nor the journal of an unfinished store.
+    /// A folder contains neither a manifest nor the journal of an unfinished store.
     #[error("`{path}` is not a store of hidden states: it has no manifest.json")]
     NotAStore {
-        /// The folder.
+        /// The path of the folder.
         path: PathBuf,
     },
     /// The writing of a store was interrupted.
     #[error(
-        "`{path}` is unfinished: {prompts_done} of {prompts} prompts are written; run the same command again to go on"
+        "`{path}` is unfinished: {prompts_done} of {prompts} prompts are written; run the same command again to continue"
     )]
     Unfinished {
-        /// The folder.
+        /// The path of the folder.
         path: PathBuf,
-        /// The number of prompts on disk.
+        /// The number of prompts that are on disk.
         prompts_done: usize,
-        /// The number of all prompts.
+        /// The number of prompts of the job.
         prompts: usize,
     },
-    /// A folder holds something else.
+    /// A folder is not empty and does not contain a store.
     #[error(
         "`{path}` is not empty and not a store of hidden states (it holds `{found}`): choose another folder"
     )]
     AlienFolder {
-        /// The folder.
+        /// The path of the folder.
         path: PathBuf,
         /// The name of a file in it.
         found: String,
@@ -100,13 +100,13 @@ pub enum StoreError {
     /// Another process is writing this store.
     #[error("`{path}` is being written by another process")]
     Busy {
-        /// The folder.
+        /// The path of the folder.
         path: PathBuf,
     },
     /// A folder holds the store of another job, finished or not.
     #[error("`{path}` holds another store: its {field} is {found}, not {expected}; choose another folder")]
     DifferentJob {
-        /// The folder.
+        /// The path of the folder.
         path: PathBuf,
         /// The first field that differs.
         field: String,
@@ -116,15 +116,15 @@ pub enum StoreError {
         expected: String,
     },
 
-    /// A block has more prompts than are missing.
+    /// A block has more prompts than the store still needs.
     #[error("the block holds {found} prompts, expected at most the {left} that are missing")]
     BlockTooLong {
-        /// The prompts of the block.
+        /// The number of prompts in the block.
         found: usize,
-        /// The missing prompts.
+        /// The number of missing prompts.
         left: usize,
     },
-    /// A block has other taps than the store.
+    /// The taps of a block differ from those of the store.
     #[error("the block holds the taps {}, the store {}", tap_names(found), tap_names(expected))]
     BlockTaps {
         /// The taps of the block, in its order.
@@ -132,18 +132,18 @@ pub enum StoreError {
         /// The taps of the store, in the order of computation.
         expected: Vec<Tap>,
     },
-    /// A block has more or fewer numbers than rows times width.
+    /// The number of values in a block is not the number of rows times the width.
     #[error(
         "the block holds {found} values at tap `{tap}`, expected {expected} ({rows} rows of width {d_model})"
     )]
     BlockSize {
-        /// The tap.
+        /// The tap of the states.
         tap: Tap,
         /// The number of values.
         found: usize,
-        /// The expected number.
+        /// The number of rows times the width.
         expected: usize,
-        /// The rows of the block.
+        /// The number of rows of the block.
         rows: usize,
         /// The width of a state.
         d_model: usize,
@@ -153,11 +153,11 @@ pub enum StoreError {
         "the state of prompt {prompt} at position {position}, tap `{tap}`, is not finite: it holds {found}"
     )]
     NotFinite {
-        /// The prompt, from 0.
+        /// The prompt, counted from 0.
         prompt: usize,
-        /// The position in it, from 0.
+        /// The position in it, counted from 0.
         position: usize,
-        /// The tap.
+        /// The tap of the states.
         tap: Tap,
         /// The first such value.
         found: f32,
@@ -167,11 +167,11 @@ pub enum StoreError {
         "the state of prompt {prompt} at position {position}, tap `{tap}`, holds {found}, too large for {dtype}"
     )]
     Overflow {
-        /// The prompt, from 0.
+        /// The prompt, counted from 0.
         prompt: usize,
-        /// The position in it, from 0.
+        /// The position in it, counted from 0.
         position: usize,
-        /// The tap.
+        /// The tap of the states.
         tap: Tap,
         /// The first such value.
         found: f32,
@@ -181,7 +181,7 @@ pub enum StoreError {
     /// Noise floors belong to other taps than the store's, or one is negative or not finite.
     #[error("the noise floor at tap `{tap}` is {found}: expected {expected}")]
     NoiseFloor {
-        /// The tap.
+        /// The tap of the states.
         tap: Tap,
         /// The value found.
         found: String,
@@ -189,48 +189,48 @@ pub enum StoreError {
         expected: &'static str,
     },
 
-    /// The operating system failed.
+    /// An I/O operation failed.
     #[error("cannot {action} `{path}`")]
     Io {
-        /// The file or folder.
+        /// The path of the file or folder.
         path: PathBuf,
-        /// The action that failed.
+        /// The operation that failed, as a verb.
         action: &'static str,
-        /// The cause.
+        /// The underlying error.
         source: io::Error,
     },
     /// A manifest or journal is not valid JSON.
     #[error("`{path}` is damaged")]
     Json {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The cause.
+        /// The underlying error.
         source: serde_json::Error,
     },
     /// A safetensors header is malformed.
     #[error("the safetensors header of `{path}` is damaged")]
     Header {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The cause.
+        /// The underlying error.
         source: HeaderError,
     },
-    /// A store has another version of the format.
+    /// A store has an unsupported format version.
     #[error("`{path}` has format version {found}: this version of the crate reads {expected}")]
     FormatVersion {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Its version, as JSON.
+        /// The format version of the store, as JSON.
         found: String,
         /// The version this crate reads and writes.
         expected: u32,
     },
-    /// A field contradicts the manifest, or itself.
+    /// The value of a field is invalid or contradicts the manifest.
     #[error("`{path}`: {field} is {found}, expected {expected}")]
     Field {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The field.
+        /// The name of the field.
         field: String,
         /// The value found.
         found: String,
@@ -240,19 +240,19 @@ pub enum StoreError {
     /// A file is shorter or longer than its header says, or an unfinished file is missing.
     #[error("`{path}` has {found} bytes, expected {expected}")]
     FileSize {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Its length.
+        /// The length of the file, in bytes.
         found: u64,
-        /// The length that its header needs.
+        /// The length that the header implies, in bytes.
         expected: u64,
     },
-    /// A file has tensors of other names, dtypes or shapes than the manifest describes.
+    /// The names, dtypes or shapes of a file's tensors differ from those that the manifest describes.
     #[error("`{path}` holds {found}, expected {expected}")]
     Tensors {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Its tensors.
+        /// The tensors that the file contains.
         found: String,
         /// The tensors that the manifest describes.
         expected: String,
@@ -268,37 +268,37 @@ pub enum StoreError {
          checksum; run the same extraction again to recompute them"
     )]
     DamagedBlock {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The tap.
+        /// The tap of the states.
         tap: Tap,
         /// The first row of the block.
         first_row: usize,
         /// The last row of the block.
         last_row: usize,
     },
-    /// A tensor cannot be read in place.
+    /// A tensor is not aligned, so it cannot be read in place.
     #[error("tensor `{tensor}` of `{path}` begins at byte {found}, expected a multiple of {expected}")]
     Misaligned {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The tensor.
+        /// The name of the tensor.
         tensor: &'static str,
         /// The offset of its data in the file.
         found: usize,
         /// The size of one element.
         expected: usize,
     },
-    /// An id or offset is impossible.
+    /// An id or offset has an invalid value.
     #[error("`{path}`: {tensor}[{index}] is {found}, expected {expected}")]
     Value {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The tensor.
+        /// The name of the tensor.
         tensor: &'static str,
-        /// The index of the element, from 0.
+        /// The index of the element, counted from 0.
         index: usize,
-        /// The element.
+        /// The value of the element.
         found: i64,
         /// The expected value.
         expected: String,
@@ -331,11 +331,11 @@ pub enum StoreError {
     /// The store does not hold a tap.
     #[error("the store `{path}` has no tap `{tap}`: it holds {}", tap_names(stored))]
     NoSuchTap {
-        /// The folder.
+        /// The path of the folder.
         path: PathBuf,
         /// The requested tap.
         tap: Tap,
-        /// The taps it holds.
+        /// The taps that the store contains.
         stored: Vec<Tap>,
     },
 }
@@ -347,7 +347,7 @@ impl From<FileError> for StoreError {
 }
 
 impl StoreError {
-    /// Makes an error of the difference between a folder's job and another.
+    /// Creates the error for a difference between a folder's job and the requested one.
     pub(crate) fn different_job(dir: &Path, difference: Difference) -> StoreError {
         let field = difference.name().to_owned();
         let Difference { found, expected, .. } = difference;

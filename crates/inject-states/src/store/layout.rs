@@ -1,4 +1,4 @@
-//! The form of each safetensors file of a store, which the writer makes and the reader checks.
+//! The layout of each safetensors file of a store, which the writer produces and the reader checks.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use super::manifest::Manifest;
 /// The alignment of the data in a file, so that tensors can be used in place.
 pub(crate) const ALIGNMENT: usize = 64;
 
-/// The number of bytes before the JSON header. They hold its length.
+/// The number of bytes before the JSON header. They contain its length.
 pub(crate) const PREFIX: usize = 8;
 
 /// One file of a store: its name, its metadata and its tensors, in the order of their data.
@@ -89,8 +89,8 @@ impl FileSpec {
         dir.join(&self.name)
     }
 
-    /// Returns the bytes before the data: the length of the JSON header, and the header padded with spaces to
-    /// [`ALIGNMENT`]. The same file has the same header, byte for byte, in every run.
+    /// Returns the bytes before the data: the length of the JSON header, and the header padded with spaces to [`ALIGNMENT`]. The
+    /// header is the same, byte for byte, in every run.
     pub(crate) fn header(&self) -> Vec<u8> {
         let mut header = serde_json::to_vec(self).expect("a header has only text keys");
         let padded = (PREFIX + header.len()).next_multiple_of(ALIGNMENT) - PREFIX;
@@ -98,13 +98,14 @@ impl FileSpec {
         [(padded as u64).to_le_bytes().as_slice(), &header].concat()
     }
 
-    /// Returns the length of the whole file.
+    /// Returns the size of the whole file in bytes.
     pub(crate) fn size(&self) -> u64 {
         (self.header().len() + self.tensors.iter().map(TensorSpec::bytes).sum::<usize>()) as u64
     }
 }
 
-/// The JSON header. The crate's own serializer writes the metadata in another order each time.
+/// The JSON header. The serializer of the safetensors crate is not used, because it writes the metadata in a different order each
+/// time.
 impl serde::Serialize for FileSpec {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeMap;
@@ -128,7 +129,7 @@ impl TensorSpec {
         TensorSpec { name, dtype, shape: shape.to_vec() }
     }
 
-    /// Returns the size of one element.
+    /// Returns the size of one element in bytes.
     pub(crate) fn element(&self) -> usize {
         self.dtype.bitsize() / 8
     }

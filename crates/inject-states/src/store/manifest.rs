@@ -1,4 +1,4 @@
-//! `manifest.json`: the description of a store, and the sign that it is finished.
+//! `manifest.json`: the description of a store. Its presence marks the store as finished.
 
 pub(crate) mod bos;
 pub(crate) mod noise;
@@ -19,7 +19,7 @@ pub const FORMAT_VERSION: u32 = 1;
 
 const FILE: &str = "manifest.json";
 
-/// The description of a store: everything except its numbers.
+/// The description of a store: everything except its states.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -28,7 +28,7 @@ pub struct Manifest {
     pub format_version: u32,
     /// The crate and version that wrote the store.
     pub created_by: String,
-    /// The origin of the states, and what is kept of them.
+    /// The origin of the states, and the selection of them that is stored.
     pub spec: StoreSpec,
     /// The number of prompts.
     pub prompt_count: usize,
@@ -38,12 +38,12 @@ pub struct Manifest {
     pub row_count: usize,
     /// SHA-256, in hexadecimal, of the data of `prompts.safetensors`: `offsets`, then `token_ids`.
     pub prompts_sha256: String,
-    /// The noise floors, if they were measured.
+    /// The noise floor of each tap, if the floors were measured.
     pub noise: Option<NoiseFloors>,
 }
 
 impl Manifest {
-    /// Makes the manifest of a job that has not begun.
+    /// Creates the manifest of a job that has not begun.
     ///
     /// # Errors
     ///
@@ -74,19 +74,19 @@ impl Manifest {
         manifest.map(|manifest| manifest.checked(&path)).transpose()
     }
 
-    /// Makes a finished store of the folder, whose other files must be durable already.
+    /// Marks the store in the folder as finished. All its other files must be durable already.
     pub(crate) fn write(&self, dir: &Path) -> Result<(), StoreError> {
         let path = dir.join(FILE);
         Ok(durable::replace(&path, &to_json(self, &path)?)?)
     }
 
-    /// Makes an unfinished store of the folder, whose journal must be durable already.
+    /// Marks the store in the folder as unfinished. Its journal must be durable already.
     pub(crate) fn remove(dir: &Path) -> Result<(), StoreError> {
         durable::remove(&dir.join(FILE))?;
         Ok(durable::sync_folder(dir)?)
     }
 
-    /// Returns the description without the noise floors, on which nothing in the store depends.
+    /// Returns the description without the noise floors. No other content of the store depends on them.
     pub fn without_noise(&self) -> Manifest {
         Manifest { noise: None, ..self.clone() }
     }
@@ -119,12 +119,12 @@ impl Manifest {
         common
     }
 
-    /// As [`Self::difference_of_job`], for a finished store, whose version no longer matters.
+    /// Returns the first field in which a finished store differs from this job. Its crate version does not matter.
     pub(crate) fn difference_of_content(&self, found: &Manifest) -> Option<Difference> {
         self.difference_of_job(&Manifest { created_by: self.created_by.clone(), ..found.clone() })
     }
 
-    /// Returns a manifest from disk if no two of its fields contradict each other.
+    /// Checks a manifest that was read from disk for contradictory fields.
     fn checked(self, path: &Path) -> Result<Self, StoreError> {
         let field = |field: &str, found: String, expected: &str| StoreError::Field {
             path: path.to_owned(),
@@ -166,9 +166,11 @@ impl Manifest {
         Ok(self)
     }
 
+    /// Checks that every file fits into one memory map.
+    ///
     /// # Errors
     ///
-    /// [`StoreError::TooLarge`] if a file is too large for one memory map.
+    /// [`StoreError::TooLarge`] if one does not.
     fn within_memory(&self) -> Result<(), StoreError> {
         let states = [self.row_count, self.spec.d_model, self.spec.dtype.bytes()];
         let rows = [self.row_count, 3, size_of::<i32>()];
@@ -184,7 +186,7 @@ impl Manifest {
     }
 }
 
-/// Reads a JSON file, and checks the format version of the part that `manifest` points at before the rest.
+/// Reads a JSON file. Checks the format version of the part that `manifest` selects before everything else.
 /// Returns `None` if there is no such file.
 pub(crate) fn read_versioned<T: serde::de::DeserializeOwned>(
     path: &Path,
@@ -207,7 +209,7 @@ pub(crate) fn read_versioned<T: serde::de::DeserializeOwned>(
     serde_json::from_value(json).map(Some).map_err(damaged)
 }
 
-/// Returns the pretty form, with a newline at its end.
+/// Returns the value as pretty-printed JSON with a final newline.
 pub(crate) fn to_json<T: serde::Serialize>(value: &T, path: &Path) -> Result<Vec<u8>, StoreError> {
     let mut json = serde_json::to_vec_pretty(value)
         .map_err(|source| StoreError::Json { path: path.to_owned(), source })?;

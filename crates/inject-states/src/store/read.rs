@@ -1,4 +1,4 @@
-//! A finished store.
+//! Reads a finished store.
 
 pub(crate) mod mapped;
 pub(crate) mod tap_states;
@@ -24,11 +24,11 @@ use super::{
     write::progress::Journal,
 };
 
-/// A finished store, checked as a whole when it is opened and then read in place.
+/// A finished store. It is checked when it is opened, and then read in place.
 ///
-/// Opening maps every file and reads the ids, not the states, so it is quick for any size. The states of a tap are compared with
-/// their checksums when [`Store::tap`] first returns them. No other program may truncate or rewrite the files while the store is
-/// open; this crate never changes a finished store. A store on a read-only medium opens as well.
+/// Opening maps every file and reads the ids, but not the states, so it is fast for stores of any size. The states of a tap are
+/// compared with their checksums when [`Store::tap`] first returns them. No other program may truncate or rewrite the files while
+/// the store is open. This crate never changes a finished store. A store on a read-only medium can be opened too.
 #[derive(Debug)]
 pub struct Store {
     dir: PathBuf,
@@ -36,7 +36,7 @@ pub struct Store {
     prompts: PromptIds,
     rows: StoredRowIds,
     taps: Vec<TapStates>,
-    /// The checksums to compare the states with, if there are any.
+    /// The checksums of the states, if the store has any.
     sums: Option<Sums>,
     /// Set for each tap whose states agreed with their checksums.
     verified: Vec<OnceLock<()>>,
@@ -47,9 +47,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unfinished`] if its writing was interrupted, [`StoreError::NotAStore`] if there is no
-    /// manifest, and a [`StoreError`] that names the file, what was found and what was expected if anything
-    /// in it contradicts the manifest.
+    /// [`StoreError::Unfinished`] if the writing of the store was interrupted, and [`StoreError::NotAStore`] if there is no
+    /// manifest. If anything contradicts the manifest, a [`StoreError`] that names the file, the value found and the value
+    /// expected.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, StoreError> {
         let dir = dir.as_ref();
         let mut store = Store::open_unverified(dir)?;
@@ -57,11 +57,11 @@ impl Store {
         Ok(store)
     }
 
-    /// As [`Store::open`], but never compares states with their checksums.
+    /// Opens a finished store like [`Store::open`], but never compares states with their checksums.
     ///
     /// # Errors
     ///
-    /// As [`Store::open`].
+    /// The errors of [`Store::open`].
     pub fn open_unverified(dir: impl AsRef<Path>) -> Result<Self, StoreError> {
         let dir = dir.as_ref();
         if let Some(manifest) = Manifest::read(dir)? {
@@ -76,7 +76,7 @@ impl Store {
         }
     }
 
-    /// Checks every file of a folder, except the states, against a manifest that need not be on disk yet.
+    /// Checks every file of a folder, except the states, against a manifest. The manifest need not be on disk yet.
     pub(crate) fn check(dir: &Path, manifest: Manifest) -> Result<Self, StoreError> {
         let prompts = PromptIds::open(dir, &manifest)?;
         let rows = StoredRowIds::open(dir, &manifest, &prompts)?;
@@ -90,7 +90,7 @@ impl Store {
         Ok(Store { dir: dir.to_owned(), manifest, prompts, rows, taps, sums: None, verified })
     }
 
-    /// Returns the folder.
+    /// Returns the path of the store's folder.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -105,7 +105,7 @@ impl Store {
         self.rows.rows()
     }
 
-    /// Returns the rows of one prompt.
+    /// Returns the range of rows that belong to one prompt.
     ///
     /// # Panics
     ///
@@ -118,7 +118,7 @@ impl Store {
         }
     }
 
-    /// Returns all token ids of one prompt, whichever of its positions are stored.
+    /// Returns all token ids of one prompt, regardless of which positions are stored.
     ///
     /// # Panics
     ///
@@ -137,8 +137,8 @@ impl Store {
         &self.taps
     }
 
-    /// Returns the identity of the states at one tap: the XXH3 of the checksums of their blocks, in hexadecimal. A store without
-    /// checksums is read for it.
+    /// Returns a fingerprint of the states at one tap: the XXH3 of the checksums of their blocks, in hexadecimal. If the store has
+    /// no checksums, they are computed from the states.
     ///
     /// # Errors
     ///
@@ -153,12 +153,12 @@ impl Store {
         Ok(format!("{:016x}", xxh3_64(&bytes)))
     }
 
-    /// Returns the states at one tap. The first time, all of them are read and compared with their checksums.
+    /// Returns the states at one tap. On the first call for a tap, all its states are read and compared with their checksums.
     ///
     /// # Errors
     ///
-    /// [`StoreError::NoSuchTap`] if the store does not hold it, [`StoreError::DamagedBlock`] if states changed after they
-    /// were written.
+    /// [`StoreError::NoSuchTap`] if the store does not contain the tap, and [`StoreError::DamagedBlock`] if states changed after
+    /// they were written.
     pub fn tap(&self, tap: Tap) -> Result<&TapStates, StoreError> {
         let index = self.index_of(tap)?;
         if let (Some(sums), None) = (&self.sums, self.verified[index].get()) {
@@ -177,11 +177,11 @@ impl Store {
         })
     }
 
-    /// Compares the states at every tap with their checksums. A store without checksums passes.
+    /// Compares the states at every tap with their checksums. Succeeds if the store has no checksums.
     ///
     /// # Errors
     ///
-    /// [`StoreError::DamagedBlock`] with the first damaged row.
+    /// [`StoreError::DamagedBlock`] with the rows of the first damaged block.
     pub fn verify(&self) -> Result<(), StoreError> {
         let Some(sums) = &self.sums else { return Ok(()) };
         let mut first: Option<(usize, StoreError)> = None;

@@ -1,4 +1,4 @@
-//! Writing a store, block by block, through any number of interruptions.
+//! Writes a store block by block. Writing can be interrupted and resumed any number of times.
 
 pub(crate) mod block;
 mod folder;
@@ -22,23 +22,23 @@ use super::{
 };
 use crate::durable::{self, JsonLines};
 
-/// The numbers that are converted at a time.
+/// The number of values converted at a time.
 const CHUNK: usize = 1 << 18;
 
-/// The state of a folder that is opened for writing.
+/// The state of a folder that was opened for writing.
 #[derive(Debug)]
 pub enum Opened {
-    /// Nothing yet, or a part of the job. The rest is to be written.
+    /// The folder contains nothing or a part of the job. The rest has to be written.
     Writing(StoreWriter),
-    /// All of the job.
+    /// The folder contains the whole job.
     Complete(Store),
 }
 
 /// Writes the store of one job.
 ///
-/// The writer may be dropped, or its process killed, at any moment. Opened again, it goes on after the last
-/// block whose [`append`](StoreWriter::append) returned. It remembers 4 bytes for each prompt and 8 for each mebibyte of states, and
-/// converts a block in small pieces, so its memory hardly grows with what is stored.
+/// The writer may be dropped, or its process killed, at any time. When it is opened again, it continues after the last block
+/// whose [`append`](StoreWriter::append) returned. It keeps 4 bytes for each prompt and 8 for each mebibyte of states, and
+/// converts a block in small pieces, so its memory grows very little with the size of the store.
 #[derive(Debug)]
 pub struct StoreWriter {
     dir: PathBuf,
@@ -47,7 +47,7 @@ pub struct StoreWriter {
     taps: Vec<TapFile>,
     /// The checksums of each tap, up to the last durable block.
     hashers: Vec<BlockHasher>,
-    /// The checksums on disk, once there are any.
+    /// The file of checksums. `None` before the first is written.
     record: Option<JsonLines>,
     /// The converted numbers of one chunk.
     bytes: Vec<u8>,
@@ -55,17 +55,17 @@ pub struct StoreWriter {
 }
 
 impl StoreWriter {
-    /// Begins a store in a folder that is empty or does not exist, or goes on with one that was begun there.
+    /// Begins a store in a folder that is empty or does not exist, or resumes one that was begun there.
     ///
-    /// What is on disk is compared with its checksums. If a block of states is damaged, the prompts from there on are to be
-    /// written again, in a finished store too.
+    /// The states on disk are compared with their checksums. If a block is damaged, its prompts and all later ones have to be
+    /// written again, even if the store is finished.
     ///
     /// # Errors
     ///
     /// - [`StoreError::InvalidSpec`], [`StoreError::NoPrompts`], [`StoreError::EmptyPrompt`],
-    ///   [`StoreError::TokenTooLarge`] and [`StoreError::TooLarge`] for what no store can hold.
-    /// - [`StoreError::AlienFolder`] and [`StoreError::DifferentJob`] if the folder holds something else, and
-    ///   [`StoreError::Busy`] if another process is writing there. Nothing in the folder is changed then.
+    ///   [`StoreError::TokenTooLarge`] and [`StoreError::TooLarge`] for a job that no store can represent.
+    /// - [`StoreError::AlienFolder`] and [`StoreError::DifferentJob`] if the folder contains something else, and
+    ///   [`StoreError::Busy`] if another process is writing there. The folder is then left unchanged.
     /// - A [`StoreError`] that names the file if something in the folder is damaged or cannot be written.
     pub fn open(dir: impl AsRef<Path>, spec: StoreSpec, prompts: &[Vec<u32>]) -> Result<Opened, StoreError> {
         let dir = dir.as_ref();
@@ -78,7 +78,7 @@ impl StoreWriter {
         }
         durable::create_folder(dir)?;
         let lock = WriterLock::acquire(dir)?;
-        // The process that had the lock until now may have finished.
+        // The process that held the lock until now may have finished the store.
         match folder::finished(dir, &job)? {
             Some((store, None)) => return Ok(Opened::Complete(store)),
             Some((_, Some(row))) => resume::reopen(dir, &job, &lengths, row)?,
@@ -113,12 +113,12 @@ impl StoreWriter {
         Ok(Opened::Writing(StoreWriter { dir, journal, lengths, taps, hashers, record, bytes, _lock: lock }))
     }
 
-    /// Returns the number of prompts on disk, which is that of the next prompt.
+    /// Returns the number of prompts on disk, which is the index of the next prompt.
     pub fn next_prompt(&self) -> usize {
         self.journal.prompts_done
     }
 
-    /// Returns the number of rows that the next `prompts` prompts have.
+    /// Returns the number of rows of the next `prompts` prompts.
     ///
     /// # Panics
     ///
@@ -127,14 +127,16 @@ impl StoreWriter {
         self.lengths.rows(self.next_prompt()..self.next_prompt() + prompts)
     }
 
-    /// Writes the states of the next prompts. When this returns, they are durable.
+    /// Writes the states of the next prompts. They are durable when this function returns.
     ///
     /// # Errors
     ///
-    /// [`StoreError::BlockTooLong`], [`StoreError::BlockTaps`] and [`StoreError::BlockSize`] if the block is
-    /// not that of the next prompts; [`StoreError::NotFinite`] and [`StoreError::Overflow`] for states that
-    /// cannot be stored; [`StoreError::Io`]. The store is then as if the block had not been given, and
-    /// another may be.
+    /// - [`StoreError::BlockTooLong`], [`StoreError::BlockTaps`] and [`StoreError::BlockSize`] if the block does not match the next
+    ///   prompts.
+    /// - [`StoreError::NotFinite`] and [`StoreError::Overflow`] for states that cannot be stored.
+    /// - [`StoreError::Io`] if writing fails.
+    ///
+    /// After an error the store is unchanged, and another block may be appended.
     pub fn append(&mut self, block: &Block<'_>) -> Result<(), StoreError> {
         let left = self.lengths.prompts() - self.next_prompt();
         if block.prompts > left {
@@ -160,13 +162,14 @@ impl StoreWriter {
         };
         journal.write(&self.dir)?;
         self.journal = journal;
-        // After the journal, so that no checksum is recorded of what does not count. One that is missing is computed again.
+        // Checksums are recorded after the journal, so that there is none for states that do not count. A missing checksum is
+        // computed again.
         let recorded = self.hashers[0].complete().len();
         self.hashers = hashers;
         self.record(recorded)
     }
 
-    /// Writes down the checksums of the blocks that are complete, from number `first` on.
+    /// Writes the checksums of the complete blocks, starting with block `first`.
     fn record(&mut self, first: usize) -> Result<(), StoreError> {
         let sums: Vec<&[u64]> = self.hashers.iter().map(BlockHasher::complete).collect();
         if sums[0].len() == first {
@@ -180,13 +183,12 @@ impl StoreWriter {
         checksums::append(file, &job.spec.taps, &sums, first)
     }
 
-    /// Makes a finished store of what was written, and opens it.
+    /// Finishes the store and opens it.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unfinished`] if prompts are missing, [`StoreError::NoiseFloor`] if the floors are not
-    /// those of the store's taps, and the errors of [`Store::open`]. The folder can then still be opened
-    /// by [`StoreWriter::open`].
+    /// [`StoreError::Unfinished`] if prompts are missing, [`StoreError::NoiseFloor`] if the floors do not match the store's taps,
+    /// and the errors of [`Store::open`]. The folder can still be opened by [`StoreWriter::open`] after an error.
     pub fn finish(self, noise: Option<NoiseFloors>) -> Result<Store, StoreError> {
         let dir = &self.dir;
         let Journal { job, prompts_done, .. } = self.journal;
@@ -200,7 +202,7 @@ impl StoreWriter {
         for file in FileSpec::all(&job) {
             let path = file.path(dir);
             let partial = durable::partial(&path);
-            // An interrupted `finish` has renamed some of them.
+            // An interrupted call may have renamed some files.
             if partial.exists() {
                 durable::rename(&partial, &path)?;
             }
@@ -209,14 +211,14 @@ impl StoreWriter {
         let sums: Vec<Vec<u64>> = self.hashers.into_iter().map(BlockHasher::finish).collect();
         let sums: Vec<&[u64]> = sums.iter().map(Vec::as_slice).collect();
         durable::replace(&dir.join(checksums::FILE), &checksums::to_text(&job, &sums))?;
-        // Its states were hashed as they were written.
+        // The states need not be verified, because they were hashed as they were written.
         let store = Store::check(dir, Manifest { noise, ..job })?;
         store.manifest().write(dir)?;
         folder::remove_leftovers(dir)?;
         Ok(store)
     }
 
-    /// Writes the states of one tap after those that are durable.
+    /// Writes the states of one tap after the durable ones.
     fn write(&mut self, index: usize, values: &[f32], hasher: &mut BlockHasher) -> Result<(), StoreError> {
         let spec = &self.journal.job.spec;
         let file = &mut self.taps[index];

@@ -25,11 +25,11 @@ pub(super) struct Measuring<'a> {
     pub(super) projections: &'a [Projection],
 }
 
-/// For each tap and view the states of a whole prompt.
+/// The states of a whole prompt, for each tap and view.
 type Views = BTreeMap<Tap, Vec<Array2<f64>>>;
 
 impl Measuring<'_> {
-    /// The chosen positions of one prompt.
+    /// Measures the chosen positions of one prompt.
     pub(super) fn prompt(
         &self,
         number: usize,
@@ -53,7 +53,7 @@ impl Measuring<'_> {
         Ok(measured)
     }
 
-    /// The prompt's own states, disturbed, then those of the producers.
+    /// Returns the prompt's own states, disturbed, then those of the producers.
     fn views(&self, number: usize, ids: &[u32]) -> Result<Views, StudyError> {
         let extraction = Extraction::new(self.options.taps.clone(), Positions::All)?;
         let prompt = [ids.to_vec()];
@@ -123,7 +123,7 @@ fn not_finite(states: &Array2<f64>) -> Option<(usize, usize, f64)> {
         .map(|((row, column), value)| (row, column, *value))
 }
 
-/// The comparison with some of the other tokens.
+/// The result of comparing one position with some of the other tokens.
 #[derive(Clone, Debug)]
 struct Found {
     norm: f64,
@@ -152,7 +152,7 @@ impl Found {
                 .collect(),
             projected: Vec::new(),
         };
-        // The reduction goes by halves, and equal distances by the smaller id: the result depends on no schedule.
+        // Equal distances are resolved by the smaller id, so the result does not depend on how the work is divided.
         ids.par_iter()
             .zip(states.par_chunks(truth.len()))
             .with_min_len(CANDIDATES_A_THREAD)
@@ -170,7 +170,7 @@ impl Found {
         let apart = distance(state, truth);
         self.margin = self.margin.min(apart);
         for (breaking, direction) in self.breaking.iter_mut().zip(directions) {
-            // The product is at most the distance, so only a state nearer than twice the breaking point can lower it.
+            // The product is at most the distance, so only a state nearer than twice the breaking point can reduce it.
             if apart < 2.0 * *breaking {
                 let along = along(state, truth, direction);
                 if along > 0.0 {
@@ -179,7 +179,7 @@ impl Found {
             }
         }
         for (seen, view) in self.views.iter_mut().zip(wanted) {
-            // By the triangle inequality, a state farther from the truth than that is farther from the view too.
+            // By the triangle inequality, a state farther than this from the true one is farther from the view too.
             if apart <= 2.0 * seen.error * (1.0 + 1e-9) {
                 let distance = distance(state, view);
                 if distance < seen.error {
@@ -213,9 +213,9 @@ fn nearer(a: Option<(u32, f64)>, b: Option<(u32, f64)>) -> Option<(u32, f64)> {
     [a, b].into_iter().flatten().min_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)))
 }
 
-/// The product of a difference of two states with a direction, in f64.
+/// Returns the product of a difference of two states with a direction, in f64.
 fn along(state: &[f32], truth: &[f32], direction: &[f64]) -> f64 {
-    // Eight sums at once, as for distances.
+    // Eight partial sums, as for distances.
     let mut sums = [0.0_f64; 8];
     let difference = |i: usize| f64::from(state[i]) - f64::from(truth[i]);
     for (i, direction) in direction.iter().enumerate() {

@@ -1,14 +1,14 @@
-//! A random subspace.
+//! Projections onto random subspaces.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use inject_sipit::states::random::SplitMix;
 
-/// An orthonormal basis of a subspace, drawn evenly from all subspaces of its dimension.
+/// An orthonormal basis of a subspace, which is drawn uniformly from all subspaces of its dimension.
 #[derive(Clone, Debug)]
 pub(super) struct Projection {
     /// The vectors, each with `d_model` coordinates.
     basis: Vec<Vec<f64>>,
-    /// The same as f32 columns, `[d_model, dimensions]`.
+    /// The same vectors as columns in f32, `[d_model, dimensions]`.
     columns: Tensor<2>,
 }
 
@@ -18,7 +18,7 @@ impl Projection {
         let mut basis: Vec<Vec<f64>> = Vec::with_capacity(dimensions);
         while basis.len() < dimensions {
             let mut vector = numbers.direction(d_model);
-            // Twice, because rounding leaves a little of the others after the first time.
+            // The other vectors are subtracted twice, because rounding leaves small components of them after the first time.
             for _ in 0..2 {
                 for other in &basis {
                     let along = dot(&vector, other);
@@ -26,7 +26,7 @@ impl Projection {
                 }
             }
             let length = dot(&vector, &vector).sqrt();
-            // Almost in the span of the others. It happens only if almost every dimension is taken.
+            // A vector almost in the span of the others is rejected. This happens only if the basis is almost complete.
             if length > 1e-6 {
                 vector.iter_mut().for_each(|value| *value /= length);
                 basis.push(vector);
@@ -38,7 +38,7 @@ impl Projection {
         Projection { basis, columns: Tensor::from_data(data, (device, DType::F32)) }
     }
 
-    /// The squared norm of each difference within the subspace, in the precision of the differences.
+    /// Returns the squared norm of each difference after projection, in the number format of the differences.
     ///
     /// # Shapes
     ///
@@ -48,7 +48,7 @@ impl Projection {
         differences.matmul(columns).powi_scalar(2).sum_dim(1)
     }
 
-    /// The norm of one difference within the subspace, in f64.
+    /// Returns the norm of one difference after projection, in f64.
     pub(super) fn norm(&self, difference: &[f64]) -> f64 {
         self.basis.iter().map(|vector| dot(vector, difference).powi(2)).sum::<f64>().sqrt()
     }

@@ -8,7 +8,7 @@ use inject_sipit::{
 use super::{LostPosition, Measured, Projected, Survival, TapDecoding, View};
 use crate::{tap_distances::exact_quantiles, tuning::LISTED};
 
-/// Sizes of noise for which survival is given, in margins: one half is the bound of Theorem 3.2.
+/// The norms of noise for which survival is reported, in margins. One half is the bound of Theorem 3.2.
 const SIZES: [f64; 16] =
     [0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0, 24.0];
 
@@ -28,7 +28,7 @@ pub(super) fn summarise(
         .iter()
         .flat_map(|(_, measured)| measured.breaking.iter().flatten().map(move |norm| norm / half(measured)))
         .collect();
-    // A direction in which there is no token never breaks.
+    // A direction without a token in it never breaks, but it is counted.
     let directions: usize = measured.iter().map(|(_, measured)| measured.breaking.len()).sum();
     let survival = |noise_over_margin: f64| {
         let broken = ratios.iter().filter(|ratio| **ratio <= 2.0 * noise_over_margin).count();

@@ -1,11 +1,12 @@
 //! The numbers of pairs of extensions.
 
-/// The number of pairs of extensions of the same prompt, for `prefixes` prompts: `k C(V, 2)`.
+/// Returns the number of pairs of extensions of the same prompt, for `prefixes` prompts: `k C(V, 2)`.
 ///
 /// # Source
 ///
-/// arXiv 2510.15511, section 4.1: with 10 prompts 343.6e9 for Gemma-3's vocabulary of 262,144; for GPT-2's of 50,257 the same
-/// protocol gives 12.6e9.
+/// arXiv 2510.15511, section 4.1. Ten prompts give 343.6e9 pairs for Gemma-3's vocabulary of 262,144 tokens. The same protocol
+/// gives
+/// 12.6e9 for GPT-2's vocabulary of 50,257 tokens.
 ///
 /// # Example
 ///
@@ -19,7 +20,7 @@ pub fn pairs_within(prefixes: u64, vocab_size: u64) -> u64 {
     prefixes * (vocab_size * vocab_size.saturating_sub(1) / 2)
 }
 
-/// The number of pairs of extensions of different prompts. With [`pairs_within`] it adds up to `C(k V, 2)`.
+/// Returns the number of pairs of extensions of different prompts. The sum with [`pairs_within`] is `C(k V, 2)`.
 ///
 /// # Example
 ///

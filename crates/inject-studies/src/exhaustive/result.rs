@@ -1,4 +1,4 @@
-//! The result of the study.
+//! The result of the exhaustive study.
 
 use inject_sipit::{
     collisions::{Coverage, NoiseFloor, Resolution},
@@ -86,7 +86,7 @@ pub struct ExtensionPair {
 }
 
 impl ExhaustiveStudy {
-    /// The smallest distance of all.
+    /// Returns the closest pair of the study.
     pub fn minimum(&self) -> Option<ExtensionPair> {
         let closest = self.extensions.iter().filter_map(|extensions| extensions.closest.first().copied());
         closest.min_by(|a, b| a.distance.total_cmp(&b.distance))

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::name::StudyName;
 
-/// The name of a study, and everything that its results depend on.
+/// The name of a study, and everything on which its results depend.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Description {
     study: StudyName,
@@ -14,11 +14,11 @@ pub struct Description {
 }
 
 impl Description {
-    /// Describes a study. `dependencies` is a JSON object with everything that its results depend on.
+    /// Describes a study. `dependencies` is a JSON object with everything on which its results depend.
     ///
     /// # Panics
     ///
-    /// If `dependencies` is not an object.
+    /// Panics if `dependencies` is not an object.
     pub fn new(study: StudyName, dependencies: Value) -> Self {
         match dependencies {
             Value::Object(dependencies) => Description { study, dependencies },
@@ -26,14 +26,14 @@ impl Description {
         }
     }
 
-    /// The same description of a study that computes with `decoder`. Its lanes follow the number of cores and change states by
-    /// rounding, so results of another number of lanes are not mixed with these.
+    /// Adds the number of lanes of `decoder` to the description. It depends on the number of cores and changes states by rounding
+    /// errors, so results computed with different numbers of lanes must not be mixed.
     pub fn computed_by(mut self, decoder: &Decoder) -> Self {
         self.dependencies.insert("lanes".to_owned(), decoder.lanes().into());
         self
     }
 
-    /// The name of the study.
+    /// Returns the name of the study.
     pub fn study(&self) -> StudyName {
         self.study
     }

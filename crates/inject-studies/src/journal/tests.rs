@@ -1,4 +1,4 @@
-//! Journals that are cut off, damaged, foreign or old.
+//! Tests of journals that are truncated, damaged, foreign or old.
 
 use std::fs;
 
@@ -14,7 +14,7 @@ fn numbers() -> Description {
     Description::new(StudyName::Lengths, json!({ "count": 3 }))
 }
 
-/// A journal of the results 0.1 and 0.3 of the units 1 and 2.
+/// Writes a journal with the results 0.1 and 0.3 of the units 1 and 2, and returns its bytes.
 fn two_units(path: &Path) -> Vec<u8> {
     let mut journal = Numbers::open(path, &numbers()).unwrap();
     journal.push(1, 0.1).unwrap();
@@ -57,7 +57,8 @@ fn no_flipped_bit_changes_a_result() {
         fs::write(&path, &damaged).unwrap();
         match Numbers::open(&path, &numbers()) {
             Err(_) => {}
-            // A damaged end of the last line makes it unfinished. A damaged name of a checksum leaves the results right.
+            // If the end of the last line is damaged, the line counts as unfinished. If the name of a checksum is damaged, the
+            // results are still right.
             Ok(journal) => {
                 let second = if place == whole.len() - 1 { None } else { Some(&0.3) };
                 let found = (journal.result(&1), journal.result(&2));

@@ -38,7 +38,7 @@ pub enum Condition {
 }
 
 impl Condition {
-    /// Quantised weights that the inverter knows.
+    /// Returns the format of the weights of the inverter's model, if they are quantised.
     pub(super) fn known_weights(self) -> Option<NumberFormat> {
         match self {
             Condition::KnownWeights { weights } => Some(weights),
@@ -46,7 +46,7 @@ impl Condition {
         }
     }
 
-    /// Quantised weights that produced the states.
+    /// Returns the format of the weights that produced the states, if they are quantised.
     pub(super) fn producing_weights(self) -> Option<NumberFormat> {
         match self {
             Condition::KnownWeights { weights } | Condition::UnknownWeights { weights } => Some(weights),

@@ -11,12 +11,12 @@ use ndarray::Array2;
 use super::{Condition, Trial, least_margin};
 use crate::{StudyError, tuning::MARGIN_RIVALS};
 
-/// The disturbed states of one prompt, and their distance from those computed.
+/// The disturbed states of one prompt, and their distance from the computed ones.
 #[derive(Clone, Debug)]
 pub(super) struct Disturbed {
-    /// The states as the inverter is given them.
+    /// The states that the inverter is given.
     pub(super) target: TargetStates,
-    /// The largest distance of a state from that of the inverter's model.
+    /// The largest distance between a given state and that of the inverter's model.
     pub(super) largest_error: f64,
 }
 
@@ -71,7 +71,7 @@ impl Disturbed {
     fn moved(clean: &Array2<f64>, states: Array2<f64>, tap: Tap) -> Result<Self, StudyError> {
         let errors = errors(clean, &states);
         let largest_error = errors.iter().copied().fold(0.0, f64::max);
-        // This error in every coordinate is an error of that size in L2.
+        // The error of a coordinate times the root of the width is the error in L2.
         let width = (states.ncols() as f64).sqrt();
         let half_steps = errors.into_iter().map(|error| error / width).collect();
         let target = TargetStates::new(states, tap, FloatFormat::F64)?.rounded_by(half_steps)?;
@@ -82,10 +82,10 @@ impl Disturbed {
 fn states(decoder: &Decoder, tap: Tap, prompt: &[u32]) -> Result<Array2<f64>, StudyError> {
     let mut states =
         Extraction::new(vec![tap], Positions::All)?.run(decoder, &[prompt.to_vec()], &mut |_| ())?;
-    Ok(states.remove(&tap).expect("the tap was asked for").mapv(f64::from))
+    Ok(states.remove(&tap).expect("the tap was requested").mapv(f64::from))
 }
 
-/// The distance by which each state was moved.
+/// Returns the distance by which each state was moved.
 fn errors(clean: &Array2<f64>, states: &Array2<f64>) -> Vec<f64> {
     let of_row = |(a, b): (ndarray::ArrayView1<'_, f64>, ndarray::ArrayView1<'_, f64>)| {
         distance(&a.to_vec(), &b.to_vec())

@@ -1,4 +1,4 @@
-//! The sets of alike prompts.
+//! The sets of similar prompts.
 
 use super::StressSet;
 
@@ -43,6 +43,8 @@ impl std::fmt::Display for StressKind {
     }
 }
 
+/// The common ending of prompts with different beginnings.
+///
 /// # Source
 ///
 /// arXiv 2510.15511 v4, appendix E.3, table 10.
@@ -51,7 +53,7 @@ const ENDING: &str = "Complete this: The quick brown fox jumps over the lazy";
 /// The separators of arXiv 2510.15511 v4, appendix E.3, and three more.
 const SEPARATORS: [&str; 7] = ["->", ":", "=", "-", "=>", "|", "~"];
 
-/// Words and their translations, for prompts by example.
+/// Words and their translations, for prompts that give an example.
 const WORDS: [(&str, &str); 24] = [
     ("sea", "mer"),
     ("house", "maison"),
@@ -79,8 +81,8 @@ const WORDS: [(&str, &str); 24] = [
     ("wood", "bois"),
 ];
 
-/// Makes a set of up to `count` prompts. `texts` are what near-duplicates, trailing newlines and different beginnings are made
-/// from; the other kinds do not need them.
+/// Makes a set of up to `count` prompts. Near-duplicates, trailing newlines and common endings are made from `texts`. The other
+/// kinds do not use `texts`.
 pub fn stress_set(kind: StressKind, texts: &[String], count: usize) -> StressSet {
     let texts: Vec<String> = match kind {
         StressKind::SameNextToken => by_example(&SEPARATORS[..1]).take(count).collect(),
@@ -100,7 +102,7 @@ pub fn stress_set(kind: StressKind, texts: &[String], count: usize) -> StressSet
     StressSet { kind, texts }
 }
 
-/// One example of a translation and the same question, whose answer is the same each time.
+/// Returns prompts with one example of a translation each, followed by the same question. The answer is always the same.
 fn by_example<'s>(separators: &'s [&'s str]) -> impl Iterator<Item = String> + 's {
     let pairs = (0..WORDS.len()).flat_map(|a| (0..WORDS.len()).map(move |b| (WORDS[a], WORDS[b])));
     let pairs = pairs.filter(|(a, b)| a != b && a.0 != "sea" && b.0 != "sea");

@@ -1,8 +1,8 @@
-//! The windows of each step.
+//! The choice of the windows of each training step.
 
 use inject_sipit::states::random::SplitMix;
 
-/// A sequence of batches. A batch holds all windows in order, or some, drawn without repetition.
+/// A sequence of batches. A batch contains all windows in order, or a random selection without repetition.
 pub(super) struct Batches<'a> {
     windows: &'a [Vec<u32>],
     size: usize,

@@ -1,4 +1,4 @@
-//! Prompts that collide at a degenerate start, and the expected effect of training.
+//! Prompts that collide under degenerate initial weights, and the expected effect of training.
 
 use std::collections::BTreeMap;
 
@@ -39,12 +39,13 @@ pub struct DegenerateCase {
     pub why: String,
 }
 
-/// Returns every case that this decoder and text allow. `windows` are the training text. Their last tokens are not inputs.
+/// Returns every case that is possible with this decoder and text. `windows` are the training text. Their last tokens are not
+/// inputs.
 ///
 /// # Errors
 ///
-/// [`StudyError::TooFew`] where the text does not hold two frequent tokens or enough different windows, or the vocabulary not
-/// two tokens that never occur.
+/// [`StudyError::TooFew`] if the text does not contain two frequent tokens or enough different windows, or if the vocabulary does
+/// not contain two tokens that never occur in it.
 pub fn degenerate_cases(
     config: &DecoderConfig,
     windows: &[Vec<u32>],
@@ -58,7 +59,7 @@ pub fn degenerate_cases(
     Ok(cases)
 }
 
-/// The text that the cases are built from.
+/// The text from which the cases are built.
 struct Text<'a> {
     windows: &'a [Vec<u32>],
     n_layers: usize,
@@ -97,12 +98,12 @@ impl<'a> Text<'a> {
         self.windows.iter().filter(|ids| ids.len() > PAIRS + 2).map(Vec::as_slice)
     }
 
-    /// Every tap of the decoder.
+    /// Returns every tap of the decoder.
     fn all(&self) -> Vec<Tap> {
         Tap::all(self.n_layers)
     }
 
-    /// Every tap but the embedding, which depends only on the last token and its position.
+    /// Returns every tap but the embedding, which depends only on the last token and its position.
     fn after_attention(&self) -> Vec<Tap> {
         self.all().into_iter().filter(|&tap| tap != Tap::Embedding).collect()
     }
@@ -110,7 +111,7 @@ impl<'a> Text<'a> {
     fn equal_embeddings(&self) -> Vec<DegenerateCase> {
         let [a, b] = self.frequent;
         let [c, d] = self.absent;
-        // Prefixes of one to eight tokens, then one token or the other, then the following tokens, if any.
+        // Each prompt consists of a prefix of one to eight tokens, one of the two tokens, and the following tokens, if any.
         let pairs = |[a, b]: [u32; 2], following: &[u32]| {
             let pair = |(number, ids): (usize, &[u32])| {
                 let with = |id: u32| [&ids[..=number], &[id], following].concat();
@@ -211,7 +212,7 @@ impl<'a> Text<'a> {
     }
 
     fn zeros(&self) -> Vec<DegenerateCase> {
-        // One length and one last token, after different texts.
+        // The prompts of a pair have the same length and last token, after different texts.
         let last = self.frequent[0];
         let windows: Vec<&[u32]> = self.long().collect();
         let pair = |number: usize| {

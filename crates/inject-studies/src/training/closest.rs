@@ -41,7 +41,7 @@ pub struct TapMinimum {
 ///
 /// # Errors
 ///
-/// [`StudyError::TooFew`] without two different prompts, and what the decoder refuses.
+/// [`StudyError::TooFew`] if there are no two different prompts, and the errors of the decoder.
 pub fn closest_at_taps(
     decoder: &Decoder,
     prompts: &[Vec<u32>],

@@ -1,4 +1,4 @@
-//! The effect of gradient descent on the collisions of a degenerate start.
+//! The effect of gradient descent on the collisions of degenerate initial weights.
 
 use std::num::NonZeroUsize;
 
@@ -30,7 +30,7 @@ pub struct DegenerateOptions {
 }
 
 impl DegenerateOptions {
-    /// Trains by `optimiser` and measures after each number of `steps`.
+    /// Creates options to train with `optimiser` and measure after each number of `steps`.
     pub fn new(optimiser: Optimiser, steps: Vec<usize>, seed: u64, threads: NonZeroUsize) -> Self {
         DegenerateOptions { optimiser, steps, seed, threads }
     }
@@ -104,11 +104,12 @@ impl AtStep {
     }
 }
 
-/// Spoils a freshly drawn decoder, and measures the pairs of a case at the start and on the way.
+/// Makes the newly drawn weights of a decoder degenerate, trains it, and measures the pairs of a case at the start and during
+/// training.
 ///
 /// # Errors
 ///
-/// [`StudyError`]: an invalid learning rate or batch, and what the decoder refuses.
+/// [`StudyError`] for an invalid learning rate or batch size, and the errors of the decoder.
 pub fn degenerate(
     drawn: &Decoder,
     windows: &[Vec<u32>],
@@ -133,7 +134,7 @@ pub fn degenerate(
     Ok(DegenerateStudy { case: case.clone(), taps, as_expected })
 }
 
-/// The pairs at each tap of the case, in its order.
+/// Measures the pairs at each tap of the case, in the order of the case.
 fn measure(decoder: &Decoder, case: &DegenerateCase, step: usize) -> Result<Vec<AtStep>, StudyError> {
     let prompts: Vec<Vec<u32>> = case.pairs.iter().flatten().cloned().collect();
     if prompts.is_empty() {
@@ -143,7 +144,7 @@ fn measure(decoder: &Decoder, case: &DegenerateCase, step: usize) -> Result<Vec<
     let noise = measure_noise_floors(Metric::L2, decoder, None, &case.taps, &prompts, NonZeroUsize::MAX)?;
     let sequence_len = NOISE_POSITIONS.min(decoder.config().max_len().unwrap_or(usize::MAX));
     let at_tap = |&tap: &Tap| {
-        let rows = states[&tap].as_slice().expect("states lie row by row");
+        let rows = states[&tap].as_slice().expect("states are row-major");
         let width = decoder.config().d_model;
         let pairs = rows.chunks(2 * width).map(|pair| distance(&pair[..width], &pair[width..]));
         let distances: Vec<f64> = pairs.collect();

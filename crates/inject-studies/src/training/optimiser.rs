@@ -1,4 +1,4 @@
-//! The optimiser.
+//! The optimisers of training.
 
 use std::fmt;
 
@@ -37,7 +37,7 @@ pub enum Optimiser {
 }
 
 impl Optimiser {
-    /// The factor on the gradient. For Adam, the approximate length of a step.
+    /// Returns the factor on the gradient. For Adam, the approximate length of a step.
     pub fn learning_rate(self) -> f64 {
         match self {
             Optimiser::FullBatch { learning_rate }
@@ -46,7 +46,7 @@ impl Optimiser {
         }
     }
 
-    /// The windows of a batch, given the number of all windows.
+    /// Returns the number of windows in a batch, given the number of all windows.
     pub fn batch(self, windows: usize) -> usize {
         match self {
             Optimiser::FullBatch { .. } => windows,

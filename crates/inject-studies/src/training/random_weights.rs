@@ -1,4 +1,4 @@
-//! The closest of many prompts under weights that were drawn and never trained.
+//! The closest of many prompts under random weights that were never trained.
 
 use std::num::NonZeroUsize;
 
@@ -10,22 +10,22 @@ use crate::{
     Run, StudyError, completeness::Completeness, journal::Description, name::StudyName, run::Finished,
 };
 
-/// One decoder to draw.
+/// The shape of a decoder, and the distribution of its random weights.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct RandomShape {
     /// The family of the decoder.
     pub family: Family,
-    /// The configuration of its layers.
+    /// The configuration of the decoder.
     pub config: DecoderConfig,
-    /// Standard deviation of the weights; those that lead back to the residual stream are drawn narrower, as GPT-2 does.
+    /// The standard deviation of the weights. Weights that write to the residual stream have a smaller one, as in GPT-2.
     pub std: f64,
     /// The seed of the draw.
     pub seed: u64,
 }
 
 impl RandomShape {
-    /// A decoder of a family, with weights of standard deviation `std` drawn from `seed`.
+    /// Creates the shape of a decoder of a family. Its weights have the standard deviation `std` and are drawn from `seed`.
     pub fn new(family: Family, config: DecoderConfig, std: f64, seed: u64) -> Self {
         RandomShape { family, config, std, seed }
     }
@@ -56,7 +56,7 @@ pub struct RandomWeights {
 }
 
 impl RandomWeights {
-    /// The tap whose minimum is smallest in units of its noise floor.
+    /// Returns the tap whose smallest distance is the smallest multiple of the noise floor.
     pub fn tightest(&self) -> Option<&TapMinimum> {
         let ratio =
             |tap: &TapMinimum| tap.minimum / tap.noise.largest().unwrap_or(0.0).max(f64::MIN_POSITIVE);
@@ -76,12 +76,13 @@ pub struct RandomWeightsStudy {
     pub completeness: Completeness,
 }
 
-/// Draws each decoder from its seed, and searches the closest pair of prompts at each of its taps. A unit of the study is a decoder.
-/// Up to `threads` parts of a batch are computed side by side.
+/// Draws each decoder from its seed, and finds the closest pair of prompts at each of its taps. A unit of the study is a decoder.
+/// Up to `threads` parts of a batch are computed in parallel.
 ///
 /// # Errors
 ///
-/// [`StudyError`]: fewer than two different prompts, what a decoder refuses, a journal of another study.
+/// [`StudyError`] if there are fewer than two different prompts, a decoder refuses a prompt, or the journal belongs to another
+/// study.
 ///
 /// # Source
 ///

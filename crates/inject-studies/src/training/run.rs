@@ -1,4 +1,4 @@
-//! One training, with snapshots on the way.
+//! The training of one decoder, with snapshots.
 
 use std::num::NonZeroUsize;
 
@@ -12,12 +12,13 @@ use inject_sipit::models::{
 use super::{Optimiser, Probes, Snapshot, batches::Batches};
 use crate::{StudyError, tuning::WINDOWS_AT_ONCE};
 
-/// The text that a decoder is trained on, and the text that its loss is measured on. A window of `n` tokens has `n - 1` next tokens.
+/// The text on which a decoder is trained, and the text on which its loss is measured. A window of `n` tokens has `n - 1` next
+/// tokens.
 #[derive(Clone, Copy, Debug)]
 pub struct TrainingData<'a> {
-    /// Windows of text to train on.
+    /// Windows of the training text.
     pub windows: &'a [Vec<u32>],
-    /// Windows of other text, to measure the loss on.
+    /// Windows of the text on which the loss is measured.
     pub held_out: &'a [Vec<u32>],
 }
 
@@ -40,7 +41,7 @@ pub struct TrainingOptions {
 }
 
 impl TrainingOptions {
-    /// Takes `steps` steps by `optimiser`, with the snapshots of [`log_spaced`].
+    /// Creates options to take `steps` steps with `optimiser`, and snapshots at the steps of [`log_spaced`].
     pub fn new(optimiser: Optimiser, steps: usize, seed: u64, threads: NonZeroUsize) -> Self {
         TrainingOptions { optimiser, steps, snapshots: log_spaced(steps), seed, threads }
     }
@@ -59,21 +60,21 @@ pub struct TrainingStudy {
     pub snapshots: Vec<Snapshot>,
 }
 
-/// An event of a training.
+/// An event during training.
 #[derive(Clone, Copy, Debug)]
 pub enum TrainingEvent<'a> {
     /// A step was taken.
     Step {
-        /// Steps taken so far.
+        /// The number of steps taken so far.
         step: usize,
-        /// The loss of its batch before it, in nats a token.
+        /// The loss of the step's batch, before the step, in nats per token.
         loss: f32,
     },
     /// A snapshot was taken.
     Snapshot(&'a Snapshot),
 }
 
-/// Returns the start, about three steps a decade, and the last step: `[0, 1, 2, 5, 10, 20, ...]`.
+/// Returns the start, about three steps per decade, and the last step: `[0, 1, 2, 5, 10, 20, ...]`.
 ///
 /// # Example
 ///
@@ -93,14 +94,14 @@ pub fn log_spaced(steps: usize) -> Vec<usize> {
     spaced
 }
 
-/// Trains a decoder from `start` and measures it on the way. Returns the measurements and the trained decoder.
+/// Trains a decoder, beginning at `start`, and measures it during training. Returns the measurements and the trained decoder.
 ///
-/// The same start, text, probes and options give the same numbers, on the same machine and device.
+/// The same start, text, probes and options give the same numbers on the same machine and device.
 ///
 /// # Errors
 ///
-/// [`StudyError`]: an invalid learning rate or batch, no text, a loss that is NaN or infinite, and what the decoder
-/// refuses.
+/// [`StudyError`] if the learning rate or batch size is invalid, there is no text, or the loss becomes NaN or infinite, and the
+/// errors of the decoder.
 ///
 /// # Source
 ///
@@ -141,9 +142,9 @@ pub fn training(
     Ok((study, steps.decoder.valid()))
 }
 
-/// A decoder in training.
+/// A decoder that is being trained.
 pub(super) struct Steps<'a> {
-    /// The decoder as it is now, tracked for gradients.
+    /// The decoder with its current weights, tracked for gradients.
     pub(super) decoder: Decoder,
     optimiser: Optimiser,
     state: burn::optim::ModuleOptimizer,
@@ -184,7 +185,7 @@ impl<'a> Steps<'a> {
     }
 }
 
-/// The mean loss over all next tokens of some windows, a few windows at a time.
+/// Returns the mean loss over all next tokens of some windows. A few windows are computed at a time.
 fn loss(decoder: &Decoder, windows: &[Vec<u32>]) -> Result<f64, ModelError> {
     let (mut sum, mut tokens) = (0.0, 0);
     for some in windows.chunks(WINDOWS_AT_ONCE) {

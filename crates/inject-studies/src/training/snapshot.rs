@@ -14,15 +14,15 @@ use crate::StudyError;
 /// The measurements of each snapshot.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probes {
-    /// Prompts among which the closest pair is searched.
+    /// The prompts among which the closest pair is found.
     pub prompts: Vec<Vec<u32>>,
-    /// Prompts at whose positions the true token is compared with all others.
+    /// The prompts at whose positions the true token is compared with all others.
     pub margin_prompts: Vec<Vec<u32>>,
-    /// The positions that are compared.
+    /// The positions of these prompts.
     pub margin_positions: ChosenPositions,
-    /// Prompts that are inverted by scanning the whole vocabulary at every position.
+    /// The prompts that are inverted by scanning the whole vocabulary at every position.
     pub inverted: Vec<Vec<u32>>,
-    /// The taps at which their states are read.
+    /// The taps from whose states these are inverted.
     pub inversion_taps: Vec<Tap>,
 }
 
@@ -78,7 +78,7 @@ pub struct Margins {
 }
 
 impl Margins {
-    /// The margin that this share of the margins does not exceed, if it is one of [`Quantile::SHARES`].
+    /// Returns the margin that this share of the margins does not exceed, if it is one of [`Quantile::SHARES`].
     pub fn quantile(&self, share: f64) -> Option<f64> {
         Quantile::upper_at(&self.quantiles, share)
     }
@@ -104,12 +104,12 @@ pub struct InversionTally {
 }
 
 impl Snapshot {
-    /// Whether every prompt was recovered from every tap.
+    /// Returns whether every prompt was recovered from every tap.
     pub fn all_exact(&self) -> bool {
         self.inversions.iter().all(|tally| tally.exact == tally.prompts)
     }
 
-    /// Measures a decoder. The caller has computed the losses.
+    /// Measures a decoder. The caller provides the losses.
     pub(super) fn measure(
         decoder: &Decoder,
         probes: &Probes,
@@ -136,7 +136,7 @@ impl Snapshot {
             step,
             loss,
             held_out_loss,
-            // Both are in the order of computation, and hold every tap.
+            // Both contain every tap in the order of computation.
             taps: closest.into_iter().zip(measured.taps).map(pair).collect(),
             inversions: probes
                 .inversion_taps

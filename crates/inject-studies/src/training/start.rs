@@ -1,4 +1,4 @@
-//! Starts at which collisions are built in.
+//! Degenerate initial weights, under which some prompts collide.
 
 use std::fmt;
 
@@ -34,13 +34,13 @@ pub enum DegenerateStart {
 }
 
 impl DegenerateStart {
-    /// The decoder with this change. Biases are taken to be zero, as `DecoderConfig::init` makes them.
+    /// Applies this change to a decoder. Its biases must be zero, as `DecoderConfig::init` sets them.
     ///
     /// # Panics
     ///
-    /// If a token is outside the vocabulary.
+    /// Panics if a token is outside the vocabulary.
     pub fn spoil(self, decoder: Decoder) -> Decoder {
-        // Columns of the values within the fused projection of each block.
+        // The columns of the values in the fused projection of each block.
         let values: Vec<[usize; 3]> =
             decoder.config().blocks.iter().map(|block| block.attention.qkv_widths()).collect();
         let without_values = |block: usize, qkv: Tensor<2>| {
@@ -83,7 +83,7 @@ impl DegenerateStart {
     }
 }
 
-/// Zero for every parameter.
+/// Sets every parameter to zero.
 struct Zero;
 
 impl ModuleMapper for Zero {

@@ -121,7 +121,7 @@ fn taps_of_two_models_are_compared_at_the_same_relative_depth() {
         let run = Run::silent();
         corpus(&states, &taps, &TapOptions::default(), &model.decoder.device(), run).unwrap()
     };
-    // The second is described as a model of six blocks, of which three were stored: its block 3 is half way.
+    // The second study is described as that of a model of six blocks, of which three were stored. Its block 3 is half way.
     let (first, second) = (study("llama", LAYERS), study("gpt2", 6));
     let compared = between_models(&first, &second);
     let pairs: Vec<[Tap; 2]> = compared.taps.iter().map(|tap| tap.taps).collect();
@@ -150,8 +150,8 @@ fn taps_of_two_models_are_compared_at_the_same_relative_depth() {
 }
 
 #[test]
-fn prompts_that_differ_only_before_a_repeated_token_are_told_apart_from_a_collision() {
-    // The embedding of a rotary model depends on the last token only: its states are equal, whatever the noise.
+fn prompts_that_differ_only_before_a_repeated_token_are_distinguished_from_a_collision() {
+    // The embedding of a rotary model depends only on the last token, so its states are equal regardless of the noise.
     let model = model("llama", FloatFormat::F32);
     let prompts = [vec![5, 9], vec![6, 9], vec![7, 8]];
     let folder = tempfile::tempdir().unwrap();

@@ -28,7 +28,7 @@ fn prompts() -> Vec<Vec<u32>> {
     vec![vec![3, 9, 14, 15, 92, 65], vec![35, 89, 79], vec![32, 38]]
 }
 
-/// The states of all 97 tokens after a prefix.
+/// Returns the states of all 97 tokens after a prefix.
 fn all_states(model: &inject_sipit::models::Model, prefix: &[u32], tap: Tap) -> Array2<f32> {
     let whole: Vec<Vec<u32>> = (0..97).map(|token| [prefix, &[token]].concat()).collect();
     let extraction = Extraction::new(vec![tap], Positions::Last).unwrap();
@@ -81,11 +81,11 @@ fn a_view_is_recovered_exactly_where_no_state_of_the_double_loop_is_nearer() {
             lost += view.lost.len();
         }
     }
-    assert!(lost > 0, "nothing was disturbed enough for this to test anything");
+    assert!(lost > 0, "no disturbance was large enough to lose a position");
 }
 
 #[test]
-fn noise_along_a_direction_breaks_where_it_is_said_to_and_not_before() {
+fn noise_along_a_direction_breaks_at_the_reported_norm_and_not_before() {
     let model = model("gpt2", FloatFormat::F32);
     let prompt = vec![3, 9];
     let mut asked = options();
@@ -95,7 +95,7 @@ fn noise_along_a_direction_breaks_where_it_is_said_to_and_not_before() {
     let at_tap = &found.taps[0];
     let (breaking, margin) = (at_tap.breaking[0].lower, at_tap.margins[0].lower);
     assert!(breaking >= margin / 2.0);
-    // The direction of the one position of the one prompt, as docs/guide/6-precision.md says it is drawn.
+    // The direction for the single position of the single prompt, drawn as docs/guide/6-precision.md describes.
     let direction =
         inject_sipit::states::random::SplitMix::seeded(SEED ^ 1_u64.wrapping_mul(0x9e37_79b9_7f4a_7c15))
             .direction(all_states(&model, &[], Tap::Block(2)).ncols());
@@ -140,7 +140,7 @@ fn too_many_dimensions_no_prompts_and_a_state_that_does_not_fit_a_format_are_ref
     wide.dimensions = vec![d_model + 1];
     assert!(matches!(study(&prompts(), &wide), StudyError::Dimensions { found, .. } if found == d_model + 1));
     let loud = Disturbance::Noise { norm: 1e7 };
-    // Noise alone fits; what follows it in storage does not.
+    // Large noise is accepted, because the states stay finite. States too large for f16 are refused.
     let mut asked = options();
     asked.disturbances = vec![loud];
     assert!(decoding(&model.decoder, "gpt2", &[], &prompts(), &asked, Run::silent()).is_ok());

@@ -21,7 +21,7 @@ fn options() -> ExhaustiveOptions {
     options.closest = NonZeroUsize::new(5).unwrap();
     options.sampled_pairs = 500;
     options.scope = Scope::WithinAndAcross;
-    // Small, so that there are many batches.
+    // The budget is small, so that there are many batches.
     options.memory_budget = 1 << 18;
     options
 }
@@ -34,7 +34,7 @@ fn study(model: &Model, dir: &std::path::Path, run: Run<'_>) -> ExhaustiveStudy 
     exhaustive(&model.decoder, &spec(model, &[TAP]), &prefixes(), dir, &options(), run).unwrap()
 }
 
-/// The states of all extensions, each prompt computed as a whole.
+/// Returns the states of all extensions. Each extended prompt is computed without a cache.
 fn states(model: &Model, prefix: &[u32]) -> Array2<f32> {
     let prompts: Vec<Vec<u32>> =
         (0..model.decoder.config().vocab_size as u32).map(|token| [prefix, &[token]].concat()).collect();
@@ -62,7 +62,8 @@ fn all_pairs_within_and_across_are_decided_and_the_closest_is_that_of_whole_prom
             }
         }
         let closest = extensions.closest[0];
-        // Candidates after a cache and whole prompts differ by rounding, and no distance by more than that of the longest states.
+        // Candidates after a cache differ from whole prompts by rounding errors. No distance differs by more than the noise of the
+        // longest states allows.
         let rows = states[first].rows().into_iter().chain(states[second].rows());
         let longest = rows.map(|row| row.to_vec()).max_by(|a, b| norm(a).total_cmp(&norm(b))).unwrap();
         let noise = noise_of_a_distance(&model.decoder, TAP, 8, [&longest, &longest]);
@@ -76,7 +77,7 @@ fn all_pairs_within_and_across_are_decided_and_the_closest_is_that_of_whole_prom
 #[test]
 fn pairs_of_tokens_with_one_embedding_are_counted_apart() {
     let mut model = model("llama", FloatFormat::F32);
-    // Tokens 7, 8 and 9 all read as token 7.
+    // Tokens 7, 8 and 9 all have the embedding of token 7.
     model.decoder = model.decoder.map_matrices(&mut |matrix, values| match matrix {
         Matrix::Embedding => {
             let d_model = values.dims()[1];
@@ -90,11 +91,11 @@ fn pairs_of_tokens_with_one_embedding_are_counted_apart() {
     let (k, v) = (prefixes().len() as u64, model.decoder.config().vocab_size as u64);
     assert_eq!(found.tokens_with_equal_embeddings, [[7, 8, 9]]);
     assert_eq!(found.pairs_with_equal_embeddings, k * 3);
-    // Extensions of different prompts differ in more than a twin.
+    // Extensions of different prompts differ in more than tokens with equal embeddings.
     assert_eq!((found.pairs_within, found.pairs_across), (pairs_within(k, v) - k * 3, pairs_across(k, v)));
     assert_eq!(found.resolution, Some(Resolution::Separated));
     let states = states(&model, &prefixes()[0]);
-    assert_eq!(states.row(7), states.row(9), "what is left out is a collision indeed");
+    assert_eq!(states.row(7), states.row(9), "the pairs that are left out are collisions");
 }
 
 #[test]
@@ -103,7 +104,7 @@ fn parts_of_the_study_add_up_to_the_whole() {
     let folder = tempfile::tempdir().unwrap();
     let states = folder.path().join("states");
     let whole = study(&model, &states, Run::silent());
-    // The stores are shared: a part finds those of another part there.
+    // The parts share the stores of extensions.
     let parts = in_parts(
         folder.path(),
         |study: &ExhaustiveStudy| &study.completeness,

@@ -26,7 +26,7 @@ fn options() -> FormatOptions {
 }
 
 fn prompts() -> Vec<Vec<u32>> {
-    // Two end in the same token at the same position: one state at the embedding, whatever the format.
+    // Two prompts end in the same token at the same position, so they have the same state at the embedding in every format.
     (0..30_u32).map(|i| vec![i, (i * 7) % 97, (i * 31) % 97]).chain([vec![50, 60, 31]]).collect()
 }
 
@@ -34,7 +34,7 @@ fn of(study: &FormatStudy, storage: Storage) -> Vec<&InFormat> {
     study.formats.iter().filter(|found| found.storage == storage).collect()
 }
 
-/// The last states of the prompts in a storage: each prompt by itself, so in other batches than those of the study.
+/// Returns the last states of the prompts in a storage. Each prompt is computed by itself, so in other batches than in the study.
 fn states_in(decoder: &Decoder, storage: Storage, tap: Tap) -> Array2<f64> {
     let decoder = match storage {
         Storage::Weights(format) => decoder.clone().with_weights_in(format).unwrap(),
@@ -49,7 +49,7 @@ fn states_in(decoder: &Decoder, storage: Storage, tap: Tap) -> Array2<f64> {
     states
 }
 
-/// The noise of computing a state: no state of the prompts is computed twice with a larger distance.
+/// Returns an upper bound of the distance between two computations of a state of the prompts.
 fn noise(decoder: &Decoder, tap: Tap, states: &Array2<f64>) -> f64 {
     let largest = states.outer_iter().map(|state| norm(&state.to_vec())).fold(0.0, f64::max);
     NoiseModel::measure(decoder, tap, 3).unwrap().bound(largest, 0.0)
@@ -67,9 +67,9 @@ fn a_format_moves_the_minimum_by_no_more_than_it_moves_two_states_and_collisions
             tap => {
                 let label = found.storage;
                 assert_eq!((found.resolution, found.collisions), (Resolution::Separated, 0), "{label}");
-                // By the triangle inequality a distance changes by at most what its two states move, so the smallest of all
-                // distances changes by at most twice the largest movement. The study computed each of the four states once
-                // more, in other batches.
+                // By the triangle inequality, a distance changes by at most the sum of its two states' movements, so the smallest
+                // distance changes by at most twice the largest movement. The study computed each of the four states in other
+                // batches.
                 let [before, after] =
                     [Storage::AsComputed, label].map(|storage| states_in(&model.decoder, storage, tap));
                 let movement = before.outer_iter().zip(after.outer_iter());
@@ -80,7 +80,8 @@ fn a_format_moves_the_minimum_by_no_more_than_it_moves_two_states_and_collisions
             }
         }
     }
-    // Weights stored as f32 by a program that drew them lose something in every format but change no embedding in the integer ones.
+    // Weights stored as f32 by a program that drew them lose something in every format but change no embedding in the integer
+    // ones.
     let changed = |format| of(&study, Storage::Weights(format))[1].closest != exact[1].closest;
     assert!(NumberFormat::narrow().iter().copied().all(changed));
 }

@@ -1,4 +1,4 @@
-//! Every reader, over the seeds and the shrunk findings of its fuzz target.
+//! Gives every reader the seeds and the minimized findings of its fuzz target.
 
 #[allow(unreachable_pub, reason = "the fuzz targets share it")]
 #[path = "../../../../fuzz/readers/corpus.rs"]

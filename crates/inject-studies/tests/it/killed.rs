@@ -1,4 +1,4 @@
-//! A study whose process ends abruptly, again and again, has the result of one run.
+//! A study whose process is killed repeatedly has the result of a single run.
 
 use std::{
     env, fs,
@@ -12,9 +12,9 @@ use inject_studies::{ExhaustiveOptions, ExhaustiveStudy, Run, Scope, exhaustive}
 
 use super::{model, spec};
 
-/// Names the folder to the child. Without it the child's test returns at once.
+/// The variable that passes the folder to the child. Without it the child's test returns immediately.
 const FOLDER: &str = "INJECT_TEST_STUDY_FOLDER";
-/// The report of progress at which the child aborts.
+/// The variable with the number of the progress report at which the child aborts.
 const ABORT_AT: &str = "INJECT_TEST_STUDY_ABORT_AT";
 const JOURNAL: &str = "journal.jsonl";
 
@@ -40,7 +40,7 @@ fn child_studies_until_it_aborts() {
     study(&folder, &mut |_| {
         reports += 1;
         if reports == last {
-            // Nothing is flushed, dropped or unlocked.
+            // Aborts without flushing, dropping or unlocking anything.
             std::process::abort();
         }
     });
@@ -52,7 +52,7 @@ fn abrupt_ends_at_chosen_points_lose_nothing_and_compute_nothing_twice() {
     let name = format!("{}::child_studies_until_it_aborts", module_path!().split_once("::").unwrap().1);
     let mut known = Vec::new();
     let mut aborted = 0;
-    // Each child resumes what the earlier ones left, and ends a little later within its own work.
+    // Each child resumes the work of the earlier ones, and aborts a little later in its own work.
     for at in [1, 2, 3, 5, 8, 13, 21, 34, 55] {
         let status = Command::new(env::current_exe().unwrap())
             .args(["--exact", &name])
@@ -65,10 +65,10 @@ fn abrupt_ends_at_chosen_points_lose_nothing_and_compute_nothing_twice() {
         aborted += usize::from(!status.success());
         let journal = fs::read(folder.path().join(JOURNAL)).unwrap();
         assert!(journal.starts_with(&known), "a line was lost or written again");
-        assert_eq!(journal.last(), Some(&b'\n'), "a report of progress falls between two lines");
+        assert_eq!(journal.last(), Some(&b'\n'), "a progress report comes between two whole lines");
         known = journal;
     }
-    assert!(aborted >= 6, "aborted {aborted} times only");
+    assert!(aborted >= 6, "aborted only {aborted} times");
     let found = study(folder.path(), &mut silent);
     let lines = fs::read_to_string(folder.path().join(JOURNAL)).unwrap().lines().count();
     assert_eq!(lines, 1 + 6 + 15, "one line about the study, one for each prompt and each pair");

@@ -1,4 +1,4 @@
-//! Lengths: prompts cut to size.
+//! The study of prompt lengths.
 
 use inject_sipit::{
     collisions::distance,

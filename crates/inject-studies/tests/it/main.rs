@@ -1,4 +1,4 @@
-//! Whole studies on the tiny models, against naive answers.
+//! Whole studies on the tiny models, compared with naive computations.
 
 #![allow(missing_docs, reason = "tests are named as sentences")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -38,7 +38,7 @@ fn model(name: &str, precision: FloatFormat) -> Model {
     Model::load(Origin::of_folder(&folder), precision, &inject_testing::compiled().remove(0)).unwrap()
 }
 
-/// Prompts of different lengths over the tiny vocabulary; some come twice.
+/// Returns prompts of different lengths over the tiny vocabulary. Some occur twice.
 fn prompts(count: u32) -> Vec<Vec<u32>> {
     let id = |prompt: u32, position: u32| 3 + (prompt * 31 + position * 17 + prompt * position) % 90;
     let prompt = |prompt: u32| (0..3 + prompt % 4).map(|position| id(prompt, position)).collect();
@@ -59,14 +59,14 @@ fn store(model: &Model, taps: &[Tap], prompts: &[Vec<u32>], dir: &Path) -> Store
     extract_to_store(&extraction, &model.decoder, prompts, dir, spec(model, taps), &mut |_| ()).unwrap()
 }
 
-/// The largest difference between two computations of the distance of two states: each of the two was computed twice, and two
-/// computations of one state lie within the bound of the model's noise.
+/// Returns an upper bound of the difference between two computations of the distance of two states. Two computations of one state
+/// are within the bound of the model's noise.
 fn noise_of_a_distance(decoder: &Decoder, tap: Tap, sequence_len: usize, [a, b]: [&[f32]; 2]) -> f64 {
     let noise = NoiseModel::measure(decoder, tap, sequence_len).unwrap();
     noise.bound(norm(a), 0.0) + noise.bound(norm(b), 0.0)
 }
 
-/// Runs a study in three parts, each with a journal of its own and in another order, and then puts these together.
+/// Runs a study in three parts, in reverse order and each with its own journal, and then merges them.
 fn in_parts<S>(folder: &Path, completeness: impl Fn(&S) -> &Completeness, study: impl Fn(Run<'_>) -> S) -> S {
     const PARTS: usize = 3;
     let journal = |part: usize| -> PathBuf { folder.join(format!("part-{part}.jsonl")) };
@@ -75,10 +75,10 @@ fn in_parts<S>(folder: &Path, completeness: impl Fn(&S) -> &Completeness, study:
         let result = study(run.with_journal(journal(part)).with_share(Share::new(part, PARTS).unwrap()));
         assert!(!completeness(&result).complete, "one part of several is not the whole");
         let text = std::fs::read_to_string(journal(part)).unwrap();
-        assert!(text.lines().count() > 1, "every part has something to do");
+        assert!(text.lines().count() > 1, "every part has a unit to compute");
     }
     let mut others: Vec<PathBuf> = (0..PARTS).map(journal).collect();
-    // A merge names the units of the part that it lacks; without a journal or a part of its own it computes none of them.
+    // A merge of all journals computes nothing. A merge that lacks a part lists the units of that part as missing.
     let whole = study(Run::silent().with_other_journals(others.clone()));
     assert!(completeness(&whole).complete);
     others.pop();

@@ -41,7 +41,7 @@ fn the_margin_is_the_distance_to_the_nearest_other_token() {
             let nearest = other(step.nearest);
             let noise = noise_of_a_distance(&model.decoder, report.tap, 6, [&truth, &nearest]);
             assert!((step.margin - naive).abs() <= noise, "{} for {naive}, noise {noise}", step.margin);
-            // The token named is the nearest, or as near as one can tell.
+            // The reported token is the nearest, up to the noise.
             assert!(distance(&truth, &nearest) <= naive + 2.0 * noise);
         }
         assert_eq!(report.margins[0].lower, report.steps[0].margin);

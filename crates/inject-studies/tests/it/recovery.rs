@@ -1,4 +1,4 @@
-//! Whole prompts from states that are not those computed.
+//! The recovery of whole prompts from disturbed states.
 
 use inject_sipit::{
     Policy, TargetStates,
@@ -36,8 +36,8 @@ fn study_of(
     recovery(decoder, "small", prompts, options, &mut policy, run)
 }
 
-/// The states of a prompt at a tap, row by row, and those of every token at each position after the true tokens before it:
-/// `[position][token]`. A plain loop over whole prompts.
+/// The states of a prompt at a tap, and the states of every token at each position, after the true tokens before it:
+/// `[position][token]`. They are computed by a plain loop over whole prompts.
 type Alternatives = (Array2<f64>, Vec<Vec<Vec<f64>>>);
 
 fn alternatives(decoder: &Decoder, tap: Tap, prompt: &[u32]) -> Alternatives {
@@ -54,7 +54,7 @@ fn alternatives(decoder: &Decoder, tap: Tap, prompt: &[u32]) -> Alternatives {
     (own, (0..prompt.len()).map(at).collect())
 }
 
-/// The least distance from a true token's state to that of another token, over the positions of a prompt.
+/// Returns the smallest distance from a true token's state to that of another token, over the positions of a prompt.
 fn naive_margin(prompt: &[u32], (_, others): &Alternatives) -> f64 {
     let at = |(position, of_tokens): (usize, &Vec<Vec<f64>>)| {
         let truth = prompt[position] as usize;
@@ -66,7 +66,7 @@ fn naive_margin(prompt: &[u32], (_, others): &Alternatives) -> f64 {
 
 /// Theorem 3.2 of arXiv 2510.15511: a state that moved by less than half its margin is still nearest to the true token's.
 #[test]
-fn prompts_whose_states_moved_by_less_than_half_the_margin_come_back_in_every_family() {
+fn prompts_whose_states_moved_by_less_than_half_the_margin_are_recovered_in_every_family() {
     let known = [NumberFormat::Int8, NumberFormat::Nf4].map(|weights| Condition::KnownWeights { weights });
     let rounded = [FloatFormat::F16, FloatFormat::Bf16]
         .map(|format| Condition::States { disturbance: Disturbance::Rounded(format.into()) });
@@ -75,7 +75,7 @@ fn prompts_whose_states_moved_by_less_than_half_the_margin_come_back_in_every_fa
     for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = random(case, 11, &device);
-            // One prompt at a time: noise is a share of the prompt's own margin.
+            // One prompt at a time, because noise is a share of the prompt's own margin.
             for prompt in prompts() {
                 let found = study_of(&decoder, std::slice::from_ref(&prompt), &asked, Run::silent()).unwrap();
                 assert_eq!(found.recovered.len(), 2 * asked.conditions.len());
@@ -88,7 +88,7 @@ fn prompts_whose_states_moved_by_less_than_half_the_margin_come_back_in_every_fa
                     };
                     let margin = naive_margin(&prompt, &alternatives(&inverting, at.tap, &prompt));
                     let label = format!("{case}, {}, {}", at.condition, at.tap);
-                    // The premise of the theorem, and that the condition does something.
+                    // The premise of the theorem, and a check that the condition moves the states.
                     let moved = !matches!(at.condition, Condition::Exact | Condition::KnownWeights { .. });
                     assert_eq!(at.largest_error > 0.0, moved, "{label}");
                     assert!(at.largest_error < margin / 2.0, "{label}: {} of {margin}", at.largest_error);
@@ -102,7 +102,7 @@ fn prompts_whose_states_moved_by_less_than_half_the_margin_come_back_in_every_fa
 }
 
 #[test]
-fn a_lost_prompt_is_said_to_be_gone_only_where_another_token_is_nearer() {
+fn a_lost_prompt_is_reported_as_gone_only_if_another_token_is_nearer() {
     let device = inject_testing::compiled().remove(0);
     let disturbances = ["dropout:0.9", "noise:1000", "noise:4", "noise:1", "noise:0.1", "int4-tensor"]
         .map(|word| word.parse::<Disturbance>().unwrap());
@@ -123,10 +123,10 @@ fn a_lost_prompt_is_said_to_be_gone_only_where_another_token_is_nearer() {
             });
             let label = format!("{disturbance} at {}", at.tap);
             assert_eq!(at.exact + at.gone + at.not_found, 1, "{label}");
-            assert!(at.gone == 0 || another_is_nearer, "{label}: said to be gone");
-            // Every token is tested, so nothing keeps a decodable prompt from being found.
+            assert!(at.gone == 0 || another_is_nearer, "{label}: reported as gone");
+            // Every token is tested, so every decodable prompt is found.
             assert_eq!(at.exact == 1, !another_is_nearer, "{label}");
-            // The vocabulary after each of eight hypotheses, and once more for the certificate.
+            // The vocabulary is tested after each of eight hypotheses, and once more for the certificate.
             assert!(at.largest_error > 0.0 && at.candidates_per_token <= 9.0 * f64::from(VOCAB_SIZE));
             gone.push(at.gone);
         }

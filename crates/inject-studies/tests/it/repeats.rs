@@ -50,12 +50,12 @@ fn in_f64_the_collisions_are_exact() {
 }
 
 #[test]
-fn bos_in_front_tells_repetitions_apart() {
+fn repetitions_after_bos_have_different_states() {
     for name in ["llama", "mistral"] {
         let found = study(name, FloatFormat::F32);
-        let behind_bos: Vec<_> = found.repeats.iter().filter(|repeats| repeats.bos.is_some()).collect();
-        assert_eq!(behind_bos.len(), 2);
-        for at in behind_bos.iter().flat_map(|repeats| &repeats.taps) {
+        let after_bos: Vec<_> = found.repeats.iter().filter(|repeats| repeats.bos.is_some()).collect();
+        assert_eq!(after_bos.len(), 2);
+        for at in after_bos.iter().flat_map(|repeats| &repeats.taps) {
             match at.tap {
                 Tap::Embedding => {
                     assert_eq!(

@@ -1,4 +1,4 @@
-//! Prompts that were made to be alike, on the model that ships with the project: it has a tokenizer.
+//! The study of similar prompts, on the model that ships with the project, because it has a tokenizer.
 
 use std::path::Path;
 
@@ -69,7 +69,7 @@ fn every_set_has_the_minimum_of_the_double_loop_and_prompts_of_the_same_tokens_a
                     let longest = prompts[a].len().max(prompts[b].len());
                     let [a, b] = [a, b].map(|row| states[&at.tap].row(row).to_vec());
                     naive = naive.min(distance(&a, &b));
-                    // No distance differs by more from that of other batches, so neither does the smallest.
+                    // No distance differs by more than this from its value in other batches, so the smallest does not either.
                     noise = noise.max(noise_of_a_distance(&model.decoder, at.tap, longest, [&a, &b]));
                 }
             }

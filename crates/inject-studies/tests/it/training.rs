@@ -1,5 +1,5 @@
-//! What the theory says of training: a step keeps different prompts apart, and keeps or dissolves the collisions of starts that
-//! no density gives.
+//! Tests the theory of training: a step keeps different prompts apart, and it keeps or dissolves the collisions of degenerate
+//! initial weights as predicted.
 
 use std::{collections::BTreeMap, num::NonZeroUsize};
 
@@ -22,10 +22,10 @@ use proptest::prelude::*;
 use inject_testing::models::{FAMILIES, drawn, random, reach};
 
 const ONE: NonZeroUsize = NonZeroUsize::MIN;
-/// Ids that no window holds follow: the forms have 97 tokens.
+/// The number of token ids that occur in windows. The vocabulary has 97 tokens, so the last seven never occur.
 const USED: u32 = 90;
 
-/// Text of a sort: a walk through the vocabulary.
+/// Returns windows of artificial text: a walk through the vocabulary.
 fn windows(count: u32, tokens: u32) -> Vec<Vec<u32>> {
     (0..count).map(|w| (0..tokens).map(|t| (w * w * 7 + t * t * 3 + t * (w + 1)) % USED).collect()).collect()
 }
@@ -36,7 +36,7 @@ fn after_a_step(decoder: &Decoder, windows: &[Vec<u32>], rate: f64) -> Decoder {
     SgdConfig::new().init().step(rate, decoder, gradients).valid()
 }
 
-/// The last-token state of each prompt at every tap.
+/// Returns the last-token state of each prompt at every tap.
 fn last_states(decoder: &Decoder, prompts: &[Vec<u32>]) -> Vec<(Tap, Vec<Vec<f32>>)> {
     let extraction = Extraction::new(Tap::all(decoder.config().n_layers()), Positions::Last).unwrap();
     let states = extraction.run(decoder, prompts, &mut |_| ()).unwrap();
@@ -63,7 +63,7 @@ proptest! {
         let at = change.index(b.len());
         b[at] = (b[at] + by) % 97;
         for case in FAMILIES {
-            // At the scale of a start: weights of 0.2 with a step of nearly 1 would leave the numbers of f32.
+            // The weights are as small as initial ones are. With weights of 0.2, a step of nearly 1 would overflow f32.
             let start = drawn(case, 0.1, seed, &first_device());
             let moved = after_a_step(&start, &text, rate);
             let prompts = [a.clone(), b.clone()];
@@ -73,12 +73,12 @@ proptest! {
                 if hidden {
                     continue;
                 }
-                // Two computations of one state lie within the bound, so each of the two may be off by as much.
+                // Two computations of one state are within the bound, so each of the two states may have an error of that size.
                 let noise = NoiseModel::measure(&moved, tap, a.len()).unwrap();
                 let floor = 2.0 * noise.bound(norm(&states[0]), 0.0);
                 let apart = distance(&states[0], &states[1]);
                 prop_assert!(apart > floor, "{case}, {tap}: {a:?} and {b:?} lie {apart:e} apart, floor {floor:e}");
-                // Under a head of its own, the embedding of a token that the text lacks stays where it is.
+                // If the head is not tied, the embedding of a token that does not occur in the text does not change.
                 if tap != Tap::Embedding {
                     let by = distance(&states[0], &before[&tap][0]);
                     prop_assert!(by > floor, "{case}, {tap}: moved by {by:e}, floor {floor:e}");
@@ -124,7 +124,7 @@ proptest! {
         }
     }
 
-    /// Theorem 3.2 of arXiv 2510.15511, and that half the margin is the most that can be borne.
+    /// Tests Theorem 3.2 of arXiv 2510.15511, and that half the margin is the largest possible bound.
     #[test]
     fn noise_below_half_the_margin_leaves_the_true_token_nearest(
         seed in any::<u64>(),
@@ -159,7 +159,7 @@ proptest! {
     }
 }
 
-/// The state of every token of the vocabulary after a prefix.
+/// Returns the state of every token of the vocabulary after a prefix.
 fn next_states(decoder: &Decoder, prefix: &[u32], tap: Tap) -> Vec<Vec<f32>> {
     let mut cache = decoder.prefix_cache(1, prefix.len() + 1, tap).unwrap();
     if !prefix.is_empty() {

@@ -1,4 +1,4 @@
-//! The states of the vocabulary after fixed prefixes, at all taps in one pass.
+//! The states of the vocabulary after fixed prefixes, computed at all taps in one pass.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -16,14 +16,15 @@ use burn::tensor::{DType, Tensor};
 
 use super::FirstPosition;
 
-/// The passes over the vocabulary. States are projected as they come, so the memory is that of the lens and not of the states.
+/// The passes over the vocabulary. States are projected as soon as they are computed, so the memory required is that of the lens
+/// and not that of the states.
 pub(super) struct Codebooks<'a> {
     decoder: &'a Decoder,
     taps: Vec<Tap>,
     /// One for each prefix.
     caches: Vec<PrefixCache>,
     first: FirstPosition,
-    /// Tokens computed, and tokens to compute.
+    /// The number of tokens computed so far. `total` is the number of all tokens to compute.
     done: usize,
     total: usize,
     /// For the first position, where any token may stand: the maps of each tap.
@@ -76,7 +77,7 @@ impl<'a> Codebooks<'a> {
         progress(Progress::new("vocabulary", Unit::Tokens, self.done as u64, self.total as u64));
     }
 
-    /// The mean states of some tokens after the prefixes, `[tokens, d_model]` for each tap.
+    /// Returns the mean states of some tokens over the prefixes, `[tokens, d_model]` for each tap.
     pub(super) fn mean_states(
         &mut self,
         tokens: &[u32],

@@ -1,4 +1,4 @@
-//! The size of a lens, chosen for least cost on text it was not fitted to.
+//! The choice of a lens's size: the one with the least cost on held-out text.
 
 use crate::{
     error::InvertError,
@@ -18,7 +18,7 @@ use ndarray::Array2;
 
 use super::Sample;
 
-/// One tap's held-out text.
+/// The held-out text at one tap.
 pub(super) struct Trial<'a> {
     pub(super) vocabulary: &'a Vocabulary<'a>,
     pub(super) tap: Tap,
@@ -29,17 +29,17 @@ pub(super) struct Trial<'a> {
     pub(super) weight_hash: &'a str,
 }
 
-/// A way to score, and its result.
+/// A way of scoring, and its result.
 struct Scored {
     rank: usize,
-    /// The weight of the codebook beside the prior, or none without a prior.
+    /// The weight of the codebook relative to the prior. `None` without a prior.
     weight: Option<f64>,
     cost: f64,
     lists: Vec<Shortlist>,
 }
 
 impl Trial<'_> {
-    /// The lens with the least expected cost of a prompt.
+    /// Returns the lens for which the expected cost of a prompt is least.
     pub(super) fn select(&self, fitted: &Fitted, points: &[f32], first: First) -> Result<Lens, InvertError> {
         let decoder = self.vocabulary.decoder();
         let device = decoder.device();
@@ -92,7 +92,7 @@ impl Trial<'_> {
         Ok(Lens { info, later, prior, first })
     }
 
-    /// The forward passes of a prompt drafted in this way.
+    /// Returns the expected cost of a prompt that is drafted in this way, in forward passes.
     fn cost(&self, rank: usize, with_prior: bool, held_out: &[Sample], lists: &[Shortlist]) -> f64 {
         let [top_1, top_16] = [1, SHORTLIST].map(|count| within(held_out, lists, count));
         let reading = Reading { rank, with_prior, top_1, top_16 };
@@ -112,14 +112,15 @@ fn codebook(
     Codebook::new(projection, offset, &kept, kind)
 }
 
-/// The share of positions whose true token is among the first `count`.
+/// Returns the share of positions whose true token is among the first `count` of its list.
 fn within(held_out: &[Sample], lists: &[Shortlist], count: usize) -> f64 {
     let hit =
         |(sample, list): &(&Sample, &Shortlist)| list.iter().take(count).any(|(id, _)| *id == sample.token);
     held_out.iter().zip(lists).filter(hit).count() as f64 / held_out.len().max(1) as f64
 }
 
-/// The factor that makes the scores the best log-probabilities, by the mean log-share of the true token on its short list.
+/// Returns the factor on the scores that makes them the best log-probabilities: the one with the largest mean log-probability of
+/// the true token within its short list.
 fn sharpness(held_out: &[Sample], lists: &[Shortlist]) -> f64 {
     let likelihood = |factor: f64| -> f64 {
         let of_position = |(sample, list): (&Sample, &Shortlist)| {

@@ -1,10 +1,11 @@
 //! Probabilities of tokens at open positions, from a lens, the settled tokens and the drafts so far.
 //!
 //! A lens has up to three rankings of a position: by its state and the model's own expectation, by the state alone, and by the
-//! expectation alone. Each is best somewhere. The state alone is best in a prompt that the model does not expect. The expectation
-//! is best if a state lies far from all states its token has elsewhere, which happens to one ordinary token in fifty in the
-//! deepest blocks. So a token's probability is the mean over the rankings, weighted by how well each of them predicted the tokens
-//! settled so far, times a factor from its distance if a draft has computed it.
+//! expectation alone. Each is the best in some cases. The state alone is best in a prompt that the model does not expect. The
+//! expectation is best if a state is far from the states of its token in other contexts, which happens to one ordinary token in
+//! fifty in the deepest blocks. So a token's probability is the mean over the rankings, weighted by how well each of them
+//! predicted the tokens settled so far. If a draft has computed the token's distance, the probability is multiplied by a factor
+//! from it.
 
 use crate::{
     collisions::Ranked,
@@ -17,8 +18,8 @@ use crate::{
     },
 };
 
-/// Tokens of a position with their probabilities, the likeliest first. They sum to less than one, because a token may be on no
-/// list.
+/// The tokens of a position with their probabilities, most likely first. The sum is less than one, because the right token may be
+/// on no list.
 pub(super) type Belief = Vec<(u32, f64)>;
 
 /// The short lists of all positions of one prompt.
@@ -29,7 +30,7 @@ pub(super) struct Shortlists {
 }
 
 impl Shortlists {
-    /// The trust in each kind of evidence, from its predictions at the positions already settled. It sums to one.
+    /// Returns the trust in each kind of evidence, based on its predictions at the settled positions. The trusts sum to one.
     pub(super) fn trust(&self, settled: &[u32]) -> Vec<f64> {
         let mut trust = EVIDENCE_TRUST[..self.by_evidence.len()].to_vec();
         for (position, id) in settled.iter().enumerate() {
@@ -43,7 +44,7 @@ impl Shortlists {
         trust.into_iter().map(|trust| trust / all).collect()
     }
 
-    /// The belief about a position from its lists alone.
+    /// Returns the belief about a position based on its lists alone.
     pub(super) fn belief(&self, position: usize, trust: &[f64]) -> Belief {
         let mut belief = Belief::new();
         for (lists, trust) in self.by_evidence.iter().zip(trust) {
@@ -55,7 +56,7 @@ impl Shortlists {
         sorted(belief)
     }
 
-    /// The belief about every open position. Tokens tested at the first of them are left out there.
+    /// Returns the belief about every open position. At the first of them, tokens that were tested are left out.
     pub(super) fn beliefs(&self, at: &OpenPosition<'_>, seen: &Provisional) -> Vec<Belief> {
         let (begin, trust) = (at.position(), self.trust(at.prefix));
         let wrong = distance_of_wrong_tokens(seen);
@@ -78,7 +79,8 @@ impl Shortlists {
     }
 }
 
-/// The factor by which a distance after a draft is likelier for a right token than for a wrong one.
+/// Returns the likelihood ratio of a token's distance after a draft: how much more likely the distance is for a right token than
+/// for a wrong one.
 ///
 /// The distance is compared with those of the other tokens computed at the position, and with the distances of wrong tokens
 /// elsewhere.
@@ -90,14 +92,15 @@ fn nearness(seen: &[Ranked], place: usize, wrong: f64) -> f64 {
     if odds.is_nan() { 1.0 } else { odds.clamp(1.0 / DISTANCE_MOST_ODDS, DISTANCE_MOST_ODDS) }
 }
 
-/// The distance of a wrong token: the median of the second nearest, over the positions at which several tokens were computed.
+/// Returns the typical distance of a wrong token: the median distance of the second nearest token, over the positions at which
+/// several tokens were computed.
 fn distance_of_wrong_tokens(provisional: &Provisional) -> Option<f64> {
     let mut second: Vec<f64> =
         provisional.iter().filter_map(|(_, seen)| Some(seen.get(1)?.distance)).collect();
     (!second.is_empty()).then(|| median(&mut second))
 }
 
-/// The probability of a token, which is added with `new` if it is not listed.
+/// Returns the probability of a token. If the token is not listed, it is added with probability `new`.
 fn probability_of(belief: &mut Belief, id: u32, new: f64) -> &mut f64 {
     let place = belief.iter().position(|(listed, _)| *listed == id).unwrap_or_else(|| {
         belief.push((id, new));
@@ -111,7 +114,7 @@ fn sorted(mut belief: Belief) -> Belief {
     belief
 }
 
-/// The probability of each token of a list, given that the right one is on it.
+/// Returns the probability of each token of a list, given that the right one is on it.
 fn shares(list: &Shortlist) -> Vec<f64> {
     let best = list.first().map_or(0.0, |(_, score)| *score);
     let weights: Vec<f64> = list.iter().map(|(_, score)| f64::from(score - best).exp()).collect();
@@ -127,7 +130,7 @@ mod tests {
         distances.iter().enumerate().map(|(id, &distance)| Ranked { id: id as u32, distance }).collect()
     }
 
-    /// Two kinds of evidence, each confident of its own token at every position.
+    /// Returns lists for two kinds of evidence, each of which is confident of a different token at every position.
     fn two_minds(positions: usize) -> Shortlists {
         let of = |id: u32| vec![vec![(id, 0.0), (90 + id, -5.0)]; positions];
         Shortlists { by_evidence: vec![of(1), of(2)] }
@@ -166,7 +169,7 @@ mod tests {
         assert!(odds(&[3.0, 3.1, 3.2, 3.3], 0) < 1.0);
         // Alone it is compared with wrong tokens elsewhere.
         assert!(odds(&[3.0], 0) > 10.0 && odds(&[12.0], 0) < 0.1);
-        // Distances that no ratio can be formed from say nothing, or all that may be said.
+        // If no ratio of distances can be formed, the odds are even or the largest possible.
         assert_eq!(odds(&[0.0], 0), 1e4);
         assert_eq!(nearness(&ranked(&[0.0, 0.0]), 0, 0.0), 1.0);
     }

@@ -1,4 +1,4 @@
-//! A lens that follows the prefix at hand.
+//! A lens that is adapted to the current prefix.
 
 use std::sync::Arc;
 
@@ -14,12 +14,13 @@ use crate::{
     tuning::{CONTEXT_MOST_SAMPLED, CONTEXT_SAMPLED, SAMPLED_SHARE},
 };
 
-/// Proposes the tokens to which tested ones point among the points of a [`Lens`].
+/// Guesses the point of the right token among the points of a [`Lens`] from tested tokens, and proposes the tokens near the guess.
 ///
-/// A context adds more to a state than a lens knows, in the deepest blocks most of all. But the points of a lens tell tokens
-/// apart as states of that depth do. So after one prefix a state is closer to a linear function of its token's point than of its
-/// embedding. From a few dozen tokens of the whole vocabulary, tested after the prefix at hand, the point of the token looked for
-/// can be guessed. Twice as many give a better guess; they are tested if the first guess was in vain.
+/// The context changes a state more than a lens can predict, most of all in the deepest blocks. But the points of a lens
+/// distinguish tokens in the same way as states of that depth do. So after a fixed prefix a state is closer to a linear function
+/// of its token's point than to one of its embedding. A few dozen tokens sampled from the whole vocabulary are tested after the
+/// current prefix, and the point of the right token is guessed from them. If the first guess fails, as many tokens again are
+/// tested for a better one.
 ///
 /// The sample does not count towards the limit of a turn.
 #[derive(Clone, Debug)]
@@ -28,7 +29,7 @@ pub struct LensInContext {
 }
 
 impl LensInContext {
-    /// Proposes by the points of this lens.
+    /// Creates a source that uses the points of this lens.
     pub fn new(lens: Arc<Lens>) -> Self {
         LensInContext { lens }
     }
@@ -52,7 +53,7 @@ struct InContextSession<'a> {
     here: AtPosition<Counts>,
 }
 
-/// Tokens that were proposed at one position.
+/// The numbers of tokens that were proposed at one position.
 #[derive(Clone, Copy, Default)]
 struct Counts {
     /// Tokens drawn from the whole vocabulary.
@@ -69,11 +70,11 @@ impl Session<()> for InContextSession<'_> {
         _: &mut (),
     ) -> Result<Vec<u32>, InvertError> {
         let counts = self.here.get_or_begin(at.position(), Counts::default);
-        // A first position has points of its own, which are exact.
+        // The first position has its own table of points, which are exact.
         if at.position() == 0 || counts.guessed >= turn.limit {
             return Ok(Vec::new());
         }
-        // After a guess in vain, as many samples again make a better guess.
+        // After a failed guess, as many samples again give a better one.
         if counts.sampled <= counts.guessed && counts.sampled < CONTEXT_MOST_SAMPLED {
             let wanted = counts.sampled.max(CONTEXT_SAMPLED).min(at.vocab_size() / SAMPLED_SHARE);
             let sample = at.sample_of_vocabulary(wanted);

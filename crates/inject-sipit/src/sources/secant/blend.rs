@@ -1,9 +1,9 @@
-//! The probability of a token by the model's expectation and the direction of its embedding together.
+//! The probability of a token, from the model's expectation and the direction of its embedding together.
 //!
-//! Each is best somewhere: the expectation if a state lies far from where its token's embedding would put it, as happens to
-//! some ordinary tokens of the deepest blocks; the direction if the model does not expect the text. The quality of a direction
-//! depends on the depth, and on the source of the guess. So a token's probability is the mean over several ways of weighing
-//! them, and each way counts in proportion to its predictions of the tokens found so far.
+//! Each is better in some cases. The expectation is better if a state is far from the one that its token's embedding predicts,
+//! which happens to some ordinary tokens in the deepest blocks. The direction is better if the model does not expect the text.
+//! The quality of a direction depends on the depth and on the source of the guess. So a token's probability is the mean over
+//! several ways of weighing the two, and each way counts in proportion to its predictions of the tokens found so far.
 
 use rayon::prelude::*;
 
@@ -17,7 +17,7 @@ use crate::{
 pub(super) enum Guess {
     /// The map fitted to earlier positions.
     Remembered,
-    /// The candidates tested near the state looked for.
+    /// The candidates tested near the given state.
     Nearby,
     /// The candidates sampled from the whole vocabulary.
     Everywhere,
@@ -38,7 +38,7 @@ pub(super) struct Evidence {
     directions: [Option<Vec<f64>>; Guess::KINDS],
 }
 
-/// The trust in each way of weighing, once there are guesses up to some kind.
+/// The trust in each way of weighing, if there are guesses up to the kind `latest`.
 #[derive(Clone, Debug)]
 pub(super) struct Blend {
     latest: Guess,
@@ -63,12 +63,12 @@ impl Default for Blends {
 }
 
 impl Blends {
-    /// The blend of guesses up to this kind.
+    /// Returns the blend of guesses up to this kind.
     pub(super) fn of(&self, latest: Guess) -> &Blend {
         &self.0[latest as usize]
     }
 
-    /// The same, to learn from a token found.
+    /// Returns a mutable reference to that blend, to learn from a token found.
     pub(super) fn of_mut(&mut self, latest: Guess) -> &mut Blend {
         &mut self.0[latest as usize]
     }
@@ -84,12 +84,12 @@ fn ways(latest: Guess) -> impl Iterator<Item = Way> {
 }
 
 impl Evidence {
-    /// The expectation of the model, without a guess.
+    /// Creates evidence from the expectation of the model, without a guess.
     pub(super) fn new(expectation: Vec<f64>) -> Self {
         Evidence { expectation, directions: Default::default() }
     }
 
-    /// Adds a guess, by the nearness of all tokens in any unit.
+    /// Adds a guess, given as the nearness of all tokens in any unit.
     pub(super) fn add_guess(&mut self, guess: Guess, nearness: Vec<f64>) {
         let n = nearness.len().max(1) as f64;
         let mean = nearness.iter().sum::<f64>() / n;
@@ -99,7 +99,7 @@ impl Evidence {
             Some(nearness.into_iter().map(|near| (near - mean) * unit).collect());
     }
 
-    /// The direction in one way of weighing and its weight. None if the guess was not made.
+    /// Returns the direction used by a way of weighing, and its weight. Returns `None` if the guess was not made.
     fn directed(&self, way: Way) -> Option<(&[f64], f64)> {
         match way.directed {
             None => Some((&[], 0.0)),
@@ -107,7 +107,7 @@ impl Evidence {
         }
     }
 
-    /// All tokens' probabilities in one way of weighing, and their scale. None if its guess was not made.
+    /// Returns all tokens' probabilities by a way of weighing, and their scale. Returns `None` if its guess was not made.
     fn probabilities(&self, way: Way) -> Option<(Vec<f64>, Scale)> {
         let (direction, weight) = self.directed(way)?;
         let mut scores: Vec<f64> = self.expectation.iter().map(|score| score * way.expected).collect();
@@ -119,7 +119,7 @@ impl Evidence {
         Some((scores, Scale { largest, sum }))
     }
 
-    /// One token's probability, with the scale of all.
+    /// Returns one token's probability, given the scale of all.
     fn probability(&self, way: Way, scale: Scale, id: usize) -> f64 {
         let (direction, weight) = self.directed(way).unwrap_or_default();
         let directed = direction.get(id).map_or(0.0, |direction| weight * direction);
@@ -138,33 +138,33 @@ pub(super) struct Scale {
 pub(super) type Scales = Vec<Option<Scale>>;
 
 impl Blend {
-    /// The blend of guesses up to this kind, with equal trust.
+    /// Returns the blend of guesses up to this kind, with equal trust.
     pub(super) fn of(latest: Guess) -> Self {
         Blend { latest, trust: ways(latest).map(|_| BLEND_TRUST).collect() }
     }
 
-    /// The likelihood of each token, and the scales that [`Blend::learn`] needs.
+    /// Returns the likelihood of each token, and the scales that [`Blend::learn`] needs.
     pub(super) fn likelihoods(&self, evidence: &Evidence) -> (Vec<f64>, Scales) {
         let ways: Vec<Way> = ways(self.latest).collect();
-        let said: Vec<Option<(Vec<f64>, Scale)>> =
+        let predicted: Vec<Option<(Vec<f64>, Scale)>> =
             ways.into_par_iter().map(|way| evidence.probabilities(way)).collect();
         let mut likelihoods = vec![0.0; evidence.expectation.len()];
-        for (said, trust) in said.iter().zip(&self.trust) {
-            let shares = said.iter().flat_map(|(shares, _)| shares);
+        for (predicted, trust) in predicted.iter().zip(&self.trust) {
+            let shares = predicted.iter().flat_map(|(shares, _)| shares);
             likelihoods.iter_mut().zip(shares).for_each(|(sum, share)| *sum += trust * share);
         }
-        (likelihoods, said.iter().map(|said| said.as_ref().map(|(_, scale)| *scale)).collect())
+        (likelihoods, predicted.iter().map(|predicted| predicted.as_ref().map(|(_, scale)| *scale)).collect())
     }
 
-    /// Adds trust to the ways that predicted the token found.
+    /// Increases the trust in the ways of weighing that predicted the token found.
     pub(super) fn learn(&mut self, evidence: &Evidence, scales: &Scales, found: u32) {
         if evidence.directions[self.latest as usize].is_none() {
             return;
         }
-        let said = ways(self.latest)
+        let predicted = ways(self.latest)
             .zip(scales)
             .map(|(way, scale)| scale.map_or(0.0, |scale| evidence.probability(way, scale, found as usize)));
-        credit(&mut self.trust, said);
+        credit(&mut self.trust, predicted);
     }
 }
 
@@ -174,7 +174,7 @@ mod tests {
 
     use super::*;
 
-    /// Eight tokens: the model expects the first, and the direction points to the last.
+    /// Returns evidence for eight tokens. The model expects the first, and the direction points to the last.
     fn two_minds() -> Evidence {
         let mut evidence = Evidence::new(vec![4.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0]);
         evidence.add_guess(Guess::Remembered, vec![0.1, 0.2, 0.1, 0.2, 0.1, 0.2, 0.1, 0.9]);
@@ -203,14 +203,14 @@ mod tests {
         let (likelihoods, scales) = blend.likelihoods(&evidence);
         let all: f64 = likelihoods.iter().sum();
         assert_relative_eq!(all, BLEND_TRUST * ways(Guess::Remembered).count() as f64, max_relative = 1e-12);
-        // By hand: the expectation alone, one of five ways.
+        // Computed by hand: the expectation alone, which is one of five ways.
         let (alone, _) = evidence.probabilities(Way { expected: 1.0, directed: None }).unwrap();
         assert_relative_eq!(
             alone[0],
             4.0_f64.exp() / (4.0_f64.exp() + 6.0 * 1.0_f64.exp() + 1.0),
             max_relative = 1e-12
         );
-        // Token by token it is the same.
+        // The sum over single tokens is the same.
         let of_seven: f64 = ways(Guess::Remembered)
             .zip(scales)
             .map(|(way, scale)| BLEND_TRUST * evidence.probability(way, scale.unwrap(), 7))
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_that_all_lie_alike_are_told_apart_by_expectation_only() {
+    fn equally_near_tokens_are_ranked_by_expectation_alone() {
         let mut evidence = Evidence::new(vec![0.0, 2.0, 1.0]);
         evidence.add_guess(Guess::Remembered, vec![3.0; 3]);
         let (likelihoods, _) = Blend::of(Guess::Remembered).likelihoods(&evidence);

@@ -1,4 +1,4 @@
-//! The embedding to which tested candidates point.
+//! The guess of an embedding from tested candidates.
 
 use crate::{
     error::InvertError,
@@ -13,7 +13,7 @@ use burn::tensor::Tensor;
 
 use super::memory::SecantMemory;
 
-/// The combination of tested candidates that comes closest to the state given, applied to their embeddings. The memory
+/// Returns the combination of tested candidates that comes closest to the state given, applied to their embeddings. The memory
 /// translates the remaining difference of states, in the neighbourhood of the state.
 pub(super) fn guess(
     at: &OpenPosition<'_>,
@@ -23,7 +23,7 @@ pub(super) fn guess(
     let combination = Combination::of(at, basis);
     let known = read(embeddings(at.decoder(), &combination.ids))?;
     let guess = combination.of_points(&known);
-    // A combination of a vocabulary sample says more than a map fitted after other prefixes.
+    // A combination of a vocabulary sample is more accurate than a map fitted after other prefixes.
     let rest = match basis {
         Basis::Everywhere => None,
         Basis::Nearby => memory.difference(at.decoder(), combination.rest.as_slice())?,
@@ -32,7 +32,7 @@ pub(super) fn guess(
     Ok(guess.iter().zip(rest).map(|(guess, rest)| guess + rest).collect())
 }
 
-/// The embeddings of some tokens, `[tokens, d_model]`.
+/// Returns the embeddings of some tokens, `[tokens, d_model]`.
 pub(super) fn embeddings(decoder: &Decoder, ids: &[u32]) -> Tensor<2> {
     decoder.embeddings_of(ids)
 }

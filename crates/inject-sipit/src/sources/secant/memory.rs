@@ -1,4 +1,4 @@
-//! Candidates tested so far, as one map from states to embeddings.
+//! The candidates tested so far, and the map from states to embeddings fitted to them.
 
 mod fit;
 
@@ -13,17 +13,17 @@ use burn::tensor::Tensor;
 use self::fit::Fit;
 use super::blend::Blends;
 
-/// The knowledge of a [`Secant`](super::Secant) search: pairs of states and tokens, the ridge regression from states to embeddings,
-/// and the trust in each kind of guess.
+/// The knowledge of a [`Secant`](super::Secant) search: pairs of states and tokens, the ridge regression from states to
+/// embeddings, and the trust in each kind of guess.
 #[derive(Clone, Debug, Default)]
 pub struct SecantMemory {
     /// Whether the vocabulary was surveyed after a first position.
     surveyed: bool,
     ids: Vec<u32>,
-    /// Row-major.
+    /// The states, `[pairs, d_model]` row-major.
     states: Vec<f32>,
     fit: Option<Fit>,
-    /// The prediction for the prompt drafted last. One is enough, and the memory stays small however many prompts take turns.
+    /// The prediction for the prompt drafted last. Only one is kept, so that the memory stays small for any number of prompts.
     predicted: Option<Prediction>,
     /// The length of the next draft.
     reach: usize,
@@ -32,11 +32,11 @@ pub struct SecantMemory {
     pub(super) blends: Blends,
 }
 
-/// The number of tokens of a prompt that the memory has taken in, with the states given.
+/// The number of recovered tokens of a prompt that were added to the memory with the given states.
 #[derive(Debug, Default)]
 pub(super) struct Settled {
     count: usize,
-    /// Whether the memory held a survey then. A survey starts from nothing.
+    /// Whether the memory contained a survey at that time. A survey clears the memory.
     surveyed: bool,
 }
 
@@ -53,7 +53,7 @@ struct Prediction {
 }
 
 impl SecantMemory {
-    /// Begins a survey of the vocabulary, unless one was made, and gives whether it began. Earlier pairs are forgotten, because
+    /// Begins a survey of the vocabulary, unless one was made, and returns whether it began. Earlier pairs are removed, because
     /// first positions are attention sinks and unlike the others.
     pub(super) fn begin_survey(&mut self) -> bool {
         if self.surveyed {
@@ -64,7 +64,7 @@ impl SecantMemory {
         true
     }
 
-    /// Takes in the candidates tested at a position beyond the first `known`, and gives how many are known then.
+    /// Adds the candidates tested at a position, except the first `known`. Returns the number that is then known.
     pub(super) fn take_in(&mut self, tested: &Tested, known: usize) -> usize {
         for (id, state) in tested.sample().iter().skip(known) {
             self.push(*id, state);
@@ -72,7 +72,7 @@ impl SecantMemory {
         tested.sample().len()
     }
 
-    /// Takes in the tokens recovered since the last call with the states given. These are the best pairs there are.
+    /// Adds the tokens recovered since the last call, with the given states. These are the most accurate pairs.
     pub(super) fn settle(&mut self, at: &OpenPosition<'_>, settled: &mut Settled) {
         if self.ids.len() >= SECANT_MOST_PAIRS {
             return;
@@ -91,7 +91,7 @@ impl SecantMemory {
         }
     }
 
-    /// The tokens predicted for the next open positions, or none before enough was tested.
+    /// Returns the tokens predicted for the next open positions, or `None` before enough candidates were tested.
     pub(super) fn draft(&mut self, at: &OpenPosition<'_>) -> Result<Option<Vec<u32>>, InvertError> {
         if self.ids.len() < SECANT_SURVEY_FEWEST {
             return Ok(None);
@@ -117,13 +117,13 @@ impl SecantMemory {
         Ok(Some(self.predicted.insert(prediction).ids[begin..end].to_vec()))
     }
 
-    /// The embedding predicted at one position, `[1, d_model]`, if the last draft was of this prompt.
+    /// Returns the embedding predicted at one position, `[1, d_model]`, if the last draft was of this prompt.
     pub(super) fn expected_at(&self, at: &OpenPosition<'_>) -> Option<Tensor<2>> {
         let known = self.predicted.as_ref().filter(|known| known.prompt == at.prompt.number())?;
         Some(known.points.clone().narrow(0, at.position(), 1))
     }
 
-    /// The difference of embeddings that the map makes of a difference of states, if there is a map.
+    /// Maps a difference of states to a difference of embeddings, if there is a map.
     pub(super) fn difference(
         &self,
         decoder: &Decoder,
@@ -132,7 +132,7 @@ impl SecantMemory {
         self.fit.as_ref().map(|fit| fit.difference(decoder, states)).transpose()
     }
 
-    /// Lets drafts grow while they hold, and shrink where they do not.
+    /// Increases the length of drafts while they are right, and decreases it when they are not.
     fn adapt_reach(&mut self, at: &OpenPosition<'_>) {
         let (prompt, begin) = (at.prompt.number(), at.position());
         let (shortest, longest) = SECANT_REACH;

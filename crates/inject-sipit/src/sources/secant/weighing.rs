@@ -1,11 +1,11 @@
-//! The model's expectation, weighed against the directions of guesses at one position.
+//! The combination of the model's expectation with the directions of guesses at one position.
 
 use std::collections::BTreeMap;
 
 use super::blend::{Blends, Evidence, Guess, Scales};
 use crate::{error::InvertError, sources::OpenPosition};
 
-/// The evidence about the tokens of the position searched last.
+/// The evidence about the tokens of the last searched position.
 #[derive(Debug, Default)]
 pub(super) struct Weighing {
     last: Option<Weighed>,
@@ -15,12 +15,12 @@ pub(super) struct Weighing {
 struct Weighed {
     position: usize,
     evidence: Evidence,
-    /// The scales of each kind of guess that was made, as it was weighed last.
+    /// The scales of each kind of guess that was made, from its last weighing.
     scales: BTreeMap<Guess, Scales>,
 }
 
 impl Weighing {
-    /// Compares the predictions for the last position with the token found there.
+    /// Adjusts the blends by comparing the predictions for the last position with the token found there.
     pub(super) fn learn(&mut self, prefix: &[u32], blends: &mut Blends) {
         let Some(last) = self.last.take() else { return };
         let Some(&found) = prefix.get(last.position) else { return };
@@ -29,7 +29,7 @@ impl Weighing {
         }
     }
 
-    /// The likelihood of each token once this guess is made too. `nearness` is that of
+    /// Returns the likelihood of each token after adding this guess. `nearness` is that of
     /// [`Vocabulary::nearness`](crate::sources::Vocabulary::nearness), if there is anything to guess from.
     pub(super) fn likelihoods(
         &mut self,

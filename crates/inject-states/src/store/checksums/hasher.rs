@@ -9,14 +9,14 @@ use std::{
 
 use xxhash_rust::xxh3::Xxh3;
 
-/// The bytes that are read from a file at a time.
+/// The number of bytes read from a file at a time.
 const PIECE: usize = 1 << 20;
 
 /// A checksum for each block of a stream of bytes.
 #[derive(Clone)]
 pub(crate) struct BlockHasher {
     block_bytes: usize,
-    /// The bytes of the block that is not complete yet.
+    /// The number of bytes in the last block, which is not complete yet.
     filled: usize,
     state: Xxh3,
     sums: Vec<u64>,
@@ -39,7 +39,7 @@ impl BlockHasher {
         }
     }
 
-    /// Reads `bytes` bytes of a file from `begin` on.
+    /// Hashes `bytes` bytes of a file, starting at offset `begin`.
     pub(crate) fn update_from(&mut self, path: &Path, begin: u64, bytes: u64) -> io::Result<()> {
         let mut file = File::open(path)?;
         file.seek(SeekFrom::Start(begin))?;

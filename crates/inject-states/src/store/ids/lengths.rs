@@ -1,10 +1,10 @@
-//! The number of tokens of each prompt, which gives its rows.
+//! The number of tokens of each prompt, which determines its rows.
 
 use std::ops::Range;
 
 use crate::store::{error::StoreError, manifest::positions::Positions};
 
-/// The lengths of a job's prompts. The writer keeps nothing else of them.
+/// The lengths of a job's prompts. The writer does not keep the prompts themselves.
 #[derive(Clone, Debug)]
 pub(crate) struct PromptLengths {
     lengths: Vec<u32>,
@@ -12,6 +12,8 @@ pub(crate) struct PromptLengths {
 }
 
 impl PromptLengths {
+    /// Measures the prompts and checks that a store can contain them.
+    ///
     /// # Errors
     ///
     /// [`StoreError::NoPrompts`], [`StoreError::EmptyPrompt`], [`StoreError::TokenTooLarge`]; and
@@ -44,7 +46,7 @@ impl PromptLengths {
         self.lengths[prompts].iter().map(|&length| self.positions.rows(length as usize)).sum()
     }
 
-    /// Returns the prompt and position of a row, counted from the first row of `first_prompt`.
+    /// Returns the prompt and position of a row. `row` is counted from the first row of `first_prompt`.
     pub(crate) fn locate(&self, first_prompt: usize, mut row: usize) -> (usize, usize) {
         let mut prompt = first_prompt;
         loop {
@@ -69,7 +71,7 @@ fn length_of(prompt: usize, ids: &[u32]) -> Result<u32, StoreError> {
     within_i32("tokens in one prompt", ids.len())
 }
 
-/// Returns the number itself if I32 can hold it.
+/// Returns the number as u32 if it fits into I32.
 fn within_i32(what: &'static str, found: usize) -> Result<u32, StoreError> {
     match i32::try_from(found) {
         Ok(_) => Ok(found as u32),

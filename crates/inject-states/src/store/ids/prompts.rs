@@ -1,4 +1,4 @@
-//! `prompts.safetensors`: the token ids of every prompt, so that a store needs no other file.
+//! `prompts.safetensors`: the token ids of every prompt, which make a store self-contained.
 
 use std::{
     fs::File,
@@ -20,10 +20,12 @@ pub(crate) struct PromptIds {
 }
 
 impl PromptIds {
+    /// Opens and checks the file.
+    ///
     /// # Errors
     ///
-    /// A [`StoreError`] if offsets do not rise from 0 to the number of tokens, an id is negative, or the
-    /// prompts do not have the hash in the manifest.
+    /// A [`StoreError`] if the offsets do not increase from 0 to the number of tokens, if an id is negative, or if the prompts do
+    /// not have the hash in the manifest.
     pub(crate) fn open(dir: &Path, manifest: &Manifest) -> Result<Self, StoreError> {
         let prompts = PromptIds { mapped: Mapped::open(dir, &FileSpec::prompts(manifest))? };
         prompts.check_offsets(manifest.token_count)?;
@@ -46,7 +48,7 @@ impl PromptIds {
         Ok(prompts)
     }
 
-    /// Returns the offset of the first token of each prompt, and the number of all tokens at the end.
+    /// Returns the offset of the first token of each prompt, followed by the total number of tokens.
     pub(crate) fn offsets(&self) -> &[i64] {
         self.mapped.elements(OFFSETS)
     }
@@ -91,7 +93,7 @@ pub(crate) fn write(path: &Path, spec: &FileSpec, prompts: &[Vec<u32>]) -> Resul
     write().map_err(StoreError::io("write", path))
 }
 
-/// Returns the SHA-256, in hexadecimal, of what [`write()`] writes after the header.
+/// Returns the SHA-256, in hexadecimal, of the data that [`write()`] writes after the header.
 pub(crate) fn sha256(prompts: &[Vec<u32>]) -> String {
     let mut hash = Sha256::new();
     let infallible: Result<(), std::convert::Infallible> = each_chunk(prompts, |bytes| {
@@ -102,7 +104,7 @@ pub(crate) fn sha256(prompts: &[Vec<u32>]) -> String {
     in_hexadecimal(hash)
 }
 
-/// Passes the data of the file on piece by piece: `offsets`, then `token_ids`.
+/// Passes the data of the file to `take` piece by piece: `offsets`, then `token_ids`.
 fn each_chunk<E>(prompts: &[Vec<u32>], mut take: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
     let mut offset = 0i64;
     take(&offset.to_le_bytes())?;

@@ -37,9 +37,11 @@ pub(crate) struct StoredRowIds {
 }
 
 impl StoredRowIds {
+    /// Opens and checks the file.
+    ///
     /// # Errors
     ///
-    /// A [`StoreError`] if the rows are not those of the prompts, in their order.
+    /// A [`StoreError`] if the rows are not those of the prompts in their order.
     pub(crate) fn open(dir: &Path, manifest: &Manifest, prompts: &PromptIds) -> Result<Self, StoreError> {
         let rows = StoredRowIds { mapped: Mapped::open(dir, &FileSpec::rows(manifest))? };
         let found: [&[i32]; 3] = [0, 1, 2].map(|column| rows.mapped.elements(column));
@@ -61,7 +63,7 @@ impl StoredRowIds {
     }
 
     pub(crate) fn rows(&self) -> RowIds<'_> {
-        // Each equals a number that is not negative, so I32 and u32 agree.
+        // Every element was checked to equal a nonnegative number, so I32 and u32 agree.
         let [prompt, position, token_id] = [0, 1, 2].map(|column| self.mapped.elements(column));
         RowIds { prompt, position, token_id }
     }
@@ -88,7 +90,7 @@ pub(crate) fn write(
     write().map_err(StoreError::io("write", path))
 }
 
-/// Returns the rows of prompts, one after the other: prompt, position, token id.
+/// Returns the rows of the prompts in order, each as prompt, position and token id.
 fn of_prompts<'a>(
     prompts: impl Iterator<Item = &'a [u32]>,
     positions: Positions,

@@ -6,7 +6,7 @@ use inject_models::Bos;
 
 use crate::store::error::StoreError;
 
-/// The text of [`BosPolicy::AsGiven`].
+/// The textual form of [`BosPolicy::AsGiven`].
 const AS_GIVEN: &str = "as given";
 
 /// The origin of the first token of each prompt.
@@ -14,9 +14,9 @@ const AS_GIVEN: &str = "as given";
 #[serde(into = "String", try_from = "String")]
 #[non_exhaustive]
 pub enum BosPolicy {
-    /// The prompts came as token ids.
+    /// The prompts were given as token ids.
     AsGiven,
-    /// The prompts came as text and were encoded in this way.
+    /// The prompts were given as text and encoded with this setting for BOS.
     Encoded(Bos),
 }
 

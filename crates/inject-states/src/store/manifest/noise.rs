@@ -1,4 +1,4 @@
-//! The distance between the same states computed in two ways.
+//! The noise floors: distances between two computations of the same states.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::store::error::StoreError;
 
 /// The noise floor of each tap, as the writer of the store measured it.
 ///
-/// A distance at or below the floor of its tap is not evidence about the model.
+/// A distance that does not exceed the floor of its tap is not evidence about the model.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -24,7 +24,7 @@ pub struct NoiseFloors {
 }
 
 impl NoiseFloors {
-    /// The floor of each tap, measured on `prompts_sampled` prompts.
+    /// Creates the floors of the taps, measured on `prompts_sampled` prompts.
     pub fn new(prompts_sampled: usize, floors: BTreeMap<Tap, Option<f64>>) -> Self {
         NoiseFloors { prompts_sampled, floors }
     }
@@ -43,7 +43,7 @@ impl NoiseFloors {
 
     /// # Errors
     ///
-    /// [`StoreError::NoiseFloor`] if the taps are not those of the store, or a floor is negative or not finite.
+    /// [`StoreError::NoiseFloor`] if the taps are not those of the store, or if a floor is negative or not finite.
     pub(crate) fn check(&self, taps: &[Tap]) -> Result<(), StoreError> {
         let wrong = |tap, found: String, expected| Err(StoreError::NoiseFloor { tap, found, expected });
         if let Some(&tap) = taps.iter().find(|tap| !self.floors.contains_key(tap)) {
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn other_taps_and_what_is_no_length_are_refused() {
+    fn other_taps_and_invalid_floors_are_refused() {
         let missing = floors(&[(Tap::Embedding, None)]);
         let foreign = floors(&[(Tap::Embedding, None), (Tap::Block(1), None), (Tap::FinalNorm, None)]);
         let negative = floors(&[(Tap::Embedding, Some(-1.0)), (Tap::Block(1), None)]);

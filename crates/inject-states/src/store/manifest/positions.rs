@@ -1,4 +1,4 @@
-//! The positions of a prompt that are read.
+//! The positions of a prompt whose states are stored.
 
 use std::{fmt, str::FromStr};
 
@@ -8,9 +8,9 @@ use crate::store::error::StoreError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Positions {
-    /// The last one: one row for each prompt.
+    /// The last position only: one row for each prompt.
     Last,
-    /// All of them: one row for each token.
+    /// All positions: one row for each token.
     All,
 }
 
@@ -23,7 +23,7 @@ impl Positions {
         }
     }
 
-    /// Returns the position of a row among the rows of a prompt of `length` tokens.
+    /// Returns the position to which a row of a prompt of `length` tokens belongs. `row` is counted from the prompt's first row.
     pub(crate) fn position(self, row: usize, length: usize) -> usize {
         match self {
             Positions::Last => length - 1,
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_is_told_what_is_known() {
+    fn an_unknown_name_is_an_error_that_lists_the_known_names() {
         let error = "first".parse::<Positions>().unwrap_err().to_string();
         assert!(error.contains("`first`") && error.contains("`last` or `all`"), "{error}");
     }

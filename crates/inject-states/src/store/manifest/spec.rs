@@ -7,7 +7,7 @@ use crate::{extract::Extraction, store::error::StoreError};
 
 /// The contents of a store and the origin of its states: everything about a job except its prompts.
 ///
-/// An interrupted store goes on only if all of this is the same again.
+/// An interrupted store is resumed only if all of this is unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -16,7 +16,7 @@ pub struct StoreSpec {
     pub model_id: String,
     /// The Hub commit of the model, if it is known.
     pub revision: Option<String>,
-    /// A hash of the model's weights.
+    /// A hash of the model's weights, as [`Model::weight_hash`] returns it.
     pub weight_hash: String,
     /// A hash of the tokenizer, if one was used.
     pub tokenizer_hash: Option<String>,
@@ -26,14 +26,14 @@ pub struct StoreSpec {
     pub dtype: FloatFormat,
     /// The policy for the token that begins a sequence.
     pub bos: BosPolicy,
-    /// Whether that policy put the token before each prompt. The token ids of the store then include it.
+    /// Whether that policy added the token to each prompt. If so, the token ids in the store include it.
     pub bos_added: bool,
     /// The positions of each prompt that have a row.
     pub positions: Positions,
     /// The width of a state.
     pub d_model: usize,
-    /// The number of lanes in which the states were computed, if it is known. It follows the number of cores and changes states by
-    /// rounding.
+    /// The number of lanes in which the states were computed, if it is known. It depends on the number of cores, and it changes
+    /// states by rounding errors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lanes: Option<usize>,
     /// The share of a larger job that the store holds, unless it holds all of it.
@@ -42,7 +42,7 @@ pub struct StoreSpec {
 }
 
 impl StoreSpec {
-    /// Describes a store of F32 states of prompts that came as token ids.
+    /// Describes a store of F32 states of prompts that were given as token ids.
     pub fn new(
         model_id: impl Into<String>,
         weight_hash: impl Into<String>,
@@ -66,7 +66,7 @@ impl StoreSpec {
         }
     }
 
-    /// Describes a store of what an extraction reads in a model.
+    /// Describes a store of the states that an extraction reads from a model.
     ///
     /// # Errors
     ///
@@ -79,23 +79,22 @@ impl StoreSpec {
         Ok(StoreSpec { revision, lanes, ..spec })
     }
 
-    /// Returns the description of a store of prompts encoded by a tokenizer. `added` says whether `bos` put the token that begins
-    /// a sequence before each prompt.
+    /// Records that the prompts were encoded by a tokenizer. `added` is whether `bos` added the BOS token to each prompt.
     pub fn with_tokenizer(self, tokenizer: &Tokenizer, bos: Bos, added: bool) -> Self {
         let tokenizer_hash = Some(tokenizer.hash().to_owned());
         StoreSpec { tokenizer_hash, bos: bos.into(), bos_added: added, ..self }
     }
 
-    /// Returns the description of a store with numbers in another format.
+    /// Sets the number format on disk.
     pub fn with_dtype(self, dtype: FloatFormat) -> Self {
         StoreSpec { dtype, ..self }
     }
 
-    /// Returns the spec with its taps in the order of computation.
+    /// Checks the description and sorts its taps into the order of computation.
     ///
     /// # Errors
     ///
-    /// [`StoreError::InvalidSpec`] if there is no tap, a tap occurs twice, the width is 0 or the format is F64.
+    /// [`StoreError::InvalidSpec`] if there is no tap, a tap occurs twice, the width is 0, or the format is F64.
     pub(crate) fn checked(mut self) -> Result<Self, StoreError> {
         let invalid = |field, found: String, expected| StoreError::InvalidSpec { field, found, expected };
         self.taps.sort_unstable();

@@ -11,14 +11,14 @@ use crate::store::{
 };
 
 #[cfg(target_endian = "big")]
-compile_error!("a store is read in place, and its numbers are little-endian");
+compile_error!("a store is read in place, which requires a little-endian target");
 
 /// A file of a store whose header agrees with its length and with the manifest.
 #[derive(Debug)]
 pub(crate) struct Mapped {
     path: PathBuf,
     map: Mmap,
-    /// The places of the tensors in the map, in the order of the [`FileSpec`].
+    /// The byte ranges of the tensors in the map, in the order of the [`FileSpec`].
     tensors: Vec<Range<usize>>,
 }
 
@@ -31,8 +31,8 @@ impl Mapped {
     pub(crate) fn open(dir: &Path, spec: &FileSpec) -> Result<Self, StoreError> {
         let path = spec.path(dir);
         let file = File::open(&path).map_err(StoreError::io("open", &path))?;
-        // SAFETY: a store is never changed once it is finished, and this crate opens only finished ones. That no
-        // other program truncates or rewrites its files meanwhile is the documented condition of `Store`.
+        // SAFETY: this crate opens only finished stores, and never changes a finished store. `Store` documents as a condition
+        // that no other program truncates or rewrites the files while it is open.
         let map = unsafe { Mmap::map(&file) }.map_err(StoreError::io("map", &path))?;
         let header = Header::read(&file).map_err(|error| header_error(&path, map.len() as u64, error))?;
         check_metadata(&path, &header, spec)?;
@@ -67,18 +67,18 @@ impl Mapped {
         &self.map[self.tensors[tensor].clone()]
     }
 
-    /// Returns where the data of a tensor begins in the file.
+    /// Returns the offset in the file at which the data of a tensor begins.
     pub(crate) fn begin(&self, tensor: usize) -> usize {
         self.tensors[tensor].start
     }
 
-    /// Releases the memory that reading has filled. Later reads come from the file again.
+    /// Releases the pages that were read into memory. Later reads load them from the file again.
     pub(crate) fn release(&self) {
         #[cfg(unix)]
         {
-            // SAFETY: the map is read-only and backed by a file, so a page that is dropped comes back as it was.
+            // SAFETY: the map is read-only and backed by a file, so a dropped page is reloaded unchanged.
             let advised = unsafe { self.map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
-            // A system that ignores the advice keeps the pages longer. Nothing depends on it.
+            // An error is ignored: the system then keeps the pages longer, which is harmless.
             drop(advised);
         }
     }
@@ -93,7 +93,7 @@ impl Mapped {
     }
 }
 
-/// Returns the error of a store for that of a header.
+/// Converts the error of a header into that of a store.
 fn header_error(path: &Path, length: u64, error: HeaderError) -> StoreError {
     let path = path.to_owned();
     let size = |path, expected| StoreError::FileSize { path, found: length, expected };

@@ -33,7 +33,7 @@ impl TapStates {
 
     /// Computes the checksums of the blocks on disk.
     ///
-    /// The file is read beside the map, so that the process does not grow.
+    /// The file is read with ordinary reads instead of through the map, so that the memory of the process does not grow.
     pub(crate) fn sums(&self, manifest: &Manifest) -> Result<Vec<u64>, StoreError> {
         let path = self.mapped.path();
         let mut hasher = BlockHasher::new(checksums::block_rows(manifest) * checksums::row_bytes(manifest));
@@ -57,7 +57,7 @@ impl TapStates {
         }
     }
 
-    /// Returns the tap.
+    /// Returns the tap at which the states were read.
     pub fn tap(&self) -> Tap {
         self.tap
     }
@@ -77,8 +77,8 @@ impl TapStates {
         self.d_model
     }
 
-    /// Releases the memory that reading these states in place has filled, for a process that goes through many taps. Later reads
-    /// come from disk, or from the system's cache, again.
+    /// Releases the memory pages that reading these states in place has loaded. This is useful to a process that reads many taps.
+    /// Later reads load them again from disk or from the system's cache.
     pub fn release(&self) {
         self.mapped.release();
     }
@@ -111,12 +111,12 @@ impl TapStates {
             FloatFormat::F32 => states.copy_from_slice(&self.mapped.elements::<f32>(0)[values]),
             FloatFormat::F16 => self.mapped.elements::<f16>(0)[values].convert_to_f32_slice(states),
             FloatFormat::Bf16 => self.mapped.elements::<bf16>(0)[values].convert_to_f32_slice(states),
-            // The manifest was checked to name one of the three.
+            // The manifest was checked to have one of these three formats.
             other => unreachable!("a store in {other}"),
         }
     }
 
-    /// Returns a range of states in memory, such as those of one prompt ([`Store::rows_of`](crate::store::Store::rows_of)).
+    /// Copies a range of states into an array, such as those of one prompt ([`Store::rows_of`](crate::store::Store::rows_of)).
     ///
     /// # Shapes
     ///
@@ -127,11 +127,11 @@ impl TapStates {
     /// Panics if there are no such rows.
     pub fn rows_to_array(&self, rows: Range<usize>) -> Array2<f32> {
         let mut states = Array2::zeros((rows.len(), self.d_model));
-        self.rows_f32(rows, states.as_slice_mut().expect("zeros lie row by row"));
+        self.rows_f32(rows, states.as_slice_mut().expect("a new array is row-major"));
         states
     }
 
-    /// Returns all states in memory, in 4 bytes a number whatever the format on disk.
+    /// Copies all states into an array of f32, whatever their format on disk.
     ///
     /// # Shapes
     ///
@@ -140,7 +140,7 @@ impl TapStates {
         self.rows_to_array(0..self.rows)
     }
 
-    /// Returns all states in place, if their format is F32.
+    /// Returns all states without copying them, if their format is F32.
     ///
     /// # Shapes
     ///

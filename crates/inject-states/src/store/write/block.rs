@@ -1,4 +1,4 @@
-//! The states that are written together.
+//! A block of states, which are written together.
 
 use inject_models::Tap;
 
@@ -21,12 +21,12 @@ pub struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    /// The states of `prompts` prompts: a slice for each tap, in any order.
+    /// Creates a block of `prompts` prompts from a slice of states for each tap, in any order.
     pub fn new(prompts: usize, states: &'a [(Tap, &'a [f32])]) -> Self {
         Block { prompts, states }
     }
 
-    /// Returns the slices in the order of `taps`, if there is one for each tap and each holds `rows` states.
+    /// Returns the slices in the order of `taps`. Checks that there is one for each tap, with `rows` states each.
     ///
     /// # Errors
     ///

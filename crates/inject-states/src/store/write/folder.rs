@@ -13,7 +13,7 @@ use crate::{
     store::{checksums, error::StoreError, ids, layout::FileSpec, manifest::Manifest, read::Store},
 };
 
-/// Returns the store of the folder if it is finished, with the first row of the first damaged block if there is one.
+/// Returns the store in the folder if it is finished, and the first row of the first damaged block if there is one.
 ///
 /// # Errors
 ///
@@ -27,7 +27,7 @@ pub(super) fn finished(dir: &Path, job: &Manifest) -> Result<Option<(Store, Opti
     }
     let store = Store::open(dir)?;
     let damaged = match resume::first_damaged_row(&store)? {
-        // Only the version that wrote a store goes on with it.
+        // A store is continued only by the version that wrote it.
         Some(_) if store.manifest().created_by != job.created_by => {
             store.verify()?;
             None
@@ -35,7 +35,7 @@ pub(super) fn finished(dir: &Path, job: &Manifest) -> Result<Option<(Store, Opti
         damaged => damaged,
     };
     if damaged.is_none() {
-        // On a read-only medium they stay, and do no harm.
+        // On a read-only medium the files cannot be removed, which is harmless.
         let _ = remove_leftovers(dir);
     }
     Ok(Some((store, damaged)))
@@ -58,7 +58,7 @@ pub(super) fn refuse_alien(dir: &Path) -> Result<(), StoreError> {
     if Journal::read(dir)?.is_some() {
         return Ok(());
     }
-    // A run that was killed at its very beginning leaves only these.
+    // A run that was killed at its start leaves only these files.
     let ours = [lock::FILE.into(), durable::partial(progress::FILE.as_ref()).into_os_string()];
     for entry in entries {
         let name = entry.map_err(StoreError::io("read", dir))?.file_name();
@@ -91,7 +91,7 @@ pub(super) fn check_files(dir: &Path, job: &Manifest) -> Result<(), StoreError> 
     FileSpec::all(job).iter().try_for_each(|spec| tap_file::check(&durable::partial(&spec.path(dir)), spec))
 }
 
-/// Opens the files of an unfinished store, which were checked.
+/// Opens the files of an unfinished store. The caller has checked them.
 pub(super) fn reopen_files(dir: &Path, job: &Manifest) -> Result<Vec<TapFile>, StoreError> {
     resume::name_partial(dir, job)?;
     job.spec.taps.iter().map(|&tap| TapFile::reopen(dir, job, tap)).collect()

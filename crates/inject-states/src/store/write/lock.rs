@@ -1,4 +1,4 @@
-//! One writer at a time.
+//! The lock that allows only one writer at a time.
 
 use std::{fs::File, path::Path};
 
@@ -9,16 +9,18 @@ use crate::{
 
 pub(crate) const FILE: &str = "writer.lock";
 
-/// The right to write a store. The operating system releases it when the process ends, however it ends.
+/// The right to write a store. The operating system releases it when the process ends, even if it is killed.
 #[derive(Debug)]
 pub(crate) struct WriterLock {
     _file: LockedFile,
 }
 
 impl WriterLock {
+    /// Acquires the lock of a folder.
+    ///
     /// # Errors
     ///
-    /// [`StoreError::Busy`] if another writer has it.
+    /// [`StoreError::Busy`] if another writer holds it.
     pub(crate) fn acquire(dir: &Path) -> Result<Self, StoreError> {
         let path = dir.join(FILE);
         let file = File::options()
@@ -33,7 +35,7 @@ impl WriterLock {
         }
     }
 
-    /// Removes the file of a lock that no longer guards anything.
+    /// Removes the lock file of a store that no longer needs one.
     pub(crate) fn remove(dir: &Path) -> Result<(), StoreError> {
         Ok(durable::remove(&dir.join(FILE))?)
     }

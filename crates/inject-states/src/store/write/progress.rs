@@ -13,13 +13,13 @@ use crate::{
 
 pub(crate) const FILE: &str = "progress.json";
 
-/// The durable part of an unfinished store. Anything beyond it in the files does not count.
+/// A record of the durable part of an unfinished store. Anything in the files beyond that part does not count.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Journal {
-    /// The manifest of the store to be.
+    /// The manifest of the store when it is finished.
     pub(crate) job: Manifest,
-    /// The number of whole prompts on disk. While it is 0, the other files may be missing or half-written.
+    /// The number of whole prompts on disk. While it is 0, the other files may be missing or incomplete.
     pub(crate) prompts_done: usize,
     /// The number of their rows.
     pub(crate) rows_done: usize,
@@ -40,20 +40,20 @@ impl Journal {
         Ok(durable::replace(&path, &manifest::to_json(self, &path)?)?)
     }
 
-    /// Goes back to the prompt that a row belongs to.
+    /// Shortens the durable part so that it ends before the prompt to which a row belongs.
     pub(crate) fn go_back(&mut self, lengths: &PromptLengths, row: usize) {
         (self.prompts_done, _) = lengths.locate(0, row);
         self.rows_done = lengths.rows(0..self.prompts_done);
     }
 
-    /// Removes the journal, and what an interrupted attempt to write it may have left.
+    /// Removes the journal, and any file that an interrupted write of it left.
     pub(crate) fn remove(dir: &Path) -> Result<(), StoreError> {
         let path = dir.join(FILE);
         durable::remove(&path)?;
         Ok(durable::remove(&durable::partial(&path))?)
     }
 
-    /// Checks that this is the journal of `job`, with possible counts.
+    /// Checks that this is the journal of `job` and that its counts are possible.
     ///
     /// # Errors
     ///

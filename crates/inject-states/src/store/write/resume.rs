@@ -1,4 +1,4 @@
-//! Going on with an unfinished store, and with a finished one that was damaged.
+//! Resumes an unfinished store, or a finished one that was damaged.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,8 @@ use crate::{
     },
 };
 
-/// Hashes what the journal vouches for. If a block of it is damaged, the journal goes back to the first prompt of that block.
+/// Hashes the states that the journal records as durable. If a block of them is damaged, the journal is shortened to end before
+/// the first prompt of that block.
 ///
 /// # Errors
 ///
@@ -57,14 +58,14 @@ fn hash(dir: &Path, job: &Manifest, rows: usize) -> Result<Vec<BlockHasher>, Sto
     Ok(hashers)
 }
 
-/// Returns the path at which a file lies: its own name after an interrupted end, else that of a file being written.
+/// Returns the current path of a file: its final name if finishing was interrupted, otherwise that of a partial file.
 fn present(spec: &FileSpec, dir: &Path) -> PathBuf {
     let path = spec.path(dir);
     let partial = durable::partial(&path);
     if path.exists() && !partial.exists() { path } else { partial }
 }
 
-/// Makes an unfinished store of a finished one whose states are damaged from a row on.
+/// Marks a finished store as unfinished, because its states are damaged starting at a row.
 ///
 /// # Errors
 ///
@@ -83,7 +84,7 @@ pub(super) fn reopen(
     name_partial(dir, job)
 }
 
-/// Gives the files of an unfinished store the names of files being written, where they have their final names.
+/// Renames the files of an unfinished store that have their final names to those of partial files.
 ///
 /// # Errors
 ///

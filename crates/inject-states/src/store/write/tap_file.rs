@@ -13,19 +13,19 @@ use crate::{
     store::{error::StoreError, layout::FileSpec, manifest::Manifest},
 };
 
-/// The file of one tap, at its final length from the beginning, with its final header.
+/// The file of one tap. It has its final length and header from the beginning.
 #[derive(Debug)]
 pub(crate) struct TapFile {
     path: PathBuf,
     file: File,
-    /// The offset of the states.
+    /// The offset of the states in the file, in bytes.
     data: u64,
     /// The size of one state, in bytes.
     row: u64,
 }
 
 impl TapFile {
-    /// Creates the file.
+    /// Creates the file with its header.
     pub(crate) fn create(dir: &Path, manifest: &Manifest, tap: Tap) -> Result<Self, StoreError> {
         let spec = FileSpec::tap(manifest, tap);
         let path = durable::partial(&spec.path(dir));
@@ -40,7 +40,7 @@ impl TapFile {
         Ok(TapFile::new(path, file, &spec, manifest))
     }
 
-    /// Goes on with a file that an earlier run made.
+    /// Opens a file that an earlier run created.
     pub(crate) fn reopen(dir: &Path, manifest: &Manifest, tap: Tap) -> Result<Self, StoreError> {
         let spec = FileSpec::tap(manifest, tap);
         let path = durable::partial(&spec.path(dir));
@@ -53,7 +53,7 @@ impl TapFile {
         TapFile { path, file, data: spec.header().len() as u64, row: row as u64 }
     }
 
-    /// Moves to a row, where the next write begins.
+    /// Moves to a row, at which the next write begins.
     pub(crate) fn seek(&mut self, row: usize) -> Result<(), StoreError> {
         let place = SeekFrom::Start(self.data + row as u64 * self.row);
         self.file.seek(place).map(drop).map_err(StoreError::io("seek in", &self.path))
@@ -69,7 +69,7 @@ impl TapFile {
     }
 }
 
-/// Checks that an unfinished file has the length and the header that it was made with.
+/// Checks that an unfinished file still has its original length and header.
 ///
 /// # Errors
 ///

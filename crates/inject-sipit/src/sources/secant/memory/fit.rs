@@ -16,7 +16,7 @@ pub(super) struct Fit {
     pairs: usize,
     mean: Tensor<2>,
     deviation: Tensor<2>,
-    /// Standardised states, `[pairs, d_model]`.
+    /// The standardised states, `[pairs, d_model]`.
     states: Tensor<2>,
     normal: Cholesky<f64, Dyn>,
     mean_embedding: Tensor<2>,
@@ -25,7 +25,8 @@ pub(super) struct Fit {
 }
 
 impl Fit {
-    /// The regression on tokens and their states, row after row. None if the states do not determine it.
+    /// Fits the regression to tokens and their states, `[pairs, d_model]` row-major. Returns `None` if the states do not
+    /// determine it.
     pub(super) fn of(decoder: &Decoder, ids: &[u32], states: &[f32]) -> Result<Option<Self>, InvertError> {
         let (pairs, d) = (ids.len(), decoder.config().d_model);
         let data = TensorData::new(states.to_vec(), [pairs, d]);
@@ -50,12 +51,12 @@ impl Fit {
         }))
     }
 
-    /// The number of pairs fitted to.
+    /// Returns the number of pairs to which the regression was fitted.
     pub(super) fn pairs(&self) -> usize {
         self.pairs
     }
 
-    /// The embeddings predicted at all positions of a prompt, `[positions, d_model]`.
+    /// Returns the embeddings predicted at all positions of a prompt, `[positions, d_model]`.
     pub(super) fn predicted(&self, at: &OpenPosition<'_>) -> Result<Tensor<2>, InvertError> {
         let (target, device) = (at.target(), at.decoder().device());
         let (positions, d) = (target.positions(), target.d_model());
@@ -67,7 +68,7 @@ impl Fit {
         Ok(guess.cast(at.decoder().dtype()))
     }
 
-    /// The difference of embeddings for one difference of states.
+    /// Maps one difference of states to a difference of embeddings.
     pub(super) fn difference(&self, decoder: &Decoder, states: &[f64]) -> Result<Vec<f64>, InvertError> {
         let states: Vec<f32> = states.iter().map(|&value| value as f32).collect();
         let data = TensorData::new(states, [1, self.mean.dims()[1]]);
@@ -75,7 +76,7 @@ impl Fit {
         read(self.differences(states / self.deviation.clone())?)
     }
 
-    /// The differences of embeddings from their mean, for standardised states: both `[positions, d_model]`.
+    /// Returns the differences of embeddings from their mean, for standardised states: both `[positions, d_model]`.
     fn differences(&self, states: Tensor<2>) -> Result<Tensor<2>, InvertError> {
         let ([positions, d], device) = (states.dims(), states.device());
         // y = (X'X + ridge)^-1 h for each position, then X y weighs the embeddings of the pairs.
