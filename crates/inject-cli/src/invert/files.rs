@@ -12,8 +12,8 @@ use inject_sipit::{
 };
 
 use super::{
-    Options, announce_scan, calibrations, groups::GroupLimits, jsonl, report::Recovered, share::ResultShare, single,
-    tally::Record, tap,
+    Options, announce_scan, calibrations, groups::GroupLimits, jsonl, report::Recovered, share::ResultShare,
+    single, tally::Record, tap,
 };
 use crate::{
     Failure, Outcome,
