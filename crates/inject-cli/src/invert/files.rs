@@ -120,7 +120,8 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
         let is_missing = (tally.next_prompt()..own.end).contains(&prompt);
         // The first prompts teach, whichever share they belong to. What they teach is needed only if prompts are missing after them.
         let teaches = taught.learns() && limits.teaches(place.before);
-        if !is_missing && !(teaches && tally.next_prompt() < own.end) {
+        let is_needed = teaches && tally.next_prompt() < own.end;
+        if !(is_missing || is_needed) {
             continue;
         }
         let mut file = single::open(options, &model, place.path)?;

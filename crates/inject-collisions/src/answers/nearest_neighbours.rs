@@ -15,6 +15,11 @@ impl Neighbour {
     pub const fn new(row: usize, distance: f64) -> Self {
         Neighbour { row, distance }
     }
+
+    /// Whether it is nearer, or as near and the earlier row.
+    pub(crate) fn is_before(&self, other: &Neighbour) -> bool {
+        (self.distance, self.row) < (other.distance, other.row)
+    }
 }
 
 /// The nearest neighbour of every row.
@@ -57,8 +62,7 @@ impl NearestNeighbours {
 
     pub(crate) fn push(&mut self, row: usize, neighbour: Neighbour) {
         let held = &mut self.nearest[row];
-        let key = |neighbour: Neighbour| (neighbour.distance, neighbour.row);
-        if held.is_none_or(|held| key(neighbour) < key(held)) {
+        if held.is_none_or(|held| neighbour.is_before(&held)) {
             *held = Some(neighbour);
         }
     }

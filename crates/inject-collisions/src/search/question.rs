@@ -1,5 +1,7 @@
 //! The question that a search answers.
 
+use std::collections::HashMap;
+
 use super::plan::Reach;
 use crate::{
     answers::{ClosestPairs, NearestNeighbours, Neighbour, Pair, ThresholdCounts},
@@ -80,7 +82,8 @@ impl Question for ClosestPairs {
 }
 
 impl Question for NearestNeighbours {
-    type Part = Vec<Pair>;
+    /// The nearest row that the tile has for each of its rows. A list of all pairs would grow with the square of the block.
+    type Part = HashMap<usize, Neighbour>;
 
     const NARROWS: bool = true;
     const AXES: usize = AXES;
@@ -93,19 +96,27 @@ impl Question for NearestNeighbours {
         self.nearest[row].map_or(f64::INFINITY, |neighbour| neighbour.distance)
     }
 
-    fn part(&self) -> Vec<Pair> {
-        Vec::new()
+    fn part(&self) -> Self::Part {
+        HashMap::new()
     }
 
-    fn take(part: &mut Vec<Pair>, pair: Pair) -> Radius {
-        part.push(pair);
+    fn take(part: &mut Self::Part, Pair { a, b, distance }: Pair) -> Radius {
+        for (row, other) in [(a, b), (b, a)] {
+            let found = Neighbour { row: other, distance };
+            part.entry(row)
+                .and_modify(|held| {
+                    if found.is_before(held) {
+                        *held = found;
+                    }
+                })
+                .or_insert(found);
+        }
         Radius::Pair
     }
 
-    fn merge(&mut self, part: Vec<Pair>, computed: u64) {
-        for Pair { a, b, distance } in part {
-            self.push(a, Neighbour { row: b, distance });
-            self.push(b, Neighbour { row: a, distance });
+    fn merge(&mut self, part: Self::Part, computed: u64) {
+        for (row, neighbour) in part {
+            self.push(row, neighbour);
         }
         self.computed += computed;
     }

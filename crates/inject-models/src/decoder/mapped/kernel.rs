@@ -103,8 +103,9 @@ impl Kernel {
         assert_eq!(group.values.len(), blocks * group.rows * BLOCK, "whole blocks of rows");
         assert!(weights.len() <= self.outputs(group.rows), "{} outputs at once", weights.len());
         assert_eq!(sums.len(), group.rows * weights.len(), "one sum for each row and output");
-        let fits =
-            |bytes: &&[u8]| bytes.len() % S::BYTES == 0 && bytes.len().div_ceil(BLOCK * S::BYTES) == blocks;
+        let fits = |bytes: &&[u8]| {
+            bytes.len().is_multiple_of(S::BYTES) && bytes.len().div_ceil(BLOCK * S::BYTES) == blocks
+        };
         assert!(weights.iter().all(fits), "weights as wide as the rows");
         match self {
             Kernel::Portable => portable::products::<S>(group, weights, sums),
