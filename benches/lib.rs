@@ -28,8 +28,8 @@ use burn::tensor::Device;
 use inject_sipit::{
     TargetStates,
     models::{
-        Decoder, DecoderConfig, FloatFormat, Hold, Logits, Model, Origin, Precision, PrefixCache, Tap,
-        TokenBatch,
+        Decoder, DecoderConfig, FloatFormat, Hold, Logits, Model, Origin, Precision, PrefixCache,
+        PublishedShape, Tap, TokenBatch,
     },
 };
 
@@ -50,14 +50,18 @@ impl Shape {
     /// The shapes on which PyTorch is measured too.
     pub const COMPARED: [Shape; 2] = [Shape::Gpt2Small, Shape::SmolLm2];
 
-    /// Returns the path of the config.json in this package.
-    pub fn config_path(self) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("shapes/{self}.json"))
+    /// Returns the published model that has this shape.
+    pub fn published(self) -> PublishedShape {
+        match self {
+            Shape::Gpt2Small => PublishedShape::Gpt2,
+            Shape::SmolLm2 => PublishedShape::SmolLm2_135m,
+            Shape::Gemma3 => PublishedShape::Gemma3_270m,
+        }
     }
 
-    /// Reads the config.json of this shape.
+    /// Returns the config of this shape.
     pub fn config(self) -> DecoderConfig {
-        config(&self.config_path())
+        self.published().config()
     }
 
     /// Returns a decoder of this shape. Its weights are those of the checkpoint in `INJECT_REAL_MODELS` if there is one, otherwise
@@ -94,11 +98,8 @@ impl fmt::Display for Shape {
 
 /// Returns the config of the model that ships with the project.
 pub fn bundled() -> DecoderConfig {
-    config(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/inject-cli/model/config.json"))
-}
-
-fn config(path: &Path) -> DecoderConfig {
-    DecoderConfig::read(path).unwrap_or_else(|error| panic!("{error}"))
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/inject-cli/model/config.json");
+    DecoderConfig::read(&path).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Returns a decoder with random weights, the same in every run.

@@ -61,7 +61,7 @@ fn folders(parent: &Path) -> io::Result<Vec<PathBuf>> {
 /// Writes a GPT-2 small with random weights.
 fn generate(folder: &Path, dtype: FloatFormat) -> io::Result<PathBuf> {
     fs::create_dir(folder)?;
-    fs::copy(Shape::Gpt2Small.config_path(), folder.join("config.json"))?;
+    fs::write(folder.join("config.json"), Shape::Gpt2Small.published().config_json())?;
     let decoder = random(&Shape::Gpt2Small.config(), &device());
     decoder.save_weights(Family::Gpt2, dtype, &folder.join("model.safetensors")).map_err(Error::other)?;
     Ok(folder.to_owned())

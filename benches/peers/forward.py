@@ -15,14 +15,18 @@ Threads: RAYON_NUM_THREADS if set, otherwise as many as the cores that this proc
 """
 
 import argparse
+import json
 import os
 import statistics
 import sys
 import time
+from pathlib import Path
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, DynamicCache, GPT2Config, LlamaConfig
+from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
+
+CONFIGS = Path(__file__).resolve().parents[2] / "crates/inject-models/shapes"
 
 FORWARD = [(1, 64), (8, 64), (1, 512)]
 STEP = [64, 512]
@@ -32,33 +36,21 @@ PRODUCTS = [(512, 768, 3072), (512, 576, 3072)]
 
 
 def gpt2_small(_):
-    return random_weights(GPT2Config(bos_token_id=0, eos_token_id=0))  # its defaults are the small model
+    return random_weights("gpt2")
 
 
 def smollm2(folder):
     if folder:
         options = {"attn_implementation": "eager", "dtype": torch.float32}
         return AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, **options)
-    return random_weights(
-        LlamaConfig(
-            vocab_size=49152,
-            hidden_size=576,
-            intermediate_size=1536,
-            num_hidden_layers=30,
-            num_attention_heads=9,
-            num_key_value_heads=3,
-            max_position_embeddings=8192,
-            rms_norm_eps=1e-5,
-            rope_parameters={"rope_type": "default", "rope_theta": 100000.0},
-            tie_word_embeddings=True,
-        )
-    )
+    return random_weights("smollm2-135m")
 
 
 SHAPES = {"gpt2-small": gpt2_small, "smollm2-135m": smollm2}
 
 
-def random_weights(config):
+def random_weights(shape):
+    config = AutoConfig.for_model(**json.loads((CONFIGS / f"{shape}.json").read_text()))
     torch.manual_seed(1)
     return AutoModelForCausalLM.from_config(config, attn_implementation="eager", dtype=torch.float32)
 

@@ -17,6 +17,7 @@ mod interrupt;
 mod invert;
 mod lens;
 mod lenses;
+mod median;
 mod number;
 mod options;
 mod outcome;

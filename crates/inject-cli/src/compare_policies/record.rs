@@ -11,6 +11,7 @@ use super::{
 use crate::{
     depth::Kind,
     invert::{StageReport, VerdictName},
+    median::median,
 };
 
 /// A prompt.
@@ -172,7 +173,7 @@ impl Spread {
         Spread {
             mean,
             standard_deviation: (squares / count.saturating_sub(1).max(1) as f64).sqrt(),
-            median: (values[(count - 1) / 2] + values[count / 2]) / 2.0,
+            median: median(&values),
             largest: values[count - 1],
         }
     }

@@ -4,6 +4,7 @@ use inject_sipit::models::Tap;
 
 use super::record::{Kind, Record};
 use crate::{
+    median::median,
     plot::distinct,
     table::{Cell, Table},
 };
@@ -62,7 +63,7 @@ fn push(table: &mut Table, records: &[Record], tokens: usize, tap: Tap, kind: Ki
         rows.len().into(),
         mean(&|row| 1e3 * row.seconds).into(),
         mean(&|row| 1e3 * row.forward_seconds).into(),
-        ((passes[(passes.len() - 1) / 2] + passes[passes.len() / 2]) / 2.0).into(),
+        median(&passes).into(),
         mean(&|row| row.forward_pass_equivalents).into(),
         passes[passes.len() - 1].into(),
         margin.into(),
