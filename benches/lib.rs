@@ -13,13 +13,14 @@
 //! |---|---|
 //! | `INJECT_DEVICE` | `flex`, `ndarray`, `cuda` or `wgpu`, as far as compiled in; without it, the first of them that is |
 //! | `INJECT_REAL_MODELS` | a folder of checkpoints; its `smollm2-135m` and `gemma-3-270m` then replace the random weights |
-//! | `INJECT_HOLD` | `stored`: these checkpoints stay in their files, in the format that they are stored in |
+//! | `INJECT_MODEL` | the checkpoint that `sizes` measures |
+//! | `INJECT_HOLD` | `stored`: checkpoints stay in their files, in the format that they are stored in |
 //! | `RAYON_NUM_THREADS` | CPU threads, all cores by default |
 //!
 //! `peers/` measures PyTorch at the same sizes.
 
 use std::{
-    env, fmt,
+    env, fmt, fs,
     num::NonZeroUsize,
     path::{Path, PathBuf},
 };
@@ -74,11 +75,7 @@ impl Shape {
         match real_models().map(|folder| folder.join(self.to_string())).filter(|folder| folder.is_dir()) {
             None => random(&self.config(), device),
             Some(folder) => {
-                let hold = match env::var("INJECT_HOLD").as_deref() {
-                    Ok("stored") => Hold::Mapped,
-                    _ => Hold::Computed,
-                };
-                let precision = Precision::new(hold, FloatFormat::F32);
+                let precision = Precision::new(hold(), FloatFormat::F32);
                 let model = Model::load(Origin::of_folder(&folder), precision, device);
                 with_lanes(model.unwrap_or_else(|error| panic!("{error}")).decoder)
             }
@@ -96,6 +93,14 @@ impl fmt::Display for Shape {
     }
 }
 
+/// Returns how the weights of a checkpoint are held, as `INJECT_HOLD` says.
+pub fn hold() -> Hold {
+    match env::var("INJECT_HOLD").as_deref() {
+        Ok("stored") => Hold::Mapped,
+        _ => Hold::Computed,
+    }
+}
+
 /// Returns the config of the model that ships with the project.
 pub fn bundled() -> DecoderConfig {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/inject-cli/model/config.json");
@@ -109,7 +114,7 @@ pub fn random(config: &DecoderConfig, device: &Device) -> Decoder {
 }
 
 /// Sets the number of lanes as the program does: one per core on a CPU, and one on a GPU.
-fn with_lanes(decoder: Decoder) -> Decoder {
+pub fn with_lanes(decoder: Decoder) -> Decoder {
     let lanes = match named_device().0 {
         "flex" | "ndarray" => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         _ => NonZeroUsize::MIN,
@@ -138,6 +143,23 @@ fn named_device() -> (&'static str, Device) {
         .into_iter()
         .find(|(name, _)| wanted.as_deref().is_none_or(|wanted| wanted == *name));
     found.unwrap_or_else(|| panic!("INJECT_DEVICE {wanted:?} is not compiled in"))
+}
+
+/// Returns the memory that this process has now, in bytes, where /proc/self/status tells.
+pub fn memory() -> Option<u64> {
+    status("VmRSS:")
+}
+
+/// Returns the most memory that this process had, in bytes, where /proc/self/status tells.
+pub fn peak_memory() -> Option<u64> {
+    status("VmHWM:")
+}
+
+/// Returns the value of a line of /proc/self/status, in bytes.
+fn status(key: &str) -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
 /// Waits until the device has finished all computations.

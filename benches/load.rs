@@ -16,7 +16,7 @@ use std::{
     time::Instant,
 };
 
-use inject_benches::{Shape, device, random, real_models};
+use inject_benches::{Shape, device, memory, peak_memory, random, real_models};
 use inject_sipit::models::{Family, FloatFormat, Model, Origin};
 use serde_json::{Value, json};
 
@@ -102,18 +102,11 @@ fn row(folder: &Path, loads: usize) -> io::Result<()> {
 /// that.
 fn load(folder: &Path) -> io::Result<Value> {
     let device = device();
-    let baseline = resident("VmRSS:");
+    let baseline = memory();
     let start = Instant::now();
     let model = Model::load(Origin::of_folder(folder), FloatFormat::F32, &device).map_err(Error::other)?;
     let seconds = start.elapsed().as_secs_f64();
-    let peak = resident("VmHWM:").zip(baseline).map(|(peak, baseline)| peak.saturating_sub(baseline));
+    let peak = peak_memory().zip(baseline).map(|(peak, baseline)| peak.saturating_sub(baseline));
     let parameters = model.decoder.config().n_parameters() as u64 * 4;
     Ok(json!({ "seconds": seconds, "parameters": parameters, "baseline": baseline, "peak": peak }))
-}
-
-/// Returns the value of a line of /proc/self/status, in bytes.
-fn resident(key: &str) -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
-    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
