@@ -77,7 +77,7 @@ struct Place {
     format: FloatFormat,
     shape: [usize; 2],
     map: Arc<Mmap>,
-    /// The first byte.
+    /// Offset in the file of the first element.
     begin: usize,
 }
 

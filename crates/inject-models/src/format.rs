@@ -24,7 +24,7 @@ pub use self::float::{FloatFormat, Unrepresentable};
 #[serde(into = "String", try_from = "String")]
 #[non_exhaustive]
 pub enum NumberFormat {
-    /// A floating-point format.
+    /// A floating-point number of its own.
     Float(FloatFormat),
     /// 255 even steps between plus and minus the scale.
     Int8,
@@ -169,9 +169,9 @@ impl FromStr for NumberFormat {
 #[error("unknown number format `{found}`: expected {expected}")]
 #[non_exhaustive]
 pub struct UnknownFormat {
-    /// The text.
+    /// The text that was given.
     pub found: String,
-    /// The known names.
+    /// The names of all formats, separated by commas.
     pub expected: String,
 }
 

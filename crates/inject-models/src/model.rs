@@ -20,7 +20,7 @@ use crate::{
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Model {
-    /// The transformer.
+    /// The transformer, which computes states and logits.
     pub decoder: Decoder,
     tokenizer: Option<Tokenizer>,
     family: Family,

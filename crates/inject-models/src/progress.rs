@@ -1,6 +1,6 @@
 //! Reports of long computations.
 
-/// How far a long computation has come.
+/// The progress of a long computation.
 ///
 /// Every long function of the workspace takes a `&mut dyn FnMut(Progress<'_>)` and calls it now and then, on the calling
 /// thread. [`silent`] is the function for callers who do not want to know.
@@ -20,7 +20,7 @@ pub struct Progress<'a> {
     pub task: &'a str,
     /// The unit that `done` and `total` count.
     pub unit: Unit,
-    /// Finished units.
+    /// The number of finished units.
     pub done: u64,
     /// All units of this piece of work.
     pub total: u64,
@@ -34,13 +34,13 @@ pub struct Progress<'a> {
 pub enum Unit {
     /// Bytes of a file.
     Bytes,
-    /// Prompts.
+    /// Prompts of a batch, a file or a study.
     Prompts,
     /// Token positions of prompts.
     Positions,
     /// Tokens of the vocabulary.
     Tokens,
-    /// Pairs of states.
+    /// Pairs of states, each counted once.
     Pairs,
     /// Taps of a model.
     Taps,
@@ -67,7 +67,7 @@ impl<'a> Progress<'a> {
     }
 }
 
-/// Ignores every report.
+/// Ignores every report, for callers that need none.
 pub fn silent(_: Progress<'_>) {}
 
 #[cfg(test)]

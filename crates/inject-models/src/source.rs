@@ -61,7 +61,7 @@ pub enum SourceError {
     NotInFolder {
         /// The text as given.
         found: String,
-        /// Its first part.
+        /// The text before the first slash, a folder here.
         parent: String,
     },
     /// Not a repository id.
@@ -69,7 +69,7 @@ pub enum SourceError {
     NotAnId {
         /// The text as given.
         found: String,
-        /// What is wrong with it as an id.
+        /// The problem with it as an id.
         source: RepoIdError,
     },
 }

@@ -132,7 +132,7 @@ pub enum TapError {
     /// A text is not the name of a tap.
     #[error("unknown tap `{found}`: expected `embedding`, `block-N` (N from 1) or `final-norm`")]
     UnknownName {
-        /// The text.
+        /// The text that was given.
         found: String,
     },
     /// The model does not have the block.

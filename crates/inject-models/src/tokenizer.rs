@@ -110,7 +110,7 @@ impl Tokenizer {
         Ok(Tokenizer { inner, hash, path, vocab_size, bos_token_id, config_path })
     }
 
-    /// What a user should know about the tokenizer.
+    /// Facts that a user should know about the tokenizer.
     pub(crate) fn notes(&self) -> Result<Vec<Note>, ModelError> {
         let vocab_size = self.vocab_size;
         let vocabulary = self.inner.get_vocab(true);

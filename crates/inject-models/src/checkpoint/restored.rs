@@ -17,7 +17,7 @@ use self::{
 use super::{Checkpoint, Damage, Entry, StoredAs, Values, header};
 use crate::{error::ModelError, format::FloatFormat};
 
-/// A quantised weight.
+/// A quantised weight that is restored when it is read.
 #[derive(Clone, Debug)]
 pub(super) struct Restored {
     codes: Entry,

@@ -95,7 +95,7 @@ impl Decoder {
     }
 }
 
-/// Rounds every parameter.
+/// Visits every parameter and rounds it to `format`.
 struct Rounding {
     format: FloatFormat,
     failure: Option<ModelError>,

@@ -324,7 +324,7 @@ impl Keys {
     }
 }
 
-/// What the reading of a file finds out beside the description.
+/// The facts that reading a config yields beside its description.
 #[derive(Debug)]
 pub(crate) struct Findings(Rc<Shared>);
 

@@ -43,7 +43,7 @@ use crate::{Progress, Unit};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// The folder: `<cache>/models--<owner>--<name>/snapshots/<commit>`.
+    /// Path of the folder: `<cache>/models--<owner>--<name>/snapshots/<commit>`.
     pub folder: PathBuf,
     /// The commit the revision stood for.
     pub commit: String,

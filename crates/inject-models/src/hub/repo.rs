@@ -47,7 +47,7 @@ impl HubRepo {
 pub struct RepoIdError {
     /// The text that was parsed.
     pub text: String,
-    /// What is wrong with it.
+    /// The problem with it.
     pub problem: &'static str,
 }
 

@@ -56,7 +56,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Reads a name.
+    /// Reads a text into a string of its own.
     pub(super) fn name(&mut self) -> Result<String, GgufError> {
         let place = self.text()?;
         Ok(text(self.bytes, &place).to_owned())

@@ -25,7 +25,7 @@ pub(super) enum Trouble {
 }
 
 impl Trouble {
-    /// What a failed operation on `path` means.
+    /// Turns the error of an operation on `path` into one that names its cause.
     pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> Trouble {
         move |source| Trouble::Io { path: path.to_owned(), source }
     }

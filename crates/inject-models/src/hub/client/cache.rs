@@ -40,10 +40,10 @@ pub(super) struct RepoCache {
     name: PathBuf,
 }
 
-/// What the cache has under a file's name.
+/// The state of a file in the cache.
 #[derive(Debug, PartialEq)]
 pub(super) enum Cached {
-    /// Nothing.
+    /// The cache has no such file.
     Absent,
     /// The file, whole as far as can be told.
     Whole(PathBuf),

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{Progress, Unit};
 
-/// How often a download is taken up again, as in `huggingface_hub`.
+/// The number of times that an interrupted download is continued, as in `huggingface_hub`.
 const ATTEMPTS: usize = 5;
 
 /// One file of a commit, and what the Hub said about it.
@@ -28,11 +28,11 @@ pub(super) struct Download<'a> {
     pub(super) answer: &'a Answer,
 }
 
-/// Why an attempt ended without the whole file.
+/// The reason for which an attempt ended without the whole file.
 enum Stop {
     /// The server's fault, with the host.
     Server(String, HttpError),
-    /// Anything else.
+    /// An error of the cache or of the file's content.
     Other(HubError),
 }
 

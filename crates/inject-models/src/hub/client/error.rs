@@ -1,4 +1,4 @@
-//! What can go wrong on the way to a model's files.
+//! The errors of fetching a model's files.
 
 use std::{fmt, io, path::PathBuf, time::Duration};
 
@@ -22,16 +22,16 @@ impl fmt::Display for HubFile {
     }
 }
 
-/// Why a model's files could not be had.
+/// An error of fetching a model's files.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HubError {
     /// An option, or the environment variable it comes from, has an unusable value.
     #[error("{name}: {problem}")]
     Setting {
-        /// The environment variable.
+        /// Name of the environment variable.
         name: &'static str,
-        /// What is wrong with its value. Never holds a token.
+        /// The problem with its value. Never holds a token.
         problem: String,
     },
     /// The Hub has no such repository.
@@ -60,7 +60,7 @@ pub enum HubError {
     Gated {
         /// The file that was asked for.
         at: Box<HubFile>,
-        /// 401 or 403.
+        /// The HTTP status, 401 or 403.
         status: u16,
     },
     /// Offline, and the cache does not hold a file.
@@ -74,7 +74,7 @@ pub enum HubError {
     /// The index names a shard that could lie outside the repository's folder.
     #[error("{at}: names the shard \"{shard}\", which is not a plain relative path")]
     UnsafeShard {
-        /// The index.
+        /// The index that names the shard.
         at: Box<HubFile>,
         /// The name found in it, shown safely.
         shard: String,
@@ -82,9 +82,9 @@ pub enum HubError {
     /// The index of the shards cannot be read.
     #[error("{at}: malformed index")]
     MalformedIndex {
-        /// The index.
+        /// The index that cannot be read.
         at: Box<HubFile>,
-        /// What was found in it.
+        /// The error of the JSON parser.
         source: serde_json::Error,
     },
     /// The Hub, or a server it redirects to, is out of reach or gave an answer that is of no use.
@@ -94,7 +94,7 @@ pub enum HubError {
         at: Box<HubFile>,
         /// The host that failed.
         host: String,
-        /// The reason.
+        /// The error of the exchange.
         source: HttpError,
     },
     /// Offline, and a file in the cache is not what the name of its blob says.
@@ -102,7 +102,7 @@ pub enum HubError {
         "{at}: the file in the cache is damaged: it has the hash {found}, expected {expected}; fetch it again online"
     )]
     Damaged {
-        /// The file.
+        /// The file of the model.
         at: Box<HubFile>,
         /// The hash of its content.
         found: String,
@@ -116,7 +116,7 @@ pub enum HubError {
         at: Box<HubFile>,
         /// The path in the cache.
         path: PathBuf,
-        /// Where it leads.
+        /// The path outside the cache to which the link leads.
         target: PathBuf,
     },
     /// Another process holds the lock of a file, and its download does not grow.
@@ -127,7 +127,7 @@ pub enum HubError {
     Busy {
         /// The file that was asked for.
         at: Box<HubFile>,
-        /// The lock.
+        /// Path of the lock file.
         path: PathBuf,
         /// The time without progress.
         waited: Duration,
@@ -139,7 +139,7 @@ pub enum HubError {
         at: Box<HubFile>,
         /// The file or folder concerned.
         path: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: io::Error,
     },
 }

@@ -1,4 +1,4 @@
-//! How to reach a Hub, and where its files are kept.
+//! The address of a Hub, its limits, and the folder of its cache.
 
 use std::{
     fmt,
@@ -11,7 +11,7 @@ use ureq::http::Uri;
 use super::{HubError, environment, origin::Origin};
 
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
-/// As in `huggingface_hub`.
+/// The value of `huggingface_hub`.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Three times that of `huggingface_hub`: a download that breaks off here is not taken up again by itself.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);

@@ -48,7 +48,7 @@ impl<'a> Remote<'a> {
         }
     }
 
-    /// What the Hub says about a file of this commit. It is asked once.
+    /// Asks the Hub for its description of a file of this commit, once.
     fn metadata(&self, file: &str) -> Result<Metadata, HubError> {
         if let Some(answer) = self.config.as_ref().filter(|_| file == CONFIG) {
             return Ok(Metadata::Present(answer.clone()));
