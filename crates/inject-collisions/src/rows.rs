@@ -44,7 +44,7 @@ struct Bands {
 }
 
 impl Bands {
-    /// All states.
+    /// One band of unlimited size, which holds all states.
     const ALL: Bands = Bands { first_rows: usize::MAX, first: 0, second: 0 };
 
     #[inline(always)]

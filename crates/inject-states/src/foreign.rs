@@ -106,7 +106,7 @@ pub struct StatesFile {
 /// A choice among the columns of a [`StatesFile`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColumnChoice {
-    /// The only column.
+    /// The column of a file that has no other.
     Only,
     /// The column with this index, from 0.
     Index(usize),

@@ -36,7 +36,7 @@ pub enum ShareError {
     /// The text is not two whole numbers with a slash between them.
     #[error("`{found}` is not a share: expected SHARE/SHARES, such as 1/3 for the first of three")]
     Syntax {
-        /// The text.
+        /// The text that was given.
         found: String,
     },
     /// The number of the share is beyond the number of shares.

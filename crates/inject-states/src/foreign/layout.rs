@@ -10,7 +10,7 @@ use super::ForeignProblem;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Axes {
-    /// `[token, d_model]`.
+    /// `[token, d_model]`, the states of one prompt at one tap.
     Token,
     /// `[token, tap, d_model]`, as vLLM writes.
     TokenTap,
@@ -106,11 +106,11 @@ impl FromStr for Axes {
 )]
 #[non_exhaustive]
 pub struct UnknownAxes {
-    /// The text.
+    /// The text that was given.
     pub found: String,
 }
 
-/// What is known of a tensor apart from its shape.
+/// The facts about a tensor apart from its shape.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Evidence {
     /// The number of token ids of each prompt.

@@ -1,10 +1,10 @@
-//! What the caller knows of a file of states.
+//! The facts about a file of states that the caller knows.
 
 use inject_models::{DecoderConfig, config::LearnedPositions};
 
 use super::Axes;
 
-/// What the caller knows of a file of states that the file may not say.
+/// The facts about a file of states that the caller knows, and the file may not say.
 ///
 /// # Example
 ///
@@ -35,7 +35,7 @@ pub struct ModelShape {
 }
 
 impl ReadOptions {
-    /// Nothing is known.
+    /// Creates options without any facts: the file alone decides.
     pub fn new() -> Self {
         ReadOptions::default()
     }

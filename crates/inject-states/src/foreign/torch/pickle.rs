@@ -32,9 +32,9 @@ pub enum PickleProblem {
     /// An opcode that `torch.save` does not write.
     #[error("opcode {code:#04x} at byte {at} is not among those that are read")]
     Opcode {
-        /// The opcode.
+        /// The byte of the opcode.
         code: u8,
-        /// Its offset.
+        /// Offset of the opcode in the pickle.
         at: usize,
     },
     /// The pickle ends within an instruction.
@@ -46,7 +46,7 @@ pub enum PickleProblem {
     /// An instruction that does not fit what stands before it.
     #[error("the instruction at byte {at} does not fit what stands before it")]
     Malformed {
-        /// Its offset.
+        /// Offset of the instruction in the pickle.
         at: usize,
     },
     /// More values than any file of states has.
@@ -84,7 +84,7 @@ pub(super) enum Node {
 /// A function or class that is known. None of them is run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Global {
-    /// `torch._utils._rebuild_tensor_v2`.
+    /// The function `torch._utils._rebuild_tensor_v2`.
     Tensor,
     /// `torch._utils._rebuild_parameter`: its first argument is the tensor.
     Parameter,
@@ -365,7 +365,7 @@ impl Machine<'_> {
         self.push(Node::Storage(storage.into()))
     }
 
-    /// What a known function or class makes of its arguments.
+    /// Applies a known function or class to its arguments.
     fn reduce(&mut self, at: usize) -> Result<(), PickleProblem> {
         let malformed = PickleProblem::Malformed { at };
         let (arguments, function) = (self.pop(at)?, self.pop(at)?);
