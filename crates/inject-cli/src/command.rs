@@ -47,7 +47,7 @@ enum Command {
     },
 }
 
-/// The entry of the program.
+/// Runs the program and returns its exit status.
 pub fn main() -> ExitCode {
     panics::install();
     interrupt::install();

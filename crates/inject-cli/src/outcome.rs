@@ -56,12 +56,12 @@ enum Kind {
 }
 
 impl Failure {
-    /// A failure that the program itself found.
+    /// Creates a failure that the program itself found.
     pub fn new(message: impl Into<String>) -> Self {
         Failure { message: one_line(&message.into()), kind: Kind::Error }
     }
 
-    /// A wrong use of the program.
+    /// Creates the failure of a wrong use of the program.
     pub fn usage(message: impl Into<String>) -> Self {
         Failure { kind: Kind::Usage, ..Failure::new(message) }
     }
@@ -78,7 +78,7 @@ impl Failure {
         Failure { message, ..self }
     }
 
-    /// The exit status: 1, or 2 for wrong usage.
+    /// Returns the exit status: 1, or 2 for wrong usage.
     pub fn status(&self) -> u8 {
         match self.kind {
             Kind::Error => 1,

@@ -34,7 +34,7 @@ const STYLE: &str = "body{font:16px/1.5 sans-serif;max-width:60em;margin:2em aut
     pre{white-space:pre-wrap;background:#f6f6f6;padding:.5em;margin:.3em 0}dt{font-weight:bold}dd{margin:0 0 .3em 0}";
 
 impl Report {
-    /// An empty report. It says which command made it, when, and with which version.
+    /// Creates an empty report, which says which command made it, when, and with which version.
     pub fn new(title: impl Into<String>) -> Self {
         let facts = vec![
             ("Command", command_line(std::env::args())),

@@ -51,17 +51,17 @@ pub enum Unit {
 }
 
 impl<'a> Progress<'a> {
-    /// A report of `done` finished units out of `total`.
+    /// Creates a report of `done` finished units out of `total`.
     pub fn new(task: &'a str, unit: Unit, done: u64, total: u64) -> Self {
         Progress { task, unit, done, total, part: 0.0 }
     }
 
-    /// The same report with a finished share of the next unit.
+    /// Returns the same report with a finished share of the next unit.
     pub fn with_part(self, part: f64) -> Self {
         Progress { part, ..self }
     }
 
-    /// The finished share of the whole, from 0 to 1. An empty piece of work is finished.
+    /// Returns the finished share of the whole, from 0 to 1. An empty piece of work is finished.
     pub fn fraction(&self) -> f64 {
         if self.total == 0 { 1.0 } else { (self.done as f64 + self.part) / self.total as f64 }
     }

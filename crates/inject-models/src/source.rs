@@ -75,7 +75,7 @@ pub enum SourceError {
 }
 
 impl ModelSource {
-    /// The folder of a checkpoint that needs no fetching.
+    /// Returns the folder of a checkpoint that needs no fetching.
     ///
     /// # Errors
     ///

@@ -210,13 +210,13 @@ impl Codebook {
 }
 
 impl Lens {
-    /// Its origin and quality.
+    /// Returns the origin and quality of the lens.
     pub fn info(&self) -> &LensInfo {
         &self.info
     }
 
-    /// The same lens, read by the device or by the processor. The default is the processor, because a prompt has few points, and few
-    /// of their products with all tokens matter.
+    /// Returns the same lens, read by the device or by the processor. The default is the processor, because a prompt has few
+    /// points, and few of their products with all tokens matter.
     ///
     /// # Errors
     ///

@@ -42,7 +42,7 @@ struct PolicyTurn {
 pub struct SourceId(usize);
 
 impl Policy {
-    /// The policy without sources: the plain scan of the vocabulary.
+    /// Creates the policy without sources: the plain scan of the vocabulary.
     pub fn new() -> Self {
         Policy::default()
     }

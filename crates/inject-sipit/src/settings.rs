@@ -192,7 +192,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// A budget without a bound.
+    /// Creates a budget without bounds.
     pub fn unlimited() -> Self {
         Budget::default()
     }

@@ -37,14 +37,14 @@ struct Directions {
 }
 
 impl<'a> Vocabulary<'a> {
-    /// The vocabulary of a model. Nothing is computed yet.
+    /// Creates the vocabulary of a model. Nothing is computed before it is needed.
     pub fn new(decoder: &'a Decoder, arithmetic: Arithmetic) -> Self {
         let (embedding, head) = (OnceLock::new(), OnceLock::new());
         let (directions, expected_anywhere) = (OnceLock::new(), OnceLock::new());
         Vocabulary { decoder, arithmetic, embedding, head, directions, expected_anywhere }
     }
 
-    /// The model.
+    /// Returns the model whose vocabulary this is.
     pub fn decoder(&self) -> &'a Decoder {
         self.decoder
     }
@@ -67,8 +67,8 @@ impl<'a> Vocabulary<'a> {
         Ok(self.logits_by_chunk(state)?.concat())
     }
 
-    /// The approximate nearness of each token's embedding to the direction of a point, both seen from the mean embedding: the
-    /// cosine, up to a factor that is the same for all tokens.
+    /// Returns the approximate nearness of each token's embedding to the direction of a point, both seen from the mean embedding:
+    /// the cosine, up to a factor that is the same for all tokens.
     ///
     /// A guess by ridge regression is too short, the more so the less is known. By distance the shortest embeddings would be
     /// nearest to it, whatever its direction.

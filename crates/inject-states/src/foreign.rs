@@ -149,7 +149,7 @@ impl StatesFile {
         read().map_err(|problem| ForeignError { path: path.to_owned(), problem })
     }
 
-    /// Whether the name of a file has an ending that is read.
+    /// Returns whether the name of a file has an ending that is read.
     pub fn is_named(path: &Path) -> bool {
         container::is_known(path)
     }

@@ -66,8 +66,9 @@ impl TapOptions {
         TapOptions { nearest, ..self }
     }
 
-    /// The same options with a search for the closest pairs in the tiles of so many bands of rows: `bands (bands + 1) / 2` units of
-    /// the study for each tap. Nearest neighbours are not searched then. The closest pairs are the same as without tiles.
+    /// Returns the same options with a search for the closest pairs in the tiles of so many bands of rows: `bands (bands + 1) /
+    /// 2` units of the study for each tap. Nearest neighbours are not searched then. The closest pairs are the same as without
+    /// tiles.
     pub fn with_tiles(self, bands: NonZeroUsize) -> Self {
         TapOptions { tiles: Some(bands), nearest: NeighbourSearch::Skipped, ..self }
     }
@@ -77,7 +78,7 @@ impl TapOptions {
         SearchOptions::default().with_metric(self.metric).with_memory_budget(self.memory_budget)
     }
 
-    /// The same options with a memory budget in bytes.
+    /// Returns the same options with a memory budget in bytes.
     pub fn with_memory_budget(self, memory_budget: usize) -> Self {
         TapOptions { memory_budget, ..self }
     }
@@ -230,7 +231,7 @@ impl TapDistances {
         Ok(TapDistances { nearest, separation, ..others.with_closest(tap, closest)? })
     }
 
-    /// The median of the distances, as its upper bound. `None` if none was counted.
+    /// Returns the median of the distances, as its upper bound. `None` if none was counted.
     pub fn median(&self) -> Option<f64> {
         Quantile::upper_at(&self.quantiles, 0.5)
     }

@@ -36,12 +36,12 @@ pub(super) struct Series {
 }
 
 impl Figure {
-    /// A figure without any points.
+    /// Creates a figure without any points.
     pub fn new(title: impl Into<String>, x: Axis, y: Axis) -> Self {
         Figure { title: title.into(), x, y, series: Vec::new(), notes: Vec::new() }
     }
 
-    /// The same with one more series, in the next colour.
+    /// Adds a series, in the next colour.
     pub fn with(
         self,
         name: impl Into<String>,
@@ -52,7 +52,7 @@ impl Figure {
         self.with_coloured(name.into(), mark, points.into_iter().collect(), colour)
     }
 
-    /// The same with one more series, in the colour of the one before: single points beside their mean, a bound beside a value.
+    /// Adds a series in the colour of the one before: single points beside their mean, a bound beside a value.
     pub fn beside(
         self,
         name: impl Into<String>,
@@ -63,7 +63,7 @@ impl Figure {
         self.with_coloured(name.into(), mark, points.into_iter().collect(), colour)
     }
 
-    /// The same with a box plot: for each place on the level axis five numbers in ascending order, from whisker to whisker.
+    /// Adds a box plot: for each place on the level axis five numbers in ascending order, from whisker to whisker.
     pub fn with_boxes(
         self,
         name: impl Into<String>,
@@ -72,13 +72,13 @@ impl Figure {
         self.with(name, Mark::Boxes, boxes.into_iter().flat_map(|(x, numbers)| numbers.map(|y| (x, y))))
     }
 
-    /// The same with a line under the title.
+    /// Adds a line under the title.
     pub fn note(mut self, text: impl Into<String>) -> Self {
         self.notes.push(text.into());
         self
     }
 
-    /// The figure as an SVG document.
+    /// Returns the figure as an SVG document.
     ///
     /// # Errors
     ///

@@ -34,7 +34,7 @@ impl HubRepo {
         &self.id
     }
 
-    /// The branch, tag or commit.
+    /// Returns the branch, tag or commit.
     pub fn revision(&self) -> &str {
         &self.revision
     }

@@ -90,7 +90,7 @@ impl Identity {
 }
 
 impl Calibration {
-    /// The file name of a calibration, such as `calibration-block-7-bf16.safetensors`.
+    /// Returns the file name of a calibration, such as `calibration-block-7-bf16.safetensors`.
     pub fn file_name(tap: Tap, format: NumberFormat) -> String {
         format!("calibration-{tap}-{format}.safetensors")
     }

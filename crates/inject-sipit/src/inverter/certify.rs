@@ -26,7 +26,7 @@ pub struct ScanCost {
 }
 
 impl Inverter<'_> {
-    /// The cost that [`Scan::Whole`](crate::settings::Scan::Whole) adds for a prompt of this length.
+    /// Returns the cost that [`Scan::Whole`](crate::settings::Scan::Whole) adds for a prompt of this length.
     pub fn scan_cost(&self, positions: usize) -> ScanCost {
         let candidates = positions as u64 * self.decoder.config().vocab_size as u64;
         ScanCost { candidates, flop: candidates as f64 * self.decoder.config().flops_per_token(self.tap) }

@@ -68,12 +68,12 @@ impl LensShare {
         LensShare { share, tokens, job, points, path }
     }
 
-    /// The name of the file of a share, such as `lens-share-2-of-7.safetensors`.
+    /// Returns the name of the file of a share, such as `lens-share-2-of-7.safetensors`.
     pub fn file_name(share: Share) -> String {
         format!("lens-share-{}-of-{}.safetensors", share.number() + 1, share.of())
     }
 
-    /// The share.
+    /// Returns the share of the vocabulary that this file holds.
     pub fn share(&self) -> Share {
         self.share
     }

@@ -43,7 +43,7 @@ impl<'a> Searcher<'a> {
         Searcher { vocabulary, tap, policy, learners, begun: Cell::new(0) }
     }
 
-    /// The policy.
+    /// Returns the policy that this searcher follows.
     pub fn policy(&self) -> &'a Policy {
         self.policy
     }

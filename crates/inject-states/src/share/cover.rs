@@ -76,7 +76,7 @@ pub enum CoverError {
 }
 
 impl ShareResult {
-    /// The result of a share at a place.
+    /// Creates the result of a share at a place.
     pub fn new(path: PathBuf, share: Share, pieces: Range<usize>) -> Self {
         ShareResult { path, share, pieces }
     }
