@@ -58,7 +58,7 @@ impl Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct RuledOut {
-    /// The token.
+    /// The id of the token.
     pub token_id: u32,
     /// Its distance at its own position.
     pub distance: f64,
@@ -74,7 +74,7 @@ pub struct RuledOut {
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Kept {
-    /// The token.
+    /// The id of the token.
     pub token_id: u32,
     /// The distance of its state from the state given, in f64: in L2 or, if coordinates are known unequally well, weighted by
     /// that.
@@ -144,7 +144,7 @@ impl Position {
         Some(self.settled()?.noise)
     }
 
-    /// How many times farther than the kept token the nearest other one lies. None at an open position.
+    /// Returns the distance of the runner-up as a multiple of that of the kept token. None at an open position.
     pub fn ratio(&self) -> Option<f64> {
         let kept = self.settled()?;
         Some(kept.runner_up?.distance / kept.distance).filter(|ratio| ratio.is_finite())
@@ -199,7 +199,7 @@ impl From<Position> for Row {
 pub struct Inversion {
     /// Every position, in order.
     pub positions: Vec<Position>,
-    /// The cost.
+    /// The work and time that the inversion took.
     pub cost: Cost,
 }
 

@@ -24,7 +24,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct LikelyTap {
-    /// The tap.
+    /// The tap that the state may belong to.
     pub tap: Tap,
     /// The distance of the nearest sample over the median distance of all.
     pub nearest: f64,

@@ -39,9 +39,10 @@ pub(crate) const SINK_NORM: f64 = 4.0;
 pub(crate) const NOISE_DEVIATIONS: f64 = 5.0;
 /// Standard deviations below the typical margin from which on wrong tokens are expected. Measured: the same.
 pub(crate) const MARGIN_DEVIATIONS: f64 = 3.0;
-/// How many times farther than the nearest candidate another one is ruled out. Derived in docs/numerics.md, section 7.
+/// Candidates farther than the nearest by this factor are ruled out. Derived in docs/numerics.md, section 7.
 pub(crate) const SEPARATED: f64 = 2.0;
-/// How many times nearer than any other the nearest of the whole vocabulary is accepted beyond the floor. Derived: the same.
+/// The nearest token of the whole vocabulary is accepted beyond the floor if all others are farther by this factor. Derived
+/// in the same section.
 pub(crate) const SEPARATED_ALONE: f64 = 3.0;
 /// Settled positions that the calibration counts for beside those of the prompt.
 pub(crate) const CALIBRATION_COUNTS: f64 = 4.0;
@@ -210,7 +211,7 @@ pub(crate) mod ladder {
     pub(crate) const NEAR_PRIOR_AGAIN: usize = 64;
     /// The lens a third time, if the prior is cheap.
     pub(crate) const NEAR_LENS_AGAIN: usize = 256;
-    /// The secant search.
+    /// Candidates of the secant search.
     pub(crate) const SECANT: usize = 192;
     /// The lens in context a second time.
     pub(crate) const CONTEXT_AGAIN: usize = 2048;

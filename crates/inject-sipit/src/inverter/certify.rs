@@ -19,7 +19,7 @@ use super::{
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ScanCost {
-    /// Candidates to compute.
+    /// The number of candidate states to compute.
     pub candidates: u64,
     /// Floating-point operations of the matrix products, two for each weight.
     pub flop: f64,

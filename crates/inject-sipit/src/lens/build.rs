@@ -320,7 +320,7 @@ impl LensBuilder {
     }
 }
 
-/// What the text determines, before the passes over the vocabulary.
+/// The results of the passes over the text, before those over the vocabulary.
 struct Prepared<'a> {
     taps: Vec<Tap>,
     samples: Vec<Sample>,

@@ -41,7 +41,7 @@ pub struct LensShare {
 /// The points of some tokens at one tap.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct TokenPoints {
-    /// `[token, rank]` row-major.
+    /// The points for later positions, `[token, rank]` row-major.
     pub(super) later: Vec<f32>,
     /// The same for the first position, unless every prompt begins with one token.
     pub(super) first: Option<Vec<f32>>,

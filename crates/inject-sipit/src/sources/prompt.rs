@@ -26,7 +26,7 @@ impl<'a> Prompt<'a> {
         Prompt { vocabulary, target, number, next_token: RefCell::default() }
     }
 
-    /// Returns the model.
+    /// Returns the model that explains the states.
     pub fn decoder(&self) -> &'a Decoder {
         self.vocabulary.decoder()
     }
@@ -78,7 +78,7 @@ impl<'a> OpenPosition<'a> {
         self.prefix.len()
     }
 
-    /// Returns the model.
+    /// Returns the model that explains the states.
     pub fn decoder(&self) -> &'a Decoder {
         self.prompt.decoder()
     }
