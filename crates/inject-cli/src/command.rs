@@ -42,7 +42,7 @@ enum Command {
     Sizes(sizes::Options),
     /// Write the completions of a shell to standard output
     Completions {
-        /// The shell
+        /// The shell to write completions for
         shell: Shell,
     },
 }

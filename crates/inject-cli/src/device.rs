@@ -11,11 +11,11 @@ use burn::tensor::Tensor;
 /// A backend by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DeviceKind {
-    /// burn's CPU backend.
+    /// The CPU backend of burn.
     Flex,
     /// burn's former CPU backend.
     NdArray,
-    /// An NVIDIA GPU.
+    /// An NVIDIA GPU, through CUDA.
     Cuda,
     /// A GPU through Vulkan, Metal or DirectX 12.
     Wgpu,

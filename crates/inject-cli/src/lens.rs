@@ -196,7 +196,7 @@ impl TextOptions {
 
 /// The beginning of a prompt up to the first token of a word that has more tokens, if there is such a word near.
 fn cut_inside_a_word(tokenizer: &Tokenizer, ids: &[u32]) -> Option<Vec<u32>> {
-    /// The shortest prefix.
+    /// The number of tokens of the shortest prefix.
     const SHORTEST: usize = 4;
     let ends_in_letter = |token: &str| token.chars().next_back().is_some_and(|c| c.is_ascii_alphabetic());
     // A token that begins a word begins with a mark for the space before it, which is not a letter of ASCII.

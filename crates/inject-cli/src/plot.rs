@@ -18,11 +18,11 @@ pub use self::{axis::Axis, figure::Figure};
 pub enum Mark {
     /// Dots joined by a line, in the order given.
     Line,
-    /// Filled circles.
+    /// Filled circles, not joined.
     Dots,
-    /// Open circles.
+    /// Open circles, not joined.
     Rings,
-    /// Upright strokes.
+    /// Upright strokes, not joined.
     Strokes,
     /// A box from the second to the fourth of five points, a line at the third, whiskers to the first and the last.
     Boxes,

@@ -49,12 +49,12 @@ impl Report {
         self.facts.push((name, value.to_string()));
     }
 
-    /// Begins a section.
+    /// Begins a section with a heading.
     pub fn heading(&mut self, text: impl Into<String>) {
         self.parts.push(Part::Heading(text.into()));
     }
 
-    /// Adds a paragraph.
+    /// Adds a paragraph to the section.
     pub fn paragraph(&mut self, text: impl Into<String>) {
         self.parts.push(Part::Paragraph(text.into()));
     }

@@ -21,7 +21,7 @@ use crate::{
     options::{LoadedModel, PromptOptions},
 };
 
-/// A study.
+/// The studies, as subcommands of `inject study`.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     Collisions(Box<collisions::Options>),

@@ -21,7 +21,7 @@ pub enum Cell {
     Number(f64),
     /// A share, from 0 to 1.
     Share(f64),
-    /// Nothing was measured.
+    /// A value that was not measured.
     Missing,
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct Measured {
     pub(crate) inversions: Vec<Found>,
 }
 
-/// One inversion.
+/// The result of one inversion, as the journal keeps it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Found {
     pub(crate) seconds: f64,

@@ -14,7 +14,7 @@ use crate::{
     median::median,
 };
 
-/// A prompt.
+/// A prompt that every policy recovered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]

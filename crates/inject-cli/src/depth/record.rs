@@ -33,7 +33,7 @@ impl Kind {
     }
 }
 
-/// One inversion.
+/// The inversion of one prompt at one tap in one format.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -117,7 +117,7 @@ impl Record {
     }
 }
 
-/// Every inversion.
+/// Returns a table with a row for each inversion.
 pub(crate) fn table(records: &[Record]) -> Table {
     let headings = [
         "tap",

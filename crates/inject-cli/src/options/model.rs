@@ -47,7 +47,7 @@ pub(crate) struct ModelOptions {
     pub(crate) device: DeviceOptions,
 }
 
-/// How weights are held, by the name of the option.
+/// The place and format of the weights, as the option `--hold` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HoldKind {
     /// In the format of the checkpoint: on a CPU in its files, on a GPU in the GPU's memory.
@@ -92,7 +92,7 @@ impl Deref for LoadedModel {
 }
 
 impl DeviceOptions {
-    /// Opens the device.
+    /// Opens the device that the user chose.
     pub(crate) fn open(self) -> Result<Device, Failure> {
         Ok(self.device.open()?)
     }
@@ -103,7 +103,7 @@ impl DeviceOptions {
             .load()
     }
 
-    /// How weights are held on this device.
+    /// Returns the place and format of the weights on this device.
     fn hold(self, kind: HoldKind) -> Hold {
         match (kind, self.computes_in_main_memory()) {
             (HoldKind::F32, _) => Hold::Computed,

@@ -20,7 +20,7 @@ pub(crate) struct OutputFolder {
     written: RefCell<Vec<String>>,
 }
 
-/// What can be done with the files of a folder.
+/// The operations that the files of a folder permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Access {
     Write,

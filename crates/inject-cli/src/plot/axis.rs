@@ -26,7 +26,7 @@ pub(super) enum Place {
 }
 
 impl Axis {
-    /// Equal steps.
+    /// Creates an axis of equal steps.
     pub fn linear(title: impl Into<String>) -> Self {
         Axis { title: title.into(), scale: Scale::Linear }
     }

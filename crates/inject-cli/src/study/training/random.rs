@@ -21,7 +21,7 @@ use crate::{
 pub(crate) struct Drawn {
     /// The origin of the text, and the seeds.
     about: About,
-    /// The decoders.
+    /// The measurements of the decoders.
     #[serde(flatten)]
     pub(crate) found: RandomWeightsStudy,
 }

@@ -25,7 +25,7 @@ const ADAM_STEP: f64 = 3e-3;
 /// Margins are measured at one position in this many.
 const MARGIN_EVERY: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 
-/// All trainings.
+/// The trainings of the study, and the text that they were given.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Trainings {
@@ -37,7 +37,7 @@ pub(crate) struct Trainings {
     pub(crate) completeness: Completeness,
 }
 
-/// One training.
+/// The course of one training.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Training {
