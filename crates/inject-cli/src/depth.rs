@@ -92,7 +92,7 @@ pub(crate) struct Depth {
     pub(crate) model: String,
     /// The inversion of each prompt at each tap and length.
     pub(crate) records: Vec<Record>,
-    /// Which units these are: all prompts of one length at one tap.
+    /// The units that the result contains. A unit is all prompts of one length at one tap.
     pub(crate) completeness: Completeness,
 }
 
@@ -103,7 +103,7 @@ struct Unit {
     tap: Tap,
 }
 
-/// Prompts of one length.
+/// The distances between prompts of one length.
 type Prompts = Vec<(Kind, Vec<u32>)>;
 
 /// Measures the inversions, and writes tables and figures.

@@ -153,13 +153,13 @@ pub enum DeviceError {
     /// This build does not contain it.
     #[error("this build has no device `{kind}`: build with `--features {kind}`")]
     NotCompiled {
-        /// The name of the device.
+        /// The name of the device that was chosen.
         kind: DeviceKind,
     },
     /// This machine does not have it.
     #[error("no device `{kind}` on this machine: {reason}")]
     NotThere {
-        /// The name of the device.
+        /// The name of the device that was chosen.
         kind: DeviceKind,
         /// The message of its runtime.
         reason: String,

@@ -60,7 +60,7 @@ impl Verdict {
 pub struct RuledOut {
     /// The id of the token.
     pub token_id: u32,
-    /// Its distance at its own position.
+    /// The distance of its state at its own position.
     pub distance: f64,
     /// The later position at which nothing fitted after this token, and something fitted after the kept one.
     pub at_position: usize,
@@ -104,7 +104,7 @@ pub struct Position {
     pub kept: Option<Kept>,
     /// The number of candidates tested at this position.
     pub candidates_tested: usize,
-    /// Tokens that fitted too, until a later position excluded them.
+    /// Other tokens that fitted, until a later position excluded them.
     pub ruled_out: Vec<RuledOut>,
 }
 

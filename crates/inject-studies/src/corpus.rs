@@ -44,13 +44,13 @@ impl<'a> CorpusStates<'a> {
 pub struct CorpusStudy {
     /// The model: a Hub id, or the name of a folder.
     pub model_id: String,
-    /// A hash of its weights.
+    /// A hash of the model's weights.
     pub weight_hash: String,
-    /// Blocks of the model.
+    /// The number of blocks of the model.
     pub n_layers: usize,
     /// The rule for BOS. Without BOS, rotary models map repetitions of one token to one state.
     pub bos: String,
-    /// Whether that put BOS before each prompt.
+    /// Whether each prompt begins with BOS.
     pub bos_added: bool,
     /// The number of prompts in the store.
     pub prompts: usize,
@@ -58,12 +58,12 @@ pub struct CorpusStudy {
     pub repeated_prompts: usize,
     /// Each tap, in the order of computation; units that are not finished are missing.
     pub taps: Vec<TapReport>,
-    /// Which units of the study this contains.
+    /// The units of the study that this result contains.
     #[serde(default)]
     pub completeness: Completeness,
 }
 
-/// One tap: its distances, beside its noise.
+/// The distances and the noise of one tap.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
@@ -93,11 +93,11 @@ pub struct TapReport {
 pub struct PromptPair {
     /// The distance of their states.
     pub distance: f64,
-    /// Their numbers among all prompts, counted from 0.
+    /// The numbers of the two prompts, counted from 0.
     pub prompts: [usize; 2],
-    /// Their token ids, up to the position that was read.
+    /// The token ids of the two prompts, up to the position that was read.
     pub token_ids: [Vec<u32>; 2],
-    /// Their text, where there is a tokenizer.
+    /// The texts of the prompts, if there is a tokenizer.
     pub text: Option<[String; 2]>,
 }
 

@@ -40,18 +40,18 @@ impl LengthOptions {
 pub struct LengthStudy {
     /// Each length; units that are not finished are missing.
     pub lengths: Vec<AtLength>,
-    /// Which units of the study this contains.
+    /// The units of the study that this result contains.
     #[serde(default)]
     pub completeness: Completeness,
 }
 
-/// Prompts of one length.
+/// The distances between prompts of one length.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct AtLength {
-    /// Tokens in each prompt.
+    /// The number of tokens in each prompt.
     pub length: usize,
     /// The number of different prompts.
     pub prompts: usize,

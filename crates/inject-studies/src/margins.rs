@@ -51,7 +51,7 @@ pub struct MarginStudy {
     pub others: usize,
     /// Each tap, in the order of computation.
     pub taps: Vec<TapMargins>,
-    /// Which units of the study this contains.
+    /// The units of the study that this result contains.
     #[serde(default)]
     pub completeness: Completeness,
 }
@@ -80,7 +80,7 @@ pub struct TapMargins {
     pub steps: Vec<OneStep>,
 }
 
-/// One position: the nearest other token.
+/// The margin at one position: the distance to the nearest other token.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
@@ -92,7 +92,7 @@ pub struct OneStep {
     pub position: usize,
     /// The token that stands there.
     pub token: u32,
-    /// The other token whose state is nearest: the first of equally near ones.
+    /// The other token whose state is nearest, the first one if several are equally near.
     pub nearest: u32,
     /// The distance between the two states, in f64.
     pub margin: f64,

@@ -36,7 +36,7 @@ pub(crate) struct NoiseFloor {
     other_device: Option<f64>,
 }
 
-/// Whether the smallest distance between the states of different prompts is more than rounding.
+/// A comparison of the smallest distance between the states of different prompts with the noise of computing.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case")]
 pub(crate) enum Resolution {
@@ -44,9 +44,9 @@ pub(crate) enum Resolution {
     NoiseUnknown,
     /// The smallest distance is more than twice the noise floor.
     Separated,
-    /// The smallest distance is no more than that: rounding could explain it.
+    /// The smallest distance is at most twice the noise floor: rounding could explain it.
     AtTheNoiseFloor,
-    /// States of different token ids are equal, number by number.
+    /// States of different token ids are equal in every number.
     Collision,
 }
 
@@ -62,7 +62,7 @@ pub(crate) struct Pair {
     distance: f64,
 }
 
-/// States of different prompts that are equal number by number.
+/// States of different prompts that are equal in every number.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct EqualRows {
@@ -76,9 +76,9 @@ pub(crate) struct EqualRows {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case")]
 pub(crate) enum Coverage {
-    /// Every pair.
+    /// All pairs are counted.
     Exact,
-    /// Pairs drawn evenly, with replacement.
+    /// A sample of pairs, drawn evenly and with replacement.
     Sampled {
         /// The number of pairs drawn.
         pairs: u64,

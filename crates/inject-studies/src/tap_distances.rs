@@ -110,16 +110,16 @@ impl Default for TapOptions {
 pub struct TapDistances {
     /// The number of states.
     pub rows: usize,
-    /// The number of pairs of different prompts. Every one of them was decided on.
+    /// The number of pairs of different prompts. All of them were examined.
     pub pairs: u64,
     /// The number of distances computed in f64 for the closest pairs. Bounds excluded the other pairs.
     pub computed: u64,
-    /// The smallest distance of all.
+    /// The smallest distance of all pairs.
     pub minimum: f64,
-    /// The closest pairs, exact, the closest first: one at least.
+    /// The closest pairs, exact and in ascending order: at least one.
     #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Pair>"))]
     pub closest: Vec<Pair>,
-    /// States that are equal number by number although their prompts differ.
+    /// Groups of states that are equal in every number although their prompts differ.
     #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::EqualRows>"))]
     pub equal: Vec<EqualRows>,
     /// The pairs that the quantiles and the histogram count.
@@ -129,7 +129,7 @@ pub struct TapDistances {
     pub quantiles: Vec<Quantile>,
     /// The number of these pairs in each bin.
     pub histogram: Vec<Bin>,
-    /// Quantiles of the distance from every row to its nearest neighbour, exact; empty if they were not searched for.
+    /// Exact quantiles of the distance from each row to its nearest neighbour; empty if these were not requested.
     pub nearest: Vec<Quantile>,
     /// Separation margin and co-Lipschitz constant, if nearest neighbours were searched for.
     #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Separation>"))]
@@ -178,7 +178,7 @@ impl Quantile {
     }
 }
 
-/// The number of pairs with a distance in `lower..upper`.
+/// A bin of a histogram: the number of pairs with a distance in `lower..upper`.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]

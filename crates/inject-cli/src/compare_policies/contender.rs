@@ -29,7 +29,7 @@ pub(crate) enum Contender {
     Exhaustive,
     /// The choice of this project without a lens
     Auto,
-    /// The same, with what it learned from the prompts before
+    /// The same, with what it learned from earlier prompts
     AutoLearning,
     /// The choice of this project with a lens
     Lens,

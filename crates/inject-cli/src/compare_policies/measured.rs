@@ -12,7 +12,7 @@ use crate::invert::{StageReport, VerdictName, stages};
 pub(crate) struct Measured {
     /// The sources of candidates, in order.
     pub(crate) policy: String,
-    /// The reason for them.
+    /// The reason for these sources and this order.
     pub(crate) reason: String,
     /// Seconds to measure the noise and to load the lens, once.
     pub(crate) ready_seconds: f64,

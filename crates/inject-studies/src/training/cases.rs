@@ -12,7 +12,7 @@ use crate::{StudyError, tuning::CASE_PAIRS as PAIRS};
 #[serde(rename_all = "kebab-case")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Fate {
-    /// The states stay as close to each other as two computations of one state.
+    /// The states stay as close together as two computations of one state.
     Kept,
     /// The states come apart.
     Dissolved,
@@ -35,7 +35,7 @@ pub struct DegenerateCase {
     pub taps: Vec<Tap>,
     /// The effect that a step of gradient descent should have.
     pub expected: Fate,
-    /// The reason to expect it.
+    /// The reason to expect this effect.
     pub why: String,
 }
 

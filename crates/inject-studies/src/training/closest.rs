@@ -21,7 +21,7 @@ pub struct TapMinimum {
     /// The tap at which the states were read.
     #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Tap"))]
     pub tap: Tap,
-    /// The number of pairs of different prompts. Every one of them was decided on.
+    /// The number of pairs of different prompts. All of them were examined.
     pub pairs: u64,
     /// The smallest distance of all pairs, in f64.
     pub minimum: f64,

@@ -45,13 +45,13 @@ pub struct RandomWeights {
     pub n_layers: usize,
     /// The activation of its first block, by name.
     pub activation: String,
-    /// Whether that is analytic, as the theorem assumes.
+    /// Whether this activation is an analytic function, as the theorem assumes.
     pub analytic: bool,
-    /// Standard deviation of the weights.
+    /// The standard deviation of the weights.
     pub std: f64,
     /// The seed of the draw.
     pub seed: u64,
-    /// Every tap but the embedding, where prompts with the same last token collide by construction.
+    /// Every tap except the embedding, at which prompts with the same last token collide by construction.
     pub taps: Vec<TapMinimum>,
 }
 
@@ -71,7 +71,7 @@ impl RandomWeights {
 pub struct RandomWeightsStudy {
     /// Each decoder; units that are not finished are missing.
     pub decoders: Vec<RandomWeights>,
-    /// Which units of the study this contains.
+    /// The units of the study that this result contains.
     #[serde(default)]
     pub completeness: Completeness,
 }

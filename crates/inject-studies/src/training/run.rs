@@ -36,7 +36,7 @@ pub struct TrainingOptions {
     pub snapshots: Vec<usize>,
     /// The seed of the draw of batches.
     pub seed: u64,
-    /// The number of parts of a batch that are computed side by side. The figures depend on it by rounding.
+    /// The number of parts of a batch that are computed at the same time. The figures depend on it by rounding.
     pub threads: NonZeroUsize,
 }
 
@@ -52,11 +52,11 @@ impl TrainingOptions {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct TrainingStudy {
-    /// The options that it was trained by.
+    /// The options of the training.
     pub options: TrainingOptions,
     /// The loss of each step's batch, before the step, in nats a token.
     pub losses: Vec<f32>,
-    /// The snapshots, in order.
+    /// The snapshots, in the order of their steps.
     pub snapshots: Vec<Snapshot>,
 }
 

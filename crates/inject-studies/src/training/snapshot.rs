@@ -26,17 +26,17 @@ pub struct Probes {
     pub inversion_taps: Vec<Tap>,
 }
 
-/// A decoder at one step.
+/// Measurements of a decoder after some steps.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// Steps taken so far.
+    /// The number of steps before this measurement.
     pub step: usize,
-    /// Loss on the whole training text, in nats a token.
+    /// The loss on the whole training text, in nats a token.
     pub loss: f64,
-    /// Loss on text that is not trained on, in nats a token.
+    /// The loss on text that is not trained on, in nats a token.
     pub held_out_loss: f64,
     /// Each tap, in the order of computation.
     pub taps: Vec<TapSnapshot>,
@@ -44,7 +44,7 @@ pub struct Snapshot {
     pub inversions: Vec<InversionTally>,
 }
 
-/// The states of one tap.
+/// Distances between the states of one tap.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]

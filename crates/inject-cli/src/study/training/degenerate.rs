@@ -21,7 +21,7 @@ use crate::{
 /// The numbers of steps after which the pairs are measured.
 const STEPS: [usize; 2] = [1, 10];
 
-/// Every start of every family.
+/// The effect of training on collisions, for every start of every family.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Starts {
@@ -35,11 +35,11 @@ pub(crate) struct Starts {
     n_layers: usize,
     /// The starts, family by family; units that are not finished are missing.
     starts: Vec<Start>,
-    /// Which starts these are.
+    /// The starts that the result contains.
     pub(crate) completeness: Completeness,
 }
 
-/// One start of one family.
+/// The fate of the collisions of one start of one family.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Start {

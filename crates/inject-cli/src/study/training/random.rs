@@ -15,7 +15,7 @@ use crate::{
     table::{Cell, Table},
 };
 
-/// All decoders that were drawn.
+/// The closest prompts of decoders with random weights, as they are before training.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Drawn {

@@ -25,15 +25,15 @@ const ADAM_STEP: f64 = 3e-3;
 /// Margins are measured at one position in this many.
 const MARGIN_EVERY: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 
-/// The trainings of the study, and the text that they were given.
+/// The trainings of the study, and the text on which they ran.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Trainings {
     /// The origin of the text, and the seeds.
     pub(crate) about: About,
-    /// The trainings, one after the other; units that are not finished are missing.
+    /// Each training; units that are not finished are missing.
     pub(crate) runs: Vec<Training>,
-    /// Which trainings these are.
+    /// The trainings that the result contains.
     pub(crate) completeness: Completeness,
 }
 
@@ -45,13 +45,13 @@ pub(crate) struct Training {
     pub(crate) model: String,
     /// The activation of the feed-forward branches.
     pub(crate) activation: String,
-    /// Whether that is analytic, as the theorem assumes.
+    /// Whether this activation is an analytic function, as the theorem assumes.
     pub(crate) analytic: bool,
     /// Width of the residual stream.
     pub(crate) d_model: usize,
     /// The number of blocks.
     pub(crate) n_layers: usize,
-    /// Standard deviation of the first weights.
+    /// The standard deviation of the first weights.
     pub(crate) init_std: f64,
     /// The options, losses and snapshots.
     #[serde(flatten)]
