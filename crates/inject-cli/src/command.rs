@@ -82,7 +82,7 @@ fn run_and_report(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Does what a command line asks for.
+/// Runs the subcommand of a command line.
 ///
 /// # Errors
 ///

@@ -153,7 +153,7 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
 }
 
 impl Options {
-    /// Text cut to so many tokens, and prompts of random tokens.
+    /// Prompts of one length: text, and random tokens.
     fn prompts(&self, model: &LoadedModel, length: NonZeroUsize) -> Result<Prompts, Failure> {
         let text = self.prompts.text(model, self.count.get(), length)?;
         let random = self.prompts.random(model, self.random.unwrap_or(text.len()), length)?;

@@ -110,7 +110,7 @@ fn tried(
     Err(DeviceError::NotThere { kind, reason })
 }
 
-/// The first line of what a panic says.
+/// The first line of a panic's message.
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 fn first_line(panic: &(dyn std::any::Any + Send)) -> String {
     let text =
@@ -140,7 +140,7 @@ impl FromStr for DeviceKind {
     }
 }
 
-/// Why a device cannot be had.
+/// The reason for which a device cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {

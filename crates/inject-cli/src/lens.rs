@@ -212,7 +212,7 @@ fn cut_inside_a_word(tokenizer: &Tokenizer, ids: &[u32]) -> Option<Vec<u32>> {
 }
 
 /// A third as many prompts of tokens drawn uniformly, as long as the text's. A lens fitted to text alone is worse on unusual
-/// prompts, and one fitted to both is no worse on text.
+/// prompts, and one fitted to both is not worse on text.
 fn random_prompts(text: &[Vec<u32>], vocab_size: usize, first: FirstPosition) -> Vec<Vec<u32>> {
     let mut tokens = RandomTokens::seeded(0x1e45, vocab_size);
     let prompt = |like: &Vec<u32>| {

@@ -106,7 +106,7 @@ impl PairTile {
         self.search(&rows, all, k, options, device, progress)
     }
 
-    /// Whether the tile has no pairs among so many rows.
+    /// Returns whether the tile has no pairs among `rows` rows.
     fn is_empty(self, rows: usize) -> bool {
         let [first, second] = [self.first, self.second].map(|band| band.range(rows).len());
         if self.first == self.second { first < 2 } else { first == 0 || second == 0 }

@@ -1,4 +1,4 @@
-//! What a user should know about a model that loads all the same.
+//! Facts that a user should know about a model that loads in spite of them.
 
 use std::fmt;
 
@@ -53,7 +53,7 @@ pub enum Note {
     },
 }
 
-/// Why a config without `model_type` belongs to a family.
+/// The reason for which a config without `model_type` belongs to a family.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Evidence {

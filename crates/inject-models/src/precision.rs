@@ -3,7 +3,7 @@
 use crate::format::FloatFormat;
 
 /// The format in which a model holds its weights, and the format in which it computes. They are independent: a model that holds
-/// its matrices in BF16 and computes in F32 gives the states of one that holds them in F32, but for the order of additions.
+/// its matrices in BF16 and computes in F32 gives the states of one that holds them in F32, up to the order of additions.
 ///
 /// A [`FloatFormat`] alone is the format of both.
 ///

@@ -35,7 +35,7 @@ pub enum ModelSource {
     Hub(HubRepo),
 }
 
-/// Why a text names neither a folder nor a repository.
+/// The reason for which a text names neither a folder nor a repository.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceError {

@@ -207,7 +207,7 @@ struct Built {
     hash: String,
 }
 
-/// Reads a `tokenizer.json`, and hands it to the library only if what it asks for is bounded.
+/// Reads a `tokenizer.json`, and hands it to the library only if the memory and time that it needs are bounded.
 fn read_json(path: &Path, vocab_size: usize) -> Result<Built, ModelError> {
     let refused =
         |source: TokenizerLimit| ModelError::Tokenizer { path: path.to_owned(), source: source.into() };
@@ -223,7 +223,7 @@ fn read_json(path: &Path, vocab_size: usize) -> Result<Built, ModelError> {
     Ok(Built { tokenizer, hash: hex::encode(Sha256::digest(&text)) })
 }
 
-/// Returns what a `tokenizer_config.json` says about BOS, if it says something.
+/// Returns whether a `tokenizer_config.json` asks for BOS before a text. `None` if it does not say.
 fn add_bos_token(path: &Path) -> Option<bool> {
     let config: serde_json::Value = serde_json::from_str(&fs::read_to_string(path).ok()?).ok()?;
     config.get("add_bos_token")?.as_bool()

@@ -104,7 +104,7 @@ pub enum NoiseOrigin {
 #[derive(Clone, Copy, Debug)]
 enum Rule {
     Within(f64),
-    /// Within a distance, and within so many times the distance of the nearest.
+    /// Within a distance, and within a multiple of the distance of the nearest.
     Nearest {
         floor: f64,
         ratio: f64,

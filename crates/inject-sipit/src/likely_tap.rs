@@ -28,7 +28,7 @@ pub struct LikelyTap {
     pub tap: Tap,
     /// The distance of the nearest sample over the median distance of all.
     pub nearest: f64,
-    /// The logarithm of the likelihood, but for a constant that is the same for all taps.
+    /// The logarithm of the likelihood, up to a constant that is the same for all taps.
     pub log_likelihood: f64,
 }
 

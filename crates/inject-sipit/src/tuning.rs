@@ -124,7 +124,7 @@ pub(crate) const EVIDENCE_TRUST: [f64; 3] = [3.6, 0.2, 0.2];
 pub(crate) const PROBABILITY_UNLISTED: f64 = 0.02;
 /// Probability of a token that a draft computed and no list has. Measured: depth with lenses.
 pub(crate) const PROBABILITY_OF_STRANGER: f64 = 1e-4;
-/// Share of a wrong token's distance that is no evidence: nine in ten right tokens lie below 0.85, nine in ten wrong ones above
+/// Share of a wrong token's distance that is not evidence: nine in ten right tokens lie below 0.85, nine in ten wrong ones above
 /// 0.6. Measured: depth with lenses, last block.
 pub(crate) const DISTANCE_MIDDLE: f64 = 0.65;
 /// Exponent of the odds in the distance. Measured: depth with lenses, last block.

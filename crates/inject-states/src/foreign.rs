@@ -253,8 +253,8 @@ impl StatesFile {
     ///
     /// # Errors
     ///
-    /// [`ForeignError`] if there is no such column, it was not said which of several prompts is meant, the file cannot be read, or a
-    /// value is NaN or infinite. An infinity of F16 is not an error: it is read as [`FloatFormat::within_range`] gives it.
+    /// [`ForeignError`] if there is no such column, the caller did not choose among several prompts, the file cannot be read, or
+    /// a value is NaN or infinite. An infinity of F16 is not an error: it is read as [`FloatFormat::within_range`] gives it.
     pub fn column(&mut self, choice: ColumnChoice) -> Result<States<f64>, ForeignError> {
         self.index_of(choice)
             .and_then(|column| self.read(column))

@@ -255,7 +255,7 @@ impl Others {
     ///
     /// # Errors
     ///
-    /// What [`Search`] refuses.
+    /// The errors of [`Search`], if the options do not fit the rows.
     pub(crate) fn measure(
         rows: &StateRows<'_>,
         options: &TapOptions,

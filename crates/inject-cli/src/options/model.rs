@@ -75,7 +75,7 @@ impl FromStr for HoldKind {
     }
 }
 
-/// A loaded model, and what the program needs to know of it more than once.
+/// A loaded model, with facts that the program needs more than once.
 pub(crate) struct LoadedModel {
     model: Model,
     weight_hash: OnceCell<String>,
@@ -219,7 +219,7 @@ fn resolve(name: &str) -> Result<Origin, Failure> {
     Ok(source.origin()?)
 }
 
-/// Says what the user should know about the model, on one line.
+/// Returns the facts that the user should know about the model, on one line.
 fn tell(model: &Model) {
     if !model.notes().is_empty() {
         let notes: Vec<String> = model.notes().iter().map(ToString::to_string).collect();

@@ -120,7 +120,7 @@ impl Figure {
         self.series.iter().any(|series| self.places(series).into_iter().any(zero))
     }
 
-    /// The lines under the title, what is not drawn among them.
+    /// The lines under the title. They also name the values that are not drawn.
     pub(super) fn notes(&self) -> Vec<String> {
         let missing: usize =
             self.series.iter().map(|series| series.points.len() - self.places(series).len()).sum();

@@ -129,7 +129,7 @@ impl Checkpoint {
         })
     }
 
-    /// Takes a tensor of so many floats that stands beside a weight out of the table.
+    /// Takes a tensor of `len` floats that belongs to a weight out of the table.
     fn floats_beside(&mut self, name: &str, len: usize) -> Result<Entry, ModelError> {
         let entry = self.beside(name, &[len])?;
         if matches!(entry.stored, StoredAs::Float(_)) && entry.shape.iter().product::<usize>() == len {

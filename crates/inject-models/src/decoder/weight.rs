@@ -38,7 +38,7 @@ impl Weight {
         }
     }
 
-    /// The width of what is multiplied, and that of the product.
+    /// Returns the width of a factor, and that of its product.
     pub(super) fn dims(&self) -> [usize; 2] {
         match self {
             Weight::Tensor(weight) => weight.dims(),

@@ -88,7 +88,7 @@ impl Keys {
             return Ok(self.stand_in(key, T::default()));
         }
         self.optional(key)?.ok_or_else(|| {
-            // The type's complaint about null names what it expects.
+            // The type's error for null names the expected values.
             let expected = T::deserialize(Value::Null).err().map(|error| expectation(&error));
             self.missing(key, &expected.unwrap_or_default())
         })
@@ -223,7 +223,7 @@ impl Keys {
         }
     }
 
-    /// Returns what is left as a value.
+    /// Returns the keys that are left, as a JSON value.
     pub(crate) fn value(&self) -> Value {
         Value::Object(self.left.clone())
     }
@@ -238,7 +238,7 @@ impl Keys {
         self.left.contains_key(key)
     }
 
-    /// Ends the reading: what is left must be without influence.
+    /// Ends the reading. The keys that are left must be without influence.
     pub(crate) fn finish(self, family: &str, without_influence: &[&str]) -> Result<(), ModelError> {
         let known = |key: &str| WITHOUT_INFLUENCE.contains(&key) || without_influence.contains(&key);
         for (key, value) in self.left.iter().filter(|(key, value)| !value.is_null() && !self.is_excused(key))
@@ -253,7 +253,7 @@ impl Keys {
         Ok(())
     }
 
-    /// Returns a handle to what the reading finds out on its way.
+    /// Returns a handle to the facts that the reading collects.
     pub(crate) fn findings(&self) -> Findings {
         Findings(Rc::clone(&self.shared))
     }

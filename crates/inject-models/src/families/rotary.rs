@@ -60,7 +60,7 @@ pub(super) fn parse(
     outer_partial: Option<f64>,
     surroundings: &Surroundings,
 ) -> Result<RotaryConfig, ModelError> {
-    // transformers reads the older `type` only where there is no `rope_type`. Some Phi-3 files have both, with an old name
+    // transformers reads the older `type` only if there is no `rope_type`. Some Phi-3 files have both, with an old name
     // for the same kind, so a difference is judged by the meaning.
     let older_kind = keys.optional::<String>("type")?;
     let newer_kind = keys.optional::<String>("rope_type")?;

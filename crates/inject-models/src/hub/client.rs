@@ -108,7 +108,7 @@ pub fn fetch(
 }
 
 /// Makes the files of a repository's tokenizer present in the cache, and returns their folder: `tokenizer.json`, or else
-/// `vocab.json` and `merges.txt`, and `tokenizer_config.json` where there is one.
+/// `vocab.json` and `merges.txt`, and `tokenizer_config.json` if there is one.
 ///
 /// Everything that [`fetch`] promises holds. A ref of the cache is written only where there was none, because the snapshot may
 /// lack the files of the model.
@@ -172,7 +172,7 @@ impl Site<'_> {
         Box::new(HubFile { file: file.to_owned(), repo: self.repo.clone(), endpoint })
     }
 
-    /// The address of a file. Revision and file consist of characters that need no escaping, but for the `/` of a revision.
+    /// The address of a file. Revision and file consist of characters that need no escaping, except for the `/` of a revision.
     fn url(&self, revision: &str, file: &str) -> String {
         format!(
             "{}/{}/resolve/{}/{file}",

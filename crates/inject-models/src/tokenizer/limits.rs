@@ -1,4 +1,4 @@
-//! The limits of what a `tokenizer.json` can ask for, checked before the tokenizers library reads it.
+//! Limits on the memory and time that a `tokenizer.json` can ask for, checked before the tokenizers library reads it.
 //!
 //! A few bytes can ask the library (0.23.2) for gigabytes: a pattern with nested counts, patterns that replace a character by
 //! many, one after another, a template that repeats long special tokens, a table whose length is only announced. Each limit is

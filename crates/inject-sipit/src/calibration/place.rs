@@ -61,7 +61,7 @@ impl LogNormal {
         self.mean.exp()
     }
 
-    /// The length that lies so many standard deviations above the mean.
+    /// Returns the length whose logarithm lies `deviations` standard deviations above the mean.
     pub(crate) fn above(self, deviations: f64) -> f64 {
         (self.mean + deviations * self.spread).exp()
     }

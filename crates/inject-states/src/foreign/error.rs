@@ -60,7 +60,7 @@ pub enum ForeignProblem {
         /// The longest one that is read.
         limit: u64,
     },
-    /// The header of a `.safetensors` file is not what the format asks for.
+    /// The header of a `.safetensors` file is malformed.
     #[error("not a safetensors header")]
     SafetensorsHeader {
         /// The fault in the header.
@@ -400,7 +400,7 @@ pub enum ForeignProblem {
     OutOfMemory,
 }
 
-/// Joins what a file has. A file of weights has hundreds of tensors.
+/// Joins the names of some things, at most a dozen. A file of weights has hundreds of tensors.
 fn listed(found: &[String]) -> String {
     const MOST: usize = 12;
     let shown = found[..found.len().min(MOST)].join(", ");

@@ -20,7 +20,7 @@ const LISTS: [&str; 6] = ["", "layer", "layers", "hidden_state", "hidden_states"
 const BLOCKS: [&str; 3] = ["layers", "h", "blocks"];
 
 impl TapName {
-    /// Returns what a name says, if it is one of those known.
+    /// Returns the tap of a name, if the name is a known one.
     ///
     /// | name | tap |
     /// |---|---|

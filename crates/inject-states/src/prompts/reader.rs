@@ -41,8 +41,8 @@ pub fn read_prompts(path: impl AsRef<Path>) -> Result<Vec<String>, PromptError> 
     Prompts::open(path)?.read_all()
 }
 
-/// The text that [`read_prompts`] reads at most, in bytes, and what it takes to keep each prompt. A small file can stand for much
-/// text, in a format that compresses.
+/// The largest text that [`read_prompts`] reads, in bytes, with the memory that it takes to keep each prompt. A small file can
+/// stand for much text, in a format that compresses.
 pub const MAX_FILE_BYTES: usize = 1 << 30;
 
 /// The empty texts that are skipped one after another. A small Parquet file can stand for billions.

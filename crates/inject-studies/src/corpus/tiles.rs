@@ -27,7 +27,7 @@ enum Measured {
     Others(Box<Others>),
 }
 
-/// Measures the taps, each in the tiles of so many bands of rows. Taps of which some piece is missing are left out of the results, and
+/// Measures the taps, each in the tiles of `bands` bands of rows. Taps with a missing tile are left out of the results, and
 /// the completeness names the pieces.
 pub(super) fn measure(
     store: &Store,

@@ -26,7 +26,7 @@ pub enum Fate {
 pub struct DegenerateCase {
     /// The degenerate start of the weights.
     pub start: DegenerateStart,
-    /// A description of the prompts that are compared.
+    /// The prompts that are compared, in words.
     pub prompts: String,
     /// Pairs of prompts, as token ids.
     pub pairs: Vec<[Vec<u32>; 2]>,

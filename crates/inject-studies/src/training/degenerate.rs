@@ -41,7 +41,7 @@ impl DegenerateOptions {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct DegenerateStudy {
-    /// The start, the prompts, and what is expected of them.
+    /// The start, the prompts, and the expected effect of training on them.
     pub case: DegenerateCase,
     /// Each tap of the case.
     pub taps: Vec<TapFate>,

@@ -120,7 +120,7 @@ fn summary(found: &Starts) -> Table {
     table
 }
 
-/// The reasons for what is expected, each once.
+/// The reasons for the expected effects, each once.
 fn reasons(found: &Starts) -> Vec<String> {
     let reasons =
         found.starts.iter().map(|start| format!("{}: {}", start.study.case.start, start.study.case.why));

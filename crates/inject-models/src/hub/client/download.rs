@@ -21,7 +21,7 @@ use crate::{Progress, Unit};
 /// The number of times that an interrupted download is continued, as in `huggingface_hub`.
 const ATTEMPTS: usize = 5;
 
-/// One file of a commit, and what the Hub said about it.
+/// One file of a commit, and the Hub's description of it.
 pub(super) struct Download<'a> {
     pub(super) remote: &'a Remote<'a>,
     pub(super) file: &'a str,

@@ -5,7 +5,7 @@ use std::{fmt, io, time::Duration};
 /// Longest text from outside that a message repeats.
 const MAX_SHOWN: usize = 120;
 
-/// Why an answer of the Hub, or of a server that it redirects to, is of no use.
+/// The reason for which an answer of the Hub, or of a server that it redirects to, cannot be used.
 ///
 /// Text from outside has its control characters escaped, and is cut after 120 characters.
 #[derive(Debug, thiserror::Error)]

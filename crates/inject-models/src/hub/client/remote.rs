@@ -116,7 +116,7 @@ impl Files for Remote<'_> {
             }
             Metadata::Absent { certain } => {
                 if certain && is_optional(file) {
-                    // Only spares the next run a request, so a cache that cannot be written is no error here.
+                    // This only saves the next run a request, so a cache that cannot be written is not an error here.
                     let _ = cache.note_absent(&self.commit, file);
                 }
                 Ok(None)

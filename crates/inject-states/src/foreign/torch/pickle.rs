@@ -40,7 +40,7 @@ pub enum PickleProblem {
     /// The pickle ends within an instruction.
     #[error("it ends at byte {at}, within an instruction")]
     CutOff {
-        /// The length of what is there.
+        /// The length of the pickle.
         at: usize,
     },
     /// An instruction that does not fit what stands before it.

@@ -120,7 +120,7 @@ fn announced_size(head: &[u8]) -> Option<i64> {
     field()
 }
 
-/// Checks that a page in gzip is not longer than `most` bytes, without keeping what it holds.
+/// Checks that a page in gzip is not longer than `most` bytes, without keeping its content.
 fn check_gzip(bytes: &[u8], most: u64) -> Result<()> {
     let mut decoder = MultiGzDecoder::new(bytes).take(most + 1);
     // What cannot be read is the reader's to report.
