@@ -43,11 +43,7 @@ pub(crate) fn find_lens(folder: &Path, model: &LoadedModel, tap: Tap) -> Result<
     }
     match Lens::load(folder, tap, model.weight_hash()?, &model.decoder.device()) {
         Ok(lens) => Ok(Some(Arc::new(lens))),
-        Err(InvertError::Lens(LensError::File { source, .. }))
-            if source.kind() == std::io::ErrorKind::NotFound =>
-        {
-            Ok(None)
-        }
+        Err(InvertError::Lens(LensError::File(error))) if error.is_missing() => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

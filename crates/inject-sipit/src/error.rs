@@ -166,14 +166,14 @@ mod tests {
     use std::{error::Error, io};
 
     use super::*;
-    use crate::states::foreign::StatesFile;
+    use crate::{states::foreign::StatesFile, tensor_file::TensorFileError};
 
     fn lens_errors() -> Vec<LensError> {
         let path = || PathBuf::from("lens-block-1.safetensors");
         let hash = |letter: &str| letter.repeat(8);
         vec![
-            LensError::File { path: path(), source: io::Error::other("the disk is gone") },
-            LensError::Malformed { path: path(), reason: "about is missing".to_owned() },
+            TensorFileError::Io { path: path(), source: io::Error::other("the disk is gone") }.into(),
+            TensorFileError::Malformed { path: path(), reason: "about is missing".to_owned() }.into(),
             LensError::OtherWeights { found: hash("a"), expected: hash("b") },
             LensError::OtherTap { found: Tap::Block(1), expected: Tap::Block(2) },
             LensError::OtherShape { what: "tokens", found: 1, expected: 2 },
