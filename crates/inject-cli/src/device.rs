@@ -113,8 +113,7 @@ fn tried(
 /// The first line of a panic's message.
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 fn first_line(panic: &(dyn std::any::Any + Send)) -> String {
-    let text =
-        panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let text = inject_sipit::models::panics::message(panic);
     text.and_then(|text| text.lines().next()).unwrap_or("the runtime could not be started").to_owned()
 }
 

@@ -20,8 +20,7 @@ pub use self::float::{FloatFormat, Unrepresentable};
 ///
 /// INT8: Dettmers et al., "LLM.int8()" (arXiv 2208.07339), absmax. NF4: Dettmers et al., "QLoRA" (arXiv 2305.14314),
 /// appendix E. FP4: github.com/bitsandbytes-foundation/bitsandbytes, `functional.py` (`get_4bit_type`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NumberFormat {
     /// A floating-point number of its own.
@@ -142,20 +141,6 @@ impl fmt::Display for NumberFormat {
     }
 }
 
-impl From<NumberFormat> for String {
-    fn from(format: NumberFormat) -> Self {
-        format.name().to_owned()
-    }
-}
-
-impl TryFrom<String> for NumberFormat {
-    type Error = UnknownFormat;
-
-    fn try_from(text: String) -> Result<Self, UnknownFormat> {
-        text.parse()
-    }
-}
-
 impl FromStr for NumberFormat {
     type Err = UnknownFormat;
 
@@ -163,6 +148,8 @@ impl FromStr for NumberFormat {
         named(text, NumberFormat::all(), |format| format.name())
     }
 }
+
+crate::serialise_as_text!(NumberFormat);
 
 /// A text that names no number format.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -57,9 +57,11 @@ pub mod config;
 pub mod format;
 pub mod host;
 pub mod hub;
+pub mod panics;
 #[cfg(feature = "training")]
 pub mod training;
 
+mod as_text;
 mod decoder;
 mod error;
 mod families;

@@ -18,6 +18,7 @@ pub use self::limits::TokenizerLimit;
 use crate::{
     checkpoint::{Gguf, refuse_pointer},
     error::ModelError,
+    panics,
     note::Note,
 };
 
@@ -235,8 +236,7 @@ fn add_bos_token(path: &Path) -> Option<bool> {
 /// part of a merge.
 pub(crate) fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> tokenizers::Result<T> {
     panic::catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
-        let text = payload.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        let text = panics::message(payload.as_ref()).unwrap_or("no message");
         Err(format!("the tokenizers library failed: {text}").into())
     })
 }
