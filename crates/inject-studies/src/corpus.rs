@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use inject_sipit::{
     collisions::{NoiseFloor, Pair, Resolution, StateRows},
     models::{Tap, Tokenizer},
-    states::store::Store,
+    states::store::{BosPolicy, Store},
 };
 
 use crate::{Run, StudyError, TapDistances, TapOptions};
@@ -49,7 +49,8 @@ pub struct CorpusStudy {
     /// The number of blocks of the model.
     pub n_layers: usize,
     /// The rule for BOS. Without BOS, rotary models map repetitions of one token to one state.
-    pub bos: String,
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::BosPolicy"))]
+    pub bos: BosPolicy,
     /// Whether each prompt begins with BOS.
     pub bos_added: bool,
     /// The number of prompts in the store.
@@ -163,7 +164,7 @@ pub fn corpus(
         model_id: manifest.spec.model_id.clone(),
         weight_hash: manifest.spec.weight_hash.clone(),
         n_layers,
-        bos: manifest.spec.bos.to_string(),
+        bos: manifest.spec.bos,
         bos_added: manifest.spec.bos_added,
         prompts: manifest.prompt_count,
         repeated_prompts: manifest.prompt_count - different,

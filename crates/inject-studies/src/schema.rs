@@ -20,6 +20,10 @@ pub(crate) struct NumberFormat(String);
 #[derive(JsonSchema)]
 pub(crate) struct Disturbance(String);
 
+/// A rule for the token BOS before each prompt: `auto`, `yes` or `no` for prompts from text, `as given` for token ids.
+#[derive(JsonSchema)]
+pub(crate) struct BosPolicy(String);
+
 /// The largest distances seen between two computations of the same state: of the study's own prompts, computed alone and in
 /// another way.
 #[derive(JsonSchema)]

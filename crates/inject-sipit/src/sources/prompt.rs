@@ -66,7 +66,7 @@ pub struct OpenPosition<'a> {
 #[non_exhaustive]
 pub struct Turn<'a> {
     /// The upper bound on the candidates of this turn at a position, as [`Policy::then_up_to`](crate::Policy::then_up_to) set
-    /// it, or `usize::MAX`.
+    /// it. A turn without such a bound has the number of tokens in the vocabulary.
     pub limit: usize,
     /// The keys and values of the prefix, up to the tap.
     pub cache: &'a PrefixCache,
