@@ -6,7 +6,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::{
-    Failure, Outcome, compare_policies, depth, extract, interrupt, invert, lens, outcome,
+    compare_policies, depth, extract, interrupt, invert, lens, outcome,
+    outcome::{Failure, Outcome},
     output::{self, note},
     panics, random_model, sizes, study, train_tiny,
 };

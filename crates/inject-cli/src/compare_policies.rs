@@ -12,12 +12,12 @@ use inject_sipit::{Inverter, TargetStates, models::Progress};
 use inject_studies::{StudyName, fingerprint, journal::Description};
 
 use crate::{
-    Failure, Outcome,
     depth::Kind,
     forward::forward_seconds,
     interrupt,
     lenses::check_lenses,
     options::{LoadedModel, ModelOptions, PromptOptions, StudyOptions, TapOption},
+    outcome::{Failure, Outcome},
     output::note,
 };
 use contender::{Contender, Terms};

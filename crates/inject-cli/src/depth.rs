@@ -17,10 +17,10 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Failure, Outcome,
     forward::forward_seconds,
     lenses::check_lenses,
     options::{LoadedModel, ModelOptions, PolicyOptions, PromptOptions, StudyOptions, TapsOption},
+    outcome::{Failure, Outcome},
     report::Report,
 };
 pub(crate) use record::Kind;

@@ -11,12 +11,12 @@ use inject_sipit::{
 };
 
 use crate::{
-    Failure, Outcome,
     number::{self, counted},
     options::{
         LoadedModel, ModelOptions, OutputFolder, TapsOption,
         prompts::{open_prompts, read_ids},
     },
+    outcome::{Failure, Outcome},
     output::{note, say},
     progress::Meter,
     random_tokens::RandomTokens,

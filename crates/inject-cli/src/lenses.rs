@@ -4,7 +4,7 @@ use std::{fs, path::Path, sync::Arc};
 
 use inject_sipit::{InvertError, Lens, LensError, models::Tap, states::durable};
 
-use crate::{Failure, options::LoadedModel};
+use crate::{options::LoadedModel, outcome::Failure};
 
 /// The lens for a tap, if a folder is given.
 ///

@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use crate::{
-    Failure,
     options::OutputFolder,
+    outcome::Failure,
     plot::Figure,
     table::{Table, escaped},
 };

@@ -6,7 +6,7 @@ use clap::Args;
 use inject_sipit::models::{DecoderConfig, FloatFormat, PublishedShape, Tap};
 
 use crate::{
-    Failure, Outcome,
+    outcome::{Failure, Outcome},
     output::say,
     table::{Cell, Table},
 };

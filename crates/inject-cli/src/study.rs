@@ -17,8 +17,8 @@ use inject_sipit::{
 use inject_studies::Quantile;
 
 use crate::{
-    Failure, Outcome,
     options::{LoadedModel, PromptOptions},
+    outcome::{Failure, Outcome},
 };
 
 /// The studies, as subcommands of `inject study`.

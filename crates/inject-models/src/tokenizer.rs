@@ -18,8 +18,8 @@ pub use self::limits::TokenizerLimit;
 use crate::{
     checkpoint::{Gguf, refuse_pointer},
     error::ModelError,
-    panics,
     note::Note,
+    panics,
 };
 
 /// Whether a prompt begins with the model's BOS token.

@@ -2,7 +2,7 @@
 
 use inject_sipit::{collisions::Resolution, models::Tap};
 
-use super::{CorpusStudy, TapReport};
+use crate::corpus::{CorpusStudy, TapReport};
 
 /// Two corpus studies, compared tap by tap.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]

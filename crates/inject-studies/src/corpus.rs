@@ -11,8 +11,14 @@ use inject_sipit::{
     states::store::{BosPolicy, Store},
 };
 
-use crate::{Run, StudyError, TapDistances, TapOptions};
-use crate::{completeness::Completeness, journal::Description, name::StudyName, run::Finished};
+use crate::{
+    completeness::Completeness,
+    error::StudyError,
+    journal::Description,
+    name::StudyName,
+    run::{Finished, Run},
+    tap_distances::{TapDistances, TapOptions},
+};
 
 /// The states that [`corpus`] measures, with the number of blocks of their model and their noise floors.
 #[derive(Clone, Copy, Debug)]

@@ -13,10 +13,16 @@ use inject_sipit::{
 };
 
 use self::{position::Measuring, projection::Projection, summary::summarise};
-use super::{Quantile, Run, StudyError};
 use crate::{
-    completeness::Completeness, journal::Description, name::StudyName, positions::ChosenPositions,
-    run::Finished, tuning::NOISE_SAMPLE,
+    completeness::Completeness,
+    error::StudyError,
+    fingerprint::fingerprint,
+    journal::Description,
+    name::StudyName,
+    positions::ChosenPositions,
+    run::{Finished, Run},
+    tap_distances::Quantile,
+    tuning::NOISE_SAMPLE,
 };
 
 /// The options of [`decoding`].
@@ -249,7 +255,7 @@ pub fn decoding(
     let names: Vec<&str> = producers.iter().map(|producer| producer.name).collect();
     let about = Description::new(
         StudyName::Decoding,
-        serde_json::json!({ "model": model, "producers": names, "prompts": super::fingerprint(prompts),
+        serde_json::json!({ "model": model, "producers": names, "prompts": fingerprint(prompts),
             "options": options,
         }),
     )

@@ -9,9 +9,15 @@ use inject_sipit::{
     states::{Disturbance, Extraction, States, store::Positions},
 };
 
-use super::{Quantile, Run, StudyError, TapDistances, TapOptions, tap_distances::NeighbourSearch};
 use crate::{
-    completeness::Completeness, journal::Description, name::StudyName, run::Finished, tuning::NOISE_SAMPLE,
+    completeness::Completeness,
+    error::StudyError,
+    fingerprint::fingerprint,
+    journal::Description,
+    name::StudyName,
+    run::{Finished, Run},
+    tap_distances::{NeighbourSearch, Quantile, TapDistances, TapOptions},
+    tuning::NOISE_SAMPLE,
 };
 
 /// The options of [`formats`].
@@ -126,7 +132,7 @@ pub fn formats(
     }
     let about = Description::new(
         StudyName::Formats,
-        serde_json::json!({ "model": model, "prompts": super::fingerprint(prompts), "options": options,
+        serde_json::json!({ "model": model, "prompts": fingerprint(prompts), "options": options,
         }),
     )
     .computed_by(decoder);

@@ -9,9 +9,15 @@ use inject_sipit::{
 };
 use rayon::prelude::*;
 
-use crate::tuning::NOISE_SAMPLE;
-use crate::{Run, StudyError};
-use crate::{completeness::Completeness, journal::Description, name::StudyName, run::Finished};
+use crate::{
+    completeness::Completeness,
+    error::StudyError,
+    fingerprint::fingerprint,
+    journal::Description,
+    name::StudyName,
+    run::{Finished, Run},
+    tuning::NOISE_SAMPLE,
+};
 
 /// The options of [`lengths`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,7 +123,7 @@ pub fn lengths(
     let about = Description::new(
         StudyName::Lengths,
         serde_json::json!({ "model": model, "taps": extraction.taps(), "lengths": lengths, "count": count,
-            "prompts": crate::fingerprint(prompts),
+            "prompts": fingerprint(prompts),
         }),
     )
     .computed_by(decoder);

@@ -7,11 +7,16 @@ use inject_sipit::{
     models::{Decoder, PrefixCache, Tap},
 };
 
-use super::{Quantile, Run, StudyError, tap_distances::exact_quantiles};
-use crate::{completeness::Completeness, journal::Description, name::StudyName, run::Finished};
 use crate::{
+    completeness::Completeness,
+    error::StudyError,
     extension::{Beside, beside_all_others},
+    fingerprint::fingerprint,
+    journal::Description,
+    name::StudyName,
     positions::ChosenPositions,
+    run::{Finished, Run},
+    tap_distances::{Quantile, exact_quantiles},
     tuning::NOISE_SAMPLE,
 };
 
@@ -116,7 +121,7 @@ pub fn margins(
     options.positions.check(prompts)?;
     let about = Description::new(
         StudyName::Margins,
-        serde_json::json!({ "model": model, "prompts": crate::fingerprint(prompts), "options": options,
+        serde_json::json!({ "model": model, "prompts": fingerprint(prompts), "options": options,
         }),
     )
     .computed_by(decoder);

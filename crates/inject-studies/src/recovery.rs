@@ -3,8 +3,14 @@
 mod condition;
 mod disturbed;
 
-use crate::{Run, StudyError, fingerprint};
-use crate::{completeness::Completeness, journal::Description, name::StudyName, run::Finished};
+use crate::{
+    completeness::Completeness,
+    error::StudyError,
+    fingerprint::fingerprint,
+    journal::Description,
+    name::StudyName,
+    run::{Finished, Run},
+};
 use inject_sipit::{
     Inversion, InvertError, Inverter, Policy, Searcher, Settings, TargetStates,
     collisions::{Ranked, distance},

@@ -8,8 +8,13 @@ use inject_sipit::{
     states::{Extraction, States, store::Positions},
 };
 
-use crate::{Run, StudyError};
-use crate::{completeness::Completeness, journal::Description, name::StudyName, run::Finished};
+use crate::{
+    completeness::Completeness,
+    error::StudyError,
+    journal::Description,
+    name::StudyName,
+    run::{Finished, Run},
+};
 
 /// The options of [`repeats`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]

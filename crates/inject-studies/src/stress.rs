@@ -9,9 +9,16 @@ use inject_sipit::{
 };
 
 pub use self::sets::{StressKind, stress_set};
-use super::{PromptPair, Run, StudyError, TapDistances, TapOptions, TapReport};
-use crate::tuning::NOISE_SAMPLE;
-use crate::{completeness::Completeness, journal::Description, name::StudyName, run::Finished};
+use crate::{
+    completeness::Completeness,
+    corpus::{PromptPair, TapReport},
+    error::StudyError,
+    journal::Description,
+    name::StudyName,
+    run::{Finished, Run},
+    tap_distances::{TapDistances, TapOptions},
+    tuning::NOISE_SAMPLE,
+};
 
 /// A decoder with its tokenizer.
 #[derive(Clone, Copy, Debug)]

@@ -11,7 +11,7 @@ use inject_sipit::{
     models::{Progress, Tap},
 };
 
-use super::StudyError;
+use crate::error::StudyError;
 
 /// The options of a measurement of one tap.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]

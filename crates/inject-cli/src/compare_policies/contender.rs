@@ -6,8 +6,8 @@ use clap::ValueEnum;
 use inject_sipit::{PolicyChoice, Settings, models::Tap, settings::Scan};
 
 use crate::{
-    Failure,
     options::{LoadedModel, PolicyKind, PolicyOptions},
+    outcome::Failure,
 };
 
 /// A policy that is compared.

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Failure, number};
+use crate::{number, outcome::Failure};
 
 /// A folder for results that is known to be writable. It is opened before the work, so that a wrong name costs nothing.
 ///

@@ -13,7 +13,7 @@ use inject_sipit::{
     states::prompts::{PromptError, Prompts},
 };
 
-use crate::{Failure, extract::parse_ids, number, output::note, random_tokens::RandomTokens};
+use crate::{extract::parse_ids, number, outcome::Failure, output::note, random_tokens::RandomTokens};
 
 /// Where the text of prompts comes from.
 #[derive(Args, Clone, Debug)]

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use inject_sipit::models::{Decoder, DecoderConfig};
 
-use crate::{Failure, number, output::note};
+use crate::{number, outcome::Failure, output::note};
 
 /// The memory that is free or can be freed, in bytes, if the system tells.
 fn available() -> Option<u64> {

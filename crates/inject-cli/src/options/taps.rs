@@ -3,7 +3,7 @@
 use clap::Args;
 use inject_sipit::models::{Model, Tap, TapError};
 
-use crate::Failure;
+use crate::outcome::Failure;
 
 /// The option for one tap.
 #[derive(Args, Clone, Copy, Debug)]

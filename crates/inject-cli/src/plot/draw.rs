@@ -12,7 +12,7 @@ use plotters::{
 };
 
 use super::{Figure, Mark, axis::Place, figure::Series, fitted::Fitted};
-use crate::{Failure, outcome::chain};
+use crate::outcome::{Failure, chain};
 
 /// Colours that people with any kind of colour vision tell apart.
 ///

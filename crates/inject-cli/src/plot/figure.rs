@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Axis, Mark, axis::Place};
-use crate::Failure;
+use crate::outcome::Failure;
 
 /// Some series of points over two axes.
 ///

@@ -17,12 +17,12 @@ use inject_studies::{
 };
 
 use crate::{
-    Failure,
     lenses::find_lens,
     options::{
         LoadedModel, Megabytes, ModelOptions, PromptOptions, StudyOptions, TapsOption, policy::beginning,
         study::Study,
     },
+    outcome::Failure,
     output::note,
     report::Report,
     table::Table,

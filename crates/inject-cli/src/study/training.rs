@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 
 pub(crate) use self::{degenerate::Starts, random::Drawn, run::Trainings};
 use crate::{
-    Failure,
     options::{DeviceOptions, StudyOptions, study::Study},
+    outcome::Failure,
     report::Report,
     table::Table,
 };

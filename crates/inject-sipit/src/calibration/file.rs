@@ -158,7 +158,9 @@ impl Place {
         let Place { typical_norm, noise, margin } = self;
         let positive = [noise.spread, margin.spread].iter().all(|spread| *spread > 0.0);
         if !positive || !loud.damped.iter().all(|share| (0.0..=1.0).contains(share)) {
-            return Err(file.wrong(format!("{name}: a spread is not positive, or a share lies outside 0 to 1")));
+            return Err(
+                file.wrong(format!("{name}: a spread is not positive, or a share lies outside 0 to 1"))
+            );
         }
         Ok(PlaceNoise { typical_norm, loud, states_along, noise, margin })
     }
@@ -218,8 +220,14 @@ mod tests {
         assert!(matches!(load(Tap::Block(1), format, "abc").unwrap_err(), CalibrationError::Other { .. }));
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, &bytes[..bytes.len() - 8]).unwrap();
-        assert!(matches!(load(tap, format, "abc").unwrap_err(), CalibrationError::File(TensorFileError::Malformed { .. })));
+        assert!(matches!(
+            load(tap, format, "abc").unwrap_err(),
+            CalibrationError::File(TensorFileError::Malformed { .. })
+        ));
         let wrong_width = Calibration::load(dir.path(), tap, format, "abc", d_model + 1);
-        assert!(matches!(wrong_width.unwrap_err(), CalibrationError::File(TensorFileError::Malformed { .. })));
+        assert!(matches!(
+            wrong_width.unwrap_err(),
+            CalibrationError::File(TensorFileError::Malformed { .. })
+        ));
     }
 }

@@ -8,7 +8,10 @@ use inject_sipit::{
 };
 
 use crate::{
-    Run, StudyError, TapDistances, TapOptions, journal::Description, run::Finished, tap_distances::Others,
+    error::StudyError,
+    journal::Description,
+    run::{Finished, Run},
+    tap_distances::{Others, TapDistances, TapOptions},
 };
 
 /// A unit of the study: a piece of the search for the closest pairs of a tap, or everything else about the tap.

@@ -5,7 +5,7 @@ use inject_sipit::{
     models::Tap,
 };
 
-use crate::{Quantile, completeness::Completeness};
+use crate::{completeness::Completeness, tap_distances::Quantile};
 
 /// The result of [`exhaustive`](super::exhaustive()).
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]

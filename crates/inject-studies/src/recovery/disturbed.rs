@@ -9,7 +9,7 @@ use inject_sipit::{
 use ndarray::Array2;
 
 use super::{Condition, Trial, least_margin};
-use crate::{StudyError, tuning::MARGIN_RIVALS};
+use crate::{error::StudyError, tuning::MARGIN_RIVALS};
 
 /// The disturbed states of one prompt, and their distance from the computed ones.
 #[derive(Clone, Debug)]

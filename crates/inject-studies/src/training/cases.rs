@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use inject_sipit::models::{DecoderConfig, Tap, config::LearnedPositions};
 
 use super::DegenerateStart;
-use crate::{StudyError, tuning::CASE_PAIRS as PAIRS};
+use crate::{error::StudyError, tuning::CASE_PAIRS as PAIRS};
 
 /// The effect of training on a collision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -9,8 +9,7 @@ use inject_sipit::{
     states::{Extraction, States, store::Positions},
 };
 
-use crate::StudyError;
-use crate::tuning::NOISE_SAMPLE;
+use crate::{error::StudyError, tuning::NOISE_SAMPLE};
 
 /// The closest pair of prompts at one tap, by their last states.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]

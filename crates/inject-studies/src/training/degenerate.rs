@@ -11,7 +11,7 @@ use inject_sipit::{
 };
 
 use super::{DegenerateCase, Fate, Optimiser, run::Steps};
-use crate::{StudyError, tuning::NOISE_POSITIONS};
+use crate::{error::StudyError, tuning::NOISE_POSITIONS};
 
 /// The options of [`degenerate`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use burn::optim::{AdamConfig, ModuleOptimizer, SgdConfig};
 
-use crate::StudyError;
+use crate::error::StudyError;
 
 /// The rule of a training step: the direction, the size, and the text from which the gradient is computed.
 ///

@@ -7,7 +7,12 @@ use inject_sipit::models::{DecoderConfig, Family, Tap, config::Activation};
 
 use super::{TapMinimum, closest_at_taps};
 use crate::{
-    Run, StudyError, completeness::Completeness, journal::Description, name::StudyName, run::Finished,
+    completeness::Completeness,
+    error::StudyError,
+    fingerprint::fingerprint,
+    journal::Description,
+    name::StudyName,
+    run::{Finished, Run},
 };
 
 /// The shape of a decoder, and the distribution of its random weights.
@@ -97,7 +102,7 @@ pub fn random_weights(
     let described: Vec<String> = shapes.iter().map(|shape| format!("{shape:?}")).collect();
     let about = Description::new(
         StudyName::RandomWeights,
-        serde_json::json!({ "decoders": described, "prompts": crate::fingerprint(prompts), "threads": threads,
+        serde_json::json!({ "decoders": described, "prompts": fingerprint(prompts), "threads": threads,
             "device": format!("{device:?}"),
         }),
     );

@@ -10,7 +10,7 @@ use inject_sipit::models::{
 };
 
 use super::{Optimiser, Probes, Snapshot, batches::Batches};
-use crate::{StudyError, tuning::WINDOWS_AT_ONCE};
+use crate::{error::StudyError, tuning::WINDOWS_AT_ONCE};
 
 /// The text on which a decoder is trained, and the text on which its loss is measured. A window of `n` tokens has `n - 1` next
 /// tokens.

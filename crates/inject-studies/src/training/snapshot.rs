@@ -1,6 +1,12 @@
 //! A decoder at one step of its training.
 
-use crate::{ChosenPositions, MarginOptions, Quantile, Run, margins};
+use crate::{
+    error::StudyError,
+    margins::{MarginOptions, margins},
+    positions::ChosenPositions,
+    run::Run,
+    tap_distances::Quantile,
+};
 use inject_sipit::{
     Inverter, Policy, Settings, TargetStates,
     collisions::{NoiseFloor, Resolution},
@@ -9,7 +15,6 @@ use inject_sipit::{
 };
 
 use super::{TapMinimum, closest_at_taps};
-use crate::StudyError;
 
 /// The measurements of each snapshot.
 #[derive(Clone, Debug, PartialEq)]

@@ -14,7 +14,7 @@ use super::{
     text::About,
 };
 use crate::{
-    Failure,
+    outcome::Failure,
     table::{Cell, Table},
 };
 

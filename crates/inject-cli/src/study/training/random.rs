@@ -10,7 +10,8 @@ use super::{
     text::About,
 };
 use crate::{
-    Failure, number,
+    number,
+    outcome::Failure,
     plot::{Axis, Figure, Mark},
     table::{Cell, Table},
 };

@@ -15,7 +15,7 @@ use super::{
     shape::{config, init_std},
     text::About,
 };
-use crate::Failure;
+use crate::outcome::Failure;
 
 /// Windows of a batch that is not the whole text.
 const BATCH: usize = 4;

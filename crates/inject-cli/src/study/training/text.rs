@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use serde::Serialize;
 
 use super::Options;
-use crate::{Failure, options::PromptOptions};
+use crate::{options::PromptOptions, outcome::Failure};
 
 /// Next tokens of a window.
 pub(crate) const WINDOW: usize = 64;
