@@ -105,6 +105,7 @@ pub struct StatesFile {
 
 /// A choice among the columns of a [`StatesFile`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ColumnChoice {
     /// The column of a file that has no other.
     Only,

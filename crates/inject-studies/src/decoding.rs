@@ -64,11 +64,19 @@ impl DecodingOptions {
 
 /// A model whose states are compared with those of the decoder of the study.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Producer<'a> {
     /// The name of the model in the results.
     pub name: &'a str,
     /// The decoder that produces the states.
     pub decoder: &'a Decoder,
+}
+
+impl<'a> Producer<'a> {
+    /// Names a decoder as a producer of states.
+    pub fn new(name: &'a str, decoder: &'a Decoder) -> Self {
+        Producer { name, decoder }
+    }
 }
 
 /// The result of [`decoding`]: the tokens that nearest-state decoding gives over the whole vocabulary, after the true prefix.

@@ -64,6 +64,7 @@ impl ExhaustiveOptions {
 /// The pairs of extensions that are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Scope {
     /// Pairs of extensions of the same prompt, as in the paper.
     Within,

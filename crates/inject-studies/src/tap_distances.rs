@@ -42,6 +42,7 @@ pub struct TapOptions {
 /// Whether the nearest neighbour of every row is searched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum NeighbourSearch {
     /// Only the closest pairs are searched for.
     Skipped,

@@ -259,7 +259,7 @@ impl Experiment<'_> {
         });
         let quantised: Vec<(String, Decoder)> = quantised.collect::<Result<_, Failure>>()?;
         let producers: Vec<Producer<'_>> =
-            quantised.iter().map(|(name, decoder)| Producer { name, decoder }).collect();
+            quantised.iter().map(|(name, decoder)| Producer::new(name, decoder)).collect();
         let hash = self.model.weight_hash()?;
         let found = self.study.carry_out(StudyName::Decoding, |run| {
             decoding(&self.model.decoder, hash, &producers, &prompts, &asked, run)

@@ -11,11 +11,22 @@ use crate::{error::StudyError, tuning::CASE_PAIRS as PAIRS};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub enum Fate {
     /// The states stay as close together as two computations of one state.
     Kept,
     /// The states come apart.
     Dissolved,
+}
+
+impl Fate {
+    /// Returns the name, as JSON has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Fate::Kept => "kept",
+            Fate::Dissolved => "dissolved",
+        }
+    }
 }
 
 /// Prompts that collide at a degenerate start.

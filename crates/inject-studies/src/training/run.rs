@@ -15,11 +15,19 @@ use crate::{error::StudyError, tuning::WINDOWS_AT_ONCE};
 /// The text on which a decoder is trained, and the text on which its loss is measured. A window of `n` tokens has `n - 1` next
 /// tokens.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct TrainingData<'a> {
     /// Windows of the training text.
     pub windows: &'a [Vec<u32>],
     /// Windows of the text on which the loss is measured.
     pub held_out: &'a [Vec<u32>],
+}
+
+impl<'a> TrainingData<'a> {
+    /// Names the windows of the training text, and those of the text on which the loss is measured.
+    pub fn new(windows: &'a [Vec<u32>], held_out: &'a [Vec<u32>]) -> Self {
+        TrainingData { windows, held_out }
+    }
 }
 
 /// The options of [`training`].
@@ -62,6 +70,7 @@ pub struct TrainingStudy {
 
 /// An event during training.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum TrainingEvent<'a> {
     /// A step was taken.
     Step {

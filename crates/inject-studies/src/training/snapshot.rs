@@ -18,6 +18,7 @@ use super::{TapMinimum, closest_at_taps};
 
 /// The measurements of each snapshot.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Probes {
     /// The prompts among which the closest pair is found.
     pub prompts: Vec<Vec<u32>>,
@@ -29,6 +30,23 @@ pub struct Probes {
     pub inverted: Vec<Vec<u32>>,
     /// The taps from whose states these are inverted.
     pub inversion_taps: Vec<Tap>,
+}
+
+impl Probes {
+    /// Measures the closest pair of `prompts`, and the margins at some positions of `margin_prompts`.
+    pub fn new(
+        prompts: Vec<Vec<u32>>,
+        margin_prompts: Vec<Vec<u32>>,
+        margin_positions: ChosenPositions,
+    ) -> Self {
+        let (inverted, inversion_taps) = (Vec::new(), Vec::new());
+        Probes { prompts, margin_prompts, margin_positions, inverted, inversion_taps }
+    }
+
+    /// Also inverts these prompts from their states at some taps.
+    pub fn with_inversions(self, inverted: Vec<Vec<u32>>, inversion_taps: Vec<Tap>) -> Self {
+        Probes { inverted, inversion_taps, ..self }
+    }
 }
 
 /// Measurements of a decoder after some steps.

@@ -128,11 +128,7 @@ fn reasons(found: &Starts) -> Vec<String> {
 }
 
 fn fate(fate: Option<Fate>) -> &'static str {
-    match fate {
-        Some(Fate::Kept) => "kept",
-        Some(Fate::Dissolved) => "dissolved",
-        None => "in part",
-    }
+    fate.map_or("in part", Fate::name)
 }
 
 /// Every tap and step of every start.

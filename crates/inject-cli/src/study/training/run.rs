@@ -114,15 +114,12 @@ fn one(
     lab.device.seed(options.seed);
     let start = config.init(std, &lab.device);
     let last = Tap::Block(config.n_layers());
-    let probes = Probes {
-        prompts: text.prompts.clone(),
-        margin_prompts: text.margin_prompts.clone(),
-        margin_positions: ChosenPositions::new(1, MARGIN_EVERY),
-        inverted: text.inverted.clone(),
-        inversion_taps: if last == Tap::Block(1) { vec![last] } else { vec![Tap::Block(1), last] },
-    };
+    let inversion_taps = if last == Tap::Block(1) { vec![last] } else { vec![Tap::Block(1), last] };
+    let margin_positions = ChosenPositions::new(1, MARGIN_EVERY);
+    let probes = Probes::new(text.prompts.clone(), text.margin_prompts.clone(), margin_positions)
+        .with_inversions(text.inverted.clone(), inversion_taps);
     let how = TrainingOptions::new(optimiser, options.steps, options.seed, options.threads);
-    let data = TrainingData { windows: &text.windows, held_out: &text.held_out };
+    let data = TrainingData::new(&text.windows, &text.held_out);
     let (study, _) = training(&start, data, &probes, &how, &mut |event| {
         if let TrainingEvent::Step { step, .. } = event {
             done(step as f64 / options.steps.max(1) as f64);
