@@ -64,6 +64,7 @@ fn options_without_effect_are_refused() {
         ("study stress --prompt-ids a", "--prompt-ids"),
         ("compare-policies --policies scan --lens a", "--lens"),
         ("compare-policies --policies lens", "--lens FOLDER"),
+        ("compare-policies --policies auto-with-lens", "--lens FOLDER"),
         ("invert --policy lens", "--lens FOLDER"),
         ("train-tiny", "--out"),
     ];
