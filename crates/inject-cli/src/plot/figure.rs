@@ -177,6 +177,15 @@ mod tests {
     }
 
     #[test]
+    fn a_mark_under_another_shows_as_a_ring() {
+        let points = [(1.0, 2.0), (2.0, 3.0)];
+        let alone = figure(&points).svg().unwrap();
+        assert!(!alone.contains("r=\"6\""), "{alone}");
+        let hidden = figure(&points).with("b", Mark::Line, points).svg().unwrap();
+        assert_eq!(hidden.matches("r=\"6\"").count(), 2, "{hidden}");
+    }
+
+    #[test]
     fn a_png_is_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.png");
