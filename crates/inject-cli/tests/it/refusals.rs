@@ -141,5 +141,9 @@ fn open_positions_carry_no_token() {
     let open: Vec<_> = positions.iter().filter(|row| row["verdict"] == "open").collect();
     assert!(!open.is_empty());
     let nothing = ["token_id", "distance", "tolerance", "found_by"];
-    assert!(open.iter().all(|row| nothing.iter().all(|field| row[field].is_null())), "{open:?}");
+    assert!(
+        open.iter()
+            .all(|row| nothing.iter().all(|&field| row.get(field).is_some_and(|value| value.is_null()))),
+        "{open:?}"
+    );
 }
