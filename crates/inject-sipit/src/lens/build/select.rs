@@ -16,7 +16,7 @@ use crate::{
 use burn::tensor::Tensor;
 use ndarray::Array2;
 
-use super::Sample;
+use super::samples::Sample;
 
 /// The held-out text at one tap.
 pub(super) struct Trial<'a> {
