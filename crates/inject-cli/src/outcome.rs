@@ -24,7 +24,7 @@ Exit status:
 /// A run that came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Everything that was asked for is done.
+    /// Everything that was requested is done.
     Complete,
     /// The work is done, but some prompt is not recovered.
     NotRecovered,

@@ -59,7 +59,7 @@ impl Report {
         self.parts.push(Part::Paragraph(text.into()));
     }
 
-    /// Adds a text that somebody else wrote.
+    /// Adds a text of another author.
     pub fn quote(&mut self, text: impl Into<String>) {
         self.parts.push(Part::Quote(text.into()));
     }

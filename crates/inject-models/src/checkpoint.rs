@@ -68,7 +68,7 @@ pub(crate) struct Checkpoint {
 struct WeightFile {
     path: PathBuf,
     values: Values,
-    /// The whole file in memory, if a part of it was asked for.
+    /// The whole file in memory, if a part of it was needed.
     map: OnceLock<Arc<Mmap>>,
 }
 

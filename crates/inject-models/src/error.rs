@@ -127,7 +127,7 @@ pub enum ModelError {
         /// The fault of the adapter.
         source: AdapterError,
     },
-    /// Logits are asked for, and the checkpoint has no head.
+    /// Logits were requested, and the checkpoint has no head.
     #[error("the model has no head: it has states and no logits")]
     NoHead,
     /// The contents of a weight file contradict its own table of contents or the index.

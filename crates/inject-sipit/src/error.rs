@@ -72,7 +72,7 @@ pub enum InvertError {
         path: PathBuf,
         /// The taps that the file names.
         found: Vec<Tap>,
-        /// The tap asked for.
+        /// The requested tap.
         expected: Tap,
     },
     /// A file of states does not determine the tap of the states.

@@ -32,7 +32,7 @@ pub(crate) const CALIBRATION_BATCH: usize = 64;
 pub(crate) const CALIBRATION_RIDGE: f64 = 0.1;
 /// Least standard deviation of the logarithm of a length, because few hundred tokens say little of others.
 pub(crate) const CALIBRATION_LEAST_SPREAD: f64 = 0.15;
-/// The norm of an attention sink, in norms of ordinary states, from which on it is told by its norm.
+/// The norm of an attention sink, in norms of ordinary states, from which on it is recognised by its norm.
 pub(crate) const SINK_NORM: f64 = 4.0;
 
 /// Standard deviations of the noise's logarithm up to which a candidate fits. Measured: docs/laboratory/results/producers.md.

@@ -24,7 +24,7 @@ pub(crate) struct OutputFolder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Access {
     Write,
-    /// The folder is on a read-only medium, or somebody else's.
+    /// The folder is on a read-only medium, or belongs to another user.
     Read,
 }
 

@@ -157,7 +157,7 @@ struct RecoveryPart {
     max_candidates: NonZeroUsize,
 }
 
-/// Carries out the parts asked for.
+/// Carries out the requested parts.
 ///
 /// # Errors
 ///

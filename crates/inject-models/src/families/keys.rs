@@ -283,7 +283,7 @@ impl Keys {
 pub(crate) struct Findings(Rc<Shared>);
 
 impl Findings {
-    /// Returns the keys that nobody reads, in order.
+    /// Returns the keys that are not read, in order.
     pub(crate) fn unread(&self) -> Vec<String> {
         let mut keys = self.0.unread.take();
         keys.sort();

@@ -54,9 +54,9 @@ pub struct Snapshot {
 /// The files are `config.json`, `tokenizer.json`, or else `vocab.json` and `merges.txt`, and `tokenizer_config.json` (where
 /// the repository has them), and the weights: the shards named by `model.safetensors.index.json`, else
 /// `model.safetensors`, else `pytorch_model.bin`, else the shards named by `pytorch_model.bin.index.json`. No other file
-/// of the repository is asked for.
+/// of the repository is requested.
 ///
-/// `progress` is told the bytes of each file that have arrived, with those of an interrupted download that is resumed. Once a
+/// `progress` receives the number of bytes of each file that have arrived, with those of an interrupted download that is resumed. Once a
 /// file is in the snapshot folder, fetched now or found in the cache, it gets one report in which `done` is `total`.
 ///
 /// # Requests

@@ -204,7 +204,7 @@ pub enum ForeignProblem {
         n_taps: Option<usize>,
         /// The number of prompts by the ids or lengths beside it.
         n_prompts: Option<usize>,
-        /// The axes the caller asked for.
+        /// The axes that the caller requested.
         axes: Option<Axes>,
     },
     /// The shape fits several readings.
@@ -378,7 +378,7 @@ pub enum ForeignProblem {
         tensor: String,
         /// The width in the file.
         found: usize,
-        /// The width asked for.
+        /// The requested width.
         expected: usize,
     },
     /// A value that is NaN or infinite.

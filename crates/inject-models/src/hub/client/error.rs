@@ -4,7 +4,7 @@ use std::{fmt, io, path::PathBuf, time::Duration};
 
 use super::{HttpError, HubRepo};
 
-/// A file of a repository, and the Hub where it was asked for.
+/// A file of a repository, and the Hub that was asked for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HubFile {
@@ -37,19 +37,19 @@ pub enum HubError {
     /// The Hub has no such repository.
     #[error("{at}: no such repository; if it is private, set HF_TOKEN to a token that may read it")]
     RepoNotFound {
-        /// The file that was asked for.
+        /// The requested file.
         at: Box<HubFile>,
     },
     /// The repository has no such branch, tag or commit.
     #[error("{at}: no such revision")]
     RevisionNotFound {
-        /// The file that was asked for.
+        /// The requested file.
         at: Box<HubFile>,
     },
     /// The repository lacks a file that a model must have.
     #[error("{at}: no such file")]
     FileNotFound {
-        /// The file that was asked for.
+        /// The requested file.
         at: Box<HubFile>,
     },
     /// The Hub answered 401 or 403. To a caller without a token it answers so for a missing repository, too.
@@ -58,7 +58,7 @@ pub enum HubError {
          terms on the Hub, and set HF_TOKEN to a token that may read it"
     )]
     Gated {
-        /// The file that was asked for.
+        /// The requested file.
         at: Box<HubFile>,
         /// The HTTP status, 401 or 403.
         status: u16,
@@ -90,7 +90,7 @@ pub enum HubError {
     /// The Hub, or a server it redirects to, is out of reach or gave an answer that is of no use.
     #[error("{at}: no usable answer from {host}")]
     Http {
-        /// The file that was asked for.
+        /// The requested file.
         at: Box<HubFile>,
         /// The host that failed.
         host: String,
@@ -112,7 +112,7 @@ pub enum HubError {
     /// A symbolic link in the cache leads out of the cache folder.
     #[error("{at}: {} leads out of the cache to {}: remove it, or name its target's folder as the cache", .path.display(), .target.display())]
     LeadsOut {
-        /// The file that was asked for.
+        /// The requested file.
         at: Box<HubFile>,
         /// The path in the cache.
         path: PathBuf,
@@ -125,7 +125,7 @@ pub enum HubError {
         .path.display(), .waited.as_secs()
     )]
     Busy {
-        /// The file that was asked for.
+        /// The requested file.
         at: Box<HubFile>,
         /// Path of the lock file.
         path: PathBuf,
@@ -135,7 +135,7 @@ pub enum HubError {
     /// The cache cannot be read or written.
     #[error("{at}: the cache at {} cannot be used", .path.display())]
     Cache {
-        /// The file that was asked for.
+        /// The requested file.
         at: Box<HubFile>,
         /// The file or folder concerned.
         path: PathBuf,

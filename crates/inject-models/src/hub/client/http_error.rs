@@ -79,7 +79,7 @@ pub enum HttpError {
         /// The most that is read.
         limit: usize,
     },
-    /// The body is compressed, which was not asked for.
+    /// The body is compressed, which was not requested.
     #[error("the body is encoded as \"{coding}\", expected none")]
     Coded {
         /// The `Content-Encoding`, shown safely.
