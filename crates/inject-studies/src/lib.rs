@@ -1,8 +1,9 @@
 //! Experiments on the hidden states of language models. Each is a function whose result can be serialized.
 //!
-//! The one idea: a study is a list of units that do not depend on each other (a tap, a prefix, a length). A [`Journal`](journal::Journal)
-//! records each finished unit. So a study that is killed continues where it stopped, and shares that ran on several machines add up to
-//! the result of one run. A [`Run`] names the journal, the share of the study to do, and the receiver of progress.
+//! The one idea: a study is a list of units that do not depend on each other (a tap, a prefix, a length). A
+//! [`Journal`](journal::Journal) records each finished unit. So a study that is killed continues where it stopped, and shares
+//! that ran on several machines add up to the result of one run. A [`Run`] names the journal, the share of the study to do, and
+//! the receiver of progress.
 //!
 //! | function | question |
 //! |---|---|

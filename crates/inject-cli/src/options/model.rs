@@ -79,7 +79,7 @@ impl FromStr for HoldKind {
 pub(crate) struct LoadedModel {
     model: Model,
     weight_hash: OnceCell<String>,
-    /// Keeps the files of the bundled model: because their hash is needed later.
+    /// Keeps the files of the bundled model, because their hash is needed later.
     _bundled: Option<Bundled>,
 }
 

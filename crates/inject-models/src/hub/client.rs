@@ -56,8 +56,8 @@ pub struct Snapshot {
 /// `model.safetensors`, else `pytorch_model.bin`, else the shards named by `pytorch_model.bin.index.json`. No other file
 /// of the repository is requested.
 ///
-/// `progress` receives the number of bytes of each file that have arrived, with those of an interrupted download that is resumed. Once a
-/// file is in the snapshot folder, fetched now or found in the cache, it gets one report in which `done` is `total`.
+/// `progress` receives the number of bytes of each file that have arrived, with those of an interrupted download that is resumed.
+/// Once a file is in the snapshot folder, fetched now or found in the cache, it gets one report in which `done` is `total`.
 ///
 /// # Requests
 ///
