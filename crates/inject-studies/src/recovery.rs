@@ -143,9 +143,9 @@ pub fn recovery(
             let other = quantised.as_ref().map(|(_, other)| other);
             let producer = condition.producing_weights().and(other).unwrap_or(decoder);
             let inverting = condition.known_weights().and(other).unwrap_or(decoder);
-            let trial = Trial { condition, tap, producer, decoder: inverting, options };
+            let case = Case { condition, tap, producer, decoder: inverting, options };
             let policy = policy(inverting, tap)?;
-            trial.carry_out(prompts, &policy, done)
+            case.carry_out(prompts, &policy, done)
         })?;
     Ok(RecoveryStudy {
         recovered: recovered.into_iter().map(|(_, recovered)| recovered).collect(),
@@ -154,7 +154,7 @@ pub fn recovery(
 }
 
 /// The inversion of prompts under one condition at one tap.
-struct Trial<'a> {
+struct Case<'a> {
     condition: Condition,
     tap: Tap,
     producer: &'a Decoder,
@@ -162,7 +162,7 @@ struct Trial<'a> {
     options: &'a RecoveryOptions,
 }
 
-impl Trial<'_> {
+impl Case<'_> {
     fn carry_out(
         &self,
         prompts: &[Vec<u32>],

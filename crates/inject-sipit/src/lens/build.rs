@@ -261,7 +261,7 @@ impl LensBuilder {
         let vocabulary = Vocabulary::new(decoder, Arithmetic::I16OnProcessor);
         let mut lenses = Vec::with_capacity(taps.len());
         for (done, &tap) in taps.iter().enumerate() {
-            let trial = select::Trial {
+            let held = select::HeldOut {
                 vocabulary: &vocabulary,
                 tap,
                 states: &text[&tap],
@@ -271,7 +271,7 @@ impl LensBuilder {
                 weight_hash,
             };
             let TokenPoints { later, first } = points.remove(&tap).unwrap_or_default();
-            lenses.push(trial.select(&fitted[&tap], &later, codebooks.first(tap, first)?)?);
+            lenses.push(held.select(&fitted[&tap], &later, codebooks.first(tap, first)?)?);
             progress(Progress::new("measure", Unit::Taps, done as u64 + 1, taps.len() as u64));
         }
         Ok(lenses)

@@ -115,7 +115,7 @@ pub struct UnknownAxes {
 
 /// The facts about a tensor apart from its shape.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Evidence {
+pub(super) struct Facts {
     /// The number of token ids of each prompt.
     pub(super) tokens: Option<usize>,
     /// The length of the token axis by a mask.
@@ -131,7 +131,7 @@ pub(super) struct Evidence {
     pub(super) of_vllm: bool,
 }
 
-impl Evidence {
+impl Facts {
     /// Returns the only reading of a shape that fits. `shape` is that of all axes but the last.
     pub(super) fn axes_of(&self, tensor: &str, shape: &[usize]) -> Result<Axes, ForeignProblem> {
         let mut readings = self.readings(shape, self.tokens);

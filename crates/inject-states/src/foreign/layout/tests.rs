@@ -8,8 +8,8 @@ fn read(
     axes: Option<Axes>,
 ) -> Result<[usize; 3], ForeignProblem> {
     let prompts = tokens.map(|_| 1);
-    let evidence = Evidence { tokens, prompts, taps, axes, ..Evidence::default() };
-    Ok(evidence.axes_of("states", shape)?.counts(shape))
+    let facts = Facts { tokens, prompts, taps, axes, ..Facts::default() };
+    Ok(facts.axes_of("states", shape)?.counts(shape))
 }
 
 #[test]
@@ -35,8 +35,8 @@ fn tap_names_decide_between_the_readings() {
     // Two rows are missing.
     assert_eq!(read(&[5, 3], Some(5), Some(5), None).unwrap(), [1, 5, 3]);
     assert_eq!(read(&[1, 5], None, Some(1), None).unwrap(), [1, 1, 5]);
-    let evidence = Evidence { taps: Some(3), prompts: Some(1), ..Evidence::default() };
-    assert_eq!(evidence.axes_of("states", &[3, 5]).unwrap(), Axes::TapToken);
+    let facts = Facts { taps: Some(3), prompts: Some(1), ..Facts::default() };
+    assert_eq!(facts.axes_of("states", &[3, 5]).unwrap(), Axes::TapToken);
 }
 
 #[test]
@@ -56,9 +56,9 @@ fn an_axis_of_one_is_a_batch_of_one() {
 
 #[test]
 fn the_depth_of_the_model_excludes_readings() {
-    let evidence = Evidence { most_taps: Some(6), prompts: Some(1), ..Evidence::default() };
-    assert_eq!(evidence.axes_of("states", &[37, 6]).unwrap(), Axes::TokenTap);
-    assert_eq!(evidence.axes_of("states", &[6, 37]).unwrap(), Axes::TapToken);
+    let facts = Facts { most_taps: Some(6), prompts: Some(1), ..Facts::default() };
+    assert_eq!(facts.axes_of("states", &[37, 6]).unwrap(), Axes::TokenTap);
+    assert_eq!(facts.axes_of("states", &[6, 37]).unwrap(), Axes::TapToken);
 }
 
 #[test]
