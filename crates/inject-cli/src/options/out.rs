@@ -189,7 +189,8 @@ mod tests {
     fn a_device_is_refused() {
         for path in ["/dev/full", "/dev/null"].map(Path::new) {
             assert!(check_file(path).unwrap_err().to_string().contains("a device or a pipe"));
-            assert!(OutputFolder::open(path).is_err());
+            let refused = OutputFolder::open(path).unwrap_err().to_string();
+            assert!(refused.contains("expected a folder, found a file"), "{refused}");
         }
     }
 }
