@@ -14,9 +14,11 @@ use clap::Args;
 use inject_sipit::models::{Decoder, FloatFormat, Hold, Model, ModelSource, Origin, Precision};
 
 use super::room;
-#[cfg(feature = "hub")]
-use crate::progress::Meter;
 use crate::{Failure, bundled::Bundled, device::DeviceKind, output::note};
+#[cfg(feature = "hub")]
+use crate::{outcome::chain, progress::Meter};
+#[cfg(feature = "hub")]
+use inject_sipit::models::ModelError;
 
 /// The device that a command computes on.
 #[derive(Args, Clone, Copy, Debug)]
@@ -210,7 +212,18 @@ fn resolve(name: &str) -> Result<Origin, Failure> {
     let mut meter = Meter::new();
     meter.about("download");
     let options = inject_sipit::models::hub::HubOptions::from_env()?;
-    Ok(source.fetch(&options, &mut |progress| meter.show(progress))?)
+    source.fetch(&options, &mut |progress| meter.show(progress)).map_err(not_a_folder(name))
+}
+
+/// Adds to an error of the Hub that there is no folder of this name, because the name may be a misspelt folder.
+#[cfg(feature = "hub")]
+fn not_a_folder(name: &str) -> impl FnOnce(ModelError) -> Failure {
+    move |error| match error {
+        ModelError::Hub(error) => {
+            Failure::new(format!("there is no folder {name}, and on the Hub: {}", chain(&error)))
+        }
+        other => other.into(),
+    }
 }
 
 #[cfg(not(feature = "hub"))]
@@ -219,7 +232,7 @@ fn resolve(name: &str) -> Result<Origin, Failure> {
     Ok(source.origin()?)
 }
 
-/// Returns the facts that the user should know about the model, on one line.
+/// Tells the user the facts about the model that matter, on one line.
 fn tell(model: &Model) {
     if !model.notes().is_empty() {
         let notes: Vec<String> = model.notes().iter().map(ToString::to_string).collect();
@@ -239,7 +252,7 @@ fn fetch_tokenizer(name: &str) -> Result<PathBuf, Failure> {
     let mut meter = Meter::new();
     meter.about("download");
     let options = inject_sipit::models::hub::HubOptions::from_env()?;
-    Ok(source.fetch_tokenizer(&options, &mut |progress| meter.show(progress))?)
+    source.fetch_tokenizer(&options, &mut |progress| meter.show(progress)).map_err(not_a_folder(name))
 }
 
 #[cfg(not(feature = "hub"))]
