@@ -32,8 +32,8 @@ impl Message<'_> {
             return None;
         }
         if self.has_source() {
-            let words = self.text.split(|c: char| !c.is_alphanumeric() && c != '_');
-            let named = words.into_iter().any(|word| word == "source");
+            let mut words = self.text.split(|c: char| !c.is_alphanumeric() && c != '_');
+            let named = words.any(|word| word == "source");
             let numbered = self.text.contains("{0") || self.text.contains(".0");
             return (named || numbered && !self.fields.contains(':'))
                 .then_some("its text repeats its source");
