@@ -41,7 +41,7 @@ pub enum CalibrationError {
     },
 }
 
-/// The weights, tap and format with which a calibration was measured.
+/// The weights, tap and format for which a calibration was measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Identity {
