@@ -16,7 +16,7 @@ impl Keys {
     }
 
     /// The error for a `model_type` that is not known.
-    pub(super) fn unknown_family(&self, found: &str, expected: String) -> ModelError {
+    pub(crate) fn unknown_family(&self, found: &str, expected: String) -> ModelError {
         self.problem(ConfigProblem::UnknownFamily { found: found.to_owned(), expected })
     }
 
