@@ -10,12 +10,15 @@ struct Message<'a> {
     /// The arguments of `#[error(...)]`.
     text: &'a str,
     fields: &'a str,
+    /// Whether the fields are numbered, not named.
+    numbered: bool,
 }
 
 impl Message<'_> {
     fn has_source(&self) -> bool {
         self.field_lines().any(|line| {
-            line.contains("#[source]") || line.contains("#[from]") || line.trim_start().starts_with("source:")
+            let name = line.trim_start().trim_start_matches("pub ");
+            line.contains("#[source]") || line.contains("#[from]") || name.starts_with("source:")
         })
     }
 
@@ -34,9 +37,8 @@ impl Message<'_> {
         if self.has_source() {
             let mut words = self.text.split(|c: char| !c.is_alphanumeric() && c != '_');
             let named = words.any(|word| word == "source");
-            let numbered = self.text.contains("{0") || self.text.contains(".0");
-            return (named || numbered && !self.fields.contains(':'))
-                .then_some("its text repeats its source");
+            let numbered = self.numbered && (self.text.contains("{0") || self.text.contains(".0"));
+            return (named || numbered).then_some("its text repeats its source");
         }
         holds_error.then_some("it holds an error that is not its source")
     }
@@ -80,7 +82,7 @@ fn messages(source: &str) -> Vec<Message<'_>> {
             Some(b'{' | b'(') => closed(&after[1..]).0,
             _ => "",
         };
-        found.push(Message { name, text: text.trim(), fields });
+        found.push(Message { name, text: text.trim(), fields, numbered: after.starts_with('(') });
     }
     found
 }
