@@ -19,7 +19,7 @@ use inject_sipit::{
     collisions::{
         ClosestPairs, CollisionError, Coverage, NearestNeighbours, Pairs, Search, SearchOptions, StateRows,
     },
-    models::Tap,
+    models::{Tap, silent},
     states::store::Store,
 };
 use ndarray::Array2;
@@ -83,15 +83,15 @@ fn measure(
         let search = Search::new(rows, &Pairs::All, SearchOptions::default(), device)?;
         let (computed, minimum) = match question {
             "nearest" => {
-                let found: NearestNeighbours = search.nearest_neighbours(&mut |_| ())?;
+                let found: NearestNeighbours = search.nearest_neighbours(&mut silent)?;
                 (found.computed, found.minimum())
             }
             "closest" => {
-                let found: ClosestPairs = search.closest_pairs(1, &mut |_| ())?;
+                let found: ClosestPairs = search.closest_pairs(1, &mut silent)?;
                 (found.computed, found.minimum().map(|pair| pair.distance))
             }
             _ => {
-                let found = search.distribution(Coverage::Exact, &mut |_| ())?;
+                let found = search.distribution(Coverage::Exact, &mut silent)?;
                 (found.computed, found.quantile(0.0).map(|bracket| bracket.lower))
             }
         };

@@ -14,7 +14,7 @@ use inject_sipit::{
     Lens,
     collisions::Arithmetic,
     lens::{FirstPosition, LensBuilder},
-    models::{Decoder, Tap},
+    models::{Decoder, Tap, silent},
     sources::Vocabulary,
 };
 
@@ -28,7 +28,7 @@ fn builder(taps: Vec<Tap>, vocab_size: usize) -> LensBuilder {
 }
 
 fn make(builder: &LensBuilder, decoder: &Decoder) -> Vec<Lens> {
-    builder.build(decoder, "of these weights", &mut |_| ()).expect("text enough")
+    builder.build(decoder, "of these weights", &mut silent).expect("text enough")
 }
 
 fn build(criterion: &mut Criterion) {

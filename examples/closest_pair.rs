@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use inject_prompts::Generator;
 use inject_sipit::{
     collisions::{Pairs, Search, SearchOptions, StateRows},
-    models::{Bos, FloatFormat, Model, Origin, Tap},
+    models::{Bos, FloatFormat, Model, Origin, Tap, silent},
     states::{Extraction, store::Positions},
 };
 
@@ -19,10 +19,10 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let prompts = texts.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
 
     let tap = Tap::FinalNorm;
-    let states = Extraction::new(vec![tap], Positions::Last)?.run(&model.decoder, &prompts, &mut |_| ())?;
+    let states = Extraction::new(vec![tap], Positions::Last)?.run(&model.decoder, &prompts, &mut silent)?;
     let rows = StateRows::new(states[&tap].view())?;
     let search = Search::new(&rows, &Pairs::All, SearchOptions::default(), &device)?;
-    let closest = search.closest_pairs(1, &mut |_| ())?;
+    let closest = search.closest_pairs(1, &mut silent)?;
 
     let pair = closest.pairs[0];
     println!("distance {:.3}, computed in f64 from the two states", pair.distance);

@@ -19,7 +19,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
 
     // This example writes the file itself. docs/guide/3-your-own-states.md writes one in Python.
     let prompt = model.tokenizer()?.encode("def count(numbers):", Bos::Auto)?;
-    let states = Extraction::new(vec![tap], Positions::All)?.run(&model.decoder, &[prompt], &mut |_| ())?;
+    let states = Extraction::new(vec![tap], Positions::All)?.run(&model.decoder, &[prompt], &mut silent)?;
     write_npy(&path, states[&tap].view())?;
 
     // An .npy file does not say which tap it holds.

@@ -6,7 +6,7 @@ use std::error::Error;
 use burn::tensor::Device;
 use inject_sipit::{
     collisions::norm,
-    models::{Bos, FloatFormat, Model, Origin, Tap},
+    models::{Bos, FloatFormat, Model, Origin, Tap, silent},
     states::{Extraction, store::Positions},
 };
 
@@ -18,7 +18,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     // One row for each token, at each of the taps.
     let taps = Tap::parse_list("all", model.decoder.config().n_layers())?;
     let extraction = Extraction::new(taps, Positions::All)?;
-    let states = extraction.run(&model.decoder, &[prompt], &mut |_| ())?;
+    let states = extraction.run(&model.decoder, &[prompt], &mut silent)?;
 
     for (tap, states) in &states {
         let last = states.row(states.nrows() - 1).to_vec();

@@ -5,7 +5,7 @@ use std::fs;
 use inject_sipit::models::Origin;
 use tempfile::TempDir;
 
-use crate::Failure;
+use crate::outcome::Failure;
 
 /// The files of the checkpoint.
 const FILES: [(&str, &[u8]); 3] = [

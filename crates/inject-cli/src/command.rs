@@ -6,7 +6,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::{
-    Failure, Outcome, compare_policies, depth, extract, interrupt, invert, lens, outcome,
+    compare_policies, depth, extract, interrupt, invert, lens, outcome,
+    outcome::{Failure, Outcome},
     output::{self, note},
     panics, random_model, sizes, study, train_tiny,
 };
@@ -42,12 +43,12 @@ enum Command {
     Sizes(sizes::Options),
     /// Write the completions of a shell to standard output
     Completions {
-        /// The shell
+        /// The shell to write completions for
         shell: Shell,
     },
 }
 
-/// The entry of the program.
+/// Runs the program and returns its exit status.
 pub fn main() -> ExitCode {
     panics::install();
     interrupt::install();
@@ -82,7 +83,7 @@ fn run_and_report(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Does what a command line asks for.
+/// Runs the subcommand of a command line.
 ///
 /// # Errors
 ///

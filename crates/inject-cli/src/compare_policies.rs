@@ -12,12 +12,12 @@ use inject_sipit::{Inverter, TargetStates, models::Progress};
 use inject_studies::{StudyName, fingerprint, journal::Description};
 
 use crate::{
-    Failure, Outcome,
     depth::Kind,
     forward::forward_seconds,
     interrupt,
     lenses::check_lenses,
     options::{LoadedModel, ModelOptions, PromptOptions, StudyOptions, TapOption},
+    outcome::{Failure, Outcome},
     output::note,
 };
 use contender::{Contender, Terms};
@@ -42,7 +42,7 @@ Examples:
 pub(crate) struct Options {
     #[command(flatten)]
     tap: TapOption,
-    /// The policies to compare [default: all; lens only with --lens]
+    /// The policies to compare [default: the baselines of the paper, scan, exhaustive, auto, auto-learning, and auto-with-lens with --lens]
     #[arg(long, value_name = "LIST", value_enum, value_delimiter = ',')]
     policies: Vec<Contender>,
     /// The folder of the model's lenses, as `inject lens` writes them
@@ -132,14 +132,18 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
 impl Options {
     fn contenders(&self) -> Result<Vec<Contender>, Failure> {
         if !self.policies.is_empty() {
-            return match (&self.lens, self.policies.contains(&Contender::Lens)) {
-                (Some(_), false) => Err(Failure::usage("--lens needs the policy lens among --policies")),
-                (None, true) => Err(Failure::usage("the policy lens needs --lens FOLDER")),
+            return match (&self.lens, self.policies.iter().find(|policy| policy.needs_lens())) {
+                (Some(_), None) => {
+                    Err(Failure::usage("--lens needs the policy lens or auto-with-lens among --policies"))
+                }
+                (None, Some(policy)) => {
+                    Err(Failure::usage(format!("the policy {policy} needs --lens FOLDER")))
+                }
                 _ => Ok(self.policies.clone()),
             };
         }
-        let possible = |contender: &Contender| self.lens.is_some() || *contender != Contender::Lens;
-        Ok(Contender::ALL.into_iter().filter(possible).collect())
+        let possible = |contender: &Contender| self.lens.is_some() || !contender.needs_lens();
+        Ok(Contender::DEFAULT.into_iter().filter(possible).collect())
     }
 
     /// Text, and after it random tokens.

@@ -17,10 +17,10 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Failure, Outcome,
     forward::forward_seconds,
     lenses::check_lenses,
     options::{LoadedModel, ModelOptions, PolicyOptions, PromptOptions, StudyOptions, TapsOption},
+    outcome::{Failure, Outcome},
     report::Report,
 };
 pub(crate) use record::Kind;
@@ -92,7 +92,7 @@ pub(crate) struct Depth {
     pub(crate) model: String,
     /// The inversion of each prompt at each tap and length.
     pub(crate) records: Vec<Record>,
-    /// Which units these are: all prompts of one length at one tap.
+    /// The units that the result contains. A unit is all prompts of one length at one tap.
     pub(crate) completeness: Completeness,
 }
 
@@ -103,7 +103,7 @@ struct Unit {
     tap: Tap,
 }
 
-/// Prompts of one length.
+/// The distances between prompts of one length.
 type Prompts = Vec<(Kind, Vec<u32>)>;
 
 /// Measures the inversions, and writes tables and figures.
@@ -153,7 +153,7 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
 }
 
 impl Options {
-    /// Text cut to so many tokens, and prompts of random tokens.
+    /// Prompts of one length: text, and random tokens.
     fn prompts(&self, model: &LoadedModel, length: NonZeroUsize) -> Result<Prompts, Failure> {
         let text = self.prompts.text(model, self.count.get(), length)?;
         let random = self.prompts.random(model, self.random.unwrap_or(text.len()), length)?;

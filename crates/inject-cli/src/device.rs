@@ -11,11 +11,11 @@ use burn::tensor::Tensor;
 /// A backend by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DeviceKind {
-    /// burn's CPU backend.
+    /// The CPU backend of burn.
     Flex,
     /// burn's former CPU backend.
     NdArray,
-    /// An NVIDIA GPU.
+    /// An NVIDIA GPU, through CUDA.
     Cuda,
     /// A GPU through Vulkan, Metal or DirectX 12.
     Wgpu,
@@ -110,11 +110,10 @@ fn tried(
     Err(DeviceError::NotThere { kind, reason })
 }
 
-/// The first line of what a panic says.
+/// The first line of a panic's message.
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 fn first_line(panic: &(dyn std::any::Any + Send)) -> String {
-    let text =
-        panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let text = inject_sipit::models::panics::message(panic);
     text.and_then(|text| text.lines().next()).unwrap_or("the runtime could not be started").to_owned()
 }
 
@@ -140,7 +139,7 @@ impl FromStr for DeviceKind {
     }
 }
 
-/// Why a device cannot be had.
+/// The reason for which a device cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {
@@ -153,13 +152,13 @@ pub enum DeviceError {
     /// This build does not contain it.
     #[error("this build has no device `{kind}`: build with `--features {kind}`")]
     NotCompiled {
-        /// The name of the device.
+        /// The name of the device that was chosen.
         kind: DeviceKind,
     },
     /// This machine does not have it.
     #[error("no device `{kind}` on this machine: {reason}")]
     NotThere {
-        /// The name of the device.
+        /// The name of the device that was chosen.
         kind: DeviceKind,
         /// The message of its runtime.
         reason: String,

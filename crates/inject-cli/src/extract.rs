@@ -60,7 +60,7 @@ pub(crate) struct Options {
     memory: Megabytes,
 }
 
-/// The options of an extraction, without effect on what is merged.
+/// The options of an extraction, which have no effect on a merge.
 const MADE_BEFORE: [&str; 9] =
     ["taps", "positions", "dtype", "bos", "model", "adapter", "tokenizer", "device", "memory"];
 

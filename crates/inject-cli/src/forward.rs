@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use inject_sipit::models::{Decoder, Logits, Tap, TokenBatch};
 
-use crate::Failure;
+use crate::outcome::Failure;
 
 /// The time of one forward pass of a prompt to a tap, in seconds: the median of five.
 ///

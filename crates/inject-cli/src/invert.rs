@@ -89,7 +89,7 @@ pub(crate) struct Options {
     model: ModelOptions,
 }
 
-/// The options of an inversion, without effect on what is merged.
+/// The options of an inversion, which have no effect on a merge.
 const MADE_BEFORE: [&str; 24] = [
     "tap",
     "text",

@@ -11,12 +11,12 @@ use inject_sipit::{
 };
 
 use crate::{
-    Failure, Outcome,
     number::{self, counted},
     options::{
         LoadedModel, ModelOptions, OutputFolder, TapsOption,
         prompts::{open_prompts, read_ids},
     },
+    outcome::{Failure, Outcome},
     output::{note, say},
     progress::Meter,
     random_tokens::RandomTokens,
@@ -196,7 +196,7 @@ impl TextOptions {
 
 /// The beginning of a prompt up to the first token of a word that has more tokens, if there is such a word near.
 fn cut_inside_a_word(tokenizer: &Tokenizer, ids: &[u32]) -> Option<Vec<u32>> {
-    /// The shortest prefix.
+    /// The number of tokens of the shortest prefix.
     const SHORTEST: usize = 4;
     let ends_in_letter = |token: &str| token.chars().next_back().is_some_and(|c| c.is_ascii_alphabetic());
     // A token that begins a word begins with a mark for the space before it, which is not a letter of ASCII.
@@ -212,7 +212,7 @@ fn cut_inside_a_word(tokenizer: &Tokenizer, ids: &[u32]) -> Option<Vec<u32>> {
 }
 
 /// A third as many prompts of tokens drawn uniformly, as long as the text's. A lens fitted to text alone is worse on unusual
-/// prompts, and one fitted to both is no worse on text.
+/// prompts, and one fitted to both is not worse on text.
 fn random_prompts(text: &[Vec<u32>], vocab_size: usize, first: FirstPosition) -> Vec<Vec<u32>> {
     let mut tokens = RandomTokens::seeded(0x1e45, vocab_size);
     let prompt = |like: &Vec<u32>| {

@@ -4,7 +4,7 @@ use std::{fs, path::Path, sync::Arc};
 
 use inject_sipit::{InvertError, Lens, LensError, models::Tap, states::durable};
 
-use crate::{Failure, options::LoadedModel};
+use crate::{options::LoadedModel, outcome::Failure};
 
 /// The lens for a tap, if a folder is given.
 ///
@@ -43,11 +43,7 @@ pub(crate) fn find_lens(folder: &Path, model: &LoadedModel, tap: Tap) -> Result<
     }
     match Lens::load(folder, tap, model.weight_hash()?, &model.decoder.device()) {
         Ok(lens) => Ok(Some(Arc::new(lens))),
-        Err(InvertError::Lens(LensError::File { source, .. }))
-            if source.kind() == std::io::ErrorKind::NotFound =>
-        {
-            Ok(None)
-        }
+        Err(InvertError::Lens(LensError::File(error))) if error.is_missing() => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

@@ -24,7 +24,7 @@ Exit status:
 /// A run that came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Everything that was asked for is done.
+    /// Everything that was requested is done.
     Complete,
     /// The work is done, but some prompt is not recovered.
     NotRecovered,
@@ -56,12 +56,12 @@ enum Kind {
 }
 
 impl Failure {
-    /// A failure that the program itself found.
+    /// Creates a failure that the program itself found.
     pub fn new(message: impl Into<String>) -> Self {
         Failure { message: one_line(&message.into()), kind: Kind::Error }
     }
 
-    /// A wrong use of the program.
+    /// Creates the failure of a wrong use of the program.
     pub fn usage(message: impl Into<String>) -> Self {
         Failure { kind: Kind::Usage, ..Failure::new(message) }
     }
@@ -78,7 +78,7 @@ impl Failure {
         Failure { message, ..self }
     }
 
-    /// The exit status: 1, or 2 for wrong usage.
+    /// Returns the exit status: 1, or 2 for wrong usage.
     pub fn status(&self) -> u8 {
         match self.kind {
             Kind::Error => 1,

@@ -8,7 +8,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::Failure;
+use crate::outcome::Failure;
 
 /// The first error of standard output other than a closed pipe.
 static FAILED: Mutex<Option<io::Error>> = Mutex::new(None);

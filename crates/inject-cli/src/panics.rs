@@ -1,6 +1,6 @@
 //! Panics of the libraries, without noise.
 //!
-//! A panic that somebody contains prints nothing. One that nobody contains ends the program with one line and status 101.
+//! A panic that is caught prints nothing. A panic that is not caught ends the program with one line and status 101.
 
 use std::{
     any::Any,
@@ -8,6 +8,8 @@ use std::{
     panic::{self, UnwindSafe},
     sync::{Mutex, PoisonError},
 };
+
+use inject_sipit::models::panics::message;
 
 use crate::output::note;
 
@@ -23,15 +25,14 @@ pub(crate) fn install() {
     }));
 }
 
-/// Runs the program. An uncontained panic comes back as its payload.
+/// Runs the program. Returns the payload of a panic that is not caught.
 pub(crate) fn contained<T>(run: impl FnOnce() -> T + UnwindSafe) -> Result<T, Box<dyn Any + Send>> {
     panic::catch_unwind(run)
 }
 
-/// Tells the user about a panic that nobody contained.
+/// Reports a panic that was not caught.
 pub(crate) fn report(payload: &(dyn Any + Send)) {
-    let text = payload.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
+    let text = message(payload).unwrap_or("no reason given");
     let latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner).take();
     let (place, trace) = latest.unwrap_or_else(|| (String::new(), Backtrace::disabled()));
     note(&format!("error: the program has a defect: {}{place}", text.replace('\n', " ")));

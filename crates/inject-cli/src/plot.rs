@@ -1,12 +1,14 @@
 //! Figures: marks over two axes, as SVG and as PNG.
 //!
 //! The one idea: a figure shows every number it is given. A zero on a logarithmic axis has a place of its own below the scale,
-//! shares have an axis from 0 to 1, and what cannot be drawn is counted under the title.
+//! shares have an axis from 0 to 1, a mark under others of the same place is larger than they are, and points that cannot be
+//! drawn are counted under the title.
 //!
 //! The PNG draws its text with a font in the program (DejaVu Sans), so none need be installed. The SVG asks its viewer for a
 //! sans-serif font.
 
 mod axis;
+mod covered;
 mod draw;
 mod figure;
 mod fitted;
@@ -18,11 +20,11 @@ pub use self::{axis::Axis, figure::Figure};
 pub enum Mark {
     /// Dots joined by a line, in the order given.
     Line,
-    /// Filled circles.
+    /// Filled circles, not joined.
     Dots,
-    /// Open circles.
+    /// Open circles, not joined.
     Rings,
-    /// Upright strokes.
+    /// Upright strokes, not joined.
     Strokes,
     /// A box from the second to the fourth of five points, a line at the third, whiskers to the first and the last.
     Boxes,

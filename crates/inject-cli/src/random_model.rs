@@ -7,7 +7,13 @@ use std::{fmt, path::PathBuf, str::FromStr, time::Instant};
 use clap::Args;
 use inject_sipit::models::{FloatFormat, PublishedShape, RandomCheckpoint, UnknownShape};
 
-use crate::{Failure, Outcome, interrupt, number, options::OutputFolder, output::say, progress::Meter};
+use crate::{
+    interrupt, number,
+    options::OutputFolder,
+    outcome::{Failure, Outcome},
+    output::say,
+    progress::Meter,
+};
 
 /// Write a checkpoint of random weights at the shape of a published model
 #[derive(Args, Debug)]

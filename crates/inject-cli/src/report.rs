@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use crate::{
-    Failure,
     options::OutputFolder,
+    outcome::Failure,
     plot::Figure,
     table::{Table, escaped},
 };
@@ -34,7 +34,7 @@ const STYLE: &str = "body{font:16px/1.5 sans-serif;max-width:60em;margin:2em aut
     pre{white-space:pre-wrap;background:#f6f6f6;padding:.5em;margin:.3em 0}dt{font-weight:bold}dd{margin:0 0 .3em 0}";
 
 impl Report {
-    /// An empty report. It says which command made it, when, and with which version.
+    /// Creates an empty report, which says which command made it, when, and with which version.
     pub fn new(title: impl Into<String>) -> Self {
         let facts = vec![
             ("Command", command_line(std::env::args())),
@@ -49,17 +49,17 @@ impl Report {
         self.facts.push((name, value.to_string()));
     }
 
-    /// Begins a section.
+    /// Begins a section with a heading.
     pub fn heading(&mut self, text: impl Into<String>) {
         self.parts.push(Part::Heading(text.into()));
     }
 
-    /// Adds a paragraph.
+    /// Adds a paragraph to the section.
     pub fn paragraph(&mut self, text: impl Into<String>) {
         self.parts.push(Part::Paragraph(text.into()));
     }
 
-    /// Adds a text that somebody else wrote.
+    /// Adds a text of another author.
     pub fn quote(&mut self, text: impl Into<String>) {
         self.parts.push(Part::Quote(text.into()));
     }

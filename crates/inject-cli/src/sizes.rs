@@ -1,4 +1,4 @@
-//! `inject sizes`: what a model takes, before there is a model.
+//! `inject sizes`: the memory and work of a model, from its shape alone.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use clap::Args;
 use inject_sipit::models::{DecoderConfig, FloatFormat, PublishedShape, Tap};
 
 use crate::{
-    Failure, Outcome,
+    outcome::{Failure, Outcome},
     output::say,
     table::{Cell, Table},
 };
@@ -87,7 +87,7 @@ fn table(models: Vec<(String, DecoderConfig)>) -> Table {
     table
 }
 
-/// The smallest machine whose memory holds some bytes of weights and what a run takes beside them.
+/// The smallest machine whose memory holds some bytes of weights and the other memory of a run.
 fn machine(weights: u64) -> String {
     let needed = weights + BESIDE_WEIGHTS;
     let fits = MACHINES.into_iter().find(|gigabytes| gigabytes * 1_000_000_000 >= needed);

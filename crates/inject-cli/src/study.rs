@@ -17,11 +17,11 @@ use inject_sipit::{
 use inject_studies::Quantile;
 
 use crate::{
-    Failure, Outcome,
     options::{LoadedModel, PromptOptions},
+    outcome::{Failure, Outcome},
 };
 
-/// A study.
+/// The studies, as subcommands of `inject study`.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     Collisions(Box<collisions::Options>),

@@ -21,12 +21,12 @@ pub enum Cell {
     Number(f64),
     /// A share, from 0 to 1.
     Share(f64),
-    /// Nothing was measured.
+    /// A value that was not measured.
     Missing,
 }
 
 impl Table {
-    /// A table without rows.
+    /// Creates a table without rows.
     pub fn new(title: impl Into<String>, headings: &[&'static str]) -> Self {
         Table { title: title.into(), headings: headings.to_vec(), rows: Vec::new() }
     }
@@ -63,7 +63,7 @@ impl Table {
         lines.join("\n")
     }
 
-    /// The table as CSV (RFC 4180, with line feeds), the headings first, without the title.
+    /// Returns the table as CSV (RFC 4180, with line feeds), the headings first, without the title.
     pub fn csv(&self) -> String {
         let headings = self.headings.iter().map(|heading| quoted(&heading.replace(' ', "_")));
         let mut text = headings.collect::<Vec<_>>().join(",") + "\n";
@@ -74,7 +74,7 @@ impl Table {
         text
     }
 
-    /// The table as HTML, in a box that scrolls where the screen is narrow.
+    /// Returns the table as HTML, in a box that scrolls where the screen is narrow.
     pub fn html(&self) -> String {
         let class = |column: usize| if self.is_numeric(column) { " class=n" } else { "" };
         let mut text = "<div class=wide><table>".to_owned();

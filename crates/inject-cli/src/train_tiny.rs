@@ -16,9 +16,9 @@ use clap::Args;
 use inject_sipit::models::{DecoderConfig, Family, FloatFormat, Model, Origin};
 
 use crate::{
-    Failure, Outcome,
     number::{count, seconds},
     options::{DeviceOptions, OutputFolder},
+    outcome::{Failure, Outcome},
     output::say,
 };
 use measure::{continuation, held_out_losses};

@@ -12,7 +12,7 @@ use crate::{
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Metric {
-    /// The Euclidean distance.
+    /// The square root of the sum of squared differences.
     #[default]
     L2,
     /// One minus the cosine of the angle between two rows, from 0 to 2.

@@ -6,7 +6,7 @@ use burn::tensor::Element;
 use inject_states::{
     ExtractError, Extraction,
     batches::spread_evenly,
-    models::{Decoder, Logits, ModelError, PrefixCache, Tap, TokenBatch, host::to_host},
+    models::{Decoder, Logits, ModelError, PrefixCache, Tap, TokenBatch, host::to_host, silent},
     store::Positions,
 };
 
@@ -65,13 +65,13 @@ pub fn measure_noise_floors(
     let sampled: Vec<Vec<u32>> =
         spread_evenly(prompts.len(), sample).map(|prompt| prompts[prompt].clone()).collect();
     let accompanied = extraction.accompanied(decoder, &sampled);
-    let together = extraction.run(decoder, &sampled, &mut |_| ())?;
+    let together = extraction.run(decoder, &sampled, &mut silent)?;
     let mut floors: BTreeMap<Tap, NoiseFloor> =
         extraction.taps().iter().map(|&tap| (tap, NoiseFloor::default())).collect();
     for (row, prompt) in sampled.iter().enumerate() {
-        let alone = extraction.run(decoder, std::slice::from_ref(prompt), &mut |_| ())?;
+        let alone = extraction.run(decoder, std::slice::from_ref(prompt), &mut silent)?;
         let elsewhere = other
-            .map(|other| extraction.run(other, std::slice::from_ref(prompt), &mut |_| ()))
+            .map(|other| extraction.run(other, std::slice::from_ref(prompt), &mut silent))
             .transpose()?;
         let cached = last_state_as_candidate(decoder, extraction.taps(), prompt)?;
         for (tap, floor) in &mut floors {

@@ -23,7 +23,7 @@ pub enum Pairs {
     Within(Vec<u32>),
     /// Pairs whose rows have different labels. The vector holds a label for each row.
     Across(Vec<u32>),
-    /// Pairs of one of the first rows, of which there are so many, with one of the others.
+    /// Pairs of one of the first rows with one of the others. The number is that of the first rows.
     Between(usize),
 }
 

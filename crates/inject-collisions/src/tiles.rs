@@ -51,7 +51,7 @@ pub struct PairTile {
 }
 
 impl PairTile {
-    /// All tiles of the pairs at a tap, for rows in so many bands: `bands (bands + 1) / 2` tiles.
+    /// Returns all tiles of the pairs at a tap, for rows in so many bands: `bands (bands + 1) / 2` tiles.
     pub fn triangle(tap: Tap, bands: usize) -> Vec<PairTile> {
         let band = |number: usize| Share::new(number, bands).ok();
         let tiles = (0..bands).flat_map(|second| (0..=second).map(move |first| (first, second)));
@@ -60,8 +60,8 @@ impl PairTile {
             .collect()
     }
 
-    /// The `k` closest pairs of this tile, of the states of a store. Only the rows of the two bands are read, except for the
-    /// checksums of a store that was opened with them.
+    /// Returns the `k` closest pairs of this tile, of the states of a store. Only the rows of the two bands are read, except for
+    /// the checksums of a store that was opened with them.
     ///
     /// # Errors
     ///
@@ -84,7 +84,7 @@ impl PairTile {
         self.search(&rows, all, k, options, device, progress)
     }
 
-    /// The `k` closest pairs of this tile, of rows in memory.
+    /// Returns the `k` closest pairs of this tile, of rows in memory.
     ///
     /// # Errors
     ///
@@ -106,7 +106,7 @@ impl PairTile {
         self.search(&rows, all, k, options, device, progress)
     }
 
-    /// Whether the tile has no pairs among so many rows.
+    /// Returns whether the tile has no pairs among `rows` rows.
     fn is_empty(self, rows: usize) -> bool {
         let [first, second] = [self.first, self.second].map(|band| band.range(rows).len());
         if self.first == self.second { first < 2 } else { first == 0 || second == 0 }

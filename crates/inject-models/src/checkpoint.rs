@@ -68,7 +68,7 @@ pub(crate) struct Checkpoint {
 struct WeightFile {
     path: PathBuf,
     values: Values,
-    /// The whole file in memory, if a part of it was asked for.
+    /// The whole file in memory, if a part of it was needed.
     map: OnceLock<Arc<Mmap>>,
 }
 
@@ -77,7 +77,7 @@ struct Place {
     format: FloatFormat,
     shape: [usize; 2],
     map: Arc<Mmap>,
-    /// The first byte.
+    /// Offset in the file of the first element.
     begin: usize,
 }
 

@@ -59,9 +59,9 @@ pub struct BlockConfig {
     pub norm: NormConfig,
     /// The places of the norms.
     pub residual: Residual,
-    /// The attention branch.
+    /// Self-attention, the first branch of the block.
     pub attention: AttentionConfig,
-    /// The feed-forward branch.
+    /// The feed-forward network, the second branch of the block.
     pub feed_forward: FeedForwardConfig,
 }
 
@@ -125,7 +125,7 @@ pub enum RmsWeight {
 /// Whether a projection adds a bias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bias {
-    /// Product only.
+    /// The branch has no norm of its own.
     Without,
     /// Product plus a learned vector.
     With,

@@ -73,7 +73,7 @@ use crate::{
 pub struct Decoder {
     /// Shape `[vocab_size, d_model]`.
     embedding: Table,
-    /// Shape `[max_len, d_model]`.
+    /// The learned positions, if the model has them. Shape `[max_len, d_model]`.
     positions: Option<Param<Tensor<2>>>,
     blocks: Vec<Block>,
     final_norm: Norm,

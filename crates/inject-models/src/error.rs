@@ -1,9 +1,17 @@
 //! The errors of loading a model and of asking it for something.
 
+mod config_problem;
+
+#[cfg(test)]
+mod chains;
+
 use std::{
     error::Error,
     path::{Path, PathBuf},
 };
+
+pub use self::config_problem::ConfigProblem;
+use self::config_problem::listed;
 
 use crate::{
     checkpoint::{AdapterError, Damage, Instead},
@@ -23,31 +31,31 @@ pub enum ModelError {
     Read {
         /// The file or folder.
         path: PathBuf,
-        /// The system's error.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// A file could not be written.
     #[error("cannot write {}", path.display())]
     Write {
-        /// The file.
+        /// Path of the file that was to be written.
         path: PathBuf,
-        /// The system's error.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// A JSON file is not valid JSON, or not of the expected form.
     #[error("{} is not valid", path.display())]
     Json {
-        /// The file.
+        /// Path of the malformed file.
         path: PathBuf,
-        /// The parser's error.
+        /// The error of the JSON parser.
         source: serde_json::Error,
     },
     /// A config file does not describe a model that this crate computes.
     #[error("{}: {}", path.display(), listed(problems))]
     Config {
-        /// The config file.
+        /// Path of the config file.
         path: PathBuf,
-        /// All its problems.
+        /// All its problems, in the order of the keys that were read.
         problems: Vec<ConfigProblem>,
     },
     /// The folder holds no weight file of a known name.
@@ -56,21 +64,21 @@ pub enum ModelError {
         folder.display()
     )]
     NoWeights {
-        /// The folder.
+        /// The folder that was searched.
         folder: PathBuf,
     },
     /// The folder holds something else than a checkpoint.
     #[error("{} holds {found}", folder.display())]
     Instead {
-        /// The folder.
+        /// The folder that was to hold a checkpoint.
         folder: PathBuf,
-        /// What it holds.
+        /// The contents that were recognised.
         found: Instead,
     },
     /// A clone without Git LFS has a pointer in the place of the file.
     #[error("{} is a Git LFS pointer and not the file itself: run `git lfs pull` in its folder", path.display())]
     LfsPointer {
-        /// The file.
+        /// Path of the pointer.
         path: PathBuf,
     },
     /// The weights are quantised in a way that is not read.
@@ -90,7 +98,7 @@ pub enum ModelError {
         path.display()
     )]
     Unmerged {
-        /// The weight file.
+        /// Path of the weight file.
         path: PathBuf,
         /// A tensor of the adapter.
         tensor: String,
@@ -102,38 +110,38 @@ pub enum ModelError {
         path.display()
     )]
     PaddedVocabulary {
-        /// The weight file.
+        /// Path of the weight file.
         path: PathBuf,
-        /// The tensor.
+        /// Name of the embedding or the head.
         tensor: String,
-        /// Its rows.
+        /// The number of its rows.
         found: usize,
-        /// The config's `vocab_size`.
+        /// The `vocab_size` of the config.
         vocab_size: usize,
     },
     /// An adapter cannot be merged.
     #[error("the adapter {} cannot be merged", folder.display())]
     Adapter {
-        /// Its folder.
+        /// Folder of the adapter.
         folder: PathBuf,
-        /// The reason.
+        /// The fault of the adapter.
         source: AdapterError,
     },
-    /// Logits are asked for, and the checkpoint has no head.
+    /// Logits were requested, and the checkpoint has no head.
     #[error("the model has no head: it has states and no logits")]
     NoHead,
     /// The contents of a weight file contradict its own table of contents or the index.
     #[error("{} is damaged", path.display())]
     Damaged {
-        /// The weight file.
+        /// Path of the weight file.
         path: PathBuf,
-        /// The fault.
+        /// The contradiction in it.
         source: Damage,
     },
     /// A shard named by the index does not exist.
     #[error("{}: the index places tensor `{tensor}` in `{shard}`, which does not exist", index.display())]
     MissingShard {
-        /// The index file.
+        /// Path of the index.
         index: PathBuf,
         /// A tensor assigned to the shard.
         tensor: String,
@@ -143,7 +151,7 @@ pub enum ModelError {
     /// An index names a shard outside its own folder.
     #[error("{}: shard `{shard}` of tensor `{tensor}`, expected a path below the index's own folder", index.display())]
     UnsafeShard {
-        /// The index file.
+        /// Path of the index.
         index: PathBuf,
         /// A tensor assigned to the shard.
         tensor: String,
@@ -155,7 +163,7 @@ pub enum ModelError {
     MissingTensor {
         /// The weight file, index or folder.
         path: PathBuf,
-        /// The tensor.
+        /// Name of the missing tensor.
         tensor: String,
         /// The shape that the config implies.
         expected: Vec<usize>,
@@ -163,23 +171,23 @@ pub enum ModelError {
     /// The checkpoint holds a tensor that a model of this config does not have.
     #[error("{}: tensor `{tensor}` {found:?} is not part of a `{family}` model of this config", path.display())]
     SurplusTensor {
-        /// The weight file.
+        /// Path of the weight file.
         path: PathBuf,
         /// The first such tensor.
         tensor: String,
-        /// Its shape.
+        /// The shape of the tensor.
         found: Vec<usize>,
-        /// The family.
+        /// Name of the family.
         family: String,
     },
     /// The shape of a tensor contradicts the config.
     #[error("{}: tensor `{tensor}` has shape {found:?}, expected {expected:?}", path.display())]
     TensorShape {
-        /// The weight file.
+        /// Path of the weight file.
         path: PathBuf,
-        /// The tensor.
+        /// Name of the tensor.
         tensor: String,
-        /// Its shape.
+        /// The shape of the stored tensor.
         found: Vec<usize>,
         /// The shape that the config implies.
         expected: Vec<usize>,
@@ -187,39 +195,39 @@ pub enum ModelError {
     /// A tensor is stored in a number format that is not supported.
     #[error("{}: tensor `{tensor}` is stored as {found}, expected F32, F16, BF16 or F64", path.display())]
     TensorDtype {
-        /// The weight file.
+        /// Path of the weight file.
         path: PathBuf,
-        /// The tensor.
+        /// Name of the tensor.
         tensor: String,
-        /// Its format.
+        /// The format of the stored numbers.
         found: String,
     },
     /// A weight is NaN or infinite.
     #[error("{}: tensor `{tensor}` holds {found} at element {element}, expected finite weights", path.display())]
     NotFinite {
-        /// The weight file.
+        /// Path of the weight file.
         path: PathBuf,
-        /// The tensor.
+        /// Name of the tensor.
         tensor: String,
         /// Position in row-major order.
         element: usize,
-        /// The value.
+        /// The NaN or infinity.
         found: f64,
     },
     /// The tokenizer file cannot be used.
     #[error("{}: expected a tokenizer as the tokenizers library writes it", path.display())]
     Tokenizer {
-        /// The tokenizer file.
+        /// Path of the tokenizer file.
         path: PathBuf,
-        /// The library's error.
+        /// The error of the tokenizers library.
         source: Box<dyn Error + Send + Sync>,
     },
     /// The tokenizers library could not encode a text or decode ids.
     #[error("{}: the tokenizer failed", path.display())]
     Tokenize {
-        /// The tokenizer file.
+        /// Path of the tokenizer file.
         path: PathBuf,
-        /// The library's error.
+        /// The error of the tokenizers library.
         source: Box<dyn Error + Send + Sync>,
     },
     /// A text has a token whose id exceeds the model's vocabulary.
@@ -228,13 +236,13 @@ pub enum ModelError {
         path.display()
     )]
     TokenizerVocabulary {
-        /// The tokenizer file.
+        /// Path of the tokenizer file.
         path: PathBuf,
-        /// The token.
+        /// The token as the tokenizer spells it.
         token: String,
-        /// Its id.
+        /// The id of the token.
         found: u32,
-        /// The model's vocabulary.
+        /// The number of tokens that the model has.
         expected: usize,
     },
     /// A text is to be encoded for a model without a tokenizer.
@@ -244,7 +252,7 @@ pub enum ModelError {
         if *sentencepiece { ", and tokenizer.model is not read" } else { "" }
     )]
     NoTokenizer {
-        /// The model's folder.
+        /// Folder of the model.
         folder: PathBuf,
         /// Whether there is a tokenizer in a format that is not read.
         sentencepiece: bool,
@@ -252,13 +260,13 @@ pub enum ModelError {
     /// Prompts are to begin with BOS, but the config does not say which token that is.
     #[error("{} names no bos_token_id: use `auto` or `no`, or give token ids", path.display())]
     NoBos {
-        /// The config file.
+        /// Path of the config file.
         path: PathBuf,
     },
     /// A text is not the name of a [`Bos`](crate::Bos) setting.
     #[error("unknown BOS setting `{found}`: expected `auto`, `yes` or `no`")]
     UnknownBos {
-        /// The text.
+        /// The text that was given.
         found: String,
     },
     /// A text names neither a folder nor a repository of the Hub.
@@ -269,7 +277,7 @@ pub enum ModelError {
         "{repo} is on the Hub: fetch it first with `ModelSource::fetch`, which the feature `hub` provides"
     )]
     NotFetched {
-        /// The repository.
+        /// The repository that was named.
         repo: crate::hub::HubRepo,
     },
     /// A text is not the name of a number format.
@@ -280,17 +288,17 @@ pub enum ModelError {
     UnsupportedFormat {
         /// The purpose, such as computing.
         purpose: &'static str,
-        /// The format.
+        /// The format that was given.
         found: NumberFormat,
-        /// The supported ones.
+        /// The formats that serve the purpose.
         expected: &'static str,
     },
     /// A parameter is too large for a number format.
     #[error("a parameter is {found}, expected a magnitude within {format}")]
     BeyondFormat {
-        /// The format.
+        /// The format that is too narrow.
         format: NumberFormat,
-        /// The parameter.
+        /// The value of the parameter.
         found: f64,
     },
     /// The model does not have the tap.
@@ -311,7 +319,7 @@ pub enum ModelError {
         prompt: usize,
         /// Position within the prompt.
         position: usize,
-        /// The id.
+        /// The token id that was given.
         found: u32,
         /// Rows of the embedding.
         vocab_size: usize,
@@ -328,9 +336,9 @@ pub enum ModelError {
     /// [`DecoderConfig::max_len`](crate::DecoderConfig::max_len).
     #[error("a sequence of {found} tokens, expected at most {max_len} (the model's table of positions)")]
     TooLong {
-        /// Its length.
+        /// The number of tokens in the sequence.
         found: usize,
-        /// The table's rows.
+        /// The number of rows in the table.
         max_len: usize,
     },
     /// Prompts of one batch use different rotary frequencies.
@@ -340,7 +348,7 @@ pub enum ModelError {
     MixedRotary {
         /// The shortest length in the batch.
         shorter: usize,
-        /// The longest length.
+        /// The longest length in the batch.
         longer: usize,
     },
     /// Points of the embedding space have another width than the model.
@@ -348,15 +356,15 @@ pub enum ModelError {
     EmbeddingWidth {
         /// Width of the points.
         found: usize,
-        /// The model's `d_model`.
+        /// The `d_model` of the model.
         expected: usize,
     },
     /// More tokens than the prefix cache has room for.
     #[error("the cache holds {held} of {capacity} positions: {more} more do not fit")]
     CacheFull {
-        /// Positions filled.
+        /// The number of positions that are filled.
         held: usize,
-        /// Positions that fit.
+        /// The number of positions that fit.
         capacity: usize,
         /// Positions to be added.
         more: usize,
@@ -364,9 +372,9 @@ pub enum ModelError {
     /// A prefix cache is used in a way that it was not made for.
     #[error("the cache was made for {expected}, but {found} was asked for")]
     CacheMismatch {
-        /// The attempted use.
+        /// The use that was attempted.
         found: String,
-        /// The intended use.
+        /// The use that the cache was made for.
         expected: String,
     },
     /// An alternative stands outside its run.
@@ -380,69 +388,13 @@ pub enum ModelError {
     /// The device failed while computing or while values were read back.
     #[error("the device failed: {reason}")]
     Device {
-        /// The backend's message.
+        /// The message of the backend.
         reason: String,
     },
     /// Fetching from the Hub failed.
     #[cfg(feature = "hub")]
     #[error(transparent)]
     Hub(#[from] crate::hub::HubError),
-}
-
-/// A problem of a config file.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigProblem {
-    /// The checkpoint belongs to no known family.
-    #[error("`model_type` is `{found}`, expected one of {expected}")]
-    UnknownFamily {
-        /// Its `model_type`.
-        found: String,
-        /// The known ones.
-        expected: String,
-    },
-    /// A key that the computation needs is missing.
-    #[error("key `{key}` is missing, expected {expected}")]
-    Missing {
-        /// The key, with dots for nesting.
-        key: String,
-        /// The expected value.
-        expected: String,
-    },
-    /// A value is malformed or asks for a computation that this crate does not have.
-    #[error("key `{key}` is {found}, expected {expected}")]
-    Value {
-        /// The key, with dots for nesting.
-        key: String,
-        /// Its value.
-        found: String,
-        /// The supported values.
-        expected: String,
-    },
-    /// Two keys that mean the same have different values.
-    #[error("key `{key}` is {found} and key `{other}` is {other_found}, expected the same value")]
-    Contradiction {
-        /// The first key, with dots for nesting.
-        key: String,
-        /// Its value.
-        found: String,
-        /// The other key.
-        other: String,
-        /// Its value.
-        other_found: String,
-    },
-}
-
-impl ConfigProblem {
-    /// Returns the key, with dots for nesting.
-    pub fn key(&self) -> &str {
-        match self {
-            ConfigProblem::UnknownFamily { .. } => "model_type",
-            ConfigProblem::Missing { key, .. }
-            | ConfigProblem::Value { key, .. }
-            | ConfigProblem::Contradiction { key, .. } => key,
-        }
-    }
 }
 
 impl ModelError {
@@ -457,69 +409,5 @@ impl ModelError {
         let (key, found, expected) = (key.to_owned(), found.to_owned(), expected.to_owned());
         let problem = ConfigProblem::Value { key, found, expected };
         ModelError::Config { path: path.to_owned(), problems: vec![problem] }
-    }
-}
-
-/// The problems of a file on one line.
-fn listed(problems: &[ConfigProblem]) -> String {
-    let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    match texts.as_slice() {
-        [text] => text.clone(),
-        texts => format!("{} problems: {}", texts.len(), texts.join("; ")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io;
-
-    use super::*;
-    use crate::checkpoint::{GgufError, HeaderError, ShardIndexError};
-
-    fn path() -> PathBuf {
-        PathBuf::from("folder/file")
-    }
-
-    fn io_error() -> io::Error {
-        io::Error::other("the disk is on fire")
-    }
-
-    fn json_error() -> serde_json::Error {
-        serde_json::from_str::<u32>("{").unwrap_err()
-    }
-
-    /// An error of every variant that has a cause.
-    fn with_causes() -> Vec<Box<dyn Error>> {
-        let header = |error: HeaderError| ModelError::Damaged { path: path(), source: error.into() };
-        let damaged = |source| ModelError::Damaged { path: path(), source };
-        vec![
-            Box::new(ModelError::Read { path: path(), source: io_error() }),
-            Box::new(ModelError::Write { path: path(), source: io_error() }),
-            Box::new(ModelError::Json { path: path(), source: json_error() }),
-            Box::new(ModelError::Tokenizer { path: path(), source: "no model".into() }),
-            Box::new(ModelError::Tokenize { path: path(), source: "no such token".into() }),
-            Box::new(header(HeaderError::Io(io_error()))),
-            Box::new(header(HeaderError::TooShort { found: 3 })),
-            Box::new(header(HeaderError::Json(json_error()))),
-            Box::new(header(HeaderError::Metadata(json_error()))),
-            Box::new(header(HeaderError::Entry { tensor: "t".to_owned(), source: json_error() })),
-            Box::new(damaged(Damage::Pickle("no archive".into()))),
-            Box::new(damaged(Damage::Lost { tensor: "t".to_owned() })),
-            Box::new(damaged(Damage::Gguf(GgufError::BigEndian))),
-            Box::new(damaged(Damage::QuantState { tensor: "t".to_owned(), source: json_error() })),
-            Box::new(ShardIndexError::Json(json_error())),
-        ]
-    }
-
-    #[test]
-    fn a_cause_is_a_source_and_never_part_of_the_text() {
-        for error in with_causes() {
-            let mut error: &dyn Error = error.as_ref();
-            assert!(error.source().is_some(), "{error:?}");
-            while let Some(source) = error.source() {
-                assert!(!error.to_string().contains(&source.to_string()), "{error}");
-                error = source;
-            }
-        }
     }
 }

@@ -50,27 +50,27 @@ use crate::{
 pub enum Family {
     /// GPT-2 and its distillations.
     Gpt2,
-    /// GPT-Neo, TinyStories.
+    /// GPT-Neo, and the TinyStories models.
     GptNeo,
     /// Llama 3.1 and 3.2 and their relatives, SmolLM2 among them.
     Llama,
-    /// Mistral 7B.
+    /// Mistral 7B and its relatives without experts.
     Mistral,
     /// Gemma 3, text only or the text part of a multimodal checkpoint.
     Gemma3,
-    /// Phi-3 and Phi-4-mini.
+    /// Phi-3 and Phi-4-mini, which fuse projections.
     Phi3,
-    /// Qwen2 and Qwen2.5.
+    /// Qwen2 and Qwen2.5, the dense models.
     Qwen2,
     /// Qwen3, the dense models.
     Qwen3,
-    /// Gemma 2.
+    /// Gemma 2, with soft-capped scores.
     Gemma2,
-    /// GPT-NeoX and Pythia.
+    /// GPT-NeoX, and the Pythia models.
     GptNeoX,
-    /// SmolLM3.
+    /// SmolLM3, with layers without rotary positions.
     SmolLm3,
-    /// OLMo 2.
+    /// OLMo 2, with norms after the branches.
     Olmo2,
 }
 

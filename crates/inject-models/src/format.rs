@@ -20,11 +20,10 @@ pub use self::float::{FloatFormat, Unrepresentable};
 ///
 /// INT8: Dettmers et al., "LLM.int8()" (arXiv 2208.07339), absmax. NF4: Dettmers et al., "QLoRA" (arXiv 2305.14314),
 /// appendix E. FP4: github.com/bitsandbytes-foundation/bitsandbytes, `functional.py` (`get_4bit_type`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NumberFormat {
-    /// A floating-point format.
+    /// A floating-point number of its own.
     Float(FloatFormat),
     /// 255 even steps between plus and minus the scale.
     Int8,
@@ -142,20 +141,6 @@ impl fmt::Display for NumberFormat {
     }
 }
 
-impl From<NumberFormat> for String {
-    fn from(format: NumberFormat) -> Self {
-        format.name().to_owned()
-    }
-}
-
-impl TryFrom<String> for NumberFormat {
-    type Error = UnknownFormat;
-
-    fn try_from(text: String) -> Result<Self, UnknownFormat> {
-        text.parse()
-    }
-}
-
 impl FromStr for NumberFormat {
     type Err = UnknownFormat;
 
@@ -164,14 +149,16 @@ impl FromStr for NumberFormat {
     }
 }
 
+crate::serialise_as_text!(NumberFormat);
+
 /// A text that names no number format.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown number format `{found}`: expected {expected}")]
 #[non_exhaustive]
 pub struct UnknownFormat {
-    /// The text.
+    /// The text that was given.
     pub found: String,
-    /// The known names.
+    /// The names of all formats, separated by commas.
     pub expected: String,
 }
 

@@ -21,7 +21,7 @@
 //! # Loading
 //!
 //! - [`Model`]: a loaded checkpoint folder. [`Origin`] says where it came from, and [`Family`] which description it has.
-//! - [`Note`]: what a user should know about a model that loads all the same.
+//! - [`Note`]: a fact about a checkpoint that does not prevent its use.
 //! - [`ModelSource`]: a model as the user names it, a folder or a Hub id.
 //! - [`Tokenizer`]: text to token ids and back; [`Bos`] says whether prompts begin with the BOS token.
 //! - [`checkpoint`]: the headers and indices of weight files.
@@ -37,7 +37,7 @@
 //!
 //! # Changing
 //!
-//! - [`Precision`]: how weights are held, and what is computed in.
+//! - [`Precision`]: the format in which weights are held, and the format of the computation.
 //! - [`FloatFormat`] and [`NumberFormat`]: number formats of weights and states. [`Decoder::with_weights_in`] rounds the
 //!   weights to one, and [`Decoder::save_weights`] writes a checkpoint.
 //! - [`RandomCheckpoint`]: a checkpoint of random weights, at a [`PublishedShape`] or any other.
@@ -57,9 +57,11 @@ pub mod config;
 pub mod format;
 pub mod host;
 pub mod hub;
+pub mod panics;
 #[cfg(feature = "training")]
 pub mod training;
 
+mod as_text;
 mod decoder;
 mod error;
 mod families;

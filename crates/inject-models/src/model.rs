@@ -20,7 +20,7 @@ use crate::{
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Model {
-    /// The transformer.
+    /// The transformer, which computes states and logits.
     pub decoder: Decoder,
     tokenizer: Option<Tokenizer>,
     family: Family,
@@ -84,7 +84,7 @@ impl Model {
     /// A GGUF file holds all three, and is loaded in place of a folder. So is the only one in a folder without `config.json`.
     /// It must not change while it is loaded, because it is mapped into memory.
     ///
-    /// The [`Precision`] says how the weights are held and what the model computes in. F32 is the ordinary choice. F64 gives
+    /// The [`Precision`] gives the formats of the weights and of the computation. F32 is the ordinary choice. F64 gives
     /// reference values, and not every device has it. F16 and BF16 round every result, as [`Decoder::computing_in`] does. Widening
     /// stored weights to F32 is exact.
     ///
@@ -230,7 +230,7 @@ impl Model {
         self.bos_token_id
     }
 
-    /// Returns what a user should know about the checkpoint.
+    /// Returns the facts that a user should know about the checkpoint.
     pub fn notes(&self) -> &[Note] {
         &self.notes
     }

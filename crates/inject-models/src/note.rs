@@ -1,4 +1,4 @@
-//! What a user should know about a model that loads all the same.
+//! Facts that a user should know about a model that loads in spite of them.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ pub enum Note {
     FamilyGuessed {
         /// The `model_type` that it is taken to have.
         model_type: &'static str,
-        /// The reason.
+        /// The part of the config from which the family follows.
         evidence: Evidence,
     },
     /// The names of the tensors had those of wrappers in them.
@@ -27,7 +27,7 @@ pub enum Note {
     NoHead,
     /// The config ties the head to the embedding, and another head is stored.
     OtherHead {
-        /// The stored head.
+        /// Name of the stored head's tensor.
         tensor: String,
     },
     /// The tokenizer has tokens that the model does not have. A text with one of them cannot be encoded.
@@ -36,7 +36,7 @@ pub enum Note {
         count: usize,
         /// The first of them.
         token: String,
-        /// Its id.
+        /// The id of the first token.
         id: u32,
         /// The rows of the embedding.
         vocab_size: usize,
@@ -53,7 +53,7 @@ pub enum Note {
     },
 }
 
-/// Why a config without `model_type` belongs to a family.
+/// The reason for which a config without `model_type` belongs to a family.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Evidence {

@@ -2,8 +2,8 @@
 
 use crate::format::FloatFormat;
 
-/// How a model keeps its weights, and what it computes in. These are two questions: a model that holds its matrices in BF16 and
-/// computes in F32 gives the states of one that holds them in F32, but for the order of additions.
+/// The format in which a model holds its weights, and the format in which it computes. They are independent: a model that holds
+/// its matrices in BF16 and computes in F32 gives the states of one that holds them in F32, up to the order of additions.
 ///
 /// A [`FloatFormat`] alone is the format of both.
 ///
@@ -22,14 +22,14 @@ use crate::format::FloatFormat;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Precision {
-    /// How the matrices are held.
+    /// The format in which the matrices are held.
     pub hold: Hold,
     /// The format of states, of vectors, and of the result of every operation.
     pub compute: FloatFormat,
 }
 
-/// How the matrices of a model are held: the linear maps, the token embedding and the head. Everything else is small and in the
-/// format that is computed in.
+/// The place and the format of a model's matrices: the linear maps, the token embedding and the head. Everything else is small
+/// and in the format of the computation.
 ///
 /// The caller chooses, because only the caller knows the kind of device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Reports of long computations.
 
-/// How far a long computation has come.
+/// The progress of a long computation.
 ///
 /// Every long function of the workspace takes a `&mut dyn FnMut(Progress<'_>)` and calls it now and then, on the calling
 /// thread. [`silent`] is the function for callers who do not want to know.
@@ -20,7 +20,7 @@ pub struct Progress<'a> {
     pub task: &'a str,
     /// The unit that `done` and `total` count.
     pub unit: Unit,
-    /// Finished units.
+    /// The number of finished units.
     pub done: u64,
     /// All units of this piece of work.
     pub total: u64,
@@ -34,13 +34,13 @@ pub struct Progress<'a> {
 pub enum Unit {
     /// Bytes of a file.
     Bytes,
-    /// Prompts.
+    /// Prompts of a batch, a file or a study.
     Prompts,
     /// Token positions of prompts.
     Positions,
     /// Tokens of the vocabulary.
     Tokens,
-    /// Pairs of states.
+    /// Pairs of states, each counted once.
     Pairs,
     /// Taps of a model.
     Taps,
@@ -51,23 +51,23 @@ pub enum Unit {
 }
 
 impl<'a> Progress<'a> {
-    /// A report of `done` finished units out of `total`.
+    /// Creates a report of `done` finished units out of `total`.
     pub fn new(task: &'a str, unit: Unit, done: u64, total: u64) -> Self {
         Progress { task, unit, done, total, part: 0.0 }
     }
 
-    /// The same report with a finished share of the next unit.
+    /// Returns the same report with a finished share of the next unit.
     pub fn with_part(self, part: f64) -> Self {
         Progress { part, ..self }
     }
 
-    /// The finished share of the whole, from 0 to 1. An empty piece of work is finished.
+    /// Returns the finished share of the whole, from 0 to 1. An empty piece of work is finished.
     pub fn fraction(&self) -> f64 {
         if self.total == 0 { 1.0 } else { (self.done as f64 + self.part) / self.total as f64 }
     }
 }
 
-/// Ignores every report.
+/// Ignores every report, for callers that need none.
 pub fn silent(_: Progress<'_>) {}
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub enum ModelSource {
     Hub(HubRepo),
 }
 
-/// Why a text names neither a folder nor a repository.
+/// The reason for which a text names neither a folder nor a repository.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceError {
@@ -61,7 +61,7 @@ pub enum SourceError {
     NotInFolder {
         /// The text as given.
         found: String,
-        /// Its first part.
+        /// The text before the first slash, a folder here.
         parent: String,
     },
     /// Not a repository id.
@@ -69,13 +69,13 @@ pub enum SourceError {
     NotAnId {
         /// The text as given.
         found: String,
-        /// What is wrong with it as an id.
+        /// The problem with it as an id.
         source: RepoIdError,
     },
 }
 
 impl ModelSource {
-    /// The folder of a checkpoint that needs no fetching.
+    /// Returns the folder of a checkpoint that needs no fetching.
     ///
     /// # Errors
     ///

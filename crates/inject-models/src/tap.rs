@@ -112,18 +112,7 @@ impl FromStr for Tap {
     }
 }
 
-impl serde::Serialize for Tap {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for Tap {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+crate::serialise_as_text!(Tap);
 
 /// A tap that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -132,7 +121,7 @@ pub enum TapError {
     /// A text is not the name of a tap.
     #[error("unknown tap `{found}`: expected `embedding`, `block-N` (N from 1) or `final-norm`")]
     UnknownName {
-        /// The text.
+        /// The text that was given.
         found: String,
     },
     /// The model does not have the block.

@@ -19,6 +19,7 @@ use crate::{
     checkpoint::{Gguf, refuse_pointer},
     error::ModelError,
     note::Note,
+    panics,
 };
 
 /// Whether a prompt begins with the model's BOS token.
@@ -110,7 +111,7 @@ impl Tokenizer {
         Ok(Tokenizer { inner, hash, path, vocab_size, bos_token_id, config_path })
     }
 
-    /// What a user should know about the tokenizer.
+    /// Facts that a user should know about the tokenizer.
     pub(crate) fn notes(&self) -> Result<Vec<Note>, ModelError> {
         let vocab_size = self.vocab_size;
         let vocabulary = self.inner.get_vocab(true);
@@ -207,7 +208,7 @@ struct Built {
     hash: String,
 }
 
-/// Reads a `tokenizer.json`, and hands it to the library only if what it asks for is bounded.
+/// Reads a `tokenizer.json`, and hands it to the library only if the memory and time that it needs are bounded.
 fn read_json(path: &Path, vocab_size: usize) -> Result<Built, ModelError> {
     let refused =
         |source: TokenizerLimit| ModelError::Tokenizer { path: path.to_owned(), source: source.into() };
@@ -223,7 +224,7 @@ fn read_json(path: &Path, vocab_size: usize) -> Result<Built, ModelError> {
     Ok(Built { tokenizer, hash: hex::encode(Sha256::digest(&text)) })
 }
 
-/// Returns what a `tokenizer_config.json` says about BOS, if it says something.
+/// Returns whether a `tokenizer_config.json` asks for BOS before a text. `None` if it does not say.
 fn add_bos_token(path: &Path) -> Option<bool> {
     let config: serde_json::Value = serde_json::from_str(&fs::read_to_string(path).ok()?).ok()?;
     config.get("add_bos_token")?.as_bool()
@@ -235,8 +236,7 @@ fn add_bos_token(path: &Path) -> Option<bool> {
 /// part of a merge.
 pub(crate) fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> tokenizers::Result<T> {
     panic::catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
-        let text = payload.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        let text = panics::message(payload.as_ref()).unwrap_or("no message");
         Err(format!("the tokenizers library failed: {text}").into())
     })
 }

@@ -28,7 +28,7 @@ pub enum Acceptance {
     ///
     /// arXiv 2510.15511, Definition D.2. No value is given there.
     Ball {
-        /// The radius.
+        /// The largest accepted distance, in L2.
         epsilon: f64,
     },
     /// `|candidate - state| <= atol + rtol |state|` in every coordinate: the rule of the published code, which uses 1e-5 for both.
@@ -37,9 +37,9 @@ pub enum Acceptance {
     ///
     /// PyTorch, `torch.allclose`; github.com/giorgosnikolaou/SIPIT (`is_match`).
     AllClose {
-        /// Relative tolerance.
+        /// The accepted difference, as a share of the coordinate.
         rtol: f64,
-        /// Absolute tolerance.
+        /// The accepted difference of a coordinate that is zero.
         atol: f64,
     },
 }
@@ -80,7 +80,7 @@ pub(crate) struct Yardstick {
 /// The measure of a difference between two states.
 #[derive(Clone, Debug)]
 enum Metric {
-    /// L2.
+    /// The L2 norm of the difference.
     Plain,
     /// A weight for each coordinate.
     Weighted(Vec<f64>),
@@ -104,7 +104,7 @@ pub enum NoiseOrigin {
 #[derive(Clone, Copy, Debug)]
 enum Rule {
     Within(f64),
-    /// Within a distance, and within so many times the distance of the nearest.
+    /// Within a distance, and within a multiple of the distance of the nearest.
     Nearest {
         floor: f64,
         ratio: f64,
@@ -192,7 +192,7 @@ impl Yardstick {
         self.origin
     }
 
-    /// How many times farther than the nearest a candidate still fits, if that matters.
+    /// Returns the factor by which a candidate may lie farther than the nearest and still fit. None if the rule has no factor.
     pub(crate) fn ratio(&self) -> Option<f64> {
         match self.rule {
             Rule::Nearest { ratio, .. } => Some(ratio),

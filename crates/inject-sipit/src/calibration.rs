@@ -34,18 +34,18 @@ pub struct Calibration {
 }
 
 impl Calibration {
-    /// The tap of the states.
+    /// Returns the tap of the states.
     pub fn tap(&self) -> Tap {
         self.tap
     }
 
-    /// The format that the producer computes in.
+    /// Returns the format that the producer computes in.
     pub fn format(&self) -> NumberFormat {
         self.format
     }
 
-    /// The median error of a first position and of a later one, as shares of the state's norm: in the metric that damps the
-    /// directions of the error.
+    /// Returns the median error of a first position and of a later one, as shares of the state's norm: in the metric that damps
+    /// the directions of the error.
     pub fn relative(&self) -> [f64; 2] {
         [&self.first, &self.later].map(|place| place.noise.typical())
     }

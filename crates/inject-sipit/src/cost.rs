@@ -50,7 +50,7 @@ impl StageCost {
 }
 
 impl Cost {
-    /// The stages by name.
+    /// Returns the stages by name.
     pub fn stages(&self) -> &BTreeMap<&'static str, StageCost> {
         &self.stages
     }
@@ -60,8 +60,8 @@ impl Cost {
         self.stages.values().map(|stage| stage.candidates).sum()
     }
 
-    /// The states computed, in forward passes of a prompt of `positions` tokens to the same tap. This would be the cost if every
-    /// state cost the same, without choosing. It is infinite or NaN for no positions.
+    /// Returns the states computed, in forward passes of a prompt of `positions` tokens to the same tap. This would be the cost
+    /// if every state cost the same, without choosing. It is infinite or NaN for no positions.
     pub fn forward_passes(&self, positions: usize) -> f64 {
         self.stages.values().map(|stage| stage.states).sum::<usize>() as f64 / positions as f64
     }

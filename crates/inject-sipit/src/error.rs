@@ -23,7 +23,7 @@ pub enum InvertError {
         position: usize,
         /// Coordinate of the state.
         coordinate: usize,
-        /// Its value.
+        /// The NaN or infinity.
         found: f64,
     },
     /// A state is larger than anything computed in f32.
@@ -36,7 +36,7 @@ pub enum InvertError {
         position: usize,
         /// Coordinate of the state.
         coordinate: usize,
-        /// Its value.
+        /// The value of the coordinate.
         found: f64,
     },
     /// The states have another width than the model's.
@@ -44,7 +44,7 @@ pub enum InvertError {
     Width {
         /// Width of the states.
         found: usize,
-        /// The model's `d_model`.
+        /// The `d_model` of the model.
         expected: usize,
     },
     /// The states were read at another tap than the inverter was made for.
@@ -60,7 +60,7 @@ pub enum InvertError {
         "these look like states of {likely}, not {given}: a token fits the first of them at {likely}, and none of those tested at {given}"
     )]
     OtherTap {
-        /// The tap given.
+        /// The tap that the caller gave.
         given: Tap,
         /// The tap at which a token fits.
         likely: Tap,
@@ -68,17 +68,17 @@ pub enum InvertError {
     /// A file of states holds other taps.
     #[error("{} holds the taps {}, expected {expected} among them", path.display(), names(found))]
     TapNotInFile {
-        /// The file.
+        /// Path of the file of states.
         path: PathBuf,
         /// The taps that the file names.
         found: Vec<Tap>,
-        /// The tap asked for.
+        /// The requested tap.
         expected: Tap,
     },
     /// A file of states does not determine the tap of the states.
     #[error("{} holds {columns} taps and names {named} of them: give the tap", path.display())]
     UnknownTap {
-        /// The file.
+        /// Path of the file of states.
         path: PathBuf,
         /// Taps in the file.
         columns: usize,
@@ -90,21 +90,21 @@ pub enum InvertError {
     HalfSteps {
         /// The half steps given.
         found: usize,
-        /// The positions.
+        /// The number of positions.
         expected: usize,
     },
     /// As many tokens are given as there are states, or more.
     #[error("{found} tokens are given for {positions} states: expected fewer tokens than states")]
     MoreGiven {
-        /// The tokens given.
+        /// The number of tokens given.
         found: usize,
-        /// The states.
+        /// The number of states.
         positions: usize,
     },
     /// A bound on distances that is negative or not finite.
     #[error("the tolerance is {found}, expected a finite number that is not negative")]
     Tolerance {
-        /// The bound.
+        /// The bound that the caller gave.
         found: f64,
     },
     /// A whole scan with a candidate budget smaller than the vocabulary.
@@ -128,7 +128,7 @@ pub enum InvertError {
         "the memory budget is {found} bytes, expected at least {expected} for one position of this prompt"
     )]
     MemoryBudget {
-        /// The budget.
+        /// The budget that the caller gave, in bytes.
         found: usize,
         /// The bytes of one position.
         expected: usize,
@@ -166,14 +166,14 @@ mod tests {
     use std::{error::Error, io};
 
     use super::*;
-    use crate::states::foreign::StatesFile;
+    use crate::{states::foreign::StatesFile, tensor_file::TensorFileError};
 
     fn lens_errors() -> Vec<LensError> {
         let path = || PathBuf::from("lens-block-1.safetensors");
         let hash = |letter: &str| letter.repeat(8);
         vec![
-            LensError::File { path: path(), source: io::Error::other("the disk is gone") },
-            LensError::Malformed { path: path(), reason: "about is missing".to_owned() },
+            TensorFileError::Io { path: path(), source: io::Error::other("the disk is gone") }.into(),
+            TensorFileError::Malformed { path: path(), reason: "about is missing".to_owned() }.into(),
             LensError::OtherWeights { found: hash("a"), expected: hash("b") },
             LensError::OtherTap { found: Tap::Block(1), expected: Tap::Block(2) },
             LensError::OtherShape { what: "tokens", found: 1, expected: 2 },

@@ -134,7 +134,7 @@ pub(crate) struct Abandoned {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Evidence {
     /// Nothing fitted after it. From the position `whole_from` on, the whole vocabulary was tested at each of its own positions.
-    /// Before that, some token may fit too that nobody followed.
+    /// Before that, some token that was not followed may fit too.
     NothingFits { nearest: f64, candidates_tested: usize, whole_from: usize },
     /// The budget was spent before everything after it was tested: no evidence at all.
     NotTested,

@@ -43,12 +43,12 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Whether the token is verified or certain.
+    /// Returns whether the token is verified or certain.
     pub fn is_verified(&self) -> bool {
         matches!(self, Verdict::Verified | Verdict::Certain)
     }
 
-    /// Whether the position is open.
+    /// Returns whether the position is open.
     pub fn is_open(&self) -> bool {
         matches!(self, Verdict::Open { .. })
     }
@@ -58,9 +58,9 @@ impl Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct RuledOut {
-    /// The token.
+    /// The id of the token.
     pub token_id: u32,
-    /// Its distance at its own position.
+    /// The distance of its state at its own position.
     pub distance: f64,
     /// The later position at which nothing fitted after this token, and something fitted after the kept one.
     pub at_position: usize,
@@ -74,7 +74,7 @@ pub struct RuledOut {
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Kept {
-    /// The token.
+    /// The id of the token.
     pub token_id: u32,
     /// The distance of its state from the state given, in f64: in L2 or, if coordinates are known unequally well, weighted by
     /// that.
@@ -104,7 +104,7 @@ pub struct Position {
     pub kept: Option<Kept>,
     /// The number of candidates tested at this position.
     pub candidates_tested: usize,
-    /// Tokens that fitted too, until a later position excluded them.
+    /// Other tokens that fitted, until a later position excluded them.
     pub ruled_out: Vec<RuledOut>,
 }
 
@@ -114,43 +114,43 @@ impl Position {
         self.kept.as_ref().filter(|_| !self.verdict.is_open())
     }
 
-    /// The kept token. None at an open position.
+    /// Returns the kept token. None at an open position.
     pub fn token_id(&self) -> Option<u32> {
         Some(self.settled()?.token_id)
     }
 
-    /// The distance of the kept token. None at an open position.
+    /// Returns the distance of the kept token. None at an open position.
     pub fn distance(&self) -> Option<f64> {
         Some(self.settled()?.distance)
     }
 
-    /// The nearest token beside the kept one. None at an open position.
+    /// Returns the nearest token beside the kept one. None at an open position.
     pub fn runner_up(&self) -> Option<Ranked> {
         self.settled()?.runner_up
     }
 
-    /// The margin of the kept token. None at an open position.
+    /// Returns the margin of the kept token. None at an open position.
     pub fn margin(&self) -> Option<f64> {
         self.settled()?.margin
     }
 
-    /// The noise floor at the position. None at an open position.
+    /// Returns the noise floor at the position. None at an open position.
     pub fn noise_floor(&self) -> Option<f64> {
         Some(self.settled()?.noise_floor)
     }
 
-    /// The origin of the noise floor. None at an open position.
+    /// Returns the origin of the noise floor. None at an open position.
     pub fn noise(&self) -> Option<NoiseOrigin> {
         Some(self.settled()?.noise)
     }
 
-    /// How many times farther than the kept token the nearest other one lies. None at an open position.
+    /// Returns the distance of the runner-up as a multiple of that of the kept token. None at an open position.
     pub fn ratio(&self) -> Option<f64> {
         let kept = self.settled()?;
         Some(kept.runner_up?.distance / kept.distance).filter(|ratio| ratio.is_finite())
     }
 
-    /// The origin of the kept token. None at an open position.
+    /// Returns the origin of the kept token. None at an open position.
     pub fn found_by(&self) -> Option<&'static str> {
         Some(self.settled()?.found_by)
     }
@@ -199,36 +199,36 @@ impl From<Position> for Row {
 pub struct Inversion {
     /// Every position, in order.
     pub positions: Vec<Position>,
-    /// The cost.
+    /// The work and time that the inversion took.
     pub cost: Cost,
 }
 
 impl Inversion {
-    /// The recovered tokens: those of all positions, or of the positions before the first that failed or is open.
+    /// Returns the recovered tokens: those of all positions, or of the positions before the first that failed or is open.
     pub fn token_ids(&self) -> Vec<u32> {
         let settled =
             |position: &&Position| !matches!(position.verdict, Verdict::Failed | Verdict::Open { .. });
         self.positions.iter().take_while(settled).filter_map(Position::token_id).collect()
     }
 
-    /// The kept token of every position, also of failed ones. None at open positions.
+    /// Returns the kept token of every position, also of failed ones. None at open positions.
     pub fn kept_ids(&self) -> Vec<Option<u32>> {
         self.positions.iter().map(Position::token_id).collect()
     }
 
-    /// Whether every position is verified or certain, apart from those that were given.
+    /// Returns whether every position is verified or certain, apart from those that were given.
     pub fn is_verified(&self) -> bool {
         let settled = |verdict: &Verdict| verdict.is_verified() || *verdict == Verdict::Given;
         self.positions.iter().all(|position| settled(&position.verdict))
     }
 
-    /// Whether every position is certain, and so the prompt: no other of this length has states within the floors. Positions that were
-    /// given are taken as right.
+    /// Returns whether every position is certain, and so the prompt: no other of this length has states within the floors.
+    /// Positions that were given are taken as right.
     pub fn is_certain(&self) -> bool {
         self.positions.iter().all(|position| matches!(position.verdict, Verdict::Certain | Verdict::Given))
     }
 
-    /// The first position that no candidate fitted. The positions after it are open, or rest on a wrong prefix.
+    /// Returns the first position that no candidate fitted. The positions after it are open, or rest on a wrong prefix.
     pub fn first_failure(&self) -> Option<&Position> {
         self.positions.iter().find(|position| position.verdict == Verdict::Failed)
     }
@@ -238,8 +238,8 @@ impl Inversion {
         self.cost.candidates()
     }
 
-    /// The text of the recovered tokens, and whether encoding it gives these tokens again. Several sequences of tokens may spell
-    /// the same text, and the tokenizer produces only one of them.
+    /// Returns the text of the recovered tokens, and whether encoding it gives these tokens again. Several sequences of tokens
+    /// may spell the same text, and the tokenizer produces only one of them.
     ///
     /// # Errors
     ///

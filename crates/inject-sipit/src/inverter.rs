@@ -91,7 +91,7 @@ impl<'a> Inverter<'a> {
         Ok(Inverter { decoder, tap, settings, noise, vocabulary, calibrations: Arc::default() })
     }
 
-    /// The same inverter with other settings. The noise is not measured again. [`Settings::arithmetic`] stays as it was.
+    /// Returns the same inverter with other settings. The noise is not measured again. [`Settings::arithmetic`] stays as it was.
     ///
     /// # Errors
     ///
@@ -102,22 +102,22 @@ impl<'a> Inverter<'a> {
         Ok(Inverter { settings, ..self.clone() })
     }
 
-    /// The model.
+    /// Returns the model that explains the states.
     pub fn decoder(&self) -> &'a Decoder {
         self.decoder
     }
 
-    /// The tap of the states.
+    /// Returns the tap of the states.
     pub fn tap(&self) -> Tap {
         self.tap
     }
 
-    /// The settings.
+    /// Returns the settings of every inversion.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// The measured noise.
+    /// Returns the noise of the model, as it was measured.
     pub fn noise(&self) -> NoiseModel {
         self.noise
     }

@@ -107,7 +107,7 @@ impl LensInfo {
 struct Codebook {
     /// `[inputs, rank]`: a state (and the one before it) to a point.
     projection: Tensor<2>,
-    /// `[1, rank]`
+    /// Added to a projected state. Shape `[1, rank]`.
     offset: Tensor<2>,
     /// The tokens' points, `[vocab_size, rank]` row-major, as in a file.
     codes: Arc<Vec<f16>>,
@@ -141,9 +141,9 @@ enum Tokens {
 /// From the state before a position to the state after the final norm, whose logits are the prior.
 #[derive(Clone, Debug)]
 struct PriorMap {
-    /// `[d_model, d_model]`
+    /// The linear part. Shape `[d_model, d_model]`.
     map: Tensor<2>,
-    /// `[1, d_model]`
+    /// Added to a mapped state. Shape `[1, d_model]`.
     offset: Tensor<2>,
     /// The factor on the codebook's score before the logits are added.
     weight: f64,
@@ -210,13 +210,13 @@ impl Codebook {
 }
 
 impl Lens {
-    /// Its origin and quality.
+    /// Returns the origin and quality of the lens.
     pub fn info(&self) -> &LensInfo {
         &self.info
     }
 
-    /// The same lens, read by the device or by the processor. The default is the processor, because a prompt has few points, and few
-    /// of their products with all tokens matter.
+    /// Returns the same lens, read by the device or by the processor. The default is the processor, because a prompt has few
+    /// points, and few of their products with all tokens matter.
     ///
     /// # Errors
     ///

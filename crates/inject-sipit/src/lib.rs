@@ -51,6 +51,7 @@ mod recover;
 pub mod settings;
 pub mod sources;
 mod target;
+mod tensor_file;
 mod tensors;
 mod token_rows;
 mod tuning;
@@ -78,6 +79,7 @@ pub use self::{
     recover::recover,
     settings::Settings,
     target::TargetStates,
+    tensor_file::TensorFileError,
 };
 
 /// The examples of the README.

@@ -24,11 +24,11 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct LikelyTap {
-    /// The tap.
+    /// The tap that the state may belong to.
     pub tap: Tap,
     /// The distance of the nearest sample over the median distance of all.
     pub nearest: f64,
-    /// The logarithm of the likelihood, but for a constant that is the same for all taps.
+    /// The logarithm of the likelihood, up to a constant that is the same for all taps.
     pub log_likelihood: f64,
 }
 

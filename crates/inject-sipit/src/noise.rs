@@ -70,7 +70,7 @@ impl NoiseModel {
         Ok(NoiseModel { relative })
     }
 
-    /// The largest distance measured between two computations, as a share of the state's norm.
+    /// Returns the largest distance measured between two computations, as a share of the state's norm.
     pub fn relative(&self) -> f64 {
         self.relative
     }
@@ -81,8 +81,8 @@ impl NoiseModel {
         NoiseModel { relative }
     }
 
-    /// An upper bound of the noise of computing a state, in L2: the safety factor times the larger of the model's noise and
-    /// the noise `seen` at this very state.
+    /// Returns an upper bound of the noise of computing a state, in L2: the safety factor times the larger of the model's noise
+    /// and the noise `seen` at this very state.
     pub fn bound(&self, state_norm: f64, seen: f64) -> f64 {
         NOISE_SAFETY * seen.max(self.relative * state_norm)
     }

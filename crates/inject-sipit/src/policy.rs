@@ -34,7 +34,8 @@ pub struct Policy {
 #[derive(Clone, Copy, Debug)]
 struct PolicyTurn {
     source: SourceId,
-    limit: usize,
+    /// The upper bound on its candidates at a position, if it has one.
+    limit: Option<usize>,
 }
 
 /// A source of one policy, as [`Policy::add`] names it.
@@ -42,20 +43,24 @@ struct PolicyTurn {
 pub struct SourceId(usize);
 
 impl Policy {
-    /// The policy without sources: the plain scan of the vocabulary.
+    /// Creates the policy without sources: the plain scan of the vocabulary.
     pub fn new() -> Self {
         Policy::default()
     }
 
     /// Adds a source with one turn and no limit, after the turns so far.
     pub fn then(self, source: impl Source + 'static) -> Self {
-        self.then_up_to(usize::MAX, source)
+        self.with(source, None)
     }
 
     /// Adds a source with one turn of at most `limit` candidates at a position, after the turns so far.
-    pub fn then_up_to(mut self, limit: usize, source: impl Source + 'static) -> Self {
+    pub fn then_up_to(self, limit: usize, source: impl Source + 'static) -> Self {
+        self.with(source, Some(limit))
+    }
+
+    fn with(mut self, source: impl Source + 'static, limit: Option<usize>) -> Self {
         let source = self.add(source);
-        self.turn(source, limit);
+        self.turns.push(PolicyTurn { source, limit });
         self
     }
 
@@ -72,7 +77,7 @@ impl Policy {
     /// If the source is of another policy with more sources.
     pub fn turn(&mut self, source: SourceId, limit: usize) {
         assert!(source.0 < self.sources.len(), "{source:?} of a policy with {} sources", self.sources.len());
-        self.turns.push(PolicyTurn { source, limit });
+        self.turns.push(PolicyTurn { source, limit: Some(limit) });
     }
 }
 

@@ -150,7 +150,7 @@ pub enum ComputedIn {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TapCheck {
-    /// The tap is taken at the caller's word.
+    /// The tap is taken as the caller says.
     #[default]
     Never,
     /// If thousands of candidates were tested at the first position and none fits, the likelier taps are tried. If a token fits at one
@@ -177,7 +177,7 @@ pub enum Scan {
 pub enum OnFailure {
     /// Leaves the positions from there on open, because tokens found after a wrong prefix prove nothing.
     Stop,
-    /// Keeps the nearest candidate and goes on after it.
+    /// Keeps the nearest candidate and continues after it.
     GoOn,
 }
 
@@ -192,7 +192,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// A budget without a bound.
+    /// Creates a budget without bounds.
     pub fn unlimited() -> Self {
         Budget::default()
     }

@@ -108,9 +108,9 @@ pub trait Source: Send + Sync {
 pub trait Session<Memory> {
     /// Guesses tokens for the positions from `at` on, all at once and without knowing their prefixes. Returns none by default.
     ///
-    /// Drafts are asked for before candidates, as long as a single hypothesis stands,
+    /// Drafts are requested before candidates, as long as a single hypothesis stands,
     /// [`Settings::rivals`](crate::Settings::rivals) is 0, and at most a few dozen candidates were tested at the position.
-    /// No draft is asked for if the whole vocabulary is scanned under an [`Acceptance`](crate::Acceptance) that is not the
+    /// No draft is requested if the whole vocabulary is scanned under an [`Acceptance`](crate::Acceptance) that is not the
     /// default. The first draft among the sources is used, unless its first token is already tested.
     ///
     /// # Errors

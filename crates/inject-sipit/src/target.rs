@@ -70,7 +70,7 @@ impl TargetStates {
         Ok(TargetStates { states, tap, dtype, half_steps: None, given: Vec::new() })
     }
 
-    /// The states of a prompt, as `decoder` computes them in f32.
+    /// Computes the states of a prompt with `decoder`, in f32.
     ///
     /// # Errors
     ///
@@ -178,22 +178,22 @@ impl TargetStates {
         Ok(TargetStates { given: tokens.to_vec(), ..self })
     }
 
-    /// The tokens of the first positions, as far as they were given.
+    /// Returns the tokens of the first positions, as far as they were given.
     pub fn given(&self) -> &[u32] {
         &self.given
     }
 
-    /// The number of positions.
+    /// Returns the number of positions.
     pub fn positions(&self) -> usize {
         self.states.nrows()
     }
 
-    /// The width of a state.
+    /// Returns the width of a state.
     pub fn d_model(&self) -> usize {
         self.states.ncols()
     }
 
-    /// The tap at which the states were read.
+    /// Returns the tap at which the states were read.
     pub fn tap(&self) -> Tap {
         self.tap
     }
@@ -203,12 +203,13 @@ impl TargetStates {
         self.dtype
     }
 
-    /// The states, `[positions, d_model]`. An f16 infinity is given as +-65,520, the least magnitude that f16 rounds to infinity.
+    /// Returns the states, `[positions, d_model]`. An f16 infinity is given as +-65,520, the least magnitude that f16 rounds to
+    /// infinity.
     pub fn states(&self) -> ArrayView2<'_, f64> {
         self.states.view()
     }
 
-    /// The state of one position, `d_model` numbers.
+    /// Returns the state of one position, `d_model` numbers.
     ///
     /// # Panics
     ///

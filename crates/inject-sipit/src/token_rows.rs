@@ -40,7 +40,7 @@ pub(crate) struct DeviceRows {
 pub(crate) struct Tile<'a> {
     /// The number of the chunk.
     pub(crate) chunk: usize,
-    /// The first point.
+    /// The number of the first point.
     first: usize,
     points: usize,
     tokens: usize,
@@ -50,12 +50,12 @@ pub(crate) struct Tile<'a> {
 }
 
 impl<'a> Tile<'a> {
-    /// The points.
+    /// Returns the numbers of the points.
     pub(crate) fn points(&self) -> Range<usize> {
         self.first..self.first + self.points
     }
 
-    /// The tokens.
+    /// Returns the ids of the tokens.
     pub(crate) fn tokens(&self) -> Range<usize> {
         self.chunk * CHUNK..self.chunk * CHUNK + self.tokens
     }

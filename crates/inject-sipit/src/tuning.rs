@@ -32,16 +32,17 @@ pub(crate) const CALIBRATION_BATCH: usize = 64;
 pub(crate) const CALIBRATION_RIDGE: f64 = 0.1;
 /// Least standard deviation of the logarithm of a length, because few hundred tokens say little of others.
 pub(crate) const CALIBRATION_LEAST_SPREAD: f64 = 0.15;
-/// The norm of an attention sink, in norms of ordinary states, from which on it is told by its norm.
+/// The norm of an attention sink, in norms of ordinary states, from which on it is recognised by its norm.
 pub(crate) const SINK_NORM: f64 = 4.0;
 
 /// Standard deviations of the noise's logarithm up to which a candidate fits. Measured: docs/laboratory/results/producers.md.
 pub(crate) const NOISE_DEVIATIONS: f64 = 5.0;
 /// Standard deviations below the typical margin from which on wrong tokens are expected. Measured: the same.
 pub(crate) const MARGIN_DEVIATIONS: f64 = 3.0;
-/// How many times farther than the nearest candidate another one is ruled out. Derived in docs/numerics.md, section 7.
+/// Candidates farther than the nearest by this factor are ruled out. Derived in docs/numerics.md, section 7.
 pub(crate) const SEPARATED: f64 = 2.0;
-/// How many times nearer than any other the nearest of the whole vocabulary is accepted beyond the floor. Derived: the same.
+/// The nearest token of the whole vocabulary is accepted beyond the floor if all others are farther by this factor. Derived
+/// in the same section.
 pub(crate) const SEPARATED_ALONE: f64 = 3.0;
 /// Settled positions that the calibration counts for beside those of the prompt.
 pub(crate) const CALIBRATION_COUNTS: f64 = 4.0;
@@ -123,7 +124,7 @@ pub(crate) const EVIDENCE_TRUST: [f64; 3] = [3.6, 0.2, 0.2];
 pub(crate) const PROBABILITY_UNLISTED: f64 = 0.02;
 /// Probability of a token that a draft computed and no list has. Measured: depth with lenses.
 pub(crate) const PROBABILITY_OF_STRANGER: f64 = 1e-4;
-/// Share of a wrong token's distance that is no evidence: nine in ten right tokens lie below 0.85, nine in ten wrong ones above
+/// Share of a wrong token's distance that is not evidence: nine in ten right tokens lie below 0.85, nine in ten wrong ones above
 /// 0.6. Measured: depth with lenses, last block.
 pub(crate) const DISTANCE_MIDDLE: f64 = 0.65;
 /// Exponent of the odds in the distance. Measured: depth with lenses, last block.
@@ -210,7 +211,7 @@ pub(crate) mod ladder {
     pub(crate) const NEAR_PRIOR_AGAIN: usize = 64;
     /// The lens a third time, if the prior is cheap.
     pub(crate) const NEAR_LENS_AGAIN: usize = 256;
-    /// The secant search.
+    /// Candidates of the secant search.
     pub(crate) const SECANT: usize = 192;
     /// The lens in context a second time.
     pub(crate) const CONTEXT_AGAIN: usize = 2048;

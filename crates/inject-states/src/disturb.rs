@@ -26,8 +26,7 @@ use crate::random::SplitMix;
 /// assert_eq!(states.row(0).to_vec(), [127.0, 3.0, 0.0]);
 /// # Ok::<(), inject_states::DisturbanceError>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Disturbance {
     /// Rounding to a narrower number format: `f16`, `bf16`, `int8-row`, `int8-tensor`, `int4-row`, `int4-tensor`.
@@ -116,19 +115,7 @@ impl fmt::Display for Disturbance {
     }
 }
 
-impl From<Disturbance> for String {
-    fn from(disturbance: Disturbance) -> Self {
-        disturbance.to_string()
-    }
-}
-
-impl TryFrom<String> for Disturbance {
-    type Error = DisturbanceError;
-
-    fn try_from(text: String) -> Result<Self, DisturbanceError> {
-        text.parse()
-    }
-}
+inject_models::serialise_as_text!(Disturbance);
 
 impl FromStr for Disturbance {
     type Err = DisturbanceError;

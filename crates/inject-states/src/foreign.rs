@@ -105,8 +105,9 @@ pub struct StatesFile {
 
 /// A choice among the columns of a [`StatesFile`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ColumnChoice {
-    /// The only column.
+    /// The column of a file that has no other.
     Only,
     /// The column with this index, from 0.
     Index(usize),
@@ -149,7 +150,7 @@ impl StatesFile {
         read().map_err(|problem| ForeignError { path: path.to_owned(), problem })
     }
 
-    /// Whether the name of a file has an ending that is read.
+    /// Returns whether the name of a file has an ending that is read.
     pub fn is_named(path: &Path) -> bool {
         container::is_known(path)
     }
@@ -253,8 +254,8 @@ impl StatesFile {
     ///
     /// # Errors
     ///
-    /// [`ForeignError`] if there is no such column, it was not said which of several prompts is meant, the file cannot be read, or a
-    /// value is NaN or infinite. An infinity of F16 is not an error: it is read as [`FloatFormat::within_range`] gives it.
+    /// [`ForeignError`] if there is no such column, the caller did not choose among several prompts, the file cannot be read, or
+    /// a value is NaN or infinite. An infinity of F16 is not an error: it is read as [`FloatFormat::within_range`] gives it.
     pub fn column(&mut self, choice: ColumnChoice) -> Result<States<f64>, ForeignError> {
         self.index_of(choice)
             .and_then(|column| self.read(column))

@@ -22,8 +22,7 @@ pub use self::cover::{CoverError, ShareResult};
 /// assert_eq!(second.to_string(), "2/3");
 /// # Ok::<(), inject_states::ShareError>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Share {
     number: usize,
     of: usize,
@@ -36,7 +35,7 @@ pub enum ShareError {
     /// The text is not two whole numbers with a slash between them.
     #[error("`{found}` is not a share: expected SHARE/SHARES, such as 1/3 for the first of three")]
     Syntax {
-        /// The text.
+        /// The text that was given.
         found: String,
     },
     /// The number of the share is beyond the number of shares.
@@ -106,19 +105,7 @@ impl FromStr for Share {
     }
 }
 
-impl From<Share> for String {
-    fn from(share: Share) -> Self {
-        share.to_string()
-    }
-}
-
-impl TryFrom<String> for Share {
-    type Error = ShareError;
-
-    fn try_from(text: String) -> Result<Self, ShareError> {
-        text.parse()
-    }
-}
+inject_models::serialise_as_text!(Share);
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 //! The length of every file is known before the first state is, because the token ids of all prompts are. So each
 //! file has its final length and header from the beginning, and a block only fills in its rows. A small journal,
 //! written after the block is durable, counts the finished prompts; anything beyond them does not count. A run
-//! that is killed at any moment goes on when it is run again: nothing is lost, and nothing is written twice.
+//! that is killed at any moment continues when it is run again: nothing is lost, and nothing is written twice.
 //!
 //! A checksum for each mebibyte of states finds damage. [`Store::tap`] names the damaged rows, and running the job again recomputes
 //! them.

@@ -2,9 +2,9 @@
 
 use inject_sipit::{collisions::Resolution, models::Tap};
 
-use super::{CorpusStudy, TapReport};
+use crate::corpus::{CorpusStudy, TapReport};
 
-/// Two corpus studies, tap beside tap.
+/// Two corpus studies, compared tap by tap.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
@@ -12,11 +12,12 @@ use super::{CorpusStudy, TapReport};
 pub struct BetweenModels {
     /// Names of the models, the first study's first.
     pub models: [String; 2],
-    /// Each tap of the first, beside the tap of the second at the same share of the depth.
+    /// Each tap of the first model with the tap of the second at the same share of the depth.
     pub taps: Vec<Compared>,
 }
 
-/// Two taps at the same share of their models' depths. Each pair of numbers belongs to the first and the second model.
+/// Two taps at the same share of their models' depths. The first number of each pair belongs to the first model, the second to
+/// the second.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
@@ -29,7 +30,8 @@ pub struct Compared {
     pub depths: [f64; 2],
     /// The smallest distance at each tap, in L2.
     pub minima: [f64; 2],
-    /// The smallest distances as shares of the median distance: numbers that models of other widths and scales share.
+    /// The smallest distances as shares of the median distance, which can be compared between models of different widths and
+    /// scales.
     pub relative_minima: [Option<f64>; 2],
     /// The mean cosine between two states of each tap, from -1 to 1.
     pub anisotropies: [Option<f64>; 2],

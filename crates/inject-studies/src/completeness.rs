@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value;
 
-/// Which units of a study a result contains. A result of one share of a study, or of a merge that lacks a share, is incomplete.
+/// The units of a study that a result contains. The result of one share, or of a merge that lacks a share, is incomplete.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

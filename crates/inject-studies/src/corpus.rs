@@ -8,11 +8,17 @@ use burn::tensor::Device;
 use inject_sipit::{
     collisions::{NoiseFloor, Pair, Resolution, StateRows},
     models::{Tap, Tokenizer},
-    states::store::Store,
+    states::store::{BosPolicy, Store},
 };
 
-use crate::{Run, StudyError, TapDistances, TapOptions};
-use crate::{completeness::Completeness, journal::Description, name::StudyName, run::Finished};
+use crate::{
+    completeness::Completeness,
+    error::StudyError,
+    journal::Description,
+    name::StudyName,
+    run::{Finished, Run},
+    tap_distances::{TapDistances, TapOptions},
+};
 
 /// The states that [`corpus`] measures, with the number of blocks of their model and their noise floors.
 #[derive(Clone, Copy, Debug)]
@@ -44,13 +50,14 @@ impl<'a> CorpusStates<'a> {
 pub struct CorpusStudy {
     /// The model: a Hub id, or the name of a folder.
     pub model_id: String,
-    /// A hash of its weights.
+    /// A hash of the model's weights.
     pub weight_hash: String,
-    /// Blocks of the model.
+    /// The number of blocks of the model.
     pub n_layers: usize,
     /// The rule for BOS. Without BOS, rotary models map repetitions of one token to one state.
-    pub bos: String,
-    /// Whether that put BOS before each prompt.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::BosPolicy"))]
+    pub bos: BosPolicy,
+    /// Whether each prompt begins with BOS.
     pub bos_added: bool,
     /// The number of prompts in the store.
     pub prompts: usize,
@@ -58,12 +65,12 @@ pub struct CorpusStudy {
     pub repeated_prompts: usize,
     /// Each tap, in the order of computation; units that are not finished are missing.
     pub taps: Vec<TapReport>,
-    /// Which units of the study this contains.
+    /// The units of the study that this result contains.
     #[serde(default)]
     pub completeness: Completeness,
 }
 
-/// One tap: its distances, beside its noise.
+/// The distances and the noise of one tap.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
@@ -93,11 +100,11 @@ pub struct TapReport {
 pub struct PromptPair {
     /// The distance of their states.
     pub distance: f64,
-    /// Their numbers among all prompts, counted from 0.
+    /// The numbers of the two prompts, counted from 0.
     pub prompts: [usize; 2],
-    /// Their token ids, up to the position that was read.
+    /// The token ids of the two prompts, up to the position that was read.
     pub token_ids: [Vec<u32>; 2],
-    /// Their text, where there is a tokenizer.
+    /// The texts of the prompts, if there is a tokenizer.
     pub text: Option<[String; 2]>,
 }
 
@@ -163,7 +170,7 @@ pub fn corpus(
         model_id: manifest.spec.model_id.clone(),
         weight_hash: manifest.spec.weight_hash.clone(),
         n_layers,
-        bos: manifest.spec.bos.to_string(),
+        bos: manifest.spec.bos,
         bos_added: manifest.spec.bos_added,
         prompts: manifest.prompt_count,
         repeated_prompts: manifest.prompt_count - different,

@@ -13,10 +13,16 @@ use inject_sipit::{
 };
 
 use self::{position::Measuring, projection::Projection, summary::summarise};
-use super::{Quantile, Run, StudyError};
 use crate::{
-    completeness::Completeness, journal::Description, name::StudyName, positions::ChosenPositions,
-    run::Finished, tuning::NOISE_SAMPLE,
+    completeness::Completeness,
+    error::StudyError,
+    fingerprint::fingerprint,
+    journal::Description,
+    name::StudyName,
+    positions::ChosenPositions,
+    run::{Finished, Run},
+    tap_distances::Quantile,
+    tuning::NOISE_SAMPLE,
 };
 
 /// The options of [`decoding`].
@@ -58,11 +64,19 @@ impl DecodingOptions {
 
 /// A model whose states are compared with those of the decoder of the study.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Producer<'a> {
     /// The name of the model in the results.
     pub name: &'a str,
     /// The decoder that produces the states.
     pub decoder: &'a Decoder,
+}
+
+impl<'a> Producer<'a> {
+    /// Names a decoder as a producer of states.
+    pub fn new(name: &'a str, decoder: &'a Decoder) -> Self {
+        Producer { name, decoder }
+    }
 }
 
 /// The result of [`decoding`]: the tokens that nearest-state decoding gives over the whole vocabulary, after the true prefix.
@@ -77,12 +91,12 @@ pub struct DecodingStudy {
     pub positions: usize,
     /// Each tap, in the order of computation.
     pub taps: Vec<TapDecoding>,
-    /// Which units of the study this contains.
+    /// The units of the study that this result contains.
     #[serde(default)]
     pub completeness: Completeness,
 }
 
-/// The states at one tap, with every change that was tried.
+/// The margins at one tap, and the effect of every change that was tried.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
@@ -96,11 +110,11 @@ pub struct TapDecoding {
     pub noise: NoiseFloor,
     /// Quantiles of the norms of the true states.
     pub norms: Vec<Quantile>,
-    /// Quantiles of the margins: from the true token's state to the nearest other.
+    /// Quantiles of the margins: the distance from the true token's state to the nearest other one.
     pub margins: Vec<Quantile>,
     /// Quantiles of the norm at which noise in a random direction first brings another token nearer, exact along that direction.
     pub breaking: Vec<Quantile>,
-    /// The same as multiples of half of the position's own margin, which by Theorem 3.2 no direction falls below.
+    /// The same norms as multiples of half the position's margin. By Theorem 3.2 no multiple is below 1.
     pub breaking_over_half_margin: Vec<Quantile>,
     /// The share of positions and directions that survive noise of each size.
     pub survival: Vec<Survival>,
@@ -122,7 +136,7 @@ pub struct Survival {
     pub recovered: f64,
 }
 
-/// Changed states: the number of positions at which the true token is still the nearest.
+/// Nearest-state decoding of changed states: the number of positions at which the true token is still the nearest.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
@@ -132,22 +146,22 @@ pub struct View {
     pub name: String,
     /// The number of positions measured.
     pub positions: usize,
-    /// Positions at which no other token's state is nearer than the true one's. At the others the information is gone for
-    /// any decoder that takes the nearest.
+    /// The number of positions at which no other token's state is nearer than the true one's. At the others, no decoder that
+    /// takes the nearest state can find the token.
     pub recovered: usize,
-    /// The number of positions that are the first of a prompt, where rotary models without BOS have their attention sink.
+    /// The number of first positions of prompts, where rotary models without BOS have their attention sink.
     pub first: usize,
-    /// The number of those that are recovered.
+    /// The number of first positions at which the true token is the nearest.
     pub recovered_first: usize,
-    /// Positions at which the state moved by less than half the margin: there Theorem 3.2 promises recovery.
+    /// The number of positions at which the state moved by less than half the margin, so that Theorem 3.2 guarantees recovery.
     pub within_half_margin: usize,
-    /// Positions at which no bound promised recovery, and yet the true token was the nearest.
+    /// The number of positions at which the true token was the nearest although no bound guaranteed it.
     pub recovered_beyond: usize,
-    /// Quantiles of how far the states moved.
+    /// Quantiles of the distances by which the states moved.
     pub errors: Vec<Quantile>,
-    /// Quantiles of the same as a multiple of half the margin.
+    /// Quantiles of these distances as multiples of half the margin.
     pub errors_over_half_margin: Vec<Quantile>,
-    /// Quantiles of how many tokens are nearer than the true one.
+    /// Quantiles of the number of tokens that are nearer than the true one.
     pub nearer: Vec<Quantile>,
     /// The first positions at which another token is nearer, at most eight.
     pub lost: Vec<LostPosition>,
@@ -167,13 +181,13 @@ pub struct LostPosition {
     pub token: u32,
     /// The token whose state is the nearest.
     pub nearest: u32,
-    /// Its distance from the changed state.
+    /// The distance of that state from the changed state.
     pub distance: f64,
     /// The distance of the true token's state from the changed state.
     pub error: f64,
 }
 
-/// States of which only a projection onto a random subspace is known.
+/// Nearest-state decoding with only a projection of the states onto a random subspace.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
@@ -183,7 +197,7 @@ pub struct Projected {
     pub dimensions: usize,
     /// Quantiles of the margin within it.
     pub margins: Vec<Quantile>,
-    /// Positions at which that margin exceeds twice the noise floor.
+    /// The number of positions at which that margin exceeds twice the noise floor.
     pub separated: usize,
 }
 
@@ -249,7 +263,7 @@ pub fn decoding(
     let names: Vec<&str> = producers.iter().map(|producer| producer.name).collect();
     let about = Description::new(
         StudyName::Decoding,
-        serde_json::json!({ "model": model, "producers": names, "prompts": super::fingerprint(prompts),
+        serde_json::json!({ "model": model, "producers": names, "prompts": fingerprint(prompts),
             "options": options,
         }),
     )

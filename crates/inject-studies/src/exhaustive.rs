@@ -19,9 +19,14 @@ pub use self::{
     counts::{pairs_across, pairs_within},
     result::{ExhaustiveStudy, ExtensionPair, Extensions},
 };
-use super::{Run, StudyError, tap_distances::quantiles};
-use crate::extend_to_store;
-use crate::{journal::Description, name::StudyName, run::Finished};
+use crate::{
+    error::StudyError,
+    extension::extend_to_store,
+    journal::Description,
+    name::StudyName,
+    run::{Finished, Run},
+    tap_distances::quantiles,
+};
 
 /// The options of [`exhaustive`].
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
@@ -59,6 +64,7 @@ impl ExhaustiveOptions {
 /// The pairs of extensions that are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Scope {
     /// Pairs of extensions of the same prompt, as in the paper.
     Within,

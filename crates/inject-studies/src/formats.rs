@@ -9,9 +9,15 @@ use inject_sipit::{
     states::{Disturbance, Extraction, States, store::Positions},
 };
 
-use super::{Quantile, Run, StudyError, TapDistances, TapOptions, tap_distances::NeighbourSearch};
 use crate::{
-    completeness::Completeness, journal::Description, name::StudyName, run::Finished, tuning::NOISE_SAMPLE,
+    completeness::Completeness,
+    error::StudyError,
+    fingerprint::fingerprint,
+    journal::Description,
+    name::StudyName,
+    run::{Finished, Run},
+    tap_distances::{NeighbourSearch, Quantile, TapDistances, TapOptions},
+    tuning::NOISE_SAMPLE,
 };
 
 /// The options of [`formats`].
@@ -40,17 +46,17 @@ impl FormatOptions {
     }
 }
 
-/// The numbers that are stored in a narrow format. All others are exact.
+/// The numbers that are stored in a narrow format. All other numbers are exact.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum Storage {
-    /// Neither weights nor states: the states as computed.
+    /// None: the states are those computed.
     AsComputed,
-    /// The weights: the states are those of another model.
+    /// The weights. The states are then those of another model.
     Weights(#[cfg_attr(feature = "schema", schemars(with = "crate::schema::NumberFormat"))] NumberFormat),
-    /// The states, all rows of a tap together.
+    /// The states of a tap.
     States(#[cfg_attr(feature = "schema", schemars(with = "crate::schema::Disturbance"))] Disturbance),
 }
 
@@ -64,7 +70,7 @@ impl fmt::Display for Storage {
     }
 }
 
-/// The closest states of different prompts, format by format.
+/// The closest states of different prompts in each number format.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
@@ -74,18 +80,18 @@ pub struct FormatStudy {
     pub prompts: usize,
     /// Each format at each tap.
     pub formats: Vec<InFormat>,
-    /// Which units of the study this contains.
+    /// The units of the study that this result contains.
     #[serde(default)]
     pub completeness: Completeness,
 }
 
-/// One format at one tap.
+/// The distances in one number format at one tap.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct InFormat {
-    /// The numbers that are stored in a narrow format.
+    /// The numbers to which the format applies.
     #[serde(rename = "held")]
     pub storage: Storage,
     /// The tap at which the states were read.
@@ -98,12 +104,12 @@ pub struct InFormat {
     #[serde(alias = "verdict")]
     #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Resolution"))]
     pub resolution: Resolution,
-    /// The closest pair, exact.
+    /// The closest pair of all, exact.
     #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Pair"))]
     pub closest: Pair,
-    /// Rows whose state is equal, number by number, to that of an earlier row of another prompt.
+    /// The number of states that are equal in every number to an earlier state of another prompt.
     pub collisions: usize,
-    /// Quantiles of the distances of all pairs, or of a sample where there are many.
+    /// Quantiles of the distances of all pairs, or of a sample if there are many.
     pub quantiles: Vec<Quantile>,
 }
 
@@ -126,7 +132,7 @@ pub fn formats(
     }
     let about = Description::new(
         StudyName::Formats,
-        serde_json::json!({ "model": model, "prompts": super::fingerprint(prompts), "options": options,
+        serde_json::json!({ "model": model, "prompts": fingerprint(prompts), "options": options,
         }),
     )
     .computed_by(decoder);

@@ -16,7 +16,7 @@ use crate::{error::StudyError, name::StudyName};
 /// The finished units of a study, each with its result.
 ///
 /// A study is a list of units that do not depend on each other. On disk a journal is a file of [`JsonLines`]: a header with the
-/// [`Description`] of the study, and a line for each finished unit, durable before the study goes on. So a killed study goes on
+/// [`Description`] of the study, and a line for each finished unit, durable before the study continues. So a killed study continues
 /// when it is run again, and no finished unit is computed twice. The journals of the shares of a study add up to the journal of
 /// the whole by [`Journal::absorb`].
 #[derive(Debug)]

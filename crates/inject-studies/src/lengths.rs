@@ -9,9 +9,15 @@ use inject_sipit::{
 };
 use rayon::prelude::*;
 
-use crate::tuning::NOISE_SAMPLE;
-use crate::{Run, StudyError};
-use crate::{completeness::Completeness, journal::Description, name::StudyName, run::Finished};
+use crate::{
+    completeness::Completeness,
+    error::StudyError,
+    fingerprint::fingerprint,
+    journal::Description,
+    name::StudyName,
+    run::{Finished, Run},
+    tuning::NOISE_SAMPLE,
+};
 
 /// The options of [`lengths`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,18 +46,18 @@ impl LengthOptions {
 pub struct LengthStudy {
     /// Each length; units that are not finished are missing.
     pub lengths: Vec<AtLength>,
-    /// Which units of the study this contains.
+    /// The units of the study that this result contains.
     #[serde(default)]
     pub completeness: Completeness,
 }
 
-/// Prompts of one length.
+/// The distances between prompts of one length.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct AtLength {
-    /// Tokens in each prompt.
+    /// The number of tokens in each prompt.
     pub length: usize,
     /// The number of different prompts.
     pub prompts: usize,
@@ -117,7 +123,7 @@ pub fn lengths(
     let about = Description::new(
         StudyName::Lengths,
         serde_json::json!({ "model": model, "taps": extraction.taps(), "lengths": lengths, "count": count,
-            "prompts": crate::fingerprint(prompts),
+            "prompts": fingerprint(prompts),
         }),
     )
     .computed_by(decoder);

@@ -1,8 +1,9 @@
 //! Experiments on the hidden states of language models. Each is a function whose result can be serialized.
 //!
-//! The one idea: a study is a list of units that do not depend on each other (a tap, a prefix, a length). A [`Journal`](journal::Journal)
-//! records each finished unit. So a study that is killed goes on where it was, and shares that ran on several machines add up to
-//! the result of one run. A [`Run`] names the journal, the share of the study to do, and the receiver of progress.
+//! The one idea: a study is a list of units that do not depend on each other (a tap, a prefix, a length). A
+//! [`Journal`](journal::Journal) records each finished unit. So a study that is killed continues where it stopped, and shares
+//! that ran on several machines add up to the result of one run. A [`Run`] names the journal, the share of the study to do, and
+//! the receiver of progress.
 //!
 //! | function | question |
 //! |---|---|
@@ -32,6 +33,7 @@ mod decoding;
 mod error;
 mod exhaustive;
 mod extension;
+mod fingerprint;
 mod formats;
 mod lengths;
 mod margins;
@@ -49,7 +51,7 @@ mod training;
 mod tuning;
 
 #[doc(no_inline)]
-pub use inject_sipit;
+pub use inject_sipit::{self as sipit, collisions, models, states};
 
 #[cfg(feature = "training")]
 pub use self::training::{
@@ -72,6 +74,7 @@ pub use self::{
         pairs_within,
     },
     extension::extend_to_store,
+    fingerprint::fingerprint,
     formats::{FormatOptions, FormatStudy, InFormat, Storage, formats},
     lengths::{AtLength, DistanceSpread, LengthOptions, LengthStudy, lengths},
     margins::{MarginOptions, MarginStudy, OneStep, TapMargins, margins},
@@ -83,16 +86,6 @@ pub use self::{
     stress::{StressKind, StressReport, StressSet, StressStudy, TextModel, stress, stress_set},
     tap_distances::{Bin, NeighbourSearch, Quantile, TapDistances, TapOptions},
 };
-
-/// Returns a text that identifies prompts in a journal: their number and a hash of their token ids.
-pub fn fingerprint(prompts: &[Vec<u32>]) -> String {
-    // FNV-1a protects against mistakes, not against attacks.
-    let mix = |hash: u64, number: u64| (hash ^ number).wrapping_mul(0x0000_0100_0000_01b3);
-    let hash = prompts.iter().fold(0xcbf2_9ce4_8422_2325, |hash, ids| {
-        ids.iter().fold(mix(hash, ids.len() as u64), |hash, &id| mix(hash, u64::from(id)))
-    });
-    format!("{} prompts, {hash:016x}", prompts.len())
-}
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -7,11 +7,16 @@ use inject_sipit::{
     models::{Decoder, PrefixCache, Tap},
 };
 
-use super::{Quantile, Run, StudyError, tap_distances::exact_quantiles};
-use crate::{completeness::Completeness, journal::Description, name::StudyName, run::Finished};
 use crate::{
+    completeness::Completeness,
+    error::StudyError,
     extension::{Beside, beside_all_others},
+    fingerprint::fingerprint,
+    journal::Description,
+    name::StudyName,
     positions::ChosenPositions,
+    run::{Finished, Run},
+    tap_distances::{Quantile, exact_quantiles},
     tuning::NOISE_SAMPLE,
 };
 
@@ -51,7 +56,7 @@ pub struct MarginStudy {
     pub others: usize,
     /// Each tap, in the order of computation.
     pub taps: Vec<TapMargins>,
-    /// Which units of the study this contains.
+    /// The units of the study that this result contains.
     #[serde(default)]
     pub completeness: Completeness,
 }
@@ -80,7 +85,7 @@ pub struct TapMargins {
     pub steps: Vec<OneStep>,
 }
 
-/// One position: the nearest other token.
+/// The margin at one position: the distance to the nearest other token.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
@@ -92,7 +97,7 @@ pub struct OneStep {
     pub position: usize,
     /// The token that stands there.
     pub token: u32,
-    /// The other token whose state is nearest: the first of equally near ones.
+    /// The other token whose state is nearest, the first one if several are equally near.
     pub nearest: u32,
     /// The distance between the two states, in f64.
     pub margin: f64,
@@ -116,7 +121,7 @@ pub fn margins(
     options.positions.check(prompts)?;
     let about = Description::new(
         StudyName::Margins,
-        serde_json::json!({ "model": model, "prompts": crate::fingerprint(prompts), "options": options,
+        serde_json::json!({ "model": model, "prompts": fingerprint(prompts), "options": options,
         }),
     )
     .computed_by(decoder);

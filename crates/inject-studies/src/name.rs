@@ -11,29 +11,29 @@ use crate::error::StudyError;
 pub enum StudyName {
     /// The comparison of policies by the program `inject`.
     ComparePolicies,
-    /// [`corpus`](crate::corpus).
+    /// Distances within texts, by [`corpus`](crate::corpus).
     Corpus,
-    /// [`decoding`](crate::decoding).
+    /// Noise and margins by number format, by [`decoding`](crate::decoding).
     Decoding,
     /// `degenerate` for each case, by the program `inject`.
     Degenerate,
     /// The measurement of inversions at several taps and prompt lengths by the program `inject`.
     Depth,
-    /// [`exhaustive`](crate::exhaustive).
+    /// Every pair of prompts, by [`exhaustive`](crate::exhaustive).
     Exhaustive,
-    /// [`formats`](crate::formats).
+    /// Closest pairs by number format, by [`formats`](crate::formats).
     Formats,
-    /// [`lengths`](crate::lengths).
+    /// Distances by prompt length, by [`lengths`](crate::lengths).
     Lengths,
-    /// [`margins`](crate::margins).
+    /// Margins along prompts, by [`margins`](crate::margins).
     Margins,
-    /// `random_weights`.
+    /// Decoders of random weights, by `random_weights`.
     RandomWeights,
-    /// [`recovery`](crate::recovery).
+    /// Inversion by number format, by [`recovery`](crate::recovery).
     Recovery,
-    /// [`repeats`](crate::repeats).
+    /// Prompts that repeat one token, by [`repeats`](crate::repeats).
     Repeats,
-    /// [`stress`](crate::stress).
+    /// Attempts at equal states, by [`stress`](crate::stress).
     Stress,
     /// `training` for each decoder and optimiser, by the program `inject`.
     Training,

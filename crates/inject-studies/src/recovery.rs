@@ -3,8 +3,14 @@
 mod condition;
 mod disturbed;
 
-use crate::{Run, StudyError, fingerprint};
-use crate::{completeness::Completeness, journal::Description, name::StudyName, run::Finished};
+use crate::{
+    completeness::Completeness,
+    error::StudyError,
+    fingerprint::fingerprint,
+    journal::Description,
+    name::StudyName,
+    run::{Finished, Run},
+};
 use inject_sipit::{
     Inversion, InvertError, Inverter, Policy, Searcher, Settings, TargetStates,
     collisions::{Ranked, distance},
@@ -50,14 +56,14 @@ impl RecoveryOptions {
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct RecoveryStudy {
-    /// Each condition at each tap.
+    /// The recovery under each condition at each tap.
     pub recovered: Vec<Recovered>,
-    /// Which units of the study this contains.
+    /// The units of the study that this result contains.
     #[serde(default)]
     pub completeness: Completeness,
 }
 
-/// One condition at one tap.
+/// The recovery of prompts under one condition at one tap.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
@@ -74,18 +80,19 @@ pub struct Recovered {
     pub exact: usize,
     /// The number of tokens of all prompts together.
     pub tokens: usize,
-    /// The number of tokens recovered, whatever was found before them.
+    /// The number of positions with the true token, whatever was found before them.
     pub right: usize,
-    /// Prompts whose first wrong token is nearer to the given state than the true one: no decoder that takes the nearest can do
-    /// better there. Certified by the two distances.
+    /// The number of prompts whose first wrong token is nearer to the given state than the true one, by the two distances. No
+    /// decoder that takes the nearest state can find the true token there.
     pub gone: usize,
-    /// Prompts whose first wrong token is farther than the true one: the search ended too early, or later positions misled it.
+    /// The number of prompts whose first wrong token is farther than the true one: the search ended too early, or later positions
+    /// misled it.
     pub not_found: usize,
-    /// Prompts with a position that no candidate fitted.
+    /// The number of prompts with a position that no candidate fitted.
     pub failed: usize,
     /// The mean number of candidates tested at each position.
     pub candidates_per_token: f64,
-    /// The largest distance by which any state was moved.
+    /// The largest distance between a state and its changed version.
     pub largest_error: f64,
     /// The smallest ratio of a runner-up's distance to the noise floor, over all positions where one was tested.
     pub least_margin_over_floor: Option<f64>,
@@ -136,9 +143,9 @@ pub fn recovery(
             let other = quantised.as_ref().map(|(_, other)| other);
             let producer = condition.producing_weights().and(other).unwrap_or(decoder);
             let inverting = condition.known_weights().and(other).unwrap_or(decoder);
-            let trial = Trial { condition, tap, producer, decoder: inverting, options };
+            let case = Case { condition, tap, producer, decoder: inverting, options };
             let policy = policy(inverting, tap)?;
-            trial.carry_out(prompts, &policy, done)
+            case.carry_out(prompts, &policy, done)
         })?;
     Ok(RecoveryStudy {
         recovered: recovered.into_iter().map(|(_, recovered)| recovered).collect(),
@@ -147,7 +154,7 @@ pub fn recovery(
 }
 
 /// The inversion of prompts under one condition at one tap.
-struct Trial<'a> {
+struct Case<'a> {
     condition: Condition,
     tap: Tap,
     producer: &'a Decoder,
@@ -155,7 +162,7 @@ struct Trial<'a> {
     options: &'a RecoveryOptions,
 }
 
-impl Trial<'_> {
+impl Case<'_> {
     fn carry_out(
         &self,
         prompts: &[Vec<u32>],

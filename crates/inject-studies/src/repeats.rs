@@ -8,8 +8,13 @@ use inject_sipit::{
     states::{Extraction, States, store::Positions},
 };
 
-use crate::{Run, StudyError};
-use crate::{completeness::Completeness, journal::Description, name::StudyName, run::Finished};
+use crate::{
+    completeness::Completeness,
+    error::StudyError,
+    journal::Description,
+    name::StudyName,
+    run::{Finished, Run},
+};
 
 /// The options of [`repeats`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -43,13 +48,13 @@ impl RepeatOptions {
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct RepeatStudy {
-    /// Whether the model's computation depends on positions through a table; if not, through rotation at most.
+    /// Whether the model has a table of learned positions. If not, positions matter through rotation at most.
     pub learned_positions: bool,
     /// The largest number of repetitions of each token.
     pub most: usize,
-    /// Each token without BOS, and each after BOS if the model has one.
+    /// The repetitions of each token: without BOS, and after BOS if the model has one.
     pub repeats: Vec<Repeats>,
-    /// Which units of the study this contains.
+    /// The units of the study that this result contains.
     #[serde(default)]
     pub completeness: Completeness,
 }
@@ -60,7 +65,7 @@ pub struct RepeatStudy {
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Repeats {
-    /// The id of the token `a`.
+    /// The id of the repeated token.
     pub token: u32,
     /// The token before the repetitions, if there is one.
     pub bos: Option<u32>,
@@ -81,7 +86,7 @@ pub struct RepeatsAt {
     pub smallest: f64,
     /// The largest distance between two repetitions.
     pub largest: f64,
-    /// The number of pairs whose states are equal number by number.
+    /// The number of pairs whose states are equal in every number.
     pub equal_pairs: u64,
     /// The number of pairs of repetitions.
     pub pairs: u64,
@@ -90,11 +95,11 @@ pub struct RepeatsAt {
     /// The noise floor of these states.
     #[cfg_attr(feature = "schema", schemars(with = "crate::schema::NoiseFloor"))]
     pub noise: NoiseFloor,
-    /// Whether the *largest* distance exceeds the noise floor. If it does not, no repetition can be told from another.
+    /// Whether the *largest* distance exceeds the noise floor. If it does not, no two repetitions can be distinguished.
     #[serde(alias = "verdict")]
     #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Resolution"))]
     pub resolution: Resolution,
-    /// The reason why they must be equal, if there is one.
+    /// The reason why the states must be equal, if there is one.
     #[serde(rename = "why")]
     pub reason: Option<EqualityReason>,
 }
@@ -105,7 +110,7 @@ pub struct RepeatsAt {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum EqualityReason {
-    /// The tap is the token's embedding, and there is no table of positions: it depends on the last token only.
+    /// The tap is the embedding, and there is no table of positions. The state depends on the last token alone.
     EmbeddingAlone,
     /// Every position holds the same token and there is no table of positions, so every position has the same value vector.
     /// Rotation changes the attention's weights, but these add up to one, and an average of equal vectors is that vector. By

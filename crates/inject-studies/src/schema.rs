@@ -20,6 +20,10 @@ pub(crate) struct NumberFormat(String);
 #[derive(JsonSchema)]
 pub(crate) struct Disturbance(String);
 
+/// A rule for the token BOS before each prompt: `auto`, `yes` or `no` for prompts from text, `as given` for token ids.
+#[derive(JsonSchema)]
+pub(crate) struct BosPolicy(String);
+
 /// The largest distances seen between two computations of the same state: of the study's own prompts, computed alone and in
 /// another way.
 #[derive(JsonSchema)]
@@ -36,7 +40,7 @@ pub(crate) struct NoiseFloor {
     other_device: Option<f64>,
 }
 
-/// Whether the smallest distance between the states of different prompts is more than rounding.
+/// A comparison of the smallest distance between the states of different prompts with the noise of computing.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case")]
 pub(crate) enum Resolution {
@@ -44,9 +48,9 @@ pub(crate) enum Resolution {
     NoiseUnknown,
     /// The smallest distance is more than twice the noise floor.
     Separated,
-    /// The smallest distance is no more than that: rounding could explain it.
+    /// The smallest distance is at most twice the noise floor: rounding could explain it.
     AtTheNoiseFloor,
-    /// States of different token ids are equal, number by number.
+    /// States of different token ids are equal in every number.
     Collision,
 }
 
@@ -62,7 +66,7 @@ pub(crate) struct Pair {
     distance: f64,
 }
 
-/// States of different prompts that are equal number by number.
+/// States of different prompts that are equal in every number.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct EqualRows {
@@ -76,9 +80,9 @@ pub(crate) struct EqualRows {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case")]
 pub(crate) enum Coverage {
-    /// Every pair.
+    /// All pairs are counted.
     Exact,
-    /// Pairs drawn evenly, with replacement.
+    /// A sample of pairs, drawn evenly and with replacement.
     Sampled {
         /// The number of pairs drawn.
         pairs: u64,

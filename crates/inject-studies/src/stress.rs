@@ -9,9 +9,16 @@ use inject_sipit::{
 };
 
 pub use self::sets::{StressKind, stress_set};
-use super::{PromptPair, Run, StudyError, TapDistances, TapOptions, TapReport};
-use crate::tuning::NOISE_SAMPLE;
-use crate::{completeness::Completeness, journal::Description, name::StudyName, run::Finished};
+use crate::{
+    completeness::Completeness,
+    corpus::{PromptPair, TapReport},
+    error::StudyError,
+    journal::Description,
+    name::StudyName,
+    run::{Finished, Run},
+    tap_distances::{TapDistances, TapOptions},
+    tuning::NOISE_SAMPLE,
+};
 
 /// A decoder with its tokenizer.
 #[derive(Clone, Copy, Debug)]
@@ -54,12 +61,12 @@ impl StressSet {
 pub struct StressStudy {
     /// Each set; units that are not finished are missing.
     pub sets: Vec<StressReport>,
-    /// Which units of the study this contains.
+    /// The units of the study that this result contains.
     #[serde(default)]
     pub completeness: Completeness,
 }
 
-/// One set of prompts.
+/// The distances between the prompts of one set.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
@@ -71,7 +78,7 @@ pub struct StressReport {
     pub prompts: usize,
     /// The number of prompts left out because they have the token ids of another one.
     pub same_tokens: usize,
-    /// Each tap. The noise floor and the resolution are those of this set.
+    /// The distances at each tap, with the noise floor and the resolution of this set.
     pub taps: Vec<TapReport>,
 }
 

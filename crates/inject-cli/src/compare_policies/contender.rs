@@ -1,38 +1,24 @@
 //! The policies that are compared, each with its settings.
 
-use std::path::Path;
+use std::{fmt, path::Path, str::FromStr, sync::LazyLock};
 
-use clap::ValueEnum;
-use inject_sipit::{PolicyChoice, Settings, models::Tap, settings::Scan};
+use clap::{ValueEnum, builder::PossibleValue};
+use inject_sipit::{PolicyChoice, Settings, models::Tap};
 
 use crate::{
-    Failure,
     options::{LoadedModel, PolicyKind, PolicyOptions},
+    outcome::Failure,
 };
 
-/// A policy that is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
+/// A policy that is compared. Its name is that of the policy of `inject invert`, if it is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Contender {
-    /// The brute force of the paper: a random order, one candidate at a time
-    Random,
-    /// The gradient policy of the paper as printed, one candidate at a time
-    Gradient,
-    /// The gradient policy, as the code released with the paper does it
-    GradientReleased,
-    /// The other baseline of the paper: PEZ, which drafts the whole prompt
-    HardPrompts,
-    /// The vocabulary in batches, until a candidate fits
-    Scan,
-    /// The whole vocabulary in batches, at every position
-    Exhaustive,
-    /// The choice of this project without a lens
-    Auto,
-    /// The same, with what it learned from the prompts before
+    /// A policy of `inject invert`, which begins anew at each prompt.
+    Policy(PolicyKind),
+    /// The automatic choice, which keeps what it learned from earlier prompts.
     AutoLearning,
-    /// The choice of this project with a lens
-    Lens,
+    /// The automatic choice with a lens.
+    AutoWithLens,
 }
 
 /// The settings that all policies share.
@@ -46,30 +32,35 @@ pub(crate) struct Terms<'a> {
 }
 
 impl Contender {
-    /// In the order of the table.
-    pub(crate) const ALL: [Contender; 9] = [
-        Contender::Random,
-        Contender::Gradient,
-        Contender::GradientReleased,
-        Contender::HardPrompts,
-        Contender::Scan,
-        Contender::Exhaustive,
-        Contender::Auto,
+    /// The policies that are compared by default, in the order of the table.
+    pub(crate) const DEFAULT: [Contender; 9] = [
+        Contender::Policy(PolicyKind::Random),
+        Contender::Policy(PolicyKind::Gradient),
+        Contender::Policy(PolicyKind::GradientReleased),
+        Contender::Policy(PolicyKind::HardPrompts),
+        Contender::Policy(PolicyKind::Scan),
+        Contender::Policy(PolicyKind::Exhaustive),
+        Contender::Policy(PolicyKind::Auto),
         Contender::AutoLearning,
-        Contender::Lens,
+        Contender::AutoWithLens,
     ];
 
     pub(crate) fn label(self) -> &'static str {
         match self {
-            Contender::Random => "random order (brute force)",
-            Contender::Gradient => "gradient (SipIt as printed)",
-            Contender::GradientReleased => "gradient (SipIt as released)",
-            Contender::HardPrompts => "hard prompts (PEZ)",
-            Contender::Scan => "batched scan",
-            Contender::Exhaustive => "batched scan, whole vocabulary",
-            Contender::Auto => "ours without lens",
+            Contender::Policy(kind) => match kind {
+                PolicyKind::Auto => "ours without lens",
+                PolicyKind::Lens => "lens, then scan",
+                PolicyKind::Prior => "prior, then scan",
+                PolicyKind::Secant => "prior and secant, then scan",
+                PolicyKind::Random => "random order (brute force)",
+                PolicyKind::Gradient => "gradient (SipIt as printed)",
+                PolicyKind::GradientReleased => "gradient (SipIt as released)",
+                PolicyKind::HardPrompts => "hard prompts (PEZ)",
+                PolicyKind::Scan => "batched scan",
+                PolicyKind::Exhaustive => "batched scan, whole vocabulary",
+            },
             Contender::AutoLearning => "the same, learning on",
-            Contender::Lens => "ours with lens",
+            Contender::AutoWithLens => "ours with lens",
         }
     }
 
@@ -78,7 +69,12 @@ impl Contender {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// Whether one policy inverts all prompts, and may use for later prompts what it saw in earlier ones.
+    /// Returns whether the policy reads a lens.
+    pub(crate) fn needs_lens(self) -> bool {
+        matches!(self, Contender::AutoWithLens | Contender::Policy(PolicyKind::Lens))
+    }
+
+    /// Returns whether one policy inverts all prompts, and may use for later prompts what it saw in earlier ones.
     pub(crate) fn learns_between_prompts(self) -> bool {
         self == Contender::AutoLearning
     }
@@ -90,11 +86,9 @@ impl Contender {
     /// [`Failure`] if the budget is not a time.
     pub(crate) fn settings(self, terms: &Terms<'_>) -> Result<Settings, Failure> {
         let mut settings = self.options(terms, 0).settings()?;
-        match self {
-            Contender::Scan => settings.scan = Scan::AsNeeded,
-            // Where no draft settles a position it is scanned otherwise, and a scan does not belong to this baseline.
-            Contender::HardPrompts => settings.budget.candidates = Some(1),
-            _ => {}
+        if self == Contender::Policy(PolicyKind::HardPrompts) {
+            // A position that no draft settles would be scanned, and a scan does not belong to this baseline.
+            settings.budget.candidates = Some(1);
         }
         Ok(settings)
     }
@@ -110,26 +104,87 @@ impl Contender {
 
     fn options(self, terms: &Terms<'_>, prompt: usize) -> PolicyOptions {
         let policy = match self {
-            Contender::Random => PolicyKind::Random,
-            Contender::Gradient => PolicyKind::Gradient,
-            Contender::GradientReleased => PolicyKind::GradientReleased,
-            Contender::HardPrompts => PolicyKind::HardPrompts,
-            Contender::Scan | Contender::Exhaustive => PolicyKind::Exhaustive,
-            Contender::Auto | Contender::AutoLearning | Contender::Lens => PolicyKind::Auto,
+            Contender::Policy(kind) => kind,
+            Contender::AutoLearning | Contender::AutoWithLens => PolicyKind::Auto,
         };
-        let draws = matches!(
-            policy,
-            PolicyKind::Random
-                | PolicyKind::Gradient
-                | PolicyKind::GradientReleased
-                | PolicyKind::HardPrompts
-        );
         PolicyOptions {
             policy,
-            lens: terms.lens.filter(|_| self == Contender::Lens).map(Path::to_owned),
+            lens: terms.lens.filter(|_| self.needs_lens()).map(Path::to_owned),
             max_seconds: Some(terms.max_seconds),
-            seed: draws.then(|| terms.seed + prompt as u64),
+            seed: policy.draws().then(|| terms.seed + prompt as u64),
             ..PolicyOptions::default()
         }
+    }
+}
+
+impl ValueEnum for Contender {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: LazyLock<Vec<Contender>> = LazyLock::new(|| {
+            let policies = PolicyKind::value_variants().iter().map(|&kind| Contender::Policy(kind));
+            policies.chain([Contender::AutoLearning, Contender::AutoWithLens]).collect()
+        });
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Contender::Policy(kind) => kind.to_possible_value(),
+            Contender::AutoLearning => Some(
+                PossibleValue::new("auto-learning").help("auto, with what it learned from earlier prompts"),
+            ),
+            Contender::AutoWithLens => {
+                Some(PossibleValue::new("auto-with-lens").help("auto with a lens (needs --lens)"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Contender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.name())
+    }
+}
+
+impl FromStr for Contender {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        <Contender as ValueEnum>::from_str(text, false)
+    }
+}
+
+inject_sipit::models::serialise_as_text!(Contender);
+
+#[cfg(test)]
+impl schemars::JsonSchema for Contender {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Contender".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let names: Vec<String> =
+            Contender::value_variants().iter().map(|contender| contender.name()).collect();
+        schemars::json_schema!({
+            "description": "A policy that is compared, by the name that `--policies` takes.",
+            "type": "string",
+            "enum": names,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_policy_of_an_inversion_can_be_compared_under_its_own_name() {
+        for &kind in PolicyKind::value_variants() {
+            let name = kind.to_possible_value().unwrap().get_name().to_owned();
+            assert_eq!(name.parse(), Ok(Contender::Policy(kind)));
+        }
+        for &contender in Contender::value_variants() {
+            assert_eq!(contender.name().parse(), Ok(contender));
+        }
+        assert!("batched".parse::<Contender>().is_err());
     }
 }

@@ -12,7 +12,7 @@ use crate::invert::{StageReport, VerdictName, stages};
 pub(crate) struct Measured {
     /// The sources of candidates, in order.
     pub(crate) policy: String,
-    /// The reason for them.
+    /// The reason for these sources and this order.
     pub(crate) reason: String,
     /// Seconds to measure the noise and to load the lens, once.
     pub(crate) ready_seconds: f64,
@@ -20,7 +20,7 @@ pub(crate) struct Measured {
     pub(crate) inversions: Vec<Found>,
 }
 
-/// One inversion.
+/// The result of one inversion, as the journal keeps it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Found {
     pub(crate) seconds: f64,

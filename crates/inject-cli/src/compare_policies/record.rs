@@ -14,7 +14,7 @@ use crate::{
     median::median,
 };
 
-/// A prompt.
+/// A prompt that every policy was given, and the origin of its tokens.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -25,7 +25,7 @@ pub(crate) struct Prompt {
     pub(crate) token_ids: Vec<u32>,
 }
 
-/// One inversion, compared with its prompt.
+/// The inversion of one prompt, compared with the prompt.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -36,19 +36,19 @@ pub(crate) struct Record {
     pub(crate) kind: Kind,
     /// Whether every position is verified or certain, and the tokens equal the prompt's.
     pub(crate) recovered: bool,
-    /// Positions that are verified or certain.
+    /// The number of positions that are verified or certain.
     pub(crate) verified: usize,
-    /// Verified positions whose token is not the prompt's.
+    /// The number of verified positions whose token is not the prompt's.
     pub(crate) verified_wrongly: usize,
-    /// Positions whose token is the prompt's, whatever the verdict.
+    /// The number of positions whose token is the prompt's, whatever the verdict.
     pub(crate) right: usize,
     /// Whether the time was spent before every position was settled.
     pub(crate) out_of_budget: bool,
     /// Seconds that the inversion took.
     pub(crate) seconds: f64,
-    /// Positions at which a candidate was tested.
+    /// The number of positions at which a candidate was tested.
     pub(crate) begun: usize,
-    /// Candidates tested, all positions together.
+    /// The number of candidates tested at all positions together.
     pub(crate) candidates: usize,
     /// The tokens by id; null where nothing is known.
     pub(crate) token_ids: Vec<Option<u32>>,
@@ -94,9 +94,9 @@ impl Record {
 pub(crate) struct Summary {
     /// The policy by name.
     pub(crate) contender: Contender,
-    /// Its sources of candidates, in order.
+    /// The sources of candidates of the policy, in order.
     pub(crate) policy: String,
-    /// The reason for them.
+    /// The reason for these sources and this order.
     pub(crate) reason: String,
     /// Seconds to measure the noise and to load the lens, once.
     pub(crate) ready_seconds: f64,
@@ -110,9 +110,9 @@ pub(crate) struct Summary {
     pub(crate) candidates_per_token: Spread,
     /// The same as a share of the vocabulary.
     pub(crate) vocabulary_explored: Spread,
-    /// Prompts for which the time was not enough.
+    /// The number of prompts that the time limit cut short.
     pub(crate) out_of_budget: usize,
-    /// Verified positions whose token is not the prompt's.
+    /// The number of verified positions whose token is not the prompt's.
     pub(crate) verified_wrongly: usize,
     /// The inversion of each prompt.
     pub(crate) records: Vec<Record>,
@@ -149,7 +149,7 @@ impl Summary {
     }
 }
 
-/// A few statistics of some numbers.
+/// The mean, deviation, median and largest of some numbers, one for each prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]

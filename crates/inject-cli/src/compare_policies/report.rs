@@ -16,7 +16,7 @@ use crate::{
     table::{Cell, Table},
 };
 
-/// The conditions of all measurements.
+/// The conditions under which everything was measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -31,7 +31,7 @@ pub(crate) struct About {
     pub(crate) vocab_size: usize,
     /// The length of each prompt.
     pub(crate) tokens: usize,
-    /// The most seconds for each prompt and policy.
+    /// The time limit in seconds, for each prompt and policy.
     pub(crate) max_seconds: f64,
     /// The seed of the policies.
     pub(crate) seed: u64,
@@ -52,7 +52,7 @@ pub(crate) struct Comparison {
     prompts: Vec<Prompt>,
     /// The results of each policy.
     policies: Vec<Summary>,
-    /// Which policies these are.
+    /// The policies that the result contains, of all that were requested.
     pub(crate) completeness: Completeness,
 }
 

@@ -1,4 +1,4 @@
-//! Time, equivalents and margins as figures: against the tap where there are several taps, and against the length where there
+//! Time, equivalents and margins as figures: against the tap if there are several taps, and against the length if there
 //! are several lengths.
 
 use super::record::{Kind, Record};

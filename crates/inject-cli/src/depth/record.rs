@@ -10,7 +10,7 @@ use crate::{
     table::{Cell, Table},
 };
 
-/// The tokens of a prompt.
+/// The origin of a prompt's tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -33,7 +33,7 @@ impl Kind {
     }
 }
 
-/// One inversion.
+/// The inversion of one prompt at one tap in one format.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -49,7 +49,7 @@ pub(crate) struct Record {
     pub(crate) verified: bool,
     /// Whether the tokens equal those of the prompt.
     pub(crate) equals_prompt: bool,
-    /// Tokens that are the prompt's, verified or not.
+    /// The number of tokens that are the prompt's, verified or not.
     pub(crate) right: usize,
     /// The L2 norm of the noise added to every state.
     pub(crate) noise: f64,
@@ -57,11 +57,11 @@ pub(crate) struct Record {
     pub(crate) seconds: f64,
     /// Seconds of one forward pass of the prompt to the tap.
     pub(crate) forward_seconds: f64,
-    /// The first divided by the second.
+    /// The time of the inversion divided by that of the forward pass.
     pub(crate) forward_pass_equivalents: f64,
     /// Candidates whose states were compared with the ones given.
     pub(crate) candidates: usize,
-    /// Positions that the drafts did not settle.
+    /// The number of positions that the drafts did not settle.
     pub(crate) repaired: usize,
     /// The least ratio of a runner-up's distance to the noise floor; null if no runner-up was tested.
     pub(crate) least_margin_over_floor: Option<f64>,
@@ -117,7 +117,7 @@ impl Record {
     }
 }
 
-/// Every inversion.
+/// Returns a table with a row for each inversion.
 pub(crate) fn table(records: &[Record]) -> Table {
     let headings = [
         "tap",

@@ -1,4 +1,4 @@
-//! The tokens that a chat template puts before what the user wrote.
+//! The tokens that a chat template puts before the user's text.
 
 use std::{fs, path::Path};
 
@@ -7,7 +7,7 @@ use minijinja::{Environment, Error, ErrorKind, Value, context};
 
 use crate::{Failure, options::policy::beginning, outcome::chain};
 
-/// A text that stands for what the user wrote.
+/// A text that stands for the user's.
 const USER: &str = "\u{e000}user\u{e000}";
 
 /// The longest file of a template, in bytes.

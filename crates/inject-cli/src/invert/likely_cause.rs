@@ -22,12 +22,12 @@ pub(crate) struct LikelyCause {
     pub(super) text: String,
 }
 
-/// The kind of a cause.
+/// The kind of cause of an incomplete recovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum CauseKind {
-    /// The prompt given beside the states is another one.
+    /// The prompt that was given with the states is not theirs.
     OtherPrompt,
     /// Several tokens have the state given, within the tolerance.
     SeveralFit,

@@ -17,7 +17,7 @@ const TOGETHER: usize = 256;
 /// A file of results of one share.
 struct File<'a> {
     path: &'a Path,
-    /// The whole header.
+    /// The JSON of the header, for comparison with the others.
     header: Value,
     share: ResultShare,
 }

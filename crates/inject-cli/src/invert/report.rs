@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::likely_cause::LikelyCause;
 use crate::{Failure, Outcome, forward::forward_seconds, options::LoadedModel};
 
-/// A recovered prompt, and what its recovery is measured by. `inject invert --json` writes one.
+/// The result of `inject invert` for one prompt: the recovered tokens, and the measurements of their recovery.
 #[derive(Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -74,7 +74,7 @@ pub(crate) struct Recovered {
 pub(crate) struct PositionReport {
     /// The position, from 0.
     pub(super) position: usize,
-    /// Whether it is settled.
+    /// The verdict on the position.
     pub(super) verdict: VerdictName,
     /// The token; null at an open position. At a failed position it is the nearest of all.
     pub(super) token_id: Option<u32>,
@@ -86,30 +86,30 @@ pub(crate) struct PositionReport {
     pub(super) distance: Option<f64>,
     /// The largest distance that an accepted candidate can have: the noise floor, or what another rule allows.
     pub(super) tolerance: Option<f64>,
-    /// The origin of the tolerance: the noise of computing, an estimate of the producer's noise, or a rule of the user's.
+    /// The origin of the tolerance: the noise of computing, an estimate of the producer's noise, or a rule that the user chose.
     pub(super) noise: Option<NoiseName>,
     /// The nearest other token tested.
     pub(super) runner_up: Option<Candidate>,
     /// The runner-up's distance minus the token's: exact if the whole vocabulary was tested, otherwise an upper bound.
     pub(super) margin: Option<f64>,
-    /// How many times farther the runner-up lies.
+    /// The distance of the runner-up as a multiple of that of the token.
     pub(super) ratio: Option<f64>,
-    /// Candidates tested at this position.
+    /// The number of candidates tested at this position.
     pub(super) candidates_tested: usize,
     /// The source of the token; null at an open position.
     pub(super) found_by: Option<String>,
-    /// Tokens that fitted too, until a later position excluded them.
+    /// Other tokens that fitted, until a later position excluded them.
     pub(super) ruled_out: Vec<RuledOutReport>,
 }
 
-/// Whether a position is settled.
+/// The verdict on a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum VerdictName {
     /// One candidate of the whole vocabulary fits, and its margin exceeds what noise can hide.
     Certain,
-    /// A candidate fits, and no other is known to.
+    /// A candidate fits, and no other is known to fit.
     Verified,
     /// Several candidates fit.
     Ambiguous,
@@ -130,7 +130,7 @@ pub(crate) enum NoiseName {
     Computing,
     /// The noise of a producer that computes in a narrow format, estimated.
     Producer,
-    /// A rule of the user's.
+    /// A rule that the user chose.
     Rule,
 }
 
@@ -162,7 +162,7 @@ pub(crate) struct Candidate {
 pub(crate) struct RuledOutReport {
     /// The id of the token.
     token_id: u32,
-    /// Its distance at its own position.
+    /// The distance of its state at its own position.
     distance: f64,
     /// The later position at which nothing fitted after it.
     at_position: usize,

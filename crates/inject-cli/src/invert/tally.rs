@@ -14,7 +14,7 @@ use crate::{
     output::{note, say},
 };
 
-/// One line of the file of results: a prompt of the store. Each line after the first is one.
+/// A line of the file of results: one prompt of the store. The first line of the file is a header of its own.
 #[derive(Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -58,7 +58,7 @@ pub(crate) struct Tally {
     not_recovered: Vec<usize>,
     /// The numbers of the prompts of which a settled token differs from that in the store.
     contradicted: Vec<usize>,
-    /// The likeliest causes of those, each with the number of prompts.
+    /// The likeliest causes of incomplete recovery, each with its number of prompts.
     likely_causes: BTreeMap<CauseKind, usize>,
     /// The number of positions of all prompts.
     positions: usize,
@@ -78,7 +78,7 @@ pub(crate) struct Tally {
     states: usize,
     /// Seconds of all inversions.
     seconds: f64,
-    /// Positions for each second.
+    /// The number of positions for each second.
     tokens_per_second: f64,
     /// States computed for each position: one forward pass of each prompt makes 1.
     forward_pass_equivalents: f64,

@@ -14,9 +14,11 @@ use clap::Args;
 use inject_sipit::models::{Decoder, FloatFormat, Hold, Model, ModelSource, Origin, Precision};
 
 use super::room;
-#[cfg(feature = "hub")]
-use crate::progress::Meter;
 use crate::{Failure, bundled::Bundled, device::DeviceKind, output::note};
+#[cfg(feature = "hub")]
+use crate::{outcome::chain, progress::Meter};
+#[cfg(feature = "hub")]
+use inject_sipit::models::ModelError;
 
 /// The device that a command computes on.
 #[derive(Args, Clone, Copy, Debug)]
@@ -40,14 +42,14 @@ pub(crate) struct ModelOptions {
     /// A tokenizer in place of the model's own: a folder, a file or a Hub id
     #[arg(long, value_name = "PLACE")]
     pub(crate) tokenizer: Option<String>,
-    /// How weights are held: stored or f32 [default: f32 where that fits]
+    /// The format in which weights are held: stored or f32 [default: f32 if that fits]
     #[arg(long, value_name = "FORMAT")]
     pub(crate) hold: Option<HoldKind>,
     #[command(flatten)]
     pub(crate) device: DeviceOptions,
 }
 
-/// How weights are held, by the name of the option.
+/// The place and format of the weights, as the option `--hold` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HoldKind {
     /// In the format of the checkpoint: on a CPU in its files, on a GPU in the GPU's memory.
@@ -75,11 +77,11 @@ impl FromStr for HoldKind {
     }
 }
 
-/// A loaded model, and what the program needs to know of it more than once.
+/// A loaded model, with facts that the program needs more than once.
 pub(crate) struct LoadedModel {
     model: Model,
     weight_hash: OnceCell<String>,
-    /// Keeps the files of the bundled model: their hash is asked for later.
+    /// Keeps the files of the bundled model, because their hash is needed later.
     _bundled: Option<Bundled>,
 }
 
@@ -92,7 +94,7 @@ impl Deref for LoadedModel {
 }
 
 impl DeviceOptions {
-    /// Opens the device.
+    /// Opens the device that the user chose.
     pub(crate) fn open(self) -> Result<Device, Failure> {
         Ok(self.device.open()?)
     }
@@ -103,7 +105,7 @@ impl DeviceOptions {
             .load()
     }
 
-    /// How weights are held on this device.
+    /// Returns the place and format of the weights on this device.
     fn hold(self, kind: HoldKind) -> Hold {
         match (kind, self.computes_in_main_memory()) {
             (HoldKind::F32, _) => Hold::Computed,
@@ -210,7 +212,18 @@ fn resolve(name: &str) -> Result<Origin, Failure> {
     let mut meter = Meter::new();
     meter.about("download");
     let options = inject_sipit::models::hub::HubOptions::from_env()?;
-    Ok(source.fetch(&options, &mut |progress| meter.show(progress))?)
+    source.fetch(&options, &mut |progress| meter.show(progress)).map_err(not_a_folder(name))
+}
+
+/// Adds to an error of the Hub that there is no folder of this name, because the name may be a misspelt folder.
+#[cfg(feature = "hub")]
+fn not_a_folder(name: &str) -> impl FnOnce(ModelError) -> Failure {
+    move |error| match error {
+        ModelError::Hub(error) => {
+            Failure::new(format!("there is no folder {name}, and on the Hub: {}", chain(&error)))
+        }
+        other => other.into(),
+    }
 }
 
 #[cfg(not(feature = "hub"))]
@@ -219,7 +232,7 @@ fn resolve(name: &str) -> Result<Origin, Failure> {
     Ok(source.origin()?)
 }
 
-/// Says what the user should know about the model, on one line.
+/// Tells the user the facts about the model that matter, on one line.
 fn tell(model: &Model) {
     if !model.notes().is_empty() {
         let notes: Vec<String> = model.notes().iter().map(ToString::to_string).collect();
@@ -239,7 +252,7 @@ fn fetch_tokenizer(name: &str) -> Result<PathBuf, Failure> {
     let mut meter = Meter::new();
     meter.about("download");
     let options = inject_sipit::models::hub::HubOptions::from_env()?;
-    Ok(source.fetch_tokenizer(&options, &mut |progress| meter.show(progress))?)
+    source.fetch_tokenizer(&options, &mut |progress| meter.show(progress)).map_err(not_a_folder(name))
 }
 
 #[cfg(not(feature = "hub"))]

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Failure, number};
+use crate::{number, outcome::Failure};
 
 /// A folder for results that is known to be writable. It is opened before the work, so that a wrong name costs nothing.
 ///
@@ -20,11 +20,11 @@ pub(crate) struct OutputFolder {
     written: RefCell<Vec<String>>,
 }
 
-/// What can be done with the files of a folder.
+/// The operations that the files of a folder permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Access {
     Write,
-    /// The folder is on a read-only medium, or somebody else's.
+    /// The folder is on a read-only medium, or belongs to another user.
     Read,
 }
 
@@ -189,7 +189,8 @@ mod tests {
     fn a_device_is_refused() {
         for path in ["/dev/full", "/dev/null"].map(Path::new) {
             assert!(check_file(path).unwrap_err().to_string().contains("a device or a pipe"));
-            assert!(OutputFolder::open(path).is_err());
+            let refused = OutputFolder::open(path).unwrap_err().to_string();
+            assert!(refused.contains("expected a folder, found a file"), "{refused}");
         }
     }
 }

@@ -75,7 +75,7 @@ pub(crate) struct PolicyOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum PolicyKind {
-    /// Whichever of lens, secant and exhaustive is expected to cost least
+    /// The one of lens, secant and scan that is expected to cost least
     Auto,
     /// Drafts of the whole prompt by a lens (needs --lens)
     Lens,
@@ -91,8 +91,28 @@ pub(crate) enum PolicyKind {
     GradientReleased,
     /// Hard prompts (PEZ), adapted as in the paper
     HardPrompts,
-    /// The whole vocabulary at every position
+    /// The vocabulary in batches, until a candidate fits
+    Scan,
+    /// The whole vocabulary in batches, at every position
     Exhaustive,
+}
+
+impl PolicyKind {
+    /// Returns whether the policy draws at random, so that it has a seed.
+    pub(crate) fn draws(self) -> bool {
+        match self {
+            PolicyKind::Random
+            | PolicyKind::Gradient
+            | PolicyKind::GradientReleased
+            | PolicyKind::HardPrompts => true,
+            PolicyKind::Auto
+            | PolicyKind::Lens
+            | PolicyKind::Prior
+            | PolicyKind::Secant
+            | PolicyKind::Scan
+            | PolicyKind::Exhaustive => false,
+        }
+    }
 }
 
 /// The seed of policies where none is given.
@@ -180,7 +200,7 @@ impl PolicyOptions {
 
     /// Refuses options that would have no effect.
     fn check_effects(&self) -> Result<(), Failure> {
-        use PolicyKind::{Auto, Gradient, GradientReleased, HardPrompts, Lens, Random};
+        use PolicyKind::{Auto, Gradient, GradientReleased, Lens};
         let needs =
             |option: &str, policies: &str| Err(Failure::usage(format!("{option} needs --policy {policies}")));
         if self.lens.is_some() && !matches!(self.policy, Auto | Lens) {
@@ -189,7 +209,7 @@ impl PolicyOptions {
         if self.snap != NonZeroUsize::MIN && !matches!(self.policy, Gradient | GradientReleased) {
             return needs("--snap", "gradient or gradient-released");
         }
-        if self.seed.is_some() && !matches!(self.policy, Random | Gradient | GradientReleased | HardPrompts) {
+        if self.seed.is_some() && !self.policy.draws() {
             return needs("--seed", "random, gradient, gradient-released or hard-prompts");
         }
         if self.noise > 0.0 && self.computed_in != ComputedIn::Auto {
@@ -241,7 +261,7 @@ impl PolicyOptions {
             PolicyKind::Gradient => named(searching(Gradient::printed(seed))),
             PolicyKind::GradientReleased => named(searching(Gradient::released(seed))),
             PolicyKind::HardPrompts => named(Policy::new().then(HardPrompts::seeded(seed))),
-            PolicyKind::Exhaustive => named(Policy::new()),
+            PolicyKind::Scan | PolicyKind::Exhaustive => named(Policy::new()),
         })
     }
 }

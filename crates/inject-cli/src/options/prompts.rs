@@ -13,7 +13,7 @@ use inject_sipit::{
     states::prompts::{PromptError, Prompts},
 };
 
-use crate::{Failure, extract::parse_ids, number, output::note, random_tokens::RandomTokens};
+use crate::{extract::parse_ids, number, outcome::Failure, output::note, random_tokens::RandomTokens};
 
 /// Where the text of prompts comes from.
 #[derive(Args, Clone, Debug)]
@@ -39,7 +39,7 @@ pub(crate) struct PromptOptions {
     pub(crate) prompt_seed: u64,
 }
 
-/// Generated texts that are tried for each prompt asked for. Cut short enough, texts have only so many different beginnings.
+/// The number of generated texts that are tried for each requested prompt. Short texts have few different beginnings.
 const TRIES: usize = 20;
 
 /// Opens a file of prompts.
@@ -187,7 +187,7 @@ impl PromptOptions {
         prompts
     }
 
-    /// Says that there are fewer prompts than asked for.
+    /// Reports that there are fewer prompts than requested.
     fn tell_if_fewer(&self, found: usize, count: usize, noun: &str) {
         if found < count {
             let source = self

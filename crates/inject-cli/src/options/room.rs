@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use inject_sipit::models::{Decoder, DecoderConfig};
 
-use crate::{Failure, output::note};
+use crate::{number, outcome::Failure, output::note};
 
 /// The memory that is free or can be freed, in bytes, if the system tells.
 fn available() -> Option<u64> {
@@ -17,7 +17,7 @@ fn in_meminfo(text: &str) -> Option<u64> {
     kilobytes.checked_mul(1024)
 }
 
-/// Whether the weights of a folder take less than half of the memory as F32, or neither size can be found out.
+/// Returns whether the weights of a folder take less than half of the memory as F32, or neither size is known.
 pub(super) fn is_ample(folder: &Path) -> bool {
     let sizes = widened(folder).zip(available());
     sizes.is_none_or(|(weights, available)| weights <= available / 2)
@@ -46,13 +46,13 @@ fn fits(weights: u64, available: u64) -> Result<(), Failure> {
         false => Ok(()),
         true => Err(Failure::new(format!(
             "the weights take {} in f32, and {} of memory are available: `--hold stored` leaves them in their files",
-            gigabytes(weights),
-            gigabytes(available)
+            number::bytes(weights),
+            number::bytes(available)
         ))),
     }
 }
 
-/// Says so if the weights that stay in their files are larger than the memory that is left for them.
+/// Tells the user if the weights that stay in their files are larger than the memory that is left for them.
 pub(super) fn tell_of_disk(decoder: &Decoder) {
     if let Some(text) = available().and_then(|available| of_disk(decoder.held_in_files() as u64, available)) {
         note(&text);
@@ -63,14 +63,10 @@ fn of_disk(in_files: u64, available: u64) -> Option<String> {
     (in_files > available).then(|| {
         format!(
             "the weights take {} and {} of memory are available: each pass reads the rest from the disk again",
-            gigabytes(in_files),
-            gigabytes(available)
+            number::bytes(in_files),
+            number::bytes(available)
         )
     })
-}
-
-fn gigabytes(bytes: u64) -> String {
-    format!("{:.1} GB", bytes as f64 / 1e9)
 }
 
 #[cfg(test)]
@@ -88,7 +84,7 @@ mod tests {
         assert!(fits(8, 8).is_ok());
         let text = fits(32_100_000_000, 24_000_000_000).unwrap_err().to_string();
         assert!(
-            text.contains("32.1 GB") && text.contains("24.0 GB") && text.contains("--hold stored"),
+            text.contains("32.1 GB") && text.contains("24 GB") && text.contains("--hold stored"),
             "{text}"
         );
         assert_eq!(of_disk(8, 8), None);

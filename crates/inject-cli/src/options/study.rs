@@ -14,9 +14,9 @@ use inject_studies::{
 use serde::Serialize;
 
 use crate::{
-    Failure, compare_policies, depth, interrupt,
+    compare_policies, depth, interrupt,
     options::OutputFolder,
-    outcome::chain,
+    outcome::{Failure, chain},
     output::{note, say},
     progress::Meter,
     report::Report,

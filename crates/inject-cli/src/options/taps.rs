@@ -1,11 +1,11 @@
-//! Where states are read.
+//! The options that name the taps at which states are read.
 
 use clap::Args;
 use inject_sipit::models::{Model, Tap, TapError};
 
-use crate::Failure;
+use crate::outcome::Failure;
 
-/// One tap.
+/// The option for one tap.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct TapOption {
     /// The tap at which states are read: embedding, block-N or final-norm [default: see the description]
@@ -55,7 +55,7 @@ impl TapOrAutoOption {
     }
 }
 
-/// Several taps.
+/// The option for several taps.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TapsOption {
     /// The taps at which states are read: all, or a list such as embedding,block-2,final-norm

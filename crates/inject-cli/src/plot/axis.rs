@@ -26,12 +26,12 @@ pub(super) enum Place {
 }
 
 impl Axis {
-    /// Equal steps.
+    /// Creates an axis of equal steps.
     pub fn linear(title: impl Into<String>) -> Self {
         Axis { title: title.into(), scale: Scale::Linear }
     }
 
-    /// A share, from 0 to 1 whatever the values are.
+    /// Creates an axis of shares, from 0 to 1 whatever the values are.
     pub fn share(title: impl Into<String>) -> Self {
         Axis { title: title.into(), scale: Scale::Share }
     }
@@ -41,12 +41,12 @@ impl Axis {
         Axis { title: title.into(), scale: Scale::Log }
     }
 
-    /// A column for each name, from the left. Values are their places in the list, from 0.
+    /// Creates an axis with a column for each name, from the left. Values are their places in the list, from 0.
     pub fn columns<N: Into<String>>(title: impl Into<String>, names: impl IntoIterator<Item = N>) -> Self {
         Axis { title: title.into(), scale: Scale::Columns(names.into_iter().map(Into::into).collect()) }
     }
 
-    /// A row for each name, from the top. Values are their places in the list, from 0. For the upright axis.
+    /// Creates an axis with a row for each name, from the top. Values are their places in the list, from 0. For the upright axis.
     pub fn rows<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
         Axis { title: String::new(), scale: Scale::Rows(names.into_iter().map(Into::into).collect()) }
     }

@@ -11,8 +11,8 @@ use plotters::{
     style::{BLACK, Color, FontStyle, IntoFont, RGBColor, TextStyle, WHITE, register_font},
 };
 
-use super::{Figure, Mark, axis::Place, figure::Series, fitted::Fitted};
-use crate::{Failure, outcome::chain};
+use super::{Figure, Mark, axis::Place, covered::covered, figure::Series, fitted::Fitted};
+use crate::outcome::{Failure, chain};
 
 /// Colours that people with any kind of colour vision tell apart.
 ///
@@ -37,7 +37,9 @@ const TITLE_SIZE: i32 = 20;
 const TEXT_SIZE: i32 = 15;
 const WIDTH: u32 = 960;
 /// Half the size of a mark, in pixels.
-const MARK: i32 = 4;
+pub(super) const MARK: i32 = 4;
+/// The width of the ring that shows around a mark of a later series, in pixels.
+const RING: i32 = 2;
 /// Between things in the header, in pixels.
 const GAP: i32 = 10;
 /// From the left end of a series' place in the legend to its name, in pixels.
@@ -110,13 +112,22 @@ where
     let with_zeros = figure.series.iter().filter(|series| figure.places(series).iter().any(is_zero)).count();
     // Marks of zeros stand side by side, so that none covers another.
     let mut shift = -ZERO_STEP * (with_zeros.max(1) as i32 - 1) / 2;
-    for series in &figure.series {
+    let coordinates = |place: &(Place, Place)| (x.coordinate(place.0), y.coordinate(place.1));
+    let pixels = |series: &Series| match series.mark {
+        Mark::Line => {
+            figure.places(series).iter().map(|place| chart.backend_coord(&coordinates(place))).collect()
+        }
+        _ => Vec::new(),
+    };
+    let covered = covered(&figure.series.iter().map(pixels).collect::<Vec<_>>());
+    for (series, covered) in figure.series.iter().zip(&covered) {
         let places = figure.places(series);
-        let point = |place: &(Place, Place)| Point {
-            at: (x.coordinate(place.0), y.coordinate(place.1)),
+        let point = |(number, place): (usize, &(Place, Place))| Point {
+            at: coordinates(place),
             zero: is_zero(place).then_some(shift),
+            covered: covered.get(number).copied().unwrap_or(0),
         };
-        draw_series(&mut chart, series, &places.iter().map(point).collect::<Vec<_>>())?;
+        draw_series(&mut chart, series, &places.iter().enumerate().map(point).collect::<Vec<_>>())?;
         if places.iter().any(is_zero) {
             shift += ZERO_STEP;
         }
@@ -130,6 +141,8 @@ struct Point {
     at: (f64, f64),
     /// If it lies below the scale of a logarithmic axis: by how many pixels its mark is moved to the right.
     zero: Option<i32>,
+    /// The number of later series with a mark in this place.
+    covered: i32,
 }
 
 fn text_style() -> TextStyle<'static> {
@@ -170,7 +183,7 @@ where
                     let line = [(x, y), (x + 4 * MARK, y)];
                     root.draw(&PathElement::new(line, colour(series).stroke_width(2)))?;
                 }
-                draw_mark(root, series.mark, middle, colour(series))?;
+                draw_mark(root, series.mark, middle, MARK, colour(series))?;
             }
         }
         root.draw(&Text::new(name.to_owned(), (x + NAME_AT, y - TEXT_SIZE / 3), text_style()))?;
@@ -212,7 +225,7 @@ where
         let (x, y) = pixel(point);
         match point.zero {
             Some(shift) => draw_zero(&area, (x + shift, y), colour)?,
-            None => draw_mark(&area, series.mark, (x, y), colour)?,
+            None => draw_mark(&area, series.mark, (x, y), MARK + RING * point.covered, colour)?,
         }
     }
     Ok(())
@@ -227,26 +240,27 @@ where
     Ok(())
 }
 
-/// One mark, in pixels.
+/// One mark, in pixels. Half its size is `half`.
 fn draw_mark<B: DrawingBackend>(
     area: &Area<B>,
     mark: Mark,
     (x, y): (i32, i32),
+    half: i32,
     colour: RGBColor,
 ) -> Result<(), DrawError>
 where
     B::ErrorType: Error + Send + Sync,
 {
     match mark {
-        Mark::Line => area.draw(&Circle::new((x, y), MARK, colour.filled()))?,
-        Mark::Dots => area.draw(&Circle::new((x, y), MARK, colour.mix(0.55).filled()))?,
-        Mark::Rings => area.draw(&Circle::new((x, y), MARK + 2, colour.stroke_width(2)))?,
+        Mark::Line => area.draw(&Circle::new((x, y), half, colour.filled()))?,
+        Mark::Dots => area.draw(&Circle::new((x, y), half, colour.mix(0.55).filled()))?,
+        Mark::Rings => area.draw(&Circle::new((x, y), half + 2, colour.stroke_width(2)))?,
         Mark::Strokes => {
-            let stroke = [(x, y - 2 * MARK), (x, y + 2 * MARK)];
+            let stroke = [(x, y - 2 * half), (x, y + 2 * half)];
             area.draw(&PathElement::new(stroke, colour.stroke_width(3)))?
         }
         Mark::Boxes => {
-            let corners = [(x - MARK, y - MARK), (x + MARK, y + MARK)];
+            let corners = [(x - half, y - half), (x + half, y + half)];
             area.draw(&Rectangle::new(corners, colour.stroke_width(2)))?
         }
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Axis, Mark, axis::Place};
-use crate::Failure;
+use crate::outcome::Failure;
 
 /// Some series of points over two axes.
 ///
@@ -36,12 +36,12 @@ pub(super) struct Series {
 }
 
 impl Figure {
-    /// A figure without any points.
+    /// Creates a figure without any points.
     pub fn new(title: impl Into<String>, x: Axis, y: Axis) -> Self {
         Figure { title: title.into(), x, y, series: Vec::new(), notes: Vec::new() }
     }
 
-    /// The same with one more series, in the next colour.
+    /// Adds a series, in the next colour.
     pub fn with(
         self,
         name: impl Into<String>,
@@ -52,7 +52,7 @@ impl Figure {
         self.with_coloured(name.into(), mark, points.into_iter().collect(), colour)
     }
 
-    /// The same with one more series, in the colour of the one before: single points beside their mean, a bound beside a value.
+    /// Adds a series in the colour of the one before: single points beside their mean, a bound beside a value.
     pub fn beside(
         self,
         name: impl Into<String>,
@@ -63,7 +63,7 @@ impl Figure {
         self.with_coloured(name.into(), mark, points.into_iter().collect(), colour)
     }
 
-    /// The same with a box plot: for each place on the level axis five numbers in ascending order, from whisker to whisker.
+    /// Adds a box plot: for each place on the level axis five numbers in ascending order, from whisker to whisker.
     pub fn with_boxes(
         self,
         name: impl Into<String>,
@@ -72,13 +72,13 @@ impl Figure {
         self.with(name, Mark::Boxes, boxes.into_iter().flat_map(|(x, numbers)| numbers.map(|y| (x, y))))
     }
 
-    /// The same with a line under the title.
+    /// Adds a line under the title.
     pub fn note(mut self, text: impl Into<String>) -> Self {
         self.notes.push(text.into());
         self
     }
 
-    /// The figure as an SVG document.
+    /// Returns the figure as an SVG document.
     ///
     /// # Errors
     ///
@@ -120,7 +120,7 @@ impl Figure {
         self.series.iter().any(|series| self.places(series).into_iter().any(zero))
     }
 
-    /// The lines under the title, what is not drawn among them.
+    /// The lines under the title. They also name the values that are not drawn.
     pub(super) fn notes(&self) -> Vec<String> {
         let missing: usize =
             self.series.iter().map(|series| series.points.len() - self.places(series).len()).sum();
@@ -174,6 +174,15 @@ mod tests {
         let figure = figure(&[]).beside("b", Mark::Dots, []).with("c", Mark::Line, []);
         let colours: Vec<usize> = figure.series.iter().map(|series| series.colour).collect();
         assert_eq!(colours, [0, 0, 1]);
+    }
+
+    #[test]
+    fn a_mark_under_another_shows_as_a_ring() {
+        let points = [(1.0, 2.0), (2.0, 3.0)];
+        let alone = figure(&points).svg().unwrap();
+        assert!(!alone.contains("r=\"6\""), "{alone}");
+        let hidden = figure(&points).with("b", Mark::Line, points).svg().unwrap();
+        assert_eq!(hidden.matches("r=\"6\"").count(), 2, "{hidden}");
     }
 
     #[test]

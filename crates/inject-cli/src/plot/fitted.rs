@@ -98,7 +98,7 @@ impl ValueFormatter<f64> for Fitted {
     }
 }
 
-/// Every so many columns are named, so that the names have room.
+/// An axis of columns. If there are many, only some have a name, so that the names have room.
 fn columns(names: &[String]) -> Fitted {
     const ROOM: usize = 12;
     let every = names.len().div_ceil(ROOM).max(1);
@@ -143,7 +143,7 @@ fn linear(low: f64, high: f64) -> Fitted {
 }
 
 fn logarithmic(low: f64, high: f64) -> Fitted {
-    /// From so many decades on only these have labels.
+    /// The number of decades from which on only decades have labels.
     const DECADES: f64 = 3.0;
     const ROUNDING: f64 = 1e-9;
     let of_decades = |multiples: &'static [f64]| {

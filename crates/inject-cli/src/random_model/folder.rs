@@ -10,7 +10,7 @@ use inject_sipit::{
     states::durable::{self, FileError},
 };
 
-use crate::{Failure, options::OutputFolder};
+use crate::{options::OutputFolder, outcome::Failure};
 
 /// Writes every file of a checkpoint, `config.json` last: until then the folder is not a checkpoint. What a killed run left is
 /// overwritten. After a failure nothing is left.

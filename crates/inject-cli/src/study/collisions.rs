@@ -15,11 +15,10 @@ use inject_studies::{
 
 use super::spec_of;
 use crate::{
-    Failure,
     device::DeviceKind,
     number::counted,
     options::{DeviceOptions, Megabytes, ModelOptions, PromptOptions, StudyOptions, TapsOption},
-    outcome::chain,
+    outcome::{Failure, chain},
     output::note,
     progress::Meter,
 };

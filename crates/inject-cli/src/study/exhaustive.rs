@@ -14,9 +14,9 @@ use inject_studies::{
 
 use super::{quantile, spec_of};
 use crate::{
-    Failure,
     number::{self, counted, measured},
     options::{LoadedModel, Megabytes, ModelOptions, PromptOptions, StudyOptions, TapOption},
+    outcome::Failure,
     output::note,
     progress::Meter,
     report::Report,

@@ -11,9 +11,9 @@ use inject_studies::{
 
 use super::quantile;
 use crate::{
-    Failure,
     number::{self, counted},
     options::{Megabytes, ModelOptions, PromptOptions, StudyOptions, TapsOption},
+    outcome::Failure,
     plot::{Axis, Figure, Mark},
     report::Report,
     table::{Cell, Table},

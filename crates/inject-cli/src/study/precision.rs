@@ -17,12 +17,12 @@ use inject_studies::{
 };
 
 use crate::{
-    Failure,
     lenses::find_lens,
     options::{
         LoadedModel, Megabytes, ModelOptions, PromptOptions, StudyOptions, TapsOption, policy::beginning,
         study::Study,
     },
+    outcome::Failure,
     output::note,
     report::Report,
     table::Table,
@@ -157,7 +157,7 @@ struct RecoveryPart {
     max_candidates: NonZeroUsize,
 }
 
-/// Carries out the parts asked for.
+/// Carries out the requested parts.
 ///
 /// # Errors
 ///
@@ -259,7 +259,7 @@ impl Experiment<'_> {
         });
         let quantised: Vec<(String, Decoder)> = quantised.collect::<Result<_, Failure>>()?;
         let producers: Vec<Producer<'_>> =
-            quantised.iter().map(|(name, decoder)| Producer { name, decoder }).collect();
+            quantised.iter().map(|(name, decoder)| Producer::new(name, decoder)).collect();
         let hash = self.model.weight_hash()?;
         let found = self.study.carry_out(StudyName::Decoding, |run| {
             decoding(&self.model.decoder, hash, &producers, &prompts, &asked, run)

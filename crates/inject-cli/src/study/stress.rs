@@ -10,9 +10,9 @@ use inject_studies::{
 };
 
 use crate::{
-    Failure,
     number::{self, count},
     options::{LoadedModel, Megabytes, ModelOptions, PromptOptions, StudyOptions, TapsOption},
+    outcome::Failure,
     plot::{Axis, Figure, Mark, distinct},
     report::Report,
     table::{Cell, Table},

@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 
 pub(crate) use self::{degenerate::Starts, random::Drawn, run::Trainings};
 use crate::{
-    Failure,
     options::{DeviceOptions, StudyOptions, study::Study},
+    outcome::Failure,
     report::Report,
     table::Table,
 };
@@ -93,7 +93,7 @@ fn width(text: &str) -> Result<usize, String> {
     width.ok_or_else(|| "expected a multiple of 8".to_owned())
 }
 
-/// Carries out the parts asked for.
+/// Carries out the requested parts.
 ///
 /// # Errors
 ///

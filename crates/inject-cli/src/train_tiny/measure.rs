@@ -9,7 +9,7 @@ use inject_sipit::models::{
 use tokenizers::Tokenizer;
 
 use super::text::{END_OF_TEXT_ID, Text, VOCAB_SIZE};
-use crate::{Failure, interrupt};
+use crate::{interrupt, outcome::Failure};
 
 /// Losses on text the model has not seen.
 ///

@@ -11,7 +11,7 @@ use tokenizers::{
 };
 
 use super::shape::POSITIONS;
-use crate::Failure;
+use crate::outcome::Failure;
 
 pub(crate) const VOCAB_SIZE: usize = 2048;
 

@@ -11,7 +11,7 @@ use burn::{
 use inject_sipit::models::{Decoder, DecoderConfig, Progress, Unit, training::loss_and_gradients};
 
 use super::{Options, shape::INIT_STD, text::Text};
-use crate::{Failure, number, output::say, progress::Meter};
+use crate::{number, outcome::Failure, output::say, progress::Meter};
 
 /// Trains from random weights, and reports the loss now and then.
 pub(crate) fn train(

@@ -1,4 +1,4 @@
-//! What is finished opens on a read-only medium.
+//! Finished work opens on a read-only medium.
 
 use std::{
     fs,

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::support::{refused, run, succeed};
+use super::support::{program, refused, run, succeed};
 
 #[test]
 fn absurd_amounts_of_memory_are_refused() {
@@ -64,6 +64,7 @@ fn options_without_effect_are_refused() {
         ("study stress --prompt-ids a", "--prompt-ids"),
         ("compare-policies --policies scan --lens a", "--lens"),
         ("compare-policies --policies lens", "--lens FOLDER"),
+        ("compare-policies --policies auto-with-lens", "--lens FOLDER"),
         ("invert --policy lens", "--lens FOLDER"),
         ("train-tiny", "--out"),
     ];
@@ -140,5 +141,23 @@ fn open_positions_carry_no_token() {
     let open: Vec<_> = positions.iter().filter(|row| row["verdict"] == "open").collect();
     assert!(!open.is_empty());
     let nothing = ["token_id", "distance", "tolerance", "found_by"];
-    assert!(open.iter().all(|row| nothing.iter().all(|field| row[field].is_null())), "{open:?}");
+    assert!(
+        open.iter()
+            .all(|row| nothing.iter().all(|&field| row.get(field).is_some_and(|value| value.is_null()))),
+        "{open:?}"
+    );
+}
+
+#[test]
+#[cfg(feature = "hub")]
+fn a_name_that_is_neither_a_folder_nor_in_the_cache_is_named_as_both() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = program(dir.path());
+    command.args(["invert", "--ids", "1", "--model", "no-such/folder"]);
+    command.env("HF_HUB_OFFLINE", "1").env("HF_HUB_CACHE", dir.path().join("cache"));
+    let output = command.output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("there is no folder no-such/folder, and on the Hub: "), "{told}");
+    assert!(told.contains("offline mode"), "{told}");
 }

@@ -72,7 +72,8 @@ pub fn anisotropy(rows: &StateRows<'_>) -> Option<f64> {
 /// The fewest rows from which a dimension is estimated.
 const FEWEST_RATIOS: usize = 25;
 
-/// The intrinsic dimension of some rows, estimated from the ratio of the distances to their second nearest and nearest neighbours.
+/// Returns the intrinsic dimension of some rows, estimated from the ratio of the distances to their second nearest and nearest
+/// neighbours.
 ///
 /// With `n` ratios `m` it is `(n - 1) / sum ln m`, the unbiased form of the maximum likelihood estimate. The distances are exact.
 /// A row that equals another one has no ratio and is skipped. `None` if fewer than 25 rows are left, or all ratios are one:

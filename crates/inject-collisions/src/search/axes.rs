@@ -96,7 +96,7 @@ fn chunks(points: &Points<'_>) -> impl IndexedParallelIterator<Item = Range<usiz
 /// Nearly orthonormal directions, those of largest variance first.
 #[derive(Clone, Debug)]
 pub(super) struct Axes {
-    /// [axis, column].
+    /// One axis a row. Shape `[axis, column]`.
     pub(super) directions: DMatrix<f64>,
     /// A measured upper bound of the operator norm of `directions * directions^T - 1`.
     pub(super) skew: f64,

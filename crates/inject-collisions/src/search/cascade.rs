@@ -9,7 +9,7 @@ const CHUNK: usize = 32;
 /// The coordinates of each row that are not in the products, rounded to a grid.
 #[derive(Debug)]
 pub(super) struct Cascade {
-    /// [place, coordinate].
+    /// The coordinates of all rows. Shape `[place, coordinate]`.
     coordinates: Vec<i16>,
     width: usize,
     /// The unit at each place.

@@ -95,7 +95,7 @@ impl TileProducts<'_> {
 /// Rows in blocks of equal size, on a device.
 #[derive(Debug)]
 pub(super) struct DeviceProducts {
-    /// [block, row, coordinate].
+    /// The rows, block by block. Shape `[block, row, coordinate]`.
     blocks: Tensor<3>,
     device: Device,
 }

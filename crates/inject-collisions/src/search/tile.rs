@@ -55,7 +55,7 @@ impl Scan<'_> {
 
 /// The rows of one side of a tile, and the distance within which each searches.
 struct Side {
-    /// The first place.
+    /// The place of its first row.
     first: usize,
     /// The largest error of the rows of this side.
     error: f64,

@@ -25,7 +25,7 @@ const WEIGHT_FILES: [&str; 2] = ["adapter_model.safetensors", "adapter_model.bin
 /// The part of a tensor's name before the path of its module.
 const ROOT: &str = "base_model.model.";
 
-/// An adapter, whose factors are read when they are asked for.
+/// An adapter, whose factors are read when they are needed.
 #[derive(Debug)]
 pub(crate) struct Adapter {
     folder: PathBuf,

@@ -20,39 +20,39 @@ pub enum Damage {
     /// A shard lacks a tensor that the index places there.
     #[error("the index says that tensor `{tensor}` is here, and it is not")]
     MissingFromShard {
-        /// The tensor.
+        /// Name of the missing tensor.
         tensor: String,
     },
     /// A tensor beside a quantised weight does not fit it, or the weight itself is not what they say.
     #[error("tensor `{tensor}` is {found}, expected {expected}")]
     Companion {
-        /// The tensor.
+        /// Name of the tensor beside the weight.
         tensor: String,
         /// Its format and shape.
         found: String,
-        /// The expected ones.
+        /// The format and shape that fit the weight.
         expected: String,
     },
     /// The description of a quantised weight is not what bitsandbytes writes.
     #[error("tensor `{tensor}` does not describe a quantised weight")]
     QuantState {
-        /// The tensor.
+        /// Name of the tensor that holds the description.
         tensor: String,
-        /// The parser's error.
+        /// The error of the JSON parser.
         source: serde_json::Error,
     },
     /// A pickled tensor is listed and cannot be found.
     #[error("tensor `{tensor}` is listed and cannot be found")]
     Lost {
-        /// The tensor.
+        /// Name of the tensor.
         tensor: String,
     },
     /// A pickled tensor has more or fewer bytes than its shape and number format need.
     #[error("tensor `{tensor}` has {found} bytes, expected {expected}")]
     Size {
-        /// The tensor.
+        /// Name of the tensor.
         tensor: String,
-        /// Its bytes.
+        /// The number of bytes stored.
         found: usize,
         /// The bytes of its shape and number format.
         expected: usize,

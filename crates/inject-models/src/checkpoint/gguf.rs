@@ -46,7 +46,7 @@ pub(super) struct Stored {
     change: Change,
 }
 
-/// The change that undoes what the converter of llama.cpp did to a tensor.
+/// The inverse of a change that the converter of llama.cpp made to a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
     None,
@@ -59,9 +59,9 @@ enum Change {
 /// The order of the rows of a tensor in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
-    /// The two halves of each of so many heads are interleaved row by row.
+    /// The two halves of each head are interleaved row by row. The number is that of the heads.
     Interleaved { heads: usize },
-    /// The queries of so many heads, then their keys, then their values. As published, each head has the three together.
+    /// The queries of all heads, then their keys, then their values. As published, each head has the three together.
     QueriesKeysValues { heads: usize },
 }
 

@@ -34,9 +34,9 @@ pub struct Header {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoredTensor {
-    /// The number format.
+    /// The number format of the stored values.
     pub dtype: Dtype,
-    /// The shape.
+    /// Extent of each dimension, the outermost first.
     pub shape: Vec<usize>,
     /// The bytes of the file that hold the values, in row-major order.
     pub bytes: Range<u64>,
@@ -76,7 +76,7 @@ pub enum HeaderError {
     Entry {
         /// Name of the tensor.
         tensor: String,
-        /// The parser's error.
+        /// The error of the JSON parser.
         source: serde_json::Error,
     },
     /// A tensor overlaps another, leaves a gap or exceeds the file.
@@ -99,11 +99,11 @@ pub enum HeaderError {
     Size {
         /// Name of the tensor.
         tensor: String,
-        /// Its bytes.
+        /// The number of bytes stored.
         found: u64,
-        /// Its number format.
+        /// The number format that the header states.
         dtype: Dtype,
-        /// Its shape.
+        /// The shape that the header states.
         shape: Vec<usize>,
     },
     /// The file has more data than its tensors.

@@ -1,4 +1,4 @@
-//! What lies in a folder in the place of a checkpoint.
+//! Contents of a folder that is not a checkpoint.
 
 use std::{
     fmt, fs,
@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-/// What a folder holds in the place of a checkpoint.
+/// The contents of a folder that is not a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Instead {
@@ -18,7 +18,7 @@ pub enum Instead {
     },
     /// Files in the GGUF format.
     Gguf {
-        /// Their names.
+        /// Names of the files within the folder.
         files: Vec<String>,
     },
     /// A repository of the Hub's cache without one snapshot that stands for all.
@@ -28,17 +28,17 @@ pub enum Instead {
     },
     /// The Hub's cache itself: folders of repositories.
     HubRepositories {
-        /// Their names.
+        /// Names of the repositories' folders.
         folders: Vec<String>,
     },
     /// The files of Meta's own releases, or of Mistral's.
     Original {
-        /// One of them.
+        /// Name of a file that gives the format away.
         file: String,
     },
     /// Weights under names that are not looked for.
     OtherNames {
-        /// Their names.
+        /// Names of the files within the folder.
         files: Vec<String>,
     },
 }

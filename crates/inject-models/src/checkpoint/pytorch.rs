@@ -13,7 +13,7 @@ pub(super) fn open(path: PathBuf) -> Result<Checkpoint, ModelError> {
     Ok(Checkpoint { path, files: vec![file], tensors })
 }
 
-/// Opens one file.
+/// Opens one pickled file and lists its tensors.
 pub(super) fn open_file(path: &Path) -> Result<Opened, ModelError> {
     lfs::refuse_pointer(path)?;
     let reader = PytorchReader::new(path).map_err(|error| match error {

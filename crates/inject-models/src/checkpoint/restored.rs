@@ -17,7 +17,7 @@ use self::{
 use super::{Checkpoint, Damage, Entry, StoredAs, Values, header};
 use crate::{error::ModelError, format::FloatFormat};
 
-/// A quantised weight.
+/// A quantised weight that is restored when it is read.
 #[derive(Clone, Debug)]
 pub(super) struct Restored {
     codes: Entry,
@@ -129,7 +129,7 @@ impl Checkpoint {
         })
     }
 
-    /// Takes a tensor of so many floats that stands beside a weight out of the table.
+    /// Takes a tensor of `len` floats that belongs to a weight out of the table.
     fn floats_beside(&mut self, name: &str, len: usize) -> Result<Entry, ModelError> {
         let entry = self.beside(name, &[len])?;
         if matches!(entry.stored, StoredAs::Float(_)) && entry.shape.iter().product::<usize>() == len {

@@ -18,7 +18,7 @@ pub(super) fn open_single(path: PathBuf) -> Result<Checkpoint, ModelError> {
     Ok(Checkpoint { path, files: vec![file], tensors })
 }
 
-/// Opens one file.
+/// Opens one safetensors file and lists its tensors.
 pub(super) fn open_file(path: &Path) -> Result<Opened, ModelError> {
     lfs::refuse_pointer(path)?;
     let file = File::open(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;

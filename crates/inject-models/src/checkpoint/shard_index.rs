@@ -22,7 +22,7 @@ pub enum ShardIndexError {
     OutsideFolder {
         /// A tensor in the shard.
         tensor: String,
-        /// The shard's name.
+        /// The name of the shard in the index.
         shard: String,
     },
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{Bias, NormConfig};
 
-/// Causal self-attention.
+/// The shape of the causal self-attention of one block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttentionConfig {
     /// Query heads; a multiple of `n_kv_heads`.
@@ -117,11 +117,11 @@ pub struct RotaryConfig {
 /// Hugging Face transformers 5.23, `modeling_rope_utils.py`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RotaryScaling {
-    /// No change.
+    /// The base frequencies, at every length.
     None,
     /// Every frequency divided by `factor`.
     Linear {
-        /// Divisor.
+        /// The divisor of every frequency.
         factor: f64,
     },
     /// Low frequencies divided by `factor`, high ones kept, a ramp between (Llama 3.1).

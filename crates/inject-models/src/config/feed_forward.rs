@@ -2,7 +2,7 @@
 
 use super::Bias;
 
-/// The feed-forward branch.
+/// The shape of the feed-forward branch of one block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FeedForwardConfig {
     /// Width of the hidden layer.
@@ -34,13 +34,13 @@ impl FeedForwardConfig {
 /// The form of a feed-forward branch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FeedForwardKind {
-    /// `down(act(up(x)))`.
+    /// Two projections: `down(act(up(x)))`.
     Plain(Activation),
-    /// `down(act(gate(x)) * up(x))`.
+    /// Three projections: `down(act(gate(x)) * up(x))`.
     Gated(Activation),
 }
 
-/// An elementwise activation.
+/// A function applied to every element of the hidden layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// GELU in its tanh approximation (`gelu_new`, `gelu_pytorch_tanh`).
@@ -75,7 +75,7 @@ impl std::fmt::Display for Activation {
 }
 
 impl FeedForwardKind {
-    /// Returns the activation.
+    /// Returns the activation of the hidden layer.
     pub fn activation(self) -> Activation {
         match self {
             FeedForwardKind::Plain(activation) | FeedForwardKind::Gated(activation) => activation,

@@ -38,7 +38,7 @@ impl PrefixCache {
 
     /// Returns the length of the whole sequence the prefix belongs to.
     ///
-    /// At most so many positions fit, and LongRoPE chooses its frequencies by this length.
+    /// The number of positions that fit. LongRoPE chooses its frequencies by it.
     pub fn sequence_len(&self) -> usize {
         self.sequence_len
     }

@@ -1,4 +1,4 @@
-//! Checks of what a pass is asked to compute, made before anything is computed.
+//! Checks of the arguments of a pass, made before anything is computed.
 
 use super::{Decoder, Logits, PrefixCache};
 use crate::{
@@ -65,7 +65,7 @@ impl Decoder {
         self.check_next(cache, ids.len(), taps)
     }
 
-    /// Checks that so many candidates for the next position can be computed through the cache.
+    /// Checks that candidates for the next position can be computed through the cache.
     pub(super) fn check_next(
         &self,
         cache: &PrefixCache,

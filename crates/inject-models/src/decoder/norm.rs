@@ -12,7 +12,7 @@ use crate::config::{NormConfig, RmsWeight};
 #[derive(Module, Debug)]
 pub(super) struct Norm {
     pub(super) weight: Param<Tensor<1>>,
-    /// Layer norm only.
+    /// Added after the product. Only a layer norm has it.
     pub(super) bias: Option<Param<Tensor<1>>>,
     #[module(skip)]
     pub(super) config: NormConfig,

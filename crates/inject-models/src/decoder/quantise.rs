@@ -69,7 +69,7 @@ impl Decoder {
         rounding.failure.map_or(Ok(rounded), Err)
     }
 
-    /// `block` gives the number of weights that share a scale in a map of so many inputs.
+    /// `block` gives the number of weights that share a scale, for a map of a number of inputs.
     fn round_linear_maps(
         self,
         format: NumberFormat,
@@ -95,7 +95,7 @@ impl Decoder {
     }
 }
 
-/// Rounds every parameter.
+/// Visits every parameter and rounds it to `format`.
 struct Rounding {
     format: FloatFormat,
     failure: Option<ModelError>,

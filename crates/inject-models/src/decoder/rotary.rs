@@ -18,7 +18,7 @@ use crate::{
 pub(super) struct RotaryTable {
     /// Shape `[1, 1, positions, rotary_dim / 2]`, or `[rows, 1, 1, rotary_dim / 2]` for rows of one position each.
     cos: Tensor<4>,
-    /// As `cos`.
+    /// The sines, in the shape of `cos`.
     sin: Tensor<4>,
 }
 

@@ -81,7 +81,7 @@ impl Rows {
         self.sequence_len
     }
 
-    /// The rows of the runs and the rows beside them, where there are such rows.
+    /// The rows of the runs and the rows beside them, if any.
     pub(super) fn split(&self, rows: Tensor<2>) -> (Option<Tensor<2>>, Option<Tensor<2>>) {
         match (self.in_runs(), self.beside) {
             (_, 0) => (Some(rows), None),

@@ -23,9 +23,9 @@ pub(crate) enum Weight {
 /// Rows of `d_model` numbers: the token embedding or the head.
 #[derive(Module, Debug)]
 pub(crate) enum Table {
-    /// Shape `[rows, d_model]`.
+    /// On the device. Shape `[rows, d_model]`.
     Tensor(Param<Tensor<2>>),
-    /// The same shape.
+    /// In its file, with the same shape.
     Mapped(Mapped),
 }
 
@@ -38,7 +38,7 @@ impl Weight {
         }
     }
 
-    /// The width of what is multiplied, and that of the product.
+    /// Returns the width of a factor, and that of its product.
     pub(super) fn dims(&self) -> [usize; 2] {
         match self {
             Weight::Tensor(weight) => weight.dims(),

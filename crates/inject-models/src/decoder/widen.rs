@@ -22,7 +22,7 @@ impl Decoder {
 
     /// Returns the same decoder with every weight as a tensor of the format that is computed in, on the device that computes.
     ///
-    /// That is what training needs, and what the methods that change weights do by themselves. Nothing is copied of a decoder
+    /// Training needs this. The methods that change weights do it themselves. Nothing is copied of a decoder
     /// that holds its weights so.
     pub fn widened(mut self) -> Self {
         let (device, dtype) = (self.device(), self.dtype());

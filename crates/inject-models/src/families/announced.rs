@@ -14,7 +14,7 @@ struct Announcement {
     meaning: &'static str,
 }
 
-/// What a key says about the computation.
+/// The effect of a key on the computation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Announced {
     /// The key is not on the list.

@@ -9,6 +9,8 @@
 //!
 //! `tests/fixtures/known_keys.json` lists the keys that transformers reads, and a test holds the lists against it.
 
+mod problems;
+
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeSet,
@@ -25,10 +27,7 @@ use super::{
     recognise,
     without_influence::WITHOUT_INFLUENCE,
 };
-use crate::{
-    error::{ConfigProblem, ModelError},
-    note::Evidence,
-};
+use crate::{error::ModelError, note::Evidence};
 
 /// The keys of a JSON object that have not been taken yet.
 #[derive(Debug)]
@@ -88,7 +87,7 @@ impl Keys {
             return Ok(self.stand_in(key, T::default()));
         }
         self.optional(key)?.ok_or_else(|| {
-            // The type's complaint about null names what it expects.
+            // The type's error for null names the expected values.
             let expected = T::deserialize(Value::Null).err().map(|error| expectation(&error));
             self.missing(key, &expected.unwrap_or_default())
         })
@@ -223,7 +222,7 @@ impl Keys {
         }
     }
 
-    /// Returns what is left as a value.
+    /// Returns the keys that are left, as a JSON value.
     pub(crate) fn value(&self) -> Value {
         Value::Object(self.left.clone())
     }
@@ -238,7 +237,7 @@ impl Keys {
         self.left.contains_key(key)
     }
 
-    /// Ends the reading: what is left must be without influence.
+    /// Ends the reading. The keys that are left must be without influence.
     pub(crate) fn finish(self, family: &str, without_influence: &[&str]) -> Result<(), ModelError> {
         let known = |key: &str| WITHOUT_INFLUENCE.contains(&key) || without_influence.contains(&key);
         for (key, value) in self.left.iter().filter(|(key, value)| !value.is_null() && !self.is_excused(key))
@@ -253,7 +252,7 @@ impl Keys {
         Ok(())
     }
 
-    /// Returns a handle to what the reading finds out on its way.
+    /// Returns a handle to the facts that the reading collects.
     pub(crate) fn findings(&self) -> Findings {
         Findings(Rc::clone(&self.shared))
     }
@@ -277,59 +276,14 @@ impl Keys {
     pub(super) fn full(&self, key: &str) -> String {
         format!("{}{key}", self.prefix)
     }
-
-    fn problem(&self, problem: ConfigProblem) -> ModelError {
-        ModelError::Config { path: self.shared.path.clone(), problems: vec![problem] }
-    }
-
-    /// The error for a missing key.
-    pub(crate) fn missing(&self, key: &str, expected: &str) -> ModelError {
-        self.problem(ConfigProblem::Missing { key: self.full(key), expected: expected.to_owned() })
-    }
-
-    /// The error for a `model_type` that is not known.
-    pub(super) fn unknown_family(&self, found: &str, expected: String) -> ModelError {
-        self.problem(ConfigProblem::UnknownFamily { found: found.to_owned(), expected })
-    }
-
-    /// The error for a value that does not fit the others.
-    pub(crate) fn misfit(&self, key: &str, found: &impl serde::Serialize, expected: &str) -> ModelError {
-        self.shared.doubtful.set(self.shared.stood_in.get());
-        self.bad(key, found, expected)
-    }
-
-    /// The error for an unusable value.
-    pub(crate) fn bad(&self, key: &str, found: &impl serde::Serialize, expected: &str) -> ModelError {
-        self.problem(ConfigProblem::Value {
-            key: self.full(key),
-            found: shortened(found),
-            expected: expected.to_owned(),
-        })
-    }
-
-    /// The error for two values that should be the same.
-    pub(crate) fn contradiction(
-        &self,
-        key: &str,
-        found: &Value,
-        other: &str,
-        other_found: &Value,
-    ) -> ModelError {
-        self.problem(ConfigProblem::Contradiction {
-            key: self.full(key),
-            found: shortened(found),
-            other: other.to_owned(),
-            other_found: shortened(other_found),
-        })
-    }
 }
 
-/// What the reading of a file finds out beside the description.
+/// The facts that reading a config yields beside its description.
 #[derive(Debug)]
 pub(crate) struct Findings(Rc<Shared>);
 
 impl Findings {
-    /// Returns the keys that nobody reads, in order.
+    /// Returns the keys that are not read, in order.
     pub(crate) fn unread(&self) -> Vec<String> {
         let mut keys = self.0.unread.take();
         keys.sort();
@@ -360,15 +314,5 @@ fn expectation(error: &serde_json::Error) -> String {
         "a sequence" => "a list".to_owned(),
         "a map" => "an object".to_owned(),
         other => other.to_owned(),
-    }
-}
-
-/// A value as JSON, cut to a length that fits an error message.
-fn shortened(value: &impl serde::Serialize) -> String {
-    const LIMIT: usize = 120;
-    let text = serde_json::to_string(value).unwrap_or_else(|_| "not representable".to_owned());
-    match text.char_indices().nth(LIMIT) {
-        None => text,
-        Some((end, _)) => format!("{}...", &text[..end]),
     }
 }

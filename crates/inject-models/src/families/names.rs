@@ -14,10 +14,10 @@ pub(crate) struct Names {
     /// The part of a name before the number of a block.
     pub(crate) block: &'static str,
     pub(crate) attention_norm: &'static str,
-    /// Sandwich norms only.
+    /// The norm after the attention branch, for sandwich norms.
     pub(crate) post_attention_norm: &'static str,
     pub(crate) feed_forward_norm: &'static str,
-    /// Sandwich norms only.
+    /// The norm after the feed-forward branch, for sandwich norms.
     pub(crate) post_feed_forward_norm: &'static str,
     /// Query, key and value: three tensors, or one that holds all.
     pub(crate) qkv: Projection,

@@ -1,4 +1,4 @@
-//! Configs in the spellings of published checkpoints: each loads, and the keys that nobody reads are noted.
+//! Configs in the spellings of published checkpoints: each loads, and the keys that are not read are noted.
 
 use std::path::Path;
 
@@ -35,7 +35,7 @@ fn with(mut config: Value, more: Value) -> Value {
     config
 }
 
-/// The keys of a config that are read by nobody.
+/// The keys of a config that are not read.
 fn unread(config: &Value) -> Vec<String> {
     let described = describe(Path::new("config.json"), &config.to_string());
     let described = described.unwrap_or_else(|error| panic!("{error}: {config}"));

@@ -60,9 +60,9 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Kind {
-    /// `sliding_attention`.
+    /// A window of the nearest keys: `sliding_attention`.
     SlidingAttention,
-    /// `full_attention`.
+    /// All earlier keys: `full_attention`.
     FullAttention,
 }
 
@@ -83,7 +83,7 @@ pub(super) fn spans(keys: &mut Keys, n_layers: usize) -> Result<Vec<Span>, Model
     spans_of(keys, &layer_types, sliding_window)
 }
 
-/// Takes `layer_types`.
+/// Takes `layer_types` and checks that it has one kind a layer.
 pub(super) fn layer_types(keys: &mut Keys, n_layers: usize) -> Result<Option<Vec<Kind>>, ModelError> {
     match keys.optional::<Vec<Kind>>("layer_types")? {
         Some(kinds) if kinds.len() != n_layers => {

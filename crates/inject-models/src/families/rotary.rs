@@ -15,7 +15,7 @@ use crate::{
 /// The settings of a model that its rotary settings depend on.
 pub(super) struct Surroundings {
     pub(super) d_head: usize,
-    /// `max_position_embeddings`.
+    /// The longest sequence, `max_position_embeddings`.
     pub(super) max_len: usize,
     /// `original_max_position_embeddings`, in a family that keeps it outside the rotary settings.
     pub(super) original_len: Option<usize>,
@@ -60,7 +60,7 @@ pub(super) fn parse(
     outer_partial: Option<f64>,
     surroundings: &Surroundings,
 ) -> Result<RotaryConfig, ModelError> {
-    // transformers reads the older `type` only where there is no `rope_type`. Some Phi-3 files have both, with an old name
+    // transformers reads the older `type` only if there is no `rope_type`. Some Phi-3 files have both, with an old name
     // for the same kind, so a difference is judged by the meaning.
     let older_kind = keys.optional::<String>("type")?;
     let newer_kind = keys.optional::<String>("rope_type")?;

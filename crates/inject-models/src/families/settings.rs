@@ -69,7 +69,7 @@ pub(super) fn even_split(
     }
 }
 
-/// Takes `tie_word_embeddings`.
+/// Takes `tie_word_embeddings`, and returns the head that it asks for.
 pub(super) fn head(keys: &mut Keys, tied_by_default: bool) -> Result<Head, ModelError> {
     let tied = keys.or("tie_word_embeddings", tied_by_default)?;
     Ok(if tied { Head::Tied } else { Head::Untied })

@@ -43,7 +43,7 @@ use crate::{Progress, Unit};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// The folder: `<cache>/models--<owner>--<name>/snapshots/<commit>`.
+    /// Path of the folder: `<cache>/models--<owner>--<name>/snapshots/<commit>`.
     pub folder: PathBuf,
     /// The commit the revision stood for.
     pub commit: String,
@@ -54,10 +54,10 @@ pub struct Snapshot {
 /// The files are `config.json`, `tokenizer.json`, or else `vocab.json` and `merges.txt`, and `tokenizer_config.json` (where
 /// the repository has them), and the weights: the shards named by `model.safetensors.index.json`, else
 /// `model.safetensors`, else `pytorch_model.bin`, else the shards named by `pytorch_model.bin.index.json`. No other file
-/// of the repository is asked for.
+/// of the repository is requested.
 ///
-/// `progress` is told the bytes of each file that have arrived, with those of an interrupted download that is resumed. Once a
-/// file is in the snapshot folder, fetched now or found in the cache, it gets one report in which `done` is `total`.
+/// `progress` receives the number of bytes of each file that have arrived, with those of an interrupted download that is resumed.
+/// Once a file is in the snapshot folder, fetched now or found in the cache, it gets one report in which `done` is `total`.
 ///
 /// # Requests
 ///
@@ -108,7 +108,7 @@ pub fn fetch(
 }
 
 /// Makes the files of a repository's tokenizer present in the cache, and returns their folder: `tokenizer.json`, or else
-/// `vocab.json` and `merges.txt`, and `tokenizer_config.json` where there is one.
+/// `vocab.json` and `merges.txt`, and `tokenizer_config.json` if there is one.
 ///
 /// Everything that [`fetch`] promises holds. A ref of the cache is written only where there was none, because the snapshot may
 /// lack the files of the model.
@@ -172,7 +172,7 @@ impl Site<'_> {
         Box::new(HubFile { file: file.to_owned(), repo: self.repo.clone(), endpoint })
     }
 
-    /// The address of a file. Revision and file consist of characters that need no escaping, but for the `/` of a revision.
+    /// The address of a file. Revision and file consist of characters that need no escaping, except for the `/` of a revision.
     fn url(&self, revision: &str, file: &str) -> String {
         format!(
             "{}/{}/resolve/{}/{file}",

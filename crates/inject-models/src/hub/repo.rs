@@ -34,7 +34,7 @@ impl HubRepo {
         &self.id
     }
 
-    /// The branch, tag or commit.
+    /// Returns the branch, tag or commit.
     pub fn revision(&self) -> &str {
         &self.revision
     }
@@ -47,7 +47,7 @@ impl HubRepo {
 pub struct RepoIdError {
     /// The text that was parsed.
     pub text: String,
-    /// What is wrong with it.
+    /// The problem with it.
     pub problem: &'static str,
 }
 

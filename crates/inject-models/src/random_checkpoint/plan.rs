@@ -19,7 +19,7 @@ pub(super) struct PlannedTensor {
 pub(super) enum Values {
     /// Drawn from a normal distribution around zero.
     Normal { std: f64 },
-    /// All the same.
+    /// The same value everywhere.
     Constant(f32),
 }
 

@@ -20,29 +20,29 @@ use crate::{config::DecoderConfig, families::describe};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PublishedShape {
-    /// GPT-2 small.
+    /// GPT-2 small: 124 million parameters.
     Gpt2,
-    /// GPT-2 medium.
+    /// GPT-2 medium: 355 million parameters.
     Gpt2Medium,
-    /// GPT-2 large.
+    /// GPT-2 large: 774 million parameters.
     Gpt2Large,
-    /// TinyStories-33M.
+    /// TinyStories-33M, a GPT-Neo model of 69 million parameters with its embeddings.
     TinyStories33m,
-    /// SmolLM2-135M.
+    /// SmolLM2-135M, a Llama model of 135 million parameters.
     SmolLm2_135m,
-    /// Gemma 3 270M.
+    /// Gemma 3 270M: 268 million parameters.
     Gemma3_270m,
-    /// Gemma 3 1B.
+    /// Gemma 3 1B: 1.0 billion parameters.
     Gemma3_1b,
-    /// Gemma 3 4B.
+    /// The text part of Gemma 3 4B: 3.9 billion parameters.
     Gemma3_4b,
-    /// Gemma 3 12B.
+    /// The text part of Gemma 3 12B: 11.8 billion parameters.
     Gemma3_12b,
-    /// Phi-4-mini.
+    /// Phi-4-mini: 3.8 billion parameters.
     Phi4Mini,
-    /// Mistral-7B-v0.1.
+    /// Mistral-7B-v0.1: 7.2 billion parameters.
     Mistral7b,
-    /// Llama-3.1-8B.
+    /// Llama-3.1-8B: 8.0 billion parameters.
     Llama3_1_8b,
 }
 
@@ -51,9 +51,9 @@ pub enum PublishedShape {
 #[error("unknown shape `{found}`: expected {expected}")]
 #[non_exhaustive]
 pub struct UnknownShape {
-    /// The text.
+    /// The text that was given.
     pub found: String,
-    /// The known names.
+    /// The names of all shapes, separated by commas.
     pub expected: String,
 }
 

@@ -1,4 +1,4 @@
-//! The limits of what a `tokenizer.json` can ask for, checked before the tokenizers library reads it.
+//! Limits on the memory and time that a `tokenizer.json` can ask for, checked before the tokenizers library reads it.
 //!
 //! A few bytes can ask the library (0.23.2) for gigabytes: a pattern with nested counts, patterns that replace a character by
 //! many, one after another, a template that repeats long special tokens, a table whose length is only announced. Each limit is
@@ -56,17 +56,17 @@ pub enum TokenizerLimit {
     /// A part asks for more than a tokenizer needs.
     #[error("{asked} is {found}, expected at most {most}")]
     Exceeded {
-        /// The quantity.
+        /// The limited quantity, as text for the message.
         asked: &'static str,
-        /// Its value.
+        /// The value that the file asks for.
         found: u64,
-        /// The limit.
+        /// The largest accepted value.
         most: u64,
     },
     /// A table of normalisations that ends before its announced length.
     #[error("`precompiled_charsmap` announces a trie of {found} bytes in a text of {text} characters")]
     Table {
-        /// The announced length.
+        /// The length that the table announces, in bytes.
         found: u32,
         /// The length of the text.
         text: usize,
@@ -102,7 +102,7 @@ struct Marks {
     _merges: Option<IgnoredAny>,
 }
 
-/// What the parts of a tokenizer ask for, summed up.
+/// The sums of what the parts of a tokenizer ask for.
 struct Asked {
     values: usize,
     patterns: usize,
@@ -118,7 +118,7 @@ pub(super) fn check_length(length: u64, vocab_size: usize) -> Result<(), Tokeniz
     at_most("the length of the file in bytes", length, most.min(MOST_BYTES))
 }
 
-/// Checks everything else.
+/// Checks every limit that depends on the content.
 pub(super) fn check(text: &[u8]) -> Result<(), TokenizerLimit> {
     let outline: Outline = serde_json::from_slice(text)?;
     let mut all = 0;

@@ -1,18 +1,17 @@
 //! A calibration on disk: one safetensors file for each tap and format, which names the weights it was measured with.
 
 use std::{
-    collections::HashMap,
-    fs, io,
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     models::{NumberFormat, Tap},
-    states::durable::{self, FileError},
+    tensor_file::{self, Stored, TensorFile, TensorFileError},
 };
 
 use super::{Calibration, LogNormal, PlaceNoise, place::Loud};
@@ -27,35 +26,22 @@ const LARGEST: u64 = 1 << 30;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CalibrationError {
-    /// A file cannot be read or written.
-    #[error("cannot read or write {}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The error of the operating system.
-        source: io::Error,
-    },
-    /// A file is not a calibration, or is damaged.
-    #[error("{}: {reason}", path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// The content found, and the content expected.
-        reason: String,
-    },
+    /// The file cannot be read or written, is not a calibration, or is damaged.
+    #[error(transparent)]
+    File(#[from] TensorFileError),
     /// The calibration was measured with other weights, at another tap or in another format.
     #[error("{} was measured for {found}, expected {expected}", path.display())]
     Other {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Its version, weights, tap and format.
+        /// The version, weights, tap and format of the file.
         found: String,
-        /// Those wanted.
+        /// The version, weights, tap and format that were requested.
         expected: String,
     },
 }
 
-/// What a calibration was measured for.
+/// The weights, tap and format for which a calibration was measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Identity {
@@ -65,7 +51,7 @@ struct Identity {
     format: String,
 }
 
-/// The numbers of one kind of position, but for the matrices.
+/// The numbers of one kind of position, without the matrices.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Place {
@@ -90,7 +76,7 @@ impl Identity {
 }
 
 impl Calibration {
-    /// The file name of a calibration, such as `calibration-block-7-bf16.safetensors`.
+    /// Returns the file name of a calibration, such as `calibration-block-7-bf16.safetensors`.
     pub fn file_name(tap: Tap, format: NumberFormat) -> String {
         format!("calibration-{tap}-{format}.safetensors")
     }
@@ -102,41 +88,15 @@ impl Calibration {
     /// [`CalibrationError::File`] if the file cannot be written.
     pub fn save(&self, folder: &Path, weight_hash: &str) -> Result<PathBuf, CalibrationError> {
         let path = folder.join(Self::file_name(self.tap, self.format));
-        let malformed = |reason: String| CalibrationError::Malformed { path: path.clone(), reason };
-        let place = |place: &PlaceNoise| Place {
-            typical_norm: place.typical_norm,
-            noise: place.noise,
-            margin: place.margin,
-        };
         let identity = identity(weight_hash, self.tap, self.format);
-        let about = About { identity, first: place(&self.first), later: place(&self.later) };
-        let about = serde_json::to_string(&about).map_err(|error| malformed(error.to_string()))?;
-        let mut tensors = Vec::new();
-        for (name, place) in [("first", &self.first), ("later", &self.later)] {
-            let (along, shares): (Vec<f64>, Vec<f64>) = place.states_along.iter().copied().unzip();
-            let loud = &place.loud;
-            let vectors = [
-                ("directions", loud.directions.clone()),
-                ("variances", loud.variances.clone()),
-                ("damped", loud.damped.clone()),
-                ("means", along),
-                ("shares", shares),
-            ];
-            tensors.extend(vectors.map(|(of, values)| (format!("{name}.{of}"), values)));
-        }
-        let bytes: Vec<(String, Vec<u8>)> = tensors
+        let about = About { identity, first: Place::of(&self.first), later: Place::of(&self.later) };
+        let about = serde_json::to_string(&about)
+            .map_err(|error| TensorFileError::malformed(&path, error.to_string()))?;
+        let stored: Vec<Stored> = [("first", &self.first), ("later", &self.later)]
             .into_iter()
-            .map(|(name, values)| (name, values.into_iter().flat_map(f64::to_le_bytes).collect()))
+            .flat_map(|(name, place)| vectors(name, place))
             .collect();
-        let views = bytes.iter().map(|(name, bytes)| {
-            TensorView::new(Dtype::F64, vec![bytes.len() / 8], bytes).map(|view| (name.as_str(), view))
-        });
-        let views = views.collect::<Result<Vec<_>, _>>().map_err(|error| malformed(error.to_string()))?;
-        let metadata = HashMap::from([("about".to_owned(), about)]);
-        let file =
-            safetensors::serialize(views, Some(metadata)).map_err(|error| malformed(error.to_string()))?;
-        durable::replace(&path, &file)
-            .map_err(|FileError { path, source, .. }| CalibrationError::File { path, source })?;
+        tensor_file::write(&path, &BTreeMap::from([("about", about)]), &stored)?;
         Ok(path)
     }
 
@@ -153,58 +113,76 @@ impl Calibration {
         d_model: usize,
     ) -> Result<Option<Self>, CalibrationError> {
         let path = folder.join(Self::file_name(tap, format));
-        let failed = |source| CalibrationError::File { path: path.clone(), source };
-        let malformed = |reason: String| CalibrationError::Malformed { path: path.clone(), reason };
-        let bytes = match fs::metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed(error)),
-            Ok(found) if found.len() > LARGEST => {
-                return Err(malformed(format!("it has {} bytes, expected at most {LARGEST}", found.len())));
-            }
-            Ok(_) => fs::read(&path).map_err(failed)?,
+        let bytes = match tensor_file::read(&path, Some(LARGEST)) {
+            Err(error) if error.is_missing() => return Ok(None),
+            read => read?,
         };
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| malformed(error.to_string()))?;
-        let tensors = SafeTensors::deserialize(&bytes).map_err(|error| malformed(error.to_string()))?;
-        let about = header.metadata().as_ref().and_then(|metadata| metadata.get("about"));
-        let about = about.ok_or_else(|| malformed("it has no description: not a calibration".to_owned()))?;
-        let about: About = serde_json::from_str(about).map_err(|error| malformed(error.to_string()))?;
+        let file = TensorFile::parse(&path, &bytes)?;
+        let about: About = file.json("about")?;
         let expected = identity(weight_hash, tap, format);
         if about.identity != expected {
             let (found, expected) = (about.identity.words(), expected.words());
             return Err(CalibrationError::Other { path, found, expected });
         }
-        let vector = |name: String, length: Option<usize>| -> Result<Vec<f64>, CalibrationError> {
-            let view = tensors.tensor(&name).map_err(|error| malformed(format!("{name}: {error}")))?;
-            let values: Vec<f64> =
-                view.data().as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect();
-            let right = view.dtype() == Dtype::F64 && length.is_none_or(|length| values.len() == length);
-            match right && values.iter().all(|value| value.is_finite()) {
-                true => Ok(values),
-                false => Err(malformed(format!("{name} has {} numbers of {:?}", values.len(), view.dtype()))),
-            }
-        };
-        let place = |name: &str, place: Place| -> Result<Arc<PlaceNoise>, CalibrationError> {
-            let variances = vector(format!("{name}.variances"), None)?;
-            let of = |what: &str, length: usize| vector(format!("{name}.{what}"), Some(length));
-            let count = variances.len();
-            let loud = Loud {
-                directions: of("directions", count.saturating_mul(d_model))?,
-                damped: of("damped", count)?,
-                variances,
-            };
-            let states_along = of("means", count)?.into_iter().zip(of("shares", count)?).collect();
-            let Place { typical_norm, noise, margin } = place;
-            let positive = [noise.spread, margin.spread].iter().all(|spread| *spread > 0.0);
-            if !positive || !loud.damped.iter().all(|share| (0.0..=1.0).contains(share)) {
-                return Err(malformed(format!(
-                    "{name}: a spread is not positive, or a share lies outside 0 to 1"
-                )));
-            }
-            Ok(Arc::new(PlaceNoise { typical_norm, loud, states_along, noise, margin }))
-        };
-        let (first, later) = (place("first", about.first)?, place("later", about.later)?);
+        let first = Arc::new(about.first.with_vectors(&file, "first", d_model)?);
+        let later = Arc::new(about.later.with_vectors(&file, "later", d_model)?);
         Ok(Some(Calibration { tap, format, first, later }))
     }
+}
+
+impl Place {
+    fn of(place: &PlaceNoise) -> Self {
+        Place { typical_norm: place.typical_norm, noise: place.noise, margin: place.margin }
+    }
+
+    /// Adds the vectors of a place, from the tensors whose names begin with `name`.
+    fn with_vectors(
+        self,
+        file: &TensorFile<'_>,
+        name: &str,
+        d_model: usize,
+    ) -> Result<PlaceNoise, TensorFileError> {
+        let variances = file.vector(&format!("{name}.variances"))?;
+        let count = variances.len();
+        let of = |kind: &str, expected: usize| {
+            let name = format!("{name}.{kind}");
+            let values = file.vector(&name)?;
+            match values.len() {
+                found if found == expected => Ok(values),
+                found => Err(file.wrong(format!("{name} has {found} numbers, expected {expected}"))),
+            }
+        };
+        let directions = of("directions", count.saturating_mul(d_model))?;
+        let loud = Loud { directions, damped: of("damped", count)?, variances };
+        let states_along = of("means", count)?.into_iter().zip(of("shares", count)?).collect();
+        let Place { typical_norm, noise, margin } = self;
+        let positive = [noise.spread, margin.spread].iter().all(|spread| *spread > 0.0);
+        if !positive || !loud.damped.iter().all(|share| (0.0..=1.0).contains(share)) {
+            return Err(
+                file.wrong(format!("{name}: a spread is not positive, or a share lies outside 0 to 1"))
+            );
+        }
+        Ok(PlaceNoise { typical_norm, loud, states_along, noise, margin })
+    }
+}
+
+/// The vectors of a place as tensors whose names begin with `name`.
+fn vectors(name: &str, place: &PlaceNoise) -> [Stored; 5] {
+    let (means, shares): (Vec<f64>, Vec<f64>) = place.states_along.iter().copied().unzip();
+    let loud = &place.loud;
+    let vectors = [
+        ("damped", loud.damped.clone()),
+        ("directions", loud.directions.clone()),
+        ("means", means),
+        ("shares", shares),
+        ("variances", loud.variances.clone()),
+    ];
+    vectors.map(|(kind, values)| Stored {
+        name: format!("{name}.{kind}"),
+        shape: vec![values.len()],
+        dtype: Dtype::F64,
+        bytes: values.into_iter().flat_map(f64::to_le_bytes).collect(),
+    })
 }
 
 fn identity(weight_hash: &str, tap: Tap, format: NumberFormat) -> Identity {
@@ -214,6 +192,8 @@ fn identity(weight_hash: &str, tap: Tap, format: NumberFormat) -> Identity {
 #[cfg(test)]
 mod tests {
     use inject_testing::models::random;
+
+    use std::fs;
 
     use super::*;
     use crate::{collisions::Arithmetic, models::FloatFormat, vocabulary::Vocabulary};
@@ -240,8 +220,14 @@ mod tests {
         assert!(matches!(load(Tap::Block(1), format, "abc").unwrap_err(), CalibrationError::Other { .. }));
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, &bytes[..bytes.len() - 8]).unwrap();
-        assert!(matches!(load(tap, format, "abc").unwrap_err(), CalibrationError::Malformed { .. }));
+        assert!(matches!(
+            load(tap, format, "abc").unwrap_err(),
+            CalibrationError::File(TensorFileError::Malformed { .. })
+        ));
         let wrong_width = Calibration::load(dir.path(), tap, format, "abc", d_model + 1);
-        assert!(matches!(wrong_width.unwrap_err(), CalibrationError::Malformed { .. }));
+        assert!(matches!(
+            wrong_width.unwrap_err(),
+            CalibrationError::File(TensorFileError::Malformed { .. })
+        ));
     }
 }

@@ -39,7 +39,7 @@ pub(super) struct Loud {
 pub(crate) struct LogNormal {
     /// The mean of the logarithm.
     pub(crate) mean: f64,
-    /// Its standard deviation.
+    /// The standard deviation of the logarithm.
     pub(crate) spread: f64,
 }
 
@@ -56,12 +56,12 @@ impl LogNormal {
         Some(LogNormal { mean, spread: variance.sqrt().max(CALIBRATION_LEAST_SPREAD) })
     }
 
-    /// The median.
+    /// Returns the median length.
     pub(crate) fn typical(self) -> f64 {
         self.mean.exp()
     }
 
-    /// The length that lies so many standard deviations above the mean.
+    /// Returns the length whose logarithm lies `deviations` standard deviations above the mean.
     pub(crate) fn above(self, deviations: f64) -> f64 {
         (self.mean + deviations * self.spread).exp()
     }

@@ -64,7 +64,8 @@ fn may_estimate(settings: &Settings) -> bool {
 }
 
 impl Inverter<'_> {
-    /// The noise of a producer that computes in `format`, measured on the first call. None if the model overflows in the format.
+    /// Returns the noise of a producer that computes in `format`, measured on the first call. None if the model overflows in the
+    /// format.
     ///
     /// # Errors
     ///
@@ -89,7 +90,7 @@ impl Inverter<'_> {
         }
     }
 
-    /// The calibrations known so far, in no order.
+    /// Returns the calibrations known so far, in no order.
     pub fn known_calibrations(&self) -> Vec<Arc<Calibration>> {
         let known = self.calibrations.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         known.values().flatten().cloned().collect()

@@ -19,14 +19,14 @@ use super::{
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ScanCost {
-    /// Candidates to compute.
+    /// The number of candidate states to compute.
     pub candidates: u64,
     /// Floating-point operations of the matrix products, two for each weight.
     pub flop: f64,
 }
 
 impl Inverter<'_> {
-    /// The cost that [`Scan::Whole`](crate::settings::Scan::Whole) adds for a prompt of this length.
+    /// Returns the cost that [`Scan::Whole`](crate::settings::Scan::Whole) adds for a prompt of this length.
     pub fn scan_cost(&self, positions: usize) -> ScanCost {
         let candidates = positions as u64 * self.decoder.config().vocab_size as u64;
         ScanCost { candidates, flop: candidates as f64 * self.decoder.config().flops_per_token(self.tap) }

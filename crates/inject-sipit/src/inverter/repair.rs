@@ -62,7 +62,7 @@ impl Recovery<'_, '_> {
         }
         branches.iter_mut().for_each(|branch| branch.trial.accept_separated(&self.comparison));
         // Out of budget, the best hypothesis that nothing excludes may be one that nothing fitted yet. It is kept all the same: what
-        // fits after a worse one is no evidence against it.
+        // fits after a worse one is not evidence against it.
         branches.sort_by(|a, b| a.is_excluded().cmp(&b.is_excluded()).then(by_strain(a, b)));
         let undecided = out_of_budget && branches[0].trial.tested.fitting().is_empty();
         match undecided || branches.iter().all(|branch| branch.trial.tested.fitting().is_empty()) {
@@ -110,7 +110,7 @@ impl Recovery<'_, '_> {
                 continue;
             }
             if tested.more_fit() {
-                // Nobody follows those, so a failure after the others is no evidence against an earlier token.
+                // Nobody follows those, so a failure after the others is not evidence against an earlier token.
                 self.abandoned.add(ids, Evidence::NoRoom);
             }
             let floor = branch.trial.floor(&self.comparison);

@@ -1,6 +1,7 @@
 //! Makes lenses for many taps in one pass over the vocabulary.
 
 mod codebooks;
+mod samples;
 mod select;
 
 use std::collections::BTreeMap;
@@ -11,17 +12,18 @@ use crate::{
     models::{Decoder, ModelError, Progress, Tap, Unit},
     states::{Extraction, Share, States, store::Positions},
     tensors::read_f32,
-    tuning::{LENS_FEWEST_SAMPLES, LENS_FIRST_RANK, LENS_MOST_RANK, PROJECTED_TOGETHER},
+    tuning::{LENS_FEWEST_SAMPLES, LENS_FIRST_RANK, LENS_MOST_RANK},
     vocabulary::Vocabulary,
 };
-use burn::tensor::{Device, Tensor};
-use ndarray::Array2;
 use xxhash_rust::xxh3::Xxh3;
 
-use self::codebooks::Codebooks;
+use self::{
+    codebooks::Codebooks,
+    samples::{Sample, distinct, fitted_on_and_held_out, gathered, places},
+};
 use super::{
     Lens, LensError, LensShare,
-    fit::{Fitted, Samples, fit, gather, projected, refine_points},
+    fit::{Fitted, fit, refine_points},
     share::TokenPoints,
 };
 
@@ -89,14 +91,6 @@ pub struct LensCost {
     pub bytes: u64,
 }
 
-/// A position of the text that is not the first of its prompt.
-#[derive(Clone, Copy, Debug)]
-struct Sample {
-    /// The row among all states of the text. The previous position is the previous row.
-    row: usize,
-    token: u32,
-}
-
 impl LensBuilder {
     /// Creates a builder. The fields of the same names describe the arguments.
     pub fn new(taps: Vec<Tap>, prefixes: Vec<Vec<u32>>, text: Vec<Vec<u32>>, first: FirstPosition) -> Self {
@@ -127,7 +121,7 @@ impl LensBuilder {
     pub fn cost(&self, decoder: &Decoder) -> LensCost {
         let config = decoder.config();
         let passes = self.prefixes.len() + usize::from(self.first == FirstPosition::Any);
-        let samples = self.samples();
+        let samples = samples::of_text(&self.text);
         let distinct = distinct(fitted_on_and_held_out(&samples).0).len();
         let candidates = (passes * (config.vocab_size + distinct)) as u64;
         let text = self.text.iter().map(Vec::len).sum::<usize>() as u64;
@@ -216,7 +210,7 @@ impl LensBuilder {
         if let FirstPosition::Bos(bos) = self.first {
             decoder.config().check_prompt(0, &[bos])?;
         }
-        let samples = self.samples();
+        let samples = samples::of_text(&self.text);
         if samples.len() < LENS_FEWEST_SAMPLES {
             return Err(
                 LensError::TooLittleText { found: samples.len(), expected: LENS_FEWEST_SAMPLES }.into()
@@ -267,7 +261,7 @@ impl LensBuilder {
         let vocabulary = Vocabulary::new(decoder, Arithmetic::I16OnProcessor);
         let mut lenses = Vec::with_capacity(taps.len());
         for (done, &tap) in taps.iter().enumerate() {
-            let trial = select::Trial {
+            let held = select::HeldOut {
                 vocabulary: &vocabulary,
                 tap,
                 states: &text[&tap],
@@ -277,7 +271,7 @@ impl LensBuilder {
                 weight_hash,
             };
             let TokenPoints { later, first } = points.remove(&tap).unwrap_or_default();
-            lenses.push(trial.select(&fitted[&tap], &later, codebooks.first(tap, first)?)?);
+            lenses.push(held.select(&fitted[&tap], &later, codebooks.first(tap, first)?)?);
             progress(Progress::new("measure", Unit::Taps, done as u64 + 1, taps.len() as u64));
         }
         Ok(lenses)
@@ -291,18 +285,6 @@ impl LensBuilder {
             tap.checked(decoder.config().n_layers()).map_err(ModelError::from)?;
         }
         if taps.is_empty() { Err(LensError::NoTaps.into()) } else { Ok(taps) }
-    }
-
-    /// Returns every position of the text that is not the first of its prompt.
-    fn samples(&self) -> Vec<Sample> {
-        let mut begin = 0;
-        let mut samples = Vec::new();
-        for prompt in &self.text {
-            let of_prompt = prompt.iter().enumerate().skip(1);
-            samples.extend(of_prompt.map(|(position, &token)| Sample { row: begin + position, token }));
-            begin += prompt.len();
-        }
-        samples
     }
 
     fn text_states(
@@ -320,7 +302,7 @@ impl LensBuilder {
     }
 }
 
-/// What the text determines, before the passes over the vocabulary.
+/// The results of the passes over the text, before those over the vocabulary.
 struct Prepared<'a> {
     taps: Vec<Tap>,
     samples: Vec<Sample>,
@@ -345,50 +327,4 @@ impl Prepared<'_> {
         }
         Ok(format!("{:016x}", hash.digest()))
     }
-}
-
-/// A tenth is held out.
-fn fitted_on_and_held_out(samples: &[Sample]) -> (&[Sample], &[Sample]) {
-    samples.split_at(samples.len() - samples.len() / 10)
-}
-
-/// Returns the distinct tokens of the samples, in ascending order.
-fn distinct(samples: &[Sample]) -> Vec<u32> {
-    let mut tokens: Vec<u32> = samples.iter().map(|sample| sample.token).collect();
-    tokens.sort_unstable();
-    tokens.dedup();
-    tokens
-}
-
-/// Returns the samples of one tap as tensors.
-fn gathered(
-    states: &Array2<f32>,
-    final_states: &Array2<f32>,
-    samples: &[Sample],
-    distinct: &[u32],
-    device: &Device,
-) -> Samples {
-    let place = |sample: &Sample| distinct.partition_point(|&token| token < sample.token);
-    Samples {
-        states: gather(states, samples.iter().map(|sample| sample.row), device),
-        before: gather(states, samples.iter().map(|sample| sample.row - 1), device),
-        tokens: samples.iter().map(place).collect(),
-        final_before: gather(final_states, samples.iter().map(|sample| sample.row - 1), device),
-    }
-}
-
-/// Returns the points of the samples under the fitted maps, `[samples, rank]` row-major.
-fn places(
-    fitted: &Fitted,
-    states: &Array2<f32>,
-    samples: &[Sample],
-    device: &Device,
-) -> Result<Vec<f32>, InvertError> {
-    let mut places = Vec::new();
-    for samples in samples.chunks(PROJECTED_TOGETHER) {
-        let here = gather(states, samples.iter().map(|sample| sample.row), device);
-        let before = gather(states, samples.iter().map(|sample| sample.row - 1), device);
-        places.extend(projected(Tensor::cat(vec![here, before], 1), &fitted.projection, &fitted.offset)?);
-    }
-    Ok(places)
 }

@@ -2,28 +2,15 @@
 
 use std::path::PathBuf;
 
-use crate::{models::Tap, states::CoverError};
+use crate::{models::Tap, states::CoverError, tensor_file::TensorFileError};
 
 /// The reason why a lens cannot be made, stored, loaded or used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LensError {
-    /// A file cannot be read or written.
-    #[error("cannot read or write {}", path.display())]
-    File {
-        /// The path of the lens file.
-        path: PathBuf,
-        /// The error of the operating system.
-        source: std::io::Error,
-    },
-    /// A file is not a lens, or is damaged.
-    #[error("{}: {reason}", path.display())]
-    Malformed {
-        /// The path of the lens file.
-        path: PathBuf,
-        /// The content that was found, and the content that was expected.
-        reason: String,
-    },
+    /// A file cannot be read or written, is not a lens, or is damaged.
+    #[error(transparent)]
+    File(#[from] TensorFileError),
     /// The lens was made for other weights, so its rankings would be meaningless.
     #[error("the lens was made for the weights {found}, expected those of the model, {expected}")]
     OtherWeights {

@@ -9,16 +9,16 @@ use std::{
 
 use safetensors::Dtype;
 
-use super::{
-    LensError,
-    file::{Reader, Stored, malformed, read_file, write},
-};
+use super::LensError;
 use crate::{
     error::InvertError,
     models::Tap,
     states::{Share, ShareResult},
+    tensor_file::{self, Stored, TensorFile, TensorFileError},
 };
 
+/// The name of the text that gives the version of the layout.
+const KIND: &str = "inject.lens-share";
 /// The version of the layout.
 const VERSION: &str = "1";
 
@@ -41,7 +41,7 @@ pub struct LensShare {
 /// The points of some tokens at one tap.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct TokenPoints {
-    /// `[token, rank]` row-major.
+    /// The points for later positions, `[token, rank]` row-major.
     pub(super) later: Vec<f32>,
     /// The same for the first position, unless every prompt begins with one token.
     pub(super) first: Option<Vec<f32>>,
@@ -68,12 +68,12 @@ impl LensShare {
         LensShare { share, tokens, job, points, path }
     }
 
-    /// The name of the file of a share, such as `lens-share-2-of-7.safetensors`.
+    /// Returns the name of the file of a share, such as `lens-share-2-of-7.safetensors`.
     pub fn file_name(share: Share) -> String {
         format!("lens-share-{}-of-{}.safetensors", share.number() + 1, share.of())
     }
 
-    /// The share.
+    /// Returns the share of the vocabulary that this file holds.
     pub fn share(&self) -> Share {
         self.share
     }
@@ -106,13 +106,13 @@ impl LensShare {
         }
         all.sort_by_key(|stored| Reverse(stored.dtype));
         let metadata = [
-            ("inject.lens-share", VERSION.to_owned()),
+            (KIND, VERSION.to_owned()),
             ("share", self.share.to_string()),
             ("job", self.job.clone()),
             ("first_token", self.tokens.start.to_string()),
             ("tokens", count.to_string()),
         ];
-        write(&path, &metadata.into(), &all)?;
+        tensor_file::write(&path, &metadata.into(), &all).map_err(LensError::from)?;
         Ok(path)
     }
 
@@ -122,30 +122,28 @@ impl LensShare {
     ///
     /// [`LensError`] if the file cannot be read or is not a share.
     pub fn load(path: &Path) -> Result<Self, InvertError> {
-        let bytes = read_file(path)?;
-        let reader = Reader::of(path, &bytes, "inject.lens-share", VERSION)?;
-        let text = |name: &str| {
-            reader.metadata.get(name).ok_or_else(|| malformed(path, format!("{name} is missing")))
-        };
+        Ok(Self::read(path).map_err(LensError::from)?)
+    }
+
+    fn read(path: &Path) -> Result<Self, TensorFileError> {
+        let bytes = tensor_file::read(path, None)?;
+        let file = TensorFile::parse(path, &bytes)?.expect_version(KIND, VERSION)?;
         let number = |name: &str| {
-            let found = text(name)?;
-            found
-                .parse::<usize>()
-                .map_err(|_| malformed(path, format!("{name} is {found}, expected a number")))
+            let found = file.text(name)?;
+            found.parse::<usize>().map_err(|_| file.wrong(format!("{name} is {found}, expected a number")))
         };
-        let share: Share = text("share")?.parse().map_err(|error| malformed(path, format!("{error}")))?;
+        let share: Share = file.text("share")?.parse().map_err(|error| file.wrong(format!("{error}")))?;
         let (first, count) = (number("first_token")?, number("tokens")?);
-        let end = first.checked_add(count).ok_or_else(|| malformed(path, format!("tokens is {count}")))?;
+        let end = first.checked_add(count).ok_or_else(|| file.wrong(format!("tokens is {count}")))?;
         let mut points: BTreeMap<Tap, TokenPoints> = BTreeMap::new();
-        for name in reader.tensors.names() {
-            let values = reader.floats(name, count)?;
+        for name in file.tensors.names() {
+            let (values, _) = file.matrix(name, Dtype::F32, count)?;
             let (is_first, tap) = name.strip_prefix("first.").map_or((false, name), |tap| (true, tap));
-            let tap: Tap =
-                tap.parse().map_err(|_| malformed(path, format!("tensor {name}, expected a tap")))?;
+            let tap: Tap = tap.parse().map_err(|_| file.wrong(format!("tensor {name}, expected a tap")))?;
             let points = points.entry(tap).or_default();
             if is_first { points.first = Some(values) } else { points.later = values }
         }
-        let job = text("job")?.clone();
+        let job = file.text("job")?.to_owned();
         Ok(LensShare { share, tokens: first..end, job, points, path: path.to_owned() })
     }
 
@@ -154,7 +152,7 @@ impl LensShare {
     ///
     /// # Errors
     ///
-    /// [`LensError::OtherJob`], [`LensError::Shares`], and [`LensError::Malformed`] if points are missing.
+    /// [`LensError::OtherJob`], [`LensError::Shares`], and [`LensError::File`] if points are missing.
     pub(super) fn merged(
         shares: &[LensShare],
         job: &str,
@@ -175,7 +173,7 @@ impl LensShare {
             };
             if count > 0 && found != ranks.iter().map(size).collect() {
                 let reason = "expected a point of each of its tokens at each tap of the lenses".to_owned();
-                return Err(malformed(&share.path, reason));
+                return Err(TensorFileError::malformed(&share.path, reason).into());
             }
         }
         let results: Vec<ShareResult> = shares.iter().map(LensShare::result).collect();

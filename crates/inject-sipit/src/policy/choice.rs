@@ -31,7 +31,7 @@ enum PriorCost {
 }
 
 impl PolicyChoice {
-    /// A policy chosen by somebody else.
+    /// Wraps a policy that the caller chose, with the caller's reason.
     pub fn new(policy: Policy, reason: impl Into<String>) -> Self {
         PolicyChoice { policy, reason: reason.into() }
     }

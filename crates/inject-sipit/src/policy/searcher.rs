@@ -43,7 +43,7 @@ impl<'a> Searcher<'a> {
         Searcher { vocabulary, tap, policy, learners, begun: Cell::new(0) }
     }
 
-    /// The policy.
+    /// Returns the policy that this searcher follows.
     pub fn policy(&self) -> &'a Policy {
         self.policy
     }
@@ -118,7 +118,7 @@ impl<'a> PromptSearch<'a> {
         for turn in &self.policy.turns {
             let name = self.policy.sources[turn.source.0].name();
             let start = Instant::now();
-            let turn_here = Turn { limit: turn.limit, cache };
+            let turn_here = Turn { limit: turn.limit.unwrap_or(at.vocab_size()), cache };
             let mut ids = self.sessions[turn.source.0].propose(&at, &turn_here)?;
             cost.stage(name).choosing_seconds += start.elapsed().as_secs_f64();
             let mut once = HashSet::new();

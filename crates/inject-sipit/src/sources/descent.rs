@@ -15,6 +15,7 @@ use burn::tensor::{DType, Tensor, TensorData};
 /// computes the second, whose gradient is smaller by a factor of half the number of values compared. This matters if the gradient
 /// is too small to be clipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Objective {
     /// Half the squared Euclidean distance to the given states.
     #[default]

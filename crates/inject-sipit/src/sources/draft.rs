@@ -16,6 +16,7 @@ use crate::models::Alternative;
 /// assert!(draft.alternatives.is_empty());
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Draft {
     /// The tokens for consecutive positions, starting at the first open one.
     pub ids: Vec<u32>,
@@ -31,6 +32,11 @@ impl From<Vec<u32>> for Draft {
 }
 
 impl Draft {
+    /// Returns the same draft with other tokens for some of its positions.
+    pub fn with_alternatives(self, alternatives: Vec<Alternative>) -> Self {
+        Draft { alternatives, ..self }
+    }
+
     /// Cuts the draft before its first id outside the vocabulary and to at most `most` positions. Removes repeated alternatives.
     pub(crate) fn cut(mut self, vocab_size: usize, most: usize) -> Self {
         let known = |id: u32| (id as usize) < vocab_size;

@@ -55,7 +55,7 @@ struct Search {
     points: Vec<f64>,
     best: Vec<u32>,
     lowest: f64,
-    /// Steps taken so far.
+    /// The number of steps taken so far.
     steps: usize,
 }
 

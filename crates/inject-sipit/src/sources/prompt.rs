@@ -26,7 +26,7 @@ impl<'a> Prompt<'a> {
         Prompt { vocabulary, target, number, next_token: RefCell::default() }
     }
 
-    /// Returns the model.
+    /// Returns the model that explains the states.
     pub fn decoder(&self) -> &'a Decoder {
         self.vocabulary.decoder()
     }
@@ -66,7 +66,7 @@ pub struct OpenPosition<'a> {
 #[non_exhaustive]
 pub struct Turn<'a> {
     /// The upper bound on the candidates of this turn at a position, as [`Policy::then_up_to`](crate::Policy::then_up_to) set
-    /// it, or `usize::MAX`.
+    /// it. A turn without such a bound has the number of tokens in the vocabulary.
     pub limit: usize,
     /// The keys and values of the prefix, up to the tap.
     pub cache: &'a PrefixCache,
@@ -78,7 +78,7 @@ impl<'a> OpenPosition<'a> {
         self.prefix.len()
     }
 
-    /// Returns the model.
+    /// Returns the model that explains the states.
     pub fn decoder(&self) -> &'a Decoder {
         self.prompt.decoder()
     }

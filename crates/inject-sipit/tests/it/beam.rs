@@ -303,7 +303,7 @@ impl Simple for Torn {
         let Some(place) = self.at.checked_sub(begin) else { return Ok(Some(ids.into())) };
         ids[place] = self.drafted;
         let alternatives = self.beside.map(|id| Alternative { place, id }).to_vec();
-        Ok(Some(Draft { ids, alternatives }))
+        Ok(Some(Draft::from(ids).with_alternatives(alternatives)))
     }
 }
 

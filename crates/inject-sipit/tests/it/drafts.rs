@@ -158,7 +158,7 @@ impl Simple for Doubtful {
             useless.into_iter().chain([(place, other)]).chain(truth)
         });
         let alternatives = others.map(|(place, id)| Alternative { place, id }).collect();
-        Ok(Some(Draft { ids: draft, alternatives }))
+        Ok(Some(Draft::from(draft).with_alternatives(alternatives)))
     }
 }
 

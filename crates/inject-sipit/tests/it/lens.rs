@@ -1,7 +1,7 @@
 //! Lenses of small models: made, used, written, read, and refused.
 
 use inject_sipit::{
-    Inversion, InvertError, Lens, LensError, Policy, Settings, TargetStates,
+    Inversion, InvertError, Lens, LensError, Policy, Settings, TargetStates, TensorFileError,
     lens::{FirstPosition, LensBuilder},
     models::{Decoder, ModelError, Progress, Tap, Unit, silent},
     sources::{LensInContext, LensProposals},
@@ -166,7 +166,8 @@ impl Written {
     /// Asserts that the file is refused as malformed, with its path and this text in the message.
     fn assert_malformed(&self, outcome: Result<Lens, LensError>, text: &str) {
         let refused = outcome.err().unwrap_or_else(|| panic!("not refused: {text}"));
-        assert!(matches!(&refused, LensError::Malformed { path, .. } if *path == self.path), "{refused:?}");
+        let at = matches!(&refused, LensError::File(TensorFileError::Malformed { path, .. }) if *path == self.path);
+        assert!(at, "{refused:?}");
         let message = refused.to_string();
         assert!(message.contains(text) && message.contains("lens-block-2"), "{message}");
     }
@@ -199,7 +200,8 @@ fn a_file_that_is_no_lens_is_refused() {
 
     std::fs::remove_file(&written.path).unwrap();
     let missing = written.load().unwrap_err();
-    assert!(matches!(&missing, LensError::File { path, .. } if *path == written.path), "{missing:?}");
+    let at = matches!(&missing, LensError::File(TensorFileError::Io { path, .. }) if *path == written.path);
+    assert!(at, "{missing:?}");
 }
 
 #[test]
@@ -551,7 +553,7 @@ fn a_lens_is_written_alike_each_time_by_one_writer_for_every_reader() {
     let error = lens.save(folder.path()).unwrap_err();
     let busy = |source: &std::io::Error| source.to_string().contains("another process is writing");
     assert!(
-        matches!(&error, InvertError::Lens(LensError::File { path, source }) if *path == partial && busy(source)),
+        matches!(&error, InvertError::Lens(LensError::File(TensorFileError::Io { path, source })) if *path == partial && busy(source)),
         "{error:?}"
     );
     drop(other);

@@ -14,6 +14,7 @@ pub struct Rounding {
 
 /// The numbers that share a scale, for formats that have one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ScaledBy {
     /// The numbers of one state.
     Row,

@@ -18,7 +18,7 @@ pub use self::error::JsonLinesError;
 use super::{FileError, LockedFile};
 use crate::difference::Difference;
 
-/// A file to which finished pieces of work are appended, and from which a killed run goes on.
+/// A file to which finished pieces of work are appended, and from which a killed run continues.
 ///
 /// The first line is the header: everything that the results depend on. Each further line is durable before
 /// [`append`](JsonLines::append) returns. A line that a kill left unfinished is dropped when the file is opened again. Every

@@ -18,7 +18,7 @@ const BLOCK: usize = 1024;
 
 /// Computes the states of prompts into a store, block by block, so that memory does not grow with their number.
 ///
-/// Killed at any moment and called again with the same arguments, it goes on after the last block on disk. Called again
+/// Killed at any moment and called again with the same arguments, it continues after the last block on disk. Called again
 /// after the end, it does nothing. `progress` is called after each block.
 ///
 /// # Errors
@@ -46,7 +46,7 @@ pub fn extract_to_store(
 ///
 /// A share holds neighbouring prompts, computed in the same batches as without shares, and the noise floors are those of a sample of
 /// all prompts. So [`merge`](crate::store::merge()) makes of all shares exactly the store that [`extract_to_store`] writes. Each share
-/// goes on after a kill as that does. The manifest says which share it is.
+/// continues after a kill as that does. The manifest says which share it is.
 ///
 /// # Errors
 ///

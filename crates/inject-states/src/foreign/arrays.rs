@@ -16,7 +16,7 @@ use super::{
 /// Everything a file holds that could be states, ids or names.
 #[derive(Debug)]
 pub(super) struct Archive {
-    /// The places of the bytes. The first is the file itself, or what it unpacks to.
+    /// The places of the bytes. The first is the file itself, or its unpacked content.
     pub(super) contents: Vec<Content>,
     pub(super) arrays: Vec<Array>,
     /// Texts by name, such as the metadata of a `.safetensors` file.

@@ -16,7 +16,7 @@ const LENGTHS: [&str; 2] = ["seq_lens", "prompt_lens"];
 
 const MASK: &str = "attention_mask";
 
-/// What stands beside the states.
+/// The token ids, lengths and masks in the file of the states.
 #[derive(Debug, Default)]
 pub(super) struct Beside {
     /// The ids of each prompt.

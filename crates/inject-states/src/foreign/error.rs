@@ -10,9 +10,9 @@ use super::{Axes, PickleProblem, layout::in_words};
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ForeignError {
-    /// The file.
+    /// Path of the file.
     pub path: PathBuf,
-    /// The problem.
+    /// The problem with its content.
     pub problem: ForeignProblem,
 }
 
@@ -41,7 +41,7 @@ pub enum ForeignProblem {
     UnknownEnding {
         /// The ending, without the dot.
         found: String,
-        /// The known endings.
+        /// The endings of the known formats.
         known: &'static str,
     },
     /// The file ends before its header does.
@@ -60,10 +60,10 @@ pub enum ForeignProblem {
         /// The longest one that is read.
         limit: u64,
     },
-    /// The header of a `.safetensors` file is not what the format asks for.
+    /// The header of a `.safetensors` file is malformed.
     #[error("not a safetensors header")]
     SafetensorsHeader {
-        /// The cause.
+        /// The fault in the header.
         source: HeaderError,
     },
     /// The file does not begin as a `.npy` file.
@@ -72,9 +72,9 @@ pub enum ForeignProblem {
     /// A version of the `.npy` format that does not exist yet.
     #[error("unknown .npy version {major}.{minor}: expected 1.0, 2.0 or 3.0")]
     NpyVersion {
-        /// The major version.
+        /// The major version that the file states.
         major: u8,
-        /// The minor version.
+        /// The minor version that the file states.
         minor: u8,
     },
     /// The header of a `.npy` file is not the dictionary the format asks for.
@@ -82,9 +82,9 @@ pub enum ForeignProblem {
     NpyHeader {
         /// The offset in the header.
         at: usize,
-        /// The expected text.
+        /// The text that the format asks for.
         expected: &'static str,
-        /// The text found.
+        /// The text at this offset.
         found: String,
     },
     /// The file is longer or shorter than its header says.
@@ -98,7 +98,7 @@ pub enum ForeignProblem {
     /// A compressed file that unpacks to more than is read.
     #[error("it unpacks to more than {most} bytes")]
     UnpacksToTooMuch {
-        /// The limit.
+        /// The largest accepted size, in bytes.
         most: u64,
     },
     /// A ZIP file that cannot be read.
@@ -109,19 +109,19 @@ pub enum ForeignProblem {
     TooManyEntries {
         /// The number of entries.
         found: usize,
-        /// The limit.
+        /// The largest accepted number.
         most: usize,
     },
     /// An entry of a ZIP file that does not lie within it.
     #[error("the entry `{name}` does not lie within the ZIP file")]
     Entry {
-        /// The entry.
+        /// Name of the entry.
         name: String,
     },
     /// A file named as PyTorch's that is not one.
     #[error("not a file of torch.save: it begins with `{found}`")]
     NotTorch {
-        /// Its first bytes.
+        /// The first bytes of the file, escaped.
         found: String,
     },
     /// A file of PyTorch before 1.6.
@@ -139,7 +139,7 @@ pub enum ForeignProblem {
     /// A tensor that reaches beyond its storage, or repeats it.
     #[error("`{tensor}` does not lie within its storage")]
     Storage {
-        /// The tensor's name.
+        /// Name of the tensor.
         tensor: String,
     },
     /// No tensor is named like states.
@@ -154,7 +154,7 @@ pub enum ForeignProblem {
     /// The caller's tensor is not there.
     #[error("no tensor `{name}`; the file has {}", listed(found))]
     NoTensor {
-        /// The name.
+        /// The name that the caller gave.
         name: String,
         /// The tensors of the file, with their shapes.
         found: Vec<String>,
@@ -165,27 +165,27 @@ pub enum ForeignProblem {
     /// A dtype that is not accepted.
     #[error("`{tensor}` has dtype {found}: expected {expected}")]
     Dtype {
-        /// The tensor's name.
+        /// Name of the tensor.
         tensor: String,
         /// The dtype as the file spells it.
         found: String,
-        /// The accepted dtypes.
+        /// The dtypes that states may have.
         expected: &'static str,
     },
     /// A shape with too many or too few axes.
     #[error("`{tensor}` has shape {shape:?}: expected two to four axes, with d_model last")]
     Dimensions {
-        /// The tensor's name.
+        /// Name of the tensor.
         tensor: String,
-        /// Its shape.
+        /// The shape that the file states.
         shape: Vec<usize>,
     },
     /// A tensor without values.
     #[error("`{tensor}` of shape {shape:?} is empty")]
     Empty {
-        /// The tensor's name.
+        /// The noise floor, or the missing one, as text.
         tensor: String,
-        /// Its shape.
+        /// The shape that the file states.
         shape: Vec<usize>,
     },
     /// The shape fits neither reading.
@@ -194,9 +194,9 @@ pub enum ForeignProblem {
         beside(*n_tokens, *n_taps, *n_prompts, *axes)
     )]
     Mismatch {
-        /// The tensor's name.
+        /// Name of the tensor.
         tensor: String,
-        /// Its shape.
+        /// The shape, without the last axis.
         shape: Vec<usize>,
         /// The number of token ids beside it.
         n_tokens: Option<usize>,
@@ -204,7 +204,7 @@ pub enum ForeignProblem {
         n_taps: Option<usize>,
         /// The number of prompts by the ids or lengths beside it.
         n_prompts: Option<usize>,
-        /// The axes the caller asked for.
+        /// The axes that the caller requested.
         axes: Option<Axes>,
     },
     /// The shape fits several readings.
@@ -213,11 +213,11 @@ pub enum ForeignProblem {
         readings_of(readings, shape)
     )]
     Ambiguous {
-        /// The tensor's name.
+        /// Name of the tensor.
         tensor: String,
         /// Its shape without the last axis.
         shape: Vec<usize>,
-        /// The readings.
+        /// The readings that fit the shape.
         readings: Vec<Axes>,
     },
     /// The pieces of a column differ in more than their rows.
@@ -231,7 +231,7 @@ pub enum ForeignProblem {
     UnequalRows {
         /// The tensor in words.
         tensor: String,
-        /// Its rows.
+        /// The number of its rows.
         found: usize,
         /// The rows of the first column.
         expected: usize,
@@ -257,7 +257,7 @@ pub enum ForeignProblem {
     PromptLength {
         /// The tensor of lengths.
         tensor: String,
-        /// The length.
+        /// The length that the file states.
         found: i128,
     },
     /// A mask whose ones are not neighbours.
@@ -304,7 +304,7 @@ pub enum ForeignProblem {
     /// A prompt beyond the last was requested.
     #[error("no prompt {found}: the file has {prompts}, counted from 0")]
     NoSuchPrompt {
-        /// The requested index.
+        /// The requested index, from 0.
         found: usize,
         /// The number of prompts.
         prompts: usize,
@@ -312,9 +312,9 @@ pub enum ForeignProblem {
     /// Token ids of another shape.
     #[error("`{tensor}` has shape {shape:?}: expected [token] or [prompt, token]")]
     TokenIdsShape {
-        /// The tensor's name.
+        /// Name of the tensor.
         tensor: String,
-        /// Its shape.
+        /// The shape that the file states.
         shape: Vec<usize>,
     },
     /// A token id out of range.
@@ -335,7 +335,7 @@ pub enum ForeignProblem {
     /// Two columns of the same tap.
     #[error("the metadata names tap {tap} twice")]
     RepeatedTap {
-        /// The tap.
+        /// The tap that occurs twice.
         tap: Tap,
     },
     /// Two keys that name taps.
@@ -352,7 +352,7 @@ pub enum ForeignProblem {
     /// A column beyond the last was requested.
     #[error("no column {found}: the file has {columns}, counted from 0")]
     NoSuchColumn {
-        /// The requested index.
+        /// The requested index, from 0.
         found: usize,
         /// The number of columns.
         columns: usize,
@@ -360,13 +360,13 @@ pub enum ForeignProblem {
     /// A tap was requested, but the file does not name its columns.
     #[error("the file does not say which column is tap {tap}: the caller must say it by index")]
     UnnamedColumns {
-        /// The requested tap.
+        /// The tap that was requested.
         tap: Tap,
     },
     /// A tap was requested that the file does not have.
     #[error("no tap {tap}: the file has {}", crate::tap_names(known))]
     NoSuchTap {
-        /// The requested tap.
+        /// The tap that was requested.
         tap: Tap,
         /// The taps of the file.
         known: Vec<Tap>,
@@ -374,21 +374,21 @@ pub enum ForeignProblem {
     /// States of another width than the model's.
     #[error("`{tensor}` holds states of width {found}, expected {expected}")]
     Width {
-        /// The tensor's name.
+        /// Name of the tensor.
         tensor: String,
         /// The width in the file.
         found: usize,
-        /// The width asked for.
+        /// The requested width.
         expected: usize,
     },
     /// A value that is NaN or infinite.
     #[error("`{tensor}` has {value} at row {row}, dimension {dimension} of column {column}")]
     NotFinite {
-        /// The tensor's name.
+        /// Name of the tensor.
         tensor: String,
-        /// The column.
+        /// Index of the column, from 0.
         column: usize,
-        /// The row.
+        /// Index of the row, from 0.
         row: usize,
         /// The dimension within the state.
         dimension: usize,
@@ -400,7 +400,7 @@ pub enum ForeignProblem {
     OutOfMemory,
 }
 
-/// Joins what a file has. A file of weights has hundreds of tensors.
+/// Joins the names of some things, at most a dozen. A file of weights has hundreds of tensors.
 fn listed(found: &[String]) -> String {
     const MOST: usize = 12;
     let shown = found[..found.len().min(MOST)].join(", ");

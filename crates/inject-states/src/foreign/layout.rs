@@ -1,5 +1,8 @@
 //! The meaning of the axes of a tensor.
 
+#[cfg(test)]
+mod tests;
+
 use std::{fmt, str::FromStr};
 
 use super::ForeignProblem;
@@ -10,7 +13,7 @@ use super::ForeignProblem;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Axes {
-    /// `[token, d_model]`.
+    /// `[token, d_model]`, the states of one prompt at one tap.
     Token,
     /// `[token, tap, d_model]`, as vLLM writes.
     TokenTap,
@@ -106,13 +109,13 @@ impl FromStr for Axes {
 )]
 #[non_exhaustive]
 pub struct UnknownAxes {
-    /// The text.
+    /// The text that was given.
     pub found: String,
 }
 
-/// What is known of a tensor apart from its shape.
+/// The facts about a tensor apart from its shape.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Evidence {
+pub(super) struct Facts {
     /// The number of token ids of each prompt.
     pub(super) tokens: Option<usize>,
     /// The length of the token axis by a mask.
@@ -128,7 +131,7 @@ pub(super) struct Evidence {
     pub(super) of_vllm: bool,
 }
 
-impl Evidence {
+impl Facts {
     /// Returns the only reading of a shape that fits. `shape` is that of all axes but the last.
     pub(super) fn axes_of(&self, tensor: &str, shape: &[usize]) -> Result<Axes, ForeignProblem> {
         let mut readings = self.readings(shape, self.tokens);
@@ -207,113 +210,5 @@ pub(super) fn in_words(axes: Axes, shape: &[usize]) -> String {
     match axes.place(Role::Tap) {
         Some(_) => format!("{batch}{} at {}", counted(tokens, "token"), counted(taps, "tap")),
         None => format!("{batch}{}", counted(tokens, "token")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Prompts, taps and tokens of a shape without its last axis, beside this many token ids and tap names.
-    fn read(
-        shape: &[usize],
-        tokens: Option<usize>,
-        taps: Option<usize>,
-        axes: Option<Axes>,
-    ) -> Result<[usize; 3], ForeignProblem> {
-        let prompts = tokens.map(|_| 1);
-        let evidence = Evidence { tokens, prompts, taps, axes, ..Evidence::default() };
-        Ok(evidence.axes_of("states", shape)?.counts(shape))
-    }
-
-    #[test]
-    fn two_axes_are_tokens_and_dimensions() {
-        for axes in [None, Some(Axes::TokenTap), Some(Axes::TapToken)] {
-            assert_eq!(read(&[5], None, None, axes).unwrap(), [1, 1, 5]);
-            assert_eq!(read(&[5], Some(5), Some(1), axes).unwrap(), [1, 1, 5]);
-        }
-    }
-
-    #[test]
-    fn token_ids_decide_between_the_readings() {
-        assert_eq!(read(&[5, 3], Some(5), None, None).unwrap(), [1, 3, 5]);
-        assert_eq!(read(&[3, 5], Some(5), None, None).unwrap(), [1, 3, 5]);
-        assert_eq!(read(&[1, 5], Some(5), None, None).unwrap(), [1, 1, 5]);
-        assert_eq!(read(&[1, 5], Some(1), None, None).unwrap(), [1, 5, 1]);
-        assert_eq!(read(&[3, 1, 5], Some(5), None, None).unwrap(), [1, 3, 5]);
-    }
-
-    #[test]
-    fn tap_names_decide_between_the_readings() {
-        assert_eq!(read(&[5, 3], Some(5), Some(3), None).unwrap(), [1, 3, 5]);
-        // Two rows are missing.
-        assert_eq!(read(&[5, 3], Some(5), Some(5), None).unwrap(), [1, 5, 3]);
-        assert_eq!(read(&[1, 5], None, Some(1), None).unwrap(), [1, 1, 5]);
-        let evidence = Evidence { taps: Some(3), prompts: Some(1), ..Evidence::default() };
-        assert_eq!(evidence.axes_of("states", &[3, 5]).unwrap(), Axes::TapToken);
-    }
-
-    #[test]
-    fn the_caller_decides_between_the_readings() {
-        assert_eq!(read(&[5, 5], Some(5), Some(5), Some(Axes::TokenTap)).unwrap(), [1, 5, 5]);
-        assert_eq!(read(&[1, 5], None, None, Some(Axes::TokenTap)).unwrap(), [1, 5, 1]);
-        assert_eq!(read(&[2, 5], None, None, Some(Axes::BatchToken)).unwrap(), [2, 1, 5]);
-        assert_eq!(read(&[2, 5], None, None, Some(Axes::TapToken)).unwrap(), [1, 2, 5]);
-    }
-
-    #[test]
-    fn an_axis_of_one_is_a_batch_of_one() {
-        assert_eq!(read(&[1, 1], None, None, None).unwrap(), [1, 1, 1]);
-        assert_eq!(read(&[1, 5], None, None, None).unwrap(), [1, 1, 5]);
-        assert_eq!(read(&[4, 1, 5], None, None, None).unwrap(), [1, 4, 5]);
-    }
-
-    #[test]
-    fn the_depth_of_the_model_excludes_readings() {
-        let evidence = Evidence { most_taps: Some(6), prompts: Some(1), ..Evidence::default() };
-        assert_eq!(evidence.axes_of("states", &[37, 6]).unwrap(), Axes::TokenTap);
-        assert_eq!(evidence.axes_of("states", &[6, 37]).unwrap(), Axes::TapToken);
-    }
-
-    #[test]
-    fn three_axes_with_nothing_beside_them_are_ambiguous() {
-        for shape in [[5, 3], [5, 1], [5, 5], [2, 37]] {
-            let problem = read(&shape, None, None, None).unwrap_err();
-            assert!(matches!(problem, ForeignProblem::Ambiguous { .. }), "{problem}");
-        }
-        let text = read(&[2, 37], None, None, None).unwrap_err().to_string();
-        assert!(text.contains("2 prompts of 37 tokens (batch-token)"), "{text}");
-        assert!(text.contains("37 tokens at 2 taps (tap-token)"), "{text}");
-    }
-
-    #[test]
-    fn as_many_tokens_as_taps_are_ambiguous() {
-        for taps in [None, Some(5)] {
-            let problem = read(&[5, 5], Some(5), taps, None).unwrap_err();
-            assert!(matches!(problem, ForeignProblem::Ambiguous { .. }), "{problem}");
-        }
-    }
-
-    #[test]
-    fn a_shape_that_does_not_fit_what_stands_beside_it_is_refused() {
-        for (shape, tokens, taps, axes) in [
-            (&[5][..], None, Some(2), None),
-            (&[5, 3], Some(4), None, None),
-            (&[5, 3], None, Some(4), None),
-            (&[5, 3], Some(5), Some(2), None),
-            (&[1, 2, 3, 4], None, None, None),
-            (&[], None, None, None),
-        ] {
-            let problem = read(shape, tokens, taps, axes).unwrap_err();
-            assert!(matches!(problem, ForeignProblem::Mismatch { .. }), "{problem}");
-        }
-    }
-
-    #[test]
-    fn names_of_axes_are_read_back() {
-        for axes in ALL {
-            assert_eq!(axes.to_string().parse(), Ok(axes));
-        }
-        assert!("token_tap".parse::<Axes>().unwrap_err().to_string().contains("batch-token-tap"));
     }
 }

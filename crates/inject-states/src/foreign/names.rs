@@ -2,10 +2,10 @@
 
 use inject_models::Tap;
 
-/// What the name of a tensor says about its tap.
+/// The tap that the name of a tensor stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum TapName {
-    /// A tap.
+    /// A tap of known number.
     Known(Tap),
     /// An entry of a list of layers, from 0. Whether the list begins with the embeddings is not known.
     Listed(usize),
@@ -20,7 +20,7 @@ const LISTS: [&str; 6] = ["", "layer", "layers", "hidden_state", "hidden_states"
 const BLOCKS: [&str; 3] = ["layers", "h", "blocks"];
 
 impl TapName {
-    /// Returns what a name says, if it is one of those known.
+    /// Returns the tap of a name, if the name is a known one.
     ///
     /// | name | tap |
     /// |---|---|

@@ -1,6 +1,6 @@
 //! NumPy's `.npy`: the header, read strictly, and a writer.
 //!
-//! The crates npyz 0.9 and ndarray-npy 0.10 are not used. They allocate what a header claims as its length, up to 4 GiB, before they
+//! The crates npyz 0.9 and ndarray-npy 0.10 are not used. They allocate the length that a header states, up to 4 GiB, before they
 //! read it, and parse it by py_literal, whose recursion a file of opening parentheses takes beyond the stack. Here every size is
 //! compared with the length of the file first, and every error names its place.
 //!

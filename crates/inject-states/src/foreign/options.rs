@@ -1,10 +1,10 @@
-//! What the caller knows of a file of states.
+//! The facts about a file of states that the caller knows.
 
 use inject_models::{DecoderConfig, config::LearnedPositions};
 
 use super::Axes;
 
-/// What the caller knows of a file of states that the file may not say.
+/// The facts about a file of states that the caller knows, and the file may not say.
 ///
 /// # Example
 ///
@@ -35,34 +35,34 @@ pub struct ModelShape {
 }
 
 impl ReadOptions {
-    /// Nothing is known.
+    /// Creates options without any facts: the file alone decides.
     pub fn new() -> Self {
         ReadOptions::default()
     }
 
-    /// The name of the tensor of states.
+    /// Sets the name of the tensor of states.
     pub fn tensor(self, name: impl Into<String>) -> Self {
         ReadOptions { tensor: Some(name.into()), ..self }
     }
 
-    /// The order of the axes. The ids and names in the file must still fit. A tensor of two axes has only one reading.
+    /// Sets the order of the axes. The ids and names in the file must still fit. A tensor of two axes has only one reading.
     pub fn axes(self, axes: Axes) -> Self {
         ReadOptions { axes: Some(axes), ..self }
     }
 
-    /// The prompt of a batch, from 0.
+    /// Sets the prompt of a batch, from 0.
     pub fn row(self, prompt: usize) -> Self {
         ReadOptions { row: Some(prompt), ..self }
     }
 
-    /// The model. Its width tells taps that lie side by side, and its depth excludes readings.
+    /// Sets the model. Its width tells taps that lie side by side, and its depth excludes readings.
     pub fn model(self, model: ModelShape) -> Self {
         ReadOptions { model: Some(model), ..self }
     }
 }
 
 impl ModelShape {
-    /// The sizes of a model.
+    /// Returns the sizes of a model.
     pub fn of(config: &DecoderConfig) -> Self {
         ModelShape {
             d_model: config.d_model,

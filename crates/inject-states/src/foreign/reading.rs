@@ -8,7 +8,7 @@ use super::{
     Axes, ForeignProblem, ModelShape, ReadOptions,
     arrays::{Archive, Array, Axis},
     beside::Beside,
-    layout::{Evidence, Role},
+    layout::{Facts, Role},
     names::{TapName, of_list},
 };
 
@@ -89,7 +89,7 @@ impl Reading {
             for &index in &source.arrays {
                 let array = &archive.arrays[index];
                 let width = array.axes[array.axes.len() - 1].length;
-                let evidence = Evidence {
+                let facts = Facts {
                     // A step of a generation has fewer tokens than the prompt.
                     tokens: beside
                         .ids
@@ -111,7 +111,7 @@ impl Reading {
                     of_vllm: archive.is_of_vllm(),
                 };
                 let shape = array.shape();
-                let axes = evidence.axes_of(&array.name, &shape[..shape.len() - 1])?;
+                let axes = facts.axes_of(&array.name, &shape[..shape.len() - 1])?;
                 axes_of_first.get_or_insert(axes);
                 append(&mut of_source, columns_of(index, array, axes, d_model))?;
             }

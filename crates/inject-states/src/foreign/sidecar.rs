@@ -9,7 +9,7 @@ use super::ForeignProblem;
 /// The longest sidecar that is read, in bytes.
 const LONGEST: u64 = 16 << 20;
 
-/// `hidden_states.json` beside `hidden_states.safetensors`.
+/// The file `hidden_states.json` that lies beside `hidden_states.safetensors`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Sidecar {
     /// The length of each prompt of the batch.

@@ -1,4 +1,4 @@
-//! What `torch.save` writes: a ZIP file of a pickle and the storages of its tensors.
+//! Files of `torch.save`: a ZIP file of a pickle and the storages of its tensors.
 //!
 //! The pickle is read by a machine of our own that knows tensors and containers and can run nothing. The reader of burn-store
 //! takes only a dictionary, and files of states are often a tensor, a list or a tuple of tuples.
@@ -30,7 +30,7 @@ const LONGEST_PICKLE: u64 = 64 << 20;
 /// The deepest nesting of containers that is followed.
 const DEEPEST: usize = 8;
 
-/// How often a value may be visited on average. One container may be part of several.
+/// The average number of visits allowed for each value. One container may be part of several.
 const MOST_SHARED: usize = 4;
 
 pub(super) fn read(mut content: Content) -> Result<Archive, ForeignProblem> {

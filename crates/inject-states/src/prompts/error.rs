@@ -6,9 +6,9 @@ use std::{error::Error, fmt, io, path::PathBuf};
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct PromptError {
-    /// The file.
+    /// Path of the file.
     pub path: PathBuf,
-    /// The problem.
+    /// The problem with its content.
     pub problem: PromptProblem,
 }
 
@@ -37,7 +37,7 @@ pub enum PromptProblem {
     UnknownEnding {
         /// The ending, without the dot.
         found: String,
-        /// The known endings.
+        /// The endings of the known formats.
         known: &'static str,
     },
     /// A Parquet file, which this build cannot read.
@@ -62,7 +62,7 @@ pub enum PromptProblem {
     /// A file that is read at once and has more bytes than the limit.
     #[error("the file has more than {most} bytes: write one object a line, in .jsonl")]
     FileTooLong {
-        /// The limit.
+        /// The largest accepted size, in bytes.
         most: u64,
     },
     /// A text with more bytes than the limit.
@@ -70,7 +70,7 @@ pub enum PromptProblem {
     ValueTooLong {
         /// The value, from 1.
         value: usize,
-        /// The limit.
+        /// The largest accepted size, in bytes.
         most: usize,
     },
     /// A table that is not CSV.
@@ -97,7 +97,7 @@ pub enum PromptProblem {
     LineTooLong {
         /// The line, from 1.
         line: usize,
-        /// The limit.
+        /// The largest accepted size, in bytes.
         most: usize,
     },
     /// A text with more bytes than the limit.
@@ -105,7 +105,7 @@ pub enum PromptProblem {
     RowTooLong {
         /// The row, from 0.
         row: usize,
-        /// The limit.
+        /// The largest accepted size, in bytes.
         most: usize,
     },
     /// More text than is read at once.
@@ -113,13 +113,13 @@ pub enum PromptProblem {
     TooMuchText {
         /// The number of prompts within the limit.
         prompts: usize,
-        /// The limit.
+        /// The largest accepted size, in bytes.
         most: usize,
     },
     /// More empty texts one after another than are skipped.
     #[error("more than {most} empty texts one after another")]
     TooManyEmpty {
-        /// The limit.
+        /// The number that is skipped without an error.
         most: usize,
     },
     /// A table without the column of texts.

@@ -11,6 +11,7 @@ use std::{
     vec,
 };
 
+use inject_models::panics;
 use parquet::{
     basic::{ConvertedType, LogicalType},
     column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader},
@@ -122,9 +123,8 @@ impl TextColumn {
 fn contained<T>(read: impl FnOnce() -> Result<T, PromptProblem>) -> Result<T, PromptProblem> {
     // After a panic the reader is never used again.
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<&str>().copied();
-        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        Err(PromptProblem::ParquetPanic { message: text.unwrap_or_default().to_owned() })
+        let message = panics::message(panic.as_ref()).unwrap_or_default().to_owned();
+        Err(PromptProblem::ParquetPanic { message })
     })
 }
 

@@ -10,7 +10,7 @@ use super::Share;
 pub struct ShareResult {
     /// The file or folder.
     pub path: PathBuf,
-    /// The share.
+    /// The share of the work.
     pub share: Share,
     /// The numbers of its pieces, which are neighbours.
     pub pieces: Range<usize>,
@@ -30,19 +30,19 @@ pub enum CoverError {
         path: PathBuf,
         /// The place of the other.
         other: PathBuf,
-        /// The one share.
+        /// The share at `path`.
         found: Share,
-        /// The other share.
+        /// The share at `other`.
         expected: Share,
     },
     /// One share is there twice.
     #[error("share {share} is there twice: in `{path}` and `{other}`")]
     Doubled {
-        /// The share.
+        /// The share that occurs twice.
         share: Share,
-        /// One place.
+        /// The place of one result.
         path: PathBuf,
-        /// The other place.
+        /// The place of the other result.
         other: PathBuf,
     },
     /// Some pieces are in no share.
@@ -66,7 +66,7 @@ pub enum CoverError {
         what: &'static str,
         /// The place of the share.
         path: PathBuf,
-        /// The share.
+        /// The share that begins in the wrong place.
         share: Share,
         /// The number of its first piece.
         found: usize,
@@ -76,7 +76,7 @@ pub enum CoverError {
 }
 
 impl ShareResult {
-    /// The result of a share at a place.
+    /// Creates the result of a share at a place.
     pub fn new(path: PathBuf, share: Share, pieces: Range<usize>) -> Self {
         ShareResult { path, share, pieces }
     }

@@ -34,9 +34,9 @@ pub enum StoreError {
     InvalidSpec {
         /// The name of the field.
         field: &'static str,
-        /// The value found.
+        /// The value of the field, as text.
         found: String,
-        /// The possible values.
+        /// A description of the possible values.
         expected: &'static str,
     },
     /// The list of prompts is empty.
@@ -183,9 +183,9 @@ pub enum StoreError {
     NoiseFloor {
         /// The tap of the states.
         tap: Tap,
-        /// The value found.
+        /// The noise floor, or the missing one, as text.
         found: String,
-        /// The expected value.
+        /// A description of the possible values.
         expected: &'static str,
     },
 
@@ -196,7 +196,7 @@ pub enum StoreError {
         path: PathBuf,
         /// The operation that failed, as a verb.
         action: &'static str,
-        /// The underlying error.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// A manifest or journal is not valid JSON.
@@ -204,7 +204,7 @@ pub enum StoreError {
     Json {
         /// The path of the file.
         path: PathBuf,
-        /// The underlying error.
+        /// The error of the JSON parser.
         source: serde_json::Error,
     },
     /// A safetensors header is malformed.
@@ -212,7 +212,7 @@ pub enum StoreError {
     Header {
         /// The path of the file.
         path: PathBuf,
-        /// The underlying error.
+        /// The fault in the header.
         source: HeaderError,
     },
     /// A store has an unsupported format version.
@@ -232,9 +232,9 @@ pub enum StoreError {
         path: PathBuf,
         /// The name of the field.
         field: String,
-        /// The value found.
+        /// The value of the field, as text.
         found: String,
-        /// The expected value.
+        /// A description of the expected value.
         expected: String,
     },
     /// A file is shorter or longer than its header says, or an unfinished file is missing.
@@ -300,7 +300,7 @@ pub enum StoreError {
         index: usize,
         /// The value of the element.
         found: i64,
-        /// The expected value.
+        /// A description of the expected value.
         expected: String,
     },
     /// Stores are not those of all shares of a job, each once.
@@ -309,7 +309,7 @@ pub enum StoreError {
     /// A store that is to be merged holds all of its job.
     #[error("`{path}` is not a share: it holds all prompts of its job")]
     NotAShare {
-        /// The folder.
+        /// The path of the folder.
         path: PathBuf,
     },
     /// Two stores are shares of different jobs.
@@ -333,7 +333,7 @@ pub enum StoreError {
     NoSuchTap {
         /// The path of the folder.
         path: PathBuf,
-        /// The requested tap.
+        /// The tap that was requested.
         tap: Tap,
         /// The taps that the store contains.
         stored: Vec<Tap>,

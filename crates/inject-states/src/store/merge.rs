@@ -23,7 +23,7 @@ const COPIED: usize = 64 << 20;
 /// of an undivided extraction.
 ///
 /// The states of the shares are compared with their checksums while they are copied. Killed at any moment and called again with
-/// the same arguments, it goes on after the last block on disk. Called again after the end, it does nothing. A floor of noise is
+/// the same arguments, it continues after the last block on disk. Called again after the end, it does nothing. A floor of noise is
 /// the largest of the shares'.
 ///
 /// # Errors

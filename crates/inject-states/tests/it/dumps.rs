@@ -126,7 +126,8 @@ fn a_batch_needs_a_choice_and_has_no_other_prompts() {
     assert_eq!(file.prompts(), 2);
     let problem = file.column(ColumnChoice::Only).unwrap_err().problem;
     assert!(matches!(problem, ForeignProblem::ManyPrompts { prompts: 2 }), "{problem}");
-    assert!(file.choose(2).is_err());
+    let problem = file.choose(2).unwrap_err().problem;
+    assert!(matches!(problem, ForeignProblem::NoSuchPrompt { found: 2, prompts: 2 }), "{problem}");
     file.choose(1).unwrap();
     assert_eq!(file.column(ColumnChoice::Only).unwrap().nrows(), 5);
 }

@@ -8,7 +8,10 @@ use inject_sipit::{
 };
 
 use crate::{
-    Run, StudyError, TapDistances, TapOptions, journal::Description, run::Finished, tap_distances::Others,
+    error::StudyError,
+    journal::Description,
+    run::{Finished, Run},
+    tap_distances::{Others, TapDistances, TapOptions},
 };
 
 /// A unit of the study: a piece of the search for the closest pairs of a tap, or everything else about the tap.
@@ -27,7 +30,7 @@ enum Measured {
     Others(Box<Others>),
 }
 
-/// Measures the taps, each in the tiles of so many bands of rows. Taps of which some piece is missing are left out of the results, and
+/// Measures the taps, each in the tiles of `bands` bands of rows. Taps with a missing tile are left out of the results, and
 /// the completeness names the pieces.
 pub(super) fn measure(
     store: &Store,

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::{DecodingOptions, Measured, Producer, Projection, Seen};
 use crate::{
-    StudyError,
+    error::StudyError,
     extension::{Beside, beside_all_others},
     tuning::CANDIDATES_A_THREAD,
 };

@@ -5,7 +5,7 @@ use inject_sipit::{
     models::Tap,
 };
 
-use crate::{Quantile, completeness::Completeness};
+use crate::{completeness::Completeness, tap_distances::Quantile};
 
 /// The result of [`exhaustive`](super::exhaustive()).
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -16,7 +16,7 @@ pub struct ExhaustiveStudy {
     /// The tap at which the states were read.
     #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Tap"))]
     pub tap: Tap,
-    /// Tokens in the vocabulary: extensions of each prompt.
+    /// The number of tokens in the vocabulary, which is the number of extensions of each prompt.
     pub vocab_size: usize,
     /// The prompts that were extended, as token ids.
     pub prefixes: Vec<Vec<u32>>,
@@ -27,9 +27,10 @@ pub struct ExhaustiveStudy {
     /// The number of pairs of extensions by such tokens.
     #[serde(rename = "twin_pairs")]
     pub pairs_with_equal_embeddings: u64,
-    /// Pairs decided on within prompts. With the pairs of twins, all parts of the study together give [`pairs_within`](super::pairs_within).
+    /// The number of pairs of extensions of one prompt, without the pairs of twins. All of them were examined. In a finished study
+    /// the two numbers add up to [`pairs_within`](super::pairs_within).
     pub pairs_within: u64,
-    /// Pairs decided on across prompts.
+    /// The number of pairs of extensions of two different prompts. All of them were examined.
     pub pairs_across: u64,
     /// Each prompt, then each pair of prompts; units that are not finished are missing.
     pub extensions: Vec<Extensions>,
@@ -40,29 +41,29 @@ pub struct ExhaustiveStudy {
     #[serde(alias = "verdict")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Resolution>"))]
     pub resolution: Option<Resolution>,
-    /// Which units of the study this contains.
+    /// The units of the study that this result contains.
     #[serde(default)]
     pub completeness: Completeness,
 }
 
-/// The extensions of one prompt, or of two against each other.
+/// The distances between the extensions of one prompt, or of two.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Extensions {
-    /// The numbers of the prompts: the same twice within one.
+    /// The numbers of the two prompts, which are equal for pairs of extensions of one prompt.
     pub prefixes: [usize; 2],
     /// The number of pairs of tokens with equal embeddings.
     #[serde(rename = "twin_pairs")]
     pub pairs_with_equal_embeddings: u64,
-    /// The number of other pairs. Every one of them was decided on.
+    /// The number of other pairs. All of them were examined.
     pub pairs: u64,
     /// The number of distances computed in f64. Bounds excluded the other pairs.
     pub computed: u64,
-    /// The closest pairs, exact, the closest first.
+    /// The closest pairs, exact and in ascending order.
     pub closest: Vec<ExtensionPair>,
-    /// The number of pairs whose states are equal number by number.
+    /// The number of pairs whose states are equal in every number.
     pub equal_pairs: u64,
     /// The pairs that the quantiles count.
     #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Coverage"))]
@@ -71,7 +72,7 @@ pub struct Extensions {
     pub quantiles: Vec<Quantile>,
 }
 
-/// Two extensions whose states are close.
+/// Two extended prompts whose states are close.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
@@ -81,7 +82,7 @@ pub struct ExtensionPair {
     pub distance: f64,
     /// The numbers of the prompts that were extended.
     pub prefixes: [usize; 2],
-    /// The tokens they were extended by.
+    /// The tokens that were added to them.
     pub tokens: [u32; 2],
 }
 

@@ -12,13 +12,13 @@ use inject_sipit::{models::NumberFormat, states::Disturbance};
 pub enum Condition {
     /// The states as computed.
     Exact,
-    /// Quantised weights on both sides: the states are those of another model, but a known one.
+    /// Quantised weights, which the inversion knows: producer and inverter use the same ones.
     KnownWeights {
         /// The format of the weights.
         #[cfg_attr(feature = "schema", schemars(with = "crate::schema::NumberFormat"))]
         weights: NumberFormat,
     },
-    /// Quantised weights on the producing side, full ones on the inverting side.
+    /// Quantised weights, which the inversion does not know: the inverter uses the original ones.
     UnknownWeights {
         /// The format of the weights of the producer.
         #[cfg_attr(feature = "schema", schemars(with = "crate::schema::NumberFormat"))]

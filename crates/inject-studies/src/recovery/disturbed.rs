@@ -8,8 +8,8 @@ use inject_sipit::{
 };
 use ndarray::Array2;
 
-use super::{Condition, Trial, least_margin};
-use crate::{StudyError, tuning::MARGIN_RIVALS};
+use super::{Case, Condition, least_margin};
+use crate::{error::StudyError, tuning::MARGIN_RIVALS};
 
 /// The disturbed states of one prompt, and their distance from the computed ones.
 #[derive(Clone, Debug)]
@@ -22,35 +22,35 @@ pub(super) struct Disturbed {
 
 impl Disturbed {
     pub(super) fn new(
-        trial: &Trial<'_>,
+        case: &Case<'_>,
         number: usize,
         prompt: &[u32],
         inverter: &Inverter<'_>,
         searcher: &mut Searcher<'_>,
     ) -> Result<Self, StudyError> {
-        let seed = trial.options.seed ^ (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let clean = states(trial.decoder, trial.tap, prompt)?;
-        match trial.condition {
-            Condition::Exact | Condition::KnownWeights { .. } => Disturbed::as_computed(clean, trial.tap),
+        let seed = case.options.seed ^ (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let clean = states(case.decoder, case.tap, prompt)?;
+        match case.condition {
+            Condition::Exact | Condition::KnownWeights { .. } => Disturbed::as_computed(clean, case.tap),
             Condition::UnknownWeights { .. } => {
-                let produced = states(trial.producer, trial.tap, prompt)?;
-                Disturbed::moved(&clean, produced, trial.tap)
+                let produced = states(case.producer, case.tap, prompt)?;
+                Disturbed::moved(&clean, produced, case.tap)
             }
             Condition::States { disturbance: Disturbance::Rounded(format) } => {
-                Disturbed::rounded(&clean, format, trial.tap)
+                Disturbed::rounded(&clean, format, case.tap)
             }
             Condition::States { disturbance } => {
                 let mut states = clean.clone();
                 disturbance.apply(&mut states, seed);
-                Disturbed::moved(&clean, states, trial.tap)
+                Disturbed::moved(&clean, states, case.tap)
             }
             Condition::Noise { share_of_margin } => {
                 let inverter = inverter.with_settings(Settings::new())?;
-                let exact = TargetStates::new(clean.clone(), trial.tap, FloatFormat::F32)?;
+                let exact = TargetStates::new(clean.clone(), case.tap, FloatFormat::F32)?;
                 let margin = least_margin(&inverter, &exact, searcher, MARGIN_RIVALS)?.unwrap_or(0.0);
                 let mut states = clean.clone();
                 Disturbance::Noise { norm: share_of_margin * margin }.apply(&mut states, seed);
-                Disturbed::moved(&clean, states, trial.tap)
+                Disturbed::moved(&clean, states, case.tap)
             }
         }
     }

@@ -5,17 +5,28 @@ use std::collections::BTreeMap;
 use inject_sipit::models::{DecoderConfig, Tap, config::LearnedPositions};
 
 use super::DegenerateStart;
-use crate::{StudyError, tuning::CASE_PAIRS as PAIRS};
+use crate::{error::StudyError, tuning::CASE_PAIRS as PAIRS};
 
 /// The effect of training on a collision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub enum Fate {
-    /// The states stay as close to each other as two computations of one state.
+    /// The states stay as close together as two computations of one state.
     Kept,
     /// The states come apart.
     Dissolved,
+}
+
+impl Fate {
+    /// Returns the name, as JSON has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Fate::Kept => "kept",
+            Fate::Dissolved => "dissolved",
+        }
+    }
 }
 
 /// Prompts that collide at a degenerate start.
@@ -26,7 +37,7 @@ pub enum Fate {
 pub struct DegenerateCase {
     /// The degenerate start of the weights.
     pub start: DegenerateStart,
-    /// A description of the prompts that are compared.
+    /// The prompts that are compared, in words.
     pub prompts: String,
     /// Pairs of prompts, as token ids.
     pub pairs: Vec<[Vec<u32>; 2]>,
@@ -35,7 +46,7 @@ pub struct DegenerateCase {
     pub taps: Vec<Tap>,
     /// The effect that a step of gradient descent should have.
     pub expected: Fate,
-    /// The reason to expect it.
+    /// The reason to expect this effect.
     pub why: String,
 }
 

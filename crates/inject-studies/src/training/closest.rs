@@ -9,8 +9,7 @@ use inject_sipit::{
     states::{Extraction, States, store::Positions},
 };
 
-use crate::StudyError;
-use crate::tuning::NOISE_SAMPLE;
+use crate::{error::StudyError, tuning::NOISE_SAMPLE};
 
 /// The closest pair of prompts at one tap, by their last states.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -21,7 +20,7 @@ pub struct TapMinimum {
     /// The tap at which the states were read.
     #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Tap"))]
     pub tap: Tap,
-    /// The number of pairs of different prompts. Every one of them was decided on.
+    /// The number of pairs of different prompts. All of them were examined.
     pub pairs: u64,
     /// The smallest distance of all pairs, in f64.
     pub minimum: f64,

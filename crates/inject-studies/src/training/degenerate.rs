@@ -11,7 +11,7 @@ use inject_sipit::{
 };
 
 use super::{DegenerateCase, Fate, Optimiser, run::Steps};
-use crate::{StudyError, tuning::NOISE_POSITIONS};
+use crate::{error::StudyError, tuning::NOISE_POSITIONS};
 
 /// The options of [`degenerate`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -25,7 +25,7 @@ pub struct DegenerateOptions {
     pub steps: Vec<usize>,
     /// The seed of the draw of batches.
     pub seed: u64,
-    /// The number of parts of a batch that are computed side by side. The figures depend on it by rounding.
+    /// The number of parts of a batch that are computed at the same time. The figures depend on it by rounding.
     pub threads: NonZeroUsize,
 }
 
@@ -41,7 +41,7 @@ impl DegenerateOptions {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct DegenerateStudy {
-    /// The start, the prompts, and what is expected of them.
+    /// The start, the prompts, and the expected effect of training on them.
     pub case: DegenerateCase,
     /// Each tap of the case.
     pub taps: Vec<TapFate>,
@@ -58,7 +58,7 @@ pub struct TapFate {
     /// The tap at which the states were read.
     #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Tap"))]
     pub tap: Tap,
-    /// The start, then each number of steps asked for.
+    /// The measurement at the start, then one after each requested number of steps.
     pub steps: Vec<AtStep>,
 }
 
@@ -68,9 +68,9 @@ pub struct TapFate {
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct AtStep {
-    /// Steps taken so far.
+    /// The number of steps before this measurement.
     pub step: usize,
-    /// Pairs whose states are equal number by number.
+    /// The number of pairs whose states are equal in every number.
     pub equal: usize,
     /// The smallest distance of a pair.
     pub smallest: f64,
@@ -79,15 +79,16 @@ pub struct AtStep {
     /// The noise floor of these states.
     #[cfg_attr(feature = "schema", schemars(with = "crate::schema::NoiseFloor"))]
     pub noise: NoiseFloor,
-    /// The bound of the noise that the distances are compared with. As in an inversion, it is eight times the larger of the noise
-    /// measured here and the model's own at the largest state. A few states may agree to the last bit by luck, while colliding
-    /// ones that add the same terms in another order do not.
+    /// The upper bound of the noise with which the distances are compared. As in an inversion, it is eight times the larger of
+    /// two noises: the one measured here, and the model's own at the largest state. The first alone is not enough: a few states
+    /// may agree to the last bit by chance, while colliding ones that add the same terms in another order do not.
     pub bound: f64,
     /// Whether the smallest distance exceeds the bound.
     #[serde(alias = "verdict")]
     #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Resolution"))]
     pub resolution: Resolution,
-    /// Whether the largest distance exceeds the bound. Together the two tell whether all, some or no pairs are separated.
+    /// Whether the largest distance exceeds the bound. Together with the resolution of the smallest it tells whether all, some or
+    /// no pairs are separated.
     #[serde(alias = "verdict_of_largest")]
     #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Resolution"))]
     pub resolution_of_largest: Resolution,

@@ -4,9 +4,9 @@ use std::fmt;
 
 use burn::optim::{AdamConfig, ModuleOptimizer, SgdConfig};
 
-use crate::StudyError;
+use crate::error::StudyError;
 
-/// The rule of a training step: its direction, its size, and the text of a batch.
+/// The rule of a training step: the direction, the size, and the text from which the gradient is computed.
 ///
 /// The theorem covers the first two, with a learning rate in (0, 1). It does not cover Adam, whose step is not an analytic function of the
 /// weights where the second moment of a gradient vanishes.

@@ -7,7 +7,12 @@ use inject_sipit::models::{DecoderConfig, Family, Tap, config::Activation};
 
 use super::{TapMinimum, closest_at_taps};
 use crate::{
-    Run, StudyError, completeness::Completeness, journal::Description, name::StudyName, run::Finished,
+    completeness::Completeness,
+    error::StudyError,
+    fingerprint::fingerprint,
+    journal::Description,
+    name::StudyName,
+    run::{Finished, Run},
 };
 
 /// The shape of a decoder, and the distribution of its random weights.
@@ -45,13 +50,13 @@ pub struct RandomWeights {
     pub n_layers: usize,
     /// The activation of its first block, by name.
     pub activation: String,
-    /// Whether that is analytic, as the theorem assumes.
+    /// Whether this activation is an analytic function, as the theorem assumes.
     pub analytic: bool,
-    /// Standard deviation of the weights.
+    /// The standard deviation of the weights.
     pub std: f64,
     /// The seed of the draw.
     pub seed: u64,
-    /// Every tap but the embedding, where prompts with the same last token collide by construction.
+    /// Every tap except the embedding, at which prompts with the same last token collide by construction.
     pub taps: Vec<TapMinimum>,
 }
 
@@ -71,7 +76,7 @@ impl RandomWeights {
 pub struct RandomWeightsStudy {
     /// Each decoder; units that are not finished are missing.
     pub decoders: Vec<RandomWeights>,
-    /// Which units of the study this contains.
+    /// The units of the study that this result contains.
     #[serde(default)]
     pub completeness: Completeness,
 }
@@ -97,7 +102,7 @@ pub fn random_weights(
     let described: Vec<String> = shapes.iter().map(|shape| format!("{shape:?}")).collect();
     let about = Description::new(
         StudyName::RandomWeights,
-        serde_json::json!({ "decoders": described, "prompts": crate::fingerprint(prompts), "threads": threads,
+        serde_json::json!({ "decoders": described, "prompts": fingerprint(prompts), "threads": threads,
             "device": format!("{device:?}"),
         }),
     );

@@ -10,16 +10,24 @@ use inject_sipit::models::{
 };
 
 use super::{Optimiser, Probes, Snapshot, batches::Batches};
-use crate::{StudyError, tuning::WINDOWS_AT_ONCE};
+use crate::{error::StudyError, tuning::WINDOWS_AT_ONCE};
 
 /// The text on which a decoder is trained, and the text on which its loss is measured. A window of `n` tokens has `n - 1` next
 /// tokens.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct TrainingData<'a> {
     /// Windows of the training text.
     pub windows: &'a [Vec<u32>],
     /// Windows of the text on which the loss is measured.
     pub held_out: &'a [Vec<u32>],
+}
+
+impl<'a> TrainingData<'a> {
+    /// Names the windows of the training text, and those of the text on which the loss is measured.
+    pub fn new(windows: &'a [Vec<u32>], held_out: &'a [Vec<u32>]) -> Self {
+        TrainingData { windows, held_out }
+    }
 }
 
 /// The options of [`training`].
@@ -36,7 +44,7 @@ pub struct TrainingOptions {
     pub snapshots: Vec<usize>,
     /// The seed of the draw of batches.
     pub seed: u64,
-    /// The number of parts of a batch that are computed side by side. The figures depend on it by rounding.
+    /// The number of parts of a batch that are computed at the same time. The figures depend on it by rounding.
     pub threads: NonZeroUsize,
 }
 
@@ -52,16 +60,17 @@ impl TrainingOptions {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct TrainingStudy {
-    /// The options that it was trained by.
+    /// The options of the training.
     pub options: TrainingOptions,
     /// The loss of each step's batch, before the step, in nats a token.
     pub losses: Vec<f32>,
-    /// The snapshots, in order.
+    /// The snapshots, in the order of their steps.
     pub snapshots: Vec<Snapshot>,
 }
 
 /// An event during training.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum TrainingEvent<'a> {
     /// A step was taken.
     Step {

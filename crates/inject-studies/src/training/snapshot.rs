@@ -1,6 +1,12 @@
 //! A decoder at one step of its training.
 
-use crate::{ChosenPositions, MarginOptions, Quantile, Run, margins};
+use crate::{
+    error::StudyError,
+    margins::{MarginOptions, margins},
+    positions::ChosenPositions,
+    run::Run,
+    tap_distances::Quantile,
+};
 use inject_sipit::{
     Inverter, Policy, Settings, TargetStates,
     collisions::{NoiseFloor, Resolution},
@@ -9,10 +15,10 @@ use inject_sipit::{
 };
 
 use super::{TapMinimum, closest_at_taps};
-use crate::StudyError;
 
 /// The measurements of each snapshot.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Probes {
     /// The prompts among which the closest pair is found.
     pub prompts: Vec<Vec<u32>>,
@@ -26,17 +32,34 @@ pub struct Probes {
     pub inversion_taps: Vec<Tap>,
 }
 
-/// A decoder at one step.
+impl Probes {
+    /// Measures the closest pair of `prompts`, and the margins at some positions of `margin_prompts`.
+    pub fn new(
+        prompts: Vec<Vec<u32>>,
+        margin_prompts: Vec<Vec<u32>>,
+        margin_positions: ChosenPositions,
+    ) -> Self {
+        let (inverted, inversion_taps) = (Vec::new(), Vec::new());
+        Probes { prompts, margin_prompts, margin_positions, inverted, inversion_taps }
+    }
+
+    /// Also inverts these prompts from their states at some taps.
+    pub fn with_inversions(self, inverted: Vec<Vec<u32>>, inversion_taps: Vec<Tap>) -> Self {
+        Probes { inverted, inversion_taps, ..self }
+    }
+}
+
+/// Measurements of a decoder after some steps.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// Steps taken so far.
+    /// The number of steps before this measurement.
     pub step: usize,
-    /// Loss on the whole training text, in nats a token.
+    /// The loss on the whole training text, in nats a token.
     pub loss: f64,
-    /// Loss on text that is not trained on, in nats a token.
+    /// The loss on text that is not trained on, in nats a token.
     pub held_out_loss: f64,
     /// Each tap, in the order of computation.
     pub taps: Vec<TapSnapshot>,
@@ -44,7 +67,7 @@ pub struct Snapshot {
     pub inversions: Vec<InversionTally>,
 }
 
-/// The states of one tap.
+/// Distances between the states of one tap.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]

@@ -23,11 +23,11 @@ pub enum DegenerateStart {
         /// The token that is overwritten.
         b: u32,
     },
-    /// Every row of the table of positions is the first.
+    /// Every row of the table of positions equals the first.
     EqualPositions,
-    /// Blocks read nothing from the positions they attend to: their value projections are zero.
+    /// The value projections of the blocks are zero, so that attention reads nothing.
     ZeroValues,
-    /// Blocks read nothing from other positions and write nothing: value and output projections are zero.
+    /// The value and output projections of the blocks are zero, so that attention neither reads nor writes.
     ZeroValuesAndOutputs,
     /// Every parameter is zero, norms and biases too.
     AllZero,

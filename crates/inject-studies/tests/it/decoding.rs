@@ -39,7 +39,7 @@ fn all_states(model: &inject_sipit::models::Model, prefix: &[u32], tap: Tap) -> 
 fn a_view_is_recovered_exactly_where_no_state_of_the_double_loop_is_nearer() {
     let model = model("llama", FloatFormat::F32);
     let quantised = model.decoder.clone().with_weights_in(NumberFormat::Int4).unwrap();
-    let producers = [Producer { name: "int4", decoder: &quantised }];
+    let producers = [Producer::new("int4", &quantised)];
     let found = decoding(&model.decoder, "llama", &producers, &prompts(), &options(), Run::silent()).unwrap();
     assert_eq!((found.others, found.positions), (96, 5));
     let mut lost = 0;

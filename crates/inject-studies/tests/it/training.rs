@@ -228,13 +228,8 @@ fn all_zero_weights_never_move() {
 }
 
 fn probes() -> Probes {
-    Probes {
-        prompts: windows(9, 7),
-        margin_prompts: windows(2, 5),
-        margin_positions: super::every(1, 2),
-        inverted: vec![vec![3, 1, 4, 1, 5]],
-        inversion_taps: vec![Tap::Block(2)],
-    }
+    Probes::new(windows(9, 7), windows(2, 5), super::every(1, 2))
+        .with_inversions(vec![vec![3, 1, 4, 1, 5]], vec![Tap::Block(2)])
 }
 
 #[test]
@@ -249,7 +244,7 @@ fn the_same_training_gives_the_same_figures_and_every_prompt_comes_back() {
         ] {
             let threads = NonZeroUsize::new(2).unwrap();
             let how = TrainingOptions::new(optimiser, 6, 3, threads);
-            let data = TrainingData { windows: &windows, held_out: &windows[..2] };
+            let data = TrainingData::new(&windows, &windows[..2]);
             let run = || training(&start, data, &probes(), &how, &mut |_| ()).unwrap().0;
             let (first, second) = (run(), run());
             assert_eq!(serde_json::to_string(&first).unwrap(), serde_json::to_string(&second).unwrap());
@@ -266,7 +261,7 @@ fn a_training_that_cannot_be_is_refused() {
     let (start, windows) = (random("gpt2", 9, &first_device()), windows(6, 12));
     let refused = |optimiser: Optimiser, windows: &[Vec<u32>]| {
         let how = TrainingOptions::new(optimiser, 1, 3, ONE);
-        let data = TrainingData { windows, held_out: windows };
+        let data = TrainingData::new(windows, windows);
         training(&start, data, &probes(), &how, &mut |_| ()).unwrap_err()
     };
     let backwards = refused(Optimiser::FullBatch { learning_rate: -0.1 }, &windows);

@@ -135,7 +135,7 @@ pub(crate) fn projections(study: &DecodingStudy) -> Table {
     table
 }
 
-/// Whole prompts.
+/// Returns a table with a row for each number format and tap of the inversions.
 pub(crate) fn recovery(study: &RecoveryStudy) -> Table {
     let headings = [
         "condition",

@@ -14,14 +14,14 @@ use super::{
     text::About,
 };
 use crate::{
-    Failure,
+    outcome::Failure,
     table::{Cell, Table},
 };
 
 /// The numbers of steps after which the pairs are measured.
 const STEPS: [usize; 2] = [1, 10];
 
-/// Every start of every family.
+/// The effect of training on collisions, for every start of every family.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Starts {
@@ -35,11 +35,11 @@ pub(crate) struct Starts {
     n_layers: usize,
     /// The starts, family by family; units that are not finished are missing.
     starts: Vec<Start>,
-    /// Which starts these are.
+    /// The starts that the result contains.
     pub(crate) completeness: Completeness,
 }
 
-/// One start of one family.
+/// The fate of the collisions of one start of one family.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Start {
@@ -120,7 +120,7 @@ fn summary(found: &Starts) -> Table {
     table
 }
 
-/// The reasons for what is expected, each once.
+/// The reasons for the expected effects, each once.
 fn reasons(found: &Starts) -> Vec<String> {
     let reasons =
         found.starts.iter().map(|start| format!("{}: {}", start.study.case.start, start.study.case.why));
@@ -128,11 +128,7 @@ fn reasons(found: &Starts) -> Vec<String> {
 }
 
 fn fate(fate: Option<Fate>) -> &'static str {
-    match fate {
-        Some(Fate::Kept) => "kept",
-        Some(Fate::Dissolved) => "dissolved",
-        None => "in part",
-    }
+    fate.map_or("in part", Fate::name)
 }
 
 /// Every tap and step of every start.

@@ -10,18 +10,19 @@ use super::{
     text::About,
 };
 use crate::{
-    Failure, number,
+    number,
+    outcome::Failure,
     plot::{Axis, Figure, Mark},
     table::{Cell, Table},
 };
 
-/// All decoders that were drawn.
+/// The closest prompts of decoders with random weights, as they are before training.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Drawn {
     /// The origin of the text, and the seeds.
     about: About,
-    /// The decoders.
+    /// The measurements of the decoders.
     #[serde(flatten)]
     pub(crate) found: RandomWeightsStudy,
 }

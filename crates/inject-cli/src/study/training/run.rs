@@ -15,7 +15,7 @@ use super::{
     shape::{config, init_std},
     text::About,
 };
-use crate::Failure;
+use crate::outcome::Failure;
 
 /// Windows of a batch that is not the whole text.
 const BATCH: usize = 4;
@@ -25,19 +25,19 @@ const ADAM_STEP: f64 = 3e-3;
 /// Margins are measured at one position in this many.
 const MARGIN_EVERY: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 
-/// All trainings.
+/// The trainings of the study, and the text on which they ran.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Trainings {
     /// The origin of the text, and the seeds.
     pub(crate) about: About,
-    /// The trainings, one after the other; units that are not finished are missing.
+    /// Each training; units that are not finished are missing.
     pub(crate) runs: Vec<Training>,
-    /// Which trainings these are.
+    /// The trainings that the result contains.
     pub(crate) completeness: Completeness,
 }
 
-/// One training.
+/// The course of one training.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Training {
@@ -45,13 +45,13 @@ pub(crate) struct Training {
     pub(crate) model: String,
     /// The activation of the feed-forward branches.
     pub(crate) activation: String,
-    /// Whether that is analytic, as the theorem assumes.
+    /// Whether this activation is an analytic function, as the theorem assumes.
     pub(crate) analytic: bool,
     /// Width of the residual stream.
     pub(crate) d_model: usize,
     /// The number of blocks.
     pub(crate) n_layers: usize,
-    /// Standard deviation of the first weights.
+    /// The standard deviation of the first weights.
     pub(crate) init_std: f64,
     /// The options, losses and snapshots.
     #[serde(flatten)]
@@ -114,15 +114,12 @@ fn one(
     lab.device.seed(options.seed);
     let start = config.init(std, &lab.device);
     let last = Tap::Block(config.n_layers());
-    let probes = Probes {
-        prompts: text.prompts.clone(),
-        margin_prompts: text.margin_prompts.clone(),
-        margin_positions: ChosenPositions::new(1, MARGIN_EVERY),
-        inverted: text.inverted.clone(),
-        inversion_taps: if last == Tap::Block(1) { vec![last] } else { vec![Tap::Block(1), last] },
-    };
+    let inversion_taps = if last == Tap::Block(1) { vec![last] } else { vec![Tap::Block(1), last] };
+    let margin_positions = ChosenPositions::new(1, MARGIN_EVERY);
+    let probes = Probes::new(text.prompts.clone(), text.margin_prompts.clone(), margin_positions)
+        .with_inversions(text.inverted.clone(), inversion_taps);
     let how = TrainingOptions::new(optimiser, options.steps, options.seed, options.threads);
-    let data = TrainingData { windows: &text.windows, held_out: &text.held_out };
+    let data = TrainingData::new(&text.windows, &text.held_out);
     let (study, _) = training(&start, data, &probes, &how, &mut |event| {
         if let TrainingEvent::Step { step, .. } = event {
             done(step as f64 / options.steps.max(1) as f64);

@@ -3,7 +3,7 @@
 use inject_sipit::models::{DecoderConfig, Family};
 use serde_json::{Value, json};
 
-use crate::Failure;
+use crate::outcome::Failure;
 
 /// The longest sequence of the families that have a limit.
 pub(crate) const POSITIONS: usize = 128;

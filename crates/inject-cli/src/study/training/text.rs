@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use serde::Serialize;
 
 use super::Options;
-use crate::{Failure, options::PromptOptions};
+use crate::{options::PromptOptions, outcome::Failure};
 
 /// Next tokens of a window.
 pub(crate) const WINDOW: usize = 64;
@@ -37,21 +37,21 @@ pub(crate) struct About {
     prompt_seed: u64,
     /// The seed of the prompts whose margins are measured, and of those that are inverted.
     probe_seed: u64,
-    /// Tokens of the vocabulary. The tokenizer is that of the bundled model.
+    /// The number of tokens in the vocabulary. The tokenizer is that of the bundled model.
     pub(crate) vocab_size: usize,
     /// Whether BOS stands before each prompt. Without it, rotary models give one state to repetitions of a token.
     bos_added: bool,
-    /// Windows of text to train on.
+    /// The number of windows of text to train on.
     windows: usize,
-    /// Next tokens in each window.
+    /// The number of next tokens in each window.
     window_next_tokens: usize,
     /// The number of prompts among which the closest pair is searched.
     pub(crate) prompts: usize,
-    /// Tokens of the longest of them, at most.
+    /// The largest number of tokens of these prompts.
     longest_prompt: usize,
-    /// Parts of a batch computed side by side.
+    /// The number of parts of a batch that are computed at the same time.
     threads: usize,
-    /// The name of the device.
+    /// The name of the device that computed.
     device: String,
 }
 

@@ -7,9 +7,9 @@ pub enum AdapterError {
     /// A setting asks for something else than a plain LoRA.
     #[error("adapter_config.json: `{key}` is {found}, expected {expected}")]
     Setting {
-        /// The key.
+        /// Name of the setting.
         key: String,
-        /// Its value.
+        /// The value that the file gives.
         found: String,
         /// The values that are understood.
         expected: &'static str,
@@ -17,11 +17,11 @@ pub enum AdapterError {
     /// A key of `rank_pattern` or `alpha_pattern` is not a regular expression.
     #[error("adapter_config.json: `{key}` has the pattern `{pattern}`, expected a regular expression")]
     Pattern {
-        /// The key.
+        /// The setting that holds the patterns.
         key: &'static str,
-        /// The pattern.
+        /// The key that is not a regular expression.
         pattern: String,
-        /// The parser's error.
+        /// The error of the regular expression parser.
         source: Box<regex::Error>,
     },
     /// There is no file of weights under its usual name.
@@ -36,19 +36,19 @@ pub enum AdapterError {
          PEFT's `merge_and_unload`"
     )]
     UnknownTensor {
-        /// The tensor.
+        /// Name of the tensor in the adapter's file.
         tensor: String,
     },
     /// One of the two factors of a module is missing.
     #[error("tensor `{tensor}` is missing, and the other factor is there")]
     Unpaired {
-        /// The missing tensor.
+        /// Name of the missing tensor.
         tensor: String,
     },
     /// The adapter belongs to another model.
     #[error("it changes the module `{module}`, and this `{family}` model has no such map")]
     UnknownModule {
-        /// The module.
+        /// Path of the module within the model.
         module: String,
         /// The family of the model.
         family: String,
@@ -56,7 +56,7 @@ pub enum AdapterError {
     /// The change would reach the embedding and the head at once, while PEFT changes one of them.
     #[error("it changes `{module}`, which is both embedding and head of this model, in one of the two roles")]
     Tied {
-        /// The module.
+        /// Path of the module within the model.
         module: String,
     },
 }

@@ -72,7 +72,7 @@ pub(super) struct Settings {
 /// The divisor of alpha.
 #[derive(Clone, Copy, Debug)]
 enum Scaling {
-    /// The rank.
+    /// Divides by the rank: plain LoRA.
     Rank,
     /// Its root (rank-stabilised LoRA).
     RootOfRank,

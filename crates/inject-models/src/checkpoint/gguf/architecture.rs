@@ -1,4 +1,4 @@
-//! The architectures: the published names of their tensors, and what the converter changes in them.
+//! The architectures: the published names of their tensors, and the changes that the converter makes.
 
 use std::path::Path;
 
@@ -184,7 +184,7 @@ impl Architecture {
         Some(format!("{blocks}.{block}.{new}.{part}"))
     }
 
-    /// Returns what the converter changed in a tensor.
+    /// Returns the change that the converter made to a tensor.
     pub(super) fn change(self, name: &str) -> Change {
         let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
         match self {

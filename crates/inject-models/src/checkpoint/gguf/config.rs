@@ -154,7 +154,7 @@ impl Gguf {
         Ok(config)
     }
 
-    /// Takes the layers that have a window: the file lists them, or all have one but the last of so many in a row.
+    /// Takes the layers that have a window: the file lists them, or gives a period of which the last layer has none.
     fn layer_types(
         &self,
         settings: &mut Settings<'_>,

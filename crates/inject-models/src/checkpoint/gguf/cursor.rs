@@ -56,7 +56,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Reads a name.
+    /// Reads a text into a string of its own.
     pub(super) fn name(&mut self) -> Result<String, GgufError> {
         let place = self.text()?;
         Ok(text(self.bytes, &place).to_owned())
@@ -69,7 +69,7 @@ impl<'a> Cursor<'a> {
         Ok(found)
     }
 
-    /// Checks that so many items can follow.
+    /// Checks that the rest of the file can hold `found` items.
     pub(super) fn fits(&self, items: &'static str, found: u64, smallest: u64) -> Result<(), GgufError> {
         let most = (self.bytes.len() - self.at) as u64 / smallest;
         if found <= most { Ok(()) } else { Err(GgufError::Count { items, found, most }) }

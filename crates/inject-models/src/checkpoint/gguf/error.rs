@@ -13,7 +13,7 @@ pub enum GgufError {
     /// The version of the container is not supported.
     #[error("it is GGUF version {found}, expected 2 or 3")]
     Version {
-        /// The version.
+        /// The version that the file states.
         found: u32,
     },
     /// The numbers are stored with the most significant byte first.
@@ -22,7 +22,7 @@ pub enum GgufError {
     /// The file ends too early.
     #[error("it ends after {length} bytes, expected {wanted} more at byte {at}")]
     CutOff {
-        /// The place.
+        /// Offset of the byte at which the read began.
         at: usize,
         /// The bytes that should follow.
         wanted: u64,
@@ -32,9 +32,9 @@ pub enum GgufError {
     /// A count is larger than the rest of the file can hold.
     #[error("it is said to have {found} {items}, expected at most the {most} that its length can hold")]
     Count {
-        /// The things counted.
+        /// A plural noun for the things counted.
         items: &'static str,
-        /// The count.
+        /// The count that the file states.
         found: u64,
         /// The largest possible count.
         most: u64,
@@ -42,9 +42,9 @@ pub enum GgufError {
     /// A count is larger than any model needs.
     #[error("it has {found} {items}, expected at most {most}")]
     TooMany {
-        /// The things counted.
+        /// A plural noun for the things counted.
         items: &'static str,
-        /// The count.
+        /// The count that the file states.
         found: u64,
         /// The largest count that is read.
         most: u64,
@@ -52,13 +52,13 @@ pub enum GgufError {
     /// A text is not UTF-8.
     #[error("the text at byte {at} is not UTF-8")]
     Text {
-        /// The place.
+        /// Offset of the first byte of the text.
         at: usize,
     },
     /// A value has a type that the format does not know.
     #[error("key `{key}` has the value type {found}, expected one from 0 to 12")]
     ValueType {
-        /// The key.
+        /// The key whose value it is.
         key: String,
         /// The number of the type.
         found: u32,
@@ -66,47 +66,47 @@ pub enum GgufError {
     /// A list holds lists.
     #[error("key `{key}` is a list of lists, expected a list of numbers, flags or texts")]
     NestedList {
-        /// The key.
+        /// The key of the list.
         key: String,
     },
     /// A flag is neither true nor false.
     #[error("key `{key}` holds the flag {found}, expected 0 or 1")]
     Flag {
-        /// The key.
+        /// The key of the flag.
         key: String,
-        /// The byte.
+        /// The byte stored in place of the flag.
         found: u8,
     },
     /// A key stands twice.
     #[error("key `{key}` stands twice")]
     KeyTwice {
-        /// The key.
+        /// The repeated key.
         key: String,
     },
     /// The alignment of the data is not a power of two.
     #[error("key `general.alignment` is {found}, expected a power of two")]
     Alignment {
-        /// The value.
+        /// The value of `general.alignment`, as text.
         found: String,
     },
     /// A name stands twice.
     #[error("tensor `{tensor}` stands twice")]
     TensorTwice {
-        /// The name.
+        /// The repeated name.
         tensor: String,
     },
     /// A tensor has too many dimensions, or none.
     #[error("tensor `{tensor}` has {found} dimensions, expected 1 to 4")]
     Dimensions {
-        /// The tensor.
+        /// Name of the tensor.
         tensor: String,
-        /// Their number.
+        /// The number of dimensions.
         found: u32,
     },
     /// A tensor has a dimension without extent, or more numbers than can be counted.
     #[error("tensor `{tensor}` has the shape {found:?}, expected sizes from 1 on with a product below 2^48")]
     Shape {
-        /// The tensor.
+        /// Name of the tensor.
         tensor: String,
         /// Its shape, the innermost dimension first, as the file has it.
         found: Vec<u64>,
@@ -114,7 +114,7 @@ pub enum GgufError {
     /// A tensor is stored in a format that is not read.
     #[error("tensor `{tensor}` is stored as {found}, expected one of {expected}")]
     Format {
-        /// The tensor.
+        /// Name of the tensor.
         tensor: String,
         /// The name or the number of the format.
         found: String,
@@ -126,7 +126,7 @@ pub enum GgufError {
         "tensor `{tensor}` has rows of {found} numbers, expected a multiple of {block}, the block of {format}"
     )]
     Row {
-        /// The tensor.
+        /// Name of the tensor.
         tensor: String,
         /// Numbers in a row.
         found: u64,
@@ -140,9 +140,9 @@ pub enum GgufError {
         "tensor `{tensor}` begins at byte {found} of the data, expected {expected}, where the one before it ends"
     )]
     Place {
-        /// The tensor.
+        /// Name of the tensor.
         tensor: String,
-        /// Its first byte.
+        /// Offset of its first byte, relative to the data.
         found: u64,
         /// The end of the tensor before it, aligned.
         expected: u64,
@@ -150,7 +150,7 @@ pub enum GgufError {
     /// A tensor ends after the end of the file.
     #[error("tensor `{tensor}` ends at byte {found} of the file, expected at most {length}")]
     Beyond {
-        /// The tensor.
+        /// Name of the tensor.
         tensor: String,
         /// The byte after its last.
         found: u64,

@@ -22,7 +22,7 @@ const WITHOUT_INFLUENCE: &[&str] = &[
     "rope.scaling.finetuned",
     // The rows of the embedding count.
     "vocab_size",
-    // Read where there are factors; without them nothing depends on it.
+    // Read if there are factors; without them nothing depends on it.
     "rope.scaling.original_context_length",
 ];
 

@@ -47,7 +47,7 @@ struct Parts {
     begins_with_bos: bool,
 }
 
-/// Metadata about tokens.
+/// The lists of the metadata that have one element a token.
 struct Vocabulary<'a> {
     gguf: &'a Gguf,
     tokens: Vec<String>,

@@ -17,15 +17,15 @@ pub(super) const GROUP: usize = 8;
 /// The most outputs that are computed at once.
 pub(super) const WIDEST: usize = 8;
 
-/// An implementation.
+/// An implementation of the products. Those with fused multiply-add give the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kernel {
-    /// Plain Rust.
+    /// Plain Rust, for every processor.
     Portable,
     /// The same, compiled for AVX2, FMA and F16C.
     #[cfg(target_arch = "x86_64")]
     Avx2(avx2::Detected),
-    /// AVX-512.
+    /// The same, compiled for AVX-512.
     #[cfg(target_arch = "x86_64")]
     Avx512(avx512::Detected),
 }
@@ -34,7 +34,7 @@ pub(super) enum Kernel {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Group<'a> {
     pub(super) values: &'a [f32],
-    /// At most [`GROUP`].
+    /// The number of rows in use, at most [`GROUP`].
     pub(super) rows: usize,
 }
 

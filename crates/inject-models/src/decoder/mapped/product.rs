@@ -117,7 +117,7 @@ fn of_many_groups(
     }
 }
 
-/// Whether sums are the first of their places or are added to what is there.
+/// Whether sums are written to their places, or added to the numbers there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Begin {
     First,

@@ -1,4 +1,4 @@
-//! What the Hub says about a file, checked once.
+//! The Hub's description of a file, checked once.
 
 use super::{HttpError, commit::Commit, http::Reply, http_error::shown, identity::Identity};
 

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-/// Why something in the folder cannot be used.
+/// The reason for which something in the folder cannot be used.
 #[derive(Debug)]
 pub(super) enum Trouble {
     /// The operating system refuses.
@@ -25,7 +25,7 @@ pub(super) enum Trouble {
 }
 
 impl Trouble {
-    /// What a failed operation on `path` means.
+    /// Turns the error of an operation on `path` into one that names its cause.
     pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> Trouble {
         move |source| Trouble::Io { path: path.to_owned(), source }
     }
@@ -46,7 +46,7 @@ impl Below {
         self.folder.join(path)
     }
 
-    /// The real path of what is there, or `None` if nothing is, or a link leads to nothing.
+    /// Returns the real path of a file or folder. `None` if there is none, or if a link leads to nothing.
     pub(super) fn resolve(&self, path: &Path) -> Result<Option<PathBuf>, Trouble> {
         let path = self.join(path);
         let real = |path: &Path| match fs::canonicalize(path) {
@@ -110,7 +110,7 @@ impl Below {
         })
     }
 
-    /// Removes a file or a link, never what the link leads to.
+    /// Removes a file or a link, never the target of a link.
     pub(super) fn remove(&self, path: &Path) -> Result<(), Trouble> {
         if let Some(parent) = path.parent()
             && self.resolve(parent)?.is_none()

@@ -12,6 +12,9 @@
 //!
 //! A blob's name is the hash of its content, and what is found in the cache is compared with it.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Read},
@@ -40,10 +43,10 @@ pub(super) struct RepoCache {
     name: PathBuf,
 }
 
-/// What the cache has under a file's name.
+/// The state of a file in the cache.
 #[derive(Debug, PartialEq)]
 pub(super) enum Cached {
-    /// Nothing.
+    /// The cache has no such file.
     Absent,
     /// The file, whole as far as can be told.
     Whole(PathBuf),
@@ -231,96 +234,4 @@ fn link_or_copy(blob: &Path, path: &Path) -> io::Result<()> {
 fn link_or_copy(blob: &Path, path: &Path) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new(""));
     fs::copy(folder.join(blob), path).map(|_| ())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BLOB: &str = "6b584e8ece562ebffc15d38808cd6b98fc3d97ea"; // printf content | git hash-object --stdin
-
-    fn commit(digit: &str) -> Commit {
-        Commit::parse(&digit.repeat(40)).unwrap()
-    }
-
-    fn cache(folder: &tempfile::TempDir) -> RepoCache {
-        RepoCache::new(folder.path(), &"gpt2".parse().unwrap())
-    }
-
-    /// Puts `content` into the cache as the blob of that name.
-    fn put(cache: &RepoCache, name: &str, content: &str) -> PathBuf {
-        let blob = cache.name.join("blobs").join(name);
-        cache.below.write(&blob, content).unwrap();
-        cache.below.join(&blob)
-    }
-
-    #[test]
-    fn a_branch_stands_for_the_commit_it_was_pointed_at() {
-        let folder = tempfile::tempdir().unwrap();
-        let repo: HubRepo = "owner/name@refs/pr/1".parse().unwrap();
-        let cache = RepoCache::new(folder.path(), &repo);
-        assert_eq!(cache.commit_of(&repo).unwrap(), None);
-        cache.point(&repo, &commit("c")).unwrap();
-        assert_eq!(cache.commit_of(&repo).unwrap(), Some(commit("c")));
-        assert!(folder.path().join("models--owner--name/refs/refs/pr/1").is_file());
-    }
-
-    #[test]
-    fn a_ref_that_leads_out_of_the_snapshots_is_not_followed() {
-        let folder = tempfile::tempdir().unwrap();
-        let repo: HubRepo = "gpt2".parse().unwrap();
-        let cache = cache(&folder);
-        for text in ["../..", "", "/etc", "a/b", &"c".repeat(100), "c0ffee"] {
-            cache.below.write(&cache.reference(&repo), text).unwrap();
-            assert_eq!(cache.commit_of(&repo).unwrap(), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_linked_blob_is_read_through_the_snapshot() {
-        let folder = tempfile::tempdir().unwrap();
-        let (cache, commit, identity) = (cache(&folder), commit("c"), Identity::of(BLOB));
-        put(&cache, BLOB, "content");
-        for file in ["a.json", "sub/folder/b.json"] {
-            assert_eq!(cache.file(&commit, file).unwrap(), Cached::Absent);
-            let path = cache.link_if_whole(&identity, 7, &commit, file).unwrap().unwrap();
-            assert_eq!(fs::read_to_string(&path).unwrap(), "content");
-            assert_eq!(cache.file(&commit, file).unwrap(), Cached::Whole(path));
-        }
-    }
-
-    #[test]
-    fn a_blob_of_another_length_or_content_is_removed_and_not_linked() {
-        let folder = tempfile::tempdir().unwrap();
-        let (cache, commit, identity) = (cache(&folder), commit("c"), Identity::of(BLOB));
-        for content in ["contenu", "content and more"] {
-            let blob = put(&cache, BLOB, content);
-            assert_eq!(cache.link_if_whole(&identity, 7, &commit, "a.json").unwrap(), None);
-            assert!(!blob.exists());
-        }
-    }
-
-    #[test]
-    fn a_damaged_file_is_seen_and_forgotten_with_its_blob() {
-        let folder = tempfile::tempdir().unwrap();
-        let (cache, commit) = (cache(&folder), commit("c"));
-        put(&cache, BLOB, "content");
-        cache.link_if_whole(&Identity::of(BLOB), 7, &commit, "a.json").unwrap().unwrap();
-        let blob = put(&cache, BLOB, "contenu");
-        assert!(
-            matches!(cache.file(&commit, "a.json").unwrap(), Cached::Damaged { expected, .. } if expected == BLOB)
-        );
-        cache.forget(&commit, "a.json").unwrap();
-        assert!(!blob.exists());
-        assert_eq!(cache.file(&commit, "a.json").unwrap(), Cached::Absent);
-    }
-
-    #[test]
-    fn an_absent_file_is_remembered_for_its_commit_only() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = cache(&folder);
-        cache.note_absent(&commit("1"), "x.json").unwrap();
-        assert!(cache.is_known_absent(&commit("1"), "x.json"));
-        assert!(!cache.is_known_absent(&commit("2"), "x.json"));
-    }
 }

@@ -18,21 +18,21 @@ use super::{
 };
 use crate::{Progress, Unit};
 
-/// How often a download is taken up again, as in `huggingface_hub`.
+/// The number of times that an interrupted download is continued, as in `huggingface_hub`.
 const ATTEMPTS: usize = 5;
 
-/// One file of a commit, and what the Hub said about it.
+/// One file of a commit, and the Hub's description of it.
 pub(super) struct Download<'a> {
     pub(super) remote: &'a Remote<'a>,
     pub(super) file: &'a str,
     pub(super) answer: &'a Answer,
 }
 
-/// Why an attempt ended without the whole file.
+/// The reason for which an attempt ended without the whole file.
 enum Stop {
     /// The server's fault, with the host.
     Server(String, HttpError),
-    /// Anything else.
+    /// An error of the cache or of the file's content.
     Other(HubError),
 }
 

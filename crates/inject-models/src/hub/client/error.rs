@@ -1,10 +1,10 @@
-//! What can go wrong on the way to a model's files.
+//! The errors of fetching a model's files.
 
 use std::{fmt, io, path::PathBuf, time::Duration};
 
 use super::{HttpError, HubRepo};
 
-/// A file of a repository, and the Hub where it was asked for.
+/// A file of a repository, and the Hub that was asked for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HubFile {
@@ -22,34 +22,34 @@ impl fmt::Display for HubFile {
     }
 }
 
-/// Why a model's files could not be had.
+/// An error of fetching a model's files.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HubError {
     /// An option, or the environment variable it comes from, has an unusable value.
     #[error("{name}: {problem}")]
     Setting {
-        /// The environment variable.
+        /// Name of the environment variable.
         name: &'static str,
-        /// What is wrong with its value. Never holds a token.
+        /// The problem with its value. Never holds a token.
         problem: String,
     },
     /// The Hub has no such repository.
     #[error("{at}: no such repository; if it is private, set HF_TOKEN to a token that may read it")]
     RepoNotFound {
-        /// The file that was asked for.
+        /// The requested file.
         at: Box<HubFile>,
     },
     /// The repository has no such branch, tag or commit.
     #[error("{at}: no such revision")]
     RevisionNotFound {
-        /// The file that was asked for.
+        /// The requested file.
         at: Box<HubFile>,
     },
     /// The repository lacks a file that a model must have.
     #[error("{at}: no such file")]
     FileNotFound {
-        /// The file that was asked for.
+        /// The requested file.
         at: Box<HubFile>,
     },
     /// The Hub answered 401 or 403. To a caller without a token it answers so for a missing repository, too.
@@ -58,9 +58,9 @@ pub enum HubError {
          terms on the Hub, and set HF_TOKEN to a token that may read it"
     )]
     Gated {
-        /// The file that was asked for.
+        /// The requested file.
         at: Box<HubFile>,
-        /// 401 or 403.
+        /// The HTTP status, 401 or 403.
         status: u16,
     },
     /// Offline, and the cache does not hold a file.
@@ -74,7 +74,7 @@ pub enum HubError {
     /// The index names a shard that could lie outside the repository's folder.
     #[error("{at}: names the shard \"{shard}\", which is not a plain relative path")]
     UnsafeShard {
-        /// The index.
+        /// The index that names the shard.
         at: Box<HubFile>,
         /// The name found in it, shown safely.
         shard: String,
@@ -82,19 +82,19 @@ pub enum HubError {
     /// The index of the shards cannot be read.
     #[error("{at}: malformed index")]
     MalformedIndex {
-        /// The index.
+        /// The index that cannot be read.
         at: Box<HubFile>,
-        /// What was found in it.
+        /// The error of the JSON parser.
         source: serde_json::Error,
     },
     /// The Hub, or a server it redirects to, is out of reach or gave an answer that is of no use.
     #[error("{at}: no usable answer from {host}")]
     Http {
-        /// The file that was asked for.
+        /// The requested file.
         at: Box<HubFile>,
         /// The host that failed.
         host: String,
-        /// The reason.
+        /// The error of the exchange.
         source: HttpError,
     },
     /// Offline, and a file in the cache is not what the name of its blob says.
@@ -102,7 +102,7 @@ pub enum HubError {
         "{at}: the file in the cache is damaged: it has the hash {found}, expected {expected}; fetch it again online"
     )]
     Damaged {
-        /// The file.
+        /// The file of the model.
         at: Box<HubFile>,
         /// The hash of its content.
         found: String,
@@ -112,11 +112,11 @@ pub enum HubError {
     /// A symbolic link in the cache leads out of the cache folder.
     #[error("{at}: {} leads out of the cache to {}: remove it, or name its target's folder as the cache", .path.display(), .target.display())]
     LeadsOut {
-        /// The file that was asked for.
+        /// The requested file.
         at: Box<HubFile>,
         /// The path in the cache.
         path: PathBuf,
-        /// Where it leads.
+        /// The path outside the cache to which the link leads.
         target: PathBuf,
     },
     /// Another process holds the lock of a file, and its download does not grow.
@@ -125,9 +125,9 @@ pub enum HubError {
         .path.display(), .waited.as_secs()
     )]
     Busy {
-        /// The file that was asked for.
+        /// The requested file.
         at: Box<HubFile>,
-        /// The lock.
+        /// Path of the lock file.
         path: PathBuf,
         /// The time without progress.
         waited: Duration,
@@ -135,11 +135,11 @@ pub enum HubError {
     /// The cache cannot be read or written.
     #[error("{at}: the cache at {} cannot be used", .path.display())]
     Cache {
-        /// The file that was asked for.
+        /// The requested file.
         at: Box<HubFile>,
         /// The file or folder concerned.
         path: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: io::Error,
     },
 }

@@ -1,11 +1,11 @@
-//! What a server can do wrong.
+//! The errors of one exchange with a server.
 
 use std::{fmt, io, time::Duration};
 
 /// Longest text from outside that a message repeats.
 const MAX_SHOWN: usize = 120;
 
-/// Why an answer of the Hub, or of a server that it redirects to, is of no use.
+/// The reason for which an answer of the Hub, or of a server that it redirects to, cannot be used.
 ///
 /// Text from outside has its control characters escaped, and is cut after 120 characters.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +23,7 @@ pub enum HttpError {
     /// A body arrives, but so slowly that it might never end.
     #[error("{received} bytes arrived in {} s, expected at least {expected}", .within.as_secs_f32())]
     TooSlow {
-        /// Bytes that arrived.
+        /// The number of bytes that arrived.
         received: u64,
         /// Bytes that the slowest acceptable connection brings.
         expected: u64,
@@ -36,7 +36,7 @@ pub enum HttpError {
     /// A redirect that does not say where to.
     #[error("HTTP status {status} without a Location")]
     NoLocation {
-        /// The status.
+        /// The HTTP status of the redirect.
         status: u16,
     },
     /// A redirect to something that cannot be asked.
@@ -60,17 +60,17 @@ pub enum HttpError {
     /// Redirects without an end.
     #[error("more than {limit} redirects")]
     TooManyRedirects {
-        /// How many are followed.
+        /// The number of redirects that are followed.
         limit: usize,
     },
     /// A header that is missing, repeated or malformed.
     #[error("header {name} is {found}, expected {expected}")]
     Header {
-        /// The header.
+        /// Name of the header.
         name: &'static str,
         /// Its value, shown safely.
         found: String,
-        /// What it should be.
+        /// The values that are accepted.
         expected: &'static str,
     },
     /// The head of an answer is longer than a head has reason to be.
@@ -79,7 +79,7 @@ pub enum HttpError {
         /// The most that is read.
         limit: usize,
     },
-    /// The body is compressed, which was not asked for.
+    /// The body is compressed, which was not requested.
     #[error("the body is encoded as \"{coding}\", expected none")]
     Coded {
         /// The `Content-Encoding`, shown safely.
@@ -119,7 +119,7 @@ pub enum TimeoutPhase {
     Connecting,
     /// Sending the request and waiting for the head of the answer.
     Waiting,
-    /// Receiving the body.
+    /// Receiving the body of the answer.
     Receiving,
 }
 

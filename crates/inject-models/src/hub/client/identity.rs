@@ -60,19 +60,15 @@ impl RunningHash {
     /// The hash in hexadecimal.
     pub(super) fn finish(self) -> String {
         match self {
-            RunningHash::Sha256(hash) => hex(&hash.finalize()),
-            RunningHash::Sha1(hash) => hex(&hash.finalize()),
+            RunningHash::Sha256(hash) => hex::encode(hash.finalize()),
+            RunningHash::Sha1(hash) => hex::encode(hash.finalize()),
         }
     }
 }
 
 /// The SHA-256 of a text, in hexadecimal.
 pub(super) fn sha256(text: &str) -> String {
-    hex(&Sha256::digest(text))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(Sha256::digest(text))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! How to reach a Hub, and where its files are kept.
+//! The address of a Hub, its limits, and the folder of its cache.
 
 use std::{
     fmt,
@@ -11,7 +11,7 @@ use ureq::http::Uri;
 use super::{HubError, environment, origin::Origin};
 
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
-/// As in `huggingface_hub`.
+/// The value of `huggingface_hub`.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Three times that of `huggingface_hub`: a download that breaks off here is not taken up again by itself.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -42,7 +42,7 @@ pub struct HubOptions {
 }
 
 impl HubOptions {
-    /// The public Hub with the given cache folder, no token, online.
+    /// Creates options for the public Hub with the given cache folder, no token, online.
     pub fn new(cache_dir: impl Into<PathBuf>) -> Self {
         HubOptions {
             endpoint: DEFAULT_ENDPOINT.to_owned(),
@@ -54,7 +54,7 @@ impl HubOptions {
         }
     }
 
-    /// The options that the environment asks for, as Python's `huggingface_hub` reads it.
+    /// Reads the options from the environment, as Python's `huggingface_hub` does.
     ///
     /// - Endpoint: `HF_ENDPOINT`, else `https://huggingface.co`.
     /// - Cache folder: `HF_HUB_CACHE`, else `HUGGINGFACE_HUB_CACHE`, else `$HF_HOME/hub`; `HF_HOME` is
@@ -109,7 +109,7 @@ impl HubOptions {
         Ok(self)
     }
 
-    /// Whether only the cache may be used; then no connection is ever opened.
+    /// Sets whether only the cache may be used. If so, no connection is ever opened.
     pub fn with_offline(mut self, offline: bool) -> Self {
         self.offline = offline;
         self
@@ -132,27 +132,27 @@ impl HubOptions {
         Ok(self)
     }
 
-    /// The Hub's address, without a trailing `/`.
+    /// Returns the Hub's address, without a trailing `/`.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// The folder that holds one `models--owner--name` folder for each repository.
+    /// Returns the folder that holds one `models--owner--name` folder for each repository.
     pub fn cache_dir(&self) -> &Path {
         &self.cache_dir
     }
 
-    /// Whether only the cache may be used.
+    /// Returns whether only the cache may be used.
     pub fn is_offline(&self) -> bool {
         self.offline
     }
 
-    /// The longest time to connect to a server.
+    /// Returns the longest time to connect to a server.
     pub fn connect_timeout(&self) -> Duration {
         self.connect_timeout
     }
 
-    /// The longest time without a byte from a server.
+    /// Returns the longest time without a byte from a server.
     pub fn idle_timeout(&self) -> Duration {
         self.idle_timeout
     }

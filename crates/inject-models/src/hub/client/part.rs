@@ -38,7 +38,7 @@ impl<'a> Part<'a> {
         Ok(part)
     }
 
-    /// Drops all bytes.
+    /// Empties the file, for a download from its beginning.
     pub(super) fn restart(&mut self) -> Result<(), Trouble> {
         self.file.set_len(0).and_then(|()| self.file.rewind()).map_err(Trouble::at(&self.path))?;
         self.hash = RunningHash::new(&self.answer.identity, self.answer.size);

@@ -48,7 +48,7 @@ impl<'a> Remote<'a> {
         }
     }
 
-    /// What the Hub says about a file of this commit. It is asked once.
+    /// Asks the Hub for its description of a file of this commit, once.
     fn metadata(&self, file: &str) -> Result<Metadata, HubError> {
         if let Some(answer) = self.config.as_ref().filter(|_| file == CONFIG) {
             return Ok(Metadata::Present(answer.clone()));
@@ -116,7 +116,7 @@ impl Files for Remote<'_> {
             }
             Metadata::Absent { certain } => {
                 if certain && is_optional(file) {
-                    // Only spares the next run a request, so a cache that cannot be written is no error here.
+                    // This only saves the next run a request, so a cache that cannot be written is not an error here.
                     let _ = cache.note_absent(&self.commit, file);
                 }
                 Ok(None)

@@ -49,7 +49,7 @@ impl<'a> Verified<'a> {
         Ok(None)
     }
 
-    /// Spares later runs the hashing of a large blob. A cache that cannot be written is no error here.
+    /// Saves later runs the hashing of a large blob. A cache that cannot be written is not an error here.
     pub(super) fn note(&self, name: &str, blob: &Path) {
         if let Some(stamp) = stamp(blob) {
             let _ = self.below.write(&self.record(name), &stamp);

@@ -59,7 +59,7 @@ pub(crate) fn check_added<'a>(tokens: impl Iterator<Item = &'a str>) -> Result<(
     size("the length of all added tokens", bytes, MOST_ADDED)
 }
 
-/// Checks the token in the place of what is not a token.
+/// Checks the token that stands for unknown text.
 pub(crate) fn check_unknown(token: &str) -> Result<(), TokenizerLimit> {
     size("the length of the unknown token", token.len(), LONGEST_MARK)
 }

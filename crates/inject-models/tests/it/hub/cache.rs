@@ -1,4 +1,4 @@
-//! What lies in the cache already: files of Python, damaged files, links that lead out.
+//! Files that are in the cache already: those of Python, damaged ones, and links that lead out.
 
 #![cfg(unix)]
 

@@ -32,7 +32,7 @@ const FILES: &[(&str, &str)] = &[
 ];
 /// Answers of an honest fetch of [`FILES`]: two for each small file, one for the missing one, three for each shard.
 const ANSWERS: usize = 13;
-/// How long the client waits for a byte from a server that is late on purpose, and from others.
+/// The time that the client waits for a byte from a server that is late on purpose, and from others.
 const IDLE: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(3);
 /// The longest fetch: every answer late, and every download taken up five times.

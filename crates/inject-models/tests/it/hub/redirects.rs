@@ -13,7 +13,7 @@ use super::{
     server::{Answer, Body, Place, REPO, Reply, Server, refusal},
 };
 
-/// What the client says if the very first answer is this one.
+/// Returns the client's error if the very first answer is this one.
 fn error_of(answer: impl Fn(Reply) -> Answer + Send + Sync + 'static) -> HttpError {
     error_with(|options| options, answer)
 }

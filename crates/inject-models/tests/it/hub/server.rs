@@ -226,13 +226,9 @@ pub(super) fn refusal(status: u16, code: &str) -> Reply {
 pub(super) fn git_blob(content: &[u8]) -> String {
     let mut hash = Sha1::new_with_prefix(format!("blob {}\0", content.len()));
     hash.update(content);
-    hex(&hash.finalize())
+    hex::encode(hash.finalize())
 }
 
 pub(super) fn sha256(content: &[u8]) -> String {
-    hex(&Sha256::digest(content))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(Sha256::digest(content))
 }

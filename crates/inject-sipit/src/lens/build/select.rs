@@ -16,10 +16,10 @@ use crate::{
 use burn::tensor::Tensor;
 use ndarray::Array2;
 
-use super::Sample;
+use super::samples::Sample;
 
 /// The held-out text at one tap.
-pub(super) struct Trial<'a> {
+pub(super) struct HeldOut<'a> {
     pub(super) vocabulary: &'a Vocabulary<'a>,
     pub(super) tap: Tap,
     pub(super) states: &'a Array2<f32>,
@@ -38,7 +38,7 @@ struct Scored {
     lists: Vec<Shortlist>,
 }
 
-impl Trial<'_> {
+impl HeldOut<'_> {
     /// Returns the lens for which the expected cost of a prompt is least.
     pub(super) fn select(&self, fitted: &Fitted, points: &[f32], first: First) -> Result<Lens, InvertError> {
         let decoder = self.vocabulary.decoder();

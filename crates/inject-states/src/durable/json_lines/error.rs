@@ -6,6 +6,7 @@ use super::FileError;
 
 /// The reason why a journal cannot be opened.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum JsonLinesError {
     /// The operating system failed.
     #[error(transparent)]

@@ -5,126 +5,21 @@
 //! The opcodes are those of CPython's `Lib/pickletools.py`; the forms of tensors are those of PyTorch's
 //! `torch/_utils.py` and `torch/serialization.py`.
 
+mod problem;
+mod value;
+
 use std::collections::HashMap;
 
-use inject_models::FloatFormat;
-
-use super::super::{
-    arrays::Elements,
-    encoding::{ByteOrder, Encoding},
+pub use self::problem::PickleProblem;
+pub(super) use self::value::{Node, Pickle, Tensor};
+use self::{
+    problem::MOST_VALUES,
+    value::{Global, Storage},
 };
-
-/// The most values that are kept. A tensor takes some twenty.
-const MOST_VALUES: usize = 1 << 22;
-
-/// The reason why a pickle is not read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PickleProblem {
-    /// The pickle names a function or class that is not one of those known.
-    #[error(
-        "it would run or make `{name}`, which is not among the tensors and containers that are read: save the tensors alone"
-    )]
-    Global {
-        /// Its module and name.
-        name: String,
-    },
-    /// An opcode that `torch.save` does not write.
-    #[error("opcode {code:#04x} at byte {at} is not among those that are read")]
-    Opcode {
-        /// The opcode.
-        code: u8,
-        /// Its offset.
-        at: usize,
-    },
-    /// The pickle ends within an instruction.
-    #[error("it ends at byte {at}, within an instruction")]
-    CutOff {
-        /// The length of what is there.
-        at: usize,
-    },
-    /// An instruction that does not fit what stands before it.
-    #[error("the instruction at byte {at} does not fit what stands before it")]
-    Malformed {
-        /// Its offset.
-        at: usize,
-    },
-    /// More values than any file of states has.
-    #[error("it has more than {MOST_VALUES} values")]
-    TooManyValues,
-    /// Containers within containers, deeper than any program nests states.
-    #[error("its containers are nested too deep, or within themselves")]
-    Nested,
-}
-
-/// A pickle as a graph of values.
-#[derive(Debug)]
-pub(super) struct Pickle {
-    pub(super) nodes: Vec<Node>,
-    /// The index of the value that was saved.
-    pub(super) root: usize,
-}
-
-/// A value. Others are named by their index.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Node {
-    /// None, a truth value, a float, bytes: nothing that matters here.
-    Other,
-    Int(i64),
-    Text(String),
-    /// A list or a tuple.
-    List(Vec<usize>),
-    Dict(Vec<(usize, usize)>),
-    Global(Global),
-    Storage(Box<Storage>),
-    Tensor(Box<Tensor>),
-    Mark,
-}
-
-/// A function or class that is known. None of them is run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Global {
-    /// `torch._utils._rebuild_tensor_v2`.
-    Tensor,
-    /// `torch._utils._rebuild_parameter`: its first argument is the tensor.
-    Parameter,
-    /// A class whose instances are dictionaries.
-    Dict,
-    /// `torch.Size` and the like: a tuple.
-    Tuple,
-    Storage(Elements),
-}
-
-/// The values of tensors, by the name of their entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Storage {
-    key: String,
-    elements: Elements,
-}
-
-/// A tensor whose values lie in a storage.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Tensor {
-    pub(super) storage: String,
-    pub(super) elements: Elements,
-    /// The offset of the first value, in values.
-    pub(super) offset: usize,
-    pub(super) shape: Vec<usize>,
-    pub(super) strides: Vec<usize>,
-}
 
 impl Pickle {
     pub(super) fn read(bytes: &[u8]) -> Result<Pickle, PickleProblem> {
         Machine { bytes, at: 0, nodes: Vec::new(), stack: Vec::new(), memo: HashMap::new() }.run()
-    }
-
-    /// Returns a key of a dictionary as text.
-    pub(super) fn key(&self, node: usize) -> Option<String> {
-        match &self.nodes[node] {
-            Node::Text(text) => Some(text.clone()),
-            Node::Int(number) => Some(number.to_string()),
-            _ => None,
-        }
     }
 }
 
@@ -345,7 +240,7 @@ impl Machine<'_> {
     }
 
     fn global(&mut self, module: &str, name: &str) -> Result<(), PickleProblem> {
-        let global = known(module, name);
+        let global = Global::known(module, name);
         let global = global.ok_or_else(|| PickleProblem::Global { name: format!("{module}.{name}") })?;
         self.push(Node::Global(global))
     }
@@ -365,7 +260,7 @@ impl Machine<'_> {
         self.push(Node::Storage(storage.into()))
     }
 
-    /// What a known function or class makes of its arguments.
+    /// Applies a known function or class to its arguments.
     fn reduce(&mut self, at: usize) -> Result<(), PickleProblem> {
         let malformed = PickleProblem::Malformed { at };
         let (arguments, function) = (self.pop(at)?, self.pop(at)?);
@@ -409,43 +304,6 @@ impl Machine<'_> {
         };
         (tensor.shape.len() == tensor.strides.len()).then_some(tensor)
     }
-}
-
-/// The functions and classes that are known.
-fn known(module: &str, name: &str) -> Option<Global> {
-    Some(match (module, name) {
-        ("torch._utils", "_rebuild_tensor_v2") => Global::Tensor,
-        ("torch._utils", "_rebuild_parameter") => Global::Parameter,
-        ("collections", "OrderedDict") => Global::Dict,
-        ("torch", "Size") => Global::Tuple,
-        ("torch", storage) => Global::Storage(elements(storage.strip_suffix("Storage")?)?),
-        // What a model of transformers returns is a dictionary of its results.
-        (module, class)
-            if module.starts_with("transformers.") && class.contains("Output") && !class.contains('.') =>
-        {
-            Global::Dict
-        }
-        _ => return None,
-    })
-}
-
-fn elements(storage: &str) -> Option<Elements> {
-    let byte_order = ByteOrder::Little;
-    let float = |format| Elements::Float(Encoding { format, byte_order });
-    let integer = |bytes, signed| Elements::Integer { bytes, signed, byte_order };
-    Some(match storage {
-        "Float" => float(FloatFormat::F32),
-        "Double" => float(FloatFormat::F64),
-        "Half" => float(FloatFormat::F16),
-        "BFloat16" => float(FloatFormat::Bf16),
-        "Long" => integer(8, true),
-        "Int" => integer(4, true),
-        "Short" => integer(2, true),
-        "Char" => integer(1, true),
-        "Byte" => integer(1, false),
-        "Bool" => Elements::Truth,
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ const DEEPEST: usize = 64;
 
 /// Fails if a list, a set or a map of booleans occurs in the struct with which `bytes` begin.
 ///
-/// What is cut off or malformed otherwise is the reader's to report.
+/// The reader reports bytes that are cut off or malformed in another way.
 ///
 /// # Source
 ///

@@ -36,7 +36,7 @@ impl PromptIds {
         let mut hash = Sha256::new();
         hash.update(prompts.mapped.bytes(OFFSETS));
         hash.update(prompts.mapped.bytes(TOKEN_IDS));
-        let found = in_hexadecimal(hash);
+        let found = hex::encode(hash.finalize());
         if found != manifest.prompts_sha256 {
             return Err(StoreError::Field {
                 path: prompts.mapped.path().to_owned(),
@@ -101,7 +101,7 @@ pub(crate) fn sha256(prompts: &[Vec<u32>]) -> String {
         Ok(())
     });
     let Ok(()) = infallible;
-    in_hexadecimal(hash)
+    hex::encode(hash.finalize())
 }
 
 /// Passes the data of the file to `take` piece by piece: `offsets`, then `token_ids`.
@@ -114,10 +114,6 @@ fn each_chunk<E>(prompts: &[Vec<u32>], mut take: impl FnMut(&[u8]) -> Result<(),
     }
     // Ids are below 2^31, so u32 and I32 agree.
     prompts.iter().flatten().try_for_each(|id| take(&id.to_le_bytes()))
-}
-
-fn in_hexadecimal(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

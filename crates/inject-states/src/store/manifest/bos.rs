@@ -10,8 +10,7 @@ use crate::store::error::StoreError;
 const AS_GIVEN: &str = "as given";
 
 /// The origin of the first token of each prompt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BosPolicy {
     /// The prompts were given as token ids.
@@ -49,19 +48,7 @@ impl FromStr for BosPolicy {
     }
 }
 
-impl From<BosPolicy> for String {
-    fn from(policy: BosPolicy) -> Self {
-        policy.to_string()
-    }
-}
-
-impl TryFrom<String> for BosPolicy {
-    type Error = StoreError;
-
-    fn try_from(text: String) -> Result<Self, StoreError> {
-        text.parse()
-    }
-}
+inject_models::serialise_as_text!(BosPolicy);
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 
 use crate::share::Share;
 
-/// The share of a job that a store holds, and what is known of the whole job.
+/// The share of a job that a store holds, and the facts that identify the whole job.
 ///
 /// The stores of all shares are put together by [`merge`](crate::store::merge()).
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

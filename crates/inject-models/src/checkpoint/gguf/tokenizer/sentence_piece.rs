@@ -47,7 +47,7 @@ pub(super) fn parts(vocabulary: &Vocabulary<'_>) -> Result<Parts, ModelError> {
 }
 
 impl Vocabulary<'_> {
-    /// Undoes what the converter did to tokens that users defined: it wrote spaces for their signs.
+    /// Restores the tokens that users defined: the converter replaced their signs by spaces.
     pub(super) fn with_signs_for_spaces(mut self) -> Self {
         for (token, kind) in self.tokens.iter_mut().zip(&self.kinds) {
             if *kind == USER_DEFINED && token.chars().all(|sign| sign == ' ') {

@@ -1,0 +1,117 @@
+//! The values of a pickle.
+
+use inject_models::FloatFormat;
+
+use crate::foreign::{
+    arrays::Elements,
+    encoding::{ByteOrder, Encoding},
+};
+
+/// A pickle as a graph of values.
+#[derive(Debug)]
+pub(in super::super) struct Pickle {
+    pub(in super::super) nodes: Vec<Node>,
+    /// The index of the value that was saved.
+    pub(in super::super) root: usize,
+}
+
+/// A value. Others are named by their index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in super::super) enum Node {
+    /// None, a truth value, a float, bytes: nothing that matters here.
+    Other,
+    Int(i64),
+    Text(String),
+    /// A list or a tuple.
+    List(Vec<usize>),
+    Dict(Vec<(usize, usize)>),
+    Global(Global),
+    Storage(Box<Storage>),
+    Tensor(Box<Tensor>),
+    Mark,
+}
+
+/// A function or class that is known. None of them is run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in super::super) enum Global {
+    /// The function `torch._utils._rebuild_tensor_v2`.
+    Tensor,
+    /// `torch._utils._rebuild_parameter`: its first argument is the tensor.
+    Parameter,
+    /// A class whose instances are dictionaries.
+    Dict,
+    /// `torch.Size` and the like: a tuple.
+    Tuple,
+    Storage(Elements),
+}
+
+/// The values of tensors, by the name of their entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in super::super) struct Storage {
+    pub(super) key: String,
+    pub(super) elements: Elements,
+}
+
+/// A tensor whose values lie in a storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in super::super) struct Tensor {
+    pub(in super::super) storage: String,
+    pub(in super::super) elements: Elements,
+    /// The offset of the first value, in values.
+    pub(in super::super) offset: usize,
+    pub(in super::super) shape: Vec<usize>,
+    pub(in super::super) strides: Vec<usize>,
+}
+
+impl Pickle {
+    /// Returns a key of a dictionary as text.
+    pub(in super::super) fn key(&self, node: usize) -> Option<String> {
+        match &self.nodes[node] {
+            Node::Text(text) => Some(text.clone()),
+            Node::Int(number) => Some(number.to_string()),
+            _ => None,
+        }
+    }
+}
+
+impl Global {
+    /// Returns the function or class of a name, if it is known.
+    pub(super) fn known(module: &str, name: &str) -> Option<Self> {
+        Some(match (module, name) {
+            ("torch._utils", "_rebuild_tensor_v2") => Global::Tensor,
+            ("torch._utils", "_rebuild_parameter") => Global::Parameter,
+            ("collections", "OrderedDict") => Global::Dict,
+            ("torch", "Size") => Global::Tuple,
+            ("torch", storage) => Global::Storage(elements(storage.strip_suffix("Storage")?)?),
+            // A model of transformers returns a dictionary of its results.
+            (module, class)
+                if module.starts_with("transformers.")
+                    && class.contains("Output")
+                    && !class.contains('.') =>
+            {
+                Global::Dict
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// Returns the numbers in a storage, by the name of its class without `Storage`.
+fn elements(storage: &str) -> Option<Elements> {
+    let byte_order = ByteOrder::Little;
+    let float = |format| Elements::Float(Encoding { format, byte_order });
+    let integer = |bytes, signed| Elements::Integer { bytes, signed, byte_order };
+    Some(match storage {
+        "Float" => float(FloatFormat::F32),
+        "Double" => float(FloatFormat::F64),
+        "Half" => float(FloatFormat::F16),
+        "BFloat16" => float(FloatFormat::Bf16),
+        "Long" => integer(8, true),
+        "Int" => integer(4, true),
+        "Short" => integer(2, true),
+        "Char" => integer(1, true),
+        "Byte" => integer(1, false),
+        "Bool" => Elements::Truth,
+        _ => return None,
+    })
+}
