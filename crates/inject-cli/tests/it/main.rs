@@ -6,6 +6,7 @@ mod bundled_model;
 mod depth;
 mod dumps;
 mod endings;
+mod files;
 mod golden;
 mod layering;
 mod random_model;
