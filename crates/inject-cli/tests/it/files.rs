@@ -12,7 +12,7 @@ use super::{
     support::{refused, run_with, succeed, without_checksums},
 };
 
-const PROMPTS: [[u32; 4]; 2] = [[31, 41, 59, 26], [27, 18, 28, 18]];
+const PROMPTS: [[u32; 4]; 3] = [[31, 41, 59, 26], [27, 18, 28, 18], [5, 6, 7, 8]];
 
 /// A folder with a file of states for each of [`PROMPTS`], and the file of results beside it.
 struct Folder {
@@ -24,10 +24,10 @@ impl Folder {
         let folder = Folder { dir: tempfile::tempdir().unwrap() };
         let model = bundled_model::load(&inject_testing::compiled().remove(0));
         fs::create_dir(folder.states()).unwrap();
-        for (name, prompt) in ["a.npy", "b.npy"].into_iter().zip(PROMPTS) {
+        for (name, prompt) in ["a.npy", "b.npy", "c.npy"].into_iter().zip(PROMPTS) {
             let states = TargetStates::of_prompt(&model.decoder, Tap::Block(1), &prompt).unwrap();
             let states = states.states().mapv(|value| value as f32);
-            write_npy(folder.states().join(name), states.view()).unwrap();
+            write_npy(&folder.states().join(name), states.view()).unwrap();
         }
         folder
     }
@@ -114,8 +114,8 @@ fn more_prompts_than_the_files_have_are_refused() {
     let whole = folder.results();
     let last = whole.lines().last().unwrap();
     let write = |line: &str| fs::write(folder.path().join("out.jsonl"), format!("{whole}{line}\n")).unwrap();
-    write(&without_checksums(last).replace("\"prompt\":1", "\"prompt\":2"));
-    folder.refuses(&[], &["holds 3 prompts", "the 2 of the files"]);
+    write(&without_checksums(last).replace("\"prompt\":2", "\"prompt\":3"));
+    folder.refuses(&[], &["holds 4 prompts", "the 3 of the files"]);
     write(last);
-    folder.refuses(&[], &["line 4: holds prompt 1, expected prompt 2"]);
+    folder.refuses(&[], &["line 5: holds prompt 2, expected prompt 3"]);
 }

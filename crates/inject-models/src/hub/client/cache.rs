@@ -153,22 +153,33 @@ impl RepoCache {
     ///
     /// Fails with [`Trouble::Busy`] if the lock is held for `patience` while the unfinished download does not grow.
     pub(super) fn turn(&self, key: &str, patience: Duration) -> Result<File, Trouble> {
+        self.turn_by(&Instant::now, &mut thread::sleep, key, patience)
+    }
+
+    /// Does the same by the given clock.
+    fn turn_by(
+        &self,
+        now: &dyn Fn() -> Instant,
+        sleep: &mut dyn FnMut(Duration),
+        key: &str,
+        patience: Duration,
+    ) -> Result<File, Trouble> {
         let path = Path::new(".locks").join(&self.name).join(format!("{key}.lock"));
         let lock = self.below.open(&path)?;
         let part = self.below.join(&self.part_path(key));
         let length = || fs::symlink_metadata(&part).map_or(0, |part| part.len());
-        let (mut known, mut since) = (length(), Instant::now());
+        let (mut known, mut since) = (length(), now());
         // On a file system without locks two processes may spoil each other's download, which the hash shows.
         while let Err(TryLockError::WouldBlock) = lock.try_lock() {
             let found = length();
             if found != known {
-                (known, since) = (found, Instant::now());
+                (known, since) = (found, now());
             }
-            let waited = since.elapsed();
+            let waited = now() - since;
             if waited >= patience {
                 return Err(Trouble::Busy { path: self.below.join(&path), waited });
             }
-            thread::sleep(PAUSE.min(patience - waited));
+            sleep(PAUSE.min(patience - waited));
         }
         Ok(lock)
     }
@@ -235,6 +246,8 @@ fn link_or_copy(blob: &Path, path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     const BLOB: &str = "6b584e8ece562ebffc15d38808cd6b98fc3d97ea"; // printf content | git hash-object --stdin
@@ -313,6 +326,32 @@ mod tests {
         cache.forget(&commit, "a.json").unwrap();
         assert!(!blob.exists());
         assert_eq!(cache.file(&commit, "a.json").unwrap(), Cached::Absent);
+    }
+
+    #[test]
+    fn a_lock_is_waited_for_while_the_download_of_its_holder_grows() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cache, patience) = (cache(&folder), 2 * PAUSE);
+        let held = cache.turn(BLOB, patience).unwrap();
+        let (begin, passed) = (Instant::now(), Cell::new(Duration::ZERO));
+        let now = || begin + passed.get();
+        // A download that grows at every look but one in two, ten times, and then stops.
+        let mut looks = 0;
+        let mut grow = |pause: Duration| {
+            passed.set(passed.get() + pause);
+            looks += 1;
+            if looks % 2 == 0 && looks <= 20 {
+                put(&cache, &format!("{BLOB}.incomplete"), &" ".repeat(looks));
+            }
+        };
+        let Err(Trouble::Busy { waited, .. }) = cache.turn_by(&now, &mut grow, BLOB, patience) else {
+            panic!("the lock is held")
+        };
+        assert_eq!((waited, passed.get()), (patience, 20 * PAUSE + patience));
+
+        let mut held = Some(held);
+        let mut release = |_| drop(held.take());
+        cache.turn_by(&now, &mut release, BLOB, patience).unwrap();
     }
 
     #[test]
