@@ -20,13 +20,7 @@ use super::{
     share::ResultShare,
     tally::{Record, Tally},
 };
-use crate::{
-    Failure, Outcome, number,
-    number::counted,
-    options::LoadedModel,
-    output::note,
-    progress::Meter,
-};
+use crate::{Failure, Outcome, number, number::counted, options::LoadedModel, output::note, progress::Meter};
 
 pub(super) fn run(options: &Options, folder: &Path) -> Result<Outcome, Failure> {
     let (store, settings) = (open(options, folder)?, options.policy.settings()?);

@@ -84,10 +84,8 @@ fn exchanged_files_are_noticed_and_named() {
     // Moved to another place, the files are the same.
     fs::write(&file, whole).unwrap();
     fs::rename(folder.states(), folder.path().join("moved")).unwrap();
-    let ran = run_with(
-        folder.path(),
-        &["invert", "--states", "moved", "--out", "out.jsonl", "--tap", "block-1"],
-    );
+    let ran =
+        run_with(folder.path(), &["invert", "--states", "moved", "--out", "out.jsonl", "--tap", "block-1"]);
     assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
     assert_eq!(folder.results(), lines);
 }

@@ -138,8 +138,7 @@ fn a_vocabulary_or_merges_longer_than_the_model_can_need_are_refused_unread() {
             .with_file("merges.txt", copy("merges.txt"));
         let file = fs::File::options().write(true).open(checkpoint.path(long)).unwrap();
         file.set_len(1 << 26).unwrap();
-        checkpoint
-            .error(long, &["the length of the file in bytes is 67108864", "expected at most 1147904"]);
+        checkpoint.error(long, &["the length of the file in bytes is 67108864", "expected at most 1147904"]);
     }
 }
 

@@ -105,15 +105,8 @@ const ROW_GROUP: Fields = &[
     (7, Number),
 ];
 
-const COLUMN_CHUNK: Fields = &[
-    (1, Binary),
-    (2, Number),
-    (3, Struct(COLUMN)),
-    (4, Number),
-    (5, Number),
-    (6, Number),
-    (7, Number),
-];
+const COLUMN_CHUNK: Fields =
+    &[(1, Binary), (2, Number), (3, Struct(COLUMN)), (4, Number), (5, Number), (6, Number), (7, Number)];
 
 const COLUMN: Fields = &[
     (1, Number),
@@ -135,16 +128,8 @@ const COLUMN: Fields = &[
     (17, Struct(&[(1, Struct(BOX)), (2, List(&Number))])),
 ];
 
-const BOX: Fields = &[
-    (1, Double),
-    (2, Double),
-    (3, Double),
-    (4, Double),
-    (5, Double),
-    (6, Double),
-    (7, Double),
-    (8, Double),
-];
+const BOX: Fields =
+    &[(1, Double), (2, Double), (3, Double), (4, Double), (5, Double), (6, Double), (7, Double), (8, Double)];
 
 const KEY_VALUE: Fields = &[(1, Binary), (2, Binary)];
 
