@@ -4,6 +4,7 @@ mod calibrations;
 mod chat_template;
 mod files;
 mod groups;
+mod job;
 mod jsonl;
 mod likely_cause;
 mod merge;

@@ -5,7 +5,7 @@ mod files;
 pub(crate) mod limits;
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::Read,
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use self::files::TokenizerFiles;
 pub use self::limits::TokenizerLimit;
 use crate::{
-    checkpoint::{Gguf, refuse_pointer},
+    checkpoint::{Gguf, read_text, refuse_pointer},
     error::ModelError,
     note::Note,
     panics,
@@ -226,7 +226,7 @@ fn read_json(path: &Path, vocab_size: usize) -> Result<Built, ModelError> {
 
 /// Returns whether a `tokenizer_config.json` asks for BOS before a text. `None` if it does not say.
 fn add_bos_token(path: &Path) -> Option<bool> {
-    let config: serde_json::Value = serde_json::from_str(&fs::read_to_string(path).ok()?).ok()?;
+    let config: serde_json::Value = serde_json::from_str(&read_text(path).ok()?).ok()?;
     config.get("add_bos_token")?.as_bool()
 }
 

@@ -77,7 +77,7 @@ use std::{
 use inject_models::{FloatFormat, Tap};
 use ndarray::Array2;
 
-use crate::states::States;
+use crate::{durable, states::States};
 
 use arrays::Archive;
 use beside::Beside;
@@ -158,6 +158,23 @@ impl StatesFile {
     /// Returns the path as it was given.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Returns a fingerprint of the file: the XXH3 of its content, in hexadecimal, and of the sidecar beside it, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`ForeignError`] if one of them cannot be read.
+    pub fn fingerprint(&self) -> Result<String, ForeignError> {
+        let of = |path: &Path| durable::fingerprint(path).map_err(|error| error.source);
+        let read = || -> Result<String, ForeignProblem> {
+            let content = of(&self.path)?;
+            match Sidecar::beside(&self.path)? {
+                None => Ok(content),
+                Some(_) => Ok(format!("{content}+{}", of(&Sidecar::path(&self.path))?)),
+            }
+        };
+        read().map_err(|problem| ForeignError { path: self.path.clone(), problem })
     }
 
     /// Returns the number of prompts.

@@ -1,46 +1,25 @@
 //! Every prompt of a batch, or of a folder of files, into a file of results that an interrupted run goes on with.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::Instant,
 };
 
-use inject_sipit::{
-    Inverter,
-    models::{FloatFormat, Tap},
-    states::foreign::StatesFile,
-};
+use inject_sipit::{Inverter, states::foreign::StatesFile};
 
 use super::{
-    Options, announce_scan, calibrations, groups::GroupLimits, jsonl, report::Recovered, share::ResultShare,
-    single, tally::Record, tap,
+    Options, announce_scan, calibrations,
+    groups::GroupLimits,
+    job::{GivenStates, Identity, Job, Reading},
+    jsonl,
+    report::Recovered,
+    share::ResultShare,
+    single,
+    tally::Record,
+    tap,
 };
-use crate::{
-    Failure, Outcome,
-    number::counted,
-    options::{LoadedModel, PolicyOptions},
-    output::note,
-    progress::Meter,
-};
-
-/// The description of a file of results. A run goes on with a file only if all of this is the same.
-#[derive(serde::Serialize)]
-struct Job<'a> {
-    version: &'static str,
-    model: &'a str,
-    device: String,
-    lanes: usize,
-    weight_hash: &'a str,
-    files: Vec<String>,
-    prompts: usize,
-    dtype: FloatFormat,
-    tap: Tap,
-    /// The share of the prompts, unless it is all of them.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    share: Option<ResultShare>,
-    #[serde(flatten)]
-    policy: &'a PolicyOptions,
-}
+use crate::{Failure, Outcome, number::counted, options::LoadedModel, output::note, progress::Meter};
 
 /// The place of a prompt: a file, and the prompt's number there.
 struct Place<'a> {
@@ -76,10 +55,12 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
     }
     let model = options.model.load()?;
     let mut places = Vec::new();
+    let mut fingerprints = BTreeMap::new();
     let mut first = None;
     let mut before = 0;
     for path in files {
         let mut file = single::open(options, &model, path)?;
+        fingerprints.insert(name(path), file.fingerprint()?);
         for row in 0..file.prompts() {
             places.push(Place { path, row, before });
             before += file.rows();
@@ -105,7 +86,9 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
         return Ok(Outcome::Complete);
     }
     let own = share.as_ref().map_or(0..places.len(), ResultShare::range);
-    let job = job(options, files, &model, places.len(), dtype, tap, share)?;
+    let identity = identity(options, &model, fingerprints)?;
+    let states = GivenStates { identity, prompts: places.len(), dtype, tap };
+    let job = Job::new(options, &model, model.id(), states, share)?;
     let (mut output, mut tally) = jsonl::open(out, &job, own.clone(), "files")?;
     let choice = options.policy.choose(&model, tap, rows)?;
     let settings = tap::doubting(options, &model, settings);
@@ -158,27 +141,26 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
     tally.tell(options.json, out)
 }
 
-fn job<'a>(
+/// What is read of the files.
+fn identity<'a>(
     options: &'a Options,
-    files: &[PathBuf],
-    model: &'a LoadedModel,
-    prompts: usize,
-    dtype: FloatFormat,
-    tap: Tap,
-    share: Option<ResultShare>,
-) -> Result<Job<'a>, Failure> {
-    let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(Job {
-        version: env!("CARGO_PKG_VERSION"),
-        model: model.id(),
-        device: options.model.device.device.to_string(),
-        lanes: options.model.device.lanes().get(),
-        weight_hash: model.weight_hash()?,
-        files: files.iter().map(name).collect(),
-        prompts,
-        dtype,
-        tap,
-        share,
-        policy: &options.policy,
-    })
+    model: &LoadedModel,
+    files: BTreeMap<String, String>,
+) -> Result<Identity<'a>, Failure> {
+    let input = &options.input;
+    let reading = Reading {
+        column: input.column,
+        tensor: input.tensor.as_deref(),
+        axes: input.axes.map(|axes| axes.to_string()),
+        prefix: input.given(model)?,
+        template: input.templated(model)?,
+    };
+    Ok(Identity::Files { files, reading })
+}
+
+/// The name of a file, without its folder: a moved folder holds the same states.
+fn name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    // Unlike a lossy text, the escaped one is different for different names.
+    name.to_str().map_or_else(|| format!("{name:?}"), str::to_owned)
 }

@@ -4,7 +4,7 @@ use std::{ops::Range, path::Path, time::Instant};
 
 use inject_sipit::{
     Inversion, Inverter, Searcher, Settings, TargetStates,
-    models::{FloatFormat, Progress, Tap, Unit},
+    models::{Progress, Tap, Unit},
     states::{
         durable::JsonLines,
         store::{Positions, Store, TapStates},
@@ -14,41 +14,13 @@ use inject_sipit::{
 use super::{
     Options, announce_scan, calibrations,
     groups::GroupLimits,
+    job::{GivenStates, Identity, Job},
     jsonl,
     report::Recovered,
     share::ResultShare,
     tally::{Record, Tally},
 };
-use crate::{
-    Failure, Outcome, lenses, number,
-    number::counted,
-    options::{LoadedModel, PolicyOptions},
-    output::note,
-    progress::Meter,
-};
-
-/// The description of a file of results. A run goes on with a file only if all of this is the same.
-#[derive(serde::Serialize)]
-struct Job<'a> {
-    version: &'static str,
-    model: &'a str,
-    device: String,
-    lanes: usize,
-    weight_hash: &'a str,
-    prompts_sha256: &'a str,
-    prompts: usize,
-    dtype: FloatFormat,
-    tap: Tap,
-    /// The identity of the states. It differs with the tap, which is named first.
-    tap_states: String,
-    /// The identity of the lens, if there is one.
-    lens: Option<String>,
-    /// The share of the prompts, unless it is all of them.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    share: Option<ResultShare>,
-    #[serde(flatten)]
-    policy: &'a PolicyOptions,
-}
+use crate::{Failure, Outcome, number, number::counted, options::LoadedModel, output::note, progress::Meter};
 
 pub(super) fn run(options: &Options, folder: &Path) -> Result<Outcome, Failure> {
     let (store, settings) = (open(options, folder)?, options.policy.settings()?);
@@ -74,7 +46,8 @@ pub(super) fn run(options: &Options, folder: &Path) -> Result<Outcome, Failure> 
         return Ok(Outcome::Complete);
     }
     let own = share.as_ref().map_or(0..store.manifest().prompt_count, ResultShare::range);
-    let job = job(options, &store, states.tap(), share)?;
+    let id = &store.manifest().spec.model_id;
+    let job = Job::new(options, &model, id, given(&store, states.tap())?, share)?;
     let (mut output, mut tally) = jsonl::open(out, &job, own.clone(), "store")?;
     if tally.next_prompt() < own.end {
         let mut run =
@@ -116,28 +89,12 @@ fn check_weights(store: &Store, model: &LoadedModel) -> Result<(), Failure> {
     )))
 }
 
-fn job<'a>(
-    options: &'a Options,
-    store: &'a Store,
-    tap: Tap,
-    share: Option<ResultShare>,
-) -> Result<Job<'a>, Failure> {
+/// The states at one tap of a store.
+fn given(store: &Store, tap: Tap) -> Result<GivenStates<'_>, Failure> {
     let manifest = store.manifest();
-    Ok(Job {
-        version: env!("CARGO_PKG_VERSION"),
-        model: &manifest.spec.model_id,
-        device: options.model.device.device.to_string(),
-        lanes: options.model.device.lanes().get(),
-        weight_hash: &manifest.spec.weight_hash,
-        prompts_sha256: &manifest.prompts_sha256,
-        prompts: manifest.prompt_count,
-        dtype: manifest.spec.dtype,
-        tap,
-        tap_states: store.fingerprint(tap)?,
-        lens: lenses::fingerprint_at(options.policy.lens.as_deref(), tap)?,
-        share,
-        policy: &options.policy,
-    })
+    let identity =
+        Identity::Store { prompts_sha256: &manifest.prompts_sha256, tap_states: store.fingerprint(tap)? };
+    Ok(GivenStates { identity, prompts: manifest.prompt_count, dtype: manifest.spec.dtype, tap })
 }
 
 /// One run over a store.

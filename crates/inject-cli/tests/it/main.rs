@@ -7,6 +7,7 @@ mod depth;
 mod dumps;
 mod endings;
 mod error_chains;
+mod files;
 mod golden;
 mod layering;
 mod random_model;

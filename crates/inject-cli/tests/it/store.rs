@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{
     bundled_model,
-    support::{refused, run_with, succeed, without_times},
+    support::{refused, run_with, succeed, without_checksums, without_times},
 };
 
 const TAPS: [Tap; 2] = [Tap::Block(1), Tap::Block(3)];
@@ -302,21 +302,6 @@ fn a_flipped_bit_of_a_state_is_noticed_unless_nobody_looks() {
     refused(dir.path(), &damaged, 1, &["tap-block-1.safetensors", "rows"]);
     assert!(!out.exists());
     invert(&folder, &out, &["--tap", "block-1", "--skip-checksums"]);
-}
-
-/// Lines as an older version wrote them.
-fn without_checksums(lines: &str) -> String {
-    let mut without: String = lines
-        .lines()
-        .map(|line| match line.split_once(",\"xxh3\":") {
-            Some((line, _)) => format!("{line}}}\n"),
-            None => format!("{line}\n"),
-        })
-        .collect();
-    if !lines.ends_with('\n') {
-        without.pop();
-    }
-    without
 }
 
 #[test]

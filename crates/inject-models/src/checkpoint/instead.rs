@@ -7,6 +7,8 @@ use std::{
 
 use serde_json::Value;
 
+use super::read_text;
+
 /// The contents of a folder that is not a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -152,7 +154,7 @@ fn names(folder: &Path) -> Vec<String> {
 
 /// Returns the model that an adapter was made for.
 pub(crate) fn base_of_adapter(folder: &Path) -> Option<String> {
-    let text = fs::read_to_string(folder.join("adapter_config.json")).ok()?;
+    let text = read_text(&folder.join("adapter_config.json")).ok()?;
     let config: Value = serde_json::from_str(&text).ok()?;
     config.get("base_model_name_or_path")?.as_str().map(str::to_owned)
 }

@@ -8,7 +8,7 @@ use tokenizers::{AddedToken, models::bpe::BPE, pre_tokenizers::byte_level::ByteL
 
 use super::{Built, guarded, limits};
 use crate::{
-    checkpoint::{file_hash, refuse_pointer},
+    checkpoint::{file_hash, read_text, refuse_pointer},
     error::ModelError,
 };
 
@@ -49,13 +49,12 @@ fn refuse_long(path: &Path, vocab_size: usize) -> Result<(), ModelError> {
 
 /// Adds the tokens of `added_tokens.json`, and makes those that the files beside it call special so.
 fn add_tokens(tokenizer: &mut tokenizers::Tokenizer, vocab: &Path) -> tokenizers::Result<()> {
-    let beside = |name: &str| -> Option<Value> {
-        serde_json::from_str(&fs::read_to_string(vocab.with_file_name(name)).ok()?).ok()
-    };
-    let added: BTreeMap<String, u32> = match beside("added_tokens.json") {
+    let beside = |name: &str| json(&vocab.with_file_name(name));
+    let added: BTreeMap<String, u32> = match beside("added_tokens.json")? {
         None => BTreeMap::new(),
         Some(value) => serde_json::from_value(value)?,
     };
+    limits::check_added(added.keys().map(String::as_str))?;
     let mut by_id: Vec<(u32, String)> = added.into_iter().map(|(token, id)| (id, token)).collect();
     by_id.sort_unstable();
     for (id, token) in by_id {
@@ -66,12 +65,23 @@ fn add_tokens(tokenizer: &mut tokenizers::Tokenizer, vocab: &Path) -> tokenizers
             return Err(format!("added_tokens.json: token `{token}` has id {id}, expected {found}").into());
         }
     }
-    let maps = ["special_tokens_map.json", "tokenizer_config.json"].map(beside);
+    let maps = [beside("special_tokens_map.json")?, beside("tokenizer_config.json")?];
     let named = maps.iter().flatten().flat_map(special_tokens);
     let mut special: Vec<String> = named.chain(["<|endoftext|>".to_owned()]).collect();
     special.retain(|token| tokenizer.token_to_id(token).is_some());
     tokenizer.add_special_tokens(special.into_iter().map(|token| AddedToken::from(token, true)))?;
     Ok(())
+}
+
+/// Reads a file of JSON. Returns `None` if there is no such file.
+fn json(path: &Path) -> tokenizers::Result<Option<Value>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = read_text(path)?;
+    let value = serde_json::from_str(&text)
+        .map_err(|error| format!("{}: {error}", path.file_name().unwrap_or_default().display()))?;
+    Ok(Some(value))
 }
 
 /// The tokens that a file calls special, as texts or as objects with a `content`.

@@ -1,6 +1,10 @@
 //! The file that vLLM-Hook writes beside its states.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
 
 use serde::Deserialize;
 
@@ -17,10 +21,14 @@ pub(super) struct Sidecar {
 }
 
 impl Sidecar {
+    /// Returns the path of the sidecar of a file of states.
+    pub(super) fn path(states: &Path) -> PathBuf {
+        states.with_extension("json")
+    }
+
     /// Reads the sidecar of a file of states, if there is one.
-    pub(super) fn beside(path: &Path) -> Result<Option<Self>, ForeignProblem> {
-        let path = path.with_extension("json");
-        let Ok(file) = File::open(&path) else { return Ok(None) };
+    pub(super) fn beside(states: &Path) -> Result<Option<Self>, ForeignProblem> {
+        let Ok(file) = File::open(Self::path(states)) else { return Ok(None) };
         let mut text = Vec::new();
         if file.take(LONGEST + 1).read_to_end(&mut text)? as u64 > LONGEST {
             return Ok(None);

@@ -2,6 +2,7 @@
 
 mod footer;
 mod pages;
+mod structs;
 mod thrift;
 
 use std::{

@@ -156,22 +156,33 @@ impl RepoCache {
     ///
     /// Fails with [`Trouble::Busy`] if the lock is held for `patience` while the unfinished download does not grow.
     pub(super) fn turn(&self, key: &str, patience: Duration) -> Result<File, Trouble> {
+        self.turn_by(&Instant::now, &mut thread::sleep, key, patience)
+    }
+
+    /// Does the same by the given clock.
+    fn turn_by(
+        &self,
+        now: &dyn Fn() -> Instant,
+        sleep: &mut dyn FnMut(Duration),
+        key: &str,
+        patience: Duration,
+    ) -> Result<File, Trouble> {
         let path = Path::new(".locks").join(&self.name).join(format!("{key}.lock"));
         let lock = self.below.open(&path)?;
         let part = self.below.join(&self.part_path(key));
         let length = || fs::symlink_metadata(&part).map_or(0, |part| part.len());
-        let (mut known, mut since) = (length(), Instant::now());
+        let (mut known, mut since) = (length(), now());
         // On a file system without locks two processes may spoil each other's download, which the hash shows.
         while let Err(TryLockError::WouldBlock) = lock.try_lock() {
             let found = length();
             if found != known {
-                (known, since) = (found, Instant::now());
+                (known, since) = (found, now());
             }
-            let waited = since.elapsed();
+            let waited = now() - since;
             if waited >= patience {
                 return Err(Trouble::Busy { path: self.below.join(&path), waited });
             }
-            thread::sleep(PAUSE.min(patience - waited));
+            sleep(PAUSE.min(patience - waited));
         }
         Ok(lock)
     }

@@ -107,7 +107,7 @@ impl Download<'_> {
         let missing = part.missing();
         let mut body = reply.into_body(missing + 1);
         let mut buffer = vec![0; BUFFER];
-        let mut pace = Pace::new(http.idle());
+        let mut pace = Pace::new(http.idle(), Instant::now());
         loop {
             let read = body.read(&mut buffer).map_err(|error| server(broken_off(error)))?;
             if read as u64 > part.missing() {
@@ -123,7 +123,7 @@ impl Download<'_> {
             self.own(part.append(&buffer[..read]))?;
             if part.missing() > 0 {
                 self.report(part.length, progress);
-                pace.note(read as u64).map_err(server)?;
+                pace.note(read as u64, Instant::now()).map_err(server)?;
             }
         }
         match part.missing() {
@@ -196,13 +196,14 @@ struct Pace {
 }
 
 impl Pace {
-    fn new(window: Duration) -> Self {
-        Pace { window, since: Instant::now(), received: 0 }
+    fn new(window: Duration, now: Instant) -> Self {
+        Pace { window, since: now, received: 0 }
     }
 
-    fn note(&mut self, read: u64) -> Result<(), HttpError> {
+    /// Counts bytes that were received by now.
+    fn note(&mut self, read: u64, now: Instant) -> Result<(), HttpError> {
         self.received += read;
-        let within = self.since.elapsed();
+        let within = now - self.since;
         if within < self.window {
             return Ok(());
         }
@@ -210,7 +211,34 @@ impl Pace {
         if self.received < expected {
             return Err(HttpError::TooSlow { received: self.received, expected, within });
         }
-        *self = Pace::new(self.window);
+        *self = Pace::new(self.window, now);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn each_window_must_have_its_bytes_however_many_came_before() {
+        let begin = Instant::now();
+        let mut pace = Pace::new(10 * SECOND, begin);
+        // A flood, then just enough.
+        pace.note(1 << 30, begin + 10 * SECOND).unwrap();
+        pace.note(10 * SLOWEST, begin + 20 * SECOND).unwrap();
+        pace.note(10 * SLOWEST - 1, begin + 29 * SECOND).unwrap();
+        let error = pace.note(0, begin + 30 * SECOND).unwrap_err();
+        let HttpError::TooSlow { received, expected, within } = error else { panic!("{error:?}") };
+        assert_eq!((received, expected, within), (10 * SLOWEST - 1, 10 * SLOWEST, 10 * SECOND));
+    }
+
+    #[test]
+    fn nothing_is_too_slow_within_a_window() {
+        let begin = Instant::now();
+        let mut pace = Pace::new(10 * SECOND, begin);
+        (1..10).for_each(|second| pace.note(0, begin + second * SECOND).unwrap());
     }
 }

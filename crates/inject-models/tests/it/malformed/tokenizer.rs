@@ -116,6 +116,33 @@ fn added_tokens_beside_merges_must_follow_the_vocabulary() {
 }
 
 #[test]
+fn a_damaged_file_beside_merges_is_refused() {
+    let folder = fixture::folder("byte-level");
+    let copy = |file: &str| fs::read(folder.join(file)).unwrap();
+    for file in ["added_tokens.json", "special_tokens_map.json", "tokenizer_config.json"] {
+        Checkpoint::copy_of("llama")
+            .with_file("vocab.json", copy("vocab.json"))
+            .with_file("merges.txt", copy("merges.txt"))
+            .with_file(file, "{\"a\"")
+            .error("vocab.json", &[file, "line 1"]);
+    }
+}
+
+#[test]
+fn a_vocabulary_or_merges_longer_than_the_model_can_need_are_refused_unread() {
+    let folder = fixture::folder("byte-level");
+    let copy = |file: &str| fs::read(folder.join(file)).unwrap();
+    for long in ["vocab.json", "merges.txt"] {
+        let checkpoint = Checkpoint::copy_of("llama")
+            .with_file("vocab.json", copy("vocab.json"))
+            .with_file("merges.txt", copy("merges.txt"));
+        let file = fs::File::options().write(true).open(checkpoint.path(long)).unwrap();
+        file.set_len(1 << 26).unwrap();
+        checkpoint.error(long, &["the length of the file in bytes is 67108864", "expected at most 1147904"]);
+    }
+}
+
+#[test]
 fn a_tokenizer_config_that_says_otherwise_about_bos_is_noted() {
     let with = |says: bool| {
         Checkpoint::copy_of("llama")

@@ -13,24 +13,25 @@ use parquet::{
     },
 };
 
-use super::thrift::refuse_booleans;
+use super::{structs::FILE, thrift::check};
 
 /// Reads the footer, unless it takes long to skip.
 pub(super) fn read(file: &File) -> Result<ParquetMetaData> {
     if let Some(length) = length(file) {
         let mut file = file;
         file.seek(SeekFrom::End(-(FOOTER_SIZE as i64) - length))?;
-        refuse_booleans(BufReader::new(file).take(length as u64))?;
+        check(BufReader::new(file).take(length as u64), FILE)?;
     }
     ParquetMetaDataReader::new().parse_and_finish(file)
 }
 
-/// Returns the length of the footer's struct, in bytes. Without one, the reader reports it.
+/// Returns the length of the footer's struct, in bytes. Without one that can be read, the reader reports it.
 fn length(mut file: &File) -> Option<i64> {
     let total = file.seek(SeekFrom::End(-(FOOTER_SIZE as i64))).ok()?;
     let mut tail = [0; FOOTER_SIZE];
     file.read_exact(&mut tail).ok()?;
-    let length = FooterTail::try_new(&tail).ok()?.metadata_length();
+    let tail = FooterTail::try_new(&tail).ok().filter(|tail| !tail.is_encrypted_footer())?;
+    let length = tail.metadata_length();
     (length as u64 <= total).then_some(length as i64)
 }
 

@@ -25,7 +25,7 @@ use parquet::{
     },
 };
 
-use super::thrift::refuse_booleans;
+use super::{structs::PAGE_HEADER, thrift::check};
 
 /// The largest page, decompressed, in bytes. Writers end a page after a megabyte, unless a single text is longer.
 const MOST_PAGE: u64 = 256 << 20;
@@ -71,7 +71,7 @@ impl ChunkReader for Bounded {
             .ok_or_else(|| ParquetError::General("a page without its sizes first".to_owned()))?;
         match u64::try_from(announced) {
             Ok(size) if size <= MOST_PAGE => {
-                refuse_booleans(self.file.get_read(start)?)?;
+                check(self.file.get_read(start)?, PAGE_HEADER)?;
                 self.file.get_read(start)
             }
             _ => Err(ParquetError::General(format!(

@@ -1,3 +1,5 @@
+use std::cell::Cell;
+
 use super::*;
 
 const BLOB: &str = "6b584e8ece562ebffc15d38808cd6b98fc3d97ea"; // printf content | git hash-object --stdin
@@ -76,6 +78,32 @@ fn a_damaged_file_is_seen_and_forgotten_with_its_blob() {
     cache.forget(&commit, "a.json").unwrap();
     assert!(!blob.exists());
     assert_eq!(cache.file(&commit, "a.json").unwrap(), Cached::Absent);
+}
+
+#[test]
+fn a_lock_is_waited_for_while_the_download_of_its_holder_grows() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cache, patience) = (cache(&folder), 2 * PAUSE);
+    let held = cache.turn(BLOB, patience).unwrap();
+    let (begin, passed) = (Instant::now(), Cell::new(Duration::ZERO));
+    let now = || begin + passed.get();
+    // A download that grows at every look but one in two, ten times, and then stops.
+    let mut looks = 0;
+    let mut grow = |pause: Duration| {
+        passed.set(passed.get() + pause);
+        looks += 1;
+        if looks % 2 == 0 && looks <= 20 {
+            put(&cache, &format!("{BLOB}.incomplete"), &" ".repeat(looks));
+        }
+    };
+    let Err(Trouble::Busy { waited, .. }) = cache.turn_by(&now, &mut grow, BLOB, patience) else {
+        panic!("the lock is held")
+    };
+    assert_eq!((waited, passed.get()), (patience, 20 * PAUSE + patience));
+
+    let mut held = Some(held);
+    let mut release = |_| drop(held.take());
+    cache.turn_by(&now, &mut release, BLOB, patience).unwrap();
 }
 
 #[test]
