@@ -78,9 +78,15 @@ impl Trial {
     ) -> Result<(), InvertError> {
         let start = Instant::now();
         let (inverter, target) = (comparison.inverter, comparison.target);
-        let states = read(inverter.decoder.candidates(cache, ids, inverter.tap)?)?;
-        for (&id, state) in ids.iter().zip(states.chunks(target.d_model())) {
-            self.tested.compare(id, state, &self.yardstick, target.state(self.at));
+        let states = inverter.decoder.candidates(cache, ids, inverter.tap)?;
+        let (wanted, sieved) = (target.state(self.at), inverter.comparing.sieves(ids.len()));
+        match self.yardstick.weights(wanted.len()).filter(|_| sieved) {
+            Some(weights) => self.sieve(ids, states, &weights, wanted)?,
+            None => {
+                for (&id, state) in ids.iter().zip(read(states)?.chunks(target.d_model())) {
+                    self.tested.compare(id, state, &self.yardstick, wanted);
+                }
+            }
         }
         comparison.cost.stage(stage).add_batch(ids.len(), start.elapsed().as_secs_f64());
         comparison.report(progress, phase, self.at, self.tested.len());
