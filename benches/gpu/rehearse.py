@@ -102,16 +102,19 @@ def every_way_to_fail(folder, out):
     expect(sum(path.stat().st_size for path in out.iterdir()) < 8 << 20, True, "they are small")
 
 
-def nothing_is_left_running(folder):
-    mine = []
+def running(folder):
+    """The processes that were started for these programs: all have the folder in their environment."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                if str(folder) in (entry / "cmdline").read_text():
-                    mine.append(entry.name)
+                if os.fsencode(folder) in (entry / "environ").read_bytes():
+                    yield int(entry.name)
             except OSError:
                 pass
-    expect(mine, [], "programs left running")
+
+
+def nothing_is_left_running(folder):
+    expect(list(running(folder)), [], "programs left running")
 
 
 def a_run_that_is_killed(folder, out, way):
@@ -142,14 +145,9 @@ def main():
         a_run_that_is_killed(folder, work / "terminated", signal.SIGTERM)
         nothing_is_left_running(folder)
         a_run_that_is_killed(folder, work / "killed", signal.SIGKILL)
-        # The step's own session outlives a run that is killed. On a lent machine it ends with the machine.
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    if str(folder) in (entry / "cmdline").read_text():
-                        os.kill(int(entry.name), signal.SIGKILL)
-                except OSError:
-                    pass
+        # The session of the step outlives a run that is killed. A lent machine ends it.
+        for process in running(folder):
+            os.kill(process, signal.SIGKILL)
     print("everything that had finished was kept")
 
 
