@@ -171,9 +171,9 @@ mod tests {
     #[test]
     fn a_sieved_scan_gives_what_a_whole_read_gives() {
         for device in inject_testing::compiled() {
-            for case in ["gpt2", "llama", "gemma3"] {
+            for case in ["gpt2", "gemma3"] {
                 let decoder = of_vocabulary(case, VOCABULARY, 3, &device);
-                for tap in [Tap::Embedding, Tap::Block(1), Tap::FinalNorm] {
+                for tap in [Tap::Embedding, Tap::Block(2)] {
                     let exact = TargetStates::of_prompt(&decoder, tap, &PROMPT).unwrap();
                     // A narrow format weights the coordinates, and one of them is unknown.
                     let mut narrow = exact.states().mapv(|value| half::f16::from_f64(value).to_f64());
