@@ -23,7 +23,8 @@ use inject_benches::{device, ids, prefix, random, wait};
 use inject_sipit::{
     collisions::{Pairs, Search, SearchOptions, StateRows},
     models::{
-        Decoder, DecoderConfig, FloatFormat, Logits, PublishedShape, Tap, TokenBatch, host::to_host, rounds_products,
+        Decoder, DecoderConfig, FloatFormat, Logits, PublishedShape, Tap, TokenBatch, host::to_host,
+        rounds_products,
     },
 };
 use ndarray::Array2;
@@ -103,10 +104,14 @@ fn main() -> Ran {
     if !["forward", "step", "candidates", "scan", "memory"].iter().any(|question| options.asks(question)) {
         return Ok(());
     }
-    check("products", true, match rounds_products(&device) {
-        true => "the device rounds F32: a product is computed in three parts",
-        false => "the device multiplies F32 as it is",
-    });
+    check(
+        "products",
+        true,
+        match rounds_products(&device) {
+            true => "the device rounds F32: a product is computed in three parts",
+            false => "the device multiplies F32 as it is",
+        },
+    );
     for shape in &options.shapes {
         let config = match shape.parse::<PublishedShape>() {
             Ok(shape) => shape.config(),

@@ -28,7 +28,8 @@ pub(crate) fn scan(decoder: &Decoder, label: &str, positions: usize) -> Ran {
     let settings = Settings::new().with_scan(Scan::Whole).with_memory_budget(MEMORY);
     let inverter = Inverter::new(decoder, tap, settings)?;
     let nothing = Policy::new();
-    let invert = |target: &TargetStates| inverter.invert(target, &mut inverter.searcher(&nothing), &mut silent);
+    let invert =
+        |target: &TargetStates| inverter.invert(target, &mut inverter.searcher(&nothing), &mut silent);
     invert(&TargetStates::of_prompt(decoder, tap, &prompt[..1])?)?;
 
     let (begin, before) = (Instant::now(), Reads::of_this_thread());
@@ -54,8 +55,13 @@ pub(crate) fn scan(decoder: &Decoder, label: &str, positions: usize) -> Ran {
 }
 
 fn verdicts(inversion: &inject_sipit::Inversion) -> String {
-    let least = inversion.positions.iter().filter_map(|position| Some(position.margin()? / position.noise_floor()?));
-    let certain = inversion.positions.iter().filter(|position| position.verdict == inject_sipit::Verdict::Certain).count();
+    let least =
+        inversion.positions.iter().filter_map(|position| Some(position.margin()? / position.noise_floor()?));
+    let certain = inversion
+        .positions
+        .iter()
+        .filter(|position| position.verdict == inject_sipit::Verdict::Certain)
+        .count();
     let least = least.fold(f64::INFINITY, f64::min);
     format!("{certain} of {} certain; the least margin is {least:.1} noise floors", inversion.positions.len())
 }

@@ -75,7 +75,8 @@ fn in_parts<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
 fn parts<const D: usize>(x: Tensor<D>) -> (Tensor<D>, Tensor<D>) {
     const SCALE: f32 = 16.0;
     let most = half::f16::MAX.to_f32();
-    let part = x.clone().div_scalar(SCALE).clamp(-most, most).cast(DType::F16).cast(DType::F32).mul_scalar(SCALE);
+    let part =
+        x.clone().div_scalar(SCALE).clamp(-most, most).cast(DType::F16).cast(DType::F32).mul_scalar(SCALE);
     let rest = x - part.clone();
     (part, rest)
 }

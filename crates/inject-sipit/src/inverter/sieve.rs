@@ -116,8 +116,12 @@ impl Trial {
     ) -> Result<(), InvertError> {
         let estimates = Estimates::new(&states, wanted, weights)?;
         let radius = self.nearest_within(estimates.most()).max(self.yardstick.floor(wanted));
-        let near: Vec<usize> =
-            estimates.least().enumerate().filter(|(_, least)| *least <= radius).map(|(place, _)| place).collect();
+        let near: Vec<usize> = estimates
+            .least()
+            .enumerate()
+            .filter(|(_, least)| *least <= radius)
+            .map(|(place, _)| place)
+            .collect();
         let states = match near.len() {
             0 => Vec::new(),
             _ => read(states.clone().select(0, indices(near.iter().copied(), &states.device())))?,
@@ -185,7 +189,9 @@ mod tests {
                         Acceptance::Ball { epsilon: 0.7 * norm(exact.state(2)) },
                         Acceptance::AllClose { rtol: 0.1, atol: 0.3 },
                     ];
-                    for (target, rule) in [&exact, &narrow].into_iter().flat_map(|t| rules.map(|rule| (t, rule))) {
+                    for (target, rule) in
+                        [&exact, &narrow].into_iter().flat_map(|t| rules.map(|rule| (t, rule)))
+                    {
                         // Batches of one size, because the size of a batch changes states by rounding. They are large enough to be sieved.
                         let settings = Settings::new()
                             .with_acceptance(rule)
@@ -217,9 +223,14 @@ mod tests {
                 let data = TensorData::new(states.iter().copied().collect(), [rows, d_model]);
                 let tensor = Tensor::<2>::from_data(data, (&device, DType::F32));
                 let estimates = Estimates::new(&tensor, &wanted, &weights).unwrap();
-                for ((row, least), most) in states.rows().into_iter().zip(estimates.least()).zip(estimates.most()) {
+                for ((row, least), most) in
+                    states.rows().into_iter().zip(estimates.least()).zip(estimates.most())
+                {
                     let distance = weighted_distance(row.as_slice().unwrap(), &wanted, &weights);
-                    assert!(least <= distance && distance <= most, "{length}, {apart}: {least} {distance} {most}");
+                    assert!(
+                        least <= distance && distance <= most,
+                        "{length}, {apart}: {least} {distance} {most}"
+                    );
                     // They are of use where the differences exceed the digits of the states.
                     assert!(apart < 1e-6 * length || most < 1.5 * least, "{length}, {apart}: {least} {most}");
                 }
