@@ -79,8 +79,9 @@ impl Trial {
         let start = Instant::now();
         let (inverter, target) = (comparison.inverter, comparison.target);
         let states = inverter.decoder.candidates(cache, ids, inverter.tap)?;
-        let (wanted, sieved) = (target.state(self.at), inverter.comparing.sieves(ids.len()));
-        match self.yardstick.weights(wanted.len()).filter(|_| sieved) {
+        let wanted = target.state(self.at);
+        let sieved = inverter.comparing.sieves(ids.len());
+        match sieved.then(|| self.yardstick.weights(wanted.len())).flatten() {
             Some(weights) => self.sieve(ids, states, &weights, wanted)?,
             None => {
                 for (&id, state) in ids.iter().zip(read(states)?.chunks(target.d_model())) {
