@@ -2,14 +2,19 @@
 //!
 //! ```text
 //! gpu --shapes gpt2,gemma-3-1b --formats f32,bf16 --questions forward,step,candidates
+//! gpu --shapes llama-3.1-8b --formats bf16 --questions scan --positions 10
+//! gpu --shapes gpt2 --questions memory --batches 10000
 //! gpu --questions neighbours --rows 100000 --width 768
 //! ```
 //!
 //! Weights are random, drawn on the device. A shape is a name of `PublishedShape` or the path of a config.json. Each row is one
 //! line of JSON: its label, the median time of a call in milliseconds, the calls, and the floating-point operations of one.
-//! `peers/gpu.py` measures PyTorch under the same labels.
+//! `peers/gpu.py` measures PyTorch under the same labels. A check is a line with its name, whether it holds, and what was found.
 
 #![allow(clippy::print_stdout, reason = "a program speaks to its user")]
+
+mod memory;
+mod scan;
 
 use std::{error::Error, path::Path, time::Instant};
 
@@ -17,7 +22,10 @@ use burn::tensor::{Device, Distribution, Tensor};
 use inject_benches::{device, ids, prefix, random, wait};
 use inject_sipit::{
     collisions::{Pairs, Search, SearchOptions, StateRows},
-    models::{Decoder, DecoderConfig, FloatFormat, Logits, PublishedShape, Tap, TokenBatch, host::to_host},
+    models::{
+        Decoder, DecoderConfig, FloatFormat, Logits, PublishedShape, Tap, TokenBatch, host::to_host,
+        rounds_products,
+    },
 };
 use ndarray::Array2;
 
@@ -34,6 +42,10 @@ struct Options {
     /// Calls are repeated for this time.
     seconds: f64,
     candidates: usize,
+    /// The positions of a prompt that is inverted.
+    positions: usize,
+    /// The batches of candidates over which memory must not grow.
+    batches: usize,
     rows: usize,
     width: usize,
 }
@@ -46,6 +58,8 @@ impl Options {
             questions: vec!["forward".to_owned(), "step".to_owned(), "candidates".to_owned()],
             seconds: 1.0,
             candidates: 4096,
+            positions: 20,
+            batches: 10_000,
             rows: 1000,
             width: 768,
         };
@@ -64,6 +78,8 @@ impl Options {
                 "--questions" => options.questions = list(value),
                 "--seconds" => options.seconds = value.parse()?,
                 "--candidates" => options.candidates = value.parse()?,
+                "--positions" => options.positions = value.parse()?,
+                "--batches" => options.batches = value.parse()?,
                 "--rows" => options.rows = value.parse()?,
                 "--width" => options.width = value.parse()?,
                 _ => return Err(format!("unknown option {name}").into()),
@@ -85,9 +101,17 @@ fn main() -> Ran {
     if options.asks("neighbours") {
         neighbours(&options, &device)?;
     }
-    if !["forward", "step", "candidates"].iter().any(|question| options.asks(question)) {
+    if !["forward", "step", "candidates", "scan", "memory"].iter().any(|question| options.asks(question)) {
         return Ok(());
     }
+    check(
+        "products",
+        true,
+        match rounds_products(&device) {
+            true => "the device rounds F32: a product is computed in three parts",
+            false => "the device multiplies F32 as it is",
+        },
+    );
     for shape in &options.shapes {
         let config = match shape.parse::<PublishedShape>() {
             Ok(shape) => shape.config(),
@@ -142,6 +166,12 @@ fn measure(options: &Options, decoder: &Decoder, label: &str, device: &Device) -
             Ok(())
         })?;
     }
+    if options.asks("scan") {
+        scan::scan(decoder, label, options.positions)?;
+    }
+    if options.asks("memory") {
+        memory::memory(decoder, label, options.batches)?;
+    }
     Ok(())
 }
 
@@ -179,7 +209,16 @@ fn row(label: &str, flop: f64, seconds: f64, mut call: impl FnMut() -> Ran) -> R
         times.push(begin.elapsed().as_secs_f64());
     }
     times.sort_by(f64::total_cmp);
-    let ms = 1e3 * times[times.len() / 2];
-    println!("{}", serde_json::json!({ "row": label, "ms": ms, "calls": times.len(), "flop": flop }));
+    print_row(label, times[times.len() / 2], times.len(), flop);
     Ok(())
+}
+
+/// Prints the time of a call.
+fn print_row(label: &str, seconds: f64, calls: usize, flop: f64) {
+    println!("{}", serde_json::json!({ "row": label, "ms": 1e3 * seconds, "calls": calls, "flop": flop }));
+}
+
+/// Prints whether something holds, and what was found.
+fn check(name: &str, holds: bool, found: &str) {
+    println!("{}", serde_json::json!({ "check": name, "holds": holds, "found": found }));
 }

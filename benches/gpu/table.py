@@ -1,7 +1,9 @@
-"""The table of benches/gpu/run.sh.
+"""The log of run.sh, and the table that is made from it.
 
-    python table.py write OUT DEVICE          # results.md and results.json from the steps and rows in OUT
-    python table.py scan LABEL INVERSION      # the row of an inversion that `inject invert --json` wrote
+    python3 benches/gpu/table.py OUT DEVICE     # makes results.md and results.json anew from OUT/log.txt
+
+Each step stands in the log between two lines of JSON, with everything that it printed between them. A row is a line of JSON with a
+time, and a check one with what must hold. A step without an end was cut off with the whole run.
 """
 
 import json
@@ -9,54 +11,111 @@ import sys
 from pathlib import Path
 
 
-def lines(path):
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+def begin(log, step, limit):
+    line(log, {"step": step, "limit": limit})
 
 
-def scan(label, path):
-    inversion = json.loads(Path(path).read_text())
-    recovered = inversion["recovered"]
-    positions, seconds = recovered["positions"], recovered["seconds"]
-    certain = sum(position["verdict"] == "certain" for position in positions)
-    row = {
-        "row": f"exhaustive/{label}/{len(positions)} tokens, {certain} certain",
-        "ms": 1e3 * seconds,
-        "calls": 1,
-        "flop": 1e9 * inversion["gflop_per_second"] * seconds,
-    }
-    print(json.dumps(row))
+def end(log, step, status, seconds):
+    line(log, {"ended": step, "status": status, "seconds": round(seconds, 1)})
+
+
+def line(log, value):
+    # What was printed last may lack the end of its line.
+    with log.open("ab") as file:
+        file.write(b"\n" + json.dumps(value).encode() + b"\n")
+
+
+def shorten(log, at, kept):
+    """Cuts the middle out of what was printed since a place in the log, and leaves so many bytes at its begin and end."""
+    size = log.stat().st_size
+    if size - at <= 2 * kept:
+        return
+    with log.open("rb+") as file:
+        file.seek(size - kept)
+        last = file.read()
+        file.seek(at + kept)
+        file.truncate()
+        file.write(b"\n... %d bytes are left out ...\n" % (size - at - 2 * kept))
+        file.write(last)
+
+
+def values(log):
+    """The lines of JSON objects in a log."""
+    for text in log.read_bytes().decode(errors="replace").splitlines():
+        if text.startswith("{"):
+            try:
+                value = json.loads(text)
+            except ValueError:
+                continue
+            if isinstance(value, dict):
+                yield value
+
+
+def read(log):
+    """The steps in their order, each with its result, its rows and its checks."""
+    steps, open_step = {}, None
+    for value in values(log):
+        if "step" in value:
+            open_step = steps.setdefault(value["step"], {"step": value["step"], "limit": value["limit"]})
+            open_step |= {"status": "cut off with the run", "rows": [], "checks": []}
+        elif "ended" in value:
+            step = steps.setdefault(value["ended"], {"step": value["ended"], "rows": [], "checks": []})
+            step |= {"status": value["status"], "seconds": value["seconds"]}
+            open_step = None
+        elif open_step and {"row", "ms", "flop"} <= value.keys():
+            open_step["rows"].append(value)
+        elif open_step and {"check", "holds", "found"} <= value.keys():
+            open_step["checks"].append(value)
+    return list(steps.values())
+
+
+def result(status):
+    if status == 0:
+        return "passed"
+    if isinstance(status, str):
+        return status
+    return f"failed with status {status}" if status > 0 else f"killed by signal {-status}"
+
+
+def is_passed(out):
+    steps = read(out / "log.txt")
+    return all(step["status"] == 0 and all(check["holds"] for check in step["checks"]) for step in steps)
 
 
 def write(out, device):
-    steps = lines(out / "steps.jsonl")
-    ours = {row["row"]: row for row in lines(out / "rows-ours.jsonl")}
-    theirs = {row["row"]: row for row in lines(out / "rows-peer.jsonl")}
-    (out / "results.json").write_text(
-        json.dumps({"device": device, "steps": steps, "ours": list(ours.values()), "peer": list(theirs.values())}, indent=1) + "\n"
-    )
+    """Writes both files, each in one move, and returns the table."""
+    steps = read(out / "log.txt")
+    replace(out / "results.json", json.dumps({"device": device, "steps": steps}, indent=1) + "\n")
     text = f"Device: {device}.\n\n| step | result | seconds | limit |\n|---|---|---|---|\n"
-    results = {0: "passed", 143: "cut off", 137: "cut off"}
     for step in steps:
-        status = step["status"]
-        result = results.get(status, status if isinstance(status, str) else f"failed with status {status}")
-        text += f"| {step['step']} | {result} | {step.get('seconds', '')} | {step.get('most', '')} |\n"
+        text += f"| {step['step']} | {result(step['status'])} | {step.get('seconds', '')} | {step.get('limit', '')} |\n"
+    text += "\n| check | holds | found |\n|---|---|---|\n"
+    for check in (check for step in steps for check in step["checks"]):
+        text += f"| {check['check']} | {'yes' if check['holds'] else 'NO'} | {check['found']} |\n"
     text += "\n| row | ours, ms | TFLOP/s | PyTorch, ms | TFLOP/s | times as fast |\n|---|---|---|---|---|---|\n"
+    sides = ({}, {})
+    for step in steps:
+        side = sides["theirs" in step["step"]]
+        side.update((row["row"], row) for row in step["rows"])
+    ours, theirs = sides
     for label in list(ours) + [label for label in theirs if label not in ours]:
         cells = []
         for row in (ours.get(label), theirs.get(label)):
-            cells += [f"{row['ms']:.3f}", f"{row['flop'] / row['ms'] / 1e9:.2f}"] if row else ["", ""]
+            cells += [f"{row['ms']:.3f}", f"{row['flop'] / row['ms'] / 1e9:.3g}"] if row else ["", ""]
         both = label in ours and label in theirs
         cells.append(f"{theirs[label]['ms'] / ours[label]['ms']:.2f}" if both else "")
         text += f"| {label} | {' | '.join(cells)} |\n"
-    (out / "results.md").write_text(text)
-    print(text)
+    replace(out / "results.md", text)
+    return text
+
+
+def replace(path, text):
+    part = path.with_suffix(".part")
+    part.write_text(text)
+    part.replace(path)
 
 
 if __name__ == "__main__":
-    match sys.argv[1:]:
-        case ["scan", label, path]:
-            scan(label, path)
-        case ["write", out, device]:
-            write(Path(out), device)
-        case _:
-            sys.exit(__doc__)
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    print(write(Path(sys.argv[1]), sys.argv[2]))

@@ -53,6 +53,11 @@ impl Ranking {
         }
     }
 
+    /// Counts a candidate as tested that is known to be farther away than the nearest ones that are kept in the end.
+    pub fn pass_over(&mut self) {
+        self.tested += 1;
+    }
+
     /// Adds all candidates of another ranking.
     pub fn merge(&mut self, other: &Ranking) {
         let tested = self.tested + other.tested;

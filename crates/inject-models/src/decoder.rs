@@ -12,6 +12,7 @@ mod check;
 mod extend;
 mod feed_forward;
 mod forward;
+mod full_precision;
 mod init;
 mod lanes;
 mod linear;
@@ -51,6 +52,7 @@ pub use self::{
     cache::PrefixCache,
     extend::Alternative,
     forward::{Forward, Logits},
+    full_precision::rounds_products,
     map::Matrix,
 };
 pub(crate) use self::{

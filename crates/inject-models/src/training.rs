@@ -14,7 +14,7 @@ use burn::{
 use crate::{
     decoder::{Decoder, Logits},
     error::ModelError,
-    host::{indices, integers},
+    host::{indices, integers, to_host},
     tokens::{TokenBatch, check_ids},
 };
 
@@ -91,7 +91,8 @@ pub fn loss_and_gradients(
         let decoder = decoder.clone().fork(&decoder.device());
         let loss = next_token_loss(&decoder, part)? * (targets(part) as f64 / all as f64);
         let gradients = GradientsParams::from_grads(loss.backward(), &decoder);
-        Ok((loss.into_scalar::<f32>(), gradients))
+        let loss: Vec<f32> = to_host(loss)?;
+        Ok((loss[0], gradients))
     };
     let computed: Vec<Result<_, ModelError>> = thread::scope(|scope| {
         let parts = windows.chunks(windows.len().div_ceil(parts.get()));
@@ -113,7 +114,7 @@ mod tests {
     use burn::module::{ModuleVisitor, Param};
 
     use super::*;
-    use crate::{config::DecoderConfig, host::to_host};
+    use crate::config::DecoderConfig;
 
     fn decoder(device: &burn::tensor::Device) -> Decoder {
         let text = include_str!("../tests/fixtures/gpt2/config.json");

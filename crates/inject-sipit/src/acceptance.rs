@@ -220,6 +220,15 @@ impl Yardstick {
         }
     }
 
+    /// The weights of the coordinates, if the measure is L2 with such weights.
+    pub(crate) fn weights(&self, d_model: usize) -> Option<Vec<f64>> {
+        match &self.metric {
+            Metric::Plain => Some(vec![1.0; d_model]),
+            Metric::Weighted(weights) => Some(weights.clone()),
+            Metric::Damped { .. } => None,
+        }
+    }
+
     /// Measures a candidate's state.
     pub(crate) fn measure(&self, candidate: &[f64], state: &[f64]) -> Measured {
         let distance = match &self.metric {

@@ -9,6 +9,7 @@ mod examine;
 mod many;
 mod recovery;
 mod repair;
+mod sieve;
 #[cfg(test)]
 mod timed;
 mod trial;
@@ -32,7 +33,7 @@ use crate::{
 };
 
 pub use self::certify::ScanCost;
-use self::{calibrate::Calibrations, recovery::Recovery};
+use self::{calibrate::Calibrations, recovery::Recovery, sieve::Comparing};
 
 /// Recovers prompts from their states at one tap of one model.
 ///
@@ -73,6 +74,7 @@ pub struct Inverter<'a> {
     noise: NoiseModel,
     vocabulary: Arc<Vocabulary<'a>>,
     calibrations: Arc<Mutex<Calibrations>>,
+    comparing: Comparing,
 }
 
 impl<'a> Inverter<'a> {
@@ -88,7 +90,8 @@ impl<'a> Inverter<'a> {
         let len = NOISE_SEQUENCE.min(decoder.config().max_len().unwrap_or(usize::MAX));
         let noise = NoiseModel::measure(decoder, tap, len)?;
         let vocabulary = Arc::new(Vocabulary::new(decoder, settings.arithmetic));
-        Ok(Inverter { decoder, tap, settings, noise, vocabulary, calibrations: Arc::default() })
+        let comparing = Comparing::on(&decoder.device());
+        Ok(Inverter { decoder, tap, settings, noise, vocabulary, calibrations: Arc::default(), comparing })
     }
 
     /// Returns the same inverter with other settings. The noise is not measured again. [`Settings::arithmetic`] stays as it was.

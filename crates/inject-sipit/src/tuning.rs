@@ -80,6 +80,9 @@ pub(crate) const CHANCE_MOST: f64 = 1e-4;
 
 /// Candidates of one batch at most: larger ones are no faster on a CPU. Measured: bench candidates.
 pub(crate) const LARGEST_BATCH: usize = 512;
+/// Candidates of one batch at most on a GPU, if the memory budget allows: enough rows for products at its full rate. Measured:
+/// `benches/gpu`, `candidates`.
+pub(crate) const LARGEST_BATCH_ON_DEVICE: usize = 4096;
 /// Nearest candidates kept at a position, and hypotheses followed from it. Measured: depth with `--noise-share 2`.
 pub(crate) const NEAREST_KEPT: usize = 16;
 /// States of candidates kept at a position, for searches. Measured: policies, `ours without lens`.

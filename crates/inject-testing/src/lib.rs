@@ -33,9 +33,18 @@ pub fn named() -> Vec<(&'static str, Device)> {
     ])
 }
 
-/// Returns the devices on which the tests run: every device compiled into this build.
+/// Returns the devices on which the tests run: every device compiled into this build, or the one that `INJECT_DEVICE` names.
+///
+/// # Panics
+///
+/// Panics if that device is not compiled in.
 pub fn compiled() -> Vec<Device> {
-    named().into_iter().map(|(_, device)| device).collect()
+    let wanted = std::env::var("INJECT_DEVICE").ok();
+    let asked = |name: &str| wanted.as_deref().is_none_or(|wanted| wanted == name);
+    let devices: Vec<Device> =
+        named().into_iter().filter(|(name, _)| asked(name)).map(|(_, device)| device).collect();
+    assert!(!devices.is_empty(), "INJECT_DEVICE {wanted:?} is not compiled in");
+    devices
 }
 
 /// Returns whether a device computes in f64 throughout.

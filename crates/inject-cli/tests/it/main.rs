@@ -13,6 +13,7 @@ mod layering;
 mod random_model;
 #[cfg(unix)]
 mod read_only;
+mod reads;
 mod refusals;
 mod schema;
 mod shares;

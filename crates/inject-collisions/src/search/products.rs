@@ -10,6 +10,7 @@ use super::{
 use crate::{
     error::CollisionError,
     integer_products::{Kernel, STRIP},
+    models::{ModelError, host},
     tuning::TILES_A_CALL,
 };
 
@@ -151,7 +152,10 @@ impl DeviceProducts {
         }
         let rows = self.select(&rows); // [tile, row, coordinate]
         let columns = self.select(&columns).swap_dims(1, 2); // [tile or 1, coordinate, column]
-        device_call(|| rows.matmul(columns).try_into_data())
+        host::read(rows.matmul(columns)).map_err(|error| match error {
+            ModelError::Device { reason } => CollisionError::Device { reason },
+            other => other.into(),
+        })
     }
 
     /// Selects blocks: a view if they are consecutive, otherwise a copy on the device.
@@ -164,12 +168,6 @@ impl DeviceProducts {
         let indices = TensorData::new(indices, [blocks.len()]);
         self.blocks.clone().select(0, Tensor::<1, Int>::from_data(indices, &self.device))
     }
-}
-
-fn device_call<E: std::fmt::Display>(
-    call: impl FnOnce() -> Result<TensorData, E>,
-) -> Result<TensorData, CollisionError> {
-    call().map_err(|error| CollisionError::Device { reason: error.to_string() })
 }
 
 /// Checks that the device multiplies f32 numbers in f32. Some devices use fewer digits by default.

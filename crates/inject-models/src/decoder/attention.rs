@@ -9,6 +9,7 @@ use burn::{
 
 use super::{
     cache::{Cache, KeysValues},
+    full_precision::{matmul, rounds_products},
     lanes::Lanes,
     linear::Linear,
     norm::Norm,
@@ -128,6 +129,7 @@ impl Attention {
         let group = self.config.group();
         let [batch, n_queries, positions, _] = queries.dims();
         let held = keys.dims()[2] - positions;
+        let device = keys.device();
         let piece = |begin: usize| {
             let len = PIECE.min(positions - begin);
             let end = held + begin + len;
@@ -144,7 +146,9 @@ impl Attention {
             };
             let options =
                 AttentionModuleOptions { scale: Some(score_scale), softcap: score_cap, is_causal: false };
-            attention(queries, in_sight(&keys), in_sight(&values), Some(hidden), None, options)
+            // burn's own attention would round where products do.
+            let attend = if rounds_products(&device) { in_full_precision } else { fused };
+            attend(queries, in_sight(&keys), in_sight(&values), hidden, options)
                 .reshape([batch, n_queries, len, d_head])
                 .swap_dims(1, 2) // [batch, len, n_queries, d_head]
                 .reshape([batch, len, n_queries * d_head])
@@ -167,8 +171,9 @@ impl Attention {
         let keys = keys.narrow(2, first, positions - first);
         let values = values.narrow(2, first, positions - first);
         let queries = queries.reshape([batch, heads.len(), group, d_head]) * score_scale;
-        let scores = queries.matmul(keys.swap_dims(2, 3)); // [batch, heads, group, seen]
-        softmax(capped(scores, score_cap), 3).matmul(values).reshape([batch, heads.len() * group * d_head])
+        let scores = matmul(queries, keys.swap_dims(2, 3)); // [batch, heads, group, seen]
+        let weights = softmax(capped(scores, score_cap), 3);
+        matmul(weights, values).reshape([batch, heads.len() * group * d_head])
     }
 
     /// Attention of rows beside a run: each sees cached positions and itself.
@@ -238,6 +243,31 @@ impl Attention {
     }
 }
 
+/// burn's own attention.
+fn fused(
+    queries: Tensor<4>,
+    keys: Tensor<4>,
+    values: Tensor<4>,
+    hidden: Tensor<4, Bool>,
+    options: AttentionModuleOptions,
+) -> Tensor<4> {
+    attention(queries, keys, values, Some(hidden), None, options)
+}
+
+/// The same from the decoder's own products.
+fn in_full_precision(
+    queries: Tensor<4>,
+    keys: Tensor<4>,
+    values: Tensor<4>,
+    hidden: Tensor<4, Bool>,
+    options: AttentionModuleOptions,
+) -> Tensor<4> {
+    let scale = options.scale.unwrap_or_else(|| (queries.dims()[3] as f64).powf(-0.5));
+    let scores = capped(matmul(queries * scale, keys.swap_dims(2, 3)), options.softcap); // [batch, heads, queries, keys]
+    let hidden = hidden.expand(scores.dims());
+    matmul(softmax(scores.mask_fill(hidden, f32::NEG_INFINITY), 3), values)
+}
+
 fn normed<const D: usize>(norm: &Option<Norm>, x: Tensor<D>) -> Tensor<D> {
     match norm {
         None => x,
@@ -265,7 +295,7 @@ fn over_cached_and_own(
         .sum_dim(3) // [n_kv_heads, rows, group, 1]
         .reshape([n_kv_heads, rows * group, 1]);
     let queries = queries.reshape([n_kv_heads, rows * group, d_head]);
-    let mut scores = capped(queries.matmul(keys.swap_dims(1, 2)), score_cap); // [n_kv_heads, rows * group, cached]
+    let mut scores = capped(matmul(queries, keys.swap_dims(1, 2)), score_cap); // [n_kv_heads, rows * group, cached]
     if let Some(hidden) = hidden {
         // The heads of a group are neighbouring rows.
         let hidden =
@@ -273,7 +303,38 @@ fn over_cached_and_own(
         scores = scores.mask_fill(hidden.repeat_dim(0, n_kv_heads), f32::NEG_INFINITY);
     }
     let weights = softmax(Tensor::cat(vec![scores, capped(own_scores, score_cap)], 2), 2);
-    let from_cached = weights.clone().narrow(2, 0, cached).matmul(values);
+    let from_cached = matmul(weights.clone().narrow(2, 0, cached), values);
     let own_weight = weights.narrow(2, cached, 1).reshape([n_kv_heads, rows, group, 1]);
     from_cached.reshape([n_kv_heads, rows, group, d_head]) + own_values * own_weight
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{DType, Distribution, TensorData};
+
+    use super::*;
+    use crate::host::to_host;
+
+    #[test]
+    fn both_ways_of_attention_agree() {
+        for device in inject_testing::compiled() {
+            device.seed(11);
+            let normal = |shape: [usize; 4]| {
+                Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), (&device, DType::F32))
+            };
+            let (queries, keys, values) = (normal([2, 3, 5, 8]), normal([2, 3, 7, 8]), normal([2, 3, 7, 8]));
+            let hidden: Vec<bool> = (0..35).map(|place| place % 7 > place / 7 + 2).collect();
+            let hidden = Tensor::<4, Bool>::from_data(TensorData::new(hidden, [1, 1, 5, 7]), &device);
+            for softcap in [None, Some(2.0)] {
+                let options = AttentionModuleOptions { scale: Some(0.3), softcap, is_causal: false };
+                let [fused, own] = [fused, in_full_precision].map(|attend| {
+                    attend(queries.clone(), keys.clone(), values.clone(), hidden.clone(), options)
+                });
+                let apart: Vec<f32> = to_host((fused - own).abs().max()).unwrap();
+                // Scores below 8 are off by at most 8 roundings, and so is the logarithm of a weight; the results are averages of
+                // numbers below 4.
+                assert!(apart[0] < 4.0 * 2.0 * 8.0 * 8.0 * 2_f32.powi(-24), "{softcap:?}: {apart:?}");
+            }
+        }
+    }
 }

@@ -6,6 +6,7 @@ use burn::{
 };
 
 use super::{
+    full_precision::matmul,
     narrow::is_narrow,
     weight::{Weight, in_dtype},
 };
@@ -49,12 +50,12 @@ fn product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
     let pieces = pieces(d_in);
     // A 16-bit format would round each piece.
     if rows > FEW_ROWS || pieces == 1 || is_narrow(x.dtype()) {
-        return x.matmul(weight);
+        return matmul(x, weight);
     }
     let run = d_in / pieces;
     let x = x.reshape([rows, pieces, run]).swap_dims(0, 1); // [piece, row, run]
     let weight = weight.reshape([pieces, run, d_out]);
-    x.matmul(weight).sum_dim(0).reshape([rows, d_out])
+    matmul(x, weight).sum_dim(0).reshape([rows, d_out])
 }
 
 /// The number of equal pieces of a sum of `d_in` products: the smallest that leaves no piece longer than 192, or 1 if that

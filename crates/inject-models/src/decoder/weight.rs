@@ -7,7 +7,7 @@ use burn::{
     tensor::{DType, Device, Tensor},
 };
 
-use super::mapped::Mapped;
+use super::{full_precision::matmul, mapped::Mapped};
 use crate::tokens::ids_tensor;
 
 /// The matrix of a linear map.
@@ -146,7 +146,7 @@ impl Table {
             // out of order.
             Table::Tensor(table) => {
                 let table = table.val().narrow(0, rows.start, rows.len());
-                in_dtype(table, states.dtype()).matmul(states.transpose()).transpose()
+                matmul(in_dtype(table, states.dtype()), states.transpose()).transpose()
             }
             Table::Mapped(mapped) => mapped.product(states, rows),
         }

@@ -7,7 +7,7 @@ use crate::{
     models::{Progress, Unit},
     noise::NoiseModel,
     target::TargetStates,
-    tuning::{LARGEST_BATCH, NOISE_SEQUENCE},
+    tuning::NOISE_SEQUENCE,
 };
 
 use super::{Inverter, calibrate::ProducerNoise, watch::Watch};
@@ -73,7 +73,7 @@ impl<'r> Comparison<'r> {
 
     /// The size of a batch of candidates after `prefix_len` tokens.
     pub(super) fn batch(&self, prefix_len: usize) -> usize {
-        self.rows_in_memory(prefix_len + 1).min(LARGEST_BATCH)
+        self.rows_in_memory(prefix_len + 1).min(self.inverter.comparing.largest_batch())
     }
 
     pub(super) fn report(

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use burn::tensor::Tensor;
+
 use crate::{
     acceptance::Acceptance,
     collisions::Ranked,
@@ -82,19 +84,22 @@ impl Recovery<'_, '_> {
         let tokens = TokenBatch::new(&[missing])?;
         let after = |other: &Alternative| Alternative { place: begin - held + other.place, ..*other };
         let placed: Vec<Alternative> = alternatives.iter().map(after).collect();
-        let (states, beside) = if placed.is_empty() {
+        let drafted = |states: Tensor<2>| states.narrow(0, begin - held, ids.len());
+        let states = if placed.is_empty() {
             let forward = inverter.decoder.extend(cache, &tokens, &[inverter.tap], Logits::None)?;
-            (forward.states[&inverter.tap].clone().reshape([computed, d_model]), Vec::new())
+            drafted(forward.states[&inverter.tap].clone().reshape([computed, d_model]))
         } else {
             let (states, beside) =
                 inverter.decoder.extend_with_alternatives(cache, &tokens, &placed, inverter.tap)?;
-            (states, read(beside)?)
+            Tensor::cat(vec![drafted(states), beside], 0)
         };
-        let states = read(states.narrow(0, begin - held, ids.len()))?;
+        // All of it in one read, because a read waits for the device.
+        let states = read(states)?;
+        let (states, beside) = states.split_at(ids.len() * d_model);
         let beside = alternatives.iter().zip(beside.chunks(d_model));
         let beside: Vec<Beside<'_>> =
             beside.map(|(&alternative, state)| Beside { alternative, state }).collect();
-        self.take_over(ids, &states, &beside)?;
+        self.take_over(ids, states, &beside)?;
         let seconds = start.elapsed().as_secs_f64();
         self.comparison.cost.stage("draft").add_states(computed + alternatives.len(), 1.0, seconds);
         self.comparison.report(progress, Phase::Recover, self.settled(), self.tested.len());

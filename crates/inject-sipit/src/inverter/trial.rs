@@ -78,9 +78,16 @@ impl Trial {
     ) -> Result<(), InvertError> {
         let start = Instant::now();
         let (inverter, target) = (comparison.inverter, comparison.target);
-        let states = read(inverter.decoder.candidates(cache, ids, inverter.tap)?)?;
-        for (&id, state) in ids.iter().zip(states.chunks(target.d_model())) {
-            self.tested.compare(id, state, &self.yardstick, target.state(self.at));
+        let states = inverter.decoder.candidates(cache, ids, inverter.tap)?;
+        let wanted = target.state(self.at);
+        let sieved = inverter.comparing.sieves(ids.len());
+        match sieved.then(|| self.yardstick.weights(wanted.len())).flatten() {
+            Some(weights) => self.sieve(ids, states, &weights, wanted)?,
+            None => {
+                for (&id, state) in ids.iter().zip(read(states)?.chunks(target.d_model())) {
+                    self.tested.compare(id, state, &self.yardstick, wanted);
+                }
+            }
         }
         comparison.cost.stage(stage).add_batch(ids.len(), start.elapsed().as_secs_f64());
         comparison.report(progress, phase, self.at, self.tested.len());

@@ -2,7 +2,7 @@
 
 use crate::{
     error::InvertError,
-    models::{Decoder, ModelError},
+    models::{Decoder, host},
     tensors::{indices, read},
     tuning::{POINTS_TOGETHER, ROWS_TOGETHER},
 };
@@ -52,8 +52,7 @@ impl EmbeddingRows {
         let mut ids = Vec::with_capacity(points.len() / d_model);
         // The result has an entry for each row and point, so only a few points are compared at a time.
         for points in points.chunks(POINTS_TOGETHER * d_model) {
-            let nearest = self.nearness(points).argmax(0).try_into_data(); // [1, points]
-            let nearest = nearest.map_err(|error| ModelError::Device { reason: error.to_string() })?;
+            let nearest = host::read(self.nearness(points).argmax(0))?; // [1, points]
             ids.extend(nearest.iter::<i64>().map(|id| id as u32));
         }
         Ok(ids)

@@ -57,6 +57,13 @@ impl Tested {
         }
     }
 
+    /// Records a candidate that was not tested before, that does not fit, and that is farther away than those that are kept once its
+    /// whole batch is compared.
+    pub(crate) fn pass_over(&mut self, id: u32) {
+        self.places.entry(id).or_insert(self.ranking.tested());
+        self.ranking.pass_over();
+    }
+
     /// Compares the nearest candidates again by a yardstick with a wider floor, if none fitted.
     pub(crate) fn remeasure(&mut self, yardstick: &Yardstick, wanted: &[f64]) {
         if !self.fitting.is_empty() {
@@ -143,7 +150,8 @@ impl Tested {
         self.more_fit
     }
 
-    /// Returns the first 2048 candidates and their states, in the order of testing.
+    /// Returns the first 2048 candidates whose states were read, in the order of testing. A GPU compares large batches by itself, and
+    /// only the nearest of those are read.
     ///
     /// # Shapes
     ///

@@ -28,3 +28,4 @@ mod policies;
 mod producers;
 mod small;
 mod sources;
+mod transfers;

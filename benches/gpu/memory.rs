@@ -1,0 +1,72 @@
+//! Memory over many batches of candidates.
+
+use std::fs;
+
+use inject_benches::ids;
+use inject_sipit::{
+    Inverter, Policy, Settings, TargetStates,
+    models::{Decoder, Tap, silent},
+    settings::Scan,
+};
+
+use super::{Ran, check};
+
+/// Growth that counts as none, in bytes a batch: less than the distances of a batch take, so that a leak of any of its tensors shows.
+const NONE: f64 = 1024.0;
+
+/// The memory in use.
+#[derive(Clone, Copy)]
+struct Used {
+    /// Of the device, if it has memory of its own.
+    device: u64,
+    /// Of the process.
+    process: u64,
+}
+
+impl Used {
+    fn now(decoder: &Decoder) -> Self {
+        Used {
+            device: decoder.device().memory_pool_usage().map_or(0, |usage| usage.bytes_reserved),
+            process: resident().unwrap_or(0),
+        }
+    }
+}
+
+/// The resident pages of this process, in bytes, on Linux.
+fn resident() -> Option<u64> {
+    const PAGE: u64 = 4096;
+    let pages: u64 = fs::read_to_string("/proc/self/statm").ok()?.split(' ').nth(1)?.parse().ok()?;
+    Some(PAGE * pages)
+}
+
+/// Scans the vocabulary again and again until so many batches were computed, and compares the memory after a fifth of them with that
+/// at the end.
+pub(crate) fn memory(decoder: &Decoder, label: &str, batches: usize) -> Ran {
+    let config = decoder.config();
+    let tap = Tap::Block(config.n_layers() / 2);
+    let target = TargetStates::of_prompt(decoder, tap, &ids(20, config.vocab_size))?;
+    let inverter = Inverter::new(decoder, tap, Settings::new().with_scan(Scan::Whole))?;
+    let nothing = Policy::new();
+    let (mut done, mut early) = (0.0, None);
+    while done < batches as f64 {
+        let inversion = inverter.invert(&target, &mut inverter.searcher(&nothing), &mut silent)?;
+        done += inversion.cost.stages().values().map(|stage| stage.batches).sum::<f64>();
+        if early.is_none() && done >= batches as f64 / 5.0 {
+            early = Some((done, Used::now(decoder)));
+        }
+    }
+    let last = Used::now(decoder);
+    let (since, early) = early.unwrap_or((0.0, last));
+    let grown = |early: u64, last: u64| last.saturating_sub(early) as f64 / (done - since).max(1.0);
+    let flat = grown(early.device, last.device) < NONE && grown(early.process, last.process) < NONE;
+    let mb = |bytes: u64| bytes as f64 / 1e6;
+    let text = format!(
+        "after {since} and {done} batches: device {:.1} and {:.1} MB, process {:.1} and {:.1} MB",
+        mb(early.device),
+        mb(last.device),
+        mb(early.process),
+        mb(last.process)
+    );
+    check(&format!("memory/{label}"), flat, &text);
+    Ok(())
+}

@@ -1,0 +1,251 @@
+"""The steps of run.sh, which see for what they write and for the variables that they read."""
+
+import argparse
+import dataclasses
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+
+import table
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PEERS = [sys.executable, "benches/peers/gpu.py"]
+# A step that prints more is stopped, and the middle of what it printed is cut out, because only so much comes back.
+MOST_PRINTED = 64 << 20
+KEPT = 500_000
+
+
+@dataclasses.dataclass
+class Step:
+    name: str
+    # The seconds after which it is stopped.
+    limit: int
+    # Its commands, of which each runs whatever became of the one before.
+    commands: list
+
+
+@dataclasses.dataclass
+class Sizes:
+    """What differs between a rehearsal and the run itself."""
+
+    small: str
+    shapes: str
+    large: str
+    formats: str
+    peer_formats: str
+    large_formats: str
+    long: int
+    short: int
+    rows: int
+    width: int
+    product: int
+    batches: int
+    seconds: float
+
+
+REAL = Sizes(
+    small="gpt2", shapes="gpt2,gemma-3-1b", large="llama-3.1-8b", formats="f32,bf16", peer_formats="f32,tf32,bf16",
+    large_formats="bf16,f32", long=20, short=10, rows=100_000, width=768, product=8192, batches=10_000, seconds=1,
+)
+TINY = "benches/gpu/tiny.json"
+REHEARSED = Sizes(
+    small=TINY, shapes=TINY, large=TINY, formats="f32", peer_formats="f32", large_formats="f32", long=5, short=3, rows=500,
+    width=64, product=256, batches=1000, seconds=0.1,
+)
+
+
+def steps(device, sizes):
+    """All steps, the most important first."""
+    peer = [*PEERS, "--device", "cuda" if device == "cuda" else "cpu", "--seconds", str(sizes.seconds)]
+    bench = ["gpu-bench", "--seconds", str(sizes.seconds)]
+    neighbours = ["--questions", "neighbours", "--rows", str(sizes.rows), "--width", str(sizes.width)]
+
+    def tests(name, *arguments):
+        return [f"{name}-tests", "--test-threads", "4", *arguments]
+
+    def scan(shape, formats, positions):
+        shape = ["--shapes", shape, "--formats", formats]
+        return [*bench, *shape, "--questions", "scan", "--positions", str(positions)]
+
+    def without(*modules):
+        return [argument for module in modules for argument in ("--skip", f"{module}::")]
+
+    card = [["nvidia-smi"], ["sh", "-c", "ldconfig -p | grep -E 'libcuda|libnvrtc'"]] if device == "cuda" else []
+    torch = "import torch; print('torch', torch.__version__, torch.cuda.is_available())"
+    memory = [*bench, "--shapes", TINY, "--questions", "memory", "--batches", str(sizes.batches)]
+    large = ["--shapes", sizes.large]
+    return [
+        Step("probe", 60, [*card, [sys.executable, "-c", torch], ["inject", "invert", "--device", device]]),
+        Step("parity", 120, [tests("models", "parity::")]),
+        Step("scan", 60, [scan(sizes.small, "f32", sizes.long)]),
+        Step("ours", 90, [[*bench, "--shapes", sizes.shapes, "--formats", sizes.formats]]),
+        Step("theirs", 60, [
+            [*peer, "--shapes", sizes.shapes, "--formats", sizes.peer_formats, "--questions", "gemm,forward,step",
+             "--product", str(sizes.product)],
+        ]),
+        Step("scan-large", 120, [scan(sizes.large, sizes.large_formats, sizes.short)]),
+        # Tests of files and of the network compute nothing on a device.
+        Step("models", 120, [tests("models", *without("hub", "malformed", "hostile_files", "parity"))]),
+        Step("ours-large", 90, [[*bench, *large, "--formats", sizes.large_formats]]),
+        Step("theirs-large", 60, [[*peer, *large, "--formats", sizes.large_formats]]),
+        Step("memory", 60, [memory]),
+        Step("sipit", 120, [tests("sipit", *without("hostile_files"))]),
+        Step("neighbours", 60, [[*bench, *neighbours]]),
+        Step("neighbours-theirs", 30, [[*peer, *neighbours, "--formats", "f32,tf32"]]),
+        Step("units", 90, [tests("models-unit", "decoder::"), tests("sipit-unit", "inverter::")]),
+        Step("collisions", 60, [tests("collisions")]),
+        Step("states", 60, [tests("states", "extract::")]),
+    ]
+
+
+class Run:
+    def __init__(self, out, programs, stub, device):
+        self.out, self.programs, self.stub, self.device = out, programs, stub, device
+        self.log = out / "log.txt"
+        self.log.write_text("")
+        self.group = None
+
+    def command(self, command):
+        """A command with the programs' full paths, and its environment."""
+        environment = dict(os.environ, INJECT_DEVICE=self.device, PYTHONUNBUFFERED="1")
+        ours = self.programs / command[0]
+        if ours.is_file():
+            # Only they need the symbols of the library that they were linked without.
+            if self.stub:
+                environment["LD_PRELOAD"] = str(self.stub)
+            command = [str(ours), *command[1:]]
+        return command, environment
+
+    def step(self, step, seconds):
+        """Runs one step within its limit, and writes the table anew."""
+        begin = time.monotonic()
+        table.begin(self.log, step.name, round(seconds))
+        at = self.log.stat().st_size
+        print(f"== {step.name}, at most {seconds:.0f} s", flush=True)
+        statuses = []
+        for command in step.commands:
+            left = begin + seconds - time.monotonic()
+            statuses.append(self.run(command, left) if left > 0 else "cut off")
+        table.shorten(self.log, at, KEPT)
+        failures = [status for status in statuses if status != 0]
+        table.end(self.log, step.name, failures[0] if failures else 0, time.monotonic() - begin)
+        table.write(self.out, self.device)
+        print(f"   {failures[0] if failures else 'passed'}", flush=True)
+
+    def run(self, command, seconds):
+        """Runs one command, and returns its status, or a word if it was stopped."""
+        command, environment = self.command(command)
+        with self.log.open("ab") as log:
+            log.write(f"$ {' '.join(command)}\n".encode())
+            log.flush()
+            try:
+                process = subprocess.Popen(
+                    command, cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                log.write(f"{error}\n".encode())
+                return "not started"
+        self.group, stopped = process.pid, None
+        end, most = time.monotonic() + seconds, self.log.stat().st_size + MOST_PRINTED
+        while process.poll() is None and not stopped:
+            time.sleep(0.05)
+            if time.monotonic() > end:
+                stopped = "cut off"
+            elif self.log.stat().st_size > most:
+                stopped = "printed too much"
+        self.stop()
+        return stopped or process.poll()
+
+    def stop(self):
+        """Ends what is left of a command. A program that hangs in the driver cannot be ended, and is left alone."""
+        group, self.group = self.group, None
+        for way, patience in ((signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0)):
+            try:
+                os.killpg(group, way)
+                end = time.monotonic() + patience
+                while time.monotonic() < end:
+                    os.killpg(group, 0)
+                    # A child that has ended is in its group until it is asked for.
+                    try:
+                        os.waitpid(-group, os.WNOHANG)
+                    except ChildProcessError:
+                        pass
+                    time.sleep(0.05)
+            except ProcessLookupError:
+                return
+
+
+def unpack(carry, work):
+    """The folder of the programs, and the library that is to be preloaded, if they were built with one."""
+    archive = carry / "programs.tar.xz"
+    if not archive.is_file():
+        return carry, None
+    with tarfile.open(archive) as tar:
+        tar.extractall(work, filter="data")
+    # The tests look for their fixtures where they were built.
+    root = Path((work / "root.txt").read_text().strip())
+    if not root.exists():
+        root.parent.mkdir(parents=True, exist_ok=True)
+        root.symlink_to(REPOSITORY)
+    stub = work / "libllvm_stub.so"
+    return work, stub if stub.is_file() else None
+
+
+def library_path():
+    """The folders of CUDA's libraries, which kernels are compiled with."""
+    cuda = os.environ.setdefault("CUDA_PATH", "/usr/local/cuda")
+    folders = [f"{cuda}/lib64", f"{cuda}/targets/x86_64-linux/lib", os.environ.get("LD_LIBRARY_PATH", "")]
+    os.environ["LD_LIBRARY_PATH"] = ":".join(folder for folder in folders if folder)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="run.sh")
+    parser.add_argument("--rehearse", metavar="DEVICE", help="run small steps on this device, such as flex")
+    arguments = parser.parse_args()
+    if not os.environ.get("OUT"):
+        sys.exit("OUT is not set: expected a folder for results")
+    began, limit = time.monotonic(), float(os.environ.get("LIMIT", 570))
+    most = float(os.environ.get("STEP_LIMIT", "inf"))
+    device = arguments.rehearse or "cuda"
+    out = Path(os.environ["OUT"]).resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    carry = Path(os.environ.get("CARRY", REPOSITORY / "carry")).resolve()
+    work = Path(tempfile.mkdtemp())
+    try:
+        programs, stub = unpack(carry, work)
+        if device == "cuda":
+            library_path()
+        run = Run(out, programs, stub, device)
+
+        def cut_off(*_):
+            if run.group:
+                run.stop()
+            table.write(out, device)
+            os._exit(143)
+
+        signal.signal(signal.SIGTERM, cut_off)
+        signal.signal(signal.SIGINT, cut_off)
+        wanted = os.environ.get("STEPS", "").split()
+        for step in steps(device, REHEARSED if arguments.rehearse else REAL):
+            left = limit - (time.monotonic() - began)
+            if wanted and step.name not in wanted:
+                continue
+            if left < 5:
+                table.end(run.log, step.name, "not begun", 0)
+                continue
+            run.step(step, min(step.limit, left, most))
+        print(table.write(out, device))
+        return 0 if table.is_passed(out) else 1
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+//! The exhaustive scan: every token at every position, each with its certificate.
+
+use std::time::Instant;
+
+use inject_benches::ids;
+use inject_sipit::{
+    Inverter, Policy, Settings, TargetStates,
+    models::{
+        Decoder, Tap,
+        host::{Reads, is_remote},
+        silent,
+    },
+    settings::Scan,
+};
+
+use super::{Ran, check, print_row};
+
+/// The memory that a batch of candidates may take: far less than a GPU has, and enough for the largest batch of every shape.
+const MEMORY: usize = 8 << 30;
+
+/// Inverts the states of a prompt at half depth by testing the whole vocabulary at every position. The first position is inverted
+/// before that, which compiles and tunes the kernels.
+pub(crate) fn scan(decoder: &Decoder, label: &str, positions: usize) -> Ran {
+    let config = decoder.config();
+    let tap = Tap::Block(config.n_layers() / 2);
+    let prompt = ids(positions, config.vocab_size);
+    let target = TargetStates::of_prompt(decoder, tap, &prompt)?;
+    let settings = Settings::new().with_scan(Scan::Whole).with_memory_budget(MEMORY);
+    let inverter = Inverter::new(decoder, tap, settings)?;
+    let nothing = Policy::new();
+    let invert =
+        |target: &TargetStates| inverter.invert(target, &mut inverter.searcher(&nothing), &mut silent);
+    invert(&TargetStates::of_prompt(decoder, tap, &prompt[..1])?)?;
+
+    let (begin, before) = (Instant::now(), Reads::of_this_thread());
+    let inversion = invert(&target)?;
+    let (seconds, reads) = (begin.elapsed().as_secs_f64(), Reads::of_this_thread() - before);
+
+    let label = format!("scan/{label}/{tap}/{positions}");
+    print_row(&label, seconds, 1, inverter.scan_cost(positions).flop);
+    let (recovered, certain) = (inversion.token_ids() == prompt, inversion.is_certain());
+    let verdict = format!("noise {:.1e}; {}", inverter.noise().relative(), verdicts(&inversion));
+    check(&format!("{label}: the prompt"), recovered, &verdict);
+    check(&format!("{label}: all positions certain"), certain, &verdict);
+    if !is_remote(&decoder.device()) {
+        return Ok(());
+    }
+    let batches = inversion.cost.stages().get("scan").map_or(0.0, |scan| scan.batches);
+    let (each, bytes) = (reads.count as f64 / batches, reads.bytes as f64 / batches);
+    // The distances of 4,096 candidates and the states of some tens of them.
+    let few = each <= 3.0 && bytes <= (4 * 4096 + 100 * 4 * config.d_model) as f64;
+    let text = format!("{each:.2} reads and {:.1} kB a batch, {batches} batches", bytes / 1e3);
+    check(&format!("{label}: reads"), few, &text);
+    Ok(())
+}
+
+fn verdicts(inversion: &inject_sipit::Inversion) -> String {
+    let least =
+        inversion.positions.iter().filter_map(|position| Some(position.margin()? / position.noise_floor()?));
+    let certain = inversion
+        .positions
+        .iter()
+        .filter(|position| position.verdict == inject_sipit::Verdict::Certain)
+        .count();
+    let least = least.fold(f64::INFINITY, f64::min);
+    format!("{certain} of {} certain; the least margin is {least:.1} noise floors", inversion.positions.len())
+}
