@@ -134,7 +134,7 @@ async fn plan(session: &SessionContext, tiles: &[TileDescriptor]) -> Result<Arc<
 fn read(batch: &RecordBatch) -> Result<Vec<(TapPairs, i64)>, EngineError> {
     let (taps, closest) = (as_string_array(batch.column(0))?, as_string_array(batch.column(1))?);
     let tiles = as_int64_array(batch.column(2))?;
-    let row = |row| {
+    let row = |row| -> Result<(TapPairs, i64), EngineError> {
         let tap = taps.value(row).parse().map_err(result)?;
         let closest = serde_json::from_str(closest.value(row)).map_err(result)?;
         Ok((TapPairs { tap, closest }, tiles.value(row)))
