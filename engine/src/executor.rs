@@ -47,8 +47,8 @@ pub struct ExecutorOptions {
 impl ExecutorOptions {
     /// Creates options for a scheduler and an address to listen on. One tile is searched at a time.
     pub fn new(scheduler: (String, u16), listen: SocketAddr) -> Self {
-        let (host, begun): (_, Begun) = (None, Arc::new(|_| ()));
-        ExecutorOptions { scheduler, listen, host, tiles_at_once: NonZeroUsize::MIN, begun }
+        let (tiles_at_once, begun) = (NonZeroUsize::MIN, functions::nobody());
+        ExecutorOptions { scheduler, listen, host: None, tiles_at_once, begun }
     }
 
     /// Sets [`ExecutorOptions::host`].

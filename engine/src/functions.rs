@@ -13,7 +13,10 @@ use datafusion::{
 };
 
 pub use self::closest_pairs::Begun;
-pub(crate) use self::{closest_pairs::closest_pairs, merge_pairs::merge_pairs};
+pub(crate) use self::{
+    closest_pairs::{closest_pairs, nobody},
+    merge_pairs::merge_pairs,
+};
 
 /// Creates a session that knows the functions. `begun` is called with every tile that is searched in it.
 pub(crate) fn session(config: SessionConfig, begun: Begun) -> Result<SessionState> {

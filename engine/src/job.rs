@@ -9,7 +9,7 @@ use ballista_core::{
 };
 use datafusion::{
     arrow::{
-        array::{RecordBatch, StringArray},
+        array::{ArrayRef, RecordBatch, StringArray},
         datatypes::{DataType, Field, Schema},
     },
     common::{
@@ -53,7 +53,7 @@ pub async fn closest_pairs(scheduler: &str, tiles: &[TileDescriptor]) -> Result<
         return Err(EngineError::NoTiles);
     }
     let config = session_config();
-    let session = SessionContext::new_with_state(functions::session(config.clone(), Arc::new(|_| ()))?);
+    let session = SessionContext::new_with_state(functions::session(config.clone(), functions::nobody())?);
     let plan = plan(&session, tiles).await?;
     let results = execute_physical_plan::<PhysicalPlanNode>(
         scheduler.to_owned(),
@@ -116,9 +116,9 @@ async fn plan(session: &SessionContext, tiles: &[TileDescriptor]) -> Result<Arc<
     let schema = Arc::new(Schema::new(vec![column("tap"), column("tile")]));
     let partition = |tile: &TileDescriptor| {
         let text = serde_json::to_string(tile).map_err(|error| DataFusionError::External(error.into()))?;
-        let columns =
-            [tile.tile.tap.to_string(), text].map(|text| Arc::new(StringArray::from(vec![text])) as _);
-        Ok(vec![RecordBatch::try_new(Arc::clone(&schema), columns.to_vec())?])
+        let columns: [ArrayRef; 2] =
+            [tile.tile.tap.to_string(), text].map(|text| Arc::new(StringArray::from(vec![text])) as ArrayRef);
+        Ok(vec![RecordBatch::try_new(Arc::clone(&schema), Vec::from(columns))?])
     };
     let partitions = tiles.iter().map(partition).collect::<Result<Vec<_>>>()?;
     let table = MemTable::try_new(Arc::clone(&schema), partitions)?;
@@ -135,7 +135,7 @@ fn read(batch: &RecordBatch) -> Result<Vec<(TapPairs, i64)>, EngineError> {
     let (taps, closest) = (as_string_array(batch.column(0))?, as_string_array(batch.column(1))?);
     let tiles = as_int64_array(batch.column(2))?;
     let row = |row| -> Result<(TapPairs, i64), EngineError> {
-        let tap = taps.value(row).parse().map_err(result)?;
+        let tap = taps.value(row).parse::<Tap>().map_err(result)?;
         let closest = serde_json::from_str(closest.value(row)).map_err(result)?;
         Ok((TapPairs { tap, closest }, tiles.value(row)))
     };

@@ -65,7 +65,9 @@ impl Scheduler {
             executor_timeout_seconds: seconds,
             expire_dead_executor_interval_seconds: 1,
             no_executors_grace_period_seconds: seconds,
-            override_session_builder: Some(Arc::new(|config| functions::session(config, Arc::new(|_| ())))),
+            override_session_builder: Some(Arc::new(|config| {
+                functions::session(config, functions::nobody())
+            })),
             ..SchedulerConfig::default()
         };
         let cluster = BallistaCluster::new_from_config(&config).await?;

@@ -18,6 +18,11 @@ use crate::{
 /// A function that is called with every tile whose search begins.
 pub type Begun = Arc<dyn Fn(&TileDescriptor) + Send + Sync>;
 
+/// Returns a function that does nothing.
+pub(crate) fn nobody() -> Begun {
+    Arc::new(|_: &TileDescriptor| ())
+}
+
 /// Creates the function `closest_pairs(tile)`, from a tile in JSON to its closest pairs in JSON.
 pub(crate) fn closest_pairs(begun: Begun) -> ScalarUDF {
     let stores = Stores::default();
@@ -91,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_row_that_is_not_a_tile_is_refused() {
-        let begun: Begun = Arc::new(|_| panic!("nothing begins"));
+        let begun: Begun = Arc::new(|_: &TileDescriptor| panic!("nothing begins"));
         let error = search("{}", &Stores::default(), &begun).unwrap_err();
         assert!(error.to_string().contains("expected a tile in JSON: missing field"), "{error}");
     }

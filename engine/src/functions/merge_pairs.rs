@@ -19,7 +19,7 @@ pub(crate) fn merge_pairs() -> AggregateUDF {
         vec![text.clone()],
         Arc::new(text.clone()),
         Volatility::Immutable,
-        Arc::new(|_| Ok(Box::<Merged>::default())),
+        Arc::new(|_| Ok(Box::<Merged>::default() as Box<dyn Accumulator>)),
         Arc::new(vec![text]),
     )
 }
