@@ -1,0 +1,151 @@
+//! An executor: one for a machine.
+
+use std::{
+    fmt,
+    net::{SocketAddr, TcpListener},
+    num::NonZeroUsize,
+    sync::Arc,
+};
+
+use arrow_flight::flight_service_server::FlightServiceServer;
+use ballista_core::{
+    config::TaskSchedulingPolicy,
+    error::BallistaError,
+    extension::SessionConfigExt,
+    utils::{GrpcServerConfig, create_grpc_server},
+};
+use ballista_executor::{
+    executor_process::{ExecutorProcessConfig, start_executor_process},
+    flight_service::BallistaFlightService,
+    shutdown::Shutdown,
+};
+use datafusion::prelude::SessionConfig;
+use tempfile::TempDir;
+use tonic::transport::server::TcpIncoming;
+
+use crate::{
+    error::EngineError,
+    functions::{self, Begun},
+};
+
+/// The options of an executor.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct ExecutorOptions {
+    /// The host name or IP of the scheduler, and its port.
+    pub scheduler: (String, u16),
+    /// The address to listen on for those who fetch results. The system chooses port 0.
+    pub listen: SocketAddr,
+    /// The host name or IP at which others reach this executor. If none is given, it is that of the address to listen on.
+    pub host: Option<String>,
+    /// The number of tiles searched at once. One tile keeps all cores busy.
+    pub tiles_at_once: NonZeroUsize,
+    /// A function that is called with every tile whose search begins.
+    pub begun: Begun,
+}
+
+impl ExecutorOptions {
+    /// Creates options for a scheduler and an address to listen on. One tile is searched at a time.
+    pub fn new(scheduler: (String, u16), listen: SocketAddr) -> Self {
+        let (tiles_at_once, begun) = (NonZeroUsize::MIN, functions::nobody());
+        ExecutorOptions { scheduler, listen, host: None, tiles_at_once, begun }
+    }
+
+    /// Sets [`ExecutorOptions::host`].
+    pub fn with_host(self, host: Option<String>) -> Self {
+        ExecutorOptions { host, ..self }
+    }
+
+    /// Sets [`ExecutorOptions::tiles_at_once`].
+    pub fn with_tiles_at_once(self, tiles_at_once: NonZeroUsize) -> Self {
+        ExecutorOptions { tiles_at_once, ..self }
+    }
+
+    /// Sets [`ExecutorOptions::begun`].
+    pub fn with_begun(self, begun: Begun) -> Self {
+        ExecutorOptions { begun, ..self }
+    }
+}
+
+impl fmt::Debug for ExecutorOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ExecutorOptions { scheduler, listen, host, tiles_at_once, begun: _ } = self;
+        let mut fields = f.debug_struct("ExecutorOptions");
+        fields.field("scheduler", scheduler).field("listen", listen).field("host", host);
+        fields.field("tiles_at_once", tiles_at_once).finish_non_exhaustive()
+    }
+}
+
+/// An executor that listens, and works from now on.
+#[derive(Debug)]
+pub struct Executor {
+    address: SocketAddr,
+    listener: TcpListener,
+    options: ExecutorOptions,
+}
+
+impl Executor {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Listen`] if the address cannot be listened on.
+    pub fn bind(options: ExecutorOptions) -> Result<Self, EngineError> {
+        let failed = |source| EngineError::Listen { address: options.listen, source };
+        let listener = TcpListener::bind(options.listen).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Executor { address, listener, options })
+    }
+
+    /// Returns the address, with the port that the system chose.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Searches tiles until the process is told to stop.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Folder`] if there is no room for results, and [`EngineError::Service`] if the scheduler is not there or the
+    /// service ends.
+    pub async fn serve(self) -> Result<(), EngineError> {
+        let Executor { address, listener, options } = self;
+        let folder = TempDir::new().map_err(|source| EngineError::Folder { source })?;
+        let functions = functions::registry(SessionConfig::new_with_ballista(), options.begun)?;
+        let (scheduler_host, scheduler_port) = options.scheduler;
+        let config = ExecutorProcessConfig {
+            bind_host: address.ip().to_string(),
+            external_host: Some(options.host.unwrap_or_else(|| address.ip().to_string())),
+            port: address.port(),
+            // Of push scheduling only. Should the scheduler call there all the same, it reaches this process and no other.
+            grpc_port: address.port(),
+            scheduler_host,
+            scheduler_port,
+            scheduler_connect_timeout_seconds: 30,
+            vcores: options.tiles_at_once.get(),
+            task_scheduling_policy: TaskSchedulingPolicy::PullStaged,
+            work_dir: Some(folder.path().to_string_lossy().into_owned()),
+            override_function_registry: Some(Arc::new(functions)),
+            override_arrow_flight_service: Some(Arc::new(move |folder, _, shutdown, config| {
+                tokio::spawn(serve_results(listener.try_clone(), folder, shutdown, config))
+            })),
+            ..ExecutorProcessConfig::default()
+        };
+        Ok(start_executor_process(Arc::new(config)).await?)
+    }
+}
+
+/// Serves the results of tasks. The engine's own service cannot say which port the system chose.
+async fn serve_results(
+    listener: std::io::Result<TcpListener>,
+    folder: String,
+    mut shutdown: Shutdown,
+    config: GrpcServerConfig,
+) -> Result<(), BallistaError> {
+    let listener = tokio::net::TcpListener::from_std(listener?)?;
+    let service = FlightServiceServer::new(BallistaFlightService::new(folder));
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let server = create_grpc_server(&config).add_service(service);
+    Ok(server.serve_with_incoming_shutdown(incoming, shutdown.recv()).await?)
+}
