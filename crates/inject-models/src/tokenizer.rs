@@ -1,8 +1,11 @@
 //! Text to token ids and back.
 
+mod added_tokens;
 mod byte_level;
 mod files;
 pub(crate) mod limits;
+pub(crate) mod pieces;
+mod sentence_piece;
 
 use std::{
     fs::{self, File},
@@ -14,7 +17,8 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use self::files::TokenizerFiles;
-pub use self::limits::TokenizerLimit;
+pub(crate) use self::files::has_tiktoken;
+pub use self::{limits::TokenizerLimit, sentence_piece::SentencePieceError};
 use crate::{
     checkpoint::{Gguf, refuse_pointer},
     error::ModelError,
@@ -90,6 +94,7 @@ impl Tokenizer {
                 read_json(&path, vocab_size)?
             }
             TokenizerFiles::ByteLevel { vocab, merges } => byte_level::build(&vocab, &merges, vocab_size)?,
+            TokenizerFiles::SentencePiece(path) => sentence_piece::build(&path, vocab_size)?,
         };
         // Some files carry settings for training batches, which would cut or pad prompts.
         guarded(|| tokenizer.with_padding(None).with_truncation(None).map(drop))
