@@ -178,7 +178,9 @@ impl Prompts {
         let Source { prompts, field, prompt_ids, text, ids, generate, prompt_seed } = &options.source;
         let given = match prompt_ids {
             Some(path) => Some(read_ids(path)?),
-            None => Some(ids.iter().map(|ids| ids.0.clone()).collect()).filter(|ids: &Vec<_>| !ids.is_empty()),
+            None => {
+                Some(ids.iter().map(|ids| ids.0.clone()).collect()).filter(|ids: &Vec<_>| !ids.is_empty())
+            }
         };
         if let Some(ids) = given {
             return Ok(Prompts { ids, bos: BosPolicy::AsGiven, bos_added: false });

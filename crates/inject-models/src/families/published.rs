@@ -190,7 +190,9 @@ fn collected_configs_have_the_shapes_of_transformers_or_are_refused_for_a_comput
                 keys.sort_unstable();
                 assert_eq!(keys, expected, "{name}");
             }
-            (Ok(_), Outcome::Refused(expected)) => panic!("{name} loads, expected problems with {expected:?}"),
+            (Ok(_), Outcome::Refused(expected)) => {
+                panic!("{name} loads, expected problems with {expected:?}")
+            }
             (Err(error), _) => panic!("{name}: {error}"),
         }
     }

@@ -55,9 +55,9 @@ impl TokenizerFiles {
     /// The file that errors name.
     pub(super) fn path(&self) -> &Path {
         match self {
-            TokenizerFiles::Json(path)
-            | TokenizerFiles::SentencePiece(path)
-            | TokenizerFiles::Gguf(path) => path,
+            TokenizerFiles::Json(path) | TokenizerFiles::SentencePiece(path) | TokenizerFiles::Gguf(path) => {
+                path
+            }
             TokenizerFiles::ByteLevel { vocab, .. } => vocab,
         }
     }

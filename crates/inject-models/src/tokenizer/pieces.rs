@@ -218,10 +218,7 @@ pub(crate) fn signs_for_spaces(begins_with_space: bool, mut first: Vec<Value>) -
         decoders.push(json!({ "type": "Strip", "content": " ", "start": 1, "stop": 0 }));
     }
     first.push(json!({ "type": "Replace", "pattern": { "String": " " }, "content": SPACE }));
-    (
-        json!({ "type": "Sequence", "normalizers": first }),
-        json!({ "type": "Sequence", "decoders": decoders }),
-    )
+    (json!({ "type": "Sequence", "normalizers": first }), json!({ "type": "Sequence", "decoders": decoders }))
 }
 
 fn part<T: DeserializeOwned>(description: Option<Value>) -> tokenizers::Result<Option<T>> {

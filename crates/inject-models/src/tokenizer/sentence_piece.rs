@@ -61,8 +61,7 @@ pub(super) fn build(path: &Path, vocab_size: usize) -> Result<Built, ModelError>
         guarded(|| added_tokens::add(&mut tokenizer, path, &[]))?;
         Ok(tokenizer)
     });
-    let tokenizer =
-        tokenizer.map_err(|source| ModelError::Tokenizer { path: path.to_owned(), source })?;
+    let tokenizer = tokenizer.map_err(|source| ModelError::Tokenizer { path: path.to_owned(), source })?;
     Ok(Built { tokenizer, hash: hex::encode(Sha256::digest(&bytes)) })
 }
 
@@ -91,11 +90,7 @@ fn read(bytes: &[u8]) -> Result<(Pieces, Parts, Option<u32>), SentencePieceError
 }
 
 /// Returns the way in which pieces are found in a text.
-fn algorithm(
-    pieces: &Pieces,
-    scores: &[f64],
-    trainer: &Trainer,
-) -> Result<Algorithm, SentencePieceError> {
+fn algorithm(pieces: &Pieces, scores: &[f64], trainer: &Trainer) -> Result<Algorithm, SentencePieceError> {
     let byte_fallback = trainer.byte_fallback.unwrap_or(false);
     let unknown = pieces.kinds.iter().position(|kind| *kind == Kind::Unknown);
     let unknown = unknown.ok_or(SentencePieceError::NoUnknown { pieces: pieces.tokens.len() })?;
@@ -127,12 +122,11 @@ fn before_signs(normalizer: &Normalizer) -> Result<Vec<Value>, SentencePieceErro
     if let Some(table) = normalizer.precompiled_charsmap.as_ref().filter(|table| !table.is_empty()) {
         limits::check_trie(table)?;
         let table = guarded(|| Ok(Precompiled::from(table)?)).map_err(SentencePieceError::Table)?;
-        normalizers.push(serde_json::to_value(table).map_err(|error| SentencePieceError::Table(error.into()))?);
+        normalizers
+            .push(serde_json::to_value(table).map_err(|error| SentencePieceError::Table(error.into()))?);
     }
     if normalizer.remove_extra_whitespaces.unwrap_or(true) {
-        let replaced = |expression: &str, content: &str| {
-            json!({ "type": "Replace", "pattern": { "Regex": expression }, "content": content })
-        };
+        let replaced = |expression: &str, content: &str| json!({ "type": "Replace", "pattern": { "Regex": expression }, "content": content });
         normalizers.extend([replaced("^ +| +$", ""), replaced(" {2,}", " ")]);
     }
     Ok(normalizers)

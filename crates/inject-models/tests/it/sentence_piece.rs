@@ -58,13 +58,18 @@ fn the_begin_of_a_text_is_what_the_tokenizer_config_says() {
             .unwrap();
         let ids = model.tokenizer().unwrap().encode("</s>", Bos::Auto).unwrap();
         assert_eq!(ids, expected);
-        assert!(!model.notes().iter().any(|note| matches!(note, Note::OtherBos { .. })), "{:?}", model.notes());
+        assert!(
+            !model.notes().iter().any(|note| matches!(note, Note::OtherBos { .. })),
+            "{:?}",
+            model.notes()
+        );
     }
 }
 
 #[test]
 fn added_tokens_follow_the_pieces() {
-    let model = with(bytes("llama")).with_file("added_tokens.json", json!({ "<new>": 430 }).to_string()).load();
+    let model =
+        with(bytes("llama")).with_file("added_tokens.json", json!({ "<new>": 430 }).to_string()).load();
     let ids = model.unwrap().tokenizer().unwrap().encode("<new>", Bos::No).unwrap();
     assert_eq!(ids, [430]);
     with(bytes("llama"))
@@ -80,7 +85,8 @@ fn field(number: u8, value: &[u8]) -> Vec<u8> {
 
 /// A file of one piece of each text and type, and what stands after them.
 fn file(pieces: &[(&str, u8)], more: &[Vec<u8>]) -> Vec<u8> {
-    let piece = |(text, kind): &(&str, u8)| field(1, &[field(1, text.as_bytes()), vec![3 << 3, *kind]].concat());
+    let piece =
+        |(text, kind): &(&str, u8)| field(1, &[field(1, text.as_bytes()), vec![3 << 3, *kind]].concat());
     pieces.iter().map(piece).chain(more.iter().cloned()).flatten().collect()
 }
 
@@ -99,7 +105,10 @@ fn a_malformed_file_is_refused_for_its_reason() {
         (file(&sound, &trainer(&[3 << 3, 4])), "`model_type` is 4, expected 1 (unigram) or 2 (BPE)"),
         (file(&sound, &trainer(&[0xc0, 1, 1])), "`treat_whitespace_as_suffix` is true, expected false"),
         (file(&sound, &normaliser(&[5 << 3, 0])), "`escape_whitespaces` is false, expected true"),
-        (file(&sound, &normaliser(&field(2, &[9, 0, 0, 0, 0]))), "announces a trie of 9 bytes in a table of 5"),
+        (
+            file(&sound, &normaliser(&field(2, &[9, 0, 0, 0, 0]))),
+            "announces a trie of 9 bytes in a table of 5",
+        ),
         (file(&sound, &normaliser(&field(2, &[3, 0, 0, 0, 0]))), "`precompiled_charsmap` is malformed"),
         (vec![b'\n'; 200_000 + (1 << 20)], "the length of the file in bytes is"),
     ] {

@@ -70,7 +70,9 @@ fn of_values(path: &Path) -> Result<Vec<Vec<u32>>, PromptProblem> {
     };
     for value in values::parse(path)? {
         match &value {
-            Value::Array(items) if !items.iter().all(Value::is_number) => items.iter().try_for_each(&mut push)?,
+            Value::Array(items) if !items.iter().all(Value::is_number) => {
+                items.iter().try_for_each(&mut push)?
+            }
             other => push(other)?,
         }
     }
@@ -156,11 +158,24 @@ mod tests {
 
     #[test]
     fn what_is_not_a_list_of_ids_is_named_with_its_place() {
-        for line in ["1,x", "1 2", "-1", "4294967296", "[1, -2]", "[1.5]", "[\"a\"]", "{\"text\": \"a\"}", "{\"ids\": 1}"] {
+        for line in [
+            "1,x",
+            "1 2",
+            "-1",
+            "4294967296",
+            "[1, -2]",
+            "[1.5]",
+            "[\"a\"]",
+            "{\"text\": \"a\"}",
+            "{\"ids\": 1}",
+        ] {
             let problem = read("a.jsonl", &format!("1,2\n{line}\n")).unwrap_err();
             let message = problem.to_string();
             assert!(matches!(problem, PromptProblem::NotIds { .. }), "{line}: {message}");
-            assert!(message.starts_with("line 2 is `") && message.contains("expected token ids"), "{message}");
+            assert!(
+                message.starts_with("line 2 is `") && message.contains("expected token ids"),
+                "{message}"
+            );
         }
         let problem = read("a.jsonl", "1,2\n\n[1, 2\n").unwrap_err();
         assert!(matches!(problem, PromptProblem::Json { line: 3, .. }), "{problem}");
