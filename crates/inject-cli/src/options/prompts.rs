@@ -115,9 +115,6 @@ impl PromptOptions {
     ///
     /// [`Failure`] if the file cannot be read.
     pub(crate) fn texts(&self, count: usize) -> Result<Vec<String>, Failure> {
-        if self.prompt_ids.is_some() {
-            return Err(Failure::usage("--prompt-ids: this study makes its prompts from texts"));
-        }
         Ok(self.texts_or_generated(count)?.take(count).collect::<Result<_, _>>()?)
     }
 
@@ -153,7 +150,7 @@ impl PromptOptions {
     }
 
     /// The prompts that are given as ids.
-    fn ids(&self) -> Result<Option<Vec<Vec<u32>>>, Failure> {
+    pub(crate) fn ids(&self) -> Result<Option<Vec<Vec<u32>>>, Failure> {
         Ok(self.prompt_ids.as_deref().map(read_ids).transpose()?)
     }
 
