@@ -3,7 +3,7 @@
 mod error;
 mod file;
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use prost::Message;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ pub use self::error::SentencePieceError;
 use self::file::{Normalizer, SentencePieceFile, Trainer};
 use super::{
     Built, add_bos_token, added_tokens, guarded, limits,
-    pieces::{Algorithm, Around, Kind, Parts, Pieces, signs_for_spaces},
+    pieces::{Algorithm, Around, Kind, Parts, Pieces, SPACE, signs_for_spaces},
 };
 use crate::{checkpoint::refuse_pointer, error::ModelError};
 
@@ -83,7 +83,8 @@ fn read(bytes: &[u8]) -> Result<(Pieces, Parts, Option<u32>), SentencePieceError
     let algorithm = algorithm(&pieces, &scores, &trainer)?;
     let begins_with_space = normalizer.add_dummy_prefix.unwrap_or(true);
     let (normalizer, decoder) = signs_for_spaces(begins_with_space, before_signs(&normalizer)?);
-    let parts = Parts { algorithm, normalizer: Some(normalizer), pre_tokenizer: None, decoder };
+    let pre_tokenizer = runs_of_spaces(&pieces);
+    let parts = Parts { algorithm, normalizer: Some(normalizer), pre_tokenizer, decoder };
     let bos = u32::try_from(trainer.bos_id.unwrap_or(1)).ok();
     let bos = bos.filter(|&bos| (bos as usize) < pieces.tokens.len());
     Ok((pieces, parts, bos))
@@ -114,6 +115,19 @@ fn algorithm(pieces: &Pieces, scores: &[f64], trainer: &Trainer) -> Result<Algor
         }
         found => Err(SentencePieceError::ModelType { found }),
     }
+}
+
+/// Returns the cuts around runs of signs for spaces that users defined. The longest of them that fits comes first, and nothing is
+/// merged with it.
+fn runs_of_spaces(pieces: &Pieces) -> Option<Value> {
+    let defined = pieces.tokens.iter().zip(&pieces.kinds).filter(|(_, kind)| **kind == Kind::UserDefined);
+    let runs = defined.filter(|(token, _)| token.chars().all(|sign| sign == SPACE));
+    let lengths: BTreeSet<usize> = runs.map(|(token, _)| token.chars().count()).collect();
+    let expressions: Vec<String> =
+        lengths.iter().rev().map(|length| format!("{SPACE}{{{length}}}")).collect();
+    (!expressions.is_empty()).then(|| {
+        json!({ "type": "Split", "pattern": { "Regex": expressions.join("|") }, "behavior": "Isolated", "invert": false })
+    })
 }
 
 /// Returns the normalisers that come before signs are written for spaces.

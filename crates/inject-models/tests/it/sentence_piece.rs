@@ -109,7 +109,10 @@ fn a_malformed_file_is_refused_for_its_reason() {
             file(&sound, &normaliser(&field(2, &[9, 0, 0, 0, 0]))),
             "announces a trie of 9 bytes in a table of 5",
         ),
-        (file(&sound, &normaliser(&field(2, &[3, 0, 0, 0, 0]))), "`precompiled_charsmap` is malformed"),
+        (
+            file(&sound, &normaliser(&field(2, &[8, 0, 0, 0, 0, 0, 0, 0, 0]))),
+            "`precompiled_charsmap` is malformed",
+        ),
         (vec![b'\n'; 200_000 + (1 << 20)], "the length of the file in bytes is"),
     ] {
         with(bytes).error("tokenizer.model", &[says]);
