@@ -216,16 +216,25 @@ struct Built {
 fn read_json(path: &Path, vocab_size: usize) -> Result<Built, ModelError> {
     let refused =
         |source: TokenizerLimit| ModelError::Tokenizer { path: path.to_owned(), source: source.into() };
-    let read_error = |source| ModelError::Read { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(read_error)?;
-    let length = file.metadata().map_err(read_error)?.len();
-    limits::check_length(length, vocab_size).map_err(refused)?;
-    let mut text = Vec::with_capacity(length as usize);
-    (&mut file).take(length).read_to_end(&mut text).map_err(read_error)?;
+    let text = read_checked(path, |length| limits::check_length(length, vocab_size))?;
     limits::check(&text).map_err(refused)?;
     let tokenizer = guarded(|| tokenizers::Tokenizer::from_bytes(&text))
         .map_err(|source| ModelError::Tokenizer { path: path.to_owned(), source })?;
     Ok(Built { tokenizer, hash: hex::encode(Sha256::digest(&text)) })
+}
+
+/// Reads a file after its length is checked.
+fn read_checked(
+    path: &Path,
+    check: impl Fn(u64) -> Result<(), TokenizerLimit>,
+) -> Result<Vec<u8>, ModelError> {
+    let read_error = |source| ModelError::Read { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(read_error)?;
+    let length = file.metadata().map_err(read_error)?.len();
+    check(length).map_err(|limit| ModelError::Tokenizer { path: path.to_owned(), source: limit.into() })?;
+    let mut bytes = Vec::with_capacity(length as usize);
+    (&mut file).take(length).read_to_end(&mut bytes).map_err(read_error)?;
+    Ok(bytes)
 }
 
 /// Returns what a `tokenizer_config.json` says about BOS, if it says something.

@@ -15,6 +15,7 @@ use self::file::{Normalizer, SentencePieceFile, Trainer};
 use super::{
     Built, add_bos_token, added_tokens, guarded, limits,
     pieces::{Algorithm, Around, Kind, Parts, Pieces, SPACE, signs_for_spaces},
+    read_checked,
 };
 use crate::{checkpoint::refuse_pointer, error::ModelError};
 
@@ -47,12 +48,9 @@ pub(super) fn is_tiktoken(path: &Path) -> bool {
 /// `SpmConverter` and `LlamaConverter`).
 pub(super) fn build(path: &Path, vocab_size: usize) -> Result<Built, ModelError> {
     refuse_pointer(path)?;
-    let read_error = |source| ModelError::Read { path: path.to_owned(), source };
     let refused =
         |source: SentencePieceError| ModelError::Tokenizer { path: path.to_owned(), source: source.into() };
-    let length = fs::metadata(path).map_err(read_error)?.len();
-    limits::check_pieces_length(length, vocab_size).map_err(|limit| refused(limit.into()))?;
-    let bytes = fs::read(path).map_err(read_error)?;
+    let bytes = read_checked(path, |length| limits::check_pieces_length(length, vocab_size))?;
     let begins_with_bos = add_bos_token(&path.with_file_name("tokenizer_config.json"));
     let (pieces, parts, bos) = read(&bytes).map_err(refused)?;
     let before = bos.filter(|_| begins_with_bos.unwrap_or_default());
@@ -121,7 +119,7 @@ fn algorithm(pieces: &Pieces, scores: &[f64], trainer: &Trainer) -> Result<Algor
 /// merged with it.
 fn runs_of_spaces(pieces: &Pieces) -> Option<Value> {
     let defined = pieces.tokens.iter().zip(&pieces.kinds).filter(|(_, kind)| **kind == Kind::UserDefined);
-    let runs = defined.filter(|(token, _)| token.chars().all(|sign| sign == SPACE));
+    let runs = defined.filter(|(token, _)| !token.is_empty() && token.chars().all(|sign| sign == SPACE));
     let lengths: BTreeSet<usize> = runs.map(|(token, _)| token.chars().count()).collect();
     let expressions: Vec<String> =
         lengths.iter().rev().map(|length| format!("{SPACE}{{{length}}}")).collect();
