@@ -104,14 +104,14 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What is made of the prompts: the sets of similar ones, and the tokens to repeat.
+/// The sets of similar prompts, and the tokens to repeat.
 struct Made {
     sets: Vec<StressSet>,
     tokens: Vec<u32>,
 }
 
 impl Options {
-    /// Of texts, for which the model needs a tokenizer.
+    /// Makes both from texts, for which the model needs a tokenizer.
     fn of_texts(&self, texts: &[String], model: &LoadedModel) -> Result<Made, Failure> {
         let tokenizer = model.tokenizer().map_err(|error| match error {
             ModelError::NoTokenizer { folder, .. } => Failure::new(format!(
@@ -140,7 +140,7 @@ impl Options {
         Ok(Made { sets, tokens: distinct(tokens.into_iter()) })
     }
 
-    /// Of prompts that are given as token ids.
+    /// Makes both from prompts that are given as token ids.
     fn of_ids(&self, prompts: &[Vec<u32>]) -> Result<Made, Failure> {
         let set = |kind| Some(StressSet::new(kind, stress_ids(kind, prompts, self.count.get())?));
         let sets = StressKind::ALL.into_iter().filter_map(set).collect();
