@@ -1,7 +1,5 @@
 //! Tokens of several kinds, as GGUF files and the files of SentencePiece list them, and the tokenizer that is made of them.
 
-use std::cmp::Ordering;
-
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tokenizers::{
@@ -118,10 +116,11 @@ impl Pieces {
     ) -> Result<Vec<(String, String)>, TokenizerLimit> {
         let rank = |id: u32| match self.kinds[id as usize] {
             Kind::UserDefined => f64::INFINITY,
-            _ => scores[id as usize],
+            // The first piece often has the score -0.0, which is no lower than 0.0.
+            _ => scores[id as usize] + 0.0,
         };
         let mut order: Vec<u32> = self.ids().map(|(id, _)| id).collect();
-        order.sort_by(|&a, &b| rank(b).partial_cmp(&rank(a)).unwrap_or(Ordering::Equal));
+        order.sort_by(|&a, &b| rank(b).total_cmp(&rank(a)));
         let mut merges = Merges::default();
         for id in order {
             let token = self.tokens[id as usize].as_str();

@@ -77,6 +77,9 @@ fn read(bytes: &[u8]) -> Result<(Pieces, Parts, Option<u32>), SentencePieceError
     let scores: Vec<f64> = listed.iter().map(|piece| f64::from(piece.score.unwrap_or_default())).collect();
     let tokens: Vec<String> = listed.into_iter().map(|piece| piece.piece.unwrap_or_default()).collect();
     limits::check_tokens(tokens.iter().map(String::as_str))?;
+    if let Some((token, &found)) = tokens.iter().zip(&scores).find(|(_, score)| !score.is_finite()) {
+        return Err(SentencePieceError::Score { token: token.clone(), found });
+    }
     let pieces = Pieces { tokens, kinds };
     let algorithm = algorithm(&pieces, &scores, &trainer)?;
     let begins_with_space = normalizer.add_dummy_prefix.unwrap_or(true);

@@ -102,6 +102,10 @@ fn a_malformed_file_is_refused_for_its_reason() {
         (file(&sound[1..], &[]), "none of 2 pieces has the type UNKNOWN"),
         (Vec::new(), "none of 0 pieces has the type UNKNOWN"),
         (file(&[("<unk>", 2), ("a", 1), ("a", 1)], &[]), "the piece `a` stands at 1 and at 2"),
+        (
+            file(&sound, &[field(1, &[10, 1, b'c', 2 << 3 | 5, 0, 0, 0xc0, 0x7f])]),
+            "the piece `c` has the score NaN",
+        ),
         (file(&sound, &trainer(&[3 << 3, 4])), "`model_type` is 4, expected 1 (unigram) or 2 (BPE)"),
         (file(&sound, &trainer(&[0xc0, 1, 1])), "`treat_whitespace_as_suffix` is true, expected false"),
         (file(&sound, &normaliser(&[5 << 3, 0])), "`escape_whitespaces` is false, expected true"),

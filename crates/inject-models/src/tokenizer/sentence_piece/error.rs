@@ -29,6 +29,14 @@ pub enum SentencePieceError {
         /// Its value.
         found: bool,
     },
+    /// A score is not finite.
+    #[error("the piece `{token}` has the score {found}, expected a finite number")]
+    Score {
+        /// The piece.
+        token: String,
+        /// Its score.
+        found: f64,
+    },
     /// No piece stands for what is not a piece.
     #[error("none of {pieces} pieces has the type UNKNOWN")]
     NoUnknown {
