@@ -16,6 +16,7 @@ FIXTURES = {
     "prompts_parquet": list(STATES.glob("foreign/*.parquet")),
     "safetensors_header": list(STATES.glob("foreign/*.safetensors")),
     "safetensors_weights": [STATES / "tiny/model.safetensors"],
+    "sentence_piece": list(MODELS.glob("sentence-piece/*.model")),
     "shard_index": list(MODELS.glob("*/*.index.json")),
 }
 

@@ -32,6 +32,7 @@ pub const READERS: &[(&str, fn(&[u8]))] = &[
     ("pytorch_weights", pytorch_weights),
     ("safetensors_header", safetensors_header),
     ("safetensors_weights", safetensors_weights),
+    ("sentence_piece", sentence_piece),
     ("shard_index", shard_index),
     ("tokenizer", tokenizer),
 ];
@@ -79,9 +80,19 @@ pub fn gguf(bytes: &[u8]) {
 
 /// `tokenizer.json` of a known model, and texts.
 pub fn tokenizer(bytes: &[u8]) {
-    let files = [("config.json", CONFIG), ("model.safetensors", WEIGHTS), ("tokenizer.json", bytes)];
+    encode_with("tokenizer.json", bytes);
+}
+
+/// `tokenizer.model` of a known model, and texts.
+pub fn sentence_piece(bytes: &[u8]) {
+    encode_with("tokenizer.model", bytes);
+}
+
+fn encode_with(name: &str, bytes: &[u8]) {
+    let files = [("config.json", CONFIG), ("model.safetensors", WEIGHTS), (name, bytes)];
     load(&files, |model| {
-        let tokenizer = model.tokenizer().unwrap();
+        // A list of ranks counts as no tokenizer.
+        let Ok(tokenizer) = model.tokenizer() else { return };
         for text in ["", "ab ba", "The cat\u{e9}\u{1f600} sat\n\t0123 on\u{0} "] {
             for bos in [Bos::Auto, Bos::Yes, Bos::No] {
                 let _ = tokenizer.encode(text, bos).and_then(|ids| tokenizer.decode(&ids));

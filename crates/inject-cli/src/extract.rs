@@ -8,6 +8,7 @@ use inject_sipit::{
     models::{Bos, FloatFormat, Progress},
     states::{
         Extraction, Share, extract_share_to_store, extract_to_store,
+        prompts::read_ids,
         store::{self, BosPolicy, Positions, Store, StoreSpec},
     },
 };
@@ -51,7 +52,7 @@ pub(crate) struct Options {
     #[command(flatten)]
     source: Source,
     /// Whether the BOS token begins each text: auto (as the tokenizer does), yes or no
-    #[arg(long, value_name = "WHEN", default_value_t = Bos::Auto, help_heading = "Prompts", conflicts_with = "ids")]
+    #[arg(long, value_name = "WHEN", default_value_t = Bos::Auto, help_heading = "Prompts", conflicts_with_all = ["ids", "prompt_ids"])]
     bos: Bos,
     #[command(flatten)]
     model: ModelOptions,
@@ -68,7 +69,7 @@ const MADE_BEFORE: [&str; 9] =
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Prompts")]
 #[group(skip)]
-#[command(group = ArgGroup::new("source").required(true).args(["prompts", "text", "ids", "generate", "merge"]))]
+#[command(group = ArgGroup::new("source").required(true).args(["prompts", "prompt_ids", "text", "ids", "generate", "merge"]))]
 struct Source {
     /// A file of prompts: .txt (one a line), .jsonl, .json, .csv or .parquet (each with the field `text`)
     #[arg(long, value_name = "FILE")]
@@ -76,6 +77,9 @@ struct Source {
     /// The field or column of the prompts. Dots lead deeper: messages.0.content; a whole conversation is its texts [default: text]
     #[arg(long, value_name = "NAME", requires = "prompts")]
     field: Option<String>,
+    /// A file of prompts as token ids, one prompt a line: 1,2,3 or [1,2,3] or {"ids": [1,2,3]}; the model needs no tokenizer
+    #[arg(long, value_name = "FILE")]
+    prompt_ids: Option<PathBuf>,
     /// A prompt; may be repeated
     #[arg(long, value_name = "TEXT")]
     text: Vec<String>,
@@ -86,7 +90,7 @@ struct Source {
     #[arg(long, value_name = "COUNT")]
     generate: Option<usize>,
     /// The seed of generated prompts
-    #[arg(long, value_name = "SEED", default_value_t = 0xc0de, conflicts_with_all = ["prompts", "text", "ids", "merge"])]
+    #[arg(long, value_name = "SEED", default_value_t = 0xc0de, conflicts_with_all = ["prompts", "prompt_ids", "text", "ids", "merge"])]
     prompt_seed: u64,
 }
 
@@ -171,9 +175,14 @@ struct Prompts {
 
 impl Prompts {
     fn read(options: &Options, model: &LoadedModel) -> Result<Self, Failure> {
-        let Source { prompts, field, text, ids, generate, prompt_seed } = &options.source;
-        if !ids.is_empty() {
-            let ids = ids.iter().map(|ids| ids.0.clone()).collect();
+        let Source { prompts, field, prompt_ids, text, ids, generate, prompt_seed } = &options.source;
+        let given = match prompt_ids {
+            Some(path) => Some(read_ids(path)?),
+            None => {
+                Some(ids.iter().map(|ids| ids.0.clone()).collect()).filter(|ids: &Vec<_>| !ids.is_empty())
+            }
+        };
+        if let Some(ids) = given {
             return Ok(Prompts { ids, bos: BosPolicy::AsGiven, bos_added: false });
         }
         let texts = match (prompts, generate) {

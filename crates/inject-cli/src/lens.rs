@@ -7,15 +7,15 @@ use inject_prompts::Generator;
 use inject_sipit::{
     lens::{FirstPosition, Lens, LensBuilder, LensShare},
     models::{Bos, Progress, Tokenizer},
-    states::{Share, prompts::PromptError},
+    states::{
+        Share,
+        prompts::{PromptError, read_ids},
+    },
 };
 
 use crate::{
     number::{self, counted},
-    options::{
-        LoadedModel, ModelOptions, OutputFolder, TapsOption,
-        prompts::{open_prompts, read_ids},
-    },
+    options::{LoadedModel, ModelOptions, OutputFolder, TapsOption, prompts::open_prompts},
     outcome::{Failure, Outcome},
     output::{note, say},
     progress::Meter,
@@ -61,7 +61,7 @@ struct TextOptions {
     /// The field or column of the prompts. Dots lead deeper: messages.0.content; a whole conversation is its texts [default: text]
     #[arg(long, value_name = "NAME", requires = "prompts")]
     field: Option<String>,
-    /// A file of prompts as token ids 1,2,3 (one prompt a line), for which the model needs no tokenizer
+    /// A file of prompts as token ids, one prompt a line: 1,2,3 or [1,2,3] or {"ids": [1,2,3]}; the model needs no tokenizer
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prompts", "bos"])]
     prompt_ids: Option<PathBuf>,
     /// The number of prompts to fit to

@@ -249,13 +249,13 @@ pub enum ModelError {
     #[error(
         "{} holds no tokenizer.json{}: give token ids instead of text, or another tokenizer (`--tokenizer`)",
         folder.display(),
-        if *sentencepiece { ", and tokenizer.model is not read" } else { "" }
+        if *tiktoken { ", and its tokenizer.model is a list of ranks (tiktoken), which is not read" } else { "" }
     )]
     NoTokenizer {
         /// Folder of the model.
         folder: PathBuf,
-        /// Whether there is a tokenizer in a format that is not read.
-        sentencepiece: bool,
+        /// Whether its `tokenizer.model` is a list of ranks, which is not read.
+        tiktoken: bool,
     },
     /// Prompts are to begin with BOS, but the config does not say which token that is.
     #[error("{} names no bos_token_id: use `auto` or `no`, or give token ids", path.display())]

@@ -91,7 +91,7 @@ pub use self::{
     random_checkpoint::{PublishedShape, RandomCheckpoint, RandomFile, UnknownShape},
     source::{ModelSource, SourceError},
     tap::{Tap, TapError},
-    tokenizer::{Bos, Tokenizer, TokenizerLimit},
+    tokenizer::{Bos, SentencePieceError, Tokenizer, TokenizerLimit},
     tokens::TokenBatch,
 };
 

@@ -13,7 +13,7 @@ use crate::{
     format::FloatFormat,
     note::Note,
     precision::Precision,
-    tokenizer::Tokenizer,
+    tokenizer::{Tokenizer, has_tiktoken},
 };
 
 /// A model as published, with everything its checkpoint folder says.
@@ -196,7 +196,7 @@ impl Model {
     }
 
     /// Returns the same model with a tokenizer from another place: a folder, a `tokenizer.json`, a `vocab.json` beside its
-    /// `merges.txt`, or a GGUF file.
+    /// `merges.txt`, a `tokenizer.model` of SentencePiece, or a GGUF file.
     ///
     /// # Errors
     ///
@@ -275,6 +275,5 @@ fn judge_head(
 }
 
 fn no_tokenizer(place: &Path) -> ModelError {
-    let sentencepiece = place.is_file() || place.join("tokenizer.model").is_file();
-    ModelError::NoTokenizer { folder: place.to_owned(), sentencepiece }
+    ModelError::NoTokenizer { folder: place.to_owned(), tiktoken: has_tiktoken(place) }
 }

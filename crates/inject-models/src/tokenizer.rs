@@ -1,8 +1,11 @@
 //! Text to token ids and back.
 
+mod added_tokens;
 mod byte_level;
 mod files;
 pub(crate) mod limits;
+pub(crate) mod pieces;
+mod sentence_piece;
 
 use std::{
     fs::File,
@@ -14,7 +17,8 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use self::files::TokenizerFiles;
-pub use self::limits::TokenizerLimit;
+pub(crate) use self::files::has_tiktoken;
+pub use self::{limits::TokenizerLimit, sentence_piece::SentencePieceError};
 use crate::{
     checkpoint::{Gguf, read_text, refuse_pointer},
     error::ModelError,
@@ -91,6 +95,7 @@ impl Tokenizer {
                 read_json(&path, vocab_size)?
             }
             TokenizerFiles::ByteLevel { vocab, merges } => byte_level::build(&vocab, &merges, vocab_size)?,
+            TokenizerFiles::SentencePiece(path) => sentence_piece::build(&path, vocab_size)?,
         };
         // Some files carry settings for training batches, which would cut or pad prompts.
         guarded(|| tokenizer.with_padding(None).with_truncation(None).map(drop))
@@ -212,16 +217,25 @@ struct Built {
 fn read_json(path: &Path, vocab_size: usize) -> Result<Built, ModelError> {
     let refused =
         |source: TokenizerLimit| ModelError::Tokenizer { path: path.to_owned(), source: source.into() };
-    let read_error = |source| ModelError::Read { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(read_error)?;
-    let length = file.metadata().map_err(read_error)?.len();
-    limits::check_length(length, vocab_size).map_err(refused)?;
-    let mut text = Vec::with_capacity(length as usize);
-    (&mut file).take(length).read_to_end(&mut text).map_err(read_error)?;
+    let text = read_checked(path, |length| limits::check_length(length, vocab_size))?;
     limits::check(&text).map_err(refused)?;
     let tokenizer = guarded(|| tokenizers::Tokenizer::from_bytes(&text))
         .map_err(|source| ModelError::Tokenizer { path: path.to_owned(), source })?;
     Ok(Built { tokenizer, hash: hex::encode(Sha256::digest(&text)) })
+}
+
+/// Reads a file after its length is checked.
+fn read_checked(
+    path: &Path,
+    check: impl Fn(u64) -> Result<(), TokenizerLimit>,
+) -> Result<Vec<u8>, ModelError> {
+    let read_error = |source| ModelError::Read { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(read_error)?;
+    let length = file.metadata().map_err(read_error)?.len();
+    check(length).map_err(|limit| ModelError::Tokenizer { path: path.to_owned(), source: limit.into() })?;
+    let mut bytes = Vec::with_capacity(length as usize);
+    (&mut file).take(length).read_to_end(&mut bytes).map_err(read_error)?;
+    Ok(bytes)
 }
 
 /// Returns whether a `tokenizer_config.json` asks for BOS before a text. `None` if it does not say.

@@ -17,6 +17,8 @@
 //! text is not a prompt and is skipped, in all formats. A missing text (no field, a null) is an error, and so is a text longer than a
 //! limit ([`Prompts::with_max_bytes`]).
 //!
+//! [`read_ids`] reads prompts that are given as token ids.
+//!
 //! # Example
 //!
 //! ```
@@ -33,6 +35,7 @@
 
 mod error;
 mod field;
+mod ids;
 mod input;
 mod lines;
 #[cfg(feature = "parquet")]
@@ -42,4 +45,5 @@ mod table;
 mod values;
 
 pub use error::{PromptError, PromptProblem};
+pub use ids::read_ids;
 pub use reader::{MAX_FILE_BYTES, Prompts, read_prompts};

@@ -83,7 +83,7 @@ pub use self::{
     recovery::{Condition, Recovered, RecoveryOptions, RecoveryStudy, least_margin, recovery},
     repeats::{EqualityReason, RepeatOptions, RepeatStudy, Repeats, RepeatsAt, repeats},
     run::{Finished, Run},
-    stress::{StressKind, StressReport, StressSet, StressStudy, TextModel, stress, stress_set},
+    stress::{StressKind, StressReport, StressSet, StressStudy, TextModel, stress, stress_ids, stress_texts},
     tap_distances::{Bin, NeighbourSearch, Quantile, TapDistances, TapOptions},
 };
 

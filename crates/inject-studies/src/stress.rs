@@ -8,7 +8,7 @@ use inject_sipit::{
     states::{Extraction, store::Positions},
 };
 
-pub use self::sets::{StressKind, stress_set};
+pub use self::sets::{StressKind, stress_ids, stress_texts};
 use crate::{
     completeness::Completeness,
     corpus::{PromptPair, TapReport},
@@ -20,19 +20,18 @@ use crate::{
     tuning::NOISE_SAMPLE,
 };
 
-/// A decoder with its tokenizer.
+/// A decoder, with the tokenizer that writes its tokens as text if there is one.
 #[derive(Clone, Copy, Debug)]
 pub struct TextModel<'a> {
     decoder: &'a Decoder,
-    tokenizer: &'a Tokenizer,
-    bos: Bos,
+    tokenizer: Option<&'a Tokenizer>,
     name: &'a str,
 }
 
 impl<'a> TextModel<'a> {
-    /// Combines a decoder, its tokenizer and a setting for BOS. `name` identifies the weights in the journal.
-    pub fn new(decoder: &'a Decoder, tokenizer: &'a Tokenizer, bos: Bos, name: &'a str) -> Self {
-        TextModel { decoder, tokenizer, bos, name }
+    /// Combines a decoder and its tokenizer. `name` identifies the weights in the journal.
+    pub fn new(decoder: &'a Decoder, tokenizer: Option<&'a Tokenizer>, name: &'a str) -> Self {
+        TextModel { decoder, tokenizer, name }
     }
 }
 
@@ -42,14 +41,29 @@ impl<'a> TextModel<'a> {
 pub struct StressSet {
     /// The way in which the prompts are similar.
     pub kind: StressKind,
-    /// The prompts as text.
-    pub texts: Vec<String>,
+    /// The prompts as token ids.
+    pub prompts: Vec<Vec<u32>>,
 }
 
 impl StressSet {
     /// Creates a set from prompts that are similar in the way `kind`.
-    pub fn new(kind: StressKind, texts: Vec<String>) -> Self {
-        StressSet { kind, texts }
+    pub fn new(kind: StressKind, prompts: Vec<Vec<u32>>) -> Self {
+        StressSet { kind, prompts }
+    }
+
+    /// Creates a set from texts that are similar in the way `kind`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the tokenizer refuses a text.
+    pub fn of_texts(
+        kind: StressKind,
+        texts: &[String],
+        tokenizer: &Tokenizer,
+        bos: Bos,
+    ) -> Result<Self, ModelError> {
+        let prompts = texts.iter().map(|text| tokenizer.encode(text, bos)).collect::<Result<_, _>>()?;
+        Ok(StressSet { kind, prompts })
     }
 }
 
@@ -86,8 +100,8 @@ pub struct StressReport {
 ///
 /// # Errors
 ///
-/// [`StudyError`] if a set has fewer than two different prompts, the decoder or the tokenizer refuses a prompt, or the journal
-/// belongs to another study.
+/// [`StudyError`] if a set has fewer than two different prompts, the decoder refuses a prompt, or the journal belongs to another
+/// study.
 pub fn stress(
     model: &TextModel<'_>,
     sets: &[StressSet],
@@ -95,20 +109,17 @@ pub fn stress(
     options: &TapOptions,
     run: Run<'_>,
 ) -> Result<StressStudy, StudyError> {
-    let TextModel { decoder, tokenizer, bos, name } = *model;
+    let TextModel { decoder, tokenizer, name } = *model;
     let extraction = Extraction::new(taps.to_vec(), Positions::Last)?;
     let about = Description::new(
         StudyName::Stress,
-        serde_json::json!({ "model": name, "bos": bos.to_string(), "sets": sets, "taps": extraction.taps(),
-            "options": options,
-        }),
+        serde_json::json!({ "model": name, "sets": sets, "taps": extraction.taps(), "options": options }),
     )
     .computed_by(decoder);
     let Finished { results: measured, completeness } =
         run.complete(&about, (0..sets.len()).collect(), |&set, done| {
-            let StressSet { kind, texts } = &sets[set];
-            let mut prompts: Vec<Vec<u32>> =
-                texts.iter().map(|text| tokenizer.encode(text, bos)).collect::<Result<_, ModelError>>()?;
+            let StressSet { kind, prompts: given } = &sets[set];
+            let mut prompts = given.clone();
             let mut seen = std::collections::HashSet::new();
             prompts.retain(|ids| seen.insert(ids.clone()));
             if prompts.len() < 2 {
@@ -130,9 +141,11 @@ pub fn stress(
                     TapDistances::measure(tap, &rows, |row| &prompts[row], options, &decoder.device(), done)?;
                 let pair = |pair: &inject_sipit::collisions::Pair| {
                     let token_ids = [prompts[pair.a].clone(), prompts[pair.b].clone()];
-                    let text = [tokenizer.decode(&token_ids[0])?, tokenizer.decode(&token_ids[1])?];
+                    let text = tokenizer.map(|tokenizer| -> Result<_, ModelError> {
+                        Ok([tokenizer.decode(&token_ids[0])?, tokenizer.decode(&token_ids[1])?])
+                    });
                     let (distance, prompts) = (pair.distance, [pair.a, pair.b]);
-                    Ok(PromptPair { distance, prompts, token_ids, text: Some(text) })
+                    Ok(PromptPair { distance, prompts, token_ids, text: text.transpose()? })
                 };
                 let closest_prompts =
                     distances.closest.iter().map(pair).collect::<Result<_, StudyError>>()?;
@@ -140,7 +153,7 @@ pub fn stress(
                 let resolution = options.metric.resolution(distances.minimum, noise.largest());
                 reports.push(TapReport { tap, noise, resolution, distances, closest_prompts });
             }
-            let same_tokens = texts.len() - prompts.len();
+            let same_tokens = given.len() - prompts.len();
             Ok(StressReport { kind: *kind, prompts: prompts.len(), same_tokens, taps: reports })
         })?;
     Ok(StressStudy { sets: measured.into_iter().map(|(_, report)| report).collect(), completeness })

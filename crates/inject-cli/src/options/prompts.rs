@@ -10,10 +10,10 @@ use clap::Args;
 use inject_prompts::Generator;
 use inject_sipit::{
     models::{Bos, Model},
-    states::prompts::{PromptError, Prompts},
+    states::prompts::{PromptError, Prompts, read_ids},
 };
 
-use crate::{extract::parse_ids, number, outcome::Failure, output::note, random_tokens::RandomTokens};
+use crate::{number, outcome::Failure, output::note, random_tokens::RandomTokens};
 
 /// Where the text of prompts comes from.
 #[derive(Args, Clone, Debug)]
@@ -25,7 +25,7 @@ pub(crate) struct PromptOptions {
     /// The field or column of the prompts. Dots lead deeper: messages.0.content; a whole conversation is its texts [default: text]
     #[arg(long, value_name = "NAME", requires = "prompts")]
     pub(crate) field: Option<String>,
-    /// A file of prompts as token ids 1,2,3 (one prompt a line), for which the model needs no tokenizer
+    /// A file of prompts as token ids, one prompt a line: 1,2,3 or [1,2,3] or {"ids": [1,2,3]}; the model needs no tokenizer
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prompts", "bos"])]
     pub(crate) prompt_ids: Option<PathBuf>,
     /// The number of prompts at the beginning of the file to skip, such as those a lens was made from
@@ -48,18 +48,6 @@ pub(crate) fn open_prompts(path: &Path, field: Option<&str>) -> Result<Prompts, 
         Some(field) => Prompts::open_field(path, field),
         None => Prompts::open(path),
     }
-}
-
-/// Reads a file of prompts as ids.
-pub(crate) fn read_ids(path: &Path) -> Result<Vec<Vec<u32>>, Failure> {
-    let text = std::fs::read_to_string(path).map_err(Failure::io("read", path))?;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let parse = |(i, line): (usize, &str)| {
-        parse_ids(line)
-            .map(|ids| ids.0)
-            .map_err(|error| Failure::new(format!("{}, line {}: {error}", path.display(), i + 1)))
-    };
-    lines.map(parse).collect()
 }
 
 impl PromptOptions {
@@ -127,9 +115,6 @@ impl PromptOptions {
     ///
     /// [`Failure`] if the file cannot be read.
     pub(crate) fn texts(&self, count: usize) -> Result<Vec<String>, Failure> {
-        if self.prompt_ids.is_some() {
-            return Err(Failure::usage("--prompt-ids: this study makes its prompts from texts"));
-        }
         Ok(self.texts_or_generated(count)?.take(count).collect::<Result<_, _>>()?)
     }
 
@@ -165,8 +150,8 @@ impl PromptOptions {
     }
 
     /// The prompts that are given as ids.
-    fn ids(&self) -> Result<Option<Vec<Vec<u32>>>, Failure> {
-        self.prompt_ids.as_deref().map(read_ids).transpose()
+    pub(crate) fn ids(&self) -> Result<Option<Vec<Vec<u32>>>, Failure> {
+        Ok(self.prompt_ids.as_deref().map(read_ids).transpose()?)
     }
 
     /// Up to `count` different prompts of up to `longest` ids.

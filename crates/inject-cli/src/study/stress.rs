@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 use clap::Args;
 use inject_sipit::models::{Bos, ModelError};
 use inject_studies::{
-    EqualityReason, RepeatOptions, RepeatStudy, StressKind, StressStudy, StudyName, TapOptions, TextModel,
-    repeats, stress, stress_set,
+    EqualityReason, RepeatOptions, RepeatStudy, StressKind, StressSet, StressStudy, StudyName, TapOptions,
+    TextModel, repeats, stress, stress_ids, stress_texts,
 };
 
 use crate::{
@@ -17,6 +17,9 @@ use crate::{
     report::Report,
     table::{Cell, Table},
 };
+
+/// The words whose first token is repeated if none are given.
+const WORDS: [&str; 4] = ["a", "the", "x", "0"];
 
 /// Measure prompts that were made to be alike, and repetitions of one token
 #[derive(Args, Debug)]
@@ -29,8 +32,8 @@ To continue a stopped run, give the same command again.")]
 pub(crate) struct Options {
     #[command(flatten)]
     taps: TapsOption,
-    /// The words whose first token is repeated
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "a,the,x,0")]
+    /// The words whose first token is repeated; with --prompt-ids, token ids [default: a,the,x,0, or the first ids of the prompts]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
     tokens: Vec<String>,
     /// The most repetitions of a token
     #[arg(long, value_name = "NUMBER", default_value_t = 16, value_parser = at_least_two)]
@@ -63,26 +66,22 @@ fn at_least_two(text: &str) -> Result<usize, String> {
 /// [`Failure`] if something cannot be computed or written.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let study = options.study.begin("stress", &[StudyName::Stress, StudyName::Repeats])?;
-    let most = options.count.get();
-    let texts = options.prompts.texts(most)?;
+    // Before the model: a file that cannot be read is said at once.
+    let ids = options.prompts.ids()?;
+    let texts = if ids.is_none() { options.prompts.texts(options.count.get())? } else { Vec::new() };
     let model = options.model.load()?;
-    let tokenizer = model.tokenizer().map_err(|error| match error {
-        ModelError::NoTokenizer { folder, .. } => Failure::new(format!(
-            "{} has no tokenizer that is read, and this study makes its prompts from texts: give another tokenizer (`--tokenizer`)",
-            folder.display()
-        )),
-        other => other.into(),
-    })?;
     let taps = options.taps.of(&model)?;
     let hash = model.weight_hash()?;
-    let sets = StressKind::ALL.map(|kind| stress_set(kind, &texts, most));
+    let Made { sets, tokens } = match ids {
+        Some(prompts) => options.of_ids(&prompts)?,
+        None => options.of_texts(&texts, &model)?,
+    };
     let tap_options = TapOptions::default().with_memory_budget(options.memory.bytes());
-    let tokens = options.repeated(&model)?;
     let mut report = Report::new("Prompts that were made to be alike");
     report.fact("Model", model.id());
     report.fact("Weights", hash);
 
-    let reader = TextModel::new(&model.decoder, tokenizer, options.prompts.bos, hash);
+    let reader = TextModel::new(&model.decoder, model.tokenizer().ok(), hash);
     let found = study.carry_out(StudyName::Stress, |run| stress(&reader, &sets, &taps, &tap_options, run))?;
     let table = set_table(&found);
     study.show(&table.text());
@@ -105,19 +104,56 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The sets of similar prompts, and the tokens to repeat.
+struct Made {
+    sets: Vec<StressSet>,
+    tokens: Vec<u32>,
+}
+
 impl Options {
-    /// The first token of each word, each token once.
-    fn repeated(&self, model: &LoadedModel) -> Result<Vec<u32>, Failure> {
-        let tokenizer = model.tokenizer()?;
+    /// Makes both from texts, for which the model needs a tokenizer.
+    fn of_texts(&self, texts: &[String], model: &LoadedModel) -> Result<Made, Failure> {
+        let tokenizer = model.tokenizer().map_err(|error| match error {
+            ModelError::NoTokenizer { folder, .. } => Failure::new(format!(
+                "{} has no tokenizer that is read, and this study makes its prompts from texts: give another tokenizer (`--tokenizer`), or prompts as token ids (`--prompt-ids`)",
+                folder.display()
+            )),
+            other => other.into(),
+        })?;
+        let most = self.count.get();
+        let set = |kind| {
+            let texts = stress_texts(kind, texts, most);
+            StressSet::of_texts(kind, &texts, tokenizer, self.prompts.bos)
+        };
+        let sets = StressKind::ALL.into_iter().map(set).collect::<Result<_, _>>()?;
+        let words = match self.tokens.is_empty() {
+            true => WORDS.map(str::to_owned).to_vec(),
+            false => self.tokens.clone(),
+        };
         let mut tokens = Vec::new();
-        for word in &self.tokens {
+        for word in &words {
             match tokenizer.encode(word, Bos::No)?.first() {
                 None => return Err(Failure::usage(format!("--tokens: `{word}` has no token"))),
-                Some(id) if tokens.contains(id) => {}
                 Some(&id) => tokens.push(id),
             }
         }
-        Ok(tokens)
+        Ok(Made { sets, tokens: distinct(tokens.into_iter()) })
+    }
+
+    /// Makes both from prompts that are given as token ids.
+    fn of_ids(&self, prompts: &[Vec<u32>]) -> Result<Made, Failure> {
+        let set = |kind| Some(StressSet::new(kind, stress_ids(kind, prompts, self.count.get())?));
+        let sets = StressKind::ALL.into_iter().filter_map(set).collect();
+        let id = |id: &String| {
+            id.trim().parse().map_err(|_| Failure::usage(format!("--tokens: `{id}` is not a token id")))
+        };
+        let mut tokens: Vec<u32> = self.tokens.iter().map(id).collect::<Result<_, _>>()?;
+        if tokens.is_empty() {
+            const LOOKED_AT: usize = 1000;
+            tokens = distinct(prompts.iter().flatten().copied().take(LOOKED_AT));
+            tokens.truncate(WORDS.len());
+        }
+        Ok(Made { sets, tokens: distinct(tokens.into_iter()) })
     }
 }
 

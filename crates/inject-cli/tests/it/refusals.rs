@@ -61,7 +61,6 @@ fn options_without_effect_are_refused() {
         ("invert --out a", "--states"),
         ("invert --ids 1 --bos no", "--bos"),
         ("lens --prompt-ids a --bos no --out b", "--bos"),
-        ("study stress --prompt-ids a", "--prompt-ids"),
         ("compare-policies --policies scan --lens a", "--lens"),
         ("compare-policies --policies lens", "--lens FOLDER"),
         ("compare-policies --policies auto-with-lens", "--lens FOLDER"),

@@ -22,6 +22,28 @@ fn a_lens_is_made_from_prompts_of_ids_and_used() {
 }
 
 #[test]
+fn every_program_takes_a_file_of_ids() {
+    let dir = tempfile::tempdir().unwrap();
+    succeed(dir.path(), "train-tiny --steps 1 --batch 1 --layers 1 --width 16 --out model");
+    fs::remove_file(dir.path().join("model/tokenizer.json")).unwrap();
+    let prompt = |i: u32| (0..8).map(|p| ((i * 31 + p * p * 7 + p) % 97).to_string()).collect::<Vec<_>>();
+    let prompts: Vec<String> = (0..8).map(|i| format!("{{\"ids\": [{}]}}", prompt(i).join(", "))).collect();
+    fs::write(dir.path().join("ids.jsonl"), prompts.join("\n")).unwrap();
+    for command in [
+        "extract --out store",
+        "depth --taps block-1 --count 2 --lengths 4",
+        "compare-policies --tap block-1 --count 2 --length 4",
+        "study collisions --taps block-1 --count 8",
+        "study margins --taps block-1 --count 2",
+        "study exhaustive --tap block-1 --count 2",
+        "study stress --taps block-1 --repeats 3",
+        "study precision --taps block-1 --count 2",
+    ] {
+        succeed(dir.path(), &format!("{command} --model model --prompt-ids ids.jsonl"));
+    }
+}
+
+#[test]
 fn a_study_of_texts_says_that_it_needs_a_tokenizer() {
     let dir = tempfile::tempdir().unwrap();
     succeed(dir.path(), "train-tiny --steps 1 --batch 1 --layers 1 --width 16 --out model");

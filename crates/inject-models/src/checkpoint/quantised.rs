@@ -5,7 +5,7 @@ use std::fmt;
 use safetensors::Dtype;
 use serde_json::{Map, Value};
 
-use super::{Checkpoint, Entry, StoredAs, restored};
+use super::{Checkpoint, Entry, restored};
 use crate::error::ModelError;
 
 /// A way in which weights are quantised.
@@ -46,8 +46,7 @@ pub(crate) fn dequantised(
     let restored = restored::restore(&mut checkpoint)? > 0;
     let announced = announced.and_then(of_config).filter(|method| !(restored && method.is_restored()));
     // Where a part that restoring needs is missing, loading names the tensor that is left.
-    let found = || of_tensors(&checkpoint).filter(|method| !method.is_restored());
-    match announced.or_else(found) {
+    match announced.or_else(|| of_tensors(&checkpoint)) {
         None => Ok(checkpoint),
         Some(method) => {
             Err(ModelError::Quantised { path: checkpoint.path.clone(), method: method.to_string() })
@@ -94,32 +93,19 @@ fn compressed(config: &Map<String, Value>) -> (bool, Option<u64>) {
     (kind == Some("float") && bits == Some(8), bits)
 }
 
-/// The method that the names and formats of tensors tell.
+/// The method without a reader that the names and formats of tensors tell.
 fn of_tensors(checkpoint: &Checkpoint) -> Option<Method> {
     let tensors = &checkpoint.tensors;
-    let method = |name: &str, bits| Some(Method { name: name.to_owned(), bits });
     let ends = |end: &str| tensors.keys().find(|name| name.ends_with(end));
     if let Some(stem) = ends(".qweight").and_then(|name| name.strip_suffix(".qweight")) {
         let shape = |part: &str| tensors.get(&format!("{stem}.{part}")).map(|entry| entry.shape.clone());
         return packed(&shape);
     }
-    if tensors.keys().any(|name| name.contains(".quant_state.") || name.ends_with(".absmax")) {
-        return method("bitsandbytes", Some(4));
-    }
-    if ends(".SCB").is_some() {
-        return method("bitsandbytes", Some(8));
-    }
-    let stored = |entry: &Entry, dtype: Dtype| match &entry.stored {
-        StoredAs::Other(name) => *name == dtype.to_string(),
-        _ => false,
+    let words = |(name, entry): (&String, &Entry)| {
+        name.ends_with(".weight") && restored::is_stored_as(entry, Dtype::U32)
     };
-    let of_weights =
-        |dtype| tensors.iter().any(|(name, entry)| name.ends_with(".weight") && stored(entry, dtype));
-    if of_weights(Dtype::F8_E4M3) || of_weights(Dtype::F8_E5M2) {
-        return method("FP8", Some(8));
-    }
-    if of_weights(Dtype::U32) && ends(".scales").is_some() && ends(".biases").is_some() {
-        return method("MLX", None);
+    if tensors.iter().any(words) && ends(".scales").is_some() && ends(".biases").is_some() {
+        return Some(Method { name: "MLX".to_owned(), bits: None });
     }
     None
 }

@@ -156,7 +156,7 @@ impl Checkpoint {
 }
 
 /// Whether a tensor has a format that only quantised weights have.
-fn is_stored_as(entry: &Entry, dtype: Dtype) -> bool {
+pub(super) fn is_stored_as(entry: &Entry, dtype: Dtype) -> bool {
     matches!(&entry.stored, StoredAs::Other(name) if *name == dtype.to_string())
 }
 

@@ -86,6 +86,9 @@ pub(super) fn describe(mut keys: Keys, model_type: &str) -> Result<Description, 
     keys.finish("gemma3", WITHOUT_INFLUENCE_ON_TEXT)?;
     // Published files leave out values that equal the defaults of the class, among them most sizes of the attention.
     text.default_to("vocab_size", 262_208);
+    text.default_to("hidden_size", 2304);
+    text.default_to("intermediate_size", 9216);
+    text.default_to("num_hidden_layers", 26);
     text.default_to("num_attention_heads", 8);
     text.default_to("num_key_value_heads", 4);
     text.default_to("head_dim", 256);

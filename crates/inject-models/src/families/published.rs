@@ -5,7 +5,11 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::describe;
-use crate::note::Note;
+use crate::{
+    config::DecoderConfig,
+    error::{ConfigProblem, ModelError},
+    note::Note,
+};
 
 /// Settings that every published Llama has, with small sizes.
 fn llama() -> Value {
@@ -136,5 +140,60 @@ fn published_spellings_load() {
     ];
     for (config, expected) in cases {
         assert_eq!(unread(&config), expected, "{config}");
+    }
+}
+
+/// A config file, and what must come of it, as `tests/fixtures/published_configs.py` found them.
+#[derive(serde::Deserialize)]
+struct Published {
+    name: String,
+    config: Value,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Outcome {
+    /// The sizes that transformers' class has.
+    Shape([usize; 7]),
+    /// The keys that announce another computation.
+    Refused(Vec<String>),
+}
+
+fn shape(config: &DecoderConfig) -> [usize; 7] {
+    let block = &config.blocks[0];
+    let attention = &block.attention;
+    [
+        config.d_model,
+        block.feed_forward.d_ff,
+        config.n_layers(),
+        attention.n_heads,
+        attention.n_kv_heads,
+        attention.d_head,
+        config.vocab_size,
+    ]
+}
+
+#[test]
+fn collected_configs_have_the_shapes_of_transformers_or_are_refused_for_a_computation() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/published-configs.json");
+    let published: Vec<Published> = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    assert!(published.len() > 100, "{}", published.len());
+    for Published { name, config, outcome } in published {
+        match (describe(Path::new("config.json"), &config.to_string()), outcome) {
+            (Ok(described), Outcome::Shape(expected)) => {
+                assert_eq!(shape(&described.description.config), expected, "{name}");
+            }
+            (Err(ModelError::Config { problems, .. }), Outcome::Refused(expected)) => {
+                let mut keys: Vec<&str> = problems.iter().map(ConfigProblem::key).collect();
+                keys.sort_unstable();
+                assert_eq!(keys, expected, "{name}");
+            }
+            (Ok(_), Outcome::Refused(expected)) => {
+                panic!("{name} loads, expected problems with {expected:?}")
+            }
+            (Err(error), _) => panic!("{name}: {error}"),
+        }
     }
 }

@@ -31,8 +31,8 @@ use self::{
     commit::Commit,
     http::Reply,
     limits::{
-        CONFIG, MERGES, PICKLE, PICKLE_INDEX, SAFETENSORS, SAFETENSORS_INDEX, TOKENIZER, TOKENIZER_CONFIG,
-        VOCABULARY,
+        CONFIG, MERGES, PICKLE, PICKLE_INDEX, SAFETENSORS, SAFETENSORS_INDEX, SENTENCE_PIECE, TOKENIZER,
+        TOKENIZER_CONFIG, VOCABULARY,
     },
     remote::Remote,
 };
@@ -51,8 +51,8 @@ pub struct Snapshot {
 
 /// Makes a repository's model files present in the cache, and returns their folder.
 ///
-/// The files are `config.json`, `tokenizer.json`, or else `vocab.json` and `merges.txt`, and `tokenizer_config.json` (where
-/// the repository has them), and the weights: the shards named by `model.safetensors.index.json`, else
+/// The files are `config.json`, `tokenizer.json`, or else `vocab.json` and `merges.txt`, or else `tokenizer.model`, and
+/// `tokenizer_config.json` (where the repository has them), and the weights: the shards named by `model.safetensors.index.json`, else
 /// `model.safetensors`, else `pytorch_model.bin`, else the shards named by `pytorch_model.bin.index.json`. No other file
 /// of the repository is requested.
 ///
@@ -108,7 +108,7 @@ pub fn fetch(
 }
 
 /// Makes the files of a repository's tokenizer present in the cache, and returns their folder: `tokenizer.json`, or else
-/// `vocab.json` and `merges.txt`, and `tokenizer_config.json` if there is one.
+/// `vocab.json` and `merges.txt`, or else `tokenizer.model`, and `tokenizer_config.json` if there is one.
 ///
 /// Everything that [`fetch`] promises holds. A ref of the cache is written only where there was none, because the snapshot may
 /// lack the files of the model.
@@ -296,7 +296,9 @@ fn gather(
     if wanted == Wanted::Model {
         find(CONFIG)?.ok_or_else(|| files.missing(CONFIG))?;
     }
-    let tokenizer = find(TOKENIZER)?.is_some() || (find(VOCABULARY)?.is_some() && find(MERGES)?.is_some());
+    let tokenizer = find(TOKENIZER)?.is_some()
+        || (find(VOCABULARY)?.is_some() && find(MERGES)?.is_some())
+        || find(SENTENCE_PIECE)?.is_some();
     find(TOKENIZER_CONFIG)?;
     match wanted {
         Wanted::Tokenizer if tokenizer => {}

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::sentence_piece::is_tiktoken;
 use crate::checkpoint::Gguf;
 
 /// The files that hold a tokenizer.
@@ -11,9 +12,14 @@ pub(super) enum TokenizerFiles {
     Json(PathBuf),
     /// `vocab.json` and `merges.txt`: byte-level BPE.
     ByteLevel { vocab: PathBuf, merges: PathBuf },
+    /// A file of SentencePiece.
+    SentencePiece(PathBuf),
     /// The metadata of a GGUF file.
     Gguf(PathBuf),
 }
+
+/// The names that files of SentencePiece have in folders.
+const SENTENCE_PIECE: [&str; 2] = ["tokenizer.model", "spiece.model"];
 
 impl TokenizerFiles {
     /// Looks for a tokenizer: in a folder, or in the file itself.
@@ -25,14 +31,18 @@ impl TokenizerFiles {
                 Some(TokenizerFiles::Json(json))
             } else if vocab.is_file() && merges.is_file() {
                 Some(TokenizerFiles::ByteLevel { vocab, merges })
+            } else if let Some(path) = sentence_piece(place) {
+                Some(TokenizerFiles::SentencePiece(path)).filter(|_| !has_tiktoken(place))
             } else {
                 Gguf::find(place).map(TokenizerFiles::Gguf)
             };
         }
         let merges = place.with_file_name("merges.txt");
         let named = |name: &str| place.file_name().is_some_and(|found| found == name);
-        if !place.is_file() || named("tokenizer.model") {
+        if !place.is_file() || has_tiktoken(place) {
             None
+        } else if sentence_piece(place).is_some() {
+            Some(TokenizerFiles::SentencePiece(place.to_owned()))
         } else if let Some(path) = Gguf::find(place) {
             Some(TokenizerFiles::Gguf(path))
         } else if named("vocab.json") && merges.is_file() {
@@ -45,8 +55,23 @@ impl TokenizerFiles {
     /// The file that errors name.
     pub(super) fn path(&self) -> &Path {
         match self {
-            TokenizerFiles::Json(path) | TokenizerFiles::Gguf(path) => path,
+            TokenizerFiles::Json(path) | TokenizerFiles::SentencePiece(path) | TokenizerFiles::Gguf(path) => {
+                path
+            }
             TokenizerFiles::ByteLevel { vocab, .. } => vocab,
         }
     }
+}
+
+/// Returns the file of SentencePiece that a place is or has.
+fn sentence_piece(place: &Path) -> Option<PathBuf> {
+    if place.is_file() {
+        return place.extension().is_some_and(|ending| ending == "model").then(|| place.to_owned());
+    }
+    SENTENCE_PIECE.map(|name| place.join(name)).into_iter().find(|path| path.is_file())
+}
+
+/// Returns whether there is a list of ranks in the place of a file of SentencePiece.
+pub(crate) fn has_tiktoken(place: &Path) -> bool {
+    sentence_piece(place).is_some_and(|path| is_tiktoken(&path))
 }

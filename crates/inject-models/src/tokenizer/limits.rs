@@ -16,6 +16,10 @@ const BYTES_PER_TOKEN: u64 = 1 << 10;
 const BYTES_BESIDE: u64 = 1 << 20;
 const MOST_BYTES: u64 = 256 << 20;
 
+/// Largest file of SentencePiece: what a piece may take, and what stands beside the pieces. Gemma 3 takes 18 bytes a piece, and 5 MB.
+const BYTES_PER_PIECE: u64 = 64;
+const MOST_PIECES_BYTES: u64 = 16 << 20;
+
 /// Values in the parts beside the vocabulary. Known tokenizers have less than a hundred.
 const MOST_VALUES: usize = 4096;
 
@@ -64,12 +68,12 @@ pub enum TokenizerLimit {
         most: u64,
     },
     /// A table of normalisations that ends before its announced length.
-    #[error("`precompiled_charsmap` announces a trie of {found} bytes in a text of {text} characters")]
+    #[error("`precompiled_charsmap` announces a trie of {found} bytes in a table of {table}")]
     Table {
         /// The length that the table announces, in bytes.
         found: u32,
-        /// The length of the text.
-        text: usize,
+        /// The length of the table in bytes.
+        table: usize,
     },
 }
 
@@ -116,6 +120,13 @@ struct Asked {
 pub(super) fn check_length(length: u64, vocab_size: usize) -> Result<(), TokenizerLimit> {
     let most = (vocab_size as u64).saturating_mul(BYTES_PER_TOKEN).saturating_add(BYTES_BESIDE);
     at_most("the length of the file in bytes", length, most.min(MOST_BYTES))
+}
+
+/// Checks the length of a file of SentencePiece for a vocabulary of `vocab_size` tokens. A piece of two bytes takes twenty times as
+/// much memory.
+pub(super) fn check_pieces_length(length: u64, vocab_size: usize) -> Result<(), TokenizerLimit> {
+    let most = (vocab_size as u64).saturating_mul(BYTES_PER_PIECE).saturating_add(BYTES_BESIDE);
+    at_most("the length of the file in bytes", length, most.min(MOST_PIECES_BYTES))
 }
 
 /// Checks every limit that depends on the content.
@@ -217,11 +228,18 @@ fn check_table(text: &str) -> Result<(), TokenizerLimit> {
         _ => 63,
     });
     let bits = digits.fold(0_u64, |bits, digit| bits << 6 | u64::from(digit));
-    let found = ((bits >> 4) as u32).swap_bytes();
-    match text.len() / 4 * 3 {
-        bytes if found as usize <= bytes => Ok(()),
-        _ => Err(TokenizerLimit::Table { found, text: text.len() }),
-    }
+    trie_within(((bits >> 4) as u32).swap_bytes(), text.len() / 4 * 3)
+}
+
+/// Compares the length that a table of normalisations announces for its trie with the table.
+pub(super) fn check_trie(table: &[u8]) -> Result<(), TokenizerLimit> {
+    size("the length of `precompiled_charsmap`", table.len(), BYTES_BESIDE as usize)?;
+    let announced = table.first_chunk().map_or(0, |first| u32::from_le_bytes(*first));
+    trie_within(announced, table.len())
+}
+
+fn trie_within(found: u32, table: usize) -> Result<(), TokenizerLimit> {
+    if found as usize <= table { Ok(()) } else { Err(TokenizerLimit::Table { found, table }) }
 }
 
 fn size(asked: &'static str, found: usize, most: usize) -> Result<(), TokenizerLimit> {

@@ -1,12 +1,12 @@
 //! GGUF files against the checkpoints that they were made from: the same settings, weights, states and tokens.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs};
 
 use inject_models::{Bos, FloatFormat, Model, ModelSource, Origin};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-use crate::{fixture, malformed::Checkpoint, parity};
+use crate::{fixture, malformed::Checkpoint, parity, quantised};
 
 /// Each file, the fixture that it was made from, and the golden files of that.
 const FILES: [(&str, &str, &[&str]); 11] = [
@@ -38,7 +38,7 @@ fn parameters(model: &Model) -> BTreeMap<String, Vec<f32>> {
     let folder = tempfile::TempDir::new().unwrap();
     let path = folder.path().join("model.safetensors");
     model.decoder.save_weights(model.family(), FloatFormat::F32, &path).unwrap();
-    let bytes = std::fs::read(path).unwrap();
+    let bytes = fs::read(path).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let values = |data: &[u8]| data.as_chunks::<4>().0.iter().map(|raw| f32::from_le_bytes(*raw)).collect();
     file.iter().map(|(name, view)| (name.to_owned(), values(view.data()))).collect()
@@ -89,6 +89,29 @@ fn a_gemma_file_equals_its_checkpoint_with_the_usual_scale_of_scores() {
     }
 }
 
+#[test]
+fn the_soft_caps_of_a_file_bend_its_scores_and_logits() {
+    let bytes = fs::read(path("gemma2")).unwrap();
+    let with = |key: &str, cap: f32| {
+        let mut bytes = bytes.clone();
+        let begin = bytes.windows(key.len()).position(|window| window == key.as_bytes()).unwrap();
+        // The number of its type stands between the key and the value.
+        let begin = begin + key.len() + 4;
+        assert!(bytes[begin..begin + 4] != cap.to_le_bytes());
+        bytes[begin..begin + 4].copy_from_slice(&cap.to_le_bytes());
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("gemma2.gguf");
+        fs::write(&path, bytes).unwrap();
+        Model::load(Origin::of_folder(&path), FloatFormat::F32, &inject_testing::compiled()[0]).unwrap()
+    };
+    let found = quantised::computed(&load("gemma2"));
+    for key in ["gemma2.attn_logit_softcapping", "gemma2.final_logit_softcapping"] {
+        let other = quantised::computed(&with(key, 1e9));
+        let furthest = found.iter().zip(&other).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(furthest > 1e-3, "{key}: {furthest}");
+    }
+}
+
 /// A GGUF file has no key for Qwen's windows, which no published model switches on.
 #[test]
 fn a_qwen2_file_equals_its_checkpoint_without_windows() {
@@ -122,7 +145,7 @@ fn the_settings_of_a_file_are_those_of_its_checkpoint() {
 #[test]
 fn the_tokenizer_of_a_file_gives_the_ids_of_the_library() {
     let tokens: Value =
-        serde_json::from_slice(&std::fs::read(fixture::folder("gguf").join("tokens.json")).unwrap()).unwrap();
+        serde_json::from_slice(&fs::read(fixture::folder("gguf").join("tokens.json")).unwrap()).unwrap();
     for file in ["gpt2", "llama"] {
         let model = load(file);
         let tokenizer = model.tokenizer().unwrap();
@@ -154,11 +177,11 @@ fn a_file_is_named_by_itself_or_by_a_folder_with_nothing_else_to_load() {
     assert_eq!(file.display().to_string().parse::<ModelSource>().unwrap(), ModelSource::Folder(file.clone()));
     assert_eq!(Origin::of_folder(&file).id, "llama.gguf");
     let folder = tempfile::TempDir::new().unwrap();
-    std::fs::copy(&file, folder.path().join("llama.gguf")).unwrap();
+    fs::copy(&file, folder.path().join("llama.gguf")).unwrap();
     let device = &inject_testing::compiled()[0];
     let model = Model::load(Origin::of_folder(folder.path()), FloatFormat::F32, device).unwrap();
     assert_eq!(model.weight_hash().unwrap(), load("llama").weight_hash().unwrap());
-    std::fs::copy(&file, folder.path().join("other.gguf")).unwrap();
+    fs::copy(&file, folder.path().join("other.gguf")).unwrap();
     assert!(Model::load(Origin::of_folder(folder.path()), FloatFormat::F32, device).is_err());
 }
 

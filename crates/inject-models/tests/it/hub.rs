@@ -340,8 +340,12 @@ fn a_pickle_is_taken_only_where_there_are_no_safetensors() {
 #[test]
 fn a_tokenizer_alone_is_fetched_without_the_model() {
     let older = [SINGLE[0], SINGLE[1], ("vocab.json", "{}"), ("merges.txt", "#version: 0.2")];
-    let cases: [(&[(&str, &str)], &[&str]); 2] =
-        [(SHARDED, &["tokenizer.json"]), (&older, &["merges.txt", "vocab.json"])];
+    let pieces = [SINGLE[0], SINGLE[1], ("tokenizer.model", "pieces")];
+    let cases: [(&[(&str, &str)], &[&str]); 3] = [
+        (SHARDED, &["tokenizer.json"]),
+        (&older, &["merges.txt", "vocab.json"]),
+        (&pieces, &["tokenizer.model"]),
+    ];
     for (files, expected) in cases {
         let (server, cache) = (Server::start(files), TempDir::new().unwrap());
         let (repo, options) = (REPO.parse().unwrap(), options(&server, &cache));

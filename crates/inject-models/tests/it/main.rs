@@ -21,3 +21,4 @@ mod parity;
 mod quantise;
 mod quantised;
 mod real_models;
+mod sentence_piece;

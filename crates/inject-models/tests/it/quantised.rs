@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use inject_models::{FloatFormat, Model};
+use inject_models::{FloatFormat, Logits, Model, Tap, TokenBatch, host::to_host};
 use safetensors::{Dtype, SafeTensors};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     fixture,
@@ -147,4 +147,64 @@ fn a_code_that_is_not_a_number_is_refused() {
         tensors.get_mut(WEIGHT).unwrap().bytes[33] = 0x7f;
     });
     checkpoint.error("model.safetensors", &[WEIGHT, "holds NaN at element 33"]);
+}
+
+/// Every linear map of Gemma 2 in whole numbers of 8 bits, and the numbers that these stand for.
+fn gemma2_in_eight_bits() -> (Checkpoint, Checkpoint) {
+    let mut restored = BTreeMap::new();
+    let quantised = Checkpoint::copy_of("gemma2").with_tensors(|tensors| {
+        let names: Vec<String> =
+            tensors.keys().filter(|name| name.ends_with("_proj.weight")).cloned().collect();
+        assert_eq!(names.len(), 28);
+        for name in names {
+            let weight = tensors.get_mut(&name).unwrap();
+            let columns = weight.shape[1];
+            let values: Vec<f32> =
+                weight.bytes.as_chunks::<4>().0.iter().map(|raw| f32::from_le_bytes(*raw)).collect();
+            let rows = values.chunks(columns);
+            let scales: Vec<f32> =
+                rows.clone().map(|row| row.iter().fold(0.0, |most, value| value.abs().max(most))).collect();
+            let codes = rows
+                .zip(&scales)
+                .flat_map(|(row, &scale)| row.iter().map(move |value| (value / scale * 127.0).round() as i8));
+            let codes: Vec<i8> = codes.collect();
+            // 1/127, as the library writes it.
+            let value = |(i, &code): (usize, &i8)| f32::from(code) * scales[i / columns] * 7.874_016e-3;
+            let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            let values: Vec<f32> = codes.iter().enumerate().map(value).collect();
+            restored.insert(name.clone(), bytes(&values));
+            let shape = vec![scales.len()];
+            let beside = Stored { dtype: Dtype::F32, shape, bytes: bytes(&scales) };
+            weight.dtype = Dtype::I8;
+            weight.bytes = codes.iter().map(|code| code.cast_unsigned()).collect();
+            tensors.insert(name.replace(".weight", ".SCB"), beside);
+        }
+    });
+    let plain = Checkpoint::copy_of("gemma2").with_tensors(|tensors| {
+        restored.into_iter().for_each(|(name, bytes)| tensors.get_mut(&name).unwrap().bytes = bytes);
+    });
+    (quantised, plain)
+}
+
+/// The states at every tap and the logits of one prompt.
+pub(crate) fn computed(model: &Model) -> Vec<f32> {
+    let ids: Vec<u32> = (0..24).map(|i| (i * 37 + 5) % 97).collect();
+    let taps = Tap::all(model.decoder.config().n_layers());
+    let forward = model.decoder.forward(&TokenBatch::new(&[ids]).unwrap(), &taps, Logits::All).unwrap();
+    let states = taps.iter().flat_map(|tap| to_host::<f32, 3>(forward.states[tap].clone()).unwrap());
+    states.chain(to_host::<f32, 3>(forward.logits.clone().unwrap()).unwrap()).collect()
+}
+
+#[test]
+fn soft_caps_bend_the_scores_and_logits_of_a_quantised_model() {
+    let (quantised, plain) = gemma2_in_eight_bits();
+    let found = computed(&quantised.load().unwrap());
+    assert!(found == computed(&plain.load().unwrap()));
+    for cap in ["attn_logit_softcapping", "final_logit_softcapping"] {
+        let (quantised, plain) = gemma2_in_eight_bits();
+        let without = computed(&quantised.with_key(cap, Value::Null).load().unwrap());
+        assert!(without == computed(&plain.with_key(cap, Value::Null).load().unwrap()), "{cap}");
+        let furthest = found.iter().zip(&without).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(furthest > 1e-3, "{cap}: {furthest}");
+    }
 }

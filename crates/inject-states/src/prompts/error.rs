@@ -92,6 +92,16 @@ pub enum PromptProblem {
         /// The parser's message. It counts this line as the first.
         source: serde_json::Error,
     },
+    /// A line or value that is not a prompt of token ids.
+    #[error(
+        "{place} is `{found}`, expected token ids: 1,2,3 or [1, 2, 3], or an object with them in `ids`, `token_ids`, `input_ids` or `prompt_token_ids`"
+    )]
+    NotIds {
+        /// The line or value.
+        place: String,
+        /// Its beginning.
+        found: String,
+    },
     /// A text with more bytes than the limit.
     #[error("line {line} has more than {most} bytes")]
     LineTooLong {

@@ -39,6 +39,11 @@ impl Lines {
         Ok(Lines { reader: BufReader::new(Input::open(path)?), line: 0 })
     }
 
+    /// Returns the number of the line read last, from 1.
+    pub(super) fn number(&self) -> usize {
+        self.line
+    }
+
     /// Returns the next line, of at most `most` bytes.
     pub(super) fn next_line(&mut self, most: usize) -> Result<Option<String>, PromptProblem> {
         let text = self.next_bytes(most.saturating_add(AROUND))?;

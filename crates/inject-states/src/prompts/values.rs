@@ -24,23 +24,11 @@ pub(super) struct Values {
 
 impl Values {
     pub(super) fn open(path: &Path, field: Field) -> Result<Self, PromptProblem> {
-        let mut text = Vec::new();
-        Input::open(path)?.take(LONGEST + 1).read_to_end(&mut text)?;
-        if text.len() as u64 > LONGEST {
-            return Err(PromptProblem::FileTooLong { most: LONGEST });
-        }
-        let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&text);
-        let mut values = Vec::new();
-        for value in serde_json::Deserializer::from_slice(text).into_iter::<Value>() {
-            match value.map_err(|source| PromptProblem::Json {
-                line: source.line(),
-                column: source.column(),
-                source,
-            })? {
-                Value::Array(items) => values.extend(items),
-                other => values.push(other),
-            }
-        }
+        let items = |value| match value {
+            Value::Array(items) => items,
+            other => vec![other],
+        };
+        let values: Vec<Value> = parse(path)?.into_iter().flat_map(items).collect();
         Ok(Values { values: values.into_iter(), field, value: 0 })
     }
 
@@ -58,4 +46,24 @@ impl Values {
         }
         Ok(Some(text))
     }
+}
+
+/// Reads the values of a file, which are written one after another.
+pub(super) fn parse(path: &Path) -> Result<Vec<Value>, PromptProblem> {
+    let mut text = Vec::new();
+    Input::open(path)?.take(LONGEST + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > LONGEST {
+        return Err(PromptProblem::FileTooLong { most: LONGEST });
+    }
+    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&text);
+    let values = serde_json::Deserializer::from_slice(text).into_iter::<Value>();
+    values
+        .map(|value| {
+            value.map_err(|source| PromptProblem::Json {
+                line: source.line(),
+                column: source.column(),
+                source,
+            })
+        })
+        .collect()
 }

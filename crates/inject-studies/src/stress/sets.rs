@@ -1,7 +1,5 @@
 //! The sets of similar prompts.
 
-use super::StressSet;
-
 /// The similarity of the prompts of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -16,7 +14,8 @@ pub enum StressKind {
     TrailingNewlines,
     /// Different beginnings, and the same end.
     CommonEnding,
-    /// A text, and the same text with one blank or one mark of punctuation changed.
+    /// A text, and the same text with one blank or one mark of punctuation changed. Of prompts as token ids: with one token changed,
+    /// doubled or left out, or two exchanged.
     NearDuplicates,
 }
 
@@ -81,10 +80,10 @@ const WORDS: [(&str, &str); 24] = [
     ("wood", "bois"),
 ];
 
-/// Makes a set of up to `count` prompts. Near-duplicates, trailing newlines and common endings are made from `texts`. The other
-/// kinds do not use `texts`.
-pub fn stress_set(kind: StressKind, texts: &[String], count: usize) -> StressSet {
-    let texts: Vec<String> = match kind {
+/// Makes up to `count` similar texts. Near-duplicates, trailing newlines and common endings are made from `texts`. The other kinds
+/// do not use `texts`.
+pub fn stress_texts(kind: StressKind, texts: &[String], count: usize) -> Vec<String> {
+    match kind {
         StressKind::SameNextToken => by_example(&SEPARATORS[..1]).take(count).collect(),
         StressKind::Separators => by_example(&SEPARATORS).take(count).collect(),
         StressKind::TrailingNewlines => texts
@@ -98,8 +97,23 @@ pub fn stress_set(kind: StressKind, texts: &[String], count: usize) -> StressSet
         StressKind::NearDuplicates => {
             texts.iter().flat_map(|text| near_duplicates(text)).take(count).collect()
         }
-    };
-    StressSet { kind, texts }
+    }
+}
+
+/// Makes up to `count` similar prompts from prompts that are given as token ids. Returns `None` for the kinds that only texts have.
+/// The common ending is the first prompt.
+pub fn stress_ids(kind: StressKind, prompts: &[Vec<u32>], count: usize) -> Option<Vec<Vec<u32>>> {
+    match kind {
+        StressKind::SameNextToken | StressKind::Separators | StressKind::TrailingNewlines => None,
+        StressKind::CommonEnding => {
+            let (ending, beginnings) = prompts.split_first()?;
+            let prompt = |begin: &Vec<u32>| [begin.as_slice(), ending].concat();
+            Some(beginnings.iter().map(prompt).take(count).collect())
+        }
+        StressKind::NearDuplicates => {
+            Some(prompts.iter().flat_map(|ids| near_duplicates_of_ids(ids)).take(count).collect())
+        }
+    }
 }
 
 /// Returns prompts with one example of a translation each, followed by the same question. The answer is always the same.
@@ -127,6 +141,33 @@ fn near_duplicates(text: &str) -> Vec<String> {
     ]
 }
 
+/// The prompt, and the same with one token doubled, left out or taken from elsewhere in it, or with two exchanged.
+fn near_duplicates_of_ids(ids: &[u32]) -> Vec<Vec<u32>> {
+    let (Some(&first), Some(&last)) = (ids.first(), ids.last()) else { return Vec::new() };
+    let middle = ids.len() / 2;
+    let changed = |change: &dyn Fn(&mut Vec<u32>)| {
+        let mut ids = ids.to_vec();
+        change(&mut ids);
+        ids
+    };
+    let mut found = vec![
+        ids.to_vec(),
+        changed(&|ids| ids.insert(0, first)),
+        changed(&|ids| ids.push(last)),
+        changed(&|ids| ids.insert(middle, ids[middle])),
+        changed(&|ids| ids[middle] = first),
+        changed(&|ids| ids[middle] = last),
+    ];
+    if ids.len() > 1 {
+        found.extend([
+            changed(&|ids| drop(ids.pop())),
+            changed(&|ids| drop(ids.remove(middle))),
+            changed(&|ids| ids.swap(middle - 1, middle)),
+        ]);
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -137,17 +178,30 @@ mod tests {
     fn every_kind_gives_as_many_prompts_as_asked_and_only_near_duplicates_may_repeat() {
         let texts: Vec<String> = (0..60).map(|i| format!("Text number {i}, with a comma.")).collect();
         for kind in StressKind::ALL {
-            let set =
-                stress_set(kind, &texts, 200.min(if kind == StressKind::CommonEnding { 60 } else { 200 }));
-            let different: HashSet<&String> = set.texts.iter().collect();
-            assert!(set.texts.len() == 200 || kind == StressKind::CommonEnding, "{kind}");
-            assert_eq!(different.len(), set.texts.len(), "{kind}");
+            let count = if kind == StressKind::CommonEnding { 60 } else { 200 };
+            let found = stress_texts(kind, &texts, count);
+            let different: HashSet<&String> = found.iter().collect();
+            assert_eq!((found.len(), different.len()), (count, count), "{kind}");
         }
     }
 
     #[test]
+    fn similar_prompts_of_ids_differ_in_one_place_or_end_alike() {
+        let prompts = [vec![1, 2, 3, 4], vec![5], vec![6, 7]];
+        let near = stress_ids(StressKind::NearDuplicates, &prompts, 100).unwrap();
+        assert_eq!(near.len(), 9 + 6 + 9);
+        assert!(near[..9].iter().all(|ids| (3..=5).contains(&ids.len())), "{near:?}");
+        assert_eq!(near[..9].iter().collect::<HashSet<_>>().len(), 9);
+        assert_eq!(near[8], [1, 3, 2, 4]);
+        let ending = stress_ids(StressKind::CommonEnding, &prompts, 100).unwrap();
+        assert_eq!(ending, [vec![5, 1, 2, 3, 4], vec![6, 7, 1, 2, 3, 4]]);
+        assert_eq!(stress_ids(StressKind::Separators, &prompts, 100), None);
+        assert_eq!(stress_ids(StressKind::CommonEnding, &[], 100), None);
+    }
+
+    #[test]
     fn prompts_with_the_same_next_token_end_alike() {
-        let set = stress_set(StressKind::SameNextToken, &[], 50);
-        assert!(set.texts.iter().all(|text| text.ends_with("sea ->")));
+        let texts = stress_texts(StressKind::SameNextToken, &[], 50);
+        assert!(texts.iter().all(|text| text.ends_with("sea ->")));
     }
 }

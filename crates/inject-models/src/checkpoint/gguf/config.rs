@@ -206,7 +206,7 @@ impl Gguf {
 
     fn gpt_neox(&self, settings: &mut Settings<'_>) -> Result<Map<String, Json>, ModelError> {
         let d_model = settings.size("embedding_length")?;
-        let n_heads = settings.size("attention.head_count")?.max(1);
+        let n_heads = settings.size("attention.head_count")?;
         let rotary_dim = settings.size("rope.dimension_count")?;
         Ok(object(json!({
             "model_type": "gpt_neox",
@@ -316,7 +316,7 @@ fn decoder(settings: &mut Settings<'_>, model_type: &str) -> Result<(Map<String,
     let d_model = settings.size("embedding_length")?;
     let d_ff = settings.size("feed_forward_length")?;
     let max_len = settings.size("context_length")?;
-    let n_heads = settings.size("attention.head_count")?.max(1);
+    let n_heads = settings.size("attention.head_count")?;
     let n_kv_heads = settings.optional_size("attention.head_count_kv")?.unwrap_or(n_heads);
     let d_head = settings.optional_size("attention.key_length")?.unwrap_or(d_model / n_heads);
     let d_value = settings.optional_size("attention.value_length")?.unwrap_or(d_head);

@@ -55,8 +55,14 @@ impl<'a> Settings<'a> {
         found.map(Some).ok_or_else(|| self.bad(key, &self.shown(value), expected))
     }
 
+    /// Takes a whole number that must be there and is not 0.
     pub(super) fn size(&mut self, key: &str) -> Result<u64, ModelError> {
-        self.optional_size(key)?.ok_or_else(|| self.missing(key, "a whole number"))
+        const EXPECTED: &str = "a whole number above 0";
+        match self.optional_size(key)? {
+            Some(0) => Err(self.bad(key, "0", EXPECTED)),
+            Some(size) => Ok(size),
+            None => Err(self.missing(key, EXPECTED)),
+        }
     }
 
     pub(super) fn optional_number(&mut self, key: &str) -> Result<Option<f64>, ModelError> {

@@ -3,13 +3,7 @@
 mod byte_level;
 mod sentence_piece;
 
-use serde::de::DeserializeOwned;
-use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
-use tokenizers::{
-    AddedToken, DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,
-    models::bpe::BpeBuilder,
-};
 
 use super::{
     Gguf, cursor,
@@ -18,16 +12,11 @@ use super::{
 };
 use crate::{
     error::ModelError,
-    tokenizer::{guarded, limits},
+    tokenizer::{
+        limits,
+        pieces::{Around, Kind, Parts, Pieces},
+    },
 };
-
-/// The kinds of tokens that text is searched for before anything else.
-///
-/// # Source
-///
-/// github.com/ggml-org/llama.cpp, `gguf-py/gguf/constants.py` (`TokenType`).
-const CONTROL: i64 = 3;
-const USER_DEFINED: i64 = 4;
 
 /// A tokenizer from a file.
 #[derive(Debug)]
@@ -37,21 +26,10 @@ pub(crate) struct Built {
     pub(crate) hash: String,
 }
 
-/// The parts of a tokenizer apart from its tokens.
-struct Parts {
-    model: BpeBuilder,
-    normalizer: Option<Json>,
-    pre_tokenizer: Option<Json>,
-    decoder: Json,
-    /// Whether texts begin with BOS if the file does not say.
-    begins_with_bos: bool,
-}
-
-/// The lists of the metadata that have one element a token.
+/// Metadata about tokens.
 struct Vocabulary<'a> {
     gguf: &'a Gguf,
-    tokens: Vec<String>,
-    kinds: Vec<i64>,
+    pieces: Pieces,
 }
 
 impl Gguf {
@@ -69,11 +47,12 @@ impl Gguf {
         let tokenizer = match model {
             "gpt2" => {
                 let vocabulary = Vocabulary::of(self)?;
-                vocabulary.assemble(byte_level::parts(&vocabulary)?)?
+                let (parts, begins_with_bos) = byte_level::parts(&vocabulary)?;
+                vocabulary.assemble(parts, begins_with_bos)?
             }
             "llama" => {
                 let vocabulary = Vocabulary::of(self)?.with_signs_for_spaces();
-                vocabulary.assemble(sentence_piece::parts(&vocabulary)?)?
+                vocabulary.assemble(sentence_piece::parts(&vocabulary)?, true)?
             }
             _ => return Err(self.bad(KEY, &format!("{model:?}"), "`gpt2` or `llama`")),
         };
@@ -149,96 +128,40 @@ impl<'a> Vocabulary<'a> {
         limits::check_tokens(gguf.texts(KEY)?).map_err(|limit| gguf.refused(limit))?;
         let tokens: Vec<String> = gguf.texts(KEY)?.map(str::to_owned).collect();
         let kinds = gguf.numbers("tokenizer.ggml.token_type", tokens.len(), |value| match value {
-            Value::Signed(kind) => Some(kind),
-            Value::Unsigned(kind) => i64::try_from(kind).ok(),
+            Value::Signed(kind) => Some(Kind::of(kind)),
+            Value::Unsigned(kind) => i64::try_from(kind).ok().map(Kind::of),
             _ => None,
         })?;
-        Ok(Vocabulary { gguf, tokens, kinds })
+        Ok(Vocabulary { gguf, pieces: Pieces { tokens, kinds } })
     }
 
-    fn ids(&self) -> impl Iterator<Item = (u32, &str)> {
-        (0..).zip(self.tokens.iter().map(String::as_str))
-    }
-
-    /// Returns the tokens with their ids.
+    /// Returns the id of each token.
     fn table(&self) -> Result<tokenizers::models::bpe::Vocab, ModelError> {
-        let mut table = tokenizers::models::bpe::Vocab::default();
-        for (id, token) in self.ids() {
-            if let Some(first) = table.insert(token.to_owned(), id) {
-                let found = format!("{token:?} at {first} and {id}");
-                return Err(self.gguf.bad("tokenizer.ggml.tokens", &found, "every token once"));
-            }
-        }
-        Ok(table)
-    }
-
-    fn assemble(&self, parts: Parts) -> Result<tokenizers::Tokenizer, ModelError> {
-        let normalizer = self.part::<NormalizerWrapper>(parts.normalizer)?;
-        let pre_tokenizer = self.part::<PreTokenizerWrapper>(parts.pre_tokenizer)?;
-        let decoder = self.part::<DecoderWrapper>(Some(parts.decoder))?;
-        let template = self.template(parts.begins_with_bos)?;
-        let template = self.part::<PostProcessorWrapper>(Some(template))?;
-        limits::check_added(self.added().map(|(_, token)| token))
-            .map_err(|limit| self.gguf.refused(limit))?;
-        let added =
-            self.added().map(|(kind, token)| AddedToken::from(token, kind == CONTROL).normalized(false));
-        let (special, plain): (Vec<AddedToken>, Vec<AddedToken>) = added.partition(|token| token.special);
-        guarded(|| {
-            let mut tokenizer = tokenizers::Tokenizer::new(parts.model.build()?);
-            tokenizer.with_normalizer(normalizer)?;
-            tokenizer.with_pre_tokenizer(pre_tokenizer);
-            tokenizer.with_decoder(decoder);
-            tokenizer.with_post_processor(template);
-            tokenizer.add_special_tokens(special)?;
-            tokenizer.add_tokens(plain)?;
-            Ok(tokenizer)
-        })
-        .map_err(|error| self.gguf.refused(error))
-    }
-
-    /// The tokens that text is searched for before anything else, each after its kind.
-    fn added(&self) -> impl Iterator<Item = (i64, &str)> {
-        // SentencePiece finds runs of its own sign for spaces in the text by merging them.
-        let is_spaces = |token: &str| token.chars().all(|sign| sign == sentence_piece::SPACE);
-        let tokens = self.kinds.iter().copied().zip(self.tokens.iter().map(String::as_str));
-        tokens.filter(move |(kind, token)| match *kind {
-            CONTROL => true,
-            USER_DEFINED => !is_spaces(token),
-            _ => false,
+        self.pieces.table().map_err(|(token, [first, second])| {
+            let found = format!("{token:?} at {first} and {second}");
+            self.gguf.bad("tokenizer.ggml.tokens", &found, "every token once")
         })
     }
 
-    /// The tokens around every text.
-    fn template(&self, begins_with_bos: bool) -> Result<Json, ModelError> {
+    /// Puts the tokenizer together. The file may say whether texts begin with BOS.
+    fn assemble(&self, parts: Parts, begins_with_bos: bool) -> Result<tokenizers::Tokenizer, ModelError> {
         let begins = self.gguf.flag("tokenizer.ggml.add_bos_token")?.unwrap_or(begins_with_bos);
         let ends = self.gguf.flag("tokenizer.ggml.add_eos_token")?.unwrap_or(false);
-        let bos = begins.then(|| self.special("tokenizer.ggml.bos_token_id")).transpose()?;
-        let eos = ends.then(|| self.special("tokenizer.ggml.eos_token_id")).transpose()?;
-        let piece = |token: &(u32, &str)| json!({ "SpecialToken": { "id": token.1, "type_id": 0 } });
-        let text = json!({ "Sequence": { "id": "A", "type_id": 0 } });
-        let single: Vec<Json> = bos.iter().map(piece).chain([text]).chain(eos.iter().map(piece)).collect();
-        let special: serde_json::Map<String, Json> = bos
-            .iter()
-            .chain(&eos)
-            .map(|&(id, token)| (token.to_owned(), json!({ "id": token, "ids": [id], "tokens": [token] })))
-            .collect();
-        let pair =
-            json!([{ "Sequence": { "id": "A", "type_id": 0 } }, { "Sequence": { "id": "B", "type_id": 1 } }]);
-        Ok(json!({ "type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": special }))
+        let around = Around {
+            before: begins.then(|| self.special("tokenizer.ggml.bos_token_id")).transpose()?,
+            after: ends.then(|| self.special("tokenizer.ggml.eos_token_id")).transpose()?,
+        };
+        self.pieces.assemble(parts, around).map_err(|error| self.gguf.refused(error))
     }
 
     /// The token that a key names by its id.
     fn special(&self, key: &str) -> Result<(u32, &str), ModelError> {
-        let expected = format!("the id of one of {} tokens", self.tokens.len());
+        let expected = format!("the id of one of {} tokens", self.pieces.tokens.len());
         let Some(value) = self.gguf.head.metadata.get(key) else {
             return Err(ModelError::missing_key(&self.gguf.path, key, &expected));
         };
         let id = if let Value::Unsigned(id) = value { usize::try_from(*id).ok() } else { None };
-        let token = id.and_then(|id| Some((id as u32, self.tokens.get(id)?.as_str())));
+        let token = id.and_then(|id| Some((id as u32, self.pieces.tokens.get(id)?.as_str())));
         token.ok_or_else(|| self.gguf.bad(key, &shown(&self.gguf.map, value), &expected))
-    }
-
-    fn part<T: DeserializeOwned>(&self, description: Option<Json>) -> Result<Option<T>, ModelError> {
-        description.map(serde_json::from_value).transpose().map_err(|error| self.gguf.refused(error))
     }
 }

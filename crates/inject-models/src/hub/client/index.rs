@@ -1,57 +1,20 @@
 //! The list of a sharded checkpoint's files.
 
-use std::{collections::BTreeSet, fmt, fs::File, io::Read, path::Path};
+use std::{collections::BTreeSet, fs::File, io::Read, path::Path};
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error as _, IgnoredAny, MapAccess, Visitor},
-};
+use serde::de::Error as _;
 
 use super::{
     HubError, HubFile,
     http_error::shown,
     limits::{MAX_SHARDS, SAFETENSORS_INDEX, limit},
 };
+use crate::checkpoint::{ShardIndex, ShardIndexError};
 
 /// Longest name in a path on the usual file systems.
 const MAX_NAME: usize = 255;
 /// Longest path that is taken from outside.
 const MAX_PATH: usize = 1024;
-
-#[derive(Deserialize)]
-struct Index {
-    weight_map: Shards,
-}
-
-/// The distinct values of the map. Its keys, the names of the tensors, are not kept.
-struct Shards(BTreeSet<String>);
-
-impl<'de> Deserialize<'de> for Shards {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ShardsVisitor)
-    }
-}
-
-struct ShardsVisitor;
-
-impl<'de> Visitor<'de> for ShardsVisitor {
-    type Value = Shards;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a map from tensors to files")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Shards, A::Error> {
-        let mut shards = BTreeSet::new();
-        while let Some((IgnoredAny, shard)) = map.next_entry::<IgnoredAny, String>()? {
-            shards.insert(shard);
-            if shards.len() > MAX_SHARDS {
-                return Err(A::Error::custom(format_args!("more than {MAX_SHARDS} files")));
-            }
-        }
-        Ok(Shards(shards))
-    }
-}
 
 /// The files that an index names, each once.
 ///
@@ -70,16 +33,23 @@ pub(super) fn shards(path: &Path, at: Box<HubFile>) -> Result<BTreeSet<String>, 
     if bytes.len() as u64 > limit {
         return Err(malformed(at, "the file is larger than an index has reason to be"));
     }
-    let Shards(shards) = match serde_json::from_slice::<Index>(&bytes) {
-        Ok(index) => index.weight_map,
-        Err(source) => return Err(HubError::MalformedIndex { at, source }),
+    let index = match ShardIndex::parse(&bytes) {
+        Ok(index) => index,
+        Err(ShardIndexError::Json(source)) => return Err(HubError::MalformedIndex { at, source }),
+        Err(ShardIndexError::OutsideFolder { shard, .. }) => {
+            return Err(HubError::UnsafeShard { at, shard: shown(&shard) });
+        }
     };
-    if shards.is_empty() {
+    let files = index.files();
+    if files.is_empty() {
         return Err(malformed(at, "weight_map is empty"));
     }
-    match shards.iter().find(|shard| !is_plain_path(shard)) {
+    if files.len() > MAX_SHARDS {
+        return Err(malformed(at, &format!("more than {MAX_SHARDS} files")));
+    }
+    match files.iter().find(|shard| !is_plain_path(shard)) {
         Some(shard) => Err(HubError::UnsafeShard { at, shard: shown(shard) }),
-        None => Ok(shards),
+        None => Ok(files.into_iter().map(str::to_owned).collect()),
     }
 }
 

@@ -8,6 +8,7 @@ pub(super) const TOKENIZER: &str = "tokenizer.json";
 pub(super) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 pub(super) const VOCABULARY: &str = "vocab.json";
 pub(super) const MERGES: &str = "merges.txt";
+pub(super) const SENTENCE_PIECE: &str = "tokenizer.model";
 pub(super) const SAFETENSORS: &str = "model.safetensors";
 pub(super) const SAFETENSORS_INDEX: &str = "model.safetensors.index.json";
 pub(super) const PICKLE: &str = "pytorch_model.bin";
@@ -32,6 +33,7 @@ pub(super) fn is_optional(file: &str) -> bool {
             | TOKENIZER_CONFIG
             | VOCABULARY
             | MERGES
+            | SENTENCE_PIECE
             | SAFETENSORS
             | SAFETENSORS_INDEX
             | PICKLE
@@ -43,7 +45,7 @@ pub(super) fn is_optional(file: &str) -> bool {
 pub(super) fn limit(file: &str) -> u64 {
     match file {
         CONFIG | TOKENIZER_CONFIG => MAX_CONFIG,
-        TOKENIZER | VOCABULARY | MERGES => MAX_TOKENIZER,
+        TOKENIZER | VOCABULARY | MERGES | SENTENCE_PIECE => MAX_TOKENIZER,
         SAFETENSORS_INDEX | PICKLE_INDEX => MAX_INDEX,
         _ => MAX_WEIGHTS,
     }

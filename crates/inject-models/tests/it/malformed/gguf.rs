@@ -352,6 +352,22 @@ fn a_setting_of_another_type_is_refused() {
 }
 
 #[test]
+fn a_size_of_nothing_is_refused() {
+    for (file, key) in [
+        ("llama.gguf", "llama.attention.head_count"),
+        ("llama.gguf", "llama.block_count"),
+        ("gpt-neox.gguf", "gptneox.attention.head_count"),
+        ("gpt2.gguf", "gpt2.attention.head_count"),
+    ] {
+        bad_key(
+            file,
+            |bytes| set(bytes, key, &0_u32.to_le_bytes()),
+            &[&format!("key `{key}` is 0, expected a whole number above 0")],
+        );
+    }
+}
+
+#[test]
 fn a_rotation_of_another_kind_is_refused() {
     bad_key(
         "llama.gguf",

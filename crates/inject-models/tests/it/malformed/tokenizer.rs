@@ -194,15 +194,15 @@ fn text_for_a_model_without_a_tokenizer_is_refused() {
     let model = checkpoint.load().unwrap();
     let error = model.tokenizer().unwrap_err();
     assert!(
-        matches!(&error, ModelError::NoTokenizer { folder, sentencepiece: false } if folder == checkpoint.folder.path())
+        matches!(&error, ModelError::NoTokenizer { folder, tiktoken: false } if folder == checkpoint.folder.path())
     );
     let message = error.to_string();
     assert!(message.contains(&checkpoint.folder.path().display().to_string()), "{message}");
     assert!(message.contains("no tokenizer.json: give token ids"), "{message}");
 
-    let checkpoint = checkpoint.with_file("tokenizer.model", "x");
+    let checkpoint = checkpoint.with_file("tokenizer.model", "IQ== 0\nIg== 1\n");
     let message = checkpoint.load().unwrap().tokenizer().unwrap_err().to_string();
-    assert!(message.contains("tokenizer.model is not read"), "{message}");
+    assert!(message.contains("a list of ranks (tiktoken), which is not read: give token ids"), "{message}");
 }
 
 #[test]
@@ -279,7 +279,7 @@ fn a_small_tokenizer_that_asks_for_much_is_refused() {
             "the growth of a text by replacements is 128",
         ),
         ("normalizer", json!({"type": "Prepend", "prepend": "x".repeat(4000)}), "growth"),
-        ("normalizer", table, "announces a trie of 4294967292 bytes in a text of 12 characters"),
+        ("normalizer", table, "announces a trie of 4294967292 bytes in a table of 9"),
         (
             "post_processor",
             template(&vec![special.clone(); 200], 300),

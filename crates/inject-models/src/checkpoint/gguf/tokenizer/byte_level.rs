@@ -4,7 +4,10 @@ use serde_json::{Value as Json, json};
 use tokenizers::models::bpe::BPE;
 
 use super::{Parts, Vocabulary};
-use crate::{error::ModelError, tokenizer::limits::Merges};
+use crate::{
+    error::ModelError,
+    tokenizer::{limits::Merges, pieces::Algorithm},
+};
 
 /// The way in which text is cut before merging.
 ///
@@ -74,7 +77,8 @@ const CUTTINGS: [Cutting; 6] = [
     },
 ];
 
-pub(super) fn parts(vocabulary: &Vocabulary<'_>) -> Result<Parts, ModelError> {
+/// Returns the parts of the tokenizer, and whether texts begin with BOS if the file does not say.
+pub(super) fn parts(vocabulary: &Vocabulary<'_>) -> Result<(Parts, bool), ModelError> {
     const KEY: &str = "tokenizer.ggml.pre";
     let gguf = vocabulary.gguf;
     let known = || CUTTINGS.iter().flat_map(|cutting| cutting.names).copied().collect::<Vec<_>>().join(", ");
@@ -88,13 +92,13 @@ pub(super) fn parts(vocabulary: &Vocabulary<'_>) -> Result<Parts, ModelError> {
     let model =
         BPE::builder().vocab_and_merges(vocabulary.table()?, merges).ignore_merges(cutting.ignore_merges);
     let (normalizer, pre_tokenizer) = cutting.cuts.describe();
-    Ok(Parts {
-        model,
+    let parts = Parts {
+        algorithm: Algorithm::Bpe(Box::new(model)),
         normalizer,
         pre_tokenizer: Some(pre_tokenizer),
         decoder: json!({ "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true }),
-        begins_with_bos: cutting.begins_with_bos,
-    })
+    };
+    Ok((parts, cutting.begins_with_bos))
 }
 
 impl Cuts {

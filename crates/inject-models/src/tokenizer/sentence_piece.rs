@@ -1,0 +1,148 @@
+//! The files of SentencePiece, such as `tokenizer.model`: models of BPE and unigram models.
+
+mod error;
+mod file;
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use prost::Message;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokenizers::{models::bpe::BPE, normalizers::Precompiled};
+
+pub use self::error::SentencePieceError;
+use self::file::{Normalizer, SentencePieceFile, Trainer};
+use super::{
+    Built, add_bos_token, added_tokens, guarded, limits,
+    pieces::{Algorithm, Around, Kind, Parts, Pieces, SPACE, signs_for_spaces},
+    read_checked,
+};
+use crate::{checkpoint::refuse_pointer, error::ModelError};
+
+/// The numbers of the algorithms: `TrainerSpec.ModelType` in SentencePiece's `sentencepiece_model.proto`.
+const UNIGRAM: i32 = 1;
+const BPE_MERGES: i32 = 2;
+
+/// Returns whether a file is a list of ranks, which Llama 3 has under the same name. It begins with a token in base64 and its rank.
+pub(super) fn is_tiktoken(path: &Path) -> bool {
+    use std::io::Read;
+    let mut begin = [0; 256];
+    let read = fs::File::open(path).and_then(|mut file| file.read(&mut begin)).unwrap_or_default();
+    let Some(line) = begin[..read].split(|byte| *byte == b'\n').next().filter(|line| line.len() < read)
+    else {
+        return false;
+    };
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
+    let mut parts = line.splitn(2, |byte| *byte == b' ');
+    let (token, rank) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    !token.is_empty()
+        && token.iter().all(is_base64)
+        && !rank.is_empty()
+        && rank.trim_ascii_end().iter().all(u8::is_ascii_digit)
+}
+
+/// Builds the tokenizer.
+///
+/// A text becomes the tokens that SentencePiece itself gives it, but for tokens that users defined: what follows one of them begins
+/// like a text of its own, as after Hugging Face transformers' own conversion (5.24, `convert_slow_tokenizer.py`,
+/// `SpmConverter` and `LlamaConverter`).
+pub(super) fn build(path: &Path, vocab_size: usize) -> Result<Built, ModelError> {
+    refuse_pointer(path)?;
+    let refused =
+        |source: SentencePieceError| ModelError::Tokenizer { path: path.to_owned(), source: source.into() };
+    let bytes = read_checked(path, |length| limits::check_pieces_length(length, vocab_size))?;
+    let begins_with_bos = add_bos_token(&path.with_file_name("tokenizer_config.json"));
+    let (pieces, parts, bos) = read(&bytes).map_err(refused)?;
+    let before = bos.filter(|_| begins_with_bos.unwrap_or_default());
+    let around = Around { before: before.map(|id| (id, pieces.tokens[id as usize].as_str())), after: None };
+    let tokenizer = pieces.assemble(parts, around).and_then(|mut tokenizer| {
+        guarded(|| added_tokens::add(&mut tokenizer, path, &[]))?;
+        Ok(tokenizer)
+    });
+    let tokenizer = tokenizer.map_err(|source| ModelError::Tokenizer { path: path.to_owned(), source })?;
+    Ok(Built { tokenizer, hash: hex::encode(Sha256::digest(&bytes)) })
+}
+
+/// Reads the pieces, the parts of the tokenizer, and the id of BOS if there is one.
+fn read(bytes: &[u8]) -> Result<(Pieces, Parts, Option<u32>), SentencePieceError> {
+    let SentencePieceFile { pieces: listed, trainer, normalizer } = SentencePieceFile::decode(bytes)?;
+    let (trainer, normalizer) = (trainer.unwrap_or_default(), normalizer.unwrap_or_default());
+    if trainer.treat_whitespace_as_suffix.unwrap_or(false) {
+        return Err(SentencePieceError::Setting { name: "treat_whitespace_as_suffix", found: true });
+    }
+    if !normalizer.escape_whitespaces.unwrap_or(true) {
+        return Err(SentencePieceError::Setting { name: "escape_whitespaces", found: false });
+    }
+    let kinds = listed.iter().map(|piece| Kind::of(i64::from(piece.kind.unwrap_or(1)))).collect();
+    let scores: Vec<f64> = listed.iter().map(|piece| f64::from(piece.score.unwrap_or_default())).collect();
+    let tokens: Vec<String> = listed.into_iter().map(|piece| piece.piece.unwrap_or_default()).collect();
+    limits::check_tokens(tokens.iter().map(String::as_str))?;
+    if let Some((token, &found)) = tokens.iter().zip(&scores).find(|(_, score)| !score.is_finite()) {
+        return Err(SentencePieceError::Score { token: token.clone(), found });
+    }
+    let pieces = Pieces { tokens, kinds };
+    let algorithm = algorithm(&pieces, &scores, &trainer)?;
+    let begins_with_space = normalizer.add_dummy_prefix.unwrap_or(true);
+    let (normalizer, decoder) = signs_for_spaces(begins_with_space, before_signs(&normalizer)?);
+    let pre_tokenizer = runs_of_spaces(&pieces);
+    let parts = Parts { algorithm, normalizer: Some(normalizer), pre_tokenizer, decoder };
+    let bos = u32::try_from(trainer.bos_id.unwrap_or(1)).ok();
+    let bos = bos.filter(|&bos| (bos as usize) < pieces.tokens.len());
+    Ok((pieces, parts, bos))
+}
+
+/// Returns the way in which pieces are found in a text.
+fn algorithm(pieces: &Pieces, scores: &[f64], trainer: &Trainer) -> Result<Algorithm, SentencePieceError> {
+    let byte_fallback = trainer.byte_fallback.unwrap_or(false);
+    let unknown = pieces.kinds.iter().position(|kind| *kind == Kind::Unknown);
+    let unknown = unknown.ok_or(SentencePieceError::NoUnknown { pieces: pieces.tokens.len() })?;
+    // A repeated piece would take the id of the other.
+    let table = pieces.table().map_err(|(token, [first, second])| SentencePieceError::Repeated {
+        token: token.to_owned(),
+        first,
+        second,
+    })?;
+    match trainer.model_type.unwrap_or(UNIGRAM) {
+        UNIGRAM => {
+            let pieces = pieces.tokens.iter().cloned().zip(scores.iter().copied()).collect();
+            Ok(Algorithm::Unigram { pieces, unknown, byte_fallback })
+        }
+        BPE_MERGES => {
+            let token = pieces.tokens[unknown].clone();
+            limits::check_unknown(&token)?;
+            let merges = pieces.merges(scores, &table)?;
+            let model = BPE::builder().vocab_and_merges(table, merges).unk_token(token).fuse_unk(true);
+            Ok(Algorithm::Bpe(Box::new(model.byte_fallback(byte_fallback))))
+        }
+        found => Err(SentencePieceError::ModelType { found }),
+    }
+}
+
+/// Returns the cuts around runs of signs for spaces that users defined. The longest of them that fits comes first, and nothing is
+/// merged with it.
+fn runs_of_spaces(pieces: &Pieces) -> Option<Value> {
+    let defined = pieces.tokens.iter().zip(&pieces.kinds).filter(|(_, kind)| **kind == Kind::UserDefined);
+    let runs = defined.filter(|(token, _)| !token.is_empty() && token.chars().all(|sign| sign == SPACE));
+    let lengths: BTreeSet<usize> = runs.map(|(token, _)| token.chars().count()).collect();
+    let expressions: Vec<String> =
+        lengths.iter().rev().map(|length| format!("{SPACE}{{{length}}}")).collect();
+    (!expressions.is_empty()).then(|| {
+        json!({ "type": "Split", "pattern": { "Regex": expressions.join("|") }, "behavior": "Isolated", "invert": false })
+    })
+}
+
+/// Returns the normalisers that come before signs are written for spaces.
+fn before_signs(normalizer: &Normalizer) -> Result<Vec<Value>, SentencePieceError> {
+    let mut normalizers = Vec::new();
+    if let Some(table) = normalizer.precompiled_charsmap.as_ref().filter(|table| !table.is_empty()) {
+        limits::check_trie(table)?;
+        let table = guarded(|| Ok(Precompiled::from(table)?)).map_err(SentencePieceError::Table)?;
+        normalizers
+            .push(serde_json::to_value(table).map_err(|error| SentencePieceError::Table(error.into()))?);
+    }
+    if normalizer.remove_extra_whitespaces.unwrap_or(true) {
+        let replaced = |expression: &str, content: &str| json!({ "type": "Replace", "pattern": { "Regex": expression }, "content": content });
+        normalizers.extend([replaced("^ +| +$", ""), replaced(" {2,}", " ")]);
+    }
+    Ok(normalizers)
+}
