@@ -323,6 +323,20 @@ impl Decoder {
         self.head.as_ref().map(|head| head.tensor(&self.device(), self.dtype()))
     }
 
+    /// Returns consecutive rows of the matrix that turns states after the final norm into logits: the model's own head or the token
+    /// embedding.
+    ///
+    /// # Shapes
+    ///
+    /// `[tokens.len(), d_model]`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `tokens` lies outside the vocabulary.
+    pub fn head_rows(&self, tokens: Range<usize>) -> Tensor<2> {
+        self.head.as_ref().unwrap_or(&self.embedding).rows(tokens, &self.device(), self.dtype())
+    }
+
     /// Applies the final norm to states at the last block. The result is the input of [`Decoder::logits`].
     ///
     /// # Shapes
