@@ -7,6 +7,7 @@ use super::{
     cache::{Cache, KeysValues},
     feed_forward::FeedForward,
     lanes::Lanes,
+    mapped::Mapped,
     norm::Norm,
     rows::Rows,
     sight::Sight,
@@ -29,6 +30,14 @@ pub(super) struct Block {
 }
 
 impl Block {
+    /// The matrices that are in mapped files.
+    pub(super) fn mapped(&self) -> impl Iterator<Item = &Mapped> {
+        let (attention, feed_forward) = (&self.attention, &self.feed_forward);
+        [&attention.qkv, &attention.out, &feed_forward.up, &feed_forward.down]
+            .into_iter()
+            .filter_map(|linear| linear.weight.mapped())
+    }
+
     /// # Shapes
     ///
     /// `states` is `[rows, d_model]`, and so is the result.

@@ -30,11 +30,11 @@ pub(crate) enum Table {
 }
 
 impl Weight {
-    /// The bytes in a file.
-    pub(super) fn held_in_files(&self) -> usize {
+    /// The matrix in a mapped file, if it is in one.
+    pub(super) fn mapped(&self) -> Option<&Mapped> {
         match self {
-            Weight::Tensor(_) => 0,
-            Weight::Mapped(mapped) => mapped.bytes(),
+            Weight::Tensor(_) => None,
+            Weight::Mapped(mapped) => Some(mapped),
         }
     }
 

@@ -2,6 +2,8 @@
 
 use super::{
     Decoder,
+    block::Block,
+    mapped::Mapped,
     weight::{Table, Weight},
 };
 
@@ -13,11 +15,8 @@ impl Decoder {
     /// Bytes.
     pub fn held_in_files(&self) -> usize {
         let tables = [Some(&self.embedding), self.head.as_ref()].into_iter().flatten();
-        let maps = self.blocks.iter().flat_map(|block| {
-            let (attention, feed_forward) = (&block.attention, &block.feed_forward);
-            [&attention.qkv, &attention.out, &feed_forward.up, &feed_forward.down]
-        });
-        tables.map(Table::held_in_files).chain(maps.map(|linear| linear.weight.held_in_files())).sum()
+        let maps = self.blocks.iter().flat_map(Block::mapped);
+        tables.map(Table::held_in_files).chain(maps.map(Mapped::bytes)).sum()
     }
 
     /// Returns the same decoder with every weight as a tensor of the format that is computed in, on the device that computes.

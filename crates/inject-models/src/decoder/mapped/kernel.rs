@@ -79,6 +79,17 @@ impl Kernel {
         }
     }
 
+    /// Whether widening in registers costs nothing beside the products of a whole group of rows.
+    pub(super) fn widens_in_registers(self) -> bool {
+        match self {
+            Kernel::Portable => false,
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx2(_) => false,
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx512(_) => true,
+        }
+    }
+
     /// Multiplies a group of rows with rows of weights.
     ///
     /// # Shapes

@@ -8,14 +8,14 @@ use rayon::prelude::*;
 
 use super::{
     MappedMatrix,
-    kernel::{GROUP, Group, Kernel},
+    kernel::{GROUP, Group, Kernel, WIDEST},
     stored::{BLOCK, Order},
 };
 use crate::format::FloatFormat;
 
-/// Products that are summed in one go. A group of rows of this width stays in the nearest cache.
-const CHUNK: usize = 1024;
-/// Outputs that one thread computes at a time. So many chunks of widened rows stay in the second cache. It is a multiple of every
+/// Products that are summed in one go. A group of rows of this width, and the weights beside it, stay in the nearest cache.
+const CHUNK: usize = 512;
+/// Outputs that one thread computes at a time. So many chunks of weights stay in the second cache. It is a multiple of every
 /// number of outputs that a kernel computes at once.
 const PANEL: usize = 48;
 /// Fewer products than this are not worth a second thread.
@@ -27,6 +27,14 @@ struct Packed {
     rows: usize,
     /// Width in whole blocks.
     padded: usize,
+}
+
+/// The weights of one panel and one chunk of the sum.
+enum Weights<'a> {
+    /// As they are stored, and widened in registers.
+    Stored { matrix: &'a MappedMatrix, outputs: Range<usize>, chunk: Range<usize> },
+    /// Widened, each output's row `padded` numbers after the one before.
+    Widened { values: &'a [f32], padded: usize },
 }
 
 /// Computes the products of rows with some rows of a matrix.
@@ -56,7 +64,7 @@ pub(super) fn product(kernel: Kernel, matrix: &MappedMatrix, outputs: Range<usiz
     result
 }
 
-/// Few rows: the weights are widened in registers, and read once.
+/// Few rows: each row of weights is read once, from its beginning to its end.
 fn of_one_group(
     kernel: Kernel,
     matrix: &MappedMatrix,
@@ -65,24 +73,17 @@ fn of_one_group(
     target: Target,
 ) {
     let at_once = kernel.outputs(packed.rows);
-    let mut sums = [0.0; GROUP * super::kernel::WIDEST];
-    for first in outputs.clone().step_by(at_once) {
-        let count = at_once.min(outputs.end - first);
-        let mut weights: [&[u8]; super::kernel::WIDEST] = [&[]; _];
+    for first in (0..outputs.len()).step_by(at_once) {
+        let tile = first..outputs.len().min(first + at_once);
         for (begin, chunk) in chunks(matrix.d_in) {
-            for (weights, output) in weights.iter_mut().zip(first..first + count) {
-                *weights = matrix.part(output, chunk.clone());
-            }
-            let sums = &mut sums[..packed.rows * count];
-            kernel.products(matrix.format, packed.group(0, chunk), &weights[..count], sums);
-            for (row, sums) in sums.chunks_exact(count).enumerate() {
-                target.put(row, first - outputs.start, sums, begin);
-            }
+            let group = packed.group(0, chunk.clone());
+            let weights = Weights::Stored { matrix, outputs: outputs.clone(), chunk };
+            of_tile(kernel, group, &weights, tile.clone(), target, begin);
         }
     }
 }
 
-/// Many rows: the weights are widened into the second cache, and read for each group of rows from there.
+/// Many rows: the weights of a chunk stay in the second cache, and are read for each group of rows from there.
 fn of_many_groups(
     kernel: Kernel,
     matrix: &MappedMatrix,
@@ -90,29 +91,74 @@ fn of_many_groups(
     packed: &Packed,
     target: Target,
 ) {
-    let longest = matrix.d_in.min(CHUNK).next_multiple_of(BLOCK);
-    let mut widened = vec![0.0_f32; outputs.len() * longest];
-    let mut sums = [0.0; GROUP * super::kernel::WIDEST];
+    let mut widened = Vec::new();
     for (begin, chunk) in chunks(matrix.d_in) {
-        let padded = chunk.len().next_multiple_of(BLOCK);
-        for (output, to) in outputs.clone().zip(widened.chunks_exact_mut(longest)) {
-            kernel.widen(matrix.format, matrix.part(output, chunk.clone()), &mut to[..padded]);
-        }
+        let weights = match kernel.widens_in_registers() {
+            true => Weights::Stored { matrix, outputs: outputs.clone(), chunk: chunk.clone() },
+            false => widen(kernel, matrix, outputs.clone(), chunk.clone(), &mut widened),
+        };
         for first_row in (0..packed.rows).step_by(GROUP) {
             let group = packed.group(first_row, chunk.clone());
             let at_once = kernel.outputs(group.rows);
             for first in (0..outputs.len()).step_by(at_once) {
-                let count = at_once.min(outputs.len() - first);
-                let mut weights: [&[u8]; super::kernel::WIDEST] = [&[]; _];
-                for (weights, row) in weights.iter_mut().zip(widened.chunks_exact(longest).skip(first)) {
-                    *weights = bytes_of(&row[..padded]);
-                }
-                let sums = &mut sums[..group.rows * count];
-                kernel.products(FloatFormat::F32, group, &weights[..count], sums);
-                for (row, sums) in sums.chunks_exact(count).enumerate() {
-                    target.put(first_row + row, first, sums, begin);
-                }
+                let tile = first..outputs.len().min(first + at_once);
+                of_tile(kernel, group, &weights, tile, target.down(first_row), begin);
             }
+        }
+    }
+}
+
+/// A group of rows with a few outputs of a panel.
+#[inline]
+fn of_tile(
+    kernel: Kernel,
+    group: Group<'_>,
+    weights: &Weights<'_>,
+    tile: Range<usize>,
+    target: Target,
+    begin: Begin,
+) {
+    let mut sums = [0.0; GROUP * WIDEST];
+    let mut rows: [&[u8]; WIDEST] = [&[]; _];
+    for (row, output) in rows.iter_mut().zip(tile.clone()) {
+        *row = weights.row(output);
+    }
+    let sums = &mut sums[..group.rows * tile.len()];
+    kernel.products(weights.format(), group, &rows[..tile.len()], sums);
+    for (row, sums) in sums.chunks_exact(tile.len()).enumerate() {
+        target.put(row, tile.start, sums, begin);
+    }
+}
+
+/// Widens the weights of a chunk, for kernels that would otherwise widen them for each group of rows.
+fn widen<'a>(
+    kernel: Kernel,
+    matrix: &MappedMatrix,
+    outputs: Range<usize>,
+    chunk: Range<usize>,
+    to: &'a mut Vec<f32>,
+) -> Weights<'a> {
+    let padded = chunk.len().next_multiple_of(BLOCK);
+    to.resize(outputs.len() * padded, 0.0);
+    for (output, to) in outputs.zip(to.chunks_exact_mut(padded)) {
+        kernel.widen(matrix.format, matrix.part(output, chunk.clone()), to);
+    }
+    Weights::Widened { values: to, padded }
+}
+
+impl Weights<'_> {
+    fn format(&self) -> FloatFormat {
+        match self {
+            Weights::Stored { matrix, .. } => matrix.format,
+            Weights::Widened { .. } => FloatFormat::F32,
+        }
+    }
+
+    /// The weights of an output of the panel.
+    fn row(&self, output: usize) -> &[u8] {
+        match self {
+            Weights::Stored { matrix, outputs, chunk } => matrix.part(outputs.start + output, chunk.clone()),
+            Weights::Widened { values, padded } => bytes_of(&values[output * padded..][..*padded]),
         }
     }
 }
@@ -182,6 +228,11 @@ impl Target {
     fn from(&self, column: usize) -> Target {
         // `wrapping_add`, because nothing is read or written here.
         Target { start: self.start.wrapping_add(column), stride: self.stride }
+    }
+
+    /// The rows from this one on.
+    fn down(&self, row: usize) -> Target {
+        Target { start: self.start.wrapping_add(row * self.stride), stride: self.stride }
     }
 
     fn put(&self, row: usize, column: usize, sums: &[f32], begin: Begin) {
