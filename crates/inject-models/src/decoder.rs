@@ -56,7 +56,7 @@ pub use self::{
     map::Matrix,
 };
 pub(crate) use self::{
-    mapped::{Mapped, Segment},
+    mapped::{Layout as MappedLayout, Mapped, Segment},
     weight::{Table as HeldTable, Weight as HeldWeight},
 };
 use crate::{

@@ -16,7 +16,7 @@ pub(crate) enum Weight {
     /// Shape `[in, out]`: the matrix product reads it in order, several times faster than a transposed view. A tensor in a
     /// narrower format than the states is widened when it is used.
     Tensor(Param<Tensor<2>>),
-    /// `[out, in]`, as PyTorch's `Linear` is stored.
+    /// In the order of the file.
     Mapped(Mapped),
 }
 
@@ -25,7 +25,7 @@ pub(crate) enum Weight {
 pub(crate) enum Table {
     /// Shape `[rows, d_model]`.
     Tensor(Param<Tensor<2>>),
-    /// The same shape.
+    /// The same shape, [`Layout::ByOutput`](super::mapped::Layout).
     Mapped(Mapped),
 }
 
@@ -57,10 +57,7 @@ impl Weight {
     pub(super) fn tensor(&self, device: &Device, dtype: DType) -> Tensor<2> {
         match self {
             Weight::Tensor(weight) => in_dtype(weight.val(), dtype),
-            Weight::Mapped(mapped) => {
-                let [d_out, _] = mapped.dims();
-                mapped.tensor(0..d_out, device, dtype).transpose()
-            }
+            Weight::Mapped(mapped) => mapped.tensor(device, dtype).transpose(),
         }
     }
 
@@ -114,7 +111,7 @@ impl Table {
         match self {
             Table::Tensor(table) if rows == (0..table.dims()[0]) => in_dtype(table.val(), dtype),
             Table::Tensor(table) => in_dtype(table.val().narrow(0, rows.start, rows.len()), dtype),
-            Table::Mapped(mapped) => mapped.tensor(rows, device, dtype),
+            Table::Mapped(mapped) => mapped.select(rows, device, dtype),
         }
     }
 

@@ -7,6 +7,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub(super) mod by_input;
 mod portable;
 
 use super::stored::{BLOCK, Bf16, F16, F32, Stored};
@@ -162,7 +163,7 @@ mod tests {
     use super::{super::stored::Order, *};
 
     /// Numbers between -1 and 1 that a format holds exactly.
-    fn numbers(format: FloatFormat, seed: u32, len: usize) -> Vec<f32> {
+    pub(super) fn numbers(format: FloatFormat, seed: u32, len: usize) -> Vec<f32> {
         let mut state = seed.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
         let mut next = || {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

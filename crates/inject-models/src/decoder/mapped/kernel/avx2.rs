@@ -1,6 +1,11 @@
 //! The portable products, compiled for AVX2 and FMA.
 
-use super::{super::stored::Stored, Group, portable};
+use super::{
+    super::stored::Stored,
+    Group,
+    by_input::{self, Columns},
+    portable,
+};
 
 /// The proof that the processor has AVX2 and FMA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +25,21 @@ pub(super) fn products<S: Stored>(_: Detected, group: Group<'_>, weights: &[&[u8
 pub(super) fn widen<S: Stored>(_: Detected, bytes: &[u8], to: &mut [f32]) {
     // SAFETY: `Detected` exists only where the instructions do.
     unsafe { widened::<S>(bytes, to) }
+}
+
+pub(super) fn by_input<S: Stored>(
+    _: Detected,
+    group: Group<'_>,
+    columns: Columns<'_>,
+    sums: &mut [f32],
+) {
+    // SAFETY: `Detected` exists only where the instructions do.
+    unsafe { compiled_by_input::<S>(group, columns, sums) }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn compiled_by_input<S: Stored>(group: Group<'_>, columns: Columns<'_>, sums: &mut [f32]) {
+    by_input::portable::<S, true>(group, columns, 0, sums);
 }
 
 #[target_feature(enable = "avx2,fma")]

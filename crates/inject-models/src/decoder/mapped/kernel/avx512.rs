@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::{
     __m512, _mm256_loadu_si256, _mm512_add_ps, _mm512_and_si512, _mm512_castpd_ps, _mm512_castps_pd,
-    _mm512_castsi512_ps, _mm512_cvtph_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
+    _mm512_castsi512_ps, _mm512_cvtepu16_epi32, _mm512_cvtph_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
     _mm512_set1_epi32, _mm512_setzero_ps, _mm512_shuffle_f32x4, _mm512_slli_epi32, _mm512_storeu_ps,
     _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
 };
@@ -28,6 +28,13 @@ pub(super) trait Vectors: Stored {
     ///
     /// A whole block can be read at `bytes`, and the processor has AVX-512 F.
     unsafe fn load(bytes: *const u8) -> [__m512; 2];
+
+    /// Widens sixteen numbers in their natural order.
+    ///
+    /// # Safety
+    ///
+    /// Sixteen numbers can be read at `bytes`, and the processor has AVX-512 F.
+    unsafe fn sixteen(bytes: *const u8) -> __m512;
 }
 
 impl Vectors for Bf16 {
@@ -38,6 +45,14 @@ impl Vectors for Bf16 {
         let pairs = unsafe { _mm512_loadu_si512(bytes.cast()) };
         let odd = _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff_0000_u32 as i32));
         [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs)), _mm512_castsi512_ps(odd)]
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn sixteen(bytes: *const u8) -> __m512 {
+        // SAFETY: the caller's.
+        let halves = unsafe { _mm256_loadu_si256(bytes.cast()) };
+        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves)))
     }
 }
 
@@ -50,6 +65,13 @@ impl Vectors for F16 {
             unsafe { [_mm256_loadu_si256(bytes.cast()), _mm256_loadu_si256(bytes.add(BLOCK).cast())] };
         [_mm512_cvtph_ps(halves[0]), _mm512_cvtph_ps(halves[1])]
     }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn sixteen(bytes: *const u8) -> __m512 {
+        // SAFETY: the caller's.
+        _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(bytes.cast()) })
+    }
 }
 
 impl Vectors for F32 {
@@ -58,6 +80,13 @@ impl Vectors for F32 {
     unsafe fn load(bytes: *const u8) -> [__m512; 2] {
         // SAFETY: the caller's.
         unsafe { [_mm512_loadu_ps(bytes.cast()), _mm512_loadu_ps(bytes.add(2 * BLOCK).cast())] }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn sixteen(bytes: *const u8) -> __m512 {
+        // SAFETY: the caller's.
+        unsafe { _mm512_loadu_ps(bytes.cast()) }
     }
 }
 
