@@ -67,11 +67,13 @@ enum Begin {
     Later,
 }
 
-/// The chunks of a sum.
+/// The chunks of a sum: as few as none is longer than `longest` with, all but the last of one length in whole blocks.
 fn chunks(inputs: usize, longest: usize) -> impl Iterator<Item = (Begin, Range<usize>)> {
-    (0..inputs).step_by(longest).map(move |first| {
+    let count = inputs.div_ceil(longest);
+    let len = inputs.div_ceil(count).next_multiple_of(BLOCK);
+    (0..inputs).step_by(len).map(move |first| {
         let begin = if first == 0 { Begin::First } else { Begin::Later };
-        (begin, first..inputs.min(first + longest))
+        (begin, first..inputs.min(first + len))
     })
 }
 

@@ -22,11 +22,6 @@ pub(super) fn products<S: Stored>(_: Detected, group: Group<'_>, weights: &[&[u8
     unsafe { compiled::<S>(group, weights, sums) }
 }
 
-pub(super) fn widen<S: Stored>(_: Detected, bytes: &[u8], to: &mut [f32]) {
-    // SAFETY: `Detected` exists only where the instructions do.
-    unsafe { widened::<S>(bytes, to) }
-}
-
 pub(super) fn by_input<S: Stored>(
     _: Detected,
     group: Group<'_>,
@@ -45,9 +40,4 @@ fn compiled_by_input<S: Stored>(group: Group<'_>, columns: Columns<'_>, sums: &m
 #[target_feature(enable = "avx2,fma")]
 fn compiled<S: Stored>(group: Group<'_>, weights: &[&[u8]], sums: &mut [f32]) {
     portable::each::<S, true>(group, weights, sums);
-}
-
-#[target_feature(enable = "avx2,fma")]
-fn widened<S: Stored>(bytes: &[u8], to: &mut [f32]) {
-    portable::widen::<S>(bytes, to);
 }

@@ -1,6 +1,6 @@
 //! The products of outputs side by side in the vectors of AVX-512.
 
-use std::arch::x86_64::{__m512, _mm512_fmadd_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps};
+use std::arch::x86_64::{_mm512_fmadd_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps};
 
 use super::{
     super::{
@@ -61,6 +61,7 @@ fn of_any_rows<S: Vectors>(group: Group<'_>, columns: Columns<'_>, sums: &mut [f
 /// # Safety
 ///
 /// `values` holds the inputs of the rows in whole blocks. `columns` has the outputs from `first` on, as many as `VECTORS` hold.
+#[allow(clippy::needless_range_loop, reason = "closures are not compiled for the caller's instructions")]
 #[target_feature(enable = "avx512f")]
 unsafe fn tile<S: Vectors, const ROWS: usize, const VECTORS: usize>(
     values: &[f32],
@@ -75,7 +76,16 @@ unsafe fn tile<S: Vectors, const ROWS: usize, const VECTORS: usize>(
         // SAFETY: the weights of this input and of as many outputs are in `columns`, and the last row's value is `ROWS - 1` blocks
         // after the first's. The last addition ends at most one stride after the weights, where nothing is read.
         unsafe {
-            step::<S, ROWS, VECTORS>(value, weights, &mut partial);
+            let mut widened = [_mm512_setzero_ps(); VECTORS];
+            for vector in 0..VECTORS {
+                widened[vector] = S::sixteen(weights.add(vector * LANES * S::BYTES));
+            }
+            for row in 0..ROWS {
+                let value = _mm512_set1_ps(*value.add(row * BLOCK));
+                for vector in 0..VECTORS {
+                    partial[row][vector] = _mm512_fmadd_ps(value, widened[vector], partial[row][vector]);
+                }
+            }
             weights = weights.wrapping_add(columns.stride);
         }
     }
@@ -84,30 +94,6 @@ unsafe fn tile<S: Vectors, const ROWS: usize, const VECTORS: usize>(
         for (sum, to) in partial.iter().zip(sums.chunks_exact_mut(LANES)) {
             // SAFETY: sixteen numbers.
             unsafe { _mm512_storeu_ps(to.as_mut_ptr(), *sum) };
-        }
-    }
-}
-
-/// # Safety
-///
-/// The values of the rows are one block from each other, from `value` on. The weights of the vectors can be read at `weights`.
-#[inline]
-#[target_feature(enable = "avx512f")]
-unsafe fn step<S: Vectors, const ROWS: usize, const VECTORS: usize>(
-    value: *const f32,
-    weights: *const u8,
-    partial: &mut [[__m512; VECTORS]; ROWS],
-) {
-    let mut widened = [_mm512_setzero_ps(); VECTORS];
-    for (vector, widened) in widened.iter_mut().enumerate() {
-        // SAFETY: the caller's.
-        *widened = unsafe { S::sixteen(weights.add(vector * LANES * S::BYTES)) };
-    }
-    for (row, partial) in partial.iter_mut().enumerate() {
-        // SAFETY: the caller's.
-        let value = _mm512_set1_ps(unsafe { *value.add(row * BLOCK) });
-        for (partial, weights) in partial.iter_mut().zip(widened) {
-            *partial = _mm512_fmadd_ps(value, weights, *partial);
         }
     }
 }
