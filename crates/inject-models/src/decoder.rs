@@ -12,6 +12,7 @@ mod check;
 mod extend;
 mod feed_forward;
 mod forward;
+mod held;
 mod init;
 mod lanes;
 mod linear;
@@ -53,6 +54,7 @@ pub use self::{
     cache::PrefixCache,
     extend::Alternative,
     forward::{Forward, Logits},
+    held::PassBytes,
     map::Matrix,
 };
 pub(crate) use self::{

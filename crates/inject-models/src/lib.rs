@@ -78,7 +78,7 @@ pub use burn;
 
 pub use self::{
     config::DecoderConfig,
-    decoder::{Alternative, Decoder, Forward, Logits, Matrix, PrefixCache},
+    decoder::{Alternative, Decoder, Forward, Logits, Matrix, PassBytes, PrefixCache},
     error::{ConfigProblem, ModelError},
     families::Family,
     format::{FloatFormat, NumberFormat},

@@ -11,6 +11,7 @@ use super::{
     norm::Norm,
     rows::Rows,
     sight::Sight,
+    weight::Weight,
 };
 use crate::config::Residual;
 
@@ -30,12 +31,17 @@ pub(super) struct Block {
 }
 
 impl Block {
-    /// The matrices that are in mapped files.
-    pub(super) fn mapped(&self) -> impl Iterator<Item = &Mapped> {
+    /// The matrices.
+    pub(super) fn weights(&self) -> impl Iterator<Item = &Weight> {
         let (attention, feed_forward) = (&self.attention, &self.feed_forward);
         [&attention.qkv, &attention.out, &feed_forward.up, &feed_forward.down]
             .into_iter()
-            .filter_map(|linear| linear.weight.mapped())
+            .map(|linear| &linear.weight)
+    }
+
+    /// The matrices that are in mapped files.
+    pub(super) fn mapped(&self) -> impl Iterator<Item = &Mapped> {
+        self.weights().filter_map(Weight::mapped)
     }
 
     /// # Shapes

@@ -64,6 +64,11 @@ impl Paging {
         self.0.first_dropped < self.0.read.len()
     }
 
+    /// The first block that is dropped, or the number of blocks.
+    pub(super) fn first_dropped(&self) -> usize {
+        self.0.first_dropped
+    }
+
     /// Begins a pass through the first blocks.
     pub(super) fn walk<'a>(&'a self, blocks: &'a [Block]) -> Walk<'a> {
         Walk { state: &self.0, blocks, next: 0, tasks: None }

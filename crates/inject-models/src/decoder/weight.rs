@@ -38,6 +38,14 @@ impl Weight {
         }
     }
 
+    /// The size of the matrix.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Weight::Tensor(weight) => weight.val().dtype().size() * weight.dims().iter().product::<usize>(),
+            Weight::Mapped(mapped) => mapped.bytes(),
+        }
+    }
+
     /// The width of what is multiplied, and that of the product.
     pub(super) fn dims(&self) -> [usize; 2] {
         match self {

@@ -2,23 +2,10 @@
 
 use super::{
     Decoder,
-    block::Block,
-    mapped::Mapped,
     weight::{Table, Weight},
 };
 
 impl Decoder {
-    /// Returns the size of the weights that are held in mapped files.
-    ///
-    /// # Units
-    ///
-    /// Bytes.
-    pub fn held_in_files(&self) -> usize {
-        let tables = [Some(&self.embedding), self.head.as_ref()].into_iter().flatten();
-        let maps = self.blocks.iter().flat_map(Block::mapped);
-        tables.map(Table::held_in_files).chain(maps.map(Mapped::bytes)).sum()
-    }
-
     /// Returns the same decoder with every weight as a tensor of the format that is computed in, on the device that computes.
     ///
     /// That is what training needs, and what the methods that change weights do by themselves. Nothing is copied of a decoder

@@ -242,6 +242,12 @@ fn blocks_that_are_dropped_and_read_again_give_the_same_bits() {
     assert!(!stays.clone().with_weights_in_memory(in_files).reads_from_disk());
     let dropped = stays.clone().with_weights_in_memory(0);
     assert!(dropped.reads_from_disk());
+    let last = Tap::Block(stays.config().n_layers());
+    let (from_memory, from_disk) = (stays.bytes_of_a_pass(last), dropped.bytes_of_a_pass(last));
+    assert_eq!((from_memory.from_disk, from_disk.from_memory), (0, 0));
+    // Two bytes a weight, each of which is one product of a token: two operations.
+    let bytes = stays.config().flops_per_token(last) as usize;
+    assert_eq!((from_memory.from_memory, from_disk.from_disk), (bytes, bytes));
     // All prompts go through a block before it is dropped.
     assert_eq!(dropped.clone().with_lanes(2.try_into().unwrap()).parts(40, 5), vec![0..40]);
     let batch = TokenBatch::new(&[[3, 1, 4, 1, 5], [9, 2, 6, 5, 3]]).unwrap();

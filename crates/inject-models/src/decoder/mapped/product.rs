@@ -123,11 +123,6 @@ impl Target {
         Target { start: self.start.wrapping_add(column), stride: self.stride }
     }
 
-    /// The rows from this one on.
-    fn down(&self, row: usize) -> Target {
-        Target { start: self.start.wrapping_add(row * self.stride), stride: self.stride }
-    }
-
     fn put(&self, row: usize, column: usize, sums: &[f32], begin: Begin) {
         for (place, &sum) in sums.iter().enumerate() {
             // SAFETY: the place is in the result's allocation, and `First` writes it before `Later` reads it.

@@ -27,10 +27,12 @@ impl Detected {
 
 /// A format whose blocks are widened into two registers.
 pub(super) trait Vectors: Stored {
+    /// Widens half of a block.
+    ///
     /// # Safety
     ///
     /// A whole block can be read at `bytes`, and the processor has AVX-512 F.
-    unsafe fn load(bytes: *const u8) -> [__m512; 2];
+    unsafe fn half(bytes: *const u8, half: usize) -> __m512;
 
     /// Widens sixteen numbers in their natural order.
     ///
@@ -43,11 +45,13 @@ pub(super) trait Vectors: Stored {
 impl Vectors for Bf16 {
     #[inline]
     #[target_feature(enable = "avx512f")]
-    unsafe fn load(bytes: *const u8) -> [__m512; 2] {
+    unsafe fn half(bytes: *const u8, half: usize) -> __m512 {
         // SAFETY: the caller's.
         let pairs = unsafe { _mm512_loadu_si512(bytes.cast()) };
-        let odd = _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff_0000_u32 as i32));
-        [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs)), _mm512_castsi512_ps(odd)]
+        _mm512_castsi512_ps(match half {
+            0 => _mm512_slli_epi32::<16>(pairs),
+            _ => _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff_0000_u32 as i32)),
+        })
     }
 
     #[inline]
@@ -62,11 +66,9 @@ impl Vectors for Bf16 {
 impl Vectors for F16 {
     #[inline]
     #[target_feature(enable = "avx512f")]
-    unsafe fn load(bytes: *const u8) -> [__m512; 2] {
+    unsafe fn half(bytes: *const u8, half: usize) -> __m512 {
         // SAFETY: the caller's.
-        let halves =
-            unsafe { [_mm256_loadu_si256(bytes.cast()), _mm256_loadu_si256(bytes.add(BLOCK).cast())] };
-        [_mm512_cvtph_ps(halves[0]), _mm512_cvtph_ps(halves[1])]
+        unsafe { Self::sixteen(bytes.add(half * BLOCK)) }
     }
 
     #[inline]
@@ -80,9 +82,9 @@ impl Vectors for F16 {
 impl Vectors for F32 {
     #[inline]
     #[target_feature(enable = "avx512f")]
-    unsafe fn load(bytes: *const u8) -> [__m512; 2] {
+    unsafe fn half(bytes: *const u8, half: usize) -> __m512 {
         // SAFETY: the caller's.
-        unsafe { [_mm512_loadu_ps(bytes.cast()), _mm512_loadu_ps(bytes.add(2 * BLOCK).cast())] }
+        unsafe { Self::sixteen(bytes.add(half * 2 * BLOCK)) }
     }
 
     #[inline]
@@ -93,9 +95,9 @@ impl Vectors for F32 {
     }
 }
 
-/// The outputs whose sums, with those of so many rows, fit into 24 of the 32 registers.
+/// The outputs whose sums, with those of so many rows, fit into 24 of the 32 registers beside the weights of each.
 pub(super) fn outputs(rows: usize) -> usize {
-    [8, 8, 8, 6, 4, 4, 3, 3][rows - 1]
+    [8, 8, 6, 6, 4, 4, 3, 3][rows - 1]
 }
 
 /// The lengths were checked.
@@ -125,7 +127,7 @@ pub(super) fn products<S: Vectors>(
     match group.rows {
         1 => of!(1, 8),
         2 => of!(2, 8),
-        3 => of!(3, 8),
+        3 => of!(3, 6),
         4 => of!(4, 6),
         5 => of!(5, 4),
         6 => of!(6, 4),
@@ -138,15 +140,15 @@ pub(super) fn products<S: Vectors>(
 /// in memory.
 macro_rules! step {
     ($values:expr, $weights:ident, $at:expr, $partial:ident) => {{
-        let mut widened = [[_mm512_setzero_ps(); 2]; OUTPUTS];
-        for output in 0..OUTPUTS {
-            widened[output] = S::load($weights[output].add($at));
-        }
         for half in 0..2 {
+            let mut widened = [_mm512_setzero_ps(); OUTPUTS];
+            for output in 0..OUTPUTS {
+                widened[output] = S::half($weights[output].add($at), half);
+            }
             for row in 0..ROWS {
                 let value = _mm512_loadu_ps($values.add(row * BLOCK + half * BLOCK / 2));
                 for output in 0..OUTPUTS {
-                    $partial[row][output] = _mm512_fmadd_ps(value, widened[output][half], $partial[row][output]);
+                    $partial[row][output] = _mm512_fmadd_ps(value, widened[output], $partial[row][output]);
                 }
             }
         }
