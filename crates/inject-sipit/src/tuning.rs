@@ -79,6 +79,9 @@ pub(crate) const CHANCE_MOST: f64 = 1e-4;
 
 /// Candidates of one batch at most: larger ones are no faster on a CPU. Measured: bench candidates.
 pub(crate) const LARGEST_BATCH: usize = 512;
+/// The candidates of a larger batch, in candidates that cost as much as a pass does by itself: where weights come from the disk, an
+/// eighth of the time is theirs.
+pub(crate) const BATCH_OF_A_PASS: f64 = 8.0;
 /// Nearest candidates kept at a position, and hypotheses followed from it. Measured: depth with `--noise-share 2`.
 pub(crate) const NEAREST_KEPT: usize = 16;
 /// States of candidates kept at a position, for searches. Measured: policies, `ours without lens`.
@@ -181,6 +184,8 @@ pub(crate) const BLEND_TRUST: f64 = 0.3;
 
 /// Candidates of a position without a lens, by prior and secant search on ordinary text. Measured: policies.
 pub(crate) const AUTO_UNCALIBRATED: f64 = 64.0;
+/// Passes over these: a first round, and one more. Measured: policies, `batches`.
+pub(crate) const AUTO_ROUNDS: f64 = 2.0;
 /// Tokens of the survey: with 1,024 twice as many positions of block 1 remain to be searched. Measured: policies.
 pub(crate) const AUTO_SURVEY: usize = 2048;
 /// Cost of a token up to the head, in costs up to the tap, from which on the prior is asked after cheaper sources. Measured: depth.
@@ -235,6 +240,11 @@ pub(crate) const PASSES_OF_AN_UNLISTED: f64 = 2.0;
 /// Operations for reading back and comparing one coordinate: 1.6 ns on two cores that do 200 in a nanosecond. Measured: bench
 /// candidates, embedding.
 pub(crate) const FLOP_OF_COMPARING: f64 = 320.0;
+
+/// Operations in the time of reading a byte of weights from memory: two cores read 24 GB/s and do 200 GFLOP/s. Measured: bench step.
+pub(crate) const FLOP_OF_A_BYTE: f64 = 8.0;
+/// The same from a disk that reads 1.4 GB/s. Measured: `dd`, and the first pass over a checkpoint of 16 GB.
+pub(crate) const FLOP_OF_A_BYTE_ON_DISK: f64 = 140.0;
 
 // Making a lens.
 

@@ -4,10 +4,11 @@ use crate::{
     acceptance::Yardstick,
     cost::Cost,
     error::InvertError,
+    lens::candidates_of_a_pass,
     models::{Progress, Unit},
     noise::NoiseModel,
     target::TargetStates,
-    tuning::{LARGEST_BATCH, NOISE_SEQUENCE},
+    tuning::{BATCH_OF_A_PASS, LARGEST_BATCH, NOISE_SEQUENCE},
 };
 
 use super::{Inverter, calibrate::ProducerNoise, watch::Watch};
@@ -73,7 +74,9 @@ impl<'r> Comparison<'r> {
 
     /// The size of a batch of candidates after `prefix_len` tokens.
     pub(super) fn batch(&self, prefix_len: usize) -> usize {
-        self.rows_in_memory(prefix_len + 1).min(LARGEST_BATCH)
+        let Inverter { decoder, tap, .. } = self.inverter;
+        let of_passes = (BATCH_OF_A_PASS * candidates_of_a_pass(decoder, *tap)) as usize;
+        self.rows_in_memory(prefix_len + 1).min(LARGEST_BATCH.max(of_passes))
     }
 
     pub(super) fn report(
