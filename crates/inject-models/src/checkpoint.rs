@@ -11,7 +11,9 @@ mod adapter;
 mod damage;
 mod gguf;
 mod header;
+mod identity;
 mod instead;
+mod known_hashes;
 mod lfs;
 mod pytorch;
 mod quantised;
@@ -41,11 +43,13 @@ pub use self::{
     gguf::GgufError,
     header::{Header, HeaderError, LONGEST_HEADER, StoredTensor},
     instead::Instead,
+    known_hashes::KnownHashes,
     shard_index::{ShardIndex, ShardIndexError},
 };
 pub(crate) use self::{
     adapter::{Adapter, Factors, Module, hash_with_adapter},
     gguf::Gguf,
+    identity::{file_hash, weight_hash},
     instead::{HubSnapshot, base_of_adapter, hub_snapshot},
     lfs::refuse_pointer,
     quantised::dequantised,
@@ -382,36 +386,6 @@ impl WeightFile {
             values @ (Values::Safetensors(_) | Values::Gguf(_)) => {
                 WeightFile { path: self.path, values, map: self.map }
             }
-        }
-    }
-}
-
-/// Computes the SHA-256 of the weights in a folder, in hexadecimal: of the one weight file itself (so it equals the
-/// checksum that the Hub shows), or, for several shards, of their sorted `name:checksum` lines.
-pub(crate) fn weight_hash(folder: &Path) -> Result<String, ModelError> {
-    let mut paths: Vec<PathBuf> = Checkpoint::open(folder)?.files.into_iter().map(|file| file.path).collect();
-    paths.sort();
-    if let [path] = paths.as_slice() {
-        return file_hash(path);
-    }
-    let mut lines = String::new();
-    for path in &paths {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        lines += &format!("{name}:{}\n", file_hash(path)?);
-    }
-    Ok(hex::encode(Sha256::digest(lines.as_bytes())))
-}
-
-/// Computes the SHA-256 of a file, in hexadecimal.
-pub(crate) fn file_hash(path: &Path) -> Result<String, ModelError> {
-    let io_error = |source| ModelError::Read { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(io_error)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0_u8; 1 << 20];
-    loop {
-        match file.read(&mut buffer).map_err(io_error)? {
-            0 => return Ok(hex::encode(hasher.finalize())),
-            read => hasher.update(&buffer[..read]),
         }
     }
 }

@@ -13,6 +13,7 @@ mod extend;
 mod feed_forward;
 mod forward;
 mod full_precision;
+mod held;
 mod init;
 mod lanes;
 mod linear;
@@ -21,6 +22,7 @@ mod mapped;
 mod merge;
 mod narrow;
 mod norm;
+mod paging;
 mod quantise;
 mod rotary;
 mod rows;
@@ -43,6 +45,7 @@ use self::{
     cache::{Cache, KeysValues},
     lanes::Lanes,
     norm::Norm,
+    paging::Paging,
     rows::Rows,
     sight::Sights,
     soft_cap::capped,
@@ -53,10 +56,11 @@ pub use self::{
     extend::Alternative,
     forward::{Forward, Logits},
     full_precision::rounds_products,
+    held::PassBytes,
     map::Matrix,
 };
 pub(crate) use self::{
-    mapped::{Mapped, Segment},
+    mapped::{Layout as MappedLayout, Mapped, Segment},
     weight::{Table as HeldTable, Weight as HeldWeight},
 };
 use crate::{
@@ -85,6 +89,8 @@ pub struct Decoder {
     config: DecoderConfig,
     #[module(skip)]
     lanes: Lanes,
+    #[module(skip)]
+    paging: Paging,
 }
 
 /// The forward pass.
@@ -103,7 +109,7 @@ impl Decoder {
             let rows = Rows::runs(tokens.rows(), 0, tokens.width(), tokens.width());
             self.read(tokens, &rows, Cache::None, taps, logits)
         };
-        Ok(match self.lanes.groups(tokens.rows(), tokens.width()) {
+        Ok(match self.groups(tokens.rows(), tokens.width()) {
             None => part(tokens),
             Some(groups) => {
                 let part = |group: &Range<usize>| part(&tokens.rows_in(group.clone()));
@@ -194,10 +200,14 @@ impl Decoder {
             }
         };
         let mut sights = Sights::new(rows, self.device(), self.dtype());
-        for (i, block) in self.blocks.iter().enumerate().take(depth) {
+        let blocks = &self.blocks[..depth];
+        let mut walk = self.paging.walk(blocks);
+        for (i, block) in blocks.iter().enumerate() {
+            walk.reached(i);
             let sight = sights.of(&block.attention.config);
             states = block.forward(states, rows, &sight, cache.block(i), self.lanes);
             collect(Tap::Block(i + 1), &states);
+            walk.left(i);
         }
 
         if taps.contains(&Tap::FinalNorm) {
@@ -286,6 +296,22 @@ impl Decoder {
         Decoder { lanes: Lanes(lanes.get()), ..self }
     }
 
+    /// Returns the same decoder, which keeps about so many bytes of the weights of its blocks in memory, if they are in mapped files.
+    /// The last blocks of a larger model are read from the disk in each pass, two blocks ahead of the computation, and dropped after
+    /// it. The default keeps all weights.
+    ///
+    /// What is dropped is read again: such a model computes as fast as its disk. So a pass should take many rows. The states are the
+    /// same bits.
+    pub fn with_weights_in_memory(self, bytes: usize) -> Self {
+        let paging = Paging::within(bytes, &self.blocks);
+        Decoder { paging, ..self }
+    }
+
+    /// Returns whether each pass reads some of the weights from the disk again.
+    pub fn reads_from_disk(&self) -> bool {
+        self.paging.drops()
+    }
+
     /// Returns the number of parts in which the rows of a batch are computed at once. States computed with another number differ
     /// from these by rounding.
     pub fn lanes(&self) -> usize {
@@ -295,7 +321,13 @@ impl Decoder {
     /// Returns the prompts of a batch that are computed together, part by part. A prompt that is alone in its part is computed as
     /// it would be in a batch of its own.
     pub fn parts(&self, prompts: usize, width: usize) -> Vec<Range<usize>> {
-        self.lanes.groups(prompts, width).unwrap_or_else(|| std::iter::once(0..prompts).collect())
+        self.groups(prompts, width).unwrap_or_else(|| std::iter::once(0..prompts).collect())
+    }
+
+    /// Groups of prompts that go through the model by themselves. Blocks that are read from the disk each time take all prompts at
+    /// once.
+    fn groups(&self, prompts: usize, width: usize) -> Option<Vec<Range<usize>>> {
+        if self.paging.drops() { None } else { self.lanes.groups(prompts, width) }
     }
 
     /// Returns the token embedding as stored: without positions and without the family's scale.
@@ -323,6 +355,20 @@ impl Decoder {
     /// `[vocab_size, d_model]`.
     pub fn own_head(&self) -> Option<Tensor<2>> {
         self.head.as_ref().map(|head| head.tensor(&self.device(), self.dtype()))
+    }
+
+    /// Returns consecutive rows of the matrix that turns states after the final norm into logits: the model's own head or the token
+    /// embedding.
+    ///
+    /// # Shapes
+    ///
+    /// `[tokens.len(), d_model]`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `tokens` lies outside the vocabulary.
+    pub fn head_rows(&self, tokens: Range<usize>) -> Tensor<2> {
+        self.head.as_ref().unwrap_or(&self.embedding).rows(tokens, &self.device(), self.dtype())
     }
 
     /// Applies the final norm to states at the last block. The result is the input of [`Decoder::logits`].

@@ -80,7 +80,7 @@ pub use burn;
 
 pub use self::{
     config::DecoderConfig,
-    decoder::{Alternative, Decoder, Forward, Logits, Matrix, PrefixCache, rounds_products},
+    decoder::{Alternative, Decoder, Forward, Logits, Matrix, PassBytes, PrefixCache, rounds_products},
     error::{ConfigProblem, ModelError},
     families::Family,
     format::{FloatFormat, NumberFormat},

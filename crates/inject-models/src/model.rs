@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 
 use crate::{
-    checkpoint::{self, Adapter, Checkpoint, Gguf, Instead, Weights, read_text},
+    checkpoint::{self, Adapter, Checkpoint, Gguf, Instead, KnownHashes, Weights, read_text},
     config::{DecoderConfig, Head},
     decoder::Decoder,
     error::ModelError,
@@ -248,7 +248,20 @@ impl Model {
     ///
     /// Fails if a file can no longer be read.
     pub fn weight_hash(&self) -> Result<String, ModelError> {
-        let model = checkpoint::weight_hash(&self.origin.folder)?;
+        self.hash(None)
+    }
+
+    /// Returns [`Model::weight_hash`], without reading large files that were hashed before and have not been changed since.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a file can no longer be read.
+    pub fn weight_hash_known(&self, known: &KnownHashes) -> Result<String, ModelError> {
+        self.hash(Some(known))
+    }
+
+    fn hash(&self, known: Option<&KnownHashes>) -> Result<String, ModelError> {
+        let model = checkpoint::weight_hash(&self.origin.folder, known)?;
         match &self.origin.adapter {
             None => Ok(model),
             Some(folder) => checkpoint::hash_with_adapter(&model, folder),

@@ -34,7 +34,7 @@ pub use self::{
     share::LensShare,
 };
 pub(crate) use self::{
-    passes::flop_of_candidate,
+    passes::{candidates_of_a_pass, flop_of_candidate},
     score::{Evidence, Shortlist},
 };
 use std::sync::{Arc, OnceLock};

@@ -83,8 +83,28 @@ impl TokenRows {
         digits: Bits,
         arithmetic: Arithmetic,
     ) -> Result<Self, InvertError> {
-        let [vocab_size, width] = rows.dims();
-        let read = |range: Range<usize>| read_f32(rows.clone().narrow(0, range.start, range.len()));
+        let part = |range: Range<usize>| rows.clone().narrow(0, range.start, range.len());
+        TokenRows::of_parts(rows.dims(), part, addends, digits, arithmetic)
+    }
+
+    /// Takes the rows of a table that is read part by part, and numbers to add to each row's products. The whole table is not in
+    /// memory at once, unless the device multiplies.
+    ///
+    /// # Shapes
+    ///
+    /// The table is `[vocab_size, width]`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvertError`] when the device fails.
+    pub(crate) fn of_parts(
+        [vocab_size, width]: [usize; 2],
+        part: impl Fn(Range<usize>) -> Tensor<2> + Sync,
+        addends: Option<Vec<f32>>,
+        digits: Bits,
+        arithmetic: Arithmetic,
+    ) -> Result<Self, InvertError> {
+        let read = |range: Range<usize>| read_f32(part(range));
         let coarse = match arithmetic {
             Arithmetic::I16OnProcessor => QuantisedRows::round(vocab_size, width, digits, read)?,
             Arithmetic::I16Portable => Some(QuantisedRows::round_portable(vocab_size, width, digits, read)?),
@@ -95,16 +115,16 @@ impl TokenRows {
             (Some(coarse), None) => TokenRows::Processor(coarse),
             (Some(coarse), Some(addends)) => TokenRows::Processor(coarse.plus(addends)),
             (None, addends) => {
-                let on_device = |addends: Vec<f32>| {
-                    Tensor::<2>::from_data(TensorData::new(addends, [vocab_size, 1]), &rows.device())
-                };
-                let addends = addends.map(on_device);
-                let chunk = |(start, rows): (usize, Tensor<2>)| {
-                    let addends = addends.clone().map(|addends| addends.narrow(0, start, rows.dims()[0]));
+                let chunk = |start: usize| {
+                    let end = vocab_size.min(start + ON_DEVICE);
+                    let rows = part(start..end);
+                    let addends = addends.as_ref().map(|addends| {
+                        let addends = TensorData::new(addends[start..end].to_vec(), [end - start, 1]);
+                        Tensor::<2>::from_data(addends, &rows.device())
+                    });
                     DeviceRows { rows, addends }
                 };
-                let starts = (0..vocab_size).step_by(ON_DEVICE);
-                TokenRows::Device(starts.zip(rows.clone().split(ON_DEVICE, 0)).map(chunk).collect())
+                TokenRows::Device((0..vocab_size).step_by(ON_DEVICE).map(chunk).collect())
             }
         })
     }

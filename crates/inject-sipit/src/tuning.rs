@@ -83,6 +83,9 @@ pub(crate) const LARGEST_BATCH: usize = 512;
 /// Candidates of one batch at most on a GPU, if the memory budget allows: enough rows for products at its full rate. Measured:
 /// `benches/gpu`, `candidates`.
 pub(crate) const LARGEST_BATCH_ON_DEVICE: usize = 4096;
+/// The candidates of a larger batch, in candidates that cost as much as a pass does by itself: where weights come from the disk, an
+/// eighth of the time is theirs.
+pub(crate) const BATCH_OF_A_PASS: f64 = 8.0;
 /// Nearest candidates kept at a position, and hypotheses followed from it. Measured: depth with `--noise-share 2`.
 pub(crate) const NEAREST_KEPT: usize = 16;
 /// States of candidates kept at a position, for searches. Measured: policies, `ours without lens`.
@@ -185,6 +188,8 @@ pub(crate) const BLEND_TRUST: f64 = 0.3;
 
 /// Candidates of a position without a lens, by prior and secant search on ordinary text. Measured: policies.
 pub(crate) const AUTO_UNCALIBRATED: f64 = 64.0;
+/// Passes over these: a first round, and one more. Measured: policies, `batches`.
+pub(crate) const AUTO_ROUNDS: f64 = 2.0;
 /// Tokens of the survey: with 1,024 twice as many positions of block 1 remain to be searched. Measured: policies.
 pub(crate) const AUTO_SURVEY: usize = 2048;
 /// Cost of a token up to the head, in costs up to the tap, from which on the prior is asked after cheaper sources. Measured: depth.
@@ -240,6 +245,11 @@ pub(crate) const PASSES_OF_AN_UNLISTED: f64 = 2.0;
 /// candidates, embedding.
 pub(crate) const FLOP_OF_COMPARING: f64 = 320.0;
 
+/// Operations in the time of reading a byte of weights from memory: two cores read 24 GB/s and do 200 GFLOP/s. Measured: bench step.
+pub(crate) const FLOP_OF_A_BYTE: f64 = 8.0;
+/// The same from a disk that reads 1.4 GB/s. Measured: `dd`, and the first pass over a checkpoint of 16 GB.
+pub(crate) const FLOP_OF_A_BYTE_ON_DISK: f64 = 140.0;
+
 // Making a lens.
 
 /// Coordinates kept until the held-out text decides. Measured: lens, `rank`.
@@ -290,6 +300,9 @@ pub(crate) const LENS_BATCH: usize = 512;
 pub(crate) const PROJECTED_TOGETHER: usize = 8192;
 /// Embeddings whose lengths are computed together. Measured: bench inversion, `draft`.
 pub(crate) const LENGTHS_TOGETHER: usize = 1024;
+/// Numbers of the embedding whose mean is computed at once: 1 GB in F32. The embedding of a large model is in its files, and is not
+/// widened as a whole.
+pub(crate) const MEANS_TOGETHER: usize = 1 << 28;
 /// Rows of the embedding compared with a point together. Measured: policies, `gradient`.
 #[cfg(feature = "gradient")]
 pub(crate) const ROWS_TOGETHER: usize = 4096;

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::sync::OnceLock;
+use std::{ops::Range, sync::OnceLock};
 
 use crate::{
     collisions::{Arithmetic, approximate_products::Bits},
@@ -12,7 +12,7 @@ use crate::{
     noise::spread,
     tensors::{read, read_f32},
     token_rows::{Largest, TokenRows, Wanted},
-    tuning::{EXPECTATION_PROMPTS, LENGTHS_TOGETHER},
+    tuning::{EXPECTATION_PROMPTS, LENGTHS_TOGETHER, MEANS_TOGETHER},
 };
 use burn::tensor::{DType, Tensor, activation};
 
@@ -173,37 +173,49 @@ impl<'a> Vocabulary<'a> {
     }
 
     fn embedding(&self) -> Result<&TokenRows, InvertError> {
-        known(&self.embedding, || {
-            TokenRows::of(self.decoder.token_embedding(), None, Bits::Eight, self.arithmetic)
-        })
+        known(&self.embedding, || self.table(|tokens| self.decoder.token_embeddings(tokens)))
     }
 
     fn head(&self) -> Result<&TokenRows, InvertError> {
         match self.decoder.config().head {
             Head::Absent => Err(ModelError::NoHead.into()),
             Head::Tied => self.embedding(),
-            Head::Untied => known(&self.head, || {
-                let head = self.decoder.own_head().unwrap_or_else(|| self.decoder.token_embedding());
-                TokenRows::of(head, None, Bits::Eight, self.arithmetic)
-            }),
+            Head::Untied => known(&self.head, || self.table(|tokens| self.decoder.head_rows(tokens))),
         }
     }
 
+    fn table(&self, rows: impl Fn(Range<usize>) -> Tensor<2> + Sync) -> Result<TokenRows, InvertError> {
+        let config = self.decoder.config();
+        let shape = [config.vocab_size, config.d_model];
+        TokenRows::of_parts(shape, rows, None, Bits::Eight, self.arithmetic)
+    }
+
     fn directions(&self) -> Result<&Directions, InvertError> {
-        known(&self.directions, || Directions::of(self.decoder.token_embedding()))
+        known(&self.directions, || Directions::of(self.decoder))
     }
 }
 
 impl Directions {
-    fn of(embedding: Tensor<2>) -> Result<Self, InvertError> {
-        let mean = embedding.clone().mean_dim(0);
+    fn of(decoder: &Decoder) -> Result<Self, InvertError> {
+        let config = decoder.config();
+        let vocab_size = config.vocab_size;
+        let parts = |len: usize| {
+            let part = move |begin| decoder.token_embeddings(begin..vocab_size.min(begin + len));
+            (0..vocab_size).step_by(len).map(part)
+        };
+        // The share of a part in the mean, which a narrow format holds where a sum might overflow.
+        let share = |rows: Tensor<2>| {
+            let share = rows.dims()[0] as f64 / vocab_size as f64;
+            rows.mean_dim(0).mul_scalar(share)
+        };
+        let shares = parts(MEANS_TOGETHER.div_ceil(config.d_model)).map(share).collect();
+        let mean = Tensor::cat(shares, 0).sum_dim(0); // [1, d_model]
         // Parts need no copy of all embeddings and stay in the cache.
         let of_part = |rows: Tensor<2>| {
             let squares = (rows - mean.clone()).cast(DType::F32).powi_scalar(2).sum_dim(1);
             read_f32(squares.clamp_min(1e-12).sqrt().recip())
         };
-        let parts: Vec<Vec<f32>> =
-            embedding.split(LENGTHS_TOGETHER, 0).into_iter().map(of_part).collect::<Result<_, _>>()?;
+        let parts: Vec<Vec<f32>> = parts(LENGTHS_TOGETHER).map(of_part).collect::<Result<_, _>>()?;
         Ok(Directions { mean, per_length: parts.concat() })
     }
 

@@ -11,9 +11,11 @@ use std::{
 
 use burn::tensor::Device;
 use clap::Args;
-use inject_sipit::models::{Decoder, FloatFormat, Hold, Model, ModelSource, Origin, Precision};
+use inject_sipit::models::{
+    Decoder, FloatFormat, Hold, Model, ModelSource, Origin, Precision, checkpoint::KnownHashes,
+};
 
-use super::room;
+use super::{cache, room};
 use crate::{Failure, bundled::Bundled, device::DeviceKind, output::note};
 #[cfg(feature = "hub")]
 use crate::{outcome::chain, progress::Meter};
@@ -168,17 +170,21 @@ impl ModelOptions {
             model = model.with_tokenizer(&resolve_tokenizer(place)?)?;
         }
         tell(&model);
-        room::tell_of_disk(&model.decoder);
-        model.decoder = model.decoder.with_lanes(self.device.lanes());
+        model.decoder = room::within_memory(model.decoder).with_lanes(self.device.lanes());
         Ok(LoadedModel { model, weight_hash: OnceCell::new(), _bundled: bundled })
     }
 }
 
 impl LoadedModel {
-    /// The hash of the weights. The files are read once.
+    /// The hash of the weights. The files are read once, and large ones not again by later commands.
     pub(crate) fn weight_hash(&self) -> Result<&str, Failure> {
         if self.weight_hash.get().is_none() {
-            let hash = self.model.weight_hash()?;
+            let hash = match cache::folder() {
+                Some(folder) => {
+                    self.model.weight_hash_known(&KnownHashes::in_file(folder.join("hashes.json")))?
+                }
+                None => self.model.weight_hash()?,
+            };
             return Ok(self.weight_hash.get_or_init(|| hash));
         }
         Ok(self.weight_hash.get().map_or("", String::as_str))

@@ -52,21 +52,27 @@ fn fits(weights: u64, available: u64) -> Result<(), Failure> {
     }
 }
 
-/// Tells the user if the weights that stay in their files are larger than the memory that is left for them.
-pub(super) fn tell_of_disk(decoder: &Decoder) {
-    if let Some(text) = available().and_then(|available| of_disk(decoder.held_in_files() as u64, available)) {
-        note(&text);
+/// The memory beside the weights that stay in their files: for the program, the states of a pass and its caches.
+const BESIDE: u64 = 2_000_000_000;
+
+/// The same decoder, which keeps as many of the weights in its files in memory as there is room for. Says so if that is not all.
+pub(super) fn within_memory(decoder: Decoder) -> Decoder {
+    let Some(available) = available() else { return decoder };
+    let in_files = decoder.held_in_files() as u64;
+    let room = available.saturating_sub(BESIDE);
+    let decoder = decoder.with_weights_in_memory(usize::try_from(room).unwrap_or(usize::MAX));
+    if decoder.reads_from_disk() {
+        note(&of_disk(in_files, available));
     }
+    decoder
 }
 
-fn of_disk(in_files: u64, available: u64) -> Option<String> {
-    (in_files > available).then(|| {
-        format!(
-            "the weights take {} and {} of memory are available: each pass reads the rest from the disk again",
-            number::bytes(in_files),
-            number::bytes(available)
-        )
-    })
+fn of_disk(in_files: u64, available: u64) -> String {
+    format!(
+        "the weights take {} and {} of memory are available: each pass reads the rest from the disk again",
+        number::bytes(in_files),
+        number::bytes(available)
+    )
 }
 
 #[cfg(test)]
@@ -87,7 +93,6 @@ mod tests {
             text.contains("32.1 GB") && text.contains("24 GB") && text.contains("--hold stored"),
             "{text}"
         );
-        assert_eq!(of_disk(8, 8), None);
-        assert!(of_disk(24_400_000_000, 20_000_000_000).unwrap().contains("24.4 GB"));
+        assert!(of_disk(24_400_000_000, 20_000_000_000).contains("24.4 GB and 20 GB"));
     }
 }

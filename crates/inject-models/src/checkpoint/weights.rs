@@ -9,7 +9,7 @@ use burn::{
 
 use super::Checkpoint;
 use crate::{
-    decoder::{HeldTable, HeldWeight, Mapped, Segment},
+    decoder::{HeldTable, HeldWeight, Mapped, MappedLayout, Segment},
     error::ModelError,
     families::{Family, Ignored, Names, Projection, Stored},
     format::FloatFormat,
@@ -142,8 +142,14 @@ impl<'a> Weights<'a> {
             self.checkpoint.check(name, &expected)?;
         }
         let names = || parts.iter().map(|(name, _)| name.as_str());
-        let by_output = names().all(|name| layout(name) != Stored::InOut);
-        if let Some(mapped) = by_output.then(|| self.mapped(names())).transpose()?.flatten() {
+        let by_input = names().filter(|name| layout(name) == Stored::InOut).count();
+        let mapped_layout = match by_input {
+            0 => Some(MappedLayout::ByOutput),
+            _ if by_input == parts.len() => Some(MappedLayout::ByInput),
+            _ => None,
+        };
+        let mapped = mapped_layout.map(|layout| self.mapped(layout, names())).transpose()?;
+        if let Some(mapped) = mapped.flatten() {
             self.taken.extend(parts.into_iter().map(|(name, _)| name));
             return Ok(HeldWeight::Mapped(mapped));
         }
@@ -207,7 +213,7 @@ impl<'a> Weights<'a> {
 
     fn table(&mut self, name: String, shape: [usize; 2]) -> Result<HeldTable, ModelError> {
         self.checkpoint.check(&name, &shape)?;
-        if let Some(mapped) = self.mapped([name.as_str()].into_iter())? {
+        if let Some(mapped) = self.mapped(MappedLayout::ByOutput, [name.as_str()].into_iter())? {
             self.taken.insert(name);
             return Ok(HeldTable::Mapped(mapped));
         }
@@ -216,22 +222,27 @@ impl<'a> Weights<'a> {
     }
 
     /// The rows of some tensors where they are in their files, if the model is to hold them there and can.
-    fn mapped<'n>(&self, names: impl Iterator<Item = &'n str>) -> Result<Option<Mapped>, ModelError> {
+    fn mapped<'n>(
+        &self,
+        layout: MappedLayout,
+        names: impl Iterator<Item = &'n str>,
+    ) -> Result<Option<Mapped>, ModelError> {
         if self.hold != Hold::Mapped {
             return Ok(None);
         }
         let mut segments = Vec::new();
         let mut formats = BTreeSet::new();
-        let mut d_in = 0;
+        let mut width = 0;
         for name in names {
             let Some(place) = self.checkpoint.mapped(name)? else { return Ok(None) };
             formats.insert(place.format.name());
             segments.push(Segment { map: place.map, begin: place.begin, rows: place.shape[0] });
-            d_in = place.shape[1];
+            width = place.shape[1];
         }
         let format = formats.pop_first().and_then(|name| name.parse().ok());
         // Formats that differ are widened.
-        Ok(format.filter(|_| formats.is_empty()).and_then(|format| Mapped::new(format, d_in, segments)))
+        let format = format.filter(|_| formats.is_empty());
+        Ok(format.and_then(|format| Mapped::new(format, layout, width, segments)))
     }
 
     /// The format in which the parameter of some tensors is held.

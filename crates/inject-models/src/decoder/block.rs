@@ -7,9 +7,11 @@ use super::{
     cache::{Cache, KeysValues},
     feed_forward::FeedForward,
     lanes::Lanes,
+    mapped::Mapped,
     norm::Norm,
     rows::Rows,
     sight::Sight,
+    weight::Weight,
 };
 use crate::config::Residual;
 
@@ -29,6 +31,19 @@ pub(super) struct Block {
 }
 
 impl Block {
+    /// The matrices.
+    pub(super) fn weights(&self) -> impl Iterator<Item = &Weight> {
+        let (attention, feed_forward) = (&self.attention, &self.feed_forward);
+        [&attention.qkv, &attention.out, &feed_forward.up, &feed_forward.down]
+            .into_iter()
+            .map(|linear| &linear.weight)
+    }
+
+    /// The matrices that are in mapped files.
+    pub(super) fn mapped(&self) -> impl Iterator<Item = &Mapped> {
+        self.weights().filter_map(Weight::mapped)
+    }
+
     /// # Shapes
     ///
     /// `states` is `[rows, d_model]`, and so is the result.

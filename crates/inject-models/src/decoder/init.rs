@@ -14,6 +14,7 @@ use super::{
     lanes::Lanes,
     linear::Linear,
     norm::Norm,
+    paging::Paging,
     weight::{Table, Weight},
 };
 use crate::{
@@ -35,7 +36,7 @@ impl Decoder {
             LearnedPositions::None => None,
             LearnedPositions::Table { max_len } => Some(weights.positions(max_len, d_model)?),
         };
-        let blocks = config
+        let blocks: Vec<Block> = config
             .blocks
             .iter()
             .enumerate()
@@ -51,7 +52,8 @@ impl Decoder {
             Head::Untied => Some(weights.head(config.vocab_size, d_model)?),
         };
         weights.finish()?;
-        Ok(Decoder { embedding, positions, blocks, final_norm, head, config, lanes: Lanes(1) })
+        let paging = Paging::of_all(blocks.len());
+        Ok(Decoder { embedding, positions, blocks, final_norm, head, config, lanes: Lanes(1), paging })
     }
 }
 
@@ -152,6 +154,7 @@ impl DecoderConfig {
             },
             config: self.clone(),
             lanes: Lanes(1),
+            paging: Paging::of_all(self.n_layers()),
         }
     }
 }

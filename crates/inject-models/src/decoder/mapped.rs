@@ -12,23 +12,36 @@ use burn::{
     module::{Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor},
     tensor::{DType, Device, Tensor, TensorData},
 };
+#[cfg(unix)]
+use memmap2::Advice;
 use memmap2::Mmap;
 
-use self::kernel::Kernel;
+use self::kernel::{Kernel, by_input::Columns};
 use crate::format::FloatFormat;
 
 /// A matrix in a mapped file. A clone shares it.
 #[derive(Clone, Debug)]
 pub(crate) struct Mapped(Arc<MappedMatrix>);
 
-/// The rows of a matrix, each with `d_in` numbers.
+/// The rows of a matrix.
 struct MappedMatrix {
     format: FloatFormat,
-    d_in: usize,
+    layout: Layout,
+    /// The numbers of a row.
+    width: usize,
     segments: Vec<Segment>,
     /// The number of rows up to the end of each segment.
     ends: Vec<usize>,
     kernel: Kernel,
+}
+
+/// What a row of a matrix is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// The weights of one output: `[outputs, inputs]`, as PyTorch's `Linear` is stored, and a table of tokens.
+    ByOutput,
+    /// The weights of one input: `[inputs, outputs]`, as GPT-2's maps are stored.
+    ByInput,
 }
 
 /// Consecutive rows in one file.
@@ -44,21 +57,30 @@ pub(crate) struct Segment {
 
 impl fmt::Debug for MappedMatrix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} [{}, {}] in a file", self.format, self.rows(), self.d_in)
+        write!(f, "{} [{}, {}] in a file", self.format, self.rows(), self.width)
     }
 }
 
 impl Mapped {
-    /// Makes a matrix of the rows of several segments, one after another. Returns nothing for F64, which is not computed with.
+    /// Makes a matrix of the rows of several segments, one after another. Returns nothing for F64, which is not computed with, and
+    /// for several segments input by input: those are the columns of one matrix.
     ///
     /// # Panics
     ///
     /// Panics if a segment exceeds its file: the header was checked.
-    pub(crate) fn new(format: FloatFormat, d_in: usize, segments: Vec<Segment>) -> Option<Self> {
-        if format == FloatFormat::F64 || d_in == 0 || cfg!(target_endian = "big") {
+    pub(crate) fn new(
+        format: FloatFormat,
+        layout: Layout,
+        width: usize,
+        segments: Vec<Segment>,
+    ) -> Option<Self> {
+        if format == FloatFormat::F64 || width == 0 || cfg!(target_endian = "big") {
             return None;
         }
-        let row = d_in * format.bytes();
+        if layout == Layout::ByInput && segments.len() != 1 {
+            return None;
+        }
+        let row = width * format.bytes();
         let mut rows = 0;
         let mut ends = Vec::with_capacity(segments.len());
         for Segment { map, begin, rows: more } in &segments {
@@ -67,38 +89,68 @@ impl Mapped {
             ends.push(rows);
         }
         let kernel = Kernel::detect();
-        Some(Mapped(Arc::new(MappedMatrix { format, d_in, segments, ends, kernel })))
+        Some(Mapped(Arc::new(MappedMatrix { format, layout, width, segments, ends, kernel })))
     }
 
     /// The size of the matrix in its files.
     pub(super) fn bytes(&self) -> usize {
-        self.0.rows() * self.0.d_in * self.0.format.bytes()
+        self.0.rows() * self.0.width * self.0.format.bytes()
     }
 
-    /// The number of rows and the width.
+    /// The number of outputs and that of inputs.
     pub(super) fn dims(&self) -> [usize; 2] {
-        [self.0.rows(), self.0.d_in]
+        [self.0.outputs(), self.0.inputs()]
     }
 
-    /// The same matrix with its rows divided into `outer * inner` equal parts, the two counts exchanged.
+    /// The same matrix, stored output by output, with its rows divided into `outer * inner` equal parts, the two counts exchanged.
     pub(super) fn exchanged(&self, [outer, inner]: [usize; 2]) -> Self {
         let rows = self.0.rows() / (outer * inner);
         let segments = (0..inner).flat_map(|i| (0..outer).map(move |o| o * inner + i));
         let segments = segments.flat_map(|part| self.0.segments_of(part * rows..(part + 1) * rows)).collect();
-        Mapped::new(self.0.format, self.0.d_in, segments).unwrap_or_else(|| self.clone())
+        Mapped::new(self.0.format, self.0.layout, self.0.width, segments).unwrap_or_else(|| self.clone())
     }
 
-    /// Multiplies rows of F32 with some rows of the matrix.
+    /// Asks the system to read the matrix into memory, in the order in which it is in its files.
+    pub(super) fn read_ahead(&self) {
+        // Linux reads no more than a window at a time, whatever is asked for. This is the smallest usual one.
+        #[cfg(unix)]
+        const WINDOW: usize = 128 << 10;
+        #[cfg(unix)]
+        for (map, bytes) in self.0.places() {
+            for begin in bytes.clone().step_by(WINDOW) {
+                // A system that does not do so reads the pages when they are used.
+                let _ = map.advise_range(Advice::WillNeed, begin, WINDOW.min(bytes.end - begin));
+            }
+        }
+    }
+
+    /// Tells the system that the matrix is not needed for a while, so that its pages are the first to make room.
+    pub(super) fn drop_pages(&self) {
+        #[cfg(target_os = "linux")]
+        for (map, bytes) in self.0.places() {
+            // Whole pages only: the ends belong to the neighbours too.
+            const PAGE: usize = 64 << 10;
+            let (begin, end) = (bytes.start.next_multiple_of(PAGE), bytes.end / PAGE * PAGE);
+            if begin < end {
+                // SAFETY: the range is in the map, and begins at a page. The pages are read from the file again when they are used.
+                unsafe {
+                    libc::madvise(map.as_ptr().add(begin).cast_mut().cast(), end - begin, libc::MADV_PAGEOUT)
+                };
+            }
+        }
+    }
+
+    /// Multiplies rows of F32 with the weights of some outputs.
     ///
     /// # Shapes
     ///
-    /// `x` is `[rows, d_in]`, and the result `[rows, outputs.len()]`.
+    /// `x` is `[rows, inputs]`, and the result `[rows, outputs.len()]`.
     pub(super) fn product(&self, x: Tensor<2>, outputs: Range<usize>) -> Tensor<2> {
         let device = x.device();
         // The gradient of `x` needs tensors all the way, and other formats the products of the device.
         if device.is_autodiff() || x.dtype() != DType::F32 {
-            let weight = self.tensor(outputs, &device, x.dtype());
-            return x.matmul(weight.transpose());
+            let weight = self.tensor(&device, x.dtype());
+            return x.matmul(weight.narrow(0, outputs.start, outputs.len()).transpose());
         }
         let [rows, _] = x.dims();
         let x = x.into_data();
@@ -108,31 +160,35 @@ impl Mapped {
         Tensor::from_data(TensorData::new(values, shape), &device)
     }
 
-    /// Some rows as a tensor on a device.
+    /// The whole matrix as a tensor on a device.
     ///
     /// # Shapes
     ///
-    /// `[rows.len(), d_in]`.
-    pub(super) fn tensor(&self, rows: Range<usize>, device: &Device, dtype: DType) -> Tensor<2> {
-        self.select(rows, device, dtype)
+    /// `[outputs, inputs]`.
+    pub(super) fn tensor(&self, device: &Device, dtype: DType) -> Tensor<2> {
+        let rows = self.select(0..self.0.rows(), device, dtype);
+        match self.0.layout {
+            Layout::ByOutput => rows,
+            Layout::ByInput => rows.transpose(),
+        }
     }
 
     /// The rows with these numbers as a tensor on a device.
     ///
     /// # Shapes
     ///
-    /// `[rows, d_in]`.
+    /// `[rows, width]`.
     pub(super) fn select(
         &self,
         rows: impl ExactSizeIterator<Item = usize>,
         device: &Device,
         dtype: DType,
     ) -> Tensor<2> {
-        let MappedMatrix { d_in, format, .. } = *self.0;
-        let shape = [rows.len(), d_in];
-        let mut values = vec![0.0; shape[0] * d_in];
-        for (row, values) in rows.zip(values.chunks_exact_mut(d_in)) {
-            format.decode(self.0.part(row, 0..d_in), values);
+        let MappedMatrix { width, format, .. } = *self.0;
+        let shape = [rows.len(), width];
+        let mut values = vec![0.0; shape[0] * width];
+        for (row, values) in rows.zip(values.chunks_exact_mut(width)) {
+            format.decode(self.0.part(row, 0..width), values);
         }
         Tensor::from_data(TensorData::new(values, shape), (device, dtype))
     }
@@ -143,18 +199,54 @@ impl MappedMatrix {
         self.ends.last().copied().unwrap_or(0)
     }
 
+    fn inputs(&self) -> usize {
+        match self.layout {
+            Layout::ByOutput => self.width,
+            Layout::ByInput => self.rows(),
+        }
+    }
+
+    fn outputs(&self) -> usize {
+        match self.layout {
+            Layout::ByOutput => self.rows(),
+            Layout::ByInput => self.width,
+        }
+    }
+
+    /// The weights of some outputs for some inputs, stored input by input.
+    fn columns(&self, inputs: Range<usize>, outputs: Range<usize>) -> Columns<'_> {
+        // `Mapped::new` takes one segment.
+        let Segment { map, begin, .. } = &self.segments[0];
+        let at = |input: usize, output: usize| begin + (input * self.width + output) * self.format.bytes();
+        Columns {
+            bytes: &map[at(inputs.start, outputs.start)..at(inputs.end - 1, outputs.end)],
+            stride: self.width * self.format.bytes(),
+            inputs: inputs.len(),
+            outputs: outputs.len(),
+        }
+    }
+
+    /// The places of the matrix in its files.
+    #[cfg(unix)]
+    fn places(&self) -> impl Iterator<Item = (&Mmap, Range<usize>)> {
+        let row = self.width * self.format.bytes();
+        self.segments
+            .iter()
+            .map(move |Segment { map, begin, rows }| (map.as_ref(), *begin..begin + rows * row))
+    }
+
     /// The bytes of some columns of a row.
     fn part(&self, row: usize, columns: Range<usize>) -> &[u8] {
         let segment = self.ends.partition_point(|&end| end <= row);
         let Segment { map, begin, rows } = &self.segments[segment];
         let within = row + rows - self.ends[segment];
         let bytes = self.format.bytes();
-        &map[begin + (within * self.d_in + columns.start) * bytes..][..columns.len() * bytes]
+        &map[begin + (within * self.width + columns.start) * bytes..][..columns.len() * bytes]
     }
 
     /// The segments that hold consecutive rows.
     fn segments_of(&self, rows: Range<usize>) -> Vec<Segment> {
-        let row_bytes = self.d_in * self.format.bytes();
+        let row_bytes = self.width * self.format.bytes();
         let ends = self.ends.iter().zip(&self.segments);
         let parts = ends.filter_map(|(&end, segment)| {
             let first = end - segment.rows;

@@ -16,7 +16,7 @@ pub(crate) enum Weight {
     /// Shape `[in, out]`: the matrix product reads it in order, several times faster than a transposed view. A tensor in a
     /// narrower format than the states is widened when it is used.
     Tensor(Param<Tensor<2>>),
-    /// `[out, in]`, as PyTorch's `Linear` is stored.
+    /// In the order of the file.
     Mapped(Mapped),
 }
 
@@ -25,15 +25,23 @@ pub(crate) enum Weight {
 pub(crate) enum Table {
     /// On the device. Shape `[rows, d_model]`.
     Tensor(Param<Tensor<2>>),
-    /// In its file, with the same shape.
+    /// In its file, with the same shape, [`Layout::ByOutput`](super::mapped::Layout).
     Mapped(Mapped),
 }
 
 impl Weight {
-    /// The bytes in a file.
-    pub(super) fn held_in_files(&self) -> usize {
+    /// The matrix in a mapped file, if it is in one.
+    pub(super) fn mapped(&self) -> Option<&Mapped> {
         match self {
-            Weight::Tensor(_) => 0,
+            Weight::Tensor(_) => None,
+            Weight::Mapped(mapped) => Some(mapped),
+        }
+    }
+
+    /// The size of the matrix.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Weight::Tensor(weight) => weight.val().dtype().size() * weight.dims().iter().product::<usize>(),
             Weight::Mapped(mapped) => mapped.bytes(),
         }
     }
@@ -57,10 +65,7 @@ impl Weight {
     pub(super) fn tensor(&self, device: &Device, dtype: DType) -> Tensor<2> {
         match self {
             Weight::Tensor(weight) => in_dtype(weight.val(), dtype),
-            Weight::Mapped(mapped) => {
-                let [d_out, _] = mapped.dims();
-                mapped.tensor(0..d_out, device, dtype).transpose()
-            }
+            Weight::Mapped(mapped) => mapped.tensor(device, dtype).transpose(),
         }
     }
 
@@ -114,7 +119,7 @@ impl Table {
         match self {
             Table::Tensor(table) if rows == (0..table.dims()[0]) => in_dtype(table.val(), dtype),
             Table::Tensor(table) => in_dtype(table.val().narrow(0, rows.start, rows.len()), dtype),
-            Table::Mapped(mapped) => mapped.tensor(rows, device, dtype),
+            Table::Mapped(mapped) => mapped.select(rows, device, dtype),
         }
     }
 

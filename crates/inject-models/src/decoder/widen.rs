@@ -6,20 +6,6 @@ use super::{
 };
 
 impl Decoder {
-    /// Returns the size of the weights that are held in mapped files.
-    ///
-    /// # Units
-    ///
-    /// Bytes.
-    pub fn held_in_files(&self) -> usize {
-        let tables = [Some(&self.embedding), self.head.as_ref()].into_iter().flatten();
-        let maps = self.blocks.iter().flat_map(|block| {
-            let (attention, feed_forward) = (&block.attention, &block.feed_forward);
-            [&attention.qkv, &attention.out, &feed_forward.up, &feed_forward.down]
-        });
-        tables.map(Table::held_in_files).chain(maps.map(|linear| linear.weight.held_in_files())).sum()
-    }
-
     /// Returns the same decoder with every weight as a tensor of the format that is computed in, on the device that computes.
     ///
     /// Training needs this. The methods that change weights do it themselves. Nothing is copied of a decoder

@@ -7,7 +7,7 @@ use tokenizers::{models::bpe::BPE, pre_tokenizers::byte_level::ByteLevel};
 
 use super::{Built, added_tokens, guarded, limits};
 use crate::{
-    checkpoint::{file_hash, read_text, refuse_pointer},
+    checkpoint::{file_hash, refuse_pointer},
     error::ModelError,
 };
 

@@ -139,7 +139,7 @@ fn logits_and_embeddings_of_some_tokens_are_those_of_all() {
 #[test]
 fn what_changes_weights_widens_them_first() {
     for device in inject_testing::compiled() {
-        for case in ["llama-bf16-shards", "llama", "gpt-neox"] {
+        for case in ["llama-bf16-shards", "llama", "gpt-neox", "gpt2"] {
             let folder = fixture::folder(case);
             let batch = TokenBatch::new(&[[3, 1, 4, 1, 5]]).unwrap();
             let state = |decoder: &Decoder| {
@@ -171,7 +171,7 @@ fn what_changes_weights_widens_them_first() {
 #[test]
 fn held_weights_are_saved_as_they_are() {
     let device = inject_testing::compiled().remove(0);
-    for case in ["llama-bf16-shards", "gpt-neox", "phi4"] {
+    for case in ["llama-bf16-shards", "gpt-neox", "phi4", "gpt2"] {
         let written = |hold: Hold| {
             let model =
                 Model::load(Origin::of_folder(&fixture::folder(case)), precision(hold), &device).unwrap();
@@ -220,9 +220,46 @@ fn a_model_can_be_loaded_to_compute_in_16_bits() {
 #[test]
 fn weights_that_are_not_plain_numbers_are_held_as_computed() {
     let device = inject_testing::compiled().remove(0);
-    for case in ["gpt2", "gpt-neo-bin"] {
-        let decoder = load(&fixture::folder(case), MAPPED, &device);
-        let tables = if case == "gpt2" { 97 * decoder.config().d_model * 4 } else { 0 };
-        assert_eq!(decoder.held_in_files(), tables, "{case}");
+    assert_eq!(load(&fixture::folder("gpt-neo-bin"), MAPPED, &device).held_in_files(), 0);
+}
+
+#[test]
+fn maps_that_are_stored_input_by_input_are_held_too() {
+    let device = inject_testing::compiled().remove(0);
+    let decoder = load(&fixture::folder("gpt2"), MAPPED, &device);
+    let config = decoder.config();
+    // Queries, keys, values, out, up and down, each four or one times the square of the width, and the embedding.
+    let matrices =
+        config.n_layers() * 12 * config.d_model * config.d_model + config.vocab_size * config.d_model;
+    assert_eq!(decoder.held_in_files(), 4 * matrices);
+}
+
+#[test]
+fn blocks_that_are_dropped_and_read_again_give_the_same_bits() {
+    let device = inject_testing::compiled().remove(0);
+    let stays = load(&fixture::folder("llama-bf16-shards"), MAPPED, &device);
+    let in_files = stays.held_in_files();
+    assert!(!stays.reads_from_disk());
+    assert!(!stays.clone().with_weights_in_memory(in_files).reads_from_disk());
+    let dropped = stays.clone().with_weights_in_memory(0);
+    assert!(dropped.reads_from_disk());
+    let last = Tap::Block(stays.config().n_layers());
+    let (from_memory, from_disk) = (stays.bytes_of_a_pass(last), dropped.bytes_of_a_pass(last));
+    assert_eq!((from_memory.from_disk, from_disk.from_memory), (0, 0));
+    // Two bytes a weight, each of which is one product of a token: two operations.
+    let bytes = stays.config().flops_per_token(last) as usize;
+    assert_eq!((from_memory.from_memory, from_disk.from_disk), (bytes, bytes));
+    // All prompts go through a block before it is dropped.
+    assert_eq!(dropped.clone().with_lanes(2.try_into().unwrap()).parts(40, 5), vec![0..40]);
+    let batch = TokenBatch::new(&[[3, 1, 4, 1, 5], [9, 2, 6, 5, 3]]).unwrap();
+    let taps = Tap::all(stays.config().n_layers());
+    let states = |decoder: &Decoder| {
+        let forward = decoder.forward(&batch, &taps, Logits::Last).unwrap();
+        let states: Vec<Vec<f64>> = forward.states.into_values().map(values).collect();
+        (states, values(forward.logits.unwrap()))
+    };
+    let expected = states(&stays);
+    for _ in 0..3 {
+        assert_eq!(states(&dropped), expected);
     }
 }

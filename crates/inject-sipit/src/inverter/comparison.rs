@@ -4,10 +4,11 @@ use crate::{
     acceptance::Yardstick,
     cost::Cost,
     error::InvertError,
+    lens::candidates_of_a_pass,
     models::{Progress, Unit},
     noise::NoiseModel,
     target::TargetStates,
-    tuning::NOISE_SEQUENCE,
+    tuning::{BATCH_OF_A_PASS, NOISE_SEQUENCE},
 };
 
 use super::{Inverter, calibrate::ProducerNoise, watch::Watch};
@@ -73,7 +74,9 @@ impl<'r> Comparison<'r> {
 
     /// The size of a batch of candidates after `prefix_len` tokens.
     pub(super) fn batch(&self, prefix_len: usize) -> usize {
-        self.rows_in_memory(prefix_len + 1).min(self.inverter.comparing.largest_batch())
+        let Inverter { decoder, tap, comparing, .. } = self.inverter;
+        let of_passes = (BATCH_OF_A_PASS * candidates_of_a_pass(decoder, *tap)) as usize;
+        self.rows_in_memory(prefix_len + 1).min(comparing.largest_batch().max(of_passes))
     }
 
     pub(super) fn report(

@@ -1,8 +1,10 @@
 //! The expected cost of a prompt that a lens drafts.
 
 use crate::{
-    models::{DecoderConfig, Tap},
-    tuning::{FLOP_OF_COMPARING, PASSES_OF_A_MISS, PASSES_OF_AN_UNLISTED},
+    models::{Decoder, DecoderConfig, Tap},
+    tuning::{
+        FLOP_OF_A_BYTE, FLOP_OF_A_BYTE_ON_DISK, FLOP_OF_COMPARING, PASSES_OF_A_MISS, PASSES_OF_AN_UNLISTED,
+    },
 };
 
 use super::Lens;
@@ -22,6 +24,15 @@ pub(super) struct Reading {
 /// Returns the floating-point operations of computing one candidate up to the tap and of comparing its state.
 pub(crate) fn flop_of_candidate(config: &DecoderConfig, tap: Tap) -> f64 {
     config.flops_per_token(tap) + FLOP_OF_COMPARING * config.d_model as f64
+}
+
+/// Returns the candidates whose computation takes as long as the fixed cost of a pass up to the tap: reading the weights.
+///
+/// It is counted and not timed, so that the same model is searched in the same way on every run.
+pub(crate) fn candidates_of_a_pass(decoder: &Decoder, tap: Tap) -> f64 {
+    let bytes = decoder.bytes_of_a_pass(tap);
+    let flop = FLOP_OF_A_BYTE * bytes.from_memory as f64 + FLOP_OF_A_BYTE_ON_DISK * bytes.from_disk as f64;
+    flop / flop_of_candidate(decoder.config(), tap)
 }
 
 impl Reading {
@@ -59,6 +70,17 @@ mod tests {
         models::silent,
         policy::PolicyChoice,
     };
+
+    #[test]
+    fn the_fixed_cost_of_a_pass_is_that_of_reading_its_weights() {
+        let device = inject_testing::compiled().remove(0);
+        let decoder = inject_testing::models::model("gpt2", &device).decoder;
+        let tap = Tap::Block(2);
+        // Four bytes a weight, and two operations of a candidate for each.
+        let flop = decoder.config().flops_per_token(tap);
+        let expected = 2.0 * flop * FLOP_OF_A_BYTE / flop_of_candidate(decoder.config(), tap);
+        assert!((candidates_of_a_pass(&decoder, tap) - expected).abs() < 1e-9);
+    }
 
     #[test]
     fn a_lens_is_worth_as_much_as_it_was_right_on_text_it_had_not_seen() {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::{
-    lens::{Lens, flop_of_candidate},
+    lens::{Lens, candidates_of_a_pass, flop_of_candidate},
     models::{Decoder, Tap},
     sources::{LensInContext, LensProposals, Prior, PriorTiming, Repeated, Secant},
-    tuning::{AUTO_FAR, AUTO_SURVEY, AUTO_UNCALIBRATED, ladder},
+    tuning::{AUTO_FAR, AUTO_ROUNDS, AUTO_SURVEY, AUTO_UNCALIBRATED, ladder},
 };
 
 use super::Policy;
@@ -17,7 +17,7 @@ use super::Policy;
 pub struct PolicyChoice {
     /// The policy that was chosen.
     pub policy: Policy,
-    /// The reason in words, with the alternatives in forward passes of the prompt.
+    /// The reason in words, with the alternatives in forward passes of the prompt, counted by their rows and the weights they read.
     pub reason: String,
 }
 
@@ -54,10 +54,15 @@ impl PolicyChoice {
         let has_head = decoder.has_head();
         let prior = if needs_model && has_head { to_head / to_tap } else { 0.0 };
         let prior_cost = if prior > AUTO_FAR { PriorCost::Far } else { PriorCost::Near };
-        let searching = AUTO_UNCALIBRATED + prior + survey(config.vocab_size, positions);
+        let of_a_pass = candidates_of_a_pass(decoder, tap);
+        let searching =
+            AUTO_UNCALIBRATED + AUTO_ROUNDS * of_a_pass + prior + survey(config.vocab_size, positions);
         // On average a scan finds the token half-way through the vocabulary.
         let scanning = config.vocab_size as f64 / 2.0;
-        let drafting = lens.as_ref().map_or(f64::INFINITY, |lens| lens.passes(config, positions));
+        // A pass over the prompt is one row for each position beside the fixed cost.
+        let whole_pass = 1.0 + of_a_pass / positions.max(1) as f64;
+        let drafting =
+            lens.as_ref().map_or(f64::INFINITY, |lens| whole_pass * lens.passes(config, positions));
         let with_lens = lens.as_ref().map_or_else(
             || format!("no lens for {tap}"),
             |lens| {

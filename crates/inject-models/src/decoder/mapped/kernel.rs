@@ -7,6 +7,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub(super) mod by_input;
 mod portable;
 
 use super::stored::{BLOCK, Bf16, F16, F32, Stored};
@@ -79,7 +80,7 @@ impl Kernel {
         }
     }
 
-    /// Multiplies a group of rows with rows of weights.
+    /// Multiplies a group of rows with rows of weights. The next ones are `ahead` bytes after them.
     ///
     /// # Shapes
     ///
@@ -88,16 +89,29 @@ impl Kernel {
     /// # Panics
     ///
     /// Panics if the lengths do not fit together.
-    pub(super) fn products(self, format: FloatFormat, group: Group<'_>, weights: &[&[u8]], sums: &mut [f32]) {
+    pub(super) fn products(
+        self,
+        format: FloatFormat,
+        group: Group<'_>,
+        weights: &[&[u8]],
+        ahead: usize,
+        sums: &mut [f32],
+    ) {
         match format {
-            FloatFormat::Bf16 => self.products_of::<Bf16>(group, weights, sums),
-            FloatFormat::F16 => self.products_of::<F16>(group, weights, sums),
-            FloatFormat::F32 => self.products_of::<F32>(group, weights, sums),
+            FloatFormat::Bf16 => self.products_of::<Bf16>(group, weights, ahead, sums),
+            FloatFormat::F16 => self.products_of::<F16>(group, weights, ahead, sums),
+            FloatFormat::F32 => self.products_of::<F32>(group, weights, ahead, sums),
             FloatFormat::F64 => unreachable!("weights of F64 are not mapped"),
         }
     }
 
-    fn products_of<S: Stored + Vectors>(self, group: Group<'_>, weights: &[&[u8]], sums: &mut [f32]) {
+    fn products_of<S: Stored + Vectors>(
+        self,
+        group: Group<'_>,
+        weights: &[&[u8]],
+        ahead: usize,
+        sums: &mut [f32],
+    ) {
         let blocks = group.values.len() / (group.rows * BLOCK);
         assert!(matches!(group.rows, 1..=GROUP), "{} rows in a group", group.rows);
         assert_eq!(group.values.len(), blocks * group.rows * BLOCK, "whole blocks of rows");
@@ -112,27 +126,7 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Kernel::Avx2(detected) => avx2::products::<S>(detected, group, weights, sums),
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512(detected) => avx512::products::<S>(detected, group, weights, sums),
-        }
-    }
-
-    /// Widens a row of weights, block by block. What is missing of the last block is zero.
-    pub(super) fn widen(self, format: FloatFormat, bytes: &[u8], to: &mut [f32]) {
-        match format {
-            FloatFormat::Bf16 => self.widen_from::<Bf16>(bytes, to),
-            FloatFormat::F16 => self.widen_from::<F16>(bytes, to),
-            FloatFormat::F32 => self.widen_from::<F32>(bytes, to),
-            FloatFormat::F64 => unreachable!("weights of F64 are not mapped"),
-        }
-    }
-
-    fn widen_from<S: Stored>(self, bytes: &[u8], to: &mut [f32]) {
-        match self {
-            Kernel::Portable => portable::widen::<S>(bytes, to),
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2(detected) => avx2::widen::<S>(detected, bytes, to),
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512(detected) => avx512::widen::<S>(detected, bytes, to),
+            Kernel::Avx512(detected) => avx512::products::<S>(detected, group, weights, ahead, sums),
         }
     }
 }
@@ -151,7 +145,7 @@ mod tests {
     use super::{super::stored::Order, *};
 
     /// Numbers between -1 and 1 that a format holds exactly.
-    fn numbers(format: FloatFormat, seed: u32, len: usize) -> Vec<f32> {
+    pub(super) fn numbers(format: FloatFormat, seed: u32, len: usize) -> Vec<f32> {
         let mut state = seed.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
         let mut next = || {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -193,7 +187,7 @@ mod tests {
                             .collect();
                         let stored: Vec<&[u8]> = stored.iter().map(Vec::as_slice).collect();
                         let mut sums = vec![f32::NAN; rows * outputs];
-                        kernel.products(format, group, &stored, &mut sums);
+                        kernel.products(format, group, &stored, 0, &mut sums);
                         for (place, &found) in sums.iter().enumerate() {
                             let (x, w) = (&x[place / outputs], &weights[place % outputs]);
                             let terms = || x.iter().zip(w).map(|(x, w)| f64::from(*x) * f64::from(*w));
@@ -228,12 +222,18 @@ mod tests {
                 for rows in 1..=GROUP {
                     let values = packed(&x[..rows], Order::of(format));
                     let mut sums = vec![f32::NAN; rows];
-                    kernel.products(format, Group { values: &values, rows }, &[&bytes], &mut sums);
+                    kernel.products(format, Group { values: &values, rows }, &[&bytes], 0, &mut sums);
                     let bits: Vec<u32> = sums.iter().map(|sum| sum.to_bits()).collect();
                     let known = known.get_or_insert_with(|| {
                         let values = packed(&x, Order::of(format));
                         let mut sums = vec![f32::NAN; GROUP];
-                        kernel.products(format, Group { values: &values, rows: GROUP }, &[&bytes], &mut sums);
+                        kernel.products(
+                            format,
+                            Group { values: &values, rows: GROUP },
+                            &[&bytes],
+                            0,
+                            &mut sums,
+                        );
                         sums.iter().map(|sum| sum.to_bits()).collect()
                     });
                     assert_eq!(bits, known[..rows], "{kernel:?} {format} {rows}");

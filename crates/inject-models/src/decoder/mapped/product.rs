@@ -1,23 +1,20 @@
 //! Products of any number of rows with the rows of a mapped matrix.
 //!
-//! A sum is made of chunks of [`CHUNK`] products, whatever the number of rows. So a row has the same product in every batch.
+//! A sum is made of the same chunks whatever the number of rows. So a row has the same product in every batch.
+
+mod by_input;
+mod by_output;
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::{
-    MappedMatrix,
+    Layout, MappedMatrix,
     kernel::{GROUP, Group, Kernel},
     stored::{BLOCK, Order},
 };
-use crate::format::FloatFormat;
 
-/// Products that are summed in one go. A group of rows of this width stays in the nearest cache.
-const CHUNK: usize = 1024;
-/// Outputs that one thread computes at a time. So many chunks of widened rows stay in the second cache. It is a multiple of every
-/// number of outputs that a kernel computes at once.
-const PANEL: usize = 48;
 /// Fewer products than this are not worth a second thread.
 const SMALLEST: usize = 1 << 17;
 
@@ -29,92 +26,38 @@ struct Packed {
     padded: usize,
 }
 
-/// Computes the products of rows with some rows of a matrix.
+/// Computes the products of rows with the weights of some outputs.
 ///
 /// # Shapes
 ///
-/// `x` is `[rows, d_in]`, and the result `[rows, outputs.len()]`.
+/// `x` is `[rows, inputs]`, and the result `[rows, outputs.len()]`.
 pub(super) fn product(kernel: Kernel, matrix: &MappedMatrix, outputs: Range<usize>, x: &[f32]) -> Vec<f32> {
-    let (rows, width) = (x.len() / matrix.d_in, outputs.len());
-    let packed = Packed::new(x, matrix.d_in, Order::of(matrix.format));
+    let (inputs, width) = (matrix.inputs(), outputs.len());
+    let rows = x.len() / inputs;
+    let (order, panel_len) = match matrix.layout {
+        Layout::ByOutput => (Order::of(matrix.format), by_output::PANEL),
+        Layout::ByInput => (Order::Natural, by_input::PANEL),
+    };
+    let packed = Packed::new(x, inputs, order);
     let mut result: Vec<f32> = Vec::with_capacity(rows * width);
     let target = Target { start: result.as_mut_ptr(), stride: width };
-    let panel = |first: usize| {
-        let panel = outputs.start + first..outputs.end.min(outputs.start + first + PANEL);
-        match packed.rows {
-            0..=GROUP => of_one_group(kernel, matrix, panel, &packed, target.from(first)),
-            _ => of_many_groups(kernel, matrix, panel, &packed, target.from(first)),
-        }
+    let panel = |panel: usize| {
+        let first = panel * panel_len;
+        let panel = outputs.start + first..outputs.end.min(outputs.start + first + panel_len);
+        let of_panel = match matrix.layout {
+            Layout::ByOutput => by_output::of_panel,
+            Layout::ByInput => by_input::of_panel,
+        };
+        of_panel(kernel, matrix, panel, &packed, target.from(first));
     };
-    let panels = width.div_ceil(PANEL);
-    match rows * width * matrix.d_in < SMALLEST {
-        true => (0..panels).for_each(|i| panel(i * PANEL)),
-        false => (0..panels).into_par_iter().for_each(|i| panel(i * PANEL)),
+    let panels = width.div_ceil(panel_len);
+    match rows * width * inputs < SMALLEST {
+        true => (0..panels).for_each(panel),
+        false => (0..panels).into_par_iter().for_each(panel),
     }
     // SAFETY: the panels cover every column, and each writes all rows of its own.
     unsafe { result.set_len(rows * width) };
     result
-}
-
-/// Few rows: the weights are widened in registers, and read once.
-fn of_one_group(
-    kernel: Kernel,
-    matrix: &MappedMatrix,
-    outputs: Range<usize>,
-    packed: &Packed,
-    target: Target,
-) {
-    let at_once = kernel.outputs(packed.rows);
-    let mut sums = [0.0; GROUP * super::kernel::WIDEST];
-    for first in outputs.clone().step_by(at_once) {
-        let count = at_once.min(outputs.end - first);
-        let mut weights: [&[u8]; super::kernel::WIDEST] = [&[]; _];
-        for (begin, chunk) in chunks(matrix.d_in) {
-            for (weights, output) in weights.iter_mut().zip(first..first + count) {
-                *weights = matrix.part(output, chunk.clone());
-            }
-            let sums = &mut sums[..packed.rows * count];
-            kernel.products(matrix.format, packed.group(0, chunk), &weights[..count], sums);
-            for (row, sums) in sums.chunks_exact(count).enumerate() {
-                target.put(row, first - outputs.start, sums, begin);
-            }
-        }
-    }
-}
-
-/// Many rows: the weights are widened into the second cache, and read for each group of rows from there.
-fn of_many_groups(
-    kernel: Kernel,
-    matrix: &MappedMatrix,
-    outputs: Range<usize>,
-    packed: &Packed,
-    target: Target,
-) {
-    let longest = matrix.d_in.min(CHUNK).next_multiple_of(BLOCK);
-    let mut widened = vec![0.0_f32; outputs.len() * longest];
-    let mut sums = [0.0; GROUP * super::kernel::WIDEST];
-    for (begin, chunk) in chunks(matrix.d_in) {
-        let padded = chunk.len().next_multiple_of(BLOCK);
-        for (output, to) in outputs.clone().zip(widened.chunks_exact_mut(longest)) {
-            kernel.widen(matrix.format, matrix.part(output, chunk.clone()), &mut to[..padded]);
-        }
-        for first_row in (0..packed.rows).step_by(GROUP) {
-            let group = packed.group(first_row, chunk.clone());
-            let at_once = kernel.outputs(group.rows);
-            for first in (0..outputs.len()).step_by(at_once) {
-                let count = at_once.min(outputs.len() - first);
-                let mut weights: [&[u8]; super::kernel::WIDEST] = [&[]; _];
-                for (weights, row) in weights.iter_mut().zip(widened.chunks_exact(longest).skip(first)) {
-                    *weights = bytes_of(&row[..padded]);
-                }
-                let sums = &mut sums[..group.rows * count];
-                kernel.products(FloatFormat::F32, group, &weights[..count], sums);
-                for (row, sums) in sums.chunks_exact(count).enumerate() {
-                    target.put(first_row + row, first, sums, begin);
-                }
-            }
-        }
-    }
 }
 
 /// Whether sums are written to their places, or added to the numbers there.
@@ -124,18 +67,14 @@ enum Begin {
     Later,
 }
 
-/// The chunks of a sum.
-fn chunks(d_in: usize) -> impl Iterator<Item = (Begin, Range<usize>)> {
-    (0..d_in).step_by(CHUNK).map(move |first| {
+/// The chunks of a sum: as few as none is longer than `longest` with, all but the last of one length in whole blocks.
+fn chunks(inputs: usize, longest: usize) -> impl Iterator<Item = (Begin, Range<usize>)> {
+    let count = inputs.div_ceil(longest);
+    let len = inputs.div_ceil(count).next_multiple_of(BLOCK);
+    (0..inputs).step_by(len).map(move |first| {
         let begin = if first == 0 { Begin::First } else { Begin::Later };
-        (begin, first..d_in.min(first + CHUNK))
+        (begin, first..inputs.min(first + len))
     })
-}
-
-/// The bytes of widened weights, which the kernel reads as it reads those of a file.
-fn bytes_of(values: &[f32]) -> &[u8] {
-    // SAFETY: every byte of a float is initialised, and bytes need no alignment.
-    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
 }
 
 impl Packed {

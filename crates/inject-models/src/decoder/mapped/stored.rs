@@ -12,6 +12,9 @@ pub(super) trait Stored: Copy + Send + Sync {
     /// The order in which a block is widened.
     const ORDER: Order;
 
+    /// Widens one number.
+    fn number(bytes: &[u8]) -> f32;
+
     /// Widens a block. The compiler makes vector instructions of it where the caller has them.
     fn widen(bytes: &[u8], to: &mut [f32; BLOCK]);
 }
@@ -66,6 +69,11 @@ impl Stored for Bf16 {
     const ORDER: Order = Order::EvenThenOdd;
 
     #[inline(always)]
+    fn number(bytes: &[u8]) -> f32 {
+        f32::from_bits(u32::from(u16::from_le_bytes([bytes[0], bytes[1]])) << 16)
+    }
+
+    #[inline(always)]
     fn widen(bytes: &[u8], to: &mut [f32; BLOCK]) {
         let (even, odd) = to.split_at_mut(BLOCK / 2);
         for ((pair, even), odd) in bytes.as_chunks::<4>().0.iter().zip(even).zip(odd) {
@@ -80,15 +88,20 @@ impl Stored for F16 {
     const ORDER: Order = Order::Natural;
 
     #[inline(always)]
-    fn widen(bytes: &[u8], to: &mut [f32; BLOCK]) {
+    fn number(bytes: &[u8]) -> f32 {
         // The bits of a half, read as those of a single, are the number times 2^-112, subnormal ones included.
         const SCALE: f32 = f32::from_bits((127 + 112) << 23);
+        let half = u32::from(u16::from_le_bytes([bytes[0], bytes[1]]));
+        let (sign, magnitude) = ((half & 0x8000) << 16, half & 0x7fff);
+        let finite = (f32::from_bits(magnitude << 13) * SCALE).to_bits();
+        let bits = if magnitude < 0x7c00 { finite } else { 0x7f80_0000 | magnitude << 13 };
+        f32::from_bits(sign | bits)
+    }
+
+    #[inline(always)]
+    fn widen(bytes: &[u8], to: &mut [f32; BLOCK]) {
         for (half, to) in bytes.as_chunks::<2>().0.iter().zip(to) {
-            let half = u32::from(u16::from_le_bytes(*half));
-            let (sign, magnitude) = ((half & 0x8000) << 16, half & 0x7fff);
-            let finite = (f32::from_bits(magnitude << 13) * SCALE).to_bits();
-            let bits = if magnitude < 0x7c00 { finite } else { 0x7f80_0000 | magnitude << 13 };
-            *to = f32::from_bits(sign | bits);
+            *to = F16::number(half);
         }
     }
 }
@@ -98,9 +111,14 @@ impl Stored for F32 {
     const ORDER: Order = Order::Natural;
 
     #[inline(always)]
+    fn number(bytes: &[u8]) -> f32 {
+        f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+    }
+
+    #[inline(always)]
     fn widen(bytes: &[u8], to: &mut [f32; BLOCK]) {
         for (number, to) in bytes.as_chunks::<4>().0.iter().zip(to) {
-            *to = f32::from_le_bytes(*number);
+            *to = F32::number(number);
         }
     }
 }
@@ -126,6 +144,7 @@ mod tests {
                 );
                 let found = bf16[place % 2 * BLOCK / 2 + place / 2];
                 assert_eq!(found.to_bits(), u32::from(half) << 16, "{half:#x}");
+                assert_eq!(Bf16::number(&half.to_le_bytes()).to_bits(), u32::from(half) << 16, "{half:#x}");
             }
         }
     }

@@ -1,6 +1,11 @@
 //! The portable products, compiled for AVX2 and FMA.
 
-use super::{super::stored::Stored, Group, portable};
+use super::{
+    super::stored::Stored,
+    Group,
+    by_input::{self, Columns},
+    portable,
+};
 
 /// The proof that the processor has AVX2 and FMA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,17 +22,17 @@ pub(super) fn products<S: Stored>(_: Detected, group: Group<'_>, weights: &[&[u8
     unsafe { compiled::<S>(group, weights, sums) }
 }
 
-pub(super) fn widen<S: Stored>(_: Detected, bytes: &[u8], to: &mut [f32]) {
+pub(super) fn by_input<S: Stored>(_: Detected, group: Group<'_>, columns: Columns<'_>, sums: &mut [f32]) {
     // SAFETY: `Detected` exists only where the instructions do.
-    unsafe { widened::<S>(bytes, to) }
+    unsafe { compiled_by_input::<S>(group, columns, sums) }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn compiled_by_input<S: Stored>(group: Group<'_>, columns: Columns<'_>, sums: &mut [f32]) {
+    by_input::portable::<S, true>(group, columns, 0, sums);
 }
 
 #[target_feature(enable = "avx2,fma")]
 fn compiled<S: Stored>(group: Group<'_>, weights: &[&[u8]], sums: &mut [f32]) {
     portable::each::<S, true>(group, weights, sums);
-}
-
-#[target_feature(enable = "avx2,fma")]
-fn widened<S: Stored>(bytes: &[u8], to: &mut [f32]) {
-    portable::widen::<S>(bytes, to);
 }

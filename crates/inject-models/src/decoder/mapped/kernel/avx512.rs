@@ -1,16 +1,20 @@
 //! Products by AVX-512.
 
 use std::arch::x86_64::{
-    __m512, _mm256_loadu_si256, _mm512_add_ps, _mm512_and_si512, _mm512_castpd_ps, _mm512_castps_pd,
-    _mm512_castsi512_ps, _mm512_cvtph_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
-    _mm512_set1_epi32, _mm512_setzero_ps, _mm512_shuffle_f32x4, _mm512_slli_epi32, _mm512_storeu_ps,
-    _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
+    __m512, _MM_HINT_T1, _mm_prefetch, _mm256_loadu_si256, _mm512_add_ps, _mm512_and_si512, _mm512_castpd_ps,
+    _mm512_castps_pd, _mm512_castsi512_ps, _mm512_cvtepu16_epi32, _mm512_cvtph_ps, _mm512_fmadd_ps,
+    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_setzero_ps, _mm512_shuffle_f32x4,
+    _mm512_slli_epi32, _mm512_storeu_ps, _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd,
+    _mm512_unpacklo_ps,
 };
 
 use super::{
     super::stored::{BLOCK, Bf16, F16, F32, Stored},
-    GROUP, Group, portable,
+    GROUP, Group, WIDEST,
 };
+
+/// The size of a line of the cache.
+const LINE: usize = 64;
 
 /// The proof that the processor has AVX-512 F.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,70 +28,97 @@ impl Detected {
 
 /// A format whose blocks are widened into two registers.
 pub(super) trait Vectors: Stored {
+    /// Widens half of a block.
+    ///
     /// # Safety
     ///
     /// A whole block can be read at `bytes`, and the processor has AVX-512 F.
-    unsafe fn load(bytes: *const u8) -> [__m512; 2];
+    unsafe fn half(bytes: *const u8, half: usize) -> __m512;
+
+    /// Widens sixteen numbers in their natural order.
+    ///
+    /// # Safety
+    ///
+    /// Sixteen numbers can be read at `bytes`, and the processor has AVX-512 F.
+    unsafe fn sixteen(bytes: *const u8) -> __m512;
 }
 
 impl Vectors for Bf16 {
     #[inline]
     #[target_feature(enable = "avx512f")]
-    unsafe fn load(bytes: *const u8) -> [__m512; 2] {
+    unsafe fn half(bytes: *const u8, half: usize) -> __m512 {
         // SAFETY: the caller's.
         let pairs = unsafe { _mm512_loadu_si512(bytes.cast()) };
-        let odd = _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff_0000_u32 as i32));
-        [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs)), _mm512_castsi512_ps(odd)]
+        _mm512_castsi512_ps(match half {
+            0 => _mm512_slli_epi32::<16>(pairs),
+            _ => _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff_0000_u32 as i32)),
+        })
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn sixteen(bytes: *const u8) -> __m512 {
+        // SAFETY: the caller's.
+        let halves = unsafe { _mm256_loadu_si256(bytes.cast()) };
+        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves)))
     }
 }
 
 impl Vectors for F16 {
     #[inline]
     #[target_feature(enable = "avx512f")]
-    unsafe fn load(bytes: *const u8) -> [__m512; 2] {
+    unsafe fn half(bytes: *const u8, half: usize) -> __m512 {
         // SAFETY: the caller's.
-        let halves =
-            unsafe { [_mm256_loadu_si256(bytes.cast()), _mm256_loadu_si256(bytes.add(BLOCK).cast())] };
-        [_mm512_cvtph_ps(halves[0]), _mm512_cvtph_ps(halves[1])]
+        unsafe { Self::sixteen(bytes.add(half * BLOCK)) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn sixteen(bytes: *const u8) -> __m512 {
+        // SAFETY: the caller's.
+        _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(bytes.cast()) })
     }
 }
 
 impl Vectors for F32 {
     #[inline]
     #[target_feature(enable = "avx512f")]
-    unsafe fn load(bytes: *const u8) -> [__m512; 2] {
+    unsafe fn half(bytes: *const u8, half: usize) -> __m512 {
         // SAFETY: the caller's.
-        unsafe { [_mm512_loadu_ps(bytes.cast()), _mm512_loadu_ps(bytes.add(2 * BLOCK).cast())] }
+        unsafe { Self::sixteen(bytes.add(half * 2 * BLOCK)) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn sixteen(bytes: *const u8) -> __m512 {
+        // SAFETY: the caller's.
+        unsafe { _mm512_loadu_ps(bytes.cast()) }
     }
 }
 
-/// The outputs whose sums, with those of so many rows, fit into 24 of the 32 registers.
+/// The outputs whose sums, with those of so many rows, fit into 24 of the 32 registers beside the weights of each.
 pub(super) fn outputs(rows: usize) -> usize {
-    [8, 8, 8, 6, 4, 4, 3, 3][rows - 1]
-}
-
-pub(super) fn widen<S: Stored>(_: Detected, bytes: &[u8], to: &mut [f32]) {
-    // SAFETY: `Detected` exists only where the instructions do.
-    unsafe { widened::<S>(bytes, to) }
-}
-
-#[target_feature(enable = "avx512f,avx2,fma")]
-fn widened<S: Stored>(bytes: &[u8], to: &mut [f32]) {
-    portable::widen::<S>(bytes, to);
+    [8, 8, 6, 6, 4, 4, 3, 3][rows - 1]
 }
 
 /// The lengths were checked.
-pub(super) fn products<S: Vectors>(_: Detected, group: Group<'_>, weights: &[&[u8]], sums: &mut [f32]) {
+pub(super) fn products<S: Vectors>(
+    _: Detected,
+    group: Group<'_>,
+    weights: &[&[u8]],
+    ahead: usize,
+    sums: &mut [f32],
+) {
     macro_rules! of {
         ($rows:literal, $outputs:literal) => {{
             if let Some(weights) = weights.first_chunk::<$outputs>().filter(|_| weights.len() == $outputs) {
                 // SAFETY: `Detected` exists only where the instructions do; the lengths were checked.
-                return unsafe { tile::<S, $rows, $outputs>(group.values, weights, sums) };
+                return unsafe { tile::<S, $rows, $outputs>(group.values, weights, ahead, sums) };
             }
             for (output, bytes) in weights.iter().enumerate() {
                 let mut column = [0.0; $rows];
                 // SAFETY: as above.
-                unsafe { tile::<S, $rows, 1>(group.values, &[bytes], &mut column) };
+                unsafe { tile::<S, $rows, 1>(group.values, &[bytes], ahead, &mut column) };
                 for (row, sum) in column.into_iter().enumerate() {
                     sums[row * weights.len() + output] = sum;
                 }
@@ -97,7 +128,7 @@ pub(super) fn products<S: Vectors>(_: Detected, group: Group<'_>, weights: &[&[u
     match group.rows {
         1 => of!(1, 8),
         2 => of!(2, 8),
-        3 => of!(3, 8),
+        3 => of!(3, 6),
         4 => of!(4, 6),
         5 => of!(5, 4),
         6 => of!(6, 4),
@@ -106,76 +137,77 @@ pub(super) fn products<S: Vectors>(_: Detected, group: Group<'_>, weights: &[&[u
     }
 }
 
-/// # Safety
-///
-/// `values` holds whole blocks of the rows, each row of `weights` that many blocks, the last of which may be incomplete, and `sums`
-/// one number for each row and output.
-#[target_feature(enable = "avx512f")]
-unsafe fn tile<S: Vectors, const ROWS: usize, const OUTPUTS: usize>(
-    values: &[f32],
-    weights: &[&[u8]; OUTPUTS],
-    sums: &mut [f32],
-) {
-    let block_bytes = BLOCK * S::BYTES;
-    let whole = weights[0].len() / block_bytes;
-    let mut partial = [[_mm512_setzero_ps(); OUTPUTS]; ROWS];
-    let mut starts: [*const u8; OUTPUTS] = weights.map(<[u8]>::as_ptr);
-    let mut at = values.as_ptr();
-    for _ in 0..whole {
-        // SAFETY: the block is one of `whole` in every row of weights and in `values`. The last addition ends at most one byte
-        // after the row.
-        unsafe {
-            step::<S, ROWS, OUTPUTS>(at, starts, &mut partial);
-            starts = starts.map(|start| start.add(block_bytes));
-            at = at.add(ROWS * BLOCK);
+/// Multiplies a block of every row with a block of every output. A macro, because a function that is not inlined would keep the sums
+/// in memory.
+macro_rules! step {
+    ($values:expr, $weights:ident, $at:expr, $partial:ident) => {{
+        for half in 0..2 {
+            let mut widened = [_mm512_setzero_ps(); OUTPUTS];
+            for output in 0..OUTPUTS {
+                widened[output] = S::half($weights[output].add($at), half);
+            }
+            for row in 0..ROWS {
+                let value = _mm512_loadu_ps($values.add(row * BLOCK + half * BLOCK / 2));
+                for output in 0..OUTPUTS {
+                    $partial[row][output] = _mm512_fmadd_ps(value, widened[output], $partial[row][output]);
+                }
+            }
         }
-    }
-    let rest = weights[0].len() - whole * block_bytes;
-    if rest > 0 {
-        let mut last = [[0_u8; 4 * BLOCK]; OUTPUTS];
-        for (last, bytes) in last.iter_mut().zip(weights) {
-            last[..rest].copy_from_slice(&bytes[whole * block_bytes..]);
-        }
-        // SAFETY: `values` has one more block, and `last` is as long as a block of any format.
-        unsafe { step::<S, ROWS, OUTPUTS>(at, last.each_ref().map(|last| last.as_ptr()), &mut partial) };
-    }
-    let mut first = 0;
-    while first < ROWS * OUTPUTS {
-        let mut of = [_mm512_setzero_ps(); GROUP];
-        for (place, of) in (first..ROWS * OUTPUTS).zip(&mut of) {
-            *of = partial[place / OUTPUTS][place % OUTPUTS];
-        }
-        let eight = added_up(of);
-        let len = GROUP.min(ROWS * OUTPUTS - first);
-        sums[first..first + len].copy_from_slice(&eight[..len]);
-        first += GROUP;
-    }
+    }};
 }
 
 /// # Safety
 ///
-/// A block of each row can be read at `values`, and a block of weights at each of `weights`.
-#[inline]
+/// `values` holds whole blocks of the rows, each row of `weights` that many blocks, the last of which may be incomplete, and `sums`
+/// one number for each row and output.
+#[allow(clippy::needless_range_loop, reason = "closures are not compiled for the caller's instructions")]
 #[target_feature(enable = "avx512f")]
-unsafe fn step<S: Vectors, const ROWS: usize, const OUTPUTS: usize>(
-    values: *const f32,
-    weights: [*const u8; OUTPUTS],
-    partial: &mut [[__m512; OUTPUTS]; ROWS],
+unsafe fn tile<S: Vectors, const ROWS: usize, const OUTPUTS: usize>(
+    values: &[f32],
+    weights: &[&[u8]; OUTPUTS],
+    ahead: usize,
+    sums: &mut [f32],
 ) {
-    // Loops, because a closure would be called across a boundary that keeps nothing in registers.
-    let mut widened = [[_mm512_setzero_ps(); 2]; OUTPUTS];
-    for (widened, bytes) in widened.iter_mut().zip(weights) {
-        // SAFETY: the caller's.
-        *widened = unsafe { S::load(bytes) };
-    }
-    for half in 0..2 {
-        for (row, partial) in partial.iter_mut().enumerate() {
-            // SAFETY: the caller's.
-            let value = unsafe { _mm512_loadu_ps(values.add(row * BLOCK + half * BLOCK / 2)) };
-            for (partial, weights) in partial.iter_mut().zip(&widened) {
-                *partial = _mm512_fmadd_ps(value, weights[half], *partial);
+    let block_bytes = BLOCK * S::BYTES;
+    let len = weights[0].len();
+    let whole = len / block_bytes * block_bytes;
+    let mut partial = [[_mm512_setzero_ps(); OUTPUTS]; ROWS];
+    let starts: [*const u8; OUTPUTS] = weights.map(<[u8]>::as_ptr);
+    let mut value = values.as_ptr();
+    let mut at = 0;
+    while at < whole {
+        for output in 0..OUTPUTS {
+            // What is prefetched need not exist.
+            let soon = starts[output].wrapping_add(at + ahead);
+            for line in (0..block_bytes).step_by(LINE) {
+                _mm_prefetch::<_MM_HINT_T1>(soon.wrapping_add(line).cast());
             }
         }
+        // SAFETY: the block is one of the whole ones in every row of weights and in `values`.
+        unsafe {
+            step!(value, starts, at, partial);
+            value = value.add(ROWS * BLOCK);
+        }
+        at += block_bytes;
+    }
+    if whole < len {
+        let mut last = [[0_u8; 4 * BLOCK]; OUTPUTS];
+        for (last, bytes) in last.iter_mut().zip(weights) {
+            last[..len - whole].copy_from_slice(&bytes[whole..]);
+        }
+        let last = last.each_ref().map(|last| last.as_ptr());
+        // SAFETY: `values` has one more block, and `last` is as long as a block of any format.
+        unsafe { step!(value, last, 0, partial) };
+    }
+    // A copy, because what is indexed by a variable is not in registers.
+    let mut flat = [_mm512_setzero_ps(); GROUP * WIDEST];
+    for row in 0..ROWS {
+        for output in 0..OUTPUTS {
+            flat[row * OUTPUTS + output] = partial[row][output];
+        }
+    }
+    for (sums, flat) in sums.chunks_mut(GROUP).zip(flat.as_chunks::<GROUP>().0) {
+        sums.copy_from_slice(&added_up(*flat)[..sums.len()]);
     }
 }
 

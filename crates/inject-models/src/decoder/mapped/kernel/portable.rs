@@ -82,22 +82,8 @@ fn added_up(partial: &[f32; LANES]) -> f32 {
 
 /// Widens a part of a block, and fills it up with zeros.
 #[inline(always)]
-pub(super) fn widen_rest<S: Stored>(rest: &[u8], widened: &mut [f32; BLOCK]) {
+fn widen_rest<S: Stored>(rest: &[u8], widened: &mut [f32; BLOCK]) {
     let mut bytes = [0; 4 * BLOCK];
     bytes[..rest.len()].copy_from_slice(rest);
     S::widen(&bytes[..BLOCK * S::BYTES], widened);
-}
-
-#[inline(always)]
-pub(super) fn widen<S: Stored>(bytes: &[u8], to: &mut [f32]) {
-    let blocks = bytes.chunks_exact(BLOCK * S::BYTES);
-    let rest = blocks.remainder();
-    let (to, _) = to.as_chunks_mut::<BLOCK>();
-    let whole = blocks.len();
-    for (bytes, to) in blocks.zip(&mut *to) {
-        S::widen(bytes, to);
-    }
-    if let Some(last) = to.get_mut(whole) {
-        widen_rest::<S>(rest, last);
-    }
 }

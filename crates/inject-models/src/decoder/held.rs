@@ -1,0 +1,40 @@
+//! Where the weights of a decoder are, and how much of them a pass reads.
+
+use super::{
+    Decoder,
+    block::Block,
+    mapped::Mapped,
+    weight::{Table, Weight},
+};
+use crate::tap::Tap;
+
+/// The weights that a pass reads, whatever the number of its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PassBytes {
+    /// In bytes, from memory.
+    pub from_memory: usize,
+    /// In bytes, from the disk.
+    pub from_disk: usize,
+}
+
+impl Decoder {
+    /// Returns the size of the weights that are held in mapped files.
+    ///
+    /// # Units
+    ///
+    /// Bytes.
+    pub fn held_in_files(&self) -> usize {
+        let tables = [Some(&self.embedding), self.head.as_ref()].into_iter().flatten();
+        let maps = self.blocks.iter().flat_map(Block::mapped);
+        tables.map(Table::held_in_files).chain(maps.map(Mapped::bytes)).sum()
+    }
+
+    /// Returns the size of the matrices that a pass up to a tap reads. This is the fixed cost of a pass, beside the cost of each row.
+    pub fn bytes_of_a_pass(&self, tap: Tap) -> PassBytes {
+        let blocks = &self.blocks[..self.blocks_needed(tap)];
+        let (stay, pass) = blocks.split_at(self.paging.first_dropped().min(blocks.len()));
+        let bytes = |blocks: &[Block]| blocks.iter().flat_map(Block::weights).map(Weight::bytes).sum();
+        PassBytes { from_memory: bytes(stay), from_disk: bytes(pass) }
+    }
+}
