@@ -20,6 +20,7 @@
 //!
 //! - [`recover`]: the short way, with default settings and the policy that is expected to cost least.
 //! - [`TargetStates`]: the states to invert, with their tap and number format.
+//! - [`Transformation`]: a change that the producer made to all states, such as a factor.
 //! - [`Inverter`] and [`Settings`]: draft, verify, repair, certify.
 //! - [`Policy`] and [`policy`]: the order in which sources of candidates are asked; [`PolicyChoice`] makes one.
 //! - [`sources`]: the sources of candidates and the trait for your own.
@@ -53,6 +54,7 @@ pub mod sources;
 mod target;
 mod tensors;
 mod token_rows;
+mod transformation;
 mod tuning;
 mod vocabulary;
 
@@ -70,7 +72,7 @@ pub use self::{
     calibration::{Calibration, CalibrationError},
     error::InvertError,
     inversion::{Inversion, Position, Verdict},
-    inverter::{Inverter, ScanCost},
+    inverter::{Inverter, ScanCost, Unshuffled},
     lens::{Lens, LensError},
     likely_tap::{FoundTap, LikelyTap, find_tap, likely_taps},
     noise::NoiseModel,
@@ -78,6 +80,7 @@ pub use self::{
     recover::recover,
     settings::Settings,
     target::TargetStates,
+    transformation::{Coordinates, Transformation},
 };
 
 /// The examples of the README.

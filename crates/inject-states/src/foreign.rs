@@ -103,6 +103,13 @@ pub struct StatesFile {
     chosen: bool,
 }
 
+/// What becomes of a NaN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Nan {
+    Refused,
+    Read,
+}
+
 /// A choice among the columns of a [`StatesFile`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColumnChoice {
@@ -254,7 +261,7 @@ impl StatesFile {
     /// # Errors
     ///
     /// [`ForeignError`] if there is no such column, it was not said which of several prompts is meant, the file cannot be read, or a
-    /// value is NaN or infinite. An infinity of F16 is not an error: it is read as [`FloatFormat::within_range`] gives it.
+    /// value is NaN or infinite. A row of nothing but NaN is not an error: it is the row of a missing state. An infinity of F16 is not an error: it is read as [`FloatFormat::within_range`] gives it.
     pub fn column(&mut self, choice: ColumnChoice) -> Result<States<f64>, ForeignError> {
         self.index_of(choice)
             .and_then(|column| self.read(column))
@@ -303,11 +310,19 @@ impl StatesFile {
             if !wanted.is_empty() {
                 let into = wanted.start - prompt.rows.start;
                 let within = wanted.start - begin..wanted.end - begin;
-                self.read_piece(column, piece, prompt.batch, within, &mut |row, dimension, value| {
+                self.read_piece(column, piece, prompt.batch, within, Nan::Read, &mut |row, dimension, value| {
                     states[[into + row, dimension]] = value;
                 })?;
             }
             begin = end;
+        }
+        // A row of nothing but NaN is a state that is missing. A single NaN is a mistake.
+        for (row, state) in states.outer_iter().enumerate() {
+            let nan = state.iter().position(|value| value.is_nan());
+            if let Some(dimension) = nan.filter(|_| !state.iter().all(|value| value.is_nan())) {
+                let (tensor, row) = (self.tensor(column).to_owned(), prompt.rows.start + row);
+                return Err(ForeignProblem::NotFinite { tensor, column, row, dimension, value: f64::NAN });
+            }
         }
         Ok(states.into())
     }
@@ -319,6 +334,7 @@ impl StatesFile {
         piece: Piece,
         batch: usize,
         wanted: std::ops::Range<usize>,
+        nan: Nan,
         take: &mut dyn FnMut(usize, usize, f64),
     ) -> Result<(), ForeignProblem> {
         let (start, content) = {
@@ -347,7 +363,7 @@ impl StatesFile {
             for (j, bytes) in values.enumerate() {
                 let value = encoding.format.within_range(encoding.decode(bytes));
                 let (row, dimension) = if by_row { (i, j) } else { (j, i) };
-                if !value.is_finite() {
+                if !(value.is_finite() || nan == Nan::Read && value.is_nan()) {
                     let (tensor, row) = (self.archive.arrays[piece.array].name.clone(), wanted.start + row);
                     return Err(ForeignProblem::NotFinite { tensor, column, row, dimension, value });
                 }
@@ -381,7 +397,7 @@ impl StatesFile {
             if row < begin + piece.rows.length {
                 let mut zero = true;
                 let row = row - begin;
-                let read = self.read_piece(0, piece, batch, row..row + 1, &mut |_, _, value| {
+                let read = self.read_piece(0, piece, batch, row..row + 1, Nan::Refused, &mut |_, _, value| {
                     zero &= value == 0.0;
                 });
                 return match read {

@@ -4,7 +4,7 @@ use std::{path::Path, time::Instant};
 
 use inject_sipit::{
     Inverter, TargetStates,
-    models::{Model, Tap},
+    models::{Model, Progress, Tap},
     ndarray::ArrayView1,
     states::{
         foreign::{ColumnChoice, ModelShape, ReadOptions, StatesFile},
@@ -13,13 +13,14 @@ use inject_sipit::{
 };
 
 use super::{
-    Options, announce_scan, calibrations,
+    Arrangement, Options, announce_scan, calibrations,
     report::{Recovered, Report},
     tap,
 };
 use crate::{
     Failure, Outcome,
     number::counted,
+    options::policy::beginning,
     output::{note, say},
     progress::Meter,
 };
@@ -39,16 +40,28 @@ pub(super) fn run(options: &Options) -> Result<Outcome, Failure> {
     announce_scan(&inverter, target.positions());
     let mut meter = Meter::new();
     let start = Instant::now();
+    let mut show = |progress: Progress<'_>| meter.show(progress);
     let mut searcher = inverter.searcher(&choice.policy);
-    let inversion = inverter
-        .invert(&target, &mut searcher, &mut |progress| meter.show(progress))
-        .map_err(tap::failure)?;
+    let (inversion, order) = match options.input.arrangement() {
+        Arrangement::Known => {
+            (inverter.invert(&target, &mut searcher, &mut show).map_err(tap::failure)?, None)
+        }
+        Arrangement::Shuffled => {
+            let found = inverter.invert_shuffled(&target, beginning(&model), &mut show)?;
+            (found.inversion, Some(found.order))
+        }
+        Arrangement::Permuted => {
+            let begins = beginning(&model);
+            (inverter.invert_permuted(&target, begins, &mut searcher, &mut show)?, None)
+        }
+    };
     let seconds = start.elapsed().as_secs_f64();
     drop(meter);
     calibrations::write(options, &model, &inverter)?;
 
     let recovered =
         Recovered::new(&model, &inversion, prompt.as_deref(), seconds)?.with_likely_cause(acceptance, tap);
+    let recovered = Recovered { order, ..recovered };
     let outcome = recovered.outcome();
     let report = Report::new(&model, &choice, acceptance, tap, recovered)?;
     say(&if options.json { serde_json::to_string(&report)? } else { report.text(&model) });
@@ -82,6 +95,9 @@ fn from_file(
             "{path} holds {prompts} prompts: give --row I for one of them, or --out FILE for all"
         )));
     }
+    if tap::is_unknown(options, &file) && options.input.arrangement() != Arrangement::Known {
+        return Err(Failure::usage("the tap is not found from rows or coordinates in unknown order: give --tap"));
+    }
     let chosen = tap::choose(options, model, &mut file)?;
     let found = target_of(options, model, &mut file, chosen)?;
     tell(&file);
@@ -100,7 +116,8 @@ pub(super) fn target_of(
     let states = file.column(column)?.into_array();
     let known = options.input.given(model)?;
     let ids = file.token_ids().map(<[u32]>::to_vec);
-    let rows = states.nrows();
+    let missing = options.input.missing();
+    let rows = states.nrows() + missing.len();
     let (given, ids) = match (known, ids) {
         (Some(given), ids) => (given, ids),
         (None, Some(ids)) if ids.len() > rows && states.ncols() == model.decoder.config().d_model => {
@@ -115,7 +132,7 @@ pub(super) fn target_of(
         }
         (None, ids) => (Vec::new(), ids),
     };
-    let target = TargetStates::new(states, tap, file.dtype())?;
+    let target = TargetStates::new(states, tap, file.dtype())?.with_missing(&missing)?;
     let target = match options.input.templated(model)? {
         Some(template) => after_template(model, target, &template, ids.as_deref())?,
         None => target.after(&model.decoder, &given)?,

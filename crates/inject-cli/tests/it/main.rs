@@ -12,6 +12,7 @@ mod random_model;
 #[cfg(unix)]
 mod read_only;
 mod refusals;
+mod rows;
 mod schema;
 mod shares;
 mod store;

@@ -10,6 +10,7 @@ use crate::{
     models::{FloatFormat, NumberFormat, Tap},
     settings::{ComputedIn, Settings},
     target::TargetStates,
+    transformation::Transformation,
     tuning::{CALIBRATION_COUNTS, CALIBRATION_LEN, CALIBRATION_SEQUENCES},
 };
 
@@ -140,7 +141,13 @@ impl Recovery<'_, '_> {
         let states = 5 * CALIBRATION_SEQUENCES * CALIBRATION_LEN;
         self.comparison.cost.stage("calibration").add_states(states, 0.0, start.elapsed().as_secs_f64());
         let Some(calibration) = made else { return Ok(false) };
-        let quiet = self.quiet.get_or_init(|| target.with_first(&calibration.quietened(target.state(0))));
+        let quiet = self.quiet.get_or_init(|| match target.transformation() {
+            Transformation::None | Transformation::Scaled { .. } => {
+                target.with_first(&calibration.quietened(target.state(0)))
+            }
+            // The directions of the noise are those of unchanged states.
+            _ => target.clone(),
+        });
         self.search = self.searcher.begin(quiet)?;
         self.comparison.producer = Some(ProducerNoise { calibration, residuals: Vec::new() });
         Ok(true)

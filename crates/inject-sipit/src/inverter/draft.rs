@@ -11,7 +11,6 @@ use crate::{
     policy::Open,
     settings::{Scan, Settings},
     sources::{Draft, Tested},
-    tensors::read,
     tuning::DRAFTED_MOST,
 };
 
@@ -35,6 +34,7 @@ impl Recovery<'_, '_> {
     /// hypotheses instead.
     pub(super) fn may_draft(&self) -> bool {
         drafts_may_settle(&self.comparison.inverter.settings)
+            && self.comparison.inverter.next.is_none()
             && self.beam.len() == 1
             && self.tested.len() < DRAFTED_MOST
             && self.tested.fitting().is_empty()
@@ -88,9 +88,9 @@ impl Recovery<'_, '_> {
         } else {
             let (states, beside) =
                 inverter.decoder.extend_with_alternatives(cache, &tokens, &placed, inverter.tap)?;
-            (states, read(beside)?)
+            (states, self.comparison.states(beside)?)
         };
-        let states = read(states.narrow(0, begin - held, ids.len()))?;
+        let states = self.comparison.states(states.narrow(0, begin - held, ids.len()))?;
         let beside = alternatives.iter().zip(beside.chunks(d_model));
         let beside: Vec<Beside<'_>> =
             beside.map(|(&alternative, state)| Beside { alternative, state }).collect();

@@ -11,7 +11,6 @@ use crate::{
     inversion::{Kept, Verdict},
     models::{PrefixCache, Progress},
     sources::Tested,
-    tensors::read,
     tuning::SEPARATED_ALONE,
 };
 
@@ -77,8 +76,8 @@ impl Trial {
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<(), InvertError> {
         let start = Instant::now();
-        let (inverter, target) = (comparison.inverter, comparison.target);
-        let states = read(inverter.decoder.candidates(cache, ids, inverter.tap)?)?;
+        let target = comparison.target;
+        let states = comparison.candidates(cache, ids)?;
         for (&id, state) in ids.iter().zip(states.chunks(target.d_model())) {
             self.tested.compare(id, state, &self.yardstick, target.state(self.at));
         }
@@ -90,7 +89,7 @@ impl Trial {
     /// Whether one fit is enough to settle the position: the untested tokens do not fit by chance.
     pub(super) fn is_enough(&self, comparison: &Comparison<'_>) -> bool {
         let state = comparison.target.state(self.at);
-        is_enough(&self.yardstick, state, &self.tested, comparison.vocab_size())
+        is_enough(&self.yardstick, state, &self.tested, comparison.others())
     }
 
     /// The distance beyond which no candidate fits.

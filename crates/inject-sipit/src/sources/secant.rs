@@ -7,6 +7,7 @@ mod weighing;
 
 use burn::tensor::{Tensor, TensorData};
 
+pub(crate) use self::memory::StateMap;
 pub use self::memory::SecantMemory;
 use self::{blend::Guess, guess::guess, memory::Settled, weighing::Weighing};
 use super::{

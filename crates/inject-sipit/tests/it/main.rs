@@ -16,6 +16,7 @@ mod evidence;
 mod exhaustive;
 mod fixture;
 mod forged;
+mod gaps;
 #[cfg(feature = "gradient")]
 mod gradient;
 mod hostile_files;
@@ -24,7 +25,10 @@ mod lens;
 mod many;
 mod noise;
 mod numbers;
+mod permuted;
 mod policies;
 mod producers;
+mod shuffled;
 mod small;
 mod sources;
+mod transformed;
