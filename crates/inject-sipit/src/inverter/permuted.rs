@@ -69,7 +69,10 @@ impl Inverter<'_> {
         let computed_in = exact.unwrap_or(settings.computed_in);
         let inverter = self.with_settings(settings.with_computed_in(computed_in))?;
         let prior = Prior::new().beginning_with(begins);
-        let by_size = Policy::new().then_up_to(PERMUTED_EXPECTED, prior);
+        let by_size = match inverter.decoder.has_head() {
+            true => Policy::new().then_up_to(PERMUTED_EXPECTED, prior),
+            false => Policy::new(),
+        };
 
         let (positions, width) = (target.positions(), target.d_model());
         let mut ids = target.given().to_vec();
