@@ -79,6 +79,8 @@ pub(crate) const GAP_FILLERS: usize = 4;
 pub(crate) const GAP_NEXT: usize = 512;
 /// Candidates for the missing token before the next token after it is tried. Measured: the same.
 pub(crate) const GAP_FIRST: usize = 2048;
+/// Next tokens for which every token is tried for the missing one. Measured: the same.
+pub(crate) const GAP_WHOLE: usize = 2;
 /// The size of a vocabulary up to which all pairs of tokens are tried. Measured: the same.
 pub(crate) const GAP_ALL_PAIRS: usize = 512;
 

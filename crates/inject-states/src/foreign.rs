@@ -30,7 +30,7 @@
 //! `generate(output_hidden_states=True)` returns: the rows of its steps follow each other.
 //!
 //! Beside them may stand token ids (`token_ids`, `input_ids`, `prompt_token_ids`), an `attention_mask` or `seq_lens`, the sidecar
-//! `.json` of vLLM-Hook, and in the metadata `taps` (names of [`Tap`], comma-separated, one for each column) or `tap` (one name).
+//! `.json` of vLLM-Hook, `positions` of rows that are incomplete or in another order, and in the metadata `taps` (names of [`Tap`], comma-separated, one for each column) or `tap` (one name).
 //! Rows of zeros at the end of a prompt are padding. The files of a [store](crate::store) are of this kind.
 //!
 //! # Example
@@ -223,6 +223,12 @@ impl StatesFile {
         self.chosen_prompt().token_ids.as_deref()
     }
 
+    /// Returns the position of each row, if the file has a tensor `positions` and they are not consecutive from 0.
+    pub fn positions(&self) -> Option<&[usize]> {
+        let prompt = self.chosen_prompt();
+        prompt.positions.as_deref().map(|positions| &positions[..prompt.rows.len()])
+    }
+
     /// Returns the way the file was read in words, if there was something to decide.
     pub fn taken(&self) -> Option<&str> {
         self.reading.taken.as_deref()
@@ -375,7 +381,7 @@ impl StatesFile {
 
     /// Leaves out the rows of zeros at the end of a prompt, unless all are zeros, and compares the rest with its ids.
     fn cut_padding(&mut self, prompt: usize) -> Result<(), ForeignProblem> {
-        let Prompt { batch, rows, token_ids } = self.reading.prompts[prompt].clone();
+        let Prompt { batch, rows, token_ids, .. } = self.reading.prompts[prompt].clone();
         let mut end = rows.end;
         while end > rows.start && self.is_zero(batch, end - 1)? {
             end -= 1;

@@ -18,7 +18,7 @@ use crate::{
     states::prompt_states,
     target::TargetStates,
     transformation::Transformation,
-    tuning::{GAP_ALL_PAIRS, GAP_FILLERS, GAP_FIRST, GAP_NEXT},
+    tuning::{GAP_ALL_PAIRS, GAP_FILLERS, GAP_FIRST, GAP_NEXT, GAP_WHOLE},
 };
 
 use super::{Inverter, watch::Watch};
@@ -137,7 +137,8 @@ impl Inverter<'_> {
         let states = bridged.target.with_row_at(gap + 1, gap).part(gap + 1, &bridged.ids);
         let mut ambiguous = None;
         for most in [GAP_FIRST.min(vocab_size), vocab_size] {
-            for next in &nexts {
+            let tried = if most == vocab_size && most > GAP_FIRST { GAP_WHOLE } else { nexts.len() };
+            for next in nexts.iter().take(tried) {
                 if bridged.watch.is_up() {
                     return Ok(ambiguous.unwrap_or(Bridge::Open(nexts.first().map(|next| next.id))));
                 }

@@ -192,8 +192,9 @@ impl<'r> Placing<'r> {
                 Guesses::ROUNDS => (0..vocab_size as u32).collect(),
                 _ => self.guesses.round(round, &self.remaining, vocab_size),
             };
+            let known = guessed.into_iter().filter(|&id| (id as usize) < vocab_size);
             let fresh: Vec<u32> =
-                guessed.into_iter().filter(|&id| !std::mem::replace(&mut tested[id as usize], true)).collect();
+                known.filter(|&id| !std::mem::replace(&mut tested[id as usize], true)).collect();
             if let Some(placed) = self.test(&fresh, &yardsticks)? {
                 return Ok(Some(placed));
             }

@@ -9,6 +9,7 @@
 
 mod beam;
 mod certify;
+mod changed_rows;
 mod choice;
 mod computed_in;
 mod drafts;
