@@ -93,8 +93,8 @@ pub enum InvertError {
         /// The positions.
         expected: usize,
     },
-    /// A factor of all states that is zero or not finite.
-    #[error("the states were multiplied by {found}, expected a finite number that is not zero")]
+    /// A factor of all states that is not positive and finite.
+    #[error("the states were multiplied by {found}, expected a positive and finite number")]
     Scale {
         /// The factor.
         found: f64,

@@ -262,7 +262,7 @@ impl TargetStates {
     ///
     /// # Errors
     ///
-    /// [`InvertError::Scale`] if the number is zero or not finite.
+    /// [`InvertError::Scale`] unless the number is positive and finite.
     ///
     /// # Example
     ///
@@ -274,7 +274,7 @@ impl TargetStates {
     /// # Ok::<(), inject_sipit::InvertError>(())
     /// ```
     pub fn scaled(self, by: f64, within: f64) -> Result<Self, InvertError> {
-        if !(by.is_finite() && by != 0.0 && within.is_finite() && within >= 0.0) {
+        if !(by.is_finite() && by > 0.0 && within.is_finite() && within >= 0.0) {
             return Err(InvertError::Scale { found: by });
         }
         let computed = self.computed;
@@ -313,7 +313,7 @@ impl TargetStates {
     fn changed(self, divided_by: Vec<f64>, transformation: Transformation) -> Self {
         let mut roundings = Array2::zeros(self.states.dim());
         for (position, (mut row, by)) in roundings.outer_iter_mut().zip(&divided_by).enumerate() {
-            row.iter_mut().zip(self.roundings(position)).for_each(|(to, from)| *to = from / by.abs());
+            row.iter_mut().zip(self.roundings(position)).for_each(|(to, from)| *to = from / by);
         }
         let stored = Some(Stored { grid: self.grid(), divided_by, roundings });
         let mut changed = TargetStates { transformation, stored, ..self };
@@ -478,7 +478,7 @@ impl TargetStates {
 
     /// A distance of stored states in the unit of the states.
     pub(crate) fn in_units(&self, position: usize, distance: f64) -> f64 {
-        self.stored.as_ref().map_or(distance, |stored| distance / stored.divided_by[position].abs())
+        self.stored.as_ref().map_or(distance, |stored| distance / stored.divided_by[position])
     }
 
     /// The tokens of the first positions, as far as they were given.

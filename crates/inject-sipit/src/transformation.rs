@@ -22,9 +22,9 @@ pub enum Transformation {
     /// The mean over its coordinates was subtracted from each state. This is what TransformerLens does to models with LayerNorm, which
     /// compute the same afterwards.
     Centred,
-    /// Each state was multiplied by a number that is not known. Only its direction is compared.
+    /// Each state was multiplied by a positive number that is not known. Only its direction is compared.
     Direction,
-    /// All states were multiplied by one number, and are divided by it again.
+    /// All states were multiplied by one positive number, and are divided by it again.
     Scaled {
         /// The number.
         by: f64,

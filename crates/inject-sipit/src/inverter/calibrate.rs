@@ -161,23 +161,40 @@ impl Recovery<'_, '_> {
         }
     }
 
-    /// Estimates the noise of the producer if nothing fits after any hypothesis. Returns whether the candidates were compared
-    /// anew.
+    /// Estimates the noise of the producer if nothing fits after any hypothesis and the states tell its format. Returns whether the
+    /// candidates were compared anew.
     pub(super) fn compare_anew(&mut self, branches: &mut [Branch]) -> Result<bool, InvertError> {
-        let nothing =
-            |branch: &Branch| branch.trial.tested.fitting().is_empty() && !branch.trial.tested.is_empty();
-        if !branches.iter().all(nothing) {
-            return Ok(false);
-        }
-        let at = branches.first().map_or(0, |branch| branch.trial.at);
-        let made = self.calibrate_for_grid()?
-            || (branches.iter().all(|branch| branch.spent) && self.calibrate_as_last_resort(at)?);
+        let made = nothing_fits(branches) && self.calibrate_for_grid()?;
         if made {
-            branches.iter_mut().for_each(|branch| branch.trial.begin_anew(&self.comparison));
-            branches.iter_mut().for_each(|branch| branch.spent = false);
+            self.begin_anew(branches);
         }
         Ok(made)
     }
+
+    /// The same as a last resort, after the whole vocabulary failed.
+    pub(super) fn compare_anew_at_last(&mut self, branches: &mut [Branch]) -> Result<bool, InvertError> {
+        let at = branches.first().map_or(0, |branch| branch.trial.at);
+        let spent = branches.iter().all(|branch| branch.spent);
+        let made = nothing_fits(branches) && spent && self.calibrate_as_last_resort(at)?;
+        if made {
+            self.begin_anew(branches);
+        }
+        Ok(made)
+    }
+
+    fn begin_anew(&self, branches: &mut [Branch]) {
+        for branch in branches {
+            branch.trial.begin_anew(&self.comparison);
+            branch.spent = false;
+        }
+    }
+}
+
+/// Whether candidates were tested after every hypothesis, and none fits.
+fn nothing_fits(branches: &[Branch]) -> bool {
+    let nothing =
+        |branch: &Branch| branch.trial.tested.fitting().is_empty() && !branch.trial.tested.is_empty();
+    branches.iter().all(nothing)
 }
 
 impl Hypothesis {

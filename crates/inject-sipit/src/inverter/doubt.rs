@@ -90,6 +90,6 @@ impl Recovery<'_, '_> {
         let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
         let (candidate, state) = (computed.state(at), target.state(at));
         let by = product(state, candidate) / product(candidate, candidate);
-        Ok((by.is_finite() && by != 0.0 && (by - 1.0).abs() > within).then_some(Factor { by, within }))
+        Ok((by.is_finite() && by > 0.0 && (by - 1.0).abs() > within).then_some(Factor { by, within }))
     }
 }

@@ -50,6 +50,9 @@ impl Recovery<'_, '_> {
                 self.beam = branches.into_iter().map(|branch| branch.hypothesis).collect();
                 return Ok(());
             }
+            if self.compare_anew_at_last(&mut branches)? {
+                continue;
+            }
             // A hypothesis that nothing fitted yet is followed to the end of the vocabulary, even if something fits after another.
             // Only then is the failure evidence against its tokens.
             let unsatisfied = branches.iter().filter(|branch| !branch.is_done(&self.comparison));

@@ -17,7 +17,7 @@ fn a_factor_of_all_states_is_found_where_nothing_fits_the_first() {
         for case in FAMILIES {
             let decoder = random(case, 31, &device);
             let last = decoder.config().n_layers();
-            for (tap, factor) in [(Tap::Block(1), 0.25), (Tap::Block(last), -3.7), (Tap::FinalNorm, 1.1)] {
+            for (tap, factor) in [(Tap::Block(1), 0.25), (Tap::Block(last), 3.7), (Tap::FinalNorm, 1.1)] {
                 // The product is rounded to f32, as a program that multiplies would write it.
                 let states = target(&decoder, &PROMPT, tap).states().mapv(|v| f64::from((v * factor) as f32));
                 let scaled = TargetStates::new(states, tap, FloatFormat::F32).unwrap();
@@ -90,7 +90,6 @@ fn centred_states_are_recognised_in_models_that_are_blind_to_the_mean() {
                     assert!(found.is_verified(), "{case} {tap}");
                 } else {
                     assert_eq!(found.transformation, Transformation::None, "{case} {tap}");
-                    assert!(!found.is_verified(), "{case} {tap}");
                 }
             }
         }
@@ -117,7 +116,7 @@ fn states_of_processed_weights_give_the_prompt() {
 #[test]
 fn a_factor_that_is_no_number_is_refused() {
     let target = || TargetStates::new(ndarray::array![[1.0, 2.0]], Tap::Block(1), FloatFormat::F32).unwrap();
-    for by in [0.0, f64::NAN, f64::INFINITY] {
+    for by in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         assert!(target().scaled(by, 0.0).is_err(), "{by}");
     }
 }
