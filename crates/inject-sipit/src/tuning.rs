@@ -92,6 +92,9 @@ pub(crate) const SHUFFLED_READ: [usize; 3] = [8, 64, 256];
 pub(crate) const SHUFFLED_EXPECTED_FIRST: usize = 32;
 /// Tokens that the model expects, round by round after that. Measured: the same.
 pub(crate) const SHUFFLED_EXPECTED: [usize; 3] = [256, 1024, 4096];
+/// Floors within which a token and a row belong together while the order is looked for. At a sink the nearest wrong token is 200 floors
+/// away. Measured: the same.
+pub(crate) const SHUFFLED_WITHIN: f64 = 16.0;
 /// Rows that are searched for a first token before the whole vocabulary is. Measured: the same.
 pub(crate) const SHUFFLED_FIRST_ROWS: usize = 3;
 

@@ -21,7 +21,7 @@ use crate::{
     sources::Known,
     target::TargetStates,
     tensors::read,
-    tuning::{EXAMINED_WITHIN, LARGEST_BATCH, SHUFFLED_FIRST_ROWS, SCALE_CANDIDATES},
+    tuning::{LARGEST_BATCH, SCALE_CANDIDATES, SHUFFLED_FIRST_ROWS, SHUFFLED_WITHIN},
 };
 use std::sync::Arc;
 
@@ -256,7 +256,7 @@ impl<'r> Placing<'r> {
     ) -> Result<Option<Placed>, InvertError> {
         let (inverter, target) = (self.inverter, self.target);
         // The noise of a row is looked at more closely when the order is known.
-        let most = if self.calibration.is_some() { 1.0 } else { EXAMINED_WITHIN };
+        let most = if self.calibration.is_some() { 1.0 } else { SHUFFLED_WITHIN };
         let mut best: Option<Placed> = None;
         for ids in ids.chunks(LARGEST_BATCH) {
             let start = Instant::now();
