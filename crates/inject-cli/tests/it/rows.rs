@@ -7,6 +7,7 @@ use inject_sipit::{
     ndarray::{Array2, Axis},
     states::foreign::{ColumnChoice, StatesFile},
 };
+use safetensors::{Dtype, tensor::TensorView};
 use serde_json::Value;
 
 use super::support::{Ran, run_with};
@@ -27,12 +28,21 @@ fn model(name: &str) -> PathBuf {
 
 /// Writes states to a file, and inverts it.
 fn invert(states: &Array2<f32>, options: &str) -> Ran {
+    invert_beside(states, None, options)
+}
+
+/// The same with the position of each row beside it.
+fn invert_beside(states: &Array2<f32>, positions: Option<&[i64]>, options: &str) -> Ran {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("states.safetensors");
     let values: Vec<u8> = states.iter().flat_map(|value| value.to_le_bytes()).collect();
     let shape = vec![states.nrows(), states.ncols()];
-    let tensor = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, &values).unwrap();
-    safetensors::serialize_to_file([("states", tensor)], None, &path).unwrap();
+    let mut tensors = vec![("states", TensorView::new(Dtype::F32, shape, &values).unwrap())];
+    let places: Vec<u8> = positions.iter().flat_map(|at| at.iter()).flat_map(|at| at.to_le_bytes()).collect();
+    if !places.is_empty() {
+        tensors.push(("positions", TensorView::new(Dtype::I64, vec![places.len() / 8], &places).unwrap()));
+    }
+    safetensors::serialize_to_file(tensors, None, &path).unwrap();
     let model = model("llama");
     let mut arguments = vec!["invert", "--model", model.to_str().unwrap(), "--states", "states.safetensors"];
     arguments.extend(options.split_whitespace());
@@ -73,6 +83,23 @@ fn missing_rows_are_named_or_rows_of_nan() {
     let ran = invert(&without, "--tap block-2 --missing 9");
     assert_eq!(ran.status, 1);
     assert!(ran.err.contains("position 9 has no state"), "{}", ran.err);
+}
+
+#[test]
+fn rows_are_put_in_the_order_of_their_positions() {
+    let rows = [4, 0, 7, 1, 2, 6, 5];
+    let states = states().select(Axis(0), &rows);
+    let positions = rows.map(|row| row as i64);
+    let ran = invert_beside(&states, Some(&positions), "--tap block-2 --json");
+    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+    let json: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(json["recovered"]["token_ids"], Value::from(&PROMPT[..]));
+    assert_eq!(json["recovered"]["positions"][3]["found_by"], "gap");
+    for wrong in [&[0, 1, 2, 3, 4, 5, 5][..], &[-1, 1, 2, 3, 4, 5, 6], &[0, 1]] {
+        let ran = invert_beside(&states, Some(wrong), "--tap block-2");
+        assert_eq!(ran.status, 1);
+        assert!(ran.err.contains("expected one for each row"), "{}", ran.err);
+    }
 }
 
 #[test]
