@@ -144,7 +144,7 @@ impl Inverter<'_> {
                 }
                 let mut inverter = self.with_settings(probing(&self.settings, &bridged.target, most))?;
                 inverter.next = Some(next.id);
-                let mut inversion = inverter.invert(&states, &mut searcher.copy(0), progress)?;
+                let mut inversion = inverter.invert(&states, &mut searcher.aside(), progress)?;
                 bridged.cost.add(&inversion.cost);
                 let Some(mut last) = inversion.positions.pop() else { continue };
                 let fitting = match &last.verdict {
@@ -181,7 +181,7 @@ impl Inverter<'_> {
             let states = prompt_states(self.decoder, &ids, self.tap)?.to_f64();
             let filled = bridged.target.clone().filled(gap, states.row(gap).to_vec());
             let inversion =
-                inverter.invert(&filled.part(gap + 2, &ids), &mut searcher.copy(0), &mut silent)?;
+                inverter.invert(&filled.part(gap + 2, &ids), &mut searcher.aside(), &mut silent)?;
             bridged.cost.add(&inversion.cost);
             let kept = inversion.positions.last().and_then(|last| last.kept);
             let near = kept.iter().flat_map(|kept| {

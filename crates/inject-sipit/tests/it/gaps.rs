@@ -1,9 +1,10 @@
 //! Prompts some of whose states are missing.
 
-use crate::small::{FAMILIES, invert, random, target};
+use crate::small::{FAMILIES, invert, of_vocabulary, random, target};
 use inject_sipit::{
     Inversion, InvertError, Policy, Settings, TargetStates, Verdict,
     models::{Decoder, FloatFormat, Tap},
+    sources::Secant,
 };
 use ndarray::Axis;
 
@@ -96,4 +97,21 @@ fn missing_positions_are_named_once_and_lie_in_the_prompt() {
     assert_eq!(refused(&[1, 9]), Some((9, 4)));
     assert_eq!(refused(&[3]), Some((3, 3)));
     assert_eq!(states().with_missing(&[2, 0]).unwrap().missing(), [0, 2]);
+}
+
+#[test]
+fn what_a_search_learned_before_a_gap_serves_after_it() {
+    for device in inject_testing::compiled() {
+        let decoder = of_vocabulary("llama", 8000, 31, &device);
+        let prompt: Vec<u32> = (0..10).map(|at| (at * 1237 + 11) % 8000).collect();
+        let tap = Tap::Block(1);
+        let mut states = target(&decoder, &prompt, tap).states().to_owned();
+        states.remove_index(Axis(0), 6);
+        let target = TargetStates::new(states, tap, FloatFormat::F32).unwrap().with_missing(&[6]).unwrap();
+        // A survey of enough tokens to draft from.
+        let policy = Policy::new().then_up_to(8000, Secant::new().surveying(500));
+        let found = invert(&decoder, &target, &policy, Settings::new()).unwrap();
+        assert!(found.is_verified(), "{found:?}");
+        assert_eq!(found.token_ids(), prompt);
+    }
 }
