@@ -1,6 +1,7 @@
 //! `inject invert`: prompts from hidden states alone.
 
 mod calibrations;
+mod change;
 mod chat_template;
 mod files;
 mod groups;
@@ -18,7 +19,7 @@ mod tap;
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use inject_sipit::{
     Inverter,
     models::{Bos, Model},
@@ -153,6 +154,15 @@ struct Input {
     /// The same as text, with BOS before it if the tokenizer puts it there
     #[arg(long, value_name = "TEXT", requires = "states")]
     prefix: Option<String>,
+    /// The positions 3,7 whose rows a file lacks, counted from 0 from its first row as if they were there. A row of nothing but NaN is missing too
+    #[arg(long, value_name = "POSITIONS", value_parser = parse_ids, requires = "states")]
+    missing: Option<Ids>,
+    /// The order of the rows of a file: as the prompt has them, or unknown
+    #[arg(long, value_name = "ORDER", value_enum, default_value_t = RowOrder::Given, requires = "states")]
+    order: RowOrder,
+    /// The order of the coordinates in the rows of a file: that of the model, or unknown and the same in all rows
+    #[arg(long, value_name = "ORDER", value_enum, default_value_t = CoordinateOrder::Given, requires = "states", conflicts_with = "order")]
+    coordinates: CoordinateOrder,
     /// A chat template, or a tokenizer_config.json that holds one: the tokens before the text of the user are taken as given
     #[arg(long, value_name = "FILE", requires = "states", conflicts_with_all = ["prefix", "prefix_ids"])]
     chat_template: Option<PathBuf>,
@@ -164,7 +174,58 @@ struct Input {
     bos: Bos,
 }
 
+/// The order of the rows of a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum RowOrder {
+    /// The order of the prompt.
+    #[default]
+    Given,
+    /// Any order. It is found.
+    Shuffled,
+}
+
+/// The order of the coordinates in the rows of a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum CoordinateOrder {
+    /// The order of the model.
+    #[default]
+    Given,
+    /// Any order, the same in all rows. It is found.
+    Permuted,
+}
+
+/// What is unknown of the rows of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Arrangement {
+    Known,
+    Shuffled,
+    Permuted,
+}
+
 impl Input {
+    fn arrangement(&self) -> Arrangement {
+        match (self.order, self.coordinates) {
+            (RowOrder::Given, CoordinateOrder::Given) => Arrangement::Known,
+            (RowOrder::Shuffled, _) => Arrangement::Shuffled,
+            (RowOrder::Given, CoordinateOrder::Permuted) => Arrangement::Permuted,
+        }
+    }
+
+    /// Refuses what describes the rows of a single prompt, where there are many.
+    fn check_many(&self) -> Result<(), Failure> {
+        match self.missing.is_some() || self.arrangement() != Arrangement::Known {
+            true => Err(Failure::usage(
+                "--missing, --order and --coordinates describe the rows of one prompt, and there are many",
+            )),
+            false => Ok(()),
+        }
+    }
+
+    /// The positions whose rows a file lacks.
+    fn missing(&self) -> Vec<usize> {
+        self.missing.iter().flat_map(|missing| &missing.0).map(|&position| position as usize).collect()
+    }
+
     /// The tokens of a chat template before the text of the user, if one is given.
     fn templated(&self, model: &Model) -> Result<Option<Vec<u32>>, Failure> {
         let template = self.chat_template.as_deref();
@@ -191,6 +252,9 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
         return merge::run(options, &options.merge);
     }
     let Some(path) = &options.input.states else { return single::run(options) };
+    if path.is_dir() || options.out.is_some() {
+        options.input.check_many()?;
+    }
     if path.is_dir() {
         let files = if path.join("manifest.json").exists() { Vec::new() } else { files::in_folder(path)? };
         return if files.is_empty() { store::run(options, path) } else { files::run(options, &files) };

@@ -140,7 +140,9 @@ impl Yardstick {
             }
         };
         let state = target.state(position);
-        let bound = noise.bound(norm(state), seen) + added;
+        let relative = target.transformation().error();
+        let bound =
+            noise.bound(norm(state), seen) + target.in_units(position, added) + relative * norm(state);
         let spread = bound / (state.len() as f64).sqrt();
         let scale = |r: &f64| (r * r + spread * spread).sqrt();
         let (quietest, loudest) = rounding
@@ -209,6 +211,11 @@ impl Yardstick {
             false => Metric::Weighted(rounding.iter().map(weight).collect()),
         };
         Yardstick { metric, rule, origin: NoiseOrigin::Rule }
+    }
+
+    /// Whether distances are plain L2.
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(self.metric, Metric::Plain)
     }
 
     /// Whether a coordinate is known.

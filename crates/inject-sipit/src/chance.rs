@@ -54,26 +54,54 @@ pub(crate) fn is_enough_alone(
     }
 }
 
+/// How near the states of wrong tokens lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Nearness {
+    /// As those of different tokens after one prefix usually do.
+    Usual,
+    /// Nearer, because values are compared in their order of size: by the square root of the number of coordinates.
+    Sorted,
+    /// Unknown, because the token before differs and not that of the state: only the tokens tested tell.
+    OfNext,
+}
+
+/// The number of states that might fit by chance beside the one that does, and how near they lie.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Others {
+    pub(crate) vocab_size: usize,
+    /// The number of places that the state might have had.
+    pub(crate) places: usize,
+    pub(crate) nearness: Nearness,
+}
+
 /// Whether the fit of one token is enough evidence that no untested token fits.
-pub(crate) fn is_enough(yardstick: &Yardstick, state: &[f64], tested: &Tested, vocab_size: usize) -> bool {
+pub(crate) fn is_enough(yardstick: &Yardstick, state: &[f64], tested: &Tested, others: Others) -> bool {
+    let Others { vocab_size, places, nearness } = others;
     if tested.len() >= vocab_size {
         return true;
     }
     match yardstick.basis(state) {
         None => true,
+        // The margins were measured with a token's own states.
+        Some(Basis::Twins { .. }) if nearness != Nearness::Usual => false,
         Some(Basis::Twins { floor, length, margin }) => {
             // A wrong token in place of the right one is at least as far from it as from the state given, but for the noise.
             let nearest = tested.fitting().first().map_or(floor, |nearest| nearest.distance);
             margin.chance_within(nearest / length) <= CHANCE_OF_TWIN
         }
         Some(Basis::Volume { floor, length, known }) => {
-            let untested = (vocab_size - tested.len()) as f64;
+            let untested = (vocab_size - tested.len()) as f64 * places as f64;
             let power = known.min(CHANCE_DIMENSIONS) as i32;
             let within = |radius: f64, tokens: f64| tokens * (floor / radius).powi(power);
             let wrong = tested.ranking().kept().iter().find(|ranked| ranked.distance > floor);
             let by_sample = wrong.filter(|_| tested.len() >= CHANCE_SAMPLE);
             let sampled = by_sample.map(|wrong| within(wrong.distance, untested / tested.len() as f64));
-            within(CHANCE_MARGIN * length, untested).min(sampled.unwrap_or(f64::INFINITY)) <= CHANCE_MOST
+            let usual = match nearness {
+                Nearness::Usual => within(CHANCE_MARGIN * length, untested),
+                Nearness::Sorted => within(CHANCE_MARGIN * length / (known as f64).sqrt(), untested),
+                Nearness::OfNext => f64::INFINITY,
+            };
+            usual.min(sampled.unwrap_or(f64::INFINITY)) <= CHANCE_MOST
         }
     }
 }

@@ -25,7 +25,8 @@ pub struct StageCost {
 /// - `scan`: the scan of the vocabulary, also for a certificate,
 /// - `prefix`: the keys and values of settled tokens that no draft had computed,
 /// - `noise`: candidates computed again in other shapes, to measure the distance between two computations of them; and the whole
-///   measurement of noise for a prompt whose length changes the model's computation (LongRoPE).
+///   measurement of noise for a prompt whose length changes the model's computation (LongRoPE),
+/// - `factor` and `tap`: the search for a factor of all states, and for another tap, where nothing fits the first state.
 ///
 /// A source's own computation, such as the pass that gives a prior its logits, counts as time for choosing and not as states.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
@@ -69,6 +70,16 @@ impl Cost {
     /// Seconds of all stages together. Prompts recovered together share the time of common passes.
     pub fn seconds(&self) -> f64 {
         self.stages.values().map(|stage| stage.choosing_seconds + stage.testing_seconds).sum()
+    }
+
+    /// Adds the cost of another part of the work.
+    pub(crate) fn add(&mut self, other: &Cost) {
+        for (&name, stage) in &other.stages {
+            let own = self.stage(name);
+            own.candidates += stage.candidates;
+            own.choosing_seconds += stage.choosing_seconds;
+            own.add_states(stage.states, stage.batches, stage.testing_seconds);
+        }
     }
 
     /// The stage of this name.

@@ -93,6 +93,22 @@ pub enum InvertError {
         /// The number of positions.
         expected: usize,
     },
+    /// A factor of all states that is not positive and finite.
+    #[error("the states were multiplied by {found}, expected a positive and finite number")]
+    Scale {
+        /// The factor.
+        found: f64,
+    },
+    /// A position without a state that is named twice, or that the prompt does not have.
+    #[error(
+        "position {found} has no state: expected each such position once, among the {positions} of the prompt"
+    )]
+    Missing {
+        /// The position.
+        found: usize,
+        /// The positions of the prompt with those that have no state.
+        positions: usize,
+    },
     /// As many tokens are given as there are states, or more.
     #[error("{found} tokens are given for {positions} states: expected fewer tokens than states")]
     MoreGiven {
@@ -197,6 +213,8 @@ mod tests {
             InvertError::UnknownTap { path: path(), columns: 2, named: 0 },
             InvertError::HalfSteps { found: 1, expected: 2 },
             InvertError::MoreGiven { found: 3, positions: 3 },
+            InvertError::Scale { found: 0.0 },
+            InvertError::Missing { found: 9, positions: 4 },
             InvertError::Tolerance { found: -1.0 },
             InvertError::NoWholeScan { found: 1, vocab_size: 2 },
             InvertError::NoBeam,

@@ -103,7 +103,7 @@ impl Hypothesis {
     ) -> Result<&mut PrefixCache, InvertError> {
         let made = match self.cache.take() {
             Some(cache) => cache,
-            None => decoder.prefix_cache(1, target.positions(), target.tap())?,
+            None => decoder.prefix_cache(1, target.sequence_len(), target.tap())?,
         };
         Ok(self.cache.insert(made))
     }

@@ -4,6 +4,7 @@ use crate::{
     acceptance::NoiseOrigin,
     collisions::Ranked,
     models::{Bos, ModelError, Tokenizer},
+    transformation::Transformation,
 };
 
 pub use crate::cost::{Cost, StageCost};
@@ -199,6 +200,8 @@ impl From<Position> for Row {
 pub struct Inversion {
     /// Every position, in order.
     pub positions: Vec<Position>,
+    /// The change that the producer made to all states, as it was known or found.
+    pub transformation: Transformation,
     /// The work and time that the inversion took.
     pub cost: Cost,
 }

@@ -6,9 +6,12 @@ mod comparison;
 mod doubt;
 mod draft;
 mod examine;
+mod gaps;
 mod many;
+mod permuted;
 mod recovery;
 mod repair;
+mod shuffled;
 mod sieve;
 #[cfg(test)]
 mod timed;
@@ -23,17 +26,18 @@ use std::{
 use crate::{
     error::InvertError,
     inversion::Inversion,
-    models::{Decoder, ModelError, Progress, Tap},
+    models::{Decoder, ModelError, Progress, Tap, config::NormConfig},
     noise::NoiseModel,
     policy::{Policy, Searcher},
     settings::Settings,
     target::TargetStates,
+    transformation::Transformation,
     tuning::NOISE_SEQUENCE,
     vocabulary::Vocabulary,
 };
 
-pub use self::certify::ScanCost;
-use self::{calibrate::Calibrations, recovery::Recovery, sieve::Comparing};
+use self::{calibrate::Calibrations, doubt::Factor, recovery::Recovery, sieve::Comparing};
+pub use self::{certify::ScanCost, shuffled::Unshuffled};
 
 /// Recovers prompts from their states at one tap of one model.
 ///
@@ -75,6 +79,8 @@ pub struct Inverter<'a> {
     vocabulary: Arc<Vocabulary<'a>>,
     calibrations: Arc<Mutex<Calibrations>>,
     comparing: Comparing,
+    /// The token after a candidate, whose state is compared in place of the candidate's own.
+    next: Option<u32>,
 }
 
 impl<'a> Inverter<'a> {
@@ -91,7 +97,8 @@ impl<'a> Inverter<'a> {
         let noise = NoiseModel::measure(decoder, tap, len)?;
         let vocabulary = Arc::new(Vocabulary::new(decoder, settings.arithmetic));
         let comparing = Comparing::on(&decoder.device());
-        Ok(Inverter { decoder, tap, settings, noise, vocabulary, calibrations: Arc::default(), comparing })
+        let calibrations = Arc::default();
+        Ok(Inverter { decoder, tap, settings, noise, vocabulary, calibrations, comparing, next: None })
     }
 
     /// Returns the same inverter with other settings. The noise is not measured again. [`Settings::arithmetic`] stays as it was.
@@ -138,6 +145,13 @@ impl<'a> Inverter<'a> {
     ///
     /// The result has as many positions as there are states. Its verdicts tell which of them are settled.
     ///
+    /// A position without a state ([`TargetStates::with_missing`]) is bridged where a single one is missing: every token is tried for it
+    /// as far as the budget goes, together with likely tokens for the position after it, whose state decides. If none fits, the position
+    /// and all after it are open.
+    ///
+    /// Two changes that producers make to states are recognised, and [`Inversion::transformation`] names them: a factor of all states,
+    /// where nothing fits the first of them, and states without their means of a model with LayerNorm.
+    ///
     /// # Errors
     ///
     /// [`InvertError::OtherTap`] if [`Settings::tap_check`] asks for it and the states are those of another tap.
@@ -153,8 +167,18 @@ impl<'a> Inverter<'a> {
     ) -> Result<Inversion, InvertError> {
         self.check(target)?;
         self.check_searcher(searcher)?;
-        let quiet = OnceCell::new();
-        complete(Recovery::begin(self, target, searcher, &quiet)?, progress)
+        if !target.missing().is_empty() {
+            return self.invert_with_gaps(target, searcher, progress);
+        }
+        let (centred, quiet) = (self.centred(target), OnceCell::new());
+        complete(Recovery::begin(self, centred.as_ref().unwrap_or(target), searcher, &quiet)?, progress)
+    }
+
+    /// The same states as centred ones, if none of them has a mean and the model is blind to it.
+    fn centred(&self, target: &TargetStates) -> Option<TargetStates> {
+        let is_blind = matches!(self.decoder.config().final_norm, NormConfig::Layer { .. });
+        let unchanged = *target.transformation() == Transformation::None && self.tap != Tap::FinalNorm;
+        (is_blind && unchanged && target.has_no_means()).then(|| target.clone().centred())
     }
 
     /// Checks that states can be inverted here.
@@ -164,8 +188,8 @@ impl<'a> Inverter<'a> {
         if target.tap() != self.tap {
             return Err(InvertError::Tap { found: target.tap(), expected: self.tap });
         }
-        if let Some(max_len) = config.max_len().filter(|&max_len| target.positions() > max_len) {
-            return Err(ModelError::TooLong { found: target.positions(), max_len }.into());
+        if let Some(max_len) = config.max_len().filter(|&max_len| target.sequence_len() > max_len) {
+            return Err(ModelError::TooLong { found: target.sequence_len(), max_len }.into());
         }
         let (found, expected) =
             (self.settings.memory_budget, self.decoder.bytes_per_token(target.positions(), 1));
@@ -192,5 +216,11 @@ fn complete(
             None => recovery.repair(progress)?,
         }
     }
-    recovery.conclude(progress)
+    let Some(Factor { by, within }) = recovery.factor else { return recovery.conclude(progress) };
+    let comparison = recovery.comparison;
+    let (target, quiet) = (comparison.target.clone().scaled(by, within)?, OnceCell::new());
+    let again = Recovery::begin(comparison.inverter, &target, recovery.searcher, &quiet)?;
+    let mut inversion = complete(again, progress)?;
+    inversion.cost.add(&comparison.cost);
+    Ok(inversion)
 }

@@ -20,6 +20,7 @@
 //!
 //! - [`recover`]: the short way, with default settings and the policy that is expected to cost least.
 //! - [`TargetStates`]: the states to invert, with their tap and number format.
+//! - [`Transformation`]: a change that the producer made to all states, such as a factor.
 //! - [`Inverter`] and [`Settings`]: draft, verify, repair, certify.
 //! - [`Policy`] and [`policy`]: the order in which sources of candidates are asked; [`PolicyChoice`] makes one.
 //! - [`sources`]: the sources of candidates and the trait for your own.
@@ -54,6 +55,7 @@ mod target;
 mod tensor_file;
 mod tensors;
 mod token_rows;
+mod transformation;
 mod tuning;
 mod vocabulary;
 
@@ -71,7 +73,7 @@ pub use self::{
     calibration::{Calibration, CalibrationError},
     error::InvertError,
     inversion::{Inversion, Position, Verdict},
-    inverter::{Inverter, ScanCost},
+    inverter::{Inverter, ScanCost, Unshuffled},
     lens::{Lens, LensError},
     likely_tap::{FoundTap, LikelyTap, find_tap, likely_taps},
     noise::NoiseModel,
@@ -80,6 +82,7 @@ pub use self::{
     settings::Settings,
     target::TargetStates,
     tensor_file::TensorFileError,
+    transformation::{Coordinates, Transformation},
 };
 
 /// The examples of the README.

@@ -8,6 +8,7 @@ use crate::{
     error::InvertError,
     models::{Decoder, Logits, Tap, TokenBatch},
     tensors::read,
+    transformation::Transformation,
     tuning::{NOISE_CANDIDATES, NOISE_POSITIONS, NOISE_SAFETY},
 };
 use burn::tensor::DType;
@@ -30,14 +31,21 @@ impl NoiseModel {
     ///
     /// [`InvertError`] if the decoder cannot compute at that tap or length.
     pub fn measure(decoder: &Decoder, tap: Tap, sequence_len: usize) -> Result<Self, InvertError> {
-        NoiseModel::measure_counting(decoder, tap, sequence_len, &mut StageCost::default())
+        NoiseModel::measure_counting(
+            decoder,
+            tap,
+            sequence_len,
+            &Transformation::None,
+            &mut StageCost::default(),
+        )
     }
 
-    /// Measures, and counts the cost.
+    /// Measures the noise of states after a change, and counts the cost.
     pub(crate) fn measure_counting(
         decoder: &Decoder,
         tap: Tap,
         sequence_len: usize,
+        transformation: &Transformation,
         cost: &mut StageCost,
     ) -> Result<Self, InvertError> {
         let start = Instant::now();
@@ -51,6 +59,7 @@ impl NoiseModel {
         let forward = decoder.forward(&whole, &[tap], Logits::None)?;
         let states = forward.states[&tap].clone().reshape([sequence_len, d_model]).narrow(0, 0, ids.len());
         let together = read(states)?;
+        let together = transformation.changed(&together, d_model);
 
         let mut cache = decoder.prefix_cache(1, sequence_len, tap)?;
         // If both computations agree to the last bit, as at the embedding, one rounding of the state itself remains.
@@ -61,6 +70,7 @@ impl NoiseModel {
             let candidates: Vec<u32> = std::iter::once(id).chain(others).collect();
             let states = decoder.candidates(&cache, &candidates, tap)?;
             let beside = read(states.narrow(0, 0, 1))?;
+            let beside = transformation.changed(&beside, d_model);
             relative = relative.max(distance(&beside, together) / norm(together).max(f64::MIN_POSITIVE));
             decoder.extend(&mut cache, &TokenBatch::new(&[[id]])?, &[], Logits::None)?;
             states_computed += candidates.len() + 1;

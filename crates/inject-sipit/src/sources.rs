@@ -19,6 +19,7 @@ mod embedding_rows;
 mod gradient;
 #[cfg(feature = "gradient")]
 mod hard_prompts;
+mod known;
 mod lens;
 mod next_token;
 mod prior;
@@ -31,7 +32,6 @@ mod secant;
 mod tested;
 mod trust;
 
-pub(crate) use self::scores::{growing, most_likely};
 #[cfg(feature = "gradient")]
 pub use self::{
     descent::Objective,
@@ -40,6 +40,7 @@ pub use self::{
 };
 pub use self::{
     draft::Draft,
+    known::Known,
     lens::{LensInContext, LensProposals},
     prior::Prior,
     prompt::{OpenPosition, Prompt, Turn},
@@ -48,6 +49,10 @@ pub use self::{
     repeated::Repeated,
     secant::{PriorTiming, Secant, SecantMemory},
     tested::Tested,
+};
+pub(crate) use self::{
+    scores::{growing, most_likely},
+    secant::StateMap,
 };
 use crate::error::InvertError;
 pub use crate::vocabulary::Vocabulary;

@@ -62,6 +62,51 @@ pub(crate) const TAP_DOUBTED: usize = 2048;
 /// Taps tried when the one given is doubted.
 pub(crate) const TAP_OTHERS: usize = 3;
 
+// Changes to all states.
+
+/// The mean over the coordinates of a state that was centred, in root mean squares: the error of a sum of a thousand numbers in f32.
+/// Derived in docs/numerics.md, section 8.
+pub(crate) const CENTRED_WITHIN: f64 = 1e-5;
+/// Candidates compared by direction before a factor is given up. Measured: docs/laboratory/results/rows.md.
+pub(crate) const SCALE_CANDIDATES: usize = 8192;
+
+// A position without a state.
+
+/// Sequences of two tokens computed side by side, each with a copy of the prefix. Measured: docs/laboratory/results/rows.md.
+pub(crate) const PAIRS_TOGETHER: usize = 64;
+/// Tokens tried in place of the missing one, to find the token after it. Measured: the same.
+pub(crate) const GAP_FILLERS: usize = 4;
+/// Candidates for the token after the missing one, for each of these. Measured: the same.
+pub(crate) const GAP_NEXT: usize = 512;
+/// Candidates for the missing token before the next token after it is tried. Measured: the same.
+pub(crate) const GAP_FIRST: usize = 2048;
+/// Next tokens for which every token is tried for the missing one. Measured: the same.
+pub(crate) const GAP_WHOLE: usize = 2;
+/// The size of a vocabulary up to which all pairs of tokens are tried. Measured: the same.
+pub(crate) const GAP_ALL_PAIRS: usize = 512;
+
+// States in unknown order.
+
+/// Tokens read from each row, round by round. Measured: docs/laboratory/results/rows.md.
+pub(crate) const SHUFFLED_READ: [usize; 3] = [8, 64, 256];
+/// Tokens that the model expects, tested with the first choice of each row. Measured: the same.
+pub(crate) const SHUFFLED_EXPECTED_FIRST: usize = 32;
+/// Tokens that the model expects, round by round after that. Measured: the same.
+pub(crate) const SHUFFLED_EXPECTED: [usize; 3] = [256, 1024, 4096];
+/// Floors within which a token and a row belong together while the order is looked for. At a sink the nearest wrong token is 200 floors
+/// away. Measured: the same.
+pub(crate) const SHUFFLED_WITHIN: f64 = 16.0;
+/// Rows that are searched for a first token before the whole vocabulary is. Measured: the same.
+pub(crate) const SHUFFLED_FIRST_ROWS: usize = 3;
+
+// Coordinates in unknown order.
+
+/// Tokens that the model expects, tested before the whole vocabulary while few coordinates are known. Measured:
+/// docs/laboratory/results/rows.md.
+pub(crate) const PERMUTED_EXPECTED: usize = 4096;
+/// Coordinates of unknown place, one in so many, up to which sources of candidates are asked. Measured: the same.
+pub(crate) const PERMUTED_UNRESOLVED: usize = 16;
+
 // Evidence that no untested token fits.
 
 /// Chance that a wrong token lies as near as the accepted one, up to which the others need no test. Derived: the same.

@@ -30,7 +30,7 @@
 //! `generate(output_hidden_states=True)` returns: the rows of its steps follow each other.
 //!
 //! Beside them may stand token ids (`token_ids`, `input_ids`, `prompt_token_ids`), an `attention_mask` or `seq_lens`, the sidecar
-//! `.json` of vLLM-Hook, and in the metadata `taps` (names of [`Tap`], comma-separated, one for each column) or `tap` (one name).
+//! `.json` of vLLM-Hook, `positions` of rows that are incomplete or in another order, and in the metadata `taps` (names of [`Tap`], comma-separated, one for each column) or `tap` (one name).
 //! Rows of zeros at the end of a prompt are padding. The files of a [store](crate::store) are of this kind.
 //!
 //! # Example
@@ -101,6 +101,13 @@ pub struct StatesFile {
     /// The prompt whose states are read.
     prompt: usize,
     chosen: bool,
+}
+
+/// What becomes of a NaN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Nan {
+    Refused,
+    Read,
 }
 
 /// A choice among the columns of a [`StatesFile`].
@@ -234,6 +241,12 @@ impl StatesFile {
         self.chosen_prompt().token_ids.as_deref()
     }
 
+    /// Returns the position of each row, if the file has a tensor `positions` and they are not consecutive from 0.
+    pub fn positions(&self) -> Option<&[usize]> {
+        let prompt = self.chosen_prompt();
+        prompt.positions.as_deref().map(|positions| &positions[..prompt.rows.len()])
+    }
+
     /// Returns the way the file was read in words, if there was something to decide.
     pub fn taken(&self) -> Option<&str> {
         self.reading.taken.as_deref()
@@ -271,8 +284,9 @@ impl StatesFile {
     ///
     /// # Errors
     ///
-    /// [`ForeignError`] if there is no such column, the caller did not choose among several prompts, the file cannot be read, or
-    /// a value is NaN or infinite. An infinity of F16 is not an error: it is read as [`FloatFormat::within_range`] gives it.
+    /// [`ForeignError`] if there is no such column, the caller did not choose among several prompts, the file cannot be read, or a
+    /// value is NaN or infinite. A row of nothing but NaN is not an error: it is the row of a missing state. An infinity of F16 is
+    /// not an error: it is read as [`FloatFormat::within_range`] gives it.
     pub fn column(&mut self, choice: ColumnChoice) -> Result<States<f64>, ForeignError> {
         self.index_of(choice)
             .and_then(|column| self.read(column))
@@ -321,11 +335,26 @@ impl StatesFile {
             if !wanted.is_empty() {
                 let into = wanted.start - prompt.rows.start;
                 let within = wanted.start - begin..wanted.end - begin;
-                self.read_piece(column, piece, prompt.batch, within, &mut |row, dimension, value| {
-                    states[[into + row, dimension]] = value;
-                })?;
+                self.read_piece(
+                    column,
+                    piece,
+                    prompt.batch,
+                    within,
+                    Nan::Read,
+                    &mut |row, dimension, value| {
+                        states[[into + row, dimension]] = value;
+                    },
+                )?;
             }
             begin = end;
+        }
+        // A row of nothing but NaN is a state that is missing. A single NaN is a mistake.
+        for (row, state) in states.outer_iter().enumerate() {
+            let nan = state.iter().position(|value| value.is_nan());
+            if let Some(dimension) = nan.filter(|_| !state.iter().all(|value| value.is_nan())) {
+                let (tensor, row) = (self.tensor(column).to_owned(), prompt.rows.start + row);
+                return Err(ForeignProblem::NotFinite { tensor, column, row, dimension, value: f64::NAN });
+            }
         }
         Ok(states.into())
     }
@@ -337,6 +366,7 @@ impl StatesFile {
         piece: Piece,
         batch: usize,
         wanted: std::ops::Range<usize>,
+        nan: Nan,
         take: &mut dyn FnMut(usize, usize, f64),
     ) -> Result<(), ForeignProblem> {
         let (start, content) = {
@@ -365,7 +395,7 @@ impl StatesFile {
             for (j, bytes) in values.enumerate() {
                 let value = encoding.format.within_range(encoding.decode(bytes));
                 let (row, dimension) = if by_row { (i, j) } else { (j, i) };
-                if !value.is_finite() {
+                if !(value.is_finite() || nan == Nan::Read && value.is_nan()) {
                     let (tensor, row) = (self.archive.arrays[piece.array].name.clone(), wanted.start + row);
                     return Err(ForeignProblem::NotFinite { tensor, column, row, dimension, value });
                 }
@@ -377,7 +407,7 @@ impl StatesFile {
 
     /// Leaves out the rows of zeros at the end of a prompt, unless all are zeros, and compares the rest with its ids.
     fn cut_padding(&mut self, prompt: usize) -> Result<(), ForeignProblem> {
-        let Prompt { batch, rows, token_ids } = self.reading.prompts[prompt].clone();
+        let Prompt { batch, rows, token_ids, .. } = self.reading.prompts[prompt].clone();
         let mut end = rows.end;
         while end > rows.start && self.is_zero(batch, end - 1)? {
             end -= 1;
@@ -399,9 +429,10 @@ impl StatesFile {
             if row < begin + piece.rows.length {
                 let mut zero = true;
                 let row = row - begin;
-                let read = self.read_piece(0, piece, batch, row..row + 1, &mut |_, _, value| {
-                    zero &= value == 0.0;
-                });
+                let read =
+                    self.read_piece(0, piece, batch, row..row + 1, Nan::Refused, &mut |_, _, value| {
+                        zero &= value == 0.0;
+                    });
                 return match read {
                     Err(ForeignProblem::NotFinite { .. }) => Ok(false),
                     other => other.map(|()| zero),

@@ -83,6 +83,20 @@ impl LikelyCause {
             _ => failed(recovered, acceptance, tap, at),
         })
     }
+
+    /// The cause if the first position that is not settled has no row.
+    pub(super) fn of_missing(recovered: &Recovered, missing: &[usize]) -> Option<Self> {
+        let settled = |verdict: VerdictName| verdict.is_verified() || verdict == VerdictName::Given;
+        let row = recovered.positions.iter().find(|row| !settled(row.verdict))?;
+        let at = row.position;
+        (row.verdict == VerdictName::Open && missing.contains(&at)).then(|| LikelyCause {
+            kind: CauseKind::Rows,
+            text: format!(
+                "position {at} has no row, and no token tried for it leads to the next row: a gap of one row is bridged if the rows around \
+                 it are right, and a wider one is not; what follows is open"
+            ),
+        })
+    }
 }
 
 /// The cause of a position that no token fits.
@@ -111,11 +125,12 @@ fn failed(recovered: &Recovered, acceptance: Acceptance, tap: Tap, at: usize) ->
         CauseKind::TapOrWeights => format!(
             "{seen}, as far as others are. Most likely the states are those of another tap ({tap} was taken: `hidden_states[-1]` of \
              transformers is final-norm, and the output of module `layers.N` is block-N+1) or of other weights, or the first rows are \
-             missing (BOS cut off, a prefix cache, rows in another order, or the last token of each prompt alone): try --tap auto"
+             missing (BOS cut off, a prefix cache, or the last token of each prompt alone) or in another order: try --tap auto, or --order \
+             shuffled"
         ),
         _ => format!(
             "{seen}, as far as others are, though the positions before it fit. Most likely this row is padding, belongs to another prompt, \
-             or one before it is missing: compare the number of rows with that of the tokens"
+             or one before it is missing: compare the number of rows with that of the tokens, and try --missing {at}"
         ),
     };
     LikelyCause { kind, text }

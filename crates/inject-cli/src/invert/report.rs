@@ -9,7 +9,7 @@ use inject_sipit::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::likely_cause::LikelyCause;
+use super::{change::Change, likely_cause::LikelyCause};
 use crate::{Failure, Outcome, forward::forward_seconds, options::LoadedModel};
 
 /// The result of `inject invert` for one prompt: the recovered tokens, and the measurements of their recovery.
@@ -55,6 +55,12 @@ pub(crate) struct Recovered {
     pub(super) text: Option<String>,
     /// Whether the text encodes to the recovered tokens again; null if it is not the whole prompt.
     pub(super) text_encodes_back: Option<bool>,
+    /// The change that the producer made to all states; absent if they are those of the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) change: Option<Change>,
+    /// The row of the file at each position; absent if the rows were in the order of the prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) order: Option<Vec<usize>>,
     /// The likeliest cause if the prompt is not recovered; null if it is.
     pub(super) likely_cause: Option<LikelyCause>,
     /// Every position, in order.
@@ -298,6 +304,8 @@ impl Recovered {
             token_ids,
             text,
             text_encodes_back,
+            change: Change::of(&inversion.transformation),
+            order: None,
             likely_cause: None,
             positions,
             seconds,

@@ -1,11 +1,11 @@
 //! One prompt: its states from a file, or computed from a text that is then forgotten.
 
-use std::{path::Path, time::Instant};
+use std::{collections::HashSet, path::Path, time::Instant};
 
 use inject_sipit::{
     Inverter, TargetStates,
-    models::{Model, Tap},
-    ndarray::ArrayView1,
+    models::{Model, Progress, Tap},
+    ndarray::{Array2, ArrayView1, Axis},
     states::{
         foreign::{ColumnChoice, ModelShape, ReadOptions, StatesFile},
         prompt_states,
@@ -13,13 +13,15 @@ use inject_sipit::{
 };
 
 use super::{
-    Options, announce_scan, calibrations,
+    Arrangement, Options, announce_scan, calibrations,
+    likely_cause::LikelyCause,
     report::{Recovered, Report},
     tap,
 };
 use crate::{
     Failure, Outcome,
     number::counted,
+    options::policy::beginning,
     output::{note, say},
     progress::Meter,
 };
@@ -39,16 +41,29 @@ pub(super) fn run(options: &Options) -> Result<Outcome, Failure> {
     announce_scan(&inverter, target.positions());
     let mut meter = Meter::new();
     let start = Instant::now();
+    let mut show = |progress: Progress<'_>| meter.show(progress);
     let mut searcher = inverter.searcher(&choice.policy);
-    let inversion = inverter
-        .invert(&target, &mut searcher, &mut |progress| meter.show(progress))
-        .map_err(tap::failure)?;
+    let (inversion, order) = match options.input.arrangement() {
+        Arrangement::Known => {
+            (inverter.invert(&target, &mut searcher, &mut show).map_err(tap::failure)?, None)
+        }
+        Arrangement::Shuffled => {
+            let found = inverter.invert_shuffled(&target, beginning(&model), &mut show)?;
+            (found.inversion, Some(found.order))
+        }
+        Arrangement::Permuted => {
+            let begins = beginning(&model);
+            (inverter.invert_permuted(&target, begins, &mut searcher, &mut show)?, None)
+        }
+    };
     let seconds = start.elapsed().as_secs_f64();
     drop(meter);
     calibrations::write(options, &model, &inverter)?;
 
     let recovered =
         Recovered::new(&model, &inversion, prompt.as_deref(), seconds)?.with_likely_cause(acceptance, tap);
+    let likely_cause = LikelyCause::of_missing(&recovered, target.missing()).or(recovered.likely_cause);
+    let recovered = Recovered { order, likely_cause, ..recovered };
     let outcome = recovered.outcome();
     let report = Report::new(&model, &choice, acceptance, tap, recovered)?;
     say(&if options.json { serde_json::to_string(&report)? } else { report.text(&model) });
@@ -82,6 +97,11 @@ fn from_file(
             "{path} holds {prompts} prompts: give --row I for one of them, or --out FILE for all"
         )));
     }
+    if tap::is_unknown(options, &file) && options.input.arrangement() != Arrangement::Known {
+        return Err(Failure::usage(
+            "the tap is not found from rows or coordinates in unknown order: give --tap",
+        ));
+    }
     let chosen = tap::choose(options, model, &mut file)?;
     let found = target_of(options, model, &mut file, chosen)?;
     tell(&file);
@@ -100,9 +120,17 @@ pub(super) fn target_of(
     let states = file.column(column)?.into_array();
     let known = options.input.given(model)?;
     let ids = file.token_ids().map(<[u32]>::to_vec);
-    let rows = states.nrows();
+    let (states, missing) = match file.positions() {
+        Some(positions) => placed(states, positions, known.as_ref().map_or(0, Vec::len))?,
+        None => (states, options.input.missing()),
+    };
+    let rows = states.nrows() + missing.len();
     let (given, ids) = match (known, ids) {
         (Some(given), ids) => (given, ids),
+        (None, Some(mut ids)) if !missing.is_empty() => {
+            ids.truncate(rows);
+            (Vec::new(), Some(ids))
+        }
         (None, Some(ids)) if ids.len() > rows && states.ncols() == model.decoder.config().d_model => {
             let first = first_with_states(model, tap, states.row(0), &ids, ids.len() - rows)?;
             note(&match first {
@@ -115,13 +143,45 @@ pub(super) fn target_of(
         }
         (None, ids) => (Vec::new(), ids),
     };
-    let target = TargetStates::new(states, tap, file.dtype())?;
+    let target = TargetStates::new(states, tap, file.dtype())?.with_missing(&missing)?;
     let target = match options.input.templated(model)? {
         Some(template) => after_template(model, target, &template, ids.as_deref())?,
         None => target.after(&model.decoder, &given)?,
     };
     Ok((target, ids))
 }
+
+/// Puts rows in the order of their positions, and returns the positions that are missing. Positions may count from the first token of the
+/// prompt or from the first after the given ones.
+fn placed(
+    states: Array2<f64>,
+    positions: &[usize],
+    given: usize,
+) -> Result<(Array2<f64>, Vec<usize>), Failure> {
+    let least = positions.iter().min().copied().unwrap_or(0);
+    let begin = if least >= given { given } else { 0 };
+    let mut order: Vec<usize> = (0..positions.len()).collect();
+    order.sort_by_key(|&row| positions[row]);
+    let last = positions.iter().max().map_or(0, |last| last + 1 - begin);
+    let most = MOST_MISSING.saturating_add(positions.len());
+    if last > most {
+        return Err(Failure::new(format!(
+            "the last of {} rows has position {last}: too many are missing",
+            positions.len()
+        )));
+    }
+    let there: HashSet<usize> = positions.iter().copied().collect();
+    let missing: Vec<usize> = (0..last).filter(|at| !there.contains(&(at + begin))).collect();
+    note(&format!(
+        "{} of states at positions from {least}: {} missing",
+        counted(positions.len(), "row"),
+        missing.len()
+    ));
+    Ok((states.select(Axis(0), &order), missing))
+}
+
+/// Rows that may be missing in a file: each takes memory.
+const MOST_MISSING: usize = 1 << 16;
 
 /// States after the tokens of a template. The rows of these tokens may be among them: then the first row is the state of the first token.
 fn after_template(

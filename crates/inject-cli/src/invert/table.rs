@@ -2,7 +2,10 @@
 
 use inject_sipit::models::Model;
 
-use super::report::{AcceptanceRule, NoiseName, PositionReport, Recovered, Report, VerdictName};
+use super::{
+    change::Change,
+    report::{AcceptanceRule, NoiseName, PositionReport, Recovered, Report, VerdictName},
+};
 use crate::{
     number::{self, counted, measured},
     table::{Cell, Table},
@@ -15,6 +18,11 @@ impl Report {
         let mut lines = vec![self.table(model).text(), String::new()];
         lines.extend(explanation(self.acceptance));
         lines.extend(recovered.lines());
+        lines.extend(recovered.change.as_ref().map(Change::line));
+        lines.extend(recovered.order.as_ref().map(|order| {
+            let rows: Vec<String> = order.iter().map(usize::to_string).collect();
+            format!("rows of the file in the order of the prompt: {}", rows.join(" "))
+        }));
         lines.extend(bos_twice(recovered, model));
         lines.extend(recovered.likely_cause.as_ref().map(|cause| cause.text.clone()));
         lines.push(format!("states: {} of {}", self.tap, self.model));
@@ -204,6 +212,8 @@ mod tests {
             token_ids: positions.iter().map(|row| row.token_id).collect(),
             text: Some("Once".to_owned()),
             text_encodes_back: None,
+            change: None,
+            order: None,
             likely_cause: None,
             positions,
             seconds: 1.0,

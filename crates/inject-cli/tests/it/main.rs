@@ -15,6 +15,7 @@ mod random_model;
 mod read_only;
 mod reads;
 mod refusals;
+mod rows;
 mod schema;
 mod shares;
 mod store;

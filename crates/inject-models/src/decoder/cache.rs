@@ -43,9 +43,33 @@ impl PrefixCache {
         self.sequence_len
     }
 
+    /// Returns the number of positions that fit.
+    pub(super) fn capacity(&self) -> usize {
+        self.blocks.first().map_or(self.sequence_len, |block| block.keys.dims()[2])
+    }
+
     /// Returns the deepest tap that can be read through this cache.
     pub fn deepest(&self) -> Tap {
         self.deepest
+    }
+
+    /// Returns a cache of `batch` sequences that all begin like this one, with room for `more` tokens after the positions held.
+    ///
+    /// Every sequence has a copy of the keys and values.
+    ///
+    /// # Panics
+    ///
+    /// Panics if this cache is of several sequences, or the tokens exceed the whole sequence.
+    pub fn repeated(&self, batch: usize, more: usize) -> PrefixCache {
+        let capacity = self.len + more;
+        assert!(self.batch == 1 && capacity <= self.sequence_len, "a cache of one sequence, with room");
+        let repeated = |t: &Tensor<4>| t.clone().narrow(2, 0, capacity).repeat_dim(0, batch);
+        let of_block = |block: &KeysValues| KeysValues {
+            keys: repeated(&block.keys),
+            values: repeated(&block.values),
+            len: block.len,
+        };
+        PrefixCache { blocks: self.blocks.iter().map(of_block).collect(), batch, ..*self }
     }
 
     /// Forgets all but the first `len` positions. This costs nothing: later positions overwrite the forgotten ones.

@@ -96,8 +96,9 @@ impl Decoder {
     }
 
     fn check_room(&self, cache: &PrefixCache, more: usize) -> Result<(), ModelError> {
-        if cache.len + more > cache.sequence_len {
-            return Err(ModelError::CacheFull { held: cache.len, capacity: cache.sequence_len, more });
+        let capacity = cache.capacity();
+        if cache.len + more > capacity {
+            return Err(ModelError::CacheFull { held: cache.len, capacity, more });
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use crate::{
     models::{FloatFormat, NumberFormat, Tap},
     settings::{ComputedIn, Settings},
     target::TargetStates,
+    transformation::Transformation,
     tuning::{CALIBRATION_COUNTS, CALIBRATION_LEN, CALIBRATION_SEQUENCES},
 };
 
@@ -141,7 +142,13 @@ impl Recovery<'_, '_> {
         let states = 5 * CALIBRATION_SEQUENCES * CALIBRATION_LEN;
         self.comparison.cost.stage("calibration").add_states(states, 0.0, start.elapsed().as_secs_f64());
         let Some(calibration) = made else { return Ok(false) };
-        let quiet = self.quiet.get_or_init(|| target.with_first(&calibration.quietened(target.state(0))));
+        let quiet = self.quiet.get_or_init(|| match target.transformation() {
+            Transformation::None | Transformation::Scaled { .. } => {
+                target.with_first(&calibration.quietened(target.state(0)))
+            }
+            // The directions of the noise are those of unchanged states.
+            _ => target.clone(),
+        });
         self.search = self.searcher.begin(quiet)?;
         self.comparison.producer = Some(ProducerNoise { calibration, residuals: Vec::new() });
         Ok(true)
@@ -155,23 +162,40 @@ impl Recovery<'_, '_> {
         }
     }
 
-    /// Estimates the noise of the producer if nothing fits after any hypothesis. Returns whether the candidates were compared
-    /// anew.
+    /// Estimates the noise of the producer if nothing fits after any hypothesis and the states tell its format. Returns whether the
+    /// candidates were compared anew.
     pub(super) fn compare_anew(&mut self, branches: &mut [Branch]) -> Result<bool, InvertError> {
-        let nothing =
-            |branch: &Branch| branch.trial.tested.fitting().is_empty() && !branch.trial.tested.is_empty();
-        if !branches.iter().all(nothing) {
-            return Ok(false);
-        }
-        let at = branches.first().map_or(0, |branch| branch.trial.at);
-        let made = self.calibrate_for_grid()?
-            || (branches.iter().all(|branch| branch.spent) && self.calibrate_as_last_resort(at)?);
+        let made = nothing_fits(branches) && self.calibrate_for_grid()?;
         if made {
-            branches.iter_mut().for_each(|branch| branch.trial.begin_anew(&self.comparison));
-            branches.iter_mut().for_each(|branch| branch.spent = false);
+            self.begin_anew(branches);
         }
         Ok(made)
     }
+
+    /// The same as a last resort, after the whole vocabulary failed.
+    pub(super) fn compare_anew_at_last(&mut self, branches: &mut [Branch]) -> Result<bool, InvertError> {
+        let at = branches.first().map_or(0, |branch| branch.trial.at);
+        let spent = branches.iter().all(|branch| branch.spent);
+        let made = nothing_fits(branches) && spent && self.calibrate_as_last_resort(at)?;
+        if made {
+            self.begin_anew(branches);
+        }
+        Ok(made)
+    }
+
+    fn begin_anew(&self, branches: &mut [Branch]) {
+        for branch in branches {
+            branch.trial.begin_anew(&self.comparison);
+            branch.spent = false;
+        }
+    }
+}
+
+/// Whether candidates were tested after every hypothesis, and none fits.
+fn nothing_fits(branches: &[Branch]) -> bool {
+    let nothing =
+        |branch: &Branch| branch.trial.tested.fitting().is_empty() && !branch.trial.tested.is_empty();
+    branches.iter().all(nothing)
 }
 
 impl Hypothesis {

@@ -2,14 +2,18 @@
 
 use crate::{
     acceptance::Yardstick,
+    chance::{Nearness, Others},
     cost::Cost,
     error::InvertError,
     lens::candidates_of_a_pass,
-    models::{Progress, Unit},
+    models::{Logits, PrefixCache, Progress, TokenBatch, Unit},
     noise::NoiseModel,
     target::TargetStates,
-    tuning::{BATCH_OF_A_PASS, NOISE_SEQUENCE},
+    tensors::read,
+    transformation::Transformation,
+    tuning::{BATCH_OF_A_PASS, NOISE_SEQUENCE, PAIRS_TOGETHER},
 };
+use burn::tensor::Tensor;
 
 use super::{Inverter, calibrate::ProducerNoise, watch::Watch};
 
@@ -37,11 +41,14 @@ impl<'r> Comparison<'r> {
         let watch = Watch::start(inverter.settings.budget.time);
         let (decoder, mut cost) = (inverter.decoder, Cost::default());
         let measured = NOISE_SEQUENCE.min(decoder.config().max_len().unwrap_or(usize::MAX));
-        let noise = if decoder.config().same_rotary(measured, target.positions()) {
+        let len = target.sequence_len();
+        let same = decoder.config().same_rotary(measured, len);
+        // Without their means states are shorter, and their noise is a larger share of that. No other change makes it larger.
+        let noise = if same && *target.transformation() != Transformation::Centred {
             inverter.noise
         } else {
-            let cost = cost.stage("noise");
-            NoiseModel::measure_counting(decoder, inverter.tap, target.positions(), cost)?
+            let (cost, len) = (cost.stage("noise"), if same { measured } else { len });
+            NoiseModel::measure_counting(decoder, inverter.tap, len, target.transformation(), cost)?
         };
         Ok(Comparison { inverter, target, noise, producer: None, cost, watch })
     }
@@ -59,6 +66,45 @@ impl<'r> Comparison<'r> {
             return Yardstick::of_producer(calibration.of(position, state), shift, self.target, position);
         }
         Yardstick::new(self.inverter.settings.acceptance, &self.noise, self.target, position, seen)
+    }
+
+    /// Reads the states of candidates, changed as the states given were.
+    pub(super) fn states<const D: usize>(&self, computed: Tensor<D>) -> Result<Vec<f64>, InvertError> {
+        let mut states = read(computed)?;
+        self.target.transformation().apply(&mut states, self.target.d_model());
+        Ok(states)
+    }
+
+    /// Computes the states of candidates for the position after a prefix, or those of the token after each of them.
+    pub(super) fn candidates(&self, cache: &PrefixCache, ids: &[u32]) -> Result<Vec<f64>, InvertError> {
+        let Inverter { decoder, tap, next, .. } = self.inverter;
+        let Some(next) = *next else { return self.states(decoder.candidates(cache, ids, *tap)?) };
+        let mut states = Vec::with_capacity(ids.len() * self.target.d_model());
+        for ids in ids.chunks(PAIRS_TOGETHER) {
+            let pairs: Vec<[u32; 2]> = ids.iter().map(|&id| [id, next]).collect();
+            let mut side_by_side = cache.repeated(ids.len(), 2);
+            let pairs = TokenBatch::new(&pairs)?;
+            let forward = decoder.extend(&mut side_by_side, &pairs, &[*tap], Logits::None)?;
+            states.extend(self.states(forward.states[tap].clone().narrow(1, 1, 1))?);
+        }
+        Ok(states)
+    }
+
+    /// Whether the states given are compared with those of candidates as the model computes them.
+    pub(super) fn compares_as_computed(&self) -> bool {
+        self.inverter.next.is_none() && !self.target.transformation().changes_candidates()
+    }
+
+    /// The states that might fit by chance.
+    pub(super) fn others(&self) -> Others {
+        let nearness = match (self.inverter.next, self.target.transformation()) {
+            (Some(_), _) => Nearness::OfNext,
+            (None, Transformation::Permuted { coordinates }) if coordinates.unresolved() > 0 => {
+                Nearness::Sorted
+            }
+            (None, _) => Nearness::Usual,
+        };
+        Others { vocab_size: self.vocab_size(), places: self.target.places(), nearness }
     }
 
     /// Whether the time is up, or `tested` candidates at one position are too many.

@@ -1,30 +1,53 @@
-//! The doubt about the tap, where nothing fits the first state.
+//! The doubt about the unit and the tap of the states, where nothing fits the first of them.
 
 use std::time::Instant;
 
 use crate::{
+    acceptance::Acceptance,
     error::InvertError,
     likely_tap::another_tap,
-    settings::TapCheck,
-    tuning::{TAP_DOUBTED, TAP_OTHERS, TAP_SAMPLE},
+    models::silent,
+    policy::PolicyChoice,
+    settings::{Scan, TapCheck},
+    target::TargetStates,
+    transformation::Transformation,
+    tuning::{SCALE_CANDIDATES, TAP_DOUBTED, TAP_OTHERS, TAP_SAMPLE},
 };
 
 use super::{recovery::Recovery, repair::Branch};
 
+/// A factor by which all states were multiplied, and the upper bound on its relative error.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Factor {
+    pub(super) by: f64,
+    pub(super) within: f64,
+}
+
 impl Recovery<'_, '_> {
-    /// Tries other taps once, if many candidates were tested at the first position and none fits.
-    pub(super) fn doubt_tap(&mut self, branches: &[Branch]) -> Result<(), InvertError> {
-        let (inverter, target) = (self.comparison.inverter, self.comparison.target);
-        let TapCheck::WhereNothingFits { begins } = inverter.settings.tap_check else { return Ok(()) };
+    /// Doubts the unit and the tap of the states once, if many candidates were tested at the first position and none fits.
+    pub(super) fn doubt(&mut self, branches: &[Branch]) -> Result<(), InvertError> {
+        let target = self.comparison.target;
         let many = TAP_DOUBTED.min(self.comparison.vocab_size());
         let nothing_fits = |branch: &Branch| {
             let tested = &branch.trial.tested;
             branch.trial.at == target.given().len() && tested.len() >= many && tested.fitting().is_empty()
         };
-        if self.tap_doubted || branches.is_empty() || !branches.iter().all(nothing_fits) {
+        let next = self.comparison.inverter.next;
+        if self.doubted || next.is_some() || branches.is_empty() || !branches.iter().all(nothing_fits) {
             return Ok(());
         }
-        self.tap_doubted = true;
+        self.doubted = true;
+        self.factor = self.find_factor()?;
+        match self.factor {
+            Some(_) => Ok(()),
+            None => self.doubt_tap(),
+        }
+    }
+
+    /// Tries other taps.
+    fn doubt_tap(&mut self) -> Result<(), InvertError> {
+        let (inverter, target) = (self.comparison.inverter, self.comparison.target);
+        let TapCheck::WhereNothingFits { begins } = inverter.settings.tap_check else { return Ok(()) };
         let start = Instant::now();
         let likely = another_tap(inverter.decoder, target, begins, &inverter.settings, TAP_OTHERS)?;
         self.comparison.cost.stage("tap").add_states(TAP_SAMPLE, 1.0, start.elapsed().as_secs_f64());
@@ -32,5 +55,41 @@ impl Recovery<'_, '_> {
             Some(likely) => Err(InvertError::OtherTap { given: target.tap(), likely }),
             None => Ok(()),
         }
+    }
+
+    /// Looks for a token whose state has the direction of the first one, unless a rule or a budget of the user's leaves no room for that. The factor is then the one that
+    /// brings the two nearest to each other.
+    fn find_factor(&mut self) -> Result<Option<Factor>, InvertError> {
+        let (inverter, target) = (self.comparison.inverter, self.comparison.target);
+        let settings = &inverter.settings;
+        let unchanged = *target.transformation() == Transformation::None;
+        let users = !matches!(settings.acceptance, Acceptance::NoiseFloor { .. });
+        let too_few = settings.budget.candidates.is_some_and(|most| most < SCALE_CANDIDATES);
+        if !unchanged || users || too_few {
+            return Ok(None);
+        }
+        let (start, at) = (Instant::now(), target.given().len());
+        let searching = settings
+            .clone()
+            .with_scan(Scan::AsNeeded)
+            .with_tap_check(TapCheck::Never)
+            .with_beam(1)
+            .with_budget(settings.budget.with_candidates(SCALE_CANDIDATES));
+        let inverter = inverter.with_settings(searching)?;
+        let first = target.first_open(inverter.decoder)?.by_direction();
+        let choice = PolicyChoice::auto(inverter.decoder, inverter.tap, at + 1, None, None);
+        let inversion = inverter.invert(&first, &mut inverter.searcher(&choice.policy), &mut silent)?;
+        let states = inversion.cost.stages().values().map(|stage| stage.states).sum();
+        self.comparison.cost.stage("factor").add_states(states, 1.0, start.elapsed().as_secs_f64());
+        let Some(found) = inversion.positions.last().filter(|found| found.verdict.is_verified()) else {
+            return Ok(None);
+        };
+        let (Some(token), Some(within)) = (found.token_id(), found.noise_floor()) else { return Ok(None) };
+        let prompt = [target.given(), &[token]].concat();
+        let computed = TargetStates::of_prompt(inverter.decoder, inverter.tap, &prompt)?;
+        let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let (candidate, state) = (computed.state(at), target.state(at));
+        let by = product(state, candidate) / product(candidate, candidate);
+        Ok((by.is_finite() && by > 0.0 && (by - 1.0).abs() > within).then_some(Factor { by, within }))
     }
 }

@@ -13,7 +13,6 @@ use crate::{
     policy::Open,
     settings::{Scan, Settings},
     sources::{Draft, Tested},
-    tensors::read,
     tuning::DRAFTED_MOST,
 };
 
@@ -37,6 +36,7 @@ impl Recovery<'_, '_> {
     /// hypotheses instead.
     pub(super) fn may_draft(&self) -> bool {
         drafts_may_settle(&self.comparison.inverter.settings)
+            && self.comparison.inverter.next.is_none()
             && self.beam.len() == 1
             && self.tested.len() < DRAFTED_MOST
             && self.tested.fitting().is_empty()
@@ -94,7 +94,7 @@ impl Recovery<'_, '_> {
             Tensor::cat(vec![drafted(states), beside], 0)
         };
         // All of it in one read, because a read waits for the device.
-        let states = read(states)?;
+        let states = self.comparison.states(states)?;
         let (states, beside) = states.split_at(ids.len() * d_model);
         let beside = alternatives.iter().zip(beside.chunks(d_model));
         let beside: Vec<Beside<'_>> =

@@ -6,9 +6,9 @@ use crate::{
     collisions::distance,
     error::InvertError,
     models::{Logits, TokenBatch},
-    tensors::read,
     tuning::EXAMINED_WITHIN,
 };
+use burn::tensor::Tensor;
 
 use super::{Inverter, comparison::Comparison, repair::Branch};
 
@@ -17,7 +17,7 @@ impl Branch {
     /// one pass over a whole prompt, as the states given probably were. The larger distance between two computations is noise,
     /// whatever the states given.
     pub(super) fn examine(&mut self, comparison: &mut Comparison<'_>) -> Result<(), InvertError> {
-        if comparison.producer.is_some() {
+        if comparison.producer.is_some() || comparison.inverter.next.is_some() {
             return Ok(());
         }
         let at = self.trial.at;
@@ -30,9 +30,10 @@ impl Branch {
         self.examined = Some(nearest.id);
         let cache = self.hypothesis.cache(inverter.decoder, target, &mut comparison.cost)?;
         let start = Instant::now();
-        let alone = read(inverter.decoder.candidates(cache, &[nearest.id], inverter.tap)?)?;
-        let positions = target.positions();
-        let together = inverter.in_one_pass(&self.hypothesis.ids(), nearest.id, positions)?;
+        let alone = comparison.states(inverter.decoder.candidates(cache, &[nearest.id], inverter.tap)?)?;
+        let positions = target.sequence_len();
+        let together =
+            comparison.states(inverter.in_one_pass(&self.hypothesis.ids(), nearest.id, positions)?)?;
         comparison.cost.stage("noise").add_states(1 + positions, 2.0, start.elapsed().as_secs_f64());
         // The noise seen of one candidate is noise of this position, so the floor never becomes narrower again.
         self.seen = distance(&alone, beside).max(distance(&together, beside)).max(self.seen);
@@ -45,17 +46,16 @@ impl Branch {
 impl Inverter<'_> {
     /// The state of a token after a prefix, from one pass over a prompt of `positions` tokens. The tokens after it change nothing
     /// but the shape of the computation (and LongRoPE's frequencies), which has to be that of the states given.
-    fn in_one_pass(&self, prefix: &[u32], token: u32, positions: usize) -> Result<Vec<f64>, InvertError> {
+    fn in_one_pass(&self, prefix: &[u32], token: u32, positions: usize) -> Result<Tensor<3>, InvertError> {
         let mut ids = [prefix, &[token]].concat();
         ids.resize(positions, token);
         let forward = self.decoder.forward(&TokenBatch::new(&[ids])?, &[self.tap], Logits::None)?;
-        read(forward.states[&self.tap].clone().narrow(1, prefix.len(), 1))
+        Ok(forward.states[&self.tap].clone().narrow(1, prefix.len(), 1))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Tensor;
     use inject_testing::models::model;
 
     use super::*;

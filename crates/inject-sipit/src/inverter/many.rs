@@ -88,14 +88,23 @@ impl Inverter<'_> {
     ) -> Result<Vec<Inversion>, InvertError> {
         targets.iter().try_for_each(|target| self.check(target))?;
         self.check_searcher(searcher)?;
-        let lens: Vec<usize> = targets.iter().map(TargetStates::positions).collect();
+        if targets.iter().any(|target| !target.missing().is_empty()) {
+            return targets.iter().map(|target| self.invert(target, searcher, progress)).collect();
+        }
+        let centred: Vec<Option<TargetStates>> = targets.iter().map(|target| self.centred(target)).collect();
+        let targets: Vec<&TargetStates> = targets
+            .iter()
+            .zip(&centred)
+            .map(|(target, centred)| centred.as_ref().unwrap_or(target))
+            .collect();
+        let lens: Vec<usize> = targets.iter().map(|target| target.positions()).collect();
         let total = lens.iter().sum::<usize>() as u64;
         let mut inversions: Vec<(usize, Inversion)> = Vec::with_capacity(targets.len());
         let mut finished = 0;
         for batch in batches_by_length(self.decoder, &lens, 1, self.settings.memory_budget) {
             let quiet: Vec<OnceCell<TargetStates>> = batch.iter().map(|_| OnceCell::new()).collect();
             let begin = |(&prompt, quiet)| {
-                let recovery = Recovery::begin(self, &targets[prompt], searcher, quiet)?;
+                let recovery = Recovery::begin(self, targets[prompt], searcher, quiet)?;
                 // Measuring the noise for a prompt of this length is part of its time.
                 let spent = recovery.comparison.watch.elapsed();
                 Ok(Job { prompt, recovery, draft: Vec::new(), together: true, spent })
@@ -155,7 +164,7 @@ impl Inverter<'_> {
         let config = self.decoder.config();
         let prompts = jobs.iter().map(|job| {
             let mut ids = [job.recovery.beam[0].ids(), job.draft.clone()].concat();
-            let positions = job.recovery.positions();
+            let positions = job.recovery.comparison.target.sequence_len();
             // LongRoPE depends on the length of the whole prompt, and a draft may stop short of it.
             if !config.same_rotary(ids.len(), positions) {
                 ids.resize(positions, 0);
@@ -173,7 +182,8 @@ impl Inverter<'_> {
             let draft = std::mem::take(&mut job.draft);
             let begin = job.recovery.settled();
             let states = &states[begin * config.d_model..][..draft.len() * config.d_model];
-            job.recovery.take_over(&draft, states, &[])?;
+            let changed = job.recovery.comparison.target.transformation().changed(states, config.d_model);
+            job.recovery.take_over(&draft, &changed, &[])?;
             // A common pass begins at the first token. A prompt of which it settles less than half of the open part is better off
             // with a cache of its own.
             let settled = job.recovery.settled() - begin;

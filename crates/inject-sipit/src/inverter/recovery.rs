@@ -14,7 +14,7 @@ use crate::{
     target::TargetStates,
 };
 
-use super::{Inverter, certify::certify, comparison::Comparison};
+use super::{Inverter, certify::certify, comparison::Comparison, doubt::Factor};
 
 /// One prompt on its way from states to tokens.
 pub(super) struct Recovery<'r, 'p> {
@@ -25,8 +25,10 @@ pub(super) struct Recovery<'r, 'p> {
     pub(super) quiet: &'r OnceCell<TargetStates>,
     /// Whether the noise of the producer was asked for.
     pub(super) calibration_tried: bool,
-    /// Whether the tap was doubted.
-    pub(super) tap_doubted: bool,
+    /// Whether the unit and the tap were doubted.
+    pub(super) doubted: bool,
+    /// The factor of all states, if they turned out to have one. The recovery then begins again without it.
+    pub(super) factor: Option<Factor>,
     /// The hypotheses that stand, all of one length. There is always one at least.
     pub(super) beam: Vec<Hypothesis>,
     pub(super) abandoned: Abandoned,
@@ -60,7 +62,8 @@ impl<'r, 'p> Recovery<'r, 'p> {
             searcher,
             quiet,
             calibration_tried: false,
-            tap_doubted: false,
+            doubted: false,
+            factor: None,
             beam: vec![hypothesis],
             abandoned: Abandoned::default(),
             seen: Provisional::default(),
@@ -83,7 +86,7 @@ impl<'r, 'p> Recovery<'r, 'p> {
 
     /// Whether every position is settled, or the recovery stopped.
     pub(super) fn is_complete(&self) -> bool {
-        self.stopped.is_some() || self.settled() == self.positions()
+        self.stopped.is_some() || self.factor.is_some() || self.settled() == self.positions()
     }
 
     /// Chooses the best hypothesis, resolves its ambiguous positions, and certifies it if that is asked for.
@@ -111,7 +114,8 @@ impl<'r, 'p> Recovery<'r, 'p> {
             let (candidates_tested, ruled_out) = (0, Vec::new());
             positions.push(Position { position, verdict, kept: None, candidates_tested, ruled_out });
         }
-        Ok(Inversion { positions, cost: self.comparison.cost })
+        let transformation = self.comparison.target.transformation().clone();
+        Ok(Inversion { positions, transformation, cost: self.comparison.cost })
     }
 }
 

@@ -45,7 +45,14 @@ impl Recovery<'_, '_> {
             if self.compare_anew(&mut branches)? {
                 continue;
             }
-            self.doubt_tap(&branches)?;
+            self.doubt(&branches)?;
+            if self.factor.is_some() {
+                self.beam = branches.into_iter().map(|branch| branch.hypothesis).collect();
+                return Ok(());
+            }
+            if self.compare_anew_at_last(&mut branches)? {
+                continue;
+            }
             // A hypothesis that nothing fitted yet is followed to the end of the vocabulary, even if something fits after another.
             // Only then is the failure evidence against its tokens.
             let unsatisfied = branches.iter().filter(|branch| !branch.is_done(&self.comparison));

@@ -11,7 +11,6 @@ use crate::{
     inversion::{Kept, Verdict},
     models::{PrefixCache, Progress},
     sources::Tested,
-    tensors::read,
     tuning::SEPARATED_ALONE,
 };
 
@@ -78,13 +77,16 @@ impl Trial {
     ) -> Result<(), InvertError> {
         let start = Instant::now();
         let (inverter, target) = (comparison.inverter, comparison.target);
-        let states = inverter.decoder.candidates(cache, ids, inverter.tap)?;
         let wanted = target.state(self.at);
-        let sieved = inverter.comparing.sieves(ids.len());
+        let sieved = inverter.comparing.sieves(ids.len()) && comparison.compares_as_computed();
         match sieved.then(|| self.yardstick.weights(wanted.len())).flatten() {
-            Some(weights) => self.sieve(ids, states, &weights, wanted)?,
+            Some(weights) => {
+                let states = inverter.decoder.candidates(cache, ids, inverter.tap)?;
+                self.sieve(ids, states, &weights, wanted)?;
+            }
             None => {
-                for (&id, state) in ids.iter().zip(read(states)?.chunks(target.d_model())) {
+                let states = comparison.candidates(cache, ids)?;
+                for (&id, state) in ids.iter().zip(states.chunks(target.d_model())) {
                     self.tested.compare(id, state, &self.yardstick, wanted);
                 }
             }
@@ -97,7 +99,7 @@ impl Trial {
     /// Whether one fit is enough to settle the position: the untested tokens do not fit by chance.
     pub(super) fn is_enough(&self, comparison: &Comparison<'_>) -> bool {
         let state = comparison.target.state(self.at);
-        is_enough(&self.yardstick, state, &self.tested, comparison.vocab_size())
+        is_enough(&self.yardstick, state, &self.tested, comparison.others())
     }
 
     /// The distance beyond which no candidate fits.

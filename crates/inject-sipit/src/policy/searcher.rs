@@ -63,6 +63,11 @@ impl<'a> Searcher<'a> {
         }
     }
 
+    /// Returns a copy for a search on the way, whose prompts are none of those begun before.
+    pub(crate) fn aside(&self) -> Self {
+        self.copy(self.begun.get())
+    }
+
     /// Returns whether a source carries knowledge from prompt to prompt.
     pub fn learns(&self) -> bool {
         self.learners.iter().any(|learner| learner.learns())

@@ -52,7 +52,7 @@ impl Run {
                 cache.truncate(same.min(at.prefix.len() - 1).min(cache.len()));
                 cache
             }
-            None => at.decoder().prefix_cache(1, at.target().positions(), Tap::FinalNorm)?,
+            None => at.decoder().prefix_cache(1, at.target().sequence_len(), Tap::FinalNorm)?,
         };
         let missing = &at.prefix[cache.len()..];
         let tokens = TokenBatch::new(&[missing])?;

@@ -9,6 +9,7 @@
 
 mod beam;
 mod certify;
+mod changed_rows;
 mod choice;
 mod computed_in;
 mod drafts;
@@ -16,6 +17,7 @@ mod evidence;
 mod exhaustive;
 mod fixture;
 mod forged;
+mod gaps;
 #[cfg(feature = "gradient")]
 mod gradient;
 mod hostile_files;
@@ -24,8 +26,11 @@ mod lens;
 mod many;
 mod noise;
 mod numbers;
+mod permuted;
 mod policies;
 mod producers;
+mod shuffled;
 mod small;
 mod sources;
 mod transfers;
+mod transformed;

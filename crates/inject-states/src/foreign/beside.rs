@@ -14,6 +14,9 @@ const IDS: [&str; 3] = ["token_ids", "input_ids", "prompt_token_ids"];
 /// The names of the lengths of prompts.
 const LENGTHS: [&str; 2] = ["seq_lens", "prompt_lens"];
 
+/// The name of the positions of rows, where some are missing or in another order.
+const POSITIONS: &str = "positions";
+
 const MASK: &str = "attention_mask";
 
 /// The token ids, lengths and masks in the file of the states.
@@ -23,6 +26,8 @@ pub(super) struct Beside {
     pub(super) ids: Option<Vec<Vec<u32>>>,
     /// The rows of each prompt that are not padding.
     pub(super) rows: Option<Vec<Range<usize>>>,
+    /// The position of each row of each prompt.
+    pub(super) positions: Option<Vec<Vec<i128>>>,
     /// The length of the mask.
     pub(super) masked: Option<usize>,
 }
@@ -32,6 +37,11 @@ impl Beside {
         let ids = IDS.iter().find_map(|&name| archive.position(name));
         let ids = ids.map(|index| read_ids(archive, index)).transpose()?;
         let mut beside = Beside { ids, ..Beside::default() };
+        if let Some(index) = archive.position(POSITIONS) {
+            let (_, width) = by_prompt(archive, index)?;
+            let positions = archive.integers(index)?;
+            beside.positions = Some(positions.chunks(width.max(1)).map(<[i128]>::to_vec).collect());
+        }
         if let Some(index) = archive.position(MASK) {
             let (prompts, width) = by_prompt(archive, index)?;
             let rows = archive.integers(index)?;

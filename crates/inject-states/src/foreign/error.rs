@@ -317,6 +317,16 @@ pub enum ForeignProblem {
         /// The shape that the file states.
         shape: Vec<usize>,
     },
+    /// The positions of rows that are not one for each row, each once.
+    #[error(
+        "the positions {found:?} of {rows} rows: expected one for each row, none twice and none negative"
+    )]
+    Positions {
+        /// The positions in the file, of one prompt.
+        found: Vec<i128>,
+        /// The rows.
+        rows: usize,
+    },
     /// A token id out of range.
     #[error("token id {found} at position {position} is not in 0..=4294967295")]
     TokenId {

@@ -50,6 +50,8 @@ pub(super) struct Prompt {
     pub(super) batch: usize,
     pub(super) rows: Range<usize>,
     pub(super) token_ids: Option<Vec<u32>>,
+    /// The position of each row, if they are not simply consecutive.
+    pub(super) positions: Option<Vec<usize>>,
 }
 
 /// Arrays whose rows follow each other, and what their names say.
@@ -57,6 +59,9 @@ struct Source {
     arrays: Vec<usize>,
     name: Option<TapName>,
 }
+
+/// Positions beyond this are a mistake: no prompt is so long.
+const MOST_POSITIONS: usize = 1 << 24;
 
 const FLOATS: &str = "F16, BF16, F32 or F64";
 
@@ -357,7 +362,27 @@ fn prompts_of(
             let padded = beside.rows.is_some() && ids.len() == rows;
             if padded { ids[span.clone()].to_vec() } else { ids.clone() }
         });
-        found.push(Prompt { batch, rows: span, token_ids: ids });
+        let positions = beside.positions.as_ref().and_then(|positions| positions.get(batch));
+        let positions =
+            positions.map(|positions| positions_of(positions, rows, &span)).transpose()?.flatten();
+        found.push(Prompt { batch, rows: span, token_ids: ids, positions });
     }
     Ok(found)
+}
+
+/// Returns the positions of some rows, unless they are consecutive from 0.
+fn positions_of(
+    found: &[i128],
+    rows: usize,
+    span: &Range<usize>,
+) -> Result<Option<Vec<usize>>, ForeignProblem> {
+    let wrong = || ForeignProblem::Positions { found: found.to_vec(), rows };
+    let own = found.get(span.clone()).filter(|_| found.len() == rows).ok_or_else(wrong)?;
+    let positions: Vec<usize> =
+        own.iter().map(|&at| usize::try_from(at)).collect::<Result<_, _>>().map_err(|_| wrong())?;
+    let mut once = std::collections::HashSet::new();
+    if !positions.iter().all(|&at| at < MOST_POSITIONS && once.insert(at)) {
+        return Err(wrong());
+    }
+    Ok((!positions.iter().copied().eq(0..positions.len())).then_some(positions))
 }

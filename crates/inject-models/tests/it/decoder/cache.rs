@@ -178,3 +178,23 @@ fn truncating_to_more_than_is_held_panics() {
     decoder.extend(&mut cache, &batch(&[[1, 2]]), &[], Logits::None).unwrap();
     cache.truncate(3);
 }
+
+#[test]
+fn sequences_that_begin_alike_continue_side_by_side() {
+    for_each_decoder(|subject| {
+        for len in LENGTHS {
+            let begun = sequence(0, len - 2);
+            let prompts: Vec<Vec<u32>> =
+                (1..4).map(|seed| [&begun[..], &sequence(seed, len)[len - 2..]].concat()).collect();
+            let whole = subject.forward(&prompts);
+            let mut cache = new_cache(subject, 1, len);
+            extend(subject, &mut cache, &prompts[..1], len - 2);
+            let mut side_by_side = cache.repeated(3, 2);
+            let found = extend(subject, &mut side_by_side, &prompts, 2);
+            assert_stretch(subject, &found, &whole, len - 2, &format!("three of {len}"));
+            assert_eq!((cache.len(), side_by_side.len()), (len - 2, len));
+            let more = subject.decoder.extend(&mut side_by_side, &batch(&[[1], [2], [3]]), &[], Logits::None);
+            assert!(more.is_err());
+        }
+    });
+}

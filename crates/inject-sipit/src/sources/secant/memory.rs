@@ -11,6 +11,7 @@ use crate::{
 use burn::tensor::Tensor;
 
 use self::fit::Fit;
+pub(crate) use self::fit::Fit as StateMap;
 use super::blend::Blends;
 
 /// The knowledge of a [`Secant`](super::Secant) search: pairs of states and tokens, the ridge regression from states to

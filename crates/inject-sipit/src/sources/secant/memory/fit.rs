@@ -12,7 +12,7 @@ use nalgebra::{Cholesky, DMatrix, Dyn};
 
 /// The regression on the first pairs of a memory.
 #[derive(Clone, Debug)]
-pub(super) struct Fit {
+pub(crate) struct Fit {
     pairs: usize,
     mean: Tensor<2>,
     deviation: Tensor<2>,
@@ -27,7 +27,7 @@ pub(super) struct Fit {
 impl Fit {
     /// Fits the regression to tokens and their states, `[pairs, d_model]` row-major. Returns `None` if the states do not
     /// determine it.
-    pub(super) fn of(decoder: &Decoder, ids: &[u32], states: &[f32]) -> Result<Option<Self>, InvertError> {
+    pub(crate) fn of(decoder: &Decoder, ids: &[u32], states: &[f32]) -> Result<Option<Self>, InvertError> {
         let (pairs, d) = (ids.len(), decoder.config().d_model);
         let data = TensorData::new(states.to_vec(), [pairs, d]);
         let states = Tensor::<2>::from_data(data, &decoder.device());
@@ -58,14 +58,19 @@ impl Fit {
 
     /// Returns the embeddings predicted at all positions of a prompt, `[positions, d_model]`.
     pub(super) fn predicted(&self, at: &OpenPosition<'_>) -> Result<Tensor<2>, InvertError> {
-        let (target, device) = (at.target(), at.decoder().device());
-        let (positions, d) = (target.positions(), target.d_model());
-        let states: Vec<f32> =
-            (0..positions).flat_map(|p| target.state(p).iter().map(|&v| v as f32)).collect();
-        let wanted = Tensor::<2>::from_data(TensorData::new(states, [positions, d]), &device);
+        let target = at.target();
+        let states = (0..target.positions()).flat_map(|p| target.state(p).iter().map(|&v| v as f32));
+        self.points(at.decoder(), states.collect())
+    }
+
+    /// Returns the embeddings predicted from states, both `[states, d_model]`, row-major.
+    pub(crate) fn points(&self, decoder: &Decoder, states: Vec<f32>) -> Result<Tensor<2>, InvertError> {
+        let d = self.mean.dims()[1];
+        let shape = [states.len() / d, d];
+        let wanted = Tensor::<2>::from_data(TensorData::new(states, shape), &decoder.device());
         let wanted = (wanted - self.mean.clone()) / self.deviation.clone();
         let guess = self.differences(wanted)? + self.mean_embedding.clone();
-        Ok(guess.cast(at.decoder().dtype()))
+        Ok(guess.cast(decoder.dtype()))
     }
 
     /// Maps one difference of states to a difference of embeddings.

@@ -1,0 +1,130 @@
+//! `inject invert` on rows that are changed, missing, or in another order.
+
+use std::path::{Path, PathBuf};
+
+use inject_sipit::{
+    models::Tap,
+    ndarray::{Array2, Axis},
+    states::foreign::{ColumnChoice, StatesFile},
+};
+use safetensors::{Dtype, tensor::TensorView};
+use serde_json::Value;
+
+use super::support::{Ran, run_with};
+
+const PROMPT: [u32; 8] = [31, 41, 59, 26, 53, 58, 9, 79];
+
+/// The states of the prompt at block-2, as the program reads them.
+fn states() -> Array2<f32> {
+    let dumps = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-states/tests/fixtures/dumps");
+    let mut file = StatesFile::open(dumps.join("modules.safetensors")).unwrap();
+    let states = file.column(ColumnChoice::Tap(Tap::Block(2))).unwrap().into_array();
+    states.mapv(|value| value as f32)
+}
+
+fn model(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures").join(name)
+}
+
+/// Writes states to a file, and inverts it.
+fn invert(states: &Array2<f32>, options: &str) -> Ran {
+    invert_beside(states, None, options)
+}
+
+/// The same with the position of each row beside it.
+fn invert_beside(states: &Array2<f32>, positions: Option<&[i64]>, options: &str) -> Ran {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("states.safetensors");
+    let values: Vec<u8> = states.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let shape = vec![states.nrows(), states.ncols()];
+    let mut tensors = vec![("states", TensorView::new(Dtype::F32, shape, &values).unwrap())];
+    let places: Vec<u8> = positions.iter().flat_map(|at| at.iter()).flat_map(|at| at.to_le_bytes()).collect();
+    if !places.is_empty() {
+        tensors.push(("positions", TensorView::new(Dtype::I64, vec![places.len() / 8], &places).unwrap()));
+    }
+    safetensors::serialize_to_file(tensors, None, &path).unwrap();
+    let model = model("llama");
+    let mut arguments = vec!["invert", "--model", model.to_str().unwrap(), "--states", "states.safetensors"];
+    arguments.extend(options.split_whitespace());
+    run_with(folder.path(), &arguments)
+}
+
+#[track_caller]
+fn recovered(states: &Array2<f32>, options: &str, status: i32) -> Value {
+    let ran = invert(states, &format!("--tap block-2 --json {options}"));
+    assert_eq!(ran.status, status, "{options}: {}{}", ran.out, ran.err);
+    serde_json::from_str::<Value>(&ran.out).unwrap()["recovered"].clone()
+}
+
+#[test]
+fn a_factor_of_all_states_is_named() {
+    let found = recovered(&states().mapv(|value| value * 0.125), "", 0);
+    assert_eq!(found["token_ids"], Value::from(&PROMPT[..]));
+    assert_eq!(found["change"]["kind"], "scaled");
+    let by = found["change"]["by"].as_f64().unwrap();
+    assert!((by - 0.125).abs() <= 0.125 * found["change"]["within"].as_f64().unwrap(), "{found}");
+    let ran = invert(&states().mapv(|value| value * 0.125), "--tap block-2");
+    assert!(ran.out.contains("the states are 0.125 times those of the model"), "{}", ran.out);
+    // States as the model computes them have no such field.
+    assert!(recovered(&states(), "", 0).get("change").is_none());
+}
+
+#[test]
+fn missing_rows_are_named_or_rows_of_nan() {
+    let kept: Vec<usize> = (0..PROMPT.len()).filter(|&at| at != 3).collect();
+    let without = states().select(Axis(0), &kept);
+    let mut nan = states();
+    nan.row_mut(3).fill(f32::NAN);
+    for (states, options) in [(&without, "--missing 3"), (&nan, "")] {
+        let found = recovered(states, options, 0);
+        assert_eq!(found["token_ids"], Value::from(&PROMPT[..]), "{options}");
+        assert_eq!(found["positions"][3]["found_by"], "gap");
+    }
+    let ran = invert(&without, "--tap block-2 --missing 9");
+    assert_eq!(ran.status, 1);
+    assert!(ran.err.contains("position 9 has no state"), "{}", ran.err);
+}
+
+#[test]
+fn rows_are_put_in_the_order_of_their_positions() {
+    let rows = [4, 0, 7, 1, 2, 6, 5];
+    let states = states().select(Axis(0), &rows);
+    let positions = rows.map(|row| row as i64);
+    let ran = invert_beside(&states, Some(&positions), "--tap block-2 --json");
+    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+    let json: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(json["recovered"]["token_ids"], Value::from(&PROMPT[..]));
+    assert_eq!(json["recovered"]["positions"][3]["found_by"], "gap");
+    for wrong in [&[0, 1, 2, 3, 4, 5, 5][..], &[-1, 1, 2, 3, 4, 5, 6], &[0, 1]] {
+        let ran = invert_beside(&states, Some(wrong), "--tap block-2");
+        assert_eq!(ran.status, 1);
+        assert!(ran.err.contains("expected one for each row"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn rows_and_coordinates_in_unknown_order_are_put_in_order() {
+    let order = [3, 0, 6, 1, 7, 2, 5, 4];
+    let mut from = vec![0; PROMPT.len()];
+    order.iter().enumerate().for_each(|(at, &row)| from[row] = at);
+    let found = recovered(&states().select(Axis(0), &from), "--order shuffled", 0);
+    assert_eq!(found["token_ids"], Value::from(&PROMPT[..]));
+    assert_eq!(found["order"], Value::from(&order[..]));
+
+    let width = states().ncols();
+    let order: Vec<usize> = (0..width).rev().collect();
+    let found = recovered(&states().select(Axis(1), &order), "--coordinates permuted", 0);
+    assert_eq!(found["token_ids"], Value::from(&PROMPT[..]));
+    assert_eq!(found["change"]["kind"], "permuted");
+    assert_eq!(found["change"]["coordinates"], Value::from(order));
+}
+
+#[test]
+fn unknown_order_asks_for_the_tap_and_for_one_prompt() {
+    let ran = invert(&states(), "--order shuffled");
+    assert_eq!(ran.status, 2);
+    assert!(ran.err.contains("give --tap"), "{}", ran.err);
+    let ran = invert(&states(), "--tap block-2 --order shuffled --out results.jsonl");
+    assert_eq!(ran.status, 2);
+    assert!(ran.err.contains("describe the rows of one prompt"), "{}", ran.err);
+}

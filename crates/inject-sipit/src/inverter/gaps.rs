@@ -1,0 +1,265 @@
+//! Positions whose states are missing.
+//!
+//! A missing token has no state, but the state after it depends on it. So tokens are tried in pairs: the missing one, and the one after
+//! it, whose state is known. The token after it is guessed first. Its state depends mostly on itself, so it is among the nearest ones
+//! after any token in the gap.
+
+use crate::{
+    collisions::Ranked,
+    cost::Cost,
+    error::InvertError,
+    hypothesis::Settled,
+    inversion::{Inversion, Position, Verdict},
+    models::{FloatFormat, Progress, silent},
+    noise::spread,
+    policy::Searcher,
+    settings::{ComputedIn, OnFailure, Scan, Settings, TapCheck},
+    sources::{OpenPosition, Prompt, Tested, most_likely},
+    states::prompt_states,
+    target::TargetStates,
+    transformation::Transformation,
+    tuning::{GAP_ALL_PAIRS, GAP_FILLERS, GAP_FIRST, GAP_NEXT, GAP_WHOLE},
+};
+
+use super::{Inverter, watch::Watch};
+
+/// A prompt with gaps, as far as it is recovered.
+struct Bridged {
+    target: TargetStates,
+    ids: Vec<u32>,
+    positions: Vec<Position>,
+    cost: Cost,
+    watch: Watch,
+}
+
+/// The search for a missing token.
+enum Bridge {
+    /// A token that fits, as a position, and all that are known to fit.
+    Fits(Box<Position>, Vec<u32>),
+    /// No token fits. The nearest token found for the position after it is a guess.
+    Open(Option<u32>),
+}
+
+impl Inverter<'_> {
+    /// Recovers a prompt some of whose states are missing, stretch by stretch.
+    pub(super) fn invert_with_gaps(
+        &self,
+        target: &TargetStates,
+        searcher: &mut Searcher<'_>,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Inversion, InvertError> {
+        self.check(target)?;
+        self.check_searcher(searcher)?;
+        let target = self.centred(target).unwrap_or_else(|| target.clone());
+        let given = target.given().to_vec();
+        let of_given = given.iter().enumerate().map(|(at, &token)| Settled::given(token).at(at)).collect();
+        let watch = Watch::start(self.settings.budget.time);
+        let mut bridged = Bridged { target, ids: given, positions: of_given, cost: Cost::default(), watch };
+        let mut candidates: Option<(Box<Position>, Vec<u32>)> = None;
+        while bridged.positions.len() < bridged.target.positions() {
+            let at = bridged.ids.len();
+            if candidates.is_none() && bridged.is_missing(at) {
+                let lone = at + 1 < bridged.target.positions() && !bridged.is_missing(at + 1);
+                let bridge =
+                    if lone { self.bridge(&mut bridged, searcher, progress)? } else { Bridge::Open(None) };
+                match bridge {
+                    Bridge::Fits(position, fitting) => candidates = Some((position, fitting)),
+                    Bridge::Open(guess) => {
+                        bridged.leave_open(guess);
+                        break;
+                    }
+                }
+            } else if !self.stretch(&mut bridged, candidates.take(), searcher, progress)? {
+                bridged.leave_open(None);
+            }
+        }
+        let transformation = bridged.target.transformation().clone();
+        Ok(Inversion { positions: bridged.positions, transformation, cost: bridged.cost })
+    }
+
+    /// Recovers the states up to the next gap, after each token that fits the last one. Returns whether all of them are verified.
+    fn stretch(
+        &self,
+        bridged: &mut Bridged,
+        gap: Option<(Box<Position>, Vec<u32>)>,
+        searcher: &mut Searcher<'_>,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<bool, InvertError> {
+        let begin = bridged.ids.len() + usize::from(gap.is_some());
+        let after = bridged.target.missing().iter().copied().find(|&missing| missing >= begin);
+        let end = after.unwrap_or(bridged.target.positions());
+        let tokens: Vec<Option<u32>> = match &gap {
+            Some((_, fitting)) => fitting.iter().copied().map(Some).collect(),
+            None => vec![None],
+        };
+        let mut tried: Vec<(Option<u32>, TargetStates, Inversion)> = Vec::new();
+        for token in tokens {
+            let ids: Vec<u32> = bridged.ids.iter().copied().chain(token).collect();
+            let target = match token {
+                Some(_) => {
+                    let states = prompt_states(self.decoder, &ids, self.tap)?.to_f64();
+                    bridged.target.clone().filled(begin - 1, states.row(begin - 1).to_vec())
+                }
+                None => bridged.target.clone(),
+            };
+            let inversion = self.invert(&target.part(end, &ids), searcher, progress)?;
+            bridged.cost.add(&inversion.cost);
+            tried.push((token, target, inversion));
+        }
+        let right = tried.iter().filter(|(.., inversion)| inversion.is_verified());
+        let right: Vec<u32> = right.filter_map(|(token, ..)| *token).collect();
+        let best = tried.iter().position(|(.., inversion)| inversion.is_verified()).unwrap_or(0);
+        let (token, target, inversion) = tried.swap_remove(best);
+        if let Some((mut position, _)) = gap {
+            position.decide(token, &right);
+            bridged.positions.push(*position);
+        }
+        let verified = inversion.is_verified();
+        bridged.target = match (bridged.target.transformation(), &inversion.transformation) {
+            (Transformation::None, &Transformation::Scaled { by, within }) => target.scaled(by, within)?,
+            _ => target,
+        };
+        bridged.ids = inversion.positions.iter().map_while(Position::token_id).collect();
+        bridged.positions.extend(inversion.positions.into_iter().skip(begin));
+        Ok(verified)
+    }
+
+    /// Looks for the token in a gap of one position.
+    fn bridge(
+        &self,
+        bridged: &mut Bridged,
+        searcher: &Searcher<'_>,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Bridge, InvertError> {
+        let (gap, vocab_size) = (bridged.ids.len(), self.decoder.config().vocab_size);
+        let nexts = self.likely_after(bridged, searcher)?;
+        let states = bridged.target.with_row_at(gap + 1, gap).part(gap + 1, &bridged.ids);
+        let mut ambiguous = None;
+        for most in [GAP_FIRST.min(vocab_size), vocab_size] {
+            let tried = if most == vocab_size && most > GAP_FIRST { GAP_WHOLE } else { nexts.len() };
+            for next in nexts.iter().take(tried) {
+                if bridged.watch.is_up() {
+                    return Ok(ambiguous.unwrap_or(Bridge::Open(nexts.first().map(|next| next.id))));
+                }
+                let mut inverter = self.with_settings(probing(&self.settings, &bridged.target, most))?;
+                inverter.next = Some(next.id);
+                let mut inversion = inverter.invert(&states, &mut searcher.aside(), progress)?;
+                bridged.cost.add(&inversion.cost);
+                let Some(mut last) = inversion.positions.pop() else { continue };
+                let fitting = match &last.verdict {
+                    Verdict::Verified | Verdict::Certain => last.token_id().into_iter().collect(),
+                    Verdict::Ambiguous { candidates, .. } => candidates.iter().map(|c| c.id).collect(),
+                    _ => continue,
+                };
+                last.kept.iter_mut().for_each(|kept| kept.found_by = "gap");
+                let settled = last.verdict.is_verified();
+                let found = Bridge::Fits(Box::new(last), fitting);
+                if settled {
+                    return Ok(found);
+                }
+                ambiguous.get_or_insert(found);
+            }
+            if most == vocab_size {
+                break;
+            }
+        }
+        Ok(ambiguous.unwrap_or(Bridge::Open(nexts.first().map(|next| next.id))))
+    }
+
+    /// The likeliest tokens after a gap, the likeliest first: those whose states are nearest after some tokens in the gap.
+    fn likely_after(
+        &self,
+        bridged: &mut Bridged,
+        searcher: &Searcher<'_>,
+    ) -> Result<Vec<Ranked>, InvertError> {
+        let (gap, vocab_size) = (bridged.ids.len(), self.decoder.config().vocab_size);
+        let inverter = self.with_settings(probing(&self.settings, &bridged.target, GAP_NEXT))?;
+        let mut likely: Vec<Ranked> = Vec::new();
+        for filler in self.fillers(bridged)? {
+            let ids = [&bridged.ids[..], &[filler]].concat();
+            let states = prompt_states(self.decoder, &ids, self.tap)?.to_f64();
+            let filled = bridged.target.clone().filled(gap, states.row(gap).to_vec());
+            let inversion =
+                inverter.invert(&filled.part(gap + 2, &ids), &mut searcher.aside(), &mut silent)?;
+            bridged.cost.add(&inversion.cost);
+            let kept = inversion.positions.last().and_then(|last| last.kept);
+            let near = kept.iter().flat_map(|kept| {
+                let own = Ranked { id: kept.token_id, distance: kept.distance };
+                std::iter::once(own).chain(kept.runner_up)
+            });
+            likely.extend(near);
+        }
+        likely.sort_by(|a, b| a.distance.total_cmp(&b.distance));
+        if vocab_size <= GAP_ALL_PAIRS {
+            likely.extend((0..vocab_size as u32).map(|id| Ranked { id, distance: f64::INFINITY }));
+        }
+        let mut once = std::collections::HashSet::new();
+        likely.retain(|next| once.insert(next.id));
+        Ok(likely)
+    }
+
+    /// Tokens that may stand in a gap: those that the model expects there, if it has a head.
+    fn fillers(&self, bridged: &Bridged) -> Result<Vec<u32>, InvertError> {
+        if !self.decoder.has_head() {
+            let vocab_size = self.decoder.config().vocab_size as u32;
+            return Ok(spread(vocab_size).take(GAP_FILLERS).collect());
+        }
+        let (prompt, tested) = (Prompt::new(&self.vocabulary, &bridged.target, 0), Tested::new());
+        let at = OpenPosition { prompt: &prompt, prefix: &bridged.ids, tested: &tested, deadline: None };
+        Ok(most_likely(&at.expectation()?, GAP_FILLERS))
+    }
+}
+
+impl Bridged {
+    fn is_missing(&self, position: usize) -> bool {
+        self.target.missing().contains(&position)
+    }
+
+    /// Leaves all further positions open, with a guess for the second of them.
+    fn leave_open(&mut self, guess: Option<u32>) {
+        let begin = self.positions.len();
+        for position in begin..self.target.positions() {
+            let guess = guess.filter(|_| position == begin + 1);
+            self.positions.push(Position {
+                position,
+                verdict: Verdict::Open { guess },
+                kept: None,
+                candidates_tested: 0,
+                ruled_out: Vec::new(),
+            });
+        }
+    }
+}
+
+impl Position {
+    /// Decides between the tokens of a gap by the states after it: `token` is kept, and after the `right` ones all states fit.
+    fn decide(&mut self, token: Option<u32>, right: &[u32]) {
+        let (Verdict::Ambiguous { candidates, more }, Some(token)) = (&mut self.verdict, token) else {
+            return;
+        };
+        if let (Some(kept), Some(own)) = (&mut self.kept, candidates.iter().find(|own| own.id == token)) {
+            (kept.token_id, kept.distance) = (own.id, own.distance);
+        }
+        if !right.is_empty() {
+            candidates.retain(|candidate| right.contains(&candidate.id));
+        }
+        if candidates.len() == 1 && !*more {
+            self.verdict = Verdict::Verified;
+        }
+    }
+}
+
+/// The settings of a search for at most so many candidates, within the budget of the user. Where such a search fails, the token beside
+/// is wrong, so noise is estimated only if the states tell its format.
+fn probing(settings: &Settings, target: &TargetStates, most: usize) -> Settings {
+    let exact = settings.computed_in == ComputedIn::Auto && target.grid().is_none();
+    let computed_in = if exact { ComputedIn::Format(FloatFormat::F32.into()) } else { settings.computed_in };
+    let most = settings.budget.candidates.map_or(most, |users| users.min(most));
+    settings
+        .clone()
+        .with_scan(Scan::AsNeeded)
+        .with_on_failure(OnFailure::Stop)
+        .with_tap_check(TapCheck::Never)
+        .with_computed_in(computed_in)
+        .with_budget(settings.budget.with_candidates(most))
+}
