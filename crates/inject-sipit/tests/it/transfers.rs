@@ -26,7 +26,7 @@ impl Simple for Draughtsman {
     fn draft(&self, at: &OpenPosition<'_>, _: &Provisional) -> Result<Option<Draft>, InvertError> {
         let place = PROMPT.len() - 1;
         let alternatives = (20..20 + self.alternatives).map(|id| Alternative { place, id }).collect();
-        Ok(Some(Draft { ids: PROMPT[at.prefix.len()..].to_vec(), alternatives }))
+        Ok(Some(Draft::from(PROMPT[at.prefix.len()..].to_vec()).with_alternatives(alternatives)))
     }
 }
 
