@@ -350,7 +350,7 @@ mod tests {
         assert_eq!((waited, passed.get()), (patience, 20 * PAUSE + patience));
 
         let mut held = Some(held);
-        let mut release = |_| drop(held.take());
+        let mut release = |_: Duration| drop(held.take());
         cache.turn_by(&now, &mut release, BLOB, patience).unwrap();
     }
 
