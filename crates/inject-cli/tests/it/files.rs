@@ -45,7 +45,7 @@ impl Folder {
     }
 
     fn arguments<'a>(&self, options: &[&'a str]) -> Vec<&'a str> {
-        [&["invert", "--states", "states", "--out", "out.jsonl", "--tap", "block-1"], options].concat()
+        [&["invert", "--states", "states", "--out", "out.jsonl", "--tap", "block-1"][..], options].concat()
     }
 
     #[track_caller]

@@ -235,7 +235,9 @@ fn no_changed_digit_of_a_result_is_counted() {
     invert(&folder, &out, &["--tap", "block-1"]);
     let whole = fs::read(&out).unwrap();
     let first_result = whole.iter().position(|&byte| byte == b'\n').unwrap() + 1;
-    let digits = (first_result..whole.len()).filter(|&at| whole[at].is_ascii_digit());
+    // The digit in the name of the checksum is not one of the result.
+    let of_result = |at: &usize| whole[*at].is_ascii_digit() && !whole[..*at].ends_with(b"xxh");
+    let digits = (first_result..whole.len()).filter(of_result);
     for at in digits.step_by(97) {
         let mut damaged = whole.clone();
         damaged[at] = if damaged[at] == b'9' { b'8' } else { damaged[at] + 1 };

@@ -102,7 +102,7 @@ fn a_lock_is_waited_for_while_the_download_of_its_holder_grows() {
     assert_eq!((waited, passed.get()), (patience, 20 * PAUSE + patience));
 
     let mut held = Some(held);
-    let mut release = |_| drop(held.take());
+    let mut release = |_: Duration| drop(held.take());
     cache.turn_by(&now, &mut release, BLOB, patience).unwrap();
 }
 

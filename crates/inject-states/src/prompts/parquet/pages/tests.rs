@@ -92,9 +92,12 @@ fn a_header_with_a_long_list_of_booleans_is_refused() {
         file.write_all(&[&[0x15, 0, 0x15, 20, 0x15, 20][..], field, &[0]].concat()).unwrap();
         Bounded { file, gzip: false }.get_read(0).map(drop).map_err(|error| error.to_string())
     };
-    read(&[0x19, 0x25, 2, 2]).unwrap();
-    let error = read(&[0x19, 0xf1, 0xff, 0xff, 0xff, 0xff, 0x07]).unwrap_err();
+    // Field 9, which Parquet does not have.
+    read(&[0x69, 0x25, 2, 2]).unwrap();
+    let error = read(&[0x69, 0xf1, 0xff, 0xff, 0xff, 0xff, 0x07]).unwrap_err();
     assert!(error.contains("2147483647 booleans"), "{error}");
+    // Field 4, which is a number.
+    assert!(read(&[0x19, 0x25, 2, 2]).unwrap_err().contains("damaged"));
 }
 
 /// Pages that were given beforehand.
