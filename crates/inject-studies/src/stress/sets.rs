@@ -160,8 +160,10 @@ fn near_duplicates_of_ids(ids: &[u32]) -> Vec<Vec<u32>> {
     ];
     if ids.len() > 1 {
         found.extend([
-            changed(&|ids| drop(ids.pop())),
-            changed(&|ids| drop(ids.remove(middle))),
+            changed(&|ids| ids.truncate(ids.len() - 1)),
+            changed(&|ids| {
+                ids.remove(middle);
+            }),
             changed(&|ids| ids.swap(middle - 1, middle)),
         ]);
     }
