@@ -43,8 +43,8 @@ pub(super) fn is_tiktoken(path: &Path) -> bool {
 
 /// Builds the tokenizer.
 ///
-/// A text gets the tokens that SentencePiece itself gives it, with one exception: what follows a token that users defined begins like a
-/// text of its own.
+/// A text gets the tokens that SentencePiece itself gives it, with two exceptions, both as after transformers' conversion: control
+/// tokens that stand in a text are found, and what follows a token that users defined begins like a text of its own.
 ///
 /// # Source
 ///
