@@ -34,10 +34,10 @@ fn every_program_takes_a_file_of_ids() {
         "depth --taps block-1 --count 2 --lengths 4",
         "compare-policies --tap block-1 --count 2 --length 4",
         "study collisions --taps block-1 --count 8",
-        "study margins --taps block-1 --count 2",
+        "study margins --taps block-1 --count 2 --lengths 4 --per-length 4",
         "study exhaustive --tap block-1 --count 2",
         "study stress --taps block-1 --repeats 3",
-        "study precision --taps block-1 --count 2",
+        "study precision --taps block-1 --count 2 --length 4 --parts formats",
     ] {
         succeed(dir.path(), &format!("{command} --model model --prompt-ids ids.jsonl"));
     }

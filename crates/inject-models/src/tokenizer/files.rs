@@ -66,7 +66,9 @@ impl TokenizerFiles {
 /// Returns the file of SentencePiece that a place is or has.
 fn sentence_piece(place: &Path) -> Option<PathBuf> {
     if place.is_file() {
-        return place.extension().is_some_and(|ending| ending == "model").then(|| place.to_owned());
+        // Mistral's files end in `.model.v3` and the like.
+        let name = place.file_name()?.to_string_lossy();
+        return (name.ends_with(".model") || name.contains(".model.v")).then(|| place.to_owned());
     }
     SENTENCE_PIECE.map(|name| place.join(name)).into_iter().find(|path| path.is_file())
 }

@@ -43,9 +43,12 @@ pub(super) fn is_tiktoken(path: &Path) -> bool {
 
 /// Builds the tokenizer.
 ///
-/// A text becomes the tokens that SentencePiece itself gives it, but for tokens that users defined: what follows one of them begins
-/// like a text of its own, as after Hugging Face transformers' own conversion (5.24, `convert_slow_tokenizer.py`,
-/// `SpmConverter` and `LlamaConverter`).
+/// A text gets the tokens that SentencePiece itself gives it, with two exceptions, both as after transformers' conversion: control
+/// tokens that stand in a text are found, and what follows a token that users defined begins like a text of its own.
+///
+/// # Source
+///
+/// Hugging Face transformers 5.24, `convert_slow_tokenizer.py` (`SpmConverter`, `LlamaConverter`).
 pub(super) fn build(path: &Path, vocab_size: usize) -> Result<Built, ModelError> {
     refuse_pointer(path)?;
     let refused =

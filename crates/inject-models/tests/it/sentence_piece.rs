@@ -67,6 +67,17 @@ fn the_begin_of_a_text_is_what_the_tokenizer_config_says() {
 }
 
 #[test]
+fn a_file_is_known_by_its_ending() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["spiece.model", "tokenizer.model", "tokenizer.model.v3"] {
+        let place = folder.path().join(name);
+        fs::write(&place, bytes("llama")).unwrap();
+        let model = plain().load().unwrap().with_tokenizer(&place).unwrap();
+        assert_eq!(model.tokenizer().unwrap().vocab_size(), 430, "{name}");
+    }
+}
+
+#[test]
 fn added_tokens_follow_the_pieces() {
     let model =
         with(bytes("llama")).with_file("added_tokens.json", json!({ "<new>": 430 }).to_string()).load();
