@@ -131,7 +131,7 @@ fn main() -> Ran {
 /// The questions about one decoder.
 fn measure(options: &Options, decoder: &Decoder, label: &str, device: &Device) -> Ran {
     let config = decoder.config();
-    let prompt = PROMPT.min(config.max_len().unwrap_or(PROMPT) - 1);
+    let prompt = config.max_len().map_or(PROMPT, |most| PROMPT.min(most - 1));
     let per_token = config.flops_per_token(Tap::FinalNorm);
     if options.asks("forward") {
         let tokens = TokenBatch::new(&[ids(prompt, config.vocab_size)])?;

@@ -46,7 +46,7 @@ print(*[path for path in found if path], sep="\n")')"
 tests() { built "$1-tests" test --no-run -p "inject-$2" "${@:3}" --features "inject-testing/$feature"; }
 
 built inject build -p inject-cli --bin inject --features "$feature"
-built gpu-bench bench --no-run -p inject-benches --bench gpu --features "$feature"
+built gpu-bench build -p inject-benches --bench gpu --features "$feature"
 tests models models --test it
 tests models-unit models --lib
 tests sipit sipit --test it
