@@ -92,6 +92,6 @@ pub enum EngineError {
 /// Returns an error and its causes as one line.
 pub fn chain(error: &dyn Error) -> String {
     let texts: Vec<String> =
-        iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect();
+        iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();
     texts.join(": ")
 }

@@ -48,7 +48,7 @@ fn search(tile: &str, stores: &Stores, begun: &Begun) -> Result<Option<String>> 
 
 /// The error as the engine wants it: only an error of input or output is tried again.
 fn failure(error: &TileError) -> DataFusionError {
-    let passing = iter::successors(Some(error as &dyn Error), |error| error.source())
+    let passing = iter::successors(Some(error as &dyn Error), |&error| error.source())
         .filter_map(|error| error.downcast_ref::<io::Error>())
         .map(io::Error::kind)
         .find(|&kind| may_pass(kind));
