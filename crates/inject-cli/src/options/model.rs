@@ -178,7 +178,9 @@ impl LoadedModel {
     pub(crate) fn weight_hash(&self) -> Result<&str, Failure> {
         if self.weight_hash.get().is_none() {
             let hash = match cache::folder() {
-                Some(folder) => self.model.weight_hash_known(&KnownHashes::in_file(folder.join("hashes.json")))?,
+                Some(folder) => {
+                    self.model.weight_hash_known(&KnownHashes::in_file(folder.join("hashes.json")))?
+                }
                 None => self.model.weight_hash()?,
             };
             return Ok(self.weight_hash.get_or_init(|| hash));

@@ -133,7 +133,9 @@ impl Mapped {
             let (begin, end) = (bytes.start.next_multiple_of(PAGE), bytes.end / PAGE * PAGE);
             if begin < end {
                 // SAFETY: the range is in the map, and begins at a page. The pages are read from the file again when they are used.
-                unsafe { libc::madvise(map.as_ptr().add(begin).cast_mut().cast(), end - begin, libc::MADV_PAGEOUT) };
+                unsafe {
+                    libc::madvise(map.as_ptr().add(begin).cast_mut().cast(), end - begin, libc::MADV_PAGEOUT)
+                };
             }
         }
     }
@@ -228,7 +230,9 @@ impl MappedMatrix {
     #[cfg(unix)]
     fn places(&self) -> impl Iterator<Item = (&Mmap, Range<usize>)> {
         let row = self.width * self.format.bytes();
-        self.segments.iter().map(move |Segment { map, begin, rows }| (map.as_ref(), *begin..begin + rows * row))
+        self.segments
+            .iter()
+            .map(move |Segment { map, begin, rows }| (map.as_ref(), *begin..begin + rows * row))
     }
 
     /// The bytes of some columns of a row.

@@ -229,7 +229,8 @@ fn maps_that_are_stored_input_by_input_are_held_too() {
     let decoder = load(&fixture::folder("gpt2"), MAPPED, &device);
     let config = decoder.config();
     // Queries, keys, values, out, up and down, each four or one times the square of the width, and the embedding.
-    let matrices = config.n_layers() * 12 * config.d_model * config.d_model + config.vocab_size * config.d_model;
+    let matrices =
+        config.n_layers() * 12 * config.d_model * config.d_model + config.vocab_size * config.d_model;
     assert_eq!(decoder.held_in_files(), 4 * matrices);
 }
 

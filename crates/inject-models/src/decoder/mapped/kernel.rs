@@ -227,7 +227,13 @@ mod tests {
                     let known = known.get_or_insert_with(|| {
                         let values = packed(&x, Order::of(format));
                         let mut sums = vec![f32::NAN; GROUP];
-                        kernel.products(format, Group { values: &values, rows: GROUP }, &[&bytes], 0, &mut sums);
+                        kernel.products(
+                            format,
+                            Group { values: &values, rows: GROUP },
+                            &[&bytes],
+                            0,
+                            &mut sums,
+                        );
                         sums.iter().map(|sum| sum.to_bits()).collect()
                     });
                     assert_eq!(bits, known[..rows], "{kernel:?} {format} {rows}");

@@ -22,12 +22,7 @@ pub(super) fn products<S: Stored>(_: Detected, group: Group<'_>, weights: &[&[u8
     unsafe { compiled::<S>(group, weights, sums) }
 }
 
-pub(super) fn by_input<S: Stored>(
-    _: Detected,
-    group: Group<'_>,
-    columns: Columns<'_>,
-    sums: &mut [f32],
-) {
+pub(super) fn by_input<S: Stored>(_: Detected, group: Group<'_>, columns: Columns<'_>, sums: &mut [f32]) {
     // SAFETY: `Detected` exists only where the instructions do.
     unsafe { compiled_by_input::<S>(group, columns, sums) }
 }

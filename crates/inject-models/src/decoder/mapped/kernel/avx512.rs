@@ -1,10 +1,11 @@
 //! Products by AVX-512.
 
 use std::arch::x86_64::{
-    __m512, _MM_HINT_T1, _mm_prefetch, _mm256_loadu_si256, _mm512_add_ps, _mm512_and_si512, _mm512_castpd_ps, _mm512_castps_pd,
-    _mm512_castsi512_ps, _mm512_cvtepu16_epi32, _mm512_cvtph_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
-    _mm512_set1_epi32, _mm512_setzero_ps, _mm512_shuffle_f32x4, _mm512_slli_epi32, _mm512_storeu_ps,
-    _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
+    __m512, _MM_HINT_T1, _mm_prefetch, _mm256_loadu_si256, _mm512_add_ps, _mm512_and_si512, _mm512_castpd_ps,
+    _mm512_castps_pd, _mm512_castsi512_ps, _mm512_cvtepu16_epi32, _mm512_cvtph_ps, _mm512_fmadd_ps,
+    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_setzero_ps, _mm512_shuffle_f32x4,
+    _mm512_slli_epi32, _mm512_storeu_ps, _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd,
+    _mm512_unpacklo_ps,
 };
 
 use super::{
@@ -159,7 +160,11 @@ macro_rules! step {
 ///
 /// `values` holds whole blocks of the rows, each row of `weights` that many blocks, the last of which may be incomplete, and `sums`
 /// one number for each row and output.
-#[allow(clippy::needless_range_loop, reason = "closures are not compiled for the caller's instructions")]
+#[allow(
+    clippy::needless_range_loop,
+    clippy::manual_memcpy,
+    reason = "what is not unrolled before it is optimised would keep the sums in memory"
+)]
 #[target_feature(enable = "avx512f")]
 unsafe fn tile<S: Vectors, const ROWS: usize, const OUTPUTS: usize>(
     values: &[f32],

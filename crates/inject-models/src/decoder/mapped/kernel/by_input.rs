@@ -130,9 +130,16 @@ mod tests {
     #[test]
     fn every_kernel_equals_the_sums_in_f64() {
         for format in [FloatFormat::Bf16, FloatFormat::F16, FloatFormat::F32] {
-            for (rows, inputs, outputs) in
-                [(1, 5, 128), (2, 32, 1), (3, 64, 17), (4, 100, 96), (5, 129, 60), (6, 57, 64), (7, 31, 48), (8, 300, 47)]
-            {
+            for (rows, inputs, outputs) in [
+                (1, 5, 128),
+                (2, 32, 1),
+                (3, 64, 17),
+                (4, 100, 96),
+                (5, 129, 60),
+                (6, 57, 64),
+                (7, 31, 48),
+                (8, 300, 47),
+            ] {
                 let x: Vec<Vec<f32>> =
                     (0..rows).map(|row| numbers(FloatFormat::F32, row as u32, inputs)).collect();
                 let values = packed(&x);
@@ -164,7 +171,9 @@ mod tests {
                     }
                     if kernel != Kernel::Portable {
                         let known = fused.get_or_insert_with(|| sums.clone());
-                        assert!(sums.iter().map(|sum| sum.to_bits()).eq(known.iter().map(|sum| sum.to_bits())));
+                        assert!(
+                            sums.iter().map(|sum| sum.to_bits()).eq(known.iter().map(|sum| sum.to_bits()))
+                        );
                     }
                 }
             }

@@ -46,7 +46,8 @@ pub(super) fn of_panel(
         rows @ 0..=GROUP => {
             for tile in tiles(rows) {
                 for (begin, chunk) in chunks(matrix.inputs(), CHUNK) {
-                    let next = if chunk.len() < matrix.inputs() { chunk.len() } else { tile.len() * matrix.width };
+                    let next =
+                        if chunk.len() < matrix.inputs() { chunk.len() } else { tile.len() * matrix.width };
                     panel.compute(0, chunk, tile.clone(), next, begin);
                 }
             }
@@ -76,7 +77,13 @@ impl Panel<'_> {
         }
         let mut sums = [0.0; GROUP * WIDEST];
         let sums = &mut sums[..group.rows * tile.len()];
-        self.kernel.products(self.matrix.format, group, &weights[..tile.len()], next * self.matrix.format.bytes(), sums);
+        self.kernel.products(
+            self.matrix.format,
+            group,
+            &weights[..tile.len()],
+            next * self.matrix.format.bytes(),
+            sums,
+        );
         for (row, sums) in sums.chunks_exact(tile.len()).enumerate() {
             self.target.put(first_row + row, tile.start, sums, begin);
         }

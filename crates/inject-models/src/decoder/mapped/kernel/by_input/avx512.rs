@@ -17,12 +17,7 @@ pub(super) fn vectors(rows: usize) -> usize {
 }
 
 /// The lengths were checked.
-pub(super) fn products<S: Vectors>(
-    _: Detected,
-    group: Group<'_>,
-    columns: Columns<'_>,
-    sums: &mut [f32],
-) {
+pub(super) fn products<S: Vectors>(_: Detected, group: Group<'_>, columns: Columns<'_>, sums: &mut [f32]) {
     // SAFETY: `Detected` exists only where the instructions do.
     unsafe { of_any_rows::<S>(group, columns, sums) }
 }
