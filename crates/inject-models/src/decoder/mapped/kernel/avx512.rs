@@ -160,7 +160,11 @@ macro_rules! step {
 ///
 /// `values` holds whole blocks of the rows, each row of `weights` that many blocks, the last of which may be incomplete, and `sums`
 /// one number for each row and output.
-#[allow(clippy::needless_range_loop, reason = "closures are not compiled for the caller's instructions")]
+#[allow(
+    clippy::needless_range_loop,
+    clippy::manual_memcpy,
+    reason = "what is not unrolled before it is optimised would keep the sums in memory"
+)]
 #[target_feature(enable = "avx512f")]
 unsafe fn tile<S: Vectors, const ROWS: usize, const OUTPUTS: usize>(
     values: &[f32],
