@@ -47,6 +47,11 @@ pub struct TargetStates {
     sequence_len: Option<usize>,
     /// Positions whose state is not known, in order. Their rows are zeros.
     missing: Vec<usize>,
+    /// The number of first states that were computed for given tokens.
+    pub(crate) fn computed(&self) -> usize {
+        self.computed
+    }
+
     /// The number of places that each state might have had.
     places: usize,
 }
