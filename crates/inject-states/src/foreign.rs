@@ -316,9 +316,16 @@ impl StatesFile {
             if !wanted.is_empty() {
                 let into = wanted.start - prompt.rows.start;
                 let within = wanted.start - begin..wanted.end - begin;
-                self.read_piece(column, piece, prompt.batch, within, Nan::Read, &mut |row, dimension, value| {
-                    states[[into + row, dimension]] = value;
-                })?;
+                self.read_piece(
+                    column,
+                    piece,
+                    prompt.batch,
+                    within,
+                    Nan::Read,
+                    &mut |row, dimension, value| {
+                        states[[into + row, dimension]] = value;
+                    },
+                )?;
             }
             begin = end;
         }
@@ -403,9 +410,10 @@ impl StatesFile {
             if row < begin + piece.rows.length {
                 let mut zero = true;
                 let row = row - begin;
-                let read = self.read_piece(0, piece, batch, row..row + 1, Nan::Refused, &mut |_, _, value| {
-                    zero &= value == 0.0;
-                });
+                let read =
+                    self.read_piece(0, piece, batch, row..row + 1, Nan::Refused, &mut |_, _, value| {
+                        zero &= value == 0.0;
+                    });
                 return match read {
                     Err(ForeignProblem::NotFinite { .. }) => Ok(false),
                     other => other.map(|()| zero),

@@ -98,7 +98,9 @@ fn from_file(
         )));
     }
     if tap::is_unknown(options, &file) && options.input.arrangement() != Arrangement::Known {
-        return Err(Failure::usage("the tap is not found from rows or coordinates in unknown order: give --tap"));
+        return Err(Failure::usage(
+            "the tap is not found from rows or coordinates in unknown order: give --tap",
+        ));
     }
     let chosen = tap::choose(options, model, &mut file)?;
     let found = target_of(options, model, &mut file, chosen)?;
@@ -163,11 +165,18 @@ fn placed(
     let last = positions.iter().max().map_or(0, |last| last + 1 - begin);
     let most = MOST_MISSING.saturating_add(positions.len());
     if last > most {
-        return Err(Failure::new(format!("the last of {} rows has position {last}: too many are missing", positions.len())));
+        return Err(Failure::new(format!(
+            "the last of {} rows has position {last}: too many are missing",
+            positions.len()
+        )));
     }
     let there: HashSet<usize> = positions.iter().copied().collect();
     let missing: Vec<usize> = (0..last).filter(|at| !there.contains(&(at + begin))).collect();
-    note(&format!("{} of states at positions from {least}: {} missing", counted(positions.len(), "row"), missing.len()));
+    note(&format!(
+        "{} of states at positions from {least}: {} missing",
+        counted(positions.len(), "row"),
+        missing.len()
+    ));
     Ok((states.select(Axis(0), &order), missing))
 }
 

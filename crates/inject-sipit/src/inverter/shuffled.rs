@@ -190,6 +190,9 @@ impl<'r> Placing<'r> {
             let is_last = round == Guesses::ROUNDS;
             let guessed: Vec<u32> = match round {
                 0 if self.ids.is_empty() => self.begins.into_iter().collect(),
+                Guesses::READ_HERE => {
+                    self.guesses.read_here(&self.inverter.vocabulary, self.target, &self.remaining)?
+                }
                 Guesses::ROUNDS => (0..vocab_size as u32).collect(),
                 _ => self.guesses.round(round, &self.remaining, vocab_size),
             };

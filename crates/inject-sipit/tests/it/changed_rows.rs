@@ -73,8 +73,7 @@ fn changed_rows_give_the_prompt() {
                 };
                 let seconds = start.elapsed().as_secs_f64();
                 let right = |position: &usize| found.positions[*position].token_id() == Some(ids[*position]);
-                let verified =
-                    |position: &usize| found.positions[*position].verdict.is_verified();
+                let verified = |position: &usize| found.positions[*position].verdict.is_verified();
                 let all = 0..ids.len();
                 let wrong = all.clone().filter(|at| verified(at) && !right(at)).count();
                 println!(
@@ -87,7 +86,9 @@ fn changed_rows_give_the_prompt() {
                 );
                 if env::var_os("INJECT_VERBOSE").is_some() {
                     println!("  {:?}", found.cost.stages());
-                    if let Some(open) = found.positions.iter().find(|position| !position.verdict.is_verified()) {
+                    if let Some(open) =
+                        found.positions.iter().find(|position| !position.verdict.is_verified())
+                    {
                         println!("  {open:?}");
                     }
                 }

@@ -88,7 +88,8 @@ fn states_after_a_gap_that_do_not_fit_leave_it_open() {
 
 #[test]
 fn missing_positions_are_named_once_and_lie_in_the_prompt() {
-    let states = || TargetStates::new(ndarray::array![[1.0], [2.0]], Tap::Block(1), FloatFormat::F32).unwrap();
+    let states =
+        || TargetStates::new(ndarray::array![[1.0], [2.0]], Tap::Block(1), FloatFormat::F32).unwrap();
     let refused = |missing: &[usize]| match states().with_missing(missing) {
         Err(InvertError::Missing { found, positions }) => Some((found, positions)),
         _ => None,

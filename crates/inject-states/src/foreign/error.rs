@@ -318,7 +318,9 @@ pub enum ForeignProblem {
         shape: Vec<usize>,
     },
     /// The positions of rows that are not one for each row, each once.
-    #[error("the positions {found:?} of {rows} rows: expected one for each row, none twice and none negative")]
+    #[error(
+        "the positions {found:?} of {rows} rows: expected one for each row, none twice and none negative"
+    )]
     Positions {
         /// The positions in the file, of one prompt.
         found: Vec<i128>,

@@ -363,7 +363,8 @@ fn prompts_of(
             if padded { ids[span.clone()].to_vec() } else { ids.clone() }
         });
         let positions = beside.positions.as_ref().and_then(|positions| positions.get(batch));
-        let positions = positions.map(|positions| positions_of(positions, rows, &span)).transpose()?.flatten();
+        let positions =
+            positions.map(|positions| positions_of(positions, rows, &span)).transpose()?.flatten();
         found.push(Prompt { batch, rows: span, token_ids: ids, positions });
     }
     Ok(found)
