@@ -141,7 +141,8 @@ impl Yardstick {
         };
         let state = target.state(position);
         let relative = target.transformation().error();
-        let bound = noise.bound(norm(state), seen) + target.in_units(position, added) + relative * norm(state);
+        let bound =
+            noise.bound(norm(state), seen) + target.in_units(position, added) + relative * norm(state);
         let spread = bound / (state.len() as f64).sqrt();
         let scale = |r: &f64| (r * r + spread * spread).sqrt();
         let (quietest, loudest) = rounding

@@ -75,12 +75,7 @@ pub(crate) struct Others {
 }
 
 /// Whether the fit of one token is enough evidence that no untested token fits.
-pub(crate) fn is_enough(
-    yardstick: &Yardstick,
-    state: &[f64],
-    tested: &Tested,
-    others: Others,
-) -> bool {
+pub(crate) fn is_enough(yardstick: &Yardstick, state: &[f64], tested: &Tested, others: Others) -> bool {
     let Others { vocab_size, places, nearness } = others;
     if tested.len() >= vocab_size {
         return true;

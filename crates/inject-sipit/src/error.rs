@@ -100,7 +100,9 @@ pub enum InvertError {
         found: f64,
     },
     /// A position without a state that is named twice, or that the prompt does not have.
-    #[error("position {found} has no state: expected each such position once, among the {positions} of the prompt")]
+    #[error(
+        "position {found} has no state: expected each such position once, among the {positions} of the prompt"
+    )]
     Missing {
         /// The position.
         found: usize,

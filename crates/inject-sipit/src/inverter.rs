@@ -35,8 +35,8 @@ use crate::{
     vocabulary::Vocabulary,
 };
 
-pub use self::{certify::ScanCost, shuffled::Unshuffled};
 use self::{calibrate::Calibrations, doubt::Factor, recovery::Recovery};
+pub use self::{certify::ScanCost, shuffled::Unshuffled};
 
 /// Recovers prompts from their states at one tap of one model.
 ///

@@ -32,10 +32,6 @@ mod secant;
 mod tested;
 mod trust;
 
-pub(crate) use self::{
-    scores::{growing, most_likely},
-    secant::StateMap,
-};
 #[cfg(feature = "gradient")]
 pub use self::{
     descent::Objective,
@@ -53,6 +49,10 @@ pub use self::{
     repeated::Repeated,
     secant::{PriorTiming, Secant, SecantMemory},
     tested::Tested,
+};
+pub(crate) use self::{
+    scores::{growing, most_likely},
+    secant::StateMap,
 };
 use crate::error::InvertError;
 pub use crate::vocabulary::Vocabulary;

@@ -47,11 +47,6 @@ pub struct TargetStates {
     sequence_len: Option<usize>,
     /// Positions whose state is not known, in order. Their rows are zeros.
     missing: Vec<usize>,
-    /// The number of first states that were computed for given tokens.
-    pub(crate) fn computed(&self) -> usize {
-        self.computed
-    }
-
     /// The number of places that each state might have had.
     places: usize,
 }
@@ -88,7 +83,8 @@ impl TargetStates {
         let mut states = states.as_standard_layout().into_owned();
         states.mapv_inplace(|value| dtype.within_range(value));
         let rows = states.outer_iter().enumerate();
-        let missing: Vec<usize> = rows.filter(|(_, row)| row.iter().all(|v| v.is_nan())).map(|(at, _)| at).collect();
+        let missing: Vec<usize> =
+            rows.filter(|(_, row)| row.iter().all(|v| v.is_nan())).map(|(at, _)| at).collect();
         if missing.len() == states.nrows() {
             return Err(InvertError::NoStates);
         }
@@ -422,6 +418,11 @@ impl TargetStates {
             places: order.len(),
             ..self.clone()
         }
+    }
+
+    /// The number of first states that were computed for given tokens.
+    pub(crate) fn computed(&self) -> usize {
+        self.computed
     }
 
     /// The number of places that each state might have had.

@@ -93,7 +93,9 @@ impl<'r> Comparison<'r> {
     pub(super) fn others(&self) -> Others {
         let nearness = match (self.inverter.next, self.target.transformation()) {
             (Some(_), _) => Nearness::OfNext,
-            (None, Transformation::Permuted { coordinates }) if coordinates.unresolved() > 0 => Nearness::Sorted,
+            (None, Transformation::Permuted { coordinates }) if coordinates.unresolved() > 0 => {
+                Nearness::Sorted
+            }
             (None, _) => Nearness::Usual,
         };
         Others { vocab_size: self.vocab_size(), places: self.target.places(), nearness }

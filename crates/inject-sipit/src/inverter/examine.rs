@@ -32,7 +32,8 @@ impl Branch {
         let start = Instant::now();
         let alone = comparison.states(inverter.decoder.candidates(cache, &[nearest.id], inverter.tap)?)?;
         let positions = target.sequence_len();
-        let together = comparison.states(inverter.in_one_pass(&self.hypothesis.ids(), nearest.id, positions)?)?;
+        let together =
+            comparison.states(inverter.in_one_pass(&self.hypothesis.ids(), nearest.id, positions)?)?;
         comparison.cost.stage("noise").add_states(1 + positions, 2.0, start.elapsed().as_secs_f64());
         // The noise seen of one candidate is noise of this position, so the floor never becomes narrower again.
         self.seen = distance(&alone, beside).max(distance(&together, beside)).max(self.seen);

@@ -54,8 +54,7 @@ impl Inverter<'_> {
         let given = target.given().to_vec();
         let of_given = given.iter().enumerate().map(|(at, &token)| Settled::given(token).at(at)).collect();
         let watch = Watch::start(self.settings.budget.time);
-        let mut bridged =
-            Bridged { target, ids: given, positions: of_given, cost: Cost::default(), watch };
+        let mut bridged = Bridged { target, ids: given, positions: of_given, cost: Cost::default(), watch };
         let mut candidates: Option<(Box<Position>, Vec<u32>)> = None;
         while bridged.positions.len() < bridged.target.positions() {
             let at = bridged.ids.len();
@@ -241,7 +240,9 @@ impl Bridged {
 impl Position {
     /// Decides between the tokens of a gap by the states after it: `token` is kept, and after the `right` ones all states fit.
     fn decide(&mut self, token: Option<u32>, right: &[u32]) {
-        let (Verdict::Ambiguous { candidates, more }, Some(token)) = (&mut self.verdict, token) else { return };
+        let (Verdict::Ambiguous { candidates, more }, Some(token)) = (&mut self.verdict, token) else {
+            return;
+        };
         if let (Some(kept), Some(own)) = (&mut self.kept, candidates.iter().find(|own| own.id == token)) {
             (kept.token_id, kept.distance) = (own.id, own.distance);
         }
@@ -258,8 +259,7 @@ impl Position {
 /// is wrong, so noise is estimated only if the states tell its format.
 fn probing(settings: &Settings, target: &TargetStates, most: usize) -> Settings {
     let exact = settings.computed_in == ComputedIn::Auto && target.grid().is_none();
-    let computed_in =
-        if exact { ComputedIn::Format(FloatFormat::F32.into()) } else { settings.computed_in };
+    let computed_in = if exact { ComputedIn::Format(FloatFormat::F32.into()) } else { settings.computed_in };
     let most = settings.budget.candidates.map_or(most, |users| users.min(most));
     settings
         .clone()

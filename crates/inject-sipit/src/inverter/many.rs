@@ -92,8 +92,11 @@ impl Inverter<'_> {
             return targets.iter().map(|target| self.invert(target, searcher, progress)).collect();
         }
         let centred: Vec<Option<TargetStates>> = targets.iter().map(|target| self.centred(target)).collect();
-        let targets: Vec<&TargetStates> =
-            targets.iter().zip(&centred).map(|(target, centred)| centred.as_ref().unwrap_or(target)).collect();
+        let targets: Vec<&TargetStates> = targets
+            .iter()
+            .zip(&centred)
+            .map(|(target, centred)| centred.as_ref().unwrap_or(target))
+            .collect();
         let lens: Vec<usize> = targets.iter().map(|target| target.positions()).collect();
         let total = lens.iter().sum::<usize>() as u64;
         let mut inversions: Vec<(usize, Inversion)> = Vec::with_capacity(targets.len());

@@ -120,7 +120,11 @@ impl Inverter<'_> {
         let inverter = self.with_settings(self.settings.clone().with_tap_check(TapCheck::Never))?;
         let mut inversion = match placed > target.given().len() {
             true => inverter.invert(&ordered, &mut inverter.searcher(&policy), progress)?,
-            false => Inversion { positions: Vec::new(), transformation: target.transformation().clone(), cost: Cost::default() },
+            false => Inversion {
+                positions: Vec::new(),
+                transformation: target.transformation().clone(),
+                cost: Cost::default(),
+            },
         };
         inversion.cost.add(&cost);
         for position in inversion.positions.len()..target.positions() {
@@ -222,10 +226,11 @@ impl<'r> Placing<'r> {
         let settings = inverter.settings.clone().with_scan(Scan::AsNeeded).with_tap_check(TapCheck::Never);
         let inverter = inverter.with_settings(settings.with_budget(budget))?;
         let choice = PolicyChoice::auto(inverter.decoder, inverter.tap, 1, None, None);
-        for row in self.guesses.first_rows(self.target, &self.remaining).into_iter().take(SHUFFLED_FIRST_ROWS) {
-            let alone = self.target.reordered(&[row]).part(1, &[]).of_longer_prompt(self.target.sequence_len());
-            let inversion =
-                inverter.invert(&alone, &mut inverter.searcher(&choice.policy), &mut silent)?;
+        for row in self.guesses.first_rows(self.target, &self.remaining).into_iter().take(SHUFFLED_FIRST_ROWS)
+        {
+            let alone =
+                self.target.reordered(&[row]).part(1, &[]).of_longer_prompt(self.target.sequence_len());
+            let inversion = inverter.invert(&alone, &mut inverter.searcher(&choice.policy), &mut silent)?;
             self.cost.add(&inversion.cost);
             let [position] = &inversion.positions[..] else { continue };
             if let (true, Some(token)) = (position.verdict.is_verified(), position.token_id()) {

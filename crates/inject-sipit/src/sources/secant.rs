@@ -7,8 +7,8 @@ mod weighing;
 
 use burn::tensor::{Tensor, TensorData};
 
-pub(crate) use self::memory::StateMap;
 pub use self::memory::SecantMemory;
+pub(crate) use self::memory::StateMap;
 use self::{blend::Guess, guess::guess, memory::Settled, weighing::Weighing};
 use super::{
     Draft, OpenPosition, Prior, Prompt, Provisional, Session, Source, Turn, at_position::AtPosition,

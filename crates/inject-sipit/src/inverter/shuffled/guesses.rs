@@ -10,7 +10,8 @@ use crate::{
     target::TargetStates,
     tensors::widened,
     tuning::{
-        AUTO_SURVEY, SHUFFLED_EXPECTED, SHUFFLED_EXPECTED_FIRST, SHUFFLED_PAIRS, SHUFFLED_READ, SHUFFLED_SURVEY,
+        AUTO_SURVEY, SHUFFLED_EXPECTED, SHUFFLED_EXPECTED_FIRST, SHUFFLED_PAIRS, SHUFFLED_READ,
+        SHUFFLED_SURVEY,
     },
     vocabulary::Vocabulary,
 };
@@ -123,7 +124,10 @@ impl Guesses {
         let lists = self.here.read(vocabulary, target, rows)?;
         // The first choices of all rows come first.
         let most = *SHUFFLED_READ.last().unwrap_or(&0);
-        Ok((0..most).flat_map(|place| lists.values().filter_map(move |list| list.get(place))).copied().collect())
+        Ok((0..most)
+            .flat_map(|place| lists.values().filter_map(move |list| list.get(place)))
+            .copied()
+            .collect())
     }
 
     /// The rows that are likeliest to be the first, the likeliest first: those nearest to the states of first tokens.
