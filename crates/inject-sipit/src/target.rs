@@ -420,6 +420,11 @@ impl TargetStates {
         }
     }
 
+    /// The number of first states that were computed for given tokens.
+    pub(crate) fn computed(&self) -> usize {
+        self.computed
+    }
+
     /// The number of places that each state might have had.
     pub(crate) fn places(&self) -> usize {
         self.places

@@ -93,6 +93,10 @@ pub(crate) const SHUFFLED_READ: [usize; 3] = [8, 64, 256];
 pub(crate) const SHUFFLED_EXPECTED_FIRST: usize = 32;
 /// Tokens that the model expects, round by round after that. Measured: the same.
 pub(crate) const SHUFFLED_EXPECTED: [usize; 3] = [256, 1024, 4096];
+/// Tokens sampled at a position whose token no row and no expectation tells. Measured: the same.
+pub(crate) const SHUFFLED_SURVEY: usize = 6144;
+/// Candidates of one position to which a map is fitted, at most. Measured: the same.
+pub(crate) const SHUFFLED_PAIRS: usize = 8192;
 /// Floors within which a token and a row belong together while the order is looked for. At a sink the nearest wrong token is 200 floors
 /// away. Measured: the same.
 pub(crate) const SHUFFLED_WITHIN: f64 = 16.0;

@@ -65,9 +65,15 @@ impl Recovery<'_, '_> {
         let unchanged = *target.transformation() == Transformation::None;
         let users = !matches!(settings.acceptance, Acceptance::NoiseFloor { .. });
         let too_few = settings.budget.candidates.is_some_and(|most| most < SCALE_CANDIDATES);
-        if !unchanged || users || too_few {
+        // Later rows of a prompt that was recovered so far have the factor of the first ones.
+        let later = target.given().len() > target.computed();
+        if !unchanged || users || too_few || later {
             return Ok(None);
         }
+        let begins = match settings.tap_check {
+            TapCheck::WhereNothingFits { begins } => begins,
+            TapCheck::Never => None,
+        };
         let (start, at) = (Instant::now(), target.given().len());
         let searching = settings
             .clone()
@@ -77,7 +83,7 @@ impl Recovery<'_, '_> {
             .with_budget(settings.budget.with_candidates(SCALE_CANDIDATES));
         let inverter = inverter.with_settings(searching)?;
         let first = target.first_open(inverter.decoder)?.by_direction();
-        let choice = PolicyChoice::auto(inverter.decoder, inverter.tap, at + 1, None, None);
+        let choice = PolicyChoice::auto(inverter.decoder, inverter.tap, at + 1, None, begins);
         let inversion = inverter.invert(&first, &mut inverter.searcher(&choice.policy), &mut silent)?;
         let states = inversion.cost.stages().values().map(|stage| stage.states).sum();
         self.comparison.cost.stage("factor").add_states(states, 1.0, start.elapsed().as_secs_f64());

@@ -102,7 +102,13 @@ impl Inverter<'_> {
                 }
                 None => bridged.target.clone(),
             };
-            let inversion = self.invert(&target.part(end, &ids), searcher, progress)?;
+            // The tap of later states is that of the first ones.
+            let settings = self.settings.clone();
+            let inverter = match begin > target.given().len() {
+                true => self.with_settings(settings.with_tap_check(TapCheck::Never))?,
+                false => self.clone(),
+            };
+            let inversion = inverter.invert(&target.part(end, &ids), searcher, progress)?;
             bridged.cost.add(&inversion.cost);
             tried.push((token, target, inversion));
         }

@@ -11,7 +11,7 @@ use crate::{
     inversion::{Inversion, Position, Verdict},
     models::{FloatFormat, Progress},
     policy::{Policy, Searcher},
-    settings::ComputedIn,
+    settings::{ComputedIn, TapCheck},
     sources::Prior,
     states::prompt_states,
     target::TargetStates,
@@ -67,7 +67,8 @@ impl Inverter<'_> {
         let exact = exact.then_some(ComputedIn::Format(FloatFormat::F32.into()));
         let settings = self.settings.clone();
         let computed_in = exact.unwrap_or(settings.computed_in);
-        let inverter = self.with_settings(settings.with_computed_in(computed_in))?;
+        let settings = settings.with_computed_in(computed_in).with_tap_check(TapCheck::Never);
+        let inverter = self.with_settings(settings)?;
         let prior = Prior::new().beginning_with(begins);
         let by_size = match inverter.decoder.has_head() {
             true => Policy::new().then_up_to(PERMUTED_EXPECTED, prior),

@@ -17,7 +17,7 @@ use crate::{
     inversion::{Inversion, Position, Verdict},
     models::{FloatFormat, Logits, NumberFormat, PrefixCache, Progress, Tap, TokenBatch, Unit, silent},
     policy::{Policy, PolicyChoice},
-    settings::{ComputedIn, Scan},
+    settings::{ComputedIn, Scan, TapCheck},
     sources::Known,
     target::TargetStates,
     tensors::read,
@@ -117,8 +117,9 @@ impl Inverter<'_> {
         order.extend(remaining);
         let ordered = target.reordered(&order).part(placed.max(1), target.given());
         let policy = Policy::new().then(Known::new(ids));
+        let inverter = self.with_settings(self.settings.clone().with_tap_check(TapCheck::Never))?;
         let mut inversion = match placed > target.given().len() {
-            true => self.invert(&ordered, &mut self.searcher(&policy), progress)?,
+            true => inverter.invert(&ordered, &mut inverter.searcher(&policy), progress)?,
             false => Inversion {
                 positions: Vec::new(),
                 transformation: target.transformation().clone(),
@@ -193,6 +194,9 @@ impl<'r> Placing<'r> {
             let is_last = round == Guesses::ROUNDS;
             let guessed: Vec<u32> = match round {
                 0 if self.ids.is_empty() => self.begins.into_iter().collect(),
+                Guesses::READ_HERE => {
+                    self.guesses.read_here(&self.inverter.vocabulary, self.target, &self.remaining)?
+                }
                 Guesses::ROUNDS => (0..vocab_size as u32).collect(),
                 _ => self.guesses.round(round, &self.remaining, vocab_size),
             };
@@ -219,8 +223,8 @@ impl<'r> Placing<'r> {
     fn first(&mut self) -> Result<Option<Placed>, InvertError> {
         let inverter = self.inverter;
         let budget = inverter.settings.budget.with_candidates(SCALE_CANDIDATES);
-        let inverter = inverter
-            .with_settings(inverter.settings.clone().with_scan(Scan::AsNeeded).with_budget(budget))?;
+        let settings = inverter.settings.clone().with_scan(Scan::AsNeeded).with_tap_check(TapCheck::Never);
+        let inverter = inverter.with_settings(settings.with_budget(budget))?;
         let choice = PolicyChoice::auto(inverter.decoder, inverter.tap, 1, None, None);
         for row in self.guesses.first_rows(self.target, &self.remaining).into_iter().take(SHUFFLED_FIRST_ROWS)
         {
