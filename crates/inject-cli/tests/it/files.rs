@@ -27,7 +27,7 @@ impl Folder {
         for (name, prompt) in ["a.npy", "b.npy", "c.npy"].into_iter().zip(PROMPTS) {
             let states = TargetStates::of_prompt(&model.decoder, Tap::Block(1), &prompt).unwrap();
             let states = states.states().mapv(|value| value as f32);
-            write_npy(&folder.states().join(name), states.view()).unwrap();
+            write_npy(folder.states().join(name), states.view()).unwrap();
         }
         folder
     }

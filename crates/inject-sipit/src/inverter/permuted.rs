@@ -97,8 +97,8 @@ impl Inverter<'_> {
                 break;
             }
             let states = prompt_states(inverter.decoder, &ids, inverter.tap)?.to_f64();
-            for position in at..ids.len() {
-                let floor = settled[position].noise_floor().unwrap_or(0.0);
+            for (position, found) in settled.iter().enumerate().take(ids.len()).skip(at) {
+                let floor = found.noise_floor().unwrap_or(0.0);
                 let bound = inverter.largest_error(target, position, floor);
                 let own = states.row(position).to_vec();
                 coordinates = coordinates.refined(target.state(position), &own, bound);
