@@ -12,45 +12,14 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use inject_benches::{Shape, device, ids, states_of, wait};
 use inject_sipit::{
-    InvertError, Inverter, Policy, Settings, TargetStates,
+    Inverter, Policy, Settings, TargetStates,
     models::{Decoder, Logits, Tap, TokenBatch, silent},
-    sources::{Draft, OpenPosition, Prompt, Provisional, Session, Source, Turn},
+    sources::Known,
 };
 
 const POSITIONS: usize = 64;
 /// The number of candidates that a scan tests until it finds its token.
 const SCANNED: usize = 4096;
-
-/// A source that drafts a given prompt.
-#[derive(Clone)]
-struct Told(Vec<u32>);
-
-impl Source for Told {
-    type Memory = ();
-
-    fn name(&self) -> &'static str {
-        "told"
-    }
-
-    fn begin<'a>(&'a self, _: &Prompt<'_>) -> Result<Box<dyn Session<()> + 'a>, InvertError> {
-        Ok(Box::new(self))
-    }
-}
-
-impl Session<()> for &Told {
-    fn draft(
-        &mut self,
-        at: &OpenPosition<'_>,
-        _: &Provisional,
-        _: &mut (),
-    ) -> Result<Option<Draft>, InvertError> {
-        Ok(self.0.get(at.prefix.len()..).map(|ids| ids.to_vec().into()))
-    }
-
-    fn propose(&mut self, _: &OpenPosition<'_>, _: &Turn<'_>, _: &mut ()) -> Result<Vec<u32>, InvertError> {
-        Ok(Vec::new())
-    }
-}
 
 fn invert(inverter: &Inverter<'_>, target: &TargetStates, policy: Policy, expected: &[u32]) {
     let mut searcher = inverter.searcher(&policy);
@@ -86,9 +55,9 @@ fn draft(criterion: &mut Criterion) {
                     .iter(|| Inverter::new(&decoder, tap, Settings::default()).expect("a tap of this model"));
             });
             let inverter = Inverter::new(&decoder, tap, Settings::default()).expect("a tap of this model");
-            let told = Told(prompt.clone());
+            let known = Known::new(prompt.clone());
             group.bench_function(label("draft"), |bencher| {
-                bencher.iter(|| invert(&inverter, &target, Policy::new().then(told.clone()), &prompt));
+                bencher.iter(|| invert(&inverter, &target, Policy::new().then(known.clone()), &prompt));
             });
             group.finish();
         }

@@ -41,15 +41,13 @@ enum Bridge {
 }
 
 impl Inverter<'_> {
-    /// Recovers a prompt some of whose states are missing, stretch by stretch.
+    /// Recovers a prompt some of whose states are missing, stretch by stretch. [`Inverter::invert`] has checked both.
     pub(super) fn invert_with_gaps(
         &self,
         target: &TargetStates,
         searcher: &mut Searcher<'_>,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Inversion, InvertError> {
-        self.check(target)?;
-        self.check_searcher(searcher)?;
         let target = self.centred(target).unwrap_or_else(|| target.clone());
         let given = target.given().to_vec();
         let of_given = given.iter().enumerate().map(|(at, &token)| Settled::given(token).at(at)).collect();
