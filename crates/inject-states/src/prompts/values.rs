@@ -57,13 +57,5 @@ pub(super) fn parse(path: &Path) -> Result<Vec<Value>, PromptProblem> {
     }
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&text);
     let values = serde_json::Deserializer::from_slice(text).into_iter::<Value>();
-    values
-        .map(|value| {
-            value.map_err(|source| PromptProblem::Json {
-                line: source.line(),
-                column: source.column(),
-                source,
-            })
-        })
-        .collect()
+    values.map(|value| value.map_err(|error| PromptProblem::json(error.line(), &error))).collect()
 }
