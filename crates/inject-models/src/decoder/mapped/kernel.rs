@@ -9,6 +9,7 @@ mod avx2;
 mod avx512;
 pub(super) mod by_input;
 mod portable;
+pub(super) mod widened;
 
 use super::stored::{BLOCK, Bf16, F16, F32, Stored};
 use crate::format::FloatFormat;
@@ -154,7 +155,7 @@ mod tests {
         (0..len).map(|_| next()).collect()
     }
 
-    fn packed(rows: &[Vec<f32>], order: Order) -> Vec<f32> {
+    pub(super) fn packed(rows: &[Vec<f32>], order: Order) -> Vec<f32> {
         let blocks = rows[0].len().div_ceil(BLOCK);
         let mut values = vec![f32::NAN; rows.len() * blocks * BLOCK];
         for (place, block) in values.chunks_exact_mut(BLOCK).enumerate() {
