@@ -132,6 +132,17 @@ impl Kernel {
     }
 }
 
+/// Asks the processor to bring the first of some bytes into the second cache.
+pub(super) fn prefetch(bytes: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every such processor has the instruction, and the bytes exist.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(bytes.as_ptr().cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = bytes;
+}
+
 #[cfg(target_arch = "x86_64")]
 use avx512::Vectors;
 
