@@ -27,6 +27,7 @@ mod pool;
 mod quantise;
 mod rotary;
 mod rows;
+mod rowwise;
 mod save;
 mod sight;
 mod soft_cap;
