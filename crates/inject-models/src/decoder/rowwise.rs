@@ -134,13 +134,13 @@ mod tests {
         {
             let (x, cos, sin, half) = (normal(shape), normal(table), normal(table), table[3]);
             let [first, second] = [0, half].map(|begin| x.clone().narrow(3, begin, half));
-            let rest = x.clone().narrow(3, 2 * half, 12 - 2 * half);
-            let parts = vec![
+            let mut parts = vec![
                 first.clone() * cos.clone() - second.clone() * sin.clone(),
                 second * cos.clone() + first * sin.clone(),
-                rest,
             ];
-            let parts = parts.into_iter().filter(|part| part.dims()[3] > 0).collect();
+            if 2 * half < 12 {
+                parts.push(x.clone().narrow(3, 2 * half, 12 - 2 * half));
+            }
             assert_eq!(bits(rotated(x, cos, sin)), bits(Tensor::cat(parts, 3)), "{shape:?} {table:?}");
         }
     }

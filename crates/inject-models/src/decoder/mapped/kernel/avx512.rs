@@ -10,7 +10,7 @@ use std::arch::x86_64::{
 
 use super::{
     super::stored::{BLOCK, Bf16, F16, F32, Stored},
-    GROUP, Group, WIDEST,
+    GROUP, Group,
 };
 
 /// The size of a line of the cache.
@@ -203,17 +203,19 @@ unsafe fn tile<S: Vectors, const ROWS: usize, const OUTPUTS: usize>(
         // SAFETY: `values` has one more block, and `last` is as long as a block of any format.
         unsafe { step!(value, last, 0, partial) };
     }
-    // A copy, because what is indexed by a variable is not in registers.
-    let mut flat = [_mm512_setzero_ps(); GROUP * WIDEST];
-    for row in 0..ROWS {
-        for output in 0..OUTPUTS {
-            flat[row * OUTPUTS + output] = partial[row][output];
+    let mut first = 0;
+    while first < ROWS * OUTPUTS {
+        let mut eight = [_mm512_setzero_ps(); GROUP];
+        for place in 0..GROUP {
+            if first + place < ROWS * OUTPUTS {
+                eight[place] = partial[(first + place) / OUTPUTS][(first + place) % OUTPUTS];
+            }
         }
-    }
-    for (sums, flat) in sums.chunks_mut(GROUP).zip(flat.as_chunks::<GROUP>().0) {
         let mut added = [0.0; GROUP];
-        added_up(*flat, &mut added);
-        sums.copy_from_slice(&added[..sums.len()]);
+        added_up(eight, &mut added);
+        let len = GROUP.min(ROWS * OUTPUTS - first);
+        sums[first..first + len].copy_from_slice(&added[..len]);
+        first += GROUP;
     }
 }
 

@@ -46,8 +46,10 @@ pub(super) fn of_panel(
         rows @ 0..=GROUP => {
             for tile in tiles(rows) {
                 for (begin, chunk) in chunks(matrix.inputs(), CHUNK) {
-                    let next =
-                        if chunk.len() < matrix.inputs() { chunk.len() } else { tile.len() * matrix.width };
+                    let next = match chunk.end < matrix.inputs() {
+                        true => chunk.len(),
+                        false => tile.len() * matrix.width - chunk.start,
+                    };
                     panel.compute(0, chunk, tile.clone(), next, begin);
                 }
             }
