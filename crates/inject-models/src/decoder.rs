@@ -23,9 +23,11 @@ mod merge;
 mod narrow;
 mod norm;
 mod paging;
+mod pool;
 mod quantise;
 mod rotary;
 mod rows;
+mod rowwise;
 mod save;
 mod sight;
 mod soft_cap;
@@ -151,8 +153,11 @@ impl Decoder {
         logits: Logits,
     ) -> Forward {
         let wanted: Vec<Tap> = taps.iter().copied().chain(logits.tap()).collect();
-        let mut states = self.pass(&wanted, self.embeddings_of(tokens.padded_ids()), rows, cache);
-        let logits = logits.tap().map(|tap| self.logits_after(tokens, logits, states[&tap].clone()));
+        let (mut states, logits) = self.on_pool(rows.len(), || {
+            let states = self.pass(&wanted, self.embeddings_of(tokens.padded_ids()), rows, cache);
+            let logits = logits.tap().map(|tap| self.logits_after(tokens, logits, states[&tap].clone()));
+            (states, logits)
+        });
         states.retain(|tap, _| taps.contains(tap));
         let by_prompt =
             |states: Tensor<2>| states.reshape([tokens.rows() as isize, tokens.width() as isize, -1]);
@@ -177,6 +182,17 @@ impl Decoder {
     ///
     /// `embeddings` is `[rows, d_model]`, as the table of embeddings stores them; so is each result.
     fn pass(
+        &self,
+        taps: &[Tap],
+        embeddings: Tensor<2>,
+        rows: &Rows,
+        cache: Cache<'_, [KeysValues]>,
+    ) -> BTreeMap<Tap, Tensor<2>> {
+        self.on_pool(rows.len(), || self.walk(taps, embeddings, rows, cache))
+    }
+
+    /// The same, on the thread that calls.
+    fn walk(
         &self,
         taps: &[Tap],
         embeddings: Tensor<2>,

@@ -5,7 +5,7 @@ use burn::{
     tensor::{Tensor, activation},
 };
 
-use super::{linear::Linear, narrow::in_f32};
+use super::{linear::Linear, narrow::in_f32, rowwise};
 use crate::config::{Activation, FeedForwardConfig, FeedForwardKind};
 
 /// The map up, the activation and the map down, with a gate if the family has one.
@@ -26,23 +26,65 @@ impl FeedForward {
         let up = self.up.forward(x);
         let hidden = match self.config.kind {
             FeedForwardKind::Plain(activation) => activate(up, activation),
-            FeedForwardKind::Gated(activation) => {
-                let d_ff = self.config.d_ff;
-                let gate = up.clone().narrow(1, 0, d_ff);
-                activate(gate, activation) * up.narrow(1, d_ff, d_ff)
-            }
+            FeedForwardKind::Gated(activation) => gated(up, activation),
         };
         self.down.forward(hidden)
     }
 }
 
+/// `activation(gate) * up`, for `gate` and `up` side by side.
+///
+/// # Shapes
+///
+/// `[rows, 2 d_ff]` to `[rows, d_ff]`.
+fn gated(gate_and_up: Tensor<2>, activation: Activation) -> Tensor<2> {
+    let in_memory = rowwise::is_in_memory(&gate_and_up);
+    match activation {
+        Activation::GeluTanh if in_memory => rowwise::gated(gate_and_up, number::gelu_tanh),
+        Activation::Silu if in_memory => rowwise::gated(gate_and_up, number::silu),
+        activation => {
+            let d_ff = gate_and_up.dims()[1] / 2;
+            let gate = gate_and_up.clone().narrow(1, 0, d_ff);
+            activate(gate, activation) * gate_and_up.narrow(1, d_ff, d_ff)
+        }
+    }
+}
+
 fn activate(x: Tensor<2>, kind: Activation) -> Tensor<2> {
+    let in_memory = rowwise::is_in_memory(&x);
     in_f32(x, |x| match kind {
+        Activation::GeluTanh if in_memory => rowwise::mapped(x, number::gelu_tanh),
+        Activation::Silu if in_memory => rowwise::mapped(x, number::silu),
         Activation::GeluTanh => gelu_tanh(x),
         Activation::GeluErf => activation::gelu(x),
         Activation::Silu => times_sigmoid(x.clone(), -x),
         Activation::Relu => activation::relu(x),
     })
+}
+
+/// The factor of the cube, and that of the whole, in the tanh approximation of GELU as `x sigmoid(2u)`.
+const GELU_CUBIC: f64 = 0.044_715;
+const GELU_SCALE: f64 = -std::f64::consts::SQRT_2 * std::f64::consts::FRAC_2_SQRT_PI;
+
+/// An exponent at which the quotient is 1e-35 of x. Beyond it the exponential overflows, and its gradient would be zero times infinity.
+const LARGEST_EXPONENT: f64 = 80.0;
+
+/// The activations of single numbers, rounded as those of tensors are.
+mod number {
+    use super::{GELU_CUBIC, GELU_SCALE, LARGEST_EXPONENT};
+
+    pub(super) fn gelu_tanh(x: f32) -> f32 {
+        let slope = x * x * (GELU_SCALE * GELU_CUBIC) as f32 + GELU_SCALE as f32;
+        times_sigmoid(x, slope * x)
+    }
+
+    pub(super) fn silu(x: f32) -> f32 {
+        times_sigmoid(x, -x)
+    }
+
+    fn times_sigmoid(x: f32, minus_y: f32) -> f32 {
+        x / (minus_y.min(LARGEST_EXPONENT as f32).exp() + 1.0)
+    }
 }
 
 /// GELU in its tanh approximation, written as `x sigmoid(2u)`.
@@ -54,18 +96,14 @@ fn activate(x: Tensor<2>, kind: Activation) -> Tensor<2> {
 ///
 /// Hugging Face transformers 5.23, `activations.py` (`NewGELUActivation`).
 fn gelu_tanh(x: Tensor<2>) -> Tensor<2> {
-    const CUBIC: f64 = 0.044_715;
-    let scale = -2.0 * (2.0 / std::f64::consts::PI).sqrt();
-    let slope = (x.clone() * x.clone()).mul_scalar(scale * CUBIC).add_scalar(scale);
+    let slope = (x.clone() * x.clone()).mul_scalar(GELU_SCALE * GELU_CUBIC).add_scalar(GELU_SCALE);
     times_sigmoid(x.clone(), slope * x)
 }
 
 /// `x sigmoid(y)`, given `-y`, as one quotient. The sigmoid of a CPU backend branches on the sign of each value, which the
 /// processor predicts wrongly half the time.
 fn times_sigmoid(x: Tensor<2>, minus_y: Tensor<2>) -> Tensor<2> {
-    // Here the quotient is 1e-35 of x. Beyond it the exponential overflows, and its gradient would be zero times infinity.
-    const LARGEST: f64 = 80.0;
-    x / minus_y.clamp_max(LARGEST).exp().add_scalar(1.0)
+    x / minus_y.clamp_max(LARGEST_EXPONENT).exp().add_scalar(1.0)
 }
 
 #[cfg(test)]
@@ -84,6 +122,28 @@ mod tests {
                 let found = x.grad(&gradients).unwrap().into_data().try_to_vec::<f32>().unwrap();
                 assert!(found[..2].iter().all(|slope| slope.abs() < 1e-30), "{kind:?}: {found:?}");
                 assert!(found[2].is_finite() && found[3] == 1.0, "{kind:?}: {found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_and_tensors_have_the_same_bits() {
+        let device = inject_testing::compiled().remove(0);
+        let special = [0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 1e-40, 3e38, -3e38, 1e20];
+        let xs: Vec<f32> = (-12000..=12000).map(|i| i as f32 * 0.0101).chain(special).collect();
+        let tensor = Tensor::<2>::from_data(TensorData::new(xs.clone(), [1, xs.len()]), &device);
+        let both: [(fn(f32) -> f32, Tensor<2>); 2] = [
+            (number::silu, times_sigmoid(tensor.clone(), -tensor.clone())),
+            (number::gelu_tanh, gelu_tanh(tensor)),
+        ];
+        for (number, tensor) in both {
+            let expected = tensor.into_data().try_to_vec::<f32>().unwrap();
+            for (x, expected) in xs.iter().zip(expected) {
+                let found = number(*x);
+                assert!(
+                    found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan(),
+                    "{x}: {found} {expected}"
+                );
             }
         }
     }

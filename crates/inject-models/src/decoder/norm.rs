@@ -5,7 +5,10 @@ use burn::{
     tensor::{DType, Tensor, module::layer_norm},
 };
 
-use super::narrow::{in_f32, is_narrow};
+use super::{
+    narrow::{in_f32, is_narrow},
+    rowwise,
+};
 use crate::config::{NormConfig, RmsWeight};
 
 /// A normalisation over the last dimension.
@@ -35,12 +38,15 @@ impl Norm {
         match self.config {
             NormConfig::Layer { eps } => layer_norm(x, of(&self.weight), self.bias.as_ref().map(of), eps),
             NormConfig::Rms { eps, weight } => {
-                let rms = (x.clone() * x.clone()).mean_dim(D - 1).add_scalar(eps).sqrt(); // [..., 1]
+                let mean_of_squares = (x.clone() * x.clone()).mean_dim(D - 1); // [..., 1]
                 let factor = match weight {
                     RmsWeight::Factor => of(&self.weight),
                     RmsWeight::FactorLessOne => of(&self.weight).add_scalar(1.0),
                 };
-                x / rms * factor.unsqueeze::<D>()
+                match rowwise::is_in_memory(&x) {
+                    true => rowwise::rms_norm(x, mean_of_squares, eps, factor),
+                    false => x / mean_of_squares.add_scalar(eps).sqrt() * factor.unsqueeze::<D>(),
+                }
             }
         }
     }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
+use super::rowwise;
 use crate::{
     config::{RotaryConfig, RotaryScaling},
     host::indices,
@@ -85,6 +86,9 @@ impl RotaryTable {
     ///
     /// Hugging Face transformers 5.23, `modeling_llama.py` (`rotate_half`) and `modeling_phi3.py` (partial rotation).
     pub(super) fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
+        if rowwise::is_in_memory(&x) {
+            return rowwise::rotated(x, self.cos.clone(), self.sin.clone());
+        }
         let half = self.cos.dims()[3];
         let d_head = x.dims()[3];
         let first = x.clone().narrow(3, 0, half);

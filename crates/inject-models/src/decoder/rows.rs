@@ -61,6 +61,11 @@ impl Rows {
         self.batch * self.run
     }
 
+    /// All rows.
+    pub(super) fn len(&self) -> usize {
+        self.in_runs() + self.beside
+    }
+
     /// Rows beside the run.
     pub(super) fn beside(&self) -> usize {
         self.beside

@@ -9,6 +9,7 @@ mod avx2;
 mod avx512;
 pub(super) mod by_input;
 mod portable;
+pub(super) mod widened;
 
 use super::stored::{BLOCK, Bf16, F16, F32, Stored};
 use crate::format::FloatFormat;
@@ -131,6 +132,17 @@ impl Kernel {
     }
 }
 
+/// Asks the processor to bring the first of some bytes into the second cache.
+pub(super) fn prefetch(bytes: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every such processor has the instruction, and the bytes exist.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(bytes.as_ptr().cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = bytes;
+}
+
 #[cfg(target_arch = "x86_64")]
 use avx512::Vectors;
 
@@ -154,7 +166,7 @@ mod tests {
         (0..len).map(|_| next()).collect()
     }
 
-    fn packed(rows: &[Vec<f32>], order: Order) -> Vec<f32> {
+    pub(super) fn packed(rows: &[Vec<f32>], order: Order) -> Vec<f32> {
         let blocks = rows[0].len().div_ceil(BLOCK);
         let mut values = vec![f32::NAN; rows.len() * blocks * BLOCK];
         for (place, block) in values.chunks_exact_mut(BLOCK).enumerate() {

@@ -4,11 +4,14 @@
 
 mod by_input;
 mod by_output;
+mod lines;
+mod widened;
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
+use self::lines::Lines;
 use super::{
     Layout, MappedMatrix,
     kernel::{GROUP, Group, Kernel},
@@ -20,7 +23,7 @@ const SMALLEST: usize = 1 << 17;
 
 /// Rows of F32 in the order in which kernels read them.
 struct Packed {
-    values: Vec<f32>,
+    values: Lines,
     rows: usize,
     /// Width in whole blocks.
     padded: usize,
@@ -41,19 +44,38 @@ pub(super) fn product(kernel: Kernel, matrix: &MappedMatrix, outputs: Range<usiz
     let packed = Packed::new(x, inputs, order);
     let mut result: Vec<f32> = Vec::with_capacity(rows * width);
     let target = Target { start: result.as_mut_ptr(), stride: width };
-    let panel = |panel: usize| {
-        let first = panel * panel_len;
-        let panel = outputs.start + first..outputs.end.min(outputs.start + first + panel_len);
+    let panels = width.div_ceil(panel_len);
+    let outputs_of = |panel: usize| {
+        let first = outputs.start + panel * panel_len;
+        first.min(outputs.end)..outputs.end.min(first + panel_len)
+    };
+    let small = rows * width * inputs < SMALLEST;
+    if matrix.layout == Layout::ByOutput && rows >= widened::FEWEST_ROWS {
+        let scratch = || widened::Scratch::new(kernel, inputs, rows);
+        let panel = |scratch: &mut widened::Scratch, panel: usize| {
+            let target = target.from(panel * panel_len);
+            let (outputs, next) = (outputs_of(panel), outputs_of(panel + 1));
+            widened::of_panel(kernel, matrix, outputs, next, &packed, target, scratch);
+        };
+        match small {
+            true => {
+                let mut scratch = scratch();
+                (0..panels).for_each(|of| panel(&mut scratch, of));
+            }
+            false => (0..panels).into_par_iter().for_each_init(scratch, panel),
+        }
+    } else {
         let of_panel = match matrix.layout {
             Layout::ByOutput => by_output::of_panel,
             Layout::ByInput => by_input::of_panel,
         };
-        of_panel(kernel, matrix, panel, &packed, target.from(first));
-    };
-    let panels = width.div_ceil(panel_len);
-    match rows * width * inputs < SMALLEST {
-        true => (0..panels).for_each(panel),
-        false => (0..panels).into_par_iter().for_each(panel),
+        let panel = |panel: usize| {
+            of_panel(kernel, matrix, outputs_of(panel), &packed, target.from(panel * panel_len));
+        };
+        match small {
+            true => (0..panels).for_each(panel),
+            false => (0..panels).into_par_iter().for_each(panel),
+        }
     }
     // SAFETY: the panels cover every column, and each writes all rows of its own.
     unsafe { result.set_len(rows * width) };
@@ -81,7 +103,7 @@ impl Packed {
     fn new(x: &[f32], d_in: usize, order: Order) -> Self {
         let padded = d_in.next_multiple_of(BLOCK);
         let rows = x.len() / d_in;
-        let mut values = vec![0.0_f32; rows * padded];
+        let mut values = Lines::zeros(rows * padded);
         let pack = |(group, x): (&mut [f32], &[f32])| {
             let rows = x.len() / d_in;
             for (row, x) in x.chunks_exact(d_in).enumerate() {
@@ -121,6 +143,14 @@ impl Target {
     fn from(&self, column: usize) -> Target {
         // `wrapping_add`, because nothing is read or written here.
         Target { start: self.start.wrapping_add(column), stride: self.stride }
+    }
+
+    /// Writes the sums of a row.
+    fn put_all<'a>(&self, row: usize, sums: impl Iterator<Item = &'a f32>) {
+        for (column, &sum) in sums.enumerate() {
+            // SAFETY: the place is in the result's allocation.
+            unsafe { self.start.add(row * self.stride + column).write(sum) };
+        }
     }
 
     fn put(&self, row: usize, column: usize, sums: &[f32], begin: Begin) {

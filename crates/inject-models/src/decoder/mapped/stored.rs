@@ -47,7 +47,9 @@ impl Order {
 
     /// Copies numbers in their natural order into a block of this order. What is missing of the block is zero.
     pub(super) fn arrange(self, natural: &[f32], block: &mut [f32]) {
-        block.fill(0.0);
+        if natural.len() < BLOCK {
+            block.fill(0.0);
+        }
         match self {
             Order::Natural => block[..natural.len()].copy_from_slice(natural),
             Order::EvenThenOdd => {

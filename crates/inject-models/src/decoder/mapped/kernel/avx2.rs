@@ -2,9 +2,9 @@
 
 use super::{
     super::stored::Stored,
-    Group,
+    GROUP, Group,
     by_input::{self, Columns},
-    portable,
+    portable, widened,
 };
 
 /// The proof that the processor has AVX2 and FMA.
@@ -25,6 +25,26 @@ pub(super) fn products<S: Stored>(_: Detected, group: Group<'_>, weights: &[&[u8
 pub(super) fn by_input<S: Stored>(_: Detected, group: Group<'_>, columns: Columns<'_>, sums: &mut [f32]) {
     // SAFETY: `Detected` exists only where the instructions do.
     unsafe { compiled_by_input::<S>(group, columns, sums) }
+}
+
+pub(super) fn widen<S: Stored>(_: Detected, weights: &[u8], to: &mut [f32]) {
+    // SAFETY: `Detected` exists only where the instructions do.
+    unsafe { compiled_widen::<S>(weights, to) }
+}
+
+pub(super) fn of_widened(_: Detected, group: Group<'_>, weights: &[f32], sums: &mut [f32; GROUP]) {
+    // SAFETY: `Detected` exists only where the instructions do.
+    unsafe { compiled_of_widened(group, weights, sums) }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn compiled_widen<S: Stored>(weights: &[u8], to: &mut [f32]) {
+    widened::portable::widen::<S>(weights, to);
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn compiled_of_widened(group: Group<'_>, weights: &[f32], sums: &mut [f32; GROUP]) {
+    widened::portable::each::<true>(group, weights, sums);
 }
 
 #[target_feature(enable = "avx2,fma")]

@@ -1,16 +1,16 @@
 //! Products by AVX-512.
 
 use std::arch::x86_64::{
-    __m512, _MM_HINT_T1, _mm_prefetch, _mm256_loadu_si256, _mm512_add_ps, _mm512_and_si512, _mm512_castpd_ps,
-    _mm512_castps_pd, _mm512_castsi512_ps, _mm512_cvtepu16_epi32, _mm512_cvtph_ps, _mm512_fmadd_ps,
-    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_setzero_ps, _mm512_shuffle_f32x4,
-    _mm512_slli_epi32, _mm512_storeu_ps, _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd,
-    _mm512_unpacklo_ps,
+    __m512, _MM_HINT_T1, _mm_prefetch, _mm_storeu_ps, _mm256_loadu_si256, _mm512_add_ps, _mm512_and_si512,
+    _mm512_castpd_ps, _mm512_castps_pd, _mm512_castps512_ps128, _mm512_castsi512_ps, _mm512_cvtepu16_epi32,
+    _mm512_cvtph_ps, _mm512_extractf32x4_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
+    _mm512_set1_epi32, _mm512_setzero_ps, _mm512_shuffle_f32x4, _mm512_slli_epi32, _mm512_unpackhi_pd,
+    _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
 };
 
 use super::{
     super::stored::{BLOCK, Bf16, F16, F32, Stored},
-    GROUP, Group, WIDEST,
+    GROUP, Group,
 };
 
 /// The size of a line of the cache.
@@ -203,22 +203,26 @@ unsafe fn tile<S: Vectors, const ROWS: usize, const OUTPUTS: usize>(
         // SAFETY: `values` has one more block, and `last` is as long as a block of any format.
         unsafe { step!(value, last, 0, partial) };
     }
-    // A copy, because what is indexed by a variable is not in registers.
-    let mut flat = [_mm512_setzero_ps(); GROUP * WIDEST];
-    for row in 0..ROWS {
-        for output in 0..OUTPUTS {
-            flat[row * OUTPUTS + output] = partial[row][output];
+    let mut first = 0;
+    while first < ROWS * OUTPUTS {
+        let mut eight = [_mm512_setzero_ps(); GROUP];
+        for place in 0..GROUP {
+            if first + place < ROWS * OUTPUTS {
+                eight[place] = partial[(first + place) / OUTPUTS][(first + place) % OUTPUTS];
+            }
         }
-    }
-    for (sums, flat) in sums.chunks_mut(GROUP).zip(flat.as_chunks::<GROUP>().0) {
-        sums.copy_from_slice(&added_up(*flat)[..sums.len()]);
+        let mut added = [0.0; GROUP];
+        added_up(eight, &mut added);
+        let len = GROUP.min(ROWS * OUTPUTS - first);
+        sums[first..first + len].copy_from_slice(&added[..len]);
+        first += GROUP;
     }
 }
 
-/// The sums of the numbers in each of eight registers. The order of the additions is that of the portable kernel.
+/// Writes the sum of the numbers in each of eight registers. The order of the additions is that of the portable kernel.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn added_up(of: [__m512; 8]) -> [f32; 8] {
+pub(super) fn added_up(of: [__m512; GROUP], to: &mut [f32; GROUP]) {
     let pair = |a, b| _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
     // In every quarter a0 + a2, b0 + b2, a1 + a3, b1 + b3.
     let four = |a, b| {
@@ -231,8 +235,10 @@ fn added_up(of: [__m512; 8]) -> [f32; 8] {
     let halves =
         _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(low, high), _mm512_shuffle_f32x4::<0xdd>(low, high));
     let all = _mm512_add_ps(halves, _mm512_shuffle_f32x4::<0xb1>(halves, halves));
-    let mut numbers = [0.0; 16];
-    // SAFETY: sixteen numbers.
-    unsafe { _mm512_storeu_ps(numbers.as_mut_ptr(), all) };
-    std::array::from_fn(|place| numbers[place % 4 + place / 4 * 8])
+    let (to, []) = to.as_chunks_mut::<4>() else { return };
+    // SAFETY: twice four numbers.
+    unsafe {
+        _mm_storeu_ps(to[0].as_mut_ptr(), _mm512_castps512_ps128(all));
+        _mm_storeu_ps(to[1].as_mut_ptr(), _mm512_extractf32x4_ps::<2>(all));
+    }
 }

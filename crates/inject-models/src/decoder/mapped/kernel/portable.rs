@@ -56,7 +56,7 @@ fn rows<S: Stored, const FUSED: bool, const ROWS: usize>(
 
 #[allow(clippy::needless_range_loop, reason = "closures are not compiled for the caller's instructions")]
 #[inline(always)]
-fn block<const FUSED: bool, const ROWS: usize>(
+pub(super) fn block<const FUSED: bool, const ROWS: usize>(
     values: &[f32],
     weights: &[f32; BLOCK],
     partial: &mut [[f32; LANES]; ROWS],
@@ -75,14 +75,14 @@ fn block<const FUSED: bool, const ROWS: usize>(
 
 /// Adds up the partial sums in the order of the vector instructions.
 #[inline(always)]
-fn added_up(partial: &[f32; LANES]) -> f32 {
+pub(super) fn added_up(partial: &[f32; LANES]) -> f32 {
     let quarter = |at: usize| (partial[at] + partial[at + 2]) + (partial[at + 1] + partial[at + 3]);
     (quarter(0) + quarter(4)) + (quarter(8) + quarter(12))
 }
 
 /// Widens a part of a block, and fills it up with zeros.
 #[inline(always)]
-fn widen_rest<S: Stored>(rest: &[u8], widened: &mut [f32; BLOCK]) {
+pub(super) fn widen_rest<S: Stored>(rest: &[u8], widened: &mut [f32; BLOCK]) {
     let mut bytes = [0; 4 * BLOCK];
     bytes[..rest.len()].copy_from_slice(rest);
     S::widen(&bytes[..BLOCK * S::BYTES], widened);

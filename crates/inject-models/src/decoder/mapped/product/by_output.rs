@@ -11,7 +11,7 @@ use super::{
 };
 
 /// The most products that are summed in one go. A group of rows of this width, and the weights beside it, stay in the nearest cache.
-const CHUNK: usize = 640;
+pub(super) const CHUNK: usize = 640;
 /// Outputs that one thread computes at a time. So many chunks of weights stay in the second cache. It is a multiple of every
 /// number of outputs that a kernel computes at once.
 pub(super) const PANEL: usize = 48;
@@ -46,8 +46,10 @@ pub(super) fn of_panel(
         rows @ 0..=GROUP => {
             for tile in tiles(rows) {
                 for (begin, chunk) in chunks(matrix.inputs(), CHUNK) {
-                    let next =
-                        if chunk.len() < matrix.inputs() { chunk.len() } else { tile.len() * matrix.width };
+                    let next = match chunk.end < matrix.inputs() {
+                        true => chunk.len(),
+                        false => tile.len() * matrix.width - chunk.start,
+                    };
                     panel.compute(0, chunk, tile.clone(), next, begin);
                 }
             }

@@ -1,0 +1,98 @@
+//! Products of many rows with weights that are stored output by output.
+//!
+//! The weights of a panel are widened once for all rows. Each sum has the chunks and the order that it has for few rows.
+
+use std::ops::Range;
+
+use super::{
+    super::{
+        MappedMatrix,
+        kernel::{GROUP, Kernel, prefetch, widened::WIDEST},
+        stored::BLOCK,
+    },
+    Begin, Packed, Target,
+    by_output::{CHUNK, PANEL},
+    chunks,
+    lines::Lines,
+};
+
+/// As many rows as widening in advance pays for.
+pub(super) const FEWEST_ROWS: usize = 16;
+
+/// The memory of one thread. It stays in the second cache.
+pub(super) struct Scratch {
+    /// The widened weights of a chunk: `[tile, half a block, output, place in the half]`.
+    weights: Lines,
+    /// The sums of a panel: `[group of rows, output, row]`.
+    sums: Vec<f32>,
+}
+
+impl Scratch {
+    pub(super) fn new(kernel: Kernel, inputs: usize, rows: usize) -> Self {
+        let width = PANEL.next_multiple_of(kernel.outputs_of_widened());
+        let chunk = chunks(inputs, CHUNK).map(|(_, chunk)| chunk.len().next_multiple_of(BLOCK)).max();
+        Scratch {
+            weights: Lines::zeros(chunk.unwrap_or(0) * width),
+            sums: vec![0.0; rows.next_multiple_of(GROUP) * PANEL],
+        }
+    }
+}
+
+/// Computes the outputs of a panel for all rows. The panel `next` comes after it.
+pub(super) fn of_panel(
+    kernel: Kernel,
+    matrix: &MappedMatrix,
+    outputs: Range<usize>,
+    next: Range<usize>,
+    packed: &Packed,
+    target: Target,
+    scratch: &mut Scratch,
+) {
+    let at_once = kernel.outputs_of_widened();
+    let tiles = outputs.len().div_ceil(at_once);
+    let groups = packed.rows.div_ceil(GROUP);
+    let mut chunks = chunks(matrix.inputs(), CHUNK).peekable();
+    let first_chunk = chunks.peek().map_or(0..0, |(_, chunk)| chunk.clone());
+    while let Some((begin, chunk)) = chunks.next() {
+        let tile_len = chunk.len().next_multiple_of(BLOCK) * at_once;
+        let weights = &mut scratch.weights[..tiles * tile_len];
+        for (place, output) in outputs.clone().enumerate() {
+            let to = &mut weights[place / at_once * tile_len..][..tile_len];
+            kernel.widen(matrix.format, matrix.part(output, chunk.clone()), place % at_once, to);
+        }
+
+        // The weights that are widened next arrive while these are multiplied.
+        let (outputs_ahead, chunk_ahead) = match chunks.peek() {
+            Some((_, chunk)) => (outputs.clone(), chunk.clone()),
+            None => (next.clone(), first_chunk.clone()),
+        };
+        let mut ahead = outputs_ahead.flat_map(|output| {
+            let bytes = matrix.part(output, chunk_ahead.clone());
+            bytes.chunks(64)
+        });
+        let bytes_ahead = outputs.len() * chunk_ahead.len() * matrix.format.bytes();
+        let lines_of_a_tile = (bytes_ahead / 64).div_ceil(groups * tiles) + 1;
+
+        let mut sums = scratch.sums.chunks_exact_mut(GROUP);
+        for group in 0..groups {
+            let group = packed.group(group * GROUP, chunk.clone());
+            for (tile, weights) in weights.chunks_exact(tile_len).enumerate() {
+                ahead.by_ref().take(lines_of_a_tile).for_each(prefetch);
+                let mut of_tile = [[0.0; GROUP]; WIDEST];
+                kernel.products_of_widened(group, weights, &mut of_tile);
+                let of_tile = &of_tile[..at_once.min(outputs.len() - tile * at_once)];
+                for (of_output, to) in of_tile.iter().zip(&mut sums) {
+                    match begin {
+                        Begin::First => to.copy_from_slice(of_output),
+                        Begin::Later => to.iter_mut().zip(of_output).for_each(|(to, sum)| *to += sum),
+                    }
+                }
+            }
+        }
+    }
+    for (group, sums) in scratch.sums.chunks_exact(GROUP * outputs.len()).enumerate().take(groups) {
+        for row in 0..GROUP.min(packed.rows - group * GROUP) {
+            target.put_all(group * GROUP + row, sums[row..].iter().step_by(GROUP));
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The threads that compute a pass on the processor.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+use rayon::Yield;
+
+use super::Decoder;
+use crate::host;
+
+/// A pass of fewer rows has more, and shorter, pauses between its products than a thread takes to fall asleep and wake up.
+const MOST_ROWS: usize = 32;
+
+impl Decoder {
+    /// Runs the computation of some rows on a thread of rayon's pool, if the device is the processor.
+    ///
+    /// Each product divides its work among the threads of the pool. Asked from outside, the pool has to wake its threads, and then
+    /// the caller, for every product.
+    pub(super) fn on_pool<T: Send>(&self, rows: usize, compute: impl FnOnce() -> T + Send) -> T {
+        let device = self.device();
+        let in_pool = rayon::current_thread_index().is_some();
+        // A gradient, or a GPU, has data of its own for each thread.
+        if in_pool || device.is_autodiff() || host::is_remote(&device) {
+            return compute();
+        }
+        if rows > MOST_ROWS {
+            return rayon::scope(|_| compute());
+        }
+        let done = AtomicBool::new(false);
+        let compute = || {
+            // Set when the computation panics, too.
+            let _done = Done(&done);
+            compute()
+        };
+        rayon::join(compute, || stay_awake(&done)).0
+    }
+}
+
+/// Works for the pool until something is done.
+fn stay_awake(done: &AtomicBool) {
+    while !done.load(Ordering::Relaxed) {
+        if rayon::yield_now() != Some(Yield::Executed) {
+            thread::yield_now();
+        }
+    }
+}
+
+/// Reports the end of its scope.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
