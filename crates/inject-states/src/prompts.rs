@@ -34,6 +34,7 @@
 //! ```
 
 mod error;
+mod bounded;
 mod field;
 mod ids;
 mod input;

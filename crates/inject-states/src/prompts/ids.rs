@@ -4,7 +4,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{PromptError, PromptProblem, input::ending, lines::Lines, reader::MAX_FILE_BYTES, values};
+use super::{
+    PromptError, PromptProblem, bounded, input::ending, lines::Lines, reader::MAX_FILE_BYTES, values,
+};
 
 /// The longest line, in bytes: that of a prompt of a million ids.
 const LONGEST_LINE: usize = 16 << 20;
@@ -47,7 +49,7 @@ fn of_lines(path: &Path) -> Result<Vec<Vec<u32>>, PromptProblem> {
         let text = line.trim_ascii();
         let place = || format!("line {}", lines.number());
         if text.starts_with(['[', '{']) {
-            let value = serde_json::from_str(text).map_err(|source| PromptProblem::Json {
+            let value = bounded::value(text).map_err(|source| PromptProblem::Json {
                 line: lines.number(),
                 column: source.column(),
                 source,
@@ -64,18 +66,10 @@ fn of_lines(path: &Path) -> Result<Vec<Vec<u32>>, PromptProblem> {
 fn of_values(path: &Path) -> Result<Vec<Vec<u32>>, PromptProblem> {
     let mut prompts = Prompts::default();
     let mut count = 0;
-    let mut push = |value: &Value| {
+    values::each(path, &mut |value| {
         count += 1;
-        prompts.push_value(value, &|| format!("value {count}"))
-    };
-    for value in values::parse(path)? {
-        match &value {
-            Value::Array(items) if !items.iter().all(Value::is_number) => {
-                items.iter().try_for_each(&mut push)?
-            }
-            other => push(other)?,
-        }
-    }
+        prompts.push_value(&value, &|| format!("value {count}"))
+    })?;
     Ok(prompts.ids)
 }
 

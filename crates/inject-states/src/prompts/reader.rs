@@ -156,7 +156,7 @@ impl Texts {
         match ending.as_str() {
             "txt" => Ok(Texts::Lines(Lines::open(path)?)),
             "jsonl" | "ndjson" => Ok(Texts::JsonLines(Lines::open(path)?, field)),
-            "json" => Ok(Texts::Values(Values::open(path, field)?)),
+            "json" => Ok(Texts::Values(Values::open(path, &field)?)),
             "csv" => Ok(Texts::Table(Table::open(path, b',', &field)?)),
             "tsv" => Ok(Texts::Table(Table::open(path, b'\t', &field)?)),
             #[cfg(feature = "parquet")]
