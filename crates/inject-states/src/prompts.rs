@@ -33,8 +33,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod error;
 mod bounded;
+mod error;
 mod field;
 mod ids;
 mod input;

@@ -25,7 +25,8 @@ pub(super) struct Bounded<'a>(pub(super) &'a mut usize);
 impl Bounded<'_> {
     fn take<E: Error>(&mut self, bytes: usize) -> Result<(), E> {
         let left = self.0.checked_sub(bytes);
-        *self.0 = left.ok_or_else(|| E::custom(format_args!("the values of a prompt take more than {MOST} bytes")))?;
+        *self.0 = left
+            .ok_or_else(|| E::custom(format_args!("the values of a prompt take more than {MOST} bytes")))?;
         Ok(())
     }
 }
@@ -96,11 +97,16 @@ mod tests {
 
     #[test]
     fn values_are_those_of_serde_json() {
-        for text in ["null", "[true, -1, 18446744073709551615, 0.1, 1e-300]", r#"{"a": {"b": ["é\n", {}]}, "a": [[]]}"#] {
+        for text in [
+            "null",
+            "[true, -1, 18446744073709551615, 0.1, 1e-300]",
+            r#"{"a": {"b": ["é\n", {}]}, "a": [[]]}"#,
+        ] {
             assert_eq!(value(text).unwrap(), serde_json::from_str::<Value>(text).unwrap(), "{text}");
         }
         for text in ["", "1 2", "[1,]", &"[".repeat(1000)] {
-            let [found, expected] = [value(text).unwrap_err(), serde_json::from_str::<Value>(text).unwrap_err()];
+            let [found, expected] =
+                [value(text).unwrap_err(), serde_json::from_str::<Value>(text).unwrap_err()];
             assert_eq!(found.to_string(), expected.to_string());
         }
     }

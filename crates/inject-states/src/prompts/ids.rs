@@ -5,7 +5,11 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{
-    PromptError, PromptProblem, bounded, input::ending, lines::Lines, reader::MAX_FILE_BYTES, values,
+    PromptError, PromptProblem, bounded,
+    input::ending,
+    lines::Lines,
+    reader::{KEPT, MAX_FILE_BYTES},
+    values,
 };
 
 /// The longest line, in bytes: that of a prompt of a million ids.
@@ -113,7 +117,7 @@ impl Prompts {
         if ids.is_empty() {
             return Ok(());
         }
-        self.bytes += size_of_val(ids.as_slice()) + size_of::<Vec<u32>>();
+        self.bytes += size_of_val(ids.as_slice()) + KEPT;
         if self.bytes > MAX_FILE_BYTES {
             return Err(PromptProblem::TooMuchText { prompts: self.ids.len(), most: MAX_FILE_BYTES });
         }

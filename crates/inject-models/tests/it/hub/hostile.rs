@@ -196,7 +196,8 @@ fn case(number: usize, when: When) -> Result<(), String> {
 
     let patient = HubOptions::new(sandbox.cache()).with_endpoint(&server.endpoint()).unwrap();
     let patient = patient.with_token("hf_secret").unwrap();
-    let (idle, longest) = if part.expected == Expected::Late { (IDLE, LONGEST) } else { (PATIENCE, PATIENCE) };
+    let (idle, longest) =
+        if part.expected == Expected::Late { (IDLE, LONGEST) } else { (PATIENCE, PATIENCE) };
     let hasty = patient.clone().with_timeouts(PATIENCE, idle).unwrap();
     let play = part.play;
     server.play(move |number, request, reply| match when.includes(number) {

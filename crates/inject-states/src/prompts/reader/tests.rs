@@ -170,7 +170,8 @@ fn no_more_of_a_row_is_held_than_its_limit() {
         ("more,text\n,,,\"", "row 0"),
     ] {
         let error = of("a.csv", begin, 1 << 30).unwrap_err();
-        let expected = matches!(&error.problem, PromptProblem::RecordTooLong { place: found, .. } if found == place);
+        let expected =
+            matches!(&error.problem, PromptProblem::RecordTooLong { place: found, .. } if found == place);
         assert!(expected, "{begin:?}: {error}");
     }
     // Texts up to the limit are read, whatever they consist of.
@@ -184,7 +185,8 @@ fn no_more_of_a_row_is_held_than_its_limit() {
 
 #[test]
 fn a_small_file_of_json_cannot_take_much_memory() {
-    let deep = |item: &str, count: usize| format!("{{\"more\": [{}0], \"other\": \"a\"}}", item.repeat(count));
+    let deep =
+        |item: &str, count: usize| format!("{{\"more\": [{}0], \"other\": \"a\"}}", item.repeat(count));
     for (name, content) in [
         ("a.json", format!("[{}, \"a\"]", deep("{\"\":0},", 1 << 18))),
         ("a.json", deep("[[]],", 1 << 21)),
@@ -203,7 +205,9 @@ fn a_small_file_of_json_cannot_take_much_memory() {
 fn a_text_is_read_before_the_value_without_one_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.json");
-    for (content, value) in [("[\"a\", 1, \"b\"]", 2), ("[1, 2, \"b\"]", 1), ("[1, 2]", 1), ("\"a\" {} \"b\"", 2)] {
+    for (content, value) in
+        [("[\"a\", 1, \"b\"]", 2), ("[1, 2, \"b\"]", 1), ("[1, 2]", 1), ("\"a\" {} \"b\"", 2)]
+    {
         std::fs::write(&path, content).unwrap();
         let found: Vec<_> = Prompts::open(&path).unwrap().collect();
         let error = found.last().unwrap().as_ref().unwrap_err();
