@@ -42,6 +42,9 @@ const MOST_SPECIAL: usize = 256;
 /// Longest text that the model puts before, after or in place of a token, in bytes.
 const LONGEST_MARK: usize = 64;
 
+/// Longest word that WordPiece divides, in characters; BERT has 100. The time for a word grows with the cube of its length.
+const LONGEST_WORD: u64 = 256;
+
 /// Longest added token, and all of them together, in bytes. Gemma 3 has 80 KB of them, and models of speech have up to 1 MB. The
 /// library takes some hundred times as much memory to search for them.
 const LONGEST_ADDED: usize = 1024;
@@ -100,6 +103,7 @@ struct Marks {
     unk_token: Option<String>,
     continuing_subword_prefix: Option<String>,
     end_of_word_suffix: Option<String>,
+    max_input_chars_per_word: Option<u64>,
     #[serde(rename = "vocab")]
     _vocab: Option<IgnoredAny>,
     #[serde(rename = "merges")]
@@ -138,7 +142,8 @@ pub(super) fn check(text: &[u8]) -> Result<(), TokenizerLimit> {
         all += content.len();
     }
     size("the length of all added tokens", all, MOST_ADDED)?;
-    if let Some(Marks { unk_token, continuing_subword_prefix, end_of_word_suffix, .. }) = &outline.model {
+    if let Some(model) = &outline.model {
+        let Marks { unk_token, continuing_subword_prefix, end_of_word_suffix, .. } = model;
         let marks = [
             ("the length of `unk_token`", unk_token),
             ("the length of `continuing_subword_prefix`", continuing_subword_prefix),
@@ -147,6 +152,7 @@ pub(super) fn check(text: &[u8]) -> Result<(), TokenizerLimit> {
         marks
             .iter()
             .try_for_each(|(name, mark)| size(name, mark.as_ref().map_or(0, String::len), LONGEST_MARK))?;
+        at_most("`max_input_chars_per_word`", model.max_input_chars_per_word.unwrap_or(0), LONGEST_WORD)?;
     }
     let mut asked = Asked { values: 0, patterns: 0, pattern_size: 0, growth: 1, special: 0, copies: 1 };
     let parts = [outline.normalizer, outline.pre_tokenizer, outline.post_processor, outline.decoder];

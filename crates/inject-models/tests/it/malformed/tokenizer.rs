@@ -290,6 +290,12 @@ fn a_small_tokenizer_that_asks_for_much_is_refused() {
         ("model", model("continuing_subword_prefix"), "`continuing_subword_prefix` is 60000"),
         ("model", model("end_of_word_suffix"), "`end_of_word_suffix` is 60000"),
         ("model", model("unk_token"), "`unk_token` is 60000"),
+        (
+            "model",
+            json!({"type": "WordPiece", "vocab": {"a": 0}, "unk_token": "a", "continuing_subword_prefix": "",
+                "max_input_chars_per_word": 4000}),
+            "`max_input_chars_per_word` is 4000",
+        ),
         ("added_tokens", added, "an added token is 60000"),
     ];
     for (key, value, part) in cases {
