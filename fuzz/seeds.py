@@ -2,6 +2,7 @@
 
 The seeds of stores, lenses and journals are written by the ignored tests `hostile_files::write_seeds` of their crates."""
 
+import gzip
 import io
 import json
 import pathlib
@@ -29,6 +30,29 @@ for key in ["n_embd", "n_head", "n_layer", "n_positions", "vocab_size"]:
 seed("config", "many-layers.json", gpt2 | {"n_layer": 10**9})
 seed("config", "deep.json", "[" * 100_000)
 seed("config", "layer-types.json", {"model_type": "gemma3_text", "layer_types": ["full_attention"] * 3, "num_hidden_layers": 2**40})
+
+
+# Prompts and token ids: values of every kind, numbers out of range, rows that do not end.
+seed("prompts_json", "objects.json", [{"text": "a"}, {"text": "b, c", "more": [1, {"x": None}]}])
+seed("prompts_json", "texts.json", ["a", "é\n", ""])
+seed("prompts_json", "values.json", '{"text": "a"} "b"\n[{"text": [{"role": "user", "content": "c"}]}]')
+seed("prompts_json", "mixed.json", [1, 2.5, -3, "a", [1], {}, True, None])
+seed("prompts_json", "deep.json", '{"text": ' + "[" * 100_000)
+seed("prompts_json", "objects-without-end.json", '[{"text": "a", "more": [' + '{"":0},' * 1000)
+seed("prompts_json", "surrogate.json", '["\\ud800"]')
+seed("prompts_csv", "plain.csv", 'id,text\n1,a\n2,"b, ""c"""\n')
+seed("prompts_csv", "tabs.csv", "text\tid\na\t1\n")
+seed("prompts_csv", "open-quote.csv", 'text\n"a\nb\n')
+seed("prompts_csv", "ragged.csv", "a,text\n1\n1,2,3\n")
+seed("prompts_csv", "no-utf8.csv", b"text\n\xff\n")
+seed("prompts_csv", "commas.csv", "text\n" + "," * 10_000)
+seed("prompts_csv", "table.tsv.gz", gzip.compress(b"text\tid\na\t1\n", mtime=0))
+seed("prompts_csv", "bomb.tsv.gz", gzip.compress(b"text\n" + bytes(1 << 24), mtime=0))
+seed("prompt_ids", "lines.txt", '1,2,3\n[4, 5]\n{"ids": [6]}\n\n')
+seed("prompt_ids", "values.json", [[1, 2], {"input_ids": [[3], [4, 5]]}, {"ids": []}])
+seed("prompt_ids", "range.txt", "[4294967295]\n[4294967296]\n")
+seed("prompt_ids", "kinds.txt", '[1, -2]\n[0.5]\n["1"]\n{"ids": null}\n1,,2\n')
+seed("prompt_ids", "deep.txt", '{"ids": ' + "[" * 100_000)
 
 
 # Safetensors: headers that lie about lengths and places.

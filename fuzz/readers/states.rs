@@ -10,7 +10,7 @@ use inject_states::{
     durable::JsonLines,
     foreign::{Axes, ColumnChoice, ReadOptions, StatesFile},
     models::Tap,
-    prompts::Prompts,
+    prompts::{Prompts, read_ids},
     store::{Block, Opened, Positions, Store, StoreSpec, StoreWriter},
 };
 
@@ -21,6 +21,9 @@ pub const READERS: &[(&str, fn(&[u8]))] = &[
     ("foreign_safetensors", foreign_safetensors),
     ("foreign_torch", foreign_torch),
     ("json_lines", json_lines),
+    ("prompt_ids", prompt_ids),
+    ("prompts_csv", prompts_csv),
+    ("prompts_json", prompts_json),
     ("prompts_jsonl", prompts_jsonl),
     ("prompts_parquet", prompts_parquet),
     ("prompts_text", prompts_text),
@@ -80,6 +83,28 @@ pub fn prompts_text(bytes: &[u8]) {
 /// A JSON object a line.
 pub fn prompts_jsonl(bytes: &[u8]) {
     prompts("prompts.jsonl", bytes);
+}
+
+/// JSON values and arrays of them.
+pub fn prompts_json(bytes: &[u8]) {
+    prompts("prompts.json", bytes);
+}
+
+/// A column of a table, plain and compressed.
+pub fn prompts_csv(bytes: &[u8]) {
+    prompts("prompts.csv", bytes);
+    prompts("prompts.tsv.gz", bytes);
+}
+
+/// Token ids a line, and in JSON values.
+pub fn prompt_ids(bytes: &[u8]) {
+    for name in ["ids.txt", "ids.json"] {
+        in_file(name, bytes, |path| {
+            if let Ok(prompts) = read_ids(path) {
+                assert!(prompts.iter().all(|ids| !ids.is_empty()));
+            }
+        });
+    }
 }
 
 /// A column of a Parquet table.

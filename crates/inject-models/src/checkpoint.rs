@@ -28,7 +28,7 @@ mod wrappers;
 use std::{
     collections::BTreeMap,
     fmt,
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
@@ -393,10 +393,14 @@ impl WeightFile {
 /// The longest `config.json` or index of shards that is read, in bytes. The index of 60 thousand tensors has some 6 MB.
 const LONGEST_TEXT: u64 = 32 << 20;
 
-/// Reads a file as text, if it is not longer than [`LONGEST_TEXT`].
+/// Reads an ordinary file as text, if it is not longer than [`LONGEST_TEXT`]. A pipe could keep its reader waiting for ever.
 pub(crate) fn read_text(path: &Path) -> Result<String, ModelError> {
     let read_error = |source| ModelError::Read { path: path.to_owned(), source };
     let mut text = String::new();
+    if !fs::metadata(path).map_err(read_error)?.is_file() {
+        let reason = "expected an ordinary file, found a folder, a device or a pipe";
+        return Err(read_error(io::Error::new(io::ErrorKind::InvalidInput, reason)));
+    }
     let mut file = File::open(path).map_err(read_error)?.take(LONGEST_TEXT + 1);
     file.read_to_string(&mut text).map_err(read_error)?;
     if text.len() as u64 > LONGEST_TEXT {

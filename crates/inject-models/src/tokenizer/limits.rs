@@ -7,7 +7,7 @@
 mod vocabulary;
 
 use serde::{Deserialize, de::IgnoredAny};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 pub(crate) use self::vocabulary::{Merges, check_added, check_tokens, check_unknown};
 
@@ -33,14 +33,21 @@ const MOST_PATTERNS: usize = 64;
 /// parts as often.
 const LARGEST_PATTERNS: usize = 1 << 16;
 
-/// Most bytes that the replacements make of one. Llama and Gemma put 3 bytes for a space.
+/// Most bytes that the parts before the model make of one, and those after it. Llama and Gemma put 3 bytes for a space.
 const LARGEST_GROWTH: usize = 64;
+
+/// The bytes of a text that a table of normalisations is taken to need for this many of its replacement. The longest of published
+/// tables takes 33, for a character of three bytes.
+const BYTES_OF_REPLACEMENT: usize = 4;
 
 /// Most tokens that a template adds to a text. Known ones add up to three.
 const MOST_SPECIAL: usize = 256;
 
 /// Longest text that the model puts before, after or in place of a token, in bytes.
 const LONGEST_MARK: usize = 64;
+
+/// Longest word that WordPiece divides, in characters; BERT has 100. The time for a word grows with the cube of its length.
+const LONGEST_WORD: u64 = 256;
 
 /// Longest added token, and all of them together, in bytes. Gemma 3 has 80 KB of them, and models of speech have up to 1 MB. The
 /// library takes some hundred times as much memory to search for them.
@@ -100,6 +107,7 @@ struct Marks {
     unk_token: Option<String>,
     continuing_subword_prefix: Option<String>,
     end_of_word_suffix: Option<String>,
+    max_input_chars_per_word: Option<u64>,
     #[serde(rename = "vocab")]
     _vocab: Option<IgnoredAny>,
     #[serde(rename = "merges")]
@@ -138,7 +146,8 @@ pub(super) fn check(text: &[u8]) -> Result<(), TokenizerLimit> {
         all += content.len();
     }
     size("the length of all added tokens", all, MOST_ADDED)?;
-    if let Some(Marks { unk_token, continuing_subword_prefix, end_of_word_suffix, .. }) = &outline.model {
+    if let Some(model) = &outline.model {
+        let Marks { unk_token, continuing_subword_prefix, end_of_word_suffix, .. } = model;
         let marks = [
             ("the length of `unk_token`", unk_token),
             ("the length of `continuing_subword_prefix`", continuing_subword_prefix),
@@ -147,10 +156,15 @@ pub(super) fn check(text: &[u8]) -> Result<(), TokenizerLimit> {
         marks
             .iter()
             .try_for_each(|(name, mark)| size(name, mark.as_ref().map_or(0, String::len), LONGEST_MARK))?;
+        at_most("`max_input_chars_per_word`", model.max_input_chars_per_word.unwrap_or(0), LONGEST_WORD)?;
     }
     let mut asked = Asked { values: 0, patterns: 0, pattern_size: 0, growth: 1, special: 0, copies: 1 };
-    let parts = [outline.normalizer, outline.pre_tokenizer, outline.post_processor, outline.decoder];
-    parts.iter().flatten().try_for_each(|part| asked.add("", part))
+    let before = [outline.normalizer, outline.pre_tokenizer];
+    before.iter().flatten().try_for_each(|part| asked.add("", part))?;
+    // The parts after the model have another text.
+    asked.growth = 1;
+    let after = [outline.post_processor, outline.decoder];
+    after.iter().flatten().try_for_each(|part| asked.add("", part))
 }
 
 impl Asked {
@@ -159,13 +173,14 @@ impl Asked {
         self.values += 1;
         size("the number of values beside the vocabulary", self.values, MOST_VALUES)?;
         match value {
-            Value::String(text) if key == TABLE => check_table(text),
+            Value::String(text) if key == TABLE => self.add_table(text),
             Value::String(text) => self.add_text(key, text),
             Value::Array(values) => values.iter().try_for_each(|value| self.add("", value)),
             Value::Object(object) => {
                 if let Some(Value::Array(template)) = object.get("single") {
                     self.add_template(template, object.get("special_tokens"))?;
                 }
+                self.grow(growth(object))?;
                 object.iter().try_for_each(|(key, value)| {
                     size("the length of a key", key.len(), LONGEST_TEXT)?;
                     self.add(key, value)
@@ -185,12 +200,20 @@ impl Asked {
                 self.pattern_size = self.pattern_size.saturating_add(text.len().saturating_mul(counts));
                 size("the size of all patterns with their counts", self.pattern_size, LARGEST_PATTERNS)
             }
-            "content" | "prepend" => {
-                self.growth = self.growth.saturating_mul(text.len().max(1));
-                size("the growth of a text by replacements", self.growth, LARGEST_GROWTH)
-            }
             _ => Ok(()),
         }
+    }
+
+    fn grow(&mut self, factor: usize) -> Result<(), TokenizerLimit> {
+        self.growth = self.growth.saturating_mul(factor.max(1));
+        size("the growth of a text by replacements", self.growth, LARGEST_GROWTH)
+    }
+
+    fn add_table(&mut self, text: &str) -> Result<(), TokenizerLimit> {
+        size("the length of `precompiled_charsmap`", text.len(), BYTES_BESIDE as usize)?;
+        let table = of_base64(text);
+        trie_within(announced(&table), text.len() / 4 * 3)?;
+        self.grow(growth_by_table(&table))
     }
 
     /// Adds a template. One after another, each takes the tokens of the one before.
@@ -216,26 +239,58 @@ fn counts(pattern: &str) -> usize {
     braces.filter_map(count).fold(1, |product, count| product.saturating_mul(count.max(1)))
 }
 
-/// Compares the length that a table announces for its trie with the table. The library reserves twice the announced length.
-fn check_table(text: &str) -> Result<(), TokenizerLimit> {
-    size("the length of `precompiled_charsmap`", text.len(), BYTES_BESIDE as usize)?;
-    // The announced length is the first 32 bits, in the first six digits.
-    let digits = text.bytes().take(6).map(|digit| match digit {
+/// The most bytes that a part makes of one.
+fn growth(part: &Map<String, Value>) -> usize {
+    let text = |key: &str| part.get(key).and_then(Value::as_str);
+    if let (Some(pattern), Some(content)) = (part.get("pattern"), text("content")) {
+        // A pattern that fits nothing fits between any two characters.
+        let fits_nothing = pattern.get("String").and_then(Value::as_str).is_none_or(str::is_empty);
+        return content.len().saturating_add(usize::from(fits_nothing));
+    }
+    match (text("prepend"), text("type")) {
+        (Some(prepend), _) => prepend.len(),
+        // A letter of two bytes for a byte, and spaces around a letter of three.
+        (None, Some("ByteLevel" | "BertNormalizer")) => 2,
+        // The library knows these two by their keys too.
+        (None, None) if part.contains_key("trim_offsets") || part.contains_key("handle_chinese_chars") => 2,
+        _ => 1,
+    }
+}
+
+/// The bytes of a text in base64, of which the library checks the form.
+fn of_base64(text: &str) -> Vec<u8> {
+    let digit = |digit: &u8| match digit {
         b'A'..=b'Z' => digit - b'A',
         b'a'..=b'z' => digit - b'a' + 26,
         b'0'..=b'9' => digit - b'0' + 52,
         b'+' => 62,
         _ => 63,
-    });
-    let bits = digits.fold(0_u64, |bits, digit| bits << 6 | u64::from(digit));
-    trie_within(((bits >> 4) as u32).swap_bytes(), text.len() / 4 * 3)
+    };
+    let of_four = |digits: &[u8]| {
+        let bits = digits.iter().fold(0_u32, |bits, four| bits << 6 | u32::from(digit(four)));
+        let [_, bytes @ ..] = (bits << (6 * (4 - digits.len()))).to_be_bytes();
+        bytes
+    };
+    text.as_bytes().chunks(4).flat_map(of_four).collect()
 }
 
-/// Compares the length that a table of normalisations announces for its trie with the table.
-pub(super) fn check_trie(table: &[u8]) -> Result<(), TokenizerLimit> {
+/// The length in bytes that a table announces for its trie. The library reserves twice as much.
+fn announced(table: &[u8]) -> u32 {
+    table.first_chunk().map_or(0, |first| u32::from_le_bytes(*first))
+}
+
+/// The most bytes that a table of normalisations makes of one, roughly. After its trie, replacements end with a zero.
+fn growth_by_table(table: &[u8]) -> usize {
+    let begin = (announced(table) as usize).saturating_add(size_of::<u32>());
+    let replacements = table.get(begin..).unwrap_or_default().split(|byte| *byte == 0);
+    replacements.map(<[u8]>::len).max().unwrap_or(0) / BYTES_OF_REPLACEMENT
+}
+
+/// Checks a table of normalisations: the length that it announces for its trie, and its longest replacement.
+pub(super) fn check_table(table: &[u8]) -> Result<(), TokenizerLimit> {
     size("the length of `precompiled_charsmap`", table.len(), BYTES_BESIDE as usize)?;
-    let announced = table.first_chunk().map_or(0, |first| u32::from_le_bytes(*first));
-    trie_within(announced, table.len())
+    trie_within(announced(table), table.len())?;
+    size("the growth of a text by replacements", growth_by_table(table), LARGEST_GROWTH)
 }
 
 fn trie_within(found: u32, table: usize) -> Result<(), TokenizerLimit> {

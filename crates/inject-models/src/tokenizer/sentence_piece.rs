@@ -138,7 +138,7 @@ fn runs_of_spaces(pieces: &Pieces) -> Option<Value> {
 fn before_signs(normalizer: &Normalizer) -> Result<Vec<Value>, SentencePieceError> {
     let mut normalizers = Vec::new();
     if let Some(table) = normalizer.precompiled_charsmap.as_ref().filter(|table| !table.is_empty()) {
-        limits::check_trie(table)?;
+        limits::check_table(table)?;
         let table = guarded(|| Ok(Precompiled::from(table)?)).map_err(SentencePieceError::Table)?;
         normalizers
             .push(serde_json::to_value(table).map_err(|error| SentencePieceError::Table(error.into()))?);

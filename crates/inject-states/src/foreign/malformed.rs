@@ -58,6 +58,21 @@ fn a_missing_file_is_refused() {
     assert!(matches!(error.problem, ForeignProblem::Io(_)), "{error}");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_refused_and_not_waited_for() {
+    for name in ["a.safetensors", "a.npy", "a.npz.gz", "a.pt"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let (send, receive) = std::sync::mpsc::channel();
+        // Its reader would wait for ever, and the thread with it.
+        std::thread::spawn(move || send.send(StatesFile::open(&path).unwrap_err().problem));
+        let problem = receive.recv_timeout(std::time::Duration::from_secs(60)).expect("an error");
+        assert!(matches!(problem, ForeignProblem::Io(_)), "{name}: {problem}");
+    }
+}
+
 #[test]
 fn an_unknown_ending_lists_the_known_ones() {
     for name in ["a.txt", "npy", "a", "a.safetensors.gz"] {

@@ -28,7 +28,11 @@ impl Sidecar {
 
     /// Reads the sidecar of a file of states, if there is one.
     pub(super) fn beside(states: &Path) -> Result<Option<Self>, ForeignProblem> {
-        let Ok(file) = File::open(Self::path(states)) else { return Ok(None) };
+        let path = Self::path(states);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let Ok(file) = File::open(path) else { return Ok(None) };
         let mut text = Vec::new();
         if file.take(LONGEST + 1).read_to_end(&mut text)? as u64 > LONGEST {
             return Ok(None);

@@ -118,6 +118,14 @@ pub enum PromptProblem {
         /// The largest accepted size, in bytes.
         most: usize,
     },
+    /// A row of a table with more bytes than the limit.
+    #[error("{place} has more than {most} bytes")]
+    RecordTooLong {
+        /// The row, from 0, or that of the names.
+        place: String,
+        /// The largest accepted size, in bytes.
+        most: usize,
+    },
     /// More text than is read at once.
     #[error("more than {most} bytes of text after {prompts} prompts")]
     TooMuchText {

@@ -4,7 +4,13 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{PromptError, PromptProblem, input::ending, lines::Lines, reader::MAX_FILE_BYTES, values};
+use super::{
+    PromptError, PromptProblem, bounded,
+    input::ending,
+    lines::Lines,
+    reader::{KEPT, MAX_FILE_BYTES},
+    values,
+};
 
 /// The longest line, in bytes: that of a prompt of a million ids.
 const LONGEST_LINE: usize = 16 << 20;
@@ -47,8 +53,7 @@ fn of_lines(path: &Path) -> Result<Vec<Vec<u32>>, PromptProblem> {
         let text = line.trim_ascii();
         let place = || format!("line {}", lines.number());
         if text.starts_with(['[', '{']) {
-            let value =
-                serde_json::from_str(text).map_err(|error| PromptProblem::json(lines.number(), &error))?;
+            let value = bounded::value(text).map_err(|error| PromptProblem::json(lines.number(), &error))?;
             prompts.push_value(&value, &place)?;
         } else if !text.is_empty() {
             let ids = text.split(',').map(|id| id.trim_ascii().parse().ok()).collect();
@@ -61,18 +66,10 @@ fn of_lines(path: &Path) -> Result<Vec<Vec<u32>>, PromptProblem> {
 fn of_values(path: &Path) -> Result<Vec<Vec<u32>>, PromptProblem> {
     let mut prompts = Prompts::default();
     let mut count = 0;
-    let mut push = |value: &Value| {
+    values::each(path, &mut |value| {
         count += 1;
-        prompts.push_value(value, &|| format!("value {count}"))
-    };
-    for value in values::parse(path)? {
-        match &value {
-            Value::Array(items) if !items.iter().all(Value::is_number) => {
-                items.iter().try_for_each(&mut push)?
-            }
-            other => push(other)?,
-        }
-    }
+        prompts.push_value(&value, &|| format!("value {count}"))
+    })?;
     Ok(prompts.ids)
 }
 
@@ -116,7 +113,7 @@ impl Prompts {
         if ids.is_empty() {
             return Ok(());
         }
-        self.bytes += size_of_val(ids.as_slice()) + size_of::<Vec<u32>>();
+        self.bytes += size_of_val(ids.as_slice()) + KEPT;
         if self.bytes > MAX_FILE_BYTES {
             return Err(PromptProblem::TooMuchText { prompts: self.ids.len(), most: MAX_FILE_BYTES });
         }

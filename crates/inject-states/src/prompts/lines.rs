@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    PromptProblem,
+    PromptProblem, bounded,
     field::{Field, Missing},
     input::Input,
 };
@@ -103,12 +103,12 @@ fn text_of_json(line: usize, text: &str, field: &Field) -> Result<String, Prompt
         // Skips the other fields, and names the place of what is wrong.
         true => match serde_json::from_str(text) {
             Ok(JsonLine { text }) => return Ok(text),
-            Err(error) => match serde_json::from_str::<Value>(text) {
+            Err(error) => match bounded::value(text) {
                 Ok(value) if value.get("text").is_none() => value,
                 _ => return Err(malformed(error)),
             },
         },
-        false => serde_json::from_str(text).map_err(malformed)?,
+        false => bounded::value(text).map_err(malformed)?,
     };
     field.text_of(&value).map_err(|Missing { found }| PromptProblem::NoField {
         place: format!("line {line}"),

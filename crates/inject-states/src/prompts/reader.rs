@@ -48,6 +48,9 @@ pub fn read_prompts(path: impl AsRef<Path>) -> Result<Vec<String>, PromptError> 
 /// stand for much text, in a format that compresses.
 pub const MAX_FILE_BYTES: usize = 1 << 30;
 
+/// The memory that it takes to keep a prompt of one byte, or of one id: its place in the list, and the smallest piece of memory.
+pub(super) const KEPT: usize = 64;
+
 /// The empty texts that are skipped one after another. A small Parquet file can stand for billions.
 const MOST_EMPTY: usize = 1 << 22;
 
@@ -110,7 +113,7 @@ impl Prompts {
         let mut prompts = Vec::new();
         for prompt in self {
             let prompt = prompt?;
-            bytes += prompt.len() + size_of::<String>();
+            bytes += prompt.len() + KEPT;
             if bytes > MAX_FILE_BYTES {
                 let problem = PromptProblem::TooMuchText { prompts: prompts.len(), most: MAX_FILE_BYTES };
                 return Err(PromptError { path, problem });
@@ -156,7 +159,7 @@ impl Texts {
         match ending.as_str() {
             "txt" => Ok(Texts::Lines(Lines::open(path)?)),
             "jsonl" | "ndjson" => Ok(Texts::JsonLines(Lines::open(path)?, field)),
-            "json" => Ok(Texts::Values(Values::open(path, field)?)),
+            "json" => Ok(Texts::Values(Values::open(path, &field)?)),
             "csv" => Ok(Texts::Table(Table::open(path, b',', &field)?)),
             "tsv" => Ok(Texts::Table(Table::open(path, b'\t', &field)?)),
             #[cfg(feature = "parquet")]

@@ -97,6 +97,9 @@ impl Reply {
     }
 }
 
+/// The time after which a server that is [`Body::Stuck`] gives up. A client that waits for so long hangs.
+pub(super) const STUCK: Duration = Duration::from_secs(180);
+
 /// The head of a request, or `None` from a client that connects and says nothing.
 pub(super) fn read(stream: &TcpStream, place: Place) -> Option<Request> {
     let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
@@ -135,7 +138,7 @@ pub(super) fn send_body(mut stream: &TcpStream, body: &Body, sent: &AtomicU64) -
         }),
         Body::Stuck(bytes) => {
             send(stream, bytes, sent)?;
-            stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+            stream.set_read_timeout(Some(STUCK))?;
             stream.read(&mut [0]).map(|_| ())
         }
     }

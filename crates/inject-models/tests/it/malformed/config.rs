@@ -15,6 +15,21 @@ fn a_folder_without_config_is_refused() {
     assert!(matches!(error, ModelError::Read { .. }), "{error:?}");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_place_of_a_config_is_refused_and_not_waited_for() {
+    let checkpoint = Checkpoint::copy_of("llama").without_file("config.json");
+    let made = std::process::Command::new("mkfifo").arg(checkpoint.path("config.json")).status();
+    assert!(made.unwrap().success());
+    let (send, receive) = std::sync::mpsc::channel();
+    // Its reader would wait for ever, and the thread with it.
+    std::thread::spawn(move || {
+        checkpoint.error("config.json", &["cannot read", "expected an ordinary file"]);
+        send.send(()).unwrap();
+    });
+    receive.recv_timeout(std::time::Duration::from_secs(60)).expect("an error");
+}
+
 #[test]
 fn a_config_that_is_not_json_is_refused() {
     for text in ["", "{\"model_type\": \"llama\",", "model_type: llama", "{,}"] {

@@ -261,7 +261,29 @@ fn a_small_tokenizer_that_asks_for_much_is_refused() {
     let model = |key: &str| json!({"type": "BPE", "vocab": {"a": 0}, "merges": [], key: "x".repeat(60_000)});
     let added = json!([{"id": 3, "content": "x".repeat(60_000), "single_word": false, "lstrip": false, "rstrip": false,
         "normalized": true, "special": true}]);
+    let inserted = |pattern: Value| {
+        let replace = json!({"type": "Replace", "pattern": pattern, "content": "a"});
+        sequence("normalizers", vec![replace; 33])
+    };
+    let bytes =
+        json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false});
+    let (mut untyped, mut chinese) = (
+        bytes.clone(),
+        json!({"type": "BertNormalizer", "clean_text": false,
+        "handle_chinese_chars": true, "strip_accents": false, "lowercase": false}),
+    );
+    untyped.as_object_mut().unwrap().remove("type");
+    let twice = "the growth of a text by replacements is 128";
+    // A trie of no bytes, and a replacement of 300 letters.
+    let long = json!({"type": "Precompiled", "precompiled_charsmap": format!("AAAAA{}", "hh".repeat(200))});
     let cases = [
+        ("pre_tokenizer", sequence("pretokenizers", vec![bytes; 30]), twice),
+        ("pre_tokenizer", sequence("pretokenizers", vec![untyped; 30]), twice),
+        ("normalizer", sequence("normalizers", vec![chinese.take(); 30]), twice),
+        ("normalizer", sequence("normalizers", vec![json!({"type": "ByteLevel"}); 30]), twice),
+        ("normalizer", inserted(json!({"Regex": "(?=b)"})), twice),
+        ("normalizer", inserted(json!({"String": ""})), twice),
+        ("normalizer", long, "the growth of a text by replacements is"),
         (
             "pre_tokenizer",
             split("((a(?=b)){1000}){1000}"),
@@ -290,6 +312,12 @@ fn a_small_tokenizer_that_asks_for_much_is_refused() {
         ("model", model("continuing_subword_prefix"), "`continuing_subword_prefix` is 60000"),
         ("model", model("end_of_word_suffix"), "`end_of_word_suffix` is 60000"),
         ("model", model("unk_token"), "`unk_token` is 60000"),
+        (
+            "model",
+            json!({"type": "WordPiece", "vocab": {"a": 0}, "unk_token": "a", "continuing_subword_prefix": "",
+                "max_input_chars_per_word": 4000}),
+            "`max_input_chars_per_word` is 4000",
+        ),
         ("added_tokens", added, "an added token is 60000"),
     ];
     for (key, value, part) in cases {

@@ -153,6 +153,69 @@ fn no_more_of_a_line_is_held_than_its_limit() {
 }
 
 #[test]
+fn no_more_of_a_row_is_held_than_its_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let of = |name: &str, begin: &str, length: u64| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, begin).unwrap();
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(length).unwrap();
+        Prompts::open(&path).and_then(|prompts| prompts.with_max_bytes(1000).next().unwrap())
+    };
+    // The rest of a sparse file is zeros: a gibibyte that is never held.
+    for (begin, place) in [
+        ("", "the first row"),
+        ("text,more\na,", "row 0"),
+        ("text,more\n\"a", "row 0"),
+        ("more,text\n,,,\"", "row 0"),
+    ] {
+        let error = of("a.csv", begin, 1 << 30).unwrap_err();
+        let expected =
+            matches!(&error.problem, PromptProblem::RecordTooLong { place: found, .. } if found == place);
+        assert!(expected, "{begin:?}: {error}");
+    }
+    // Texts up to the limit are read, whatever they consist of.
+    let longest = "\"\"".repeat(1000);
+    let path = folder.path().join("b.tsv");
+    std::fs::write(&path, format!("text\n\"{longest}\"\n\"{longest}\"\n")).unwrap();
+    let read: Vec<_> = Prompts::open(&path).unwrap().with_max_bytes(1000).collect();
+    assert_eq!(read.len(), 2);
+    assert!(read.into_iter().all(|text| text.unwrap() == "\"".repeat(1000)));
+}
+
+#[test]
+fn a_small_file_of_json_cannot_take_much_memory() {
+    let deep =
+        |item: &str, count: usize| format!("{{\"more\": [{}0], \"other\": \"a\"}}", item.repeat(count));
+    for (name, content) in [
+        ("a.json", format!("[{}, \"a\"]", deep("{\"\":0},", 1 << 18))),
+        ("a.json", deep("[[]],", 1 << 21)),
+        ("a.json", format!("[{}0]", "0,".repeat(1 << 23))),
+        ("a.jsonl", deep("{\"\":0},", 1 << 18)),
+    ] {
+        let problem = read(name, content.as_bytes()).unwrap_err();
+        assert!(matches!(problem, PromptProblem::Json { .. }), "{name}: {problem}");
+    }
+    // Many small values are not one large value.
+    let many = format!("[{}\"b\"]", "{\"text\": \"a\"},".repeat(1 << 18));
+    assert_eq!(read("a.json", many.as_bytes()).unwrap().len(), (1 << 18) + 1);
+}
+
+#[test]
+fn a_text_is_read_before_the_value_without_one_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.json");
+    for (content, value) in
+        [("[\"a\", 1, \"b\"]", 2), ("[1, 2, \"b\"]", 1), ("[1, 2]", 1), ("\"a\" {} \"b\"", 2)]
+    {
+        std::fs::write(&path, content).unwrap();
+        let found: Vec<_> = Prompts::open(&path).unwrap().collect();
+        let error = found.last().unwrap().as_ref().unwrap_err();
+        assert!(error.to_string().contains(&format!("value {value} has no text")), "{content}: {error}");
+        assert_eq!(found.len(), value, "{content}");
+    }
+}
+
+#[test]
 fn empty_texts_without_end_are_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.txt");
