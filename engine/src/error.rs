@@ -80,9 +80,11 @@ pub enum EngineError {
         /// The reason.
         source: io::Error,
     },
-    /// A folder for the results of tasks cannot be created.
-    #[error("cannot create a temporary folder")]
+    /// A folder for results cannot be created.
+    #[error("cannot create the folder `{path}`")]
     Folder {
+        /// The folder, or the one in which it was to be.
+        path: PathBuf,
         /// The reason.
         source: io::Error,
     },

@@ -1,7 +1,7 @@
 //! An executor: one for a machine.
 
 use std::{
-    fmt,
+    env, fmt,
     net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
     sync::Arc,
@@ -111,7 +111,7 @@ impl Executor {
     /// service ends.
     pub async fn serve(self) -> Result<(), EngineError> {
         let Executor { address, listener, options } = self;
-        let folder = TempDir::new().map_err(|source| EngineError::Folder { source })?;
+        let folder = TempDir::new().map_err(|source| EngineError::Folder { path: env::temp_dir(), source })?;
         let functions = functions::registry(SessionConfig::new_with_ballista(), options.begun)?;
         let (scheduler_host, scheduler_port) = options.scheduler;
         let config = ExecutorProcessConfig {

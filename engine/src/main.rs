@@ -15,7 +15,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 use inject_collisions::{Metric, models::Tap, states::store::Store};
 use inject_engine::{
-    Executor, ExecutorOptions, PairOptions, PieceDescriptor, Scheduler, SchedulerOptions, chain, fill_journal,
+    EngineError, Executor, ExecutorOptions, PairOptions, PieceDescriptor, Scheduler, SchedulerOptions, chain, fill_journal,
     measure, measure_here, name,
 };
 use tokio::runtime::Runtime;
@@ -153,7 +153,7 @@ fn collisions(arguments: CollisionArguments, runtime: &Runtime) -> Result<(), Bo
     }
     taps.sort();
     taps.dedup();
-    fs::create_dir_all(&out)?;
+    fs::create_dir_all(&out).map_err(|source| EngineError::Folder { path: out.clone(), source })?;
     let journal = out.join("corpus.jsonl");
     let found = fill_journal(&journal, &store, &taps, tiles, options, |pieces| match &scheduler {
         Some((host, port)) => runtime.block_on(measure(&format!("http://{host}:{port}"), pieces)),
