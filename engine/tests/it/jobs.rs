@@ -37,7 +37,8 @@ impl Job {
 
     /// Starts the client.
     fn start(&self, scheduler: &Service) -> Client {
-        let [states, out] = [self.store.dir(), &self.folder.path().join("out")].map(|path| path.to_str().unwrap());
+        let out = self.folder.path().join("out");
+        let [states, out] = [self.store.dir(), &out].map(|path| path.to_str().unwrap());
         let job = ["collisions", "--tiles", "8", "--closest", "20", "--states", states, "--out", out];
         Client::start(&[&job[..], &["--scheduler", &scheduler.address]].concat())
     }
