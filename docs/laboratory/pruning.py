@@ -88,8 +88,8 @@ def main():
         slope, at, error = fit(points)
         cells = [measured[tap, count][1] for count in counts]
         print(f"| {tap} | " + " | ".join(cells) + f" | {slope:.2f} | {math.exp(at(0)):.2g} |")
-        values = [(math.log(n), n) for n in EXTRAPOLATED]
-        values = [f"{math.exp(at(x)):.0e} (x/÷ {math.exp(2 * error(x)):.1f})" for x, n in values]
+        logs = [math.log(n) for n in EXTRAPOLATED]
+        values = [f"{math.exp(at(x)):.0e} (x/÷ {math.exp(2 * error(x)):.1f})" for x in logs]
         beyond.append(f"| {tap} | " + " | ".join(values) + " |")
     print("\n| tap | " + " | ".join(f"at {n:.0e}" for n in EXTRAPOLATED) + " |")
     print("|---" * (1 + len(EXTRAPOLATED)) + "|\n" + "\n".join(beyond))
