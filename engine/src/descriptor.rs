@@ -1,4 +1,4 @@
-//! A tile of the pair search as a row of a table.
+//! A piece of the study as a row of a table.
 
 use std::{
     num::NonZeroUsize,
@@ -7,14 +7,15 @@ use std::{
 
 use burn::tensor::Device;
 use inject_collisions::{
-    ClosestPairs, Metric, PairTile, SearchOptions,
-    models::{Tap, silent},
+    Metric,
+    models::silent,
     states::store::{Manifest, Store},
 };
+use inject_studies::{CorpusPart, CorpusPiece, NeighbourSearch, TapOptions};
 
-use crate::{error::TileError, stores::Stores};
+use crate::{error::PieceError, stores::Stores};
 
-/// The question about the pairs of a tile.
+/// The question about the pairs of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -36,63 +37,61 @@ impl PairOptions {
     pub const fn new(closest: NonZeroUsize, metric: Metric, memory_budget: usize) -> Self {
         PairOptions { closest, metric, memory_budget }
     }
+
+    /// Returns the options of the study that asks this question.
+    pub fn study(self) -> TapOptions {
+        TapOptions::default()
+            .with_metric(self.metric)
+            .with_closest(self.closest)
+            .with_nearest(NeighbourSearch::Skipped)
+            .with_memory_budget(self.memory_budget)
+    }
 }
 
-/// A tile of the pair search over a store, with all that a process needs to search it.
+/// A piece of the study of a store, with all that a process needs to measure it.
 ///
 /// It travels as JSON. Every executor must find the store at the same path.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
-pub struct TileDescriptor {
-    /// The folder of the store.
+pub struct PieceDescriptor {
+    /// The folder of the store, as an absolute path.
     pub store: PathBuf,
     /// The description of the store, without noise floors. A store with another description is refused.
     pub manifest: Manifest,
-    /// The tap and the two bands of rows.
-    pub tile: PairTile,
-    /// The question about their pairs.
+    /// The piece.
+    pub piece: CorpusPiece,
+    /// The question about its pairs.
     pub options: PairOptions,
 }
 
-impl TileDescriptor {
-    /// Lists the tiles of a store at each tap, for rows in so many bands: `bands (bands + 1) / 2` tiles a tap. Without taps, lists
-    /// those of every tap of the store.
-    ///
-    /// # Errors
-    ///
-    /// [`TileError::Store`] if the store cannot be opened or lacks a tap.
-    pub fn of_store(
-        store: &Path,
-        taps: &[Tap],
-        bands: NonZeroUsize,
-        options: PairOptions,
-    ) -> Result<Vec<Self>, TileError> {
-        let opened = Store::open_unverified(store)?;
-        let folder = std::path::absolute(store).unwrap_or_else(|_| store.to_owned());
-        let manifest = opened.manifest().without_noise();
-        let taps = if taps.is_empty() { &manifest.spec.taps } else { taps };
-        taps.iter().try_for_each(|&tap| opened.tap(tap).map(|_| ()))?;
-        let tiles = taps.iter().flat_map(|&tap| PairTile::triangle(tap, bands.get()));
+impl PieceDescriptor {
+    /// Describes pieces of the study of a store.
+    pub fn of_store(store: &Store, pieces: &[CorpusPiece], options: PairOptions) -> Vec<Self> {
+        let folder = absolute(store.dir());
+        let manifest = store.manifest().without_noise();
         let descriptor =
-            |tile| TileDescriptor { store: folder.clone(), manifest: manifest.clone(), tile, options };
-        Ok(tiles.map(descriptor).collect())
+            |&piece| PieceDescriptor { store: folder.clone(), manifest: manifest.clone(), piece, options };
+        pieces.iter().map(descriptor).collect()
     }
 
-    /// Searches the tile in this process.
+    /// Measures the piece in this process.
     ///
     /// # Errors
     ///
-    /// [`TileError`] if the store cannot be read or is not that of the job, or the search fails.
-    pub(crate) fn search(&self, stores: &Stores) -> Result<ClosestPairs, TileError> {
+    /// [`PieceError`] if the store cannot be read or is not that of the job, or the measurement fails.
+    pub(crate) fn measure(&self, stores: &Stores) -> Result<CorpusPart, PieceError> {
         let store = stores.open(self)?;
-        let PairOptions { closest, metric, memory_budget } = self.options;
-        let options = SearchOptions::default().with_metric(metric).with_memory_budget(memory_budget);
-        let found = self.tile.closest_pairs(&store, closest.get(), options, &Device::flex(), &mut silent);
-        found.map_err(|source| TileError::Search {
-            tile: self.tile,
+        let measured = self.piece.measure(&store, &self.options.study(), &Device::flex(), &mut silent);
+        measured.map_err(|source| PieceError::Measure {
+            piece: self.piece,
             store: self.store.clone(),
             source: source.into(),
         })
     }
+}
+
+/// The path from the root. A folder that the system cannot name keeps its name.
+fn absolute(folder: &Path) -> PathBuf {
+    std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned())
 }

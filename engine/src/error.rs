@@ -4,19 +4,20 @@ use std::{error::Error, io, iter, net::SocketAddr, path::PathBuf};
 
 use ballista_core::error::BallistaError;
 use datafusion::error::DataFusionError;
-use inject_collisions::{CollisionError, PairTile, models::Tap, states::store::StoreError};
+use inject_collisions::states::store::StoreError;
+use inject_studies::{CorpusPiece, StudyError};
 
-/// The reason why a tile cannot be searched.
+/// The reason why a piece cannot be measured.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum TileError {
-    /// The text does not describe a tile.
-    #[error("expected a tile in JSON")]
+pub enum PieceError {
+    /// The text does not describe a piece.
+    #[error("expected a piece in JSON")]
     Syntax {
         /// The reason.
         source: serde_json::Error,
     },
-    /// The store cannot be opened or lacks a tap.
+    /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The store at this path is not the one with which the job was submitted.
@@ -30,14 +31,14 @@ pub enum TileError {
         expected: String,
     },
     /// The states cannot be read or compared.
-    #[error("cannot search the pairs of bands {} and {} at {} of `{store}`", tile.first, tile.second, tile.tap)]
-    Search {
-        /// The tile.
-        tile: PairTile,
+    #[error("cannot measure {} of `{store}`", name(*piece))]
+    Measure {
+        /// The piece.
+        piece: CorpusPiece,
         /// The folder of the store.
         store: PathBuf,
         /// The reason.
-        source: Box<CollisionError>,
+        source: Box<StudyError>,
     },
 }
 
@@ -45,27 +46,28 @@ pub enum TileError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
-    /// There are no tiles.
-    #[error("no tiles, expected at least one")]
-    NoTiles,
-    /// A tile cannot be listed or searched in this process.
+    /// A piece cannot be measured in this process.
     #[error(transparent)]
-    Tile(#[from] TileError),
+    Piece(#[from] PieceError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The study cannot be described, or its journal cannot be read or written.
+    #[error(transparent)]
+    Study(#[from] StudyError),
     /// The job cannot be planned, submitted or finished.
     #[error("the job failed")]
     Job(#[from] DataFusionError),
-    /// The engine returned something else than the result of every tile.
-    #[error("the engine returned the results of {found} tiles at {tap}, expected {expected}")]
-    TileCount {
-        /// The tap.
-        tap: Tap,
-        /// The number of tiles in the result.
-        found: i64,
-        /// The number of tiles submitted.
-        expected: i64,
+    /// The engine returned no result of a piece, or several that differ.
+    #[error("the engine returned {found} results for {}, expected 1", name(*piece))]
+    Count {
+        /// The piece.
+        piece: CorpusPiece,
+        /// The number of results.
+        found: usize,
     },
     /// A result of the engine cannot be understood.
-    #[error("the engine returned a result that is not the closest pairs of a tap")]
+    #[error("the engine returned something other than measured pieces")]
     Result {
         /// The reason.
         source: Box<dyn Error + Send + Sync>,
@@ -78,15 +80,32 @@ pub enum EngineError {
         /// The reason.
         source: io::Error,
     },
-    /// A folder for the results of tasks cannot be created.
-    #[error("cannot create a temporary folder")]
+    /// A folder for results cannot be created.
+    #[error("cannot create the folder `{path}`")]
     Folder {
+        /// The folder, or the one in which it was to be.
+        path: PathBuf,
         /// The reason.
         source: io::Error,
     },
     /// A service of the engine failed.
     #[error("the service failed")]
     Service(#[from] BallistaError),
+}
+
+impl EngineError {
+    /// The error for a result that cannot be understood.
+    pub(crate) fn result(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        EngineError::Result { source: source.into() }
+    }
+}
+
+/// Returns the name of a piece, for people.
+pub fn name(piece: CorpusPiece) -> String {
+    match piece {
+        CorpusPiece::Tile(tile) => format!("bands {} and {} at {}", tile.first, tile.second, tile.tap),
+        other => format!("the distribution at {}", other.tap()),
+    }
 }
 
 /// Returns an error and its causes as one line.

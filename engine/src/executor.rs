@@ -1,7 +1,7 @@
 //! An executor: one for a machine.
 
 use std::{
-    fmt,
+    env, fmt,
     net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
     sync::Arc,
@@ -38,17 +38,17 @@ pub struct ExecutorOptions {
     pub listen: SocketAddr,
     /// The host name or IP at which others reach this executor. If none is given, it is that of the address to listen on.
     pub host: Option<String>,
-    /// The number of tiles searched at once. One tile keeps all cores busy.
-    pub tiles_at_once: NonZeroUsize,
-    /// A function that is called with every tile whose search begins.
+    /// The number of pieces measured at once. One keeps all cores busy.
+    pub pieces_at_once: NonZeroUsize,
+    /// A function that is called with every piece whose measurement begins.
     pub begun: Begun,
 }
 
 impl ExecutorOptions {
-    /// Creates options for a scheduler and an address to listen on. One tile is searched at a time.
+    /// Creates options for a scheduler and an address to listen on. One piece is measured at a time.
     pub fn new(scheduler: (String, u16), listen: SocketAddr) -> Self {
-        let (tiles_at_once, begun) = (NonZeroUsize::MIN, functions::nobody());
-        ExecutorOptions { scheduler, listen, host: None, tiles_at_once, begun }
+        let (pieces_at_once, begun) = (NonZeroUsize::MIN, functions::nobody());
+        ExecutorOptions { scheduler, listen, host: None, pieces_at_once, begun }
     }
 
     /// Sets [`ExecutorOptions::host`].
@@ -56,9 +56,9 @@ impl ExecutorOptions {
         ExecutorOptions { host, ..self }
     }
 
-    /// Sets [`ExecutorOptions::tiles_at_once`].
-    pub fn with_tiles_at_once(self, tiles_at_once: NonZeroUsize) -> Self {
-        ExecutorOptions { tiles_at_once, ..self }
+    /// Sets [`ExecutorOptions::pieces_at_once`].
+    pub fn with_pieces_at_once(self, pieces_at_once: NonZeroUsize) -> Self {
+        ExecutorOptions { pieces_at_once, ..self }
     }
 
     /// Sets [`ExecutorOptions::begun`].
@@ -69,10 +69,10 @@ impl ExecutorOptions {
 
 impl fmt::Debug for ExecutorOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ExecutorOptions { scheduler, listen, host, tiles_at_once, begun: _ } = self;
+        let ExecutorOptions { scheduler, listen, host, pieces_at_once, begun: _ } = self;
         let mut fields = f.debug_struct("ExecutorOptions");
         fields.field("scheduler", scheduler).field("listen", listen).field("host", host);
-        fields.field("tiles_at_once", tiles_at_once).finish_non_exhaustive()
+        fields.field("pieces_at_once", pieces_at_once).finish_non_exhaustive()
     }
 }
 
@@ -103,7 +103,7 @@ impl Executor {
         self.address
     }
 
-    /// Searches tiles until the process is told to stop.
+    /// Measures pieces until the process is told to stop.
     ///
     /// # Errors
     ///
@@ -111,7 +111,7 @@ impl Executor {
     /// service ends.
     pub async fn serve(self) -> Result<(), EngineError> {
         let Executor { address, listener, options } = self;
-        let folder = TempDir::new().map_err(|source| EngineError::Folder { source })?;
+        let folder = TempDir::new().map_err(|source| EngineError::Folder { path: env::temp_dir(), source })?;
         let functions = functions::registry(SessionConfig::new_with_ballista(), options.begun)?;
         let (scheduler_host, scheduler_port) = options.scheduler;
         let config = ExecutorProcessConfig {
@@ -123,7 +123,7 @@ impl Executor {
             scheduler_host,
             scheduler_port,
             scheduler_connect_timeout_seconds: 30,
-            vcores: options.tiles_at_once.get(),
+            vcores: options.pieces_at_once.get(),
             task_scheduling_policy: TaskSchedulingPolicy::PullStaged,
             work_dir: Some(folder.path().to_string_lossy().into_owned()),
             override_function_registry: Some(Arc::new(functions)),

@@ -1,7 +1,7 @@
 //! The two functions of the query, and the sessions that know them.
 
-mod closest_pairs;
-mod merge_pairs;
+mod measure_piece;
+mod merge_parts;
 
 use std::sync::Arc;
 
@@ -12,17 +12,17 @@ use datafusion::{
     prelude::SessionConfig,
 };
 
-pub use self::closest_pairs::Begun;
+pub use self::measure_piece::Begun;
 pub(crate) use self::{
-    closest_pairs::{closest_pairs, nobody},
-    merge_pairs::merge_pairs,
+    measure_piece::{measure_piece, nobody},
+    merge_parts::merge_parts,
 };
 
-/// Creates a session that knows the functions. `begun` is called with every tile that is searched in it.
+/// Creates a session that knows the functions. `begun` is called with every piece that is measured in it.
 pub(crate) fn session(config: SessionConfig, begun: Begun) -> Result<SessionState> {
     let mut session = default_session_builder(config)?;
-    session.register_udf(Arc::new(closest_pairs(begun)))?;
-    session.register_udaf(Arc::new(merge_pairs()))?;
+    session.register_udf(Arc::new(measure_piece(begun)))?;
+    session.register_udaf(Arc::new(merge_parts()))?;
     Ok(session)
 }
 

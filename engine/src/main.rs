@@ -2,6 +2,7 @@
 
 use std::{
     error::Error,
+    fs,
     io::{self, Write},
     net::SocketAddr,
     num::NonZeroUsize,
@@ -12,11 +13,12 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
-use inject_collisions::{Metric, models::Tap};
+use inject_collisions::{Metric, models::Tap, states::store::Store};
 use inject_engine::{
-    Executor, ExecutorOptions, PairOptions, Scheduler, SchedulerOptions, TileDescriptor, chain,
-    closest_pairs, closest_pairs_here,
+    EngineError, Executor, ExecutorOptions, PairOptions, PieceDescriptor, Scheduler, SchedulerOptions, chain, fill_journal,
+    measure, measure_here, name,
 };
+use tokio::runtime::Runtime;
 
 /// The closest pairs of a store of hidden states, on a cluster
 #[derive(Debug, Parser)]
@@ -27,7 +29,8 @@ Example, on one machine:
   inject-engine scheduler --listen 127.0.0.1:50050 &
   inject-engine executor --scheduler 127.0.0.1:50050 &
   inject-engine executor --scheduler 127.0.0.1:50050 &
-  inject-engine closest-pairs --scheduler 127.0.0.1:50050 --states states --tiles 8 > closest.json
+  inject-engine collisions --scheduler 127.0.0.1:50050 --states states --tiles 8 --out found
+  inject study collisions --minima-only --states states --tiles 8 --out found
 
 All executors read the store at the same path, from shared storage. None of this is encrypted or authenticated:
 keep the addresses inside a trusted network."
@@ -41,10 +44,10 @@ struct Program {
 enum Command {
     Scheduler(SchedulerArguments),
     Executor(ExecutorArguments),
-    ClosestPairs(PairArguments),
+    Collisions(CollisionArguments),
 }
 
-/// Hand out tiles to executors
+/// Hand out the pieces of studies to executors
 #[derive(Args, Debug)]
 struct SchedulerArguments {
     /// The address to listen on; the system chooses port 0
@@ -55,7 +58,7 @@ struct SchedulerArguments {
     executor_timeout: u64,
 }
 
-/// Search tiles
+/// Measure pieces
 #[derive(Args, Debug)]
 struct ExecutorArguments {
     /// The scheduler
@@ -67,15 +70,15 @@ struct ExecutorArguments {
     /// The name or IP at which others reach this machine [default: that of --listen]
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
-    /// The number of tiles to search at once; one keeps all cores busy
+    /// The number of pieces to measure at once; one keeps all cores busy
     #[arg(long, value_name = "COUNT", default_value = "1")]
-    tiles_at_once: NonZeroUsize,
+    pieces_at_once: NonZeroUsize,
 }
 
-/// Search for the closest pairs of a store, and print them as JSON
+/// Measure the pieces of `inject study collisions --minima-only --tiles`, and write its journal
 #[derive(Args, Debug)]
-struct PairArguments {
-    /// The scheduler [default: search in this process]
+struct CollisionArguments {
+    /// The scheduler [default: measure in this process]
     #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     scheduler: Option<(String, u16)>,
     /// The store
@@ -96,12 +99,14 @@ struct PairArguments {
     /// Megabytes that the search of a tile may take
     #[arg(long, value_name = "MB", default_value = "1024")]
     memory: NonZeroUsize,
+    /// The folder for results. A stopped study continues from what is there
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
-    match run(Program::parse().command).await {
+    match run(Program::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {}", chain(&*error));
@@ -110,41 +115,52 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(command: Command) -> Result<(), Box<dyn Error>> {
+fn run(command: Command) -> Result<(), Box<dyn Error>> {
+    let runtime = Runtime::new()?;
     match command {
-        Command::Scheduler(SchedulerArguments { listen, executor_timeout }) => {
-            let timeout = Duration::from_secs(executor_timeout);
-            let options = SchedulerOptions::new(listen).with_executor_timeout(timeout);
-            let scheduler = Scheduler::bind(options).await?;
-            say(&format!("listening on {}", scheduler.address()));
-            Ok(scheduler.serve().await?)
-        }
-        Command::Executor(ExecutorArguments { scheduler, listen, host, tiles_at_once }) => {
-            let begun = |tile: &TileDescriptor| {
-                let tile = tile.tile;
-                say(&format!("bands {} and {} at {}", tile.first, tile.second, tile.tap));
-            };
-            let options = ExecutorOptions::new(scheduler, listen)
-                .with_host(host)
-                .with_tiles_at_once(tiles_at_once)
-                .with_begun(Arc::new(begun));
-            let executor = Executor::bind(options)?;
-            say(&format!("listening on {}", executor.address()));
-            Ok(executor.serve().await?)
-        }
-        Command::ClosestPairs(arguments) => {
-            let PairArguments { scheduler, states, taps, tiles, closest, cosine, memory } = arguments;
-            let metric = if cosine { Metric::Cosine } else { Metric::L2 };
-            let options = PairOptions::new(closest, metric, memory.get().saturating_mul(1 << 20));
-            let tiles = TileDescriptor::of_store(&states, &taps, tiles, options)?;
-            let found = match scheduler {
-                Some((host, port)) => closest_pairs(&format!("http://{host}:{port}"), &tiles).await?,
-                None => closest_pairs_here(&tiles)?,
-            };
-            writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&found)?)?;
-            Ok(())
-        }
+        Command::Scheduler(arguments) => runtime.block_on(schedule(arguments)),
+        Command::Executor(arguments) => runtime.block_on(execute(arguments)),
+        Command::Collisions(arguments) => collisions(arguments, &runtime),
     }
+}
+
+async fn schedule(arguments: SchedulerArguments) -> Result<(), Box<dyn Error>> {
+    let SchedulerArguments { listen, executor_timeout } = arguments;
+    let timeout = Duration::from_secs(executor_timeout);
+    let scheduler = Scheduler::bind(SchedulerOptions::new(listen).with_executor_timeout(timeout)).await?;
+    say(&format!("listening on {}", scheduler.address()));
+    Ok(scheduler.serve().await?)
+}
+
+async fn execute(arguments: ExecutorArguments) -> Result<(), Box<dyn Error>> {
+    let ExecutorArguments { scheduler, listen, host, pieces_at_once } = arguments;
+    let options = ExecutorOptions::new(scheduler, listen)
+        .with_host(host)
+        .with_pieces_at_once(pieces_at_once)
+        .with_begun(Arc::new(|piece: &PieceDescriptor| say(&name(piece.piece))));
+    let executor = Executor::bind(options)?;
+    say(&format!("listening on {}", executor.address()));
+    Ok(executor.serve().await?)
+}
+
+fn collisions(arguments: CollisionArguments, runtime: &Runtime) -> Result<(), Box<dyn Error>> {
+    let CollisionArguments { scheduler, states, mut taps, tiles, closest, cosine, memory, out } = arguments;
+    let metric = if cosine { Metric::Cosine } else { Metric::L2 };
+    let options = PairOptions::new(closest, metric, memory.get().saturating_mul(1 << 20));
+    let store = Store::open_unverified(&states)?;
+    if taps.is_empty() {
+        taps.clone_from(&store.manifest().spec.taps);
+    }
+    taps.sort();
+    taps.dedup();
+    fs::create_dir_all(&out).map_err(|source| EngineError::Folder { path: out.clone(), source })?;
+    let journal = out.join("corpus.jsonl");
+    let found = fill_journal(&journal, &store, &taps, tiles, options, |pieces| match &scheduler {
+        Some((host, port)) => runtime.block_on(measure(&format!("http://{host}:{port}"), pieces)),
+        None => measure_here(pieces),
+    })?;
+    say(&format!("{} pieces are in {}", found.units, journal.display()));
+    Ok(())
 }
 
 /// Reports a line. It is not an error if nobody reads it.

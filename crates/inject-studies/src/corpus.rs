@@ -1,6 +1,6 @@
 //! The random-corpus study: all pairs of many different prompts, at every tap.
 
-mod tiles;
+mod pieces;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +11,7 @@ use inject_sipit::{
     states::store::{BosPolicy, Store},
 };
 
+pub use self::pieces::{CorpusPart, CorpusPiece, corpus_in_pieces};
 use crate::{
     completeness::Completeness,
     error::StudyError,
@@ -108,9 +109,8 @@ pub struct PromptPair {
     pub text: Option<[String; 2]>,
 }
 
-/// Measures the distances between all states of a store, tap by tap. A unit of the study is a tap, or a piece of one with
-/// [`TapOptions::with_tiles`]. `n_layers` is the number of
-/// blocks of the model, which the store does not know.
+/// Measures the distances between all states of a store, tap by tap. A unit of the study is a tap, or a [`CorpusPiece`] with
+/// [`TapOptions::with_tiles`].
 ///
 /// # Errors
 ///
@@ -134,12 +134,14 @@ pub fn corpus(
         let (prompt, position) = (positions.prompt[row] as usize, positions.position[row] as usize);
         &store.prompt(prompt)[..=position]
     };
-    let about = Description::new(
-        StudyName::Corpus,
-        serde_json::json!({ "states": manifest.without_noise(), "options": options }),
-    );
+    let about = description(store, options);
     let Finished { results: measured, completeness } = match options.tiles {
-        Some(bands) => tiles::measure(store, taps, bands.get(), options, device, &about, run)?,
+        Some(bands) => {
+            let measured = run.complete(&about, CorpusPiece::all(taps, bands), |piece, done| {
+                piece.measure(store, options, device, &mut |progress| done(progress.fraction()))
+            })?;
+            pieces::join(measured, taps, bands, options)?
+        }
         None => run.complete(&about, taps.to_vec(), |&tap, done| {
             let rows = StateRows::of_store(store, tap)?;
             let measured = TapDistances::measure(tap, &rows, prompt, options, device, done);
@@ -177,4 +179,10 @@ pub fn corpus(
         taps: measured.into_iter().map(report).collect::<Result<_, StudyError>>()?,
         completeness,
     })
+}
+
+/// Describes the study of a store. The noise floors in its manifest play no part.
+fn description(store: &Store, options: &TapOptions) -> Description {
+    let states = store.manifest().without_noise();
+    Description::new(StudyName::Corpus, serde_json::json!({ "states": states, "options": options }))
 }

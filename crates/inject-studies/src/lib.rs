@@ -63,7 +63,9 @@ pub use self::training::{
 pub use self::{
     between_models::{BetweenModels, Compared, between_models},
     completeness::Completeness,
-    corpus::{CorpusStates, CorpusStudy, PromptPair, TapReport, corpus},
+    corpus::{
+        CorpusPart, CorpusPiece, CorpusStates, CorpusStudy, PromptPair, TapReport, corpus, corpus_in_pieces,
+    },
     decoding::{
         DecodingOptions, DecodingStudy, LostPosition, Producer, Projected, Survival, TapDecoding, View,
         decoding,

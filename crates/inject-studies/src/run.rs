@@ -93,12 +93,8 @@ impl<'a> Run<'a> {
         R: Serialize + DeserializeOwned + Clone,
         E: From<StudyError>,
     {
-        let mut journal = match &self.journal {
-            None => Journal::in_memory(about),
-            Some(path) => Journal::open(path, about)?,
-        };
-        self.others.iter().try_for_each(|path| journal.absorb(path))?;
-        let mine: Vec<U> = self.share.every(units.len()).map(|number| units[number].clone()).collect();
+        let mut journal = self.open(about)?;
+        let mine = self.mine(&units);
         let total = mine.len() as u64;
         let told = |done: usize| Progress::new(about.study().as_str(), Unit::Units, done as u64, total);
         for (done, unit) in mine.into_iter().enumerate() {
@@ -109,12 +105,77 @@ impl<'a> Run<'a> {
             }
         }
         (self.progress)(told(total as usize));
-        let missing: Vec<U> = units.iter().filter(|unit| journal.result(unit).is_none()).cloned().collect();
-        let completeness = Completeness::of(units.len(), missing);
-        let known = units.into_iter().filter_map(|unit| {
-            let result = journal.result(&unit)?.clone();
-            Some((unit, result))
-        });
-        Ok(Finished { results: known.collect(), completeness })
+        Ok(known(&journal, units))
     }
+
+    /// As [`Run::complete`], with a function that computes many units at once: an engine that distributes them, for example. It is
+    /// called once, with the units of this share that no journal has, unless there are none. It returns the result of each in the
+    /// same order. They are recorded when it returns.
+    ///
+    /// # Errors
+    ///
+    /// The errors of the journal and of `compute`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `compute` returns another number of results than it was given units.
+    pub fn complete_together<U, R, E>(
+        self,
+        about: &Description,
+        units: Vec<U>,
+        compute: impl FnOnce(&[U]) -> Result<Vec<R>, E>,
+    ) -> Result<Finished<U, R>, E>
+    where
+        U: Serialize + DeserializeOwned + PartialEq + Clone,
+        R: Serialize + DeserializeOwned + Clone,
+        E: From<StudyError>,
+    {
+        let mut journal = self.open(about)?;
+        let mut mine = self.mine(&units);
+        let total = mine.len() as u64;
+        let told = |done: u64| Progress::new(about.study().as_str(), Unit::Units, done, total);
+        mine.retain(|unit| journal.result(unit).is_none());
+        (self.progress)(told(total - mine.len() as u64));
+        if !mine.is_empty() {
+            let results = compute(&mine)?;
+            assert_eq!(results.len(), mine.len(), "one result for each unit");
+            mine.into_iter().zip(results).try_for_each(|(unit, result)| journal.push(unit, result))?;
+        }
+        (self.progress)(told(total));
+        Ok(known(&journal, units))
+    }
+
+    /// Opens the journal, and takes over those of others.
+    fn open<U, R>(&self, about: &Description) -> Result<Journal<U, R>, StudyError>
+    where
+        U: Serialize + DeserializeOwned + PartialEq,
+        R: Serialize + DeserializeOwned,
+    {
+        let mut journal = match &self.journal {
+            None => Journal::in_memory(about),
+            Some(path) => Journal::open(path, about)?,
+        };
+        self.others.iter().try_for_each(|path| journal.absorb(path))?;
+        Ok(journal)
+    }
+
+    /// The units of this share.
+    fn mine<U: Clone>(&self, units: &[U]) -> Vec<U> {
+        self.share.every(units.len()).map(|number| units[number].clone()).collect()
+    }
+}
+
+/// The results of the units that a journal has, and the names of those that it lacks.
+fn known<U, R>(journal: &Journal<U, R>, units: Vec<U>) -> Finished<U, R>
+where
+    U: Serialize + DeserializeOwned + PartialEq + Clone,
+    R: Serialize + DeserializeOwned + Clone,
+{
+    let missing: Vec<U> = units.iter().filter(|unit| journal.result(unit).is_none()).cloned().collect();
+    let completeness = Completeness::of(units.len(), missing);
+    let known = units.into_iter().filter_map(|unit| {
+        let result = journal.result(&unit)?.clone();
+        Some((unit, result))
+    });
+    Finished { results: known.collect(), completeness }
 }

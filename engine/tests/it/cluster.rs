@@ -42,13 +42,13 @@ impl Service {
         service
     }
 
-    /// The tiles whose search began here.
-    pub(crate) fn tiles(&self) -> Vec<String> {
+    /// The pieces whose measurement began here.
+    pub(crate) fn pieces(&self) -> Vec<String> {
         self.lines.0.lock().unwrap()[1..].to_vec()
     }
 
-    /// Waits until the search of so many tiles began.
-    pub(crate) fn wait_for_tiles(&self, count: usize) {
+    /// Waits until the measurement of so many pieces began.
+    pub(crate) fn wait_for_pieces(&self, count: usize) {
         self.wait_for_lines(1 + count);
     }
 

@@ -1,136 +1,148 @@
 //! Whole jobs: with all executors, without one of them, without any, and with a file missing.
 
-use std::{collections::BTreeSet, num::NonZeroUsize, path::Path, time::Duration};
+use std::{collections::BTreeSet, fs, num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use inject_collisions::{Metric, models::Tap};
-use inject_engine::{EngineError, PairOptions, TileDescriptor, chain, closest_pairs};
+use inject_collisions::{Metric, models::Tap, states::store::Store};
+use inject_engine::{EngineError, PairOptions, PieceDescriptor, chain, measure, measure_here};
+use inject_studies::CorpusPiece;
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, time::timeout};
 
 use crate::{
     cluster::{Client, LIMIT, Service},
     data,
+    study::Study,
 };
 
-/// Tiles of 8 bands at two taps.
-const TILES: usize = 72;
+const BANDS: NonZeroUsize = NonZeroUsize::new(8).unwrap();
 
-/// Runs the client on a scheduler, or alone.
-fn client(states: &Path, scheduler: Option<&Service>) -> Client {
-    let mut arguments =
-        vec!["closest-pairs", "--tiles", "8", "--closest", "20", "--states", states.to_str().unwrap()];
-    if let Some(scheduler) = scheduler {
-        arguments.extend(["--scheduler", &scheduler.address]);
+/// 36 tiles and the distribution, at two taps.
+const PIECES: usize = 74;
+
+/// The options of the client.
+const OPTIONS: PairOptions = PairOptions::new(NonZeroUsize::new(20).unwrap(), Metric::L2, 1 << 30);
+
+/// A store large enough that a job takes seconds, and a folder for the results of the job.
+struct Job {
+    folder: TempDir,
+    store: Store,
+}
+
+impl Job {
+    fn new() -> Job {
+        let folder = tempfile::tempdir().unwrap();
+        let store = data::write(&folder.path().join("states"), 12_000, 128);
+        Job { folder, store }
     }
-    Client::start(&arguments)
-}
 
-/// The output of one process.
-fn alone(states: &Path) -> String {
-    finished(client(states, None))
-}
+    /// Starts the client.
+    fn start(&self, scheduler: &Service) -> Client {
+        let out = self.folder.path().join("out");
+        let [states, out] = [self.store.dir(), &out].map(|path| path.to_str().unwrap());
+        let job = ["collisions", "--tiles", "8", "--closest", "20", "--states", states, "--out", out];
+        Client::start(&[&job[..], &["--scheduler", &scheduler.address]].concat())
+    }
 
-fn finished(client: Client) -> String {
-    let output = client.output();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
+    fn journal(&self) -> PathBuf {
+        self.folder.path().join("out/corpus.jsonl")
+    }
 
-/// A store large enough that a job takes seconds.
-fn states() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    data::write(folder.path(), 12_000, 128);
-    folder
+    /// Asserts that the client wrote what one process writes, and left it nothing to do.
+    fn assert_finished(&self, client: Client) {
+        let output = client.output();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let written = fs::read_to_string(self.journal()).unwrap();
+        assert_eq!(written.lines().count(), 1 + PIECES);
+        let found = Study::of_journal(&self.journal(), &self.store, BANDS, OPTIONS);
+        assert_eq!(found.journal, written);
+        assert_eq!(found, Study::alone(&self.store, BANDS, OPTIONS));
+    }
+
+    /// Asserts that the client failed and wrote no results.
+    fn assert_failed(&self, client: Client, expected: &[&str]) {
+        let output = client.output();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && output.stdout.is_empty(), "{error}");
+        assert!(expected.iter().all(|expected| error.contains(expected)), "{error}");
+        assert_eq!(fs::read_to_string(self.journal()).unwrap().lines().count(), 1, "the head of the journal");
+    }
 }
 
 #[test]
 fn two_executors_give_the_bytes_of_one_process() {
-    let states = states();
+    let job = Job::new();
     let scheduler = Service::scheduler();
     let executors = [Service::executor(&scheduler), Service::executor(&scheduler)];
-    let found = finished(client(states.path(), Some(&scheduler)));
-    assert_eq!(found, alone(states.path()));
-    let [a, b] = executors.map(|executor| executor.tiles());
-    assert!(!a.is_empty() && !b.is_empty(), "{} tiles on one and {} on the other", a.len(), b.len());
+    job.assert_finished(job.start(&scheduler));
+    let [a, b] = executors.map(|executor| executor.pieces());
+    assert!(!a.is_empty() && !b.is_empty(), "{} pieces on one and {} on the other", a.len(), b.len());
     let different: BTreeSet<&String> = a.iter().chain(&b).collect();
-    assert_eq!((a.len() + b.len(), different.len()), (TILES, TILES), "each tile is searched once");
+    assert_eq!((a.len() + b.len(), different.len()), (PIECES, PIECES), "each piece is measured once");
 }
 
 #[test]
 fn an_executor_killed_in_mid_run_changes_nothing() {
-    let states = states();
+    let job = Job::new();
     let scheduler = Service::scheduler();
     let (mut killed, left) = (Service::executor(&scheduler), Service::executor(&scheduler));
-    let mut job = client(states.path(), Some(&scheduler));
-    // Its first tile is finished, and lost with it. Its second one has begun.
-    killed.wait_for_tiles(2);
+    let mut client = job.start(&scheduler);
+    // Its first piece is finished, and lost with it. Its second one has begun.
+    killed.wait_for_pieces(2);
     killed.kill();
-    assert!(job.is_running(), "the job was over too soon");
-    assert_eq!(finished(job), alone(states.path()));
-    let (killed, left) = (killed.tiles(), left.tiles());
-    assert!(killed.len() < TILES / 2, "{} tiles on the killed executor", killed.len());
-    assert!(killed.iter().all(|tile| left.contains(tile)), "all tiles of {killed:?} are searched again");
-    assert_eq!(left.iter().collect::<BTreeSet<_>>().len(), TILES);
+    assert!(client.is_running(), "the job was over too soon");
+    job.assert_finished(client);
+    let (killed, left) = (killed.pieces(), left.pieces());
+    assert!(killed.len() < PIECES / 2, "{} pieces on the killed executor", killed.len());
+    assert!(killed.iter().all(|piece| left.contains(piece)), "all of {killed:?} are measured again");
+    assert_eq!(left.iter().collect::<BTreeSet<_>>().len(), PIECES);
 }
 
 #[test]
 fn a_job_without_executors_ends_in_an_error() {
-    let states = states();
+    let job = Job::new();
     let scheduler = Service::scheduler();
     let mut executors = [Service::executor(&scheduler), Service::executor(&scheduler)];
-    let mut job = client(states.path(), Some(&scheduler));
-    executors.iter().for_each(|executor| executor.wait_for_tiles(1));
+    let mut client = job.start(&scheduler);
+    executors.iter().for_each(|executor| executor.wait_for_pieces(1));
     executors.iter_mut().for_each(Service::kill);
-    assert!(job.is_running(), "the job was over too soon");
-    let output = job.output();
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && output.stdout.is_empty(), "{error}");
-    assert!(
-        error.contains("error: the job failed: ") && error.contains("all executors were lost"),
-        "{error}"
-    );
+    assert!(client.is_running(), "the job was over too soon");
+    job.assert_failed(client, &["error: the job failed: ", "all executors were lost"]);
 }
 
 #[test]
 fn a_job_without_its_scheduler_ends_in_an_error() {
-    let states = states();
+    let job = Job::new();
     let mut scheduler = Service::scheduler();
     let executor = Service::executor(&scheduler);
-    let job = client(states.path(), Some(&scheduler));
-    executor.wait_for_tiles(1);
+    let client = job.start(&scheduler);
+    executor.wait_for_pieces(1);
     scheduler.kill();
-    let output = job.output();
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && output.stdout.is_empty(), "{error}");
-    assert!(error.contains("error: the job failed: "), "{error}");
+    job.assert_failed(client, &["error: the job failed: "]);
 }
 
 #[test]
 fn a_missing_file_fails_the_whole_job_by_its_name() {
     let options = PairOptions::new(NonZeroUsize::MIN, Metric::L2, 1 << 28);
-    let bands = NonZeroUsize::new(2).unwrap();
+    let tiles = CorpusPiece::all(&[Tap::Block(1)], NonZeroUsize::new(2).unwrap());
     let [whole, torn] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let mut tiles = Vec::new();
-    for folder in [&whole, &torn] {
-        data::write(folder.path(), 300, 16);
-        tiles.extend(TileDescriptor::of_store(folder.path(), &[Tap::Block(1)], bands, options).unwrap());
-    }
-    // Three tiles of one store, and one of the other.
-    tiles.truncate(4);
+    // All pieces of one store, and a tile of another.
+    let mut pieces = PieceDescriptor::of_store(&data::write(whole.path(), 300, 16), &tiles, options);
+    pieces.extend(PieceDescriptor::of_store(&data::write(torn.path(), 300, 16), &tiles[1..2], options));
     let missing = torn.path().join("tap-block-1.safetensors");
-    std::fs::remove_file(&missing).unwrap();
+    fs::remove_file(&missing).unwrap();
 
     let scheduler = Service::scheduler();
     let _executors = [Service::executor(&scheduler), Service::executor(&scheduler)];
     let address = format!("http://{}", scheduler.address);
     let runtime = Runtime::new().unwrap();
-    let job = async { timeout(LIMIT, closest_pairs(&address, &tiles)).await };
+    let job = async { timeout(LIMIT, measure(&address, &pieces)).await };
     let error = runtime.block_on(job).expect("the job hangs").unwrap_err();
     assert!(matches!(error, EngineError::Job(_)), "{error:?}");
     assert!(chain(&error).contains(missing.to_str().unwrap()), "{}", chain(&error));
     // The scheduler and the executors go on.
-    tiles.truncate(3);
-    let job = async { timeout(Duration::from_secs(60), closest_pairs(&address, &tiles)).await };
+    pieces.truncate(tiles.len());
+    let job = async { timeout(Duration::from_secs(60), measure(&address, &pieces)).await };
     let found = runtime.block_on(job).expect("the job hangs").unwrap();
-    assert_eq!(found, inject_engine::closest_pairs_here(&tiles).unwrap());
+    let json = |parts| serde_json::to_string(&parts).unwrap();
+    assert_eq!(json(found), json(measure_here(&pieces).unwrap()));
 }

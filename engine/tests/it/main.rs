@@ -4,3 +4,4 @@ mod cluster;
 mod data;
 mod jobs;
 mod one_process;
+mod study;

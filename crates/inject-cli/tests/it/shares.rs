@@ -204,3 +204,29 @@ fn shares_of_the_vocabulary_are_merged_into_the_lenses_of_one_process() {
     no(&other_text, &["made for other weights, text, taps or prefixes"]);
     no(&format!("{lens} other --merge whole/lens-block-1.safetensors"), &["inject.lens-share is none"]);
 }
+
+#[test]
+fn shares_of_the_pairs_are_merged_into_the_study_of_one_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let study = "study collisions --count 300 --taps block-1,block-3 --minima-only --tiles 4 --states states --out";
+    succeed(dir, &format!("{study} whole"));
+    let result = |folder: &str| fs::read_to_string(dir.join(folder).join("corpus.json")).unwrap();
+    for of in [1, 2, 7] {
+        let begun = |number: usize| {
+            fs::read_to_string(dir.join(format!("{of}-{number}/corpus.jsonl")))
+                .is_ok_and(|text| text.lines().count() > 1)
+        };
+        run_shares(dir, of, &format!("{study} {of}-{{}}"), &begun);
+        let shares = backwards(of, &format!("{of}-{{}}/corpus.jsonl"));
+        let ran = succeed(dir, &format!("{study} merged-{of} --merge {shares}"));
+        assert!(ran.out.contains("corpus is complete"), "{}", ran.out);
+        assert_eq!(result(&format!("merged-{of}")), result("whole"));
+    }
+    // The merge does what is missing.
+    succeed(dir, &format!("{study} missing --merge 7-2/corpus.jsonl 7-5/corpus.jsonl"));
+    assert_eq!(result("missing"), result("whole"));
+    let other = "study collisions --count 300 --taps block-1,block-3 --minima-only --tiles 5 --states states";
+    let merge = format!("{other} --out other --merge 2-1/corpus.jsonl");
+    refused(dir, &merge.split(' ').collect::<Vec<_>>(), 1, &["2-1/corpus.jsonl", "tiles"]);
+}

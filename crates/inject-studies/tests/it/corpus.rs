@@ -8,7 +8,8 @@ use inject_sipit::{
     states::store::Store,
 };
 use inject_studies::{
-    CorpusStates, CorpusStudy, NeighbourSearch, Run, StudyError, TapOptions, between_models, corpus,
+    CorpusPart, CorpusPiece, CorpusStates, CorpusStudy, NeighbourSearch, Run, StudyError, TapOptions,
+    between_models, corpus, corpus_in_pieces,
 };
 
 use super::{in_parts, model, prompts, store};
@@ -107,6 +108,51 @@ fn parts_of_a_study_add_up_to_the_whole() {
     };
     let whole = study(Run::silent());
     assert_eq!(in_parts(folder.path(), |study| &study.completeness, study), whole);
+}
+
+#[test]
+fn pieces_measured_elsewhere_give_the_journal_of_one_process() {
+    let (model, prompts, taps) = (model("llama", FloatFormat::F32), prompts(30), Tap::all(LAYERS));
+    let folder = tempfile::tempdir().unwrap();
+    let journal = |name: &str| folder.path().join(name);
+    let store = store(&model, &taps, &prompts, &folder.path().join("states"));
+    let noise = taps.iter().map(|&tap| (tap, NoiseFloor::of_batches(1e-5))).collect();
+    let (device, bands) = (model.decoder.device(), NonZeroUsize::new(3).unwrap());
+    let options = TapOptions::default().with_tiles(bands);
+    let study = |name: &str, begun: &mut dyn FnMut(Progress<'_>)| -> CorpusStudy {
+        let run = Run::in_memory(begun).with_journal(journal(name));
+        corpus(&CorpusStates::new(&store, LAYERS, &noise), &taps, &options, &device, run).unwrap()
+    };
+    let whole = study("whole", &mut |_| ());
+    // A part of the journal is there already.
+    let text = fs::read_to_string(journal("whole")).unwrap();
+    let lines: String = text.lines().take(5).map(|line| format!("{line}\n")).collect();
+    fs::write(journal("elsewhere"), lines).unwrap();
+    let measure = |pieces: &[CorpusPiece], options: &TapOptions| {
+        assert_eq!(pieces.len(), 5 * 7 - 4, "four pieces are in the journal");
+        let mut parts = Vec::new();
+        for piece in pieces.iter().rev() {
+            let sent = serde_json::to_string(piece).unwrap();
+            let piece: CorpusPiece = serde_json::from_str(&sent).unwrap();
+            let part = piece.measure(&store, options, &device, &mut |_| ())?;
+            let sent = serde_json::to_string(&part).unwrap();
+            parts.push(serde_json::from_str::<CorpusPart>(&sent).unwrap());
+        }
+        parts.reverse();
+        Ok::<_, StudyError>(parts)
+    };
+    let run = Run::silent().with_journal(journal("elsewhere"));
+    let found = corpus_in_pieces(&store, &taps, bands, &TapOptions::default(), run, measure).unwrap();
+    assert_eq!(found, whole.completeness);
+    assert_eq!(fs::read_to_string(journal("elsewhere")).unwrap(), text);
+    let mut shares = Vec::new();
+    assert_eq!(study("elsewhere", &mut |told| shares.push(told.part)), whole);
+    assert!(shares.iter().all(|&part| part == 0.0), "the study takes everything from the journal");
+    let nothing = |_: &[CorpusPiece], _: &TapOptions| -> Result<Vec<CorpusPart>, StudyError> {
+        panic!("nothing is left to measure")
+    };
+    let run = Run::silent().with_journal(journal("elsewhere"));
+    corpus_in_pieces(&store, &taps, bands, &TapOptions::default(), run, nothing).unwrap();
 }
 
 #[test]
