@@ -4,11 +4,13 @@
 
 Each prompt is computed in each number format, with each attention kernel, in one pass and token by token. All states of one
 computation go into one file, `[tokens, taps, d_model]` with the names of the taps and the token ids beside them, as `inject invert` reads
-them. Prose and code are windows of this repository's own text; random prompts are drawn uniformly from the vocabulary.
+them. Prose and code are windows of this repository's own text; random prompts are drawn uniformly from the vocabulary. Every kernel, way
+and beginning has prompts of its own, which are the same in all formats.
 Needs torch, transformers and safetensors.
 """
 
 import argparse
+import itertools
 import pathlib
 import random
 
@@ -37,26 +39,26 @@ tokenizer = PreTrainedTokenizerFast(tokenizer_file=f"{args.model}/tokenizer.json
 depth = AutoConfig.from_pretrained(args.model).num_hidden_layers
 quarters = sorted({1, depth // 4, depth // 2, 3 * depth // 4, depth})
 taps = args.taps.split(",") if args.taps else [f"block-{i}" for i in quarters] + ["final-norm"]
-draw = random.Random(args.seed)
 
 
-def windows(pattern):
-    """Returns windows of the repository's files at random positions."""
+def text(pattern):
+    """Returns the token ids of some of the repository's files."""
     files = sorted(str(file) for file in repository.glob(pattern))
-    text = "\n".join(pathlib.Path(file).read_text() for file in draw.sample(files, min(12, len(files))))
-    ids = tokenizer(text, add_special_tokens=False).input_ids
-    while True:
-        begin = draw.randrange(len(ids) - args.tokens)
-        yield ids[begin : begin + args.tokens]
+    chosen = random.Random(args.seed).sample(files, min(12, len(files)))
+    joined = "\n".join(pathlib.Path(file).read_text() for file in chosen)
+    return tokenizer(joined, add_special_tokens=False).input_ids
 
 
-def at_random():
-    while True:
-        yield [draw.randrange(len(tokenizer)) for _ in range(args.tokens)]
+texts = {"prose": text("docs/**/*.md"), "code": text("crates/*/src/**/*.rs")}
 
 
-kinds = {"prose": windows("docs/**/*.md"), "code": windows("crates/*/src/**/*.rs"), "random": at_random()}
-prompts = [(kind, number, next(kinds[kind])) for kind in args.kinds.split(",") for number in range(args.count)]
+def prompt(kind, *cell):
+    """Returns the prompt of a cell, the same on every call."""
+    draw = random.Random(f"{args.seed} {kind} {cell}")
+    if kind == "random":
+        return [draw.randrange(len(tokenizer)) for _ in range(args.tokens)]
+    begin = draw.randrange(len(texts[kind]) - args.tokens)
+    return texts[kind][begin : begin + args.tokens]
 
 
 def states_of(model, ids, way):
@@ -83,17 +85,18 @@ args.out.mkdir(parents=True, exist_ok=True)
 for format in args.formats.split(","):
     for kernel in args.kernels.split(","):
         model = AutoModelForCausalLM.from_pretrained(args.model, dtype=getattr(torch, format), attn_implementation=kernel).eval()
-        for kind, number, ids in prompts:
-            beginnings = [] if args.without_bos else [("plain", ids)]
-            if args.bos is not None:
-                beginnings.append(("bos", [args.bos] + ids[:-1]))
-            for beginning, ids in beginnings:
-                for way in args.ways.split(","):
-                    found = states_of(model, ids, way)
-                    name = f"{kind}-{number}-{beginning}-{format}-{kernel}-{way}.safetensors"
-                    # A coordinate outside the range of f16 is infinite, and everything computed from it is NaN.
-                    finite = [tap for tap in taps if not found[tap].isnan().any()]
-                    if finite:
-                        states = torch.stack([found[tap] for tap in finite], dim=1).contiguous()
-                        tensors = {"states": states, "token_ids": torch.tensor(ids)}
-                        save_file(tensors, args.out / name, metadata={"taps": ",".join(finite)})
+        beginnings = [] if args.without_bos else ["plain"]
+        beginnings += [] if args.bos is None else ["bos"]
+        cells = itertools.product(args.kinds.split(","), range(args.count), beginnings, args.ways.split(","))
+        for kind, number, beginning, way in cells:
+            ids = prompt(kind, number, beginning, kernel, way)
+            if beginning == "bos":
+                ids = [args.bos] + ids[:-1]
+            found = states_of(model, ids, way)
+            name = f"{kind}-{number}-{beginning}-{format}-{kernel}-{way}.safetensors"
+            # A coordinate outside the range of f16 is infinite, and everything computed from it is NaN.
+            finite = [tap for tap in taps if not found[tap].isnan().any()]
+            if finite:
+                states = torch.stack([found[tap] for tap in finite], dim=1).contiguous()
+                tensors = {"states": states, "token_ids": torch.tensor(ids)}
+                save_file(tensors, args.out / name, metadata={"taps": ",".join(finite)})
