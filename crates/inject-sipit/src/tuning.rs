@@ -67,6 +67,10 @@ pub(crate) const TAP_OTHERS: usize = 3;
 /// The mean over the coordinates of a state that was centred, in root mean squares: the error of a sum of a thousand numbers in f32.
 /// Derived in docs/numerics.md, section 8.
 pub(crate) const CENTRED_WITHIN: f64 = 1e-5;
+/// Open positions by which rounded weights are recognised: the second, because the first state of all is an attention sink, which tells less.
+pub(crate) const ROUNDED_POSITIONS: usize = 2;
+/// Candidates tested at each of them before the rounded weights are given up.
+pub(crate) const ROUNDED_CANDIDATES: usize = 8192;
 /// Candidates compared by direction before a factor is given up. Measured: docs/laboratory/results/rows.md.
 pub(crate) const SCALE_CANDIDATES: usize = 8192;
 
