@@ -44,6 +44,10 @@ pub(crate) const SEPARATED: f64 = 2.0;
 /// The nearest token of the whole vocabulary is accepted beyond the floor if all others are farther by this factor. Derived
 /// in the same section.
 pub(crate) const SEPARATED_ALONE: f64 = 3.0;
+/// Candidates tested at the first position where wrong tokens are expected to fit. Measured: docs/laboratory/results/producers.md.
+pub(crate) const CROWDED_FIRST: usize = 4096;
+/// The same at later positions. Measured: the same.
+pub(crate) const CROWDED_LATER: usize = 512;
 /// Settled positions that the calibration counts for beside those of the prompt.
 pub(crate) const CALIBRATION_COUNTS: f64 = 4.0;
 
