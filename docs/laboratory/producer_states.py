@@ -4,13 +4,13 @@
 
 Each prompt is computed in each number format, with each attention kernel, in one pass and token by token. All states of one
 computation go into one file, `[tokens, taps, d_model]` with the names of the taps and the token ids beside them, as `inject invert` reads
-them. Prose and code are windows of this repository's own text; random prompts are drawn uniformly from the vocabulary. Every kernel, way
-and beginning has prompts of its own, which are the same in all formats.
+them. Prose and code are windows of this repository's own text; random prompts are drawn uniformly from the vocabulary. With --prompts the
+prompts are the lines of a JSON Lines file, `{"token_ids": [...]}` or `{"text": "..."}`.
 Needs torch, transformers and safetensors.
 """
 
 import argparse
-import itertools
+import json
 import pathlib
 import random
 
@@ -30,6 +30,7 @@ parser.add_argument("--without-bos", action="store_true", help="with --bos: no p
 parser.add_argument("--kernels", default="eager,sdpa")
 parser.add_argument("--ways", default="one,each", help="one pass, or each token by itself")
 parser.add_argument("--kinds", default="prose,code,random")
+parser.add_argument("--prompts", type=pathlib.Path, help="a JSON Lines file of prompts, in place of --kinds, --count and --tokens")
 parser.add_argument("--seed", type=int, default=1)
 args = parser.parse_args()
 
@@ -39,26 +40,33 @@ tokenizer = PreTrainedTokenizerFast(tokenizer_file=f"{args.model}/tokenizer.json
 depth = AutoConfig.from_pretrained(args.model).num_hidden_layers
 quarters = sorted({1, depth // 4, depth // 2, 3 * depth // 4, depth})
 taps = args.taps.split(",") if args.taps else [f"block-{i}" for i in quarters] + ["final-norm"]
+if all(tap.startswith("block-") for tap in taps):
+    depth = max(int(tap.removeprefix("block-")) for tap in taps)  # The blocks above are not computed.
+draw = random.Random(args.seed)
 
 
-def text(pattern):
-    """Returns the token ids of some of the repository's files."""
+def windows(pattern):
+    """Returns windows of the repository's files at random positions."""
     files = sorted(str(file) for file in repository.glob(pattern))
-    chosen = random.Random(args.seed).sample(files, min(12, len(files)))
-    joined = "\n".join(pathlib.Path(file).read_text() for file in chosen)
-    return tokenizer(joined, add_special_tokens=False).input_ids
+    text = "\n".join(pathlib.Path(file).read_text() for file in draw.sample(files, min(12, len(files))))
+    ids = tokenizer(text, add_special_tokens=False).input_ids
+    while True:
+        begin = draw.randrange(len(ids) - args.tokens)
+        yield ids[begin : begin + args.tokens]
 
 
-texts = {"prose": text("docs/**/*.md"), "code": text("crates/*/src/**/*.rs")}
+def at_random():
+    while True:
+        yield [draw.randrange(len(tokenizer)) for _ in range(args.tokens)]
 
 
-def prompt(kind, *cell):
-    """Returns the prompt of a cell, the same on every call."""
-    draw = random.Random(f"{args.seed} {kind} {cell}")
-    if kind == "random":
-        return [draw.randrange(len(tokenizer)) for _ in range(args.tokens)]
-    begin = draw.randrange(len(texts[kind]) - args.tokens)
-    return texts[kind][begin : begin + args.tokens]
+kinds = {"prose": windows("docs/**/*.md"), "code": windows("crates/*/src/**/*.rs"), "random": at_random()}
+if args.prompts:
+    lines = [json.loads(line) for line in args.prompts.read_text().splitlines()]
+    ids = [line.get("token_ids") or tokenizer(line["text"], add_special_tokens=False).input_ids for line in lines]
+    prompts = [("given", f"{number:05}", each) for number, each in enumerate(ids)]
+else:
+    prompts = [(kind, number, next(kinds[kind])) for kind in args.kinds.split(",") for number in range(args.count)]
 
 
 def states_of(model, ids, way):
@@ -84,19 +92,19 @@ def states_of(model, ids, way):
 args.out.mkdir(parents=True, exist_ok=True)
 for format in args.formats.split(","):
     for kernel in args.kernels.split(","):
-        model = AutoModelForCausalLM.from_pretrained(args.model, dtype=getattr(torch, format), attn_implementation=kernel).eval()
-        beginnings = [] if args.without_bos else ["plain"]
-        beginnings += [] if args.bos is None else ["bos"]
-        cells = itertools.product(args.kinds.split(","), range(args.count), beginnings, args.ways.split(","))
-        for kind, number, beginning, way in cells:
-            ids = prompt(kind, number, beginning, kernel, way)
-            if beginning == "bos":
-                ids = [args.bos] + ids[:-1]
-            found = states_of(model, ids, way)
-            name = f"{kind}-{number}-{beginning}-{format}-{kernel}-{way}.safetensors"
-            # A coordinate outside the range of f16 is infinite, and everything computed from it is NaN.
-            finite = [tap for tap in taps if not found[tap].isnan().any()]
-            if finite:
-                states = torch.stack([found[tap] for tap in finite], dim=1).contiguous()
-                tensors = {"states": states, "token_ids": torch.tensor(ids)}
-                save_file(tensors, args.out / name, metadata={"taps": ",".join(finite)})
+        options = {"dtype": getattr(torch, format), "attn_implementation": kernel, "num_hidden_layers": depth}
+        model = AutoModelForCausalLM.from_pretrained(args.model, **options).eval()
+        for kind, number, ids in prompts:
+            beginnings = [] if args.without_bos else [("plain", ids)]
+            if args.bos is not None:
+                beginnings.append(("bos", [args.bos] + ids[:-1]))
+            for beginning, ids in beginnings:
+                for way in args.ways.split(","):
+                    found = states_of(model, ids, way)
+                    name = f"{kind}-{number}-{beginning}-{format}-{kernel}-{way}.safetensors"
+                    # A coordinate outside the range of f16 is infinite, and everything computed from it is NaN.
+                    finite = [tap for tap in taps if not found[tap].isnan().any()]
+                    if finite:
+                        states = torch.stack([found[tap] for tap in finite], dim=1).contiguous()
+                        tensors = {"states": states, "token_ids": torch.tensor(ids)}
+                        save_file(tensors, args.out / name, metadata={"taps": ",".join(finite)})

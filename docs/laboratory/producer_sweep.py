@@ -5,7 +5,7 @@
 The cells are all files times all taps. Each round holds every file at one tap, and every tap of it has all formats, kernels, ways,
 kinds and beginnings, so a sweep that is stopped has seen all of them. The same command goes on where it stopped. `--table` prints the
 tables of what is there. Everything after `--` goes to `inject invert`.
-Needs safetensors.
+Needs numpy and safetensors.
 """
 
 import argparse
@@ -33,7 +33,7 @@ FACTORS = ["kind", "number", "beginning", "format", "kernel", "way"]
 VALUES = [["prose", "code", "random"], None, ["plain", "bos"], ["bfloat16", "float16", "float32"], ["eager", "sdpa"], ["one", "each"]]
 
 files = sorted(args.states.glob("*.safetensors"))
-with safe_open(files[0], "pt") as first:
+with safe_open(files[0], "np") as first:
     taps = args.taps.split(",") if args.taps else first.metadata()["taps"].split(",")
 
 
@@ -103,7 +103,7 @@ def results():
         for line in lines:
             record = json.loads(line)
             file = sorted(chosen)[record["prompt"]]
-            with safe_open(file, "pt") as states:
+            with safe_open(file, "np") as states:
                 truth = states.get_tensor("token_ids").tolist()
             yield tap, file, record["recovered"], truth
 

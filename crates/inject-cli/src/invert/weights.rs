@@ -28,7 +28,7 @@ impl Weights {
         let rounded = with_weights_of_producer(&model.decoder, &target()?, &settings, beginning(model))?;
         let settings = match (&rounded, settings.computed_in) {
             (Some(_), ComputedIn::Format(format)) => {
-                note(&format!("the states fit the weights of {} rounded to {format}", model.id()));
+                note(&format!("the states fit weights rounded to {format}"));
                 settings.with_computed_in(ComputedIn::Auto)
             }
             _ => settings,
