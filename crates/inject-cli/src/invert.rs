@@ -16,6 +16,7 @@ mod store;
 mod table;
 mod tally;
 mod tap;
+mod weights;
 
 use std::path::PathBuf;
 

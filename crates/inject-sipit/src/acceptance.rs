@@ -108,6 +108,8 @@ enum Rule {
     Nearest {
         floor: f64,
         ratio: f64,
+        /// The distance from which on wrong tokens are expected.
+        wrong: f64,
     },
     AllClose {
         rtol: f64,
@@ -178,15 +180,21 @@ impl Yardstick {
         let noise = place.noise.above(NOISE_DEVIATIONS) * shift.exp();
         let wrong = place.margin.above(-MARGIN_DEVIATIONS);
         let floor = norm(state) * if noise < wrong { (noise * wrong).sqrt() } else { noise };
+        let rule = Rule::Nearest { floor, ratio: SEPARATED, wrong: norm(state) * wrong };
         let unknown = target.roundings(position).enumerate().filter(|(_, r)| r.is_infinite()).map(|(i, _)| i);
         let metric = Metric::Damped { place: place.clone(), unknown: unknown.collect() };
-        Yardstick { metric, rule: Rule::Nearest { floor, ratio: SEPARATED }, origin: NoiseOrigin::Producer }
+        Yardstick { metric, rule, origin: NoiseOrigin::Producer }
     }
 
     /// The same yardstick with a floor that just admits this distance.
     pub(crate) fn admitting(mut self, distance: f64) -> Self {
-        self.rule = Rule::Nearest { floor: distance, ratio: SEPARATED };
+        self.rule = Rule::Nearest { floor: distance, ratio: SEPARATED, wrong: f64::INFINITY };
         self
+    }
+
+    /// Whether wrong tokens are expected within the floor, so that a fit says little.
+    pub(crate) fn is_crowded(&self) -> bool {
+        matches!(self.rule, Rule::Nearest { floor, wrong, .. } if floor >= wrong)
     }
 
     /// The origin of its bound.

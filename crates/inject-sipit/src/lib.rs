@@ -49,6 +49,7 @@ mod median;
 mod noise;
 pub mod policy;
 mod recover;
+mod rounded_weights;
 pub mod settings;
 pub mod sources;
 mod target;
@@ -79,6 +80,7 @@ pub use self::{
     noise::NoiseModel,
     policy::{Policy, PolicyChoice, Searcher},
     recover::recover,
+    rounded_weights::with_weights_of_producer,
     settings::Settings,
     target::TargetStates,
     tensor_file::TensorFileError,

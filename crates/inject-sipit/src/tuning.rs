@@ -44,6 +44,10 @@ pub(crate) const SEPARATED: f64 = 2.0;
 /// The nearest token of the whole vocabulary is accepted beyond the floor if all others are farther by this factor. Derived
 /// in the same section.
 pub(crate) const SEPARATED_ALONE: f64 = 3.0;
+/// Candidates tested at the first position where wrong tokens are expected to fit. Measured: docs/laboratory/results/producers.md.
+pub(crate) const CROWDED_FIRST: usize = 4096;
+/// The same at later positions. Measured: the same.
+pub(crate) const CROWDED_LATER: usize = 512;
 /// Settled positions that the calibration counts for beside those of the prompt.
 pub(crate) const CALIBRATION_COUNTS: f64 = 4.0;
 
@@ -67,6 +71,10 @@ pub(crate) const TAP_OTHERS: usize = 3;
 /// The mean over the coordinates of a state that was centred, in root mean squares: the error of a sum of a thousand numbers in f32.
 /// Derived in docs/numerics.md, section 8.
 pub(crate) const CENTRED_WITHIN: f64 = 1e-5;
+/// Open positions by which rounded weights are recognised: the second, because the first state of all is an attention sink, which tells less.
+pub(crate) const ROUNDED_POSITIONS: usize = 2;
+/// Candidates tested at each of them before the rounded weights are given up.
+pub(crate) const ROUNDED_CANDIDATES: usize = 8192;
 /// Candidates compared by direction before a factor is given up. Measured: docs/laboratory/results/rows.md.
 pub(crate) const SCALE_CANDIDATES: usize = 8192;
 

@@ -33,7 +33,8 @@ impl Calibration {
             NumberFormat::Float(float @ (FloatFormat::F16 | FloatFormat::Bf16)) => {
                 decoder.clone().computing_in(float)
             }
-            weights => decoder.clone().with_weights_in(weights)?,
+            // Programs that hold weights in 8 or 4 bits compute in 16.
+            weights => decoder.clone().with_weights_in(weights)?.computing_in(FloatFormat::Bf16),
         };
         let len = CALIBRATION_LEN.min(decoder.config().max_len().unwrap_or(usize::MAX));
         let vocab_size = decoder.config().vocab_size as u32;

@@ -72,13 +72,18 @@ impl Inverter<'_> {
     ///
     /// [`InvertError`] if the device fails.
     pub fn calibration(&self, format: NumberFormat) -> Result<Option<Arc<Calibration>>, InvertError> {
+        Ok(self.calibrated(format)?.0)
+    }
+
+    /// The same with the number of states that were computed for it: none if it was known.
+    fn calibrated(&self, format: NumberFormat) -> Result<(Option<Arc<Calibration>>, usize), InvertError> {
         let mut known = self.calibrations.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(made) = known.get(&format) {
-            return Ok(made.clone());
+            return Ok((made.clone(), 0));
         }
         let made = Calibration::measure(&self.vocabulary, self.tap, format)?.map(Arc::new);
         known.insert(format, made.clone());
-        Ok(made)
+        Ok((made, 5 * CALIBRATION_SEQUENCES * CALIBRATION_LEN))
     }
 }
 
@@ -138,9 +143,10 @@ impl Recovery<'_, '_> {
             return Ok(false);
         }
         let start = Instant::now();
-        let made = inverter.calibration(format)?;
-        let states = 5 * CALIBRATION_SEQUENCES * CALIBRATION_LEN;
-        self.comparison.cost.stage("calibration").add_states(states, 0.0, start.elapsed().as_secs_f64());
+        let (made, states) = inverter.calibrated(format)?;
+        if states > 0 {
+            self.comparison.cost.stage("calibration").add_states(states, 0.0, start.elapsed().as_secs_f64());
+        }
         let Some(calibration) = made else { return Ok(false) };
         let quiet = self.quiet.get_or_init(|| match target.transformation() {
             Transformation::None | Transformation::Scaled { .. } => {

@@ -11,6 +11,7 @@ use crate::{
     policy::{Open, PromptSearch},
     settings::{OnFailure, Scan},
     sources::Tested,
+    tuning::{CROWDED_FIRST, CROWDED_LATER},
 };
 
 use super::{
@@ -185,6 +186,11 @@ impl Branch {
 
     fn is_satisfied(&self, comparison: &Comparison<'_>) -> bool {
         let (tested, settings) = (&self.trial.tested, comparison.inverter.settings());
+        // Where wrong tokens fit too, a test of the whole vocabulary settles nothing. The nearest of the likely ones is followed.
+        if self.trial.yardstick.is_crowded() && settings.scan == Scan::AsNeeded {
+            let wanted = if self.trial.at == 0 { CROWDED_FIRST } else { CROWDED_LATER };
+            return !tested.fitting().is_empty() && tested.len() >= wanted.max(settings.rivals + 1);
+        }
         // Where more fit than are followed, the rest of the vocabulary changes nothing.
         !tested.fitting().is_empty()
             && tested.len() > settings.rivals
