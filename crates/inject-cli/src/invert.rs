@@ -28,10 +28,10 @@ use inject_sipit::{
 };
 
 use crate::{
-    Failure, Outcome,
     extract::{Ids, parse_ids},
     number,
     options::{ModelOptions, PolicyOptions, TapOrAutoOption},
+    outcome::{Failure, Outcome},
     output::note,
 };
 

@@ -19,7 +19,13 @@ use super::{
     tally::Record,
     tap,
 };
-use crate::{Failure, Outcome, number::counted, options::LoadedModel, output::note, progress::Meter};
+use crate::{
+    number::counted,
+    options::LoadedModel,
+    outcome::{Failure, Outcome},
+    output::note,
+    progress::Meter,
+};
 
 /// The place of a prompt: a file, and the prompt's number there.
 struct Place<'a> {

@@ -6,8 +6,9 @@ use inject_sipit::models::{FloatFormat, Tap};
 
 use super::{Options, share::ResultShare};
 use crate::{
-    Failure, lenses,
+    lenses,
     options::{LoadedModel, PolicyOptions},
+    outcome::Failure,
 };
 
 /// The description of a file of results. A run continues a file only if all of this is the same.

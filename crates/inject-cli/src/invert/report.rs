@@ -10,7 +10,11 @@ use inject_sipit::{
 use serde::{Deserialize, Serialize};
 
 use super::{change::Change, likely_cause::LikelyCause};
-use crate::{Failure, Outcome, forward::forward_seconds, options::LoadedModel};
+use crate::{
+    forward::forward_seconds,
+    options::LoadedModel,
+    outcome::{Failure, Outcome},
+};
 
 /// The result of `inject invert` for one prompt: the recovered tokens, and the measurements of their recovery.
 #[derive(Debug, Serialize, Deserialize)]

@@ -19,9 +19,9 @@ use super::{
     tap,
 };
 use crate::{
-    Failure, Outcome,
     number::counted,
     options::policy::beginning,
+    outcome::{Failure, Outcome},
     output::{note, say},
     progress::Meter,
 };

@@ -11,9 +11,9 @@ use inject_sipit::{
 };
 
 use crate::{
-    Failure,
     lenses::{lens_at, required_lens},
     options::{LoadedModel, Megabytes},
+    outcome::Failure,
 };
 
 /// Where candidates come from, when one counts as the token, and what may be spent.
