@@ -167,7 +167,7 @@ fn the_same_seed_gives_the_same_candidates() {
 
 #[test]
 fn a_source_that_served_before_answers_like_a_new_one() {
-    let device = inject_testing::compiled().remove(0);
+    let device = inject_testing::any_device();
     let decoder = random("gpt2", 7, &device);
     let tap = Tap::Block(2);
     let other = target(&decoder, &[9, 9, 1], tap);
@@ -237,7 +237,7 @@ fn hard_prompts_draft_one_valid_prompt_and_the_scan_repairs_it() {
 
 #[test]
 fn hard_prompts_find_the_prompt_where_states_are_embeddings() {
-    let device = inject_testing::compiled().remove(0);
+    let device = inject_testing::any_device();
     for case in FAMILIES {
         let decoder = random(case, 17, &device);
         // There the loss is the distance between the points and the rows wanted, which has no other minimum.
@@ -439,7 +439,7 @@ impl Simple for Hurried {
 
 #[test]
 fn a_source_is_told_when_the_time_of_the_prompt_is_up() {
-    let device = inject_testing::compiled().remove(0);
+    let device = inject_testing::any_device();
     let decoder = random("gpt2", 7, &device);
     let target = target(&decoder, &PROMPT, Tap::Block(1));
     let deadlines = |time| {

@@ -175,7 +175,7 @@ impl Written {
 
 #[test]
 fn a_file_that_is_no_lens_is_refused() {
-    let device = inject_testing::compiled().remove(0);
+    let device = inject_testing::any_device();
     let written = Written::new(&device);
     written.load().unwrap();
 
@@ -206,7 +206,7 @@ fn a_file_that_is_no_lens_is_refused() {
 
 #[test]
 fn a_damaged_lens_is_refused_and_the_message_names_the_part() {
-    let device = inject_testing::compiled().remove(0);
+    let device = inject_testing::any_device();
     let written = Written::new(&device);
     for name in ["projection", "offset", "codes", "first.projection", "first.offset", "first.codes"] {
         let removed = written.changed(|c| drop(c.tensors.remove(name)));
@@ -256,7 +256,7 @@ fn with_prior(contents: &mut Contents, d_model: usize) {
 
 #[test]
 fn a_damaged_prior_of_a_lens_is_refused() {
-    let device = inject_testing::compiled().remove(0);
+    let device = inject_testing::any_device();
     let written = Written::new(&device);
     let d_model = written.load().unwrap().info().d_model;
     let changed = |change: &dyn Fn(&mut Contents)| {
@@ -316,7 +316,7 @@ fn a_damaged_prior_of_a_lens_is_refused() {
 
 #[test]
 fn a_lens_for_something_else_is_refused() {
-    let device = inject_testing::compiled().remove(0);
+    let device = inject_testing::any_device();
     let written = Written::new(&device);
     let other = "0".repeat(64);
     let refused = Lens::load(written.folder.path(), written.tap, &other, &device).unwrap_err();
@@ -532,7 +532,7 @@ fn tokens_tested_after_a_prefix_point_out_others_among_the_points_of_a_lens() {
 
 #[test]
 fn a_lens_is_written_alike_each_time_by_one_writer_for_every_reader() {
-    let device = inject_testing::compiled().remove(0);
+    let device = inject_testing::any_device();
     let written = Written::new(&device);
     let (lens, folder) = (written.load().unwrap(), tempfile::tempdir().unwrap());
     for _ in 0..8 {

@@ -18,7 +18,7 @@ const TAPS: [Tap; 2] = [Tap::Block(1), Tap::FinalNorm];
 
 fn bundled() -> Model {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-cli/model");
-    Model::load(Origin::of_folder(&folder), FloatFormat::F32, &inject_testing::compiled().remove(0)).unwrap()
+    Model::load(Origin::of_folder(&folder), FloatFormat::F32, &inject_testing::any_device()).unwrap()
 }
 
 fn study(model: &Model, sets: &[StressSet]) -> Result<StressStudy, StudyError> {
