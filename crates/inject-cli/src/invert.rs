@@ -194,7 +194,7 @@ enum CoordinateOrder {
     Permuted,
 }
 
-/// What is unknown of the rows of a file.
+/// The order of the rows and coordinates of a file, as far as it is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Arrangement {
     Known,

@@ -25,7 +25,7 @@ pub enum Transformation {
     Direction,
     /// All states were multiplied by one positive number, and are divided by it again.
     Scaled {
-        /// The number.
+        /// The number that each coordinate was multiplied by.
         by: f64,
         /// Upper bound on its relative error.
         within: f64,

@@ -147,7 +147,7 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
     tally.tell(options.json, out)
 }
 
-/// What is read of the files.
+/// The files, and the options that decide which of their states are read.
 fn identity<'a>(
     options: &'a Options,
     model: &LoadedModel,

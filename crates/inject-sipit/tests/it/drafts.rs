@@ -106,10 +106,10 @@ fn keys_and_values_that_no_draft_computed_are_counted_too() {
                 let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
                 assert_eq!(inversion.token_ids(), PROMPT, "{case}, {tap}");
                 // Another token is looked for after every token but the last.
-                let (prefix, behind) = (stage(&inversion, "prefix"), PROMPT.len() - 1);
-                assert_eq!((prefix.states, prefix.batches), (behind, behind as f64), "{case}, {tap}");
+                let (prefix, later) = (stage(&inversion, "prefix"), PROMPT.len() - 1);
+                assert_eq!((prefix.states, prefix.batches), (later, later as f64), "{case}, {tap}");
                 assert_eq!(prefix.candidates, 0, "{case}, {tap}");
-                let states = stage(&inversion, "scan").states + behind;
+                let states = stage(&inversion, "scan").states + later;
                 let passes = states as f64 / PROMPT.len() as f64;
                 assert_eq!(inversion.cost.forward_passes(PROMPT.len()), passes, "{case}, {tap}");
             }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::states::States;
 
-/// What becomes of a NaN.
+/// The treatment of a NaN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Nan {
     Refused,
