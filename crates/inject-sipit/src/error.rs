@@ -104,7 +104,7 @@ pub enum InvertError {
         "position {found} has no state: expected each such position once, among the {positions} of the prompt"
     )]
     Missing {
-        /// The first position that is named twice or lies beyond the prompt.
+        /// A position that is named twice or lies beyond the prompt.
         found: usize,
         /// The number of positions of the prompt, with those that have no state.
         positions: usize,
