@@ -38,7 +38,7 @@ pub(crate) struct Options {
     /// Round the weights to this format first: f16, bf16, int8, int4, nf4 or fp4
     #[arg(long, value_name = "FORMAT")]
     weights: Option<NumberFormat>,
-    /// Measure the margin at one position in this many
+    /// Measure the margin at every NUMBER-th position
     #[arg(long, value_name = "NUMBER", default_value = "4")]
     every: NonZeroUsize,
     #[command(flatten)]
