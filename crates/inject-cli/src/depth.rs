@@ -12,7 +12,7 @@ use inject_sipit::{
     models::{FloatFormat, Tap},
     states::{Disturbance, Rounding, States, prompt_states},
 };
-use inject_studies::{Completeness, StudyName, fingerprint, journal::Description, least_margin};
+use inject_studies::{Completeness, StudyName, fingerprint, journal::Description, recovery::least_margin};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 

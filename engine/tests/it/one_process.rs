@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, num::NonZeroUsize};
 use burn::tensor::Device;
 use inject_collisions::{Metric, NoiseFloor};
 use inject_engine::{EngineError, PairOptions, TileDescriptor, TileError, closest_pairs_here};
-use inject_studies::{CorpusStates, Run, TapOptions, corpus};
+use inject_studies::{Run, corpus, corpus::CorpusStates, tap_distances::TapOptions};
 
 use crate::data::{self, TAPS};
 

@@ -10,7 +10,9 @@ use inject_sipit::{
     states::{Extraction, extract_to_store, store::Positions},
 };
 use inject_studies::{
-    CorpusStates, CorpusStudy, NeighbourSearch, StudyName, TapOptions, between_models, corpus,
+    StudyName, between_models, corpus,
+    corpus::{CorpusStates, CorpusStudy},
+    tap_distances::{NeighbourSearch, TapOptions},
 };
 
 use super::spec_of;

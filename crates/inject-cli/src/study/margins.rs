@@ -5,8 +5,10 @@ use std::num::NonZeroUsize;
 use clap::Args;
 use inject_sipit::models::{NumberFormat, Tap};
 use inject_studies::{
-    ChosenPositions, DistanceSpread, LengthOptions, LengthStudy, MarginOptions, MarginStudy, StudyName,
-    TapMargins, lengths, margins,
+    ChosenPositions, StudyName, lengths,
+    lengths::{DistanceSpread, LengthOptions, LengthStudy},
+    margins,
+    margins::{MarginOptions, MarginStudy, TapMargins},
 };
 
 use super::quantile;

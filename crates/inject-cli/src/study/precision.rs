@@ -12,8 +12,12 @@ use inject_sipit::{
     states::Disturbance,
 };
 use inject_studies::{
-    ChosenPositions, Condition, DecodingOptions, FormatOptions, Producer, RecoveryOptions, Storage,
-    StudyName, decoding, formats, recovery,
+    ChosenPositions, StudyName, decoding,
+    decoding::{DecodingOptions, Producer},
+    formats,
+    formats::{FormatOptions, Storage},
+    recovery,
+    recovery::{Condition, RecoveryOptions},
 };
 
 use crate::{

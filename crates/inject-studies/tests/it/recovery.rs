@@ -7,7 +7,10 @@ use inject_sipit::{
     sources::Prior,
     states::{Disturbance, Extraction, store::Positions},
 };
-use inject_studies::{Condition, RecoveryOptions, RecoveryStudy, Run, StudyError, recovery};
+use inject_studies::{
+    Run, StudyError, recovery,
+    recovery::{Condition, RecoveryOptions, RecoveryStudy},
+};
 use ndarray::Array2;
 
 use inject_testing::models::{FAMILIES, VOCAB_SIZE, model, random};

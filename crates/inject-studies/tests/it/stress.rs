@@ -8,8 +8,9 @@ use inject_sipit::{
     states::{Extraction, store::Positions},
 };
 use inject_studies::{
-    Run, StressKind, StressSet, StressStudy, StudyError, TapOptions, TextModel, stress, stress_ids,
-    stress_texts,
+    Run, StudyError, stress,
+    stress::{StressKind, StressSet, StressStudy, TextModel, stress_ids, stress_texts},
+    tap_distances::TapOptions,
 };
 
 use super::{in_parts, noise_of_a_distance};

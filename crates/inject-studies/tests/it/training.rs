@@ -14,8 +14,11 @@ use inject_sipit::{
     states::{Extraction, store::Positions},
 };
 use inject_studies::{
-    AtStep, DegenerateOptions, DegenerateStart, Fate, Optimiser, Probes, StudyError, TrainingData,
-    TrainingOptions, degenerate, degenerate_cases, training,
+    StudyError, degenerate, training,
+    training::{
+        AtStep, DegenerateOptions, DegenerateStart, Fate, Optimiser, Probes, TrainingData, TrainingOptions,
+        degenerate_cases,
+    },
 };
 use proptest::prelude::*;
 

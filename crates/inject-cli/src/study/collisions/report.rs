@@ -1,7 +1,10 @@
 //! The table, the figures and the page.
 
 use inject_sipit::models::Tap;
-use inject_studies::{Bin, CorpusStudy, PromptPair, Quantile, TapReport};
+use inject_studies::{
+    corpus::{CorpusStudy, PromptPair, TapReport},
+    tap_distances::{Bin, Quantile},
+};
 
 use crate::{
     number::{self, counted, measured},

@@ -1,7 +1,11 @@
 //! The results as figures.
 
 use inject_sipit::{models::Tap, states::Disturbance};
-use inject_studies::{Condition, DecodingStudy, FormatStudy, RecoveryStudy, Storage, TapDecoding};
+use inject_studies::{
+    decoding::{DecodingStudy, TapDecoding},
+    formats::{FormatStudy, Storage},
+    recovery::{Condition, RecoveryStudy},
+};
 
 use crate::{
     number::count,

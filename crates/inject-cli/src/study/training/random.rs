@@ -1,7 +1,10 @@
 //! Every family at several widths and depths, with its own activation and with ReLU.
 
 use inject_sipit::models::{Family, config::Activation};
-use inject_studies::{RandomShape, RandomWeights, RandomWeightsStudy, StudyName, random_weights};
+use inject_studies::{
+    StudyName, random_weights,
+    training::{RandomShape, RandomWeights, RandomWeightsStudy},
+};
 use serde::Serialize;
 
 use super::{

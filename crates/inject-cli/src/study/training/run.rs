@@ -4,8 +4,8 @@ use std::num::NonZeroUsize;
 
 use inject_sipit::models::{DecoderConfig, Family, Tap, config::Activation};
 use inject_studies::{
-    ChosenPositions, Completeness, Finished, Optimiser, Probes, StudyName, TrainingData, TrainingEvent,
-    TrainingOptions, TrainingStudy, training,
+    ChosenPositions, Completeness, Finished, StudyName, training,
+    training::{Optimiser, Probes, TrainingData, TrainingEvent, TrainingOptions, TrainingStudy},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
