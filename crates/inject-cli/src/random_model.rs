@@ -5,7 +5,7 @@ mod folder;
 use std::{fmt, path::PathBuf, str::FromStr, time::Instant};
 
 use clap::Args;
-use inject_sipit::models::{FloatFormat, PublishedShape, RandomCheckpoint, UnknownShape};
+use inject_sipit::models::{FloatFormat, PublishedShape, RandomCheckpoint, random_checkpoint::UnknownShape};
 
 use crate::{
     interrupt, number,
