@@ -118,7 +118,7 @@ impl TargetStates {
         TargetStates::new(prompt_states(decoder, ids, tap)?.to_f64().into_array(), tap, FloatFormat::F32)
     }
 
-    /// Reads the states of one prompt from a `.safetensors` or `.npy` file.
+    /// Reads the states of one prompt from a file in one of the formats of [`foreign`](crate::states::foreign).
     ///
     /// Give the tap if the file does not name it or holds several.
     ///
