@@ -1,8 +1,10 @@
-//! The recovery of prompts: where candidates come from, when one counts as the token, and what may be spent.
+//! The options of recovery: the source of candidates, the rule of acceptance, and the budget.
+
+mod kind;
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use inject_sipit::{
     Acceptance, Policy, PolicyChoice, Settings,
     models::{Bos, Model, Tap},
@@ -10,6 +12,7 @@ use inject_sipit::{
     sources::{Gradient, HardPrompts, LensProposals, Prior, RandomOrder, Secant},
 };
 
+pub(crate) use self::kind::PolicyKind;
 use crate::{
     lenses::{lens_at, required_lens},
     options::{LoadedModel, Megabytes},
@@ -69,50 +72,6 @@ pub(crate) struct PolicyOptions {
     /// The seed of the policies random, gradient, gradient-released and hard-prompts [default: 8]
     #[arg(long, value_name = "SEED")]
     pub(crate) seed: Option<u64>,
-}
-
-/// The source of candidates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum PolicyKind {
-    /// The one of lens, secant and scan that is expected to cost least
-    Auto,
-    /// Drafts of the whole prompt by a lens (needs --lens)
-    Lens,
-    /// The model's own prediction of the next token
-    Prior,
-    /// The prediction, then a search along the candidates tested
-    Secant,
-    /// A uniformly random order: the brute force of the paper
-    Random,
-    /// The gradient policy of the paper, as printed
-    Gradient,
-    /// The gradient policy, as the code released with the paper does it
-    GradientReleased,
-    /// Hard prompts (PEZ), adapted as in the paper
-    HardPrompts,
-    /// The vocabulary in batches, until a candidate fits
-    Scan,
-    /// The whole vocabulary in batches, at every position
-    Exhaustive,
-}
-
-impl PolicyKind {
-    /// Returns whether the policy draws at random, so that it has a seed.
-    pub(crate) fn draws(self) -> bool {
-        match self {
-            PolicyKind::Random
-            | PolicyKind::Gradient
-            | PolicyKind::GradientReleased
-            | PolicyKind::HardPrompts => true,
-            PolicyKind::Auto
-            | PolicyKind::Lens
-            | PolicyKind::Prior
-            | PolicyKind::Secant
-            | PolicyKind::Scan
-            | PolicyKind::Exhaustive => false,
-        }
-    }
 }
 
 /// The seed of policies where none is given.
