@@ -34,7 +34,7 @@ impl Error for ForeignError {
 #[non_exhaustive]
 pub enum ForeignProblem {
     /// The file cannot be opened, read or written.
-    #[error("input or output failed")]
+    #[error("cannot be opened, read or written")]
     Io(#[from] io::Error),
     /// The ending of the file's name is not that of a known format.
     #[error("unknown ending `{found}`: expected one of {known}")]
