@@ -34,7 +34,7 @@ const PROMPT: usize = 512;
 /// Tokens of the prefix of candidates.
 const PREFIX: usize = 16;
 
-/// What is asked for, all of it small unless told otherwise.
+/// The questions to answer and their sizes, which are small by default.
 struct Options {
     shapes: Vec<String>,
     formats: Vec<FloatFormat>,

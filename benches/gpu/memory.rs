@@ -17,9 +17,9 @@ const NONE: f64 = 1024.0;
 /// The memory in use.
 #[derive(Clone, Copy)]
 struct Used {
-    /// Of the device, if it has memory of its own.
+    /// Bytes that the device has reserved; 0 if it has no memory of its own.
     device: u64,
-    /// Of the process.
+    /// Bytes of the process that are in memory.
     process: u64,
 }
 

@@ -11,7 +11,10 @@ use inject_collisions::{
     models::silent,
     states::store::{Manifest, Store},
 };
-use inject_studies::{CorpusPart, CorpusPiece, NeighbourSearch, TapOptions};
+use inject_studies::{
+    corpus::{CorpusPart, CorpusPiece},
+    tap_distances::{NeighbourSearch, TapOptions},
+};
 
 use crate::{error::PieceError, stores::Stores};
 

@@ -5,7 +5,7 @@ use std::{error::Error, io, iter, net::SocketAddr, path::PathBuf};
 use ballista_core::error::BallistaError;
 use datafusion::error::DataFusionError;
 use inject_collisions::states::store::StoreError;
-use inject_studies::{CorpusPiece, StudyError};
+use inject_studies::{StudyError, corpus::CorpusPiece};
 
 /// The reason why a piece cannot be measured.
 #[derive(Debug, thiserror::Error)]

@@ -20,7 +20,7 @@ use datafusion::{
     prelude::{SessionConfig, SessionContext, col},
 };
 use datafusion_proto::protobuf::PhysicalPlanNode;
-use inject_studies::CorpusPart;
+use inject_studies::corpus::CorpusPart;
 
 use crate::{descriptor::PieceDescriptor, error::EngineError, functions, part, stores::Stores};
 

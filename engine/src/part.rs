@@ -1,6 +1,6 @@
 //! The results of pieces, as the executors return them.
 
-use inject_studies::{CorpusPart, CorpusPiece};
+use inject_studies::corpus::{CorpusPart, CorpusPiece};
 
 use crate::error::EngineError;
 

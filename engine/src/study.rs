@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, path::Path};
 
 use inject_collisions::{models::Tap, states::store::Store};
-use inject_studies::{Completeness, CorpusPart, Run, corpus_in_pieces};
+use inject_studies::{Completeness, Run, corpus::CorpusPart, corpus_in_pieces};
 
 use crate::{
     descriptor::{PairOptions, PieceDescriptor},

@@ -35,7 +35,7 @@ enum Command {
     Lens(Box<lens::Options>),
     Depth(Box<depth::Options>),
     ComparePolicies(Box<compare_policies::Options>),
-    /// Carry out a study: how far apart do states lie, and what does that depend on?
+    /// Carry out a study of the distances between states
     #[command(subcommand)]
     Study(study::Command),
     TrainTiny(Box<train_tiny::Options>),

@@ -59,7 +59,7 @@ pub(crate) struct Options {
     /// The number of prompts
     #[arg(long, value_name = "COUNT", default_value = "20", help_heading = "Prompts")]
     count: NonZeroUsize,
-    /// The number of them that are random tokens [default: a tenth, rounded]
+    /// The number of these prompts that are random tokens [default: a tenth, rounded]
     #[arg(long, value_name = "COUNT", help_heading = "Prompts")]
     random: Option<usize>,
     /// The tokens of each prompt

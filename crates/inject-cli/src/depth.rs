@@ -12,7 +12,7 @@ use inject_sipit::{
     models::{FloatFormat, Tap},
     states::{Disturbance, Rounding, States, prompt_states},
 };
-use inject_studies::{Completeness, StudyName, fingerprint, journal::Description, least_margin};
+use inject_studies::{Completeness, StudyName, fingerprint, journal::Description, recovery::least_margin};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
@@ -26,10 +26,10 @@ use crate::{
 pub(crate) use record::Kind;
 use record::{Record, Seconds};
 
-/// Measure inversion against tap and prompt length
+/// Measure inversions at several taps and prompt lengths
 #[derive(Args, Debug)]
 #[command(
-    long_about = "Measure inversion against tap and prompt length.\n\n\
+    long_about = "Measure inversions at several taps and prompt lengths.\n\n\
 Prompts are cut to the length asked for, and as many again are drawn uniformly from the vocabulary. The states of every \
 prompt are computed, rounded to --format, and disturbed with --noise-share. The prompt is forgotten, recovered, and only \
 then compared.\n\n\
@@ -137,7 +137,7 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
         Ok::<_, Failure>(Depth { model: model.id().to_owned(), records, completeness })
     })?;
 
-    let mut report = Report::new("Inversion against tap and prompt length");
+    let mut report = Report::new("Inversions by tap and prompt length");
     report.fact("Model", model.id());
     report.fact("Weights", model.weight_hash()?);
     let summary = summary::table(&depth.records);

@@ -14,9 +14,10 @@ use inject_sipit::{
 };
 
 use crate::{
-    Failure, Outcome, interrupt,
+    interrupt,
     number::{self, counted},
     options::{LoadedModel, Megabytes, ModelOptions, OutputFolder, TapsOption, prompts::open_prompts},
+    outcome::{Failure, Outcome},
     output::{note, say},
     progress::Meter,
 };

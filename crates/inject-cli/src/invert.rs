@@ -29,10 +29,10 @@ use inject_sipit::{
 };
 
 use crate::{
-    Failure, Outcome,
     extract::{Ids, parse_ids},
     number,
     options::{ModelOptions, PolicyOptions, TapOrAutoOption},
+    outcome::{Failure, Outcome},
     output::note,
 };
 
@@ -51,8 +51,8 @@ Without --states, the program computes the states of a prompt, forgets the promp
 only then compares. With --states FILE it recovers the prompt of a file of states, as transformers, vLLM, TransformerLens \
 and others write them in .safetensors, .npy, .npz or .pt (docs/interop.md lists the layouts). With --states FOLDER it \
 recovers every prompt of a store that `inject extract --positions all` wrote, or of the files of states in the folder.\n\n\
-The tap is by default the one that the file names, else the one at which a token has the first state of the file; the deepest of a \
-store; or the middle block.",
+By default the tap of a file is the one that it names, or one at which a single token has its first state. The tap of a store is its \
+deepest. Without --states it is the middle block.",
     after_help = format!("\
 Examples:
   inject invert
@@ -85,7 +85,7 @@ pub(crate) struct Options {
     merge: Vec<PathBuf>,
     #[command(flatten)]
     policy: PolicyOptions,
-    /// A folder for the measured noise of producers that compute in narrow formats: it is read if it is there, and written if not
+    /// A folder that keeps the measured noise of producers that compute in narrow formats. Measurements that it holds are not repeated
     #[arg(long, value_name = "FOLDER", help_heading = "Recovery")]
     calibrations: Option<PathBuf>,
     #[command(flatten)]
@@ -149,13 +149,13 @@ struct Input {
     /// The prompt of a file that holds a batch, from 0
     #[arg(long, value_name = "NUMBER", requires = "states")]
     row: Option<usize>,
-    /// The token ids 1,2,3 before the first row of a file, which are taken as given and not searched
+    /// Token ids, such as 1,2,3, that come before the first row of a file. They are taken as given and not searched
     #[arg(long, value_name = "IDS", value_parser = parse_ids, requires = "states", conflicts_with = "prefix")]
     prefix_ids: Option<Ids>,
     /// The same as text, with BOS before it if the tokenizer puts it there
     #[arg(long, value_name = "TEXT", requires = "states")]
     prefix: Option<String>,
-    /// The positions 3,7 whose rows a file lacks, counted from 0 from its first row as if they were there. A row of nothing but NaN is missing too
+    /// The positions, such as 3,7, whose rows a file lacks. Position 0 is that of the first row, and missing rows count. A row of nothing but NaN is missing too
     #[arg(long, value_name = "POSITIONS", value_parser = parse_ids, requires = "states")]
     missing: Option<Ids>,
     /// The order of the rows of a file: as the prompt has them, or unknown
@@ -195,7 +195,7 @@ enum CoordinateOrder {
     Permuted,
 }
 
-/// What is unknown of the rows of a file.
+/// The order of the rows and coordinates of a file, as far as it is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Arrangement {
     Known,

@@ -73,7 +73,7 @@ struct TextOptions {
     /// The number of prefixes after which every token of the vocabulary is computed
     #[arg(long, value_name = "COUNT", default_value_t = 2)]
     prefixes: usize,
-    /// As many more beginnings that end inside a word, where a token continues the word
+    /// The number of further prefixes that end inside a word, so that the next token continues it
     #[arg(long, value_name = "COUNT", default_value_t = 2)]
     word_prefixes: usize,
     /// Whether the BOS token begins each prompt: auto (as the tokenizer does), yes or no

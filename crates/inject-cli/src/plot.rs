@@ -20,6 +20,8 @@ pub use self::{axis::Axis, figure::Figure};
 pub enum Mark {
     /// Dots joined by a line, in the order given.
     Line,
+    /// A line alone, for points so dense that dots would hide it. A single point is a dot.
+    Curve,
     /// Filled circles, not joined.
     Dots,
     /// Open circles, not joined.
@@ -28,6 +30,13 @@ pub enum Mark {
     Strokes,
     /// A box from the second to the fourth of five points, a line at the third, whiskers to the first and the last.
     Boxes,
+}
+
+impl Mark {
+    /// Returns whether a line joins the points.
+    fn is_joined(self) -> bool {
+        matches!(self, Mark::Line | Mark::Curve)
+    }
 }
 
 /// Each value once, in the order of first appearance.

@@ -5,7 +5,7 @@ mod folder;
 use std::{fmt, path::PathBuf, str::FromStr, time::Instant};
 
 use clap::Args;
-use inject_sipit::models::{FloatFormat, PublishedShape, RandomCheckpoint, UnknownShape};
+use inject_sipit::models::{FloatFormat, PublishedShape, RandomCheckpoint, random_checkpoint::UnknownShape};
 
 use crate::{
     interrupt, number,
@@ -19,7 +19,7 @@ use crate::{
 #[derive(Args, Debug)]
 #[command(
     long_about = "Write a checkpoint of random weights at the shape of a published model, to measure time and memory without a download.\n\n\
-The weights are drawn as the training of the model's family begins. The same seed gives the same bytes on any number of threads. \
+The weights are drawn as they are before the training of the model's family. The same seed gives the same bytes on any number of threads. \
 The checkpoint has no tokenizer: prompts are given as token ids.",
     after_help = "\
 Examples:

@@ -5,8 +5,9 @@
 use std::{fs, path::Path};
 
 use inject_studies::{
-    BetweenModels, CorpusStudy, DecodingStudy, ExhaustiveStudy, FormatStudy, LengthStudy, MarginStudy,
-    RecoveryStudy, RepeatStudy, StressStudy,
+    between_models::BetweenModels, corpus::CorpusStudy, decoding::DecodingStudy, exhaustive::ExhaustiveStudy,
+    formats::FormatStudy, lengths::LengthStudy, margins::MarginStudy, recovery::RecoveryStudy,
+    repeats::RepeatStudy, stress::StressStudy,
 };
 use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 use serde_json::Value;

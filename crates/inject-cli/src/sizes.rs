@@ -11,12 +11,12 @@ use crate::{
     table::{Cell, Table},
 };
 
-/// Say how much memory and work models take, by their shapes
+/// Print how much memory and work models take, computed from their shapes
 #[derive(Args, Debug)]
 #[command(
-    long_about = "Say how much memory and work models take, by their shapes. Nothing is loaded or measured.\n\n\
+    long_about = "Print how much memory and work models take, computed from their shapes. Nothing is loaded or measured.\n\n\
 A machine fits if its memory holds the weights and 2 GB more, for the program, the states and a prefix cache. A GB is a thousand \
-million bytes. Of multimodal models the text part counts.",
+million bytes. Only the text part of a multimodal model is counted.",
     after_help = "\
 Examples:
   inject sizes

@@ -14,7 +14,7 @@ use inject_sipit::{
     models::Tap,
     states::store::{Positions, StoreSpec},
 };
-use inject_studies::Quantile;
+use inject_studies::tap_distances::Quantile;
 
 use crate::{
     options::{LoadedModel, PromptOptions},

@@ -58,6 +58,8 @@ pub mod format;
 pub mod host;
 pub mod hub;
 pub mod panics;
+pub mod random_checkpoint;
+pub mod tokenizer;
 #[cfg(feature = "training")]
 pub mod training;
 
@@ -69,10 +71,8 @@ mod model;
 mod note;
 mod precision;
 mod progress;
-mod random_checkpoint;
 mod source;
 mod tap;
-mod tokenizer;
 mod tokens;
 
 #[doc(no_inline)]
@@ -88,10 +88,10 @@ pub use self::{
     note::{Evidence, Note},
     precision::{Hold, Precision},
     progress::{Progress, Unit, silent},
-    random_checkpoint::{PublishedShape, RandomCheckpoint, RandomFile, UnknownShape},
+    random_checkpoint::{PublishedShape, RandomCheckpoint},
     source::{ModelSource, SourceError},
     tap::{Tap, TapError},
-    tokenizer::{Bos, SentencePieceError, Tokenizer, TokenizerLimit},
+    tokenizer::{Bos, Tokenizer},
     tokens::TokenBatch,
 };
 

@@ -155,7 +155,7 @@ mod tests {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/llama-bf16-shards");
         let load = |hold: Hold| {
             let precision = Precision::new(hold, crate::FloatFormat::F32);
-            let device = inject_testing::compiled().remove(0);
+            let device = inject_testing::any_device();
             trainable(Model::load(Origin::of_folder(folder.as_ref()), precision, &device).unwrap().decoder)
         };
         let windows = [vec![1, 2, 3, 4]];
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_window_without_a_next_token_is_refused() {
-        let decoder = decoder(&inject_testing::compiled().remove(0));
+        let decoder = decoder(&inject_testing::any_device());
         let error = next_token_loss(&decoder, &[vec![1, 2], vec![3]]).unwrap_err();
         assert!(matches!(error, ModelError::ShortWindow { window: 1, found: 1 }), "{error}");
         let error = next_token_loss(&decoder, &[vec![1, 97]]).unwrap_err();

@@ -89,8 +89,7 @@ enum Metric {
 }
 
 /// The origin of the bound within which a candidate fits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NoiseOrigin {
     /// The measured noise of computing, the known rounding, and noise that the user bounded.

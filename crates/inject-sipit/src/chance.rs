@@ -54,7 +54,7 @@ pub(crate) fn is_enough_alone(
     }
 }
 
-/// How near the states of wrong tokens lie.
+/// The distance at which the states of wrong tokens lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Nearness {
     /// As those of different tokens after one prefix usually do.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// The cost of one stage.
-#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct StageCost {
     /// Candidates whose states were compared with the state given: the tests that the paper counts.
@@ -29,8 +29,7 @@ pub struct StageCost {
 /// - `factor` and `tap`: the search for a factor of all states, and for another tap, where nothing fits the first state.
 ///
 /// A source's own computation, such as the pass that gives a prior its logits, counts as time for choosing and not as states.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cost {
     stages: BTreeMap<&'static str, StageCost>,
 }

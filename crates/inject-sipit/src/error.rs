@@ -72,7 +72,7 @@ pub enum InvertError {
         path: PathBuf,
         /// The taps that the file names.
         found: Vec<Tap>,
-        /// The requested tap.
+        /// The tap that the caller asked for.
         expected: Tap,
     },
     /// A file of states does not determine the tap of the states.
@@ -96,7 +96,7 @@ pub enum InvertError {
     /// A factor of all states that is not positive and finite.
     #[error("the states were multiplied by {found}, expected a positive and finite number")]
     Scale {
-        /// The factor.
+        /// The factor that the caller gave.
         found: f64,
     },
     /// A position without a state that is named twice, or that the prompt does not have.
@@ -104,9 +104,9 @@ pub enum InvertError {
         "position {found} has no state: expected each such position once, among the {positions} of the prompt"
     )]
     Missing {
-        /// The position.
+        /// A position that is named twice or lies beyond the prompt.
         found: usize,
-        /// The positions of the prompt with those that have no state.
+        /// The number of positions of the prompt, with those that have no state.
         positions: usize,
     },
     /// As many tokens are given as there are states, or more.

@@ -10,8 +10,7 @@ use crate::{
 pub use crate::cost::{Cost, StageCost};
 
 /// The judgement on one position.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-#[serde(tag = "verdict", rename_all = "lowercase")]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Verdict {
     /// The whole vocabulary was tested, one candidate lies within the noise floor, and the margin exceeds twice the floor. By
@@ -56,7 +55,7 @@ impl Verdict {
 }
 
 /// A token that fitted a position and that a later position excluded.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct RuledOut {
     /// The id of the token.
@@ -72,7 +71,7 @@ pub struct RuledOut {
 }
 
 /// The candidate kept at a position, and its measurements.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Kept {
     /// The id of the token.
@@ -93,9 +92,8 @@ pub struct Kept {
 }
 
 /// One position of an inverted prompt.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-#[serde(into = "Row")]
 pub struct Position {
     /// The position within the prompt, from 0.
     pub position: usize,
@@ -157,45 +155,8 @@ impl Position {
     }
 }
 
-/// A position as JSON: flat, with null for everything that an open position does not have.
-#[derive(serde::Serialize)]
-struct Row {
-    position: usize,
-    #[serde(flatten)]
-    verdict: Verdict,
-    token_id: Option<u32>,
-    distance: Option<f64>,
-    runner_up: Option<Ranked>,
-    margin: Option<f64>,
-    noise_floor: Option<f64>,
-    noise: Option<NoiseOrigin>,
-    ratio: Option<f64>,
-    candidates_tested: usize,
-    found_by: Option<&'static str>,
-    ruled_out: Vec<RuledOut>,
-}
-
-impl From<Position> for Row {
-    fn from(position: Position) -> Self {
-        Row {
-            token_id: position.token_id(),
-            distance: position.distance(),
-            runner_up: position.runner_up(),
-            margin: position.margin(),
-            noise_floor: position.noise_floor(),
-            noise: position.noise(),
-            ratio: position.ratio(),
-            found_by: position.found_by(),
-            position: position.position,
-            verdict: position.verdict,
-            candidates_tested: position.candidates_tested,
-            ruled_out: position.ruled_out,
-        }
-    }
-}
-
 /// A whole prompt, recovered as far as the states allow. It has as many positions as there were states.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Inversion {
     /// Every position, in order.

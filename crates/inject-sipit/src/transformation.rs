@@ -12,8 +12,7 @@ use crate::collisions::norm;
 ///
 /// The states of candidates are changed in the same way before they are compared, or the change is undone on the states given. Either
 /// way a distance is not larger than that of the unchanged states, so the bounds on noise hold: docs/numerics.md, section 8.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum Transformation {
     /// The states are those that the model computes.
@@ -26,7 +25,7 @@ pub enum Transformation {
     Direction,
     /// All states were multiplied by one positive number, and are divided by it again.
     Scaled {
-        /// The number.
+        /// The number that each coordinate was multiplied by.
         by: f64,
         /// Upper bound on its relative error.
         within: f64,

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     fn decoder(case: &str) -> Decoder {
-        model(case, &inject_testing::compiled()[0]).decoder
+        model(case, &inject_testing::any_device()).decoder
     }
 
     #[test]

@@ -1,4 +1,6 @@
 //! The comparison of two models.
+//!
+//! Taps of the same relative depth are compared by quantities that do not depend on the width or scale of the states.
 
 use inject_sipit::{collisions::Resolution, models::Tap};
 

@@ -19,9 +19,9 @@ pub use self::{
     counts::{pairs_across, pairs_within},
     result::{ExhaustiveStudy, ExtensionPair, Extensions},
 };
+pub use crate::extension::extend_to_store;
 use crate::{
     error::StudyError,
-    extension::extend_to_store,
     journal::Description,
     name::StudyName,
     run::{Finished, Run},

@@ -1,4 +1,6 @@
 //! The dependence of distances on the length of prompts.
+//!
+//! The same texts are cut to each length, so that only the length differs from one measurement to the next.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,7 @@
 //! The recovery of whole prompts from disturbed states.
+//!
+//! Unlike [`decoding`](crate::decoding()), which gives the true prefix at each position, the inverter has to find the prefix itself.
+//! A [`Condition`] says in which way the states differ from those of the model.
 
 mod condition;
 mod disturbed;

@@ -1,4 +1,7 @@
 //! Repetitions of one token, with and without BOS.
+//!
+//! In a model without learned positions, `a`, `a a` and `a a a` have the same last state unless BOS stands before them, whatever the
+//! weights. [`EqualityReason`] derives this from the config, and the study compares it with the measured states.
 
 use std::{collections::BTreeMap, fmt, num::NonZeroUsize};
 

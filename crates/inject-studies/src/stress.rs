@@ -1,4 +1,6 @@
 //! Prompts that are made to be similar.
+//!
+//! Each [`StressSet`] varies one thing, such as a separator or the number of line feeds at the end, and keeps the last tokens alike.
 
 mod sets;
 

@@ -47,6 +47,15 @@ pub fn compiled() -> Vec<Device> {
     devices
 }
 
+/// Returns one device, for a test whose subject does not depend on the device: a file, a message, a count.
+///
+/// # Panics
+///
+/// As [`compiled`].
+pub fn any_device() -> Device {
+    compiled().remove(0)
+}
+
 /// Returns whether a device computes in f64 throughout.
 ///
 /// Support for f64 tensors is not sufficient: `ndarray` accepts them and evaluates the logistic function in f32. Therefore one

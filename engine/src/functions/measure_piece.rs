@@ -82,7 +82,7 @@ fn may_pass(kind: io::ErrorKind) -> bool {
 #[cfg(test)]
 mod tests {
     use inject_collisions::{models::Tap, states::store::StoreError};
-    use inject_studies::{CorpusPiece, StudyError};
+    use inject_studies::{StudyError, corpus::CorpusPiece};
 
     use super::*;
 

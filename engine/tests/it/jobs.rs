@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, num::NonZeroUsize, path::PathBuf, time::Dur
 
 use inject_collisions::{Metric, models::Tap, states::store::Store};
 use inject_engine::{EngineError, PairOptions, PieceDescriptor, chain, measure, measure_here};
-use inject_studies::CorpusPiece;
+use inject_studies::corpus::CorpusPiece;
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, time::timeout};
 

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use inject_collisions::Metric;
 use inject_engine::{EngineError, PairOptions, PieceDescriptor, PieceError, chain, fill_journal, measure_here};
-use inject_studies::CorpusPiece;
+use inject_studies::corpus::CorpusPiece;
 
 use crate::{
     data::{self, TAPS},

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, num::NonZeroUsize, path::Path};
 use burn::tensor::Device;
 use inject_collisions::{NoiseFloor, states::store::Store};
 use inject_engine::PairOptions;
-use inject_studies::{CorpusStates, Run, corpus};
+use inject_studies::{Run, corpus, corpus::CorpusStates};
 
 use crate::data::TAPS;
 

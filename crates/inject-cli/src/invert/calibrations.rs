@@ -8,7 +8,7 @@ use inject_sipit::{
 };
 
 use super::Options;
-use crate::{Failure, options::LoadedModel};
+use crate::{options::LoadedModel, outcome::Failure};
 
 /// The formats of producers.
 const FORMATS: [NumberFormat; 6] = [

@@ -16,7 +16,7 @@ pub(crate) enum Change {
     Direction,
     /// All states were multiplied by one number, and were divided by it again.
     Scaled {
-        /// The number.
+        /// The number that each coordinate was multiplied by.
         by: f64,
         /// Upper bound on its relative error.
         within: f64,

@@ -5,7 +5,10 @@ use std::{fs, path::Path};
 use inject_sipit::models::{Bos, Model};
 use minijinja::{Environment, Error, ErrorKind, Value, context};
 
-use crate::{Failure, options::policy::beginning, outcome::chain};
+use crate::{
+    options::policy::beginning,
+    outcome::{Failure, chain},
+};
 
 /// A text that stands for the user's.
 const USER: &str = "\u{e000}user\u{e000}";

@@ -20,7 +20,13 @@ use super::{
     tap,
     weights::Weights,
 };
-use crate::{Failure, Outcome, number::counted, options::LoadedModel, output::note, progress::Meter};
+use crate::{
+    number::counted,
+    options::LoadedModel,
+    outcome::{Failure, Outcome},
+    output::note,
+    progress::Meter,
+};
 
 /// The place of a prompt: a file, and the prompt's number there.
 struct Place<'a> {
@@ -148,7 +154,7 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
     tally.tell(options.json, out)
 }
 
-/// What is read of the files.
+/// The files, and the options that decide which of their states are read.
 fn identity<'a>(
     options: &'a Options,
     model: &LoadedModel,

@@ -6,8 +6,9 @@ use inject_sipit::models::{FloatFormat, Tap};
 
 use super::{Options, share::ResultShare};
 use crate::{
-    Failure, lenses,
+    lenses,
     options::{LoadedModel, PolicyOptions},
+    outcome::Failure,
 };
 
 /// The description of a file of results. A run continues a file only if all of this is the same.
@@ -43,13 +44,13 @@ pub(super) struct GivenStates<'a> {
 #[derive(serde::Serialize)]
 #[serde(untagged)]
 pub(super) enum Identity<'a> {
-    /// A store.
+    /// The states of a store at one tap.
     Store {
         prompts_sha256: &'a str,
         /// The fingerprint of the states at the tap.
         tap_states: String,
     },
-    /// Files.
+    /// The states of files, each file by its content.
     Files {
         /// The fingerprint of each file, by its name.
         files: BTreeMap<String, String>,

@@ -9,7 +9,7 @@ use inject_sipit::states::{
 use serde_json::Value;
 
 use super::{Options, jsonl, share::ResultShare, tally::Record};
-use crate::{Failure, Outcome};
+use crate::outcome::{Failure, Outcome};
 
 /// Lines that are written together.
 const TOGETHER: usize = 256;

@@ -1,16 +1,29 @@
 //! The JSON of a recovered prompt. docs/schema/ holds the schemas of these types.
 
+mod position;
+mod rule;
+mod stage;
+
 use std::collections::BTreeMap;
 
 use inject_sipit::{
-    Acceptance, Inversion, NoiseOrigin, PolicyChoice, Position, Verdict,
-    collisions::Ranked,
+    Acceptance, Inversion, PolicyChoice,
     models::{Model, Tap},
 };
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::{
+    position::{NoiseName, PositionReport, VerdictName},
+    rule::AcceptanceRule,
+    stage::{StageReport, stages},
+};
+
 use super::{change::Change, likely_cause::LikelyCause};
-use crate::{Failure, Outcome, forward::forward_seconds, options::LoadedModel};
+use crate::{
+    forward::forward_seconds,
+    options::LoadedModel,
+    outcome::{Failure, Outcome},
+};
 
 /// The result of `inject invert` for one prompt: the recovered tokens, and the measurements of their recovery.
 #[derive(Debug, Serialize, Deserialize)]
@@ -71,209 +84,6 @@ pub(crate) struct Recovered {
     pub(super) candidates_tested: usize,
     /// The cost of each stage: drafts, sources of candidates, scan, and so on.
     pub(super) cost: BTreeMap<String, StageReport>,
-}
-
-/// One position of a prompt.
-#[derive(Debug, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub(crate) struct PositionReport {
-    /// The position, from 0.
-    pub(super) position: usize,
-    /// The verdict on the position.
-    pub(super) verdict: VerdictName,
-    /// The token; null at an open position. At a failed position it is the nearest of all.
-    pub(super) token_id: Option<u32>,
-    /// Tokens that fit an ambiguous position, the nearest first.
-    pub(super) candidates: Vec<Candidate>,
-    /// Whether still more tokens fit than those listed.
-    pub(super) more_candidates: bool,
-    /// The distance of the token's state from the one given.
-    pub(super) distance: Option<f64>,
-    /// The largest distance that an accepted candidate can have: the noise floor, or what another rule allows.
-    pub(super) tolerance: Option<f64>,
-    /// The origin of the tolerance: the noise of computing, an estimate of the producer's noise, or a rule that the user chose.
-    pub(super) noise: Option<NoiseName>,
-    /// The nearest other token tested.
-    pub(super) runner_up: Option<Candidate>,
-    /// The runner-up's distance minus the token's: exact if the whole vocabulary was tested, otherwise an upper bound.
-    pub(super) margin: Option<f64>,
-    /// The distance of the runner-up as a multiple of that of the token.
-    pub(super) ratio: Option<f64>,
-    /// The number of candidates tested at this position.
-    pub(super) candidates_tested: usize,
-    /// The source of the token; null at an open position.
-    pub(super) found_by: Option<String>,
-    /// Other tokens that fitted, until a later position excluded them.
-    pub(super) ruled_out: Vec<RuledOutReport>,
-}
-
-/// The verdict on a position.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum VerdictName {
-    /// One candidate of the whole vocabulary fits, and its margin exceeds what noise can hide.
-    Certain,
-    /// A candidate fits, and no other is known to fit.
-    Verified,
-    /// Several candidates fit.
-    Ambiguous,
-    /// No candidate of the whole vocabulary fits.
-    Failed,
-    /// The token was given, and nothing was tested.
-    Given,
-    /// Not settled: the budget was spent, or an earlier position failed.
-    Open,
-}
-
-/// The origin of the distance within which a candidate fits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum NoiseName {
-    /// The noise of computing in f32, rounding, and noise that was bounded by an option.
-    Computing,
-    /// The noise of a producer that computes in a narrow format, estimated.
-    Producer,
-    /// A rule that the user chose.
-    Rule,
-}
-
-impl From<NoiseOrigin> for NoiseName {
-    fn from(origin: NoiseOrigin) -> Self {
-        match origin {
-            NoiseOrigin::Computing => NoiseName::Computing,
-            NoiseOrigin::Producer => NoiseName::Producer,
-            _ => NoiseName::Rule,
-        }
-    }
-}
-
-/// A token and the distance of its state.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Candidate {
-    /// The id of the token.
-    pub(super) token_id: u32,
-    /// The distance of its state from the one given.
-    pub(super) distance: f64,
-}
-
-/// A token that fitted a position and that a later position excluded.
-#[derive(Debug, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RuledOutReport {
-    /// The id of the token.
-    token_id: u32,
-    /// The distance of its state at its own position.
-    distance: f64,
-    /// The later position at which nothing fitted after it.
-    at_position: usize,
-    /// The distance of the nearest candidate tested there.
-    nearest: f64,
-    /// The number of candidates tested at that position.
-    candidates_tested: usize,
-}
-
-/// The cost of one stage.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub(crate) struct StageReport {
-    /// Candidates whose states were compared with the one given.
-    pub(crate) candidates: usize,
-    /// States computed up to the tap.
-    pub(crate) states: usize,
-    /// Batches computed. A pass that several prompts share counts in parts.
-    pub(crate) batches: f64,
-    /// Seconds spent on choosing candidates.
-    pub(crate) choosing_seconds: f64,
-    /// Seconds spent on computing and comparing their states.
-    pub(crate) testing_seconds: f64,
-}
-
-/// The rule by which a candidate counts as the token.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(tag = "rule", rename_all = "kebab-case")]
-pub(crate) enum AcceptanceRule {
-    /// Within the noise floor of computing the state.
-    NoiseFloor {
-        /// An upper bound on the norm of noise added to every state.
-        added: f64,
-    },
-    /// Within a fixed L2 distance.
-    Ball {
-        /// The L2 distance within which a candidate fits.
-        epsilon: f64,
-    },
-    /// Each coordinate within `atol + rtol * |x|`.
-    Allclose {
-        /// The tolerance as a share of each coordinate.
-        rtol: f64,
-        /// The tolerance that is the same for each coordinate.
-        atol: f64,
-    },
-}
-
-impl From<&Verdict> for VerdictName {
-    fn from(verdict: &Verdict) -> Self {
-        match verdict {
-            Verdict::Certain => VerdictName::Certain,
-            Verdict::Verified => VerdictName::Verified,
-            Verdict::Ambiguous { .. } => VerdictName::Ambiguous,
-            Verdict::Failed => VerdictName::Failed,
-            Verdict::Given => VerdictName::Given,
-            _ => VerdictName::Open,
-        }
-    }
-}
-
-impl VerdictName {
-    /// Whether the token is verified, or even certain.
-    pub(crate) fn is_verified(self) -> bool {
-        matches!(self, VerdictName::Verified | VerdictName::Certain)
-    }
-}
-
-impl AcceptanceRule {
-    /// The rule as it is reported.
-    ///
-    /// # Errors
-    ///
-    /// [`Failure`] for a rule that this program does not know.
-    pub(crate) fn of(acceptance: Acceptance) -> Result<Self, Failure> {
-        match acceptance {
-            Acceptance::NoiseFloor { added } => Ok(AcceptanceRule::NoiseFloor { added }),
-            Acceptance::Ball { epsilon } => Ok(AcceptanceRule::Ball { epsilon }),
-            Acceptance::AllClose { rtol, atol } => Ok(AcceptanceRule::Allclose { rtol, atol }),
-            other => Err(Failure::new(format!("no report for the rule {other:?}"))),
-        }
-    }
-}
-
-impl From<Ranked> for Candidate {
-    fn from(ranked: Ranked) -> Self {
-        Candidate { token_id: ranked.id, distance: ranked.distance }
-    }
-}
-
-/// The cost of an inversion by stages.
-pub(crate) fn stages(inversion: &Inversion) -> BTreeMap<String, StageReport> {
-    let stages = inversion.cost.stages().iter().map(|(name, stage)| {
-        let report = StageReport {
-            candidates: stage.candidates,
-            states: stage.states,
-            batches: stage.batches,
-            choosing_seconds: stage.choosing_seconds,
-            testing_seconds: stage.testing_seconds,
-        };
-        ((*name).to_owned(), report)
-    });
-    stages.collect()
 }
 
 impl Recovered {
@@ -348,42 +158,6 @@ fn equals(positions: &[PositionReport], prompt: &[u32]) -> Option<bool> {
     // Of an ambiguous position the other token may be right.
     let all = positions.iter().zip(prompt).all(|(row, id)| row.token_id == Some(*id));
     all.then_some(true)
-}
-
-impl PositionReport {
-    fn new(position: &Position) -> Self {
-        let (candidates, more_candidates) = match &position.verdict {
-            Verdict::Ambiguous { candidates, more } => (&candidates[..], *more),
-            _ => (&[][..], false),
-        };
-        let ruled_out = position.ruled_out.iter().map(|token| RuledOutReport {
-            token_id: token.token_id,
-            distance: token.distance,
-            at_position: token.at_position,
-            nearest: token.nearest,
-            candidates_tested: token.candidates_tested,
-        });
-        // The nearest candidate tested at an open position is not its token.
-        let kept = position.kept.as_ref().filter(|_| !position.verdict.is_open());
-        let token_id = kept.map(|kept| kept.token_id);
-        let kept = kept.filter(|_| position.verdict != Verdict::Given);
-        PositionReport {
-            position: position.position,
-            verdict: VerdictName::from(&position.verdict),
-            token_id,
-            candidates: candidates.iter().copied().map(Candidate::from).collect(),
-            more_candidates,
-            distance: kept.map(|kept| kept.distance),
-            tolerance: kept.map(|kept| kept.noise_floor),
-            noise: kept.map(|kept| NoiseName::from(kept.noise)),
-            runner_up: kept.and_then(|kept| kept.runner_up).map(Candidate::from),
-            margin: kept.and_then(|kept| kept.margin),
-            ratio: kept.and_then(|_| position.ratio()),
-            candidates_tested: position.candidates_tested,
-            found_by: kept.map(|kept| kept.found_by.to_owned()),
-            ruled_out: ruled_out.collect(),
-        }
-    }
 }
 
 impl Report {

@@ -20,9 +20,9 @@ use super::{
     weights::Weights,
 };
 use crate::{
-    Failure, Outcome,
     number::counted,
     options::policy::beginning,
+    outcome::{Failure, Outcome},
     output::{note, say},
     progress::Meter,
 };

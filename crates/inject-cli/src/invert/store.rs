@@ -20,7 +20,14 @@ use super::{
     share::ResultShare,
     tally::{Record, Tally},
 };
-use crate::{Failure, Outcome, number, number::counted, options::LoadedModel, output::note, progress::Meter};
+use crate::{
+    number,
+    number::counted,
+    options::LoadedModel,
+    outcome::{Failure, Outcome},
+    output::note,
+    progress::Meter,
+};
 
 pub(super) fn run(options: &Options, folder: &Path) -> Result<Outcome, Failure> {
     let (store, settings) = (open(options, folder)?, options.policy.settings()?);

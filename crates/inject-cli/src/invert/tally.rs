@@ -9,8 +9,8 @@ use super::{
     report::{Recovered, VerdictName},
 };
 use crate::{
-    Failure, Outcome,
     number::{count, counted, measured, seconds},
+    outcome::{Failure, Outcome},
     output::{note, say},
 };
 

@@ -8,7 +8,7 @@ use inject_sipit::{
 };
 
 use super::Options;
-use crate::{Failure, number::measured, options::policy::beginning, output::note};
+use crate::{number::measured, options::policy::beginning, outcome::Failure, output::note};
 
 /// Taps that are tried before the program gives up.
 const TRIED: usize = 6;

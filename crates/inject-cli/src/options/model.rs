@@ -16,9 +16,14 @@ use inject_sipit::models::{
 };
 
 use super::{cache, room};
-use crate::{Failure, bundled::Bundled, device::DeviceKind, output::note};
+use crate::{
+    bundled::Bundled,
+    device::DeviceKind,
+    outcome::{Failure, chain},
+    output::note,
+    progress::Meter,
+};
 #[cfg(feature = "hub")]
-use crate::{outcome::chain, progress::Meter};
 #[cfg(feature = "hub")]
 use inject_sipit::models::ModelError;
 

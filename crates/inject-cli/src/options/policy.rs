@@ -1,8 +1,10 @@
-//! The recovery of prompts: where candidates come from, when one counts as the token, and what may be spent.
+//! The options of recovery: the source of candidates, the rule of acceptance, and the budget.
+
+mod kind;
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use inject_sipit::{
     Acceptance, Policy, PolicyChoice, Settings,
     models::{Bos, Model, Tap},
@@ -10,17 +12,18 @@ use inject_sipit::{
     sources::{Gradient, HardPrompts, LensProposals, Prior, RandomOrder, Secant},
 };
 
+pub(crate) use self::kind::PolicyKind;
 use crate::{
-    Failure,
     lenses::{lens_at, required_lens},
     options::{LoadedModel, Megabytes},
+    outcome::Failure,
 };
 
-/// Where candidates come from, when one counts as the token, and what may be spent.
+/// The source of candidates, the rule by which one counts as the token, and the budget.
 #[derive(Args, Clone, Debug, serde::Serialize)]
 #[command(next_help_heading = "Recovery")]
 pub(crate) struct PolicyOptions {
-    /// Where candidates come from
+    /// The source of candidates
     #[arg(long, value_enum, value_name = "POLICY", default_value_t = PolicyKind::Auto)]
     pub(crate) policy: PolicyKind,
     /// The folder of the model's lenses, as `inject lens` writes them
@@ -41,17 +44,17 @@ pub(crate) struct PolicyOptions {
     #[arg(long, value_name = "NORM", default_value_t = 0.0)]
     pub(crate) noise: f64,
     /// The format that the producer of the states computed in: auto, f32, bf16, f16, or int8, int4, nf4, fp4 for its weights. auto
-    /// estimates the noise of a narrow format where no candidate fits as computed in f32
+    /// estimates the noise of a narrow format if no candidate fits in f32
     #[arg(long, value_name = "FORMAT", value_parser = parse_computed_in, default_value = "auto", conflicts_with_all = ["epsilon", "allclose"])]
     #[serde(serialize_with = "name_of_format")]
     pub(crate) computed_in: ComputedIn,
-    /// Candidates to test besides one that fits, before it is accepted [default: 0, or 64 with --noise]
+    /// Other candidates to test before one that fits is accepted [default: 0, or 64 with --noise]
     #[arg(long, value_name = "COUNT")]
     pub(crate) rivals: Option<usize>,
     /// Hypotheses to keep while a position is ambiguous
     #[arg(long, value_name = "COUNT", default_value_t = Settings::default().beam)]
     pub(crate) beam: usize,
-    /// Where no candidate fits, continue after the nearest one instead of stopping
+    /// If no candidate fits, continue after the nearest one instead of stopping
     #[arg(long)]
     pub(crate) go_on: bool,
     /// The most candidates to test at each position
@@ -69,50 +72,6 @@ pub(crate) struct PolicyOptions {
     /// The seed of the policies random, gradient, gradient-released and hard-prompts [default: 8]
     #[arg(long, value_name = "SEED")]
     pub(crate) seed: Option<u64>,
-}
-
-/// Where candidates come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum PolicyKind {
-    /// The one of lens, secant and scan that is expected to cost least
-    Auto,
-    /// Drafts of the whole prompt by a lens (needs --lens)
-    Lens,
-    /// The model's own prediction of the next token
-    Prior,
-    /// The prediction, then a search along the candidates tested
-    Secant,
-    /// A uniformly random order: the brute force of the paper
-    Random,
-    /// The gradient policy of the paper, as printed
-    Gradient,
-    /// The gradient policy, as the code released with the paper does it
-    GradientReleased,
-    /// Hard prompts (PEZ), adapted as in the paper
-    HardPrompts,
-    /// The vocabulary in batches, until a candidate fits
-    Scan,
-    /// The whole vocabulary in batches, at every position
-    Exhaustive,
-}
-
-impl PolicyKind {
-    /// Returns whether the policy draws at random, so that it has a seed.
-    pub(crate) fn draws(self) -> bool {
-        match self {
-            PolicyKind::Random
-            | PolicyKind::Gradient
-            | PolicyKind::GradientReleased
-            | PolicyKind::HardPrompts => true,
-            PolicyKind::Auto
-            | PolicyKind::Lens
-            | PolicyKind::Prior
-            | PolicyKind::Secant
-            | PolicyKind::Scan
-            | PolicyKind::Exhaustive => false,
-        }
-    }
 }
 
 /// The seed of policies where none is given.

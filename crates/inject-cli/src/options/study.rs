@@ -8,8 +8,9 @@ use std::{
 use clap::Args;
 use inject_sipit::{models::Progress, states::Share};
 use inject_studies::{
-    Completeness, CorpusStudy, DecodingStudy, ExhaustiveStudy, FormatStudy, LengthStudy, MarginStudy,
-    RecoveryStudy, RepeatStudy, Run, StressStudy, StudyName, journal::study_of,
+    Completeness, Run, StudyName, corpus::CorpusStudy, decoding::DecodingStudy, exhaustive::ExhaustiveStudy,
+    formats::FormatStudy, journal::study_of, lengths::LengthStudy, margins::MarginStudy,
+    recovery::RecoveryStudy, repeats::RepeatStudy, stress::StressStudy,
 };
 use serde::Serialize;
 

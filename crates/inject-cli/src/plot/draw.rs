@@ -179,11 +179,13 @@ where
         match series {
             None => draw_zero(root, middle, BLACK)?,
             Some(series) => {
-                if series.mark == Mark::Line {
+                if series.mark.is_joined() {
                     let line = [(x, y), (x + 4 * MARK, y)];
                     root.draw(&PathElement::new(line, colour(series).stroke_width(2)))?;
                 }
-                draw_mark(root, series.mark, middle, MARK, colour(series))?;
+                if series.mark != Mark::Curve {
+                    draw_mark(root, series.mark, middle, MARK, colour(series))?;
+                }
             }
         }
         root.draw(&Text::new(name.to_owned(), (x + NAME_AT, y - TEXT_SIZE / 3), text_style()))?;
@@ -201,7 +203,7 @@ where
     B::ErrorType: Error + Send + Sync,
 {
     let colour = colour(series);
-    if series.mark == Mark::Line {
+    if series.mark.is_joined() {
         // Piece by piece: where a line turns sharply, its two edges would meet far beyond the point. No piece leads to a
         // zero: a slope towards zero has no place on a logarithmic axis.
         let pieces = points.windows(2).filter(|ends| ends[0].zero.is_none() && ends[1].zero.is_none());
@@ -225,6 +227,7 @@ where
         let (x, y) = pixel(point);
         match point.zero {
             Some(shift) => draw_zero(&area, (x + shift, y), colour)?,
+            None if series.mark == Mark::Curve && points.len() > 1 => {}
             None => draw_mark(&area, series.mark, (x, y), MARK + RING * point.covered, colour)?,
         }
     }
@@ -252,7 +255,7 @@ where
     B::ErrorType: Error + Send + Sync,
 {
     match mark {
-        Mark::Line => area.draw(&Circle::new((x, y), half, colour.filled()))?,
+        Mark::Line | Mark::Curve => area.draw(&Circle::new((x, y), half, colour.filled()))?,
         Mark::Dots => area.draw(&Circle::new((x, y), half, colour.mix(0.55).filled()))?,
         Mark::Rings => area.draw(&Circle::new((x, y), half + 2, colour.stroke_width(2)))?,
         Mark::Strokes => {

@@ -146,6 +146,9 @@ fn logarithmic(low: f64, high: f64) -> Fitted {
     /// The number of decades from which on only decades have labels.
     const DECADES: f64 = 3.0;
     const ROUNDING: f64 = 1e-9;
+    // A single value stands within its axis, with as much room on both sides: a factor of two.
+    let room = if high > low { 0.0 } else { 2.0_f64.log10() };
+    let (low, high) = (low - room, high + room);
     let of_decades = |multiples: &'static [f64]| {
         let decades = low.floor() as i32..=high.ceil() as i32;
         decades.flat_map(move |decade| multiples.iter().map(move |multiple| (*multiple, decade)))
@@ -207,6 +210,12 @@ mod tests {
         assert_eq!(labels(&Axis::log(""), &[0.03, 0.6]), ["0.02", "0.05", "0.1", "0.2", "0.5", "1"]);
         assert_eq!(labels(&Axis::log(""), &[1.0, 2e7, 3e7])[..2], ["1", "10"]);
         assert_eq!(labels(&Axis::log(""), &[2e7, 3e7]), ["2e7", "5e7"]);
+    }
+
+    #[test]
+    fn a_single_value_does_not_stand_on_the_edge_of_a_logarithmic_axis() {
+        let axis = fitted(&Axis::log(""), &[2.0, 2.0]);
+        assert!(axis.begin < 0.1 && axis.end > 0.6, "{axis:?}");
     }
 
     #[test]

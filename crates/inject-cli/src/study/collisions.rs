@@ -10,7 +10,9 @@ use inject_sipit::{
     states::{Extraction, extract_to_store, store::Positions},
 };
 use inject_studies::{
-    CorpusStates, CorpusStudy, NeighbourSearch, StudyName, TapOptions, between_models, corpus,
+    StudyName, between_models, corpus,
+    corpus::{CorpusStates, CorpusStudy},
+    tap_distances::{NeighbourSearch, TapOptions},
 };
 
 use super::spec_of;
@@ -38,10 +40,10 @@ pub(crate) struct Options {
     /// The number of closest pairs to list for each tap
     #[arg(long, value_name = "COUNT", default_value = "10")]
     closest: NonZeroUsize,
-    /// Search for the closest pairs of all, not for the nearest neighbour of every prompt
+    /// Search for the closest pairs only, and not for the nearest neighbour of every prompt
     #[arg(long)]
     minima_only: bool,
-    /// Search for the closest pairs in the tiles of so many bands of prompts, which shares divide: 8 bands make 36 tiles a tap
+    /// Divide the prompts into this many bands, and search each pair of bands by itself: 8 bands make 36 such tiles at each tap, which shares divide
     #[arg(long, value_name = "BANDS", requires = "minima_only")]
     tiles: Option<NonZeroUsize>,
     /// Measure the cosine distance instead of L2

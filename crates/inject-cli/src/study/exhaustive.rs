@@ -9,7 +9,8 @@ use inject_sipit::{
     states::{Extraction, store::Positions},
 };
 use inject_studies::{
-    ExhaustiveOptions, ExhaustiveStudy, Scope, StudyName, exhaustive, pairs_across, pairs_within,
+    StudyName, exhaustive,
+    exhaustive::{ExhaustiveOptions, ExhaustiveStudy, Scope, pairs_across, pairs_within},
 };
 
 use super::{quantile, spec_of};

@@ -5,8 +5,10 @@ use std::num::NonZeroUsize;
 use clap::Args;
 use inject_sipit::models::{NumberFormat, Tap};
 use inject_studies::{
-    ChosenPositions, DistanceSpread, LengthOptions, LengthStudy, MarginOptions, MarginStudy, StudyName,
-    TapMargins, lengths, margins,
+    ChosenPositions, StudyName, lengths,
+    lengths::{DistanceSpread, LengthOptions, LengthStudy},
+    margins,
+    margins::{MarginOptions, MarginStudy, TapMargins},
 };
 
 use super::quantile;
@@ -38,7 +40,7 @@ pub(crate) struct Options {
     /// Round the weights to this format first: f16, bf16, int8, int4, nf4 or fp4
     #[arg(long, value_name = "FORMAT")]
     weights: Option<NumberFormat>,
-    /// Measure the margin at one position in this many
+    /// Measure the margin at every NUMBER-th position
     #[arg(long, value_name = "NUMBER", default_value = "4")]
     every: NonZeroUsize,
     #[command(flatten)]

@@ -12,8 +12,12 @@ use inject_sipit::{
     states::Disturbance,
 };
 use inject_studies::{
-    ChosenPositions, Condition, DecodingOptions, FormatOptions, Producer, RecoveryOptions, Storage,
-    StudyName, decoding, formats, recovery,
+    ChosenPositions, StudyName, decoding,
+    decoding::{DecodingOptions, Producer},
+    formats,
+    formats::{FormatOptions, Storage},
+    recovery,
+    recovery::{Condition, RecoveryOptions},
 };
 
 use crate::{
@@ -28,10 +32,10 @@ use crate::{
     table::Table,
 };
 
-/// Measure what narrow number formats and noise leave of a prompt
+/// Measure how well prompts survive narrow number formats and noise
 #[derive(Args, Debug)]
 #[command(
-    long_about = "Measure what narrow number formats and noise leave of a prompt.\n\n\
+    long_about = "Measure how well prompts survive narrow number formats and noise.\n\n\
 Three parts: formats (the closest pairs of many prompts), decoding (every token of the vocabulary after a true prefix) \
 and recovery (whole prompts). Four things are kept apart: quantised weights on both sides, quantised weights on the \
 producing side alone, rounded or damaged states, and added noise. docs/guide/6-precision.md says what the numbers mean.",
@@ -123,7 +127,7 @@ struct DecodingPart {
     /// The number of prompts that are decoded
     #[arg(long, value_name = "COUNT", default_value = "8")]
     count: NonZeroUsize,
-    /// Decode one position in this many
+    /// Decode every NUMBER-th position
     #[arg(long, value_name = "NUMBER", default_value = "4")]
     every: NonZeroUsize,
     /// Random directions of noise at each of these positions
@@ -149,7 +153,7 @@ struct RecoveryPart {
     /// The folder of the model's lenses, as `inject lens` writes them
     #[arg(long, value_name = "FOLDER")]
     lens: Option<PathBuf>,
-    /// Candidates to test besides one that fits, before it is accepted
+    /// Other candidates to test before one that fits is accepted
     #[arg(long, value_name = "COUNT", default_value_t = 64)]
     rivals: usize,
     /// The most candidates to test at each position. The size of the vocabulary or more means a certificate
@@ -173,7 +177,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     };
     let asked = |part: Part| options.parts.contains(&part);
     let lenses = if asked(Part::Recovery) { options.lenses(&model, &whole_taps)? } else { BTreeMap::new() };
-    let mut report = Report::new("What narrow formats and noise leave of a prompt");
+    let mut report = Report::new("Prompts in narrow formats and noise");
     report.fact("Model", model.id());
     report.fact("Weights", model.weight_hash()?);
     let mut experiment = Experiment { options, model, taps, study, report };

@@ -5,8 +5,11 @@ use std::num::NonZeroUsize;
 use clap::Args;
 use inject_sipit::models::{Bos, ModelError};
 use inject_studies::{
-    EqualityReason, RepeatOptions, RepeatStudy, StressKind, StressSet, StressStudy, StudyName, TapOptions,
-    TextModel, repeats, stress, stress_ids, stress_texts,
+    StudyName, repeats,
+    repeats::{EqualityReason, RepeatOptions, RepeatStudy},
+    stress,
+    stress::{StressKind, StressSet, StressStudy, TextModel, stress_ids, stress_texts},
+    tap_distances::TapOptions,
 };
 
 use crate::{

@@ -24,10 +24,10 @@ use crate::{
 };
 use text::Text;
 
-/// Measure what training, degenerate starts and random weights do to the distances between states
+/// Measure how training, degenerate starts and random weights change the distances between states
 #[derive(Args, Debug)]
 #[command(
-    long_about = "Measure what training, degenerate starts and random weights do to the distances between states.\n\n\
+    long_about = "Measure how training, degenerate starts and random weights change the distances between states.\n\n\
 docs/guide/7-training.md says what is computed and how to read it. The same options give the same figures on the same machine \
 and device.",
     after_help = "\
@@ -47,7 +47,7 @@ pub(crate) struct Options {
     /// The width of the decoders that are trained, a multiple of 8
     #[arg(long, value_name = "WIDTH", default_value_t = 64, value_parser = width)]
     width: usize,
-    /// The number of their blocks
+    /// The number of blocks of the decoders that are trained
     #[arg(long, value_name = "COUNT", default_value = "2")]
     layers: NonZeroUsize,
     /// The number of steps of each training
@@ -56,7 +56,7 @@ pub(crate) struct Options {
     /// The widths of the decoders that are only drawn, multiples of 8
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "32,64,128", value_parser = width)]
     widths: Vec<usize>,
-    /// The numbers of their blocks
+    /// The numbers of blocks of the decoders that are only drawn
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1,2,4")]
     depths: Vec<NonZeroUsize>,
     /// The number of parts of a batch that are computed at once, each on a thread of its own. The figures depend on it by rounding

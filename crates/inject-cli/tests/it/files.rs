@@ -22,7 +22,7 @@ struct Folder {
 impl Folder {
     fn new() -> Self {
         let folder = Folder { dir: tempfile::tempdir().unwrap() };
-        let model = bundled_model::load(&inject_testing::compiled().remove(0));
+        let model = bundled_model::load(&inject_testing::any_device());
         fs::create_dir(folder.states()).unwrap();
         for (name, prompt) in ["a.npy", "b.npy", "c.npy"].into_iter().zip(PROMPTS) {
             let states = TargetStates::of_prompt(&model.decoder, Tap::Block(1), &prompt).unwrap();

@@ -27,7 +27,7 @@ fn extract(
     dtype: FloatFormat,
     weight_hash: Option<&str>,
 ) -> Store {
-    let device = inject_testing::compiled().remove(0);
+    let device = inject_testing::any_device();
     let model = bundled_model::load(&device);
     let tokenizer = model.tokenizer().unwrap();
     let encode = |text: String| {

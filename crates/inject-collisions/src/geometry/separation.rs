@@ -61,7 +61,7 @@ mod tests {
         let prompts: [&[u32]; 3] = [&[1, 1, 1, 1], &[2, 2, 2, 2], &[3, 3, 3, 1]];
         let states = arr2(&[[0.0_f32], [2.0], [5.0]]);
         let rows = StateRows::new(states.view()).unwrap();
-        let device = inject_testing::compiled().remove(0);
+        let device = inject_testing::any_device();
         let search = Search::new(&rows, &Pairs::All, SearchOptions::default(), &device).unwrap();
         let neighbours = search.nearest_neighbours(&mut silent).unwrap();
         let found = Separation::of(&neighbours, |row| prompts[row]).unwrap();

@@ -94,7 +94,7 @@ fn the_answers_among_some_of_the_pairs_equal_those_of_the_double_loop() {
 fn a_sample_is_marked_repeatable_and_close_to_the_whole() {
     let states = data::Draw(3).gaussian(50, 6);
     let rows = StateRows::new(states.view()).unwrap();
-    let device = inject_testing::compiled().remove(0);
+    let device = inject_testing::any_device();
     let search = Search::new(&rows, &Pairs::All, SearchOptions::default(), &device).unwrap();
     let coverage = Coverage::Sampled { pairs: 20_000, seed: 7 };
     let sample = search.distribution(coverage, &mut silent).unwrap();
@@ -125,7 +125,7 @@ fn share_below(distribution: &Distribution, edge: f64) -> f64 {
 fn if_no_pair_counts_there_is_no_answer() {
     let states = data::Draw(3).gaussian(4, 6);
     let rows = StateRows::new(states.view()).unwrap().with_identities(vec![2; 4]).unwrap();
-    let device = inject_testing::compiled().remove(0);
+    let device = inject_testing::any_device();
     let search = Search::new(&rows, &Pairs::All, SearchOptions::default(), &device).unwrap();
     assert_eq!(search.closest_pairs(3, &mut silent).unwrap().minimum(), None);
     assert_eq!(search.nearest_neighbours(&mut silent).unwrap().nearest, [None; 4]);
@@ -137,7 +137,7 @@ fn if_no_pair_counts_there_is_no_answer() {
 fn equal_rows_are_found_and_are_the_pairs_at_distance_zero() {
     let (_, states) = data::hard_cases().into_iter().find(|(name, _)| *name == "duplicates").unwrap();
     let rows = StateRows::new(states.view()).unwrap();
-    let device = inject_testing::compiled().remove(0);
+    let device = inject_testing::any_device();
     let search = Search::new(&rows, &Pairs::All, SearchOptions::default(), &device).unwrap();
     let equal = search.equal_rows();
     assert_eq!(equal.len(), 100);
@@ -150,7 +150,7 @@ fn equal_rows_are_found_and_are_the_pairs_at_distance_zero() {
 fn answers_survive_json() {
     let states = data::Draw(9).gaussian(30, 5);
     let rows = StateRows::new(states.view()).unwrap();
-    let device = inject_testing::compiled().remove(0);
+    let device = inject_testing::any_device();
     let search = Search::new(&rows, &Pairs::All, SearchOptions::default(), &device).unwrap();
     fn round_trip<T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug>(
         answer: T,
@@ -173,7 +173,7 @@ fn answers_survive_json() {
 fn progress_ends_with_all_pairs() {
     let states = data::Draw(3).gaussian(600, 6);
     let rows = StateRows::new(states.view()).unwrap();
-    let device = inject_testing::compiled().remove(0);
+    let device = inject_testing::any_device();
     let search = Search::new(&rows, &Pairs::All, SearchOptions::default(), &device).unwrap();
     let mut told = Vec::new();
     let mut progress = |progress: Progress<'_>| told.push((progress.unit, progress.done, progress.total));

@@ -34,7 +34,7 @@ fn rows_of_a_store_give_the_answers_of_their_copies_in_memory() {
         let states = store.tap(Tap::Block(1)).unwrap().to_array();
         let (mapped, copied) =
             (StateRows::of_store(&store, Tap::Block(1)).unwrap(), StateRows::new(states.view()).unwrap());
-        let device = inject_testing::compiled().remove(0);
+        let device = inject_testing::any_device();
         let search = |rows| Search::new(rows, &Pairs::All, SearchOptions::default(), &device).unwrap();
         let (mapped, copied) = (search(&mapped), search(&copied));
         let neighbours = |search: &Search<'_>| search.nearest_neighbours(&mut silent).unwrap();

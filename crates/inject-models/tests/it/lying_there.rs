@@ -205,17 +205,16 @@ fn a_folder_of_the_hubs_cache_stands_for_its_snapshot() {
     let origin = Origin::of_folder(&repo);
     assert_eq!((origin.id.as_str(), origin.revision.as_deref()), ("owner/name", Some("4567")));
     assert_eq!(origin.folder, second);
-    Model::load(origin, FloatFormat::F32, &inject_testing::compiled()[0]).unwrap();
+    Model::load(origin, FloatFormat::F32, &inject_testing::any_device()).unwrap();
 
-    let error =
-        Model::load(Origin::of_folder(cache.path()), FloatFormat::F32, &inject_testing::compiled()[0]);
+    let error = Model::load(Origin::of_folder(cache.path()), FloatFormat::F32, &inject_testing::any_device());
     let text = error.map(|_| ()).unwrap_err().to_string();
     assert!(text.contains("give the path of one of its models: models--owner--name"), "{text}");
 
     // A ref that leads out of the folder is not followed.
     fs::write(repo.join("refs/main"), "../../..").unwrap();
     assert_eq!(Origin::of_folder(&repo).folder, repo);
-    let error = Model::load(Origin::of_folder(&repo), FloatFormat::F32, &inject_testing::compiled()[0]);
+    let error = Model::load(Origin::of_folder(&repo), FloatFormat::F32, &inject_testing::any_device());
     let text = error.map(|_| ()).unwrap_err().to_string();
     assert!(text.contains("give the path of one of its snapshots: 0123, 4567"), "{text}");
 }

@@ -81,11 +81,11 @@ fn gguf(name: &str) -> Model {
     let folder = std::env::var_os("INJECT_REAL_GGUF").map(PathBuf::from);
     let folder = folder.expect("INJECT_REAL_GGUF names the folder of the GGUF files");
     let origin = Origin::of_folder(&folder.join(name).with_extension("gguf"));
-    Model::load(origin, FloatFormat::F32, &inject_testing::compiled()[0]).unwrap()
+    Model::load(origin, FloatFormat::F32, &inject_testing::any_device()).unwrap()
 }
 
 fn of_folder(name: &str) -> Model {
-    Model::load(Origin::of_folder(&folder().join(name)), FloatFormat::F32, &inject_testing::compiled()[0])
+    Model::load(Origin::of_folder(&folder().join(name)), FloatFormat::F32, &inject_testing::any_device())
         .unwrap()
 }
 

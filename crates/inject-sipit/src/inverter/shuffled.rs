@@ -32,7 +32,7 @@ use super::{Inverter, watch::Watch};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Unshuffled {
-    /// The prompt.
+    /// The recovered prompt, in its own order.
     pub inversion: Inversion,
     /// The row at each position. Rows that found no place come last, in the order given.
     pub order: Vec<usize>,

@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_state_that_is_not_finite_is_read() {
-        let device = inject_testing::compiled().remove(0);
+        let device = inject_testing::any_device();
         let states = Tensor::<2>::from_data([[f32::NAN, 0.0], [3e38, 3e38], [3.0, 4.0]], &device);
         let estimates = Estimates::new(&states, &[0.0, 0.0], &[1.0, 1.0]).unwrap();
         let bounds: Vec<(f64, f64)> = estimates.least().zip(estimates.most()).collect();

@@ -75,7 +75,7 @@ impl Session<()> for &Scripted {
 
 /// The small GPT-2 and the states of some prompts after its first block.
 fn setting(prompts: &[Vec<u32>]) -> (Decoder, Vec<TargetStates>) {
-    let decoder = model("gpt2", &inject_testing::compiled().remove(0)).decoder;
+    let decoder = model("gpt2", &inject_testing::any_device()).decoder;
     let target = |prompt: &Vec<u32>| TargetStates::of_prompt(&decoder, Tap::Block(1), prompt).unwrap();
     let targets = prompts.iter().map(target).collect();
     (decoder, targets)

@@ -76,7 +76,7 @@ mod tests {
         // More tokens than are widened together.
         let tokens = 2 * WIDENED_TOGETHER + 7;
         let (codes, point) = (draw(tokens * RANK), draw(RANK));
-        let device = inject_testing::compiled().remove(0);
+        let device = inject_testing::any_device();
         let zeros = |rows: usize| Tensor::<2>::zeros([rows, RANK], &device);
         let codebook = Codebook::new(zeros(4), zeros(1), &codes, CodebookKind::BesidePrior).unwrap();
         let codes: Vec<Vec<f64>> = codebook

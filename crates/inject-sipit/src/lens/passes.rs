@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn the_fixed_cost_of_a_pass_is_that_of_reading_its_weights() {
-        let device = inject_testing::compiled().remove(0);
+        let device = inject_testing::any_device();
         let decoder = inject_testing::models::model("gpt2", &device).decoder;
         let tap = Tap::Block(2);
         // Four bytes a weight, and two operations of a candidate for each.
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_lens_is_worth_as_much_as_it_was_right_on_text_it_had_not_seen() {
-        let device = inject_testing::compiled().remove(0);
+        let device = inject_testing::any_device();
         let model = inject_testing::models::model("gpt2", &device);
         let (decoder, config) = (&model.decoder, model.decoder.config());
         let tap = Tap::Block(2);

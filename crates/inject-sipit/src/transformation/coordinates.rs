@@ -95,12 +95,6 @@ impl Coordinates {
     }
 }
 
-impl serde::Serialize for Coordinates {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.known().serialize(serializer)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

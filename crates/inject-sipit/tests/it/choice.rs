@@ -77,7 +77,7 @@ fn a_large_vocabulary_is_searched_by_prior_and_secant() {
 
 #[test]
 fn the_survey_of_a_search_is_counted_once_over_the_positions_of_the_prompt() {
-    let device = inject_testing::compiled().remove(0);
+    let device = inject_testing::any_device();
     const VOCAB_SIZE: usize = 16_384;
     let decoder = of_vocabulary("gpt2", VOCAB_SIZE, 5, &device);
     let passes = |positions: usize| -> f64 {

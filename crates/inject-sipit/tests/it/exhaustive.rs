@@ -104,7 +104,7 @@ fn bf16_states_are_verified_within_their_rounding() {
 
 #[test]
 fn states_that_cannot_belong_to_the_model_are_refused() {
-    let device = inject_testing::compiled().remove(0);
+    let device = inject_testing::any_device();
     let decoder = model("gpt2", &device).decoder;
     let states = |rows, columns| Array2::<f64>::ones((rows, columns));
     let invert = |states, tap| {
@@ -166,7 +166,7 @@ fn states_that_partly_exceed_f16_give_the_prompt() {
 
 #[test]
 fn states_of_zeros_fail_with_a_distance_and_a_floor() {
-    let device = inject_testing::compiled().remove(0);
+    let device = inject_testing::any_device();
     let decoder = model("gpt2", &device).decoder;
     for dtype in [FloatFormat::F64, FloatFormat::F32, FloatFormat::F16] {
         let zeros = Array2::zeros((2, decoder.config().d_model));
@@ -184,7 +184,7 @@ fn states_of_zeros_fail_with_a_distance_and_a_floor() {
 
 #[test]
 fn no_more_candidates_are_tested_than_may_be() {
-    let device = inject_testing::compiled().remove(0);
+    let device = inject_testing::any_device();
     let decoder = model("gpt2", &device).decoder;
     let prompt = [0, 96, 50];
     let target = target(&decoder, &prompt, Tap::Block(1));

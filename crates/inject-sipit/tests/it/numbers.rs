@@ -13,7 +13,7 @@ impl Numbers {
         (self.0 >> 32) as u32
     }
 
-    /// Below a bound.
+    /// Returns a number from 0 up to and without `bound`.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.next() as usize % bound
     }

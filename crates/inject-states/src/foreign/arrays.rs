@@ -10,7 +10,7 @@ use std::{
 use super::{
     ForeignProblem,
     encoding::{ByteOrder, Encoding},
-    zeros,
+    values::zeros,
 };
 
 /// Everything a file holds that could be states, ids or names.

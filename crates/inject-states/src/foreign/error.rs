@@ -34,7 +34,7 @@ impl Error for ForeignError {
 #[non_exhaustive]
 pub enum ForeignProblem {
     /// The file cannot be opened, read or written.
-    #[error("input or output failed")]
+    #[error("cannot be opened, read or written")]
     Io(#[from] io::Error),
     /// The ending of the file's name is not that of a known format.
     #[error("unknown ending `{found}`: expected one of {known}")]
@@ -324,7 +324,7 @@ pub enum ForeignProblem {
     Positions {
         /// The positions in the file, of one prompt.
         found: Vec<i128>,
-        /// The rows.
+        /// The number of rows of that prompt.
         rows: usize,
     },
     /// A token id out of range.
@@ -388,7 +388,7 @@ pub enum ForeignProblem {
         tensor: String,
         /// The width in the file.
         found: usize,
-        /// The requested width.
+        /// The width of the model.
         expected: usize,
     },
     /// A value that is NaN or infinite.

@@ -99,7 +99,7 @@ pub enum PromptProblem {
     NotIds {
         /// The line or value.
         place: String,
-        /// Its beginning.
+        /// The first characters of it.
         found: String,
     },
     /// A text with more bytes than the limit.

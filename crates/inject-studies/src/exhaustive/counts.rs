@@ -11,7 +11,7 @@
 /// # Example
 ///
 /// ```
-/// use inject_studies::pairs_within;
+/// use inject_studies::exhaustive::pairs_within;
 ///
 /// assert_eq!(pairs_within(10, 262_144), 343_596_072_960);
 /// assert_eq!(pairs_within(10, 50_257), 12_628_578_960);
@@ -25,7 +25,7 @@ pub fn pairs_within(prefixes: u64, vocab_size: u64) -> u64 {
 /// # Example
 ///
 /// ```
-/// use inject_studies::{pairs_across, pairs_within};
+/// use inject_studies::exhaustive::{pairs_across, pairs_within};
 ///
 /// let (k, v) = (10, 50_257);
 /// assert_eq!(pairs_within(k, v) + pairs_across(k, v), k * v * (k * v - 1) / 2);

@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn results_of_other_lanes_belong_to_another_study() {
-        let decoder = inject_testing::models::model("gpt2", &inject_testing::compiled()[0]).decoder;
+        let decoder = inject_testing::models::model("gpt2", &inject_testing::any_device()).decoder;
         let of = |lanes| {
             let decoder = decoder.clone().with_lanes(NonZeroUsize::new(lanes).unwrap());
             Description::new(StudyName::Lengths, serde_json::json!({})).computed_by(&decoder)

@@ -30,7 +30,7 @@ impl Quantile {
     /// # Example
     ///
     /// ```
-    /// use inject_studies::Quantile;
+    /// use inject_studies::tap_distances::Quantile;
     ///
     /// let quantiles = [Quantile::exact(0.0, 1.0), Quantile::exact(0.5, 3.1)];
     /// assert_eq!(Quantile::upper_at(&quantiles, 0.5), Some(3.1));

@@ -88,7 +88,7 @@ pub enum TrainingEvent<'a> {
 /// # Example
 ///
 /// ```
-/// use inject_studies::log_spaced;
+/// use inject_studies::training::log_spaced;
 ///
 /// assert_eq!(log_spaced(30), [0, 1, 2, 5, 10, 20, 30]);
 /// assert_eq!(log_spaced(0), [0]);

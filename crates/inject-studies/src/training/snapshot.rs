@@ -145,7 +145,7 @@ impl Snapshot {
             .with_memory_budget(Settings::default().memory_budget);
         let run = Run::silent();
         let measured = margins(decoder, "training", &probes.margin_prompts, &options, run)?;
-        let pair = |(closest, margins): (TapMinimum, crate::TapMargins)| TapSnapshot {
+        let pair = |(closest, margins): (TapMinimum, crate::margins::TapMargins)| TapSnapshot {
             closest,
             margins: Margins {
                 positions: margins.steps.len(),

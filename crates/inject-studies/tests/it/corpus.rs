@@ -8,8 +8,10 @@ use inject_sipit::{
     states::store::Store,
 };
 use inject_studies::{
-    CorpusPart, CorpusPiece, CorpusStates, CorpusStudy, NeighbourSearch, Run, StudyError, TapOptions,
-    between_models, corpus, corpus_in_pieces,
+    Run, StudyError, between_models, corpus,
+    corpus::{CorpusPart, CorpusPiece, CorpusStates, CorpusStudy},
+    corpus_in_pieces,
+    tap_distances::{NeighbourSearch, TapOptions},
 };
 
 use super::{in_parts, model, prompts, store};
@@ -186,7 +188,8 @@ fn taps_of_two_models_are_compared_at_the_same_relative_depth() {
         let both = [of(&first, tap.taps[0]), of(&second, tap.taps[1])];
         assert_eq!(tap.minima, [both[0].distances.minimum, both[1].distances.minimum]);
         assert_eq!(tap.resolutions, [both[0].resolution, both[1].resolution]);
-        let relative = |at: &inject_studies::TapReport| at.distances.minimum / at.distances.median().unwrap();
+        let relative =
+            |at: &inject_studies::corpus::TapReport| at.distances.minimum / at.distances.median().unwrap();
         for (found, report) in tap.relative_minima.iter().zip(&both) {
             let expected = (report.distances.median() > Some(0.0)).then(|| relative(report));
             assert_eq!(*found, expected);

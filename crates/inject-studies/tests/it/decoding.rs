@@ -5,7 +5,10 @@ use inject_sipit::{
     models::{FloatFormat, NumberFormat, Tap},
     states::{Disturbance, Extraction, store::Positions},
 };
-use inject_studies::{DecodingOptions, DecodingStudy, Producer, Run, StudyError, decoding};
+use inject_studies::{
+    Run, StudyError, decoding,
+    decoding::{DecodingOptions, DecodingStudy, Producer},
+};
 use ndarray::Array2;
 
 use super::{every, in_parts, model};

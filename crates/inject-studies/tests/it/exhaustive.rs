@@ -8,7 +8,8 @@ use inject_sipit::{
     states::{Extraction, store::Positions},
 };
 use inject_studies::{
-    ExhaustiveOptions, ExhaustiveStudy, Run, Scope, exhaustive, pairs_across, pairs_within,
+    Run, exhaustive,
+    exhaustive::{ExhaustiveOptions, ExhaustiveStudy, Scope, pairs_across, pairs_within},
 };
 use ndarray::Array2;
 

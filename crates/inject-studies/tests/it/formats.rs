@@ -8,7 +8,10 @@ use inject_sipit::{
     models::{Decoder, FloatFormat, NumberFormat, Tap, silent},
     states::{Extraction, store::Positions},
 };
-use inject_studies::{FormatOptions, FormatStudy, InFormat, Run, Storage, StudyError, formats};
+use inject_studies::{
+    Run, StudyError, formats,
+    formats::{FormatOptions, FormatStudy, InFormat, Storage},
+};
 use ndarray::Array2;
 
 use super::{in_parts, model};

@@ -8,7 +8,10 @@ use std::{
 };
 
 use inject_sipit::models::{FloatFormat, Progress, Tap, silent};
-use inject_studies::{ExhaustiveOptions, ExhaustiveStudy, Run, Scope, exhaustive};
+use inject_studies::{
+    Run, exhaustive,
+    exhaustive::{ExhaustiveOptions, ExhaustiveStudy, Scope},
+};
 
 use super::{model, spec};
 

@@ -5,7 +5,7 @@ use inject_sipit::{
     models::{FloatFormat, Tap},
     states::{Extraction, store::Positions},
 };
-use inject_studies::{LengthOptions, Run, StudyError, lengths};
+use inject_studies::{Run, StudyError, lengths, lengths::LengthOptions};
 
 use super::{in_parts, model};
 

@@ -35,7 +35,7 @@ use inject_studies::{ChosenPositions, Completeness, Run};
 
 fn model(name: &str, precision: FloatFormat) -> Model {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures").join(name);
-    Model::load(Origin::of_folder(&folder), precision, &inject_testing::compiled().remove(0)).unwrap()
+    Model::load(Origin::of_folder(&folder), precision, &inject_testing::any_device()).unwrap()
 }
 
 /// Returns prompts of different lengths over the tiny vocabulary. Some occur twice.

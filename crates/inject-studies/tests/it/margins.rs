@@ -5,7 +5,7 @@ use inject_sipit::{
     models::{FloatFormat, Tap},
     states::{Extraction, store::Positions},
 };
-use inject_studies::{MarginOptions, Run, StudyError, margins};
+use inject_studies::{Run, StudyError, margins, margins::MarginOptions};
 
 use super::{every, in_parts, model, noise_of_a_distance};
 

@@ -7,7 +7,10 @@ use inject_sipit::{
     sources::Prior,
     states::{Disturbance, Extraction, store::Positions},
 };
-use inject_studies::{Condition, RecoveryOptions, RecoveryStudy, Run, StudyError, recovery};
+use inject_studies::{
+    Run, StudyError, recovery,
+    recovery::{Condition, RecoveryOptions, RecoveryStudy},
+};
 use ndarray::Array2;
 
 use inject_testing::models::{FAMILIES, VOCAB_SIZE, model, random};
@@ -103,7 +106,7 @@ fn prompts_whose_states_moved_by_less_than_half_the_margin_are_recovered_in_ever
 
 #[test]
 fn a_lost_prompt_is_reported_as_gone_only_if_another_token_is_nearer() {
-    let device = inject_testing::compiled().remove(0);
+    let device = inject_testing::any_device();
     let disturbances = ["dropout:0.9", "noise:1000", "noise:4", "noise:1", "noise:0.1", "int4-tensor"]
         .map(|word| word.parse::<Disturbance>().unwrap());
     let asked = options(disturbances.map(|disturbance| Condition::States { disturbance }).to_vec());
@@ -136,7 +139,7 @@ fn a_lost_prompt_is_reported_as_gone_only_if_another_token_is_nearer() {
 
 #[test]
 fn the_same_seed_gives_the_same() {
-    let device = inject_testing::compiled().remove(0);
+    let device = inject_testing::any_device();
     let decoder = random("llama", 4, &device);
     let asked = options(vec![
         Condition::Noise { share_of_margin: 2.0 },
@@ -148,7 +151,7 @@ fn the_same_seed_gives_the_same() {
 
 #[test]
 fn no_prompts_and_half_steps_that_do_not_match_are_refused() {
-    let device = inject_testing::compiled().remove(0);
+    let device = inject_testing::any_device();
     let decoder = model("gpt2", &device).decoder;
     let mut policy = |_: &Decoder, _: Tap| Ok(Policy::new());
     let asked = options(vec![Condition::Exact]);

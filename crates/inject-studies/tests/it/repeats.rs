@@ -4,7 +4,10 @@ use inject_sipit::{
     collisions::Resolution,
     models::{FloatFormat, Tap},
 };
-use inject_studies::{EqualityReason, RepeatOptions, RepeatStudy, Run, repeats};
+use inject_studies::{
+    Run, repeats,
+    repeats::{EqualityReason, RepeatOptions, RepeatStudy},
+};
 
 use super::{in_parts, model};
 

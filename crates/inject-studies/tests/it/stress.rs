@@ -8,8 +8,9 @@ use inject_sipit::{
     states::{Extraction, store::Positions},
 };
 use inject_studies::{
-    Run, StressKind, StressSet, StressStudy, StudyError, TapOptions, TextModel, stress, stress_ids,
-    stress_texts,
+    Run, StudyError, stress,
+    stress::{StressKind, StressSet, StressStudy, TextModel, stress_ids, stress_texts},
+    tap_distances::TapOptions,
 };
 
 use super::{in_parts, noise_of_a_distance};
@@ -18,7 +19,7 @@ const TAPS: [Tap; 2] = [Tap::Block(1), Tap::FinalNorm];
 
 fn bundled() -> Model {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-cli/model");
-    Model::load(Origin::of_folder(&folder), FloatFormat::F32, &inject_testing::compiled().remove(0)).unwrap()
+    Model::load(Origin::of_folder(&folder), FloatFormat::F32, &inject_testing::any_device()).unwrap()
 }
 
 fn study(model: &Model, sets: &[StressSet]) -> Result<StressStudy, StudyError> {

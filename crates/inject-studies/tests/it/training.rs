@@ -14,8 +14,11 @@ use inject_sipit::{
     states::{Extraction, store::Positions},
 };
 use inject_studies::{
-    AtStep, DegenerateOptions, DegenerateStart, Fate, Optimiser, Probes, StudyError, TrainingData,
-    TrainingOptions, degenerate, degenerate_cases, training,
+    StudyError, degenerate, training,
+    training::{
+        AtStep, DegenerateOptions, DegenerateStart, Fate, Optimiser, Probes, TrainingData, TrainingOptions,
+        degenerate_cases,
+    },
 };
 use proptest::prelude::*;
 
@@ -44,7 +47,7 @@ fn last_states(decoder: &Decoder, prompts: &[Vec<u32>]) -> Vec<(Tap, Vec<Vec<f32
 }
 
 fn first_device() -> Device {
-    inject_testing::compiled().remove(0)
+    inject_testing::any_device()
 }
 
 proptest! {

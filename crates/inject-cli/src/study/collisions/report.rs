@@ -1,7 +1,10 @@
 //! The table, the figures and the page.
 
 use inject_sipit::models::Tap;
-use inject_studies::{Bin, CorpusStudy, PromptPair, Quantile, TapReport};
+use inject_studies::{
+    corpus::{CorpusStudy, PromptPair, TapReport},
+    tap_distances::{Bin, Quantile},
+};
 
 use crate::{
     number::{self, counted, measured},
@@ -189,7 +192,7 @@ fn histogram(study: &CorpusStudy, distance: &str) -> Figure {
         let octaves = |bin: &Bin| (bin.upper / bin.lower).log2();
         let share = |bin: &Bin| 100.0 * bin.pairs as f64 / all.max(1) as f64;
         let points = bins().filter(|bin| bin.lower > 0.0).map(|bin| (bin.lower, share(bin) / octaves(bin)));
-        figure = figure.with(report.tap.to_string(), Mark::Line, points.collect::<Vec<_>>());
+        figure = figure.with(report.tap.to_string(), Mark::Curve, points.collect::<Vec<_>>());
         let equal: u64 = bins().filter(|bin| bin.lower <= 0.0).map(|bin| bin.pairs).sum();
         if equal > 0 {
             let (equal, all) = (number::count(equal), number::count(all));

@@ -1,7 +1,11 @@
 //! The results as figures.
 
 use inject_sipit::{models::Tap, states::Disturbance};
-use inject_studies::{Condition, DecodingStudy, FormatStudy, RecoveryStudy, Storage, TapDecoding};
+use inject_studies::{
+    decoding::{DecodingStudy, TapDecoding},
+    formats::{FormatStudy, Storage},
+    recovery::{Condition, RecoveryStudy},
+};
 
 use crate::{
     number::count,
@@ -58,10 +62,10 @@ pub(crate) fn decoding(study: &DecodingStudy, model: &str) -> [(&'static str, Fi
     );
     for tap in spread(&study.taps) {
         let points = tap.survival.iter().map(|at| (at.noise_over_margin, at.recovered));
-        survival = survival.with(tap.tap.to_string(), Mark::Line, points);
+        survival = survival.with(tap.tap.to_string(), Mark::Curve, points);
     }
     let survival =
-        survival.with("half margin: certain below (Theorem 3.2)", Mark::Line, [(0.5, 0.0), (0.5, 1.0)]);
+        survival.with("half margin: certain below (Theorem 3.2)", Mark::Curve, [(0.5, 0.0), (0.5, 1.0)]);
 
     let by_tap = |value: fn(&TapDecoding) -> Option<f64>| {
         let columns = study.taps.iter().enumerate();

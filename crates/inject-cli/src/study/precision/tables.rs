@@ -1,6 +1,6 @@
 //! The results as tables.
 
-use inject_studies::{DecodingStudy, FormatStudy, RecoveryStudy};
+use inject_studies::{decoding::DecodingStudy, formats::FormatStudy, recovery::RecoveryStudy};
 
 use crate::{
     number::{count, counted},

@@ -2,8 +2,8 @@
 
 use inject_sipit::models::{DecoderConfig, Family};
 use inject_studies::{
-    Completeness, DegenerateCase, DegenerateOptions, DegenerateStudy, Fate, Finished, Optimiser, StudyError,
-    StudyName, degenerate, degenerate_cases,
+    Completeness, Finished, StudyError, StudyName, degenerate,
+    training::{DegenerateCase, DegenerateOptions, DegenerateStudy, Fate, Optimiser, degenerate_cases},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;

@@ -1,7 +1,10 @@
 //! Every family at several widths and depths, with its own activation and with ReLU.
 
 use inject_sipit::models::{Family, config::Activation};
-use inject_studies::{RandomShape, RandomWeights, RandomWeightsStudy, StudyName, random_weights};
+use inject_studies::{
+    StudyName, random_weights,
+    training::{RandomShape, RandomWeights, RandomWeightsStudy},
+};
 use serde::Serialize;
 
 use super::{
@@ -145,5 +148,5 @@ fn figure(drawn: &Drawn) -> Figure {
     )
     .with("the family's own activation, analytic", Mark::Dots, points(true, -0.12))
     .with("ReLU", Mark::Rings, points(false, 0.12))
-    .with("resolution: separated above this", Mark::Line, [(-0.4, 2.0), (names.len() as f64 - 0.6, 2.0)])
+    .with("resolution: separated above this", Mark::Curve, [(-0.4, 2.0), (names.len() as f64 - 0.6, 2.0)])
 }

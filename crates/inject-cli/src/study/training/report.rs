@@ -1,7 +1,7 @@
 //! Trainings as tables and figures.
 
 use inject_sipit::models::Tap;
-use inject_studies::{Optimiser, Snapshot, TapSnapshot};
+use inject_studies::training::{Optimiser, Snapshot, TapSnapshot};
 
 use super::run::{Training, Trainings};
 use crate::{

@@ -4,8 +4,8 @@ use std::num::NonZeroUsize;
 
 use inject_sipit::models::{DecoderConfig, Family, Tap, config::Activation};
 use inject_studies::{
-    ChosenPositions, Completeness, Finished, Optimiser, Probes, StudyName, TrainingData, TrainingEvent,
-    TrainingOptions, TrainingStudy, training,
+    ChosenPositions, Completeness, Finished, StudyName, training,
+    training::{Optimiser, Probes, TrainingData, TrainingEvent, TrainingOptions, TrainingStudy},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -22,7 +22,7 @@ const BATCH: usize = 4;
 /// In (0, 1), as the theorem asks.
 const STEP: f64 = 0.5;
 const ADAM_STEP: f64 = 3e-3;
-/// Margins are measured at one position in this many.
+/// Margins are measured at every position that is a multiple of this.
 const MARGIN_EVERY: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 
 /// The trainings of the study, and the text on which they ran.

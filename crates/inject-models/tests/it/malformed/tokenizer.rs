@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use inject_models::{Bos, Model, ModelError, Note, TokenizerLimit};
+use inject_models::{Bos, Model, ModelError, Note, tokenizer::TokenizerLimit};
 use serde_json::{Map, Value, json};
 
 use super::Checkpoint;

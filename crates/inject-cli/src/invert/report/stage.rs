@@ -1,0 +1,38 @@
+//! The cost of an inversion by stages, as it is reported.
+
+use std::collections::BTreeMap;
+
+use inject_sipit::Inversion;
+use serde::{Deserialize, Serialize};
+
+/// The cost of one stage.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StageReport {
+    /// Candidates whose states were compared with the one given.
+    pub(crate) candidates: usize,
+    /// States computed up to the tap.
+    pub(crate) states: usize,
+    /// Batches computed. A pass that several prompts share counts in parts.
+    pub(crate) batches: f64,
+    /// Seconds spent on choosing candidates.
+    pub(crate) choosing_seconds: f64,
+    /// Seconds spent on computing and comparing their states.
+    pub(crate) testing_seconds: f64,
+}
+
+/// The cost of an inversion by stages.
+pub(crate) fn stages(inversion: &Inversion) -> BTreeMap<String, StageReport> {
+    let stages = inversion.cost.stages().iter().map(|(name, stage)| {
+        let report = StageReport {
+            candidates: stage.candidates,
+            states: stage.states,
+            batches: stage.batches,
+            choosing_seconds: stage.choosing_seconds,
+            testing_seconds: stage.testing_seconds,
+        };
+        ((*name).to_owned(), report)
+    });
+    stages.collect()
+}
