@@ -28,14 +28,23 @@ impl Decoder {
         if rows > MOST_ROWS {
             return rayon::scope(|_| compute());
         }
-        let done = AtomicBool::new(false);
-        let compute = || {
-            // Set when the computation panics, too.
-            let _done = Done(&done);
-            compute()
-        };
-        rayon::join(compute, || stay_awake(&done)).0
+        with_a_second_thread(compute)
     }
+}
+
+/// Runs a computation in the pool while another of its threads stays awake.
+///
+/// Several computations do not wait for each other in a circle. The thread that stays awake for one may have another beneath it on its
+/// stack, which then waits. But that one was waiting already when the job was stolen, so a part of it had been stolen. The oldest job of
+/// a thread is stolen first, and that is the one that stays awake. So each waits only for computations whose job was stolen later.
+fn with_a_second_thread<T: Send>(compute: impl FnOnce() -> T + Send) -> T {
+    let done = AtomicBool::new(false);
+    let compute = || {
+        // Set when the computation panics, too.
+        let _done = Done(&done);
+        compute()
+    };
+    rayon::join(compute, || stay_awake(&done)).0
 }
 
 /// Works for the pool until something is done.
@@ -53,5 +62,26 @@ struct Done<'a>(&'a AtomicBool);
 impl Drop for Done<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rayon::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn computations_of_many_threads_do_not_wait_for_each_other_for_ever() {
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        let sum = || (0..64_u32).into_par_iter().with_max_len(1).sum::<u32>();
+                        assert_eq!(with_a_second_thread(|| sum() + sum()), 4032);
+                    }
+                });
+            }
+        });
     }
 }
