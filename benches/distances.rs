@@ -5,7 +5,7 @@
 //!
 //! - `gaussian`: independent normal numbers, where no bound can exclude a pair cheaply.
 //! - `states`: rows of one tap of a store, if `INJECT_STORE` names one; `INJECT_TAP` is the tap, `block-15` without it.
-//!   `INJECT_ROWS` adds numbers of rows, separated by commas.
+//!   `INJECT_ROWS` adds a number of rows.
 //!
 //! `peers/distances.py` measures FAISS on the same states and on numbers of the same distribution.
 
@@ -46,9 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let store = Store::open(dir)?;
         let tap: Tap = env::var("INJECT_TAP").unwrap_or_else(|_| "block-15".to_owned()).parse()?;
         let most = store.manifest().row_count;
-        let more = env::var("INJECT_ROWS").unwrap_or_default();
-        let more = more.split(',').filter(|count| !count.is_empty()).map(str::parse);
-        let more = more.collect::<Result<Vec<usize>, _>>()?;
+        let more = env::var("INJECT_ROWS").ok().map(|rows| rows.parse::<usize>()).transpose()?;
         for count in rows.iter().copied().chain(more).filter(|&count| count <= most) {
             // Read in place: the rows need not fit into memory.
             let rows = StateRows::of_store_bands(&store, tap, 0..count, None)?;
@@ -99,7 +97,7 @@ fn measure(
         };
         let seconds = begin.elapsed().as_secs_f64();
         let share = computed as f64 / search.pair_count() as f64;
-        println!("| {label} | {seconds:.3} | {share:.3e} | {:.6} |", minimum.unwrap_or(f64::NAN));
+        println!("| {label} | {seconds:.3} | {share:.1e} | {:.6} |", minimum.unwrap_or(f64::NAN));
     }
     Ok(())
 }

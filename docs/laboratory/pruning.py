@@ -2,12 +2,12 @@
 """Measures how the share of pairs that bounds do not exclude changes with the number of rows, and extrapolates it.
 
     python3 pruning.py PROGRAM FOLDER [COUNT ...]          counts: 10000 30000 100000 without any
-    python3 pruning.py --store STORE BENCHMARK [COUNT ...]
+    python3 pruning.py --rows ENGINE PROGRAM FOLDER [COUNT ...]
 
 The first form runs `PROGRAM study collisions --minima-only` on that many generated prompts of the model in the program: the states
-of their last positions. A run whose results are in FOLDER already is not repeated. The second form searches the first rows of a
-store, such as that of `inject extract --positions all`. BENCHMARK is the executable of benches/distances.rs. Either prints
-tables in Markdown, and the fit with its error.
+of their last positions. The second form takes the states of all positions of so many prompts, and searches them with
+`ENGINE collisions`, where ENGINE is `inject-engine`. It reports seconds and memory too. A run whose results are in FOLDER already
+is not repeated. Either form prints tables in Markdown, and the fit with its error.
 
 The share of the closest-pair search at one tap is s(n) = computed / pairs. A power law s(n) = c n^b is fitted to log s at the
 counts by least squares. The error of an extrapolated value is that of the fit, with the scatter about the line as the error
@@ -43,21 +43,28 @@ def of_prompts(program, folder, counts):
     return found
 
 
-def of_rows(store, benchmark, counts):
-    """As `of_prompts`. A cell has the seconds of the search too."""
-    manifest = json.loads((store / "manifest.json").read_text())
+def of_rows(engine, program, folder, counts):
+    """As `of_prompts`, by the number of rows. A cell has the seconds and the memory of the process too."""
     found = {}
-    for tap in TAPS:
-        rows = ",".join(map(str, counts))
-        env = os.environ | {"INJECT_STORE": str(store), "INJECT_TAP": tap, "INJECT_ROWS": rows}
-        width = manifest["spec"]["d_model"]
-        labels = [f"states-{tap}/{count}x{width}/closest" for count in counts]
-        lines = subprocess.run([benchmark, *labels], env=env, check=True, stdout=subprocess.PIPE, text=True).stdout
-        for line in lines.splitlines():
-            label, seconds, share = [cell.strip() for cell in line.split("|")[1:4]]
-            if label.startswith("distances/"):
-                count = int(label.split("/")[2].split("x")[0])
-                found[tap, count] = float(share), f"{float(share):.1e}, {float(seconds):.1f} s"
+    for count in counts:
+        states = folder / str(count)
+        extract = [program, "extract", "--generate", str(count), "--positions", "all", "--taps", ",".join(TAPS)]
+        subprocess.run([*extract, "--out", states], check=True, stdout=subprocess.DEVNULL)
+        rows = json.loads((states / "manifest.json").read_text())["row_count"]
+        for tap in TAPS:
+            out = folder / f"{count}-{tap}"
+            measured = out / "measured.json"
+            if not measured.exists():
+                job = [engine, "collisions", "--tiles", "1", "--closest", "1", "--states", states, "--taps", tap]
+                begin = time.time()
+                process = subprocess.Popen([*job, "--out", out], stdout=subprocess.DEVNULL)
+                _, status, usage = os.wait4(process.pid, 0)
+                assert status == 0, f"{count} prompts, {tap}: status {status}"
+                measured.write_text(json.dumps({"seconds": time.time() - begin, "kibibytes": usage.ru_maxrss}))
+            line = json.loads((out / "corpus.jsonl").read_text().splitlines()[1])["result"]["closest"]
+            cost = json.loads(measured.read_text())
+            share = line["computed"] / line["decided"]
+            found[tap, rows] = share, f"{share:.1e}, {cost['seconds']:.1f} s, {cost['kibibytes'] / 2**20:.1f} GiB"
     return found
 
 
@@ -76,10 +83,15 @@ def fit(points):
 
 def main():
     arguments = sys.argv[1:]
-    stored = arguments[0] == "--store"
-    first, second, *counts = arguments[1:] if stored else arguments
-    counts = [int(count) for count in counts] or [10_000, 30_000, 100_000]
-    measured = of_rows(pathlib.Path(first), second, counts) if stored else of_prompts(first, pathlib.Path(second), counts)
+    of_all = arguments[0] == "--rows"
+    places = arguments[1:4] if of_all else arguments[:2]
+    counts = [int(count) for count in arguments[4 if of_all else 2:]]
+    *programs, folder = places
+    if of_all:
+        measured = of_rows(*programs, pathlib.Path(folder), counts or [260, 780, 2_600, 7_800, 26_000])
+    else:
+        measured = of_prompts(*programs, pathlib.Path(folder), counts or [10_000, 30_000, 100_000])
+    counts = sorted({count for _, count in measured})
     print("| tap | " + " | ".join(f"{count:,}" for count in counts) + " | slope | c |")
     print("|---" * (3 + len(counts)) + "|")
     beyond = []

@@ -43,8 +43,10 @@ H100 = 0.75 * 67e12
 # computed directly. `cargo bench -p inject-benches --bench distances` measures them.
 PAIR = (33 * 0.0085 + 0.2) * 1e-9
 DIRECT = 250e-9
-# docs/laboratory/pruning.py: the share of pairs left for a direct distance, c n^b, at block 3 of the bundled model.
-LEFT = (11, -1.50)
+# docs/laboratory/pruning.py --rows, 10,272 to 1,017,734 rows at block 3 of the bundled model: the share of pairs left for a direct
+# distance is c n^b. The factor is two standard errors of the prediction, up and down.
+LEFT = (160, -1.81)
+FACTOR = {1e6: 2.6, 1e8: 5.4, 1e9: 8.3}
 
 
 def flop_per_token(shape):
@@ -74,8 +76,8 @@ def table(count):
     left = pairs * LEFT[0] * count ** LEFT[1]
     search = (pairs * PAIR + left * DIRECT) / 3600
     lines = [
-        f"**{count:.0e} prompts**: {pairs:.1e} pairs at a tap, about {left:.0e} of them after pruning; the search takes "
-        f"{hours(search / CORES)} of one node at each tap.",
+        f"**{count:.0e} prompts**: {pairs:.1e} pairs at a tap, {left:.0e} of them after pruning (a factor of {FACTOR[count]} up and "
+        f"down); the search takes at most {hours(search / CORES)} of one node at each tap.",
         "",
         "| model | states of one tap | FLOP of extraction | on one CPU node | on one H100 |",
         "|---|---|---|---|---|",

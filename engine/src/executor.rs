@@ -111,7 +111,8 @@ impl Executor {
     /// service ends.
     pub async fn serve(self) -> Result<(), EngineError> {
         let Executor { address, listener, options } = self;
-        let folder = TempDir::new().map_err(|source| EngineError::Folder { path: env::temp_dir(), source })?;
+        let folder =
+            TempDir::new().map_err(|source| EngineError::Folder { path: env::temp_dir(), source })?;
         let functions = functions::registry(SessionConfig::new_with_ballista(), options.begun)?;
         let (scheduler_host, scheduler_port) = options.scheduler;
         let config = ExecutorProcessConfig {

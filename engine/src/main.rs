@@ -15,8 +15,8 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 use inject_collisions::{Metric, models::Tap, states::store::Store};
 use inject_engine::{
-    EngineError, Executor, ExecutorOptions, PairOptions, PieceDescriptor, Scheduler, SchedulerOptions, chain, fill_journal,
-    measure, measure_here, name,
+    EngineError, Executor, ExecutorOptions, PairOptions, PieceDescriptor, Scheduler, SchedulerOptions, chain,
+    fill_journal, measure, measure_here, name,
 };
 use tokio::runtime::Runtime;
 

@@ -3,7 +3,9 @@
 use std::num::NonZeroUsize;
 
 use inject_collisions::Metric;
-use inject_engine::{EngineError, PairOptions, PieceDescriptor, PieceError, chain, fill_journal, measure_here};
+use inject_engine::{
+    EngineError, PairOptions, PieceDescriptor, PieceError, chain, fill_journal, measure_here,
+};
 use inject_studies::corpus::CorpusPiece;
 
 use crate::{

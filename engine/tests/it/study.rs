@@ -12,7 +12,7 @@ use crate::data::TAPS;
 /// The bytes of `corpus.jsonl` and of `corpus.json`.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Study {
-    journal: String,
+    pub(crate) journal: String,
     result: String,
 }
 

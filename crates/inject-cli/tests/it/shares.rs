@@ -209,7 +209,8 @@ fn shares_of_the_vocabulary_are_merged_into_the_lenses_of_one_process() {
 fn shares_of_the_pairs_are_merged_into_the_study_of_one_process() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let study = "study collisions --count 300 --taps block-1,block-3 --minima-only --tiles 4 --states states --out";
+    let study =
+        "study collisions --count 300 --taps block-1,block-3 --minima-only --tiles 4 --states states --out";
     succeed(dir, &format!("{study} whole"));
     let result = |folder: &str| fs::read_to_string(dir.join(folder).join("corpus.json")).unwrap();
     for of in [1, 2, 7] {
