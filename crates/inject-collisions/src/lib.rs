@@ -61,6 +61,7 @@ pub use inject_states::models;
 #[doc(no_inline)]
 pub use ndarray;
 
+#[doc(inline)]
 pub use self::{
     answers::{
         ClosestPairs, Coverage, Distribution, EqualRows, NearestNeighbours, Neighbour, Pair, ThresholdCounts,

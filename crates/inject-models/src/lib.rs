@@ -78,6 +78,7 @@ mod tokens;
 #[doc(no_inline)]
 pub use burn;
 
+#[doc(inline)]
 pub use self::{
     config::DecoderConfig,
     decoder::{Alternative, Decoder, Forward, Logits, Matrix, PassBytes, PrefixCache, rounds_products},

@@ -69,6 +69,7 @@ pub use inject_collisions::{models, states};
 #[doc(no_inline)]
 pub use ndarray;
 
+#[doc(inline)]
 pub use self::{
     acceptance::{Acceptance, NoiseOrigin},
     calibration::{Calibration, CalibrationError},

@@ -64,6 +64,7 @@ pub use inject_models as models;
 #[doc(no_inline)]
 pub use ndarray;
 
+#[doc(inline)]
 pub use self::{
     disturb::{Disturbance, DisturbanceError, Rounding, ScaledBy},
     extract::{

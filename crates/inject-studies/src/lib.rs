@@ -55,7 +55,9 @@ mod tuning;
 pub use inject_sipit::{self as sipit, collisions, models, states};
 
 #[cfg(feature = "training")]
+#[doc(inline)]
 pub use self::training::{degenerate, random_weights, training};
+#[doc(inline)]
 pub use self::{
     between_models::between_models,
     completeness::Completeness,

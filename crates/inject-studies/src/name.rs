@@ -11,29 +11,29 @@ use crate::error::StudyError;
 pub enum StudyName {
     /// The comparison of policies by the program `inject`.
     ComparePolicies,
-    /// Distances within texts, by [`corpus`](crate::corpus).
+    /// Distances within texts, by [`corpus`](crate::corpus()).
     Corpus,
-    /// Noise and margins by number format, by [`decoding`](crate::decoding).
+    /// Noise and margins by number format, by [`decoding`](crate::decoding()).
     Decoding,
     /// `degenerate` for each case, by the program `inject`.
     Degenerate,
     /// The measurement of inversions at several taps and prompt lengths by the program `inject`.
     Depth,
-    /// Every pair of prompts, by [`exhaustive`](crate::exhaustive).
+    /// Every pair of prompts, by [`exhaustive`](crate::exhaustive()).
     Exhaustive,
-    /// Closest pairs by number format, by [`formats`](crate::formats).
+    /// Closest pairs by number format, by [`formats`](crate::formats()).
     Formats,
-    /// Distances by prompt length, by [`lengths`](crate::lengths).
+    /// Distances by prompt length, by [`lengths`](crate::lengths()).
     Lengths,
-    /// Margins along prompts, by [`margins`](crate::margins).
+    /// Margins along prompts, by [`margins`](crate::margins()).
     Margins,
     /// Decoders of random weights, by `random_weights`.
     RandomWeights,
-    /// Inversion by number format, by [`recovery`](crate::recovery).
+    /// Inversion by number format, by [`recovery`](crate::recovery()).
     Recovery,
-    /// Prompts that repeat one token, by [`repeats`](crate::repeats).
+    /// Prompts that repeat one token, by [`repeats`](crate::repeats()).
     Repeats,
-    /// Attempts at equal states, by [`stress`](crate::stress).
+    /// Attempts at equal states, by [`stress`](crate::stress()).
     Stress,
     /// `training` for each decoder and optimiser, by the program `inject`.
     Training,
