@@ -142,7 +142,7 @@ fn rows_beyond_the_vocabulary_are_named_as_such() {
 #[test]
 fn a_git_lfs_pointer_is_named() {
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 5\n";
-    for file in [FILE, "tokenizer.json"] {
+    for file in ["config.json", FILE, "tokenizer.json"] {
         let error = llama().with_file(file, pointer).error(file, &["Git LFS pointer", "git lfs pull"]);
         assert!(matches!(error, ModelError::LfsPointer { .. }), "{error:?}");
     }
@@ -250,10 +250,21 @@ fn quantised_weights_are_named_by_method_and_bits() {
         ("scales", Dtype::F32, &[32, 1]),
         ("biases", Dtype::F32, &[32, 1]),
     ];
+    let packed: &[(&str, Dtype, &[usize])] = &[
+        ("weight_packed", Dtype::I32, &[32, 4]),
+        ("weight_scale", Dtype::F32, &[32, 1]),
+        ("weight_shape", Dtype::I32, &[2]),
+    ];
+    let eight: &[(&str, Dtype, &[usize])] =
+        &[("weight", Dtype::I8, &[32, 32]), ("weight_scale", Dtype::F32, &[32, 1])];
+    let hqq: &[(&str, Dtype, &[usize])] = &[("W_q", Dtype::U8, &[32, 16]), ("scale", Dtype::F32, &[32, 1])];
     for (parts, config, says) in [
         (gptq, json!(null), "GPTQ, 2 bits"),
         (gptq, json!({"quant_method": "gptq", "bits": 2}), "GPTQ, 2 bits"),
-        (mlx, json!(null), "MLX"),
+        (mlx, json!(null), "MLX, 4 bits"),
+        (packed, json!(null), "compressed-tensors, 4 bits"),
+        (eight, json!(null), "compressed-tensors, 8 bits"),
+        (hqq, json!(null), "HQQ"),
         (mlx, json!({"group_size": 64, "bits": 4}), "MLX, 4 bits"),
         (mlx, json!({"quant_method": "quanto", "bits": 8}), "quanto, 8 bits"),
     ] {
