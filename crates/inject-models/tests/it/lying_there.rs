@@ -3,7 +3,7 @@
 use std::fs;
 
 use inject_models::{
-    Evidence, FloatFormat, Logits, Model, ModelError, Note, Origin, Tap, TokenBatch, checkpoint::Instead,
+    Evidence, FloatFormat, Logits, Model, ModelError, Note, Origin, Tap, TokenBatch,
 };
 use safetensors::Dtype;
 use serde_json::json;
@@ -172,9 +172,24 @@ fn what_a_folder_holds_in_the_place_of_a_checkpoint_is_named() {
         let text = error.to_string();
         assert!(text.contains(says) && !text.contains('\n'), "{text}");
     }
-    let other = llama().without_file(FILE).with_file("model.fp16.safetensors", "");
-    let error = other.error("", &["model.fp16.safetensors"]);
-    assert!(matches!(error, ModelError::Instead { found: Instead::OtherNames { .. }, .. }), "{error:?}");
+    for (file, says) in [
+        ("model.fp16.safetensors", "weights under other names"),
+        ("model-00001-of-00002.safetensors", "put model.safetensors.index.json of the same checkpoint"),
+        ("pytorch_model-00001-of-00002.bin", "put pytorch_model.bin.index.json of the same checkpoint"),
+        ("tf_model.h5", "tf_model.h5, weights for another framework"),
+    ] {
+        let error = llama().without_file(FILE).with_file(file, "").error("", &[says]);
+        assert!(matches!(error, ModelError::Instead { .. }), "{error:?}");
+    }
+}
+
+/// The Hub's cache holds links, and a download may end before the file that one leads to is there.
+#[cfg(unix)]
+#[test]
+fn a_link_to_no_file_is_named() {
+    let checkpoint = llama().without_file(FILE);
+    std::os::unix::fs::symlink("../../blobs/0123", checkpoint.path(FILE)).unwrap();
+    checkpoint.error("", &["links to files that do not exist", FILE]);
 }
 
 #[test]
