@@ -163,8 +163,12 @@ fn modules<'a>(
         let found = ends.filter_map(|(kind, end)| Some((kind, path.strip_suffix(end)?))).next();
         let whole = WHOLE.iter().find_map(|end| path.strip_suffix(end));
         match (found, whole) {
-            (Some((kind, module)), _) => drop(modules.insert(module.to_owned(), kind)),
-            (None, Some(module)) => drop(replaced.insert(module.to_owned(), tensor.clone())),
+            (Some((kind, module)), _) => {
+                modules.insert(module.to_owned(), kind);
+            }
+            (None, Some(module)) => {
+                replaced.insert(module.to_owned(), tensor.clone());
+            }
             (None, None) => return Err(AdapterError::UnknownTensor { tensor: tensor.clone() }),
         }
     }

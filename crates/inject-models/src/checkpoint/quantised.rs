@@ -105,7 +105,10 @@ fn of_tensors(checkpoint: &Checkpoint) -> Option<Method> {
         return Some(Method { name: "HQQ".to_owned(), bits: None });
     }
     if ends(".weight_packed").is_some() {
-        return Some(Method { name: "compressed-tensors".to_owned(), bits: bits_of_words(tensors, ".weight_packed") });
+        return Some(Method {
+            name: "compressed-tensors".to_owned(),
+            bits: bits_of_words(tensors, ".weight_packed"),
+        });
     }
     let weights_stored_as = |format: Dtype| {
         tensors.iter().any(|(name, entry)| name.ends_with(".weight") && restored::is_stored_as(entry, format))

@@ -88,8 +88,9 @@ impl Decoder {
             let data = TensorData::new(adapter.matrix(name, shape)?, shape).convert_dtype(dtype);
             Ok(Tensor::from_data(data, (&device, dtype)))
         };
-        let kinds = [Module::Embedding, Module::Linear].into_iter();
-        match kinds.filter_map(|kind| self.target(names, path, kind)).next() {
+        let target =
+            self.target(names, path, Module::Embedding).or_else(|| self.target(names, path, Module::Linear));
+        match target {
             Some(Target::Embedding) => {
                 let matrix = read(tensor)?;
                 let embedding = self.embedding.param(&device, dtype);

@@ -7,7 +7,7 @@ use super::{
     keys::Keys,
     qwen2::{Kind, layer_types, spans_of},
     rotary::{self, Surroundings},
-    settings::{activation, bias, head, heads, positive},
+    settings::{activation, bias, cap, head, heads, positive},
 };
 use crate::{
     config::{

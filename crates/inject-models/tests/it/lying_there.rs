@@ -2,9 +2,7 @@
 
 use std::fs;
 
-use inject_models::{
-    Evidence, FloatFormat, Logits, Model, ModelError, Note, Origin, Tap, TokenBatch,
-};
+use inject_models::{Evidence, FloatFormat, Logits, Model, ModelError, Note, Origin, Tap, TokenBatch};
 use safetensors::Dtype;
 use serde_json::json;
 
