@@ -403,6 +403,7 @@ pub(crate) fn read_text(path: &Path) -> Result<String, ModelError> {
     }
     let mut file = File::open(path).map_err(read_error)?.take(LONGEST_TEXT + 1);
     file.read_to_string(&mut text).map_err(read_error)?;
+    lfs::refuse_pointer(path)?;
     if text.len() as u64 > LONGEST_TEXT {
         let reason = format!("more than {LONGEST_TEXT} bytes");
         return Err(read_error(io::Error::new(io::ErrorKind::FileTooLarge, reason)));

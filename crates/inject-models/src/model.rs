@@ -140,10 +140,14 @@ impl Model {
         let config_path = origin.folder.join("config.json");
         if !config_path.is_file() {
             // Weights under whatever name are not what is missing.
-            let found =
-                Instead::look(&origin.folder).filter(|found| !matches!(found, Instead::OtherNames { .. }));
-            if let Some(found) = found {
-                return Err(ModelError::Instead { folder: origin.folder, found });
+            match Instead::look(&origin.folder) {
+                None
+                | Some(
+                    Instead::OtherNames { .. }
+                    | Instead::ShardsWithoutIndex { .. }
+                    | Instead::OtherFramework { .. },
+                ) => {}
+                Some(found) => return Err(ModelError::Instead { folder: origin.folder, found }),
             }
         }
         let Described { mut description, quantisation, mut notes } =

@@ -126,8 +126,12 @@ impl Tokenizer {
         let first = beyond.into_iter().min_by_key(|(_, id)| *id);
         let beyond = first.map(|(token, id)| Note::TokensBeyond { count, token, id, vocab_size });
 
-        let says = add_bos_token(&self.path.with_file_name("tokenizer_config.json"));
-        let added = self.first_token(Bos::Auto).ok().flatten().is_some();
+        let config = self.path.with_file_name("tokenizer_config.json");
+        let says = add_bos_token(&config);
+        // The BOS of the tokenizer: some configs of Llama 1 name another one.
+        let bos = bos_token(&config).and_then(|token| self.inner.token_to_id(&token));
+        let around = self.encode("", Bos::Auto).unwrap_or_default();
+        let added = self.begins_with_bos(&around) || (bos.is_some() && around.first().copied() == bos);
         let other = says.filter(|says| *says != added).map(|_| Note::OtherBos { added });
         Ok(beyond.into_iter().chain(other).collect())
     }
@@ -242,6 +246,13 @@ fn read_checked(
 fn add_bos_token(path: &Path) -> Option<bool> {
     let config: serde_json::Value = serde_json::from_str(&read_text(path).ok()?).ok()?;
     config.get("add_bos_token")?.as_bool()
+}
+
+/// Returns the token that a `tokenizer_config.json` names as BOS, written as a text or as an object with one.
+fn bos_token(path: &Path) -> Option<String> {
+    let config: serde_json::Value = serde_json::from_str(&read_text(path).ok()?).ok()?;
+    let token = config.get("bos_token")?;
+    Some(token.get("content").unwrap_or(token).as_str()?.to_owned())
 }
 
 /// Calls the tokenizers library and turns a panic into an error.

@@ -25,6 +25,9 @@ const WEIGHT_FILES: [&str; 2] = ["adapter_model.safetensors", "adapter_model.bin
 /// The part of a tensor's name before the path of its module.
 const ROOT: &str = "base_model.model.";
 
+/// The ends of the names of whole matrices, of modules with factors and without.
+const WHOLE: [&str; 2] = [".base_layer.weight", ".weight"];
+
 /// An adapter, whose factors are read when they are needed.
 #[derive(Debug)]
 pub(crate) struct Adapter {
@@ -33,6 +36,8 @@ pub(crate) struct Adapter {
     checkpoint: Checkpoint,
     /// The modules that change, by their path in the model.
     modules: BTreeMap<String, Module>,
+    /// The tensors that take the place of a matrix of the model, by the path of its module.
+    replaced: BTreeMap<String, String>,
 }
 
 /// The kind of a module that an adapter changes.
@@ -66,7 +71,7 @@ impl Module {
 }
 
 impl Adapter {
-    /// Opens the adapter in a folder and checks that it has nothing but LoRA factors in pairs.
+    /// Opens the adapter in a folder and checks that it has nothing but LoRA factors in pairs and whole matrices.
     pub(crate) fn open(folder: &Path) -> Result<Self, ModelError> {
         let failed = |source| ModelError::Adapter { folder: folder.to_owned(), source };
         let path = folder.join("adapter_config.json");
@@ -81,8 +86,15 @@ impl Adapter {
         } else {
             return Err(failed(AdapterError::NoWeights));
         };
-        let modules = modules(checkpoint.tensors.keys()).map_err(failed)?;
-        Ok(Adapter { folder: folder.to_owned(), settings, checkpoint, modules })
+        let (modules, replaced) = modules(checkpoint.tensors.keys()).map_err(failed)?;
+        Ok(Adapter { folder: folder.to_owned(), settings, checkpoint, modules, replaced })
+    }
+
+    /// The tensors that take the place of a matrix of the model, by the path of its module.
+    ///
+    /// PEFT writes the matrices of embedding and head beside the factors if one of the two changes, or if there are new tokens.
+    pub(crate) fn replaced(&self) -> &BTreeMap<String, String> {
+        &self.replaced
     }
 
     /// The modules that change, by their path in the model.
@@ -115,7 +127,12 @@ impl Adapter {
         ModelError::Adapter { folder: self.folder.clone(), source }
     }
 
-    fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<Vec<f32>, ModelError> {
+    /// Reads a tensor of this shape.
+    ///
+    /// # Errors
+    ///
+    /// Fails if its shape is another, or if a value is not finite.
+    pub(crate) fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<Vec<f32>, ModelError> {
         self.checkpoint.check(name, &shape)?;
         let mut values = Vec::with_capacity(shape[0] * shape[1]);
         self.checkpoint.stream(name, shape[1], |_, piece| values.extend_from_slice(piece))?;
@@ -134,27 +151,33 @@ pub(crate) fn hash_with_adapter(model: &str, folder: &Path) -> Result<String, Mo
     Ok(hex::encode(Sha256::digest(lines.as_bytes())))
 }
 
-/// Finds the modules whose factors these tensors are.
+/// Finds the modules whose factors these tensors are, and the tensors that are whole matrices.
 fn modules<'a>(
     names: impl Iterator<Item = &'a String> + Clone,
-) -> Result<BTreeMap<String, Module>, AdapterError> {
-    let mut modules = BTreeMap::new();
+) -> Result<(BTreeMap<String, Module>, BTreeMap<String, String>), AdapterError> {
+    let (mut modules, mut replaced) = (BTreeMap::new(), BTreeMap::new());
     for tensor in names.clone() {
         let path = tensor.strip_prefix(ROOT).unwrap_or_default();
         let kinds = [Module::Linear, Module::Embedding].into_iter();
         let ends = kinds.flat_map(|kind| kind.factors().map(|end| (kind, end)));
         let found = ends.filter_map(|(kind, end)| Some((kind, path.strip_suffix(end)?))).next();
-        let Some((kind, module)) = found else {
-            return Err(AdapterError::UnknownTensor { tensor: tensor.clone() });
-        };
-        modules.insert(module.to_owned(), kind);
+        let whole = WHOLE.iter().find_map(|end| path.strip_suffix(end));
+        match (found, whole) {
+            (Some((kind, module)), _) => {
+                modules.insert(module.to_owned(), kind);
+            }
+            (None, Some(module)) => {
+                replaced.insert(module.to_owned(), tensor.clone());
+            }
+            (None, None) => return Err(AdapterError::UnknownTensor { tensor: tensor.clone() }),
+        }
     }
     let expected =
         modules.iter().flat_map(|(module, kind)| kind.factors().map(|end| format!("{ROOT}{module}{end}")));
     let present: BTreeSet<&String> = names.collect();
     match expected.into_iter().find(|name| !present.contains(name)) {
         Some(tensor) => Err(AdapterError::Unpaired { tensor }),
-        None if modules.is_empty() => Err(AdapterError::Empty),
-        None => Ok(modules),
+        None if present.is_empty() => Err(AdapterError::Empty),
+        None => Ok((modules, replaced)),
     }
 }

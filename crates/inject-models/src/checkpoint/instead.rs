@@ -38,6 +38,21 @@ pub enum Instead {
         /// Name of a file that gives the format away.
         file: String,
     },
+    /// Links to files that do not exist, as an interrupted download leaves them in the Hub's cache.
+    BrokenLinks {
+        /// Names of the links within the folder.
+        files: Vec<String>,
+    },
+    /// Shards without the index that lists their tensors.
+    ShardsWithoutIndex {
+        /// Name of the missing index.
+        index: String,
+    },
+    /// Weights for TensorFlow, Flax or ONNX.
+    OtherFramework {
+        /// Name of a file within the folder.
+        file: String,
+    },
     /// Weights under names that are not looked for.
     OtherNames {
         /// Names of the files within the folder.
@@ -71,8 +86,23 @@ impl Instead {
         if let Some(file) = original {
             return Some(Instead::Original { file: file.clone() });
         }
-        let files = ending(&[".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack", ".ckpt"]);
-        (!files.is_empty()).then_some(Instead::OtherNames { files })
+        let files = ending(&[".safetensors", ".bin", ".pt", ".pth", ".ckpt"]);
+        let broken = |name: &&String| folder.join(name).is_symlink() && !folder.join(name).exists();
+        let links: Vec<String> = files.iter().filter(broken).cloned().collect();
+        if !links.is_empty() {
+            return Some(Instead::BrokenLinks { files: links });
+        }
+        for (shard, kind) in [("model-00001-of-", "safetensors"), ("pytorch_model-00001-of-", "bin")] {
+            if files.iter().any(|name| name.starts_with(shard) && name.ends_with(kind)) {
+                let stem = shard.trim_end_matches("-00001-of-");
+                return Some(Instead::ShardsWithoutIndex { index: format!("{stem}.{kind}.index.json") });
+            }
+        }
+        if files.is_empty() {
+            let file = ending(&[".h5", ".msgpack", ".onnx"]).into_iter().next()?;
+            return Some(Instead::OtherFramework { file });
+        }
+        Some(Instead::OtherNames { files })
     }
 }
 
@@ -105,6 +135,16 @@ impl fmt::Display for Instead {
             Instead::Original { file } => write!(
                 f,
                 "{file}, the format of the original release: give the checkpoint in the format of Hugging Face transformers"
+            ),
+            Instead::BrokenLinks { files } => {
+                write!(f, "links to files that do not exist: download the model again: {}", files.join(", "))
+            }
+            Instead::ShardsWithoutIndex { index } => {
+                write!(f, "shards without their index: put {index} of the same checkpoint beside them")
+            }
+            Instead::OtherFramework { file } => write!(
+                f,
+                "{file}, weights for another framework: give the checkpoint with weights in safetensors or PyTorch's format"
             ),
             Instead::OtherNames { files } => write!(
                 f,

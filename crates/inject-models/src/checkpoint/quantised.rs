@@ -1,6 +1,6 @@
 //! Quantised weights: recognised by the config or by the tensors alone.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use safetensors::Dtype;
 use serde_json::{Map, Value};
@@ -101,13 +101,38 @@ fn of_tensors(checkpoint: &Checkpoint) -> Option<Method> {
         let shape = |part: &str| tensors.get(&format!("{stem}.{part}")).map(|entry| entry.shape.clone());
         return packed(&shape);
     }
-    let words = |(name, entry): (&String, &Entry)| {
-        name.ends_with(".weight") && restored::is_stored_as(entry, Dtype::U32)
+    if ends(".W_q").is_some() {
+        return Some(Method { name: "HQQ".to_owned(), bits: None });
+    }
+    if ends(".weight_packed").is_some() {
+        return Some(Method {
+            name: "compressed-tensors".to_owned(),
+            bits: bits_of_words(tensors, ".weight_packed"),
+        });
+    }
+    let weights_stored_as = |format: Dtype| {
+        tensors.iter().any(|(name, entry)| name.ends_with(".weight") && restored::is_stored_as(entry, format))
     };
-    if tensors.iter().any(words) && ends(".scales").is_some() && ends(".biases").is_some() {
-        return Some(Method { name: "MLX".to_owned(), bits: None });
+    if weights_stored_as(Dtype::I8) && ends(".weight_scale").is_some() {
+        return Some(Method { name: "compressed-tensors".to_owned(), bits: Some(8) });
+    }
+    if weights_stored_as(Dtype::U32) && ends(".scales").is_some() && ends(".biases").is_some() {
+        return Some(Method { name: "MLX".to_owned(), bits: bits_of_words(tensors, ".weight") });
     }
     None
+}
+
+/// The bits of weights packed along the inputs into 32-bit words: the queries have as many inputs as a norm has weights.
+fn bits_of_words(tensors: &BTreeMap<String, Entry>, end: &str) -> Option<u64> {
+    let last = |is: &dyn Fn(&str) -> bool| {
+        let found = tensors.iter().find(|(name, _)| is(name));
+        found.and_then(|(_, entry)| Some(*entry.shape.last()? as u64))
+    };
+    let d_model = last(&|name| name.ends_with(".input_layernorm.weight"))?;
+    let words = last(&|name| {
+        name.strip_suffix(end).is_some_and(|stem| stem.ends_with("q_proj") || stem.ends_with("qkv_proj"))
+    })?;
+    words.checked_mul(32)?.checked_div(d_model).filter(|bits| (1..=8).contains(bits))
 }
 
 /// The method and bits of weights packed into 32-bit words. `shape` returns the shape of a part of one matrix.

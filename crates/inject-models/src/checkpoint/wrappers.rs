@@ -8,11 +8,23 @@ const ANYWHERE: &[&str] = &["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wr
 /// Beginnings of a name that stand for a wrapper: data parallel training, PEFT, and dictionaries in a pickle.
 const AT_THE_BEGINNING: &[&str] = &["module.", "base_model.model.", "state_dict.", "model_state_dict."];
 
+/// Dictionaries of a checkpoint of training that hold the whole model. The rest, such as the state of the optimiser, is not weights.
+const DICTIONARIES: &[&str] = &["state_dict.", "model_state_dict."];
+
+/// Beginnings of names of a model that is the field `model` of another one, or of a dictionary.
+const MODEL_WITHIN: &[&str] =
+    &["model.model.", "model.transformer.", "model.gpt_neox.", "model.lm_head.", "model.embed_out."];
+
 /// Returns the tables of tensors under their own names, and the wrappers that the names had.
 ///
 /// Nothing changes if two tensors would get the same name.
-pub(super) fn unwrap<T>(tensors: BTreeMap<String, T>) -> (BTreeMap<String, T>, Vec<&'static str>) {
+pub(super) fn unwrap<T>(mut tensors: BTreeMap<String, T>) -> (BTreeMap<String, T>, Vec<&'static str>) {
     let mut wrappers = Vec::new();
+    let dictionary =
+        DICTIONARIES.iter().find(|dictionary| tensors.keys().any(|name| name.starts_with(**dictionary)));
+    if let Some(dictionary) = dictionary {
+        tensors.retain(|name, _| name.starts_with(dictionary));
+    }
     let names: Vec<String> = tensors.keys().map(|name| own_name(name, &mut wrappers)).collect();
     let mut distinct = names.clone();
     distinct.sort_unstable();
@@ -42,6 +54,10 @@ fn own_name(name: &str, wrappers: &mut Vec<&'static str>) -> String {
         note(wrapper.trim_end_matches('.'));
         name.drain(..wrapper.len());
     }
+    if MODEL_WITHIN.iter().any(|beginning| name.starts_with(beginning)) {
+        note("model");
+        name.drain(.."model.".len());
+    }
     name
 }
 
@@ -60,6 +76,14 @@ mod tests {
             names(&["module._orig_mod.a.w", "base_model.model.b.0._orig_mod.w", "c.module.w"]);
         assert_eq!(found, ["a.w", "b.0.w", "c.module.w"]);
         assert_eq!(wrappers, ["_orig_mod", "base_model.model", "module"]);
+    }
+
+    #[test]
+    fn the_dictionary_of_the_model_is_read_and_the_state_of_the_optimiser_left() {
+        let (found, wrappers) =
+            names(&["optimizer.state.0.exp_avg", "state_dict.model.model.a.w", "state_dict.model.lm_head.w"]);
+        assert_eq!(found, ["lm_head.w", "model.a.w"]);
+        assert_eq!(wrappers, ["state_dict", "model"]);
     }
 
     #[test]

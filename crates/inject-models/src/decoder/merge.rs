@@ -39,6 +39,9 @@ impl Decoder {
     ///
     /// Fails if the adapter changes a module that this decoder does not have, or one of another shape.
     pub(crate) fn merged(mut self, adapter: &Adapter, family: Family) -> Result<Self, ModelError> {
+        for (path, tensor) in adapter.replaced() {
+            self.replace(adapter, family.names(), path, tensor)?;
+        }
         for (path, &module) in adapter.modules() {
             if ignored(family.names(), path) {
                 continue;
@@ -69,6 +72,56 @@ impl Decoder {
                 Target::Embedding | Target::Head => true,
             }),
         }
+    }
+
+    /// Puts a matrix of the adapter in the place of the embedding or the head.
+    fn replace(
+        &mut self,
+        adapter: &Adapter,
+        names: &'static Names,
+        path: &str,
+        tensor: &str,
+    ) -> Result<(), ModelError> {
+        let shape = [self.config.vocab_size, self.config.d_model];
+        let (device, dtype) = (self.device(), self.dtype());
+        let read = |name: &str| -> Result<Tensor<2>, ModelError> {
+            let data = TensorData::new(adapter.matrix(name, shape)?, shape).convert_dtype(dtype);
+            Ok(Tensor::from_data(data, (&device, dtype)))
+        };
+        let target =
+            self.target(names, path, Module::Embedding).or_else(|| self.target(names, path, Module::Linear));
+        match target {
+            Some(Target::Embedding) => {
+                let matrix = read(tensor)?;
+                let embedding = self.embedding.param(&device, dtype);
+                *embedding = embedding.clone().map(|_| matrix);
+            }
+            // PEFT writes a tied matrix under both names.
+            Some(Target::Head) if self.config.head == Head::Tied => {
+                let embedding = adapter.replaced().iter().find(|(path, _)| {
+                    matches!(self.target(names, path, Module::Embedding), Some(Target::Embedding))
+                });
+                let same = match embedding {
+                    Some((_, name)) => adapter.matrix(name, shape)? == adapter.matrix(tensor, shape)?,
+                    None => false,
+                };
+                if !same {
+                    return Err(adapter.error(AdapterError::Tied { module: path.to_owned() }));
+                }
+            }
+            Some(Target::Head) => {
+                let matrix = read(tensor)?;
+                // Without a head there is nothing to replace.
+                if let Some(head) = &mut self.head {
+                    let head = head.param(&device, dtype);
+                    *head = head.clone().map(|_| matrix.transpose());
+                }
+            }
+            Some(Target::InBlock { .. }) | None => {
+                return Err(adapter.error(AdapterError::UnknownTensor { tensor: tensor.to_owned() }));
+            }
+        }
+        Ok(())
     }
 
     fn merge(

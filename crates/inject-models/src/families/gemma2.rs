@@ -7,7 +7,7 @@ use super::{
     keys::Keys,
     qwen2::{Kind, layer_types, spans_of},
     rotary::{self, Surroundings},
-    settings::{activation, bias, head, heads, positive},
+    settings::{activation, bias, cap, head, heads, positive},
 };
 use crate::{
     config::{
@@ -49,8 +49,8 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
         (0..num_hidden_layers).map(kind).collect()
     });
     let spans = spans_of(&keys, &layer_types, sliding_window)?;
-    let attn_logit_softcapping = cap(&mut keys, "attn_logit_softcapping", 50.0)?;
-    let final_logit_softcapping = cap(&mut keys, "final_logit_softcapping", 30.0)?;
+    let attn_logit_softcapping = cap(&mut keys, "attn_logit_softcapping", Some(50.0))?;
+    let final_logit_softcapping = cap(&mut keys, "final_logit_softcapping", Some(30.0))?;
     let head = head(&mut keys, true)?;
     let surroundings = Surroundings {
         d_head: heads.d_head,
@@ -97,15 +97,4 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
         logit_cap: final_logit_softcapping,
     };
     Ok(Description { family: Family::Gemma2, config, bos_token_id })
-}
-
-/// Takes a soft cap. Null means none, and only a missing key takes the default.
-fn cap(keys: &mut Keys, key: &str, default: f64) -> Result<Option<f64>, ModelError> {
-    keys.default_to(key, default);
-    match keys.optional::<f64>(key)? {
-        Some(found) if !(found.is_finite() && found > 0.0) => {
-            Err(keys.bad(key, &found, "a positive number or null"))
-        }
-        cap => Ok(cap),
-    }
 }

@@ -5,7 +5,7 @@ use super::{
     gated::Sizes,
     keys::Keys,
     rotary::{self, Surroundings},
-    settings::{activation, bias, head, heads, positive},
+    settings::{activation, bias, cap, head, heads, positive},
 };
 use crate::{
     config::{
@@ -110,8 +110,8 @@ fn describe_text(mut keys: Keys) -> Result<Description, ModelError> {
     let sliding_window = keys.optional_size("sliding_window")?.unwrap_or(4096);
     let kinds = layer_kinds(&mut keys, num_hidden_layers)?;
     let head = head(&mut keys, true)?;
-    keys.only("attn_logit_softcapping", serde_json::Value::Null)?;
-    keys.only("final_logit_softcapping", serde_json::Value::Null)?;
+    let attn_logit_softcapping = cap(&mut keys, "attn_logit_softcapping", None)?;
+    let final_logit_softcapping = cap(&mut keys, "final_logit_softcapping", None)?;
     let (local, global) = rotaries(&mut keys, heads.d_head, max_position_embeddings)?;
     keys.finish("gemma3", WITHOUT_INFLUENCE)?;
 
@@ -124,7 +124,7 @@ fn describe_text(mut keys: Keys) -> Result<Description, ModelError> {
             n_kv_heads: heads.n_kv_heads,
             d_head: heads.d_head,
             score_scale: query_pre_attn_scalar.powf(-0.5),
-            score_cap: None,
+            score_cap: attn_logit_softcapping,
             span: match kind {
                 Kind::Sliding => Span::Window(sliding_window),
                 Kind::Full => Span::Full,
@@ -154,7 +154,7 @@ fn describe_text(mut keys: Keys) -> Result<Description, ModelError> {
         blocks: kinds.into_iter().map(block).collect(),
         final_norm: norm,
         head,
-        logit_cap: None,
+        logit_cap: final_logit_softcapping,
     };
     Ok(Description { family: Family::Gemma3, config, bos_token_id })
 }

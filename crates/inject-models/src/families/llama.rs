@@ -14,7 +14,8 @@ use crate::{
 
 /// Shared with Mistral, whose checkpoints use the same names.
 pub(super) const NAMES: Names = Names {
-    prefixes: &["model.", ""],
+    // The last is that of transformers' classes for answers to questions.
+    prefixes: &["model.", "", "transformer."],
     embedding: "embed_tokens.weight",
     positions: "",
     final_norm: "norm",

@@ -87,3 +87,16 @@ pub(super) fn uniform_span(keys: &mut Keys, default: Option<usize>) -> Result<Sp
     let window = if keys.has("sliding_window") { keys.optional_size("sliding_window")? } else { default };
     Ok(window.map_or(Span::Full, Span::Window))
 }
+
+/// Takes a soft cap. Null means none, and only a missing key takes the default.
+pub(super) fn cap(keys: &mut Keys, key: &str, default: Option<f64>) -> Result<Option<f64>, ModelError> {
+    if let Some(default) = default {
+        keys.default_to(key, default);
+    }
+    match keys.optional::<f64>(key)? {
+        Some(found) if !(found.is_finite() && found > 0.0) => {
+            Err(keys.bad(key, &found, "a positive number or null"))
+        }
+        cap => Ok(cap),
+    }
+}

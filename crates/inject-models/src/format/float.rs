@@ -28,6 +28,24 @@ pub enum FloatFormat {
     F64,
 }
 
+/// Returns a single from which a half is rounded as from `value` itself: the number towards zero, and its last bit tells that
+/// something was cut off.
+///
+/// `half::bf16::from_f64` and `half::f16::from_f64` do not see the lower half of `value`, and take numbers a little beyond a
+/// tie for the tie.
+///
+/// # Source
+///
+/// Boldo and Melquiond, *Emulation of FMA and correctly rounded sums: proved algorithms using rounding to odd*, 2008.
+fn single_rounded_to_odd(value: f64) -> f32 {
+    let near = value as f32;
+    if f64::from(near) == value || !near.is_finite() {
+        return near;
+    }
+    let beyond = f64::from(near).abs() > value.abs();
+    f32::from_bits((near.to_bits() - u32::from(beyond)) | 1)
+}
+
 impl FloatFormat {
     /// Returns all formats, the narrowest first.
     pub fn all() -> &'static [FloatFormat] {
@@ -60,8 +78,8 @@ impl FloatFormat {
     /// Returns the number nearest to `value` that the format has. It is infinite if `value` exceeds the format.
     pub fn round(self, value: f64) -> f64 {
         match self {
-            FloatFormat::F16 => f16::from_f64(value).to_f64(),
-            FloatFormat::Bf16 => bf16::from_f64(value).to_f64(),
+            FloatFormat::F16 => f16::from_f32(single_rounded_to_odd(value)).to_f64(),
+            FloatFormat::Bf16 => bf16::from_f32(single_rounded_to_odd(value)).to_f64(),
             FloatFormat::F32 => f64::from(value as f32),
             FloatFormat::F64 => value,
         }

@@ -182,7 +182,7 @@ fn other_kinds_of_adapters_are_refused_by_name() {
 #[test]
 fn tensors_that_are_not_pairs_of_factors_are_refused() {
     let q_proj = "base_model.model.model.layers.0.self_attn.q_proj";
-    for extra in ["lora_magnitude_vector", "lora_B.bias", "bias", "weight"] {
+    for extra in ["lora_magnitude_vector", "lora_B.bias", "bias", "weight", "base_layer.weight"] {
         let name = format!("{q_proj}.{extra}");
         Copy::new()
             .with_tensors(|tensors| tensors.push((name.clone(), vec![1], vec![0; 4])))
@@ -196,6 +196,39 @@ fn tensors_that_are_not_pairs_of_factors_are_refused() {
     let copy = Copy::new();
     fs::remove_file(copy.path("adapter_model.safetensors")).unwrap();
     copy.refused(|error| matches!(error, AdapterError::NoWeights));
+}
+
+/// PEFT writes the matrices of embedding and head into the file where one of the two changes.
+#[test]
+fn a_whole_matrix_takes_the_place_of_that_of_the_model() {
+    let bytes = fs::read(fixture::folder("llama/model.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let matrix = |name: &str| {
+        let view = file.tensor(name).unwrap();
+        (view.shape().to_vec(), view.data().to_vec())
+    };
+    let copy = |zeros: bool| {
+        Copy::new().with_tensors(|tensors| {
+            for (stem, name) in [
+                ("model.embed_tokens.base_layer", "model.embed_tokens.weight"),
+                ("lm_head.base_layer", "lm_head.weight"),
+            ] {
+                let (shape, bytes) = matrix(name);
+                let bytes = if zeros { vec![0; bytes.len()] } else { bytes };
+                tensors.push((format!("base_model.model.{stem}.weight"), shape, bytes));
+            }
+        })
+    };
+    let matrices = |adapter: &Path| {
+        let origin = Origin::of_folder(&fixture::folder("llama")).with_adapter(adapter);
+        let decoder = Model::load(origin, FloatFormat::F32, &device()).unwrap().decoder;
+        [values(decoder.token_embedding()), values(decoder.own_head().unwrap())]
+    };
+    let plain = matrices(&fixture::folder("adapters/llama"));
+    assert_eq!(matrices(copy(false).0.path()), plain);
+    for (zeroed, plain) in matrices(copy(true).0.path()).iter().zip(&plain) {
+        assert_ne!(zeroed, plain);
+    }
 }
 
 #[test]

@@ -2,9 +2,7 @@
 
 use std::fs;
 
-use inject_models::{
-    Evidence, FloatFormat, Logits, Model, ModelError, Note, Origin, Tap, TokenBatch, checkpoint::Instead,
-};
+use inject_models::{Evidence, FloatFormat, Logits, Model, ModelError, Note, Origin, Tap, TokenBatch};
 use safetensors::Dtype;
 use serde_json::json;
 
@@ -142,7 +140,7 @@ fn rows_beyond_the_vocabulary_are_named_as_such() {
 #[test]
 fn a_git_lfs_pointer_is_named() {
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 5\n";
-    for file in [FILE, "tokenizer.json"] {
+    for file in ["config.json", FILE, "tokenizer.json"] {
         let error = llama().with_file(file, pointer).error(file, &["Git LFS pointer", "git lfs pull"]);
         assert!(matches!(error, ModelError::LfsPointer { .. }), "{error:?}");
     }
@@ -172,9 +170,24 @@ fn what_a_folder_holds_in_the_place_of_a_checkpoint_is_named() {
         let text = error.to_string();
         assert!(text.contains(says) && !text.contains('\n'), "{text}");
     }
-    let other = llama().without_file(FILE).with_file("model.fp16.safetensors", "");
-    let error = other.error("", &["model.fp16.safetensors"]);
-    assert!(matches!(error, ModelError::Instead { found: Instead::OtherNames { .. }, .. }), "{error:?}");
+    for (file, says) in [
+        ("model.fp16.safetensors", "weights under other names"),
+        ("model-00001-of-00002.safetensors", "put model.safetensors.index.json of the same checkpoint"),
+        ("pytorch_model-00001-of-00002.bin", "put pytorch_model.bin.index.json of the same checkpoint"),
+        ("tf_model.h5", "tf_model.h5, weights for another framework"),
+    ] {
+        let error = llama().without_file(FILE).with_file(file, "").error("", &[says]);
+        assert!(matches!(error, ModelError::Instead { .. }), "{error:?}");
+    }
+}
+
+/// The Hub's cache holds links, and a download may end before the file that one leads to is there.
+#[cfg(unix)]
+#[test]
+fn a_link_to_no_file_is_named() {
+    let checkpoint = llama().without_file(FILE);
+    std::os::unix::fs::symlink("../../blobs/0123", checkpoint.path(FILE)).unwrap();
+    checkpoint.error("", &["links to files that do not exist", FILE]);
 }
 
 #[test]
@@ -249,10 +262,21 @@ fn quantised_weights_are_named_by_method_and_bits() {
         ("scales", Dtype::F32, &[32, 1]),
         ("biases", Dtype::F32, &[32, 1]),
     ];
+    let packed: &[(&str, Dtype, &[usize])] = &[
+        ("weight_packed", Dtype::I32, &[32, 4]),
+        ("weight_scale", Dtype::F32, &[32, 1]),
+        ("weight_shape", Dtype::I32, &[2]),
+    ];
+    let eight: &[(&str, Dtype, &[usize])] =
+        &[("weight", Dtype::I8, &[32, 32]), ("weight_scale", Dtype::F32, &[32, 1])];
+    let hqq: &[(&str, Dtype, &[usize])] = &[("W_q", Dtype::U8, &[32, 16]), ("scale", Dtype::F32, &[32, 1])];
     for (parts, config, says) in [
         (gptq, json!(null), "GPTQ, 2 bits"),
         (gptq, json!({"quant_method": "gptq", "bits": 2}), "GPTQ, 2 bits"),
-        (mlx, json!(null), "MLX"),
+        (mlx, json!(null), "MLX, 4 bits"),
+        (packed, json!(null), "compressed-tensors, 4 bits"),
+        (eight, json!(null), "compressed-tensors, 8 bits"),
+        (hqq, json!(null), "HQQ"),
         (mlx, json!({"group_size": 64, "bits": 4}), "MLX, 4 bits"),
         (mlx, json!({"quant_method": "quanto", "bits": 8}), "quanto, 8 bits"),
     ] {

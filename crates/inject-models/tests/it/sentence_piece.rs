@@ -66,6 +66,19 @@ fn the_begin_of_a_text_is_what_the_tokenizer_config_says() {
     }
 }
 
+/// Configs of early conversions of Llama 1 call token 0 BOS, and their tokenizer calls it token 1.
+#[test]
+fn another_bos_in_the_config_does_not_hide_that_of_the_tokenizer() {
+    let config = json!({ "add_bos_token": true, "bos_token": { "content": "<s>" } });
+    let model = with(bytes("llama"))
+        .with_key("bos_token_id", 0)
+        .with_file("tokenizer_config.json", config.to_string())
+        .load()
+        .unwrap();
+    assert_eq!(model.tokenizer().unwrap().encode("</s>", Bos::Auto).unwrap(), [1, 2]);
+    assert!(model.notes().is_empty(), "{:?}", model.notes());
+}
+
 #[test]
 fn a_file_is_known_by_its_ending() {
     let folder = tempfile::tempdir().unwrap();

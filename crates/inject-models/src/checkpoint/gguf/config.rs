@@ -93,6 +93,8 @@ impl Gguf {
         config.insert("hidden_act".to_owned(), json!("silu"));
         if model_type == "qwen3" {
             config.insert("head_dim".to_owned(), json!(shape.d_head));
+            let biased = self.head.tensors.contains_key("blk.0.attn_q.bias");
+            config.insert("attention_bias".to_owned(), json!(biased));
         } else if shape.d_head * shape.n_heads != shape.d_model {
             return Err(settings.bad(
                 "attention.key_length",

@@ -30,7 +30,20 @@ pub(crate) struct Built {
 struct Vocabulary<'a> {
     gguf: &'a Gguf,
     pieces: Pieces,
+    /// The ids of special tokens whose keys are missing.
+    unnamed: &'static [(&'static str, u32)],
 }
+
+/// The ids that special tokens have in a SentencePiece vocabulary if the file does not name them.
+///
+/// # Source
+///
+/// ggml-org/llama.cpp, `src/llama-vocab.cpp`. Its converter names no token that only `tokenizer.model` describes.
+const SENTENCE_PIECE_IDS: &[(&str, u32)] = &[
+    ("tokenizer.ggml.unknown_token_id", 0),
+    ("tokenizer.ggml.bos_token_id", 1),
+    ("tokenizer.ggml.eos_token_id", 2),
+];
 
 impl Gguf {
     /// Builds the tokenizer, if the file has one.
@@ -46,12 +59,12 @@ impl Gguf {
         };
         let tokenizer = match model {
             "gpt2" => {
-                let vocabulary = Vocabulary::of(self)?;
+                let vocabulary = Vocabulary::of(self, &[])?;
                 let (parts, begins_with_bos) = byte_level::parts(&vocabulary)?;
                 vocabulary.assemble(parts, begins_with_bos)?
             }
             "llama" => {
-                let vocabulary = Vocabulary::of(self)?.with_signs_for_spaces();
+                let vocabulary = Vocabulary::of(self, SENTENCE_PIECE_IDS)?.with_signs_for_spaces();
                 vocabulary.assemble(sentence_piece::parts(&vocabulary)?, true)?
             }
             _ => return Err(self.bad(KEY, &format!("{model:?}"), "`gpt2` or `llama`")),
@@ -123,7 +136,7 @@ impl Gguf {
 }
 
 impl<'a> Vocabulary<'a> {
-    fn of(gguf: &'a Gguf) -> Result<Self, ModelError> {
+    fn of(gguf: &'a Gguf, unnamed: &'static [(&'static str, u32)]) -> Result<Self, ModelError> {
         const KEY: &str = "tokenizer.ggml.tokens";
         limits::check_tokens(gguf.texts(KEY)?).map_err(|limit| gguf.refused(limit))?;
         let tokens: Vec<String> = gguf.texts(KEY)?.map(str::to_owned).collect();
@@ -132,7 +145,7 @@ impl<'a> Vocabulary<'a> {
             Value::Unsigned(kind) => i64::try_from(kind).ok().map(Kind::of),
             _ => None,
         })?;
-        Ok(Vocabulary { gguf, pieces: Pieces { tokens, kinds } })
+        Ok(Vocabulary { gguf, pieces: Pieces { tokens, kinds }, unnamed })
     }
 
     /// Returns the id of each token.
@@ -154,10 +167,12 @@ impl<'a> Vocabulary<'a> {
         self.pieces.assemble(parts, around).map_err(|error| self.gguf.refused(error))
     }
 
-    /// The token that a key names by its id.
+    /// The token that a key names by its id, or the usual one if the key is missing.
     fn special(&self, key: &str) -> Result<(u32, &str), ModelError> {
         let expected = format!("the id of one of {} tokens", self.pieces.tokens.len());
-        let Some(value) = self.gguf.head.metadata.get(key) else {
+        let usual = self.unnamed.iter().find(|(unnamed, _)| *unnamed == key);
+        let usual = usual.map(|&(_, id)| Value::Unsigned(id.into()));
+        let Some(value) = self.gguf.head.metadata.get(key).or(usual.as_ref()) else {
             return Err(ModelError::missing_key(&self.gguf.path, key, &expected));
         };
         let id = if let Value::Unsigned(id) = value { usize::try_from(*id).ok() } else { None };

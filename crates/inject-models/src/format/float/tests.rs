@@ -71,3 +71,20 @@ fn bf16_refuses_what_rounds_to_infinity() {
     let refused = FloatFormat::Bf16.encode(&[f32::MIN], &mut Vec::new()).unwrap_err();
     assert_eq!(refused, Unrepresentable { index: 0, value: f32::MIN });
 }
+
+/// A number beyond a tie by less than the last place of a single, or of half a double.
+#[test]
+fn numbers_beside_a_tie_are_rounded_to_the_nearest() {
+    for (format, place) in [(FloatFormat::F16, 2f64.powi(-10)), (FloatFormat::Bf16, 2f64.powi(-7))] {
+        for little in [2f64.powi(-21), 2f64.powi(-23), 2f64.powi(-30), 2f64.powi(-50)] {
+            for sign in [1.0, -1.0] {
+                let tie = 1.0 + place / 2.0;
+                assert_eq!(format.round(sign * tie), sign, "{format}");
+                assert_eq!(format.round(sign * (tie + little)), sign * (1.0 + place), "{format}: {little}");
+                assert_eq!(format.round(sign * (tie - little)), sign, "{format}: {little}");
+            }
+        }
+        assert_eq!(format.round(2f64.powi(-200)), 0.0);
+        assert_eq!(format.round(1e300), f64::INFINITY);
+    }
+}

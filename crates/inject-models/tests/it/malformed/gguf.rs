@@ -406,11 +406,28 @@ fn a_tokenizer_without_one_of_its_lists_is_refused() {
         ("gpt2.gguf", "tokenizer.ggml.merges"),
         ("gpt2.gguf", "tokenizer.ggml.pre"),
         ("llama.gguf", "tokenizer.ggml.scores"),
-        ("llama.gguf", "tokenizer.ggml.unknown_token_id"),
-        ("llama.gguf", "tokenizer.ggml.bos_token_id"),
     ] {
         bad_key(file, |bytes| rename(bytes, key), &[&format!("key `{key}` is missing")]);
     }
+}
+
+/// The converter of llama.cpp names special tokens only if a file beside `tokenizer.model` does.
+#[test]
+fn special_tokens_of_a_sentence_piece_vocabulary_have_usual_ids() {
+    let named = fixture::folder("gguf").join("llama.gguf");
+    let mut bytes = std::fs::read(&named).unwrap();
+    for key in ["unknown_token_id", "bos_token_id", "eos_token_id"] {
+        rename(&mut bytes, &format!("tokenizer.ggml.{key}"));
+    }
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("unnamed.gguf");
+    std::fs::write(&path, bytes).unwrap();
+    let ids = |path: &Path| {
+        let model =
+            Model::load(Origin::of_folder(path), FloatFormat::F32, &inject_testing::compiled()[0]).unwrap();
+        model.tokenizer().unwrap().encode("On the \u{1F600} it", inject_models::Bos::Auto).unwrap()
+    };
+    assert_eq!(ids(&path), ids(&named));
 }
 
 #[test]
