@@ -16,6 +16,7 @@ mod store;
 mod table;
 mod tally;
 mod tap;
+mod watched;
 
 use std::path::PathBuf;
 
