@@ -16,6 +16,7 @@ mod store;
 mod table;
 mod tally;
 mod tap;
+mod watched;
 mod weights;
 
 use std::path::PathBuf;
@@ -120,7 +121,8 @@ const MADE_BEFORE: [&str; 24] = [
     "device",
 ];
 
-/// Where the states come from.
+/// Where the states come from. What `requires` is waived where the required option conflicts with one that is given, so options of
+/// `states` name these conflicts themselves.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Input")]
 struct Input {
@@ -134,38 +136,38 @@ struct Input {
     #[arg(long, value_name = "FILE_OR_FOLDER", group = "results")]
     states: Option<PathBuf>,
     /// Do not compare the states of a store with their checksums
-    #[arg(long, requires = "states")]
+    #[arg(long, requires = "states", conflicts_with_all = ["text", "ids"])]
     skip_checksums: bool,
     /// The column of a file that holds several taps without naming them, from 0
-    #[arg(long, value_name = "NUMBER", requires = "states")]
+    #[arg(long, value_name = "NUMBER", requires = "states", conflicts_with_all = ["text", "ids"])]
     column: Option<usize>,
     /// The tensor of states in a file of several
-    #[arg(long, value_name = "NAME", requires = "states")]
+    #[arg(long, value_name = "NAME", requires = "states", conflicts_with_all = ["text", "ids"])]
     tensor: Option<String>,
     /// The axes of a tensor that can be read in several ways: token-tap, tap-token, batch-token, tap-batch-token,
     /// batch-tap-token or batch-token-tap, each with the width of a state after them
-    #[arg(long, value_name = "AXES", requires = "states")]
+    #[arg(long, value_name = "AXES", requires = "states", conflicts_with_all = ["text", "ids"])]
     axes: Option<Axes>,
     /// The prompt of a file that holds a batch, from 0
-    #[arg(long, value_name = "NUMBER", requires = "states")]
+    #[arg(long, value_name = "NUMBER", requires = "states", conflicts_with_all = ["text", "ids"])]
     row: Option<usize>,
     /// Token ids, such as 1,2,3, that come before the first row of a file. They are taken as given and not searched
-    #[arg(long, value_name = "IDS", value_parser = parse_ids, requires = "states", conflicts_with = "prefix")]
+    #[arg(long, value_name = "IDS", value_parser = parse_ids, requires = "states", conflicts_with_all = ["text", "ids", "prefix"])]
     prefix_ids: Option<Ids>,
     /// The same as text, with BOS before it if the tokenizer puts it there
-    #[arg(long, value_name = "TEXT", requires = "states")]
+    #[arg(long, value_name = "TEXT", requires = "states", conflicts_with_all = ["text", "ids"])]
     prefix: Option<String>,
     /// The positions, such as 3,7, whose rows a file lacks. Position 0 is that of the first row, and missing rows count. A row of nothing but NaN is missing too
-    #[arg(long, value_name = "POSITIONS", value_parser = parse_ids, requires = "states")]
+    #[arg(long, value_name = "POSITIONS", value_parser = parse_ids, requires = "states", conflicts_with_all = ["text", "ids"])]
     missing: Option<Ids>,
     /// The order of the rows of a file: as the prompt has them, or unknown
-    #[arg(long, value_name = "ORDER", value_enum, default_value_t = RowOrder::Given, requires = "states")]
+    #[arg(long, value_name = "ORDER", value_enum, default_value_t = RowOrder::Given, requires = "states", conflicts_with_all = ["text", "ids"])]
     order: RowOrder,
     /// The order of the coordinates in the rows of a file: that of the model, or unknown and the same in all rows
-    #[arg(long, value_name = "ORDER", value_enum, default_value_t = CoordinateOrder::Given, requires = "states", conflicts_with = "order")]
+    #[arg(long, value_name = "ORDER", value_enum, default_value_t = CoordinateOrder::Given, requires = "states", conflicts_with_all = ["text", "ids", "order"])]
     coordinates: CoordinateOrder,
     /// A chat template, or a tokenizer_config.json that holds one: the tokens before the text of the user are taken as given
-    #[arg(long, value_name = "FILE", requires = "states", conflicts_with_all = ["prefix", "prefix_ids"])]
+    #[arg(long, value_name = "FILE", requires = "states", conflicts_with_all = ["text", "ids", "prefix", "prefix_ids"])]
     chat_template: Option<PathBuf>,
     /// The system prompt before the text of the user
     #[arg(long, value_name = "TEXT", requires = "chat_template")]

@@ -5,6 +5,7 @@ use std::{fs, path::Path};
 use inject_sipit::models::{Bos, Model};
 use minijinja::{Environment, Error, ErrorKind, Value, context};
 
+use super::watched::{Stopped, watched};
 use crate::{
     options::policy::beginning,
     outcome::{Failure, chain},
@@ -13,8 +14,11 @@ use crate::{
 /// A text that stands for the user's.
 const USER: &str = "\u{e000}user\u{e000}";
 
-/// The longest file of a template, in bytes.
+/// The longest file of a template, in bytes: a tokenizer_config.json lists tokens too.
 const LONGEST: u64 = 4 << 20;
+
+/// The longest template, in bytes. Published ones have up to some 20,000. A template can nest as deeply as it is long.
+const LONGEST_TEMPLATE: usize = 1 << 16;
 
 /// The tokens before the text of the user, after a system prompt if one is given.
 ///
@@ -22,8 +26,12 @@ const LONGEST: u64 = 4 << 20;
 pub(super) fn tokens_before(model: &Model, path: &Path, system: Option<&str>) -> Result<Vec<u32>, Failure> {
     let text = read(path)?;
     let spelled = |id: Option<u32>| id.and_then(|id| model.tokenizer().ok()?.token(id)).unwrap_or_default();
-    let before = render(&text, system, &spelled(beginning(model)))
-        .map_err(|error| Failure::new(format!("{}: {}", path.display(), chain(&error))))?;
+    let (bos_token, system) = (spelled(beginning(model)), system.map(str::to_owned));
+    let rendered =
+        watched(move || render(&text, system.as_deref(), &bos_token).map_err(|error| chain(&error)));
+    let before = rendered
+        .unwrap_or_else(|stopped: Stopped| Err(stopped.to_string()))
+        .map_err(|problem| Failure::new(format!("{}: {problem}", path.display())))?;
     let before = before.ok_or_else(|| {
         Failure::new(format!(
             "{}: the text of the user does not occur in what the template gives",
@@ -40,6 +48,9 @@ pub(super) fn tokens_before(model: &Model, path: &Path, system: Option<&str>) ->
 fn read(path: &Path) -> Result<String, Failure> {
     let failed = Failure::io("read", path);
     let text = match fs::metadata(path) {
+        Ok(found) if !found.is_file() => {
+            return Err(Failure::new(format!("{}: expected an ordinary file", path.display())));
+        }
         Ok(found) if found.len() > LONGEST => {
             return Err(Failure::new(format!(
                 "{} has {} bytes, expected at most {LONGEST}",
@@ -50,7 +61,14 @@ fn read(path: &Path) -> Result<String, Failure> {
         _ => fs::read_to_string(path).map_err(failed)?,
     };
     let field = |json: serde_json::Value| json.get("chat_template")?.as_str().map(str::to_owned);
-    Ok(serde_json::from_str(&text).ok().and_then(field).unwrap_or(text))
+    let template = serde_json::from_str(&text).ok().and_then(field).unwrap_or(text);
+    match template.len() {
+        length if length > LONGEST_TEMPLATE => Err(Failure::new(format!(
+            "{}: the template has {length} bytes, expected at most {LONGEST_TEMPLATE}",
+            path.display()
+        ))),
+        _ => Ok(template),
+    }
 }
 
 /// The text before that of the user, as transformers renders a template. None if that text does not occur.
@@ -90,6 +108,18 @@ mod tests {
         );
         let with_bos = render("{{ bos_token }}{{ messages[0].content }}", None, "<s>").unwrap();
         assert_eq!(with_bos.as_deref(), Some("<s>"));
+    }
+
+    #[test]
+    fn a_template_that_nests_as_deeply_as_it_can_is_an_error_or_rendered() {
+        for (begin, link, end) in
+            [("{{ ", "-", "1 }}"), ("{{ ", "not ", "1 }}"), ("{{ a", ".b", " }}"), ("{{ a", "|e", " }}")]
+        {
+            let links = link.repeat((LONGEST_TEMPLATE - 20) / link.len());
+            let template = format!("{begin}{links}{end}");
+            // A stack that does not suffice would end the process.
+            watched(move || render(&template, None, "").map_err(|error| chain(&error))).unwrap().ok();
+        }
     }
 
     #[test]

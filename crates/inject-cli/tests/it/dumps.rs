@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::support::{Ran, run_with};
+use super::support::{Ran, refused, run_with};
 
 const FIRST: [u32; 8] = [31, 41, 59, 26, 53, 58, 9, 79];
 const SECOND: [u32; 5] = [27, 18, 28, 18, 2];
@@ -244,6 +244,24 @@ fn the_tokens_of_a_chat_template_are_taken_as_given() {
         let positions = recovered["positions"].as_array().unwrap();
         let given = positions.iter().filter(|row| row["verdict"] == "given").count();
         assert_eq!((given, positions.len()), (before.len(), ids.len()), "{name}");
+    }
+    let (states, template) = (dir.path().join("own.npy"), template.to_str().unwrap());
+    let hostile = [
+        ("{% set a = 'a' * 1000000 %}{{ a.replace('a', a) }}".to_owned(), "bytes of memory"),
+        (
+            "{% set n = namespace(a=[]) %}{% for i in range(60) %}{% set n.a = [n.a, n.a] %}{% endfor %}{{ n.a }}"
+                .to_owned(),
+            "takes more than",
+        ),
+        (format!("{{{{ a{} }}}}", "|upper".repeat(100_000)), "the template has 600007 bytes, expected at most 65536"),
+    ];
+    // Other systems do not tell how much memory a process takes.
+    let first = if cfg!(target_os = "linux") { 0 } else { 2 };
+    for (text, words) in hostile.into_iter().skip(first) {
+        std::fs::write(template, text).unwrap();
+        let arguments =
+            ["invert", "--states", states.to_str().unwrap(), "--tap", "block-2", "--chat-template", template];
+        refused(&fixtures(), &arguments, 1, &["template.jinja", words]);
     }
 }
 

@@ -1,0 +1,75 @@
+//! A piece of work on outside data that a library cannot bound.
+
+use std::{
+    fs, io,
+    sync::mpsc::{RecvTimeoutError, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// The longest time. A template takes milliseconds; the rest is for a busy machine.
+const LONGEST: Duration = Duration::from_secs(20);
+
+/// The most memory that the process may take in addition, in bytes. It is compared under Linux only.
+const MOST: usize = 1 << 29;
+
+/// The bytes of the stack. Memory is taken as far as it is used.
+const STACK: usize = 1 << 28;
+
+/// The time between two looks at the memory.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// The reason why a piece of work was given up.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Stopped {
+    #[error("takes more than {} s", LONGEST.as_secs())]
+    Late,
+    #[error("takes more than {MOST} bytes of memory")]
+    Large,
+    #[error("the library panicked")]
+    Panicked,
+    #[error("cannot start a thread")]
+    NoThread(#[from] io::Error),
+}
+
+/// Returns the outcome of a piece of work, which has a thread of its own.
+///
+/// Fails if it takes too long, or too much memory. Then the thread goes on until the program ends, so the caller should end it.
+pub(super) fn watched<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Stopped> {
+    let (send, receive) = channel();
+    let (begin, before) = (Instant::now(), resident());
+    thread::Builder::new().stack_size(STACK).spawn(move || {
+        // Nobody listens to work that was given up.
+        let _ = send.send(work());
+    })?;
+    loop {
+        match receive.recv_timeout(PAUSE) {
+            Ok(outcome) => return Ok(outcome),
+            Err(RecvTimeoutError::Disconnected) => return Err(Stopped::Panicked),
+            Err(RecvTimeoutError::Timeout) if begin.elapsed() > LONGEST => return Err(Stopped::Late),
+            Err(RecvTimeoutError::Timeout) if resident() > before.saturating_add(MOST) => {
+                return Err(Stopped::Large);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+}
+
+/// The memory of the process, in bytes. 0 if the system does not tell.
+fn resident() -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<usize>().ok());
+    kilobytes.unwrap_or(0).saturating_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_that_ends_is_returned_and_a_panic_is_an_error() {
+        assert_eq!(watched(|| 3).unwrap(), 3);
+        assert!(matches!(watched(|| panic!("on purpose")), Err::<(), _>(Stopped::Panicked)));
+    }
+}
