@@ -41,6 +41,8 @@ pub struct Origin {
     pub folder: PathBuf,
     /// The folder of a LoRA adapter that is merged into the weights.
     pub adapter: Option<PathBuf>,
+    /// The place of a tokenizer that is used instead of the model's own, which is then not read.
+    pub tokenizer: Option<PathBuf>,
 }
 
 impl Origin {
@@ -50,7 +52,7 @@ impl Origin {
     /// one. The origin is then that of the repository.
     pub fn of_folder(folder: &Path) -> Self {
         if let Some(checkpoint::HubSnapshot { id, commit, folder }) = checkpoint::hub_snapshot(folder) {
-            return Origin { id, revision: Some(commit), folder, adapter: None };
+            return Origin { id, revision: Some(commit), folder, adapter: None, tokenizer: None };
         }
         let name = folder
             .canonicalize()
@@ -61,6 +63,7 @@ impl Origin {
             revision: None,
             folder: folder.to_owned(),
             adapter: None,
+            tokenizer: None,
         }
     }
 
@@ -74,6 +77,12 @@ impl Origin {
     pub fn with_adapter(self, folder: &Path) -> Self {
         let id = format!("{} + {}", self.id, Origin::of_folder(folder).id);
         Origin { id, adapter: Some(folder.to_owned()), ..self }
+    }
+
+    /// Returns the origin of the same model with a tokenizer from another place, of those that [`Model::with_tokenizer`] takes.
+    /// The model's own may then be of a kind that is not read.
+    pub fn with_tokenizer(self, place: &Path) -> Self {
+        Origin { tokenizer: Some(place.to_owned()), ..self }
     }
 }
 
@@ -155,7 +164,10 @@ impl Model {
         // Before the weights: reading a large tokenizer.json takes as much memory again as keeping it, and that memory is
         // then free for the weights.
         let (vocab_size, bos_token_id) = (description.config.vocab_size, description.bos_token_id);
-        let tokenizer = Tokenizer::open(&origin.folder, vocab_size, bos_token_id, &config_path)?;
+        let tokenizer = match &origin.tokenizer {
+            Some(place) => Some(opened(place, vocab_size, bos_token_id, &config_path)?),
+            None => Tokenizer::open(&origin.folder, vocab_size, bos_token_id, &config_path)?,
+        };
         let (checkpoint, wrappers) = Checkpoint::open(&origin.folder)?.unwrapped();
         checkpoint.refuse_unmerged()?;
         let checkpoint = checkpoint::dequantised(checkpoint, quantisation.as_ref())?;
@@ -185,10 +197,15 @@ impl Model {
     ) -> Result<Self, ModelError> {
         let Described { mut description, mut notes, .. } = families::describe(path, &file.config()?)?;
         let (vocab_size, bos_token_id) = (description.config.vocab_size, description.bos_token_id);
-        let tokenizer = file
-            .tokenizer()?
-            .map(|built| Tokenizer::new(built.tokenizer, built.hash, path, vocab_size, bos_token_id, path))
-            .transpose()?;
+        let tokenizer = match &origin.tokenizer {
+            Some(place) => Some(opened(place, vocab_size, bos_token_id, path)?),
+            None => file
+                .tokenizer()?
+                .map(|built| {
+                    Tokenizer::new(built.tokenizer, built.hash, path, vocab_size, bos_token_id, path)
+                })
+                .transpose()?,
+        };
         if let Some(tokenizer) = &tokenizer {
             notes.extend(tokenizer.notes()?);
         }
@@ -208,8 +225,7 @@ impl Model {
     pub fn with_tokenizer(mut self, place: &Path) -> Result<Self, ModelError> {
         let vocab_size = self.decoder.config().vocab_size;
         let config_path = self.origin.folder.join("config.json");
-        let tokenizer = Tokenizer::open(place, vocab_size, self.bos_token_id, &config_path)?
-            .ok_or_else(|| no_tokenizer(place))?;
+        let tokenizer = opened(place, vocab_size, self.bos_token_id, &config_path)?;
         self.notes.retain(|note| !matches!(note, Note::TokensBeyond { .. } | Note::OtherBos { .. }));
         self.notes.extend(tokenizer.notes()?);
         Ok(Model { tokenizer: Some(tokenizer), ..self })
@@ -289,6 +305,16 @@ fn judge_head(
         _ => {}
     }
     Ok(())
+}
+
+/// Opens the tokenizer in a place that must have one.
+fn opened(
+    place: &Path,
+    vocab_size: usize,
+    bos_token_id: Option<u32>,
+    config_path: &Path,
+) -> Result<Tokenizer, ModelError> {
+    Tokenizer::open(place, vocab_size, bos_token_id, config_path)?.ok_or_else(|| no_tokenizer(place))
 }
 
 fn no_tokenizer(place: &Path) -> ModelError {

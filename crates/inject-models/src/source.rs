@@ -106,6 +106,7 @@ impl ModelSource {
             revision: Some(snapshot.commit),
             folder: snapshot.folder,
             adapter: None,
+            tokenizer: None,
         })
     }
 

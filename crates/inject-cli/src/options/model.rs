@@ -170,10 +170,11 @@ impl ModelOptions {
         if precision.hold == Hold::Computed && self.device.computes_in_main_memory() {
             room::check_widened(&origin.folder)?;
         }
+        let origin = match &self.tokenizer {
+            Some(place) => origin.with_tokenizer(&resolve_tokenizer(place)?),
+            None => origin,
+        };
         let mut model = Model::load(origin, precision, &device)?;
-        if let Some(place) = &self.tokenizer {
-            model = model.with_tokenizer(&resolve_tokenizer(place)?)?;
-        }
         tell(&model);
         model.decoder = room::within_memory(model.decoder).with_lanes(self.device.lanes());
         Ok(LoadedModel { model, weight_hash: OnceCell::new(), _bundled: bundled })

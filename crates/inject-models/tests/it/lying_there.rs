@@ -288,6 +288,25 @@ fn quantised_weights_are_named_by_method_and_bits() {
 }
 
 #[test]
+fn another_tokenizer_stands_in_for_one_that_is_not_read() {
+    let gguf = fixture::folder("gguf/gpt2.gguf");
+    let mut bytes = fs::read(&gguf).unwrap();
+    let key = b"tokenizer.ggml.pre";
+    let begin = bytes.windows(key.len()).position(|window| window == key).unwrap();
+    bytes[begin + key.len() - 1] = b'~';
+    let folder = tempfile::tempdir().unwrap();
+    let unread = folder.path().join("unread.gguf");
+    fs::write(&unread, bytes).unwrap();
+    let checkpoint = llama().with_file("tokenizer.json", "{}");
+    for place in [unread, checkpoint.path("")] {
+        let load = |origin| Model::load(origin, FloatFormat::F32, &inject_testing::compiled()[0]);
+        assert!(load(Origin::of_folder(&place)).is_err());
+        let model = load(Origin::of_folder(&place).with_tokenizer(&gguf)).unwrap();
+        assert!(!model.tokenizer().unwrap().encode("On", inject_models::Bos::No).unwrap().is_empty());
+    }
+}
+
+#[test]
 fn an_old_config_without_model_type_is_recognised() {
     let note = |model_type, evidence| Note::FamilyGuessed { model_type, evidence };
     let architecture = |class: &str| Evidence::Architecture(class.to_owned());
