@@ -8,6 +8,7 @@ use std::{
 
 use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
     models::{NumberFormat, Tap},
@@ -17,7 +18,10 @@ use crate::{
 use super::{Calibration, LogNormal, PlaceNoise, place::Loud};
 
 /// The version of the layout and of the measurement.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+
+/// The vectors of a place, in the order of their tensors.
+const VECTORS: [&str; 5] = ["damped", "directions", "means", "shares", "variances"];
 
 /// The largest file that is read, in bytes: two sets of a few hundred directions.
 const LARGEST: u64 = 1 << 30;
@@ -96,7 +100,8 @@ impl Calibration {
             .into_iter()
             .flat_map(|(name, place)| vectors(name, place))
             .collect();
-        tensor_file::write(&path, &BTreeMap::from([("about", about)]), &stored)?;
+        let sum = checksum(&about, stored.iter().map(|stored| stored.bytes.as_slice()));
+        tensor_file::write(&path, &BTreeMap::from([("about", about), ("xxh3", sum)]), &stored)?;
         Ok(path)
     }
 
@@ -123,6 +128,14 @@ impl Calibration {
         if about.identity != expected {
             let (found, expected) = (about.identity.words(), expected.words());
             return Err(CalibrationError::Other { path, found, expected });
+        }
+        // A flipped bit would be another bound on the noise.
+        let names =
+            ["first", "later"].into_iter().flat_map(|place| VECTORS.map(|kind| format!("{place}.{kind}")));
+        let vectors: Vec<_> = names.filter_map(|name| file.tensors.tensor(&name).ok()).collect();
+        let sum = checksum(file.text("about")?, vectors.iter().map(|vector| vector.data()));
+        if file.text("xxh3")? != sum {
+            return Err(file.wrong("damaged: it differs from its checksum".to_owned()).into());
         }
         let first = Arc::new(about.first.with_vectors(&file, "first", d_model)?);
         let later = Arc::new(about.later.with_vectors(&file, "later", d_model)?);
@@ -170,19 +183,22 @@ impl Place {
 fn vectors(name: &str, place: &PlaceNoise) -> [Stored; 5] {
     let (means, shares): (Vec<f64>, Vec<f64>) = place.states_along.iter().copied().unzip();
     let loud = &place.loud;
-    let vectors = [
-        ("damped", loud.damped.clone()),
-        ("directions", loud.directions.clone()),
-        ("means", means),
-        ("shares", shares),
-        ("variances", loud.variances.clone()),
-    ];
-    vectors.map(|(kind, values)| Stored {
+    let values = [loud.damped.clone(), loud.directions.clone(), means, shares, loud.variances.clone()];
+    let mut values = values.into_iter();
+    VECTORS.map(|kind| (kind, values.next().unwrap_or_default())).map(|(kind, values)| Stored {
         name: format!("{name}.{kind}"),
         shape: vec![values.len()],
         dtype: Dtype::F64,
         bytes: values.into_iter().flat_map(f64::to_le_bytes).collect(),
     })
+}
+
+/// The checksum of the numbers of a calibration, in hexadecimal.
+fn checksum<'a>(about: &str, vectors: impl Iterator<Item = &'a [u8]>) -> String {
+    let mut hash = Xxh3::new();
+    hash.update(about.as_bytes());
+    vectors.for_each(|bytes| hash.update(bytes));
+    format!("{:016x}", hash.digest())
 }
 
 fn identity(weight_hash: &str, tap: Tap, format: NumberFormat) -> Identity {
@@ -219,6 +235,12 @@ mod tests {
         fs::copy(&path, dir.path().join(Calibration::file_name(Tap::Block(1), format))).unwrap();
         assert!(matches!(load(Tap::Block(1), format, "abc").unwrap_err(), CalibrationError::Other { .. }));
         let bytes = fs::read(&path).unwrap();
+        for at in (8..bytes.len()).step_by(211) {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1;
+            fs::write(&path, flipped).unwrap();
+            assert!(load(tap, format, "abc").is_err(), "byte {at}");
+        }
         fs::write(&path, &bytes[..bytes.len() - 8]).unwrap();
         assert!(matches!(
             load(tap, format, "abc").unwrap_err(),
