@@ -130,7 +130,8 @@ impl ValueEnum for Contender {
         match self {
             Contender::Policy(kind) => kind.to_possible_value(),
             Contender::AutoLearning => Some(
-                PossibleValue::new("auto-learning").help("auto, which also uses what it learned from earlier prompts"),
+                PossibleValue::new("auto-learning")
+                    .help("auto, which also uses what it learned from earlier prompts"),
             ),
             Contender::AutoWithLens => {
                 Some(PossibleValue::new("auto-with-lens").help("auto with a lens (needs --lens)"))

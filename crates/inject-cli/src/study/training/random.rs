@@ -148,5 +148,9 @@ fn figure(drawn: &Drawn) -> Figure {
     )
     .with("the family's own activation, analytic", Mark::Dots, points(true, -0.12))
     .with("ReLU", Mark::Rings, points(false, 0.12))
-    .with("resolution: separated above this", Mark::Curve, [(-0.4, 2.0), (names.len() as f64 - 0.6, 2.0)])
+    .with(
+        "resolution: separated above this",
+        Mark::Curve,
+        [(-0.4, 2.0), (names.len() as f64 - 0.6, 2.0)],
+    )
 }
