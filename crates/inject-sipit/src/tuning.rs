@@ -34,6 +34,10 @@ pub(crate) const CALIBRATION_RIDGE: f64 = 0.1;
 pub(crate) const CALIBRATION_LEAST_SPREAD: f64 = 0.15;
 /// The norm of an attention sink, in norms of ordinary states, from which on it is recognised by its norm.
 pub(crate) const SINK_NORM: f64 = 4.0;
+/// Share of the norm of first states below which a later sink is one in part. Full ones differ by less than a tenth.
+pub(crate) const PARTIAL_SINK_NORM: f64 = 0.8;
+/// The floor of a partial sink, as a share of its norm. Measured: docs/laboratory/results/producers.md.
+pub(crate) const PARTIAL_SINK_FLOOR: f64 = 0.02;
 
 /// Standard deviations of the noise's logarithm up to which a candidate fits. Measured: docs/laboratory/results/producers.md.
 pub(crate) const NOISE_DEVIATIONS: f64 = 5.0;
