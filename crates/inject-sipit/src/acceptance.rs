@@ -9,7 +9,7 @@ use crate::{
     error::InvertError,
     noise::NoiseModel,
     target::TargetStates,
-    tuning::{MARGIN_DEVIATIONS, NOISE_DEVIATIONS, PARTIAL_SINK_FLOOR, SEPARATED},
+    tuning::{MARGIN_DEVIATIONS, NOISE_DEVIATIONS, PARTIAL_SINK_FLOOR, SEPARATED, SEPARATED_ALONE},
 };
 
 /// The rule by which a candidate's state counts as the state given.
@@ -194,7 +194,8 @@ impl Yardstick {
         let (state, first) = (target.state(position), target.state(0));
         let length = norm(first);
         let sink = first.iter().map(|value| value / length).collect();
-        let rule = Rule::Nearest { floor: PARTIAL_SINK_FLOOR * norm(state), ratio: SEPARATED, wrong: 0.0 };
+        let (floor, wrong) = (PARTIAL_SINK_FLOOR * norm(state), f64::INFINITY);
+        let rule = Rule::Nearest { floor, ratio: SEPARATED_ALONE, wrong };
         let metric = Metric::Across { sink, unknown: beyond_format(target, position) };
         Yardstick { metric, rule, origin: NoiseOrigin::Producer }
     }
@@ -364,7 +365,7 @@ mod tests {
         let right = yardstick.measure(&[7_500.0, 52.0, 61.0], state);
         let wrong = yardstick.measure(&[11_000.0, 50.0, 140.0], state);
         assert!(right.fits && wrong.distance > 2.0 * right.distance, "{right:?} {wrong:?}");
-        assert!(yardstick.is_crowded());
+        assert!(!yardstick.is_crowded());
         assert!(yardstick.basis(state).is_some_and(|basis| matches!(basis, Basis::Unknown)));
     }
 
