@@ -52,6 +52,11 @@ pub(crate) const SEPARATED_ALONE: f64 = 3.0;
 pub(crate) const CROWDED_FIRST: usize = 4096;
 /// The same at later positions. Measured: the same.
 pub(crate) const CROWDED_LATER: usize = 512;
+/// Distance of two embeddings, as a share of the length of one, within which the tokens are twins. Those of trained tokens are
+/// farther apart: docs/laboratory/results/producers.md.
+pub(crate) const TWIN_WITHIN: f64 = 0.25;
+/// Nearest embeddings that are compared to find a twin: nearness is approximate.
+pub(crate) const TWINS_COMPARED: usize = 4;
 /// Settled positions that the calibration counts for beside those of the prompt.
 pub(crate) const CALIBRATION_COUNTS: f64 = 4.0;
 
