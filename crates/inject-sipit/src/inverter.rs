@@ -37,9 +37,7 @@ use crate::{
     vocabulary::Vocabulary,
 };
 
-use self::{
-    calibrate::Calibrations, doubt::Factor, recovery::Recovery, sieve::Comparing, twins::KnownTwins,
-};
+use self::{calibrate::Calibrations, doubt::Factor, recovery::Recovery, sieve::Comparing, twins::KnownTwins};
 pub use self::{certify::ScanCost, shuffled::Unshuffled};
 
 /// Recovers prompts from their states at one tap of one model.

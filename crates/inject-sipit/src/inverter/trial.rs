@@ -106,7 +106,8 @@ impl Trial {
     /// Whether the nearest candidate that fits, under the noise of a producer, may be the twin of the right token. A device that fails
     /// says nothing against it.
     fn may_be_twin(&self, comparison: &Comparison<'_>) -> bool {
-        let nearest = self.tested.fitting().first().filter(|_| self.yardstick.origin() == NoiseOrigin::Producer);
+        let nearest =
+            self.tested.fitting().first().filter(|_| self.yardstick.origin() == NoiseOrigin::Producer);
         nearest.is_some_and(|nearest| comparison.inverter.has_twin(nearest.id).unwrap_or(true))
     }
 

@@ -10,7 +10,7 @@ use crate::{
     error::InvertError,
     sources::most_likely,
     tensors::read,
-    tuning::{TWINS_COMPARED, TWIN_WITHIN},
+    tuning::{TWIN_WITHIN, TWINS_COMPARED},
 };
 
 use super::Inverter;
@@ -56,14 +56,15 @@ mod tests {
     #[test]
     fn a_token_with_the_embedding_of_another_has_a_twin_and_others_have_none() {
         // Token 12 has the embedding of token 11.
-        let decoder = model("gpt2", &Device::flex()).decoder.map_matrices(&mut |matrix, values| match matrix {
-            Matrix::Embedding => {
-                let [rows, _] = values.dims();
-                let (below, twin) = (values.clone().narrow(0, 0, 12), values.clone().narrow(0, 11, 1));
-                Tensor::cat(vec![below, twin, values.narrow(0, 13, rows - 13)], 0)
-            }
-            _ => values,
-        });
+        let decoder =
+            model("gpt2", &Device::flex()).decoder.map_matrices(&mut |matrix, values| match matrix {
+                Matrix::Embedding => {
+                    let [rows, _] = values.dims();
+                    let (below, twin) = (values.clone().narrow(0, 0, 12), values.clone().narrow(0, 11, 1));
+                    Tensor::cat(vec![below, twin, values.narrow(0, 13, rows - 13)], 0)
+                }
+                _ => values,
+            });
         let inverter = Inverter::new(&decoder, Tap::Block(1), Settings::new()).unwrap();
         let twins: Vec<u32> = (0..20).filter(|&token| inverter.has_twin(token).unwrap()).collect();
         assert_eq!(twins, [11, 12]);
