@@ -60,7 +60,10 @@ fn main() -> Result<(), Failure> {
     let device = device();
     let machine = Machine { products: matrix_rate(&device), reads: read_rate() };
     println!("matrix rate {:.0} GFLOP/s, read rate {:.1} GB/s", machine.products, machine.reads);
-    println!("{:6} {:12} {:>5} {:>10} {:>9} {:>6} {:>6}", "format", "matrix", "rows", "ms", "GFLOP/s", "share", "GB/s");
+    println!(
+        "{:6} {:12} {:>5} {:>10} {:>9} {:>6} {:>6}",
+        "format", "matrix", "rows", "ms", "GFLOP/s", "share", "GB/s"
+    );
 
     let formats: Vec<String> = FORMATS.iter().map(ToString::to_string).collect();
     let gpt2 = "gpt2-blocks".to_owned();
@@ -181,7 +184,8 @@ fn read_rate() -> f64 {
     let numbers = vec![1_u64; WEIGHTS];
     let part = WEIGHTS.div_ceil(rayon::current_num_threads());
     let seconds = shortest(|| {
-        let sums = numbers.par_chunks(part).map(|part| part.iter().fold(0, |sum: u64, n| sum.wrapping_add(*n)));
+        let sums =
+            numbers.par_chunks(part).map(|part| part.iter().fold(0, |sum: u64, n| sum.wrapping_add(*n)));
         black_box(sums.sum::<u64>());
     });
     8.0 * WEIGHTS as f64 / seconds / 1e9

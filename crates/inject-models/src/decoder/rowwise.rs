@@ -114,8 +114,7 @@ mod tests {
     fn a_norm_has_the_bits_of_its_operations() {
         let (x, factor) = (normal([3, 2, 37]), normal([37]));
         let mean = (x.clone() * x.clone()).mean_dim(2);
-        let expected =
-            x.clone() / mean.clone().add_scalar(1e-5).sqrt() * factor.clone().unsqueeze::<3>();
+        let expected = x.clone() / mean.clone().add_scalar(1e-5).sqrt() * factor.clone().unsqueeze::<3>();
         assert_eq!(bits(rms_norm(x, mean, 1e-5, factor)), bits(expected));
     }
 

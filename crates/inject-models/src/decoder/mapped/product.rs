@@ -49,33 +49,19 @@ pub(super) fn product(kernel: Kernel, matrix: &MappedMatrix, outputs: Range<usiz
         let first = outputs.start + panel * panel_len;
         first.min(outputs.end)..outputs.end.min(first + panel_len)
     };
-    let small = rows * width * inputs < SMALLEST;
-    if matrix.layout == Layout::ByOutput && rows >= widened::FEWEST_ROWS {
-        let scratch = || widened::Scratch::new(kernel, inputs, rows);
-        let panel = |scratch: &mut widened::Scratch, panel: usize| {
-            let target = target.from(panel * panel_len);
-            let (outputs, next) = (outputs_of(panel), outputs_of(panel + 1));
-            widened::of_panel(kernel, matrix, outputs, next, &packed, target, scratch);
-        };
-        match small {
-            true => {
-                let mut scratch = scratch();
-                (0..panels).for_each(|of| panel(&mut scratch, of));
-            }
-            false => (0..panels).into_par_iter().for_each_init(scratch, panel),
+    let panel = |panel: usize| {
+        let target = target.from(panel * panel_len);
+        let (outputs, next) = (outputs_of(panel), outputs_of(panel + 1));
+        match (matrix.layout, rows >= widened::FEWEST_ROWS) {
+            (Layout::ByOutput, false) => by_output::of_panel(kernel, matrix, outputs, &packed, target),
+            (Layout::ByOutput, true) => widened::of_panel(kernel, matrix, outputs, next, &packed, target),
+            (Layout::ByInput, false) => by_input::of_panel(kernel, matrix, outputs, &packed, target),
+            (Layout::ByInput, true) => by_input::of_many_rows(kernel, matrix, outputs, &packed, target),
         }
-    } else {
-        let of_panel = match matrix.layout {
-            Layout::ByOutput => by_output::of_panel,
-            Layout::ByInput => by_input::of_panel,
-        };
-        let panel = |panel: usize| {
-            of_panel(kernel, matrix, outputs_of(panel), &packed, target.from(panel * panel_len));
-        };
-        match small {
-            true => (0..panels).for_each(panel),
-            false => (0..panels).into_par_iter().for_each(panel),
-        }
+    };
+    match rows * width * inputs < SMALLEST {
+        true => (0..panels).for_each(panel),
+        false => (0..panels).into_par_iter().for_each(panel),
     }
     // SAFETY: the panels cover every column, and each writes all rows of its own.
     unsafe { result.set_len(rows * width) };

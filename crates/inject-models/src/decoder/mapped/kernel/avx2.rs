@@ -27,6 +27,11 @@ pub(super) fn by_input<S: Stored>(_: Detected, group: Group<'_>, columns: Column
     unsafe { compiled_by_input::<S>(group, columns, sums) }
 }
 
+pub(super) fn widen_in_order<S: Stored>(_: Detected, weights: &[u8], to: &mut [f32]) {
+    // SAFETY: `Detected` exists only where the instructions do.
+    unsafe { compiled_widen_in_order::<S>(weights, to) }
+}
+
 pub(super) fn widen<S: Stored>(_: Detected, weights: &[u8], to: &mut [f32]) {
     // SAFETY: `Detected` exists only where the instructions do.
     unsafe { compiled_widen::<S>(weights, to) }
@@ -35,6 +40,11 @@ pub(super) fn widen<S: Stored>(_: Detected, weights: &[u8], to: &mut [f32]) {
 pub(super) fn of_widened(_: Detected, group: Group<'_>, weights: &[f32], sums: &mut [f32; GROUP]) {
     // SAFETY: `Detected` exists only where the instructions do.
     unsafe { compiled_of_widened(group, weights, sums) }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn compiled_widen_in_order<S: Stored>(weights: &[u8], to: &mut [f32]) {
+    by_input::widened::<S>(weights, to);
 }
 
 #[target_feature(enable = "avx2,fma")]

@@ -40,6 +40,31 @@ impl Kernel {
         }
     }
 
+    /// Widens weights in their natural order.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there are fewer numbers than places.
+    pub(in super::super) fn widen_in_order(self, format: FloatFormat, weights: &[u8], to: &mut [f32]) {
+        match format {
+            FloatFormat::Bf16 => self.widen_in_order_of::<Bf16>(weights, to),
+            FloatFormat::F16 => self.widen_in_order_of::<F16>(weights, to),
+            FloatFormat::F32 => self.widen_in_order_of::<F32>(weights, to),
+            FloatFormat::F64 => unreachable!("weights of F64 are not mapped"),
+        }
+    }
+
+    fn widen_in_order_of<S: Stored + Vectors>(self, weights: &[u8], to: &mut [f32]) {
+        assert_eq!(weights.len(), to.len() * S::BYTES, "as many weights as places");
+        match self {
+            Kernel::Portable => widened::<S>(weights, to),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx2(detected) => super::avx2::widen_in_order::<S>(detected, weights, to),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx512(detected) => avx512::widen::<S>(detected, weights, to),
+        }
+    }
+
     /// Multiplies a group of rows, in their natural order, with the weights of some outputs.
     ///
     /// # Shapes
@@ -83,6 +108,14 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Kernel::Avx512(detected) => avx512::products::<S>(detected, group, columns, sums),
         }
+    }
+}
+
+/// Widens weights. Compiled for the instructions of the caller.
+#[inline(always)]
+pub(super) fn widened<S: Stored>(weights: &[u8], to: &mut [f32]) {
+    for (weight, to) in weights.chunks_exact(S::BYTES).zip(to) {
+        *to = S::number(weight);
     }
 }
 

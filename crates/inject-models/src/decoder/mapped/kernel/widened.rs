@@ -95,14 +95,18 @@ impl Kernel {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{super::stored::Order, tests::{numbers, packed}},
+        super::{
+            super::stored::Order,
+            tests::{numbers, packed},
+        },
         *,
     };
 
     #[test]
     fn products_of_widened_weights_are_those_of_stored_ones_bit_for_bit() {
         for format in [FloatFormat::Bf16, FloatFormat::F16, FloatFormat::F32] {
-            for (rows, width) in [(1, 5), (2, 32), (3, 64), (4, 100), (5, 129), (6, 576), (7, 31), (8, 1000)] {
+            for (rows, width) in [(1, 5), (2, 32), (3, 64), (4, 100), (5, 129), (6, 576), (7, 31), (8, 1000)]
+            {
                 let x: Vec<Vec<f32>> =
                     (0..rows).map(|row| numbers(FloatFormat::F32, row as u32, width)).collect();
                 let values = packed(&x, Order::of(format));
@@ -123,7 +127,11 @@ mod tests {
                     kernel.products_of_widened(group, &widened, &mut sums);
                     for (sums, expected) in sums.iter().zip(&expected) {
                         let bits = |sums: &[f32]| sums.iter().map(|sum| sum.to_bits()).collect::<Vec<_>>();
-                        assert_eq!(bits(&sums[..rows]), bits(expected), "{kernel:?} {format} {rows} x {width}");
+                        assert_eq!(
+                            bits(&sums[..rows]),
+                            bits(expected),
+                            "{kernel:?} {format} {rows} x {width}"
+                        );
                     }
                 }
             }

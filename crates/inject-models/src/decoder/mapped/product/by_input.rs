@@ -7,11 +7,13 @@ use super::{
         MappedMatrix,
         kernel::{
             GROUP, Kernel,
-            by_input::{LANES, WIDEST},
+            by_input::{Columns, LANES, WIDEST},
         },
     },
     Packed, Target, chunks,
+    lines::with_room,
 };
+use crate::format::FloatFormat;
 
 /// Products that are summed in one chain of additions.
 const CHUNK: usize = 256;
@@ -43,4 +45,64 @@ pub(super) fn of_panel(
             }
         }
     }
+}
+
+/// Computes the outputs of a panel for many rows. The weights are widened once for all of them.
+pub(super) fn of_many_rows(
+    kernel: Kernel,
+    matrix: &MappedMatrix,
+    outputs: Range<usize>,
+    packed: &Packed,
+    target: Target,
+) {
+    let width = PANEL.next_multiple_of(kernel.outputs_by_input(GROUP));
+    with_room(CHUNK * width, |room| widened(kernel, matrix, outputs, packed, target, room));
+}
+
+/// The same, with room for the widened weights of a chunk: `[tile, input, output]`.
+fn widened(
+    kernel: Kernel,
+    matrix: &MappedMatrix,
+    outputs: Range<usize>,
+    packed: &Packed,
+    target: Target,
+    room: &mut [f32],
+) {
+    let at_once = kernel.outputs_by_input(GROUP);
+    let mut sums = [0.0; GROUP * WIDEST];
+    for (begin, chunk) in chunks(matrix.inputs(), CHUNK) {
+        let tile_len = chunk.len() * at_once;
+        for (place, input) in chunk.clone().enumerate() {
+            let weights = matrix.part(input, outputs.clone());
+            for (tile, weights) in weights.chunks(at_once * matrix.format.bytes()).enumerate() {
+                let to =
+                    &mut room[tile * tile_len + place * at_once..][..weights.len() / matrix.format.bytes()];
+                kernel.widen_in_order(matrix.format, weights, to);
+            }
+        }
+        for first_row in (0..packed.rows).step_by(GROUP) {
+            let group = packed.group(first_row, chunk.clone());
+            for (tile, first) in (0..outputs.len()).step_by(at_once).enumerate() {
+                let width = at_once.min(outputs.len() - first);
+                let widened = &room[tile * tile_len..][..(chunk.len() - 1) * at_once + width];
+                let columns = Columns {
+                    bytes: as_bytes(widened),
+                    stride: at_once * size_of::<f32>(),
+                    inputs: chunk.len(),
+                    outputs: width,
+                };
+                let sums = &mut sums[..group.rows * width];
+                kernel.products_by_input(FloatFormat::F32, group, columns, sums);
+                for (row, sums) in sums.chunks_exact(width).enumerate() {
+                    target.put(first_row + row, first, sums, begin);
+                }
+            }
+        }
+    }
+}
+
+/// The bytes of numbers, as a file would have them.
+fn as_bytes(numbers: &[f32]) -> &[u8] {
+    // SAFETY: the bytes of the numbers, any of which may have any value. `Mapped::new` refuses processors of the other byte order.
+    unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) }
 }

@@ -1,6 +1,9 @@
 //! Numbers that begin at a line of the cache.
 
-use std::ops::{Deref, DerefMut};
+use std::{
+    cell::RefCell,
+    ops::{Deref, DerefMut},
+};
 
 /// Numbers in a line of the cache. A vector that is read across two lines takes twice the time.
 const LINE: usize = 16;
@@ -11,6 +14,20 @@ pub(super) struct Lines {
     numbers: Vec<f32>,
     begin: usize,
     len: usize,
+}
+
+thread_local! {
+    static ROOM: RefCell<Lines> = const { RefCell::new(Lines { numbers: Vec::new(), begin: 0, len: 0 }) };
+}
+
+/// Lends room for some numbers to a computation, which must not ask for more. The thread keeps it for the next one.
+pub(super) fn with_room<T>(len: usize, compute: impl FnOnce(&mut [f32]) -> T) -> T {
+    ROOM.with_borrow_mut(|room| {
+        if room.len < len {
+            *room = Lines::zeros(len);
+        }
+        compute(&mut room[..len])
+    })
 }
 
 impl Lines {

@@ -13,30 +13,11 @@ use super::{
     Begin, Packed, Target,
     by_output::{CHUNK, PANEL},
     chunks,
-    lines::Lines,
+    lines::with_room,
 };
 
 /// As many rows as widening in advance pays for.
 pub(super) const FEWEST_ROWS: usize = 16;
-
-/// The memory of one thread. It stays in the second cache.
-pub(super) struct Scratch {
-    /// The widened weights of a chunk: `[tile, half a block, output, place in the half]`.
-    weights: Lines,
-    /// The sums of a panel: `[group of rows, output, row]`.
-    sums: Vec<f32>,
-}
-
-impl Scratch {
-    pub(super) fn new(kernel: Kernel, inputs: usize, rows: usize) -> Self {
-        let width = PANEL.next_multiple_of(kernel.outputs_of_widened());
-        let chunk = chunks(inputs, CHUNK).map(|(_, chunk)| chunk.len().next_multiple_of(BLOCK)).max();
-        Scratch {
-            weights: Lines::zeros(chunk.unwrap_or(0) * width),
-            sums: vec![0.0; rows.next_multiple_of(GROUP) * PANEL],
-        }
-    }
-}
 
 /// Computes the outputs of a panel for all rows. The panel `next` comes after it.
 pub(super) fn of_panel(
@@ -46,7 +27,25 @@ pub(super) fn of_panel(
     next: Range<usize>,
     packed: &Packed,
     target: Target,
-    scratch: &mut Scratch,
+) {
+    let of_weights = CHUNK * PANEL.next_multiple_of(kernel.outputs_of_widened());
+    let of_sums = packed.rows.next_multiple_of(GROUP) * outputs.len();
+    with_room(of_weights + of_sums, |room| {
+        let room = room.split_at_mut(of_weights);
+        in_room(kernel, matrix, outputs, next, packed, target, room);
+    });
+}
+
+/// The same, with room for the widened weights of a chunk, `[tile, half a block, output, place in the half]`, and for the sums of
+/// the panel, `[group of rows, output, row]`.
+fn in_room(
+    kernel: Kernel,
+    matrix: &MappedMatrix,
+    outputs: Range<usize>,
+    next: Range<usize>,
+    packed: &Packed,
+    target: Target,
+    (weights, sums): (&mut [f32], &mut [f32]),
 ) {
     let at_once = kernel.outputs_of_widened();
     let tiles = outputs.len().div_ceil(at_once);
@@ -55,7 +54,7 @@ pub(super) fn of_panel(
     let first_chunk = chunks.peek().map_or(0..0, |(_, chunk)| chunk.clone());
     while let Some((begin, chunk)) = chunks.next() {
         let tile_len = chunk.len().next_multiple_of(BLOCK) * at_once;
-        let weights = &mut scratch.weights[..tiles * tile_len];
+        let weights = &mut weights[..tiles * tile_len];
         for (place, output) in outputs.clone().enumerate() {
             let to = &mut weights[place / at_once * tile_len..][..tile_len];
             kernel.widen(matrix.format, matrix.part(output, chunk.clone()), place % at_once, to);
@@ -73,7 +72,7 @@ pub(super) fn of_panel(
         let bytes_ahead = outputs.len() * chunk_ahead.len() * matrix.format.bytes();
         let lines_of_a_tile = (bytes_ahead / 64).div_ceil(groups * tiles) + 1;
 
-        let mut sums = scratch.sums.chunks_exact_mut(GROUP);
+        let mut sums = sums.chunks_exact_mut(GROUP);
         for group in 0..groups {
             let group = packed.group(group * GROUP, chunk.clone());
             for (tile, weights) in weights.chunks_exact(tile_len).enumerate() {
@@ -90,7 +89,7 @@ pub(super) fn of_panel(
             }
         }
     }
-    for (group, sums) in scratch.sums.chunks_exact(GROUP * outputs.len()).enumerate().take(groups) {
+    for (group, sums) in sums.chunks_exact(GROUP * outputs.len()).enumerate().take(groups) {
         for row in 0..GROUP.min(packed.rows - group * GROUP) {
             target.put_all(group * GROUP + row, sums[row..].iter().step_by(GROUP));
         }

@@ -8,12 +8,30 @@ use super::{
         Group,
         avx512::{Detected, Vectors},
     },
-    Columns, LANES, portable,
+    Columns, LANES, portable, widened,
 };
 
 /// The vectors of outputs whose sums, with those of so many rows, fit into 24 of the 32 registers.
 pub(super) fn vectors(rows: usize) -> usize {
     [8, 8, 8, 6, 4, 4, 3, 3][rows - 1]
+}
+
+/// The lengths were checked.
+pub(super) fn widen<S: Vectors>(_: Detected, weights: &[u8], to: &mut [f32]) {
+    // SAFETY: `Detected` exists only where the instructions do.
+    unsafe { widen_vectors::<S>(weights, to) }
+}
+
+#[target_feature(enable = "avx512f,avx2,fma")]
+fn widen_vectors<S: Vectors>(weights: &[u8], to: &mut [f32]) {
+    let vectors = to.len() / LANES * LANES;
+    let (weights, rest) = weights.split_at(vectors * S::BYTES);
+    let (to, to_rest) = to.split_at_mut(vectors);
+    for (weights, to) in weights.chunks_exact(LANES * S::BYTES).zip(to.chunks_exact_mut(LANES)) {
+        // SAFETY: sixteen numbers are read and written.
+        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), S::sixteen(weights.as_ptr())) };
+    }
+    widened::<S>(rest, to_rest);
 }
 
 /// The lengths were checked.

@@ -36,12 +36,7 @@ fn widen_blocks<S: Vectors>(weights: &[u8], place: usize, to: &mut [f32]) {
 }
 
 /// The lengths were checked.
-pub(super) fn products(
-    _: Detected,
-    group: Group<'_>,
-    weights: &[f32],
-    sums: &mut [[f32; GROUP]; WIDEST],
-) {
+pub(super) fn products(_: Detected, group: Group<'_>, weights: &[f32], sums: &mut [[f32; GROUP]; WIDEST]) {
     macro_rules! of {
         ($rows:literal) => {
             // SAFETY: `Detected` exists only where the instructions do; the lengths were checked.

@@ -15,11 +15,7 @@ pub(super) fn products(group: Group<'_>, weights: &[f32], sums: &mut [f32; GROUP
 
 /// Compiled for the instructions of the caller.
 #[inline(always)]
-pub(in super::super) fn each<const FUSED: bool>(
-    group: Group<'_>,
-    weights: &[f32],
-    sums: &mut [f32; GROUP],
-) {
+pub(in super::super) fn each<const FUSED: bool>(group: Group<'_>, weights: &[f32], sums: &mut [f32; GROUP]) {
     match group.rows {
         1 => rows::<FUSED, 1>(group, weights, sums),
         2 => rows::<FUSED, 2>(group, weights, sums),
