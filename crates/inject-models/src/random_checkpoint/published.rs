@@ -15,7 +15,7 @@ use crate::{config::DecoderConfig, families::describe};
 ///
 /// let shape: PublishedShape = "llama-3.1-8b".parse()?;
 /// assert_eq!(shape.config().n_parameters(), 8_030_261_248);
-/// # Ok::<(), inject_models::UnknownShape>(())
+/// # Ok::<(), inject_models::random_checkpoint::UnknownShape>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
