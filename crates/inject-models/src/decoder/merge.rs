@@ -114,7 +114,7 @@ impl Decoder {
                 // Without a head there is nothing to replace.
                 if let Some(head) = &mut self.head {
                     let head = head.param(&device, dtype);
-                    *head = head.clone().map(|_| matrix.transpose());
+                    *head = head.clone().map(|_| matrix);
                 }
             }
             Some(Target::InBlock { .. }) | None => {
