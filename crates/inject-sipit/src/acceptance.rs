@@ -9,7 +9,7 @@ use crate::{
     error::InvertError,
     noise::NoiseModel,
     target::TargetStates,
-    tuning::{MARGIN_DEVIATIONS, NOISE_DEVIATIONS, SEPARATED},
+    tuning::{MARGIN_DEVIATIONS, NOISE_DEVIATIONS, PARTIAL_SINK_FLOOR, SEPARATED, SEPARATED_ALONE},
 };
 
 /// The rule by which a candidate's state counts as the state given.
@@ -86,6 +86,8 @@ enum Metric {
     Weighted(Vec<f64>),
     /// The directions of a producer's noise count less, and coordinates that exceeded the format not at all.
     Damped { place: Arc<PlaceNoise>, unknown: Vec<usize> },
+    /// The direction of an attention sink does not count, and coordinates that exceeded the format do not either.
+    Across { sink: Vec<f64>, unknown: Vec<usize> },
 }
 
 /// The origin of the bound within which a candidate fits.
@@ -181,8 +183,20 @@ impl Yardstick {
         let wrong = place.margin.above(-MARGIN_DEVIATIONS);
         let floor = norm(state) * if noise < wrong { (noise * wrong).sqrt() } else { noise };
         let rule = Rule::Nearest { floor, ratio: SEPARATED, wrong: norm(state) * wrong };
-        let unknown = target.roundings(position).enumerate().filter(|(_, r)| r.is_infinite()).map(|(i, _)| i);
-        let metric = Metric::Damped { place: place.clone(), unknown: unknown.collect() };
+        let metric = Metric::Damped { place: place.clone(), unknown: beyond_format(target, position) };
+        Yardstick { metric, rule, origin: NoiseOrigin::Producer }
+    }
+
+    /// The yardstick of a later position that is an attention sink in part. Noise moves such a state along the direction of the first
+    /// state by up to half its length, so that direction is left out. The noise across it is not known, so the floor is wide, and
+    /// only a test of the whole vocabulary verifies such a position.
+    pub(crate) fn across_sink(target: &TargetStates, position: usize) -> Self {
+        let (state, first) = (target.state(position), target.state(0));
+        let length = norm(first);
+        let sink = first.iter().map(|value| value / length).collect();
+        let (floor, wrong) = (PARTIAL_SINK_FLOOR * norm(state), f64::INFINITY);
+        let rule = Rule::Nearest { floor, ratio: SEPARATED_ALONE, wrong };
+        let metric = Metric::Across { sink, unknown: beyond_format(target, position) };
         Yardstick { metric, rule, origin: NoiseOrigin::Producer }
     }
 
@@ -231,7 +245,7 @@ impl Yardstick {
         match &self.metric {
             Metric::Plain => true,
             Metric::Weighted(weights) => weights[coordinate] > 0.0,
-            Metric::Damped { unknown, .. } => !unknown.contains(&coordinate),
+            Metric::Damped { unknown, .. } | Metric::Across { unknown, .. } => !unknown.contains(&coordinate),
         }
     }
 
@@ -240,7 +254,7 @@ impl Yardstick {
         match &self.metric {
             Metric::Plain => Some(vec![1.0; d_model]),
             Metric::Weighted(weights) => Some(weights.clone()),
-            Metric::Damped { .. } => None,
+            Metric::Damped { .. } | Metric::Across { .. } => None,
         }
     }
 
@@ -253,6 +267,12 @@ impl Yardstick {
                 let mut difference: Vec<f64> = candidate.iter().zip(state).map(|(c, s)| c - s).collect();
                 unknown.iter().for_each(|&coordinate| difference[coordinate] = 0.0);
                 place.length(&difference)
+            }
+            Metric::Across { sink, unknown } => {
+                let mut difference: Vec<f64> = candidate.iter().zip(state).map(|(c, s)| c - s).collect();
+                unknown.iter().for_each(|&coordinate| difference[coordinate] = 0.0);
+                let along: f64 = difference.iter().zip(sink).map(|(d, s)| d * s).sum();
+                (difference.iter().map(|d| d * d).sum::<f64>() - along * along).max(0.0).sqrt()
             }
         };
         let fits = match self.rule {
@@ -279,6 +299,7 @@ impl Yardstick {
                 Basis::Volume { floor, length: squares.sum::<f64>().sqrt(), known }
             }
             Metric::Damped { place, .. } => Basis::Twins { floor, length: norm(state), margin: place.margin },
+            Metric::Across { .. } => Basis::Unknown,
         })
     }
 
@@ -292,6 +313,12 @@ impl Yardstick {
             }
         }
     }
+}
+
+/// The coordinates that exceeded the format of the states.
+fn beyond_format(target: &TargetStates, position: usize) -> Vec<usize> {
+    let roundings = target.roundings(position).enumerate();
+    roundings.filter(|(_, rounding)| rounding.is_infinite()).map(|(coordinate, _)| coordinate).collect()
 }
 
 #[cfg(test)]
@@ -327,6 +354,19 @@ mod tests {
         let (rounded, other) = (yardstick.measure(&rounded, &state), yardstick.measure(&other, &state));
         assert!(rounded.fits && !other.fits, "{rounded:?} {other:?}");
         assert!(other.distance > 10.0 * rounded.distance);
+    }
+
+    #[test]
+    fn noise_along_a_sink_does_not_hide_what_differs_across_it() {
+        let states = Array2::from_shape_vec((2, 3), vec![24_000.0, 10.0, 0.0, 11_000.0, 50.0, 60.0]).unwrap();
+        let target = TargetStates::new(states, Tap::Block(1), FloatFormat::Bf16).unwrap();
+        let (yardstick, state) = (Yardstick::across_sink(&target, 1), target.state(1));
+        // The right token's state is shorter by a third along the sink.
+        let right = yardstick.measure(&[7_500.0, 52.0, 61.0], state);
+        let wrong = yardstick.measure(&[11_000.0, 50.0, 140.0], state);
+        assert!(right.fits && wrong.distance > 2.0 * right.distance, "{right:?} {wrong:?}");
+        assert!(!yardstick.is_crowded());
+        assert!(yardstick.basis(state).is_some_and(|basis| matches!(basis, Basis::Unknown)));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use crate::{
     collisions::norm,
     models::{NumberFormat, Tap},
-    tuning::SINK_NORM,
+    tuning::{PARTIAL_SINK_NORM, SINK_NORM},
 };
 
 /// The noise of a producer that computes in another format, at one tap of one model: of first positions and of later ones.
@@ -55,6 +55,14 @@ impl Calibration {
         let (first, later) = (self.first.typical_norm, self.later.typical_norm);
         let sink = first > SINK_NORM * later && norm(state) > (first * later).sqrt();
         if position == 0 || sink { &self.first } else { &self.later }
+    }
+
+    /// Whether a later position is an attention sink in part: its state is much longer than those of other later positions, and much
+    /// shorter than first states. A token such as a comma after BOS takes over some of the sink.
+    pub(crate) fn is_partial_sink(&self, position: usize, state: &[f64]) -> bool {
+        position > 0
+            && !self.is_ordinary(position, state)
+            && norm(state) < PARTIAL_SINK_NORM * self.first.typical_norm
     }
 
     /// Whether the noise of a state is that of ordinary later positions.

@@ -32,6 +32,8 @@ pub(crate) enum Basis {
         /// The distance to the token with the nearest embedding, relative to the norm.
         margin: LogNormal,
     },
+    /// Nothing is known of wrong tokens, so only a test of all of them tells.
+    Unknown,
 }
 
 /// Whether one fit at this distance is enough evidence by itself. After a wrong prefix all tokens are wrong, whether they were tested
@@ -44,6 +46,7 @@ pub(crate) fn is_enough_alone(
 ) -> bool {
     match yardstick.basis(state) {
         None => true,
+        Some(Basis::Unknown) => false,
         Some(Basis::Twins { length, margin, .. }) => {
             margin.chance_within(distance / length) <= CHANCE_OF_TWIN
         }
@@ -82,6 +85,7 @@ pub(crate) fn is_enough(yardstick: &Yardstick, state: &[f64], tested: &Tested, o
     }
     match yardstick.basis(state) {
         None => true,
+        Some(Basis::Unknown) => false,
         // The margins were measured with a token's own states.
         Some(Basis::Twins { .. }) if nearness != Nearness::Usual => false,
         Some(Basis::Twins { floor, length, margin }) => {

@@ -16,6 +16,7 @@ mod sieve;
 #[cfg(test)]
 mod timed;
 mod trial;
+mod twins;
 pub(crate) mod watch;
 
 use std::{
@@ -36,7 +37,7 @@ use crate::{
     vocabulary::Vocabulary,
 };
 
-use self::{calibrate::Calibrations, doubt::Factor, recovery::Recovery, sieve::Comparing};
+use self::{calibrate::Calibrations, doubt::Factor, recovery::Recovery, sieve::Comparing, twins::KnownTwins};
 pub use self::{certify::ScanCost, shuffled::Unshuffled};
 
 /// Recovers prompts from their states at one tap of one model.
@@ -78,6 +79,7 @@ pub struct Inverter<'a> {
     noise: NoiseModel,
     vocabulary: Arc<Vocabulary<'a>>,
     calibrations: Arc<Mutex<Calibrations>>,
+    twins: KnownTwins,
     comparing: Comparing,
     /// The token after a candidate, whose state is compared in place of the candidate's own.
     next: Option<u32>,
@@ -98,7 +100,8 @@ impl<'a> Inverter<'a> {
         let vocabulary = Arc::new(Vocabulary::new(decoder, settings.arithmetic));
         let comparing = Comparing::on(&decoder.device());
         let calibrations = Arc::default();
-        Ok(Inverter { decoder, tap, settings, noise, vocabulary, calibrations, comparing, next: None })
+        let twins = Arc::default();
+        Ok(Inverter { decoder, tap, settings, noise, vocabulary, calibrations, twins, comparing, next: None })
     }
 
     /// Returns the same inverter with other settings. The noise is not measured again. [`Settings::arithmetic`] stays as it was.

@@ -34,6 +34,10 @@ pub(crate) const CALIBRATION_RIDGE: f64 = 0.1;
 pub(crate) const CALIBRATION_LEAST_SPREAD: f64 = 0.15;
 /// The norm of an attention sink, in norms of ordinary states, from which on it is recognised by its norm.
 pub(crate) const SINK_NORM: f64 = 4.0;
+/// Share of the norm of first states below which a later sink is one in part. Full ones differ by less than a tenth.
+pub(crate) const PARTIAL_SINK_NORM: f64 = 0.8;
+/// The floor of a partial sink, as a share of its norm. Measured: docs/laboratory/results/producers.md.
+pub(crate) const PARTIAL_SINK_FLOOR: f64 = 0.02;
 
 /// Standard deviations of the noise's logarithm up to which a candidate fits. Measured: docs/laboratory/results/producers.md.
 pub(crate) const NOISE_DEVIATIONS: f64 = 5.0;
@@ -48,6 +52,11 @@ pub(crate) const SEPARATED_ALONE: f64 = 3.0;
 pub(crate) const CROWDED_FIRST: usize = 4096;
 /// The same at later positions. Measured: the same.
 pub(crate) const CROWDED_LATER: usize = 512;
+/// Distance of two embeddings, as a share of the length of one, within which the tokens are twins. Those of trained tokens are
+/// farther apart: docs/laboratory/results/producers.md.
+pub(crate) const TWIN_WITHIN: f64 = 0.25;
+/// Nearest embeddings that are compared to find a twin: nearness is approximate.
+pub(crate) const TWINS_COMPARED: usize = 4;
 /// Settled positions that the calibration counts for beside those of the prompt.
 pub(crate) const CALIBRATION_COUNTS: f64 = 4.0;
 

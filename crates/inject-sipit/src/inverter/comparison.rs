@@ -61,6 +61,10 @@ impl<'r> Comparison<'r> {
     pub(super) fn yardstick(&self, position: usize, seen: f64) -> Yardstick {
         if let Some(producer) = &self.producer {
             let (calibration, state) = (&producer.calibration, self.target.state(position));
+            let knows_sink = !self.target.missing().contains(&0);
+            if knows_sink && calibration.is_partial_sink(position, state) {
+                return Yardstick::across_sink(self.target, position);
+            }
             let ordinary = calibration.is_ordinary(position, state);
             let shift = if ordinary { producer.shift() } else { 0.0 };
             return Yardstick::of_producer(calibration.of(position, state), shift, self.target, position);

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::{
-    acceptance::Yardstick,
+    acceptance::{NoiseOrigin, Yardstick},
     chance::{is_enough, is_enough_alone},
     collisions::Ranked,
     error::InvertError,
@@ -100,6 +100,15 @@ impl Trial {
     pub(super) fn is_enough(&self, comparison: &Comparison<'_>) -> bool {
         let state = comparison.target.state(self.at);
         is_enough(&self.yardstick, state, &self.tested, comparison.others())
+            && (self.tested.len() >= comparison.vocab_size() || !self.may_be_twin(comparison))
+    }
+
+    /// Whether the nearest candidate that fits, under the noise of a producer, may be the twin of the right token. A device that fails
+    /// says nothing against it.
+    fn may_be_twin(&self, comparison: &Comparison<'_>) -> bool {
+        let nearest =
+            self.tested.fitting().first().filter(|_| self.yardstick.origin() == NoiseOrigin::Producer);
+        nearest.is_some_and(|nearest| comparison.inverter.has_twin(nearest.id).unwrap_or(true))
     }
 
     /// The distance beyond which no candidate fits.
