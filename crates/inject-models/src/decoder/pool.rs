@@ -14,15 +14,17 @@ use crate::host;
 const MOST_ROWS: usize = 32;
 
 impl Decoder {
-    /// Runs the computation of some rows on a thread of rayon's pool, if the device is the processor.
+    /// Runs the computation of some rows on a thread of rayon's pool, if the weights are in mapped files and the device is the
+    /// processor.
     ///
-    /// Each product divides its work among the threads of the pool. Asked from outside, the pool has to wake its threads, and then
+    /// Each product with a mapped matrix divides its work among the threads of the pool. Asked from outside, the pool has to wake its threads, and then
     /// the caller, for every product.
     pub(super) fn on_pool<T: Send>(&self, rows: usize, compute: impl FnOnce() -> T + Send) -> T {
         let device = self.device();
         let in_pool = rayon::current_thread_index().is_some();
         // A gradient, or a GPU, has data of its own for each thread.
-        if in_pool || device.is_autodiff() || host::is_remote(&device) {
+        let mapped = self.blocks.iter().any(|block| block.mapped().next().is_some());
+        if in_pool || !mapped || device.is_autodiff() || host::is_remote(&device) {
             return compute();
         }
         if rows > MOST_ROWS {
