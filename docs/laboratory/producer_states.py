@@ -4,11 +4,13 @@
 
 Each prompt is computed in each number format, with each attention kernel, in one pass and token by token. All states of one
 computation go into one file, `[tokens, taps, d_model]` with the names of the taps and the token ids beside them, as `inject invert` reads
-them. Prose and code are windows of this repository's own text; random prompts are drawn uniformly from the vocabulary.
+them. Prose and code are windows of this repository's own text; random prompts are drawn uniformly from the vocabulary. With --prompts the
+prompts are the lines of a JSON Lines file, `{"token_ids": [...]}` or `{"text": "..."}`.
 Needs torch, transformers and safetensors.
 """
 
 import argparse
+import json
 import pathlib
 import random
 
@@ -28,6 +30,7 @@ parser.add_argument("--without-bos", action="store_true", help="with --bos: no p
 parser.add_argument("--kernels", default="eager,sdpa")
 parser.add_argument("--ways", default="one,each", help="one pass, or each token by itself")
 parser.add_argument("--kinds", default="prose,code,random")
+parser.add_argument("--prompts", type=pathlib.Path, help="a JSON Lines file of prompts, in place of --kinds, --count and --tokens")
 parser.add_argument("--seed", type=int, default=1)
 args = parser.parse_args()
 
@@ -37,6 +40,8 @@ tokenizer = PreTrainedTokenizerFast(tokenizer_file=f"{args.model}/tokenizer.json
 depth = AutoConfig.from_pretrained(args.model).num_hidden_layers
 quarters = sorted({1, depth // 4, depth // 2, 3 * depth // 4, depth})
 taps = args.taps.split(",") if args.taps else [f"block-{i}" for i in quarters] + ["final-norm"]
+if all(tap.startswith("block-") for tap in taps):
+    depth = max(int(tap.removeprefix("block-")) for tap in taps)  # The blocks above are not computed.
 draw = random.Random(args.seed)
 
 
@@ -56,7 +61,12 @@ def at_random():
 
 
 kinds = {"prose": windows("docs/**/*.md"), "code": windows("crates/*/src/**/*.rs"), "random": at_random()}
-prompts = [(kind, number, next(kinds[kind])) for kind in args.kinds.split(",") for number in range(args.count)]
+if args.prompts:
+    lines = [json.loads(line) for line in args.prompts.read_text().splitlines()]
+    ids = [line.get("token_ids") or tokenizer(line["text"], add_special_tokens=False).input_ids for line in lines]
+    prompts = [("given", f"{number:05}", each) for number, each in enumerate(ids)]
+else:
+    prompts = [(kind, number, next(kinds[kind])) for kind in args.kinds.split(",") for number in range(args.count)]
 
 
 def states_of(model, ids, way):
@@ -82,7 +92,8 @@ def states_of(model, ids, way):
 args.out.mkdir(parents=True, exist_ok=True)
 for format in args.formats.split(","):
     for kernel in args.kernels.split(","):
-        model = AutoModelForCausalLM.from_pretrained(args.model, dtype=getattr(torch, format), attn_implementation=kernel).eval()
+        options = {"dtype": getattr(torch, format), "attn_implementation": kernel, "num_hidden_layers": depth}
+        model = AutoModelForCausalLM.from_pretrained(args.model, **options).eval()
         for kind, number, ids in prompts:
             beginnings = [] if args.without_bos else [("plain", ids)]
             if args.bos is not None:

@@ -35,7 +35,7 @@ fn errors() -> Vec<Box<dyn Error>> {
         foreign(ForeignProblem::SafetensorsHeader { source: header() }),
         foreign(ForeignProblem::TapName { source: tap }),
         prompt(PromptProblem::Io(io())),
-        prompt(PromptProblem::Json { line: 1, column: 2, source: json() }),
+        prompt(PromptProblem::Json { line: 1, column: 2, reason: "expected value".to_owned() }),
         #[cfg(feature = "parquet")]
         prompt(PromptProblem::Parquet(parquet::errors::ParquetError::General("no footer".to_owned()))),
         Box::new(ExtractError::Store(store())),

@@ -83,14 +83,14 @@ pub enum PromptProblem {
         line: usize,
     },
     /// A line that is not JSON, or has no field `text` that is a string.
-    #[error("line {line}, column {column}")]
+    #[error("line {line}, column {column}: {reason}")]
     Json {
         /// The line, from 1.
         line: usize,
         /// The column, from 1.
         column: usize,
-        /// The parser's message. It counts this line as the first.
-        source: serde_json::Error,
+        /// The parser's message, without the line and column that it counts itself.
+        reason: String,
     },
     /// A line or value that is not a prompt of token ids.
     #[error(
@@ -177,4 +177,13 @@ pub enum PromptProblem {
         /// The message of the panic.
         message: String,
     },
+}
+
+impl PromptProblem {
+    /// Returns the problem of a line, from 1, that the parser saw as the first.
+    pub(super) fn json(line: usize, error: &serde_json::Error) -> Self {
+        let message = error.to_string();
+        let reason = message.rsplit_once(" at line ").map_or(&*message, |(reason, _)| reason).to_owned();
+        PromptProblem::Json { line, column: error.column(), reason }
+    }
 }

@@ -64,15 +64,22 @@ fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// The names of all texts in a value, for people who choose among them.
+/// The names of the fields of a value, for people who choose among them. Those that are not texts are marked.
 fn keys(value: &Value) -> Vec<String> {
     const MOST: usize = 20;
+    let named = |name: String, value: &Value| {
+        if text(value).is_some() { name } else { format!("{name} (not a text)") }
+    };
     let mut found = Vec::new();
     let Value::Object(object) = value else { return found };
     for (key, value) in object.iter().take(MOST) {
         match value {
-            Value::Object(inner) => found.extend(inner.keys().take(MOST).map(|name| format!("{key}.{name}"))),
-            _ => found.push(key.clone()),
+            Value::Object(inner) => {
+                found.extend(
+                    inner.iter().take(MOST).map(|(name, value)| named(format!("{key}.{name}"), value)),
+                );
+            }
+            _ => found.push(named(key.clone(), value)),
         }
     }
     found
@@ -92,7 +99,11 @@ mod tests {
         assert_eq!(text("a.b.1.c").unwrap(), "y");
         assert_eq!(text("d.e").unwrap(), "z");
         for name in ["a", "a.b.2", "n", "text", ""] {
-            assert_eq!(text(name).unwrap_err().found, ["a.b", "d.e", "n"], "{name}");
+            assert_eq!(
+                text(name).unwrap_err().found,
+                ["a.b (not a text)", "d.e", "n (not a text)"],
+                "{name}"
+            );
         }
     }
 

@@ -53,11 +53,7 @@ fn of_lines(path: &Path) -> Result<Vec<Vec<u32>>, PromptProblem> {
         let text = line.trim_ascii();
         let place = || format!("line {}", lines.number());
         if text.starts_with(['[', '{']) {
-            let value = bounded::value(text).map_err(|source| PromptProblem::Json {
-                line: lines.number(),
-                column: source.column(),
-                source,
-            })?;
+            let value = bounded::value(text).map_err(|error| PromptProblem::json(lines.number(), &error))?;
             prompts.push_value(&value, &place)?;
         } else if !text.is_empty() {
             let ids = text.split(',').map(|id| id.trim_ascii().parse().ok()).collect();

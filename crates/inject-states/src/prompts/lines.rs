@@ -92,7 +92,7 @@ impl Lines {
 
 /// Returns the text of a field, or nothing for white space.
 fn text_of_json(line: usize, text: &str, field: &Field) -> Result<String, PromptProblem> {
-    let malformed = |source: serde_json::Error| PromptProblem::Json { line, column: source.column(), source };
+    let malformed = |source: serde_json::Error| PromptProblem::json(line, &source);
     // serde would also take an array of one string for the object.
     match text.trim_ascii_start().bytes().next() {
         None => return Ok(String::new()),

@@ -87,8 +87,7 @@ pub(super) fn each(
     while json.end().is_err() {
         let items = Items { take: &mut *take, problem: &mut problem };
         if let Err(source) = items.deserialize(&mut json) {
-            let (line, column) = (source.line(), source.column());
-            return Err(problem.unwrap_or(PromptProblem::Json { line, column, source }));
+            return Err(problem.unwrap_or_else(|| PromptProblem::json(source.line(), &source)));
         }
     }
     Ok(())

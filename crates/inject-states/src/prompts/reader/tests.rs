@@ -75,16 +75,15 @@ fn a_malformed_object_is_named_with_its_place() {
         ("{\"text\": \"\\ud800\"}", "line 2, column 17: unexpected end of hex escape"),
     ] {
         let problem = read("a.jsonl", format!("\n{line}").as_bytes()).unwrap_err();
-        let source = std::error::Error::source(&problem).unwrap().to_string();
-        assert_eq!(format!("{problem}: {}", source.rsplit_once(" at line ").unwrap().0), message);
+        assert_eq!(problem.to_string(), message);
     }
 }
 
 #[test]
 fn a_missing_field_lists_the_ones_that_are_there() {
     for (name, content) in [
-        ("a.jsonl", "\n{\"id\": 1, \"prompt\": {\"en\": \"a\"}}"),
-        ("a.json", "[{\"text\": \"b\"}, {\"id\": 1, \"prompt\": {\"en\": \"a\"}}]"),
+        ("a.jsonl", "\n{\"id\": \"1\", \"prompt\": {\"en\": \"a\"}}"),
+        ("a.json", "[{\"text\": \"b\"}, {\"id\": \"1\", \"prompt\": {\"en\": \"a\"}}]"),
         ("a.csv", "id,prompt.en\n1,a\n"),
     ] {
         let problem = read(name, content.as_bytes()).unwrap_err();
