@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub(super) enum Stopped {
     #[error("takes more than {} s", LONGEST.as_secs())]
     Late,
-    #[error("takes more than {MOST} bytes of memory")]
+    #[error("takes more than {} bytes of memory", MOST)]
     Large,
     #[error("the library panicked")]
     Panicked,
@@ -70,6 +70,7 @@ mod tests {
     #[test]
     fn work_that_ends_is_returned_and_a_panic_is_an_error() {
         assert_eq!(watched(|| 3).unwrap(), 3);
-        assert!(matches!(watched(|| panic!("on purpose")), Err::<(), _>(Stopped::Panicked)));
+        let panicked: Result<(), Stopped> = watched(|| panic!("on purpose"));
+        assert!(matches!(panicked, Err(Stopped::Panicked)));
     }
 }
