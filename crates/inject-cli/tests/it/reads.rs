@@ -19,8 +19,11 @@ const READING: [&str; 12] = [
 ];
 
 /// The module itself, and computations on states in the memory of the processor.
-const EXEMPT: [&str; 3] =
-    ["inject-models/src/host.rs", "inject-models/src/decoder/mapped.rs", "inject-models/src/decoder/rowwise.rs"];
+const EXEMPT: [&str; 3] = [
+    "inject-models/src/host.rs",
+    "inject-models/src/decoder/mapped.rs",
+    "inject-models/src/decoder/rowwise.rs",
+];
 
 fn sources(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {

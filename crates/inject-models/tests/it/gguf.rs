@@ -29,7 +29,7 @@ fn path(file: &str) -> std::path::PathBuf {
 
 fn load(file: &str) -> Model {
     let origin = Origin::of_folder(&path(file));
-    Model::load(origin, FloatFormat::F32, &inject_testing::compiled()[0])
+    Model::load(origin, FloatFormat::F32, &inject_testing::any_device())
         .unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
@@ -48,7 +48,7 @@ fn parameters(model: &Model) -> BTreeMap<String, Vec<f32>> {
 fn the_weights_of_a_file_are_those_of_its_checkpoint() {
     for (file, case, _) in FILES {
         let found = parameters(&load(file));
-        let expected = parameters(&fixture::load(case, FloatFormat::F32, &inject_testing::compiled()[0]));
+        let expected = parameters(&fixture::load(case, FloatFormat::F32, &inject_testing::any_device()));
         assert!(found == expected, "{file}");
     }
 }
@@ -102,7 +102,7 @@ fn the_soft_caps_of_a_file_bend_its_scores_and_logits() {
         let folder = tempfile::TempDir::new().unwrap();
         let path = folder.path().join("gemma2.gguf");
         fs::write(&path, bytes).unwrap();
-        Model::load(Origin::of_folder(&path), FloatFormat::F32, &inject_testing::compiled()[0]).unwrap()
+        Model::load(Origin::of_folder(&path), FloatFormat::F32, &inject_testing::any_device()).unwrap()
     };
     let found = quantised::computed(&load("gemma2"));
     for key in ["gemma2.attn_logit_softcapping", "gemma2.final_logit_softcapping"] {
@@ -178,7 +178,7 @@ fn a_file_is_named_by_itself_or_by_a_folder_with_nothing_else_to_load() {
     assert_eq!(Origin::of_folder(&file).id, "llama.gguf");
     let folder = tempfile::TempDir::new().unwrap();
     fs::copy(&file, folder.path().join("llama.gguf")).unwrap();
-    let device = &inject_testing::compiled()[0];
+    let device = &inject_testing::any_device();
     let model = Model::load(Origin::of_folder(folder.path()), FloatFormat::F32, device).unwrap();
     assert_eq!(model.weight_hash().unwrap(), load("llama").weight_hash().unwrap());
     fs::copy(&file, folder.path().join("other.gguf")).unwrap();

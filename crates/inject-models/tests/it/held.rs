@@ -170,7 +170,7 @@ fn what_changes_weights_widens_them_first() {
 
 #[test]
 fn held_weights_are_saved_as_they_are() {
-    let device = inject_testing::compiled().remove(0);
+    let device = inject_testing::any_device();
     for case in ["llama-bf16-shards", "gpt-neox", "phi4", "gpt2"] {
         let written = |hold: Hold| {
             let model =
@@ -187,7 +187,7 @@ fn held_weights_are_saved_as_they_are() {
 
 #[test]
 fn an_adapter_is_merged_into_held_weights() {
-    let device = inject_testing::compiled().remove(0);
+    let device = inject_testing::any_device();
     for case in ["llama", "gpt-neox", "phi4"] {
         let adapter = fixture::folder("adapters").join(case);
         let origin = Origin::of_folder(&fixture::folder(case)).with_adapter(&adapter);
@@ -205,7 +205,7 @@ fn an_adapter_is_merged_into_held_weights() {
 
 #[test]
 fn a_model_can_be_loaded_to_compute_in_16_bits() {
-    let device = inject_testing::compiled().remove(0);
+    let device = inject_testing::any_device();
     let folder = fixture::folder("llama-bf16-shards");
     let batch = TokenBatch::new(&[[3, 1, 4, 1, 5]]).unwrap();
     let state = |decoder: Decoder| {
@@ -219,13 +219,13 @@ fn a_model_can_be_loaded_to_compute_in_16_bits() {
 
 #[test]
 fn weights_that_are_not_plain_numbers_are_held_as_computed() {
-    let device = inject_testing::compiled().remove(0);
+    let device = inject_testing::any_device();
     assert_eq!(load(&fixture::folder("gpt-neo-bin"), MAPPED, &device).held_in_files(), 0);
 }
 
 #[test]
 fn maps_that_are_stored_input_by_input_are_held_too() {
-    let device = inject_testing::compiled().remove(0);
+    let device = inject_testing::any_device();
     let decoder = load(&fixture::folder("gpt2"), MAPPED, &device);
     let config = decoder.config();
     // Queries, keys, values, out, up and down, each four or one times the square of the width, and the embedding.
@@ -236,7 +236,7 @@ fn maps_that_are_stored_input_by_input_are_held_too() {
 
 #[test]
 fn blocks_that_are_dropped_and_read_again_give_the_same_bits() {
-    let device = inject_testing::compiled().remove(0);
+    let device = inject_testing::any_device();
     let stays = load(&fixture::folder("llama-bf16-shards"), MAPPED, &device);
     let in_files = stays.held_in_files();
     assert!(!stays.reads_from_disk());

@@ -86,7 +86,7 @@ fn load(bytes: &[u8]) -> (TempDir, PathBuf, ModelError) {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("model.gguf");
     std::fs::write(&path, bytes).unwrap();
-    let loaded = Model::load(Origin::of_folder(&path), FloatFormat::F32, &inject_testing::compiled()[0]);
+    let loaded = Model::load(Origin::of_folder(&path), FloatFormat::F32, &inject_testing::any_device());
     (folder, path, loaded.map(|_| ()).expect_err("it loads"))
 }
 
@@ -424,7 +424,7 @@ fn special_tokens_of_a_sentence_piece_vocabulary_have_usual_ids() {
     std::fs::write(&path, bytes).unwrap();
     let ids = |path: &Path| {
         let model =
-            Model::load(Origin::of_folder(path), FloatFormat::F32, &inject_testing::compiled()[0]).unwrap();
+            Model::load(Origin::of_folder(path), FloatFormat::F32, &inject_testing::any_device()).unwrap();
         model.tokenizer().unwrap().encode("On the \u{1F600} it", inject_models::Bos::Auto).unwrap()
     };
     assert_eq!(ids(&path), ids(&named));
@@ -469,7 +469,7 @@ fn refused_tokenizer(file: &File) -> Option<String> {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("tokenizer.gguf");
     std::fs::write(&path, file.bytes()).unwrap();
-    let model = fixture::load("llama", FloatFormat::F32, &inject_testing::compiled()[0]);
+    let model = fixture::load("llama", FloatFormat::F32, &inject_testing::any_device());
     model.with_tokenizer(&path).err().map(|error| chain(&error))
 }
 
