@@ -1,5 +1,6 @@
 //! A column of texts of a Parquet table.
 
+mod delta;
 mod footer;
 mod pages;
 mod structs;

@@ -25,7 +25,11 @@ use parquet::{
     },
 };
 
-use super::{structs::PAGE_HEADER, thrift::check};
+use super::{
+    delta::{MOST_VALUES, announced_values},
+    structs::PAGE_HEADER,
+    thrift::check,
+};
 
 /// The largest page, decompressed, in bytes. Writers end a page after a megabyte, unless a single text is longer.
 const MOST_PAGE: u64 = 256 << 20;
@@ -44,7 +48,8 @@ pub(super) fn open(file: &File, group: &RowGroupMetaData, column: usize) -> Resu
     let rows = usize::try_from(group.num_rows())
         .map_err(|_| ParquetError::General(format!("a row group of {} rows", group.num_rows())))?;
     let pages = SerializedPageReader::new(Arc::new(bounded), about, rows, None)?;
-    Ok(Box::new(Plausible(Box::new(pages))))
+    let nullable = about.column_descr().max_def_level() > 0;
+    Ok(Box::new(Plausible { pages: Box::new(pages), nullable }))
 }
 
 /// The file of a column whose pages are small enough.
@@ -137,12 +142,17 @@ fn check_gzip(bytes: &[u8], most: u64) -> Result<()> {
 /// The pages of a column, without those that claim more values than their bytes can hold, or whose texts repeat each other.
 ///
 /// parquet 60.1.0 reserves 32 bytes for each value that a dictionary page claims, before it reads the first.
-struct Plausible(Box<dyn PageReader>);
+struct Plausible {
+    pages: Box<dyn PageReader>,
+    /// Whether a text may be null.
+    nullable: bool,
+}
 
 impl PageReader for Plausible {
     fn get_next_page(&mut self) -> Result<Option<Page>> {
-        let page = self.0.get_next_page()?;
+        let page = self.pages.get_next_page()?;
         let general = |found: String| Err(ParquetError::General(found));
+        let announced = page.as_ref().and_then(|page| announced_values(page, self.nullable));
         match &page {
             // A string is stored after its length, of 4 bytes.
             Some(Page::DictionaryPage { buf, num_values, .. }) if *num_values as usize > buf.len() / 4 => {
@@ -160,16 +170,21 @@ impl PageReader for Plausible {
                     page.encoding()
                 ))
             }
+            Some(page) if announced > Some(MOST_VALUES) => general(format!(
+                "a page of {} texts in {}, expected at most {MOST_VALUES}",
+                announced.unwrap_or_default(),
+                page.encoding()
+            )),
             _ => Ok(page),
         }
     }
 
     fn peek_next_page(&mut self) -> Result<Option<PageMetadata>> {
-        self.0.peek_next_page()
+        self.pages.peek_next_page()
     }
 
     fn skip_next_page(&mut self) -> Result<()> {
-        self.0.skip_next_page()
+        self.pages.skip_next_page()
     }
 }
 

@@ -134,7 +134,7 @@ fn a_dictionary_that_claims_more_texts_than_it_holds_is_refused() {
         is_sorted: false,
     };
     let pages = vec![page(12, 3), page(12, 4), page(MOST_DICTIONARY + 1, 1)];
-    let mut pages = Plausible(Box::new(Given(pages.into_iter())));
+    let mut pages = Plausible { pages: Box::new(Given(pages.into_iter())), nullable: false };
     assert!(pages.get_next_page().unwrap().is_some());
     let error = pages.get_next_page().unwrap_err().to_string();
     assert!(error.contains("a dictionary of 4 texts in 12 bytes"), "{error}");
@@ -153,8 +153,66 @@ fn texts_that_repeat_each_other_are_read_from_small_pages_only() {
         statistics: None,
     };
     let pages = vec![page(MOST_REPEATED), page(MOST_REPEATED + 1)];
-    let mut pages = Plausible(Box::new(Given(pages.into_iter())));
+    let mut pages = Plausible { pages: Box::new(Given(pages.into_iter())), nullable: false };
     assert!(pages.get_next_page().unwrap().is_some());
     let error = pages.get_next_page().unwrap_err().to_string();
     assert!(error.contains("a page of 4194305 bytes in DELTA_BYTE_ARRAY"), "{error}");
+}
+
+#[test]
+fn lengths_that_stand_for_more_texts_than_a_page_has_are_refused() {
+    // Blocks of 128 differences in 4 miniblocks. The largest count is one above the limit.
+    let header = |values: [u8; 4]| [&[0x80, 0x01, 4][..], &values, &[0]].concat();
+    let (three, most, more) =
+        (header([0x83, 0x80, 0x80, 0]), header([0x80, 0x80, 0x80, 8]), header([0x81, 0x80, 0x80, 8]));
+    // A block of two differences of one bit each. The other miniblocks are not stored.
+    let block = vec![0, 1, 7, 7, 7, 0, 0, 0, 0];
+    let page = |encoding, parts: &[&Vec<u8>], levels: &[u8]| Page::DataPage {
+        buf: [levels, &parts.iter().flat_map(|&part| part.clone()).collect::<Vec<u8>>()].concat().into(),
+        num_values: 3,
+        encoding,
+        def_level_encoding: Encoding::RLE,
+        rep_level_encoding: Encoding::RLE,
+        statistics: None,
+    };
+    let (lengths, repeated) = (Encoding::DELTA_LENGTH_BYTE_ARRAY, Encoding::DELTA_BYTE_ARRAY);
+    for nullable in [false, true] {
+        let levels: &[u8] = if nullable { &[2, 0, 0, 0, 6, 1] } else { &[] };
+        let refused = |encoding, parts: &[&Vec<u8>]| {
+            let pages = Box::new(Given(vec![page(encoding, parts, levels)].into_iter()));
+            Plausible { pages, nullable }.get_next_page().err().map(|error| error.to_string())
+        };
+        assert_eq!(refused(lengths, &[&most]), None);
+        assert!(refused(lengths, &[&more]).unwrap().contains("a page of 16777217 texts"));
+        assert_eq!(refused(repeated, &[&three, &block, &most]), None);
+        assert!(refused(repeated, &[&three, &block, &more]).unwrap().contains("a page of 16777217 texts"));
+        assert!(refused(repeated, &[&more]).unwrap().contains("a page of 16777217 texts"));
+        assert_eq!(refused(repeated, &[&three]), None);
+    }
+}
+
+#[test]
+fn texts_in_delta_encodings_are_read() {
+    let texts: Vec<String> = (0..3000).map(|i| format!("{}{i}", "a".repeat(i % 70))).collect();
+    for encoding in [Encoding::DELTA_LENGTH_BYTE_ARRAY, Encoding::DELTA_BYTE_ARRAY] {
+        for (repetition, levels) in [("required", None), ("optional", Some(vec![1; texts.len()]))] {
+            let file = tempfile::NamedTempFile::with_suffix(".parquet").unwrap();
+            let schema = format!("message m {{ {repetition} binary text (STRING); }}");
+            let properties = WriterProperties::builder().set_dictionary_enabled(false).set_encoding(encoding);
+            let (schema, properties) = (parse_message_type(&schema).unwrap(), properties.build());
+            let mut writer =
+                SerializedFileWriter::new(file.reopen().unwrap(), Arc::new(schema), Arc::new(properties))
+                    .unwrap();
+            let mut group = writer.next_row_group().unwrap();
+            let mut column = group.next_column().unwrap().unwrap();
+            let values: Vec<ByteArray> = texts.iter().map(|text| text.as_str().into()).collect();
+            column.typed::<ByteArrayType>().write_batch(&values, levels.as_deref(), None).unwrap();
+            column.close().unwrap();
+            group.close().unwrap();
+            writer.close().unwrap();
+            let found =
+                Prompts::open(file.path()).unwrap().collect::<std::result::Result<Vec<_>, _>>().unwrap();
+            assert_eq!(found, texts, "{encoding} {repetition}");
+        }
+    }
 }
