@@ -2,6 +2,7 @@
 
 use crate::{
     error::InvertError,
+    inversion::Inversion,
     inverter::Inverter,
     models::{Decoder, NumberFormat, silent},
     policy::PolicyChoice,
@@ -16,7 +17,8 @@ use crate::{
 /// Programs round weights to INT8, NF4 and FP4 in one way each ([`Decoder::with_weights_in`]). So the weights of the producer are
 /// known, and its states lie within the noise of computing in 16 bits, a tenth of what the rounding of weights to 4 bits adds. If
 /// the weights were rounded in another way, they are as far from these as from the ones given. The first two open positions tell the two
-/// apart, for a few thousand candidates at most. The caller inverts with the decoder returned and with [`ComputedIn::Auto`].
+/// apart, for a few thousand candidates at most: the rounded decoder must verify their tokens, and its states of these tokens must be
+/// nearer than those of the decoder given. The caller inverts with the decoder returned and with [`ComputedIn::Auto`].
 ///
 /// `begins` is the token that most prompts begin with.
 ///
@@ -46,6 +48,19 @@ pub fn with_weights_of_producer(
     let inverter = Inverter::new(&rounded, target.tap(), settings)?;
     let choice = PolicyChoice::auto(&rounded, target.tap(), end, None, begins);
     let inversion = inverter.invert(&beginning, &mut inverter.searcher(&choice.policy), &mut silent)?;
-    let fits = inversion.is_verified();
+    let error = |decoder: &Decoder| error(decoder, target, &inversion);
+    let fits = inversion.is_verified() && error(&rounded)? < error(decoder)?;
     Ok(fits.then_some(rounded))
+}
+
+/// The sum of the squares of the distances from a decoder's states of recovered tokens, apart from those that were given.
+fn error(decoder: &Decoder, target: &TargetStates, inversion: &Inversion) -> Result<f64, InvertError> {
+    let states = TargetStates::of_prompt(decoder, target.tap(), &inversion.token_ids())?;
+    let mut sum = 0.0;
+    for position in target.given().len()..states.positions() {
+        let mut state = states.state(position).to_vec();
+        inversion.transformation.apply(&mut state, target.d_model());
+        sum += state.iter().zip(target.state(position)).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
+    }
+    Ok(sum)
 }
