@@ -16,14 +16,9 @@ use inject_sipit::models::{
 };
 
 use super::{cache, room};
-use crate::{
-    bundled::Bundled,
-    device::DeviceKind,
-    outcome::{Failure, chain},
-    output::note,
-    progress::Meter,
-};
+use crate::{bundled::Bundled, device::DeviceKind, outcome::Failure, output::note};
 #[cfg(feature = "hub")]
+use crate::{outcome::chain, progress::Meter};
 #[cfg(feature = "hub")]
 use inject_sipit::models::ModelError;
 
