@@ -48,6 +48,8 @@ pub(super) const NAMES: Names = Names {
 const WITHOUT_INFLUENCE: &[&str] = &[
     // Written by transformers 5 beside `layer_types`, and not read back.
     "_sliding_window_pattern",
+    // The attention of transformers' class has this number and never uses it (5.24).
+    "attn_logit_softcapping",
     "attention_dropout",
     "cache_implementation",
 ];
@@ -110,7 +112,6 @@ fn describe_text(mut keys: Keys) -> Result<Description, ModelError> {
     let sliding_window = keys.optional_size("sliding_window")?.unwrap_or(4096);
     let kinds = layer_kinds(&mut keys, num_hidden_layers)?;
     let head = head(&mut keys, true)?;
-    let attn_logit_softcapping = cap(&mut keys, "attn_logit_softcapping", None)?;
     let final_logit_softcapping = cap(&mut keys, "final_logit_softcapping", None)?;
     let (local, global) = rotaries(&mut keys, heads.d_head, max_position_embeddings)?;
     keys.finish("gemma3", WITHOUT_INFLUENCE)?;
@@ -124,7 +125,7 @@ fn describe_text(mut keys: Keys) -> Result<Description, ModelError> {
             n_kv_heads: heads.n_kv_heads,
             d_head: heads.d_head,
             score_scale: query_pre_attn_scalar.powf(-0.5),
-            score_cap: attn_logit_softcapping,
+            score_cap: None,
             span: match kind {
                 Kind::Sliding => Span::Window(sliding_window),
                 Kind::Full => Span::Full,
