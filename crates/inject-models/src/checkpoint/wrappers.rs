@@ -6,10 +6,24 @@ use std::collections::BTreeMap;
 const ANYWHERE: &[&str] = &["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"];
 
 /// Beginnings of a name that stand for a wrapper: data parallel training, PEFT, and dictionaries in a pickle.
-const AT_THE_BEGINNING: &[&str] = &["module.", "base_model.model.", "state_dict.", "model_state_dict."];
+const AT_THE_BEGINNING: &[&str] =
+    &["module.", "net.", "base_model.model.", "state_dict.", "model_state_dict."];
 
 /// Dictionaries of a checkpoint of training that hold the whole model. The rest, such as the state of the optimiser, is not weights.
 const DICTIONARIES: &[&str] = &["state_dict.", "model_state_dict."];
+
+/// Beginnings of names of what else a checkpoint of training holds, where the model's dictionary is called like a part of a model.
+const OF_TRAINING: &[&str] = &[
+    "cuda_rng_state",
+    "lr_scheduler",
+    "optimizer.",
+    "optimizer_state",
+    "optimizers.",
+    "random_rng_state",
+    "rng_state",
+    "scaler.",
+    "scheduler.",
+];
 
 /// Beginnings of names of a model that is the field `model` of another one, or of a dictionary.
 const MODEL_WITHIN: &[&str] =
@@ -25,6 +39,7 @@ pub(super) fn unwrap<T>(mut tensors: BTreeMap<String, T>) -> (BTreeMap<String, T
     if let Some(dictionary) = dictionary {
         tensors.retain(|name, _| name.starts_with(dictionary));
     }
+    tensors.retain(|name, _| !OF_TRAINING.iter().any(|beginning| name.starts_with(beginning)));
     let names: Vec<String> = tensors.keys().map(|name| own_name(name, &mut wrappers)).collect();
     let mut distinct = names.clone();
     distinct.sort_unstable();
@@ -84,6 +99,19 @@ mod tests {
             names(&["optimizer.state.0.exp_avg", "state_dict.model.model.a.w", "state_dict.model.lm_head.w"]);
         assert_eq!(found, ["lm_head.w", "model.a.w"]);
         assert_eq!(wrappers, ["state_dict", "model"]);
+    }
+
+    #[test]
+    fn what_training_keeps_beside_a_model_of_any_name_is_left() {
+        for (dictionary, taken_off) in [("model", "model"), ("module", "module"), ("net", "net")] {
+            let model = ["lm_head.w", "model.a.w"].map(|name| format!("{dictionary}.{name}"));
+            let beside = ["optimizer.state.0.exp_avg", "rng_state", "lr_scheduler.last", "scaler.scale"];
+            let (found, wrappers) = names(&[&[&*model[0], &*model[1]], &beside[..]].concat());
+            assert_eq!(
+                (found, wrappers),
+                (vec!["lm_head.w".to_owned(), "model.a.w".to_owned()], vec![taken_off])
+            );
+        }
     }
 
     #[test]
