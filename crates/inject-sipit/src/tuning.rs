@@ -36,7 +36,7 @@ pub(crate) const CALIBRATION_LEAST_SPREAD: f64 = 0.15;
 pub(crate) const SINK_NORM: f64 = 4.0;
 /// Share of the norm of first states below which a later sink is one in part. Full ones differ by less than a tenth.
 pub(crate) const PARTIAL_SINK_NORM: f64 = 0.8;
-/// The floor of a partial sink, as a share of its norm. Measured: docs/laboratory/results/producers.md.
+/// The floor of a partial sink, as a share of its norm. From the one case in docs/laboratory/results/producers.md.
 pub(crate) const PARTIAL_SINK_FLOOR: f64 = 0.02;
 
 /// Standard deviations of the noise's logarithm up to which a candidate fits. Measured: docs/laboratory/results/producers.md.
@@ -48,9 +48,9 @@ pub(crate) const SEPARATED: f64 = 2.0;
 /// The nearest token of the whole vocabulary is accepted beyond the floor if all others are farther by this factor. Derived
 /// in the same section.
 pub(crate) const SEPARATED_ALONE: f64 = 3.0;
-/// Candidates tested at the first position where wrong tokens are expected to fit. Measured: docs/laboratory/results/producers.md.
+/// Candidates tested at the first position where wrong tokens are expected to fit. A first choice, not measured yet.
 pub(crate) const CROWDED_FIRST: usize = 4096;
-/// The same at later positions. Measured: the same.
+/// The same at later positions, also a first choice.
 pub(crate) const CROWDED_LATER: usize = 512;
 /// Distance of two embeddings, as a share of the length of one, within which the tokens are twins. Those of trained tokens are
 /// farther apart: docs/laboratory/results/producers.md.
