@@ -48,8 +48,8 @@ pub fn with_weights_of_producer(
     let inverter = Inverter::new(&rounded, target.tap(), settings)?;
     let choice = PolicyChoice::auto(&rounded, target.tap(), end, None, begins);
     let inversion = inverter.invert(&beginning, &mut inverter.searcher(&choice.policy), &mut silent)?;
-    let error = |decoder: &Decoder| error(decoder, target, &inversion);
-    let fits = inversion.is_verified() && error(&rounded)? < error(decoder)?;
+    let fits =
+        inversion.is_verified() && error(&rounded, target, &inversion)? < error(decoder, target, &inversion)?;
     Ok(fits.then_some(rounded))
 }
 

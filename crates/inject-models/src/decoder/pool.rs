@@ -17,8 +17,8 @@ impl Decoder {
     /// Runs the computation of some rows on a thread of rayon's pool, if the weights are in mapped files and the device is the
     /// processor.
     ///
-    /// Each product with a mapped matrix divides its work among the threads of the pool. Asked from outside, the pool has to wake its threads, and then
-    /// the caller, for every product.
+    /// Each product with a mapped matrix divides its work among the threads of the pool. Asked from outside, the pool has to wake its
+    /// threads, and then the caller, for every product.
     pub(super) fn on_pool<T: Send>(&self, rows: usize, compute: impl FnOnce() -> T + Send) -> T {
         let device = self.device();
         let in_pool = rayon::current_thread_index().is_some();

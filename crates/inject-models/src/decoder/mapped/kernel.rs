@@ -153,11 +153,11 @@ trait Vectors {}
 impl<S: Stored> Vectors for S {}
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::{super::stored::Order, *};
 
     /// Numbers between -1 and 1 that a format holds exactly.
-    pub(super) fn numbers(format: FloatFormat, seed: u32, len: usize) -> Vec<f32> {
+    pub(in super::super) fn numbers(format: FloatFormat, seed: u32, len: usize) -> Vec<f32> {
         let mut state = seed.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
         let mut next = || {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

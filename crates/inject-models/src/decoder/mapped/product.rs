@@ -157,16 +157,13 @@ impl Target {
 mod tests {
     use std::sync::Arc;
 
-    use half::{bf16, f16};
     use memmap2::MmapMut;
 
-    use super::{super::Segment, *};
+    use super::{
+        super::{Segment, kernel::tests::numbers},
+        *,
+    };
     use crate::format::FloatFormat;
-
-    /// Numbers between -1 and 1, from multiples of the golden ratio.
-    fn numbers(len: usize) -> impl Iterator<Item = f32> {
-        (0..len).map(|i| ((i as f64 * 0.618_033_988_749_895).fract() * 2.0 - 1.0) as f32)
-    }
 
     fn matrix(
         format: FloatFormat,
@@ -176,24 +173,11 @@ mod tests {
         kernel: Kernel,
     ) -> MappedMatrix {
         let mut bytes = Vec::new();
-        for number in numbers(rows * width) {
-            match format {
-                FloatFormat::F16 => bytes.extend(f16::from_f32(number).to_le_bytes()),
-                FloatFormat::Bf16 => bytes.extend(bf16::from_f32(number).to_le_bytes()),
-                _ => bytes.extend(number.to_le_bytes()),
-            }
-        }
+        format.encode(&numbers(format, 1, rows * width), &mut bytes).unwrap();
         let mut map = MmapMut::map_anon(bytes.len()).unwrap();
         map.copy_from_slice(&bytes);
-        let map = Arc::new(map.make_read_only().unwrap());
-        MappedMatrix {
-            format,
-            layout,
-            width,
-            segments: vec![Segment { map, begin: 0, rows }],
-            ends: vec![rows],
-            kernel,
-        }
+        let segments = vec![Segment { map: Arc::new(map.make_read_only().unwrap()), begin: 0, rows }];
+        MappedMatrix { format, layout, width, segments, ends: vec![rows], kernel }
     }
 
     #[test]
@@ -201,7 +185,7 @@ mod tests {
         // More than a chunk of inputs, and outputs that fill neither the last panel nor its last tile.
         let (inputs, outputs) = (1300, 101);
         let rows = widened::FEWEST_ROWS + 11;
-        let x: Vec<f32> = numbers(rows * inputs).map(|number| 3.0 * number).collect();
+        let x = numbers(FloatFormat::F32, 2, rows * inputs);
         for kernel in Kernel::all() {
             for format in [FloatFormat::F32, FloatFormat::F16, FloatFormat::Bf16] {
                 for (layout, [stored, width]) in
