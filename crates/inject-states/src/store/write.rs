@@ -230,8 +230,9 @@ impl StoreWriter {
                 let row = (chunk * CHUNK + in_chunk) / spec.d_model;
                 return Err(self.unstorable(spec.taps[index], row, value));
             }
-            hasher.update(&self.bytes);
-            file.write(&self.bytes)?;
+            let bytes = &self.bytes;
+            // The hash then takes no time of its own, as long as a core is free.
+            rayon::join(|| hasher.update(bytes), || file.write(bytes)).1?;
         }
         Ok(())
     }
