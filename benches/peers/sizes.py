@@ -14,7 +14,7 @@ import time
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, DynamicCache
 
 PROMPT = 512
 
@@ -48,7 +48,8 @@ def main():
     ids = torch.arange(PROMPT)[None] * 7 % model.config.get_text_config().vocab_size
     forward = shortest(lambda: model.base_model(ids, use_cache=False))
     print(f"forward of {PROMPT} tokens {forward:.2f} s", flush=True)
-    cache = model(ids, use_cache=True).cache
+    cache = DynamicCache(config=model.config)
+    model(ids, cache=cache, use_cache=True)
     token = torch.tensor([[11]])
 
     def step():
