@@ -24,7 +24,7 @@ pub struct Alternative {
     pub id: u32,
 }
 
-/// Cached sequences.
+/// Passes that continue a cached prefix.
 impl Decoder {
     /// Makes an empty cache for `batch` sequences of `sequence_len` tokens each, through which the taps up to `deepest`
     /// can be read.

@@ -12,7 +12,7 @@ pub(super) enum TokenizerFiles {
     Json(PathBuf),
     /// `vocab.json` and `merges.txt`: byte-level BPE.
     ByteLevel { vocab: PathBuf, merges: PathBuf },
-    /// A file of SentencePiece.
+    /// The `tokenizer.model` or `spiece.model` of SentencePiece.
     SentencePiece(PathBuf),
     /// The metadata of a GGUF file.
     Gguf(PathBuf),

@@ -7,7 +7,7 @@ pub enum AdapterError {
     /// A setting asks for something else than a plain LoRA.
     #[error("adapter_config.json: `{key}` is {found}, expected {expected}")]
     Setting {
-        /// Name of the setting.
+        /// Name of the setting in adapter_config.json.
         key: String,
         /// The value that the file gives.
         found: String,

@@ -101,7 +101,7 @@ pub(super) fn outputs(rows: usize) -> usize {
     [8, 8, 6, 6, 4, 4, 3, 3][rows - 1]
 }
 
-/// The lengths were checked.
+/// Computes the products of up to eight rows with the weights of some outputs. The caller has checked the lengths.
 pub(super) fn products<S: Vectors>(
     _: Detected,
     group: Group<'_>,

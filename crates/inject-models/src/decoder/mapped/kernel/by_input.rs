@@ -12,7 +12,7 @@ use super::{
 };
 use crate::format::FloatFormat;
 
-/// Outputs in a vector.
+/// The number of outputs in one vector register.
 pub(in super::super) const LANES: usize = 16;
 /// The most outputs that are computed at once.
 pub(in super::super) const WIDEST: usize = 8 * LANES;
