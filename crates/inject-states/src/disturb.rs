@@ -57,7 +57,7 @@ pub enum Disturbance {
 )]
 #[non_exhaustive]
 pub struct DisturbanceError {
-    /// The text as given.
+    /// The text that names no disturbance.
     pub found: String,
 }
 

@@ -41,7 +41,7 @@ pub use self::{
 pub struct FileError {
     /// The action, such as `create` or `rename`.
     pub action: &'static str,
-    /// The file or folder.
+    /// The file or folder on which the operation failed.
     pub path: PathBuf,
     /// The error of the operating system.
     pub source: io::Error,

@@ -43,7 +43,7 @@ pub enum ShareError {
     OutOfRange {
         /// The number of the share, counted from 0.
         share: usize,
-        /// The number of shares.
+        /// The number of shares into which the work is divided.
         shares: usize,
     },
 }

@@ -30,7 +30,7 @@ pub struct Manifest {
     pub created_by: String,
     /// The origin of the states, and the selection of them that is stored.
     pub spec: StoreSpec,
-    /// The number of prompts.
+    /// The number of prompts whose states the store holds.
     pub prompt_count: usize,
     /// The number of tokens of all prompts.
     pub token_count: usize,

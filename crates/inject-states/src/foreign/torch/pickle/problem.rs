@@ -12,7 +12,7 @@ pub enum PickleProblem {
         "it would run or make `{name}`, which is not among the tensors and containers that are read: save the tensors alone"
     )]
     Global {
-        /// Its module and name.
+        /// Its module and name, as Python would import it.
         name: String,
     },
     /// An opcode that `torch.save` does not write.
