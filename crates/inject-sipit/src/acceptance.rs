@@ -257,7 +257,7 @@ impl Yardstick {
         }
     }
 
-    /// Measures a candidate's state.
+    /// Measures the distance of a candidate's state from the given state.
     pub(crate) fn measure(&self, candidate: &[f64], state: &[f64]) -> Measured {
         let distance = match &self.metric {
             Metric::Plain => distance(candidate, state),

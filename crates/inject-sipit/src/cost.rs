@@ -55,7 +55,7 @@ impl Cost {
         &self.stages
     }
 
-    /// Candidates tested in all.
+    /// Returns the number of candidates tested in all stages.
     pub fn candidates(&self) -> usize {
         self.stages.values().map(|stage| stage.candidates).sum()
     }

@@ -97,7 +97,7 @@ pub struct Kept {
 pub struct Position {
     /// The position within the prompt, from 0.
     pub position: usize,
-    /// The judgement on it.
+    /// The verdict: whether a token was found here, and on which evidence.
     pub verdict: Verdict,
     /// The best candidate: the recovered token if the verdict says so, or the nearest one tested. None if nothing was tested.
     pub kept: Option<Kept>,
@@ -159,7 +159,7 @@ impl Position {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Inversion {
-    /// Every position, in order.
+    /// A result for each position of the prompt, from the first on.
     pub positions: Vec<Position>,
     /// The change that the producer made to all states, as it was known or found.
     pub transformation: Transformation,
@@ -197,7 +197,7 @@ impl Inversion {
         self.positions.iter().find(|position| position.verdict == Verdict::Failed)
     }
 
-    /// Candidates tested in all.
+    /// Returns the number of candidates tested in all stages of the inversion.
     pub fn candidates_tested(&self) -> usize {
         self.cost.candidates()
     }
@@ -218,7 +218,7 @@ impl Inversion {
     }
 }
 
-/// Recovered tokens as text.
+/// The recovered tokens as text, as far as they are known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecoveredText {

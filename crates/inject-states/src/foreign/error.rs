@@ -188,7 +188,7 @@ pub enum ForeignProblem {
         /// The shape that the file states.
         shape: Vec<usize>,
     },
-    /// The shape fits neither reading.
+    /// The shape fits none of the layouts that are read.
     #[error(
         "`{tensor}` has shape {shape:?} before d_model, which does not fit {}",
         beside(*n_tokens, *n_taps, *n_prompts, *axes)
