@@ -95,7 +95,7 @@ struct Source {
     prompt_seed: u64,
 }
 
-/// One prompt as ids.
+/// The token ids of one prompt.
 #[derive(Clone, Debug)]
 pub(crate) struct Ids(pub(crate) Vec<u32>);
 

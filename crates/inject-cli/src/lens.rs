@@ -81,7 +81,7 @@ struct TextOptions {
     bos: Bos,
 }
 
-/// Tokens of each prefix.
+/// The number of tokens in each prefix, at most.
 const PREFIX: usize = 12;
 
 pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {

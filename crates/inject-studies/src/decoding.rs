@@ -25,7 +25,7 @@ use crate::{
     tuning::NOISE_SAMPLE,
 };
 
-/// The options of [`decoding`].
+/// The taps, positions, disturbances and directions that [`decoding`] examines.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct DecodingOptions {
@@ -173,7 +173,7 @@ pub struct View {
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct LostPosition {
-    /// Number of the prompt.
+    /// Number of the prompt in the list given, from 0.
     pub prompt: usize,
     /// The position, counted from 0.
     pub position: usize,
@@ -193,7 +193,7 @@ pub struct LostPosition {
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Projected {
-    /// Dimensions of the subspace.
+    /// The number of dimensions of the random subspace.
     pub dimensions: usize,
     /// Quantiles of the margin within it.
     pub margins: Vec<Quantile>,

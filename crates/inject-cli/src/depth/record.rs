@@ -15,7 +15,7 @@ use crate::{
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
-    /// Prose or code.
+    /// Prose or code, as a file or the generator gives it.
     Text,
     /// Tokens drawn uniformly from the vocabulary.
     Random,

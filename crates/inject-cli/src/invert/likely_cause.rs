@@ -31,7 +31,7 @@ pub(crate) enum CauseKind {
     OtherPrompt,
     /// Several tokens have the state given, within the tolerance.
     SeveralFit,
-    /// The budget was spent.
+    /// The budget of time or candidates was spent.
     Budget,
     /// The states hold more noise than was allowed.
     Noise,

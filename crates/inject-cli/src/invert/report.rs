@@ -76,7 +76,7 @@ pub(crate) struct Recovered {
     pub(super) order: Option<Vec<usize>>,
     /// The likeliest cause if the prompt is not recovered; null if it is.
     pub(super) likely_cause: Option<LikelyCause>,
-    /// Every position, in order.
+    /// A result for each position of the prompt, in order.
     pub(super) positions: Vec<PositionReport>,
     /// Seconds that the inversion took.
     pub(super) seconds: f64,

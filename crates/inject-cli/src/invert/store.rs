@@ -112,7 +112,7 @@ struct Run<'a> {
     states: &'a TapStates,
     model: &'a LoadedModel,
     output: &'a mut JsonLines,
-    /// The prompts to recover.
+    /// The numbers of the prompts that this share recovers.
     own: Range<usize>,
 }
 

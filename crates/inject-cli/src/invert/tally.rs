@@ -76,7 +76,7 @@ pub(crate) struct Tally {
     candidates_tested: usize,
     /// States computed up to the tap.
     states: usize,
-    /// Seconds of all inversions.
+    /// Seconds that all inversions took together.
     seconds: f64,
     /// The number of positions for each second.
     tokens_per_second: f64,
@@ -162,7 +162,7 @@ impl Tally {
 
     /// The counts for a person.
     pub(super) fn text(&self) -> String {
-        /// Prompts that are named.
+        /// The largest number of prompts that a line lists by number.
         const NAMED: usize = 10;
         let mut lines = vec![format!(
             "{}: {} verified at every position, {} equal to the prompt in the store",

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PositionReport {
-    /// The position, from 0.
+    /// The position within the prompt, from 0.
     pub(in crate::invert) position: usize,
     /// The verdict on the position.
     pub(in crate::invert) verdict: VerdictName,
@@ -47,7 +47,7 @@ pub(crate) enum VerdictName {
     Certain,
     /// A candidate fits, and no other is known to fit.
     Verified,
-    /// Several candidates fit.
+    /// Several candidates fit, and no later position decides between them.
     Ambiguous,
     /// No candidate of the whole vocabulary fits.
     Failed,
