@@ -270,7 +270,7 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
     if options.out.is_some() { files::run(options, std::slice::from_ref(path)) } else { single::run(options) }
 }
 
-/// Says what a scan of the whole vocabulary costs before it begins, as it may take hours.
+/// Prints the cost of a scan of the whole vocabulary before it begins, since it may take hours.
 fn announce_scan(inverter: &Inverter<'_>, positions: usize) {
     if inverter.settings().scan == Scan::Whole {
         let cost = inverter.scan_cost(positions);

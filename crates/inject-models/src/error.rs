@@ -75,7 +75,7 @@ pub enum ModelError {
         /// The contents that were recognised.
         found: Instead,
     },
-    /// A clone without Git LFS has a pointer in the place of the file.
+    /// A clone without Git LFS has a pointer instead of the file.
     #[error("{} is a Git LFS pointer and not the file itself: run `git lfs pull` in its folder", path.display())]
     LfsPointer {
         /// Path of the Git LFS pointer.

@@ -30,7 +30,7 @@ pub enum Transformation {
         /// Upper bound on its relative error.
         within: f64,
     },
-    /// The coordinates of all states were permuted alike. Where their order is not known, values are compared in order of their size.
+    /// The coordinates of all states were permuted in the same way. Where their order is unknown, values are compared in order of size.
     Permuted {
         /// The order, as far as it is known.
         coordinates: Coordinates,

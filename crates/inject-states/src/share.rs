@@ -32,7 +32,7 @@ pub struct Share {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ShareError {
-    /// The text is not two whole numbers with a slash between them.
+    /// The text is not two integers with a slash between them.
     #[error("`{found}` is not a share: expected SHARE/SHARES, such as 1/3 for the first of three")]
     Syntax {
         /// The text that was given.

@@ -23,7 +23,7 @@ pub enum Damage {
         /// Name of the missing tensor.
         tensor: String,
     },
-    /// A tensor beside a quantised weight does not fit it, or the weight itself is not what they say.
+    /// A tensor beside a quantised weight does not fit it, or the weight itself contradicts them.
     #[error("tensor `{tensor}` is {found}, expected {expected}")]
     Companion {
         /// Name of the tensor beside the weight.

@@ -15,7 +15,7 @@ use crate::{
     tokens::{TokenBatch, check_ids, check_len},
 };
 
-/// A token in the place of one token of a run. It sees the tokens before that place.
+/// A token that replaces one token of a run. It attends to the tokens before that place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Alternative {
     /// The place in the run, from 0.

@@ -23,7 +23,7 @@ pub(crate) const SPACE: char = '\u{2581}';
 pub(crate) enum Kind {
     /// An ordinary token, which is part of texts.
     Plain,
-    /// Stands for what is not a token.
+    /// Represents text that no token covers.
     Unknown,
     /// Never part of a text.
     Control,

@@ -172,7 +172,7 @@ fn sources(archive: &Archive, options: &ReadOptions) -> Result<Vec<Source>, Fore
     }
 }
 
-/// Whether an array could be states: floats of the right width, and not what a model returns beside them.
+/// Whether an array could be states: floats of the right width, and not another output of a model.
 fn may_be_states(array: &Array, options: &ReadOptions) -> bool {
     const OTHERS: [&str; 5] = ["logits", "scores", "loss", "attentions", "past_key_values"];
     let name = array.name.split('.').next().unwrap_or_default();

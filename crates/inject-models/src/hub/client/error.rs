@@ -97,7 +97,7 @@ pub enum HubError {
         /// The error of the exchange.
         source: HttpError,
     },
-    /// Offline, and a file in the cache is not what the name of its blob says.
+    /// Offline, and a file in the cache does not have the hash that its blob is named after.
     #[error(
         "{at}: the file in the cache is damaged: it has the hash {found}, expected {expected}; fetch it again online"
     )]

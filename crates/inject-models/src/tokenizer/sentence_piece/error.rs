@@ -37,7 +37,7 @@ pub enum SentencePieceError {
         /// The score that the file gives it.
         found: f64,
     },
-    /// No piece stands for what is not a piece.
+    /// No piece represents text that no piece covers.
     #[error("none of {pieces} pieces has the type UNKNOWN")]
     NoUnknown {
         /// The number of pieces in the file.

@@ -11,7 +11,7 @@ use super::{
     Columns, LANES, portable, widened,
 };
 
-/// The vectors of outputs whose sums, with those of so many rows, fit into 24 of the 32 registers.
+/// Returns the largest number of vectors of outputs whose sums for `rows` rows fit into 24 of the 32 registers.
 pub(super) fn vectors(rows: usize) -> usize {
     [8, 8, 8, 6, 4, 4, 3, 3][rows - 1]
 }
