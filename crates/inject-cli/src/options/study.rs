@@ -123,7 +123,7 @@ impl Study {
         &self.folder
     }
 
-    /// Carries out one study with its journal in the folder, and writes the result to `NAME.json` beside it.
+    /// Runs one study with its journal in the folder, and writes the result to `NAME.json` beside it.
     ///
     /// # Errors
     ///

@@ -37,7 +37,7 @@ use crate::{
 #[command(
     long_about = "Measure how well prompts survive narrow number formats and noise.\n\n\
 Three parts: formats (the closest pairs of many prompts), decoding (every token of the vocabulary after a true prefix) \
-and recovery (whole prompts). Four things are kept apart: quantised weights on both sides, quantised weights on the \
+and recovery (whole prompts). Four cases are distinguished: quantised weights on both sides, quantised weights on the \
 producing side alone, rounded or damaged states, and added noise. docs/guide/6-precision.md says what the numbers mean.",
     after_help = "\
 Examples:
@@ -47,7 +47,7 @@ Examples:
 To continue a stopped run, give the same command again."
 )]
 pub(crate) struct Options {
-    /// The parts to carry out
+    /// The parts to run
     #[arg(
         long,
         value_name = "LIST",
@@ -74,7 +74,7 @@ pub(crate) struct Options {
     seed: u64,
     #[command(flatten)]
     study: StudyOptions,
-    /// The tokens of each prompt
+    /// The number of tokens in each prompt
     #[arg(long, value_name = "TOKENS", default_value = "24", help_heading = "Prompts")]
     length: NonZeroUsize,
     #[command(flatten)]
@@ -99,7 +99,7 @@ enum Part {
     Formats,
     /// Every token of the vocabulary after a true prefix
     Decoding,
-    /// Whole prompts
+    /// Whole prompts, through the inverter
     Recovery,
 }
 
@@ -161,7 +161,7 @@ struct RecoveryPart {
     max_candidates: NonZeroUsize,
 }
 
-/// Carries out the requested parts.
+/// Runs the requested parts.
 ///
 /// # Errors
 ///
