@@ -42,7 +42,7 @@ pub(crate) fn install() {
     *SIGNAL.lock().unwrap_or_else(PoisonError::into_inner) = Some(signal);
 }
 
-/// Says what an interrupted run can do to go on.
+/// Says how an interrupted run can be continued.
 pub(crate) fn advise(advice: &'static str) {
     *ADVICE.lock().unwrap_or_else(PoisonError::into_inner) = Some(advice);
 }
