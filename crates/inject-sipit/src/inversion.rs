@@ -58,7 +58,7 @@ impl Verdict {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct RuledOut {
-    /// The id of the token.
+    /// The id of the excluded token.
     pub token_id: u32,
     /// The distance of its state at its own position.
     pub distance: f64,
@@ -74,7 +74,7 @@ pub struct RuledOut {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Kept {
-    /// The id of the token.
+    /// The id of the kept token.
     pub token_id: u32,
     /// The distance of its state from the state given, in f64: in L2 or, if coordinates are known unequally well, weighted by
     /// that.

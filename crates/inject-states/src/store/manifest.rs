@@ -24,7 +24,7 @@ const FILE: &str = "manifest.json";
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Manifest {
-    /// The version of the format: [`FORMAT_VERSION`].
+    /// The version of the format in which the store is written: [`FORMAT_VERSION`].
     pub format_version: u32,
     /// The crate and version that wrote the store.
     pub created_by: String,
