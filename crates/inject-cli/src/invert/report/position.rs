@@ -85,7 +85,7 @@ impl From<NoiseOrigin> for NoiseName {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Candidate {
-    /// The id of the token.
+    /// The id of the candidate.
     pub(in crate::invert) token_id: u32,
     /// The distance of its state from the one given.
     pub(in crate::invert) distance: f64,
@@ -96,7 +96,7 @@ pub(crate) struct Candidate {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RuledOutReport {
-    /// The id of the token.
+    /// The id of the excluded token.
     token_id: u32,
     /// The distance of its state at its own position.
     distance: f64,
