@@ -55,7 +55,7 @@ pub enum InvertError {
         /// The tap that the inverter was made for.
         expected: Tap,
     },
-    /// A token fits the first state at another tap, and none at the tap given.
+    /// A token fits the first state at another tap, and none at the given tap.
     #[error(
         "these look like states of {likely}, not {given}: a token fits the first of them at {likely}, and none of those tested at {given}"
     )]

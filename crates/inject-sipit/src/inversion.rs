@@ -76,7 +76,7 @@ pub struct RuledOut {
 pub struct Kept {
     /// The id of the kept token.
     pub token_id: u32,
-    /// The distance of its state from the state given, in f64: in L2 or, if coordinates are known unequally well, weighted by
+    /// The distance of its state from the given state, in f64: in L2 or, if coordinates are known unequally well, weighted by
     /// that.
     pub distance: f64,
     /// The nearest other token tested, and its distance.

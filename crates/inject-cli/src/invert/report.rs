@@ -80,7 +80,7 @@ pub(crate) struct Recovered {
     pub(super) positions: Vec<PositionReport>,
     /// Seconds that the inversion took.
     pub(super) seconds: f64,
-    /// Candidates whose states were compared with the ones given.
+    /// Candidates whose states were compared with the given states.
     pub(super) candidates_tested: usize,
     /// The cost of each stage: drafts, sources of candidates, scan, and so on.
     pub(super) cost: BTreeMap<String, StageReport>,

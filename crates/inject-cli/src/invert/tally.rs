@@ -72,7 +72,7 @@ pub(crate) struct Tally {
     failed_positions: usize,
     /// Positions with the verdict open.
     open_positions: usize,
-    /// Candidates whose states were compared with the ones given.
+    /// Candidates whose states were compared with the given states.
     candidates_tested: usize,
     /// States computed up to the tap.
     states: usize,

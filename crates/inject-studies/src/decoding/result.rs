@@ -98,7 +98,7 @@ pub struct View {
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct LostPosition {
-    /// Number of the prompt in the list given, from 0.
+    /// Number of the prompt in the given list, from 0.
     pub prompt: usize,
     /// The position, counted from 0.
     pub position: usize,

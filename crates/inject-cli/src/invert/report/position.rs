@@ -18,7 +18,7 @@ pub(crate) struct PositionReport {
     pub(in crate::invert) candidates: Vec<Candidate>,
     /// Whether still more tokens fit than those listed.
     pub(in crate::invert) more_candidates: bool,
-    /// The distance of the token's state from the one given.
+    /// The distance of the token's state from the given state.
     pub(in crate::invert) distance: Option<f64>,
     /// The largest distance that an accepted candidate can have: the noise floor, or what another rule allows.
     pub(in crate::invert) tolerance: Option<f64>,
@@ -87,7 +87,7 @@ impl From<NoiseOrigin> for NoiseName {
 pub(crate) struct Candidate {
     /// The id of the candidate.
     pub(in crate::invert) token_id: u32,
-    /// The distance of its state from the one given.
+    /// The distance of its state from the given state.
     pub(in crate::invert) distance: f64,
 }
 
