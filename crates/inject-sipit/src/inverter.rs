@@ -1,4 +1,4 @@
-//! Draft, verify, repair, certify: the prompt back from its states.
+//! The recovery of a prompt from its states: draft, verify, repair, certify.
 
 mod calibrate;
 mod certify;
