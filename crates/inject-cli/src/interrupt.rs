@@ -67,7 +67,7 @@ pub(crate) fn report(payload: &(dyn Any + Send)) -> Option<u8> {
     Some(status(number))
 }
 
-/// 128 and the number of the signal, as shells have it.
+/// 128 plus the number of the signal, as in shells.
 fn status(number: usize) -> u8 {
     128 + number as u8
 }

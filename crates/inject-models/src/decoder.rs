@@ -312,7 +312,7 @@ impl Decoder {
         Decoder { lanes: Lanes(lanes.get()), ..self }
     }
 
-    /// Returns the same decoder, which keeps about so many bytes of the weights of its blocks in memory, if they are in mapped files.
+    /// Returns the same decoder, which keeps about `bytes` bytes of its blocks' weights in memory, if they are in mapped files.
     /// The last blocks of a larger model are read from the disk in each pass, two blocks ahead of the computation, and dropped after
     /// it. The default keeps all weights.
     ///

@@ -23,7 +23,7 @@ pub enum Verdict {
     /// A candidate lies within the noise floor and no other is known to. The rest of the vocabulary was not tested, or the
     /// margin does not exceed twice the floor.
     Verified,
-    /// Several candidates lie within the noise floor, and no later position tells them apart. The best is kept.
+    /// Several candidates lie within the noise floor, and no later position distinguishes them. The best is kept.
     Ambiguous {
         /// The known ones, nearest first: at most 16, and the kept one if it is not among them.
         candidates: Vec<Ranked>,

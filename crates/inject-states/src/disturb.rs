@@ -1,4 +1,4 @@
-//! Rounding, noise and gaps, as states may have after a leak.
+//! Changes that states may have after a leak: rounding, noise, dropout, clipping.
 //!
 //! A disturbance changes the states of one prompt (or the rows of one tap), in f64 and in place. It is written as one word,
 //! such as `int8-row` or `dropout:0.1`: the same word on a command line, in a file of results and in a table.

@@ -95,7 +95,7 @@ pub struct OneStep {
     pub prompt: usize,
     /// The position, counted from 0.
     pub position: usize,
-    /// The token that stands there.
+    /// The id of the true token.
     pub token: u32,
     /// The other token whose state is nearest, the first one if several are equally near.
     pub nearest: u32,

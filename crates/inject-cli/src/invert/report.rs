@@ -87,7 +87,7 @@ pub(crate) struct Recovered {
 }
 
 impl Recovered {
-    /// The report of an inversion that took so many seconds, compared with the prompt if that is known.
+    /// Creates the report of an inversion that took `seconds` seconds, compared with the prompt if that is known.
     pub(super) fn new(
         model: &Model,
         inversion: &Inversion,

@@ -20,7 +20,7 @@ use crate::{
 pub struct Alternative {
     /// The place in the run, from 0.
     pub place: usize,
-    /// The id of the token that stands there instead.
+    /// The id of the alternative token.
     pub id: u32,
 }
 

@@ -35,7 +35,7 @@ pub enum CoverError {
         /// The share whose result is at `other`.
         expected: Share,
     },
-    /// One share is there twice.
+    /// Two results are of the same share.
     #[error("share {share} is there twice: in `{path}` and `{other}`")]
     Doubled {
         /// The share that occurs twice.

@@ -102,7 +102,7 @@ pub struct LostPosition {
     pub prompt: usize,
     /// The position, counted from 0.
     pub position: usize,
-    /// The token that stands there.
+    /// The id of the true token.
     pub token: u32,
     /// The token whose state is the nearest.
     pub nearest: u32,

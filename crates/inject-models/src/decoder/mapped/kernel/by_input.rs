@@ -29,7 +29,7 @@ pub(in super::super) struct Columns<'a> {
 }
 
 impl Kernel {
-    /// The number of outputs to compute at once for so many rows.
+    /// Returns the number of outputs to compute at once for `rows` rows.
     pub(in super::super) fn outputs_by_input(self, rows: usize) -> usize {
         match self {
             Kernel::Portable => LANES,
