@@ -12,7 +12,7 @@ use ndarray::Array2;
 pub use self::rounding::{Rounding, ScaledBy};
 use crate::random::SplitMix;
 
-/// A change of states between their producer and whoever has them.
+/// A change of states between their producer and their reader.
 ///
 /// # Example
 ///
@@ -49,7 +49,7 @@ pub enum Disturbance {
     },
 }
 
-/// A text that is not the word of a disturbance.
+/// A text that does not name a disturbance.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "unknown disturbance `{found}`: expected f16, bf16, int8-row, int8-tensor, int4-row, int4-tensor, noise:NORM, \

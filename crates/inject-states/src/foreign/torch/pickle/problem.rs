@@ -29,7 +29,7 @@ pub enum PickleProblem {
         /// The length of the pickle.
         at: usize,
     },
-    /// An instruction that does not fit what stands before it.
+    /// An instruction that does not fit the values before it.
     #[error("the instruction at byte {at} does not fit what stands before it")]
     Malformed {
         /// Offset of the instruction in the pickle.
