@@ -1,4 +1,4 @@
-//! `inject compare-policies`: the inversion benchmark of arXiv 2510.15511, over the policies there are here.
+//! `inject compare-policies`: the inversion benchmark of arXiv 2510.15511, over the policies of this project.
 
 mod contender;
 mod measured;

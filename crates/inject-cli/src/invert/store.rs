@@ -1,4 +1,4 @@
-//! Every prompt of a store, into a file of results that an interrupted run goes on with.
+//! Every prompt of a store, into a file of results that an interrupted run continues.
 
 use std::{ops::Range, path::Path, time::Instant};
 
