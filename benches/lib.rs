@@ -46,7 +46,7 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// Every shape.
+    /// The shapes that the benchmarks measure.
     pub const ALL: [Shape; 3] = [Shape::Gpt2Small, Shape::SmolLm2, Shape::Gemma3];
     /// The shapes on which PyTorch is measured too.
     pub const COMPARED: [Shape; 2] = [Shape::Gpt2Small, Shape::SmolLm2];

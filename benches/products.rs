@@ -44,9 +44,9 @@ const MOST_FLOP: f64 = 4e10;
 /// The rates of the machine.
 #[derive(Clone, Copy)]
 struct Machine {
-    /// In GFLOP/s.
+    /// The rate of matrix products, in GFLOP/s.
     products: f64,
-    /// In GB/s.
+    /// The rate of reading memory, in GB/s.
     reads: f64,
 }
 

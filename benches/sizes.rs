@@ -100,7 +100,7 @@ fn step(decoder: &Decoder) -> Result<f64, Box<dyn Error>> {
     })
 }
 
-/// Candidates a second.
+/// Returns the number of candidates tested in a second.
 fn candidates(decoder: &Decoder, tap: Tap) -> Result<f64, Box<dyn Error>> {
     let cache = prefix(decoder, PREFIX, tap);
     let ids = ids(CANDIDATES, decoder.config().vocab_size);

@@ -145,7 +145,7 @@ def main():
         a_run_that_is_killed(folder, work / "terminated", signal.SIGTERM)
         nothing_is_left_running(folder)
         a_run_that_is_killed(folder, work / "killed", signal.SIGKILL)
-        # The session of the step outlives a run that is killed. A lent machine ends it.
+        # The session of the step outlives a run that is killed. A machine that is given back ends it.
         for process in running(folder):
             os.kill(process, signal.SIGKILL)
     print("everything that had finished was kept")

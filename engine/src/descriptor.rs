@@ -62,7 +62,7 @@ pub struct PieceDescriptor {
     pub store: PathBuf,
     /// The description of the store, without noise floors. A store with another description is refused.
     pub manifest: Manifest,
-    /// The piece.
+    /// The piece of the study to measure.
     pub piece: CorpusPiece,
     /// The question about its pairs.
     pub options: PairOptions,

@@ -14,7 +14,7 @@ pub enum PieceError {
     /// The text does not describe a piece.
     #[error("expected a piece in JSON")]
     Syntax {
-        /// The reason.
+        /// The error of the JSON parser.
         source: serde_json::Error,
     },
     /// The store cannot be opened.
@@ -23,7 +23,7 @@ pub enum PieceError {
     /// The store at this path is not the one with which the job was submitted.
     #[error("`{path}` is not the store of the job: found {found}, expected {expected}")]
     OtherStore {
-        /// The folder.
+        /// Folder of the store that was opened.
         path: PathBuf,
         /// The description of the store that was found, in JSON.
         found: String,
@@ -33,11 +33,11 @@ pub enum PieceError {
     /// The states cannot be read or compared.
     #[error("cannot measure {} of `{store}`", name(*piece))]
     Measure {
-        /// The piece.
+        /// The piece that could not be measured.
         piece: CorpusPiece,
         /// The folder of the store.
         store: PathBuf,
-        /// The reason.
+        /// The error of the study.
         source: Box<StudyError>,
     },
 }
@@ -61,7 +61,7 @@ pub enum EngineError {
     /// The engine returned no result of a piece, or several that differ.
     #[error("the engine returned {found} results for {}, expected 1", name(*piece))]
     Count {
-        /// The piece.
+        /// The piece with too many results, or none.
         piece: CorpusPiece,
         /// The number of results.
         found: usize,
@@ -69,15 +69,15 @@ pub enum EngineError {
     /// A result of the engine cannot be understood.
     #[error("the engine returned something other than measured pieces")]
     Result {
-        /// The reason.
+        /// The error of the engine.
         source: Box<dyn Error + Send + Sync>,
     },
     /// An address cannot be listened on.
     #[error("cannot listen on {address}")]
     Listen {
-        /// The address.
+        /// The address that could not be used.
         address: SocketAddr,
-        /// The reason.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// A folder for results cannot be created.
@@ -85,7 +85,7 @@ pub enum EngineError {
     Folder {
         /// The folder, or the one in which it was to be.
         path: PathBuf,
-        /// The reason.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// A service of the engine failed.

@@ -8,9 +8,9 @@ use crate::error::EngineError;
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MeasuredPiece {
-    /// The piece.
+    /// The piece that was measured.
     pub(crate) piece: CorpusPiece,
-    /// Its result.
+    /// Its result, which the client merges.
     pub(crate) part: CorpusPart,
 }
 

@@ -27,7 +27,7 @@ pub fn run(readers: &[(&str, fn(&[u8]))]) {
     }
 }
 
-/// Writes a seed.
+/// Writes a file into the corpus of a target.
 #[allow(dead_code, reason = "the readers of models have seeds from a script only")]
 pub fn write(target: &str, name: &str, bytes: &[u8]) {
     fs::create_dir_all(folder(target)).unwrap();

@@ -40,7 +40,7 @@ pub const READERS: &[(&str, fn(&[u8]))] = &[
 const CONFIG: &[u8] = include_bytes!("../../crates/inject-states/tests/fixtures/tiny/config.json");
 const WEIGHTS: &[u8] = include_bytes!("../../crates/inject-states/tests/fixtures/tiny/model.safetensors");
 
-/// `config.json`.
+/// Reads a `config.json`.
 pub fn config(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes)
         && let Ok(config) = DecoderConfig::parse(text)
@@ -101,7 +101,7 @@ fn encode_with(name: &str, bytes: &[u8]) {
     });
 }
 
-/// `model.safetensors.index.json`.
+/// Reads a `model.safetensors.index.json`.
 pub fn shard_index(bytes: &[u8]) {
     if let Ok(index) = ShardIndex::parse(bytes) {
         for file in index.files() {

@@ -1,6 +1,12 @@
 //! The command line, and the entry of the program.
 
-use std::{ffi::OsString, panic::AssertUnwindSafe, process::ExitCode};
+use std::{
+    error::Error,
+    ffi::OsString,
+    num::{IntErrorKind, ParseIntError},
+    panic::AssertUnwindSafe,
+    process::ExitCode,
+};
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -12,7 +18,7 @@ use crate::{
     panics, random_model, sizes, study, train_tiny,
 };
 
-/// Recovers prompts from the hidden states of language models, and studies how far apart states lie.
+/// Recovers prompts from the hidden states of language models, and measures the distances between states.
 #[derive(Parser, Debug)]
 #[command(name = "inject", version, max_term_width = 110, after_help = format!("{EXAMPLES}\n\n{}", outcome::STATUSES))]
 pub struct Cli {
@@ -35,13 +41,13 @@ enum Command {
     Lens(Box<lens::Options>),
     Depth(Box<depth::Options>),
     ComparePolicies(Box<compare_policies::Options>),
-    /// Carry out a study of the distances between states
+    /// Run a study of the distances between states
     #[command(subcommand)]
     Study(study::Command),
     TrainTiny(Box<train_tiny::Options>),
     RandomModel(Box<random_model::Options>),
     Sizes(sizes::Options),
-    /// Write the completions of a shell to standard output
+    /// Print the completions for a shell
     Completions {
         /// The shell to write completions for
         shell: Shell,
@@ -68,8 +74,7 @@ fn run_and_report(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            // A reader of --help may have seen enough.
-            let _ = error.print();
+            print_usage_error(&error);
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
@@ -79,6 +84,26 @@ fn run_and_report(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(failure) => {
             note(&format!("error: {failure}"));
             ExitCode::from(failure.status())
+        }
+    }
+}
+
+/// Prints an error of the command line, or the help that was requested. The standard library speaks of Rust's types where a
+/// number is expected, so its words are replaced.
+fn print_usage_error(error: &clap::Error) {
+    let number = error.source().and_then(|cause| cause.downcast_ref::<ParseIntError>());
+    let replaced = number.and_then(|cause| match cause.kind() {
+        IntErrorKind::Zero => Some((cause, "expected 1 or more")),
+        IntErrorKind::InvalidDigit => Some((cause, "expected a whole number")),
+        _ => None,
+    });
+    match replaced {
+        Some((cause, words)) => {
+            note(error.render().to_string().replace(&cause.to_string(), words).trim_end());
+        }
+        None => {
+            // A reader of --help may have seen enough.
+            let _ = error.print();
         }
     }
 }

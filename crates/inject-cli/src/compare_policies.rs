@@ -1,4 +1,4 @@
-//! `inject compare-policies`: the inversion benchmark of arXiv 2510.15511, over the policies there are here.
+//! `inject compare-policies`: the inversion benchmark of arXiv 2510.15511, over the policies of this project.
 
 mod contender;
 mod measured;
@@ -31,9 +31,9 @@ pub(crate) use report::Comparison;
 #[command(
     long_about = "Compare the policies of inversion on the same states: the inversion benchmark of arXiv 2510.15511.\n\n\
 As in the paper, prompts have 20 tokens, nine in ten are text and one is random tokens, and states are read at one tap, \
-by default the middle block. Every policy gets the same states, one policy after the other, and begins anew at each \
-prompt unless its name says otherwise. Unlike in the paper, the time for each prompt is bounded, since its baselines take \
-an hour a prompt and more. Nothing is compared with the prompts before all inversions are done.",
+by default the middle block. Every policy gets the same states, one policy after the other, and starts without knowledge at \
+each prompt unless its name says otherwise. Unlike in the paper, the time for each prompt is bounded, since its baselines \
+take an hour a prompt and more. Nothing is compared with the prompts before all inversions are done.",
     after_help = "\
 Examples:
   inject compare-policies --count 5 --policies random,scan,auto
@@ -62,7 +62,7 @@ pub(crate) struct Options {
     /// The number of these prompts that are random tokens [default: a tenth, rounded]
     #[arg(long, value_name = "COUNT", help_heading = "Prompts")]
     random: Option<usize>,
-    /// The tokens of each prompt
+    /// The number of tokens in each prompt
     #[arg(long, value_name = "TOKENS", default_value = "20", help_heading = "Prompts")]
     length: NonZeroUsize,
     #[command(flatten)]

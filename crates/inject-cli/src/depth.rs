@@ -30,10 +30,10 @@ use record::{Record, Seconds};
 #[derive(Args, Debug)]
 #[command(
     long_about = "Measure inversions at several taps and prompt lengths.\n\n\
-Prompts are cut to the length asked for, and as many again are drawn uniformly from the vocabulary. The states of every \
-prompt are computed, rounded to --format, and disturbed with --noise-share. The prompt is forgotten, recovered, and only \
-then compared.\n\n\
-A margin is the distance of the nearest other token tested, divided by the noise floor: the least over the positions. \
+Prompts are cut to the requested length. As many more consist of tokens drawn uniformly from the vocabulary. The states \
+of every prompt are computed, rounded to --format, and disturbed with --noise-share. The prompt is forgotten, recovered, \
+and only then compared.\n\n\
+A margin is the distance of the nearest other token tested, divided by the noise floor: the smallest over the positions. \
 A prompt has none if no other token was tested at any position.",
     after_help = "\
 Examples:

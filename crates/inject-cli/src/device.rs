@@ -8,7 +8,7 @@ use burn::tensor::Device;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 use burn::tensor::Tensor;
 
-/// A backend by name.
+/// The kind of a device, by the name of its backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DeviceKind {
     /// The CPU backend of burn.
@@ -143,19 +143,19 @@ impl FromStr for DeviceKind {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {
-    /// Not the name of any.
+    /// The text does not name a device.
     #[error("unknown device `{found}`: expected `flex`, `ndarray`, `cuda` or `wgpu`")]
     Unknown {
-        /// The text as given.
+        /// The text that names no device.
         found: String,
     },
-    /// This build does not contain it.
+    /// This build does not contain the device's backend.
     #[error("this build has no device `{kind}`: build with `--features {kind}`")]
     NotCompiled {
         /// The name of the device that was chosen.
         kind: DeviceKind,
     },
-    /// This machine does not have it.
+    /// This machine does not have the device.
     #[error("no device `{kind}` on this machine: {reason}")]
     NotThere {
         /// The name of the device that was chosen.

@@ -47,7 +47,7 @@ pub(crate) struct Options {
     /// Do one share of the prompts, such as 1/3 for the first of three. Each share needs a folder of its own
     #[arg(long, value_name = "SHARE/SHARES", conflicts_with = "merge")]
     share: Option<Share>,
-    /// Put the stores of all shares together instead
+    /// Merge the stores of all shares instead of computing states
     #[arg(long, value_name = "FOLDER", num_args = 1.., conflicts_with_all = MADE_BEFORE)]
     merge: Vec<PathBuf>,
     #[command(flatten)]
@@ -75,7 +75,7 @@ struct Source {
     /// A file of prompts: .txt (one a line), .jsonl, .json, .csv or .parquet (each with the field `text`)
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
-    /// The field or column of the prompts. Dots lead deeper: messages.0.content; a whole conversation is its texts [default: text]
+    /// The field or column of the prompts. Dots name nested fields: messages.0.content. A conversation is read as its texts [default: text]
     #[arg(long, value_name = "NAME", requires = "prompts")]
     field: Option<String>,
     /// A file of prompts as token ids, one prompt a line: 1,2,3 or [1,2,3] or {"ids": [1,2,3]}; the model needs no tokenizer
@@ -95,7 +95,7 @@ struct Source {
     prompt_seed: u64,
 }
 
-/// One prompt as ids.
+/// The token ids of one prompt.
 #[derive(Clone, Debug)]
 pub(crate) struct Ids(pub(crate) Vec<u32>);
 

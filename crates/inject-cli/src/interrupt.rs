@@ -42,7 +42,7 @@ pub(crate) fn install() {
     *SIGNAL.lock().unwrap_or_else(PoisonError::into_inner) = Some(signal);
 }
 
-/// Says what an interrupted run can do to go on.
+/// Says how an interrupted run can be continued.
 pub(crate) fn advise(advice: &'static str) {
     *ADVICE.lock().unwrap_or_else(PoisonError::into_inner) = Some(advice);
 }
@@ -67,7 +67,7 @@ pub(crate) fn report(payload: &(dyn Any + Send)) -> Option<u8> {
     Some(status(number))
 }
 
-/// 128 and the number of the signal, as shells have it.
+/// 128 plus the number of the signal, as in shells.
 fn status(number: usize) -> u8 {
     128 + number as u8
 }

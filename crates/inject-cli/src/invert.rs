@@ -52,8 +52,8 @@ Without --states, the program computes the states of a prompt, forgets the promp
 only then compares. With --states FILE it recovers the prompt of a file of states, as transformers, vLLM, TransformerLens \
 and others write them in .safetensors, .npy, .npz or .pt (docs/interop.md lists the layouts). With --states FOLDER it \
 recovers every prompt of a store that `inject extract --positions all` wrote, or of the files of states in the folder.\n\n\
-By default the tap of a file is the one that it names, or one at which a single token has its first state. The tap of a store is its \
-deepest. Without --states it is the middle block.",
+By default the tap of a file is the one that it names. If it names none, the tap is found from the first state. The tap of a store \
+is its deepest. Without --states it is the middle block.",
     after_help = format!("\
 Examples:
   inject invert
@@ -81,7 +81,7 @@ pub(crate) struct Options {
     /// Recover one share of the prompts, such as 1/3 for the first of three. Each share needs a file of its own
     #[arg(long, value_name = "SHARE/SHARES", requires = "states", help_heading = "Output")]
     share: Option<Share>,
-    /// Put the files of results of all shares together instead
+    /// Merge the files of results of all shares instead of recovering prompts
     #[arg(long, value_name = "FILE", num_args = 1.., group = "results", conflicts_with_all = MADE_BEFORE, help_heading = "Output")]
     merge: Vec<PathBuf>,
     #[command(flatten)]
@@ -129,7 +129,7 @@ struct Input {
     /// Compute the states of this text, forget it, and recover it
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["ids", "states"])]
     text: Option<String>,
-    /// The same with token ids 1,2,3, exactly as given (no BOS is added)
+    /// The same for token ids such as 1,2,3, exactly as given (no BOS is added)
     #[arg(long, value_name = "IDS", value_parser = parse_ids, conflicts_with = "states")]
     ids: Option<Ids>,
     /// The file of states or the store to recover prompts from
@@ -183,7 +183,7 @@ enum RowOrder {
     /// The order of the prompt.
     #[default]
     Given,
-    /// Any order. It is found.
+    /// Unknown: the program finds it.
     Shuffled,
 }
 
@@ -193,7 +193,7 @@ enum CoordinateOrder {
     /// The order of the model.
     #[default]
     Given,
-    /// Any order, the same in all rows. It is found.
+    /// Unknown, the same in all rows: the program finds it.
     Permuted,
 }
 
@@ -270,7 +270,7 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
     if options.out.is_some() { files::run(options, std::slice::from_ref(path)) } else { single::run(options) }
 }
 
-/// Says what a scan of the whole vocabulary costs before it begins, as it may take hours.
+/// Prints the cost of a scan of the whole vocabulary before it begins, since it may take hours.
 fn announce_scan(inverter: &Inverter<'_>, positions: usize) {
     if inverter.settings().scan == Scan::Whole {
         let cost = inverter.scan_cost(positions);

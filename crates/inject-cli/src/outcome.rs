@@ -12,8 +12,8 @@ use inject_sipit::states::prompts::PromptError;
 /// The exit statuses, as `--help` lists them.
 pub(crate) const STATUSES: &str = "\
 Exit status:
-  0    the work is done, and every prompt that was to be recovered is: verified
-       at each position, and equal to the prompt where that is known
+  0    the work is done, and all prompts were recovered: verified at each
+       position, and equal to the prompt given, if there is one
   1    an error
   2    wrong usage: an unknown, contradictory or useless option
   3    the work is done, but some position of a prompt is open, ambiguous or failed

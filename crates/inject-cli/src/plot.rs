@@ -18,7 +18,7 @@ pub use self::{axis::Axis, figure::Figure};
 /// The drawing of a series' points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
-    /// Dots joined by a line, in the order given.
+    /// Dots joined by a line, in the given order.
     Line,
     /// A line alone, for points so dense that dots would hide it. A single point is a dot.
     Curve,

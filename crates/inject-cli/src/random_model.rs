@@ -40,7 +40,7 @@ pub(crate) struct Options {
     /// The number format of the weights: bf16, f16 or f32
     #[arg(long, value_name = "FORMAT", default_value_t = FloatFormat::Bf16)]
     format: FloatFormat,
-    /// The folder for the checkpoint: new, empty, or what a killed run of this command left
+    /// The folder for the checkpoint: new, empty, or left by a killed run of this command
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
 }

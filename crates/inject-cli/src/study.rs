@@ -32,7 +32,7 @@ pub(crate) enum Command {
     Training(Box<training::Options>),
 }
 
-/// Carries out a study.
+/// Runs a study.
 ///
 /// # Errors
 ///

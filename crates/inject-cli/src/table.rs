@@ -159,7 +159,7 @@ fn quoted(cell: &str) -> String {
     }
 }
 
-/// A text inside HTML.
+/// Returns a text in which the signs of HTML are replaced, so that it can stand inside a page.
 pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

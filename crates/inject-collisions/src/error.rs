@@ -7,15 +7,15 @@ pub enum CollisionError {
     /// There are fewer than the two rows of a pair.
     #[error("{found} rows, expected at least two")]
     TooFewRows {
-        /// The number of rows.
+        /// The number of rows given.
         found: usize,
     },
     /// There are more rows than row numbers can represent.
     #[error("{found} rows, expected at most {limit}")]
     TooManyRows {
-        /// The number of rows.
+        /// The number of rows given.
         found: usize,
-        /// The largest number supported.
+        /// The largest number of rows that is supported.
         limit: usize,
     },
     /// The rows have no coordinates.
@@ -44,10 +44,10 @@ pub enum CollisionError {
         what: &'static str,
         /// The number of labels or identities.
         found: usize,
-        /// The number of rows.
+        /// The number of rows, each of which needs one.
         rows: usize,
     },
-    /// A threshold is NaN.
+    /// A threshold is NaN, so no distance can be compared with it.
     #[error("a threshold of {found}, expected a number")]
     InvalidThreshold {
         /// The threshold that was given.
@@ -58,11 +58,11 @@ pub enum CollisionError {
         "a memory budget of {found} bytes, expected at least {needed} for {rows} rows of {columns} coordinates"
     )]
     BudgetTooSmall {
-        /// The budget in bytes.
+        /// The memory budget that was given, in bytes.
         found: usize,
         /// The bytes that the search needs.
         needed: usize,
-        /// The number of rows.
+        /// The number of rows to search.
         rows: usize,
         /// The coordinates of a row.
         columns: usize,

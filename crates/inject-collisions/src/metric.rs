@@ -7,7 +7,7 @@ use crate::{
     rows::StateRows,
 };
 
-/// A distance between states.
+/// A measure of the distance between two states: Euclidean or by angle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

@@ -17,7 +17,7 @@
 pub enum Resolution {
     /// The smallest distance is larger than rounding errors can explain.
     Separated,
-    /// The smallest distance is no larger than the distance between two computations of the same state can be. It is not evidence
+    /// The smallest distance does not exceed the distance that two computations of the same state can have. It is not evidence
     /// about the model.
     AtTheNoiseFloor,
     /// States of different token ids are equal in every coordinate.

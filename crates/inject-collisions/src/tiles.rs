@@ -17,7 +17,7 @@ use crate::{
 
 /// A tile of the triangle of all pairs: those of two bands of rows, or those within one band.
 ///
-/// It is a piece of work that needs nothing but itself and the store: it can be sent to another process as JSON. The closest pairs of
+/// It is a piece of work that needs only itself and the store, so it can be sent to another process as JSON. The closest pairs of
 /// all tiles merge, in any order, into those of all pairs ([`ClosestPairs::merge`]). A tile is answered alike wherever it is
 /// computed.
 ///
@@ -51,7 +51,7 @@ pub struct PairTile {
 }
 
 impl PairTile {
-    /// Returns all tiles of the pairs at a tap, for rows in so many bands: `bands (bands + 1) / 2` tiles.
+    /// Returns all tiles of the pairs at a tap, for rows in `bands` bands: `bands (bands + 1) / 2` tiles.
     pub fn triangle(tap: Tap, bands: usize) -> Vec<PairTile> {
         let band = |number: usize| Share::new(number, bands).ok();
         let tiles = (0..bands).flat_map(|second| (0..=second).map(move |first| (first, second)));

@@ -43,11 +43,11 @@ pub struct EmbeddingConfig {
 /// Whether a table of absolute positions is added to the token embeddings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LearnedPositions {
-    /// There is no table.
+    /// No table is added, as in rotary models.
     None,
     /// There is a table. Sequences longer than its rows cannot be computed.
     Table {
-        /// Rows of the table.
+        /// The number of rows of the table, which is the longest sequence.
         max_len: usize,
     },
 }
@@ -101,7 +101,7 @@ impl Residual {
 pub enum NormConfig {
     /// Mean and variance, weight and bias.
     Layer {
-        /// Added to the variance.
+        /// Constant added to the variance before the root.
         eps: f64,
     },
     /// Root mean square, weight only.

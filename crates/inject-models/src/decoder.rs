@@ -79,7 +79,7 @@ use crate::{
 /// head is applied only where logits are wanted.
 #[derive(Module, Debug)]
 pub struct Decoder {
-    /// Shape `[vocab_size, d_model]`.
+    /// The token embedding. Shape `[vocab_size, d_model]`.
     embedding: Table,
     /// The learned positions, if the model has them. Shape `[max_len, d_model]`.
     positions: Option<Param<Tensor<2>>>,
@@ -95,7 +95,7 @@ pub struct Decoder {
     paging: Paging,
 }
 
-/// The forward pass.
+/// The forward pass over whole prompts.
 impl Decoder {
     /// Computes the states of whole prompts at some taps.
     ///
@@ -312,12 +312,12 @@ impl Decoder {
         Decoder { lanes: Lanes(lanes.get()), ..self }
     }
 
-    /// Returns the same decoder, which keeps about so many bytes of the weights of its blocks in memory, if they are in mapped files.
+    /// Returns the same decoder, which keeps about `bytes` bytes of its blocks' weights in memory, if they are in mapped files.
     /// The last blocks of a larger model are read from the disk in each pass, two blocks ahead of the computation, and dropped after
     /// it. The default keeps all weights.
     ///
-    /// What is dropped is read again: such a model computes as fast as its disk. So a pass should take many rows. The states are the
-    /// same bits.
+    /// Such a model computes as fast as its disk, because dropped blocks are read again. So a pass should take many rows. The states
+    /// are the same bits.
     pub fn with_weights_in_memory(self, bytes: usize) -> Self {
         let paging = Paging::within(bytes, &self.blocks);
         Decoder { paging, ..self }

@@ -29,7 +29,7 @@ pub enum ModelError {
     /// A file could not be read.
     #[error("cannot read {}", path.display())]
     Read {
-        /// The file or folder.
+        /// The file or folder that cannot be read.
         path: PathBuf,
         /// The error of the operating system.
         source: std::io::Error,
@@ -75,10 +75,10 @@ pub enum ModelError {
         /// The contents that were recognised.
         found: Instead,
     },
-    /// A clone without Git LFS has a pointer in the place of the file.
+    /// A clone without Git LFS has a pointer instead of the file.
     #[error("{} is a Git LFS pointer and not the file itself: run `git lfs pull` in its folder", path.display())]
     LfsPointer {
-        /// Path of the pointer.
+        /// Path of the Git LFS pointer.
         path: PathBuf,
     },
     /// The weights are quantised in a way that is not read.
@@ -122,7 +122,7 @@ pub enum ModelError {
     /// An adapter cannot be merged.
     #[error("the adapter {} cannot be merged", folder.display())]
     Adapter {
-        /// Folder of the adapter.
+        /// Folder of the adapter that does not fit.
         folder: PathBuf,
         /// The fault of the adapter.
         source: AdapterError,
@@ -135,23 +135,23 @@ pub enum ModelError {
     Damaged {
         /// Path of the weight file.
         path: PathBuf,
-        /// The contradiction in it.
+        /// The contradiction in the file.
         source: Damage,
     },
     /// A shard named by the index does not exist.
     #[error("{}: the index places tensor `{tensor}` in `{shard}`, which does not exist", index.display())]
     MissingShard {
-        /// Path of the index.
+        /// Path of the index file.
         index: PathBuf,
         /// A tensor assigned to the shard.
         tensor: String,
-        /// The shard's file name.
+        /// File name of the missing shard.
         shard: String,
     },
     /// An index names a shard outside its own folder.
     #[error("{}: shard `{shard}` of tensor `{tensor}`, expected a path below the index's own folder", index.display())]
     UnsafeShard {
-        /// Path of the index.
+        /// Path of the index file.
         index: PathBuf,
         /// A tensor assigned to the shard.
         tensor: String,
@@ -173,11 +173,11 @@ pub enum ModelError {
     SurplusTensor {
         /// Path of the weight file.
         path: PathBuf,
-        /// The first such tensor.
+        /// Name of the first such tensor.
         tensor: String,
         /// The shape of the tensor.
         found: Vec<usize>,
-        /// Name of the family.
+        /// Name of the family whose model was expected.
         family: String,
     },
     /// The shape of a tensor contradicts the config.
@@ -185,7 +185,7 @@ pub enum ModelError {
     TensorShape {
         /// Path of the weight file.
         path: PathBuf,
-        /// Name of the tensor.
+        /// Name of the tensor with the wrong shape.
         tensor: String,
         /// The shape of the stored tensor.
         found: Vec<usize>,
@@ -197,7 +197,7 @@ pub enum ModelError {
     TensorDtype {
         /// Path of the weight file.
         path: PathBuf,
-        /// Name of the tensor.
+        /// Name of the tensor in an unsupported format.
         tensor: String,
         /// The format of the stored numbers.
         found: String,
@@ -207,11 +207,11 @@ pub enum ModelError {
     NotFinite {
         /// Path of the weight file.
         path: PathBuf,
-        /// Name of the tensor.
+        /// Name of the tensor with the NaN or infinity.
         tensor: String,
         /// Position in row-major order.
         element: usize,
-        /// The NaN or infinity.
+        /// The NaN or infinity that it holds.
         found: f64,
     },
     /// The tokenizer file cannot be used.
@@ -252,7 +252,7 @@ pub enum ModelError {
         if *tiktoken { ", and its tokenizer.model is a list of ranks (tiktoken), which is not read" } else { "" }
     )]
     NoTokenizer {
-        /// Folder of the model.
+        /// Folder of the model, or the path of its GGUF file.
         folder: PathBuf,
         /// Whether its `tokenizer.model` is a list of ranks, which is not read.
         tiktoken: bool,
@@ -317,11 +317,11 @@ pub enum ModelError {
     TokenId {
         /// Index of the prompt within the batch.
         prompt: usize,
-        /// Position within the prompt.
+        /// Position of the token within the prompt, from 0.
         position: usize,
         /// The token id that was given.
         found: u32,
-        /// Rows of the embedding.
+        /// The number of rows of the embedding.
         vocab_size: usize,
     },
     /// A window of text is too short to have a next token.
@@ -329,7 +329,7 @@ pub enum ModelError {
     ShortWindow {
         /// Index of the window within the batch.
         window: usize,
-        /// Its number of tokens.
+        /// The number of tokens in the window.
         found: usize,
     },
     /// A sequence is longer than the table of learned positions. Models with rotary positions have no such limit: see
@@ -354,7 +354,7 @@ pub enum ModelError {
     /// Points of the embedding space have another width than the model.
     #[error("the embeddings have {found} coordinates, expected the model's d_model {expected}")]
     EmbeddingWidth {
-        /// Width of the points.
+        /// The number of coordinates of each given embedding.
         found: usize,
         /// The `d_model` of the model.
         expected: usize,
@@ -366,7 +366,7 @@ pub enum ModelError {
         held: usize,
         /// The number of positions that fit.
         capacity: usize,
-        /// Positions to be added.
+        /// The number of positions that were to be added.
         more: usize,
     },
     /// A prefix cache is used in a way that it was not made for.
@@ -380,9 +380,9 @@ pub enum ModelError {
     /// An alternative stands outside its run.
     #[error("an alternative stands in place {place} of a run of {tokens} tokens")]
     NoSuchPlace {
-        /// The place, from 0.
+        /// Place of the alternative in the run, from 0.
         place: usize,
-        /// Tokens of the run.
+        /// The number of tokens of the run.
         tokens: usize,
     },
     /// The device failed while computing or while values were read back.

@@ -44,7 +44,7 @@ use crate::{
     note::Note,
 };
 
-/// A family of checkpoints.
+/// A family of models: the decoders that share config keys and tensor names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Family {
@@ -62,7 +62,7 @@ pub enum Family {
     Phi3,
     /// Qwen2 and Qwen2.5, the dense models.
     Qwen2,
-    /// Qwen3, the dense models.
+    /// Qwen3, without experts.
     Qwen3,
     /// Gemma 2, with soft-capped scores.
     Gemma2,

@@ -26,7 +26,7 @@ use crate::error::ModelError;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reads {
-    /// The number of reads.
+    /// The number of times that data came back from a device.
     pub count: u64,
     /// The bytes that they returned.
     pub bytes: u64,

@@ -1,7 +1,7 @@
 //! Transformer language models that load real checkpoints and stop at any named tap.
 //!
 //! The one idea: there is a single [`Decoder`], and a family of models is data. GPT-2, Llama, Gemma 3, Qwen3, GPT-NeoX and
-//! the other families differ in their [`config`] and in nothing else, so a state read at a [`Tap`] means the same thing in
+//! the other families differ only in their [`config`], so a state at a [`Tap`] means the same thing in
 //! all of them.
 //!
 //! ```
@@ -44,7 +44,7 @@
 //! - [`Matrix`]: the place of a matrix in a decoder, for experiments that change one.
 //! - [`Progress`]: the reports of long computations.
 //!
-//! Every tensor lives on the device of the model's parameters. This crate switches on no backend: the caller's crate
+//! Every tensor lives on the device of the model's parameters. This crate enables no backend: the caller's crate
 //! does.
 //!
 //! # Features

@@ -34,7 +34,7 @@ pub enum Note {
     TokensBeyond {
         /// The number of these tokens.
         count: usize,
-        /// The first of them.
+        /// The first of these tokens, as text.
         token: String,
         /// The id of the first token.
         id: u32,

@@ -32,19 +32,19 @@ pub struct Progress<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Unit {
-    /// Bytes of a file.
+    /// Bytes of a file that is read, written or fetched.
     Bytes,
     /// Prompts of a batch, a file or a study.
     Prompts,
-    /// Token positions of prompts.
+    /// Token positions, summed over prompts.
     Positions,
-    /// Tokens of the vocabulary.
+    /// Tokens of the vocabulary that were computed.
     Tokens,
     /// Pairs of states, each counted once.
     Pairs,
-    /// Taps of a model.
+    /// Taps of the model that were processed.
     Taps,
-    /// Steps of an optimiser.
+    /// Steps of an optimiser during training.
     Steps,
     /// Units of a study, as its journal records them.
     Units,

@@ -42,7 +42,7 @@ pub enum SourceError {
     /// It can only be a path, and nothing is there.
     #[error("no folder {found:?}: expected a folder with a config.json, or a Hub id `owner/name[@revision]`")]
     NoFolder {
-        /// The text as given.
+        /// The argument as the user gave it.
         found: String,
     },
     /// Neither a folder here nor a Hub id with an owner. Old repositories without one can still be given as a [`HubRepo`].
@@ -51,7 +51,7 @@ pub enum SourceError {
          `openai-community/gpt2` for `gpt2`"
     )]
     NoOwner {
-        /// The text as given.
+        /// The argument as the user gave it.
         found: String,
     },
     /// Its first part is a folder here, so it is taken for a path.
@@ -59,15 +59,15 @@ pub enum SourceError {
         "no folder {found:?}, but {parent:?} is one: to ask the Hub for it, start where there is no such folder"
     )]
     NotInFolder {
-        /// The text as given.
+        /// The argument as the user gave it.
         found: String,
         /// The text before the first slash, a folder here.
         parent: String,
     },
-    /// Not a repository id.
+    /// The argument is neither a folder nor a Hub id.
     #[error("no folder {found:?}, and not a Hub id")]
     NotAnId {
-        /// The text as given.
+        /// The argument as the user gave it.
         found: String,
         /// The problem with it as an id.
         source: RepoIdError,

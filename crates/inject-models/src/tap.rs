@@ -129,7 +129,7 @@ pub enum TapError {
     NoSuchBlock {
         /// The number of the block.
         block: usize,
-        /// The number of blocks.
+        /// The number of blocks of the model.
         n_layers: usize,
     },
 }

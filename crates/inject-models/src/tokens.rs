@@ -18,7 +18,7 @@ pub struct TokenBatch {
 }
 
 impl TokenBatch {
-    /// Makes a batch of prompts, in the order given.
+    /// Makes a batch of prompts, in the given order.
     ///
     /// # Errors
     ///

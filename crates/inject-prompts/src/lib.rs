@@ -21,7 +21,7 @@ use random::Random;
 pub enum DocumentKind {
     /// A story: English sentences about a few people and things.
     Story,
-    /// A Python module.
+    /// A short module in Python.
     Code,
 }
 

@@ -12,7 +12,7 @@ use crate::{
     tuning::{MARGIN_DEVIATIONS, NOISE_DEVIATIONS, PARTIAL_SINK_FLOOR, SEPARATED, SEPARATED_ALONE},
 };
 
-/// The rule by which a candidate's state counts as the state given.
+/// The rule by which a candidate's state counts as the given state.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Acceptance {
@@ -118,7 +118,7 @@ enum Rule {
     },
 }
 
-/// The distance of one candidate's state from the state given.
+/// The distance of one candidate's state from the given state.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Measured {
     pub(crate) distance: f64,
@@ -257,7 +257,7 @@ impl Yardstick {
         }
     }
 
-    /// Measures a candidate's state.
+    /// Measures the distance of a candidate's state from the given state.
     pub(crate) fn measure(&self, candidate: &[f64], state: &[f64]) -> Measured {
         let distance = match &self.metric {
             Metric::Plain => distance(candidate, state),

@@ -89,7 +89,7 @@ pub(crate) fn is_enough(yardstick: &Yardstick, state: &[f64], tested: &Tested, o
         // The margins were measured with a token's own states.
         Some(Basis::Twins { .. }) if nearness != Nearness::Usual => false,
         Some(Basis::Twins { floor, length, margin }) => {
-            // A wrong token in place of the right one is at least as far from it as from the state given, but for the noise.
+            // A wrong token in place of the right one is at least as far from it as from the given state, but for the noise.
             let nearest = tested.fitting().first().map_or(floor, |nearest| nearest.distance);
             margin.chance_within(nearest / length) <= CHANCE_OF_TWIN
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct StageCost {
-    /// Candidates whose states were compared with the state given: the tests that the paper counts.
+    /// Candidates whose states were compared with the given state: the tests that the paper counts.
     pub candidates: usize,
     /// States computed up to the tap. They exceed the candidates if a draft went on after a wrong token.
     pub states: usize,
@@ -55,7 +55,7 @@ impl Cost {
         &self.stages
     }
 
-    /// Candidates tested in all.
+    /// Returns the number of candidates tested in all stages.
     pub fn candidates(&self) -> usize {
         self.stages.values().map(|stage| stage.candidates).sum()
     }

@@ -19,11 +19,11 @@ pub enum InvertError {
     /// A state is NaN or infinite.
     #[error("position {position}, coordinate {coordinate} of the states is {found}, expected finite values")]
     NotFinite {
-        /// Position within the prompt.
+        /// Position of the state within the prompt, from 0.
         position: usize,
-        /// Coordinate of the state.
+        /// Coordinate within the state, from 0.
         coordinate: usize,
-        /// The NaN or infinity.
+        /// The value of the coordinate: NaN or an infinity.
         found: f64,
     },
     /// A state is larger than anything computed in f32.
@@ -32,9 +32,9 @@ pub enum InvertError {
         f32::MAX
     )]
     OutOfRange {
-        /// Position within the prompt.
+        /// Position of the state within the prompt, from 0.
         position: usize,
-        /// Coordinate of the state.
+        /// Coordinate within the state, from 0.
         coordinate: usize,
         /// The value of the coordinate.
         found: f64,
@@ -42,7 +42,7 @@ pub enum InvertError {
     /// The states have another width than the model's.
     #[error("the states have {found} coordinates, expected the model's d_model {expected}")]
     Width {
-        /// Width of the states.
+        /// The number of coordinates of each given state.
         found: usize,
         /// The `d_model` of the model.
         expected: usize,
@@ -50,12 +50,12 @@ pub enum InvertError {
     /// The states were read at another tap than the inverter was made for.
     #[error("the states were read at {found}, expected {expected}")]
     Tap {
-        /// Tap of the states.
+        /// The tap at which the states were read.
         found: Tap,
-        /// Tap of the inverter.
+        /// The tap that the inverter was made for.
         expected: Tap,
     },
-    /// A token fits the first state at another tap, and none at the tap given.
+    /// A token fits the first state at another tap, and none at the given tap.
     #[error(
         "these look like states of {likely}, not {given}: a token fits the first of them at {likely}, and none of those tested at {given}"
     )]
@@ -80,7 +80,7 @@ pub enum InvertError {
     UnknownTap {
         /// Path of the file of states.
         path: PathBuf,
-        /// Taps in the file.
+        /// The number of taps whose states the file holds.
         columns: usize,
         /// Taps that the file names.
         named: usize,
@@ -88,9 +88,9 @@ pub enum InvertError {
     /// The number of half steps of rounding differs from the number of positions.
     #[error("{found} half steps of rounding for {expected} positions: expected one for each")]
     HalfSteps {
-        /// The half steps given.
+        /// The number of half steps that the caller gave.
         found: usize,
-        /// The number of positions.
+        /// The number of positions, each of which needs one.
         expected: usize,
     },
     /// A factor of all states that is not positive and finite.
@@ -114,7 +114,7 @@ pub enum InvertError {
     MoreGiven {
         /// The number of tokens given.
         found: usize,
-        /// The number of states.
+        /// The number of states, one for each position.
         positions: usize,
     },
     /// A bound on distances that is negative or not finite.
@@ -128,9 +128,9 @@ pub enum InvertError {
         "at most {found} candidates at each position, and a scan of the whole vocabulary of {vocab_size}: expected one or the other"
     )]
     NoWholeScan {
-        /// The bound on candidates.
+        /// The largest number of candidates at a position, as the caller set it.
         found: usize,
-        /// Tokens in the vocabulary.
+        /// The number of tokens in the vocabulary.
         vocab_size: usize,
     },
     /// A beam of no hypotheses.

@@ -23,7 +23,7 @@ pub enum Verdict {
     /// A candidate lies within the noise floor and no other is known to. The rest of the vocabulary was not tested, or the
     /// margin does not exceed twice the floor.
     Verified,
-    /// Several candidates lie within the noise floor, and no later position tells them apart. The best is kept.
+    /// Several candidates lie within the noise floor, and no later position distinguishes them. The best is kept.
     Ambiguous {
         /// The known ones, nearest first: at most 16, and the kept one if it is not among them.
         candidates: Vec<Ranked>,
@@ -58,7 +58,7 @@ impl Verdict {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct RuledOut {
-    /// The id of the token.
+    /// The id of the excluded token.
     pub token_id: u32,
     /// The distance of its state at its own position.
     pub distance: f64,
@@ -74,9 +74,9 @@ pub struct RuledOut {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Kept {
-    /// The id of the token.
+    /// The id of the kept token.
     pub token_id: u32,
-    /// The distance of its state from the state given, in f64: in L2 or, if coordinates are known unequally well, weighted by
+    /// The distance of its state from the given state, in f64: in L2 or, if coordinates are known unequally well, weighted by
     /// that.
     pub distance: f64,
     /// The nearest other token tested, and its distance.
@@ -97,7 +97,7 @@ pub struct Kept {
 pub struct Position {
     /// The position within the prompt, from 0.
     pub position: usize,
-    /// The judgement on it.
+    /// The verdict: whether a token was found here, and on which evidence.
     pub verdict: Verdict,
     /// The best candidate: the recovered token if the verdict says so, or the nearest one tested. None if nothing was tested.
     pub kept: Option<Kept>,
@@ -159,7 +159,7 @@ impl Position {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Inversion {
-    /// Every position, in order.
+    /// A result for each position of the prompt, from the first on.
     pub positions: Vec<Position>,
     /// The change that the producer made to all states, as it was known or found.
     pub transformation: Transformation,
@@ -197,7 +197,7 @@ impl Inversion {
         self.positions.iter().find(|position| position.verdict == Verdict::Failed)
     }
 
-    /// Candidates tested in all.
+    /// Returns the number of candidates tested in all stages of the inversion.
     pub fn candidates_tested(&self) -> usize {
         self.cost.candidates()
     }
@@ -218,7 +218,7 @@ impl Inversion {
     }
 }
 
-/// Recovered tokens as text.
+/// The recovered tokens as text, as far as they are known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecoveredText {

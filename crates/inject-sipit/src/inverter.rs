@@ -1,4 +1,4 @@
-//! Draft, verify, repair, certify: the prompt back from its states.
+//! The recovery of a prompt from its states: draft, verify, repair, certify.
 
 mod calibrate;
 mod certify;
@@ -177,7 +177,7 @@ impl<'a> Inverter<'a> {
         complete(Recovery::begin(self, centred.as_ref().unwrap_or(target), searcher, &quiet)?, progress)
     }
 
-    /// The same states as centred ones, if none of them has a mean and the model is blind to it.
+    /// Returns the same states as centred ones, if the mean of each is zero and the model ignores means.
     fn centred(&self, target: &TargetStates) -> Option<TargetStates> {
         let is_blind = matches!(self.decoder.config().final_norm, NormConfig::Layer { .. });
         let unchanged = *target.transformation() == Transformation::None && self.tap != Tap::FinalNorm;

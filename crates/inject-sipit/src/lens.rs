@@ -66,9 +66,9 @@ pub struct LensInfo {
     pub tap: Tap,
     /// [`Model::weight_hash`](crate::models::Model::weight_hash) of the model.
     pub weight_hash: String,
-    /// Width of the states.
+    /// The number of coordinates of a state.
     pub d_model: usize,
-    /// Size of the vocabulary.
+    /// The number of tokens in the model's vocabulary.
     pub vocab_size: usize,
     /// Coordinates of the whitened space that are kept.
     pub rank: usize,

@@ -1,8 +1,8 @@
-//! The exact prompt back from hidden states, with a verdict for every position.
+//! Recovers the exact prompt from hidden states, with a verdict for every position.
 //!
 //! A hidden state of a causal decoder depends on its own token and on those before it. With the prefix known, each token of the
-//! vocabulary gives one state to compare. The nearest one is the token, and the distance to the second nearest tells how certain
-//! that is.
+//! vocabulary gives one state to compare. The token with the nearest state is the answer, and the distance to the second nearest shows how
+//! certain it is.
 //!
 //! ```
 //! use burn::tensor::Device;
@@ -18,7 +18,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! - [`recover`]: the short way, with default settings and the policy that is expected to cost least.
+//! - [`recover`]: the short path, with default settings and the policy that is expected to cost least.
 //! - [`TargetStates`]: the states to invert, with their tap and number format.
 //! - [`Transformation`]: a change that the producer made to all states, such as a factor.
 //! - [`Inverter`] and [`Settings`]: draft, verify, repair, certify.
@@ -26,11 +26,11 @@
 //! - [`sources`]: the sources of candidates and the trait for your own.
 //! - [`lens`]: lenses draft a whole prompt from its states at once.
 //! - [`Acceptance`] and [`NoiseModel`]: the rule by which a candidate counts as the token.
-//! - [`find_tap`]: the tap of states that do not say it.
+//! - [`find_tap`]: the tap of states whose file does not name it.
 //! - [`Inversion`], [`Position`], [`Verdict`] and [`inversion`]: the result and its cost.
 //!
 //! [`collisions`], [`states`] and [`models`] are the crates below this one. `burn` and `ndarray` are re-exported too, because
-//! their types occur in signatures. A program still depends on `burn` itself to switch on a backend.
+//! their types occur in signatures. A program still depends on `burn` itself to enable a backend.
 //!
 //! Features, all off by default: `hub` compiles the client for the Hugging Face Hub; `parquet` reads prompts from .parquet files;
 //! `gradient` adds the two published searches that descend by gradients, and with them automatic differentiation.

@@ -192,7 +192,7 @@ struct Normal {
     /// The sample without its mean, over the square root of its size: `[size, d_model]`.
     sample: DMatrix<f64>,
     ridge: f64,
-    /// `ridge I + sample sample'`.
+    /// The Cholesky factor of `ridge I + sample sample'`.
     factor: Cholesky<f64, Dyn>,
 }
 

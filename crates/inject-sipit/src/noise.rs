@@ -85,7 +85,7 @@ impl NoiseModel {
         self.relative
     }
 
-    /// A known relative noise.
+    /// Creates a model of a known noise, relative to the norm of a state.
     #[cfg(test)]
     pub(crate) fn exactly(relative: f64) -> Self {
         NoiseModel { relative }

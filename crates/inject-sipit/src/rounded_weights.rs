@@ -16,7 +16,7 @@ use crate::{
 ///
 /// Programs round weights to INT8, NF4 and FP4 in one way each ([`Decoder::with_weights_in`]). So the weights of the producer are
 /// known, and its states lie within the noise of computing in 16 bits, a tenth of what the rounding of weights to 4 bits adds. If
-/// the weights were rounded in another way, they are as far from these as from the ones given. The first two open positions tell the two
+/// the weights were rounded in another way, they are as far from these as from the given ones. The first two open positions tell the two
 /// apart, for a few thousand candidates at most: the rounded decoder must verify their tokens, and its states of these tokens must be
 /// nearer than those of the decoder given. The caller inverts with the decoder returned and with [`ComputedIn::Auto`].
 ///

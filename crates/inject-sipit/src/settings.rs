@@ -34,7 +34,7 @@ pub struct Settings {
     pub beam: usize,
     /// The action at a position that no candidate fits.
     pub on_failure: OnFailure,
-    /// Bounds on the cost.
+    /// The bounds on the candidates and the time of an inversion.
     pub budget: Budget,
     /// Bytes that one batch of candidates or drafts may take: at least those of one position. The model, the memory of the
     /// sources, and for each hypothesis its prefix cache and the states of at most 2,048 candidates in f64 come on top.

@@ -58,7 +58,7 @@ pub struct TargetStates {
 impl TargetStates {
     /// States of all positions of one prompt, and the number format they were stored in, which bounds their rounding.
     ///
-    /// A row of nothing but NaN is the place of a state that is missing, as [`TargetStates::with_missing`] puts one there. An infinity in
+    /// A row of nothing but NaN marks a missing state, as [`TargetStates::with_missing`] does. An infinity in
     /// f16 is a coordinate that exceeded the format. Nothing else is known of it, so the other coordinates decide.
     ///
     /// # Shapes

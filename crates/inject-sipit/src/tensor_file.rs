@@ -25,7 +25,7 @@ pub enum TensorFileError {
     /// The file cannot be read or written.
     #[error("cannot read or write {}", path.display())]
     Io {
-        /// Path of the file.
+        /// Path of the file of tensors.
         path: PathBuf,
         /// The error of the operating system.
         source: io::Error,
@@ -33,7 +33,7 @@ pub enum TensorFileError {
     /// The file is not of the expected kind, or is damaged.
     #[error("{}: {reason}", path.display())]
     Malformed {
-        /// Path of the file.
+        /// Path of the file of tensors.
         path: PathBuf,
         /// The content that was found, and the content that was expected.
         reason: String,

@@ -21,7 +21,7 @@ pub(crate) use self::largest::{Largest, Scored, Wanted};
 /// Rows of all tokens on the unit that multiplies them. Their products only propose, so few digits are enough.
 #[derive(Clone, Debug)]
 pub(crate) enum TokenRows {
-    /// On the processor, in whole numbers.
+    /// On the processor, in integers.
     Processor(QuantisedRows),
     /// On the device, in its own number format, [`ON_DEVICE`] tokens at a time.
     Device(Vec<DeviceRows>),

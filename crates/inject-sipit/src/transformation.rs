@@ -10,7 +10,7 @@ use crate::collisions::norm;
 
 /// A change that the producer made to every state of a prompt.
 ///
-/// The states of candidates are changed in the same way before they are compared, or the change is undone on the states given. Either
+/// The states of candidates are changed in the same way before they are compared, or the change is undone on the given states. Either
 /// way a distance is not larger than that of the unchanged states, so the bounds on noise hold: docs/numerics.md, section 8.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
@@ -30,7 +30,7 @@ pub enum Transformation {
         /// Upper bound on its relative error.
         within: f64,
     },
-    /// The coordinates of all states were permuted alike. Where their order is not known, values are compared in order of their size.
+    /// The coordinates of all states were permuted in the same way. Where their order is unknown, values are compared in order of size.
     Permuted {
         /// The order, as far as it is known.
         coordinates: Coordinates,
@@ -43,7 +43,7 @@ impl Transformation {
         !matches!(self, Transformation::None | Transformation::Scaled { .. })
     }
 
-    /// Changes the states of candidates, `width` numbers each, as the states given were.
+    /// Changes the states of candidates, `width` numbers each, as the given states were.
     pub(crate) fn apply(&self, states: &mut [f64], width: usize) {
         match self {
             Transformation::None | Transformation::Scaled { .. } => {}

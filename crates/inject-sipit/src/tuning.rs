@@ -72,7 +72,7 @@ pub(crate) const TAP_RIDGE: f64 = 0.1;
 pub(crate) const TAP_CANDIDATES: usize = 4096;
 /// Candidates of a first position after which the tap is doubted, if none fitted. The doubt costs a tenth of them.
 pub(crate) const TAP_DOUBTED: usize = 2048;
-/// Taps tried when the one given is doubted.
+/// Taps tried when the given one is doubted.
 pub(crate) const TAP_OTHERS: usize = 3;
 
 // Changes to all states.

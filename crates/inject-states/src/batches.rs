@@ -9,7 +9,7 @@ use inject_models::Decoder;
 /// Each batch fits into the budget of memory, in bytes, and needs one set of rotary frequencies. A prompt over the budget makes a batch
 /// of its own. `taps` is the number of taps that are read.
 ///
-/// Sorting by length keeps the padding small. Equal lengths stay in the order given, so the plan depends on nothing but
+/// Sorting by length keeps the padding small. Equal lengths stay in the given order, so the plan depends on nothing but
 /// the arguments.
 pub fn batches_by_length(
     decoder: &Decoder,

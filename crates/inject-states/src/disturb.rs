@@ -1,4 +1,4 @@
-//! Rounding, noise and gaps, as states may have after a leak.
+//! Changes that states may have after a leak: rounding, noise, dropout, clipping.
 //!
 //! A disturbance changes the states of one prompt (or the rows of one tap), in f64 and in place. It is written as one word,
 //! such as `int8-row` or `dropout:0.1`: the same word on a command line, in a file of results and in a table.
@@ -12,7 +12,7 @@ use ndarray::Array2;
 pub use self::rounding::{Rounding, ScaledBy};
 use crate::random::SplitMix;
 
-/// A change of states between their producer and whoever has them.
+/// A change of states between their producer and their reader.
 ///
 /// # Example
 ///
@@ -49,7 +49,7 @@ pub enum Disturbance {
     },
 }
 
-/// A text that is not the word of a disturbance.
+/// A text that does not name a disturbance.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "unknown disturbance `{found}`: expected f16, bf16, int8-row, int8-tensor, int4-row, int4-tensor, noise:NORM, \
@@ -57,7 +57,7 @@ pub enum Disturbance {
 )]
 #[non_exhaustive]
 pub struct DisturbanceError {
-    /// The text as given.
+    /// The text that names no disturbance.
     pub found: String,
 }
 

@@ -41,7 +41,7 @@ pub use self::{
 pub struct FileError {
     /// The action, such as `create` or `rename`.
     pub action: &'static str,
-    /// The file or folder.
+    /// The file or folder on which the operation failed.
     pub path: PathBuf,
     /// The error of the operating system.
     pub source: io::Error,
@@ -95,7 +95,7 @@ pub fn replace_with<E: From<FileError>>(
     Ok(sync_folder(parent(path))?)
 }
 
-/// Opens a file to write it anew, and locks it.
+/// Opens a file to replace its content, and locks it.
 fn lock_alone(path: &Path) -> Result<LockedFile, FileError> {
     let busy = || {
         let reason = "another process is writing this file";

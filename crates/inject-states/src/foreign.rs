@@ -123,7 +123,7 @@ impl StatesFile {
         StatesFile::open_with(path, &ReadOptions::new())
     }
 
-    /// Opens a file of which something is known that it does not say.
+    /// Opens a file with facts that the caller knows and the file does not state.
     ///
     /// # Errors
     ///
@@ -244,7 +244,7 @@ impl StatesFile {
 
     /// Reads the states at one tap of a model whose states have width `d_model`, without rounding.
     ///
-    /// A file with one column that it does not name is taken at the caller's word.
+    /// A file with one column that it does not name is taken to be that tap.
     ///
     /// # Shapes
     ///

@@ -35,11 +35,11 @@
 //! - [`store`]: states on disk, resumable and read in place.
 //! - [`foreign`]: states that other programs wrote.
 //! - [`prompts`]: prompts from files.
-//! - [`Disturbance`]: rounding, noise and gaps, as states may have after a leak.
-//! - [`batches`]: plans of which prompts are computed together.
+//! - [`Disturbance`]: changes that states may have after a leak: rounding, noise, dropout, clipping.
+//! - [`batches`]: the division of prompts into batches.
 //! - [`durable`]: files that survive a kill. [`random`]: random numbers that are the same on every platform.
 //!
-//! The crate below is re-exported as [`models`], and with it `burn` and `ndarray`. A dependency on `burn` is needed only to switch on a
+//! The crate below is re-exported as [`models`], and with it `burn` and `ndarray`. A dependency on `burn` is needed only to enable a
 //! backend. Features: `hub` and `training` as in `inject-models`; `parquet` reads prompts from .parquet files.
 
 pub mod batches;

@@ -32,7 +32,7 @@ pub struct Share {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ShareError {
-    /// The text is not two whole numbers with a slash between them.
+    /// The text is not two integers with a slash between them.
     #[error("`{found}` is not a share: expected SHARE/SHARES, such as 1/3 for the first of three")]
     Syntax {
         /// The text that was given.
@@ -43,7 +43,7 @@ pub enum ShareError {
     OutOfRange {
         /// The number of the share, counted from 0.
         share: usize,
-        /// The number of shares.
+        /// The number of shares into which the work is divided.
         shares: usize,
     },
 }

@@ -19,7 +19,7 @@ use ndarray::{Array2, ArrayView2};
 /// use inject_states::States;
 /// use ndarray::arr2;
 ///
-/// // A transposed array is laid out anew.
+/// // A transposed array is copied into row-major order.
 /// let states = States::from(arr2(&[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]).reversed_axes());
 /// assert_eq!(states.dim(), (2, 3));
 /// assert_eq!(states.state(1), [2.0, 4.0, 6.0]);

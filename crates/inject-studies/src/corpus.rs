@@ -43,7 +43,7 @@ impl<'a> CorpusStates<'a> {
     }
 }
 
-/// The result of [`corpus`].
+/// The distances between the last states of many prompts at some taps, as [`corpus`] measures them.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]

@@ -37,13 +37,13 @@ pub enum StudyError {
     /// All states belong to the same prompt, so there are no pairs.
     #[error("the states at {tap} belong to 1 prompt, expected at least 2 different prompts")]
     NoPairs {
-        /// The tap at fault.
+        /// The tap whose states all belong to one prompt.
         tap: Tap,
     },
     /// There are too few different prompts for the study.
     #[error("{found} different prompts, expected at least {expected}")]
     TooFewPrompts {
-        /// The number there is.
+        /// The number of different prompts given.
         found: usize,
         /// The least number that the study needs.
         expected: usize,
@@ -69,7 +69,7 @@ pub enum StudyError {
         "{tap}, position {position}, coordinate {column}: the disturbed state is {found}, expected a finite number"
     )]
     View {
-        /// The tap at fault.
+        /// The tap of the disturbed state.
         tap: Tap,
         /// The position within the prompt, counted from 0.
         position: usize,
@@ -81,7 +81,7 @@ pub enum StudyError {
     /// The noise floor of a tap was not given.
     #[error("the noise floor at {tap} is missing: measure it first")]
     NoNoiseFloor {
-        /// The tap at fault.
+        /// The tap without a noise floor.
         tap: Tap,
     },
     /// The learning rate is not positive.
@@ -103,7 +103,7 @@ pub enum StudyError {
     TooFew {
         /// The plural noun for the counted items.
         what: &'static str,
-        /// The number there is.
+        /// The number of items given.
         found: usize,
         /// The least number that the study needs.
         expected: usize,

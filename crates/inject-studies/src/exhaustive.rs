@@ -28,7 +28,7 @@ use crate::{
     tap_distances::quantiles,
 };
 
-/// The options of [`exhaustive`].
+/// The tap, the number of closest prompts, and the pairs that [`exhaustive`] examines.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct ExhaustiveOptions {

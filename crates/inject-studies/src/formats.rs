@@ -23,7 +23,7 @@ use crate::{
     tuning::NOISE_SAMPLE,
 };
 
-/// The options of [`formats`].
+/// The taps and number formats that [`formats`] compares.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct FormatOptions {
@@ -79,7 +79,7 @@ impl fmt::Display for Storage {
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct FormatStudy {
-    /// The number of prompts.
+    /// The number of prompts whose states were compared.
     pub prompts: usize,
     /// Each format at each tap.
     pub formats: Vec<InFormat>,

@@ -21,7 +21,7 @@ use crate::{
     tuning::NOISE_SAMPLE,
 };
 
-/// The options of [`lengths`].
+/// The taps, lengths and number of prompts that [`lengths`] measures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LengthOptions {
@@ -40,7 +40,7 @@ impl LengthOptions {
     }
 }
 
-/// The result of [`lengths`].
+/// The distances between prompts of equal lengths, as [`lengths`] measures them.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
@@ -77,7 +77,7 @@ pub struct AtLength {
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct DistanceSpread {
-    /// The number of pairs.
+    /// The number of pairs of prompts.
     pub pairs: u64,
     /// The smallest distance of a pair, in L2.
     pub minimum: f64,

@@ -20,7 +20,7 @@ use crate::{
     tuning::NOISE_SAMPLE,
 };
 
-/// The options of [`margins`].
+/// The taps and positions at which [`margins`] compares all tokens.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct MarginOptions {
@@ -46,7 +46,7 @@ impl MarginOptions {
     }
 }
 
-/// The result of [`margins`].
+/// The distances from true tokens to all others, as [`margins`] measures them.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
@@ -91,11 +91,11 @@ pub struct TapMargins {
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct OneStep {
-    /// Number of the prompt.
+    /// Number of the prompt in the given list, from 0.
     pub prompt: usize,
     /// The position, counted from 0.
     pub position: usize,
-    /// The token that stands there.
+    /// The id of the true token.
     pub token: u32,
     /// The other token whose state is nearest, the first one if several are equally near.
     pub nearest: u32,

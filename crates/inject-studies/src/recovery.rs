@@ -24,7 +24,7 @@ use inject_sipit::{
 pub use self::condition::Condition;
 use self::disturbed::Disturbed;
 
-/// The options of [`recovery`].
+/// The taps, conditions and limits under which [`recovery`] inverts prompts.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct RecoveryOptions {
@@ -53,7 +53,7 @@ impl RecoveryOptions {
     }
 }
 
-/// The result of [`recovery`].
+/// The success of inversions under each condition, as [`recovery`] measures it.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]

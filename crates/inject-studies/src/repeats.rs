@@ -19,13 +19,13 @@ use crate::{
     run::{Finished, Run},
 };
 
-/// The options of [`repeats`].
+/// The taps, tokens and number of repetitions that [`repeats`] compares.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct RepeatOptions {
     /// The taps at which states are read.
     pub taps: Vec<Tap>,
-    /// The tokens to repeat.
+    /// The token ids to repeat, each by itself.
     pub tokens: Vec<u32>,
     /// The largest number of repetitions, at least two. Each token is repeated once, twice and so on, up to this number.
     pub most: usize,
@@ -45,7 +45,7 @@ impl RepeatOptions {
     }
 }
 
-/// The result of [`repeats`].
+/// The distances between repetitions of single tokens, as [`repeats`] measures them.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]

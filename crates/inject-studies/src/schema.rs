@@ -35,7 +35,7 @@ pub(crate) struct NoiseFloor {
     /// Computed as one of many candidates after a cached prefix.
     #[schemars(schema_with = "number_or_null")]
     cached: Option<f64>,
-    /// Computed on another device.
+    /// Computed on another device. Null if there was none.
     #[schemars(schema_with = "number_or_null")]
     other_device: Option<f64>,
 }
@@ -62,7 +62,7 @@ pub(crate) struct Pair {
     a: usize,
     /// The second row, which comes after the first.
     b: usize,
-    /// The distance in f64.
+    /// The L2 distance in f64.
     distance: f64,
 }
 

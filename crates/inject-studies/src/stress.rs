@@ -69,7 +69,7 @@ impl StressSet {
     }
 }
 
-/// The result of [`stress`].
+/// The closest pairs of each stress set, as [`stress`] measures them.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]

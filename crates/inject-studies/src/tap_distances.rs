@@ -25,7 +25,7 @@ use crate::error::StudyError;
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct TapDistances {
-    /// The number of states.
+    /// The number of states, one for each different prompt.
     pub rows: usize,
     /// The number of pairs of different prompts. All of them were examined.
     pub pairs: u64,
@@ -66,7 +66,7 @@ pub struct Bin {
     pub lower: f64,
     /// The smallest distance above the bin.
     pub upper: f64,
-    /// The number of pairs.
+    /// The number of pairs whose distance is in the bin.
     pub pairs: u64,
 }
 

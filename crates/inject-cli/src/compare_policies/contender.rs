@@ -13,7 +13,7 @@ use crate::{
 /// A policy that is compared. Its name is that of the policy of `inject invert`, if it is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Contender {
-    /// A policy of `inject invert`, which begins anew at each prompt.
+    /// A policy of `inject invert`, which forgets each prompt before the next.
     Policy(PolicyKind),
     /// The automatic choice, which keeps what it learned from earlier prompts.
     AutoLearning,
@@ -74,7 +74,7 @@ impl Contender {
         matches!(self, Contender::AutoWithLens | Contender::Policy(PolicyKind::Lens))
     }
 
-    /// Returns whether one policy inverts all prompts, and may use for later prompts what it saw in earlier ones.
+    /// Returns whether one policy inverts all prompts, so that it may learn from earlier ones.
     pub(crate) fn learns_between_prompts(self) -> bool {
         self == Contender::AutoLearning
     }

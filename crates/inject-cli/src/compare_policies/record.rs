@@ -21,7 +21,7 @@ use crate::{
 pub(crate) struct Prompt {
     /// The origin of the tokens.
     pub(crate) kind: Kind,
-    /// The tokens by id.
+    /// The token ids of the prompt, in order.
     pub(crate) token_ids: Vec<u32>,
 }
 
@@ -92,7 +92,7 @@ impl Record {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Summary {
-    /// The policy by name.
+    /// The name of the policy.
     pub(crate) contender: Contender,
     /// The sources of candidates of the policy, in order.
     pub(crate) policy: String,
@@ -100,7 +100,7 @@ pub(crate) struct Summary {
     pub(crate) reason: String,
     /// Seconds to measure the noise and to load the lens, once.
     pub(crate) ready_seconds: f64,
-    /// Seconds for each prompt.
+    /// Seconds to invert each prompt.
     pub(crate) seconds: Spread,
     /// The share of prompts that are recovered.
     pub(crate) recovered: f64,

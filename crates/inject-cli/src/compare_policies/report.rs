@@ -27,7 +27,7 @@ pub(crate) struct About {
     pub(crate) device: String,
     /// The tap of the states.
     pub(crate) tap: String,
-    /// The size of the vocabulary.
+    /// The number of tokens in the vocabulary.
     pub(crate) vocab_size: usize,
     /// The length of each prompt.
     pub(crate) tokens: usize,
@@ -35,7 +35,7 @@ pub(crate) struct About {
     pub(crate) max_seconds: f64,
     /// The seed of the policies.
     pub(crate) seed: u64,
-    /// The seed of the prompts.
+    /// The seed from which the prompts were generated.
     pub(crate) prompt_seed: u64,
     /// Seconds of one forward pass of a prompt to the tap.
     pub(crate) forward_seconds: f64,

@@ -15,7 +15,7 @@ use crate::{
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
-    /// Prose or code.
+    /// Prose or code, as a file or the generator gives it.
     Text,
     /// Tokens drawn uniformly from the vocabulary.
     Random,
@@ -59,7 +59,7 @@ pub(crate) struct Record {
     pub(crate) forward_seconds: f64,
     /// The time of the inversion divided by that of the forward pass.
     pub(crate) forward_pass_equivalents: f64,
-    /// Candidates whose states were compared with the ones given.
+    /// Candidates whose states were compared with the given states.
     pub(crate) candidates: usize,
     /// The number of positions that the drafts did not settle.
     pub(crate) repaired: usize,

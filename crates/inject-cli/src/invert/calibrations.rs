@@ -10,7 +10,7 @@ use inject_sipit::{
 use super::Options;
 use crate::{options::LoadedModel, outcome::Failure};
 
-/// The formats of producers.
+/// The number formats in which producers may have computed.
 const FORMATS: [NumberFormat; 6] = [
     NumberFormat::Float(FloatFormat::Bf16),
     NumberFormat::Float(FloatFormat::F16),

@@ -21,7 +21,7 @@ pub(crate) enum Change {
         /// Upper bound on its relative error.
         within: f64,
     },
-    /// The coordinates of all states were permuted alike.
+    /// The coordinates of all states were permuted in the same way.
     Permuted {
         /// The model's coordinate that each coordinate of the file is; null where the states do not tell.
         coordinates: Vec<Option<usize>>,

@@ -1,4 +1,4 @@
-//! Every prompt of a batch, or of a folder of files, into a file of results that an interrupted run goes on with.
+//! Every prompt of a batch, or of a folder of files, into a file of results that an interrupted run continues.
 
 use std::{
     collections::BTreeMap,

@@ -21,7 +21,7 @@ const WITH_LENS: f64 = 4.0;
 /// States computed for each position by a search without calibration, after the first prompts, which it learns from.
 const WITHOUT_LENS: f64 = 16.0;
 
-/// The tokens of the first prompts, in groups, from which sources learn for all others. A run that goes on recovers these
+/// The tokens of the first prompts, in groups, from which sources learn for all others. A continued run recovers these
 /// prompts again for it, so that it finds what an uninterrupted one finds.
 const TEACHING: usize = 4;
 
@@ -56,7 +56,7 @@ impl GroupLimits {
     }
 
     /// Prompts of these lengths as groups of neighbours, each of at least one prompt. They depend on nothing else, so a run that
-    /// was interrupted goes on with the same groups.
+    /// was interrupted continues with the same groups.
     pub(super) fn groups(self, lens: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
         let mut groups: Vec<Range<usize>> = Vec::new();
         let mut tokens = 0;

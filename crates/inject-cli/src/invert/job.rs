@@ -30,7 +30,7 @@ pub(super) struct Job<'a> {
     policy: &'a PolicyOptions,
 }
 
-/// The states to invert.
+/// The part of a job that describes the given states.
 #[derive(serde::Serialize)]
 pub(super) struct GivenStates<'a> {
     #[serde(flatten)]

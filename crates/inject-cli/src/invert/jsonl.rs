@@ -7,7 +7,7 @@ use inject_sipit::states::durable::{self, JsonLines, JsonLinesError};
 use super::tally::{Record, Tally};
 use crate::{interrupt, options::out::check_file, outcome::Failure};
 
-/// Begins a file of results, or goes on with one that was begun with the same job. The prompts that are there already are
+/// Begins a file of results, or continues one that was begun with the same job. The prompts that are there already are
 /// counted in the tally. `all` are the prompts that the file is for, of `whole`, the store or the files. A file of another job without any prompt, as a run with a wrong option leaves it, is begun again.
 ///
 /// # Errors

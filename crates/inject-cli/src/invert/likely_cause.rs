@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::report::{Recovered, VerdictName};
 use crate::number::measured;
 
-/// A nearest candidate that lies nearer than this share of the runner-up stands out: its state is the one given, but for noise.
+/// A nearest candidate that lies nearer than this share of the runner-up stands out: its state is the given one, but for noise.
 const STANDS_OUT: f64 = 0.5;
 
 /// The likeliest cause of a prompt that is not recovered.
@@ -29,9 +29,9 @@ pub(crate) struct LikelyCause {
 pub(crate) enum CauseKind {
     /// The prompt that was given with the states is not theirs.
     OtherPrompt,
-    /// Several tokens have the state given, within the tolerance.
+    /// Several tokens have the given state, within the tolerance.
     SeveralFit,
-    /// The budget was spent.
+    /// The budget of time or candidates was spent.
     Budget,
     /// The states hold more noise than was allowed.
     Noise,

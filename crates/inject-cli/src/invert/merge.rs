@@ -59,7 +59,7 @@ pub(super) fn run(options: &Options, paths: &[PathBuf]) -> Result<Outcome, Failu
         let (found, expected) = (next - file.share.first_prompt, file.share.prompts);
         if found != expected {
             return Err(Failure::new(format!(
-                "{} is unfinished: it holds {found} of the {expected} prompts of share {}; run its command again to go on",
+                "{} is unfinished: it holds {found} of the {expected} prompts of share {}; run its command again to continue",
                 file.path.display(),
                 file.share.share
             )));

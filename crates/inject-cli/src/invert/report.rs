@@ -76,18 +76,18 @@ pub(crate) struct Recovered {
     pub(super) order: Option<Vec<usize>>,
     /// The likeliest cause if the prompt is not recovered; null if it is.
     pub(super) likely_cause: Option<LikelyCause>,
-    /// Every position, in order.
+    /// A result for each position of the prompt, in order.
     pub(super) positions: Vec<PositionReport>,
     /// Seconds that the inversion took.
     pub(super) seconds: f64,
-    /// Candidates whose states were compared with the ones given.
+    /// Candidates whose states were compared with the given states.
     pub(super) candidates_tested: usize,
     /// The cost of each stage: drafts, sources of candidates, scan, and so on.
     pub(super) cost: BTreeMap<String, StageReport>,
 }
 
 impl Recovered {
-    /// The report of an inversion that took so many seconds, compared with the prompt if that is known.
+    /// Creates the report of an inversion that took `seconds` seconds, compared with the prompt if that is known.
     pub(super) fn new(
         model: &Model,
         inversion: &Inversion,

@@ -1,4 +1,4 @@
-//! Every prompt of a store, into a file of results that an interrupted run goes on with.
+//! Every prompt of a store, into a file of results that an interrupted run continues.
 
 use std::{ops::Range, path::Path, time::Instant};
 
@@ -112,7 +112,7 @@ struct Run<'a> {
     states: &'a TapStates,
     model: &'a LoadedModel,
     output: &'a mut JsonLines,
-    /// The prompts to recover.
+    /// The numbers of the prompts that this share recovers.
     own: Range<usize>,
 }
 

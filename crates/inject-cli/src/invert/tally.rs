@@ -72,11 +72,11 @@ pub(crate) struct Tally {
     failed_positions: usize,
     /// Positions with the verdict open.
     open_positions: usize,
-    /// Candidates whose states were compared with the ones given.
+    /// Candidates whose states were compared with the given states.
     candidates_tested: usize,
     /// States computed up to the tap.
     states: usize,
-    /// Seconds of all inversions.
+    /// Seconds that all inversions took together.
     seconds: f64,
     /// The number of positions for each second.
     tokens_per_second: f64,
@@ -162,7 +162,7 @@ impl Tally {
 
     /// The counts for a person.
     pub(super) fn text(&self) -> String {
-        /// Prompts that are named.
+        /// The largest number of prompts that a line lists by number.
         const NAMED: usize = 10;
         let mut lines = vec![format!(
             "{}: {} verified at every position, {} equal to the prompt in the store",

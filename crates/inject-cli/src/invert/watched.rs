@@ -34,7 +34,7 @@ pub(super) enum Stopped {
 
 /// Returns the outcome of a piece of work, which has a thread of its own.
 ///
-/// Fails if it takes too long, or too much memory. Then the thread goes on until the program ends, so the caller should end it.
+/// Fails if it takes too long, or too much memory. The thread then continues until the program ends, so the caller should end the program.
 pub(super) fn watched<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Stopped> {
     let (send, receive) = channel();
     let (begin, before) = (Instant::now(), resident());

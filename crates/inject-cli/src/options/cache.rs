@@ -1,4 +1,4 @@
-//! The folder of what the program remembers between commands.
+//! The cache folder, where the program keeps data between commands.
 
 use std::path::PathBuf;
 

@@ -191,7 +191,7 @@ impl LoadedModel {
         Ok(self.weight_hash.get().map_or("", String::as_str))
     }
 
-    /// The name for reports.
+    /// Returns the name of the model as reports have it.
     pub(crate) fn id(&self) -> &str {
         &self.model.origin().id
     }

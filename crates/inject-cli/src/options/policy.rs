@@ -198,7 +198,7 @@ impl PolicyOptions {
         let bos = beginning(model);
         let prior = |limit: usize| Policy::new().then_up_to(limit, Prior::new().beginning_with(bos));
         let searching = |source: Gradient| Policy::new().then(source.snapping(self.snap));
-        let named = |policy: Policy| PolicyChoice::new(policy, "as asked for");
+        let named = |policy: Policy| PolicyChoice::new(policy, "as requested");
         let seed = self.seed.unwrap_or(SEED);
         Ok(match self.policy {
             PolicyKind::Auto => PolicyChoice::auto(

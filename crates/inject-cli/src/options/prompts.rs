@@ -22,7 +22,7 @@ pub(crate) struct PromptOptions {
     /// A file of prompts: .txt (one a line), .jsonl, .json, .csv or .parquet (each with the field `text`) [default: generated text]
     #[arg(long, value_name = "FILE")]
     pub(crate) prompts: Option<PathBuf>,
-    /// The field or column of the prompts. Dots lead deeper: messages.0.content; a whole conversation is its texts [default: text]
+    /// The field or column of the prompts. Dots name nested fields: messages.0.content. A conversation is read as its texts [default: text]
     #[arg(long, value_name = "NAME", requires = "prompts")]
     pub(crate) field: Option<String>,
     /// A file of prompts as token ids, one prompt a line: 1,2,3 or [1,2,3] or {"ids": [1,2,3]}; the model needs no tokenizer

@@ -52,7 +52,7 @@ pub(crate) struct Study {
     done: RefCell<Vec<(StudyName, Completeness)>>,
 }
 
-/// The result of a study.
+/// A study's result, which the program writes as JSON and knows to be complete or not.
 pub(crate) trait StudyResult: Serialize {
     /// The units that it contains.
     fn completeness(&self) -> &Completeness;
@@ -123,7 +123,7 @@ impl Study {
         &self.folder
     }
 
-    /// Carries out one study with its journal in the folder, and writes the result to `NAME.json` beside it.
+    /// Runs one study with its journal in the folder, and writes the result to `NAME.json` beside it.
     ///
     /// # Errors
     ///

@@ -55,7 +55,7 @@ impl Axis {
         &self.title
     }
 
-    /// The names of rows.
+    /// Returns the names of the rows, if the axis has rows and not numbers.
     pub(super) fn row_names(&self) -> Option<&[String]> {
         match &self.scale {
             Scale::Rows(names) => Some(names),

@@ -14,7 +14,7 @@ use plotters::{
 use super::{Figure, Mark, axis::Place, covered::covered, figure::Series, fitted::Fitted};
 use crate::outcome::{Failure, chain};
 
-/// Colours that people with any kind of colour vision tell apart.
+/// Colours that people with any kind of colour vision can distinguish.
 ///
 /// # Source
 ///

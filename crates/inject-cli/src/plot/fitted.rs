@@ -122,7 +122,7 @@ fn share() -> Fitted {
 }
 
 fn linear(low: f64, high: f64) -> Fitted {
-    /// Steps between ticks, about.
+    /// The approximate number of steps between ticks.
     const STEPS: f64 = 6.0;
     // Values that cannot be negative and come near zero are seen against zero.
     let low = if low >= 0.0 && 2.0 * low <= high { 0.0 } else { low };

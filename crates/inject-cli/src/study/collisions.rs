@@ -78,7 +78,7 @@ pub(crate) struct Options {
     memory: Megabytes,
 }
 
-/// Carries out the study.
+/// Runs the study.
 ///
 /// # Errors
 ///

@@ -62,7 +62,7 @@ pub(crate) struct Options {
     memory: Megabytes,
 }
 
-/// Carries out the study.
+/// Runs the study.
 ///
 /// # Errors
 ///

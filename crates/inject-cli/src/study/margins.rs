@@ -48,7 +48,7 @@ pub(crate) struct Options {
     /// The number of prompts to measure margins on
     #[arg(long, value_name = "COUNT", default_value = "20", help_heading = "Prompts")]
     count: NonZeroUsize,
-    /// The most tokens to keep of each of them
+    /// The most tokens to keep of each prompt
     #[arg(long, value_name = "TOKENS", default_value = "32", help_heading = "Prompts")]
     longest: NonZeroUsize,
     /// The prompt lengths in tokens at which distances are measured
@@ -72,7 +72,7 @@ pub(crate) struct Options {
     memory: Megabytes,
 }
 
-/// Carries out both studies.
+/// Runs both studies.
 ///
 /// # Errors
 ///

@@ -1,15 +1,14 @@
-//! `inject study precision`: what narrow formats and noise do to distances, to one-step decoding, and to whole prompts.
+//! `inject study precision`: the effect of narrow formats and noise on distances, one-step decoding and whole prompts.
 
 mod figures;
+mod options;
 mod tables;
 
-use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
-use clap::{Args, ValueEnum};
 use inject_sipit::{
     Lens, PolicyChoice,
-    models::{Decoder, NumberFormat, Tap},
-    states::Disturbance,
+    models::{Decoder, Tap},
 };
 use inject_studies::{
     ChosenPositions, StudyName, decoding,
@@ -20,148 +19,16 @@ use inject_studies::{
     recovery::{Condition, RecoveryOptions},
 };
 
+pub(crate) use self::options::Options;
+use self::options::Part;
 use crate::{
-    lenses::find_lens,
-    options::{
-        LoadedModel, Megabytes, ModelOptions, PromptOptions, StudyOptions, TapsOption, policy::beginning,
-        study::Study,
-    },
+    options::{LoadedModel, TapsOption, policy::beginning, study::Study},
     outcome::Failure,
-    output::note,
     report::Report,
     table::Table,
 };
 
-/// Measure how well prompts survive narrow number formats and noise
-#[derive(Args, Debug)]
-#[command(
-    long_about = "Measure how well prompts survive narrow number formats and noise.\n\n\
-Three parts: formats (the closest pairs of many prompts), decoding (every token of the vocabulary after a true prefix) \
-and recovery (whole prompts). Four things are kept apart: quantised weights on both sides, quantised weights on the \
-producing side alone, rounded or damaged states, and added noise. docs/guide/6-precision.md says what the numbers mean.",
-    after_help = "\
-Examples:
-  inject study precision --parts formats --pairs-of 200
-  inject study precision --model FOLDER --prompts prompts.jsonl --lens LENSES --taps block-1
-
-To continue a stopped run, give the same command again."
-)]
-pub(crate) struct Options {
-    /// The parts to carry out
-    #[arg(
-        long,
-        value_name = "LIST",
-        value_enum,
-        value_delimiter = ',',
-        default_value = "formats,decoding,recovery"
-    )]
-    parts: Vec<Part>,
-    #[command(flatten)]
-    taps: TapsOption,
-    /// The formats of weights: f16, bf16, int8, int4, nf4, fp4
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "f16,bf16,int8,int4,nf4,fp4")]
-    weights: Vec<NumberFormat>,
-    /// The disturbances of states: f16, bf16, int8-row, int8-tensor, int4-row, int4-tensor, dropout:SHARE, clip:TIMES, noise:NORM
-    #[arg(
-        long,
-        value_name = "LIST",
-        value_delimiter = ',',
-        default_value = "f16,bf16,int8-row,int8-tensor,int4-row,int4-tensor,dropout:0.1,dropout:0.5,clip:2"
-    )]
-    disturbances: Vec<Disturbance>,
-    /// The seed of disturbances, directions and projections
-    #[arg(long, value_name = "SEED", default_value_t = 1)]
-    seed: u64,
-    #[command(flatten)]
-    study: StudyOptions,
-    /// The tokens of each prompt
-    #[arg(long, value_name = "TOKENS", default_value = "24", help_heading = "Prompts")]
-    length: NonZeroUsize,
-    #[command(flatten)]
-    prompts: PromptOptions,
-    #[command(flatten)]
-    formats: FormatPart,
-    #[command(flatten)]
-    decoding: DecodingPart,
-    #[command(flatten)]
-    recovery: RecoveryPart,
-    #[command(flatten)]
-    model: ModelOptions,
-    /// Megabytes that one batch may take
-    #[arg(long, value_name = "MB", default_value = "1024")]
-    memory: Megabytes,
-}
-
-/// A part of the study.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Part {
-    /// The closest pairs of many prompts in each format
-    Formats,
-    /// Every token of the vocabulary after a true prefix
-    Decoding,
-    /// Whole prompts
-    Recovery,
-}
-
-impl Part {
-    fn study(self) -> StudyName {
-        match self {
-            Part::Formats => StudyName::Formats,
-            Part::Decoding => StudyName::Decoding,
-            Part::Recovery => StudyName::Recovery,
-        }
-    }
-}
-
-#[derive(Args, Debug)]
-#[command(next_help_heading = "The part formats")]
-struct FormatPart {
-    /// The number of different prompts among which the closest pair is searched
-    #[arg(long, value_name = "COUNT", default_value = "2000")]
-    pairs_of: NonZeroUsize,
-}
-
-#[derive(Args, Debug)]
-#[command(next_help_heading = "The part decoding")]
-struct DecodingPart {
-    /// The number of prompts that are decoded
-    #[arg(long, value_name = "COUNT", default_value = "8")]
-    count: NonZeroUsize,
-    /// Decode every NUMBER-th position
-    #[arg(long, value_name = "NUMBER", default_value = "4")]
-    every: NonZeroUsize,
-    /// Random directions of noise at each of these positions
-    #[arg(long, value_name = "COUNT", default_value_t = 32)]
-    directions: usize,
-    /// The numbers of dimensions onto which states are projected
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "4,16,64")]
-    dimensions: Vec<usize>,
-}
-
-#[derive(Args, Debug)]
-#[command(next_help_heading = "The part recovery")]
-struct RecoveryPart {
-    /// The number of whole prompts to recover under each condition
-    #[arg(long, value_name = "COUNT", default_value = "2")]
-    whole: NonZeroUsize,
-    /// The taps of the whole prompts [default: three of --taps, evenly spread]
-    #[arg(long, value_name = "LIST")]
-    whole_taps: Option<String>,
-    /// The norms of noise on whole prompts, as shares of the prompt's least margin
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "0.25,0.5,1,2")]
-    noise: Vec<f64>,
-    /// The folder of the model's lenses, as `inject lens` writes them
-    #[arg(long, value_name = "FOLDER")]
-    lens: Option<PathBuf>,
-    /// Other candidates to test before one that fits is accepted
-    #[arg(long, value_name = "COUNT", default_value_t = 64)]
-    rivals: usize,
-    /// The most candidates to test at each position. The size of the vocabulary or more means a certificate
-    #[arg(long, value_name = "COUNT", default_value = "4096")]
-    max_candidates: NonZeroUsize,
-}
-
-/// Carries out the requested parts.
+/// Runs the requested parts.
 ///
 /// # Errors
 ///
@@ -192,26 +59,6 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     }
     experiment.study.finish();
     Ok(())
-}
-
-impl Options {
-    /// The lenses that there are for the taps.
-    fn lenses(&self, model: &LoadedModel, taps: &[Tap]) -> Result<BTreeMap<Tap, Arc<Lens>>, Failure> {
-        let mut lenses = BTreeMap::new();
-        let Some(folder) = &self.recovery.lens else { return Ok(lenses) };
-        for &tap in taps {
-            match find_lens(folder, model, tap)? {
-                Some(lens) => {
-                    lenses.insert(tap, lens);
-                }
-                None => note(&format!("no lens for {tap} in {}", folder.display())),
-            }
-        }
-        if lenses.is_empty() {
-            return Err(Failure::new(format!("--lens {}: no lens for any of the taps", folder.display())));
-        }
-        Ok(lenses)
-    }
 }
 
 struct Experiment<'a> {

@@ -1,4 +1,4 @@
-//! `inject study stress`: prompts that were made to be alike, and repetitions of one token.
+//! `inject study stress`: prompts that were made to be similar, and repetitions of one token.
 
 use std::num::NonZeroUsize;
 
@@ -24,7 +24,7 @@ use crate::{
 /// The words whose first token is repeated if none are given.
 const WORDS: [&str; 4] = ["a", "the", "x", "0"];
 
-/// Measure prompts that were made to be alike, and repetitions of one token
+/// Measure prompts that were made to be similar, and repetitions of one token
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -38,7 +38,7 @@ pub(crate) struct Options {
     /// The words whose first token is repeated; with --prompt-ids, token ids [default: a,the,x,0, or the first ids of the prompts]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     tokens: Vec<String>,
-    /// The most repetitions of a token
+    /// The largest number of repetitions of a token
     #[arg(long, value_name = "NUMBER", default_value_t = 16, value_parser = at_least_two)]
     repeats: usize,
     #[command(flatten)]
@@ -62,7 +62,7 @@ fn at_least_two(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "expected a whole number of at least 2".to_owned())
 }
 
-/// Carries out both studies.
+/// Runs both studies.
 ///
 /// # Errors
 ///
@@ -80,7 +80,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         None => options.of_texts(&texts, &model)?,
     };
     let tap_options = TapOptions::default().with_memory_budget(options.memory.bytes());
-    let mut report = Report::new("Prompts that were made to be alike");
+    let mut report = Report::new("Prompts that were made to be similar");
     report.fact("Model", model.id());
     report.fact("Weights", hash);
 

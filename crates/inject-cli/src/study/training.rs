@@ -38,7 +38,7 @@ Examples:
 To continue a stopped run, give the same command again."
 )]
 pub(crate) struct Options {
-    /// The parts to carry out
+    /// The parts to run
     #[arg(long, value_name = "LIST", value_enum, value_delimiter = ',', default_values_t = [Part::Training, Part::Degenerate, Part::Random])]
     parts: Vec<Part>,
     /// The seed of weights, batches and training text; the texts to measure on have the next seeds
@@ -93,7 +93,7 @@ fn width(text: &str) -> Result<usize, String> {
     width.ok_or_else(|| "expected a multiple of 8".to_owned())
 }
 
-/// Carries out the requested parts.
+/// Runs the requested parts.
 ///
 /// # Errors
 ///

@@ -15,7 +15,7 @@ use crate::outcome::Failure;
 
 pub(crate) const VOCAB_SIZE: usize = 2048;
 
-/// Stands before every document.
+/// The special token before every document.
 const END_OF_TEXT: &str = "<|endoftext|>";
 /// Special tokens come first in a vocabulary.
 pub(crate) const END_OF_TEXT_ID: u32 = 0;

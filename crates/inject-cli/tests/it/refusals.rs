@@ -26,8 +26,9 @@ fn prompts_of_no_tokens_are_refused() {
         "study precision --length 0",
         "lens --out a --longest 0",
     ] {
-        refused(dir.path(), &arguments.split(' ').collect::<Vec<_>>(), 2, &["0"]);
+        refused(dir.path(), &arguments.split(' ').collect::<Vec<_>>(), 2, &["'0'", "expected 1 or more"]);
     }
+    refused(dir.path(), &["study", "margins", "--lengths", "2,x"], 2, &["'x'", "expected a whole number"]);
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is written");
 }
 

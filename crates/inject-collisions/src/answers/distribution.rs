@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Coverage {
-    /// Every pair that counts.
+    /// All pairs are counted.
     Exact,
     /// Pairs drawn uniformly, with replacement, from those that count.
     Sampled {

@@ -49,7 +49,7 @@ fn split(rows: &StateRows<'_>, pairs: &Pairs, mut alike: Vec<usize>) -> Vec<Equa
     groups
 }
 
-/// Returns a hash of the coordinates of a row. `-0` and `0` hash alike.
+/// Returns a hash of the coordinates of a row. `-0` and `0` have the same hash.
 fn hash(state: &[f32]) -> u64 {
     // Four lanes, because each multiplication waits for the previous one of its lane.
     let mut lanes = [0x9e37_79b9_7f4a_7c15_u64; 4];

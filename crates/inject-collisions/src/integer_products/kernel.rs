@@ -92,7 +92,7 @@ pub(crate) struct RowStrip<'a> {
 /// Groups of the rows that a strip is multiplied with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ColumnGroups<'a, P> {
-    /// [group, pair of coordinates].
+    /// The coordinates, two to a word. Shape `[group, pair of coordinates]`.
     pub(crate) pairs: &'a [P],
     /// The unit of each column.
     pub(crate) units: &'a [f32],

@@ -15,7 +15,7 @@ pub(super) struct Grid {
     pairs: Vec<Words>,
     /// The unit of each row.
     units: Vec<f32>,
-    /// Rows in a block.
+    /// The number of rows in a block.
     block: usize,
     /// Pairs of coordinates a row.
     width: usize,

@@ -6,7 +6,7 @@ use crate::metric::Metric;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Arithmetic {
-    /// f32 on the device.
+    /// f32 on the caller's device, a processor or a GPU.
     F32OnDevice,
     /// 16-bit integers on the processor, which takes half the time. It requires AVX-512 VNNI. On other processors, and for
     /// [`Search::distribution`](crate::Search::distribution), which requires more precision, the device multiplies in f32.

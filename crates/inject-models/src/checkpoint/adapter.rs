@@ -36,7 +36,7 @@ pub(crate) struct Adapter {
     checkpoint: Checkpoint,
     /// The modules that change, by their path in the model.
     modules: BTreeMap<String, Module>,
-    /// The tensors that take the place of a matrix of the model, by the path of its module.
+    /// The tensors that replace a matrix of the model, by the path of its module.
     replaced: BTreeMap<String, String>,
 }
 

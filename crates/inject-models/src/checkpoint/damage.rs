@@ -23,12 +23,12 @@ pub enum Damage {
         /// Name of the missing tensor.
         tensor: String,
     },
-    /// A tensor beside a quantised weight does not fit it, or the weight itself is not what they say.
+    /// A tensor beside a quantised weight does not fit it, or the weight itself contradicts them.
     #[error("tensor `{tensor}` is {found}, expected {expected}")]
     Companion {
         /// Name of the tensor beside the weight.
         tensor: String,
-        /// Its format and shape.
+        /// Its number format and shape in the file.
         found: String,
         /// The format and shape that fit the weight.
         expected: String,
@@ -44,13 +44,13 @@ pub enum Damage {
     /// A pickled tensor is listed and cannot be found.
     #[error("tensor `{tensor}` is listed and cannot be found")]
     Lost {
-        /// Name of the tensor.
+        /// Name that the pickled file lists without a tensor.
         tensor: String,
     },
     /// A pickled tensor has more or fewer bytes than its shape and number format need.
     #[error("tensor `{tensor}` has {found} bytes, expected {expected}")]
     Size {
-        /// Name of the tensor.
+        /// Name of the pickled tensor.
         tensor: String,
         /// The number of bytes stored.
         found: usize,

@@ -192,7 +192,7 @@ impl Stored {
 }
 
 impl Order {
-    /// The place within the file of a row as published, of so many rows.
+    /// The place within the file of row `row` of the published matrix.
     ///
     /// # Source
     ///

@@ -52,17 +52,17 @@ pub enum HeaderError {
     /// The file is too short for the length of a header.
     #[error("it has {found} bytes, expected at least {LENGTH_BYTES}")]
     TooShort {
-        /// Length of the file.
+        /// Length of the file in bytes.
         found: u64,
     },
     /// The header is longer than the file or than [`LONGEST_HEADER`].
     #[error("its header is said to have {found} bytes, expected at most {most} in a file of {file}")]
     TooLong {
-        /// Length of the header.
+        /// Length of the header in bytes, as the first eight bytes state it.
         found: u64,
-        /// The largest acceptable length.
+        /// The largest acceptable length of a header in bytes.
         most: u64,
-        /// Length of the file.
+        /// Length of the whole file in bytes.
         file: u64,
     },
     /// The header is not a JSON object.
@@ -74,7 +74,7 @@ pub enum HeaderError {
     /// The description of a tensor is malformed.
     #[error("its header has a malformed entry for tensor `{tensor}`")]
     Entry {
-        /// Name of the tensor.
+        /// Name of the tensor with the malformed entry.
         tensor: String,
         /// The error of the JSON parser.
         source: serde_json::Error,
@@ -85,19 +85,19 @@ pub enum HeaderError {
         found.0, found.1
     )]
     Place {
-        /// Name of the tensor.
+        /// Name of the tensor with the misplaced data.
         tensor: String,
         /// Its first byte and the byte after its last.
         found: (usize, usize),
         /// End of the tensor before it.
         begin: u64,
-        /// Length of the data.
+        /// Length of the data in bytes.
         end: u64,
     },
     /// A tensor has more or fewer bytes than its shape and number format need.
     #[error("tensor `{tensor}` has {found} bytes, expected those of {dtype} {shape:?}")]
     Size {
-        /// Name of the tensor.
+        /// Name of the tensor whose size contradicts its shape.
         tensor: String,
         /// The number of bytes stored.
         found: u64,
@@ -109,7 +109,7 @@ pub enum HeaderError {
     /// The file has more data than its tensors.
     #[error("its tensors have {found} bytes of data, expected {expected}")]
     Surplus {
-        /// Bytes of all tensors.
+        /// The size of all tensors together, in bytes.
         found: u64,
         /// Bytes of data in the file.
         expected: u64,

@@ -58,11 +58,11 @@ struct Known {
     sha256: String,
 }
 
-/// What the file system says about a file.
+/// The file system's metadata of a file, which change with its content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Stamp {
     size: u64,
-    /// Nanoseconds after 1970.
+    /// Time of the last modification, in nanoseconds since 1970.
     modified: u64,
     /// The device, the number of the file on it, and the time of its last change in nanoseconds after 1970.
     unix: Option<[u64; 3]>,

@@ -1,4 +1,4 @@
-//! Git LFS pointers, which stand in the place of large files in a clone without LFS.
+//! Git LFS pointers, which replace large files in a clone without LFS.
 
 use std::{fs::File, io::Read, path::Path};
 

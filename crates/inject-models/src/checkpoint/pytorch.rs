@@ -7,7 +7,7 @@ use burn_store::pytorch_reader::{DType, PytorchError, PytorchReader, Tensor};
 use super::{Checkpoint, Damage, Entry, StoredAs, Values, WeightFile, lfs, shards::Opened};
 use crate::{error::ModelError, format::FloatFormat};
 
-/// Opens `pytorch_model.bin`.
+/// Opens a pickled checkpoint that consists of one file.
 pub(super) fn open(path: PathBuf) -> Result<Checkpoint, ModelError> {
     let (file, tensors) = open_file(&path)?;
     Ok(Checkpoint { path, files: vec![file], tensors })

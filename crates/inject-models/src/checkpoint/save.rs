@@ -100,7 +100,7 @@ impl<'a> WeightWriter<'a> {
         Ok(())
     }
 
-    /// Writes the file.
+    /// Writes all tensors to one safetensors file.
     pub(crate) fn finish(self) -> Result<(), ModelError> {
         // transformers refuses a file that does not say which library's layout it has.
         let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);

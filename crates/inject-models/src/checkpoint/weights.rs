@@ -52,7 +52,7 @@ impl<'a> Weights<'a> {
         Weights { checkpoint, family, names, prefix, taken: BTreeSet::new(), device, hold, format }
     }
 
-    /// The family's names.
+    /// Returns the tensor names of the checkpoint's family.
     pub(crate) fn names(&self) -> &'static Names {
         self.names
     }

@@ -38,9 +38,9 @@ pub(super) struct Projected {
     pub(super) heads: Range<usize>,
     /// The queries of every head that shares these keys, `[batch, heads * group, positions, d_head]`.
     queries: Tensor<4>,
-    /// `[batch, heads, positions, d_head]`
+    /// The keys after rotation. Shape `[batch, heads, positions, d_head]`.
     pub(super) keys: Tensor<4>,
-    /// `[batch, heads, positions, d_head]`
+    /// The values. Shape `[batch, heads, positions, d_head]`.
     pub(super) values: Tensor<4>,
 }
 
@@ -243,7 +243,7 @@ impl Attention {
     }
 }
 
-/// burn's own attention.
+/// Computes attention by the backend's own function.
 fn fused(
     queries: Tensor<4>,
     keys: Tensor<4>,

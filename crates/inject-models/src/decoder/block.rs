@@ -31,7 +31,7 @@ pub(super) struct Block {
 }
 
 impl Block {
-    /// The matrices.
+    /// Returns the matrices of the block's four linear maps, in the order of the computation.
     pub(super) fn weights(&self) -> impl Iterator<Item = &Weight> {
         let (attention, feed_forward) = (&self.attention, &self.feed_forward);
         [&attention.qkv, &attention.out, &feed_forward.up, &feed_forward.down]

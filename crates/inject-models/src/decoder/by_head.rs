@@ -11,7 +11,7 @@ use burn::{module::Param, tensor::Tensor};
 
 use super::{linear::Linear, weight::Weight};
 
-/// Query, key and value.
+/// The number of matrices side by side: query, key and value.
 const PARTS: usize = 3;
 
 /// Orders the columns of a stored projection as the decoder has them.

@@ -15,16 +15,16 @@ use crate::{
     tokens::{TokenBatch, check_ids, check_len},
 };
 
-/// A token in the place of one token of a run. It sees the tokens before that place.
+/// A token that replaces one token of a run. It attends to the tokens before that place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Alternative {
     /// The place in the run, from 0.
     pub place: usize,
-    /// The id of the token that stands there instead.
+    /// The id of the alternative token.
     pub id: u32,
 }
 
-/// Cached sequences.
+/// Passes that continue a cached prefix.
 impl Decoder {
     /// Makes an empty cache for `batch` sequences of `sequence_len` tokens each, through which the taps up to `deepest`
     /// can be read.

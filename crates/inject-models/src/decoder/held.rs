@@ -12,9 +12,9 @@ use crate::tap::Tap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PassBytes {
-    /// In bytes, from memory.
+    /// Bytes that are read from memory.
     pub from_memory: usize,
-    /// In bytes, from the disk.
+    /// Bytes that are read from the disk.
     pub from_disk: usize,
 }
 

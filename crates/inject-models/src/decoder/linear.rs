@@ -11,7 +11,7 @@ use super::{
     weight::{Weight, in_dtype},
 };
 
-/// `x W + b`.
+/// The affine map `x W + b`, where `W` has the shape `[in, out]`.
 #[derive(Module, Debug)]
 pub(super) struct Linear {
     pub(super) weight: Weight,

@@ -18,23 +18,23 @@ pub enum Matrix {
     Positions,
     /// Queries, keys and values of a block side by side, `[d_model, (n_heads + 2 n_kv_heads) d_head]`.
     QueryKeyValue {
-        /// The block, from 0.
+        /// The number of the block, from 0.
         block: usize,
     },
     /// The map from the heads of a block back to the residual stream, `[n_heads d_head, d_model]`.
     AttentionOut {
-        /// The block, from 0.
+        /// The number of the block, from 0.
         block: usize,
     },
     /// The first map of a feed-forward branch, `[d_model, d_ff]`, or gate and up side by side,
     /// `[d_model, 2 d_ff]`.
     Up {
-        /// The block, from 0.
+        /// The number of the block, from 0.
         block: usize,
     },
     /// The second map of a feed-forward branch, `[d_ff, d_model]`.
     Down {
-        /// The block, from 0.
+        /// The number of the block, from 0.
         block: usize,
     },
     /// The head, if it is not the embedding, `[vocab_size, d_model]`.

@@ -35,7 +35,7 @@ struct MappedMatrix {
     kernel: Kernel,
 }
 
-/// What a row of a matrix is.
+/// The layout of the stored matrix: the meaning of one of its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
     /// The weights of one output: `[outputs, inputs]`, as PyTorch's `Linear` is stored, and a table of tokens.
@@ -47,11 +47,11 @@ pub(crate) enum Layout {
 /// Consecutive rows in one file.
 #[derive(Clone)]
 pub(crate) struct Segment {
-    /// The file.
+    /// The mapped file that holds the rows.
     pub(crate) map: Arc<Mmap>,
-    /// The first byte.
+    /// Offset of the first row in the file, in bytes.
     pub(crate) begin: usize,
-    /// The number of rows.
+    /// The number of consecutive rows.
     pub(crate) rows: usize,
 }
 

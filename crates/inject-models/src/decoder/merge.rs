@@ -74,7 +74,7 @@ impl Decoder {
         }
     }
 
-    /// Puts a matrix of the adapter in the place of the embedding or the head.
+    /// Replaces the embedding or the head with a matrix of the adapter.
     fn replace(
         &mut self,
         adapter: &Adapter,

@@ -48,7 +48,7 @@ impl Paging {
         Paging::new(blocks, blocks)
     }
 
-    /// The weights of some blocks take at most so many bytes of memory, if each takes less than a fifth of that.
+    /// Creates a plan by which the blocks' weights take at most `memory` bytes, if each block takes less than a fifth of that.
     pub(super) fn within(memory: usize, blocks: &[Block]) -> Self {
         let bytes: Vec<usize> = blocks.iter().map(|block| block.mapped().map(Mapped::bytes).sum()).collect();
         Paging::new(blocks.len(), first_dropped(&bytes, memory))

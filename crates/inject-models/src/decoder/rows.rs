@@ -51,7 +51,7 @@ impl Rows {
         self.held
     }
 
-    /// Positions of each run.
+    /// The number of positions in each run.
     pub(super) fn run(&self) -> usize {
         self.run
     }
@@ -61,12 +61,12 @@ impl Rows {
         self.batch * self.run
     }
 
-    /// All rows.
+    /// The number of rows of the whole pass, in runs and beside them.
     pub(super) fn len(&self) -> usize {
         self.in_runs() + self.beside
     }
 
-    /// Rows beside the run.
+    /// The number of rows beside the runs: candidates or alternatives.
     pub(super) fn beside(&self) -> usize {
         self.beside
     }

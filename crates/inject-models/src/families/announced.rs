@@ -25,7 +25,7 @@ pub(super) enum Announced {
     Refused(String),
 }
 
-/// Looks a key up.
+/// Classifies a key that the family does not read: unknown, harmless, or a computation that no family has.
 pub(super) fn announced(key: &str, value: &Value, family: &str) -> Announced {
     let Some(announcement) = announcements().into_iter().find(|announcement| announcement.key == key) else {
         return Announced::Unknown;

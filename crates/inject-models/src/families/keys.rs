@@ -227,7 +227,7 @@ impl Keys {
         Value::Object(self.left.clone())
     }
 
-    /// Takes the BOS token.
+    /// Takes the id of the BOS token, or none if the config names none.
     pub(crate) fn bos_token_id(&mut self) -> Result<Option<u32>, ModelError> {
         self.optional("bos_token_id")
     }

@@ -78,9 +78,9 @@ pub(crate) enum Stored {
 /// Tensors that are known and not used, by their names.
 #[derive(Debug)]
 pub(crate) enum Ignored {
-    /// Names with this prefix.
+    /// Every tensor whose name begins with this text.
     Prefix(&'static str),
-    /// Names with this suffix.
+    /// Every tensor whose name ends with this text.
     Suffix(&'static str),
 }
 

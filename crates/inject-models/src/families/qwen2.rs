@@ -62,7 +62,7 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
 pub(super) enum Kind {
     /// A window of the nearest keys: `sliding_attention`.
     SlidingAttention,
-    /// All earlier keys: `full_attention`.
+    /// The layer attends to all earlier keys: `full_attention`.
     FullAttention,
 }
 

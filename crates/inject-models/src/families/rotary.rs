@@ -15,7 +15,7 @@ use crate::{
 /// The settings of a model that its rotary settings depend on.
 pub(super) struct Surroundings {
     pub(super) d_head: usize,
-    /// The longest sequence, `max_position_embeddings`.
+    /// The longest sequence that the model was made for, `max_position_embeddings`.
     pub(super) max_len: usize,
     /// `original_max_position_embeddings`, in a family that keeps it outside the rotary settings.
     pub(super) original_len: Option<usize>,

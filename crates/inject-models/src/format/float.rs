@@ -220,7 +220,7 @@ impl FromStr for FloatFormat {
 #[error("number {index} is {value}, expected a finite number within the format")]
 #[non_exhaustive]
 pub struct Unrepresentable {
-    /// Its index among the numbers given.
+    /// Its index among the given numbers.
     pub index: usize,
     /// The number before it was rounded.
     pub value: f32,

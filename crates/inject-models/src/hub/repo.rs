@@ -47,7 +47,7 @@ impl HubRepo {
 pub struct RepoIdError {
     /// The text that was parsed.
     pub text: String,
-    /// The problem with it.
+    /// The rule that the text breaks.
     pub problem: &'static str,
 }
 

@@ -19,7 +19,7 @@ pub(super) struct PlannedTensor {
 pub(super) enum Values {
     /// Drawn from a normal distribution around zero.
     Normal { std: f64 },
-    /// The same value everywhere.
+    /// One value everywhere, as norms and biases begin.
     Constant(f32),
 }
 

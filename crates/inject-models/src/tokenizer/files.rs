@@ -12,7 +12,7 @@ pub(super) enum TokenizerFiles {
     Json(PathBuf),
     /// `vocab.json` and `merges.txt`: byte-level BPE.
     ByteLevel { vocab: PathBuf, merges: PathBuf },
-    /// A file of SentencePiece.
+    /// The `tokenizer.model` or `spiece.model` of SentencePiece.
     SentencePiece(PathBuf),
     /// The metadata of a GGUF file.
     Gguf(PathBuf),
@@ -73,7 +73,7 @@ fn sentence_piece(place: &Path) -> Option<PathBuf> {
     SENTENCE_PIECE.map(|name| place.join(name)).into_iter().find(|path| path.is_file())
 }
 
-/// Returns whether there is a list of ranks in the place of a file of SentencePiece.
+/// Returns whether the `tokenizer.model` is a list of ranks instead of a file of SentencePiece.
 pub(crate) fn has_tiktoken(place: &Path) -> bool {
     sentence_piece(place).is_some_and(|path| is_tiktoken(&path))
 }

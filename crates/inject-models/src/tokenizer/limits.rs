@@ -71,7 +71,7 @@ pub enum TokenizerLimit {
         asked: &'static str,
         /// The value that the file asks for.
         found: u64,
-        /// The largest accepted value.
+        /// The largest value that is accepted.
         most: u64,
     },
     /// A table of normalisations that ends before its announced length.

@@ -21,9 +21,9 @@ pub(crate) const SPACE: char = '\u{2581}';
 /// The kind of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Part of a text.
+    /// An ordinary token, which is part of texts.
     Plain,
-    /// Stands for what is not a token.
+    /// Represents text that no token covers.
     Unknown,
     /// Never part of a text.
     Control,
@@ -57,7 +57,7 @@ pub(crate) struct Pieces {
 
 /// The way in which a text becomes tokens.
 pub(crate) enum Algorithm {
-    /// Merges pairs.
+    /// Byte-pair encoding: merges neighbouring pairs in the order of a list.
     Bpe(Box<BpeBuilder>),
     /// Chooses the most probable pieces.
     Unigram {

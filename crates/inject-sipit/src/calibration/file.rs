@@ -36,7 +36,7 @@ pub enum CalibrationError {
     /// The calibration was measured with other weights, at another tap or in another format.
     #[error("{} was measured for {found}, expected {expected}", path.display())]
     Other {
-        /// Path of the file.
+        /// Path of the calibration's file.
         path: PathBuf,
         /// The version, weights, tap and format of the file.
         found: String,

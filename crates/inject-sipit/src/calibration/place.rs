@@ -56,7 +56,7 @@ impl LogNormal {
         Some(LogNormal { mean, spread: variance.sqrt().max(CALIBRATION_LEAST_SPREAD) })
     }
 
-    /// Returns the median length.
+    /// Returns the median of the distribution, the exponential of the mean logarithm.
     pub(crate) fn typical(self) -> f64 {
         self.mean.exp()
     }

@@ -205,7 +205,7 @@ fn nothing_fits(branches: &[Branch]) -> bool {
 }
 
 impl Hypothesis {
-    /// The position settled last.
+    /// Returns the last settled position, if there is one, with its index.
     pub(super) fn last(&self) -> Option<(usize, &Settled)> {
         self.positions.last().map(|last| (self.positions.len() - 1, last))
     }

@@ -72,7 +72,7 @@ impl<'r> Comparison<'r> {
         Yardstick::new(self.inverter.settings.acceptance, &self.noise, self.target, position, seen)
     }
 
-    /// Reads the states of candidates, changed as the states given were.
+    /// Reads the states of candidates, changed as the given states were.
     pub(super) fn states<const D: usize>(&self, computed: Tensor<D>) -> Result<Vec<f64>, InvertError> {
         let mut states = read(computed)?;
         self.target.transformation().apply(&mut states, self.target.d_model());
@@ -94,7 +94,7 @@ impl<'r> Comparison<'r> {
         Ok(states)
     }
 
-    /// Whether the states given are compared with those of candidates as the model computes them.
+    /// Whether the given states are compared with those of candidates as the model computes them.
     pub(super) fn compares_as_computed(&self) -> bool {
         self.inverter.next.is_none() && !self.target.transformation().changes_candidates()
     }

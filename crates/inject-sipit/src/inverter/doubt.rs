@@ -44,7 +44,7 @@ impl Recovery<'_, '_> {
         }
     }
 
-    /// Tries other taps.
+    /// Fails with [`InvertError::OtherTap`] if a token fits the first state at another tap.
     fn doubt_tap(&mut self) -> Result<(), InvertError> {
         let (inverter, target) = (self.comparison.inverter, self.comparison.target);
         let TapCheck::WhereNothingFits { begins } = inverter.settings.tap_check else { return Ok(()) };
@@ -57,8 +57,8 @@ impl Recovery<'_, '_> {
         }
     }
 
-    /// Looks for a token whose state has the direction of the first one, unless a rule or a budget of the user's leaves no room for that. The factor is then the one that
-    /// brings the two nearest to each other.
+    /// Looks for a token whose state has the direction of the first one, unless the user's rule or budget rules that out. The factor is
+    /// then the one that brings the two nearest to each other.
     fn find_factor(&mut self) -> Result<Option<Factor>, InvertError> {
         let (inverter, target) = (self.comparison.inverter, self.comparison.target);
         let settings = &inverter.settings;

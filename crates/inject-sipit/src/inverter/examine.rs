@@ -14,8 +14,8 @@ use super::{Inverter, comparison::Comparison, repair::Branch};
 
 impl Branch {
     /// If nothing fits but something comes near, computes that candidate in two other shapes: alone after the cache, and in
-    /// one pass over a whole prompt, as the states given probably were. The larger distance between two computations is noise,
-    /// whatever the states given.
+    /// one pass over a whole prompt, as the given states probably were. The larger distance between two computations is noise,
+    /// whatever the given states.
     pub(super) fn examine(&mut self, comparison: &mut Comparison<'_>) -> Result<(), InvertError> {
         if comparison.producer.is_some() || comparison.inverter.next.is_some() {
             return Ok(());
@@ -45,7 +45,7 @@ impl Branch {
 
 impl Inverter<'_> {
     /// The state of a token after a prefix, from one pass over a prompt of `positions` tokens. The tokens after it change nothing
-    /// but the shape of the computation (and LongRoPE's frequencies), which has to be that of the states given.
+    /// but the shape of the computation (and LongRoPE's frequencies), which has to be that of the given states.
     fn in_one_pass(&self, prefix: &[u32], token: u32, positions: usize) -> Result<Tensor<3>, InvertError> {
         let mut ids = [prefix, &[token]].concat();
         ids.resize(positions, token);

@@ -25,7 +25,7 @@ impl Inverter<'_> {
     /// Recovers a prompt whose states have their coordinates in unknown order, the same for all states. `begins` is a token that prompts
     /// often begin with, such as BOS. [`Inversion::transformation`] has the order found.
     ///
-    /// A verdict holds for comparisons within the groups of coordinates that were not told apart before: docs/numerics.md, section 8.
+    /// A verdict holds for comparisons within the groups of coordinates that were not distinguished before: docs/numerics.md, section 8.
     /// The noise of a producer in a narrow format is not estimated.
     ///
     /// # Errors

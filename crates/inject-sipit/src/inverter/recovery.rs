@@ -79,7 +79,7 @@ impl<'r, 'p> Recovery<'r, 'p> {
         self.beam[0].len()
     }
 
-    /// The number of positions.
+    /// Returns the number of positions of the prompt.
     pub(super) fn positions(&self) -> usize {
         self.comparison.target.positions()
     }

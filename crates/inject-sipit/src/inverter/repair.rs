@@ -146,7 +146,7 @@ impl Recovery<'_, '_> {
         self.learn_from_best();
     }
 
-    /// Keeps the first hypothesis, which is the best, and goes on with the nearest candidate or stops.
+    /// Keeps the first hypothesis, which is the best, and continues with the nearest candidate or stops.
     fn fail(&mut self, mut branches: Vec<Branch>, out_of_budget: bool) {
         let mut best = branches.remove(0);
         for branch in branches {

@@ -34,7 +34,7 @@ use super::{Inverter, watch::Watch};
 pub struct Unshuffled {
     /// The recovered prompt, in its own order.
     pub inversion: Inversion,
-    /// The row at each position. Rows that found no place come last, in the order given.
+    /// The row at each position. Rows that found no place come last, in the given order.
     pub order: Vec<usize>,
 }
 

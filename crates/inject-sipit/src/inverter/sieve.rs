@@ -11,7 +11,7 @@ use crate::{
     tuning::{LARGEST_BATCH, LARGEST_BATCH_ON_DEVICE, LARGEST_PROPOSAL, NEAREST_KEPT},
 };
 
-/// The side that compares the states of candidates with the state given.
+/// The side that compares the states of candidates with the given state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Comparing {
     /// The host reads all states. This is best where they are in its memory anyway.
@@ -101,7 +101,7 @@ impl Estimates {
 }
 
 impl Trial {
-    /// Compares candidates with the state given as [`Tested::compare`](crate::sources::Tested) does one after another, and reads only
+    /// Compares candidates with the given state as [`Tested::compare`](crate::sources::Tested) does one after another, and reads only
     /// those states that change the result.
     ///
     /// # Shapes

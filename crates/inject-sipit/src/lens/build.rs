@@ -174,7 +174,7 @@ impl LensBuilder {
         Ok(LensShare::new(share, tokens, prepared.job(weight_hash)?, points))
     }
 
-    /// Makes the lenses of [`LensBuilder::build`], bit for bit, of all shares of the passes over the vocabulary, in whatever order they
+    /// Makes the lenses of [`LensBuilder::build`], bit for bit, from all shares of the passes over the vocabulary, in any order that they
     /// are given.
     ///
     /// # Errors

@@ -45,7 +45,7 @@ pub enum LensError {
         /// The smallest number from which a lens can be fitted.
         expected: usize,
     },
-    /// No tap was given.
+    /// The list of taps is empty.
     #[error("no tap was asked for: expected at least one")]
     NoTaps,
     /// No prefix was given, or a prefix is empty.

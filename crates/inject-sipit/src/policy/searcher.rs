@@ -51,7 +51,7 @@ impl<'a> Searcher<'a> {
     /// Returns a searcher that knows what this one knows. Neither learns from the other after that. The copy counts its prompts
     /// from `begun` on.
     ///
-    /// Prompts that are searched by copies of one searcher are searched alike in any order, and after any interruption.
+    /// Copies of one searcher search a prompt in the same way, whatever the order of the prompts and after any interruption.
     pub fn copy(&self, begun: usize) -> Self {
         let learners = self.learners.iter().map(|learner| learner.copy()).collect();
         Searcher {

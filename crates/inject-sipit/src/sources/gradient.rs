@@ -97,7 +97,7 @@ enum Stage {
 }
 
 impl Gradient {
-    /// Proposals between two projections.
+    /// The number of proposals between two projections onto the embedding of a token.
     const WINDOW: usize = 50;
 
     /// Creates the search exactly as the paper prints it, with one candidate a step.

@@ -51,7 +51,7 @@ impl<'a> Prompt<'a> {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct OpenPosition<'a> {
-    /// The prompt under recovery.
+    /// The prompt that is being recovered.
     pub prompt: &'a Prompt<'a>,
     /// The token ids before the position.
     pub prefix: &'a [u32],

@@ -123,7 +123,8 @@ impl TargetStates {
         self.stored.as_ref().map_or(distance, |stored| distance / stored.divided_by[position])
     }
 
-    /// Whether the states not given have no mean over their coordinates, but for rounding: the sum of independent errors.
+    /// Returns whether the mean over the coordinates of each state is zero up to rounding, the sum of independent errors. States that were
+    /// computed here, of given tokens, do not count.
     pub(crate) fn has_no_means(&self) -> bool {
         let known = |position: &usize| !self.missing.contains(position);
         (self.computed..self.positions()).filter(known).all(|position| {

@@ -2,7 +2,7 @@
 
 use crate::tuning::SCORES_TOGETHER;
 
-/// Tokens with their scores.
+/// Token ids, each with its score.
 pub(crate) type Scored = Vec<(u32, f32)>;
 
 /// The wanted scores: the number of the largest ones, and the distance below the largest.

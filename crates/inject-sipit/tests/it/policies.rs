@@ -115,7 +115,7 @@ fn a_search_that_expects_finds_expected_and_unexpected_tokens() {
     for device in inject_testing::compiled() {
         let decoder = of_vocabulary("llama", VOCAB, 5, &device);
         let last_block = Tap::Block(decoder.config().n_layers());
-        // At the last block the model's expectation is read from the states given, below it from a pass of the model.
+        // At the last block the model's expectation is read from the given states, below it from a pass of the model.
         let taps = [Tap::Block(1), last_block, Tap::FinalNorm];
         for (tap, (asked, most)) in taps.into_iter().flat_map(|tap| asked.map(|asked| (tap, asked))) {
             let expecting = |bos: Option<u32>| {

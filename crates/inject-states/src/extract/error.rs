@@ -22,7 +22,7 @@ pub enum ExtractError {
     NotFinite {
         /// The number of the prompt.
         prompt: usize,
-        /// The position in it.
+        /// The position within the prompt, from 0.
         position: usize,
         /// The tap at which the state was read.
         tap: Tap,

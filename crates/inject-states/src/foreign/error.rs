@@ -10,7 +10,7 @@ use super::{Axes, PickleProblem, layout::in_words};
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ForeignError {
-    /// Path of the file.
+    /// Path of the file of states.
     pub path: PathBuf,
     /// The problem with its content.
     pub problem: ForeignProblem,
@@ -107,15 +107,15 @@ pub enum ForeignProblem {
     /// A ZIP file with more entries than any program writes.
     #[error("the ZIP file has {found} entries, expected at most {most}")]
     TooManyEntries {
-        /// The number of entries.
+        /// The number of entries that the ZIP file lists.
         found: usize,
-        /// The largest accepted number.
+        /// The largest number of entries that is accepted.
         most: usize,
     },
     /// An entry of a ZIP file that does not lie within it.
     #[error("the entry `{name}` does not lie within the ZIP file")]
     Entry {
-        /// Name of the entry.
+        /// Name of the entry, as the ZIP file lists it.
         name: String,
     },
     /// A file named as PyTorch's that is not one.
@@ -139,7 +139,7 @@ pub enum ForeignProblem {
     /// A tensor that reaches beyond its storage, or repeats it.
     #[error("`{tensor}` does not lie within its storage")]
     Storage {
-        /// Name of the tensor.
+        /// Name of the tensor, as the pickle has it.
         tensor: String,
     },
     /// No tensor is named like states.
@@ -165,7 +165,7 @@ pub enum ForeignProblem {
     /// A dtype that is not accepted.
     #[error("`{tensor}` has dtype {found}: expected {expected}")]
     Dtype {
-        /// Name of the tensor.
+        /// Name of the tensor with the wrong number format.
         tensor: String,
         /// The dtype as the file spells it.
         found: String,
@@ -175,26 +175,26 @@ pub enum ForeignProblem {
     /// A shape with too many or too few axes.
     #[error("`{tensor}` has shape {shape:?}: expected two to four axes, with d_model last")]
     Dimensions {
-        /// Name of the tensor.
+        /// Name of the tensor with too few or too many axes.
         tensor: String,
         /// The shape that the file states.
         shape: Vec<usize>,
     },
-    /// A tensor without values.
+    /// A tensor has an axis of length zero.
     #[error("`{tensor}` of shape {shape:?} is empty")]
     Empty {
-        /// The noise floor, or the missing one, as text.
+        /// Name of the tensor without values.
         tensor: String,
         /// The shape that the file states.
         shape: Vec<usize>,
     },
-    /// The shape fits neither reading.
+    /// The shape fits none of the layouts that are read.
     #[error(
         "`{tensor}` has shape {shape:?} before d_model, which does not fit {}",
         beside(*n_tokens, *n_taps, *n_prompts, *axes)
     )]
     Mismatch {
-        /// Name of the tensor.
+        /// Name of the tensor whose shape fits nothing that is known.
         tensor: String,
         /// The shape, without the last axis.
         shape: Vec<usize>,
@@ -213,7 +213,7 @@ pub enum ForeignProblem {
         readings_of(readings, shape)
     )]
     Ambiguous {
-        /// Name of the tensor.
+        /// Name of the tensor whose shape has several readings.
         tensor: String,
         /// Its shape without the last axis.
         shape: Vec<usize>,
@@ -223,25 +223,25 @@ pub enum ForeignProblem {
     /// The pieces of a column differ in more than their rows.
     #[error("{tensor} has other prompts or taps than the step before it")]
     Steps {
-        /// The tensor in words.
+        /// The tensor and its step, in words.
         tensor: String,
     },
     /// Two columns have different numbers of rows.
     #[error("{tensor} has {found} rows, expected the {expected} of the first tap")]
     UnequalRows {
-        /// The tensor in words.
+        /// The tensor and its tap, in words.
         tensor: String,
         /// The number of its rows.
         found: usize,
         /// The rows of the first column.
         expected: usize,
     },
-    /// As many names of taps as there are not columns.
+    /// The number of tap names differs from the number of columns.
     #[error("{taps} names of taps for {columns} columns")]
     TapCount {
-        /// The number of columns.
+        /// The number of columns in the file.
         columns: usize,
-        /// The number of names.
+        /// The number of tap names in the metadata.
         taps: usize,
     },
     /// Ids and lengths of different numbers of prompts.
@@ -255,7 +255,7 @@ pub enum ForeignProblem {
     /// A length that no prompt can have.
     #[error("`{tensor}` gives a prompt the length {found}")]
     PromptLength {
-        /// The tensor of lengths.
+        /// Name of the tensor that holds the lengths of the prompts.
         tensor: String,
         /// The length that the file states.
         found: i128,
@@ -263,13 +263,13 @@ pub enum ForeignProblem {
     /// A mask whose ones are not neighbours.
     #[error("the attention mask of prompt {prompt} is not one span of ones: packed prompts cannot be read")]
     Mask {
-        /// The prompt, from 0.
+        /// Number of the prompt within the batch, from 0.
         prompt: usize,
     },
     /// A prompt longer than the rows of the batch.
     #[error("prompt {prompt} ends at row {found}, but the batch has {rows} rows")]
     PromptTooLong {
-        /// The prompt, from 0.
+        /// Number of the prompt within the batch, from 0.
         prompt: usize,
         /// The end of the prompt.
         found: usize,
@@ -282,23 +282,23 @@ pub enum ForeignProblem {
          are those of tokens moved by {rows}, and no prompt has them; pad on the right"
     )]
     LeftPadding {
-        /// The prompt, from 0.
+        /// Number of the prompt within the batch, from 0.
         prompt: usize,
-        /// The rows of padding.
+        /// The number of rows of padding before the prompt.
         rows: usize,
     },
     /// More rows than token ids.
     #[error("{rows} rows of states for {ids} token ids, and the last rows are not zeros")]
     MoreRows {
-        /// The number of rows.
+        /// The number of rows of states.
         rows: usize,
-        /// The number of ids.
+        /// The number of token ids.
         ids: usize,
     },
     /// One prompt of several was requested, and it was not said which.
     #[error("the file holds {prompts} prompts: say which by `row`, from 0")]
     ManyPrompts {
-        /// The number of prompts.
+        /// The number of prompts in the file.
         prompts: usize,
     },
     /// A prompt beyond the last was requested.
@@ -306,13 +306,13 @@ pub enum ForeignProblem {
     NoSuchPrompt {
         /// The requested index, from 0.
         found: usize,
-        /// The number of prompts.
+        /// The number of prompts in the file.
         prompts: usize,
     },
     /// Token ids of another shape.
     #[error("`{tensor}` has shape {shape:?}: expected [token] or [prompt, token]")]
     TokenIdsShape {
-        /// Name of the tensor.
+        /// Name of the tensor of token ids.
         tensor: String,
         /// The shape that the file states.
         shape: Vec<usize>,
@@ -356,7 +356,7 @@ pub enum ForeignProblem {
     ManyColumns {
         /// The tensors of the columns, in words.
         origins: Vec<String>,
-        /// The number of columns.
+        /// The number of columns in the file.
         columns: usize,
     },
     /// A column beyond the last was requested.
@@ -364,7 +364,7 @@ pub enum ForeignProblem {
     NoSuchColumn {
         /// The requested index, from 0.
         found: usize,
-        /// The number of columns.
+        /// The number of columns in the file.
         columns: usize,
     },
     /// A tap was requested, but the file does not name its columns.
@@ -384,7 +384,7 @@ pub enum ForeignProblem {
     /// States of another width than the model's.
     #[error("`{tensor}` holds states of width {found}, expected {expected}")]
     Width {
-        /// Name of the tensor.
+        /// Name of the tensor of another width.
         tensor: String,
         /// The width in the file.
         found: usize,
@@ -394,7 +394,7 @@ pub enum ForeignProblem {
     /// A value that is NaN or infinite.
     #[error("`{tensor}` has {value} at row {row}, dimension {dimension} of column {column}")]
     NotFinite {
-        /// Name of the tensor.
+        /// Name of the tensor that holds the value.
         tensor: String,
         /// Index of the column, from 0.
         column: usize,
@@ -402,7 +402,7 @@ pub enum ForeignProblem {
         row: usize,
         /// The dimension within the state.
         dimension: usize,
-        /// NaN or an infinity.
+        /// The value: NaN or an infinity.
         value: f64,
     },
     /// The states do not fit into memory.

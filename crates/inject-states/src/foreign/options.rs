@@ -28,7 +28,7 @@ pub struct ReadOptions {
 pub struct ModelShape {
     /// The width of a state.
     pub d_model: usize,
-    /// The number of blocks.
+    /// The number of blocks of the model.
     pub n_layers: usize,
     /// Whether a vector of each position is learned, so that a prompt cannot be moved.
     pub learned_positions: bool,

@@ -1,9 +1,12 @@
 //! From named arrays to the states of prompts at taps.
 
-use std::ops::Range;
+mod prompts;
+mod sources;
 
 use inject_models::Tap;
 
+pub(super) use self::prompts::Prompt;
+use self::sources::Source;
 use super::{
     Axes, ForeignProblem, ModelShape, ReadOptions,
     arrays::{Archive, Array, Axis},
@@ -44,25 +47,6 @@ pub(super) struct Piece {
     pub(super) dimensions: Axis,
 }
 
-/// The rows of one prompt.
-#[derive(Clone, Debug)]
-pub(super) struct Prompt {
-    pub(super) batch: usize,
-    pub(super) rows: Range<usize>,
-    pub(super) token_ids: Option<Vec<u32>>,
-    /// The position of each row, if they are not simply consecutive.
-    pub(super) positions: Option<Vec<usize>>,
-}
-
-/// Arrays whose rows follow each other, and what their names say.
-struct Source {
-    arrays: Vec<usize>,
-    name: Option<TapName>,
-}
-
-/// Positions beyond this are a mistake: no prompt is so long.
-const MOST_POSITIONS: usize = 1 << 24;
-
 const FLOATS: &str = "F16, BF16, F32 or F64";
 
 impl Reading {
@@ -71,7 +55,7 @@ impl Reading {
         beside: Beside,
         options: &ReadOptions,
     ) -> Result<Self, ForeignProblem> {
-        let sources = sources(archive, options)?;
+        let sources = sources::of(archive, options)?;
         for array in sources.iter().flat_map(|source| &source.arrays).map(|&index| &archive.arrays[index]) {
             if array.encoding().is_none() {
                 return Err(array.unknown_dtype(FLOATS));
@@ -131,80 +115,9 @@ impl Reading {
             return Err(ForeignProblem::TapCount { columns, taps });
         }
         let taken = taken(archive, &sources, &columns, axes_of_first, taps.is_some());
-        let prompts = prompts_of(&columns, beside, options)?;
+        let prompts = prompts::of(&columns, beside, options)?;
         Ok(Reading { columns, d_model, prompts, taps, taken })
     }
-}
-
-/// Chooses the arrays of states, column by column.
-fn sources(archive: &Archive, options: &ReadOptions) -> Result<Vec<Source>, ForeignProblem> {
-    let one = |index| vec![Source { arrays: vec![index], name: None }];
-    let list = || archive.arrays.iter().map(Array::described).collect();
-    if let Some(name) = &options.tensor {
-        if let Some(index) = archive.position(name) {
-            let name = TapName::parse(name);
-            return Ok(vec![Source { arrays: vec![index], name }]);
-        }
-        return Err(ForeignProblem::NoTensor { name: name.clone(), found: list() });
-    }
-    match (archive.position("states"), archive.position("hidden_states")) {
-        (Some(_), Some(_)) => return Err(ForeignProblem::TwoStates),
-        (Some(index), None) | (None, Some(index)) => return Ok(one(index)),
-        (None, None) => {}
-    }
-    if let (Some(last), Some(aux)) = (archive.position("hidden_state"), archive.position("aux_hidden_state"))
-    {
-        // SpecForge: some taps side by side, and the last.
-        return Ok([aux, last].map(|index| Source { arrays: vec![index], name: None }).into());
-    }
-    if archive.arrays.len() == 1 {
-        return Ok(one(0));
-    }
-    let floats: Vec<usize> =
-        (0..archive.arrays.len()).filter(|&index| may_be_states(&archive.arrays[index], options)).collect();
-    let layers = layers(archive, &floats);
-    if !layers.is_empty() {
-        return Ok(layers);
-    }
-    match floats[..] {
-        [only] => Ok(one(only)),
-        _ => Err(ForeignProblem::NoStates { found: list() }),
-    }
-}
-
-/// Whether an array could be states: floats of the right width, and not what a model returns beside them.
-fn may_be_states(array: &Array, options: &ReadOptions) -> bool {
-    const OTHERS: [&str; 5] = ["logits", "scores", "loss", "attentions", "past_key_values"];
-    let name = array.name.split('.').next().unwrap_or_default();
-    let fits = |width: usize| options.model.is_none_or(|model| width.is_multiple_of(model.d_model.max(1)));
-    let width = array.axes.last().filter(|_| array.axes.len() >= 2).map(|axis| axis.length);
-    array.encoding().is_some() && !OTHERS.contains(&name) && width.is_some_and(fits)
-}
-
-/// One source for each layer, if every array of floats is named after one.
-fn layers(archive: &Archive, floats: &[usize]) -> Vec<Source> {
-    let mut named: Vec<(TapName, usize)> = Vec::new();
-    for &index in floats {
-        match TapName::parse(&archive.arrays[index].name) {
-            Some(name) => named.push((name, index)),
-            None => return Vec::new(),
-        }
-    }
-    named.sort_unstable();
-    let mut layers: Vec<Source> = Vec::new();
-    for &(name, index) in &named {
-        match name {
-            TapName::Step(_, layer) => {
-                let listed = Some(TapName::Listed(layer));
-                match layers.iter_mut().find(|source| source.name == listed) {
-                    Some(source) => source.arrays.push(index),
-                    None => layers.push(Source { arrays: vec![index], name: listed }),
-                }
-            }
-            name => layers.push(Source { arrays: vec![index], name: Some(name) }),
-        }
-    }
-    layers
 }
 
 /// Returns the width of a state: the model's if it is known, else that of the narrowest array.
@@ -333,56 +246,4 @@ fn taken(
         count => format!(", {count} taps without names"),
     };
     Some(format!("{tensors} read as {words}{beside}"))
-}
-
-/// Returns the rows of each prompt.
-fn prompts_of(
-    columns: &[Column],
-    beside: Beside,
-    options: &ReadOptions,
-) -> Result<Vec<Prompt>, ForeignProblem> {
-    let Some(first) = columns.first() else { return Ok(Vec::new()) };
-    let length = |column: &Column| column.pieces.iter().map(|piece| piece.rows.length).sum::<usize>();
-    let (prompts, rows) = (first.pieces[0].batch.length, length(first));
-    if let Some(other) = columns.iter().find(|column| length(column) != rows) {
-        let found = length(other);
-        return Err(ForeignProblem::UnequalRows { tensor: other.origin.clone(), found, expected: rows });
-    }
-    let mut found = Vec::with_capacity(prompts);
-    for batch in 0..prompts {
-        let span = beside.rows.as_ref().and_then(|spans| spans.get(batch)).cloned().unwrap_or(0..rows);
-        if span.end > rows {
-            return Err(ForeignProblem::PromptTooLong { prompt: batch, found: span.end, rows });
-        }
-        if span.start > 0 && options.model.is_some_and(|model| model.learned_positions) {
-            return Err(ForeignProblem::LeftPadding { prompt: batch, rows: span.start });
-        }
-        let ids = beside.ids.as_ref().and_then(|ids| ids.get(batch)).map(|ids| {
-            // The ids of a padded batch are padded too.
-            let padded = beside.rows.is_some() && ids.len() == rows;
-            if padded { ids[span.clone()].to_vec() } else { ids.clone() }
-        });
-        let positions = beside.positions.as_ref().and_then(|positions| positions.get(batch));
-        let positions =
-            positions.map(|positions| positions_of(positions, rows, &span)).transpose()?.flatten();
-        found.push(Prompt { batch, rows: span, token_ids: ids, positions });
-    }
-    Ok(found)
-}
-
-/// Returns the positions of some rows, unless they are consecutive from 0.
-fn positions_of(
-    found: &[i128],
-    rows: usize,
-    span: &Range<usize>,
-) -> Result<Option<Vec<usize>>, ForeignProblem> {
-    let wrong = || ForeignProblem::Positions { found: found.to_vec(), rows };
-    let own = found.get(span.clone()).filter(|_| found.len() == rows).ok_or_else(wrong)?;
-    let positions: Vec<usize> =
-        own.iter().map(|&at| usize::try_from(at)).collect::<Result<_, _>>().map_err(|_| wrong())?;
-    let mut once = std::collections::HashSet::new();
-    if !positions.iter().all(|&at| at < MOST_POSITIONS && once.insert(at)) {
-        return Err(wrong());
-    }
-    Ok((!positions.iter().copied().eq(0..positions.len())).then_some(positions))
 }

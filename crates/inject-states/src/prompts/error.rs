@@ -6,7 +6,7 @@ use std::{error::Error, fmt, io, path::PathBuf};
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct PromptError {
-    /// Path of the file.
+    /// Path of the file of prompts.
     pub path: PathBuf,
     /// The problem with its content.
     pub problem: PromptProblem,
@@ -46,7 +46,7 @@ pub enum PromptProblem {
     /// A line that is not UTF-8.
     #[error("line {line} is not UTF-8")]
     LineNotUtf8 {
-        /// The line, from 1.
+        /// Number of the line, from 1.
         line: usize,
     },
     /// An object or table without the field.
@@ -68,7 +68,7 @@ pub enum PromptProblem {
     /// A text with more bytes than the limit.
     #[error("the text of value {value} has more than {most} bytes")]
     ValueTooLong {
-        /// The value, from 1.
+        /// Number of the value within the file, from 1.
         value: usize,
         /// The largest accepted size, in bytes.
         most: usize,
@@ -79,15 +79,15 @@ pub enum PromptProblem {
     /// A line that is not a JSON object.
     #[error("line {line} is not a JSON object: expected one a line, with the field of its text")]
     NotAnObject {
-        /// The line, from 1.
+        /// Number of the line, from 1.
         line: usize,
     },
     /// A line that is not JSON, or has no field `text` that is a string.
     #[error("line {line}, column {column}: {reason}")]
     Json {
-        /// The line, from 1.
+        /// Number of the line with the fault, from 1.
         line: usize,
-        /// The column, from 1.
+        /// Column of the fault in that line, from 1.
         column: usize,
         /// The parser's message, without the line and column that it counts itself.
         reason: String,
@@ -97,7 +97,7 @@ pub enum PromptProblem {
         "{place} is `{found}`, expected token ids: 1,2,3 or [1, 2, 3], or an object with them in `ids`, `token_ids`, `input_ids` or `prompt_token_ids`"
     )]
     NotIds {
-        /// The line or value.
+        /// The line or value in words, such as `line 3`.
         place: String,
         /// The first characters of it.
         found: String,
@@ -105,7 +105,7 @@ pub enum PromptProblem {
     /// A text with more bytes than the limit.
     #[error("line {line} has more than {most} bytes")]
     LineTooLong {
-        /// The line, from 1.
+        /// Number of the line, from 1.
         line: usize,
         /// The largest accepted size, in bytes.
         most: usize,
@@ -113,7 +113,7 @@ pub enum PromptProblem {
     /// A text with more bytes than the limit.
     #[error("the text of row {row} has more than {most} bytes")]
     RowTooLong {
-        /// The row, from 0.
+        /// Number of the row within the file, from 0.
         row: usize,
         /// The largest accepted size, in bytes.
         most: usize,
@@ -157,13 +157,13 @@ pub enum PromptProblem {
     /// A row whose text is missing.
     #[error("row {row} has no text")]
     NullText {
-        /// The row, from 0.
+        /// Number of the row within the file, from 0.
         row: usize,
     },
     /// A row whose text is not UTF-8.
     #[error("the text of row {row} is not UTF-8")]
     RowNotUtf8 {
-        /// The row, from 0.
+        /// Number of the row within the file, from 0.
         row: usize,
     },
     /// A Parquet file that the parquet crate refuses.

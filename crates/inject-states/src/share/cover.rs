@@ -8,7 +8,7 @@ use super::Share;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShareResult {
-    /// The file or folder.
+    /// The file or folder that holds the result.
     pub path: PathBuf,
     /// The share of the work.
     pub share: Share,
@@ -20,7 +20,7 @@ pub struct ShareResult {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CoverError {
-    /// There are no results.
+    /// The list of results is empty.
     #[error("no shares: expected the results of all shares of a piece of work")]
     Nothing,
     /// The work was divided in two ways.
@@ -30,12 +30,12 @@ pub enum CoverError {
         path: PathBuf,
         /// The place of the other.
         other: PathBuf,
-        /// The share at `path`.
+        /// The share whose result is at `path`.
         found: Share,
-        /// The share at `other`.
+        /// The share whose result is at `other`.
         expected: Share,
     },
-    /// One share is there twice.
+    /// Two results are of the same share.
     #[error("share {share} is there twice: in `{path}` and `{other}`")]
     Doubled {
         /// The share that occurs twice.

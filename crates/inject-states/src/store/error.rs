@@ -20,13 +20,13 @@ pub enum StoreError {
     /// The text does not name a policy for BOS.
     #[error("unknown policy for BOS `{found}`: expected `auto`, `yes`, `no` or `as given`")]
     UnknownBosPolicy {
-        /// The text as given.
+        /// The text that names no policy.
         found: String,
     },
     /// The text is neither `last` nor `all`.
     #[error("unknown choice of positions `{found}`: expected `last` or `all`")]
     UnknownPositions {
-        /// The text as given.
+        /// The text that names no choice of positions.
         found: String,
     },
     /// A field of a [`StoreSpec`](super::StoreSpec) is impossible.
@@ -139,7 +139,7 @@ pub enum StoreError {
     BlockSize {
         /// The tap of the states.
         tap: Tap,
-        /// The number of values.
+        /// The number of values in the block.
         found: usize,
         /// The number of rows times the width.
         expected: usize,
@@ -159,7 +159,7 @@ pub enum StoreError {
         position: usize,
         /// The tap of the states.
         tap: Tap,
-        /// The first such value.
+        /// The first NaN or infinity of the state.
         found: f32,
     },
     /// A finite state rounds to infinity in the format of the store.
@@ -173,7 +173,7 @@ pub enum StoreError {
         position: usize,
         /// The tap of the states.
         tap: Tap,
-        /// The first such value.
+        /// The first such value of the state.
         found: f32,
         /// The format of the store.
         dtype: FloatFormat,

@@ -24,13 +24,13 @@ const FILE: &str = "manifest.json";
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Manifest {
-    /// The version of the format: [`FORMAT_VERSION`].
+    /// The version of the format in which the store is written: [`FORMAT_VERSION`].
     pub format_version: u32,
     /// The crate and version that wrote the store.
     pub created_by: String,
     /// The origin of the states, and the selection of them that is stored.
     pub spec: StoreSpec,
-    /// The number of prompts.
+    /// The number of prompts whose states the store holds.
     pub prompt_count: usize,
     /// The number of tokens of all prompts.
     pub token_count: usize,

@@ -19,7 +19,7 @@ const TASK: &str = "merge";
 /// The bytes of states that are copied at a time.
 const COPIED: usize = 64 << 20;
 
-/// Puts the stores of all shares of a job together, in whatever order they are given. The result equals, byte for byte, the store
+/// Merges the stores of all shares of a job, which may be given in any order. The result equals, byte for byte, the store
 /// of an undivided extraction.
 ///
 /// The states of the shares are compared with their checksums while they are copied. Killed at any moment and called again with

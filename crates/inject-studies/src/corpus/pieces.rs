@@ -45,7 +45,7 @@ enum Measured {
 }
 
 impl CorpusPiece {
-    /// Returns all pieces of the study of these taps, for rows in so many bands: `bands (bands + 1) / 2 + 1` pieces a tap.
+    /// Returns all pieces of the study of these taps, for rows in `bands` bands: `bands (bands + 1) / 2 + 1` pieces a tap.
     pub fn all(taps: &[Tap], bands: NonZeroUsize) -> Vec<CorpusPiece> {
         let tiles = |tap| PairTile::triangle(tap, bands.get()).into_iter().map(CorpusPiece::Tile);
         taps.iter().flat_map(|&tap| tiles(tap).chain([CorpusPiece::Others { tap }])).collect()

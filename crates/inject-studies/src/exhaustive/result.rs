@@ -68,7 +68,7 @@ pub struct Extensions {
     /// The pairs that the quantiles count.
     #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Coverage"))]
     pub coverage: Coverage,
-    /// Quantiles of the distances.
+    /// Quantiles of the distances of the pairs that `coverage` names.
     pub quantiles: Vec<Quantile>,
 }
 

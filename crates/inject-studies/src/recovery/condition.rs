@@ -10,7 +10,7 @@ use inject_sipit::{models::NumberFormat, states::Disturbance};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum Condition {
-    /// The states as computed.
+    /// The states are given as computed, without a disturbance.
     Exact,
     /// Quantised weights, which the inversion knows: producer and inverter use the same ones.
     KnownWeights {

@@ -15,7 +15,7 @@ use crate::{error::StudyError, tuning::CASE_PAIRS as PAIRS};
 pub enum Fate {
     /// The states stay as close together as two computations of one state.
     Kept,
-    /// The states come apart.
+    /// The distance of the states exceeds what two computations of one state can differ by.
     Dissolved,
 }
 

@@ -13,7 +13,7 @@ use inject_sipit::{
 use super::{DegenerateCase, Fate, Optimiser, run::Steps};
 use crate::{error::StudyError, tuning::NOISE_POSITIONS};
 
-/// The options of [`degenerate`].
+/// The optimiser, steps and seed of [`degenerate`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]

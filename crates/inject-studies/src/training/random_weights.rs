@@ -42,11 +42,11 @@ impl RandomShape {
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct RandomWeights {
-    /// The family, by name.
+    /// The name of the model's family.
     pub family: String,
     /// Width of the residual stream.
     pub d_model: usize,
-    /// The number of blocks.
+    /// The number of blocks of the decoder.
     pub n_layers: usize,
     /// The activation of its first block, by name.
     pub activation: String,
@@ -69,7 +69,7 @@ impl RandomWeights {
     }
 }
 
-/// The result of [`random_weights`].
+/// The closest pairs of prompts in decoders of random weights, as [`random_weights`] finds them.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -30,7 +30,7 @@ impl<'a> TrainingData<'a> {
     }
 }
 
-/// The options of [`training`].
+/// The optimiser, steps, snapshots and seed of one training run.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
@@ -38,7 +38,7 @@ impl<'a> TrainingData<'a> {
 pub struct TrainingOptions {
     /// The rule of each step.
     pub optimiser: Optimiser,
-    /// The number of steps.
+    /// The number of steps of the optimiser.
     pub steps: usize,
     /// The numbers of steps after which a snapshot is taken. 0 is the start, and numbers above `steps` are ignored.
     pub snapshots: Vec<usize>,
@@ -68,18 +68,18 @@ pub struct TrainingStudy {
     pub snapshots: Vec<Snapshot>,
 }
 
-/// An event during training.
+/// A step or a snapshot of a training run, as reported while it happens.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum TrainingEvent<'a> {
-    /// A step was taken.
+    /// The optimiser has taken a step.
     Step {
         /// The number of steps taken so far.
         step: usize,
         /// The loss of the step's batch, before the step, in nats per token.
         loss: f32,
     },
-    /// A snapshot was taken.
+    /// A snapshot of the weights was taken and measured.
     Snapshot(&'a Snapshot),
 }
 

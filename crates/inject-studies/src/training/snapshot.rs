@@ -120,7 +120,7 @@ pub struct InversionTally {
     pub prompts: usize,
     /// The number of prompts recovered exactly, with every position verified.
     pub exact: usize,
-    /// The number of tokens.
+    /// The number of tokens of all these prompts.
     pub tokens: usize,
     /// The number of tokens recovered.
     pub right: usize,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PositionReport {
-    /// The position, from 0.
+    /// The position within the prompt, from 0.
     pub(in crate::invert) position: usize,
     /// The verdict on the position.
     pub(in crate::invert) verdict: VerdictName,
@@ -18,7 +18,7 @@ pub(crate) struct PositionReport {
     pub(in crate::invert) candidates: Vec<Candidate>,
     /// Whether still more tokens fit than those listed.
     pub(in crate::invert) more_candidates: bool,
-    /// The distance of the token's state from the one given.
+    /// The distance of the token's state from the given state.
     pub(in crate::invert) distance: Option<f64>,
     /// The largest distance that an accepted candidate can have: the noise floor, or what another rule allows.
     pub(in crate::invert) tolerance: Option<f64>,
@@ -47,7 +47,7 @@ pub(crate) enum VerdictName {
     Certain,
     /// A candidate fits, and no other is known to fit.
     Verified,
-    /// Several candidates fit.
+    /// Several candidates fit, and no later position decides between them.
     Ambiguous,
     /// No candidate of the whole vocabulary fits.
     Failed,
@@ -85,9 +85,9 @@ impl From<NoiseOrigin> for NoiseName {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Candidate {
-    /// The id of the token.
+    /// The id of the candidate.
     pub(in crate::invert) token_id: u32,
-    /// The distance of its state from the one given.
+    /// The distance of its state from the given state.
     pub(in crate::invert) distance: f64,
 }
 
@@ -96,7 +96,7 @@ pub(crate) struct Candidate {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RuledOutReport {
-    /// The id of the token.
+    /// The id of the excluded token.
     token_id: u32,
     /// The distance of its state at its own position.
     distance: f64,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StageReport {
-    /// Candidates whose states were compared with the one given.
+    /// Candidates whose states were compared with the given state.
     pub(crate) candidates: usize,
     /// States computed up to the tap.
     pub(crate) states: usize,

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-/// The source of candidates.
+/// The source of candidates that `--policy` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum PolicyKind {

@@ -114,7 +114,7 @@ pub(crate) fn survival(study: &DecodingStudy) -> Table {
     table
 }
 
-/// Margins in fewer dimensions.
+/// Returns the table of margins in random subspaces.
 pub(crate) fn projections(study: &DecodingStudy) -> Table {
     let headings =
         ["tap", "dimensions", "margin least", "margin median", "noise floor", "separated", "positions"];

@@ -31,7 +31,7 @@ pub(crate) struct Starts {
     options: DegenerateOptions,
     /// Width of the residual stream.
     d_model: usize,
-    /// The number of blocks.
+    /// The number of blocks of the decoders.
     n_layers: usize,
     /// The starts, family by family; units that are not finished are missing.
     starts: Vec<Start>,
@@ -43,7 +43,7 @@ pub(crate) struct Starts {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Start {
-    /// The family of models.
+    /// The name of the model's family.
     family: String,
     /// The case, and the distances at each step.
     #[serde(flatten)]

@@ -49,7 +49,7 @@ pub(crate) struct Training {
     pub(crate) analytic: bool,
     /// Width of the residual stream.
     pub(crate) d_model: usize,
-    /// The number of blocks.
+    /// The number of blocks of the decoder.
     pub(crate) n_layers: usize,
     /// The standard deviation of the first weights.
     pub(crate) init_std: f64,

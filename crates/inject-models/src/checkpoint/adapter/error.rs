@@ -4,10 +4,10 @@
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdapterError {
-    /// A setting asks for something else than a plain LoRA.
+    /// A setting asks for something other than a plain LoRA.
     #[error("adapter_config.json: `{key}` is {found}, expected {expected}")]
     Setting {
-        /// Name of the setting.
+        /// Name of the setting in adapter_config.json.
         key: String,
         /// The value that the file gives.
         found: String,

@@ -69,7 +69,7 @@ pub(super) struct Settings {
     scaling: Scaling,
 }
 
-/// The divisor of alpha.
+/// The number by which `lora_alpha` is divided to give the scale of a change.
 #[derive(Clone, Copy, Debug)]
 enum Scaling {
     /// Divides by the rank: plain LoRA.

@@ -7,7 +7,7 @@ pub enum GgufError {
     /// The file does not begin as a GGUF file does.
     #[error("it begins with the bytes {found:?}, expected the letters `GGUF`")]
     Magic {
-        /// The first four bytes.
+        /// The first four bytes of the file.
         found: [u8; 4],
     },
     /// The version of the container is not supported.
@@ -36,7 +36,7 @@ pub enum GgufError {
         items: &'static str,
         /// The count that the file states.
         found: u64,
-        /// The largest possible count.
+        /// The largest count for which the file is long enough.
         most: u64,
     },
     /// A count is larger than any model needs.
@@ -63,7 +63,7 @@ pub enum GgufError {
         /// The number of the type.
         found: u32,
     },
-    /// A list holds lists.
+    /// A metadata value is a list of lists, which no known key has.
     #[error("key `{key}` is a list of lists, expected a list of numbers, flags or texts")]
     NestedList {
         /// The key of the list.
@@ -77,10 +77,10 @@ pub enum GgufError {
         /// The byte stored in place of the flag.
         found: u8,
     },
-    /// A key stands twice.
+    /// The metadata names a key more than once.
     #[error("key `{key}` stands twice")]
     KeyTwice {
-        /// The repeated key.
+        /// Name of the repeated key.
         key: String,
     },
     /// The alignment of the data is not a power of two.
@@ -89,24 +89,24 @@ pub enum GgufError {
         /// The value of `general.alignment`, as text.
         found: String,
     },
-    /// A name stands twice.
+    /// Two entries of the file have the same tensor name.
     #[error("tensor `{tensor}` stands twice")]
     TensorTwice {
-        /// The repeated name.
+        /// The name that two tensors have.
         tensor: String,
     },
     /// A tensor has too many dimensions, or none.
     #[error("tensor `{tensor}` has {found} dimensions, expected 1 to 4")]
     Dimensions {
-        /// Name of the tensor.
+        /// Name of the tensor with too few or too many dimensions.
         tensor: String,
-        /// The number of dimensions.
+        /// The number of dimensions that the file states.
         found: u32,
     },
     /// A tensor has a dimension without extent, or more numbers than can be counted.
     #[error("tensor `{tensor}` has the shape {found:?}, expected sizes from 1 on with a product below 2^48")]
     Shape {
-        /// Name of the tensor.
+        /// Name of the tensor with the impossible shape.
         tensor: String,
         /// Its shape, the innermost dimension first, as the file has it.
         found: Vec<u64>,
@@ -114,7 +114,7 @@ pub enum GgufError {
     /// A tensor is stored in a format that is not read.
     #[error("tensor `{tensor}` is stored as {found}, expected one of {expected}")]
     Format {
-        /// Name of the tensor.
+        /// Name of the tensor in an unknown or unsupported format.
         tensor: String,
         /// The name or the number of the format.
         found: String,
@@ -126,11 +126,11 @@ pub enum GgufError {
         "tensor `{tensor}` has rows of {found} numbers, expected a multiple of {block}, the block of {format}"
     )]
     Row {
-        /// Name of the tensor.
+        /// Name of the tensor whose rows are not whole blocks.
         tensor: String,
-        /// Numbers in a row.
+        /// The number of values in one of its rows.
         found: u64,
-        /// Numbers in a block.
+        /// The number of values that one block of the format encodes.
         block: usize,
         /// The name of the format.
         format: &'static str,
@@ -140,7 +140,7 @@ pub enum GgufError {
         "tensor `{tensor}` begins at byte {found} of the data, expected {expected}, where the one before it ends"
     )]
     Place {
-        /// Name of the tensor.
+        /// Name of the tensor at the wrong offset.
         tensor: String,
         /// Offset of its first byte, relative to the data.
         found: u64,
@@ -150,7 +150,7 @@ pub enum GgufError {
     /// A tensor ends after the end of the file.
     #[error("tensor `{tensor}` ends at byte {found} of the file, expected at most {length}")]
     Beyond {
-        /// Name of the tensor.
+        /// Name of the tensor that exceeds the file.
         tensor: String,
         /// The byte after its last.
         found: u64,

@@ -26,7 +26,7 @@ pub(crate) struct Built {
     pub(crate) hash: String,
 }
 
-/// Metadata about tokens.
+/// The metadata of a GGUF file that describe its tokens.
 struct Vocabulary<'a> {
     gguf: &'a Gguf,
     pieces: Pieces,

@@ -70,7 +70,7 @@ impl Kernel {
         .collect()
     }
 
-    /// The number of outputs to compute at once for so many rows: as many as there are registers for their sums.
+    /// Returns the number of outputs to compute at once for `rows` rows: as many as there are registers for their sums.
     pub(super) fn outputs(self, rows: usize) -> usize {
         match self {
             Kernel::Portable => 1,

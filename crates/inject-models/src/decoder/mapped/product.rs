@@ -25,7 +25,7 @@ const SMALLEST: usize = 1 << 17;
 struct Packed {
     values: Lines,
     rows: usize,
-    /// Width in whole blocks.
+    /// The width of a row after padding to whole blocks.
     padded: usize,
 }
 

@@ -12,7 +12,7 @@ pub(super) trait Stored: Copy + Send + Sync {
     /// The order in which a block is widened.
     const ORDER: Order;
 
-    /// Widens one number.
+    /// Widens the number that is stored in the first [`Self::BYTES`] bytes.
     fn number(bytes: &[u8]) -> f32;
 
     /// Widens a block. The compiler makes vector instructions of it where the caller has them.
@@ -22,7 +22,7 @@ pub(super) trait Stored: Copy + Send + Sync {
 /// The order of the numbers in a widened block. The states that are multiplied with it have the same order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
-    /// That of the file.
+    /// The order of the file.
     Natural,
     /// First the numbers at even places, then those at odd ones. The two numbers of each 32 bits are then widened by one shift
     /// and one mask.

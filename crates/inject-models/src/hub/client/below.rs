@@ -16,7 +16,7 @@ use std::{
 /// The reason for which something in the folder cannot be used.
 #[derive(Debug)]
 pub(super) enum Trouble {
-    /// The operating system refuses.
+    /// The operating system refuses to read or write it.
     Io { path: PathBuf, source: io::Error },
     /// A link leads out of the folder.
     LeadsOut { path: PathBuf, target: PathBuf },

@@ -48,7 +48,7 @@ pub(super) struct RepoCache {
 pub(super) enum Cached {
     /// The cache has no such file.
     Absent,
-    /// The file, whole as far as can be told.
+    /// The file, complete as far as its length and hash show.
     Whole(PathBuf),
     /// A file that is not what its blob's name says.
     Damaged { expected: String, found: String },

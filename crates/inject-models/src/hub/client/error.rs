@@ -37,19 +37,19 @@ pub enum HubError {
     /// The Hub has no such repository.
     #[error("{at}: no such repository; if it is private, set HF_TOKEN to a token that may read it")]
     RepoNotFound {
-        /// The requested file.
+        /// The requested file, whose repository does not exist.
         at: Box<HubFile>,
     },
     /// The repository has no such branch, tag or commit.
     #[error("{at}: no such revision")]
     RevisionNotFound {
-        /// The requested file.
+        /// The requested file, whose revision does not exist.
         at: Box<HubFile>,
     },
     /// The repository lacks a file that a model must have.
     #[error("{at}: no such file")]
     FileNotFound {
-        /// The requested file.
+        /// The file that the revision does not contain.
         at: Box<HubFile>,
     },
     /// The Hub answered 401 or 403. To a caller without a token it answers so for a missing repository, too.
@@ -58,7 +58,7 @@ pub enum HubError {
          terms on the Hub, and set HF_TOKEN to a token that may read it"
     )]
     Gated {
-        /// The requested file.
+        /// The file to which access was refused.
         at: Box<HubFile>,
         /// The HTTP status, 401 or 403.
         status: u16,
@@ -90,14 +90,14 @@ pub enum HubError {
     /// The Hub, or a server it redirects to, is out of reach or gave an answer that is of no use.
     #[error("{at}: no usable answer from {host}")]
     Http {
-        /// The requested file.
+        /// The file that could not be fetched.
         at: Box<HubFile>,
-        /// The host that failed.
+        /// The host whose answer was not usable.
         host: String,
         /// The error of the exchange.
         source: HttpError,
     },
-    /// Offline, and a file in the cache is not what the name of its blob says.
+    /// Offline, and a file in the cache does not have the hash that its blob is named after.
     #[error(
         "{at}: the file in the cache is damaged: it has the hash {found}, expected {expected}; fetch it again online"
     )]
@@ -112,7 +112,7 @@ pub enum HubError {
     /// A symbolic link in the cache leads out of the cache folder.
     #[error("{at}: {} leads out of the cache to {}: remove it, or name its target's folder as the cache", .path.display(), .target.display())]
     LeadsOut {
-        /// The requested file.
+        /// The file that was to be read from or written to the cache.
         at: Box<HubFile>,
         /// The path in the cache.
         path: PathBuf,
@@ -125,17 +125,17 @@ pub enum HubError {
         .path.display(), .waited.as_secs()
     )]
     Busy {
-        /// The requested file.
+        /// The file that another process is fetching.
         at: Box<HubFile>,
         /// Path of the lock file.
         path: PathBuf,
-        /// The time without progress.
+        /// The time for which that process has made no progress.
         waited: Duration,
     },
     /// The cache cannot be read or written.
     #[error("{at}: the cache at {} cannot be used", .path.display())]
     Cache {
-        /// The requested file.
+        /// The file that was to be read from or written to the cache.
         at: Box<HubFile>,
         /// The file or folder concerned.
         path: PathBuf,

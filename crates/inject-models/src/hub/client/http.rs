@@ -42,7 +42,7 @@ enum Ask<'a> {
 pub(super) struct Reply {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
-    /// The host that answered.
+    /// The host that sent the answer.
     pub(super) host: String,
     /// Whether it is the Hub itself, reached without a detour.
     pub(super) is_home: bool,
@@ -92,7 +92,7 @@ impl Http {
         self.follow(Ask::Content { from, size }, url)
     }
 
-    /// The Hub's own host.
+    /// Returns the host of the Hub itself, not of its file servers.
     pub(super) fn host(&self) -> String {
         self.home.host().to_owned()
     }

@@ -27,7 +27,7 @@ pub enum HttpError {
         received: u64,
         /// Bytes that the slowest acceptable connection brings.
         expected: u64,
-        /// The time it took.
+        /// The time in which they arrived.
         within: Duration,
     },
     /// An HTTP status that does not answer the question, such as 304, 429 or 503.
@@ -42,7 +42,7 @@ pub enum HttpError {
     /// A redirect to something that cannot be asked.
     #[error("a redirect to \"{found}\", expected an http(s) URL without a user name")]
     Location {
-        /// The `Location`, shown safely.
+        /// The value of `Location`, with control characters escaped.
         found: String,
     },
     /// A redirect of the Hub to another one of its files.
@@ -57,7 +57,7 @@ pub enum HttpError {
         /// The host it leads to.
         host: String,
     },
-    /// Redirects without an end.
+    /// The server redirects more often than the client follows.
     #[error("more than {limit} redirects")]
     TooManyRedirects {
         /// The number of redirects that are followed.
@@ -66,9 +66,9 @@ pub enum HttpError {
     /// A header that is missing, repeated or malformed.
     #[error("header {name} is {found}, expected {expected}")]
     Header {
-        /// Name of the header.
+        /// Name of the malformed header.
         name: &'static str,
-        /// Its value, shown safely.
+        /// The header's value, with control characters escaped.
         found: String,
         /// The values that are accepted.
         expected: &'static str,

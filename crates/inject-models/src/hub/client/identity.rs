@@ -57,7 +57,7 @@ impl RunningHash {
         }
     }
 
-    /// The hash in hexadecimal.
+    /// Returns the hash as hexadecimal digits.
     pub(super) fn finish(self) -> String {
         match self {
             RunningHash::Sha256(hash) => hex::encode(hash.finalize()),

@@ -11,7 +11,7 @@ use ureq::http::Uri;
 use super::{HubError, environment, origin::Origin};
 
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
-/// The value of `huggingface_hub`.
+/// The longest time to wait for a connection, as in `huggingface_hub`.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Three times that of `huggingface_hub`: a download that breaks off here is not taken up again by itself.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);

@@ -26,31 +26,31 @@ pub enum SentencePieceError {
     Setting {
         /// The name of the setting.
         name: &'static str,
-        /// Its value.
+        /// The value of the setting in the file.
         found: bool,
     },
     /// A score is not finite.
     #[error("the piece `{token}` has the score {found}, expected a finite number")]
     Score {
-        /// The piece.
+        /// The piece whose score is wrong.
         token: String,
-        /// Its score.
+        /// The score that the file gives it.
         found: f64,
     },
-    /// No piece stands for what is not a piece.
+    /// No piece represents text that no piece covers.
     #[error("none of {pieces} pieces has the type UNKNOWN")]
     NoUnknown {
-        /// The number of pieces.
+        /// The number of pieces in the file.
         pieces: usize,
     },
-    /// A piece stands twice.
+    /// Two pieces of the file are the same text.
     #[error("the piece `{token}` stands at {first} and at {second}")]
     Repeated {
-        /// The piece.
+        /// The text of the two pieces.
         token: String,
-        /// Its first id.
+        /// The id of the first of the two.
         first: u32,
-        /// Its second id.
+        /// The id of the second of the two.
         second: u32,
     },
 }

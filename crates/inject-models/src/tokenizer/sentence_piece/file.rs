@@ -4,7 +4,7 @@
 //!
 //! github.com/google/sentencepiece, `src/sentencepiece_model.proto`.
 
-/// `ModelProto`.
+/// A whole file: the message `ModelProto`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct SentencePieceFile {
     #[prost(message, repeated, tag = "1")]
@@ -15,7 +15,7 @@ pub(super) struct SentencePieceFile {
     pub(super) normalizer: Option<Normalizer>,
 }
 
-/// `ModelProto.SentencePiece`.
+/// A token with its score and kind: the message `ModelProto.SentencePiece`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Piece {
     #[prost(string, optional, tag = "1")]
@@ -27,7 +27,7 @@ pub(super) struct Piece {
     pub(super) kind: Option<i32>,
 }
 
-/// `TrainerSpec`.
+/// The settings with which the model was trained: the message `TrainerSpec`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Trainer {
     /// 1, a unigram model, if it is missing.

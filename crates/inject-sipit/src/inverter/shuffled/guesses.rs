@@ -33,7 +33,7 @@ pub(super) struct Guesses {
     after: usize,
 }
 
-/// Tokens and their states.
+/// Candidates that were tested at one position: their ids, and their states side by side.
 #[derive(Clone, Default)]
 struct Pairs {
     ids: Vec<u32>,

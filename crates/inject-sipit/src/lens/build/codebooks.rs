@@ -21,7 +21,7 @@ use super::FirstPosition;
 pub(super) struct Codebooks<'a> {
     decoder: &'a Decoder,
     taps: Vec<Tap>,
-    /// One for each prefix.
+    /// The cached keys and values of each prefix.
     caches: Vec<PrefixCache>,
     first: FirstPosition,
     /// The number of tokens computed so far. `total` is the number of all tokens to compute.

@@ -13,7 +13,7 @@ use burn::tensor::Tensor;
 
 use super::memory::SecantMemory;
 
-/// Returns the combination of tested candidates that comes closest to the state given, applied to their embeddings. The memory
+/// Returns the combination of tested candidates that comes closest to the given state, applied to their embeddings. The memory
 /// translates the remaining difference of states, in the neighbourhood of the state.
 pub(super) fn guess(
     at: &OpenPosition<'_>,

@@ -5,7 +5,7 @@ use xxhash_rust::xxh3::xxh3_64;
 /// The text before the checksum.
 const MEMBER: &str = "\"xxh3\":\"";
 
-/// The text after it.
+/// The text after the checksum, which ends the object.
 const END: &str = "\"}";
 
 /// The digits of the checksum.

@@ -8,7 +8,7 @@ use super::FileError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JsonLinesError {
-    /// The operating system failed.
+    /// The operating system refuses to open, read or write the file.
     #[error(transparent)]
     File(#[from] FileError),
     /// Another process has the file open.
@@ -46,7 +46,7 @@ pub enum JsonLinesError {
     Syntax {
         /// The file of JSON lines.
         path: PathBuf,
-        /// The line, from 1.
+        /// Number of the unreadable line, from 1.
         line: usize,
         /// The error of the JSON parser.
         source: serde_json::Error,
@@ -59,7 +59,7 @@ pub enum JsonLinesError {
     Checksum {
         /// The file of JSON lines.
         path: PathBuf,
-        /// The line, from 1.
+        /// Number of the changed line, from 1.
         line: usize,
     },
     /// A line that contradicts the work.
@@ -67,7 +67,7 @@ pub enum JsonLinesError {
     Refused {
         /// The file of JSON lines.
         path: PathBuf,
-        /// The line, from 1.
+        /// Number of the line that is not as expected, from 1.
         line: usize,
         /// The way in which the line contradicts the file's purpose.
         reason: String,

@@ -85,7 +85,7 @@ impl ChunkReader for Bounded {
         }
     }
 
-    /// Reads a page's content.
+    /// Reads the content of a page. If it is compressed by gzip, its unpacked size is checked first.
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
         let bytes = self.file.get_bytes(start, length)?;
         if self.gzip {

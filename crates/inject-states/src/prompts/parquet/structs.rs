@@ -9,7 +9,7 @@ use super::thrift::Type::{self, Binary, Bool, Byte, Double, List, Number, Struct
 /// The fields of a struct: their numbers and types.
 pub(super) type Fields = &'static [(i16, Type)];
 
-/// The header of a page.
+/// The fields of a page's header, `PageHeader`.
 pub(super) const PAGE_HEADER: Fields = &[
     (1, Number),
     (2, Number),

@@ -96,12 +96,12 @@ impl Vectors for F32 {
     }
 }
 
-/// The outputs whose sums, with those of so many rows, fit into 24 of the 32 registers beside the weights of each.
+/// Returns the largest number of outputs whose sums for `rows` rows, and the weights of each, fit into the registers: 24 of 32 hold sums.
 pub(super) fn outputs(rows: usize) -> usize {
     [8, 8, 6, 6, 4, 4, 3, 3][rows - 1]
 }
 
-/// The lengths were checked.
+/// Computes the products of up to eight rows with the weights of some outputs. The caller has checked the lengths.
 pub(super) fn products<S: Vectors>(
     _: Detected,
     group: Group<'_>,

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::format::FloatFormat;
 
-/// Outputs in a vector.
+/// The number of outputs in one vector register.
 pub(in super::super) const LANES: usize = 16;
 /// The most outputs that are computed at once.
 pub(in super::super) const WIDEST: usize = 8 * LANES;
@@ -29,7 +29,7 @@ pub(in super::super) struct Columns<'a> {
 }
 
 impl Kernel {
-    /// The number of outputs to compute at once for so many rows.
+    /// Returns the number of outputs to compute at once for `rows` rows.
     pub(in super::super) fn outputs_by_input(self, rows: usize) -> usize {
         match self {
             Kernel::Portable => LANES,

@@ -12,7 +12,7 @@ pub enum PickleProblem {
         "it would run or make `{name}`, which is not among the tensors and containers that are read: save the tensors alone"
     )]
     Global {
-        /// Its module and name.
+        /// Its module and name, as Python would import it.
         name: String,
     },
     /// An opcode that `torch.save` does not write.
@@ -29,7 +29,7 @@ pub enum PickleProblem {
         /// The length of the pickle.
         at: usize,
     },
-    /// An instruction that does not fit what stands before it.
+    /// An instruction that does not fit the values before it.
     #[error("the instruction at byte {at} does not fit what stands before it")]
     Malformed {
         /// Offset of the instruction in the pickle.

@@ -11,12 +11,12 @@ use super::{
     Columns, LANES, portable, widened,
 };
 
-/// The vectors of outputs whose sums, with those of so many rows, fit into 24 of the 32 registers.
+/// Returns the largest number of vectors of outputs whose sums for `rows` rows fit into 24 of the 32 registers.
 pub(super) fn vectors(rows: usize) -> usize {
     [8, 8, 8, 6, 4, 4, 3, 3][rows - 1]
 }
 
-/// The lengths were checked.
+/// Widens consecutive weights to F32. The caller has checked the lengths.
 pub(super) fn widen<S: Vectors>(_: Detected, weights: &[u8], to: &mut [f32]) {
     // SAFETY: `Detected` exists only where the instructions do.
     unsafe { widen_vectors::<S>(weights, to) }
@@ -34,7 +34,7 @@ fn widen_vectors<S: Vectors>(weights: &[u8], to: &mut [f32]) {
     widened::<S>(rest, to_rest);
 }
 
-/// The lengths were checked.
+/// Computes the products of up to eight rows with consecutive outputs. The caller has checked the lengths.
 pub(super) fn products<S: Vectors>(_: Detected, group: Group<'_>, columns: Columns<'_>, sums: &mut [f32]) {
     // SAFETY: `Detected` exists only where the instructions do.
     unsafe { of_any_rows::<S>(group, columns, sums) }

@@ -14,7 +14,7 @@ use super::{
 /// The outputs whose sums, with those of eight rows, fit into 24 of the 32 registers.
 pub(super) const OUTPUTS: usize = WIDEST;
 
-/// The lengths were checked.
+/// Widens weights of one output to F32, in the order in which `products` reads them. The caller has checked the lengths.
 pub(super) fn widen<S: Vectors>(_: Detected, weights: &[u8], place: usize, to: &mut [f32]) {
     // SAFETY: `Detected` exists only where the instructions do.
     unsafe { widen_blocks::<S>(weights, place, to) }
@@ -35,7 +35,7 @@ fn widen_blocks<S: Vectors>(weights: &[u8], place: usize, to: &mut [f32]) {
     }
 }
 
-/// The lengths were checked.
+/// Computes the products of up to eight rows with the widened weights of some outputs. The caller has checked the lengths.
 pub(super) fn products(_: Detected, group: Group<'_>, weights: &[f32], sums: &mut [[f32; GROUP]; WIDEST]) {
     macro_rules! of {
         ($rows:literal) => {

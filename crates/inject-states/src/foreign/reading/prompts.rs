@@ -1,0 +1,71 @@
+//! The rows, token ids and positions of each prompt of a file.
+
+use std::ops::Range;
+
+use super::Column;
+use crate::foreign::{ForeignProblem, ReadOptions, beside::Beside};
+
+/// Positions beyond this are a mistake: no prompt is so long.
+const MOST_POSITIONS: usize = 1 << 24;
+
+/// The rows of one prompt.
+#[derive(Clone, Debug)]
+pub(in super::super) struct Prompt {
+    pub(in super::super) batch: usize,
+    pub(in super::super) rows: Range<usize>,
+    pub(in super::super) token_ids: Option<Vec<u32>>,
+    /// The position of each row, if they are not simply consecutive.
+    pub(in super::super) positions: Option<Vec<usize>>,
+}
+
+/// Returns the rows of each prompt.
+pub(super) fn of(
+    columns: &[Column],
+    beside: Beside,
+    options: &ReadOptions,
+) -> Result<Vec<Prompt>, ForeignProblem> {
+    let Some(first) = columns.first() else { return Ok(Vec::new()) };
+    let length = |column: &Column| column.pieces.iter().map(|piece| piece.rows.length).sum::<usize>();
+    let (prompts, rows) = (first.pieces[0].batch.length, length(first));
+    if let Some(other) = columns.iter().find(|column| length(column) != rows) {
+        let found = length(other);
+        return Err(ForeignProblem::UnequalRows { tensor: other.origin.clone(), found, expected: rows });
+    }
+    let mut found = Vec::with_capacity(prompts);
+    for batch in 0..prompts {
+        let span = beside.rows.as_ref().and_then(|spans| spans.get(batch)).cloned().unwrap_or(0..rows);
+        if span.end > rows {
+            return Err(ForeignProblem::PromptTooLong { prompt: batch, found: span.end, rows });
+        }
+        if span.start > 0 && options.model.is_some_and(|model| model.learned_positions) {
+            return Err(ForeignProblem::LeftPadding { prompt: batch, rows: span.start });
+        }
+        let ids = beside.ids.as_ref().and_then(|ids| ids.get(batch)).map(|ids| {
+            // The ids of a padded batch are padded too.
+            let padded = beside.rows.is_some() && ids.len() == rows;
+            if padded { ids[span.clone()].to_vec() } else { ids.clone() }
+        });
+        let positions = beside.positions.as_ref().and_then(|positions| positions.get(batch));
+        let positions =
+            positions.map(|positions| positions_of(positions, rows, &span)).transpose()?.flatten();
+        found.push(Prompt { batch, rows: span, token_ids: ids, positions });
+    }
+    Ok(found)
+}
+
+/// Returns the positions of some rows, unless they are consecutive from 0.
+fn positions_of(
+    found: &[i128],
+    rows: usize,
+    span: &Range<usize>,
+) -> Result<Option<Vec<usize>>, ForeignProblem> {
+    let wrong = || ForeignProblem::Positions { found: found.to_vec(), rows };
+    let own = found.get(span.clone()).filter(|_| found.len() == rows).ok_or_else(wrong)?;
+    let positions: Vec<usize> =
+        own.iter().map(|&at| usize::try_from(at)).collect::<Result<_, _>>().map_err(|_| wrong())?;
+    let mut once = std::collections::HashSet::new();
+    if !positions.iter().all(|&at| at < MOST_POSITIONS && once.insert(at)) {
+        return Err(wrong());
+    }
+    Ok((!positions.iter().copied().eq(0..positions.len())).then_some(positions))
+}
