@@ -366,9 +366,9 @@ pub(crate) const LENS_BATCH: usize = 512;
 pub(crate) const PROJECTED_TOGETHER: usize = 8192;
 /// Embeddings whose lengths are computed together. Measured: bench inversion, `draft`.
 pub(crate) const LENGTHS_TOGETHER: usize = 1024;
-/// Numbers of the embedding whose mean is computed at once: 1 GB in F32. The embedding of a large model is in its files, and is not
+/// Numbers of the embedding whose mean is computed at once: 128 MB in F32. The embedding of a large model is in its files, and is not
 /// widened as a whole.
-pub(crate) const MEANS_TOGETHER: usize = 1 << 28;
+pub(crate) const MEANS_TOGETHER: usize = 1 << 25;
 /// Rows of the embedding compared with a point together. Measured: policies, `gradient`.
 #[cfg(feature = "gradient")]
 pub(crate) const ROWS_TOGETHER: usize = 4096;
