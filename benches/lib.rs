@@ -93,11 +93,17 @@ impl fmt::Display for Shape {
     }
 }
 
-/// Returns how the weights of a checkpoint are held, as `INJECT_HOLD` says.
+/// Returns how the weights of a checkpoint are held: as `INJECT_HOLD` says, `stored` or `f32`, or as the program holds them.
+///
+/// # Panics
+///
+/// Panics if it says anything else.
 pub fn hold() -> Hold {
     match env::var("INJECT_HOLD").as_deref() {
         Ok("stored") => Hold::Mapped,
-        _ => Hold::Computed,
+        Ok("f32") => Hold::Computed,
+        Ok(other) => panic!("INJECT_HOLD is `{other}`, expected `stored` or `f32`"),
+        Err(_) => Hold::default(),
     }
 }
 

@@ -1,22 +1,26 @@
 //! The format in which weights are held, and the format that is computed in.
 
-use crate::format::FloatFormat;
+use burn::tensor::Device;
+
+use crate::{format::FloatFormat, host};
 
 /// The format in which a model holds its weights, and the format in which it computes. They are independent: a model that holds
 /// its matrices in BF16 and computes in F32 gives the states of one that holds them in F32, up to the order of additions.
 ///
-/// A [`FloatFormat`] alone is the format of both.
+/// The default is fastest, and exact: weights as [`Hold::Fastest`] chooses, computed in F32. A [`FloatFormat`] alone is the format of
+/// both.
 ///
 /// # Example
 ///
 /// ```
 /// use burn::tensor::Device;
-/// use inject_models::{FloatFormat, Hold, Model, Origin, Precision};
+/// use inject_models::{FloatFormat, Model, Origin, Precision};
 ///
 /// # let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama-bf16-shards");
-/// let precision = Precision::new(Hold::Mapped, FloatFormat::F32);
-/// let model = Model::load(Origin::of_folder(&folder), precision, &Device::flex())?;
+/// let model = Model::load(Origin::of_folder(&folder), Precision::default(), &Device::flex())?;
 /// assert_eq!(model.decoder.held_in_files(), 60_032); // 30,016 numbers of two bytes
+/// let model = Model::load(Origin::of_folder(&folder), FloatFormat::F32, &Device::flex())?;
+/// assert_eq!(model.decoder.held_in_files(), 0); // widened to tensors
 /// # Ok::<(), inject_models::ModelError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +52,23 @@ pub enum Hold {
     /// not change as long as the model exists. Their numbers are not looked at in advance: one that is not finite gives states
     /// that are not finite.
     Mapped,
+}
+
+impl Hold {
+    /// Returns the way that [`Hold::Fastest`] stands for on a device.
+    pub(crate) fn on(self, device: &Device, compute: FloatFormat) -> Self {
+        match self {
+            Hold::Fastest if compute == FloatFormat::F32 && !host::is_remote(device) => Hold::Mapped,
+            Hold::Fastest => Hold::Computed,
+            chosen => chosen,
+        }
+    }
+}
+
+impl Default for Precision {
+    fn default() -> Self {
+        Precision::new(Hold::Fastest, FloatFormat::F32)
+    }
 }
 
 impl Precision {
