@@ -14,7 +14,7 @@
 //! | `INJECT_DEVICE` | `flex`, `ndarray`, `cuda` or `wgpu`, as far as compiled in; without it, the first of them that is |
 //! | `INJECT_REAL_MODELS` | a folder of checkpoints; its `smollm2-135m` and `gemma-3-270m` then replace the random weights |
 //! | `INJECT_MODEL` | the checkpoint that `sizes` measures |
-//! | `INJECT_HOLD` | `stored`: checkpoints stay in their files, in the format that they are stored in |
+//! | `INJECT_HOLD` | `stored` or `f32`: how weights of checkpoints are held; without it as the program holds them |
 //! | `RAYON_NUM_THREADS` | CPU threads, all cores by default |
 //!
 //! `peers/` measures PyTorch at the same sizes.

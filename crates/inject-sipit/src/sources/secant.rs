@@ -3,6 +3,7 @@
 mod blend;
 mod guess;
 mod memory;
+mod regression;
 mod weighing;
 
 use burn::tensor::{Tensor, TensorData};
@@ -18,7 +19,7 @@ use crate::{
     error::InvertError,
     tensors::widened,
     tuning::{
-        SAMPLED_SHARE, SECANT_ENOUGH, SECANT_FIRST_ROUND, SECANT_LARGEST_ROUND, SECANT_NEARBY, SECANT_ROUND,
+        COMBINED_EVERYWHERE, SAMPLED_SHARE, SECANT_ENOUGH, SECANT_FIRST_ROUND, SECANT_LARGEST_ROUND, SECANT_NEARBY, SECANT_ROUND,
         SECANT_SAMPLED, SECANT_SURVEY_FEWEST,
     },
 };
@@ -113,6 +114,8 @@ struct Here {
     taken_in: usize,
     /// The nearness of each token to the remembered direction, while it may be needed again.
     remembered: Option<Vec<f64>>,
+    /// The number of guesses by tested candidates of the whole vocabulary.
+    everywhere: usize,
 }
 
 /// The next action of the search at a position.
@@ -229,7 +232,7 @@ fn scores(
     // The memory's prediction does not change while a position is searched.
     let nearness = match here.remembered.take_if(|_| kind == Guess::Remembered) {
         Some(nearness) => Some(nearness),
-        None => nearness(at, kind, memory)?,
+        None => nearness(here, at, kind, memory)?,
     };
     if kind == Guess::Remembered && here.proposed == 0 {
         here.remembered.clone_from(&nearness);
@@ -244,16 +247,18 @@ fn scores(
 
 /// Returns the nearness of each token to the guessed direction, or `None` if nothing determines a guess.
 fn nearness(
+    here: &mut Here,
     at: &OpenPosition<'_>,
     kind: Guess,
     memory: &SecantMemory,
 ) -> Result<Option<Vec<f64>>, InvertError> {
-    let Some(point) = point(at, kind, memory)? else { return Ok(None) };
+    let Some(point) = point(here, at, kind, memory)? else { return Ok(None) };
     Ok(Some(widened(at.vocabulary().nearness(point)?)))
 }
 
 /// Returns the guessed embedding, `[1, d_model]`, or `None` if nothing determines a guess.
 fn point(
+    here: &mut Here,
     at: &OpenPosition<'_>,
     kind: Guess,
     memory: &SecantMemory,
@@ -261,7 +266,15 @@ fn point(
     let basis = match kind {
         Guess::Remembered => return Ok(memory.expected_at(at)),
         Guess::Nearby => Basis::Nearby,
-        Guess::Everywhere => Basis::Everywhere,
+        Guess::Everywhere => {
+            here.everywhere += 1;
+            // The nearest candidates give the better guess where states follow embeddings smoothly, and all of them where nearness says
+            // little. It is not known which of the two a model is, so they take turns.
+            if here.everywhere.is_multiple_of(2) && at.tested.sample().len() > COMBINED_EVERYWHERE {
+                return regression::guess(at).map(Some);
+            }
+            Basis::Everywhere
+        }
     };
     let guessed = guess(at, basis, memory)?;
     let (device, dtype) = (at.decoder().device(), at.decoder().dtype());
