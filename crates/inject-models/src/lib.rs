@@ -62,6 +62,7 @@ pub mod random_checkpoint;
 pub mod tokenizer;
 #[cfg(feature = "training")]
 pub mod training;
+mod tuning;
 
 mod as_text;
 mod decoder;

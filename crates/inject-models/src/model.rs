@@ -1,5 +1,7 @@
 //! A loaded checkpoint folder: decoder, tokenizer, and where they came from.
 
+mod in_memory;
+
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;

@@ -163,8 +163,8 @@ impl ModelOptions {
             Some(folder) => origin.with_adapter(folder),
             None => origin,
         };
-        if precision.hold == Hold::Computed && self.device.computes_in_main_memory() {
-            room::check_widened(&origin.folder)?;
+        if self.device.computes_in_main_memory() {
+            room::check(&origin, precision, &device)?;
         }
         let origin = match &self.tokenizer {
             Some(place) => origin.with_tokenizer(&resolve_tokenizer(place)?),
