@@ -24,6 +24,8 @@ mod narrow;
 mod norm;
 mod paging;
 mod pool;
+#[cfg(feature = "gradient")]
+mod pull_back;
 mod quantise;
 mod rotary;
 mod rows;

@@ -62,7 +62,6 @@ pub mod random_checkpoint;
 pub mod tokenizer;
 #[cfg(feature = "training")]
 pub mod training;
-mod tuning;
 
 mod as_text;
 mod decoder;
@@ -75,6 +74,7 @@ mod progress;
 mod source;
 mod tap;
 mod tokens;
+mod tuning;
 
 #[doc(no_inline)]
 pub use burn;

@@ -228,6 +228,9 @@ pub(crate) const REGRESSION_ACCURACY: f64 = 1e-3;
 /// Steps of its solution at most.
 pub(crate) const REGRESSION_STEPS: usize = 200;
 
+/// Candidates whose gradients are taken together.
+pub(crate) const PULLED_BACK: usize = 32;
+
 // The secant search.
 
 /// Candidates of the first round. Measured: policies, `ours without lens`.
