@@ -12,6 +12,8 @@ mod decoder;
 mod fixture;
 mod gguf;
 mod held;
+#[cfg(feature = "gradient")]
+mod gradients;
 mod hostile_files;
 #[cfg(feature = "hub")]
 mod hub;
