@@ -1,7 +1,9 @@
 //! Gradients of candidates, pulled back block by block.
 
 use burn::tensor::{Device, Distribution, Tensor};
-use inject_models::{Decoder, FloatFormat, Hold, Logits, Model, Origin, Precision, PrefixCache, Tap, TokenBatch};
+use inject_models::{
+    Decoder, FloatFormat, Hold, Logits, Model, Origin, Precision, PrefixCache, Tap, TokenBatch,
+};
 
 use crate::fixture::{self, ONE_PER_FAMILY, distance, load, norm, values};
 

@@ -114,12 +114,13 @@ fn weights_stay_in_their_files_by_default_where_that_costs_no_time() {
 fn blocks_below_a_tap_are_widened_alone() {
     let device = inject_testing::any_device();
     let decoder = load(&fixture::folder("llama-bf16-shards"), MAPPED, &device);
-    let (all, table) = (decoder.held_in_files(), 2 * decoder.config().vocab_size * decoder.config().d_model);
-    let blocks = decoder.config().n_layers();
-    let of_block = (all - table) / blocks;
-    for tap in [0, 1, blocks] {
-        let left = decoder.clone().widened_to(Tap::Block(tap)).held_in_files();
-        assert_eq!(left, all - tap * of_block, "{tap}");
+    let (all, config) = (decoder.held_in_files(), decoder.config());
+    // The embedding and the head, two bytes a number.
+    let tables = 2 * 2 * config.vocab_size * config.d_model;
+    let of_block = (all - tables) / config.n_layers();
+    for (tap, blocks) in [(Tap::Embedding, 0), (Tap::Block(1), 1), (Tap::FinalNorm, config.n_layers())] {
+        let left = decoder.clone().widened_to(tap).held_in_files();
+        assert_eq!(left, all - blocks * of_block, "{tap}");
     }
 }
 

@@ -11,9 +11,9 @@ mod adapters;
 mod decoder;
 mod fixture;
 mod gguf;
-mod held;
 #[cfg(feature = "gradient")]
 mod gradients;
+mod held;
 mod hostile_files;
 #[cfg(feature = "hub")]
 mod hub;

@@ -11,9 +11,7 @@ use burn::tensor::{Tensor, TensorData};
 
 pub use self::memory::SecantMemory;
 pub(crate) use self::memory::StateMap;
-use self::{
-    blend::Guess, guess::guess, memory::Settled, pull_back::PulledBack, weighing::Weighing,
-};
+use self::{blend::Guess, guess::guess, memory::Settled, pull_back::PulledBack, weighing::Weighing};
 use super::{
     Draft, OpenPosition, Prior, Prompt, Provisional, Session, Source, Turn, at_position::AtPosition,
     combination::Basis,
@@ -23,8 +21,8 @@ use crate::{
     models::PrefixCache,
     tensors::widened,
     tuning::{
-        COMBINED_EVERYWHERE, SAMPLED_SHARE, SECANT_ENOUGH, SECANT_FIRST_ROUND, SECANT_LARGEST_ROUND, SECANT_NEARBY, SECANT_ROUND,
-        SECANT_SAMPLED, SECANT_SURVEY_FEWEST,
+        COMBINED_EVERYWHERE, SAMPLED_SHARE, SECANT_ENOUGH, SECANT_FIRST_ROUND, SECANT_LARGEST_ROUND,
+        SECANT_NEARBY, SECANT_ROUND, SECANT_SAMPLED, SECANT_SURVEY_FEWEST,
     },
 };
 
@@ -275,8 +273,7 @@ fn nearness(
             here.everywhere += 1;
             // The nearest candidates give the better guess where states follow embeddings smoothly, and all of them where nearness says
             // little. It is not known which of the two a model is, so they take turns.
-            let of_all =
-                here.everywhere.is_multiple_of(2) && at.tested.sample().len() > COMBINED_EVERYWHERE;
+            let of_all = here.everywhere.is_multiple_of(2) && at.tested.sample().len() > COMBINED_EVERYWHERE;
             Some(if of_all { regression::guess(at)? } else { combined(at, Basis::Everywhere, memory)? })
         }
         Guess::PulledBack => {
@@ -289,11 +286,7 @@ fn nearness(
 }
 
 /// Returns the embedding guessed from a combination of tested candidates, `[1, d_model]`.
-fn combined(
-    at: &OpenPosition<'_>,
-    basis: Basis,
-    memory: &SecantMemory,
-) -> Result<Tensor<2>, InvertError> {
+fn combined(at: &OpenPosition<'_>, basis: Basis, memory: &SecantMemory) -> Result<Tensor<2>, InvertError> {
     let guessed = guess(at, basis, memory)?;
     let (device, dtype) = (at.decoder().device(), at.decoder().dtype());
     let shape = [1, guessed.len()];

@@ -29,7 +29,9 @@ fn model(config: &Value) -> Model {
     for file in RandomCheckpoint::of_config(&config.to_string(), FloatFormat::Bf16, 1).unwrap().files() {
         file.write_to(&mut File::create(folder.path().join(file.name())).unwrap(), &mut silent).unwrap();
     }
-    let mut model = Model::load(Origin::of_folder(folder.path()), Precision::default(), &inject_testing::any_device()).unwrap();
+    let mut model =
+        Model::load(Origin::of_folder(folder.path()), Precision::default(), &inject_testing::any_device())
+            .unwrap();
     model.decoder = model.decoder.with_lanes(2.try_into().unwrap());
     model
 }
@@ -52,8 +54,11 @@ fn experiment() {
     let target = TargetStates::of_prompt(&model.decoder, tap, &prompt).unwrap();
     let begin = std::time::Instant::now();
     let inversion = recover(&model, &target, &mut silent).unwrap();
-    let tested: Vec<(usize, Option<&str>)> =
-        inversion.positions.iter().map(|position| (position.candidates_tested, position.found_by())).collect();
+    let tested: Vec<(usize, Option<&str>)> = inversion
+        .positions
+        .iter()
+        .map(|position| (position.candidates_tested, position.found_by()))
+        .collect();
     println!("{:.1} s {tested:?}", begin.elapsed().as_secs_f64());
     for (name, stage) in inversion.cost.stages() {
         println!("{name} {stage:?}");

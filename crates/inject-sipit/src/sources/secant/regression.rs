@@ -69,7 +69,10 @@ fn shares(differences: Tensor<2>) -> Result<TensorData, InvertError> {
         if next <= enough {
             break;
         }
-        direction.iter_mut().zip(&rest).for_each(|(direction, rest)| *direction = rest + next / square * *direction);
+        direction
+            .iter_mut()
+            .zip(&rest)
+            .for_each(|(direction, rest)| *direction = rest + next / square * *direction);
         square = next;
     }
     let sum: f64 = z.iter().sum();
@@ -88,8 +91,9 @@ mod tests {
     fn shares_are_those_of_the_normal_equations() {
         let (rows, width) = (90, 40);
         let mut numbers = SplitMix::seeded(5);
-        let values: Vec<f32> =
-            (0..rows * width).map(|i| numbers.below(2001) as f32 / 1e3 - 1.0 + (i % 7) as f32 / 10.0).collect();
+        let values: Vec<f32> = (0..rows * width)
+            .map(|i| numbers.below(2001) as f32 / 1e3 - 1.0 + (i % 7) as f32 / 10.0)
+            .collect();
         let matrix = DMatrix::from_row_iterator(rows, width, values.iter().map(|&value| f64::from(value)));
         let mut products = &matrix * matrix.transpose();
         let ridge = REGRESSION_RIDGE * products.trace() / rows as f64;
