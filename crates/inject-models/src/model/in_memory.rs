@@ -30,7 +30,7 @@ impl Model {
     ///
     /// # let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama-bf16-shards");
     /// let origin = Origin::of_folder(&folder);
-    /// let in_memory = |precision| Model::bytes_in_memory(&origin, precision, &Device::flex());
+    /// let in_memory = |precision: Precision| Model::bytes_in_memory(&origin, precision, &Device::flex());
     /// assert_eq!(in_memory(FloatFormat::F32.into())?, 4 * 30_240); // all parameters, four bytes each
     /// assert_eq!(in_memory(Precision::default())?, 4 * 224); // seven norms
     /// # Ok::<(), inject_models::ModelError>(())
