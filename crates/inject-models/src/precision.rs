@@ -34,11 +34,13 @@ pub struct Precision {
 
 /// The place and the format of a model's matrices: the linear maps, the token embedding and the head. Everything else is small
 /// and in the format of the computation.
-///
-/// The caller chooses, because only the caller knows the kind of device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Hold {
+    /// As [`Hold::Mapped`] where that costs no time: if F32 is computed in, and the device computes in the memory of the machine.
+    /// Otherwise as [`Hold::Computed`].
+    #[default]
+    Fastest,
     /// As tensors in the format that is computed in.
     Computed,
     /// As tensors in the format of the checkpoint, if it is narrower. A matrix is widened on the device each time it is used. This
