@@ -121,6 +121,8 @@ struct Here {
     /// The number of guesses by their gradients.
     pulled_back: usize,
     gradients: PulledBack,
+    /// Whether gradients are asked before the neighbourhood, because they found the token of the last position that was searched.
+    gradients_lead: bool,
 }
 
 /// The next action of the search at a position.
@@ -143,7 +145,7 @@ impl Here {
         // Too few tokens do not determine a map.
         let worthwhile = secant.surveyed(at.vocab_size()) > 0;
         let surveying = worthwhile && at.position() > 0 && memory.begin_survey();
-        Here { surveying, ..Here::default() }
+        Here { surveying, gradients_lead: memory.gradients_lead(), ..Here::default() }
     }
 
     /// Returns the number of tokens of the whole vocabulary worth testing here. It is limited to a share of a small vocabulary,
@@ -166,7 +168,7 @@ impl Here {
         if expects && !self.surveying && tested < SECANT_ENOUGH {
             let count = if self.proposed == 0 { SECANT_FIRST_ROUND } else { SECANT_ENOUGH - tested };
             Some(Step::Guess(Guess::Remembered, count))
-        } else if everywhere && by_gradients {
+        } else if by_gradients && (everywhere || self.gradients_lead) {
             Some(Step::Guess(Guess::PulledBack, more))
         } else if everywhere && (at.tested.is_empty() || self.sampled < self.sample_wanted(secant, at)) {
             // After another hypothesis for the same prefix nothing is tested yet.
@@ -223,6 +225,7 @@ impl Session<SecantMemory> for SecantSession<'_> {
                 let Some(scores) = scores(secant, here, weighing, at, turn.cache, kind, memory)? else {
                     return Ok(Vec::new());
                 };
+                memory.last = Some(kind);
                 let proposed = at.likeliest_untested(&scores, count);
                 here.proposed += proposed.len();
                 Ok(proposed)
