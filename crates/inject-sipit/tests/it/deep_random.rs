@@ -36,32 +36,19 @@ fn model(config: &Value) -> Model {
     model
 }
 
+/// Two unrelated tokens of such a model have nearly unrelated states: a state depends linearly on its embedding for a few hundredths of
+/// its variance. So tested candidates point to the token only if thousands of them are added up. Gradients tell it at once.
 #[test]
-fn experiment() {
-    let mut config = config();
-    if let Ok(text) = std::env::var("DEEP") {
-        let more: Value = serde_json::from_str(&text).unwrap();
-        for (key, value) in more.as_object().unwrap() {
-            config[key] = value.clone();
-        }
-    }
-    let tap = std::env::var("TAP").map_or(16, |tap| tap.parse().unwrap());
-    let positions: u32 = std::env::var("LEN").map_or(6, |tap| tap.parse().unwrap());
-    let model = model(&config);
-    let vocab = model.decoder.config().vocab_size as u32;
-    let prompt: Vec<u32> = (0..positions).map(|i| (i * 7919 + 3001) % vocab).collect();
-    let tap = Tap::Block(tap);
-    let target = TargetStates::of_prompt(&model.decoder, tap, &prompt).unwrap();
-    let begin = std::time::Instant::now();
+fn a_token_that_no_neighbour_points_to_is_found_by_gradients() {
+    let prompt = [3001, 2728, 2455, 2182];
+    let model = model(&config());
+    let target = TargetStates::of_prompt(&model.decoder, Tap::Block(16), &prompt).unwrap();
     let inversion = recover(&model, &target, &mut silent).unwrap();
-    let tested: Vec<(usize, Option<&str>)> = inversion
-        .positions
-        .iter()
-        .map(|position| (position.candidates_tested, position.found_by()))
-        .collect();
-    println!("{:.1} s {tested:?}", begin.elapsed().as_secs_f64());
-    for (name, stage) in inversion.cost.stages() {
-        println!("{name} {stage:?}");
-    }
     assert_eq!(inversion.token_ids(), prompt);
+    assert!(inversion.is_verified());
+    let tested: Vec<usize> = inversion.positions.iter().map(|position| position.candidates_tested).collect();
+    // By states alone: 2,655, 1,333, 908 and 1,291.
+    assert!(tested[..2].iter().sum::<usize>() < 3000, "{tested:?}");
+    #[cfg(feature = "gradient")]
+    assert!(tested[2..].iter().sum::<usize>() < 1000, "{tested:?}");
 }
