@@ -160,8 +160,9 @@ impl Here {
         let (tested, expects) = (at.tested.len(), secant.expectation.is_some());
         let sampled_first = at.position() == 0 || self.surveying;
         let everywhere = sampled_first || self.proposed >= SECANT_NEARBY;
-        // States and gradients take turns. Gradients need no sample, so they begin where the neighbourhood was tested in vain.
-        let states_made = if sampled_first { self.everywhere } else { self.everywhere + 1 };
+        // States and gradients take turns. Where a sample was tested first, two guesses by states come before: that mostly suffices.
+        // Where the neighbourhood was tested in vain, gradients begin, because they need no sample.
+        let states_made = if sampled_first { self.everywhere.saturating_sub(1) } else { self.everywhere + 1 };
         let by_gradients =
             tested >= SECANT_ENOUGH && self.pulled_back < states_made && self.gradients.has_more(at);
         let more = SECANT_ROUND.max(self.proposed / 8).min(SECANT_LARGEST_ROUND);
