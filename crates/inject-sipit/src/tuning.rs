@@ -154,8 +154,7 @@ pub(crate) const LARGEST_BATCH_ON_DEVICE: usize = 4096;
 pub(crate) const BATCH_OF_A_PASS: f64 = 8.0;
 /// Nearest candidates kept at a position, and hypotheses followed from it. Measured: depth with `--noise-share 2`.
 pub(crate) const NEAREST_KEPT: usize = 16;
-/// States of candidates kept at a position, for searches: 256 MB at a width of 4,096. Measured: the test
-/// `deep_models_of_random_weights`.
+/// States of candidates kept at a position, for searches: 256 MB at a width of 4,096. A first choice.
 pub(crate) const STATES_KEPT: usize = 8192;
 /// Candidates tested by drafts at one position before batches take over. Measured: depth with lenses, `repaired`.
 pub(crate) const DRAFTED_MOST: usize = 64;
@@ -221,14 +220,14 @@ pub(crate) const COMBINED_EVERYWHERE: usize = 768;
 /// Ridge, as a share of the mean square of the distances. Measured: policies, `ours without lens`.
 pub(crate) const COMBINATION_RIDGE: f64 = 1e-2;
 
-/// Ridge of a regression on all tested candidates, as a share of the mean square of the distances.
+/// Ridge of a regression on all tested candidates, as a share of the mean square of the distances. A first choice.
 pub(crate) const REGRESSION_RIDGE: f64 = 1e-1;
 /// The share of the right-hand side that is left when its solution is accurate enough: a guess has few digits.
 pub(crate) const REGRESSION_ACCURACY: f64 = 1e-3;
 /// Steps of its solution at most.
 pub(crate) const REGRESSION_STEPS: usize = 200;
 
-/// Candidates whose gradients are taken together.
+/// Candidates whose gradients are taken together. A first choice.
 pub(crate) const PULLED_BACK: usize = 32;
 
 // The secant search.
