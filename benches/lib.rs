@@ -14,7 +14,7 @@
 //! | `INJECT_DEVICE` | `flex`, `ndarray`, `cuda` or `wgpu`, as far as compiled in; without it, the first of them that is |
 //! | `INJECT_REAL_MODELS` | a folder of checkpoints; its `smollm2-135m` and `gemma-3-270m` then replace the random weights |
 //! | `INJECT_MODEL` | the checkpoint that `sizes` measures |
-//! | `INJECT_HOLD` | `stored`: checkpoints stay in their files, in the format that they are stored in |
+//! | `INJECT_HOLD` | `stored` or `f32`: how weights of checkpoints are held; without it as the program holds them |
 //! | `RAYON_NUM_THREADS` | CPU threads, all cores by default |
 //!
 //! `peers/` measures PyTorch at the same sizes.
@@ -93,11 +93,17 @@ impl fmt::Display for Shape {
     }
 }
 
-/// Returns how the weights of a checkpoint are held, as `INJECT_HOLD` says.
+/// Returns how the weights of a checkpoint are held: as `INJECT_HOLD` says, `stored` or `f32`, or as the program holds them.
+///
+/// # Panics
+///
+/// Panics if it says anything else.
 pub fn hold() -> Hold {
     match env::var("INJECT_HOLD").as_deref() {
         Ok("stored") => Hold::Mapped,
-        _ => Hold::Computed,
+        Ok("f32") => Hold::Computed,
+        Ok(other) => panic!("INJECT_HOLD is `{other}`, expected `stored` or `f32`"),
+        Err(_) => Hold::default(),
     }
 }
 

@@ -32,7 +32,7 @@ type Failure = Box<dyn Error>;
 /// Inputs and outputs of maps of SmolLM2-135M and Llama-3.1-8B.
 const SHAPES: [[usize; 2]; 7] =
     [[576, 192], [576, 576], [576, 1536], [1536, 576], [4096, 4096], [4096, 14336], [14336, 4096]];
-const ROWS: [usize; 8] = [1, 2, 4, 8, 16, 32, 64, 512];
+const ROWS: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 512];
 const FORMATS: [FloatFormat; 3] = [FloatFormat::Bf16, FloatFormat::F16, FloatFormat::F32];
 /// The weights of a matrix, beyond what caches hold.
 const WEIGHTS: usize = 64 << 20;

@@ -7,13 +7,13 @@ use burn::tensor::Device;
 use inject_prompts::Generator;
 use inject_sipit::{
     collisions::{Pairs, Search, SearchOptions, StateRows},
-    models::{Bos, FloatFormat, Model, Origin, Tap, silent},
+    models::{Bos, Model, Origin, Precision, Tap, silent},
     states::{Extraction, store::Positions},
 };
 
 pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let (folder, device) = (inject_examples::model_folder(), Device::flex());
-    let model = Model::load(Origin::of_folder(folder), FloatFormat::F32, &device)?;
+    let model = Model::load(Origin::of_folder(folder), Precision::default(), &device)?;
     let texts: Vec<String> = Generator::new(1).take(200).collect();
     let encode = |text: &String| model.tokenizer()?.encode(text, Bos::Auto);
     let prompts = texts.iter().map(encode).collect::<Result<Vec<_>, _>>()?;

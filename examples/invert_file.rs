@@ -6,14 +6,14 @@ use std::error::Error;
 use burn::tensor::Device;
 use inject_sipit::{
     TargetStates,
-    models::{Bos, FloatFormat, Model, Origin, Tap, silent},
+    models::{Bos, Model, Origin, Precision, Tap, silent},
     recover,
     states::{Extraction, foreign::write_npy, store::Positions},
 };
 
 pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let folder = inject_examples::model_folder();
-    let model = Model::load(Origin::of_folder(folder), FloatFormat::F32, &Device::flex())?;
+    let model = Model::load(Origin::of_folder(folder), Precision::default(), &Device::flex())?;
     let tap = Tap::Block(2);
     let path = std::env::temp_dir().join(format!("inject-example-{}.npy", std::process::id()));
 

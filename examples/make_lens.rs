@@ -8,13 +8,13 @@ use inject_prompts::Generator;
 use inject_sipit::{
     Inverter, Policy, Settings, TargetStates,
     lens::{FirstPosition, LensBuilder},
-    models::{Bos, FloatFormat, Model, Origin, Tap, silent},
+    models::{Bos, Model, Origin, Precision, Tap, silent},
     sources::LensProposals,
 };
 
 pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let folder = inject_examples::model_folder();
-    let model = Model::load(Origin::of_folder(folder), FloatFormat::F32, &Device::flex())?;
+    let model = Model::load(Origin::of_folder(folder), Precision::default(), &Device::flex())?;
     let (tokenizer, tap) = (model.tokenizer()?, Tap::Block(2));
 
     // Ordinary text, to which the lens is fitted, and beginnings of prompts, after which every token of the vocabulary is

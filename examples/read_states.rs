@@ -6,13 +6,13 @@ use std::error::Error;
 use burn::tensor::Device;
 use inject_sipit::{
     collisions::norm,
-    models::{Bos, FloatFormat, Model, Origin, Tap, silent},
+    models::{Bos, Model, Origin, Precision, Tap, silent},
     states::{Extraction, store::Positions},
 };
 
 pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let folder = inject_examples::model_folder();
-    let model = Model::load(Origin::of_folder(folder), FloatFormat::F32, &Device::flex())?;
+    let model = Model::load(Origin::of_folder(folder), Precision::default(), &Device::flex())?;
     let prompt = model.tokenizer()?.encode("The fox was in the garden.", Bos::Auto)?;
 
     // One row for each token, at each of the taps.

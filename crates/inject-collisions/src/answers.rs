@@ -8,7 +8,7 @@ mod equal_rows;
 mod nearest_neighbours;
 mod threshold_counts;
 
-pub(crate) use self::equal_rows::equal_rows;
+pub(crate) use self::equal_rows::{equal_rows, hash_of_row};
 pub use self::{
     closest_pairs::{ClosestPairs, Pair},
     distribution::{Coverage, Distribution, Interval},

@@ -46,3 +46,6 @@ pub(crate) const COMPARISON_F32: f64 = 0.7;
 pub(crate) const CASCADE: f64 = 7.0;
 /// The time for one directly computed distance, in nanoseconds.
 pub(crate) const DIRECT: f64 = 250.0;
+
+/// The number of embeddings that are widened and compared together, at most 128 MB at a width of 8,192. It is not tuned.
+pub(crate) const EMBEDDINGS_TOGETHER: usize = 4096;

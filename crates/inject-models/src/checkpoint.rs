@@ -56,7 +56,7 @@ pub(crate) use self::{
     save::WeightWriter,
     weights::Weights,
 };
-use crate::{error::ModelError, families::Stored, format::FloatFormat};
+use crate::{error::ModelError, families::Stored, format::FloatFormat, precision::Hold};
 
 /// The weight files of a folder, opened, and every tensor in them.
 #[derive(Debug)]
@@ -327,6 +327,22 @@ impl Checkpoint {
             StoredAs::Float(format) => Some(format),
             StoredAs::Gguf(_) | StoredAs::Restored(_) | StoredAs::Other(_) => None,
         }
+    }
+
+    /// Returns the size of the tensors that are not left in their files.
+    pub(crate) fn bytes_as_tensors(&self, hold: Hold, compute: FloatFormat) -> u64 {
+        let bytes = |entry: &Entry| {
+            let is_plain_matrix = entry.shape.len() == 2
+                && matches!(self.files[entry.file].values, Values::Safetensors(_))
+                && matches!(entry.stored, StoredAs::Float(format) if format != FloatFormat::F64);
+            let held = match (hold, &entry.stored) {
+                (Hold::Mapped, _) if is_plain_matrix => 0,
+                (Hold::Stored, StoredAs::Float(format)) => format.bytes().min(compute.bytes()),
+                _ => compute.bytes(),
+            };
+            entry.shape.iter().map(|&len| len as u64).product::<u64>() * held as u64
+        };
+        self.tensors.values().map(bytes).sum()
     }
 
     /// Maps the file of a matrix and returns the place of its numbers, if they are plain numbers in a safetensors file.

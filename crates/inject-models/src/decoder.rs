@@ -24,6 +24,8 @@ mod narrow;
 mod norm;
 mod paging;
 mod pool;
+#[cfg(feature = "gradient")]
+mod pull_back;
 mod quantise;
 mod rotary;
 mod rows;
@@ -362,6 +364,19 @@ impl Decoder {
     /// Panics if `tokens` lies outside the vocabulary.
     pub fn token_embeddings(&self, tokens: Range<usize>) -> Tensor<2> {
         self.embedding.rows(tokens, &self.device(), self.dtype())
+    }
+
+    /// Multiplies points in the embedding space with consecutive rows of [`Decoder::token_embedding`], where they are held.
+    ///
+    /// # Shapes
+    ///
+    /// `[points, d_model]` to `[points, tokens.len()]`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `tokens` lies outside the vocabulary.
+    pub fn products_with_embeddings(&self, points: Tensor<2>, tokens: Range<usize>) -> Tensor<2> {
+        self.embedding.product(points, tokens)
     }
 
     /// Returns the matrix that turns states after the final norm into logits, unless it is the token embedding.

@@ -6,10 +6,10 @@
 //!
 //! ```
 //! use burn::tensor::Device;
-//! use inject_models::{FloatFormat, Logits, Model, Origin, Tap, TokenBatch};
+//! use inject_models::{Logits, Model, Origin, Precision, Tap, TokenBatch};
 //!
 //! # let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gpt2");
-//! let model = Model::load(Origin::of_folder(&folder), FloatFormat::F32, &Device::flex())?;
+//! let model = Model::load(Origin::of_folder(&folder), Precision::default(), &Device::flex())?;
 //! assert_eq!(model.family().to_string(), "gpt2");
 //!
 //! let prompts = TokenBatch::new(&[vec![5, 6, 7], vec![8, 9]])?;
@@ -74,6 +74,7 @@ mod progress;
 mod source;
 mod tap;
 mod tokens;
+mod tuning;
 
 #[doc(no_inline)]
 pub use burn;

@@ -1,5 +1,7 @@
 //! A loaded checkpoint folder: decoder, tokenizer, and where they came from.
 
+mod in_memory;
+
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
@@ -93,7 +95,7 @@ impl Model {
     /// A GGUF file holds all three, and is loaded in place of a folder. So is the only one in a folder without `config.json`.
     /// It must not change while it is loaded, because it is mapped into memory.
     ///
-    /// The [`Precision`] gives the formats of the weights and of the computation. F32 is the ordinary choice. F64 gives
+    /// The [`Precision`] gives the formats of the weights and of the computation. The default is the ordinary choice. F64 gives
     /// reference values, and not every device has it. F16 and BF16 round every result, as [`Decoder::computing_in`] does. Widening
     /// stored weights to F32 is exact.
     ///
@@ -111,10 +113,10 @@ impl Model {
     ///
     /// ```
     /// use burn::tensor::Device;
-    /// use inject_models::{FloatFormat, Logits, Model, Origin, Tap, TokenBatch};
+    /// use inject_models::{Logits, Model, Origin, Precision, Tap, TokenBatch};
     ///
     /// # let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama");
-    /// let model = Model::load(Origin::of_folder(&folder), FloatFormat::F32, &Device::flex())?;
+    /// let model = Model::load(Origin::of_folder(&folder), Precision::default(), &Device::flex())?;
     /// let prompt = TokenBatch::new(&[[3, 1, 4, 1, 5]])?;
     /// let states = model.decoder.forward(&prompt, &[Tap::Block(2)], Logits::None)?.states;
     /// assert_eq!(states[&Tap::Block(2)].dims(), [1, 5, 32]);
@@ -127,6 +129,7 @@ impl Model {
     ) -> Result<Self, ModelError> {
         let mut precision = precision.into();
         let wanted = precision.compute;
+        precision.hold = precision.hold.on(device, wanted);
         if wanted != FloatFormat::F64 {
             precision.compute = FloatFormat::F32;
         }

@@ -1,22 +1,26 @@
 //! The format in which weights are held, and the format that is computed in.
 
-use crate::format::FloatFormat;
+use burn::tensor::Device;
+
+use crate::{format::FloatFormat, host};
 
 /// The format in which a model holds its weights, and the format in which it computes. They are independent: a model that holds
 /// its matrices in BF16 and computes in F32 gives the states of one that holds them in F32, up to the order of additions.
 ///
-/// A [`FloatFormat`] alone is the format of both.
+/// The default is fastest, and exact: weights as [`Hold::Fastest`] chooses, computed in F32. A [`FloatFormat`] alone is the format of
+/// both.
 ///
 /// # Example
 ///
 /// ```
 /// use burn::tensor::Device;
-/// use inject_models::{FloatFormat, Hold, Model, Origin, Precision};
+/// use inject_models::{FloatFormat, Model, Origin, Precision};
 ///
 /// # let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama-bf16-shards");
-/// let precision = Precision::new(Hold::Mapped, FloatFormat::F32);
-/// let model = Model::load(Origin::of_folder(&folder), precision, &Device::flex())?;
+/// let model = Model::load(Origin::of_folder(&folder), Precision::default(), &Device::flex())?;
 /// assert_eq!(model.decoder.held_in_files(), 60_032); // 30,016 numbers of two bytes
+/// let model = Model::load(Origin::of_folder(&folder), FloatFormat::F32, &Device::flex())?;
+/// assert_eq!(model.decoder.held_in_files(), 0); // widened to tensors
 /// # Ok::<(), inject_models::ModelError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,11 +34,13 @@ pub struct Precision {
 
 /// The place and the format of a model's matrices: the linear maps, the token embedding and the head. Everything else is small
 /// and in the format of the computation.
-///
-/// The caller chooses, because only the caller knows the kind of device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Hold {
+    /// As [`Hold::Mapped`] where that costs no time: if F32 is computed in, and the device computes in the memory of the machine.
+    /// Otherwise as [`Hold::Computed`].
+    #[default]
+    Fastest,
     /// As tensors in the format that is computed in.
     Computed,
     /// As tensors in the format of the checkpoint, if it is narrower. A matrix is widened on the device each time it is used. This
@@ -48,6 +54,23 @@ pub enum Hold {
     /// not change as long as the model exists. Their numbers are not looked at in advance: one that is not finite gives states
     /// that are not finite.
     Mapped,
+}
+
+impl Hold {
+    /// Returns the way that [`Hold::Fastest`] stands for on a device.
+    pub(crate) fn on(self, device: &Device, compute: FloatFormat) -> Self {
+        match self {
+            Hold::Fastest if compute == FloatFormat::F32 && !host::is_remote(device) => Hold::Mapped,
+            Hold::Fastest => Hold::Computed,
+            chosen => chosen,
+        }
+    }
+}
+
+impl Default for Precision {
+    fn default() -> Self {
+        Precision::new(Hold::Fastest, FloatFormat::F32)
+    }
 }
 
 impl Precision {

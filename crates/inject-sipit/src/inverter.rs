@@ -56,11 +56,11 @@ pub use self::{certify::ScanCost, shuffled::Unshuffled};
 ///
 /// ```
 /// use inject_sipit::{Inverter, Policy, Settings, TargetStates, sources::Prior};
-/// use inject_sipit::models::{Model, Origin, FloatFormat, Tap, silent};
+/// use inject_sipit::models::{Model, Origin, Precision, Tap, silent};
 /// use burn::tensor::Device;
 ///
 /// # let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny");
-/// let model = Model::load(Origin::of_folder(&folder), FloatFormat::F32, &Device::flex())?;
+/// let model = Model::load(Origin::of_folder(&folder), Precision::default(), &Device::flex())?;
 /// let (tap, prompt) = (Tap::Block(2), [31, 41, 59]);
 /// let target = TargetStates::of_prompt(&model.decoder, tap, &prompt)?;
 ///

@@ -6,11 +6,11 @@
 //!
 //! ```
 //! use burn::tensor::Device;
-//! use inject_sipit::{TargetStates, models::{Model, Origin, FloatFormat, silent}, recover};
+//! use inject_sipit::{TargetStates, models::{Model, Origin, Precision, silent}, recover};
 //!
 //! # let model_folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny");
 //! # let states_path = model_folder.join("states.safetensors");
-//! let model = Model::load(Origin::of_folder(&model_folder), FloatFormat::F32, &Device::flex())?;
+//! let model = Model::load(Origin::of_folder(&model_folder), Precision::default(), &Device::flex())?;
 //! let target = TargetStates::open(&states_path, None)?;
 //! let inversion = recover(&model, &target, &mut silent)?;
 //! assert!(inversion.is_verified());

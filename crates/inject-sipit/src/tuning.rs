@@ -154,8 +154,8 @@ pub(crate) const LARGEST_BATCH_ON_DEVICE: usize = 4096;
 pub(crate) const BATCH_OF_A_PASS: f64 = 8.0;
 /// Nearest candidates kept at a position, and hypotheses followed from it. Measured: depth with `--noise-share 2`.
 pub(crate) const NEAREST_KEPT: usize = 16;
-/// States of candidates kept at a position, for searches. Measured: policies, `ours without lens`.
-pub(crate) const STATES_KEPT: usize = 2048;
+/// States of candidates kept at a position, for searches: 256 MB at a width of 4,096. A first choice.
+pub(crate) const STATES_KEPT: usize = 8192;
 /// Candidates tested by drafts at one position before batches take over. Measured: depth with lenses, `repaired`.
 pub(crate) const DRAFTED_MOST: usize = 64;
 /// Prompts from which on common passes pay. Measured: `inject invert` on a store of 1,000 prompts.
@@ -219,6 +219,16 @@ pub(crate) const COMBINED_NEARBY: usize = 256;
 pub(crate) const COMBINED_EVERYWHERE: usize = 768;
 /// Ridge, as a share of the mean square of the distances. Measured: policies, `ours without lens`.
 pub(crate) const COMBINATION_RIDGE: f64 = 1e-2;
+
+/// Ridge of a regression on all tested candidates, as a share of the mean square of the distances. A first choice.
+pub(crate) const REGRESSION_RIDGE: f64 = 1e-1;
+/// The share of the right-hand side that is left when its solution is accurate enough: a guess has few digits.
+pub(crate) const REGRESSION_ACCURACY: f64 = 1e-3;
+/// Steps of its solution at most.
+pub(crate) const REGRESSION_STEPS: usize = 200;
+
+/// Candidates whose gradients are taken together. A first choice.
+pub(crate) const PULLED_BACK: usize = 32;
 
 // The secant search.
 
@@ -366,9 +376,9 @@ pub(crate) const LENS_BATCH: usize = 512;
 pub(crate) const PROJECTED_TOGETHER: usize = 8192;
 /// Embeddings whose lengths are computed together. Measured: bench inversion, `draft`.
 pub(crate) const LENGTHS_TOGETHER: usize = 1024;
-/// Numbers of the embedding whose mean is computed at once: 1 GB in F32. The embedding of a large model is in its files, and is not
+/// Numbers of the embedding whose mean is computed at once: 128 MB in F32. The embedding of a large model is in its files, and is not
 /// widened as a whole.
-pub(crate) const MEANS_TOGETHER: usize = 1 << 28;
+pub(crate) const MEANS_TOGETHER: usize = 1 << 25;
 /// Rows of the embedding compared with a point together. Measured: policies, `gradient`.
 #[cfg(feature = "gradient")]
 pub(crate) const ROWS_TOGETHER: usize = 4096;

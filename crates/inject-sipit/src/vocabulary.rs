@@ -89,9 +89,19 @@ impl<'a> Vocabulary<'a> {
     /// Unless there is one point.
     pub fn nearness(&self, point: Tensor<2>) -> Result<Vec<f32>, InvertError> {
         assert_eq!(point.dims()[0], 1, "nearness is to one point");
+        self.along(point - self.directions()?.mean.clone())
+    }
+
+    /// Returns the same for a direction in place of a point: the cosine of each token's embedding, seen from the mean embedding, up to a
+    /// factor that is the same for all tokens.
+    ///
+    /// # Shapes
+    ///
+    /// `[1, d_model]`.
+    pub(crate) fn along(&self, direction: Tensor<2>) -> Result<Vec<f32>, InvertError> {
         let directions = self.directions()?;
-        let (point, of_mean) = directions.seen_from_mean(point)?;
-        let mut nearness = self.embedding()?.products(point)?.concat();
+        let of_mean = directions.products_with_mean(direction.clone())?;
+        let mut nearness = self.embedding()?.products(direction)?.concat();
         for (near, per_length) in nearness.iter_mut().zip(&directions.per_length) {
             *near = (*near - of_mean[0]) * per_length;
         }
@@ -222,8 +232,12 @@ impl Directions {
     /// Points relative to the mean embedding, `[points, d_model]`, and their products with it.
     fn seen_from_mean(&self, points: Tensor<2>) -> Result<(Tensor<2>, Vec<f32>), InvertError> {
         let points = points - self.mean.clone();
-        let of_mean = read_f32(points.clone().matmul(self.mean.clone().transpose()))?;
+        let of_mean = self.products_with_mean(points.clone())?;
         Ok((points, of_mean))
+    }
+
+    fn products_with_mean(&self, points: Tensor<2>) -> Result<Vec<f32>, InvertError> {
+        read_f32(points.matmul(self.mean.clone().transpose()))
     }
 }
 

@@ -8,13 +8,13 @@
 //! use burn::tensor::Device;
 //! use inject_states::{
 //!     Extraction,
-//!     models::{FloatFormat, Model, Origin, Tap, silent},
+//!     models::{Model, Origin, Precision, Tap, silent},
 //!     prompt_states,
 //!     store::Positions,
 //! };
 //!
 //! let folder = std::path::Path::new("tests/fixtures/tiny"); // a checkpoint as the Hub has it
-//! let model = Model::load(Origin::of_folder(folder), FloatFormat::F32, &Device::flex())?;
+//! let model = Model::load(Origin::of_folder(folder), Precision::default(), &Device::flex())?;
 //!
 //! // One prompt: a state for each token.
 //! let states = prompt_states(&model.decoder, &[2, 3, 5], Tap::Block(1))?;

@@ -44,7 +44,7 @@ pub(crate) struct ModelOptions {
     /// A tokenizer in place of the model's own: a folder, a file or a Hub id
     #[arg(long, value_name = "PLACE")]
     pub(crate) tokenizer: Option<String>,
-    /// The format in which weights are held: stored or f32 [default: f32 if that fits]
+    /// The format in which weights are held: stored or f32 [default: stored; on a GPU f32 if that fits]
     #[arg(long, value_name = "FORMAT")]
     pub(crate) hold: Option<HoldKind>,
     #[command(flatten)]
@@ -152,18 +152,19 @@ impl ModelOptions {
         };
         let hold = match (&bundled, self.hold) {
             // Its files are there only for as long as it is loaded.
-            (Some(_), _) => HoldKind::F32,
-            (None, Some(hold)) => hold,
-            (None, None) if room::is_ample(&origin.folder) => HoldKind::F32,
-            (None, None) => HoldKind::Stored,
+            (Some(_), _) => Hold::Computed,
+            (None, Some(kind)) => self.device.hold(kind),
+            (None, None) if self.device.computes_in_main_memory() => Hold::Fastest,
+            (None, None) if room::is_ample(&origin.folder) => Hold::Computed,
+            (None, None) => Hold::Stored,
         };
-        let precision = Precision::new(self.device.hold(hold), FloatFormat::F32);
+        let precision = Precision::new(hold, FloatFormat::F32);
         let origin = match &self.adapter {
             Some(folder) => origin.with_adapter(folder),
             None => origin,
         };
-        if precision.hold == Hold::Computed && self.device.computes_in_main_memory() {
-            room::check_widened(&origin.folder)?;
+        if self.device.computes_in_main_memory() {
+            room::check(&origin, precision, &device)?;
         }
         let origin = match &self.tokenizer {
             Some(place) => origin.with_tokenizer(&resolve_tokenizer(place)?),

@@ -2,7 +2,8 @@
 
 use std::{fs, path::Path};
 
-use inject_sipit::models::{Decoder, DecoderConfig};
+use burn::tensor::Device;
+use inject_sipit::models::{Decoder, DecoderConfig, Hold, Model, Origin, Precision};
 
 use crate::{number, outcome::Failure, output::note};
 
@@ -19,37 +20,57 @@ fn in_meminfo(text: &str) -> Option<u64> {
 
 /// Returns whether the weights of a folder take less than half of the memory as F32, or neither size is known.
 pub(super) fn is_ample(folder: &Path) -> bool {
-    let sizes = widened(folder).zip(available());
-    sizes.is_none_or(|(weights, available)| weights <= available / 2)
+    let config = DecoderConfig::read(&folder.join("config.json")).ok();
+    let weights = config.map(|config| 4 * config.n_parameters() as u64);
+    weights.zip(available()).is_none_or(|(weights, available)| weights <= available / 2)
 }
 
-/// The size of the weights of a folder as F32, in bytes.
-fn widened(folder: &Path) -> Option<u64> {
-    let config = DecoderConfig::read(&folder.join("config.json")).ok()?;
-    Some(4 * config.n_parameters() as u64)
-}
-
-/// Checks that the weights of a folder fit into memory as F32. What cannot be found out is left to the loader.
+/// Checks that the weights of a model fit into memory as they are to be held. What cannot be found out is left to the loader.
 ///
 /// # Errors
 ///
-/// [`Failure`] with both sizes and the option that helps.
-pub(super) fn check_widened(folder: &Path) -> Result<(), Failure> {
-    match widened(folder).zip(available()) {
-        Some((weights, available)) => fits(weights, available),
-        None => Ok(()),
-    }
+/// [`Failure`] with both sizes and the remedy.
+pub(super) fn check(origin: &Origin, precision: Precision, device: &Device) -> Result<(), Failure> {
+    available().map_or(Ok(()), |available| check_within(origin, precision, device, available))
 }
 
-fn fits(weights: u64, available: u64) -> Result<(), Failure> {
-    match weights > available {
-        false => Ok(()),
-        true => Err(Failure::new(format!(
-            "the weights take {} in f32, and {} of memory are available: `--hold stored` leaves them in their files",
-            number::bytes(weights),
-            number::bytes(available)
-        ))),
-    }
+fn check_within(
+    origin: &Origin,
+    precision: Precision,
+    device: &Device,
+    available: u64,
+) -> Result<(), Failure> {
+    let in_memory = |precision: Precision| Model::bytes_in_memory(origin, precision, device).ok();
+    let Some(weights) = in_memory(precision).filter(|&weights| weights > available) else { return Ok(()) };
+    let stored = in_memory(Precision::new(Hold::Mapped, precision.compute));
+    let remedy = match stored.is_some_and(|stored| stored <= available) {
+        true => Remedy::Hold,
+        false => Remedy::Convert,
+    };
+    Err(too_large(weights, available, remedy))
+}
+
+/// The remedy for weights that do not fit into memory.
+#[derive(Clone, Copy, Debug)]
+enum Remedy {
+    /// Weights are widened that could stay in their files.
+    Hold,
+    /// Weights are in a form that has to be widened.
+    Convert,
+}
+
+fn too_large(weights: u64, available: u64, remedy: Remedy) -> Failure {
+    let remedy = match remedy {
+        Remedy::Hold => "`--hold stored` leaves them in their files",
+        Remedy::Convert => {
+            "only safetensors files in f32, f16 or bf16 need not be widened, so convert the model to such files"
+        }
+    };
+    Failure::new(format!(
+        "the weights take {} in f32, and {} of memory are available: {remedy}",
+        number::bytes(weights),
+        number::bytes(available)
+    ))
 }
 
 /// The memory beside the weights that stay in their files: for the program, the states of a pass and its caches.
@@ -58,13 +79,20 @@ const BESIDE: u64 = 2_000_000_000;
 /// The same decoder, which keeps as many of the weights in its files in memory as there is room for. Says so if that is not all.
 pub(super) fn within_memory(decoder: Decoder) -> Decoder {
     let Some(available) = available() else { return decoder };
+    let (decoder, told) = within(decoder, available);
+    if let Some(told) = told {
+        note(&told);
+    }
+    decoder
+}
+
+/// The same decoder within some bytes of memory, and the fact that the user should know.
+fn within(decoder: Decoder, available: u64) -> (Decoder, Option<String>) {
     let in_files = decoder.held_in_files() as u64;
     let room = available.saturating_sub(BESIDE);
     let decoder = decoder.with_weights_in_memory(usize::try_from(room).unwrap_or(usize::MAX));
-    if decoder.reads_from_disk() {
-        note(&of_disk(in_files, available));
-    }
-    decoder
+    let told = decoder.reads_from_disk().then(|| of_disk(in_files, available));
+    (decoder, told)
 }
 
 fn of_disk(in_files: u64, available: u64) -> String {
@@ -77,6 +105,8 @@ fn of_disk(in_files: u64, available: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use inject_sipit::models::FloatFormat;
+
     use super::*;
 
     #[test]
@@ -86,13 +116,48 @@ mod tests {
     }
 
     #[test]
-    fn weights_that_do_not_fit_are_named_with_the_option_that_helps() {
-        assert!(fits(8, 8).is_ok());
-        let text = fits(32_100_000_000, 24_000_000_000).unwrap_err().to_string();
+    fn weights_that_do_not_fit_are_named_with_both_sizes() {
+        let text = too_large(32_100_000_000, 24_000_000_000, Remedy::Hold).to_string();
+        assert!(text.contains("32.1 GB") && text.contains("24 GB"), "{text}");
+    }
+
+    #[test]
+    fn the_remedy_is_one_that_helps() {
+        let device = inject_testing::any_device();
+        let refused = |name: &str, precision: Precision, available: u64| {
+            let origin = Origin::of_folder(&inject_testing::models::folder(name));
+            check_within(&origin, precision, &device, available).map_err(|failure| failure.to_string())
+        };
+        // 30,240 parameters, of which 224 are in norms.
+        let shards = "llama-bf16-shards";
+        assert_eq!(refused(shards, Precision::F32, 4 * 30_240), Ok(()));
+        let text = refused(shards, Precision::F32, 4 * 30_240 - 1).unwrap_err();
+        assert!(text.contains("--hold stored"), "{text}");
+        assert_eq!(refused(shards, Precision::default(), 4 * 224), Ok(()));
+        // Pickled weights are widened however they are to be held.
+        for precision in
+            [Precision::F32, Precision::default(), Precision::new(Hold::Mapped, FloatFormat::F32)]
+        {
+            let text = refused("gpt-neo-bin", precision, 1000).unwrap_err();
+            assert!(text.contains("safetensors") && !text.contains("--hold"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_model_whose_files_exceed_the_memory_reads_from_the_disk_and_says_so() {
+        let folder = inject_testing::models::folder("llama-bf16-shards");
+        let device = inject_testing::any_device();
+        let precision = Precision::new(Hold::Mapped, FloatFormat::F32);
+        let decoder = Model::load(Origin::of_folder(&folder), precision, &device).unwrap().decoder;
+        let in_files = decoder.held_in_files() as u64;
+        let (all, told) = within(decoder.clone(), BESIDE + in_files);
+        assert!(!all.reads_from_disk() && told.is_none(), "{told:?}");
+        let (some, told) = within(decoder, BESIDE);
+        let told = told.unwrap();
+        assert!(some.reads_from_disk());
         assert!(
-            text.contains("32.1 GB") && text.contains("24 GB") && text.contains("--hold stored"),
-            "{text}"
+            told.contains(&number::bytes(in_files)) && told.contains("2 GB") && told.contains("disk"),
+            "{told}"
         );
-        assert!(of_disk(24_400_000_000, 20_000_000_000).contains("24.4 GB and 20 GB"));
     }
 }

@@ -21,7 +21,7 @@ pub struct EqualRows {
 /// Returns the groups of equal rows that contain a pair that counts, in the order of their first rows.
 pub(crate) fn equal_rows(rows: &StateRows<'_>, pairs: &Pairs) -> Vec<EqualRows> {
     let hashes: Vec<u64> =
-        (0..rows.rows()).into_par_iter().map(|row| hash(rows.row(row, &mut Vec::new()))).collect();
+        (0..rows.rows()).into_par_iter().map(|row| hash_of_row(rows.row(row, &mut Vec::new()))).collect();
     let mut by_hash: HashMap<u64, Vec<usize>> = HashMap::with_capacity(rows.rows());
     for (row, hash) in hashes.into_iter().enumerate() {
         by_hash.entry(hash).or_default().push(row);
@@ -50,7 +50,7 @@ fn split(rows: &StateRows<'_>, pairs: &Pairs, mut alike: Vec<usize>) -> Vec<Equa
 }
 
 /// Returns a hash of the coordinates of a row. `-0` and `0` have the same hash.
-fn hash(state: &[f32]) -> u64 {
+pub(crate) fn hash_of_row(state: &[f32]) -> u64 {
     // Four lanes, because each multiplication waits for the previous one of its lane.
     let mut lanes = [0x9e37_79b9_7f4a_7c15_u64; 4];
     let mix = |lane: &mut u64, value: f32| {

@@ -28,6 +28,7 @@ pub(crate) struct Weights<'a> {
     prefix: &'static str,
     taken: BTreeSet<String>,
     device: &'a Device,
+    /// Never [`Hold::Fastest`].
     hold: Hold,
     format: FloatFormat,
 }
@@ -248,7 +249,7 @@ impl<'a> Weights<'a> {
     /// The format in which the parameter of some tensors is held.
     fn held<'n>(&self, names: impl Iterator<Item = &'n str>) -> FloatFormat {
         match self.hold {
-            Hold::Computed | Hold::Mapped => self.format,
+            Hold::Fastest | Hold::Computed | Hold::Mapped => self.format,
             Hold::Stored => {
                 let formats = names.map(|name| self.checkpoint.float_format(name).unwrap_or(self.format));
                 let widest = formats.max_by_key(|format| format.bytes()).unwrap_or(self.format);

@@ -15,9 +15,13 @@ use burn::{
 #[cfg(unix)]
 use memmap2::Advice;
 use memmap2::Mmap;
+use rayon::prelude::*;
 
 use self::kernel::{Kernel, by_input::Columns};
 use crate::format::FloatFormat;
+
+/// Rows that one thread widens at a time. Fewer are not worth a second thread.
+const DECODED_TOGETHER: usize = 64;
 
 /// A matrix in a mapped file. A clone shares it.
 #[derive(Clone, Debug)]
@@ -187,8 +191,18 @@ impl Mapped {
         let MappedMatrix { width, format, .. } = *self.0;
         let shape = [rows.len(), width];
         let mut values = vec![0.0; shape[0] * width];
-        for (row, values) in rows.zip(values.chunks_exact_mut(width)) {
-            format.decode(self.0.part(row, 0..width), values);
+        let decode = |(rows, values): (&[usize], &mut [f32])| {
+            for (&row, values) in rows.iter().zip(values.chunks_exact_mut(width)) {
+                format.decode(self.0.part(row, 0..width), values);
+            }
+        };
+        let rows: Vec<usize> = rows.collect();
+        match rows.len() <= DECODED_TOGETHER {
+            true => decode((&rows, &mut values)),
+            false => rows
+                .par_chunks(DECODED_TOGETHER)
+                .zip(values.par_chunks_mut(DECODED_TOGETHER * width))
+                .for_each(decode),
         }
         Tensor::from_data(TensorData::new(values, shape), (device, dtype))
     }

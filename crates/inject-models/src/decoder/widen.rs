@@ -4,17 +4,36 @@ use super::{
     Decoder,
     weight::{Table, Weight},
 };
+use crate::tap::Tap;
 
 impl Decoder {
     /// Returns the same decoder with every weight as a tensor of the format that is computed in, on the device that computes.
     ///
     /// Training needs this. The methods that change weights do it themselves. Nothing is copied of a decoder
     /// that holds its weights so.
-    pub fn widened(mut self) -> Self {
+    pub fn widened(self) -> Self {
+        let (device, dtype, blocks) = (self.device(), self.dtype(), self.blocks.len());
+        let widened = self.with_blocks_widened(blocks);
+        Decoder {
+            embedding: Table::Tensor(widened.embedding.into_param(&device, dtype)),
+            head: widened.head.map(|head| Table::Tensor(head.into_param(&device, dtype))),
+            ..widened
+        }
+    }
+
+    /// Returns the same decoder with the weights of the blocks up to a tap as tensors of the format that is computed in, on the device
+    /// that computes. The embedding and the head stay as they are held.
+    ///
+    /// Gradients of states with respect to embeddings need this to be fast: otherwise each step widens each matrix again. Nothing is
+    /// copied of a decoder that holds its weights so.
+    pub fn widened_to(self, tap: Tap) -> Self {
+        let blocks = self.blocks_needed(tap);
+        self.with_blocks_widened(blocks)
+    }
+
+    fn with_blocks_widened(mut self, blocks: usize) -> Self {
         let (device, dtype) = (self.device(), self.dtype());
-        self.embedding = Table::Tensor(self.embedding.into_param(&device, dtype));
-        self.head = self.head.map(|head| Table::Tensor(head.into_param(&device, dtype)));
-        for block in &mut self.blocks {
+        for block in &mut self.blocks[..blocks] {
             let (attention, feed_forward) = (&mut block.attention, &mut block.feed_forward);
             for linear in
                 [&mut attention.qkv, &mut attention.out, &mut feed_forward.up, &mut feed_forward.down]

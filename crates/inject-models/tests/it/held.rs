@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use burn::tensor::Device;
 use inject_models::{
-    Alternative, Decoder, FloatFormat, Hold, Logits, Model, Origin, Precision, Tap, TokenBatch,
+    Alternative, Decoder, FloatFormat, Hold, Logits, Model, Origin, Precision, Tap, TokenBatch, host,
 };
 use safetensors::SafeTensors;
 
@@ -93,6 +93,34 @@ fn f64_is_computed_of_mapped_weights_too() {
             assert!(decoder.held_in_files() > 0);
             check_decoder(case, "golden", FloatFormat::F64, &device, &decoder);
         }
+    }
+}
+
+#[test]
+fn weights_stay_in_their_files_by_default_where_that_costs_no_time() {
+    for device in inject_testing::compiled() {
+        let folder = fixture::folder("llama-bf16-shards");
+        let held = |precision: Precision| load(&folder, precision, &device).held_in_files() > 0;
+        assert_eq!(held(Precision::default()), !host::is_remote(&device));
+        assert!(!held(FloatFormat::F32.into()) && !held(Precision::F32));
+        // Each product would widen the matrix anew.
+        for compute in [FloatFormat::Bf16, FloatFormat::F16] {
+            assert!(!held(Precision::new(Hold::default(), compute)));
+        }
+    }
+}
+
+#[test]
+fn blocks_below_a_tap_are_widened_alone() {
+    let device = inject_testing::any_device();
+    let decoder = load(&fixture::folder("llama-bf16-shards"), MAPPED, &device);
+    let (all, config) = (decoder.held_in_files(), decoder.config());
+    // The embedding and the head, two bytes a number.
+    let tables = 2 * 2 * config.vocab_size * config.d_model;
+    let of_block = (all - tables) / config.n_layers();
+    for (tap, blocks) in [(Tap::Embedding, 0), (Tap::Block(1), 1), (Tap::FinalNorm, config.n_layers())] {
+        let left = decoder.clone().widened_to(tap).held_in_files();
+        assert_eq!(left, all - blocks * of_block, "{tap}");
     }
 }
 

@@ -11,6 +11,8 @@ mod adapters;
 mod decoder;
 mod fixture;
 mod gguf;
+#[cfg(feature = "gradient")]
+mod gradients;
 mod held;
 mod hostile_files;
 #[cfg(feature = "hub")]

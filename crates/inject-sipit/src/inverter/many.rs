@@ -56,10 +56,10 @@ impl Inverter<'_> {
     /// ```no_run
     /// use burn::tensor::Device;
     /// use inject_sipit::{Inverter, Settings, TargetStates, policy::PolicyChoice};
-    /// use inject_sipit::models::{Model, Origin, FloatFormat, Tap, silent};
+    /// use inject_sipit::models::{Model, Origin, Precision, Tap, silent};
     /// use inject_sipit::states::store::Store;
     ///
-    /// let model = Model::load(Origin::of_folder("smollm2-135m".as_ref()), FloatFormat::F32, &Device::flex())?;
+    /// let model = Model::load(Origin::of_folder("smollm2-135m".as_ref()), Precision::default(), &Device::flex())?;
     /// let store = Store::open("states")?;
     /// let states = store.tap(Tap::Block(7))?;
     /// let target = |prompt: usize| {

@@ -45,10 +45,10 @@ pub enum FirstPosition {
 /// ```
 /// use burn::tensor::Device;
 /// use inject_sipit::lens::{FirstPosition, LensBuilder};
-/// use inject_sipit::models::{Model, Origin, FloatFormat, Tap, silent};
+/// use inject_sipit::models::{Model, Origin, Precision, Tap, silent};
 ///
 /// # let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny");
-/// let model = Model::load(Origin::of_folder(&folder), FloatFormat::F32, &Device::flex())?;
+/// let model = Model::load(Origin::of_folder(&folder), Precision::default(), &Device::flex())?;
 /// let text = (0..200).map(|i| (0..16).map(|j| (i * i * 31 + j * j * 7 + i * j) % 97).collect()).collect();
 /// let prefixes = vec![vec![5, 6, 7], vec![80, 3]];
 /// let builder = LensBuilder::new(vec![Tap::Block(1)], prefixes, text, FirstPosition::Any);

@@ -6,6 +6,7 @@ use crate::{
     tuning::{COMBINATION_RIDGE, COMBINED_EVERYWHERE, COMBINED_NEARBY},
 };
 use nalgebra::{DMatrix, DVector};
+use rayon::prelude::*;
 
 use super::OpenPosition;
 
@@ -93,7 +94,8 @@ impl Combination {
 
 /// Returns weights that measure each coordinate in units of its spread over some states. The weight of a coordinate that does not
 /// vary is zero.
-fn by_spread(sample: &[(u32, Vec<f64>)], d_model: usize) -> Vec<f64> {
+pub(super) fn by_spread(sample: &[(u32, Vec<f64>)], d_model: usize) -> Vec<f64> {
     let spread = |i: usize| centre_and_spread(sample.iter().map(|(_, state)| state[i]).collect()).1;
-    (0..d_model).map(spread).map(|spread| if spread > 0.0 { 1.0 / spread } else { 0.0 }).collect()
+    let spreads: Vec<f64> = (0..d_model).into_par_iter().map(spread).collect();
+    spreads.into_iter().map(|spread| if spread > 0.0 { 1.0 / spread } else { 0.0 }).collect()
 }

@@ -1,19 +1,21 @@
 //! The search for the embedding rows nearest to a point.
 
+use std::ops::Range;
+
 use crate::{
     error::InvertError,
     models::{Decoder, host},
-    tensors::{indices, read},
+    tensors::read,
     tuning::{POINTS_TOGETHER, ROWS_TOGETHER},
 };
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{DType, Tensor};
 
-use super::descent::wide;
+use super::descent::{upload, wide};
 
-/// The rows of the embedding, prepared for distances to points.
+/// The rows of the embedding, prepared for distances to points. The table stays where the model holds it.
 #[derive(Clone, Debug)]
 pub(super) struct EmbeddingRows {
-    table: Tensor<2>,
+    decoder: Decoder,
     /// Half the squared norm of each row, `[vocab_size, 1]`.
     half_squares: Tensor<2>,
     dtype: DType,
@@ -21,10 +23,17 @@ pub(super) struct EmbeddingRows {
 
 impl EmbeddingRows {
     pub(super) fn of(decoder: &Decoder) -> Self {
-        let (table, dtype) = (decoder.token_embedding(), wide(decoder));
-        let half = |rows: Tensor<2>| (rows.clone() * rows).sum_dim(1).mul_scalar(0.5);
-        let half_squares = over_chunks(&table, dtype, half);
-        EmbeddingRows { table, half_squares, dtype }
+        let dtype = wide(decoder);
+        let half_squares = over_chunks(decoder, |tokens| {
+            let rows = decoder.token_embeddings(tokens).cast(dtype);
+            (rows.clone() * rows).sum_dim(1).mul_scalar(0.5)
+        });
+        // A clone shares the weights.
+        EmbeddingRows { decoder: decoder.clone(), half_squares, dtype }
+    }
+
+    fn d_model(&self) -> usize {
+        self.decoder.config().d_model
     }
 
     /// Returns the nearness of each row to each point: `<row, point> - |row|^2 / 2`, which decreases as their distance grows.
@@ -33,12 +42,12 @@ impl EmbeddingRows {
     ///
     /// `[points, d_model]` to `[vocab_size, points]`.
     fn nearness(&self, points: &[f64]) -> Tensor<2> {
-        let [_, d_model] = self.table.dims();
-        let data = TensorData::new(points.to_vec(), [points.len() / d_model, d_model]);
-        let points =
-            Tensor::<2>::from_data(data.convert_dtype(self.dtype), (&self.table.device(), self.dtype));
-        let points = points.transpose();
-        over_chunks(&self.table, self.dtype, |rows| rows.matmul(points.clone())) - self.half_squares.clone()
+        let d_model = self.d_model();
+        let points = upload(points, [points.len() / d_model, d_model], &self.decoder, self.dtype);
+        let products = over_chunks(&self.decoder, |tokens| {
+            self.decoder.products_with_embeddings(points.clone(), tokens).transpose() // [tokens, points]
+        });
+        products - self.half_squares.clone()
     }
 
     /// Returns the nearness of each row to one point, on the host.
@@ -48,7 +57,7 @@ impl EmbeddingRows {
 
     /// Returns the row nearest to each point.
     pub(super) fn nearest(&self, points: &[f64]) -> Result<Vec<u32>, InvertError> {
-        let [_, d_model] = self.table.dims();
+        let d_model = self.d_model();
         let mut ids = Vec::with_capacity(points.len() / d_model);
         // The result has an entry for each row and point, so only a few points are compared at a time.
         for points in points.chunks(POINTS_TOGETHER * d_model) {
@@ -60,23 +69,20 @@ impl EmbeddingRows {
 
     /// Returns some rows, `[ids, d_model]`, in the model's own number format.
     pub(super) fn rows(&self, ids: &[u32]) -> Tensor<2> {
-        self.table.clone().select(0, indices(ids.iter().map(|&id| id as usize), &self.table.device()))
+        self.decoder.embeddings_of(ids)
     }
 
     /// Returns one row, on the host.
     pub(super) fn row(&self, id: u32) -> Result<Vec<f64>, InvertError> {
-        read(self.table.clone().narrow(0, id as usize, 1))
+        read(self.rows(&[id]))
     }
 }
 
-/// Applies `f` to a few rows at a time, in a number format that may be wider than the table's own.
-fn over_chunks(table: &Tensor<2>, dtype: DType, f: impl Fn(Tensor<2>) -> Tensor<2>) -> Tensor<2> {
-    let [rows, _] = table.dims();
-    let chunk = |begin: usize| {
-        let len = ROWS_TOGETHER.min(rows - begin);
-        f(table.clone().narrow(0, begin, len).cast(dtype))
-    };
-    Tensor::cat((0..rows).step_by(ROWS_TOGETHER).map(chunk).collect(), 0)
+/// Applies `f` to a few tokens at a time, and puts the results one below the other.
+fn over_chunks(decoder: &Decoder, f: impl Fn(Range<usize>) -> Tensor<2>) -> Tensor<2> {
+    let tokens = decoder.config().vocab_size;
+    let chunk = |begin: usize| f(begin..tokens.min(begin + ROWS_TOGETHER));
+    Tensor::cat((0..tokens).step_by(ROWS_TOGETHER).map(chunk).collect(), 0)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, num::NonZeroUsize};
 
-use crate::{error::InvertError, states::random::SplitMix};
+use crate::{error::InvertError, models::Decoder, states::random::SplitMix};
 
 use super::{
     OpenPosition, Prompt, Session, Source, Turn,
@@ -187,16 +187,22 @@ impl Source for Gradient {
     }
 
     fn begin<'a>(&'a self, _: &Prompt<'_>) -> Result<Box<dyn Session<()> + 'a>, InvertError> {
-        Ok(Box::new(GradientSession { source: self, rows: None, searches: AtPosition::default() }))
+        Ok(Box::new(GradientSession { source: self, model: None, searches: AtPosition::default() }))
     }
 }
 
 struct GradientSession<'a> {
     source: &'a Gradient,
-    /// The rows of the embedding, prepared at the first use.
-    rows: Option<EmbeddingRows>,
+    /// The model, prepared at the first use.
+    model: Option<Differentiable>,
     /// One search for each prefix of the position.
     searches: AtPosition<HashMap<Vec<u32>, Search>>,
+}
+
+/// The model, prepared for gradients and for distances to embeddings.
+struct Differentiable {
+    decoder: Decoder,
+    rows: EmbeddingRows,
 }
 
 /// The state of the search after one prefix.
@@ -210,8 +216,14 @@ struct Search {
 
 impl Search {
     /// Moves the proxy by one step.
-    fn step(&mut self, at: &OpenPosition<'_>, turn: &Turn<'_>, source: &Gradient) -> Result<(), InvertError> {
-        let (decoder, d_model) = (at.decoder(), self.proxy.len());
+    fn step(
+        &mut self,
+        at: &OpenPosition<'_>,
+        turn: &Turn<'_>,
+        source: &Gradient,
+        decoder: &Decoder,
+    ) -> Result<(), InvertError> {
+        let d_model = self.proxy.len();
         let step_size = source.step_size * source.decay.share(self.steps, self.window);
         let proxy = upload(&self.proxy, [1, d_model], decoder, decoder.dtype());
         let wanted = upload(at.wanted(), [1, d_model], decoder, wide(decoder));
@@ -254,7 +266,10 @@ impl Session<()> for GradientSession<'_> {
             return Ok(Vec::new());
         }
         let source = self.source;
-        let rows = self.rows.get_or_insert_with(|| EmbeddingRows::of(at.decoder()));
+        let Differentiable { decoder, rows } = self.model.get_or_insert_with(|| Differentiable {
+            decoder: at.decoder().clone().widened_to(at.tap()),
+            rows: EmbeddingRows::of(at.decoder()),
+        });
         let searches = self.searches.get_or_begin(at.position(), HashMap::new);
         let search = match searches.get_mut(at.prefix) {
             Some(search) => search,
@@ -265,7 +280,7 @@ impl Session<()> for GradientSession<'_> {
             Stage::Step if source.most_steps.is_some_and(|most| search.steps >= most) => {
                 return Ok(Vec::new());
             }
-            Stage::Step => search.step(at, turn, source)?,
+            Stage::Step => search.step(at, turn, source, decoder)?,
             Stage::Diverged => {}
         }
         if search.stage == Stage::Diverged {

@@ -87,7 +87,8 @@ impl HardPrompts {
     }
 
     fn search(&self, at: &OpenPosition<'_>) -> Result<Search, InvertError> {
-        let (decoder, target) = (at.decoder(), at.target());
+        let target = at.target();
+        let decoder = &at.decoder().clone().widened_to(target.tap());
         let shape = [target.positions(), target.d_model()];
         let vocab_size = decoder.config().vocab_size;
         let steps = self.steps(shape[0], vocab_size);

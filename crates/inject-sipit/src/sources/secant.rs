@@ -3,23 +3,26 @@
 mod blend;
 mod guess;
 mod memory;
+mod pull_back;
+mod regression;
 mod weighing;
 
 use burn::tensor::{Tensor, TensorData};
 
 pub use self::memory::SecantMemory;
 pub(crate) use self::memory::StateMap;
-use self::{blend::Guess, guess::guess, memory::Settled, weighing::Weighing};
+use self::{blend::Guess, guess::guess, memory::Settled, pull_back::PulledBack, weighing::Weighing};
 use super::{
     Draft, OpenPosition, Prior, Prompt, Provisional, Session, Source, Turn, at_position::AtPosition,
     combination::Basis,
 };
 use crate::{
     error::InvertError,
+    models::PrefixCache,
     tensors::widened,
     tuning::{
-        SAMPLED_SHARE, SECANT_ENOUGH, SECANT_FIRST_ROUND, SECANT_LARGEST_ROUND, SECANT_NEARBY, SECANT_ROUND,
-        SECANT_SAMPLED, SECANT_SURVEY_FEWEST,
+        COMBINED_EVERYWHERE, SAMPLED_SHARE, SECANT_ENOUGH, SECANT_FIRST_ROUND, SECANT_LARGEST_ROUND,
+        SECANT_NEARBY, SECANT_ROUND, SECANT_SAMPLED, SECANT_SURVEY_FEWEST,
     },
 };
 
@@ -113,6 +116,13 @@ struct Here {
     taken_in: usize,
     /// The nearness of each token to the remembered direction, while it may be needed again.
     remembered: Option<Vec<f64>>,
+    /// The number of guesses by the states of tested candidates of the whole vocabulary.
+    everywhere: usize,
+    /// The number of guesses by their gradients.
+    pulled_back: usize,
+    gradients: PulledBack,
+    /// Whether gradients are asked before the neighbourhood, because they found the token of the last position that was searched.
+    gradients_lead: bool,
 }
 
 /// The next action of the search at a position.
@@ -135,7 +145,7 @@ impl Here {
         // Too few tokens do not determine a map.
         let worthwhile = secant.surveyed(at.vocab_size()) > 0;
         let surveying = worthwhile && at.position() > 0 && memory.begin_survey();
-        Here { surveying, ..Here::default() }
+        Here { surveying, gradients_lead: memory.gradients_lead(), ..Here::default() }
     }
 
     /// Returns the number of tokens of the whole vocabulary worth testing here. It is limited to a share of a small vocabulary,
@@ -148,11 +158,19 @@ impl Here {
     /// Returns the next step, or `None` while it is the turn of other sources.
     fn next(&self, secant: &Secant, at: &OpenPosition<'_>) -> Option<Step> {
         let (tested, expects) = (at.tested.len(), secant.expectation.is_some());
-        let everywhere = at.position() == 0 || self.surveying || self.proposed >= SECANT_NEARBY;
+        let sampled_first = at.position() == 0 || self.surveying;
+        let everywhere = sampled_first || self.proposed >= SECANT_NEARBY;
+        // States and gradients take turns. Where a sample was tested first, two guesses by states come before: that mostly suffices.
+        // Where the neighbourhood was tested in vain, gradients begin, because they need no sample.
+        let states_made = if sampled_first { self.everywhere.saturating_sub(1) } else { self.everywhere + 1 };
+        let by_gradients =
+            tested >= SECANT_ENOUGH && self.pulled_back < states_made && self.gradients.has_more(at);
         let more = SECANT_ROUND.max(self.proposed / 8).min(SECANT_LARGEST_ROUND);
         if expects && !self.surveying && tested < SECANT_ENOUGH {
             let count = if self.proposed == 0 { SECANT_FIRST_ROUND } else { SECANT_ENOUGH - tested };
             Some(Step::Guess(Guess::Remembered, count))
+        } else if by_gradients && (everywhere || self.gradients_lead) {
+            Some(Step::Guess(Guess::PulledBack, more))
         } else if everywhere && (at.tested.is_empty() || self.sampled < self.sample_wanted(secant, at)) {
             // After another hypothesis for the same prefix nothing is tested yet.
             Some(Step::Sample)
@@ -205,9 +223,10 @@ impl Session<SecantMemory> for SecantSession<'_> {
                 Ok(sample)
             }
             Some(Step::Guess(kind, count)) => {
-                let Some(scores) = scores(secant, here, weighing, at, kind, memory)? else {
+                let Some(scores) = scores(secant, here, weighing, at, turn.cache, kind, memory)? else {
                     return Ok(Vec::new());
                 };
+                memory.last = Some(kind);
                 let proposed = at.likeliest_untested(&scores, count);
                 here.proposed += proposed.len();
                 Ok(proposed)
@@ -223,13 +242,14 @@ fn scores(
     here: &mut Here,
     weighing: &mut Weighing,
     at: &OpenPosition<'_>,
+    cache: &PrefixCache,
     kind: Guess,
     memory: &mut SecantMemory,
 ) -> Result<Option<Vec<f64>>, InvertError> {
     // The memory's prediction does not change while a position is searched.
     let nearness = match here.remembered.take_if(|_| kind == Guess::Remembered) {
         Some(nearness) => Some(nearness),
-        None => nearness(at, kind, memory)?,
+        None => nearness(here, at, cache, kind, memory)?,
     };
     if kind == Guess::Remembered && here.proposed == 0 {
         here.remembered.clone_from(&nearness);
@@ -244,28 +264,36 @@ fn scores(
 
 /// Returns the nearness of each token to the guessed direction, or `None` if nothing determines a guess.
 fn nearness(
+    here: &mut Here,
     at: &OpenPosition<'_>,
+    cache: &PrefixCache,
     kind: Guess,
     memory: &SecantMemory,
 ) -> Result<Option<Vec<f64>>, InvertError> {
-    let Some(point) = point(at, kind, memory)? else { return Ok(None) };
-    Ok(Some(widened(at.vocabulary().nearness(point)?)))
+    let point = match kind {
+        Guess::Remembered => memory.expected_at(at),
+        Guess::Nearby => Some(combined(at, Basis::Nearby, memory)?),
+        Guess::Everywhere => {
+            here.everywhere += 1;
+            // The nearest candidates give the better guess where states follow embeddings smoothly, and all of them where nearness says
+            // little. It is not known which of the two a model is, so they take turns.
+            let of_all = here.everywhere.is_multiple_of(2) && at.tested.sample().len() > COMBINED_EVERYWHERE;
+            Some(if of_all { regression::guess(at)? } else { combined(at, Basis::Everywhere, memory)? })
+        }
+        Guess::PulledBack => {
+            here.pulled_back += 1;
+            let direction = here.gradients.direction(at, cache)?;
+            return Ok(Some(widened(at.vocabulary().along(direction)?)));
+        }
+    };
+    point.map(|point| Ok(widened(at.vocabulary().nearness(point)?))).transpose()
 }
 
-/// Returns the guessed embedding, `[1, d_model]`, or `None` if nothing determines a guess.
-fn point(
-    at: &OpenPosition<'_>,
-    kind: Guess,
-    memory: &SecantMemory,
-) -> Result<Option<Tensor<2>>, InvertError> {
-    let basis = match kind {
-        Guess::Remembered => return Ok(memory.expected_at(at)),
-        Guess::Nearby => Basis::Nearby,
-        Guess::Everywhere => Basis::Everywhere,
-    };
+/// Returns the embedding guessed from a combination of tested candidates, `[1, d_model]`.
+fn combined(at: &OpenPosition<'_>, basis: Basis, memory: &SecantMemory) -> Result<Tensor<2>, InvertError> {
     let guessed = guess(at, basis, memory)?;
     let (device, dtype) = (at.decoder().device(), at.decoder().dtype());
     let shape = [1, guessed.len()];
     let data = TensorData::new(guessed, shape).convert_dtype(dtype);
-    Ok(Some(Tensor::from_data(data, (&device, dtype))))
+    Ok(Tensor::from_data(data, (&device, dtype)))
 }

@@ -150,7 +150,7 @@ impl Tested {
         self.more_fit
     }
 
-    /// Returns the first 2048 candidates whose states were read, in the order of testing. A GPU compares large batches by itself, and
+    /// Returns the first 8,192 candidates whose states were read, in the order of testing. A GPU compares large batches by itself, and
     /// only the nearest of those are read.
     ///
     /// # Shapes

@@ -10,7 +10,7 @@ use std::{
 
 use inject_sipit::{
     Inversion, InvertError, Policy, Settings,
-    models::Tap,
+    models::{FloatFormat, Hold, Model, Origin, Precision, Tap},
     settings::Budget,
     sources::{
         Draft, Gradient, HardPrompts, Objective, OpenPosition, Prompt, Provisional, Session, Source,
@@ -107,6 +107,26 @@ fn observe(case: &str, weights: u64, source: impl Source + 'static) -> Vec<(Inve
 /// Steps taken in all: calls that gave candidates.
 fn steps(said: &Said) -> usize {
     said.proposals.iter().filter(|(_, ids)| !ids.is_empty()).count()
+}
+
+#[test]
+fn a_descent_takes_the_same_steps_however_weights_are_held() {
+    let folder = inject_testing::models::folder("llama-bf16-shards");
+    let drafts = |hold: Hold| {
+        let precision = Precision::new(hold, FloatFormat::F32);
+        let device = inject_testing::any_device();
+        let decoder = Model::load(Origin::of_folder(&folder), precision, &device).unwrap().decoder;
+        assert_eq!(decoder.held_in_files() > 0, hold == Hold::Mapped);
+        let target = target(&decoder, &PROMPT, Tap::Block(1));
+        let said = Arc::new(Mutex::new(Said::default()));
+        let source = HardPrompts::seeded(3).at_most(20);
+        let policy = Policy::new().then(Observed { source, said: said.clone() });
+        invert(&decoder, &target, &policy, Settings::new()).unwrap();
+        said.lock().unwrap().drafts.clone()
+    };
+    let expected = drafts(Hold::Computed);
+    assert!(!expected.is_empty());
+    assert_eq!(drafts(Hold::Mapped), expected);
 }
 
 proptest! {

@@ -12,6 +12,7 @@ mod certify;
 mod changed_rows;
 mod choice;
 mod computed_in;
+mod deep_random;
 mod drafts;
 mod evidence;
 mod exhaustive;

@@ -17,6 +17,7 @@ use super::{
     kernel::{GROUP, Group, Kernel},
     stored::{BLOCK, Order},
 };
+use crate::tuning::FEWEST_ROWS;
 
 /// Fewer products than this are not worth a second thread.
 const SMALLEST: usize = 1 << 17;
@@ -52,7 +53,7 @@ pub(super) fn product(kernel: Kernel, matrix: &MappedMatrix, outputs: Range<usiz
     let panel = |panel: usize| {
         let target = target.from(panel * panel_len);
         let (outputs, next) = (outputs_of(panel), outputs_of(panel + 1));
-        match (matrix.layout, rows >= widened::FEWEST_ROWS) {
+        match (matrix.layout, rows >= FEWEST_ROWS) {
             (Layout::ByOutput, false) => by_output::of_panel(kernel, matrix, outputs, &packed, target),
             (Layout::ByOutput, true) => widened::of_panel(kernel, matrix, outputs, next, &packed, target),
             (Layout::ByInput, false) => by_input::of_panel(kernel, matrix, outputs, &packed, target),
@@ -184,7 +185,7 @@ mod tests {
     fn a_row_has_the_same_product_among_any_number_of_rows() {
         // More than a chunk of inputs, and outputs that fill neither the last panel nor its last tile.
         let (inputs, outputs) = (1300, 101);
-        let rows = widened::FEWEST_ROWS + 11;
+        let rows = FEWEST_ROWS + 11;
         let x = numbers(FloatFormat::F32, 2, rows * inputs);
         for kernel in Kernel::all() {
             for format in [FloatFormat::F32, FloatFormat::F16, FloatFormat::Bf16] {

@@ -21,11 +21,14 @@ pub(super) enum Guess {
     Nearby,
     /// The candidates sampled from the whole vocabulary.
     Everywhere,
+    /// The gradients at tested candidates.
+    PulledBack,
 }
 
 impl Guess {
-    pub(super) const KINDS: usize = 3;
-    pub(super) const ALL: [Guess; Self::KINDS] = [Guess::Remembered, Guess::Nearby, Guess::Everywhere];
+    pub(super) const KINDS: usize = 4;
+    pub(super) const ALL: [Guess; Self::KINDS] =
+        [Guess::Remembered, Guess::Nearby, Guess::Everywhere, Guess::PulledBack];
 }
 
 /// The evidence for the tokens of one position.

@@ -12,7 +12,7 @@ use burn::tensor::Tensor;
 
 use self::fit::Fit;
 pub(crate) use self::fit::Fit as StateMap;
-use super::blend::Blends;
+use super::blend::{Blends, Guess};
 
 /// The knowledge of a [`Secant`](super::Secant) search: pairs of states and tokens, the ridge regression from states to
 /// embeddings, and the trust in each kind of guess.
@@ -31,6 +31,9 @@ pub struct SecantMemory {
     /// The prompt drafted last, and the position where that draft began.
     drafted: Option<(usize, usize)>,
     pub(super) blends: Blends,
+    /// The guess by which candidates were proposed last.
+    pub(super) last: Option<Guess>,
+    gradients_lead: bool,
 }
 
 /// The number of recovered tokens of a prompt that were added to the memory with the given states.
@@ -61,8 +64,17 @@ impl SecantMemory {
             return false;
         }
         let blends = std::mem::take(&mut self.blends);
-        *self = SecantMemory { surveyed: true, blends, ..SecantMemory::default() };
+        let gradients_lead = self.gradients_lead;
+        *self = SecantMemory { surveyed: true, blends, gradients_lead, ..SecantMemory::default() };
         true
+    }
+
+    /// Returns whether the token of the last position that was searched came from gradients.
+    pub(super) fn gradients_lead(&mut self) -> bool {
+        if let Some(last) = self.last.take() {
+            self.gradients_lead = last == Guess::PulledBack;
+        }
+        self.gradients_lead
     }
 
     /// Adds the candidates tested at a position, except the first `known`. Returns the number that is then known.

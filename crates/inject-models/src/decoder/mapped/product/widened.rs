@@ -16,9 +16,6 @@ use super::{
     lines::with_room,
 };
 
-/// As many rows as widening in advance pays for.
-pub(super) const FEWEST_ROWS: usize = 64;
-
 /// Computes the outputs of a panel for all rows. The panel `next` comes after it.
 pub(super) fn of_panel(
     kernel: Kernel,

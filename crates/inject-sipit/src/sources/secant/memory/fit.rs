@@ -18,10 +18,34 @@ pub(crate) struct Fit {
     deviation: Tensor<2>,
     /// The standardised states, `[pairs, d_model]`.
     states: Tensor<2>,
-    normal: Cholesky<f64, Dyn>,
+    normal: Normal,
     mean_embedding: Tensor<2>,
     /// The tokens' embeddings minus their mean, `[pairs, d_model]`.
     embeddings: Tensor<2>,
+}
+
+/// The normal equations, factored in the smaller of their two forms.
+#[derive(Clone, Debug)]
+enum Normal {
+    /// `X'X + ridge`, for the states `X`.
+    OfCoordinates(Cholesky<f64, Dyn>),
+    /// `XX' + ridge`. Fewer pairs than coordinates are common in wide models, where the other form takes minutes.
+    OfPairs(Cholesky<f64, Dyn>),
+}
+
+impl Normal {
+    /// Returns `None` if the states do not determine the regression.
+    fn of(states: &Tensor<2>) -> Result<Option<Self>, InvertError> {
+        let [pairs, d] = states.dims();
+        let (products, side) = match pairs < d {
+            true => (states.clone().matmul(states.clone().transpose()), pairs),
+            false => (states.clone().transpose().matmul(states.clone()), d),
+        };
+        let mut products = DMatrix::from_row_slice(side, side, &read(products)?);
+        (0..side).for_each(|i| products[(i, i)] += SECANT_RIDGE);
+        let wrap = if pairs < d { Normal::OfPairs } else { Normal::OfCoordinates };
+        Ok(products.cholesky().map(wrap))
+    }
 }
 
 impl Fit {
@@ -34,21 +58,11 @@ impl Fit {
         let mean = states.clone().mean_dim(0);
         let deviation = (states.clone() - mean.clone()).powi_scalar(2).mean_dim(0).sqrt() + 1e-6;
         let states = (states - mean.clone()) / deviation.clone();
-        let products = read(states.clone().transpose().matmul(states.clone()))?;
-        let mut normal = DMatrix::from_row_slice(d, d, &products);
-        (0..d).for_each(|i| normal[(i, i)] += SECANT_RIDGE);
+        let normal = Normal::of(&states)?;
         let embeddings = embeddings(decoder, ids).cast(DType::F32);
         let mean_embedding = embeddings.clone().mean_dim(0);
         let embeddings = embeddings - mean_embedding.clone();
-        Ok(normal.cholesky().map(|normal| Fit {
-            pairs,
-            mean,
-            deviation,
-            states,
-            normal,
-            mean_embedding,
-            embeddings,
-        }))
+        Ok(normal.map(|normal| Fit { pairs, mean, deviation, states, normal, mean_embedding, embeddings }))
     }
 
     /// Returns the number of pairs to which the regression was fitted.
@@ -83,12 +97,54 @@ impl Fit {
 
     /// Returns the differences of embeddings from their mean, for standardised states: both `[positions, d_model]`.
     fn differences(&self, states: Tensor<2>) -> Result<Tensor<2>, InvertError> {
-        let ([positions, d], device) = (states.dims(), states.device());
-        // y = (X'X + ridge)^-1 h for each position, then X y weighs the embeddings of the pairs.
-        let columns = DMatrix::from_column_slice(d, positions, &read(states)?);
-        let solved: Vec<f32> = self.normal.solve(&columns).iter().map(|&value| value as f32).collect();
-        let solved = Tensor::<2>::from_data(TensorData::new(solved, [positions, d]), &device);
-        let weights = solved.matmul(self.states.clone().transpose()); // [positions, pairs]
+        let ([positions, _], device) = (states.dims(), states.device());
+        let solve = |normal: &Cholesky<f64, Dyn>, rows: Tensor<2>| {
+            let [_, width] = rows.dims();
+            let columns = DMatrix::from_column_slice(width, positions, &read(rows)?);
+            let solved: Vec<f32> = normal.solve(&columns).iter().map(|&value| value as f32).collect();
+            let data = TensorData::new(solved, [positions, width]);
+            Ok::<_, InvertError>(Tensor::<2>::from_data(data, &device))
+        };
+        let to_pairs = |rows: Tensor<2>| rows.matmul(self.states.clone().transpose()); // [positions, pairs]
+        // The weights of the pairs' embeddings, X (X'X + ridge)^-1 h = (XX' + ridge)^-1 X h for each position.
+        let weights = match &self.normal {
+            Normal::OfCoordinates(normal) => to_pairs(solve(normal, states)?),
+            Normal::OfPairs(normal) => solve(normal, to_pairs(states))?,
+        };
         Ok(weights.matmul(self.embeddings.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::states::random::SplitMix;
+
+    #[test]
+    fn both_forms_of_the_normal_equations_predict_the_same() {
+        for device in inject_testing::compiled() {
+            let decoder = inject_testing::models::model("llama", &device).decoder;
+            let d = decoder.config().d_model;
+            let mut numbers = SplitMix::seeded(7);
+            let mut states = |rows: usize| -> Vec<f32> {
+                (0..rows * d).map(|_| numbers.below(2001) as f32 / 1e3 - 1.0).collect()
+            };
+            let (pairs, ids) = (states(d - 3), (0..d as u32 - 3).collect::<Vec<_>>());
+            let wanted = states(5);
+            let fit = Fit::of(&decoder, &ids, &pairs).unwrap().unwrap();
+            assert!(matches!(fit.normal, Normal::OfPairs(_)));
+            let predicted = |fit: &Fit| read(fit.points(&decoder, wanted.clone()).unwrap()).unwrap();
+            let found = predicted(&fit);
+            let of_coordinates = fit.states.clone().transpose().matmul(fit.states.clone());
+            let mut of_coordinates = DMatrix::from_row_slice(d, d, &read(of_coordinates).unwrap());
+            (0..d).for_each(|i| of_coordinates[(i, i)] += SECANT_RIDGE);
+            let other = Normal::OfCoordinates(of_coordinates.cholesky().unwrap());
+            let expected = predicted(&Fit { normal: other, ..fit });
+            // Some hundred products in f32 on either way, and the ridge bounds the inverse.
+            let largest = expected.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
+            for (found, expected) in found.iter().zip(&expected) {
+                assert!((found - expected).abs() <= 1e-4 * largest, "{found} {expected}");
+            }
+        }
     }
 }

@@ -1,0 +1,79 @@
+//! Gradients of the states of candidates with respect to their embeddings, block by block.
+
+use burn::tensor::Tensor;
+
+use super::{
+    Decoder, PrefixCache,
+    cache::{Cache, KeysValues},
+    lanes::Lanes,
+    rows::Rows,
+    sight::Sights,
+};
+use crate::{error::ModelError, tap::Tap};
+
+impl Decoder {
+    /// Pulls a covector of the states at a tap back to the embeddings of some candidates for the next token of one cached sequence: for
+    /// each candidate, the gradient of the product of its state with the covector.
+    ///
+    /// Only one block at a time keeps what its gradient needs, and only its matrices are widened. So the gradient of a model whose
+    /// weights stay in files takes little memory.
+    ///
+    /// # Shapes
+    ///
+    /// `covector` is `[1, d_model]`, and the result `[candidates, d_model]`.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`Decoder::candidates`] does, for a covector of another width than `d_model`, and with [`ModelError::Device`] if no
+    /// gradient arrives.
+    pub fn pulled_back(
+        &self,
+        cache: &PrefixCache,
+        ids: &[u32],
+        tap: Tap,
+        covector: Tensor<2>,
+    ) -> Result<Tensor<2>, ModelError> {
+        self.check_candidates(cache, ids, &[tap])?;
+        let [one, width] = covector.dims();
+        self.check_embeddings(one, width)?;
+        let rows = Rows::candidates(cache.len, ids.len(), cache.sequence_len);
+        let mut sights = Sights::new(&rows, self.device(), self.dtype());
+        let blocks = &self.blocks[..self.blocks_needed(tap)];
+        let mut states = self.embed(self.embeddings_of(ids), &rows);
+        let mut inputs = Vec::with_capacity(blocks.len());
+        for (block, held) in blocks.iter().zip(&cache.blocks) {
+            let sight = sights.of(&block.attention.config);
+            inputs.push(states.clone());
+            states = block.forward(states, &rows, &sight, Cache::Read(held), self.lanes);
+        }
+        let mut covectors = covector.repeat_dim(0, ids.len());
+        if tap == Tap::FinalNorm {
+            covectors = gradient(states, covectors, |states| self.final_norm.forward(states))?;
+        }
+        for ((block, held), input) in blocks.iter().zip(&cache.blocks).zip(inputs).rev() {
+            let sight = sights.of(&block.attention.config);
+            covectors = gradient(input, covectors, |states| {
+                // In one lane: each lane would widen the matrices for itself.
+                block.forward(states, &rows, &sight, Cache::<KeysValues>::Read(held), Lanes(1))
+            })?;
+        }
+        Ok(match self.config.embedding.scale {
+            None => covectors,
+            Some(scale) => covectors.mul_scalar(scale),
+        })
+    }
+}
+
+/// Returns the gradient of the product of a result with covectors, with respect to what it is computed from.
+fn gradient(
+    input: Tensor<2>,
+    covectors: Tensor<2>,
+    compute: impl FnOnce(Tensor<2>) -> Tensor<2>,
+) -> Result<Tensor<2>, ModelError> {
+    let input = input.autodiff().require_grad();
+    let product = (compute(input.clone()) * covectors.autodiff()).sum();
+    let mut gradients = product.backward();
+    input.grad_remove(&mut gradients).ok_or_else(|| ModelError::Device {
+        reason: "no gradient arrived at the states before a block".to_owned(),
+    })
+}
