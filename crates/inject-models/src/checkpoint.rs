@@ -52,7 +52,7 @@ pub(crate) use self::{
     identity::{file_hash, weight_hash},
     instead::{HubSnapshot, base_of_adapter, hub_snapshot},
     lfs::refuse_pointer,
-    quantised::dequantised,
+    quantised::{dequantised, unread_method},
     save::WeightWriter,
     weights::Weights,
 };
