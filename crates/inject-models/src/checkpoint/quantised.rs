@@ -36,6 +36,7 @@ impl fmt::Display for Method {
         let bits: Vec<String> = self.bits.iter().map(u64::to_string).collect();
         match bits.as_slice() {
             [] => f.write_str(&self.name),
+            [bits] if bits == "1" => write!(f, "{}, 1 bit", self.name),
             bits => write!(f, "{}, {} bits", self.name, bits.join(" and ")),
         }
     }
@@ -54,8 +55,13 @@ pub(crate) fn dequantised(
 ) -> Result<Checkpoint, ModelError> {
     let restored = restored::restore(&mut checkpoint)? > 0;
     let announced = announced.and_then(of_config).filter(|method| !(restored && method.is_restored()));
+    let method = match (announced, of_tensors(&checkpoint)) {
+        // The tensors tell the bits that the config leaves out.
+        (Some(announced), Some(found)) if announced.bits.is_empty() && announced.name == found.name => Some(found),
+        (announced, found) => announced.or(found),
+    };
     // Where a part that restoring needs is missing, loading names the tensor that is left.
-    match announced.or_else(|| of_tensors(&checkpoint)) {
+    match method {
         None => Ok(checkpoint),
         Some(method) => {
             Err(ModelError::Quantised { path: checkpoint.path.clone(), method: method.to_string() })

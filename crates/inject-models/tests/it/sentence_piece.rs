@@ -98,7 +98,7 @@ fn added_tokens_follow_the_pieces() {
     assert_eq!(ids, [430]);
     with(bytes("llama"))
         .with_file("added_tokens.json", json!({ "<new>": 431 }).to_string())
-        .error("tokenizer.model", &["token `<new>` has id 431, expected id 430"]);
+        .tokenizer_error("tokenizer.model", &["token `<new>` has id 431, expected id 430"]);
 }
 
 /// The bytes of a field of a message.
@@ -143,6 +143,6 @@ fn a_malformed_file_is_refused_for_its_reason() {
         ),
         (vec![b'\n'; 200_000 + (1 << 20)], "the length of the file in bytes is"),
     ] {
-        with(bytes).error("tokenizer.model", &[says]);
+        with(bytes).tokenizer_error("tokenizer.model", &[says]);
     }
 }
