@@ -2,6 +2,7 @@
 
 mod added_tokens;
 mod byte_level;
+pub(crate) mod cuts;
 mod files;
 pub(crate) mod limits;
 pub(crate) mod pieces;
@@ -127,7 +128,7 @@ impl Tokenizer {
         let beyond = first.map(|(token, id)| Note::TokensBeyond { count, token, id, vocab_size });
 
         let config = self.path.with_file_name("tokenizer_config.json");
-        let says = add_bos_token(&config);
+        let says = flag(&config, "add_bos_token");
         // The BOS of the tokenizer: some configs of Llama 1 name another one.
         let bos = bos_token(&config).and_then(|token| self.inner.token_to_id(&token));
         let around = self.encode("", Bos::Auto).unwrap_or_default();
@@ -243,10 +244,10 @@ fn read_checked(
     Ok(bytes)
 }
 
-/// Returns whether a `tokenizer_config.json` asks for BOS before a text. `None` if it does not say.
-fn add_bos_token(path: &Path) -> Option<bool> {
+/// Returns a flag of a `tokenizer_config.json`, such as `add_bos_token`. `None` if it does not say.
+fn flag(path: &Path, key: &str) -> Option<bool> {
     let config: serde_json::Value = serde_json::from_str(&read_text(path).ok()?).ok()?;
-    config.get("add_bos_token")?.as_bool()
+    config.get(key)?.as_bool()
 }
 
 /// Returns the token that a `tokenizer_config.json` names as BOS, written as a text or as an object with one.

@@ -49,6 +49,21 @@ fn texts_have_the_ids_that_the_library_gives_them() {
 }
 
 #[test]
+fn tokens_that_stand_in_a_text_stay_whole_as_in_transformers() {
+    let file = fixture::folder("sentence-piece").join("beside.json");
+    let cases: Vec<serde_json::Value> = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    assert!(cases.len() > 2);
+    for case in cases {
+        let model = with(bytes("turns")).with_file("tokenizer_config.json", case["config"].to_string()).load();
+        let model = model.unwrap();
+        for text in case["texts"].as_array().unwrap() {
+            let ids = model.tokenizer().unwrap().encode(text[0].as_str().unwrap(), Bos::Auto).unwrap();
+            assert_eq!(serde_json::to_value(&ids).unwrap(), text[1], "{}: {}", case["config"], text[0]);
+        }
+    }
+}
+
+#[test]
 fn the_begin_of_a_text_is_what_the_tokenizer_config_says() {
     for (says, expected) in [(true, vec![1, 2]), (false, vec![2])] {
         let model = with(bytes("llama"))

@@ -120,6 +120,32 @@ fn vocab_json_and_merges_txt_give_the_ids_of_gpt2s_tokenizer() {
 }
 
 #[test]
+fn special_tokens_in_the_files_beside_merges_stay_whole_as_in_transformers() {
+    let folder = fixture::folder("byte-level");
+    let cases: Vec<Value> = serde_json::from_slice(&fs::read(folder.join("beside.json")).unwrap()).unwrap();
+    let model = Checkpoint::copy_of("llama").with_key("vocab_size", 320).with_rows(320).load().unwrap();
+    for case in cases {
+        let place = tempfile::tempdir().unwrap();
+        for file in ["vocab.json", "merges.txt"] {
+            fs::copy(folder.join(file), place.path().join(file)).unwrap();
+        }
+        for (file, contents) in case["files"].as_object().unwrap() {
+            let text = match contents {
+                // Another name for the first token.
+                Value::String(first) => {
+                    fs::read_to_string(folder.join(file)).unwrap().replace("<|endoftext|>", first)
+                }
+                contents => contents.to_string(),
+            };
+            fs::write(place.path().join(file), text).unwrap();
+        }
+        let model = model.clone().with_tokenizer(place.path()).unwrap();
+        let ids = model.tokenizer().unwrap().encode(case["text"].as_str().unwrap(), Bos::Auto).unwrap();
+        assert_eq!(serde_json::to_value(&ids).unwrap(), case["ids"], "{case}");
+    }
+}
+
+#[test]
 fn added_tokens_beside_merges_must_follow_the_vocabulary() {
     let folder = fixture::folder("byte-level");
     let beside = |id: u32| {
