@@ -73,7 +73,7 @@ pub enum Evidence {
 impl Note {
     /// Notes an error of reading the model's tokenizer, with its causes.
     pub(crate) fn unusable_tokenizer(error: &dyn Error) -> Self {
-        let causes = iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
+        let causes = iter::successors(Some(error), |error| (*error).source()).map(ToString::to_string);
         // Messages of the tokenizers library may have several lines.
         let reason = causes.collect::<Vec<_>>().join(": ").split_whitespace().collect::<Vec<_>>().join(" ");
         Note::UnusableTokenizer { reason }

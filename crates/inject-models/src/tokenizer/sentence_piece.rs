@@ -92,7 +92,8 @@ fn read(bytes: &[u8], legacy: bool) -> Result<(Pieces, Parts, Option<u32>), Sent
     let normalizer = Some(signs_for_spaces(before_signs(&normalizer)?));
     let mut cuts = if begins_with_space { first_space(legacy) } else { Vec::new() };
     cuts.extend(runs_of_spaces(&pieces));
-    let pre_tokenizer = Some(json!({ "type": "Sequence", "pretokenizers": cuts }));
+    let pre_tokenizer =
+        (!cuts.is_empty()).then(|| json!({ "type": "Sequence", "pretokenizers": cuts }));
     let parts = Parts { algorithm, normalizer, pre_tokenizer, decoder: spaces_for_signs(begins_with_space) };
     let bos = u32::try_from(trainer.bos_id.unwrap_or(1)).ok();
     let bos = bos.filter(|&bos| (bos as usize) < pieces.tokens.len());
