@@ -37,6 +37,7 @@ use std::{
 use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 
+use self::wrappers::Unwrapped;
 pub use self::{
     adapter::AdapterError,
     damage::Damage,
@@ -56,7 +57,6 @@ pub(crate) use self::{
     save::WeightWriter,
     weights::Weights,
 };
-use self::wrappers::Unwrapped;
 use crate::{error::ModelError, families::Stored, format::FloatFormat, note::Note};
 
 /// The weight files of a folder, opened, and every tensor in them.

@@ -259,7 +259,9 @@ pub enum ModelError {
         tiktoken: bool,
     },
     /// A text is to be encoded, and the model's tokenizer cannot be used.
-    #[error("the tokenizer cannot be used: give token ids instead of text, or another tokenizer (`--tokenizer`)")]
+    #[error(
+        "the tokenizer cannot be used: give token ids instead of text, or another tokenizer (`--tokenizer`)"
+    )]
     UnusableTokenizer {
         /// The reason.
         source: Arc<ModelError>,

@@ -57,7 +57,9 @@ pub(crate) fn dequantised(
     let announced = announced.and_then(of_config).filter(|method| !(restored && method.is_restored()));
     let method = match (announced, of_tensors(&checkpoint)) {
         // The tensors tell the bits that the config leaves out.
-        (Some(announced), Some(found)) if announced.bits.is_empty() && announced.name == found.name => Some(found),
+        (Some(announced), Some(found)) if announced.bits.is_empty() && announced.name == found.name => {
+            Some(found)
+        }
         (announced, found) => announced.or(found),
     };
     // Where a part that restoring needs is missing, loading names the tensor that is left.
@@ -193,7 +195,9 @@ fn hqq_bits_of(checkpoint: &Checkpoint, stem: &str) -> Option<u64> {
     if restored::is_stored_as(codes, Dtype::I32) {
         return Some(3);
     }
-    let (&[rows, _], &[groups, 1]) = (codes.shape.as_slice(), part("scale")?.shape.as_slice()) else { return None };
+    let (&[rows, _], &[groups, 1]) = (codes.shape.as_slice(), part("scale")?.shape.as_slice()) else {
+        return None;
+    };
     (8 * rows as u64).checked_div(groups as u64).filter(|bits| [1, 2, 4, 8].contains(bits))
 }
 

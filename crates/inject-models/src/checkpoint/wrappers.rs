@@ -36,7 +36,8 @@ pub(super) fn unwrap<T>(tensors: BTreeMap<String, T>) -> Unwrapped<T> {
     if wrappers.is_empty() || distinct.len() < names.len() {
         return Unwrapped { tensors, wrappers: Vec::new(), left_out: Vec::new() };
     }
-    let dictionary = DICTIONARIES.iter().find(|dictionary| tensors.keys().any(|name| is_in(dictionary, name)));
+    let dictionary =
+        DICTIONARIES.iter().find(|dictionary| tensors.keys().any(|name| is_in(dictionary, name)));
     let mut left_out = BTreeSet::new();
     let mut kept = BTreeMap::new();
     for (own, (name, tensor)) in names.into_iter().zip(tensors) {
@@ -111,10 +112,14 @@ mod tests {
         for dictionary in ["state_dict", "model_state_dict", "model", "module", "net"] {
             let model = ["lm_head.w", "model.a.w"].map(|name| format!("{dictionary}.{name}"));
             let (found, wrappers, left_out) = names(&[&[&*model[0], &*model[1]], &beside[..]].concat());
-            assert_eq!((found.as_slice(), wrappers), (&["lm_head.w", "model.a.w"].map(str::to_owned)[..], vec![dictionary]));
+            assert_eq!(
+                (found.as_slice(), wrappers),
+                (&["lm_head.w", "model.a.w"].map(str::to_owned)[..], vec![dictionary])
+            );
             assert_eq!(left_out, ["callbacks", "ema", "optimizer", "rng_state"]);
         }
-        let (found, wrappers, _) = names(&["rng_state", "state_dict.model.model.a.w", "state_dict.model.lm_head.w"]);
+        let (found, wrappers, _) =
+            names(&["rng_state", "state_dict.model.model.a.w", "state_dict.model.lm_head.w"]);
         assert_eq!(found, ["lm_head.w", "model.a.w"]);
         assert_eq!(wrappers, ["state_dict", "model"]);
     }

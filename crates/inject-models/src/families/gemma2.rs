@@ -10,8 +10,8 @@ use super::{
     settings::{activation, bias, cap, head, heads, positive},
 };
 use crate::config::{
-    AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig,
-    FeedForwardKind, LearnedPositions, NormConfig, Residual, RmsWeight, Span,
+    AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig, FeedForwardKind,
+    LearnedPositions, NormConfig, Residual, RmsWeight, Span,
 };
 
 pub(super) const NAMES: Names = Names { prefixes: &["model.", ""], q_norm: "", k_norm: "", ..gemma3::NAMES };

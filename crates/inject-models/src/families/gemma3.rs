@@ -8,8 +8,8 @@ use super::{
     settings::{activation, bias, cap, head, heads, one_a_layer, positive},
 };
 use crate::config::{
-    AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig,
-    FeedForwardKind, LearnedPositions, NormConfig, QkNorm, Residual, RmsWeight, RotaryConfig, Span,
+    AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig, FeedForwardKind,
+    LearnedPositions, NormConfig, QkNorm, Residual, RmsWeight, RotaryConfig, Span,
 };
 
 pub(super) const NAMES: Names = Names {

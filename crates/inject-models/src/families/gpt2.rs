@@ -6,8 +6,8 @@ use super::{
     settings::{activation, even_split, head, positive},
 };
 use crate::config::{
-    AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig,
-    FeedForwardKind, LearnedPositions, NormConfig, Residual, Span,
+    AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig, FeedForwardKind,
+    LearnedPositions, NormConfig, Residual, Span,
 };
 
 pub(super) const NAMES: Names = Names {

@@ -8,8 +8,8 @@ use super::{
     settings::{WIDTH_OF_HEADS, activation, even_split, head, positive},
 };
 use crate::config::{
-    AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig,
-    FeedForwardKind, LearnedPositions, NormConfig, Residual, Span,
+    AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig, FeedForwardKind,
+    LearnedPositions, NormConfig, Residual, Span,
 };
 
 pub(super) const NAMES: Names = Names {
@@ -57,7 +57,12 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     let d_head = even_split(&keys, "hidden_size", hidden_size, "num_attention_heads", num_attention_heads);
     // The rotary part of the reference reads this key, and its attention does not.
     if let Some(head_dim) = keys.optional_size("head_dim").filter(|&head_dim| head_dim != d_head) {
-        keys.misfit("head_dim", &head_dim, &format!("{d_head}, the width shared by the heads"), WIDTH_OF_HEADS);
+        keys.misfit(
+            "head_dim",
+            &head_dim,
+            &format!("{d_head}, the width shared by the heads"),
+            WIDTH_OF_HEADS,
+        );
     }
     let rotary_emb_base = positive(&mut keys, "rotary_emb_base", 10_000.0);
     agrees(&mut keys, "rope_theta", "rotary_emb_base", rotary_emb_base);

@@ -60,13 +60,15 @@ pub(super) fn add(
         }
         None => {
             settings.extend(beside("special_tokens_map.json")?.unwrap_or_default());
-            for (token, id) in json::<BTreeMap<String, u32>>(&vocabulary.with_file_name("added_tokens.json"))?.unwrap_or_default() {
+            for (token, id) in json::<BTreeMap<String, u32>>(&vocabulary.with_file_name("added_tokens.json"))?
+                .unwrap_or_default()
+            {
                 added.insert(id, AddedToken::from(token, false).normalized(false));
             }
             "added_tokens.json"
         }
     };
-    let special = special_tokens(&settings, defaults, &added)?;
+    let special = special_tokens(&settings, defaults, &added);
     limits::check_added(added.values().chain(&special).map(|token| token.content.as_str()))?;
     // In the order of their ids, because each new token gets the next one.
     tokenizer.add_tokens(added.values().cloned())?;
@@ -82,27 +84,31 @@ pub(super) fn add(
     Ok(())
 }
 
-/// Returns the special tokens of a class with these settings: those of keys such as `bos_token`, and those of lists.
+/// The keys of special tokens that every class knows, in the order in which those without an id get one.
+const NAMED: [&str; 7] =
+    ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+
+/// Returns the special tokens of a class with these settings, in the order in which those without an id get one.
 fn special_tokens(
     settings: &Map<String, Value>,
     defaults: &[(&str, &str)],
     added: &BTreeMap<u32, AddedToken>,
-) -> tokenizers::Result<Vec<AddedToken>> {
-    let defaults = defaults.iter().filter(|(key, _)| !settings.contains_key(*key));
-    let mut special: Vec<Special> = defaults.map(|(_, token)| Special::Text((*token).to_owned())).collect();
-    for (key, value) in settings {
-        if key.ends_with("_token") {
-            // Some of these keys are flags, such as `add_bos_token`.
-            special.extend(serde_json::from_value::<Special>(value.clone()));
-        } else if ["additional_special_tokens", "extra_special_tokens"].contains(&key.as_str()) {
-            let listed: Vec<&Value> = match value {
-                Value::Array(list) => list.iter().collect(),
-                Value::Object(by_name) => by_name.values().collect(),
-                _ => Vec::new(),
-            };
-            special.extend(listed.into_iter().filter_map(|token| serde_json::from_value(token.clone()).ok()));
-        }
-    }
+) -> Vec<AddedToken> {
+    let read = |value: &Value| serde_json::from_value::<Special>(value.clone()).ok();
+    let default = |key: &str| {
+        defaults.iter().find(|(of, _)| *of == key).map(|(_, token)| Special::Text((*token).to_owned()))
+    };
+    let named = NAMED.iter().filter_map(|key| settings.get(*key).map_or_else(|| default(key), read));
+    // Some of these keys are flags, such as `add_bos_token`.
+    let others = settings.iter().filter(|(key, _)| key.ends_with("_token") && !NAMED.contains(&key.as_str()));
+    let lists = ["additional_special_tokens", "extra_special_tokens"].into_iter();
+    let listed = lists.filter_map(|key| settings.get(key)).flat_map(|list| match list {
+        Value::Array(list) => list.iter().collect(),
+        Value::Object(by_name) => by_name.values().collect(),
+        _ => Vec::new(),
+    });
+    let special: Vec<Special> =
+        named.chain(others.map(|(_, value)| value).chain(listed).filter_map(read)).collect();
     let by_text: HashMap<&str, &AddedToken> =
         added.values().map(|token| (token.content.as_str(), token)).collect();
     let with_settings = |special: Special| match special {
@@ -112,7 +118,7 @@ fn special_tokens(
             None => AddedToken::from(text, true),
         },
     };
-    Ok(special.into_iter().map(with_settings).collect())
+    special.into_iter().map(with_settings).collect()
 }
 
 impl From<Described> for AddedToken {

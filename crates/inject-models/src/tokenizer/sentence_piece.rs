@@ -61,7 +61,8 @@ pub(super) fn build(path: &Path, vocab_size: usize) -> Result<Built, ModelError>
     let around = Around { before: before.map(|id| (id, pieces.tokens[id as usize].as_str())), after: None };
     let tokenizer = pieces.assemble(parts, around).and_then(|mut tokenizer| {
         let unknown = pieces.tokens.iter().zip(&pieces.kinds).find(|(_, kind)| **kind == Kind::Unknown);
-        let defaults: Vec<(&str, &str)> = unknown.map(|(token, _)| ("unk_token", token.as_str())).into_iter().collect();
+        let defaults: Vec<(&str, &str)> =
+            unknown.map(|(token, _)| ("unk_token", token.as_str())).into_iter().collect();
         guarded(|| added_tokens::add(&mut tokenizer, path, &defaults))?;
         Ok(tokenizer)
     });
@@ -89,11 +90,14 @@ fn read(bytes: &[u8], legacy: bool) -> Result<(Pieces, Parts, Option<u32>), Sent
     let pieces = Pieces { tokens, kinds };
     let algorithm = algorithm(&pieces, &scores, &trainer)?;
     let begins_with_space = normalizer.add_dummy_prefix.unwrap_or(true);
-    let normalizer = Some(signs_for_spaces(before_signs(&normalizer)?));
-    let mut cuts = if begins_with_space { first_space(legacy) } else { Vec::new() };
+    let before_signs = before_signs(&normalizer)?;
+    let mut cuts = match begins_with_space {
+        true => first_space(legacy, !before_signs.is_empty()),
+        false => Vec::new(),
+    };
+    let normalizer = Some(signs_for_spaces(before_signs));
     cuts.extend(runs_of_spaces(&pieces));
-    let pre_tokenizer =
-        (!cuts.is_empty()).then(|| json!({ "type": "Sequence", "pretokenizers": cuts }));
+    let pre_tokenizer = (!cuts.is_empty()).then(|| json!({ "type": "Sequence", "pretokenizers": cuts }));
     let parts = Parts { algorithm, normalizer, pre_tokenizer, decoder: spaces_for_signs(begins_with_space) };
     let bos = u32::try_from(trainer.bos_id.unwrap_or(1)).ok();
     let bos = bos.filter(|&bos| (bos as usize) < pieces.tokens.len());
@@ -128,18 +132,21 @@ fn algorithm(pieces: &Pieces, scores: &[f64], trainer: &Trainer) -> Result<Algor
 }
 
 /// Returns the steps that put a sign for a space before a text. A token that was found in the text divides it, and what follows
-/// begins with a sign only if `legacy` is set and it does not begin with one.
+/// begins with a sign only if `legacy` is set and it does not begin with one. If the text is normalised, the begin of a text is not
+/// told from that of such a part, and each of them gets a sign.
 ///
 /// # Source
 ///
 /// Hugging Face transformers 5.24, `tokenization_utils_base.py` (`_get_prepend_scheme`). There a text that begins with a space gets
 /// no other. SentencePiece gives it one.
-fn first_space(legacy: bool) -> Vec<Value> {
-    let step = |replacement: char, scheme: &str| {
-        json!({ "type": "Metaspace", "replacement": replacement, "prepend_scheme": scheme, "split": false })
-    };
+fn first_space(legacy: bool, normalised: bool) -> Vec<Value> {
+    let step = |replacement: char, scheme: &str| json!({ "type": "Metaspace", "replacement": replacement, "prepend_scheme": scheme, "split": false });
     // The first step finds no sign of its own in the text, because all spaces are signs by now.
-    vec![step(' ', "first"), step(SPACE, if legacy { "always" } else { "never" })]
+    match (normalised, legacy) {
+        (true, _) => vec![step(' ', "always"), step(SPACE, "never")],
+        (false, true) => vec![step(' ', "first"), step(SPACE, "always")],
+        (false, false) => vec![step(' ', "first"), step(SPACE, "never")],
+    }
 }
 
 /// Returns the cuts around runs of signs for spaces that users defined. The longest of them that fits comes first, and nothing is

@@ -115,7 +115,9 @@ fn the_soft_caps_of_a_file_bend_its_scores_and_logits() {
 /// Adds keys with numbers to a file, and one more so that the tensors stay aligned to 32 bytes.
 fn with_keys(bytes: &[u8], keys: &[(&str, f32)]) -> Vec<u8> {
     let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
-    let numbers = keys.iter().map(|(key, value)| [text(key), 6_u32.to_le_bytes().to_vec(), value.to_le_bytes().to_vec()].concat());
+    let numbers = keys
+        .iter()
+        .map(|(key, value)| [text(key), 6_u32.to_le_bytes().to_vec(), value.to_le_bytes().to_vec()].concat());
     let mut added: Vec<u8> = numbers.flatten().collect();
     let begin = [text("filler"), 8_u32.to_le_bytes().to_vec()].concat();
     let filler = (added.len() + begin.len() + 8).next_multiple_of(32) - (added.len() + begin.len() + 8);

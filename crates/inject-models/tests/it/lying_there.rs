@@ -142,10 +142,14 @@ fn rows_beyond_the_vocabulary_are_named_as_such() {
 #[test]
 fn a_git_lfs_pointer_is_named() {
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 5\n";
-    for file in ["config.json", FILE, "tokenizer.json"] {
-        let error = llama().with_file(file, pointer).error(file, &["Git LFS pointer", "git lfs pull"]);
+    let says = ["Git LFS pointer", "git lfs pull"];
+    for file in ["config.json", FILE] {
+        let error = llama().with_file(file, pointer).error(file, &says);
         assert!(matches!(error, ModelError::LfsPointer { .. }), "{error:?}");
     }
+    let file = "tokenizer.json";
+    let error = llama().with_file(file, pointer).tokenizer_error(file, &says);
+    assert!(matches!(*error, ModelError::LfsPointer { .. }), "{error:?}");
 }
 
 /// A folder with these files and nothing else.
@@ -273,7 +277,8 @@ fn quantised_weights_are_named_by_method_and_bits() {
         &[("weight", Dtype::I8, &[32, 32]), ("weight_scale", Dtype::F32, &[32, 1])];
     // 64 groups of 16 weights, two in a byte.
     let hqq: &[(&str, Dtype, &[usize])] = &[("W_q", Dtype::U8, &[32, 16]), ("scale", Dtype::F32, &[64, 1])];
-    let hqq_words: &[(&str, Dtype, &[usize])] = &[("W_q", Dtype::I32, &[7, 16]), ("scale", Dtype::F32, &[64, 1])];
+    let hqq_words: &[(&str, Dtype, &[usize])] =
+        &[("W_q", Dtype::I32, &[7, 16]), ("scale", Dtype::F32, &[64, 1])];
     for (parts, config, says) in [
         (gptq, json!(null), "GPTQ, 2 bits"),
         (gptq, json!({"quant_method": "gptq", "bits": 2}), "GPTQ, 2 bits"),
@@ -283,7 +288,11 @@ fn quantised_weights_are_named_by_method_and_bits() {
         (hqq, json!(null), "HQQ, 4 bits"),
         (hqq_words, json!(null), "HQQ, 3 bits"),
         (hqq, json!({"quant_method": "hqq"}), "HQQ, 4 bits"),
-        (hqq, json!({"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 2}}}), "HQQ, 2 bits"),
+        (
+            hqq,
+            json!({"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 2}}}),
+            "HQQ, 2 bits",
+        ),
         (mlx, json!({"group_size": 64, "bits": 4}), "MLX, 4 bits"),
         (mlx, json!({"quant_method": "quanto", "bits": 8}), "quanto, 8 bits"),
     ] {

@@ -54,7 +54,8 @@ fn tokens_that_stand_in_a_text_stay_whole_as_in_transformers() {
     let cases: Vec<serde_json::Value> = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
     assert!(cases.len() > 2);
     for case in cases {
-        let model = with(bytes("turns")).with_file("tokenizer_config.json", case["config"].to_string()).load();
+        let model =
+            with(bytes("turns")).with_file("tokenizer_config.json", case["config"].to_string()).load();
         let model = model.unwrap();
         for text in case["texts"].as_array().unwrap() {
             let ids = model.tokenizer().unwrap().encode(text[0].as_str().unwrap(), Bos::Auto).unwrap();

@@ -298,9 +298,11 @@ fn a_problem_that_decides_what_else_is_read_hides_no_other() {
 
 #[test]
 fn a_quantisation_that_is_not_read_is_named_with_the_other_problems() {
-    let quantised = Checkpoint::copy_of("llama")
-        .with_key("quantization_config", json!({"quant_method": "hqq",
-            "quant_config": {"weight_quant_params": {"nbits": 4}}}));
+    let quantised = Checkpoint::copy_of("llama").with_key(
+        "quantization_config",
+        json!({"quant_method": "hqq",
+            "quant_config": {"weight_quant_params": {"nbits": 4}}}),
+    );
     // By itself it is found where the weights are.
     let error = quantised.error("model.safetensors", &["(HQQ, 4 bits), which is not read"]);
     assert!(matches!(error, ModelError::Quantised { .. }), "{error:?}");

@@ -50,7 +50,10 @@ fn ids_need_no_tokenizer_that_can_be_used() {
     let model = unusable.load().unwrap();
     let [note] = model.notes() else { panic!("{:?}", model.notes()) };
     let text = note.to_string();
-    assert!(text.contains("give token ids or another tokenizer (`--tokenizer`)") && !text.contains('\n'), "{text}");
+    assert!(
+        text.contains("give token ids or another tokenizer (`--tokenizer`)") && !text.contains('\n'),
+        "{text}"
+    );
     // Another one takes its place, and the note goes.
     let other = fixture::folder("byte-level");
     let model = model.with_tokenizer(&other).unwrap();
@@ -183,7 +186,10 @@ fn a_vocabulary_or_merges_longer_than_the_model_can_need_are_refused_unread() {
             .with_file("merges.txt", copy("merges.txt"));
         let file = fs::File::options().write(true).open(checkpoint.path(long)).unwrap();
         file.set_len(1 << 26).unwrap();
-        checkpoint.tokenizer_error(long, &["the length of the file in bytes is 67108864", "expected at most 1147904"]);
+        checkpoint.tokenizer_error(
+            long,
+            &["the length of the file in bytes is 67108864", "expected at most 1147904"],
+        );
     }
 }
 
