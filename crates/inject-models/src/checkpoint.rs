@@ -37,6 +37,7 @@ use std::{
 use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 
+use self::wrappers::Unwrapped;
 pub use self::{
     adapter::AdapterError,
     damage::Damage,
@@ -52,11 +53,11 @@ pub(crate) use self::{
     identity::{file_hash, weight_hash},
     instead::{HubSnapshot, base_of_adapter, hub_snapshot},
     lfs::refuse_pointer,
-    quantised::dequantised,
+    quantised::{dequantised, unread_method},
     save::WeightWriter,
     weights::Weights,
 };
-use crate::{error::ModelError, families::Stored, format::FloatFormat, precision::Hold};
+use crate::{error::ModelError, families::Stored, format::FloatFormat, note::Note, precision::Hold};
 
 /// The weight files of a folder, opened, and every tensor in them.
 #[derive(Debug)]
@@ -160,14 +161,14 @@ impl Checkpoint {
         }
     }
 
-    /// Takes the names of wrappers off the names of tensors, and returns these wrappers.
-    pub(crate) fn unwrapped(self) -> (Self, Vec<&'static str>) {
-        let (tensors, wrappers) = wrappers::unwrap(self.tensors);
-        let files = match wrappers.as_slice() {
-            [] => self.files,
-            _ => self.files.into_iter().map(WeightFile::unwrapped).collect(),
-        };
-        (Checkpoint { tensors, files, ..self }, wrappers)
+    /// Takes the names of wrappers off the names of tensors, and notes these wrappers.
+    pub(crate) fn unwrapped(self) -> (Self, Option<Note>) {
+        let Unwrapped { tensors, wrappers, left_out } = wrappers::unwrap(self.tensors);
+        if wrappers.is_empty() {
+            return (Checkpoint { tensors, ..self }, None);
+        }
+        let files = self.files.into_iter().map(WeightFile::unwrapped).collect();
+        (Checkpoint { tensors, files, ..self }, Some(Note::Unwrapped { wrappers, left_out }))
     }
 
     /// Checks that no tensor belongs to an adapter that is to be added to the others.
@@ -396,7 +397,7 @@ impl WeightFile {
     fn unwrapped(self) -> Self {
         match self.values {
             Values::Pytorch(tensors) => {
-                let values = Values::Pytorch(wrappers::unwrap(tensors).0);
+                let values = Values::Pytorch(wrappers::unwrap(tensors).tensors);
                 WeightFile { path: self.path, values, map: self.map }
             }
             values @ (Values::Safetensors(_) | Values::Gguf(_)) => {

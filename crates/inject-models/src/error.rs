@@ -8,6 +8,7 @@ mod chains;
 use std::{
     error::Error,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 pub use self::config_problem::ConfigProblem;
@@ -256,6 +257,14 @@ pub enum ModelError {
         folder: PathBuf,
         /// Whether its `tokenizer.model` is a list of ranks, which is not read.
         tiktoken: bool,
+    },
+    /// A text is to be encoded, and the model's tokenizer cannot be used.
+    #[error(
+        "the tokenizer cannot be used: give token ids instead of text, or another tokenizer (`--tokenizer`)"
+    )]
+    UnusableTokenizer {
+        /// The reason.
+        source: Arc<ModelError>,
     },
     /// Prompts are to begin with BOS, but the config does not say which token that is.
     #[error("{} names no bos_token_id: use `auto` or `no`, or give token ids", path.display())]

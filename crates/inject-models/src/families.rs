@@ -28,7 +28,7 @@ mod settings;
 mod smollm3;
 mod without_influence;
 
-use std::{collections::BTreeSet, fmt, path::Path};
+use std::{fmt, path::Path};
 
 use serde_json::{Map, Value};
 
@@ -38,7 +38,7 @@ pub(crate) use self::{
     names::{Ignored, Names, Projection, Stored},
 };
 use crate::{
-    checkpoint::read_text,
+    checkpoint::{read_text, unread_method},
     config::DecoderConfig,
     error::{ConfigProblem, ModelError},
     note::Note,
@@ -207,66 +207,72 @@ impl DecoderConfig {
 }
 
 /// Translates the text of a config.json.
+///
+/// # Errors
+///
+/// Fails with all problems of the file. They include a quantisation that is not read. By itself that is not an error here, because
+/// the description of the model does not depend on it.
 pub(crate) fn describe(path: &Path, text: &str) -> Result<Described, ModelError> {
-    let map = json::parse(path, text)?;
-    let mut excused = BTreeSet::new();
-    let mut problems: Vec<ConfigProblem> = Vec::new();
-    // Each reading stops at the first problem. The next one overlooks it, so that all are found.
-    loop {
-        let keys = Keys::new(path, map.clone(), excused.clone());
-        let findings = keys.findings();
-        let found = match describe_once(keys) {
-            Ok(mut described) if problems.is_empty() => {
-                let keys = findings.unread();
-                if !keys.is_empty() {
-                    described.notes.push(Note::UnreadKeys { keys });
-                }
-                return Ok(described);
-            }
-            Ok(_) => Vec::new(),
-            Err(ModelError::Config { problems, .. }) => problems,
-            Err(other) => return Err(other),
-        };
-        let known = excused.len();
-        excused.extend(found.iter().map(|problem| problem.key().to_owned()));
-        let new = excused.len() > known;
-        if problems.is_empty() || (new && !findings.doubtful()) {
-            problems.extend(found);
+    let mut keys = Keys::new(json::parse(path, text)?);
+    let findings = keys.findings();
+    let (model_type, mut notes) = model_type(&mut keys);
+    let family = model_type.and_then(|model_type| {
+        let family = family_of(&model_type);
+        if family.is_none() {
+            keys.unknown_family(&model_type, known_types());
         }
-        if !new {
-            return Err(ModelError::Config { path: path.to_owned(), problems });
+        Some((family?, model_type))
+    });
+    keys.alias("compression_config", "quantization_config");
+    let quantisation = keys.optional::<Map<String, Value>>("quantization_config");
+    let description = family.map(|(family, model_type)| {
+        keys.own_code(family);
+        describe_family(family, &model_type, keys)
+    });
+    let mut problems = findings.problems();
+    if let (Some(description), []) = (description, problems.as_slice()) {
+        let keys = findings.unread();
+        if !keys.is_empty() {
+            notes.push(Note::UnreadKeys { keys });
+        }
+        return Ok(Described { description, quantisation, notes });
+    }
+    if let Some(method) = quantisation.as_ref().and_then(unread_method) {
+        let (key, method) = ("quantization_config".to_owned(), method.to_string());
+        problems.push(ConfigProblem::Quantised { key, method });
+    }
+    Err(ModelError::Config { path: path.to_owned(), problems })
+}
+
+/// Takes `model_type`, or finds it from the other keys, which is noted.
+fn model_type(keys: &mut Keys) -> (Option<String>, Vec<Note>) {
+    if let Some(model_type) = keys.optional("model_type") {
+        return (Some(model_type), Vec::new());
+    }
+    match keys.guess_model_type() {
+        Some((model_type, evidence)) => {
+            (Some(model_type.to_owned()), vec![Note::FamilyGuessed { model_type, evidence }])
+        }
+        None => {
+            let types = known_types();
+            let expected = format!("one of {types}: add a line such as \"model_type\": \"llama\"");
+            keys.missing("model_type", &expected);
+            (None, Vec::new())
         }
     }
 }
 
-fn describe_once(mut keys: Keys) -> Result<Described, ModelError> {
-    let mut notes = Vec::new();
-    let model_type = match keys.optional::<String>("model_type")? {
-        Some(model_type) => model_type,
-        None => {
-            let (model_type, evidence) = keys.guess_model_type().ok_or_else(|| {
-                let expected =
-                    format!("one of {}: add a line such as \"model_type\": \"llama\"", known_types());
-                keys.missing("model_type", &expected)
-            })?;
-            notes.push(Note::FamilyGuessed { model_type, evidence });
-            model_type.to_owned()
-        }
-    };
-    let family = Family::all()
-        .iter()
-        .copied()
-        .find(|family| family.model_types().contains(&model_type.as_str()))
-        .ok_or_else(|| keys.unknown_family(&model_type, known_types()))?;
-    keys.own_code(family)?;
-    keys.alias("compression_config", "quantization_config")?;
-    let quantisation = keys.optional::<Map<String, Value>>("quantization_config")?;
-    let description = match family {
+fn family_of(model_type: &str) -> Option<Family> {
+    Family::all().iter().copied().find(|family| family.model_types().contains(&model_type))
+}
+
+fn describe_family(family: Family, model_type: &str, keys: Keys) -> Description {
+    match family {
         Family::Gpt2 => gpt2::describe(keys),
         Family::GptNeo => gpt_neo::describe(keys),
         Family::Llama => llama::describe(keys),
         Family::Mistral => mistral::describe(keys),
-        Family::Gemma3 => gemma3::describe(keys, &model_type),
+        Family::Gemma3 => gemma3::describe(keys, model_type),
         Family::Phi3 => phi3::describe(keys),
         Family::Qwen2 => qwen2::describe(keys),
         Family::Qwen3 => qwen3::describe(keys),
@@ -274,8 +280,7 @@ fn describe_once(mut keys: Keys) -> Result<Described, ModelError> {
         Family::GptNeoX => gpt_neox::describe(keys),
         Family::SmolLm3 => smollm3::describe(keys),
         Family::Olmo2 => olmo2::describe(keys),
-    }?;
-    Ok(Described { description, quantisation, notes })
+    }
 }
 
 /// The values of `model_type` that are known.

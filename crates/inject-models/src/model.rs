@@ -2,7 +2,10 @@
 
 mod in_memory;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use burn::tensor::Device;
 
@@ -15,7 +18,7 @@ use crate::{
     format::FloatFormat,
     note::Note,
     precision::Precision,
-    tokenizer::{Tokenizer, has_tiktoken},
+    tokenizer::{Built, Tokenizer, has_tiktoken},
 };
 
 /// A model as published, with everything its checkpoint folder says.
@@ -24,11 +27,20 @@ use crate::{
 pub struct Model {
     /// The transformer, which computes states and logits.
     pub decoder: Decoder,
-    tokenizer: Option<Tokenizer>,
+    tokenizer: OwnTokenizer,
     family: Family,
     bos_token_id: Option<u32>,
     origin: Origin,
     notes: Vec<Note>,
+}
+
+/// The tokenizer of a model, which only texts need.
+#[derive(Clone, Debug)]
+enum OwnTokenizer {
+    Usable(Tokenizer),
+    /// There is one that cannot be used, for this reason.
+    Unusable(Arc<ModelError>),
+    Missing,
 }
 
 /// Where a model came from.
@@ -91,6 +103,8 @@ impl Origin {
 impl Model {
     /// Loads a checkpoint folder: `config.json`, the weights, and `tokenizer.json` if there is one. This never uses the
     /// network.
+    ///
+    /// A tokenizer that cannot be used is [noted](Model::notes). It is an error only where a text is to be encoded.
     ///
     /// A GGUF file holds all three, and is loaded in place of a folder. So is the only one in a folder without `config.json`.
     /// It must not change while it is loaded, because it is mapped into memory.
@@ -168,18 +182,14 @@ impl Model {
         // then free for the weights.
         let (vocab_size, bos_token_id) = (description.config.vocab_size, description.bos_token_id);
         let tokenizer = match &origin.tokenizer {
-            Some(place) => Some(opened(place, vocab_size, bos_token_id, &config_path)?),
-            None => Tokenizer::open(&origin.folder, vocab_size, bos_token_id, &config_path)?,
+            Some(place) => OwnTokenizer::Usable(opened(place, vocab_size, bos_token_id, &config_path)?),
+            None => Tokenizer::open(&origin.folder, vocab_size, bos_token_id, &config_path).into(),
         };
-        let (checkpoint, wrappers) = Checkpoint::open(&origin.folder)?.unwrapped();
+        let (checkpoint, unwrapped) = Checkpoint::open(&origin.folder)?.unwrapped();
         checkpoint.refuse_unmerged()?;
         let checkpoint = checkpoint::dequantised(checkpoint, quantisation.as_ref())?;
-        if !wrappers.is_empty() {
-            notes.push(Note::Unwrapped { wrappers });
-        }
-        if let Some(tokenizer) = &tokenizer {
-            notes.extend(tokenizer.notes()?);
-        }
+        notes.extend(unwrapped);
+        notes.extend(tokenizer.notes());
         let applied = origin.adapter.as_deref() == Some(&origin.folder);
         if !applied && origin.folder.join("adapter_config.json").is_file() {
             notes.push(Note::AdapterBeside { base: checkpoint::base_of_adapter(&origin.folder) });
@@ -201,17 +211,16 @@ impl Model {
         let Described { mut description, mut notes, .. } = families::describe(path, &file.config()?)?;
         let (vocab_size, bos_token_id) = (description.config.vocab_size, description.bos_token_id);
         let tokenizer = match &origin.tokenizer {
-            Some(place) => Some(opened(place, vocab_size, bos_token_id, path)?),
-            None => file
-                .tokenizer()?
-                .map(|built| {
+            Some(place) => OwnTokenizer::Usable(opened(place, vocab_size, bos_token_id, path)?),
+            None => {
+                let built = file.tokenizer();
+                let tokenizer = |built: Built| {
                     Tokenizer::new(built.tokenizer, built.hash, path, vocab_size, bos_token_id, path)
-                })
-                .transpose()?,
+                };
+                built.map(|built| built.map(tokenizer)).into()
+            }
         };
-        if let Some(tokenizer) = &tokenizer {
-            notes.extend(tokenizer.notes()?);
-        }
+        notes.extend(tokenizer.notes());
         let checkpoint = file.checkpoint()?;
         let weights = Weights::new(&checkpoint, description.family, device, precision);
         judge_head(&mut description.config, &weights, &mut notes)?;
@@ -229,18 +238,30 @@ impl Model {
         let vocab_size = self.decoder.config().vocab_size;
         let config_path = self.origin.folder.join("config.json");
         let tokenizer = opened(place, vocab_size, self.bos_token_id, &config_path)?;
-        self.notes.retain(|note| !matches!(note, Note::TokensBeyond { .. } | Note::OtherBos { .. }));
-        self.notes.extend(tokenizer.notes()?);
-        Ok(Model { tokenizer: Some(tokenizer), ..self })
+        self.notes.retain(|note| {
+            !matches!(
+                note,
+                Note::TokensBeyond { .. } | Note::OtherBos { .. } | Note::UnusableTokenizer { .. }
+            )
+        });
+        self.notes.extend(tokenizer.notes());
+        Ok(Model { tokenizer: OwnTokenizer::Usable(tokenizer), ..self })
     }
 
     /// Returns the tokenizer.
     ///
     /// # Errors
     ///
-    /// Fails with [`ModelError::NoTokenizer`] if the folder has none.
+    /// Fails with [`ModelError::NoTokenizer`] if the folder has none, and with [`ModelError::UnusableTokenizer`] if the one that it
+    /// has cannot be used.
     pub fn tokenizer(&self) -> Result<&Tokenizer, ModelError> {
-        self.tokenizer.as_ref().ok_or_else(|| no_tokenizer(&self.origin.folder))
+        match &self.tokenizer {
+            OwnTokenizer::Usable(tokenizer) => Ok(tokenizer),
+            OwnTokenizer::Unusable(reason) => {
+                Err(ModelError::UnusableTokenizer { source: Arc::clone(reason) })
+            }
+            OwnTokenizer::Missing => Err(no_tokenizer(&self.origin.folder)),
+        }
     }
 
     /// Returns the family that the model belongs to.
@@ -288,6 +309,26 @@ impl Model {
         match &self.origin.adapter {
             None => Ok(model),
             Some(folder) => checkpoint::hash_with_adapter(&model, folder),
+        }
+    }
+}
+
+impl From<Result<Option<Tokenizer>, ModelError>> for OwnTokenizer {
+    fn from(opened: Result<Option<Tokenizer>, ModelError>) -> Self {
+        match opened {
+            Ok(Some(tokenizer)) => OwnTokenizer::Usable(tokenizer),
+            Ok(None) => OwnTokenizer::Missing,
+            Err(reason) => OwnTokenizer::Unusable(Arc::new(reason)),
+        }
+    }
+}
+
+impl OwnTokenizer {
+    fn notes(&self) -> Vec<Note> {
+        match self {
+            OwnTokenizer::Usable(tokenizer) => tokenizer.notes(),
+            OwnTokenizer::Unusable(reason) => vec![Note::unusable_tokenizer(reason)],
+            OwnTokenizer::Missing => Vec::new(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Facts that a user should know about a model that loads in spite of them.
 
-use std::fmt;
+use std::{error::Error, fmt, iter};
 
 /// A fact about a checkpoint that does not prevent its use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub enum Note {
     Unwrapped {
         /// The names of the wrappers.
         wrappers: Vec<&'static str>,
+        /// What stands beside the model's dictionary and is not read, such as the state of an optimiser.
+        left_out: Vec<String>,
     },
     /// The checkpoint has no head.
     NoHead,
@@ -40,6 +42,11 @@ pub enum Note {
         id: u32,
         /// The rows of the embedding.
         vocab_size: usize,
+    },
+    /// The model's tokenizer cannot be used. Token ids can.
+    UnusableTokenizer {
+        /// The reason, on one line.
+        reason: String,
     },
     /// `tokenizer_config.json` and the tokenizer differ about BOS. The tokenizer is followed.
     OtherBos {
@@ -63,14 +70,28 @@ pub enum Evidence {
     Keys,
 }
 
+impl Note {
+    /// Notes an error of reading the model's tokenizer, with its causes.
+    pub(crate) fn unusable_tokenizer(error: &dyn Error) -> Self {
+        let causes = iter::successors(Some(error), |error| (*error).source()).map(ToString::to_string);
+        // Messages of the tokenizers library may have several lines.
+        let reason = causes.collect::<Vec<_>>().join(": ").split_whitespace().collect::<Vec<_>>().join(" ");
+        Note::UnusableTokenizer { reason }
+    }
+}
+
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Note::UnreadKeys { keys } => {
                 write!(f, "config.json: keys that transformers does not read either: {}", keys.join(", "))
             }
-            Note::Unwrapped { wrappers } => {
-                write!(f, "tensors are read without the names of wrappers: {}", wrappers.join(", "))
+            Note::Unwrapped { wrappers, left_out } => {
+                write!(f, "tensors are read without the names of wrappers: {}", wrappers.join(", "))?;
+                match left_out.as_slice() {
+                    [] => Ok(()),
+                    left_out => write!(f, "; not read: {}", left_out.join(", ")),
+                }
             }
             Note::NoHead => {
                 f.write_str("the checkpoint has no head: states are computed, the model's expectation of the next token is not")
@@ -87,6 +108,10 @@ impl fmt::Display for Note {
                      cannot have them"
                 )
             }
+            Note::UnusableTokenizer { reason } => write!(
+                f,
+                "the tokenizer cannot be used, so give token ids or another tokenizer (`--tokenizer`): {reason}"
+            ),
             Note::OtherBos { added } => {
                 let (does, says) = if *added { ("begin", "false") } else { ("do not begin", "true") };
                 write!(

@@ -45,6 +45,12 @@ pub enum SourceError {
         /// The argument as the user gave it.
         found: String,
     },
+    /// It is a file, and not one in the GGUF format.
+    #[error("{found:?} is a file: give the folder of the checkpoint, or a file whose name ends in `.gguf`")]
+    File {
+        /// The text as given.
+        found: String,
+    },
     /// Neither a folder here nor a Hub id with an owner. Old repositories without one can still be given as a [`HubRepo`].
     #[error(
         "no folder {found:?}: expected a folder with a config.json, or a Hub id with its owner, as \
@@ -144,6 +150,9 @@ impl FromStr for ModelSource {
 
 fn repository(text: &str) -> Result<HubRepo, SourceError> {
     let found = || text.to_owned();
+    if Path::new(text).is_file() {
+        return Err(SourceError::File { found: found() });
+    }
     let drive = text.as_bytes().first().is_some_and(u8::is_ascii_alphabetic) && text[1..].starts_with(':');
     if drive || text.starts_with(['.', '/', '~']) || text.ends_with('/') || text.contains('\\') {
         return Err(SourceError::NoFolder { found: found() });
@@ -199,6 +208,15 @@ mod tests {
         // Tests run in the package's folder.
         let error = refusal("src/modles");
         assert!(matches!(&error, SourceError::NotInFolder { parent, .. } if parent == "src"), "{error}");
+    }
+
+    #[test]
+    fn a_file_of_a_checkpoint_is_not_the_checkpoint() {
+        for text in ["src/source.rs", "./Cargo.toml", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")] {
+            let error = refusal(text);
+            assert!(matches!(error, SourceError::File { .. }), "{text}");
+            assert!(error.to_string().contains("give the folder of the checkpoint"), "{error}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod added_tokens;
 mod byte_level;
+pub(crate) mod cuts;
 mod files;
 pub(crate) mod limits;
 pub(crate) mod pieces;
@@ -87,7 +88,7 @@ impl Tokenizer {
         let path = files.path().to_owned();
         let Built { mut tokenizer, hash } = match files {
             TokenizerFiles::Gguf(path) => match Gguf::open(path)?.tokenizer()? {
-                Some(built) => Built { tokenizer: built.tokenizer, hash: built.hash },
+                Some(built) => built,
                 None => return Ok(None),
             },
             TokenizerFiles::Json(path) => {
@@ -100,7 +101,7 @@ impl Tokenizer {
         // Some files carry settings for training batches, which would cut or pad prompts.
         guarded(|| tokenizer.with_padding(None).with_truncation(None).map(drop))
             .map_err(|source| ModelError::Tokenizer { path: path.clone(), source })?;
-        Self::new(tokenizer, hash, &path, vocab_size, bos_token_id, config_path).map(Some)
+        Ok(Some(Self::new(tokenizer, hash, &path, vocab_size, bos_token_id, config_path)))
     }
 
     /// Puts a tokenizer from the file at `path` beside a model.
@@ -111,13 +112,13 @@ impl Tokenizer {
         vocab_size: usize,
         bos_token_id: Option<u32>,
         config_path: &Path,
-    ) -> Result<Self, ModelError> {
+    ) -> Self {
         let (path, config_path) = (path.to_owned(), config_path.to_owned());
-        Ok(Tokenizer { inner, hash, path, vocab_size, bos_token_id, config_path })
+        Tokenizer { inner, hash, path, vocab_size, bos_token_id, config_path }
     }
 
     /// Facts that a user should know about the tokenizer.
-    pub(crate) fn notes(&self) -> Result<Vec<Note>, ModelError> {
+    pub(crate) fn notes(&self) -> Vec<Note> {
         let vocab_size = self.vocab_size;
         let vocabulary = self.inner.get_vocab(true);
         let beyond: Vec<(String, u32)> =
@@ -127,13 +128,13 @@ impl Tokenizer {
         let beyond = first.map(|(token, id)| Note::TokensBeyond { count, token, id, vocab_size });
 
         let config = self.path.with_file_name("tokenizer_config.json");
-        let says = add_bos_token(&config);
+        let says = flag(&config, "add_bos_token");
         // The BOS of the tokenizer: some configs of Llama 1 name another one.
         let bos = bos_token(&config).and_then(|token| self.inner.token_to_id(&token));
         let around = self.encode("", Bos::Auto).unwrap_or_default();
         let added = self.begins_with_bos(&around) || (bos.is_some() && around.first().copied() == bos);
         let other = says.filter(|says| *says != added).map(|_| Note::OtherBos { added });
-        Ok(beyond.into_iter().chain(other).collect())
+        beyond.into_iter().chain(other).collect()
     }
 
     /// Returns the SHA-256 of the file, in hexadecimal; of `vocab.json` and `merges.txt` together, that of their sums.
@@ -211,10 +212,11 @@ impl Tokenizer {
     }
 }
 
-/// A tokenizer of the library, and the hash of its files.
-struct Built {
-    tokenizer: tokenizers::Tokenizer,
-    hash: String,
+/// A tokenizer of the library, and the SHA-256 of what it was built from.
+#[derive(Debug)]
+pub(crate) struct Built {
+    pub(crate) tokenizer: tokenizers::Tokenizer,
+    pub(crate) hash: String,
 }
 
 /// Reads a `tokenizer.json`, and hands it to the library only if the memory and time that it needs are bounded.
@@ -242,10 +244,10 @@ fn read_checked(
     Ok(bytes)
 }
 
-/// Returns whether a `tokenizer_config.json` asks for BOS before a text. `None` if it does not say.
-fn add_bos_token(path: &Path) -> Option<bool> {
+/// Returns a flag of a `tokenizer_config.json`, such as `add_bos_token`. `None` if it does not say.
+fn flag(path: &Path, key: &str) -> Option<bool> {
     let config: serde_json::Value = serde_json::from_str(&read_text(path).ok()?).ok()?;
-    config.get("add_bos_token")?.as_bool()
+    config.get(key)?.as_bool()
 }
 
 /// Returns the token that a `tokenizer_config.json` names as BOS, written as a text or as an object with one.

@@ -44,6 +44,39 @@ fn every_program_takes_a_file_of_ids() {
 }
 
 #[test]
+fn ids_work_beside_a_tokenizer_that_cannot_be_used() {
+    let dir = tempfile::tempdir().unwrap();
+    succeed(dir.path(), "train-tiny --steps 1 --batch 1 --layers 1 --width 16 --out model");
+    fs::write(dir.path().join("ids.txt"), "1,2,3\n4,5,6").unwrap();
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n";
+    for (tokenizer, wrong) in
+        [(pointer, "is a Git LFS pointer"), ("{", "expected a tokenizer"), ("{}", "expected a tokenizer")]
+    {
+        fs::write(dir.path().join("model/tokenizer.json"), tokenizer).unwrap();
+        for command in ["invert --tap block-1 --ids 1,38,5", "extract --prompt-ids ids.txt --out store"] {
+            let ran = succeed(dir.path(), &format!("{command} --model model"));
+            let notes: Vec<&str> =
+                ran.err.lines().filter(|line| line.contains("the tokenizer cannot be used")).collect();
+            let [note] = notes.as_slice() else { panic!("{}", ran.err) };
+            assert!(note.contains(wrong) && note.contains("`--tokenizer`"), "{note}");
+            assert!(
+                command.starts_with("extract") || ran.out.contains("recovered: token ids [1, 38, 5]"),
+                "{}",
+                ran.out
+            );
+        }
+        let arguments = ["invert", "--model", "model", "--tap", "block-1", "--text", "a"];
+        refused(
+            dir.path(),
+            &arguments,
+            1,
+            &["the tokenizer cannot be used: give token ids instead of text", wrong],
+        );
+        fs::remove_dir_all(dir.path().join("store")).unwrap();
+    }
+}
+
+#[test]
 fn a_study_of_texts_says_that_it_needs_a_tokenizer() {
     let dir = tempfile::tempdir().unwrap();
     succeed(dir.path(), "train-tiny --steps 1 --batch 1 --layers 1 --width 16 --out model");

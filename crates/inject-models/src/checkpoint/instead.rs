@@ -88,7 +88,8 @@ impl Instead {
         }
         let files = ending(&[".safetensors", ".bin", ".pt", ".pth", ".ckpt"]);
         let broken = |name: &&String| folder.join(name).is_symlink() && !folder.join(name).exists();
-        let links: Vec<String> = files.iter().filter(broken).cloned().collect();
+        let config = names.iter().filter(|name| *name == "config.json");
+        let links: Vec<String> = config.chain(&files).filter(broken).cloned().collect();
         if !links.is_empty() {
             return Some(Instead::BrokenLinks { files: links });
         }

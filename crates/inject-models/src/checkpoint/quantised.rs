@@ -13,10 +13,18 @@ use crate::error::ModelError;
 pub(crate) struct Method {
     /// The name, as people use it.
     name: String,
-    bits: Option<u64>,
+    /// The bits of a weight; several numbers if matrices differ.
+    bits: Vec<u64>,
 }
 
 impl Method {
+    fn new(name: &str, bits: impl IntoIterator<Item = u64>) -> Self {
+        let mut bits: Vec<u64> = bits.into_iter().collect();
+        bits.sort_unstable();
+        bits.dedup();
+        Method { name: name.to_owned(), bits }
+    }
+
     /// Whether weights of this method can be restored.
     fn is_restored(&self) -> bool {
         matches!(self.name.as_str(), "bitsandbytes" | "FP8" | "FP8 as compressed-tensors")
@@ -25,9 +33,11 @@ impl Method {
 
 impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.bits {
-            None => f.write_str(&self.name),
-            Some(bits) => write!(f, "{}, {bits} bits", self.name),
+        let bits: Vec<String> = self.bits.iter().map(u64::to_string).collect();
+        match bits.as_slice() {
+            [] => f.write_str(&self.name),
+            [bits] if bits == "1" => write!(f, "{}, 1 bit", self.name),
+            bits => write!(f, "{}, {} bits", self.name, bits.join(" and ")),
         }
     }
 }
@@ -45,13 +55,25 @@ pub(crate) fn dequantised(
 ) -> Result<Checkpoint, ModelError> {
     let restored = restored::restore(&mut checkpoint)? > 0;
     let announced = announced.and_then(of_config).filter(|method| !(restored && method.is_restored()));
+    let method = match (announced, of_tensors(&checkpoint)) {
+        // The tensors tell the bits that the config leaves out.
+        (Some(announced), Some(found)) if announced.bits.is_empty() && announced.name == found.name => {
+            Some(found)
+        }
+        (announced, found) => announced.or(found),
+    };
     // Where a part that restoring needs is missing, loading names the tensor that is left.
-    match announced.or_else(|| of_tensors(&checkpoint)) {
+    match method {
         None => Ok(checkpoint),
         Some(method) => {
             Err(ModelError::Quantised { path: checkpoint.path.clone(), method: method.to_string() })
         }
     }
+}
+
+/// Returns the method that a `quantization_config` announces, if no checkpoint of it is read.
+pub(crate) fn unread_method(config: &Map<String, Value>) -> Option<Method> {
+    of_config(config).filter(|method| !method.is_restored())
 }
 
 /// The method that a `quantization_config` announces. An empty object announces nothing.
@@ -67,21 +89,34 @@ fn of_config(config: &Map<String, Value>) -> Option<Method> {
     let flag = |key: &str| config.get(key).and_then(Value::as_bool).unwrap_or_default();
     let method = config.get("quant_method").and_then(Value::as_str);
     let bits = config.get("bits").or_else(|| config.get("weight_bits")).and_then(Value::as_u64);
-    let (name, bits) = match method {
-        Some("gptq") => ("GPTQ".to_owned(), bits),
-        Some("awq") => ("AWQ".to_owned(), bits),
-        Some("fp8" | "fbgemm_fp8") => ("FP8".to_owned(), Some(8)),
-        Some("bitsandbytes") | None if flag("load_in_4bit") => ("bitsandbytes".to_owned(), Some(4)),
-        Some("bitsandbytes") | None if flag("load_in_8bit") => ("bitsandbytes".to_owned(), Some(8)),
-        Some("compressed-tensors") => {
-            let (float, bits) = compressed(config);
-            (format!("{}compressed-tensors", if float { "FP8 as " } else { "" }), bits)
-        }
-        Some(other) => (other.to_owned(), bits),
-        None if config.contains_key("group_size") => ("MLX".to_owned(), bits),
-        None => ("a method without a name".to_owned(), bits),
-    };
-    Some(Method { name, bits })
+    Some(match method {
+        Some("gptq") => Method::new("GPTQ", bits),
+        Some("awq") => Method::new("AWQ", bits),
+        Some("hqq") => Method::new("HQQ", config.get("quant_config").map(hqq_bits).unwrap_or_default()),
+        Some("fp8" | "fbgemm_fp8") => Method::new("FP8", [8]),
+        Some("bitsandbytes") | None if flag("load_in_4bit") => Method::new("bitsandbytes", [4]),
+        Some("bitsandbytes") | None if flag("load_in_8bit") => Method::new("bitsandbytes", [8]),
+        Some("compressed-tensors") => match compressed(config) {
+            (true, bits) => Method::new("FP8 as compressed-tensors", bits),
+            (false, bits) => Method::new("compressed-tensors", bits),
+        },
+        Some(other) => Method::new(other, bits),
+        None if config.contains_key("group_size") => Method::new("MLX", bits),
+        None => Method::new("a method without a name", bits),
+    })
+}
+
+/// The bits that the `quant_config` of HQQ names: in `weight_quant_params`, of all matrices or of each kind of matrix.
+///
+/// # Source
+///
+/// Hugging Face transformers 5.24, `utils/quantization_config.py` (`HqqConfig`).
+fn hqq_bits(config: &Value) -> Vec<u64> {
+    let of = |config: &Value| config.get("weight_quant_params")?.get("nbits")?.as_u64();
+    match of(config) {
+        Some(bits) => vec![bits],
+        None => config.as_object().into_iter().flat_map(Map::values).filter_map(of).collect(),
+    }
 }
 
 /// Whether weights are floating point numbers, and their bits.
@@ -101,23 +136,20 @@ fn of_tensors(checkpoint: &Checkpoint) -> Option<Method> {
         let shape = |part: &str| tensors.get(&format!("{stem}.{part}")).map(|entry| entry.shape.clone());
         return packed(&shape);
     }
-    if ends(".W_q").is_some() {
-        return Some(Method { name: "HQQ".to_owned(), bits: None });
+    if let Some(stem) = ends(".W_q").and_then(|name| name.strip_suffix(".W_q")) {
+        return Some(Method::new("HQQ", hqq_bits_of(checkpoint, stem)));
     }
     if ends(".weight_packed").is_some() {
-        return Some(Method {
-            name: "compressed-tensors".to_owned(),
-            bits: bits_of_words(tensors, ".weight_packed"),
-        });
+        return Some(Method::new("compressed-tensors", bits_of_words(tensors, ".weight_packed")));
     }
     let weights_stored_as = |format: Dtype| {
         tensors.iter().any(|(name, entry)| name.ends_with(".weight") && restored::is_stored_as(entry, format))
     };
     if weights_stored_as(Dtype::I8) && ends(".weight_scale").is_some() {
-        return Some(Method { name: "compressed-tensors".to_owned(), bits: Some(8) });
+        return Some(Method::new("compressed-tensors", [8]));
     }
     if weights_stored_as(Dtype::U32) && ends(".scales").is_some() && ends(".biases").is_some() {
-        return Some(Method { name: "MLX".to_owned(), bits: bits_of_words(tensors, ".weight") });
+        return Some(Method::new("MLX", bits_of_words(tensors, ".weight")));
     }
     None
 }
@@ -145,7 +177,28 @@ fn packed(shape: &impl Fn(&str) -> Option<Vec<usize>>) -> Option<Method> {
     let along_outputs = shape("g_idx").is_none() && outputs.is_some_and(|outputs| words < outputs);
     let bits = zeros.zip(outputs).filter(|(_, outputs)| *outputs > 0);
     let bits = bits.map(|(zeros, outputs)| (32 * zeros as u64).div_ceil(outputs as u64));
-    Some(Method { name: if along_outputs { "AWQ" } else { "GPTQ" }.to_owned(), bits })
+    Some(Method::new(if along_outputs { "AWQ" } else { "GPTQ" }, bits))
+}
+
+/// The bits of a matrix of HQQ: `nbits` says so. Else the shapes tell if a group is a row, with a scale and some rows of packed codes.
+///
+/// # Source
+///
+/// github.com/mobiusml/hqq, `hqq/core/quantize.py` and `bitpack.py`: codes of 3 bits are packed into 32-bit words, the others into
+/// bytes, along the groups.
+fn hqq_bits_of(checkpoint: &Checkpoint, stem: &str) -> Option<u64> {
+    let part = |part: &str| checkpoint.tensors.get(&format!("{stem}.{part}"));
+    if let Some(bits) = part("nbits").and_then(|nbits| checkpoint.small_number(nbits)) {
+        return Some(bits);
+    }
+    let codes = part("W_q")?;
+    if restored::is_stored_as(codes, Dtype::I32) {
+        return Some(3);
+    }
+    let (&[rows, _], &[groups, 1]) = (codes.shape.as_slice(), part("scale")?.shape.as_slice()) else {
+        return None;
+    };
+    (8 * rows as u64).checked_div(groups as u64).filter(|bits| [1, 2, 4, 8].contains(bits))
 }
 
 #[cfg(test)]
@@ -168,7 +221,18 @@ mod tests {
             (json!({"quant_method": "bitsandbytes", "load_in_4bit": true}), "bitsandbytes, 4 bits"),
             (json!({"load_in_8bit": true}), "bitsandbytes, 8 bits"),
             (json!({"group_size": 64, "bits": 4}), "MLX, 4 bits"),
-            (json!({"quant_method": "hqq"}), "hqq"),
+            (json!({"quant_method": "hqq"}), "HQQ"),
+            (
+                json!({"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 3, "axis": 1}}}),
+                "HQQ, 3 bits",
+            ),
+            (
+                json!({"quant_method": "hqq", "quant_config": {
+                    "self_attn.q_proj": {"weight_quant_params": {"nbits": 8}},
+                    "mlp.down_proj": {"weight_quant_params": {"nbits": 2}},
+                    "mlp.up_proj": {"weight_quant_params": {"nbits": 2}}}}),
+                "HQQ, 2 and 8 bits",
+            ),
         ] {
             assert_eq!(announced(config).as_deref(), Some(expected));
         }

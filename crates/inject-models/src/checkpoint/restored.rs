@@ -111,6 +111,18 @@ impl Checkpoint {
         read.map(|()| bytes).map_err(|source| ModelError::Read { path: file.path.clone(), source })
     }
 
+    /// Reads a tensor of one small whole number of a safetensors file. Returns `None` if it is something else.
+    pub(super) fn small_number(&self, entry: &Entry) -> Option<u64> {
+        let size = [(Dtype::U8, 1), (Dtype::I16, 2), (Dtype::I32, 4), (Dtype::I64, 8)];
+        let (_, size) = size.into_iter().find(|(dtype, _)| is_stored_as(entry, *dtype))?;
+        if entry.shape.iter().product::<usize>() != 1 || !self.is_safetensors(entry) {
+            return None;
+        }
+        let mut bytes = self.bytes(entry, 0..size).ok()?;
+        bytes.resize(8, 0);
+        Some(u64::from_le_bytes(bytes.try_into().ok()?))
+    }
+
     /// Reads all numbers of a tensor of floats.
     fn floats(&self, entry: &Entry) -> Result<Vec<f32>, ModelError> {
         let StoredAs::Float(format) = entry.stored else { return Ok(Vec::new()) };

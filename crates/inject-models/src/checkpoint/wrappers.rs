@@ -1,6 +1,6 @@
 //! The names that wrappers of training add to the names of tensors.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Steps of a name that stand for a wrapper, wherever they are: `torch.compile`, FSDP and activation checkpointing.
 const ANYWHERE: &[&str] = &["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"];
@@ -9,45 +9,53 @@ const ANYWHERE: &[&str] = &["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wr
 const AT_THE_BEGINNING: &[&str] =
     &["module.", "net.", "base_model.model.", "state_dict.", "model_state_dict."];
 
-/// Dictionaries of a checkpoint of training that hold the whole model. The rest, such as the state of the optimiser, is not weights.
-const DICTIONARIES: &[&str] = &["state_dict.", "model_state_dict."];
-
-/// Beginnings of names of what else a checkpoint of training holds, where the model's dictionary is called like a part of a model.
-const OF_TRAINING: &[&str] = &[
-    "cuda_rng_state",
-    "lr_scheduler",
-    "optimizer.",
-    "optimizer_state",
-    "optimizers.",
-    "random_rng_state",
-    "rng_state",
-    "scaler.",
-    "scheduler.",
-];
-
 /// Beginnings of names of a model that is the field `model` of another one, or of a dictionary.
 const MODEL_WITHIN: &[&str] =
     &["model.model.", "model.transformer.", "model.gpt_neox.", "model.lm_head.", "model.embed_out."];
 
-/// Returns the tables of tensors under their own names, and the wrappers that the names had.
+/// Dictionaries of a checkpoint of training that hold the whole model.
+const DICTIONARIES: &[&str] = &["state_dict.", "model_state_dict.", "module.", "net.", "model."];
+
+/// The tensors of a model under their own names.
+pub(super) struct Unwrapped<T> {
+    pub(super) tensors: BTreeMap<String, T>,
+    /// The wrappers that the names had.
+    pub(super) wrappers: Vec<&'static str>,
+    /// What stands beside the model, by the first steps of its names.
+    pub(super) left_out: Vec<String>,
+}
+
+/// Takes the names of wrappers off the names of tensors.
 ///
-/// Nothing changes if two tensors would get the same name.
-pub(super) fn unwrap<T>(mut tensors: BTreeMap<String, T>) -> (BTreeMap<String, T>, Vec<&'static str>) {
+/// Training keeps the model in a dictionary of a usual name, and the state of the optimiser and the like beside it. Where there is
+/// such a dictionary, what stands beside it is left out. Nothing changes if two tensors would get the same name.
+pub(super) fn unwrap<T>(tensors: BTreeMap<String, T>) -> Unwrapped<T> {
     let mut wrappers = Vec::new();
-    let dictionary =
-        DICTIONARIES.iter().find(|dictionary| tensors.keys().any(|name| name.starts_with(**dictionary)));
-    if let Some(dictionary) = dictionary {
-        tensors.retain(|name, _| name.starts_with(dictionary));
-    }
-    tensors.retain(|name, _| !OF_TRAINING.iter().any(|beginning| name.starts_with(beginning)));
     let names: Vec<String> = tensors.keys().map(|name| own_name(name, &mut wrappers)).collect();
-    let mut distinct = names.clone();
-    distinct.sort_unstable();
-    distinct.dedup();
+    let distinct: BTreeSet<&String> = names.iter().collect();
     if wrappers.is_empty() || distinct.len() < names.len() {
-        return (tensors, Vec::new());
+        return Unwrapped { tensors, wrappers: Vec::new(), left_out: Vec::new() };
     }
-    (names.into_iter().zip(tensors.into_values()).collect(), wrappers)
+    let dictionary =
+        DICTIONARIES.iter().find(|dictionary| tensors.keys().any(|name| is_in(dictionary, name)));
+    let mut left_out = BTreeSet::new();
+    let mut kept = BTreeMap::new();
+    for (own, (name, tensor)) in names.into_iter().zip(tensors) {
+        if dictionary.is_none_or(|dictionary| name.starts_with(dictionary)) {
+            kept.insert(own, tensor);
+        } else {
+            left_out.insert(name.split('.').next().unwrap_or_default().to_owned());
+        }
+    }
+    Unwrapped { tensors: kept, wrappers, left_out: left_out.into_iter().collect() }
+}
+
+/// Whether a name shows that a dictionary holds a model. Many models have a part of the name `model` themselves.
+fn is_in(dictionary: &str, name: &str) -> bool {
+    match dictionary {
+        "model." => MODEL_WITHIN.iter().any(|beginning| name.starts_with(beginning)),
+        _ => name.starts_with(dictionary),
+    }
 }
 
 /// Returns a name without wrappers, and lists those that it had.
@@ -80,42 +88,51 @@ fn own_name(name: &str, wrappers: &mut Vec<&'static str>) -> String {
 mod tests {
     use super::*;
 
-    fn names(names: &[&str]) -> (Vec<String>, Vec<&'static str>) {
-        let (tensors, wrappers) = unwrap(names.iter().map(|name| ((*name).to_owned(), ())).collect());
-        (tensors.into_keys().collect(), wrappers)
+    /// The names, the wrappers, and what is left out.
+    fn names(names: &[&str]) -> (Vec<String>, Vec<&'static str>, Vec<String>) {
+        let unwrapped = unwrap(names.iter().map(|name| ((*name).to_owned(), ())).collect());
+        (unwrapped.tensors.into_keys().collect(), unwrapped.wrappers, unwrapped.left_out)
     }
 
     #[test]
     fn wrappers_are_taken_off_at_the_beginning_and_within() {
-        let (found, wrappers) =
-            names(&["module._orig_mod.a.w", "base_model.model.b.0._orig_mod.w", "c.module.w"]);
+        let (found, wrappers, left_out) =
+            names(&["module._orig_mod.a.w", "module.b.0._orig_mod.w", "module.c.module.w"]);
         assert_eq!(found, ["a.w", "b.0.w", "c.module.w"]);
-        assert_eq!(wrappers, ["_orig_mod", "base_model.model", "module"]);
+        assert_eq!(wrappers, ["_orig_mod", "module"]);
+        assert!(left_out.is_empty());
+        let (found, wrappers, _) = names(&["base_model.model.a.w", "_orig_mod.b.w", "c.module.w"]);
+        assert_eq!(found, ["a.w", "b.w", "c.module.w"]);
+        assert_eq!(wrappers, ["_orig_mod", "base_model.model"]);
     }
 
     #[test]
-    fn the_dictionary_of_the_model_is_read_and_the_state_of_the_optimiser_left() {
-        let (found, wrappers) =
-            names(&["optimizer.state.0.exp_avg", "state_dict.model.model.a.w", "state_dict.model.lm_head.w"]);
+    fn what_stands_beside_the_dictionary_of_the_model_is_left_out_and_named() {
+        let beside = ["optimizer.state.0.exp_avg", "rng_state", "ema.model.a.w", "callbacks.best"];
+        for dictionary in ["state_dict", "model_state_dict", "model", "module", "net"] {
+            let model = ["lm_head.w", "model.a.w"].map(|name| format!("{dictionary}.{name}"));
+            let (found, wrappers, left_out) = names(&[&[&*model[0], &*model[1]], &beside[..]].concat());
+            assert_eq!(
+                (found.as_slice(), wrappers),
+                (&["lm_head.w", "model.a.w"].map(str::to_owned)[..], vec![dictionary])
+            );
+            assert_eq!(left_out, ["callbacks", "ema", "optimizer", "rng_state"]);
+        }
+        let (found, wrappers, _) =
+            names(&["rng_state", "state_dict.model.model.a.w", "state_dict.model.lm_head.w"]);
         assert_eq!(found, ["lm_head.w", "model.a.w"]);
         assert_eq!(wrappers, ["state_dict", "model"]);
     }
 
     #[test]
-    fn what_training_keeps_beside_a_model_of_any_name_is_left() {
-        for (dictionary, taken_off) in [("model", "model"), ("module", "module"), ("net", "net")] {
-            let model = ["lm_head.w", "model.a.w"].map(|name| format!("{dictionary}.{name}"));
-            let beside = ["optimizer.state.0.exp_avg", "rng_state", "lr_scheduler.last", "scaler.scale"];
-            let (found, wrappers) = names(&[&[&*model[0], &*model[1]], &beside[..]].concat());
-            assert_eq!(
-                (found, wrappers),
-                (vec!["lm_head.w".to_owned(), "model.a.w".to_owned()], vec![taken_off])
-            );
-        }
+    fn a_part_of_a_model_that_is_called_model_is_not_a_dictionary() {
+        let plain = ["lm_head.w", "model.embed_tokens.w", "model.layers.0.w"];
+        assert_eq!(names(&plain), (plain.map(str::to_owned).to_vec(), Vec::new(), Vec::new()));
     }
 
     #[test]
     fn names_stay_where_two_would_become_one() {
-        assert_eq!(names(&["module.a", "a"]), (vec!["a".to_owned(), "module.a".to_owned()], Vec::new()));
+        let stay = (vec!["a".to_owned(), "module.a".to_owned()], Vec::new(), Vec::new());
+        assert_eq!(names(&["module.a", "a"]), stay);
     }
 }

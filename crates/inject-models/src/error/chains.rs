@@ -1,6 +1,6 @@
 //! Tests of the causes of errors.
 
-use std::{error::Error, io, path::PathBuf};
+use std::{error::Error, io, path::PathBuf, sync::Arc};
 
 use super::ModelError;
 use crate::checkpoint::{Damage, GgufError, HeaderError, ShardIndexError};
@@ -27,6 +27,7 @@ fn with_causes() -> Vec<Box<dyn Error>> {
         Box::new(ModelError::Json { path: path(), source: json_error() }),
         Box::new(ModelError::Tokenizer { path: path(), source: "no model".into() }),
         Box::new(ModelError::Tokenize { path: path(), source: "no such token".into() }),
+        Box::new(ModelError::UnusableTokenizer { source: Arc::new(ModelError::LfsPointer { path: path() }) }),
         Box::new(header(HeaderError::Io(io_error()))),
         Box::new(header(HeaderError::TooShort { found: 3 })),
         Box::new(header(HeaderError::Json(json_error()))),

@@ -42,6 +42,14 @@ pub enum ConfigProblem {
         /// The value of the other key.
         other_found: String,
     },
+    /// The weights are quantised in a way that is not read.
+    #[error("the weights are quantised ({method}), which is not read: give the unquantised checkpoint")]
+    Quantised {
+        /// The key that says so.
+        key: String,
+        /// The method and the bits.
+        method: String,
+    },
 }
 
 impl ConfigProblem {
@@ -51,7 +59,8 @@ impl ConfigProblem {
             ConfigProblem::UnknownFamily { .. } => "model_type",
             ConfigProblem::Missing { key, .. }
             | ConfigProblem::Value { key, .. }
-            | ConfigProblem::Contradiction { key, .. } => key,
+            | ConfigProblem::Contradiction { key, .. }
+            | ConfigProblem::Quantised { key, .. } => key,
         }
     }
 }

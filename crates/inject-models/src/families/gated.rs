@@ -1,12 +1,9 @@
 //! Decoders of Llama's kind: RMS norms, rotations in place of learned positions, gated feed-forward blocks, no soft caps.
 
 use super::{Description, Family, keys::Keys, settings::Heads};
-use crate::{
-    config::{
-        Activation, AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig,
-        FeedForwardKind, Head, LearnedPositions, NormConfig, QkNorm, Residual, RmsWeight, RotaryConfig, Span,
-    },
-    error::ModelError,
+use crate::config::{
+    Activation, AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig,
+    FeedForwardKind, Head, LearnedPositions, NormConfig, QkNorm, Residual, RmsWeight, RotaryConfig, Span,
 };
 
 /// The keys that nearly all families begin with, under their published names.
@@ -20,14 +17,14 @@ pub(super) struct Sizes {
 }
 
 impl Sizes {
-    pub(super) fn take(keys: &mut Keys) -> Result<Self, ModelError> {
-        Ok(Sizes {
-            bos_token_id: keys.bos_token_id()?,
-            vocab_size: keys.size("vocab_size")?,
-            hidden_size: keys.size("hidden_size")?,
-            intermediate_size: keys.size("intermediate_size")?,
-            num_hidden_layers: keys.n_layers("num_hidden_layers")?,
-        })
+    pub(super) fn take(keys: &mut Keys) -> Self {
+        Sizes {
+            bos_token_id: keys.bos_token_id(),
+            vocab_size: keys.size("vocab_size"),
+            hidden_size: keys.size("hidden_size"),
+            intermediate_size: keys.size("intermediate_size"),
+            num_hidden_layers: keys.n_layers("num_hidden_layers"),
+        }
     }
 }
 

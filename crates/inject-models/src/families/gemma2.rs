@@ -9,12 +9,9 @@ use super::{
     rotary::{self, Surroundings},
     settings::{activation, bias, cap, head, heads, positive},
 };
-use crate::{
-    config::{
-        AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig,
-        FeedForwardKind, LearnedPositions, NormConfig, Residual, RmsWeight, Span,
-    },
-    error::ModelError,
+use crate::config::{
+    AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig, FeedForwardKind,
+    LearnedPositions, NormConfig, Residual, RmsWeight, Span,
 };
 
 pub(super) const NAMES: Names = Names { prefixes: &["model.", ""], q_norm: "", k_norm: "", ..gemma3::NAMES };
@@ -29,37 +26,37 @@ const WITHOUT_INFLUENCE: &[&str] = &[
 /// # Source
 ///
 /// Hugging Face transformers 5.23, `modeling_gemma2.py` and `configuration_gemma2.py`.
-pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
+pub(super) fn describe(mut keys: Keys) -> Description {
     let Sizes { bos_token_id, vocab_size, hidden_size, intermediate_size, num_hidden_layers } =
-        Sizes::take(&mut keys)?;
+        Sizes::take(&mut keys);
     keys.default_to("num_attention_heads", 8);
     keys.default_to("num_key_value_heads", 4);
     keys.default_to("head_dim", 256);
-    let heads = heads(&mut keys, hidden_size)?;
-    let activation = activation(&mut keys, "hidden_activation", "gelu_pytorch_tanh")?;
-    let max_position_embeddings = keys.optional_size("max_position_embeddings")?.unwrap_or(8192);
-    let eps = positive(&mut keys, "rms_norm_eps", 1e-6)?;
-    let attention_bias = bias(&mut keys, "attention_bias")?;
-    let query_pre_attn_scalar = positive(&mut keys, "query_pre_attn_scalar", 256.0)?;
+    let heads = heads(&mut keys, hidden_size);
+    let activation = activation(&mut keys, "hidden_activation", "gelu_pytorch_tanh");
+    let max_position_embeddings = keys.optional_size("max_position_embeddings").unwrap_or(8192);
+    let eps = positive(&mut keys, "rms_norm_eps", 1e-6);
+    let attention_bias = bias(&mut keys, "attention_bias");
+    let query_pre_attn_scalar = positive(&mut keys, "query_pre_attn_scalar", 256.0);
     keys.default_to("sliding_window", 4096);
-    let sliding_window = keys.optional_size("sliding_window")?;
-    let layer_types = layer_types(&mut keys, num_hidden_layers)?.unwrap_or_else(|| {
+    let sliding_window = keys.optional_size("sliding_window");
+    let layer_types = layer_types(&mut keys, num_hidden_layers).unwrap_or_else(|| {
         let kind =
             |layer: usize| if layer.is_multiple_of(2) { Kind::SlidingAttention } else { Kind::FullAttention };
         (0..num_hidden_layers).map(kind).collect()
     });
-    let spans = spans_of(&keys, &layer_types, sliding_window)?;
-    let attn_logit_softcapping = cap(&mut keys, "attn_logit_softcapping", Some(50.0))?;
-    let final_logit_softcapping = cap(&mut keys, "final_logit_softcapping", Some(30.0))?;
-    let head = head(&mut keys, true)?;
+    let spans = spans_of(&keys, &layer_types, sliding_window);
+    let attn_logit_softcapping = cap(&mut keys, "attn_logit_softcapping", Some(50.0));
+    let final_logit_softcapping = cap(&mut keys, "final_logit_softcapping", Some(30.0));
+    let head = head(&mut keys, true);
     let surroundings = Surroundings {
         d_head: heads.d_head,
         max_len: max_position_embeddings,
         original_len: None,
         default_base: 10_000.0,
     };
-    let rotary = rotary::take(&mut keys, &surroundings)?;
-    keys.finish("gemma2", WITHOUT_INFLUENCE)?;
+    let rotary = rotary::take(&mut keys, &surroundings);
+    keys.finish("gemma2", WITHOUT_INFLUENCE);
 
     let norm = NormConfig::Rms { eps, weight: RmsWeight::FactorLessOne };
     let block = |span: Span| BlockConfig {
@@ -96,5 +93,5 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
         head,
         logit_cap: final_logit_softcapping,
     };
-    Ok(Description { family: Family::Gemma2, config, bos_token_id })
+    Description { family: Family::Gemma2, config, bos_token_id }
 }

@@ -5,14 +5,11 @@ use super::{
     gated::Sizes,
     keys::Keys,
     rotary::{self, Surroundings},
-    settings::{activation, bias, cap, head, heads, positive},
+    settings::{activation, bias, cap, head, heads, one_a_layer, positive},
 };
-use crate::{
-    config::{
-        AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig,
-        FeedForwardKind, LearnedPositions, NormConfig, QkNorm, Residual, RmsWeight, RotaryConfig, Span,
-    },
-    error::ModelError,
+use crate::config::{
+    AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig, FeedForwardKind,
+    LearnedPositions, NormConfig, QkNorm, Residual, RmsWeight, RotaryConfig, Span,
 };
 
 pub(super) const NAMES: Names = Names {
@@ -76,16 +73,17 @@ enum Kind {
     Full,
 }
 
-pub(super) fn describe(mut keys: Keys, model_type: &str) -> Result<Description, ModelError> {
+pub(super) fn describe(mut keys: Keys, model_type: &str) -> Description {
     if model_type == "gemma3_text" {
         return describe_text(keys);
     }
-    let outer_bos = keys.bos_token_id()?;
-    let tie_word_embeddings = keys.or("tie_word_embeddings", true)?;
-    let Some(mut text) = keys.nested("text_config")? else {
-        return Err(keys.missing("text_config", "an object with the settings of the text part"));
-    };
-    keys.finish("gemma3", WITHOUT_INFLUENCE_ON_TEXT)?;
+    let outer_bos = keys.bos_token_id();
+    let tie_word_embeddings = keys.or("tie_word_embeddings", true);
+    let mut text = keys.nested("text_config").unwrap_or_else(|| {
+        keys.missing("text_config", "an object with the settings of the text part");
+        keys.empty("text_config")
+    });
+    keys.finish("gemma3", WITHOUT_INFLUENCE_ON_TEXT);
     // Published files leave out values that equal the defaults of the class, among them most sizes of the attention.
     text.default_to("vocab_size", 262_208);
     text.default_to("hidden_size", 2304);
@@ -95,26 +93,26 @@ pub(super) fn describe(mut keys: Keys, model_type: &str) -> Result<Description, 
     text.default_to("num_key_value_heads", 4);
     text.default_to("head_dim", 256);
     text.default_to("tie_word_embeddings", tie_word_embeddings);
-    let description = describe_text(text)?;
-    Ok(Description { bos_token_id: description.bos_token_id.or(outer_bos), ..description })
+    let description = describe_text(text);
+    Description { bos_token_id: description.bos_token_id.or(outer_bos), ..description }
 }
 
-fn describe_text(mut keys: Keys) -> Result<Description, ModelError> {
+fn describe_text(mut keys: Keys) -> Description {
     let Sizes { bos_token_id, vocab_size, hidden_size, intermediate_size, num_hidden_layers } =
-        Sizes::take(&mut keys)?;
+        Sizes::take(&mut keys);
     keys.default_to("head_dim", 256);
-    let heads = heads(&mut keys, hidden_size)?;
-    let activation = activation(&mut keys, "hidden_activation", "gelu_pytorch_tanh")?;
-    let max_position_embeddings = keys.optional_size("max_position_embeddings")?.unwrap_or(131_072);
-    let eps = positive(&mut keys, "rms_norm_eps", 1e-6)?;
-    let attention_bias = bias(&mut keys, "attention_bias")?;
-    let query_pre_attn_scalar = positive(&mut keys, "query_pre_attn_scalar", 256.0)?;
-    let sliding_window = keys.optional_size("sliding_window")?.unwrap_or(4096);
-    let kinds = layer_kinds(&mut keys, num_hidden_layers)?;
-    let head = head(&mut keys, true)?;
-    let final_logit_softcapping = cap(&mut keys, "final_logit_softcapping", None)?;
-    let (local, global) = rotaries(&mut keys, heads.d_head, max_position_embeddings)?;
-    keys.finish("gemma3", WITHOUT_INFLUENCE)?;
+    let heads = heads(&mut keys, hidden_size);
+    let activation = activation(&mut keys, "hidden_activation", "gelu_pytorch_tanh");
+    let max_position_embeddings = keys.optional_size("max_position_embeddings").unwrap_or(131_072);
+    let eps = positive(&mut keys, "rms_norm_eps", 1e-6);
+    let attention_bias = bias(&mut keys, "attention_bias");
+    let query_pre_attn_scalar = positive(&mut keys, "query_pre_attn_scalar", 256.0);
+    let sliding_window = keys.optional_size("sliding_window").unwrap_or(4096);
+    let kinds = layer_kinds(&mut keys, num_hidden_layers);
+    let head = head(&mut keys, true);
+    let final_logit_softcapping = cap(&mut keys, "final_logit_softcapping", None);
+    let (local, global) = rotaries(&mut keys, heads.d_head, max_position_embeddings);
+    keys.finish("gemma3", WITHOUT_INFLUENCE);
 
     let norm = NormConfig::Rms { eps, weight: RmsWeight::FactorLessOne };
     let block = |kind: Kind| BlockConfig {
@@ -157,38 +155,31 @@ fn describe_text(mut keys: Keys) -> Result<Description, ModelError> {
         head,
         logit_cap: final_logit_softcapping,
     };
-    Ok(Description { family: Family::Gemma3, config, bos_token_id })
+    Description { family: Family::Gemma3, config, bos_token_id }
 }
 
 /// Takes `layer_types`, or the older `sliding_window_pattern`, the period of the layers with full attention.
-fn layer_kinds(keys: &mut Keys, n_layers: usize) -> Result<Vec<Kind>, ModelError> {
-    let pattern = keys.optional_size("sliding_window_pattern")?.unwrap_or(6);
-    let kinds = keys.optional::<Vec<Kind>>("layer_types")?.unwrap_or_else(|| {
+fn layer_kinds(keys: &mut Keys, n_layers: usize) -> Vec<Kind> {
+    let pattern = keys.optional_size("sliding_window_pattern").unwrap_or(6);
+    let kinds = keys.optional::<Vec<Kind>>("layer_types").unwrap_or_else(|| {
         let full = |layer: usize| (layer + 1).is_multiple_of(pattern);
         (0..n_layers).map(|layer| if full(layer) { Kind::Full } else { Kind::Sliding }).collect()
     });
-    if kinds.len() == n_layers {
-        Ok(kinds)
-    } else {
-        Err(keys.misfit("layer_types", &kinds, &format!("one kind for each of the {n_layers} layers")))
-    }
+    one_a_layer(keys, "layer_types", &kinds, ("num_hidden_layers", n_layers));
+    kinds
 }
 
 /// Takes the rotary settings of the sliding and of the full layers, in either spelling. In the older one the scaling
 /// applies to the full layers only.
-fn rotaries(
-    keys: &mut Keys,
-    d_head: usize,
-    max_len: usize,
-) -> Result<(RotaryConfig, RotaryConfig), ModelError> {
-    let rope_theta = keys.optional::<f64>("rope_theta")?;
-    let rope_local_base_freq = keys.optional::<f64>("rope_local_base_freq")?;
-    let older = keys.nested("rope_scaling")?;
-    let (sliding, full) = match keys.nested("rope_parameters")? {
+fn rotaries(keys: &mut Keys, d_head: usize, max_len: usize) -> (RotaryConfig, RotaryConfig) {
+    let rope_theta = keys.optional::<f64>("rope_theta");
+    let rope_local_base_freq = keys.optional::<f64>("rope_local_base_freq");
+    let older = keys.nested("rope_scaling");
+    let (sliding, full) = match keys.nested("rope_parameters") {
         None => (None, None),
         Some(mut newer) => {
-            let kinds = (newer.nested("sliding_attention")?, newer.nested("full_attention")?);
-            newer.finish("gemma3", &[])?;
+            let kinds = (newer.nested("sliding_attention"), newer.nested("full_attention"));
+            newer.finish("gemma3", &[]);
             kinds
         }
     };
@@ -198,8 +189,8 @@ fn rotaries(
     };
     let read_full = |found: Option<Keys>| read(found, rope_theta, 1_000_000.0);
     let full = match (older, full) {
-        (Some(older), Some(newer)) => rotary::both(keys, older, newer, |found| read_full(Some(found)))?,
-        (older, newer) => read_full(older.or(newer))?,
+        (Some(older), Some(newer)) => rotary::both(keys, older, newer, |found| read_full(Some(found))),
+        (older, newer) => read_full(older.or(newer)),
     };
-    Ok((read(sliding, rope_local_base_freq, 10_000.0)?, full))
+    (read(sliding, rope_local_base_freq, 10_000.0), full)
 }

@@ -5,12 +5,9 @@ use super::{
     keys::Keys,
     settings::{activation, even_split, head, positive},
 };
-use crate::{
-    config::{
-        AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig,
-        FeedForwardKind, LearnedPositions, NormConfig, Residual, Span,
-    },
-    error::ModelError,
+use crate::config::{
+    AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig, FeedForwardKind,
+    LearnedPositions, NormConfig, Residual, Span,
 };
 
 pub(super) const NAMES: Names = Names {
@@ -54,26 +51,26 @@ const WITHOUT_INFLUENCE: &[&str] = &[
     "summary_use_proj",
 ];
 
-pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
+pub(super) fn describe(mut keys: Keys) -> Description {
     // The names that transformers accepts for these keys in every family.
-    keys.alias("hidden_size", "n_embd")?;
-    keys.alias("max_position_embeddings", "n_positions")?;
-    keys.alias("num_attention_heads", "n_head")?;
-    keys.alias("num_hidden_layers", "n_layer")?;
-    let bos_token_id = keys.bos_token_id()?;
-    let vocab_size = keys.size("vocab_size")?;
-    let n_positions = keys.size("n_positions")?;
-    let n_embd = keys.size("n_embd")?;
-    let n_layer = keys.n_layers("n_layer")?;
-    let n_head = keys.size("n_head")?;
-    let n_inner = keys.optional_size("n_inner")?.unwrap_or(4 * n_embd);
-    let activation = activation(&mut keys, "activation_function", "gelu_new")?;
-    let eps = positive(&mut keys, "layer_norm_epsilon", 1e-5)?;
-    let scale_attn_weights = keys.or("scale_attn_weights", true)?;
-    let scale_attn_by_inverse_layer_idx = keys.or("scale_attn_by_inverse_layer_idx", false)?;
-    let head = head(&mut keys, true)?;
-    let d_head = even_split(&keys, "n_embd", n_embd, n_head)?;
-    keys.finish("gpt2", WITHOUT_INFLUENCE)?;
+    keys.alias("hidden_size", "n_embd");
+    keys.alias("max_position_embeddings", "n_positions");
+    keys.alias("num_attention_heads", "n_head");
+    keys.alias("num_hidden_layers", "n_layer");
+    let bos_token_id = keys.bos_token_id();
+    let vocab_size = keys.size("vocab_size");
+    let n_positions = keys.size("n_positions");
+    let n_embd = keys.size("n_embd");
+    let n_layer = keys.n_layers("n_layer");
+    let n_head = keys.size("n_head");
+    let n_inner = keys.optional_size("n_inner").unwrap_or(4 * n_embd);
+    let activation = activation(&mut keys, "activation_function", "gelu_new");
+    let eps = positive(&mut keys, "layer_norm_epsilon", 1e-5);
+    let scale_attn_weights = keys.or("scale_attn_weights", true);
+    let scale_attn_by_inverse_layer_idx = keys.or("scale_attn_by_inverse_layer_idx", false);
+    let head = head(&mut keys, true);
+    let d_head = even_split(&keys, "n_embd", n_embd, "n_head", n_head);
+    keys.finish("gpt2", WITHOUT_INFLUENCE);
 
     let norm = NormConfig::Layer { eps };
     let block = |layer: usize| {
@@ -113,5 +110,5 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
         head,
         logit_cap: None,
     };
-    Ok(Description { family: Family::Gpt2, config, bos_token_id })
+    Description { family: Family::Gpt2, config, bos_token_id }
 }

@@ -3,14 +3,11 @@
 use super::{
     Description, Family, Ignored, Names, Projection, Stored,
     keys::Keys,
-    settings::{activation, even_split, head, positive},
+    settings::{activation, even_split, head, one_a_layer, positive},
 };
-use crate::{
-    config::{
-        AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig,
-        FeedForwardKind, LearnedPositions, NormConfig, Residual, Span,
-    },
-    error::ModelError,
+use crate::config::{
+    AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig, FeedForwardKind,
+    LearnedPositions, NormConfig, Residual, Span,
 };
 
 pub(super) const NAMES: Names = Names {
@@ -62,24 +59,24 @@ enum Kind {
     Local,
 }
 
-pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
+pub(super) fn describe(mut keys: Keys) -> Description {
     // The names that transformers accepts for these keys in every family.
-    keys.alias("num_attention_heads", "num_heads")?;
-    keys.alias("num_hidden_layers", "num_layers")?;
-    let bos_token_id = keys.bos_token_id()?;
-    let vocab_size = keys.size("vocab_size")?;
-    let max_position_embeddings = keys.size("max_position_embeddings")?;
-    let hidden_size = keys.size("hidden_size")?;
-    let num_layers = keys.n_layers("num_layers")?;
-    let num_heads = keys.size("num_heads")?;
-    let intermediate_size = keys.optional_size("intermediate_size")?.unwrap_or(4 * hidden_size);
-    let activation = activation(&mut keys, "activation_function", "gelu_new")?;
-    let eps = positive(&mut keys, "layer_norm_epsilon", 1e-5)?;
-    let window_size = keys.optional_size("window_size")?.unwrap_or(256);
-    let kinds = attention_kinds(&mut keys, num_layers)?;
-    let head = head(&mut keys, true)?;
-    let d_head = even_split(&keys, "hidden_size", hidden_size, num_heads)?;
-    keys.finish("gpt_neo", WITHOUT_INFLUENCE)?;
+    keys.alias("num_attention_heads", "num_heads");
+    keys.alias("num_hidden_layers", "num_layers");
+    let bos_token_id = keys.bos_token_id();
+    let vocab_size = keys.size("vocab_size");
+    let max_position_embeddings = keys.size("max_position_embeddings");
+    let hidden_size = keys.size("hidden_size");
+    let num_layers = keys.n_layers("num_layers");
+    let num_heads = keys.size("num_heads");
+    let intermediate_size = keys.optional_size("intermediate_size").unwrap_or(4 * hidden_size);
+    let activation = activation(&mut keys, "activation_function", "gelu_new");
+    let eps = positive(&mut keys, "layer_norm_epsilon", 1e-5);
+    let window_size = keys.optional_size("window_size").unwrap_or(256);
+    let kinds = attention_kinds(&mut keys, num_layers);
+    let head = head(&mut keys, true);
+    let d_head = even_split(&keys, "hidden_size", hidden_size, "num_heads", num_heads);
+    keys.finish("gpt_neo", WITHOUT_INFLUENCE);
 
     let norm = NormConfig::Layer { eps };
     let block = |kind: Kind| BlockConfig {
@@ -119,13 +116,13 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
         head,
         logit_cap: None,
     };
-    Ok(Description { family: Family::GptNeo, config, bos_token_id })
+    Description { family: Family::GptNeo, config, bos_token_id }
 }
 
 /// Takes `attention_types`, such as `[[["global", "local"], 6]]`, and `attention_layers`, the same list in full.
-fn attention_kinds(keys: &mut Keys, num_layers: usize) -> Result<Vec<Kind>, ModelError> {
-    let types = keys.optional::<Vec<(Vec<Kind>, usize)>>("attention_types")?;
-    let layers = keys.optional::<Vec<Kind>>("attention_layers")?;
+fn attention_kinds(keys: &mut Keys, num_layers: usize) -> Vec<Kind> {
+    let types = keys.optional::<Vec<(Vec<Kind>, usize)>>("attention_types");
+    let layers = keys.optional::<Vec<Kind>>("attention_layers");
     let expand = |types: Vec<(Vec<Kind>, usize)>| {
         // An empty list of kinds, repeated many times, would take forever.
         let filled = types.into_iter().filter(|(kinds, _)| !kinds.is_empty());
@@ -141,9 +138,6 @@ fn attention_kinds(keys: &mut Keys, num_layers: usize) -> Result<Vec<Kind>, Mode
             ("attention_types", expand(vec![(pattern, num_layers.div_ceil(2))]))
         }
     };
-    if kinds.len() == num_layers {
-        Ok(kinds)
-    } else {
-        Err(keys.misfit(key, &kinds, &format!("one kind for each of the {num_layers} layers")))
-    }
+    one_a_layer(keys, key, &kinds, ("num_layers", num_layers));
+    kinds
 }

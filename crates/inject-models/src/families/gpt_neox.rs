@@ -5,14 +5,11 @@ use super::{
     gated::Sizes,
     keys::Keys,
     rotary::{self, Surroundings},
-    settings::{activation, even_split, head, positive},
+    settings::{WIDTH_OF_HEADS, activation, even_split, head, positive},
 };
-use crate::{
-    config::{
-        AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig,
-        FeedForwardKind, LearnedPositions, NormConfig, Residual, Span,
-    },
-    error::ModelError,
+use crate::config::{
+    AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig, FeedForwardKind,
+    LearnedPositions, NormConfig, Residual, Span,
 };
 
 pub(super) const NAMES: Names = Names {
@@ -46,24 +43,31 @@ const WITHOUT_INFLUENCE: &[&str] = &["attention_dropout", "classifier_dropout", 
 /// # Source
 ///
 /// Hugging Face transformers 5.23, `modeling_gpt_neox.py` and `configuration_gpt_neox.py`.
-pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
+pub(super) fn describe(mut keys: Keys) -> Description {
     let Sizes { bos_token_id, vocab_size, hidden_size, intermediate_size, num_hidden_layers } =
-        Sizes::take(&mut keys)?;
-    let num_attention_heads = keys.size("num_attention_heads")?;
-    let activation = activation(&mut keys, "hidden_act", "gelu")?;
-    let max_position_embeddings = keys.optional_size("max_position_embeddings")?.unwrap_or(2048);
-    let eps = positive(&mut keys, "layer_norm_eps", 1e-5)?;
+        Sizes::take(&mut keys);
+    let num_attention_heads = keys.size("num_attention_heads");
+    let activation = activation(&mut keys, "hidden_act", "gelu");
+    let max_position_embeddings = keys.optional_size("max_position_embeddings").unwrap_or(2048);
+    let eps = positive(&mut keys, "layer_norm_eps", 1e-5);
     // Both projections of the attention. Those of the feed-forward branch always have biases.
-    let attention_bias = if keys.or("attention_bias", true)? { Bias::With } else { Bias::Without };
-    let use_parallel_residual = keys.or("use_parallel_residual", true)?;
-    let head = head(&mut keys, false)?;
-    let d_head = even_split(&keys, "hidden_size", hidden_size, num_attention_heads)?;
+    let attention_bias = if keys.or("attention_bias", true) { Bias::With } else { Bias::Without };
+    let use_parallel_residual = keys.or("use_parallel_residual", true);
+    let head = head(&mut keys, false);
+    let d_head = even_split(&keys, "hidden_size", hidden_size, "num_attention_heads", num_attention_heads);
     // The rotary part of the reference reads this key, and its attention does not.
-    if let Some(head_dim) = keys.optional_size("head_dim")?.filter(|&head_dim| head_dim != d_head) {
-        return Err(keys.bad("head_dim", &head_dim, &format!("{d_head}, the width shared by the heads")));
+    if let Some(head_dim) = keys.optional_size("head_dim").filter(|&head_dim| head_dim != d_head) {
+        keys.misfit(
+            "head_dim",
+            &head_dim,
+            &format!("{d_head}, the width shared by the heads"),
+            WIDTH_OF_HEADS,
+        );
     }
-    let rotary_emb_base = own_name(&mut keys, "rotary_emb_base", "rope_theta", 10_000.0)?;
-    let rotary_pct = own_name(&mut keys, "rotary_pct", "partial_rotary_factor", 0.25)?;
+    let rotary_emb_base = positive(&mut keys, "rotary_emb_base", 10_000.0);
+    agrees(&mut keys, "rope_theta", "rotary_emb_base", rotary_emb_base);
+    let rotary_pct = keys.or("rotary_pct", 0.25);
+    agrees(&mut keys, "partial_rotary_factor", "rotary_pct", rotary_pct);
     keys.default_to("partial_rotary_factor", rotary_pct);
     let surroundings = Surroundings {
         d_head,
@@ -71,8 +75,8 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
         original_len: None,
         default_base: rotary_emb_base,
     };
-    let rotary = rotary::take(&mut keys, &surroundings)?;
-    keys.finish("gpt_neox", WITHOUT_INFLUENCE)?;
+    let rotary = rotary::take(&mut keys, &surroundings);
+    keys.finish("gpt_neox", WITHOUT_INFLUENCE);
 
     let norm = NormConfig::Layer { eps };
     let block = BlockConfig {
@@ -105,16 +109,15 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
         head,
         logit_cap: None,
     };
-    Ok(Description { family: Family::GptNeoX, config, bos_token_id })
+    Description { family: Family::GptNeoX, config, bos_token_id }
 }
 
-/// Takes a rotary setting under the name that this family alone has. It counts where `rope_parameters` lacks the value.
+/// Takes the common name of a rotary setting that this family reads under a name of its own. The own one counts where
+/// `rope_parameters` lacks the value.
 ///
 /// transformers does not read the common name outside `rope_parameters`. Its older releases wrote both.
-fn own_name(keys: &mut Keys, key: &str, common: &str, default: f64) -> Result<f64, ModelError> {
-    let value = keys.or(key, default)?;
-    match keys.optional::<f64>(common)? {
-        Some(found) if found != value => Err(keys.bad(common, &found, &format!("{value}, as `{key}` says"))),
-        _ => Ok(value),
+fn agrees(keys: &mut Keys, common: &str, own: &str, value: f64) {
+    if let Some(found) = keys.optional::<f64>(common).filter(|&found| found != value) {
+        keys.misfit(common, &found, &format!("{value}, as `{own}` says"), &[own]);
     }
 }

@@ -11,12 +11,7 @@
 
 mod problems;
 
-use std::{
-    cell::{Cell, RefCell},
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-    rc::Rc,
-};
+use std::{cell::RefCell, rc::Rc};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -27,114 +22,104 @@ use super::{
     recognise,
     without_influence::WITHOUT_INFLUENCE,
 };
-use crate::{error::ModelError, note::Evidence};
+use crate::{error::ConfigProblem, note::Evidence};
 
 /// The keys of a JSON object that have not been taken yet.
+///
+/// No reading stops at a fault. The fault is added to the problems of the file, and a stand-in takes the place of the value, so
+/// that one reading finds all of them. The description that comes of it is used only if there are none.
 #[derive(Debug)]
 pub(crate) struct Keys {
     /// Path of this object within the file, with a dot after each step; empty at the top.
     prefix: String,
     left: Map<String, Value>,
-    shared: Rc<Shared>,
+    findings: Rc<Findings>,
 }
 
-/// The state that all objects of one file share.
-#[derive(Debug)]
-struct Shared {
-    path: PathBuf,
-    /// Keys that are known to be faulty. They count as absent, and a required one as a stand-in, so that the other faults of
-    /// the file are found too.
-    excused: BTreeSet<String>,
+/// The facts that reading a config yields beside its description. All objects of one file share them.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    /// In the order in which the keys were read.
+    problems: RefCell<Vec<ConfigProblem>>,
     /// Keys that neither this crate nor transformers reads.
     unread: RefCell<Vec<String>>,
-    /// Whether a faulty value has been replaced. What a family finds wrong after that may be wrong with the stand-in.
-    stood_in: Cell<bool>,
-    doubtful: Cell<bool>,
 }
 
 impl Keys {
-    pub(crate) fn new(path: &Path, left: Map<String, Value>, excused: BTreeSet<String>) -> Self {
-        let shared = Shared {
-            path: path.to_owned(),
-            excused,
-            unread: RefCell::default(),
-            stood_in: Cell::new(false),
-            doubtful: Cell::new(false),
-        };
-        Keys { prefix: String::new(), left, shared: Rc::new(shared) }
+    pub(crate) fn new(left: Map<String, Value>) -> Self {
+        Keys { prefix: String::new(), left, findings: Rc::default() }
+    }
+
+    /// Returns a handle to the facts that the reading collects.
+    pub(crate) fn findings(&self) -> Rc<Findings> {
+        Rc::clone(&self.findings)
     }
 
     /// Takes a key that may be missing or null.
-    pub(crate) fn optional<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, ModelError> {
-        match self.left.remove(key) {
-            None | Some(Value::Null) => Ok(None),
-            Some(_) if self.is_excused(key) => Ok(self.stand_in(key, None)),
-            Some(value) => match T::deserialize(&value) {
-                Ok(parsed) => Ok(Some(parsed)),
-                Err(error) => Err(self.bad(key, &value, &expectation(&error))),
-            },
+    pub(crate) fn optional<T: DeserializeOwned>(&mut self, key: &str) -> Option<T> {
+        let value = self.left.remove(key).filter(|value| !value.is_null())?;
+        match T::deserialize(&value) {
+            Ok(parsed) => Some(parsed),
+            Err(error) => {
+                self.bad(key, &value, &expectation(&error));
+                None
+            }
         }
     }
 
     /// Takes a key that has a documented default.
-    pub(crate) fn or<T: DeserializeOwned>(&mut self, key: &str, default: T) -> Result<T, ModelError> {
-        Ok(self.optional(key)?.unwrap_or(default))
+    pub(crate) fn or<T: DeserializeOwned>(&mut self, key: &str, default: T) -> T {
+        self.optional(key).unwrap_or(default)
     }
 
     /// Takes a key that must be there.
-    pub(crate) fn required<T: DeserializeOwned + Default>(&mut self, key: &str) -> Result<T, ModelError> {
-        if self.is_excused(key) {
-            return Ok(self.stand_in(key, T::default()));
-        }
-        self.optional(key)?.ok_or_else(|| {
+    pub(crate) fn required<T: DeserializeOwned>(&mut self, key: &str) -> Option<T> {
+        let found = self.optional(key);
+        if found.is_none() {
             // The type's error for null names the expected values.
             let expected = T::deserialize(Value::Null).err().map(|error| expectation(&error));
-            self.missing(key, &expected.unwrap_or_default())
-        })
+            self.missing(key, &expected.unwrap_or_default());
+        }
+        found
     }
 
     /// Takes a size: a whole number from 1 to a bound far above the sizes of published models, so that products of sizes
     /// cannot overflow.
-    pub(crate) fn size(&mut self, key: &str) -> Result<usize, ModelError> {
-        if self.is_excused(key) {
-            return Ok(self.stand_in(key, 1));
-        }
-        let found = self.required::<usize>(key)?;
-        self.checked_size(key, found)
+    pub(crate) fn size(&mut self, key: &str) -> usize {
+        let found = self.required::<usize>(key);
+        found.and_then(|found| self.checked_size(key, found)).unwrap_or(1)
     }
 
     /// As [`Keys::size`], for a key that may be missing or null.
-    pub(crate) fn optional_size(&mut self, key: &str) -> Result<Option<usize>, ModelError> {
-        self.optional::<usize>(key)?.map(|found| self.checked_size(key, found)).transpose()
+    pub(crate) fn optional_size(&mut self, key: &str) -> Option<usize> {
+        self.optional::<usize>(key).and_then(|found| self.checked_size(key, found))
     }
 
-    fn checked_size(&self, key: &str, found: usize) -> Result<usize, ModelError> {
+    fn checked_size(&self, key: &str, found: usize) -> Option<usize> {
         const LIMIT: usize = 1 << 24;
         if (1..=LIMIT).contains(&found) {
-            Ok(found)
-        } else {
-            Err(self.bad(key, &found, &format!("a size from 1 to {LIMIT}")))
+            return Some(found);
         }
+        self.bad(key, &found, &format!("a size from 1 to {LIMIT}"));
+        None
     }
 
     /// Takes the number of layers, whose bound is lower because a list of that length is made.
-    pub(crate) fn n_layers(&mut self, key: &str) -> Result<usize, ModelError> {
+    pub(crate) fn n_layers(&mut self, key: &str) -> usize {
         const LIMIT: usize = 4096;
-        let found = self.size(key)?;
+        let found = self.size(key);
         if found <= LIMIT {
-            Ok(found)
-        } else {
-            Err(self.bad(key, &found, &format!("at most {LIMIT} layers")))
+            return found;
         }
+        self.bad(key, &found, &format!("at most {LIMIT} layers"));
+        1
     }
 
     /// Takes a key that influences the computation and has only one supported value.
-    pub(crate) fn only(&mut self, key: &str, supported: impl Into<Value>) -> Result<(), ModelError> {
+    pub(crate) fn only(&mut self, key: &str, supported: impl Into<Value>) {
         let supported = supported.into();
-        match self.left.remove(key) {
-            None | Some(Value::Null) => Ok(()),
-            Some(found) if found == supported || self.is_excused(key) => Ok(()),
-            Some(found) => Err(self.bad(key, &found, &supported.to_string())),
+        if let Some(found) = self.left.remove(key).filter(|found| !found.is_null() && *found != supported) {
+            self.bad(key, &found, &supported.to_string());
         }
     }
 
@@ -143,29 +128,22 @@ impl Keys {
         self.left.entry(key).or_insert_with(|| value.into());
     }
 
-    /// Moves the value of another spelling to the name that the family uses.
-    ///
-    /// # Errors
-    ///
-    /// Fails if both are there with different values.
-    pub(crate) fn alias(&mut self, spelling: &str, name: &str) -> Result<(), ModelError> {
-        match (self.left.remove(spelling), self.left.get(name)) {
-            (None | Some(Value::Null), _) => Ok(()),
-            (Some(value), None | Some(Value::Null)) => {
+    /// Moves the value of another spelling to the name that the family uses. Different values of the two are a problem.
+    pub(crate) fn alias(&mut self, spelling: &str, name: &str) {
+        let Some(value) = self.left.remove(spelling).filter(|value| !value.is_null()) else { return };
+        match self.left.get(name).filter(|other| !other.is_null()) {
+            None => {
                 self.left.insert(name.to_owned(), value);
-                Ok(())
             }
-            (Some(value), Some(other)) if same(&value, other) || self.is_excused(spelling) => Ok(()),
-            (Some(value), Some(other)) => {
-                Err(self.contradiction(spelling, &value, &self.full(name), &other.clone()))
-            }
+            Some(other) if same(&value, other) => {}
+            Some(other) => self.contradiction(spelling, &value, &self.full(name), other),
         }
     }
 
     /// Takes an object, to be read by its own [`Keys`]. An empty one counts as absent.
-    pub(crate) fn nested(&mut self, key: &str) -> Result<Option<Keys>, ModelError> {
-        let left = self.optional::<Map<String, Value>>(key)?.filter(|left| !left.is_empty());
-        Ok(left.map(|left| self.below(key, left)))
+    pub(crate) fn nested(&mut self, key: &str) -> Option<Keys> {
+        let left = self.optional::<Map<String, Value>>(key).filter(|left| !left.is_empty())?;
+        Some(self.below(key, left))
     }
 
     /// An object without keys in place of a missing one, so that everything in it takes its default.
@@ -174,12 +152,7 @@ impl Keys {
     }
 
     fn below(&self, key: &str, left: Map<String, Value>) -> Keys {
-        Keys { prefix: self.full(key), left, shared: Rc::clone(&self.shared) }.with_dot()
-    }
-
-    fn with_dot(mut self) -> Self {
-        self.prefix.push('.');
-        self
+        Keys { prefix: format!("{}.", self.full(key)), left, findings: self.findings() }
     }
 
     /// Returns the `model_type` that the other keys leave no doubt about, and the evidence.
@@ -188,37 +161,26 @@ impl Keys {
     }
 
     /// Takes `auto_map`, which names code beside the checkpoint. Code with the name of transformers' own class is left alone:
-    /// transformers itself prefers its own.
-    ///
-    /// # Errors
-    ///
-    /// Fails for a class of a model that transformers does not have.
-    pub(super) fn own_code(&mut self, family: Family) -> Result<(), ModelError> {
-        let classes = self.optional::<Map<String, Value>>("auto_map")?.unwrap_or_default();
+    /// transformers itself prefers its own. A class of a model that transformers does not have is a problem.
+    pub(super) fn own_code(&mut self, family: Family) {
+        let classes = self.optional::<Map<String, Value>>("auto_map").unwrap_or_default();
         for (purpose, class) in classes.iter().filter(|(purpose, _)| purpose.starts_with("AutoModel")) {
             let name = class.as_str().and_then(|class| class.rsplit('.').next()).unwrap_or_default();
             if !recognise::is_class_of(name, family) {
                 let expected =
                     format!("a class of transformers' own `{family}`: other code computes other states");
-                let key = format!("auto_map.{purpose}");
-                if !self.is_excused(&key) {
-                    return Err(self.bad(&key, class, &expected));
-                }
+                self.bad(&format!("auto_map.{purpose}"), class, &expected);
             }
         }
-        Ok(())
     }
 
     /// Checks that what is left here and in another object has the same values where both have it.
-    pub(crate) fn agree(&self, other: &Keys) -> Result<(), ModelError> {
-        let differs = |key: &str, value: &Value| {
-            let other = other.left.get(key).filter(|other| !other.is_null() && !value.is_null());
-            other.filter(|other| !same(value, other)).cloned()
-        };
-        let difference = self.left.iter().find_map(|(key, value)| Some((key, value, differs(key, value)?)));
-        match difference.filter(|(key, ..)| !self.is_excused(key)) {
-            None => Ok(()),
-            Some((key, value, found)) => Err(self.contradiction(key, value, &other.full(key), &found)),
+    pub(crate) fn agree(&self, other: &Keys) {
+        for (key, value) in self.left.iter().filter(|(_, value)| !value.is_null()) {
+            let found = other.left.get(key).filter(|found| !found.is_null() && !same(value, found));
+            if let Some(found) = found {
+                self.contradiction(key, value, &other.full(key), found);
+            }
         }
     }
 
@@ -228,7 +190,7 @@ impl Keys {
     }
 
     /// Takes the id of the BOS token, or none if the config names none.
-    pub(crate) fn bos_token_id(&mut self) -> Result<Option<u32>, ModelError> {
+    pub(crate) fn bos_token_id(&mut self) -> Option<u32> {
         self.optional("bos_token_id")
     }
 
@@ -238,61 +200,40 @@ impl Keys {
     }
 
     /// Ends the reading. The keys that are left must be without influence.
-    pub(crate) fn finish(self, family: &str, without_influence: &[&str]) -> Result<(), ModelError> {
+    pub(crate) fn finish(self, family: &str, without_influence: &[&str]) {
         let known = |key: &str| WITHOUT_INFLUENCE.contains(&key) || without_influence.contains(&key);
-        for (key, value) in self.left.iter().filter(|(key, value)| !value.is_null() && !self.is_excused(key))
-        {
+        for (key, value) in self.left.iter().filter(|(_, value)| !value.is_null()) {
             match announced(key, value, family) {
-                Announced::Refused(expected) => return Err(self.bad(key, value, &expected)),
+                Announced::Refused(expected) => self.bad(key, value, &expected),
                 Announced::Nothing => {}
                 Announced::Unknown if known(key) => {}
-                Announced::Unknown => self.shared.unread.borrow_mut().push(self.full(key)),
+                Announced::Unknown => self.findings.unread.borrow_mut().push(self.full(key)),
             }
         }
-        Ok(())
     }
 
-    /// Returns a handle to the facts that the reading collects.
-    pub(crate) fn findings(&self) -> Findings {
-        Findings(Rc::clone(&self.shared))
-    }
-
-    fn stand_in<T>(&mut self, key: &str, value: T) -> T {
-        self.left.remove(key);
-        self.shared.stood_in.set(true);
-        value
-    }
-
-    /// Whether a fault is known in an object.
-    pub(super) fn is_excused_within(&self, key: &str) -> bool {
-        let prefix = format!("{}.", self.full(key));
-        self.shared.excused.iter().any(|excused| excused.starts_with(&prefix))
-    }
-
-    fn is_excused(&self, key: &str) -> bool {
-        !self.shared.excused.is_empty() && self.shared.excused.contains(&self.full(key))
-    }
-
+    /// Returns the full name of a key of this object.
     pub(super) fn full(&self, key: &str) -> String {
         format!("{}{key}", self.prefix)
     }
 }
 
-/// The facts that reading a config yields beside its description.
-#[derive(Debug)]
-pub(crate) struct Findings(Rc<Shared>);
-
 impl Findings {
     /// Returns the keys that are not read, in order.
     pub(crate) fn unread(&self) -> Vec<String> {
-        let mut keys = self.0.unread.take();
+        let mut keys = self.unread.take();
         keys.sort();
         keys
     }
 
-    /// Returns whether the error may be due to a stand-in alone.
-    pub(crate) fn doubtful(&self) -> bool {
-        self.0.doubtful.get()
+    /// Returns the problems, in the order in which the keys were read.
+    pub(crate) fn problems(&self) -> Vec<ConfigProblem> {
+        self.problems.take()
+    }
+
+    /// Returns the number of problems so far.
+    pub(super) fn count(&self) -> usize {
+        self.problems.borrow().len()
     }
 }
 

@@ -7,10 +7,7 @@ use super::{
     rotary::{self, Surroundings},
     settings::{activation, bias, head, heads, positive},
 };
-use crate::{
-    config::{Residual, Span},
-    error::ModelError,
-};
+use crate::config::{Residual, Span};
 
 /// Shared with Mistral, whose checkpoints use the same names.
 pub(super) const NAMES: Names = Names {
@@ -44,24 +41,24 @@ const WITHOUT_INFLUENCE: &[&str] = &[
     "pretraining_tp",
 ];
 
-pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
-    let sizes = Sizes::take(&mut keys)?;
-    let heads = heads(&mut keys, sizes.hidden_size)?;
-    let activation = activation(&mut keys, "hidden_act", "silu")?;
-    let max_position_embeddings = keys.optional_size("max_position_embeddings")?.unwrap_or(2048);
-    let eps = positive(&mut keys, "rms_norm_eps", 1e-6)?;
+pub(super) fn describe(mut keys: Keys) -> Description {
+    let sizes = Sizes::take(&mut keys);
+    let heads = heads(&mut keys, sizes.hidden_size);
+    let activation = activation(&mut keys, "hidden_act", "silu");
+    let max_position_embeddings = keys.optional_size("max_position_embeddings").unwrap_or(2048);
+    let eps = positive(&mut keys, "rms_norm_eps", 1e-6);
     // One flag for all four projections of the attention.
-    let attention_bias = bias(&mut keys, "attention_bias")?;
-    let mlp_bias = bias(&mut keys, "mlp_bias")?;
-    let head = head(&mut keys, false)?;
+    let attention_bias = bias(&mut keys, "attention_bias");
+    let mlp_bias = bias(&mut keys, "mlp_bias");
+    let head = head(&mut keys, false);
     let surroundings = Surroundings {
         d_head: heads.d_head,
         max_len: max_position_embeddings,
         original_len: None,
         default_base: 10_000.0,
     };
-    let rotary = rotary::take(&mut keys, &surroundings)?;
-    keys.finish("llama", WITHOUT_INFLUENCE)?;
+    let rotary = rotary::take(&mut keys, &surroundings);
+    keys.finish("llama", WITHOUT_INFLUENCE);
 
     let gated = Gated {
         family: Family::Llama,
@@ -77,5 +74,5 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
         head,
         layers: vec![(Span::Full, Some(rotary)); sizes.num_hidden_layers],
     };
-    Ok(gated.describe())
+    gated.describe()
 }

@@ -7,10 +7,7 @@ use super::{
     rotary::{self, Surroundings},
     settings::{activation, head, heads, positive, uniform_span},
 };
-use crate::{
-    config::{Bias, Residual},
-    error::ModelError,
-};
+use crate::config::{Bias, Residual};
 
 const WITHOUT_INFLUENCE: &[&str] = &[
     "attention_dropout",
@@ -18,24 +15,24 @@ const WITHOUT_INFLUENCE: &[&str] = &[
     "layer_types",
 ];
 
-pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
-    let sizes = Sizes::take(&mut keys)?;
+pub(super) fn describe(mut keys: Keys) -> Description {
+    let sizes = Sizes::take(&mut keys);
     // The only family with a default for the grouped heads.
     keys.default_to("num_key_value_heads", 8);
-    let heads = heads(&mut keys, sizes.hidden_size)?;
-    let activation = activation(&mut keys, "hidden_act", "silu")?;
-    let max_position_embeddings = keys.optional_size("max_position_embeddings")?.unwrap_or(131_072);
-    let eps = positive(&mut keys, "rms_norm_eps", 1e-6)?;
-    let span = uniform_span(&mut keys, Some(4096))?;
-    let head = head(&mut keys, false)?;
+    let heads = heads(&mut keys, sizes.hidden_size);
+    let activation = activation(&mut keys, "hidden_act", "silu");
+    let max_position_embeddings = keys.optional_size("max_position_embeddings").unwrap_or(131_072);
+    let eps = positive(&mut keys, "rms_norm_eps", 1e-6);
+    let span = uniform_span(&mut keys, Some(4096));
+    let head = head(&mut keys, false);
     let surroundings = Surroundings {
         d_head: heads.d_head,
         max_len: max_position_embeddings,
         original_len: None,
         default_base: 10_000.0,
     };
-    let rotary = rotary::take(&mut keys, &surroundings)?;
-    keys.finish("mistral", WITHOUT_INFLUENCE)?;
+    let rotary = rotary::take(&mut keys, &surroundings);
+    keys.finish("mistral", WITHOUT_INFLUENCE);
 
     let gated = Gated {
         family: Family::Mistral,
@@ -51,5 +48,5 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
         head,
         layers: vec![(span, Some(rotary)); sizes.num_hidden_layers],
     };
-    Ok(gated.describe())
+    gated.describe()
 }

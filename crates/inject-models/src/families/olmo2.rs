@@ -8,10 +8,7 @@ use super::{
     rotary::{self, Surroundings},
     settings::{activation, bias, head, heads, positive},
 };
-use crate::{
-    config::{Bias, QkNorm, Residual, Span},
-    error::ModelError,
-};
+use crate::config::{Bias, QkNorm, Residual, Span};
 
 pub(super) const NAMES: Names = Names {
     attention_norm: "",
@@ -28,22 +25,22 @@ const WITHOUT_INFLUENCE: &[&str] = &["attention_dropout"];
 /// # Source
 ///
 /// Hugging Face transformers 5.23, `modeling_olmo2.py` and `configuration_olmo2.py`.
-pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
-    let sizes = Sizes::take(&mut keys)?;
-    let heads = heads(&mut keys, sizes.hidden_size)?;
-    let activation = activation(&mut keys, "hidden_act", "silu")?;
-    let max_position_embeddings = keys.optional_size("max_position_embeddings")?.unwrap_or(2048);
-    let eps = positive(&mut keys, "rms_norm_eps", 1e-5)?;
-    let attention_bias = bias(&mut keys, "attention_bias")?;
-    let head = head(&mut keys, false)?;
+pub(super) fn describe(mut keys: Keys) -> Description {
+    let sizes = Sizes::take(&mut keys);
+    let heads = heads(&mut keys, sizes.hidden_size);
+    let activation = activation(&mut keys, "hidden_act", "silu");
+    let max_position_embeddings = keys.optional_size("max_position_embeddings").unwrap_or(2048);
+    let eps = positive(&mut keys, "rms_norm_eps", 1e-5);
+    let attention_bias = bias(&mut keys, "attention_bias");
+    let head = head(&mut keys, false);
     let surroundings = Surroundings {
         d_head: heads.d_head,
         max_len: max_position_embeddings,
         original_len: None,
         default_base: 10_000.0,
     };
-    let rotary = rotary::take(&mut keys, &surroundings)?;
-    keys.finish("olmo2", WITHOUT_INFLUENCE)?;
+    let rotary = rotary::take(&mut keys, &surroundings);
+    keys.finish("olmo2", WITHOUT_INFLUENCE);
 
     let gated = Gated {
         family: Family::Olmo2,
@@ -59,5 +56,5 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
         head,
         layers: vec![(Span::Full, Some(rotary)); sizes.num_hidden_layers],
     };
-    Ok(gated.describe())
+    gated.describe()
 }

@@ -7,10 +7,7 @@ use super::{
     rotary::{self, Surroundings},
     settings::{activation, head, heads, positive, uniform_span},
 };
-use crate::{
-    config::{Bias, Residual},
-    error::ModelError,
-};
+use crate::config::{Bias, Residual};
 
 pub(super) const NAMES: Names = Names {
     prefixes: &["model.", ""],
@@ -41,20 +38,20 @@ const WITHOUT_INFLUENCE: &[&str] = &[
     "resid_pdrop",
 ];
 
-pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
-    let sizes = Sizes::take(&mut keys)?;
-    let heads = heads(&mut keys, sizes.hidden_size)?;
-    let activation = activation(&mut keys, "hidden_act", "silu")?;
-    let max_position_embeddings = keys.optional_size("max_position_embeddings")?.unwrap_or(4096);
+pub(super) fn describe(mut keys: Keys) -> Description {
+    let sizes = Sizes::take(&mut keys);
+    let heads = heads(&mut keys, sizes.hidden_size);
+    let activation = activation(&mut keys, "hidden_act", "silu");
+    let max_position_embeddings = keys.optional_size("max_position_embeddings").unwrap_or(4096);
     let original_max_position_embeddings =
-        keys.optional_size("original_max_position_embeddings")?.unwrap_or(4096);
-    let eps = positive(&mut keys, "rms_norm_eps", 1e-5)?;
-    let span = uniform_span(&mut keys, None)?;
-    let head = head(&mut keys, false)?;
+        keys.optional_size("original_max_position_embeddings").unwrap_or(4096);
+    let eps = positive(&mut keys, "rms_norm_eps", 1e-5);
+    let span = uniform_span(&mut keys, None);
+    let head = head(&mut keys, false);
     // Present in Phi-4-mini's file, and false there.
-    keys.only("attention_bias", false)?;
-    keys.only("mlp_bias", false)?;
-    keys.only("lm_head_bias", false)?;
+    keys.only("attention_bias", false);
+    keys.only("mlp_bias", false);
+    keys.only("lm_head_bias", false);
     let surroundings = Surroundings {
         d_head: heads.d_head,
         max_len: max_position_embeddings,
@@ -62,8 +59,8 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
         original_len: Some(original_max_position_embeddings),
         default_base: 10_000.0,
     };
-    let rotary = rotary::take(&mut keys, &surroundings)?;
-    keys.finish("phi3", WITHOUT_INFLUENCE)?;
+    let rotary = rotary::take(&mut keys, &surroundings);
+    keys.finish("phi3", WITHOUT_INFLUENCE);
 
     let gated = Gated {
         family: Family::Phi3,
@@ -79,5 +76,5 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
         head,
         layers: vec![(span, Some(rotary)); sizes.num_hidden_layers],
     };
-    Ok(gated.describe())
+    gated.describe()
 }

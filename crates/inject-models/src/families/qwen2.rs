@@ -7,36 +7,33 @@ use super::{
     gated::{Gated, Sizes},
     keys::Keys,
     rotary::{self, Surroundings},
-    settings::{activation, head, heads, positive},
+    settings::{activation, head, heads, one_a_layer, positive},
 };
-use crate::{
-    config::{Bias, Residual, Span},
-    error::ModelError,
-};
+use crate::config::{Bias, Residual, Span};
 
 const WITHOUT_INFLUENCE: &[&str] = &["attention_dropout"];
 
 /// # Source
 ///
 /// Hugging Face transformers 5.23, `modeling_qwen2.py` and `configuration_qwen2.py`.
-pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
-    let sizes = Sizes::take(&mut keys)?;
+pub(super) fn describe(mut keys: Keys) -> Description {
+    let sizes = Sizes::take(&mut keys);
     // A missing key has a default, and null means as many as there are query heads.
     keys.default_to("num_key_value_heads", 32);
-    let heads = heads(&mut keys, sizes.hidden_size)?;
-    let activation = activation(&mut keys, "hidden_act", "silu")?;
-    let max_position_embeddings = keys.optional_size("max_position_embeddings")?.unwrap_or(32_768);
-    let eps = positive(&mut keys, "rms_norm_eps", 1e-6)?;
-    let spans = spans(&mut keys, sizes.num_hidden_layers)?;
-    let head = head(&mut keys, false)?;
+    let heads = heads(&mut keys, sizes.hidden_size);
+    let activation = activation(&mut keys, "hidden_act", "silu");
+    let max_position_embeddings = keys.optional_size("max_position_embeddings").unwrap_or(32_768);
+    let eps = positive(&mut keys, "rms_norm_eps", 1e-6);
+    let spans = spans(&mut keys, sizes.num_hidden_layers);
+    let head = head(&mut keys, false);
     let surroundings = Surroundings {
         d_head: heads.d_head,
         max_len: max_position_embeddings,
         original_len: None,
         default_base: 10_000.0,
     };
-    let rotary = rotary::take(&mut keys, &surroundings)?;
-    keys.finish("qwen2", WITHOUT_INFLUENCE)?;
+    let rotary = rotary::take(&mut keys, &surroundings);
+    keys.finish("qwen2", WITHOUT_INFLUENCE);
 
     let gated = Gated {
         family: Family::Qwen2,
@@ -53,7 +50,7 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
         head,
         layers: spans.into_iter().map(|span| (span, Some(rotary.clone()))).collect(),
     };
-    Ok(gated.describe())
+    gated.describe()
 }
 
 /// The kind of attention of one layer.
@@ -68,12 +65,12 @@ pub(super) enum Kind {
 
 /// Takes the keys that give each layer its span, of Qwen2 and Qwen3: `layer_types`, or the older `max_window_layers`, the
 /// number of layers with full attention before those with a window. There is a window only if `use_sliding_window` is set.
-pub(super) fn spans(keys: &mut Keys, n_layers: usize) -> Result<Vec<Span>, ModelError> {
-    let use_sliding_window = keys.or("use_sliding_window", false)?;
+pub(super) fn spans(keys: &mut Keys, n_layers: usize) -> Vec<Span> {
+    let use_sliding_window = keys.or("use_sliding_window", false);
     keys.default_to("sliding_window", 4096);
-    let sliding_window = keys.optional_size("sliding_window")?.filter(|_| use_sliding_window);
-    let max_window_layers = keys.or("max_window_layers", 28_usize)?;
-    let layer_types = layer_types(keys, n_layers)?.unwrap_or_else(|| {
+    let sliding_window = keys.optional_size("sliding_window").filter(|_| use_sliding_window);
+    let max_window_layers = keys.or("max_window_layers", 28_usize);
+    let layer_types = layer_types(keys, n_layers).unwrap_or_else(|| {
         let kind = |layer: usize| match sliding_window.is_some() && layer >= max_window_layers {
             true => Kind::SlidingAttention,
             false => Kind::FullAttention,
@@ -84,26 +81,22 @@ pub(super) fn spans(keys: &mut Keys, n_layers: usize) -> Result<Vec<Span>, Model
 }
 
 /// Takes `layer_types` and checks that it has one kind a layer.
-pub(super) fn layer_types(keys: &mut Keys, n_layers: usize) -> Result<Option<Vec<Kind>>, ModelError> {
-    match keys.optional::<Vec<Kind>>("layer_types")? {
-        Some(kinds) if kinds.len() != n_layers => {
-            Err(keys.bad("layer_types", &kinds, &format!("one kind for each of the {n_layers} layers")))
-        }
-        kinds => Ok(kinds),
-    }
+pub(super) fn layer_types(keys: &mut Keys, n_layers: usize) -> Option<Vec<Kind>> {
+    let kinds = keys.optional::<Vec<Kind>>("layer_types")?;
+    one_a_layer(keys, "layer_types", &kinds, ("num_hidden_layers", n_layers));
+    Some(kinds)
 }
 
 /// The spans of layers of these kinds.
-pub(super) fn spans_of(keys: &Keys, kinds: &[Kind], window: Option<usize>) -> Result<Vec<Span>, ModelError> {
+pub(super) fn spans_of(keys: &Keys, kinds: &[Kind], window: Option<usize>) -> Vec<Span> {
+    // transformers cannot make the mask of such a layer.
+    if window.is_none() && kinds.contains(&Kind::SlidingAttention) {
+        let expected = "a number of keys, with `use_sliding_window` set: `layer_types` has sliding layers";
+        keys.misfit("sliding_window", &Value::Null, expected, &["use_sliding_window"]);
+    }
     let span = |kind: &Kind| match (kind, window) {
-        (Kind::FullAttention, _) => Ok(Span::Full),
-        (Kind::SlidingAttention, Some(window)) => Ok(Span::Window(window)),
-        // transformers cannot make the mask of such a layer.
-        (Kind::SlidingAttention, None) => {
-            let expected =
-                "a number of keys, with `use_sliding_window` set: `layer_types` has sliding layers";
-            Err(keys.bad("sliding_window", &Value::Null, expected))
-        }
+        (Kind::SlidingAttention, Some(window)) => Span::Window(window),
+        (Kind::SlidingAttention, None) | (Kind::FullAttention, _) => Span::Full,
     };
     kinds.iter().map(span).collect()
 }

@@ -8,10 +8,7 @@ use super::{
     rotary::{self, Surroundings},
     settings::{activation, bias, head, heads, positive},
 };
-use crate::{
-    config::{Bias, QkNorm, Residual},
-    error::ModelError,
-};
+use crate::config::{Bias, QkNorm, Residual};
 
 pub(super) const NAMES: Names =
     Names { q_norm: "self_attn.q_norm", k_norm: "self_attn.k_norm", ..llama::NAMES };
@@ -21,27 +18,27 @@ const WITHOUT_INFLUENCE: &[&str] = &["attention_dropout"];
 /// # Source
 ///
 /// Hugging Face transformers 5.23, `modeling_qwen3.py` and `configuration_qwen3.py`.
-pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
-    let sizes = Sizes::take(&mut keys)?;
+pub(super) fn describe(mut keys: Keys) -> Description {
+    let sizes = Sizes::take(&mut keys);
     // Missing keys have defaults. A null number of key and value heads means as many as there are query heads.
     keys.default_to("num_key_value_heads", 32);
     keys.default_to("head_dim", 128);
-    let heads = heads(&mut keys, sizes.hidden_size)?;
-    let activation = activation(&mut keys, "hidden_act", "silu")?;
-    let max_position_embeddings = keys.optional_size("max_position_embeddings")?.unwrap_or(32_768);
-    let eps = positive(&mut keys, "rms_norm_eps", 1e-6)?;
+    let heads = heads(&mut keys, sizes.hidden_size);
+    let activation = activation(&mut keys, "hidden_act", "silu");
+    let max_position_embeddings = keys.optional_size("max_position_embeddings").unwrap_or(32_768);
+    let eps = positive(&mut keys, "rms_norm_eps", 1e-6);
     // One flag for all four projections of the attention.
-    let attention_bias = bias(&mut keys, "attention_bias")?;
-    let spans = qwen2::spans(&mut keys, sizes.num_hidden_layers)?;
-    let head = head(&mut keys, false)?;
+    let attention_bias = bias(&mut keys, "attention_bias");
+    let spans = qwen2::spans(&mut keys, sizes.num_hidden_layers);
+    let head = head(&mut keys, false);
     let surroundings = Surroundings {
         d_head: heads.d_head,
         max_len: max_position_embeddings,
         original_len: None,
         default_base: 10_000.0,
     };
-    let rotary = rotary::take(&mut keys, &surroundings)?;
-    keys.finish("qwen3", WITHOUT_INFLUENCE)?;
+    let rotary = rotary::take(&mut keys, &surroundings);
+    keys.finish("qwen3", WITHOUT_INFLUENCE);
 
     let gated = Gated {
         family: Family::Qwen3,
@@ -57,5 +54,5 @@ pub(super) fn describe(mut keys: Keys) -> Result<Description, ModelError> {
         head,
         layers: spans.into_iter().map(|span| (span, Some(rotary.clone()))).collect(),
     };
-    Ok(gated.describe())
+    gated.describe()
 }

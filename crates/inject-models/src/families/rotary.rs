@@ -6,11 +6,11 @@
 //! them into `rope_parameters`. If a value stands in both places, the inner one counts, as in Hugging Face transformers
 //! 5.23, `modeling_rope_utils.py` (`standardize_rope_params`).
 
-use super::keys::Keys;
-use crate::{
-    config::{RotaryConfig, RotaryScaling},
-    error::ModelError,
+use super::{
+    keys::Keys,
+    settings::{WIDTH_OF_HEADS, required_positive},
 };
+use crate::config::{RotaryConfig, RotaryScaling};
 
 /// The settings of a model that its rotary settings depend on.
 pub(super) struct Surroundings {
@@ -24,11 +24,11 @@ pub(super) struct Surroundings {
 }
 
 /// Takes all rotary keys of a family with one kind of rotary layer.
-pub(super) fn take(keys: &mut Keys, surroundings: &Surroundings) -> Result<RotaryConfig, ModelError> {
-    let outer_base = keys.optional::<f64>("rope_theta")?;
-    let outer_partial = keys.optional::<f64>("partial_rotary_factor")?;
+pub(super) fn take(keys: &mut Keys, surroundings: &Surroundings) -> RotaryConfig {
+    let outer_base = keys.optional::<f64>("rope_theta");
+    let outer_partial = keys.optional::<f64>("partial_rotary_factor");
     let read = |inner: Keys| parse(inner, outer_base, outer_partial, surroundings);
-    match (keys.nested("rope_scaling")?, keys.nested("rope_parameters")?) {
+    match (keys.nested("rope_scaling"), keys.nested("rope_parameters")) {
         (Some(older), Some(newer)) => both(keys, older, newer, read),
         (older, newer) => read(older.or(newer).unwrap_or_else(|| keys.empty("rope_parameters"))),
     }
@@ -39,18 +39,20 @@ pub(super) fn both(
     keys: &Keys,
     mut older: Keys,
     mut newer: Keys,
-    read: impl Fn(Keys) -> Result<RotaryConfig, ModelError>,
-) -> Result<RotaryConfig, ModelError> {
-    older.alias("type", "rope_type")?;
-    newer.alias("type", "rope_type")?;
-    older.agree(&newer)?;
+    read: impl Fn(Keys) -> RotaryConfig,
+) -> RotaryConfig {
+    let findings = keys.findings();
+    let before = findings.count();
+    older.alias("type", "rope_type");
+    newer.alias("type", "rope_type");
+    older.agree(&newer);
     let texts = (older.value(), newer.value());
-    let (older, newer) = (read(older)?, read(newer)?);
-    if older == newer || keys.is_excused_within("rope_scaling") {
-        Ok(older)
-    } else {
-        Err(keys.contradiction("rope_scaling", &texts.0, "rope_parameters", &texts.1))
+    let (older, newer) = (read(older), read(newer));
+    // Where a problem is known, the difference may follow from it.
+    if older != newer && findings.count() == before {
+        keys.contradiction("rope_scaling", &texts.0, "rope_parameters", &texts.1);
     }
+    older
 }
 
 /// Reads one object of rotary settings, of either spelling.
@@ -59,108 +61,112 @@ pub(super) fn parse(
     outer_base: Option<f64>,
     outer_partial: Option<f64>,
     surroundings: &Surroundings,
-) -> Result<RotaryConfig, ModelError> {
-    // transformers reads the older `type` only if there is no `rope_type`. Some Phi-3 files have both, with an old name
-    // for the same kind, so a difference is judged by the meaning.
-    let older_kind = keys.optional::<String>("type")?;
-    let newer_kind = keys.optional::<String>("rope_type")?;
-    let kind_of = |name: &str| {
-        match name {
-            "su" => "longrope",
-            // Only Phi-3 keeps this length outside the rotary settings, and its first configs call longrope `yarn` too.
-            "yarn" if surroundings.original_len.is_some() => "longrope",
-            other => other,
-        }
-        .to_owned()
-    };
-    let kinds = (older_kind.as_deref().map(kind_of), newer_kind.as_deref().map(kind_of));
-    let kind = match kinds {
-        (Some(older), Some(newer)) if older != newer => {
-            return Err(keys.contradiction("type", &older.into(), &keys.full("rope_type"), &newer.into()));
-        }
-        (older, newer) => newer.or(older).unwrap_or_else(|| "default".to_owned()),
-    };
-    let base = keys.optional::<f64>("rope_theta")?.or(outer_base).unwrap_or(surroundings.default_base);
-    let partial = keys.optional::<f64>("partial_rotary_factor")?.or(outer_partial);
-    let scaling = match kind.as_str() {
-        "default" => {
-            keys.optional::<f64>("factor")?.filter(|&factor| factor != 1.0).map_or(Ok(()), |factor| {
-                Err(keys.misfit("factor", &factor, "no factor beside rope_type `default`"))
-            })?;
-            RotaryScaling::None
-        }
-        "linear" => RotaryScaling::Linear { factor: positive(&mut keys, "factor")? },
-        "llama3" => llama3(&mut keys, surroundings)?,
-        "longrope" => long_rope(&mut keys, surroundings)?,
-        _ => return Err(keys.bad("rope_type", &kind, "`default`, `linear`, `llama3` or `longrope`")),
-    };
+) -> RotaryConfig {
+    let kind = kind(&mut keys, surroundings);
+    let base = keys.optional::<f64>("rope_theta").or(outer_base).unwrap_or(surroundings.default_base);
     if !(base.is_finite() && base > 0.0) {
-        return Err(keys.bad("rope_theta", &base, "a positive number"));
+        keys.bad("rope_theta", &base, "a positive number");
     }
+    let partial = keys.optional::<f64>("partial_rotary_factor").or(outer_partial).unwrap_or(1.0);
     // The product is truncated, not rounded, as in the reference.
-    let rotary_dim = (surroundings.d_head as f64 * partial.unwrap_or(1.0)) as usize;
+    let rotary_dim = (surroundings.d_head as f64 * partial) as usize;
     if rotary_dim == 0 || rotary_dim > surroundings.d_head || !rotary_dim.is_multiple_of(2) {
         let expected = format!(
             "a share of the {} coordinates of a head that is an even number from 2 on; this one is {rotary_dim}",
             surroundings.d_head
         );
-        return Err(keys.misfit("partial_rotary_factor", &partial.unwrap_or(1.0), &expected));
+        keys.misfit("partial_rotary_factor", &partial, &expected, &[WIDTH_OF_HEADS, OF_SHARE].concat());
     }
-    if let RotaryScaling::LongRope { short_factor, long_factor, .. } = &scaling {
-        for (key, factors) in [("short_factor", short_factor), ("long_factor", long_factor)] {
-            if factors.len() != rotary_dim / 2 {
-                return Err(keys.misfit(key, factors, &format!("{} factors", rotary_dim / 2)));
+    let scaling = match kind.as_str() {
+        "default" => {
+            if let Some(factor) = keys.optional::<f64>("factor").filter(|&factor| factor != 1.0) {
+                let expected = "no factor beside rope_type `default`";
+                keys.misfit("factor", &factor, expected, &["rope_type", "type"]);
             }
+            RotaryScaling::None
         }
-    }
+        "linear" => RotaryScaling::Linear { factor: required_positive(&mut keys, "factor") },
+        "llama3" => llama3(&mut keys, surroundings),
+        "longrope" => long_rope(&mut keys, surroundings, rotary_dim / 2),
+        _ => {
+            keys.bad("rope_type", &kind, "`default`, `linear`, `llama3` or `longrope`");
+            RotaryScaling::None
+        }
+    };
     // transformers writes this key beside every kind of scaling. Only the kinds above that name it use it.
-    keys.finish("rotary", &["original_max_position_embeddings"])?;
-    Ok(RotaryConfig { rotary_dim, base, scaling })
+    keys.finish("rotary", &["original_max_position_embeddings"]);
+    RotaryConfig { rotary_dim, base, scaling }
 }
 
-fn llama3(keys: &mut Keys, surroundings: &Surroundings) -> Result<RotaryScaling, ModelError> {
-    let factor = positive(keys, "factor")?;
-    let low_freq_factor = positive(keys, "low_freq_factor")?;
-    let high_freq_factor = positive(keys, "high_freq_factor")?;
-    let original_len = original_len(keys, surroundings)? as f64;
+/// The keys that give the share of the coordinates that rotate.
+const OF_SHARE: &[&str] = &["partial_rotary_factor", "rotary_pct"];
+
+/// Takes the kind of scaling.
+fn kind(keys: &mut Keys, surroundings: &Surroundings) -> String {
+    // transformers reads the older `type` only if there is no `rope_type`. Some Phi-3 files have both, with an old name
+    // for the same kind, so a difference is judged by the meaning.
+    let mut of = |key: &str| {
+        keys.optional::<String>(key).map(|name| match name.as_str() {
+            "su" => "longrope".to_owned(),
+            // Only Phi-3 keeps this length outside the rotary settings, and its first configs call longrope `yarn` too.
+            "yarn" if surroundings.original_len.is_some() => "longrope".to_owned(),
+            _ => name,
+        })
+    };
+    let (older, newer) = (of("type"), of("rope_type"));
+    if let (Some(older), Some(newer)) = (&older, &newer)
+        && older != newer
+    {
+        let other = keys.full("rope_type");
+        keys.contradiction("type", &older.as_str().into(), &other, &newer.as_str().into());
+    }
+    newer.or(older).unwrap_or_else(|| "default".to_owned())
+}
+
+fn llama3(keys: &mut Keys, surroundings: &Surroundings) -> RotaryScaling {
+    let factor = required_positive(keys, "factor");
+    let low_freq_factor = required_positive(keys, "low_freq_factor");
+    let high_freq_factor = required_positive(keys, "high_freq_factor");
+    let original_len = original_len(keys, surroundings) as f64;
     // The ramp between the two is divided by its length.
     if high_freq_factor <= low_freq_factor {
         let expected = format!("more than the low_freq_factor {low_freq_factor}");
-        return Err(keys.bad("high_freq_factor", &high_freq_factor, &expected));
+        keys.misfit("high_freq_factor", &high_freq_factor, &expected, &["low_freq_factor"]);
     }
-    Ok(RotaryScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_len })
+    RotaryScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_len }
 }
 
-fn long_rope(keys: &mut Keys, surroundings: &Surroundings) -> Result<RotaryScaling, ModelError> {
-    let original_len = original_len(keys, surroundings)?;
-    let short_factor = keys.required::<Vec<f64>>("short_factor")?;
-    let long_factor = keys.required::<Vec<f64>>("long_factor")?;
-    let stretch = match keys.optional::<f64>("factor")? {
-        Some(factor) => factor,
-        None => surroundings.max_len as f64 / original_len as f64,
-    };
-    let attention_factor = match keys.optional::<f64>("attention_factor")? {
+fn long_rope(keys: &mut Keys, surroundings: &Surroundings, pairs: usize) -> RotaryScaling {
+    let original_len = original_len(keys, surroundings);
+    let short_factor = factors(keys, "short_factor", pairs);
+    let long_factor = factors(keys, "long_factor", pairs);
+    let stretch = keys.optional::<f64>("factor");
+    let stretch = stretch.unwrap_or(surroundings.max_len as f64 / original_len as f64);
+    let attention_factor = match keys.optional::<f64>("attention_factor") {
         Some(factor) => factor,
         None if stretch <= 1.0 => 1.0,
         None => (1.0 + stretch.ln() / (original_len as f64).ln()).sqrt(),
     };
-    for (key, factors) in [("short_factor", &short_factor), ("long_factor", &long_factor)] {
-        if !factors.iter().all(|factor| factor.is_finite() && *factor > 0.0) {
-            return Err(keys.bad(key, factors, "positive numbers"));
-        }
-    }
     if !(attention_factor.is_finite() && attention_factor > 0.0) {
-        return Err(keys.bad("attention_factor", &attention_factor, "a positive number"));
+        let lengths = ["original_max_position_embeddings", "max_position_embeddings", "factor"];
+        keys.misfit("attention_factor", &attention_factor, "a positive number", &lengths);
     }
-    Ok(RotaryScaling::LongRope { short_factor, long_factor, original_len, attention_factor })
+    RotaryScaling::LongRope { short_factor, long_factor, original_len, attention_factor }
 }
 
-fn original_len(keys: &mut Keys, surroundings: &Surroundings) -> Result<usize, ModelError> {
-    let inner = keys.optional_size("original_max_position_embeddings")?;
-    Ok(surroundings.original_len.or(inner).unwrap_or(surroundings.max_len))
+/// Takes the factors of the frequencies, one for each pair of coordinates that rotates.
+fn factors(keys: &mut Keys, key: &str, pairs: usize) -> Vec<f64> {
+    let factors = keys.required::<Vec<f64>>(key).unwrap_or_default();
+    if !factors.iter().all(|factor| factor.is_finite() && *factor > 0.0) {
+        keys.bad(key, &factors, "positive numbers");
+    }
+    if factors.len() != pairs {
+        keys.misfit(key, &factors, &format!("{pairs} factors"), &[WIDTH_OF_HEADS, OF_SHARE].concat());
+    }
+    factors
 }
 
-fn positive(keys: &mut Keys, key: &str) -> Result<f64, ModelError> {
-    let found = keys.required::<f64>(key)?;
-    if found.is_finite() && found > 0.0 { Ok(found) } else { Err(keys.bad(key, &found, "a positive number")) }
+fn original_len(keys: &mut Keys, surroundings: &Surroundings) -> usize {
+    let inner = keys.optional_size("original_max_position_embeddings");
+    surroundings.original_len.or(inner).unwrap_or(surroundings.max_len)
 }

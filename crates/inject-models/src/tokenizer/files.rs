@@ -27,7 +27,8 @@ impl TokenizerFiles {
         if place.is_dir() {
             let [json, vocab, merges] =
                 ["tokenizer.json", "vocab.json", "merges.txt"].map(|name| place.join(name));
-            return if json.is_file() {
+            // A link that leads nowhere is a tokenizer that cannot be read.
+            return if json.is_file() || json.is_symlink() {
                 Some(TokenizerFiles::Json(json))
             } else if vocab.is_file() && merges.is_file() {
                 Some(TokenizerFiles::ByteLevel { vocab, merges })

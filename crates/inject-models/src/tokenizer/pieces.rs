@@ -205,19 +205,23 @@ impl Around<'_> {
     }
 }
 
-/// Returns the normaliser that writes signs for spaces after `first`, and the decoder that undoes it.
-pub(crate) fn signs_for_spaces(begins_with_space: bool, mut first: Vec<Value>) -> (Value, Value) {
+/// Returns the normaliser that writes signs for spaces after the others.
+pub(crate) fn signs_for_spaces(mut others: Vec<Value>) -> Value {
+    others.push(json!({ "type": "Replace", "pattern": { "String": " " }, "content": SPACE }));
+    json!({ "type": "Sequence", "normalizers": others })
+}
+
+/// Returns the decoder that writes spaces for signs. It takes the space off with which every text begins.
+pub(crate) fn spaces_for_signs(begins_with_space: bool) -> Value {
     let mut decoders = vec![
         json!({ "type": "Replace", "pattern": { "String": SPACE }, "content": " " }),
         json!({ "type": "ByteFallback" }),
         json!({ "type": "Fuse" }),
     ];
     if begins_with_space {
-        first.push(json!({ "type": "Prepend", "prepend": SPACE }));
         decoders.push(json!({ "type": "Strip", "content": " ", "start": 1, "stop": 0 }));
     }
-    first.push(json!({ "type": "Replace", "pattern": { "String": " " }, "content": SPACE }));
-    (json!({ "type": "Sequence", "normalizers": first }), json!({ "type": "Sequence", "decoders": decoders }))
+    json!({ "type": "Sequence", "decoders": decoders })
 }
 
 fn part<T: DeserializeOwned>(description: Option<Value>) -> tokenizers::Result<Option<T>> {

@@ -13,8 +13,8 @@ use tokenizers::{models::bpe::BPE, normalizers::Precompiled};
 pub use self::error::SentencePieceError;
 use self::file::{Normalizer, SentencePieceFile, Trainer};
 use super::{
-    Built, add_bos_token, added_tokens, guarded, limits,
-    pieces::{Algorithm, Around, Kind, Parts, Pieces, SPACE, signs_for_spaces},
+    Built, added_tokens, flag, guarded, limits,
+    pieces::{Algorithm, Around, Kind, Parts, Pieces, SPACE, signs_for_spaces, spaces_for_signs},
     read_checked,
 };
 use crate::{checkpoint::refuse_pointer, error::ModelError};
@@ -43,8 +43,9 @@ pub(super) fn is_tiktoken(path: &Path) -> bool {
 
 /// Builds the tokenizer.
 ///
-/// A text gets the tokens that SentencePiece itself gives it, with two exceptions, both as after transformers' conversion: control
-/// tokens that stand in a text are found, and what follows a token that users defined begins like a text of its own.
+/// A text gets the tokens that SentencePiece itself gives it, with one exception, as after transformers' conversion: control tokens
+/// and the unknown token are found where they stand in a text. `legacy` in `tokenizer_config.json` is a second: what follows a
+/// token that is found so then begins with a space.
 ///
 /// # Source
 ///
@@ -54,12 +55,15 @@ pub(super) fn build(path: &Path, vocab_size: usize) -> Result<Built, ModelError>
     let refused =
         |source: SentencePieceError| ModelError::Tokenizer { path: path.to_owned(), source: source.into() };
     let bytes = read_checked(path, |length| limits::check_pieces_length(length, vocab_size))?;
-    let begins_with_bos = add_bos_token(&path.with_file_name("tokenizer_config.json"));
-    let (pieces, parts, bos) = read(&bytes).map_err(refused)?;
-    let before = bos.filter(|_| begins_with_bos.unwrap_or_default());
+    let says = |key: &str| flag(&path.with_file_name("tokenizer_config.json"), key).unwrap_or_default();
+    let (pieces, parts, bos) = read(&bytes, says("legacy")).map_err(refused)?;
+    let before = bos.filter(|_| says("add_bos_token"));
     let around = Around { before: before.map(|id| (id, pieces.tokens[id as usize].as_str())), after: None };
     let tokenizer = pieces.assemble(parts, around).and_then(|mut tokenizer| {
-        guarded(|| added_tokens::add(&mut tokenizer, path, &[]))?;
+        let unknown = pieces.tokens.iter().zip(&pieces.kinds).find(|(_, kind)| **kind == Kind::Unknown);
+        let defaults: Vec<(&str, &str)> =
+            unknown.map(|(token, _)| ("unk_token", token.as_str())).into_iter().collect();
+        guarded(|| added_tokens::add(&mut tokenizer, path, &defaults))?;
         Ok(tokenizer)
     });
     let tokenizer = tokenizer.map_err(|source| ModelError::Tokenizer { path: path.to_owned(), source })?;
@@ -67,7 +71,7 @@ pub(super) fn build(path: &Path, vocab_size: usize) -> Result<Built, ModelError>
 }
 
 /// Reads the pieces, the parts of the tokenizer, and the id of BOS if there is one.
-fn read(bytes: &[u8]) -> Result<(Pieces, Parts, Option<u32>), SentencePieceError> {
+fn read(bytes: &[u8], legacy: bool) -> Result<(Pieces, Parts, Option<u32>), SentencePieceError> {
     let SentencePieceFile { pieces: listed, trainer, normalizer } = SentencePieceFile::decode(bytes)?;
     let (trainer, normalizer) = (trainer.unwrap_or_default(), normalizer.unwrap_or_default());
     if trainer.treat_whitespace_as_suffix.unwrap_or(false) {
@@ -86,9 +90,15 @@ fn read(bytes: &[u8]) -> Result<(Pieces, Parts, Option<u32>), SentencePieceError
     let pieces = Pieces { tokens, kinds };
     let algorithm = algorithm(&pieces, &scores, &trainer)?;
     let begins_with_space = normalizer.add_dummy_prefix.unwrap_or(true);
-    let (normalizer, decoder) = signs_for_spaces(begins_with_space, before_signs(&normalizer)?);
-    let pre_tokenizer = runs_of_spaces(&pieces);
-    let parts = Parts { algorithm, normalizer: Some(normalizer), pre_tokenizer, decoder };
+    let before_signs = before_signs(&normalizer)?;
+    let mut cuts = match begins_with_space {
+        true => first_space(legacy, !before_signs.is_empty()),
+        false => Vec::new(),
+    };
+    let normalizer = Some(signs_for_spaces(before_signs));
+    cuts.extend(runs_of_spaces(&pieces));
+    let pre_tokenizer = (!cuts.is_empty()).then(|| json!({ "type": "Sequence", "pretokenizers": cuts }));
+    let parts = Parts { algorithm, normalizer, pre_tokenizer, decoder: spaces_for_signs(begins_with_space) };
     let bos = u32::try_from(trainer.bos_id.unwrap_or(1)).ok();
     let bos = bos.filter(|&bos| (bos as usize) < pieces.tokens.len());
     Ok((pieces, parts, bos))
@@ -118,6 +128,24 @@ fn algorithm(pieces: &Pieces, scores: &[f64], trainer: &Trainer) -> Result<Algor
             Ok(Algorithm::Bpe(Box::new(model.byte_fallback(byte_fallback))))
         }
         found => Err(SentencePieceError::ModelType { found }),
+    }
+}
+
+/// Returns the steps that put a sign for a space before a text. A token that was found in the text divides it, and what follows
+/// begins with a sign only if `legacy` is set and it does not begin with one. If the text is normalised, the begin of a text is not
+/// told from that of such a part, and each of them gets a sign.
+///
+/// # Source
+///
+/// Hugging Face transformers 5.24, `tokenization_utils_base.py` (`_get_prepend_scheme`). There a text that begins with a space gets
+/// no other. SentencePiece gives it one.
+fn first_space(legacy: bool, normalised: bool) -> Vec<Value> {
+    let step = |replacement: char, scheme: &str| json!({ "type": "Metaspace", "replacement": replacement, "prepend_scheme": scheme, "split": false });
+    // The first step finds no sign of its own in the text, because all spaces are signs by now.
+    match (normalised, legacy) {
+        (true, _) => vec![step(' ', "always"), step(SPACE, "never")],
+        (false, true) => vec![step(' ', "first"), step(SPACE, "always")],
+        (false, false) => vec![step(' ', "first"), step(SPACE, "never")],
     }
 }
 

@@ -112,6 +112,41 @@ fn the_soft_caps_of_a_file_bend_its_scores_and_logits() {
     }
 }
 
+/// Adds keys with numbers to a file, and one more so that the tensors stay aligned to 32 bytes.
+fn with_keys(bytes: &[u8], keys: &[(&str, f32)]) -> Vec<u8> {
+    let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
+    let numbers = keys
+        .iter()
+        .map(|(key, value)| [text(key), 6_u32.to_le_bytes().to_vec(), value.to_le_bytes().to_vec()].concat());
+    let mut added: Vec<u8> = numbers.flatten().collect();
+    let begin = [text("filler"), 8_u32.to_le_bytes().to_vec()].concat();
+    let filler = (added.len() + begin.len() + 8).next_multiple_of(32) - (added.len() + begin.len() + 8);
+    added.extend([begin, text(&"x".repeat(filler))].concat());
+    let mut bytes = bytes.to_vec();
+    let count = u64::from_le_bytes(bytes[16..24].try_into().unwrap()) + keys.len() as u64 + 1;
+    bytes[16..24].copy_from_slice(&count.to_le_bytes());
+    bytes.splice(24..24, added);
+    bytes
+}
+
+/// As in config.json: transformers' attention of Gemma 3 never caps a score, and its head caps the logits.
+#[test]
+fn of_the_soft_caps_of_a_gemma3_file_that_of_the_logits_counts() {
+    let with = |caps: &[(&str, f32)]| {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("gemma3.gguf");
+        fs::write(&path, with_keys(&fs::read(self::path("gemma3")).unwrap(), caps)).unwrap();
+        Model::load(Origin::of_folder(&path), FloatFormat::F32, &inject_testing::any_device()).unwrap()
+    };
+    let plain = quantised::computed(&load("gemma3"));
+    let (scores, logits) = ("gemma3.attn_logit_softcapping", "gemma3.final_logit_softcapping");
+    assert!(quantised::computed(&with(&[(scores, 0.5), (logits, 0.0)])) == plain);
+    let capped = with(&[(scores, 50.0), (logits, 0.5)]);
+    assert_eq!(capped.decoder.config().logit_cap, Some(0.5));
+    assert!(capped.decoder.config().blocks.iter().all(|block| block.attention.score_cap.is_none()));
+    assert!(quantised::computed(&capped) != plain);
+}
+
 /// A GGUF file has no key for Qwen's windows, which no published model switches on.
 #[test]
 fn a_qwen2_file_equals_its_checkpoint_without_windows() {

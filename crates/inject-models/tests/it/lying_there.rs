@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use inject_models::{Evidence, FloatFormat, Logits, Model, ModelError, Note, Origin, Tap, TokenBatch};
+use inject_models::{
+    Evidence, FloatFormat, Logits, Model, ModelError, Note, Origin, Tap, TokenBatch, checkpoint::Instead,
+};
 use safetensors::Dtype;
 use serde_json::json;
 
@@ -49,7 +51,7 @@ fn pickled_shards_load_by_their_index() {
 
 #[test]
 fn tensors_within_a_training_checkpoint_load() {
-    let note = Note::Unwrapped { wrappers: vec!["state_dict"] };
+    let note = Note::Unwrapped { wrappers: vec!["state_dict"], left_out: vec![] };
     equals_llama(&Checkpoint::copy_of("llama-nested-bin"), &[note]);
 }
 
@@ -71,10 +73,10 @@ fn the_names_of_wrappers_are_taken_off() {
         [("module", "module.{}"), ("_orig_mod", "_orig_mod.{}"), ("base_model.model", "base_model.model.{}")]
     {
         let checkpoint = renamed(|old| name.replace("{}", old));
-        equals_llama(&checkpoint, &[Note::Unwrapped { wrappers: vec![wrapper] }]);
+        equals_llama(&checkpoint, &[Note::Unwrapped { wrappers: vec![wrapper], left_out: vec![] }]);
     }
     let within = renamed(|old| old.replace("self_attn.", "self_attn._orig_mod."));
-    equals_llama(&within, &[Note::Unwrapped { wrappers: vec!["_orig_mod"] }]);
+    equals_llama(&within, &[Note::Unwrapped { wrappers: vec!["_orig_mod"], left_out: vec![] }]);
 }
 
 #[test]
@@ -140,10 +142,14 @@ fn rows_beyond_the_vocabulary_are_named_as_such() {
 #[test]
 fn a_git_lfs_pointer_is_named() {
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 5\n";
-    for file in ["config.json", FILE, "tokenizer.json"] {
-        let error = llama().with_file(file, pointer).error(file, &["Git LFS pointer", "git lfs pull"]);
+    let says = ["Git LFS pointer", "git lfs pull"];
+    for file in ["config.json", FILE] {
+        let error = llama().with_file(file, pointer).error(file, &says);
         assert!(matches!(error, ModelError::LfsPointer { .. }), "{error:?}");
     }
+    let file = "tokenizer.json";
+    let error = llama().with_file(file, pointer).tokenizer_error(file, &says);
+    assert!(matches!(*error, ModelError::LfsPointer { .. }), "{error:?}");
 }
 
 /// A folder with these files and nothing else.
@@ -269,14 +275,24 @@ fn quantised_weights_are_named_by_method_and_bits() {
     ];
     let eight: &[(&str, Dtype, &[usize])] =
         &[("weight", Dtype::I8, &[32, 32]), ("weight_scale", Dtype::F32, &[32, 1])];
-    let hqq: &[(&str, Dtype, &[usize])] = &[("W_q", Dtype::U8, &[32, 16]), ("scale", Dtype::F32, &[32, 1])];
+    // 64 groups of 16 weights, two in a byte.
+    let hqq: &[(&str, Dtype, &[usize])] = &[("W_q", Dtype::U8, &[32, 16]), ("scale", Dtype::F32, &[64, 1])];
+    let hqq_words: &[(&str, Dtype, &[usize])] =
+        &[("W_q", Dtype::I32, &[7, 16]), ("scale", Dtype::F32, &[64, 1])];
     for (parts, config, says) in [
         (gptq, json!(null), "GPTQ, 2 bits"),
         (gptq, json!({"quant_method": "gptq", "bits": 2}), "GPTQ, 2 bits"),
         (mlx, json!(null), "MLX, 4 bits"),
         (packed, json!(null), "compressed-tensors, 4 bits"),
         (eight, json!(null), "compressed-tensors, 8 bits"),
-        (hqq, json!(null), "HQQ"),
+        (hqq, json!(null), "HQQ, 4 bits"),
+        (hqq_words, json!(null), "HQQ, 3 bits"),
+        (hqq, json!({"quant_method": "hqq"}), "HQQ, 4 bits"),
+        (
+            hqq,
+            json!({"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 2}}}),
+            "HQQ, 2 bits",
+        ),
         (mlx, json!({"group_size": 64, "bits": 4}), "MLX, 4 bits"),
         (mlx, json!({"quant_method": "quanto", "bits": 8}), "quanto, 8 bits"),
     ] {
@@ -285,6 +301,22 @@ fn quantised_weights_are_named_by_method_and_bits() {
             .error(FILE, &[says, "give the unquantised checkpoint"]);
         assert!(matches!(error, ModelError::Quantised { .. }), "{error:?}");
     }
+    // The numbers of a layer's settings stand beside its codes as tensors.
+    let named = quantised(hqq).with_tensors(|tensors| {
+        let nbits = Stored { dtype: Dtype::I32, shape: vec![], bytes: vec![8, 0, 0, 0] };
+        tensors.insert("model.layers.0.self_attn.q_proj.nbits".to_owned(), nbits);
+    });
+    named.error(FILE, &["HQQ, 8 bits"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_in_the_place_of_a_config_that_leads_nowhere_is_named() {
+    let checkpoint = llama().without_file("config.json");
+    std::os::unix::fs::symlink("../../blobs/0123", checkpoint.path("config.json")).unwrap();
+    let says = ["holds links to files that do not exist: download the model again: config.json"];
+    let error = checkpoint.error("", &says);
+    assert!(matches!(error, ModelError::Instead { found: Instead::BrokenLinks { .. }, .. }), "{error:?}");
 }
 
 #[test]
@@ -300,7 +332,8 @@ fn another_tokenizer_stands_in_for_one_that_is_not_read() {
     let checkpoint = llama().with_file("tokenizer.json", "{}");
     for place in [unread, checkpoint.path("")] {
         let load = |origin| Model::load(origin, FloatFormat::F32, &inject_testing::any_device());
-        assert!(load(Origin::of_folder(&place)).is_err());
+        let error = load(Origin::of_folder(&place)).unwrap().tokenizer().unwrap_err();
+        assert!(matches!(error, ModelError::UnusableTokenizer { .. }), "{error:?}");
         let model = load(Origin::of_folder(&place).with_tokenizer(&gguf)).unwrap();
         assert!(!model.tokenizer().unwrap().encode("On", inject_models::Bos::No).unwrap().is_empty());
     }

@@ -10,9 +10,9 @@ mod shards;
 mod tokenizer;
 mod weights;
 
-use std::{collections::BTreeMap, error::Error, fs, path::PathBuf};
+use std::{collections::BTreeMap, error::Error, fs, path::PathBuf, sync::Arc};
 
-use inject_models::{ConfigProblem, FloatFormat, Model, ModelError, Origin};
+use inject_models::{ConfigProblem, FloatFormat, Model, ModelError, Note, Origin};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Map, Value};
 use tempfile::TempDir;
@@ -144,6 +144,24 @@ impl Checkpoint {
         for part in says.iter().copied().chain([path.as_str()]) {
             assert!(message.contains(part), "no `{part}` in: {message}");
         }
+        error
+    }
+
+    /// The error of using its tokenizer. It and its causes together must say all of this, and the path of a file. The model loads
+    /// without it, and notes the error.
+    pub(crate) fn tokenizer_error(&self, file: &str, says: &[&str]) -> Arc<ModelError> {
+        let model = self.load().expect("a model that needs no tokenizer");
+        let error = match model.tokenizer() {
+            Err(ModelError::UnusableTokenizer { source }) => source,
+            other => panic!("{:?}", other.map(|_| "it is usable")),
+        };
+        let message = chain(&error);
+        let path = self.path(file).display().to_string();
+        for part in says.iter().copied().chain([path.as_str()]) {
+            assert!(message.contains(part), "no `{part}` in: {message}");
+        }
+        let reason = message.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(model.notes().contains(&Note::UnusableTokenizer { reason }), "{:?}", model.notes());
         error
     }
 

@@ -126,8 +126,10 @@ impl Gguf {
             "rope_parameters".to_owned(),
             json!({ "sliding_attention": sliding, "full_attention": full }),
         );
+        // The class of the family reads both keys and applies the latter, so they go where it reads them. 0 means none.
         for key in ["attn_logit_softcapping", "final_logit_softcapping"] {
-            settings.only(key, &Value::Float(0.0), "0: Gemma 3 has no soft caps")?;
+            let cap = settings.optional_number(key)?.filter(|cap| *cap != 0.0);
+            config.insert(key.to_owned(), json!(cap));
         }
         Ok(config)
     }

@@ -13,18 +13,10 @@ use super::{
 use crate::{
     error::ModelError,
     tokenizer::{
-        limits,
+        Built, limits,
         pieces::{Around, Kind, Parts, Pieces},
     },
 };
-
-/// A tokenizer from a file.
-#[derive(Debug)]
-pub(crate) struct Built {
-    pub(crate) tokenizer: tokenizers::Tokenizer,
-    /// The SHA-256 of the metadata that it was built from.
-    pub(crate) hash: String,
-}
 
 /// The metadata of a GGUF file that describe its tokens.
 struct Vocabulary<'a> {

@@ -3,52 +3,54 @@
 use serde_json::Value;
 
 use super::Keys;
-use crate::error::{ConfigProblem, ModelError};
+use crate::error::ConfigProblem;
 
 impl Keys {
-    fn problem(&self, problem: ConfigProblem) -> ModelError {
-        ModelError::Config { path: self.shared.path.clone(), problems: vec![problem] }
+    /// Adds a problem. A key has one, the first that was found.
+    fn record(&self, problem: ConfigProblem) {
+        let mut problems = self.findings.problems.borrow_mut();
+        if problems.iter().all(|known| known.key() != problem.key()) {
+            problems.push(problem);
+        }
     }
 
-    /// The error for a missing key.
-    pub(crate) fn missing(&self, key: &str, expected: &str) -> ModelError {
-        self.problem(ConfigProblem::Missing { key: self.full(key), expected: expected.to_owned() })
+    /// Whether a key of this name has a problem, in whatever object.
+    fn is_faulty(&self, name: &str) -> bool {
+        let last = |key: &str| key.rsplit('.').next().is_some_and(|last| last == name);
+        self.findings.problems.borrow().iter().any(|problem| last(problem.key()))
     }
 
-    /// The error for a `model_type` that is not known.
-    pub(crate) fn unknown_family(&self, found: &str, expected: String) -> ModelError {
-        self.problem(ConfigProblem::UnknownFamily { found: found.to_owned(), expected })
+    /// Records that a key is missing.
+    pub(crate) fn missing(&self, key: &str, expected: &str) {
+        self.record(ConfigProblem::Missing { key: self.full(key), expected: expected.to_owned() });
     }
 
-    /// The error for a value that does not fit the others.
-    pub(crate) fn misfit(&self, key: &str, found: &impl serde::Serialize, expected: &str) -> ModelError {
-        self.shared.doubtful.set(self.shared.stood_in.get());
-        self.bad(key, found, expected)
+    /// Records a `model_type` that is not known.
+    pub(crate) fn unknown_family(&self, found: &str, expected: String) {
+        self.record(ConfigProblem::UnknownFamily { found: found.to_owned(), expected });
     }
 
-    /// The error for an unusable value.
-    pub(crate) fn bad(&self, key: &str, found: &impl serde::Serialize, expected: &str) -> ModelError {
-        self.problem(ConfigProblem::Value {
-            key: self.full(key),
-            found: shortened(found),
-            expected: expected.to_owned(),
-        })
+    /// Records that a value does not fit the others that are named, unless a stand-in has taken the place of one of them.
+    pub(crate) fn misfit(&self, key: &str, found: &impl serde::Serialize, expected: &str, others: &[&str]) {
+        if !others.iter().any(|other| self.is_faulty(other)) {
+            self.bad(key, found, expected);
+        }
     }
 
-    /// The error for two values that should be the same.
-    pub(crate) fn contradiction(
-        &self,
-        key: &str,
-        found: &Value,
-        other: &str,
-        other_found: &Value,
-    ) -> ModelError {
-        self.problem(ConfigProblem::Contradiction {
+    /// Records an unusable value.
+    pub(crate) fn bad(&self, key: &str, found: &impl serde::Serialize, expected: &str) {
+        let expected = expected.to_owned();
+        self.record(ConfigProblem::Value { key: self.full(key), found: shortened(found), expected });
+    }
+
+    /// Records two values that should be the same.
+    pub(crate) fn contradiction(&self, key: &str, found: &Value, other: &str, other_found: &Value) {
+        self.record(ConfigProblem::Contradiction {
             key: self.full(key),
             found: shortened(found),
             other: other.to_owned(),
             other_found: shortened(other_found),
-        })
+        });
     }
 }
 

@@ -113,6 +113,20 @@ fn bad_key(file: &str, edit: impl FnOnce(&mut Vec<u8>), says: &[&str]) {
     assert!(matches!(error, ModelError::Config { .. }), "{error:?}");
 }
 
+/// Checks that the tokenizer of a fixture is refused for a key after its bytes are edited. The model loads, because ids need none.
+fn bad_tokenizer_key(file: &str, edit: impl FnOnce(&mut Vec<u8>), says: &[&str]) {
+    let mut bytes = std::fs::read(fixture::folder("gguf").join(file)).unwrap();
+    edit(&mut bytes);
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("model.gguf");
+    std::fs::write(&path, bytes).unwrap();
+    let model =
+        Model::load(Origin::of_folder(&path), FloatFormat::F32, &inject_testing::any_device()).unwrap();
+    let Err(ModelError::UnusableTokenizer { source }) = model.tokenizer() else { panic!("it is usable") };
+    says_all(&source, &path, says);
+    assert!(matches!(*source, ModelError::Config { .. }), "{source:?}");
+}
+
 /// The place after the first occurrence of a text.
 fn after(bytes: &[u8], text: &str) -> usize {
     bytes.windows(text.len()).position(|window| window == text.as_bytes()).unwrap() + text.len()
@@ -386,12 +400,12 @@ fn a_rotation_of_another_kind_is_refused() {
 
 #[test]
 fn a_tokenizer_that_is_not_known_is_named() {
-    bad_key(
+    bad_tokenizer_key(
         "gpt2.gguf",
         |bytes| set(bytes, "tokenizer.ggml.model", &[&4_u64.to_le_bytes(), b"bert".as_slice()].concat()),
         &["key `tokenizer.ggml.model` is \"bert\", expected `gpt2` or `llama`"],
     );
-    bad_key(
+    bad_tokenizer_key(
         "gpt2.gguf",
         |bytes| set(bytes, "tokenizer.ggml.pre", &[&6_u64.to_le_bytes(), b"poncho".as_slice()].concat()),
         &["key `tokenizer.ggml.pre` is \"poncho\", expected one of gpt-2,", "llama-bpe"],
@@ -407,7 +421,7 @@ fn a_tokenizer_without_one_of_its_lists_is_refused() {
         ("gpt2.gguf", "tokenizer.ggml.pre"),
         ("llama.gguf", "tokenizer.ggml.scores"),
     ] {
-        bad_key(file, |bytes| rename(bytes, key), &[&format!("key `{key}` is missing")]);
+        bad_tokenizer_key(file, |bytes| rename(bytes, key), &[&format!("key `{key}` is missing")]);
     }
 }
 
@@ -432,7 +446,7 @@ fn special_tokens_of_a_sentence_piece_vocabulary_have_usual_ids() {
 
 #[test]
 fn a_token_that_stands_twice_is_refused() {
-    bad_key(
+    bad_tokenizer_key(
         "gpt2.gguf",
         |bytes| {
             let begin = after(bytes, "[unused1");
@@ -494,7 +508,7 @@ fn tokens_that_are_too_long_are_refused() {
 
 #[test]
 fn a_special_token_beyond_the_vocabulary_is_refused() {
-    bad_key(
+    bad_tokenizer_key(
         "llama.gguf",
         |bytes| set(bytes, "tokenizer.ggml.bos_token_id", &97_u32.to_le_bytes()),
         &["key `tokenizer.ggml.bos_token_id` is 97, expected the id of one of 97 tokens"],
@@ -503,7 +517,7 @@ fn a_special_token_beyond_the_vocabulary_is_refused() {
 
 #[test]
 fn a_merge_of_one_part_is_refused() {
-    bad_key(
+    bad_tokenizer_key(
         "gpt2.gguf",
         |bytes| {
             let begin = after(bytes, "tokenizer.ggml.merges") + 4 + 4 + 8 + 8;

@@ -248,8 +248,8 @@ proptest! {
     ) {
         let changed = with_values_replaced(&serde_json::to_vec(&tokenizer()).unwrap(), replaced);
         let checkpoint = Checkpoint::copy_of("llama").with_file("tokenizer.json", changed);
-        if let Ok(model) = checkpoint.load() {
-            let tokenizer = model.tokenizer().unwrap();
+        let model = checkpoint.load().unwrap();
+        if let Ok(tokenizer) = model.tokenizer() {
             for bos in [Bos::Auto, Bos::Yes, Bos::No] {
                 let _ = tokenizer.encode(&text, bos).and_then(|ids| tokenizer.decode(&ids));
             }

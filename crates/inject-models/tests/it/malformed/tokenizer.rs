@@ -30,16 +30,38 @@ fn words(vocabulary: Value) -> String {
 fn a_tokenizer_that_is_not_json_is_refused() {
     let error = Checkpoint::copy_of("llama")
         .with_file(FILE, "{\"version\"")
-        .error(FILE, &["expected a tokenizer", "line 1"]);
-    assert!(matches!(error, ModelError::Tokenizer { .. }), "{error:?}");
+        .tokenizer_error(FILE, &["expected a tokenizer", "line 1"]);
+    assert!(matches!(*error, ModelError::Tokenizer { .. }), "{error:?}");
 }
 
 #[test]
 fn a_tokenizer_without_a_model_is_refused() {
     let error = Checkpoint::copy_of("llama")
         .with_file(FILE, "{}")
-        .error(FILE, &["expected a tokenizer", "Model missing"]);
-    assert!(matches!(error, ModelError::Tokenizer { .. }), "{error:?}");
+        .tokenizer_error(FILE, &["expected a tokenizer", "Model missing"]);
+    assert!(matches!(*error, ModelError::Tokenizer { .. }), "{error:?}");
+}
+
+#[test]
+fn ids_need_no_tokenizer_that_can_be_used() {
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n";
+    let unusable = Checkpoint::copy_of("llama").with_file(FILE, pointer);
+    unusable.tokenizer_error(FILE, &["Git LFS pointer", "run `git lfs pull`"]);
+    let model = unusable.load().unwrap();
+    let [note] = model.notes() else { panic!("{:?}", model.notes()) };
+    let text = note.to_string();
+    assert!(
+        text.contains("give token ids or another tokenizer (`--tokenizer`)") && !text.contains('\n'),
+        "{text}"
+    );
+    // Another one takes its place, and the note goes.
+    let other = fixture::folder("byte-level");
+    let model = model.with_tokenizer(&other).unwrap();
+    assert!(model.notes().iter().all(|note| !matches!(note, Note::UnusableTokenizer { .. })));
+    assert!(model.tokenizer().is_ok());
+    // One that is named must be usable.
+    let named = Checkpoint::copy_of("llama").load().unwrap().with_tokenizer(&unusable.path(FILE));
+    assert!(matches!(named, Err(ModelError::LfsPointer { .. })));
 }
 
 #[test]
@@ -101,6 +123,32 @@ fn vocab_json_and_merges_txt_give_the_ids_of_gpt2s_tokenizer() {
 }
 
 #[test]
+fn special_tokens_in_the_files_beside_merges_stay_whole_as_in_transformers() {
+    let folder = fixture::folder("byte-level");
+    let cases: Vec<Value> = serde_json::from_slice(&fs::read(folder.join("beside.json")).unwrap()).unwrap();
+    let model = Checkpoint::copy_of("llama").with_key("vocab_size", 320).with_rows(320).load().unwrap();
+    for case in cases {
+        let place = tempfile::tempdir().unwrap();
+        for file in ["vocab.json", "merges.txt"] {
+            fs::copy(folder.join(file), place.path().join(file)).unwrap();
+        }
+        for (file, contents) in case["files"].as_object().unwrap() {
+            let text = match contents {
+                // Another name for the first token.
+                Value::String(first) => {
+                    fs::read_to_string(folder.join(file)).unwrap().replace("<|endoftext|>", first)
+                }
+                contents => contents.to_string(),
+            };
+            fs::write(place.path().join(file), text).unwrap();
+        }
+        let model = model.clone().with_tokenizer(place.path()).unwrap();
+        let ids = model.tokenizer().unwrap().encode(case["text"].as_str().unwrap(), Bos::Auto).unwrap();
+        assert_eq!(serde_json::to_value(&ids).unwrap(), case["ids"], "{case}");
+    }
+}
+
+#[test]
 fn added_tokens_beside_merges_must_follow_the_vocabulary() {
     let folder = fixture::folder("byte-level");
     let beside = |id: u32| {
@@ -112,7 +160,7 @@ fn added_tokens_beside_merges_must_follow_the_vocabulary() {
     };
     let model = beside(300).load().unwrap();
     assert_eq!(model.tokenizer().unwrap().vocab_size(), 301);
-    beside(310).error("vocab.json", &["token `<new>` has id 310, expected id 300"]);
+    beside(310).tokenizer_error("vocab.json", &["token `<new>` has id 310, expected id 300"]);
 }
 
 #[test]
@@ -124,7 +172,7 @@ fn a_damaged_file_beside_merges_is_refused() {
             .with_file("vocab.json", copy("vocab.json"))
             .with_file("merges.txt", copy("merges.txt"))
             .with_file(file, "{\"a\"")
-            .error("vocab.json", &[file, "line 1"]);
+            .tokenizer_error("vocab.json", &[file, "line 1"]);
     }
 }
 
@@ -138,7 +186,10 @@ fn a_vocabulary_or_merges_longer_than_the_model_can_need_are_refused_unread() {
             .with_file("merges.txt", copy("merges.txt"));
         let file = fs::File::options().write(true).open(checkpoint.path(long)).unwrap();
         file.set_len(1 << 26).unwrap();
-        checkpoint.error(long, &["the length of the file in bytes is 67108864", "expected at most 1147904"]);
+        checkpoint.tokenizer_error(
+            long,
+            &["the length of the file in bytes is 67108864", "expected at most 1147904"],
+        );
     }
 }
 
@@ -229,8 +280,8 @@ fn a_tokenizer_that_makes_the_library_panic_is_refused() {
     });
     let error = Checkpoint::copy_of("llama")
         .with_file(FILE, tokenizer.to_string())
-        .error(FILE, &["the tokenizers library failed"]);
-    assert!(matches!(error, ModelError::Tokenizer { .. }), "{error:?}");
+        .tokenizer_error(FILE, &["the tokenizers library failed"]);
+    assert!(matches!(*error, ModelError::Tokenizer { .. }), "{error:?}");
 }
 
 /// The tokenizer of [`words`] with one part replaced.
@@ -321,8 +372,8 @@ fn a_small_tokenizer_that_asks_for_much_is_refused() {
     for (key, value, part) in cases {
         let text = with_part(key, value).to_string();
         assert!(text.len() < 70_000, "{key}: {part}: {}", text.len());
-        let error = Checkpoint::copy_of("llama").with_file(FILE, text).error(FILE, &[part]);
-        let ModelError::Tokenizer { source, .. } = error else { panic!("{error:?}") };
+        let error = Checkpoint::copy_of("llama").with_file(FILE, text).tokenizer_error(FILE, &[part]);
+        let ModelError::Tokenizer { source, .. } = &*error else { panic!("{error:?}") };
         assert!(source.is::<TokenizerLimit>(), "{source:?}");
     }
 }
@@ -353,5 +404,5 @@ fn a_tokenizer_longer_than_its_vocabulary_can_need_is_refused_unread() {
     if file.set_len(1 << 40).is_err() {
         file.set_len(1 << 26).unwrap();
     }
-    checkpoint.error(FILE, &["the length of the file in bytes is", "expected at most 1147904"]);
+    checkpoint.tokenizer_error(FILE, &["the length of the file in bytes is", "expected at most 1147904"]);
 }

@@ -1,12 +1,16 @@
 //! Byte-level BPE: the tokenizers of GPT-2, Llama 3, SmolLM2, Qwen and Phi-4.
 
-use serde_json::{Value as Json, json};
+use serde_json::json;
 use tokenizers::models::bpe::BPE;
 
 use super::{Parts, Vocabulary};
 use crate::{
     error::ModelError,
-    tokenizer::{limits::Merges, pieces::Algorithm},
+    tokenizer::{
+        cuts::{Cuts, GPT4O, LLAMA3, QWEN2, TEKKEN},
+        limits::Merges,
+        pieces::Algorithm,
+    },
 };
 
 /// The way in which text is cut before merging.
@@ -24,24 +28,10 @@ struct Cutting {
     ignore_merges: bool,
 }
 
-enum Cuts {
-    /// The expression of GPT-2.
-    Gpt2,
-    /// Each digit by itself, and then the expression of GPT-2.
-    DigitsThenGpt2,
-    /// Another expression, after a normalisation if the model has one.
-    Expression { normal: Option<&'static str>, expression: &'static str },
-}
-
-const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-const GPT4O: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-
 const CUTTINGS: [Cutting; 6] = [
     Cutting {
         names: &["gpt-2", "phi-2", "jina-es", "jina-de", "gigachat", "jais", "olmo", "mpt"],
-        cuts: Cuts::Gpt2,
+        cuts: Cuts::Gpt2 { normal: None },
         begins_with_bos: false,
         ignore_merges: false,
     },
@@ -101,30 +91,6 @@ pub(super) fn parts(vocabulary: &Vocabulary<'_>) -> Result<(Parts, bool), ModelE
     Ok((parts, cutting.begins_with_bos))
 }
 
-impl Cuts {
-    /// The normaliser and the pre-tokeniser, as `tokenizer.json` describes them.
-    fn describe(&self) -> (Option<Json>, Json) {
-        let bytes = |use_regex: bool| json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex });
-        let both =
-            |first: Json, second: Json| json!({ "type": "Sequence", "pretokenizers": [first, second] });
-        match self {
-            Cuts::Gpt2 => (None, bytes(true)),
-            Cuts::DigitsThenGpt2 => {
-                (None, both(json!({ "type": "Digits", "individual_digits": true }), bytes(true)))
-            }
-            Cuts::Expression { normal, expression } => {
-                let split = json!({
-                    "type": "Split",
-                    "pattern": { "Regex": expression },
-                    "behavior": "Isolated",
-                    "invert": false,
-                });
-                (normal.map(|normal| json!({ "type": normal })), both(split, bytes(false)))
-            }
-        }
-    }
-}
-
 /// The merges, each as its two parts.
 fn merges(vocabulary: &Vocabulary<'_>) -> Result<Vec<(String, String)>, ModelError> {
     const KEY: &str = "tokenizer.ggml.merges";
@@ -146,6 +112,7 @@ fn merges(vocabulary: &Vocabulary<'_>) -> Result<Vec<(String, String)>, ModelErr
 mod tests {
     use std::collections::BTreeMap;
 
+    use serde_json::Value as Json;
     use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, PreTokenizerWrapper};
 
     use super::*;

@@ -1,6 +1,7 @@
 //! BPE over characters with bytes for what is not a token: the tokenizers of Llama 2, Mistral, Phi-3 and Gemma, which
 //! SentencePiece trained.
 
+use serde_json::json;
 use tokenizers::models::bpe::BPE;
 
 use super::{Kind, Parts, Value, Vocabulary};
@@ -8,7 +9,7 @@ use crate::{
     error::ModelError,
     tokenizer::{
         limits,
-        pieces::{Algorithm, signs_for_spaces},
+        pieces::{Algorithm, SPACE, signs_for_spaces, spaces_for_signs},
     },
 };
 
@@ -25,12 +26,12 @@ pub(super) fn parts(vocabulary: &Vocabulary<'_>) -> Result<Parts, ModelError> {
     let model =
         BPE::builder().vocab_and_merges(table, merges).unk_token(unknown).fuse_unk(true).byte_fallback(true);
     let begins_with_space = gguf.flag("tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
-    let (normalizer, decoder) = signs_for_spaces(begins_with_space, Vec::new());
+    let prepend = begins_with_space.then(|| json!({ "type": "Prepend", "prepend": SPACE }));
     Ok(Parts {
         algorithm: Algorithm::Bpe(Box::new(model)),
-        normalizer: Some(normalizer),
+        normalizer: Some(signs_for_spaces(prepend.into_iter().collect())),
         pre_tokenizer: None,
-        decoder,
+        decoder: spaces_for_signs(begins_with_space),
     })
 }
 
