@@ -51,7 +51,7 @@ pub(super) fn rounded_otherwise(decoder: &Decoder, format: NumberFormat) -> Resu
 /// Rounds numbers together with one that is larger than all of them, which sets the scale.
 fn round_coarser(values: &mut [f64], format: NumberFormat) {
     let largest = values.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
-    let mut with_scale = [values, &mut [COARSER_BY * largest]].concat();
+    let mut with_scale = [&values[..], &[COARSER_BY * largest]].concat();
     format.round(&mut with_scale);
     values.copy_from_slice(&with_scale[..values.len()]);
 }

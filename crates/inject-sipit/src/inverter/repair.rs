@@ -91,7 +91,10 @@ impl Recovery<'_, '_> {
         if !best.is_done(&self.comparison) {
             best.test_batch(&mut self.search, &mut self.comparison, progress)?;
         }
-        for branch in others.iter_mut().filter(|branch| !branch.is_done(&self.comparison)) {
+        for branch in others {
+            if branch.is_done(&self.comparison) {
+                continue;
+            }
             if !branch.is_crowded(&self.comparison) {
                 branch.test_batch(&mut self.search, &mut self.comparison, progress)?;
             } else if best.is_done(&self.comparison) {
