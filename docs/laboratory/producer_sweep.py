@@ -2,7 +2,8 @@
 
     python producer_sweep.py --inject inject --model FOLDER --states STATES --work FOLDER [--lens FOLDER] [-- OPTIONS]
 
-The cells are all files times all taps. Each round holds every file at one tap, and every tap of it has all formats, kernels, ways,
+The cells are all files times all taps. With `--together` one process inverts all files at a tap, so the model is loaded and the search
+learns once. Otherwise each round holds every file at one tap, and every tap of it has all formats, kernels, ways,
 kinds and beginnings, so a sweep that is stopped has seen all of them. The same command goes on where it stopped. `--table` prints the
 tables of what is there. Everything after `--` goes to `inject invert`.
 Needs numpy and safetensors.
@@ -25,6 +26,7 @@ parser.add_argument("--work", required=True, type=pathlib.Path, help="the folder
 parser.add_argument("--lens", help="a folder of lenses")
 parser.add_argument("--taps", help="names, comma-separated [default: those of the files]")
 parser.add_argument("--rounds", type=int, help="stop after so many rounds [default: one for each tap]")
+parser.add_argument("--together", action="store_true", help="all files of a tap in one round")
 parser.add_argument("--table", action="store_true", help="only print the tables")
 parser.add_argument("options", nargs="*", help="options of inject invert")
 args = parser.parse_args()
@@ -51,6 +53,9 @@ def group(file):
 
 def cells():
     """Yields each tap with the files of a round."""
+    if args.together:
+        yield from ((tap, tap, files) for tap in taps)
+        return
     for turn, (at, tap) in itertools.product(range(args.rounds or 6), enumerate(taps)):
         chosen = [file for file in files if (group(file) + at) % 6 == turn]
         if chosen:
@@ -74,7 +79,8 @@ def invert(name, tap, chosen):
 class Count:
     """Prompts and positions of some cells."""
 
-    NAMES = ["prompts", "exact", "positions", "right", "verified", "verified wrongly", "certain", "ambiguous", "failed", "open", "s a prompt"]
+    NAMES = ["prompts", "exact", "positions", "right", "verified", "verified wrongly", "certain", "ambiguous", "failed", "open"]
+    NAMES += ["candidates a prompt", "s a prompt"]
 
     def __init__(self):
         self.of = collections.Counter()
@@ -84,6 +90,7 @@ class Count:
         self.of["exact"] += recovered["verified"] and recovered["equals_prompt"]
         self.of["positions"] += len(truth)
         self.of["seconds"] += recovered["seconds"]
+        self.of["candidates"] += recovered["candidates_tested"]
         for position, token in itertools.zip_longest(recovered["positions"], truth):
             verdict, right = position["verdict"], position["token_id"] == token
             self.of[verdict] += 1
@@ -91,8 +98,9 @@ class Count:
             self.of["verified wrongly"] += verdict in ("verified", "certain") and not right
 
     def row(self):
-        cells = [self.of[name] for name in self.NAMES[:-1]]
-        return " | ".join(str(cell) for cell in cells) + f" | {self.of['seconds'] / self.of['prompts']:.1f}"
+        cells = [str(self.of[name]) for name in self.NAMES[:-2]]
+        a_prompt = [self.of[name] / self.of["prompts"] for name in ("candidates", "seconds")]
+        return " | ".join([*cells, f"{a_prompt[0]:.0f}", f"{a_prompt[1]:.1f}"])
 
 
 def results():

@@ -6,6 +6,7 @@ The weights are restored to 32-bit numbers and stored in the ordinary layout, so
 
 - `int8`: the weights of each output share a scale (bitsandbytes);
 - `nf4`, `fp4`: blocks of 64 share a scale (bitsandbytes);
+- `int4`: blocks of 64 with 15 even steps;
 - `q8_0`, `q5_0`, `q4_0`: blocks of 32 with a scale in f16 (GGUF);
 - `q4_k`: superblocks of 256 in blocks of 32 with a scale and a least value, in 6 bits of those of the superblock (GGUF). The scale is
   that of the largest and the least value, without the search of llama.cpp. Rows that are not whole superblocks are `q5_0`, as there, and
@@ -87,6 +88,7 @@ def adapted(weights):
 
 SCHEMES = {
     "int8": lambda weights: coded(weights, weights.shape[1], np.arange(-127, 128) / 127),
+    "int4": lambda weights: coded(weights, 64, np.arange(-7, 8) / 7),
     "nf4": lambda weights: coded(weights, 64, NF4),
     "fp4": lambda weights: coded(weights, 64, FP4),
     "q8_0": lambda weights: even(weights, 32, 127),

@@ -12,6 +12,7 @@
 
 mod file;
 mod measure;
+mod other_scheme;
 mod place;
 
 pub use self::file::CalibrationError;

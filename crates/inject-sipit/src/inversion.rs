@@ -37,7 +37,7 @@ pub enum Verdict {
     Given,
     /// Not settled: the budget was spent, or an earlier position failed.
     Open {
-        /// The nearest token of a draft, if one reached the position. It verifies nothing.
+        /// The nearest token of a draft or of a few candidates, if there is one. It verifies nothing.
         guess: Option<u32>,
     },
 }

@@ -149,8 +149,9 @@ impl<'a> Inverter<'a> {
     /// The result has as many positions as there are states. Its verdicts tell which of them are settled.
     ///
     /// A position without a state ([`TargetStates::with_missing`]) is bridged where a single one is missing: every token is tried for it
-    /// as far as the budget goes, together with likely tokens for the position after it, whose state decides. If none fits, the position
-    /// and all after it are open.
+    /// as far as the budget goes, together with likely tokens for the position after it, whose state decides. Of two missing in succession,
+    /// the first is looked for among tokens that the model expects, and is ambiguous if a pair fits. If nothing fits, the position and all
+    /// after it are open, with a guess for each state.
     ///
     /// Two changes that producers make to states are recognised, and [`Inversion::transformation`] names them: a factor of all states,
     /// where nothing fits the first of them, and states without their means of a model with LayerNorm.

@@ -4,20 +4,21 @@
 //! as BOS does. Otherwise the taps are ranked by the likelihood of the state under a normal distribution fitted to each tap's sample.
 //! The ranking only decides the order in which taps are tried: a tap is found when some token fits there.
 
-use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
+mod normal;
+mod samples;
+
 use ndarray::{Array2, ArrayView2, s};
 
+use self::samples::Samples;
 use crate::{
-    Inverter, Settings, TargetStates,
-    collisions::{distance, norm},
+    Acceptance, Inverter, Settings, TargetStates,
+    collisions::norm,
     error::InvertError,
-    median::median,
-    models::{Decoder, FloatFormat, Logits, Tap, TokenBatch},
-    noise::spread,
+    models::{Decoder, FloatFormat, Tap, config::NormConfig, silent},
     policy::PolicyChoice,
-    settings::{Budget, Scan},
-    tensors::read,
-    tuning::{TAP_CANDIDATES, TAP_NEXT_TO, TAP_RIDGE, TAP_SAMPLE},
+    settings::{Budget, Scan, TapCheck},
+    transformation::Transformation,
+    tuning::TAP_CANDIDATES,
 };
 
 /// A tap, and how likely it is that of a state.
@@ -61,40 +62,15 @@ pub fn likely_taps(
     state: &[f64],
     begins: Option<u32>,
 ) -> Result<Vec<LikelyTap>, InvertError> {
-    let (found, expected) = (state.len(), decoder.config().d_model);
-    if found != expected {
-        return Err(InvertError::Width { found, expected });
-    }
-    let vocab_size = decoder.config().vocab_size as u32;
-    let tokens = begins.into_iter().chain(spread(vocab_size).take(TAP_SAMPLE));
-    let prompts: Vec<Vec<u32>> = tokens.map(|token| [given, &[token]].concat()).collect();
-    let taps = Tap::all(decoder.config().n_layers());
-    let forward = decoder.forward(&TokenBatch::new(&prompts)?, &taps, Logits::None)?;
-    let mut ranked = Vec::with_capacity(taps.len());
-    for tap in taps {
-        let last = forward.states[&tap].clone().narrow(1, given.len(), 1);
-        let states = read(last)?;
-        let samples: Vec<&[f64]> = states.chunks(expected).collect();
-        let mut distances: Vec<f64> = samples.iter().map(|sample| distance(sample, state)).collect();
-        let nearest = distances.iter().copied().fold(f64::INFINITY, f64::min);
-        let typical = median(&mut distances).max(f64::MIN_POSITIVE);
-        // The token that prompts begin with is not typical of the others.
-        let others = &samples[usize::from(begins.is_some())..];
-        let log_likelihood =
-            Normal::of(others).map_or(f64::NEG_INFINITY, |normal| normal.log_likelihood(state));
-        ranked.push(LikelyTap { tap, nearest: nearest / typical, log_likelihood });
-    }
-    ranked.sort_by(|a, b| order(a).total_cmp(&order(b)).then(b.log_likelihood.total_cmp(&a.log_likelihood)));
-    Ok(ranked)
-}
-
-/// A state next to a sample comes before all others, the nearest first.
-fn order(tap: &LikelyTap) -> f64 {
-    if tap.nearest < TAP_NEXT_TO { tap.nearest } else { TAP_NEXT_TO }
+    check_width(decoder, state.len())?;
+    Samples::compute(decoder, given, begins)?.ranked(state, &Transformation::None)
 }
 
 /// Finds the tap of the states of a prompt whose first tokens are `given`. At most `most` taps are tried, the likeliest first, each
 /// with a bounded number of candidates for the first state after the given ones. `settings` say how the states were computed.
+///
+/// Where nothing fits at a tap, the direction of the state is compared too, at the tap that is likeliest by directions: the states
+/// may have been multiplied by a number.
 ///
 /// # Shapes
 ///
@@ -113,52 +89,117 @@ pub fn find_tap(
     most: usize,
 ) -> Result<FoundTap, InvertError> {
     let first = states.slice(s![..1.min(states.nrows()), ..]).to_owned();
-    let Some(state) = first.rows().into_iter().next().map(|row| row.to_vec()) else {
-        return Err(InvertError::NoStates);
-    };
-    let ranked = likely_taps(decoder, given, &state, begins)?;
-    let taps = ranked.into_iter().take(most).map(|likely| likely.tap);
-    fits_at(decoder, &first, dtype, given, begins, settings, taps)
-}
-
-/// Tries taps for the first state of a prompt until a token fits.
-fn fits_at(
-    decoder: &Decoder,
-    first: &Array2<f64>,
-    dtype: FloatFormat,
-    given: &[u32],
-    begins: Option<u32>,
-    settings: &Settings,
-    taps: impl Iterator<Item = Tap>,
-) -> Result<FoundTap, InvertError> {
-    let candidates = TAP_CANDIDATES.min(decoder.config().vocab_size);
-    let mut nowhere: Option<(f64, Tap, f64, f64)> = None;
-    for tap in taps {
-        let settings = settings
-            .clone()
-            .with_scan(Scan::AsNeeded)
-            .with_tap_check(crate::settings::TapCheck::Never)
-            .with_budget(Budget::unlimited().with_candidates(candidates));
-        let target = TargetStates::new(first.clone(), tap, dtype)?.after(decoder, given)?;
-        let inverter = Inverter::new(decoder, tap, settings)?;
-        let choice = PolicyChoice::auto(decoder, tap, target.positions(), None, begins);
-        let mut searcher = inverter.searcher(&choice.policy);
-        let inversion = inverter.invert(&target, &mut searcher, &mut crate::models::silent)?;
-        let Some(last) = inversion.positions.last() else { continue };
-        if last.verdict.is_verified() {
+    let trial = Trial { decoder, first, dtype, given, begins, settings };
+    check_width(decoder, trial.first.ncols())?;
+    let samples = Samples::compute(decoder, given, begins)?;
+    let ranked = trial.ranked(&samples, &trial.unscaled()?)?;
+    // A tolerance of the user's is not one of directions.
+    let scalable = matches!(settings.acceptance, Acceptance::NoiseFloor { .. });
+    let mut by_direction = Vec::new();
+    let mut nowhere: Option<Nearest> = None;
+    for (turn, tap) in ranked.into_iter().take(most).enumerate() {
+        match trial.fits(tap, &Transformation::None)? {
+            Trialled::Fits => return Ok(FoundTap::Fits(tap)),
+            Trialled::Nearest(found) if nowhere.is_none_or(|least| found.share < least.share) => {
+                nowhere = Some(found);
+            }
+            _ => {}
+        }
+        // States that were multiplied by a number fit at no tap, and their lengths rank the taps wrongly.
+        if turn == 0 && scalable {
+            by_direction = trial.ranked(&samples, &Transformation::Direction)?;
+        }
+        if let Some(&tap) = by_direction.get(turn)
+            && matches!(trial.fits(tap, &Transformation::Direction)?, Trialled::Fits)
+        {
             return Ok(FoundTap::Fits(tap));
         }
-        if let Some(kept) = last.kept {
-            let (distance, floor) = (kept.distance, kept.noise_floor);
-            let length = norm(target.state(target.positions() - 1)).max(f64::MIN_POSITIVE);
-            let share = distance / length;
-            if nowhere.is_none_or(|(least, ..)| share < least) {
-                nowhere = Some((share, tap, distance, floor));
-            }
-        }
     }
-    let (_, tap, distance, floor) = nowhere.unwrap_or((0.0, Tap::Embedding, f64::INFINITY, 0.0));
+    let none = Nearest { share: 0.0, tap: Tap::Embedding, distance: f64::INFINITY, floor: 0.0 };
+    let Nearest { tap, distance, floor, .. } = nowhere.unwrap_or(none);
     Ok(FoundTap::Nowhere { tap, distance, floor })
+}
+
+fn check_width(decoder: &Decoder, found: usize) -> Result<(), InvertError> {
+    let expected = decoder.config().d_model;
+    if found == expected { Ok(()) } else { Err(InvertError::Width { found, expected }) }
+}
+
+/// A first state, and what is known of it, to try taps for.
+struct Trial<'a> {
+    decoder: &'a Decoder,
+    /// `[1, d_model]`
+    first: Array2<f64>,
+    dtype: FloatFormat,
+    given: &'a [u32],
+    begins: Option<u32>,
+    settings: &'a Settings,
+}
+
+/// The result of one tap.
+enum Trialled {
+    /// A token fits.
+    Fits,
+    /// No token fits, and this one came nearest.
+    Nearest(Nearest),
+    /// Nothing was tested.
+    Nothing,
+}
+
+/// The nearest token at a tap where none fits.
+#[derive(Clone, Copy)]
+struct Nearest {
+    /// Its distance, as a share of the length of the state.
+    share: f64,
+    tap: Tap,
+    distance: f64,
+    floor: f64,
+}
+
+impl Trial<'_> {
+    /// The state at a tap, compared by its direction if `change` says so.
+    fn target(&self, tap: Tap, change: &Transformation) -> Result<TargetStates, InvertError> {
+        let target = TargetStates::new(self.first.clone(), tap, self.dtype)?;
+        Ok(if *change == Transformation::Direction { target.by_direction() } else { target })
+    }
+
+    /// The change of a state that was not multiplied: it may lack its mean.
+    fn unscaled(&self) -> Result<Transformation, InvertError> {
+        let blind = matches!(self.decoder.config().final_norm, NormConfig::Layer { .. });
+        let centred = blind && self.target(Tap::Embedding, &Transformation::None)?.has_no_means();
+        Ok(if centred { Transformation::Centred } else { Transformation::None })
+    }
+
+    /// The taps, the likeliest first.
+    fn ranked(&self, samples: &Samples, change: &Transformation) -> Result<Vec<Tap>, InvertError> {
+        let mut state = self.target(Tap::Embedding, change)?.state(0).to_vec();
+        change.apply(&mut state, self.first.ncols());
+        Ok(samples.ranked(&state, change)?.into_iter().map(|likely| likely.tap).collect())
+    }
+
+    /// Looks for a token whose state at a tap is the one given.
+    fn fits(&self, tap: Tap, change: &Transformation) -> Result<Trialled, InvertError> {
+        let candidates = TAP_CANDIDATES.min(self.decoder.config().vocab_size);
+        let settings = self
+            .settings
+            .clone()
+            .with_scan(Scan::AsNeeded)
+            .with_tap_check(TapCheck::Never)
+            .with_budget(Budget::unlimited().with_candidates(candidates));
+        let target = self.target(tap, change)?.after(self.decoder, self.given)?;
+        let inverter = Inverter::new(self.decoder, tap, settings)?;
+        let choice = PolicyChoice::auto(self.decoder, tap, target.positions(), None, self.begins);
+        let inversion = inverter.invert(&target, &mut inverter.searcher(&choice.policy), &mut silent)?;
+        let Some(last) = inversion.positions.last() else { return Ok(Trialled::Nothing) };
+        if last.verdict.is_verified() {
+            return Ok(Trialled::Fits);
+        }
+        let length = norm(target.state(target.positions() - 1)).max(f64::MIN_POSITIVE);
+        Ok(last.kept.map_or(Trialled::Nothing, |kept| {
+            let (distance, floor) = (kept.distance, kept.noise_floor);
+            Trialled::Nearest(Nearest { share: distance / length, tap, distance, floor })
+        }))
+    }
 }
 
 /// Finds another tap at which a token fits the first state that is not given. None if `own` is the likeliest, or nothing fits.
@@ -169,58 +210,17 @@ pub(crate) fn another_tap(
     settings: &Settings,
     most: usize,
 ) -> Result<Option<Tap>, InvertError> {
-    let (given, at) = (target.given(), target.given().len());
-    let state = target.state(at).to_vec();
-    let own = target.tap();
-    let likelier: Vec<Tap> = likely_taps(decoder, given, &state, begins)?
-        .into_iter()
-        .map(|likely| likely.tap)
-        .take_while(|tap| *tap != own)
-        .take(most)
-        .collect();
+    let (given, at, own) = (target.given(), target.given().len(), target.tap());
     let first = target.states().slice(s![at..=at, ..]).to_owned();
-    let found = fits_at(decoder, &first, target.dtype(), given, begins, settings, likelier.into_iter())?;
-    Ok(match found {
-        FoundTap::Fits(tap) => Some(tap),
-        FoundTap::Nowhere { .. } => None,
-    })
-}
-
-/// A normal distribution with the covariance of a sample, and a share of the mean variance in every direction.
-struct Normal {
-    mean: DVector<f64>,
-    /// The sample without its mean, over the square root of its size: `[size, d_model]`.
-    sample: DMatrix<f64>,
-    ridge: f64,
-    /// The Cholesky factor of `ridge I + sample sample'`.
-    factor: Cholesky<f64, Dyn>,
-}
-
-impl Normal {
-    fn of(samples: &[&[f64]]) -> Option<Self> {
-        let (size, width) = (samples.len(), samples.first()?.len());
-        let mut sample = DMatrix::from_fn(size, width, |i, j| samples[i][j]);
-        let mean = sample.row_mean().transpose();
-        sample.row_iter_mut().for_each(|mut row| row -= mean.transpose());
-        sample /= (size as f64).sqrt();
-        let ridge = (TAP_RIDGE * sample.norm_squared() / width as f64).max(f64::MIN_POSITIVE);
-        let mut gram = &sample * sample.transpose();
-        (0..size).for_each(|i| gram[(i, i)] += ridge);
-        let factor = Cholesky::new(gram)?;
-        Some(Normal { mean, sample, ridge, factor })
+    let trial = Trial { decoder, first, dtype: target.dtype(), given, begins, settings };
+    let samples = Samples::compute(decoder, given, begins)?;
+    let ranked = trial.ranked(&samples, target.transformation())?;
+    for tap in ranked.into_iter().take_while(|tap| *tap != own).take(most) {
+        if matches!(trial.fits(tap, target.transformation())?, Trialled::Fits) {
+            return Ok(Some(tap));
+        }
     }
-
-    /// By the identities of Woodbury and Sylvester, which need matrices of the sample's size only.
-    fn log_likelihood(&self, state: &[f64]) -> f64 {
-        let (size, width) = (self.sample.nrows() as f64, state.len() as f64);
-        let off = DVector::from_column_slice(state) - &self.mean;
-        let along = &self.sample * &off;
-        let explained = along.dot(&self.factor.solve(&along));
-        let quadratic = (off.norm_squared() - explained) / self.ridge;
-        let log_determinant =
-            (width - size) * self.ridge.ln() + self.factor.l_dirty().diagonal().map(f64::ln).sum() * 2.0;
-        -0.5 * (quadratic + log_determinant)
-    }
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -228,19 +228,6 @@ mod tests {
     use inject_testing::models::{FAMILIES, random};
 
     use super::*;
-
-    #[test]
-    fn the_identities_give_the_density_of_the_covariance() {
-        let samples = [[1.0, 2.0, 0.5], [0.0, -1.0, 2.0], [3.0, 0.5, -1.0], [0.5, 0.25, 0.0]];
-        let views: Vec<&[f64]> = samples.iter().map(|sample| &sample[..]).collect();
-        let normal = Normal::of(&views).unwrap();
-        let covariance = normal.sample.transpose() * &normal.sample + DMatrix::identity(3, 3) * normal.ridge;
-        let state = [0.3, 0.7, -0.2];
-        let off = DVector::from_column_slice(&state) - &normal.mean;
-        let expected = -0.5
-            * (off.dot(&(covariance.clone().try_inverse().unwrap() * &off)) + covariance.determinant().ln());
-        assert!((normal.log_likelihood(&state) - expected).abs() < 1e-9 * expected.abs());
-    }
 
     #[test]
     fn every_tap_is_found_from_the_states_alone_after_a_given_prefix_too() {
@@ -279,5 +266,28 @@ mod tests {
             matches!(found, FoundTap::Nowhere { distance, floor, .. } if distance > 100.0 * floor),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn the_tap_of_states_that_were_multiplied_or_centred_is_found() {
+        for device in inject_testing::compiled() {
+            for case in FAMILIES {
+                let decoder = random(case, 31, &device);
+                let blind = matches!(decoder.config().final_norm, NormConfig::Layer { .. });
+                let most = decoder.config().n_layers() + 2;
+                for tap in Tap::all(decoder.config().n_layers()) {
+                    let whole = TargetStates::of_prompt(&decoder, tap, &[5, 41, 7]).unwrap();
+                    let scaled = whole.states().mapv(|value| f64::from((0.37 * value) as f32));
+                    let centred = whole.clone().centred().states().to_owned();
+                    let centrable = blind && tap != Tap::FinalNorm;
+                    for states in std::iter::once(scaled).chain(centrable.then_some(centred)) {
+                        let settings = Settings::new();
+                        let dtype = FloatFormat::F32;
+                        let found = find_tap(&decoder, states.view(), dtype, &[], None, &settings, most);
+                        assert_eq!(found.unwrap(), FoundTap::Fits(tap), "{case}");
+                    }
+                }
+            }
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! Every tuned constant of the crate, with the command that measures it.
+//! Every tuned constant of the crate, with the command that measures it. A constant that is called a first choice was not compared with
+//! other values. Where results are named beside it, they were obtained with it.
 //!
 //! None of them changes a verdict except [`NOISE_SAFETY`] and [`EXAMINED_WITHIN`]; the others change time alone. "depth" and
 //! "policies" stand for `inject depth` and `inject compare-policies` on SmolLM2-135M, which print candidates, passes and times;
@@ -20,19 +21,26 @@ pub(crate) const EXAMINED_WITHIN: f64 = 256.0;
 
 // The noise of a producer.
 
-/// Sequences computed for a calibration. Measured: docs/laboratory/results/producers.md.
+/// Sequences computed for a calibration. A first choice, with the results of docs/laboratory/results/producers.md.
 pub(crate) const CALIBRATION_SEQUENCES: usize = 64;
-/// Tokens of each. Measured: docs/laboratory/results/producers.md.
+/// Tokens of each. A first choice, with the same results.
 pub(crate) const CALIBRATION_LEN: usize = 5;
-/// Tokens of each kind of position whose twin is computed too. Measured: docs/laboratory/results/producers.md.
+/// Tokens of each kind of position whose twin is computed too. A first choice, with the same results.
 pub(crate) const CALIBRATION_TWINS: usize = 64;
 /// Sequences computed together. Measured: bench forward.
 pub(crate) const CALIBRATION_BATCH: usize = 64;
-/// Share of the median variance of a coordinate added to every direction. Measured: docs/laboratory/results/producers.md.
+/// Share of the median variance of a coordinate added to every direction. A first choice, with the same results.
 pub(crate) const CALIBRATION_RIDGE: f64 = 0.1;
-/// Least standard deviation of the logarithm of a length, because few hundred tokens say little of others.
+/// Median change of states, as a share of their norms, below which rounding changed no weights: a hundredth of what 8 bits change, and a
+/// hundred times the noise of f32.
+pub(crate) const ALREADY_ROUNDED: f64 = 1e-4;
+/// Factor on the scales of another rounding of the same width. Even steps that are a fifth wider move the points of the old grid by 0.35 steps
+/// on average (root mean square), and a rounding moves weights by 0.29.
+pub(crate) const COARSER_BY: f64 = 1.2;
+/// Least standard deviation of the logarithm of a length, because few hundred tokens say little of others. A first choice: with 0.1 no
+/// state of docs/laboratory/results/producers.md exceeded five deviations.
 pub(crate) const CALIBRATION_LEAST_SPREAD: f64 = 0.15;
-/// The norm of an attention sink, in norms of ordinary states, from which on it is recognised by its norm.
+/// The norm of an attention sink, in norms of ordinary states, from which on it is recognised by its norm. A first choice.
 pub(crate) const SINK_NORM: f64 = 4.0;
 /// Share of the norm of first states below which a later sink is one in part. Full ones differ by less than a tenth.
 pub(crate) const PARTIAL_SINK_NORM: f64 = 0.8;
@@ -41,7 +49,7 @@ pub(crate) const PARTIAL_SINK_FLOOR: f64 = 0.02;
 
 /// Standard deviations of the noise's logarithm up to which a candidate fits. Measured: docs/laboratory/results/producers.md.
 pub(crate) const NOISE_DEVIATIONS: f64 = 5.0;
-/// Standard deviations below the typical margin from which on wrong tokens are expected. Measured: the same.
+/// Standard deviations below the typical margin from which on wrong tokens are expected. A first choice.
 pub(crate) const MARGIN_DEVIATIONS: f64 = 3.0;
 /// Candidates farther than the nearest by this factor are ruled out. Derived in docs/numerics.md, section 7.
 pub(crate) const SEPARATED: f64 = 2.0;
@@ -55,12 +63,12 @@ pub(crate) const CROWDED_LATER: usize = 512;
 /// Distance of two embeddings, as a share of the length of one, within which the tokens are twins. Those of trained tokens are
 /// farther apart: docs/laboratory/results/producers.md.
 pub(crate) const TWIN_WITHIN: f64 = 0.25;
-/// Nearest embeddings that are compared to find a twin: nearness is approximate.
+/// Nearest embeddings that are compared to find a twin: nearness is approximate. A first choice.
 pub(crate) const TWINS_COMPARED: usize = 4;
-/// Settled positions that the calibration counts for beside those of the prompt.
+/// Settled positions that the calibration counts for beside those of the prompt. A first choice.
 pub(crate) const CALIBRATION_COUNTS: f64 = 4.0;
 
-// The tap of states that do not say it.
+// The tap of states that do not say it. All of these are first choices.
 
 /// Tokens whose states at every tap are compared with a state.
 pub(crate) const TAP_SAMPLE: usize = 192;
@@ -82,50 +90,57 @@ pub(crate) const TAP_OTHERS: usize = 3;
 pub(crate) const CENTRED_WITHIN: f64 = 1e-5;
 /// Open positions by which rounded weights are recognised: the second, because the first state of all is an attention sink, which tells less.
 pub(crate) const ROUNDED_POSITIONS: usize = 2;
-/// Candidates tested at each of them before the rounded weights are given up.
+/// Candidates tested at each of them before the rounded weights are given up. A first choice.
 pub(crate) const ROUNDED_CANDIDATES: usize = 8192;
-/// Candidates compared by direction before a factor is given up. Measured: docs/laboratory/results/rows.md.
+/// Candidates compared by direction before a factor is given up. A first choice, with the results of docs/laboratory/results/rows.md.
 pub(crate) const SCALE_CANDIDATES: usize = 8192;
 
-// A position without a state.
+// A position without a state. All of these are first choices, with the results of docs/laboratory/results/rows.md.
 
-/// Sequences of two tokens computed side by side, each with a copy of the prefix. Measured: docs/laboratory/results/rows.md.
+/// Sequences of two tokens computed side by side, each with a copy of the prefix.
 pub(crate) const PAIRS_TOGETHER: usize = 64;
-/// Tokens tried in place of the missing one, to find the token after it. Measured: the same.
+/// Tokens tried in place of the missing one, to find the token after it.
 pub(crate) const GAP_FILLERS: usize = 4;
-/// Candidates for the token after the missing one, for each of these. Measured: the same.
+/// Candidates for the token after the missing one, for each of these.
 pub(crate) const GAP_NEXT: usize = 512;
-/// Candidates for the missing token before the next token after it is tried. Measured: the same.
+/// Candidates for the missing token before the next token after it is tried.
 pub(crate) const GAP_FIRST: usize = 2048;
-/// Next tokens for which every token is tried for the missing one. Measured: the same.
+/// Next tokens for which every token is tried for the missing one.
 pub(crate) const GAP_WHOLE: usize = 2;
-/// The size of a vocabulary up to which all pairs of tokens are tried. Measured: the same.
+/// The size of a vocabulary up to which all pairs of tokens are tried.
 pub(crate) const GAP_ALL_PAIRS: usize = 512;
+/// Tokens tried for the first of two missing ones.
+pub(crate) const GAP_PAIR_FIRST: usize = 16;
+/// Candidates for the second, after each of these.
+pub(crate) const GAP_PAIR_SECOND: usize = 256;
+/// Tokens tried after both.
+pub(crate) const GAP_PAIR_NEXT: usize = 2;
+/// Candidates for each token after a gap that nothing bridged.
+pub(crate) const GAP_GUESSED: usize = 256;
 
-// States in unknown order.
+// States in unknown order. All of these are first choices, with the results of docs/laboratory/results/rows.md.
 
-/// Tokens read from each row, round by round. Measured: docs/laboratory/results/rows.md.
+/// Tokens read from each row, round by round.
 pub(crate) const SHUFFLED_READ: [usize; 3] = [8, 64, 256];
-/// Tokens that the model expects, tested with the first choice of each row. Measured: the same.
+/// Tokens that the model expects, tested with the first choice of each row.
 pub(crate) const SHUFFLED_EXPECTED_FIRST: usize = 32;
-/// Tokens that the model expects, round by round after that. Measured: the same.
+/// Tokens that the model expects, round by round after that.
 pub(crate) const SHUFFLED_EXPECTED: [usize; 3] = [256, 1024, 4096];
-/// Tokens sampled at a position whose token no row and no expectation tells. Measured: the same.
+/// Tokens sampled at a position whose token no row and no expectation tells.
 pub(crate) const SHUFFLED_SURVEY: usize = 6144;
-/// Candidates of one position to which a map is fitted, at most. Measured: the same.
+/// Candidates of one position to which a map is fitted, at most.
 pub(crate) const SHUFFLED_PAIRS: usize = 8192;
 /// Floors within which a token and a row belong together while the order is looked for. At a sink the nearest wrong token is 200 floors
-/// away. Measured: the same.
+/// away.
 pub(crate) const SHUFFLED_WITHIN: f64 = 16.0;
-/// Rows that are searched for a first token before the whole vocabulary is. Measured: the same.
+/// Rows that are searched for a first token before the whole vocabulary is.
 pub(crate) const SHUFFLED_FIRST_ROWS: usize = 3;
 
-// Coordinates in unknown order.
+// Coordinates in unknown order. All of these are first choices, with the results of docs/laboratory/results/rows.md.
 
-/// Tokens that the model expects, tested before the whole vocabulary while few coordinates are known. Measured:
-/// docs/laboratory/results/rows.md.
+/// Tokens that the model expects, tested before the whole vocabulary while few coordinates are known.
 pub(crate) const PERMUTED_EXPECTED: usize = 4096;
-/// Coordinates of unknown place, one in so many, up to which sources of candidates are asked. Measured: the same.
+/// Coordinates of unknown place, one in so many, up to which sources of candidates are asked.
 pub(crate) const PERMUTED_UNRESOLVED: usize = 16;
 
 // Evidence that no untested token fits.

@@ -89,13 +89,23 @@ impl LikelyCause {
         let settled = |verdict: VerdictName| verdict.is_verified() || verdict == VerdictName::Given;
         let row = recovered.positions.iter().find(|row| !settled(row.verdict))?;
         let at = row.position;
-        (row.verdict == VerdictName::Open && missing.contains(&at)).then(|| LikelyCause {
-            kind: CauseKind::Rows,
-            text: format!(
+        if !missing.contains(&at) {
+            return None;
+        }
+        let pair = missing.contains(&(at + 1));
+        let text = match row.verdict {
+            VerdictName::Open => format!(
                 "position {at} has no row, and no token tried for it leads to the next row: a gap of one row is bridged if the rows around \
-                 it are right, and a wider one is not; what follows is open"
+                 it are right, a gap of two if the model expects the first token, and a wider one is not; what follows is a guess or open"
             ),
-        })
+            VerdictName::Ambiguous if pair => format!(
+                "positions {at} and {} have no rows, and a pair of tokens that the model expects leads to the next row: other pairs were not \
+                 tested, so the pair is likely and not verified",
+                at + 1
+            ),
+            _ => return None,
+        };
+        Some(LikelyCause { kind: CauseKind::Rows, text })
     }
 }
 

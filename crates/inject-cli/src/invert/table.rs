@@ -24,6 +24,7 @@ impl Report {
             format!("rows of the file in the order of the prompt: {}", rows.join(" "))
         }));
         lines.extend(bos_twice(recovered, model));
+        lines.extend(guesses(recovered, model));
         lines.extend(recovered.likely_cause.as_ref().map(|cause| cause.text.clone()));
         lines.push(format!("states: {} of {}", self.tap, self.model));
         lines.push(format!("policy: {}; {}", self.policy, self.reason));
@@ -119,6 +120,18 @@ fn bos_twice(recovered: &Recovered, model: &Model) -> Option<String> {
     twice.then(|| "note: the prompt begins with BOS twice; the text shows neither".to_owned())
 }
 
+/// The nearest tokens at open positions.
+fn guesses(recovered: &Recovered, model: &Model) -> Option<String> {
+    let rows: Vec<&PositionReport> = recovered.positions.iter().filter(|row| row.guess.is_some()).collect();
+    let (first, last) = (rows.first()?.position, rows.last()?.position);
+    let ids: Vec<u32> = rows.iter().filter_map(|row| row.guess).collect();
+    let tokenizer = model.tokenizer().ok();
+    let text =
+        tokenizer.and_then(|tokenizer| tokenizer.decode(&ids).ok()).unwrap_or_else(|| format!("{ids:?}"));
+    let count = counted(rows.len(), "position");
+    Some(format!("guessed, and not verified, at {count} from {first} to {last}: {text}"))
+}
+
 fn all_positions(all: usize) -> String {
     if all == 1 { "at its only position".to_owned() } else { format!("at all {}", counted(all, "position")) }
 }
@@ -192,6 +205,7 @@ mod tests {
             position,
             verdict,
             token_id: (verdict != VerdictName::Open).then_some(7),
+            guess: None,
             candidates: Vec::new(),
             more_candidates: false,
             distance: None,

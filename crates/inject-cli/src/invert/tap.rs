@@ -18,9 +18,9 @@ pub(super) fn is_unknown(options: &Options, file: &StatesFile) -> bool {
     options.tap.is_auto() || (options.tap.named().is_none() && file.taps().is_none())
 }
 
-/// The settings for a file: its tap is doubted if nothing fits, unless it was found from the states.
+/// The settings for a file: its unit and its tap are doubted if nothing fits.
 pub(super) fn doubting(options: &Options, model: &Model, settings: Settings) -> Settings {
-    match options.input.states.is_some() && !options.tap.is_auto() {
+    match options.input.states.is_some() {
         true => settings.with_tap_check(TapCheck::WhereNothingFits { begins: beginning(model) }),
         false => settings,
     }

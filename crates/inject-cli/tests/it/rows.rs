@@ -65,6 +65,10 @@ fn a_factor_of_all_states_is_named() {
     assert!((by - 0.125).abs() <= 0.125 * found["change"]["within"].as_f64().unwrap(), "{found}");
     let ran = invert(&states().mapv(|value| value * 0.125), "--tap block-2");
     assert!(ran.out.contains("the states are 0.125 times those of the model"), "{}", ran.out);
+    // The tap is found beside the factor.
+    let ran = invert(&states().mapv(|value| value * 0.125), "--tap auto --json");
+    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("block-2, as the first state tells"), "{}", ran.err);
     // States as the model computes them have no such field.
     assert!(recovered(&states(), "", 0).get("change").is_none());
 }
@@ -83,6 +87,24 @@ fn missing_rows_are_named_or_rows_of_nan() {
     let ran = invert(&without, "--tap block-2 --missing 9");
     assert_eq!(ran.status, 1);
     assert!(ran.err.contains("position 9 has no state"), "{}", ran.err);
+}
+
+#[test]
+fn a_gap_that_nothing_bridges_is_named_and_what_follows_is_guessed() {
+    let without = states().select(Axis(0), &[0, 1, 2, 6, 7]);
+    let found = recovered(&without, "--missing 3,4,5", 3);
+    assert_eq!(
+        found["token_ids"].as_array().unwrap()[..3],
+        PROMPT[..3].iter().map(|&id| Value::from(id)).collect::<Vec<_>>()[..]
+    );
+    for at in 3..8 {
+        let row = &found["positions"][at];
+        assert_eq!((&row["verdict"], &row["token_id"]), (&Value::from("open"), &Value::Null), "{row}");
+        assert_eq!(row.get("guess").is_some(), at >= 6, "{row}");
+    }
+    assert_eq!(found["likely_cause"]["kind"], "rows");
+    let ran = invert(&without, "--tap block-2 --missing 3,4,5");
+    assert!(ran.out.contains("guessed, and not verified, at 2 positions from 6 to 7"), "{}", ran.out);
 }
 
 #[test]

@@ -12,7 +12,10 @@ use crate::{
     vocabulary::Vocabulary,
 };
 
-use super::{Calibration, PlaceNoise};
+use super::{
+    Calibration, PlaceNoise,
+    other_scheme::{are_equal, rounded_otherwise},
+};
 
 impl Calibration {
     /// Measures the noise of a producer that computes in `format`: 16 bits, or weights in 8 or 4 bits. None if the model overflows
@@ -34,7 +37,7 @@ impl Calibration {
                 decoder.clone().computing_in(float)
             }
             // Programs that hold weights in 8 or 4 bits compute in 16.
-            weights => decoder.clone().with_weights_in(weights)?.computing_in(FloatFormat::Bf16),
+            weights => with_weights_in(decoder, weights, tap)?.computing_in(FloatFormat::Bf16),
         };
         let len = CALIBRATION_LEN.min(decoder.config().max_len().unwrap_or(usize::MAX));
         let vocab_size = decoder.config().vocab_size as u32;
@@ -60,6 +63,17 @@ impl Calibration {
         // A model of one position has no later ones.
         let later = if len == 1 { Some(first.clone()) } else { place(&sequences, 1)? };
         Ok(later.map(|later| Calibration { tap, format, first: Arc::new(first), later: Arc::new(later) }))
+    }
+}
+
+/// The decoder with its weights in a format, or rounded by another scheme if they are in that format already.
+fn with_weights_in(decoder: &Decoder, format: NumberFormat, tap: Tap) -> Result<Decoder, InvertError> {
+    let rounded = decoder.clone().with_weights_in(format)?;
+    let ids: Vec<u32> = spread(decoder.config().vocab_size as u32).take(CALIBRATION_BATCH).collect();
+    let firsts = in_prompts(&ids, 1);
+    match are_equal(&states_of(decoder, &firsts, tap)?, &states_of(&rounded, &firsts, tap)?) {
+        true => rounded_otherwise(decoder, format),
+        false => Ok(rounded),
     }
 }
 

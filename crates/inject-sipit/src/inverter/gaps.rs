@@ -2,7 +2,11 @@
 //!
 //! A missing token has no state, but the state after it depends on it. So tokens are tried in pairs: the missing one, and the one after
 //! it, whose state is known. The token after it is guessed first. Its state depends mostly on itself, so it is among the nearest ones
-//! after any token in the gap.
+//! after any token in the gap. Of two missing tokens in succession, the first is one that the model expects.
+
+mod best_effort;
+mod bridged;
+mod pair;
 
 use crate::{
     collisions::Ranked,
@@ -21,23 +25,21 @@ use crate::{
     tuning::{GAP_ALL_PAIRS, GAP_FILLERS, GAP_FIRST, GAP_NEXT, GAP_WHOLE},
 };
 
+use self::bridged::Bridged;
 use super::{Inverter, watch::Watch};
-
-/// A prompt with gaps, as far as it is recovered.
-struct Bridged {
-    target: TargetStates,
-    ids: Vec<u32>,
-    positions: Vec<Position>,
-    cost: Cost,
-    watch: Watch,
-}
 
 /// The search for a missing token.
 enum Bridge {
     /// A token that fits, as a position, and all that are known to fit.
     Fits(Box<Position>, Vec<u32>),
-    /// No token fits. The nearest token found for the position after it is a guess.
-    Open(Option<u32>),
+    /// No token fits.
+    Open,
+}
+
+impl Bridge {
+    fn is_verified(&self) -> bool {
+        matches!(self, Bridge::Fits(position, _) if position.verdict.is_verified())
+    }
 }
 
 impl Inverter<'_> {
@@ -57,18 +59,22 @@ impl Inverter<'_> {
         while bridged.positions.len() < bridged.target.positions() {
             let at = bridged.ids.len();
             if candidates.is_none() && bridged.is_missing(at) {
-                let lone = at + 1 < bridged.target.positions() && !bridged.is_missing(at + 1);
-                let bridge =
-                    if lone { self.bridge(&mut bridged, searcher, progress)? } else { Bridge::Open(None) };
+                let bridge = match bridged.missing_from(at) {
+                    _ if bridged.known_after(at).is_none() => Bridge::Open,
+                    1 => self.bridge(&mut bridged, searcher, progress)?,
+                    2 => self.bridge_pair(&mut bridged, searcher, progress)?,
+                    _ => Bridge::Open,
+                };
                 match bridge {
                     Bridge::Fits(position, fitting) => candidates = Some((position, fitting)),
-                    Bridge::Open(guess) => {
-                        bridged.leave_open(guess);
+                    Bridge::Open => {
+                        let guesses = self.best_effort(&mut bridged, searcher)?;
+                        bridged.leave_open(&guesses);
                         break;
                     }
                 }
             } else if !self.stretch(&mut bridged, candidates.take(), searcher, progress)? {
-                bridged.leave_open(None);
+                bridged.leave_open(&[]);
             }
         }
         let transformation = bridged.target.transformation().clone();
@@ -135,39 +141,52 @@ impl Inverter<'_> {
         searcher: &Searcher<'_>,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Bridge, InvertError> {
-        let (gap, vocab_size) = (bridged.ids.len(), self.decoder.config().vocab_size);
+        let vocab_size = self.decoder.config().vocab_size;
         let nexts = self.likely_after(bridged, searcher)?;
+        let first = self.bridge_to(bridged, &nexts, GAP_FIRST.min(vocab_size), searcher, progress)?;
+        if first.is_verified() || vocab_size <= GAP_FIRST {
+            return Ok(first);
+        }
+        let likeliest = &nexts[..nexts.len().min(GAP_WHOLE)];
+        let whole = self.bridge_to(bridged, likeliest, vocab_size, searcher, progress)?;
+        Ok(if whole.is_verified() || matches!(first, Bridge::Open) { whole } else { first })
+    }
+
+    /// Tests up to `most` tokens in a gap of one position, each followed by one of `nexts`. An ambiguous one is returned only if none is
+    /// verified.
+    fn bridge_to(
+        &self,
+        bridged: &mut Bridged,
+        nexts: &[Ranked],
+        most: usize,
+        searcher: &Searcher<'_>,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Bridge, InvertError> {
+        let gap = bridged.ids.len();
         let states = bridged.target.with_row_at(gap + 1, gap).part(gap + 1, &bridged.ids);
+        let mut inverter = self.with_settings(probing(&self.settings, &bridged.target, most))?;
         let mut ambiguous = None;
-        for most in [GAP_FIRST.min(vocab_size), vocab_size] {
-            let tried = if most == vocab_size && most > GAP_FIRST { GAP_WHOLE } else { nexts.len() };
-            for next in nexts.iter().take(tried) {
-                if bridged.watch.is_up() {
-                    return Ok(ambiguous.unwrap_or(Bridge::Open(nexts.first().map(|next| next.id))));
-                }
-                let mut inverter = self.with_settings(probing(&self.settings, &bridged.target, most))?;
-                inverter.next = Some(next.id);
-                let mut inversion = inverter.invert(&states, &mut searcher.aside(), progress)?;
-                bridged.cost.add(&inversion.cost);
-                let Some(mut last) = inversion.positions.pop() else { continue };
-                let fitting = match &last.verdict {
-                    Verdict::Verified | Verdict::Certain => last.token_id().into_iter().collect(),
-                    Verdict::Ambiguous { candidates, .. } => candidates.iter().map(|c| c.id).collect(),
-                    _ => continue,
-                };
-                last.kept.iter_mut().for_each(|kept| kept.found_by = "gap");
-                let settled = last.verdict.is_verified();
-                let found = Bridge::Fits(Box::new(last), fitting);
-                if settled {
-                    return Ok(found);
-                }
-                ambiguous.get_or_insert(found);
-            }
-            if most == vocab_size {
+        for next in nexts {
+            if bridged.watch.is_up() {
                 break;
             }
+            inverter.next = Some(next.id);
+            let mut inversion = inverter.invert(&states, &mut searcher.aside(), progress)?;
+            bridged.cost.add(&inversion.cost);
+            let Some(mut last) = inversion.positions.pop() else { continue };
+            let fitting = match &last.verdict {
+                Verdict::Verified | Verdict::Certain => last.token_id().into_iter().collect(),
+                Verdict::Ambiguous { candidates, .. } => candidates.iter().map(|c| c.id).collect(),
+                _ => continue,
+            };
+            last.kept.iter_mut().for_each(|kept| kept.found_by = "gap");
+            let found = Bridge::Fits(Box::new(last), fitting);
+            if found.is_verified() {
+                return Ok(found);
+            }
+            ambiguous.get_or_insert(found);
         }
-        Ok(ambiguous.unwrap_or(Bridge::Open(nexts.first().map(|next| next.id))))
+        Ok(ambiguous.unwrap_or(Bridge::Open))
     }
 
     /// The likeliest tokens after a gap, the likeliest first: those whose states are nearest after some tokens in the gap.
@@ -179,7 +198,7 @@ impl Inverter<'_> {
         let (gap, vocab_size) = (bridged.ids.len(), self.decoder.config().vocab_size);
         let inverter = self.with_settings(probing(&self.settings, &bridged.target, GAP_NEXT))?;
         let mut likely: Vec<Ranked> = Vec::new();
-        for filler in self.fillers(bridged)? {
+        for filler in self.fillers(&bridged.target, &bridged.ids, GAP_FILLERS)? {
             let ids = [&bridged.ids[..], &[filler]].concat();
             let states = prompt_states(self.decoder, &ids, self.tap)?.to_f64();
             let filled = bridged.target.clone().filled(gap, states.row(gap).to_vec());
@@ -202,36 +221,14 @@ impl Inverter<'_> {
         Ok(likely)
     }
 
-    /// Tokens that may stand in a gap: those that the model expects there, if it has a head.
-    fn fillers(&self, bridged: &Bridged) -> Result<Vec<u32>, InvertError> {
+    /// Tokens that may follow some tokens in a gap: those that the model expects there, if it has a head.
+    fn fillers(&self, target: &TargetStates, ids: &[u32], count: usize) -> Result<Vec<u32>, InvertError> {
         if !self.decoder.has_head() {
-            let vocab_size = self.decoder.config().vocab_size as u32;
-            return Ok(spread(vocab_size).take(GAP_FILLERS).collect());
+            return Ok(spread(self.decoder.config().vocab_size as u32).take(count).collect());
         }
-        let (prompt, tested) = (Prompt::new(&self.vocabulary, &bridged.target, 0), Tested::new());
-        let at = OpenPosition { prompt: &prompt, prefix: &bridged.ids, tested: &tested, deadline: None };
-        Ok(most_likely(&at.expectation()?, GAP_FILLERS))
-    }
-}
-
-impl Bridged {
-    fn is_missing(&self, position: usize) -> bool {
-        self.target.missing().contains(&position)
-    }
-
-    /// Leaves all further positions open, with a guess for the second of them.
-    fn leave_open(&mut self, guess: Option<u32>) {
-        let begin = self.positions.len();
-        for position in begin..self.target.positions() {
-            let guess = guess.filter(|_| position == begin + 1);
-            self.positions.push(Position {
-                position,
-                verdict: Verdict::Open { guess },
-                kept: None,
-                candidates_tested: 0,
-                ruled_out: Vec::new(),
-            });
-        }
+        let (prompt, tested) = (Prompt::new(&self.vocabulary, target, 0), Tested::new());
+        let at = OpenPosition { prompt: &prompt, prefix: ids, tested: &tested, deadline: None };
+        Ok(most_likely(&at.expectation()?, count))
     }
 }
 

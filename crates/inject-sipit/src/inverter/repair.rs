@@ -32,6 +32,8 @@ pub(super) struct Branch {
     origins: Vec<(&'static str, usize)>,
     /// Whether the whole vocabulary was tested.
     pub(super) spent: bool,
+    /// Whether the nearest tokens after the best hypothesis were tested, which is enough where wrong tokens fit too.
+    led: bool,
 }
 
 impl Recovery<'_, '_> {
@@ -62,11 +64,7 @@ impl Recovery<'_, '_> {
                 out_of_budget = true;
                 break;
             }
-            for branch in &mut branches {
-                if !branch.is_done(&self.comparison) {
-                    branch.test_batch(&mut self.search, &mut self.comparison, progress)?;
-                }
-            }
+            self.test_batches(&mut branches, progress)?;
         }
         branches.iter_mut().for_each(|branch| branch.trial.accept_separated(&self.comparison));
         // Out of budget, the best hypothesis that nothing excludes may be one that nothing fitted yet. It is kept all the same: what
@@ -76,6 +74,35 @@ impl Recovery<'_, '_> {
         match undecided || branches.iter().all(|branch| branch.trial.tested.fitting().is_empty()) {
             true => self.fail(branches, out_of_budget),
             false => self.follow(branches),
+        }
+        Ok(())
+    }
+
+    /// Tests a batch after each hypothesis that needs one.
+    ///
+    /// Where wrong tokens are expected to fit too, a prompt soon has as many hypotheses as are followed. Their nearest tokens are the same,
+    /// so after the others only those nearest after the best one are tested.
+    fn test_batches(
+        &mut self,
+        branches: &mut [Branch],
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<(), InvertError> {
+        let Some((best, others)) = branches.split_first_mut() else { return Ok(()) };
+        if !best.is_done(&self.comparison) {
+            best.test_batch(&mut self.search, &mut self.comparison, progress)?;
+        }
+        for branch in others {
+            if branch.is_done(&self.comparison) {
+                continue;
+            }
+            if !branch.is_crowded(&self.comparison) {
+                branch.test_batch(&mut self.search, &mut self.comparison, progress)?;
+            } else if best.is_done(&self.comparison) {
+                let near = best.trial.tested.ranking().kept().iter().map(|near| near.id);
+                let near: Vec<u32> = near.filter(|&id| !branch.trial.tested.contains(id)).collect();
+                branch.test_these("hypotheses", &near, &mut self.comparison, progress)?;
+                branch.led = true;
+            }
         }
         Ok(())
     }
@@ -94,6 +121,7 @@ impl Recovery<'_, '_> {
                 examined: None,
                 seen: 0.0,
                 spent: false,
+                led: false,
             }
         })
         .collect()
@@ -181,13 +209,18 @@ impl Branch {
 
     /// Whether nothing more is tested here: the vocabulary is spent, or enough was tested and something fits.
     fn is_done(&self, comparison: &Comparison<'_>) -> bool {
-        self.spent || self.is_satisfied(comparison)
+        self.spent || self.led || self.is_satisfied(comparison)
+    }
+
+    /// Whether wrong tokens are expected to fit, and no test of the whole vocabulary is asked for.
+    fn is_crowded(&self, comparison: &Comparison<'_>) -> bool {
+        self.trial.yardstick.is_crowded() && comparison.inverter.settings().scan == Scan::AsNeeded
     }
 
     fn is_satisfied(&self, comparison: &Comparison<'_>) -> bool {
         let (tested, settings) = (&self.trial.tested, comparison.inverter.settings());
         // Where wrong tokens fit too, a test of the whole vocabulary settles nothing. The nearest of the likely ones is followed.
-        if self.trial.yardstick.is_crowded() && settings.scan == Scan::AsNeeded {
+        if self.is_crowded(comparison) {
             let wanted = if self.trial.at == 0 { CROWDED_FIRST } else { CROWDED_LATER };
             return !tested.fitting().is_empty() && tested.len() >= wanted.max(settings.rivals + 1);
         }
@@ -220,13 +253,26 @@ impl Branch {
         }
         let most = comparison.inverter.settings.budget.candidates.unwrap_or(usize::MAX);
         ids.truncate(most.saturating_sub(self.trial.tested.len()));
-        // The cache is taken out to look at the branch between batches.
+        self.test_these(source, &ids, comparison, progress)
+    }
+
+    /// Tests some candidates, until something fits and enough was tested.
+    fn test_these(
+        &mut self,
+        source: &'static str,
+        ids: &[u32],
+        comparison: &mut Comparison<'_>,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<(), InvertError> {
+        let decoder = comparison.inverter.decoder;
+        self.hypothesis.cache(decoder, comparison.target, &mut comparison.cost)?;
         let before = self.trial.tested.len();
-        for batch in ids.chunks(comparison.batch(prefix.len())) {
+        for batch in ids.chunks(comparison.batch(self.hypothesis.len())) {
             let tested = self.trial.tested.len() - before;
             if tested > 0 && (self.is_satisfied(comparison) || comparison.watch.is_up()) {
                 break;
             }
+            // The cache is taken out to look at the branch between batches.
             let cache = self.hypothesis.cache_as_is(decoder, comparison.target)?;
             self.trial.test(batch, cache, source, Phase::Recover, comparison, progress)?;
         }

@@ -86,6 +86,26 @@ fn weights_rounded_as_the_producer_rounded_them_are_recognised() {
 }
 
 #[test]
+fn rounded_weights_give_the_noise_of_the_full_ones() {
+    let format = NumberFormat::Int4;
+    for device in inject_testing::compiled() {
+        for case in FAMILIES {
+            let full = random(case, 31, &device);
+            let tap = Tap::Block(full.config().n_layers());
+            let rounded = full.clone().with_weights_in(format).unwrap();
+            let noise = |decoder: &Decoder, format: NumberFormat| {
+                let inverter = Inverter::new(decoder, tap, Settings::new()).unwrap();
+                inverter.calibration(format).unwrap().unwrap().relative()[1]
+            };
+            let (forth, back) = (noise(&full, format), noise(&rounded, format));
+            // Rounding the rounded weights in the same way again would leave the noise of bf16.
+            assert!(back > 0.5 * forth && back < 3.0 * forth, "{case}: {forth} and {back}");
+            assert!(back > 2.0 * noise(&rounded, FloatFormat::Bf16.into()), "{case}");
+        }
+    }
+}
+
+#[test]
 fn a_calibration_counts_for_the_prompt_that_needed_it() {
     let device = Device::flex();
     let decoder = random(FAMILIES[0], 31, &device);

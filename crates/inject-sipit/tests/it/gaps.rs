@@ -3,7 +3,7 @@
 use crate::small::{FAMILIES, invert, of_vocabulary, random, target};
 use inject_sipit::{
     Inversion, InvertError, Policy, Settings, TargetStates, Verdict,
-    models::{Decoder, FloatFormat, Tap},
+    models::{Decoder, FloatFormat, Logits, Tap, TokenBatch, host::to_host},
     sources::Secant,
 };
 use ndarray::Axis;
@@ -59,14 +59,57 @@ fn a_token_that_left_no_trace_is_not_claimed() {
 }
 
 #[test]
+fn two_missing_states_are_bridged_by_tokens_that_the_model_expects() {
+    for device in inject_testing::compiled() {
+        for case in FAMILIES {
+            let decoder = random(case, 31, &device);
+            let tap = Tap::Block(decoder.config().n_layers());
+            // The first of the missing tokens is the likeliest one. The second is any.
+            let prompt = [&PROMPT[..2], &[likeliest_after(&decoder, &PROMPT[..2])], &PROMPT[3..]].concat();
+            let states = target(&decoder, &prompt, tap).states().select(Axis(0), &[0, 1, 4, 5, 6]);
+            let states = TargetStates::new(states, tap, FloatFormat::F32).unwrap();
+            let found = inverted(&decoder, &states.with_missing(&[2, 3]).unwrap());
+            assert_eq!(found.token_ids(), prompt, "{case}: {found:?}");
+            // Not all pairs were tested.
+            assert!(matches!(found.positions[2].verdict, Verdict::Ambiguous { more: true, .. }), "{case}");
+            assert_eq!([2, 3].map(|at| found.positions[at].found_by()), [Some("gap"); 2]);
+            assert!(found.positions[3..].iter().all(|position| position.verdict.is_verified()), "{case}");
+        }
+    }
+}
+
+/// The token that the model expects most after some others.
+fn likeliest_after(decoder: &Decoder, ids: &[u32]) -> u32 {
+    let forward = decoder.forward(&TokenBatch::new(&[ids]).unwrap(), &[], Logits::Last).unwrap();
+    let logits: Vec<f32> = to_host(forward.logits.unwrap()).unwrap();
+    (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap() as u32
+}
+
+#[test]
 fn wider_gaps_and_missing_last_states_are_open() {
     for device in inject_testing::compiled() {
         let decoder = random("gpt2", 31, &device);
-        for missing in [&[2, 3][..], &[5, 6], &[6]] {
+        for missing in [&[2, 3, 4][..], &[5, 6], &[6]] {
             let found = inverted(&decoder, &without(&decoder, Tap::Block(2), missing));
             assert_eq!(found.token_ids(), PROMPT[..missing[0]], "without {missing:?}");
             assert!(found.positions[missing[0]..].iter().all(|position| position.verdict.is_open()));
         }
+    }
+}
+
+#[test]
+fn tokens_after_a_gap_that_nothing_bridges_are_guessed() {
+    for device in inject_testing::compiled() {
+        let decoder = random("gpt2", 31, &device);
+        // A guess is right if its state depends on its own token alone, as an embedding does.
+        let found = inverted(&decoder, &without(&decoder, Tap::Embedding, &[2, 3, 4]));
+        let guess = |at: usize| match found.positions[at].verdict {
+            Verdict::Open { guess } => guess,
+            _ => panic!("{:?}", found.positions[at]),
+        };
+        assert_eq!([2, 3, 4].map(guess), [None; 3]);
+        assert_eq!([5, 6].map(guess), [Some(PROMPT[5]), Some(PROMPT[6])]);
+        assert_eq!(found.token_ids(), PROMPT[..2]);
     }
 }
 

@@ -14,6 +14,9 @@ pub(crate) struct PositionReport {
     pub(in crate::invert) verdict: VerdictName,
     /// The token; null at an open position. At a failed position it is the nearest of all.
     pub(in crate::invert) token_id: Option<u32>,
+    /// The nearest token found at an open position, which verifies nothing; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::invert) guess: Option<u32>,
     /// Tokens that fit an ambiguous position, the nearest first.
     pub(in crate::invert) candidates: Vec<Candidate>,
     /// Whether still more tokens fit than those listed.
@@ -129,6 +132,10 @@ impl PositionReport {
             position: position.position,
             verdict: VerdictName::from(&position.verdict),
             token_id,
+            guess: match position.verdict {
+                Verdict::Open { guess } => guess,
+                _ => None,
+            },
             candidates: candidates.iter().copied().map(Candidate::from).collect(),
             more_candidates,
             distance: kept.map(|kept| kept.distance),
