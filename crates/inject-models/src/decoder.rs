@@ -26,6 +26,7 @@ mod paging;
 mod pool;
 mod quantise;
 mod rotary;
+mod rounding;
 mod rows;
 mod rowwise;
 mod save;
@@ -60,6 +61,7 @@ pub use self::{
     full_precision::rounds_products,
     held::PassBytes,
     map::Matrix,
+    rounding::{Instructions, WeightsHeldAs},
 };
 pub(crate) use self::{
     mapped::{Layout as MappedLayout, Mapped, Segment},

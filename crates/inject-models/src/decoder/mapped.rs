@@ -17,7 +17,7 @@ use memmap2::Advice;
 use memmap2::Mmap;
 
 use self::kernel::{Kernel, by_input::Columns};
-use crate::format::FloatFormat;
+use crate::{decoder::Instructions, format::FloatFormat};
 
 /// A matrix in a mapped file. A clone shares it.
 #[derive(Clone, Debug)]
@@ -90,6 +90,11 @@ impl Mapped {
         }
         let kernel = Kernel::detect();
         Some(Mapped(Arc::new(MappedMatrix { format, layout, width, segments, ends, kernel })))
+    }
+
+    /// The instructions of this processor.
+    pub(super) fn instructions() -> Instructions {
+        Kernel::detect().instructions()
     }
 
     /// The size of the matrix in its files.
