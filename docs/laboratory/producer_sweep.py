@@ -74,7 +74,7 @@ def invert(name, tap, chosen):
 class Count:
     """Prompts and positions of some cells."""
 
-    NAMES = ["prompts", "exact", "positions", "right", "verified", "verified wrongly", "certain", "ambiguous", "failed", "open", "s a prompt"]
+    NAMES = ["prompts", "exact", "positions", "right", "verified", "verified wrongly", "certain", "ambiguous", "failed", "open", "candidates a prompt"]
 
     def __init__(self):
         self.of = collections.Counter()
@@ -83,7 +83,7 @@ class Count:
         self.of["prompts"] += 1
         self.of["exact"] += recovered["verified"] and recovered["equals_prompt"]
         self.of["positions"] += len(truth)
-        self.of["seconds"] += recovered["seconds"]
+        self.of["candidates"] += recovered["candidates_tested"]
         for position, token in itertools.zip_longest(recovered["positions"], truth):
             verdict, right = position["verdict"], position["token_id"] == token
             self.of[verdict] += 1
@@ -92,7 +92,7 @@ class Count:
 
     def row(self):
         cells = [self.of[name] for name in self.NAMES[:-1]]
-        return " | ".join(str(cell) for cell in cells) + f" | {self.of['seconds'] / self.of['prompts']:.1f}"
+        return " | ".join(str(cell) for cell in cells) + f" | {self.of['candidates'] / self.of['prompts']:.1f}"
 
 
 def results():
@@ -124,7 +124,7 @@ def table():
         if not (recovered["verified"] and recovered["equals_prompt"]):
             bad = next((p for p, t in zip(recovered["positions"], truth) if p["verdict"] not in ("verified", "certain") or p["token_id"] != t), None)
             short = {key: bad[key] for key in ["position", "verdict", "token_id", "distance", "tolerance", "ratio", "candidates_tested"]} if bad else {}
-            print(f"{tap} {file.stem} {recovered['seconds']:.0f} s: {short}")
+            print(f"{tap} {file.stem} {recovered['candidates_tested']} candidates: {short}")
 
 
 if not args.table:
