@@ -63,8 +63,19 @@ pub(crate) struct Options {
 }
 
 /// The options of an extraction, which have no effect on a merge.
-const MADE_BEFORE: [&str; 11] =
-    ["taps", "positions", "dtype", "bos", "field", "model", "adapter", "tokenizer", "hold", "device", "memory"];
+const MADE_BEFORE: [&str; 11] = [
+    "taps",
+    "positions",
+    "dtype",
+    "bos",
+    "field",
+    "model",
+    "adapter",
+    "tokenizer",
+    "hold",
+    "device",
+    "memory",
+];
 
 /// Where the prompts come from.
 #[derive(Args, Debug)]

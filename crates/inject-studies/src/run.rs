@@ -100,7 +100,8 @@ impl<'a> Run<'a> {
         let (mut journal, taken) = self.open(about)?;
         let mut mine = self.share.every(units.len()).peekable();
         let total = self.share.every(units.len()).count();
-        let told = |done: usize| Progress::new(about.study().as_str(), Unit::Units, done as u64, total as u64);
+        let told =
+            |done: usize| Progress::new(about.study().as_str(), Unit::Units, done as u64, total as u64);
         let mut done = 0;
         for (number, unit) in units.iter().enumerate() {
             let is_mine = mine.next_if_eq(&number).is_some();
@@ -144,8 +145,7 @@ impl<'a> Run<'a> {
         E: From<StudyError>,
     {
         let (mut journal, taken) = self.open(about)?;
-        let mut mine: Vec<U> =
-            self.share.every(units.len()).map(|number| units[number].clone()).collect();
+        let mut mine: Vec<U> = self.share.every(units.len()).map(|number| units[number].clone()).collect();
         let total = mine.len() as u64;
         let told = |done: u64| Progress::new(about.study().as_str(), Unit::Units, done, total);
         mine.retain(|unit| journal.result(unit).is_none() && taken.result(unit).is_none());

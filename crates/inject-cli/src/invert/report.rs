@@ -89,11 +89,7 @@ pub(crate) struct Recovered {
 
 impl Recovered {
     /// The report of an inversion without its times, compared with the prompt if that is known.
-    pub(super) fn new(
-        model: &Model,
-        inversion: &Inversion,
-        prompt: Option<&[u32]>,
-    ) -> Result<Self, Failure> {
+    pub(super) fn new(model: &Model, inversion: &Inversion, prompt: Option<&[u32]>) -> Result<Self, Failure> {
         let positions: Vec<PositionReport> = inversion.positions.iter().map(PositionReport::new).collect();
         let token_ids: Vec<Option<u32>> = positions.iter().map(|row| row.token_id).collect();
         let leading = inversion.token_ids();

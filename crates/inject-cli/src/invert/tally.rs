@@ -296,7 +296,11 @@ mod tests {
         let mut tally = Tally::default();
         tally.take(&record).unwrap();
         assert_eq!(tally.seconds, 0.0);
-        assert!(tally.text().contains("cost: 6 states computed for each position, 3 candidates"), "{}", tally.text());
+        assert!(
+            tally.text().contains("cost: 6 states computed for each position, 3 candidates"),
+            "{}",
+            tally.text()
+        );
     }
 
     #[test]

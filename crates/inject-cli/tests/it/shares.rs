@@ -142,14 +142,16 @@ fn shares_of_an_inversion_are_merged_into_the_results_of_one_process() {
 fn shares_with_weights_that_are_held_otherwise_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures/llama-bf16-shards");
+    let model =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures/llama-bf16-shards");
     let model = model.display();
     let ids: Vec<String> = (0..40).map(|i| format!("{{\"ids\": [{}, {}, 7]}}\n", i, 40 + i)).collect();
     fs::write(dir.join("ids.jsonl"), ids.concat()).unwrap();
     let no = |command: &str, parts: &[&str]| refused(dir, &command.split(' ').collect::<Vec<_>>(), 1, parts);
     let held = ["weights_held_as", "stored", "f32"];
 
-    let extract = format!("extract --model {model} --prompt-ids ids.jsonl --taps block-1 --positions all --memory 1");
+    let extract =
+        format!("extract --model {model} --prompt-ids ids.jsonl --taps block-1 --positions all --memory 1");
     succeed(dir, &format!("{extract} --hold f32 --share 1/2 --out 1"));
     succeed(dir, &format!("{extract} --hold stored --share 2/2 --out 2"));
     no("extract --merge 1 2 --out merged", &held);
@@ -165,7 +167,9 @@ fn shares_with_weights_that_are_held_otherwise_are_refused() {
     no("invert --merge 1.jsonl 2.jsonl --out merged.jsonl", &held);
     no(&format!("{invert} --hold stored --share 1/2 --out 1.jsonl"), &held);
 
-    let study = format!("study margins --model {model} --prompt-ids ids.jsonl --count 4 --lengths 2 --per-length 2 --taps block-1");
+    let study = format!(
+        "study margins --model {model} --prompt-ids ids.jsonl --count 4 --lengths 2 --per-length 2 --taps block-1"
+    );
     succeed(dir, &format!("{study} --hold f32 --share 1/2 --out margins-1"));
     let merge = format!("{study} --share 2/2 --merge margins-1/margins.jsonl --out margins-2");
     no(&format!("{merge} --hold stored"), &held);

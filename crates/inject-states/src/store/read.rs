@@ -4,8 +4,8 @@ pub(crate) mod mapped;
 pub(crate) mod tap_states;
 
 use std::{
-    ops::Range,
     fs,
+    ops::Range,
     path::{Path, PathBuf},
     sync::OnceLock,
 };

@@ -71,10 +71,12 @@ mod tests {
 
     #[test]
     fn results_of_weights_that_are_held_otherwise_belong_to_another_study() {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures/llama-bf16-shards");
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../inject-models/tests/fixtures/llama-bf16-shards");
         let of = |hold: Hold| {
             let precision = Precision::new(hold, FloatFormat::F32);
-            let model = Model::load(Origin::of_folder(&folder), precision, &inject_testing::any_device()).unwrap();
+            let model =
+                Model::load(Origin::of_folder(&folder), precision, &inject_testing::any_device()).unwrap();
             Description::new(StudyName::Lengths, json!({})).computed_by(&model.decoder)
         };
         assert_eq!(of(Hold::Mapped), of(Hold::Mapped));

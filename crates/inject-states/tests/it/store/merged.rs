@@ -225,7 +225,10 @@ fn a_store_is_not_continued_with_weights_that_are_held_otherwise() {
         extract_share_to_store(share, extraction, decoder, prompts, &at("0"), spec.clone(), &mut silent)
     };
     let error = go_on(spec).unwrap_err().to_string();
-    assert!(error.contains("weights_held_as") && error.contains("stored") && error.contains("f32"), "{error}");
+    assert!(
+        error.contains("weights_held_as") && error.contains("stored") && error.contains("f32"),
+        "{error}"
+    );
     go_on(&StoreSpec { weights_held_as: held, ..spec.clone() }).unwrap();
     // One that does not know it, as older versions wrote it, is read and continued.
     let path = at("0").join("manifest.json");
