@@ -132,7 +132,7 @@ impl Executor {
             TempDir::new().map_err(|source| EngineError::Folder { path: env::temp_dir(), source })?;
         let functions = functions::registry(SessionConfig::new_with_ballista(), options.begun)?;
         let (scheduler_host, scheduler_port) = options.scheduler;
-        reach((&scheduler_host, scheduler_port), options.patience).await?;
+        reach((scheduler_host.as_str(), scheduler_port), options.patience).await?;
         let config = ExecutorProcessConfig {
             bind_host: address.ip().to_string(),
             external_host: Some(options.host.unwrap_or_else(|| address.ip().to_string())),

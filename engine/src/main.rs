@@ -167,7 +167,7 @@ fn collisions(arguments: CollisionArguments, runtime: &Runtime) -> Result<(), Bo
             let count = pieces.len();
             let _ =
                 writeln!(io::stderr(), "{count} pieces go to {host}:{port}, where they wait for executors");
-            runtime.block_on(measure((host, *port), pieces))
+            runtime.block_on(measure((host.as_str(), *port), pieces))
         }
         None => measure_here(pieces),
     })?;

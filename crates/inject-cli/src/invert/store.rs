@@ -3,7 +3,7 @@
 use std::{ops::Range, path::Path, time::Instant};
 
 use inject_sipit::{
-    Inversion, Inverter, Searcher, Settings, TargetStates,
+    Inverter, Searcher, Settings, TargetStates,
     models::{Progress, Tap, Unit},
     states::{
         durable::JsonLines,

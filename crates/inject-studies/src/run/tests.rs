@@ -52,7 +52,7 @@ fn units_that_are_computed_together_are_recorded_in_the_order_of_one_run() {
     let run = Run::silent().with_journal(at("merged")).with_other_journals(vec![at("share")]);
     let halve = |units: &[u32]| {
         assert_eq!(units, [0, 2, 4, 6, 8]);
-        Ok::<_, StudyError>(units.iter().map(|&unit| f64::from(unit) / 2.0).collect())
+        Ok::<_, StudyError>(units.iter().map(|&unit| f64::from(unit) / 2.0).collect::<Vec<f64>>())
     };
     run.complete_together(&about(1), (0..9).collect(), halve).unwrap();
     assert_eq!(fs::read(at("merged")).unwrap(), fs::read(at("whole")).unwrap());
