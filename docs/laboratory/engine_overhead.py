@@ -26,6 +26,8 @@ def threads(count):
 
 
 def main():
+    if len(sys.argv) < 5:
+        sys.exit(__doc__)
     program, states, tap, bands = sys.argv[1:5]
     repeats = int(sys.argv[5]) if len(sys.argv) > 5 else 3
     job = [program, "collisions", "--states", states, "--taps", tap, "--tiles", bands, "--out"]

@@ -80,7 +80,7 @@ class Count:
     """Prompts and positions of some cells."""
 
     NAMES = ["prompts", "exact", "positions", "right", "verified", "verified wrongly", "certain", "ambiguous", "failed", "open"]
-    NAMES += ["candidates a prompt", "s a prompt"]
+    NAMES += ["candidates a prompt"]
 
     def __init__(self):
         self.of = collections.Counter()
@@ -89,7 +89,6 @@ class Count:
         self.of["prompts"] += 1
         self.of["exact"] += recovered["verified"] and recovered["equals_prompt"]
         self.of["positions"] += len(truth)
-        self.of["seconds"] += recovered["seconds"]
         self.of["candidates"] += recovered["candidates_tested"]
         for position, token in itertools.zip_longest(recovered["positions"], truth):
             verdict, right = position["verdict"], position["token_id"] == token
@@ -98,9 +97,8 @@ class Count:
             self.of["verified wrongly"] += verdict in ("verified", "certain") and not right
 
     def row(self):
-        cells = [str(self.of[name]) for name in self.NAMES[:-2]]
-        a_prompt = [self.of[name] / self.of["prompts"] for name in ("candidates", "seconds")]
-        return " | ".join([*cells, f"{a_prompt[0]:.0f}", f"{a_prompt[1]:.1f}"])
+        cells = [str(self.of[name]) for name in self.NAMES[:-1]]
+        return " | ".join([*cells, f"{self.of['candidates'] / self.of['prompts']:.0f}"])
 
 
 def results():
@@ -132,7 +130,7 @@ def table():
         if not (recovered["verified"] and recovered["equals_prompt"]):
             bad = next((p for p, t in zip(recovered["positions"], truth) if p["verdict"] not in ("verified", "certain") or p["token_id"] != t), None)
             short = {key: bad[key] for key in ["position", "verdict", "token_id", "distance", "tolerance", "ratio", "candidates_tested"]} if bad else {}
-            print(f"{tap} {file.stem} {recovered['seconds']:.0f} s: {short}")
+            print(f"{tap} {file.stem} {recovered['candidates_tested']} candidates: {short}")
 
 
 if not args.table:

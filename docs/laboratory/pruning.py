@@ -83,8 +83,10 @@ def fit(points):
 
 def main():
     arguments = sys.argv[1:]
-    of_all = arguments[0] == "--rows"
+    of_all = arguments[:1] == ["--rows"]
     places = arguments[1:4] if of_all else arguments[:2]
+    if len(places) != (3 if of_all else 2):
+        sys.exit(__doc__)
     counts = [int(count) for count in arguments[4 if of_all else 2:]]
     *programs, folder = places
     if of_all:

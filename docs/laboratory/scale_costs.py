@@ -36,13 +36,13 @@ BYTES = 4
 CORE = 0.75 * 201e9 / 2
 # A node of a cluster.
 CORES = 64
-# Not measured here: the peak of an H100 (SXM) in f32 outside its tensor cores, by the maker's data sheet, at the same 75 %.
+# Not measured here: the peak of an H100 (SXM) in f32 outside its tensor cores, by the maker's data sheet, times 75 %. Above, the 75 %
+# are a share of a measured rate and not of a peak.
 H100 = 0.75 * 67e12
 
-# crates/inject-collisions/src/tuning.rs: seconds of one core for a pair in the products of 32 leading coordinates and for one distance
-# computed directly. `cargo bench -p inject-benches --bench distances` measures them.
-PAIR = (33 * 0.0085 + 0.2) * 1e-9
-DIRECT = 250e-9
+# docs/scale.md, the overhead of the engine: the closest pair of 600,000 random states of 256 coordinates took 269.7 s of two cores.
+# Seconds of one core for a pair, everything included.
+PAIR = 269.7 * 2 / (600_000 * 599_999 / 2)
 # docs/laboratory/pruning.py --rows, 10,272 to 1,017,734 rows at block 3 of the bundled model: the share of pairs left for a direct
 # distance is c n^b. The factor is two standard errors of the prediction, up and down.
 LEFT = (160, -1.81)
@@ -74,10 +74,10 @@ def hours(number):
 def table(count):
     pairs = count * (count - 1) / 2
     left = pairs * LEFT[0] * count ** LEFT[1]
-    search = (pairs * PAIR + left * DIRECT) / 3600
+    search = pairs * PAIR / 3600
     lines = [
         f"**{count:.0e} prompts**: {pairs:.1e} pairs at a tap, {left:.0e} of them after pruning (a factor of {FACTOR[count]} up and "
-        f"down); the search takes at most {hours(search / CORES)} of one node at each tap.",
+        f"down); the search of random states takes about {hours(search / CORES)} of one node at each tap.",
         "",
         "| model | states of one tap | FLOP of extraction | on one CPU node | on one H100 |",
         "|---|---|---|---|---|",

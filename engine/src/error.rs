@@ -1,11 +1,13 @@
 //! The errors of this crate.
 
-use std::{error::Error, io, iter, net::SocketAddr, path::PathBuf};
+use std::{error::Error, io, iter, net::SocketAddr, path::PathBuf, time::Duration};
 
 use ballista_core::error::BallistaError;
 use datafusion::error::DataFusionError;
 use inject_collisions::states::store::StoreError;
 use inject_studies::{StudyError, corpus::CorpusPiece};
+
+use crate::words;
 
 /// The reason why a piece cannot be measured.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +60,22 @@ pub enum EngineError {
     /// The job cannot be planned, submitted or finished.
     #[error("the job failed")]
     Job(#[from] DataFusionError),
+    /// An executor could not measure a piece, and the job failed.
+    #[error("the job failed: {reason}")]
+    OnExecutor {
+        /// The words of the executor.
+        reason: String,
+    },
+    /// No scheduler accepts connections at the address.
+    #[error("no scheduler answers at {address}{}", waited(*patience))]
+    NoScheduler {
+        /// The host and the port.
+        address: String,
+        /// The time that it was given.
+        patience: Duration,
+        /// The reason of the last try.
+        source: io::Error,
+    },
     /// The engine returned no result of a piece, or several that differ.
     #[error("the engine returned {found} results for {}, expected 1", name(*piece))]
     Count {
@@ -94,10 +112,23 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// The error of a job, in the words of the executor that could not go on, if it was one.
+    pub(crate) fn of_job(error: DataFusionError) -> Self {
+        match words::found(&error.to_string()) {
+            Some(reason) => EngineError::OnExecutor { reason },
+            None => EngineError::Job(error),
+        }
+    }
+
     /// The error for a result that cannot be understood.
     pub(crate) fn result(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         EngineError::Result { source: source.into() }
     }
+}
+
+/// The time that something was given, unless it was none.
+fn waited(patience: Duration) -> String {
+    if patience.is_zero() { String::new() } else { format!(" within {} s", patience.as_secs()) }
 }
 
 /// Returns the name of a piece, for people.

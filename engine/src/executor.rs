@@ -5,6 +5,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
     sync::Arc,
+    time::Duration,
 };
 
 use arrow_flight::flight_service_server::FlightServiceServer;
@@ -26,6 +27,7 @@ use tonic::transport::server::TcpIncoming;
 use crate::{
     error::EngineError,
     functions::{self, Begun},
+    reach::reach,
 };
 
 /// The options of an executor.
@@ -40,15 +42,25 @@ pub struct ExecutorOptions {
     pub host: Option<String>,
     /// The number of pieces measured at once. One keeps all cores busy.
     pub pieces_at_once: NonZeroUsize,
+    /// The longest time to wait for the scheduler at the beginning.
+    pub patience: Duration,
     /// A function that is called with every piece whose measurement begins.
     pub begun: Begun,
 }
 
 impl ExecutorOptions {
-    /// Creates options for a scheduler and an address to listen on. One piece is measured at a time.
+    /// Creates options for a scheduler and an address to listen on. One piece is measured at a time,
+    /// and the scheduler has a minute to appear.
     pub fn new(scheduler: (String, u16), listen: SocketAddr) -> Self {
         let (pieces_at_once, begun) = (NonZeroUsize::MIN, functions::nobody());
-        ExecutorOptions { scheduler, listen, host: None, pieces_at_once, begun }
+        ExecutorOptions {
+            scheduler,
+            listen,
+            host: None,
+            pieces_at_once,
+            patience: Duration::from_secs(60),
+            begun,
+        }
     }
 
     /// Sets [`ExecutorOptions::host`].
@@ -61,6 +73,11 @@ impl ExecutorOptions {
         ExecutorOptions { pieces_at_once, ..self }
     }
 
+    /// Sets [`ExecutorOptions::patience`].
+    pub fn with_patience(self, patience: Duration) -> Self {
+        ExecutorOptions { patience, ..self }
+    }
+
     /// Sets [`ExecutorOptions::begun`].
     pub fn with_begun(self, begun: Begun) -> Self {
         ExecutorOptions { begun, ..self }
@@ -69,10 +86,10 @@ impl ExecutorOptions {
 
 impl fmt::Debug for ExecutorOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ExecutorOptions { scheduler, listen, host, pieces_at_once, begun: _ } = self;
+        let ExecutorOptions { scheduler, listen, host, pieces_at_once, patience, begun: _ } = self;
         let mut fields = f.debug_struct("ExecutorOptions");
         fields.field("scheduler", scheduler).field("listen", listen).field("host", host);
-        fields.field("pieces_at_once", pieces_at_once).finish_non_exhaustive()
+        fields.field("pieces_at_once", pieces_at_once).field("patience", patience).finish_non_exhaustive()
     }
 }
 
@@ -107,14 +124,15 @@ impl Executor {
     ///
     /// # Errors
     ///
-    /// [`EngineError::Folder`] if there is no room for results, and [`EngineError::Service`] if the scheduler is not there or the
-    /// service ends.
+    /// [`EngineError::NoScheduler`] if the scheduler does not appear within [`ExecutorOptions::patience`], [`EngineError::Folder`] if
+    /// there is no room for results, and [`EngineError::Service`] if the service ends. A scheduler that is lost later is waited for.
     pub async fn serve(self) -> Result<(), EngineError> {
         let Executor { address, listener, options } = self;
         let folder =
             TempDir::new().map_err(|source| EngineError::Folder { path: env::temp_dir(), source })?;
         let functions = functions::registry(SessionConfig::new_with_ballista(), options.begun)?;
         let (scheduler_host, scheduler_port) = options.scheduler;
+        reach((scheduler_host.as_str(), scheduler_port), options.patience).await?;
         let config = ExecutorProcessConfig {
             bind_host: address.ip().to_string(),
             external_host: Some(options.host.unwrap_or_else(|| address.ip().to_string())),
@@ -123,7 +141,8 @@ impl Executor {
             grpc_port: address.port(),
             scheduler_host,
             scheduler_port,
-            scheduler_connect_timeout_seconds: 30,
+            // One try: it is there. Ballista's own timeout never ends, because it measures the age of a clock that it has just read.
+            scheduler_connect_timeout_seconds: 0,
             vcores: options.pieces_at_once.get(),
             task_scheduling_policy: TaskSchedulingPolicy::PullStaged,
             work_dir: Some(folder.path().to_string_lossy().into_owned()),

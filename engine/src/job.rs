@@ -1,6 +1,6 @@
 //! The query over a table of pieces.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ballista_core::{
     config::{BALLISTA_CLIENT_PULL, BALLISTA_SCHEDULER_MAX_PARTITIONS_PER_TASK},
@@ -22,25 +22,41 @@ use datafusion::{
 use datafusion_proto::protobuf::PhysicalPlanNode;
 use inject_studies::corpus::CorpusPart;
 
-use crate::{descriptor::PieceDescriptor, error::EngineError, functions, part, stores::Stores};
+use crate::{descriptor::PieceDescriptor, error::EngineError, functions, part, reach::reach, stores::Stores};
 
-/// Measures the pieces on the executors of a scheduler (`http://HOST:PORT`), and returns the result of each, in their order. Waits for
-/// the first executor as long as it takes.
+/// Measures the pieces on the executors of a scheduler, given by its host and port, and returns the result of each, in their order.
+/// Waits for the first executor as long as it takes.
 ///
 /// # Errors
 ///
-/// [`EngineError::Job`] with the message of an executor if a piece cannot be measured, if all executors are lost, or if the scheduler
-/// does not answer. [`EngineError::Count`] and [`EngineError::Result`] if the engine returns something other than one result for every
-/// piece.
-pub async fn measure(scheduler: &str, pieces: &[PieceDescriptor]) -> Result<Vec<CorpusPart>, EngineError> {
+/// [`EngineError::NoScheduler`] if the scheduler is not there or is lost, [`EngineError::OnExecutor`] if a piece cannot be measured, and
+/// [`EngineError::Job`] if all executors are lost. [`EngineError::Count`] and [`EngineError::Result`] if the engine returns something
+/// other than one result for every piece.
+pub async fn measure(
+    scheduler: (&str, u16),
+    pieces: &[PieceDescriptor],
+) -> Result<Vec<CorpusPart>, EngineError> {
     if pieces.is_empty() {
         return Ok(Vec::new());
     }
+    reach(scheduler, Duration::ZERO).await?;
+    match submit(scheduler, pieces).await {
+        Ok(lines) => part::in_order(pieces.iter().map(|descriptor| &descriptor.piece), &lines),
+        Err(error) => {
+            // A scheduler that is lost explains the error better than the error of its connection.
+            reach(scheduler, Duration::ZERO).await?;
+            Err(EngineError::of_job(error))
+        }
+    }
+}
+
+/// Submits the query, and returns the result of each piece as a line of JSON.
+async fn submit((host, port): (&str, u16), pieces: &[PieceDescriptor]) -> Result<String> {
     let config = session_config();
     let session = SessionContext::new_with_state(functions::session(config.clone(), functions::nobody())?);
     let plan = plan(&session, pieces).await?;
     let results = execute_physical_plan::<PhysicalPlanNode>(
-        scheduler.to_owned(),
+        format!("http://{host}:{port}"),
         &config.ballista_config(),
         plan,
         config.ballista_physical_extension_codec().as_ref(),
@@ -55,7 +71,7 @@ pub async fn measure(scheduler: &str, pieces: &[PieceDescriptor]) -> Result<Vec<
             lines.push('\n');
         }
     }
-    part::in_order(pieces.iter().map(|descriptor| &descriptor.piece), &lines)
+    Ok(lines)
 }
 
 /// Measures the pieces in this process, and returns what [`measure`] returns.

@@ -23,9 +23,11 @@ mod executor;
 mod functions;
 mod job;
 mod part;
+mod reach;
 mod scheduler;
 mod stores;
 mod study;
+mod words;
 
 pub use self::{
     descriptor::{PairOptions, PieceDescriptor},

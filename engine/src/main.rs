@@ -73,6 +73,9 @@ struct ExecutorArguments {
     /// The number of pieces to measure at once; one keeps all cores busy
     #[arg(long, value_name = "COUNT", default_value = "1")]
     pieces_at_once: NonZeroUsize,
+    /// The seconds to wait for the scheduler at the beginning
+    #[arg(long, value_name = "SECONDS", default_value = "60")]
+    patience: u64,
 }
 
 /// Measure the pieces of `inject study collisions --minima-only --tiles`, and write its journal
@@ -99,14 +102,17 @@ struct CollisionArguments {
     /// Megabytes that the search of a tile may take
     #[arg(long, value_name = "MB", default_value = "1024")]
     memory: NonZeroUsize,
-    /// The folder for results. A stopped study continues from what is there
+    /// The folder for results. Pieces that a journal there has are not measured again; those of a job that does not end are
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
 }
 
 fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
-    match run(Program::parse().command) {
+    let command = Program::parse().command;
+    // The error of a job is returned as well, in words.
+    let filter = if matches!(command, Command::Collisions(_)) { "off" } else { "warn" };
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(filter)).init();
+    match run(command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {}", chain(&*error));
@@ -133,10 +139,11 @@ async fn schedule(arguments: SchedulerArguments) -> Result<(), Box<dyn Error>> {
 }
 
 async fn execute(arguments: ExecutorArguments) -> Result<(), Box<dyn Error>> {
-    let ExecutorArguments { scheduler, listen, host, pieces_at_once } = arguments;
+    let ExecutorArguments { scheduler, listen, host, pieces_at_once, patience } = arguments;
     let options = ExecutorOptions::new(scheduler, listen)
         .with_host(host)
         .with_pieces_at_once(pieces_at_once)
+        .with_patience(Duration::from_secs(patience))
         .with_begun(Arc::new(|piece: &PieceDescriptor| say(&name(piece.piece))));
     let executor = Executor::bind(options)?;
     say(&format!("listening on {}", executor.address()));
@@ -156,7 +163,12 @@ fn collisions(arguments: CollisionArguments, runtime: &Runtime) -> Result<(), Bo
     fs::create_dir_all(&out).map_err(|source| EngineError::Folder { path: out.clone(), source })?;
     let journal = out.join("corpus.jsonl");
     let found = fill_journal(&journal, &store, &taps, tiles, options, |pieces| match &scheduler {
-        Some((host, port)) => runtime.block_on(measure(&format!("http://{host}:{port}"), pieces)),
+        Some((host, port)) => {
+            let count = pieces.len();
+            let _ =
+                writeln!(io::stderr(), "{count} pieces go to {host}:{port}, where they wait for executors");
+            runtime.block_on(measure((host.as_str(), *port), pieces))
+        }
         None => measure_here(pieces),
     })?;
     say(&format!("{} pieces are in {}", found.units, journal.display()));

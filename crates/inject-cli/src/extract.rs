@@ -63,8 +63,19 @@ pub(crate) struct Options {
 }
 
 /// The options of an extraction, which have no effect on a merge.
-const MADE_BEFORE: [&str; 9] =
-    ["taps", "positions", "dtype", "bos", "model", "adapter", "tokenizer", "device", "memory"];
+const MADE_BEFORE: [&str; 11] = [
+    "taps",
+    "positions",
+    "dtype",
+    "bos",
+    "field",
+    "model",
+    "adapter",
+    "tokenizer",
+    "hold",
+    "device",
+    "memory",
+];
 
 /// Where the prompts come from.
 #[derive(Args, Debug)]
@@ -143,7 +154,7 @@ fn extract(options: &Options) -> Result<Outcome, Failure> {
     spec.tokenizer_hash = model.tokenizer().ok().map(|tokenizer| tokenizer.hash().to_owned());
     spec.bos = prompts.bos;
     spec.bos_added = prompts.bos_added;
-    spec.lanes = Some(model.decoder.lanes());
+    spec = spec.computed_by(&model.decoder);
     let folder = OutputFolder::open_or_read(&options.out)?;
     interrupt::advise(CONTINUE);
     let mut meter = Meter::new();

@@ -61,7 +61,7 @@ fn spec_of(model: &LoadedModel, prompts: &PromptOptions, taps: Vec<Tap>) -> Resu
         spec = spec.with_tokenizer(model.tokenizer()?, prompts.bos, prompts.adds_bos(model)?);
     }
     spec.revision.clone_from(&model.origin().revision);
-    spec.lanes = Some(model.decoder.lanes());
+    spec = spec.computed_by(&model.decoder);
     Ok(spec)
 }
 

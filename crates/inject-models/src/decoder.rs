@@ -28,6 +28,7 @@ mod pool;
 mod pull_back;
 mod quantise;
 mod rotary;
+mod rounding;
 mod rows;
 mod rowwise;
 mod save;
@@ -62,6 +63,7 @@ pub use self::{
     full_precision::rounds_products,
     held::PassBytes,
     map::Matrix,
+    rounding::{Instructions, WeightsHeldAs},
 };
 pub(crate) use self::{
     mapped::{Layout as MappedLayout, Mapped, Segment},

@@ -82,7 +82,10 @@ pub use burn;
 #[doc(inline)]
 pub use self::{
     config::DecoderConfig,
-    decoder::{Alternative, Decoder, Forward, Logits, Matrix, PassBytes, PrefixCache, rounds_products},
+    decoder::{
+        Alternative, Decoder, Forward, Instructions, Logits, Matrix, PassBytes, PrefixCache, WeightsHeldAs,
+        rounds_products,
+    },
     error::{ConfigProblem, ModelError},
     families::Family,
     format::{FloatFormat, NumberFormat},

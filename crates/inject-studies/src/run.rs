@@ -1,5 +1,8 @@
 //! The execution of a study.
 
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 
 use inject_sipit::{
@@ -52,7 +55,8 @@ impl<'a> Run<'a> {
         Run { journal: Some(journal.into()), ..self }
     }
 
-    /// Takes over the units in the journals of other shares of the study.
+    /// Takes over the units in the journals of other shares of the study. They are recorded in the order of the study, whatever the
+    /// order of the journals.
     pub fn with_other_journals(self, others: Vec<PathBuf>) -> Self {
         Run { others, ..self }
     }
@@ -93,18 +97,28 @@ impl<'a> Run<'a> {
         R: Serialize + DeserializeOwned + Clone,
         E: From<StudyError>,
     {
-        let mut journal = self.open(about)?;
-        let mine = self.mine(&units);
-        let total = mine.len() as u64;
-        let told = |done: usize| Progress::new(about.study().as_str(), Unit::Units, done as u64, total);
-        for (done, unit) in mine.into_iter().enumerate() {
-            (self.progress)(told(done));
-            if journal.result(&unit).is_none() {
-                let result = compute(&unit, &mut |part| (self.progress)(told(done).with_part(part)))?;
-                journal.push(unit, result)?;
+        let (mut journal, taken) = self.open(about)?;
+        let mut mine = self.share.every(units.len()).peekable();
+        let total = self.share.every(units.len()).count();
+        let told =
+            |done: usize| Progress::new(about.study().as_str(), Unit::Units, done as u64, total as u64);
+        let mut done = 0;
+        for (number, unit) in units.iter().enumerate() {
+            let is_mine = mine.next_if_eq(&number).is_some();
+            if is_mine {
+                (self.progress)(told(done));
             }
+            if journal.result(unit).is_none() {
+                if let Some(result) = taken.result(unit) {
+                    journal.push(unit.clone(), result.clone())?;
+                } else if is_mine {
+                    let result = compute(unit, &mut |part| (self.progress)(told(done).with_part(part)))?;
+                    journal.push(unit.clone(), result)?;
+                }
+            }
+            done += usize::from(is_mine);
         }
-        (self.progress)(told(total as usize));
+        (self.progress)(told(total));
         Ok(known(&journal, units))
     }
 
@@ -130,38 +144,41 @@ impl<'a> Run<'a> {
         R: Serialize + DeserializeOwned + Clone,
         E: From<StudyError>,
     {
-        let mut journal = self.open(about)?;
-        let mut mine = self.mine(&units);
+        let (mut journal, taken) = self.open(about)?;
+        let mut mine: Vec<U> = self.share.every(units.len()).map(|number| units[number].clone()).collect();
         let total = mine.len() as u64;
         let told = |done: u64| Progress::new(about.study().as_str(), Unit::Units, done, total);
-        mine.retain(|unit| journal.result(unit).is_none());
+        mine.retain(|unit| journal.result(unit).is_none() && taken.result(unit).is_none());
         (self.progress)(told(total - mine.len() as u64));
-        if !mine.is_empty() {
-            let results = compute(&mine)?;
-            assert_eq!(results.len(), mine.len(), "one result for each unit");
-            mine.into_iter().zip(results).try_for_each(|(unit, result)| journal.push(unit, result))?;
+        let results = if mine.is_empty() { Vec::new() } else { compute(&mine)? };
+        assert_eq!(results.len(), mine.len(), "one result for each unit");
+        let mut computed = mine.into_iter().zip(results).peekable();
+        for unit in &units {
+            if let Some((unit, result)) = computed.next_if(|(computed, _)| computed == unit) {
+                journal.push(unit, result)?;
+            } else if let (None, Some(result)) = (journal.result(unit), taken.result(unit)) {
+                journal.push(unit.clone(), result.clone())?;
+            }
         }
         (self.progress)(told(total));
         Ok(known(&journal, units))
     }
 
-    /// Opens the journal, and takes over those of others.
-    fn open<U, R>(&self, about: &Description) -> Result<Journal<U, R>, StudyError>
+    /// Reads the journals of others, and opens the journal of this run. Nothing is written if one of them is refused.
+    fn open<U, R>(&self, about: &Description) -> Result<(Journal<U, R>, Journal<U, R>), StudyError>
     where
         U: Serialize + DeserializeOwned + PartialEq,
         R: Serialize + DeserializeOwned,
     {
-        let mut journal = match &self.journal {
+        let begun = self.journal.iter().filter(|path| path.exists()).chain(&self.others).next();
+        let about = &begun.map_or_else(|| about.clone(), |path| about.as_recorded_in(path));
+        let mut taken = Journal::in_memory(about);
+        self.others.iter().try_for_each(|path| taken.absorb(path))?;
+        let journal = match &self.journal {
             None => Journal::in_memory(about),
             Some(path) => Journal::open(path, about)?,
         };
-        self.others.iter().try_for_each(|path| journal.absorb(path))?;
-        Ok(journal)
-    }
-
-    /// The units of this share.
-    fn mine<U: Clone>(&self, units: &[U]) -> Vec<U> {
-        self.share.every(units.len()).map(|number| units[number].clone()).collect()
+        Ok((journal, taken))
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
     error::{PieceError, chain},
     part::MeasuredPiece,
     stores::Stores,
+    words,
 };
 
 /// A function that is called with every piece whose measurement begins.
@@ -55,8 +56,8 @@ fn failure(error: &PieceError) -> DataFusionError {
         .map(io::Error::kind)
         .find(|&kind| may_pass(kind));
     match passing {
-        Some(kind) => DataFusionError::IoError(io::Error::new(kind, chain(error))),
-        None => DataFusionError::Execution(chain(error)),
+        Some(kind) => DataFusionError::IoError(io::Error::new(kind, words::marked(&chain(error)))),
+        None => DataFusionError::Execution(words::marked(&chain(error))),
     }
 }
 
@@ -93,7 +94,7 @@ mod tests {
         let source = Box::new(StudyError::from(unfinished));
         let error = PieceError::Measure { piece, store: "states".into(), source };
         let DataFusionError::Execution(text) = failure(&error) else { panic!("tried again") };
-        assert_eq!(text, chain(&error));
+        assert_eq!(words::found(&text), Some(chain(&error)));
         assert!(may_pass(io::ErrorKind::StaleNetworkFileHandle) && !may_pass(io::ErrorKind::NotFound));
     }
 
@@ -101,6 +102,9 @@ mod tests {
     fn a_row_that_is_not_a_piece_is_refused() {
         let begun: Begun = Arc::new(|_: &PieceDescriptor| panic!("nothing begins"));
         let error = measure("{}", &Stores::default(), &begun).unwrap_err();
-        assert!(error.to_string().contains("expected a piece in JSON: missing field"), "{error}");
+        assert!(
+            words::found(&error.to_string()).unwrap().contains("expected a piece in JSON: missing field"),
+            "{error}"
+        );
     }
 }

@@ -1,6 +1,12 @@
 //! Whole jobs: with all executors, without one of them, without any, and with a file missing.
 
-use std::{collections::BTreeSet, fs, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    num::NonZeroUsize,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use inject_collisions::{Metric, models::Tap, states::store::Store};
 use inject_engine::{EngineError, PairOptions, PieceDescriptor, chain, measure, measure_here};
@@ -37,10 +43,14 @@ impl Job {
 
     /// Starts the client.
     fn start(&self, scheduler: &Service) -> Client {
+        self.start_at(&scheduler.address)
+    }
+
+    fn start_at(&self, scheduler: &str) -> Client {
         let out = self.folder.path().join("out");
         let [states, out] = [self.store.dir(), &out].map(|path| path.to_str().unwrap());
         let job = ["collisions", "--tiles", "8", "--closest", "20", "--states", states, "--out", out];
-        Client::start(&[&job[..], &["--scheduler", &scheduler.address]].concat())
+        Client::start(&[&job[..], &["--scheduler", scheduler]].concat())
     }
 
     fn journal(&self) -> PathBuf {
@@ -117,7 +127,40 @@ fn a_job_without_its_scheduler_ends_in_an_error() {
     let client = job.start(&scheduler);
     executor.wait_for_pieces(1);
     scheduler.kill();
-    job.assert_failed(client, &["error: the job failed: "]);
+    job.assert_failed(client, &["error: no scheduler answers at ", "refused"]);
+}
+
+#[test]
+fn a_client_and_an_executor_give_up_where_there_is_no_scheduler() {
+    let job = Job::new();
+    // A port that was free a moment ago.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let begun = Instant::now();
+    let executor = Client::start(&["executor", "--scheduler", &nobody, "--patience", "2"]);
+    let output = executor.output();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    let expected = format!("error: no scheduler answers at {nobody} within 2 s: ");
+    assert!(error.starts_with(&expected) && error.lines().count() == 1, "{error}");
+    assert!(begun.elapsed() >= Duration::from_secs(1), "it did not wait");
+    job.assert_failed(job.start_at(&nobody), &["error: no scheduler answers at "]);
+}
+
+#[test]
+fn an_error_is_printed_once_and_in_words() {
+    let job = Job::new();
+    let scheduler = Service::scheduler();
+    let _executor = Service::executor(&scheduler);
+    fs::remove_file(job.store.dir().join("tap-block-1.safetensors")).unwrap();
+    let output = job.start(&scheduler).output();
+    let error = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<&str> = error.lines().collect();
+    assert_eq!(lines.len(), 2, "{error}");
+    assert!(
+        lines[0].contains("wait for executors") && lines[1].starts_with("error: the job failed: "),
+        "{error}"
+    );
+    assert!(lines[1].contains("tap-block-1.safetensors") && !error.contains("Error("), "{error}");
 }
 
 #[test]
@@ -133,15 +176,18 @@ fn a_missing_file_fails_the_whole_job_by_its_name() {
 
     let scheduler = Service::scheduler();
     let _executors = [Service::executor(&scheduler), Service::executor(&scheduler)];
-    let address = format!("http://{}", scheduler.address);
+    let (host, port) = scheduler.address.split_once(':').unwrap();
+    let address = (host, port.parse().unwrap());
     let runtime = Runtime::new().unwrap();
-    let job = async { timeout(LIMIT, measure(&address, &pieces)).await };
+    let job = async { timeout(LIMIT, measure(address, &pieces)).await };
     let error = runtime.block_on(job).expect("the job hangs").unwrap_err();
-    assert!(matches!(error, EngineError::Job(_)), "{error:?}");
-    assert!(chain(&error).contains(missing.to_str().unwrap()), "{}", chain(&error));
+    assert!(matches!(error, EngineError::OnExecutor { .. }), "{error:?}");
+    let words = chain(&error);
+    assert!(words.starts_with("the job failed: ") && words.contains(missing.to_str().unwrap()), "{words}");
+    assert!(!words.contains(['{', '(', '\\']), "{words}");
     // The scheduler and the executors go on.
     pieces.truncate(tiles.len());
-    let job = async { timeout(Duration::from_secs(60), measure(&address, &pieces)).await };
+    let job = async { timeout(Duration::from_secs(60), measure(address, &pieces)).await };
     let found = runtime.block_on(job).expect("the job hangs").unwrap();
     let json = |parts| serde_json::to_string(&parts).unwrap();
     assert_eq!(json(found), json(measure_here(&pieces).unwrap()));

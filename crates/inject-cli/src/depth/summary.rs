@@ -51,9 +51,11 @@ fn push(table: &mut Table, records: &[Record], tokens: usize, tap: Tap, kind: Ki
     let testing = |row: &Record, drafts: bool| {
         let stages = row.cost.iter().filter(|(name, _)| (*name == "draft") == drafts);
         // An empty sum of floats is -0.
-        0.0 + stages.map(|(_, stage)| 1e3 * stage.testing_seconds).sum::<f64>()
+        0.0 + stages.map(|(_, stage)| 1e3 * stage.testing_seconds.unwrap_or_default()).sum::<f64>()
     };
-    let choosing = |row: &Record| 0.0 + row.cost.values().map(|s| 1e3 * s.choosing_seconds).sum::<f64>();
+    let choosing = |row: &Record| {
+        0.0 + row.cost.values().map(|s| 1e3 * s.choosing_seconds.unwrap_or_default()).sum::<f64>()
+    };
     let margin = rows.iter().filter_map(|row| row.least_margin_over_floor).min_by(f64::total_cmp);
     table.push([
         Cell::of(tap),

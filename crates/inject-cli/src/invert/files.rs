@@ -143,10 +143,12 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
         if !is_missing {
             continue;
         }
-        let recovered = Recovered::new(&model, &inversion, ids.as_deref(), start.elapsed().as_secs_f64())?
+        let seconds = start.elapsed().as_secs_f64();
+        let recovered = Recovered::new(&model, &inversion, ids.as_deref())?
             .with_likely_cause(inverter.settings().acceptance, tap);
         let record = Record::new(prompt, recovered);
         tally.take(&record).map_err(Failure::new)?;
+        tally.took(seconds, inversion.positions.len());
         output.append(&record)?;
     }
     drop(meter);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use inject_sipit::models::{FloatFormat, Tap};
+use inject_sipit::models::{FloatFormat, Instructions, Tap, WeightsHeldAs};
 
 use super::{Options, share::ResultShare};
 use crate::{
@@ -18,6 +18,8 @@ pub(super) struct Job<'a> {
     model: &'a str,
     device: String,
     lanes: usize,
+    weights_held_as: WeightsHeldAs,
+    instructions: Option<Instructions>,
     weight_hash: &'a str,
     #[serde(flatten)]
     states: GivenStates<'a>,
@@ -94,7 +96,9 @@ impl<'a> Job<'a> {
             version: env!("CARGO_PKG_VERSION"),
             model: id,
             device: options.model.device.device.to_string(),
-            lanes: options.model.device.lanes().get(),
+            lanes: model.decoder.lanes(),
+            weights_held_as: model.decoder.weights_held_as(),
+            instructions: model.decoder.instructions(),
             weight_hash: model.weight_hash()?,
             lens: lenses::fingerprint_at(options.policy.lens.as_deref(), states.tap)?,
             states,

@@ -4,8 +4,13 @@ use std::{ops::Range, path::Path};
 
 use inject_sipit::states::durable::{self, JsonLines, JsonLinesError};
 
+use serde_json::Value;
+
 use super::tally::{Record, Tally};
 use crate::{interrupt, options::out::check_file, outcome::Failure};
+
+/// The fields of a job that older versions did not record.
+const ADDED_LATER: [&str; 2] = ["weights_held_as", "instructions"];
 
 /// Begins a file of results, or continues one that was begun with the same job. The prompts that are there already are
 /// counted in the tally. `all` are the prompts that the file is for, of `whole`, the store or the files. A file of another job without any prompt, as a run with a wrong option leaves it, is begun again.
@@ -21,7 +26,8 @@ pub(super) fn open(
     whole: &str,
 ) -> Result<(JsonLines, Tally), Failure> {
     check_file(path)?;
-    let header = serde_json::json!({ "job": job });
+    let mut header = serde_json::json!({ "job": job });
+    leave_out_unrecorded(&mut header["job"], path);
     let mut tally = Tally::beginning_with(all.start);
     let mut open = || JsonLines::open(path, &header, &mut |record: Record| tally.take(&record));
     let output = match open() {
@@ -40,4 +46,12 @@ pub(super) fn open(
     }
     interrupt::advise("finished prompts are in the file; the same command continues from there");
     Ok((output, tally))
+}
+
+/// Leaves out of a job the fields that the version which began the file did not know.
+fn leave_out_unrecorded(job: &mut Value, path: &Path) {
+    let Ok(Some(begun)) = JsonLines::header::<Value>(path) else { return };
+    if let (Some(job), Some(begun)) = (job.as_object_mut(), begun["job"].as_object()) {
+        job.retain(|name, _| !ADDED_LATER.contains(&name.as_str()) || begun.contains_key(name));
+    }
 }

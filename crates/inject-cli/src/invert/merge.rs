@@ -6,7 +6,7 @@ use inject_sipit::states::{
     ShareResult,
     durable::{JsonLines, JsonLinesError},
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Options, jsonl, share::ResultShare, tally::Record};
 use crate::outcome::{Failure, Outcome};
@@ -45,7 +45,7 @@ pub(super) fn run(options: &Options, paths: &[PathBuf]) -> Result<Outcome, Failu
                 return Ok(());
             }
             tally.take(&record)?;
-            records.push(record.without_checksum());
+            records.push(record.as_written());
             if records.len() == TOGETHER {
                 failed = output.append_all(&std::mem::take(&mut records)).err();
             }
@@ -114,12 +114,13 @@ fn in_order(files: Vec<File<'_>>) -> Result<Vec<File<'_>>, Failure> {
     let Some(first) = files.first() else { return Ok(files) };
     for file in &files[1..] {
         let (found, expected) = (file.common(), first.common());
-        let fields = expected.as_object().into_iter().flatten();
-        if let Some((name, value)) =
-            fields.into_iter().find(|(name, value)| found.get(name.as_str()) != Some(*value))
-        {
+        // An older version did not record every field.
+        let names = [&expected, &found].into_iter().filter_map(Value::as_object).flat_map(Map::keys);
+        let value = |of: &Value, name: &str| of.get(name).cloned().unwrap_or_default();
+        let mut differences = names.filter(|name| value(&found, name) != value(&expected, name));
+        if let Some(name) = differences.next() {
             let (path, other) = (file.path.display(), first.path.display());
-            let found = found.get(name.as_str()).unwrap_or(&Value::Null);
+            let (found, value) = (value(&found, name), value(&expected, name));
             return Err(Failure::new(format!(
                 "{path} and {other} are not shares of one job: {name} is {found} in the first and {value} in the second"
             )));

@@ -78,8 +78,9 @@ pub(crate) struct Recovered {
     pub(super) likely_cause: Option<LikelyCause>,
     /// A result for each position of the prompt, in order.
     pub(super) positions: Vec<PositionReport>,
-    /// Seconds that the inversion took.
-    pub(super) seconds: f64,
+    /// Seconds that the inversion took; absent from a file of results, whose lines depend on the states alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) seconds: Option<f64>,
     /// Candidates whose states were compared with the given states.
     pub(super) candidates_tested: usize,
     /// The cost of each stage: drafts, sources of candidates, scan, and so on.
@@ -87,13 +88,8 @@ pub(crate) struct Recovered {
 }
 
 impl Recovered {
-    /// Creates the report of an inversion that took `seconds` seconds, compared with the prompt if that is known.
-    pub(super) fn new(
-        model: &Model,
-        inversion: &Inversion,
-        prompt: Option<&[u32]>,
-        seconds: f64,
-    ) -> Result<Self, Failure> {
+    /// Creates the report of an inversion without its times, compared with the prompt if that is known.
+    pub(super) fn new(model: &Model, inversion: &Inversion, prompt: Option<&[u32]>) -> Result<Self, Failure> {
         let positions: Vec<PositionReport> = inversion.positions.iter().map(PositionReport::new).collect();
         let token_ids: Vec<Option<u32>> = positions.iter().map(|row| row.token_id).collect();
         let leading = inversion.token_ids();
@@ -118,10 +114,22 @@ impl Recovered {
             order: None,
             likely_cause: None,
             positions,
-            seconds,
+            seconds: None,
             candidates_tested: inversion.candidates_tested(),
             cost: stages(inversion),
-        })
+        }
+        .without_seconds())
+    }
+
+    /// The part that depends on the states alone, and not on the time that their inversion took.
+    pub(super) fn without_seconds(self) -> Self {
+        let cost = self.cost.into_iter().map(|(name, stage)| (name, stage.without_seconds()));
+        Recovered { seconds: None, cost: cost.collect(), ..self }
+    }
+
+    /// Adds the time that the inversion took, and that of each of its stages.
+    pub(super) fn with_seconds(self, inversion: &Inversion, seconds: f64) -> Self {
+        Recovered { seconds: Some(seconds), cost: stages(inversion), ..self }
     }
 
     /// Adds the likeliest cause, if the prompt is not recovered from these states at `tap`.
@@ -167,6 +175,7 @@ impl Report {
         acceptance: Acceptance,
         tap: Tap,
         recovered: Recovered,
+        seconds: f64,
     ) -> Result<Self, Failure> {
         // Any tokens will do where some are not known: the time depends on their number alone.
         let token_ids: Vec<u32> = recovered.token_ids.iter().map(|id| id.unwrap_or(0)).collect();
@@ -179,8 +188,8 @@ impl Report {
             reason: choice.reason.clone(),
             acceptance: AcceptanceRule::of(acceptance)?,
             forward_seconds,
-            forward_pass_equivalents: recovered.seconds / forward_seconds,
-            gflop_per_second: flop / recovered.seconds / 1e9,
+            forward_pass_equivalents: seconds / forward_seconds,
+            gflop_per_second: flop / seconds / 1e9,
             recovered,
         })
     }

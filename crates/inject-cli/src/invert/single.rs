@@ -62,12 +62,13 @@ pub(super) fn run(options: &Options) -> Result<Outcome, Failure> {
     drop(meter);
     calibrations::write(options, &model, &inverter)?;
 
-    let recovered =
-        Recovered::new(&model, &inversion, prompt.as_deref(), seconds)?.with_likely_cause(acceptance, tap);
+    let recovered = Recovered::new(&model, &inversion, prompt.as_deref())?
+        .with_seconds(&inversion, seconds)
+        .with_likely_cause(acceptance, tap);
     let likely_cause = LikelyCause::of_missing(&recovered, target.missing()).or(recovered.likely_cause);
     let recovered = Recovered { order, likely_cause, ..recovered };
     let outcome = recovered.outcome();
-    let report = Report::new(&model, &choice, acceptance, tap, recovered)?;
+    let report = Report::new(&model, &choice, acceptance, tap, recovered, seconds)?;
     say(&if options.json { serde_json::to_string(&report)? } else { report.text(&model) });
     Ok(outcome)
 }

@@ -3,7 +3,7 @@
 use std::{ops::Range, path::Path, time::Instant};
 
 use inject_sipit::{
-    Inversion, Inverter, Searcher, Settings, TargetStates,
+    Inverter, Searcher, Settings, TargetStates,
     models::{Progress, Tap, Unit},
     states::{
         durable::JsonLines,
@@ -173,18 +173,20 @@ impl Run<'_> {
         };
         let inversions = inverter.invert_many(&targets, searcher, &mut show)?;
         let seconds = start.elapsed().as_secs_f64();
-        let own: Vec<f64> = inversions.iter().map(own_seconds).collect();
-        let sum = own.iter().sum::<f64>().max(f64::MIN_POSITIVE);
         let mut records = Vec::new();
         let known = tally.next_prompt().saturating_sub(group.start).min(group.len());
-        for (prompt, (inversion, own)) in group.zip(inversions.iter().zip(&own)).skip(known) {
+        let mut positions = 0;
+        for (prompt, inversion) in group.zip(&inversions).skip(known) {
             let ids = self.store.prompt(prompt);
-            // Each prompt's share of the group's time, so that the seconds of all prompts add up to those of the run.
-            let recovered = Recovered::new(self.model, inversion, Some(ids), seconds * own / sum)?
+            let recovered = Recovered::new(self.model, inversion, Some(ids))?
                 .with_likely_cause(inverter.settings().acceptance, inverter.tap());
+            positions += ids.len();
             let record = Record::new(prompt, recovered);
             tally.take(&record).map_err(Failure::new)?;
             records.push(record);
+        }
+        if positions > 0 {
+            tally.took(seconds, positions);
         }
         self.output.append_all(&records)?;
         meter.show(Progress::new("recover", Unit::Prompts, tally.next_prompt() as u64, all));
@@ -195,9 +197,4 @@ impl Run<'_> {
         let states = self.states.rows_to_array(self.store.rows_of(prompt));
         Ok(TargetStates::new(states.mapv(f64::from), self.states.tap(), self.states.dtype())?)
     }
-}
-
-/// The time of the stages of one inversion.
-fn own_seconds(inversion: &Inversion) -> f64 {
-    inversion.cost.stages().values().map(|stage| stage.choosing_seconds + stage.testing_seconds).sum()
 }

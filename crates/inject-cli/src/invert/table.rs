@@ -31,7 +31,7 @@ impl Report {
         lines.extend(estimated(&recovered.positions));
         lines.push(format!(
             "cost: {}, {} forward passes of the prompt, {}, {:.0} GFLOP/s in matrix products",
-            number::seconds(recovered.seconds),
+            number::seconds(recovered.seconds.unwrap_or_default()),
             measured(self.forward_pass_equivalents),
             counted(recovered.candidates_tested, "candidate"),
             self.gflop_per_second
@@ -230,7 +230,7 @@ mod tests {
             order: None,
             likely_cause: None,
             positions,
-            seconds: 1.0,
+            seconds: Some(1.0),
             candidates_tested: 0,
             cost: BTreeMap::new(),
         }

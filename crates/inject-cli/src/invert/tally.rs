@@ -34,9 +34,9 @@ impl Record {
         Record { prompt, recovered, _xxh3: None }
     }
 
-    /// The record as it was before it was written.
-    pub(super) fn without_checksum(self) -> Self {
-        Record { _xxh3: None, ..self }
+    /// The record as it is written: without the checksum, and without the times that older versions recorded.
+    pub(super) fn as_written(self) -> Self {
+        Record { recovered: self.recovered.without_seconds(), _xxh3: None, ..self }
     }
 }
 
@@ -76,10 +76,13 @@ pub(crate) struct Tally {
     candidates_tested: usize,
     /// States computed up to the tap.
     states: usize,
-    /// Seconds that all inversions took together.
+    /// Seconds of the inversions of this run: none of those of earlier runs, whose time no file records.
     seconds: f64,
-    /// The number of positions for each second.
+    /// The number of positions that this run recovered for each second; 0 if it recovered none.
     tokens_per_second: f64,
+    /// The positions whose inversions took those seconds.
+    #[serde(skip)]
+    timed: usize,
     /// States computed for each position: one forward pass of each prompt makes 1.
     forward_pass_equivalents: f64,
 }
@@ -145,10 +148,15 @@ impl Tally {
         }
         self.candidates_tested += recovered.candidates_tested;
         self.states += recovered.cost.values().map(|stage| stage.states).sum::<usize>();
-        self.seconds += recovered.seconds;
-        self.tokens_per_second = self.positions as f64 / self.seconds.max(f64::MIN_POSITIVE);
         self.forward_pass_equivalents = self.states as f64 / self.positions.max(1) as f64;
         Ok(())
+    }
+
+    /// Counts the seconds that this run took for so many positions.
+    pub(super) fn took(&mut self, seconds: f64, positions: usize) {
+        self.seconds += seconds;
+        self.timed += positions;
+        self.tokens_per_second = self.timed as f64 / self.seconds.max(f64::MIN_POSITIVE);
     }
 
     /// Whether every prompt is recovered.
@@ -194,10 +202,12 @@ impl Tally {
             count(self.failed_positions),
             count(self.open_positions)
         ));
+        let time = match self.timed {
+            0 => String::new(),
+            _ => format!("{}, {} tokens a second, ", seconds(self.seconds), measured(self.tokens_per_second)),
+        };
         lines.push(format!(
-            "cost: {}, {} tokens a second, {} states computed for each position, {}",
-            seconds(self.seconds),
-            measured(self.tokens_per_second),
+            "cost: {time}{} states computed for each position, {}",
             measured(self.forward_pass_equivalents),
             counted(self.candidates_tested, "candidate")
         ));
@@ -220,10 +230,10 @@ mod tests {
         let positions: Vec<_> = verdicts.iter().enumerate().map(position).collect();
         let cause =
             (!verified).then(|| serde_json::json!({"kind": "budget", "text": "the budget was spent"}));
-        let stage = |states: usize| serde_json::json!({"candidates": 1, "states": states, "batches": 1.0, "choosing_seconds": 0.0, "testing_seconds": 0.0});
+        let stage = |states: usize| serde_json::json!({"candidates": 1, "states": states, "batches": 1.0});
         let recovered = serde_json::json!({
             "verified": verified, "certain": false, "equals_prompt": equal, "token_ids": [], "text": null,
-            "text_encodes_back": null, "likely_cause": cause, "positions": positions, "seconds": 0.5, "candidates_tested": 3,
+            "text_encodes_back": null, "likely_cause": cause, "positions": positions, "candidates_tested": 3,
             "cost": {"draft": stage(4), "scan": stage(2)},
         });
         serde_json::json!({ "prompt": prompt, "recovered": recovered }).to_string()
@@ -237,6 +247,7 @@ mod tests {
     fn every_verdict_is_counted_under_its_name() {
         let mut tally = Tally::default();
         tally.take(&record(0, false, None, &["verified", "ambiguous", "open"])).unwrap();
+        tally.took(0.5, 3);
         assert_eq!(tally.outcome(), Outcome::NotRecovered);
         let expected = Tally {
             prompts: 1,
@@ -250,6 +261,7 @@ mod tests {
             states: 6,
             seconds: 0.5,
             tokens_per_second: 6.0,
+            timed: 3,
             forward_pass_equivalents: 2.0,
             ..Tally::default()
         };
@@ -272,6 +284,23 @@ mod tests {
         );
         assert!(tally.text().contains("not recovered: prompt 1, 2\n"));
         assert!(tally.text().contains("likely cause: the budget was spent: 1 prompt\n"), "{}", tally.text());
+    }
+
+    #[test]
+    fn lines_with_seconds_of_older_versions_are_read_and_their_time_is_not_counted() {
+        let old = line(0, true, None, &["verified"])
+            .replace("\"batches\":1.0", "\"batches\":1.0,\"choosing_seconds\":0.1,\"testing_seconds\":0.2")
+            .replace("\"recovered\":{", "\"recovered\":{\"seconds\":0.5,");
+        let record: Record = serde_json::from_str(&old).unwrap();
+        assert_eq!(record.recovered.seconds, Some(0.5));
+        let mut tally = Tally::default();
+        tally.take(&record).unwrap();
+        assert_eq!(tally.seconds, 0.0);
+        assert!(
+            tally.text().contains("cost: 6 states computed for each position, 3 candidates"),
+            "{}",
+            tally.text()
+        );
     }
 
     #[test]

@@ -2,9 +2,7 @@
 
 use std::{fs, path::Path, process::Child, thread::sleep, time::Duration};
 
-use serde_json::Value;
-
-use super::support::{program, refused, run, succeed, without_times};
+use super::support::{program, refused, run, succeed};
 
 /// Starts the program in the background.
 fn start(dir: &Path, arguments: &str) -> Child {
@@ -54,16 +52,10 @@ fn assert_same_store(dir: &Path, found: &str, expected: &str) {
     }
 }
 
-/// The lines of a file of results, what was timed left out.
-fn lines(path: &Path) -> Vec<Value> {
-    let text = fs::read_to_string(path).unwrap();
-    let mut lines: Vec<Value> =
-        text.lines().map(|line| without_times(serde_json::from_str(line).unwrap())).collect();
-    for line in &mut lines {
-        // It is that of the times too.
-        line.as_object_mut().unwrap().remove("xxh3");
-    }
-    lines
+#[track_caller]
+fn assert_same(dir: &Path, found: &str, expected: &str) {
+    let [found, expected] = [found, expected].map(|name| fs::read_to_string(dir.join(name)).unwrap());
+    assert_eq!(found, expected);
 }
 
 #[test]
@@ -89,6 +81,8 @@ fn shares_of_an_extraction_are_merged_into_the_store_of_one_process() {
     assert!(!dir.join("other/manifest.json").exists());
     refused(dir, &["extract", "--merge", "2-1", "--text", "a", "--out", "other"], 2, &["--text"]);
     refused(dir, &["extract", "--merge", "2-1", "--taps", "all", "--out", "other"], 2, &["--taps"]);
+    refused(dir, &["extract", "--merge", "2-1", "--hold", "f32", "--out", "other"], 2, &["--hold"]);
+    no("2-1 2-3", &["2-3", "No such file"]);
     let ran = succeed(dir, &format!("{extract} again --share 1/3"));
     assert!(ran.out.contains("share 1/3 of a store"), "{}", ran.out);
 }
@@ -112,16 +106,8 @@ fn shares_of_an_inversion_are_merged_into_the_results_of_one_process() {
         let ran = succeed(dir, &merge);
         assert!(ran.out.contains("24 prompts: 24 verified"), "{}", ran.out);
         let merged = dir.join(format!("merged-{of}.jsonl"));
-        assert_eq!(lines(&merged), lines(&dir.join("whole.jsonl")));
-        // The lines themselves are those of the shares.
+        assert_same(dir, &format!("merged-{of}.jsonl"), "whole.jsonl");
         let bytes = fs::read_to_string(&merged).unwrap();
-        let of_shares: String = (1..=of)
-            .flat_map(|number| {
-                let text = fs::read_to_string(dir.join(format!("{of}-{number}.jsonl"))).unwrap();
-                text.lines().skip(1).map(|line| format!("{line}\n")).collect::<Vec<_>>()
-            })
-            .collect();
-        assert_eq!(bytes.split_once('\n').unwrap().1, of_shares);
         // Cut anywhere and merged again, it is the same.
         fs::write(&merged, &bytes[..bytes.len() / 2]).unwrap();
         succeed(dir, &merge);
@@ -145,11 +131,51 @@ fn shares_of_an_inversion_are_merged_into_the_results_of_one_process() {
     run(dir, &format!("{random} random-1.jsonl --share 1/2"));
     run(dir, &format!("{random} random-2.jsonl --share 2/2"));
     run(dir, "invert --merge random-1.jsonl random-2.jsonl --out random-merged.jsonl");
-    assert_eq!(lines(&dir.join("random-merged.jsonl")), lines(&dir.join("random.jsonl")));
+    assert_same(dir, "random-merged.jsonl", "random.jsonl");
     succeed(dir, "invert --states states --policy prior --max-seconds 3600 --share 2/2 --out prior.jsonl");
     no("2-1.jsonl prior.jsonl", &["not shares of one job", "policy is \"prior\""]);
     refused(dir, &["invert", "--merge", "2-1.jsonl", "--seed", "3", "--out", "o"], 2, &["--seed"]);
     refused(dir, &["invert", "--share", "1/2"], 2, &["--states"]);
+}
+
+#[test]
+fn shares_with_weights_that_are_held_otherwise_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let model =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures/llama-bf16-shards");
+    let model = model.display();
+    let ids: Vec<String> = (0..40).map(|i| format!("{{\"ids\": [{}, {}, 7]}}\n", i, 40 + i)).collect();
+    fs::write(dir.join("ids.jsonl"), ids.concat()).unwrap();
+    let no = |command: &str, parts: &[&str]| refused(dir, &command.split(' ').collect::<Vec<_>>(), 1, parts);
+    let held = ["weights_held_as", "stored", "f32"];
+
+    let extract =
+        format!("extract --model {model} --prompt-ids ids.jsonl --taps block-1 --positions all --memory 1");
+    succeed(dir, &format!("{extract} --hold f32 --share 1/2 --out 1"));
+    succeed(dir, &format!("{extract} --hold stored --share 2/2 --out 2"));
+    no("extract --merge 1 2 --out merged", &held);
+    assert!(!dir.join("merged").exists());
+    // The same for a share that is continued, and without the option that decides.
+    no(&format!("{extract} --hold stored --share 1/2 --out 1"), &held);
+    succeed(dir, &format!("{extract} --hold f32 --share 2/2 --out 2-f32"));
+    succeed(dir, "extract --merge 1 2-f32 --out states");
+
+    let invert = format!("invert --model {model} --states states --policy scan");
+    run(dir, &format!("{invert} --hold f32 --share 1/2 --out 1.jsonl"));
+    run(dir, &format!("{invert} --hold stored --share 2/2 --out 2.jsonl"));
+    no("invert --merge 1.jsonl 2.jsonl --out merged.jsonl", &held);
+    no(&format!("{invert} --hold stored --share 1/2 --out 1.jsonl"), &held);
+
+    let study = format!(
+        "study margins --model {model} --prompt-ids ids.jsonl --count 4 --lengths 2 --per-length 2 --taps block-1"
+    );
+    succeed(dir, &format!("{study} --hold f32 --share 1/2 --out margins-1"));
+    let merge = format!("{study} --share 2/2 --merge margins-1/margins.jsonl --out margins-2");
+    no(&format!("{merge} --hold stored"), &held);
+    assert!(!dir.join("margins-2/margins.jsonl").exists());
+    // The corrected command is not refused on account of the first.
+    succeed(dir, &format!("{merge} --hold f32"));
 }
 
 #[test]
@@ -175,7 +201,7 @@ fn shares_of_a_folder_of_files_are_merged_into_the_results_of_one_process() {
             .filter(|name| dir.join(name).exists())
             .collect();
         succeed(dir, &format!("invert --merge {} --out merged-{of}.jsonl", shares.join(" ")));
-        assert_eq!(lines(&dir.join(format!("merged-{of}.jsonl"))), lines(&dir.join("whole.jsonl")));
+        assert_same(dir, &format!("merged-{of}.jsonl"), "whole.jsonl");
     }
 }
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{
     bundled_model,
-    support::{refused, run_with, succeed, without_checksums, without_times},
+    support::{refused, run_with, succeed, without_checksums},
 };
 
 const TAPS: [Tap; 2] = [Tap::Block(1), Tap::Block(3)];
@@ -60,13 +60,13 @@ fn invert(store: &Path, out: &Path, options: &[&str]) {
     assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
 }
 
-/// The lines of a file of results, what was timed left out.
+/// The lines of a file of results. Those of older versions have no checksum.
 fn lines(out: &Path) -> Vec<Value> {
     let text = fs::read_to_string(out).unwrap();
     assert!(text.ends_with('\n'));
     let without = |line: &str| {
-        let mut line = without_times(serde_json::from_str(line).unwrap());
-        // It is that of the times too.
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        assert!(line["recovered"]["seconds"].is_null(), "{line}");
         line.as_object_mut().unwrap().remove("xxh3");
         line
     };
@@ -110,16 +110,13 @@ fn a_killed_run_goes_on_to_the_same_file() {
         let out = dir.path().join(name);
         invert(&folder, &out, options);
         let whole = fs::read(&out).unwrap();
-        let expected = lines(&out);
         let ends: Vec<usize> = (1..=whole.len()).filter(|&end| whole[end - 1] == b'\n').collect();
         // Within the header and the lines of prompts 0, 4 and 11, and after the header and the lines of prompts 0, 6 and 11.
         let within = [0, 9, ends[0] + 1, ends[4] + 500, ends[11] + 40, ends[12] - 1];
         for cut in within.into_iter().chain([0, 1, 7, 12].map(|line| ends[line])) {
             fs::write(&out, &whole[..cut]).unwrap();
             invert(&folder, &out, options);
-            assert_eq!(lines(&out), expected, "{name}, cut at {cut}");
-            let kept = ends.iter().copied().filter(|&end| end <= cut).max().unwrap_or(0);
-            assert_eq!(fs::read(&out).unwrap()[..kept], whole[..kept], "what is there is not written again");
+            assert!(fs::read(&out).unwrap() == whole, "{name}, cut at {cut}");
         }
     }
 }
@@ -132,12 +129,11 @@ fn a_search_that_learns_from_prompt_to_prompt_finds_the_same_after_a_kill() {
     // With a bound on the time of each prompt, each is a group of its own.
     let options = ["--policy", "secant", "--max-seconds", "3600"];
     invert(&folder, &out, &options);
-    let expected = lines(&out);
     let whole = fs::read(&out).unwrap();
     for cut in [whole.len() / 2, whole.len() - 1] {
         fs::write(&out, &whole[..cut]).unwrap();
         invert(&folder, &out, &options);
-        assert_eq!(lines(&out), expected, "candidates and margins included");
+        assert!(fs::read(&out).unwrap() == whole, "candidates and margins included");
     }
 }
 

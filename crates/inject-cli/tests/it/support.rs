@@ -5,8 +5,6 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use serde_json::Value;
-
 /// The status and output of a run.
 #[derive(Debug)]
 pub(crate) struct Ran {
@@ -52,20 +50,6 @@ pub(crate) fn refused(folder: &Path, arguments: &[&str], status: i32, parts: &[&
     }
     if status == 1 {
         assert!(ran.err.trim_end().lines().last().unwrap().starts_with("error: "), "{}", ran.err);
-    }
-}
-
-/// Without everything that was timed.
-pub(crate) fn without_times(json: Value) -> Value {
-    match json {
-        Value::Object(fields) => {
-            let timed =
-                |name: &str| name == "seconds" || name.ends_with("_seconds") || name.ends_with("per_second");
-            let kept = fields.into_iter().filter(|(name, _)| name == "max_seconds" || !timed(name));
-            Value::Object(kept.map(|(name, value)| (name, without_times(value))).collect())
-        }
-        Value::Array(values) => values.into_iter().map(without_times).collect(),
-        other => other,
     }
 }
 

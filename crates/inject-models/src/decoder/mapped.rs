@@ -18,7 +18,7 @@ use memmap2::Mmap;
 use rayon::prelude::*;
 
 use self::kernel::{Kernel, by_input::Columns};
-use crate::format::FloatFormat;
+use crate::{decoder::Instructions, format::FloatFormat};
 
 /// Rows that one thread widens at a time. Fewer are not worth a second thread.
 const DECODED_TOGETHER: usize = 64;
@@ -94,6 +94,11 @@ impl Mapped {
         }
         let kernel = Kernel::detect();
         Some(Mapped(Arc::new(MappedMatrix { format, layout, width, segments, ends, kernel })))
+    }
+
+    /// The instructions of this processor.
+    pub(super) fn instructions() -> Instructions {
+        Kernel::detect().instructions()
     }
 
     /// The size of the matrix in its files.

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use burn::tensor::Device;
 use inject_models::{
-    Alternative, Decoder, FloatFormat, Hold, Logits, Model, Origin, Precision, Tap, TokenBatch, host,
+    Alternative, Decoder, FloatFormat, Hold, Logits, Model, Origin, Precision, Tap, TokenBatch, WeightsHeldAs, host,
 };
 use safetensors::SafeTensors;
 
@@ -290,4 +290,26 @@ fn blocks_that_are_dropped_and_read_again_give_the_same_bits() {
     for _ in 0..3 {
         assert_eq!(states(&dropped), expected);
     }
+}
+
+#[test]
+fn a_decoder_says_how_its_weights_are_held_and_not_how_they_were_asked_for() {
+    let device = inject_testing::any_device();
+    let held = |case: &str, precision: Precision| {
+        let decoder = load(&fixture::folder(case), precision, &device);
+        (decoder.weights_held_as(), decoder.clone().with_weights_in_memory(0).weights_held_as())
+    };
+    for (hold, expected) in [
+        (Hold::Computed, WeightsHeldAs::F32),
+        (Hold::Stored, WeightsHeldAs::StoredOnDevice),
+        (Hold::Mapped, WeightsHeldAs::Stored),
+    ] {
+        let found = held("llama-bf16-shards", precision(hold));
+        assert_eq!(found, (expected, expected), "{hold:?}");
+    }
+    // Nothing is narrower than what is computed in, and nothing can be mapped.
+    assert_eq!(held("llama", precision(Hold::Stored)).0, WeightsHeldAs::F32);
+    assert_eq!(held("gpt-neo-bin", MAPPED).0, WeightsHeldAs::F32);
+    let double = Precision::new(Hold::Computed, FloatFormat::F64);
+    assert_eq!(held("llama-bf16-shards", double).0, WeightsHeldAs::F64);
 }

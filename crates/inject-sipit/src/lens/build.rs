@@ -171,7 +171,7 @@ impl LensBuilder {
         let batches = share.range(prepared.codebooks.batches());
         let tokens = prepared.codebooks.tokens(batches.clone());
         let points = prepared.codebooks.points(&prepared.fitted, batches, progress)?;
-        Ok(LensShare::new(share, tokens, prepared.job(weight_hash)?, points))
+        Ok(LensShare::new(share, tokens, prepared.job(decoder, weight_hash)?, points))
     }
 
     /// Makes the lenses of [`LensBuilder::build`], bit for bit, from all shares of the passes over the vocabulary, in any order that they
@@ -189,7 +189,7 @@ impl LensBuilder {
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Vec<Lens>, InvertError> {
         let prepared = self.prepare(decoder, Share::WHOLE, progress)?;
-        let job = prepared.job(weight_hash)?;
+        let job = prepared.job(decoder, weight_hash)?;
         let rank = |(&tap, fitted): (&Tap, &Fitted)| {
             let first = prepared.codebooks.table(tap).map(|[_, offset]| offset.dims()[1]);
             (tap, (fitted.offset.dims()[1], first))
@@ -313,10 +313,12 @@ struct Prepared<'a> {
 
 impl Prepared<'_> {
     /// The identity of everything that the points of tokens depend on: an XXH3, in hexadecimal.
-    fn job(&self, weight_hash: &str) -> Result<String, InvertError> {
+    fn job(&self, decoder: &Decoder, weight_hash: &str) -> Result<String, InvertError> {
         let mut hash = Xxh3::new();
         hash.update(concat!(env!("CARGO_PKG_VERSION"), " ").as_bytes());
         hash.update(weight_hash.as_bytes());
+        let circumstances = (decoder.lanes(), decoder.weights_held_as(), decoder.instructions());
+        hash.update(format!(" {circumstances:?}").as_bytes());
         for (tap, fitted) in &self.fitted {
             hash.update(format!(" {tap} ").as_bytes());
             let maps = [&fitted.token_projection, &fitted.token_offset, &fitted.projection, &fitted.offset];

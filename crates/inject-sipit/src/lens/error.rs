@@ -53,7 +53,8 @@ pub enum LensError {
     NoPrefix,
     /// A share of lenses was made for other weights, text, taps or prefixes, or was computed otherwise.
     #[error(
-        "{} was made for other weights, text, taps or prefixes, or on another kind of machine",
+        "{} was made for other weights, text, taps or prefixes, or computed otherwise: all shares of a lens need the same --hold, \
+         number of cores and kind of processor",
         path.display()
     )]
     OtherJob {

@@ -92,11 +92,15 @@ impl Manifest {
     }
 
     /// Returns the first field in which a store that was begun differs from this job. Noise floors are not part of a job. A store
-    /// of an older version may not know its lanes.
+    /// of an older version may not know the circumstances in which its states were computed.
     pub(crate) fn difference_of_job(&self, found: &Manifest) -> Option<Difference> {
         let mut job = self.without_noise();
         if found.spec.lanes.is_none() {
             job.spec.lanes = None;
+        }
+        if found.spec.weights_held_as.is_none() {
+            job.spec.weights_held_as = None;
+            job.spec.instructions = None;
         }
         Difference::first(&as_value(&found.without_noise()), &as_value(&job))
     }

@@ -4,6 +4,7 @@ pub(crate) mod mapped;
 pub(crate) mod tap_states;
 
 use std::{
+    fs,
     ops::Range,
     path::{Path, PathBuf},
     sync::OnceLock,
@@ -47,8 +48,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unfinished`] if the writing of the store was interrupted, and [`StoreError::NotAStore`] if there is no
-    /// manifest. If anything contradicts the manifest, a [`StoreError`] that names the file, the value found and the value
+    /// [`StoreError::Io`] if there is no folder, [`StoreError::Unfinished`] if the writing of the store was interrupted, and
+    /// [`StoreError::NotAStore`] if there is no manifest. If anything contradicts the manifest, a [`StoreError`] that names the file, the value found and the value
     /// expected.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, StoreError> {
         let dir = dir.as_ref();
@@ -72,7 +73,10 @@ impl Store {
             Some(Journal { job, prompts_done, .. }) => {
                 Err(StoreError::Unfinished { path, prompts_done, prompts: job.prompt_count })
             }
-            None => Err(StoreError::NotAStore { path }),
+            None => {
+                fs::metadata(dir).map_err(StoreError::io("open", dir))?;
+                Err(StoreError::NotAStore { path })
+            }
         }
     }
 

@@ -1,9 +1,14 @@
 //! The description of a study.
 
-use inject_sipit::models::Decoder;
-use serde_json::{Map, Value};
+use std::path::Path;
+
+use inject_sipit::{models::Decoder, states::durable::JsonLines};
+use serde_json::{Map, Value, json};
 
 use crate::name::StudyName;
+
+/// The fields of a description that older versions did not record.
+const ADDED_LATER: [&str; 2] = ["weights_held_as", "instructions"];
 
 /// The name of a study, and everything on which its results depend.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -26,11 +31,28 @@ impl Description {
         }
     }
 
-    /// Adds the number of lanes of `decoder` to the description. It depends on the number of cores and changes states by rounding
-    /// errors, so results computed with different numbers of lanes must not be mixed.
+    /// Adds the circumstances on which the rounding of states depends: the lanes of `decoder`, the form of its weights, and the
+    /// instructions of the CPU. Results computed in different circumstances must not be mixed.
     pub fn computed_by(mut self, decoder: &Decoder) -> Self {
-        self.dependencies.insert("lanes".to_owned(), decoder.lanes().into());
+        let circumstances = json!({
+            "lanes": decoder.lanes(),
+            "weights_held_as": decoder.weights_held_as(),
+            "instructions": decoder.instructions(),
+        });
+        if let Value::Object(circumstances) = circumstances {
+            self.dependencies.extend(circumstances);
+        }
         self
+    }
+
+    /// Returns the description as the version that began a journal recorded it: without the fields that it did not know.
+    pub(crate) fn as_recorded_in(&self, journal: &Path) -> Self {
+        let mut about = self.clone();
+        if let Ok(Some(found)) = JsonLines::header::<Description>(journal) {
+            let is_known = |name: &str| !ADDED_LATER.contains(&name) || found.dependencies.contains_key(name);
+            about.dependencies.retain(|name, _| is_known(name));
+        }
+        about
     }
 
     /// Returns the name of the study.
@@ -43,7 +65,24 @@ impl Description {
 mod tests {
     use std::num::NonZeroUsize;
 
+    use inject_sipit::models::{FloatFormat, Hold, Model, Origin, Precision};
+
     use super::*;
+
+    #[test]
+    fn results_of_weights_that_are_held_otherwise_belong_to_another_study() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../inject-models/tests/fixtures/llama-bf16-shards");
+        let of = |hold: Hold| {
+            let precision = Precision::new(hold, FloatFormat::F32);
+            let model =
+                Model::load(Origin::of_folder(&folder), precision, &inject_testing::any_device()).unwrap();
+            Description::new(StudyName::Lengths, json!({})).computed_by(&model.decoder)
+        };
+        assert_eq!(of(Hold::Mapped), of(Hold::Mapped));
+        assert_ne!(of(Hold::Mapped), of(Hold::Computed));
+        assert_eq!(of(Hold::Mapped).dependencies["weights_held_as"], "stored");
+    }
 
     #[test]
     fn results_of_other_lanes_belong_to_another_study() {

@@ -16,10 +16,19 @@ pub(crate) struct StageReport {
     pub(crate) states: usize,
     /// Batches computed. A pass that several prompts share counts in parts.
     pub(crate) batches: f64,
-    /// Seconds spent on choosing candidates.
-    pub(crate) choosing_seconds: f64,
-    /// Seconds spent on computing and comparing their states.
-    pub(crate) testing_seconds: f64,
+    /// Seconds spent on choosing candidates; absent from a file of results.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) choosing_seconds: Option<f64>,
+    /// Seconds spent on computing and comparing their states; absent from a file of results.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) testing_seconds: Option<f64>,
+}
+
+impl StageReport {
+    /// The counts alone.
+    pub(crate) fn without_seconds(self) -> Self {
+        StageReport { choosing_seconds: None, testing_seconds: None, ..self }
+    }
 }
 
 /// The cost of an inversion by stages.
@@ -29,8 +38,8 @@ pub(crate) fn stages(inversion: &Inversion) -> BTreeMap<String, StageReport> {
             candidates: stage.candidates,
             states: stage.states,
             batches: stage.batches,
-            choosing_seconds: stage.choosing_seconds,
-            testing_seconds: stage.testing_seconds,
+            choosing_seconds: Some(stage.choosing_seconds),
+            testing_seconds: Some(stage.testing_seconds),
         };
         ((*name).to_owned(), report)
     });

@@ -12,7 +12,7 @@ mod portable;
 pub(super) mod widened;
 
 use super::stored::{BLOCK, Bf16, F16, F32, Stored};
-use crate::format::FloatFormat;
+use crate::{decoder::Instructions, format::FloatFormat};
 
 /// The most rows that are multiplied at once.
 pub(super) const GROUP: usize = 8;
@@ -53,6 +53,19 @@ impl Kernel {
             }
         }
         Kernel::Portable
+    }
+
+    /// The instructions that it is compiled for.
+    pub(super) fn instructions(self) -> Instructions {
+        match self {
+            Kernel::Portable if cfg!(target_arch = "x86_64") => Instructions::X86,
+            Kernel::Portable if cfg!(target_arch = "aarch64") => Instructions::Aarch64,
+            Kernel::Portable => Instructions::Other,
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx2(_) => Instructions::Avx2,
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx512(_) => Instructions::Avx512,
+        }
     }
 
     /// Every kernel that runs on this processor.

@@ -1,6 +1,8 @@
 //! The description of a store, except for its prompts.
 
-use inject_models::{Bos, FloatFormat, Model, ModelError, Tap, Tokenizer};
+use inject_models::{
+    Bos, Decoder, FloatFormat, Instructions, Model, ModelError, Tap, Tokenizer, WeightsHeldAs,
+};
 
 use super::{bos::BosPolicy, positions::Positions, share::StoreShare};
 use crate::{extract::Extraction, store::error::StoreError};
@@ -36,6 +38,12 @@ pub struct StoreSpec {
     /// states by rounding errors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lanes: Option<usize>,
+    /// The form in which the model held its weights, if it is known. It changes states by rounding errors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights_held_as: Option<WeightsHeldAs>,
+    /// The instructions of the CPU that computed the states, if one did and if they are known. They change states by rounding errors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<Instructions>,
     /// The share of a larger job that the store holds, unless it holds all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<StoreShare>,
@@ -62,6 +70,8 @@ impl StoreSpec {
             positions,
             d_model,
             lanes: None,
+            weights_held_as: None,
+            instructions: None,
             share: None,
         }
     }
@@ -75,8 +85,18 @@ impl StoreSpec {
         let (taps, positions) = (extraction.taps().to_vec(), extraction.positions());
         let d_model = model.decoder.config().d_model;
         let spec = StoreSpec::new(&model.origin().id, model.weight_hash()?, taps, positions, d_model);
-        let (revision, lanes) = (model.origin().revision.clone(), Some(model.decoder.lanes()));
-        Ok(StoreSpec { revision, lanes, ..spec })
+        Ok(StoreSpec { revision: model.origin().revision.clone(), ..spec.computed_by(&model.decoder) })
+    }
+
+    /// Records the circumstances on which the rounding of the states depends: the lanes of the decoder, the form of its weights, and
+    /// the instructions of the CPU.
+    pub fn computed_by(self, decoder: &Decoder) -> Self {
+        StoreSpec {
+            lanes: Some(decoder.lanes()),
+            weights_held_as: Some(decoder.weights_held_as()),
+            instructions: decoder.instructions(),
+            ..self
+        }
     }
 
     /// Records that the prompts were encoded by a tokenizer. `added` is whether `bos` added the BOS token to each prompt.

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use inject_states::{
     Extraction, Share, extract_share_to_store, extract_to_store,
-    models::{Model, silent},
+    models::{Instructions, Model, WeightsHeldAs, silent},
     random::SplitMix,
     store,
 };
@@ -166,6 +166,9 @@ fn what_are_not_all_shares_of_one_job_is_refused_by_name() {
     other("of 4", share(1, 4), &|_| ());
     other("f16", share(1, 3), &|work| work.spec.dtype = FloatFormat::F16);
     other("lanes", share(1, 3), &|work| work.spec.lanes = Some(9));
+    other("held", share(1, 3), &|work| work.spec.weights_held_as = Some(WeightsHeldAs::Stored));
+    other("processor", share(1, 3), &|work| work.spec.instructions = Some(Instructions::Other));
+    other("old", share(1, 3), &|work| work.spec.weights_held_as = None);
     other("weights", share(1, 3), &|work| work.spec.weight_hash = "other".to_owned());
     other("prompts", share(1, 3), &|work| work.prompts[59][0] = 5);
     other("batches", share(2, 3), &|work| {
@@ -191,6 +194,9 @@ fn what_are_not_all_shares_of_one_job_is_refused_by_name() {
     has(&["0", "of 4", "2"], &["of 4", "share 2/4", "share 1/3"]);
     has(&["0", "f16", "2"], &["dtype", "\"f16\"", "\"f32\""]);
     has(&["0", "lanes", "2"], &["lanes is 9"]);
+    has(&["0", "held", "2"], &["weights_held_as is \"stored\"", "\"f32\""]);
+    has(&["0", "processor", "2"], &["instructions is \"other\""]);
+    has(&["0", "old", "2"], &["weights_held_as is nothing"]);
     has(&["0", "weights", "2"], &["weight_hash is \"other\""]);
     has(&["0", "prompts", "2"], &["prompts_sha256"]);
     has(&["0", "batches", "1"], &["batch_bytes"]);
@@ -204,4 +210,32 @@ fn what_are_not_all_shares_of_one_job_is_refused_by_name() {
     let stores: Vec<Store> = ["0", "1", "2"].iter().map(|name| Store::open(at(name)).unwrap()).collect();
     let error = store::merge(&stores, &at("merged"), &mut silent).unwrap_err();
     assert!(matches!(error, StoreError::DamagedBlock { path: found, .. } if found == path));
+}
+
+#[test]
+fn a_store_is_not_continued_with_weights_that_are_held_otherwise() {
+    let mut work = Work::new(Positions::All, FloatFormat::F32);
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    work.killed(share(0, 2), &at("0"), 3);
+    let held = work.spec.weights_held_as.replace(WeightsHeldAs::Stored);
+    let Work { model, extraction, spec, prompts } = &work;
+    let (share, decoder) = (share(0, 2), &model.decoder);
+    let go_on = |spec: &StoreSpec| {
+        extract_share_to_store(share, extraction, decoder, prompts, &at("0"), spec.clone(), &mut silent)
+    };
+    let error = go_on(spec).unwrap_err().to_string();
+    assert!(
+        error.contains("weights_held_as") && error.contains("stored") && error.contains("f32"),
+        "{error}"
+    );
+    go_on(&StoreSpec { weights_held_as: held, ..spec.clone() }).unwrap();
+    // One that does not know it, as older versions wrote it, is read and continued.
+    let path = at("0").join("manifest.json");
+    let mut manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    for field in ["weights_held_as", "instructions"] {
+        assert!(manifest["spec"].as_object_mut().unwrap().remove(field).is_some(), "{field}");
+    }
+    std::fs::write(&path, manifest.to_string()).unwrap();
+    assert_eq!(go_on(spec).unwrap().unwrap().manifest().spec.weights_held_as, None);
 }
