@@ -97,7 +97,7 @@ impl<'a> Run<'a> {
         R: Serialize + DeserializeOwned + Clone,
         E: From<StudyError>,
     {
-        let (mut journal, taken) = self.open(about)?;
+        let (mut journal, taken): (Journal<U, R>, Journal<U, R>) = self.open(about)?;
         let mut mine = self.share.every(units.len()).peekable();
         let total = self.share.every(units.len()).count();
         let told =
@@ -144,7 +144,7 @@ impl<'a> Run<'a> {
         R: Serialize + DeserializeOwned + Clone,
         E: From<StudyError>,
     {
-        let (mut journal, taken) = self.open(about)?;
+        let (mut journal, taken): (Journal<U, R>, Journal<U, R>) = self.open(about)?;
         let mut mine: Vec<U> = self.share.every(units.len()).map(|number| units[number].clone()).collect();
         let total = mine.len() as u64;
         let told = |done: u64| Progress::new(about.study().as_str(), Unit::Units, done, total);

@@ -229,7 +229,9 @@ fn a_store_is_not_continued_with_weights_that_are_held_otherwise() {
         error.contains("weights_held_as") && error.contains("stored") && error.contains("f32"),
         "{error}"
     );
-    go_on(&StoreSpec { weights_held_as: held, ..spec.clone() }).unwrap();
+    let mut as_begun = spec.clone();
+    as_begun.weights_held_as = held;
+    go_on(&as_begun).unwrap();
     // One that does not know it, as older versions wrote it, is read and continued.
     let path = at("0").join("manifest.json");
     let mut manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
