@@ -37,7 +37,7 @@ pub struct Model {
 /// The tokenizer of a model, which only texts need.
 #[derive(Clone, Debug)]
 enum OwnTokenizer {
-    Usable(Tokenizer),
+    Usable(Box<Tokenizer>),
     /// There is one that cannot be used, for this reason.
     Unusable(Arc<ModelError>),
     Missing,
@@ -182,7 +182,7 @@ impl Model {
         // then free for the weights.
         let (vocab_size, bos_token_id) = (description.config.vocab_size, description.bos_token_id);
         let tokenizer = match &origin.tokenizer {
-            Some(place) => OwnTokenizer::Usable(opened(place, vocab_size, bos_token_id, &config_path)?),
+            Some(place) => OwnTokenizer::from(opened(place, vocab_size, bos_token_id, &config_path)?),
             None => Tokenizer::open(&origin.folder, vocab_size, bos_token_id, &config_path).into(),
         };
         let (checkpoint, unwrapped) = Checkpoint::open(&origin.folder)?.unwrapped();
@@ -211,7 +211,7 @@ impl Model {
         let Described { mut description, mut notes, .. } = families::describe(path, &file.config()?)?;
         let (vocab_size, bos_token_id) = (description.config.vocab_size, description.bos_token_id);
         let tokenizer = match &origin.tokenizer {
-            Some(place) => OwnTokenizer::Usable(opened(place, vocab_size, bos_token_id, path)?),
+            Some(place) => OwnTokenizer::from(opened(place, vocab_size, bos_token_id, path)?),
             None => {
                 let built = file.tokenizer();
                 let tokenizer = |built: Built| {
@@ -245,7 +245,7 @@ impl Model {
             )
         });
         self.notes.extend(tokenizer.notes());
-        Ok(Model { tokenizer: OwnTokenizer::Usable(tokenizer), ..self })
+        Ok(Model { tokenizer: OwnTokenizer::from(tokenizer), ..self })
     }
 
     /// Returns the tokenizer.
@@ -316,10 +316,16 @@ impl Model {
 impl From<Result<Option<Tokenizer>, ModelError>> for OwnTokenizer {
     fn from(opened: Result<Option<Tokenizer>, ModelError>) -> Self {
         match opened {
-            Ok(Some(tokenizer)) => OwnTokenizer::Usable(tokenizer),
+            Ok(Some(tokenizer)) => OwnTokenizer::from(tokenizer),
             Ok(None) => OwnTokenizer::Missing,
             Err(reason) => OwnTokenizer::Unusable(Arc::new(reason)),
         }
+    }
+}
+
+impl From<Tokenizer> for OwnTokenizer {
+    fn from(tokenizer: Tokenizer) -> Self {
+        OwnTokenizer::Usable(Box::new(tokenizer))
     }
 }
 

@@ -297,7 +297,7 @@ mod tests {
         tally.take(&record).unwrap();
         assert_eq!(tally.seconds, 0.0);
         assert!(
-            tally.text().contains("cost: 6 states computed for each position, 3 candidates"),
+            tally.text().contains("cost: 6.00 states computed for each position, 3 candidates"),
             "{}",
             tally.text()
         );

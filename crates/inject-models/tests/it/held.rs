@@ -4,7 +4,8 @@ use std::{fs, path::Path};
 
 use burn::tensor::Device;
 use inject_models::{
-    Alternative, Decoder, FloatFormat, Hold, Logits, Model, Origin, Precision, Tap, TokenBatch, WeightsHeldAs, host,
+    Alternative, Decoder, FloatFormat, Hold, Logits, Model, Origin, Precision, Tap, TokenBatch,
+    WeightsHeldAs, host,
 };
 use safetensors::SafeTensors;
 
