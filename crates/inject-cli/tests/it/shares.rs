@@ -146,7 +146,7 @@ fn shares_with_weights_that_are_held_otherwise_are_refused() {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures/llama-bf16-shards");
     let model = model.display();
     let ids: Vec<String> =
-        (0..2000).map(|i| format!("{{\"ids\": [{}, {}, 7]}}\n", i % 90, 1 + i / 90)).collect();
+        (0..1100).map(|i| format!("{{\"ids\": [{}, {}, 7]}}\n", i % 90, 1 + i / 90)).collect();
     fs::write(dir.join("ids.jsonl"), ids.concat()).unwrap();
     let no = |command: &str, parts: &[&str]| refused(dir, &command.split(' ').collect::<Vec<_>>(), 1, parts);
     let held = ["weights_held_as", "stored", "f32"];

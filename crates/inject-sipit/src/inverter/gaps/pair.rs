@@ -8,7 +8,7 @@ use crate::{
     models::Progress,
     policy::Searcher,
     states::prompt_states,
-    tuning::{GAP_PAIR_FIRST, GAP_PAIR_NEXT, GAP_PAIR_SECOND},
+    tuning::{GAP_ALL_PAIRS, GAP_PAIR_FIRST, GAP_PAIR_NEXT, GAP_PAIR_SECOND},
 };
 
 use super::{Bridge, bridged::Bridged};
@@ -37,7 +37,9 @@ impl Inverter<'_> {
                 Some(nexts) => nexts,
                 None => {
                     let mut likely = self.likely_after(&mut after, searcher)?;
-                    likely.truncate(GAP_PAIR_NEXT);
+                    if self.decoder.config().vocab_size > GAP_ALL_PAIRS {
+                        likely.truncate(GAP_PAIR_NEXT);
+                    }
                     &*nexts.insert(likely)
                 }
             };
