@@ -45,7 +45,7 @@ pub(super) fn run(options: &Options, paths: &[PathBuf]) -> Result<Outcome, Failu
                 return Ok(());
             }
             tally.take(&record)?;
-            records.push(record.as_written());
+            records.push(record.into_written());
             if records.len() == TOGETHER {
                 failed = output.append_all(&std::mem::take(&mut records)).err();
             }

@@ -35,7 +35,7 @@ impl Record {
     }
 
     /// The record as it is written: without the checksum, and without the times that older versions recorded.
-    pub(super) fn as_written(self) -> Self {
+    pub(super) fn into_written(self) -> Self {
         Record { recovered: self.recovered.without_seconds(), _xxh3: None, ..self }
     }
 }
