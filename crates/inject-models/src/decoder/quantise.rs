@@ -56,10 +56,7 @@ impl Decoder {
     pub fn with_weights_in(self, format: impl Into<NumberFormat>) -> Result<Self, ModelError> {
         match format.into() {
             NumberFormat::Float(format) => self.round_parameters(format),
-            NumberFormat::Int8 => self.round_linear_maps(NumberFormat::Int8, |d_in| d_in),
-            format @ (NumberFormat::Int4 | NumberFormat::Nf4 | NumberFormat::Fp4) => {
-                self.round_linear_maps(format, |_| NumberFormat::WEIGHTS_PER_SCALE)
-            }
+            format => self.map_weights_by_scale(format, &mut |weights| format.round(weights)),
         }
     }
 
@@ -69,11 +66,16 @@ impl Decoder {
         rounding.failure.map_or(Ok(rounded), Err)
     }
 
-    /// `block` gives the number of weights that share a scale, for a map of a number of inputs.
-    fn round_linear_maps(
+    /// Changes the weights of the linear maps inside the blocks, those that share a scale of `format` together. The weights of a
+    /// floating-point format have no scale, so each is changed alone.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`ModelError::Device`] if the device fails.
+    pub fn map_weights_by_scale(
         self,
         format: NumberFormat,
-        block: impl Fn(usize) -> usize,
+        change: &mut dyn FnMut(&mut [f64]),
     ) -> Result<Self, ModelError> {
         let mut failure = None;
         let mapped = self.map_matrices(&mut |matrix, values| {
@@ -81,9 +83,14 @@ impl Decoder {
                 return values;
             }
             let [d_in, _] = values.dims();
+            let block = match format {
+                NumberFormat::Float(_) => 1,
+                NumberFormat::Int8 => d_in,
+                NumberFormat::Int4 | NumberFormat::Nf4 | NumberFormat::Fp4 => NumberFormat::WEIGHTS_PER_SCALE,
+            };
             // Blocks are cut output by output, as the checkpoints of transformers store the weights.
             let rounded = through_host(values.clone().transpose(), |weights| {
-                weights.chunks_mut(block(d_in)).for_each(|weights| format.round(weights));
+                weights.chunks_mut(block).for_each(&mut *change);
                 Ok(())
             });
             rounded.map(Tensor::transpose).unwrap_or_else(|error| {

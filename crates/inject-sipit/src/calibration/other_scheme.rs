@@ -3,13 +3,11 @@
 //! Then the states may be those of the full weights. They differ from the weights given by a rounding of this width, which rounding again
 //! does not show. So the weights are rounded to a grid that is coarser by a fifth.
 
-use burn::tensor::{Tensor, TensorData};
-
 use crate::{
     collisions::{distance, norm},
     error::InvertError,
     median::median,
-    models::{Decoder, ModelError, NumberFormat, host::to_host},
+    models::{Decoder, NumberFormat},
     tuning::{ALREADY_ROUNDED, COARSER_BY},
 };
 
@@ -22,30 +20,8 @@ pub(super) fn are_equal(exact: &[Vec<f64>], rounded: &[Vec<f64>]) -> bool {
 
 /// Rounds the linear maps to a grid of the format whose scales are larger by a fifth: another scheme of the same width.
 pub(super) fn rounded_otherwise(decoder: &Decoder, format: NumberFormat) -> Result<Decoder, InvertError> {
-    let mut failure: Option<ModelError> = None;
-    let rounded = decoder.clone().map_matrices(&mut |matrix, values| {
-        if !matrix.in_block() || failure.is_some() {
-            return values;
-        }
-        let (device, dtype) = (values.device(), values.dtype());
-        let by_output = values.clone().transpose(); // [d_out, d_in]
-        let [d_out, d_in] = by_output.dims();
-        match to_host::<f64, 2>(by_output) {
-            Ok(mut weights) => {
-                let block = if format == NumberFormat::Int8 { d_in } else { NumberFormat::WEIGHTS_PER_SCALE };
-                weights.chunks_mut(d_in).flat_map(|row| row.chunks_mut(block)).for_each(|block| {
-                    round_coarser(block, format);
-                });
-                let data = TensorData::new(weights, [d_out, d_in]).convert_dtype(dtype);
-                Tensor::<2>::from_data(data, (&device, dtype)).transpose()
-            }
-            Err(error) => {
-                failure = Some(error);
-                values
-            }
-        }
-    });
-    failure.map_or(Ok(rounded), |failure| Err(failure.into()))
+    let coarser = &mut |weights: &mut [f64]| round_coarser(weights, format);
+    Ok(decoder.clone().map_weights_by_scale(format, coarser)?)
 }
 
 /// Rounds numbers together with one that is larger than all of them, which sets the scale.
