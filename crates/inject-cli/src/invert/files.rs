@@ -144,7 +144,7 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
             continue;
         }
         let seconds = start.elapsed().as_secs_f64();
-        let recovered = Recovered::new(&model, &inversion, ids.as_deref())?
+        let recovered = Recovered::new(&model, &inversion, ids.as_deref(), None)?
             .with_likely_cause(inverter.settings().acceptance, tap);
         let record = Record::new(prompt, recovered);
         tally.take(&record).map_err(Failure::new)?;
