@@ -53,6 +53,8 @@ macro_rules! refused {
     }};
 }
 
+use refused;
+
 #[test]
 fn a_file_without_states_lists_its_tensors() {
     refused!("a.safetensors", &safetensors("{}", 0), ForeignProblem::NoStates { .. });
