@@ -122,7 +122,7 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
         }
         let mut file = single::open(options, &model, place.path)?;
         file.choose(place.row)?;
-        // What was found from the first states holds for all.
+        // A change that is found in the first states holds for all.
         let chosen = match tap::is_unknown(options, &file) {
             true => (column, tap),
             false => tap::choose(options, &model, &mut file)?,

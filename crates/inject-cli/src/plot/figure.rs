@@ -101,7 +101,7 @@ impl Figure {
         self
     }
 
-    /// Where each point of a series lies. A box is whole or not there.
+    /// Returns the place of each point of a series. A box is whole or not there.
     pub(super) fn places(&self, series: &Series) -> Vec<(Place, Place)> {
         let places: Vec<Option<(Place, Place)>> =
             series.points.iter().map(|&(x, y)| Some((self.x.place(x)?, self.y.place(y)?))).collect();

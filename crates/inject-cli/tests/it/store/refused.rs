@@ -1,4 +1,4 @@
-//! What cannot be right is refused: stores, files of results, exchanged and damaged states.
+//! Refusals: stores that cannot be inverted, files of results of another job, exchanged and damaged states.
 
 use std::{fs, path::Path};
 
