@@ -11,7 +11,7 @@ use plotters::{
     style::{BLACK, Color, FontStyle, IntoFont, RGBColor, TextStyle, WHITE, register_font},
 };
 
-use super::{Figure, Mark, axis::Place, covered::covered, figure::Series, fitted::Fitted};
+use super::{Figure, Mark, axis::Place, covered::covered, figure::Series, fitted::Fitted, zeros::side_by_side};
 use crate::outcome::{Failure, chain};
 
 /// Colours that people with any kind of colour vision can distinguish.
@@ -109,28 +109,26 @@ where
         .y_desc(figure.y.title())
         .draw()?;
     let is_zero = |(x, y): &(Place, Place)| *x == Place::Zero || *y == Place::Zero;
-    let with_zeros = figure.series.iter().filter(|series| figure.places(series).iter().any(is_zero)).count();
-    // Marks of zeros stand side by side, so that none covers another.
-    let mut shift = -ZERO_STEP * (with_zeros.max(1) as i32 - 1) / 2;
     let coordinates = |place: &(Place, Place)| (x.coordinate(place.0), y.coordinate(place.1));
-    let pixels = |series: &Series| match series.mark {
-        Mark::Line => {
-            figure.places(series).iter().map(|place| chart.backend_coord(&coordinates(place))).collect()
-        }
+    let pixel = |place: &(Place, Place)| chart.backend_coord(&coordinates(place));
+    let dots = |series: &Series| match series.mark {
+        Mark::Line => figure.places(series).iter().map(pixel).collect(),
         _ => Vec::new(),
     };
-    let covered = covered(&figure.series.iter().map(pixels).collect::<Vec<_>>());
-    for (series, covered) in figure.series.iter().zip(&covered) {
+    let zeros = |series: &Series| match series.mark {
+        Mark::Boxes => Vec::new(),
+        _ => figure.places(series).iter().map(|place| is_zero(place).then(|| pixel(place))).collect(),
+    };
+    let covered = covered(&figure.series.iter().map(dots).collect::<Vec<_>>());
+    let shifts = side_by_side(&figure.series.iter().map(zeros).collect::<Vec<_>>(), ZERO_STEP);
+    for ((series, covered), shifts) in figure.series.iter().zip(&covered).zip(&shifts) {
         let places = figure.places(series);
         let point = |(number, place): (usize, &(Place, Place))| Point {
             at: coordinates(place),
-            zero: is_zero(place).then_some(shift),
+            zero: is_zero(place).then(|| shifts.get(number).copied().unwrap_or(0)),
             covered: covered.get(number).copied().unwrap_or(0),
         };
         draw_series(&mut chart, series, &places.iter().enumerate().map(point).collect::<Vec<_>>())?;
-        if places.iter().any(is_zero) {
-            shift += ZERO_STEP;
-        }
     }
     root.present()?;
     Ok(())
