@@ -186,6 +186,26 @@ mod tests {
     }
 
     #[test]
+    fn a_ring_under_another_shows_around_it() {
+        let rings = |count: usize| {
+            let figures = (0..count).fold(figure(&[]), |all, i| {
+                all.with(format!("{i}"), Mark::Rings, [(1.0, 2.0), (2.0, 3.0 + i as f64)])
+            });
+            figures.svg().unwrap()
+        };
+        let wide = |svg: &str| svg.matches("r=\"8\"").count();
+        assert_eq!((wide(&rings(1)), wide(&rings(2))), (0, 1));
+    }
+
+    #[test]
+    fn series_of_one_colour_differ_in_their_marks() {
+        let of = |count: usize| (0..count).fold(figure(&[]), |all, i| all.with("a", Mark::Line, [(1.0 + i as f64, 2.0)]));
+        let (nine, ten) = (of(8).svg().unwrap(), of(9).svg().unwrap());
+        let squares = |svg: &str| svg.matches("<rect").count();
+        assert_eq!(squares(&ten) - squares(&nine), 2, "the point, and its kind in the legend: {ten}");
+    }
+
+    #[test]
     fn a_png_is_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.png");

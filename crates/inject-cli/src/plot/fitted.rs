@@ -8,6 +8,7 @@ use super::{
     Axis,
     axis::{Place, Scale},
 };
+use crate::number::count;
 
 /// An axis that spans some values. Coordinates are the values, or their decimal logarithms.
 #[derive(Clone, Debug, PartialEq)]
@@ -154,7 +155,9 @@ fn logarithmic(low: f64, high: f64) -> Fitted {
         decades.flat_map(move |decade| multiples.iter().map(move |multiple| (*multiple, decade)))
     };
     let place = |(multiple, decade): (f64, i32)| multiple.log10() + f64::from(decade);
-    let round = || of_decades(&[1.0, 2.0, 5.0]);
+    // Within a decade every multiple is round.
+    const ALL: &[f64] = &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0];
+    let round = || of_decades(if high - low < 1.0 { ALL } else { &[1.0, 2.0, 5.0] });
     let below = round().map(place).filter(|&at| at <= low + ROUNDING);
     let begin = below.fold(low.floor(), f64::max);
     let above = round().map(place).filter(|&at| at >= high - ROUNDING && at > begin);
@@ -172,7 +175,7 @@ fn logarithmic(low: f64, high: f64) -> Fitted {
 fn power(multiple: f64, decade: i32) -> String {
     match decade {
         -4..0 => format!("{:.*}", decade.unsigned_abs() as usize, multiple * 10_f64.powi(decade)),
-        0..6 => format!("{}", multiple * 10_f64.powi(decade)),
+        0..6 => count((multiple * 10_f64.powi(decade)).round() as u64),
         _ => format!("{multiple}e{decade}"),
     }
 }
@@ -208,8 +211,9 @@ mod tests {
     fn a_logarithmic_axis_names_decades_and_between_them_where_there_are_few() {
         assert_eq!(labels(&Axis::log(""), &[0.003, 40.0]), ["0.01", "0.1", "1", "10"]);
         assert_eq!(labels(&Axis::log(""), &[0.03, 0.6]), ["0.02", "0.05", "0.1", "0.2", "0.5", "1"]);
-        assert_eq!(labels(&Axis::log(""), &[1.0, 2e7, 3e7])[..2], ["1", "10"]);
-        assert_eq!(labels(&Axis::log(""), &[2e7, 3e7]), ["2e7", "5e7"]);
+        assert_eq!(labels(&Axis::log(""), &[1.0, 2e7, 3e7])[..5], ["1", "10", "100", "1,000", "10,000"]);
+        assert_eq!(labels(&Axis::log(""), &[4.0, 8.0]), ["4", "5", "6", "7", "8"]);
+        assert_eq!(labels(&Axis::log(""), &[2e7, 3e7]), ["2e7", "3e7"]);
     }
 
     #[test]
@@ -220,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_zero_lies_below_the_scale_of_a_logarithmic_axis() {
-        assert_eq!(labels(&Axis::log(""), &[0.0, 2e7, 3e7]), ["0", "2e7", "5e7"]);
+        assert_eq!(labels(&Axis::log(""), &[0.0, 2e7, 3e7]), ["0", "2e7", "3e7"]);
         let axis = fitted(&Axis::log(""), &[0.0, 1.0, 100.0]);
         let zero = axis.coordinate(Place::Zero);
         assert!(axis.begin < zero && zero < axis.coordinate(Place::At(0.0)));
