@@ -68,7 +68,7 @@ impl HardPrompts {
         HardPrompts { seed, objective: Objective::default(), step_size: 1.0, most_steps: None }
     }
 
-    /// Limits the number of steps.
+    /// Limits the number of steps. A draft takes at least one.
     pub fn at_most(self, steps: usize) -> Self {
         HardPrompts { most_steps: Some(steps), ..self }
     }
