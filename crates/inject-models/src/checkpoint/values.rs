@@ -30,8 +30,7 @@ impl Checkpoint {
     pub(super) fn stream(&self, name: &str, row: usize, mut sink: impl FnMut(usize, &[f32])) -> Result<(), ModelError> {
         let entry = &self.tensors[name];
         let file = &self.files[entry.file];
-        let io_error = |source| ModelError::Read { path: file.path.clone(), source };
-        let mut checked = |first: usize, values: &[f32]| {
+        let checked = |first: usize, values: &[f32]| {
             if let Some(at) = values.iter().position(|value| !value.is_finite()) {
                 return Err(ModelError::NotFinite {
                     path: file.path.clone(),
@@ -43,22 +42,31 @@ impl Checkpoint {
             sink(first, values);
             Ok(())
         };
-        let float = match (&entry.stored, &file.values) {
-            (StoredAs::Gguf(stored), Values::Gguf(map)) => {
-                return stored.stream(map, &entry.shape, PIECE, checked);
-            }
+        match (&entry.stored, &file.values) {
+            (StoredAs::Gguf(stored), Values::Gguf(map)) => stored.stream(map, &entry.shape, PIECE, checked),
             (StoredAs::Restored(stored), _) => {
-                return stored.stream(self, &entry.shape, PIECE.next_multiple_of(row), checked);
+                stored.stream(self, &entry.shape, PIECE.next_multiple_of(row), checked)
             }
-            (StoredAs::Float(float), _) => *float,
-            (StoredAs::Other(_) | StoredAs::Gguf(_), _) => {
-                return Err(ModelError::TensorDtype {
-                    path: file.path.clone(),
-                    tensor: name.to_owned(),
-                    found: entry.stored.to_string(),
-                });
-            }
-        };
+            (StoredAs::Float(float), _) => self.stream_floats(name, *float, row, checked),
+            (StoredAs::Other(_) | StoredAs::Gguf(_), _) => Err(ModelError::TensorDtype {
+                path: file.path.clone(),
+                tensor: name.to_owned(),
+                found: entry.stored.to_string(),
+            }),
+        }
+    }
+
+    /// Does the same for a tensor of plain numbers.
+    fn stream_floats(
+        &self,
+        name: &str,
+        float: FloatFormat,
+        row: usize,
+        mut checked: impl FnMut(usize, &[f32]) -> Result<(), ModelError>,
+    ) -> Result<(), ModelError> {
+        let entry = &self.tensors[name];
+        let file = &self.files[entry.file];
+        let io_error = |source| ModelError::Read { path: file.path.clone(), source };
         let size = float.bytes();
         let len = entry.shape.iter().product::<usize>();
         let piece = PIECE.next_multiple_of(row);
