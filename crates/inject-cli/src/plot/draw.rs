@@ -15,7 +15,9 @@ use plotters::{
 
 pub(super) use self::marks::MARK;
 use self::marks::{Look, draw_box, draw_mark, draw_zero};
-use super::{Figure, Mark, axis::Place, covered::covered, figure::Series, fitted::Fitted, zeros::side_by_side};
+use super::{
+    Figure, Mark, axis::Place, covered::covered, figure::Series, fitted::Fitted, zeros::side_by_side,
+};
 use crate::outcome::{Failure, chain};
 
 const FONT: &str = "sans-serif";

@@ -199,7 +199,9 @@ mod tests {
 
     #[test]
     fn series_of_one_colour_differ_in_their_marks() {
-        let of = |count: usize| (0..count).fold(figure(&[]), |all, i| all.with("a", Mark::Line, [(1.0 + i as f64, 2.0)]));
+        let of = |count: usize| {
+            (0..count).fold(figure(&[]), |all, i| all.with("a", Mark::Line, [(1.0 + i as f64, 2.0)]))
+        };
         let (nine, ten) = (of(8).svg().unwrap(), of(9).svg().unwrap());
         let squares = |svg: &str| svg.matches("<rect").count();
         assert_eq!(squares(&ten) - squares(&nine), 2, "the point, and its kind in the legend: {ten}");

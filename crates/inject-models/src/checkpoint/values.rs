@@ -27,7 +27,12 @@ impl Checkpoint {
     /// # Panics
     ///
     /// Panics if the tensor is not in the checkpoint: check it first.
-    pub(super) fn stream(&self, name: &str, row: usize, mut sink: impl FnMut(usize, &[f32])) -> Result<(), ModelError> {
+    pub(super) fn stream(
+        &self,
+        name: &str,
+        row: usize,
+        mut sink: impl FnMut(usize, &[f32]),
+    ) -> Result<(), ModelError> {
         let entry = &self.tensors[name];
         let file = &self.files[entry.file];
         let checked = |first: usize, values: &[f32]| {

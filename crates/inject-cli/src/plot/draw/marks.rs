@@ -58,7 +58,11 @@ impl Look {
 }
 
 /// A triangle: the point lies below the scale.
-pub(super) fn draw_zero<B: DrawingBackend>(area: &Area<B>, (x, y): (i32, i32), colour: RGBColor) -> Result<(), DrawError>
+pub(super) fn draw_zero<B: DrawingBackend>(
+    area: &Area<B>,
+    (x, y): (i32, i32),
+    colour: RGBColor,
+) -> Result<(), DrawError>
 where
     B::ErrorType: Error + Send + Sync,
 {
@@ -91,7 +95,9 @@ where
         }
         (Mark::Dots, _) => area.draw(&Circle::new((x, y), half, colour.mix(0.55).filled()))?,
         (Mark::Rings, Form::Round) => area.draw(&Circle::new((x, y), half + 2, colour.stroke_width(2)))?,
-        (Mark::Rings, Form::Square) => area.draw(&Rectangle::new(corners(half + 1), colour.stroke_width(2)))?,
+        (Mark::Rings, Form::Square) => {
+            area.draw(&Rectangle::new(corners(half + 1), colour.stroke_width(2)))?
+        }
         (Mark::Strokes, _) => {
             let stroke = [(x, y - 2 * half), (x, y + 2 * half)];
             area.draw(&PathElement::new(stroke, colour.stroke_width(3)))?

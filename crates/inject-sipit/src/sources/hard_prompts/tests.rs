@@ -57,9 +57,8 @@ impl Replay<'_> {
         let (mut best, mut lowest) = (Vec::new(), f64::INFINITY);
         for step in 0..steps {
             let nearest = |point: &[f64]| {
-                let nearer = |a: &usize, b: &usize| {
-                    distance(table[*a], point).total_cmp(&distance(table[*b], point))
-                };
+                let nearer =
+                    |a: &usize, b: &usize| distance(table[*a], point).total_cmp(&distance(table[*b], point));
                 (0..VOCAB).min_by(nearer).unwrap()
             };
             let ids: Vec<usize> = points.chunks(d_model).map(nearest).collect();

@@ -11,9 +11,9 @@ mod value;
 
 use std::collections::HashMap;
 
+use self::problem::MOST_VALUES;
 pub use self::problem::PickleProblem;
 pub(super) use self::value::{Node, Pickle, Tensor};
-use self::problem::MOST_VALUES;
 
 impl Pickle {
     pub(super) fn read(bytes: &[u8]) -> Result<Pickle, PickleProblem> {
