@@ -7,6 +7,7 @@ use inject_models::{FloatFormat, Tap};
 use super::{
     arrays::Archive,
     beside::Beside,
+    container,
     encoding::Encoding,
     error::{ForeignError, ForeignProblem},
     options::ReadOptions,
