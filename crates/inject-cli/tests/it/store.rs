@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::{
     bundled_model,
-    support::{refused, run_with, succeed},
+    support::{refused, run_with},
 };
 
 const TAPS: [Tap; 2] = [Tap::Block(1), Tap::Block(3)];
