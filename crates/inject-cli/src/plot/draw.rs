@@ -13,8 +13,7 @@ use plotters::{
     style::{BLACK, Color, FontStyle, IntoFont, TextStyle, WHITE, register_font},
 };
 
-pub(super) use self::marks::MARK;
-use self::marks::{Look, draw_box, draw_mark, draw_zero};
+use self::marks::{Look, MARK, draw_box, draw_mark, draw_zero};
 use super::{
     Figure, Mark, axis::Place, covered::covered, figure::Series, fitted::Fitted, zeros::side_by_side,
 };
@@ -97,15 +96,15 @@ where
     let is_zero = |(x, y): &(Place, Place)| *x == Place::Zero || *y == Place::Zero;
     let coordinates = |place: &(Place, Place)| (x.coordinate(place.0), y.coordinate(place.1));
     let pixel = |place: &(Place, Place)| chart.backend_coord(&coordinates(place));
-    // Dots on lines hide dots, and rings hide rings.
-    let under = |mark: Mark| {
+    // A dot hides what is near; a ring only another in its place.
+    let under = |mark: Mark, near: i32| {
         let marks = |series: &Series| match series.mark == mark {
             true => figure.places(series).iter().map(pixel).collect(),
             false => Vec::new(),
         };
-        covered(&figure.series.iter().map(marks).collect::<Vec<_>>())
+        covered(&figure.series.iter().map(marks).collect::<Vec<_>>(), near)
     };
-    let (dots, rings) = (under(Mark::Line), under(Mark::Rings));
+    let (dots, rings) = (under(Mark::Line, MARK), under(Mark::Rings, 1));
     let zeros = |series: &Series| match series.mark {
         Mark::Boxes => Vec::new(),
         _ => figure.places(series).iter().map(|place| is_zero(place).then(|| pixel(place))).collect(),

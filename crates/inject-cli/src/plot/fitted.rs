@@ -61,6 +61,14 @@ impl Fitted {
         Fitted { begin, end, ticks, minor, zero: begin }
     }
 
+    /// The same with room for half a mark at the ends.
+    fn with_room(mut self) -> Self {
+        let room = 0.02 * (self.end - self.begin);
+        self.begin -= room;
+        self.end += room;
+        self
+    }
+
     /// The same with a place for zeros below the scale.
     fn with_zero(mut self) -> Self {
         let step = 0.07 * (self.end - self.begin);
@@ -115,11 +123,11 @@ fn named(names: &[String], every: usize) -> Vec<Tick> {
     names.map(|(place, name)| Tick { at: place as f64, label: name.clone() }).collect()
 }
 
-/// From 0 to 1, with room for half a mark at the ends.
+/// From 0 to 1.
 fn share() -> Fitted {
     let ticks = (0..=5).map(|fifth| f64::from(fifth) / 5.0);
     let ticks = ticks.map(|at| Tick { at, label: format!("{at:.1}") }).collect();
-    Fitted::spanning(-0.02, 1.02, ticks, Vec::new())
+    Fitted::spanning(0.0, 1.0, ticks, Vec::new()).with_room()
 }
 
 fn linear(low: f64, high: f64) -> Fitted {
@@ -140,7 +148,7 @@ fn linear(low: f64, high: f64) -> Fitted {
     };
     let ticks = (0..=(last - first) as usize).map(|i| (first + i as f64) * step);
     let ticks = ticks.map(|at| Tick { at, label: label(at) }).collect();
-    Fitted::spanning(first * step, last * step, ticks, Vec::new())
+    Fitted::spanning(first * step, last * step, ticks, Vec::new()).with_room()
 }
 
 fn logarithmic(low: f64, high: f64) -> Fitted {
@@ -168,7 +176,7 @@ fn logarithmic(low: f64, high: f64) -> Fitted {
         .filter(labelled)
         .map(|(multiple, decade)| Tick { at: place((multiple, decade)), label: power(multiple, decade) });
     let minor = of_decades(&[2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]).map(place).filter(within).collect();
-    Fitted::spanning(begin, end, ticks.filter(|tick| within(&tick.at)).collect(), minor)
+    Fitted::spanning(begin, end, ticks.filter(|tick| within(&tick.at)).collect(), minor).with_room()
 }
 
 /// A multiple of a power of ten, in digits where they are few.
@@ -220,6 +228,18 @@ mod tests {
     fn a_single_value_does_not_stand_on_the_edge_of_a_logarithmic_axis() {
         let axis = fitted(&Axis::log(""), &[2.0, 2.0]);
         assert!(axis.begin < 0.1 && axis.end > 0.6, "{axis:?}");
+    }
+
+    #[test]
+    fn no_mark_is_cut_off_at_the_end_of_an_axis() {
+        for (axis, values) in
+            [(Axis::log(""), [1.0, 100.0]), (Axis::linear(""), [0.0, 6.0]), (Axis::share(""), [0.0, 1.0])]
+        {
+            let fitted = fitted(&axis, &values);
+            let places = values.map(|value| fitted.coordinate(axis.place(value).unwrap()));
+            let room = 0.019 * (fitted.end - fitted.begin);
+            assert!(fitted.begin + room < places[0] && places[1] < fitted.end - room, "{axis:?}: {fitted:?}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{Area, DrawError};
 use crate::plot::{Mark, figure::Series};
 
 /// Half the size of a mark, in pixels.
-pub(in crate::plot) const MARK: i32 = 4;
+pub(super) const MARK: i32 = 4;
 
 /// Colours that people with any kind of colour vision can distinguish.
 ///
