@@ -3,7 +3,7 @@
 //! A file is named arrays: a header gives their names, shapes and places, and every size in it is checked against the length of the
 //! file. One layer then reads these arrays as prompts, tokens and taps. If they can be read in two ways, the error lists the
 //! readings, and [`ReadOptions`] decides. [`StatesFile::states_at`] reads the states of one tap exactly, because each
-//! [`FloatFormat`] fits into F64.
+//! [`FloatFormat`](inject_models::FloatFormat) fits into F64.
 //!
 //! # Files
 //!
@@ -30,7 +30,7 @@
 //! `generate(output_hidden_states=True)` returns: the rows of its steps follow each other.
 //!
 //! Beside them may stand token ids (`token_ids`, `input_ids`, `prompt_token_ids`), an `attention_mask` or `seq_lens`, the sidecar
-//! `.json` of vLLM-Hook, `positions` of rows that are incomplete or in another order, and in the metadata `taps` (names of [`Tap`], comma-separated, one for each column) or `tap` (one name).
+//! `.json` of vLLM-Hook, `positions` of rows that are incomplete or in another order, and in the metadata `taps` (names of [`Tap`](inject_models::Tap), comma-separated, one for each column) or `tap` (one name).
 //! Rows of zeros at the end of a prompt are padding. The files of a [store](crate::store) are of this kind.
 //!
 //! # Example

@@ -54,7 +54,7 @@ impl Origin {
         Origin { id, adapter: Some(folder.to_owned()), ..self }
     }
 
-    /// Returns the origin of the same model with a tokenizer from another place, of those that [`Model::with_tokenizer`] takes.
+    /// Returns the origin of the same model with a tokenizer from another place, of those that [`Model::with_tokenizer`](crate::Model::with_tokenizer) takes.
     /// The model's own may then be of a kind that is not read.
     pub fn with_tokenizer(self, place: &Path) -> Self {
         Origin { tokenizer: Some(place.to_owned()), ..self }
