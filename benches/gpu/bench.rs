@@ -24,7 +24,7 @@ use inject_sipit::{
     collisions::{Pairs, Search, SearchOptions, StateRows},
     models::{
         Decoder, DecoderConfig, FloatFormat, Logits, PublishedShape, Tap, TokenBatch, host::to_host,
-        rounds_products,
+        rounds_products, silent,
     },
 };
 use ndarray::Array2;
@@ -187,8 +187,8 @@ fn neighbours(options: &Options, device: &Device) -> Ran {
         row(&format!("neighbours/{rows}x{width}/{question}"), flop, 0.0, || {
             let search = Search::new(&states, &Pairs::All, SearchOptions::default(), device)?;
             match question {
-                "nearest" => drop(search.nearest_neighbours(&mut |_| ())?),
-                _ => drop(search.closest_pairs(1, &mut |_| ())?),
+                "nearest" => drop(search.nearest_neighbours(&mut silent)?),
+                _ => drop(search.closest_pairs(1, &mut silent)?),
             }
             Ok(())
         })?;

@@ -14,7 +14,7 @@ use super::{Ran, check};
 /// Growth that counts as none, in bytes a batch: less than the distances of a batch take, so that a leak of any of its tensors shows.
 const NONE: f64 = 1024.0;
 
-/// The memory in use.
+/// The memory that the process and the device have in use.
 #[derive(Clone, Copy)]
 struct Used {
     /// Bytes that the device has reserved; 0 if it has no memory of its own.

@@ -77,7 +77,7 @@ const MADE_BEFORE: [&str; 11] = [
     "memory",
 ];
 
-/// Where the prompts come from.
+/// The place of the prompts: a file, a text, or the generator.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Prompts")]
 #[group(skip)]

@@ -156,7 +156,7 @@ fn builder(options: &Options, model: &LoadedModel) -> Result<LensBuilder, Failur
             let inside = text.iter().filter_map(|ids| cut_inside_a_word(tokenizer, ids));
             prefixes.extend(inside.take(asked.word_prefixes));
         }
-        // Where words begin is not known.
+        // The beginnings of words are not known.
         Err(_) => prefixes.extend(begins.take(asked.word_prefixes)),
     }
     let first = match model.bos_token_id() {

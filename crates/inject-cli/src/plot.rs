@@ -12,6 +12,7 @@ mod covered;
 mod draw;
 mod figure;
 mod fitted;
+mod zeros;
 
 pub use self::{axis::Axis, figure::Figure};
 

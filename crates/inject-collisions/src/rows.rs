@@ -37,7 +37,7 @@ pub struct StateRows<'a> {
     bands: Bands,
 }
 
-/// Where the rows lie among the states: the first of them from one place on, and the others from another.
+/// The places of the rows among the states: the first of them from one place on, and the others from another.
 #[derive(Clone, Copy, Debug)]
 struct Bands {
     /// The number of rows in the first band.

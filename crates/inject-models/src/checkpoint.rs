@@ -22,20 +22,20 @@ mod safetensors;
 mod save;
 mod shard_index;
 mod shards;
+mod text;
+mod values;
 mod weights;
 mod wrappers;
 
 use std::{
     collections::BTreeMap,
     fmt,
-    fs::{self, File},
-    io::{self, Read},
+    fs::File,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
 
 use memmap2::Mmap;
-use sha2::{Digest, Sha256};
 
 use self::wrappers::Unwrapped;
 pub use self::{
@@ -55,6 +55,7 @@ pub(crate) use self::{
     lfs::refuse_pointer,
     quantised::{dequantised, unread_method},
     save::WeightWriter,
+    text::read_text,
     weights::Weights,
 };
 use crate::{error::ModelError, families::Stored, format::FloatFormat, note::Note, precision::Hold};
@@ -75,15 +76,6 @@ struct WeightFile {
     values: Values,
     /// The whole file in memory, if a part of it was needed.
     map: OnceLock<Arc<Mmap>>,
-}
-
-/// A matrix of plain numbers where it is in its file.
-struct Place {
-    format: FloatFormat,
-    shape: [usize; 2],
-    map: Arc<Mmap>,
-    /// Offset in the file of the first element.
-    begin: usize,
 }
 
 /// The source of a file's values.
@@ -127,9 +119,6 @@ impl fmt::Display for StoredAs {
         }
     }
 }
-
-/// Values in one piece of a stream: enough to read fast, and few beside any weight matrix.
-const PIECE: usize = 1 << 18;
 
 impl Checkpoint {
     /// Opens the weights in a folder, or in a GGUF file.
@@ -214,112 +203,12 @@ impl Checkpoint {
         }
     }
 
-    /// Returns whether two tensors have other shapes or values.
-    ///
-    /// # Panics
-    ///
-    /// Panics if one of them is not in the checkpoint.
-    fn differ(&self, a: &str, b: &str) -> Result<bool, ModelError> {
-        if self.tensors[a].shape != self.tensors[b].shape {
-            return Ok(true);
-        }
-        let sums = |name: &str| {
-            let mut hasher = Sha256::new();
-            self.stream(name, 1, |_, piece| {
-                for value in piece {
-                    hasher.update(value.to_le_bytes());
-                }
-            })?;
-            Ok::<_, ModelError>(hasher.finalize())
-        };
-        Ok(sums(a)? != sums(b)?)
-    }
-
     fn entry(&self, name: &str, expected: &[usize]) -> Result<&Entry, ModelError> {
         self.tensors.get(name).ok_or_else(|| ModelError::MissingTensor {
             path: self.path.clone(),
             tensor: name.to_owned(),
             expected: expected.to_owned(),
         })
-    }
-
-    /// Passes all values of a tensor to `sink`, in row-major order, in pieces of whole rows of `row` values, each
-    /// with the number of its first value.
-    ///
-    /// # Panics
-    ///
-    /// Panics if the tensor is not in the checkpoint: check it first.
-    fn stream(&self, name: &str, row: usize, mut sink: impl FnMut(usize, &[f32])) -> Result<(), ModelError> {
-        let entry = &self.tensors[name];
-        let file = &self.files[entry.file];
-        let io_error = |source| ModelError::Read { path: file.path.clone(), source };
-        let mut checked = |first: usize, values: &[f32]| {
-            if let Some(at) = values.iter().position(|value| !value.is_finite()) {
-                return Err(ModelError::NotFinite {
-                    path: file.path.clone(),
-                    tensor: name.to_owned(),
-                    element: first + at,
-                    found: f64::from(values[at]),
-                });
-            }
-            sink(first, values);
-            Ok(())
-        };
-        let float = match (&entry.stored, &file.values) {
-            (StoredAs::Gguf(stored), Values::Gguf(map)) => {
-                return stored.stream(map, &entry.shape, PIECE, checked);
-            }
-            (StoredAs::Restored(stored), _) => {
-                return stored.stream(self, &entry.shape, PIECE.next_multiple_of(row), checked);
-            }
-            (StoredAs::Float(float), _) => *float,
-            (StoredAs::Other(_) | StoredAs::Gguf(_), _) => {
-                return Err(ModelError::TensorDtype {
-                    path: file.path.clone(),
-                    tensor: name.to_owned(),
-                    found: entry.stored.to_string(),
-                });
-            }
-        };
-        let size = float.bytes();
-        let len = entry.shape.iter().product::<usize>();
-        let piece = PIECE.next_multiple_of(row);
-        let mut converted = vec![0_f32; piece.min(len)];
-        let mut pass_on = |first: usize, bytes: &[u8]| {
-            let values = &mut converted[..bytes.len() / size];
-            float.decode(bytes, values);
-            checked(first, values)
-        };
-        match &file.values {
-            Values::Safetensors(handle) => {
-                let mut bytes = vec![0_u8; piece.min(len) * size];
-                for first in (0..len).step_by(piece) {
-                    let bytes = &mut bytes[..piece.min(len - first) * size];
-                    header::read_at(handle, bytes, entry.begin + (first * size) as u64).map_err(io_error)?;
-                    pass_on(first, bytes)?;
-                }
-                Ok(())
-            }
-            Values::Pytorch(reader) => {
-                let tensor = reader.get(name).ok_or_else(|| ModelError::Damaged {
-                    path: file.path.clone(),
-                    source: Damage::Lost { tensor: name.to_owned() },
-                })?;
-                let bytes = tensor.read().map_err(io_error)?;
-                if bytes.len() != len * size {
-                    return Err(ModelError::Damaged {
-                        path: file.path.clone(),
-                        source: Damage::Size {
-                            tensor: name.to_owned(),
-                            found: bytes.len(),
-                            expected: len * size,
-                        },
-                    });
-                }
-                bytes.chunks(piece * size).enumerate().try_for_each(|(i, bytes)| pass_on(i * piece, bytes))
-            }
-            Values::Gguf(_) => unreachable!("no other tensors are in a GGUF file"),
-        }
     }
 
     /// Returns the format of a tensor of plain numbers.
@@ -344,38 +233,6 @@ impl Checkpoint {
             entry.shape.iter().map(|&len| len as u64).product::<u64>() * held as u64
         };
         self.tensors.values().map(bytes).sum()
-    }
-
-    /// Maps the file of a matrix and returns the place of its numbers, if they are plain numbers in a safetensors file.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the file cannot be mapped.
-    fn mapped(&self, name: &str) -> Result<Option<Place>, ModelError> {
-        let (Some(entry), Some(format)) = (self.tensors.get(name), self.float_format(name)) else {
-            return Ok(None);
-        };
-        let file = &self.files[entry.file];
-        let (Values::Safetensors(handle), [rows, width]) = (&file.values, &entry.shape[..]) else {
-            return Ok(None);
-        };
-        let map = match file.map.get() {
-            Some(map) => Arc::clone(map),
-            None => {
-                // SAFETY: the map is only read. That no other program truncates or rewrites the file as long as the model exists
-                // is the documented condition of `Hold::Mapped`.
-                let map = unsafe { Mmap::map(handle) }
-                    .map_err(|source| ModelError::Read { path: file.path.clone(), source })?;
-                Arc::clone(file.map.get_or_init(|| Arc::new(map)))
-            }
-        };
-        // The header was checked against the length of the file as it was then.
-        let end = entry.begin + (rows * width * format.bytes()) as u64;
-        if end > map.len() as u64 {
-            let source = io::Error::new(io::ErrorKind::UnexpectedEof, "it has become shorter");
-            return Err(ModelError::Read { path: file.path.clone(), source });
-        }
-        Ok(Some(Place { format, shape: [*rows, *width], map, begin: entry.begin as usize }))
     }
 
     /// Returns the layout of the matrix of a linear map: that of the family, unless the file has its own.
@@ -405,25 +262,4 @@ impl WeightFile {
             }
         }
     }
-}
-
-/// The longest `config.json` or index of shards that is read, in bytes. The index of 60 thousand tensors has some 6 MB.
-const LONGEST_TEXT: u64 = 32 << 20;
-
-/// Reads an ordinary file as text, if it is not longer than [`LONGEST_TEXT`]. A pipe could keep its reader waiting for ever.
-pub(crate) fn read_text(path: &Path) -> Result<String, ModelError> {
-    let read_error = |source| ModelError::Read { path: path.to_owned(), source };
-    let mut text = String::new();
-    if !fs::metadata(path).map_err(read_error)?.is_file() {
-        let reason = "expected an ordinary file, found a folder, a device or a pipe";
-        return Err(read_error(io::Error::new(io::ErrorKind::InvalidInput, reason)));
-    }
-    let mut file = File::open(path).map_err(read_error)?.take(LONGEST_TEXT + 1);
-    file.read_to_string(&mut text).map_err(read_error)?;
-    lfs::refuse_pointer(path)?;
-    if text.len() as u64 > LONGEST_TEXT {
-        let reason = format!("more than {LONGEST_TEXT} bytes");
-        return Err(read_error(io::Error::new(io::ErrorKind::FileTooLarge, reason)));
-    }
-    Ok(text)
 }

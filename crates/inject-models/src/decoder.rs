@@ -9,6 +9,7 @@ mod block;
 mod by_head;
 mod cache;
 mod check;
+mod ends;
 mod extend;
 mod feed_forward;
 mod forward;
@@ -37,7 +38,7 @@ mod soft_cap;
 mod weight;
 mod widen;
 
-use std::{collections::BTreeMap, num::NonZeroUsize, ops::Range};
+use std::{collections::BTreeMap, ops::Range};
 
 use burn::{
     module::{Module, Param},
@@ -53,7 +54,6 @@ use self::{
     paging::Paging,
     rows::Rows,
     sight::Sights,
-    soft_cap::capped,
     weight::Table,
 };
 pub use self::{
@@ -70,7 +70,7 @@ pub(crate) use self::{
     weight::{Table as HeldTable, Weight as HeldWeight},
 };
 use crate::{
-    config::{DecoderConfig, Head},
+    config::DecoderConfig,
     error::ModelError,
     host::indices,
     tap::Tap,
@@ -236,19 +236,6 @@ impl Decoder {
         collected
     }
 
-    /// Returns the embeddings of some tokens as stored, as [`Decoder::token_embedding`] does for all.
-    ///
-    /// # Shapes
-    ///
-    /// `[ids, d_model]`.
-    ///
-    /// # Panics
-    ///
-    /// Panics if an id is not in the vocabulary.
-    pub fn embeddings_of(&self, ids: &[u32]) -> Tensor<2> {
-        self.embedding.select(ids, &self.device(), self.dtype())
-    }
-
     /// Turns embeddings into the input of the first block: scales them and adds the learned positions.
     fn embed(&self, embeddings: Tensor<2>, rows: &Rows) -> Tensor<2> {
         let states = match self.config.embedding.scale {
@@ -280,7 +267,7 @@ impl Decoder {
     }
 }
 
-/// The parts of the decoder.
+/// The circumstances of the computation.
 impl Decoder {
     /// Returns the description of the computation.
     pub fn config(&self) -> &DecoderConfig {
@@ -305,144 +292,5 @@ impl Decoder {
     /// Bytes.
     pub fn bytes_per_token(&self, len: usize, taps: usize) -> usize {
         self.dtype().size() * self.config.numbers_per_token(len, taps)
-    }
-
-    /// Returns the same decoder, which computes the rows of a batch in this many parts at once.
-    ///
-    /// One lane, the default, is right for a GPU. For a CPU backend the number of cores is right: its matrix products use
-    /// all cores by themselves, but the elementwise work between the products does not. The number of lanes changes states
-    /// by rounding only.
-    pub fn with_lanes(self, lanes: NonZeroUsize) -> Self {
-        Decoder { lanes: Lanes(lanes.get()), ..self }
-    }
-
-    /// Returns the same decoder, which keeps about `bytes` bytes of its blocks' weights in memory, if they are in mapped files.
-    /// The last blocks of a larger model are read from the disk in each pass, two blocks ahead of the computation, and dropped after
-    /// it. The default keeps all weights.
-    ///
-    /// Such a model computes as fast as its disk, because dropped blocks are read again. So a pass should take many rows. The states
-    /// are the same bits.
-    pub fn with_weights_in_memory(self, bytes: usize) -> Self {
-        let paging = Paging::within(bytes, &self.blocks);
-        Decoder { paging, ..self }
-    }
-
-    /// Returns whether each pass reads some of the weights from the disk again.
-    pub fn reads_from_disk(&self) -> bool {
-        self.paging.drops()
-    }
-
-    /// Returns the number of parts in which the rows of a batch are computed at once. States computed with another number differ
-    /// from these by rounding.
-    pub fn lanes(&self) -> usize {
-        self.lanes.0
-    }
-
-    /// Returns the prompts of a batch that are computed together, part by part. A prompt that is alone in its part is computed as
-    /// it would be in a batch of its own.
-    pub fn parts(&self, prompts: usize, width: usize) -> Vec<Range<usize>> {
-        self.groups(prompts, width).unwrap_or_else(|| std::iter::once(0..prompts).collect())
-    }
-
-    /// Groups of prompts that go through the model by themselves. Blocks that are read from the disk each time take all prompts at
-    /// once.
-    fn groups(&self, prompts: usize, width: usize) -> Option<Vec<Range<usize>>> {
-        if self.paging.drops() { None } else { self.lanes.groups(prompts, width) }
-    }
-
-    /// Returns the token embedding as stored: without positions and without the family's scale.
-    ///
-    /// # Shapes
-    ///
-    /// `[vocab_size, d_model]`.
-    pub fn token_embedding(&self) -> Tensor<2> {
-        self.embedding.tensor(&self.device(), self.dtype())
-    }
-
-    /// Returns consecutive rows of [`Decoder::token_embedding`], without making the others.
-    ///
-    /// # Panics
-    ///
-    /// Panics if `tokens` lies outside the vocabulary.
-    pub fn token_embeddings(&self, tokens: Range<usize>) -> Tensor<2> {
-        self.embedding.rows(tokens, &self.device(), self.dtype())
-    }
-
-    /// Multiplies points in the embedding space with consecutive rows of [`Decoder::token_embedding`], where they are held.
-    ///
-    /// # Shapes
-    ///
-    /// `[points, d_model]` to `[points, tokens.len()]`.
-    ///
-    /// # Panics
-    ///
-    /// Panics if `tokens` lies outside the vocabulary.
-    pub fn products_with_embeddings(&self, points: Tensor<2>, tokens: Range<usize>) -> Tensor<2> {
-        self.embedding.product(points, tokens)
-    }
-
-    /// Returns the matrix that turns states after the final norm into logits, unless it is the token embedding.
-    ///
-    /// # Shapes
-    ///
-    /// `[vocab_size, d_model]`.
-    pub fn own_head(&self) -> Option<Tensor<2>> {
-        self.head.as_ref().map(|head| head.tensor(&self.device(), self.dtype()))
-    }
-
-    /// Returns consecutive rows of the matrix that turns states after the final norm into logits: the model's own head or the token
-    /// embedding.
-    ///
-    /// # Shapes
-    ///
-    /// `[tokens.len(), d_model]`.
-    ///
-    /// # Panics
-    ///
-    /// Panics if `tokens` lies outside the vocabulary.
-    pub fn head_rows(&self, tokens: Range<usize>) -> Tensor<2> {
-        self.head.as_ref().unwrap_or(&self.embedding).rows(tokens, &self.device(), self.dtype())
-    }
-
-    /// Applies the final norm to states at the last block. The result is the input of [`Decoder::logits`].
-    ///
-    /// # Shapes
-    ///
-    /// `[rows, d_model]` to the same.
-    pub fn final_norm(&self, states: Tensor<2>) -> Tensor<2> {
-        self.final_norm.forward(states)
-    }
-
-    /// Returns whether the model has a head, its own or the token embedding.
-    pub fn has_head(&self) -> bool {
-        self.config.head != Head::Absent
-    }
-
-    /// Computes the logits of states after the final norm.
-    ///
-    /// # Shapes
-    ///
-    /// `[rows, d_model]` to `[rows, vocab_size]`.
-    ///
-    /// # Panics
-    ///
-    /// Panics if the model [has no head](Self::has_head).
-    pub fn logits(&self, states: Tensor<2>) -> Tensor<2> {
-        self.logits_of(states, 0..self.config.vocab_size)
-    }
-
-    /// Computes the logits of consecutive tokens only.
-    ///
-    /// # Shapes
-    ///
-    /// `[rows, d_model]` to `[rows, tokens.len()]`.
-    ///
-    /// # Panics
-    ///
-    /// Panics if `tokens` lies outside the vocabulary, or if the model [has no head](Self::has_head).
-    pub fn logits_of(&self, states: Tensor<2>, tokens: Range<usize>) -> Tensor<2> {
-        assert!(self.has_head(), "the model has no head");
-        let logits = self.head.as_ref().unwrap_or(&self.embedding).product(states, tokens);
-        capped(logits, self.config.logit_cap)
     }
 }

@@ -210,7 +210,7 @@ pub enum ModelError {
         path: PathBuf,
         /// Name of the tensor with the NaN or infinity.
         tensor: String,
-        /// Position in row-major order.
+        /// The position of the value in the tensor, in row-major order.
         element: usize,
         /// The NaN or infinity that it holds.
         found: f64,
@@ -263,7 +263,7 @@ pub enum ModelError {
         "the tokenizer cannot be used: give token ids instead of text, or another tokenizer (`--tokenizer`)"
     )]
     UnusableTokenizer {
-        /// The reason.
+        /// The error that makes it unusable.
         source: Arc<ModelError>,
     },
     /// Prompts are to begin with BOS, but the config does not say which token that is.

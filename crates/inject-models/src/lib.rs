@@ -21,6 +21,7 @@
 //! # Loading
 //!
 //! - [`Model`]: a loaded checkpoint folder. [`Origin`] says where it came from, and [`Family`] which description it has.
+//! - [`ModelFiles`]: the same folder before its weights are read, which tells how much memory they take.
 //! - [`Note`]: a fact about a checkpoint that does not prevent its use.
 //! - [`ModelSource`]: a model as the user names it, a folder or a Hub id.
 //! - [`Tokenizer`]: text to token ids and back; [`Bos`] says whether prompts begin with the BOS token.
@@ -89,7 +90,7 @@ pub use self::{
     error::{ConfigProblem, ModelError},
     families::Family,
     format::{FloatFormat, NumberFormat},
-    model::{Model, Origin},
+    model::{Model, ModelFiles, Origin},
     note::{Evidence, Note},
     precision::{Hold, Precision},
     progress::{Progress, Unit, silent},

@@ -22,7 +22,7 @@ pub enum Note {
     Unwrapped {
         /// The names of the wrappers.
         wrappers: Vec<&'static str>,
-        /// What stands beside the model's dictionary and is not read, such as the state of an optimiser.
+        /// The contents beside the model's dictionary that are not read, such as the state of an optimiser.
         left_out: Vec<String>,
     },
     /// The checkpoint has no head.

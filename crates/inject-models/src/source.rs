@@ -48,7 +48,7 @@ pub enum SourceError {
     /// It is a file, and not one in the GGUF format.
     #[error("{found:?} is a file: give the folder of the checkpoint, or a file whose name ends in `.gguf`")]
     File {
-        /// The text as given.
+        /// The argument, as the user wrote it.
         found: String,
     },
     /// Neither a folder here nor a Hub id with an owner. Old repositories without one can still be given as a [`HubRepo`].

@@ -1,5 +1,8 @@
 //! The cast of a story, and the telling of sentences about it with consistent names and things.
 
+mod template;
+
+use self::template::{capitalise, choices, closing_brace};
 use super::random::Random;
 use super::words;
 
@@ -264,44 +267,6 @@ fn bare(place: &'static str) -> &'static str {
 
 fn counted(n: i64, (one, many): (&str, &str)) -> String {
     format!("{} {}", words::count(n), if n == 1 { one } else { many })
-}
-
-/// Returns the position of the brace that closes the one at the beginning of `text`.
-fn closing_brace(text: &str) -> usize {
-    let mut depth = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        match byte {
-            b'{' => depth += 1,
-            b'}' => depth -= 1,
-            _ => {}
-        }
-        if depth == 0 {
-            return at;
-        }
-    }
-    unreachable!("the grammar closes every brace it opens: {text}")
-}
-
-/// Returns the parts of a choice, split at the bars outside inner braces.
-fn choices(inside: &str) -> impl Iterator<Item = &str> {
-    let mut depth = 0;
-    inside.split(move |c| {
-        match c {
-            '{' => depth += 1,
-            '}' => depth -= 1,
-            _ => {}
-        }
-        depth == 0 && c == '|'
-    })
-}
-
-/// Capitalises the first letter of the sentence, and that of a speech with which it begins.
-fn capitalise(mut sentence: String) -> String {
-    let letter = usize::from(sentence.starts_with('"'));
-    if let Some(first) = sentence.get_mut(letter..letter + 1) {
-        first.make_ascii_uppercase();
-    }
-    sentence
 }
 
 #[cfg(test)]

@@ -128,7 +128,7 @@ fn check_width(decoder: &Decoder, found: usize) -> Result<(), InvertError> {
 /// A first state, and what is known of it, to try taps for.
 struct Trial<'a> {
     decoder: &'a Decoder,
-    /// `[1, d_model]`
+    /// The state of the first position. Shape `[1, d_model]`.
     first: Array2<f64>,
     dtype: FloatFormat,
     given: &'a [u32],

@@ -25,7 +25,7 @@ pub struct Vocabulary<'a> {
     decoder: &'a Decoder,
     arithmetic: Arithmetic,
     embedding: OnceLock<TokenRows>,
-    /// Where the head is not the embedding.
+    /// The head, if it is not the embedding.
     head: OnceLock<TokenRows>,
     directions: OnceLock<Directions>,
     expected_anywhere: OnceLock<Vec<f64>>,

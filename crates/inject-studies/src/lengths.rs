@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use inject_sipit::{
     collisions::{Metric, NoiseFloor, Resolution, StateRows, distance, measure_noise_floors},
-    models::{Decoder, Tap},
+    models::{Decoder, Tap, silent},
     states::{Extraction, States, store::Positions},
 };
 use rayon::prelude::*;
@@ -137,7 +137,7 @@ pub fn lengths(
             }
             let floors =
                 measure_noise_floors(Metric::L2, decoder, None, extraction.taps(), &cut, NOISE_SAMPLE)?;
-            let states = extraction.run(decoder, &cut, &mut |_| ())?;
+            let states = extraction.run(decoder, &cut, &mut silent)?;
             let spread = |(tap, states): (Tap, States)| {
                 Ok((tap, spread(&StateRows::new(states.view())?, floors[&tap])))
             };

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt, num::NonZeroUsize};
 
 use inject_sipit::{
     collisions::{Metric, NoiseFloor, Resolution, distance, measure_noise_floors, norm},
-    models::{Decoder, DecoderConfig, Tap, config::LearnedPositions},
+    models::{Decoder, DecoderConfig, Tap, config::LearnedPositions, silent},
     states::{Extraction, States, store::Positions},
 };
 
@@ -178,7 +178,7 @@ pub fn repeats(decoder: &Decoder, options: &RepeatOptions, run: Run<'_>) -> Resu
     let Finished { results: measured, completeness } = run.complete(&about, units, |&(token, bos), _| {
         let repetition = |often: usize| bos.into_iter().chain(std::iter::repeat_n(token, often)).collect();
         let prompts: Vec<Vec<u32>> = (1..=options.most).map(repetition).collect();
-        let states = extraction.run(decoder, &prompts, &mut |_| ())?;
+        let states = extraction.run(decoder, &prompts, &mut silent)?;
         let floors =
             measure_noise_floors(Metric::L2, decoder, None, extraction.taps(), &prompts, NonZeroUsize::MAX)?;
         let at = |(tap, states): (Tap, States)| {

@@ -6,7 +6,7 @@ mod sets;
 
 use inject_sipit::{
     collisions::{StateRows, measure_noise_floors},
-    models::{Bos, Decoder, ModelError, Tap, Tokenizer},
+    models::{Bos, Decoder, ModelError, Tap, Tokenizer, silent},
     states::{Extraction, store::Positions},
 };
 
@@ -135,7 +135,7 @@ pub fn stress(
                 &prompts,
                 NOISE_SAMPLE,
             )?;
-            let states = extraction.run(decoder, &prompts, &mut |_| ())?;
+            let states = extraction.run(decoder, &prompts, &mut silent)?;
             let mut reports = Vec::new();
             for (tap, states) in states {
                 let rows = StateRows::new(states.view())?;

@@ -2,7 +2,10 @@
 //! are several lengths.
 
 use super::record::{Kind, Record};
-use crate::plot::{Axis, Figure, Mark, distinct};
+use crate::{
+    number::counted,
+    plot::{Axis, Figure, Mark, distinct},
+};
 
 /// A quantity measured of each inversion.
 struct Quantity {
@@ -101,10 +104,8 @@ fn figure(quantity: &Quantity, against: &Against<'_>, model: &str, records: &[Re
             if !points.is_empty() {
                 let missing = rows_of(kind_of).count() - points.len();
                 if missing > 0 {
-                    let name = name(kind);
-                    figure = figure.note(format!(
-                        "{name}: {missing} prompts have no such value, since no other token was tested"
-                    ));
+                    let (name, prompts) = (name(kind), counted(missing, "prompt"));
+                    figure = figure.note(format!("{name}: no other token was tested for {prompts}"));
                 }
                 figure = figure.with(name(&format!("{kind}, mean")), Mark::Line, means(&points));
                 if !named {

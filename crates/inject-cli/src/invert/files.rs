@@ -6,7 +6,11 @@ use std::{
     time::Instant,
 };
 
-use inject_sipit::{Inverter, states::foreign::StatesFile};
+use inject_sipit::{
+    Inverter, TargetStates,
+    models::{FloatFormat, Model, Tap},
+    states::foreign::{ColumnChoice, StatesFile},
+};
 
 use super::{
     Options, announce_scan, calibrations,
@@ -36,6 +40,22 @@ struct Place<'a> {
     before: usize,
 }
 
+/// The prompts of all files, and the facts of the first that hold for every one.
+struct Survey<'a> {
+    places: Vec<Place<'a>>,
+    /// The fingerprint of each file, by its name.
+    fingerprints: BTreeMap<String, String>,
+    first: First,
+}
+
+/// The first prompt: its column, tap and number format, and the number of its states.
+struct First {
+    column: ColumnChoice,
+    tap: Tap,
+    dtype: FloatFormat,
+    rows: usize,
+}
+
 /// The files of states in a folder that is not a store, by name.
 pub(super) fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
@@ -47,6 +67,31 @@ pub(super) fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     }
     files.sort();
     Ok(files)
+}
+
+impl<'a> Survey<'a> {
+    /// Opens each file once, and chooses the tap of the first.
+    fn of(options: &Options, model: &Model, files: &'a [PathBuf]) -> Result<Self, Failure> {
+        let mut places = Vec::new();
+        let mut fingerprints = BTreeMap::new();
+        let mut first = None;
+        let mut before = 0;
+        for path in files {
+            let mut file = single::open(options, model, path)?;
+            fingerprints.insert(name(path), file.fingerprint()?);
+            for row in 0..file.prompts() {
+                places.push(Place { path, row, before });
+                before += file.rows();
+            }
+            if first.is_none() {
+                file.choose(0)?;
+                let (column, tap) = tap::choose(options, model, &mut file)?;
+                first = Some(First { column, tap, dtype: file.dtype(), rows: file.rows() });
+            }
+        }
+        let first = first.ok_or_else(|| Failure::new("there are no files of states"))?;
+        Ok(Survey { places, fingerprints, first })
+    }
 }
 
 pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failure> {
@@ -61,25 +106,8 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
         return Err(Failure::usage("--row chooses one prompt, and --out is for all: give one of them"));
     }
     let model = options.model.load()?;
-    let mut places = Vec::new();
-    let mut fingerprints = BTreeMap::new();
-    let mut first = None;
-    let mut before = 0;
-    for path in files {
-        let mut file = single::open(options, &model, path)?;
-        fingerprints.insert(name(path), file.fingerprint()?);
-        for row in 0..file.prompts() {
-            places.push(Place { path, row, before });
-            before += file.rows();
-        }
-        if first.is_none() {
-            file.choose(0)?;
-            first = Some((tap::choose(options, &model, &mut file)?, file.dtype(), file.rows()));
-        }
-    }
-    let Some(((column, tap), dtype, rows)) = first else {
-        return Err(Failure::new("there are no files of states"));
-    };
+    let Survey { places, fingerprints, first } = Survey::of(options, &model, files)?;
+    let First { column, tap, dtype, rows } = first;
     if let [_] = places[..] {
         return Err(Failure::usage(
             "--out is for the prompts of a store, a batch or a folder; a single prompt goes to standard output",
@@ -120,21 +148,7 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
         if !(is_missing || is_needed) {
             continue;
         }
-        let mut file = single::open(options, &model, place.path)?;
-        file.choose(place.row)?;
-        // What was found from the first states holds for all.
-        let chosen = match tap::is_unknown(options, &file) {
-            true => (column, tap),
-            false => tap::choose(options, &model, &mut file)?,
-        };
-        let (target, ids) = single::target_of(options, &model, &mut file, chosen)?;
-        if target.tap() != tap {
-            return Err(Failure::new(format!(
-                "{} holds {}, and the files before it {tap}: give --tap",
-                place.path.display(),
-                target.tap()
-            )));
-        }
+        let (target, ids) = target(options, &model, place, (column, tap))?;
         let start = Instant::now();
         let mut copied = (!teaches).then(|| taught.copy(prompt));
         let searcher = copied.as_mut().unwrap_or(&mut taught);
@@ -144,7 +158,7 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
             continue;
         }
         let seconds = start.elapsed().as_secs_f64();
-        let recovered = Recovered::new(&model, &inversion, ids.as_deref())?
+        let recovered = Recovered::new(&model, &inversion, ids.as_deref(), None)?
             .with_likely_cause(inverter.settings().acceptance, tap);
         let record = Record::new(prompt, recovered);
         tally.take(&record).map_err(Failure::new)?;
@@ -154,6 +168,31 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
     drop(meter);
     calibrations::write(options, &model, &inverter)?;
     tally.tell(options.json, out)
+}
+
+/// The states of a prompt, and its tokens if the file has them. They must be at the tap of the first prompt.
+fn target(
+    options: &Options,
+    model: &Model,
+    place: &Place<'_>,
+    (column, tap): (ColumnChoice, Tap),
+) -> Result<(TargetStates, Option<Vec<u32>>), Failure> {
+    let mut file = single::open(options, model, place.path)?;
+    file.choose(place.row)?;
+    // A change that is found in the first states holds for all.
+    let chosen = match tap::is_unknown(options, &file) {
+        true => (column, tap),
+        false => tap::choose(options, model, &mut file)?,
+    };
+    let (target, ids) = single::target_of(options, model, &mut file, chosen)?;
+    if target.tap() != tap {
+        return Err(Failure::new(format!(
+            "{} holds {}, and the files before it {tap}: give --tap",
+            place.path.display(),
+            target.tap()
+        )));
+    }
+    Ok((target, ids))
 }
 
 /// The files, and the options that decide which of their states are read.

@@ -16,7 +16,7 @@ const STANDS_OUT: f64 = 0.5;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LikelyCause {
-    /// The kind of cause.
+    /// The kind, by which the causes of many prompts are counted.
     pub(super) kind: CauseKind,
     /// One paragraph: the facts, what they most likely mean, and what to try.
     pub(super) text: String,

@@ -88,8 +88,14 @@ pub(crate) struct Recovered {
 }
 
 impl Recovered {
-    /// Creates the report of an inversion without its times, compared with the prompt if that is known.
-    pub(super) fn new(model: &Model, inversion: &Inversion, prompt: Option<&[u32]>) -> Result<Self, Failure> {
+    /// Creates the report of an inversion, compared with the prompt if that is known. It has times only if the seconds that the
+    /// inversion took are given.
+    pub(super) fn new(
+        model: &Model,
+        inversion: &Inversion,
+        prompt: Option<&[u32]>,
+        seconds: Option<f64>,
+    ) -> Result<Self, Failure> {
         let positions: Vec<PositionReport> = inversion.positions.iter().map(PositionReport::new).collect();
         let token_ids: Vec<Option<u32>> = positions.iter().map(|row| row.token_id).collect();
         let leading = inversion.token_ids();
@@ -103,7 +109,7 @@ impl Recovered {
             Ok(tokenizer) => (Some(tokenizer.decode(&leading)?), None),
         };
         let equals_prompt = prompt.and_then(|prompt| equals(&positions, prompt));
-        Ok(Recovered {
+        let recovered = Recovered {
             verified: inversion.is_verified(),
             certain: inversion.is_certain(),
             equals_prompt,
@@ -114,22 +120,17 @@ impl Recovered {
             order: None,
             likely_cause: None,
             positions,
-            seconds: None,
+            seconds,
             candidates_tested: inversion.candidates_tested(),
             cost: stages(inversion),
-        }
-        .without_seconds())
+        };
+        Ok(if seconds.is_some() { recovered } else { recovered.without_seconds() })
     }
 
     /// The part that depends on the states alone, and not on the time that their inversion took.
     pub(super) fn without_seconds(self) -> Self {
         let cost = self.cost.into_iter().map(|(name, stage)| (name, stage.without_seconds()));
         Recovered { seconds: None, cost: cost.collect(), ..self }
-    }
-
-    /// Adds the time that the inversion took, and that of each of its stages.
-    pub(super) fn with_seconds(self, inversion: &Inversion, seconds: f64) -> Self {
-        Recovered { seconds: Some(seconds), cost: stages(inversion), ..self }
     }
 
     /// Adds the likeliest cause, if the prompt is not recovered from these states at `tap`.

@@ -62,8 +62,7 @@ pub(super) fn run(options: &Options) -> Result<Outcome, Failure> {
     drop(meter);
     calibrations::write(options, &model, &inverter)?;
 
-    let recovered = Recovered::new(&model, &inversion, prompt.as_deref())?
-        .with_seconds(&inversion, seconds)
+    let recovered = Recovered::new(&model, &inversion, prompt.as_deref(), Some(seconds))?
         .with_likely_cause(acceptance, tap);
     let likely_cause = LikelyCause::of_missing(&recovered, target.missing()).or(recovered.likely_cause);
     let recovered = Recovered { order, likely_cause, ..recovered };

@@ -178,7 +178,7 @@ impl Run<'_> {
         let mut positions = 0;
         for (prompt, inversion) in group.zip(&inversions).skip(known) {
             let ids = self.store.prompt(prompt);
-            let recovered = Recovered::new(self.model, inversion, Some(ids))?
+            let recovered = Recovered::new(self.model, inversion, Some(ids), None)?
                 .with_likely_cause(inverter.settings().acceptance, inverter.tap());
             positions += ids.len();
             let record = Record::new(prompt, recovered);

@@ -12,7 +12,7 @@ use std::{
 use burn::tensor::Device;
 use clap::Args;
 use inject_sipit::models::{
-    Decoder, FloatFormat, Hold, Model, ModelSource, Origin, Precision, checkpoint::KnownHashes,
+    Decoder, FloatFormat, Hold, Model, ModelFiles, ModelSource, Origin, Precision, checkpoint::KnownHashes,
 };
 
 use super::{cache, room};
@@ -150,27 +150,28 @@ impl ModelOptions {
                 (bundled.origin(), Some(bundled))
             }
         };
+        let origin = match &self.adapter {
+            Some(folder) => origin.with_adapter(folder),
+            None => origin,
+        };
+        let origin = match &self.tokenizer {
+            Some(place) => origin.with_tokenizer(&resolve_tokenizer(place)?),
+            None => origin,
+        };
+        let files = ModelFiles::open(origin)?;
         let hold = match (&bundled, self.hold) {
             // Its files are there only for as long as it is loaded.
             (Some(_), _) => Hold::Computed,
             (None, Some(kind)) => self.device.hold(kind),
             (None, None) if self.device.computes_in_main_memory() => Hold::Fastest,
-            (None, None) if room::is_ample(&origin.folder) => Hold::Computed,
+            (None, None) if room::is_ample(&files, &device) => Hold::Computed,
             (None, None) => Hold::Stored,
         };
         let precision = Precision::new(hold, FloatFormat::F32);
-        let origin = match &self.adapter {
-            Some(folder) => origin.with_adapter(folder),
-            None => origin,
-        };
         if self.device.computes_in_main_memory() {
-            room::check(&origin, precision, &device)?;
+            room::check(&files, precision, &device)?;
         }
-        let origin = match &self.tokenizer {
-            Some(place) => origin.with_tokenizer(&resolve_tokenizer(place)?),
-            None => origin,
-        };
-        let mut model = Model::load(origin, precision, &device)?;
+        let mut model = files.load(precision, &device)?;
         tell(&model);
         model.decoder = room::within_memory(model.decoder).with_lanes(self.device.lanes());
         Ok(LoadedModel { model, weight_hash: OnceCell::new(), _bundled: bundled })

@@ -15,7 +15,7 @@ use inject_sipit::{
 
 use crate::{number, outcome::Failure, output::note, random_tokens::RandomTokens};
 
-/// Where the text of prompts comes from.
+/// The source of prompts as text.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Prompts")]
 pub(crate) struct PromptOptions {

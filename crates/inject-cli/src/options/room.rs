@@ -1,9 +1,9 @@
 //! Whether a model fits into memory.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use burn::tensor::Device;
-use inject_sipit::models::{Decoder, DecoderConfig, Hold, Model, Origin, Precision};
+use inject_sipit::models::{Decoder, Hold, ModelFiles, Precision};
 
 use crate::{number, outcome::Failure, output::note};
 
@@ -18,35 +18,33 @@ fn in_meminfo(text: &str) -> Option<u64> {
     kilobytes.checked_mul(1024)
 }
 
-/// Returns whether the weights of a folder take less than half of the memory as F32, or neither size is known.
-pub(super) fn is_ample(folder: &Path) -> bool {
-    let config = DecoderConfig::read(&folder.join("config.json")).ok();
-    let weights = config.map(|config| 4 * config.n_parameters() as u64);
-    weights.zip(available()).is_none_or(|(weights, available)| weights <= available / 2)
+/// Returns whether the weights take less than half of the memory as F32, or the size of the memory is not known.
+pub(super) fn is_ample(files: &ModelFiles, device: &Device) -> bool {
+    let weights = files.bytes_in_memory(Precision::F32, device);
+    available().is_none_or(|available| weights <= available / 2)
 }
 
-/// Checks that the weights of a model fit into memory as they are to be held. What cannot be found out is left to the loader.
+/// Checks that the weights of a model fit into memory as they are to be held.
 ///
 /// # Errors
 ///
 /// [`Failure`] with both sizes and the remedy.
-pub(super) fn check(origin: &Origin, precision: Precision, device: &Device) -> Result<(), Failure> {
-    available().map_or(Ok(()), |available| check_within(origin, precision, device, available))
+pub(super) fn check(files: &ModelFiles, precision: Precision, device: &Device) -> Result<(), Failure> {
+    available().map_or(Ok(()), |available| check_within(files, precision, device, available))
 }
 
 fn check_within(
-    origin: &Origin,
+    files: &ModelFiles,
     precision: Precision,
     device: &Device,
     available: u64,
 ) -> Result<(), Failure> {
-    let in_memory = |precision: Precision| Model::bytes_in_memory(origin, precision, device).ok();
-    let Some(weights) = in_memory(precision).filter(|&weights| weights > available) else { return Ok(()) };
-    let stored = in_memory(Precision::new(Hold::Mapped, precision.compute));
-    let remedy = match stored.is_some_and(|stored| stored <= available) {
-        true => Remedy::Hold,
-        false => Remedy::Convert,
-    };
+    let weights = files.bytes_in_memory(precision, device);
+    if weights <= available {
+        return Ok(());
+    }
+    let stored = files.bytes_in_memory(Precision::new(Hold::Mapped, precision.compute), device);
+    let remedy = if stored <= available { Remedy::Hold } else { Remedy::Convert };
     Err(too_large(weights, available, remedy))
 }
 
@@ -105,7 +103,7 @@ fn of_disk(in_files: u64, available: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use inject_sipit::models::FloatFormat;
+    use inject_sipit::models::{FloatFormat, Model, Origin};
 
     use super::*;
 
@@ -126,7 +124,8 @@ mod tests {
         let device = inject_testing::any_device();
         let refused = |name: &str, precision: Precision, available: u64| {
             let origin = Origin::of_folder(&inject_testing::models::folder(name));
-            check_within(&origin, precision, &device, available).map_err(|failure| failure.to_string())
+            let files = ModelFiles::open(origin).unwrap();
+            check_within(&files, precision, &device, available).map_err(|failure| failure.to_string())
         };
         // 30,240 parameters, of which 224 are in norms.
         let shards = "llama-bf16-shards";

@@ -24,7 +24,7 @@ use crate::{
     study,
 };
 
-/// Where a study's results go, and which share of it is done.
+/// The folder of a study's results, and the share of it that is done.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct StudyOptions {

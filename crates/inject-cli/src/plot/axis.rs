@@ -16,7 +16,7 @@ pub(super) enum Scale {
     Rows(Vec<String>),
 }
 
-/// Where a value lies on an axis.
+/// The place of a value on an axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Place {
     /// The value, or its decimal logarithm.
@@ -63,7 +63,7 @@ impl Axis {
         }
     }
 
-    /// Where a value lies, if it has a place here.
+    /// Returns the place of a value, if it has one on this axis.
     pub(super) fn place(&self, value: f64) -> Option<Place> {
         let place = match self.scale {
             Scale::Log if value == 0.0 => return Some(Place::Zero),

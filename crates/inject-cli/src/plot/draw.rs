@@ -1,43 +1,28 @@
 //! The drawing of a figure.
 
+mod marks;
+
 use std::{error::Error, path::Path};
 
 use plotters::{
     chart::{ChartBuilder, ChartContext},
     coord::{Shift, cartesian::Cartesian2d},
     drawing::{DrawingArea, IntoDrawingArea},
-    element::{Circle, PathElement, Rectangle, Text, TriangleMarker},
+    element::{PathElement, Text},
     prelude::{BitMapBackend, DrawingBackend, SVGBackend},
-    style::{BLACK, Color, FontStyle, IntoFont, RGBColor, TextStyle, WHITE, register_font},
+    style::{BLACK, Color, FontStyle, IntoFont, TextStyle, WHITE, register_font},
 };
 
-use super::{Figure, Mark, axis::Place, covered::covered, figure::Series, fitted::Fitted};
+use self::marks::{Look, MARK, draw_box, draw_mark, draw_zero};
+use super::{
+    Figure, Mark, axis::Place, covered::covered, figure::Series, fitted::Fitted, zeros::side_by_side,
+};
 use crate::outcome::{Failure, chain};
-
-/// Colours that people with any kind of colour vision can distinguish.
-///
-/// # Source
-///
-/// Okabe and Ito, "Color Universal Design" (jfly.uni-koeln.de/color), without yellow, which is faint on white; then wine from Paul
-/// Tol's muted scheme (personal.sron.nl/~pault) and grey.
-const COLOURS: [RGBColor; 9] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-    RGBColor(0, 0, 0),
-    RGBColor(136, 34, 85),
-    RGBColor(128, 128, 128),
-];
 
 const FONT: &str = "sans-serif";
 const TITLE_SIZE: i32 = 20;
 const TEXT_SIZE: i32 = 15;
 const WIDTH: u32 = 960;
-/// Half the size of a mark, in pixels.
-pub(super) const MARK: i32 = 4;
 /// The width of the ring that shows around a mark of a later series, in pixels.
 const RING: i32 = 2;
 /// Between things in the header, in pixels.
@@ -109,28 +94,32 @@ where
         .y_desc(figure.y.title())
         .draw()?;
     let is_zero = |(x, y): &(Place, Place)| *x == Place::Zero || *y == Place::Zero;
-    let with_zeros = figure.series.iter().filter(|series| figure.places(series).iter().any(is_zero)).count();
-    // Marks of zeros stand side by side, so that none covers another.
-    let mut shift = -ZERO_STEP * (with_zeros.max(1) as i32 - 1) / 2;
     let coordinates = |place: &(Place, Place)| (x.coordinate(place.0), y.coordinate(place.1));
-    let pixels = |series: &Series| match series.mark {
-        Mark::Line => {
-            figure.places(series).iter().map(|place| chart.backend_coord(&coordinates(place))).collect()
-        }
-        _ => Vec::new(),
+    let pixel = |place: &(Place, Place)| chart.backend_coord(&coordinates(place));
+    // A dot hides what is near; a ring only another in its place.
+    let under = |mark: Mark, near: i32| {
+        let marks = |series: &Series| match series.mark == mark {
+            true => figure.places(series).iter().map(pixel).collect(),
+            false => Vec::new(),
+        };
+        covered(&figure.series.iter().map(marks).collect::<Vec<_>>(), near)
     };
-    let covered = covered(&figure.series.iter().map(pixels).collect::<Vec<_>>());
-    for (series, covered) in figure.series.iter().zip(&covered) {
+    let (dots, rings) = (under(Mark::Line, MARK), under(Mark::Rings, 1));
+    let zeros = |series: &Series| match series.mark {
+        Mark::Boxes => Vec::new(),
+        _ => figure.places(series).iter().map(|place| is_zero(place).then(|| pixel(place))).collect(),
+    };
+    let shifts = side_by_side(&figure.series.iter().map(zeros).collect::<Vec<_>>(), ZERO_STEP);
+    for (number, series) in figure.series.iter().enumerate() {
         let places = figure.places(series);
+        let covered = if series.mark == Mark::Rings { &rings[number] } else { &dots[number] };
+        let shifts = &shifts[number];
         let point = |(number, place): (usize, &(Place, Place))| Point {
             at: coordinates(place),
-            zero: is_zero(place).then_some(shift),
+            zero: is_zero(place).then(|| shifts.get(number).copied().unwrap_or(0)),
             covered: covered.get(number).copied().unwrap_or(0),
         };
         draw_series(&mut chart, series, &places.iter().enumerate().map(point).collect::<Vec<_>>())?;
-        if places.iter().any(is_zero) {
-            shift += ZERO_STEP;
-        }
     }
     root.present()?;
     Ok(())
@@ -147,10 +136,6 @@ struct Point {
 
 fn text_style() -> TextStyle<'static> {
     TextStyle::from((FONT, TEXT_SIZE).into_font())
-}
-
-fn colour(series: &Series) -> RGBColor {
-    COLOURS[series.colour % COLOURS.len()]
 }
 
 /// Draws the title, the notes, and each series' mark and name in rows that are not wider than the figure. Returns the rest of
@@ -179,12 +164,13 @@ where
         match series {
             None => draw_zero(root, middle, BLACK)?,
             Some(series) => {
+                let look = Look::of(series);
                 if series.mark.is_joined() {
                     let line = [(x, y), (x + 4 * MARK, y)];
-                    root.draw(&PathElement::new(line, colour(series).stroke_width(2)))?;
+                    root.draw(&PathElement::new(line, look.colour.stroke_width(2)))?;
                 }
                 if series.mark != Mark::Curve {
-                    draw_mark(root, series.mark, middle, MARK, colour(series))?;
+                    draw_mark(root, series.mark, middle, MARK, look)?;
                 }
             }
         }
@@ -202,7 +188,8 @@ fn draw_series<B: DrawingBackend>(
 where
     B::ErrorType: Error + Send + Sync,
 {
-    let colour = colour(series);
+    let look = Look::of(series);
+    let colour = look.colour;
     if series.mark.is_joined() {
         // Piece by piece: where a line turns sharply, its two edges would meet far beyond the point. No piece leads to a
         // zero: a slope towards zero has no place on a logarithmic axis.
@@ -228,68 +215,8 @@ where
         match point.zero {
             Some(shift) => draw_zero(&area, (x + shift, y), colour)?,
             None if series.mark == Mark::Curve && points.len() > 1 => {}
-            None => draw_mark(&area, series.mark, (x, y), MARK + RING * point.covered, colour)?,
+            None => draw_mark(&area, series.mark, (x, y), MARK + RING * point.covered, look)?,
         }
     }
-    Ok(())
-}
-
-/// A triangle: the point lies below the scale.
-fn draw_zero<B: DrawingBackend>(area: &Area<B>, (x, y): (i32, i32), colour: RGBColor) -> Result<(), DrawError>
-where
-    B::ErrorType: Error + Send + Sync,
-{
-    area.draw(&TriangleMarker::new((x, y), MARK + 3, colour.filled()))?;
-    Ok(())
-}
-
-/// One mark, in pixels. Half its size is `half`.
-fn draw_mark<B: DrawingBackend>(
-    area: &Area<B>,
-    mark: Mark,
-    (x, y): (i32, i32),
-    half: i32,
-    colour: RGBColor,
-) -> Result<(), DrawError>
-where
-    B::ErrorType: Error + Send + Sync,
-{
-    match mark {
-        Mark::Line | Mark::Curve => area.draw(&Circle::new((x, y), half, colour.filled()))?,
-        Mark::Dots => area.draw(&Circle::new((x, y), half, colour.mix(0.55).filled()))?,
-        Mark::Rings => area.draw(&Circle::new((x, y), half + 2, colour.stroke_width(2)))?,
-        Mark::Strokes => {
-            let stroke = [(x, y - 2 * half), (x, y + 2 * half)];
-            area.draw(&PathElement::new(stroke, colour.stroke_width(3)))?
-        }
-        Mark::Boxes => {
-            let corners = [(x - half, y - half), (x + half, y + half)];
-            area.draw(&Rectangle::new(corners, colour.stroke_width(2)))?
-        }
-    }
-    Ok(())
-}
-
-/// A box with whiskers through five points of one column, in pixels.
-fn draw_box<B: DrawingBackend>(
-    area: &Area<B>,
-    [low, first, middle, third, high]: [(i32, i32); 5],
-    colour: RGBColor,
-) -> Result<(), DrawError>
-where
-    B::ErrorType: Error + Send + Sync,
-{
-    const HALF_WIDTH: i32 = 8;
-    let level = |(x, y): (i32, i32), half: i32| [(x - half, y), (x + half, y)];
-    let corners = [(first.0 - HALF_WIDTH, third.1), (first.0 + HALF_WIDTH, first.1)];
-    area.draw(&Rectangle::new(corners, colour.mix(0.25).filled()))?;
-    area.draw(&Rectangle::new(corners, colour.stroke_width(1)))?;
-    for (from, to) in [(low, first), (third, high)] {
-        area.draw(&PathElement::new([from, to], colour.stroke_width(1)))?;
-    }
-    for end in [low, high] {
-        area.draw(&PathElement::new(level(end, HALF_WIDTH / 2), colour.stroke_width(1)))?;
-    }
-    area.draw(&PathElement::new(level(middle, HALF_WIDTH), colour.stroke_width(3)))?;
     Ok(())
 }

@@ -101,7 +101,7 @@ impl Figure {
         self
     }
 
-    /// Where each point of a series lies. A box is whole or not there.
+    /// Returns the place of each point of a series. A box is whole or not there.
     pub(super) fn places(&self, series: &Series) -> Vec<(Place, Place)> {
         let places: Vec<Option<(Place, Place)>> =
             series.points.iter().map(|&(x, y)| Some((self.x.place(x)?, self.y.place(y)?))).collect();
@@ -183,6 +183,28 @@ mod tests {
         assert!(!alone.contains("r=\"6\""), "{alone}");
         let hidden = figure(&points).with("b", Mark::Line, points).svg().unwrap();
         assert_eq!(hidden.matches("r=\"6\"").count(), 2, "{hidden}");
+    }
+
+    #[test]
+    fn a_ring_under_another_shows_around_it() {
+        let rings = |count: usize| {
+            let figures = (0..count).fold(figure(&[]), |all, i| {
+                all.with(format!("{i}"), Mark::Rings, [(1.0, 2.0), (2.0, 3.0 + i as f64)])
+            });
+            figures.svg().unwrap()
+        };
+        let wide = |svg: &str| svg.matches("r=\"8\"").count();
+        assert_eq!((wide(&rings(1)), wide(&rings(2))), (0, 1));
+    }
+
+    #[test]
+    fn series_of_one_colour_differ_in_their_marks() {
+        let of = |count: usize| {
+            (0..count).fold(figure(&[]), |all, i| all.with("a", Mark::Line, [(1.0 + i as f64, 2.0)]))
+        };
+        let (nine, ten) = (of(8).svg().unwrap(), of(9).svg().unwrap());
+        let squares = |svg: &str| svg.matches("<rect").count();
+        assert_eq!(squares(&ten) - squares(&nine), 2, "the point, and its kind in the legend: {ten}");
     }
 
     #[test]

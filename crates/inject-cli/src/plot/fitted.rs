@@ -8,6 +8,7 @@ use super::{
     Axis,
     axis::{Place, Scale},
 };
+use crate::number::count;
 
 /// An axis that spans some values. Coordinates are the values, or their decimal logarithms.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +59,14 @@ impl Fitted {
 
     fn spanning(begin: f64, end: f64, ticks: Vec<Tick>, minor: Vec<f64>) -> Self {
         Fitted { begin, end, ticks, minor, zero: begin }
+    }
+
+    /// The same with room for half a mark at the ends.
+    fn with_room(mut self) -> Self {
+        let room = 0.02 * (self.end - self.begin);
+        self.begin -= room;
+        self.end += room;
+        self
     }
 
     /// The same with a place for zeros below the scale.
@@ -114,11 +123,11 @@ fn named(names: &[String], every: usize) -> Vec<Tick> {
     names.map(|(place, name)| Tick { at: place as f64, label: name.clone() }).collect()
 }
 
-/// From 0 to 1, with room for half a mark at the ends.
+/// From 0 to 1.
 fn share() -> Fitted {
     let ticks = (0..=5).map(|fifth| f64::from(fifth) / 5.0);
     let ticks = ticks.map(|at| Tick { at, label: format!("{at:.1}") }).collect();
-    Fitted::spanning(-0.02, 1.02, ticks, Vec::new())
+    Fitted::spanning(0.0, 1.0, ticks, Vec::new()).with_room()
 }
 
 fn linear(low: f64, high: f64) -> Fitted {
@@ -139,7 +148,7 @@ fn linear(low: f64, high: f64) -> Fitted {
     };
     let ticks = (0..=(last - first) as usize).map(|i| (first + i as f64) * step);
     let ticks = ticks.map(|at| Tick { at, label: label(at) }).collect();
-    Fitted::spanning(first * step, last * step, ticks, Vec::new())
+    Fitted::spanning(first * step, last * step, ticks, Vec::new()).with_room()
 }
 
 fn logarithmic(low: f64, high: f64) -> Fitted {
@@ -154,7 +163,9 @@ fn logarithmic(low: f64, high: f64) -> Fitted {
         decades.flat_map(move |decade| multiples.iter().map(move |multiple| (*multiple, decade)))
     };
     let place = |(multiple, decade): (f64, i32)| multiple.log10() + f64::from(decade);
-    let round = || of_decades(&[1.0, 2.0, 5.0]);
+    // Within a decade every multiple is round.
+    const ALL: &[f64] = &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0];
+    let round = || of_decades(if high - low < 1.0 { ALL } else { &[1.0, 2.0, 5.0] });
     let below = round().map(place).filter(|&at| at <= low + ROUNDING);
     let begin = below.fold(low.floor(), f64::max);
     let above = round().map(place).filter(|&at| at >= high - ROUNDING && at > begin);
@@ -165,14 +176,14 @@ fn logarithmic(low: f64, high: f64) -> Fitted {
         .filter(labelled)
         .map(|(multiple, decade)| Tick { at: place((multiple, decade)), label: power(multiple, decade) });
     let minor = of_decades(&[2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]).map(place).filter(within).collect();
-    Fitted::spanning(begin, end, ticks.filter(|tick| within(&tick.at)).collect(), minor)
+    Fitted::spanning(begin, end, ticks.filter(|tick| within(&tick.at)).collect(), minor).with_room()
 }
 
 /// A multiple of a power of ten, in digits where they are few.
 fn power(multiple: f64, decade: i32) -> String {
     match decade {
         -4..0 => format!("{:.*}", decade.unsigned_abs() as usize, multiple * 10_f64.powi(decade)),
-        0..6 => format!("{}", multiple * 10_f64.powi(decade)),
+        0..6 => count((multiple * 10_f64.powi(decade)).round() as u64),
         _ => format!("{multiple}e{decade}"),
     }
 }
@@ -208,8 +219,9 @@ mod tests {
     fn a_logarithmic_axis_names_decades_and_between_them_where_there_are_few() {
         assert_eq!(labels(&Axis::log(""), &[0.003, 40.0]), ["0.01", "0.1", "1", "10"]);
         assert_eq!(labels(&Axis::log(""), &[0.03, 0.6]), ["0.02", "0.05", "0.1", "0.2", "0.5", "1"]);
-        assert_eq!(labels(&Axis::log(""), &[1.0, 2e7, 3e7])[..2], ["1", "10"]);
-        assert_eq!(labels(&Axis::log(""), &[2e7, 3e7]), ["2e7", "5e7"]);
+        assert_eq!(labels(&Axis::log(""), &[1.0, 2e7, 3e7])[..5], ["1", "10", "100", "1,000", "10,000"]);
+        assert_eq!(labels(&Axis::log(""), &[4.0, 8.0]), ["4", "5", "6", "7", "8"]);
+        assert_eq!(labels(&Axis::log(""), &[2e7, 3e7]), ["2e7", "3e7"]);
     }
 
     #[test]
@@ -219,8 +231,20 @@ mod tests {
     }
 
     #[test]
+    fn no_mark_is_cut_off_at_the_end_of_an_axis() {
+        for (axis, values) in
+            [(Axis::log(""), [1.0, 100.0]), (Axis::linear(""), [0.0, 6.0]), (Axis::share(""), [0.0, 1.0])]
+        {
+            let fitted = fitted(&axis, &values);
+            let places = values.map(|value| fitted.coordinate(axis.place(value).unwrap()));
+            let room = 0.019 * (fitted.end - fitted.begin);
+            assert!(fitted.begin + room < places[0] && places[1] < fitted.end - room, "{axis:?}: {fitted:?}");
+        }
+    }
+
+    #[test]
     fn a_zero_lies_below_the_scale_of_a_logarithmic_axis() {
-        assert_eq!(labels(&Axis::log(""), &[0.0, 2e7, 3e7]), ["0", "2e7", "5e7"]);
+        assert_eq!(labels(&Axis::log(""), &[0.0, 2e7, 3e7]), ["0", "2e7", "3e7"]);
         let axis = fitted(&Axis::log(""), &[0.0, 1.0, 100.0]);
         let zero = axis.coordinate(Place::Zero);
         assert!(axis.begin < zero && zero < axis.coordinate(Place::At(0.0)));

@@ -135,7 +135,7 @@ fn one_run_of_every_subcommand_says_what_it_should() {
                 .split("---\n")
                 .filter(|part| !part.starts_with("One") && !part.starts_with("def"))
                 .collect(),
-            // Which tap is the tightest depends on the rounding of the machine.
+            // The name of the tightest tap depends on the rounding of the machine.
             "study-training" => ran.out.replace("final-norm", "TAP").replace("block-1", "TAP"),
             _ => ran.out,
         };

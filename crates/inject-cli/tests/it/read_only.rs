@@ -63,7 +63,7 @@ fn a_finished_store_and_a_finished_study_open_where_nothing_can_be_written() {
         &[table],
     );
 
-    // What is not finished cannot go on there.
+    // Unfinished work cannot go on there.
     let output = run(dir.path(), "study collisions --count 21 --taps block-1 --out medium/study");
     assert_eq!(output.status.code(), Some(1));
 }

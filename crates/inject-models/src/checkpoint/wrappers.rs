@@ -21,7 +21,7 @@ pub(super) struct Unwrapped<T> {
     pub(super) tensors: BTreeMap<String, T>,
     /// The wrappers that the names had.
     pub(super) wrappers: Vec<&'static str>,
-    /// What stands beside the model, by the first steps of its names.
+    /// The contents beside the model, by the first steps of its names.
     pub(super) left_out: Vec<String>,
 }
 

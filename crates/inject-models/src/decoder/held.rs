@@ -1,4 +1,4 @@
-//! Where the weights of a decoder are, and how much of them a pass reads.
+//! The places of a decoder's weights, and the bytes of them that a pass reads.
 
 use super::{
     Decoder,

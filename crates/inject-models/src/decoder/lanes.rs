@@ -1,9 +1,11 @@
 //! Rows of a batch computed side by side on several CPU threads.
 
-use std::ops::Range;
+use std::{num::NonZeroUsize, ops::Range};
 
 use burn::tensor::Tensor;
 use rayon::prelude::*;
+
+use super::Decoder;
 
 /// The number of parts in which the rows of a batch are computed at once.
 ///
@@ -12,6 +14,35 @@ use rayon::prelude::*;
 /// kernel fills the device, and the right number is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Lanes(pub(super) usize);
+
+impl Decoder {
+    /// Returns the same decoder, which computes the rows of a batch in this many parts at once.
+    ///
+    /// One lane, the default, is right for a GPU. For a CPU backend the number of cores is right: its matrix products use
+    /// all cores by themselves, but the elementwise work between the products does not. The number of lanes changes states
+    /// by rounding only.
+    pub fn with_lanes(self, lanes: NonZeroUsize) -> Self {
+        Decoder { lanes: Lanes(lanes.get()), ..self }
+    }
+
+    /// Returns the number of parts in which the rows of a batch are computed at once. States computed with another number differ
+    /// from these by rounding.
+    pub fn lanes(&self) -> usize {
+        self.lanes.0
+    }
+
+    /// Returns the prompts of a batch that are computed together, part by part. A prompt that is alone in its part is computed as
+    /// it would be in a batch of its own.
+    pub fn parts(&self, prompts: usize, width: usize) -> Vec<Range<usize>> {
+        self.groups(prompts, width).unwrap_or_else(|| std::iter::once(0..prompts).collect())
+    }
+
+    /// Groups of prompts that go through the model by themselves. Blocks that are read from the disk each time take all prompts at
+    /// once.
+    pub(super) fn groups(&self, prompts: usize, width: usize) -> Option<Vec<Range<usize>>> {
+        if self.paging.drops() { None } else { self.lanes.groups(prompts, width) }
+    }
+}
 
 impl Lanes {
     /// Fewer rows than this are not worth a thread.

@@ -3,17 +3,14 @@
 //! Nothing is copied when such a matrix is made. Its numbers are widened to F32 where they are multiplied, by own code on the CPU.
 
 mod kernel;
+mod module;
+mod pages;
 mod product;
 mod stored;
 
 use std::{fmt, ops::Range, sync::Arc};
 
-use burn::{
-    module::{Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor},
-    tensor::{DType, Device, Tensor, TensorData},
-};
-#[cfg(unix)]
-use memmap2::Advice;
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use memmap2::Mmap;
 use rayon::prelude::*;
 
@@ -119,36 +116,6 @@ impl Mapped {
         Mapped::new(self.0.format, self.0.layout, self.0.width, segments).unwrap_or_else(|| self.clone())
     }
 
-    /// Asks the system to read the matrix into memory, in the order in which it is in its files.
-    pub(super) fn read_ahead(&self) {
-        // Linux reads no more than a window at a time, whatever is asked for. This is the smallest usual one.
-        #[cfg(unix)]
-        const WINDOW: usize = 128 << 10;
-        #[cfg(unix)]
-        for (map, bytes) in self.0.places() {
-            for begin in bytes.clone().step_by(WINDOW) {
-                // A system that does not do so reads the pages when they are used.
-                let _ = map.advise_range(Advice::WillNeed, begin, WINDOW.min(bytes.end - begin));
-            }
-        }
-    }
-
-    /// Tells the system that the matrix is not needed for a while, so that its pages are the first to make room.
-    pub(super) fn drop_pages(&self) {
-        #[cfg(target_os = "linux")]
-        for (map, bytes) in self.0.places() {
-            // Whole pages only: the ends belong to the neighbours too.
-            const PAGE: usize = 64 << 10;
-            let (begin, end) = (bytes.start.next_multiple_of(PAGE), bytes.end / PAGE * PAGE);
-            if begin < end {
-                // SAFETY: the range is in the map, and begins at a page. The pages are read from the file again when they are used.
-                unsafe {
-                    libc::madvise(map.as_ptr().add(begin).cast_mut().cast(), end - begin, libc::MADV_PAGEOUT)
-                };
-            }
-        }
-    }
-
     /// Multiplies rows of F32 with the weights of some outputs.
     ///
     /// # Shapes
@@ -245,15 +212,6 @@ impl MappedMatrix {
         }
     }
 
-    /// The places of the matrix in its files.
-    #[cfg(unix)]
-    fn places(&self) -> impl Iterator<Item = (&Mmap, Range<usize>)> {
-        let row = self.width * self.format.bytes();
-        self.segments
-            .iter()
-            .map(move |Segment { map, begin, rows }| (map.as_ref(), *begin..begin + rows * row))
-    }
-
     /// The bytes of some columns of a row.
     fn part(&self, row: usize, columns: Range<usize>) -> &[u8] {
         let segment = self.ends.partition_point(|&end| end <= row);
@@ -279,44 +237,3 @@ impl MappedMatrix {
         parts.collect()
     }
 }
-
-/// No parameter: a mapped matrix is neither trained nor moved.
-impl Module for Mapped {
-    fn visit<V: ModuleVisitor>(&self, _: &mut V) {}
-
-    fn map<M: ModuleMapper>(self, _: &mut M) -> Self {
-        self
-    }
-
-    fn to_device(self, _: &Device) -> Self {
-        self
-    }
-
-    fn fork(self, _: &Device) -> Self {
-        self
-    }
-
-    fn collect_devices(&self, devices: Devices) -> Devices {
-        devices
-    }
-
-    fn materialize(self) -> Self {
-        self
-    }
-
-    fn valid(&self) -> Self {
-        self.clone()
-    }
-
-    fn train(self) -> Self {
-        self
-    }
-}
-
-impl ModuleDisplayDefault for Mapped {
-    fn content(&self, content: Content) -> Option<Content> {
-        content.add_formatted(&format!("{:?}", self.0)).optional()
-    }
-}
-
-impl ModuleDisplay for Mapped {}

@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use super::{block::Block, mapped::Mapped};
+use super::{Decoder, block::Block, mapped::Mapped};
 
 /// Blocks that are read ahead of the one that is computed.
 const AHEAD: usize = 2;
@@ -40,6 +40,24 @@ pub(super) struct Walk<'a> {
 enum Task {
     Read(Vec<Mapped>),
     Drop(Vec<Mapped>),
+}
+
+impl Decoder {
+    /// Returns the same decoder, which keeps about `bytes` bytes of its blocks' weights in memory, if they are in mapped files.
+    /// The last blocks of a larger model are read from the disk in each pass, two blocks ahead of the computation, and dropped after
+    /// it. The default keeps all weights.
+    ///
+    /// Such a model computes as fast as its disk, because dropped blocks are read again. So a pass should take many rows. The states
+    /// are the same bits.
+    pub fn with_weights_in_memory(self, bytes: usize) -> Self {
+        let paging = Paging::within(bytes, &self.blocks);
+        Decoder { paging, ..self }
+    }
+
+    /// Returns whether each pass reads some of the weights from the disk again.
+    pub fn reads_from_disk(&self) -> bool {
+        self.paging.drops()
+    }
 }
 
 impl Paging {

@@ -1,4 +1,4 @@
-//! Which keys the rows of a pass see in one block, and the angles by which it rotates them.
+//! The keys that the rows of a pass see in one block, and the angles by which it rotates them.
 
 use std::ops::Range;
 

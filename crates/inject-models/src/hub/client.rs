@@ -159,7 +159,7 @@ fn fetch_files(
     }
 }
 
-/// Where a call of [`fetch`] looks: its arguments, and the repository's part of the cache.
+/// The places where a call of [`fetch`] looks: its arguments, and the repository's part of the cache.
 struct Site<'a> {
     repo: &'a HubRepo,
     options: &'a HubOptions,

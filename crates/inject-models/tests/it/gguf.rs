@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use inject_models::{Bos, FloatFormat, Model, ModelSource, Origin};
+use inject_models::{Bos, FloatFormat, Model, ModelError, ModelSource, Origin, checkpoint::Instead};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -217,7 +217,9 @@ fn a_file_is_named_by_itself_or_by_a_folder_with_nothing_else_to_load() {
     let model = Model::load(Origin::of_folder(folder.path()), FloatFormat::F32, device).unwrap();
     assert_eq!(model.weight_hash().unwrap(), load("llama").weight_hash().unwrap());
     fs::copy(&file, folder.path().join("other.gguf")).unwrap();
-    assert!(Model::load(Origin::of_folder(folder.path()), FloatFormat::F32, device).is_err());
+    let error = Model::load(Origin::of_folder(folder.path()), FloatFormat::F32, device).unwrap_err();
+    let ModelError::Instead { found: Instead::Gguf { files }, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(files[..], ["llama.gguf", "other.gguf"]);
 }
 
 #[test]
@@ -225,5 +227,6 @@ fn the_hash_of_a_tokenizer_is_that_of_its_metadata() {
     let hash = |file: &str| load(file).tokenizer().unwrap().hash().to_owned();
     assert_eq!(hash("llama"), hash("llama"));
     assert_ne!(hash("llama"), hash("gpt2"));
-    assert!(load("phi3").tokenizer().is_err());
+    let error = load("phi3").tokenizer().unwrap_err();
+    assert!(matches!(error, ModelError::NoTokenizer { .. }), "{error:?}");
 }

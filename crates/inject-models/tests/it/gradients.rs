@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Distribution, Tensor};
 use inject_models::{
-    Decoder, FloatFormat, Hold, Logits, Model, Origin, Precision, PrefixCache, Tap, TokenBatch,
+    Decoder, FloatFormat, Hold, Logits, Model, ModelError, Origin, Precision, PrefixCache, Tap, TokenBatch,
 };
 
 use crate::fixture::{self, ONE_PER_FAMILY, distance, load, norm, values};
@@ -74,6 +74,9 @@ fn a_covector_of_another_width_is_refused() {
     let device = inject_testing::any_device();
     let decoder = load("llama", FloatFormat::F32, &device).decoder;
     let cache = prefix(&decoder, Tap::Block(1));
-    let covector = Tensor::zeros([1, decoder.config().d_model + 1], &device);
-    assert!(decoder.pulled_back(&cache, &CANDIDATES, Tap::Block(1), covector).is_err());
+    let d_model = decoder.config().d_model;
+    let covector = Tensor::zeros([1, d_model + 1], &device);
+    let error = decoder.pulled_back(&cache, &CANDIDATES, Tap::Block(1), covector).unwrap_err();
+    let ModelError::EmbeddingWidth { found, expected } = error else { panic!("{error:?}") };
+    assert_eq!((found, expected), (d_model + 1, d_model));
 }

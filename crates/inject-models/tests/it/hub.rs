@@ -352,7 +352,7 @@ fn a_tokenizer_alone_is_fetched_without_the_model() {
         let snapshot = fetch_tokenizer(&repo, &options, &mut silent).unwrap();
         assert_eq!(server.take_contents(), expected);
         assert!(snapshot.folder.join(expected[0]).is_file());
-        // What is there is not the whole model.
+        // The files in the cache are not the whole model.
         let offline = options.clone().with_offline(true);
         assert_eq!(fetch_tokenizer(&repo, &offline, &mut silent).unwrap(), snapshot);
         assert!(matches!(fetch_text(REPO, &offline), Err(HubError::OfflineMiss { .. })));

@@ -57,7 +57,7 @@ fn a_method_that_the_config_announces_and_no_tensor_shows_is_refused() {
         let checkpoint = Checkpoint::copy_of("llama").with_key("quantization_config", config);
         checkpoint.error("model.safetensors", &["give the unquantised checkpoint"]);
     }
-    // What was read is not what was announced.
+    // The codes are not of the announced kind.
     let checkpoint =
         copy_of("nf4").with_key("quantization_config", json!({"quant_method": "gptq", "bits": 4}));
     checkpoint.error("model.safetensors", &["GPTQ, 4 bits"]);

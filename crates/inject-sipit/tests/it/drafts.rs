@@ -1,5 +1,8 @@
 //! Drafts change the cost of a prompt, and never the prompt.
 
+mod alternatives;
+mod second;
+
 use crate::{
     small::{FAMILIES, exhaustive, invert, model, random, target},
     sources::{Liar, Simple, SimplePolicy, Told},
@@ -7,7 +10,7 @@ use crate::{
 use inject_sipit::{
     Inversion, InvertError, Policy, Settings, TargetStates, Verdict,
     inversion::StageCost,
-    models::{Alternative, Tap},
+    models::Tap,
     settings::Scan,
     sources::{Draft, OpenPosition, Provisional},
 };
@@ -134,82 +137,6 @@ fn measuring_noise_again_for_a_length_is_counted() {
     }
 }
 
-/// A draft that is wrong at some positions, with two alternatives for each of them: the true token and another.
-struct Doubtful {
-    wrong: Vec<usize>,
-    /// Whether the true token is among the alternatives.
-    knowing: bool,
-}
-
-impl Simple for Doubtful {
-    fn name(&self) -> &'static str {
-        "doubtful"
-    }
-
-    fn draft(&self, at: &OpenPosition<'_>, _: &Provisional) -> Result<Option<Draft>, InvertError> {
-        let begin = at.prefix.len();
-        let Some(draft) = planted(&self.wrong).get(begin..).map(<[u32]>::to_vec) else { return Ok(None) };
-        let others = self.wrong.iter().filter(|&&at| at >= begin).flat_map(|&at| {
-            let place = at - begin;
-            let other = (draft[place] + 1) % VOCAB as u32;
-            // Beyond the draft, beyond the vocabulary, the token of the draft, and one of them twice: passed over.
-            let useless = [(place + 100, 1), (place, VOCAB as u32), (place, draft[place]), (place, other)];
-            let truth = self.knowing.then_some((place, PROMPT[at]));
-            useless.into_iter().chain([(place, other)]).chain(truth)
-        });
-        let alternatives = others.map(|(place, id)| Alternative { place, id }).collect();
-        Ok(Some(Draft::from(draft).with_alternatives(alternatives)))
-    }
-}
-
-#[test]
-fn an_alternative_spares_the_search_for_the_token() {
-    let last = PROMPT.len() - 1;
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = model(case, &device).decoder;
-            let target = target(&decoder, &PROMPT, Tap::Block(2));
-            for wrong in [vec![0], vec![last], vec![3, 4], vec![0, 1, 6, last]] {
-                let policy = Policy::new().simple(Doubtful { wrong: wrong.clone(), knowing: true });
-                let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
-                assert_eq!(inversion.token_ids(), PROMPT, "{case}, {wrong:?}");
-                for position in &inversion.positions {
-                    let tested = if wrong.contains(&position.position) { 3 } else { 1 };
-                    assert_eq!(
-                        (position.found_by(), position.candidates_tested),
-                        (Some("draft"), tested),
-                        "{case}"
-                    );
-                    assert_eq!(position.margin().is_some(), tested > 1);
-                }
-                // A pass over the open positions, the token replaced last, and two rows for each remaining doubt.
-                let begins = [0].into_iter().chain(wrong.iter().copied().filter(|&at| at < last));
-                let pass = |begin: usize, first: bool| {
-                    let doubts = wrong.iter().filter(|&&at| at > begin || (first && at == begin)).count();
-                    PROMPT.len() - begin + 2 * doubts
-                };
-                let states: usize = begins.enumerate().map(|(number, begin)| pass(begin, number == 0)).sum();
-                assert_eq!(stage(&inversion, "draft").states, states, "{case}, {wrong:?}");
-                assert_eq!(stage(&inversion, "scan").candidates, 0, "{case}, {wrong:?}");
-            }
-        }
-    }
-}
-
-#[test]
-fn alternatives_that_do_not_fit_are_counted_and_no_more() {
-    let device = inject_testing::any_device();
-    for case in FAMILIES {
-        let decoder = model(case, &device).decoder;
-        let target = target(&decoder, &PROMPT, Tap::Block(2));
-        let policy = Policy::new().simple(Doubtful { wrong: vec![4], knowing: false });
-        let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
-        assert_eq!(inversion.token_ids(), PROMPT, "{case}");
-        let repaired = &inversion.positions[4];
-        assert_eq!((repaired.found_by(), repaired.candidates_tested), (Some("scan"), VOCAB), "{case}");
-    }
-}
-
 /// Drafts the truth, and counts how often.
 struct Asked(Arc<AtomicUsize>);
 
@@ -243,101 +170,6 @@ fn a_draft_is_computed_in_parts_that_memory_has_room_for() {
         let refused = invert(&decoder, &target, &Policy::new(), too_small).unwrap_err();
         let InvertError::MemoryBudget { found, expected } = refused else { panic!("{case}: {refused}") };
         assert_eq!((found, expected), (row - 1, row), "{case}");
-    }
-}
-
-/// A wrong first token first, and the truth when asked again.
-struct SecondThoughts {
-    wrong: Vec<u32>,
-}
-
-impl Simple for SecondThoughts {
-    fn name(&self) -> &'static str {
-        "second thoughts"
-    }
-
-    fn draft(&self, at: &OpenPosition<'_>, seen: &Provisional) -> Result<Option<Draft>, InvertError> {
-        let begin = at.prefix.len();
-        if seen.is_empty() {
-            return Ok(Some(self.wrong.clone().into()));
-        }
-        // The distances of the first draft are there to learn from.
-        let shown: Vec<(usize, u32)> = seen.iter().map(|(position, seen)| (position, seen[0].id)).collect();
-        let drafted: Vec<(usize, u32)> =
-            (begin..PROMPT.len()).zip(self.wrong[begin..].iter().copied()).collect();
-        assert_eq!(shown, drafted);
-        assert!(at.tested.contains(self.wrong[begin]) && at.tested.len() == 1);
-        Ok(Some(PROMPT[begin..].to_vec().into()))
-    }
-}
-
-#[test]
-fn a_second_draft_corrects_the_first() {
-    let at = 4;
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = model(case, &device).decoder;
-            let target = target(&decoder, &PROMPT, Tap::Block(2));
-            let wrong = planted(&[at]);
-            let policy = Policy::new().simple(SecondThoughts { wrong: wrong.clone() });
-            let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
-            assert_eq!(inversion.token_ids(), PROMPT, "{case}");
-            assert_eq!(inversion.candidates_tested(), PROMPT.len() + 1, "{case}");
-            let corrected = &inversion.positions[at];
-            assert_eq!((corrected.found_by(), corrected.candidates_tested), (Some("draft"), 2), "{case}");
-            let runner_up = corrected.runner_up().unwrap();
-            assert_eq!(runner_up.id, wrong[at], "{case}");
-            assert_eq!(
-                corrected.margin(),
-                corrected.distance().map(|own| runner_up.distance - own),
-                "{case}"
-            );
-        }
-    }
-}
-
-/// Drafts the provisionally nearest tokens where several were computed, and otherwise as [`Doubtful`].
-struct Attentive(Doubtful);
-
-impl Simple for Attentive {
-    fn name(&self) -> &'static str {
-        "attentive"
-    }
-
-    fn draft(&self, at: &OpenPosition<'_>, seen: &Provisional) -> Result<Option<Draft>, InvertError> {
-        if seen.is_empty() {
-            return self.0.draft(at, seen);
-        }
-        let begin = at.prefix.len();
-        let mut draft = planted(&self.0.wrong)[begin..].to_vec();
-        for (position, seen) in seen.iter() {
-            assert!(position >= begin, "settled positions are forgotten");
-            assert!(seen.windows(2).all(|pair| pair[0].distance <= pair[1].distance));
-            let computed = if self.0.wrong.contains(&position) { 3 } else { 1 };
-            assert_eq!(seen.len(), computed, "position {position}");
-            draft[position - begin] = seen[0].id;
-        }
-        Ok(Some(draft.into()))
-    }
-}
-
-#[test]
-fn distances_after_a_wrong_token_correct_the_next_draft() {
-    let wrong = vec![2, 8];
-    for device in inject_testing::compiled() {
-        let mut mended = 0;
-        for case in FAMILIES {
-            let decoder = model(case, &device).decoder;
-            let target = target(&decoder, &PROMPT, Tap::Block(2));
-            let policy = Policy::new().simple(Attentive(Doubtful { wrong: wrong.clone(), knowing: true }));
-            let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
-            assert_eq!(inversion.token_ids(), PROMPT, "{case}");
-            // One pass with two alternatives at each wrong token, and one from the first of them on.
-            let states = PROMPT.len() + 2 * wrong.len() + (PROMPT.len() - wrong[0]);
-            mended += usize::from(stage(&inversion, "draft").states == states);
-        }
-        // It is evidence and not a proof: after a wrong token another wrong one may be nearer.
-        assert!(2 * mended > FAMILIES.len(), "{mended} families");
     }
 }
 

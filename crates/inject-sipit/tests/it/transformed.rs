@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::small::{FAMILIES, invert, model, random, target};
 use inject_sipit::{
-    Inverter, Policy, Settings, TargetStates, Transformation, Verdict,
+    InvertError, Inverter, Policy, Settings, TargetStates, Transformation, Verdict,
     models::{FloatFormat, Tap, config::NormConfig, silent},
     states::foreign::{ColumnChoice, StatesFile},
 };
@@ -117,6 +117,7 @@ fn states_of_processed_weights_give_the_prompt() {
 fn a_factor_that_is_no_number_is_refused() {
     let target = || TargetStates::new(ndarray::array![[1.0, 2.0]], Tap::Block(1), FloatFormat::F32).unwrap();
     for by in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        assert!(target().scaled(by, 0.0).is_err(), "{by}");
+        let error = target().scaled(by, 0.0).unwrap_err();
+        assert!(matches!(error, InvertError::Scale { found } if found.total_cmp(&by).is_eq()), "{error:?}");
     }
 }

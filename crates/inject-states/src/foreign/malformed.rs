@@ -1,5 +1,6 @@
 //! One test for each way a file can be malformed.
 
+mod container;
 mod properties;
 
 use std::{fs, path::PathBuf};
@@ -52,132 +53,7 @@ macro_rules! refused {
     }};
 }
 
-#[test]
-fn a_missing_file_is_refused() {
-    let error = StatesFile::open("/nowhere/states.npy").unwrap_err();
-    assert!(matches!(error.problem, ForeignProblem::Io(_)), "{error}");
-}
-
-#[cfg(unix)]
-#[test]
-fn a_pipe_is_refused_and_not_waited_for() {
-    for name in ["a.safetensors", "a.npy", "a.npz.gz", "a.pt"] {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(name);
-        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
-        let (send, receive) = std::sync::mpsc::channel();
-        // Its reader would wait for ever, and the thread with it.
-        std::thread::spawn(move || send.send(StatesFile::open(&path).unwrap_err().problem));
-        let problem = receive.recv_timeout(std::time::Duration::from_secs(60)).expect("an error");
-        assert!(matches!(problem, ForeignProblem::Io(_)), "{name}: {problem}");
-    }
-}
-
-#[test]
-fn an_unknown_ending_lists_the_known_ones() {
-    for name in ["a.txt", "npy", "a", "a.safetensors.gz"] {
-        let known = "`.safetensors`, `.npy`, `.npz`, `.pt`";
-        match problem(name, b"") {
-            ForeignProblem::UnknownEnding { known: found, .. } => assert!(found.starts_with(known)),
-            other => panic!("{other}"),
-        }
-    }
-}
-
-#[test]
-fn a_file_shorter_than_its_header_is_refused() {
-    refused!("a.safetensors", b"", ForeignProblem::HeaderCutOff { found: 0, expected: 8 });
-    refused!("a.safetensors", &[0; 7], ForeignProblem::HeaderCutOff { found: 7, expected: 8 });
-    refused!(
-        "a.safetensors",
-        &[9, 0, 0, 0, 0, 0, 0, 0],
-        ForeignProblem::HeaderCutOff { found: 8, expected: 17 }
-    );
-    refused!("a.npy", b"\x93NUMPY\x01", ForeignProblem::HeaderCutOff { found: 7, expected: 8 });
-    refused!("a.npy", b"\x93NUMPY\x01\0\x05", ForeignProblem::HeaderCutOff { found: 9, expected: 10 });
-    refused!("a.npy", b"\x93NUMPY\x02\0\x05\0", ForeignProblem::HeaderCutOff { found: 10, expected: 12 });
-    refused!("a.npy", b"\x93NUMPY\x01\0\x05\0", ForeignProblem::HeaderCutOff { found: 10, expected: 15 });
-}
-
-#[test]
-fn a_header_of_absurd_length_is_refused() {
-    refused!("a.safetensors", &[0xff; 8], ForeignProblem::HeaderTooLong { found: u64::MAX, .. });
-    refused!("a.npy", b"\x93NUMPY\x02\0\0\0\x01\0", ForeignProblem::HeaderTooLong { found: 0x10000, .. });
-}
-
-#[test]
-fn a_safetensors_header_that_is_not_json_is_refused() {
-    refused!("a.safetensors", &safetensors("{", 0), ForeignProblem::SafetensorsHeader { .. });
-    refused!("a.safetensors", &safetensors("[]", 0), ForeignProblem::SafetensorsHeader { .. });
-    refused!("a.safetensors", b"\x01\0\0\0\0\0\0\0\xff", ForeignProblem::SafetensorsHeader { .. });
-}
-
-#[test]
-fn a_tensor_that_does_not_fill_its_bytes_is_refused() {
-    let header = r#"{"states":{"dtype":"F32","shape":[2,3],"data_offsets":[0,20]}}"#;
-    refused!("a.safetensors", &safetensors(header, 20), ForeignProblem::SafetensorsHeader { .. });
-}
-
-#[test]
-fn a_tensor_that_does_not_begin_where_the_last_one_ends_is_refused() {
-    let header = r#"{"states":{"dtype":"F32","shape":[2,3],"data_offsets":[4,28]}}"#;
-    refused!("a.safetensors", &safetensors(header, 28), ForeignProblem::SafetensorsHeader { .. });
-    let header = r#"{"states":{"dtype":"F32","shape":[2,3],"data_offsets":[24,0]}}"#;
-    refused!("a.safetensors", &safetensors(header, 24), ForeignProblem::SafetensorsHeader { .. });
-}
-
-#[test]
-fn a_shape_whose_product_overflows_is_refused() {
-    let huge = usize::MAX;
-    let header = format!(r#"{{"states":{{"dtype":"F32","shape":[{huge},{huge}],"data_offsets":[0,4]}}}}"#);
-    refused!("a.safetensors", &safetensors(&header, 4), ForeignProblem::SafetensorsHeader { .. });
-    // Eight tensors that are each the longest there can be.
-    let longest = usize::MAX / 8;
-    let tensors = (0..8).map(|i| {
-        let (from, to) = (i * longest, (i + 1) * longest);
-        format!(r#""{i}":{{"dtype":"U8","shape":[{longest}],"data_offsets":[{from},{to}]}}"#)
-    });
-    let header = format!("{{{}}}", tensors.collect::<Vec<_>>().join(","));
-    refused!("a.safetensors", &safetensors(&header, 4), ForeignProblem::Length { .. });
-    let axes = vec![huge.to_string(); 9].join(", ");
-    for shape in [format!("({huge}, {huge})"), format!("({huge}, 3)"), format!("({axes})")] {
-        let header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}}}");
-        refused!("a.npy", &npy([1, 0], &header, 24), ForeignProblem::Length { .. });
-    }
-}
-
-#[test]
-fn a_file_longer_or_shorter_than_its_header_says_is_refused() {
-    let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3)}";
-    for data in [0, 23, 25] {
-        refused!(
-            "a.safetensors",
-            &safetensors(&format!("{{{STATES}}}"), data),
-            ForeignProblem::Length { .. }
-        );
-        refused!("a.npy", &npy([1, 0], header, data), ForeignProblem::Length { .. });
-    }
-}
-
-#[test]
-fn a_file_that_is_not_npy_is_refused() {
-    refused!("a.npy", b"\x93NUMPX\x01\0", ForeignProblem::NpyMagic);
-    refused!("a.npy", &safetensors(&format!("{{{STATES}}}"), 24), ForeignProblem::NpyMagic);
-}
-
-#[test]
-fn an_unknown_npy_version_is_refused() {
-    for version in [[0, 0], [1, 1], [4, 0]] {
-        refused!("a.npy", &npy(version, "{}", 0), ForeignProblem::NpyVersion { .. });
-    }
-}
-
-#[test]
-fn a_malformed_npy_header_is_refused() {
-    for version in [[1, 0], [2, 0], [3, 0]] {
-        refused!("a.npy", &npy(version, "{}", 0), ForeignProblem::NpyHeader { .. });
-    }
-}
+use refused;
 
 #[test]
 fn a_file_without_states_lists_its_tensors() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use inject_sipit::{
     collisions::{distance, norm},
-    models::{Decoder, PrefixCache, Tap, host::to_host},
+    models::{Decoder, PrefixCache, Tap, host::to_host, silent},
     states::{Extraction, random::SplitMix, store::Positions},
 };
 use ndarray::Array2;
@@ -58,7 +58,7 @@ impl Measuring<'_> {
         let extraction = Extraction::new(self.options.taps.clone(), Positions::All)?;
         let prompt = [ids.to_vec()];
         let mut views: Views = BTreeMap::new();
-        for (tap, states) in extraction.run(self.decoder, &prompt, &mut |_| ())? {
+        for (tap, states) in extraction.run(self.decoder, &prompt, &mut silent)? {
             let states = states.mapv(f64::from);
             let disturbed = self.options.disturbances.iter().map(|disturbance| {
                 let mut states = states.clone();
@@ -68,7 +68,7 @@ impl Measuring<'_> {
             views.insert(tap, disturbed.collect());
         }
         for producer in self.producers {
-            for (tap, states) in extraction.run(producer.decoder, &prompt, &mut |_| ())? {
+            for (tap, states) in extraction.run(producer.decoder, &prompt, &mut silent)? {
                 views.entry(tap).or_default().push(states.mapv(f64::from));
             }
         }

@@ -3,7 +3,7 @@
 use inject_sipit::{
     Inverter, Searcher, Settings, TargetStates,
     collisions::distance,
-    models::{Decoder, FloatFormat, Tap},
+    models::{Decoder, FloatFormat, Tap, silent},
     states::{Disturbance, Extraction, Rounding, store::Positions},
 };
 use ndarray::Array2;
@@ -81,7 +81,7 @@ impl Disturbed {
 
 fn states(decoder: &Decoder, tap: Tap, prompt: &[u32]) -> Result<Array2<f64>, StudyError> {
     let mut states =
-        Extraction::new(vec![tap], Positions::All)?.run(decoder, &[prompt.to_vec()], &mut |_| ())?;
+        Extraction::new(vec![tap], Positions::All)?.run(decoder, &[prompt.to_vec()], &mut silent)?;
     Ok(states.remove(&tap).expect("the tap was requested").mapv(f64::from))
 }
 

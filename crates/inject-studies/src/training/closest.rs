@@ -46,7 +46,7 @@ pub fn closest_at_taps(
     prompts: &[Vec<u32>],
     taps: &[Tap],
 ) -> Result<Vec<TapMinimum>, StudyError> {
-    let states = Extraction::new(taps.to_vec(), Positions::Last)?.run(decoder, prompts, &mut |_| ())?;
+    let states = Extraction::new(taps.to_vec(), Positions::Last)?.run(decoder, prompts, &mut silent)?;
     let noise = measure_noise_floors(Metric::L2, decoder, None, taps, prompts, NOISE_SAMPLE)?;
     let identities = identities(prompts.iter().map(Vec::as_slice));
     let different = identities.iter().max().map_or(0, |&last| last as usize + 1);

@@ -6,7 +6,7 @@ use burn::module::Module;
 use inject_sipit::{
     NoiseModel,
     collisions::{Metric, NoiseFloor, Resolution, distance, measure_noise_floors, norm},
-    models::{Decoder, Tap},
+    models::{Decoder, Tap, silent},
     states::{Extraction, store::Positions},
 };
 
@@ -141,7 +141,7 @@ fn measure(decoder: &Decoder, case: &DegenerateCase, step: usize) -> Result<Vec<
     if prompts.is_empty() {
         return Err(StudyError::TooFew { what: "pairs of prompts", found: 0, expected: 1 });
     }
-    let states = Extraction::new(case.taps.clone(), Positions::Last)?.run(decoder, &prompts, &mut |_| ())?;
+    let states = Extraction::new(case.taps.clone(), Positions::Last)?.run(decoder, &prompts, &mut silent)?;
     let noise = measure_noise_floors(Metric::L2, decoder, None, &case.taps, &prompts, NonZeroUsize::MAX)?;
     let sequence_len = NOISE_POSITIONS.min(decoder.config().max_len().unwrap_or(usize::MAX));
     let at_tap = |&tap: &Tap| {

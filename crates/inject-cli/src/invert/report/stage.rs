@@ -25,7 +25,7 @@ pub(crate) struct StageReport {
 }
 
 impl StageReport {
-    /// The counts alone.
+    /// Returns the counts without the times, which differ from run to run.
     pub(crate) fn without_seconds(self) -> Self {
         StageReport { choosing_seconds: None, testing_seconds: None, ..self }
     }

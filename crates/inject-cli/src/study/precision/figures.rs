@@ -121,7 +121,9 @@ pub(crate) fn recovery(study: &RecoveryStudy, model: &str) -> Figure {
 
 /// The height of a mark in its row, so that marks of several lines do not cover each other.
 fn beside(row: usize, line: usize, lines: usize) -> f64 {
-    row as f64 + 0.13 * (line as f64 - (lines.min(LINES) - 1) as f64 / 2.0)
+    let lines = lines.min(LINES);
+    let step = (0.8 / lines as f64).min(0.3);
+    row as f64 + step * (line as f64 - (lines - 1) as f64 / 2.0)
 }
 
 fn names(taps: &[Tap]) -> Vec<String> {

@@ -108,7 +108,7 @@ impl Http {
         let unusable = || HttpError::Location { found: shown(url) };
         let mut uri: Uri = url.parse().map_err(|_| fail(&host, unusable()))?;
         let mut origin = Origin::of(&uri).ok_or_else(|| fail(&host, unusable()))?;
-        // What a foreign server leads to is asked without the token, even if it is at home.
+        // A redirect of a foreign server is followed without the token, even if it leads home again.
         let mut at_home = true;
         for _ in 0..=MAX_REDIRECTS {
             at_home &= origin == self.home;

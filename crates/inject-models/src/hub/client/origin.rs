@@ -1,4 +1,4 @@
-//! Where a URL leads: the origin that decides who may see the token, and the target of a redirect.
+//! The destination of a URL: the origin that decides who may see the token, and the target of a redirect.
 
 use std::net::IpAddr;
 

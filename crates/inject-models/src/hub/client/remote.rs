@@ -129,7 +129,7 @@ impl Files for Remote<'_> {
     }
 
     fn reject(&self, file: &str) {
-        // What cannot be removed is rejected again next time.
+        // A file that cannot be removed is rejected again next time.
         let _ = self.site.cache.forget(&self.commit, file);
     }
 }

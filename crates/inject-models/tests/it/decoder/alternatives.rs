@@ -54,7 +54,7 @@ fn run_and_alternatives_have_the_states_they_have_in_whole_sequences() {
                         let forward =
                             subject.decoder.extend(&mut cache, &next, &[tap], Logits::None).unwrap();
                         let found = &states(forward)[&tap][0];
-                        subject.assert_all_same(tap, found, &of_prompt[held + run..], "behind the run");
+                        subject.assert_all_same(tap, found, &of_prompt[held + run..], "after the run");
                     }
                 }
             }

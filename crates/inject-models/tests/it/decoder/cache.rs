@@ -1,6 +1,6 @@
 //! A sequence computed piece by piece.
 
-use inject_models::{FloatFormat, Logits, PrefixCache, Tap};
+use inject_models::{FloatFormat, Logits, ModelError, PrefixCache, Tap};
 
 use super::{LENGTHS, States, Subject, batch, for_each_decoder, sequence, states};
 
@@ -194,7 +194,9 @@ fn sequences_that_begin_alike_continue_side_by_side() {
             assert_stretch(subject, &found, &whole, len - 2, &format!("three of {len}"));
             assert_eq!((cache.len(), side_by_side.len()), (len - 2, len));
             let more = subject.decoder.extend(&mut side_by_side, &batch(&[[1], [2], [3]]), &[], Logits::None);
-            assert!(more.is_err());
+            let error = more.unwrap_err();
+            let ModelError::CacheFull { held, capacity, more: 1 } = error else { panic!("{error:?}") };
+            assert_eq!((held, capacity), (len, len));
         }
     });
 }

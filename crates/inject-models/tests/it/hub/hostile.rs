@@ -44,7 +44,7 @@ const LONGEST: Duration = super::wire::STUCK.saturating_sub(Duration::from_secs(
 /// More than a server gets rid of before it notices that nobody listens: buffers of the operating system.
 const MOST_SENT: u64 = 64 << 20;
 
-/// Which answers are hostile. The others are honest.
+/// The answers that are hostile. The others are honest.
 #[derive(Clone, Copy, Debug)]
 enum When {
     Only(usize),

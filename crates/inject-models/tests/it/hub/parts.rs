@@ -46,7 +46,7 @@ impl Expected {
     }
 }
 
-/// Where a hostile answer may point.
+/// The places that a hostile answer may point to.
 pub(super) struct Scene<'a> {
     /// A foreign server, as `host:port`.
     pub(super) spy: &'a str,

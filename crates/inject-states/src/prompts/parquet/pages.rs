@@ -131,7 +131,7 @@ fn announced_size(head: &[u8]) -> Option<i64> {
 /// Checks that a page in gzip is not longer than `most` bytes, without keeping its content.
 fn check_gzip(bytes: &[u8], most: u64) -> Result<()> {
     let mut decoder = MultiGzDecoder::new(bytes).take(most + 1);
-    // What cannot be read is the reader's to report.
+    // The reader reports a page that cannot be read.
     let length = std::io::copy(&mut decoder, &mut std::io::sink()).unwrap_or(0);
     match length <= most {
         true => Ok(()),

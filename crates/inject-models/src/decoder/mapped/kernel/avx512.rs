@@ -181,7 +181,7 @@ unsafe fn tile<S: Vectors, const ROWS: usize, const OUTPUTS: usize>(
     let mut at = 0;
     while at < whole {
         for output in 0..OUTPUTS {
-            // What is prefetched need not exist.
+            // A prefetch may name an address that does not exist.
             let soon = starts[output].wrapping_add(at + ahead);
             for line in (0..block_bytes).step_by(LINE) {
                 _mm_prefetch::<_MM_HINT_T1>(soon.wrapping_add(line).cast());

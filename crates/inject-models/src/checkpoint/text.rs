@@ -1,0 +1,31 @@
+//! The text files of a checkpoint folder: the config, and the index of shards.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::Path,
+};
+
+use super::refuse_pointer;
+use crate::error::ModelError;
+
+/// The longest `config.json` or index of shards that is read, in bytes. The index of 60 thousand tensors has some 6 MB.
+const LONGEST_TEXT: u64 = 32 << 20;
+
+/// Reads an ordinary file as text, if it is not longer than [`LONGEST_TEXT`]. A pipe could keep its reader waiting for ever.
+pub(crate) fn read_text(path: &Path) -> Result<String, ModelError> {
+    let read_error = |source| ModelError::Read { path: path.to_owned(), source };
+    let mut text = String::new();
+    if !fs::metadata(path).map_err(read_error)?.is_file() {
+        let reason = "expected an ordinary file, found a folder, a device or a pipe";
+        return Err(read_error(io::Error::new(io::ErrorKind::InvalidInput, reason)));
+    }
+    let mut file = File::open(path).map_err(read_error)?.take(LONGEST_TEXT + 1);
+    file.read_to_string(&mut text).map_err(read_error)?;
+    refuse_pointer(path)?;
+    if text.len() as u64 > LONGEST_TEXT {
+        let reason = format!("more than {LONGEST_TEXT} bytes");
+        return Err(read_error(io::Error::new(io::ErrorKind::FileTooLarge, reason)));
+    }
+    Ok(text)
+}

@@ -1,0 +1,168 @@
+//! The values of stored tensors: read in pieces and converted on the way, or mapped where they are.
+
+use std::{io, sync::Arc};
+
+use memmap2::Mmap;
+use sha2::{Digest, Sha256};
+
+use super::{Checkpoint, Damage, StoredAs, Values, header};
+use crate::{error::ModelError, format::FloatFormat};
+
+/// A matrix of plain numbers where it is in its file.
+pub(super) struct Place {
+    pub(super) format: FloatFormat,
+    pub(super) shape: [usize; 2],
+    pub(super) map: Arc<Mmap>,
+    /// Offset in the file of the first element.
+    pub(super) begin: usize,
+}
+
+/// Values in one piece of a stream: enough to read fast, and few beside any weight matrix.
+const PIECE: usize = 1 << 18;
+
+impl Checkpoint {
+    /// Passes all values of a tensor to `sink`, in row-major order, in pieces of whole rows of `row` values, each
+    /// with the number of its first value.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the tensor is not in the checkpoint: check it first.
+    pub(super) fn stream(
+        &self,
+        name: &str,
+        row: usize,
+        mut sink: impl FnMut(usize, &[f32]),
+    ) -> Result<(), ModelError> {
+        let entry = &self.tensors[name];
+        let file = &self.files[entry.file];
+        let checked = |first: usize, values: &[f32]| {
+            if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+                return Err(ModelError::NotFinite {
+                    path: file.path.clone(),
+                    tensor: name.to_owned(),
+                    element: first + at,
+                    found: f64::from(values[at]),
+                });
+            }
+            sink(first, values);
+            Ok(())
+        };
+        match (&entry.stored, &file.values) {
+            (StoredAs::Gguf(stored), Values::Gguf(map)) => stored.stream(map, &entry.shape, PIECE, checked),
+            (StoredAs::Restored(stored), _) => {
+                stored.stream(self, &entry.shape, PIECE.next_multiple_of(row), checked)
+            }
+            (StoredAs::Float(float), _) => self.stream_floats(name, *float, row, checked),
+            (StoredAs::Other(_) | StoredAs::Gguf(_), _) => Err(ModelError::TensorDtype {
+                path: file.path.clone(),
+                tensor: name.to_owned(),
+                found: entry.stored.to_string(),
+            }),
+        }
+    }
+
+    /// Does the same for a tensor of plain numbers.
+    fn stream_floats(
+        &self,
+        name: &str,
+        float: FloatFormat,
+        row: usize,
+        mut checked: impl FnMut(usize, &[f32]) -> Result<(), ModelError>,
+    ) -> Result<(), ModelError> {
+        let entry = &self.tensors[name];
+        let file = &self.files[entry.file];
+        let io_error = |source| ModelError::Read { path: file.path.clone(), source };
+        let size = float.bytes();
+        let len = entry.shape.iter().product::<usize>();
+        let piece = PIECE.next_multiple_of(row);
+        let mut converted = vec![0_f32; piece.min(len)];
+        let mut pass_on = |first: usize, bytes: &[u8]| {
+            let values = &mut converted[..bytes.len() / size];
+            float.decode(bytes, values);
+            checked(first, values)
+        };
+        match &file.values {
+            Values::Safetensors(handle) => {
+                let mut bytes = vec![0_u8; piece.min(len) * size];
+                for first in (0..len).step_by(piece) {
+                    let bytes = &mut bytes[..piece.min(len - first) * size];
+                    header::read_at(handle, bytes, entry.begin + (first * size) as u64).map_err(io_error)?;
+                    pass_on(first, bytes)?;
+                }
+                Ok(())
+            }
+            Values::Pytorch(reader) => {
+                let tensor = reader.get(name).ok_or_else(|| ModelError::Damaged {
+                    path: file.path.clone(),
+                    source: Damage::Lost { tensor: name.to_owned() },
+                })?;
+                let bytes = tensor.read().map_err(io_error)?;
+                if bytes.len() != len * size {
+                    return Err(ModelError::Damaged {
+                        path: file.path.clone(),
+                        source: Damage::Size {
+                            tensor: name.to_owned(),
+                            found: bytes.len(),
+                            expected: len * size,
+                        },
+                    });
+                }
+                bytes.chunks(piece * size).enumerate().try_for_each(|(i, bytes)| pass_on(i * piece, bytes))
+            }
+            Values::Gguf(_) => unreachable!("no other tensors are in a GGUF file"),
+        }
+    }
+
+    /// Returns whether two tensors have other shapes or values.
+    ///
+    /// # Panics
+    ///
+    /// Panics if one of them is not in the checkpoint.
+    pub(super) fn differ(&self, a: &str, b: &str) -> Result<bool, ModelError> {
+        if self.tensors[a].shape != self.tensors[b].shape {
+            return Ok(true);
+        }
+        let sums = |name: &str| {
+            let mut hasher = Sha256::new();
+            self.stream(name, 1, |_, piece| {
+                for value in piece {
+                    hasher.update(value.to_le_bytes());
+                }
+            })?;
+            Ok::<_, ModelError>(hasher.finalize())
+        };
+        Ok(sums(a)? != sums(b)?)
+    }
+
+    /// Maps the file of a matrix and returns the place of its numbers, if they are plain numbers in a safetensors file.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be mapped.
+    pub(super) fn mapped(&self, name: &str) -> Result<Option<Place>, ModelError> {
+        let (Some(entry), Some(format)) = (self.tensors.get(name), self.float_format(name)) else {
+            return Ok(None);
+        };
+        let file = &self.files[entry.file];
+        let (Values::Safetensors(handle), [rows, width]) = (&file.values, &entry.shape[..]) else {
+            return Ok(None);
+        };
+        let map = match file.map.get() {
+            Some(map) => Arc::clone(map),
+            None => {
+                // SAFETY: the map is only read. That no other program truncates or rewrites the file as long as the model exists
+                // is the documented condition of `Hold::Mapped`.
+                let map = unsafe { Mmap::map(handle) }
+                    .map_err(|source| ModelError::Read { path: file.path.clone(), source })?;
+                Arc::clone(file.map.get_or_init(|| Arc::new(map)))
+            }
+        };
+        // The header was checked against the length of the file as it was then.
+        let end = entry.begin + (rows * width * format.bytes()) as u64;
+        if end > map.len() as u64 {
+            let source = io::Error::new(io::ErrorKind::UnexpectedEof, "it has become shorter");
+            return Err(ModelError::Read { path: file.path.clone(), source });
+        }
+        Ok(Some(Place { format, shape: [*rows, *width], map, begin: entry.begin as usize }))
+    }
+}

@@ -1,0 +1,207 @@
+//! The files of a model, opened once: what they say before any weight is read, and the loading of the weights.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+
+use super::{
+    Model, Origin,
+    own_tokenizer::{OwnTokenizer, opened},
+};
+use crate::{
+    checkpoint::{self, Adapter, Checkpoint, Gguf, Instead, Weights, read_text},
+    config::{DecoderConfig, Head},
+    decoder::Decoder,
+    error::ModelError,
+    families::{self, Described, Description},
+    format::FloatFormat,
+    note::Note,
+    precision::Precision,
+    tokenizer::{Built, Tokenizer},
+};
+
+/// The opened files of a model. The config, the tokenizer and the headers of the weight files are read and checked. The weights are
+/// not read yet.
+///
+/// [`Model::load`] opens and loads in one call. The two steps are for a caller that decides by the size of the weights whether or how
+/// to load them.
+#[derive(Debug)]
+pub struct ModelFiles {
+    description: Description,
+    tokenizer: OwnTokenizer,
+    adapter: Option<Adapter>,
+    checkpoint: Checkpoint,
+    origin: Origin,
+    notes: Vec<Note>,
+}
+
+impl ModelFiles {
+    /// Opens a checkpoint folder or a GGUF file.
+    ///
+    /// # Errors
+    ///
+    /// Fails for a folder that is not a complete checkpoint of a known family. The error names the file and the key.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn::tensor::Device;
+    /// use inject_models::{FloatFormat, ModelFiles, Origin, Precision};
+    ///
+    /// # let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama-bf16-shards");
+    /// let device = Device::flex();
+    /// let files = ModelFiles::open(Origin::of_folder(&folder))?;
+    /// assert_eq!(files.bytes_in_memory(FloatFormat::F32, &device), 4 * 30_240); // all parameters, four bytes each
+    /// assert_eq!(files.bytes_in_memory(Precision::default(), &device), 4 * 224); // seven norms
+    /// let model = files.load(Precision::default(), &device)?;
+    /// # Ok::<(), inject_models::ModelError>(())
+    /// ```
+    pub fn open(origin: Origin) -> Result<Self, ModelError> {
+        // Before the model, which takes longer.
+        let adapter = origin.adapter.as_deref().map(Adapter::open).transpose()?;
+        match Gguf::find(&origin.folder) {
+            Some(path) => Self::open_gguf(Gguf::open(path.clone())?, &path, origin, adapter),
+            None => Self::open_folder(origin, adapter),
+        }
+    }
+
+    fn open_folder(origin: Origin, adapter: Option<Adapter>) -> Result<Self, ModelError> {
+        let config_path = origin.folder.join("config.json");
+        if !config_path.is_file() {
+            // Weights under whatever name are not what is missing.
+            match Instead::look(&origin.folder) {
+                None
+                | Some(
+                    Instead::OtherNames { .. }
+                    | Instead::ShardsWithoutIndex { .. }
+                    | Instead::OtherFramework { .. },
+                ) => {}
+                Some(found) => return Err(ModelError::Instead { folder: origin.folder, found }),
+            }
+        }
+        let Described { description, quantisation, mut notes } =
+            families::describe(&config_path, &read_text(&config_path)?)?;
+        // Before the weights: reading a large tokenizer.json takes as much memory again as keeping it, and that memory is
+        // then free for the weights.
+        let (vocab_size, bos_token_id) = (description.config.vocab_size, description.bos_token_id);
+        let tokenizer = match &origin.tokenizer {
+            Some(place) => OwnTokenizer::from(opened(place, vocab_size, bos_token_id, &config_path)?),
+            None => Tokenizer::open(&origin.folder, vocab_size, bos_token_id, &config_path).into(),
+        };
+        let (checkpoint, unwrapped) = Checkpoint::open(&origin.folder)?.unwrapped();
+        checkpoint.refuse_unmerged()?;
+        let checkpoint = checkpoint::dequantised(checkpoint, quantisation.as_ref())?;
+        notes.extend(unwrapped);
+        notes.extend(tokenizer.notes());
+        let applied = origin.adapter.as_deref() == Some(&origin.folder);
+        if !applied && origin.folder.join("adapter_config.json").is_file() {
+            notes.push(Note::AdapterBeside { base: checkpoint::base_of_adapter(&origin.folder) });
+        }
+        Ok(ModelFiles { description, tokenizer, adapter, checkpoint, origin, notes })
+    }
+
+    /// Opens a GGUF file: its metadata take the place of `config.json` and `tokenizer.json`.
+    fn open_gguf(
+        file: Gguf,
+        path: &Path,
+        origin: Origin,
+        adapter: Option<Adapter>,
+    ) -> Result<Self, ModelError> {
+        let Described { description, mut notes, .. } = families::describe(path, &file.config()?)?;
+        let (vocab_size, bos_token_id) = (description.config.vocab_size, description.bos_token_id);
+        let tokenizer = match &origin.tokenizer {
+            Some(place) => OwnTokenizer::from(opened(place, vocab_size, bos_token_id, path)?),
+            None => {
+                let built = file.tokenizer();
+                let tokenizer = |built: Built| {
+                    Tokenizer::new(built.tokenizer, built.hash, path, vocab_size, bos_token_id, path)
+                };
+                built.map(|built| built.map(tokenizer)).into()
+            }
+        };
+        notes.extend(tokenizer.notes());
+        let checkpoint = file.checkpoint()?;
+        Ok(ModelFiles { description, tokenizer, adapter, checkpoint, origin, notes })
+    }
+
+    /// Returns the memory that the weights take as tensors once they are loaded. Weights that stay in mapped files do not count,
+    /// and neither do those of an adapter.
+    ///
+    /// # Units
+    ///
+    /// Bytes.
+    pub fn bytes_in_memory(&self, precision: impl Into<Precision>, device: &Device) -> u64 {
+        let Precision { hold, compute } = precision.into();
+        self.checkpoint.bytes_as_tensors(hold.on(device, compute), compute)
+    }
+
+    /// Reads the weights, as [`Model::load`] does.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the tensors are not those of the family, a value is not finite, or a file can no longer be read.
+    pub fn load(self, precision: impl Into<Precision>, device: &Device) -> Result<Model, ModelError> {
+        let ModelFiles { mut description, tokenizer, adapter, checkpoint, origin, mut notes } = self;
+        let mut precision = precision.into();
+        let wanted = precision.compute;
+        precision.hold = precision.hold.on(device, wanted);
+        if wanted != FloatFormat::F64 {
+            precision.compute = FloatFormat::F32;
+        }
+        let family = description.family;
+        let weights = Weights::new(&checkpoint, family, device, precision);
+        judge_head(&mut description.config, &weights, &mut notes)?;
+        let mut decoder = Decoder::load(description.config, weights)?;
+        // Its files take memory that the merging of an adapter can use.
+        drop(checkpoint);
+        if let Some(adapter) = adapter {
+            decoder = decoder.merged(&adapter, family)?;
+        }
+        if wanted != precision.compute {
+            decoder = decoder.computing_in(wanted);
+        }
+        Ok(Model { decoder, tokenizer, family, bos_token_id: description.bos_token_id, origin, notes })
+    }
+}
+
+/// Compares the head that the config describes with the one in the checkpoint. One that is missing is not an error: states
+/// need none.
+fn judge_head(
+    config: &mut DecoderConfig,
+    weights: &Weights<'_>,
+    notes: &mut Vec<Note>,
+) -> Result<(), ModelError> {
+    match (config.head, weights.stored_head()) {
+        (Head::Untied, None) => {
+            config.head = Head::Absent;
+            notes.push(Note::NoHead);
+        }
+        (Head::Tied, Some(tensor)) if weights.head_differs()? => notes.push(Note::OtherHead { tensor }),
+        _ => {}
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn weights_are_loaded_from_the_files_that_were_opened() {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama-bf16-shards");
+        let folder = tempfile::tempdir().unwrap();
+        for entry in fs::read_dir(fixture).unwrap() {
+            let path = entry.unwrap().path();
+            fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+        }
+        let device = Device::flex();
+        let files = ModelFiles::open(Origin::of_folder(folder.path())).unwrap();
+        for entry in fs::read_dir(folder.path()).unwrap() {
+            fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+        let model = files.load(Precision::F32, &device).unwrap();
+        assert_eq!(model.decoder.config().n_parameters(), 30_240);
+    }
+}
