@@ -49,6 +49,27 @@ fn weights_are_those_that_the_library_restores_bit_for_bit() {
     }
 }
 
+/// `bnb_4bit_quant_storage` stores the codes under another format, byte for byte.
+#[test]
+fn codes_may_be_stored_as_numbers_of_another_format() {
+    for case in ["nf4", "nf4-nested", "fp4"] {
+        let expected = parameters(&copy_of(case).load().unwrap());
+        for (dtype, size) in [(Dtype::BF16, 2), (Dtype::F32, 4)] {
+            let checkpoint = copy_of(case).with_tensors(|tensors| {
+                let described = |name: &str| tensors.contains_key(&format!("{name}.quant_map"));
+                let codes: Vec<String> = tensors.keys().filter(|name| described(name)).cloned().collect();
+                assert_eq!(codes.len(), 7);
+                for name in codes {
+                    let codes = tensors.get_mut(&name).unwrap();
+                    codes.dtype = dtype;
+                    codes.shape = vec![codes.bytes.len() / size, 1];
+                }
+            });
+            assert!(parameters(&checkpoint.load().unwrap()) == expected, "{case} as {dtype}");
+        }
+    }
+}
+
 #[test]
 fn a_method_that_the_config_announces_and_no_tensor_shows_is_refused() {
     for config in
