@@ -150,6 +150,8 @@ fn a_git_lfs_pointer_is_named() {
     let file = "tokenizer.json";
     let error = llama().with_file(file, pointer).tokenizer_error(file, &says);
     assert!(matches!(*error, ModelError::LfsPointer { .. }), "{error:?}");
+    let error = only(&[("model.gguf", pointer)]);
+    assert!(matches!(&error, ModelError::LfsPointer { path } if path.ends_with("model.gguf")), "{error:?}");
 }
 
 /// A folder with these files and nothing else.
