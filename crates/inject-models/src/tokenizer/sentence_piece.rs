@@ -56,9 +56,11 @@ pub(super) fn build(path: &Path, vocab_size: usize) -> Result<Built, ModelError>
         |source: SentencePieceError| ModelError::Tokenizer { path: path.to_owned(), source: source.into() };
     let bytes = read_checked(path, |length| limits::check_pieces_length(length, vocab_size))?;
     let says = |key: &str| flag(&path.with_file_name("tokenizer_config.json"), key).unwrap_or_default();
-    let (pieces, parts, bos) = read(&bytes, says("legacy")).map_err(refused)?;
-    let before = bos.filter(|_| says("add_bos_token"));
-    let around = Around { before: before.map(|id| (id, pieces.tokens[id as usize].as_str())), after: None };
+    let (pieces, parts, [bos, eos]) = read(&bytes, says("legacy")).map_err(refused)?;
+    let end = |key: &str, id: Option<u32>| {
+        id.filter(|_| says(key)).map(|id| (id, pieces.tokens[id as usize].as_str()))
+    };
+    let around = Around { before: end("add_bos_token", bos), after: end("add_eos_token", eos) };
     let tokenizer = pieces.assemble(parts, around).and_then(|mut tokenizer| {
         let unknown = pieces.tokens.iter().zip(&pieces.kinds).find(|(_, kind)| **kind == Kind::Unknown);
         let defaults: Vec<(&str, &str)> =
@@ -70,8 +72,8 @@ pub(super) fn build(path: &Path, vocab_size: usize) -> Result<Built, ModelError>
     Ok(Built { tokenizer, hash: hex::encode(Sha256::digest(&bytes)) })
 }
 
-/// Reads the pieces, the parts of the tokenizer, and the id of BOS if there is one.
-fn read(bytes: &[u8], legacy: bool) -> Result<(Pieces, Parts, Option<u32>), SentencePieceError> {
+/// Reads the pieces, the parts of the tokenizer, and the ids of BOS and EOS if they exist.
+fn read(bytes: &[u8], legacy: bool) -> Result<(Pieces, Parts, [Option<u32>; 2]), SentencePieceError> {
     let SentencePieceFile { pieces: listed, trainer, normalizer } = SentencePieceFile::decode(bytes)?;
     let (trainer, normalizer) = (trainer.unwrap_or_default(), normalizer.unwrap_or_default());
     if trainer.treat_whitespace_as_suffix.unwrap_or(false) {
@@ -99,9 +101,9 @@ fn read(bytes: &[u8], legacy: bool) -> Result<(Pieces, Parts, Option<u32>), Sent
     cuts.extend(runs_of_spaces(&pieces));
     let pre_tokenizer = (!cuts.is_empty()).then(|| json!({ "type": "Sequence", "pretokenizers": cuts }));
     let parts = Parts { algorithm, normalizer, pre_tokenizer, decoder: spaces_for_signs(begins_with_space) };
-    let bos = u32::try_from(trainer.bos_id.unwrap_or(1)).ok();
-    let bos = bos.filter(|&bos| (bos as usize) < pieces.tokens.len());
-    Ok((pieces, parts, bos))
+    let ends = [trainer.bos_id.unwrap_or(1), trainer.eos_id.unwrap_or(2)]
+        .map(|id| u32::try_from(id).ok().filter(|&id| (id as usize) < pieces.tokens.len()));
+    Ok((pieces, parts, ends))
 }
 
 /// Returns the way in which pieces are found in a text.
