@@ -53,7 +53,7 @@ pub(crate) fn dequantised(
     mut checkpoint: Checkpoint,
     announced: Option<&Map<String, Value>>,
 ) -> Result<Checkpoint, ModelError> {
-    let restored = restored::restore(&mut checkpoint)? > 0;
+    let restored = restored::restore(&mut checkpoint, announced.and_then(weight_block_size))? > 0;
     let announced = announced.and_then(of_config).filter(|method| !(restored && method.is_restored()));
     let method = match (announced, of_tensors(&checkpoint)) {
         // The tensors tell the bits that the config leaves out.
@@ -69,6 +69,13 @@ pub(crate) fn dequantised(
             Err(ModelError::Quantised { path: checkpoint.path.clone(), method: method.to_string() })
         }
     }
+}
+
+/// Returns the rows and columns of a weight that share a scale, if the config says so.
+fn weight_block_size(config: &Map<String, Value>) -> Option<[usize; 2]> {
+    let [rows, columns] = config.get("weight_block_size")?.as_array()?.as_slice() else { return None };
+    let size = |value: &Value| usize::try_from(value.as_u64()?).ok().filter(|size| *size > 0);
+    Some([size(rows)?, size(columns)?])
 }
 
 /// Returns the method that a `quantization_config` announces, if no checkpoint of it is read.
