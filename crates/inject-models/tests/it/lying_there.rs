@@ -98,6 +98,7 @@ fn a_base_model_or_a_classifier_loads_without_a_head() {
     let classifier = llama().with_tensors(|tensors| {
         tensors.remove("lm_head.weight").unwrap();
         tensors.insert("score.weight".to_owned(), Stored::f32(&[2, 32], 0.5));
+        tensors.insert("cls.output.weight".to_owned(), Stored::f32(&[2, 32], 0.5));
         let bytes = vec![0; 40];
         let ids = Stored { dtype: Dtype::I64, shape: vec![5], bytes };
         tensors.insert("model.embed_positions.position_ids".to_owned(), ids);
