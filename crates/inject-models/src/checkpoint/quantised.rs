@@ -63,12 +63,13 @@ pub(crate) fn dequantised(
         (announced, found) => announced.or(found),
     };
     // Where a part that restoring needs is missing, loading names the tensor that is left.
-    match method {
-        None => Ok(checkpoint),
-        Some(method) => {
-            Err(ModelError::Quantised { path: checkpoint.path.clone(), method: method.to_string() })
-        }
-    }
+    let Some(found) = method else { return Ok(checkpoint) };
+    let (path, method) = (checkpoint.path.clone(), found.to_string());
+    // A method that can be restored is left only if the config alone tells it.
+    Err(match found.is_restored() {
+        true => ModelError::NotQuantised { path, method },
+        false => ModelError::Quantised { path, method },
+    })
 }
 
 /// Returns the rows and columns of a weight that share a scale, if the config says so.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use inject_models::{FloatFormat, Logits, Model, Tap, TokenBatch, host::to_host};
+use inject_models::{FloatFormat, Logits, Model, ModelError, Tap, TokenBatch, host::to_host};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 
@@ -76,7 +76,8 @@ fn a_method_that_the_config_announces_and_no_tensor_shows_is_refused() {
         [json!({"quant_method": "bitsandbytes", "load_in_4bit": true}), json!({"quant_method": "fp8"})]
     {
         let checkpoint = Checkpoint::copy_of("llama").with_key("quantization_config", config);
-        checkpoint.error("model.safetensors", &["give the unquantised checkpoint"]);
+        let error = checkpoint.error("model.safetensors", &["remove `quantization_config` from config.json"]);
+        assert!(matches!(error, ModelError::NotQuantised { .. }), "{error:?}");
     }
     // What was read is not what was announced.
     let checkpoint =
