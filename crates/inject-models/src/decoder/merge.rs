@@ -40,7 +40,7 @@ impl Decoder {
     /// Fails if the adapter changes a module that this decoder does not have, or one of another shape.
     pub(crate) fn merged(mut self, adapter: &Adapter, family: Family) -> Result<Self, ModelError> {
         for (path, tensor) in adapter.replaced() {
-            if !ignored(family.names(), path) {
+            if !is_head_of_task(path) {
                 self.replace(adapter, family.names(), path, tensor)?;
             }
         }
@@ -184,11 +184,15 @@ impl Decoder {
     }
 }
 
-/// Whether a module is outside of the decoder: a part for images, or the head of a task.
+/// Whether a module is outside of the decoder: a part for images, for example.
 fn ignored(names: &Names, path: &str) -> bool {
     let weight = format!("{path}.weight");
-    let mut patterns = names.ignored.iter().chain(Ignored::IN_EVERY_FAMILY);
-    weight != names.head && path != "lm_head" && patterns.any(|pattern| pattern.matches(&weight))
+    weight != names.head && path != "lm_head" && names.ignored.iter().any(|pattern| pattern.matches(&weight))
+}
+
+/// Whether a module is the head of a task, which has no part in the states.
+fn is_head_of_task(path: &str) -> bool {
+    Ignored::IN_EVERY_FAMILY.iter().any(|pattern| pattern.matches(&format!("{path}.weight")))
 }
 
 /// The linear map that has this name without the prefix of all names.
