@@ -41,11 +41,20 @@ pub(super) fn is_tiktoken(path: &Path) -> bool {
         && rank.trim_ascii_end().iter().all(u8::is_ascii_digit)
 }
 
+/// What `tokenizer_config.json` says of the spaces that are put into a text.
+#[derive(Clone, Copy, Debug)]
+struct Spaces {
+    /// Whether a text begins with one (`add_prefix_space`). If it does not say, the file does.
+    first: Option<bool>,
+    /// Whether what follows a token that was found in the text begins with one.
+    legacy: bool,
+}
+
 /// Builds the tokenizer.
 ///
 /// A text gets the tokens that SentencePiece itself gives it, with one exception, as after transformers' conversion: control tokens
 /// and the unknown token are found where they stand in a text. `legacy` in `tokenizer_config.json` is a second: what follows a
-/// token that is found so then begins with a space.
+/// token that is found so then begins with a space. `add_prefix_space` there decides whether a text does, if it is set.
 ///
 /// # Source
 ///
@@ -55,8 +64,10 @@ pub(super) fn build(path: &Path, vocab_size: usize) -> Result<Built, ModelError>
     let refused =
         |source: SentencePieceError| ModelError::Tokenizer { path: path.to_owned(), source: source.into() };
     let bytes = read_checked(path, |length| limits::check_pieces_length(length, vocab_size))?;
-    let says = |key: &str| flag(&path.with_file_name("tokenizer_config.json"), key).unwrap_or_default();
-    let (pieces, parts, [bos, eos]) = read(&bytes, says("legacy")).map_err(refused)?;
+    let flag = |key: &str| flag(&path.with_file_name("tokenizer_config.json"), key);
+    let says = |key: &str| flag(key).unwrap_or_default();
+    let spaces = Spaces { first: flag("add_prefix_space"), legacy: says("legacy") };
+    let (pieces, parts, [bos, eos]) = read(&bytes, spaces).map_err(refused)?;
     let end = |key: &str, id: Option<u32>| {
         id.filter(|_| says(key)).map(|id| (id, pieces.tokens[id as usize].as_str()))
     };
@@ -73,7 +84,7 @@ pub(super) fn build(path: &Path, vocab_size: usize) -> Result<Built, ModelError>
 }
 
 /// Reads the pieces, the parts of the tokenizer, and the ids of BOS and EOS if they exist.
-fn read(bytes: &[u8], legacy: bool) -> Result<(Pieces, Parts, [Option<u32>; 2]), SentencePieceError> {
+fn read(bytes: &[u8], spaces: Spaces) -> Result<(Pieces, Parts, [Option<u32>; 2]), SentencePieceError> {
     let SentencePieceFile { pieces: listed, trainer, normalizer } = SentencePieceFile::decode(bytes)?;
     let (trainer, normalizer) = (trainer.unwrap_or_default(), normalizer.unwrap_or_default());
     if trainer.treat_whitespace_as_suffix.unwrap_or(false) {
@@ -91,10 +102,10 @@ fn read(bytes: &[u8], legacy: bool) -> Result<(Pieces, Parts, [Option<u32>; 2]),
     }
     let pieces = Pieces { tokens, kinds };
     let algorithm = algorithm(&pieces, &scores, &trainer)?;
-    let begins_with_space = normalizer.add_dummy_prefix.unwrap_or(true);
+    let begins_with_space = spaces.first.or(normalizer.add_dummy_prefix).unwrap_or(true);
     let before_signs = before_signs(&normalizer)?;
     let mut cuts = match begins_with_space {
-        true => first_space(legacy, !before_signs.is_empty()),
+        true => first_space(spaces.legacy, !before_signs.is_empty()),
         false => Vec::new(),
     };
     let normalizer = Some(signs_for_spaces(before_signs));

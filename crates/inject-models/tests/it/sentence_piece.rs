@@ -88,6 +88,21 @@ fn the_ends_of_a_text_are_what_the_tokenizer_config_says() {
     }
 }
 
+/// The ids are those of transformers' `LlamaTokenizer` with the same setting.
+#[test]
+fn a_text_begins_with_a_space_unless_the_tokenizer_config_says_otherwise() {
+    for (says, expected) in [
+        (json!({}), vec![271, 338, 377, 288, 382, 377]),
+        (json!({ "add_prefix_space": null }), vec![271, 338, 377, 288, 382, 377]),
+        (json!({ "add_prefix_space": false }), vec![393, 259, 338, 377, 288, 382, 377]),
+    ] {
+        let model = with(bytes("llama")).with_file("tokenizer_config.json", says.to_string()).load().unwrap();
+        let tokenizer = model.tokenizer().unwrap();
+        assert_eq!(tokenizer.encode("The cat sat", Bos::Auto).unwrap(), expected, "{says}");
+        assert_eq!(tokenizer.decode(&expected).unwrap(), "The cat sat", "{says}");
+    }
+}
+
 /// Configs of early conversions of Llama 1 call token 0 BOS, and their tokenizer calls it token 1.
 #[test]
 fn another_bos_in_the_config_does_not_hide_that_of_the_tokenizer() {
