@@ -348,6 +348,7 @@ fn an_old_config_without_model_type_is_recognised() {
     let architecture = |class: &str| Evidence::Architecture(class.to_owned());
     let by_class = llama().without_key("model_type").with_key("architectures", json!(["LlamaForCausalLM"]));
     equals_llama(&by_class, &[note("llama", architecture("LlamaForCausalLM"))]);
+    equals_llama(&by_class.with_key("model_type", ""), &[note("llama", architecture("LlamaForCausalLM"))]);
 
     let by_keys = Checkpoint::copy_of("gpt2").without_key("model_type").without_key("architectures");
     assert_eq!(by_keys.load().unwrap().notes(), [note("gpt2", Evidence::Keys)]);
