@@ -16,7 +16,12 @@ use inject_sipit::models::{
 };
 
 use super::{cache, room};
-use crate::{bundled::Bundled, device::DeviceKind, outcome::{Failure, one_line}, output::note};
+use crate::{
+    bundled::Bundled,
+    device::DeviceKind,
+    outcome::{Failure, one_line},
+    output::note,
+};
 #[cfg(feature = "hub")]
 use crate::{outcome::chain, progress::Meter};
 #[cfg(feature = "hub")]

@@ -180,8 +180,18 @@ fn all_problems_of_a_config_are_told_however_many_they_are() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("model")).unwrap();
     let keys = [
-        "rope_interleaved", "embedding_multiplier", "residual_multiplier", "attention_multiplier", "logits_scaling",
-        "logit_scale", "scale_emb", "scale_depth", "hidden_act", "rms_norm_eps", "tie_word_embeddings", "mlp_bias",
+        "rope_interleaved",
+        "embedding_multiplier",
+        "residual_multiplier",
+        "attention_multiplier",
+        "logits_scaling",
+        "logit_scale",
+        "scale_emb",
+        "scale_depth",
+        "hidden_act",
+        "rms_norm_eps",
+        "tie_word_embeddings",
+        "mlp_bias",
     ];
     let config: Vec<String> = keys.iter().map(|key| format!("\"{key}\": \"wrong\"")).collect();
     let config = format!("{{\"model_type\": \"llama\", {}}}", config.join(", "));

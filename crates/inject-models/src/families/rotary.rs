@@ -110,7 +110,9 @@ fn rotary_dim(keys: &Keys, partial: f64, surroundings: &Surroundings) -> usize {
     let rotary_dim = (d_head as f64 * partial) as usize;
     // Coordinates rotate in pairs, so an odd number is rounded up.
     let expected = if rotary_dim == 0 || rotary_dim > d_head || rotary_dim.next_multiple_of(2) > d_head {
-        format!("a share of the {d_head} coordinates of a head that is at least 1 and leaves room for pairs; this one is {rotary_dim}")
+        format!(
+            "a share of the {d_head} coordinates of a head that is at least 1 and leaves room for pairs; this one is {rotary_dim}"
+        )
     } else if surroundings.rotating == Rotating::All && rotary_dim < d_head {
         "1: other values mean a rotation of a part of each head, which this family does not have".to_owned()
     } else {

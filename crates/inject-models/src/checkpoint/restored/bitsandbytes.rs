@@ -72,8 +72,7 @@ pub(super) fn four_bits(checkpoint: &mut Checkpoint) -> Result<usize, ModelError
         let unfit = |checkpoint: &Checkpoint, expected: &str| checkpoint.unfit(&codes, &weight, expected);
         let numbers = description.shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
         let packed = bytes_of_codes(&codes);
-        let Some(numbers) =
-            numbers.filter(|&numbers| numbers > 0 && packed == Some(numbers.div_ceil(2)))
+        let Some(numbers) = numbers.filter(|&numbers| numbers > 0 && packed == Some(numbers.div_ceil(2)))
         else {
             return Err(unfit(
                 checkpoint,

@@ -107,8 +107,14 @@ fn a_share_of_rotating_coordinates_that_is_outside_the_head_is_refused() {
 #[test]
 fn a_head_without_room_for_the_last_pair_is_refused() {
     // 15 of 15 coordinates would rotate as 16. 13 rotate as 14.
-    let with = |share: f64| Checkpoint::copy_of("gpt-neox").with_key("hidden_size", 60).with_key("rotary_pct", share);
-    with(1.0).bad_key("rope_parameters.partial_rotary_factor", "1.0", "leaves room for pairs; this one is 15");
+    let with = |share: f64| {
+        Checkpoint::copy_of("gpt-neox").with_key("hidden_size", 60).with_key("rotary_pct", share)
+    };
+    with(1.0).bad_key(
+        "rope_parameters.partial_rotary_factor",
+        "1.0",
+        "leaves room for pairs; this one is 15",
+    );
     let config = std::fs::read_to_string(with(0.9).path("config.json")).unwrap();
     let config = inject_models::DecoderConfig::parse(&config).unwrap();
     let rotary = config.blocks[0].attention.rotary.as_ref().unwrap();
