@@ -145,8 +145,19 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     one_line(&parts.join(": "))
 }
 
-/// A text within a few lines of a terminal: of a longer one its beginning and its end.
+/// A text whose parts are short: an error that lists several faults keeps each of them.
 fn shortened(text: &str) -> String {
+    const MOST: usize = 50;
+    const BETWEEN: &str = "; ";
+    let mut parts: Vec<String> = text.split(BETWEEN).take(MOST + 1).map(shortened_part).collect();
+    if parts.len() > MOST {
+        parts[MOST] = "[...]".to_owned();
+    }
+    parts.join(BETWEEN)
+}
+
+/// A text within a few lines of a terminal: of a longer one its beginning and its end.
+fn shortened_part(text: &str) -> String {
     const LONGEST: usize = 600;
     const BEGINNING: usize = 400;
     const END: usize = 150;
@@ -160,7 +171,7 @@ fn shortened(text: &str) -> String {
 }
 
 /// A text without line breaks and other control characters.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     lines.join("; ").chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
@@ -197,6 +208,14 @@ mod tests {
         let text = chain(&link(&["first\nsecond\u{7}", &long]));
         assert!(text.starts_with("first; second : xxx") && text.ends_with("xxx"), "{text}");
         assert!(text.chars().count() < 700 && !text.contains(char::is_control));
+    }
+
+    #[test]
+    fn each_fault_of_a_list_is_kept() {
+        let faults: Vec<String> = (0..30).map(|i| format!("key `k{i}` is {}", "x".repeat(100))).collect();
+        assert_eq!(chain(&link(&[&faults.join("; ")])), faults.join("; "));
+        let text = chain(&link(&[&"fault; ".repeat(10_000)]));
+        assert!(text.ends_with("fault; [...]") && text.len() < 500, "{text}");
     }
 
     #[test]

@@ -93,6 +93,18 @@ pub enum ModelError {
         /// The method and the bits.
         method: String,
     },
+    /// The config announces quantised weights, and no tensor shows them, as after a merge that left the config as it was.
+    #[error(
+        "{}: config.json says that the weights are quantised ({method}), and none has the scales of this method: if they are plain \
+         numbers, remove `quantization_config` from config.json",
+        path.display()
+    )]
+    NotQuantised {
+        /// The weight file or index.
+        path: PathBuf,
+        /// The method and the bits.
+        method: String,
+    },
     /// The checkpoint holds the weights of an adapter beside those it is to be added to.
     #[error(
         "{}: tensor `{tensor}` belongs to an adapter that is not merged: merge it first, with PEFT's `merge_and_unload`",

@@ -246,7 +246,8 @@ pub(crate) fn describe(path: &Path, text: &str) -> Result<Described, ModelError>
 
 /// Takes `model_type`, or finds it from the other keys, which is noted.
 fn model_type(keys: &mut Keys) -> (Option<String>, Vec<Note>) {
-    if let Some(model_type) = keys.optional("model_type") {
+    // transformers writes an empty one for a config without a class.
+    if let Some(model_type) = keys.optional::<String>("model_type").filter(|found| !found.is_empty()) {
         return (Some(model_type), Vec::new());
     }
     match keys.guess_model_type() {

@@ -31,8 +31,9 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Bos {
-    /// The tokenizer's own post-processor decides, which is that of `tokenizer.json`, as in Hugging Face transformers 5. What
-    /// `tokenizer_config.json` says about BOS is not followed; the model [notes](crate::Model::notes) a difference.
+    /// The tokenizer's own post-processor decides, as in Hugging Face transformers 5. It is that of `tokenizer.json`. What
+    /// `tokenizer_config.json` says about BOS beside that file is not followed; the model [notes](crate::Model::notes) a difference.
+    /// Where the tokenizer is built from `vocab.json` or `tokenizer.model`, `tokenizer_config.json` decides.
     #[default]
     Auto,
     /// The prompt is BOS and the text, without other special tokens.

@@ -16,7 +16,12 @@ use inject_sipit::models::{
 };
 
 use super::{cache, room};
-use crate::{bundled::Bundled, device::DeviceKind, outcome::Failure, output::note};
+use crate::{
+    bundled::Bundled,
+    device::DeviceKind,
+    outcome::{Failure, one_line},
+    output::note,
+};
 #[cfg(feature = "hub")]
 use crate::{outcome::chain, progress::Meter};
 #[cfg(feature = "hub")]
@@ -245,7 +250,7 @@ fn resolve(name: &str) -> Result<Origin, Failure> {
 fn tell(model: &Model) {
     if !model.notes().is_empty() {
         let notes: Vec<String> = model.notes().iter().map(ToString::to_string).collect();
-        note(&format!("{}: {}", model.origin().id, notes.join("; ")));
+        note(&one_line(&format!("{}: {}", model.origin().id, notes.join("; "))));
     }
 }
 

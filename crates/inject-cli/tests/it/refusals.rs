@@ -161,3 +161,42 @@ fn a_name_that_is_neither_a_folder_nor_in_the_cache_is_named_as_both() {
     assert!(told.contains("there is no folder no-such/folder, and on the Hub: "), "{told}");
     assert!(told.contains("offline mode"), "{told}");
 }
+
+#[test]
+fn notes_about_a_model_take_one_line_whatever_its_files_say() {
+    let dir = tempfile::tempdir().unwrap();
+    succeed(dir.path(), "train-tiny --steps 1 --batch 1 --layers 1 --width 16 --out model");
+    let path = dir.path().join("model/config.json");
+    let config = fs::read_to_string(&path).unwrap();
+    fs::write(&path, config.replacen('{', "{\"two\\nlines\": 1, \"\\u001b[31mred\": 2,", 1)).unwrap();
+    let ran = succeed(dir.path(), "extract --model model --ids 1,2 --out store");
+    let notes: Vec<&str> = ran.err.lines().filter(|line| line.contains("does not read")).collect();
+    let [note] = notes.as_slice() else { panic!("{}", ran.err) };
+    assert!(note.contains("[31mred, two; lines") && !ran.err.contains('\u{1b}'), "{note:?}");
+}
+
+#[test]
+fn all_problems_of_a_config_are_told_however_many_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("model")).unwrap();
+    let keys = [
+        "rope_interleaved",
+        "embedding_multiplier",
+        "residual_multiplier",
+        "attention_multiplier",
+        "logits_scaling",
+        "logit_scale",
+        "scale_emb",
+        "scale_depth",
+        "hidden_act",
+        "rms_norm_eps",
+        "tie_word_embeddings",
+        "mlp_bias",
+    ];
+    let config: Vec<String> = keys.iter().map(|key| format!("\"{key}\": \"wrong\"")).collect();
+    let config = format!("{{\"model_type\": \"llama\", {}}}", config.join(", "));
+    fs::write(dir.path().join("model/config.json"), config).unwrap();
+    let named: Vec<String> = keys.iter().map(|key| format!("key `{key}` is \"wrong\"")).collect();
+    let named: Vec<&str> = named.iter().map(String::as_str).collect();
+    refused(dir.path(), &["invert", "--model", "model", "--ids", "1,2"], 1, &named);
+}

@@ -26,7 +26,7 @@ use memmap2::Mmap;
 
 pub use self::error::GgufError;
 use self::{architecture::Architecture, blocks::Blocks, head::Head};
-use super::{Checkpoint, Damage, Entry, StoredAs, Values, WeightFile};
+use super::{Checkpoint, Damage, Entry, StoredAs, Values, WeightFile, refuse_pointer};
 use crate::error::ModelError;
 
 /// A GGUF file whose head is checked.
@@ -84,6 +84,7 @@ impl Gguf {
 
     /// Opens a file and checks its head.
     pub(crate) fn open(path: PathBuf) -> Result<Self, ModelError> {
+        refuse_pointer(&path)?;
         let io_error = |source| ModelError::Read { path: path.clone(), source };
         let file = File::open(&path).map_err(io_error)?;
         // SAFETY: the map is only read. That no other program truncates or rewrites the file while it is loaded is the

@@ -53,7 +53,7 @@ pub(crate) fn dequantised(
     mut checkpoint: Checkpoint,
     announced: Option<&Map<String, Value>>,
 ) -> Result<Checkpoint, ModelError> {
-    let restored = restored::restore(&mut checkpoint)? > 0;
+    let restored = restored::restore(&mut checkpoint, announced.and_then(weight_block_size))? > 0;
     let announced = announced.and_then(of_config).filter(|method| !(restored && method.is_restored()));
     let method = match (announced, of_tensors(&checkpoint)) {
         // The tensors tell the bits that the config leaves out.
@@ -63,12 +63,20 @@ pub(crate) fn dequantised(
         (announced, found) => announced.or(found),
     };
     // Where a part that restoring needs is missing, loading names the tensor that is left.
-    match method {
-        None => Ok(checkpoint),
-        Some(method) => {
-            Err(ModelError::Quantised { path: checkpoint.path.clone(), method: method.to_string() })
-        }
-    }
+    let Some(found) = method else { return Ok(checkpoint) };
+    let (path, method) = (checkpoint.path.clone(), found.to_string());
+    // A method that can be restored is left only if the config alone tells it.
+    Err(match found.is_restored() {
+        true => ModelError::NotQuantised { path, method },
+        false => ModelError::Quantised { path, method },
+    })
+}
+
+/// Returns the rows and columns of a weight that share a scale, if the config says so.
+fn weight_block_size(config: &Map<String, Value>) -> Option<[usize; 2]> {
+    let [rows, columns] = config.get("weight_block_size")?.as_array()?.as_slice() else { return None };
+    let size = |value: &Value| usize::try_from(value.as_u64()?).ok().filter(|size| *size > 0);
+    Some([size(rows)?, size(columns)?])
 }
 
 /// Returns the method that a `quantization_config` announces, if no checkpoint of it is read.

@@ -102,12 +102,20 @@ impl Span {
 /// Rotary position embedding, rotating the two halves of each head against each other.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RotaryConfig {
-    /// The number of leading coordinates of each head that rotate. It is even and at most `d_head`.
+    /// The number of leading coordinates of each head that rotate, on which the frequencies depend. An odd number is rounded up to
+    /// whole [pairs](RotaryConfig::pairs), for which `d_head` has room.
     pub rotary_dim: usize,
     /// Base of the geometric series of frequencies (`rope_theta`).
     pub base: f64,
     /// The change of the frequencies for sequences longer than those of the first training.
     pub scaling: RotaryScaling,
+}
+
+impl RotaryConfig {
+    /// Returns the number of pairs of coordinates that rotate, each with a frequency of its own.
+    pub fn pairs(&self) -> usize {
+        self.rotary_dim.div_ceil(2)
+    }
 }
 
 /// A change of rotary frequencies for longer sequences.
@@ -138,9 +146,9 @@ pub enum RotaryScaling {
     /// One divisor for each frequency, from one of two lists. The length of the whole sequence decides between the lists, so
     /// a state depends on the number of tokens after it (Phi-3, Phi-4-mini).
     LongRope {
-        /// Divisors for sequences of at most `original_len` tokens; `rotary_dim / 2` of them.
+        /// Divisors for sequences of at most `original_len` tokens; one for each pair.
         short_factor: Vec<f64>,
-        /// Divisors for longer sequences; `rotary_dim / 2` of them.
+        /// Divisors for longer sequences; one for each pair.
         long_factor: Vec<f64>,
         /// The longest sequence with the short factors.
         original_len: usize,

@@ -12,7 +12,7 @@ use crate::{
     checkpoint::{Adapter, AdapterError, Factors, Module},
     config::Head,
     error::ModelError,
-    families::{Family, Names, Projection, Stored},
+    families::{Family, Ignored, Names, Projection, Stored},
 };
 
 /// A map of the decoder that an adapter can change.
@@ -40,7 +40,9 @@ impl Decoder {
     /// Fails if the adapter changes a module that this decoder does not have, or one of another shape.
     pub(crate) fn merged(mut self, adapter: &Adapter, family: Family) -> Result<Self, ModelError> {
         for (path, tensor) in adapter.replaced() {
-            self.replace(adapter, family.names(), path, tensor)?;
+            if !is_head_of_task(path) {
+                self.replace(adapter, family.names(), path, tensor)?;
+            }
         }
         for (path, &module) in adapter.modules() {
             if ignored(family.names(), path) {
@@ -186,6 +188,11 @@ impl Decoder {
 fn ignored(names: &Names, path: &str) -> bool {
     let weight = format!("{path}.weight");
     weight != names.head && path != "lm_head" && names.ignored.iter().any(|pattern| pattern.matches(&weight))
+}
+
+/// Whether a module is the head of a task, which has no part in the states.
+fn is_head_of_task(path: &str) -> bool {
+    Ignored::IN_EVERY_FAMILY.iter().any(|pattern| pattern.matches(&format!("{path}.weight")))
 }
 
 /// The linear map that has this name without the prefix of all names.

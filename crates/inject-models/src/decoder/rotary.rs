@@ -17,7 +17,7 @@ use crate::{
 /// wrote. A more exact angle would be farther from all of those states. A model in f64 has the exact values.
 #[derive(Clone, Debug)]
 pub(super) struct RotaryTable {
-    /// Shape `[1, 1, positions, rotary_dim / 2]`, or `[rows, 1, 1, rotary_dim / 2]` for rows of one position each.
+    /// Shape `[1, 1, positions, pairs]`, or `[rows, 1, 1, pairs]` for rows of one position each.
     cos: Tensor<4>,
     /// The sines, in the shape of `cos`.
     sin: Tensor<4>,
@@ -109,7 +109,7 @@ impl RotaryTable {
 ///
 /// Hugging Face transformers 5.23, `modeling_rope_utils.py`, operation by operation.
 fn frequencies(config: &RotaryConfig, sequence_len: usize, round: Rounding) -> Vec<f64> {
-    let periods = (0..config.rotary_dim / 2).map(|pair| {
+    let periods = (0..config.pairs()).map(|pair| {
         let exponent = round(2.0 * pair as f64 / config.rotary_dim as f64);
         round(config.base.powf(exponent))
     });

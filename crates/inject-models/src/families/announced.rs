@@ -48,6 +48,7 @@ fn announcements() -> Vec<Announcement> {
         of("logits_scaling", json!(1), "a factor on the logits"),
         of("logit_scale", json!(1), "a factor on the logits"),
         of("scale_emb", json!(1), "a factor on the embeddings"),
+        of("scale_depth", json!(null), "a factor on each branch of a block"),
         of("use_bidirectional_attention", json!(false), "attention to later tokens"),
         of("is_causal", json!(true), "attention to later tokens"),
         of("is_encoder_decoder", json!(false), "an encoder beside the decoder"),

@@ -6,7 +6,7 @@ use super::{
     gemma3,
     keys::Keys,
     qwen2::{Kind, layer_types, spans_of},
-    rotary::{self, Surroundings},
+    rotary::{self, Rotating, Surroundings},
     settings::{activation, bias, cap, head, heads, positive},
 };
 use crate::config::{
@@ -54,6 +54,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
         max_len: max_position_embeddings,
         original_len: None,
         default_base: 10_000.0,
+        rotating: Rotating::All,
     };
     let rotary = rotary::take(&mut keys, &surroundings);
     keys.finish("gemma2", WITHOUT_INFLUENCE);

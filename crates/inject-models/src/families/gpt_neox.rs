@@ -4,7 +4,7 @@ use super::{
     Description, Family, Ignored, Names, Projection, Stored,
     gated::Sizes,
     keys::Keys,
-    rotary::{self, Surroundings},
+    rotary::{self, Rotating, Surroundings},
     settings::{WIDTH_OF_HEADS, activation, even_split, head, positive},
 };
 use crate::config::{
@@ -74,6 +74,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
         max_len: max_position_embeddings,
         original_len: None,
         default_base: rotary_emb_base,
+        rotating: Rotating::Share,
     };
     let rotary = rotary::take(&mut keys, &surroundings);
     keys.finish("gpt_neox", WITHOUT_INFLUENCE);

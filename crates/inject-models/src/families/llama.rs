@@ -4,7 +4,7 @@ use super::{
     Description, Family, Ignored, Names, Projection, Stored,
     gated::{Gated, Sizes},
     keys::Keys,
-    rotary::{self, Surroundings},
+    rotary::{self, Rotating, Surroundings},
     settings::{activation, bias, head, heads, positive},
 };
 use crate::config::{Residual, Span};
@@ -56,6 +56,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
         max_len: max_position_embeddings,
         original_len: None,
         default_base: 10_000.0,
+        rotating: Rotating::All,
     };
     let rotary = rotary::take(&mut keys, &surroundings);
     keys.finish("llama", WITHOUT_INFLUENCE);

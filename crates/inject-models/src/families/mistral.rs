@@ -4,7 +4,7 @@ use super::{
     Description, Family,
     gated::{Gated, Sizes},
     keys::Keys,
-    rotary::{self, Surroundings},
+    rotary::{self, Rotating, Surroundings},
     settings::{activation, head, heads, positive, uniform_span},
 };
 use crate::config::{Bias, Residual};
@@ -30,6 +30,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
         max_len: max_position_embeddings,
         original_len: None,
         default_base: 10_000.0,
+        rotating: Rotating::All,
     };
     let rotary = rotary::take(&mut keys, &surroundings);
     keys.finish("mistral", WITHOUT_INFLUENCE);

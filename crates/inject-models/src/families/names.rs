@@ -90,6 +90,8 @@ impl Ignored {
         Ignored::Prefix("score."),
         Ignored::Prefix("classifier."),
         Ignored::Prefix("qa_outputs."),
+        // That of a reranker in a GGUF file.
+        Ignored::Prefix("cls."),
         Ignored::Prefix("v_head."),
         Ignored::Prefix("multiple_choice_head."),
         Ignored::Suffix(".position_ids"),

@@ -5,7 +5,7 @@ use super::{
     gated::{Gated, Sizes},
     keys::Keys,
     llama,
-    rotary::{self, Surroundings},
+    rotary::{self, Rotating, Surroundings},
     settings::{activation, bias, head, heads, positive},
 };
 use crate::config::{Bias, QkNorm, Residual, Span};
@@ -38,6 +38,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
         max_len: max_position_embeddings,
         original_len: None,
         default_base: 10_000.0,
+        rotating: Rotating::All,
     };
     let rotary = rotary::take(&mut keys, &surroundings);
     keys.finish("olmo2", WITHOUT_INFLUENCE);

@@ -4,7 +4,7 @@ use super::{
     Description, Family, Ignored, Names, Projection, Stored,
     gated::{Gated, Sizes},
     keys::Keys,
-    rotary::{self, Surroundings},
+    rotary::{self, Rotating, Surroundings},
     settings::{activation, head, heads, positive, uniform_span},
 };
 use crate::config::{Bias, Residual};
@@ -58,6 +58,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
         // This key stands outside the rotary settings. It and its default override the value within them.
         original_len: Some(original_max_position_embeddings),
         default_base: 10_000.0,
+        rotating: Rotating::Share,
     };
     let rotary = rotary::take(&mut keys, &surroundings);
     keys.finish("phi3", WITHOUT_INFLUENCE);

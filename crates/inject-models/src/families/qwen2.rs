@@ -6,7 +6,7 @@ use super::{
     Description, Family,
     gated::{Gated, Sizes},
     keys::Keys,
-    rotary::{self, Surroundings},
+    rotary::{self, Rotating, Surroundings},
     settings::{activation, head, heads, one_a_layer, positive},
 };
 use crate::config::{Bias, Residual, Span};
@@ -31,6 +31,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
         max_len: max_position_embeddings,
         original_len: None,
         default_base: 10_000.0,
+        rotating: Rotating::All,
     };
     let rotary = rotary::take(&mut keys, &surroundings);
     keys.finish("qwen2", WITHOUT_INFLUENCE);

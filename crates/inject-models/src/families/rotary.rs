@@ -21,6 +21,16 @@ pub(super) struct Surroundings {
     pub(super) original_len: Option<usize>,
     /// The base if the config names none.
     pub(super) default_base: f64,
+    pub(super) rotating: Rotating,
+}
+
+/// The coordinates of a head that a family rotates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rotating {
+    /// All of them. transformers' class does not read `partial_rotary_factor`.
+    All,
+    /// The share that `partial_rotary_factor` gives.
+    Share,
 }
 
 /// Takes all rotary keys of a family with one kind of rotary layer.
@@ -68,15 +78,7 @@ pub(super) fn parse(
         keys.bad("rope_theta", &base, "a positive number");
     }
     let partial = keys.optional::<f64>("partial_rotary_factor").or(outer_partial).unwrap_or(1.0);
-    // The product is truncated, not rounded, as in the reference.
-    let rotary_dim = (surroundings.d_head as f64 * partial) as usize;
-    if rotary_dim == 0 || rotary_dim > surroundings.d_head || !rotary_dim.is_multiple_of(2) {
-        let expected = format!(
-            "a share of the {} coordinates of a head that is an even number from 2 on; this one is {rotary_dim}",
-            surroundings.d_head
-        );
-        keys.misfit("partial_rotary_factor", &partial, &expected, &[WIDTH_OF_HEADS, OF_SHARE].concat());
-    }
+    let rotary_dim = rotary_dim(&keys, partial, surroundings);
     let scaling = match kind.as_str() {
         "default" => {
             if let Some(factor) = keys.optional::<f64>("factor").filter(|&factor| factor != 1.0) {
@@ -87,7 +89,7 @@ pub(super) fn parse(
         }
         "linear" => RotaryScaling::Linear { factor: required_positive(&mut keys, "factor") },
         "llama3" => llama3(&mut keys, surroundings),
-        "longrope" => long_rope(&mut keys, surroundings, rotary_dim / 2),
+        "longrope" => long_rope(&mut keys, surroundings, rotary_dim.div_ceil(2)),
         _ => {
             keys.bad("rope_type", &kind, "`default`, `linear`, `llama3` or `longrope`");
             RotaryScaling::None
@@ -100,6 +102,25 @@ pub(super) fn parse(
 
 /// The keys that give the share of the coordinates that rotate.
 const OF_SHARE: &[&str] = &["partial_rotary_factor", "rotary_pct"];
+
+/// Returns the number of coordinates that a share means, and checks that a head has them.
+fn rotary_dim(keys: &Keys, partial: f64, surroundings: &Surroundings) -> usize {
+    let d_head = surroundings.d_head;
+    // The product is truncated, not rounded, as in the reference.
+    let rotary_dim = (d_head as f64 * partial) as usize;
+    // Coordinates rotate in pairs, so an odd number is rounded up.
+    let expected = if rotary_dim == 0 || rotary_dim > d_head || rotary_dim.next_multiple_of(2) > d_head {
+        format!(
+            "a share of the {d_head} coordinates of a head that is at least 1 and leaves room for pairs; this one is {rotary_dim}"
+        )
+    } else if surroundings.rotating == Rotating::All && rotary_dim < d_head {
+        "1: other values mean a rotation of a part of each head, which this family does not have".to_owned()
+    } else {
+        return rotary_dim;
+    };
+    keys.misfit("partial_rotary_factor", &partial, &expected, &[WIDTH_OF_HEADS, OF_SHARE].concat());
+    d_head
+}
 
 /// Takes the kind of scaling.
 fn kind(keys: &mut Keys, surroundings: &Surroundings) -> String {

@@ -5,7 +5,7 @@ use super::{
     gated::{Gated, Sizes},
     keys::Keys,
     qwen2::{Kind, layer_types, spans_of},
-    rotary::{self, Surroundings},
+    rotary::{self, Rotating, Surroundings},
     settings::{activation, bias, head, heads, positive},
 };
 use crate::config::{Residual, Span};
@@ -33,6 +33,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
         max_len: max_position_embeddings,
         original_len: None,
         default_base: 2_000_000.0,
+        rotating: Rotating::All,
     };
     let rotary = rotary::take(&mut keys, &surroundings);
     keys.finish("smollm3", WITHOUT_INFLUENCE);

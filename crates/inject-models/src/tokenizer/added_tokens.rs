@@ -34,8 +34,16 @@ enum Special {
     Described(Described),
 }
 
+/// The tokens that may stand at the ends of a text.
+pub(super) struct Ends {
+    pub(super) bos: Option<String>,
+    pub(super) eos: Option<String>,
+}
+
 /// Adds the tokens that the files beside a vocabulary describe: a text is searched for them before anything else. `defaults` are the
 /// special tokens that the class of the tokenizer has where the files do not name others, by their keys.
+///
+/// Returns the tokens for the ends of a text.
 ///
 /// `added_tokens_decoder` in `tokenizer_config.json` lists all of them. Without it, `added_tokens.json` and
 /// `special_tokens_map.json` count. Special tokens that have no id yet get the next one.
@@ -47,7 +55,7 @@ pub(super) fn add(
     tokenizer: &mut tokenizers::Tokenizer,
     vocabulary: &Path,
     defaults: &[(&str, &str)],
-) -> tokenizers::Result<()> {
+) -> tokenizers::Result<Ends> {
     let beside = |name: &str| json::<Map<String, Value>>(&vocabulary.with_file_name(name));
     let mut settings = beside("tokenizer_config.json")?.unwrap_or_default();
     let mut added: BTreeMap<u32, AddedToken> = BTreeMap::new();
@@ -81,7 +89,8 @@ pub(super) fn add(
         }
     }
     tokenizer.add_special_tokens(special)?;
-    Ok(())
+    let text = |key: &str| named(&settings, defaults, key).map(Special::into_text);
+    Ok(Ends { bos: text("bos_token"), eos: text("eos_token") })
 }
 
 /// The keys of special tokens that every class knows, in the order in which those without an id get one.
@@ -94,11 +103,7 @@ fn special_tokens(
     defaults: &[(&str, &str)],
     added: &BTreeMap<u32, AddedToken>,
 ) -> Vec<AddedToken> {
-    let read = |value: &Value| serde_json::from_value::<Special>(value.clone()).ok();
-    let default = |key: &str| {
-        defaults.iter().find(|(of, _)| *of == key).map(|(_, token)| Special::Text((*token).to_owned()))
-    };
-    let named = NAMED.iter().filter_map(|key| settings.get(*key).map_or_else(|| default(key), read));
+    let named = NAMED.iter().filter_map(|key| named(settings, defaults, key));
     // Some of these keys are flags, such as `add_bos_token`.
     let others = settings.iter().filter(|(key, _)| key.ends_with("_token") && !NAMED.contains(&key.as_str()));
     let lists = ["additional_special_tokens", "extra_special_tokens"].into_iter();
@@ -119,6 +124,29 @@ fn special_tokens(
         },
     };
     special.into_iter().map(with_settings).collect()
+}
+
+/// Returns the special token of a key.
+fn named(settings: &Map<String, Value>, defaults: &[(&str, &str)], key: &str) -> Option<Special> {
+    match settings.get(key) {
+        Some(value) => read(value),
+        None => {
+            defaults.iter().find(|(of, _)| *of == key).map(|(_, token)| Special::Text((*token).to_owned()))
+        }
+    }
+}
+
+fn read(value: &Value) -> Option<Special> {
+    serde_json::from_value(value.clone()).ok()
+}
+
+impl Special {
+    fn into_text(self) -> String {
+        match self {
+            Special::Text(text) => text,
+            Special::Described(described) => described.content,
+        }
+    }
 }
 
 impl From<Described> for AddedToken {

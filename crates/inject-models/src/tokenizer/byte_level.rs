@@ -5,13 +5,16 @@ use std::{fs, path::Path};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokenizers::{
-    NormalizerWrapper, PreTokenizerWrapper, models::bpe::BPE, pre_tokenizers::byte_level::ByteLevel,
+    NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, models::bpe::BPE,
+    pre_tokenizers::byte_level::ByteLevel,
 };
 
 use super::{
-    Built, added_tokens,
+    Built,
+    added_tokens::{self, Ends},
     cuts::{Cuts, QWEN2},
-    guarded, limits,
+    flag, guarded, limits,
+    pieces::Around,
 };
 use crate::{
     checkpoint::{file_hash, read_text, refuse_pointer},
@@ -40,17 +43,27 @@ pub(super) fn build(vocab: &Path, merges: &Path, vocab_size: usize) -> Result<Bu
         sums.push('\n');
     }
     let class = Class::of(vocab);
+    let says = |key: &str| flag(&vocab.with_file_name("tokenizer_config.json"), key).unwrap_or_default();
     let tokenizer = guarded(|| {
         let [vocab_text, merges_text] = [vocab, merges].map(|path| path.to_string_lossy().into_owned());
         let model = BPE::from_file(&vocab_text, &merges_text).build()?;
         let mut tokenizer = tokenizers::Tokenizer::new(model);
-        let (normalizer, pre_tokenizer) = class.cuts().describe();
+        let (normalizer, pre_tokenizer) = class.cuts().describe(says("add_prefix_space"));
         tokenizer
             .with_normalizer(normalizer.map(serde_json::from_value::<NormalizerWrapper>).transpose()?)?;
         tokenizer.with_pre_tokenizer(Some(serde_json::from_value::<PreTokenizerWrapper>(pre_tokenizer)?));
         let bytes = ByteLevel::new(false, true, true);
         tokenizer.with_decoder(Some(bytes)).with_post_processor(Some(bytes));
-        added_tokens::add(&mut tokenizer, vocab, class.special_tokens())?;
+        let Ends { bos, eos } = added_tokens::add(&mut tokenizer, vocab, class.special_tokens())?;
+        let end = |key: &str, token: &'_ Option<String>| {
+            token.as_deref().filter(|_| says(key)).and_then(|token| tokenizer.token_to_id(token))
+        };
+        let (before, after) = (end("add_bos_token", &bos), end("add_eos_token", &eos));
+        if before.or(after).is_some() {
+            let around = Around { before: before.zip(bos.as_deref()), after: after.zip(eos.as_deref()) };
+            let template = serde_json::from_value::<PostProcessorWrapper>(around.template())?;
+            tokenizer.with_post_processor(Some(template));
+        }
         Ok(tokenizer)
     })
     .map_err(|source| ModelError::Tokenizer { path: vocab.to_owned(), source })?;

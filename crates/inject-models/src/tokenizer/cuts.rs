@@ -13,9 +13,10 @@ pub(crate) enum Cuts {
 }
 
 impl Cuts {
-    /// The normaliser and the pre-tokeniser, as `tokenizer.json` describes them.
-    pub(crate) fn describe(&self) -> (Option<Json>, Json) {
-        let bytes = |use_regex: bool| json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex });
+    /// Returns the normaliser and the pre-tokeniser, as `tokenizer.json` describes them. With `first_space`, a text begins with a
+    /// space if it does not have one.
+    pub(crate) fn describe(&self, first_space: bool) -> (Option<Json>, Json) {
+        let bytes = |use_regex: bool| json!({ "type": "ByteLevel", "add_prefix_space": first_space, "trim_offsets": true, "use_regex": use_regex });
         let both =
             |first: Json, second: Json| json!({ "type": "Sequence", "pretokenizers": [first, second] });
         let normalizer = |normal: &Option<&str>| normal.map(|normal| json!({ "type": normal }));

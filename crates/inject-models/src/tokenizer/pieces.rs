@@ -190,7 +190,8 @@ impl Algorithm {
 }
 
 impl Around<'_> {
-    fn template(self) -> Value {
+    /// Returns the post-processor that puts them there, as `tokenizer.json` describes it.
+    pub(super) fn template(self) -> Value {
         let piece = |token: &(u32, &str)| json!({ "SpecialToken": { "id": token.1, "type_id": 0 } });
         let text = json!({ "Sequence": { "id": "A", "type_id": 0 } });
         let tokens = || self.before.iter().chain(&self.after);

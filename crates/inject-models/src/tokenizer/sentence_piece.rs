@@ -41,11 +41,20 @@ pub(super) fn is_tiktoken(path: &Path) -> bool {
         && rank.trim_ascii_end().iter().all(u8::is_ascii_digit)
 }
 
+/// What `tokenizer_config.json` says of the spaces that are put into a text.
+#[derive(Clone, Copy, Debug)]
+struct Spaces {
+    /// Whether a text begins with one (`add_prefix_space`). If it does not say, the file does.
+    first: Option<bool>,
+    /// Whether what follows a token that was found in the text begins with one.
+    legacy: bool,
+}
+
 /// Builds the tokenizer.
 ///
 /// A text gets the tokens that SentencePiece itself gives it, with one exception, as after transformers' conversion: control tokens
 /// and the unknown token are found where they stand in a text. `legacy` in `tokenizer_config.json` is a second: what follows a
-/// token that is found so then begins with a space.
+/// token that is found so then begins with a space. `add_prefix_space` there decides whether a text does, if it is set.
 ///
 /// # Source
 ///
@@ -55,10 +64,14 @@ pub(super) fn build(path: &Path, vocab_size: usize) -> Result<Built, ModelError>
     let refused =
         |source: SentencePieceError| ModelError::Tokenizer { path: path.to_owned(), source: source.into() };
     let bytes = read_checked(path, |length| limits::check_pieces_length(length, vocab_size))?;
-    let says = |key: &str| flag(&path.with_file_name("tokenizer_config.json"), key).unwrap_or_default();
-    let (pieces, parts, bos) = read(&bytes, says("legacy")).map_err(refused)?;
-    let before = bos.filter(|_| says("add_bos_token"));
-    let around = Around { before: before.map(|id| (id, pieces.tokens[id as usize].as_str())), after: None };
+    let flag = |key: &str| flag(&path.with_file_name("tokenizer_config.json"), key);
+    let says = |key: &str| flag(key).unwrap_or_default();
+    let spaces = Spaces { first: flag("add_prefix_space"), legacy: says("legacy") };
+    let (pieces, parts, [bos, eos]) = read(&bytes, spaces).map_err(refused)?;
+    let end = |key: &str, id: Option<u32>| {
+        id.filter(|_| says(key)).map(|id| (id, pieces.tokens[id as usize].as_str()))
+    };
+    let around = Around { before: end("add_bos_token", bos), after: end("add_eos_token", eos) };
     let tokenizer = pieces.assemble(parts, around).and_then(|mut tokenizer| {
         let unknown = pieces.tokens.iter().zip(&pieces.kinds).find(|(_, kind)| **kind == Kind::Unknown);
         let defaults: Vec<(&str, &str)> =
@@ -70,8 +83,8 @@ pub(super) fn build(path: &Path, vocab_size: usize) -> Result<Built, ModelError>
     Ok(Built { tokenizer, hash: hex::encode(Sha256::digest(&bytes)) })
 }
 
-/// Reads the pieces, the parts of the tokenizer, and the id of BOS if there is one.
-fn read(bytes: &[u8], legacy: bool) -> Result<(Pieces, Parts, Option<u32>), SentencePieceError> {
+/// Reads the pieces, the parts of the tokenizer, and the ids of BOS and EOS if they exist.
+fn read(bytes: &[u8], spaces: Spaces) -> Result<(Pieces, Parts, [Option<u32>; 2]), SentencePieceError> {
     let SentencePieceFile { pieces: listed, trainer, normalizer } = SentencePieceFile::decode(bytes)?;
     let (trainer, normalizer) = (trainer.unwrap_or_default(), normalizer.unwrap_or_default());
     if trainer.treat_whitespace_as_suffix.unwrap_or(false) {
@@ -89,19 +102,19 @@ fn read(bytes: &[u8], legacy: bool) -> Result<(Pieces, Parts, Option<u32>), Sent
     }
     let pieces = Pieces { tokens, kinds };
     let algorithm = algorithm(&pieces, &scores, &trainer)?;
-    let begins_with_space = normalizer.add_dummy_prefix.unwrap_or(true);
+    let begins_with_space = spaces.first.or(normalizer.add_dummy_prefix).unwrap_or(true);
     let before_signs = before_signs(&normalizer)?;
     let mut cuts = match begins_with_space {
-        true => first_space(legacy, !before_signs.is_empty()),
+        true => first_space(spaces.legacy, !before_signs.is_empty()),
         false => Vec::new(),
     };
     let normalizer = Some(signs_for_spaces(before_signs));
     cuts.extend(runs_of_spaces(&pieces));
     let pre_tokenizer = (!cuts.is_empty()).then(|| json!({ "type": "Sequence", "pretokenizers": cuts }));
     let parts = Parts { algorithm, normalizer, pre_tokenizer, decoder: spaces_for_signs(begins_with_space) };
-    let bos = u32::try_from(trainer.bos_id.unwrap_or(1)).ok();
-    let bos = bos.filter(|&bos| (bos as usize) < pieces.tokens.len());
-    Ok((pieces, parts, bos))
+    let ends = [trainer.bos_id.unwrap_or(1), trainer.eos_id.unwrap_or(2)]
+        .map(|id| u32::try_from(id).ok().filter(|&id| (id as usize) < pieces.tokens.len()));
+    Ok((pieces, parts, ends))
 }
 
 /// Returns the way in which pieces are found in a text.

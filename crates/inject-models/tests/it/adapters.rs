@@ -168,7 +168,6 @@ fn other_kinds_of_adapters_are_refused_by_name() {
         ("peft_type", json!("LOHA")),
         ("use_dora", json!(true)),
         ("bias", json!("all")),
-        ("modules_to_save", json!(["embed_tokens"])),
         ("init_lora_weights", json!("pissa")),
         ("unheard_of", json!({ "a": 1 })),
     ];
@@ -198,7 +197,7 @@ fn tensors_that_are_not_pairs_of_factors_are_refused() {
     copy.refused(|error| matches!(error, AdapterError::NoWeights));
 }
 
-/// PEFT writes the matrices of embedding and head into the file where one of the two changes.
+/// PEFT writes the matrices of embedding and head into the file where one of the two changes, and those of `modules_to_save`.
 #[test]
 fn a_whole_matrix_takes_the_place_of_that_of_the_model() {
     let bytes = fs::read(fixture::folder("llama/model.safetensors")).unwrap();
@@ -207,15 +206,20 @@ fn a_whole_matrix_takes_the_place_of_that_of_the_model() {
         let view = file.tensor(name).unwrap();
         (view.shape().to_vec(), view.data().to_vec())
     };
-    let copy = |zeros: bool| {
-        Copy::new().with_tensors(|tensors| {
-            for (stem, name) in [
-                ("model.embed_tokens.base_layer", "model.embed_tokens.weight"),
-                ("lm_head.base_layer", "lm_head.weight"),
-            ] {
+    let copy = |zeros: bool, saved: &[&str]| {
+        Copy::new().with("modules_to_save", json!(saved)).with_tensors(|tensors| {
+            for (stem, name) in
+                [("model.embed_tokens", "model.embed_tokens.weight"), ("lm_head", "lm_head.weight")]
+            {
                 let (shape, bytes) = matrix(name);
                 let bytes = if zeros { vec![0; bytes.len()] } else { bytes };
-                tensors.push((format!("base_model.model.{stem}.weight"), shape, bytes));
+                let of_layer = if saved.is_empty() { ".base_layer" } else { "" };
+                tensors.push((format!("base_model.model.{stem}{of_layer}.weight"), shape, bytes));
+            }
+            if !saved.is_empty() {
+                // The head of a task has no part in the states.
+                tensors.push(("base_model.model.score.weight".to_owned(), vec![2, 32], vec![0; 256]));
+                tensors.retain(|(name, ..)| !name.contains("lm_head.lora"));
             }
         })
     };
@@ -225,10 +229,14 @@ fn a_whole_matrix_takes_the_place_of_that_of_the_model() {
         [values(decoder.token_embedding()), values(decoder.own_head().unwrap())]
     };
     let plain = matrices(&fixture::folder("adapters/llama"));
-    assert_eq!(matrices(copy(false).0.path()), plain);
-    for (zeroed, plain) in matrices(copy(true).0.path()).iter().zip(&plain) {
-        assert_ne!(zeroed, plain);
+    assert_eq!(matrices(copy(false, &[]).0.path()), plain);
+    for saved in [&[][..], &["embed_tokens", "lm_head", "score"][..]] {
+        for (zeroed, plain) in matrices(copy(true, saved).0.path()).iter().zip(&plain) {
+            assert_ne!(zeroed, plain);
+        }
     }
+    let [_, head] = matrices(copy(true, &["lm_head"]).0.path());
+    assert!(head.iter().all(|value| *value == 0.0));
 }
 
 #[test]

@@ -98,6 +98,7 @@ fn a_base_model_or_a_classifier_loads_without_a_head() {
     let classifier = llama().with_tensors(|tensors| {
         tensors.remove("lm_head.weight").unwrap();
         tensors.insert("score.weight".to_owned(), Stored::f32(&[2, 32], 0.5));
+        tensors.insert("cls.output.weight".to_owned(), Stored::f32(&[2, 32], 0.5));
         let bytes = vec![0; 40];
         let ids = Stored { dtype: Dtype::I64, shape: vec![5], bytes };
         tensors.insert("model.embed_positions.position_ids".to_owned(), ids);
@@ -150,6 +151,8 @@ fn a_git_lfs_pointer_is_named() {
     let file = "tokenizer.json";
     let error = llama().with_file(file, pointer).tokenizer_error(file, &says);
     assert!(matches!(*error, ModelError::LfsPointer { .. }), "{error:?}");
+    let error = only(&[("model.gguf", pointer)]);
+    assert!(matches!(&error, ModelError::LfsPointer { path } if path.ends_with("model.gguf")), "{error:?}");
 }
 
 /// A folder with these files and nothing else.
@@ -345,6 +348,7 @@ fn an_old_config_without_model_type_is_recognised() {
     let architecture = |class: &str| Evidence::Architecture(class.to_owned());
     let by_class = llama().without_key("model_type").with_key("architectures", json!(["LlamaForCausalLM"]));
     equals_llama(&by_class, &[note("llama", architecture("LlamaForCausalLM"))]);
+    equals_llama(&by_class.with_key("model_type", ""), &[note("llama", architecture("LlamaForCausalLM"))]);
 
     let by_keys = Checkpoint::copy_of("gpt2").without_key("model_type").without_key("architectures");
     assert_eq!(by_keys.load().unwrap().notes(), [note("gpt2", Evidence::Keys)]);

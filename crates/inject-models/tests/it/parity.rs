@@ -6,7 +6,7 @@ use safetensors::SafeTensors;
 
 use crate::fixture::{self, Golden, distance, golden, norm, values};
 
-pub(crate) const CASES: [(&str, &str); 23] = [
+pub(crate) const CASES: [(&str, &str); 24] = [
     ("gpt2", "golden"),
     ("gpt2-hub-names", "golden"),
     ("gpt-neo", "golden"),
@@ -27,6 +27,7 @@ pub(crate) const CASES: [(&str, &str); 23] = [
     ("qwen3", "golden"),
     ("gemma2", "golden"),
     ("gpt-neox", "golden"),
+    ("gpt-neox-odd", "golden"),
     ("gpt-neox-sequential", "golden"),
     ("smollm3", "golden"),
     ("olmo2", "golden"),

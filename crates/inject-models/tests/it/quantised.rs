@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use inject_models::{FloatFormat, Logits, Model, Tap, TokenBatch, host::to_host};
+use inject_models::{FloatFormat, Logits, Model, ModelError, Tap, TokenBatch, host::to_host};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 
@@ -49,13 +49,35 @@ fn weights_are_those_that_the_library_restores_bit_for_bit() {
     }
 }
 
+/// `bnb_4bit_quant_storage` stores the codes under another format, byte for byte.
+#[test]
+fn codes_may_be_stored_as_numbers_of_another_format() {
+    for case in ["nf4", "nf4-nested", "fp4"] {
+        let expected = parameters(&copy_of(case).load().unwrap());
+        for (dtype, size) in [(Dtype::BF16, 2), (Dtype::F32, 4)] {
+            let checkpoint = copy_of(case).with_tensors(|tensors| {
+                let described = |name: &str| tensors.contains_key(&format!("{name}.quant_map"));
+                let codes: Vec<String> = tensors.keys().filter(|name| described(name)).cloned().collect();
+                assert_eq!(codes.len(), 7);
+                for name in codes {
+                    let codes = tensors.get_mut(&name).unwrap();
+                    codes.dtype = dtype;
+                    codes.shape = vec![codes.bytes.len() / size, 1];
+                }
+            });
+            assert!(parameters(&checkpoint.load().unwrap()) == expected, "{case} as {dtype}");
+        }
+    }
+}
+
 #[test]
 fn a_method_that_the_config_announces_and_no_tensor_shows_is_refused() {
     for config in
         [json!({"quant_method": "bitsandbytes", "load_in_4bit": true}), json!({"quant_method": "fp8"})]
     {
         let checkpoint = Checkpoint::copy_of("llama").with_key("quantization_config", config);
-        checkpoint.error("model.safetensors", &["give the unquantised checkpoint"]);
+        let error = checkpoint.error("model.safetensors", &["remove `quantization_config` from config.json"]);
+        assert!(matches!(error, ModelError::NotQuantised { .. }), "{error:?}");
     }
     // The codes are not of the announced kind.
     let checkpoint =

@@ -65,11 +65,17 @@ fn tokens_that_stand_in_a_text_stay_whole_as_in_transformers() {
 }
 
 #[test]
-fn the_begin_of_a_text_is_what_the_tokenizer_config_says() {
-    for (says, expected) in [(true, vec![1, 2]), (false, vec![2])] {
+fn the_ends_of_a_text_are_what_the_tokenizer_config_says() {
+    for (bos, eos, expected) in [
+        (true, false, vec![1, 2]),
+        (false, false, vec![2]),
+        (false, true, vec![2, 2]),
+        (true, true, vec![1, 2, 2]),
+    ] {
+        let config = json!({ "add_bos_token": bos, "add_eos_token": eos });
         let model = with(bytes("llama"))
             .with_key("bos_token_id", 1)
-            .with_file("tokenizer_config.json", json!({ "add_bos_token": says }).to_string())
+            .with_file("tokenizer_config.json", config.to_string())
             .load()
             .unwrap();
         let ids = model.tokenizer().unwrap().encode("</s>", Bos::Auto).unwrap();
@@ -79,6 +85,21 @@ fn the_begin_of_a_text_is_what_the_tokenizer_config_says() {
             "{:?}",
             model.notes()
         );
+    }
+}
+
+/// The ids are those of transformers' `LlamaTokenizer` with the same setting.
+#[test]
+fn a_text_begins_with_a_space_unless_the_tokenizer_config_says_otherwise() {
+    for (says, expected) in [
+        (json!({}), vec![271, 338, 377, 288, 382, 377]),
+        (json!({ "add_prefix_space": null }), vec![271, 338, 377, 288, 382, 377]),
+        (json!({ "add_prefix_space": false }), vec![393, 259, 338, 377, 288, 382, 377]),
+    ] {
+        let model = with(bytes("llama")).with_file("tokenizer_config.json", says.to_string()).load().unwrap();
+        let tokenizer = model.tokenizer().unwrap();
+        assert_eq!(tokenizer.encode("The cat sat", Bos::Auto).unwrap(), expected, "{says}");
+        assert_eq!(tokenizer.decode(&expected).unwrap(), "The cat sat", "{says}");
     }
 }
 

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use super::{AdapterError, patterns::Patterns};
 
-/// Keys without influence on the merged weights: bookkeeping, training, the choice of the modules (the tensors tell), and the
-/// layout of weights in memory. `fan_in_fan_out` says that the weight is stored transposed, which the model's family knows.
+/// Keys without influence on the merged weights: bookkeeping, training, the choice of the modules that change or are replaced (the
+/// tensors tell), and the layout of weights in memory. `fan_in_fan_out` says that the weight is stored transposed, which the model's family knows.
 const WITHOUT_INFLUENCE: &[&str] = &[
     "auto_mapping",
     "base_model_name_or_path",
@@ -22,6 +22,7 @@ const WITHOUT_INFLUENCE: &[&str] = &[
     "lora_dropout",
     "lora_ga_config",
     "megatron_core",
+    "modules_to_save",
     "peft_version",
     "qalora_group_size",
     "revision",
@@ -38,7 +39,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("layer_replication", "null (layers are not repeated)"),
     ("lora_bias", "false (a bias of the second factor is not merged)"),
     ("megatron_config", "null (parallel layers of Megatron are not read)"),
-    ("modules_to_save", "null (whole modules are not replaced)"),
     ("monteclora_config", "null (MonteCLoRA is not merged)"),
     ("target_parameters", "null (parameters outside of modules are not changed)"),
     ("trainable_token_indices", "null (single rows of the embedding are not replaced)"),
@@ -251,7 +251,6 @@ mod tests {
             ("use_dora", json!(true)),
             ("use_qalora", json!(true)),
             ("lora_bias", json!(true)),
-            ("modules_to_save", json!(["lm_head"])),
             ("trainable_token_indices", json!([3])),
             ("target_parameters", json!(["experts.down_proj"])),
             ("layer_replication", json!([[0, 2], [1, 3]])),

@@ -32,6 +32,11 @@ impl Gguf {
         };
         settings.only("expert_count", &Value::Unsigned(0), "0: a mixture of experts is not computed")?;
         settings.only("expert_used_count", &Value::Unsigned(0), "0: a mixture of experts is not computed")?;
+        settings.only(
+            "attention.causal",
+            &Value::Flag(true),
+            "true: attention to later tokens is not computed",
+        )?;
         settings.finish()?;
         let only = "one file: join the parts with `llama-gguf-split --merge`";
         let parts = self.head.metadata.get("split.count");

@@ -71,9 +71,8 @@ pub(super) fn four_bits(checkpoint: &mut Checkpoint) -> Result<usize, ModelError
         let codes = checkpoint.beside(&weight, &description.shape)?;
         let unfit = |checkpoint: &Checkpoint, expected: &str| checkpoint.unfit(&codes, &weight, expected);
         let numbers = description.shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
-        let packed = codes.shape.iter().product::<usize>();
-        let Some(numbers) = numbers
-            .filter(|numbers| numbers.div_ceil(2) == packed && packed > 0 && is_stored_as(&codes, Dtype::U8))
+        let packed = bytes_of_codes(&codes);
+        let Some(numbers) = numbers.filter(|&numbers| numbers > 0 && packed == Some(numbers.div_ceil(2)))
         else {
             return Err(unfit(
                 checkpoint,
@@ -98,6 +97,17 @@ pub(super) fn four_bits(checkpoint: &mut Checkpoint) -> Result<usize, ModelError
         insert(checkpoint, weight, codes, description.shape, method);
     }
     Ok(described.len())
+}
+
+/// The bytes of codes. They are stored as U8, or as floating-point numbers that mean nothing (`bnb_4bit_quant_storage`), for programs
+/// that divide the parameters of a model by their format.
+fn bytes_of_codes(codes: &Entry) -> Option<usize> {
+    let size = match codes.stored {
+        StoredAs::Float(format) => format.bytes(),
+        _ if is_stored_as(codes, Dtype::U8) => 1,
+        _ => return None,
+    };
+    codes.shape.iter().product::<usize>().checked_mul(size)
 }
 
 /// Folds the weights of 8 bits.

@@ -52,8 +52,8 @@ const OF_ACTIVATIONS: [&str; 7] = [
     ".q_scale",
 ];
 
-/// Folds the weights in FP8.
-pub(super) fn float8(checkpoint: &mut Checkpoint) -> Result<usize, ModelError> {
+/// Folds the weights in FP8. `block` is the rows and columns that share a scale, if the config says so.
+pub(super) fn float8(checkpoint: &mut Checkpoint, block: Option<[usize; 2]>) -> Result<usize, ModelError> {
     let numbers = |entry: &Entry| {
         let is = |dtype| is_stored_as(entry, dtype);
         let known = is(Dtype::F8_E4M3).then_some(Numbers::E4M3);
@@ -74,7 +74,7 @@ pub(super) fn float8(checkpoint: &mut Checkpoint) -> Result<usize, ModelError> {
         let StoredAs::Float(format) = scales.stored else {
             return Err(checkpoint.unfit(&scales, &name, "floating-point numbers"));
         };
-        let Some((block, scales_in_row)) = grid(&codes.shape, &scales.shape) else {
+        let Some((block, scales_in_row)) = grid(&codes.shape, &scales.shape, block) else {
             let expected =
                 format!("one scale, one for each row, or one for each block of a weight {:?}", codes.shape);
             return Err(checkpoint.unfit(&scales, &name, &expected));
@@ -94,22 +94,25 @@ pub(super) fn float8(checkpoint: &mut Checkpoint) -> Result<usize, ModelError> {
     Ok(found.len())
 }
 
-/// The rows and columns of a weight that share a scale, and the scales in a row of blocks.
-fn grid(weight: &[usize], scales: &[usize]) -> Option<([usize; 2], usize)> {
+/// The rows and columns of a weight that share a scale, and the scales in a row of blocks. The last blocks may be smaller. If nothing
+/// says how large the others are, they have the usual size, or else all have the same.
+fn grid(weight: &[usize], scales: &[usize], block: Option<[usize; 2]>) -> Option<([usize; 2], usize)> {
     let &[rows, columns] = weight else { return None };
     if rows == 0 || columns == 0 {
         return None;
     }
-    let side = |of: usize, blocks: usize| match blocks {
-        0 => None,
+    let side = |of: usize, blocks: usize, said: Option<usize>| match (blocks, said) {
+        (0, _) => None,
+        (_, Some(size)) if of.div_ceil(size) == blocks => Some(size),
         _ if of.div_ceil(BLOCK) == blocks => Some(BLOCK),
         _ if of.is_multiple_of(blocks) => Some(of / blocks),
         _ => None,
     };
+    let [tall, wide] = [block.map(|[rows, _]| rows), block.map(|[_, columns]| columns)];
     match *scales {
         [] | [1] | [1, 1] => Some(([rows, columns], 1)),
         [of_rows] | [of_rows, 1] if of_rows == rows => Some(([1, columns], 1)),
-        [down, across] => Some(([side(rows, down)?, side(columns, across)?], across)),
+        [down, across] => Some(([side(rows, down, tall)?, side(columns, across, wide)?], across)),
         _ => None,
     }
 }
@@ -147,5 +150,19 @@ impl Numbers {
                 if code & 128 == 0 { magnitude } else { -magnitude }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_have_the_size_that_the_config_says() {
+        // Four blocks of 64 rows of 200, the last one smaller, and three of 64 columns.
+        assert_eq!(grid(&[200, 160], &[4, 3], Some([64, 64])), Some(([64, 64], 3)));
+        assert_eq!(grid(&[200, 160], &[4, 3], None), None);
+        assert_eq!(grid(&[200, 160], &[4, 2], None), Some(([50, 128], 2)));
+        assert_eq!(grid(&[192, 160], &[2, 2], None), Some(([128, 128], 2)));
     }
 }

@@ -40,6 +40,9 @@ pub(super) struct Trainer {
     /// 1 if it is missing, and negative if there is no such token.
     #[prost(int32, optional, tag = "41")]
     pub(super) bos_id: Option<i32>,
+    /// 2 if it is missing, and negative if there is no such token.
+    #[prost(int32, optional, tag = "42")]
+    pub(super) eos_id: Option<i32>,
 }
 
 /// `NormalizerSpec`. The flags are true where they are missing.

@@ -144,6 +144,18 @@ fn set(bytes: &mut [u8], key: &str, value: &[u8]) {
     bytes[begin..begin + value.len()].copy_from_slice(value);
 }
 
+/// Adds a key before all others, and another that nobody reads, with which the tensors stay aligned.
+fn with_key(bytes: &mut Vec<u8>, key: &str, kind: u32, value: &[u8]) {
+    let entry = |key: &str, kind: u32, value: &[u8]| [&text(key), &kind.to_le_bytes()[..], value].concat();
+    let added = entry(key, kind, value);
+    let filled = added.len() + entry(&format!("filler.{key}"), TEXT, &text("")).len();
+    let filler = "x".repeat(filled.next_multiple_of(32) - filled);
+    let added = [added, entry(&format!("filler.{key}{filler}"), TEXT, &text(""))].concat();
+    bytes.splice(24..24, added);
+    let keys = u64::from_le_bytes(bytes[16..24].try_into().unwrap()) + 2;
+    bytes[16..24].copy_from_slice(&keys.to_le_bytes());
+}
+
 #[test]
 fn the_file_that_the_faults_are_made_from_is_sound() {
     let (_folder, path, error) = load(&File::sound().bytes());
@@ -349,6 +361,34 @@ fn a_setting_that_is_not_known_is_refused() {
         "llama.gguf",
         |bytes| rename(bytes, "llama.attention.head_count_kv"),
         &["key `llama.attention.head_count_k~` is 4", "only keys known for the architecture `llama`"],
+    );
+}
+
+/// Files for embeddings and rerankers have them.
+#[test]
+fn settings_of_what_is_made_of_the_states_are_not_refused() {
+    let labels = [&TEXT.to_le_bytes()[..], &2_u64.to_le_bytes(), &text("yes"), &text("no")].concat();
+    let mut bytes = std::fs::read(fixture::folder("gguf/qwen3.gguf")).unwrap();
+    with_key(&mut bytes, "qwen3.pooling_type", U32, &3_u32.to_le_bytes());
+    with_key(&mut bytes, "qwen3.classifier.output_labels", LIST, &labels);
+    with_key(&mut bytes, "qwen3.attention.causal", FLAG, &[1]);
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("model.gguf");
+    std::fs::write(&path, bytes).unwrap();
+    let load = |path: &Path| {
+        let origin = Origin::of_folder(path);
+        Model::load(origin, FloatFormat::F32, &inject_testing::any_device()).unwrap().decoder
+    };
+    let [found, expected] = [path, fixture::folder("gguf/qwen3.gguf")].map(|path| load(&path));
+    assert_eq!(found.config(), expected.config());
+}
+
+#[test]
+fn attention_to_later_tokens_is_refused() {
+    bad_key(
+        "qwen3.gguf",
+        |bytes| with_key(bytes, "qwen3.attention.causal", FLAG, &[0]),
+        &["key `qwen3.attention.causal` is false, expected true: attention to later tokens"],
     );
 }
 

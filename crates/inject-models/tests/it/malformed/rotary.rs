@@ -92,15 +92,56 @@ fn longrope_factors_that_are_not_positive_are_refused() {
 }
 
 #[test]
-fn a_share_of_rotating_coordinates_that_is_odd_or_outside_the_head_is_refused() {
-    // Heads of 16 coordinates: 3 of them, none, and 24.
-    for share in [0.2, 0.0, 1.5, -1.0] {
+fn a_share_of_rotating_coordinates_that_is_outside_the_head_is_refused() {
+    // Heads of 16 coordinates: none of them, and 24.
+    for share in [0.0, 1.5, -1.0, 1e300] {
         let checkpoint = Checkpoint::copy_of("phi4").with_key("partial_rotary_factor", share);
         checkpoint.bad_key(
             "rope_scaling.partial_rotary_factor",
             &json!(share).to_string(),
             "a share of the 16 coordinates",
         );
+    }
+}
+
+#[test]
+fn a_head_without_room_for_the_last_pair_is_refused() {
+    // 15 of 15 coordinates would rotate as 16. 13 rotate as 14.
+    let with = |share: f64| {
+        Checkpoint::copy_of("gpt-neox").with_key("hidden_size", 60).with_key("rotary_pct", share)
+    };
+    with(1.0).bad_key(
+        "rope_parameters.partial_rotary_factor",
+        "1.0",
+        "leaves room for pairs; this one is 15",
+    );
+    let config = std::fs::read_to_string(with(0.9).path("config.json")).unwrap();
+    let config = inject_models::DecoderConfig::parse(&config).unwrap();
+    let rotary = config.blocks[0].attention.rotary.as_ref().unwrap();
+    assert_eq!((rotary.rotary_dim, rotary.pairs()), (13, 7));
+}
+
+/// transformers' classes of these families rotate whole heads, whatever the share.
+#[test]
+fn a_share_of_rotating_coordinates_is_refused_where_whole_heads_rotate() {
+    for (case, key, named) in [
+        ("llama", "partial_rotary_factor", "rope_parameters.partial_rotary_factor"),
+        ("llama-linear", "rope_scaling.partial_rotary_factor", "rope_scaling.partial_rotary_factor"),
+        ("mistral", "partial_rotary_factor", "rope_parameters.partial_rotary_factor"),
+        ("qwen2", "partial_rotary_factor", "rope_parameters.partial_rotary_factor"),
+        ("qwen3", "rope_parameters.partial_rotary_factor", "rope_parameters.partial_rotary_factor"),
+        ("gemma2", "partial_rotary_factor", "rope_parameters.partial_rotary_factor"),
+        (
+            "gemma3",
+            "rope_parameters.full_attention.partial_rotary_factor",
+            "rope_parameters.full_attention.partial_rotary_factor",
+        ),
+        ("smollm3", "partial_rotary_factor", "rope_parameters.partial_rotary_factor"),
+        ("olmo2", "partial_rotary_factor", "rope_parameters.partial_rotary_factor"),
+    ] {
+        let with = |share: f64| Checkpoint::copy_of(case).with_key(key, share);
+        with(0.5).bad_key(named, "0.5", "1: other values mean a rotation of a part of each head");
+        with(1.0).load().unwrap();
     }
 }
 

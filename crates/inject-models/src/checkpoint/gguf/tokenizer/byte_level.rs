@@ -81,7 +81,7 @@ pub(super) fn parts(vocabulary: &Vocabulary<'_>) -> Result<(Parts, bool), ModelE
     let merges = merges(vocabulary)?;
     let model =
         BPE::builder().vocab_and_merges(vocabulary.table()?, merges).ignore_merges(cutting.ignore_merges);
-    let (normalizer, pre_tokenizer) = cutting.cuts.describe();
+    let (normalizer, pre_tokenizer) = cutting.cuts.describe(false);
     let parts = Parts {
         algorithm: Algorithm::Bpe(Box::new(model)),
         normalizer,
@@ -127,7 +127,7 @@ mod tests {
         for (name, expected) in cuts {
             let expected: Vec<Vec<String>> = serde_json::from_value(expected).unwrap();
             let cutting = CUTTINGS.iter().find(|cutting| cutting.names.contains(&name.as_str())).unwrap();
-            let (_, description) = cutting.cuts.describe();
+            let (_, description) = cutting.cuts.describe(false);
             let pre_tokenizer: PreTokenizerWrapper = serde_json::from_value(description).unwrap();
             for (text, expected) in texts.iter().zip(expected) {
                 let mut string = PreTokenizedString::from(text.as_str());
