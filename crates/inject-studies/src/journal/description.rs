@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use inject_sipit::{models::Decoder, states::durable::JsonLines};
-use serde_json::{Map, Value, json};
+use inject_sipit::{
+    models::{Circumstances, Decoder},
+    states::durable::JsonLines,
+};
+use serde_json::{Map, Value};
 
 use crate::name::StudyName;
-
-/// The fields of a description that older versions did not record.
-const ADDED_LATER: [&str; 2] = ["weights_held_as", "instructions"];
 
 /// The name of a study, and everything on which its results depend.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -31,17 +31,10 @@ impl Description {
         }
     }
 
-    /// Adds the circumstances on which the rounding of states depends: the lanes of `decoder`, the form of its weights, and the
-    /// instructions of the CPU. Results computed in different circumstances must not be mixed.
+    /// Adds the circumstances on which the rounding of the decoder's states depends. Results computed in different ones must not be
+    /// mixed.
     pub fn computed_by(mut self, decoder: &Decoder) -> Self {
-        let circumstances = json!({
-            "lanes": decoder.lanes(),
-            "weights_held_as": decoder.weights_held_as(),
-            "instructions": decoder.instructions(),
-        });
-        if let Value::Object(circumstances) = circumstances {
-            self.dependencies.extend(circumstances);
-        }
+        self.dependencies.extend(decoder.circumstances().to_fields());
         self
     }
 
@@ -49,8 +42,7 @@ impl Description {
     pub(crate) fn as_recorded_in(&self, journal: &Path) -> Self {
         let mut about = self.clone();
         if let Ok(Some(found)) = JsonLines::header::<Description>(journal) {
-            let is_known = |name: &str| !ADDED_LATER.contains(&name) || found.dependencies.contains_key(name);
-            about.dependencies.retain(|name, _| is_known(name));
+            Circumstances::leave_out_unrecorded(&mut about.dependencies, &found.dependencies);
         }
         about
     }
@@ -66,6 +58,7 @@ mod tests {
     use std::num::NonZeroUsize;
 
     use inject_sipit::models::{FloatFormat, Hold, Model, Origin, Precision};
+    use serde_json::json;
 
     use super::*;
 
@@ -89,7 +82,7 @@ mod tests {
         let decoder = inject_testing::models::model("gpt2", &inject_testing::any_device()).decoder;
         let of = |lanes| {
             let decoder = decoder.clone().with_lanes(NonZeroUsize::new(lanes).unwrap());
-            Description::new(StudyName::Lengths, serde_json::json!({})).computed_by(&decoder)
+            Description::new(StudyName::Lengths, json!({})).computed_by(&decoder)
         };
         assert_eq!(of(2), of(2));
         assert_ne!(of(2), of(3));
