@@ -125,6 +125,12 @@ fn shares_of_an_inversion_are_merged_into_the_results_of_one_process() {
     let unfinished = share.lines().take(4).map(|line| format!("{line}\n")).collect::<String>();
     fs::write(dir.join("unfinished.jsonl"), unfinished).unwrap();
     no("2-1.jsonl unfinished.jsonl", &["unfinished.jsonl is unfinished", "3 of the 12 prompts of share 2/2"]);
+    for (prompts, part) in [("13", "share 2/2 ends before number 25"), ("18446744073709551615", "not a file of results")] {
+        let hostile = share.replacen("\"prompts\":12", &format!("\"prompts\":{prompts}"), 1);
+        assert_ne!(hostile, share);
+        fs::write(dir.join("hostile.jsonl"), hostile).unwrap();
+        no("2-1.jsonl hostile.jsonl", &["hostile.jsonl", part]);
+    }
     // A policy that draws by the number of the prompt.
     let random = "invert --states states --policy random --max-candidates 50 --max-seconds 3600 --out";
     run(dir, &format!("{random} random.jsonl"));
