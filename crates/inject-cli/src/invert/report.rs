@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use inject_sipit::{
     Acceptance, Inversion, PolicyChoice,
+    inversion::Cost,
     models::{Model, Tap},
 };
 use serde::{Deserialize, Serialize};
@@ -83,12 +84,13 @@ pub(crate) struct Recovered {
     pub(super) seconds: Option<f64>,
     /// Candidates whose states were compared with the given states.
     pub(super) candidates_tested: usize,
-    /// The cost of each stage: drafts, sources of candidates, scan, and so on.
+    /// The cost of each stage: drafts, sources of candidates, scan, and so on. In a file of results without the calibration, which is
+    /// measured once for all prompts.
     pub(super) cost: BTreeMap<String, StageReport>,
 }
 
 impl Recovered {
-    /// Creates the report of an inversion without its times, compared with the prompt if that is known.
+    /// Creates the report of an inversion as far as it depends on the states alone, compared with the prompt if that is known.
     pub(super) fn new(model: &Model, inversion: &Inversion, prompt: Option<&[u32]>) -> Result<Self, Failure> {
         let positions: Vec<PositionReport> = inversion.positions.iter().map(PositionReport::new).collect();
         let token_ids: Vec<Option<u32>> = positions.iter().map(|row| row.token_id).collect();
@@ -118,17 +120,19 @@ impl Recovered {
             candidates_tested: inversion.candidates_tested(),
             cost: stages(inversion),
         }
-        .without_seconds())
+        .of_states_alone())
     }
 
-    /// The part that depends on the states alone, and not on the time that their inversion took.
-    pub(super) fn without_seconds(self) -> Self {
+    /// The part that depends on the states alone: neither on the time that their inversion took, nor on the prompts before it, which may
+    /// have paid for the calibration.
+    pub(super) fn of_states_alone(mut self) -> Self {
+        self.cost.remove(Cost::CALIBRATION);
         let cost = self.cost.into_iter().map(|(name, stage)| (name, stage.without_seconds()));
         Recovered { seconds: None, cost: cost.collect(), ..self }
     }
 
-    /// Adds the time that the inversion took, and that of each of its stages.
-    pub(super) fn with_seconds(self, inversion: &Inversion, seconds: f64) -> Self {
+    /// Adds the time that the inversion took, and the whole cost of its stages.
+    pub(super) fn of_single(self, inversion: &Inversion, seconds: f64) -> Self {
         Recovered { seconds: Some(seconds), cost: stages(inversion), ..self }
     }
 

@@ -63,7 +63,7 @@ pub(super) fn run(options: &Options) -> Result<Outcome, Failure> {
     calibrations::write(options, &model, &inverter)?;
 
     let recovered = Recovered::new(&model, &inversion, prompt.as_deref())?
-        .with_seconds(&inversion, seconds)
+        .of_single(&inversion, seconds)
         .with_likely_cause(acceptance, tap);
     let likely_cause = LikelyCause::of_missing(&recovered, target.missing()).or(recovered.likely_cause);
     let recovered = Recovered { order, likely_cause, ..recovered };
