@@ -4,6 +4,7 @@
 
 mod bundled_model;
 mod depth;
+mod divisions;
 mod dumps;
 mod endings;
 mod error_chains;
