@@ -1,9 +1,12 @@
-//! Whether a model fits into memory.
+//! Whether a model and its prompts fit into memory.
 
 use std::{fs, path::Path};
 
 use burn::tensor::Device;
-use inject_sipit::models::{Decoder, DecoderConfig, Hold, Model, Origin, Precision};
+use inject_sipit::{
+    models::{Decoder, DecoderConfig, Hold, Model, Origin, Precision},
+    states::prompts::MAX_FILE_BYTES,
+};
 
 use crate::{number, outcome::Failure, output::note};
 
@@ -23,6 +26,13 @@ pub(super) fn is_ample(folder: &Path) -> bool {
     let config = DecoderConfig::read(&folder.join("config.json")).ok();
     let weights = config.map(|config| 4 * config.n_parameters() as u64);
     weights.zip(available()).is_none_or(|(weights, available)| weights <= available / 2)
+}
+
+/// Returns the bytes that the ids of prompts may take: half of the memory that is free. A small file can stand for many prompts, in a
+/// format that compresses.
+pub(crate) fn for_prompts() -> usize {
+    let free = available().and_then(|available| usize::try_from(available / 2).ok());
+    free.unwrap_or(0).max(MAX_FILE_BYTES)
 }
 
 /// Checks that the weights of a model fit into memory as they are to be held. What cannot be found out is left to the loader.

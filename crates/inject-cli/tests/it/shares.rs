@@ -39,7 +39,7 @@ fn kill_in_mid_run(dir: &Path, arguments: &str, results: &Path, begun: &dyn Fn(&
             sleep(Duration::from_millis(1));
         }
         child.kill().unwrap();
-        if child.wait().unwrap().code().is_none() {
+        if !child.wait().unwrap().success() {
             return;
         }
         let removed = if results.is_dir() { fs::remove_dir_all(results) } else { fs::remove_file(results) };
