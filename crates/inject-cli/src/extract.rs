@@ -226,9 +226,9 @@ impl Prompts {
             }
             bytes += size_of_val(ids.as_slice()) + size_of::<Vec<u32>>();
             if bytes > most {
-                let (found, most) = (number::count(prompts.ids.len()), number::bytes(most as u64));
+                let (found, most) = (counted(prompts.ids.len() + 1, "prompt"), number::bytes(most as u64));
                 return Err(Failure::new(format!(
-                    "the ids of the prompts after the first {found} exceed {most}, half of the memory that is free"
+                    "the ids of {found} take more than {most}, half of the memory that is free"
                 )));
             }
             prompts.ids.push(ids);
@@ -277,7 +277,7 @@ mod tests {
         let bytes: usize = whole.ids.iter().map(|ids| 4 * ids.len() + size_of::<Vec<u32>>()).sum();
         assert_eq!(read(bytes).unwrap().ids, whole.ids);
         let refused = read(bytes - 1).map(|prompts| prompts.ids).unwrap_err().to_string();
-        assert!(refused.contains("after the first 1 exceed"), "{refused}");
+        assert!(refused.contains("the ids of 2 prompts take more than"), "{refused}");
     }
 
     #[test]

@@ -17,6 +17,8 @@ mod read_only;
 mod reads;
 mod refusals;
 mod rows;
+#[cfg(unix)]
+mod schedulers;
 mod schema;
 mod shares;
 mod store;

@@ -59,7 +59,7 @@ fn backwards(of: usize, name: &str) -> String {
 }
 
 #[track_caller]
-fn assert_same_store(dir: &Path, found: &str, expected: &str) {
+pub(crate) fn assert_same_store(dir: &Path, found: &str, expected: &str) {
     let names = |store: &str| {
         let entries = fs::read_dir(dir.join(store)).unwrap().map(|entry| entry.unwrap().file_name());
         let mut names: Vec<_> = entries.collect();
