@@ -17,7 +17,7 @@ fn page(dir: &Path, model: &Path) -> String {
         .replace("/shared/", &format!("{}/", dir.display()))
 }
 
-/// What is between two marks. The lines of a string in YAML are joined by spaces.
+/// Returns the text between two marks.
 fn between<'a>(text: &'a str, begin: &str, end: &str) -> &'a str {
     let (_, rest) = text.split_once(begin).unwrap();
     rest.split_once(end).unwrap().0
@@ -67,18 +67,21 @@ fn the_lines_for_schedulers_do_what_the_page_says() {
     merged_by(between(&page, "--wrap '", "'"));
 
     let mut pods = page.split("command: [sh, -c, '").skip(1).map(|rest| rest.split_once("']").unwrap().0);
-    let extraction = pods.next().unwrap().replace("\n", " ");
+    // YAML joins the lines of a text by spaces.
+    let extraction = pods.next().unwrap().replace('\n', " ");
     for pod in [0, 1] {
         assert_eq!(shell(dir, &extraction, ("JOB_COMPLETION_INDEX", pod)), Some(0), "{extraction}");
     }
-    merged_by(&format!("inject extract --merge share-* --out states"));
+    merged_by("inject extract --merge share-* --out states");
 
-    // Prompts that are not recovered are an outcome, and another error is none.
-    let inversion = pods.next().unwrap().replace("\n", " ").replace(".jsonl", ".jsonl --policy random --max-candidates 1");
-    let run = || shell(dir, &inversion, ("JOB_COMPLETION_INDEX", 0));
-    assert_eq!(run(), Some(1), "there is no store");
+    // Prompts that are not recovered are an outcome, and a store that is missing is an error.
+    let inversion = pods.next().unwrap().replace('\n', " ");
+    let inversion = inversion.replace(".jsonl", ".jsonl --policy random --max-candidates 1");
+    // Of one prompt, the first share is empty.
+    let run = || shell(dir, &inversion, ("JOB_COMPLETION_INDEX", 1));
+    assert_eq!(run(), Some(1), "{inversion}");
     fs::write(dir.join("prompts.jsonl"), "5,6,7\n").unwrap();
     succeed(dir, &format!("{extract} --positions all --out states"));
     assert_eq!(run(), Some(0), "{inversion}");
-    assert_eq!(fs::read_to_string(dir.join("share-1.jsonl")).unwrap().lines().count(), 2);
+    assert_eq!(fs::read_to_string(dir.join("share-2.jsonl")).unwrap().lines().count(), 2);
 }
