@@ -21,7 +21,10 @@ fn extract(dir: &Path, model: &str, store: &str, lens: impl Iterator<Item = u64>
         writeln!(prompts, "{}", ids.join(",")).unwrap();
     }
     fs::write(dir.join("prompts.jsonl"), prompts).unwrap();
-    succeed(dir, &format!("extract {model} --prompt-ids prompts.jsonl --taps block-1 --positions all --out {store}"));
+    succeed(
+        dir,
+        &format!("extract {model} --prompt-ids prompts.jsonl --taps block-1 --positions all --out {store}"),
+    );
 }
 
 #[test]

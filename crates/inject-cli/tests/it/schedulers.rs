@@ -37,7 +37,8 @@ fn shell(dir: &Path, line: &str, (variable, value): (&str, usize)) -> Option<i32
 fn the_lines_for_schedulers_do_what_the_page_says() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures/llama-bf16-shards");
+    let model =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures/llama-bf16-shards");
     let page = page(dir, &model);
     // Two blocks of prompts.
     let ids: String = (0..1100).map(|i| format!("{},{},7\n", i % 90, 1 + i / 90)).collect();

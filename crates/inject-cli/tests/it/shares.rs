@@ -21,8 +21,7 @@ fn run_shares(dir: &Path, of: usize, command: &str, results: &str, begun: &dyn F
     };
     let killed = of / 2 + 1;
     let others = (1..=of).filter(|&number| number != killed);
-    let others: Vec<(usize, Child)> =
-        others.map(|number| (number, start(dir, &arguments(number)))).collect();
+    let others: Vec<(usize, Child)> = others.map(|number| (number, start(dir, &arguments(number)))).collect();
     kill_in_mid_run(dir, &arguments(killed), &dir.join(results.replace("{}", &killed.to_string())), begun);
     for (number, mut child) in others {
         assert!(child.wait().unwrap().success(), "share {number} of {of}");
@@ -143,7 +142,9 @@ fn shares_of_an_inversion_are_merged_into_the_results_of_one_process() {
     let unfinished = share.lines().take(4).map(|line| format!("{line}\n")).collect::<String>();
     fs::write(dir.join("unfinished.jsonl"), unfinished).unwrap();
     no("2-1.jsonl unfinished.jsonl", &["unfinished.jsonl is unfinished", "3 of the 12 prompts of share 2/2"]);
-    for (prompts, part) in [("13", "share 2/2 ends before number 25"), ("18446744073709551615", "not a file of results")] {
+    for (prompts, part) in
+        [("13", "share 2/2 ends before number 25"), ("18446744073709551615", "not a file of results")]
+    {
         let hostile = share.replacen("\"prompts\":12", &format!("\"prompts\":{prompts}"), 1);
         assert_ne!(hostile, share);
         fs::write(dir.join("hostile.jsonl"), hostile).unwrap();

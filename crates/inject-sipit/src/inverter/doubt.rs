@@ -91,7 +91,11 @@ impl Recovery<'_, '_> {
         let calibration = inversion.cost.stages().get(Cost::CALIBRATION).copied().unwrap_or_default();
         let states: usize = inversion.cost.stages().values().map(|stage| stage.states).sum();
         let cost = &mut self.comparison.cost;
-        cost.stage("factor").add_states(states - calibration.states, 1.0, seconds - calibration.testing_seconds);
+        cost.stage("factor").add_states(
+            states - calibration.states,
+            1.0,
+            seconds - calibration.testing_seconds,
+        );
         if calibration.states > 0 {
             cost.stage(Cost::CALIBRATION).add_states(calibration.states, 0.0, calibration.testing_seconds);
         }

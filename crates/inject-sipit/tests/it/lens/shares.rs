@@ -49,7 +49,8 @@ fn any_division_of_the_vocabulary_in_any_order_gives_the_bytes_of_one_run() {
             let before = fs::read(&paths[again]).unwrap();
             make(order[again]);
             assert!(fs::read(&paths[again]).unwrap() == before, "share {again} of {of} differs");
-            let shares: Vec<_> = shuffled(paths, &mut numbers).iter().map(|path| LensShare::load(path).unwrap()).collect();
+            let shares: Vec<_> =
+                shuffled(paths, &mut numbers).iter().map(|path| LensShare::load(path).unwrap()).collect();
             let merged = builder.build_from(&shares, &decoder, HASH, &mut silent).unwrap();
             assert!(files(&merged, folder) == whole, "{of} shares, {first:?}");
         }
