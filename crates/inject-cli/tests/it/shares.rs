@@ -277,6 +277,10 @@ fn shares_of_the_pairs_are_merged_into_the_study_of_one_process() {
     succeed(dir, &format!("{study} missing --merge 7-2/corpus.jsonl 7-5/corpus.jsonl"));
     assert_eq!(result("missing"), result("whole"));
     let other = "study collisions --count 300 --taps block-1,block-3 --minima-only --tiles 5 --states states";
-    let merge = format!("{other} --out other --merge 2-1/corpus.jsonl");
-    refused(dir, &merge.split(' ').collect::<Vec<_>>(), 1, &["2-1/corpus.jsonl", "tiles"]);
+    let no = |command: &str, part: &str| {
+        let merge = format!("{command} other --merge 2-1/corpus.jsonl");
+        refused(dir, &merge.split(' ').collect::<Vec<_>>(), 1, &["2-1/corpus.jsonl", part]);
+    };
+    no(&format!("{other} --out"), "tiles");
+    no(&study.replace("--out", "--memory 512 --out"), "memory_budget");
 }

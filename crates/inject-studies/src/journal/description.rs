@@ -10,6 +10,9 @@ use serde_json::{Map, Value};
 
 use crate::name::StudyName;
 
+/// The field of the memory budget, which older versions did not record.
+const MEMORY: &str = "memory_budget";
+
 /// The name of a study, and everything on which its results depend.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Description {
@@ -38,11 +41,21 @@ impl Description {
         self
     }
 
+    /// Adds the memory that a batch or a search may use, in bytes. It decides which prompts are computed together, which changes states by
+    /// rounding, and the number of distances that a search computes directly.
+    pub fn within_memory(mut self, bytes: usize) -> Self {
+        self.dependencies.insert(MEMORY.to_owned(), bytes.into());
+        self
+    }
+
     /// Returns the description as the version that began a journal recorded it: without the fields that it did not know.
     pub(crate) fn as_recorded_in(&self, journal: &Path) -> Self {
         let mut about = self.clone();
         if let Ok(Some(found)) = JsonLines::header::<Description>(journal) {
             Circumstances::leave_out_unrecorded(&mut about.dependencies, &found.dependencies);
+            if !found.dependencies.contains_key(MEMORY) {
+                about.dependencies.remove(MEMORY);
+            }
         }
         about
     }

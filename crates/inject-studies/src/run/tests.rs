@@ -10,7 +10,7 @@ use crate::name::StudyName;
 
 fn about(seed: u32) -> Description {
     let circumstances = json!({ "seed": seed, "weights_held_as": "f32", "instructions": "avx2" });
-    Description::new(StudyName::Lengths, circumstances)
+    Description::new(StudyName::Lengths, circumstances).within_memory(1 << 20)
 }
 
 /// Halves the numbers below 9, those of a share, in a journal at `path`.
@@ -127,6 +127,15 @@ fn a_merge_that_is_refused_begins_no_journal() {
 }
 
 #[test]
+fn a_journal_of_another_memory_budget_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    halves(&at("share"), Share::new(0, 2).unwrap(), &[], &about(1)).unwrap();
+    let error = halves(&at("share"), Share::WHOLE, &[], &about(1).within_memory(1 << 21)).unwrap_err();
+    assert!(error.to_string().contains("memory_budget = 1048576, now 2097152"), "{error}");
+}
+
+#[test]
 fn a_journal_without_the_form_of_the_weights_is_continued_and_not_mixed_with_one_that_has_it() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
@@ -134,7 +143,7 @@ fn a_journal_without_the_form_of_the_weights_is_continued_and_not_mixed_with_one
     halves(&at("old"), Share::new(0, 2).unwrap(), &[], &old).unwrap();
     halves(&at("new"), Share::new(1, 2).unwrap(), &[], &about(1)).unwrap();
     let stored = json!({ "seed": 1, "weights_held_as": "stored", "instructions": "avx2" });
-    let stored = Description::new(StudyName::Lengths, stored);
+    let stored = Description::new(StudyName::Lengths, stored).within_memory(1 << 20);
     halves(&at("stored"), Share::new(1, 2).unwrap(), &[], &stored).unwrap();
     assert_eq!(halves(&at("old"), Share::new(0, 2).unwrap(), &[], &about(1)).unwrap().len(), 5);
     assert_eq!(halves(&at("merged"), Share::new(0, 2).unwrap(), &[&at("old")], &about(1)).unwrap().len(), 5);
