@@ -3,6 +3,7 @@
 
     python3 docs/laboratory/scale_costs.py            prints the tables in Markdown
     python3 docs/laboratory/scale_costs.py --write    writes them into docs/scale.md, between its marks
+    python3 docs/laboratory/scale_costs.py --check    fails if docs/scale.md has others
 
 Everything is computed from the shapes of the models and the measured rates below.
 """
@@ -93,14 +94,20 @@ def table(count):
 
 def main():
     text = "\n\n".join(table(count) for count in PROMPTS)
-    if sys.argv[1:] != ["--write"]:
+    if not sys.argv[1:]:
         print(text)
         return
+    if sys.argv[1:] not in (["--write"], ["--check"]):
+        sys.exit(__doc__)
     path = pathlib.Path(__file__).parent.parent / "scale.md"
     begin, end = "<!-- costs: begin -->\n", "<!-- costs: end -->"
     page = path.read_text()
     before, rest = page.split(begin)
-    path.write_text(before + begin + text + "\n" + end + rest.split(end)[1])
+    written = before + begin + text + "\n" + end + rest.split(end)[1]
+    if sys.argv[1] == "--write":
+        path.write_text(written)
+    elif page != written:
+        sys.exit("docs/scale.md has other tables: run docs/laboratory/scale_costs.py --write")
 
 
 if __name__ == "__main__":

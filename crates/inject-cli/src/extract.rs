@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args};
 use inject_prompts::Generator;
 use inject_sipit::{
-    models::{Bos, FloatFormat, Progress},
+    models::{Bos, FloatFormat, Progress, Tokenizer},
     states::{
         Extraction, Share, extract_share_to_store, extract_to_store,
-        prompts::read_ids,
+        prompts::{PromptError, read_ids_within},
         store::{self, BosPolicy, Positions, Store, StoreSpec},
     },
 };
@@ -16,7 +16,7 @@ use inject_sipit::{
 use crate::{
     interrupt,
     number::{self, counted},
-    options::{LoadedModel, Megabytes, ModelOptions, OutputFolder, TapsOption, prompts::open_prompts},
+    options::{LoadedModel, Megabytes, ModelOptions, OutputFolder, TapsOption, prompts::open_prompts, room},
     outcome::{Failure, Outcome},
     output::{note, say},
     progress::Meter,
@@ -188,8 +188,9 @@ struct Prompts {
 impl Prompts {
     fn read(options: &Options, model: &LoadedModel) -> Result<Self, Failure> {
         let Source { prompts, field, prompt_ids, text, ids, generate, prompt_seed } = &options.source;
+        let most = room::for_prompts();
         let given = match prompt_ids {
-            Some(path) => Some(read_ids(path)?),
+            Some(path) => Some(read_ids_within(path, most)?),
             None => {
                 Some(ids.iter().map(|ids| ids.0.clone()).collect()).filter(|ids: &Vec<_>| !ids.is_empty())
             }
@@ -197,22 +198,42 @@ impl Prompts {
         if let Some(ids) = given {
             return Ok(Prompts { ids, bos: BosPolicy::AsGiven, bos_added: false });
         }
-        let texts = match (prompts, generate) {
-            (Some(path), _) => open_prompts(path, field.as_deref())?.read_all()?,
-            (None, Some(count)) => Generator::new(*prompt_seed).take(*count).collect(),
-            (None, None) => text.clone(),
+        // One after another, because many texts take more memory than their ids.
+        let texts: Box<dyn Iterator<Item = Result<String, PromptError>>> = match (prompts, generate) {
+            (Some(path), _) => Box::new(open_prompts(path, field.as_deref())?),
+            (None, Some(count)) => Box::new(Generator::new(*prompt_seed).take(*count).map(Ok)),
+            (None, None) => Box::new(text.iter().cloned().map(Ok)),
         };
-        let tokenizer = model.tokenizer()?;
-        let encode = |text: &String| tokenizer.encode(text, options.bos);
-        let ids = texts.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
-        // The same for every text, so the first one tells.
-        let bos_added = match (texts.first(), ids.first()) {
-            (Some(text), Some(ids)) => {
-                tokenizer.begins_with_bos(ids) && tokenizer.encode(text, Bos::No)? != *ids
+        Self::encoded(texts, model.tokenizer()?, options.bos, most)
+    }
+
+    /// Encodes texts. Their ids may take `most` bytes.
+    fn encoded(
+        texts: impl Iterator<Item = Result<String, PromptError>>,
+        tokenizer: &Tokenizer,
+        bos: Bos,
+        most: usize,
+    ) -> Result<Self, Failure> {
+        let mut prompts = Prompts { ids: Vec::new(), bos: bos.into(), bos_added: false };
+        let mut bytes = 0;
+        for text in texts {
+            let text = text?;
+            let ids = tokenizer.encode(&text, bos)?;
+            if prompts.ids.is_empty() {
+                // The same for every text, so the first one tells.
+                prompts.bos_added =
+                    tokenizer.begins_with_bos(&ids) && tokenizer.encode(&text, Bos::No)? != ids;
             }
-            _ => false,
-        };
-        Ok(Prompts { ids, bos: options.bos.into(), bos_added })
+            bytes += size_of_val(ids.as_slice()) + size_of::<Vec<u32>>();
+            if bytes > most {
+                let (found, most) = (counted(prompts.ids.len() + 1, "prompt"), number::bytes(most as u64));
+                return Err(Failure::new(format!(
+                    "the ids of {found} take more than {most}, half of the memory that is free"
+                )));
+            }
+            prompts.ids.push(ids);
+        }
+        Ok(prompts)
     }
 }
 
@@ -242,6 +263,22 @@ fn summary(store: &Store) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{device::DeviceKind, options::DeviceOptions};
+
+    #[test]
+    fn texts_are_encoded_as_far_as_their_ids_fit_into_memory() {
+        let model = DeviceOptions { device: DeviceKind::first() }.load_bundled().unwrap();
+        let read = |most: usize| {
+            let texts = ["One text.", "Another one."].map(|text| Ok(text.to_owned()));
+            Prompts::encoded(texts.into_iter(), model.tokenizer().unwrap(), Bos::Auto, most)
+        };
+        let whole = read(usize::MAX).unwrap();
+        assert_eq!(whole.ids.len(), 2);
+        let bytes: usize = whole.ids.iter().map(|ids| 4 * ids.len() + size_of::<Vec<u32>>()).sum();
+        assert_eq!(read(bytes).unwrap().ids, whole.ids);
+        let refused = read(bytes - 1).map(|prompts| prompts.ids).unwrap_err().to_string();
+        assert!(refused.contains("the ids of 2 prompts take more than"), "{refused}");
+    }
 
     #[test]
     fn ids_are_numbers_between_commas() {

@@ -94,7 +94,7 @@ pub(crate) struct Options {
 }
 
 /// The options of an inversion, which have no effect on a merge.
-const MADE_BEFORE: [&str; 24] = [
+const MADE_BEFORE: [&str; 26] = [
     "tap",
     "text",
     "ids",
@@ -118,7 +118,9 @@ const MADE_BEFORE: [&str; 24] = [
     "model",
     "adapter",
     "tokenizer",
+    "hold",
     "device",
+    "calibrations",
 ];
 
 /// Where the states come from. What `requires` is waived where the required option conflicts with one that is given, so options of

@@ -6,7 +6,7 @@ pub(crate) mod model;
 pub(crate) mod out;
 pub(crate) mod policy;
 pub(crate) mod prompts;
-mod room;
+pub(crate) mod room;
 pub(crate) mod study;
 pub(crate) mod taps;
 

@@ -9,6 +9,7 @@ mod block;
 mod by_head;
 mod cache;
 mod check;
+mod circumstances;
 mod ends;
 mod extend;
 mod feed_forward;
@@ -29,7 +30,6 @@ mod pool;
 mod pull_back;
 mod quantise;
 mod rotary;
-mod rounding;
 mod rows;
 mod rowwise;
 mod save;
@@ -58,12 +58,12 @@ use self::{
 };
 pub use self::{
     cache::PrefixCache,
+    circumstances::{Circumstances, Instructions, WeightsHeldAs},
     extend::Alternative,
     forward::{Forward, Logits},
     full_precision::rounds_products,
     held::PassBytes,
     map::Matrix,
-    rounding::{Instructions, WeightsHeldAs},
 };
 pub(crate) use self::{
     mapped::{Layout as MappedLayout, Mapped, Segment},

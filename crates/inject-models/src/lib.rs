@@ -84,8 +84,8 @@ pub use burn;
 pub use self::{
     config::DecoderConfig,
     decoder::{
-        Alternative, Decoder, Forward, Instructions, Logits, Matrix, PassBytes, PrefixCache, WeightsHeldAs,
-        rounds_products,
+        Alternative, Circumstances, Decoder, Forward, Instructions, Logits, Matrix, PassBytes, PrefixCache,
+        WeightsHeldAs, rounds_products,
     },
     error::{ConfigProblem, ModelError},
     families::Family,

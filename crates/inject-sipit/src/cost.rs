@@ -26,6 +26,7 @@ pub struct StageCost {
 /// - `prefix`: the keys and values of settled tokens that no draft had computed,
 /// - `noise`: candidates computed again in other shapes, to measure the distance between two computations of them; and the whole
 ///   measurement of noise for a prompt whose length changes the model's computation (LongRoPE),
+/// - `calibration`: the noise of a producer, which an inverter measures once, at the first prompt that needs it,
 /// - `factor` and `tap`: the search for a factor of all states, and for another tap, where nothing fits the first state.
 ///
 /// A source's own computation, such as the pass that gives a prior its logits, counts as time for choosing and not as states.
@@ -50,6 +51,9 @@ impl StageCost {
 }
 
 impl Cost {
+    /// The name of the stage that an inverter computes once for all its prompts. It is in the cost of the first prompt that needs it.
+    pub const CALIBRATION: &'static str = "calibration";
+
     /// Returns the stages by name.
     pub fn stages(&self) -> &BTreeMap<&'static str, StageCost> {
         &self.stages

@@ -46,5 +46,5 @@ mod table;
 mod values;
 
 pub use error::{PromptError, PromptProblem};
-pub use ids::read_ids;
+pub use ids::{read_ids, read_ids_within};
 pub use reader::{MAX_FILE_BYTES, Prompts, read_prompts};

@@ -185,4 +185,5 @@ pub fn corpus(
 fn description(store: &Store, options: &TapOptions) -> Description {
     let states = store.manifest().without_noise();
     Description::new(StudyName::Corpus, serde_json::json!({ "states": states, "options": options }))
+        .within_memory(options.memory_budget)
 }

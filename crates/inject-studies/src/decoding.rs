@@ -145,7 +145,8 @@ pub fn decoding(
             "options": options,
         }),
     )
-    .computed_by(decoder);
+    .computed_by(decoder)
+    .within_memory(options.memory_budget);
     let device = decoder.device();
     let projections: Vec<Projection> = options
         .dimensions

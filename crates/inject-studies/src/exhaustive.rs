@@ -42,7 +42,8 @@ pub struct ExhaustiveOptions {
     pub sampled_pairs: u64,
     /// Whether extensions of different prompts are compared too.
     pub scope: Scope,
-    /// The memory that one batch or one search may use, in bytes. No result depends on it.
+    /// The memory that one batch or one search may use, in bytes. It affects at most the last digits of the distances, and how many of
+    /// them are computed directly.
     #[serde(skip)]
     pub memory_budget: usize,
 }
@@ -104,7 +105,8 @@ pub fn exhaustive(
         serde_json::json!({ "model": spec, "prefixes": prefixes, "options": options,
         }),
     )
-    .computed_by(decoder);
+    .computed_by(decoder)
+    .within_memory(options.memory_budget);
     let store = |prefix: usize, done: &mut dyn FnMut(f64)| {
         let dir = dir.join(format!("prefix-{prefix}"));
         extend_to_store(decoder, &prefixes[prefix], spec.clone(), &dir, options.memory_budget, done)

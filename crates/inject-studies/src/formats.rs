@@ -138,7 +138,8 @@ pub fn formats(
         serde_json::json!({ "model": model, "prompts": fingerprint(prompts), "options": options,
         }),
     )
-    .computed_by(decoder);
+    .computed_by(decoder)
+    .within_memory(options.memory_budget);
     let extraction = Extraction::new(options.taps.clone(), Positions::Last)?;
     let extraction = extraction.with_memory_budget(options.memory_budget);
     let compute = |decoder: &Decoder, done: &mut dyn FnMut(f64)| {

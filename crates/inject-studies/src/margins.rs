@@ -124,7 +124,8 @@ pub fn margins(
         serde_json::json!({ "model": model, "prompts": fingerprint(prompts), "options": options,
         }),
     )
-    .computed_by(decoder);
+    .computed_by(decoder)
+    .within_memory(options.memory_budget);
     let Finished { results: measured, completeness } =
         run.complete(&about, (0..prompts.len()).collect(), |&prompt, done| {
             margins_of(decoder, prompt, &prompts[prompt], options, done)

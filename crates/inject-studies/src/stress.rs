@@ -117,7 +117,8 @@ pub fn stress(
         StudyName::Stress,
         serde_json::json!({ "model": name, "sets": sets, "taps": extraction.taps(), "options": options }),
     )
-    .computed_by(decoder);
+    .computed_by(decoder)
+    .within_memory(options.memory_budget);
     let Finished { results: measured, completeness } =
         run.complete(&about, (0..sets.len()).collect(), |&set, done| {
             let StressSet { kind, prompts: given } = &sets[set];

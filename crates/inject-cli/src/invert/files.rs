@@ -154,6 +154,7 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
         let searcher = copied.as_mut().unwrap_or(&mut taught);
         let inversion =
             inverter.invert(&target, searcher, &mut |progress| meter.show(progress)).map_err(tap::failure)?;
+        tally.calibrated(&inversion);
         if !is_missing {
             continue;
         }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use inject_sipit::models::{FloatFormat, Instructions, Tap, WeightsHeldAs};
+use inject_sipit::models::{FloatFormat, Tap};
+use serde_json::{Map, Value};
 
 use super::{Options, share::ResultShare};
 use crate::{
@@ -17,9 +18,9 @@ pub(super) struct Job<'a> {
     version: &'static str,
     model: &'a str,
     device: String,
-    lanes: usize,
-    weights_held_as: WeightsHeldAs,
-    instructions: Option<Instructions>,
+    /// The circumstances on which the rounding of states depends.
+    #[serde(flatten)]
+    circumstances: Map<String, Value>,
     weight_hash: &'a str,
     #[serde(flatten)]
     states: GivenStates<'a>,
@@ -96,9 +97,7 @@ impl<'a> Job<'a> {
             version: env!("CARGO_PKG_VERSION"),
             model: id,
             device: options.model.device.device.to_string(),
-            lanes: model.decoder.lanes(),
-            weights_held_as: model.decoder.weights_held_as(),
-            instructions: model.decoder.instructions(),
+            circumstances: model.decoder.circumstances().to_fields(),
             weight_hash: model.weight_hash()?,
             lens: lenses::fingerprint_at(options.policy.lens.as_deref(), states.tap)?,
             states,

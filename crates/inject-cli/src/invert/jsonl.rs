@@ -2,18 +2,18 @@
 
 use std::{ops::Range, path::Path};
 
-use inject_sipit::states::durable::{self, JsonLines, JsonLinesError};
-
+use inject_sipit::{
+    models::Circumstances,
+    states::durable::{self, JsonLines, JsonLinesError},
+};
 use serde_json::Value;
 
 use super::tally::{Record, Tally};
 use crate::{interrupt, options::out::check_file, outcome::Failure};
 
-/// The fields of a job that older versions did not record.
-const ADDED_LATER: [&str; 2] = ["weights_held_as", "instructions"];
-
 /// Begins a file of results, or continues one that was begun with the same job. The prompts that are there already are
-/// counted in the tally. `all` are the prompts that the file is for, of `whole`, the store or the files. A file of another job without any prompt, as a run with a wrong option leaves it, is begun again.
+/// counted in the tally. `all` are the prompts that the file is for, of `whole`, the store or the files. A file of another job
+/// without any prompt, as a run with a wrong option leaves it, is begun again.
 ///
 /// # Errors
 ///
@@ -52,6 +52,6 @@ pub(super) fn open(
 fn leave_out_unrecorded(job: &mut Value, path: &Path) {
     let Ok(Some(begun)) = JsonLines::header::<Value>(path) else { return };
     if let (Some(job), Some(begun)) = (job.as_object_mut(), begun["job"].as_object()) {
-        job.retain(|name, _| !ADDED_LATER.contains(&name.as_str()) || begun.contains_key(name));
+        Circumstances::leave_out_unrecorded(job, begun);
     }
 }

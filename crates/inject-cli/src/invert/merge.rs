@@ -77,7 +77,7 @@ impl File<'_> {
         };
         let header = header.unwrap_or(Value::Null);
         let share = match header["job"].get("share") {
-            Some(share) => serde_json::from_value(share.clone()).ok(),
+            Some(share) => serde_json::from_value(share.clone()).ok().filter(ResultShare::is_possible),
             None if header["job"].is_object() => {
                 return Err(Failure::new(format!(
                     "{shown} is not a share: it is for all prompts of its job"

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use inject_sipit::{
     Acceptance, Inversion, PolicyChoice,
+    inversion::Cost,
     models::{Model, Tap},
 };
 use serde::{Deserialize, Serialize};
@@ -83,13 +84,14 @@ pub(crate) struct Recovered {
     pub(super) seconds: Option<f64>,
     /// Candidates whose states were compared with the given states.
     pub(super) candidates_tested: usize,
-    /// The cost of each stage: drafts, sources of candidates, scan, and so on.
+    /// The cost of each stage: drafts, sources of candidates, scan, and so on. In a file of results without the calibration, which is
+    /// measured once for all prompts.
     pub(super) cost: BTreeMap<String, StageReport>,
 }
 
 impl Recovered {
     /// Creates the report of an inversion, compared with the prompt if that is known. It has times only if the seconds that the
-    /// inversion took are given.
+    /// inversion took are given, and is a function of the states alone otherwise.
     pub(super) fn new(
         model: &Model,
         inversion: &Inversion,
@@ -124,11 +126,13 @@ impl Recovered {
             candidates_tested: inversion.candidates_tested(),
             cost: stages(inversion),
         };
-        Ok(if seconds.is_some() { recovered } else { recovered.without_seconds() })
+        Ok(if seconds.is_some() { recovered } else { recovered.of_states_alone() })
     }
 
-    /// The part that depends on the states alone, and not on the time that their inversion took.
-    pub(super) fn without_seconds(self) -> Self {
+    /// The part that depends on the states alone: neither on the time that their inversion took, nor on the prompts before it, which may
+    /// have paid for the calibration.
+    fn of_states_alone(mut self) -> Self {
+        self.cost.remove(Cost::CALIBRATION);
         let cost = self.cost.into_iter().map(|(name, stage)| (name, stage.without_seconds()));
         Recovered { seconds: None, cost: cost.collect(), ..self }
     }

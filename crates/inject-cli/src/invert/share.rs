@@ -28,6 +28,11 @@ impl ResultShare {
         ResultShare { share, first_prompt, prompts: end - first_prompt }
     }
 
+    /// Whether the number of each of its prompts can be counted. A header that was read may say anything.
+    pub(super) fn is_possible(&self) -> bool {
+        self.first_prompt.checked_add(self.prompts).is_some()
+    }
+
     /// The numbers of the prompts.
     pub(super) fn range(&self) -> Range<usize> {
         self.first_prompt..self.first_prompt + self.prompts

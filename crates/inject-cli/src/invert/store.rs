@@ -173,6 +173,7 @@ impl Run<'_> {
         };
         let inversions = inverter.invert_many(&targets, searcher, &mut show)?;
         let seconds = start.elapsed().as_secs_f64();
+        inversions.iter().for_each(|inversion| tally.calibrated(inversion));
         let mut records = Vec::new();
         let known = tally.next_prompt().saturating_sub(group.start).min(group.len());
         let mut positions = 0;

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use inject_sipit::{Inversion, inversion::Cost};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -34,9 +35,9 @@ impl Record {
         Record { prompt, recovered, _xxh3: None }
     }
 
-    /// The record as it is written: without the checksum, and without the times that older versions recorded.
+    /// The record as it is written: without the checksum, and without the times and calibrations that older versions recorded.
     pub(super) fn into_written(self) -> Self {
-        Record { recovered: self.recovered.without_seconds(), _xxh3: None, ..self }
+        Record { recovered: self.recovered.of_states_alone(), _xxh3: None, ..self }
     }
 }
 
@@ -74,7 +75,7 @@ pub(crate) struct Tally {
     open_positions: usize,
     /// Candidates whose states were compared with the given states.
     candidates_tested: usize,
-    /// States computed up to the tap.
+    /// States computed up to the tap, with those of this run's calibrations.
     states: usize,
     /// Seconds of the inversions of this run: none of those of earlier runs, whose time no file records.
     seconds: f64,
@@ -148,7 +149,7 @@ impl Tally {
         }
         self.candidates_tested += recovered.candidates_tested;
         self.states += recovered.cost.values().map(|stage| stage.states).sum::<usize>();
-        self.forward_pass_equivalents = self.states as f64 / self.positions.max(1) as f64;
+        self.count_passes();
         Ok(())
     }
 
@@ -157,6 +158,16 @@ impl Tally {
         self.seconds += seconds;
         self.timed += positions;
         self.tokens_per_second = self.timed as f64 / self.seconds.max(f64::MIN_POSITIVE);
+    }
+
+    /// Counts the states of a calibration that an inversion paid for. No file records them: they serve all prompts.
+    pub(super) fn calibrated(&mut self, inversion: &Inversion) {
+        self.states += inversion.cost.stages().get(Cost::CALIBRATION).map_or(0, |stage| stage.states);
+        self.count_passes();
+    }
+
+    fn count_passes(&mut self) {
+        self.forward_pass_equivalents = self.states as f64 / self.positions.max(1) as f64;
     }
 
     /// Whether every prompt is recovered.

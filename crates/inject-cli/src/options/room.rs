@@ -1,9 +1,12 @@
-//! Whether a model fits into memory.
+//! Whether a model and its prompts fit into memory.
 
 use std::fs;
 
 use burn::tensor::Device;
-use inject_sipit::models::{Decoder, Hold, ModelFiles, Precision};
+use inject_sipit::{
+    models::{Decoder, Hold, ModelFiles, Precision},
+    states::prompts::MAX_FILE_BYTES,
+};
 
 use crate::{number, outcome::Failure, output::note};
 
@@ -22,6 +25,13 @@ fn in_meminfo(text: &str) -> Option<u64> {
 pub(super) fn is_ample(files: &ModelFiles, device: &Device) -> bool {
     let weights = files.bytes_in_memory(Precision::F32, device);
     available().is_none_or(|available| weights <= available / 2)
+}
+
+/// Returns the bytes that the ids of prompts may take: half of the memory that is free. A small file can stand for many prompts, in a
+/// format that compresses.
+pub(crate) fn for_prompts() -> usize {
+    let free = available().and_then(|available| usize::try_from(available / 2).ok());
+    free.unwrap_or(0).max(MAX_FILE_BYTES)
 }
 
 /// Checks that the weights of a model fit into memory as they are to be held.

@@ -12,6 +12,7 @@ use std::num::NonZeroUsize;
 
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
+use inject_sipit::models::Instructions;
 use inject_studies::{StudyName, fingerprint, journal::Description};
 use serde_json::{Value, json};
 
@@ -157,7 +158,9 @@ impl Lab<'_> {
         Ok(Description::new(
             part.name(),
             json!({ "about": serde_json::to_value(&text.about)?, "texts": texts.map(|texts| fingerprint(texts)),
-                "d_model": self.options.width, "n_layers": self.options.layers, "more": more }),
+                "d_model": self.options.width, "n_layers": self.options.layers, "more": more,
+                // With the number of threads all that rounding depends on: weights are drawn in the format of the computation.
+                "instructions": Instructions::on(&self.device) }),
         ))
     }
 }

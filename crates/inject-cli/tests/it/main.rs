@@ -4,6 +4,7 @@
 
 mod bundled_model;
 mod depth;
+mod divisions;
 mod dumps;
 mod endings;
 mod error_chains;
@@ -16,6 +17,8 @@ mod read_only;
 mod reads;
 mod refusals;
 mod rows;
+#[cfg(unix)]
+mod schedulers;
 mod schema;
 mod shares;
 mod store;

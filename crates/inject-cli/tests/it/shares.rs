@@ -13,23 +13,43 @@ fn start(dir: &Path, arguments: &str) -> Child {
 }
 
 /// Runs all shares of a command at once, in processes of their own. One of them is killed as soon as `begun` sees results of it and
-/// is run again, and one is run twice. `{}` stands for the number of the share.
-fn run_shares(dir: &Path, of: usize, command: &str, begun: &dyn Fn(usize) -> bool) {
-    let of_share = |number: usize| command.replace("{}", &number.to_string());
-    let arguments = |number: usize| format!("{} --share {number}/{of}", of_share(number));
-    let mut children: Vec<(usize, Child)> =
-        (1..=of).map(|number| (number, start(dir, &arguments(number)))).collect();
-    let (killed, mut child) = children.swap_remove(of / 2);
-    while !begun(killed) && child.try_wait().unwrap().is_none() {
-        sleep(Duration::from_millis(2));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    children.push((killed, start(dir, &arguments(killed))));
-    for (number, mut child) in children {
+/// is run again, and one is run twice. `{}` stands for the number of the share, in the name of its results too.
+fn run_shares(dir: &Path, of: usize, command: &str, results: &str, begun: &dyn Fn(&Path) -> bool) {
+    let arguments = |number: usize| {
+        let command = command.replace("{}", &number.to_string());
+        format!("{command} --share {number}/{of}")
+    };
+    let killed = of / 2 + 1;
+    let others = (1..=of).filter(|&number| number != killed);
+    let others: Vec<(usize, Child)> = others.map(|number| (number, start(dir, &arguments(number)))).collect();
+    kill_in_mid_run(dir, &arguments(killed), &dir.join(results.replace("{}", &killed.to_string())), begun);
+    for (number, mut child) in others {
         assert!(child.wait().unwrap().success(), "share {number} of {of}");
     }
+    succeed(dir, &arguments(killed));
     succeed(dir, &arguments(1));
+}
+
+/// Starts a process and kills it as soon as it has `begun`. One that was over sooner is started anew.
+fn kill_in_mid_run(dir: &Path, arguments: &str, results: &Path, begun: &dyn Fn(&Path) -> bool) {
+    for _ in 0..20 {
+        let mut child = start(dir, arguments);
+        while !begun(results) && child.try_wait().unwrap().is_none() {
+            sleep(Duration::from_millis(1));
+        }
+        child.kill().unwrap();
+        if !child.wait().unwrap().success() {
+            return;
+        }
+        let removed = if results.is_dir() { fs::remove_dir_all(results) } else { fs::remove_file(results) };
+        removed.unwrap();
+    }
+    panic!("`{arguments}` was always over before it was killed");
+}
+
+/// Whether a file of results has a line after its header.
+fn has_results(path: &Path) -> bool {
+    fs::read_to_string(path).is_ok_and(|text| text.lines().count() > 1)
 }
 
 /// The names of the results of all shares, the last first.
@@ -38,7 +58,7 @@ fn backwards(of: usize, name: &str) -> String {
 }
 
 #[track_caller]
-fn assert_same_store(dir: &Path, found: &str, expected: &str) {
+pub(crate) fn assert_same_store(dir: &Path, found: &str, expected: &str) {
     let names = |store: &str| {
         let entries = fs::read_dir(dir.join(store)).unwrap().map(|entry| entry.unwrap().file_name());
         let mut names: Vec<_> = entries.collect();
@@ -65,8 +85,8 @@ fn shares_of_an_extraction_are_merged_into_the_store_of_one_process() {
     let extract = "extract --generate 900 --taps block-2,final-norm --positions all --memory 1 --out";
     succeed(dir, &format!("{extract} whole"));
     for of in [1, 2, 7] {
-        let begun = |number: usize| dir.join(format!("{of}-{number}/checksums.progress.jsonl")).exists();
-        run_shares(dir, of, &format!("{extract} {of}-{{}}"), &begun);
+        let begun = |store: &Path| store.join("checksums.progress.jsonl").exists();
+        run_shares(dir, of, &format!("{extract} {of}-{{}}"), &format!("{of}-{{}}"), &begun);
         let shares = backwards(of, &format!("{of}-{{}}"));
         succeed(dir, &format!("extract --merge {shares} --out merged-{of}"));
         assert_same_store(dir, &format!("merged-{of}"), "whole");
@@ -96,11 +116,8 @@ fn shares_of_an_inversion_are_merged_into_the_results_of_one_process() {
     let invert = "invert --states states --policy secant --max-seconds 3600 --out";
     succeed(dir, &format!("{invert} whole.jsonl"));
     for of in [1, 2, 7] {
-        let begun = |number: usize| {
-            fs::read_to_string(dir.join(format!("{of}-{number}.jsonl")))
-                .is_ok_and(|text| text.lines().count() > 1)
-        };
-        run_shares(dir, of, &format!("{invert} {of}-{{}}.jsonl"), &begun);
+        let results = format!("{of}-{{}}.jsonl");
+        run_shares(dir, of, &format!("{invert} {results}"), &results, &has_results);
         let shares = backwards(of, &format!("{of}-{{}}.jsonl"));
         let merge = format!("invert --merge {shares} --out merged-{of}.jsonl");
         let ran = succeed(dir, &merge);
@@ -125,6 +142,14 @@ fn shares_of_an_inversion_are_merged_into_the_results_of_one_process() {
     let unfinished = share.lines().take(4).map(|line| format!("{line}\n")).collect::<String>();
     fs::write(dir.join("unfinished.jsonl"), unfinished).unwrap();
     no("2-1.jsonl unfinished.jsonl", &["unfinished.jsonl is unfinished", "3 of the 12 prompts of share 2/2"]);
+    for (prompts, part) in
+        [("13", "share 2/2 ends before number 25"), ("18446744073709551615", "not a file of results")]
+    {
+        let hostile = share.replacen("\"prompts\":12", &format!("\"prompts\":{prompts}"), 1);
+        assert_ne!(hostile, share);
+        fs::write(dir.join("hostile.jsonl"), hostile).unwrap();
+        no("2-1.jsonl hostile.jsonl", &["hostile.jsonl", part]);
+    }
     // A policy that draws by the number of the prompt.
     let random = "invert --states states --policy random --max-candidates 50 --max-seconds 3600 --out";
     run(dir, &format!("{random} random.jsonl"));
@@ -134,7 +159,9 @@ fn shares_of_an_inversion_are_merged_into_the_results_of_one_process() {
     assert_same(dir, "random-merged.jsonl", "random.jsonl");
     succeed(dir, "invert --states states --policy prior --max-seconds 3600 --share 2/2 --out prior.jsonl");
     no("2-1.jsonl prior.jsonl", &["not shares of one job", "policy is \"prior\""]);
-    refused(dir, &["invert", "--merge", "2-1.jsonl", "--seed", "3", "--out", "o"], 2, &["--seed"]);
+    for (option, value) in [("--seed", "3"), ("--hold", "f32"), ("--calibrations", "c")] {
+        refused(dir, &["invert", "--merge", "2-1.jsonl", option, value, "--out", "o"], 2, &[option]);
+    }
     refused(dir, &["invert", "--share", "1/2"], 2, &["--states"]);
 }
 
@@ -214,10 +241,8 @@ fn shares_of_the_vocabulary_are_merged_into_the_lenses_of_one_process() {
     succeed(dir, &format!("{lens} whole"));
     for of in [1, 2, 7] {
         // All shares go into one folder, each under a name of its own. A killed one leaves nothing or all.
-        let begun = |number: usize| {
-            dir.join(format!("{of}/lens-share-{number}-of-{of}.safetensors.partial")).exists()
-        };
-        run_shares(dir, of, &format!("{lens} {of}"), &begun);
+        let results = format!("{of}/lens-share-{{}}-of-{of}.safetensors");
+        run_shares(dir, of, &format!("{lens} {of}"), &results, &|_| dir.join(of.to_string()).exists());
         let shares = backwards(of, &format!("{of}/lens-share-{{}}-of-{of}.safetensors"));
         succeed(dir, &format!("{lens} merged-{of} --merge {shares}"));
         assert_same_store(dir, &format!("merged-{of}"), "whole");
@@ -241,11 +266,8 @@ fn shares_of_the_pairs_are_merged_into_the_study_of_one_process() {
     succeed(dir, &format!("{study} whole"));
     let result = |folder: &str| fs::read_to_string(dir.join(folder).join("corpus.json")).unwrap();
     for of in [1, 2, 7] {
-        let begun = |number: usize| {
-            fs::read_to_string(dir.join(format!("{of}-{number}/corpus.jsonl")))
-                .is_ok_and(|text| text.lines().count() > 1)
-        };
-        run_shares(dir, of, &format!("{study} {of}-{{}}"), &begun);
+        let begun = |folder: &Path| has_results(&folder.join("corpus.jsonl"));
+        run_shares(dir, of, &format!("{study} {of}-{{}}"), &format!("{of}-{{}}"), &begun);
         let shares = backwards(of, &format!("{of}-{{}}/corpus.jsonl"));
         let ran = succeed(dir, &format!("{study} merged-{of} --merge {shares}"));
         assert!(ran.out.contains("corpus is complete"), "{}", ran.out);
@@ -255,6 +277,10 @@ fn shares_of_the_pairs_are_merged_into_the_study_of_one_process() {
     succeed(dir, &format!("{study} missing --merge 7-2/corpus.jsonl 7-5/corpus.jsonl"));
     assert_eq!(result("missing"), result("whole"));
     let other = "study collisions --count 300 --taps block-1,block-3 --minima-only --tiles 5 --states states";
-    let merge = format!("{other} --out other --merge 2-1/corpus.jsonl");
-    refused(dir, &merge.split(' ').collect::<Vec<_>>(), 1, &["2-1/corpus.jsonl", "tiles"]);
+    let no = |command: &str, part: &str| {
+        let merge = format!("{command} other --merge 2-1/corpus.jsonl");
+        refused(dir, &merge.split(' ').collect::<Vec<_>>(), 1, &["2-1/corpus.jsonl", part]);
+    };
+    no(&format!("{other} --out"), "tiles");
+    no(&study.replace("--out", "--memory 512 --out"), "memory_budget");
 }

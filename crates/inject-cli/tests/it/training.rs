@@ -2,15 +2,15 @@
 
 use std::{fs, path::Path};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::support::succeed;
+use super::support::{refused, succeed};
 
-/// Runs the program on decoders that take a second.
+/// A study of decoders that take a second.
+const STUDY: &str = "study training --width 16 --layers 1 --steps 1 --windows 10 --count 30 --probes 1 --widths 16 --depths 1 --out .";
+
 fn run(out: &Path) {
-    let options =
-        "--width 16 --layers 1 --steps 1 --windows 10 --count 30 --probes 1 --widths 16 --depths 1 --out .";
-    succeed(out, &format!("study training {options}"));
+    succeed(out, STUDY);
 }
 
 #[test]
@@ -41,5 +41,27 @@ fn a_rerun_gives_the_same_figures_and_they_are_those_the_theory_predicts() {
     }
     for plot in ["gpt2-loss", "gpt2-closest", "llama-margins", "gpt2-relu-taps", "random-weights"] {
         assert!(first.join(plot).with_extension("png").is_file(), "{plot}");
+    }
+}
+
+#[test]
+fn a_journal_of_other_instructions_is_refused_and_one_that_does_not_know_them_is_continued() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    run(folder);
+    for name in ["training", "degenerate", "random-weights"] {
+        let path = folder.join(name).with_extension("jsonl");
+        let journal = fs::read_to_string(&path).unwrap();
+        let (header, units) = journal.split_once('\n').unwrap();
+        let mut header: Value = serde_json::from_str(header).unwrap();
+        assert!(header["instructions"].is_string(), "{header}");
+        header["instructions"] = json!("those of another processor");
+        fs::write(&path, format!("{header}\n{units}")).unwrap();
+        refused(folder, &STUDY.split(' ').collect::<Vec<_>>(), 1, &[name, "instructions"]);
+        header.as_object_mut().unwrap().remove("instructions");
+        let old = format!("{header}\n{units}");
+        fs::write(&path, &old).unwrap();
+        run(folder);
+        assert_eq!(fs::read_to_string(&path).unwrap(), old);
     }
 }

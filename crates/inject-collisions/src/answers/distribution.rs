@@ -30,8 +30,8 @@ pub struct Interval {
 
 /// A histogram of the distances of all pairs, or of a sample of them.
 ///
-/// The bins are the same for all data, so histograms of disjoint sets of pairs add up. A bin is `[m 2^e, (m + 1/64) 2^e)` for an
-/// integer `e` and `m = 1, 1 + 1/64, ...`, below 2. Zero has a bin of its own.
+/// The bins are the same for all data. A bin is `[m 2^e, (m + 1/64) 2^e)` for an integer `e` and `m = 1, 1 + 1/64, ...`, below 2. Zero
+/// has a bin of its own.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct Distribution {
@@ -97,25 +97,6 @@ impl Distribution {
             seen >= rank
         });
         bin.map(|(&bin, _)| edges(bin))
-    }
-
-    /// Adds the distribution of a disjoint set of pairs. Samples must have been drawn in proportion to the sizes of the sets.
-    ///
-    /// # Panics
-    ///
-    /// Panics if one is exact and the other a sample.
-    pub fn merge(&mut self, other: &Distribution) {
-        self.coverage = match (self.coverage, other.coverage) {
-            (Coverage::Exact, Coverage::Exact) => Coverage::Exact,
-            (Coverage::Sampled { pairs, seed }, Coverage::Sampled { pairs: more, .. }) => {
-                Coverage::Sampled { pairs: pairs + more, seed }
-            }
-            _ => panic!("an exact distribution and a sample cannot be merged"),
-        };
-        for (&bin, &pairs) in &other.counts {
-            self.add(bin, pairs);
-        }
-        self.computed += other.computed;
     }
 }
 

@@ -39,22 +39,6 @@ impl NearestNeighbours {
         NearestNeighbours { nearest: vec![None; rows], decided: 0, computed: 0 }
     }
 
-    /// Adds the nearest neighbours in a disjoint set of pairs of the same rows.
-    ///
-    /// # Panics
-    ///
-    /// Panics if the numbers of rows differ.
-    pub fn merge(&mut self, other: &NearestNeighbours) {
-        assert_eq!(self.nearest.len(), other.nearest.len(), "neighbours of different rows");
-        for (row, neighbour) in other.nearest.iter().enumerate() {
-            if let Some(neighbour) = neighbour {
-                self.push(row, *neighbour);
-            }
-        }
-        self.decided += other.decided;
-        self.computed += other.computed;
-    }
-
     /// Returns the smallest distance of all: the global minimum.
     pub fn minimum(&self) -> Option<f64> {
         self.nearest.iter().flatten().map(|neighbour| neighbour.distance).min_by(f64::total_cmp)

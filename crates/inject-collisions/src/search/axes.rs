@@ -15,6 +15,9 @@ use crate::{
 /// The number of rows read at a time.
 const CHUNK: usize = 256;
 
+/// The most partial sums of rows that are kept until they are added up.
+const PARTS: usize = 1024;
+
 /// The centre of most rows, and a scale for distances from it.
 #[derive(Clone, Debug)]
 pub(super) struct Position {
@@ -49,11 +52,7 @@ impl Position {
 
 /// Returns the mean of the rows for which `counts` returns `true`.
 fn mean(points: &Points<'_>, counts: impl Fn(usize) -> bool + Sync) -> Vec<f64> {
-    let d = points.rows.columns();
-    let add = |(mut sum, count): (Vec<f64>, usize), (other, more): (Vec<f64>, usize)| {
-        sum.iter_mut().zip(other).for_each(|(sum, value)| *sum += value);
-        (sum, count + more)
-    };
+    let (n, d) = (points.rows.rows(), points.rows.columns());
     let sum_of = |rows: Range<usize>| {
         let (mut sum, mut point, mut count) = (vec![0.0; d], vec![0.0; d], 0);
         for row in rows.filter(|&row| counts(row)) {
@@ -63,7 +62,13 @@ fn mean(points: &Points<'_>, counts: impl Fn(usize) -> bool + Sync) -> Vec<f64> 
         }
         (sum, count)
     };
-    let (sum, count) = chunks(points).map(sum_of).reduce(|| (vec![0.0; d], 0), add);
+    // Collected before they are summed, so that the order of summation does not depend on the threads.
+    let sums: Vec<(Vec<f64>, usize)> = parts(n, CHUNK.max(n.div_ceil(PARTS))).map(sum_of).collect();
+    let (mut sum, mut count) = (vec![0.0; d], 0);
+    for (more, of_part) in sums {
+        sum.iter_mut().zip(more).for_each(|(sum, value)| *sum += value);
+        count += of_part;
+    }
     sum.into_iter().map(|sum| sum / count as f64).collect()
 }
 
@@ -77,7 +82,7 @@ fn lengths(points: &Points<'_>, centre: &[f64]) -> Vec<f64> {
         };
         rows.map(length).collect::<Vec<f64>>()
     };
-    chunks(points).flat_map_iter(lengths_of).collect()
+    parts(points.rows.rows(), CHUNK).flat_map_iter(lengths_of).collect()
 }
 
 /// Returns the length that 95 % of the rows do not exceed.
@@ -87,10 +92,9 @@ fn usual(lengths: &[f64]) -> f64 {
     *lengths.select_nth_unstable_by(place, f64::total_cmp).1
 }
 
-/// Returns the rows in chunks, each of which one thread reads.
-fn chunks(points: &Points<'_>) -> impl IndexedParallelIterator<Item = Range<usize>> {
-    let n = points.rows.rows();
-    (0..n.div_ceil(CHUNK)).into_par_iter().map(move |chunk| chunk * CHUNK..((chunk + 1) * CHUNK).min(n))
+/// Returns `n` rows in parts of this size, each of which one thread reads.
+fn parts(n: usize, size: usize) -> impl IndexedParallelIterator<Item = Range<usize>> {
+    (0..n.div_ceil(size)).into_par_iter().map(move |part| part * size..((part + 1) * size).min(n))
 }
 
 /// Nearly orthonormal directions, those of largest variance first.
@@ -168,6 +172,22 @@ mod tests {
         let axes = Axes::principal(&points, &Position::of(&points), 5);
         assert!(axes.skew < 1e-12, "{}", axes.skew);
         assert!(axes.directions[(0, 3)].abs() > 0.9);
+    }
+
+    #[test]
+    fn the_centre_does_not_depend_on_the_number_of_threads() {
+        // Of such different sizes that the order of summation changes the sum.
+        let value = |(row, column): (usize, usize)| {
+            ((row * 7919 + column * 101) % 10_007) as f32 * 10_f32.powi((row % 31) as i32 - 15)
+        };
+        let states = Array2::from_shape_fn((20 * CHUNK + 3, 6), value);
+        let rows = StateRows::new(states.view()).unwrap();
+        let points = Points::new(&rows, Metric::L2).unwrap();
+        let centre = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| Position::of(&points).centre)
+        };
+        assert_eq!(centre(1), centre(7));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 use crate::{
     acceptance::{Acceptance, NoiseOrigin},
     calibration::Calibration,
+    cost::Cost,
     error::InvertError,
     hypothesis::{Hypothesis, Settled},
     models::{FloatFormat, NumberFormat, Tap},
@@ -145,7 +146,8 @@ impl Recovery<'_, '_> {
         let start = Instant::now();
         let (made, states) = inverter.calibrated(format)?;
         if states > 0 {
-            self.comparison.cost.stage("calibration").add_states(states, 0.0, start.elapsed().as_secs_f64());
+            let stage = self.comparison.cost.stage(Cost::CALIBRATION);
+            stage.add_states(states, 0.0, start.elapsed().as_secs_f64());
         }
         let Some(calibration) = made else { return Ok(false) };
         let quiet = self.quiet.get_or_init(|| match target.transformation() {

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crate::{
     acceptance::Acceptance,
+    cost::Cost,
     error::InvertError,
     likely_tap::another_tap,
     models::silent,
@@ -85,8 +86,19 @@ impl Recovery<'_, '_> {
         let first = target.first_open(inverter.decoder)?.by_direction();
         let choice = PolicyChoice::auto(inverter.decoder, inverter.tap, at + 1, None, begins);
         let inversion = inverter.invert(&first, &mut inverter.searcher(&choice.policy), &mut silent)?;
-        let states = inversion.cost.stages().values().map(|stage| stage.states).sum();
-        self.comparison.cost.stage("factor").add_states(states, 1.0, start.elapsed().as_secs_f64());
+        let seconds = start.elapsed().as_secs_f64();
+        // A calibration stays under its own name, because only the first prompt pays for it.
+        let calibration = inversion.cost.stages().get(Cost::CALIBRATION).copied().unwrap_or_default();
+        let states: usize = inversion.cost.stages().values().map(|stage| stage.states).sum();
+        let cost = &mut self.comparison.cost;
+        cost.stage("factor").add_states(
+            states - calibration.states,
+            1.0,
+            seconds - calibration.testing_seconds,
+        );
+        if calibration.states > 0 {
+            cost.stage(Cost::CALIBRATION).add_states(calibration.states, 0.0, calibration.testing_seconds);
+        }
         let Some(found) = inversion.positions.last().filter(|found| found.verdict.is_verified()) else {
             return Ok(None);
         };

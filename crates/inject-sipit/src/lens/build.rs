@@ -317,8 +317,7 @@ impl Prepared<'_> {
         let mut hash = Xxh3::new();
         hash.update(concat!(env!("CARGO_PKG_VERSION"), " ").as_bytes());
         hash.update(weight_hash.as_bytes());
-        let circumstances = (decoder.lanes(), decoder.weights_held_as(), decoder.instructions());
-        hash.update(format!(" {circumstances:?}").as_bytes());
+        hash.update(format!(" {:?}", decoder.circumstances()).as_bytes());
         for (tap, fitted) in &self.fitted {
             hash.update(format!(" {tap} ").as_bytes());
             let maps = [&fitted.token_projection, &fitted.token_offset, &fitted.projection, &fitted.offset];

@@ -169,7 +169,8 @@ impl LensShare {
             };
             let found: BTreeMap<_, _> = share.points.iter().map(sizes).collect();
             let size = |(&tap, &(later, first)): (&Tap, &(usize, Option<usize>))| {
-                (tap, (count * later, first.map(|first| count * first)))
+                // A header that was read may state any count.
+                (tap, (count.saturating_mul(later), first.map(|first| count.saturating_mul(first))))
             };
             if count > 0 && found != ranks.iter().map(size).collect() {
                 let reason = "expected a point of each of its tokens at each tap of the lenses".to_owned();
@@ -184,5 +185,26 @@ impl LensShare {
             }
         }
         Ok(points)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_beyond_the_vocabulary_are_refused() {
+        let ranks = BTreeMap::from([(Tap::Block(1), (2, None))]);
+        let merged = |tokens: usize, values: usize| {
+            let points = TokenPoints { later: vec![0.5; values], first: None };
+            let points = BTreeMap::from([(Tap::Block(1), points)]);
+            let share = LensShare::new(Share::WHOLE, 0..tokens, "job".to_owned(), points);
+            LensShare::merged(&[share], "job", 3, &ranks).map(drop).map_err(|error| error.to_string())
+        };
+        assert_eq!(merged(3, 6), Ok(()));
+        let error = merged(4, 8).unwrap_err();
+        assert!(error.contains("ends before number 4 of the tokens, expected at most 3"), "{error}");
+        let error = merged(usize::MAX, 8).unwrap_err();
+        assert!(error.contains("expected a point of each of its tokens"), "{error}");
     }
 }

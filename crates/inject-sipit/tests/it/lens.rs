@@ -1,6 +1,7 @@
 //! Lenses of small models: made and used.
 
 mod files;
+mod shares;
 
 use std::{collections::HashSet, sync::Arc};
 

@@ -38,48 +38,60 @@ const FIELDS: [&str; 4] = ["ids", "token_ids", "input_ids", "prompt_token_ids"];
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn read_ids(path: impl AsRef<Path>) -> Result<Vec<Vec<u32>>, PromptError> {
+    read_ids_within(path, MAX_FILE_BYTES)
+}
+
+/// As [`read_ids`], with another limit: `most` bytes for the ids, and for keeping each prompt.
+///
+/// # Errors
+///
+/// As [`read_ids`].
+pub fn read_ids_within(path: impl AsRef<Path>, most: usize) -> Result<Vec<Vec<u32>>, PromptError> {
     let path = path.as_ref();
+    let mut prompts = Prompts { ids: Vec::new(), bytes: 0, most };
     let read = match ending(path).0.as_str() {
-        "json" => of_values(path),
-        _ => of_lines(path),
+        "json" => prompts.read_values(path),
+        _ => prompts.read_lines(path),
     };
-    read.map_err(|problem| PromptError { path: path.to_owned(), problem })
-}
-
-fn of_lines(path: &Path) -> Result<Vec<Vec<u32>>, PromptProblem> {
-    let mut lines = Lines::open(path)?;
-    let mut prompts = Prompts::default();
-    while let Some(line) = lines.next_line(LONGEST_LINE)? {
-        let text = line.trim_ascii();
-        let place = || format!("line {}", lines.number());
-        if text.starts_with(['[', '{']) {
-            let value = bounded::value(text).map_err(|error| PromptProblem::json(lines.number(), &error))?;
-            prompts.push_value(&value, &place)?;
-        } else if !text.is_empty() {
-            let ids = text.split(',').map(|id| id.trim_ascii().parse().ok()).collect();
-            prompts.push(ids, text, &place)?;
-        }
-    }
+    read.map_err(|problem| PromptError { path: path.to_owned(), problem })?;
     Ok(prompts.ids)
 }
 
-fn of_values(path: &Path) -> Result<Vec<Vec<u32>>, PromptProblem> {
-    let mut prompts = Prompts::default();
-    let mut count = 0;
-    values::each(path, &mut |value| {
-        count += 1;
-        prompts.push_value(&value, &|| format!("value {count}"))
-    })?;
-    Ok(prompts.ids)
-}
-
-#[derive(Debug, Default)]
+/// The prompts read so far.
+#[derive(Debug)]
 struct Prompts {
     ids: Vec<Vec<u32>>,
     bytes: usize,
+    /// The largest number of bytes.
+    most: usize,
 }
 
 impl Prompts {
+    fn read_lines(&mut self, path: &Path) -> Result<(), PromptProblem> {
+        let mut lines = Lines::open(path)?;
+        while let Some(line) = lines.next_line(LONGEST_LINE)? {
+            let text = line.trim_ascii();
+            let place = || format!("line {}", lines.number());
+            if text.starts_with(['[', '{']) {
+                let value =
+                    bounded::value(text).map_err(|error| PromptProblem::json(lines.number(), &error))?;
+                self.push_value(&value, &place)?;
+            } else if !text.is_empty() {
+                let ids = text.split(',').map(|id| id.trim_ascii().parse().ok()).collect();
+                self.push(ids, text, &place)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_values(&mut self, path: &Path) -> Result<(), PromptProblem> {
+        let mut count = 0;
+        values::each(path, &mut |value| {
+            count += 1;
+            self.push_value(&value, &|| format!("value {count}"))
+        })
+    }
+
     /// Adds the ids of an array or of an object, or those of each array in an array.
     fn push_value(&mut self, value: &Value, place: &dyn Fn() -> String) -> Result<(), PromptProblem> {
         let found = match value {
@@ -114,8 +126,8 @@ impl Prompts {
             return Ok(());
         }
         self.bytes += size_of_val(ids.as_slice()) + KEPT;
-        if self.bytes > MAX_FILE_BYTES {
-            return Err(PromptProblem::TooMuchText { prompts: self.ids.len(), most: MAX_FILE_BYTES });
+        if self.bytes > self.most {
+            return Err(PromptProblem::TooMuchText { prompts: self.ids.len(), most: self.most });
         }
         self.ids.push(ids);
         Ok(())
@@ -181,5 +193,16 @@ mod tests {
     fn a_line_beyond_the_limit_is_not_held() {
         let problem = read("a.txt", &"1,".repeat(LONGEST_LINE / 2 + 8)).unwrap_err();
         assert!(matches!(problem, PromptProblem::LineTooLong { line: 1, .. }), "{problem}");
+    }
+
+    #[test]
+    fn the_limit_counts_the_place_of_each_prompt_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        std::fs::write(&path, "1,2\n3\n").unwrap();
+        let enough = 3 * 4 + 2 * KEPT;
+        assert_eq!(read_ids_within(&path, enough).unwrap(), [vec![1, 2], vec![3]]);
+        let problem = read_ids_within(&path, enough - 1).unwrap_err().problem;
+        assert!(matches!(problem, PromptProblem::TooMuchText { prompts: 1, .. }), "{problem}");
     }
 }

@@ -73,6 +73,20 @@ pub enum CoverError {
         /// The number after the shares before it.
         expected: usize,
     },
+    /// A share holds more pieces than there are.
+    #[error("`{path}`: share {share} ends before number {found} of the {what}, expected at most {count}")]
+    Beyond {
+        /// The plural noun of the pieces.
+        what: &'static str,
+        /// The place of the share.
+        path: PathBuf,
+        /// The share that ends too late.
+        share: Share,
+        /// The number after its last piece.
+        found: usize,
+        /// The number of pieces of all shares.
+        count: usize,
+    },
 }
 
 impl ShareResult {
@@ -128,6 +142,10 @@ impl ShareResult {
                 let (path, share, found, expected) = (path.clone(), *share, pieces.start, next);
                 return Err(CoverError::Displaced { what, path, share, found, expected });
             }
+            if pieces.end > count {
+                let (path, share, found) = (path.clone(), *share, pieces.end);
+                return Err(CoverError::Beyond { what, path, share, found, count });
+            }
             (next_share, next) = (share.number() + 1, pieces.end);
         }
         if next < count { Err(missing(next_share..of, next..count)) } else { Ok(order) }
@@ -140,5 +158,35 @@ fn names(shares: &[Share]) -> String {
         [] => "none".to_owned(),
         [one] => one.to_string(),
         [first, .., last] => format!("{first} to {last}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The cover of 10 tokens by shares of these pieces, in order.
+    fn cover(of: usize, pieces: &[(usize, Range<usize>)]) -> Result<Vec<usize>, String> {
+        let result = |(number, pieces): &(usize, Range<usize>)| {
+            let path = PathBuf::from(format!("share-{}", number + 1));
+            ShareResult::new(path, Share::new(*number, of).unwrap(), pieces.clone())
+        };
+        let results: Vec<ShareResult> = pieces.iter().map(result).collect();
+        ShareResult::cover(&results, 10, "tokens").map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn shares_in_any_order_are_put_into_that_of_their_pieces() {
+        assert_eq!(cover(3, &[(2, 6..10), (0, 0..3), (1, 3..6)]), Ok(vec![1, 2, 0]));
+        // Empty shares may be there or not.
+        assert_eq!(cover(4, &[(3, 6..10), (2, 6..6), (0, 0..6)]), Ok(vec![2, 1, 0]));
+    }
+
+    #[test]
+    fn pieces_that_do_not_exist_are_refused() {
+        let error = cover(2, &[(0, 0..5), (1, 5..11)]).unwrap_err();
+        assert_eq!(error, "`share-2`: share 2/2 ends before number 11 of the tokens, expected at most 10");
+        let error = cover(2, &[(0, 0..5), (1, 4..10)]).unwrap_err();
+        assert_eq!(error, "`share-2`: share 2/2 begins with number 4 of the tokens, expected 5");
     }
 }

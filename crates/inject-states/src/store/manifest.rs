@@ -8,6 +8,7 @@ pub(crate) mod spec;
 
 use std::{fs, path::Path};
 
+use inject_models::Circumstances;
 use serde_json::Value;
 
 use self::{noise::NoiseFloors, positions::Positions, spec::StoreSpec};
@@ -94,15 +95,11 @@ impl Manifest {
     /// Returns the first field in which a store that was begun differs from this job. Noise floors are not part of a job. A store
     /// of an older version may not know the circumstances in which its states were computed.
     pub(crate) fn difference_of_job(&self, found: &Manifest) -> Option<Difference> {
-        let mut job = self.without_noise();
-        if found.spec.lanes.is_none() {
-            job.spec.lanes = None;
+        let [found, mut job] = [found, self].map(|manifest| as_value(&manifest.without_noise()));
+        if let (Some(job), Some(found)) = (job["spec"].as_object_mut(), found["spec"].as_object()) {
+            Circumstances::leave_out_unrecorded(job, found);
         }
-        if found.spec.weights_held_as.is_none() {
-            job.spec.weights_held_as = None;
-            job.spec.instructions = None;
-        }
-        Difference::first(&as_value(&found.without_noise()), &as_value(&job))
+        Difference::first(&found, &job)
     }
 
     /// Returns the first field in which another share of this job contradicts this one.

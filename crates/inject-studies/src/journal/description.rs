@@ -2,13 +2,16 @@
 
 use std::path::Path;
 
-use inject_sipit::{models::Decoder, states::durable::JsonLines};
-use serde_json::{Map, Value, json};
+use inject_sipit::{
+    models::{Circumstances, Decoder},
+    states::durable::JsonLines,
+};
+use serde_json::{Map, Value};
 
 use crate::name::StudyName;
 
-/// The fields of a description that older versions did not record.
-const ADDED_LATER: [&str; 2] = ["weights_held_as", "instructions"];
+/// The field of the memory budget, which older versions did not record.
+const MEMORY: &str = "memory_budget";
 
 /// The name of a study, and everything on which its results depend.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -31,17 +34,17 @@ impl Description {
         }
     }
 
-    /// Adds the circumstances on which the rounding of states depends: the lanes of `decoder`, the form of its weights, and the
-    /// instructions of the CPU. Results computed in different circumstances must not be mixed.
+    /// Adds the circumstances on which the rounding of the decoder's states depends. Results computed in different ones must not be
+    /// mixed.
     pub fn computed_by(mut self, decoder: &Decoder) -> Self {
-        let circumstances = json!({
-            "lanes": decoder.lanes(),
-            "weights_held_as": decoder.weights_held_as(),
-            "instructions": decoder.instructions(),
-        });
-        if let Value::Object(circumstances) = circumstances {
-            self.dependencies.extend(circumstances);
-        }
+        self.dependencies.extend(decoder.circumstances().to_fields());
+        self
+    }
+
+    /// Adds the memory that a batch or a search may use, in bytes. It decides which prompts are computed together, which changes states by
+    /// rounding, and the number of distances that a search computes directly.
+    pub fn within_memory(mut self, bytes: usize) -> Self {
+        self.dependencies.insert(MEMORY.to_owned(), bytes.into());
         self
     }
 
@@ -49,8 +52,10 @@ impl Description {
     pub(crate) fn as_recorded_in(&self, journal: &Path) -> Self {
         let mut about = self.clone();
         if let Ok(Some(found)) = JsonLines::header::<Description>(journal) {
-            let is_known = |name: &str| !ADDED_LATER.contains(&name) || found.dependencies.contains_key(name);
-            about.dependencies.retain(|name, _| is_known(name));
+            Circumstances::leave_out_unrecorded(&mut about.dependencies, &found.dependencies);
+            if !found.dependencies.contains_key(MEMORY) {
+                about.dependencies.remove(MEMORY);
+            }
         }
         about
     }
@@ -66,6 +71,7 @@ mod tests {
     use std::num::NonZeroUsize;
 
     use inject_sipit::models::{FloatFormat, Hold, Model, Origin, Precision};
+    use serde_json::json;
 
     use super::*;
 
@@ -89,7 +95,7 @@ mod tests {
         let decoder = inject_testing::models::model("gpt2", &inject_testing::any_device()).decoder;
         let of = |lanes| {
             let decoder = decoder.clone().with_lanes(NonZeroUsize::new(lanes).unwrap());
-            Description::new(StudyName::Lengths, serde_json::json!({})).computed_by(&decoder)
+            Description::new(StudyName::Lengths, json!({})).computed_by(&decoder)
         };
         assert_eq!(of(2), of(2));
         assert_ne!(of(2), of(3));

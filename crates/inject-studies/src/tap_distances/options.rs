@@ -25,7 +25,7 @@ pub struct TapOptions {
     /// The number of bands of rows whose tiles are searched one by one for the closest pairs, if they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tiles: Option<NonZeroUsize>,
-    /// The memory budget of the search, in bytes. No result depends on it.
+    /// The memory budget of the search, in bytes. The number of distances computed directly may depend on it, and no other result.
     #[serde(skip)]
     pub memory_budget: usize,
 }

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use burn::tensor::Device;
-use inject_sipit::models::{DecoderConfig, Family, Tap, config::Activation};
+use inject_sipit::models::{DecoderConfig, Family, Instructions, Tap, config::Activation};
 
 use super::{TapMinimum, closest_at_taps};
 use crate::{
@@ -104,6 +104,8 @@ pub fn random_weights(
         StudyName::RandomWeights,
         serde_json::json!({ "decoders": described, "prompts": fingerprint(prompts), "threads": threads,
             "device": format!("{device:?}"),
+            // With the number of threads all that rounding depends on: weights are drawn in the format of the computation.
+            "instructions": Instructions::on(device),
         }),
     );
     let Finished { results, completeness } =

@@ -1,8 +1,6 @@
 //! The description of a store, except for its prompts.
 
-use inject_models::{
-    Bos, Decoder, FloatFormat, Instructions, Model, ModelError, Tap, Tokenizer, WeightsHeldAs,
-};
+use inject_models::{Bos, Circumstances, Decoder, FloatFormat, Model, ModelError, Tap, Tokenizer};
 
 use super::{bos::BosPolicy, positions::Positions, share::StoreShare};
 use crate::{extract::Extraction, store::error::StoreError};
@@ -34,16 +32,9 @@ pub struct StoreSpec {
     pub positions: Positions,
     /// The width of a state.
     pub d_model: usize,
-    /// The number of lanes in which the states were computed, if it is known. It depends on the number of cores, and it changes
-    /// states by rounding errors.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lanes: Option<usize>,
-    /// The form in which the model held its weights, if it is known. It changes states by rounding errors.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub weights_held_as: Option<WeightsHeldAs>,
-    /// The instructions of the CPU that computed the states, if one did and if they are known. They change states by rounding errors.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub instructions: Option<Instructions>,
+    /// The circumstances in which the states were computed, as far as they are known.
+    #[serde(flatten)]
+    pub circumstances: Circumstances,
     /// The share of a larger job that the store holds, unless it holds all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<StoreShare>,
@@ -69,9 +60,7 @@ impl StoreSpec {
             bos_added: false,
             positions,
             d_model,
-            lanes: None,
-            weights_held_as: None,
-            instructions: None,
+            circumstances: Circumstances::default(),
             share: None,
         }
     }
@@ -88,15 +77,9 @@ impl StoreSpec {
         Ok(StoreSpec { revision: model.origin().revision.clone(), ..spec.computed_by(&model.decoder) })
     }
 
-    /// Records the circumstances on which the rounding of the states depends: the lanes of the decoder, the form of its weights, and
-    /// the instructions of the CPU.
+    /// Records the circumstances on which the rounding of the states depends.
     pub fn computed_by(self, decoder: &Decoder) -> Self {
-        StoreSpec {
-            lanes: Some(decoder.lanes()),
-            weights_held_as: Some(decoder.weights_held_as()),
-            instructions: decoder.instructions(),
-            ..self
-        }
+        StoreSpec { circumstances: decoder.circumstances(), ..self }
     }
 
     /// Records that the prompts were encoded by a tokenizer. `added` is whether `bos` added the BOS token to each prompt.

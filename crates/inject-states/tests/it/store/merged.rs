@@ -165,10 +165,10 @@ fn what_are_not_all_shares_of_one_job_is_refused_by_name() {
     };
     other("of 4", share(1, 4), &|_| ());
     other("f16", share(1, 3), &|work| work.spec.dtype = FloatFormat::F16);
-    other("lanes", share(1, 3), &|work| work.spec.lanes = Some(9));
-    other("held", share(1, 3), &|work| work.spec.weights_held_as = Some(WeightsHeldAs::Stored));
-    other("processor", share(1, 3), &|work| work.spec.instructions = Some(Instructions::Other));
-    other("old", share(1, 3), &|work| work.spec.weights_held_as = None);
+    other("lanes", share(1, 3), &|work| work.spec.circumstances.lanes = Some(9));
+    other("held", share(1, 3), &|work| work.spec.circumstances.weights_held_as = Some(WeightsHeldAs::Stored));
+    other("processor", share(1, 3), &|work| work.spec.circumstances.instructions = Some(Instructions::Other));
+    other("old", share(1, 3), &|work| work.spec.circumstances.weights_held_as = None);
     other("weights", share(1, 3), &|work| work.spec.weight_hash = "other".to_owned());
     other("prompts", share(1, 3), &|work| work.prompts[59][0] = 5);
     other("batches", share(2, 3), &|work| {
@@ -218,7 +218,7 @@ fn a_store_is_not_continued_with_weights_that_are_held_otherwise() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     work.killed(share(0, 2), &at("0"), 3);
-    let held = work.spec.weights_held_as.replace(WeightsHeldAs::Stored);
+    let held = work.spec.circumstances.weights_held_as.replace(WeightsHeldAs::Stored);
     let Work { model, extraction, spec, prompts } = &work;
     let (share, decoder) = (share(0, 2), &model.decoder);
     let go_on = |spec: &StoreSpec| {
@@ -230,7 +230,7 @@ fn a_store_is_not_continued_with_weights_that_are_held_otherwise() {
         "{error}"
     );
     let mut as_begun = spec.clone();
-    as_begun.weights_held_as = held;
+    as_begun.circumstances.weights_held_as = held;
     go_on(&as_begun).unwrap();
     // One that does not know it, as older versions wrote it, is read and continued.
     let path = at("0").join("manifest.json");
@@ -239,5 +239,5 @@ fn a_store_is_not_continued_with_weights_that_are_held_otherwise() {
         assert!(manifest["spec"].as_object_mut().unwrap().remove(field).is_some(), "{field}");
     }
     std::fs::write(&path, manifest.to_string()).unwrap();
-    assert_eq!(go_on(spec).unwrap().unwrap().manifest().spec.weights_held_as, None);
+    assert_eq!(go_on(spec).unwrap().unwrap().manifest().spec.circumstances.weights_held_as, None);
 }

@@ -1,0 +1,171 @@
+//! The circumstances of a computation on which the rounding of states depends.
+
+use burn::tensor::{DType, Device};
+use serde_json::{Map, Value, json};
+
+use super::{Decoder, block::Block, mapped::Mapped, weight::Weight};
+use crate::host;
+
+/// The form in which matrices enter the products of a decoder. States computed from another form differ by rounding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum WeightsHeldAs {
+    /// Tensors in F16.
+    F16,
+    /// Tensors in BF16.
+    Bf16,
+    /// Tensors in F32.
+    F32,
+    /// Tensors in F64.
+    F64,
+    /// The mapped files of the checkpoint, apart from matrices that cannot be mapped.
+    Stored,
+    /// Tensors in the narrower format of the checkpoint.
+    StoredOnDevice,
+}
+
+/// The instructions of a CPU with which products are computed. States computed with others differ by rounding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Instructions {
+    /// x86-64 with AVX-512.
+    Avx512,
+    /// x86-64 with AVX2 and fused multiply-add.
+    Avx2,
+    /// Another x86-64.
+    X86,
+    /// AArch64.
+    Aarch64,
+    /// Another architecture.
+    Other,
+}
+
+impl Instructions {
+    /// Returns the instructions with which products are computed on a device, or `None` if it is not a CPU.
+    pub fn on(device: &Device) -> Option<Self> {
+        (!host::is_remote(device)).then(Mapped::instructions)
+    }
+}
+
+/// The circumstances of a computation on which the rounding of states depends.
+///
+/// A store, the journal of a study and a file of inversions record them. Results that were computed in different circumstances are not
+/// mixed, because they would not be those of one run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub struct Circumstances {
+    /// The number of parts in which rows are computed at once, as [`Decoder::lanes`] returns it, if it is known. By default it is the
+    /// number of cores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lanes: Option<usize>,
+    /// The form in which the model holds its weights, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights_held_as: Option<WeightsHeldAs>,
+    /// The instructions of the CPU that computes, if one does and if they are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<Instructions>,
+}
+
+impl Circumstances {
+    /// Returns the fields as the journal of a study and a file of inversions record them. A field without a value is null.
+    pub fn to_fields(self) -> Map<String, Value> {
+        let Circumstances { lanes, weights_held_as, instructions } = self;
+        match json!({ "lanes": lanes, "weights_held_as": weights_held_as, "instructions": instructions }) {
+            Value::Object(fields) => fields,
+            _ => Map::new(),
+        }
+    }
+
+    /// Removes those of these fields from a description which the version that wrote `recorded` did not know. So work that an older
+    /// version began can be continued. Fields that it recorded are left, to be compared.
+    pub fn leave_out_unrecorded(description: &mut Map<String, Value>, recorded: &Map<String, Value>) {
+        let [lanes, form, instructions] = ["lanes", "weights_held_as", "instructions"];
+        let lacks = |field: &str| !recorded.contains_key(field);
+        let unknown = [
+            (lanes, lacks(lanes)),
+            (form, lacks(form)),
+            // A store leaves out the instructions where no CPU computes. It has the form of the weights then.
+            (instructions, lacks(instructions) && lacks(form)),
+        ];
+        for (field, _) in unknown.into_iter().filter(|(_, is_unknown)| *is_unknown) {
+            description.remove(field);
+        }
+    }
+}
+
+impl Decoder {
+    /// Returns the circumstances on which the rounding of the states depends.
+    pub fn circumstances(&self) -> Circumstances {
+        Circumstances {
+            lanes: Some(self.lanes()),
+            weights_held_as: Some(self.weights_held_as()),
+            instructions: self.instructions(),
+        }
+    }
+
+    /// Returns the form in which the matrices are held. A [`Hold`](crate::Hold) that leaves the choice open, or that the checkpoint
+    /// does not allow, is not returned: this is the form in effect.
+    pub fn weights_held_as(&self) -> WeightsHeldAs {
+        let mut weights = self.blocks.iter().flat_map(Block::weights);
+        if self.held_in_files() > 0 {
+            return WeightsHeldAs::Stored;
+        }
+        let computed = self.dtype();
+        let is_narrower = |weight: &Weight| match weight {
+            Weight::Tensor(weight) => weight.val().dtype().size() < computed.size(),
+            Weight::Mapped(_) => false,
+        };
+        if weights.any(is_narrower) {
+            return WeightsHeldAs::StoredOnDevice;
+        }
+        match computed {
+            DType::F64 => WeightsHeldAs::F64,
+            DType::F16 => WeightsHeldAs::F16,
+            DType::BF16 => WeightsHeldAs::Bf16,
+            _ => WeightsHeldAs::F32,
+        }
+    }
+
+    /// Returns the instructions with which products are computed, or `None` if the device is not a CPU.
+    pub fn instructions(&self) -> Option<Instructions> {
+        Instructions::on(&self.device())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(value: Value) -> Map<String, Value> {
+        value.as_object().cloned().unwrap()
+    }
+
+    #[test]
+    fn only_what_an_older_version_did_not_record_is_left_out() {
+        let all = json!({ "seed": 1, "lanes": 2, "weights_held_as": "f32", "instructions": "avx2" });
+        for (recorded, expected) in [
+            (json!({ "seed": 3 }), json!({ "seed": 1 })),
+            (json!({ "lanes": 3 }), json!({ "seed": 1, "lanes": 2 })),
+            (all.clone(), all.clone()),
+            // A journal of a study without loaded weights has the instructions alone.
+            (json!({ "instructions": "avx2" }), json!({ "seed": 1, "instructions": "avx2" })),
+            // A store of a GPU, then a journal of one: the instructions were known to be none.
+            (json!({ "lanes": 3, "weights_held_as": "f16" }), all.clone()),
+            (json!({ "lanes": 3, "weights_held_as": "f16", "instructions": null }), all.clone()),
+        ] {
+            let mut left = fields(all.clone());
+            Circumstances::leave_out_unrecorded(&mut left, &fields(recorded.clone()));
+            assert_eq!(left, fields(expected), "{recorded}");
+        }
+    }
+
+    #[test]
+    fn a_store_leaves_out_what_is_not_known_and_a_journal_says_null() {
+        let known = Circumstances { lanes: Some(2), ..Circumstances::default() };
+        assert_eq!(serde_json::to_value(known).unwrap(), json!({ "lanes": 2 }));
+        let all = json!({ "lanes": 2, "weights_held_as": null, "instructions": null });
+        assert_eq!(Value::Object(known.to_fields()), all);
+    }
+}
