@@ -1,6 +1,7 @@
 //! Files that survive a kill, a second process and a loss of power.
 //!
 //! - [`replace`] and [`replace_with`] write a file whole or not at all.
+//! - [`Checksum`] tells damaged bytes from right ones.
 //! - [`fingerprint`] tells one file from another.
 //! - [`JsonLines`] is a journal: one line of JSON for each finished piece of work.
 //! - [`LockedFile`] keeps a second process out.
@@ -17,6 +18,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod checksum;
+pub(crate) mod checksum_member;
 mod fingerprint;
 mod json_lines;
 mod locked_file;
@@ -29,6 +32,7 @@ use std::{
 };
 
 pub use self::{
+    checksum::Checksum,
     fingerprint::fingerprint,
     json_lines::{JsonLines, JsonLinesError},
     locked_file::LockedFile,

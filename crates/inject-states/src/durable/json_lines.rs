@@ -1,6 +1,5 @@
 //! A journal: one line of JSON for each finished piece of work.
 
-mod checksum;
 mod error;
 #[cfg(test)]
 mod tests;
@@ -15,7 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 pub use self::error::JsonLinesError;
-use super::{FileError, LockedFile};
+use super::{FileError, LockedFile, checksum_member};
 use crate::difference::Difference;
 
 /// A file to which finished pieces of work are appended, and from which a killed run continues.
@@ -183,7 +182,7 @@ fn to_line(value: &impl Serialize) -> String {
 }
 
 fn lines(values: &[impl Serialize]) -> String {
-    values.iter().map(|value| checksum::added(to_line(value)) + "\n").collect()
+    values.iter().map(|value| checksum_member::added(to_line(value)) + "\n").collect()
 }
 
 /// Reads all whole lines and returns the number of their bytes, the header included.
@@ -240,7 +239,7 @@ fn read_line<T: DeserializeOwned>(
     take: &mut dyn FnMut(T) -> Result<(), String>,
 ) -> Result<(), JsonLinesError> {
     let path = || path.to_owned();
-    if !checksum::agrees(text) {
+    if !checksum_member::agrees(text) {
         return Err(JsonLinesError::Checksum { path: path(), line });
     }
     let value = serde_json::from_slice(text).map_err(|source| JsonLinesError::Syntax {

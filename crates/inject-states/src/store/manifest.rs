@@ -12,7 +12,10 @@ use serde_json::Value;
 
 use self::{noise::NoiseFloors, positions::Positions, spec::StoreSpec};
 use super::{error::StoreError, ids::lengths::PromptLengths};
-use crate::{difference::Difference, durable};
+use crate::{
+    difference::Difference,
+    durable::{self, checksum_member},
+};
 
 /// The version of the format that this crate reads and writes.
 pub const FORMAT_VERSION: u32 = 1;
@@ -190,8 +193,8 @@ impl Manifest {
     }
 }
 
-/// Reads a JSON file. Checks the format version of the part that `manifest` selects before everything else.
-/// Returns `None` if there is no such file.
+/// Reads a JSON file. Checks the format version of the part that `manifest` selects before everything else, and then the checksum.
+/// Returns `None` if there is no such file. Files of older versions have no checksum.
 pub(crate) fn read_versioned<T: serde::de::DeserializeOwned>(
     path: &Path,
     manifest: fn(&Value) -> &Value,
@@ -201,7 +204,7 @@ pub(crate) fn read_versioned<T: serde::de::DeserializeOwned>(
         other => other.map_err(StoreError::io("read", path))?,
     };
     let damaged = |source| StoreError::Json { path: path.to_owned(), source };
-    let json: Value = serde_json::from_slice(&text).map_err(damaged)?;
+    let mut json: Value = serde_json::from_slice(&text).map_err(damaged)?;
     let version = &manifest(&json)["format_version"];
     if *version != FORMAT_VERSION {
         return Err(StoreError::FormatVersion {
@@ -210,15 +213,20 @@ pub(crate) fn read_versioned<T: serde::de::DeserializeOwned>(
             expected: FORMAT_VERSION,
         });
     }
+    if !checksum_member::agrees(text.trim_ascii_end()) {
+        return Err(StoreError::Checksum { path: path.to_owned() });
+    }
+    if let Value::Object(members) = &mut json {
+        members.remove(checksum_member::NAME);
+    }
     serde_json::from_value(json).map(Some).map_err(damaged)
 }
 
-/// Returns the value as pretty-printed JSON with a final newline.
+/// Returns the value as pretty-printed JSON with its checksum and a final newline.
 pub(crate) fn to_json<T: serde::Serialize>(value: &T, path: &Path) -> Result<Vec<u8>, StoreError> {
-    let mut json = serde_json::to_vec_pretty(value)
+    let json = serde_json::to_string_pretty(value)
         .map_err(|source| StoreError::Json { path: path.to_owned(), source })?;
-    json.push(b'\n');
-    Ok(json)
+    Ok((checksum_member::added(json) + "\n").into_bytes())
 }
 
 fn as_value(manifest: &Manifest) -> Value {

@@ -22,7 +22,7 @@ fn broken(change: impl FnOnce(&mut Files)) -> StoreError {
 fn with_manifest(change: impl FnOnce(&mut Value)) -> StoreError {
     broken(|files| {
         let bytes = files.get_mut("manifest.json").unwrap();
-        let mut manifest = serde_json::from_slice(bytes).unwrap();
+        let mut manifest = serde_json::from_str(&without_checksum(bytes)).unwrap();
         change(&mut manifest);
         *bytes = serde_json::to_vec(&manifest).unwrap();
     })
