@@ -8,7 +8,6 @@ use std::{
 
 use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
     models::{NumberFormat, Tap},
@@ -100,8 +99,7 @@ impl Calibration {
             .into_iter()
             .flat_map(|(name, place)| vectors(name, place))
             .collect();
-        let sum = checksum(&about, stored.iter().map(|stored| stored.bytes.as_slice()));
-        tensor_file::write(&path, &BTreeMap::from([("about", about), ("xxh3", sum)]), &stored)?;
+        tensor_file::write(&path, BTreeMap::from([("about", about)]), &stored)?;
         Ok(path)
     }
 
@@ -122,20 +120,13 @@ impl Calibration {
             Err(error) if error.is_missing() => return Ok(None),
             read => read?,
         };
-        let file = TensorFile::parse(&path, &bytes)?;
+        // A flipped bit would be another bound on the noise.
+        let file = TensorFile::parse(&path, &bytes)?.verified()?;
         let about: About = file.json("about")?;
         let expected = identity(weight_hash, tap, format);
         if about.identity != expected {
             let (found, expected) = (about.identity.words(), expected.words());
             return Err(CalibrationError::Other { path, found, expected });
-        }
-        // A flipped bit would be another bound on the noise.
-        let names =
-            ["first", "later"].into_iter().flat_map(|place| VECTORS.map(|kind| format!("{place}.{kind}")));
-        let vectors: Vec<_> = names.filter_map(|name| file.tensors.tensor(&name).ok()).collect();
-        let sum = checksum(file.text("about")?, vectors.iter().map(|vector| vector.data()));
-        if file.text("xxh3")? != sum {
-            return Err(file.wrong("damaged: it differs from its checksum".to_owned()).into());
         }
         let first = Arc::new(about.first.with_vectors(&file, "first", d_model)?);
         let later = Arc::new(about.later.with_vectors(&file, "later", d_model)?);
@@ -193,14 +184,6 @@ fn vectors(name: &str, place: &PlaceNoise) -> [Stored; 5] {
     })
 }
 
-/// The checksum of the numbers of a calibration, in hexadecimal.
-fn checksum<'a>(about: &str, vectors: impl Iterator<Item = &'a [u8]>) -> String {
-    let mut hash = Xxh3::new();
-    hash.update(about.as_bytes());
-    vectors.for_each(|bytes| hash.update(bytes));
-    format!("{:016x}", hash.digest())
-}
-
 fn identity(weight_hash: &str, tap: Tap, format: NumberFormat) -> Identity {
     Identity { version: VERSION, weight_hash: weight_hash.to_owned(), tap, format: format.to_string() }
 }
@@ -235,12 +218,19 @@ mod tests {
         fs::copy(&path, dir.path().join(Calibration::file_name(Tap::Block(1), format))).unwrap();
         assert!(matches!(load(Tap::Block(1), format, "abc").unwrap_err(), CalibrationError::Other { .. }));
         let bytes = fs::read(&path).unwrap();
-        for at in (8..bytes.len()).step_by(211) {
+        let mut refused = 0;
+        let places: Vec<usize> = (8..bytes.len()).step_by(211).collect();
+        for &at in &places {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1;
             fs::write(&path, flipped).unwrap();
-            assert!(load(tap, format, "abc").is_err(), "byte {at}");
+            // If the name of a checksum is damaged, the file counts as one of an older version, and its numbers are right.
+            match load(tap, format, "abc") {
+                Ok(back) => assert_eq!(format!("{:?}", back.unwrap()), format!("{made:?}"), "byte {at}"),
+                Err(_) => refused += 1,
+            }
         }
+        assert!(refused + 1 >= places.len(), "{refused} of {}", places.len());
         fs::write(&path, &bytes[..bytes.len() - 8]).unwrap();
         assert!(matches!(
             load(tap, format, "abc").unwrap_err(),
