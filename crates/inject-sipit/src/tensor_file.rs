@@ -155,6 +155,11 @@ impl<'a> TensorFile<'a> {
         }
     }
 
+    /// Returns whether the file has checksums, as all but those of older versions have.
+    pub(crate) fn has_checksums(&self) -> bool {
+        self.metadata.contains_key(checksums::HEADER)
+    }
+
     pub(crate) fn wrong(&self, reason: String) -> TensorFileError {
         TensorFileError::malformed(self.path, reason)
     }

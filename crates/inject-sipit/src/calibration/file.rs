@@ -122,6 +122,9 @@ impl Calibration {
         };
         // A flipped bit would be another bound on the noise.
         let file = TensorFile::parse(&path, &bytes)?.verified()?;
+        if !file.has_checksums() {
+            return Err(file.wrong("it has no checksums: remove it to measure again".to_owned()).into());
+        }
         let about: About = file.json("about")?;
         let expected = identity(weight_hash, tap, format);
         if about.identity != expected {
@@ -218,19 +221,12 @@ mod tests {
         fs::copy(&path, dir.path().join(Calibration::file_name(Tap::Block(1), format))).unwrap();
         assert!(matches!(load(Tap::Block(1), format, "abc").unwrap_err(), CalibrationError::Other { .. }));
         let bytes = fs::read(&path).unwrap();
-        let mut refused = 0;
-        let places: Vec<usize> = (8..bytes.len()).step_by(211).collect();
-        for &at in &places {
+        for at in (8..bytes.len()).step_by(211) {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1;
             fs::write(&path, flipped).unwrap();
-            // If the name of a checksum is damaged, the file counts as one of an older version, and its numbers are right.
-            match load(tap, format, "abc") {
-                Ok(back) => assert_eq!(format!("{:?}", back.unwrap()), format!("{made:?}"), "byte {at}"),
-                Err(_) => refused += 1,
-            }
+            assert!(load(tap, format, "abc").is_err(), "byte {at}");
         }
-        assert!(refused + 1 >= places.len(), "{refused} of {}", places.len());
         fs::write(&path, &bytes[..bytes.len() - 8]).unwrap();
         assert!(matches!(
             load(tap, format, "abc").unwrap_err(),

@@ -8,7 +8,7 @@ use super::Stored;
 use crate::states::durable::Checksum;
 
 /// The name of the checksum of the header: the other texts, and the names, types and shapes of the tensors.
-const HEADER: &str = "xxh3:header";
+pub(super) const HEADER: &str = "xxh3:header";
 
 /// Returns the name of the checksum of a tensor.
 fn of_tensor(name: &str) -> String {
