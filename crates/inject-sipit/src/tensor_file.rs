@@ -4,7 +4,6 @@ mod checksums;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::File,
     io::{self, Read, Write},
     iter,
     path::{Path, PathBuf},
@@ -105,7 +104,7 @@ fn header(metadata: &BTreeMap<String, String>, stored: &[Stored]) -> Vec<u8> {
 pub(crate) fn read(path: &Path, largest: Option<u64>) -> Result<Vec<u8>, TensorFileError> {
     let failed = |source| TensorFileError::Io { path: path.to_owned(), source };
     let malformed = |reason| Err(TensorFileError::malformed(path, reason));
-    let mut file = File::open(path).map_err(failed)?;
+    let mut file = durable::open_ordinary(path).map_err(failed)?;
     let len = file.metadata().map_err(failed)?.len();
     if let Some(largest) = largest.filter(|&largest| len > largest) {
         return malformed(format!("it has {len} bytes, expected at most {largest}"));

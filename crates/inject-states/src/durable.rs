@@ -133,6 +133,21 @@ fn is_at(_: &File, _: &Path) -> bool {
     true
 }
 
+/// Opens an ordinary file for reading. A pipe could keep its reader waiting for ever, and a device has no end.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::InvalidInput`] for anything else than an ordinary file, and the errors of [`File::open`].
+pub fn open_ordinary(path: &Path) -> io::Result<File> {
+    match fs::metadata(path)?.is_file() {
+        true => File::open(path),
+        false => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "expected an ordinary file, found a folder, a device or a pipe",
+        )),
+    }
+}
+
 /// Makes a folder and its parents, unless they exist.
 ///
 /// # Errors

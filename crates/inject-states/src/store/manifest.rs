@@ -6,7 +6,10 @@ pub(crate) mod positions;
 pub(crate) mod share;
 pub(crate) mod spec;
 
-use std::{fs, path::Path};
+use std::{
+    io::{self, Read},
+    path::Path,
+};
 
 use serde_json::Value;
 
@@ -21,6 +24,9 @@ use crate::{
 pub const FORMAT_VERSION: u32 = 1;
 
 const FILE: &str = "manifest.json";
+
+/// The longest manifest or journal that is read, in bytes. Those of a model with thousands of taps have less than a mebibyte.
+const LONGEST: u64 = 16 << 20;
 
 /// The description of a store: everything except its states.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -199,8 +205,8 @@ pub(crate) fn read_versioned<T: serde::de::DeserializeOwned>(
     path: &Path,
     manifest: fn(&Value) -> &Value,
 ) -> Result<Option<T>, StoreError> {
-    let text = match fs::read(path) {
-        Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+    let text = match read_bounded(path) {
+        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(StoreError::io("read", path))?,
     };
     let damaged = |source| StoreError::Json { path: path.to_owned(), source };
@@ -220,6 +226,16 @@ pub(crate) fn read_versioned<T: serde::de::DeserializeOwned>(
         members.remove(checksum_member::NAME);
     }
     serde_json::from_value(json).map(Some).map_err(damaged)
+}
+
+/// Reads an ordinary file of at most [`LONGEST`] bytes.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    durable::open_ordinary(path)?.take(LONGEST + 1).read_to_end(&mut text)?;
+    match text.len() as u64 > LONGEST {
+        true => Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {LONGEST} bytes"))),
+        false => Ok(text),
+    }
 }
 
 /// Returns the value as pretty-printed JSON with its checksum and a final newline.

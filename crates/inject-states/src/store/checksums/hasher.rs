@@ -2,12 +2,11 @@
 
 use std::{
     fmt,
-    fs::File,
     io::{self, Read, Seek, SeekFrom},
     path::Path,
 };
 
-use crate::durable::Checksum;
+use crate::durable::{self, Checksum};
 
 /// The number of bytes read from a file at a time.
 const PIECE: usize = 1 << 20;
@@ -41,7 +40,7 @@ impl BlockHasher {
 
     /// Hashes `bytes` bytes of a file, starting at offset `begin`.
     pub(crate) fn update_from(&mut self, path: &Path, begin: u64, bytes: u64) -> io::Result<()> {
-        let mut file = File::open(path)?;
+        let mut file = durable::open_ordinary(path)?;
         file.seek(SeekFrom::Start(begin))?;
         let mut piece = vec![0; PIECE.min(bytes as usize)];
         let mut left = bytes;
