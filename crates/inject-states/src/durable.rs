@@ -2,6 +2,7 @@
 //!
 //! - [`replace`] and [`replace_with`] write a file whole or not at all.
 //! - [`Checksum`] tells damaged bytes from right ones.
+//! - [`checksum_member`] adds a checksum to a JSON object.
 //! - [`fingerprint`] tells one file from another.
 //! - [`JsonLines`] is a journal: one line of JSON for each finished piece of work.
 //! - [`LockedFile`] keeps a second process out.
@@ -19,7 +20,7 @@
 //! ```
 
 mod checksum;
-pub(crate) mod checksum_member;
+pub mod checksum_member;
 mod fingerprint;
 mod json_lines;
 mod locked_file;

@@ -1,9 +1,18 @@
-//! The checksum of a JSON object, which is its last member.
+//! The checksum of a JSON object, which is its last member, [`NAME`].
+//!
+//! # Example
+//!
+//! ```
+//! use inject_states::durable::checksum_member::{added, agrees};
+//!
+//! let text = added("{\"loss\":0.25}".to_owned());
+//! assert!(agrees(text.as_bytes()) && !agrees(text.replace("0.25", "0.75").as_bytes()));
+//! ```
 
 use super::Checksum;
 
 /// The name of the member.
-pub(crate) const NAME: &str = "xxh3";
+pub const NAME: &str = "xxh3";
 
 /// The digits of the checksum.
 const DIGITS: usize = 16;
@@ -24,8 +33,9 @@ const LAYOUTS: [Layout; 2] = [
     Layout { member: "\"xxh3\":\"", end: "\"}", end_without: "}" },
 ];
 
-/// Returns the text with its checksum, if it is that of an object.
-pub(crate) fn added(text: String) -> String {
+/// Returns the text with its checksum, if it is that of an object. The checksum is laid out like the other members, in a line of its own
+/// or not.
+pub fn added(text: String) -> String {
     let layout = LAYOUTS.iter().find_map(|layout| Some((layout, text.strip_suffix(layout.end_without)?)));
     let Some((Layout { member, end, .. }, open)) = layout.filter(|_| text.starts_with('{')) else {
         return text;
@@ -35,7 +45,7 @@ pub(crate) fn added(text: String) -> String {
 }
 
 /// Returns whether a text agrees with its checksum, or has none.
-pub(crate) fn agrees(text: &[u8]) -> bool {
+pub fn agrees(text: &[u8]) -> bool {
     let found = LAYOUTS.iter().find_map(|layout| Some((layout, split(text, layout)?)));
     let Some((layout, (open, digits))) = found else { return true };
     let mut checksum = Checksum::of(open.strip_suffix(b",").unwrap_or(open));
