@@ -22,7 +22,7 @@ pub(super) const MOST_UNPACKED: u64 = 1 << 31;
 pub(super) fn open(path: &Path) -> Result<Archive, ForeignProblem> {
     let (ending, packed) = ending(path);
     if ending == "safetensors" && !packed {
-        return safetensors::read(open_file(path)?);
+        return safetensors::read(durable::open_ordinary(path)?);
     }
     let read: fn(Content) -> Result<Archive, ForeignProblem> = match ending.as_str() {
         "npy" => npy::read,
