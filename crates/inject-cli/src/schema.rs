@@ -4,12 +4,12 @@
 
 use std::{fs, path::Path};
 
+use inject_sipit::states::durable::checksum_member;
 use inject_studies::{
     between_models::BetweenModels, corpus::CorpusStudy, decoding::DecodingStudy, exhaustive::ExhaustiveStudy,
     formats::FormatStudy, lengths::LengthStudy, margins::MarginStudy, recovery::RecoveryStudy,
     repeats::RepeatStudy, stress::StressStudy,
 };
-use inject_sipit::states::durable::checksum_member;
 use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 use serde_json::Value;
 

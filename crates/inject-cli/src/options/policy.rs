@@ -211,12 +211,16 @@ impl PolicyOptions {
                 &model.decoder,
                 tap,
                 positions,
-                self.lens.as_deref().map(|folder| required_lens(folder, model, tap, checksums)).transpose()?,
+                self.lens
+                    .as_deref()
+                    .map(|folder| required_lens(folder, model, tap, checksums))
+                    .transpose()?,
                 bos,
             ),
             PolicyKind::Lens => match &self.lens {
                 Some(folder) => named(
-                    Policy::new().then_up_to(1024, LensProposals::new(required_lens(folder, model, tap, checksums)?)),
+                    Policy::new()
+                        .then_up_to(1024, LensProposals::new(required_lens(folder, model, tap, checksums)?)),
                 ),
                 None => return Err(Failure::usage("--policy lens needs --lens FOLDER")),
             },

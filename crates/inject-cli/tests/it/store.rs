@@ -307,10 +307,7 @@ fn a_flipped_bit_of_a_lens_is_noticed_unless_nobody_looks() {
     let dir = tempfile::tempdir().unwrap();
     let (folder, out) = (dir.path().join("store"), dir.path().join("out.jsonl"));
     extract(&folder, 2, Positions::All, FloatFormat::F32, None);
-    succeed(
-        dir.path(),
-        "lens --taps block-1 --count 40 --prefixes 1 --word-prefixes 0 --out lenses",
-    );
+    succeed(dir.path(), "lens --taps block-1 --count 40 --prefixes 1 --word-prefixes 0 --out lenses");
     let path = dir.path().join("lenses/lens-block-1.safetensors");
     let mut bytes = fs::read(&path).unwrap();
     let last = bytes.len() - 4;

@@ -38,7 +38,9 @@ pub(super) fn damaged(metadata: &HashMap<String, String>, tensors: &SafeTensors<
         return Some("the header".to_owned());
     }
     let damaged = tensors.iter().filter(|(name, view)| {
-        metadata.get(&of_tensor(name)).is_none_or(|expected| Checksum::of(view.data()).to_string() != *expected)
+        metadata
+            .get(&of_tensor(name))
+            .is_none_or(|expected| Checksum::of(view.data()).to_string() != *expected)
     });
     damaged.map(|(name, _)| format!("tensor {name}")).min()
 }

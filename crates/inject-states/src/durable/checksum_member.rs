@@ -66,7 +66,8 @@ mod tests {
 
     #[test]
     fn a_checksum_keeps_the_text_an_object() {
-        for (text, members) in [("{}", 1), ("{\"a\":[1,{}]}", 2), ("{\n  \"a\": {\n    \"b\": 1\n  }\n}", 2)] {
+        for (text, members) in [("{}", 1), ("{\"a\":[1,{}]}", 2), ("{\n  \"a\": {\n    \"b\": 1\n  }\n}", 2)]
+        {
             let with = added(text.to_owned());
             let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&with).unwrap();
             assert_eq!(object.len(), members);
@@ -86,7 +87,8 @@ mod tests {
     fn the_layout_of_the_text_is_kept() {
         let text = serde_json::to_string_pretty(&serde_json::json!({ "a": [1], "xxh3": "0123456789abcdef" }));
         let without = serde_json::to_string_pretty(&serde_json::json!({ "a": [1] })).unwrap();
-        let expected = text.unwrap().replace("0123456789abcdef", &Checksum::of(without.as_bytes()).to_string());
+        let expected =
+            text.unwrap().replace("0123456789abcdef", &Checksum::of(without.as_bytes()).to_string());
         assert_eq!(added(without), expected);
     }
 

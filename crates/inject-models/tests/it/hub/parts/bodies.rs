@@ -134,10 +134,7 @@ pub(super) fn all(add: Add<'_>) {
         "body: gzip as a transfer",
         Refused,
         content(|_, reply| {
-            reply
-                .without("Content-Length")
-                .with("Transfer-Encoding", "gzip, chunked")
-                .with_body(BOMB.clone())
+            reply.without("Content-Length").with("Transfer-Encoding", "gzip, chunked").with_body(BOMB.clone())
         }),
     );
     add(
