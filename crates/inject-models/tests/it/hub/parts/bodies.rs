@@ -205,6 +205,6 @@ static BOMB: LazyLock<Vec<u8>> = LazyLock::new(|| {
     const END: [u8; 7] = [0; 7];
     let repeats = REPEAT.iter().cycle().take((1 << 18) * REPEAT.len());
     let bits: Vec<u8> = BEGIN.iter().chain(repeats).chain(&END).copied().collect();
-    let bytes = bits.chunks(8).map(|bits| bits.iter().rev().fold(0, |byte, bit| byte << 1 | bit));
+    let bytes = bits.chunks(8).map(|bits| bits.iter().rev().fold(0, |byte, bit| (byte << 1) | bit));
     HEAD.into_iter().chain(bytes).collect()
 });
