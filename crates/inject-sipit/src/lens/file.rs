@@ -70,7 +70,7 @@ impl Lens {
     ///
     /// [`LensError`] if the file does not exist or is damaged, or if the lens was made for other weights.
     pub fn load(folder: &Path, tap: Tap, weight_hash: &str, device: &Device) -> Result<Self, InvertError> {
-        Lens::read(folder, tap, weight_hash, device, |file| file.verified())
+        Lens::load_if(folder, tap, weight_hash, device, |file| file.verified())
     }
 
     /// Reads a lens like [`Lens::load`], but does not compare its parts with their checksums.
@@ -84,11 +84,11 @@ impl Lens {
         weight_hash: &str,
         device: &Device,
     ) -> Result<Self, InvertError> {
-        Lens::read(folder, tap, weight_hash, device, Ok)
+        Lens::load_if(folder, tap, weight_hash, device, Ok)
     }
 
     /// Reads a lens from a file that `check` accepts.
-    fn read(
+    fn load_if(
         folder: &Path,
         tap: Tap,
         weight_hash: &str,
