@@ -15,15 +15,16 @@ pub const READERS: &[(&str, fn(&[u8]))] = &[("lens", lens)];
 const TAP: Tap = Tap::Block(1);
 const HASH: &str = "of these very weights";
 
-/// The file of a lens.
+/// The file of a lens. Its checksums are not compared, because they would stop nearly every change.
 pub fn lens(bytes: &[u8]) {
     static DEVICE: OnceLock<Device> = OnceLock::new();
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join(Lens::file_name(TAP)), bytes).unwrap();
-    if let Ok(lens) = Lens::load(folder.path(), TAP, HASH, DEVICE.get_or_init(Device::flex)) {
+    let device = DEVICE.get_or_init(Device::flex);
+    if let Ok(lens) = Lens::load_unverified(folder.path(), TAP, HASH, device) {
         assert_eq!(lens.info().tap, TAP);
         lens.save(folder.path()).unwrap();
-        Lens::load(folder.path(), TAP, HASH, DEVICE.get_or_init(Device::flex)).unwrap();
+        Lens::load(folder.path(), TAP, HASH, device).unwrap();
     }
 }
 

@@ -6,7 +6,7 @@ mod summary;
 
 use std::{collections::BTreeMap, num::NonZeroUsize, time::Instant};
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use inject_sipit::{
     Inverter, TargetStates,
     models::{FloatFormat, Tap},
@@ -29,6 +29,7 @@ use record::{Record, Seconds};
 /// Measure inversions at several taps and prompt lengths
 #[derive(Args, Debug)]
 #[command(
+    group = ArgGroup::new("checked").arg("lens"),
     long_about = "Measure inversions at several taps and prompt lengths.\n\n\
 Prompts are cut to the requested length. As many more consist of tokens drawn uniformly from the vocabulary. The states \
 of every prompt are computed, rounded to --format, and disturbed with --noise-share. The prompt is forgotten, recovered, \

@@ -21,7 +21,7 @@ mod weights;
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use inject_sipit::{
     Inverter,
     models::{Bos, Model},
@@ -47,6 +47,7 @@ pub(crate) use self::{
 /// Recover prompts from hidden states alone
 #[derive(Args, Debug)]
 #[command(
+    group = ArgGroup::new("checked").args(["states", "lens"]).multiple(true),
     long_about = "Recover prompts from hidden states alone.\n\n\
 Without --states, the program computes the states of a prompt, forgets the prompt, recovers it from the states, and \
 only then compares. With --states FILE it recovers the prompt of a file of states, as transformers, vLLM, TransformerLens \
@@ -137,9 +138,6 @@ struct Input {
     /// The file of states or the store to recover prompts from
     #[arg(long, value_name = "FILE_OR_FOLDER", group = "results")]
     states: Option<PathBuf>,
-    /// Do not compare the states of a store with their checksums
-    #[arg(long, requires = "states", conflicts_with_all = ["text", "ids"])]
-    skip_checksums: bool,
     /// The column of a file that holds several taps without naming them, from 0
     #[arg(long, value_name = "NUMBER", requires = "states", conflicts_with_all = ["text", "ids"])]
     column: Option<usize>,

@@ -6,17 +6,11 @@ use inject_sipit::{InvertError, Lens, LensError, models::Tap, states::durable};
 
 use crate::{options::LoadedModel, outcome::Failure};
 
-/// The lens for a tap, if a folder is given.
-///
-/// # Errors
-///
-/// As [`required_lens`].
-pub(crate) fn lens_at(
-    folder: Option<&Path>,
-    model: &LoadedModel,
-    tap: Tap,
-) -> Result<Option<Arc<Lens>>, Failure> {
-    folder.map(|folder| required_lens(folder, model, tap)).transpose()
+/// Whether the parts of a lens are compared with their checksums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Checksums {
+    Compared,
+    Skipped,
 }
 
 /// The lens for a tap from a folder.
@@ -24,8 +18,13 @@ pub(crate) fn lens_at(
 /// # Errors
 ///
 /// [`Failure`] if there is none for the tap, or it is damaged or was made for other weights.
-pub(crate) fn required_lens(folder: &Path, model: &LoadedModel, tap: Tap) -> Result<Arc<Lens>, Failure> {
-    find_lens(folder, model, tap)?.ok_or_else(|| {
+pub(crate) fn required_lens(
+    folder: &Path,
+    model: &LoadedModel,
+    tap: Tap,
+    checksums: Checksums,
+) -> Result<Arc<Lens>, Failure> {
+    find_lens(folder, model, tap, checksums)?.ok_or_else(|| {
         let there = taps_of(folder);
         let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
         Failure::new(format!("--lens {}: no lens for {tap}; it has lenses for: {there}", folder.display()))
@@ -37,11 +36,20 @@ pub(crate) fn required_lens(folder: &Path, model: &LoadedModel, tap: Tap) -> Res
 /// # Errors
 ///
 /// [`Failure`] if there is no such folder, or the lens is damaged or was made for other weights.
-pub(crate) fn find_lens(folder: &Path, model: &LoadedModel, tap: Tap) -> Result<Option<Arc<Lens>>, Failure> {
+pub(crate) fn find_lens(
+    folder: &Path,
+    model: &LoadedModel,
+    tap: Tap,
+    checksums: Checksums,
+) -> Result<Option<Arc<Lens>>, Failure> {
     if !folder.is_dir() {
         return Err(Failure::new(format!("--lens {}: no such folder", folder.display())));
     }
-    match Lens::load(folder, tap, model.weight_hash()?, &model.decoder.device()) {
+    let load = match checksums {
+        Checksums::Compared => Lens::load,
+        Checksums::Skipped => Lens::load_unverified,
+    };
+    match load(folder, tap, model.weight_hash()?, &model.decoder.device()) {
         Ok(lens) => Ok(Some(Arc::new(lens))),
         Err(InvertError::Lens(LensError::File(error))) if error.is_missing() => Ok(None),
         Err(error) => Err(error.into()),

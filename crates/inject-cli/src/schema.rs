@@ -4,6 +4,7 @@
 
 use std::{fs, path::Path};
 
+use inject_sipit::states::durable::checksum_member;
 use inject_studies::{
     between_models::BetweenModels, corpus::CorpusStudy, decoding::DecodingStudy, exhaustive::ExhaustiveStudy,
     formats::FormatStudy, lengths::LengthStudy, margins::MarginStudy, recovery::RecoveryStudy,
@@ -15,11 +16,25 @@ use serde_json::Value;
 use crate::{compare_policies, depth, invert, study};
 
 fn check<T: JsonSchema>(name: &str, title: &str) {
+    check_members::<T>(name, title, &[]);
+}
+
+/// Checks the schema of a file of a study, which has a checksum beside the members of its type.
+fn check_file<T: JsonSchema>(name: &str, title: &str) {
+    let description = "The XXH3 of the file without this member, which is its last one. The JSON on standard output has none.";
+    let checksum = serde_json::json!({ "description": description, "type": "string" });
+    check_members::<T>(name, title, &[(checksum_member::NAME, checksum)]);
+}
+
+fn check_members<T: JsonSchema>(name: &str, title: &str, more: &[(&str, Value)]) {
     let generator = SchemaSettings::draft2020_12().into_generator();
     let mut schema = generator.into_root_schema_for::<T>();
     schema.insert("title".to_owned(), title.into());
     let mut value = schema.to_value();
     without_links(&mut value);
+    for (name, member) in more {
+        value["properties"][*name] = member.clone();
+    }
     // The type writes its keys in the usual order.
     let schema = Schema::try_from(value).unwrap();
     let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
@@ -72,19 +87,19 @@ fn the_schemas_in_docs_are_up_to_date() {
         "invert-store-line",
         "a line of inject invert --states STORE --out FILE, after the first",
     );
-    check::<depth::Depth>("depth", "inject depth --json");
-    check::<compare_policies::Comparison>("compare-policies", "inject compare-policies --json");
-    check::<CorpusStudy>("corpus", "corpus.json of inject study collisions");
+    check_file::<depth::Depth>("depth", "inject depth --json");
+    check_file::<compare_policies::Comparison>("compare-policies", "inject compare-policies --json");
+    check_file::<CorpusStudy>("corpus", "corpus.json of inject study collisions");
     check::<BetweenModels>("between-models", "between_models.json of inject study collisions --against");
-    check::<MarginStudy>("margins", "margins.json of inject study margins");
-    check::<LengthStudy>("lengths", "lengths.json of inject study margins");
-    check::<ExhaustiveStudy>("exhaustive", "exhaustive.json of inject study exhaustive");
-    check::<StressStudy>("stress", "stress.json of inject study stress");
-    check::<RepeatStudy>("repeats", "repeats.json of inject study stress");
-    check::<FormatStudy>("formats", "formats.json of inject study precision");
-    check::<DecodingStudy>("decoding", "decoding.json of inject study precision");
-    check::<RecoveryStudy>("recovery", "recovery.json of inject study precision");
-    check::<study::Trainings>("training", "training.json of inject study training");
-    check::<study::Starts>("degenerate", "degenerate.json of inject study training");
-    check::<study::Drawn>("random-weights", "random-weights.json of inject study training");
+    check_file::<MarginStudy>("margins", "margins.json of inject study margins");
+    check_file::<LengthStudy>("lengths", "lengths.json of inject study margins");
+    check_file::<ExhaustiveStudy>("exhaustive", "exhaustive.json of inject study exhaustive");
+    check_file::<StressStudy>("stress", "stress.json of inject study stress");
+    check_file::<RepeatStudy>("repeats", "repeats.json of inject study stress");
+    check_file::<FormatStudy>("formats", "formats.json of inject study precision");
+    check_file::<DecodingStudy>("decoding", "decoding.json of inject study precision");
+    check_file::<RecoveryStudy>("recovery", "recovery.json of inject study precision");
+    check_file::<study::Trainings>("training", "training.json of inject study training");
+    check_file::<study::Starts>("degenerate", "degenerate.json of inject study training");
+    check_file::<study::Drawn>("random-weights", "random-weights.json of inject study training");
 }

@@ -1,8 +1,9 @@
-//! The files of this crate, lenses and calibrations: tensors and texts in one safetensors file.
+//! The files of this crate, lenses and calibrations: tensors and texts in one safetensors file, with their checksums.
+
+mod checksums;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::File,
     io::{self, Read, Write},
     iter,
     path::{Path, PathBuf},
@@ -38,6 +39,14 @@ pub enum TensorFileError {
         /// The content that was found, and the content that was expected.
         reason: String,
     },
+    /// A part of the file changed after it was written.
+    #[error("{}: {part} does not agree with its checksum: the file was damaged after it was written", path.display())]
+    Damaged {
+        /// Path of the file of tensors.
+        path: PathBuf,
+        /// The part: a tensor, or the header.
+        part: String,
+    },
 }
 
 impl TensorFileError {
@@ -59,13 +68,13 @@ pub(crate) struct Stored {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Writes a file in one step. The same content always gives the same bytes.
+/// Writes a file in one step, with checksums. The same content always gives the same bytes.
 pub(crate) fn write(
     path: &Path,
-    metadata: &BTreeMap<&str, String>,
+    metadata: BTreeMap<&str, String>,
     stored: &[Stored],
 ) -> Result<(), TensorFileError> {
-    let header = header(metadata, stored);
+    let header = header(&checksums::added(metadata, stored), stored);
     let written = durable::replace_with(path, |out| {
         let mut pieces = iter::once(&header).chain(stored.iter().map(|stored| &stored.bytes));
         pieces.try_for_each(|bytes| out.write_all(bytes)).map_err(FileError::of("write", path))
@@ -75,7 +84,7 @@ pub(crate) fn write(
 
 /// Returns the bytes before the tensors: the length of the JSON header, and the header. The serializer of the safetensors crate is
 /// not used, because it writes the metadata in a different order each time.
-fn header(metadata: &BTreeMap<&str, String>, stored: &[Stored]) -> Vec<u8> {
+fn header(metadata: &BTreeMap<String, String>, stored: &[Stored]) -> Vec<u8> {
     let json = |value: serde_json::Result<Value>| value.expect("JSON can hold names and numbers");
     let mut header = Map::new();
     header.insert("__metadata__".to_owned(), json(serde_json::to_value(metadata)));
@@ -95,7 +104,7 @@ fn header(metadata: &BTreeMap<&str, String>, stored: &[Stored]) -> Vec<u8> {
 pub(crate) fn read(path: &Path, largest: Option<u64>) -> Result<Vec<u8>, TensorFileError> {
     let failed = |source| TensorFileError::Io { path: path.to_owned(), source };
     let malformed = |reason| Err(TensorFileError::malformed(path, reason));
-    let mut file = File::open(path).map_err(failed)?;
+    let mut file = durable::open_ordinary(path).map_err(failed)?;
     let len = file.metadata().map_err(failed)?.len();
     if let Some(largest) = largest.filter(|&largest| len > largest) {
         return malformed(format!("it has {len} bytes, expected at most {largest}"));
@@ -135,6 +144,19 @@ impl<'a> TensorFile<'a> {
             true => Ok(self),
             false => Err(self.wrong(format!("{kind} is {found}, expected version {version}"))),
         }
+    }
+
+    /// Fails if a part of the file does not agree with its checksum. The files of older versions have none.
+    pub(crate) fn verified(self) -> Result<Self, TensorFileError> {
+        match checksums::damaged(&self.metadata, &self.tensors) {
+            None => Ok(self),
+            Some(part) => Err(TensorFileError::Damaged { path: self.path.to_owned(), part }),
+        }
+    }
+
+    /// Returns whether the file has checksums, as all but those of older versions have.
+    pub(crate) fn has_checksums(&self) -> bool {
+        self.metadata.contains_key(checksums::HEADER)
     }
 
     pub(crate) fn wrong(&self, reason: String) -> TensorFileError {
@@ -214,7 +236,7 @@ mod tests {
         let [path, again] = ["a", "b"].map(|name| dir.path().join(name));
         let metadata = BTreeMap::from([("kind", "1".to_owned()), ("about", "[1, 2]".to_owned())]);
         for path in [&path, &again] {
-            write(path, &metadata, &[numbers("x", &[0.1, -2.0])]).unwrap();
+            write(path, metadata.clone(), &[numbers("x", &[0.1, -2.0])]).unwrap();
         }
         let bytes = read(&path, Some(1000)).unwrap();
         assert_eq!(bytes, read(&again, Some(1000)).unwrap());
@@ -228,7 +250,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         assert!(read(&path, Some(1000)).unwrap_err().is_missing());
-        write(&path, &BTreeMap::new(), &[numbers("x", &[0.5; 200])]).unwrap();
+        write(&path, BTreeMap::new(), &[numbers("x", &[0.5; 200])]).unwrap();
         let error = read(&path, Some(1000)).unwrap_err();
         assert!(!error.is_missing());
         assert!(error.to_string().ends_with("expected at most 1000"), "{error}");
@@ -238,7 +260,7 @@ mod tests {
     fn numbers_that_are_not_finite_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
-        write(&path, &BTreeMap::new(), &[numbers("x", &[1.0, f64::NAN])]).unwrap();
+        write(&path, BTreeMap::new(), &[numbers("x", &[1.0, f64::NAN])]).unwrap();
         let bytes = read(&path, Some(1000)).unwrap();
         let error = TensorFile::parse(&path, &bytes).unwrap().vector("x").unwrap_err();
         assert!(error.to_string().ends_with("x holds NaN, expected finite values"), "{error}");

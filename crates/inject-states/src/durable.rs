@@ -1,6 +1,8 @@
 //! Files that survive a kill, a second process and a loss of power.
 //!
 //! - [`replace`] and [`replace_with`] write a file whole or not at all.
+//! - [`Checksum`] tells damaged bytes from right ones.
+//! - [`checksum_member`] adds a checksum to a JSON object.
 //! - [`fingerprint`] tells one file from another.
 //! - [`JsonLines`] is a journal: one line of JSON for each finished piece of work.
 //! - [`LockedFile`] keeps a second process out.
@@ -17,6 +19,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod checksum;
+pub mod checksum_member;
 mod fingerprint;
 mod json_lines;
 mod locked_file;
@@ -29,6 +33,7 @@ use std::{
 };
 
 pub use self::{
+    checksum::Checksum,
     fingerprint::fingerprint,
     json_lines::{JsonLines, JsonLinesError},
     locked_file::LockedFile,
@@ -127,6 +132,21 @@ fn is_at(file: &File, path: &Path) -> bool {
 #[cfg(not(unix))]
 fn is_at(_: &File, _: &Path) -> bool {
     true
+}
+
+/// Opens an ordinary file for reading. A pipe could keep its reader waiting for ever, and a device has no end.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::InvalidInput`] for anything else than an ordinary file, and the errors of [`File::open`].
+pub fn open_ordinary(path: &Path) -> io::Result<File> {
+    match fs::metadata(path)?.is_file() {
+        true => File::open(path),
+        false => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "expected an ordinary file, found a folder, a device or a pipe",
+        )),
+    }
 }
 
 /// Makes a folder and its parents, unless they exist.

@@ -69,7 +69,7 @@ fn open(options: &Options, folder: &Path) -> Result<Store, Failure> {
     if options.input.column.is_some() {
         return Err(Failure::usage("a store names its taps: choose one by --tap instead of --column"));
     }
-    let store = match options.input.skip_checksums {
+    let store = match options.policy.skip_checksums {
         true => Store::open_unverified(folder)?,
         false => Store::open(folder)?,
     };

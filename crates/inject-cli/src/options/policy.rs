@@ -14,7 +14,7 @@ use inject_sipit::{
 
 pub(crate) use self::kind::PolicyKind;
 use crate::{
-    lenses::{lens_at, required_lens},
+    lenses::{Checksums, required_lens},
     options::{LoadedModel, Megabytes},
     outcome::Failure,
 };
@@ -31,6 +31,10 @@ pub(crate) struct PolicyOptions {
     // A file of results names the lens by its content.
     #[serde(skip)]
     pub(crate) lens: Option<PathBuf>,
+    /// Do not compare a lens, or the states of a store, with their checksums
+    #[arg(long, requires = "checked")]
+    #[serde(skip)]
+    pub(crate) skip_checksums: bool,
     /// Test the whole vocabulary at every position: exact margins, and certainty instead of verification
     #[arg(long)]
     pub(crate) certify: bool,
@@ -84,6 +88,7 @@ impl Default for PolicyOptions {
         PolicyOptions {
             policy: PolicyKind::Auto,
             lens: None,
+            skip_checksums: false,
             certify: false,
             epsilon: None,
             allclose: None,
@@ -188,7 +193,7 @@ impl PolicyOptions {
     ///
     /// # Errors
     ///
-    /// [`Failure`] if `--lens` has no lens for the tap, or one that was made for other weights.
+    /// [`Failure`] if `--lens` has no lens for the tap, or one that is damaged or was made for other weights.
     pub(crate) fn choose(
         &self,
         model: &LoadedModel,
@@ -200,17 +205,22 @@ impl PolicyOptions {
         let searching = |source: Gradient| Policy::new().then(source.snapping(self.snap));
         let named = |policy: Policy| PolicyChoice::new(policy, "as requested");
         let seed = self.seed.unwrap_or(SEED);
+        let checksums = if self.skip_checksums { Checksums::Skipped } else { Checksums::Compared };
         Ok(match self.policy {
             PolicyKind::Auto => PolicyChoice::auto(
                 &model.decoder,
                 tap,
                 positions,
-                lens_at(self.lens.as_deref(), model, tap)?,
+                self.lens
+                    .as_deref()
+                    .map(|folder| required_lens(folder, model, tap, checksums))
+                    .transpose()?,
                 bos,
             ),
             PolicyKind::Lens => match &self.lens {
                 Some(folder) => named(
-                    Policy::new().then_up_to(1024, LensProposals::new(required_lens(folder, model, tap)?)),
+                    Policy::new()
+                        .then_up_to(1024, LensProposals::new(required_lens(folder, model, tap, checksums)?)),
                 ),
                 None => return Err(Failure::usage("--policy lens needs --lens FOLDER")),
             },

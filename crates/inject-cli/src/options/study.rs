@@ -6,7 +6,10 @@ use std::{
 };
 
 use clap::Args;
-use inject_sipit::{models::Progress, states::Share};
+use inject_sipit::{
+    models::Progress,
+    states::{Share, durable::checksum_member},
+};
 use inject_studies::{
     Completeness, Run, StudyName, corpus::CorpusStudy, decoding::DecodingStudy, exhaustive::ExhaustiveStudy,
     formats::FormatStudy, journal::study_of, lengths::LengthStudy, margins::MarginStudy,
@@ -146,7 +149,7 @@ impl Study {
         self.folder.record(&journal);
         self.done.borrow_mut().push((name, result.completeness().clone()));
         let json = serde_json::to_string_pretty(&result)?;
-        self.folder.write(&format!("{name}.json"), &json)?;
+        self.folder.write(&format!("{name}.json"), checksum_member::added(json.clone()))?;
         if self.options.json {
             say(&json);
         }

@@ -7,7 +7,7 @@ use std::{fs, num::NonZeroUsize, path::PathBuf};
 use clap::Args;
 use inject_sipit::{
     collisions::{Metric, measure_noise_floors},
-    states::{Extraction, extract_to_store, store::Positions},
+    states::{Extraction, durable::checksum_member, extract_to_store, store::Positions},
 };
 use inject_studies::{
     StudyName, between_models, corpus,
@@ -144,6 +144,12 @@ impl Options {
     fn other(&self) -> Result<Option<CorpusStudy>, Failure> {
         let Some(path) = &self.against else { return Ok(None) };
         let text = fs::read_to_string(path).map_err(Failure::io("read", path))?;
+        if !checksum_member::agrees(text.as_bytes()) {
+            return Err(Failure::new(format!(
+                "--against {}: does not agree with its checksum; the command that wrote it writes it again from its journal",
+                path.display()
+            )));
+        }
         let study = serde_json::from_str(&text).map_err(|error| {
             let (path, reason) = (path.display(), chain(&error));
             Failure::new(format!("--against {path}: expected the corpus.json of a study: {reason}"))

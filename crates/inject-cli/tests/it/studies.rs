@@ -107,6 +107,12 @@ fn two_models_are_compared() {
         "study collisions --count 20 --taps block-1 --against first/corpus.json --out second",
     );
     assert!(dir.path().join("second/between_models.json").is_file());
+    let text = fs::read_to_string(dir.path().join("first/corpus.json")).unwrap();
+    let changed = text.replacen("\"prompts\": 20", "\"prompts\": 21", 1);
+    assert_ne!(changed, text);
+    fs::write(dir.path().join("changed.json"), changed).unwrap();
+    let ran = run(dir.path(), "study collisions --against changed.json");
+    assert!(ran.status == 1 && ran.err.contains("does not agree with its checksum"), "{}", ran.err);
     fs::write(dir.path().join("other.json"), "{}").unwrap();
     let ran = run(dir.path(), "study collisions --against other.json");
     assert!(ran.status == 1 && ran.err.contains("expected the corpus.json of a study"), "{}", ran.err);

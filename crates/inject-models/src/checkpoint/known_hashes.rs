@@ -9,6 +9,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::identity::file_hash;
 use crate::error::ModelError;
@@ -21,7 +22,7 @@ use crate::error::ModelError;
 /// same way. A file that was modified in the last seconds before it was hashed is not remembered, because a later change might
 /// have the same time. Files of less than 256 MiB are hashed each time.
 ///
-/// A file of hashes that cannot be read counts as empty, and one that cannot be written stays as it is: both cost time only.
+/// A file of hashes that cannot be read, or does not agree with its own checksum, counts as empty, and one that cannot be written stays as it is: both cost time only.
 ///
 /// # Example
 ///
@@ -46,9 +47,13 @@ pub struct KnownHashes {
 /// The contents of the file.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Contents {
-    /// By the path of the hashed file.
-    files: BTreeMap<PathBuf, Known>,
+    files: Files,
+    /// The SHA-256 of the JSON of `files`. Without it, a flipped bit would be another hash of the weights.
+    sha256: String,
 }
+
+/// The hashes, by the path of the hashed file.
+type Files = BTreeMap<PathBuf, Known>;
 
 /// A file that was hashed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -86,7 +91,7 @@ impl KnownHashes {
         let path = fs::canonicalize(path).map_err(io_error)?;
         let stamp = Stamp::of(&fs::metadata(&path).map_err(io_error)?);
         let Some(stamp) = stamp.filter(|stamp| stamp.size >= self.smallest) else { return file_hash(&path) };
-        match self.contents().files.remove(&path) {
+        match self.files().remove(&path) {
             Some(known) if known.stamp == stamp => return Ok(known.sha256),
             Some(_) | None => {}
         }
@@ -99,18 +104,23 @@ impl KnownHashes {
         Ok(sha256)
     }
 
-    fn contents(&self) -> Contents {
+    fn files(&self) -> Files {
         let text = fs::read(&self.path).unwrap_or_default();
-        serde_json::from_slice(&text).unwrap_or_default()
+        let Contents { files, sha256 } = serde_json::from_slice(&text).unwrap_or_default();
+        match checksum(&files).is_ok_and(|found| found == sha256) {
+            true => files,
+            false => Files::new(),
+        }
     }
 
     /// Adds a hash, and removes those of files that no longer exist.
     fn remember(&self, path: PathBuf, known: Known) {
         let _one_at_a_time = self.writing.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let mut contents = self.contents();
-        contents.files.retain(|path, _| path.exists());
-        contents.files.insert(path, known);
-        let Ok(text) = serde_json::to_vec_pretty(&contents) else { return };
+        let mut files = self.files();
+        files.retain(|path, _| path.exists());
+        files.insert(path, known);
+        let contents = checksum(&files).map(|sha256| Contents { files, sha256 });
+        let Ok(text) = contents.and_then(|contents| serde_json::to_vec_pretty(&contents)) else { return };
         let written = || {
             if let Some(folder) = self.path.parent() {
                 fs::create_dir_all(folder)?;
@@ -123,6 +133,11 @@ impl KnownHashes {
         // Without it, the file is hashed again.
         let _: std::io::Result<()> = written();
     }
+}
+
+/// The SHA-256 of the JSON of hashes, in hexadecimal.
+fn checksum(files: &Files) -> serde_json::Result<String> {
+    Ok(hex::encode(Sha256::digest(serde_json::to_vec(files)?)))
 }
 
 impl Stamp {
@@ -198,9 +213,9 @@ mod tests {
         let (_folder, file, known) = remembered();
         fs::write(&file, "abcd").unwrap();
         let path = fs::canonicalize(&file).unwrap();
-        let before = known.contents().files[&path].sha256.clone();
+        let before = known.files()[&path].sha256.clone();
         assert_eq!(known.file_hash(&file).unwrap(), file_hash(&file).unwrap());
-        assert_eq!(known.contents().files[&path].sha256, before);
+        assert_eq!(known.files()[&path].sha256, before);
     }
 
     #[test]
@@ -208,6 +223,22 @@ mod tests {
         let (_folder, file, known) = remembered();
         fs::write(&known.path, "{").unwrap();
         assert_eq!(known.file_hash(&file).unwrap(), file_hash(&file).unwrap());
+    }
+
+    #[test]
+    fn no_flipped_bit_of_the_memory_is_another_hash() {
+        let (_folder, file, known) = remembered();
+        let (right, memory) = (file_hash(&file).unwrap(), fs::read(&known.path).unwrap());
+        let mut forgotten = 0;
+        for (place, bit) in (0..memory.len()).flat_map(|place| (0..8).map(move |bit| (place, bit))) {
+            let mut damaged = memory.clone();
+            damaged[place] ^= 1 << bit;
+            fs::write(&known.path, damaged).unwrap();
+            let found = known.file_hash(&file).unwrap();
+            assert!(found == "remembered" || found == right, "bit {bit} of byte {place}: {found}");
+            forgotten += usize::from(found == right);
+        }
+        assert!(forgotten > 4 * memory.len(), "{forgotten}");
     }
 
     #[test]

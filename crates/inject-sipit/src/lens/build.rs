@@ -10,12 +10,11 @@ use crate::{
     collisions::Arithmetic,
     error::InvertError,
     models::{Decoder, ModelError, Progress, Tap, Unit},
-    states::{Extraction, Share, States, store::Positions},
+    states::{Extraction, Share, States, durable::Checksum, store::Positions},
     tensors::read_f32,
     tuning::{LENS_FEWEST_SAMPLES, LENS_FIRST_RANK, LENS_MOST_RANK},
     vocabulary::Vocabulary,
 };
-use xxhash_rust::xxh3::Xxh3;
 
 use self::{
     codebooks::Codebooks,
@@ -312,9 +311,9 @@ struct Prepared<'a> {
 }
 
 impl Prepared<'_> {
-    /// The identity of everything that the points of tokens depend on: an XXH3, in hexadecimal.
+    /// The identity of everything that the points of tokens depend on: a [`Checksum`], in hexadecimal.
     fn job(&self, decoder: &Decoder, weight_hash: &str) -> Result<String, InvertError> {
-        let mut hash = Xxh3::new();
+        let mut hash = Checksum::new();
         hash.update(concat!(env!("CARGO_PKG_VERSION"), " ").as_bytes());
         hash.update(weight_hash.as_bytes());
         hash.update(format!(" {:?}", decoder.circumstances()).as_bytes());
@@ -326,6 +325,6 @@ impl Prepared<'_> {
                 read_f32(map.clone())?.iter().for_each(|value| hash.update(&value.to_le_bytes()));
             }
         }
-        Ok(format!("{:016x}", hash.digest()))
+        Ok(hash.to_string())
     }
 }

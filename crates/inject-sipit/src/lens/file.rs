@@ -58,19 +58,48 @@ impl Lens {
         }
         // Wide numbers come first, so that all tensors are aligned.
         stored.sort_by_key(|stored| Reverse(stored.dtype));
-        tensor_file::write(&path, &metadata, &stored).map_err(lens_error)?;
+        tensor_file::write(&path, metadata, &stored).map_err(lens_error)?;
         Ok(path)
     }
 
     /// Reads the lens for a tap from a folder, and checks that it was made for these weights.
     ///
+    /// Its parts are compared with their checksums. The files of older versions have none.
+    ///
     /// # Errors
     ///
     /// [`LensError`] if the file does not exist or is damaged, or if the lens was made for other weights.
     pub fn load(folder: &Path, tap: Tap, weight_hash: &str, device: &Device) -> Result<Self, InvertError> {
+        Lens::load_if(folder, tap, weight_hash, device, |file| file.verified())
+    }
+
+    /// Reads a lens like [`Lens::load`], but does not compare its parts with their checksums.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Lens::load`], except for damage that leaves a lens.
+    pub fn load_unverified(
+        folder: &Path,
+        tap: Tap,
+        weight_hash: &str,
+        device: &Device,
+    ) -> Result<Self, InvertError> {
+        Lens::load_if(folder, tap, weight_hash, device, Ok)
+    }
+
+    /// Reads a lens from a file that `check` accepts.
+    fn load_if(
+        folder: &Path,
+        tap: Tap,
+        weight_hash: &str,
+        device: &Device,
+        check: for<'a> fn(TensorFile<'a>) -> Result<TensorFile<'a>, TensorFileError>,
+    ) -> Result<Self, InvertError> {
         let path = folder.join(Self::file_name(tap));
         let bytes = tensor_file::read(&path, None).map_err(lens_error)?;
-        let file = TensorFile::parse(&path, &bytes).and_then(|file| file.expect_version(KIND, VERSION));
+        let file = TensorFile::parse(&path, &bytes)
+            .and_then(|file| file.expect_version(KIND, VERSION))
+            .and_then(check);
         let reader = Reader { file: file.map_err(lens_error)?, device };
         let info: LensInfo = reader.file.json("about").map_err(lens_error)?;
         if info.tap != tap {

@@ -112,7 +112,7 @@ impl LensShare {
             ("first_token", self.tokens.start.to_string()),
             ("tokens", count.to_string()),
         ];
-        tensor_file::write(&path, &metadata.into(), &all).map_err(LensError::from)?;
+        tensor_file::write(&path, metadata.into(), &all).map_err(LensError::from)?;
         Ok(path)
     }
 
@@ -120,14 +120,14 @@ impl LensShare {
     ///
     /// # Errors
     ///
-    /// [`LensError`] if the file cannot be read or is not a share.
+    /// [`LensError`] if the file cannot be read, is not a share, or is damaged.
     pub fn load(path: &Path) -> Result<Self, InvertError> {
         Ok(Self::read(path).map_err(LensError::from)?)
     }
 
     fn read(path: &Path) -> Result<Self, TensorFileError> {
         let bytes = tensor_file::read(path, None)?;
-        let file = TensorFile::parse(path, &bytes)?.expect_version(KIND, VERSION)?;
+        let file = TensorFile::parse(path, &bytes)?.expect_version(KIND, VERSION)?.verified()?;
         let number = |name: &str| {
             let found = file.text(name)?;
             found.parse::<usize>().map_err(|_| file.wrong(format!("{name} is {found}, expected a number")))

@@ -2,16 +2,12 @@
 
 use std::{fs::File, io::Read, path::Path};
 
-use xxhash_rust::xxh3::Xxh3;
-
-use super::FileError;
+use super::{Checksum, FileError};
 
 /// The bytes that are read at a time.
 const PIECE: usize = 1 << 20;
 
-/// Returns the XXH3 of a file's content, in hexadecimal.
-///
-/// It tells an exchanged file from the one expected. It does not defend against a file made to deceive.
+/// Returns the [`Checksum`] of a file's content, in hexadecimal.
 ///
 /// # Errors
 ///
@@ -30,12 +26,12 @@ const PIECE: usize = 1 << 20;
 /// ```
 pub fn fingerprint(path: &Path) -> Result<String, FileError> {
     let mut file = File::open(path).map_err(FileError::of("open", path))?;
-    let mut hasher = Xxh3::new();
+    let mut checksum = Checksum::new();
     let mut piece = vec![0; PIECE];
     loop {
         match file.read(&mut piece).map_err(FileError::of("read", path))? {
-            0 => return Ok(format!("{:016x}", hasher.digest())),
-            read => hasher.update(&piece[..read]),
+            0 => return Ok(checksum.to_string()),
+            read => checksum.update(&piece[..read]),
         }
     }
 }

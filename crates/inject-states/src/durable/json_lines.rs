@@ -1,6 +1,5 @@
 //! A journal: one line of JSON for each finished piece of work.
 
-mod checksum;
 mod error;
 #[cfg(test)]
 mod tests;
@@ -15,8 +14,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 pub use self::error::JsonLinesError;
-use super::{FileError, LockedFile};
+use super::{FileError, LockedFile, checksum_member};
 use crate::difference::Difference;
+
+/// The longest line that is read, in bytes. A result for each of a million positions is shorter.
+const LONGEST: u64 = 256 << 20;
 
 /// A file to which finished pieces of work are appended, and from which a killed run continues.
 ///
@@ -75,6 +77,9 @@ impl JsonLines {
             }
             Err(error) => return Err(FileError::of("open", path)(error).into()),
         };
+        if !file.metadata().map_err(FileError::of("open", path))?.is_file() {
+            return Err(JsonLinesError::Foreign { path: path.to_owned() });
+        }
         let Some(file) = LockedFile::lock(file).map_err(FileError::of("lock", path))? else {
             return Err(JsonLinesError::Busy { path: path.to_owned() });
         };
@@ -97,10 +102,8 @@ impl JsonLines {
     ///
     /// [`JsonLinesError`] if the file cannot be read, or its first line is not of this type.
     pub fn header<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, JsonLinesError> {
-        // A header is a description, which is far smaller than this.
-        const LONGEST: u64 = 64 << 20;
         let mut bytes = Vec::new();
-        let file = File::open(path).map_err(FileError::of("open", path))?;
+        let file = super::open_ordinary(path).map_err(FileError::of("open", path))?;
         BufReader::new(file.take(LONGEST))
             .read_until(b'\n', &mut bytes)
             .map_err(FileError::of("read", path))?;
@@ -121,7 +124,7 @@ impl JsonLines {
         header: &impl Serialize,
         take: &mut dyn FnMut(T) -> Result<(), String>,
     ) -> Result<(), JsonLinesError> {
-        let file = File::open(path).map_err(FileError::of("open", path))?;
+        let file = super::open_ordinary(path).map_err(FileError::of("open", path))?;
         read_whole(path, &file, &to_line(header), take).map(drop)
     }
 
@@ -183,7 +186,7 @@ fn to_line(value: &impl Serialize) -> String {
 }
 
 fn lines(values: &[impl Serialize]) -> String {
-    values.iter().map(|value| checksum::added(to_line(value)) + "\n").collect()
+    values.iter().map(|value| checksum_member::added(to_line(value)) + "\n").collect()
 }
 
 /// Reads all whole lines and returns the number of their bytes, the header included.
@@ -197,8 +200,11 @@ fn read_whole<T: DeserializeOwned>(
     let (mut line, mut bytes, mut number) = (Vec::new(), 0, 0);
     loop {
         line.clear();
-        reader.read_until(b'\n', &mut line).map_err(FileError::of("read", path))?;
+        (&mut reader).take(LONGEST).read_until(b'\n', &mut line).map_err(FileError::of("read", path))?;
         number += 1;
+        if line.len() as u64 == LONGEST {
+            return Err(JsonLinesError::TooLong { path: path.to_owned(), line: number, most: LONGEST });
+        }
         let Some(text) = line.strip_suffix(b"\n") else {
             // A file of another program is never shortened.
             let ours = number > 1 || header.as_bytes().starts_with(&line);
@@ -240,7 +246,7 @@ fn read_line<T: DeserializeOwned>(
     take: &mut dyn FnMut(T) -> Result<(), String>,
 ) -> Result<(), JsonLinesError> {
     let path = || path.to_owned();
-    if !checksum::agrees(text) {
+    if !checksum_member::agrees(text) {
         return Err(JsonLinesError::Checksum { path: path(), line });
     }
     let value = serde_json::from_slice(text).map_err(|source| JsonLinesError::Syntax {

@@ -1,10 +1,6 @@
 //! The kinds of files, by their endings.
 
-use std::{
-    fs::{self, File},
-    io::{self, Read},
-    path::Path,
-};
+use std::{fs::File, io::Read, path::Path};
 
 use flate2::read::GzDecoder;
 
@@ -13,6 +9,7 @@ use super::{
     arrays::{Archive, Content},
     npy, npz, safetensors, torch,
 };
+use crate::durable;
 
 /// The endings that are known.
 pub(super) const ENDINGS: &str =
@@ -25,7 +22,7 @@ pub(super) const MOST_UNPACKED: u64 = 1 << 31;
 pub(super) fn open(path: &Path) -> Result<Archive, ForeignProblem> {
     let (ending, packed) = ending(path);
     if ending == "safetensors" && !packed {
-        return safetensors::read(open_file(path)?);
+        return safetensors::read(durable::open_ordinary(path)?);
     }
     let read: fn(Content) -> Result<Archive, ForeignProblem> = match ending.as_str() {
         "npy" => npy::read,
@@ -36,19 +33,8 @@ pub(super) fn open(path: &Path) -> Result<Archive, ForeignProblem> {
             return Err(ForeignProblem::UnknownEnding { found, known: ENDINGS });
         }
     };
-    let file = open_file(path)?;
+    let file = durable::open_ordinary(path)?;
     read(if packed { unpacked(file)? } else { Content::File(file) })
-}
-
-/// Opens an ordinary file. A pipe could keep its reader waiting for ever.
-fn open_file(path: &Path) -> io::Result<File> {
-    match fs::metadata(path)?.is_file() {
-        true => File::open(path),
-        false => Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "expected an ordinary file, found a folder, a device or a pipe",
-        )),
-    }
 }
 
 /// Whether the name of a file has a known ending.

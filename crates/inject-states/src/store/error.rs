@@ -225,6 +225,12 @@ pub enum StoreError {
         /// The version this crate reads and writes.
         expected: u32,
     },
+    /// The description of a store changed after it was written.
+    #[error("`{path}` does not agree with its checksum: it was damaged after it was written")]
+    Checksum {
+        /// The path of the file.
+        path: PathBuf,
+    },
     /// The value of a field is invalid or contradicts the manifest.
     #[error("`{path}`: {field} is {found}, expected {expected}")]
     Field {

@@ -6,19 +6,28 @@ pub(crate) mod positions;
 pub(crate) mod share;
 pub(crate) mod spec;
 
-use std::{fs, path::Path};
+use std::{
+    io::{self, Read},
+    path::Path,
+};
 
 use inject_models::Circumstances;
 use serde_json::Value;
 
 use self::{noise::NoiseFloors, positions::Positions, spec::StoreSpec};
 use super::{error::StoreError, ids::lengths::PromptLengths};
-use crate::{difference::Difference, durable};
+use crate::{
+    difference::Difference,
+    durable::{self, checksum_member},
+};
 
 /// The version of the format that this crate reads and writes.
 pub const FORMAT_VERSION: u32 = 1;
 
 const FILE: &str = "manifest.json";
+
+/// The longest manifest or journal that is read, in bytes. Those of a model with thousands of taps have less than a mebibyte.
+const LONGEST: u64 = 16 << 20;
 
 /// The description of a store: everything except its states.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -187,18 +196,18 @@ impl Manifest {
     }
 }
 
-/// Reads a JSON file. Checks the format version of the part that `manifest` selects before everything else.
-/// Returns `None` if there is no such file.
+/// Reads a JSON file. Checks the format version of the part that `manifest` selects before everything else, and then the checksum.
+/// Returns `None` if there is no such file. Files of older versions have no checksum.
 pub(crate) fn read_versioned<T: serde::de::DeserializeOwned>(
     path: &Path,
     manifest: fn(&Value) -> &Value,
 ) -> Result<Option<T>, StoreError> {
-    let text = match fs::read(path) {
-        Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+    let text = match read_bounded(path) {
+        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(StoreError::io("read", path))?,
     };
     let damaged = |source| StoreError::Json { path: path.to_owned(), source };
-    let json: Value = serde_json::from_slice(&text).map_err(damaged)?;
+    let mut json: Value = serde_json::from_slice(&text).map_err(damaged)?;
     let version = &manifest(&json)["format_version"];
     if *version != FORMAT_VERSION {
         return Err(StoreError::FormatVersion {
@@ -207,15 +216,30 @@ pub(crate) fn read_versioned<T: serde::de::DeserializeOwned>(
             expected: FORMAT_VERSION,
         });
     }
+    if !checksum_member::agrees(text.trim_ascii_end()) {
+        return Err(StoreError::Checksum { path: path.to_owned() });
+    }
+    if let Value::Object(members) = &mut json {
+        members.remove(checksum_member::NAME);
+    }
     serde_json::from_value(json).map(Some).map_err(damaged)
 }
 
-/// Returns the value as pretty-printed JSON with a final newline.
+/// Reads an ordinary file of at most [`LONGEST`] bytes.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    durable::open_ordinary(path)?.take(LONGEST + 1).read_to_end(&mut text)?;
+    match text.len() as u64 > LONGEST {
+        true => Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {LONGEST} bytes"))),
+        false => Ok(text),
+    }
+}
+
+/// Returns the value as pretty-printed JSON with its checksum and a final newline.
 pub(crate) fn to_json<T: serde::Serialize>(value: &T, path: &Path) -> Result<Vec<u8>, StoreError> {
-    let mut json = serde_json::to_vec_pretty(value)
+    let json = serde_json::to_string_pretty(value)
         .map_err(|source| StoreError::Json { path: path.to_owned(), source })?;
-    json.push(b'\n');
-    Ok(json)
+    Ok((checksum_member::added(json) + "\n").into_bytes())
 }
 
 fn as_value(manifest: &Manifest) -> Value {

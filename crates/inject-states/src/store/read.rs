@@ -11,7 +11,6 @@ use std::{
 };
 
 use inject_models::Tap;
-use xxhash_rust::xxh3::xxh3_64;
 
 use self::tap_states::TapStates;
 use super::{
@@ -24,6 +23,7 @@ use super::{
     manifest::{Manifest, positions::Positions},
     write::progress::Journal,
 };
+use crate::durable::Checksum;
 
 /// A finished store. It is checked when it is opened, and then read in place.
 ///
@@ -141,7 +141,7 @@ impl Store {
         &self.taps
     }
 
-    /// Returns a fingerprint of the states at one tap: the XXH3 of the checksums of their blocks, in hexadecimal. If the store has
+    /// Returns a fingerprint of the states at one tap: the [`Checksum`] of the checksums of their blocks, in hexadecimal. If the store has
     /// no checksums, they are computed from the states.
     ///
     /// # Errors
@@ -154,7 +154,7 @@ impl Store {
             None => self.taps[index].sums(&self.manifest)?,
         };
         let bytes: Vec<u8> = sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
-        Ok(format!("{:016x}", xxh3_64(&bytes)))
+        Ok(Checksum::of(&bytes).to_string())
     }
 
     /// Returns the states at one tap. On the first call for a tap, all its states are read and compared with their checksums.

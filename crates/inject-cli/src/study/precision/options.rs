@@ -11,7 +11,7 @@ use inject_sipit::{
 use inject_studies::StudyName;
 
 use crate::{
-    lenses::find_lens,
+    lenses::{Checksums, find_lens},
     options::{LoadedModel, Megabytes, ModelOptions, PromptOptions, StudyOptions, TapsOption},
     outcome::Failure,
     output::note,
@@ -156,7 +156,7 @@ impl Options {
         let mut lenses = BTreeMap::new();
         let Some(folder) = &self.recovery.lens else { return Ok(lenses) };
         for &tap in taps {
-            match find_lens(folder, model, tap)? {
+            match find_lens(folder, model, tap, Checksums::Compared)? {
                 Some(lens) => {
                     lenses.insert(tap, lens);
                 }

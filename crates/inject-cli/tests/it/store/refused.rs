@@ -176,3 +176,23 @@ fn a_flipped_bit_of_a_state_is_noticed_unless_nobody_looks() {
     assert!(!out.exists());
     invert(&folder, &out, &["--tap", "block-1", "--skip-checksums"]);
 }
+
+#[test]
+fn a_flipped_bit_of_a_lens_is_noticed_unless_nobody_looks() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, out) = (dir.path().join("store"), dir.path().join("out.jsonl"));
+    extract(&folder, 2, Positions::All, FloatFormat::F32, None);
+    succeed(dir.path(), "lens --taps block-1 --count 40 --prefixes 1 --word-prefixes 0 --out lenses");
+    let path = dir.path().join("lenses/lens-block-1.safetensors");
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.len() - 4;
+    bytes[last] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let options = ["--tap", "block-1", "--lens", "lenses"];
+    let parts = ["lens-block-1.safetensors", "tensor ", "does not agree with its checksum"];
+    refused(dir.path(), &arguments(&folder, Some(&out), &options), 1, &parts);
+    let text = ["invert", "--text", "a", "--tap", "block-1"];
+    refused(dir.path(), &[&text[..], &["--lens", "lenses"]].concat(), 1, &parts);
+    succeed(dir.path(), "invert --text a --tap block-1 --lens lenses --skip-checksums");
+    refused(dir.path(), &[&text[..], &["--skip-checksums"]].concat(), 2, &["--lens", "--states"]);
+}

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod heads;
+mod index;
 
 use std::{path::Path, time::Duration};
 
@@ -93,6 +94,7 @@ pub(super) fn all(scene: &Scene<'_>) -> Vec<Part> {
     statuses(&mut add);
     bodies::all(&mut add);
     heads::all(&mut add);
+    index::all(scene, &mut add);
     parts
 }
 
@@ -168,6 +170,8 @@ fn commits(scene: &Scene<'_>, add: Add<'_>) {
         ("short", "1111111"),
         ("upper case", &"A".repeat(40)),
         ("a branch", "main"),
+        ("a lock", "1111111111111111111111111111111111111111.lock"),
+        ("a part", "1111111111111111111111111111111111111111.part"),
     ] {
         let commit = commit.to_owned();
         add(&format!("commit: {name}"), Header, any(move |reply| reply.set("X-Repo-Commit", &commit)));

@@ -51,6 +51,16 @@ pub enum JsonLinesError {
         /// The error of the JSON parser.
         source: serde_json::Error,
     },
+    /// A line that is longer than any that this program writes.
+    #[error("`{path}`, line {line} has more than {most} bytes")]
+    TooLong {
+        /// The file of JSON lines.
+        path: PathBuf,
+        /// Number of the long line, from 1.
+        line: usize,
+        /// The largest number of bytes.
+        most: u64,
+    },
     /// A line that changed after it was written.
     #[error(
         "`{path}`, line {line} does not agree with its checksum: remove the file from this line on, and the same command \

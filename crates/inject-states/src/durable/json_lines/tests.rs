@@ -47,6 +47,20 @@ fn a_file_cut_anywhere_is_completed_to_the_same_bytes() {
 }
 
 #[test]
+fn a_line_without_an_end_is_refused_before_it_is_all_in_memory() {
+    let (_folder, path) = journal();
+    let length = fs::metadata(&path).unwrap().len();
+    // Zeros that take no space on the disk.
+    File::options().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
+    match open(&path, &"numbers").unwrap_err() {
+        JsonLinesError::TooLong { path: found, line: 4, most: LONGEST } => assert_eq!(found, path),
+        other => panic!("{other}"),
+    }
+    File::options().write(true).open(&path).unwrap().set_len(length).unwrap();
+    assert_eq!(open(&path, &"numbers").unwrap().1, LINES);
+}
+
+#[test]
 fn every_flipped_bit_of_a_line_is_found() {
     let (_folder, path) = journal();
     let whole = fs::read(&path).unwrap();

@@ -2,12 +2,11 @@
 
 use std::{
     fmt,
-    fs::File,
     io::{self, Read, Seek, SeekFrom},
     path::Path,
 };
 
-use xxhash_rust::xxh3::Xxh3;
+use crate::durable::{self, Checksum};
 
 /// The number of bytes read from a file at a time.
 const PIECE: usize = 1 << 20;
@@ -18,19 +17,19 @@ pub(crate) struct BlockHasher {
     block_bytes: usize,
     /// The number of bytes in the last block, which is not complete yet.
     filled: usize,
-    state: Xxh3,
+    checksum: Checksum,
     sums: Vec<u64>,
 }
 
 impl BlockHasher {
     pub(crate) fn new(block_bytes: usize) -> Self {
-        BlockHasher { block_bytes, filled: 0, state: Xxh3::new(), sums: Vec::new() }
+        BlockHasher { block_bytes, filled: 0, checksum: Checksum::new(), sums: Vec::new() }
     }
 
     pub(crate) fn update(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let (block, rest) = bytes.split_at(bytes.len().min(self.block_bytes - self.filled));
-            self.state.update(block);
+            self.checksum.update(block);
             self.filled += block.len();
             bytes = rest;
             if self.filled == self.block_bytes {
@@ -41,7 +40,7 @@ impl BlockHasher {
 
     /// Hashes `bytes` bytes of a file, starting at offset `begin`.
     pub(crate) fn update_from(&mut self, path: &Path, begin: u64, bytes: u64) -> io::Result<()> {
-        let mut file = File::open(path)?;
+        let mut file = durable::open_ordinary(path)?;
         file.seek(SeekFrom::Start(begin))?;
         let mut piece = vec![0; PIECE.min(bytes as usize)];
         let mut left = bytes;
@@ -68,8 +67,7 @@ impl BlockHasher {
     }
 
     fn end_block(&mut self) {
-        self.sums.push(self.state.digest());
-        self.state.reset();
+        self.sums.push(std::mem::take(&mut self.checksum).value());
         self.filled = 0;
     }
 }
@@ -82,14 +80,12 @@ impl fmt::Debug for BlockHasher {
 
 #[cfg(test)]
 mod tests {
-    use xxhash_rust::xxh3::xxh3_64;
-
     use super::*;
 
     #[test]
     fn blocks_do_not_depend_on_the_pieces_they_came_in() {
         let bytes: Vec<u8> = (0..1000_u32).map(|i| ((i * i) >> 3) as u8).collect();
-        let expected: Vec<u64> = bytes.chunks(64).map(xxh3_64).collect();
+        let expected: Vec<u64> = bytes.chunks(64).map(|block| Checksum::of(block).value()).collect();
         for piece in [1, 7, 64, 65, 1000] {
             let mut hasher = BlockHasher::new(64);
             bytes.chunks(piece).for_each(|piece| hasher.update(piece));

@@ -1,13 +1,16 @@
 //! A finished safetensors file, memory-mapped and checked.
 
-use std::{fs::File, ops::Range, path::Path, path::PathBuf};
+use std::{ops::Range, path::Path, path::PathBuf};
 
 use inject_models::checkpoint::{Header, HeaderError};
 use memmap2::Mmap;
 
-use crate::store::{
-    error::StoreError,
-    layout::{FileSpec, PREFIX, TensorSpec},
+use crate::{
+    durable,
+    store::{
+        error::StoreError,
+        layout::{FileSpec, PREFIX, TensorSpec},
+    },
 };
 
 #[cfg(target_endian = "big")]
@@ -30,7 +33,7 @@ impl Mapped {
     /// A [`StoreError`] that names the difference.
     pub(crate) fn open(dir: &Path, spec: &FileSpec) -> Result<Self, StoreError> {
         let path = spec.path(dir);
-        let file = File::open(&path).map_err(StoreError::io("open", &path))?;
+        let file = durable::open_ordinary(&path).map_err(StoreError::io("open", &path))?;
         // SAFETY: this crate opens only finished stores, and never changes a finished store. `Store` documents as a condition
         // that no other program truncates or rewrites the files while it is open.
         let map = unsafe { Mmap::map(&file) }.map_err(StoreError::io("map", &path))?;

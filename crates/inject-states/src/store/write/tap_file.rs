@@ -75,7 +75,7 @@ impl TapFile {
 ///
 /// [`StoreError::FileSize`], [`StoreError::Field`].
 pub(crate) fn check(path: &Path, spec: &FileSpec) -> Result<(), StoreError> {
-    let mut file = match File::open(path) {
+    let mut file = match durable::open_ordinary(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(StoreError::FileSize { path: path.to_owned(), found: 0, expected: spec.size() });
         }

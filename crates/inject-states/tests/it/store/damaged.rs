@@ -82,6 +82,57 @@ fn a_finished_store_is_not_taken_back_twice() {
 }
 
 #[test]
+fn no_flipped_bit_of_a_manifest_changes_a_noise_floor() {
+    let there = Job::new(Positions::Last, FloatFormat::F32).uninterrupted();
+    let expected = Store::open(folder(&there).path()).unwrap().manifest().clone();
+    let dir = folder(&there);
+    let path = dir.path().join("manifest.json");
+    let manifest = &there["manifest.json"];
+    let mut by_checksum = 0;
+    for (place, bit) in (0..manifest.len()).flat_map(|place| (0..8).map(move |bit| (place, bit))) {
+        let mut damaged = manifest.clone();
+        damaged[place] ^= 1 << bit;
+        fs::write(&path, damaged).unwrap();
+        match Store::open(dir.path()) {
+            Err(StoreError::Checksum { path: found }) => {
+                assert_eq!(found, path);
+                by_checksum += 1;
+            }
+            Err(_) => {}
+            Ok(store) => assert_eq!(*store.manifest(), expected, "bit {bit} of byte {place} was not noticed"),
+        }
+    }
+    // A quarter of the file is numbers and names, most changes of which are still a manifest.
+    assert!(by_checksum > manifest.len(), "{by_checksum}");
+}
+
+#[test]
+fn no_flipped_bit_of_a_journal_changes_the_number_of_durable_prompts() {
+    let job = Job::new(Positions::All, FloatFormat::F32);
+    let dir = tempfile::tempdir().unwrap();
+    job.append(&mut job.writer(dir.path()).unwrap(), 2).unwrap();
+    let path = dir.path().join("progress.json");
+    let journal = fs::read(&path).unwrap();
+    for place in 0..journal.len() {
+        let mut damaged = journal.clone();
+        damaged[place] ^= 1;
+        fs::write(&path, damaged).unwrap();
+        if let Ok(writer) = job.writer(dir.path()) {
+            assert_eq!(writer.next_prompt(), 2, "byte {place} was not noticed");
+        }
+    }
+}
+
+#[test]
+fn a_manifest_of_an_older_version_has_no_checksum_and_is_read() {
+    let mut there = Job::new(Positions::Last, FloatFormat::F32).uninterrupted();
+    let expected = Store::open(folder(&there).path()).unwrap().manifest().clone();
+    let manifest = there.get_mut("manifest.json").unwrap();
+    *manifest = without_checksum(manifest).into_bytes();
+    assert_eq!(*Store::open(folder(&there).path()).unwrap().manifest(), expected);
+}
+
+#[test]
 fn a_store_without_checksums_opens_and_is_complete() {
     let job = job();
     let mut there = job.uninterrupted();

@@ -22,7 +22,7 @@ fn broken(change: impl FnOnce(&mut Files)) -> StoreError {
 fn with_manifest(change: impl FnOnce(&mut Value)) -> StoreError {
     broken(|files| {
         let bytes = files.get_mut("manifest.json").unwrap();
-        let mut manifest = serde_json::from_slice(bytes).unwrap();
+        let mut manifest = serde_json::from_str(&without_checksum(bytes)).unwrap();
         change(&mut manifest);
         *bytes = serde_json::to_vec(&manifest).unwrap();
     })
@@ -77,6 +77,41 @@ fn nothing_there() {
 #[test]
 fn manifest_is_missing() {
     assert_error!(broken(|files| drop(files.remove("manifest.json"))), StoreError::NotAStore { .. });
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_and_devices_are_refused_and_not_waited_for() {
+    let there = Job::new(Positions::All, FloatFormat::F32).uninterrupted();
+    for name in ["manifest.json", "checksums.jsonl", "prompts.safetensors", "rows.safetensors", TAP] {
+        for pipe in [true, false] {
+            let dir = folder(&there);
+            let path = dir.path().join(name);
+            fs::remove_file(&path).unwrap();
+            if pipe {
+                assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+            } else {
+                std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+            }
+            let (send, receive) = std::sync::mpsc::channel();
+            // Its reader would wait for ever, and the thread with it.
+            std::thread::spawn(move || send.send(Store::open(dir.path()).map(drop)));
+            let opened = receive.recv_timeout(std::time::Duration::from_secs(60)).expect("an error");
+            let error = opened.unwrap_err();
+            assert!(matches!(error, StoreError::Io { .. } | StoreError::Checksums(_)), "{name}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_manifest_that_is_longer_than_any_is_refused_unread() {
+    let there = Job::new(Positions::All, FloatFormat::F32).uninterrupted();
+    let dir = folder(&there);
+    // Zeros that take no space on the disk.
+    let path = dir.path().join("manifest.json");
+    fs::File::options().write(true).open(path).unwrap().set_len(1 << 40).unwrap();
+    let error = Store::open(dir.path()).unwrap_err();
+    assert_error!(error, StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::FileTooLarge);
 }
 
 #[test]

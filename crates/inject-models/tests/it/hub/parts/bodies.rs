@@ -1,5 +1,7 @@
 //! Hostile bodies.
 
+use std::sync::LazyLock;
+
 use super::Expected::{Anything, Error, Fetched, Late, Refused};
 use super::{Add, Body, PAUSE, Reply, any, chunked, content};
 
@@ -123,19 +125,16 @@ pub(super) fn all(add: Add<'_>) {
         content(|_, reply| Reply { status: 206, ..reply.set("Content-Range", "bytes 0-1/2") }),
     );
     add(
-        "body: gzip",
+        "body: a gzip bomb",
         Refused,
-        content(|_, reply| reply.with("Content-Encoding", "gzip").with_body(BOMB.to_vec())),
+        content(|_, reply| reply.with("Content-Encoding", "gzip").with_body(BOMB.clone())),
     );
     add("body: gzip in every answer", Refused, any(|reply| reply.set("Content-Encoding", "gzip")));
     add(
         "body: gzip as a transfer",
         Refused,
         content(|_, reply| {
-            reply
-                .without("Content-Length")
-                .with("Transfer-Encoding", "gzip, chunked")
-                .with_body(BOMB.to_vec())
+            reply.without("Content-Length").with("Transfer-Encoding", "gzip, chunked").with_body(BOMB.clone())
         }),
     );
     add(
@@ -192,5 +191,20 @@ pub(super) fn all(add: Add<'_>) {
     );
 }
 
-/// A gzip stream of zeros, as far as it goes.
-const BOMB: [u8; 16] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 3, 0xed, 0xc1, 0x31, 1, 0, 0];
+/// A gzip stream of 64 MiB of zeros in 400 KB, without its checksum: a zero, and repetitions of it, in a block of fixed codes.
+///
+/// # Source
+///
+/// RFC 1951, 3.2.6, and RFC 1952, 2.3.
+static BOMB: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    const HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
+    // The last block, of fixed codes; the byte 0.
+    const BEGIN: [u8; 11] = [1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0];
+    // 258 bytes, copied from one byte before.
+    const REPEAT: [u8; 13] = [1, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0];
+    const END: [u8; 7] = [0; 7];
+    let repeats = REPEAT.iter().cycle().take((1 << 18) * REPEAT.len());
+    let bits: Vec<u8> = BEGIN.iter().chain(repeats).chain(&END).copied().collect();
+    let bytes = bits.chunks(8).map(|bits| bits.iter().rev().fold(0, |byte, bit| (byte << 1) | bit));
+    HEAD.into_iter().chain(bytes).collect()
+});
