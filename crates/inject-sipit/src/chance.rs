@@ -1,10 +1,10 @@
 //! The number of untested tokens that fit by chance.
 
 use crate::{
-    acceptance::Yardstick,
     calibration::LogNormal,
     sources::Tested,
     tuning::{CHANCE_DIMENSIONS, CHANCE_MARGIN, CHANCE_MOST, CHANCE_OF_TWIN, CHANCE_SAMPLE},
+    yardstick::Yardstick,
 };
 
 /// The quantities that chance depends on.

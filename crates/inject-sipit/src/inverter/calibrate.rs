@@ -14,7 +14,7 @@ use crate::{
     tuning::{CALIBRATION_COUNTS, CALIBRATION_LEN, CALIBRATION_SEQUENCES},
 };
 
-use super::{Inverter, recovery::Recovery, repair::Branch};
+use super::{Inverter, branch::Branch, recovery::Recovery};
 
 /// The calibrations made so far, by format. None where the model overflows in the format.
 pub(super) type Calibrations = HashMap<NumberFormat, Option<Arc<Calibration>>>;

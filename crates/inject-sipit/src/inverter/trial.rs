@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::{
-    acceptance::{NoiseOrigin, Yardstick},
+    acceptance::NoiseOrigin,
     chance::{is_enough, is_enough_alone},
     collisions::Ranked,
     error::InvertError,
@@ -12,6 +12,7 @@ use crate::{
     models::{PrefixCache, Progress},
     sources::Tested,
     tuning::SEPARATED_ALONE,
+    yardstick::Yardstick,
 };
 
 use super::comparison::{Comparison, Phase};
