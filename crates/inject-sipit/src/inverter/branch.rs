@@ -75,7 +75,7 @@ impl Branch {
             && (tested.more_fit() || self.trial.is_enough(comparison))
     }
 
-    /// Tests the next candidates of the policy, or the next batch of the scan.
+    /// Tests the twins of the token that fits, the next candidates of the policy, or the next batch of the scan.
     pub(super) fn test_batch(
         &mut self,
         search: &mut PromptSearch<'_>,
@@ -87,9 +87,14 @@ impl Branch {
         let cache = self.hypothesis.cache(decoder, comparison.target, &mut comparison.cost)?;
         let deadline = comparison.watch.deadline();
         let open = Open { prefix: &prefix, tested: &self.trial.tested, deadline };
-        let (source, mut ids) = match search.propose(open, cache, &mut comparison.cost)? {
-            Some(proposed) => proposed,
-            None => ("scan", self.trial.next_of_scan(comparison)),
+        // Only these can be the right token if the one that fits is not.
+        let twins = self.trial.untested_twins(comparison)?;
+        let (source, mut ids) = match twins.is_empty() {
+            false => ("twins", twins),
+            true => match search.propose(open, cache, &mut comparison.cost)? {
+                Some(proposed) => proposed,
+                None => ("scan", self.trial.next_of_scan(comparison)),
+            },
         };
         if ids.is_empty() {
             self.spent = true;

@@ -107,9 +107,16 @@ impl Trial {
     /// Whether the nearest candidate that fits, under the noise of a producer, may be the twin of the right token. A device that fails
     /// says nothing against it.
     fn may_be_twin(&self, comparison: &Comparison<'_>) -> bool {
+        !self.untested_twins(comparison).is_ok_and(|twins| twins.is_empty())
+    }
+
+    /// The twins of the nearest candidate that fits, under the noise of a producer, that were not tested.
+    pub(super) fn untested_twins(&self, comparison: &Comparison<'_>) -> Result<Vec<u32>, InvertError> {
         let nearest =
             self.tested.fitting().first().filter(|_| self.yardstick.origin() == NoiseOrigin::Producer);
-        nearest.is_some_and(|nearest| comparison.inverter.has_twin(nearest.id).unwrap_or(true))
+        let Some(nearest) = nearest else { return Ok(Vec::new()) };
+        let twins = comparison.inverter.twins(nearest.id)?;
+        Ok(twins.iter().copied().filter(|&twin| !self.tested.contains(twin)).collect())
     }
 
     /// The distance beyond which no candidate fits.

@@ -5,30 +5,42 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use burn::tensor::DType;
+
 use crate::{
     collisions::{distance, norm},
     error::InvertError,
     sources::most_likely,
-    tensors::read,
-    tuning::{TWIN_WITHIN, TWINS_COMPARED},
+    tensors::{read, read_f32},
+    tuning::{LENGTHS_TOGETHER, TWIN_WITHIN, TWINS_COMPARED},
 };
 
 use super::Inverter;
 
-/// Whether a token has a twin, for the tokens that were looked up.
-pub(super) type KnownTwins = Arc<Mutex<HashMap<u32, bool>>>;
+/// The twins of each token that was looked up.
+pub(super) type KnownTwins = Arc<Mutex<HashMap<u32, Arc<[u32]>>>>;
 
 impl Inverter<'_> {
-    /// Returns whether the embedding of another token is nearly that of this one. Models have thousands of such tokens, because the rarest
-    /// are hardly trained, and a calibration meets few of them: its margins are those of the others.
+    /// Returns the tokens whose embeddings are nearly that of this one. Models have thousands of such tokens, because the rarest are
+    /// hardly trained, and a calibration meets few of them: its margins are those of the others.
     ///
     /// # Errors
     ///
     /// [`InvertError`] if the device fails.
-    pub(super) fn has_twin(&self, token: u32) -> Result<bool, InvertError> {
-        if let Some(&known) = self.twins.lock().unwrap_or_else(PoisonError::into_inner).get(&token) {
-            return Ok(known);
+    pub(super) fn twins(&self, token: u32) -> Result<Arc<[u32]>, InvertError> {
+        if let Some(known) = self.twins.lock().unwrap_or_else(PoisonError::into_inner).get(&token) {
+            return Ok(known.clone());
         }
+        let twins: Arc<[u32]> = match self.has_twin(token)? {
+            true => self.all_twins(token)?.into(),
+            false => Arc::new([]),
+        };
+        self.twins.lock().unwrap_or_else(PoisonError::into_inner).insert(token, twins.clone());
+        Ok(twins)
+    }
+
+    /// Returns whether one of the tokens with the nearest embeddings is a twin. This takes a hundredth of the time of a look at all.
+    fn has_twin(&self, token: u32) -> Result<bool, InvertError> {
         let nearness = self.vocabulary.nearness(self.decoder.embeddings_of(&[token]))?;
         let nearness: Vec<f64> = nearness.into_iter().map(f64::from).collect();
         let others = most_likely(&nearness, TWINS_COMPARED + 1).into_iter().filter(|&other| other != token);
@@ -36,9 +48,21 @@ impl Inverter<'_> {
         let rows = read(self.decoder.embeddings_of(&ids))?;
         let (own, others) = rows.split_at(rows.len() / ids.len());
         let within = TWIN_WITHIN * norm(own);
-        let has_twin = others.chunks(own.len()).any(|other| distance(other, own) <= within);
-        self.twins.lock().unwrap_or_else(PoisonError::into_inner).insert(token, has_twin);
-        Ok(has_twin)
+        Ok(others.chunks(own.len()).any(|other| distance(other, own) <= within))
+    }
+
+    /// Compares a token's embedding with all others, and returns its twins.
+    fn all_twins(&self, token: u32) -> Result<Vec<u32>, InvertError> {
+        let (vocab_size, own) = (self.decoder.config().vocab_size, self.decoder.embeddings_of(&[token]));
+        let within = TWIN_WITHIN * norm(&read(own.clone())?);
+        let mut twins = Vec::new();
+        for begin in (0..vocab_size).step_by(LENGTHS_TOGETHER) {
+            let rows = self.decoder.token_embeddings(begin..vocab_size.min(begin + LENGTHS_TOGETHER)); // [tokens, d_model]
+            let squares = read_f32((rows - own.clone()).cast(DType::F32).powi_scalar(2).sum_dim(1))?;
+            let near = squares.into_iter().map(|square| f64::from(square).sqrt() <= within);
+            twins.extend((begin as u32..).zip(near).filter(|&(id, near)| near && id != token).map(|(id, _)| id));
+        }
+        Ok(twins)
     }
 }
 
@@ -54,7 +78,7 @@ mod tests {
     };
 
     #[test]
-    fn a_token_with_the_embedding_of_another_has_a_twin_and_others_have_none() {
+    fn tokens_of_one_embedding_are_twins_and_others_have_none() {
         // Token 12 has the embedding of token 11.
         let decoder =
             model("gpt2", &Device::flex()).decoder.map_matrices(&mut |matrix, values| match matrix {
@@ -66,8 +90,15 @@ mod tests {
                 _ => values,
             });
         let inverter = Inverter::new(&decoder, Tap::Block(1), Settings::new()).unwrap();
-        let twins: Vec<u32> = (0..20).filter(|&token| inverter.has_twin(token).unwrap()).collect();
-        assert_eq!(twins, [11, 12]);
-        assert!(inverter.has_twin(11).unwrap() && !inverter.has_twin(3).unwrap());
+        for token in 0..20 {
+            let twins = inverter.twins(token).unwrap();
+            let expected: &[u32] = match token {
+                11 => &[12],
+                12 => &[11],
+                _ => &[],
+            };
+            assert_eq!(&*twins, expected, "{token}");
+            assert_eq!(inverter.twins(token).unwrap(), twins, "{token}: remembered");
+        }
     }
 }
