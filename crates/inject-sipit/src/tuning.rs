@@ -261,6 +261,9 @@ pub(crate) const SECANT_ENOUGH: usize = 64;
 pub(crate) const SECANT_NEARBY: usize = 192;
 /// Tokens of the whole vocabulary tested after that. Measured: policies, candidates at position 0.
 pub(crate) const SECANT_SAMPLED: usize = 384;
+/// Distance of a state from the one before it, as a share of that one's norm, within which both are taken for those of one token. Computing
+/// in 16 bits moves a state by at most a tenth of its norm: docs/numerics.md, section 7.
+pub(crate) const SAME_STATE_WITHIN: f64 = 0.2;
 /// Pairs from which on a map is worth its product with the vocabulary. Measured: policies, `the same, learning on`.
 pub(crate) const SECANT_SURVEY_FEWEST: usize = 384;
 /// Pairs kept. Measured: policies, `the same, learning on`.
