@@ -36,8 +36,8 @@ pub(crate) enum Basis {
     Unknown,
 }
 
-/// Whether one fit at this distance is enough evidence by itself. After a wrong prefix all tokens are wrong, whether they were tested
-/// or not.
+/// Whether one fit at this distance is enough evidence, even if the prefix may be wrong. After a wrong prefix all tokens are wrong,
+/// the tested ones too.
 pub(crate) fn is_enough_alone(
     yardstick: &Yardstick,
     state: &[f64],
@@ -89,7 +89,8 @@ pub(crate) fn is_enough(yardstick: &Yardstick, state: &[f64], tested: &Tested, o
         // The margins were measured with a token's own states.
         Some(Basis::Twins { .. }) if nearness != Nearness::Usual => false,
         Some(Basis::Twins { floor, length, margin }) => {
-            // A wrong token in place of the right one is at least as far from it as from the given state, but for the noise.
+            // If the accepted token is wrong, the right one is at most this far from it: the noise is nearly orthogonal to their
+            // difference.
             let nearest = tested.fitting().first().map_or(floor, |nearest| nearest.distance);
             margin.chance_within(nearest / length) <= CHANCE_OF_TWIN
         }

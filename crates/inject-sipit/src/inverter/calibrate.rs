@@ -49,7 +49,7 @@ impl ProducerNoise {
     }
 }
 
-/// The format of the producer, from the beginning on.
+/// The format of the producer, if the settings name one that has noise.
 fn stated(settings: &Settings) -> Option<NumberFormat> {
     match settings.computed_in {
         ComputedIn::Format(NumberFormat::Float(FloatFormat::F32 | FloatFormat::F64)) | ComputedIn::Auto => {

@@ -87,7 +87,7 @@ impl Recovery<'_, '_> {
         Ok(())
     }
 
-    /// One branch for each hypothesis. The candidates that drafts tested belong to the single hypothesis there was then.
+    /// One branch for each hypothesis. Drafts test candidates only while there is a single hypothesis, so these belong to the first.
     fn branches(&mut self) -> Vec<Branch> {
         let at = self.settled();
         let mut known = Some(std::mem::replace(&mut self.tested, Tested::new()));
@@ -118,7 +118,7 @@ impl Recovery<'_, '_> {
                 continue;
             }
             if tested.more_fit() {
-                // Nobody follows those, so a failure after the others is not evidence against an earlier token.
+                // Tokens that fit and are not followed might go on. So a failure after the others is not evidence against an earlier token.
                 self.abandoned.add(ids, Evidence::NoRoom);
             }
             let floor = branch.trial.floor(&self.comparison);
