@@ -34,7 +34,12 @@ pub(super) struct Branch {
 
 impl Branch {
     /// A branch at the position `at`, where `tested` drafted candidates were compared before.
-    pub(super) fn new(hypothesis: Hypothesis, at: usize, tested: Tested, comparison: &Comparison<'_>) -> Self {
+    pub(super) fn new(
+        hypothesis: Hypothesis,
+        at: usize,
+        tested: Tested,
+        comparison: &Comparison<'_>,
+    ) -> Self {
         Branch {
             hypothesis,
             origins: if tested.is_empty() { Vec::new() } else { vec![("draft", tested.len())] },

@@ -60,7 +60,9 @@ impl Inverter<'_> {
             let rows = self.decoder.token_embeddings(begin..vocab_size.min(begin + LENGTHS_TOGETHER)); // [tokens, d_model]
             let squares = read_f32((rows - own.clone()).cast(DType::F32).powi_scalar(2).sum_dim(1))?;
             let near = squares.into_iter().map(|square| f64::from(square).sqrt() <= within);
-            twins.extend((begin as u32..).zip(near).filter(|&(id, near)| near && id != token).map(|(id, _)| id));
+            twins.extend(
+                (begin as u32..).zip(near).filter(|&(id, near)| near && id != token).map(|(id, _)| id),
+            );
         }
         Ok(twins)
     }

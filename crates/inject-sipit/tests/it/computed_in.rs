@@ -165,17 +165,15 @@ fn where_wrong_tokens_fit_too_only_the_best_hypothesis_is_searched() {
     for device in inject_testing::compiled() {
         let decoder = of_vocabulary("llama", vocab_size, 31, &device);
         let tap = Tap::Block(decoder.config().n_layers());
-        let producer =
-            decoder.clone().with_weights_in(format).unwrap().computing_in(FloatFormat::Bf16);
+        let producer = decoder.clone().with_weights_in(format).unwrap().computing_in(FloatFormat::Bf16);
         let target = TargetStates::of_prompt(&producer, tap, &PROMPT).unwrap();
         let settings = Settings::new().with_computed_in(ComputedIn::Format(format)).with_beam(beam);
         let inversion = invert(&decoder, &target, &Policy::new(), settings).unwrap();
-        println!("{:?}", inversion.cost);
-        for (position, truth) in inversion.positions.iter().zip(PROMPT) {
-            println!("{truth} {position:?}");
-            let right = position.token_id() == Some(truth);
-            assert!(right || !position.verdict.is_verified(), "{position:?}");
-        }
+        // The truth is nearest after the right prefix, but so near to others that only the last state tells.
+        assert_eq!(inversion.token_ids(), PROMPT, "{inversion:?}");
+        let ambiguous =
+            inversion.positions.iter().filter(|found| matches!(found.verdict, Verdict::Ambiguous { .. }));
+        assert!(ambiguous.count() > 1, "{inversion:?}");
         // The first position has one hypothesis. After each of the others only the 16 tokens nearest after the best one are tested.
         let later = PROMPT.len() - 1;
         let others = inversion.cost.stages()["hypotheses"].candidates;

@@ -73,8 +73,7 @@ fn a_first_token_that_is_repeated_is_found_at_once() {
         for case in ROTARY {
             let decoder = of_vocabulary(case, 600, 31, &device);
             for format in [None, Some(FloatFormat::Bf16)] {
-                let producer =
-                    format.map_or(decoder.clone(), |format| decoder.clone().computing_in(format));
+                let producer = format.map_or(decoder.clone(), |format| decoder.clone().computing_in(format));
                 let target = target(&producer, &prompt, Tap::Block(decoder.config().n_layers()));
                 let policy = Policy::new().then(Secant::new());
                 let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
