@@ -3,7 +3,9 @@
 use crate::{
     calibration::LogNormal,
     sources::Tested,
-    tuning::{CHANCE_DIMENSIONS, CHANCE_MARGIN, CHANCE_MOST, CHANCE_OF_TWIN, CHANCE_SAMPLE},
+    tuning::{
+        CHANCE_DIMENSIONS, CHANCE_MARGIN, CHANCE_MOST, CHANCE_OF_TWIN, CHANCE_SAMPLE, NEIGHBOURS_SAMPLE,
+    },
     yardstick::Yardstick,
 };
 
@@ -77,6 +79,16 @@ pub(crate) struct Others {
     pub(crate) nearness: Nearness,
 }
 
+/// The expected number of untested tokens as near to the nearest tested one as that is to the given state, if the distance between it and
+/// the next tested one is typical of all. The noise is nearly orthogonal to differences of tokens, so squares of distances are
+/// subtracted. Infinite if few were tested.
+fn chance_by_sample(tested: &Tested, nearest: f64, untested: f64) -> f64 {
+    let next = tested.ranking().kept().iter().find(|ranked| ranked.distance > nearest);
+    let Some(next) = next.filter(|_| tested.len() >= NEIGHBOURS_SAMPLE) else { return f64::INFINITY };
+    let apart = (next.distance.powi(2) - nearest.powi(2)).sqrt();
+    untested / tested.len() as f64 * (nearest / apart).powi(CHANCE_DIMENSIONS as i32)
+}
+
 /// Whether the fit of one token is enough evidence that no untested token fits.
 pub(crate) fn is_enough(yardstick: &Yardstick, state: &[f64], tested: &Tested, others: Others) -> bool {
     let Others { vocab_size, places, nearness } = others;
@@ -92,7 +104,9 @@ pub(crate) fn is_enough(yardstick: &Yardstick, state: &[f64], tested: &Tested, o
             // If the accepted token is wrong, the right one is at most this far from it: the noise is nearly orthogonal to their
             // difference.
             let nearest = tested.fitting().first().map_or(floor, |nearest| nearest.distance);
+            let untested = (vocab_size - tested.len()) as f64 * places as f64;
             margin.chance_within(nearest / length) <= CHANCE_OF_TWIN
+                || chance_by_sample(tested, nearest, untested) <= CHANCE_OF_TWIN
         }
         Some(Basis::Volume { floor, length, known }) => {
             let untested = (vocab_size - tested.len()) as f64 * places as f64;

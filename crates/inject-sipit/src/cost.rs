@@ -22,7 +22,7 @@ pub struct StageCost {
 ///
 /// - `draft`: passes over drafted prompts,
 /// - one for each source of candidates, by its name: choosing the candidates and testing them,
-/// - `twins`: the tokens with nearly the embedding of one that fits,
+/// - `neighbours`: the tokens with embeddings near that of one that fits,
 /// - `hypotheses`: the tokens that are nearest after the best hypothesis, tested after the others where wrong tokens fit too,
 /// - `scan`: the scan of the vocabulary, also for a certificate,
 /// - `prefix`: the keys and values of settled tokens that no draft had computed,

@@ -50,6 +50,8 @@ pub(crate) const PARTIAL_SINK_FLOOR: f64 = 0.02;
 
 /// Standard deviations of the noise's logarithm up to which a candidate fits. Measured: docs/laboratory/results/producers.md.
 pub(crate) const NOISE_DEVIATIONS: f64 = 5.0;
+/// Standard deviations of the noise's logarithm up to which noise alone explains a distance: 97.7 % of right tokens.
+pub(crate) const LIKELY_DEVIATIONS: f64 = 2.0;
 /// Standard deviations below the typical margin from which on wrong tokens are expected. A first choice.
 pub(crate) const MARGIN_DEVIATIONS: f64 = 3.0;
 /// Candidates farther than the nearest by this factor are ruled out. Derived in docs/numerics.md, section 7.
@@ -61,11 +63,17 @@ pub(crate) const SEPARATED_ALONE: f64 = 3.0;
 pub(crate) const CROWDED_FIRST: usize = 4096;
 /// The same at a later position. A first choice.
 pub(crate) const CROWDED_LATER: usize = 512;
+/// So many times as many are tested if the nearest is farther away than noise alone explains. A first choice.
+pub(crate) const CROWDED_UNLIKELY: usize = 8;
 /// Distance of two embeddings, as a share of the length of one, within which the tokens are twins. Those of trained tokens are
 /// farther apart: docs/laboratory/results/producers.md.
 pub(crate) const TWIN_WITHIN: f64 = 0.25;
 /// Nearest embeddings that are compared to find a twin: nearness is approximate. A first choice.
 pub(crate) const TWINS_COMPARED: usize = 4;
+/// Tokens with the nearest embeddings that are tested before the other tested tokens stand for the untested ones. A first choice.
+pub(crate) const NEIGHBOURS_TESTED: usize = 64;
+/// Tested candidates from which on they stand for the untested ones under the noise of a producer. A first choice.
+pub(crate) const NEIGHBOURS_SAMPLE: usize = 512;
 /// Settled positions that the calibration counts for beside those of the prompt. A first choice.
 pub(crate) const CALIBRATION_COUNTS: f64 = 4.0;
 

@@ -13,7 +13,10 @@ use crate::{
     collisions::norm,
     noise::NoiseModel,
     target::TargetStates,
-    tuning::{MARGIN_DEVIATIONS, NOISE_DEVIATIONS, PARTIAL_SINK_FLOOR, SEPARATED, SEPARATED_ALONE},
+    tuning::{
+        LIKELY_DEVIATIONS, MARGIN_DEVIATIONS, NOISE_DEVIATIONS, PARTIAL_SINK_FLOOR, SEPARATED,
+        SEPARATED_ALONE,
+    },
 };
 
 use self::metric::Metric;
@@ -39,6 +42,8 @@ enum Rule {
     Nearest {
         floor: f64,
         ratio: f64,
+        /// The distance up to which noise alone explains that a token is not exactly at the state.
+        likely: f64,
         /// The distance from which on wrong tokens are expected.
         wrong: f64,
     },
@@ -106,10 +111,12 @@ impl Yardstick {
         position: usize,
     ) -> Self {
         let state = target.state(position);
-        let noise = place.noise.above(NOISE_DEVIATIONS) * shift.exp();
+        let [noise, likely] =
+            [NOISE_DEVIATIONS, LIKELY_DEVIATIONS].map(|most| place.noise.above(most) * shift.exp());
         let wrong = place.margin.above(-MARGIN_DEVIATIONS);
         let floor = norm(state) * if noise < wrong { (noise * wrong).sqrt() } else { noise };
-        let rule = Rule::Nearest { floor, ratio: SEPARATED, wrong: norm(state) * wrong };
+        let [likely, wrong] = [likely, wrong].map(|relative| norm(state) * relative);
+        let rule = Rule::Nearest { floor, ratio: SEPARATED, likely, wrong };
         let metric = Metric::Damped { place: place.clone(), unknown: beyond_format(target, position) };
         Yardstick { metric, rule, origin: NoiseOrigin::Producer }
     }
@@ -119,20 +126,29 @@ impl Yardstick {
     /// only a test of the whole vocabulary verifies such a position.
     pub(crate) fn across_sink(target: &TargetStates, position: usize) -> Self {
         let floor = PARTIAL_SINK_FLOOR * norm(target.state(position));
-        let rule = Rule::Nearest { floor, ratio: SEPARATED_ALONE, wrong: f64::INFINITY };
+        let rule = Rule::Nearest { floor, ratio: SEPARATED_ALONE, likely: floor, wrong: f64::INFINITY };
         let metric = Metric::across(target.state(0), beyond_format(target, position));
         Yardstick { metric, rule, origin: NoiseOrigin::Producer }
     }
 
     /// The same yardstick with a floor that just admits this distance.
     pub(crate) fn admitting(mut self, distance: f64) -> Self {
-        self.rule = Rule::Nearest { floor: distance, ratio: SEPARATED, wrong: f64::INFINITY };
+        self.rule =
+            Rule::Nearest { floor: distance, ratio: SEPARATED, likely: distance, wrong: f64::INFINITY };
         self
     }
 
     /// Whether wrong tokens are expected within the floor, so that a fit says little.
     pub(crate) fn is_crowded(&self) -> bool {
         matches!(self.rule, Rule::Nearest { floor, wrong, .. } if floor >= wrong)
+    }
+
+    /// Whether noise alone explains a distance. A candidate may fit that is much farther away than most right tokens are.
+    pub(crate) fn is_likely(&self, distance: f64) -> bool {
+        match self.rule {
+            Rule::Nearest { likely, .. } => distance <= likely,
+            Rule::Within(_) | Rule::AllClose { .. } => true,
+        }
     }
 
     /// The origin of its bound.

@@ -8,7 +8,7 @@ use crate::{
     policy::{Open, PromptSearch},
     settings::Scan,
     sources::Tested,
-    tuning::{CROWDED_FIRST, CROWDED_LATER},
+    tuning::{CROWDED_FIRST, CROWDED_LATER, CROWDED_UNLIKELY},
 };
 
 use super::{
@@ -68,19 +68,25 @@ impl Branch {
 
     fn is_satisfied(&self, comparison: &Comparison<'_>) -> bool {
         let (tested, settings) = (&self.trial.tested, comparison.inverter.settings());
-        // Where wrong tokens fit too, a test of the whole vocabulary settles nothing. The nearest of the likely ones is followed.
-        if self.is_crowded(comparison) {
-            let wanted = if self.trial.at == 0 { CROWDED_FIRST } else { CROWDED_LATER };
-            return !tested.fitting().is_empty() && tested.len() >= wanted.max(settings.rivals + 1);
+        let Some(nearest) = tested.fitting().first() else { return false };
+        if settings.scan == Scan::Whole || tested.len() <= settings.rivals {
+            return false;
         }
-        // Where more fit than are followed, the rest of the vocabulary changes nothing.
-        !tested.fitting().is_empty()
-            && tested.len() > settings.rivals
-            && settings.scan == Scan::AsNeeded
-            && (tested.more_fit() || self.trial.is_enough(comparison))
+        let settles_no_more = match self.is_crowded(comparison) {
+            // Where wrong tokens fit too, a test of the whole vocabulary settles nothing. The nearest of the likely ones is followed, unless
+            // it is so far away that the right one is probably another.
+            true => {
+                let wanted = if self.trial.at == 0 { CROWDED_FIRST } else { CROWDED_LATER };
+                let likely = self.trial.yardstick.is_likely(nearest.distance);
+                tested.len() >= if likely { wanted } else { CROWDED_UNLIKELY * wanted }
+            }
+            // Where more fit than are followed, the rest of the vocabulary changes nothing.
+            false => tested.more_fit(),
+        };
+        settles_no_more || self.trial.is_enough(comparison)
     }
 
-    /// Tests the twins of the token that fits, the next candidates of the policy, or the next batch of the scan.
+    /// Tests the neighbours of the token that fits, the next candidates of the policy, or the next batch of the scan.
     pub(super) fn test_batch(
         &mut self,
         search: &mut PromptSearch<'_>,
@@ -92,10 +98,10 @@ impl Branch {
         let cache = self.hypothesis.cache(decoder, comparison.target, &mut comparison.cost)?;
         let deadline = comparison.watch.deadline();
         let open = Open { prefix: &prefix, tested: &self.trial.tested, deadline };
-        // Only these can be the right token if the one that fits is not.
-        let twins = self.trial.untested_twins(comparison)?;
-        let (source, mut ids) = match twins.is_empty() {
-            false => ("twins", twins),
+        // If the token that fits is not the right one, one of these probably is.
+        let neighbours = self.trial.untested_neighbours(comparison)?;
+        let (source, mut ids) = match neighbours.is_empty() {
+            false => ("neighbours", neighbours),
             true => match search.propose(open, cache, &mut comparison.cost)? {
                 Some(proposed) => proposed,
                 None => ("scan", self.trial.next_of_scan(comparison)),

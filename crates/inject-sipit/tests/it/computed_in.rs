@@ -154,7 +154,7 @@ fn of_a_token_that_has_a_twin_only_the_twin_is_tested() {
         let mut named: Vec<u32> = candidates.iter().map(|candidate| candidate.id).collect();
         named.sort_unstable();
         assert_eq!((named, position.candidates_tested), (vec![11, 12], 2));
-        assert_eq!(inversion.cost.stages()["twins"].candidates, 1);
+        assert_eq!(inversion.cost.stages()["neighbours"].candidates, 1);
         assert_eq!(inversion.positions[0].verdict, Verdict::Verified);
     }
 }

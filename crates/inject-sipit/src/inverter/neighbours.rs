@@ -1,4 +1,4 @@
-//! Tokens whose embedding is nearly that of another token.
+//! Tokens whose embeddings are near that of another token.
 
 use std::{
     collections::HashMap,
@@ -12,41 +12,51 @@ use crate::{
     error::InvertError,
     sources::most_likely,
     tensors::{read, read_f32},
-    tuning::{LENGTHS_TOGETHER, TWIN_WITHIN, TWINS_COMPARED},
+    tuning::{LENGTHS_TOGETHER, NEIGHBOURS_TESTED, TWIN_WITHIN, TWINS_COMPARED},
 };
 
 use super::Inverter;
 
-/// The twins of each token that was looked up.
-pub(super) type KnownTwins = Arc<Mutex<HashMap<u32, Arc<[u32]>>>>;
+/// The neighbours of each token that was looked up.
+pub(super) type KnownNeighbours = Arc<Mutex<HashMap<u32, Arc<Neighbours>>>>;
+
+/// The tokens that may be the right one if the one that fits is not.
+#[derive(Debug)]
+pub(super) struct Neighbours {
+    /// The tokens whose embeddings are nearly that of this one. Models have thousands of such tokens, because the rarest are hardly
+    /// trained, and a calibration meets few of them: its margins are those of the others.
+    pub(super) twins: Vec<u32>,
+    /// The tokens with the nearest embeddings.
+    pub(super) nearest: Vec<u32>,
+}
 
 impl Inverter<'_> {
-    /// Returns the tokens whose embeddings are nearly that of this one. Models have thousands of such tokens, because the rarest are
-    /// hardly trained, and a calibration meets few of them: its margins are those of the others.
+    /// Returns the neighbours of a token.
     ///
     /// # Errors
     ///
     /// [`InvertError`] if the device fails.
-    pub(super) fn twins(&self, token: u32) -> Result<Arc<[u32]>, InvertError> {
-        if let Some(known) = self.twins.lock().unwrap_or_else(PoisonError::into_inner).get(&token) {
+    pub(super) fn neighbours(&self, token: u32) -> Result<Arc<Neighbours>, InvertError> {
+        if let Some(known) = self.neighbours.lock().unwrap_or_else(PoisonError::into_inner).get(&token) {
             return Ok(known.clone());
         }
-        let twins: Arc<[u32]> = match self.has_twin(token)? {
-            true => self.all_twins(token)?.into(),
-            false => Arc::new([]),
-        };
-        self.twins.lock().unwrap_or_else(PoisonError::into_inner).insert(token, twins.clone());
-        Ok(twins)
-    }
-
-    /// Returns whether one of the tokens with the nearest embeddings is a twin. This takes a hundredth of the time of a look at all.
-    fn has_twin(&self, token: u32) -> Result<bool, InvertError> {
         let nearness = self.vocabulary.nearness(self.decoder.embeddings_of(&[token]))?;
         let nearness: Vec<f64> = nearness.into_iter().map(f64::from).collect();
-        let others = most_likely(&nearness, TWINS_COMPARED + 1).into_iter().filter(|&other| other != token);
-        let ids: Vec<u32> = std::iter::once(token).chain(others).collect();
-        let rows = read(self.decoder.embeddings_of(&ids))?;
-        let (own, others) = rows.split_at(rows.len() / ids.len());
+        let nearest = most_likely(&nearness, NEIGHBOURS_TESTED + 1);
+        let nearest: Vec<u32> = nearest.into_iter().filter(|&other| other != token).collect();
+        let twins = match self.has_twin(token, &nearest[..nearest.len().min(TWINS_COMPARED)])? {
+            true => self.all_twins(token)?,
+            false => Vec::new(),
+        };
+        let found = Arc::new(Neighbours { twins, nearest });
+        self.neighbours.lock().unwrap_or_else(PoisonError::into_inner).insert(token, found.clone());
+        Ok(found)
+    }
+
+    /// Returns whether one of these tokens is a twin of another. This takes a hundredth of the time of a look at all.
+    fn has_twin(&self, token: u32, others: &[u32]) -> Result<bool, InvertError> {
+        let rows = read(self.decoder.embeddings_of(&[&[token], others].concat()))?;
+        let (own, others) = rows.split_at(rows.len() / (1 + others.len()));
         let within = TWIN_WITHIN * norm(own);
         Ok(others.chunks(own.len()).any(|other| distance(other, own) <= within))
     }
@@ -93,14 +103,15 @@ mod tests {
             });
         let inverter = Inverter::new(&decoder, Tap::Block(1), Settings::new()).unwrap();
         for token in 0..20 {
-            let twins = inverter.twins(token).unwrap();
+            let found = inverter.neighbours(token).unwrap();
             let expected: &[u32] = match token {
                 11 => &[12],
                 12 => &[11],
                 _ => &[],
             };
-            assert_eq!(&*twins, expected, "{token}");
-            assert_eq!(inverter.twins(token).unwrap(), twins, "{token}: remembered");
+            assert_eq!(found.twins, expected, "{token}");
+            assert_eq!(found.nearest.len(), 64);
+            assert!(expected.is_empty() || found.nearest[0] == expected[0], "{token}: {found:?}");
         }
     }
 }
