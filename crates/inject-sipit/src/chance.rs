@@ -124,3 +124,38 @@ pub(crate) fn is_enough(yardstick: &Yardstick, state: &[f64], tested: &Tested, o
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::*;
+    use crate::{
+        Acceptance, NoiseModel, TargetStates,
+        models::{FloatFormat, Tap},
+    };
+
+    /// One token at a distance of 0.1 from a state, and others beyond `away`.
+    fn tested(others: u32, away: f64) -> Tested {
+        let state = [1.0, 1.0];
+        let states = Array2::from_shape_vec((1, 2), state.to_vec()).unwrap();
+        let target = TargetStates::new(states, Tap::Block(1), FloatFormat::F64).unwrap();
+        let yardstick = Yardstick::new(Acceptance::default(), &NoiseModel::exactly(1e-9), &target, 0, 0.0);
+        let mut tested = Tested::new();
+        tested.compare(0, &[1.0, 1.1], &yardstick, &state);
+        for id in 1..=others {
+            tested.compare(id, &[1.0, 1.0 + away + 1e-6 * f64::from(id)], &yardstick, &state);
+        }
+        tested
+    }
+
+    #[test]
+    fn a_sample_is_evidence_if_it_is_large_and_the_next_token_far() {
+        let chance = |others, away| chance_by_sample(&tested(others, away), 0.1, 48_000.0);
+        // 48,000 / 512 (0.1 / sqrt(0.3^2 - 0.1^2))^12 is 3.6e-4.
+        let far = chance(511, 0.3);
+        assert!((3.4e-4..3.7e-4).contains(&far), "{far}");
+        assert!(far <= CHANCE_OF_TWIN && chance(511, 0.2) > CHANCE_OF_TWIN);
+        assert_eq!(chance(510, 0.3), f64::INFINITY);
+    }
+}

@@ -55,7 +55,7 @@ impl Inverter<'_> {
 
     /// Returns whether one of these tokens is a twin of another. This takes a hundredth of the time of a look at all.
     fn has_twin(&self, token: u32, others: &[u32]) -> Result<bool, InvertError> {
-        let rows = read(self.decoder.embeddings_of(&[&[token], others].concat()))?;
+        let rows = read(self.decoder.embeddings_of(&[&[token][..], others].concat()))?;
         let (own, others) = rows.split_at(rows.len() / (1 + others.len()));
         let within = TWIN_WITHIN * norm(own);
         Ok(others.chunks(own.len()).any(|other| distance(other, own) <= within))
