@@ -71,8 +71,8 @@ impl Calibration {
         Arc::ptr_eq(self.of(position, state), &self.later)
     }
 
-    /// A first state without the part of its error that exceeds what it says: each loud direction is drawn towards the mean of
-    /// first states, by the share of error in its variance. Searches compare states in L2, in which that error would hide everything.
+    /// Returns a first state with each loud direction drawn towards the mean of first states, by the share of error in its variance.
+    /// Searches compare states in L2, in which the error would hide everything else.
     pub(crate) fn quietened(&self, state: &[f64]) -> Vec<f64> {
         self.first.quietened(state)
     }

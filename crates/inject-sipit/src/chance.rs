@@ -1,10 +1,12 @@
 //! The number of untested tokens that fit by chance.
 
 use crate::{
-    acceptance::Yardstick,
     calibration::LogNormal,
     sources::Tested,
-    tuning::{CHANCE_DIMENSIONS, CHANCE_MARGIN, CHANCE_MOST, CHANCE_OF_TWIN, CHANCE_SAMPLE},
+    tuning::{
+        CHANCE_DIMENSIONS, CHANCE_MARGIN, CHANCE_MOST, CHANCE_OF_TWIN, CHANCE_SAMPLE, NEIGHBOURS_SAMPLE,
+    },
+    yardstick::Yardstick,
 };
 
 /// The quantities that chance depends on.
@@ -36,8 +38,8 @@ pub(crate) enum Basis {
     Unknown,
 }
 
-/// Whether one fit at this distance is enough evidence by itself. After a wrong prefix all tokens are wrong, whether they were tested
-/// or not.
+/// Whether one fit at this distance is enough evidence, even if the prefix may be wrong. After a wrong prefix all tokens are wrong,
+/// the tested ones too.
 pub(crate) fn is_enough_alone(
     yardstick: &Yardstick,
     state: &[f64],
@@ -77,6 +79,16 @@ pub(crate) struct Others {
     pub(crate) nearness: Nearness,
 }
 
+/// The expected number of untested tokens as near to the nearest tested one as that is to the given state, if the distance between it and
+/// the next tested one is typical of all. The noise is nearly orthogonal to differences of tokens, so squares of distances are
+/// subtracted. Infinite if few were tested.
+fn chance_by_sample(tested: &Tested, nearest: f64, untested: f64) -> f64 {
+    let next = tested.ranking().kept().iter().find(|ranked| ranked.distance > nearest);
+    let Some(next) = next.filter(|_| tested.len() >= NEIGHBOURS_SAMPLE) else { return f64::INFINITY };
+    let apart = (next.distance.powi(2) - nearest.powi(2)).sqrt();
+    untested / tested.len() as f64 * (nearest / apart).powi(CHANCE_DIMENSIONS as i32)
+}
+
 /// Whether the fit of one token is enough evidence that no untested token fits.
 pub(crate) fn is_enough(yardstick: &Yardstick, state: &[f64], tested: &Tested, others: Others) -> bool {
     let Others { vocab_size, places, nearness } = others;
@@ -89,9 +101,12 @@ pub(crate) fn is_enough(yardstick: &Yardstick, state: &[f64], tested: &Tested, o
         // The margins were measured with a token's own states.
         Some(Basis::Twins { .. }) if nearness != Nearness::Usual => false,
         Some(Basis::Twins { floor, length, margin }) => {
-            // A wrong token in place of the right one is at least as far from it as from the given state, but for the noise.
+            // If the accepted token is wrong, the right one is at most this far from it: the noise is nearly orthogonal to their
+            // difference.
             let nearest = tested.fitting().first().map_or(floor, |nearest| nearest.distance);
+            let untested = (vocab_size - tested.len()) as f64 * places as f64;
             margin.chance_within(nearest / length) <= CHANCE_OF_TWIN
+                || chance_by_sample(tested, nearest, untested) <= CHANCE_OF_TWIN
         }
         Some(Basis::Volume { floor, length, known }) => {
             let untested = (vocab_size - tested.len()) as f64 * places as f64;
@@ -107,5 +122,40 @@ pub(crate) fn is_enough(yardstick: &Yardstick, state: &[f64], tested: &Tested, o
             };
             usual.min(sampled.unwrap_or(f64::INFINITY)) <= CHANCE_MOST
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::*;
+    use crate::{
+        Acceptance, NoiseModel, TargetStates,
+        models::{FloatFormat, Tap},
+    };
+
+    /// One token at a distance of 0.1 from a state, and others beyond `away`.
+    fn tested(others: u32, away: f64) -> Tested {
+        let state = [1.0, 1.0];
+        let states = Array2::from_shape_vec((1, 2), state.to_vec()).unwrap();
+        let target = TargetStates::new(states, Tap::Block(1), FloatFormat::F64).unwrap();
+        let yardstick = Yardstick::new(Acceptance::default(), &NoiseModel::exactly(1e-9), &target, 0, 0.0);
+        let mut tested = Tested::new();
+        tested.compare(0, &[1.0, 1.1], &yardstick, &state);
+        for id in 1..=others {
+            tested.compare(id, &[1.0, 1.0 + away + 1e-6 * f64::from(id)], &yardstick, &state);
+        }
+        tested
+    }
+
+    #[test]
+    fn a_sample_is_evidence_if_it_is_large_and_the_next_token_far() {
+        let chance = |others, away| chance_by_sample(&tested(others, away), 0.1, 48_000.0);
+        // 48,000 / 512 (0.1 / sqrt(0.3^2 - 0.1^2))^12 is 3.6e-4.
+        let far = chance(511, 0.3);
+        assert!((3.4e-4..3.7e-4).contains(&far), "{far}");
+        assert!(far <= CHANCE_OF_TWIN && chance(511, 0.2) > CHANCE_OF_TWIN);
+        assert_eq!(chance(510, 0.3), f64::INFINITY);
     }
 }

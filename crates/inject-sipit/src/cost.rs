@@ -22,6 +22,8 @@ pub struct StageCost {
 ///
 /// - `draft`: passes over drafted prompts,
 /// - one for each source of candidates, by its name: choosing the candidates and testing them,
+/// - `neighbours`: the tokens with embeddings near that of one that fits,
+/// - `hypotheses`: the tokens that are nearest after the best hypothesis, tested after the others where wrong tokens fit too,
 /// - `scan`: the scan of the vocabulary, also for a certificate,
 /// - `prefix`: the keys and values of settled tokens that no draft had computed,
 /// - `noise`: candidates computed again in other shapes, to measure the distance between two computations of them; and the whole

@@ -87,7 +87,7 @@ pub struct Kept {
     pub noise_floor: f64,
     /// The origin of that distance.
     pub noise: NoiseOrigin,
-    /// The origin of the candidate: `draft`, the name of a source, or `scan`.
+    /// The origin of the candidate: the name of a source, or of a stage of the [`Cost`] that tests candidates.
     pub found_by: &'static str,
 }
 

@@ -1,5 +1,6 @@
 //! The recovery of a prompt from its states: draft, verify, repair, certify.
 
+mod branch;
 mod calibrate;
 mod certify;
 mod comparison;
@@ -8,6 +9,7 @@ mod draft;
 mod examine;
 mod gaps;
 mod many;
+mod neighbours;
 mod permuted;
 mod recovery;
 mod repair;
@@ -16,7 +18,6 @@ mod sieve;
 #[cfg(test)]
 mod timed;
 mod trial;
-mod twins;
 pub(crate) mod watch;
 
 use std::{
@@ -37,7 +38,9 @@ use crate::{
     vocabulary::Vocabulary,
 };
 
-use self::{calibrate::Calibrations, doubt::Factor, recovery::Recovery, sieve::Comparing, twins::KnownTwins};
+use self::{
+    calibrate::Calibrations, doubt::Factor, neighbours::KnownNeighbours, recovery::Recovery, sieve::Comparing,
+};
 pub use self::{certify::ScanCost, shuffled::Unshuffled};
 
 /// Recovers prompts from their states at one tap of one model.
@@ -79,7 +82,7 @@ pub struct Inverter<'a> {
     noise: NoiseModel,
     vocabulary: Arc<Vocabulary<'a>>,
     calibrations: Arc<Mutex<Calibrations>>,
-    twins: KnownTwins,
+    neighbours: KnownNeighbours,
     comparing: Comparing,
     /// The token after a candidate, whose state is compared in place of the candidate's own.
     next: Option<u32>,
@@ -100,8 +103,18 @@ impl<'a> Inverter<'a> {
         let vocabulary = Arc::new(Vocabulary::new(decoder, settings.arithmetic));
         let comparing = Comparing::on(&decoder.device());
         let calibrations = Arc::default();
-        let twins = Arc::default();
-        Ok(Inverter { decoder, tap, settings, noise, vocabulary, calibrations, twins, comparing, next: None })
+        let neighbours = Arc::default();
+        Ok(Inverter {
+            decoder,
+            tap,
+            settings,
+            noise,
+            vocabulary,
+            calibrations,
+            neighbours,
+            comparing,
+            next: None,
+        })
     }
 
     /// Returns the same inverter with other settings. The noise is not measured again. [`Settings::arithmetic`] stays as it was.

@@ -59,6 +59,7 @@ mod token_rows;
 mod transformation;
 mod tuning;
 mod vocabulary;
+mod yardstick;
 
 #[doc(no_inline)]
 pub use burn;

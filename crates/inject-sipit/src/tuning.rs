@@ -1,7 +1,8 @@
 //! Every tuned constant of the crate, with the command that measures it. A constant that is called a first choice was not compared with
 //! other values. Where results are named beside it, they were obtained with it.
 //!
-//! None of them changes a verdict except [`NOISE_SAFETY`] and [`EXAMINED_WITHIN`]; the others change time alone. "depth" and
+//! A wrong value among the constants of noise, of the noise of a producer, of changes to all states and of evidence can make a verdict
+//! wrong. The others change the time of a search, and how far it goes before it leaves a position open. "depth" and
 //! "policies" stand for `inject depth` and `inject compare-policies` on SmolLM2-135M, which print candidates, passes and times;
 //! "lens" stands for `inject lens` on it, which prints the share of right tokens on held-out text; "bench NAME" stands for
 //! `cargo bench --bench NAME`.
@@ -37,7 +38,7 @@ pub(crate) const ALREADY_ROUNDED: f64 = 1e-4;
 /// Factor on the scales of another rounding of the same width. Even steps that are a fifth wider move the points of the old grid by 0.35 steps
 /// on average (root mean square), and a rounding moves weights by 0.29.
 pub(crate) const COARSER_BY: f64 = 1.2;
-/// Least standard deviation of the logarithm of a length, because few hundred tokens say little of others. A first choice: with 0.1 no
+/// Least standard deviation of the logarithm of a length, because a few hundred tokens say little about others. A first choice: with 0.1 no
 /// state of docs/laboratory/results/producers.md exceeded five deviations.
 pub(crate) const CALIBRATION_LEAST_SPREAD: f64 = 0.15;
 /// The norm of an attention sink, in norms of ordinary states, from which on it is recognised by its norm. A first choice.
@@ -49,6 +50,8 @@ pub(crate) const PARTIAL_SINK_FLOOR: f64 = 0.02;
 
 /// Standard deviations of the noise's logarithm up to which a candidate fits. Measured: docs/laboratory/results/producers.md.
 pub(crate) const NOISE_DEVIATIONS: f64 = 5.0;
+/// Standard deviations of the noise's logarithm up to which noise alone explains a distance: 97.7 % of right tokens.
+pub(crate) const LIKELY_DEVIATIONS: f64 = 2.0;
 /// Standard deviations below the typical margin from which on wrong tokens are expected. A first choice.
 pub(crate) const MARGIN_DEVIATIONS: f64 = 3.0;
 /// Candidates farther than the nearest by this factor are ruled out. Derived in docs/numerics.md, section 7.
@@ -56,15 +59,21 @@ pub(crate) const SEPARATED: f64 = 2.0;
 /// The nearest token of the whole vocabulary is accepted beyond the floor if all others are farther by this factor. Derived
 /// in the same section.
 pub(crate) const SEPARATED_ALONE: f64 = 3.0;
-/// Candidates tested at the first position where wrong tokens are expected to fit. A first choice, not measured yet.
+/// Candidates tested at a first position where wrong tokens are expected to fit. A first choice.
 pub(crate) const CROWDED_FIRST: usize = 4096;
-/// The same at later positions, also a first choice.
+/// The same at a later position. A first choice.
 pub(crate) const CROWDED_LATER: usize = 512;
+/// So many times as many are tested if the nearest is farther away than noise alone explains. A first choice.
+pub(crate) const CROWDED_UNLIKELY: usize = 8;
 /// Distance of two embeddings, as a share of the length of one, within which the tokens are twins. Those of trained tokens are
 /// farther apart: docs/laboratory/results/producers.md.
 pub(crate) const TWIN_WITHIN: f64 = 0.25;
 /// Nearest embeddings that are compared to find a twin: nearness is approximate. A first choice.
 pub(crate) const TWINS_COMPARED: usize = 4;
+/// Tokens with the nearest embeddings that are tested before the other tested tokens stand for the untested ones. A first choice.
+pub(crate) const NEIGHBOURS_TESTED: usize = 64;
+/// Tested candidates from which on they stand for the untested ones under the noise of a producer. A first choice.
+pub(crate) const NEIGHBOURS_SAMPLE: usize = 512;
 /// Settled positions that the calibration counts for beside those of the prompt. A first choice.
 pub(crate) const CALIBRATION_COUNTS: f64 = 4.0;
 
@@ -145,7 +154,8 @@ pub(crate) const PERMUTED_UNRESOLVED: usize = 16;
 
 // Evidence that no untested token fits.
 
-/// Chance that a wrong token lies as near as the accepted one, up to which the others need no test. Derived: the same.
+/// Chance that a wrong token lies as near as the accepted one, up to which the others need no test. Derived in docs/numerics.md,
+/// section 7.
 pub(crate) const CHANCE_OF_TWIN: f64 = 1e-3;
 
 /// Dimensions in which the states of different tokens spread, at most. Derived in docs/numerics.md, section 6.
@@ -259,6 +269,9 @@ pub(crate) const SECANT_ENOUGH: usize = 64;
 pub(crate) const SECANT_NEARBY: usize = 192;
 /// Tokens of the whole vocabulary tested after that. Measured: policies, candidates at position 0.
 pub(crate) const SECANT_SAMPLED: usize = 384;
+/// Distance of a state from the one before it, as a share of that one's norm, within which both are taken for those of one token. Computing
+/// in 16 bits moves a state by at most a tenth of its norm: docs/numerics.md, section 7.
+pub(crate) const SAME_STATE_WITHIN: f64 = 0.2;
 /// Pairs from which on a map is worth its product with the vocabulary. Measured: policies, `the same, learning on`.
 pub(crate) const SECANT_SURVEY_FEWEST: usize = 384;
 /// Pairs kept. Measured: policies, `the same, learning on`.

@@ -21,7 +21,7 @@ impl Calibration {
     /// Measures the noise of a producer that computes in `format`: 16 bits, or weights in 8 or 4 bits. None if the model overflows
     /// in that format.
     ///
-    /// It takes about as long as 1,500 tokens of forward passes to the tap, and a copy of the model in the format for that time.
+    /// It takes about as long as 1,600 tokens of forward passes to the tap, and the memory of a copy of the model in the format.
     ///
     /// # Errors
     ///

@@ -14,7 +14,7 @@ pub(crate) struct PlaceNoise {
     /// The median norm of its states.
     pub(super) typical_norm: f64,
     pub(super) loud: Loud,
-    /// For each loud direction the mean of the f32 states along it, and the share of their variance in that with noise.
+    /// For each loud direction the mean of the f32 states along it, and their variance as a share of the variance with noise.
     pub(super) states_along: Vec<(f64, f64)>,
     /// The length of the noise.
     pub(crate) noise: LogNormal,

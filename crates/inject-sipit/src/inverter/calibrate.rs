@@ -15,7 +15,7 @@ use crate::{
     tuning::{CALIBRATION_COUNTS, CALIBRATION_LEN, CALIBRATION_SEQUENCES},
 };
 
-use super::{Inverter, recovery::Recovery, repair::Branch};
+use super::{Inverter, branch::Branch, recovery::Recovery};
 
 /// The calibrations made so far, by format. None where the model overflows in the format.
 pub(super) type Calibrations = HashMap<NumberFormat, Option<Arc<Calibration>>>;
@@ -50,7 +50,7 @@ impl ProducerNoise {
     }
 }
 
-/// The format of the producer, from the beginning on.
+/// The format of the producer, if the settings name one that has noise.
 fn stated(settings: &Settings) -> Option<NumberFormat> {
     match settings.computed_in {
         ComputedIn::Format(NumberFormat::Float(FloatFormat::F32 | FloatFormat::F64)) | ComputedIn::Auto => {

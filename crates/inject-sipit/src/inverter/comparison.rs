@@ -1,7 +1,6 @@
 //! States of candidates, compared with those of one prompt.
 
 use crate::{
-    acceptance::Yardstick,
     chance::{Nearness, Others},
     cost::Cost,
     error::InvertError,
@@ -12,6 +11,7 @@ use crate::{
     tensors::read,
     transformation::Transformation,
     tuning::{BATCH_OF_A_PASS, NOISE_SEQUENCE, PAIRS_TOGETHER},
+    yardstick::Yardstick,
 };
 use burn::tensor::Tensor;
 

@@ -15,7 +15,7 @@ use crate::{
     tuning::{SCALE_CANDIDATES, TAP_DOUBTED, TAP_OTHERS, TAP_SAMPLE},
 };
 
-use super::{recovery::Recovery, repair::Branch};
+use super::{branch::Branch, recovery::Recovery};
 
 /// A factor by which all states were multiplied, and the upper bound on its relative error.
 #[derive(Clone, Copy, Debug)]

@@ -10,7 +10,7 @@ use crate::{
 };
 use burn::tensor::Tensor;
 
-use super::{Inverter, comparison::Comparison, repair::Branch};
+use super::{Inverter, branch::Branch, comparison::Comparison};
 
 impl Branch {
     /// If nothing fits but something comes near, computes that candidate in two other shapes: alone after the cache, and in

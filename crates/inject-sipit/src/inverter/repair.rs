@@ -3,38 +3,18 @@
 use std::cmp::Ordering;
 
 use crate::{
-    collisions::Ranked,
     error::InvertError,
     hypothesis::{Evidence, Hypothesis},
     inversion::Verdict,
     models::Progress,
-    policy::{Open, PromptSearch},
-    settings::{OnFailure, Scan},
+    settings::OnFailure,
     sources::Tested,
-    tuning::{CROWDED_FIRST, CROWDED_LATER},
 };
 
 use super::{
-    comparison::{Comparison, Phase},
+    branch::Branch,
     recovery::{Recovery, Stopped, open},
-    trial::Trial,
 };
-
-/// The search at the open position after one hypothesis.
-pub(super) struct Branch {
-    pub(super) hypothesis: Hypothesis,
-    pub(super) trial: Trial,
-    /// The candidate that was examined, if one came near enough.
-    pub(super) examined: Option<u32>,
-    /// The largest distance between two computations of one candidate here.
-    pub(super) seen: f64,
-    /// The origin of the candidates, batch by batch.
-    origins: Vec<(&'static str, usize)>,
-    /// Whether the whole vocabulary was tested.
-    pub(super) spent: bool,
-    /// Whether the nearest tokens after the best hypothesis were tested, which is enough where wrong tokens fit too.
-    led: bool,
-}
 
 impl Recovery<'_, '_> {
     /// Tests candidates at the first open position until some fit, and follows those.
@@ -107,22 +87,14 @@ impl Recovery<'_, '_> {
         Ok(())
     }
 
-    /// One branch for each hypothesis. The candidates that drafts tested belong to the single hypothesis there was then.
+    /// One branch for each hypothesis. Drafts test candidates only while there is a single hypothesis, so these belong to the first.
     fn branches(&mut self) -> Vec<Branch> {
         let at = self.settled();
         let mut known = Some(std::mem::replace(&mut self.tested, Tested::new()));
         let beam = std::mem::take(&mut self.beam).into_iter();
         beam.map(|hypothesis| {
             let tested = known.take().unwrap_or_else(Tested::new);
-            Branch {
-                hypothesis,
-                origins: if tested.is_empty() { Vec::new() } else { vec![("draft", tested.len())] },
-                trial: Trial::at(at, tested, &self.comparison),
-                examined: None,
-                seen: 0.0,
-                spent: false,
-                led: false,
-            }
+            Branch::new(hypothesis, at, tested, &self.comparison)
         })
         .collect()
     }
@@ -146,7 +118,7 @@ impl Recovery<'_, '_> {
                 continue;
             }
             if tested.more_fit() {
-                // Nobody follows those, so a failure after the others is not evidence against an earlier token.
+                // Tokens that fit and are not followed might go on. So a failure after the others is not evidence against an earlier token.
                 self.abandoned.add(ids, Evidence::NoRoom);
             }
             let floor = branch.trial.floor(&self.comparison);
@@ -199,95 +171,4 @@ impl Recovery<'_, '_> {
 
 fn by_strain(a: &Branch, b: &Branch) -> Ordering {
     a.hypothesis.strain().total_cmp(&b.hypothesis.strain())
-}
-
-impl Branch {
-    /// Whether no token of the vocabulary fits after this hypothesis.
-    fn is_excluded(&self) -> bool {
-        self.spent && self.trial.tested.fitting().is_empty()
-    }
-
-    /// Whether nothing more is tested here: the vocabulary is spent, or enough was tested and something fits.
-    fn is_done(&self, comparison: &Comparison<'_>) -> bool {
-        self.spent || self.led || self.is_satisfied(comparison)
-    }
-
-    /// Whether wrong tokens are expected to fit, and no test of the whole vocabulary is asked for.
-    fn is_crowded(&self, comparison: &Comparison<'_>) -> bool {
-        self.trial.yardstick.is_crowded() && comparison.inverter.settings().scan == Scan::AsNeeded
-    }
-
-    fn is_satisfied(&self, comparison: &Comparison<'_>) -> bool {
-        let (tested, settings) = (&self.trial.tested, comparison.inverter.settings());
-        // Where wrong tokens fit too, a test of the whole vocabulary settles nothing. The nearest of the likely ones is followed.
-        if self.is_crowded(comparison) {
-            let wanted = if self.trial.at == 0 { CROWDED_FIRST } else { CROWDED_LATER };
-            return !tested.fitting().is_empty() && tested.len() >= wanted.max(settings.rivals + 1);
-        }
-        // Where more fit than are followed, the rest of the vocabulary changes nothing.
-        !tested.fitting().is_empty()
-            && tested.len() > settings.rivals
-            && settings.scan == Scan::AsNeeded
-            && (tested.more_fit() || self.trial.is_enough(comparison))
-    }
-
-    /// Tests the next candidates of the policy, or the next batch of the scan.
-    fn test_batch(
-        &mut self,
-        search: &mut PromptSearch<'_>,
-        comparison: &mut Comparison<'_>,
-        progress: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<(), InvertError> {
-        let prefix = self.hypothesis.ids();
-        let decoder = comparison.inverter.decoder;
-        let cache = self.hypothesis.cache(decoder, comparison.target, &mut comparison.cost)?;
-        let deadline = comparison.watch.deadline();
-        let open = Open { prefix: &prefix, tested: &self.trial.tested, deadline };
-        let (source, mut ids) = match search.propose(open, cache, &mut comparison.cost)? {
-            Some(proposed) => proposed,
-            None => ("scan", self.trial.next_of_scan(comparison)),
-        };
-        if ids.is_empty() {
-            self.spent = true;
-            return Ok(());
-        }
-        let most = comparison.inverter.settings.budget.candidates.unwrap_or(usize::MAX);
-        ids.truncate(most.saturating_sub(self.trial.tested.len()));
-        self.test_these(source, &ids, comparison, progress)
-    }
-
-    /// Tests some candidates, until something fits and enough was tested.
-    fn test_these(
-        &mut self,
-        source: &'static str,
-        ids: &[u32],
-        comparison: &mut Comparison<'_>,
-        progress: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<(), InvertError> {
-        let decoder = comparison.inverter.decoder;
-        self.hypothesis.cache(decoder, comparison.target, &mut comparison.cost)?;
-        let before = self.trial.tested.len();
-        for batch in ids.chunks(comparison.batch(self.hypothesis.len())) {
-            let tested = self.trial.tested.len() - before;
-            if tested > 0 && (self.is_satisfied(comparison) || comparison.watch.is_up()) {
-                break;
-            }
-            // The cache is taken out to look at the branch between batches.
-            let cache = self.hypothesis.cache_as_is(decoder, comparison.target)?;
-            self.trial.test(batch, cache, source, Phase::Recover, comparison, progress)?;
-        }
-        self.origins.push((source, self.trial.tested.len() - before));
-        Ok(())
-    }
-
-    /// The origin of a tested candidate.
-    fn origin(&self, candidate: Ranked) -> &'static str {
-        let place = self.trial.tested.place(candidate.id);
-        let mut end = 0;
-        let by_batch = self.origins.iter().find(|(_, count)| {
-            end += count;
-            place.is_some_and(|place| place < end)
-        });
-        by_batch.map_or("scan", |(source, _)| source)
-    }
 }

@@ -9,7 +9,6 @@ mod guesses;
 use std::time::Instant;
 
 use crate::{
-    acceptance::Yardstick,
     calibration::Calibration,
     collisions::norm,
     cost::Cost,
@@ -22,6 +21,7 @@ use crate::{
     target::TargetStates,
     tensors::read,
     tuning::{LARGEST_BATCH, SCALE_CANDIDATES, SHUFFLED_FIRST_ROWS, SHUFFLED_WITHIN},
+    yardstick::Yardstick,
 };
 use std::sync::Arc;
 

@@ -1,9 +1,9 @@
 //! Candidates at one position after one prefix, batch by batch.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use crate::{
-    acceptance::{NoiseOrigin, Yardstick},
+    acceptance::NoiseOrigin,
     chance::{is_enough, is_enough_alone},
     collisions::Ranked,
     error::InvertError,
@@ -12,6 +12,7 @@ use crate::{
     models::{PrefixCache, Progress},
     sources::Tested,
     tuning::SEPARATED_ALONE,
+    yardstick::Yardstick,
 };
 
 use super::comparison::{Comparison, Phase};
@@ -96,19 +97,27 @@ impl Trial {
         Ok(())
     }
 
-    /// Whether one fit is enough to settle the position: the untested tokens do not fit by chance.
+    /// Whether one fit is enough to settle the position: the untested tokens do not fit by chance. A device that fails says nothing of
+    /// the neighbours.
     pub(super) fn is_enough(&self, comparison: &Comparison<'_>) -> bool {
         let state = comparison.target.state(self.at);
         is_enough(&self.yardstick, state, &self.tested, comparison.others())
-            && (self.tested.len() >= comparison.vocab_size() || !self.may_be_twin(comparison))
+            && (self.tested.len() >= comparison.vocab_size()
+                || self.untested_neighbours(comparison).is_ok_and(|neighbours| neighbours.is_empty()))
     }
 
-    /// Whether the nearest candidate that fits, under the noise of a producer, may be the twin of the right token. A device that fails
-    /// says nothing against it.
-    fn may_be_twin(&self, comparison: &Comparison<'_>) -> bool {
+    /// The tokens that have to be tested before the nearest candidate that fits counts as the right one, under the noise of a producer:
+    /// its twins, and if it is not so near that its distance is evidence by itself, those with the nearest embeddings.
+    pub(super) fn untested_neighbours(&self, comparison: &Comparison<'_>) -> Result<Vec<u32>, InvertError> {
         let nearest =
             self.tested.fitting().first().filter(|_| self.yardstick.origin() == NoiseOrigin::Producer);
-        nearest.is_some_and(|nearest| comparison.inverter.has_twin(nearest.id).unwrap_or(true))
+        let Some(nearest) = nearest else { return Ok(Vec::new()) };
+        let (state, found) = (comparison.target.state(self.at), comparison.inverter.neighbours(nearest.id)?);
+        let alone = is_enough_alone(&self.yardstick, state, nearest.distance, comparison.vocab_size());
+        let near: &[u32] = if alone { &[] } else { &found.nearest };
+        let both = found.twins.iter().chain(near);
+        let untested: BTreeSet<u32> = both.copied().filter(|&id| !self.tested.contains(id)).collect();
+        Ok(untested.into_iter().collect())
     }
 
     /// The distance beyond which no candidate fits.

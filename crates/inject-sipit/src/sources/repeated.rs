@@ -2,9 +2,23 @@
 
 use std::collections::HashSet;
 
-use crate::{collisions::distance, error::InvertError};
+use crate::{
+    collisions::{distance, norm},
+    error::InvertError,
+    tuning::SAME_STATE_WITHIN,
+};
 
 use super::{OpenPosition, Prompt, Session, Source, Turn};
+
+/// Returns the token before the open position if both positions have nearly the same state.
+///
+/// A first token that is repeated has the same state each time in a model with rotary positions only: every position attends to equal
+/// values. Under the noise of a producer in 16 bits the states are still nearly equal.
+pub(super) fn same_state(at: &OpenPosition<'_>) -> Option<u32> {
+    let last = *at.prefix.last()?;
+    let state = at.target().state(at.prefix.len() - 1);
+    (distance(state, at.wanted()) <= SAME_STATE_WITHIN * norm(state)).then_some(last)
+}
 
 /// Proposes the tokens before the open position. Those whose states are nearest to the given state come first.
 ///

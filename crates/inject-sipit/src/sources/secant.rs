@@ -14,7 +14,7 @@ pub(crate) use self::memory::StateMap;
 use self::{blend::Guess, guess::guess, memory::Settled, pull_back::PulledBack, weighing::Weighing};
 use super::{
     Draft, OpenPosition, Prior, Prompt, Provisional, Session, Source, Turn, at_position::AtPosition,
-    combination::Basis,
+    combination::Basis, repeated::same_state,
 };
 use crate::{
     error::InvertError,
@@ -36,6 +36,8 @@ use crate::{
 /// Candidates tested at earlier positions, also of earlier prompts, are kept in a [`SecantMemory`]. A linear map from states to
 /// embeddings is fitted to all of them, and drafts the next positions. [`Secant::surveying`] makes this map accurate from the
 /// start, and [`Secant::expecting`] combines it with the model's expectation.
+///
+/// A state that is nearly that of the position before it, as that of a second BOS is, needs no search: the same token is tested first.
 #[derive(Clone, Debug, Default)]
 pub struct Secant {
     survey: usize,
@@ -204,6 +206,9 @@ impl Session<SecantMemory> for SecantSession<'_> {
         turn: &Turn<'_>,
         memory: &mut SecantMemory,
     ) -> Result<Vec<u32>, InvertError> {
+        if let Some(same) = same_state(at).filter(|&same| !at.tested.contains(same)) {
+            return Ok(vec![same]);
+        }
         let (secant, weighing) = (self.secant, &mut self.weighing);
         let here = self.here.get_or_begin(at.position(), || Here::begin(secant, at, weighing, memory));
         here.taken_in = memory.take_in(at.tested, here.taken_in);

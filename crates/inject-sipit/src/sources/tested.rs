@@ -3,9 +3,9 @@
 use std::{cmp::Ordering, collections::HashMap};
 
 use crate::{
-    acceptance::{Measured, Yardstick},
     collisions::{Ranked, Ranking},
     tuning::{NEAREST_KEPT, STATES_KEPT},
+    yardstick::{Measured, Yardstick},
 };
 
 /// The candidates tested at one position after one prefix, with their distances.

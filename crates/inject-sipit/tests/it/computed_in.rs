@@ -2,11 +2,15 @@
 
 use burn::tensor::Device;
 
-use crate::small::{FAMILIES, invert, random};
+use crate::{
+    small::{FAMILIES, invert, of_vocabulary, random, with_equal_rows},
+    sources::{Simple, SimplePolicy},
+};
 use inject_sipit::{
-    Acceptance, Inverter, NoiseOrigin, Policy, Settings, TargetStates, Verdict,
+    Acceptance, InvertError, Inverter, NoiseOrigin, Policy, Settings, TargetStates, Verdict,
     models::{Decoder, FloatFormat, NumberFormat, Tap, silent},
     settings::ComputedIn,
+    sources::{Draft, OpenPosition, Provisional},
     with_weights_of_producer,
 };
 
@@ -119,4 +123,62 @@ fn a_calibration_counts_for_the_prompt_that_needed_it() {
     };
     assert!(stages()["calibration"].states > 0);
     assert!(!stages().contains_key("calibration"));
+}
+
+/// Drafts the same prompt whatever the states are.
+struct Always(Vec<u32>);
+
+impl Simple for Always {
+    fn name(&self) -> &'static str {
+        "always"
+    }
+
+    fn draft(&self, at: &OpenPosition<'_>, _: &Provisional) -> Result<Option<Draft>, InvertError> {
+        Ok(self.0.get(at.prefix.len()..).map(|ids| ids.to_vec().into()))
+    }
+}
+
+#[test]
+fn of_a_token_that_has_a_twin_only_the_twin_is_tested() {
+    let prompt = [3, 11, 5, 63, 30, 7];
+    for device in inject_testing::compiled() {
+        let decoder = with_equal_rows(11, [12], &device);
+        let producer = decoder.clone().computing_in(FloatFormat::Bf16);
+        let target = TargetStates::of_prompt(&producer, Tap::Block(2), &prompt).unwrap();
+        let policy = Policy::new().simple(Always(prompt.to_vec()));
+        let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
+        let position = &inversion.positions[1];
+        let Verdict::Ambiguous { candidates, more: false } = &position.verdict else {
+            panic!("{inversion:?}")
+        };
+        let mut named: Vec<u32> = candidates.iter().map(|candidate| candidate.id).collect();
+        named.sort_unstable();
+        assert_eq!((named, position.candidates_tested), (vec![11, 12], 2));
+        assert_eq!(inversion.cost.stages()["neighbours"].candidates, 1);
+        assert_eq!(inversion.positions[0].verdict, Verdict::Verified);
+    }
+}
+
+#[test]
+fn where_wrong_tokens_fit_too_only_the_best_hypothesis_is_searched() {
+    let (format, vocab_size, beam) = (NumberFormat::Int4, 2048, 8);
+    for device in inject_testing::compiled() {
+        let decoder = of_vocabulary("llama", vocab_size, 31, &device);
+        let tap = Tap::Block(decoder.config().n_layers());
+        let producer = decoder.clone().with_weights_in(format).unwrap().computing_in(FloatFormat::Bf16);
+        let target = TargetStates::of_prompt(&producer, tap, &PROMPT).unwrap();
+        let settings = Settings::new().with_computed_in(ComputedIn::Format(format)).with_beam(beam);
+        let inversion = invert(&decoder, &target, &Policy::new(), settings).unwrap();
+        // The truth is nearest after the right prefix, but so near to others that only the last state tells.
+        assert_eq!(inversion.token_ids(), PROMPT, "{inversion:?}");
+        let ambiguous =
+            inversion.positions.iter().filter(|found| matches!(found.verdict, Verdict::Ambiguous { .. }));
+        assert!(ambiguous.count() > 1, "{inversion:?}");
+        // The first position has one hypothesis. After each of the others only the 16 tokens nearest after the best one are tested.
+        let later = PROMPT.len() - 1;
+        let others = inversion.cost.stages()["hypotheses"].candidates;
+        assert!(others > 0 && others <= later * (beam - 1) * 16, "{others}");
+        let scanned = inversion.cost.candidates() - others;
+        assert!(scanned <= PROMPT.len() * vocab_size, "{scanned}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Every policy recovers the same prompt, at its own cost.
 
-use crate::small::{FAMILIES, batches, exhaustive, invert, model, of_vocabulary, target};
+use crate::small::{FAMILIES, ROTARY, batches, exhaustive, invert, model, of_vocabulary, target};
 use inject_sipit::{
     Acceptance, Inversion, InvertError, Inverter, Policy, Searcher, Settings, TargetStates,
     collisions::distance,
@@ -60,6 +60,27 @@ fn a_repeated_token_is_found_among_the_tokens_of_the_prompt() {
                             assert_eq!(found.found_by(), Some("scan"), "{case}, position {position}")
                         }
                     }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_first_token_that_is_repeated_is_found_at_once() {
+    let prompt = [5, 5, 5, 41, 96, 7];
+    for device in inject_testing::compiled() {
+        for case in ROTARY {
+            let decoder = of_vocabulary(case, 600, 31, &device);
+            for format in [None, Some(FloatFormat::Bf16)] {
+                let producer = format.map_or(decoder.clone(), |format| decoder.clone().computing_in(format));
+                let target = target(&producer, &prompt, Tap::Block(decoder.config().n_layers()));
+                let policy = Policy::new().then(Secant::new());
+                let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
+                for position in &inversion.positions[1..3] {
+                    assert_eq!(position.token_id(), Some(5), "{case}: {position:?}");
+                    // A draft may have tested one token before.
+                    assert!(position.candidates_tested <= 2, "{case}: {position:?}");
                 }
             }
         }
