@@ -131,7 +131,7 @@ impl Recovered {
 
     /// The part that depends on the states alone: neither on the time that their inversion took, nor on the prompts before it, which may
     /// have paid for the calibration.
-    fn of_states_alone(mut self) -> Self {
+    pub(super) fn of_states_alone(mut self) -> Self {
         self.cost.remove(Cost::CALIBRATION);
         let cost = self.cost.into_iter().map(|(name, stage)| (name, stage.without_seconds()));
         Recovered { seconds: None, cost: cost.collect(), ..self }
