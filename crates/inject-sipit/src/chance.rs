@@ -151,7 +151,10 @@ mod tests {
 
     #[test]
     fn a_sample_is_evidence_if_it_is_large_and_the_next_token_far() {
-        let chance = |others, away| chance_by_sample(&tested(others, away), 0.1, 48_000.0);
+        let chance = |others, away| {
+            let tested = tested(others, away);
+            chance_by_sample(&tested, tested.ranking().nearest().unwrap().distance, 48_000.0)
+        };
         // 48,000 / 512 (0.1 / sqrt(0.3^2 - 0.1^2))^12 is 3.6e-4.
         let far = chance(511, 0.3);
         assert!((3.4e-4..3.7e-4).contains(&far), "{far}");
