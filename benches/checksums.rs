@@ -21,7 +21,7 @@ const D_MODEL: usize = 1024;
 const BLOCK: usize = 1 << 20;
 
 /// The bytes that the writer converts, hashes and writes at a time.
-const PIECE: usize = 1 << 18;
+const PIECE: usize = 1 << 20;
 
 /// The prompts of one block. Their states take 64 MiB.
 const PROMPTS: usize = 1 << 14;

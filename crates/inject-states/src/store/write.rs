@@ -22,8 +22,8 @@ use super::{
 };
 use crate::durable::{self, JsonLines};
 
-/// The number of values converted at a time: few enough that their bytes are hashed and written while they are in the cache.
-const CHUNK: usize = 1 << 16;
+/// The number of values converted at a time.
+const CHUNK: usize = 1 << 18;
 
 /// The state of a folder that was opened for writing.
 #[derive(Debug)]
@@ -230,8 +230,9 @@ impl StoreWriter {
                 let row = (chunk * CHUNK + in_chunk) / spec.d_model;
                 return Err(self.unstorable(spec.taps[index], row, value));
             }
-            hasher.update(&self.bytes);
-            file.write(&self.bytes)?;
+            let bytes = &self.bytes;
+            // The hash then takes no time of its own, as long as a core is free.
+            rayon::join(|| hasher.update(bytes), || file.write(bytes)).1?;
         }
         Ok(())
     }
