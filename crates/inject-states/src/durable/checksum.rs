@@ -1,8 +1,8 @@
 //! The checksum of a stream of bytes.
 
-use std::{fmt, hash::Hasher as _};
+use std::fmt;
 
-use twox_hash::XxHash3_64;
+use xxhash_rust::xxh3::Xxh3;
 
 /// The XXH3 of a stream of bytes, in 64 bits. It is displayed as 16 hexadecimal digits.
 ///
@@ -24,12 +24,12 @@ use twox_hash::XxHash3_64;
 /// assert_eq!(Checksum::new().to_string(), "2d06800538d394c2");
 /// ```
 #[derive(Clone)]
-pub struct Checksum(XxHash3_64);
+pub struct Checksum(Xxh3);
 
 impl Checksum {
     /// Returns the checksum of no bytes.
     pub fn new() -> Self {
-        Checksum(XxHash3_64::new())
+        Checksum(Xxh3::new())
     }
 
     /// Returns the checksum of `bytes`.
@@ -41,12 +41,12 @@ impl Checksum {
 
     /// Adds the bytes that follow.
     pub fn update(&mut self, bytes: &[u8]) {
-        self.0.write(bytes);
+        self.0.update(bytes);
     }
 
     /// Returns the checksum as a number.
     pub fn value(&self) -> u64 {
-        self.0.finish()
+        self.0.digest()
     }
 }
 

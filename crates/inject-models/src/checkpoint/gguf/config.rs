@@ -163,7 +163,8 @@ impl Gguf {
         Ok(config)
     }
 
-    /// Takes the layers that have a window: the file lists them, or gives a period of which the last layer has none.
+    /// Takes the layers that have a window: the file lists them, or gives a period of which the last layer has none. With a
+    /// period of 0 every layer has one, as in llama.cpp.
     fn layer_types(
         &self,
         settings: &mut Settings<'_>,
@@ -174,7 +175,7 @@ impl Gguf {
             Some(sliding) => sliding,
             None => {
                 let pattern = settings.optional_size("attention.sliding_window_pattern")?;
-                let pattern = pattern.unwrap_or(in_a_row).max(1);
+                let pattern = pattern.unwrap_or(in_a_row);
                 // The loop ends with the file: every layer has tensors in it.
                 let n_layers = shape.n_layers.min(self.head.tensors.len() as u64);
                 (1..=n_layers).map(|layer| !layer.is_multiple_of(pattern)).collect()
