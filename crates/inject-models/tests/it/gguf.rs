@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use inject_models::{Bos, FloatFormat, Model, ModelError, ModelSource, Origin, checkpoint::Instead};
+use inject_models::{Bos, FloatFormat, Model, ModelError, ModelSource, Origin, checkpoint::Instead, config::Span};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -112,12 +112,28 @@ fn the_soft_caps_of_a_file_bend_its_scores_and_logits() {
     }
 }
 
+/// A number of four bytes, as the metadata of a file has it.
+#[derive(Clone, Copy)]
+enum Number {
+    U32(u32),
+    F32(f32),
+}
+
+impl Number {
+    /// The number that stands for its type, and its bytes.
+    fn stored(self) -> [u8; 8] {
+        let (kind, value) = match self {
+            Number::U32(value) => (4_u32, value.to_le_bytes()),
+            Number::F32(value) => (6_u32, value.to_le_bytes()),
+        };
+        [kind.to_le_bytes(), value].concat().try_into().unwrap()
+    }
+}
+
 /// Adds keys with numbers to a file, and one more so that the tensors stay aligned to 32 bytes.
-fn with_keys(bytes: &[u8], keys: &[(&str, f32)]) -> Vec<u8> {
+fn with_keys(bytes: &[u8], keys: &[(&str, Number)]) -> Vec<u8> {
     let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
-    let numbers = keys
-        .iter()
-        .map(|(key, value)| [text(key), 6_u32.to_le_bytes().to_vec(), value.to_le_bytes().to_vec()].concat());
+    let numbers = keys.iter().map(|(key, value)| [text(key), value.stored().to_vec()].concat());
     let mut added: Vec<u8> = numbers.flatten().collect();
     let begin = [text("filler"), 8_u32.to_le_bytes().to_vec()].concat();
     let filler = (added.len() + begin.len() + 8).next_multiple_of(32) - (added.len() + begin.len() + 8);
@@ -129,14 +145,33 @@ fn with_keys(bytes: &[u8], keys: &[(&str, f32)]) -> Vec<u8> {
     bytes
 }
 
+/// The model of the Gemma 3 file with further keys.
+fn gemma3_with(keys: &[(&str, Number)]) -> Model {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("gemma3.gguf");
+    fs::write(&path, with_keys(&fs::read(self::path("gemma3")).unwrap(), keys)).unwrap();
+    Model::load(Origin::of_folder(&path), FloatFormat::F32, &inject_testing::any_device()).unwrap()
+}
+
+/// As llama.cpp reads it (`llama_hparams::set_swa_pattern`).
+#[test]
+fn a_period_of_zero_gives_every_layer_a_window_and_one_of_one_gives_none() {
+    let windows = |period: u32| -> Vec<bool> {
+        let model = gemma3_with(&[("gemma3.attention.sliding_window_pattern", Number::U32(period))]);
+        let blocks = &model.decoder.config().blocks;
+        blocks.iter().map(|block| matches!(block.attention.span, Span::Window(_))).collect()
+    };
+    assert!(windows(0).iter().all(|windowed| *windowed));
+    assert!(windows(1).iter().all(|windowed| !windowed));
+    assert_eq!(windows(2).first(), Some(&true));
+}
+
 /// As in config.json: transformers' attention of Gemma 3 never caps a score, and its head caps the logits.
 #[test]
 fn of_the_soft_caps_of_a_gemma3_file_that_of_the_logits_counts() {
     let with = |caps: &[(&str, f32)]| {
-        let folder = tempfile::TempDir::new().unwrap();
-        let path = folder.path().join("gemma3.gguf");
-        fs::write(&path, with_keys(&fs::read(self::path("gemma3")).unwrap(), caps)).unwrap();
-        Model::load(Origin::of_folder(&path), FloatFormat::F32, &inject_testing::any_device()).unwrap()
+        let keys: Vec<_> = caps.iter().map(|&(key, cap)| (key, Number::F32(cap))).collect();
+        gemma3_with(&keys)
     };
     let plain = quantised::computed(&load("gemma3"));
     let (scores, logits) = ("gemma3.attn_logit_softcapping", "gemma3.final_logit_softcapping");
