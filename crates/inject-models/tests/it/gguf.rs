@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, fs};
 
-use inject_models::{Bos, FloatFormat, Model, ModelError, ModelSource, Origin, checkpoint::Instead, config::Span};
+use inject_models::{
+    Bos, FloatFormat, Model, ModelError, ModelSource, Origin, checkpoint::Instead, config::Span,
+};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
