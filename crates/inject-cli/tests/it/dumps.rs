@@ -14,10 +14,17 @@ fn fixtures() -> PathBuf {
 }
 
 /// Inverts a file of the model that made the fixtures.
+/// The model whose states the files hold.
+fn model() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures/llama")
+}
+
 fn invert(file: &str, options: &str) -> Ran {
-    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures/llama");
-    let model = model.to_str().unwrap();
-    let mut arguments = vec!["invert", "--model", model, "--states", file];
+    invert_by(&model(), file, options)
+}
+
+fn invert_by(model: &Path, file: &str, options: &str) -> Ran {
+    let mut arguments = vec!["invert", "--model", model.to_str().unwrap(), "--states", file];
     arguments.extend(options.split_whitespace());
     run_with(&fixtures(), &arguments)
 }
@@ -276,19 +283,31 @@ fn a_calibration_is_kept_and_never_used_for_other_weights() {
     let again = recovered("any-name.safetensors", &options, 0);
     assert_eq!(again["positions"], first["positions"]);
     assert_eq!(std::fs::read(&file).unwrap(), written);
-    let refused = |content: &[u8], part: &str| {
-        std::fs::write(&file, content).unwrap();
+    let refused = |calibrations: &Path, part: &str| {
+        let options = format!("--tap block-2 --computed-in bf16 --calibrations {}", calibrations.display());
         let ran = invert("any-name.safetensors", &options);
         assert_eq!(ran.status, 1, "{}{}", ran.out, ran.err);
         assert!(ran.err.contains(part), "{}", ran.err);
     };
-    let place = |of: &str| written.windows(of.len()).position(|part| part == of.as_bytes()).unwrap();
-    let mut other = written.clone();
-    let at = place("weight_hash") + "weight_hash\\\":\\\"".len();
-    other[at] = if other[at] == b'0' { b'1' } else { b'0' };
-    refused(&other, "the header does not agree with its checksum");
-    // As a file of other weights would be, without checksums.
-    let at = place("xxh3:header");
-    other[at..at + "xxh3:header".len()].copy_from_slice(b"xxh3:absent");
-    refused(&other, "was measured for weights");
+    let mut damaged = written;
+    let last = damaged.len() - 1;
+    damaged[last] ^= 1;
+    std::fs::write(&file, damaged).unwrap();
+    refused(&folder, "does not agree with its checksum");
+
+    // A calibration of weights that differ in one bit.
+    let (other, of_other) = (dir.path().join("other"), dir.path().join("of-other"));
+    std::fs::create_dir(&other).unwrap();
+    for entry in std::fs::read_dir(model()).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, other.join(path.file_name().unwrap())).unwrap();
+    }
+    let weights = other.join("model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    let place = bytes.len() - 4;
+    bytes[place] ^= 1;
+    std::fs::write(&weights, bytes).unwrap();
+    let options = format!("--tap block-2 --computed-in bf16 --calibrations {}", of_other.display());
+    invert_by(&other, "any-name.safetensors", &options);
+    refused(&of_other, "was measured for weights");
 }
