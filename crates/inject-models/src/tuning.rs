@@ -4,7 +4,3 @@
 
 /// The rows from which on the weights of a panel that is stored output by output are widened once for all of them.
 pub(crate) const FEWEST_ROWS: usize = 64;
-
-/// The numbers that are worth a core of their own between the products. A first choice: about 50 µs of arithmetic, against a few for
-/// the change of threads.
-pub(crate) const FEWEST_NUMBERS: usize = 1 << 15;

@@ -4,9 +4,8 @@
 //! again for each. The functions here round where the operations do that they replace. So the results are the same bits.
 
 use burn::tensor::{DType, Tensor, TensorData};
-use rayon::prelude::*;
 
-use crate::{host, tuning::FEWEST_NUMBERS};
+use crate::host;
 
 /// Whether the numbers of a tensor are F32 in the processor's memory, and no gradient passes through them.
 pub(super) fn is_in_memory<const D: usize>(x: &Tensor<D>) -> bool {
@@ -19,25 +18,12 @@ fn numbers(data: &TensorData) -> &[f32] {
     data.as_slice().expect("the dtype was compared")
 }
 
-/// Changes every row of a tensor that [is in memory](is_in_memory), given its number.
-fn changed<const D: usize>(x: Tensor<D>, change: impl Fn(usize, &mut [f32]) + Sync) -> Tensor<D> {
-    let (device, width) = (x.device(), x.dims()[D - 1]);
+/// Changes the numbers of a tensor that [is in memory](is_in_memory).
+fn changed<const D: usize>(x: Tensor<D>, change: impl FnOnce(&mut [f32])) -> Tensor<D> {
+    let device = x.device();
     let mut data = x.into_data();
-    for_each_row(data.as_mut_slice().expect("the dtype was compared"), width, change);
+    change(data.as_mut_slice().expect("the dtype was compared"));
     Tensor::from_data(data, &device)
-}
-
-/// Calls a function for every row, given its number. The cores share many rows.
-fn for_each_row(values: &mut [f32], width: usize, change: impl Fn(usize, &mut [f32]) + Sync) {
-    let rows = FEWEST_NUMBERS.div_ceil(width);
-    let part = |(part, values): (usize, &mut [f32])| {
-        let first = part * rows;
-        values.chunks_exact_mut(width).enumerate().for_each(|(row, values)| change(first + row, values));
-    };
-    match values.len() > rows * width {
-        true => values.par_chunks_mut(rows * width).enumerate().for_each(part),
-        false => part((0, values)),
-    }
 }
 
 /// Returns `x / sqrt(mean_of_squares + eps) * factor`.
@@ -53,10 +39,12 @@ pub(super) fn rms_norm<const D: usize>(
 ) -> Tensor<D> {
     let (means, factor) = (mean_of_squares.into_data(), factor.into_data());
     let (means, factor) = (numbers(&means), numbers(&factor));
-    changed(x, |row, values| {
-        let rms = (means[row] + eps as f32).sqrt();
-        for (value, factor) in values.iter_mut().zip(factor) {
-            *value = *value / rms * factor;
+    changed(x, |values| {
+        for (row, mean) in values.chunks_exact_mut(factor.len()).zip(means) {
+            let rms = (mean + eps as f32).sqrt();
+            for (value, factor) in row.iter_mut().zip(factor) {
+                *value = *value / rms * factor;
+            }
         }
     })
 }
@@ -66,24 +54,21 @@ pub(super) fn rms_norm<const D: usize>(
 /// # Shapes
 ///
 /// `gate_and_up`, side by side, is `[rows, 2 d_ff]`, and the result `[rows, d_ff]`.
-pub(super) fn gated(gate_and_up: Tensor<2>, activation: impl Fn(f32) -> f32 + Sync) -> Tensor<2> {
+pub(super) fn gated(gate_and_up: Tensor<2>, activation: impl Fn(f32) -> f32) -> Tensor<2> {
     let ([rows, width], device) = (gate_and_up.dims(), gate_and_up.device());
     let d_ff = width / 2;
     let data = gate_and_up.into_data();
-    let gates_and_ups = numbers(&data);
-    let mut hidden = vec![0.0; rows * d_ff];
-    for_each_row(&mut hidden, d_ff, |row, hidden| {
-        let (gate, up) = gates_and_ups[row * width..][..width].split_at(d_ff);
-        for ((hidden, &gate), up) in hidden.iter_mut().zip(gate).zip(up) {
-            *hidden = activation(gate) * up;
-        }
-    });
+    let mut hidden = Vec::with_capacity(rows * d_ff);
+    for row in numbers(&data).chunks_exact(width) {
+        let (gate, up) = row.split_at(d_ff);
+        hidden.extend(gate.iter().zip(up).map(|(&gate, up)| activation(gate) * up));
+    }
     Tensor::from_data(TensorData::new(hidden, [rows, d_ff]), &device)
 }
 
 /// Returns the activation of each number.
-pub(super) fn mapped(x: Tensor<2>, activation: impl Fn(f32) -> f32 + Sync) -> Tensor<2> {
-    changed(x, |_, values| values.iter_mut().for_each(|value| *value = activation(*value)))
+pub(super) fn mapped(x: Tensor<2>, activation: impl Fn(f32) -> f32) -> Tensor<2> {
+    changed(x, |values| values.iter_mut().for_each(|value| *value = activation(*value)))
 }
 
 /// Rotates the first `half` coordinates of each head against the next `half`.
@@ -93,17 +78,19 @@ pub(super) fn mapped(x: Tensor<2>, activation: impl Fn(f32) -> f32 + Sync) -> Te
 /// `x` is `[batch, heads, positions, d_head]`, and so is the result. `cos` and `sin` are both `[1, 1, positions, half]`,
 /// `[batch, 1, 1, half]` or `[1, 1, 1, half]`.
 pub(super) fn rotated(x: Tensor<4>, cos: Tensor<4>, sin: Tensor<4>) -> Tensor<4> {
-    let [_, heads, positions, _] = x.dims();
+    let [_, heads, positions, d_head] = x.dims();
     let [table_batch, _, table_positions, half] = cos.dims();
     let (cos, sin) = (cos.into_data(), sin.into_data());
     let (cos, sin) = (numbers(&cos), numbers(&sin));
-    changed(x, |place, head| {
-        let (batch, position) = (place / (heads * positions), place % positions);
-        let row = (batch % table_batch) * table_positions + position % table_positions;
-        let (cos, sin) = (&cos[row * half..][..half], &sin[row * half..][..half]);
-        let (first, second) = head[..2 * half].split_at_mut(half);
-        for (((first, second), cos), sin) in first.iter_mut().zip(second).zip(cos).zip(sin) {
-            (*first, *second) = (*first * cos - *second * sin, *second * cos + *first * sin);
+    changed(x, |values| {
+        for (place, head) in values.chunks_exact_mut(d_head).enumerate() {
+            let (batch, position) = (place / (heads * positions), place % positions);
+            let row = (batch % table_batch) * table_positions + position % table_positions;
+            let (cos, sin) = (&cos[row * half..][..half], &sin[row * half..][..half]);
+            let (first, second) = head[..2 * half].split_at_mut(half);
+            for (((first, second), cos), sin) in first.iter_mut().zip(second).zip(cos).zip(sin) {
+                (*first, *second) = (*first * cos - *second * sin, *second * cos + *first * sin);
+            }
         }
     })
 }
@@ -123,41 +110,27 @@ mod tests {
         to_host::<f32, D>(x).unwrap().into_iter().map(f32::to_bits).collect()
     }
 
-    /// A number of rows that one core computes, and one that several share.
-    fn few_and_many(width: usize) -> [usize; 2] {
-        [5, 2 * FEWEST_NUMBERS.div_ceil(width) + 3]
-    }
-
     #[test]
     fn a_norm_has_the_bits_of_its_operations() {
-        for rows in few_and_many(2 * 37) {
-            let (x, factor) = (normal([rows, 2, 37]), normal([37]));
-            let mean = (x.clone() * x.clone()).mean_dim(2);
-            let expected = x.clone() / mean.clone().add_scalar(1e-5).sqrt() * factor.clone().unsqueeze::<3>();
-            assert_eq!(bits(rms_norm(x, mean, 1e-5, factor)), bits(expected), "{rows} rows");
-        }
+        let (x, factor) = (normal([3, 2, 37]), normal([37]));
+        let mean = (x.clone() * x.clone()).mean_dim(2);
+        let expected = x.clone() / mean.clone().add_scalar(1e-5).sqrt() * factor.clone().unsqueeze::<3>();
+        assert_eq!(bits(rms_norm(x, mean, 1e-5, factor)), bits(expected));
     }
 
     #[test]
     fn a_gate_has_the_bits_of_its_operations() {
-        for rows in few_and_many(33) {
-            let x = normal([rows, 2 * 33]);
-            let expected = x.clone().narrow(1, 0, 33) * 3.0 * x.clone().narrow(1, 33, 33);
-            assert_eq!(bits(gated(x, |gate| gate * 3.0)), bits(expected), "{rows} rows");
-        }
+        let x = normal([5, 2 * 33]);
+        let expected = x.clone().narrow(1, 0, 33) * 3.0 * x.clone().narrow(1, 33, 33);
+        assert_eq!(bits(gated(x, |gate| gate * 3.0)), bits(expected));
     }
 
     #[test]
     fn a_rotation_has_the_bits_of_its_operations() {
         // Tables for all positions, for each sequence of one position, and for all of those.
-        let [_, many] = few_and_many(2 * 12);
-        for (shape, table) in [
-            ([3, 2, 5, 12], [1, 1, 5, 4]),
-            ([3, 2, 1, 12], [3, 1, 1, 4]),
-            ([3, 2, 1, 12], [1, 1, 1, 6]),
-            ([1, 2, many, 12], [1, 1, many, 4]),
-            ([many, 2, 1, 12], [many, 1, 1, 4]),
-        ] {
+        for (shape, table) in
+            [([3, 2, 5, 12], [1, 1, 5, 4]), ([3, 2, 1, 12], [3, 1, 1, 4]), ([3, 2, 1, 12], [1, 1, 1, 6])]
+        {
             let (x, cos, sin, half) = (normal(shape), normal(table), normal(table), table[3]);
             let [first, second] = [0, half].map(|begin| x.clone().narrow(3, begin, half));
             let mut parts = vec![
