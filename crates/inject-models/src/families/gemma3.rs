@@ -4,7 +4,7 @@ use super::{
     Description, Family, Ignored, Names, Projection, Stored,
     gated::Sizes,
     keys::Keys,
-    rotary::{self, Rotating, Surroundings},
+    rotary::{self, Outside, Rotating, Surroundings},
     settings::{activation, bias, cap, head, heads, one_a_layer, positive},
 };
 use crate::config::{
@@ -183,10 +183,11 @@ fn rotaries(keys: &mut Keys, d_head: usize, max_len: usize) -> (RotaryConfig, Ro
             kinds
         }
     };
-    let read = |found: Option<Keys>, outer_base: Option<f64>, default_base: f64| {
+    let read = |found: Option<Keys>, base: Option<f64>, default_base: f64| {
         let surroundings =
             Surroundings { d_head, max_len, original_len: None, default_base, rotating: Rotating::All };
-        rotary::parse(found.unwrap_or_else(|| keys.empty("rope_parameters")), outer_base, None, &surroundings)
+        let found = found.unwrap_or_else(|| keys.empty("rope_parameters"));
+        rotary::parse(found, Outside { base, ..Outside::default() }, &surroundings)
     };
     let read_full = |found: Option<Keys>| read(found, rope_theta, 1_000_000.0);
     let full = match (older, full) {

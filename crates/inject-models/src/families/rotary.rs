@@ -3,8 +3,11 @@
 //! An empty object counts as absent. Both spellings side by side are read if they mean the same.
 //!
 //! The older spelling has `rope_theta`, `rope_scaling` and `partial_rotary_factor` side by side, the newer one puts all of
-//! them into `rope_parameters`. If a value stands in both places, the inner one counts, as in Hugging Face transformers
-//! 5.23, `modeling_rope_utils.py` (`standardize_rope_params`).
+//! them into `rope_parameters`. If a value stands in both places, the inner one counts, but for
+//! `original_max_position_embeddings`, of which the outer one does: as in Hugging Face transformers 5.24,
+//! `modeling_rope_utils.py` (`standardize_rope_params`).
+
+use serde_json::Value;
 
 use super::{
     keys::Keys,
@@ -17,7 +20,7 @@ pub(super) struct Surroundings {
     pub(super) d_head: usize,
     /// The longest sequence that the model was made for, `max_position_embeddings`.
     pub(super) max_len: usize,
-    /// `original_max_position_embeddings`, in a family that keeps it outside the rotary settings.
+    /// `original_max_position_embeddings`, in a family whose class has a field for it.
     pub(super) original_len: Option<usize>,
     /// The base if the config names none.
     pub(super) default_base: f64,
@@ -33,11 +36,22 @@ pub(super) enum Rotating {
     Share,
 }
 
+/// The rotary settings that a config gives outside the object of rotary settings.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Outside {
+    pub(super) base: Option<f64>,
+    pub(super) partial: Option<f64>,
+    pub(super) original_len: Option<usize>,
+}
+
 /// Takes all rotary keys of a family with one kind of rotary layer.
 pub(super) fn take(keys: &mut Keys, surroundings: &Surroundings) -> RotaryConfig {
-    let outer_base = keys.optional::<f64>("rope_theta");
-    let outer_partial = keys.optional::<f64>("partial_rotary_factor");
-    let read = |inner: Keys| parse(inner, outer_base, outer_partial, surroundings);
+    let outside = Outside {
+        base: keys.optional("rope_theta"),
+        partial: keys.optional("partial_rotary_factor"),
+        original_len: keys.optional_size("original_max_position_embeddings"),
+    };
+    let read = |inner: Keys| parse(inner, outside, surroundings);
     match (keys.nested("rope_scaling"), keys.nested("rope_parameters")) {
         (Some(older), Some(newer)) => both(keys, older, newer, read),
         (older, newer) => read(older.or(newer).unwrap_or_else(|| keys.empty("rope_parameters"))),
@@ -66,18 +80,18 @@ pub(super) fn both(
 }
 
 /// Reads one object of rotary settings, of either spelling.
-pub(super) fn parse(
-    mut keys: Keys,
-    outer_base: Option<f64>,
-    outer_partial: Option<f64>,
-    surroundings: &Surroundings,
-) -> RotaryConfig {
+pub(super) fn parse(mut keys: Keys, outside: Outside, surroundings: &Surroundings) -> RotaryConfig {
+    for layers in ["full_attention", "sliding_attention"] {
+        if let Some(settings) = keys.optional::<Value>(layers) {
+            keys.bad(layers, &settings, "the same rotary settings for all layers, as the family has them");
+        }
+    }
     let kind = kind(&mut keys, surroundings);
-    let base = keys.optional::<f64>("rope_theta").or(outer_base).unwrap_or(surroundings.default_base);
+    let base = keys.optional::<f64>("rope_theta").or(outside.base).unwrap_or(surroundings.default_base);
     if !(base.is_finite() && base > 0.0) {
         keys.bad("rope_theta", &base, "a positive number");
     }
-    let partial = keys.optional::<f64>("partial_rotary_factor").or(outer_partial).unwrap_or(1.0);
+    let partial = keys.optional::<f64>("partial_rotary_factor").or(outside.partial).unwrap_or(1.0);
     let rotary_dim = rotary_dim(&keys, partial, surroundings);
     let scaling = match kind.as_str() {
         "default" => {
@@ -88,8 +102,14 @@ pub(super) fn parse(
             RotaryScaling::None
         }
         "linear" => RotaryScaling::Linear { factor: required_positive(&mut keys, "factor") },
-        "llama3" => llama3(&mut keys, surroundings),
-        "longrope" => long_rope(&mut keys, surroundings, rotary_dim.div_ceil(2)),
+        "llama3" => {
+            let original_len = original_len(&mut keys, outside, surroundings);
+            llama3(&mut keys, original_len)
+        }
+        "longrope" => {
+            let original_len = original_len(&mut keys, outside, surroundings);
+            long_rope(&mut keys, original_len, surroundings.max_len, rotary_dim.div_ceil(2))
+        }
         _ => {
             keys.bad("rope_type", &kind, "`default`, `linear`, `llama3` or `longrope`");
             RotaryScaling::None
@@ -144,11 +164,11 @@ fn kind(keys: &mut Keys, surroundings: &Surroundings) -> String {
     newer.or(older).unwrap_or_else(|| "default".to_owned())
 }
 
-fn llama3(keys: &mut Keys, surroundings: &Surroundings) -> RotaryScaling {
+fn llama3(keys: &mut Keys, original_len: usize) -> RotaryScaling {
     let factor = required_positive(keys, "factor");
     let low_freq_factor = required_positive(keys, "low_freq_factor");
     let high_freq_factor = required_positive(keys, "high_freq_factor");
-    let original_len = original_len(keys, surroundings) as f64;
+    let original_len = original_len as f64;
     // The ramp between the two is divided by its length.
     if high_freq_factor <= low_freq_factor {
         let expected = format!("more than the low_freq_factor {low_freq_factor}");
@@ -157,12 +177,11 @@ fn llama3(keys: &mut Keys, surroundings: &Surroundings) -> RotaryScaling {
     RotaryScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_len }
 }
 
-fn long_rope(keys: &mut Keys, surroundings: &Surroundings, pairs: usize) -> RotaryScaling {
-    let original_len = original_len(keys, surroundings);
+fn long_rope(keys: &mut Keys, original_len: usize, max_len: usize, pairs: usize) -> RotaryScaling {
     let short_factor = factors(keys, "short_factor", pairs);
     let long_factor = factors(keys, "long_factor", pairs);
     let stretch = keys.optional::<f64>("factor");
-    let stretch = stretch.unwrap_or(surroundings.max_len as f64 / original_len as f64);
+    let stretch = stretch.unwrap_or(max_len as f64 / original_len as f64);
     let attention_factor = match keys.optional::<f64>("attention_factor") {
         Some(factor) => factor,
         None if stretch <= 1.0 => 1.0,
@@ -187,7 +206,12 @@ fn factors(keys: &mut Keys, key: &str, pairs: usize) -> Vec<f64> {
     factors
 }
 
-fn original_len(keys: &mut Keys, surroundings: &Surroundings) -> usize {
+/// Takes the length before the frequencies were stretched. The number outside wins.
+///
+/// # Source
+///
+/// Hugging Face transformers 5.24, `modeling_rope_utils.py` (`standardize_rope_params`).
+fn original_len(keys: &mut Keys, outside: Outside, surroundings: &Surroundings) -> usize {
     let inner = keys.optional_size("original_max_position_embeddings");
-    surroundings.original_len.or(inner).unwrap_or(surroundings.max_len)
+    surroundings.original_len.or(outside.original_len).or(inner).unwrap_or(surroundings.max_len)
 }

@@ -58,6 +58,37 @@ fn rotary_spellings_that_contradict_each_other_are_refused_with_both_values() {
         .contradiction(["rope_scaling.type", "rope_scaling.rope_type"], ["\"linear\"", "\"default\""]);
 }
 
+/// transformers moves the length outside into the settings, where it wins.
+#[test]
+fn the_original_length_outside_the_rotary_settings_wins() {
+    let config = |checkpoint: Checkpoint| checkpoint.load().unwrap().decoder.config().clone();
+    for family in ["llama", "mistral", "qwen2", "qwen3", "gemma2", "olmo2", "smollm3", "gpt-neox"] {
+        let with = |inner: u32, outer: Option<u32>| {
+            let scaling = json!({
+                "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                "original_max_position_embeddings": inner
+            });
+            let inside = Checkpoint::copy_of(family)
+                .with_key("rope_parameters", json!(null))
+                .with_key("rope_scaling", scaling);
+            let length = outer.map_or(Value::Null, Value::from);
+            config(inside.with_key("original_max_position_embeddings", length))
+        };
+        assert_eq!(with(16, Some(8)), with(8, None), "{family}");
+        assert_ne!(with(16, None), with(8, None), "{family}");
+    }
+}
+
+#[test]
+fn rotary_settings_by_kind_of_layer_are_refused_where_a_family_has_one_kind() {
+    let settings = json!({"full_attention": {"rope_type": "default", "rope_theta": 50.0}});
+    Checkpoint::copy_of("qwen3").with_key("rope_parameters", settings).bad_key(
+        "rope_parameters.full_attention",
+        "{\"rope_theta\":50.0,\"rope_type\":\"default\"}",
+        "the same rotary settings for all layers",
+    );
+}
+
 #[test]
 fn old_names_of_longrope_are_read_in_phi3_alone() {
     let phi4 = |key: &str, kind: &str| Checkpoint::copy_of("phi4").with_key(key, kind);
