@@ -51,7 +51,18 @@ pub(super) fn take(keys: &mut Keys, surroundings: &Surroundings) -> RotaryConfig
         partial: keys.optional("partial_rotary_factor"),
         original_len: keys.optional_size("original_max_position_embeddings"),
     };
-    let read = |inner: Keys| parse(inner, outside, surroundings);
+    let read = |mut inner: Keys| {
+        for layers in ["full_attention", "sliding_attention"] {
+            if let Some(settings) = inner.optional::<Value>(layers) {
+                inner.bad(
+                    layers,
+                    &settings,
+                    "the same rotary settings for all layers, as the family has them",
+                );
+            }
+        }
+        parse(inner, outside, surroundings)
+    };
     match (keys.nested("rope_scaling"), keys.nested("rope_parameters")) {
         (Some(older), Some(newer)) => both(keys, older, newer, read),
         (older, newer) => read(older.or(newer).unwrap_or_else(|| keys.empty("rope_parameters"))),
@@ -81,11 +92,6 @@ pub(super) fn both(
 
 /// Reads one object of rotary settings, of either spelling.
 pub(super) fn parse(mut keys: Keys, outside: Outside, surroundings: &Surroundings) -> RotaryConfig {
-    for layers in ["full_attention", "sliding_attention"] {
-        if let Some(settings) = keys.optional::<Value>(layers) {
-            keys.bad(layers, &settings, "the same rotary settings for all layers, as the family has them");
-        }
-    }
     let kind = kind(&mut keys, surroundings);
     let base = keys.optional::<f64>("rope_theta").or(outside.base).unwrap_or(surroundings.default_base);
     if !(base.is_finite() && base > 0.0) {
