@@ -83,7 +83,7 @@ struct WeightFile {
 enum Values {
     Safetensors(File),
     Pytorch(BTreeMap<String, burn_store::pytorch_reader::Tensor>),
-    Gguf(Mmap),
+    Gguf(Arc<Mmap>),
 }
 
 /// One tensor as its file describes it.
@@ -219,20 +219,31 @@ impl Checkpoint {
         }
     }
 
-    /// Returns the size of the tensors that are not left in their files.
+    /// Returns the size of the tensors that are not left in their files, and of what is kept beside those that are.
     pub(crate) fn bytes_as_tensors(&self, hold: Hold, compute: FloatFormat) -> u64 {
         let bytes = |entry: &Entry| {
-            let is_plain_matrix = entry.shape.len() == 2
-                && matches!(self.files[entry.file].values, Values::Safetensors(_))
-                && matches!(entry.stored, StoredAs::Float(format) if format != FloatFormat::F64);
             let held = match (hold, &entry.stored) {
-                (Hold::Mapped, _) if is_plain_matrix => 0,
+                (Hold::Mapped, StoredAs::Restored(stored)) if self.stays(entry) => {
+                    return stored.bytes_of_scales(entry.shape.iter().product()) as u64;
+                }
+                (Hold::Mapped, _) if self.stays(entry) => 0,
                 (Hold::Stored, StoredAs::Float(format)) => format.bytes().min(compute.bytes()),
                 _ => compute.bytes(),
             };
             entry.shape.iter().map(|&len| len as u64).product::<u64>() * held as u64
         };
         self.tensors.values().map(bytes).sum()
+    }
+
+    /// Returns whether a tensor is a matrix that can be used where it is in its file.
+    fn stays(&self, entry: &Entry) -> bool {
+        let [rows, _] = entry.shape[..] else { return false };
+        match (&entry.stored, &self.files[entry.file].values) {
+            (StoredAs::Float(format), Values::Safetensors(_)) => *format != FloatFormat::F64,
+            (StoredAs::Gguf(stored), Values::Gguf(_)) => stored.stays(rows),
+            (StoredAs::Restored(_), Values::Safetensors(_)) => true,
+            _ => false,
+        }
     }
 
     /// Returns the layout of the matrix of a linear map: that of the family, unless the file has its own.

@@ -66,7 +66,7 @@ pub use self::{
     map::Matrix,
 };
 pub(crate) use self::{
-    mapped::{Layout as MappedLayout, Mapped, Segment},
+    mapped::{CODES_TOGETHER, Codes, Layout as MappedLayout, Mapped, PlainCodes, Segment},
     weight::{Table as HeldTable, Weight as HeldWeight},
 };
 use crate::{

@@ -46,9 +46,9 @@ pub enum Hold {
     /// As tensors in the format of the checkpoint, if it is narrower. A matrix is widened on the device each time it is used. This
     /// is for GPUs.
     Stored,
-    /// In the mapped files of the checkpoint, if these are safetensors files and hold a matrix as F32, F16 or BF16. Other matrices
-    /// are held as [`Hold::Computed`]. This is for CPUs: the products are computed there, whatever the device, and widen the numbers
-    /// on the way.
+    /// In the mapped files of the checkpoint, if these are safetensors or GGUF files. Matrices of F64 and those of pickled files
+    /// are held as [`Hold::Computed`]. This is for CPUs: the products are computed there, whatever the device, and widen the numbers,
+    /// or restore them from quantised codes, on the way.
     ///
     /// Loading takes no longer for a larger model, and the system keeps as many pages in memory as it has room for. The files must
     /// not change as long as the model exists. Their numbers are not looked at in advance: one that is not finite gives states

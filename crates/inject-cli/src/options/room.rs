@@ -71,7 +71,7 @@ fn too_large(weights: u64, available: u64, remedy: Remedy) -> Failure {
     let remedy = match remedy {
         Remedy::Hold => "`--hold stored` leaves them in their files",
         Remedy::Convert => {
-            "only safetensors files in f32, f16 or bf16 need not be widened, so convert the model to such files"
+            "matrices of f64 and pickled files have to be widened, so convert the model to safetensors files in f32, f16 or bf16"
         }
     };
     Failure::new(format!(

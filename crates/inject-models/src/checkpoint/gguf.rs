@@ -3,7 +3,7 @@
 //! The file is translated and not interpreted: its metadata become the `config.json` that the family publishes, and its tensors
 //! get the names and the order of rows that they have there. Everything after that is the same as for a folder.
 
-// The file is mapped. What has been read is released at once, because mapped pages count as memory used.
+// The file is mapped. What has become a tensor is released at once, because mapped pages count as memory used.
 
 mod architecture;
 mod blocks;
@@ -11,6 +11,7 @@ mod config;
 mod cursor;
 mod error;
 mod head;
+mod rows;
 mod settings;
 mod tokenizer;
 mod value;
@@ -20,6 +21,7 @@ use std::{
     fs::{self, File},
     ops::Range,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use memmap2::Mmap;
@@ -113,7 +115,7 @@ impl Gguf {
                 return Err(ModelError::Damaged { path: self.path, source });
             }
         }
-        let file = WeightFile::new(self.path.clone(), Values::Gguf(self.map));
+        let file = WeightFile::new(self.path.clone(), Values::Gguf(Arc::new(self.map)));
         Ok(Checkpoint { path: self.path, files: vec![file], tensors })
     }
 }

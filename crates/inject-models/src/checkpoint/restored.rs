@@ -5,6 +5,7 @@
 
 mod bitsandbytes;
 mod float8;
+mod rows;
 
 use std::ops::Range;
 
@@ -64,36 +65,42 @@ impl Restored {
         let len: usize = shape.iter().product();
         let mut values = vec![0_f32; piece.min(len)];
         let width = shape.last().copied().unwrap_or(1);
-        match &self.method {
-            Method::FourBits(method) => {
-                let scales = method.scales(checkpoint)?;
-                for first in (0..len).step_by(piece) {
-                    let values = &mut values[..piece.min(len - first)];
-                    let codes = first / 2..(first + values.len()).div_ceil(2);
-                    method.restore(&scales, &checkpoint.bytes(&self.codes, codes)?, first, values);
-                    sink(first, values)?;
-                }
-            }
-            Method::EightBits(method) => {
-                let scales = checkpoint.floats(&method.scales)?;
-                for first in (0..len).step_by(piece) {
-                    let values = &mut values[..piece.min(len - first)];
-                    let codes = checkpoint.bytes(&self.codes, first..first + values.len())?;
-                    bitsandbytes::restore_eight(&scales, &codes, first, width, values);
-                    sink(first, values)?;
-                }
-            }
-            Method::Float8(method) => {
-                let scales = checkpoint.floats(&method.scales)?;
-                for first in (0..len).step_by(piece) {
-                    let values = &mut values[..piece.min(len - first)];
-                    let codes = checkpoint.bytes(&self.codes, first..first + values.len())?;
-                    method.restore(&scales, &codes, first, width, values);
-                    sink(first, values)?;
-                }
-            }
+        let scales = self.scales(checkpoint)?;
+        for first in (0..len).step_by(piece) {
+            let values = &mut values[..piece.min(len - first)];
+            let codes = self.method.codes(first..first + values.len());
+            self.method.restore(&scales, &checkpoint.bytes(&self.codes, codes)?, first, width, values);
+            sink(first, values)?;
         }
         Ok(())
+    }
+
+    /// Reads the scales of all codes.
+    fn scales(&self, checkpoint: &Checkpoint) -> Result<Vec<f32>, ModelError> {
+        match &self.method {
+            Method::FourBits(method) => method.scales(checkpoint),
+            Method::EightBits(method) => checkpoint.floats(&method.scales),
+            Method::Float8(method) => checkpoint.floats(&method.scales),
+        }
+    }
+}
+
+impl Method {
+    /// The bytes that hold the codes of some numbers.
+    fn codes(&self, numbers: Range<usize>) -> Range<usize> {
+        match self {
+            Method::FourBits(_) => numbers.start / 2..numbers.end.div_ceil(2),
+            Method::EightBits(_) | Method::Float8(_) => numbers,
+        }
+    }
+
+    /// Restores numbers of rows of `width` from these bytes. The first has the number `first`.
+    fn restore(&self, scales: &[f32], codes: &[u8], first: usize, width: usize, values: &mut [f32]) {
+        match self {
+            Method::FourBits(method) => method.restore(scales, codes, first, values),
+            Method::EightBits(_) => bitsandbytes::restore_eight(scales, codes, first, width, values),
+            Method::Float8(method) => method.restore(scales, codes, first, width, values),
+        }
     }
 }
 
@@ -167,15 +174,69 @@ impl Checkpoint {
     }
 }
 
+/// Calls `restore` with the runs of numbers that share a run of `len`, by the number of the run: its codes and the places of its numbers.
+/// It is compiled for the vector instructions of the processor, and so is `restore` if it is inlined.
+#[inline(always)]
+fn for_each_run(
+    first: usize,
+    len: usize,
+    codes: &[u8],
+    values: &mut [f32],
+    restore: impl Fn(usize, &[u8], &mut [f32]),
+) {
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            let (mut number, mut codes, mut values) = (first, codes, values);
+            while !values.is_empty() {
+                let run = number / len;
+                let count = ((run + 1) * len - number).min(values.len());
+                let (of_run, rest) = values.split_at_mut(count);
+                let (codes_of_run, rest_of_codes) = codes.split_at(count);
+                restore(run, codes_of_run, of_run);
+                (number, codes, values) = (number + count, rest_of_codes, rest);
+            }
+        },
+    );
+}
+
 /// Whether a tensor has a format that only quantised weights have.
 pub(super) fn is_stored_as(entry: &Entry, dtype: Dtype) -> bool {
     matches!(&entry.stored, StoredAs::Other(name) if *name == dtype.to_string())
 }
 
-/// Rounds numbers to the format in which the library computes them.
+/// Rounds numbers to the format in which the library computes them. The product of two numbers in F32 is already rounded once, as in the
+/// library.
+#[inline(always)]
 fn round(values: &mut [f32], format: FloatFormat) {
-    if matches!(format, FloatFormat::F16 | FloatFormat::Bf16) {
-        // The product of two numbers in f32 is already rounded once, as in the library.
-        values.iter_mut().for_each(|value| *value = format.round(f64::from(*value)) as f32);
+    match format {
+        FloatFormat::Bf16 => values.iter_mut().for_each(|value| *value = to_bf16(*value)),
+        FloatFormat::F16 => {
+            values.iter_mut().for_each(|value| *value = format.round(f64::from(*value)) as f32);
+        }
+        FloatFormat::F32 | FloatFormat::F64 => {}
+    }
+}
+
+/// The nearest number of BF16, the even one of two, without a branch.
+#[inline(always)]
+fn to_bf16(value: f32) -> f32 {
+    let bits = value.to_bits();
+    let rounded = f32::from_bits(bits.wrapping_add(0x7fff + (bits >> 16 & 1)) & 0xffff_0000);
+    if value.is_finite() { rounded } else { value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_rounded_to_bf16_as_everywhere() {
+        let numbers = (0..=u32::MAX).step_by(65_521).map(f32::from_bits);
+        for number in numbers.chain([0.0, -0.0, f32::MAX, f32::MIN_POSITIVE, f32::INFINITY, 1.003_906_25, 1.011_718_75]) {
+            let expected = half::bf16::from_f32(number).to_f32();
+            let found = to_bf16(number);
+            assert!(found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan(), "{number:e}");
+        }
     }
 }

@@ -6,15 +6,24 @@ use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 
 use super::{Checkpoint, Damage, StoredAs, Values, header};
-use crate::{error::ModelError, format::FloatFormat};
+use crate::{
+    decoder::{Codes, PlainCodes, Segment},
+    error::ModelError,
+    format::FloatFormat,
+};
 
-/// A matrix of plain numbers where it is in its file.
+/// A matrix where it is in its file.
 pub(super) struct Place {
-    pub(super) format: FloatFormat,
     pub(super) shape: [usize; 2],
-    pub(super) map: Arc<Mmap>,
-    /// Offset in the file of the first element.
-    pub(super) begin: usize,
+    pub(super) rows: StoredRows,
+}
+
+/// The form of such a matrix.
+pub(super) enum StoredRows {
+    /// Numbers of one format, in segments of consecutive rows.
+    Plain(FloatFormat, Vec<Segment>),
+    /// Codes of numbers.
+    Coded(Arc<dyn Codes>),
 }
 
 /// Values in one piece of a stream: enough to read fast, and few beside any weight matrix.
@@ -134,35 +143,66 @@ impl Checkpoint {
         Ok(sums(a)? != sums(b)?)
     }
 
-    /// Maps the file of a matrix and returns the place of its numbers, if they are plain numbers in a safetensors file.
+    /// Returns the place of a matrix, whose file is mapped, if it can be used there.
     ///
     /// # Errors
     ///
-    /// Fails if the file cannot be mapped.
+    /// Fails if the file cannot be mapped or read.
     pub(super) fn mapped(&self, name: &str) -> Result<Option<Place>, ModelError> {
-        let (Some(entry), Some(format)) = (self.tensors.get(name), self.float_format(name)) else {
-            return Ok(None);
+        let Some(entry) = self.tensors.get(name).filter(|entry| self.stays(entry)) else { return Ok(None) };
+        let [rows, width] = entry.shape[..] else { return Ok(None) };
+        let stored = match (&entry.stored, &self.files[entry.file].values) {
+            (StoredAs::Gguf(stored), Values::Gguf(map)) => stored.rows(map, [rows, width]),
+            (StoredAs::Restored(stored), _) => StoredRows::Coded(Arc::new(stored.rows(self, [rows, width])?)),
+            (StoredAs::Float(format), _) => {
+                let map = self.map(entry.file, entry.begin, (rows * width * format.bytes()) as u64)?;
+                StoredRows::Plain(*format, vec![Segment { map, begin: entry.begin as usize, rows }])
+            }
+            _ => return Ok(None),
         };
-        let file = &self.files[entry.file];
-        let (Values::Safetensors(handle), [rows, width]) = (&file.values, &entry.shape[..]) else {
-            return Ok(None);
+        Ok(Some(Place { shape: [rows, width], rows: stored }))
+    }
+
+    /// Maps a safetensors file, and checks that it still has some of its bytes.
+    pub(super) fn map(&self, file: usize, begin: u64, len: u64) -> Result<Arc<Mmap>, ModelError> {
+        let file = &self.files[file];
+        let Values::Safetensors(handle) = &file.values else {
+            unreachable!("only safetensors files are mapped here")
         };
+        let read_error = |source| ModelError::Read { path: file.path.clone(), source };
         let map = match file.map.get() {
             Some(map) => Arc::clone(map),
             None => {
                 // SAFETY: the map is only read. That no other program truncates or rewrites the file as long as the model exists
                 // is the documented condition of `Hold::Mapped`.
-                let map = unsafe { Mmap::map(handle) }
-                    .map_err(|source| ModelError::Read { path: file.path.clone(), source })?;
+                let map = unsafe { Mmap::map(handle) }.map_err(read_error)?;
                 Arc::clone(file.map.get_or_init(|| Arc::new(map)))
             }
         };
         // The header was checked against the length of the file as it was then.
-        let end = entry.begin + (rows * width * format.bytes()) as u64;
-        if end > map.len() as u64 {
-            let source = io::Error::new(io::ErrorKind::UnexpectedEof, "it has become shorter");
-            return Err(ModelError::Read { path: file.path.clone(), source });
+        if begin + len > map.len() as u64 {
+            return Err(read_error(io::Error::new(io::ErrorKind::UnexpectedEof, "it has become shorter")));
         }
-        Ok(Some(Place { format, shape: [*rows, *width], map, begin: entry.begin as usize }))
+        Ok(map)
+    }
+}
+
+impl Place {
+    /// The segments of plain numbers.
+    pub(super) fn segments(self) -> Vec<Segment> {
+        match self.rows {
+            StoredRows::Plain(_, segments) => segments,
+            StoredRows::Coded(_) => Vec::new(),
+        }
+    }
+
+    /// The matrix as codes, whatever its form.
+    pub(super) fn codes(self) -> Arc<dyn Codes> {
+        match self.rows {
+            StoredRows::Plain(format, segments) => {
+                Arc::new(PlainCodes::new(format, self.shape[1], segments))
+            }
+            StoredRows::Coded(codes) => codes,
+        }
     }
 }

@@ -10,9 +10,12 @@ use burn::{
 };
 
 use self::buffer::Buffer;
-use super::Checkpoint;
+use super::{
+    Checkpoint,
+    values::{Place, StoredRows},
+};
 use crate::{
-    decoder::{HeldTable, HeldWeight, Mapped, MappedLayout, Segment},
+    decoder::{HeldTable, HeldWeight, Mapped, MappedLayout},
     error::ModelError,
     families::{Family, Ignored, Names, Projection, Stored},
     format::FloatFormat,
@@ -234,19 +237,25 @@ impl<'a> Weights<'a> {
         if self.hold != Hold::Mapped {
             return Ok(None);
         }
-        let mut segments = Vec::new();
-        let mut formats = BTreeSet::new();
-        let mut width = 0;
-        for name in names {
-            let Some(place) = self.checkpoint.mapped(name)? else { return Ok(None) };
-            formats.insert(place.format.name());
-            segments.push(Segment { map: place.map, begin: place.begin, rows: place.shape[0] });
-            width = place.shape[1];
-        }
-        let format = formats.pop_first().and_then(|name| name.parse().ok());
-        // Formats that differ are widened.
-        let format = format.filter(|_| formats.is_empty());
-        Ok(format.and_then(|format| Mapped::new(format, layout, width, segments)))
+        let places = names.map(|name| self.checkpoint.mapped(name)).collect::<Result<Option<Vec<_>>, _>>()?;
+        let Some(places) = places else { return Ok(None) };
+        let Some([_, width]) = places.first().map(|place| place.shape) else { return Ok(None) };
+        let mut plain = places.iter().map(|place| match &place.rows {
+            StoredRows::Plain(format, _) => Some(*format),
+            StoredRows::Coded(_) => None,
+        });
+        let first = plain.next().flatten();
+        Ok(match first.filter(|_| plain.all(|format| format == first)) {
+            Some(format) => {
+                let segments = places.into_iter().flat_map(Place::segments).collect();
+                Mapped::new(format, layout, width, segments)
+            }
+            // Numbers of several formats are read like codes.
+            None if layout == MappedLayout::ByOutput => {
+                Mapped::of_codes(width, places.into_iter().map(Place::codes).collect())
+            }
+            None => None,
+        })
     }
 
     /// The format in which the parameter of some tensors is held.

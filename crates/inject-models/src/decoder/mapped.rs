@@ -1,20 +1,26 @@
 //! Matrices that stay in a mapped file.
 //!
-//! Nothing is copied when such a matrix is made. Its numbers are widened to F32 where they are multiplied, by own code on the CPU.
+//! Nothing is copied when such a matrix is made. Its numbers are widened to F32, or restored from their codes, where they are
+//! multiplied, by own code on the CPU.
 
+mod coded;
 mod kernel;
 mod module;
 mod pages;
+mod plain;
 mod product;
 mod stored;
 
 use std::{fmt, ops::Range, sync::Arc};
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use memmap2::Mmap;
 use rayon::prelude::*;
 
-use self::kernel::{Kernel, by_input::Columns};
+use self::{coded::CodedMatrix, kernel::Kernel, plain::PlainMatrix};
+pub(crate) use self::{
+    coded::{CODES_TOGETHER, Codes},
+    plain::{PlainCodes, Segment},
+};
 use crate::{decoder::Instructions, format::FloatFormat};
 
 /// Rows that one thread widens at a time. Fewer are not worth a second thread.
@@ -22,18 +28,14 @@ const DECODED_TOGETHER: usize = 64;
 
 /// A matrix in a mapped file. A clone shares it.
 #[derive(Clone, Debug)]
-pub(crate) struct Mapped(Arc<MappedMatrix>);
+pub(crate) struct Mapped(Arc<Matrix>);
 
-/// The rows of a matrix.
-struct MappedMatrix {
-    format: FloatFormat,
-    layout: Layout,
-    /// The numbers of a row.
-    width: usize,
-    segments: Vec<Segment>,
-    /// The number of rows up to the end of each segment.
-    ends: Vec<usize>,
-    kernel: Kernel,
+/// The form in which a file has a matrix.
+enum Matrix {
+    /// Numbers of one format.
+    Plain(PlainMatrix),
+    /// Codes of numbers, stored output by output.
+    Coded(CodedMatrix),
 }
 
 /// The layout of the stored matrix: the meaning of one of its rows.
@@ -45,20 +47,12 @@ pub(crate) enum Layout {
     ByInput,
 }
 
-/// Consecutive rows in one file.
-#[derive(Clone)]
-pub(crate) struct Segment {
-    /// The mapped file that holds the rows.
-    pub(crate) map: Arc<Mmap>,
-    /// Offset of the first row in the file, in bytes.
-    pub(crate) begin: usize,
-    /// The number of consecutive rows.
-    pub(crate) rows: usize,
-}
-
-impl fmt::Debug for MappedMatrix {
+impl fmt::Debug for Matrix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} [{}, {}] in a file", self.format, self.rows(), self.width)
+        match self {
+            Matrix::Plain(plain) => plain.fmt(f),
+            Matrix::Coded(coded) => coded.fmt(f),
+        }
     }
 }
 
@@ -75,22 +69,15 @@ impl Mapped {
         width: usize,
         segments: Vec<Segment>,
     ) -> Option<Self> {
-        if format == FloatFormat::F64 || width == 0 || cfg!(target_endian = "big") {
-            return None;
-        }
-        if layout == Layout::ByInput && segments.len() != 1 {
-            return None;
-        }
-        let row = width * format.bytes();
-        let mut rows = 0;
-        let mut ends = Vec::with_capacity(segments.len());
-        for Segment { map, begin, rows: more } in &segments {
-            assert!(begin + more * row <= map.len(), "a matrix exceeds its file");
-            rows += more;
-            ends.push(rows);
-        }
-        let kernel = Kernel::detect();
-        Some(Mapped(Arc::new(MappedMatrix { format, layout, width, segments, ends, kernel })))
+        let plain = PlainMatrix::new(format, layout, width, segments)?;
+        Some(Mapped(Arc::new(Matrix::Plain(plain))))
+    }
+
+    /// Makes a matrix of the rows of several coded tensors, one after another. They are stored output by output. Returns nothing if
+    /// they have no columns.
+    pub(crate) fn of_codes(width: usize, tensors: Vec<Arc<dyn Codes>>) -> Option<Self> {
+        let coded = CodedMatrix::new(width, tensors)?;
+        Some(Mapped(Arc::new(Matrix::Coded(coded))))
     }
 
     /// The instructions of this processor.
@@ -100,20 +87,29 @@ impl Mapped {
 
     /// The size of the matrix in its files.
     pub(super) fn bytes(&self) -> usize {
-        self.0.rows() * self.0.width * self.0.format.bytes()
+        match &*self.0 {
+            Matrix::Plain(plain) => plain.bytes(),
+            Matrix::Coded(coded) => coded.bytes(),
+        }
     }
 
     /// The number of outputs and that of inputs.
     pub(super) fn dims(&self) -> [usize; 2] {
-        [self.0.outputs(), self.0.inputs()]
+        match &*self.0 {
+            Matrix::Plain(plain) => [plain.outputs(), plain.inputs()],
+            Matrix::Coded(coded) => [coded.rows(), coded.width()],
+        }
     }
 
     /// The same matrix, stored output by output, with its rows divided into `outer * inner` equal parts, the two counts exchanged.
     pub(super) fn exchanged(&self, [outer, inner]: [usize; 2]) -> Self {
-        let rows = self.0.rows() / (outer * inner);
-        let segments = (0..inner).flat_map(|i| (0..outer).map(move |o| o * inner + i));
-        let segments = segments.flat_map(|part| self.0.segments_of(part * rows..(part + 1) * rows)).collect();
-        Mapped::new(self.0.format, self.0.layout, self.0.width, segments).unwrap_or_else(|| self.clone())
+        let rows = self.stored()[0] / (outer * inner);
+        let parts = (0..inner).flat_map(|i| (0..outer).map(move |o| o * inner + i));
+        let parts = parts.map(|part| part * rows..(part + 1) * rows);
+        Mapped(Arc::new(match &*self.0 {
+            Matrix::Plain(plain) => Matrix::Plain(plain.with_rows(parts)),
+            Matrix::Coded(coded) => Matrix::Coded(coded.with_rows(parts)),
+        }))
     }
 
     /// Multiplies rows of F32 with the weights of some outputs.
@@ -132,7 +128,10 @@ impl Mapped {
         let x = x.into_data();
         let x = x.as_slice::<f32>().expect("the dtype was compared");
         let shape = [rows, outputs.len()];
-        let values = product::product(self.0.kernel, &self.0, outputs, x);
+        let values = match &*self.0 {
+            Matrix::Plain(plain) => product::of_plain(plain.kernel, plain, outputs, x),
+            Matrix::Coded(coded) => product::of_coded(coded.kernel, coded, outputs, x),
+        };
         Tensor::from_data(TensorData::new(values, shape), &device)
     }
 
@@ -142,10 +141,10 @@ impl Mapped {
     ///
     /// `[outputs, inputs]`.
     pub(super) fn tensor(&self, device: &Device, dtype: DType) -> Tensor<2> {
-        let rows = self.select(0..self.0.rows(), device, dtype);
-        match self.0.layout {
-            Layout::ByOutput => rows,
-            Layout::ByInput => rows.transpose(),
+        let rows = self.select(0..self.stored()[0], device, dtype);
+        match &*self.0 {
+            Matrix::Plain(plain) if plain.layout == Layout::ByInput => rows.transpose(),
+            Matrix::Plain(_) | Matrix::Coded(_) => rows,
         }
     }
 
@@ -160,12 +159,15 @@ impl Mapped {
         device: &Device,
         dtype: DType,
     ) -> Tensor<2> {
-        let MappedMatrix { width, format, .. } = *self.0;
+        let width = self.stored()[1];
         let shape = [rows.len(), width];
         let mut values = vec![0.0; shape[0] * width];
         let decode = |(rows, values): (&[usize], &mut [f32])| {
             for (&row, values) in rows.iter().zip(values.chunks_exact_mut(width)) {
-                format.decode(self.0.part(row, 0..width), values);
+                match &*self.0 {
+                    Matrix::Plain(plain) => plain.format.decode(plain.part(row, 0..width), values),
+                    Matrix::Coded(coded) => coded.restore(row, 0..width, values),
+                }
             }
         };
         let rows: Vec<usize> = rows.collect();
@@ -178,62 +180,12 @@ impl Mapped {
         }
         Tensor::from_data(TensorData::new(values, shape), (device, dtype))
     }
-}
 
-impl MappedMatrix {
-    fn rows(&self) -> usize {
-        self.ends.last().copied().unwrap_or(0)
-    }
-
-    fn inputs(&self) -> usize {
-        match self.layout {
-            Layout::ByOutput => self.width,
-            Layout::ByInput => self.rows(),
+    /// The number of stored rows, and their width.
+    fn stored(&self) -> [usize; 2] {
+        match &*self.0 {
+            Matrix::Plain(plain) => [plain.rows(), plain.width],
+            Matrix::Coded(coded) => [coded.rows(), coded.width()],
         }
-    }
-
-    fn outputs(&self) -> usize {
-        match self.layout {
-            Layout::ByOutput => self.rows(),
-            Layout::ByInput => self.width,
-        }
-    }
-
-    /// The weights of some outputs for some inputs, stored input by input.
-    fn columns(&self, inputs: Range<usize>, outputs: Range<usize>) -> Columns<'_> {
-        // `Mapped::new` takes one segment.
-        let Segment { map, begin, .. } = &self.segments[0];
-        let at = |input: usize, output: usize| begin + (input * self.width + output) * self.format.bytes();
-        Columns {
-            bytes: &map[at(inputs.start, outputs.start)..at(inputs.end - 1, outputs.end)],
-            stride: self.width * self.format.bytes(),
-            inputs: inputs.len(),
-            outputs: outputs.len(),
-        }
-    }
-
-    /// The bytes of some columns of a row.
-    fn part(&self, row: usize, columns: Range<usize>) -> &[u8] {
-        let segment = self.ends.partition_point(|&end| end <= row);
-        let Segment { map, begin, rows } = &self.segments[segment];
-        let within = row + rows - self.ends[segment];
-        let bytes = self.format.bytes();
-        &map[begin + (within * self.width + columns.start) * bytes..][..columns.len() * bytes]
-    }
-
-    /// The segments that hold consecutive rows.
-    fn segments_of(&self, rows: Range<usize>) -> Vec<Segment> {
-        let row_bytes = self.width * self.format.bytes();
-        let ends = self.ends.iter().zip(&self.segments);
-        let parts = ends.filter_map(|(&end, segment)| {
-            let first = end - segment.rows;
-            let (begin, end) = (rows.start.max(first), rows.end.min(end));
-            (begin < end).then(|| Segment {
-                map: Arc::clone(&segment.map),
-                begin: segment.begin + (begin - first) * row_bytes,
-                rows: end - begin,
-            })
-        });
-        parts.collect()
     }
 }

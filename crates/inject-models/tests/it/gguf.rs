@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::{fixture, malformed::Checkpoint, parity, quantised};
 
 /// Each file, the fixture that it was made from, and the golden files of that.
-const FILES: [(&str, &str, &[&str]); 11] = [
+pub(crate) const FILES: [(&str, &str, &[&str]); 11] = [
     ("llama", "llama-bf16-shards", &["golden"]),
     ("llama-linear", "llama-linear", &["golden"]),
     ("llama3-scaling", "llama3-scaling", &["golden"]),
@@ -25,7 +25,7 @@ const FILES: [(&str, &str, &[&str]); 11] = [
     ("smollm3", "smollm3", &["golden"]),
 ];
 
-fn path(file: &str) -> std::path::PathBuf {
+pub(crate) fn path(file: &str) -> std::path::PathBuf {
     fixture::folder("gguf").join(file).with_extension("gguf")
 }
 

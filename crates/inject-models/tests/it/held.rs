@@ -1,6 +1,7 @@
 //! Weights that are held in another format, or in another place, than is computed in.
 
 mod changed;
+mod coded;
 
 use std::{fs, path::Path};
 
@@ -168,7 +169,7 @@ fn logits_and_embeddings_of_some_tokens_are_those_of_all() {
 }
 
 #[test]
-fn weights_that_are_not_plain_numbers_are_held_as_computed() {
+fn weights_of_pickled_files_are_held_as_computed() {
     let device = inject_testing::any_device();
     assert_eq!(load(&fixture::folder("gpt-neo-bin"), MAPPED, &device).held_in_files(), 0);
 }

@@ -149,44 +149,62 @@ impl Blocks {
     }
 }
 
-/// Restores blocks of `B` bytes with `N` numbers each.
+/// Restores blocks of `B` bytes with `N` numbers each, by the vector instructions of the processor. `restore` and all that it calls is
+/// inlined, because a called function is not compiled for the instructions of its caller.
 fn each<const B: usize, const N: usize>(
     bytes: &[u8],
     values: &mut [f32],
     restore: impl Fn(&[u8; B], &mut [f32; N]),
 ) {
-    for (block, values) in bytes.as_chunks::<B>().0.iter().zip(values.as_chunks_mut::<N>().0) {
-        restore(block, values);
-    }
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (block, values) in bytes.as_chunks::<B>().0.iter().zip(values.as_chunks_mut::<N>().0) {
+                restore(block, values);
+            }
+        },
+    );
 }
 
 /// The half-precision number in two bytes of a block.
+#[inline(always)]
 fn half(block: &[u8], at: usize) -> f32 {
     f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// Blocks of random bytes, and the numbers that the package `gguf` restores from them: see
     /// `tests/fixtures/gguf/generate.py`.
+    fn reference() -> Vec<u8> {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gguf/blocks.safetensors");
+        std::fs::read(path).unwrap()
+    }
+
+    /// Blocks of random bytes in every format but F64, of which the reference has none.
+    pub(in super::super) fn of_every_format() -> Vec<(Blocks, Vec<u8>)> {
+        let bytes = reference();
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let known = KNOWN.into_iter().filter(|(_, name, _)| *name != "F64");
+        known
+            .map(|(_, name, blocks)| (blocks, file.tensor(&format!("{name}.blocks")).unwrap().data().to_vec()))
+            .collect()
+    }
+
     #[test]
     fn every_format_restores_what_the_reference_restores_bit_for_bit() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gguf/blocks.safetensors");
-        let bytes = std::fs::read(path).unwrap();
+        let bytes = reference();
         let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-        for (_, name, blocks) in KNOWN {
-            if name == "F64" {
-                continue; // The reference has no such class.
-            }
-            let stored = file.tensor(&format!("{name}.blocks")).unwrap();
+        for (blocks, stored) in of_every_format() {
+            let name = blocks.name();
             let restored = file.tensor(&format!("{name}.values")).unwrap();
             let expected: Vec<u32> =
                 restored.data().as_chunks::<4>().0.iter().map(|raw| u32::from_le_bytes(*raw)).collect();
             let mut found = vec![0.0; expected.len()];
-            assert_eq!(expected.len() / blocks.numbers() * blocks.bytes(), stored.data().len(), "{name}");
-            blocks.decode(stored.data(), &mut found);
+            assert_eq!(expected.len() / blocks.numbers() * blocks.bytes(), stored.len(), "{name}");
+            blocks.decode(&stored, &mut found);
             let found: Vec<u32> = found.into_iter().map(f32::to_bits).collect();
             assert!(expected.len() >= 1024 && found == expected, "{name}");
         }

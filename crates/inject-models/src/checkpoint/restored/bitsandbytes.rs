@@ -8,7 +8,7 @@
 use safetensors::Dtype;
 use serde::Deserialize;
 
-use super::{Method, Restored, is_stored_as, round};
+use super::{Method, Restored, for_each_run, is_stored_as, round};
 use crate::{
     checkpoint::{Checkpoint, Damage, Entry, StoredAs},
     error::ModelError,
@@ -183,15 +183,37 @@ impl FourBits {
         }
     }
 
+    /// The number of blocks that have a scale.
+    pub(super) fn blocks(&self, numbers: usize) -> usize {
+        numbers.div_ceil(self.block)
+    }
+
     /// Restores numbers from the bytes that hold their codes. The first byte holds that of number `first`.
     pub(super) fn restore(&self, scales: &[f32], codes: &[u8], first: usize, values: &mut [f32]) {
         let begin = first / 2;
-        for (number, value) in (first..).zip(values.iter_mut()) {
-            let pair = codes[number / 2 - begin];
-            let code = if number.is_multiple_of(2) { pair >> 4 } else { pair & 15 };
-            *value = self.table[usize::from(code)] * scales[number / self.block];
+        let (mut number, mut values) = (first, values);
+        while !values.is_empty() {
+            let block = number / self.block;
+            let len = ((block + 1) * self.block - number).min(values.len());
+            let (of_block, rest) = values.split_at_mut(len);
+            // All numbers of a block are among 16.
+            let mut table = self.table.map(|step| step * scales[block]);
+            round(&mut table, self.format);
+            let at = |code: u8| table[usize::from(code & 15)];
+            let (lone, pairs) = of_block.split_at_mut(number % 2);
+            if let [value] = lone {
+                *value = at(codes[number / 2 - begin]);
+            }
+            let codes = &codes[number.div_ceil(2) - begin..];
+            let (pairs, last) = pairs.as_chunks_mut::<2>();
+            for (pair, &code) in pairs.iter_mut().zip(codes) {
+                *pair = [at(code >> 4), at(code)];
+            }
+            if let [value] = last {
+                *value = at(codes[pairs.len()] >> 4);
+            }
+            (number, values) = (number + len, rest);
         }
-        round(values, self.format);
     }
 }
 
@@ -199,7 +221,10 @@ impl FourBits {
 pub(super) fn restore_eight(scales: &[f32], codes: &[u8], first: usize, width: usize, values: &mut [f32]) {
     /// 1/127, as the library writes it.
     const STEP: f32 = 7.874_016e-3;
-    for ((number, value), code) in (first..).zip(values.iter_mut()).zip(codes) {
-        *value = f32::from(code.cast_signed()) * scales[number / width] * STEP;
-    }
+    for_each_run(first, width, codes, values, |row, codes, values| {
+        let scale = scales[row];
+        for (value, code) in values.iter_mut().zip(codes) {
+            *value = f32::from(code.cast_signed()) * scale * STEP;
+        }
+    });
 }

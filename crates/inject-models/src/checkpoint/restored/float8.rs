@@ -9,10 +9,12 @@
 //! computed in the format of the scale. The scales of blocks, `weight_scale_inv`: Hugging Face transformers 5.23,
 //! `integrations/finegrained_fp8.py` (`Fp8Dequantize`).
 
+use std::sync::LazyLock;
+
 use half::f16;
 use safetensors::Dtype;
 
-use super::{Method, Restored, is_stored_as, round};
+use super::{Method, Restored, for_each_run, is_stored_as, round};
 use crate::{
     checkpoint::{Checkpoint, Entry, StoredAs},
     error::ModelError,
@@ -118,6 +120,11 @@ fn grid(weight: &[usize], scales: &[usize], block: Option<[usize; 2]>) -> Option
 }
 
 impl Float8 {
+    /// The number of scales.
+    pub(super) fn scales(&self) -> usize {
+        self.scales.shape.iter().product()
+    }
+
     /// Restores numbers of rows of `width`. The first has the number `first`.
     pub(super) fn restore(
         &self,
@@ -127,15 +134,37 @@ impl Float8 {
         width: usize,
         values: &mut [f32],
     ) {
-        for ((number, value), &code) in (first..).zip(values.iter_mut()).zip(codes) {
-            let (row, column) = (number / width / self.block[0], number % width / self.block[1]);
-            *value = self.numbers.of(code) * scales[row * self.scales_in_row + column];
-        }
-        round(values, self.format);
+        let table = self.numbers.table();
+        for_each_run(first, width, codes, values, |row, codes, values| {
+            let scales = &scales[row / self.block[0] * self.scales_in_row..];
+            // Runs begin with a row, but the first one.
+            let column = if row == first / width { first % width } else { 0 };
+            let (mut column, mut codes, mut values) = (column, codes, values);
+            while !values.is_empty() {
+                let block = column / self.block[1];
+                let count = ((block + 1) * self.block[1] - column).min(values.len());
+                let (of_block, rest) = values.split_at_mut(count);
+                for (value, &code) in of_block.iter_mut().zip(codes) {
+                    *value = table[usize::from(code)] * scales[block];
+                }
+                round(of_block, self.format);
+                (column, codes, values) = (column + count, &codes[count..], rest);
+            }
+        });
     }
 }
 
 impl Numbers {
+    /// The numbers of all bytes.
+    fn table(self) -> &'static [f32; 256] {
+        static E4M3: LazyLock<[f32; 256]> = LazyLock::new(|| std::array::from_fn(|code| Numbers::E4M3.of(code as u8)));
+        static E5M2: LazyLock<[f32; 256]> = LazyLock::new(|| std::array::from_fn(|code| Numbers::E5M2.of(code as u8)));
+        match self {
+            Numbers::E4M3 => &E4M3,
+            Numbers::E5M2 => &E5M2,
+        }
+    }
+
     /// The number that a byte stands for.
     fn of(self, code: u8) -> f32 {
         match self {

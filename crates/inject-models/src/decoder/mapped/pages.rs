@@ -8,7 +8,7 @@ use memmap2::{Advice, Mmap};
 
 use super::Mapped;
 #[cfg(unix)]
-use super::{MappedMatrix, Segment};
+use super::Matrix;
 
 impl Mapped {
     /// Asks the system to read the matrix into memory, in the order in which it is in its files.
@@ -43,12 +43,21 @@ impl Mapped {
 }
 
 #[cfg(unix)]
-impl MappedMatrix {
-    /// The places of the matrix in its files.
-    fn places(&self) -> impl Iterator<Item = (&Mmap, Range<usize>)> {
-        let row = self.width * self.format.bytes();
-        self.segments
-            .iter()
-            .map(move |Segment { map, begin, rows }| (map.as_ref(), *begin..begin + rows * row))
+impl Matrix {
+    /// The places of the matrix in its files, in their order there. Neighbours are one place.
+    fn places(&self) -> Vec<(&Mmap, Range<usize>)> {
+        let mut places: Vec<(&Mmap, Range<usize>)> = match self {
+            Matrix::Plain(plain) => plain.places().collect(),
+            Matrix::Coded(coded) => coded.places().collect(),
+        };
+        places.sort_by_key(|(map, bytes)| (map.as_ptr(), bytes.start));
+        places.dedup_by(|(map, bytes), (map_before, before)| {
+            let adjoins = map.as_ptr() == map_before.as_ptr() && bytes.start == before.end;
+            if adjoins {
+                before.end = bytes.end;
+            }
+            adjoins
+        });
+        places
     }
 }

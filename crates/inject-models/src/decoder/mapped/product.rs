@@ -13,8 +13,10 @@ use rayon::prelude::*;
 
 use self::lines::Lines;
 use super::{
-    Layout, MappedMatrix,
+    Layout,
+    coded::CodedMatrix,
     kernel::{GROUP, Group, Kernel},
+    plain::PlainMatrix,
     stored::{BLOCK, Order},
 };
 use crate::tuning::FEWEST_ROWS;
@@ -35,13 +37,41 @@ struct Packed {
 /// # Shapes
 ///
 /// `x` is `[rows, inputs]`, and the result `[rows, outputs.len()]`.
-pub(super) fn product(kernel: Kernel, matrix: &MappedMatrix, outputs: Range<usize>, x: &[f32]) -> Vec<f32> {
-    let (inputs, width) = (matrix.inputs(), outputs.len());
-    let rows = x.len() / inputs;
+pub(super) fn of_plain(kernel: Kernel, matrix: &PlainMatrix, outputs: Range<usize>, x: &[f32]) -> Vec<f32> {
+    let inputs = matrix.inputs();
+    let many_rows = x.len() / inputs >= FEWEST_ROWS;
     let (order, panel_len) = match matrix.layout {
         Layout::ByOutput => (Order::of(matrix.format), by_output::PANEL),
         Layout::ByInput => (Order::Natural, by_input::PANEL),
     };
+    in_panels(x, inputs, order, outputs, panel_len, |outputs, next, packed, target| {
+        match (matrix.layout, many_rows) {
+            (Layout::ByOutput, false) => by_output::of_panel(kernel, matrix, outputs, packed, target),
+            (Layout::ByOutput, true) => widened::of_panel(kernel, matrix, outputs, next, packed, target),
+            (Layout::ByInput, false) => by_input::of_panel(kernel, matrix, outputs, packed, target),
+            (Layout::ByInput, true) => by_input::of_many_rows(kernel, matrix, outputs, packed, target),
+        }
+    })
+}
+
+/// The same for a matrix of codes. A chunk of weights is restored once for all rows.
+pub(super) fn of_coded(kernel: Kernel, matrix: &CodedMatrix, outputs: Range<usize>, x: &[f32]) -> Vec<f32> {
+    in_panels(x, matrix.width(), Order::Natural, outputs, by_output::PANEL, |outputs, next, packed, target| {
+        widened::of_panel(kernel, matrix, outputs, next, packed, target);
+    })
+}
+
+/// Computes the outputs in panels of `panel_len`, one for each call of `panel`. It takes the outputs of a panel, those of the next one,
+/// the rows, and the place of the sums.
+fn in_panels(
+    x: &[f32],
+    inputs: usize,
+    order: Order,
+    outputs: Range<usize>,
+    panel_len: usize,
+    panel: impl Fn(Range<usize>, Range<usize>, &Packed, Target) + Sync,
+) -> Vec<f32> {
+    let (rows, width) = (x.len() / inputs, outputs.len());
     let packed = Packed::new(x, inputs, order);
     let mut result: Vec<f32> = Vec::with_capacity(rows * width);
     let target = Target { start: result.as_mut_ptr(), stride: width };
@@ -50,19 +80,12 @@ pub(super) fn product(kernel: Kernel, matrix: &MappedMatrix, outputs: Range<usiz
         let first = outputs.start + panel * panel_len;
         first.min(outputs.end)..outputs.end.min(first + panel_len)
     };
-    let panel = |panel: usize| {
-        let target = target.from(panel * panel_len);
-        let (outputs, next) = (outputs_of(panel), outputs_of(panel + 1));
-        match (matrix.layout, rows >= FEWEST_ROWS) {
-            (Layout::ByOutput, false) => by_output::of_panel(kernel, matrix, outputs, &packed, target),
-            (Layout::ByOutput, true) => widened::of_panel(kernel, matrix, outputs, next, &packed, target),
-            (Layout::ByInput, false) => by_input::of_panel(kernel, matrix, outputs, &packed, target),
-            (Layout::ByInput, true) => by_input::of_many_rows(kernel, matrix, outputs, &packed, target),
-        }
+    let compute = |number: usize| {
+        panel(outputs_of(number), outputs_of(number + 1), &packed, target.from(number * panel_len));
     };
     match rows * width * inputs < SMALLEST {
-        true => (0..panels).for_each(panel),
-        false => (0..panels).into_par_iter().for_each(panel),
+        true => (0..panels).for_each(compute),
+        false => (0..panels).into_par_iter().for_each(compute),
     }
     // SAFETY: the panels cover every column, and each writes all rows of its own.
     unsafe { result.set_len(rows * width) };
@@ -76,10 +99,10 @@ enum Begin {
     Later,
 }
 
-/// The chunks of a sum: as few as none is longer than `longest` with, all but the last of one length in whole blocks.
-fn chunks(inputs: usize, longest: usize) -> impl Iterator<Item = (Begin, Range<usize>)> {
+/// The chunks of a sum: as few as none is longer than `longest` with, all but the last of one length in whole blocks of `block`.
+fn chunks(inputs: usize, longest: usize, block: usize) -> impl Iterator<Item = (Begin, Range<usize>)> {
     let count = inputs.div_ceil(longest);
-    let len = inputs.div_ceil(count).next_multiple_of(BLOCK);
+    let len = inputs.div_ceil(count).next_multiple_of(block);
     (0..inputs).step_by(len).map(move |first| {
         let begin = if first == 0 { Begin::First } else { Begin::Later };
         (begin, first..inputs.min(first + len))
@@ -161,10 +184,19 @@ mod tests {
     use memmap2::MmapMut;
 
     use super::{
-        super::{Segment, kernel::tests::numbers},
+        super::{Codes, PlainCodes, Segment, kernel::tests::numbers},
         *,
     };
     use crate::format::FloatFormat;
+
+    /// A file that holds some numbers.
+    fn segment(format: FloatFormat, numbers: &[f32], rows: usize) -> Segment {
+        let mut bytes = Vec::new();
+        format.encode(numbers, &mut bytes).unwrap();
+        let mut map = MmapMut::map_anon(bytes.len()).unwrap();
+        map.copy_from_slice(&bytes);
+        Segment { map: Arc::new(map.make_read_only().unwrap()), begin: 0, rows }
+    }
 
     fn matrix(
         format: FloatFormat,
@@ -172,13 +204,9 @@ mod tests {
         rows: usize,
         width: usize,
         kernel: Kernel,
-    ) -> MappedMatrix {
-        let mut bytes = Vec::new();
-        format.encode(&numbers(format, 1, rows * width), &mut bytes).unwrap();
-        let mut map = MmapMut::map_anon(bytes.len()).unwrap();
-        map.copy_from_slice(&bytes);
-        let segments = vec![Segment { map: Arc::new(map.make_read_only().unwrap()), begin: 0, rows }];
-        MappedMatrix { format, layout, width, segments, ends: vec![rows], kernel }
+    ) -> PlainMatrix {
+        let segments = vec![segment(format, &numbers(format, 1, rows * width), rows)];
+        PlainMatrix { format, layout, width, segments, ends: vec![rows], kernel }
     }
 
     #[test]
@@ -193,10 +221,45 @@ mod tests {
                     [(Layout::ByOutput, [outputs, inputs]), (Layout::ByInput, [inputs, outputs])]
                 {
                     let matrix = matrix(format, layout, stored, width, kernel);
-                    let all = product(kernel, &matrix, 2..outputs, &x);
+                    let all = of_plain(kernel, &matrix, 2..outputs, &x);
                     for (row, found) in all.chunks_exact(outputs - 2).enumerate() {
-                        let alone = product(kernel, &matrix, 2..outputs, &x[row * inputs..][..inputs]);
+                        let alone = of_plain(kernel, &matrix, 2..outputs, &x[row * inputs..][..inputs]);
                         assert_eq!(found, alone, "{kernel:?} {format} {layout:?}, row {row}");
+                    }
+                }
+            }
+        }
+    }
+    #[test]
+    fn products_of_codes_equal_the_sums_in_f64_among_any_number_of_rows() {
+        // Of several formats, as files of 4 bits are.
+        let parts = [(FloatFormat::F16, 60), (FloatFormat::Bf16, 41), (FloatFormat::F32, 7)];
+        let rows = FEWEST_ROWS + 11;
+        for inputs in [40, 256, 700, 1300] {
+            let (mut weights, mut tensors) = (Vec::new(), Vec::<Arc<dyn Codes>>::new());
+            for (seed, (format, outputs)) in parts.into_iter().enumerate() {
+                let of_part = numbers(format, 10 + seed as u32, outputs * inputs);
+                let segments = vec![segment(format, &of_part, outputs)];
+                tensors.push(Arc::new(PlainCodes::new(format, inputs, segments)));
+                weights.extend(of_part);
+            }
+            let matrix = CodedMatrix::new(inputs, tensors).unwrap();
+            let outputs = 2..matrix.rows();
+            let x = numbers(FloatFormat::F32, 2, rows * inputs);
+            for kernel in Kernel::all() {
+                let all = of_coded(kernel, &matrix, outputs.clone(), &x);
+                for (x, found) in x.chunks_exact(inputs).zip(all.chunks_exact(outputs.len())) {
+                    assert_eq!(found, of_coded(kernel, &matrix, outputs.clone(), x), "{kernel:?} {inputs}");
+                    for (&found, output) in found.iter().zip(outputs.clone()) {
+                        let weights = &weights[output * inputs..][..inputs];
+                        let terms = || x.iter().zip(weights).map(|(x, w)| f64::from(*x) * f64::from(*w));
+                        let (sum, magnitude) = (terms().sum::<f64>(), terms().map(f64::abs).sum::<f64>());
+                        // One rounding of each product, and one of each addition.
+                        let tolerance = (1.0 + inputs as f64) * magnitude * 2f64.powi(-24);
+                        assert!(
+                            (f64::from(found) - sum).abs() <= tolerance,
+                            "{kernel:?} {inputs}, output {output}: {found} {sum}"
+                        );
                     }
                 }
             }

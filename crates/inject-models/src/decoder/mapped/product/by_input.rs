@@ -4,11 +4,12 @@ use std::ops::Range;
 
 use super::{
     super::{
-        MappedMatrix,
         kernel::{
             GROUP, Kernel,
             by_input::{Columns, LANES, WIDEST},
         },
+        plain::PlainMatrix,
+        stored::BLOCK,
     },
     Packed, Target, chunks,
     lines::with_room,
@@ -24,13 +25,13 @@ pub(super) const PANEL: usize = 24 * LANES;
 /// Computes the outputs of a panel for all rows.
 pub(super) fn of_panel(
     kernel: Kernel,
-    matrix: &MappedMatrix,
+    matrix: &PlainMatrix,
     outputs: Range<usize>,
     packed: &Packed,
     target: Target,
 ) {
     let mut sums = [0.0; GROUP * WIDEST];
-    for (begin, chunk) in chunks(matrix.inputs(), CHUNK) {
+    for (begin, chunk) in chunks(matrix.inputs(), CHUNK, BLOCK) {
         for first_row in (0..packed.rows).step_by(GROUP) {
             let group = packed.group(first_row, chunk.clone());
             let at_once = kernel.outputs_by_input(group.rows);
@@ -50,7 +51,7 @@ pub(super) fn of_panel(
 /// Computes the outputs of a panel for many rows. The weights are widened once for all of them.
 pub(super) fn of_many_rows(
     kernel: Kernel,
-    matrix: &MappedMatrix,
+    matrix: &PlainMatrix,
     outputs: Range<usize>,
     packed: &Packed,
     target: Target,
@@ -62,7 +63,7 @@ pub(super) fn of_many_rows(
 /// The same, with room for the widened weights of a chunk: `[tile, input, output]`.
 fn widened(
     kernel: Kernel,
-    matrix: &MappedMatrix,
+    matrix: &PlainMatrix,
     outputs: Range<usize>,
     packed: &Packed,
     target: Target,
@@ -70,7 +71,7 @@ fn widened(
 ) {
     let at_once = kernel.outputs_by_input(GROUP);
     let mut sums = [0.0; GROUP * WIDEST];
-    for (begin, chunk) in chunks(matrix.inputs(), CHUNK) {
+    for (begin, chunk) in chunks(matrix.inputs(), CHUNK, BLOCK) {
         let tile_len = chunk.len() * at_once;
         for (place, input) in chunk.clone().enumerate() {
             let weights = matrix.part(input, outputs.clone());
@@ -102,7 +103,7 @@ fn widened(
 }
 
 /// The bytes of numbers, as a file would have them.
-fn as_bytes(numbers: &[f32]) -> &[u8] {
+pub(super) fn as_bytes(numbers: &[f32]) -> &[u8] {
     // SAFETY: the bytes of the numbers, any of which may have any value. `Mapped::new` refuses processors of the other byte order.
     unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) }
 }

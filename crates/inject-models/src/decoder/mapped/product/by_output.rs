@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use super::{
     super::{
-        MappedMatrix,
         kernel::{GROUP, Kernel, WIDEST},
+        plain::PlainMatrix,
+        stored::BLOCK,
     },
     Begin, Packed, Target, chunks,
 };
@@ -20,7 +21,7 @@ pub(super) const PANEL: usize = 48;
 #[derive(Clone, Copy)]
 struct Panel<'a> {
     kernel: Kernel,
-    matrix: &'a MappedMatrix,
+    matrix: &'a PlainMatrix,
     packed: &'a Packed,
     /// The first output of the panel.
     begin: usize,
@@ -30,7 +31,7 @@ struct Panel<'a> {
 /// Computes the outputs of a panel for all rows.
 pub(super) fn of_panel(
     kernel: Kernel,
-    matrix: &MappedMatrix,
+    matrix: &PlainMatrix,
     outputs: Range<usize>,
     packed: &Packed,
     target: Target,
@@ -45,7 +46,7 @@ pub(super) fn of_panel(
         // Each row of weights is read once, from its beginning to its end.
         rows @ 0..=GROUP => {
             for tile in tiles(rows) {
-                for (begin, chunk) in chunks(matrix.inputs(), CHUNK) {
+                for (begin, chunk) in chunks(matrix.inputs(), CHUNK, BLOCK) {
                     let next = match chunk.end < matrix.inputs() {
                         true => chunk.len(),
                         false => tile.len() * matrix.width - chunk.start,
@@ -56,7 +57,7 @@ pub(super) fn of_panel(
         }
         // The weights of a chunk are read for each group of rows, from the second cache.
         rows => {
-            for (begin, chunk) in chunks(matrix.inputs(), CHUNK) {
+            for (begin, chunk) in chunks(matrix.inputs(), CHUNK, BLOCK) {
                 for first_row in (0..rows).step_by(GROUP) {
                     for tile in tiles(GROUP.min(rows - first_row)) {
                         let next = tile.len() * matrix.width;

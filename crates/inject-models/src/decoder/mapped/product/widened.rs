@@ -1,31 +1,84 @@
-//! Products of many rows with weights that are stored output by output.
+//! Products with weights that are stored output by output, and widened or restored once for all rows.
 //!
-//! The weights of a panel are widened once for all rows. Each sum has the chunks and the order that it has for few rows.
+//! Each sum of plain numbers has the chunks and the order that it has for few rows.
 
 use std::ops::Range;
 
 use super::{
     super::{
-        MappedMatrix,
+        coded::{CODES_TOGETHER, CodedMatrix},
         kernel::{GROUP, Kernel, prefetch, widened::WIDEST},
+        plain::PlainMatrix,
         stored::BLOCK,
     },
     Begin, Packed, Target,
+    by_input::as_bytes,
     by_output::{CHUNK, PANEL},
     chunks,
     lines::with_room,
 };
+use crate::format::FloatFormat;
+
+/// A matrix of such weights.
+pub(super) trait Widened {
+    /// The longest chunk of a sum, and the multiple at which chunks begin.
+    const CHUNKS: (usize, usize);
+
+    fn inputs(&self) -> usize;
+
+    /// Widens some weights of an output. `place` is the place among the outputs that are computed at once.
+    fn widen(&self, kernel: Kernel, output: usize, inputs: Range<usize>, place: usize, to: &mut [f32]);
+
+    /// The bytes of some weights of an output, if they are worth fetching in advance.
+    fn bytes(&self, output: usize, inputs: Range<usize>) -> &[u8];
+}
+
+impl Widened for PlainMatrix {
+    const CHUNKS: (usize, usize) = (CHUNK, BLOCK);
+
+    fn inputs(&self) -> usize {
+        self.width
+    }
+
+    fn widen(&self, kernel: Kernel, output: usize, inputs: Range<usize>, place: usize, to: &mut [f32]) {
+        kernel.widen(self.format, self.part(output, inputs), place, to);
+    }
+
+    fn bytes(&self, output: usize, inputs: Range<usize>) -> &[u8] {
+        self.part(output, inputs)
+    }
+}
+
+impl Widened for CodedMatrix {
+    const CHUNKS: (usize, usize) = (2 * CODES_TOGETHER, CODES_TOGETHER);
+
+    fn inputs(&self) -> usize {
+        self.width()
+    }
+
+    fn widen(&self, kernel: Kernel, output: usize, inputs: Range<usize>, place: usize, to: &mut [f32]) {
+        let mut numbers = [0.0; Self::CHUNKS.0];
+        let numbers = &mut numbers[..inputs.len()];
+        self.restore(output, inputs, numbers);
+        kernel.widen(FloatFormat::F32, as_bytes(numbers), place, to);
+    }
+
+    /// None: codes are few bytes, in the order in which they are read.
+    fn bytes(&self, _: usize, _: Range<usize>) -> &[u8] {
+        &[]
+    }
+}
 
 /// Computes the outputs of a panel for all rows. The panel `next` comes after it.
-pub(super) fn of_panel(
+pub(super) fn of_panel<M: Widened>(
     kernel: Kernel,
-    matrix: &MappedMatrix,
+    matrix: &M,
     outputs: Range<usize>,
     next: Range<usize>,
     packed: &Packed,
     target: Target,
 ) {
-    let of_weights = CHUNK * PANEL.next_multiple_of(kernel.outputs_of_widened());
+    let of_weights = M::CHUNKS.0 * PANEL.next_multiple_of(kernel.outputs_of_widened());
     let of_sums = packed.rows.next_multiple_of(GROUP) * outputs.len();
     with_room(of_weights + of_sums, |room| {
         let room = room.split_at_mut(of_weights);
@@ -35,26 +88,27 @@ pub(super) fn of_panel(
 
 /// The same, with room for the widened weights of a chunk, `[tile, half a block, output, place in the half]`, and for the sums of
 /// the panel, `[group of rows, output, row]`.
-fn in_room(
+fn in_room<M: Widened>(
     kernel: Kernel,
-    matrix: &MappedMatrix,
+    matrix: &M,
     outputs: Range<usize>,
     next: Range<usize>,
     packed: &Packed,
     target: Target,
     (weights, sums): (&mut [f32], &mut [f32]),
 ) {
+    let (longest, block) = M::CHUNKS;
     let at_once = kernel.outputs_of_widened();
     let tiles = outputs.len().div_ceil(at_once);
     let groups = packed.rows.div_ceil(GROUP);
-    let mut chunks = chunks(matrix.inputs(), CHUNK).peekable();
+    let mut chunks = chunks(matrix.inputs(), longest, block).peekable();
     let first_chunk = chunks.peek().map_or(0..0, |(_, chunk)| chunk.clone());
     while let Some((begin, chunk)) = chunks.next() {
         let tile_len = chunk.len().next_multiple_of(BLOCK) * at_once;
         let weights = &mut weights[..tiles * tile_len];
         for (place, output) in outputs.clone().enumerate() {
             let to = &mut weights[place / at_once * tile_len..][..tile_len];
-            kernel.widen(matrix.format, matrix.part(output, chunk.clone()), place % at_once, to);
+            matrix.widen(kernel, output, chunk.clone(), place % at_once, to);
         }
 
         // The weights that are widened next arrive while these are multiplied.
@@ -63,10 +117,10 @@ fn in_room(
             None => (next.clone(), first_chunk.clone()),
         };
         let mut ahead = outputs_ahead.flat_map(|output| {
-            let bytes = matrix.part(output, chunk_ahead.clone());
+            let bytes = matrix.bytes(output, chunk_ahead.clone());
             bytes.chunks(64)
         });
-        let bytes_ahead = outputs.len() * chunk_ahead.len() * matrix.format.bytes();
+        let bytes_ahead = outputs.len() * matrix.bytes(outputs.start, chunk_ahead.clone()).len();
         let lines_of_a_tile = (bytes_ahead / 64).div_ceil(groups * tiles) + 1;
 
         let mut sums = sums.chunks_exact_mut(GROUP);

@@ -1,0 +1,66 @@
+//! Weights that are held as the codes of their files.
+
+use burn::tensor::Device;
+use inject_models::{Decoder, FloatFormat, Hold, Logits, Precision, Tap, TokenBatch};
+
+use super::{MAPPED, load, precision};
+use crate::{
+    fixture::{self, distance, values},
+    gguf, parity, quantised,
+};
+
+/// The states of some tokens at every tap.
+fn states(decoder: &Decoder) -> Vec<Vec<f64>> {
+    let taps = Tap::all(decoder.config().n_layers());
+    let batch = TokenBatch::new(&[[3, 1, 4, 1, 5, 9, 2, 6]]).unwrap();
+    let mut states = decoder.forward(&batch, &taps, Logits::None).unwrap().states;
+    taps.iter().map(|tap| values(states.remove(tap).unwrap())).collect()
+}
+
+#[test]
+fn states_of_gguf_files_equal_the_reference_where_they_are() {
+    for device in inject_testing::compiled() {
+        for (file, case, goldens) in gguf::FILES {
+            let decoder = load(&gguf::path(file), MAPPED, &device);
+            assert!(decoder.held_in_files() > 0, "{file}");
+            for golden in goldens {
+                let worst = parity::check_decoder(case, golden, FloatFormat::F32, &device, &decoder);
+                println!("{file}.gguf mapped on {device:?}: worst distance {worst:.2} of the tolerance");
+            }
+        }
+    }
+}
+
+#[test]
+fn quantised_weights_where_they_are_give_the_states_of_restored_ones() {
+    let device = Device::flex();
+    for case in quantised::CASES {
+        let folder = fixture::folder("quantised").join(case);
+        let oracle = states(&load(&folder, FloatFormat::F64, &device));
+        let computed = states(&load(&folder, precision(Hold::Computed), &device));
+        let decoder = load(&folder, MAPPED, &device);
+        assert!(decoder.held_in_files() > 0, "{case}");
+        for (tap, found) in states(&decoder).into_iter().enumerate() {
+            // The rounding of F32, as another order of additions shows it.
+            let noise = distance(&computed[tap], &oracle[tap]);
+            let tolerance = fixture::tolerance(FloatFormat::F32, noise, &oracle[tap]);
+            let apart = distance(&found, &oracle[tap]);
+            assert!(apart <= tolerance, "{case}, tap {tap}: {apart:e} > {tolerance:e}");
+        }
+        assert_eq!(states(&decoder.widened()), computed, "{case}");
+    }
+}
+
+/// The model takes the bytes of its file, and little more.
+#[test]
+fn quantised_weights_do_not_count_as_tensors() {
+    let device = Device::flex();
+    for case in quantised::CASES {
+        let files = inject_models::ModelFiles::open(inject_models::Origin::of_folder(&fixture::folder("quantised").join(case))).unwrap();
+        let as_tensors = files.bytes_in_memory(Precision::F32, &device);
+        let held = files.bytes_in_memory(MAPPED, &device);
+        let decoder = files.load(MAPPED, &device).unwrap().decoder;
+        let in_files = decoder.held_in_files() as u64;
+        assert!(held + in_files < as_tensors, "{case}: {held} + {in_files} of {as_tensors}");
+    }
+}
