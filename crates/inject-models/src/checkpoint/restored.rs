@@ -233,10 +233,15 @@ mod tests {
     #[test]
     fn numbers_are_rounded_to_bf16_as_everywhere() {
         let numbers = (0..=u32::MAX).step_by(65_521).map(f32::from_bits);
-        for number in numbers.chain([0.0, -0.0, f32::MAX, f32::MIN_POSITIVE, f32::INFINITY, 1.003_906_25, 1.011_718_75]) {
+        for number in
+            numbers.chain([0.0, -0.0, f32::MAX, f32::MIN_POSITIVE, f32::INFINITY, 1.003_906_25, 1.011_718_75])
+        {
             let expected = half::bf16::from_f32(number).to_f32();
             let found = to_bf16(number);
-            assert!(found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan(), "{number:e}");
+            assert!(
+                found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan(),
+                "{number:e}"
+            );
         }
     }
 }

@@ -199,9 +199,7 @@ impl Place {
     /// The matrix as codes, whatever its form.
     pub(super) fn codes(self) -> Arc<dyn Codes> {
         match self.rows {
-            StoredRows::Plain(format, segments) => {
-                Arc::new(PlainCodes::new(format, self.shape[1], segments))
-            }
+            StoredRows::Plain(format, segments) => Arc::new(PlainCodes::new(format, self.shape[1], segments)),
             StoredRows::Coded(codes) => codes,
         }
     }

@@ -11,7 +11,8 @@ use crate::{
     malformed::{Checkpoint, Stored},
 };
 
-pub(crate) const CASES: [&str; 7] = ["nf4", "nf4-nested", "fp4", "int8", "fp8-channel", "fp8-tensor", "fp8-block"];
+pub(crate) const CASES: [&str; 7] =
+    ["nf4", "nf4-nested", "fp4", "int8", "fp8-channel", "fp8-tensor", "fp8-block"];
 
 const WEIGHT: &str = "model.layers.0.mlp.up_proj.weight";
 

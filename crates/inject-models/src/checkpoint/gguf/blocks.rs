@@ -189,7 +189,9 @@ pub(super) mod tests {
         let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
         let known = KNOWN.into_iter().filter(|(_, name, _)| *name != "F64");
         known
-            .map(|(_, name, blocks)| (blocks, file.tensor(&format!("{name}.blocks")).unwrap().data().to_vec()))
+            .map(|(_, name, blocks)| {
+                (blocks, file.tensor(&format!("{name}.blocks")).unwrap().data().to_vec())
+            })
             .collect()
     }
 

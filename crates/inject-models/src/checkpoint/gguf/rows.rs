@@ -90,8 +90,11 @@ mod tests {
     #[test]
     fn parts_of_rows_are_those_of_whole_rows() {
         let (rows, width) = (12, 768);
-        let changes =
-            [Change::None, Change::Reordered(Order::Interleaved { heads: 3 }), Change::Reordered(Order::QueriesKeysValues { heads: 2 })];
+        let changes = [
+            Change::None,
+            Change::Reordered(Order::Interleaved { heads: 3 }),
+            Change::Reordered(Order::QueriesKeysValues { heads: 2 }),
+        ];
         for (blocks, sample) in of_every_format() {
             let len = rows * width / blocks.numbers() * blocks.bytes();
             let mut map = MmapMut::map_anon(len + 32).unwrap();
@@ -112,7 +115,9 @@ mod tests {
                     for columns in [0..width, 256..512, 512..width] {
                         let mut part = vec![f32::NAN; columns.len()];
                         codes.restore(row, columns.clone(), &mut part);
-                        let bits = |numbers: &[f32]| numbers.iter().map(|number| number.to_bits()).collect::<Vec<_>>();
+                        let bits = |numbers: &[f32]| {
+                            numbers.iter().map(|number| number.to_bits()).collect::<Vec<_>>()
+                        };
                         assert_eq!(bits(&part), bits(&whole[columns]), "{blocks:?} {change:?}, row {row}");
                     }
                 }

@@ -157,8 +157,10 @@ impl Float8 {
 impl Numbers {
     /// The numbers of all bytes.
     fn table(self) -> &'static [f32; 256] {
-        static E4M3: LazyLock<[f32; 256]> = LazyLock::new(|| std::array::from_fn(|code| Numbers::E4M3.of(code as u8)));
-        static E5M2: LazyLock<[f32; 256]> = LazyLock::new(|| std::array::from_fn(|code| Numbers::E5M2.of(code as u8)));
+        static E4M3: LazyLock<[f32; 256]> =
+            LazyLock::new(|| std::array::from_fn(|code| Numbers::E4M3.of(code as u8)));
+        static E5M2: LazyLock<[f32; 256]> =
+            LazyLock::new(|| std::array::from_fn(|code| Numbers::E5M2.of(code as u8)));
         match self {
             Numbers::E4M3 => &E4M3,
             Numbers::E5M2 => &E5M2,

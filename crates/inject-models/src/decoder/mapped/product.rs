@@ -56,9 +56,16 @@ pub(super) fn of_plain(kernel: Kernel, matrix: &PlainMatrix, outputs: Range<usiz
 
 /// The same for a matrix of codes. A chunk of weights is restored once for all rows.
 pub(super) fn of_coded(kernel: Kernel, matrix: &CodedMatrix, outputs: Range<usize>, x: &[f32]) -> Vec<f32> {
-    in_panels(x, matrix.width(), Order::Natural, outputs, by_output::PANEL, |outputs, next, packed, target| {
-        widened::of_panel(kernel, matrix, outputs, next, packed, target);
-    })
+    in_panels(
+        x,
+        matrix.width(),
+        Order::Natural,
+        outputs,
+        by_output::PANEL,
+        |outputs, next, packed, target| {
+            widened::of_panel(kernel, matrix, outputs, next, packed, target);
+        },
+    )
 }
 
 /// Computes the outputs in panels of `panel_len`, one for each call of `panel`. It takes the outputs of a panel, those of the next one,
@@ -198,13 +205,7 @@ mod tests {
         Segment { map: Arc::new(map.make_read_only().unwrap()), begin: 0, rows }
     }
 
-    fn matrix(
-        format: FloatFormat,
-        layout: Layout,
-        rows: usize,
-        width: usize,
-        kernel: Kernel,
-    ) -> PlainMatrix {
+    fn matrix(format: FloatFormat, layout: Layout, rows: usize, width: usize, kernel: Kernel) -> PlainMatrix {
         let segments = vec![segment(format, &numbers(format, 1, rows * width), rows)];
         PlainMatrix { format, layout, width, segments, ends: vec![rows], kernel }
     }

@@ -56,7 +56,10 @@ fn quantised_weights_where_they_are_give_the_states_of_restored_ones() {
 fn quantised_weights_do_not_count_as_tensors() {
     let device = Device::flex();
     for case in quantised::CASES {
-        let files = inject_models::ModelFiles::open(inject_models::Origin::of_folder(&fixture::folder("quantised").join(case))).unwrap();
+        let files = inject_models::ModelFiles::open(inject_models::Origin::of_folder(
+            &fixture::folder("quantised").join(case),
+        ))
+        .unwrap();
         let as_tensors = files.bytes_in_memory(Precision::F32, &device);
         let held = files.bytes_in_memory(MAPPED, &device);
         let decoder = files.load(MAPPED, &device).unwrap().decoder;
