@@ -8,8 +8,9 @@ pub(super) fn q2(block: &[u8; 84], values: &mut [f32; 256]) {
     let (scale, least) = (half(block, 80), half(block, 82));
     for (group, values) in values.as_chunks_mut::<16>().0.iter_mut().enumerate() {
         let (scale, least) = (scale * f32::from(block[group] & 15), least * f32::from(block[group] >> 4));
-        for (i, value) in values.iter_mut().enumerate() {
-            *value = scale * f32::from(two_bits(&block[16..80], group * 16 + i)) - least;
+        let numbers = two_bits(&block[16..80], group);
+        for (value, number) in values.iter_mut().zip(numbers) {
+            *value = scale * f32::from(number) - least;
         }
     }
 }
@@ -23,10 +24,10 @@ pub(super) fn q3(block: &[u8; 110], values: &mut [f32; 256]) {
         let low = if group < 8 { packed[group] & 15 } else { packed[group - 8] >> 4 };
         let high = (packed[8 + group % 4] >> (2 * (group / 4))) & 3;
         let scale = scale * (f32::from(low | high << 4) - 32.0);
-        for (i, value) in (group * 16..).zip(values) {
-            let highest = (block[i % 32] >> (i / 32)) & 1;
-            let number = two_bits(&block[32..96], i) | highest << 2;
-            *value = scale * (f32::from(number) - 4.0);
+        let highest = sixteen(block, 16 * (group % 2)).map(|bits| (bits >> (group / 2)) & 1);
+        let numbers = two_bits(&block[32..96], group);
+        for ((value, number), highest) in values.iter_mut().zip(numbers).zip(highest) {
+            *value = scale * (f32::from(number | highest << 2) - 4.0);
         }
     }
 }
@@ -63,18 +64,26 @@ pub(super) fn q6(block: &[u8; 210], values: &mut [f32; 256]) {
     let scale = half(block, 208);
     for (group, values) in values.as_chunks_mut::<16>().0.iter_mut().enumerate() {
         let scale = scale * f32::from(block[192 + group].cast_signed());
-        for (i, value) in (group * 16..).zip(values) {
-            let low = block[64 * (i / 128) + i % 64] >> (4 * (i / 64 % 2)) & 15;
-            let number = low | two_bits(&block[128..192], i) << 4;
-            *value = scale * (f32::from(number) - 32.0);
+        let low = sixteen(block, 64 * (group / 8) + 16 * (group % 4));
+        let low = low.map(|pair| pair >> (4 * (group / 4 % 2)) & 15);
+        let upper = two_bits(&block[128..192], group);
+        for ((value, low), upper) in values.iter_mut().zip(low).zip(upper) {
+            *value = scale * (f32::from(low | upper << 4) - 32.0);
         }
     }
 }
 
-/// Number `i` of 256 with 2 bits each: 128 numbers share 32 bytes, those 32 apart share a byte.
+/// The 2-bit numbers of a group of 16: eight groups share 32 bytes, and those 32 numbers apart share a byte.
 #[inline(always)]
-fn two_bits(packed: &[u8], i: usize) -> u8 {
-    (packed[32 * (i / 128) + i % 32] >> (2 * (i / 32 % 4))) & 3
+fn two_bits(packed: &[u8], group: usize) -> [u8; 16] {
+    let bytes = sixteen(packed, 32 * (group / 8) + 16 * (group % 2));
+    bytes.map(|four| (four >> (2 * (group / 2 % 4))) & 3)
+}
+
+/// The sixteen bytes from a place on.
+#[inline(always)]
+fn sixteen(bytes: &[u8], begin: usize) -> [u8; 16] {
+    std::array::from_fn(|i| bytes[begin + i])
 }
 
 /// Number `i` of a group of 32 with 4 bits each: two groups share 32 bytes.
