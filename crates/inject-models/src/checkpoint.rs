@@ -109,6 +109,17 @@ enum StoredAs {
     Other(String),
 }
 
+impl StoredAs {
+    /// Whether these are numbers and not codes.
+    fn is_plain(&self) -> bool {
+        match self {
+            StoredAs::Float(_) => true,
+            StoredAs::Gguf(stored) => stored.is_plain(),
+            StoredAs::Restored(_) | StoredAs::Other(_) => false,
+        }
+    }
+}
+
 impl fmt::Display for StoredAs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -227,6 +238,7 @@ impl Checkpoint {
                     return stored.bytes_of_scales(entry.shape.iter().product()) as u64;
                 }
                 (Hold::Mapped, _) if self.stays(entry) => 0,
+                (Hold::Fastest, _) if self.stays(entry) && entry.stored.is_plain() => 0,
                 (Hold::Stored, StoredAs::Float(format)) => format.bytes().min(compute.bytes()),
                 _ => compute.bytes(),
             };

@@ -37,8 +37,9 @@ pub struct Precision {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Hold {
-    /// As [`Hold::Mapped`] where that costs no time: if F32 is computed in, and the device computes in the memory of the machine.
-    /// Otherwise as [`Hold::Computed`].
+    /// As [`Hold::Mapped`] where that costs no time: matrices of plain numbers, if F32 is computed in, and the device computes in the
+    /// memory of the machine. Others as [`Hold::Computed`]: quantised matrices take a fraction of the memory where they are, and a
+    /// step up to twice the time.
     #[default]
     Fastest,
     /// As tensors in the format that is computed in.
@@ -57,11 +58,10 @@ pub enum Hold {
 }
 
 impl Hold {
-    /// Returns the way that [`Hold::Fastest`] stands for on a device.
+    /// Returns the same way, but [`Hold::Fastest`] only where it leaves matrices in their files.
     pub(crate) fn on(self, device: &Device, compute: FloatFormat) -> Self {
         match self {
-            Hold::Fastest if compute == FloatFormat::F32 && !host::is_remote(device) => Hold::Mapped,
-            Hold::Fastest => Hold::Computed,
+            Hold::Fastest if compute != FloatFormat::F32 || host::is_remote(device) => Hold::Computed,
             chosen => chosen,
         }
     }

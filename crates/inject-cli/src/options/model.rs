@@ -49,7 +49,7 @@ pub(crate) struct ModelOptions {
     /// A tokenizer in place of the model's own: a folder, a file or a Hub id
     #[arg(long, value_name = "PLACE")]
     pub(crate) tokenizer: Option<String>,
-    /// The format in which weights are held: stored or f32 [default: stored; on a GPU f32 if that fits]
+    /// The format in which weights are held: stored or f32 [default: stored; quantised, or on a GPU, f32 if that fits]
     #[arg(long, value_name = "FORMAT")]
     pub(crate) hold: Option<HoldKind>,
     #[command(flatten)]
@@ -168,9 +168,12 @@ impl ModelOptions {
             // Its files are there only for as long as it is loaded.
             (Some(_), _) => Hold::Computed,
             (None, Some(kind)) => self.device.hold(kind),
-            (None, None) if self.device.computes_in_main_memory() => Hold::Fastest,
-            (None, None) if room::is_ample(&files, &device) => Hold::Computed,
-            (None, None) => Hold::Stored,
+            (None, None) => match (self.device.computes_in_main_memory(), room::is_ample(&files, &device)) {
+                (true, true) => Hold::Fastest,
+                (true, false) => Hold::Mapped,
+                (false, true) => Hold::Computed,
+                (false, false) => Hold::Stored,
+            },
         };
         let precision = Precision::new(hold, FloatFormat::F32);
         if self.device.computes_in_main_memory() {

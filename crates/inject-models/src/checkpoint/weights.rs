@@ -34,7 +34,7 @@ pub(crate) struct Weights<'a> {
     prefix: &'static str,
     taken: BTreeSet<String>,
     device: &'a Device,
-    /// Never [`Hold::Fastest`].
+    /// [`Hold::Fastest`] only where it leaves matrices in their files.
     hold: Hold,
     format: FloatFormat,
 }
@@ -234,9 +234,11 @@ impl<'a> Weights<'a> {
         layout: MappedLayout,
         names: impl Iterator<Item = &'n str>,
     ) -> Result<Option<Mapped>, ModelError> {
-        if self.hold != Hold::Mapped {
-            return Ok(None);
-        }
+        let coded_too = match self.hold {
+            Hold::Mapped => true,
+            Hold::Fastest => false,
+            Hold::Computed | Hold::Stored => return Ok(None),
+        };
         let places = names.map(|name| self.checkpoint.mapped(name)).collect::<Result<Option<Vec<_>>, _>>()?;
         let Some(places) = places else { return Ok(None) };
         let Some([_, width]) = places.first().map(|place| place.shape) else { return Ok(None) };
@@ -251,7 +253,7 @@ impl<'a> Weights<'a> {
                 Mapped::new(format, layout, width, segments)
             }
             // Numbers of several formats are read like codes.
-            None if layout == MappedLayout::ByOutput => {
+            None if coded_too && layout == MappedLayout::ByOutput => {
                 Mapped::of_codes(width, places.into_iter().map(Place::codes).collect())
             }
             None => None,

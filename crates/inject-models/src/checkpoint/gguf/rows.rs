@@ -31,6 +31,11 @@ impl Stored {
         whole_rows && self.blocks != Blocks::Float(FloatFormat::F64)
     }
 
+    /// Whether these are numbers and not codes.
+    pub(in super::super) fn is_plain(&self) -> bool {
+        matches!(self.blocks, Blocks::Float(_))
+    }
+
     /// The rows of a matrix that [stays](Self::stays).
     pub(in super::super) fn rows(&self, map: &Arc<Mmap>, [rows, width]: [usize; 2]) -> StoredRows {
         let Blocks::Float(format) = self.blocks else {
