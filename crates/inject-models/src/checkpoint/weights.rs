@@ -32,7 +32,7 @@ pub(crate) struct Weights<'a> {
     prefix: &'static str,
     taken: BTreeSet<String>,
     device: &'a Device,
-    /// Never [`Hold::Fastest`].
+    /// Where the parameters are held: never [`Hold::Fastest`], which was resolved before.
     hold: Hold,
     format: FloatFormat,
 }
