@@ -81,7 +81,7 @@ pub enum EngineError {
     Count {
         /// The piece with too many results, or none.
         piece: CorpusPiece,
-        /// The number of results.
+        /// The number of results that the engine returned for the piece.
         found: usize,
     },
     /// A result of the engine cannot be understood.

@@ -58,10 +58,10 @@ struct SchedulerArguments {
     executor_timeout: u64,
 }
 
-/// Measure pieces
+/// Measure pieces of studies that a scheduler hands out
 #[derive(Args, Debug)]
 struct ExecutorArguments {
-    /// The scheduler
+    /// The scheduler to ask for pieces
     #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     scheduler: (String, u16),
     /// The address to listen on for those who fetch results; the system chooses port 0
@@ -84,7 +84,7 @@ struct CollisionArguments {
     /// The scheduler [default: measure in this process]
     #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     scheduler: Option<(String, u16)>,
-    /// The store
+    /// The store of states to search, as `inject extract` or the study writes it
     #[arg(long, value_name = "FOLDER")]
     states: PathBuf,
     /// The taps, separated by commas [default: all of the store]

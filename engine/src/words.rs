@@ -6,7 +6,7 @@
 const BEGIN: &str = "<inject ";
 const END: &str = " inject>";
 
-/// Marks a text.
+/// Puts the marks around a text by which it is found again in an error of the engine.
 pub(crate) fn marked(text: &str) -> String {
     let mut marked = BEGIN.to_owned();
     for character in text.chars() {

@@ -9,6 +9,7 @@ mod job;
 mod jsonl;
 mod likely_cause;
 mod merge;
+mod record;
 mod report;
 mod share;
 mod single;
@@ -39,10 +40,7 @@ use crate::{
 
 pub(crate) use self::report::{StageReport, VerdictName, stages};
 #[cfg(test)]
-pub(crate) use self::{
-    report::Report,
-    tally::{Record, Tally},
-};
+pub(crate) use self::{record::Record, report::Report, tally::Tally};
 
 /// Recover prompts from hidden states alone
 #[derive(Args, Debug)]

@@ -31,7 +31,7 @@
 //!
 //! # Features
 //!
-//! `hub`, `training` and `parquet` enable the features of the same names of `inject-states`.
+//! `hub`, `gradient`, `training` and `parquet` enable the features of the same names of `inject-states`.
 
 pub mod answers;
 pub mod approximate_products;

@@ -116,9 +116,9 @@ pub enum NormConfig {
 /// The meaning of the stored weight of an RMS norm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RmsWeight {
-    /// The weight is the factor.
+    /// A normed coordinate is multiplied by the weight.
     Factor,
-    /// The weight is the factor less one (Gemma).
+    /// A normed coordinate is multiplied by one plus the weight (Gemma).
     FactorLessOne,
 }
 

@@ -1,4 +1,4 @@
-//! Values on their way between the host and a device.
+//! Transfers of values between the host and a device.
 
 use std::{cell::Cell, ops::Sub};
 

@@ -17,7 +17,7 @@ use crate::{
     families::Family,
     note::Note,
     precision::Precision,
-    tokenizer::Tokenizer,
+    tokenizer::{Bos, Tokenizer},
 };
 
 /// A model as published, with everything its checkpoint folder says.
@@ -121,6 +121,12 @@ impl Model {
     /// Returns the BOS token, if `config.json` names one.
     pub fn bos_token_id(&self) -> Option<u32> {
         self.bos_token_id
+    }
+
+    /// Returns the token that the tokenizer puts before every text, such as BOS. `None` if it puts none there, or the model has no
+    /// tokenizer that can be used.
+    pub fn first_token(&self) -> Option<u32> {
+        self.tokenizer().ok()?.first_token(Bos::Auto).ok()?
     }
 
     /// Returns the facts that a user should know about the checkpoint.

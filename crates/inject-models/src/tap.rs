@@ -127,7 +127,7 @@ pub enum TapError {
     /// The model does not have the block.
     #[error("tap `block-{block}` does not exist: the model has blocks 1 to {n_layers}")]
     NoSuchBlock {
-        /// The number of the block.
+        /// The block that was asked for, counted from 1.
         block: usize,
         /// The number of blocks of the model.
         n_layers: usize,

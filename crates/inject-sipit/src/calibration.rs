@@ -1,6 +1,6 @@
 //! The difference between states computed in a narrow format and states computed in f32.
 //!
-//! Nearly all states in the world were computed in 16 bits, and their error is thousands of times larger than that of computing in
+//! Nearly all states are computed in 16 bits, and their error is thousands of times larger than that of computing in
 //! f32. Its size and shape are properties of the model, so the model tells them: its decoder computes the same few hundred tokens in
 //! the producer's format and in its own.
 //!

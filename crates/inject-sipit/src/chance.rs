@@ -11,12 +11,11 @@ use crate::{
 
 /// The quantities that chance depends on.
 pub(crate) enum Basis {
-    /// Wrong tokens are as likely as the volume around a state is large.
+    /// Wrong tokens are taken to be no denser near the state than at the distance `R` of the nearest one.
     ///
-    /// Within a radius `r` there are at most `(r / R)^k` as many as within `R`, in `k` dimensions. So of `V` tokens `V (F / R)^k` lie
-    /// within the floor `F`, where `R` is the distance of the nearest wrong token: a tenth of the state's length, or, once enough
-    /// candidates are tested, the nearest of these that does not fit; it then stands for all that were not tested. `k` is the
-    /// number of known coordinates, at most 12.
+    /// So of `V` tokens at most `V (F / R)^k` lie within the floor `F`, in `k` dimensions: the number of known coordinates, at most 12.
+    /// `R` is a tenth of the state's length. Once enough candidates are tested, it is the distance of the nearest one that does not fit,
+    /// which then stands for all tokens that were not tested.
     Volume {
         /// The distance within which a candidate fits.
         floor: f64,
@@ -62,11 +61,11 @@ pub(crate) fn is_enough_alone(
 /// The distance at which the states of wrong tokens lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Nearness {
-    /// As those of different tokens after one prefix usually do.
+    /// At the usual distance of different tokens after one prefix.
     Usual,
     /// Nearer, because values are compared in their order of size: by the square root of the number of coordinates.
     Sorted,
-    /// Unknown, because the token before differs and not that of the state: only the tokens tested tell.
+    /// Unknown, because candidates differ in the token before, not in that of the state. Only the tokens tested tell.
     OfNext,
 }
 

@@ -87,7 +87,7 @@ impl Cost {
         }
     }
 
-    /// The stage of this name.
+    /// Returns the cost of a stage, which begins at zero.
     pub(crate) fn stage(&mut self, name: &'static str) -> &mut StageCost {
         self.stages.entry(name).or_default()
     }

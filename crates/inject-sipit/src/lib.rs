@@ -33,7 +33,8 @@
 //! their types occur in signatures. A program still depends on `burn` itself to enable a backend.
 //!
 //! Features, all off by default: `hub` compiles the client for the Hugging Face Hub; `parquet` reads prompts from .parquet files;
-//! `gradient` adds the two published searches that descend by gradients, and with them automatic differentiation.
+//! `gradient` adds the two published searches that descend by gradients, and with them automatic differentiation; `training` is for crates
+//! that train decoders, and adds nothing here.
 
 mod acceptance;
 mod calibration;

@@ -1,4 +1,4 @@
-//! The tap of states that do not say it.
+//! Finds the tap of states whose file does not name it.
 //!
 //! Every tap's states of a few hundred tokens are computed in one pass. A state that lies next to one of them names its tap at once,
 //! as BOS does. Otherwise the taps are ranked by the likelihood of the state under a normal distribution fitted to each tap's sample.
@@ -138,11 +138,11 @@ struct Trial<'a> {
 
 /// The result of one tap.
 enum Trialled {
-    /// A token fits.
+    /// A token fits the state at the tap.
     Fits,
-    /// No token fits, and this one came nearest.
+    /// No token tested fits, and this one came nearest.
     Nearest(Nearest),
-    /// Nothing was tested.
+    /// No candidate was compared with the state.
     Nothing,
 }
 

@@ -4,7 +4,7 @@ use crate::{
     error::InvertError,
     inversion::Inversion,
     inverter::Inverter,
-    models::{Bos, Model, Progress},
+    models::{Model, Progress},
     policy::PolicyChoice,
     settings::Settings,
     target::TargetStates,
@@ -25,11 +25,7 @@ pub fn recover(
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Inversion, InvertError> {
     let inverter = Inverter::new(&model.decoder, target.tap(), Settings::new())?;
-    let choice = PolicyChoice::auto(&model.decoder, target.tap(), target.positions(), None, beginning(model));
+    let choice =
+        PolicyChoice::auto(&model.decoder, target.tap(), target.positions(), None, model.first_token());
     inverter.invert(target, &mut inverter.searcher(&choice.policy), progress)
-}
-
-/// The token that texts begin with, if the tokenizer puts one there.
-fn beginning(model: &Model) -> Option<u32> {
-    model.tokenizer().ok()?.first_token(Bos::Auto).ok()?
 }

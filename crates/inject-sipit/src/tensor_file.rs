@@ -60,7 +60,7 @@ impl TensorFileError {
     }
 }
 
-/// A tensor on its way to a file.
+/// A tensor that is written to a file.
 pub(crate) struct Stored {
     pub(crate) name: String,
     pub(crate) shape: Vec<usize>,

@@ -38,9 +38,9 @@ pub(crate) struct DeviceRows {
 /// Products of some points with the tokens of one chunk.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tile<'a> {
-    /// The number of the chunk.
+    /// The index of the chunk within the vocabulary.
     pub(crate) chunk: usize,
-    /// The number of the first point.
+    /// The index of the first point.
     first: usize,
     points: usize,
     tokens: usize,

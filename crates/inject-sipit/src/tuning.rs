@@ -9,7 +9,8 @@
 
 // Noise and acceptance.
 
-/// Factor on measured noise: another program sums in another order. Measured: depth, `margin/floor` (60 at the least, at sinks).
+/// Factor on measured noise: another program sums in another order. Measured: depth, `least margin / floor`
+/// (60 or more, at sinks).
 pub(crate) const NOISE_SAFETY: f64 = 8.0;
 /// Positions at which an inverter measures noise. Measured: bench inversion, `noise`.
 pub(crate) const NOISE_POSITIONS: usize = 8;
@@ -24,7 +25,7 @@ pub(crate) const EXAMINED_WITHIN: f64 = 256.0;
 
 /// Sequences computed for a calibration. A first choice, with the results of docs/laboratory/results/producers.md.
 pub(crate) const CALIBRATION_SEQUENCES: usize = 64;
-/// Tokens of each. A first choice, with the same results.
+/// Tokens of each such sequence. A first choice, with the same results.
 pub(crate) const CALIBRATION_LEN: usize = 5;
 /// Tokens of each kind of position whose twin is computed too. A first choice, with the same results.
 pub(crate) const CALIBRATION_TWINS: usize = 64;
@@ -63,7 +64,7 @@ pub(crate) const SEPARATED_ALONE: f64 = 3.0;
 pub(crate) const CROWDED_FIRST: usize = 4096;
 /// The same at a later position. A first choice.
 pub(crate) const CROWDED_LATER: usize = 512;
-/// So many times as many are tested if the nearest is farther away than noise alone explains. A first choice.
+/// Factor on these two numbers if the nearest token is farther away than noise alone explains. A first choice.
 pub(crate) const CROWDED_UNLIKELY: usize = 8;
 /// Distance of two embeddings, as a share of the length of one, within which the tokens are twins. Those of trained tokens are
 /// farther apart: docs/laboratory/results/producers.md.
@@ -122,7 +123,7 @@ pub(crate) const GAP_ALL_PAIRS: usize = 512;
 pub(crate) const GAP_PAIR_FIRST: usize = 16;
 /// Candidates for the second, after each of these.
 pub(crate) const GAP_PAIR_SECOND: usize = 256;
-/// Tokens tried after both.
+/// Tokens tried after each such pair.
 pub(crate) const GAP_PAIR_NEXT: usize = 2;
 /// Candidates for each token after a gap that nothing bridged.
 pub(crate) const GAP_GUESSED: usize = 256;
@@ -160,7 +161,7 @@ pub(crate) const CHANCE_OF_TWIN: f64 = 1e-3;
 
 /// Dimensions in which the states of different tokens spread, at most. Derived in docs/numerics.md, section 6.
 pub(crate) const CHANCE_DIMENSIONS: usize = 12;
-/// Distance of the nearest wrong token, as a share of the state's length. Measured: depth, `margin`.
+/// Distance of the nearest wrong token, as a share of the state's length. Measured: depth, `least margin / floor`.
 pub(crate) const CHANCE_MARGIN: f64 = 0.1;
 /// Tested candidates from which on the nearest of them that does not fit stands for the untested ones.
 pub(crate) const CHANCE_SAMPLE: usize = 16;
@@ -233,7 +234,7 @@ pub(crate) const DISTANCE_MOST_ODDS: f64 = 1e4;
 
 /// Tokens of the whole vocabulary tested first at a position. Measured: depth with lenses, deepest blocks.
 pub(crate) const CONTEXT_SAMPLED: usize = 64;
-/// Such tokens at most, because more are not used by a guess. Measured: depth with lenses, deepest blocks.
+/// The most such tokens, because a guess does not use more. Measured: depth with lenses, deepest blocks.
 pub(crate) const CONTEXT_MOST_SAMPLED: usize = 1024;
 
 // Combinations of tested candidates.
@@ -263,18 +264,18 @@ pub(crate) const SECANT_FIRST_ROUND: usize = 16;
 pub(crate) const SECANT_ROUND: usize = 64;
 /// Candidates of a round at most: after many tested in vain another guess changes little. Measured: policies.
 pub(crate) const SECANT_LARGEST_ROUND: usize = 4096;
-/// Tested candidates from which on they point anywhere. Measured: policies, `ours without lens`.
+/// Tested candidates from which on a guess is worth making. Measured: policies, `ours without lens`.
 pub(crate) const SECANT_ENOUGH: usize = 64;
-/// Candidates after which the neighbourhood of a position has said all it can. Measured: policies.
+/// Candidates after which more of the neighbourhood of a position do not help. Measured: policies.
 pub(crate) const SECANT_NEARBY: usize = 192;
-/// Tokens of the whole vocabulary tested after that. Measured: policies, candidates at position 0.
+/// Tokens sampled from the whole vocabulary after that. Measured: policies, candidates at position 0.
 pub(crate) const SECANT_SAMPLED: usize = 384;
 /// Distance of a state from the one before it, as a share of that one's norm, within which both are taken for those of one token. Computing
 /// in 16 bits moves a state by at most a tenth of its norm: docs/numerics.md, section 7.
 pub(crate) const SAME_STATE_WITHIN: f64 = 0.2;
 /// Pairs from which on a map is worth its product with the vocabulary. Measured: policies, `the same, learning on`.
 pub(crate) const SECANT_SURVEY_FEWEST: usize = 384;
-/// Pairs kept. Measured: policies, `the same, learning on`.
+/// Pairs of a state and a token that the memory keeps. Measured: policies, `the same, learning on`.
 pub(crate) const SECANT_MOST_PAIRS: usize = 4096;
 /// Diagonal added to the normal equations of features of variance one. Measured: policies, `the same, learning on`.
 pub(crate) const SECANT_RIDGE: f64 = 4.0;
@@ -292,7 +293,7 @@ pub(crate) const BLEND_TRUST: f64 = 0.3;
 
 /// Candidates of a position without a lens, by prior and secant search on ordinary text. Measured: policies.
 pub(crate) const AUTO_UNCALIBRATED: f64 = 64.0;
-/// Passes over these: a first round, and one more. Measured: policies, `batches`.
+/// Passes in which these are tested: a first round, and one more. Measured: policies, `batches`.
 pub(crate) const AUTO_ROUNDS: f64 = 2.0;
 /// Tokens of the survey: with 1,024 twice as many positions of block 1 remain to be searched. Measured: policies.
 pub(crate) const AUTO_SURVEY: usize = 2048;
@@ -303,33 +304,33 @@ pub(crate) const AUTO_FAR: f64 = 4.0;
 /// usually in the top hundred of the lens or of the prior, and far down in the other. Measured: depth with lenses,
 /// `candidates`, over text, code and random tokens.
 pub(crate) mod ladder {
-    /// First of all the lens.
+    /// Turn 1: the lens.
     pub(crate) const LENS_FIRST: usize = 24;
-    /// Then tokens of the prompt itself.
+    /// Turn 2: tokens that occurred earlier in the prompt.
     pub(crate) const REPEATED: usize = 8;
-    /// The lens in context, if the prior is expensive.
+    /// Turn 3 if a pass to the head is expensive: the lens in context.
     pub(crate) const FAR_CONTEXT: usize = 512;
-    /// The lens again, if the prior is expensive.
+    /// Turn 4 in that case: the lens again.
     pub(crate) const FAR_LENS: usize = 256;
-    /// The prior, if it is expensive.
+    /// Turn 5 in that case: the prior.
     pub(crate) const FAR_PRIOR: usize = 64;
-    /// The prior, if it is cheap.
+    /// Turn 3 if such a pass is cheap: the prior.
     pub(crate) const NEAR_PRIOR: usize = 32;
-    /// The lens in context, if the prior is cheap.
+    /// The lens in context in that case.
     pub(crate) const NEAR_CONTEXT: usize = 256;
-    /// The lens again, if the prior is cheap.
+    /// The lens again in that case.
     pub(crate) const NEAR_LENS: usize = 64;
-    /// The prior again, if it is cheap.
+    /// The prior again in that case.
     pub(crate) const NEAR_PRIOR_AGAIN: usize = 64;
-    /// The lens a third time, if the prior is cheap.
+    /// The lens a third time in that case.
     pub(crate) const NEAR_LENS_AGAIN: usize = 256;
-    /// Candidates of the secant search.
+    /// The turn of the secant search.
     pub(crate) const SECANT: usize = 192;
     /// The lens in context a second time.
     pub(crate) const CONTEXT_AGAIN: usize = 2048;
     /// The longest list of the lens.
     pub(crate) const DEEPEST: usize = 8192;
-    /// Of a small vocabulary the longest list holds one token in this many.
+    /// The longest list holds at most one token in this many of the vocabulary.
     pub(crate) const DEEPEST_SHARE: usize = 6;
     /// The prior down to this share of the longest list, then the lens and the prior by turns.
     pub(crate) const PRIOR_SHARE: usize = 32;
@@ -341,9 +342,9 @@ pub(crate) mod ladder {
 
 // The cost of a lens's drafts, in forward passes.
 
-/// A wrong token costs part of another draft. Measured: depth with lenses, `equivalents`.
+/// A wrong token costs part of another draft. Measured: depth with lenses, `passes mean`.
 pub(crate) const PASSES_OF_A_MISS: f64 = 0.5;
-/// A token off the shortlist costs a search in addition. Measured: depth with lenses, `equivalents`.
+/// A token off the shortlist costs a search in addition. Measured: depth with lenses, `passes mean`.
 pub(crate) const PASSES_OF_AN_UNLISTED: f64 = 2.0;
 /// Operations for reading back and comparing one coordinate: 1.6 ns on two cores that do 200 in a nanosecond. Measured: bench
 /// candidates, embedding.

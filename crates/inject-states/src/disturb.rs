@@ -57,7 +57,7 @@ pub enum Disturbance {
 )]
 #[non_exhaustive]
 pub struct DisturbanceError {
-    /// The text that names no disturbance.
+    /// The text that is not the name of a disturbance.
     pub found: String,
 }
 

@@ -11,7 +11,7 @@ use crate::error::StudyError;
 pub enum StudyName {
     /// The comparison of policies by the program `inject`.
     ComparePolicies,
-    /// Distances within texts, by [`corpus`](crate::corpus()).
+    /// Distances between many prompts, by [`corpus`](crate::corpus()).
     Corpus,
     /// Noise and margins by number format, by [`decoding`](crate::decoding()).
     Decoding,
@@ -33,7 +33,7 @@ pub enum StudyName {
     Recovery,
     /// Prompts that repeat one token, by [`repeats`](crate::repeats()).
     Repeats,
-    /// Attempts at equal states, by [`stress`](crate::stress()).
+    /// Prompts that were made to be similar, by [`stress`](crate::stress()).
     Stress,
     /// `training` for each decoder and optimiser, by the program `inject`.
     Training,

@@ -80,7 +80,8 @@ pub(crate) fn figures(model: &str, records: &[Record]) -> Vec<(String, Figure)> 
     figures
 }
 
-/// The means as a line for either kind of prompt, and each prompt as a dot in the same colour where that is not too much.
+/// The means as a line for either kind of prompt, and each prompt as a dot in the same colour where that is not too much. Where each
+/// place has one prompt, the line is that of the prompts.
 fn figure(quantity: &Quantity, against: &Against<'_>, model: &str, records: &[Record]) -> Figure {
     let others = distinct(records.iter().map(against.other));
     let (title, named) = match &others[..] {
@@ -107,9 +108,14 @@ fn figure(quantity: &Quantity, against: &Against<'_>, model: &str, records: &[Re
                     let (name, prompts) = (name(kind), counted(missing, "prompt"));
                     figure = figure.note(format!("{name}: no other token was tested for {prompts}"));
                 }
-                figure = figure.with(name(&format!("{kind}, mean")), Mark::Line, means(&points));
-                if !named {
-                    figure = figure.beside(kind, Mark::Dots, points);
+                let means = means(&points);
+                if means.len() == points.len() {
+                    figure = figure.with(name(kind), Mark::Line, means);
+                } else {
+                    figure = figure.with(name(&format!("{kind}, mean")), Mark::Line, means);
+                    if !named {
+                        figure = figure.beside(kind, Mark::Dots, points);
+                    }
                 }
             }
         }
@@ -135,7 +141,25 @@ fn means(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::record::tests::record, *};
+
+    #[test]
+    fn a_kind_with_one_prompt_at_each_place_is_one_line() {
+        let at = |kind: Kind, tokens: usize, seconds: f64| Record { kind, tokens, seconds, ..record(None) };
+        let records = [
+            at(Kind::Text, 64, 0.2),
+            at(Kind::Text, 64, 0.4),
+            at(Kind::Text, 128, 0.5),
+            at(Kind::Random, 64, 0.1),
+            at(Kind::Random, 128, 0.3),
+        ];
+        let (name, figure) = figures("tiny", &records).remove(0);
+        let svg = figure.svg().unwrap();
+        assert_eq!(name, "time-by-length");
+        for (legend, count) in [("text, mean", 1), ("random tokens, mean", 0), ("random tokens", 1)] {
+            assert_eq!(svg.matches(legend).count(), count, "{legend}: {svg}");
+        }
+    }
 
     #[test]
     fn means_run_from_the_left_whatever_was_measured_first() {

@@ -154,3 +154,29 @@ pub(crate) fn table(records: &[Record]) -> Table {
     }
     table
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// One inversion whose least margin is this many floors.
+    pub(in crate::depth) fn record(margin: Option<f64>) -> Record {
+        Record {
+            kind: Kind::Text,
+            tap: Tap::Block(15),
+            tokens: 64,
+            verified: true,
+            equals_prompt: true,
+            right: 64,
+            noise: 0.0,
+            seconds: 0.25,
+            forward_seconds: 0.1,
+            forward_pass_equivalents: 2.5,
+            candidates: 65,
+            repaired: 1,
+            least_margin_over_floor: margin,
+            ready_seconds: 0.5,
+            cost: BTreeMap::new(),
+        }
+    }
+}

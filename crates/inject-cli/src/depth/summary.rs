@@ -81,27 +81,7 @@ fn push(table: &mut Table, records: &[Record], tokens: usize, tap: Tap, kind: Ki
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::*;
-
-    fn record(margin: Option<f64>) -> Record {
-        Record {
-            kind: Kind::Text,
-            tap: Tap::Block(15),
-            tokens: 64,
-            verified: true,
-            equals_prompt: true,
-            right: 64,
-            noise: 0.0,
-            seconds: 0.25,
-            forward_seconds: 0.1,
-            forward_pass_equivalents: 2.5,
-            candidates: 65,
-            repaired: 1,
-            least_margin_over_floor: margin,
-            ready_seconds: 0.5,
-            cost: BTreeMap::new(),
-        }
-    }
+    use super::{super::record::tests::record, *};
 
     /// The cells of the only line, by their headings.
     fn cells(margins: &[Option<f64>]) -> BTreeMap<String, String> {

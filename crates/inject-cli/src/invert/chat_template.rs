@@ -6,10 +6,7 @@ use inject_sipit::models::{Bos, Model};
 use minijinja::{Environment, Error, ErrorKind, Value, context};
 
 use super::watched::{Stopped, watched};
-use crate::{
-    options::policy::beginning,
-    outcome::{Failure, chain},
-};
+use crate::outcome::{Failure, chain};
 
 /// A text that stands for the user's.
 const USER: &str = "\u{e000}user\u{e000}";
@@ -26,7 +23,7 @@ const LONGEST_TEMPLATE: usize = 1 << 16;
 pub(super) fn tokens_before(model: &Model, path: &Path, system: Option<&str>) -> Result<Vec<u32>, Failure> {
     let text = read(path)?;
     let spelled = |id: Option<u32>| id.and_then(|id| model.tokenizer().ok()?.token(id)).unwrap_or_default();
-    let (bos_token, system) = (spelled(beginning(model)), system.map(str::to_owned));
+    let (bos_token, system) = (spelled(model.first_token()), system.map(str::to_owned));
     let rendered =
         watched(move || render(&text, system.as_deref(), &bos_token).map_err(|error| chain(&error)));
     let before = rendered

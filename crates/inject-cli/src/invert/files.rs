@@ -17,11 +17,10 @@ use super::{
     groups::GroupLimits,
     job::{GivenStates, Identity, Job, Reading},
     jsonl,
+    record::Record,
     report::Recovered,
     share::ResultShare,
-    single,
-    tally::Record,
-    tap,
+    single, tap,
     weights::Weights,
 };
 use crate::{

@@ -8,7 +8,7 @@ use inject_sipit::{
 };
 use serde_json::Value;
 
-use super::tally::{Record, Tally};
+use super::{record::Record, tally::Tally};
 use crate::{interrupt, options::out::check_file, outcome::Failure};
 
 /// Begins a file of results, or continues one that was begun with the same job. The prompts that are there already are

@@ -8,7 +8,7 @@ use inject_sipit::states::{
 };
 use serde_json::{Map, Value};
 
-use super::{Options, jsonl, share::ResultShare, tally::Record};
+use super::{Options, jsonl, record::Record, share::ResultShare};
 use crate::outcome::{Failure, Outcome};
 
 /// Lines that are written together.

@@ -21,7 +21,6 @@ use super::{
 };
 use crate::{
     number::counted,
-    options::policy::beginning,
     outcome::{Failure, Outcome},
     output::{note, say},
     progress::Meter,
@@ -50,11 +49,11 @@ pub(super) fn run(options: &Options) -> Result<Outcome, Failure> {
             (inverter.invert(&target, &mut searcher, &mut show).map_err(tap::failure)?, None)
         }
         Arrangement::Shuffled => {
-            let found = inverter.invert_shuffled(&target, beginning(&model), &mut show)?;
+            let found = inverter.invert_shuffled(&target, model.first_token(), &mut show)?;
             (found.inversion, Some(found.order))
         }
         Arrangement::Permuted => {
-            let begins = beginning(&model);
+            let begins = model.first_token();
             (inverter.invert_permuted(&target, begins, &mut searcher, &mut show)?, None)
         }
     };

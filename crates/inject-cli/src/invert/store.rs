@@ -16,9 +16,10 @@ use super::{
     groups::GroupLimits,
     job::{GivenStates, Identity, Job},
     jsonl,
+    record::Record,
     report::Recovered,
     share::ResultShare,
-    tally::{Record, Tally},
+    tally::Tally,
 };
 use crate::{
     number,

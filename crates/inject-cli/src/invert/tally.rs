@@ -1,45 +1,14 @@
 //! Counts over all prompts of a store.
 
-use std::{collections::BTreeMap, path::Path};
+mod text;
+
+use std::collections::BTreeMap;
 
 use inject_sipit::{Inversion, inversion::Cost};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    likely_cause::CauseKind,
-    report::{Recovered, VerdictName},
-};
-use crate::{
-    number::{count, counted, measured, seconds},
-    outcome::{Failure, Outcome},
-    output::{note, say},
-};
-
-/// A line of the file of results: one prompt of the store. The first line of the file is a header of its own.
-#[derive(Debug, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Record {
-    /// The number of the prompt in the store, from 0.
-    pub(super) prompt: usize,
-    /// The numbers of prompts and positions recovered.
-    pub(super) recovered: Recovered,
-    /// The XXH3 of the line without this member, which is its last one.
-    #[serde(rename = "xxh3", default, skip_serializing_if = "Option::is_none")]
-    _xxh3: Option<String>,
-}
-
-impl Record {
-    pub(super) fn new(prompt: usize, recovered: Recovered) -> Self {
-        // The file adds the checksum.
-        Record { prompt, recovered, _xxh3: None }
-    }
-
-    /// The record as it is written: without the checksum, and without the times and calibrations that older versions recorded.
-    pub(super) fn into_written(self) -> Self {
-        Record { recovered: self.recovered.of_states_alone(), _xxh3: None, ..self }
-    }
-}
+use super::{likely_cause::CauseKind, record::Record, report::VerdictName};
+use crate::outcome::Outcome;
 
 /// Counts over the lines of a file of results, those of earlier runs included. `inject invert --json` writes this for a store.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -89,19 +58,6 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Prints the counts and the name of the file that holds the prompts.
-    pub(super) fn tell(&self, json: bool, out: &Path) -> Result<Outcome, Failure> {
-        let wrote = format!("wrote {} to {}", counted(self.prompts, "prompt"), out.display());
-        if json {
-            say(&serde_json::to_string(self)?);
-            note(&wrote);
-        } else {
-            say(&self.text());
-            say(&wrote);
-        }
-        Ok(self.outcome())
-    }
-
     /// An empty count of prompts from this one on.
     pub(super) fn beginning_with(first: usize) -> Self {
         Tally { first, ..Tally::default() }
@@ -177,52 +133,6 @@ impl Tally {
             (true, false) => Outcome::NotRecovered,
             (true, true) => Outcome::Complete,
         }
-    }
-
-    /// The counts for a person.
-    pub(super) fn text(&self) -> String {
-        /// The largest number of prompts that a line lists by number.
-        const NAMED: usize = 10;
-        let mut lines = vec![format!(
-            "{}: {} verified at every position, {} equal to the prompt in the store",
-            counted(self.prompts, "prompt"),
-            count(self.verified),
-            count(self.equal)
-        )];
-        for (what, prompts) in
-            [("not recovered", &self.not_recovered), ("contradicting the store", &self.contradicted)]
-        {
-            if !prompts.is_empty() {
-                let named: Vec<String> = prompts.iter().take(NAMED).map(usize::to_string).collect();
-                let rest = prompts.len() - named.len();
-                let rest = if rest > 0 { format!(" and {} more", count(rest)) } else { String::new() };
-                lines.push(format!("{what}: prompt {}{rest}", named.join(", ")));
-            }
-        }
-        lines.extend(
-            self.likely_causes
-                .iter()
-                .map(|(cause, prompts)| format!("likely cause: {cause}: {}", counted(*prompts, "prompt"))),
-        );
-        lines.push(format!(
-            "{}: {} certain, {} verified, {} ambiguous, {} failed, {} open",
-            counted(self.positions, "position"),
-            count(self.certain_positions),
-            count(self.verified_positions),
-            count(self.ambiguous_positions),
-            count(self.failed_positions),
-            count(self.open_positions)
-        ));
-        let time = match self.timed {
-            0 => String::new(),
-            _ => format!("{}, {} tokens a second, ", seconds(self.seconds), measured(self.tokens_per_second)),
-        };
-        lines.push(format!(
-            "cost: {time}{} states computed for each position, {}",
-            measured(self.forward_pass_equivalents),
-            counted(self.candidates_tested, "candidate")
-        ));
-        lines.join("\n")
     }
 }
 

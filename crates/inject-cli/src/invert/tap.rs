@@ -8,7 +8,7 @@ use inject_sipit::{
 };
 
 use super::Options;
-use crate::{number::measured, options::policy::beginning, outcome::Failure, output::note};
+use crate::{number::measured, outcome::Failure, output::note};
 
 /// Taps that are tried before the program gives up.
 const TRIED: usize = 6;
@@ -21,7 +21,7 @@ pub(super) fn is_unknown(options: &Options, file: &StatesFile) -> bool {
 /// The settings for a file: its unit and its tap are doubted if nothing fits.
 pub(super) fn doubting(options: &Options, model: &Model, settings: Settings) -> Settings {
     match options.input.states.is_some() {
-        true => settings.with_tap_check(TapCheck::WhereNothingFits { begins: beginning(model) }),
+        true => settings.with_tap_check(TapCheck::WhereNothingFits { begins: model.first_token() }),
         false => settings,
     }
 }
@@ -87,7 +87,7 @@ fn find(options: &Options, model: &Model, file: &mut StatesFile, column: usize) 
         let first: Vec<f64> = states.row(0).to_vec();
         return Ok(FoundTap::Fits(nearest_of(model, &ids, &first)?));
     }
-    let (begins, settings) = (beginning(model), options.policy.settings()?);
+    let (begins, settings) = (model.first_token(), options.policy.settings()?);
     let given = given.unwrap_or_default();
     Ok(find_tap(&model.decoder, states.view(), file.dtype(), &given, begins, &settings, TRIED)?)
 }

@@ -7,7 +7,7 @@ use inject_sipit::{
     with_weights_of_producer,
 };
 
-use crate::{Failure, options::policy::beginning, output::note};
+use crate::{Failure, output::note};
 
 /// The weights to invert with, and the settings for them.
 pub(super) struct Weights {
@@ -25,7 +25,7 @@ impl Weights {
         if let ComputedIn::Auto | ComputedIn::Format(NumberFormat::Float(_)) = settings.computed_in {
             return Ok(Weights { rounded: None, settings });
         }
-        let rounded = with_weights_of_producer(&model.decoder, &target()?, &settings, beginning(model))?;
+        let rounded = with_weights_of_producer(&model.decoder, &target()?, &settings, model.first_token())?;
         let settings = match (&rounded, settings.computed_in) {
             (Some(_), ComputedIn::Format(format)) => {
                 note(&format!("the states fit weights rounded to {format}"));

@@ -7,7 +7,7 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 use clap::Args;
 use inject_sipit::{
     Acceptance, Policy, PolicyChoice, Settings,
-    models::{Bos, Model, Tap},
+    models::Tap,
     settings::{Budget, ComputedIn, OnFailure, Scan},
     sources::{Gradient, HardPrompts, LensProposals, Prior, RandomOrder, Secant},
 };
@@ -200,7 +200,7 @@ impl PolicyOptions {
         tap: Tap,
         positions: usize,
     ) -> Result<PolicyChoice, Failure> {
-        let bos = beginning(model);
+        let bos = model.first_token();
         let prior = |limit: usize| Policy::new().then_up_to(limit, Prior::new().beginning_with(bos));
         let searching = |source: Gradient| Policy::new().then(source.snapping(self.snap));
         let named = |policy: Policy| PolicyChoice::new(policy, "as requested");
@@ -251,11 +251,6 @@ fn name_of_format<S: serde::Serializer>(computed_in: &ComputedIn, serializer: S)
         ComputedIn::Format(format) => serializer.collect_str(format),
         _ => serializer.serialize_str("auto"),
     }
-}
-
-/// The token that texts begin with, if the tokenizer puts one there.
-pub(crate) fn beginning(model: &Model) -> Option<u32> {
-    model.tokenizer().ok()?.first_token(Bos::Auto).ok()?
 }
 
 #[cfg(test)]

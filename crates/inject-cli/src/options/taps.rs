@@ -70,7 +70,7 @@ impl TapOption {
         Ok(self.tap.unwrap_or(Tap::Block(n_layers.div_ceil(2))).checked(n_layers)?)
     }
 
-    /// The tap, or the last block.
+    /// Returns the tap that was named, otherwise the last block.
     pub(crate) fn or_last(self, model: &Model) -> Result<Tap, Failure> {
         let n_layers = model.decoder.config().n_layers();
         Ok(self.tap.unwrap_or(Tap::Block(n_layers)).checked(n_layers)?)
@@ -78,7 +78,7 @@ impl TapOption {
 }
 
 impl TapsOption {
-    /// The taps of this model.
+    /// Reads the list, and checks that the model has each tap.
     pub(crate) fn of(&self, model: &Model) -> Result<Vec<Tap>, Failure> {
         Ok(Tap::parse_list(&self.taps, model.decoder.config().n_layers())?)
     }

@@ -31,7 +31,7 @@ pub(super) struct Series {
     pub(super) name: String,
     pub(super) mark: Mark,
     pub(super) points: Vec<(f64, f64)>,
-    /// The number of the series' colour.
+    /// The place of the colour in the palette, counted on where the palette begins again.
     pub(super) colour: usize,
 }
 

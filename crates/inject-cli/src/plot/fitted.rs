@@ -49,7 +49,7 @@ impl Fitted {
         }
     }
 
-    /// The coordinate of a place.
+    /// Returns the coordinate at which a place is drawn. A zero on a logarithmic axis lies below the scale.
     pub(super) fn coordinate(&self, place: Place) -> f64 {
         match place {
             Place::At(at) => at,
@@ -123,7 +123,7 @@ fn named(names: &[String], every: usize) -> Vec<Tick> {
     names.map(|(place, name)| Tick { at: place as f64, label: name.clone() }).collect()
 }
 
-/// From 0 to 1.
+/// The axis of shares, from 0 to 1 whatever the values are.
 fn share() -> Fitted {
     let ticks = (0..=5).map(|fifth| f64::from(fifth) / 5.0);
     let ticks = ticks.map(|at| Tick { at, label: format!("{at:.1}") }).collect();

@@ -22,7 +22,7 @@ use inject_studies::{
 pub(crate) use self::options::Options;
 use self::options::Part;
 use crate::{
-    options::{LoadedModel, TapsOption, policy::beginning, study::Study},
+    options::{LoadedModel, TapsOption, study::Study},
     outcome::Failure,
     report::Report,
     table::Table,
@@ -140,7 +140,7 @@ impl Experiment<'_> {
         let most = part.max_candidates.get();
         let asked =
             RecoveryOptions::new(taps, conditions.collect(), part.rivals, most).with_seed(self.options.seed);
-        let bos = beginning(&self.model);
+        let bos = self.model.first_token();
         let mut policy = |decoder: &Decoder, tap: Tap| {
             Ok(PolicyChoice::auto(decoder, tap, length.get(), lenses.get(&tap).cloned(), bos).policy)
         };

@@ -40,7 +40,13 @@ To continue a stopped run, give the same command again."
 )]
 pub(crate) struct Options {
     /// The parts to run
-    #[arg(long, value_name = "LIST", value_enum, value_delimiter = ',', default_values_t = [Part::Training, Part::Degenerate, Part::Random])]
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_enum,
+        value_delimiter = ',',
+        default_value = "training,degenerate,random"
+    )]
     parts: Vec<Part>,
     /// The seed of weights, batches and training text; the texts to measure on have the next seeds
     #[arg(long, value_name = "SEED", default_value_t = 1)]

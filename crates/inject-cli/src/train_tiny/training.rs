@@ -48,7 +48,7 @@ pub(crate) fn train(
     Ok(decoder)
 }
 
-/// Up over the first twentieth of the steps, then half a cosine down to a hundredth.
+/// The learning rate of a step: it rises over the first twentieth of the steps, then falls along half a cosine to a hundredth.
 fn learning_rate(options: &Options, step: usize) -> f64 {
     let warm_up = (options.steps.get() / 20).max(1);
     if step < warm_up {

@@ -94,7 +94,7 @@ pub(crate) struct RowStrip<'a> {
 pub(crate) struct ColumnGroups<'a, P> {
     /// The coordinates, two to a word. Shape `[group, pair of coordinates]`.
     pub(crate) pairs: &'a [P],
-    /// The unit of each column.
+    /// The unit of each column: its coordinates are integer multiples of it.
     pub(crate) units: &'a [f32],
     /// A number for each column that is added to its products.
     pub(crate) addends: Option<&'a [f32]>,

@@ -99,7 +99,7 @@ impl Index {
         self.errors[self.places(block)].iter().fold(0.0, |largest: f64, error| largest.max(*error))
     }
 
-    /// Returns the places of a block.
+    /// Returns the places of the rows of a block, in the order of the index.
     pub(super) fn places(&self, block: usize) -> std::ops::Range<usize> {
         block * self.block..((block + 1) * self.block).min(self.order.len())
     }

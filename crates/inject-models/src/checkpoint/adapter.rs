@@ -54,9 +54,9 @@ pub(crate) enum Module {
 pub(crate) struct Factors {
     pub(crate) rank: usize,
     pub(crate) scale: f64,
-    /// Shape `[rank, d_in]`.
+    /// The first factor. Shape `[rank, d_in]`.
     pub(crate) a: Vec<f32>,
-    /// Shape `[d_out, rank]`.
+    /// The second factor. Shape `[d_out, rank]`.
     pub(crate) b: Vec<f32>,
 }
 
@@ -122,7 +122,7 @@ impl Adapter {
         })
     }
 
-    /// The error of this adapter.
+    /// Returns an error that names the folder of this adapter.
     pub(crate) fn error(&self, source: AdapterError) -> ModelError {
         ModelError::Adapter { folder: self.folder.clone(), source }
     }

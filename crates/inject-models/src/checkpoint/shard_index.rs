@@ -20,7 +20,7 @@ pub enum ShardIndexError {
     /// A shard lies outside the folder of the index.
     #[error("shard `{shard}` of tensor `{tensor}`, expected a path below the index's own folder")]
     OutsideFolder {
-        /// A tensor in the shard.
+        /// The first tensor that the index places in the shard.
         tensor: String,
         /// The name of the shard in the index.
         shard: String,

@@ -13,7 +13,7 @@ pub(super) fn is_in_memory<const D: usize>(x: &Tensor<D>) -> bool {
     x.dtype() == DType::F32 && !device.is_autodiff() && !host::is_remote(&device)
 }
 
-/// The numbers of a tensor that [is in memory](is_in_memory).
+/// Borrows the numbers of a tensor that [is in memory](is_in_memory).
 fn numbers(data: &TensorData) -> &[f32] {
     data.as_slice().expect("the dtype was compared")
 }
@@ -66,7 +66,7 @@ pub(super) fn gated(gate_and_up: Tensor<2>, activation: impl Fn(f32) -> f32) -> 
     Tensor::from_data(TensorData::new(hidden, [rows, d_ff]), &device)
 }
 
-/// Returns the activation of each number.
+/// Applies an activation to every number.
 pub(super) fn mapped(x: Tensor<2>, activation: impl Fn(f32) -> f32) -> Tensor<2> {
     changed(x, |values| values.iter_mut().for_each(|value| *value = activation(*value)))
 }

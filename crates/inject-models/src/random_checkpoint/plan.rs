@@ -14,7 +14,7 @@ pub(super) struct PlannedTensor {
     pub(super) values: Values,
 }
 
-/// The values of a tensor.
+/// The first values of a tensor, before any training.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Values {
     /// Drawn from a normal distribution around zero.

@@ -126,7 +126,7 @@ fn special_tokens(
     special.into_iter().map(with_settings).collect()
 }
 
-/// Returns the special token of a key.
+/// Returns the special token that a key names, or the default of the tokenizer class.
 fn named(settings: &Map<String, Value>, defaults: &[(&str, &str)], key: &str) -> Option<Special> {
     match settings.get(key) {
         Some(value) => read(value),

@@ -4,12 +4,17 @@
 //! many, one after another, a template that repeats long special tokens, a table whose length is only announced. Each limit is
 //! several times what the tokenizers of published models need.
 
+mod normalisations;
 mod vocabulary;
 
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value};
 
-pub(crate) use self::vocabulary::{Merges, check_added, check_tokens, check_unknown};
+use self::normalisations::{TABLE, announced, growth_by_table, of_base64, trie_within};
+pub(crate) use self::{
+    normalisations::check_table,
+    vocabulary::{Merges, check_added, check_tokens, check_unknown},
+};
 
 /// Largest file: what a token may take, and what stands beside the vocabulary. Gemma 3 takes 128 bytes a token, merges included.
 const BYTES_PER_TOKEN: u64 = 1 << 10;
@@ -36,10 +41,6 @@ const LARGEST_PATTERNS: usize = 1 << 16;
 /// Most bytes that the parts before the model make of one, and those after it. Llama and Gemma put 3 bytes for a space.
 const LARGEST_GROWTH: usize = 64;
 
-/// The bytes of a text that a table of normalisations is taken to need for this many of its replacement. The longest of published
-/// tables takes 33, for a character of three bytes.
-const BYTES_OF_REPLACEMENT: usize = 4;
-
 /// Most tokens that a template adds to a text. Known ones add up to three.
 const MOST_SPECIAL: usize = 256;
 
@@ -53,9 +54,6 @@ const LONGEST_WORD: u64 = 256;
 /// library takes some hundred times as much memory to search for them.
 const LONGEST_ADDED: usize = 1024;
 const MOST_ADDED: usize = 4 << 20;
-
-/// The only text that may be longer: a table of normalisations, in base64.
-const TABLE: &str = "precompiled_charsmap";
 
 /// The reason why a `tokenizer.json` is not given to the tokenizers library.
 #[derive(Debug, thiserror::Error)]
@@ -255,46 +253,6 @@ fn growth(part: &Map<String, Value>) -> usize {
         (None, None) if part.contains_key("trim_offsets") || part.contains_key("handle_chinese_chars") => 2,
         _ => 1,
     }
-}
-
-/// The bytes of a text in base64, of which the library checks the form.
-fn of_base64(text: &str) -> Vec<u8> {
-    let digit = |digit: &u8| match digit {
-        b'A'..=b'Z' => digit - b'A',
-        b'a'..=b'z' => digit - b'a' + 26,
-        b'0'..=b'9' => digit - b'0' + 52,
-        b'+' => 62,
-        _ => 63,
-    };
-    let of_four = |digits: &[u8]| {
-        let bits = digits.iter().fold(0_u32, |bits, four| bits << 6 | u32::from(digit(four)));
-        let [_, bytes @ ..] = (bits << (6 * (4 - digits.len()))).to_be_bytes();
-        bytes
-    };
-    text.as_bytes().chunks(4).flat_map(of_four).collect()
-}
-
-/// The length in bytes that a table announces for its trie. The library reserves twice as much.
-fn announced(table: &[u8]) -> u32 {
-    table.first_chunk().map_or(0, |first| u32::from_le_bytes(*first))
-}
-
-/// The most bytes that a table of normalisations makes of one, roughly. After its trie, replacements end with a zero.
-fn growth_by_table(table: &[u8]) -> usize {
-    let begin = (announced(table) as usize).saturating_add(size_of::<u32>());
-    let replacements = table.get(begin..).unwrap_or_default().split(|byte| *byte == 0);
-    replacements.map(<[u8]>::len).max().unwrap_or(0) / BYTES_OF_REPLACEMENT
-}
-
-/// Checks a table of normalisations: the length that it announces for its trie, and its longest replacement.
-pub(super) fn check_table(table: &[u8]) -> Result<(), TokenizerLimit> {
-    size("the length of `precompiled_charsmap`", table.len(), BYTES_BESIDE as usize)?;
-    trie_within(announced(table), table.len())?;
-    size("the growth of a text by replacements", growth_by_table(table), LARGEST_GROWTH)
-}
-
-fn trie_within(found: u32, table: usize) -> Result<(), TokenizerLimit> {
-    if found as usize <= table { Ok(()) } else { Err(TokenizerLimit::Table { found, table }) }
 }
 
 fn size(asked: &'static str, found: usize, most: usize) -> Result<(), TokenizerLimit> {

@@ -41,7 +41,7 @@ pub(super) fn is_tiktoken(path: &Path) -> bool {
         && rank.trim_ascii_end().iter().all(u8::is_ascii_digit)
 }
 
-/// What `tokenizer_config.json` says of the spaces that are put into a text.
+/// The settings of `tokenizer_config.json` about spaces that are put into a text.
 #[derive(Clone, Copy, Debug)]
 struct Spaces {
     /// Whether a text begins with one (`add_prefix_space`). If it does not say, the file does.

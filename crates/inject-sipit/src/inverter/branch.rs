@@ -140,7 +140,7 @@ impl Branch {
         Ok(())
     }
 
-    /// The origin of a tested candidate.
+    /// Returns the name of the source or stage that proposed a candidate.
     pub(super) fn origin(&self, candidate: Ranked) -> &'static str {
         let place = self.trial.tested.place(candidate.id);
         let mut end = 0;

@@ -32,7 +32,7 @@ use super::{Inverter, watch::Watch};
 enum Bridge {
     /// A token that fits, as a position, and all that are known to fit.
     Fits(Box<Position>, Vec<u32>),
-    /// No token fits.
+    /// No token tested fits, so the position stays open.
     Open,
 }
 

@@ -18,7 +18,7 @@ use crate::{
 
 use super::{Inverter, complete, recovery::Recovery};
 
-/// A prompt on its way, and the tokens tried after its settled ones.
+/// A prompt that is being recovered, and the tokens tried after its settled ones.
 struct Job<'r, 'p> {
     prompt: usize,
     recovery: Recovery<'r, 'p>,

@@ -1,4 +1,4 @@
-//! One prompt on its way from states to tokens.
+//! The recovery of one prompt, from its states to its tokens.
 
 use std::cell::OnceCell;
 
@@ -16,7 +16,7 @@ use crate::{
 
 use super::{Inverter, certify::certify, comparison::Comparison, doubt::Factor};
 
-/// One prompt on its way from states to tokens.
+/// The recovery of one prompt, up to the positions settled so far.
 pub(super) struct Recovery<'r, 'p> {
     pub(super) comparison: Comparison<'r>,
     pub(super) search: PromptSearch<'r>,
@@ -132,7 +132,7 @@ fn withdraw_chance(positions: &mut [Settled]) {
     }
 }
 
-/// The verdict on an open position.
+/// Returns the verdict `Open`, with the nearest token that drafts computed at the position.
 pub(super) fn open(seen: &Provisional, position: usize) -> Verdict {
     Verdict::Open { guess: seen.at(position).first().map(|nearest| nearest.id) }
 }

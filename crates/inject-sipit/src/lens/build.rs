@@ -1,6 +1,8 @@
 //! Makes lenses for many taps in one pass over the vocabulary.
 
 mod codebooks;
+mod cost;
+mod prepared;
 mod samples;
 mod select;
 
@@ -10,15 +12,16 @@ use crate::{
     collisions::Arithmetic,
     error::InvertError,
     models::{Decoder, ModelError, Progress, Tap, Unit},
-    states::{Extraction, Share, States, durable::Checksum, store::Positions},
-    tensors::read_f32,
-    tuning::{LENS_FEWEST_SAMPLES, LENS_FIRST_RANK, LENS_MOST_RANK},
+    states::{Extraction, Share, States, store::Positions},
+    tuning::{LENS_FEWEST_SAMPLES, LENS_MOST_RANK},
     vocabulary::Vocabulary,
 };
 
+pub use self::cost::LensCost;
 use self::{
     codebooks::Codebooks,
-    samples::{Sample, distinct, fitted_on_and_held_out, gathered, places},
+    prepared::Prepared,
+    samples::{distinct, fitted_on_and_held_out, gathered, places},
 };
 use super::{
     Lens, LensError, LensShare,
@@ -75,21 +78,6 @@ pub struct LensBuilder {
     pub first: FirstPosition,
 }
 
-/// The cost of [`LensBuilder::build`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct LensCost {
-    /// The number of token states computed after a prefix. After each prefix these are the distinct tokens of the text, and then
-    /// the whole vocabulary.
-    pub candidates: u64,
-    /// The number of tokens of text.
-    pub text: u64,
-    /// Floating-point operations of the matrix products, two for each weight.
-    pub flop: f64,
-    /// The memory in bytes at the end of the passes, in addition to the model.
-    pub bytes: u64,
-}
-
 impl LensBuilder {
     /// Creates a builder. The fields of the same names describe the arguments.
     pub fn new(taps: Vec<Tap>, prefixes: Vec<Vec<u32>>, text: Vec<Vec<u32>>, first: FirstPosition) -> Self {
@@ -114,25 +102,6 @@ impl LensBuilder {
     /// Sets [`LensBuilder::first`].
     pub fn with_first(self, first: FirstPosition) -> Self {
         LensBuilder { first, ..self }
-    }
-
-    /// Returns the cost of [`LensBuilder::build`].
-    pub fn cost(&self, decoder: &Decoder) -> LensCost {
-        let config = decoder.config();
-        let passes = self.prefixes.len() + usize::from(self.first == FirstPosition::Any);
-        let samples = samples::of_text(&self.text);
-        let distinct = distinct(fitted_on_and_held_out(&samples).0).len();
-        let candidates = (passes * (config.vocab_size + distinct)) as u64;
-        let text = self.text.iter().map(Vec::len).sum::<usize>() as u64;
-        let deepest = self.taps.iter().copied().max().unwrap_or(Tap::Embedding);
-        let flop = candidates as f64 * config.flops_per_token(deepest)
-            + text as f64 * config.flops_per_token(Tap::FinalNorm);
-        let rank = LENS_MOST_RANK.min(config.d_model)
-            + LENS_FIRST_RANK.min(config.d_model) * (passes - self.prefixes.len());
-        let taps = self.taps.len() as u64;
-        let bytes =
-            4 * (taps + 1) * text * config.d_model as u64 + 4 * taps * (config.vocab_size * rank) as u64;
-        LensCost { candidates, text, flop, bytes }
     }
 
     /// Makes one lens for each distinct tap, sorted by depth. `weight_hash` is
@@ -298,33 +267,5 @@ impl LensBuilder {
             progress(Progress::new("text", Unit::Prompts, step.done, step.total));
         })?;
         Ok(states)
-    }
-}
-
-/// The results of the passes over the text, before those over the vocabulary.
-struct Prepared<'a> {
-    taps: Vec<Tap>,
-    samples: Vec<Sample>,
-    text: BTreeMap<Tap, States>,
-    fitted: BTreeMap<Tap, Fitted>,
-    codebooks: Codebooks<'a>,
-}
-
-impl Prepared<'_> {
-    /// The identity of everything that the points of tokens depend on: a [`Checksum`], in hexadecimal.
-    fn job(&self, decoder: &Decoder, weight_hash: &str) -> Result<String, InvertError> {
-        let mut hash = Checksum::new();
-        hash.update(concat!(env!("CARGO_PKG_VERSION"), " ").as_bytes());
-        hash.update(weight_hash.as_bytes());
-        hash.update(format!(" {:?}", decoder.circumstances()).as_bytes());
-        for (tap, fitted) in &self.fitted {
-            hash.update(format!(" {tap} ").as_bytes());
-            let maps = [&fitted.token_projection, &fitted.token_offset, &fitted.projection, &fitted.offset];
-            let tables = self.codebooks.table(*tap);
-            for map in maps.into_iter().chain(tables.into_iter().flatten()) {
-                read_f32(map.clone())?.iter().for_each(|value| hash.update(&value.to_le_bytes()));
-            }
-        }
-        Ok(hash.to_string())
     }
 }

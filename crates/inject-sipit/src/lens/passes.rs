@@ -111,7 +111,8 @@ mod tests {
         // Scanning 97 tokens is cheaper than following such a lens, and the description of the policy says so.
         let (_, chosen) = after(0.0, 0.0);
         assert_eq!(chosen.policy.to_string(), "scan");
-        let expected = ["scan: about 48", "lens (right at 0.0 % of positions): about", "prior and secant"];
+        let expected =
+            ["expected forward passes: scan 48, lens ", " (right at 0.0 % of positions), prior and secant "];
         assert!(expected.iter().all(|part| chosen.reason.contains(part)), "{chosen:?}");
     }
 }

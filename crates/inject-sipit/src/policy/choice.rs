@@ -63,29 +63,33 @@ impl PolicyChoice {
         let whole_pass = 1.0 + of_a_pass / positions.max(1) as f64;
         let drafting =
             lens.as_ref().map_or(f64::INFINITY, |lens| whole_pass * lens.passes(config, positions));
-        let with_lens = lens.as_ref().map_or_else(
-            || format!("no lens for {tap}"),
-            |lens| {
-                let right = 100.0 * lens.info().held_out_top_1;
-                format!("lens (right at {right:.1} % of positions): about {drafting:.1} forward passes")
-            },
-        );
-        let searched_by = if has_head { "prior and secant" } else { "secant, as the model has no head" };
-        let [search, scan] = [(searched_by, searching), ("scan", scanning)]
-            .map(|(name, passes)| format!("{name}: about {passes:.0}"));
+        let draft = lens.as_ref().map(|lens| {
+            let right = 100.0 * lens.info().held_out_top_1;
+            format!("lens {drafting:.1} (right at {right:.1} % of positions)")
+        });
+        let search = match has_head {
+            true => format!("prior and secant {searching:.0}"),
+            false => format!("secant {searching:.0} (the model has no head for a prior)"),
+        };
+        let scan = format!("scan {scanning:.0}");
+        // The policy chosen comes first.
+        let reason = |costs: [Option<String>; 3]| {
+            let costs: Vec<String> = costs.into_iter().flatten().collect();
+            let missing = if lens.is_none() { format!("; no lens for {tap}") } else { String::new() };
+            format!("expected forward passes: {}{missing}", costs.join(", "))
+        };
         let prior = has_head.then(|| Prior::new().beginning_with(bos));
-        match lens {
+        match &lens {
             Some(lens) if drafting <= searching.min(scanning) => PolicyChoice {
-                policy: drafted(config.vocab_size, &lens, prior.as_ref(), prior_cost),
-                reason: format!("{with_lens}; {search}; {scan}"),
+                policy: drafted(config.vocab_size, lens, prior.as_ref(), prior_cost),
+                reason: reason([draft, Some(search), Some(scan)]),
             },
-            _ if scanning <= searching => PolicyChoice {
-                policy: Policy::new(),
-                reason: format!("{scan} forward passes; {with_lens}; {search}"),
-            },
+            _ if scanning <= searching => {
+                PolicyChoice { policy: Policy::new(), reason: reason([Some(scan), draft, Some(search)]) }
+            }
             _ => PolicyChoice {
                 policy: searched(config.vocab_size, prior, prior_cost),
-                reason: format!("{search} forward passes; {with_lens}; {scan}"),
+                reason: reason([Some(search), draft, Some(scan)]),
             },
         }
     }

@@ -45,7 +45,7 @@ impl Metric {
         }
     }
 
-    /// Whether a coordinate counts.
+    /// Whether a coordinate is known, so that its weight is not zero.
     pub(super) fn knows(&self, coordinate: usize) -> bool {
         match self {
             Metric::Plain => true,

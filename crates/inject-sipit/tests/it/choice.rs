@@ -54,8 +54,8 @@ fn a_small_vocabulary_is_scanned() {
         for_every_tap(&device, SMALL, |decoder, tap| {
             let (sources, reason) = chosen(decoder, tap, None);
             assert_eq!(sources, ["scan"], "{tap}");
-            let scan = format!("scan: about {:.0} forward passes", SMALL as f64 / 2.0);
-            assert!(reason.starts_with(&scan) && reason.contains("prior and secant"), "{tap}: {reason}");
+            let scan = format!("expected forward passes: scan {:.0}, prior and secant ", SMALL as f64 / 2.0);
+            assert!(reason.starts_with(&scan), "{tap}: {reason}");
         });
     }
 }
@@ -68,9 +68,8 @@ fn a_large_vocabulary_is_searched_by_prior_and_secant() {
             assert!(has(&sources, "prior") && has(&sources, "secant"), "{tap}: {sources:?}");
             assert!(!has(&sources, "lens"), "{tap}: {sources:?}");
             assert_eq!(sources.last().map(String::as_str), Some("scan"), "{tap}: {sources:?}");
-            let said = [&format!("no lens for {tap}"), "forward passes", "scan: about 2048"];
-            assert!(reason.starts_with("prior and secant: about"), "{tap}: {reason}");
-            assert!(said.iter().all(|part| reason.contains(part)), "{tap}: {reason}");
+            assert!(reason.starts_with("expected forward passes: prior and secant "), "{tap}: {reason}");
+            assert!(reason.ends_with(&format!(", scan 2048; no lens for {tap}")), "{tap}: {reason}");
         });
     }
 }
@@ -82,7 +81,12 @@ fn the_survey_of_a_search_is_counted_once_over_the_positions_of_the_prompt() {
     let decoder = of_vocabulary("gpt2", VOCAB_SIZE, 5, &device);
     let passes = |positions: usize| -> f64 {
         let reason = PolicyChoice::auto(&decoder, Tap::Block(1), positions, None, None).reason;
-        let number = reason.strip_prefix("prior and secant: about ").unwrap().split(' ').next().unwrap();
+        let number = reason
+            .strip_prefix("expected forward passes: prior and secant ")
+            .unwrap()
+            .split(',')
+            .next()
+            .unwrap();
         number.parse().unwrap()
     };
     // A sixteenth of the vocabulary, after the first position. Both numbers are rounded.
@@ -103,9 +107,9 @@ fn a_good_lens_is_asked_before_everything_else_whatever_the_vocabulary() {
                 assert_eq!(sources.first().map(String::as_str), Some("lens"), "{tap}: {sources:?}");
                 assert!(has(&sources, "prior") && has(&sources, "secant"), "{tap}: {sources:?}");
                 assert_eq!(sources.last().map(String::as_str), Some("scan"), "{tap}: {sources:?}");
-                let scan = format!("scan: about {:.0}", vocab_size as f64 / 2.0);
-                let said = [&right, "forward passes", "prior and secant: about", &scan];
-                assert!(reason.starts_with("lens (right"), "{tap}: {reason}");
+                let scan = format!(", scan {:.0}", vocab_size as f64 / 2.0);
+                let said = [&right, ", prior and secant ", &scan];
+                assert!(reason.starts_with("expected forward passes: lens "), "{tap}: {reason}");
                 assert!(said.iter().all(|part| reason.contains(part)), "{tap}: {reason}");
             });
         }

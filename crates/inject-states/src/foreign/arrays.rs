@@ -146,7 +146,7 @@ impl Array {
         ForeignProblem::Dtype { tensor: self.name.clone(), found: self.elements.to_string(), expected }
     }
 
-    /// The number of its values.
+    /// Returns the number of values, unless its bytes overflow.
     fn values(&self) -> Result<usize, ForeignProblem> {
         let product = self.axes.iter().try_fold(1_usize, |product, axis| product.checked_mul(axis.length));
         product.filter(|&values| values <= usize::MAX / 8).ok_or(ForeignProblem::OutOfMemory)

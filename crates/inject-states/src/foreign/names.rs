@@ -5,7 +5,7 @@ use inject_models::Tap;
 /// The tap that the name of a tensor stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum TapName {
-    /// A tap of known number.
+    /// The name alone says which tap it is.
     Known(Tap),
     /// An entry of a list of layers, from 0. Whether the list begins with the embeddings is not known.
     Listed(usize),

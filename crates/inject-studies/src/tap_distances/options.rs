@@ -65,7 +65,7 @@ impl TapOptions {
         TapOptions { tiles: Some(bands), nearest: NeighbourSearch::Skipped, ..self }
     }
 
-    /// The options of a search.
+    /// Returns the options of the pair search at one tap.
     pub(crate) fn search(&self) -> SearchOptions {
         SearchOptions::default().with_metric(self.metric).with_memory_budget(self.memory_budget)
     }

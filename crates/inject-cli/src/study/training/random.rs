@@ -94,7 +94,7 @@ fn summary(decoders: &[RandomWeights]) -> Table {
     table
 }
 
-/// Every tap of every decoder.
+/// A row for every tap of every decoder, written to `random-weights.csv`.
 fn every_tap(decoders: &[RandomWeights]) -> Table {
     let headings = [
         "family",

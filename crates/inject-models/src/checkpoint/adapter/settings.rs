@@ -74,7 +74,7 @@ pub(super) struct Settings {
 enum Scaling {
     /// Divides by the rank: plain LoRA.
     Rank,
-    /// Its root (rank-stabilised LoRA).
+    /// Divides by the root of the rank: rank-stabilised LoRA.
     RootOfRank,
 }
 

@@ -5,8 +5,12 @@
 //! github.com/ggml-org/llama.cpp: `convert_hf_to_gguf.py` writes these keys, and `src/llama-model.cpp` (`load_hparams`)
 //! has their defaults.
 
+mod gemma;
+mod rotating;
+
 use serde_json::{Map, Value as Json, json};
 
+use self::rotating::{base, decoder, linear_or_none, whole_head_rotates};
 use super::{Gguf, architecture::Architecture, settings::Settings, value::Value};
 use crate::error::ModelError;
 
@@ -111,78 +115,6 @@ impl Gguf {
         let rotary = linear_or_none(settings, base)?;
         config.insert("rope_parameters".to_owned(), rotary);
         Ok(config)
-    }
-
-    fn gemma3(&self, settings: &mut Settings<'_>) -> Result<Map<String, Json>, ModelError> {
-        let (mut config, shape) = decoder(settings, "gemma3_text")?;
-        whole_head_rotates(settings, &shape)?;
-        // The largest model scales its scores by the share of a head in the width, all others by the width of a head.
-        let scalar = if shape.n_layers == 62 { shape.d_model / shape.n_heads } else { shape.d_head };
-        config.insert("query_pre_attn_scalar".to_owned(), json!(scalar));
-        config.insert("head_dim".to_owned(), json!(shape.d_head));
-        config.insert("hidden_activation".to_owned(), json!("gelu_pytorch_tanh"));
-        config.insert("sliding_window".to_owned(), json!(settings.size("attention.sliding_window")?));
-        config.insert("layer_types".to_owned(), self.layer_types(settings, &shape, 6)?);
-        let local = settings.optional_number("rope.freq_base_swa")?.unwrap_or(10_000.0);
-        let base = base(settings, 1_000_000.0)?;
-        let full = linear_or_none(settings, base)?;
-        let sliding = json!({ "rope_type": "default", "rope_theta": local });
-        config.insert(
-            "rope_parameters".to_owned(),
-            json!({ "sliding_attention": sliding, "full_attention": full }),
-        );
-        // The class of the family reads both keys and applies the latter, so they go where it reads them. 0 means none.
-        for key in ["attn_logit_softcapping", "final_logit_softcapping"] {
-            let cap = settings.optional_number(key)?.filter(|cap| *cap != 0.0);
-            config.insert(key.to_owned(), json!(cap));
-        }
-        Ok(config)
-    }
-
-    fn gemma2(&self, settings: &mut Settings<'_>) -> Result<Map<String, Json>, ModelError> {
-        let (mut config, shape) = decoder(settings, "gemma2")?;
-        whole_head_rotates(settings, &shape)?;
-        // The largest model scales its scores by the share of a head in the width, the others by the width of a head.
-        let scalar = if shape.n_layers == 46 { shape.d_model / shape.n_heads } else { shape.d_head };
-        let window = settings.optional_size("attention.sliding_window")?.unwrap_or(4096);
-        let score_cap = settings.optional_number("attn_logit_softcapping")?.unwrap_or(50.0);
-        let logit_cap = settings.optional_number("final_logit_softcapping")?.unwrap_or(30.0);
-        let base = base(settings, 10_000.0)?;
-        settings.only("rope.freq_base_swa", &Value::Float(base), "the value of `rope.freq_base`")?;
-        let rotary = linear_or_none(settings, base)?;
-        config.insert("layer_types".to_owned(), self.layer_types(settings, &shape, 2)?);
-        config.extend(object(json!({
-            "head_dim": shape.d_head,
-            "hidden_activation": "gelu_pytorch_tanh",
-            "query_pre_attn_scalar": scalar,
-            "sliding_window": window,
-            "attn_logit_softcapping": score_cap,
-            "final_logit_softcapping": logit_cap,
-            "rope_parameters": rotary,
-        })));
-        Ok(config)
-    }
-
-    /// Takes the layers that have a window: the file lists them, or gives a period of which the last layer has none. With a
-    /// period of 0 every layer has one, as in llama.cpp.
-    fn layer_types(
-        &self,
-        settings: &mut Settings<'_>,
-        shape: &Shape,
-        in_a_row: u64,
-    ) -> Result<Json, ModelError> {
-        let sliding = match settings.optional_flags("attention.sliding_window_pattern")? {
-            Some(sliding) => sliding,
-            None => {
-                let pattern = settings.optional_size("attention.sliding_window_pattern")?;
-                let pattern = pattern.unwrap_or(in_a_row);
-                // The loop ends with the file: every layer has tensors in it.
-                let n_layers = shape.n_layers.min(self.head.tensors.len() as u64);
-                (1..=n_layers).map(|layer| !layer.is_multiple_of(pattern)).collect()
-            }
-        };
-        let kind = |sliding: &bool| if *sliding { "sliding_attention" } else { "full_attention" };
-        Ok(sliding.iter().map(kind).collect())
     }
 
     fn olmo2(&self, settings: &mut Settings<'_>) -> Result<Map<String, Json>, ModelError> {
@@ -299,76 +231,11 @@ impl Gguf {
     }
 }
 
-/// The sizes that other settings depend on.
-struct Shape {
-    d_model: u64,
-    d_head: u64,
-    n_heads: u64,
-    n_layers: u64,
-    max_len: u64,
-}
-
 /// The members of an object that was just made.
 fn object(value: Json) -> Map<String, Json> {
     match value {
         Json::Object(members) => members,
         _ => unreachable!("an object was made"),
-    }
-}
-
-fn base(settings: &mut Settings<'_>, default: f64) -> Result<f64, ModelError> {
-    Ok(settings.optional_number("rope.freq_base")?.unwrap_or(default))
-}
-
-/// Takes the settings that all architectures with rotations have.
-fn decoder(settings: &mut Settings<'_>, model_type: &str) -> Result<(Map<String, Json>, Shape), ModelError> {
-    let n_layers = settings.size("block_count")?;
-    let d_model = settings.size("embedding_length")?;
-    let d_ff = settings.size("feed_forward_length")?;
-    let max_len = settings.size("context_length")?;
-    let n_heads = settings.size("attention.head_count")?;
-    let n_kv_heads = settings.optional_size("attention.head_count_kv")?.unwrap_or(n_heads);
-    let d_head = settings.optional_size("attention.key_length")?.unwrap_or(d_model / n_heads);
-    let d_value = settings.optional_size("attention.value_length")?.unwrap_or(d_head);
-    if d_value != d_head {
-        return Err(settings.bad(
-            "attention.value_length",
-            &d_value.to_string(),
-            &format!("the key_length {d_head}"),
-        ));
-    }
-    let config = object(json!({
-        "model_type": model_type,
-        "hidden_size": d_model,
-        "intermediate_size": d_ff,
-        "num_hidden_layers": n_layers,
-        "num_attention_heads": n_heads,
-        "num_key_value_heads": n_kv_heads,
-        "max_position_embeddings": max_len,
-        "rms_norm_eps": settings.number("attention.layer_norm_rms_epsilon")?,
-    }));
-    Ok((config, Shape { d_model, d_head, n_heads, n_layers, max_len }))
-}
-
-fn whole_head_rotates(settings: &mut Settings<'_>, shape: &Shape) -> Result<(), ModelError> {
-    let d_head = shape.d_head;
-    settings.only("rope.dimension_count", &Value::Unsigned(d_head), &format!("the width of a head, {d_head}"))
-}
-
-/// Takes the scaling of the rotation: none, or linear. In the older spelling the factor stands alone.
-fn linear_or_none(settings: &mut Settings<'_>, base: f64) -> Result<Json, ModelError> {
-    let kind = settings.optional_text("rope.scaling.type")?;
-    let older = settings.optional_number("rope.scale_linear")?;
-    let factor = settings.optional_number("rope.scaling.factor")?.or(older);
-    settings.only("rope.scaling.attn_factor", &Value::Float(1.0), "1")?;
-    match (kind, factor) {
-        (None | Some("linear"), Some(factor)) if factor != 1.0 && factor != 0.0 => {
-            Ok(json!({ "rope_type": "linear", "rope_theta": base, "factor": factor }))
-        }
-        (None | Some("none" | "linear"), _) => Ok(json!({ "rope_type": "default", "rope_theta": base })),
-        (Some(other), _) => {
-            Err(settings.bad("rope.scaling.type", &format!("{other:?}"), "`none` or `linear`"))
-        }
     }
 }
 

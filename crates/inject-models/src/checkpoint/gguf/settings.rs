@@ -22,7 +22,7 @@ const WITHOUT_INFLUENCE: &[&str] = &[
     "rope.scaling.finetuned",
     // The rows of the embedding count.
     "vocab_size",
-    // What is made of the states: one for a text, and labels.
+    // The uses that are made of the states: one vector for a text, and labels.
     "pooling_type",
     "classifier.output_labels",
     // Read if there are factors; without them nothing depends on it.

@@ -37,7 +37,7 @@ pub(super) struct F16;
 pub(super) struct F32;
 
 impl Order {
-    /// The order of a format.
+    /// Returns the order in which numbers of a format are held.
     pub(super) fn of(format: FloatFormat) -> Self {
         match format {
             FloatFormat::Bf16 => Bf16::ORDER,

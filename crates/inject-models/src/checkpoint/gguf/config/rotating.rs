@@ -1,0 +1,77 @@
+//! The settings that all architectures with rotations have.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::object;
+use crate::{
+    checkpoint::gguf::{settings::Settings, value::Value},
+    error::ModelError,
+};
+
+/// The sizes that other settings depend on.
+pub(super) struct Shape {
+    pub(super) d_model: u64,
+    pub(super) d_head: u64,
+    pub(super) n_heads: u64,
+    pub(super) n_layers: u64,
+    pub(super) max_len: u64,
+}
+
+pub(super) fn base(settings: &mut Settings<'_>, default: f64) -> Result<f64, ModelError> {
+    Ok(settings.optional_number("rope.freq_base")?.unwrap_or(default))
+}
+
+/// Takes the settings that all architectures with rotations have.
+pub(super) fn decoder(
+    settings: &mut Settings<'_>,
+    model_type: &str,
+) -> Result<(Map<String, Json>, Shape), ModelError> {
+    let n_layers = settings.size("block_count")?;
+    let d_model = settings.size("embedding_length")?;
+    let d_ff = settings.size("feed_forward_length")?;
+    let max_len = settings.size("context_length")?;
+    let n_heads = settings.size("attention.head_count")?;
+    let n_kv_heads = settings.optional_size("attention.head_count_kv")?.unwrap_or(n_heads);
+    let d_head = settings.optional_size("attention.key_length")?.unwrap_or(d_model / n_heads);
+    let d_value = settings.optional_size("attention.value_length")?.unwrap_or(d_head);
+    if d_value != d_head {
+        return Err(settings.bad(
+            "attention.value_length",
+            &d_value.to_string(),
+            &format!("the key_length {d_head}"),
+        ));
+    }
+    let config = object(json!({
+        "model_type": model_type,
+        "hidden_size": d_model,
+        "intermediate_size": d_ff,
+        "num_hidden_layers": n_layers,
+        "num_attention_heads": n_heads,
+        "num_key_value_heads": n_kv_heads,
+        "max_position_embeddings": max_len,
+        "rms_norm_eps": settings.number("attention.layer_norm_rms_epsilon")?,
+    }));
+    Ok((config, Shape { d_model, d_head, n_heads, n_layers, max_len }))
+}
+
+pub(super) fn whole_head_rotates(settings: &mut Settings<'_>, shape: &Shape) -> Result<(), ModelError> {
+    let d_head = shape.d_head;
+    settings.only("rope.dimension_count", &Value::Unsigned(d_head), &format!("the width of a head, {d_head}"))
+}
+
+/// Takes the scaling of the rotation: none, or linear. In the older spelling the factor stands alone.
+pub(super) fn linear_or_none(settings: &mut Settings<'_>, base: f64) -> Result<Json, ModelError> {
+    let kind = settings.optional_text("rope.scaling.type")?;
+    let older = settings.optional_number("rope.scale_linear")?;
+    let factor = settings.optional_number("rope.scaling.factor")?.or(older);
+    settings.only("rope.scaling.attn_factor", &Value::Float(1.0), "1")?;
+    match (kind, factor) {
+        (None | Some("linear"), Some(factor)) if factor != 1.0 && factor != 0.0 => {
+            Ok(json!({ "rope_type": "linear", "rope_theta": base, "factor": factor }))
+        }
+        (None | Some("none" | "linear"), _) => Ok(json!({ "rope_type": "default", "rope_theta": base })),
+        (Some(other), _) => {
+            Err(settings.bad("rope.scaling.type", &format!("{other:?}"), "`none` or `linear`"))
+        }
+    }
+}
