@@ -75,7 +75,9 @@ fn extractions(model: &Model) -> Result<(), Box<dyn Error>> {
 /// The ids of all prompts take 30 MB. A share holds a hundredth of them, and a merge none.
 fn shares(model: &Model) -> Result<(), Box<dyn Error>> {
     const PROMPTS: u32 = 100_000;
-    let prompt = |number: u32| (0..64).map(|at| (7 * number + 13 * at) % 2048).collect::<Vec<u32>>();
+    fn prompt(number: u32) -> Vec<u32> {
+        (0..64).map(|at| (7 * number + 13 * at) % 2048).collect()
+    }
     let all = || Ok::<_, ExtractError>((0..PROMPTS).map(|number| Ok(prompt(number))));
     let extraction = Extraction::new(vec![Tap::Block(1)], Positions::Last)?;
     let own = check_with_result(MIB, "a share", || {

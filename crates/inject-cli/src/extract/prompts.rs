@@ -66,7 +66,7 @@ impl Source {
         bos: Bos,
     ) -> Result<Box<dyn Iterator<Item = Result<Vec<u32>, Failure>> + 'a>, Failure> {
         Ok(match &self.prompt_ids {
-            Some(path) => Box::new(IdPrompts::open(path)?.map(|ids| Ok(ids?))),
+            Some(path) => Box::new(IdPrompts::open(path)?.map(|ids| ids.map_err(Failure::from))),
             None if !self.ids.is_empty() => Box::new(self.ids.iter().map(|ids| Ok(ids.0.clone()))),
             None => Box::new(encode(self.texts()?, model.tokenizer()?, bos)),
         })
@@ -74,7 +74,9 @@ impl Source {
 
     fn texts(&self) -> Result<Texts<'_>, Failure> {
         Ok(match (&self.prompts, self.generate) {
-            (Some(path), _) => Box::new(open_prompts(path, self.field.as_deref())?.map(|text| Ok(text?))),
+            (Some(path), _) => {
+                Box::new(open_prompts(path, self.field.as_deref())?.map(|text| text.map_err(Failure::from)))
+            }
             (None, Some(count)) => Box::new(Generator::new(self.prompt_seed).take(count).map(Ok)),
             (None, None) => Box::new(self.text.iter().cloned().map(Ok)),
         })
