@@ -17,7 +17,7 @@
 //! text is not a prompt and is skipped, in all formats. A missing text (no field, a null) is an error, and so is a text longer than a
 //! limit ([`Prompts::with_max_bytes`]).
 //!
-//! [`IdPrompts`] reads prompts that are given as token ids, and [`encode`] makes them of texts. [`IdList`] keeps as many as there is room
+//! [`IdPrompts`] reads prompts that are given as token ids, and [`encode()`] makes them of texts. [`IdList`] keeps as many as there is room
 //! for.
 //!
 //! # Example

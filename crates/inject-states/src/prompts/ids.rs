@@ -65,7 +65,7 @@ impl IdPrompts {
     ///
     /// # Errors
     ///
-    /// [`PromptError`] if the file cannot be opened, or if it is read at once, holds something else and takes more than
+    /// [`PromptError`] if the file cannot be opened, or if it is read at once and holds something else or more than
     /// [`MAX_FILE_BYTES`]. An item is an error if a line is not a prompt.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, PromptError> {
         IdPrompts::open_within(path.as_ref(), MAX_FILE_BYTES)
