@@ -1,5 +1,7 @@
 //! Writes a store of random states to measure with: `random_states FOLDER ROWS WIDTH`. Bounds exclude few of their pairs.
 
+#![allow(clippy::unwrap_used, reason = "the code of the tests, which fail by panicking")]
+
 #[path = "../tests/it/data.rs"]
 mod data;
 

@@ -3,6 +3,8 @@
 //! The engine hands the error of a task on as the `Debug` text of several nested errors. Marks find the words in it, and no
 //! character of them is one that `Debug` escapes.
 
+use std::fmt::Write;
+
 const BEGIN: &str = "<inject ";
 const END: &str = " inject>";
 
@@ -10,12 +12,13 @@ const END: &str = " inject>";
 pub(crate) fn marked(text: &str) -> String {
     let mut marked = BEGIN.to_owned();
     for character in text.chars() {
-        match character {
-            '%' | '"' | '\\' | '\'' | '<' | '>' => marked.push_str(&format!("%{:06x}", character as u32)),
-            _ if character.escape_debug().len() > 1 => {
-                marked.push_str(&format!("%{:06x}", character as u32));
-            }
-            _ => marked.push(character),
+        let changes =
+            matches!(character, '%' | '"' | '\\' | '\'' | '<' | '>') || character.escape_debug().len() > 1;
+        if changes {
+            // Writing to a text does not fail.
+            let _ = write!(marked, "%{:06x}", u32::from(character));
+        } else {
+            marked.push(character);
         }
     }
     marked + END

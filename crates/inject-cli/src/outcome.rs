@@ -7,7 +7,12 @@ use std::{
     process::ExitCode,
 };
 
-use inject_sipit::states::prompts::PromptError;
+use inject_sipit::states::{
+    ExtractError,
+    prompts::{PromptError, TooManyIds},
+};
+
+use crate::number::{self, counted};
 
 /// The exit statuses, as `--help` lists them.
 pub(crate) const STATUSES: &str = "\
@@ -108,7 +113,6 @@ from_errors!(
     inject_sipit::states::CoverError,
     crate::device::DeviceError,
     inject_sipit::collisions::CollisionError,
-    inject_sipit::states::ExtractError,
     inject_sipit::states::durable::FileError,
     inject_sipit::states::durable::JsonLinesError,
     inject_sipit::CalibrationError,
@@ -124,6 +128,24 @@ from_errors!(
 impl From<PromptError> for Failure {
     fn from(error: PromptError) -> Self {
         Failure::new(chain(&error)).rephrased(&[("by `field`", "by --field")])
+    }
+}
+
+impl From<ExtractError> for Failure {
+    fn from(error: ExtractError) -> Self {
+        match error {
+            ExtractError::TooManyIds(error) => error.into(),
+            other => Failure::new(chain(&other)),
+        }
+    }
+}
+
+impl From<TooManyIds> for Failure {
+    fn from(error: TooManyIds) -> Self {
+        let (found, most) = (counted(error.prompts, "prompt"), number::bytes(error.most as u64));
+        Failure::new(format!(
+            "the ids of {found} take more than {most}, half of the memory that is free: `--share` keeps only those of a share"
+        ))
     }
 }
 
@@ -178,6 +200,8 @@ pub(crate) fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use inject_sipit::states::prompts::IdList;
+
     use super::*;
 
     #[derive(Debug, thiserror::Error)]
@@ -216,6 +240,16 @@ mod tests {
         assert_eq!(chain(&link(&[&faults.join("; ")])), faults.join("; "));
         let text = chain(&link(&[&"fault; ".repeat(10_000)]));
         assert!(text.ends_with("fault; [...]") && text.len() < 500, "{text}");
+    }
+
+    #[test]
+    fn prompts_that_take_too_much_memory_are_counted_with_the_remedy() {
+        let error = IdList::new(2_000_000).push(vec![7; 500_000]).unwrap_err();
+        let text = Failure::from(ExtractError::from(error)).to_string();
+        assert!(
+            text.starts_with("the ids of 1 prompt take more than 2 MB") && text.contains("--share"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The memory that extractions, inversions and searches take, against their budgets.
+//! The memory that extractions, inversions and searches take, against their budgets, and that of shares, against their prompts.
 //!
 //! This is a program of its own with one test, because its allocator counts the bytes of the whole process.
 
@@ -10,7 +10,11 @@ use inject_sipit::{
     collisions::{CollisionError, Pairs, Search, SearchOptions, StateRows, answers::Coverage},
     models::{FloatFormat, Model, Origin, Tap, silent},
     ndarray::Array2,
-    states::{Extraction, random::SplitMix, store::Positions},
+    states::{
+        ExtractError, Extraction, Share, SharePrompts,
+        random::SplitMix,
+        store::{self, Block, Opened, Positions, Store, StoreSpec, StoreWriter},
+    },
 };
 use peak_alloc::PeakAlloc;
 
@@ -25,10 +29,23 @@ fn check<T>(
     case: &str,
     work: impl FnOnce() -> Result<T, Box<dyn Error>>,
 ) -> Result<T, Box<dyn Error>> {
+    check_with_result(budget, case, || {
+        let before = ALLOCATOR.current_usage();
+        let result = work()?;
+        let kept = ALLOCATOR.current_usage().saturating_sub(before);
+        Ok((result, kept))
+    })
+}
+
+/// Checks the most bytes that `work` holds at once, less so many of its result.
+fn check_with_result<T>(
+    budget: usize,
+    case: &str,
+    work: impl FnOnce() -> Result<(T, usize), Box<dyn Error>>,
+) -> Result<T, Box<dyn Error>> {
     ALLOCATOR.reset_peak_usage();
     let before = ALLOCATOR.current_usage();
-    let result = work()?;
-    let kept = ALLOCATOR.current_usage().saturating_sub(before);
+    let (result, kept) = work()?;
     let taken = ALLOCATOR.peak_usage() - before - kept;
     assert!(taken > 0, "{case}: nothing was counted");
     assert!(taken <= budget, "{case}: {taken} bytes of {budget}");
@@ -40,6 +57,7 @@ fn work_stays_within_its_memory_budget() -> Result<(), Box<dyn Error>> {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/model"));
     let model = Model::load(Origin::of_folder(folder), FloatFormat::F32, &Device::flex())?;
     extractions(&model)?;
+    shares(&model)?;
     inversions(&model)?;
     searches()
 }
@@ -51,6 +69,46 @@ fn extractions(model: &Model) -> Result<(), Box<dyn Error>> {
         let extraction = Extraction::new(vec![Tap::Block(3)], Positions::All)?.with_memory_budget(budget);
         check(budget, "extraction", || Ok(extraction.run(&model.decoder, &prompts, &mut silent)?))?;
     }
+    Ok(())
+}
+
+/// The ids of all prompts take 30 MB. A share holds a hundredth of them, and a merge none.
+fn shares(model: &Model) -> Result<(), Box<dyn Error>> {
+    const PROMPTS: u32 = 100_000;
+    fn prompt(number: u32) -> Vec<u32> {
+        (0..64).map(|at| (7 * number + 13 * at) % 2048).collect()
+    }
+    let all = || Ok::<_, ExtractError>((0..PROMPTS).map(|number| Ok(prompt(number))));
+    let extraction = Extraction::new(vec![Tap::Block(1)], Positions::Last)?;
+    let own = check_with_result(MIB, "a share", || {
+        Ok((SharePrompts::read("50/98".parse()?, &extraction, &model.decoder, MIB, all)?, 0))
+    })?;
+    assert_eq!(own.map(|own| own.ids().len()), Some(1024));
+
+    // States of one number, so that a merge has little else to hold.
+    let folder = tempfile::tempdir()?;
+    let mut stores = Vec::new();
+    for number in 0..4 {
+        let share = Share::new(number, 4)?;
+        let own = SharePrompts::read(share, &extraction, &model.decoder, usize::MAX, all)?;
+        let own = own.ok_or("the share is empty")?;
+        let mut spec = StoreSpec::new("none", "0", vec![Tap::Block(1)], Positions::Last, 1);
+        spec.share = Some(own.about().clone());
+        let dir = folder.path().join(number.to_string());
+        if let Opened::Writing(mut writer) = StoreWriter::open(&dir, spec, own.ids())? {
+            let states: Vec<f32> = (0..own.ids().len()).map(|row| row as f32).collect();
+            writer.append(&Block::new(states.len(), &[(Tap::Block(1), &states)]))?;
+            writer.finish(None)?;
+        }
+        stores.push(dir);
+    }
+    let merged = folder.path().join("merged");
+    let merged = check_with_result(4 * MIB, "a merge", || {
+        let stores = stores.iter().map(Store::open).collect::<Result<Vec<_>, _>>()?;
+        Ok((store::merge(&stores, &merged, &mut silent)?, 0))
+    })?;
+    assert_eq!(merged.manifest().prompt_count, PROMPTS as usize);
+    assert!((0..PROMPTS).all(|number| merged.prompt(number as usize) == prompt(number)));
     Ok(())
 }
 

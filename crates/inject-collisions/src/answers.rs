@@ -1,6 +1,6 @@
 //! The answers of a [`Search`](crate::Search).
 //!
-//! Answers about disjoint sets of pairs merge into the answer about all of them.
+//! [`ClosestPairs`] and [`ThresholdCounts`] of disjoint sets of pairs merge into those of all of them.
 
 mod closest_pairs;
 mod distribution;

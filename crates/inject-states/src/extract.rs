@@ -1,7 +1,9 @@
 //! The states of many prompts at chosen taps.
 
+mod blocks;
 mod error;
 mod noise;
+mod share_prompts;
 mod to_store;
 
 use std::collections::BTreeMap;
@@ -12,6 +14,7 @@ use inject_models::{Decoder, Forward, Logits, Progress, Tap, TokenBatch, Unit, h
 pub use self::{
     error::ExtractError,
     noise::measure_noise,
+    share_prompts::SharePrompts,
     to_store::{extract_share_to_store, extract_to_store},
 };
 use crate::{batches::batches_by_length, states::States, store::Positions};

@@ -30,7 +30,7 @@
 //! ```
 //!
 //! - [`prompt_states`], [`Extraction`]: prompts to [`States`]. [`extract_to_store`] writes them to disk instead, and
-//!   [`extract_share_to_store`] one [`Share`] of them.
+//!   [`extract_share_to_store`] one [`Share`] of them; [`SharePrompts`] keeps only the prompts of a share in memory.
 //! - [`measure_noise`]: the noise floor of each tap.
 //! - [`store`]: states on disk, resumable and read in place.
 //! - [`foreign`]: states that other programs wrote.
@@ -69,7 +69,8 @@ pub use ndarray;
 pub use self::{
     disturb::{Disturbance, DisturbanceError, Rounding, ScaledBy},
     extract::{
-        ExtractError, Extraction, extract_share_to_store, extract_to_store, measure_noise, prompt_states,
+        ExtractError, Extraction, SharePrompts, extract_share_to_store, extract_to_store, measure_noise,
+        prompt_states,
     },
     share::{CoverError, Share, ShareError, ShareResult},
     states::States,

@@ -17,7 +17,8 @@
 //! text is not a prompt and is skipped, in all formats. A missing text (no field, a null) is an error, and so is a text longer than a
 //! limit ([`Prompts::with_max_bytes`]).
 //!
-//! [`read_ids`] reads prompts that are given as token ids.
+//! [`IdPrompts`] reads prompts that are given as token ids, and [`encode()`] makes them of texts. [`IdList`] keeps as many as there is room
+//! for.
 //!
 //! # Example
 //!
@@ -34,8 +35,10 @@
 //! ```
 
 mod bounded;
+mod encode;
 mod error;
 mod field;
+mod id_list;
 mod ids;
 mod input;
 mod lines;
@@ -45,6 +48,8 @@ mod reader;
 mod table;
 mod values;
 
+pub use encode::encode;
 pub use error::{PromptError, PromptProblem};
-pub use ids::{read_ids, read_ids_within};
+pub use id_list::{IdList, TooManyIds};
+pub use ids::{IdPrompts, read_ids};
 pub use reader::{MAX_FILE_BYTES, Prompts, read_prompts};

@@ -68,7 +68,7 @@ mod merge;
 mod read;
 mod write;
 
-pub(crate) use self::ids::prompts::sha256;
+pub(crate) use self::ids::prompts::PromptHash;
 pub use self::{
     error::StoreError,
     ids::rows::RowIds,

@@ -1,6 +1,6 @@
 //! The results of many pieces, as an aggregate.
 
-use std::{collections::BTreeSet, mem::size_of_val, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use datafusion::{
     arrow::{array::ArrayRef, datatypes::DataType},

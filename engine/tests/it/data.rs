@@ -18,7 +18,7 @@ pub(crate) fn write(folder: &Path, prompts: usize, d_model: usize) -> Store {
     // The mean of two uniform numbers.
     let mut draw = || {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((seed >> 40) as f32 + (seed >> 16 & 0xff_ffff) as f32) / (1 << 24) as f32 - 1.0
+        ((seed >> 40) as f32 + ((seed >> 16) & 0xff_ffff) as f32) / (1 << 24) as f32 - 1.0
     };
     for block in ids.chunks(500) {
         let states: Vec<f32> = (0..block.len() * d_model).map(|_| draw()).collect();

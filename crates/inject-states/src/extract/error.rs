@@ -2,7 +2,7 @@
 
 use inject_models::{ModelError, Tap};
 
-use crate::store::StoreError;
+use crate::{prompts::TooManyIds, store::StoreError};
 
 /// The reason why states could not be extracted.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,19 @@ pub enum ExtractError {
     /// The store could not be written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The token ids of the prompts to keep take too many bytes.
+    #[error(transparent)]
+    TooManyIds(#[from] TooManyIds),
+    /// A second reading of the prompts gave others.
+    #[error(
+        "the prompts are others when they are read again: {found} prompts, expected the same {expected} as before; a share reads them twice, so they cannot come from a pipe"
+    )]
+    PromptsChanged {
+        /// The number of prompts of the second reading.
+        found: usize,
+        /// The number of prompts of the first reading.
+        expected: usize,
+    },
     /// A state is NaN or infinite.
     #[error("prompt {prompt}, position {position}: the state at {tap} holds {found}, expected finite values")]
     NotFinite {

@@ -10,6 +10,9 @@ use crate::{
     store::NoiseFloors,
 };
 
+/// The number of prompts that are computed again for the noise floors of a store.
+pub(super) const NOISE_SAMPLE: NonZeroUsize = NonZeroUsize::new(16).unwrap();
+
 /// Computes a sample of the prompts together and again each alone. Returns the largest L2 distance between the two at each
 /// tap.
 ///
@@ -26,12 +29,23 @@ pub fn measure_noise(
     prompts: &[Vec<u32>],
     sample: usize,
 ) -> Result<NoiseFloors, ExtractError> {
-    let sampled: Vec<Vec<u32>> = match NonZeroUsize::new(sample) {
-        Some(sample) => spread_evenly(prompts.len(), sample).map(|prompt| prompts[prompt].clone()).collect(),
-        None => Vec::new(),
-    };
-    let accompanied = extraction.accompanied(decoder, &sampled);
-    let together = extraction.run(decoder, &sampled, &mut silent)?;
+    let sampled = NonZeroUsize::new(sample).map_or_else(Vec::new, |sample| self::sample(prompts, sample));
+    noise_of(extraction, decoder, &sampled)
+}
+
+/// Returns at most so many of the prompts, spread evenly over all.
+pub(super) fn sample(prompts: &[Vec<u32>], sample: NonZeroUsize) -> Vec<Vec<u32>> {
+    spread_evenly(prompts.len(), sample).map(|prompt| prompts[prompt].clone()).collect()
+}
+
+/// As [`measure_noise`], of a sample that was taken.
+pub(super) fn noise_of(
+    extraction: &Extraction,
+    decoder: &Decoder,
+    sampled: &[Vec<u32>],
+) -> Result<NoiseFloors, ExtractError> {
+    let accompanied = extraction.accompanied(decoder, sampled);
+    let together = extraction.run(decoder, sampled, &mut silent)?;
     let mut floors: BTreeMap<Tap, Option<f64>> = extraction.taps().iter().map(|&tap| (tap, None)).collect();
     let mut first = 0;
     for (number, prompt) in sampled.iter().enumerate() {

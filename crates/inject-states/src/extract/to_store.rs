@@ -1,20 +1,19 @@
 //! Extraction straight to disk.
 
-use std::{ops::Range, path::Path};
+use std::path::Path;
 
 use inject_models::{Decoder, Progress, Tap, Unit, silent};
 
-use super::{ExtractError, Extraction, TASK, noise::measure_noise};
+use super::{
+    ExtractError, Extraction, TASK,
+    blocks::Blocks,
+    noise::{NOISE_SAMPLE, noise_of, sample},
+    share_prompts::SharePrompts,
+};
 use crate::{
     share::Share,
-    store::{Block, Opened, Store, StoreError, StoreShare, StoreSpec, StoreWriter, sha256},
+    store::{Block, Opened, Store, StoreSpec, StoreWriter},
 };
-
-/// The number of prompts that are computed again for the noise floor.
-const NOISE_SAMPLE: usize = 16;
-
-/// The largest number of prompts in a block.
-const BLOCK: usize = 1024;
 
 /// Computes the states of prompts into a store, block by block, so that memory does not grow with their number.
 ///
@@ -37,8 +36,9 @@ pub fn extract_to_store(
     spec: StoreSpec,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Store, ExtractError> {
-    let blocks = blocks(extraction, decoder, prompts, &spec)?;
-    extract_blocks(extraction, decoder, prompts, &blocks, dir, spec, progress)
+    let config = decoder.config();
+    prompts.iter().enumerate().try_for_each(|(prompt, ids)| config.check_prompt(prompt, ids))?;
+    extract_blocks(extraction, decoder, prompts, &sample(prompts, NOISE_SAMPLE), dir, spec, progress)
 }
 
 /// Computes one share of the states of prompts into a store of its own. Returns `None`, and makes no store, if there are fewer blocks
@@ -46,7 +46,8 @@ pub fn extract_to_store(
 ///
 /// A share holds neighbouring prompts, computed in the same batches as without shares, and the noise floors are those of a sample of
 /// all prompts. So [`merge`](crate::store::merge()) makes of all shares exactly the store that [`extract_to_store`] writes. Each share
-/// continues after a kill as that does. The manifest says which share it is.
+/// continues after a kill as that does. The manifest says which share it is. [`SharePrompts`] does the same with prompts that are not in
+/// memory.
 ///
 /// # Errors
 ///
@@ -64,40 +65,24 @@ pub fn extract_share_to_store(
     spec: StoreSpec,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Option<Store>, ExtractError> {
-    let blocks = blocks(extraction, decoder, prompts, &spec)?;
-    let Some(first_prompt) = blocks.get(share.range(blocks.len()).start).map(|block| block.start) else {
-        return Err(StoreError::NoPrompts.into());
-    };
-    let blocks = &blocks[share.range(blocks.len())];
-    if blocks.is_empty() {
-        return Ok(None);
+    let all = || Ok::<_, ExtractError>(prompts.iter().cloned().map(Ok));
+    match SharePrompts::read(share, extraction, decoder, usize::MAX, all)? {
+        Some(own) => own.extract_to_store(dir, spec, progress).map(Some),
+        None => Ok(None),
     }
-    let about = StoreShare {
-        share,
-        first_prompt,
-        prompt_count: prompts.len(),
-        prompts_sha256: sha256(prompts),
-        batch_bytes: extraction.memory_budget,
-    };
-    let spec = StoreSpec { share: Some(about), ..spec };
-    extract_blocks(extraction, decoder, prompts, blocks, dir, spec, progress).map(Some)
 }
 
-/// Returns the prompts that are computed together, block by block.
-///
-/// # Errors
-///
-/// [`ExtractError::Model`] if the decoder refuses a prompt, which is found before the first file is made.
-///
-/// # Panics
-///
-/// Panics if the spec is not that of the extraction and the decoder.
-fn blocks(
+/// Computes the prompts of a job, or of one share of it, into a store. `sample` is the sample of all prompts of the job for the noise
+/// floors.
+pub(super) fn extract_blocks(
     extraction: &Extraction,
     decoder: &Decoder,
     prompts: &[Vec<u32>],
-    spec: &StoreSpec,
-) -> Result<Vec<Range<usize>>, ExtractError> {
+    sample: &[Vec<u32>],
+    dir: &Path,
+    spec: StoreSpec,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Store, ExtractError> {
     assert_eq!(spec.taps, extraction.taps(), "the spec and the extraction name different taps");
     assert_eq!(
         spec.positions,
@@ -105,39 +90,16 @@ fn blocks(
         "the spec and the extraction name different positions"
     );
     assert_eq!(spec.d_model, decoder.config().d_model, "the spec and the decoder have different widths");
-    let config = decoder.config();
-    prompts.iter().enumerate().try_for_each(|(prompt, ids)| config.check_prompt(prompt, ids))?;
-    let mut blocks = Vec::new();
-    let mut begin = 0;
-    while begin < prompts.len() {
-        let end = begin + block_len(extraction, decoder, &prompts[begin..]);
-        blocks.push(begin..end);
-        begin = end;
-    }
-    Ok(blocks)
-}
-
-/// Computes some blocks into a store.
-fn extract_blocks(
-    extraction: &Extraction,
-    decoder: &Decoder,
-    prompts: &[Vec<u32>],
-    blocks: &[Range<usize>],
-    dir: &Path,
-    spec: StoreSpec,
-    progress: &mut dyn FnMut(Progress<'_>),
-) -> Result<Store, ExtractError> {
-    let first = blocks.first().map_or(0, |block| block.start);
-    let own = first..blocks.last().map_or(0, |block| block.end);
-    let mut writer = match StoreWriter::open(dir, spec, &prompts[own.clone()])? {
+    let first = spec.share.as_ref().map_or(0, |about| about.first_prompt);
+    let mut writer = match StoreWriter::open(dir, spec, prompts)? {
         Opened::Complete(store) => return Ok(store),
         Opened::Writing(writer) => writer,
     };
     let mut report =
-        |done: usize| progress(Progress::new(TASK, Unit::Prompts, done as u64, own.len() as u64));
+        |done: usize| progress(Progress::new(TASK, Unit::Prompts, done as u64, prompts.len() as u64));
     report(writer.next_prompt());
-    for block in blocks {
-        let done = (first + writer.next_prompt()).max(block.start);
+    for block in Blocks::new(extraction, decoder).of(prompts) {
+        let done = writer.next_prompt().max(block.start);
         if done >= block.end {
             continue;
         }
@@ -145,7 +107,7 @@ fn extract_blocks(
         let numbered = |error: ExtractError, from: usize| error.renumbered(|prompt| from + prompt);
         let states = extraction
             .run(decoder, &prompts[block.clone()], &mut silent)
-            .map_err(|error| numbered(error, block.start))?;
+            .map_err(|error| numbered(error, first + block.start))?;
         let known = extraction.rows(&prompts[block.start..done]) * decoder.config().d_model;
         let views: Vec<(Tap, &[f32])> =
             states.iter().map(|(&tap, states)| (tap, &states.values()[known..])).collect();
@@ -154,18 +116,6 @@ fn extract_blocks(
             .map_err(|error| numbered(error.into(), first))?;
         report(writer.next_prompt());
     }
-    let noise = measure_noise(extraction, decoder, prompts, NOISE_SAMPLE)?;
+    let noise = noise_of(extraction, decoder, sample)?;
     Ok(writer.finish(Some(noise))?)
-}
-
-/// Returns the number of next prompts that make one block: at least one, and as many as keep the block's states within the memory
-/// budget, so that batches of similar length can be found among them.
-fn block_len(extraction: &Extraction, decoder: &Decoder, prompts: &[Vec<u32>]) -> usize {
-    let bytes_per_row = 4 * extraction.taps().len() * decoder.config().d_model;
-    let mut bytes = 0;
-    let fitting = prompts.iter().take(BLOCK).take_while(|prompt| {
-        bytes += extraction.rows(std::slice::from_ref(*prompt)) * bytes_per_row;
-        bytes <= extraction.memory_budget
-    });
-    fitting.count().max(1)
 }

@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt, io, path::PathBuf};
 
+use super::TooManyIds;
+
 /// A file that cannot be read as prompts.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -134,6 +136,9 @@ pub enum PromptProblem {
         /// The largest accepted size, in bytes.
         most: usize,
     },
+    /// More token ids than are kept at once.
+    #[error(transparent)]
+    TooManyIds(#[from] TooManyIds),
     /// More empty texts one after another than are skipped.
     #[error("more than {most} empty texts one after another")]
     TooManyEmpty {

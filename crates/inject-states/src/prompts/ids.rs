@@ -1,15 +1,14 @@
 //! Prompts as token ids.
 
-use std::path::Path;
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+};
 
 use serde_json::Value;
 
 use super::{
-    PromptError, PromptProblem, bounded,
-    input::ending,
-    lines::Lines,
-    reader::{KEPT, MAX_FILE_BYTES},
-    values,
+    IdList, PromptError, PromptProblem, bounded, input::ending, lines::Lines, reader::MAX_FILE_BYTES, values,
 };
 
 /// The longest line, in bytes: that of a prompt of a million ids.
@@ -18,13 +17,11 @@ const LONGEST_LINE: usize = 16 << 20;
 /// The fields of an object that can hold ids. The first that is there counts.
 const FIELDS: [&str; 4] = ["ids", "token_ids", "input_ids", "prompt_token_ids"];
 
-/// Reads a file of prompts as token ids. A line is `1,2,3`, `[1, 2, 3]` or an object such as `{"ids": [1, 2, 3]}`, whose field may
-/// also be `token_ids`, `input_ids` or `prompt_token_ids`. A file with the ending `.json` holds such values, or arrays of them. Empty
-/// lines and empty prompts are skipped. The file may be compressed (`.gz`).
+/// Reads all prompts of a file as [`IdPrompts`] does, if their ids take at most [`MAX_FILE_BYTES`].
 ///
 /// # Errors
 ///
-/// [`PromptError`] if the file cannot be read, a line or value is none of these, or the ids take more than [`MAX_FILE_BYTES`].
+/// As [`IdPrompts::open`] and each item of [`IdPrompts`], and [`PromptProblem::TooManyIds`].
 ///
 /// # Example
 ///
@@ -38,99 +35,144 @@ const FIELDS: [&str; 4] = ["ids", "token_ids", "input_ids", "prompt_token_ids"];
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn read_ids(path: impl AsRef<Path>) -> Result<Vec<Vec<u32>>, PromptError> {
-    read_ids_within(path, MAX_FILE_BYTES)
+    read_ids_within(path.as_ref(), MAX_FILE_BYTES)
 }
 
-/// As [`read_ids`], with another limit: `most` bytes for the ids, and for keeping each prompt.
-///
-/// # Errors
-///
-/// As [`read_ids`].
-pub fn read_ids_within(path: impl AsRef<Path>, most: usize) -> Result<Vec<Vec<u32>>, PromptError> {
-    let path = path.as_ref();
-    let mut prompts = Prompts { ids: Vec::new(), bytes: 0, most };
-    let read = match ending(path).0.as_str() {
-        "json" => prompts.read_values(path),
-        _ => prompts.read_lines(path),
-    };
-    read.map_err(|problem| PromptError { path: path.to_owned(), problem })?;
-    Ok(prompts.ids)
+fn read_ids_within(path: &Path, most: usize) -> Result<Vec<Vec<u32>>, PromptError> {
+    let mut list = IdList::new(most);
+    for ids in IdPrompts::open_within(path, most)? {
+        list.push(ids?).map_err(|problem| PromptError { path: path.to_owned(), problem: problem.into() })?;
+    }
+    Ok(list.into_ids())
 }
 
-/// The prompts read so far.
+/// The prompts of a file as token ids, read one by one.
+///
+/// A line is `1,2,3`, `[1, 2, 3]` or an object such as `{"ids": [1, 2, 3]}`, whose field may also be `token_ids`, `input_ids` or
+/// `prompt_token_ids`. A file with the ending `.json` holds such values, or arrays of them, and is read at once. Empty lines and empty
+/// prompts are skipped. The file may be compressed (`.gz`). Ends after the first error.
 #[derive(Debug)]
-struct Prompts {
-    ids: Vec<Vec<u32>>,
-    bytes: usize,
-    /// The largest number of bytes.
-    most: usize,
+pub struct IdPrompts {
+    path: PathBuf,
+    /// The lines that are left. `None` after the end or an error, and for a file that is read at once.
+    lines: Option<Lines>,
+    /// The prompts that were read, and not returned.
+    read: VecDeque<Vec<u32>>,
 }
 
-impl Prompts {
-    fn read_lines(&mut self, path: &Path) -> Result<(), PromptProblem> {
-        let mut lines = Lines::open(path)?;
-        while let Some(line) = lines.next_line(LONGEST_LINE)? {
-            let text = line.trim_ascii();
-            let place = || format!("line {}", lines.number());
-            if text.starts_with(['[', '{']) {
-                let value =
-                    bounded::value(text).map_err(|error| PromptProblem::json(lines.number(), &error))?;
-                self.push_value(&value, &place)?;
-            } else if !text.is_empty() {
-                let ids = text.split(',').map(|id| id.trim_ascii().parse().ok()).collect();
-                self.push(ids, text, &place)?;
-            }
-        }
-        Ok(())
+impl IdPrompts {
+    /// Opens a file of prompts as token ids.
+    ///
+    /// # Errors
+    ///
+    /// [`PromptError`] if the file cannot be opened, or if it is read at once and holds something else or more than
+    /// [`MAX_FILE_BYTES`]. An item is an error if a line is not a prompt.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, PromptError> {
+        IdPrompts::open_within(path.as_ref(), MAX_FILE_BYTES)
     }
 
-    fn read_values(&mut self, path: &Path) -> Result<(), PromptProblem> {
-        let mut count = 0;
-        values::each(path, &mut |value| {
-            count += 1;
-            self.push_value(&value, &|| format!("value {count}"))
-        })
-    }
-
-    /// Adds the ids of an array or of an object, or those of each array in an array.
-    fn push_value(&mut self, value: &Value, place: &dyn Fn() -> String) -> Result<(), PromptProblem> {
-        let found = match value {
-            Value::Object(object) => FIELDS.iter().find_map(|&field| object.get(field)),
-            other => Some(other),
+    /// As [`IdPrompts::open`], with another limit on the bytes of a file that is read at once.
+    fn open_within(path: &Path, most: usize) -> Result<Self, PromptError> {
+        let open = || match ending(path).0.as_str() {
+            "json" => Ok((None, read_values(path, most)?.into())),
+            _ => Ok((Some(Lines::open(path)?), VecDeque::new())),
         };
-        match found {
-            Some(Value::Array(items)) if items.iter().any(Value::is_array) => {
-                items.iter().try_for_each(|item| self.push_value(item, place))
-            }
-            Some(Value::Array(items)) => {
-                let id = |item: &Value| u32::try_from(item.as_u64()?).ok();
-                self.push(items.iter().map(id).collect(), &value.to_string(), place)
-            }
-            _ => self.push(None, &value.to_string(), place),
+        match open() {
+            Ok((lines, read)) => Ok(IdPrompts { path: path.to_owned(), lines, read }),
+            Err(problem) => Err(PromptError { path: path.to_owned(), problem }),
         }
     }
+}
 
-    fn push(
-        &mut self,
-        ids: Option<Vec<u32>>,
-        found: &str,
-        place: &dyn Fn() -> String,
-    ) -> Result<(), PromptProblem> {
-        const SHOWN: usize = 40;
-        let Some(ids) = ids else {
+impl Iterator for IdPrompts {
+    type Item = Result<Vec<u32>, PromptError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(ids) = self.read.pop_front() {
+                return Some(Ok(ids));
+            }
+            match read_line(self.lines.as_mut()?, &mut self.read) {
+                Ok(true) => {}
+                Ok(false) => self.lines = None,
+                Err(problem) => {
+                    self.lines = None;
+                    self.read.clear();
+                    return Some(Err(PromptError { path: self.path.clone(), problem }));
+                }
+            }
+        }
+    }
+}
+
+impl std::iter::FusedIterator for IdPrompts {}
+
+/// Reads the prompts of the next line. Returns whether there was one.
+fn read_line(lines: &mut Lines, read: &mut VecDeque<Vec<u32>>) -> Result<bool, PromptProblem> {
+    let Some(line) = lines.next_line(LONGEST_LINE)? else { return Ok(false) };
+    let text = line.trim_ascii();
+    let place = || format!("line {}", lines.number());
+    let mut take = |ids| {
+        read.push_back(ids);
+        Ok(())
+    };
+    if text.starts_with(['[', '{']) {
+        let value = bounded::value(text).map_err(|error| PromptProblem::json(lines.number(), &error))?;
+        each_of_value(&value, &place, &mut take)?;
+    } else if !text.is_empty() {
+        let ids = text.split(',').map(|id| id.trim_ascii().parse().ok()).collect();
+        each_of_ids(ids, text, &place, &mut take)?;
+    }
+    Ok(true)
+}
+
+fn read_values(path: &Path, most: usize) -> Result<Vec<Vec<u32>>, PromptProblem> {
+    let (mut count, mut list) = (0, IdList::new(most));
+    values::each(path, &mut |value| {
+        count += 1;
+        each_of_value(&value, &|| format!("value {count}"), &mut |ids| Ok(list.push(ids)?))
+    })?;
+    Ok(list.into_ids())
+}
+
+/// Gives `take` the ids of an array or of an object, or those of each array in an array.
+fn each_of_value(
+    value: &Value,
+    place: &dyn Fn() -> String,
+    take: &mut dyn FnMut(Vec<u32>) -> Result<(), PromptProblem>,
+) -> Result<(), PromptProblem> {
+    let found = match value {
+        Value::Object(object) => FIELDS.iter().find_map(|&field| object.get(field)),
+        other => Some(other),
+    };
+    match found {
+        Some(Value::Array(items)) if items.iter().any(Value::is_array) => {
+            items.iter().try_for_each(|item| each_of_value(item, place, take))
+        }
+        Some(Value::Array(items)) => {
+            let id = |item: &Value| u32::try_from(item.as_u64()?).ok();
+            each_of_ids(items.iter().map(id).collect(), &value.to_string(), place, take)
+        }
+        _ => each_of_ids(None, &value.to_string(), place, take),
+    }
+}
+
+/// Gives `take` these ids, if there are any.
+fn each_of_ids(
+    ids: Option<Vec<u32>>,
+    found: &str,
+    place: &dyn Fn() -> String,
+    take: &mut dyn FnMut(Vec<u32>) -> Result<(), PromptProblem>,
+) -> Result<(), PromptProblem> {
+    const SHOWN: usize = 40;
+    match ids {
+        Some(ids) if ids.is_empty() => Ok(()),
+        Some(ids) => take(ids),
+        None => {
             let cut: String = found.chars().take(SHOWN).collect();
             let found = if cut.len() < found.len() { format!("{cut}...") } else { cut };
-            return Err(PromptProblem::NotIds { place: place(), found });
-        };
-        if ids.is_empty() {
-            return Ok(());
+            Err(PromptProblem::NotIds { place: place(), found })
         }
-        self.bytes += size_of_val(ids.as_slice()) + KEPT;
-        if self.bytes > self.most {
-            return Err(PromptProblem::TooMuchText { prompts: self.ids.len(), most: self.most });
-        }
-        self.ids.push(ids);
-        Ok(())
     }
 }
 
@@ -196,13 +238,26 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_counts_the_place_of_each_prompt_too() {
+    fn prompts_before_a_bad_line_are_returned_and_none_after_it() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.txt");
-        std::fs::write(&path, "1,2\n3\n").unwrap();
-        let enough = 3 * 4 + 2 * KEPT;
-        assert_eq!(read_ids_within(&path, enough).unwrap(), [vec![1, 2], vec![3]]);
-        let problem = read_ids_within(&path, enough - 1).unwrap_err().problem;
-        assert!(matches!(problem, PromptProblem::TooMuchText { prompts: 1, .. }), "{problem}");
+        let path = folder.path().join("a.jsonl");
+        std::fs::write(&path, "[[1], [2]]\n[[3], [\"x\"]]\n4\n").unwrap();
+        let mut prompts = IdPrompts::open(&path).unwrap();
+        let read: Vec<_> = prompts.by_ref().map_while(Result::ok).collect();
+        assert_eq!(read, [vec![1], vec![2]]);
+        assert!(prompts.next().is_none());
+    }
+
+    #[test]
+    fn ids_are_read_as_far_as_they_may_take_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let enough = 3 * 4 + 2 * 64;
+        for (name, content) in [("a.txt", "1,2\n3\n"), ("a.json", "[[1, 2], [3]]")] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(read_ids_within(&path, enough).unwrap(), [vec![1, 2], vec![3]]);
+            let problem = read_ids_within(&path, enough - 1).unwrap_err().problem;
+            assert!(matches!(problem, PromptProblem::TooManyIds(found) if found.prompts == 2), "{problem}");
+        }
     }
 }

@@ -150,16 +150,13 @@ mod tests {
     use safetensors::SafeTensors;
 
     use super::{
-        super::{
-            ids::lengths::PromptLengths,
-            manifest::{positions::Positions, spec::tests::spec},
-        },
+        super::{ids::extent::Extent, manifest::spec::tests::spec},
         *,
     };
 
     fn manifest() -> Manifest {
-        let lengths = PromptLengths::of(&[vec![1, 2], vec![3]], Positions::Last).unwrap();
-        Manifest::of(spec(), &lengths, "ab".to_owned()).unwrap()
+        let extent = Extent { prompts: 2, tokens: 3, rows: 2 };
+        Manifest::of(spec(), extent, "ab".to_owned()).unwrap()
     }
 
     #[test]

@@ -15,7 +15,7 @@ use inject_models::Circumstances;
 use serde_json::Value;
 
 use self::{noise::NoiseFloors, positions::Positions, spec::StoreSpec};
-use super::{error::StoreError, ids::lengths::PromptLengths};
+use super::{error::StoreError, ids::extent::Extent};
 use crate::{
     difference::Difference,
     durable::{self, checksum_member},
@@ -58,18 +58,14 @@ impl Manifest {
     /// # Errors
     ///
     /// [`StoreError::InvalidSpec`], and [`StoreError::TooLarge`] if one tap cannot be memory-mapped.
-    pub(crate) fn of(
-        spec: StoreSpec,
-        lengths: &PromptLengths,
-        prompts_sha256: String,
-    ) -> Result<Self, StoreError> {
+    pub(crate) fn of(spec: StoreSpec, extent: Extent, prompts_sha256: String) -> Result<Self, StoreError> {
         let manifest = Manifest {
             format_version: FORMAT_VERSION,
             created_by: concat!("inject-states ", env!("CARGO_PKG_VERSION")).to_owned(),
             spec: spec.checked()?,
-            prompt_count: lengths.prompts(),
-            token_count: lengths.tokens(),
-            row_count: lengths.rows(0..lengths.prompts()),
+            prompt_count: extent.prompts,
+            token_count: extent.tokens,
+            row_count: extent.rows,
             prompts_sha256,
             noise: None,
         };
@@ -253,8 +249,8 @@ mod tests {
     use super::{spec::tests::spec, *};
 
     fn manifest() -> Manifest {
-        let lengths = PromptLengths::of(&[vec![1, 2], vec![3]], Positions::Last).unwrap();
-        Manifest::of(spec(), &lengths, "ab".to_owned()).unwrap()
+        let extent = Extent { prompts: 2, tokens: 3, rows: 2 };
+        Manifest::of(spec(), extent, "ab".to_owned()).unwrap()
     }
 
     #[test]
@@ -309,9 +305,9 @@ mod tests {
 
     #[test]
     fn a_tap_that_no_memory_map_can_hold_is_refused() {
-        let lengths = PromptLengths::of(&[vec![1], vec![2]], Positions::Last).unwrap();
+        let extent = Extent { prompts: 2, tokens: 2, rows: 2 };
         let wide = StoreSpec { d_model: usize::MAX / 2, ..spec() };
-        let error = Manifest::of(wide, &lengths, String::new()).unwrap_err();
+        let error = Manifest::of(wide, extent, String::new()).unwrap_err();
         assert!(matches!(error, StoreError::TooLarge { .. }), "{error}");
     }
 }

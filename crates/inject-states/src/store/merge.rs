@@ -22,7 +22,8 @@ const COPIED: usize = 64 << 20;
 /// Merges the stores of all shares of a job, which may be given in any order. The result equals, byte for byte, the store
 /// of an undivided extraction.
 ///
-/// The states of the shares are compared with their checksums while they are copied. Killed at any moment and called again with
+/// The states of the shares are compared with their checksums while they are copied. Neither states nor prompts are in memory all at
+/// once, so it does not grow with their number. Killed at any moment and called again with
 /// the same arguments, it continues after the last block on disk. Called again after the end, it does nothing. A floor of noise is
 /// the largest of the shares'.
 ///
@@ -66,34 +67,34 @@ pub fn merge(
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Store, StoreError> {
     let shares = in_order(shares)?;
-    let prompts: Vec<Vec<u32>> =
-        shares.iter().flat_map(|(store, _)| store.prompts()).map(<[u32]>::to_vec).collect();
+    let prompts = shares.iter().flat_map(|(store, _)| store.prompts_in_passing());
     let (first, about) = shares[0];
-    let (found, expected) = (ids::prompts::sha256(&prompts), &about.prompts_sha256);
-    if found != *expected {
+    let (prompts_sha256, expected) = (ids::prompts::sha256(prompts.clone()), &about.prompts_sha256);
+    if prompts_sha256 != *expected {
         let (path, field) = (first.dir().to_owned(), "share.prompts_sha256".to_owned());
-        return Err(StoreError::Field { path, field, found, expected: expected.clone() });
+        return Err(StoreError::Field { path, field, found: prompts_sha256, expected: expected.clone() });
     }
     let noise = noise(&shares)?;
     let spec = StoreSpec { share: None, ..first.manifest().spec.clone() };
-    let mut writer = match StoreWriter::open(dir, spec, &prompts)? {
+    let mut writer = match StoreWriter::open_with(dir, spec, prompts, prompts_sha256)? {
         Opened::Complete(store) => return Ok(store),
         Opened::Writing(writer) => writer,
     };
-    let mut report =
-        |done: usize| progress(Progress::new(TASK, Unit::Prompts, done as u64, prompts.len() as u64));
+    let mut report = |done: usize| {
+        progress(Progress::new(TASK, Unit::Prompts, done as u64, about.prompt_count as u64));
+    };
     report(writer.next_prompt());
-    for (store, about) in shares {
+    for &(store, about) in &shares {
         for part in parts(store) {
             // Prompts that an interrupted merge has copied are left out.
             let copied = writer.next_prompt().saturating_sub(about.first_prompt);
             let part = part.start.max(copied)..part.end;
             if !part.is_empty() {
                 copy(store, part, &mut writer)?;
+                store.release();
                 report(writer.next_prompt());
             }
         }
-        store.taps().iter().for_each(|states| states.release());
     }
     writer.finish(noise)
 }

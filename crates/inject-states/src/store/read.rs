@@ -17,6 +17,7 @@ use super::{
     checksums::{self, Sums},
     error::StoreError,
     ids::{
+        extent::PromptIter,
         prompts::PromptIds,
         rows::{RowIds, StoredRowIds},
     },
@@ -115,10 +116,10 @@ impl Store {
     ///
     /// Panics if there is no such prompt.
     pub fn rows_of(&self, prompt: usize) -> Range<usize> {
-        let offsets = &self.prompts.offsets()[prompt..prompt + 2];
+        let tokens = self.prompts.tokens_of(prompt..prompt + 1);
         match self.manifest.spec.positions {
             Positions::Last => prompt..prompt + 1,
-            Positions::All => offsets[0] as usize..offsets[1] as usize,
+            Positions::All => tokens,
         }
     }
 
@@ -134,6 +135,17 @@ impl Store {
     /// Returns the token ids of every prompt.
     pub fn prompts(&self) -> impl ExactSizeIterator<Item = &[u32]> {
         (0..self.manifest.prompt_count).map(|prompt| self.prompt(prompt))
+    }
+
+    /// As [`Store::prompts`]. The memory pages of those that were passed are released.
+    pub(crate) fn prompts_in_passing(&self) -> impl PromptIter<'_> {
+        self.prompts.in_passing()
+    }
+
+    /// Releases the memory pages of the prompts and states that were read. Later reads load them again.
+    pub(crate) fn release(&self) {
+        self.prompts.release();
+        self.taps.iter().for_each(TapStates::release);
     }
 
     /// Returns the states at every tap, in the order of computation, without comparing them with their checksums.

@@ -15,7 +15,11 @@ use self::{block::Block, lock::WriterLock, progress::Journal, tap_file::TapFile}
 use super::{
     checksums::{self, BlockHasher},
     error::StoreError,
-    ids::{self, lengths::PromptLengths},
+    ids::{
+        self,
+        extent::{self, Extent, PromptIter},
+        prompts::PromptIds,
+    },
     layout::FileSpec,
     manifest::{Manifest, noise::NoiseFloors, spec::StoreSpec},
     read::Store,
@@ -37,13 +41,14 @@ pub enum Opened {
 /// Writes the store of one job.
 ///
 /// The writer may be dropped, or its process killed, at any time. When it is opened again, it continues after the last block
-/// whose [`append`](StoreWriter::append) returned. It keeps 4 bytes for each prompt and 8 for each mebibyte of states, and
-/// converts a block in small pieces, so its memory grows very little with the size of the store.
+/// whose [`append`](StoreWriter::append) returned. It keeps 8 bytes for each mebibyte of states, and converts a block in small
+/// pieces, so its memory grows very little with the size of the store.
 #[derive(Debug)]
 pub struct StoreWriter {
     dir: PathBuf,
     journal: Journal,
-    lengths: PromptLengths,
+    /// The prompts, on disk.
+    prompts: PromptIds,
     taps: Vec<TapFile>,
     /// The checksums of each tap, up to the last durable block.
     hashers: Vec<BlockHasher>,
@@ -68,9 +73,20 @@ impl StoreWriter {
     ///   [`StoreError::Busy`] if another process is writing there. The folder is then left unchanged.
     /// - A [`StoreError`] that names the file if something in the folder is damaged or cannot be written.
     pub fn open(dir: impl AsRef<Path>, spec: StoreSpec, prompts: &[Vec<u32>]) -> Result<Opened, StoreError> {
-        let dir = dir.as_ref();
-        let lengths = PromptLengths::of(prompts, spec.positions)?;
-        let job = Manifest::of(spec, &lengths, ids::prompts::sha256(prompts))?;
+        let prompts = prompts.iter().map(Vec::as_slice);
+        let prompts_sha256 = ids::prompts::sha256(prompts.clone());
+        StoreWriter::open_with(dir.as_ref(), spec, prompts, prompts_sha256)
+    }
+
+    /// As [`StoreWriter::open`]. The prompts need not be in memory, and their hash is known.
+    pub(crate) fn open_with<'a>(
+        dir: &Path,
+        spec: StoreSpec,
+        prompts: impl PromptIter<'a>,
+        prompts_sha256: String,
+    ) -> Result<Opened, StoreError> {
+        let extent = Extent::of(prompts.clone(), spec.positions)?;
+        let job = Manifest::of(spec, extent, prompts_sha256)?;
         match folder::finished(dir, &job)? {
             Some((store, None)) => return Ok(Opened::Complete(store)),
             Some((_, Some(_))) => {}
@@ -81,12 +97,12 @@ impl StoreWriter {
         // The process that held the lock until now may have finished the store.
         match folder::finished(dir, &job)? {
             Some((store, None)) => return Ok(Opened::Complete(store)),
-            Some((_, Some(row))) => resume::reopen(dir, &job, &lengths, row)?,
+            Some((_, Some(row))) => resume::reopen(dir, &job, prompts.clone(), row)?,
             None => {}
         }
         let mut journal = match Journal::read(dir)? {
             Some(journal) => {
-                journal.check(dir, &job, &lengths)?;
+                journal.check(dir, &job, prompts.clone())?;
                 journal
             }
             None => {
@@ -97,20 +113,22 @@ impl StoreWriter {
         };
         let mut hashers = checksums::hashers(&journal.job);
         if journal.prompts_done > 0 {
-            if journal.prompts_done < lengths.prompts() {
+            if journal.prompts_done < extent.prompts {
                 folder::check_files(dir, &journal.job)?;
             }
-            hashers = resume::verify(dir, &mut journal, &lengths)?;
+            hashers = resume::verify(dir, &mut journal, prompts.clone())?;
         }
         let taps = match journal.prompts_done {
             0 => folder::create_files(dir, &journal.job, prompts)?,
-            done if done < lengths.prompts() => folder::reopen_files(dir, &journal.job)?,
+            done if done < extent.prompts => folder::reopen_files(dir, &journal.job)?,
             // Some files may have their final names already.
             _ => Vec::new(),
         };
+        let prompts = resume::present(&FileSpec::prompts(&journal.job), dir);
+        let prompts = PromptIds::open_at(&prompts, &journal.job)?;
         let dir = dir.to_owned();
         let (record, bytes) = (None, Vec::new());
-        Ok(Opened::Writing(StoreWriter { dir, journal, lengths, taps, hashers, record, bytes, _lock: lock }))
+        Ok(Opened::Writing(StoreWriter { dir, journal, prompts, taps, hashers, record, bytes, _lock: lock }))
     }
 
     /// Returns the number of prompts on disk, which is the index of the next prompt.
@@ -124,7 +142,8 @@ impl StoreWriter {
     ///
     /// Panics if fewer prompts are left.
     pub fn rows_of_next(&self, prompts: usize) -> usize {
-        self.lengths.rows(self.next_prompt()..self.next_prompt() + prompts)
+        let positions = self.journal.job.spec.positions;
+        self.prompts.rows(self.next_prompt()..self.next_prompt() + prompts, positions)
     }
 
     /// Writes the states of the next prompts. They are durable when this function returns.
@@ -138,7 +157,7 @@ impl StoreWriter {
     ///
     /// After an error the store is unchanged, and another block may be appended.
     pub fn append(&mut self, block: &Block<'_>) -> Result<(), StoreError> {
-        let left = self.lengths.prompts() - self.next_prompt();
+        let left = self.journal.job.prompt_count - self.next_prompt();
         if block.prompts > left {
             return Err(StoreError::BlockTooLong { found: block.prompts, left });
         }
@@ -166,6 +185,7 @@ impl StoreWriter {
         // computed again.
         let recorded = self.hashers[0].complete().len();
         self.hashers = hashers;
+        self.prompts.release();
         self.record(recorded)
     }
 
@@ -191,6 +211,8 @@ impl StoreWriter {
     /// and the errors of [`Store::open`]. The folder can still be opened by [`StoreWriter::open`] after an error.
     pub fn finish(self, noise: Option<NoiseFloors>) -> Result<Store, StoreError> {
         let dir = &self.dir;
+        // A file that is mapped cannot be renamed on every system.
+        drop(self.prompts);
         let Journal { job, prompts_done, .. } = self.journal;
         if prompts_done < job.prompt_count {
             let (path, prompts) = (dir.clone(), job.prompt_count);
@@ -239,7 +261,12 @@ impl StoreWriter {
 
     /// Returns the error for a value in a row of the next block.
     fn unstorable(&self, tap: Tap, row: usize, found: f32) -> StoreError {
-        let (prompt, position) = self.lengths.locate(self.next_prompt(), row);
+        let positions = self.journal.job.spec.positions;
+        let first = self.next_prompt();
+        let next = (first..self.journal.job.prompt_count).map(|prompt| self.prompts.prompt(prompt));
+        let (within, first_row) = extent::prompt_of_row(next, positions, row);
+        let prompt = first + within;
+        let position = positions.position(row - first_row, self.prompts.prompt(prompt).len());
         match found.is_finite() {
             true => {
                 let dtype = self.journal.job.spec.dtype;

@@ -140,6 +140,7 @@ fn pieces_measured_elsewhere_give_the_journal_of_one_process() {
             let piece: CorpusPiece = serde_json::from_str(&sent).unwrap();
             let part = piece.measure(&store, options, &device, &mut |_| ())?;
             let sent = serde_json::to_string(&part).unwrap();
+            assert!(sent.len() < 16 << 10, "a partial result takes kilobytes: {} bytes", sent.len());
             parts.push(serde_json::from_str::<CorpusPart>(&sent).unwrap());
         }
         parts.reverse();

@@ -6,13 +6,16 @@ use std::{
     path::Path,
 };
 
-use super::prompts::PromptIds;
+use super::{extent::PromptIter, prompts::PromptIds};
 use crate::store::{
     error::StoreError,
     layout::FileSpec,
     manifest::{Manifest, positions::Positions},
     read::mapped::Mapped,
 };
+
+/// The number of rows after which the memory pages of those before are released.
+const PASSED: usize = 1 << 18;
 
 /// The columns, in the order of the file.
 const COLUMNS: [&str; 3] = ["prompt", "position", "token_id"];
@@ -45,8 +48,10 @@ impl StoredRowIds {
     pub(crate) fn open(dir: &Path, manifest: &Manifest, prompts: &PromptIds) -> Result<Self, StoreError> {
         let rows = StoredRowIds { mapped: Mapped::open(dir, &FileSpec::rows(manifest))? };
         let found: [&[i32]; 3] = [0, 1, 2].map(|column| rows.mapped.elements(column));
-        let prompts = (0..manifest.prompt_count).map(|prompt| prompts.prompt(prompt));
-        for (row, expected) in of_prompts(prompts, manifest.spec.positions).enumerate() {
+        for (row, expected) in of_prompts(prompts.in_passing(), manifest.spec.positions).enumerate() {
+            if row % PASSED == 0 {
+                rows.mapped.release();
+            }
             for (column, tensor) in COLUMNS.into_iter().enumerate() {
                 if found[column][row] != expected[column] {
                     return Err(StoreError::Value {
@@ -59,6 +64,7 @@ impl StoredRowIds {
                 }
             }
         }
+        rows.mapped.release();
         Ok(rows)
     }
 
@@ -70,17 +76,17 @@ impl StoredRowIds {
 }
 
 /// Writes the header and the rows, and makes them durable.
-pub(crate) fn write(
+pub(crate) fn write<'a>(
     path: &Path,
     spec: &FileSpec,
-    prompts: &[Vec<u32>],
+    prompts: impl PromptIter<'a>,
     positions: Positions,
 ) -> Result<(), StoreError> {
     let write = || -> io::Result<()> {
         let mut out = BufWriter::new(File::create(path)?);
         out.write_all(&spec.header())?;
         for column in 0..COLUMNS.len() {
-            for row in of_prompts(prompts.iter().map(Vec::as_slice), positions) {
+            for row in of_prompts(prompts.clone(), positions) {
                 out.write_all(&row[column].to_le_bytes())?;
             }
         }

@@ -16,6 +16,9 @@ use crate::{
 #[cfg(target_endian = "big")]
 compile_error!("a store is read in place, which requires a little-endian target");
 
+/// The bytes of a tensor that are read at a time.
+const PIECE: usize = 1 << 22;
+
 /// A file of a store whose header agrees with its length and with the manifest.
 #[derive(Debug)]
 pub(crate) struct Mapped {
@@ -32,10 +35,19 @@ impl Mapped {
     ///
     /// A [`StoreError`] that names the difference.
     pub(crate) fn open(dir: &Path, spec: &FileSpec) -> Result<Self, StoreError> {
-        let path = spec.path(dir);
+        Mapped::open_at(&spec.path(dir), spec)
+    }
+
+    /// Maps the file that `spec` describes, at a path of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Mapped::open`].
+    pub(crate) fn open_at(path: &Path, spec: &FileSpec) -> Result<Self, StoreError> {
+        let path = path.to_owned();
         let file = durable::open_ordinary(&path).map_err(StoreError::io("open", &path))?;
-        // SAFETY: this crate opens only finished stores, and never changes a finished store. `Store` documents as a condition
-        // that no other program truncates or rewrites the files while it is open.
+        // SAFETY: this crate maps only files that are complete, and never changes them. `Store` documents as a condition that no
+        // other program truncates or rewrites the files while it is open.
         let map = unsafe { Mmap::map(&file) }.map_err(StoreError::io("map", &path))?;
         let header = Header::read(&file).map_err(|error| header_error(&path, map.len() as u64, error))?;
         check_metadata(&path, &header, spec)?;
@@ -84,6 +96,15 @@ impl Mapped {
             // An error is ignored: the system then keeps the pages longer, which is harmless.
             drop(advised);
         }
+    }
+
+    /// Returns the elements of a tensor piece by piece. The memory pages of the pieces before are released.
+    ///
+    /// # Panics
+    ///
+    /// As [`Mapped::elements`].
+    pub(crate) fn pieces<T: bytemuck::AnyBitPattern>(&self, tensor: usize) -> impl Iterator<Item = &[T]> {
+        self.elements(tensor).chunks(PIECE / size_of::<T>()).inspect(|_| self.release())
     }
 
     /// Returns the elements of a tensor, by its number in the [`FileSpec`].

@@ -10,7 +10,14 @@ use super::{
 };
 use crate::{
     durable,
-    store::{checksums, error::StoreError, ids, layout::FileSpec, manifest::Manifest, read::Store},
+    store::{
+        checksums,
+        error::StoreError,
+        ids::{self, extent::PromptIter},
+        layout::FileSpec,
+        manifest::Manifest,
+        read::Store,
+    },
 };
 
 /// Returns the store in the folder if it is finished, and the first row of the first damaged block if there is one.
@@ -71,13 +78,13 @@ pub(super) fn refuse_alien(dir: &Path) -> Result<(), StoreError> {
 }
 
 /// Creates every file of an unfinished store.
-pub(super) fn create_files(
+pub(super) fn create_files<'a>(
     dir: &Path,
     job: &Manifest,
-    prompts: &[Vec<u32>],
+    prompts: impl PromptIter<'a>,
 ) -> Result<Vec<TapFile>, StoreError> {
     let spec = FileSpec::prompts(job);
-    ids::prompts::write(&durable::partial(&spec.path(dir)), &spec, prompts)?;
+    ids::prompts::write(&durable::partial(&spec.path(dir)), &spec, prompts.clone())?;
     let spec = FileSpec::rows(job);
     ids::rows::write(&durable::partial(&spec.path(dir)), &spec, prompts, job.spec.positions)?;
     let taps = job.spec.taps.iter().map(|&tap| TapFile::create(dir, job, tap)).collect();

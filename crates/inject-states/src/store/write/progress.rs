@@ -6,7 +6,7 @@ use crate::{
     durable,
     store::{
         error::StoreError,
-        ids::lengths::PromptLengths,
+        ids::extent::{self, PromptIter},
         manifest::{self, Manifest},
     },
 };
@@ -41,9 +41,8 @@ impl Journal {
     }
 
     /// Shortens the durable part so that it ends before the prompt to which a row belongs.
-    pub(crate) fn go_back(&mut self, lengths: &PromptLengths, row: usize) {
-        (self.prompts_done, _) = lengths.locate(0, row);
-        self.rows_done = lengths.rows(0..self.prompts_done);
+    pub(crate) fn go_back<'a>(&mut self, prompts: impl PromptIter<'a>, row: usize) {
+        (self.prompts_done, self.rows_done) = extent::prompt_of_row(prompts, self.job.spec.positions, row);
     }
 
     /// Removes the journal, and any file that an interrupted write of it left.
@@ -58,11 +57,11 @@ impl Journal {
     /// # Errors
     ///
     /// [`StoreError::DifferentJob`] with the first field that differs; [`StoreError::Field`].
-    pub(crate) fn check(
+    pub(crate) fn check<'a>(
         &self,
         dir: &Path,
         job: &Manifest,
-        lengths: &PromptLengths,
+        prompts: impl PromptIter<'a>,
     ) -> Result<(), StoreError> {
         if let Some(difference) = job.difference_of_job(&self.job) {
             return Err(StoreError::different_job(dir, difference));
@@ -73,11 +72,11 @@ impl Journal {
             found: found.to_string(),
             expected,
         };
-        if self.prompts_done > lengths.prompts() {
-            let expected = format!("at most {}", lengths.prompts());
+        if self.prompts_done > job.prompt_count {
+            let expected = format!("at most {}", job.prompt_count);
             return Err(wrong("prompts_done", self.prompts_done, expected));
         }
-        let rows = lengths.rows(0..self.prompts_done);
+        let rows = extent::rows(prompts.take(self.prompts_done), job.spec.positions);
         if self.rows_done != rows {
             return Err(wrong("rows_done", self.rows_done, rows.to_string()));
         }

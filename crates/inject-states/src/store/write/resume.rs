@@ -8,7 +8,7 @@ use crate::{
     store::{
         checksums::{self, BlockHasher},
         error::StoreError,
-        ids::lengths::PromptLengths,
+        ids::extent::PromptIter,
         layout::FileSpec,
         manifest::Manifest,
         read::Store,
@@ -21,10 +21,10 @@ use crate::{
 /// # Errors
 ///
 /// [`StoreError::Io`].
-pub(super) fn verify(
+pub(super) fn verify<'a>(
     dir: &Path,
     journal: &mut Journal,
-    lengths: &PromptLengths,
+    prompts: impl PromptIter<'a>,
 ) -> Result<Vec<BlockHasher>, StoreError> {
     let recorded = checksums::read_in_progress(dir, &journal.job);
     let mut hashers = hash(dir, &journal.job, journal.rows_done)?;
@@ -32,7 +32,7 @@ pub(super) fn verify(
         hasher.complete().iter().zip(recorded).position(|(found, expected)| found != expected)
     });
     if let Some(block) = damaged.min() {
-        journal.go_back(lengths, block * checksums::block_rows(&journal.job));
+        journal.go_back(prompts, block * checksums::block_rows(&journal.job));
         journal.write(dir)?;
         hashers = hash(dir, &journal.job, journal.rows_done)?;
     }
@@ -59,7 +59,7 @@ fn hash(dir: &Path, job: &Manifest, rows: usize) -> Result<Vec<BlockHasher>, Sto
 }
 
 /// Returns the current path of a file: its final name if finishing was interrupted, otherwise that of a partial file.
-fn present(spec: &FileSpec, dir: &Path) -> PathBuf {
+pub(super) fn present(spec: &FileSpec, dir: &Path) -> PathBuf {
     let path = spec.path(dir);
     let partial = durable::partial(&path);
     if path.exists() && !partial.exists() { path } else { partial }
@@ -70,15 +70,14 @@ fn present(spec: &FileSpec, dir: &Path) -> PathBuf {
 /// # Errors
 ///
 /// [`StoreError::Io`].
-pub(super) fn reopen(
+pub(super) fn reopen<'a>(
     dir: &Path,
     job: &Manifest,
-    lengths: &PromptLengths,
+    prompts: impl PromptIter<'a>,
     row: usize,
 ) -> Result<(), StoreError> {
     let mut journal = Journal::begin(job.clone());
-    (journal.prompts_done, journal.rows_done) = (lengths.prompts(), job.row_count);
-    journal.go_back(lengths, row);
+    journal.go_back(prompts, row);
     journal.write(dir)?;
     Manifest::remove(dir)?;
     name_partial(dir, job)

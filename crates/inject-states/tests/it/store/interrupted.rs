@@ -40,6 +40,23 @@ fn stopping_after_every_block_leaves_no_trace() {
 }
 
 #[test]
+fn damaged_prompts_are_named_before_the_store_goes_on() {
+    let job = Job::new(Positions::All, FloatFormat::F32);
+    let dir = tempfile::tempdir().unwrap();
+    job.append(&mut job.writer(dir.path()).unwrap(), 3).unwrap();
+    let path = dir.path().join("prompts.safetensors.partial");
+    let good = fs::read(&path).unwrap();
+    let mut bad = good.clone();
+    *bad.last_mut().unwrap() ^= 1;
+    fs::write(&path, bad).unwrap();
+    let error = job.writer(dir.path()).unwrap_err();
+    assert!(matches!(&error, StoreError::Field { path: found, .. } if *found == path), "{error}");
+    fs::write(&path, good).unwrap();
+    job.complete(dir.path(), 2);
+    assert_same(&files(dir.path()), &job.uninterrupted());
+}
+
+#[test]
 fn a_block_whose_journal_was_not_written_is_written_again() {
     let job = Job::new(Positions::All, FloatFormat::F32);
     let dir = tempfile::tempdir().unwrap();

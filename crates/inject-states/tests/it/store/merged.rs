@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use inject_states::{
-    Extraction, Share, extract_share_to_store, extract_to_store,
+    ExtractError, Extraction, Share, SharePrompts, extract_share_to_store, extract_to_store,
     models::{Instructions, Model, WeightsHeldAs, silent},
     random::SplitMix,
     store,
@@ -147,6 +147,33 @@ fn more_shares_than_blocks_leave_some_empty_and_none_missing() {
     let stores: Vec<Store> = shares.into_iter().flatten().collect();
     store::merge(&stores, &at("merged"), &mut silent).unwrap();
     assert_same(&files(&at("merged")), &files(&at("whole")));
+}
+
+#[test]
+fn prompts_that_change_between_two_readings_are_refused() {
+    let work = Work::new(Positions::All, FloatFormat::F32);
+    let read = |second: &[Vec<u32>]| {
+        let mut readings = [&work.prompts[..], second].into_iter();
+        let prompts = || Ok::<_, ExtractError>(readings.next().unwrap().iter().cloned().map(Ok));
+        SharePrompts::read(share(1, 3), &work.extraction, &work.model.decoder, usize::MAX, prompts)
+    };
+    let own = read(&work.prompts).unwrap().unwrap();
+    let begin = own.about().first_prompt;
+    assert_eq!(own.ids(), &work.prompts[begin..begin + own.ids().len()]);
+    let mut longer = work.prompts.clone();
+    longer[59].push(1);
+    for (second, count) in [(&longer[..], 60), (&work.prompts[..59], 59), (&work.prompts[..0], 0)] {
+        let error = read(second).unwrap_err();
+        assert!(
+            matches!(error, ExtractError::PromptsChanged { found, expected: 60 } if found == count),
+            "{error}"
+        );
+    }
+    let most = 64 * own.ids().len();
+    let prompts = || Ok(work.prompts.iter().cloned().map(Ok));
+    let error: ExtractError =
+        SharePrompts::read(share(1, 3), &work.extraction, &work.model.decoder, most, prompts).unwrap_err();
+    assert!(matches!(error, ExtractError::TooManyIds(_)), "{error}");
 }
 
 #[test]
