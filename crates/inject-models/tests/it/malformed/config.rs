@@ -267,13 +267,13 @@ fn keys_of(problems: &[ConfigProblem]) -> Vec<&str> {
 fn a_problem_that_decides_what_else_is_read_hides_no_other() {
     // Each of the first has to do with keys that are read after it, or beside it.
     let firsts = [
-        ("rope_scaling", json!({"type": "dynamic", "factor": 2.0}), "rope_scaling.rope_type"),
+        ("rope_scaling", json!({"type": "dynamic", "factor": 2.0}), "rope_scaling.type"),
         ("rope_scaling", json!({"rope_type": "yarn", "factor": 2.0}), "rope_scaling.rope_type"),
         ("rope_scaling", json!({"type": "linear", "factor": -2.0}), "rope_scaling.factor"),
         ("rope_scaling", json!({"type": "llama3", "factor": 8.0}), "rope_scaling.low_freq_factor"),
         ("rope_scaling", json!({"type": "longrope", "short_factor": [1.0]}), "rope_scaling.short_factor"),
-        ("rope_theta", json!(0), "rope_parameters.rope_theta"),
-        ("partial_rotary_factor", json!(0.01), "rope_parameters.partial_rotary_factor"),
+        ("rope_theta", json!(0), "rope_theta"),
+        ("partial_rotary_factor", json!(0.01), "partial_rotary_factor"),
         ("num_attention_heads", json!(5), "hidden_size"),
         ("quantization_config", json!({"quant_method": "aqlm", "bits": 2}), "quantization_config"),
         ("compression_config", json!({"quant_method": "gptq", "bits": 4}), "quantization_config"),
