@@ -1,5 +1,7 @@
 //! Gemma 3: text-only checkpoints, and the text part of multimodal ones.
 
+use serde_json::Value;
+
 use super::{
     Description, Family, Ignored, Names, Projection, Stored,
     gated::Sizes,
@@ -52,15 +54,19 @@ const WITHOUT_INFLUENCE: &[&str] = &[
     "cache_implementation",
 ];
 
-/// Keys of a multimodal file beside `text_config`. They concern images or repeat keys of the text part.
+/// Keys of a multimodal file beside `text_config`. They concern images, or transformers reads them in the text part.
 const WITHOUT_INFLUENCE_ON_TEXT: &[&str] = &[
     "boi_token_id",
     "boi_token_index",
     "eoi_token_id",
     "eoi_token_index",
+    "head_dim",
     "image_token_id",
     "image_token_index",
+    "layer_types",
     "mm_tokens_per_image",
+    "rope_parameters",
+    "text_encoder",
     "tie_word_embeddings",
     "vision_config",
 ];
@@ -70,7 +76,6 @@ pub(super) fn describe(mut keys: Keys, model_type: &str) -> Description {
         return describe_text(keys);
     }
     let outer_bos = keys.bos_token_id();
-    // The text part has this key too, and transformers' class of the whole does not read it.
     let tie_word_embeddings = keys.or("tie_word_embeddings", true);
     let mut text = keys.nested("text_config").unwrap_or_else(|| {
         keys.missing("text_config", "an object with the settings of the text part");
@@ -85,7 +90,9 @@ pub(super) fn describe(mut keys: Keys, model_type: &str) -> Description {
     text.default_to("num_attention_heads", 8);
     text.default_to("num_key_value_heads", 4);
     text.default_to("head_dim", 256);
+    // transformers' class of the whole has a head of its own, which does not read these keys of the text part.
     text.overrule("tie_word_embeddings", tie_word_embeddings);
+    text.overrule("final_logit_softcapping", Value::Null);
     let description = describe_text(text);
     Description { bos_token_id: description.bos_token_id.or(outer_bos), ..description }
 }
@@ -165,6 +172,15 @@ fn layer_kinds(keys: &mut Keys, n_layers: usize) -> Vec<Kind> {
 /// Takes the rotary settings of the sliding and of the full layers, in either spelling. In the older one the scaling
 /// applies to the full layers only.
 fn rotaries(keys: &mut Keys, d_head: usize, max_len: usize) -> (RotaryConfig, RotaryConfig) {
+    let surroundings = |default_base| Surroundings {
+        d_head,
+        max_len,
+        original_len: None,
+        default_base,
+        rotating: Rotating::All,
+    };
+    let (global, local) = (surroundings(1_000_000.0), surroundings(10_000.0));
+    rotary::take_share(keys, &global);
     let rope_theta = optional_positive(keys, "rope_theta");
     let rope_local_base_freq = optional_positive(keys, "rope_local_base_freq");
     let newer = keys.nested("rope_parameters");
@@ -181,16 +197,14 @@ fn rotaries(keys: &mut Keys, d_head: usize, max_len: usize) -> (RotaryConfig, Ro
             kinds
         }
     };
-    let read = |found: Option<Keys>, base: Option<f64>, default_base: f64| {
-        let surroundings =
-            Surroundings { d_head, max_len, original_len: None, default_base, rotating: Rotating::All };
+    let read = |found: Option<Keys>, base: Option<f64>, surroundings: &Surroundings| {
         let found = found.unwrap_or_else(|| keys.empty("rope_parameters"));
-        rotary::parse(found, Outside { base, ..Outside::default() }, &surroundings)
+        rotary::parse(found, Outside { base, ..Outside::default() }, surroundings)
     };
-    let read_full = |found: Option<Keys>| read(found, rope_theta, 1_000_000.0);
+    let read_full = |found: Option<Keys>| read(found, rope_theta, &global);
     let full = match (older, full) {
         (Some(older), Some(newer)) => rotary::both(keys, older, newer, |found| read_full(Some(found))),
         (older, newer) => read_full(older.or(newer)),
     };
-    (read(sliding, rope_local_base_freq, 10_000.0), full)
+    (read(sliding, rope_local_base_freq, &local), full)
 }

@@ -37,6 +37,13 @@ pub(super) const NAMES: Names = Names {
 };
 
 const WITHOUT_INFLUENCE: &[&str] = &[
+    // Read and compared, not used.
+    "head_dim",
+    // The base class asks whether there are any.
+    "rope_parameters",
+    // transformers asks for these where it makes a cache, and attends to all tokens.
+    "layer_types",
+    "sliding_window",
     "attn_pdrop",
     "embd_pdrop",
     "n_ctx",

@@ -39,6 +39,11 @@ pub(super) const NAMES: Names = Names {
 };
 
 const WITHOUT_INFLUENCE: &[&str] = &[
+    // The base class asks whether there are any.
+    "rope_parameters",
+    // transformers asks for these where it makes a cache, and its layers have the spans of `attention_types`.
+    "layer_types",
+    "sliding_window",
     "attention_dropout",
     "classifier_dropout",
     "embed_dropout",

@@ -38,7 +38,14 @@ pub(super) const NAMES: Names = Names {
     ],
 };
 
-const WITHOUT_INFLUENCE: &[&str] = &["attention_dropout", "classifier_dropout", "hidden_dropout"];
+const WITHOUT_INFLUENCE: &[&str] = &[
+    // transformers asks for these where it makes a cache, and attends to all tokens.
+    "layer_types",
+    "sliding_window",
+    "attention_dropout",
+    "classifier_dropout",
+    "hidden_dropout",
+];
 
 /// # Source
 ///

@@ -10,6 +10,8 @@ use super::{
 use crate::config::{Bias, Residual};
 
 const WITHOUT_INFLUENCE: &[&str] = &[
+    // Compared with keys that other families have.
+    "num_heads",
     "attention_dropout",
     // transformers warns of it and gives every layer the same attention.
     "layer_types",

@@ -57,7 +57,7 @@ pub(super) fn take_named(
 ) -> RotaryConfig {
     let outside = Outside {
         base: optional_positive(keys, base),
-        rotary_dim: keys.optional(share).map(|found| rotary_dim(keys, share, found, surroundings)),
+        rotary_dim: take_named_share(keys, share, surroundings),
         original_len: keys.optional_size("original_max_position_embeddings"),
     };
     let read = |mut inner: Keys| {
@@ -76,6 +76,15 @@ pub(super) fn take_named(
         (Some(older), Some(newer)) => both(keys, older, newer, read),
         (older, newer) => read(older.or(newer).unwrap_or_else(|| keys.empty("rope_parameters"))),
     }
+}
+
+/// Takes the share outside the object of rotary settings, and returns the number of coordinates that it means.
+pub(super) fn take_share(keys: &mut Keys, surroundings: &Surroundings) -> Option<usize> {
+    take_named_share(keys, SHARE, surroundings)
+}
+
+fn take_named_share(keys: &mut Keys, key: &str, surroundings: &Surroundings) -> Option<usize> {
+    keys.optional(key).map(|found| rotary_dim(keys, key, found, surroundings))
 }
 
 /// Reads the same settings from both spellings. transformers reads the older one alone.

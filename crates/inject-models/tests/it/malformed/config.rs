@@ -428,6 +428,53 @@ fn cross_attention_is_refused() {
     checkpoint.bad_key("add_cross_attention", "true", "false");
 }
 
+/// transformers reads the weights from the file that this key names.
+#[test]
+fn weights_in_a_file_that_the_config_names_are_refused() {
+    let with = |file: &str| Checkpoint::copy_of("llama").with_key("transformers_weights", file);
+    with("other.safetensors").bad_key(
+        "transformers_weights",
+        "\"other.safetensors\"",
+        "\"model.safetensors\"",
+    );
+    assert_eq!(with("model.safetensors").load().unwrap().notes(), []);
+}
+
+/// transformers' class of the whole has a head of its own, which reads neither key of the text part.
+#[test]
+fn the_head_of_a_multimodal_file_does_not_read_the_text_part() {
+    let whole = || Checkpoint::copy_of("gemma3-multimodal");
+    let model = whole()
+        .with_key("text_config.final_logit_softcapping", 30.0)
+        .with_key("text_config.tie_word_embeddings", false)
+        .load()
+        .unwrap();
+    assert_eq!(model.decoder.config(), whole().load().unwrap().decoder.config());
+    let keys = ["text_config.final_logit_softcapping", "text_config.tie_word_embeddings"];
+    let keys = keys.map(str::to_owned).to_vec();
+    assert_eq!(model.notes(), [inject_models::Note::UnreadKeys { keys }]);
+}
+
+#[test]
+fn layers_with_a_window_need_one() {
+    let kinds = json!(["sliding_attention", "full_attention", "sliding_attention"]);
+    let qwen2 =
+        Checkpoint::copy_of("qwen2").with_key("layer_types", kinds).with_key("use_sliding_window", false);
+    qwen2.bad_key("use_sliding_window", "false", "`layer_types` has sliding layers");
+    let gemma3 = Checkpoint::copy_of("gemma3").with_key("sliding_window", json!(null));
+    gemma3.bad_key("sliding_window", "null", "a number of keys: there are layers with a window");
+}
+
+#[test]
+fn the_older_name_of_full_attention_is_read() {
+    let config = |kind: &str| {
+        let kinds = json!([kind, kind, kind]);
+        let model = Checkpoint::copy_of("qwen2").with_key("layer_types", kinds).load().unwrap();
+        model.decoder.config().clone()
+    };
+    assert_eq!(config("attention"), config("full_attention"));
+}
+
 #[test]
 fn biases_that_phi_does_not_have_are_refused() {
     for key in ["attention_bias", "mlp_bias", "lm_head_bias"] {
