@@ -39,12 +39,12 @@ pub(super) const NAMES: Names = Names {
 };
 
 const WITHOUT_INFLUENCE: &[&str] = &[
-    // transformers asks for these where it makes a cache, and attends to all tokens.
-    "layer_types",
-    "sliding_window",
     "attention_dropout",
     "classifier_dropout",
     "hidden_dropout",
+    // transformers asks for these where it makes a cache, and attends to all tokens.
+    "layer_types",
+    "sliding_window",
 ];
 
 /// # Source

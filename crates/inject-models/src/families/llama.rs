@@ -36,12 +36,12 @@ pub(super) const NAMES: Names = Names {
 };
 
 const WITHOUT_INFLUENCE: &[&str] = &[
-    // transformers asks for these where it makes a cache, and attends to all tokens.
-    "layer_types",
-    "sliding_window",
     "attention_dropout",
     // The way in which the reference splits products.
     "pretraining_tp",
+    // transformers asks for these where it makes a cache, and attends to all tokens.
+    "layer_types",
+    "sliding_window",
 ];
 
 pub(super) fn describe(mut keys: Keys) -> Description {

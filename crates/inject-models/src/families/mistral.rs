@@ -10,11 +10,11 @@ use super::{
 use crate::config::{Bias, Residual};
 
 const WITHOUT_INFLUENCE: &[&str] = &[
-    // Compared with keys that other families have.
-    "num_heads",
     "attention_dropout",
     // transformers warns of it and gives every layer the same attention.
     "layer_types",
+    // Compared with keys that other families have.
+    "num_heads",
 ];
 
 pub(super) fn describe(mut keys: Keys) -> Description {

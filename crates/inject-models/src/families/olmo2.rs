@@ -21,10 +21,10 @@ pub(super) const NAMES: Names = Names {
 };
 
 const WITHOUT_INFLUENCE: &[&str] = &[
+    "attention_dropout",
     // transformers asks for these where it makes a cache, and attends to all tokens.
     "layer_types",
     "sliding_window",
-    "attention_dropout",
 ];
 
 /// # Source

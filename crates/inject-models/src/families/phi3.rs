@@ -30,15 +30,15 @@ pub(super) const NAMES: Names = Names {
 };
 
 const WITHOUT_INFLUENCE: &[&str] = &[
-    // A parameter of the method that reads the rotary keys, and a key of the cache.
-    "ignore_keys",
-    "layer_types",
     "attention_dropout",
     "embd_pdrop",
     // Phi-4-mini's file has settings of its remote code. The computation is that of Phi-3.
     "full_attn_mod",
     "interpolate_factor",
     "resid_pdrop",
+    // A parameter of the method that reads the rotary keys, and a key of the cache.
+    "ignore_keys",
+    "layer_types",
 ];
 
 pub(super) fn describe(mut keys: Keys) -> Description {

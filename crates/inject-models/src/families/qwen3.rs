@@ -14,9 +14,9 @@ pub(super) const NAMES: Names =
     Names { q_norm: "self_attn.q_norm", k_norm: "self_attn.k_norm", ..llama::NAMES };
 
 const WITHOUT_INFLUENCE: &[&str] = &[
+    "attention_dropout",
     // Compared with keys that other families have.
     "num_heads",
-    "attention_dropout",
 ];
 
 /// # Source
