@@ -227,6 +227,8 @@ pub(crate) fn describe(path: &Path, text: &str) -> Result<Described, ModelError>
     let quantisation = keys.optional::<Map<String, Value>>("quantization_config");
     let description = family.map(|(family, model_type)| {
         keys.own_code(family);
+        // transformers reads the weights from the file that this key names.
+        keys.only("transformers_weights", "model.safetensors");
         describe_family(family, &model_type, keys)
     });
     let mut problems = findings.problems();

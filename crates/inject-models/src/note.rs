@@ -98,7 +98,8 @@ impl fmt::Display for Note {
             }
             Note::OtherHead { tensor } => write!(
                 f,
-                "`{tensor}` is not the embedding, but config.json ties the head to it (tie_word_embeddings): it is not used"
+                "`{tensor}` is not the embedding, although config.json ties the head to it (tie_word_embeddings): it is used, as in \
+                 transformers"
             ),
             Note::TokensBeyond { count, token, id, vocab_size } => {
                 let s = if *count == 1 { "" } else { "s" };

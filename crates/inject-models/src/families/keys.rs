@@ -140,6 +140,15 @@ impl Keys {
         }
     }
 
+    /// Sets a key to the value that counts in its place. If the file has another, the key is noted.
+    pub(crate) fn overrule(&mut self, key: &str, value: impl Into<Value>) {
+        let value = value.into();
+        let found = self.left.insert(key.to_owned(), value.clone());
+        if found.is_some_and(|found| !found.is_null() && !same(&found, &value)) {
+            self.note_unread(key);
+        }
+    }
+
     /// Takes an object, to be read by its own [`Keys`]. An empty one counts as absent.
     pub(crate) fn nested(&mut self, key: &str) -> Option<Keys> {
         let left = self.optional::<Map<String, Value>>(key).filter(|left| !left.is_empty())?;
@@ -202,14 +211,18 @@ impl Keys {
     /// Ends the reading. The keys that are left must be without influence.
     pub(crate) fn finish(self, family: &str, without_influence: &[&str]) {
         let known = |key: &str| WITHOUT_INFLUENCE.contains(&key) || without_influence.contains(&key);
-        for (key, value) in self.left.iter().filter(|(_, value)| !value.is_null()) {
+        for (key, value) in &self.left {
             match announced(key, value, family) {
                 Announced::Refused(expected) => self.bad(key, value, &expected),
                 Announced::Nothing => {}
-                Announced::Unknown if known(key) => {}
-                Announced::Unknown => self.findings.unread.borrow_mut().push(self.full(key)),
+                Announced::Unknown if known(key) || value.is_null() => {}
+                Announced::Unknown => self.note_unread(key),
             }
         }
+    }
+
+    fn note_unread(&self, key: &str) {
+        self.findings.unread.borrow_mut().push(self.full(key));
     }
 
     /// Returns the full name of a key of this object.

@@ -39,6 +39,9 @@ const WITHOUT_INFLUENCE: &[&str] = &[
     "attention_dropout",
     // The way in which the reference splits products.
     "pretraining_tp",
+    // transformers asks for these where it makes a cache, and attends to all tokens.
+    "layer_types",
+    "sliding_window",
 ];
 
 pub(super) fn describe(mut keys: Keys) -> Description {

@@ -9,7 +9,7 @@ use super::{
     own_tokenizer::{OwnTokenizer, opened},
 };
 use crate::{
-    checkpoint::{self, Adapter, Checkpoint, Gguf, Instead, Weights, read_text},
+    checkpoint::{self, Adapter, Checkpoint, Gguf, Instead, Tie, Weights, read_text},
     config::{DecoderConfig, Head},
     decoder::Decoder,
     error::ModelError,
@@ -149,8 +149,8 @@ impl ModelFiles {
             precision.compute = FloatFormat::F32;
         }
         let family = description.family;
-        let weights = Weights::new(&checkpoint, family, device, precision);
-        judge_head(&mut description.config, &weights, &mut notes)?;
+        let mut weights = Weights::new(&checkpoint, family, device, precision);
+        judge_head(&mut description.config, &mut weights, &mut notes)?;
         let mut decoder = Decoder::load(description.config, weights)?;
         // Its files take memory that the merging of an adapter can use.
         drop(checkpoint);
@@ -165,10 +165,14 @@ impl ModelFiles {
 }
 
 /// Compares the head that the config describes with the one in the checkpoint. One that is missing is not an error: states
-/// need none.
+/// need none. One that is tied and stored with other values counts.
+///
+/// # Source
+///
+/// Hugging Face transformers 5.24, `modeling_utils.py` (`tie_weights`).
 fn judge_head(
     config: &mut DecoderConfig,
-    weights: &Weights<'_>,
+    weights: &mut Weights<'_>,
     notes: &mut Vec<Note>,
 ) -> Result<(), ModelError> {
     match (config.head, weights.stored_head()) {
@@ -176,8 +180,13 @@ fn judge_head(
             config.head = Head::Absent;
             notes.push(Note::NoHead);
         }
-        (Head::Tied, Some(tensor)) if weights.head_differs()? => notes.push(Note::OtherHead { tensor }),
-        _ => {}
+        (Head::Tied, Some(tensor)) => {
+            if weights.tie(&tensor)? == Tie::Different {
+                config.head = Head::Untied;
+                notes.push(Note::OtherHead { tensor });
+            }
+        }
+        (Head::Untied, Some(_)) | (Head::Tied | Head::Absent, None) | (Head::Absent, Some(_)) => {}
     }
     Ok(())
 }

@@ -22,6 +22,12 @@ fn state(model: &Model) -> Vec<f64> {
     values(forward.states.remove(&Tap::FinalNorm).unwrap())
 }
 
+/// The logits after a few tokens.
+fn logits(model: &Model) -> Vec<f64> {
+    let prompt = TokenBatch::new(&[[1, 5, 9, 5]]).unwrap();
+    values(model.decoder.forward(&prompt, &[], Logits::Last).unwrap().logits.unwrap())
+}
+
 fn llama() -> Checkpoint {
     Checkpoint::copy_of("llama")
 }
@@ -112,10 +118,12 @@ fn a_base_model_or_a_classifier_loads_without_a_head() {
     assert!(matches!(error, ModelError::NoHead), "{error:?}");
 }
 
+/// transformers does not tie what is stored with different values.
 #[test]
-fn a_stored_head_that_is_not_the_embedding_it_is_tied_to_is_noted() {
+fn a_stored_head_that_is_not_the_embedding_it_is_tied_to_is_used_and_noted() {
     let tied = || llama().with_key("tie_word_embeddings", true);
     equals_llama(&tied(), &[Note::OtherHead { tensor: "lm_head.weight".to_owned() }]);
+    assert_eq!(logits(&tied().load().unwrap()), logits(&llama().load().unwrap()));
     let same = tied().with_tensors(|tensors| {
         let embedding = &tensors["model.embed_tokens.weight"];
         let copy =
@@ -123,6 +131,31 @@ fn a_stored_head_that_is_not_the_embedding_it_is_tied_to_is_noted() {
         tensors.insert("lm_head.weight".to_owned(), copy);
     });
     equals_llama(&same, &[]);
+}
+
+/// safetensors' `save_model` writes one of several names that stand for the same tensor, and the head's name is its first choice.
+#[test]
+fn an_embedding_that_is_stored_as_its_tied_head_alone_is_read() {
+    for (case, embedding) in [
+        ("gpt2", "transformer.wte.weight"),
+        ("gpt2-hub-names", "wte.weight"),
+        ("qwen2", "model.embed_tokens.weight"),
+        ("gemma3", "model.embed_tokens.weight"),
+    ] {
+        let head_alone = Checkpoint::copy_of(case).with_tensors(|tensors| {
+            let table = tensors.remove(embedding).unwrap();
+            tensors.insert("lm_head.weight".to_owned(), table);
+        });
+        let (found, expected) = (head_alone.load().unwrap(), Checkpoint::copy_of(case).load().unwrap());
+        assert_eq!(found.notes(), [], "{case}");
+        assert_eq!(state(&found), state(&expected), "{case}");
+        assert_eq!(logits(&found), logits(&expected), "{case}");
+    }
+    // Where the two are not tied, the head says nothing about the embedding.
+    let untied = llama().with_tensors(|tensors| {
+        tensors.remove("model.embed_tokens.weight").unwrap();
+    });
+    untied.error(FILE, &["model.embed_tokens.weight"]);
 }
 
 #[test]

@@ -143,6 +143,19 @@ fn what_stands_beside_a_weight_must_fit_it() {
     }
 }
 
+/// Releases of bitsandbytes before 0.45 may write the order that a kind of GPU has the codes in. Its releases since then refuse it.
+#[test]
+fn codes_in_the_order_of_a_gpu_are_refused() {
+    let name = WEIGHT.replace("weight", "weight_format");
+    let with =
+        |edit: &dyn Fn(&mut BTreeMap<String, Stored>)| copy_of("int8").with_tensors(|tensors| edit(tensors));
+    let ampere = with(&|tensors| tensors.get_mut(&name).unwrap().bytes = vec![3]);
+    ampere
+        .damaged("model.safetensors", &[&format!("tensor `{name}` is"), "0, which stands for codes in rows"]);
+    // The first files do not say.
+    with(&|tensors| drop(tensors.remove(&name).unwrap())).load().unwrap();
+}
+
 #[test]
 fn a_description_that_is_not_understood_is_refused() {
     let name = WEIGHT.replace("weight", "weight.quant_state.bitsandbytes__nf4");
